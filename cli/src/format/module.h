@@ -51,7 +51,13 @@ struct Test {
   int line = 0;
 };
 
+enum class Edition {
+  Reference,  // the file in modules/, with solutions
+  Student,    // a student's copy, perhaps worked on: bodies stand where solutions were
+};
+
 struct Module {
+  Edition edition = Edition::Reference;
   std::string number;  // "05"
   std::string name;    // "autograd"
   fs::path file;
@@ -70,8 +76,8 @@ struct Module {
 };
 
 // Throws Diagnostic on the first thing that does not follow docs/module_format.md.
-Module parse_module(const fs::path& file);
-Module parse_module(const fs::path& file, std::string_view text);
+Module parse_module(const fs::path& file, Edition edition = Edition::Reference);
+Module parse_module(const fs::path& file, std::string_view text, Edition edition = Edition::Reference);
 
 // modules/NN_*/ in the order of the stages: a library chapter comes after the module it names.
 std::vector<Module> load_course(const fs::path& root);

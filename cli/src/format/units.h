@@ -7,8 +7,8 @@
 
 namespace tito {
 
-// Paths are "05_autograd/tests_1.cpp", ... Each unit includes what the module exports (headers) and its unmarked
+// `bodies` concerns holes in lesson code. Paths are "05_autograd/tests_1.cpp", ... Each unit includes what the module exports (headers) and its unmarked
 // includes, then has the lesson code in an unnamed namespace, then the tests.
-std::vector<GeneratedFile> test_units(const Module& module, bool with_hidden);
+std::vector<GeneratedFile> test_units(const Module& module, bool with_hidden, Bodies bodies = Bodies::Reference);
 
 }  // namespace tito

@@ -1,0 +1,125 @@
+#include "format/units.h"
+
+#include <algorithm>
+#include <string>
+
+#include "format/source.h"
+
+namespace tito {
+namespace {
+
+constexpr std::size_t kTestsPerUnit = 25;
+
+std::string_view trim(std::string_view text) {
+  const std::size_t first = text.find_first_not_of(" \t");
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
+}
+
+void append(Source& out, const Source& lines) { out.insert(out.end(), lines.begin(), lines.end()); }
+
+// For each line of a cell, whether it belongs to the hidden tests (the two comment lines included).
+std::vector<bool> hidden_lines(const Cell& cell) {
+  std::vector<bool> hidden;
+  bool inside = false;
+  for (const std::string& line : cell.body) {
+    const std::string_view text = trim(line);
+    if (text == "// BEGIN HIDDEN TESTS") inside = true;
+    hidden.push_back(inside);
+    if (text == "// END HIDDEN TESTS") inside = false;
+  }
+  return hidden;
+}
+
+Source test_lines(const Module& module, const Test& test, bool with_hidden) {
+  const Cell& cell = module.cells[test.cell];
+  const std::vector<bool> hidden = hidden_lines(cell);
+  Source out;
+  for (std::size_t i = test.first; i <= test.last; ++i) {
+    const std::string_view text = trim(cell.body[i]);
+    const bool comment = text == "// BEGIN HIDDEN TESTS" || text == "// END HIDDEN TESTS";
+    if ((hidden[i] && !with_hidden) || comment) continue;
+    out.push_back({cell.body[i], cell.body_line + static_cast<int>(i)});
+  }
+  return out;
+}
+
+// What stands in unmarked cells of the lesson beside the tests: using declarations.
+Source using_lines(const Module& module, std::size_t index) {
+  const Cell& cell = module.cells[index];
+  std::vector<bool> taken(cell.body.size());
+  for (const Test& test : module.tests) {
+    if (test.cell != index) continue;
+    for (std::size_t i = test.first; i <= test.last; ++i) taken[i] = true;
+  }
+  Source out;
+  for (std::size_t i = 0; i < cell.body.size(); ++i) {
+    const std::string_view text = trim(cell.body[i]);
+    if (!taken[i] && !text.empty() && !text.starts_with("//")) {
+      out.push_back({cell.body[i], cell.body_line + static_cast<int>(i)});
+    }
+  }
+  return out;
+}
+
+Source includes(const Module& module, Bodies bodies) {
+  Source out;
+  for (const std::string& path : exported_paths(module)) {
+    if (path.ends_with(".h")) out.push_back({"#include \"tinytorch/" + path + "\"", 0});
+  }
+  append(out, include_lines(module, ""));
+  if (bodies == Bodies::Instrumented) out.push_back({"#include \"tito/variant.h\"", 0});
+  return out;
+}
+
+// Lesson code, in lesson order, in unnamed namespaces; not every unit uses all of it.
+Source shared_code(const Module& module, Bodies bodies) {
+  Source out;
+  for (std::size_t i = module.open_cell + 1; i < module.close_cell; ++i) {
+    const Cell& cell = module.cells[i];
+    if (cell.kind != Cell::Kind::Code || cell.marker("mistake") != nullptr || cell.marker("export") != nullptr) continue;
+    out.push_back({"", 0});
+    if (cell.marker("lesson") == nullptr) {
+      append(out, using_lines(module, i));
+    } else {
+      out.push_back({"namespace {", 0});
+      append(out, cell_code(module, i, bodies));
+      out.push_back({"}  // namespace", 0});
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+std::vector<GeneratedFile> test_units(const Module& module, bool with_hidden, Bodies bodies) {
+  std::vector<Source> tests;
+  for (const Test& test : module.tests) {
+    Source lines = test_lines(module, test, with_hidden);
+    if (!lines.empty()) tests.push_back(std::move(lines));
+  }
+  const std::size_t units = (tests.size() + kTestsPerUnit - 1) / kTestsPerUnit;
+  std::vector<GeneratedFile> files;
+  for (std::size_t unit = 0; unit < units; ++unit) {
+    // Spread evenly: 30 tests are two units of 15.
+    const std::size_t first = tests.size() * unit / units;
+    const std::size_t stop = tests.size() * (unit + 1) / units;
+    Source out = {{"// Tests of " + module.folder() + ", made by tito from the lesson.", 0},
+                  {"#pragma GCC diagnostic ignored \"-Wunused-function\"", 0},
+                  {"#pragma GCC diagnostic ignored \"-Wunused-variable\"", 0}};
+    append(out, includes(module, bodies));
+    out.push_back({"", 0});
+    out.push_back({"namespace tinytorch {", 0});
+    append(out, shared_code(module, bodies));
+    for (std::size_t i = first; i < stop; ++i) {
+      out.push_back({"", 0});
+      append(out, tests[i]);
+    }
+    out.push_back({"", 0});
+    out.push_back({"}  // namespace tinytorch", 0});
+    files.push_back(generated_file(module.folder() + "/tests_" + std::to_string(unit + 1) + ".cpp", &module, tidy(out)));
+  }
+  return files;
+}
+
+}  // namespace tito

@@ -1,0 +1,332 @@
+#include "build/course_test.h"
+
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <functional>
+#include <memory>
+
+#include "build/exercises.h"
+#include "build/library.h"
+#include "build/part_report.h"
+#include "build/progress.h"
+#include "build/stage_build.h"
+#include "build/thorough.h"
+#include "format/lint.h"
+
+namespace tito {
+namespace {
+
+class CourseTest {
+ public:
+  CourseTest(const fs::path& root, const CourseTestOptions& options)
+      : root_(root),
+        options_(options),
+        course_(load_course(root)),
+        tool_(fingerprint({fs::read_symlink("/proc/self/exe")})),
+        report_(root / "build/passed.json", options.json) {
+    const char* data = std::getenv("TINYTORCH_DATA");
+    data_ = fingerprint({root / "data", root / "tests/golden"}, data == nullptr ? "" : data);
+  }
+
+  bool run() {
+    check_export();
+    check_lint();
+    test_command_line();
+    test_last_stage();
+    test_library();
+    if (options_.sanitize) test_with_sanitizers();
+    if (options_.stages) {
+      for (const std::string_view stage : {"01", "04", "05"}) test_stage(std::string(stage), options_.compiler);
+    }
+    if (options_.thorough) test_thoroughly();
+    say_what_was_not_asked_for();
+    write_if_changed(root_ / "build/test_report.json", report_.json());
+    fmt::print("{}", options_.json ? report_.json() : report_.table());
+    return report_.failed() == 0 && !(options_.strict && report_.skipped_anything());
+  }
+
+ private:
+  void check_export() {
+    report_.run("export", "tinytorch/", "", [&](Part& part) {
+      const Package package = export_package(course_);
+      for (const auto& [path, what] : compare_with_folder(root_ / "tinytorch", package.files)) {
+        part.expect(false, fmt::format("tinytorch/{} {}; run: ./tito export", path, what));
+      }
+      if (part.failed == 0) part.expect(true, "");
+    });
+  }
+
+  void check_lint() {
+    report_.run("lint", "modules", "", [&](Part& part) {
+      for (const Module& module : course_) {
+        std::string complaint;
+        for (const Finding& finding : lint_module(module, course_)) {
+          if (finding.level != Finding::Level::Error) continue;
+          complaint += fmt::format("{}:{}: {}\n", fs::relative(finding.file, root_).string(), finding.line, finding.message);
+        }
+        part.expect(complaint.empty(), complaint);
+      }
+    });
+  }
+
+  void test_command_line() {
+    const NinjaResult made = run_ninja({root_ / "build/cli", root_ / "build/cli", {"tito_tests"}, "compiling tito's tests"},
+                                       LineMap(root_));
+    const std::string program = "build/cli/tito_tests";
+    const std::string inputs = inputs_of({root_ / program, root_ / "tests/cli", root_ / "modules"});
+    report_.run("command line", "tests/cli", made.ok ? inputs : "", [&](Part& part) {
+      part.seconds += made.seconds;
+      if (!made.ok) return part.expect(false, made.messages);
+      part.add(run_tests(program, LineMap(root_), plain_run()));
+    });
+  }
+
+  void test_last_stage() {
+    StageOptions options;
+    options.toolchain.compiler = options_.compiler;
+    options.variants = true;
+    const StageBuild build(root_, course_, options);
+    std::vector<std::string> programs;
+    for (const Module& module : build.modules()) {
+      if (module.tests.empty()) continue;
+      programs.push_back(build.tests_of(module));
+      if (module.library_chapter) continue;
+      for (const std::string& program :
+           {build.visible_tests_of(module), build.student_of(module), build.variants_of(module)}) {
+        programs.push_back(program);
+      }
+    }
+    for (const std::string& folder : folders(build)) programs.push_back(build.folder_tests(folder));
+    compile(build, "the last stage", programs);
+    for (const Module& module : build.modules()) run_module(build, module, "modules", plain_run());
+    for (const std::string& folder : folders(build)) {
+      run_program(build, "programs' tests", "tests/" + folder, build.folder_tests(folder), plain_run());
+    }
+    for (const Module& module : build.modules()) {
+      if (!module.tests.empty() && !module.library_chapter) prove_exercises(build, module);
+    }
+  }
+
+  void prove_exercises(const StageBuild& build, const Module& module) {
+    const std::string student = build.student_of(module);
+    if (made(build, student) && made(build, build.visible_tests_of(module))) {
+      const std::string inputs = inputs_of({root_ / student, root_ / build.visible_tests_of(module), module.file});
+      report_.run("students' copies", module.folder(), inputs,
+                  [&](Part& part) { add(part, prove_student_copy(build, module)); });
+    } else {
+      not_built("students' copies", module.folder());
+    }
+    const std::string variants = build.variants_of(module);
+    if (!made(build, variants)) return not_built("holes and mistakes", module.folder());
+    report_.run("holes", module.folder(), inputs_of({root_ / variants, module.file}),
+                [&](Part& part) { add(part, prove_holes(build, module)); });
+    report_.run("mistakes", module.folder(), inputs_of({root_ / variants, module.file, mistakes_file(module)}),
+                [&](Part& part) {
+                  const MistakeTrial trial = try_mistakes(build, module);
+                  add(part, trial.proofs);
+                  part.expect(same_signatures(read_known_mistakes(mistakes_file(module)), trial.mistakes),
+                              fmt::format("{} is out of date; run: ./tito mistakes {}",
+                                          fs::relative(mistakes_file(module), root_).string(), module.number));
+                });
+  }
+
+  // The committed package with plain CMake, installed, and used by a project outside.
+  void test_library() {
+    const std::string inputs =
+        inputs_of({root_ / "tinytorch", root_ / "CMakeLists.txt", root_ / "cmake", root_ / "tests/install",
+                   root_ / "milestones", root_ / "examples"});
+    report_.run("library", "plain CMake", inputs, [&](Part& part) {
+      const NinjaResult built = build_library(root_);
+      part.expect(built.ok, "the library does not build with plain CMake:\n" + built.messages);
+    });
+    if (!fs::exists(root_ / "tests/install/CMakeLists.txt")) return;
+    report_.run("library", "install", inputs, [&](Part& part) {
+      const fs::path prefix = root_ / "build/install";
+      const fs::path user = root_ / "build/install_user";
+      fs::remove_all(prefix);
+      fs::remove_all(user);
+      run_cmake({"--install", library_folder(root_).string(), "--prefix", prefix.string()});
+      run_cmake({"-S", (root_ / "tests/install").string(), "-B", user.string(), "-G", "Ninja",
+                 "-DCMAKE_PREFIX_PATH=" + prefix.string()});
+      run_cmake({"--build", user.string()});
+      ProcessOptions running;
+      running.seconds = 60;
+      const ProcessResult result = run_process({(user / "user").string()}, running);
+      part.expect(result.ok(), fmt::format("the program outside: {}\n{}", how_it_ended(result), result.output));
+    });
+  }
+
+  void test_with_sanitizers() {
+    StageOptions options;
+    options.toolchain = {options_.compiler, Sanitizer::Memory};
+    const StageBuild memory(root_, course_, options);
+    TestOptions running = plain_run();
+    running.memory_bytes = 0;
+    running.seconds_per_test = 300;
+    running.environment = {{"ASAN_OPTIONS", "detect_leaks=1:strict_string_checks=1:allocator_may_return_null=1"},
+                           {"UBSAN_OPTIONS", "print_stacktrace=1"}};
+    running.wrapper = without_address_randomization();
+    test_everything(memory, "address, undefined", memory.modules(), running);
+
+    const std::string group = "thread";
+    if (running.wrapper.empty()) {
+      return report_.skip(group, "all", "setarch -R is refused here, and the thread sanitizer needs it");
+    }
+    options.toolchain.sanitizer = Sanitizer::Thread;
+    options.only = {"05", "07"};
+    const StageBuild thread(root_, course_, options);
+    std::vector<Module> modules;
+    for (const Module& module : thread.modules()) {
+      if (options.only.contains(module.number)) modules.push_back(module);
+    }
+    running.environment = {{"TSAN_OPTIONS", "halt_on_error=1:second_deadlock_stack=1"}};
+    test_everything(thread, group, modules, running);
+  }
+
+  // The modules' tests and those in tests/, of a build that is only for them.
+  void test_everything(const StageBuild& build, const std::string& group, const std::vector<Module>& modules,
+                       const TestOptions& running) {
+    std::vector<std::string> programs;
+    for (const Module& module : modules) {
+      if (!module.tests.empty()) programs.push_back(build.tests_of(module));
+    }
+    for (const std::string& folder : folders(build)) programs.push_back(build.folder_tests(folder));
+    compile(build, group, programs);
+    for (const Module& module : modules) run_module(build, module, group, running);
+    for (const std::string& folder : folders(build)) {
+      run_program(build, group, "tests/" + folder, build.folder_tests(folder), running);
+    }
+  }
+
+  void test_stage(const std::string& stage, const std::string& compiler) {
+    const bool exists = std::any_of(course_.begin(), course_.end(), [&](const Module& module) {
+      return module.number == stage && module.number != course_.back().stage();
+    });
+    if (!exists) return;
+    StageOptions options;
+    options.stage = stage;
+    options.toolchain.compiler = compiler;
+    const StageBuild build(root_, course_, options);
+    std::vector<std::string> programs;
+    for (const Module& module : build.modules()) {
+      if (!module.tests.empty()) programs.push_back(build.tests_of(module));
+    }
+    const std::string group = "stage " + stage;
+    compile(build, group, programs);
+    for (const Module& module : build.modules()) run_module(build, module, group, plain_run());
+  }
+
+  void test_thoroughly() {
+    for (const Module& module : course_) {
+      const bool done = options_.stages && (module.number == "01" || module.number == "04" || module.number == "05");
+      if (!module.library_chapter && !done) test_stage(module.number, options_.compiler);
+    }
+    if (find_program("clang++").empty()) {
+      report_.skip("clang", "all", "clang++ is not installed (apt-get install clang)");
+    } else {
+      StageOptions options;
+      options.toolchain.compiler = "clang++";
+      const StageBuild build(root_, course_, options);
+      test_everything(build, "clang", build.modules(), plain_run());
+    }
+    for (const Module& module : course_) {
+      report_.run("plain units", module.folder(), inputs_of({root_ / "modules"}), [&](Part& part) {
+        const std::string complaint = compile_as_plain_unit(root_, course_, module);
+        part.expect(complaint.empty(), complaint);
+      });
+    }
+    report_.run("fuzzing", "module files", inputs_of({root_ / "modules"}), [&](Part& part) {
+      const FuzzResult result = fuzz_module_files(course_, 20'000, 30);
+      part.passed += result.tries;
+      for (const std::string& complaint : result.complaints) part.expect(false, complaint);
+    });
+    const std::string why_not = why_no_fresh_machine();
+    if (!why_not.empty()) return report_.skip("fresh machine", "debootstrap", why_not);
+    report_.run("fresh machine", "debootstrap", "", [&](Part& part) {
+      const std::string complaint = try_fresh_machine(root_);
+      part.expect(complaint.empty(), complaint);
+    });
+  }
+
+  void say_what_was_not_asked_for() {
+    if (!options_.sanitize) report_.skip("sanitizers", "all", "not asked for (--sanitize)");
+    if (!options_.stages && !options_.thorough) report_.skip("stages", "01, 04, 05", "not asked for (--stages)");
+    if (!options_.thorough) {
+      report_.skip("thorough", "other stages, clang, plain units, fuzzing, fresh machine", "not asked for (--thorough)");
+    }
+  }
+
+  // ---- building and running
+
+  void compile(const StageBuild& build, const std::string& what, const std::vector<std::string>& programs) {
+    report_.run("compile", what, "", [&](Part& part) {
+      const NinjaResult result = build.build(programs, "compiling " + what, true);
+      if (!result.ok) part.expect(false, result.messages);
+    });
+  }
+
+  // After a failed build, an old program may still stand there: asks ninja again about this one.
+  bool made(const StageBuild& build, const std::string& program) const {
+    return build.build({program}, "compiling " + program).ok;
+  }
+
+  void not_built(const std::string& group, const std::string& name) {
+    report_.run(group, name, "", [](Part& part) { part.expect(false, "not run, since it does not compile"); });
+  }
+
+  void run_module(const StageBuild& build, const Module& module, const std::string& group, const TestOptions& running) {
+    if (!module.tests.empty()) run_program(build, group, module.folder(), build.tests_of(module), running);
+  }
+
+  void run_program(const StageBuild& build, const std::string& group, const std::string& name,
+                   const std::string& program, const TestOptions& running) {
+    if (!made(build, program)) return not_built(group, name);
+    report_.run(group, name, inputs_of({root_ / program}),
+                [&](Part& part) { part.add(run_tests(program, build.lines(), running)); });
+  }
+
+  TestOptions plain_run() const {
+    TestOptions options;
+    options.root = root_;
+    return options;
+  }
+
+  static std::vector<std::string> folders(const StageBuild& build) {
+    std::vector<std::string> out;
+    for (const char* folder : {"package", "integration", "regression"}) {
+      if (!build.folder_tests(folder).empty()) out.emplace_back(folder);
+    }
+    return out;
+  }
+
+  static Command without_address_randomization() {
+    const Command command{"setarch", "-R"};
+    if (find_program("setarch").empty()) return {};
+    return run_process({"setarch", "-R", "true"}).ok() ? command : Command{};
+  }
+
+  static void add(Part& part, const std::vector<Proof>& proofs) {
+    for (const Proof& proof : proofs) {
+      part.expect(proof.complaint.empty(), fmt::format("{}: {}", proof.name, proof.complaint));
+    }
+  }
+
+  std::string inputs_of(const std::vector<fs::path>& paths) const { return fingerprint(paths, tool_ + data_); }
+
+  fs::path root_;
+  CourseTestOptions options_;
+  std::vector<Module> course_;
+  std::string tool_;
+  std::string data_;
+  PartReport report_;
+};
+
+}  // namespace
+
+bool test_course(const fs::path& root, const CourseTestOptions& options) { return CourseTest(root, options).run(); }
+
+}  // namespace tito

@@ -1,0 +1,22 @@
+// `tito test`: every test there is, in parts, each with its time; parts whose inputs have not changed since they
+// passed are not run again.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+namespace tito {
+
+struct CourseTestOptions {
+  bool sanitize = false;
+  bool stages = false;
+  bool thorough = false;
+  bool strict = false;
+  bool json = false;
+  std::string compiler = "g++";
+};
+
+// True when nothing failed. Also writes build/test_report.json.
+bool test_course(const std::filesystem::path& root, const CourseTestOptions& options);
+
+}  // namespace tito

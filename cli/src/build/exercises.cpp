@@ -1,0 +1,142 @@
+#include "build/exercises.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+#include "build/progress.h"
+
+namespace tito {
+namespace {
+
+// Calls `work(i)` for all i below `count`, on every processor.
+void in_parallel(std::size_t count, const std::string& label, const std::function<void(std::size_t)>& work) {
+  Progress progress(label);
+  std::atomic<std::size_t> next = 0;
+  std::size_t done = 0;
+  std::mutex mutex;
+  std::exception_ptr failure;
+  const auto run = [&] {
+    for (std::size_t i = next++; i < count; i = next++) {
+      try {
+        work(i);
+      } catch (...) {
+        const std::lock_guard lock(mutex);
+        failure = std::current_exception();
+        next = count;
+      }
+      const std::lock_guard lock(mutex);
+      progress.update(++done, count);
+    }
+  };
+  {
+    std::vector<std::jthread> threads;
+    for (unsigned i = 1; i < std::min<std::size_t>(processor_count(), count); ++i) threads.emplace_back(run);
+    run();
+  }
+  if (failure) std::rethrow_exception(failure);
+}
+
+TestRun run_variant(const StageBuild& build, const Module& module, const std::string& variant) {
+  TestOptions options;
+  options.root = build.root();
+  options.environment = {{"TITO_VARIANT", variant}};
+  options.seconds_per_test = 20;
+  options.memory_bytes = std::size_t{4} << 30;
+  return run_tests(build.variants_of(module), build.lines(), options);
+}
+
+bool mentions(const TestOutcome& test, const std::string& text) {
+  return std::any_of(test.failures.begin(), test.failures.end(), [&](const TestFailure& failure) {
+    return failure.values.find(text) != std::string::npos;
+  });
+}
+
+bool mentions_any_hole(const TestOutcome& test, const Module& module) {
+  return std::any_of(module.holes.begin(), module.holes.end(),
+                     [&](const Hole& hole) { return mentions(test, hole.message()); });
+}
+
+// The first thing wrong with a graded test that should have failed; empty when it failed and `names` holds.
+std::string complaint_about(const TestRun& run, const Test& test, const std::function<bool(const TestOutcome&)>& names) {
+  const TestOutcome* outcome = run.find(test.name);
+  if (outcome == nullptr) return fmt::format("the test \"{}\" was not reached: {}", test.name, run.problem);
+  if (outcome->passed) return fmt::format("the test \"{}\" passes on an empty hole", test.name);
+  const bool crashed = std::any_of(outcome->failures.begin(), outcome->failures.end(), [](const TestFailure& failure) {
+    return failure.kind == "crashed" || failure.kind == "hung";
+  });
+  if (crashed) return fmt::format("the test \"{}\" crashes or hangs on an empty hole", test.name);
+  if (!names(*outcome)) {
+    return fmt::format("the test \"{}\" fails without naming the hole:\n{}", test.name, describe(*outcome));
+  }
+  return "";
+}
+
+}  // namespace
+
+std::vector<Proof> prove_student_copy(const StageBuild& build, const Module& module) {
+  TestOptions options;
+  options.root = build.root();
+  options.seconds_per_test = 20;
+  std::vector<Proof> proofs;
+  const TestRun untouched = run_tests(build.student_of(module), build.lines(), options);
+  for (const Test& test : build.student_copy_of(module).tests) {
+    if (!test.graded) continue;
+    proofs.push_back({test.name, complaint_about(untouched, test, [&](const TestOutcome& outcome) {
+                        return mentions_any_hole(outcome, module);
+                      })});
+  }
+  const TestRun solved = run_tests(build.visible_tests_of(module), build.lines(), options);
+  Proof proof{"the copy's tests with the reference's bodies", ""};
+  for (const TestOutcome& test : solved.tests) {
+    if (!test.passed) proof.complaint += describe(test);
+  }
+  proof.complaint += describe_end(solved);
+  proofs.push_back(proof);
+  return proofs;
+}
+
+std::vector<Proof> prove_holes(const StageBuild& build, const Module& module) {
+  std::vector<Proof> proofs(module.holes.size());
+  const std::vector<Test>& tests = build.student_copy_of(module).tests;
+  in_parallel(module.holes.size(), module.folder() + ": holes", [&](std::size_t i) {
+    const Hole& hole = module.holes[i];
+    const TestRun run = run_variant(build, module, hole.grade_id);
+    proofs[i].name = hole.grade_id;
+    bool tested = false;
+    for (const Test& test : tests) {
+      if (!test.graded || std::find(test.holes.begin(), test.holes.end(), hole.grade_id) == test.holes.end()) continue;
+      tested = true;
+      if (!proofs[i].complaint.empty()) continue;
+      proofs[i].complaint = complaint_about(
+          run, test, [&](const TestOutcome& outcome) { return mentions(outcome, hole.message()); });
+    }
+    if (!tested) proofs[i].complaint = "no graded test follows this hole";
+  });
+  return proofs;
+}
+
+MistakeTrial try_mistakes(const StageBuild& build, const Module& module) {
+  MistakeTrial trial;
+  trial.mistakes.resize(module.mistakes.size());
+  trial.proofs.resize(module.mistakes.size());
+  in_parallel(module.mistakes.size(), module.folder() + ": mistakes", [&](std::size_t i) {
+    const Mistake& mistake = module.mistakes[i];
+    const TestRun run = run_variant(build, module, mistake.id());
+    trial.mistakes[i] = KnownMistake{mistake.id(), mistake.says, signature_of(run)};
+    trial.proofs[i].name = mistake.id();
+    if (run.tests.empty()) {
+      trial.proofs[i].complaint = "the tests do not start with it: " + run.problem + "\n" + run.output;
+    } else if (run.ok()) {
+      trial.proofs[i].complaint = "no test that a student has catches it";
+    }
+  });
+  return trial;
+}
+
+}  // namespace tito

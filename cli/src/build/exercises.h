@@ -1,0 +1,33 @@
+// Proofs about a module's exercises: its tests fail by name on what is empty, and catch every known mistake.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "build/known_mistakes.h"
+#include "build/stage_build.h"
+
+namespace tito {
+
+// What was found for one hole, mistake or graded test. An empty `complaint` means that it is as it should be.
+struct Proof {
+  std::string name;
+  std::string complaint;
+};
+
+// The student's copy, untouched: every graded test fails and names a hole of the module, and the program survives.
+// With the reference's bodies, all of its tests pass.
+std::vector<Proof> prove_student_copy(const StageBuild& build, const Module& module);
+
+// Each hole alone: the graded tests that follow it fail and name it.
+std::vector<Proof> prove_holes(const StageBuild& build, const Module& module);
+
+struct MistakeTrial {
+  std::vector<KnownMistake> mistakes;
+  std::vector<Proof> proofs;
+};
+
+// Each mistake in place of its solution: a test that a student has must fail.
+MistakeTrial try_mistakes(const StageBuild& build, const Module& module);
+
+}  // namespace tito

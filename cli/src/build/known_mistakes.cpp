@@ -1,0 +1,110 @@
+#include "build/known_mistakes.h"
+
+#include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+namespace tito {
+namespace {
+
+constexpr std::size_t recorded_checks = 5;
+constexpr std::size_t recorded_value_length = 200;
+
+using OrderedJson = nlohmann::ordered_json;
+
+bool same_check(const FailedCheck& left, const FailedCheck& right) {
+  return left.test == right.test && left.check == right.check;
+}
+
+// How well the failures fit a mistake: the recorded checks that failed with the same values; 0 when one of them did not
+// fail at all.
+std::size_t fit(const KnownMistake& mistake, const std::vector<FailedCheck>& failures) {
+  std::size_t same_values = 0;
+  for (const FailedCheck& recorded : mistake.signature) {
+    bool failed = false;
+    for (const FailedCheck& failure : failures) {
+      if (!same_check(recorded, failure)) continue;
+      failed = true;
+      if (recorded.values != failure.values) continue;
+      ++same_values;
+      break;
+    }
+    if (!failed) return 0;
+  }
+  return same_values;
+}
+
+std::vector<FailedCheck> failures_of(const TestRun& run) {
+  std::vector<FailedCheck> out;
+  for (const TestOutcome& test : run.tests) {
+    for (const TestFailure& failure : test.failures) {
+      std::string values = failure.values + (failure.difference.empty() ? "" : "; " + failure.difference);
+      values.resize(std::min(values.size(), recorded_value_length));
+      out.push_back({test.name, failure.check.empty() ? failure.kind : failure.check, values});
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+std::vector<FailedCheck> signature_of(const TestRun& run) {
+  std::vector<FailedCheck> checks = failures_of(run);
+  checks.resize(std::min(checks.size(), recorded_checks));
+  return checks;
+}
+
+fs::path mistakes_file(const Module& module) { return module.file.parent_path() / "mistakes.json"; }
+
+std::vector<KnownMistake> read_known_mistakes(const fs::path& file) {
+  std::ifstream in(file);
+  if (!in) return {};
+  try {
+    std::vector<KnownMistake> out;
+    for (const nlohmann::json& entry : nlohmann::json::parse(in)) {
+      KnownMistake mistake{entry.at("mistake"), entry.at("says"), {}};
+      for (const nlohmann::json& check : entry.at("fails")) {
+        mistake.signature.push_back({check.at("test"), check.at("check"), check.at("values")});
+      }
+      out.push_back(mistake);
+    }
+    return out;
+  } catch (const nlohmann::json::exception& error) {
+    throw Diagnostic(file, 1, std::string("not what `tito mistakes` writes: ") + error.what());
+  }
+}
+
+std::string text_of(const std::vector<KnownMistake>& mistakes) {
+  OrderedJson out = OrderedJson::array();
+  for (const KnownMistake& mistake : mistakes) {
+    OrderedJson fails = OrderedJson::array();
+    for (const FailedCheck& check : mistake.signature) {
+      fails.push_back({{"test", check.test}, {"check", check.check}, {"values", check.values}});
+    }
+    out.push_back({{"mistake", mistake.id}, {"says", mistake.says}, {"fails", fails}});
+  }
+  return out.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
+}
+
+bool same_signatures(const std::vector<KnownMistake>& left, const std::vector<KnownMistake>& right) {
+  return std::equal(left.begin(), left.end(), right.begin(), right.end(),
+                    [](const KnownMistake& a, const KnownMistake& b) {
+                      return a.id == b.id && a.says == b.says &&
+                             std::equal(a.signature.begin(), a.signature.end(), b.signature.begin(),
+                                        b.signature.end(), same_check);
+                    });
+}
+
+std::optional<KnownMistake> recognize(const std::vector<KnownMistake>& known, const TestRun& run) {
+  const std::vector<FailedCheck> failures = failures_of(run);
+  std::optional<KnownMistake> best;
+  std::size_t best_fit = 0;
+  for (const KnownMistake& mistake : known) {
+    const std::size_t found = fit(mistake, failures);
+    if (found > best_fit) best = mistake;
+    best_fit = std::max(best_fit, found);
+  }
+  return best;
+}
+
+}  // namespace tito

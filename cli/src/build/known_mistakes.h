@@ -1,0 +1,40 @@
+// What each known mistake of a module does to its tests, as recorded in mistakes.json beside the module, and the
+// sentence for a learner whose tests fail in the same way.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "build/test_program.h"
+#include "format/module.h"
+
+namespace tito {
+
+struct FailedCheck {
+  std::string test;
+  std::string check;
+  std::string values;
+};
+
+struct KnownMistake {
+  std::string id;    // "05-reduce-to/drops-kept-dims"
+  std::string says;  // the sentence that helps
+  std::vector<FailedCheck> signature;
+};
+
+// The first failed checks of a run, in its order.
+std::vector<FailedCheck> signature_of(const TestRun& run);
+
+fs::path mistakes_file(const Module& module);
+// Empty when there is no file. Throws Diagnostic when it cannot be read.
+std::vector<KnownMistake> read_known_mistakes(const fs::path& file);
+std::string text_of(const std::vector<KnownMistake>& mistakes);
+
+// Same mistakes, sentences, tests and checks; the values may differ in their last digits from machine to machine.
+bool same_signatures(const std::vector<KnownMistake>& left, const std::vector<KnownMistake>& right);
+
+// The mistake whose signature the run shows; nothing when none fits.
+std::optional<KnownMistake> recognize(const std::vector<KnownMistake>& known, const TestRun& run);
+
+}  // namespace tito

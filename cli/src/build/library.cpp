@@ -1,0 +1,25 @@
+#include "build/library.h"
+
+#include <fmt/core.h>
+
+namespace tito {
+
+fs::path library_folder(const fs::path& root) { return root / "build/library"; }
+
+void run_cmake(const Command& arguments) {
+  Command command{"cmake"};
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  const ProcessResult result = run_process(command);
+  if (!result.ok()) throw std::runtime_error(fmt::format("cmake failed ({}):\n{}", how_it_ended(result), result.output));
+}
+
+NinjaResult build_library(const fs::path& root) {
+  const fs::path folder = library_folder(root);
+  if (!fs::exists(folder / "build.ninja")) {
+    run_cmake({"-S", root.string(), "-B", folder.string(), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
+               "-DTINYTORCH_PROGRAMS=ON", "-DTINYTORCH_WERROR=ON"});
+  }
+  return run_ninja(NinjaOptions{folder, folder, {}, "building the library", true}, LineMap(root));
+}
+
+}  // namespace tito

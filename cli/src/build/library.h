@@ -1,0 +1,19 @@
+// The framework built from the committed tinytorch/ with plain CMake, as a user builds it.
+#pragma once
+
+#include <filesystem>
+
+#include "build/ninja.h"
+
+namespace tito {
+
+// Configures and builds build/library, with the programs in milestones/ and examples/. Throws std::runtime_error with
+// CMake's message when it cannot be configured.
+NinjaResult build_library(const fs::path& root);
+
+fs::path library_folder(const fs::path& root);
+
+// Runs `cmake arguments`; throws std::runtime_error with what it printed when it fails.
+void run_cmake(const Command& arguments);
+
+}  // namespace tito

@@ -1,0 +1,37 @@
+// A progress bar on standard error; plain lines when that is not a terminal.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace tito {
+
+class Progress {
+ public:
+  // Shows nothing until the work has taken a second.
+  explicit Progress(std::string label);
+  ~Progress();
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  void update(std::size_t done, std::size_t total, std::string_view what = {});
+  // Takes the bar away, so that something can be printed in its place.
+  void clear();
+
+ private:
+  std::string label_;
+  std::chrono::steady_clock::time_point start_;
+  std::chrono::steady_clock::time_point last_;
+  bool terminal_;
+  bool shown_ = false;
+};
+
+// Switches all progress off, for --json.
+void silence_progress();
+
+bool stderr_is_terminal();
+bool stdout_is_terminal();
+
+}  // namespace tito

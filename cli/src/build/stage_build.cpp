@@ -1,0 +1,317 @@
+#include "build/stage_build.h"
+
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <map>
+
+#include "format/student.h"
+#include "format/units.h"
+
+namespace tito {
+namespace {
+
+constexpr std::string_view warnings = "-Wall -Wextra -Wpedantic -Wshadow -Werror";
+// A unit has all the lesson's helpers in front of its tests, and uses some of them.
+constexpr std::string_view unit_warnings = "-Wno-unused-function -Wno-unused-variable -Wno-unused-but-set-variable";
+constexpr std::string_view clang_unit_warnings = " -Wno-unneeded-internal-declaration -Wno-unused-const-variable"
+                                                 " -Wno-unused-member-function -Wno-unused-local-typedef";
+
+std::string sanitizer_flags(Sanitizer sanitizer) {
+  switch (sanitizer) {
+    case Sanitizer::Memory:
+      return " -g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined"
+             " -DDOCTEST_CONFIG_NO_POSIX_SIGNALS";
+    case Sanitizer::Thread:
+      return " -g1 -fno-omit-frame-pointer -fsanitize=thread -DDOCTEST_CONFIG_NO_POSIX_SIGNALS";
+    case Sanitizer::None:
+      break;
+  }
+  return "";
+}
+
+bool is_header(const GeneratedFile& file) { return file.path.ends_with(".h"); }
+
+std::map<std::string, std::string> texts(const Package& package) {
+  std::map<std::string, std::string> out;
+  for (const GeneratedFile& file : package.files) out[file.path] = file.text;
+  return out;
+}
+
+bool same_headers(const Package& left, const Package& right) {
+  const std::map<std::string, std::string> other = texts(right);
+  return std::all_of(left.files.begin(), left.files.end(), [&](const GeneratedFile& file) {
+    const auto found = other.find(file.path);
+    return !is_header(file) || (found != other.end() && found->second == file.text);
+  });
+}
+
+std::vector<std::string> sources_of(const Package& package) {
+  std::vector<std::string> out;
+  for (const auto& [folder, paths] : package.sources) out.insert(out.end(), paths.begin(), paths.end());
+  return out;
+}
+
+}  // namespace
+
+std::string Toolchain::name() const {
+  std::string text = compiler.find("clang") != std::string::npos ? "clang" : "gcc";
+  if (sanitizer == Sanitizer::Memory) text += "-memory";
+  if (sanitizer == Sanitizer::Thread) text += "-thread";
+  return text;
+}
+
+StageBuild::StageBuild(fs::path root, const std::vector<Module>& course, StageOptions options)
+    : root_(std::move(root)),
+      options_(std::move(options)),
+      modules_(options_.stage.empty() ? course : up_to_stage(course, options_.stage)),
+      directory_(root_ / "build" /
+                 fmt::format("stage{}-{}", modules_.empty() ? "" : modules_.back().stage(), options_.toolchain.name())),
+      lines_(root_) {
+  if (find_program(options_.toolchain.compiler).empty()) {
+    throw std::runtime_error(
+        fmt::format("there is no C++ compiler: {} is not installed (apt-get install {})", options_.toolchain.compiler,
+                    options_.toolchain.compiler == "g++" ? "g++" : "clang"));
+  }
+  write_rules();
+  add_reference();
+  add_runtime();
+  if (options_.variants) {
+    for (std::size_t i = 0; i < modules_.size(); ++i) add_student(i);
+    add_instrumented();
+  }
+  for (const Module& module : modules_) {
+    if (wants(module)) add_module_tests(module);
+  }
+  for (const std::string_view folder : {"package", "integration", "regression"}) add_folder_tests(folder);
+  write_if_changed(directory_ / "build.ninja", ninja_.text());
+}
+
+std::string StageBuild::relative(const fs::path& path) const { return fs::relative(path, root_).string(); }
+
+std::string StageBuild::bin(const Module& module, std::string_view kind) const {
+  return relative(directory_ / "bin" / fmt::format("{}_{}", module.folder(), kind));
+}
+
+bool StageBuild::wants(const Module& module) const {
+  return !module.tests.empty() && (options_.only.empty() || options_.only.contains(module.number));
+}
+
+const Module& StageBuild::student_copy_of(const Module& module) const {
+  for (std::size_t i = 0; i < students_.size(); ++i) {
+    if (modules_[i].number == module.number) return students_[i];
+  }
+  throw std::logic_error("no students' copies in this build");
+}
+
+NinjaResult StageBuild::build(const std::vector<std::string>& targets, std::string label, bool keep_going) const {
+  return run_ninja(NinjaOptions{root_, directory_, targets, std::move(label), keep_going}, lines_);
+}
+
+void StageBuild::write_rules() {
+  const Toolchain& tools = options_.toolchain;
+  const bool clang = tools.compiler.find("clang") != std::string::npos;
+  const std::string cache = find_program("ccache").empty() ? "" : "CCACHE_NOHASHDIR=1 ccache ";
+  const std::string common = fmt::format("{} -std=c++20 -pthread -fdiagnostics-color=never{} -MD -MF $out.d", tools.compiler,
+                                         sanitizer_flags(tools.sanitizer));
+  const std::string unit = fmt::format("-O0 -DDOCTEST_CONFIG_SUPER_FAST_ASSERTS {} {}{}", warnings, unit_warnings,
+                                       clang ? clang_unit_warnings : "");
+  const std::string mold = find_program("mold").empty() ? "" : " -fuse-ld=mold";
+  ninja_.rule("library", fmt::format("{}{} {} $flags -I $include -I cli/runtime -c $in -o $out", cache, common, warnings),
+              "$in", true);
+  ninja_.rule("copy", fmt::format("{}{} -w $flags -I $include -I cli/runtime -c $in -o $out", cache, common), "$in", true);
+  ninja_.rule("runtime", fmt::format("{}{} {} -O1 -I $include -I cli/runtime -c $in -o $out", cache, common, warnings),
+              "$in", true);
+  ninja_.rule("unit", fmt::format("{}{} {} -I $include -I cli/runtime -I tests -c $in -o $out", cache, common, unit),
+              "$in", true);
+  ninja_.rule("unit_with_pch",
+              fmt::format("{} {} -Winvalid-pch -include $pch -I $include -I cli/runtime -I tests -c $in -o $out", common,
+                          unit),
+              "$in", true);
+  ninja_.rule("precompile",
+              fmt::format("{} {} -I $include -I cli/runtime -I tests -x c++-header -c $in -o $out", common, unit), "$in",
+              true);
+  ninja_.rule("link",
+              fmt::format("{} -pthread{}{} $in -o $out -lz", tools.compiler, mold, sanitizer_flags(tools.sanitizer)),
+              "link $out", false);
+}
+
+void StageBuild::write_package(const Package& package, const std::string& include) {
+  write_changed(root_ / include / "tinytorch", package.files, true);
+  for (const GeneratedFile& file : package.files) lines_.add(fs::path(include) / "tinytorch" / file.path, file);
+}
+
+std::string StageBuild::compile_library(const std::string& source, const std::string& include,
+                                        const std::string& flags) {
+  const std::string output =
+      fmt::format("{}.o", relative(directory_ / "obj" / fs::relative(root_ / include, directory_) / source));
+  const std::string rule = flags == "-O0" ? "copy" : "library";
+  ninja_.add({output, rule, {include + "/tinytorch/" + source}, {}, {{"include", include}, {"flags", flags}}});
+  return output;
+}
+
+void StageBuild::add_reference() {
+  reference_.include = relative(directory_ / "include");
+  reference_.package = export_package(modules_);
+  write_package(reference_.package, reference_.include);
+  for (const std::string& source : sources_of(reference_.package)) {
+    reference_.objects.push_back(compile_library(source, reference_.include, "-O1"));
+  }
+}
+
+void StageBuild::add_runtime() {
+  std::vector<std::string> sources{"test_main.cpp", "variant.cpp"};
+  const bool has_tensor = texts(reference_.package).contains("core/tensor.h");
+  if (has_tensor) sources.push_back("tensor_checks.cpp");
+  for (const std::string& source : sources) {
+    const std::string output = relative(directory_ / "obj/runtime" / (source + ".o"));
+    ninja_.add({output, "runtime", {"cli/runtime/" + source}, {}, {{"include", reference_.include}}});
+    runtime_.push_back(output);
+  }
+}
+
+std::string StageBuild::precompiled_header(const Module& module) {
+  if (!options_.precompiled_headers) return "";
+  std::string text = "#include \"tito/lesson.h\"\n#include <algorithm>\n#include <cmath>\n#include <functional>\n"
+                     "#include <memory>\n#include <sstream>\n#include <string>\n#include <vector>\n";
+  for (const Module& earlier : modules_) {
+    if (earlier.number == module.number) break;
+    for (const std::string& path : exported_paths(earlier)) {
+      if (path.ends_with(".h")) text += fmt::format("#include \"tinytorch/{}\"\n", path);
+    }
+  }
+  const fs::path header = directory_ / "precompiled" / (module.folder() + ".h");
+  write_if_changed(header, text);
+  ninja_.add({relative(header) + ".gch", "precompile", {relative(header)}, {}, {{"include", reference_.include}}});
+  return relative(header);
+}
+
+std::vector<std::string> StageBuild::compile_units(const std::vector<GeneratedFile>& units, const std::string& folder,
+                                                   const std::string& include, const std::string& precompiled) {
+  std::vector<std::string> objects;
+  for (const GeneratedFile& unit : units) {
+    const std::string source = relative(directory_ / folder / unit.path);
+    lines_.add(source, unit);
+    const std::string output = relative(directory_ / "obj" / folder / unit.path) + ".o";
+    Edge edge{output, "unit", {source}, {}, {{"include", include}}};
+    if (!precompiled.empty()) {
+      edge.rule = "unit_with_pch";
+      edge.implicit.push_back(precompiled + ".gch");
+      edge.variables.emplace_back("pch", precompiled);
+    }
+    ninja_.add(edge);
+    objects.push_back(output);
+  }
+  return objects;
+}
+
+void StageBuild::link(const std::string& program, std::vector<std::string> inputs, const std::vector<std::string>& more) {
+  inputs.insert(inputs.end(), more.begin(), more.end());
+  inputs.insert(inputs.end(), runtime_.begin(), runtime_.end());
+  ninja_.add({program, "link", inputs, {}, {}});
+}
+
+void StageBuild::add_module_tests(const Module& module) {
+  const std::vector<GeneratedFile> units = test_units(module, true);
+  write_changed(directory_ / "tests", units, false);
+  link(tests_of(module), compile_units(units, "tests", reference_.include, precompiled_header(module)),
+       reference_.objects);
+}
+
+// The module's copy with throwing holes, linked before the reference objects of all other modules: where a header has
+// a hole, the first definition of an inline function is the one that counts.
+void StageBuild::add_student(std::size_t index) {
+  const Module& module = modules_[index];
+  const fs::path copy = directory_ / "student" / module.folder() / module.file.filename();
+  write_if_changed(copy, student_copy(module));
+  students_.push_back(parse_module(copy, Edition::Student));
+  if (module.tests.empty() || module.library_chapter) return;
+
+  std::vector<Module> course = modules_;
+  course[index] = students_.back();
+  const Package package = export_package(course);
+  const bool shares_headers = same_headers(package, reference_.package);
+  const std::string include = relative(directory_ / "student" / module.folder() / "include");
+  write_package(package, include);
+
+  const std::map<std::string, std::string> reference = texts(reference_.package);
+  const std::map<std::string, std::string> own = texts(package);
+  std::vector<std::string> objects;
+  std::vector<std::string> others;
+  const std::vector<std::string> sources = sources_of(package);
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    const auto found = reference.find(sources[i]);
+    if (found != reference.end() && found->second == own.at(sources[i])) {
+      others.push_back(compile_library(sources[i], reference_.include, "-O1"));
+    } else {
+      objects.push_back(compile_library(sources[i], include, "-O0"));
+    }
+  }
+  const std::vector<GeneratedFile> units = test_units(students_.back(), true);
+  write_changed(directory_ / "visible", units, false);
+  const std::string tests_include = shares_headers ? reference_.include : include;
+  const std::vector<std::string> visible = compile_units(units, "visible", reference_.include, "");
+  std::vector<std::string> inputs = visible;
+  if (!shares_headers) {
+    write_changed(directory_ / "visible_student", units, false);
+    inputs = compile_units(units, "visible_student", tests_include, "");
+  }
+  inputs.insert(inputs.end(), objects.begin(), objects.end());
+  link(student_of(module), inputs, others);
+  link(visible_tests_of(module), visible, reference_.objects);
+}
+
+void StageBuild::add_instrumented() {
+  const Package package = export_package(modules_, Bodies::Instrumented);
+  const std::string include = relative(directory_ / "variants");
+  write_package(package, include);
+  const bool shares_headers = same_headers(package, reference_.package);
+  const std::map<std::string, std::string> reference = texts(reference_.package);
+  const std::map<std::string, std::string> own = texts(package);
+  std::vector<std::string> objects;
+  for (const std::string& source : sources_of(package)) {
+    const bool same = shares_headers && reference.at(source) == own.at(source);
+    objects.push_back(compile_library(source, same ? reference_.include : include, "-O1"));
+  }
+  for (std::size_t i = 0; i < modules_.size(); ++i) {
+    if (modules_[i].tests.empty() || modules_[i].library_chapter) continue;
+    const std::vector<GeneratedFile> units = test_units(students_[i], true);
+    const std::string folder = shares_headers ? "visible" : "visible_variants";
+    write_changed(directory_ / folder, units, false);
+    link(variants_of(modules_[i]), compile_units(units, folder, shares_headers ? reference_.include : include, ""),
+         objects);
+  }
+}
+
+std::string StageBuild::folder_tests(std::string_view folder) const {
+  const fs::path sources = root_ / "tests" / folder;
+  if (!fs::is_directory(sources)) return "";
+  const bool any = std::any_of(fs::directory_iterator(sources), fs::directory_iterator(),
+                               [](const fs::directory_entry& entry) { return entry.path().extension() == ".cpp"; });
+  return any ? relative(directory_ / "bin" / folder) : "";
+}
+
+void StageBuild::add_folder_tests(std::string_view folder) {
+  const std::string program = folder_tests(folder);
+  if (program.empty()) return;
+  std::vector<std::string> sources;
+  for (const fs::directory_entry& entry : fs::directory_iterator(root_ / "tests" / folder)) {
+    if (entry.path().extension() == ".cpp") sources.push_back(relative(entry.path()));
+  }
+  std::sort(sources.begin(), sources.end());
+  std::vector<std::string> objects;
+  for (const std::string& source : sources) {
+    objects.push_back(relative(directory_ / "obj" / (source + ".o")));
+    ninja_.add({objects.back(), "unit", {source}, {}, {{"include", reference_.include}}});
+  }
+  link(program, objects, reference_.objects);
+}
+
+fs::path project_root() {
+  const char* given = std::getenv("TITO_ROOT");
+  return find_root(given == nullptr || *given == '\0' ? fs::current_path() : fs::path(given));
+}
+
+}  // namespace tito

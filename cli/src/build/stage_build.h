@@ -1,0 +1,99 @@
+// Builds a stage (the package of modules 00..N) and its test programs.
+//
+// Everything stands in build/stageNN-COMPILER[-SANITIZER]/: the generated package under include/tinytorch, the test
+// units, and one build.ninja for all of it, so that what two programs share is compiled once.
+#pragma once
+
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "build/ninja.h"
+#include "format/export.h"
+#include "format/module.h"
+
+namespace tito {
+
+enum class Sanitizer { None, Memory, Thread };  // Memory: address and undefined behaviour
+
+struct Toolchain {
+  std::string compiler = "g++";
+  Sanitizer sanitizer = Sanitizer::None;
+
+  // "gcc", "gcc-memory", "clang"
+  std::string name() const;
+};
+
+struct StageOptions {
+  std::string stage;  // the number of its last module; empty: the whole course
+  Toolchain toolchain;
+  bool precompiled_headers = false;  // for the tests: quicker to edit with, slower from nothing
+  bool variants = false;             // also the students' copies and the instrumented package
+  std::set<std::string> only;        // numbers of the modules whose tests are wanted; empty: all
+};
+
+class StageBuild {
+ public:
+  // Generates the sources and the build.ninja. Throws Diagnostic on what cannot be exported.
+  StageBuild(fs::path root, const std::vector<Module>& course, StageOptions options);
+
+  const fs::path& root() const { return root_; }
+  const fs::path& directory() const { return directory_; }
+  const std::vector<Module>& modules() const { return modules_; }
+  const LineMap& lines() const { return lines_; }
+
+  // Paths of programs, relative to the root; they are targets for build().
+  std::string tests_of(const Module& module) const { return bin(module, "tests"); }          // all its tests
+  std::string visible_tests_of(const Module& module) const { return bin(module, "visible"); }  // a student's tests
+  std::string student_of(const Module& module) const { return bin(module, "student"); }      // with empty holes
+  std::string variants_of(const Module& module) const { return bin(module, "variants"); }    // see tito/variant.h
+  // The tests in tests/FOLDER; empty when there are none.
+  std::string folder_tests(std::string_view folder) const;
+  // The module as a student gets it (parsed from its copy); only with `variants`.
+  const Module& student_copy_of(const Module& module) const;
+  // Object files of the library itself.
+  const std::vector<std::string>& library() const { return reference_.objects; }
+
+  NinjaResult build(const std::vector<std::string>& targets, std::string label, bool keep_going = false) const;
+
+ private:
+  // A package as it was generated, and what it compiles to.
+  struct Variant {
+    Package package;
+    std::string include;  // the folder with its tinytorch/
+    std::vector<std::string> objects;
+  };
+
+  std::string bin(const Module& module, std::string_view kind) const;
+  std::string relative(const fs::path& path) const;
+  void write_rules();
+  void add_reference();
+  void add_runtime();
+  void add_module_tests(const Module& module);
+  void add_student(std::size_t index);
+  void add_instrumented();
+  void add_folder_tests(std::string_view folder);
+  void write_package(const Package& package, const std::string& include);
+  std::string compile_library(const std::string& source, const std::string& include, const std::string& flags);
+  std::vector<std::string> compile_units(const std::vector<GeneratedFile>& units, const std::string& folder,
+                                         const std::string& include, const std::string& precompiled);
+  std::string precompiled_header(const Module& module);
+  void link(const std::string& program, std::vector<std::string> inputs, const std::vector<std::string>& more);
+  bool wants(const Module& module) const;
+
+  fs::path root_;
+  StageOptions options_;
+  std::vector<Module> modules_;
+  std::vector<Module> students_;  // with `variants`: beside modules_, by index
+  fs::path directory_;
+  LineMap lines_;
+  NinjaFile ninja_;
+  Variant reference_;
+  std::vector<std::string> runtime_;  // objects every test program links
+};
+
+// The root of the project that contains the working folder, or TITO_ROOT.
+fs::path project_root();
+
+}  // namespace tito

@@ -1,0 +1,63 @@
+// Running a test program (cli/runtime/test_main.cpp) and reading what it reports.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "build/line_map.h"
+#include "build/process.h"
+
+namespace tito {
+
+struct TestFailure {
+  std::string kind;  // "check", "threw", "crashed", "message" or "hung"
+  Place place;       // in the module file where that is known
+  std::string check;
+  std::string values;
+  std::string difference;
+  std::string subcase;
+  std::vector<std::string> info;
+};
+
+struct TestOutcome {
+  std::string name;
+  Place place;
+  bool passed = false;
+  std::size_t checks = 0;
+  double seconds = 0;
+  std::vector<TestFailure> failures;
+};
+
+struct TestRun {
+  std::vector<TestOutcome> tests;  // those that were started
+  bool finished = false;           // the program came to its end
+  std::string output;              // what it printed, in lines of the module files
+  std::string problem;             // how it ended, when it did not finish
+  double seconds = 0;
+
+  std::size_t passed() const;
+  std::size_t failed() const;
+  bool ok() const { return finished && failed() == 0; }
+  const TestOutcome* find(std::string_view name) const;
+};
+
+struct TestOptions {
+  fs::path root;  // it runs here
+  std::vector<std::pair<std::string, std::string>> environment;
+  std::vector<std::string> arguments;
+  Command wrapper;                   // a command that runs the program, such as setarch -R
+  double seconds_per_test = 60;      // a test that takes longer is stopped, and said to hang
+  std::size_t memory_bytes = std::size_t{8} << 30;  // 0: no limit, which sanitizers need
+};
+
+TestRun run_tests(const std::string& program, const LineMap& lines, const TestOptions& options);
+
+// The failures of one test, for a learner: what was checked, both values, where.
+std::string describe(const TestOutcome& test);
+
+// A sentence or more about a program that did not finish; empty for one that did.
+std::string describe_end(const TestRun& run);
+
+}  // namespace tito

@@ -1,0 +1,124 @@
+#include "build/thorough.h"
+
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <random>
+
+#include "build/ninja.h"
+#include "build/process.h"
+#include "format/export.h"
+
+namespace tito {
+namespace {
+
+std::string damaged(const std::string& text, std::mt19937_64& random) {
+  std::vector<std::string> lines = split_lines(text);
+  const auto pick = [&] { return random() % lines.size(); };
+  const std::size_t times = 1 + random() % 4;
+  for (std::size_t i = 0; i < times && !lines.empty(); ++i) {
+    const std::size_t line = pick();
+    switch (random() % 5) {
+      case 0:
+        lines.erase(lines.begin() + static_cast<long>(line));
+        break;
+      case 1:
+        lines.insert(lines.begin() + static_cast<long>(line), lines[pick()]);
+        break;
+      case 2:
+        std::swap(lines[line], lines[pick()]);
+        break;
+      case 3:
+        lines[line].resize(lines[line].empty() ? 0 : random() % lines[line].size());
+        break;
+      default:
+        if (!lines[line].empty()) lines[line][random() % lines[line].size()] = static_cast<char>(random() % 256);
+        break;
+    }
+  }
+  return join_lines(lines);
+}
+
+}  // namespace
+
+std::string compile_as_plain_unit(const fs::path& root, const std::vector<Module>& course, const Module& module) {
+  const fs::path folder = root / "build/plain" / module.folder();
+  const std::vector<Module> stage = up_to_stage(course, module.stage());
+  write_changed(folder / "package/tinytorch", export_package(stage).files, true);
+  std::vector<GeneratedFile> stand_ins;
+  for (const std::string& path : exported_paths(module)) {
+    if (path.ends_with(".h")) stand_ins.push_back({path, "", {}, {}});
+  }
+  write_changed(folder / "empty/tinytorch", stand_ins, true);
+  ProcessOptions options;
+  options.directory = root;
+  const ProcessResult result =
+      run_process({"g++", "-std=c++20", "-fsyntax-only", "-w", "-I", (folder / "empty").string(), "-I",
+                   (folder / "package").string(), "-I", "cli/runtime", fs::relative(module.file, root).string()},
+                  options);
+  return result.ok() ? "" : result.output;
+}
+
+FuzzResult fuzz_module_files(const std::vector<Module>& course, std::size_t tries, double seconds) {
+  std::mt19937_64 random(20240517);
+  FuzzResult result;
+  const auto start = std::chrono::steady_clock::now();
+  const auto elapsed = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
+  std::vector<std::string> texts;
+  for (const Module& module : course) texts.push_back(read_text(module.file));
+  while (result.tries < tries && elapsed() < seconds) {
+    const std::size_t which = random() % course.size();
+    const std::string text = damaged(texts[which], random);
+    ++result.tries;
+    try {
+      std::vector<Module> changed = up_to_stage(course, course[which].stage());
+      for (Module& module : changed) {
+        if (module.number == course[which].number) module = parse_module(course[which].file, text);
+      }
+      export_package(changed);
+    } catch (const Diagnostic&) {
+      // Refused with file and line, as it should be.
+    } catch (const std::exception& error) {
+      result.complaints.push_back(
+          fmt::format("{}, damaged copy {}: not a diagnostic: {}", course[which].folder(), result.tries, error.what()));
+    }
+  }
+  return result;
+}
+
+std::string why_no_fresh_machine() {
+  if (find_program("debootstrap").empty()) return "debootstrap is not installed (apt-get install debootstrap)";
+  if (geteuid() != 0) return "debootstrap needs root";
+  return "";
+}
+
+std::string try_fresh_machine(const fs::path& root) {
+  const fs::path machine = root / "build/fresh_machine";
+  std::error_code ignored;
+  fs::remove_all(machine, ignored);
+  fs::create_directories(machine.parent_path());
+  const ProcessResult made = run_process({"debootstrap", "--variant=minbase", "bookworm", machine.string()});
+  if (!made.ok()) return "debootstrap failed:\n" + made.output.substr(made.output.size() - std::min<std::size_t>(made.output.size(), 2000));
+  fs::create_directories(machine / "tinytorch");
+  for (const fs::directory_entry& entry : fs::directory_iterator(root)) {
+    const std::string name = entry.path().filename().string();
+    if (name == "build" || name == ".git") continue;
+    fs::copy(entry.path(), machine / "tinytorch" / name, fs::copy_options::recursive);
+  }
+  ProcessOptions options;
+  options.environment = {{"TITO_ROOT", ""}, {"HOME", "/root"}};
+  options.seconds = 1800;
+  const ProcessResult demo = run_process({"chroot", machine.string(), "/tinytorch/tito", "demo"}, options);
+  std::string complaint;
+  if (!demo.ok()) {
+    complaint = fmt::format("tito demo on a fresh machine: {}\n{}", how_it_ended(demo),
+                            demo.output.substr(demo.output.size() - std::min<std::size_t>(demo.output.size(), 4000)));
+  }
+  fs::remove_all(machine, ignored);
+  return complaint;
+}
+
+}  // namespace tito

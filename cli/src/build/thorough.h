@@ -1,0 +1,29 @@
+// The parts of `tito test --thorough` that need more than a build: plain translation units, fuzzing, a fresh machine.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "format/module.h"
+
+namespace tito {
+
+// Compiles the module file itself (-fsyntax-only), with empty stand-ins for its own exported headers first on the
+// include path. Returns what the compiler says, or nothing.
+std::string compile_as_plain_unit(const fs::path& root, const std::vector<Module>& course, const Module& module);
+
+struct FuzzResult {
+  std::size_t tries = 0;
+  std::vector<std::string> complaints;
+};
+
+// Parses and exports damaged copies of the modules: each must be accepted or refused with a Diagnostic.
+FuzzResult fuzz_module_files(const std::vector<Module>& course, std::size_t tries, double seconds);
+
+// Why try_fresh_machine cannot run here; empty when it can.
+std::string why_no_fresh_machine();
+
+// Installs a minimal Debian into a folder, copies the project there, and runs `tito demo` in it.
+std::string try_fresh_machine(const fs::path& root);
+
+}  // namespace tito

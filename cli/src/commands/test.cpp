@@ -1,0 +1,111 @@
+// tito test [NN]: one module's tests, quickly; or everything.
+#include <fmt/core.h>
+
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "build/course_test.h"
+#include "build/known_mistakes.h"
+#include "build/progress.h"
+#include "build/stage_build.h"
+#include "build/test_program.h"
+#include "commands/commands.h"
+
+namespace tito {
+namespace {
+
+struct TestArguments {
+  std::string module;
+  CourseTestOptions course;
+};
+
+void print_json(const Module& module, const TestRun& run, const std::optional<KnownMistake>& mistake) {
+  nlohmann::ordered_json failures = nlohmann::ordered_json::array();
+  for (const TestOutcome& test : run.tests) {
+    for (const TestFailure& failure : test.failures) {
+      failures.push_back({{"test", test.name},
+                          {"kind", failure.kind},
+                          {"file", failure.place.file},
+                          {"line", failure.place.line},
+                          {"check", failure.check},
+                          {"values", failure.values},
+                          {"difference", failure.difference}});
+    }
+  }
+  const nlohmann::ordered_json out = {{"module", module.folder()},
+                                      {"passed", run.passed()},
+                                      {"failed", run.failed()},
+                                      {"finished", run.finished},
+                                      {"seconds", run.seconds},
+                                      {"hint", mistake ? mistake->says : ""},
+                                      {"failures", failures}};
+  fmt::print("{}\n", out.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+}
+
+void print_text(const Module& module, const TestRun& run, const std::optional<KnownMistake>& mistake) {
+  for (const TestOutcome& test : run.tests) {
+    if (!test.passed) fmt::print("{}\n", describe(test));
+  }
+  fmt::print("{}", describe_end(run));
+  if (mistake) fmt::print("This looks like a mistake that others have made: {}\n\n", mistake->says);
+  fmt::print("{}: {} tests passed, {} failed ({:.1f} s)\n", module.folder(), run.passed(), run.failed(), run.seconds);
+}
+
+// Tests one module at its own stage.
+void test_module(const fs::path& root, const TestArguments& arguments) {
+  const std::vector<Module> course = load_course(root);
+  const Module& module = find_module(course, arguments.module);
+  const bool sanitize = arguments.course.sanitize;
+  StageOptions options;
+  options.stage = module.stage();
+  options.toolchain = {arguments.course.compiler, sanitize ? Sanitizer::Memory : Sanitizer::None};
+  options.precompiled_headers = true;
+  options.only = {module.number};
+  if (module.tests.empty()) {
+    fmt::print("{} has no tests\n", module.folder());
+    return;
+  }
+  const StageBuild build(root, course, options);
+  const std::string program = build.tests_of(module);
+  const NinjaResult made = build.build({program}, "compiling " + module.folder());
+  if (!made.ok) {
+    fmt::print("{}\n{} does not compile\n", made.messages, module.folder());
+    throw Exit{1};
+  }
+  TestOptions running;
+  running.root = root;
+  if (sanitize) running.memory_bytes = 0;
+  const TestRun run = run_tests(program, build.lines(), running);
+  std::optional<KnownMistake> mistake;
+  if (!run.ok()) mistake = recognize(read_known_mistakes(mistakes_file(module)), run);
+  arguments.course.json ? print_json(module, run, mistake) : print_text(module, run, mistake);
+  if (!run.ok()) throw Exit{1};
+}
+
+void run_test(const TestArguments& arguments) {
+  if (arguments.course.json) silence_progress();
+  const fs::path root = project_root();
+  const bool all = arguments.module.empty() || arguments.module == "all";
+  if (!all) return test_module(root, arguments);
+  if (!test_course(root, arguments.course)) throw Exit{1};
+}
+
+}  // namespace
+
+void add_test_command(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("test", "Run the tests of one module, or all tests there are");
+  const auto arguments = std::make_shared<TestArguments>();
+  CourseTestOptions& course = arguments->course;
+  command->add_option("module", arguments->module, "05, autograd or all (the default)");
+  command->add_flag("--sanitize", course.sanitize, "also under the address, undefined-behaviour and thread sanitizers");
+  command->add_flag("--stages", course.stages, "also the packages of stages 01, 04 and 05");
+  command->add_flag("--thorough", course.thorough,
+                    "also every stage, clang, plain translation units, fuzzing, and a fresh machine");
+  command->add_flag("--strict", course.strict, "fail when a part had to be skipped");
+  command->add_flag("--json", course.json, "print one JSON object");
+  command->add_option("--compiler", course.compiler, "the C++ compiler")->capture_default_str();
+  command->callback([arguments] { run_test(*arguments); });
+}
+
+}  // namespace tito

@@ -270,7 +270,8 @@ class PackageBuilder {
     const bool holes = std::any_of(draft.cells.begin(), draft.cells.end(),
                                    [&](std::size_t cell) { return has_hole(module, cell); });
     if (!holes || (bodies == Bodies::Reference && module.edition == Edition::Reference)) return added;
-    if (path != "core/error.h" && drafts_.contains("core/error.h")) add_include(added, "tinytorch/core/error.h");
+    const bool has_it = path == "core/error.h" || path == "core/error.cpp" || !drafts_.contains("core/error.h");
+    if (!has_it) add_include(added, "tinytorch/core/error.h");
     if (bodies == Bodies::Instrumented && module.edition == Edition::Reference) add_include(added, "tito/variant.h");
     return added;
   }

@@ -3,11 +3,9 @@
 // The elements are read through sizes, strides and the data pointer alone, so that a mistake in an operator
 // cannot hide itself by also breaking the comparison.
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <limits>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -38,24 +36,6 @@ T read(const char* address) {
   return value;
 }
 
-double read_bfloat16(const char* address) {
-  return std::bit_cast<float>(static_cast<std::uint32_t>(read<std::uint16_t>(address)) << 16);
-}
-
-double read_half(const char* address) {
-  const unsigned bits = read<std::uint16_t>(address);
-  const int exponent = static_cast<int>(bits >> 10 & 31U);
-  const double fraction = bits & 1023U;
-  double value = 0;
-  if (exponent == 31) {
-    value =
-        fraction == 0 ? std::numeric_limits<double>::infinity() : std::numeric_limits<double>::quiet_NaN();
-  } else {
-    value = exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, exponent - 25);
-  }
-  return (bits & 0x8000U) != 0 ? -value : value;
-}
-
 std::size_t bytes_of(ScalarType type) {
   switch (type) {
     case ScalarType::Byte:
@@ -63,8 +43,6 @@ std::size_t bytes_of(ScalarType type) {
     case ScalarType::Bool:
       return 1;
     case ScalarType::Short:
-    case ScalarType::Half:
-    case ScalarType::BFloat16:
       return 2;
     case ScalarType::Int:
     case ScalarType::Float:
@@ -88,10 +66,6 @@ Element read_element(ScalarType type, const char* address) {
       return {true, read<std::int32_t>(address), 0};
     case ScalarType::Long:
       return {true, read<std::int64_t>(address), 0};
-    case ScalarType::Half:
-      return {false, 0, read_half(address)};
-    case ScalarType::BFloat16:
-      return {false, 0, read_bfloat16(address)};
     case ScalarType::Float:
       return {false, 0, read<float>(address)};
     default:
@@ -185,10 +159,6 @@ std::string first_difference(const Tensor& left, const Tensor& right) {
 
 double default_rtol(ScalarType type) {
   switch (type) {
-    case ScalarType::Half:
-      return 1e-3;
-    case ScalarType::BFloat16:
-      return 1.6e-2;
     case ScalarType::Float:
       return 1.3e-6;
     case ScalarType::Double:
@@ -200,8 +170,6 @@ double default_rtol(ScalarType type) {
 
 double default_atol(ScalarType type) {
   switch (type) {
-    case ScalarType::Half:
-    case ScalarType::BFloat16:
     case ScalarType::Float:
       return 1e-5;
     case ScalarType::Double:

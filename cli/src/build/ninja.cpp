@@ -87,6 +87,10 @@ std::string shortened(const std::string& text, std::size_t max_lines) {
 
 }  // namespace
 
+void NinjaFile::variable(std::string_view name, std::string_view value) {
+  text_ += fmt::format("{} = {}\n", name, value);
+}
+
 void NinjaFile::rule(std::string_view name, std::string_view command, std::string_view description,
                      bool has_depfile) {
   text_ += fmt::format("rule {}\n  command = {}\n  description = {}\n", name, command, description);

@@ -23,6 +23,7 @@ struct Edge {
 
 class NinjaFile {
  public:
+  void variable(std::string_view name, std::string_view value);
   void rule(std::string_view name, std::string_view command, std::string_view description, bool has_depfile);
   // A second edge with the same output is the same step, and is left out.
   void add(const Edge& edge);

@@ -1,11 +1,18 @@
 #include "build/stage_build.h"
 
+#include <fcntl.h>
 #include <fmt/core.h>
-#include <fmt/ranges.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
+#include <cerrno>
 #include <cstdlib>
+#include <fstream>
 #include <map>
+#include <system_error>
+#include <tuple>
 
 #include "format/student.h"
 #include "format/units.h"
@@ -69,6 +76,7 @@ StageBuild::StageBuild(fs::path root, const std::vector<Module>& course, StageOp
       modules_(options_.stage.empty() ? course : up_to_stage(course, options_.stage)),
       directory_(root_ / "build" /
                  fmt::format("stage{}-{}", modules_.empty() ? "" : modules_.back().stage(), options_.toolchain.name())),
+      lock_(directory_),
       lines_(root_) {
   if (find_program(options_.toolchain.compiler).empty()) {
     throw std::runtime_error(
@@ -89,7 +97,30 @@ StageBuild::StageBuild(fs::path root, const std::vector<Module>& course, StageOp
   write_if_changed(directory_ / "build.ninja", ninja_.text());
 }
 
+FolderLock::FolderLock(const fs::path& folder) {
+  fs::create_directories(folder);
+  file_ = open((folder / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (file_ < 0) throw std::system_error(errno, std::generic_category(), "cannot write to " + folder.string());
+  if (flock(file_, LOCK_EX | LOCK_NB) == 0) return;
+  fmt::print(stderr, "waiting for another tito that works in {}\n", folder.string());
+  flock(file_, LOCK_EX);
+}
+
+FolderLock::~FolderLock() { close(file_); }
+
 std::string StageBuild::relative(const fs::path& path) const { return fs::relative(path, root_).string(); }
+
+std::string StageBuild::tests_of(const Module& module) const {
+  switch (options_.units) {
+    case Units::Precompiled:
+      return bin(module, "edit");
+    case Units::Optimized:
+      return bin(module, "run");
+    case Units::Plain:
+      break;
+  }
+  return bin(module, "tests");
+}
 
 std::string StageBuild::bin(const Module& module, std::string_view kind) const {
   return relative(directory_ / "bin" / fmt::format("{}_{}", module.folder(), kind));
@@ -112,6 +143,7 @@ NinjaResult StageBuild::build(const std::vector<std::string>& targets, std::stri
 
 void StageBuild::write_rules() {
   const Toolchain& tools = options_.toolchain;
+  ninja_.variable("builddir", relative(directory_));
   const bool clang = tools.compiler.find("clang") != std::string::npos;
   const std::string cache = find_program("ccache").empty() ? "" : "CCACHE_NOHASHDIR=1 ccache ";
   const std::string common = fmt::format("{} -std=c++20 -pthread -fdiagnostics-color=never{} -MD -MF $out.d", tools.compiler,
@@ -125,6 +157,9 @@ void StageBuild::write_rules() {
   ninja_.rule("runtime", fmt::format("{}{} {} -O1 -I $include -I cli/runtime -c $in -o $out", cache, common, warnings),
               "$in", true);
   ninja_.rule("unit", fmt::format("{}{} {} -I $include -I cli/runtime -I tests -c $in -o $out", cache, common, unit),
+              "$in", true);
+  ninja_.rule("optimized_unit", fmt::format("{}{} -O1 {} {} -I $include -I cli/runtime -I tests -c $in -o $out", cache,
+                                            common, warnings, unit_warnings),
               "$in", true);
   ninja_.rule("unit_with_pch",
               fmt::format("{} {} -Winvalid-pch -include $pch -I $include -I cli/runtime -I tests -c $in -o $out", common,
@@ -173,9 +208,9 @@ void StageBuild::add_runtime() {
 }
 
 std::string StageBuild::precompiled_header(const Module& module) {
-  if (!options_.precompiled_headers) return "";
-  std::string text = "#include \"tito/lesson.h\"\n#include <algorithm>\n#include <cmath>\n#include <functional>\n"
-                     "#include <memory>\n#include <sstream>\n#include <string>\n#include <vector>\n";
+  std::string text =
+      "#include \"tito/lesson.h\"\n#include <algorithm>\n#include <cmath>\n#include <functional>\n"
+      "#include <memory>\n#include <sstream>\n#include <string>\n#include <vector>\n";
   for (const Module& earlier : modules_) {
     if (earlier.number == module.number) break;
     for (const std::string& path : exported_paths(earlier)) {
@@ -189,20 +224,33 @@ std::string StageBuild::precompiled_header(const Module& module) {
 }
 
 std::vector<std::string> StageBuild::compile_units(const std::vector<GeneratedFile>& units, const std::string& folder,
-                                                   const std::string& include, const std::string& precompiled) {
+                                                   const std::string& include) {
   std::vector<std::string> objects;
   for (const GeneratedFile& unit : units) {
     const std::string source = relative(directory_ / folder / unit.path);
     lines_.add(source, unit);
-    const std::string output = relative(directory_ / "obj" / folder / unit.path) + ".o";
-    Edge edge{output, "unit", {source}, {}, {{"include", include}}};
-    if (!precompiled.empty()) {
-      edge.rule = "unit_with_pch";
-      edge.implicit.push_back(precompiled + ".gch");
-      edge.variables.emplace_back("pch", precompiled);
+    objects.push_back(relative(directory_ / "obj" / folder / unit.path) + ".o");
+    ninja_.add({objects.back(), "unit", {source}, {}, {{"include", include}}});
+  }
+  return objects;
+}
+
+// A module's own units, compiled in the way that the options ask for; each way has object files of its own.
+std::vector<std::string> StageBuild::compile_tests(const Module& module, const std::vector<GeneratedFile>& units) {
+  if (options_.units == Units::Plain) return compile_units(units, "tests", reference_.include);
+  const bool optimized = options_.units == Units::Optimized;
+  const std::string header = optimized ? "" : precompiled_header(module);
+  std::vector<std::string> objects;
+  for (const GeneratedFile& unit : units) {
+    const std::string source = relative(directory_ / "tests" / unit.path);
+    lines_.add(source, unit);
+    objects.push_back(relative(directory_ / "obj" / (optimized ? "optimized" : "precompiled") / unit.path) + ".o");
+    Edge edge{objects.back(), optimized ? "optimized_unit" : "unit_with_pch", {source}, {}, {{"include", reference_.include}}};
+    if (!optimized) {
+      edge.implicit.push_back(header + ".gch");
+      edge.variables.emplace_back("pch", header);
     }
     ninja_.add(edge);
-    objects.push_back(output);
   }
   return objects;
 }
@@ -216,8 +264,7 @@ void StageBuild::link(const std::string& program, std::vector<std::string> input
 void StageBuild::add_module_tests(const Module& module) {
   const std::vector<GeneratedFile> units = test_units(module, true);
   write_changed(directory_ / "tests", units, false);
-  link(tests_of(module), compile_units(units, "tests", reference_.include, precompiled_header(module)),
-       reference_.objects);
+  link(tests_of(module), compile_tests(module, units), reference_.objects);
 }
 
 // The module's copy with throwing holes, linked before the reference objects of all other modules: where a header has
@@ -252,11 +299,11 @@ void StageBuild::add_student(std::size_t index) {
   const std::vector<GeneratedFile> units = test_units(students_.back(), true);
   write_changed(directory_ / "visible", units, false);
   const std::string tests_include = shares_headers ? reference_.include : include;
-  const std::vector<std::string> visible = compile_units(units, "visible", reference_.include, "");
+  const std::vector<std::string> visible = compile_units(units, "visible", reference_.include);
   std::vector<std::string> inputs = visible;
   if (!shares_headers) {
     write_changed(directory_ / "visible_student", units, false);
-    inputs = compile_units(units, "visible_student", tests_include, "");
+    inputs = compile_units(units, "visible_student", tests_include);
   }
   inputs.insert(inputs.end(), objects.begin(), objects.end());
   link(student_of(module), inputs, others);
@@ -280,7 +327,7 @@ void StageBuild::add_instrumented() {
     const std::vector<GeneratedFile> units = test_units(students_[i], true);
     const std::string folder = shares_headers ? "visible" : "visible_variants";
     write_changed(directory_ / folder, units, false);
-    link(variants_of(modules_[i]), compile_units(units, folder, shares_headers ? reference_.include : include, ""),
+    link(variants_of(modules_[i]), compile_units(units, folder, shares_headers ? reference_.include : include),
          objects);
   }
 }
@@ -307,6 +354,69 @@ void StageBuild::add_folder_tests(std::string_view folder) {
     ninja_.add({objects.back(), "unit", {source}, {}, {{"include", reference_.include}}});
   }
   link(program, objects, reference_.objects);
+}
+
+namespace {
+
+// A module folder before its file is parsed: "05_autograd" of stage "05".
+struct Folder {
+  std::string name;
+  std::string stage;
+  bool library_chapter = false;
+
+  std::string number() const { return name.substr(0, 2); }
+  fs::path file(const fs::path& root) const {
+    const fs::path path = root / "modules" / name / (name.substr(3) + "_dev.cpp");
+    const fs::path shorter = fs::relative(path);
+    return shorter.native().size() < path.native().size() ? shorter : path;
+  }
+};
+
+std::string stage_of_chapter(const fs::path& file) {
+  constexpr std::string_view marker = "//| after ";
+  std::ifstream in(file);
+  for (std::string line; std::getline(in, line);) {
+    if (line.starts_with(marker)) return line.substr(marker.size(), 2);
+  }
+  return "99";
+}
+
+std::vector<Folder> module_folders(const fs::path& root) {
+  std::vector<Folder> folders;
+  for (const fs::directory_entry& entry : fs::directory_iterator(root / "modules")) {
+    const std::string name = entry.path().filename().string();
+    const bool numbered = name.size() > 3 && std::isdigit(static_cast<unsigned char>(name[0])) != 0 &&
+                          std::isdigit(static_cast<unsigned char>(name[1])) != 0 && name[2] == '_';
+    if (!numbered) continue;
+    Folder folder{name, name.substr(0, 2), name[0] == '9'};
+    if (folder.library_chapter) folder.stage = stage_of_chapter(folder.file(root));
+    folders.push_back(folder);
+  }
+  std::sort(folders.begin(), folders.end(), [](const Folder& left, const Folder& right) {
+    return std::tie(left.stage, left.library_chapter, left.name) < std::tie(right.stage, right.library_chapter, right.name);
+  });
+  return folders;
+}
+
+}  // namespace
+
+std::vector<Module> load_stage_of(const fs::path& root, const std::string& name) {
+  const std::vector<Folder> folders = module_folders(root);
+  std::string names;
+  std::string stage;
+  for (const Folder& folder : folders) {
+    const bool short_number = name.size() == 1 && folder.number() == "0" + name;
+    if (short_number || name == folder.number() || name == folder.name || name == folder.name.substr(3)) {
+      stage = folder.stage;
+    }
+    names += (names.empty() ? "" : ", ") + folder.name;
+  }
+  if (stage.empty()) throw std::runtime_error(fmt::format("unknown module '{}'; there are: {}", name, names));
+  std::vector<Module> modules;
+  for (const Folder& folder : folders) {
+    if (folder.stage <= stage) modules.push_back(parse_module(folder.file(root)));
+  }
+  return modules;
 }
 
 fs::path project_root() {

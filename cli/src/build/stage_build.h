@@ -25,12 +25,31 @@ struct Toolchain {
   std::string name() const;
 };
 
+// How test units are compiled.
+enum class Units {
+  Plain,        // -O0
+  Precompiled,  // -O0 with the headers of earlier modules precompiled: quicker to edit with, slower from nothing
+  Optimized,    // as the library is, for demonstrations that measure
+};
+
 struct StageOptions {
   std::string stage;  // the number of its last module; empty: the whole course
   Toolchain toolchain;
-  bool precompiled_headers = false;  // for the tests: quicker to edit with, slower from nothing
+  Units units = Units::Plain;
   bool variants = false;             // also the students' copies and the instrumented package
   std::set<std::string> only;        // numbers of the modules whose tests are wanted; empty: all
+};
+
+// Keeps others from working in a folder while it lives.
+class FolderLock {
+ public:
+  explicit FolderLock(const fs::path& folder);
+  ~FolderLock();
+  FolderLock(const FolderLock&) = delete;
+  FolderLock& operator=(const FolderLock&) = delete;
+
+ private:
+  int file_;
 };
 
 class StageBuild {
@@ -44,10 +63,10 @@ class StageBuild {
   const LineMap& lines() const { return lines_; }
 
   // Paths of programs, relative to the root; they are targets for build().
-  std::string tests_of(const Module& module) const { return bin(module, "tests"); }          // all its tests
+  std::string tests_of(const Module& module) const;                                            // all its tests
   std::string visible_tests_of(const Module& module) const { return bin(module, "visible"); }  // a student's tests
-  std::string student_of(const Module& module) const { return bin(module, "student"); }      // with empty holes
-  std::string variants_of(const Module& module) const { return bin(module, "variants"); }    // see tito/variant.h
+  std::string student_of(const Module& module) const { return bin(module, "student"); }        // with empty holes
+  std::string variants_of(const Module& module) const { return bin(module, "variants"); }      // see tito/variant.h
   // The tests in tests/FOLDER; empty when there are none.
   std::string folder_tests(std::string_view folder) const;
   // The module as a student gets it (parsed from its copy); only with `variants`.
@@ -77,7 +96,8 @@ class StageBuild {
   void write_package(const Package& package, const std::string& include);
   std::string compile_library(const std::string& source, const std::string& include, const std::string& flags);
   std::vector<std::string> compile_units(const std::vector<GeneratedFile>& units, const std::string& folder,
-                                         const std::string& include, const std::string& precompiled);
+                                         const std::string& include);
+  std::vector<std::string> compile_tests(const Module& module, const std::vector<GeneratedFile>& units);
   std::string precompiled_header(const Module& module);
   void link(const std::string& program, std::vector<std::string> inputs, const std::vector<std::string>& more);
   bool wants(const Module& module) const;
@@ -87,11 +107,16 @@ class StageBuild {
   std::vector<Module> modules_;
   std::vector<Module> students_;  // with `variants`: beside modules_, by index
   fs::path directory_;
+  FolderLock lock_;
   LineMap lines_;
   NinjaFile ninja_;
   Variant reference_;
   std::vector<std::string> runtime_;  // objects every test program links
 };
+
+// The modules of the stage that the module `name` belongs to. Later modules are not read, so that an unfinished one
+// does not stand in the way. Throws std::runtime_error for an unknown name.
+std::vector<Module> load_stage_of(const fs::path& root, const std::string& name);
 
 // The root of the project that contains the working folder, or TITO_ROOT.
 fs::path project_root();

@@ -25,7 +25,7 @@ bool record_mistakes(const StageBuild& build, const Module& module) {
 
 void run_mistakes(const std::string& name) {
   const fs::path root = project_root();
-  const std::vector<Module> course = load_course(root);
+  const std::vector<Module> course = name.empty() ? load_course(root) : load_stage_of(root, name);
   std::vector<const Module*> modules;
   for (const Module& module : course) {
     const bool asked_for = name.empty() || &find_module(course, name) == &module;

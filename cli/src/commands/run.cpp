@@ -14,7 +14,7 @@ constexpr double time_limit = 600;
 
 void run_module(const std::string& name, const std::string& filter) {
   const fs::path root = project_root();
-  const std::vector<Module> course = load_course(root);
+  const std::vector<Module> course = load_stage_of(root, name);
   const Module& module = find_module(course, name);
   if (module.tests.empty()) {
     fmt::print("{} has no demonstrations\n", module.folder());
@@ -22,7 +22,7 @@ void run_module(const std::string& name, const std::string& filter) {
   }
   StageOptions options;
   options.stage = module.stage();
-  options.precompiled_headers = true;
+  options.units = Units::Optimized;
   options.only = {module.number};
   const StageBuild build(root, course, options);
   const std::string program = build.tests_of(module);
@@ -35,7 +35,7 @@ void run_module(const std::string& name, const std::string& filter) {
   running.directory = root;
   running.seconds = time_limit;
   running.on_line = [&](std::string_view line) {
-    fmt::print("{}", build.lines().translate(line));
+    fmt::print("{}", build.lines().translate(std::string(line) + "\n"));
     std::fflush(stdout);
   };
   const ProcessResult result = run_process({(root / program).string(), "--demos=" + filter}, running);

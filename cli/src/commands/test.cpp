@@ -54,13 +54,13 @@ void print_text(const Module& module, const TestRun& run, const std::optional<Kn
 
 // Tests one module at its own stage.
 void test_module(const fs::path& root, const TestArguments& arguments) {
-  const std::vector<Module> course = load_course(root);
+  const std::vector<Module> course = load_stage_of(root, arguments.module);
   const Module& module = find_module(course, arguments.module);
   const bool sanitize = arguments.course.sanitize;
   StageOptions options;
   options.stage = module.stage();
   options.toolchain = {arguments.course.compiler, sanitize ? Sanitizer::Memory : Sanitizer::None};
-  options.precompiled_headers = true;
+  options.units = Units::Precompiled;
   options.only = {module.number};
   if (module.tests.empty()) {
     fmt::print("{} has no tests\n", module.folder());

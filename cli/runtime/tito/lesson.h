@@ -3,6 +3,8 @@
 // The header names Tensor without including it, so that the lesson that defines Tensor can use it too.
 #pragma once
 
+// doctest's own toString, whatever other functions of this name (PyTorch's has one) the values bring along.
+#define DOCTEST_STRINGIFY(...) ::doctest::toString(__VA_ARGS__)
 #include <doctest/doctest.h>
 
 #include <string>

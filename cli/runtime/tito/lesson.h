@@ -51,7 +51,7 @@ void check_error(const At& at, std::string_view part, Body body) {
   try {
     body();
   } catch (const Error& error) {
-    return report_check(at, why_not_error(error.what(), part));
+    return report_check(at, why_not_error(error.what_without_backtrace(), part));
   }
   report_check(at, "no error was thrown");
 }

@@ -206,28 +206,23 @@ class Linter {
 
   // ---- building blocks: prose with a diagram, implementation, test ----
 
-  // Three lines in a row that are set off (four spaces or a code fence), with strokes in them.
+  // Three lines in a row that are set off: by four spaces, or by a code fence that names no language.
   bool has_diagram(std::size_t first, std::size_t stop) const {
     for (std::size_t i = first; i < stop; ++i) {
       if (!is_prose(i)) continue;
       int lines = 0;
-      bool strokes = false, fenced = false;
+      bool fenced = false, code = false;
       for (const std::string& line : cell(i).body) {
         const std::string_view text = std::string_view(line).substr(std::min<std::size_t>(line.size(), 2));
         if (trim(text).starts_with("```")) {
           fenced = !fenced;
+          code = fenced && trim(text).size() > 3 && !trim(text).starts_with("```text");
           lines = 0;
-          strokes = false;
-          continue;
-        }
-        if (!fenced && !(text.starts_with("     ") && !trim(text).empty())) {
+        } else if (fenced ? !code : text.starts_with("     ") && !trim(text).empty()) {
+          if (++lines == 3) return true;
+        } else {
           lines = 0;
-          strokes = false;
-          continue;
         }
-        ++lines;
-        if (contains_any(std::string(text), {"--", "->", "<-", "|", "+-", "==", "/", "\\", "^", "\xe2\x94", "\xe2\x86", "["})) strokes = true;
-        if (lines >= 3 && strokes) return true;
       }
     }
     return false;

@@ -122,7 +122,7 @@ class ModuleParser {
     if (cell.marker("export") == nullptr && cell.marker("lesson") == nullptr) {
       check_unmarked(index, items);
     } else if (items.empty() && index < module_.close_cell) {
-      refuse(cell.line, "a cell with a marker and no code");
+      refuse(cell.markers.front().line, "a cell with a marker and no code");
     }
     if (cell.nbgrader_flag("solution")) read_hole(index, items);
     if (cell.marker("registers") != nullptr) check_registers(cell, items);
@@ -139,7 +139,14 @@ class ModuleParser {
 
   // BEGIN and END comments stand on lines of their own, in pairs, not nested.
   void check_regions(const Cell& cell) const {
-    for (const std::string_view what : {"SOLUTION", "HIDDEN TESTS"}) find_regions(cell, what);
+    for (const Region& region : find_regions(cell, "SOLUTION")) {
+      if (cell.nbgrader_flag("solution") || cell.marker("mistake") != nullptr) continue;
+      refuse(line_of(cell, region.begin), "a solution in a cell whose metadata has no \"solution\": true");
+    }
+    for (const Region& region : find_regions(cell, "HIDDEN TESTS")) {
+      const bool can_have_tests = cell.kind == Cell::Kind::Code && cell.markers.empty();
+      if (!can_have_tests) refuse(line_of(cell, region.begin), "hidden tests stand in tests");
+    }
   }
 
   std::vector<Region> find_regions(const Cell& cell, std::string_view what) const {
@@ -286,9 +293,11 @@ class ModuleParser {
       }
     }
     if (wrapped && !before) {
-      refuse(cell.line, "this cell opens namespace tinytorch inside of namespace tinytorch");
+      refuse(line_of(cell, items.front().line), "this cell opens namespace tinytorch inside of namespace tinytorch");
     }
-    if (index > module_.close_cell && !items.empty()) refuse(cell.line, "code after '}  // namespace tinytorch'");
+    if (index > module_.close_cell && !items.empty()) {
+      refuse(line_of(cell, items.front().line), "code after '}  // namespace tinytorch'");
+    }
   }
 
   void check_unmarked(std::size_t index, const std::vector<Item>& items) const {
@@ -555,6 +564,11 @@ bool is_module_folder(const fs::path& path) {
          std::isdigit(static_cast<unsigned char>(name[1])) != 0 && name[2] == '_';
 }
 
+bool has_lesson(const fs::path& folder) {
+  return std::any_of(fs::directory_iterator(folder), fs::directory_iterator(),
+                     [](const fs::directory_entry& entry) { return entry.path().extension() == ".cpp"; });
+}
+
 // Relative to the current folder where it is inside of it, so that messages stay short.
 fs::path short_path(const fs::path& path) {
   const fs::path relative = path.lexically_proximate(fs::current_path());
@@ -574,7 +588,7 @@ Module parse_module(const fs::path& file, Edition edition) { return parse_module
 std::vector<Module> load_course(const fs::path& root) {
   std::vector<Module> course;
   for (const fs::directory_entry& entry : fs::directory_iterator(fs::absolute(root) / "modules")) {
-    if (!is_module_folder(entry.path())) continue;
+    if (!is_module_folder(entry.path()) || !has_lesson(entry.path())) continue;
     const std::string folder = entry.path().filename().string();
     course.push_back(parse_module(short_path(entry.path() / (folder.substr(3) + "_dev.cpp"))));
   }

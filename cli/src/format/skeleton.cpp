@@ -46,6 +46,7 @@ constexpr std::string_view kLesson = R"lesson(// ---
 // %%
 #include <cstdio>
 #include "tinytorch/core/ops.h"
+#include "tinytorch/core/tensor_data.h"
 #include "tinytorch/core/utils.h"
 #include "tito/lesson.h"
 
@@ -180,8 +181,9 @@ TEST_CASE("@name@_moving_sum: add what enters, subtract what leaves") {
 //
 // What the two versions cost is measured when this runs. The first sums every window anew; the second is the one above.
 //
-//     time   v1: n * window  ################
-//            v2: n           ##
+//     time
+//       v1: n * window   ################
+//       v2: n            ##
 
 // %%
 //| lesson

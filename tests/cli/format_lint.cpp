@@ -1,0 +1,204 @@
+#include "format/lint.h"
+
+#include <algorithm>
+#include <fstream>
+
+#include "format/export.h"
+#include "format/skeleton.h"
+#include "format/student.h"
+#include "format/units.h"
+#include "format_fixture.h"
+
+namespace tito {
+namespace {
+
+// What the skeleton uses.
+const std::vector<Module>& modules_below() {
+  static const fs::path root = fs::path(TITO_SOURCE_ROOT) / "modules";
+  static const std::vector<Module> modules = {parse_module(root / "00_setup/setup_dev.cpp"),
+                                              parse_module(root / "01_tensor/tensor_dev.cpp")};
+  return modules;
+}
+
+// The skeleton of a new module in a folder of its own, to be spoilt in one place.
+class Lesson {
+ public:
+  Lesson() {
+    fs::remove_all(root_);
+    fs::create_directories(folder());
+    for (const auto& [name, text] : module_skeleton("20", "sketch")) (name == "README.md" ? readme_ : lesson_) = text;
+  }
+  ~Lesson() { fs::remove_all(root_); }
+
+  Lesson& change(std::string_view from, std::string_view to) { return replace(lesson_, from, to); }
+  Lesson& change_readme(std::string_view from, std::string_view to) { return replace(readme_, from, to); }
+  Lesson& erase(std::string_view first, std::string_view stop) {
+    const std::size_t begin = lesson_.find(first);
+    REQUIRE_MESSAGE(begin != std::string::npos, std::string(first));
+    const std::size_t end = lesson_.find(stop, begin + first.size());
+    REQUIRE_MESSAGE(end != std::string::npos, std::string(stop));
+    lesson_.erase(begin, end - begin);
+    return *this;
+  }
+
+  std::string text() const { return lesson_; }
+
+  // The findings, with the modules of the repository in front for what it includes.
+  std::vector<Finding> findings() const {
+    std::ofstream(folder() / "sketch_dev.cpp") << lesson_;
+    std::ofstream(folder() / "README.md") << readme_;
+    std::vector<Module> course = modules_below();
+    course.push_back(parse_module(folder() / "sketch_dev.cpp"));
+    for (const std::string& more : later_) course.push_back(parse_module("modules/21_later/later_dev.cpp", more));
+    return lint_module(course[course.size() - 1 - later_.size()], course);
+  }
+
+  Lesson& followed_by(const std::string& text) {
+    later_.push_back(text);
+    return *this;
+  }
+
+ private:
+  Lesson& replace(std::string& text, std::string_view from, std::string_view to) {
+    const std::size_t at = text.find(from);
+    REQUIRE_MESSAGE(at != std::string::npos, std::string(from));
+    text.replace(at, from.size(), to);
+    return *this;
+  }
+  fs::path folder() const { return root_ / "modules/20_sketch"; }
+
+  fs::path root_ = fs::temp_directory_path() / "tito_lint_test";
+  std::string lesson_, readme_;
+  std::vector<std::string> later_;
+};
+
+// Exactly one finding, of this rule, that says this.
+void finds(const Lesson& lesson, std::string_view rule, std::string_view message, Finding::Level level = Finding::Level::Error) {
+  CAPTURE(std::string(message));
+  const std::vector<Finding> findings = lesson.findings();
+  std::string all;
+  for (const Finding& finding : findings) all += finding.rule + ": " + finding.message + "\n";
+  CAPTURE(all);
+  REQUIRE_EQ(findings.size(), 1);
+  CHECK_EQ(findings[0].rule, std::string(rule));
+  CHECK_NE(findings[0].message.find(message), std::string::npos);
+  CHECK(findings[0].level == level);
+  CHECK_GE(findings[0].line, 1);
+}
+
+}  // namespace
+
+TEST_CASE("lint: a new module has no finding, and its copy and tests can be made") {
+  const Lesson lesson;
+  CHECK(lesson.findings().empty());
+  const Module module = parse_module("modules/20_sketch/sketch_dev.cpp", lesson.text());
+  CHECK_EQ(module.holes.size(), 2);
+  CHECK_EQ(module.mistakes.size(), 2);
+  CHECK_NOTHROW(parse_module(module.file, student_copy(module), Edition::Student));
+  CHECK_FALSE(test_units(module, true).empty());
+}
+
+TEST_CASE("lint: sections and their order") {
+  finds(Lesson().change("## Part 2: Systems analysis", "## Measurements"), "section-order", "'## Part 2: Systems analysis' is missing");
+  finds(Lesson().change("## Module summary", "## Summary"), "section-order", "'## Module summary' is missing");
+  finds(Lesson().change("# Module 20: Sketch", "# Sketch"), "title", "'# Module 20: Name'");
+  finds(Lesson().change("format_name: percent", "format_name: light"), "header", "jupytext");
+  finds(Lesson().change("**Objectives.**", "**Aims.**"), "opening", "objectives");
+  finds(Lesson().change("**Prerequisites.** M", "M"), "opening", "prerequisites");
+  finds(Lesson().change("// %%\n}  // namespace", "// %% [markdown]\n// Goodbye.\n\n// %%\n}  // namespace"), "summary-last", "only the end");
+  const std::vector<Finding> swapped = Lesson().change("## Integration test", "## Later").change("## ML systems thinking", "## Integration test")
+                                           .change("## Later", "## ML systems thinking").findings();
+  CHECK(std::any_of(swapped.begin(), swapped.end(), [](const Finding& finding) {
+    return finding.rule == "section-order" && finding.message == "the section 'ML systems thinking' comes too early";
+  }));
+}
+
+TEST_CASE("lint: blocks have a diagram and a test") {
+  finds(Lesson().change("//     x (4)     1   2   3   6\n", ""), "diagram", "'Centering' has no diagram");
+  finds(Lesson().change("//     x --> [ window sums ] --> / window --> y\n//              |\n", "//\n"), "diagram", "Part 3 has no diagram");
+  finds(Lesson().change("//     time\n", ""), "diagram", "Part 2 has no picture", Finding::Level::Note);
+  finds(Lesson().change("// ### A sum that slides\n", "// ### A sum that slides\n//\n//     a\n//     b\n//     c\n\n"
+                        "// %%\n//| export sketch/sketch.cpp\nint sketch_extra(int a) {\n  a += 1;\n  return a;\n}\n\n"
+                        "// %% [markdown]\n// ### Another\n"),
+        "test-after", "'A sum that slides' implements something and does not test it");
+}
+
+TEST_CASE("lint: the later parts") {
+  finds(Lesson().change("    memory::reset_peak();\n    const std::size_t before = memory::stats().live;\n", "    const std::size_t before = 0;\n")
+            .change("memory::stats().peak - before", "before"),
+        "memory", "no DEMO in Part 2 measures memory");
+  finds(Lesson().change("const double v1 = measure([&] { sketch_moving_sum_v1(x, window); }).median", "const double v1 = 1")
+            .change("const double v2 = measure([&] { sketch_moving_sum(x, window); }).median", "const double v2 = 2")
+            .change("format_seconds(v1).c_str()", "str(v1).c_str()")
+            .change("format_seconds(v2).c_str()", "str(v2).c_str()")
+            .change("time and memory", "memory"),
+        "measurement", "measures time");
+  finds(Lesson().erase("DEMO(", "// %% [markdown]"), "measurement", "no DEMO");
+  finds(Lesson().change("TensorFlow pools", "Another framework pools"), "production", "TensorFlow");
+  finds(Lesson().erase("TEST_CASE(\"sketch: the two functions", "// %% [markdown]"), "integration", "no TEST_CASE");
+  finds(Lesson().erase("// %% [markdown] {", "// %% [markdown]\n// ## Module summary"), "explain", "no explain exercise");
+}
+
+TEST_CASE("lint: exercises") {
+  finds(Lesson().change("//| exercise design\n", "").change("//\n// TODO: Design a moving", "// APPROACH: none. HINT: none.\n//\n// TODO: Design a moving")
+            .change("// TODO: Design a moving sum that keeps its contract.\n", "// TODO: Design a moving sum.\n// APPROACH: yours. HINT: one pass.\n"),
+        "exercise-kinds", "no design exercise");
+  finds(Lesson().change_readme("Reflect", "Analyze"), "exercise-kinds", "two debug exercises; this one has 0");
+  finds(Lesson().change_readme("Reflect", "Optimize"), "exercise-kinds", "has an optimize exercise");
+  finds(Lesson().change("// `self` minus its mean: shape in, same shape out.\n//\n", ""), "contract", "'sketch_centered' has no contract");
+  finds(Lesson().change("// APPROACH: 1. Take", "// 1. Take"), "scaffold", "no APPROACH");
+  finds(Lesson().change("// EXAMPLE: sketch_c", "// sketch_c").change("// HINT: mean()", "// mean()"), "scaffold", "neither EXAMPLE nor HINT");
+  finds(Lesson().change("\"points\": 4", "\"points\": 0"), "points", "gives no points");
+  finds(Lesson().change("\"20-centered-test\", \"locked\": true", "\"20-centered-test\", \"locked\": false"), "ids", "is not locked");
+  finds(Lesson().change("\"20-centered\", \"locked\": false", "\"20-centered\", \"locked\": true"), "ids", "is locked");
+  finds(Lesson().erase("//| mistake 20-centered", "// %% {\"nbgrader\""), "mistake", "no known mistake for the exercise 'sketch_centered'", Finding::Level::Note);
+  finds(Lesson().change("//| says The sum was subtracted: divide it by the number of elements, or take mean().\n", ""), "mistake", "no '//| says");
+  finds(Lesson().change("TEST_CASE(\"sketch: the two functions work together", "TEST_CASE(\"sketch_centered: the mean is gone, the differences stay"),
+        "test-name", "stands already in line");
+}
+
+TEST_CASE("lint: a graded test at once after each exercise") {
+  const std::vector<Finding> findings = Lesson().erase("TEST_CASE(\"sketch_moving_sum: add", "// %% [markdown]").findings();
+  const auto has = [&](std::string_view rule, std::string_view part) {
+    return std::any_of(findings.begin(), findings.end(), [&](const Finding& finding) {
+      return finding.rule == rule && finding.message.find(part) != std::string::npos;
+    });
+  };
+  CHECK(has("test-after", "no graded test follows the exercise 'sketch_moving_sum'"));
+  CHECK(has("test-after", "'sketch_moving_sum' is not tested before the section 'Part 2: Systems analysis'"));
+  CHECK(has("test-after", "the section 'A sum that slides' implements something"));
+  CHECK(has("points", "has no TEST_CASE"));
+}
+
+TEST_CASE("lint: no use of later modules") {
+  const std::string later = "// %% [markdown]\n// # Module 21: Later\n\n// %%\nnamespace tinytorch {\n\n// %%\n"
+                            "//| export nn/later.h\nstruct Later {};\n\n// %%\n}  // namespace tinytorch\n";
+  const std::string_view include = "#include \"tinytorch/core/error.h\"\n";
+  finds(Lesson().change(include, "#include \"tinytorch/core/error.h\"\n#include \"tinytorch/nn/later.h\"\n").followed_by(later), "forward-use",
+        "tinytorch/nn/later.h comes only with 21_later");
+  finds(Lesson().change(include, "#include \"tinytorch/core/error.h\"\n#include \"tinytorch/nn/none.h\"\n"), "forward-use", "no module exports");
+  finds(Lesson().change(include, "#include \"tinytorch/core/error.h\"\n#include \"tinytorch/tinytorch.h\"\n"), "forward-use", "includes later modules");
+  finds(Lesson().change("#include \"tito/lesson.h\"\n", ""), "includes", "tito/lesson.h");
+}
+
+TEST_CASE("lint: mixins whose methods clash") {
+  const std::string cell = "// %%\n//| export sketch/methods.h\n//| extends Tensor\nnamespace tinytorch {\nclass SketchMethods {\n public:\n"
+                           "  void sketched() const;\n  int numel(int a) const;\n};\n}\n\n// %%\n//| export sketch/sketch.h\n#include <cstdint>";
+  finds(Lesson().change("// %%\n//| export sketch/sketch.h\n#include <cstdint>", cell), "mixin-clash",
+        "SketchMethods::numel and Tensor::numel (01_tensor)");
+  const std::string two = "// %%\n//| export sketch/more.h\n//| extends Tensor\nnamespace tinytorch {\nclass MoreMethods {\n public:\n"
+                          "  void sketched(int a) const;\n};\n}\n\n";
+  std::string both = cell;
+  both.replace(both.find("  int numel(int a) const;\n"), 26, "");
+  finds(Lesson().change("// %%\n//| export sketch/sketch.h\n#include <cstdint>", two + both), "mixin-clash", "SketchMethods::sketched and MoreMethods::sketched");
+}
+
+TEST_CASE("lint: the README") {
+  finds(Lesson().change_readme("Reflect", "Ponder"), "readme", "pattern");
+  finds(Lesson().change_readme("**Rationale**", "**Why**"), "readme", "rationale");
+  finds(Lesson().change_readme("**Key activities**", "**What to do**"), "readme", "key activities");
+  finds(Lesson().change_readme("*Machine Learning Systems*", "*A Book*"), "readme", "Machine Learning Systems");
+  finds(Lesson().change_readme("**Exports**", "**Files**"), "readme", "exports");
+}
+
+}  // namespace tito

@@ -1,0 +1,2848 @@
+// ---
+// jupyter:
+//   jupytext:
+//     comment_magics: false
+//     text_representation:
+//       extension: .cpp
+//       format_name: percent
+//       format_version: '1.3'
+//   kernelspec:
+//     display_name: C++20 (TinyTorch)
+//     language: c++
+//     name: tinytorch
+// ---
+
+// %% [markdown]
+// # Module 03: Layers
+//
+// So far a network is a handful of tensors and a function that you must call with all of them in the right order. That works for
+// two matrices. For two hundred it does not: somebody has to know which tensors are to be trained, what they are called in a file, whether
+// dropout is on, and how the whole thing is copied. This module builds the object that knows: `Module`, a tree of named tensors with a
+// `forward` at each node.
+//
+//     MLP ("net")                                     what the tree answers
+//      ├── fc1: Linear                                 parameters()        what an optimizer updates
+//      │     ├── weight (32, 64)   ── "fc1.weight"     state_dict()        what a file stores, by name
+//      │     └── bias   (32)       ── "fc1.bias"       train() / eval()    how dropout behaves, for all of it
+//      └── fc2: Linear                                 to(kDouble)         another type, for all of it
+//            ├── weight (10, 32)   ── "fc2.weight"     clone()             an independent copy
+//            └── bias   (10)       ── "fc2.bias"       std::cout << net    what it is
+//
+// At the end you read weights that PyTorch trained, put them into your own MLP by name, and classify real handwritten digits with it.
+//
+// **You will be able to**
+//
+// - build `Module`: registration, the walk over a tree, names with dots, training mode, printing;
+// - load a state dict so that either everything is loaded or nothing has changed;
+// - initialise weights so that a signal survives many layers, with PyTorch's random numbers;
+// - write `linear`, inverted dropout and `Sequential`, and say what each costs in time and memory;
+// - explain why a `Linear` in C++ is a handle on a `LinearImpl`, and what copying either of them means.
+//
+// **Where it sits.** Modules 01 and 02 gave tensors and activation functions. Losses (04) and gradients (05) come next; optimizers (06)
+// ask a module for `parameters()`, and the trainer (08) writes its `state_dict()` to a file. The names and signatures are those of PyTorch's C++
+// frontend, `torch::nn`.
+//
+// **Before you start**: modules 00 to 02, classes with virtual functions, `std::shared_ptr`.
+
+// %%
+//| export core/arg.h
+#include <utility>
+//| export core/ordered_dict.h
+#include <initializer_list>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+#include "tinytorch/core/error.h"
+//| export core/enum.h
+#include <variant>
+//| export nn/pimpl.h
+#include <concepts>
+#include <cstddef>
+#include <memory>
+#include <ostream>
+#include <type_traits>
+#include <utility>
+#include "tinytorch/core/error.h"
+//| export nn/module.h
+#include <concepts>
+#include <functional>
+#include <iosfwd>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+#include "tinytorch/core/ops.h"
+#include "tinytorch/core/ordered_dict.h"
+#include "tinytorch/nn/module_extensions.h"
+#include "tinytorch/nn/pimpl.h"
+//| export nn/module.cpp
+#include <cxxabi.h>
+#include <cstdlib>
+#include <ostream>
+#include <typeinfo>
+//| export nn/cloneable.h
+#include "tinytorch/nn/module.h"
+//| export nn/init.h
+#include <tuple>
+#include <variant>
+#include "tinytorch/core/enum.h"
+#include "tinytorch/core/ops.h"
+//| export nn/init.cpp
+#include <cmath>
+#include "tinytorch/core/dispatch.h"
+//| export nn/linear.h
+#include "tinytorch/core/arg.h"
+#include "tinytorch/nn/cloneable.h"
+//| export nn/linear.cpp
+#include <cmath>
+#include <ostream>
+#include "tinytorch/nn/init.h"
+//| export nn/dropout.h
+#include "tinytorch/core/arg.h"
+#include "tinytorch/nn/cloneable.h"
+//| export nn/dropout.cpp
+#include <ostream>
+//| export nn/any.h
+#include <any>
+#include <array>
+#include <span>
+#include <tuple>
+#include <typeinfo>
+#include "tinytorch/nn/module.h"
+//| export nn/any.cpp
+#include <typeinfo>
+//| export nn/sequential.h
+#include "tinytorch/nn/any.h"
+#include "tinytorch/nn/cloneable.h"
+//| export nn/sequential.cpp
+#include <ostream>
+//| export nn/modules.h
+#include "tinytorch/core/arg.h"
+#include "tinytorch/nn/activations.h"
+#include "tinytorch/nn/cloneable.h"
+//| export nn/modules.cpp
+#include <ostream>
+//| export nn/mlp.h
+#include "tinytorch/nn/linear.h"
+//| export nn/mlp.cpp
+#include <ostream>
+#include "tinytorch/nn/activations.h"
+
+// %%
+#include "tito/lesson.h"
+#include <cmath>
+#include <iomanip>
+#include <iostream>
+#include <sstream>
+#include "tinytorch/core/generator.h"
+#include "tinytorch/core/tensor_data.h"
+#include "tinytorch/core/utils.h"
+
+// %%
+namespace tinytorch {
+
+// %% [markdown]
+// ## Part 1: Foundations and building blocks
+//
+// ### What a layer is
+//
+// A layer is a function with tensors that belong to it. `Linear` maps a batch $x$ of shape (B, in) to
+//
+//     y = x W^T + b          W: (out, in)   b: (out)   y: (B, out)       2 B in out floating-point operations
+//
+// A network is a composition of such functions, and a composition is again a function with tensors that belong to it. So one class is enough:
+// a `Module` owns *parameters* (tensors that training changes), *buffers* (tensors that belong to it and are not trained, such as a running
+// mean) and *children* (other modules). Everything that a framework does to a model is a walk over this tree.
+//
+// ### A dictionary that remembers the order
+//
+// Names must be unique, and their order must not change between two runs: the optimizer of module 06 and a checkpoint both rely on the
+// order in which parameters were registered. A hash map alone forgets it, a vector alone is slow to search. PyTorch keeps both:
+//
+//     items:  [ ("weight", W) , ("bias", b) ]          in the order of insertion
+//                   ▲               ▲
+//     index:  { "weight": 0 ,  "bias": 1 }             finds a name in O(1)
+
+// %%
+//| export core/ordered_dict.h
+// A dictionary that iterates in the order of insertion. Finding is O(1), erasing O(size).
+// A reference or iterator into it is good until the next insertion. Source: torch/csrc/api/include/torch/ordered_dict.h.
+template <class Key, class Value>
+class OrderedDict {
+ public:
+  class Item {
+   public:
+    Item(Key key, Value value) : pair_(std::move(key), std::move(value)) {}
+    Value& operator*() { return value(); }
+    const Value& operator*() const { return value(); }
+    Value* operator->() { return &value(); }
+    const Value* operator->() const { return &value(); }
+    const Key& key() const noexcept { return pair_.first; }
+    Value& value() noexcept { return pair_.second; }
+    const Value& value() const noexcept { return pair_.second; }
+    const std::pair<Key, Value>& pair() const noexcept { return pair_; }
+
+   private:
+    std::pair<Key, Value> pair_;
+  };
+  using Iterator = typename std::vector<Item>::iterator;
+  using ConstIterator = typename std::vector<Item>::const_iterator;
+
+  // `key_description` names a key in errors: "Parameter 'weight' already defined".
+  explicit OrderedDict(std::string key_description = "Key") : key_description_(std::move(key_description)) {}
+  OrderedDict(std::initializer_list<Item> items) {
+    for (const Item& item : items) insert(item.key(), item.value());
+  }
+
+  const std::string& key_description() const noexcept { return key_description_; }
+  std::size_t size() const noexcept { return items_.size(); }
+  bool is_empty() const noexcept { return items_.empty(); }
+
+  Iterator begin() { return items_.begin(); }
+  Iterator end() { return items_.end(); }
+  ConstIterator begin() const { return items_.begin(); }
+  ConstIterator end() const { return items_.end(); }
+  Item& front() { return at_position(*this, 0); }
+  const Item& front() const { return at_position(*this, 0); }
+  Item& back() { return at_position(*this, items_.size() - 1); }
+  const Item& back() const { return at_position(*this, items_.size() - 1); }
+  Item& operator[](std::size_t position) { return at_position(*this, position); }
+  const Item& operator[](std::size_t position) const { return at_position(*this, position); }
+
+  Value* find(const Key& key) noexcept { return find_in(*this, key); }
+  const Value* find(const Key& key) const noexcept { return find_in(*this, key); }
+  bool contains(const Key& key) const noexcept { return index_.count(key) > 0; }
+  // The value of an existing key: throws if there is none, unlike std::map.
+  Value& operator[](const Key& key) { return at_key(*this, key); }
+  const Value& operator[](const Key& key) const { return at_key(*this, key); }
+
+  // Throws if the key exists.
+  Value& insert(Key key, Value value);
+  void update(const OrderedDict& other);
+  void erase(const Key& key);
+  void clear();
+  void reserve(std::size_t capacity) { items_.reserve(capacity); }
+
+  const std::vector<Item>& items() const noexcept { return items_; }
+  std::vector<Key> keys() const;
+  std::vector<Value> values() const;
+  std::vector<std::pair<Key, Value>> pairs() const;
+
+ private:
+  template <class Self>
+  static auto& at_position(Self& self, std::size_t position) {
+    TORCH_CHECK(position < self.size(), "Index ", position, " is out of bounds\n[OrderedDict] it has ", self.size(), " items");
+    return self.items_[position];
+  }
+  template <class Self>
+  static auto find_in(Self& self, const Key& key) -> decltype(&self.items_.front().value()) {
+    const auto found = self.index_.find(key);
+    return found == self.index_.end() ? nullptr : &self.items_[found->second].value();
+  }
+  template <class Self>
+  static auto& at_key(Self& self, const Key& key) {
+    auto* value = find_in(self, key);
+    TORCH_CHECK(value != nullptr, self.key_description_, " '", key, "' is not defined");
+    return *value;
+  }
+
+  std::unordered_map<Key, std::size_t> index_;
+  std::vector<Item> items_;
+  std::string key_description_ = "Key";
+};
+
+// %%
+//| export core/ordered_dict.h
+template <class Key, class Value>
+Value& OrderedDict<Key, Value>::insert(Key key, Value value) {
+  TORCH_CHECK(!contains(key), key_description_, " '", key, "' already defined");
+  index_.emplace(key, items_.size());
+  items_.emplace_back(std::move(key), std::move(value));
+  return items_.back().value();
+}
+
+template <class Key, class Value>
+void OrderedDict<Key, Value>::update(const OrderedDict& other) {
+  for (const Item& item : other) insert(item.key(), item.value());
+}
+
+template <class Key, class Value>
+void OrderedDict<Key, Value>::erase(const Key& key) {
+  const auto found = index_.find(key);
+  TORCH_CHECK(found != index_.end(), "Key '", key, "' doesn't exist");
+  const std::size_t position = found->second;
+  index_.erase(found);
+  items_.erase(items_.begin() + static_cast<std::ptrdiff_t>(position));
+  for (auto& [name, place] : index_)
+    if (place > position) --place;
+}
+
+template <class Key, class Value>
+void OrderedDict<Key, Value>::clear() {
+  index_.clear();
+  items_.clear();
+}
+
+// %%
+//| export core/ordered_dict.h
+template <class Key, class Value>
+std::vector<Key> OrderedDict<Key, Value>::keys() const {
+  std::vector<Key> keys;
+  for (const Item& item : items_) keys.push_back(item.key());
+  return keys;
+}
+
+template <class Key, class Value>
+std::vector<Value> OrderedDict<Key, Value>::values() const {
+  std::vector<Value> values;
+  for (const Item& item : items_) values.push_back(item.value());
+  return values;
+}
+
+template <class Key, class Value>
+std::vector<std::pair<Key, Value>> OrderedDict<Key, Value>::pairs() const {
+  std::vector<std::pair<Key, Value>> pairs;
+  for (const Item& item : items_) pairs.push_back(item.pair());
+  return pairs;
+}
+
+// %%
+TEST_CASE("OrderedDict: finds by name, iterates in the order of insertion") {
+  OrderedDict<std::string, int> dict("Number");
+  dict.insert("three", 3);
+  dict.insert("one", 1);
+  dict.insert("two", 2);
+  CHECK(dict.keys() == std::vector<std::string>{"three", "one", "two"});
+  CHECK_EQ(dict["one"], 1);
+  CHECK_EQ(dict[0].key(), "three");
+  CHECK_ERROR(dict.insert("one", 5), "Number 'one' already defined");
+  CHECK_ERROR(dict["four"], "Number 'four' is not defined");
+  dict.erase("three");
+  CHECK_EQ(dict["two"], 2);
+  CHECK_EQ(dict[1].key(), "two");
+  for (auto& item : dict) *item *= 10;
+  CHECK(dict.values() == std::vector<int>{10, 20});
+  CHECK_ERROR(dict.erase("three"), "Key 'three' doesn't exist");
+}
+
+// %% [markdown]
+// ### Handles
+//
+// In Python every object is a reference, so `net.fc1` and a local variable can be the same layer. In C++ a plain `LinearImpl` is a value: copying it copies
+// its members. PyTorch's C++ frontend gets Python's behaviour from a thin handle, `ModuleHolder<LinearImpl>`, which holds a `std::shared_ptr` and
+// forwards `->` to it. The macro `TORCH_MODULE(Linear)` makes the handle class `Linear` for `LinearImpl`.
+//
+//     Linear a(4, 3);        a ──┐
+//     Linear b = a;          b ──┴──► LinearImpl { weight, bias }     one layer, two handles: weights are tied
+//     auto c = a->clone();   c ─────► LinearImpl { weight, bias }     another layer
+//     Linear d = nullptr;    d ──► (empty)                            for a member that is filled later
+
+// %%
+//| export nn/pimpl.h
+namespace nn {
+
+namespace detail {
+struct ModuleHolderIndicator {};
+}  // namespace detail
+
+// A handle on a module, such as Linear for LinearImpl.
+template <class T>
+concept ModuleHandle = std::is_base_of_v<detail::ModuleHolderIndicator, std::remove_cvref_t<T>>;
+
+// A shared handle on a module of type `Contained`: copies refer to one module. Made by TORCH_MODULE; the arguments of its
+// constructor are those of the module's. Source: torch/csrc/api/include/torch/nn/pimpl.h.
+template <class Contained>
+class ModuleHolder : public detail::ModuleHolderIndicator {
+ public:
+  using ContainedType = Contained;
+
+  ModuleHolder() : impl_(std::make_shared<Contained>()) {
+    static_assert(std::is_default_constructible_v<Contained>,
+                  "You are trying to default construct a module which has no default constructor. Use = nullptr to give it the empty "
+                  "state (e.g. `Linear linear = nullptr;` instead of `Linear linear;`).");
+  }
+  ModuleHolder(std::nullptr_t) {}
+  ModuleHolder(std::shared_ptr<Contained> module) : impl_(std::move(module)) {}
+  template <class Head, class... Tail>
+    requires(sizeof...(Tail) > 0 || !std::derived_from<std::remove_cvref_t<Head>, ModuleHolder>)
+  explicit ModuleHolder(Head&& head, Tail&&... tail)
+      : impl_(std::make_shared<Contained>(std::forward<Head>(head), std::forward<Tail>(tail)...)) {}
+
+  bool is_empty() const noexcept { return impl_ == nullptr; }
+  explicit operator bool() const noexcept { return !is_empty(); }
+  const std::shared_ptr<Contained>& ptr() const {
+    TORCH_CHECK(!is_empty(), "Accessing empty ModuleHolder");
+    return impl_;
+  }
+  Contained* get() { return ptr().get(); }
+  const Contained* get() const { return ptr().get(); }
+  Contained* operator->() { return get(); }
+  const Contained* operator->() const { return get(); }
+  Contained& operator*() { return *get(); }
+  const Contained& operator*() const { return *get(); }
+
+  template <class... Args, class M = Contained>
+  auto operator()(Args&&... args) -> decltype(std::declval<M&>().forward(std::forward<Args>(args)...)) {
+    return get()->forward(std::forward<Args>(args)...);
+  }
+  template <class Arg>
+  decltype(auto) operator[](Arg&& arg) {
+    return (*get())[std::forward<Arg>(arg)];
+  }
+
+ protected:
+  std::shared_ptr<Contained> impl_;
+};
+
+template <class Contained>
+std::ostream& operator<<(std::ostream& out, const ModuleHolder<Contained>& module) {
+  return out << *module;
+}
+
+}  // namespace nn
+
+// TORCH_MODULE(Linear); defines the handle class Linear of LinearImpl.
+#define TORCH_MODULE_IMPL(Name, ImplType)                             \
+  class Name : public ::tinytorch::nn::ModuleHolder<ImplType> {       \
+   public:                                                            \
+    using ::tinytorch::nn::ModuleHolder<ImplType>::ModuleHolder;      \
+    using Impl [[maybe_unused]] = ImplType;                           \
+  }
+#define TORCH_MODULE(Name) TORCH_MODULE_IMPL(Name, Name##Impl)
+
+// %% [markdown]
+// ### The module tree
+//
+// Here is the whole class. `register_parameter("weight", tensor)` does two things: it stores the tensor under its name, and it returns a
+// reference to it so that the layer can keep a member `weight`. Both are handles on one `TensorImpl`, so an optimizer that changes the registered tensor
+// in place changes the member, too.
+//
+//     struct Net : nn::Module {                                  parameters_: { "scale": ● }
+//       Net() {                                                                         │
+//         scale = register_parameter("scale", ones({3}));        member scale: ● ───────┴──► TensorImpl (3)
+//         fc = register_module("fc", nn::Linear(3, 2));
+//       }                                                        children_:   { "fc": ● }
+//       Tensor scale;                                                                 │
+//       nn::Linear fc = nullptr;                                 member fc: ●  ───────┴────► LinearImpl
+//     };
+//
+// A tensor that is only a member and never registered still works in `forward`. It is simply unknown to everything else: it is not trained, not saved, not
+// converted and not cloned. This is among the most common bugs in real model code, and nothing warns about it.
+//
+// A parameter is a plain Tensor, as in libtorch: there is no wrapper type. What makes it a parameter is where it is registered. It passes through an
+// operator, `op::parameter`, that has nothing to do yet; module 05 adds a layer to it that sets `requires_grad`.
+
+// %%
+//| export nn/module.h
+namespace op {
+// What a tensor goes through when it becomes a parameter: (tensor, requires_grad) -> the same tensor.
+extern Operator<Tensor(const Tensor&, bool)> parameter;
+}  // namespace op
+
+namespace nn {
+
+// A node in a tree of named parameters (trained), buffers (kept, not trained) and submodules. Derive from it, register what
+// belongs to the module in the constructor, and write forward(); hold it in a std::shared_ptr or a ModuleHolder.
+// Names must not be empty, contain a dot, or be used twice for the same kind. Source: torch/csrc/api/include/torch/nn/module.h.
+class Module : public std::enable_shared_from_this<Module>, public ModuleExtensions {
+ public:
+  using ModuleApplyFunction = std::function<void(Module&)>;
+  using ConstModuleApplyFunction = std::function<void(const Module&)>;
+  using NamedModuleApplyFunction = std::function<void(const std::string&, Module&)>;
+  using ConstNamedModuleApplyFunction = std::function<void(const std::string&, const Module&)>;
+  using ModulePointerApplyFunction = std::function<void(const std::shared_ptr<Module>&)>;
+  using NamedModulePointerApplyFunction = std::function<void(const std::string&, const std::shared_ptr<Module>&)>;
+
+  Module();
+  explicit Module(std::string name);
+  Module(const Module&) = default;
+  Module& operator=(const Module&) = default;
+  Module(Module&&) noexcept = default;
+  Module& operator=(Module&&) noexcept = default;
+  virtual ~Module() = default;
+
+  // Registration. The references returned are good until the next registration of the same kind; keep the value.
+  // A parameter may be undefined (a Linear without bias): then it has a name and is left out of all lists.
+  Tensor& register_parameter(std::string name, Tensor tensor, bool requires_grad = true);
+  Tensor& register_buffer(std::string name, Tensor tensor);
+  template <class M>
+  std::shared_ptr<M> register_module(std::string name, std::shared_ptr<M> module);
+  template <class M>
+  std::shared_ptr<M> register_module(std::string name, ModuleHolder<M> holder);
+  template <class M>
+  std::shared_ptr<M> replace_module(const std::string& name, std::shared_ptr<M> module);
+  template <class M>
+  std::shared_ptr<M> replace_module(const std::string& name, ModuleHolder<M> holder);
+  void unregister_module(const std::string& name);
+
+  // What the tree holds, a module before its children, in the order of registration. Names are joined by dots: "fc1.weight".
+  std::vector<Tensor> parameters(bool recurse = true) const;
+  OrderedDict<std::string, Tensor> named_parameters(bool recurse = true) const;
+  std::vector<Tensor> buffers(bool recurse = true) const;
+  OrderedDict<std::string, Tensor> named_buffers(bool recurse = true) const;
+  std::vector<std::shared_ptr<Module>> modules(bool include_self = true) const;
+  OrderedDict<std::string, std::shared_ptr<Module>> named_modules(const std::string& name_prefix = std::string(),
+                                                                  bool include_self = true) const;
+  std::vector<std::shared_ptr<Module>> children() const;
+  OrderedDict<std::string, std::shared_ptr<Module>> named_children() const;
+
+  // Calls `function` for this module and then for each submodule, with its full name where it takes one.
+  void apply(const ModuleApplyFunction& function);
+  void apply(const ConstModuleApplyFunction& function) const;
+  void apply(const NamedModuleApplyFunction& function, const std::string& name_prefix = std::string());
+  void apply(const ConstNamedModuleApplyFunction& function, const std::string& name_prefix = std::string()) const;
+  void apply(const ModulePointerApplyFunction& function) const;
+  void apply(const NamedModulePointerApplyFunction& function, const std::string& name_prefix = std::string()) const;
+
+  // Parameters and buffers by name: the state that a file stores. The tensors share their data with the module's.
+  OrderedDict<std::string, Tensor> state_dict() const;
+  // The names that load_state_dict did not find in the state, and those it had no use for.
+  struct IncompatibleKeys {
+    std::vector<std::string> missing_keys;
+    std::vector<std::string> unexpected_keys;
+  };
+  IncompatibleKeys load_state_dict(const OrderedDict<std::string, Tensor>& state, bool strict = true);
+
+  // Training mode of the whole tree; layers such as Dropout ask for it.
+  virtual void train(bool on = true);
+  void eval() { train(false); }
+  virtual bool is_training() const noexcept { return is_training_; }
+
+  // Casts all parameters and buffers of the tree. They stay the same tensors, so handles on them see the change.
+  virtual void to(ScalarType dtype, bool non_blocking = false);
+
+  // An independent copy; implemented by Cloneable.
+  virtual std::shared_ptr<Module> clone() const;
+
+  // The module as one of another type, or nullptr: module->as<nn::Linear>(), module->as<nn::LinearImpl>().
+  template <ModuleHandle H>
+  typename H::ContainedType* as() noexcept {
+    return dynamic_cast<typename H::ContainedType*>(this);
+  }
+  template <ModuleHandle H>
+  const typename H::ContainedType* as() const noexcept {
+    return dynamic_cast<const typename H::ContainedType*>(this);
+  }
+  template <class M>
+    requires(!ModuleHandle<M>)
+  M* as() noexcept {
+    return dynamic_cast<M*>(this);
+  }
+  template <class M>
+    requires(!ModuleHandle<M>)
+  const M* as() const noexcept {
+    return dynamic_cast<const M*>(this);
+  }
+
+  // The name given to the constructor, or else that of the C++ type.
+  const std::string& name() const;
+  // Writes one line about this module alone; operator<< writes the tree.
+  virtual void pretty_print(std::ostream& stream) const;
+
+ protected:
+  OrderedDict<std::string, Tensor> parameters_;
+
+ private:
+  template <class Derived>
+  friend class Cloneable;
+  friend std::ostream& operator<<(std::ostream& stream, const Module& module);
+
+  virtual void clone_(Module&) {}
+  void apply_to_submodules(const NamedModulePointerApplyFunction& function, const std::string& name_prefix = std::string()) const;
+  OrderedDict<std::string, Tensor> named_tensors(OrderedDict<std::string, Tensor> Module::*own, bool recurse) const;
+  void pretty_print_recursive(std::ostream& stream, const std::string& indentation) const;
+  std::shared_ptr<Module> shared_from_this_checked() const;
+
+  OrderedDict<std::string, Tensor> buffers_;
+  OrderedDict<std::string, std::shared_ptr<Module>> children_;
+  mutable std::optional<std::string> name_;
+  bool is_training_ = true;
+};
+
+std::ostream& operator<<(std::ostream& stream, const Module& module);
+
+template <class T>
+concept ModuleType = std::derived_from<std::remove_cvref_t<T>, Module>;
+
+namespace detail {
+// A readable name of a C++ type, from typeid(T).name().
+std::string demangle(const char* name);
+// Throws unless `name` may name a `kind` ("Parameter", "Buffer", "Submodule").
+void check_name(const char* kind, const std::string& name);
+// Puts the data, sizes and dtype of `fresh` under `self`, for every handle on `self`. What autograd knows about it stays.
+void set_data(const Tensor& self, const Tensor& fresh);
+}  // namespace detail
+
+}  // namespace nn
+
+// %%
+//| export nn/module.h
+template <class M>
+std::shared_ptr<M> nn::Module::register_module(std::string name, std::shared_ptr<M> module) {
+  static_assert(ModuleType<M>, "register_module takes a module: a class derived from nn::Module, or its holder");
+  detail::check_name("Submodule", name);
+  TORCH_CHECK(module != nullptr, "Submodule '", name, "' is empty\n[register_module] construct it before registering it");
+  children_.insert(std::move(name), module);
+  return module;
+}
+
+template <class M>
+std::shared_ptr<M> nn::Module::register_module(std::string name, ModuleHolder<M> holder) {
+  return register_module(std::move(name), holder.ptr());
+}
+
+template <class M>
+std::shared_ptr<M> nn::Module::replace_module(const std::string& name, std::shared_ptr<M> module) {
+  children_[name] = module;
+  return module;
+}
+
+template <class M>
+std::shared_ptr<M> nn::Module::replace_module(const std::string& name, ModuleHolder<M> holder) {
+  return replace_module(name, holder.ptr());
+}
+
+// %%
+//| export nn/module.cpp
+namespace {
+Tensor parameter_cpu(const Tensor& tensor, bool) { return tensor; }
+
+std::string join_name(const std::string& prefix, const std::string& name) { return prefix.empty() ? name : prefix + "." + name; }
+}  // namespace
+constinit Operator<Tensor(const Tensor&, bool)> op::parameter("parameter", {.cpu = parameter_cpu});
+
+// %%
+//| export nn/module.cpp
+std::string nn::detail::demangle(const char* name) {
+  int status = 0;
+  const std::unique_ptr<char, void (*)(void*)> text(abi::__cxa_demangle(name, nullptr, nullptr, &status), std::free);
+  return status == 0 ? text.get() : name;
+}
+
+void nn::detail::check_name(const char* kind, const std::string& name) {
+  TORCH_CHECK(!name.empty(), kind, " name must not be empty");
+  TORCH_CHECK(name.find('.') == std::string::npos, kind, " name must not contain a dot (got '", name,
+              "')\n[register] dots join the names of modules, as in fc1.weight; use an underscore");
+}
+
+void nn::detail::set_data(const Tensor& self, const Tensor& fresh) {
+  TensorImpl& to = self.impl();
+  const TensorImpl& from = fresh.impl();
+  to.storage = from.storage;
+  to.dtype = from.dtype;
+  to.set_geometry(from.sizes, from.strides, from.offset);
+}
+
+// %%
+//| export nn/module.cpp
+nn::Module::Module() : parameters_("Parameter"), buffers_("Buffer"), children_("Submodule") {}
+
+nn::Module::Module(std::string name) : Module() { name_ = std::move(name); }
+
+// The dynamic type is not known in the constructor, so the name is looked up when it is first asked for.
+const std::string& nn::Module::name() const {
+  if (!name_) name_ = detail::demangle(typeid(*this).name());
+  return *name_;
+}
+
+Tensor& nn::Module::register_parameter(std::string name, Tensor tensor, bool requires_grad) {
+  detail::check_name("Parameter", name);
+  if (tensor.defined()) {
+    tensor = op::parameter(tensor, requires_grad);
+  } else if (requires_grad) {
+    TORCH_WARN("An undefined tensor cannot require grad. Ignoring the `requires_grad=true` function parameter.");
+  }
+  return parameters_.insert(std::move(name), std::move(tensor));
+}
+
+Tensor& nn::Module::register_buffer(std::string name, Tensor tensor) {
+  detail::check_name("Buffer", name);
+  return buffers_.insert(std::move(name), std::move(tensor));
+}
+
+void nn::Module::unregister_module(const std::string& name) {
+  TORCH_CHECK(children_.contains(name), "No Module with name `", name, "` is registered");
+  children_.erase(name);
+}
+
+// %% [markdown]
+// ### Walking the tree
+//
+// Every question to a module is answered by one walk: visit the children in order, each before its own children, and build the full name on the way
+// down.
+//
+//     net                      visits, in this order
+//      ├── features            "features"
+//      │     ├── 0             "features.0"
+//      │     └── 1             "features.1"
+//      └── head                "head"
+//
+// The walk costs O(modules) calls and one string per module. It is not on the path of `forward`.
+
+// %% {"nbgrader": {"grade": false, "grade_id": "03-walk", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| export nn/module.cpp
+// Calls `function` with the full name of each submodule and the submodule itself: a module before its children, children in
+// the order of registration. Does not visit this module. The full name is `name_prefix`, the names on the way down, and dots between.
+//
+// TODO: Visit every child, then what is below it.
+// APPROACH: 1. For each item of children_, join name_prefix and its key (join_name leaves out the dot when the prefix is empty).
+//           2. Call the function with that name and the child.
+//           3. Let the child do the same for its own children, with the full name as their prefix.
+// EXAMPLE: a child "fc1" of a child "encoder", with name_prefix "net", is visited as "net.encoder.fc1".
+// HINT: item.key() and item.value(); the function is its own recursion.
+void nn::Module::apply_to_submodules(const NamedModulePointerApplyFunction& function, const std::string& name_prefix) const {
+  // BEGIN SOLUTION
+  for (const auto& child : children_) {
+    const std::string qualified_name = join_name(name_prefix, child.key());
+    function(qualified_name, child.value());
+    child.value()->apply_to_submodules(function, qualified_name);
+  }
+  // END SOLUTION
+}
+
+// %%
+//| mistake 03-walk children-only
+//| says The walk stops at the direct children. A child has children of its own: call apply_to_submodules on it, with its full name as the prefix.
+#if 0
+void nn::Module::apply_to_submodules(const NamedModulePointerApplyFunction& function, const std::string& name_prefix) const {
+  for (const auto& child : children_) function(join_name(name_prefix, child.key()), child.value());
+}
+#endif
+
+// %%
+//| mistake 03-walk loses-prefix
+//| says Deeper names must carry the whole way down: pass the joined name to the child's own walk, not only the child's key.
+#if 0
+void nn::Module::apply_to_submodules(const NamedModulePointerApplyFunction& function, const std::string& name_prefix) const {
+  for (const auto& child : children_) {
+    function(join_name(name_prefix, child.key()), child.value());
+    child.value()->apply_to_submodules(function, child.key());
+  }
+}
+#endif
+
+// %%
+//| export nn/module.cpp
+std::shared_ptr<nn::Module> nn::Module::shared_from_this_checked() const {
+  const std::shared_ptr<const Module> self = weak_from_this().lock();
+  TORCH_CHECK(self != nullptr,
+              "It looks like you attempted to retrieve your top-level module as a shared_ptr, but it is not stored in a shared_ptr. Use "
+              "std::make_shared<",
+              name(),
+              "> instead of creating your module on the stack, or alternatively do not try to access your top-level module at all by "
+              "passing /*include_self=*/false to modules() or named_modules()");
+  return std::const_pointer_cast<Module>(self);
+}
+
+// %%
+//| export nn/module.cpp
+void nn::Module::apply(const ModuleApplyFunction& function) {
+  function(*this);
+  apply_to_submodules([&](const std::string&, const std::shared_ptr<Module>& module) { function(*module); });
+}
+
+void nn::Module::apply(const ConstModuleApplyFunction& function) const {
+  function(*this);
+  apply_to_submodules([&](const std::string&, const std::shared_ptr<Module>& module) { function(*module); });
+}
+
+void nn::Module::apply(const NamedModuleApplyFunction& function, const std::string& name_prefix) {
+  function(name_prefix, *this);
+  apply_to_submodules([&](const std::string& name, const std::shared_ptr<Module>& module) { function(name, *module); }, name_prefix);
+}
+
+void nn::Module::apply(const ConstNamedModuleApplyFunction& function, const std::string& name_prefix) const {
+  function(name_prefix, *this);
+  apply_to_submodules([&](const std::string& name, const std::shared_ptr<Module>& module) { function(name, *module); }, name_prefix);
+}
+
+void nn::Module::apply(const ModulePointerApplyFunction& function) const {
+  function(shared_from_this_checked());
+  apply_to_submodules([&](const std::string&, const std::shared_ptr<Module>& module) { function(module); });
+}
+
+void nn::Module::apply(const NamedModulePointerApplyFunction& function, const std::string& name_prefix) const {
+  function(name_prefix, shared_from_this_checked());
+  apply_to_submodules(function, name_prefix);
+}
+
+// %%
+//| export nn/module.cpp
+OrderedDict<std::string, std::shared_ptr<nn::Module>> nn::Module::named_modules(const std::string& name_prefix, bool include_self) const {
+  OrderedDict<std::string, std::shared_ptr<Module>> result;
+  const NamedModulePointerApplyFunction collect = [&](const std::string& name, const std::shared_ptr<Module>& module) {
+    result.insert(name, module);
+  };
+  if (include_self) {
+    apply(collect, name_prefix);
+  } else {
+    apply_to_submodules(collect, name_prefix);
+  }
+  return result;
+}
+
+std::vector<std::shared_ptr<nn::Module>> nn::Module::modules(bool include_self) const {
+  return named_modules(std::string(), include_self).values();
+}
+
+OrderedDict<std::string, std::shared_ptr<nn::Module>> nn::Module::named_children() const { return children_; }
+std::vector<std::shared_ptr<nn::Module>> nn::Module::children() const { return children_.values(); }
+
+// %%
+//| lesson
+// A tree to test with: root { a { inner }, b }, each with one parameter.
+struct Leaf : nn::Module {
+  explicit Leaf(double value) { value_ = register_parameter("value", full({2}, value)); }
+  Tensor value_;
+};
+struct Branch : nn::Module {
+  explicit Branch(double value) : Module("Branch") {
+    scale_ = register_parameter("scale", full({1}, value));
+    inner_ = register_module("inner", std::make_shared<Leaf>(value + 1));
+    count_ = register_buffer("count", zeros({}, kLong));
+  }
+  Tensor scale_;
+  std::shared_ptr<Leaf> inner_;
+  Tensor count_;
+};
+struct Root : nn::Module {
+  Root() : Module("Root") {
+    a_ = register_module("a", std::make_shared<Branch>(10));
+    b_ = register_module("b", std::make_shared<Leaf>(20));
+    last_ = register_parameter("last", full({1}, 30));
+  }
+  std::shared_ptr<Branch> a_;
+  std::shared_ptr<Leaf> b_;
+  Tensor last_;
+};
+
+// %% {"nbgrader": {"grade": true, "grade_id": "03-walk-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("apply: every module once, parents first, with its full name") {
+  const auto root = std::make_shared<Root>();
+  CHECK(root->named_modules("net").keys() == std::vector<std::string>{"net", "net.a", "net.a.inner", "net.b"});
+  CHECK(root->named_modules("", false).keys() == std::vector<std::string>{"a", "a.inner", "b"});
+  CHECK_EQ(root->modules().size(), 4);
+  CHECK_EQ(root->modules()[1].get(), root->a_.get());
+  int visited = 0;
+  root->apply([&](nn::Module&) { ++visited; });
+  CHECK_EQ(visited, 4);
+  // BEGIN HIDDEN TESTS
+  Root on_the_stack;
+  CHECK_ERROR(on_the_stack.modules(), "not stored in a shared_ptr. Use std::make_shared<Root>");
+  CHECK_EQ(on_the_stack.modules(false).size(), 3);
+  root->unregister_module("a");
+  CHECK(root->named_modules("net").keys() == std::vector<std::string>{"net", "net.b"});
+  CHECK_ERROR(root->unregister_module("a"), "No Module with name `a` is registered");
+  // END HIDDEN TESTS
+}
+
+// %%
+TEST_CASE("registration: names are checked, and registering returns the same tensor") {
+  nn::Module module("Net");
+  const Tensor w = ones({2});
+  const Tensor registered = module.register_parameter("w", w);
+  CHECK(registered.is_same(w));
+  CHECK_ERROR(module.register_parameter("w", w), "Parameter 'w' already defined");
+  CHECK_ERROR(module.register_parameter("", w), "Parameter name must not be empty");
+  CHECK_ERROR(module.register_parameter("a.b", w), "Parameter name must not contain a dot (got 'a.b')");
+  CHECK_ERROR(module.register_buffer("a.b", w), "Buffer name must not contain a dot");
+  CHECK_ERROR(module.register_module("x.y", std::make_shared<Root>()), "Submodule name must not contain a dot");
+  CHECK_ERROR(module.replace_module("missing", std::make_shared<Root>()), "Submodule 'missing' is not defined");
+  CHECK_ERROR(nn::ModuleHolder<Root>(nullptr)->children(), "Accessing empty ModuleHolder");
+}
+
+// %% [markdown]
+// ### Parameters by name
+//
+// `named_parameters()` and `named_buffers()` ask the same question of two dictionaries, so one function answers both. It receives a *pointer to member*: `own` says which dictionary
+// of a module to look into, and `module.*own` is that dictionary.
+//
+//     walk            own tensors           result
+//     ""         ->   last             ->   "last"
+//     "a"        ->   scale            ->   "a.scale"
+//     "a.inner"  ->   value            ->   "a.inner.value"
+//     "b"        ->   value            ->   "b.value"
+
+// %% {"nbgrader": {"grade": false, "grade_id": "03-named-tensors", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| export nn/module.cpp
+// The tensors in the dictionary `own` of this module and, with `recurse`, of all submodules, under their full names in the order
+// of the walk. Undefined tensors are left out. O(tensors); the tensors share their data with the module's.
+//
+// TODO: Collect the tensors of each module on the walk under their full names.
+// APPROACH: 1. Write a lambda that takes a module's full name and the module, and inserts its defined tensors as join_name(name, key).
+//           2. Call it for this module alone, or hand it to apply().
+// EXAMPLE: Linear(2, 3) as "fc" in a module gives "fc.weight", "fc.bias"; without bias only "fc.weight".
+// HINT: apply(const ConstNamedModuleApplyFunction&) visits this module with the name "", then everything below. `module.*own` is the dictionary.
+OrderedDict<std::string, Tensor> nn::Module::named_tensors(OrderedDict<std::string, Tensor> Module::*own, bool recurse) const {
+  // BEGIN SOLUTION
+  OrderedDict<std::string, Tensor> result;
+  const ConstNamedModuleApplyFunction collect = [&](const std::string& name, const Module& module) {
+    for (const auto& item : module.*own)
+      if (item->defined()) result.insert(join_name(name, item.key()), item.value());
+  };
+  if (recurse) {
+    apply(collect);
+  } else {
+    collect(std::string(), *this);
+  }
+  return result;
+  // END SOLUTION
+}
+
+// %%
+//| mistake 03-named-tensors own-only
+//| says With recurse, the tensors of the submodules belong to the result, too: an optimizer that gets only the top module's own parameters trains nothing below it.
+#if 0
+OrderedDict<std::string, Tensor> nn::Module::named_tensors(OrderedDict<std::string, Tensor> Module::*own, bool recurse) const {
+  OrderedDict<std::string, Tensor> result;
+  (void)recurse;
+  for (const auto& item : this->*own)
+    if (item->defined()) result.insert(item.key(), item.value());
+  return result;
+}
+#endif
+
+// %%
+//| mistake 03-named-tensors keeps-undefined
+//| says A parameter may be registered without a tensor (a Linear without bias). It has a name and no data: leave it out.
+#if 0
+OrderedDict<std::string, Tensor> nn::Module::named_tensors(OrderedDict<std::string, Tensor> Module::*own, bool recurse) const {
+  OrderedDict<std::string, Tensor> result;
+  const ConstNamedModuleApplyFunction collect = [&](const std::string& name, const Module& module) {
+    for (const auto& item : module.*own) result.insert(join_name(name, item.key()), item.value());
+  };
+  if (recurse) {
+    apply(collect);
+  } else {
+    collect(std::string(), *this);
+  }
+  return result;
+}
+#endif
+
+// %%
+//| export nn/module.cpp
+OrderedDict<std::string, Tensor> nn::Module::named_parameters(bool recurse) const { return named_tensors(&Module::parameters_, recurse); }
+std::vector<Tensor> nn::Module::parameters(bool recurse) const { return named_parameters(recurse).values(); }
+OrderedDict<std::string, Tensor> nn::Module::named_buffers(bool recurse) const { return named_tensors(&Module::buffers_, recurse); }
+std::vector<Tensor> nn::Module::buffers(bool recurse) const { return named_buffers(recurse).values(); }
+
+// %% {"nbgrader": {"grade": true, "grade_id": "03-named-tensors-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("named_parameters: full names, in the order of registration, sharing data") {
+  const auto root = std::make_shared<Root>();
+  CHECK(root->named_parameters().keys() == std::vector<std::string>{"last", "a.scale", "a.inner.value", "b.value"});
+  CHECK(root->named_parameters(false).keys() == std::vector<std::string>{"last"});
+  CHECK_EQ(root->named_parameters()["a.inner.value"], full({2}, 11.0));
+  CHECK_EQ(root->parameters().size(), 4);
+  CHECK(root->named_buffers().keys() == std::vector<std::string>{"a.count"});
+  CHECK_EQ(root->buffers(false).size(), 0);
+
+  root->named_parameters()["b.value"].fill_(7);
+  CHECK_EQ(root->b_->value_, full({2}, 7.0));
+
+  root->a_->register_parameter("unused", {}, false);
+  CHECK_EQ(root->parameters().size(), 4);
+}
+
+// %% [markdown]
+// ### Training mode
+//
+// Some layers behave differently while a network is trained: dropout drops, batch normalisation uses the statistics of the batch. Each module keeps a flag, and
+// `train()` sets it for the whole tree. `train` is virtual so that a module may do more, for example keep a frozen part in evaluation mode for good.
+// So the call must go through the children's own `train`.
+
+// %% {"nbgrader": {"grade": false, "grade_id": "03-train", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| export nn/module.cpp
+// Puts this module and everything below it into training mode, or with `false` into evaluation mode.
+//
+// TODO: Set the mode here and in all children.
+// APPROACH: 1. Call train(on) of each child. 2. Set is_training_.
+// EXAMPLE: after net->eval(), net->is_training() and net->fc1->is_training() are false.
+// HINT: train is virtual; the children recurse by themselves.
+void nn::Module::train(bool on) {
+  // BEGIN SOLUTION
+  for (const auto& child : children_) child.value()->train(on);
+  is_training_ = on;
+  // END SOLUTION
+}
+
+// %%
+//| mistake 03-train forgets-children
+//| says The mode belongs to the whole tree: a Dropout inside a network must hear of net->eval(). Call train(on) of every child.
+#if 0
+void nn::Module::train(bool on) { is_training_ = on; }
+#endif
+
+// %%
+//| mistake 03-train always-on
+//| says eval() is train(false): set the flag to `on`, not to true.
+#if 0
+void nn::Module::train(bool on) {
+  for (const auto& child : children_) child.value()->train(on);
+  is_training_ = true;
+}
+#endif
+
+// %% {"nbgrader": {"grade": true, "grade_id": "03-train-test", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("train and eval: the whole tree changes mode") {
+  const auto root = std::make_shared<Root>();
+  CHECK(root->a_->inner_->is_training());
+  root->eval();
+  CHECK(!root->is_training());
+  CHECK(!root->a_->is_training());
+  CHECK(!root->a_->inner_->is_training());
+  root->a_->train();
+  CHECK(root->a_->inner_->is_training());
+  CHECK(!root->b_->is_training());
+}
+
+// %% [markdown]
+// ### Another type for the whole tree
+//
+// `net->to(kDouble)` must change the registered tensor *and* the member `weight` that the layer's `forward` uses. Putting a new tensor into the dictionary would leave
+// the member on the old one. So the new data goes under the existing `TensorImpl`, where every handle finds it:
+//
+//     parameters_["weight"] ●──┐                                    ┌── old storage, float  (freed)
+//                              ├──► TensorImpl { storage ───────────┤
+//     member weight         ●──┘                                    └─► new storage, double
+//
+// The conversion runs under the guard of module 01 that stays below autograd: changing the type of a weight is not a step of the computation.
+
+// %%
+//| export nn/module.cpp
+void nn::Module::to(ScalarType dtype, bool non_blocking) {
+  const AutoDispatchBelowAutograd guard;
+  for (const auto& child : children_) child.value()->to(dtype, non_blocking);
+  for (const Tensor& tensor : parameters(false)) detail::set_data(tensor, tensor.to(dtype));
+  for (const Tensor& tensor : buffers(false)) detail::set_data(tensor, tensor.to(dtype));
+}
+
+// %%
+TEST_CASE("to: members and registered tensors change together") {
+  const auto root = std::make_shared<Root>();
+  root->to(kDouble);
+  CHECK_EQ(root->a_->scale_, full({1}, 10.0, kDouble));
+  CHECK_EQ(root->b_->value_.scalar_type(), kDouble);
+  CHECK(root->b_->value_.is_same(root->b_->parameters()[0]));
+}
+
+// %% [markdown]
+// ### Printing
+//
+// `std::cout << net` shows the tree in libtorch's words, so that two logs can be compared line by line:
+//
+//     Root(
+//       (a): Branch(                   two spaces more for each level,
+//         (inner): Leaf                the child's name in parentheses,
+//       )                              a closing line only where there were children
+//       (b): Leaf
+//     )
+
+// %% {"nbgrader": {"grade": false, "grade_id": "03-pretty-print", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| export nn/module.cpp
+// Writes this module's own text and then, if there are children, an opening parenthesis, each child on a line of its own as
+// "(name): text", two spaces deeper than `indentation`, and a closing parenthesis at `indentation`. No newline at the end.
+//
+// TODO: Print the module, and its children indented.
+// APPROACH: 1. pretty_print(stream). 2. Without children, stop. 3. "(\n", then for each child: deeper indentation, "(key): ",
+//           the child's own pretty_print_recursive, "\n". 4. indentation and ")".
+// EXAMPLE: Root(\n  (a): Leaf\n)
+// HINT: children_.is_empty(); the child gets the deeper indentation.
+void nn::Module::pretty_print_recursive(std::ostream& stream, const std::string& indentation) const {
+  // BEGIN SOLUTION
+  pretty_print(stream);
+  if (children_.is_empty()) return;
+  const std::string deeper = indentation + "  ";
+  stream << "(\n";
+  for (const auto& child : children_) {
+    stream << deeper << '(' << child.key() << "): ";
+    child.value()->pretty_print_recursive(stream, deeper);
+    stream << '\n';
+  }
+  stream << indentation << ')';
+  // END SOLUTION
+}
+
+// %%
+//| mistake 03-pretty-print flat
+//| says Each level stands two spaces deeper than the one above: hand the deeper indentation to the child.
+#if 0
+void nn::Module::pretty_print_recursive(std::ostream& stream, const std::string& indentation) const {
+  pretty_print(stream);
+  if (children_.is_empty()) return;
+  stream << "(\n";
+  for (const auto& child : children_) {
+    stream << indentation << "  (" << child.key() << "): ";
+    child.value()->pretty_print_recursive(stream, indentation);
+    stream << '\n';
+  }
+  stream << indentation << ')';
+}
+#endif
+
+// %%
+//| export nn/module.cpp
+void nn::Module::pretty_print(std::ostream& stream) const { stream << name(); }
+
+std::ostream& nn::operator<<(std::ostream& stream, const Module& module) {
+  module.pretty_print_recursive(stream, std::string());
+  return stream;
+}
+
+// %% {"nbgrader": {"grade": true, "grade_id": "03-pretty-print-test", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("printing: the tree, two spaces a level") {
+  struct Named : nn::Module {
+    explicit Named(std::string name) : Module(std::move(name)) {}
+  };
+  auto root = std::make_shared<Named>("Root");
+  std::ostringstream alone;
+  alone << *root;
+  CHECK_EQ(alone.str(), "Root");
+
+  auto middle = root->register_module("a", std::make_shared<Named>("Branch"));
+  middle->register_module("inner", std::make_shared<Named>("Leaf"));
+  root->register_module("b", std::make_shared<Named>("Leaf"));
+  std::ostringstream tree;
+  tree << *root;
+  CHECK_EQ(tree.str(), "Root(\n  (a): Branch(\n    (inner): Leaf\n  )\n  (b): Leaf\n)");
+}
+
+// %% [markdown]
+// ### The state dict
+//
+// A state dict is the tree laid flat: every parameter and buffer under its full name. Files store it, and loading copies *into* the existing tensors,
+// so that members, optimizers and everything else that holds a handle sees the loaded values.
+//
+//     file                           model                          outcome
+//     "fc1.weight" (32, 64)   ──►    fc1.weight (32, 64)            copied
+//     "fc1.bias"   (32)       ──►    fc1.bias   (16)                size mismatch
+//     "head.bias"             ──►    (nothing)                      unexpected key
+//     (nothing)               ──►    fc2.bias                       missing key
+//
+// A loader that stops at the first problem leaves a model that is half old and half new, and whoever catches the error does not know it. So decide first, then
+// write: this is the same discipline that a checkpoint on disk needs (module 08).
+
+// %%
+//| export nn/module.cpp
+OrderedDict<std::string, Tensor> nn::Module::state_dict() const {
+  OrderedDict<std::string, Tensor> state;
+  apply([&](const std::string& name, const Module& module) {
+    for (const auto* own : {&module.parameters_, &module.buffers_})
+      for (const auto& item : *own)
+        if (item->defined()) state.insert(join_name(name, item.key()), item.value());
+  });
+  return state;
+}
+
+namespace {
+// "a", "b", "c"
+std::string quoted_list(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "\"" : ", \"") + name + "\"";
+  return text;
+}
+}  // namespace
+
+// %% {"nbgrader": {"grade": false, "grade_id": "03-load-state-dict", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| export nn/module.cpp
+//| exercise design
+// Copies the tensors of `state` into the module's own of the same name, converting their dtype. Returns the names of the module's tensors
+// that `state` lacks and those in `state` that the module lacks. Throws an Error if a tensor's sizes differ or, with `strict`, if any
+// name is missing or unexpected; the error names all problems at once, and then the module is unchanged. `state` may be the
+// module's own state_dict().
+//
+// TODO: Design a load that does everything or nothing.
+// APPROACH: You decide how to split the work. What the tests ask for: after an error every value is as before; the message begins
+//           "Error(s) in loading state_dict for NAME:" with NAME from name(), and holds a line
+//           'Missing key(s) in state_dict: "fc1.bias". ', a line 'Unexpected key(s) in state_dict: "head.bias". ' and for each wrong
+//           shape 'size mismatch for fc1.bias: copying a param with shape [32] from checkpoint, the shape in current model is [16].'
+// EXAMPLE: net->load_state_dict(other->state_dict()) makes two nets of one shape compute the same.
+// HINT: quoted_list() writes the names; copying values is not a step of the computation: use AutoDispatchBelowAutograd.
+nn::Module::IncompatibleKeys nn::Module::load_state_dict(const OrderedDict<std::string, Tensor>& state, bool strict) {
+  // BEGIN SOLUTION
+  const OrderedDict<std::string, Tensor> own = state_dict();
+  IncompatibleKeys keys;
+  std::string problems;
+  for (const auto& item : state)
+    if (!own.contains(item.key())) keys.unexpected_keys.push_back(item.key());
+  for (const auto& item : own) {
+    const Tensor* const loaded = state.find(item.key());
+    if (loaded == nullptr) {
+      keys.missing_keys.push_back(item.key());
+    } else if (loaded->sizes() != item->sizes()) {
+      problems += str("\n\tsize mismatch for ", item.key(), ": copying a param with shape ", loaded->sizes(),
+                      " from checkpoint, the shape in current model is ", item->sizes(), ".");
+    }
+  }
+  if (strict && !keys.unexpected_keys.empty())
+    problems = "\n\tUnexpected key(s) in state_dict: " + quoted_list(keys.unexpected_keys) + ". " + problems;
+  if (strict && !keys.missing_keys.empty())
+    problems = "\n\tMissing key(s) in state_dict: " + quoted_list(keys.missing_keys) + ". " + problems;
+  TORCH_CHECK(problems.empty(), "Error(s) in loading state_dict for ", name(), ":", problems);
+
+  // Nothing can fail from here on.
+  const AutoDispatchBelowAutograd guard;
+  for (const auto& item : own)
+    if (const Tensor* const loaded = state.find(item.key())) item->copy_(*loaded);
+  return keys;
+  // END SOLUTION
+}
+
+// %%
+//| mistake 03-load-state-dict half-loaded
+//| says The model is half loaded when the error comes: check every name and every shape first, and copy only when all of them fit.
+#if 0
+nn::Module::IncompatibleKeys nn::Module::load_state_dict(const OrderedDict<std::string, Tensor>& state, bool strict) {
+  const OrderedDict<std::string, Tensor> own = state_dict();
+  IncompatibleKeys keys;
+  std::string problems;
+  for (const auto& item : own) {
+    const Tensor* const loaded = state.find(item.key());
+    if (loaded == nullptr) {
+      keys.missing_keys.push_back(item.key());
+    } else if (loaded->sizes() != item->sizes()) {
+      problems += str("\n\tsize mismatch for ", item.key(), ": copying a param with shape ", loaded->sizes(),
+                      " from checkpoint, the shape in current model is ", item->sizes(), ".");
+    } else {
+      item->copy_(*loaded);
+    }
+  }
+  for (const auto& item : state)
+    if (!own.contains(item.key())) keys.unexpected_keys.push_back(item.key());
+  if (strict && !keys.unexpected_keys.empty())
+    problems = "\n\tUnexpected key(s) in state_dict: " + quoted_list(keys.unexpected_keys) + ". " + problems;
+  if (strict && !keys.missing_keys.empty())
+    problems = "\n\tMissing key(s) in state_dict: " + quoted_list(keys.missing_keys) + ". " + problems;
+  TORCH_CHECK(problems.empty(), "Error(s) in loading state_dict for ", name(), ":", problems);
+  return keys;
+}
+#endif
+
+// %%
+//| mistake 03-load-state-dict rebinds
+//| says The values must be copied into the module's own tensors: storing other tensors leaves every member (weight, bias) on the old ones.
+#if 0
+nn::Module::IncompatibleKeys nn::Module::load_state_dict(const OrderedDict<std::string, Tensor>& state, bool strict) {
+  OrderedDict<std::string, Tensor> own = state_dict();
+  IncompatibleKeys keys;
+  std::string problems;
+  for (const auto& item : state)
+    if (!own.contains(item.key())) keys.unexpected_keys.push_back(item.key());
+  for (const auto& item : own) {
+    const Tensor* const loaded = state.find(item.key());
+    if (loaded == nullptr) {
+      keys.missing_keys.push_back(item.key());
+    } else if (loaded->sizes() != item->sizes()) {
+      problems += str("\n\tsize mismatch for ", item.key(), ": copying a param with shape ", loaded->sizes(),
+                      " from checkpoint, the shape in current model is ", item->sizes(), ".");
+    }
+  }
+  if (strict && !keys.unexpected_keys.empty())
+    problems = "\n\tUnexpected key(s) in state_dict: " + quoted_list(keys.unexpected_keys) + ". " + problems;
+  if (strict && !keys.missing_keys.empty())
+    problems = "\n\tMissing key(s) in state_dict: " + quoted_list(keys.missing_keys) + ". " + problems;
+  TORCH_CHECK(problems.empty(), "Error(s) in loading state_dict for ", name(), ":", problems);
+  for (auto& item : own)
+    if (const Tensor* const loaded = state.find(item.key())) *item = *loaded;
+  return keys;
+}
+#endif
+
+// %% {"nbgrader": {"grade": true, "grade_id": "03-load-state-dict-test", "locked": true, "points": 8, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("load_state_dict: everything or nothing") {
+  using State = OrderedDict<std::string, Tensor>;
+  struct Two : nn::Module {
+    Two() : Module("Two") {
+      w = register_parameter("w", zeros({2}));
+      v = register_parameter("v", zeros({3}));
+      steps = register_buffer("steps", zeros({}, kLong));
+    }
+    Tensor w, v, steps;
+  };
+  Two net;
+  const State good({{"w", tensor({1.0, 2.0})}, {"v", tensor({3.0, 4.0, 5.0})}, {"steps", tensor(7)}});
+
+  SUBCASE("values are copied into the module's own tensors") {
+    const Tensor before = net.w;
+    net.load_state_dict(good);
+    CHECK_EQ(net.w, tensor({1.0, 2.0}));
+    CHECK_EQ(net.v, tensor({3.0, 4.0, 5.0}));
+    CHECK_EQ(net.steps, tensor(7));
+    CHECK(net.w.is_same(before));
+    CHECK(!net.w.is_alias_of(good["w"]));
+  }
+  SUBCASE("an error names every problem, and changes nothing") {
+    const State bad({{"w", tensor({1.0, 2.0})}, {"v", ones({4})}, {"head", ones({1})}});
+    CHECK_ERROR(net.load_state_dict(bad), "Error(s) in loading state_dict for Two:");
+    CHECK_ERROR(net.load_state_dict(bad), "Missing key(s) in state_dict: \"steps\". ");
+    CHECK_ERROR(net.load_state_dict(bad), "Unexpected key(s) in state_dict: \"head\". ");
+    CHECK_ERROR(net.load_state_dict(bad),
+                "size mismatch for v: copying a param with shape [4] from checkpoint, the shape in current model is [3].");
+    CHECK_EQ(net.w, zeros({2}));
+  }
+  SUBCASE("without strict, what fits is loaded and the rest is reported") {
+    const auto keys = net.load_state_dict(State({{"w", tensor({1.0, 2.0}, kDouble)}, {"head", ones({1})}}), false);
+    CHECK_EQ(net.w, tensor({1.0, 2.0}));
+    CHECK(keys.missing_keys == std::vector<std::string>{"v", "steps"});
+    CHECK(keys.unexpected_keys == std::vector<std::string>{"head"});
+    // BEGIN HIDDEN TESTS
+    CHECK_ERROR(net.load_state_dict(State({{"w", ones({1})}}), false), "size mismatch for w");
+    CHECK_EQ(net.w, tensor({1.0, 2.0}));
+    net.load_state_dict(net.state_dict());
+    CHECK_EQ(net.w, tensor({1.0, 2.0}));
+    // END HIDDEN TESTS
+  }
+}
+
+// %% [markdown]
+// ### Copies that are copies
+//
+// Copying a handle shares the module. The copy constructor of a module is not the answer either: it copies handles on tensors and children, so the two objects would be
+// different trees over the same weights. `clone()` makes new tensors. A base class cannot construct an object of a class that it does not know, so the derived class
+// tells its base: `class LinearImpl : public Cloneable<LinearImpl>`.
+//
+//     auto b = a;                          same module               a ●──┬──► Impl ──► weight
+//                                                                    b ●──┘
+//     auto b = LinearImpl(*a);             two modules,              a ●─────► Impl ──┬──► weight
+//                                          one weight (rarely wanted) b ●────► Impl ──┘
+//     auto b = a->clone();                 two of everything         a ●─────► Impl ──► weight
+//                                                                    b ●─────► Impl ──► weight
+//
+// `Cloneable` copies the object (its options, its mode), empties the dictionaries of the copy, lets `reset()` register fresh tensors and children, and then fills
+// them. This is why every layer registers in `reset()` and not in its constructor, and why `clone()` also draws random numbers: `reset()` initialises, and
+// the values are thrown away.
+
+// %%
+//| export nn/module.cpp
+std::shared_ptr<nn::Module> nn::Module::clone() const {
+  TORCH_CHECK(false, "clone() has not been implemented for ", name(), ". Subclass torch::nn::Cloneable<", name(),
+              "> instead of torch::nn::Module to inherit the ability to clone.");
+}
+
+// %%
+//| export nn/cloneable.h
+namespace nn {
+
+// Gives `Derived` a clone(): class LinearImpl : public Cloneable<LinearImpl>. REQUIRES: reset() registers all
+// parameters, buffers and children anew. Source: torch/csrc/api/include/torch/nn/cloneable.h.
+template <class Derived>
+class Cloneable : public Module {
+ public:
+  using Module::Module;
+
+  // Registers and initialises everything that belongs to the module; called by its constructor and by clone().
+  virtual void reset() = 0;
+
+  std::shared_ptr<Module> clone() const override;
+
+ private:
+  void clone_(Module& other) final;
+  static void check_same_count(const char* what, const char* registration, std::size_t fresh, std::size_t old);
+};
+
+}  // namespace nn
+
+// %%
+//| export nn/cloneable.h
+template <class Derived>
+std::shared_ptr<nn::Module> nn::Cloneable<Derived>::clone() const {
+  const AutoDispatchBelowAutograd guard;
+  const auto copy = std::make_shared<Derived>(static_cast<const Derived&>(*this));
+  copy->parameters_.clear();
+  copy->buffers_.clear();
+  copy->children_.clear();
+  copy->reset();
+
+  check_same_count("parameters", "register_parameter", copy->parameters_.size(), parameters_.size());
+  for (const auto& item : named_parameters(/*recurse=*/false)) detail::set_data(copy->parameters_[item.key()], item->clone());
+  check_same_count("buffers", "register_buffer", copy->buffers_.size(), buffers_.size());
+  for (const auto& item : named_buffers(/*recurse=*/false)) detail::set_data(copy->buffers_[item.key()], item->clone());
+  check_same_count("child modules", "register_module", copy->children_.size(), children_.size());
+  for (const auto& child : children_) copy->children_[child.key()]->clone_(*child.value());
+  return copy;
+}
+
+template <class Derived>
+void nn::Cloneable<Derived>::check_same_count(const char* what, const char* registration, std::size_t fresh, std::size_t old) {
+  TORCH_CHECK(fresh == old, "The cloned module does not have the same number of ", what,
+              " as the original module after calling reset(). Are you sure you called ", registration,
+              "() inside reset() and not the constructor?");
+}
+
+// Makes this module, which reset() of its parent has just built, a copy of `other`.
+template <class Derived>
+void nn::Cloneable<Derived>::clone_(Module& other) {
+  const auto copy = std::dynamic_pointer_cast<Derived>(other.clone());
+  TORCH_CHECK(copy != nullptr, "Attempted to clone submodule, but it is of a different type than the submodule it was to be cloned into");
+  static_cast<Derived&>(*this) = *copy;
+}
+
+// %%
+TEST_CASE("clone: new tensors, same values; a handle shares") {
+  struct ScaleImpl : nn::Cloneable<ScaleImpl> {
+    explicit ScaleImpl(double start) : start_(start) { reset(); }
+    void reset() override { factor = register_parameter("factor", full({2}, start_)); }
+    double start_;
+    Tensor factor;
+  };
+  auto scale = std::make_shared<ScaleImpl>(1.0);
+  scale->factor.fill_(5);
+  scale->eval();
+  const auto same = scale;
+  const auto copy = std::dynamic_pointer_cast<ScaleImpl>(scale->clone());
+  CHECK_EQ(copy->factor, full({2}, 5.0));
+  CHECK(!copy->factor.is_alias_of(scale->factor));
+  CHECK(copy->factor.is_same(copy->named_parameters()["factor"]));
+  CHECK(!copy->is_training());
+  scale->factor.fill_(6);
+  CHECK_EQ(same->factor, full({2}, 6.0));
+  CHECK_EQ(copy->factor, full({2}, 5.0));
+
+  nn::Module plain("Net");
+  CHECK_ERROR(plain.clone(), "clone() has not been implemented for Net. Subclass torch::nn::Cloneable<Net>");
+  CHECK(scale->as<ScaleImpl>() == scale.get());
+  CHECK(scale->as<Root>() == nullptr);
+}
+
+// %% [markdown]
+// ### Where weights begin
+//
+// If every weight of a layer with $n$ inputs has variance $\sigma^2$, the output has variance $n \sigma^2$ times that of the input. Over 10 layers that is the
+// 10th power of a number: above 1 the signal explodes, below 1 it vanishes, and the gradients of module 05 do the same on the way back. The variance must be about
+// $1/n$, or $2/n$ behind a ReLU, which removes half of the signal:
+//
+//     fan_in  = inputs of one output unit        W (out, in): fan_in = in, fan_out = out
+//     gain    = what the activation takes away   linear, sigmoid 1 · tanh 5/3 · relu √2 · leaky_relu(a) √(2 / (1 + a²))
+//
+//     Kaiming:  std = gain / √fan                uniform on [-bound, bound] has std = bound / √3,
+//     Xavier:   std = gain √(2 / (in + out))     so bound = √3 · std
+//
+//     variance after each of 10 layers      σ² too small  ▇▆▄▃▂▁▁▁▁▁      σ² = gain²/n  ▅▅▅▅▅▅▅▅▅▅      too large  ▁▁▂▃▅▇██████
+//
+// PyTorch's `Linear` calls `kaiming_uniform_` with a = √5 for the weight. Put in: gain = √(2/6), std = 1/√(3 in), bound = 1/√in. That is the rule of the Lua Torch of 2011
+// in new words, kept so that old results stay reproducible. It is smaller than what He et al. derived for ReLU networks; many training scripts set it anew.
+
+// %%
+//| export core/enum.h
+// Names for choices, as types: `kFanIn` is a value of its own type, and a parameter that takes a few of them is a std::variant.
+// Source: torch/csrc/api/include/torch/enum.h.
+namespace enumtype {
+struct kLinear {};
+struct kSigmoid {};
+struct kTanh {};
+struct kReLU {};
+struct kLeakyReLU {};
+struct kFanIn {};
+struct kFanOut {};
+}  // namespace enumtype
+
+inline constexpr enumtype::kLinear kLinear{};
+inline constexpr enumtype::kSigmoid kSigmoid{};
+inline constexpr enumtype::kTanh kTanh{};
+inline constexpr enumtype::kReLU kReLU{};
+inline constexpr enumtype::kLeakyReLU kLeakyReLU{};
+inline constexpr enumtype::kFanIn kFanIn{};
+inline constexpr enumtype::kFanOut kFanOut{};
+
+// %%
+//| export nn/init.h
+namespace nn::init {
+
+using NonlinearityType =
+    std::variant<enumtype::kLinear, enumtype::kSigmoid, enumtype::kTanh, enumtype::kReLU, enumtype::kLeakyReLU>;
+using FanModeType = std::variant<enumtype::kFanIn, enumtype::kFanOut>;
+
+// The factor by which the weights in front of an activation function are scaled. `param` is the slope of leaky_relu.
+double calculate_gain(NonlinearityType nonlinearity, double param = 0.01);
+
+// Each fills `tensor` in place, below autograd, and returns it. Random ones draw from the default generator.
+Tensor constant_(Tensor tensor, Scalar value);
+Tensor zeros_(Tensor tensor);
+Tensor ones_(Tensor tensor);
+Tensor eye_(Tensor matrix);
+Tensor uniform_(Tensor tensor, double low = 0, double high = 1);
+Tensor normal_(Tensor tensor, double mean = 0, double std = 1);
+
+// He et al. 2015: variance gain^2 / fan. `a` is the slope of the leaky_relu behind the layer. At least two dimensions.
+Tensor kaiming_uniform_(Tensor tensor, double a = 0, FanModeType mode = kFanIn, NonlinearityType nonlinearity = kLeakyReLU);
+Tensor kaiming_normal_(Tensor tensor, double a = 0, FanModeType mode = kFanIn, NonlinearityType nonlinearity = kLeakyReLU);
+// Glorot and Bengio 2010: variance gain^2 * 2 / (fan_in + fan_out). At least two dimensions.
+Tensor xavier_uniform_(Tensor tensor, double gain = 1.0);
+Tensor xavier_normal_(Tensor tensor, double gain = 1.0);
+
+// How many inputs feed one output unit, and how many outputs one input unit feeds. Weights are (out, in, kernel sizes...).
+std::tuple<std::int64_t, std::int64_t> _calculate_fan_in_and_fan_out(const Tensor& tensor);
+
+}  // namespace nn::init
+
+// %%
+//| export nn/init.cpp
+double nn::init::calculate_gain(NonlinearityType nonlinearity, double param) {
+  if (std::holds_alternative<enumtype::kTanh>(nonlinearity)) return 5.0 / 3.0;
+  if (std::holds_alternative<enumtype::kReLU>(nonlinearity)) return std::sqrt(2.0);
+  if (std::holds_alternative<enumtype::kLeakyReLU>(nonlinearity)) return std::sqrt(2.0 / (1.0 + param * param));
+  return 1.0;
+}
+
+std::tuple<std::int64_t, std::int64_t> nn::init::_calculate_fan_in_and_fan_out(const Tensor& tensor) {
+  TORCH_CHECK(tensor.dim() >= 2, "Fan in and fan out can not be computed for tensor with fewer than 2 dimensions\n[init] got sizes ",
+              tensor.sizes());
+  std::int64_t kernel = 1;
+  for (std::int64_t d = 2; d < tensor.dim(); ++d) kernel *= tensor.size(d);
+  return {tensor.size(1) * kernel, tensor.size(0) * kernel};
+}
+
+// %%
+//| export nn/init.cpp
+Tensor nn::init::constant_(Tensor tensor, Scalar value) {
+  const AutoDispatchBelowAutograd guard;
+  return tensor.fill_(value);
+}
+
+Tensor nn::init::zeros_(Tensor tensor) { return constant_(tensor, 0); }
+Tensor nn::init::ones_(Tensor tensor) { return constant_(tensor, 1); }
+
+Tensor nn::init::eye_(Tensor matrix) {
+  TORCH_CHECK(matrix.dim() == 2, "Only tensors with 2 dimensions are supported");
+  zeros_(matrix);
+  const std::int64_t shorter = std::min(matrix.size(0), matrix.size(1));
+  ones_(matrix.as_strided({shorter}, {matrix.stride(0) + matrix.stride(1)}));
+  return matrix;
+}
+
+Tensor nn::init::uniform_(Tensor tensor, double low, double high) {
+  const AutoDispatchBelowAutograd guard;
+  return tensor.uniform_(low, high);
+}
+
+Tensor nn::init::normal_(Tensor tensor, double mean, double std) {
+  const AutoDispatchBelowAutograd guard;
+  return tensor.normal_(mean, std);
+}
+
+// %%
+//| export nn/init.cpp
+namespace {
+// gain / sqrt(fan); 0 for a layer without inputs, whose weight is empty.
+double kaiming_std(const Tensor& tensor, double a, const nn::init::FanModeType& mode, const nn::init::NonlinearityType& nonlinearity) {
+  const auto [fan_in, fan_out] = nn::init::_calculate_fan_in_and_fan_out(tensor);
+  const std::int64_t fan = std::holds_alternative<enumtype::kFanIn>(mode) ? fan_in : fan_out;
+  return fan == 0 ? 0.0 : nn::init::calculate_gain(nonlinearity, a) / std::sqrt(static_cast<double>(fan));
+}
+
+double xavier_std(const Tensor& tensor, double gain) {
+  const auto [fan_in, fan_out] = nn::init::_calculate_fan_in_and_fan_out(tensor);
+  return fan_in + fan_out == 0 ? 0.0 : gain * std::sqrt(2.0 / static_cast<double>(fan_in + fan_out));
+}
+}  // namespace
+
+// %% {"nbgrader": {"grade": false, "grade_id": "03-kaiming-uniform", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| export nn/init.cpp
+// Fills `tensor` with uniform random numbers around 0 whose standard deviation is gain / sqrt(fan). Returns `tensor`.
+//
+// TODO: Turn the standard deviation into the bound of a uniform distribution, and fill.
+// APPROACH: 1. kaiming_std() gives the standard deviation. 2. A uniform distribution on [-b, b] has the standard deviation b / sqrt(3).
+//           3. init::uniform_.
+// EXAMPLE: for a weight (10, 100) and a = sqrt(5) all values lie in [-0.1, 0.1].
+// HINT: std::sqrt(3.0).
+Tensor nn::init::kaiming_uniform_(Tensor tensor, double a, FanModeType mode, NonlinearityType nonlinearity) {
+  // BEGIN SOLUTION
+  const double bound = std::sqrt(3.0) * kaiming_std(tensor, a, mode, nonlinearity);
+  return uniform_(tensor, -bound, bound);
+  // END SOLUTION
+}
+
+// %%
+//| mistake 03-kaiming-uniform std-as-bound
+//| says Numbers that are uniform on [-b, b] have the standard deviation b / sqrt(3), not b: the bound is sqrt(3) times the standard deviation.
+#if 0
+Tensor nn::init::kaiming_uniform_(Tensor tensor, double a, FanModeType mode, NonlinearityType nonlinearity) {
+  const double bound = kaiming_std(tensor, a, mode, nonlinearity);
+  return uniform_(tensor, -bound, bound);
+}
+#endif
+
+// %%
+//| mistake 03-kaiming-uniform ignores-mode
+//| says The caller may ask for fan_out, which keeps the variance of the gradients instead of the signal: hand mode and nonlinearity to kaiming_std.
+#if 0
+Tensor nn::init::kaiming_uniform_(Tensor tensor, double a, FanModeType mode, NonlinearityType nonlinearity) {
+  (void)mode;
+  const double bound = std::sqrt(3.0) * kaiming_std(tensor, a, kFanIn, nonlinearity);
+  return uniform_(tensor, -bound, bound);
+}
+#endif
+
+// %%
+//| export nn/init.cpp
+Tensor nn::init::kaiming_normal_(Tensor tensor, double a, FanModeType mode, NonlinearityType nonlinearity) {
+  return normal_(tensor, 0, kaiming_std(tensor, a, mode, nonlinearity));
+}
+
+Tensor nn::init::xavier_uniform_(Tensor tensor, double gain) {
+  const double bound = std::sqrt(3.0) * xavier_std(tensor, gain);
+  return uniform_(tensor, -bound, bound);
+}
+
+Tensor nn::init::xavier_normal_(Tensor tensor, double gain) { return normal_(tensor, 0, xavier_std(tensor, gain)); }
+
+// %% [markdown]
+// The expected numbers below were recorded from PyTorch: the same seed gives the same weights.
+
+// %% {"nbgrader": {"grade": true, "grade_id": "03-kaiming-uniform-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("kaiming_uniform_: PyTorch's numbers for the same seed") {
+  manual_seed(1);
+  Tensor fan_out = empty({2, 3});
+  nn::init::kaiming_uniform_(fan_out, 0, kFanOut, kReLU);
+  CHECK_CLOSE(fan_out, tensor({{0.892462015, -0.764489532, -0.335777938}, {0.812970817, -1.630616546, 1.038740754}}));
+
+  manual_seed(0);
+  Tensor linear_weight = empty({2, 3});
+  CHECK(nn::init::kaiming_uniform_(linear_weight, std::sqrt(5.0)).is_same(linear_weight));
+  CHECK_CLOSE(linear_weight, tensor({{-0.004322518, 0.309715837, -0.475185335}, {-0.424894601, -0.222368971, 0.154820725}}));
+  CHECK_ERROR(nn::init::kaiming_uniform_(empty({3})), "Fan in and fan out can not be computed for tensor with fewer than 2 dimensions");
+}
+
+// %%
+TEST_CASE("initialisation: the other distributions and constants") {
+  manual_seed(1);
+  Tensor xavier = empty({2, 3});
+  nn::init::xavier_uniform_(xavier);
+  CHECK_CLOSE(xavier, tensor({{0.564442575, -0.483505636, -0.212364629}, {0.514167905, -1.031292439, 0.656957388}}));
+  manual_seed(1);
+  Tensor normal = empty({4, 5});
+  nn::init::kaiming_normal_(normal, 0, kFanIn, kReLU);
+  CHECK_CLOSE(normal[0], tensor({-0.964871585, -0.474488258, -0.413613856, -1.017927527, 0.547511935}));
+  CHECK_EQ(nn::init::eye_(empty({2, 3})), tensor({{1.0, 0.0, 0.0}, {0.0, 1.0, 0.0}}));
+  CHECK_EQ(nn::init::constant_(empty({2}), 3), tensor({3.0, 3.0}));
+  CHECK((nn::init::_calculate_fan_in_and_fan_out(empty({8, 3, 5, 5})) == std::tuple<std::int64_t, std::int64_t>(75, 200)));
+  CHECK_CLOSE(nn::init::calculate_gain(kTanh), 5.0 / 3.0);
+}
+
+// %% [markdown]
+// ### Options with names
+//
+// C++ has no keyword arguments. libtorch writes `LinearOptions(4, 3).bias(false)`: a small struct whose setters return the struct. The macro
+// `TORCH_ARG(T, name) = default;` makes the private member, two setters and two getters; all later options use it.
+
+// %%
+//| export core/arg.h
+// Declares in an options struct the member `name_` with a setter that can be chained, `options.name(value)`, and a getter,
+// `options.name()`. What follows it in the struct is private. Source: torch/csrc/api/include/torch/arg.h.
+#define TORCH_ARG(T, name)                             \
+ public:                                               \
+  auto name(const T& new_##name)->decltype(*this) {    \
+    this->name##_ = new_##name;                        \
+    return *this;                                      \
+  }                                                    \
+  auto name(T&& new_##name)->decltype(*this) {         \
+    this->name##_ = std::move(new_##name);             \
+    return *this;                                      \
+  }                                                    \
+  const T& name() const noexcept { return this->name##_; } \
+  T& name() noexcept { return this->name##_; }         \
+                                                       \
+ private:                                              \
+  T name##_
+
+// %% [markdown]
+// ### Linear
+//
+// The weight is stored as (out, in): a row per output unit. For the product it is transposed, which costs nothing, because `t()` only swaps strides (module 01).
+//
+//     input (B, in)        weight.t() (in, out)            output (B, out)
+//     ┌───────────┐        ┌──────────┐                    ┌──────────┐
+//     │ sample 0  │        │ │  │  │  │   each column      │ y[0]     │   + bias, broadcast
+//     │ sample 1  │   ×    │ ▼  ▼  ▼  ▼ │   is a row of    =  │ y[1]     │     over the rows
+//     │ ...       │        │ unit 0 1 ..│   weight           │ ...      │     (stride 0)
+//     └───────────┘        └──────────┘                    └──────────┘
+//
+// Why (out, in) and not (in, out)? Each output unit's weights lie together: a dot product per output reads memory in order, pruning a unit removes a row, and `weight[i]` is
+// the picture of what unit i looks for. It is a convention of Torch from 2002; TensorFlow's and Flax's Dense store (in, out). Files do not say which one they hold.
+//
+// First the loops that say what is computed. They are the reference that the fast version is held to.
+
+// %%
+//| lesson
+// y[b][o] = sum over i of x[b][i] * W[o][i] + bias[o]. Contiguous float tensors.
+Tensor linear_v1(const Tensor& input, const Tensor& weight, const Tensor& bias) {
+  const std::int64_t B = input.size(0);
+  const std::int64_t in = input.size(1);
+  const std::int64_t out = weight.size(0);
+  const Tensor result = empty({B, out});
+  const float* const x = input.data_ptr<float>();
+  const float* const W = weight.data_ptr<float>();
+  float* const y = result.data_ptr<float>();
+  for (std::int64_t b = 0; b < B; ++b) {
+    for (std::int64_t o = 0; o < out; ++o) {
+      float sum = bias.data_ptr<float>()[o];
+      for (std::int64_t i = 0; i < in; ++i) sum += x[b * in + i] * W[o * in + i];
+      y[b * out + o] = sum;
+    }
+  }
+  return result;
+}
+
+// %%
+//| export nn/linear.h
+// input (..., in) x weight (out, in) transposed + bias (out) -> (..., out). Without `bias` nothing is added. The dtypes of input and
+// weight must agree. O(numel(input) * out) time. Source: torch/nn/functional/linear.h.
+Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias = Tensor());
+
+namespace nn::functional {
+inline Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias = Tensor()) {
+  return tinytorch::linear(input, weight, bias);
+}
+}  // namespace nn::functional
+
+// %% {"nbgrader": {"grade": false, "grade_id": "03-linear", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| export nn/linear.cpp
+// TODO: One matrix product, and the bias where there is one.
+// APPROACH: 1. matmul of the input with the transposed weight: it takes any number of leading dimensions.
+//           2. Add the bias if it is defined; broadcasting repeats it over the rows.
+// EXAMPLE: linear(x (5, 4), W (3, 4), b (3)) is (5, 3).
+// HINT: t() is a view; Tensor() is undefined, and bias.defined() asks.
+Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
+  // BEGIN SOLUTION
+  const Tensor output = matmul(input, weight.t());
+  return bias.defined() ? output + bias : output;
+  // END SOLUTION
+}
+
+// %%
+//| mistake 03-linear no-transpose
+//| says The weight is stored as (out, in), a row per output unit: multiply with weight.t(). For a square weight the shapes fit either way, and only the values are wrong.
+#if 0
+Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
+  const Tensor output = matmul(input, weight);
+  return bias.defined() ? output + bias : output;
+}
+#endif
+
+// %%
+//| mistake 03-linear needs-bias
+//| says A Linear without bias hands over an undefined tensor: add the bias only if bias.defined().
+#if 0
+Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) { return matmul(input, weight.t()) + bias; }
+#endif
+
+// %% {"nbgrader": {"grade": true, "grade_id": "03-linear-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("linear: rows of the weight against rows of the input") {
+  const Tensor x = tensor({{1.0, 2.0}, {3.0, 4.0}, {5.0, 6.0}});
+  const Tensor W = tensor({{1.0, 10.0}, {0.0, 1.0}});
+  const Tensor b = tensor({0.5, -0.5});
+  CHECK_EQ(linear(x, W, b), tensor({{21.5, 1.5}, {43.5, 3.5}, {65.5, 5.5}}));
+  CHECK_EQ(linear(x, W), tensor({{21.0, 2.0}, {43.0, 4.0}, {65.0, 6.0}}));
+  CHECK_EQ(linear(x.view({3, 1, 2}), W, b), linear(x, W, b).view({3, 1, 2}));
+  CHECK_EQ(linear(x[0], W, b), tensor({21.5, 1.5}));
+  CHECK_ERROR(linear(ones({2, 3}), ones({5, 4})), "mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)");
+  // BEGIN HIDDEN TESTS
+  const Tensor big = arange(24, kFloat).view({4, 6});
+  const Tensor weight = arange(18, kFloat).view({3, 6}) - 9;
+  CHECK_CLOSE(linear(big, weight, ones({3})), linear_v1(big, weight, ones({3})));
+  CHECK_EQ(linear(big.t(), ones({2, 4})).sizes(), IntArrayRef({6, 2}));
+  CHECK_EQ(linear(ones({0, 2}), W, b).sizes(), IntArrayRef({0, 2}));
+  // END HIDDEN TESTS
+}
+
+// %% [markdown]
+// Now the layer: options, two tensors, and `reset_parameters`, which draws first the weight and then the bias. The order matters if the numbers are to be PyTorch's.
+
+// %%
+//| export nn/linear.h
+namespace nn {
+
+struct LinearOptions {
+  LinearOptions(std::int64_t in_features, std::int64_t out_features) : in_features_(in_features), out_features_(out_features) {}
+  TORCH_ARG(std::int64_t, in_features);
+  TORCH_ARG(std::int64_t, out_features);
+  TORCH_ARG(bool, bias) = true;
+};
+
+// y = x W^T + b for x (..., in_features) -> (..., out_features); see linear(). Both tensors are born uniform on
+// [-1/sqrt(in), 1/sqrt(in)]. Source: torch/csrc/api/src/nn/modules/linear.cpp.
+class LinearImpl : public Cloneable<LinearImpl> {
+ public:
+  LinearImpl(std::int64_t in_features, std::int64_t out_features) : LinearImpl(LinearOptions(in_features, out_features)) {}
+  explicit LinearImpl(const LinearOptions& options_);
+  void reset() override;
+  void reset_parameters();
+  void pretty_print(std::ostream& stream) const override;
+  Tensor forward(const Tensor& input);
+
+  LinearOptions options;
+  Tensor weight;  // (out_features, in_features)
+  Tensor bias;    // (out_features), or undefined
+};
+TORCH_MODULE(Linear);
+
+}  // namespace nn
+
+// %%
+//| export nn/linear.cpp
+nn::LinearImpl::LinearImpl(const LinearOptions& options_) : options(options_) { LinearImpl::reset(); }
+
+void nn::LinearImpl::reset() {
+  weight = register_parameter("weight", empty({options.out_features(), options.in_features()}));
+  if (options.bias()) {
+    bias = register_parameter("bias", empty({options.out_features()}));
+  } else {
+    bias = register_parameter("bias", Tensor(), /*requires_grad=*/false);
+  }
+  reset_parameters();
+}
+
+void nn::LinearImpl::reset_parameters() {
+  init::kaiming_uniform_(weight, std::sqrt(5.0));
+  if (!bias.defined()) return;
+  const std::int64_t fan_in = options.in_features();
+  const double bound = fan_in == 0 ? 0.0 : 1.0 / std::sqrt(static_cast<double>(fan_in));
+  init::uniform_(bias, -bound, bound);
+}
+
+Tensor nn::LinearImpl::forward(const Tensor& input) { return linear(input, weight, bias); }
+
+void nn::LinearImpl::pretty_print(std::ostream& stream) const {
+  stream << "torch::nn::Linear(in_features=" << options.in_features() << ", out_features=" << options.out_features()
+         << ", bias=" << (options.bias() ? "true" : "false") << ')';
+}
+
+// %%
+TEST_CASE("Linear: PyTorch's weights for the same seed, and an optional bias") {
+  manual_seed(0);
+  nn::Linear layer(3, 2);
+  CHECK_CLOSE(layer->weight, tensor({{-0.004322518, 0.309715837, -0.475185335}, {-0.424894601, -0.222368971, 0.154820725}}));
+  CHECK_CLOSE(layer->bias, tensor({-0.011439145, 0.457774937}));
+  CHECK_CLOSE(layer->forward(ones({1, 3})), tensor({{-0.181231144, -0.034667909}}), 1e-5, 1e-6);
+
+  nn::Linear plain(nn::LinearOptions(3, 2).bias(false));
+  CHECK(plain->named_parameters().keys() == std::vector<std::string>{"weight"});
+  CHECK(!plain->bias.defined());
+  CHECK_EQ(plain(zeros({1, 3})), zeros({1, 2}));
+  std::ostringstream text;
+  text << layer << ' ' << plain;
+  CHECK_EQ(text.str(),
+           "torch::nn::Linear(in_features=3, out_features=2, bias=true) torch::nn::Linear(in_features=3, out_features=2, bias=false)");
+}
+
+// %%
+TEST_CASE("Linear: a copied handle ties the weights, a clone unties them") {
+  nn::Linear layer(3, 2);
+  nn::Linear tied = layer;
+  nn::Linear copy(std::dynamic_pointer_cast<nn::LinearImpl>(layer->clone()));
+  CHECK_EQ(copy->weight, layer->weight);
+  layer->weight.fill_(1);
+  CHECK(tied->weight.is_same(layer->weight));
+  CHECK(!copy->weight.equal(layer->weight));
+  CHECK_EQ(copy->options.out_features(), 2);
+
+  nn::Linear without_bias(nn::LinearOptions(3, 2).bias(false));
+  CHECK_EQ(without_bias->clone()->parameters().size(), 1);
+  layer->to(kDouble);
+  CHECK_EQ(layer->clone()->parameters()[0].scalar_type(), kDouble);
+}
+
+// %%
+//| export nn/linear.h
+namespace nn {
+
+// Gives its input back. For a place where a layer is expected and nothing shall happen.
+class IdentityImpl : public Cloneable<IdentityImpl> {
+ public:
+  void reset() override {}
+  void pretty_print(std::ostream& stream) const override;
+  Tensor forward(const Tensor& input) { return input; }
+};
+TORCH_MODULE(Identity);
+
+struct FlattenOptions {
+  TORCH_ARG(std::int64_t, start_dim) = 1;
+  TORCH_ARG(std::int64_t, end_dim) = -1;
+};
+
+// Joins dimensions, by default all but the batch: (B, 1, 8, 8) -> (B, 64).
+class FlattenImpl : public Cloneable<FlattenImpl> {
+ public:
+  explicit FlattenImpl(const FlattenOptions& options_ = {}) : options(options_) {}
+  void reset() override {}
+  void pretty_print(std::ostream& stream) const override;
+  Tensor forward(const Tensor& input) { return input.flatten(options.start_dim(), options.end_dim()); }
+
+  FlattenOptions options;
+};
+TORCH_MODULE(Flatten);
+
+}  // namespace nn
+
+// %%
+//| export nn/linear.cpp
+void nn::IdentityImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::Identity()"; }
+
+void nn::FlattenImpl::pretty_print(std::ostream& stream) const {
+  stream << "torch::nn::Flatten(start_dim=" << options.start_dim() << ", end_dim=" << options.end_dim() << ')';
+}
+
+// %%
+TEST_CASE("Identity and Flatten: views, no copies") {
+  const Tensor images = zeros({5, 1, 8, 8});
+  nn::Flatten flatten;
+  CHECK_EQ(flatten(images).sizes(), IntArrayRef({5, 64}));
+  CHECK(flatten(images).is_alias_of(images));
+  CHECK_EQ(nn::Flatten(nn::FlattenOptions().start_dim(0).end_dim(1))(images).sizes(), IntArrayRef({5, 8, 8}));
+  CHECK(nn::Identity()(images).is_same(images));
+}
+
+// %% [markdown]
+// ### Dropout
+//
+// In training, dropout sets each element to 0 with probability p. That makes the sum that the next layer computes smaller by the factor 1 - p on average, so the survivors are multiplied by
+// 1 / (1 - p). In evaluation nothing happens at all: the scaling was paid for in training. (The paper of 2014 scaled in evaluation instead; every framework has moved it, because
+// inference is what runs a billion times.)
+//
+//     input      1.0   2.0   3.0   4.0        p = 0.5
+//     mask        1     0     1     1         1 with probability 1 - p
+//     output     2.0   0.0   6.0   8.0        input * mask / (1 - p): the same expectation
+//
+// The numbers come from the default generator. PyTorch's own build draws them from another library's stream, so its masks differ from ours for the same seed.
+
+// %%
+//| export nn/dropout.h
+// With `train`, zeroes each element with probability p and scales the others by 1 / (1 - p); without, or with p = 0, returns `input` itself.
+// 0 <= p <= 1. Source: aten/src/ATen/native/Dropout.cpp.
+Tensor dropout(const Tensor& input, double p, bool train);
+// The same in place.
+Tensor& dropout_(Tensor& input, double p, bool train);
+
+// %%
+//| export nn/dropout.cpp
+namespace {
+void check_dropout_probability(double p) {
+  TORCH_CHECK(p >= 0 && p <= 1, "dropout probability has to be between 0 and 1, but got ", p);
+}
+}  // namespace
+
+// %% {"nbgrader": {"grade": false, "grade_id": "03-dropout-mask", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| export nn/dropout.cpp
+namespace {
+// A random tensor like `input`, to multiply it with: 0 with probability p, otherwise 1 / (1 - p). For p = 1 all zeros.
+//
+// TODO: Draw the mask and scale what survives.
+// APPROACH: 1. zeros_like for p == 1: nothing survives, and 1 / (1 - p) has no value. 2. empty_like, then bernoulli_ with the probability
+//           to keep an element. 3. Divide by that probability.
+// EXAMPLE: dropout_mask(x, 0.75) has about a quarter of fours, and zeros.
+// HINT: bernoulli_(q) writes 1 with probability q; div_ is in place.
+Tensor dropout_mask(const Tensor& input, double p) {
+  // BEGIN SOLUTION
+  if (p == 1) return zeros_like(input);
+  Tensor mask = empty_like(input);
+  mask.bernoulli_(1 - p);
+  return mask.div_(1 - p);
+  // END SOLUTION
+}
+}  // namespace
+
+// %%
+//| mistake 03-dropout-mask unscaled
+//| says The expectation must stay: an element that survives with probability 1 - p is divided by 1 - p.
+#if 0
+namespace {
+Tensor dropout_mask(const Tensor& input, double p) {
+  if (p == 1) return zeros_like(input);
+  Tensor mask = empty_like(input);
+  mask.bernoulli_(1 - p);
+  return mask;
+}
+}  // namespace
+#endif
+
+// %%
+//| mistake 03-dropout-mask keeps-p
+//| says p is the probability to drop, as everywhere since 2015; an element is kept with probability 1 - p.
+#if 0
+namespace {
+Tensor dropout_mask(const Tensor& input, double p) {
+  if (p == 1) return zeros_like(input);
+  Tensor mask = empty_like(input);
+  mask.bernoulli_(p);
+  return mask.div_(1 - p);
+}
+}  // namespace
+#endif
+
+// %%
+//| export nn/dropout.cpp
+Tensor dropout(const Tensor& input, double p, bool train) {
+  check_dropout_probability(p);
+  if (!train || p == 0 || input.numel() == 0) return input;
+  return input * dropout_mask(input, p);
+}
+
+Tensor& dropout_(Tensor& input, double p, bool train) {
+  check_dropout_probability(p);
+  if (!train || p == 0 || input.numel() == 0) return input;
+  return input.mul_(dropout_mask(input, p));
+}
+
+// %%
+//| export nn/dropout.h
+namespace nn {
+
+struct DropoutOptions {
+  DropoutOptions(double p = 0.5) : p_(p) {}
+  TORCH_ARG(double, p);
+  TORCH_ARG(bool, inplace) = false;
+};
+
+// dropout() in training mode, nothing in evaluation mode.
+class DropoutImpl : public Cloneable<DropoutImpl> {
+ public:
+  explicit DropoutImpl(const DropoutOptions& options_ = {}) : options(options_) { DropoutImpl::reset(); }
+  void reset() override;
+  void pretty_print(std::ostream& stream) const override;
+  Tensor forward(Tensor input);
+
+  DropoutOptions options;
+};
+TORCH_MODULE(Dropout);
+
+namespace functional {
+struct DropoutFuncOptions {
+  TORCH_ARG(double, p) = 0.5;
+  TORCH_ARG(bool, training) = true;
+  TORCH_ARG(bool, inplace) = false;
+};
+inline Tensor dropout(Tensor input, const DropoutFuncOptions& options = {}) {
+  return options.inplace() ? tinytorch::dropout_(input, options.p(), options.training())
+                           : tinytorch::dropout(input, options.p(), options.training());
+}
+}  // namespace functional
+
+}  // namespace nn
+
+// %%
+//| export nn/dropout.cpp
+void nn::DropoutImpl::reset() { check_dropout_probability(options.p()); }
+
+Tensor nn::DropoutImpl::forward(Tensor input) {
+  return options.inplace() ? dropout_(input, options.p(), is_training()) : dropout(input, options.p(), is_training());
+}
+
+void nn::DropoutImpl::pretty_print(std::ostream& stream) const {
+  stream << "torch::nn::Dropout(p=" << options.p() << ", inplace=" << (options.inplace() ? "true" : "false") << ')';
+}
+
+// %% {"nbgrader": {"grade": true, "grade_id": "03-dropout-mask-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("dropout: drops the share p, and keeps the mean") {
+  manual_seed(3);
+  const Tensor x = full({100, 100}, 2.0);
+  const Tensor y = dropout(x, 0.75, true);
+  const double kept = y.ne(0).to(kDouble).mean().item<double>();
+  CHECK_CLOSE(kept, 0.25, 0, 0.02);
+  CHECK_CLOSE(y.mean().item<double>(), 2.0, 0, 0.16);
+  CHECK_EQ(y.max(), tensor(8.0));
+  CHECK_EQ(dropout(x, 1.0, true), zeros({100, 100}));
+  CHECK_EQ(x, full({100, 100}, 2.0));
+  // BEGIN HIDDEN TESTS
+  manual_seed(3);
+  CHECK_EQ(dropout(x, 0.75, true), y);
+  Tensor z = x.clone();
+  manual_seed(3);
+  dropout_(z, 0.75, true);
+  CHECK_EQ(z, y);
+  // END HIDDEN TESTS
+}
+
+// %%
+TEST_CASE("Dropout: off in evaluation mode, and p is checked") {
+  const Tensor x = ones({4, 4});
+  nn::Dropout drop(0.9);
+  drop->eval();
+  CHECK(drop(x).is_same(x));
+  CHECK(nn::functional::dropout(x, nn::functional::DropoutFuncOptions().p(0.0)).is_same(x));
+  CHECK_ERROR(nn::Dropout(1.5), "dropout probability has to be between 0 and 1, but got 1.5");
+  std::ostringstream text;
+  text << nn::Dropout(nn::DropoutOptions(0.3).inplace(true));
+  CHECK_EQ(text.str(), "torch::nn::Dropout(p=0.3, inplace=true)");
+}
+
+// %% [markdown]
+// ### Any module
+//
+// `Sequential` holds modules whose `forward` functions have different signatures, and `forward` is not a virtual function: a base class could declare it with only one signature.
+// So the container stores, beside each module, *how to call it*: a pointer to a function made from a template while the module's type was still known. This is called type erasure, and the
+// dispatcher's table in module 01 works in the same way.
+//
+//     AnyModule                                    call_forward<LinearImpl>(module, values)
+//     ┌──────────┐                                   1. LinearImpl& m = static_cast<LinearImpl&>(module)
+//     │ module ●─┼──► LinearImpl                     2. take a Tensor out of values[0]
+//     │ call   ●─┼──► call_forward<LinearImpl>       3. m.forward(that)
+//     └──────────┘                                   4. pack the result into an AnyValue
+//
+// Arguments and results travel as `AnyValue`, which is `std::any` with libtorch's error messages. A Tensor is one pointer wide, so it fits into the `any` itself and no memory is allocated.
+//
+// A function pointer does not know default arguments. libtorch wants a macro in each such class; here the compiler is asked, for each number of arguments, whether `forward` can be called with
+// that many (a `requires` expression), and the call takes the version that fits.
+
+// %%
+//| export nn/any.h
+namespace nn {
+
+// A value of any copyable type. Source: torch/csrc/api/include/torch/nn/modules/container/any_value.h.
+class AnyValue {
+ public:
+  template <class T>
+    requires(!std::same_as<std::remove_cvref_t<T>, AnyValue>)
+  explicit AnyValue(T&& value) : content_(std::forward<T>(value)) {}
+
+  // The value if it is of exactly type T, else nullptr.
+  template <class T>
+  T* try_get() {
+    return std::any_cast<T>(&content_);
+  }
+  // The value, or an error that names both types.
+  template <class T>
+  T get() {
+    T* const value = try_get<T>();
+    TORCH_CHECK(value != nullptr, "Attempted to cast AnyValue to ", detail::demangle(typeid(T).name()), ", but its actual type is ",
+                detail::demangle(type_info().name()));
+    return *value;
+  }
+  const std::type_info& type_info() const noexcept { return content_.type(); }
+
+ private:
+  std::any content_;
+};
+
+namespace detail {
+
+using AnyForward = AnyValue (*)(Module& module, std::span<AnyValue> arguments);
+
+[[noreturn]] void fail_argument_count(const std::type_info& module, std::size_t expected, std::size_t received);
+[[noreturn]] void fail_argument_type(std::size_t index, const std::type_info& expected, const std::type_info& received);
+
+// The value as a parameter of type T: `const Tensor&` binds to it, `Tensor` takes it out.
+template <class T>
+T&& take_argument(std::span<AnyValue> arguments, std::size_t index) {
+  static_assert(!std::is_lvalue_reference_v<T> || std::is_const_v<std::remove_reference_t<T>>,
+                "Modules stored inside AnyModule must not take references. Use pointers instead.");
+  auto* const value = arguments[index].template try_get<std::decay_t<T>>();
+  if (value == nullptr) fail_argument_type(index, typeid(std::decay_t<T>), arguments[index].type_info());
+  return static_cast<T&&>(*value);
+}
+
+// Calls M::forward, whose parameters are Args, with the first of them.
+template <class M, class... Args>
+struct ForwardCaller {
+  template <std::size_t... I>
+  static constexpr bool callable(std::index_sequence<I...>) {
+    return requires(M& module) { module.forward(std::declval<std::tuple_element_t<I, std::tuple<Args...>>>()...); };
+  }
+  template <std::size_t... I>
+  static AnyValue call_first(M& module, std::span<AnyValue> arguments, std::index_sequence<I...>) {
+    return AnyValue(module.forward(take_argument<std::tuple_element_t<I, std::tuple<Args...>>>(arguments, I)...));
+  }
+  template <std::size_t Count>
+  static AnyValue call_with(M& module, std::span<AnyValue> arguments) {
+    using First = std::make_index_sequence<Count>;
+    if constexpr (callable(First{}))
+      if (arguments.size() == Count) return call_first(module, arguments, First{});
+    if constexpr (Count > 0) {
+      return call_with<Count - 1>(module, arguments);
+    } else {
+      fail_argument_count(typeid(M), sizeof...(Args), arguments.size());
+    }
+  }
+  static AnyValue call(Module& module, std::span<AnyValue> arguments) {
+    return call_with<sizeof...(Args)>(static_cast<M&>(module), arguments);
+  }
+};
+
+template <class M, class R, class Class, class... Args>
+constexpr AnyForward caller_of(R (Class::*)(Args...)) {
+  static_assert(!std::is_void_v<R>, "AnyModule cannot store modules that return void (you can return a dummy value).");
+  return &ForwardCaller<M, Args...>::call;
+}
+template <class M, class R, class Class, class... Args>
+constexpr AnyForward caller_of(R (Class::*)(Args...) const) {
+  return &ForwardCaller<M, Args...>::call;
+}
+
+// How to call a module of type M: its any_forward() if it has one (Sequential), else its forward().
+template <class M>
+constexpr AnyForward forward_of() {
+  if constexpr (requires(M& module, std::span<AnyValue> arguments) { module.any_forward(arguments); }) {
+    return [](Module& module, std::span<AnyValue> arguments) { return static_cast<M&>(module).any_forward(arguments); };
+  } else {
+    static_assert(requires { &M::forward; },
+                  "Can only store a module with one forward() method that is not a template and has no overloads in an AnyModule.");
+    return caller_of<M>(&M::forward);
+  }
+}
+
+}  // namespace detail
+
+// A module of any type together with the way to call its forward(). Copies share the module.
+// Source: torch/csrc/api/include/torch/nn/modules/container/any.h.
+class AnyModule {
+ public:
+  AnyModule() = default;
+  template <ModuleType M>
+  explicit AnyModule(std::shared_ptr<M> module) : module_(std::move(module)), forward_(detail::forward_of<M>()), type_(&typeid(M)) {}
+  template <ModuleType M>
+  explicit AnyModule(M&& module) : AnyModule(std::make_shared<std::remove_cvref_t<M>>(std::forward<M>(module))) {}
+  template <class M>
+  explicit AnyModule(const ModuleHolder<M>& holder) : AnyModule(holder.ptr()) {}
+  template <ModuleType M>
+  AnyModule& operator=(std::shared_ptr<M> module) {
+    return *this = AnyModule(std::move(module));
+  }
+
+  bool is_empty() const noexcept { return module_ == nullptr; }
+  const std::type_info& type_info() const;
+  std::shared_ptr<Module> ptr() const;
+  template <ModuleType T>
+  std::shared_ptr<T> ptr() const;
+  // The module as what it is: get<LinearImpl>() is a reference, get<Linear>() a handle. Throws if it is another type.
+  template <ModuleType T>
+  T& get() const {
+    return *ptr<T>();
+  }
+  template <ModuleHandle T>
+  T get() const {
+    return T(ptr<typename T::ContainedType>());
+  }
+  AnyModule clone() const;
+
+  // Calls the module's forward(). Types must match exactly: an int does not become a double on the way.
+  template <class... Args>
+  AnyValue any_forward(Args&&... arguments);
+  AnyValue call(std::span<AnyValue> arguments) const;
+  template <class ReturnType = Tensor, class... Args>
+  ReturnType forward(Args&&... arguments) {
+    return any_forward(std::forward<Args>(arguments)...).template get<ReturnType>();
+  }
+
+ private:
+  std::shared_ptr<Module> module_;
+  detail::AnyForward forward_ = nullptr;
+  const std::type_info* type_ = nullptr;
+};
+
+}  // namespace nn
+
+// In libtorch a module whose forward() has default arguments lists them with this macro. Here they are found without it.
+#define FORWARD_HAS_DEFAULT_ARGS(...)
+
+// %%
+//| export nn/any.h
+template <nn::ModuleType T>
+std::shared_ptr<T> nn::AnyModule::ptr() const {
+  TORCH_CHECK(type_info() == typeid(T), "Attempted to cast module of type ", detail::demangle(type_->name()), " to type ",
+              detail::demangle(typeid(T).name()));
+  return std::static_pointer_cast<T>(module_);
+}
+
+template <class... Args>
+nn::AnyValue nn::AnyModule::any_forward(Args&&... arguments) {
+  std::array<AnyValue, sizeof...(Args)> values{AnyValue(std::forward<Args>(arguments))...};
+  return call(values);
+}
+
+// %%
+//| export nn/any.cpp
+void nn::detail::fail_argument_count(const std::type_info& module, std::size_t expected, std::size_t received) {
+  TORCH_CHECK(false, demangle(module.name()), "'s forward() method expects ", expected, " argument(s), but received ", received, ".");
+}
+
+void nn::detail::fail_argument_type(std::size_t index, const std::type_info& expected, const std::type_info& received) {
+  TORCH_CHECK(false, "Expected argument #", index, " to be of type ", demangle(expected.name()), ", but received value of type ",
+              demangle(received.name()));
+}
+
+const std::type_info& nn::AnyModule::type_info() const {
+  TORCH_CHECK(!is_empty(), "Cannot call type_info() on an empty AnyModule");
+  return *type_;
+}
+
+std::shared_ptr<nn::Module> nn::AnyModule::ptr() const {
+  TORCH_CHECK(!is_empty(), "Cannot call ptr() on an empty AnyModule");
+  return module_;
+}
+
+nn::AnyModule nn::AnyModule::clone() const {
+  AnyModule copy = *this;
+  if (!is_empty()) copy.module_ = module_->clone();
+  return copy;
+}
+
+nn::AnyValue nn::AnyModule::call(std::span<AnyValue> arguments) const {
+  TORCH_CHECK(!is_empty(), "Cannot call forward() on an empty AnyModule");
+  return forward_(*module_, arguments);
+}
+
+// %%
+TEST_CASE("AnyModule: calls forward without knowing the type, and fills default arguments") {
+  struct Powers : nn::Module {
+    double forward(double base, int exponent = 2, double factor = 1) { return std::pow(base, exponent) * factor; }
+  };
+  nn::AnyModule any(Powers{});
+  CHECK_EQ(any.forward<double>(3.0), 9.0);
+  CHECK_EQ(any.forward<double>(3.0, 3), 27.0);
+  CHECK_EQ(any.forward<double>(3.0, 3, 10.0), 270.0);
+  CHECK_ERROR(any.forward<double>(), "'s forward() method expects 3 argument(s), but received 0.");
+  CHECK_ERROR(any.forward<double>(3), "Expected argument #0 to be of type double, but received value of type int");
+  CHECK_ERROR(any.forward(3.0), "Attempted to cast AnyValue to tinytorch::Tensor, but its actual type is double");
+  CHECK_ERROR(nn::AnyModule().forward(1), "Cannot call forward() on an empty AnyModule");
+
+  const nn::Linear layer(2, 2);
+  nn::AnyModule wrapped(layer);
+  CHECK_EQ(&wrapped.get<nn::LinearImpl>(), layer.get());
+  CHECK(wrapped.get<nn::Linear>()->weight.is_same(layer->weight));
+  CHECK(!wrapped.clone().get<nn::Linear>()->weight.is_same(layer->weight));
+  CHECK_ERROR(wrapped.get<nn::Dropout>(), "Attempted to cast module of type tinytorch::nn::LinearImpl to type tinytorch::nn::DropoutImpl");
+}
+
+// %% [markdown]
+// ### Sequential
+//
+// Function composition, as a module: each child's output is the next one's input. Only the first child may take several arguments.
+//
+//     x ──► [0] Linear ──► [1] Functional(relu) ──► [2] Linear ──► y
+//
+// libtorch does not allow a `Sequential` in a `Sequential`, because its `forward` is a template. Ours offers `any_forward` beside it, so nesting works, as it does in Python.
+
+// %%
+//| export nn/sequential.h
+namespace nn {
+
+// A module with its name: Sequential({{"fc", Linear(4, 3)}, {"act", Functional(relu)}}).
+class NamedAnyModule {
+ public:
+  template <class M>
+    requires std::constructible_from<AnyModule, M>
+  NamedAnyModule(std::string name, M&& module) : name_(std::move(name)), module_(std::forward<M>(module)) {}
+  NamedAnyModule(std::string name, AnyModule module) : name_(std::move(name)), module_(std::move(module)) {}
+  const std::string& name() const noexcept { return name_; }
+  AnyModule& module() noexcept { return module_; }
+  const AnyModule& module() const noexcept { return module_; }
+
+ private:
+  std::string name_;
+  AnyModule module_;
+};
+
+// Modules called one after the other, named "0", "1", ... unless they are given names.
+// Source: torch/csrc/api/include/torch/nn/modules/container/sequential.h.
+class SequentialImpl : public Cloneable<SequentialImpl> {
+ public:
+  using Iterator = std::vector<AnyModule>::iterator;
+  using ConstIterator = std::vector<AnyModule>::const_iterator;
+
+  SequentialImpl() = default;
+  template <class... Modules>
+    requires(sizeof...(Modules) > 0 && (std::constructible_from<AnyModule, Modules> && ...) &&
+             !(std::same_as<std::remove_cvref_t<Modules>, SequentialImpl> && ...))
+  explicit SequentialImpl(Modules&&... modules) {
+    (push_back(std::forward<Modules>(modules)), ...);
+  }
+  explicit SequentialImpl(OrderedDict<std::string, AnyModule>&& modules);
+  explicit SequentialImpl(std::initializer_list<NamedAnyModule> modules);
+
+  void reset() override {}
+  std::shared_ptr<Module> clone() const override;
+  void pretty_print(std::ostream& stream) const override;
+
+  // Calls the modules one after the other, the first with `inputs`.
+  template <class ReturnType = Tensor, class... Inputs>
+  ReturnType forward(Inputs&&... inputs);
+  AnyValue any_forward(std::span<AnyValue> inputs);
+
+  void push_back(std::string name, AnyModule module);
+  void push_back(AnyModule module) { push_back(std::to_string(size()), std::move(module)); }
+  template <class M>
+    requires(std::constructible_from<AnyModule, M> && !std::same_as<std::remove_cvref_t<M>, AnyModule>)
+  void push_back(M&& module) {
+    push_back(AnyModule(std::forward<M>(module)));
+  }
+  template <class M>
+    requires(std::constructible_from<AnyModule, M> && !std::same_as<std::remove_cvref_t<M>, AnyModule>)
+  void push_back(std::string name, M&& module) {
+    push_back(std::move(name), AnyModule(std::forward<M>(module)));
+  }
+  template <class Container>
+  void extend(const Container& container) {
+    for (const auto& module : container) push_back(module);
+  }
+
+  Iterator begin() { return modules_.begin(); }
+  Iterator end() { return modules_.end(); }
+  ConstIterator begin() const { return modules_.begin(); }
+  ConstIterator end() const { return modules_.end(); }
+  std::size_t size() const noexcept { return modules_.size(); }
+  bool is_empty() const noexcept { return modules_.empty(); }
+
+  // The module at a position, as itself: at<LinearImpl>(0), or without its type: ptr(0), sequential[0].
+  template <ModuleType T>
+  T& at(std::size_t index) const {
+    return checked(index).template get<T>();
+  }
+  std::shared_ptr<Module> ptr(std::size_t index) const { return checked(index).ptr(); }
+  template <ModuleType T>
+  std::shared_ptr<T> ptr(std::size_t index) const {
+    return checked(index).template ptr<T>();
+  }
+  std::shared_ptr<Module> operator[](std::size_t index) const { return ptr(index); }
+
+ private:
+  const AnyModule& checked(std::size_t index) const {
+    TORCH_CHECK(index < size(), "Index out of range\n[Sequential] asked for ", index, " of ", size());
+    return modules_[index];
+  }
+  std::vector<AnyModule> modules_;
+};
+
+class Sequential : public ModuleHolder<SequentialImpl> {
+ public:
+  using ModuleHolder<SequentialImpl>::ModuleHolder;
+  Sequential() = default;
+  Sequential(std::initializer_list<NamedAnyModule> modules) : ModuleHolder(std::make_shared<SequentialImpl>(modules)) {}
+};
+
+}  // namespace nn
+
+// %%
+//| export nn/sequential.h
+template <class ReturnType, class... Inputs>
+ReturnType nn::SequentialImpl::forward(Inputs&&... inputs) {
+  std::array<AnyValue, sizeof...(Inputs)> values{AnyValue(std::forward<Inputs>(inputs))...};
+  AnyValue output = any_forward(values);
+  ReturnType* const value = output.try_get<ReturnType>();
+  TORCH_CHECK(value != nullptr, "The type of the return value is ", detail::demangle(output.type_info().name()),
+              ", but you asked for type ", detail::demangle(typeid(ReturnType).name()));
+  return std::move(*value);
+}
+
+// %%
+//| export nn/sequential.cpp
+nn::SequentialImpl::SequentialImpl(OrderedDict<std::string, AnyModule>&& modules) {
+  for (auto& item : modules) push_back(item.key(), std::move(item.value()));
+}
+
+nn::SequentialImpl::SequentialImpl(std::initializer_list<NamedAnyModule> modules) {
+  for (const NamedAnyModule& named : modules) push_back(named.name(), named.module());
+}
+
+void nn::SequentialImpl::push_back(std::string name, AnyModule module) {
+  register_module(std::move(name), module.ptr());
+  modules_.push_back(std::move(module));
+}
+
+// The clone keeps the names, which live in the registered children.
+std::shared_ptr<nn::Module> nn::SequentialImpl::clone() const {
+  const auto copy = std::make_shared<SequentialImpl>();
+  const std::vector<std::string> names = named_children().keys();
+  for (std::size_t i = 0; i < size(); ++i) copy->push_back(names[i], modules_[i].clone());
+  copy->train(is_training());
+  return copy;
+}
+
+void nn::SequentialImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::Sequential"; }
+
+// %% {"nbgrader": {"grade": false, "grade_id": "03-sequential-forward", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| export nn/sequential.cpp
+// Calls the first module with `inputs` and each later one with the output of the one before. Returns the last output.
+// Throws if there are no modules.
+//
+// TODO: Chain the modules.
+// APPROACH: 1. Call modules_[0] with all inputs. 2. Call each following module with the value so far, as its only argument.
+// EXAMPLE: Sequential(Linear(4, 3), Functional(relu)) of x is relu(linear(x)).
+// HINT: AnyModule::call takes a std::span; std::span<AnyValue>(&value, 1) is a span over one value.
+nn::AnyValue nn::SequentialImpl::any_forward(std::span<AnyValue> inputs) {
+  // BEGIN SOLUTION
+  TORCH_CHECK(!is_empty(), "Cannot call forward() on an empty Sequential");
+  AnyValue value = modules_[0].call(inputs);
+  for (std::size_t i = 1; i < size(); ++i) value = modules_[i].call(std::span<AnyValue>(&value, 1));
+  return value;
+  // END SOLUTION
+}
+
+// %%
+//| mistake 03-sequential-forward same-input
+//| says Every module got the first input. The output of one module is the input of the next: keep the value and hand it on.
+#if 0
+nn::AnyValue nn::SequentialImpl::any_forward(std::span<AnyValue> inputs) {
+  TORCH_CHECK(!is_empty(), "Cannot call forward() on an empty Sequential");
+  AnyValue value = modules_[0].call(inputs);
+  for (std::size_t i = 1; i < size(); ++i) value = modules_[i].call(inputs);
+  return value;
+}
+#endif
+
+// %%
+//| mistake 03-sequential-forward skips-last
+//| says The last module was not called: go on until size(), not size() - 1.
+#if 0
+nn::AnyValue nn::SequentialImpl::any_forward(std::span<AnyValue> inputs) {
+  TORCH_CHECK(!is_empty(), "Cannot call forward() on an empty Sequential");
+  AnyValue value = modules_[0].call(inputs);
+  for (std::size_t i = 1; i + 1 < size(); ++i) value = modules_[i].call(std::span<AnyValue>(&value, 1));
+  return value;
+}
+#endif
+
+// %% {"nbgrader": {"grade": true, "grade_id": "03-sequential-forward-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("Sequential: the output of one is the input of the next") {
+  struct Sum : nn::Module {
+    Tensor forward(const Tensor& a, const Tensor& b) { return a + b; }
+  };
+  struct Times : nn::Module {
+    explicit Times(double factor) : factor_(factor) {}
+    Tensor forward(Tensor x) { return x * factor_; }
+    double factor_;
+  };
+  struct Item : nn::Module {
+    double forward(Tensor x) { return x.item<double>(); }
+  };
+  nn::Sequential net(Sum{}, Times(10), Times(0.5));
+  CHECK_EQ(net->forward(tensor(1.0), tensor(3.0)), tensor(20.0));
+  CHECK_EQ(net->size(), 3);
+  net->push_back(Item{});
+  CHECK_EQ(net->forward<double>(tensor(1.0), tensor(1.0)), 10.0);
+  CHECK_ERROR(net->forward(tensor(1.0), tensor(1.0)), "The type of the return value is double, but you asked for type tinytorch::Tensor");
+
+  nn::Sequential outer(nn::Sequential(Times(2), Times(3)), Times(7));
+  CHECK_EQ(outer->forward(tensor(1.0)), tensor(42.0));
+  nn::Sequential empty_one;
+  CHECK_ERROR(empty_one->forward(tensor(1.0)), "Cannot call forward() on an empty Sequential");
+}
+
+// %%
+TEST_CASE("Sequential: names, access by type, clone and printing") {
+  nn::Sequential net({{"fc", nn::Linear(4, 3)}, {"drop", nn::Dropout(0.5)}});
+  CHECK(net->named_children().keys() == std::vector<std::string>{"fc", "drop"});
+  CHECK_EQ(net->at<nn::LinearImpl>(0).options.out_features(), 3);
+  CHECK_ERROR(net->ptr(2), "Index out of range");
+  CHECK_ERROR(net->push_back("fc", nn::Dropout(0.5)), "Submodule 'fc' already defined");
+  CHECK_EQ(net->size(), 2);
+
+  net->at<nn::DropoutImpl>(1).train(false);
+  const auto copy = std::dynamic_pointer_cast<nn::SequentialImpl>(net->clone());
+  CHECK(copy->named_children().keys() == std::vector<std::string>{"fc", "drop"});
+  CHECK(!copy->at<nn::LinearImpl>(0).weight.is_alias_of(net->at<nn::LinearImpl>(0).weight));
+  CHECK_EQ(copy->at<nn::LinearImpl>(0).weight, net->at<nn::LinearImpl>(0).weight);
+
+  nn::Sequential numbered(nn::Linear(2, 2), nn::Flatten());
+  CHECK(numbered->named_children().keys() == std::vector<std::string>{"0", "1"});
+}
+
+// %% [markdown]
+// ### Activation functions as layers
+//
+// An activation function has no tensors of its own, so a function would do, and inside a hand-written `forward` it does. `Sequential` needs a module. `Functional` wraps
+// any function, and the classes below give the usual ones a name, options and a line in a printed network.
+
+// %%
+//| export nn/modules.h
+namespace nn {
+
+// Any function of a Tensor as a module: Functional(relu), Functional(elu, 0.5, 1.0, 1.0) with further arguments bound.
+class FunctionalImpl : public Cloneable<FunctionalImpl> {
+ public:
+  using Function = std::function<Tensor(Tensor)>;
+  explicit FunctionalImpl(Function function) : function_(std::move(function)) {}
+  template <class F, class... Args>
+    requires(sizeof...(Args) > 0)
+  explicit FunctionalImpl(F function, Args&&... args)
+      : function_([function, ... bound = std::forward<Args>(args)](Tensor input) { return function(input, bound...); }) {}
+  void reset() override {}
+  void pretty_print(std::ostream& stream) const override;
+  Tensor forward(Tensor input) { return function_(std::move(input)); }
+  Tensor operator()(Tensor input) { return forward(std::move(input)); }
+
+ private:
+  Function function_;
+};
+TORCH_MODULE(Functional);
+
+struct ReLUOptions {
+  ReLUOptions(bool inplace = false) : inplace_(inplace) {}
+  TORCH_ARG(bool, inplace);
+};
+class ReLUImpl : public Cloneable<ReLUImpl> {
+ public:
+  explicit ReLUImpl(const ReLUOptions& options_ = {}) : options(options_) {}
+  void reset() override {}
+  void pretty_print(std::ostream& stream) const override;
+  Tensor forward(Tensor input) { return options.inplace() ? relu_(input) : relu(input); }
+  ReLUOptions options;
+};
+TORCH_MODULE(ReLU);
+
+struct LeakyReLUOptions {
+  TORCH_ARG(double, negative_slope) = 1e-2;
+};
+class LeakyReLUImpl : public Cloneable<LeakyReLUImpl> {
+ public:
+  explicit LeakyReLUImpl(const LeakyReLUOptions& options_ = {}) : options(options_) {}
+  void reset() override {}
+  void pretty_print(std::ostream& stream) const override;
+  Tensor forward(Tensor input) { return leaky_relu(input, options.negative_slope()); }
+  LeakyReLUOptions options;
+};
+TORCH_MODULE(LeakyReLU);
+
+struct ELUOptions {
+  TORCH_ARG(double, alpha) = 1.0;
+};
+class ELUImpl : public Cloneable<ELUImpl> {
+ public:
+  explicit ELUImpl(const ELUOptions& options_ = {}) : options(options_) {}
+  void reset() override {}
+  void pretty_print(std::ostream& stream) const override;
+  Tensor forward(Tensor input) { return elu(input, options.alpha()); }
+  ELUOptions options;
+};
+TORCH_MODULE(ELU);
+
+struct GELUOptions {
+  TORCH_ARG(std::string, approximate) = "none";
+};
+class GELUImpl : public Cloneable<GELUImpl> {
+ public:
+  explicit GELUImpl(GELUOptions options_ = {}) : options(std::move(options_)) {}
+  void reset() override {}
+  void pretty_print(std::ostream& stream) const override;
+  Tensor forward(const Tensor& input) { return gelu(input, options.approximate()); }
+  GELUOptions options;
+};
+TORCH_MODULE(GELU);
+
+}  // namespace nn
+
+// %%
+//| export nn/modules.h
+namespace nn {
+
+class SigmoidImpl : public Cloneable<SigmoidImpl> {
+ public:
+  void reset() override {}
+  void pretty_print(std::ostream& stream) const override;
+  Tensor forward(const Tensor& input) { return sigmoid(input); }
+};
+TORCH_MODULE(Sigmoid);
+
+class TanhImpl : public Cloneable<TanhImpl> {
+ public:
+  void reset() override {}
+  void pretty_print(std::ostream& stream) const override;
+  Tensor forward(const Tensor& input) { return tanh(input); }
+};
+TORCH_MODULE(Tanh);
+
+class SiLUImpl : public Cloneable<SiLUImpl> {
+ public:
+  void reset() override {}
+  void pretty_print(std::ostream& stream) const override;
+  Tensor forward(const Tensor& input) { return silu(input); }
+};
+TORCH_MODULE(SiLU);
+
+struct SoftplusOptions {
+  TORCH_ARG(double, beta) = 1.0;
+  TORCH_ARG(double, threshold) = 20.0;
+};
+class SoftplusImpl : public Cloneable<SoftplusImpl> {
+ public:
+  explicit SoftplusImpl(const SoftplusOptions& options_ = {}) : options(options_) {}
+  void reset() override {}
+  void pretty_print(std::ostream& stream) const override;
+  Tensor forward(const Tensor& input) { return softplus(input, options.beta(), options.threshold()); }
+  SoftplusOptions options;
+};
+TORCH_MODULE(Softplus);
+
+struct SoftmaxOptions {
+  SoftmaxOptions(std::int64_t dim) : dim_(dim) {}
+  TORCH_ARG(std::int64_t, dim);
+};
+class SoftmaxImpl : public Cloneable<SoftmaxImpl> {
+ public:
+  explicit SoftmaxImpl(std::int64_t dim) : SoftmaxImpl(SoftmaxOptions(dim)) {}
+  explicit SoftmaxImpl(const SoftmaxOptions& options_) : options(options_) {}
+  void reset() override {}
+  void pretty_print(std::ostream& stream) const override;
+  Tensor forward(const Tensor& input) { return softmax(input, options.dim()); }
+  SoftmaxOptions options;
+};
+TORCH_MODULE(Softmax);
+
+struct LogSoftmaxOptions {
+  LogSoftmaxOptions(std::int64_t dim) : dim_(dim) {}
+  TORCH_ARG(std::int64_t, dim);
+};
+class LogSoftmaxImpl : public Cloneable<LogSoftmaxImpl> {
+ public:
+  explicit LogSoftmaxImpl(std::int64_t dim) : LogSoftmaxImpl(LogSoftmaxOptions(dim)) {}
+  explicit LogSoftmaxImpl(const LogSoftmaxOptions& options_) : options(options_) {}
+  void reset() override {}
+  void pretty_print(std::ostream& stream) const override;
+  Tensor forward(const Tensor& input) { return log_softmax(input, options.dim()); }
+  LogSoftmaxOptions options;
+};
+TORCH_MODULE(LogSoftmax);
+
+}  // namespace nn
+
+// %%
+//| export nn/modules.cpp
+void nn::FunctionalImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::Functional()"; }
+void nn::ReLUImpl::pretty_print(std::ostream& stream) const {
+  stream << "torch::nn::ReLU(" << (options.inplace() ? "inplace=true" : "") << ')';
+}
+void nn::LeakyReLUImpl::pretty_print(std::ostream& stream) const {
+  stream << "torch::nn::LeakyReLU(negative_slope=" << options.negative_slope() << ')';
+}
+void nn::ELUImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::ELU(alpha=" << options.alpha() << ')'; }
+void nn::GELUImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::GELU()"; }
+void nn::SigmoidImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::Sigmoid()"; }
+void nn::TanhImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::Tanh()"; }
+void nn::SiLUImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::SiLU()"; }
+void nn::SoftplusImpl::pretty_print(std::ostream& stream) const {
+  stream << "torch::nn::Softplus(beta=" << options.beta() << ", threshold=" << options.threshold() << ')';
+}
+void nn::SoftmaxImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::Softmax(dim=" << options.dim() << ')'; }
+void nn::LogSoftmaxImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::LogSoftmax(dim=" << options.dim() << ')'; }
+
+// %%
+TEST_CASE("activation modules: the function, with its options") {
+  const Tensor x = tensor({-2.0, 0.0, 3.0});
+  CHECK_EQ(nn::ReLU()(x), relu(x));
+  CHECK_EQ(nn::LeakyReLU(nn::LeakyReLUOptions().negative_slope(0.5))(x), leaky_relu(x, 0.5));
+  CHECK_EQ(nn::ELU(nn::ELUOptions().alpha(2))(x), elu(x, 2));
+  CHECK_EQ(nn::GELU(nn::GELUOptions().approximate("tanh"))(x), gelu(x, "tanh"));
+  CHECK_EQ(nn::Sigmoid()(x), sigmoid(x));
+  CHECK_EQ(nn::Tanh()(x), tanh(x));
+  CHECK_EQ(nn::SiLU()(x), silu(x));
+  CHECK_EQ(nn::Softplus(nn::SoftplusOptions().beta(2))(x), softplus(x, 2));
+  CHECK_EQ(nn::Softmax(0)(x), softmax(x, 0));
+  CHECK_EQ(nn::LogSoftmax(0)(x), log_softmax(x, 0));
+  CHECK_EQ(nn::Functional(relu)(x), relu(x));
+  CHECK_EQ(nn::Functional(leaky_relu, 0.5)(x), leaky_relu(x, 0.5));
+
+  const Tensor y = x.clone();
+  CHECK(nn::ReLU(nn::ReLUOptions(true))(y).is_same(y));
+  CHECK_EQ(y, relu(x));
+  std::ostringstream text;
+  text << nn::ReLU() << nn::ReLU(true) << nn::Softmax(-1) << nn::Softplus() << nn::Functional(relu);
+  CHECK_EQ(text.str(),
+           "torch::nn::ReLU()torch::nn::ReLU(inplace=true)torch::nn::Softmax(dim=-1)torch::nn::Softplus(beta=1, threshold=20)"
+           "torch::nn::Functional()");
+}
+
+// %% [markdown]
+// ### A network: the multi-layer perceptron
+//
+// The oldest deep network is Linear layers with an activation function *between* them:
+//
+//     images (B, 1, 8, 8)     fc1          relu         fc2
+//     ─────────────────► (B, 64) ──► (B, 32) ──► (B, 32) ──► (B, 10)  logits: one score per digit
+//           flatten
+//
+// There is no activation behind the last layer. A ReLU there would cut away negative scores, and a softmax would be computed twice, because the loss of module 04 contains it.
+// Without the activations in between, two Linear layers are one: $W_2 (W_1 x) = (W_2 W_1) x$.
+
+// %%
+//| export nn/mlp.h
+namespace nn {
+
+struct MLPOptions {
+  MLPOptions(std::vector<std::int64_t> sizes) : sizes_(std::move(sizes)) {}
+  // Features at the input, of each hidden layer, and at the output: {64, 32, 10}.
+  TORCH_ARG(std::vector<std::int64_t>, sizes);
+};
+
+// Linear layers fc1, fc2, ... with relu between them: (B, ...) -> (B, sizes.back()), where the product of the sizes behind B is sizes.front().
+class MLPImpl : public Cloneable<MLPImpl> {
+ public:
+  explicit MLPImpl(std::vector<std::int64_t> sizes) : MLPImpl(MLPOptions(std::move(sizes))) {}
+  explicit MLPImpl(MLPOptions options_);
+  void reset() override;
+  void pretty_print(std::ostream& stream) const override { stream << "tinytorch::nn::MLP"; }
+  Tensor forward(const Tensor& input);
+
+  MLPOptions options;
+  std::vector<Linear> layers;
+};
+TORCH_MODULE(MLP);
+
+}  // namespace nn
+
+// %%
+//| export nn/mlp.cpp
+nn::MLPImpl::MLPImpl(MLPOptions options_) : options(std::move(options_)) {
+  TORCH_CHECK(options.sizes().size() >= 2, "an MLP needs at least an input and an output size, but got ", IntArrayRef(options.sizes()));
+  MLPImpl::reset();
+}
+
+void nn::MLPImpl::reset() {
+  layers.clear();
+  const std::vector<std::int64_t>& sizes = options.sizes();
+  for (std::size_t i = 1; i < sizes.size(); ++i)
+    layers.push_back(register_module("fc" + std::to_string(i), Linear(sizes[i - 1], sizes[i])));
+}
+
+// %% {"nbgrader": {"grade": false, "grade_id": "03-mlp-forward", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| export nn/mlp.cpp
+// The scores of each sample. `input` is (B, ...); everything behind B is flattened.
+//
+// TODO: Flatten, then every layer, with relu between two layers and none behind the last.
+// APPROACH: 1. Flatten all dimensions but the first. 2. Call each layer on the value so far; between two layers apply relu.
+// EXAMPLE: MLP({64, 32, 10}) of images (5, 1, 8, 8) is (5, 10).
+// HINT: input.flatten(1); layers[i]->forward(x).
+Tensor nn::MLPImpl::forward(const Tensor& input) {
+  // BEGIN SOLUTION
+  Tensor x = input.flatten(1);
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    if (i > 0) x = relu(x);
+    x = layers[i]->forward(x);
+  }
+  return x;
+  // END SOLUTION
+}
+
+// %%
+//| mistake 03-mlp-forward relu-behind-last
+//| says The last layer's scores may be negative: relu stands between two layers, not behind the last one.
+#if 0
+Tensor nn::MLPImpl::forward(const Tensor& input) {
+  Tensor x = input.flatten(1);
+  for (std::size_t i = 0; i < layers.size(); ++i) x = relu(layers[i]->forward(x));
+  return x;
+}
+#endif
+
+// %%
+//| mistake 03-mlp-forward linear-only
+//| says Without relu between them, the layers collapse into one linear map: apply relu to the output of every layer but the last.
+#if 0
+Tensor nn::MLPImpl::forward(const Tensor& input) {
+  Tensor x = input.flatten(1);
+  for (std::size_t i = 0; i < layers.size(); ++i) x = layers[i]->forward(x);
+  return x;
+}
+#endif
+
+// %% {"nbgrader": {"grade": true, "grade_id": "03-mlp-forward-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("MLP: relu between the layers, none behind the last") {
+  nn::MLP net(std::vector<std::int64_t>{2, 2, 1});
+  net->layers[0]->weight.copy_(tensor({{1.0, 0.0}, {0.0, 1.0}}));
+  net->layers[1]->weight.copy_(tensor({{-1.0, -1.0}}));
+  for (nn::Linear& layer : net->layers) layer->bias.zero_();
+  CHECK_EQ(net(tensor({{3.0, -5.0}, {-1.0, -1.0}})), tensor({{-3.0}, {0.0}}));
+  CHECK_EQ(nn::MLP(std::vector<std::int64_t>{64, 32, 10})(zeros({5, 1, 8, 8})).sizes(), IntArrayRef({5, 10}));
+  CHECK_ERROR(nn::MLP(std::vector<std::int64_t>{3}), "an MLP needs at least an input and an output size, but got [3]");
+}
+
+// %%
+}  // namespace tinytorch

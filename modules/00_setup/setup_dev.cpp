@@ -160,6 +160,13 @@ inline std::string draw_row(const double* pixels, int width) {
   return row;
 }
 
+// The digits that ship with the course, looked for here and up to three folders above.
+inline std::ifstream open_digits() {
+  std::string path = "data/digits/optdigits.csv";
+  for (int above = 0; above < 3 && !std::filesystem::exists(path); ++above) path.insert(0, "../");
+  return std::ifstream(path);
+}
+
 // Images of 8 x 8 beside each other.
 inline void draw_digits(const std::vector<const double*>& images) {
   for (int row = 0; row < 8; ++row) {
@@ -170,7 +177,7 @@ inline void draw_digits(const std::vector<const double*>& images) {
 
 // %%
 DEMO("what the networks of this course will learn to read") {
-  std::ifstream file(find_data("digits/optdigits.csv"));
+  std::ifstream file = open_digits();
   std::vector<std::array<double, 65>> digits(4);
   for (auto& digit : digits) {
     for (double& value : digit) {
@@ -361,7 +368,8 @@ std::ostream& operator<<(std::ostream& out, const SourceLocation& location) {
   return out << location.function << " at " << location.file << ":" << location.line;
 }
 
-Error::Error(std::string msg, std::string backtrace) : msg_(std::move(msg)), backtrace_(std::move(backtrace)) {
+Error::Error(std::string msg, std::string backtrace)
+    : msg_(std::move(msg)), backtrace_(std::move(backtrace)) {
   refresh_what();
 }
 
@@ -486,10 +494,9 @@ template <class... Args>
 
 // Throws `error` unless `cond` holds. The arguments after it make the message; they are evaluated only on
 // failure.
-#define TORCH_CHECK_WITH(error, cond, ...)                                        \
-  if (!(cond)) [[unlikely]] {                                                     \
-    ::tinytorch::detail::fail_check<::tinytorch::error>(TINYTORCH_HERE,           \
-                                                        #cond __VA_OPT__(, ) __VA_ARGS__); \
+#define TORCH_CHECK_WITH(error, cond, ...)                                                                 \
+  if (!(cond)) [[unlikely]] {                                                                              \
+    ::tinytorch::detail::fail_check<::tinytorch::error>(TINYTORCH_HERE, #cond __VA_OPT__(, ) __VA_ARGS__); \
   }
 
 // For what a caller may get wrong.
@@ -497,7 +504,8 @@ template <class... Args>
 #define TORCH_CHECK_INDEX(cond, ...) TORCH_CHECK_WITH(IndexError, cond __VA_OPT__(, ) __VA_ARGS__)
 #define TORCH_CHECK_VALUE(cond, ...) TORCH_CHECK_WITH(ValueError, cond __VA_OPT__(, ) __VA_ARGS__)
 #define TORCH_CHECK_TYPE(cond, ...) TORCH_CHECK_WITH(TypeError, cond __VA_OPT__(, ) __VA_ARGS__)
-#define TORCH_CHECK_NOT_IMPLEMENTED(cond, ...) TORCH_CHECK_WITH(NotImplementedError, cond __VA_OPT__(, ) __VA_ARGS__)
+#define TORCH_CHECK_NOT_IMPLEMENTED(cond, ...) \
+  TORCH_CHECK_WITH(NotImplementedError, cond __VA_OPT__(, ) __VA_ARGS__)
 
 // For what only a mistake in the framework itself can break.
 #define TORCH_INTERNAL_ASSERT(cond, ...)                                                         \
@@ -524,7 +532,8 @@ TEST_CASE("TORCH_CHECK: throws the right kind, and makes the message only on fai
   CHECK_EQ(evaluated, 1);
   const int dim = 3;
   CHECK_ERROR([&] { TORCH_CHECK(dim < 2); }(), "Expected dim < 2 to be true, but got false.");
-  CHECK_ERROR([&] { TORCH_INTERNAL_ASSERT(dim == 4, "dim is ", dim); }(), "please report a bug to TinyTorch. dim is 3");
+  CHECK_ERROR([&] { TORCH_INTERNAL_ASSERT(dim == 4, "dim is ", dim); }(),
+              "please report a bug to TinyTorch. dim is 3");
   CHECK_THROWS_AS([] { TORCH_CHECK_INDEX(false, "i"); }(), IndexError);
   CHECK_THROWS_AS([] { TORCH_CHECK_VALUE(false, "v"); }(), ValueError);
   CHECK_THROWS_AS([] { TORCH_CHECK_TYPE(false, "t"); }(), TypeError);
@@ -550,8 +559,8 @@ TEST_CASE("TORCH_CHECK: what() says where, what_without_backtrace() does not") {
 // coloured box, a server its log, a test wants to count them. So the library hands every warning to a
 // *handler*, and the program decides:
 //
-//     TORCH_WARN("...") --> Warning{type, where, msg} --> the thread's WarningHandler --+--> stderr (the default)
-//                                                                                       +--> a log, a box, a test's vector
+//     TORCH_WARN("...") --> Warning{type, where, msg} --> the thread's handler --+--> stderr (the default)
+//                                                                                +--> a log, a box, a test
 
 // %%
 //| export core/error.h
@@ -562,7 +571,8 @@ class Warning {
   class DeprecationWarning {};
   using warning_variant_t = std::variant<UserWarning, DeprecationWarning>;
 
-  Warning(warning_variant_t type, const SourceLocation& source_location, std::string msg, bool verbatim = false)
+  Warning(warning_variant_t type, const SourceLocation& source_location, std::string msg,
+          bool verbatim = false)
       : type_(type), source_location_(source_location), msg_(std::move(msg)), verbatim_(verbatim) {}
 
   warning_variant_t type() const { return type_; }
@@ -617,19 +627,20 @@ bool get_warnAlways() noexcept;
 void warn(const Warning& warning);
 
 #define TORCH_WARN(...) \
-  ::tinytorch::warn(::tinytorch::Warning(::tinytorch::UserWarning(), TINYTORCH_HERE, ::tinytorch::str(__VA_ARGS__)))
+  ::tinytorch::warn(    \
+      ::tinytorch::Warning(::tinytorch::UserWarning(), TINYTORCH_HERE, ::tinytorch::str(__VA_ARGS__)))
 
-#define TORCH_WARN_DEPRECATION(...)                                                      \
+#define TORCH_WARN_DEPRECATION(...)                                                         \
   ::tinytorch::warn(::tinytorch::Warning(::tinytorch::DeprecationWarning(), TINYTORCH_HERE, \
                                          ::tinytorch::str(__VA_ARGS__)))
 
 // Warns the first time that this line is reached.
-#define TORCH_WARN_ONCE(...)                                                                 \
-  do {                                                                                       \
-    static std::atomic<bool> torch_warned_once{false};                                       \
-    if (!torch_warned_once.exchange(true) || ::tinytorch::WarningUtils::get_warnAlways()) {  \
-      TORCH_WARN(__VA_ARGS__);                                                               \
-    }                                                                                        \
+#define TORCH_WARN_ONCE(...)                                                                \
+  do {                                                                                      \
+    static std::atomic<bool> torch_warned_once{false};                                      \
+    if (!torch_warned_once.exchange(true) || ::tinytorch::WarningUtils::get_warnAlways()) { \
+      TORCH_WARN(__VA_ARGS__);                                                              \
+    }                                                                                       \
   } while (false)
 
 // %%
@@ -649,8 +660,9 @@ WarningHandler& printing_handler() {
 void WarningHandler::process(const Warning& warning) {
   const SourceLocation& where = warning.source_location();
   const bool deprecation = std::holds_alternative<DeprecationWarning>(warning.type());
-  std::cerr << str("[W ", where.file, ":", where.line, "] ", deprecation ? "DeprecationWarning: " : "Warning: ",
-                   warning.msg(), " (function ", where.function, ")\n");
+  std::cerr << str("[W ", where.file, ":", where.line, "] ",
+                   deprecation ? "DeprecationWarning: " : "Warning: ", warning.msg(), " (function ",
+                   where.function, ")\n");
 }
 
 void WarningUtils::set_warning_handler(WarningHandler* handler) noexcept { current_handler = handler; }
@@ -696,7 +708,7 @@ TEST_CASE("TORCH_WARN: goes to the handler of the scope, once where once was ask
 // of each. That is exactly what we want. The *seed* chooses where on the cycle we start; whoever starts at
 // the same place sees the same numbers.
 //
-//     seed --> [state 0] --next--> [state 1] --next--> [state 2] --next--> ...       the cycle: 2^19937 - 1 states
+//     seed --> [state 0] --next--> [state 1] --next--> [state 2] --next--> ...     2^19937 - 1 of them
 //                  |                   |                   |
 //                temper              temper              temper
 //                  v                   v                   v
@@ -821,7 +833,7 @@ class mt19937 {
 // 624 words must come from one seed. Knuth's recurrence fills them, so that seeds which differ in one bit
 // differ everywhere soon:
 //
-//     x[0] = seed,     x[j] = 1812433253 * (x[j-1] xor (x[j-1] >> 30)) + j          (32 bits, overflow wraps around)
+//     x[0] = seed,     x[j] = 1812433253 * (x[j-1] xor (x[j-1] >> 30)) + j      (32 bits, wraps around)
 //
 // Look at the types: the seed has 64 bits, and x[0] has 32. PyTorch simply drops the upper half (and so must
 // we, to get its numbers), which means that `manual_seed(5)` and `manual_seed(5 + 2^40)` are the same stream.
@@ -887,9 +899,9 @@ TEST_CASE("mt19937: the state that a seed makes") {
 // plain loops do the same without any wrapping, and the compiler can turn them into vector instructions. The
 // state is renewed *in place*, and that is the delicate point:
 //
-//     words 0 ... 226      read x[k+397], which is still old                        x[k] = x[k+397] xor twist(x[k], x[k+1])
-//     words 227 ... 622    read x[k-227], which this pass has already renewed       x[k] = x[k-227] xor twist(x[k], x[k+1])
-//     word 623             its neighbour is x[0], already renewed                   x[623] = x[396] xor twist(x[623], x[0])
+//     words 0 ... 226     read x[k+397], still old               x[k] = x[k+397] xor twist(x[k], x[k+1])
+//     words 227 ... 622   read x[k-227], renewed in this pass    x[k] = x[k-227] xor twist(x[k], x[k+1])
+//     word 623            reads x[396] and x[0], both renewed    x[623] = x[396] xor twist(x[623], x[0])
 
 // %%
 //| export core/generator.cpp
@@ -1291,7 +1303,8 @@ double Generator::normal_double() {
 // %% {"nbgrader": {"grade": true, "grade_id": "00-normal-test", "locked": true, "points": 8, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("normal: PyTorch's numbers (torch.randn of less than 16, double)") {
   Generator generator(0);
-  for (const double expected : {1.5409961082440433, -0.2934289057609464, -2.1787893820745574, 0.5684312772806678}) {
+  for (const double expected :
+       {1.5409961082440433, -0.2934289057609464, -2.1787893820745574, 0.5684312772806678}) {
     CHECK_CLOSE(generator.normal_double(), expected, 1e-14, 0);
   }
   generator.normal_double();  // now one number waits
@@ -1299,7 +1312,8 @@ TEST_CASE("normal: PyTorch's numbers (torch.randn of less than 16, double)") {
   CHECK_CLOSE(generator.normal_double(), 0.33669035438385886, 1e-14, 0);
   // BEGIN HIDDEN TESTS
   generator.set_current_seed(7);
-  for (const double expected : {-0.1467950974849952, 0.7861412987235358, 0.9468216090039564, -1.1143440212610307}) {
+  for (const double expected :
+       {-0.1467950974849952, 0.7861412987235358, 0.9468216090039564, -1.1143440212610307}) {
     CHECK_CLOSE(generator.normal_double(), expected, 1e-14, 0);
   }
   // float32 tensors take the same numbers, rounded: torch.manual_seed(0); torch.randn(1)
@@ -1401,9 +1415,9 @@ class StateReader {
     const std::string_view text = field(what);
     T value{};
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
-    TORCH_CHECK_VALUE(error == std::errc() && end == text.data() + text.size(), "Invalid mt19937 state\n[set_state] ",
-                      what, " is '", text.substr(0, 20), "', which is not a number in range; the text must be what ",
-                      "state() returned");
+    TORCH_CHECK_VALUE(error == std::errc() && end == text.data() + text.size(),
+                      "Invalid mt19937 state\n[set_state] ", what, " is '", text.substr(0, 20),
+                      "', which is not a number in range; the text must be what ", "state() returned");
     return value;
   }
 
@@ -1432,8 +1446,9 @@ void Generator::set_state(std::string_view text) {
   // BEGIN SOLUTION
   StateReader reader(text);
   const std::string_view tag = reader.field("the tag");
-  TORCH_CHECK_VALUE(tag == state_tag, "Invalid mt19937 state\n[set_state] it begins with '", tag.substr(0, 20),
-                    "' and not with '", state_tag, "'; was it written by Generator::state()?");
+  TORCH_CHECK_VALUE(tag == state_tag, "Invalid mt19937 state\n[set_state] it begins with '",
+                    tag.substr(0, 20), "' and not with '", state_tag,
+                    "'; was it written by Generator::state()?");
 
   mt19937_data_pod data;
   data.seed_ = reader.number<uint64_t>("the seed", 10);
@@ -1445,12 +1460,14 @@ void Generator::set_state(std::string_view text) {
     normal = std::bit_cast<double>(reader.number<uint64_t>("the waiting number", 16));
   }
   for (uint32_t& word : data.state_) word = reader.number<uint32_t>("the last of the 624 words", 16);
-  TORCH_CHECK_VALUE(reader.done(), "Invalid mt19937 state\n[set_state] the text goes on after the last of the 624 words");
+  TORCH_CHECK_VALUE(reader.done(),
+                    "Invalid mt19937 state\n[set_state] the text goes on after the last of the 624 words");
 
   mt19937 engine;
   engine.set_data(data);
-  TORCH_CHECK_VALUE(engine.is_valid(), "Invalid mt19937 state\n[set_state] the position is ", data.next_,
-                    " (at most 624 is possible), or all words are zero; the text was changed after state() wrote it");
+  TORCH_CHECK_VALUE(
+      engine.is_valid(), "Invalid mt19937 state\n[set_state] the position is ", data.next_,
+      " (at most 624 is possible), or all words are zero; the text was changed after state() wrote it");
   impl_->engine = engine;
   impl_->next_normal = normal;
   // END SOLUTION
@@ -1522,7 +1539,8 @@ TEST_CASE("Generator: a state that is wrong is refused and changes nothing") {
   CHECK(generator.state() == before);
   // BEGIN HIDDEN TESTS
   CHECK_ERROR(generator.set_state(""), "the text ends before the tag");
-  CHECK_ERROR(generator.set_state("mt19937-1 5 700" + good.substr(good.find(' ', 14))), "Invalid mt19937 state");
+  CHECK_ERROR(generator.set_state("mt19937-1 5 700" + good.substr(good.find(' ', 14))),
+              "Invalid mt19937 state");
   std::string letters = good;
   letters.replace(letters.size() - 3, 2, "xy");
   CHECK_ERROR(generator.set_state(letters), "not a number in range");
@@ -1565,8 +1583,8 @@ TEST_CASE("Generator: a copy shares the stream, a clone has its own") {
   CHECK(a == b);
   CHECK_FALSE(a == c);
   const uint32_t first = a.random();
-  CHECK(b.random() != first);      // the second number of the shared stream
-  CHECK_EQ(c.random(), first);     // the first of its own
+  CHECK(b.random() != first);   // the second number of the shared stream
+  CHECK_EQ(c.random(), first);  // the first of its own
   CHECK_EQ(Generator().current_seed(), 67280421310721u);
 }
 
@@ -1625,16 +1643,12 @@ class IntegerRange {
 
 // irange(begin, end) counts from begin to end - 1 in the type of end, irange(end) from 0.
 template <class Begin, class End>
-  requires std::is_integral_v<Begin> && std::is_integral_v<End>
-IntegerRange<End> irange(Begin begin, End end) {
+requires std::is_integral_v<Begin> && std::is_integral_v<End> IntegerRange<End> irange(Begin begin, End end) {
   return {static_cast<End>(begin), end};
 }
 
 template <class End>
-  requires std::is_integral_v<End>
-IntegerRange<End> irange(End end) {
-  return {End{0}, end};
-}
+requires std::is_integral_v<End> IntegerRange<End> irange(End end) { return {End{0}, end}; }
 
 // %%
 TEST_CASE("irange: half-open, empty when the end comes first") {
@@ -1720,7 +1734,8 @@ std::string_view value_of_key(std::string_view text, std::string_view key) {
   while (!text.empty()) {
     const std::string_view line = text.substr(0, text.find('\n'));
     const size_t colon = line.find(':');
-    if (colon != std::string_view::npos && trim(line.substr(0, colon)) == key) return trim(line.substr(colon + 1));
+    if (colon != std::string_view::npos && trim(line.substr(0, colon)) == key)
+      return trim(line.substr(colon + 1));
     text.remove_prefix(std::min(text.size(), line.size() + 1));
   }
   return {};
@@ -1747,7 +1762,8 @@ std::string_view value_of_key(std::string_view text, std::string_view key) {
 
 // %% {"nbgrader": {"grade": true, "grade_id": "00-value-of-key-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("value_of_key: the whole key, the first line, trimmed") {
-  const std::string_view text = "model name\t: EPYC 7763\nmodel\t\t: 1\nflags : avx avx2 \nempty:\nflags: other\nurl: a:b\n";
+  const std::string_view text =
+      "model name\t: EPYC 7763\nmodel\t\t: 1\nflags : avx avx2 \nempty:\nflags: other\nurl: a:b\n";
   CHECK_EQ(value_of_key(text, "model name"), "EPYC 7763");
   CHECK_EQ(value_of_key(text, "model"), "1");
   CHECK_EQ(value_of_key(text, "flags"), "avx avx2");
@@ -1790,8 +1806,10 @@ int64_t parse_bytes(std::string_view text) {
   if (unit == "K" || unit == "kB" || unit == "KiB") scale = int64_t{1} << 10;
   if (unit == "M" || unit == "MB" || unit == "MiB") scale = int64_t{1} << 20;
   if (unit == "G" || unit == "GB" || unit == "GiB") scale = int64_t{1} << 30;
-  TORCH_CHECK_VALUE(error == std::errc() && scale != 0 && value >= 0 && value <= (int64_t{1} << 62) / scale, "'", text,
-                    "' is not a number of bytes\n[parse_bytes] expected digits and perhaps a unit (B, K, kB, M, G), as in 32K");
+  TORCH_CHECK_VALUE(error == std::errc() && scale != 0 && value >= 0 && value <= (int64_t{1} << 62) / scale,
+                    "'", text,
+                    "' is not a number of bytes\n[parse_bytes] expected digits and perhaps a unit (B, K, kB, "
+                    "M, G), as in 32K");
   return value * scale;
   // END SOLUTION
 }
@@ -1807,7 +1825,8 @@ int64_t parse_bytes(std::string_view text) {
   std::erase(unit, ' ');
   TORCH_CHECK_VALUE(error == std::errc() && (unit.empty() || std::strchr("BkKMG", unit[0])), "'", text,
                     "' is not a number of bytes");
-  return value * (unit[0] == 'G' ? 1000000000 : unit[0] == 'M' ? 1000000 : unit.empty() || unit == "B" ? 1 : 1000);
+  const int64_t scale = unit[0] == 'G' ? 1000000000 : unit[0] == 'M' ? 1000000 : 1000;
+  return unit.empty() || unit == "B" ? value : value * scale;
 }
 #endif
 
@@ -1900,8 +1919,9 @@ std::vector<std::string> simd_extensions(std::string_view flags) {
   std::istringstream words{std::string(flags)};
   const std::vector<std::string> present{std::istream_iterator<std::string>(words), {}};
   std::vector<std::string> found;
-  for (const char* name : {"sse2", "sse4_2", "avx", "f16c", "fma", "avx2", "avx512f", "avx512bw", "avx512_vnni",
-                           "avx512_bf16", "amx_tile", "asimd", "asimddp", "i8mm", "bf16", "sve", "sve2"}) {
+  for (const char* name :
+       {"sse2", "sse4_2", "avx", "f16c", "fma", "avx2", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16",
+        "amx_tile", "asimd", "asimddp", "i8mm", "bf16", "sve", "sve2"}) {
     if (std::find(present.begin(), present.end(), name) != present.end()) found.emplace_back(name);
   }
   return found;
@@ -1935,8 +1955,8 @@ SystemInfo system_info() {
   info.cpu_model = value_of_key(cpuinfo, "model name");
   info.cores = static_cast<int>(std::thread::hardware_concurrency());
   info.memory_bytes = bytes_or_zero(value_of_key(read_if_there("/proc/meminfo"), "MemTotal"));
-  info.cache_line_bytes =
-      bytes_or_zero(first_line(read_if_there("/sys/devices/system/cpu/cpu0/cache/index0/coherency_line_size")));
+  info.cache_line_bytes = bytes_or_zero(
+      first_line(read_if_there("/sys/devices/system/cpu/cpu0/cache/index0/coherency_line_size")));
   info.caches = data_caches();
   const std::string_view x86_flags = value_of_key(cpuinfo, "flags");
   info.simd = simd_extensions(x86_flags.empty() ? value_of_key(cpuinfo, "Features") : x86_flags);
@@ -1948,7 +1968,8 @@ std::ostream& operator<<(std::ostream& out, const SystemInfo& info) {
   out << "system    " << known(info.os) << '\n';
   out << "compiler  " << known(info.compiler) << ", " << info.standard
       << (info.optimized ? ", optimized\n" : ", not optimized\n");
-  out << "cpu       " << known(info.cpu_model) << ", " << info.cores << (info.cores == 1 ? " core\n" : " cores\n");
+  out << "cpu       " << known(info.cpu_model) << ", " << info.cores
+      << (info.cores == 1 ? " core\n" : " cores\n");
   out << "memory    " << (info.memory_bytes == 0 ? "unknown" : format_bytes(info.memory_bytes)) << '\n';
   out << "caches   ";
   for (const CacheInfo& cache : info.caches) out << " L" << cache.level << ' ' << format_bytes(cache.bytes);
@@ -2135,8 +2156,8 @@ TEST_CASE("median_of: the middle, whatever the order and the outliers") {
 Measurement measure(const std::function<void()>& function, MeasureOptions options,
                     const std::function<double()>& clock) {
   // BEGIN SOLUTION
-  TORCH_CHECK_VALUE(options.samples >= 1, "a measurement needs at least one sample, but samples is ", options.samples,
-                    "\n[measure] set MeasureOptions::samples to 1 or more");
+  TORCH_CHECK_VALUE(options.samples >= 1, "a measurement needs at least one sample, but samples is ",
+                    options.samples, "\n[measure] set MeasureOptions::samples to 1 or more");
   const Timer timer;
   const std::function<double()> now = clock ? clock : [&timer] { return timer.seconds(); };
   const auto time_of = [&](int64_t calls) {
@@ -2218,7 +2239,9 @@ Measurement measure(const std::function<void()>& function, MeasureOptions option
     const double start = now();
     for (int64_t call = 0; call < calls; ++call) function();
     const double seconds = (now() - start) / static_cast<double>(calls);
-    m = {m.median + seconds / options.samples, std::min(m.minimum, seconds), std::max(m.maximum, seconds), m.samples, calls};
+    m.median += seconds / options.samples;
+    m.minimum = std::min(m.minimum, seconds);
+    m.maximum = std::max(m.maximum, seconds);
   }
   return m;
 }
@@ -2328,8 +2351,9 @@ DEMO("a single measurement, ten times, and the median of many") {
     std::cout << "  " << format_seconds(timer.seconds());
   }
   const Measurement m = measure(work);
-  std::cout << "\nmeasure:        " << format_seconds(m.median) << "  (from " << format_seconds(m.minimum) << " to "
-            << format_seconds(m.maximum) << " over " << m.samples << " samples of " << m.calls_per_sample << " calls)\n";
+  std::cout << "\nmeasure:        " << format_seconds(m.median) << "  (from " << format_seconds(m.minimum)
+            << " to " << format_seconds(m.maximum) << " over " << m.samples << " samples of "
+            << m.calls_per_sample << " calls)\n";
 }
 
 // %% [markdown]
@@ -2340,13 +2364,16 @@ DEMO("a single measurement, ten times, and the median of many") {
 // believes its input turns each of them into a crash an hour later, or worse, into a model that is a little
 // bad. Ours reads two formats into one structure:
 //
-//     data.csv            weights.npy
-//     0,0,5,13,9,1        \x93NUMPY 1 0 | length | {'descr': '<f4', ..., 'shape': (2, 3), } | 24 bytes
-//     0,0,13,15,10,15                                          \                  \             \
-//        \                                                    float32            sizes        values
-//         \ one row a line       +---------------+-------------------------------------+
-//          +------------------>  | sizes {2, 6}  | values 0 0 5 13 9 1 0 0 13 15 10 15 |   row after row
-//                                +---------------+-------------------------------------+
+//     data.csv              weights.npy
+//     +-----------------+   +---------------------------------------------------------------+----------+
+//     | 0,0,5,13,9,1    |   | NUMPY 1 0 | length | {'descr': '<f4', ..., 'shape': (2, 6), } | 48 bytes |
+//     | 0,0,13,15,10,15 |   +---------------------------------------------------------------+----------+
+//     +-----------------+                              type              sizes               values
+//              |                                         |                 |                    |
+//              v                                         v                 v                    v
+//     +---------------+---------------------------------------+
+//     | sizes {2, 6}  | values 0 0 5 13 9 1 0 0 13 15 10 15   |   one row after the other
+//     +---------------+---------------------------------------+
 //
 // The second is NumPy's format for arrays, which every tool of the field writes and reads. Both read in
 // O(size of the file), and keep the file and the values in memory at once.
@@ -2380,15 +2407,15 @@ namespace {
 // The bytes of a file. `reader` names the function in errors.
 std::string read_file(const std::string& path, const char* reader) {
   std::error_code ignored;
-  TORCH_CHECK(!std::filesystem::is_directory(path, ignored), "cannot read ", path, ": it is a folder\n[", reader,
-              "] name a file in it");
+  TORCH_CHECK(!std::filesystem::is_directory(path, ignored), "cannot read ", path, ": it is a folder\n[",
+              reader, "] name a file in it");
   errno = 0;
   std::ifstream file(path, std::ios::binary);
   TORCH_CHECK(file.is_open(), "cannot open ", path, ": ", std::strerror(errno), "\n[", reader,
               "] check the path; a relative one starts at ", std::filesystem::current_path(ignored).string());
   std::string bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  TORCH_CHECK(!file.bad(), "cannot read ", path, " to its end\n[", reader, "] reading failed after ", bytes.size(),
-              " bytes; check the disk");
+  TORCH_CHECK(!file.bad(), "cannot read ", path, " to its end\n[", reader, "] reading failed after ",
+              bytes.size(), " bytes; check the disk");
   return bytes;
 }
 
@@ -2410,7 +2437,8 @@ std::string find_data(std::string_view name) {
     if (is_there(path)) return path.string();
     if (here == here.parent_path()) break;
   }
-  TORCH_CHECK(false, "cannot find the data file ", name, "\n[find_data] start the program in a folder of the ",
+  TORCH_CHECK(false, "cannot find the data file ", name,
+              "\n[find_data] start the program in a folder of the ",
               "repository, or set TINYTORCH_DATA to the folder with the data; looked for", looked_for);
 }
 
@@ -2476,8 +2504,9 @@ NumericArray read_numeric_text(const std::string& path) {
       double value = 0;
       const auto [after, error] = std::from_chars(at, line_end, value);
       TORCH_CHECK(error == std::errc() && (after == line_end || is_separator(*after)), path, ":", line, ": '",
-                  std::string(at, std::find_if(at, line_end, is_separator)), "' is not a number\n[read_numeric_text] ",
-                  "value ", count + 1, " of the line; only numbers, and lines that begin with #, may stand in the file");
+                  std::string(at, std::find_if(at, line_end, is_separator)),
+                  "' is not a number\n[read_numeric_text] ", "value ", count + 1,
+                  " of the line; only numbers, and lines that begin with #, may stand in the file");
       table.values.push_back(value);
       ++count;
       at = std::find_if_not(after, line_end, is_gap);
@@ -2486,7 +2515,8 @@ NumericArray read_numeric_text(const std::string& path) {
     if (count > 0) {
       if (rows == 0) columns = count;
       TORCH_CHECK(count == columns, path, ":", line, ": expected ", columns, " values but found ", count,
-                  "\n[read_numeric_text] each line must have as many values as the first; a short last line means that ",
+                  "\n[read_numeric_text] each line must have as many values as the first; a short last line "
+                  "means that ",
                   "the file was cut off: fetch it again");
       ++rows;
     }
@@ -2517,7 +2547,8 @@ NumericArray read_numeric_text(const std::string& path) {
       ++count;
     }
     if (table.sizes[0] == 0) table.sizes[1] = count;
-    TORCH_CHECK(count == table.sizes[1], path, ":", number, ": expected ", table.sizes[1], " values but found ", count);
+    TORCH_CHECK(count == table.sizes[1], path, ":", number, ": expected ", table.sizes[1], " values but found ",
+                count);
     ++table.sizes[0];
   }
   TORCH_CHECK(table.sizes[0] > 0, path, ": there are no numbers in it");
@@ -2563,7 +2594,8 @@ TEST_CASE("read_numeric_text: says which file, which line and what to do") {
   CHECK_ERROR(read_numeric_text(junk.path()), junk.path() + ":2: '12abc' is not a number");
   const TemporaryFile cut("1,2,3\n4,5,6\n7,8");
   CHECK_ERROR(read_numeric_text(cut.path()), ":3: expected 3 values but found 2");
-  CHECK_ERROR(read_numeric_text("/no/such/file.csv"), "cannot open /no/such/file.csv: No such file or directory");
+  CHECK_ERROR(read_numeric_text("/no/such/file.csv"),
+              "cannot open /no/such/file.csv: No such file or directory");
   // BEGIN HIDDEN TESTS
   const TemporaryFile nothing("\n# nothing\n");
   CHECK_ERROR(read_numeric_text(nothing.path()), "there are no numbers in it");
@@ -2576,8 +2608,8 @@ TEST_CASE("read_numeric_text: says which file, which line and what to do") {
 TEST_CASE("read_numeric_text: the digits that ship with the course") {
   const NumericArray digits = read_numeric_text(find_data("digits/optdigits.csv"));
   CHECK_EQ(digits.sizes, std::vector<int64_t>{1797, 65});
-  CHECK_EQ(digits.values[64], 0.0);                    // the label of the first
-  CHECK_EQ(digits.values[65 + 64], 1.0);               // and of the second
+  CHECK_EQ(digits.values[64], 0.0);       // the label of the first
+  CHECK_EQ(digits.values[65 + 64], 1.0);  // and of the second
   CHECK_EQ(std::accumulate(digits.values.begin(), digits.values.end(), 0.0), 569788.0);
 }
 
@@ -2620,8 +2652,9 @@ NpyHeader parse_npy_header(std::string_view text, const std::string& path) {
   header.descr = between(text, "'descr': '", '\'');
   const std::string_view shape = between(text, "'shape': (", ')');
   const bool has_shape = !shape.empty() || text.find("'shape': ()") != std::string_view::npos;
-  TORCH_CHECK(!header.descr.empty() && has_shape, path,
-              ": the header has no descr or no shape\n[read_npy] only plain arrays that np.save wrote can be read");
+  TORCH_CHECK(
+      !header.descr.empty() && has_shape, path,
+      ": the header has no descr or no shape\n[read_npy] only plain arrays that np.save wrote can be read");
   TORCH_CHECK(text.find("'fortran_order': False") != std::string_view::npos, path,
               ": the array is not in row-major order\n[read_npy] save np.ascontiguousarray(array)");
 
@@ -2631,8 +2664,8 @@ NpyHeader parse_npy_header(std::string_view text, const std::string& path) {
     if (first == std::string::npos) continue;  // after the comma of (3,)
     int64_t size = -1;
     const auto [end, error] = std::from_chars(part.data() + first, part.data() + part.size(), size);
-    TORCH_CHECK(error == std::errc() && end == part.data() + part.size() && size >= 0, path, ": the shape (", shape,
-                ") is not a list of sizes\n[read_npy] the header is damaged: save the file again");
+    TORCH_CHECK(error == std::errc() && end == part.data() + part.size() && size >= 0, path, ": the shape (",
+                shape, ") is not a list of sizes\n[read_npy] the header is damaged: save the file again");
     header.sizes.push_back(size);
   }
   return header;
@@ -2669,8 +2702,8 @@ class ByteReader {
   int64_t left() const { return static_cast<int64_t>(rest_.size()); }
 
   std::string_view take(int64_t count, const std::string& what) {
-    TORCH_CHECK(count <= left(), path_, ": the file ends inside ", what, ": ", count, " bytes are needed, ", left(),
-                " are left\n[read_npy] it was cut off: fetch or save it again");
+    TORCH_CHECK(count <= left(), path_, ": the file ends inside ", what, ": ", count, " bytes are needed, ",
+                left(), " are left\n[read_npy] it was cut off: fetch or save it again");
     const std::string_view taken = rest_.substr(0, static_cast<size_t>(count));
     rest_.remove_prefix(taken.size());
     return taken;
@@ -2699,8 +2732,9 @@ std::vector<NumericArray> read_npy(const std::string& path, int64_t expected_arr
   std::vector<NumericArray> arrays;
   while (!reader.done()) {
     const std::string which = str("array ", arrays.size());
-    TORCH_CHECK(reader.take(6, "the start of " + which) == "\x93NUMPY", path, ": ", which,
-                " does not begin with NumPy's magic string\n[read_npy] only files that np.save wrote can be read");
+    TORCH_CHECK(
+        reader.take(6, "the start of " + which) == "\x93NUMPY", path, ": ", which,
+        " does not begin with NumPy's magic string\n[read_npy] only files that np.save wrote can be read");
     const int64_t major = reader.take_number(1, "the version");
     reader.take_number(1, "the version");
     const int64_t header_length = reader.take_number(major == 1 ? 2 : 4, "the length of the header");
@@ -2713,14 +2747,16 @@ std::vector<NumericArray> read_npy(const std::string& path, int64_t expected_arr
     int64_t count = 1;
     bool overflow = false;
     for (int64_t size : header.sizes) overflow |= __builtin_mul_overflow(count, size, &count);
-    TORCH_CHECK(!overflow && count <= reader.left() / type->bytes, path, ": the file ends inside the values of ", which,
-                ": its sizes ask for more than the ", reader.left() / type->bytes,
+    TORCH_CHECK(!overflow && count <= reader.left() / type->bytes, path,
+                ": the file ends inside the values of ", which, ": its sizes ask for more than the ",
+                reader.left() / type->bytes,
                 " values that are left\n[read_npy] it was cut off: fetch or save it again");
     const std::string_view data = reader.take(count * type->bytes, "the values");
     arrays.push_back({std::move(header.sizes), type->convert(data.data(), count)});
   }
-  TORCH_CHECK(expected_arrays < 0 || static_cast<int64_t>(arrays.size()) == expected_arrays, path, ": expected ",
-              expected_arrays, " arrays but found ", arrays.size(), "\n[read_npy] is it the right file, and complete?");
+  TORCH_CHECK(expected_arrays < 0 || static_cast<int64_t>(arrays.size()) == expected_arrays, path,
+              ": expected ", expected_arrays, " arrays but found ", arrays.size(),
+              "\n[read_npy] is it the right file, and complete?");
   return arrays;
 }
 
@@ -2744,7 +2780,8 @@ std::string npy_bytes(const std::string& descr, const std::string& shape, const 
 
 // %%
 TEST_CASE("read_npy: several arrays in one file, each with its sizes") {
-  const TemporaryFile file(npy_bytes<float>("<f4", "2, 3", {1, 2, 3, 4, 5, 6.5}) + npy_bytes<int64_t>("<i8", "2,", {-7, 8}));
+  const TemporaryFile file(npy_bytes<float>("<f4", "2, 3", {1, 2, 3, 4, 5, 6.5}) +
+                           npy_bytes<int64_t>("<i8", "2,", {-7, 8}));
   const std::vector<NumericArray> arrays = read_npy(file.path(), 2);
   REQUIRE_EQ(arrays.size(), 2);
   CHECK_EQ(arrays[0].sizes, std::vector<int64_t>{2, 3});
@@ -2785,7 +2822,8 @@ DEMO("the digits again, read by your own reader and drawn by your own dice") {
   std::vector<const double*> images;
   std::string labels;
   for (int i = 0; i < 4; ++i) {
-    const int64_t row = static_cast<int64_t>(generator.uniform_double() * static_cast<double>(digits.sizes[0]));
+    const int64_t row =
+        static_cast<int64_t>(generator.uniform_double() * static_cast<double>(digits.sizes[0]));
     images.push_back(&digits.values[static_cast<size_t>(row * digits.sizes[1])]);
     labels += str("  row ", std::left, std::setw(4), row, " label ", images.back()[64], " ");
   }
@@ -2827,7 +2865,8 @@ inline double sum_unchecked(const std::vector<double>& values) {
 inline double sum_checked_v1(const std::vector<double>& values) {
   double sum = 0;
   for (size_t i = 0; i < values.size(); ++i) {
-    check_v1(i < values.size(), "index " + std::to_string(i) + " is out of range for size " + std::to_string(values.size()));
+    check_v1(i < values.size(),
+             "index " + std::to_string(i) + " is out of range for size " + std::to_string(values.size()));
     sum += values[i];
   }
   return sum;
@@ -2844,7 +2883,8 @@ inline double sum_checked_v2(const std::vector<double>& values, size_t size) {
 
 // A line of a table: a name, a time, and a bar that compares it with the largest.
 inline void print_bar(const std::string& name, double seconds, double largest) {
-  std::cout << "  " << std::left << std::setw(34) << name << std::right << std::setw(9) << format_seconds(seconds) << "  ";
+  std::cout << "  " << std::left << std::setw(34) << name << std::right << std::setw(9)
+            << format_seconds(seconds) << "  ";
   const int width = static_cast<int>(std::lround(40 * seconds / largest));
   for (int i = 0; i < std::max(width, 1); ++i) std::cout << "█";
   std::cout << '\n';
@@ -2855,7 +2895,8 @@ inline void print_bar(const std::string& name, double seconds, double largest) {
 // What to know before comparing nanoseconds.
 inline void print_how_compiled() {
 #ifndef __OPTIMIZE__
-  std::cout << "  (the loops of this lesson are compiled without optimization: they cost more than the library's)\n";
+  std::cout << "  (the loops of this lesson are compiled without optimization: they cost more than the "
+               "library's)\n";
 #endif
 }
 
@@ -2923,7 +2964,8 @@ double seconds_per_step(const F& f) {
            uint64_t x = 1;
            for (int i = 0; i < steps; ++i) x = f(x);
            do_not_optimize(x);
-         }).median / steps;
+         }).median /
+         steps;
 }
 
 // %%
@@ -3010,7 +3052,8 @@ TEST_CASE("random_cycle: one cycle through all lines") {
 // %%
 DEMO("the caches of your machine, seen from a walk through memory") {
   std::vector<std::pair<int64_t, double>> points;
-  for (int64_t bytes = 8 << 10; bytes <= 64 << 20; bytes *= 2) points.emplace_back(bytes, seconds_per_load(bytes));
+  for (int64_t bytes = 8 << 10; bytes <= 64 << 20; bytes *= 2)
+    points.emplace_back(bytes, seconds_per_load(bytes));
   double largest = 0;
   for (const auto& point : points) largest = std::max(largest, point.second);
   for (const auto& [bytes, seconds] : points) {
@@ -3043,7 +3086,8 @@ DEMO("memory that you asked for, and memory that you have") {
   const int64_t before = resident_bytes();
   const auto show = [before](const char* what) {
     const int64_t more = resident_bytes() - before;
-    std::cout << "  " << std::left << std::setw(24) << what << std::right << std::setw(10) << format_bytes(more) << "  ";
+    std::cout << "  " << std::left << std::setw(24) << what << std::right << std::setw(10)
+              << format_bytes(more) << "  ";
     for (int64_t i = 0; i < more >> 21; ++i) std::cout << "█";
     std::cout << '\n';
   };
@@ -3059,7 +3103,8 @@ DEMO("memory that you asked for, and memory that you have") {
   touch(size / 2, size);
   show("touched the rest");
   const double again = touch(0, size / 2);
-  std::cout << "  the first touch of a page takes " << format_seconds(first) << ", the next one " << format_seconds(again)
+  std::cout << "  the first touch of a page takes " << format_seconds(first) << ", the next one "
+            << format_seconds(again)
             << ";  most memory of this process so far: " << format_bytes(peak_resident_bytes()) << '\n';
 }
 
@@ -3102,7 +3147,8 @@ double seconds_per_draw(F next) {
            uint32_t all = 0;
            for (int i = 0; i < draws; ++i) all ^= next();
            do_not_optimize(all);
-         }).median / draws;
+         }).median /
+         draws;
 }
 
 // %%
@@ -3118,9 +3164,12 @@ DEMO("a random number, in several ways") {
   Generator generator(1);
   const double v1 = seconds_per_draw(TwisterV1(1));
   const double v2 = seconds_per_draw(mt19937(1));
-  const double standard = seconds_per_draw([engine = std::mt19937(1)]() mutable { return static_cast<uint32_t>(engine()); });
-  const double uniform = seconds_per_draw([&] { return static_cast<uint32_t>(generator.uniform_float() * 2); });
-  const double normal = seconds_per_draw([&] { return static_cast<uint32_t>(generator.normal_double() > 0); });
+  const double standard =
+      seconds_per_draw([engine = std::mt19937(1)]() mutable { return static_cast<uint32_t>(engine()); });
+  const double uniform =
+      seconds_per_draw([&] { return static_cast<uint32_t>(generator.uniform_float() * 2); });
+  const double normal =
+      seconds_per_draw([&] { return static_cast<uint32_t>(generator.normal_double() > 0); });
   const double largest = std::max({v1, v2, standard, uniform, normal});
   print_bar("v1: word by word", v1, largest);
   print_bar("v2: block by block", v2, largest);
@@ -3209,16 +3258,20 @@ TEST_CASE("philox: the known answers of its authors") {
   using Words = std::array<uint32_t, 4>;
   CHECK(philox({0, 0, 0, 0}, {0, 0}) == Words{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8});
   constexpr uint32_t ones = 0xffffffff;
-  CHECK(philox({ones, ones, ones, ones}, {ones, ones}) == Words{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd});
+  CHECK(philox({ones, ones, ones, ones}, {ones, ones}) ==
+        Words{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd});
 }
 
 // %%
 DEMO("number one million of a stream: walk there, or compute it") {
-  const double walk = measure([] {
-                        mt19937 engine(1);
-                        for (int i = 1; i < 1000000; ++i) engine();
-                        do_not_optimize(engine());
-                      }, {.samples = 3}).median;
+  const double walk = measure(
+                          [] {
+                            mt19937 engine(1);
+                            for (int i = 1; i < 1000000; ++i) engine();
+                            do_not_optimize(engine());
+                          },
+                          {.samples = 3})
+                          .median;
   uint32_t index = 250000;
   const double jump = measure([&index] { do_not_optimize(philox({index++, 0, 0, 0}, {1, 0})[3]); }).median;
   std::cout << "  mt19937  " << format_seconds(walk) << "\n  philox   " << format_seconds(jump) << '\n';

@@ -77,8 +77,9 @@ std::string LineMap::translate(std::string_view text) const {
       const std::string_view path = line.substr(first, colon - first);
       int number = 0;
       const std::size_t digits = read_number(line.substr(colon + 1), number);
-      if (!is_source_name(path) || digits == 0) continue;
+      if (digits == 0 || path.empty()) continue;
       excerpt_file = path;
+      if (!is_source_name(path)) continue;
       const std::optional<Place> place = find(path, number);
       if (!place) continue;
       out += line.substr(copied, first - copied);

@@ -141,7 +141,7 @@ namespace tinytorch {
 
 // %% [markdown]
 // Something to look at before anything is built: the images that your networks will learn to read. They are
-// 1,797 digits, written by 43 people, scanned and reduced to 8 x 8 pixels with 17 shades each, and they ship
+// 1,797 digits, written by 13 people, scanned and reduced to 8 x 8 pixels with 17 shades each, and they ship
 // with the course. Run `tito run 00` and look at a few.
 //
 //     one line of data/digits/optdigits.csv                    the image
@@ -1105,7 +1105,7 @@ TEST_CASE("random64: two draws, the first one above") {
 // %% [markdown]
 // A `float` has 24 bits of precision. If all 32 random bits went in, the conversion would round, and the
 // largest of them would round *up* to 1.0, outside of [0, 1). A `log(1 - u)` somewhere later would then be
-// minus infinity, once in about 33 million draws: somewhere in the second epoch. So keep the low 24 bits, and
+// minus infinity, once in about 33 million draws, which a training run makes in minutes. So keep the low 24 bits, and
 // every step is exact:
 //
 //      31        24 23                                0
@@ -1781,8 +1781,8 @@ TEST_CASE("value_of_key: the whole key, the first line, trimmed") {
 
 // %% [markdown]
 // The sizes come in three spellings: `32K` in /sys, `24586132 kB` in /proc, plain numbers elsewhere. All of
-// them mean powers of two here, `kB` included: the kernel has written kilobytes and meant kibibytes since
-// 1993. Disk makers mean powers of ten; at a gigabyte the two differ by 7 %.
+// them mean powers of two here, `kB` included: the kernel writes kilobytes
+// and means kibibytes. Disk makers mean powers of ten; at a gigabyte the two differ by 7 %.
 
 // %% {"nbgrader": {"grade": false, "grade_id": "00-parse-bytes", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export core/utils.cpp
@@ -2126,8 +2126,8 @@ TEST_CASE("median_of: the middle, whatever the order and the outliers") {
 
 // %% [markdown]
 // Now design a measurement. You get only its contract, and decide the rest. The difficulty is in the clock:
-// reading it takes about 20 ns and many clocks step by a microsecond, so the time of one fast call cannot be
-// read off. And the first call is different from all others: it meets cold caches, pages that are not there
+// reading it takes longer than many a call, and some clocks step by a whole microsecond, so the
+// time of one fast call cannot be read off. And the first call is different from all others: it meets cold caches, pages that are not there
 // yet, and symbols that the linker has not bound.
 //
 //     call    call call call call call call call      call call call call call call call
@@ -2996,7 +2996,7 @@ DEMO("the price of a call") {
 //
 // ### What a load costs
 //
-// A load from the nearest cache takes a nanosecond; one from memory takes about a hundred. To see it, each
+// A load from the nearest cache is quick; one from memory takes many times as long. To see how many, each
 // load must wait for the one before: the value loaded is the address of the next load. A walk through a
 // random cycle does that, and no prefetcher can guess where it goes:
 //
@@ -3216,8 +3216,8 @@ DEMO("a random number, in several ways") {
 //
 // **Errors.** PyTorch throws, as we do. TensorFlow's kernels were written without exceptions: every function
 // returns a `Status`, and a macro returns early when it is not OK. An exception costs nothing while nothing
-// fails, and microseconds when something does; a status costs a compare at every level, always, and can be
-// forgotten. What PyTorch has and we leave out: a real backtrace of the C++ stack (it is asked for with
+// fails, and microseconds when something does; a status costs a compare at every
+// level, always, and every level must hand it on. What PyTorch has and we leave out: a real backtrace of the C++ stack (it is asked for with
 // TORCH_SHOW_CPP_STACKTRACES=1), and the translation of `IndexError` and its kin into Python's.
 //
 // **Random numbers.** The twister is sequential: number one million needs all that come before. A GPU with a
@@ -3378,13 +3378,13 @@ TEST_CASE("integration: what goes wrong far below says what was going on above")
 //
 // Answer from what you measured; run `tito run 00` beside you.
 //
-//     your program            a check: ~1 ns      a call: ~1 ns     L1: ~1 ns
-//         |                                                            |
-//         v                                                            v
-//     one operator            dispatch: ~10 ns                     memory: ~100 ns
-//         |                                                            |
-//         v                                                            v
-//     one training step       milliseconds to seconds              a page fault: ~1 us
+//     your program            a check: ___      a call: ___        a load from L1: ___
+//         |
+//         v
+//     one operator            arguments, checks, one call, one loop over the data
+//         |
+//         v
+//     one training step       thousands of operators       a load from memory: ___      a new page: ___
 //
 // 1. An operator works on a tensor of one number. Which of the costs that you measured are larger than the
 //    work? At how many numbers do they stop to matter?

@@ -2432,14 +2432,16 @@ std::string find_data(std::string_view name) {
     const std::filesystem::path path = std::filesystem::path(folder) / name;
     if (is_there(path)) return path.string();
   }
-  for (std::filesystem::path here = std::filesystem::current_path();; here = here.parent_path()) {
+  std::filesystem::path below;
+  for (std::filesystem::path here = std::filesystem::current_path(); here != below;
+       here = here.parent_path()) {
     const std::filesystem::path path = here / "data" / name;
     if (is_there(path)) return path.string();
-    if (here == here.parent_path()) break;
+    below = here;
   }
-  TORCH_CHECK(false, "cannot find the data file ", name,
-              "\n[find_data] start the program in a folder of the ",
-              "repository, or set TINYTORCH_DATA to the folder with the data; looked for", looked_for);
+  throw Error(TINYTORCH_HERE,
+              str("cannot find the data file ", name, "\n[find_data] start the program in a folder of the ",
+                  "repository, or set TINYTORCH_DATA to the folder with the data; looked for", looked_for));
 }
 
 // %%

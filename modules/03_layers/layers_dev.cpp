@@ -30,7 +30,7 @@
 //
 // At the end you read weights that PyTorch trained, put them into your own MLP by name, and classify real handwritten digits with it.
 //
-// **You will be able to**
+// **Objectives.** After this module you can
 //
 // - build `Module`: registration, the walk over a tree, names with dots, training mode, printing;
 // - load a state dict so that either everything is loaded or nothing has changed;
@@ -42,7 +42,7 @@
 // ask a module for `parameters()`, and the trainer (08) writes its `state_dict()` to a file. The names and signatures are those of PyTorch's C++
 // frontend, `torch::nn`.
 //
-// **Before you start**: modules 00 to 02, classes with virtual functions, `std::shared_ptr`.
+// **Prerequisites**: modules 00 to 02, classes with virtual functions, `std::shared_ptr`.
 
 // %%
 //| export core/arg.h
@@ -131,8 +131,10 @@
 
 // %%
 #include "tito/lesson.h"
+#include <algorithm>
 #include <cmath>
-#include <iomanip>
+#include <cstdio>
+#include <functional>
 #include <iostream>
 #include <sstream>
 #include "tinytorch/core/generator.h"
@@ -141,6 +143,25 @@
 
 // %%
 namespace tinytorch {
+
+// %% [markdown]
+// Before any code of this module: the file `digits_mlp.npy` holds the weights of a network that reads handwritten digits. Each row of its first
+// matrix belongs to one hidden unit and has one number per pixel, so a row is a picture of what the unit looks for: `#` ink, `o` no ink.
+
+// %%
+DEMO("what four units of a trained layer look for") {
+  const std::vector<NumericArray> arrays = read_npy(find_data("digits_mlp.npy"), 4);
+  for (std::size_t y = 0; y < 8; ++y) {
+    for (const std::size_t unit : {3U, 8U, 17U, 30U}) {
+      for (std::size_t x = 0; x < 8; ++x) {
+        const double weight = arrays[0].values[unit * 64 + y * 8 + x];
+        std::printf("%s ", weight > 0.25 ? "#" : weight < -0.25 ? "o" : ".");
+      }
+      std::printf("    ");
+    }
+    std::printf("\n");
+  }
+}
 
 // %% [markdown]
 // ## Part 1: Foundations and building blocks
@@ -411,6 +432,28 @@ std::ostream& operator<<(std::ostream& out, const ModuleHolder<Contained>& modul
   }
 #define TORCH_MODULE(Name) TORCH_MODULE_IMPL(Name, Name##Impl)
 
+// %%
+TEST_CASE("handles: copies share, nullptr is empty, and arguments go to the constructor") {
+  struct CounterImpl {
+    explicit CounterImpl(int start, int step = 1) : value(start), step_(step) {}
+    int forward() { return value += step_; }
+    int value;
+    int step_;
+  };
+  using Counter = nn::ModuleHolder<CounterImpl>;
+  Counter a(5, 2);
+  Counter b = a;
+  CHECK_EQ(b(), 7);
+  CHECK_EQ(a->value, 7);
+  CHECK(a.ptr() == b.ptr());
+  Counter later = nullptr;
+  CHECK(later.is_empty());
+  CHECK_ERROR(later->value, "Accessing empty ModuleHolder");
+  later = Counter(1);
+  CHECK_EQ(later(), 2);
+  CHECK(static_cast<bool>(later));
+}
+
 // %% [markdown]
 // ### The module tree
 //
@@ -666,6 +709,29 @@ void nn::Module::unregister_module(const std::string& name) {
   children_.erase(name);
 }
 
+// %%
+TEST_CASE("registration: names are checked, and registering returns the same tensor") {
+  nn::Module module("Net");
+  const Tensor w = ones({2});
+  const Tensor registered = module.register_parameter("w", w);
+  CHECK(registered.is_same(w));
+  CHECK_ERROR(module.register_parameter("w", w), "Parameter 'w' already defined");
+  CHECK_ERROR(module.register_parameter("", w), "Parameter name must not be empty");
+  CHECK_ERROR(module.register_parameter("a.b", w), "Parameter name must not contain a dot (got 'a.b')");
+  CHECK_ERROR(module.register_buffer("a.b", w), "Buffer name must not contain a dot");
+
+  const auto child = std::make_shared<nn::Module>("Child");
+  CHECK(module.register_module("child", child) == child);
+  CHECK_ERROR(module.register_module("child", child), "Submodule 'child' already defined");
+  CHECK_ERROR(module.register_module("x.y", child), "Submodule name must not contain a dot");
+  CHECK_ERROR(module.register_module("empty", std::shared_ptr<nn::Module>()), "Submodule 'empty' is empty");
+  CHECK_ERROR(module.replace_module("missing", child), "Submodule 'missing' is not defined");
+  const auto other = std::make_shared<nn::Module>("Other");
+  module.replace_module("child", other);
+  CHECK(module.children()[0] == other);
+  CHECK_EQ(other->name(), "Other");
+}
+
 // %% [markdown]
 // ### Walking the tree
 //
@@ -837,21 +903,6 @@ TEST_CASE("apply: every module once, parents first, with its full name") {
   // END HIDDEN TESTS
 }
 
-// %%
-TEST_CASE("registration: names are checked, and registering returns the same tensor") {
-  nn::Module module("Net");
-  const Tensor w = ones({2});
-  const Tensor registered = module.register_parameter("w", w);
-  CHECK(registered.is_same(w));
-  CHECK_ERROR(module.register_parameter("w", w), "Parameter 'w' already defined");
-  CHECK_ERROR(module.register_parameter("", w), "Parameter name must not be empty");
-  CHECK_ERROR(module.register_parameter("a.b", w), "Parameter name must not contain a dot (got 'a.b')");
-  CHECK_ERROR(module.register_buffer("a.b", w), "Buffer name must not contain a dot");
-  CHECK_ERROR(module.register_module("x.y", std::make_shared<Root>()), "Submodule name must not contain a dot");
-  CHECK_ERROR(module.replace_module("missing", std::make_shared<Root>()), "Submodule 'missing' is not defined");
-  CHECK_ERROR(nn::ModuleHolder<Root>(nullptr)->children(), "Accessing empty ModuleHolder");
-}
-
 // %% [markdown]
 // ### Parameters by name
 //
@@ -951,6 +1002,10 @@ TEST_CASE("named_parameters: full names, in the order of registration, sharing d
 // Some layers behave differently while a network is trained: dropout drops, batch normalisation uses the statistics of the batch. Each module keeps a flag, and
 // `train()` sets it for the whole tree. `train` is virtual so that a module may do more, for example keep a frozen part in evaluation mode for good.
 // So the call must go through the children's own `train`.
+//
+//     net->eval()  ──►  net                is_training() false
+//                        ├── fc1           is_training() false
+//                        └── drop          is_training() false: hands its input through
 
 // %% {"nbgrader": {"grade": false, "grade_id": "03-train", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export nn/module.cpp
@@ -1412,13 +1467,14 @@ TEST_CASE("clone: new tensors, same values; a handle shares") {
 // 10th power of a number: above 1 the signal explodes, below 1 it vanishes, and the gradients of module 05 do the same on the way back. The variance must be about
 // $1/n$, or $2/n$ behind a ReLU, which removes half of the signal:
 //
-//     fan_in  = inputs of one output unit        W (out, in): fan_in = in, fan_out = out
-//     gain    = what the activation takes away   linear, sigmoid 1 · tanh 5/3 · relu √2 · leaky_relu(a) √(2 / (1 + a²))
+//     the signal over 10 layers     σ² too small    ▇▆▄▃▂▁▁▁▁▁
+//                                   σ² = gain² / n  ▅▅▅▅▅▅▅▅▅▅
+//                                   σ² too large    ▁▂▃▅▇█████
 //
+//     fan_in  = inputs of one output unit        W (out, in): fan_in = in, fan_out = out
+//     gain    = what the activation takes away   linear, sigmoid 1; tanh 5/3; relu √2; leaky_relu(a) √(2 / (1 + a²))
 //     Kaiming:  std = gain / √fan                uniform on [-bound, bound] has std = bound / √3,
 //     Xavier:   std = gain √(2 / (in + out))     so bound = √3 · std
-//
-//     variance after each of 10 layers      σ² too small  ▇▆▄▃▂▁▁▁▁▁      σ² = gain²/n  ▅▅▅▅▅▅▅▅▅▅      too large  ▁▁▂▃▅▇██████
 //
 // PyTorch's `Linear` calls `kaiming_uniform_` with a = √5 for the weight. Put in: gain = √(2/6), std = 1/√(3 in), bound = 1/√in. That is the rule of the Lua Torch of 2011
 // in new words, kept so that old results stay reproducible. It is smaller than what He et al. derived for ReLU networks; many training scripts set it anew.
@@ -1698,6 +1754,9 @@ inline Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bi
 
 // %% {"nbgrader": {"grade": false, "grade_id": "03-linear", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export nn/linear.cpp
+// input (..., in), weight (out, in), bias (out) or undefined -> (..., out). One product of O(numel(input) * out); the weight is
+// transposed as a view.
+//
 // TODO: One matrix product, and the bias where there is one.
 // APPROACH: 1. matmul of the input with the transposed weight: it takes any number of leading dimensions.
 //           2. Add the bias if it is defined; broadcasting repeats it over the rows.
@@ -2308,7 +2367,9 @@ TEST_CASE("AnyModule: calls forward without knowing the type, and fills default 
 //
 // Function composition, as a module: each child's output is the next one's input. Only the first child may take several arguments.
 //
-//     x ──► [0] Linear ──► [1] Functional(relu) ──► [2] Linear ──► y
+//                 0                1                2
+//     x ──►    Linear    ──► Functional(relu) ──► Linear    ──► y      each arrow is an AnyValue
+//           AnyModule::call    AnyModule::call   AnyModule::call
 //
 // libtorch does not allow a `Sequential` in a `Sequential`, because its `forward` is a template. Ours offers `any_forward` beside it, so nesting works, as it does in Python.
 
@@ -2843,6 +2904,409 @@ TEST_CASE("MLP: relu between the layers, none behind the last") {
   CHECK_EQ(nn::MLP(std::vector<std::int64_t>{64, 32, 10})(zeros({5, 1, 8, 8})).sizes(), IntArrayRef({5, 10}));
   CHECK_ERROR(nn::MLP(std::vector<std::int64_t>{3}), "an MLP needs at least an input and an output size, but got [3]");
 }
+
+// %% [markdown]
+// ### Real digits
+//
+// Now use it. PyTorch trained a network of these sizes on four fifths of the 1,797 digits that ship with the course and wrote its weights with `np.save`. Module 00's plain
+// reader gives arrays; names make them a state dict; `load_state_dict` checks every shape and copies.
+//
+//     digits_mlp.npy ──read_npy──► arrays ──names──► state dict ──load_state_dict──► MLP
+//     optdigits.csv  ──read_numeric_text──► images (1797, 1, 8, 8), labels (1797) ─────► MLP ──argmax──► guesses
+//
+// Every fifth image was kept out of the training. As a view that is a slice with step 5: the strides are five times as large, and no pixel is copied.
+
+// %%
+//| lesson
+struct Digits {
+  Tensor images;  // (N, 1, 8, 8), 0 white to 1 black
+  Tensor labels;  // (N), Long
+};
+
+Digits read_digits() {
+  const NumericArray table = read_numeric_text(find_data("digits/optdigits.csv"));
+  const Tensor rows = tensor(table.values).view(table.sizes);
+  return {rows.slice(1, 0, 64).reshape({-1, 1, 8, 8}) / 16, rows.select(1, 64).to(kLong)};
+}
+
+// The rows that the recorded network has never seen.
+Digits held_out(const Digits& all) { return {all.images.slice(0, 0, std::nullopt, 5), all.labels.slice(0, 0, std::nullopt, 5)}; }
+
+// The recorded weights under the names of an MLP with one hidden layer.
+OrderedDict<std::string, Tensor> recorded_weights() {
+  const std::vector<NumericArray> arrays = read_npy(find_data("digits_mlp.npy"), 4);
+  const std::vector<std::string> names = {"fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"};
+  OrderedDict<std::string, Tensor> state;
+  for (std::size_t i = 0; i < arrays.size(); ++i) state.insert(names[i], tensor(arrays[i].values).view(arrays[i].sizes));
+  return state;
+}
+
+nn::MLP digits_network() {
+  nn::MLP net(std::vector<std::int64_t>{64, 32, 10});
+  net->load_state_dict(recorded_weights());
+  net->eval();
+  return net;
+}
+
+// Draws images side by side with a line of text below each.
+void draw(const std::vector<Tensor>& images, const std::vector<std::string>& captions) {
+  for (std::int64_t y = 0; y < 8; ++y) {
+    for (const Tensor& image : images) {
+      for (std::int64_t x = 0; x < 8; ++x) {
+        const auto shade = static_cast<std::size_t>(image[0][y][x].item<double>() * 4.99);
+        std::printf("%c%c", " .:+#"[shade], " .:+#"[shade]);
+      }
+      std::printf("   ");
+    }
+    std::printf("\n");
+  }
+  for (const std::string& caption : captions) std::printf("%-19s", caption.c_str());
+  std::printf("\n\n");
+}
+
+// %%
+DEMO("real digits: the first ones, and those that it gets wrong") {
+  nn::MLP net = digits_network();
+  std::cout << net << '\n';
+  const Digits test = held_out(read_digits());
+  const Tensor guesses = net(test.images).argmax(1);
+  const std::int64_t right = (guesses == test.labels).sum().item<std::int64_t>();
+  std::printf("\n%lld of %lld images that the network has never seen are named right\n\n", static_cast<long long>(right),
+              static_cast<long long>(test.labels.numel()));
+
+  std::vector<Tensor> images;
+  std::vector<std::string> captions;
+  const auto show = [&](std::int64_t i) {
+    images.push_back(test.images[i]);
+    captions.push_back(str("guess ", guesses[i].item<int>(), ", is ", test.labels[i].item<int>()));
+    if (images.size() < 5) return;
+    draw(images, captions);
+    images.clear();
+    captions.clear();
+  };
+  for (std::int64_t i = 0; i < 5; ++i) show(i);
+  for (std::int64_t i = 5; i < test.labels.numel(); ++i)
+    if (guesses[i].item<int>() != test.labels[i].item<int>()) show(i);
+  if (!images.empty()) draw(images, captions);
+}
+
+// %%
+TEST_CASE("the digits: sizes, labels and a view with every fifth image") {
+  const Digits all = read_digits();
+  CHECK_EQ(all.images.sizes(), IntArrayRef({1797, 1, 8, 8}));
+  CHECK_EQ(all.images.max(), tensor(1.0));
+  const Digits test = held_out(all);
+  CHECK_EQ(test.labels.numel(), 360);
+  CHECK(test.images.is_alias_of(all.images));
+  CHECK_EQ(test.images.stride(0), 5 * 64);
+  CHECK_EQ(test.labels[1], all.labels[5]);
+}
+
+// %% [markdown]
+// ## Part 2: Systems analysis
+//
+// ### What a model weighs
+//
+// A `Linear` has out · in + out numbers of 4 bytes. The bias hardly counts, and the widest pair of layers decides. The allocator of module 01 counts what is really held, so the formula can be
+// checked against it. Training will need four times as much: the gradient is as large as the weight, and Adam (module 06) keeps two more numbers for each.
+
+// %%
+//| lesson
+// A bar of `value` on a scale that ends at `most`.
+std::string bar(double value, double most) {
+  std::string text;
+  for (double step = most / 30; step <= value && text.size() < 30 * 3; step += most / 30) text += "█";
+  return text;
+}
+
+// What `run` takes from the allocator: the bytes above the level before it, at the worst moment, and the number of allocations.
+struct MemoryUse {
+  std::size_t peak;
+  std::size_t allocations;
+};
+MemoryUse memory_of(const std::function<void()>& run) {
+  memory::reset_peak();
+  const MemoryStats before = memory::stats();
+  run();
+  return {memory::stats().peak - before.live, memory::stats().allocations - before.allocations};
+}
+
+// %%
+DEMO("what a model weighs, by formula and by the allocator") {
+  std::printf("%-22s %12s %14s %14s\n", "sizes", "parameters", "formula", "allocator");
+  for (const std::vector<std::int64_t>& sizes :
+       {std::vector<std::int64_t>{64, 32, 10}, {64, 128, 10}, {64, 128, 128, 10}, {784, 512, 512, 10}, {784, 2048, 10}}) {
+    const std::size_t before = memory::stats().live;
+    const nn::MLP net(sizes);
+    std::int64_t count = 0;
+    for (const Tensor& parameter : net->parameters()) count += parameter.numel();
+    const std::size_t held = memory::stats().live - before;
+    std::printf("%-22s %12lld %14s %14s  %s\n", str(IntArrayRef(sizes)).c_str(), static_cast<long long>(count),
+                format_bytes(count * 4).c_str(), format_bytes(static_cast<std::int64_t>(held)).c_str(),
+                bar(static_cast<double>(count), 2e6).c_str());
+  }
+  nn::MLP net(std::vector<std::int64_t>{784, 512, 10});
+  const std::size_t one = memory::stats().live;
+  const nn::MLP tied = net;
+  const std::size_t two_handles = memory::stats().live;
+  const auto copy = net->clone();
+  std::printf("a second handle: %s more, a clone: %s more\n", format_bytes(static_cast<std::int64_t>(two_handles - one)).c_str(),
+              format_bytes(static_cast<std::int64_t>(memory::stats().live - two_handles)).c_str());
+}
+
+// %% [markdown]
+// ### Three versions of a Linear
+//
+//     v1   three loops, as in the formula                        one sum at a time: each addition waits for the last
+//     v2   matmul(x, W.t()) + b                                  rows of the result innermost: many sums at once
+//     v3   matmul(x, Wt) + b, with Wt stored as (in, out)        v2 without a hidden copy
+//
+// The transpose itself is free, but module 01's `mm` wants its second operand contiguous and copies it if it is not: out · in numbers, written anew in *every* call. The product needs
+// 2 B out in operations, the copy out in moves. With a large batch B nobody notices the copy; with B = 1, which is serving, it is most of the work. The measurement shows the copy in the bytes as
+// well as in the time. Module 16 writes a kernel that packs small blocks instead, which is what every BLAS does.
+
+// %%
+//| lesson
+// `weight_t` is (in, out), contiguous.
+Tensor linear_v3(const Tensor& input, const Tensor& weight_t, const Tensor& bias) { return matmul(input, weight_t) + bias; }
+
+// %%
+TEST_CASE("linear: the three versions agree") {
+  manual_seed(5);
+  const nn::Linear layer(70, 30);
+  const Tensor x = nn::init::normal_(empty({9, 70}));
+  const Tensor expected = linear_v1(x, layer->weight, layer->bias);
+  CHECK_CLOSE(linear(x, layer->weight, layer->bias), expected, 1e-5, 1e-5);
+  CHECK_CLOSE(linear_v3(x, layer->weight.t().contiguous(), layer->bias), expected, 1e-5, 1e-5);
+}
+
+// %%
+DEMO("three versions of a Linear(256, 256): time and bytes by batch size") {
+  const nn::Linear layer(256, 256);
+  const Tensor W = layer->weight;
+  const Tensor b = layer->bias;
+  const Tensor weight_t = W.t().contiguous();
+  std::printf("%-6s %-26s %12s %10s %14s\n", "batch", "version", "us/sample", "GFLOP/s", "peak bytes");
+  for (const std::int64_t B : {1, 8, 64, 256}) {
+    const Tensor x = nn::init::normal_(empty({B, 256}));
+    struct Row {
+      const char* name;
+      std::function<Tensor()> run;
+    };
+    for (const Row& row : {Row{"v1 loops", [&] { return linear_v1(x, W, b); }}, Row{"v2 linear", [&] { return linear(x, W, b); }},
+                           Row{"v3 transposed weight", [&] { return linear_v3(x, weight_t, b); }}}) {
+      const double seconds = measure([&] { do_not_optimize(row.run()); }, {.samples = 3}).median;
+      const MemoryUse use = memory_of([&] { row.run(); });
+      const double per_sample = seconds / static_cast<double>(B) * 1e6;
+      std::printf("%-6lld %-26s %12.2f %10.2f %14s  %s\n", static_cast<long long>(B), row.name, per_sample,
+                  2.0 * 256 * 256 / per_sample * 1e-3, format_bytes(static_cast<std::int64_t>(use.peak)).c_str(), bar(per_sample, 120).c_str());
+    }
+  }
+}
+
+// %% [markdown]
+// ### What the abstraction costs
+//
+// A `forward` through `Sequential` boxes the argument, calls through a function pointer, unboxes, and boxes the result again. How much is that next to the work of a layer? The network below
+// is small on purpose: with a large one the difference could not be seen. Walking the tree is measured, too: it makes strings, and an optimizer should therefore ask for `parameters()` once and not
+// in every step.
+
+// %%
+DEMO("direct calls, a Module and a Sequential; and one walk over the tree") {
+  nn::MLP net(std::vector<std::int64_t>{8, 8, 8, 8, 8});
+  nn::Sequential sequential;
+  for (std::size_t i = 0; i < net->layers.size(); ++i) {
+    if (i > 0) sequential->push_back(nn::ReLU());
+    sequential->push_back(net->layers[i]);
+  }
+  const Tensor x = nn::init::normal_(empty({1, 8}));
+  const auto direct = [&] {
+    Tensor y = x;
+    for (std::size_t i = 0; i < net->layers.size(); ++i) {
+      if (i > 0) y = relu(y);
+      y = linear(y, net->layers[i]->weight, net->layers[i]->bias);
+    }
+    return y;
+  };
+  nn::Sequential identities;
+  for (int i = 0; i < 100; ++i) identities->push_back(nn::Identity());
+
+  const auto report = [](const char* name, const std::function<void()>& run) {
+    const double seconds = measure(run).median;
+    std::printf("%-44s %10s   %zu allocations of tensor data\n", name, format_seconds(seconds).c_str(), memory_of(run).allocations);
+  };
+  report("functions, called directly", [&] { do_not_optimize(direct()); });
+  report("the MLP's forward", [&] { do_not_optimize(net->forward(x)); });
+  report("the same layers in a Sequential", [&] { do_not_optimize(sequential->forward(x)); });
+  report("100 Identity modules in a Sequential", [&] { do_not_optimize(identities->forward(x)); });
+  report("parameters() of the MLP (8 tensors)", [&] { do_not_optimize(net->parameters()); });
+}
+
+// %% [markdown]
+// ### What initialisation does over depth
+//
+// Twenty layers of 128 units with relu between them and random input of standard deviation 1. What is left of the signal after each layer? Three choices: PyTorch's default for `Linear`, Kaiming for relu, and
+// a normal distribution of standard deviation 0.2, which looks harmless. The bars have a logarithmic scale.
+//
+// Whoever finds that the default does badly here is right: it was made for shallow networks with another activation. Deep networks are initialised explicitly, or get normalisation layers (module 09), which
+// restore the scale after each layer at run time.
+
+// %%
+DEMO("the signal after each of 20 layers, for three initialisations") {
+  manual_seed(0);
+  struct Choice {
+    const char* name;
+    std::function<void(const Tensor&)> fill;
+  };
+  for (const Choice& choice : {Choice{"kaiming_uniform_, a = sqrt(5): the default", [](const Tensor& w) { nn::init::kaiming_uniform_(w, std::sqrt(5.0)); }},
+                               Choice{"kaiming_uniform_ for relu", [](const Tensor& w) { nn::init::kaiming_uniform_(w, 0, kFanIn, kReLU); }},
+                               Choice{"normal_ with std 0.2", [](const Tensor& w) { nn::init::normal_(w, 0, 0.2); }}}) {
+    std::printf("%s\n", choice.name);
+    Tensor x = nn::init::normal_(empty({64, 128}));
+    for (int depth = 1; depth <= 20; ++depth) {
+      const Tensor weight = empty({128, 128});
+      choice.fill(weight);
+      x = relu(linear(x, weight));
+      if (depth % 4 != 0) continue;
+      const double scale = std::sqrt((x * x).mean().item<double>());
+      std::printf("  layer %2d  root mean square %10.2e  %s\n", depth, scale, bar(std::log10(scale) + 10, 20).c_str());
+    }
+  }
+}
+
+// %% [markdown]
+// ## Part 3: Production context
+//
+// The three frameworks agree that a model is a tree of named tensors. They disagree about who owns the tensors.
+//
+//     PyTorch            Module ──owns──► parameters          forward(x) reads self.weight        state is changed in place
+//     TensorFlow/Keras   Layer  ──owns──► tf.Variable         call(x), weights built at first call from the input's shape
+//     JAX (Flax)         module = description only            apply(params, x): params is a tree of arrays outside, a plain value
+//
+//     PyTorch    net.fc1.weight ●──► TensorImpl            params = {"fc1": {"kernel": ..., "bias": ...}}    JAX
+//                 optimizer     ●──┘  (one object,          new = tree_map(lambda p, g: p - lr * g, params, grads)
+//                                      many handles)        (a new tree for each step; old ones stay valid)
+//
+// **PyTorch.** Read `torch/csrc/api/src/nn/module.cpp` next to your `module.cpp`; the functions have the same names, and you will recognise most of the bodies.
+// `torch/csrc/api/include/torch/nn/pimpl.h` and `cloneable.h` are this module's holder and `Cloneable`; `modules/container/any.h` solves type erasure with a virtual holder
+// class where you have a function pointer. In Python (`torch/nn/modules/module.py`) registration happens in `__setattr__`: assigning a `Parameter` to an attribute registers it. C++ cannot intercept
+// an assignment, so registration is explicit. Left out here: forward and backward hooks, `state_dict` hooks and versions, parametrizations, devices, lazily built layers. Python's `parameters()` removes
+// duplicates when a tensor is shared; libtorch's, and ours, lists it once under each name.
+//
+// **Saving.** A state dict in a file says nothing about the code: loading needs a model built by the same program with the same names. `torch.export` and TensorFlow's SavedModel store the computation
+// as well, so that a server needs no model code, and pay with a language in which the computation must be expressible. Module 18 comes back to this.
+//
+// **TensorFlow.** `tf.keras.layers.Dense` (`keras/src/layers/core/dense.py`) creates its kernel, shape (in, out), when it sees the first input: `Dense(32)` needs no in_features. PyTorch calls the same
+// idea `LazyLinear`. Tracking works through attribute assignment, too (`tensorflow/python/trackable/autotrackable.py`), and checkpoints follow the object graph rather than a flat list of names.
+//
+// **JAX.** There is no module in JAX itself; libraries add them. Flax's `Dense` (`flax/linen/linear.py`) describes; `init(key, x)` returns the parameters, and `apply(params, x)` is a pure function, so that `grad`, `vmap` and `jit` can transform it
+// (`jax/_src/tree_util.py` flattens and rebuilds the tree, which is what `named_parameters()` does here). The random key is an argument and no global generator, so the order in which layers are built
+// does not change their values. In this module it does: an additional layer in front moves all numbers behind it.
+//
+// **Production detail.** On a GPU, initialising a model that a checkpoint will overwrite is waste: PyTorch can build it on the "meta" device, where tensors have sizes and no memory, and load with `assign=True`. Frameworks fuse bias and
+// activation into the product (`aten/src/ATen/native/Linear.cpp`), which removes two passes over the output; you measured how many allocations a forward makes.
+
+// %% [markdown]
+// ## Integration test
+//
+// The recorded network, your layers, real images: the scores must be PyTorch's, and the same images must be named right.
+// The expected numbers come from `tests/golden/record_digits_mlp.py`.
+
+// %% {"nbgrader": {"grade": true, "grade_id": "03-integration-test", "locked": true, "points": 6, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("integration: PyTorch's weights read the same digits here") {
+  nn::MLP net = digits_network();
+  const Digits all = read_digits();
+  CHECK_CLOSE(net(all.images.slice(0, 0, 2)),
+              tensor({{12.067320, -19.030901, -6.933564, -8.313243, -10.251991, -3.093589, -3.212750, -3.319038, -1.719509, -1.345202},
+                      {-17.924984, 9.681493, -8.793445, -8.786239, -0.050050, -14.335608, -7.964053, -6.741122, -0.232562, -8.503272}}),
+              1e-4, 1e-4);
+
+  const Digits test = held_out(all);
+  const Tensor guesses = net(test.images).argmax(1);
+  CHECK_EQ((guesses == test.labels).sum().item<int>(), 351);
+  std::vector<std::int64_t> wrong;
+  for (std::int64_t i = 0; i < guesses.numel(); ++i)
+    if (guesses[i].item<int>() != test.labels[i].item<int>()) wrong.push_back(i * 5);
+  CHECK(wrong == std::vector<std::int64_t>{5, 120, 480, 905, 1210, 1495, 1575, 1660, 1690});
+}
+
+// %%
+TEST_CASE("integration: one network built in three ways gives one answer") {
+  nn::MLP mlp = digits_network();
+  nn::Sequential sequential({{"flatten", nn::Flatten()}, {"fc1", mlp->layers[0]}, {"relu", nn::ReLU()}, {"drop", nn::Dropout(0.3)}, {"fc2", mlp->layers[1]}});
+  sequential->eval();
+  struct ByHand : nn::Module {
+    ByHand() : Module("ByHand") {
+      fc1 = register_module("fc1", nn::Linear(64, 32));
+      fc2 = register_module("fc2", nn::Linear(32, 10));
+    }
+    Tensor forward(const Tensor& x) { return fc2(relu(fc1(x.flatten(1)))); }
+    nn::Linear fc1 = nullptr;
+    nn::Linear fc2 = nullptr;
+  };
+  ByHand by_hand;
+  by_hand.load_state_dict(sequential->state_dict());
+
+  const Tensor images = read_digits().images.slice(0, 0, 50);
+  CHECK_EQ(sequential->forward(images), mlp(images));
+  CHECK_EQ(by_hand.forward(images), mlp(images));
+  CHECK(by_hand.state_dict().keys() == mlp->state_dict().keys());
+
+  const auto copy = std::dynamic_pointer_cast<nn::MLPImpl>(mlp->clone());
+  mlp->layers[0]->weight.zero_();
+  CHECK_EQ(copy->forward(images), by_hand.forward(images));
+  CHECK_EQ(sequential->forward(images), mlp(images));
+  std::ostringstream text;
+  text << mlp;
+  CHECK_EQ(text.str(),
+           "tinytorch::nn::MLP(\n  (fc1): torch::nn::Linear(in_features=64, out_features=32, bias=true)\n"
+           "  (fc2): torch::nn::Linear(in_features=32, out_features=10, bias=true)\n)");
+}
+
+// %% [markdown]
+// ## ML systems thinking
+//
+// Run the demonstrations (`tito run 03`) before you answer; the questions need your numbers.
+
+// %% [markdown] {"nbgrader": {"grade": true, "grade_id": "03-explain-layout", "locked": false, "points": 5, "schema_version": 3, "solution": true, "task": false}}
+// **1. Batch and layout.** In the table of the three Linear versions, compare v2 with v3 at batch 1 and at batch 256: by what factor do time and peak bytes differ, and why does the factor shrink? A server answers single
+// requests, a trainer sends batches of 256. Which layout would you store, (out, in) or (in, out), and what else could you change instead of the layout?
+//
+// BEGIN SOLUTION
+//
+// A good answer gives both factors from the table and the reason: the copy of out · in numbers is made once per call, so its cost is divided by the batch, while the product grows with it; at batch 1 there are two operations per weight, so moving each weight twice more
+// dominates. The bytes show the copy directly: 256 KiB more at every batch. It weighs what depends on the layout (files and users that expect (out, in), slicing of units) and names alternatives that keep it: a product that reads the second operand transposed or packs blocks, a transposed copy cached
+// beside the weight (memory against time, and it must be invalidated when the weight changes), or batching requests on the server.
+
+// %% [markdown] {"nbgrader": {"grade": true, "grade_id": "03-explain-ownership", "locked": false, "points": 5, "schema_version": 3, "solution": true, "task": false}}
+// **2. Who owns the weights?** In PyTorch a module owns its parameters and the optimizer changes them in place; in JAX parameters are values that go in and come out. Take three tasks: (a) two networks that share an embedding, (b) undoing the last
+// step because the loss became NaN, (c) a model that fills three quarters of the memory. For each, which design makes it easy, which makes it hard, and what does the other side do about it? Use the memory that you measured for a second handle and for a clone.
+//
+// BEGIN SOLUTION
+//
+// (a) Shared handles make tying one line in PyTorch (a second handle costs no tensor memory, by measurement), at the price that names list it twice and that `clone` unties; in JAX the same array must be passed to both places by hand. (b) With values the old tree is still there; with in-place updates
+// one must have cloned before (the whole model once more, by measurement) or reload a checkpoint. (c) In-place needs no second copy; with values old and new tree exist together unless buffers are donated (jit's donate_argnums). Answers should say that the choice follows from what else the framework wants: transformations need pure functions.
+
+// %% [markdown]
+// More to think about, without points:
+//
+// - A member tensor was never registered. List everything that goes wrong, and for each the moment at which you would notice. Could the framework find it?
+// - `clone()` draws random numbers that it then throws away. Name a program whose results change because of it, and two ways to avoid it.
+// - Why separate `Linear` and `ReLU` instead of one layer with an `activation` option, as Keras offers? What did the count of allocations say about the cost of keeping them apart?
+// - The walk of `parameters()` builds names that it does not return. When would you write a second walk, and when would you leave it?
+
+// %% [markdown]
+// ## Module summary
+//
+// - A `Module` is a node in a tree of named tensors. One recursive walk answers every question: parameters, buffers, state, mode, type, print.
+// - Registered tensors and members are handles on one `TensorImpl`. Loading, conversion and updates write *under* the handles; replacing a handle would leave the others behind.
+// - A load checks everything, then writes. A model is never half loaded.
+// - A handle shares, `clone()` copies, and the copy constructor does neither well. `reset()` is where layers register, so that clones can.
+// - Weights start with a variance of about 1 / fan_in, or the signal explodes or dies over depth. The same seed gives PyTorch's weights.
+// - `linear` is a product with a transposed view and a broadcast bias; dropout pays its scaling in training, so that inference does nothing.
+// - `Sequential` keeps, beside each module, a function that knows how to call it.
+//
+// Your MLP named held-out digits with weights from another framework. Next, module 04 measures how wrong it is, and module 05 finds out which way to change each weight.
 
 // %%
 }  // namespace tinytorch

@@ -8,7 +8,6 @@
 int main(int argc, char** argv) {
   CLI::App app("tito: exports, checks, builds and tests the TinyTorch course", "tito");
   app.require_subcommand(1);
-  app.failure_message(CLI::FailureMessage::help);
   tito::add_demo_command(app);
   tito::add_test_command(app);
   tito::add_run_command(app);
@@ -19,6 +18,10 @@ int main(int argc, char** argv) {
   tito::add_new_module_command(app);
   tito::add_bench_command(app);
   tito::add_doctor_command(app);
+  if (argc == 1) {
+    fmt::print("{}", app.help());
+    return 0;
+  }
   try {
     app.parse(argc, argv);
     return 0;

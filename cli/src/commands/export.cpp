@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "build/stage_build.h"
 #include "commands/commands.h"
 #include "format/export.h"
 
@@ -46,12 +47,11 @@ void write_folder(const fs::path& folder, const Package& package) {
 }
 
 void run(const Options& options) {
-  const fs::path root = find_root(fs::current_path());
+  const fs::path root = project_root();
   if (!options.stage.empty() && options.out.empty()) {
     throw std::runtime_error("--stage needs --out DIR: an earlier stage must not replace tinytorch/");
   }
-  std::vector<Module> course = load_course(root);
-  if (!options.stage.empty()) course = up_to_stage(course, find_module(course, options.stage).stage());
+  const std::vector<Module> course = options.stage.empty() ? load_course(root) : load_stage_of(root, options.stage);
   const Package package = export_package(course);
   const fs::path folder = options.out.empty() ? (root / "tinytorch").lexically_proximate(fs::current_path()) : fs::path(options.out);
   if (options.check) {

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "build/stage_build.h"
 #include "commands/commands.h"
 #include "format/export.h"
 #include "format/lint.h"
@@ -42,7 +43,8 @@ void print_text(const std::vector<Finding>& findings, bool quiet) {
 }
 
 void run(const Options& options) {
-  const std::vector<Module> course = load_course(find_root(fs::current_path()));
+  const fs::path root = project_root();
+  const std::vector<Module> course = options.module.empty() ? load_course(root) : load_stage_of(root, options.module);
   const Module* only = options.module.empty() ? nullptr : &find_module(course, options.module);
   export_package(course);  // refuses what cannot be exported
   std::vector<Finding> findings;

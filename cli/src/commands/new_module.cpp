@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "build/stage_build.h"
 #include "commands/commands.h"
 #include "format/module.h"
 #include "format/skeleton.h"
@@ -30,7 +31,7 @@ void write_file(const fs::path& file, const std::string& text) {
 
 void run(const std::string& folder) {
   check_name(folder);
-  const fs::path root = find_root(fs::current_path());
+  const fs::path root = project_root();
   for (const fs::directory_entry& entry : fs::directory_iterator(root / "modules")) {
     const std::string other = entry.path().filename().string();
     if (other.substr(0, 3) == folder.substr(0, 3) || (other.size() > 3 && other.substr(3) == folder.substr(3))) {

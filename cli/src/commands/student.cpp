@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "build/stage_build.h"
 #include "commands/commands.h"
 #include "format/student.h"
 
@@ -17,8 +18,8 @@ struct Options {
 };
 
 void run(const Options& options) {
-  const fs::path root = find_root(fs::current_path());
-  const std::vector<Module> course = load_course(root);
+  const fs::path root = project_root();
+  const std::vector<Module> course = load_stage_of(root, options.module);
   const Module& module = find_module(course, options.module);
   const std::string text = student_copy(module);
   if (options.out.empty()) {

@@ -160,7 +160,7 @@ class Linter {
   }
 
   void check_title() {
-    const std::string wanted = module_.library_chapter ? "# Library " + module_.number + ": " : "# Module " + module_.number + ": ";
+    const std::string wanted = module_.library_chapter ? "# Library chapter " + module_.number + ": " : "# Module " + module_.number + ": ";
     const bool right = is_prose(0) && !cell(0).body.empty() && cell(0).body[0].starts_with("// " + wanted) &&
                        cell(0).body[0].size() > wanted.size() + 3;
     if (!right) error(cell(0).line, "title", "the first cell is prose and begins with '" + wanted + "Name'");
@@ -206,7 +206,7 @@ class Linter {
 
   // ---- building blocks: prose with a diagram, implementation, test ----
 
-  // Three lines in a row that are set off: by four spaces, or by a code fence that names no language.
+  // Three lines together that are set off: by four spaces, or by a code fence that names no language.
   bool has_diagram(std::size_t first, std::size_t stop) const {
     for (std::size_t i = first; i < stop; ++i) {
       if (!is_prose(i)) continue;
@@ -218,7 +218,9 @@ class Linter {
           fenced = !fenced;
           code = fenced && trim(text).size() > 3 && !trim(text).starts_with("```text");
           lines = 0;
-        } else if (fenced ? !code : text.starts_with("     ") && !trim(text).empty()) {
+        } else if (trim(text).empty()) {
+          continue;
+        } else if (fenced ? !code : text.starts_with("     ")) {
           if (++lines == 3) return true;
         } else {
           lines = 0;

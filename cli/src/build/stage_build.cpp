@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <system_error>
 #include <tuple>
@@ -45,6 +46,42 @@ std::map<std::string, std::string> texts(const Package& package) {
   std::map<std::string, std::string> out;
   for (const GeneratedFile& file : package.files) out[file.path] = file.text;
   return out;
+}
+
+// Calls `found` with each "tinytorch/PATH" that the text includes.
+void for_each_include(std::string_view text, const std::function<void(std::string_view)>& found) {
+  constexpr std::string_view opening = "#include \"tinytorch/";
+  for (std::size_t at = text.find(opening); at != std::string_view::npos; at = text.find(opening, at + 1)) {
+    const std::size_t start = at + opening.size();
+    found(text.substr(start, text.find('"', start) - start));
+  }
+}
+
+// The files that differ from those in `reference`, and all that include one of them, directly or not.
+std::set<std::string> affected_files(const Package& package, const Package& reference) {
+  const std::map<std::string, std::string> other = texts(reference);
+  std::set<std::string> affected;
+  for (const GeneratedFile& file : package.files) {
+    const auto found = other.find(file.path);
+    if (found == other.end() || found->second != file.text) affected.insert(file.path);
+  }
+  for (std::size_t before = affected.size() + 1; before != affected.size();) {
+    before = affected.size();
+    for (const GeneratedFile& file : package.files) {
+      for_each_include(file.text, [&](std::string_view path) {
+        if (affected.contains(std::string(path))) affected.insert(file.path);
+      });
+    }
+  }
+  return affected;
+}
+
+bool includes_any(const std::vector<GeneratedFile>& units, const std::set<std::string>& files) {
+  bool any = false;
+  for (const GeneratedFile& unit : units) {
+    for_each_include(unit.text, [&](std::string_view path) { any = any || files.contains(std::string(path)); });
+  }
+  return any;
 }
 
 bool same_headers(const Package& left, const Package& right) {
@@ -158,6 +195,9 @@ void StageBuild::write_rules() {
               "$in", true);
   ninja_.rule("unit", fmt::format("{}{} {} -I $include -I cli/runtime -I tests -c $in -o $out", cache, common, unit),
               "$in", true);
+  // A student's copy may have warnings: a hole leaves its parameters unused.
+  ninja_.rule("copy_unit", fmt::format("{}{} {} -w -I $include -I cli/runtime -I tests -c $in -o $out", cache, common, unit),
+              "$in", true);
   ninja_.rule("optimized_unit", fmt::format("{}{} -O1 {} {} -I $include -I cli/runtime -I tests -c $in -o $out", cache,
                                             common, warnings, unit_warnings),
               "$in", true);
@@ -224,13 +264,13 @@ std::string StageBuild::precompiled_header(const Module& module) {
 }
 
 std::vector<std::string> StageBuild::compile_units(const std::vector<GeneratedFile>& units, const std::string& folder,
-                                                   const std::string& include) {
+                                                   const std::string& include, const std::string& rule) {
   std::vector<std::string> objects;
   for (const GeneratedFile& unit : units) {
     const std::string source = relative(directory_ / folder / unit.path);
     lines_.add(source, unit);
     objects.push_back(relative(directory_ / "obj" / folder / unit.path) + ".o");
-    ninja_.add({objects.back(), "unit", {source}, {}, {{"include", include}}});
+    ninja_.add({objects.back(), rule, {source}, {}, {{"include", include}}});
   }
   return objects;
 }
@@ -298,37 +338,35 @@ void StageBuild::add_student(std::size_t index) {
   }
   const std::vector<GeneratedFile> units = test_units(students_.back(), true);
   write_changed(directory_ / "visible", units, false);
-  const std::string tests_include = shares_headers ? reference_.include : include;
   const std::vector<std::string> visible = compile_units(units, "visible", reference_.include);
   std::vector<std::string> inputs = visible;
   if (!shares_headers) {
     write_changed(directory_ / "visible_student", units, false);
-    inputs = compile_units(units, "visible_student", tests_include);
+    inputs = compile_units(units, "visible_student", include, "copy_unit");
   }
   inputs.insert(inputs.end(), objects.begin(), objects.end());
   link(student_of(module), inputs, others);
   link(visible_tests_of(module), visible, reference_.objects);
 }
 
+// Shares with the reference what no hole touches: only files with a hole, and those that include a header with one, are
+// compiled again.
 void StageBuild::add_instrumented() {
   const Package package = export_package(modules_, Bodies::Instrumented);
   const std::string include = relative(directory_ / "variants");
   write_package(package, include);
-  const bool shares_headers = same_headers(package, reference_.package);
-  const std::map<std::string, std::string> reference = texts(reference_.package);
-  const std::map<std::string, std::string> own = texts(package);
+  const std::set<std::string> affected = affected_files(package, reference_.package);
   std::vector<std::string> objects;
   for (const std::string& source : sources_of(package)) {
-    const bool same = shares_headers && reference.at(source) == own.at(source);
-    objects.push_back(compile_library(source, same ? reference_.include : include, "-O1"));
+    objects.push_back(compile_library(source, affected.contains(source) ? include : reference_.include, "-O1"));
   }
   for (std::size_t i = 0; i < modules_.size(); ++i) {
     if (modules_[i].tests.empty() || modules_[i].library_chapter) continue;
     const std::vector<GeneratedFile> units = test_units(students_[i], true);
-    const std::string folder = shares_headers ? "visible" : "visible_variants";
+    const bool own = includes_any(units, affected);
+    const std::string folder = own ? "visible_variants" : "visible";
     write_changed(directory_ / folder, units, false);
-    link(variants_of(modules_[i]), compile_units(units, folder, shares_headers ? reference_.include : include),
-         objects);
+    link(variants_of(modules_[i]), compile_units(units, folder, own ? include : reference_.include), objects);
   }
 }
 

@@ -96,7 +96,7 @@ class StageBuild {
   void write_package(const Package& package, const std::string& include);
   std::string compile_library(const std::string& source, const std::string& include, const std::string& flags);
   std::vector<std::string> compile_units(const std::vector<GeneratedFile>& units, const std::string& folder,
-                                         const std::string& include);
+                                         const std::string& include, const std::string& rule = "unit");
   std::vector<std::string> compile_tests(const Module& module, const std::vector<GeneratedFile>& units);
   std::string precompiled_header(const Module& module);
   void link(const std::string& program, std::vector<std::string> inputs, const std::vector<std::string>& more);

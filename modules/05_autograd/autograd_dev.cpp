@@ -141,6 +141,8 @@ class ModuleGradients {
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/ops.h"
 //| export core/gradients_more.cpp
+#include <algorithm>
+#include <cmath>
 #include "tinytorch/core/autograd.h"
 #include "tinytorch/core/more_ops.h"
 //| export nn/gradients.cpp
@@ -559,6 +561,8 @@ using Output = OutputAt<0>;
 template <std::size_t I>
 struct Sizes : DimVector {};  // the sizes of input I
 template <std::size_t I>
+struct InputList : std::vector<Tensor> {};  // the tensors of list I, saved
+template <std::size_t I>
 struct Geometries : std::vector<DimVector> {};  // the sizes of each tensor of list I
 template <std::size_t I, class T>
 struct Arg {  // argument I, which is no tensor
@@ -652,6 +656,24 @@ struct Keeper<Sizes<I>> {
   void keep_output(const std::vector<Tensor>&) {}
   const Sizes<I>& get(const std::shared_ptr<Node>&) const { return sizes; }
   void release() {}
+};
+
+template <std::size_t I>
+struct Keeper<InputList<I>> {
+  std::vector<SavedVariable> saved;
+  template <class Arguments>
+  void keep_input(const Arguments& arguments, bool) {
+    for (const Tensor& tensor : std::get<I>(arguments)) saved.emplace_back(tensor, false);
+  }
+  void keep_output(const std::vector<Tensor>&) {}
+  InputList<I> get(const std::shared_ptr<Node>& owner) const {
+    InputList<I> tensors;
+    for (const SavedVariable& variable : saved) tensors.push_back(variable.unpack(owner));
+    return tensors;
+  }
+  void release() {
+    for (SavedVariable& variable : saved) variable.reset();
+  }
 };
 
 template <std::size_t I>
@@ -1337,6 +1359,11 @@ TensorOptions AutogradOptions::requires_grad(bool requires_grad) const {
 bool AutogradOptions::requires_grad() const { return static_cast<const TensorOptions&>(*this).layers().has(Layer::Autograd); }
 
 // %%
+//| export core/autograd.h
+// The gradient of a reduction over `dims` (none: all) of a tensor of `sizes`, stretched back to those sizes. A view.
+Tensor unreduce(const Tensor& grad, IntArrayRef sizes, IntArrayRef dims, bool keepdim);
+
+// %%
 //| export core/gradients_basic.cpp
 namespace {
 // The gradient of a view's part, in a tensor of the whole's sizes: zero elsewhere.
@@ -1355,6 +1382,8 @@ Tensor as_strided_backward(const Tensor& grad, const Tensor& self, IntArrayRef s
   return index_select(stored, 0, arange(count).as_strided(self.sizes(), self.strides(), self.storage_offset()).reshape({-1})).view(self.sizes());
 }
 
+}  // namespace
+
 // `grad` of a reduction, stretched back over the reduced dimensions.
 Tensor unreduce(const Tensor& grad, IntArrayRef sizes, IntArrayRef dims, bool keepdim) {
   DimVector shape(sizes);
@@ -1363,7 +1392,6 @@ Tensor unreduce(const Tensor& grad, IntArrayRef sizes, IntArrayRef dims, bool ke
   if (dims.empty()) shape = DimVector(sizes.size(), 1);
   return (keepdim ? grad : grad.reshape(shape)).expand(sizes);
 }
-}  // namespace
 
 // %%
 //| export core/gradients_basic.cpp
@@ -1438,12 +1466,365 @@ void register_reduction_gradients() {
     const Tensor hits = (self == unreduce(result, self.sizes(), dim.value, keepdim)).to(g.scalar_type());
     return unreduce(g, self.sizes(), dim.value, keepdim) * hits / hits.sum(dim.value, true);
   });
-  gradient<op::max>([](const Tensor& g, OutputAt<1> indices, Sizes<0> sizes, Arg<1, std::int64_t> dim, Arg<2, bool> keepdim) {
-    if (sizes.empty()) return g;
-    const bool kept = keepdim;
-    return scatter_add(zeros(sizes, g.options()), dim, kept ? indices : indices.unsqueeze(dim), kept ? g : g.unsqueeze(dim));
-  });
   gradient<op::mm>([](const Tensor& g, Input<1> mat2) { return g.mm(mat2.t()); }, [](const Tensor& g, Input<0> self) { return self.t().mm(g); });
   gradient<op::bmm>([](const Tensor& g, Input<1> mat2) { return g.bmm(mat2.transpose(1, 2)); },
                     [](const Tensor& g, Input<0> self) { return self.transpose(1, 2).bmm(g); });
 }
+
+// %%
+//| export core/gradients_more.cpp
+namespace {
+// A value of a reduction that was chosen by its index: the gradient goes back to that place.
+Tensor to_chosen(const Tensor& g, const Tensor& indices, IntArrayRef sizes, std::int64_t dim, bool keepdim) {
+  if (sizes.empty()) return g;
+  return scatter_add(zeros(sizes, g.options()), dim, keepdim ? indices : indices.unsqueeze(dim), keepdim ? g : g.unsqueeze(dim));
+}
+
+// The product of the others, for each element: with one zero only that element has any, with two none has.
+Tensor prod_backward(const Tensor& g, const Tensor& self, IntArrayRef dims, bool keepdim) {
+  const Tensor is_zero = self.eq(0);
+  const Tensor rest = where(is_zero, ones({}, self.options()), self);
+  const Tensor zero_count = is_zero.sum(dims, true);
+  const Tensor none = zeros({}, self.options());
+  const Tensor others = op::prod(rest, dims, true) / rest;
+  return unreduce(g, self.sizes(), dims, keepdim) * where(is_zero, where(zero_count.eq(1), others, none), where(zero_count.eq(0), others, none));
+}
+
+Tensor var_backward(const Tensor& g, const Tensor& self, IntArrayRef dims, double correction, bool keepdim) {
+  const Tensor difference = self - self.mean(dims, true);
+  const double count = static_cast<double>(self.numel()) / static_cast<double>(std::max<std::int64_t>(1, difference.mean(dims, true).numel()));
+  return unreduce(g, self.sizes(), dims, keepdim) * difference * (2 / (count - correction));
+}
+
+Tensor norm_backward(const Tensor& g, const Tensor& self, const Tensor& result, double p, IntArrayRef dims, bool keepdim) {
+  const Tensor grad = unreduce(g, self.sizes(), dims, keepdim);
+  if (p == 0) return zeros_like(self);
+  if (p == 1) return grad * self.sign();
+  const Tensor norm_of = unreduce(result, self.sizes(), dims, keepdim);
+  if (std::isinf(p)) {
+    const Tensor hits = self.abs().eq(norm_of).to(g.scalar_type());
+    return grad * self.sign() * hits / hits.sum(dims, true);
+  }
+  const Tensor direction = p == 2 ? self / norm_of : self * pow(self.abs(), p - 2) / pow(norm_of, p - 1);
+  return grad * where(norm_of.eq(0), zeros({}, self.options()), direction);
+}
+}  // namespace
+
+// %%
+//| export core/gradients_more.cpp
+//| registers
+void register_elementary_gradients() {
+  gradient<op::log1p>([](const Tensor& g, Input<0> self) { return g / (self + 1); });
+  gradient<op::expm1>([](const Tensor& g, Output result) { return g * (result + 1); });
+  gradient<op::log2>([](const Tensor& g, Input<0> self) { return g / (self * 0.69314718055994530942); });
+  gradient<op::log10>([](const Tensor& g, Input<0> self) { return g / (self * 2.30258509299404568402); });
+  gradient<op::sin>([](const Tensor& g, Input<0> self) { return g * cos(self); });
+  gradient<op::cos>([](const Tensor& g, Input<0> self) { return g * -sin(self); });
+  gradient<op::tan>([](const Tensor& g, Output result) { return g * (result * result + 1); });
+  gradient<op::atan>([](const Tensor& g, Input<0> self) { return g / (self * self + 1); });
+  gradient<op::erf>([](const Tensor& g, Input<0> self) { return g * (exp(-self * self) * 1.12837916709551257390); });
+  gradient<op::reciprocal>([](const Tensor& g, Output result) { return -g * (result * result); });
+  gradient<op::rsqrt>([](const Tensor& g, Output result) { return g * (result * result * result * -0.5); });
+  gradient<op::floor>([](const Tensor& g) { return zeros_like(g); });
+  gradient<op::ceil>([](const Tensor& g) { return zeros_like(g); });
+  gradient<op::round>([](const Tensor& g) { return zeros_like(g); });
+  gradient<op::trunc>([](const Tensor& g) { return zeros_like(g); });
+  gradient<op::clamp>([](const Tensor& g, Input<0> self, Arg<1, std::optional<Scalar>> min, Arg<2, std::optional<Scalar>> max) {
+    Tensor kept = g;
+    if (min.value) kept = where(self >= *min.value, kept, zeros({}, g.options()));
+    if (max.value) kept = where(self <= *max.value, kept, zeros({}, g.options()));
+    return kept;
+  });
+}
+
+// %%
+//| export core/gradients_more.cpp
+namespace {
+// The part of a gradient that goes to the winner of maximum or minimum; each gets half where both are equal.
+Tensor to_winner(const Tensor& g, const Tensor& wins, const Tensor& ties) {
+  return where(ties, g * 0.5, where(wins, g, zeros({}, g.options())));
+}
+}  // namespace
+
+// %%
+//| export core/gradients_more.cpp
+//| registers
+void register_two_operand_gradients() {
+  gradient<op::maximum>([](const Tensor& g, Input<0> self, Input<1> other) { return to_winner(g, self > other, self == other); },
+                        [](const Tensor& g, Input<0> self, Input<1> other) { return to_winner(g, other > self, self == other); });
+  gradient<op::minimum>([](const Tensor& g, Input<0> self, Input<1> other) { return to_winner(g, self < other, self == other); },
+                        [](const Tensor& g, Input<0> self, Input<1> other) { return to_winner(g, other < self, self == other); });
+  gradient<op::pow_tensor>(
+      [](const Tensor& g, Input<0> self, Input<1> exponent) {
+        return g * where(exponent.eq(0), zeros({}, g.options()), exponent * pow(self, exponent - 1));
+      },
+      [](const Tensor& g, Input<0> self, Output result) {
+        const Tensor safe = where(self.eq(0), ones({}, self.options()), self);
+        return g * (result * log(safe));
+      });
+  gradient<op::remainder>([](const Tensor& g) { return g; },
+                          [](const Tensor& g, Input<0> self, Input<1> other) { return -g * floor_divide(self, other); });
+  gradient<op::lerp_>([](const Tensor& g, Arg<2, Scalar> weight) { return g * (1 - weight.value.toDouble()); },
+                      [](const Tensor& g, Arg<2, Scalar> weight) { return g * weight.value; });
+  gradient<op::addcmul_>([](const Tensor& g) { return g; },
+                         [](const Tensor& g, Input<2> tensor2, Arg<3, Scalar> value) { return g * (tensor2 * value.value); },
+                         [](const Tensor& g, Input<1> tensor1, Arg<3, Scalar> value) { return g * (tensor1 * value.value); });
+  gradient<op::addcdiv_>([](const Tensor& g) { return g; },
+                         [](const Tensor& g, Input<2> tensor2, Arg<3, Scalar> value) { return g * value.value / tensor2; },
+                         [](const Tensor& g, Input<1> tensor1, Input<2> tensor2, Arg<3, Scalar> value) {
+                           return -g * (tensor1 * value.value / (tensor2 * tensor2));
+                         });
+  gradient<op::addmm>(
+      [](const Tensor& g, Arg<3, Scalar> beta) { return g * beta.value; },
+      [](const Tensor& g, Input<2> mat2, Arg<4, Scalar> alpha) { return g.mm(mat2.t()) * alpha.value; },
+      [](const Tensor& g, Input<1> mat1, Arg<4, Scalar> alpha) { return mat1.t().mm(g) * alpha.value; });
+}
+
+// %%
+//| export core/gradients_more.cpp
+//| registers
+void register_more_reduction_gradients() {
+  gradient<op::prod>([](const Tensor& g, Input<0> self, Arg<1, DimVector> dims, Arg<2, bool> keepdim) { return prod_backward(g, self, dims.value, keepdim); });
+  gradient<op::amin>([](const Tensor& g, Input<0> self, Output result, Arg<1, DimVector> dims, Arg<2, bool> keepdim) {
+    const Tensor hits = (self == unreduce(result, self.sizes(), dims.value, keepdim)).to(g.scalar_type());
+    return unreduce(g, self.sizes(), dims.value, keepdim) * hits / hits.sum(dims.value, true);
+  });
+  gradient<op::min>([](const Tensor& g, OutputAt<1> indices, Sizes<0> sizes, Arg<1, std::int64_t> dim, Arg<2, bool> keepdim) {
+    return to_chosen(g, indices, sizes, dim, keepdim);
+  });
+  gradient<op::max>([](const Tensor& g, OutputAt<1> indices, Sizes<0> sizes, Arg<1, std::int64_t> dim, Arg<2, bool> keepdim) {
+    return to_chosen(g, indices, sizes, dim, keepdim);
+  });
+  gradient<op::sort>([](const Tensor& g, OutputAt<1> indices, Sizes<0> sizes, Arg<1, std::int64_t> dim) {
+    return to_chosen(g, indices, sizes, dim, true);
+  });
+  gradient<op::topk>([](const Tensor& g, OutputAt<1> indices, Sizes<0> sizes, Arg<2, std::int64_t> dim) {
+    return to_chosen(g, indices, sizes, dim, true);
+  });
+  gradient<op::var>([](const Tensor& g, Input<0> self, Arg<1, DimVector> dims, Arg<2, double> correction, Arg<3, bool> keepdim) {
+    return var_backward(g, self, dims.value, correction, keepdim);
+  });
+  gradient<op::std>([](const Tensor& g, Input<0> self, Output result, Arg<1, DimVector> dims, Arg<2, double> correction, Arg<3, bool> keepdim) {
+    const Tensor half = where(result.eq(0), zeros({}, g.options()), g / (result * 2));
+    return var_backward(half, self, dims.value, correction, keepdim);
+  });
+  gradient<op::norm>([](const Tensor& g, Input<0> self, Output result, Arg<1, double> p, Arg<2, DimVector> dims, Arg<3, bool> keepdim) {
+    return norm_backward(g, self, result, p, dims.value, keepdim);
+  });
+  gradient<op::cumsum>([](const Tensor& g, Arg<1, std::int64_t> dim) {
+    return g.dim() == 0 ? g : flip(cumsum(flip(g, dim.value), dim), dim.value);
+  });
+  gradient<op::tril>([](const Tensor& g, Arg<1, std::int64_t> diagonal) { return tril(g, diagonal); });
+  gradient<op::triu>([](const Tensor& g, Arg<1, std::int64_t> diagonal) { return triu(g, diagonal); });
+}
+
+// %%
+//| export core/gradients_more.cpp
+//| registers
+void register_indexing_gradients() {
+  gradient<op::cat>([](const Tensor& g, Geometries<0> sizes, Arg<1, std::int64_t> dim) {
+    std::vector<Tensor> pieces;
+    std::int64_t start = 0;
+    for (const DimVector& piece : sizes) {
+      const bool skipped = piece.size() == 1 && piece[0] == 0 && g.dim() != 1;  // an empty vector joins anything
+      const std::int64_t length = skipped ? 0 : piece[static_cast<std::size_t>(wrap_dim(dim, g.dim()))];
+      pieces.push_back(skipped ? zeros({0}, g.options()) : g.narrow(dim, start, length));
+      start += length;
+    }
+    return pieces;
+  });
+  gradient<op::index_select>([](const Tensor& g, Sizes<0> sizes, Arg<1, std::int64_t> dim, Input<2> index) {
+    return index_add(zeros(sizes, g.options()), dim, index, g);
+  }, no_gradient);
+  gradient<op::gather>([](const Tensor& g, Sizes<0> sizes, Arg<1, std::int64_t> dim, Input<2> index) {
+    return scatter_add(zeros(sizes, g.options()), dim, index, g);
+  }, no_gradient);
+  gradient<op::index_add_>([](const Tensor& g) { return g; }, no_gradient,
+                           [](const Tensor& g, Arg<1, std::int64_t> dim, Input<2> index) { return index_select(g, dim, index); });
+  gradient<op::scatter_add_>([](const Tensor& g) { return g; }, no_gradient,
+                             [](const Tensor& g, Arg<1, std::int64_t> dim, Input<2> index) { return gather(g, dim, index); });
+  gradient<op::scatter_>([](const Tensor& g, Arg<1, std::int64_t> dim, Input<2> index) { return scatter(g, dim, index, zeros(index.sizes(), g.options())); },
+                         no_gradient, [](const Tensor& g, Arg<1, std::int64_t> dim, Input<2> index) { return gather(g, dim, index); });
+  gradient<op::index>([](const Tensor& g, Sizes<0> sizes, InputList<1> indices) {
+    const Tensor whole = zeros(sizes, g.options());
+    op::index_put_(whole, indices, g, true);
+    return whole;
+  }, no_gradient);
+  gradient<op::index_put_>([](const Tensor& g, InputList<1> indices, Sizes<2> sizes, Arg<3, bool> accumulate) {
+    if (accumulate) return g;
+    const Tensor kept = g.clone();
+    op::index_put_(kept, indices, zeros(sizes, g.options()), false);
+    return kept;
+  }, no_gradient, [](const Tensor& g, InputList<1> indices) { return op::index(g, indices); });
+}
+
+// %%
+//| export core/gradients_more.cpp
+//| registers
+void register_random_gradients() {
+  const auto none = [](const Tensor& g) { return zeros_like(g); };
+  gradient<op::uniform_>(none);
+  gradient<op::normal_>(none);
+  gradient<op::random_>(none);
+  gradient<op::bernoulli_>(none);
+  gradient<op::bernoulli_tensor_>(none, no_gradient);
+  gradient<op::exponential_>(none);
+  count_writes<op::uniform_, op::normal_, op::random_, op::bernoulli_, op::bernoulli_tensor_, op::exponential_>();
+  count_writes<op::lerp_, op::addcmul_, op::addcdiv_, op::index_add_, op::scatter_, op::scatter_add_, op::index_put_>();
+}
+
+// %%
+//| export nn/gradients.cpp
+namespace {
+constexpr double kSqrtHalf = 0.70710678118654752440;       // 1 / sqrt(2)
+constexpr double kNormalDensity = 0.39894228040143267794;  // 1 / sqrt(2 pi)
+constexpr double kGeluScale = 0.79788456080286535588;      // sqrt(2 / pi)
+
+Tensor gelu_backward(const Tensor& g, const Tensor& x, bool tanh_approximation) {
+  if (!tanh_approximation) {
+    const Tensor below = (erf(x * kSqrtHalf) + 1) * 0.5;
+    const Tensor density = exp(x * x * -0.5) * kNormalDensity;
+    return g * (below + x * density);
+  }
+  const Tensor square = x * x;
+  const Tensor t = tanh((x + x * square * 0.044715) * kGeluScale);
+  return g * ((t + 1) * 0.5 + x * (1 - t * t) * ((square * (3 * 0.044715) + 1) * (0.5 * kGeluScale)));
+}
+
+// exp(x) where x <= 0, and 1 elsewhere: the other branch must not overflow, or its gradient would be 0 * inf.
+Tensor exp_below_zero(const Tensor& x) { return exp(where(x > 0, zeros_like(x), x)); }
+}  // namespace
+
+// %%
+//| export nn/gradients.cpp
+//| registers
+void register_activation_gradients() {
+  gradient<op::relu, op::relu_>([](const Tensor& g, Output result) { return g * (result > 0); });
+  gradient<op::leaky_relu>([](const Tensor& g, Input<0> self, Arg<1, Scalar> slope) { return where(self > 0, g, g * slope.value); });
+  gradient<op::elu>([](const Tensor& g, Input<0> self, Arg<1, Scalar> alpha) { return where(self > 0, g, g * (exp_below_zero(self) * alpha.value)); });
+  gradient<op::gelu>([](const Tensor& g, Input<0> self, Arg<1, bool> tanh_approximation) { return gelu_backward(g, self, tanh_approximation); });
+  gradient<op::sigmoid>([](const Tensor& g, Output result) { return g * (result * (1 - result)); });
+  gradient<op::tanh>([](const Tensor& g, Output result) { return g * (1 - result * result); });
+  gradient<op::silu>([](const Tensor& g, Input<0> self) {
+    const Tensor s = sigmoid(self);
+    return g * (s * (self * (1 - s) + 1));
+  });
+  gradient<op::softplus>([](const Tensor& g, Input<0> self, Arg<1, Scalar> beta, Arg<2, Scalar> threshold) {
+    const Tensor scaled = self * beta.value;
+    return where(scaled > threshold.value, g, g * sigmoid(scaled));
+  });
+  gradient<op::softmax>([](const Tensor& g, Output result, Arg<1, std::int64_t> dim) {
+    const Tensor weighted = g * result;
+    return weighted - result * weighted.sum(dim.value, true);
+  });
+  gradient<op::log_softmax>([](const Tensor& g, Output result, Arg<1, std::int64_t> dim) { return g - exp(result) * g.sum(dim.value, true); });
+  count_writes<op::relu_>();
+}
+
+// %%
+//| export nn/gradients.cpp
+namespace {
+// What each sample's loss counts: the weight of its class, 0 where it is ignored.
+Tensor sample_weights(const Tensor& self, const Tensor& target, const Tensor& weight, std::int64_t ignore_index) {
+  const Tensor ignored = target.eq(ignore_index);
+  const Tensor classes = where(ignored, zeros({}, kLong), target);
+  const Tensor weights = weight.defined() ? index_select(weight, 0, classes) : ones({target.size(0)}, self.options());
+  return where(ignored, zeros({}, self.options()), weights);
+}
+
+// What reaches each sample of the gradient of the reduced loss: (N).
+Tensor per_sample(const Tensor& g, const Tensor& weights, std::int64_t reduction) {
+  return reduction == Reduction::Mean ? g * weights / weights.sum() : g * weights;
+}
+
+// -coefficient at each sample's class, 0 elsewhere: (N, C).
+Tensor at_targets(const Tensor& coefficient, const Tensor& self, const Tensor& target, std::int64_t ignore_index) {
+  const Tensor classes = where(target.eq(ignore_index), zeros({}, kLong), target).unsqueeze(1);
+  return scatter_add(zeros(self.sizes(), self.options()), 1, classes, -coefficient.unsqueeze(1));
+}
+
+Tensor nll_loss_backward(const Tensor& g, const Tensor& self, const Tensor& target, const Tensor& weight, std::int64_t reduction, std::int64_t ignore_index) {
+  return at_targets(per_sample(g, sample_weights(self, target, weight, ignore_index), reduction), self, target, ignore_index);
+}
+
+// softmax(self) - one_hot(target), for each sample as much as its loss counts.
+Tensor cross_entropy_backward(const Tensor& g, const Tensor& self, const Tensor& target, const Tensor& weight, std::int64_t reduction,
+                              std::int64_t ignore_index) {
+  const Tensor coefficient = per_sample(g, sample_weights(self, target, weight, ignore_index), reduction);
+  return softmax(self, 1) * coefficient.unsqueeze(1) + at_targets(coefficient, self, target, ignore_index);
+}
+
+// The gradient of an elementwise loss before its reduction.
+Tensor unreduced(const Tensor& g, const Tensor& self, const Tensor& weight, std::int64_t reduction) {
+  const Tensor each = reduction == Reduction::Mean ? g / self.numel() : g;
+  return weight.defined() ? each * weight : each;
+}
+}  // namespace
+
+// %%
+//| export nn/gradients.cpp
+//| registers
+void register_loss_gradients() {
+  gradient<op::nll_loss>([](const Tensor& g, Input<0> self, Input<1> target, Input<2> weight, Arg<3, std::int64_t> reduction,
+                            Arg<4, std::int64_t> ignore_index) { return nll_loss_backward(g, self, target, weight, reduction, ignore_index); });
+  gradient<op::cross_entropy>([](const Tensor& g, Input<0> self, Input<1> target, Input<2> weight, Arg<3, std::int64_t> reduction,
+                                 Arg<4, std::int64_t> ignore_index) { return cross_entropy_backward(g, self, target, weight, reduction, ignore_index); });
+  gradient<op::binary_cross_entropy>(
+      [](const Tensor& g, Input<0> self, Input<1> target, Input<2> weight, Arg<3, std::int64_t> reduction) {
+        const Tensor spread = clamp_min(self * (1 - self), 1e-12);
+        return unreduced(g, self, weight, reduction) * ((self - target) / spread);
+      },
+      [](const Tensor& g, Input<0> self, Input<2> weight, Arg<3, std::int64_t> reduction) {
+        return unreduced(g, self, weight, reduction) * (clamp_min(log(1 - self), -100) - clamp_min(log(self), -100));
+      });
+  gradient<op::binary_cross_entropy_with_logits>(
+      [](const Tensor& g, Input<0> self, Input<1> target, Input<2> weight, Input<3> pos_weight, Arg<4, std::int64_t> reduction) {
+        const Tensor positive = pos_weight.defined() ? pos_weight * target : Tensor(target);
+        return unreduced(g, self, weight, reduction) * (sigmoid(self) * (positive + (1 - target)) - positive);
+      },
+      [](const Tensor& g, Input<0> self, Input<2> weight, Input<3> pos_weight, Arg<4, std::int64_t> reduction) {
+        const Tensor slope = pos_weight.defined() ? (pos_weight - 1) * softplus(-self) - self : -self;
+        return unreduced(g, self, weight, reduction) * slope;
+      });
+}
+
+// %%
+//| export nn/gradients.cpp
+//| registers
+void register_parameters() {
+  op::parameter.set(Layer::InplaceOrView, [](const Tensor& tensor, bool requires_grad) {
+    if (tensor.defined()) tensor.requires_grad_(requires_grad);
+    return tensor;
+  });
+}
+
+void nn::ModuleGradients::zero_grad(bool set_to_none) {
+  for (const Tensor& parameter : static_cast<nn::Module&>(*this).parameters()) {
+    Tensor& grad = parameter.mutable_grad();
+    if (!grad.defined()) continue;
+    if (set_to_none) {
+      grad = Tensor();
+    } else {
+      grad = grad.detach();
+      grad.zero_();
+    }
+  }
+}
+
+// %% [markdown]
+// ## Part 2: Systems analysis
+
+// %% [markdown]
+// ## Part 3: Production context
+
+// %% [markdown]
+// ## Integration test
+
+// %% [markdown]
+// ## ML systems thinking
+
+// %% [markdown]
+// ## Module summary
+
+// %%
+}  // namespace tinytorch

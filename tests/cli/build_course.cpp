@@ -1,4 +1,6 @@
 // The program itself on a course of one small module: what a learner sees when something is wrong.
+#include <unistd.h>
+
 #include <fstream>
 
 #include "build/process.h"
@@ -63,7 +65,7 @@ DEMO("twice three") {
 
 class Course {
  public:
-  Course() : root_(fs::temp_directory_path() / "tito_test_course") {
+  Course() : root_(fs::temp_directory_path() / ("tito_test_course_" + std::to_string(getpid()))) {
     fs::remove_all(root_);
     fs::create_directories(root_ / "modules/00_tiny");
     fs::create_directory_symlink(fs::path(TITO_SOURCE_ROOT) / "cli", root_ / "cli");

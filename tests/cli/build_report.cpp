@@ -1,4 +1,6 @@
 // Known mistakes, parts that need not run again, and reports of test programs.
+#include <unistd.h>
+
 #include <fstream>
 
 #include "build/known_mistakes.h"
@@ -12,7 +14,7 @@ namespace {
 
 class Folder {
  public:
-  explicit Folder(const std::string& name) : path(fs::temp_directory_path() / ("tito_test_" + name)) {
+  explicit Folder(const std::string& name) : path(fs::temp_directory_path() / ("tito_test_" + name + "_" + std::to_string(getpid()))) {
     fs::remove_all(path);
     fs::create_directories(path);
   }

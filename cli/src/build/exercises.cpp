@@ -108,14 +108,20 @@ std::vector<Proof> prove_holes(const StageBuild& build, const Module& module) {
     const Hole& hole = module.holes[i];
     const TestRun run = run_variant(build, module, hole.grade_id);
     proofs[i].name = hole.grade_id;
+    // A graded cell may have several tests, each for some of the holes before it: one of them must name this hole.
     bool tested = false;
+    bool named = false;
+    std::string complaint;
     for (const Test& test : tests) {
       if (!test.graded || std::find(test.holes.begin(), test.holes.end(), hole.grade_id) == test.holes.end()) continue;
       tested = true;
-      if (!proofs[i].complaint.empty()) continue;
-      proofs[i].complaint = complaint_about(
+      const std::string found = complaint_about(
           run, test, [&](const TestOutcome& outcome) { return mentions(outcome, hole.message()); });
+      named = named || found.empty();
+      if (complaint.empty()) complaint = found;
     }
+    if (!named) proofs[i].complaint = complaint;
+    if (named && !run.finished) proofs[i].complaint = "the test program does not survive it: " + run.problem;
     if (!tested) proofs[i].complaint = "no graded test follows this hole";
   });
   return proofs;

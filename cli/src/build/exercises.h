@@ -19,7 +19,7 @@ struct Proof {
 // With the reference's bodies, all of its tests pass.
 std::vector<Proof> prove_student_copy(const StageBuild& build, const Module& module);
 
-// Each hole alone: the graded tests that follow it fail and name it.
+// Each hole alone: of the graded tests that follow it, one fails and names it, and the program survives.
 std::vector<Proof> prove_holes(const StageBuild& build, const Module& module);
 
 struct MistakeTrial {

@@ -46,11 +46,16 @@ class Lesson {
   // The findings, with the modules of the repository in front for what it includes.
   std::vector<Finding> findings() const {
     std::ofstream(folder() / "sketch_dev.cpp") << lesson_;
-    std::ofstream(folder() / "README.md") << readme_;
+    if (!readme_.empty()) std::ofstream(folder() / "README.md") << readme_;
     std::vector<Module> course = modules_below();
     course.push_back(parse_module(folder() / "sketch_dev.cpp"));
     for (const std::string& more : later_) course.push_back(parse_module("modules/21_later/later_dev.cpp", more));
     return lint_module(course[course.size() - 1 - later_.size()], course);
+  }
+
+  Lesson& without_readme() {
+    readme_.clear();
+    return *this;
   }
 
   Lesson& followed_by(const std::string& text) {
@@ -116,6 +121,10 @@ TEST_CASE("lint: sections and their order") {
 TEST_CASE("lint: blocks have a diagram and a test") {
   finds(Lesson().change("//     x (4)     1   2   3   6\n", ""), "diagram", "'Centering' has no diagram");
   finds(Lesson().change("//     x --> [ window sums ] --> / window --> y\n//              |\n", "//\n"), "diagram", "Part 3 has no diagram");
+  finds(Lesson().change("// ### A sum that slides\n", "// ### A number\n//\n// No picture.\n\n// %%\n//| export sketch/sketch.cpp\n"
+                        "int sketch_extra(int a) {\n  a += 1;\n  return a;\n}\n\n// %%\nTEST_CASE(\"one more\") { CHECK_EQ(sketch_extra(1), 2); }\n\n"
+                        "// %% [markdown]\n// ### A sum that slides\n"),
+        "diagram", "'A number' has no diagram", Finding::Level::Note);
   finds(Lesson().change("//     time\n", ""), "diagram", "Part 2 has no picture", Finding::Level::Note);
   finds(Lesson().change("// ### A sum that slides\n", "// ### A sum that slides\n//\n//     a\n//     b\n//     c\n\n"
                         "// %%\n//| export sketch/sketch.cpp\nint sketch_extra(int a) {\n  a += 1;\n  return a;\n}\n\n"
@@ -135,6 +144,8 @@ TEST_CASE("lint: the later parts") {
         "measurement", "measures time");
   finds(Lesson().erase("DEMO(", "// %% [markdown]"), "measurement", "no DEMO");
   finds(Lesson().change("TensorFlow pools", "Another framework pools"), "production", "TensorFlow");
+  finds(Lesson().change("AveragePool2d.cpp", "AveragePool2d").change("avgpooling_op.cc", "avgpooling_op").change("windowed_reductions.py", "windowed_reductions"),
+        "production", "names no source file");
   finds(Lesson().erase("TEST_CASE(\"sketch: the two functions", "// %% [markdown]"), "integration", "no TEST_CASE");
   finds(Lesson().erase("// %% [markdown] {", "// %% [markdown]\n// ## Module summary"), "explain", "no explain exercise");
 }
@@ -151,6 +162,7 @@ TEST_CASE("lint: exercises") {
   finds(Lesson().change("\"points\": 4", "\"points\": 0"), "points", "gives no points");
   finds(Lesson().change("\"20-centered-test\", \"locked\": true", "\"20-centered-test\", \"locked\": false"), "ids", "is not locked");
   finds(Lesson().change("\"20-centered\", \"locked\": false", "\"20-centered\", \"locked\": true"), "ids", "is locked");
+  finds(Lesson().change("\"points\": 4, \"schema_version\": 3,", "\"schema_version\": 3, \"points\": 4,"), "metadata", "\"points\": 4, \"schema_version\"");
   finds(Lesson().erase("//| mistake 20-centered", "// %% {\"nbgrader\""), "mistake", "no known mistake for the exercise 'sketch_centered'", Finding::Level::Note);
   finds(Lesson().change("//| says The sum was subtracted: divide it by the number of elements, or take mean().\n", ""), "mistake", "no '//| says");
   finds(Lesson().change("TEST_CASE(\"sketch: the two functions work together", "TEST_CASE(\"sketch_centered: the mean is gone, the differences stay"),
@@ -199,6 +211,33 @@ TEST_CASE("lint: the README") {
   finds(Lesson().change_readme("**Key activities**", "**What to do**"), "readme", "key activities");
   finds(Lesson().change_readme("*Machine Learning Systems*", "*A Book*"), "readme", "Machine Learning Systems");
   finds(Lesson().change_readme("**Exports**", "**Files**"), "readme", "exports");
+  finds(Lesson().without_readme(), "readme", "no README.md");
+}
+
+TEST_CASE("lint: a lesson that is too long") {
+  std::string filler;
+  for (int i = 0; i < 2300; ++i) filler += "// One more line.\n";
+  finds(Lesson().change("// What was built,", filler + "// What was built,"), "length", "beyond 2,500", Finding::Level::Note);
+}
+
+TEST_CASE("lint: a library chapter") {
+  const auto rules = [](const std::string& text) {
+    const Module module = parse_module("modules/90_lib/lib_dev.cpp", text);
+    std::string out;
+    for (const Finding& finding : lint_module(module, std::vector<Module>{module})) out += finding.rule + " ";
+    return out;
+  };
+  const std::string head = "// format_name: percent\n// language: c++\n\n// %% [markdown]\n// # Library chapter 90: Lib\n\n// %%\n//| after 05\n"
+                           "#include \"tito/lesson.h\"\n\n// %%\nnamespace tinytorch {\n\n// %%\n//| export core/lib.cpp\n"
+                           "int lib(int a) {\n  a += 1;\n  return a;\n}\n\n";
+  const std::string test = "// %%\nTEST_CASE(\"lib\") { CHECK_EQ(lib(1), 2); }\n\n";
+  const std::string end = "// %%\n}  // namespace tinytorch\n";
+  std::string hole(fixture::kSolutionTitle);
+  hole.replace(hole.find("05-twice"), 8, "90-more");
+  hole += "\n//| export core/lib.cpp\n// TODO: More.\nint more() {\n  // BEGIN SOLUTION\n  return 1;\n  // END SOLUTION\n}\n\n";
+  CHECK_EQ(rules(head + test + end), "readme ");
+  CHECK_EQ(rules(head + end), "test-after readme ");
+  CHECK_EQ(rules(head + hole + test + end), "library-chapter readme ");
 }
 
 }  // namespace tito

@@ -50,10 +50,11 @@ TEST_CASE("refused: cells that are no cells") {
   refused("// %% [markdown]\n", "int x;\n// %% [markdown]\n", "int x;", "before the first cell");
   refused("// # Module 05: Sample\n", "# Module\n", "# Module\n", "every line of a markdown cell");
   const std::string empty = "// only a header\n";
-  check_refused(empty, "// only", "no cell", [&] { parse_module(kFile, empty); });
+  check_refused(empty, "// only", "made of cells", [&] { parse_module(kFile, empty); });
 }
 
 TEST_CASE("refused: metadata") {
+  refused("{\"nbgrader\": {\"grade\": false", "{\"nbgrader\": 5, \"x\": {\"grade\": false", "\"nbgrader\": 5", "must be an object");
   refused("{\"nbgrader\": {\"grade\": false", "{\"nbgrader\": {\"grade\": fals", "\"grade\": fals,", "not a JSON object");
   refused("\"points\": 5, ", "", "05-twice-test", "needs \"points\"");
   refused("\"points\": 5, ", "\"points\": -1, ", "05-twice-test", "not negative");
@@ -79,6 +80,7 @@ TEST_CASE("refused: markers") {
   refused("//| lesson\nint twice_v1", "int a;\n//| lesson\nint twice_v1", "//| lesson", "before everything else");
   refused("//| extends Tensor", "//| extends Scalar", "//| extends", "only Tensor");
   refused("//| export core/sample_methods.h", "//| export core/sample_methods.cpp", "//| extends", "to a header");
+  refused("//| export core/sample.cpp\n//| registers", "//| export core/sample.h\n//| registers", "//| registers", "to a .cpp file");
   refused("//| registers\nvoid register_sample() {", "//| registers\nint register_sample() {", "//| registers", "exactly one");
   refused("//| lesson\nint", "//| exercise fill\n//| lesson\nint", "//| exercise", "\"solution\": true");
   refused("//| lesson\nint", "//| says no\n//| lesson\nint", "//| says no", "goes with an '//| mistake'");
@@ -114,6 +116,8 @@ TEST_CASE("refused: the namespace and what stands around it") {
   refused(open, "// %%\nnamespace tinytorch {\nint a;\n\n// %%", "int a;", "has nothing else in it");
   refused(open, "// %%\nnamespace tinytorch {\n\n// %%\nnamespace tinytorch {\n\n// %%",
           "namespace tinytorch {\n\n// %%\nnamespace tinytorch {", "stands once");
+  const std::string bare = "// %% [markdown]\n// # T\n\n// %%\n#include <map>\n";
+  check_refused(bare, "// %% [markdown]", "no cell with the line 'namespace tinytorch {'", [&] { parse_module(kFile, bare); });
   refused("enough.\n\n// %%\n}  // namespace", "enough.\n\n// %%\n} // namespace", "lesson.h\"\n\n// %%\nnamespace tinytorch {",
           "no cell with the line '}  // namespace");
   refused("using std::vector;", "#include <vector>", "%%\n#include <vector>", "#include after 'namespace");
@@ -161,6 +165,8 @@ TEST_CASE("refused: mistakes that fit no exercise") {
   refused("//| mistake 05-twice squares", "//| mistake 05-twice squares it", "//| mistake", "write '//| mistake GRADE_ID NAME'");
   refused("//| mistake 05-twice squares", "//| mistake 05-twice squares\n//| mistake 05-twice b", "twice b", "one mistake in a cell");
   refused("//| mistake 05-twice squares", "//| mistake 05-twice squares\n//| lesson", "squares\n//| lesson", "does not go with a mistake");
+  refused("// %%\n//| lesson\n", "// %%\n//| mistake 05-twice squares\n#if 0\nint twice(int number) {\n  return 1;\n}\n#endif\n\n// %%\n//| lesson\n",
+          "END HIDDEN TESTS\n}\n\n// %%\n//| mistake 05-twice squares", "stands twice");
   refused("#if 0\nint twice(int number) {", "int twice(int number) {", "//| mistake", "stands between '#if 0'");
   refused("#endif\n", "#endif\nint more;\n", "int more;", "code outside of '#if 0'");
   refused("int twice(int number) {\n  return number *", "int twice(int n) {\n  return number *", "int twice(int n) {", "differs from the exercise's");
@@ -190,7 +196,23 @@ TEST_CASE("refused: folders and files with other names") {
   refused_path("modules/sample/sample_dev.cpp", "a folder NN_name");
   refused_path("modules/05_sample/other_dev.cpp", "is sample_dev.cpp");
   refused_path("modules/90_sample/sample_dev.cpp", "grade_id");
-  CHECK_THROWS_AS(parse_module("no/such/05_sample/sample_dev.cpp"), Diagnostic);
+  CHECK_THROWS_WITH_AS(parse_module("no/such/05_sample/sample_dev.cpp"), "no/such/05_sample/sample_dev.cpp:0: cannot be read", Diagnostic);
+}
+
+TEST_CASE("refused: library chapters that do not say whom they follow") {
+  const fs::path file = "modules/90_lib/lib_dev.cpp";
+  const auto chapter = [](std::string_view first) {
+    return "// %% [markdown]\n// # T\n\n" + std::string(first) + "// %%\nnamespace tinytorch {\n\n// %%\n}  // namespace tinytorch\n";
+  };
+  const auto refused_chapter = [&](std::string_view first, std::string_view at, std::string_view message) {
+    const std::string text = chapter(first);
+    check_refused(text, at, message, [&] { parse_module(file, text); });
+  };
+  CHECK_EQ(parse_module(file, chapter("// %%\n//| after 05\n#include <map>\n\n")).stage(), "05");
+  refused_chapter("", "// %% [markdown]", "says which module it follows");
+  refused_chapter("// %%\n//| after 5\n#include <map>\n\n", "//| after 5", "by its two digits");
+  refused_chapter("// %%\n//| after 91\n#include <map>\n\n", "//| after 91", "by its two digits");
+  refused_chapter("// %%\n#include <set>\n\n// %%\n//| after 05\n#include <map>\n\n", "//| after 05", "in the first code cell");
 }
 
 TEST_CASE("a course: in the order of stages, library chapters behind the module they name") {
@@ -230,6 +252,9 @@ TEST_CASE("a student's copy parses, with its bodies as they are") {
   REQUIRE_EQ(module.holes.size(), 1);
   CHECK_EQ(module.holes[0].function, "twice");
   CHECK_THROWS_AS(parse_module(kFile, text), Diagnostic);
+  const std::string function = "int twice(int number) {\n  const int sum = number + number;\n  return sum;\n}\n";
+  text.replace(text.find(function), function.size(), "int twice;\n");
+  CHECK_THROWS_WITH_AS(parse_module(kFile, text, Edition::Student), doctest::Contains("the function of this exercise is gone"), Diagnostic);
 }
 
 }  // namespace tito

@@ -433,9 +433,22 @@ class Linter {
     }
   }
 
+  // Keys sorted, one space after each colon and comma.
+  static std::string as_jupytext_writes(const nlohmann::json& value) {
+    if (!value.is_structured()) return value.dump();
+    std::string out;
+    for (const auto& [key, item] : value.items()) {
+      out += (out.empty() ? "" : ", ") + (value.is_object() ? nlohmann::json(key).dump() + ": " : "") + as_jupytext_writes(item);
+    }
+    return value.is_object() ? "{" + out + "}" : "[" + out + "]";
+  }
+
   void check_graded_cells() {
     for (std::size_t i = 0; i < module_.cells.size(); ++i) {
       const Cell& one = cell(i);
+      if (!one.metadata.is_null() && !one.title_line.ends_with(" " + as_jupytext_writes(one.metadata))) {
+        error(one.line, "metadata", "jupytext would write " + as_jupytext_writes(one.metadata));
+      }
       const bool graded = one.nbgrader_flag("grade");
       const bool solution = one.nbgrader_flag("solution");
       if (graded && one.points() <= 0) error(one.line, "points", "the graded cell '" + one.grade_id() + "' gives no points");

@@ -35,7 +35,9 @@
 // * An in-place form without a kernel of its own computes the result and copies it into `self`.
 
 // %%
+//| after 01
 //| export core/more_methods.h
+#include <concepts>
 #include <initializer_list>
 #include <optional>
 #include <tuple>
@@ -179,9 +181,14 @@ class MoreMethods {
   Tensor any(std::int64_t dim, bool keepdim = false) const;
   Tensor all() const;
   Tensor all(std::int64_t dim, bool keepdim = false) const;
-  Tensor var(bool unbiased = true) const;
+  // var({1}) means dimension 1: a plain bool parameter would take {1} for `true`.
+  Tensor var() const;
+  template <std::same_as<bool> Bool>
+  Tensor var(Bool unbiased) const;
   Tensor var(IntArrayRef dim, bool unbiased = true, bool keepdim = false) const;
-  Tensor std(bool unbiased = true) const;
+  Tensor std() const;
+  template <std::same_as<bool> Bool>
+  Tensor std(Bool unbiased) const;
   Tensor std(IntArrayRef dim, bool unbiased = true, bool keepdim = false) const;
   Tensor norm(const Scalar& p = 2) const;
   Tensor norm(const std::optional<Scalar>& p, IntArrayRef dim, bool keepdim = false) const;
@@ -272,6 +279,9 @@ class MoreMethods {
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/more_ops.h"
 //| export core/linear_algebra.cpp
+#include <algorithm>
+#include <cctype>
+#include <string>
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/more_ops.h"
 
@@ -293,8 +303,8 @@ namespace tinytorch {
 // %%
 //| export core/random.h
 // The functions that draw random numbers. All take the generator to draw from (default: default_generator()) and hold its mutex meanwhile.
-// The same seed gives PyTorch's CPU numbers. Two exceptions, where PyTorch's builds draw from Intel's MKL: exponential_, and
-// bernoulli_ with one probability for all elements (and so dropout); multinomial without replacement draws by exponential_.
+// The same seed gives PyTorch's CPU numbers. Where PyTorch runs on an Intel processor it draws bernoulli_ with one probability for all
+// elements (and so dropout) and exponential_ from Intel's MKL, and its numbers differ from these; on other processors they agree.
 
 // A generator is a plain value to the dispatcher: it asks for no layer.
 template <>
@@ -459,7 +469,6 @@ Tensor nonzero(const Tensor& self);                            // (count, dim) L
 Tensor prod(const Tensor& self);
 Tensor prod(const Tensor& self, std::int64_t dim, bool keepdim = false);
 Tensor amin(const Tensor& self, IntArrayRef dim = {}, bool keepdim = false);
-Tensor max(const Tensor& self);
 Tensor min(const Tensor& self);
 std::tuple<Tensor, Tensor> min(const Tensor& self, std::int64_t dim, bool keepdim = false);  // values and indices
 Tensor argmin(const Tensor& self, std::optional<std::int64_t> dim = std::nullopt, bool keepdim = false);
@@ -468,11 +477,19 @@ Tensor any(const Tensor& self, std::int64_t dim, bool keepdim = false);
 Tensor all(const Tensor& self);
 Tensor all(const Tensor& self, std::int64_t dim, bool keepdim = false);
 // Sum of squared deviations over (count - 1) when unbiased, over count when not.
-Tensor var(const Tensor& self, bool unbiased = true);
+Tensor var(const Tensor& self);
 Tensor var(const Tensor& self, IntArrayRef dim, bool unbiased = true, bool keepdim = false);
-Tensor std(const Tensor& self, bool unbiased = true);
+Tensor std(const Tensor& self);
 Tensor std(const Tensor& self, IntArrayRef dim, bool unbiased = true, bool keepdim = false);
 std::tuple<Tensor, Tensor> var_mean(const Tensor& self, IntArrayRef dim, bool unbiased = true, bool keepdim = false);
+template <std::same_as<bool> Bool>
+Tensor var(const Tensor& self, Bool unbiased) {
+  return var(self, IntArrayRef(), unbiased);
+}
+template <std::same_as<bool> Bool>
+Tensor std(const Tensor& self, Bool unbiased) {
+  return tinytorch::std(self, IntArrayRef(), unbiased);
+}
 // (sum |x|^p)^(1/p); p = 0 counts what is not 0, +-infinity is the largest and smallest |x|.
 Tensor norm(const Tensor& self, const Scalar& p = 2);
 Tensor norm(const Tensor& self, const std::optional<Scalar>& p, IntArrayRef dim, bool keepdim = false);
@@ -492,6 +509,9 @@ Tensor addmm(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const S
 Tensor mv(const Tensor& self, const Tensor& vec);     // (M, K) x (K) -> (M)
 Tensor dot(const Tensor& self, const Tensor& tensor);  // (K) x (K) -> a 0-d tensor
 Tensor outer(const Tensor& self, const Tensor& vec2);  // (M) x (N) -> (M, N)
+// Einstein's notation, "bij,bjk->bik": letters name dimensions, and one that the result does not name is summed over. Without "->" the
+// result has the letters that occur once, in alphabetical order. Contracts from left to right, each pair by one bmm.
+Tensor einsum(std::string_view equation, TensorList tensors);
 
 // %%
 //| export core/more_ops.h
@@ -647,7 +667,7 @@ extern Operator<const Tensor&(const Tensor&, TensorList, const Tensor&, bool)> i
 //
 //     21 elements:  [ 0 ....... 15 ][ 16..20 ]   the last 16 are drawn again and overwrite what stood there
 //                        [ 5 .............. 20 ]
-// integers          one draw modulo the range (two draws where the range exceeds 32 bits)
+// integers          one draw modulo the range (two draws where the range has 2^28 numbers or more)
 // randperm          Fisher-Yates: swap position i with one of i ... n - 1
 // ```
 //
@@ -676,17 +696,24 @@ class Draw {
   std::lock_guard<std::mutex> lock_;
 };
 
+// The dimensions of `self` by falling stride: the order in which its elements lie in memory.
+DimVector memory_order(const Tensor& self) {
+  DimVector order(self.sizes().size());
+  std::iota(order.begin(), order.end(), std::int64_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
+    return self.strides()[static_cast<std::size_t>(a)] > self.strides()[static_cast<std::size_t>(b)];
+  });
+  return order;
+}
+
 // Sets every element to f(), in the order in which the elements lie in memory.
 template <class T, class F>
 void fill_in_memory_order(const Tensor& self, F f) {
-  std::vector<std::size_t> order(self.sizes().size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return self.strides()[a] > self.strides()[b]; });
   DimVector sizes;
   DimVector strides;
-  for (const std::size_t d : order) {
-    sizes.push_back(self.sizes()[d]);
-    strides.push_back(self.strides()[d]);
+  for (const std::int64_t d : memory_order(self)) {
+    sizes.push_back(self.size(d));
+    strides.push_back(self.stride(d));
   }
   T* const data = self.data<T>();
   StridedLoop<1>(sizes, {IntArrayRef(strides)}).run([&](const auto& offset, std::int64_t count, const auto& step) {
@@ -707,7 +734,8 @@ const Tensor& uniform_cpu(const Tensor& self, double from, double to, std::optio
     Draw draw(std::move(generator));
     const T low = static_cast<T>(from);
     const T width = static_cast<T>(to) - low;
-    fill_in_memory_order<T>(self, [&] { return draw.uniform<T>() * width + low; });
+    // One rounding for product and sum, as the instruction does that PyTorch's compiler chooses here.
+    fill_in_memory_order<T>(self, [&] { return std::fma(draw.uniform<T>(), width, low); });
   });
   return self;
 }
@@ -772,10 +800,10 @@ constexpr std::uint64_t largest_exact() {
   else return static_cast<std::uint64_t>(std::numeric_limits<T>::max());
 }
 
-// Integers of [low, low + range). Ranges below 2^32 take one draw, larger ones two.
+// Integers of [low, low + range). A remainder favours small numbers by about range / 2^bits, so large ranges take 64 bits.
 template <class T>
 void fill_integers(const Tensor& self, std::int64_t low, std::uint64_t range, Draw& draw) {
-  const bool wide = range >= (std::uint64_t{1} << 32);
+  const bool wide = range >= (std::uint64_t{1} << 28);
   fill_in_memory_order<T>(self, [&] {
     const std::uint64_t bits = wide ? draw->random64() : draw->random();
     return static_cast<T>(static_cast<std::int64_t>(bits % range) + low);
@@ -786,8 +814,8 @@ template <class T>
 void check_range_fits(std::int64_t from, std::int64_t last, ScalarType type) {
   const auto lowest = std::is_floating_point_v<T> ? -static_cast<std::int64_t>(largest_exact<T>()) : static_cast<std::int64_t>(std::numeric_limits<T>::lowest());
   const auto highest = static_cast<std::int64_t>(largest_exact<T>());
-  TORCH_CHECK(from >= lowest && from <= highest, "from is out of bounds for ", cpp_name(type));
-  TORCH_CHECK(last >= lowest && last <= highest, "to - 1 is out of bounds for ", cpp_name(type));
+  TORCH_CHECK(from >= lowest && from <= highest, "from is out of bounds for ", type_meta_name(type));
+  TORCH_CHECK(last >= lowest && last <= highest, "to - 1 is out of bounds for ", type_meta_name(type));
 }
 
 const Tensor& random_cpu(const Tensor& self, std::optional<std::int64_t> from, std::optional<std::int64_t> to, std::optional<Generator> generator) {
@@ -917,12 +945,31 @@ namespace {
 TensorOptions options_like(const Tensor& self, const TensorOptions& options) {
   return options.dtype(options.dtype_opt().value_or(self.scalar_type()));
 }
+
+// An uninitialised tensor of self's sizes whose elements lie in memory in self's order: transposed like self.
+Tensor empty_in_order_of(const Tensor& self, ScalarType type) {
+  const DimVector order = memory_order(self);
+  DimVector sizes;
+  DimVector back(order.size());
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    sizes.push_back(self.size(order[i]));
+    back[static_cast<std::size_t>(order[i])] = static_cast<std::int64_t>(i);
+  }
+  return permute(empty(sizes, type), back);
+}
 }  // namespace
 
-Tensor rand_like(const Tensor& self, const TensorOptions& options) { return rand(self.sizes(), options_like(self, options)); }
-Tensor randn_like(const Tensor& self, const TensorOptions& options) { return randn(self.sizes(), options_like(self, options)); }
+Tensor rand_like(const Tensor& self, const TensorOptions& options) {
+  const TensorOptions wanted = options_like(self, options);
+  return created(uniform_(empty_in_order_of(self, wanted.dtype())), wanted);
+}
+Tensor randn_like(const Tensor& self, const TensorOptions& options) {
+  const TensorOptions wanted = options_like(self, options);
+  return created(normal_(empty_in_order_of(self, wanted.dtype())), wanted);
+}
 Tensor randint_like(const Tensor& self, std::int64_t low, std::int64_t high, const TensorOptions& options) {
-  return randint(low, high, self.sizes(), options_like(self, options));
+  const TensorOptions wanted = options_like(self, options);
+  return created(random_(empty_in_order_of(self, wanted.dtype()), low, high), wanted);
 }
 Tensor randint_like(const Tensor& self, std::int64_t high, const TensorOptions& options) { return randint_like(self, 0, high, options); }
 
@@ -986,6 +1033,145 @@ Tensor multinomial(const Tensor& self, std::int64_t num_samples, bool replacemen
   return self.dim() == 1 ? result.squeeze(0) : result;
 }
 
+// %%
+TEST_CASE("uniform_: 24 bits for a float, 53 for a double, as PyTorch draws them") {
+  manual_seed(42);
+  CHECK_EQ(rand({5}), tensor({0.882269263, 0.915003955, 0.38286376, 0.959305644, 0.390448213}));
+  manual_seed(42);
+  CHECK_EQ(rand({5}, kDouble), tensor({0.05815448596142969, 0.06291016742457756, 0.12358607277440903, 0.05258016436107704, 0.5261718968547618}, kDouble));
+  manual_seed(42);
+  CHECK_EQ(empty({8}).uniform_(-1.0 / 28, 1.0 / 28), tensor({0.0273049492, 0.0296431407, -0.00836687442, 0.0328075476, -0.0078251278, 0.00720681064, -0.0173876807, 0.0209743809}));
+  manual_seed(42);
+  CHECK_EQ(empty({5}).uniform_(-0.3, 0.7), tensor({0.582269251, 0.615003943, 0.0828637481, 0.659305632, 0.0904482007}));
+  manual_seed(42);
+  CHECK_EQ(empty({7}, kDouble).uniform_(-1.0 / 28, 1.0 / 28), tensor({-0.031560393859897874, -0.031220702326815886, -0.02688670908754221, -0.031958559688494495, 0.0018694212039115602, -0.0016582318723228826, 0.03251683573208154}, kDouble));
+  manual_seed(42);
+  CHECK_EQ(empty({3, 4}).t().uniform_(), tensor({{0.882269263, 0.390448213, 0.940771461}, {0.915003955, 0.600895345, 0.133185923}, {0.38286376, 0.256572485, 0.934598088}, {0.959305644, 0.793641329, 0.59357965}}));
+  manual_seed(42);
+  CHECK_EQ(empty({4, 6}).slice(1, 0, 6, 2).uniform_(), tensor({{0.882269263, 0.915003955, 0.38286376}, {0.959305644, 0.390448213, 0.600895345}, {0.256572485, 0.793641329, 0.940771461}, {0.133185923, 0.934598088, 0.59357965}}));
+  CHECK_ERROR(empty({2}).uniform_(2, 1), "uniform_ expects to return a [from, to) range, but found from=2 > to=1");
+  CHECK_ERROR(rand({2}, kLong), "\"check_uniform_bounds\" not implemented for 'Long'");
+}
+
+// %%
+TEST_CASE("normal_: one by one below 16 elements, in blocks of 16 from there on") {
+  manual_seed(42);
+  CHECK_CLOSE(randn({5}), tensor({0.336690366, 0.128809407, 0.234462366, 0.23033303, -1.12285638}));
+  manual_seed(42);
+  CHECK_CLOSE(randn({3}, kDouble), tensor({0.33669035438385886, 0.1288094051365897, 0.23446236336153173}, kDouble));
+  manual_seed(42);
+  CHECK_CLOSE(randn({16}), tensor({1.92691529, 1.48728406, 0.900717199, -2.10552096, 0.678418458, -1.23454487, -0.0430674776, -1.60466695, -0.752135277, 1.64872301, -0.392478645, -1.40360713, -0.727881312, -0.559430182, -0.768838882, 0.76244539}));
+  manual_seed(42);
+  CHECK_CLOSE(randn({21}), tensor({1.92691529, 1.48728406, 0.900717199, -2.10552096, 0.678418458, 1.07831764, 0.800800562, 1.68062055, 0.355859905, -0.686622977, -0.493356347, 0.241487786, -1.11090386, 0.041759491, -0.251575291, 0.859858513, -0.309726775, -0.395710498, 0.803409338, -0.621595383, -0.592000544}));
+  manual_seed(42);
+  CHECK_CLOSE(randn({21}, kDouble), tensor({0.2995562877502637, 0.24237779080894106, 0.28320739441795323, -0.23294220898382634, 0.6711532211923003, 1.0352472972512925, -0.010085521702337353, 0.08948016046560357, 0.038435238263354446, -0.11824373914203358, -1.744556661084211, -0.46946014308389283, 0.45729973935936413, 1.108461181451433, 0.8651734647119074, 0.855215961472287, 0.2494118796915765, 0.2615836907112959, -1.526543923410825, -0.33113931395169954, -0.6377842272222147}, kDouble));
+  manual_seed(42);
+  CHECK_CLOSE(empty({4}).normal_(2, 3), tensor({3.01007104, 2.38642812, 2.70338702, 2.69099903}));
+  manual_seed(42);
+  CHECK_CLOSE(empty({18}).normal_(2, 3), tensor({7.78074598, 6.46185207, 0.507807374, 3.31876779, -0.274393439, 5.23495293, 4.40240192, 7.04186153, 3.06757975, -0.0598689318, 3.83139944, 6.00421333, 1.30512702, 2.12527847, 1.24527407, 4.57957554, 1.07081962, 0.812868476}));
+  manual_seed(42);
+  CHECK_CLOSE(empty({20, 2}).select(1, 0).normal_(), tensor({0.336690366, 0.128809407, 0.234462366, 0.23033303, -1.12285638, -0.186328292, 2.20820141, -0.637997031, 0.461657226, 0.267350882, 0.534904659, 0.809357226, 1.11029029, -1.68979895, -0.988959908, 0.957971811, 1.32213509, 0.817189753, -0.765838623, -0.750622332}));
+  manual_seed(42);
+  CHECK_CLOSE(randn({3, 5}), tensor({{0.336690366, 0.128809407, 0.234462366, 0.23033303, -1.12285638}, {-0.186328292, 2.20820141, -0.637997031, 0.461657226, 0.267350882}, {0.534904659, 0.809357226, 1.11029029, -1.68979895, -0.988959908}}));
+  manual_seed(42);
+  CHECK_CLOSE(randn({0}), zeros({0}, kFloat));
+  CHECK_EQ(rand({}), tensor(0.882269263));
+  CHECK_ERROR(empty({2}).normal_(0, -1), "normal expects std >= 0.0, but found std -1");
+  CHECK_ERROR(empty({2}, kLong).normal_(), "\"normal_kernel_cpu\" not implemented for 'Long'");
+}
+
+// %%
+TEST_CASE("randint, random_ and randperm") {
+  manual_seed(42);
+  CHECK_EQ(randint(10, {8}), tensor({2, 7, 6, 4, 6, 5, 0, 4}));
+  manual_seed(42);
+  CHECK_EQ(randint(-5, 5, {8}), tensor({-3, 2, 1, -1, 1, 0, -5, -1}));
+  manual_seed(42);
+  CHECK_EQ(randint(0, int64_t{1} << 40, {4}), tensor({441507790259, 395924837646, 458615280711, 810017303572}));
+  manual_seed(42);
+  CHECK_EQ(randint(0, int64_t{1} << 30, {4}), tensor({199900595, 787846414, 127521863, 415968276}));
+  manual_seed(42);
+  CHECK_EQ(randint(0, (int64_t{1} << 28) - 1, {4}), tensor({266460267, 199900607, 56755051, 250975504}));
+  manual_seed(42);
+  CHECK_EQ(randint(0, 10, {4}, kFloat), tensor({2.0, 7.0, 6.0, 4.0}));
+  manual_seed(42);
+  CHECK_EQ(empty({4}, kByte).random_(), tensor({102, 179, 92, 14}, kByte));
+  manual_seed(42);
+  CHECK_EQ(empty({4}, kLong).random_(), tensor({6909045637428952499, 8314211556539077902, 4279532810384561223, 1819927849474927636}));
+  manual_seed(42);
+  CHECK_EQ(empty({4}, kInt).random_(), tensor({1608637542, 1273642419, 1935803228, 787846414}, kInt));
+  manual_seed(42);
+  CHECK_EQ(empty({4}, kBool).random_(), tensor({false, true, false, false}));
+  manual_seed(42);
+  CHECK_EQ(empty({4}, kFloat).random_(), tensor({14801927.0, 15351016.0, 6423145.0, 16094432.0}));
+  manual_seed(42);
+  CHECK_EQ(empty({4}, kDouble).random_(), tensor({523809042610868.0, 566644413140339.0, 1113164382588524.0, 473600017246026.0}, kDouble));
+  manual_seed(42);
+  CHECK_EQ(empty({4}, kShort).random_(-3, std::optional<std::int64_t>()), tensor({7462, 30290, 20273, 31571}, kShort));
+  manual_seed(42);
+  CHECK_EQ(randperm(10), tensor({2, 6, 1, 8, 4, 5, 0, 9, 3, 7}));
+  manual_seed(42);
+  CHECK_EQ(randperm(5, kInt), tensor({2, 4, 3, 0, 1}, kInt));
+  CHECK_EQ(randperm(0), zeros({0}, kLong));
+  CHECK_ERROR(randint(5, 5, {2}), "random_ expects 'from' to be less than 'to', but got from=5 >= to=5");
+  CHECK_ERROR(empty({2}, kByte).random_(0, 300), "to - 1 is out of bounds for unsigned char");
+  CHECK_ERROR(empty({2}, kByte).random_(-1, 3), "from is out of bounds for unsigned char");
+  CHECK_ERROR(randperm(-1), "Trying to create tensor with negative dimension -1: [-1]");
+  CHECK_ERROR(randperm(3, kBool), "\"randperm\" not implemented for 'Bool'");
+}
+
+// %%
+TEST_CASE("bernoulli, exponential_, multinomial and normal with tensors") {
+  manual_seed(42);
+  CHECK_EQ(bernoulli(full({8}, 0.5)), tensor({0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0}));
+  manual_seed(42);
+  CHECK_EQ(bernoulli(full({8}, 0.3, kDouble)), tensor({1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0}, kDouble));
+  manual_seed(42);
+  CHECK_EQ(empty({8}).bernoulli_(0.3), tensor({1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0}));
+  manual_seed(42);
+  CHECK_EQ(empty({8}).bernoulli_(tensor(0.3)), tensor({0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0}));
+  manual_seed(42);
+  CHECK_CLOSE(empty({4}).exponential_(), tensor({0.0599140152, 0.064976126, 0.131916776, 0.0540129505}));
+  manual_seed(42);
+  CHECK_EQ(multinomial(tensor({1.0, 2.0, 3.0, 4.0}), 6, true), tensor({0, 0, 1, 0, 2, 2}));
+  manual_seed(42);
+  CHECK_EQ(multinomial(tensor({{1.0, 2.0, 3.0, 4.0}, {4.0, 3.0, 2.0, 1.0}}, kDouble), 5, true), tensor({{0, 0, 1, 0, 2}, {1, 3, 3, 0, 0}}));
+  manual_seed(42);
+  CHECK_EQ(multinomial(tensor({1.0, 2.0, 3.0, 4.0}), 2), tensor({3, 1}));
+  manual_seed(42);
+  CHECK_CLOSE(normal(tensor({1.0, 10.0, 100.0}), tensor({0.1, 1.0, 10.0})), tensor({1.03366899, 10.128809, 102.34462}));
+  manual_seed(42);
+  CHECK_CLOSE(normal(tensor({1.0, 10.0, 100.0}), 2.0), tensor({1.67338073, 10.2576189, 100.468925}));
+  manual_seed(42);
+  CHECK_CLOSE(normal(2.0, tensor({1.0, 10.0, 100.0})), tensor({2.33669043, 3.28809404, 25.4462357}));
+  manual_seed(42);
+  CHECK_CLOSE(normal(2.0, 3.0, {3}), tensor({3.01007104, 2.38642812, 2.70338702}));
+  manual_seed(42);
+  CHECK_EQ(rand_like(zeros({2, 2}).t()), tensor({{0.882269263, 0.38286376}, {0.915003955, 0.959305644}}));
+  CHECK_ERROR(bernoulli(zeros({2}, kLong)), "\"bernoulli_tensor_cpu_p_\" not implemented for 'Long'");
+  CHECK_ERROR(bernoulli(tensor({2.0})), "Expected p_in >= 0 && p_in <= 1 to be true, but got false.");
+  CHECK_ERROR(zeros({2}).bernoulli_(1.5), "bernoulli_ expects p to be in [0, 1], but got p=1.5");
+  CHECK_ERROR(zeros({2}).exponential_(-1), "exponential_ expects lambda > 0.0, but found lambda=-1");
+  CHECK_ERROR(multinomial(zeros({2}), 2), "invalid multinomial distribution (sum of probabilities <= 0)");
+  CHECK_ERROR(multinomial(tensor({1.0, -1.0}), 1), "probability tensor contains either `inf`, `nan` or element < 0");
+  CHECK_ERROR(multinomial(tensor({1.0, 1.0}), 3), "cannot sample n_sample > prob_dist.size(-1) samples without replacement");
+  CHECK_ERROR(multinomial(tensor({1, 1}), 1), "multinomial only supports floating-point dtypes for input, got: Long");
+  CHECK_ERROR(multinomial(tensor(1.0), 1), "prob_dist must be 1 or 2 dim");
+  CHECK_ERROR(normal(zeros({2}), -ones({2})), "normal expects all elements of std >= 0.0");
+}
+
+// %%
+TEST_CASE("random functions draw from the generator they are given, and leave the default one alone") {
+  manual_seed(1);
+  const Tensor expected = rand({3});
+  manual_seed(1);
+  Generator generator(42);
+  const Tensor first = rand({3}, generator);
+  CHECK_EQ(first, rand({3}, Generator(42)));
+  CHECK_EQ(rand({3}), expected);
+  CHECK(!rand({3}, generator).equal(first));
+}
+
 // %% [markdown]
 // ## Pointwise
 //
@@ -997,7 +1183,7 @@ Tensor multinomial(const Tensor& self, std::int64_t num_samples, bool replacemen
 // %%
 //| export core/more_loops.h
 // The name of a dtype in C++, which some of PyTorch's errors print.
-inline const char* cpp_name(ScalarType type) {
+inline const char* type_meta_name(ScalarType type) {
   static constexpr const char* names[] = {"bool", "unsigned char", "signed char", "short int", "int", "long int", "float", "double"};
   return names[static_cast<std::size_t>(type)];
 }
@@ -1369,7 +1555,7 @@ Tensor where(const Tensor& condition, const Scalar& self, const Scalar& other) {
 }
 
 Tensor masked_fill(const Tensor& self, const Tensor& mask, const Tensor& value) {
-  TORCH_CHECK(mask.scalar_type() == kBool, "masked_fill_ only supports boolean masks, but got mask with dtype ", cpp_name(mask.scalar_type()));
+  TORCH_CHECK(mask.scalar_type() == kBool, "masked_fill_ only supports boolean masks, but got mask with dtype ", type_meta_name(mask.scalar_type()));
   TORCH_CHECK(value.dim() == 0, "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with ", value.dim(), " dimension(s).");
   return where(mask, to_dtype(value, self.scalar_type()), self);
 }
@@ -1448,7 +1634,7 @@ void check_update(const Tensor& self, const Tensor& a, const Tensor& b) {
   const bool same = a.scalar_type() == self.scalar_type() && b.scalar_type() == self.scalar_type();
   const ScalarType type = same ? self.scalar_type() : common_type(self, a, b);
   TORCH_CHECK(canCast(type, self.scalar_type()), "result type ", type, " can't be cast to the desired output type ", self.scalar_type());
-  const DimVector sizes = infer_size(self.sizes(), infer_size(a.sizes(), b.sizes()));
+  const DimVector sizes = infer_size(infer_size(self.sizes(), a.sizes()), b.sizes());
   TORCH_CHECK(IntArrayRef(sizes) == self.sizes(), "output with shape ", self.sizes(), " doesn't match the broadcast shape ", IntArrayRef(sizes));
 }
 }  // namespace
@@ -1497,7 +1683,7 @@ const Tensor& addcdiv_(const Tensor& self, const Tensor& tensor1, const Tensor& 
   return op::addcdiv_(self, tensor1, tensor2, value);
 }
 const Tensor& lerp_(const Tensor& self, const Tensor& end, const Scalar& weight) {
-  TORCH_CHECK(self.scalar_type() == end.scalar_type(), "expected dtype ", cpp_name(self.scalar_type()), " for `end` but got dtype ", cpp_name(end.scalar_type()));
+  TORCH_CHECK(self.scalar_type() == end.scalar_type(), "expected dtype ", type_meta_name(self.scalar_type()), " for `end` but got dtype ", type_meta_name(end.scalar_type()));
   check_update(self, end, end);
   return op::lerp_(self, end, weight);
 }
@@ -1507,7 +1693,7 @@ const Tensor& lerp_(const Tensor& self, const Tensor& end, const Scalar& weight)
 namespace {
 // A copy of self in the shape and dtype that it and the others have in common, for an in-place form to work on.
 Tensor broadcast_copy(const Tensor& self, const Tensor& a, const Tensor& b) {
-  const Tensor wide = expand(self, infer_size(self.sizes(), infer_size(a.sizes(), b.sizes())));
+  const Tensor wide = expand(self, infer_size(infer_size(self.sizes(), a.sizes()), b.sizes()));
   const ScalarType type = common_type(self, a, b);
   return type == self.scalar_type() ? clone(wide) : to_dtype(wide, type);
 }
@@ -1520,6 +1706,150 @@ Tensor addcdiv(const Tensor& self, const Tensor& tensor1, const Tensor& tensor2,
   return addcdiv_(broadcast_copy(self, tensor1, tensor2), tensor1, tensor2, value);
 }
 Tensor lerp(const Tensor& self, const Tensor& end, const Scalar& weight) { return lerp_(broadcast_copy(self, end, end), end, weight); }
+
+// %%
+TEST_CASE("elementary functions: values, integers, strides, empty and 0-d") {
+  const Tensor x = tensor({{-1.5, 0.25, 2.0}, {0.5, -0.75, 1.0}});
+  const Tensor p = tensor({{0.125, 3.0}, {1e-6, 100.0}}, kDouble);
+  CHECK_CLOSE(log1p(p), tensor({{0.11778303565638346, 1.3862943611198906}, {9.999995000003334e-07, 4.61512051684126}}, kDouble));
+  CHECK_CLOSE(expm1(p.slice(1, 0, 1)), tensor({{0.13314845306682632}, {1.0000005000001665e-06}}, kDouble));
+  CHECK_CLOSE(log2(p), tensor({{-3.0, 1.584962500721156}, {-19.931568569324174, 6.643856189774724}}, kDouble));
+  CHECK_CLOSE(log10(p), tensor({{-0.9030899869919435, 0.47712125471966244}, {-6.0, 2.0}}, kDouble));
+  CHECK_CLOSE(sin(x), tensor({{-0.997494996, 0.247403964, 0.909297407}, {0.47942555, -0.681638777, 0.841470957}}));
+  CHECK_CLOSE(cos(x.t()), tensor({{0.070737198, 0.87758255}, {0.968912423, 0.731688857}, {-0.416146845, 0.540302336}}));
+  CHECK_CLOSE(tan(x), tensor({{-14.1014194, 0.255341917, -2.18503976}, {0.546302497, -0.931596458, 1.55740774}}));
+  CHECK_CLOSE(atan(x), tensor({{-0.982793689, 0.244978666, 1.10714877}, {0.463647604, -0.643501103, 0.785398185}}));
+  CHECK_CLOSE(erf(x), tensor({{-0.966105163, 0.276326388, 0.995322287}, {0.520499885, -0.711155653, 0.842700779}}));
+  CHECK_CLOSE(reciprocal(x), tensor({{-0.666666687, 4.0, 0.5}, {2.0, -1.33333337, 1.0}}));
+  CHECK_CLOSE(rsqrt(p), tensor({{2.82842712474619, 0.5773502691896258}, {1000.0, 0.1}}, kDouble));
+  CHECK_CLOSE(square(x), tensor({{2.25, 0.0625, 4.0}, {0.25, 0.5625, 1.0}}));
+  CHECK_EQ(floor(x), tensor({{-2.0, 0.0, 2.0}, {0.0, -1.0, 1.0}}));
+  CHECK_EQ(ceil(x), tensor({{-1.0, 1.0, 2.0}, {1.0, -0.0, 1.0}}));
+  CHECK_EQ(round(tensor({-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 0.75})), tensor({-2.0, -2.0, -0.0, 0.0, 2.0, 2.0, 1.0}));
+  CHECK_EQ(trunc(x), tensor({{-1.0, 0.0, 2.0}, {0.0, -0.0, 1.0}}));
+  CHECK_CLOSE(sin(tensor({0, 1})), tensor({0.0, 0.841470957}));
+  CHECK_CLOSE(reciprocal(tensor({true})), tensor({1.0}));
+  CHECK_EQ(floor(tensor({3, -4})), tensor({3, -4}));
+  CHECK_CLOSE(erf(tensor(0.5)), tensor(0.520499885));
+  CHECK_CLOSE(erf(zeros({0, 2})), zeros({0, 2}, kFloat));
+  CHECK_ERROR(floor(tensor({true})), "\"floor_vml_cpu\" not implemented for 'Bool'");
+}
+
+// %%
+TEST_CASE("clamp, maximum and minimum: NaN passes through") {
+  const Tensor x = tensor({-2.0, 0.5, 3.0, NAN});
+  CHECK_EQ(clamp(x, -1, 1), tensor({-1.0, 0.5, 1.0, NAN}));
+  CHECK_EQ(x.clamp(0), tensor({0.0, 0.5, 3.0, NAN}));
+  CHECK_EQ(x.clamp_max(0.25), tensor({-2.0, 0.25, 0.25, NAN}));
+  CHECK_EQ(clamp(x, 3, 2), tensor({2.0, 2.0, 2.0, NAN}));
+  CHECK_EQ(clamp(tensor({1, 2, 3}), 1.5), tensor({1.5, 2.0, 3.0}));
+  CHECK_EQ(clamp(tensor({1, 2, 3}), 2, 2), tensor({2, 2, 2}));
+  CHECK_EQ(maximum(x, tensor({{0.0}, {NAN}})), tensor({{0.0, 0.5, 3.0, NAN}, {NAN, NAN, NAN, NAN}}));
+  CHECK_EQ(minimum(x, tensor(0)), tensor({-2.0, 0.0, 0.0, NAN}));
+  CHECK_EQ(max(tensor({1, 5}), tensor({3, 2})), tensor({3, 5}));
+  CHECK_EQ(maximum(tensor({1, 2}), tensor({1.5, 1.5}, kDouble)), tensor({1.5, 2.0}, kDouble));
+  CHECK_ERROR(clamp(x, std::nullopt, std::nullopt), "torch.clamp: At least one of 'min' or 'max' must not be None");
+  CHECK_ERROR(maximum(x, zeros({3})), "The size of tensor a (4) must match the size of tensor b (3) at non-singleton dimension 0");
+}
+
+// %%
+TEST_CASE("remainder, floor_divide and pow round as Python does") {
+  const Tensor a = tensor({7, -7, 7, -7});
+  const Tensor b = tensor({3, 3, -3, -3});
+  CHECK_EQ(remainder(a, b), tensor({1, 2, -2, -1}));
+  CHECK_EQ(floor_divide(a, b), tensor({2, -3, -3, 2}));
+  CHECK_EQ(a % 4, tensor({3, 1, 3, 1}));
+  CHECK_EQ(floor_divide(a.to(kFloat) / 2, b.to(kFloat)), tensor({1.0, -2.0, -2.0, 1.0}));
+  CHECK_EQ(remainder(a.to(kFloat) / 2, b.to(kFloat)), tensor({0.5, 2.5, -2.5, -0.5}));
+  CHECK_EQ(floor_divide(tensor({7, -8}), 0.0), tensor({INFINITY, -INFINITY}));
+  CHECK_EQ(remainder(tensor({1.0}), 0), tensor({NAN}));
+  CHECK_EQ(floor_divide(tensor({1.0, 0.3}, kDouble), 0.1), tensor({9.0, 2.0}, kDouble));
+  CHECK_EQ(remainder(tensor({200, 100}, kByte), tensor({255, 7}, kByte)), tensor({200, 2}, kByte));
+  CHECK_EQ(pow(tensor({2, -1, -1, 3}), tensor({-1, -2, -3, 4})), tensor({0, 1, -1, 81}));
+  CHECK_CLOSE(pow(tensor({2.0, 9.0}), tensor({-1.0, 0.5})), tensor({0.5, 3.0}));
+  CHECK_CLOSE(pow(2, tensor({3.0, -1.0})), tensor({8.0, 0.5}));
+  CHECK_CLOSE(pow(tensor({{2.0}, {3.0}}), tensor({1, 2})), tensor({{2.0, 4.0}, {3.0, 9.0}}));
+  CHECK_ERROR(remainder(a, 0), "ZeroDivisionError");
+  CHECK_ERROR(floor_divide(a, 0), "ZeroDivisionError");
+  CHECK_ERROR(pow(tensor({true}), tensor({true})), "\"pow\" not implemented for 'Bool'");
+}
+
+// %%
+TEST_CASE("logic: truth of numbers, bits of integers, and what is finite") {
+  const Tensor x = tensor({0.0, 2.0, NAN, -INFINITY});
+  const Tensor n = tensor({6, 3});
+  CHECK_EQ(logical_not(x), tensor({true, false, false, false}));
+  CHECK_EQ(logical_and(x, tensor({1, 0, 1, 1})), tensor({false, false, true, true}));
+  CHECK_EQ(logical_or(x, tensor({{0}, {1}})), tensor({{false, true, true, true}, {true, true, true, true}}));
+  CHECK_EQ(logical_xor(n, tensor({0.0, 1.0})), tensor({true, false}));
+  CHECK_EQ(isnan(x), tensor({false, false, true, false}));
+  CHECK_EQ(isinf(x), tensor({false, false, false, true}));
+  CHECK_EQ(isfinite(x), tensor({true, true, false, false}));
+  CHECK_EQ(isfinite(n), tensor({true, true}));
+  CHECK_EQ(~n, tensor({-7, -4}));
+  CHECK_EQ(~tensor({true, false}), tensor({false, true}));
+  CHECK_EQ(n & tensor({5, 5}), tensor({4, 1}));
+  CHECK_EQ(n | tensor({8}), tensor({14, 11}));
+  CHECK_EQ(n ^ tensor({true, false}), tensor({7, 3}));
+  CHECK_EQ(!n, tensor({false, false}));
+  CHECK_ERROR(bitwise_not(x), "\"bitwise_not_cpu\" not implemented for 'Float'");
+  CHECK_ERROR((x & x), "\"bitwise_and_cpu\" not implemented for 'Float'");
+}
+
+// %%
+TEST_CASE("where with numbers, and masked_fill") {
+  const Tensor mask = tensor({{true, false}, {false, true}});
+  const Tensor x = tensor({{1.0, 2.0}, {3.0, 4.0}});
+  CHECK_EQ(where(mask, x, 0.5), tensor({{1.0, 0.5}, {0.5, 4.0}}));
+  CHECK_EQ(where(mask, -1, x.t()), tensor({{-1.0, 3.0}, {2.0, -1.0}}));
+  CHECK_EQ(where(mask, 1, 2), tensor({{1, 2}, {2, 1}}));
+  CHECK_EQ(where(mask, 1.5, 2), tensor({{1.5, 2.0}, {2.0, 1.5}}));
+  CHECK_EQ(x.masked_fill(mask, -INFINITY), tensor({{-INFINITY, 2.0}, {3.0, -INFINITY}}));
+  CHECK_EQ(x.masked_fill(tensor({true, false}), tensor(7.0)), tensor({{7.0, 2.0}, {7.0, 4.0}}));
+  CHECK_EQ(tensor({1, 2}).masked_fill(tensor({true, false}), 1.5), tensor({1, 2}));
+  const Tensor y = x.clone();
+  y.masked_fill_(mask, 0);
+  CHECK_CLOSE(y, tensor({{0.0, 2.0}, {3.0, 0.0}}));
+  CHECK_ERROR(x.masked_fill(zeros({2}, kLong), 1), "masked_fill_ only supports boolean masks, but got mask with dtype long int");
+  CHECK_ERROR(x.masked_fill(mask, zeros({2})), "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with 1 dimension(s).");
+  CHECK_ERROR(zeros({2}).masked_fill_(mask, 1), "output with shape [2] doesn't match the broadcast shape [2, 2]");
+}
+
+// %%
+TEST_CASE("in-place forms write through views and refuse a dtype that cannot hold the result") {
+  const Tensor x = tensor({{1.0, 4.0, 9.0}, {16.0, 25.0, 36.0}});
+  x.t().slice(0, 0, 3, 2).sqrt_();
+  x.select(0, 1).neg_().reciprocal_();
+  x.select(1, 1).exp_().log_().square_().clamp_(0, 20);
+  CHECK_CLOSE(x, tensor({{1.0, 16.0, 3.0}, {-0.25, 0.00159999961, -0.166666672}}));
+  CHECK(x.floor_().is_same(x));
+  x.add_(0.5).round_().pow_(2).abs_();
+  CHECK_CLOSE(x, tensor({{4.0, 256.0, 16.0}, {0.0, 0.0, 0.0}}));
+  CHECK_ERROR(tensor({1}).exp_(), "result type Float can't be cast to the desired output type Long");
+  CHECK_ERROR(tensor({1}).reciprocal_(), "result type Float can't be cast to the desired output type Long");
+  const Tensor row = zeros({1, 3});
+  CHECK_ERROR(row.addcmul_(x, x), "output with shape [1, 3] doesn't match the broadcast shape [2, 3]");
+}
+
+// %%
+TEST_CASE("addcmul, addcdiv and lerp") {
+  const Tensor x = tensor({{1.0, 2.0}, {3.0, 4.0}});
+  const Tensor y = tensor({5.0, -6.0});
+  CHECK_CLOSE(addcmul(x, x, y, 0.5), tensor({{3.5, -4.0}, {10.5, -8.0}}));
+  CHECK_CLOSE(addcdiv(x, y, x, 2), tensor({{11.0, -4.0}, {6.33333302, 1.0}}));
+  CHECK_CLOSE(addcmul(y, x, y), tensor({{10.0, -18.0}, {20.0, -30.0}}));
+  CHECK_EQ(addcmul(tensor({1, 2}), tensor({3, 4}), tensor({5, 6}), 2), tensor({31, 50}));
+  CHECK_CLOSE(addcmul(y, tensor({1, 2}), tensor({1.5, 2.5}, kDouble)), tensor({6.5, -1.0}, kDouble));
+  CHECK_CLOSE(lerp(x, y, 0.25), tensor({{2.0, 0.0}, {3.5, 1.5}}));
+  CHECK_CLOSE(lerp(x, y, 0.75), tensor({{4.0, -4.0}, {4.5, -3.5}}));
+  const Tensor z = x.clone();
+  z.addcmul_(z.t(), y, 2).addcdiv_(y, x).lerp_(y, 0.1);
+  CHECK_CLOSE(z, tensor({{14.8999996, -33.9000015}, {22.6999989, -41.5499992}}));
+  CHECK_ERROR(lerp(x, zeros({2, 2}, kLong), 0.5), "expected dtype float for `end` but got dtype long int");
+  CHECK_ERROR(lerp(tensor({1}), tensor({2}), 0.5), "\"lerp_kernel_scalar\" not implemented for 'Long'");
+  CHECK_ERROR(addcmul(x, zeros({3}), y), "The size of tensor a (2) must match the size of tensor b (3) at non-singleton dimension 1");
+  CHECK_ERROR(addcdiv(tensor({1}), tensor({1}), tensor({1})), "Integer division with addcdiv is no longer supported");
+}
 
 // %% [markdown]
 // ## Joining and taking apart
@@ -1685,6 +2015,70 @@ Tensor flip(const Tensor& self, IntArrayRef dims) {
     result = index_select(result, d, arange(self.size(d) - 1, -1, -1, kLong));
   }
   return result.is_same(self) ? clone(self) : result;
+}
+
+// %%
+TEST_CASE("cat and stack: promotion, strides, empty parts") {
+  const Tensor a = tensor({{1.0, 2.0, 3.0}, {4.0, 5.0, 6.0}});
+  const Tensor b = tensor({{7, 8, 9}});
+  CHECK_EQ(cat({a, b}), tensor({{1.0, 2.0, 3.0}, {4.0, 5.0, 6.0}, {7.0, 8.0, 9.0}}));
+  CHECK_EQ(cat({a.t(), a.t()}, -1), tensor({{1.0, 4.0, 1.0, 4.0}, {2.0, 5.0, 2.0, 5.0}, {3.0, 6.0, 3.0, 6.0}}));
+  CHECK_EQ(cat({zeros({0}), a, zeros({0, 3})}), tensor({{1.0, 2.0, 3.0}, {4.0, 5.0, 6.0}}));
+  CHECK_EQ(cat({b, tensor({{true, false, true}})}), tensor({{7, 8, 9}, {1, 0, 1}}));
+  CHECK_EQ(cat({zeros({0}), zeros({0})}), zeros({0}, kFloat));
+  CHECK_EQ(stack({a, a.mul(2)}, 1), tensor({{{1.0, 2.0, 3.0}, {2.0, 4.0, 6.0}}, {{4.0, 5.0, 6.0}, {8.0, 10.0, 12.0}}}));
+  CHECK_EQ(stack({tensor(1), tensor(2)}), tensor({1, 2}));
+  CHECK_EQ(stack({a, a}, -1), tensor({{{1.0, 1.0}, {2.0, 2.0}, {3.0, 3.0}}, {{4.0, 4.0}, {5.0, 5.0}, {6.0, 6.0}}}));
+  CHECK_ERROR(cat({}), "torch.cat(): expected a non-empty list of Tensors");
+  CHECK_ERROR(cat({a, zeros({2, 4})}), "Sizes of tensors must match except in dimension 0. Expected size 3 but got size 4 for tensor number 1 in the list.");
+  CHECK_ERROR(cat({a, zeros({3})}), "Tensors must have same number of dimensions: got 2 and 1");
+  CHECK_ERROR(cat({tensor(1.0), tensor(2.0)}), "zero-dimensional tensor (at position 0) cannot be concatenated");
+  CHECK_ERROR(cat({a, a}, 2), "Dimension out of range (expected to be in range of [-2, 1], but got 2)");
+  CHECK_ERROR(stack({}), "stack expects a non-empty TensorList");
+  CHECK_ERROR(stack({a, zeros({2, 4})}), "stack expects each tensor to be equal size, but got [2, 3] at entry 0 and [2, 4] at entry 1");
+  CHECK_ERROR(cat({a, Tensor()}), "Expected a proper Tensor but got None");
+}
+
+// %%
+TEST_CASE("chunk, split and unbind are views") {
+  const Tensor x = arange(10).view({2, 5});
+  const std::vector<Tensor> thirds = x.chunk(3, 1);
+  CHECK_EQ(thirds.size(), 3);
+  CHECK(thirds[1].is_alias_of(x));
+  CHECK_EQ(thirds[0], tensor({{0, 1}, {5, 6}}));
+  CHECK_EQ(thirds[2], tensor({{4}, {9}}));
+  CHECK_EQ(x.chunk(4, 1).size(), 3);
+  CHECK_EQ(zeros({0}).chunk(3).size(), 3);
+  CHECK_EQ(x.split(2, 1).size(), 3);
+  CHECK_EQ(x.split(2, 1)[2], tensor({{4}, {9}}));
+  CHECK_EQ(x.split({1, 4}, 1)[1], tensor({{1, 2, 3, 4}, {6, 7, 8, 9}}));
+  CHECK_EQ(x.unbind(1).size(), 5);
+  CHECK_EQ(x.unbind(1)[3], tensor({3, 8}));
+  thirds[1].fill_(0);
+  CHECK_EQ(x.select(0, 1), tensor({5, 6, 0, 0, 9}));
+  CHECK_ERROR(x.chunk(0), "chunk expects `chunks` to be greater than 0, got: 0");
+  CHECK_ERROR(tensor(1.0).chunk(2), "chunk expects at least a 1-dimensional tensor");
+  CHECK_ERROR(x.split(-1), "split expects split_size be non-negative, but got split_size=-1");
+  CHECK_ERROR(x.split(0), "split_size can only be 0 if dimension size is 0, but got dimension size of 2");
+  CHECK_ERROR(x.split({1, 1}, 1), "split_with_sizes expects split_sizes to sum exactly to 5 (input tensor's size at dimension 1), but got split_sizes=[1, 1]");
+  CHECK_ERROR(x.split({-1, 6}, 1), "split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes=[-1, 6]");
+  CHECK_ERROR(tensor(1.0).unbind(), "Dimension specified as 0 but tensor has no dimensions");
+}
+
+// %%
+TEST_CASE("repeat and flip") {
+  const Tensor x = tensor({{1, 2, 3}, {4, 5, 6}});
+  CHECK_EQ(x.repeat({1, 2}), tensor({{1, 2, 3, 1, 2, 3}, {4, 5, 6, 4, 5, 6}}));
+  CHECK_EQ(x.t().repeat({2, 1}), tensor({{1, 4}, {2, 5}, {3, 6}, {1, 4}, {2, 5}, {3, 6}}));
+  CHECK_EQ(tensor({1, 2}).repeat({2, 2}), tensor({{1, 2, 1, 2}, {1, 2, 1, 2}}));
+  CHECK_EQ(tensor(5).repeat({3}), tensor({5, 5, 5}));
+  CHECK_EQ(x.repeat({0, 1}), zeros({0, 3}, kLong));
+  CHECK_EQ(x.flip({1}), tensor({{3, 2, 1}, {6, 5, 4}}));
+  CHECK_EQ(x.flip({0, -1}), tensor({{6, 5, 4}, {3, 2, 1}}));
+  CHECK_EQ(tensor(5).flip({0}), tensor(5));
+  CHECK_EQ(zeros({0, 2}).flip({0}), zeros({0, 2}, kFloat));
+  CHECK_ERROR(x.repeat({2}), "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor");
+  CHECK_ERROR(x.flip({0, 0}), "dim 0 appears multiple times in the list of dims");
 }
 
 // %% [markdown]
@@ -2207,6 +2601,139 @@ const Tensor& index_put_(const Tensor& self, ArrayRef<indexing::TensorIndex> ind
   return self;
 }
 
+// %%
+using indexing::Ellipsis, indexing::None, indexing::Slice;
+
+// %%
+TEST_CASE("gather and index_select") {
+  const Tensor x = tensor({{1.0, 2.0, 3.0}, {4.0, 5.0, 6.0}});
+  CHECK_EQ(x.gather(1, tensor({{2, 0}, {1, 1}})), tensor({{3.0, 1.0}, {5.0, 5.0}}));
+  CHECK_EQ(x.gather(0, tensor({{1, 0}})), tensor({{4.0, 2.0}}));
+  CHECK_EQ(x.t().gather(-1, tensor({{1}, {0}, {1}}, kInt)), tensor({{4.0}, {2.0}, {6.0}}));
+  CHECK_EQ(tensor(7).gather(0, tensor({0, 0})), tensor({7, 7}));
+  CHECK_EQ(x.gather(1, zeros({0}, kLong)), zeros({0}, kFloat));
+  CHECK_EQ(x.index_select(1, tensor({2, 0, 2})), tensor({{3.0, 1.0, 3.0}, {6.0, 4.0, 6.0}}));
+  CHECK_EQ(x.t().index_select(0, tensor({1})), tensor({{2.0, 5.0}}));
+  CHECK_EQ(x.index_select(0, tensor(1)), tensor({{4.0, 5.0, 6.0}}));
+  CHECK_EQ(x.index_select(0, zeros({0}, kLong)), zeros({0, 3}, kFloat));
+  CHECK_EQ(tensor(7).index_select(0, tensor({0})), tensor(7));
+  CHECK_ERROR(x.gather(1, tensor({0})), "Index tensor must have the same number of dimensions as input tensor");
+  CHECK_ERROR(x.gather(1, tensor({{0, 5}})), "index 5 is out of bounds for dimension 1 with size 3");
+  CHECK_ERROR(x.gather(0, tensor({{0, 0, 0, 0}})), "Size does not match at dimension 1 expected index [1, 4] to be no larger than self [2, 3] apart from dimension 0");
+  CHECK_ERROR(x.gather(1, tensor({{0.0}})), "gather(): Expected dtype int32/int64 for index");
+  CHECK_ERROR(x.index_select(0, tensor({{0}})), "index_select(): Index is supposed to be a vector");
+  CHECK_ERROR(x.index_select(0, tensor({5})), "index 5 is out of bounds for dimension 0 with size 2");
+  CHECK_ERROR(x.index_select(0, tensor({1.0})), "index_select(): Expected dtype int32 or int64 for index");
+  CHECK_ERROR(tensor(1.0).index_select(0, tensor({0, 0})), "index_select(): Index to scalar can have only 1 value, got 2 value(s)");
+}
+
+// %%
+TEST_CASE("scatter_, scatter_add_ and index_add_") {
+  const Tensor index = tensor({{2, 0, 2}, {1, 1, 0}});
+  const Tensor src = tensor({{1.0, 2.0, 3.0}, {4.0, 5.0, 6.0}});
+  CHECK_EQ(zeros({2, 3}).scatter_(1, tensor({{2, 0}, {1, 0}}), src), tensor({{2.0, 0.0, 1.0}, {5.0, 4.0, 0.0}}));
+  CHECK_EQ(zeros({3, 3}).scatter_add_(0, index, src), tensor({{0.0, 2.0, 6.0}, {4.0, 5.0, 0.0}, {1.0, 0.0, 3.0}}));
+  CHECK_EQ(zeros({2, 3}).scatter_add(1, index, src), tensor({{2.0, 0.0, 4.0}, {6.0, 9.0, 0.0}}));
+  CHECK_EQ(ones({3, 3}).t().scatter(0, index, 9), tensor({{1.0, 9.0, 9.0}, {9.0, 9.0, 1.0}, {9.0, 1.0, 9.0}}));
+  CHECK_EQ(zeros({2, 3}).scatter_(1, zeros({0}, kLong), src), tensor({{0.0, 0.0, 0.0}, {0.0, 0.0, 0.0}}));
+  CHECK_EQ(ones({3, 3}).index_add_(0, tensor({2, 0}), src), tensor({{5.0, 6.0, 7.0}, {1.0, 1.0, 1.0}, {2.0, 3.0, 4.0}}));
+  CHECK_EQ(ones({2, 4}).index_add(1, tensor({1, 1, 0}), src, 0.5), tensor({{2.5, 2.5, 1.0, 1.0}, {4.0, 5.5, 1.0, 1.0}}));
+  CHECK_ERROR(zeros({2, 3}).scatter_(1, index, zeros({2, 3}, kLong)), "scatter(): Expected self.dtype to be equal to src.dtype");
+  CHECK_ERROR(zeros({2, 2}).scatter_(1, index, src), "index 2 is out of bounds for dimension 1 with size 2");
+  CHECK_ERROR(zeros({2, 3}).scatter_(1, tensor({{0, 1}}), tensor({{1.0}})), "Expected index [1, 2] to be no larger than self [2, 3] apart from dimension 1 and to be no larger size than src [1, 1]");
+  CHECK_ERROR(zeros({2, 3}).scatter_add_(1, tensor({0, 1}), src), "Index tensor must have the same number of dimensions as self tensor");
+  CHECK_ERROR(zeros({3, 3}).index_add_(0, tensor({0}), src), "index_add_(): Number of indices (1) should be equal to source.size(dim): (2), for dim: 0");
+  CHECK_ERROR(zeros({3, 3}).index_add_(0, tensor({0, 5}), src), "index 5 is out of bounds for dimension 0 with size 3");
+  CHECK_ERROR(zeros({3, 4}).index_add_(0, tensor({0, 1}), src), "source tensor shape must match self tensor shape, excluding the specified dimension. Got self.shape = [3, 4] source.shape = [2, 3]");
+  CHECK_ERROR(zeros({3, 3}, kLong).index_add_(0, tensor({0, 1}), src), "index_add_(): self (Long) and source (Float) must have the same scalar type");
+}
+
+// %%
+TEST_CASE("nonzero and masked_select") {
+  const Tensor x = tensor({{0.0, 2.0, NAN}, {4.0, 0.0, 6.0}});
+  CHECK_EQ(nonzero(x), tensor({{0, 1}, {0, 2}, {1, 0}, {1, 2}}));
+  CHECK_EQ(nonzero(x.t()), tensor({{0, 1}, {1, 0}, {2, 0}, {2, 1}}));
+  CHECK_EQ(nonzero(tensor(3)), zeros({1, 0}, kLong));
+  CHECK_EQ(nonzero(zeros({0, 3})), zeros({0, 2}, kLong));
+  CHECK_EQ(masked_select(x, x > 3), tensor({4.0, 6.0}));
+  CHECK_EQ(masked_select(x, tensor({true, false, false})), tensor({0.0, 4.0}));
+  CHECK_ERROR(masked_select(x, zeros({3}, kLong)), "masked_select: expected BoolTensor for mask");
+}
+
+// %%
+TEST_CASE("index: integers, slices, None and Ellipsis make views") {
+  const Tensor x = arange(24).view({2, 3, 4});
+  CHECK_EQ(x.index({1}), tensor({{12, 13, 14, 15}, {16, 17, 18, 19}, {20, 21, 22, 23}}));
+  CHECK_EQ(x.index({1, -1}), tensor({20, 21, 22, 23}));
+  CHECK_EQ(x.index({Slice(), 1, Slice(0, std::nullopt, 2)}), tensor({{4, 6}, {16, 18}}));
+  CHECK_EQ(x.index({Ellipsis, -1}), tensor({{3, 7, 11}, {15, 19, 23}}));
+  CHECK_EQ(x.index({"...", Slice(1, 3)}), tensor({{{1, 2}, {5, 6}, {9, 10}}, {{13, 14}, {17, 18}, {21, 22}}}));
+  CHECK_EQ(x.index({None, 0, Ellipsis, None, 2}), tensor({{{2}, {6}, {10}}}));
+  CHECK_EQ(x.index({Slice(std::nullopt, -1), Slice(-2)}), tensor({{{4, 5, 6, 7}, {8, 9, 10, 11}}}));
+  CHECK_EQ(x.index({true, 0, 0}), tensor({{0, 1, 2, 3}}));
+  CHECK_EQ(x.index({false}), zeros({0, 2, 3, 4}, kLong));
+  CHECK_EQ(tensor(5).index({Ellipsis}), tensor(5));
+  CHECK(x.index({Slice(), 1}).is_alias_of(x));
+  x.index({0, Slice(), 0}) = tensor({-1, -2, -3});
+  x.index({1, 1}) = 7;
+  CHECK_EQ(x, tensor({{{-1, 1, 2, 3}, {-2, 5, 6, 7}, {-3, 9, 10, 11}}, {{12, 13, 14, 15}, {7, 7, 7, 7}, {20, 21, 22, 23}}}));
+  CHECK_ERROR(x.index({5}), "index 5 is out of bounds for dimension 0 with size 2");
+  CHECK_ERROR(x.index({0, 0, 0, 0}), "too many indices for tensor of dimension 3");
+  CHECK_ERROR(tensor(1.0).index({0}), "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a 0-dim tensor to a number");
+  CHECK_ERROR(x.index({Slice(0, 2, 0)}), "slice step cannot be zero");
+  CHECK_ERROR(x.index({Slice(0, 2, -1)}), "step must be greater than zero");
+  CHECK_ERROR(x.index({"..", 0}), "Expected \"...\" to represent an ellipsis index, but got \"..\"");
+}
+
+// %%
+TEST_CASE("index: tensors of indices and masks copy") {
+  const Tensor x = arange(24).view({2, 3, 4});
+  const Tensor i = tensor({1, 0});
+  const Tensor j = tensor({{0, -1}, {2, 1}});
+  CHECK_EQ(x.index({i}), tensor({{{12, 13, 14, 15}, {16, 17, 18, 19}, {20, 21, 22, 23}}, {{0, 1, 2, 3}, {4, 5, 6, 7}, {8, 9, 10, 11}}}));
+  CHECK_EQ(x.index({i, j}), tensor({{{12, 13, 14, 15}, {8, 9, 10, 11}}, {{20, 21, 22, 23}, {4, 5, 6, 7}}}));
+  CHECK_EQ(x.index({Slice(), j}), tensor({{{{0, 1, 2, 3}, {8, 9, 10, 11}}, {{8, 9, 10, 11}, {4, 5, 6, 7}}}, {{{12, 13, 14, 15}, {20, 21, 22, 23}}, {{20, 21, 22, 23}, {16, 17, 18, 19}}}}));
+  CHECK_EQ(x.index({Slice(), Slice(), i}), tensor({{{1, 0}, {5, 4}, {9, 8}}, {{13, 12}, {17, 16}, {21, 20}}}));
+  CHECK_EQ(x.index({i, Slice(), j}), tensor({{{12, 16, 20}, {3, 7, 11}}, {{14, 18, 22}, {1, 5, 9}}}));
+  CHECK_EQ(x.index({0, Slice(), i}), tensor({{1, 0}, {5, 4}, {9, 8}}));
+  CHECK_EQ(x.index({Ellipsis, j, i}), tensor({{{1, 8}, {9, 4}}, {{13, 20}, {21, 16}}}));
+  CHECK_EQ(x.index({None, i, Slice(1, 3)}), tensor({{{{16, 17, 18, 19}, {20, 21, 22, 23}}, {{4, 5, 6, 7}, {8, 9, 10, 11}}}}));
+  CHECK_EQ(x.transpose(0, 2).index({j}), tensor({{{{0, 12}, {4, 16}, {8, 20}}, {{3, 15}, {7, 19}, {11, 23}}}, {{{2, 14}, {6, 18}, {10, 22}}, {{1, 13}, {5, 17}, {9, 21}}}}));
+  CHECK_EQ(x.index({x > 20}), tensor({21, 22, 23}));
+  CHECK_EQ(x.index({tensor({true, false}), Slice(0, 1)}), tensor({{{0, 1, 2, 3}}}));
+  CHECK_EQ(x.index({Slice(), tensor({true, false, true}), i}), tensor({{1, 8}, {13, 20}}));
+  CHECK_EQ(x.index({tensor({{true, false, false}, {false, true, true}})}), tensor({{0, 1, 2, 3}, {16, 17, 18, 19}, {20, 21, 22, 23}}));
+  CHECK_EQ(x.index({tensor(1), tensor(-1)}), tensor({20, 21, 22, 23}));
+  CHECK_EQ(x.index({zeros({0}, kLong)}), zeros({0, 3, 4}, kLong));
+  CHECK_EQ(x.index({tensor({0, 1}, kByte)}), tensor({{{12, 13, 14, 15}, {16, 17, 18, 19}, {20, 21, 22, 23}}}));
+  CHECK_ERROR(x.index({tensor({5})}), "index 5 is out of bounds for dimension 0 with size 2");
+  CHECK_ERROR(x.index({tensor({true, false, true})}), "The shape of the mask [3] at index 0 does not match the shape of the indexed tensor [2, 3, 4] at index 0");
+  CHECK_ERROR(x.index({tensor({1.0})}), "tensors used as indices must be long, int, byte or bool tensors");
+  CHECK_ERROR(x.index({i, tensor({0, 1, 2})}), "shape mismatch: indexing tensors could not be broadcast together with shapes [2], [3]");
+}
+
+// %%
+TEST_CASE("index_put_: writing, broadcasting, accumulating") {
+  const Tensor x = zeros({3, 4});
+  const Tensor i = tensor({0, 2, 0});
+  x.index_put_({i}, tensor({1.0, 2.0, 3.0, 4.0}));
+  CHECK_CLOSE(x, tensor({{1.0, 2.0, 3.0, 4.0}, {0.0, 0.0, 0.0, 0.0}, {1.0, 2.0, 3.0, 4.0}}));
+  x.index_put_({i, i}, 9);
+  CHECK_CLOSE(x, tensor({{9.0, 2.0, 3.0, 4.0}, {0.0, 0.0, 0.0, 0.0}, {1.0, 2.0, 9.0, 4.0}}));
+  x.index_put_({Slice(), tensor({3, 1})}, tensor({{-1.0, -2.0}}));
+  CHECK_CLOSE(x, tensor({{9.0, -2.0, 3.0, -1.0}, {0.0, -2.0, 0.0, -1.0}, {1.0, -2.0, 9.0, -1.0}}));
+  x.index_put_({x < 0}, 0.5);
+  CHECK_CLOSE(x, tensor({{9.0, 0.5, 3.0, 0.5}, {0.0, 0.5, 0.0, 0.5}, {1.0, 0.5, 9.0, 0.5}}));
+  x.index_put_({1, Slice(1, 3)}, tensor({{7.0, 8.0}}));
+  CHECK_CLOSE(x, tensor({{9.0, 0.5, 3.0, 0.5}, {0.0, 7.0, 8.0, 0.5}, {1.0, 0.5, 9.0, 0.5}}));
+  x.index_put_(std::vector<std::optional<Tensor>>{i}, ones({4}), true);
+  CHECK_CLOSE(x, tensor({{11.0, 2.5, 5.0, 2.5}, {0.0, 7.0, 8.0, 0.5}, {2.0, 1.5, 10.0, 1.5}}));
+  x.t().index_put_(std::vector<std::optional<Tensor>>{std::nullopt, tensor({-1, -1})}, ones({4, 2}), true);
+  CHECK_CLOSE(x, tensor({{11.0, 2.5, 5.0, 2.5}, {0.0, 7.0, 8.0, 0.5}, {4.0, 3.5, 12.0, 3.5}}));
+  CHECK_ERROR(x.index_put_({tensor({0})}, zeros({2, 4})), "shape mismatch: value tensor of shape [2, 4] cannot be broadcast to indexing result of shape [1, 4]");
+  CHECK_ERROR(x.index_put_({tensor({0})}, zeros({4}, kDouble)), "Index put requires the source and destination dtypes match, got Float for the destination and Double for the source.");
+}
+
 // %% [markdown]
 // ## Reductions, scans and orderings
 //
@@ -2264,19 +2791,9 @@ constinit Operator<Tensor(const Tensor&, std::int64_t, bool)> op::argmin("argmin
 
 // %%
 //| export core/extremes.cpp
-namespace {
-void check_not_empty(const char* name, const Tensor& self) {
-  TORCH_CHECK(self.numel() > 0, name, "(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.");
-}
-}  // namespace
-
 Tensor amin(const Tensor& self, IntArrayRef dim, bool keepdim) { return op::amin(self, dim, keepdim); }
-Tensor max(const Tensor& self) {
-  check_not_empty("max", self);
-  return amax(self);
-}
 Tensor min(const Tensor& self) {
-  check_not_empty("min", self);
+  TORCH_CHECK(self.numel() > 0, "min(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.");
   return amin(self);
 }
 std::tuple<Tensor, Tensor> min(const Tensor& self, std::int64_t dim, bool keepdim) { return op::min(self, wrap_dim(dim, self.dim()), keepdim); }
@@ -2378,12 +2895,12 @@ Tensor var(const Tensor& self, IntArrayRef dim, bool unbiased, bool keepdim) {
   check_var(self);
   return op::var(self, dim, unbiased ? 1 : 0, keepdim);
 }
-Tensor var(const Tensor& self, bool unbiased) { return var(self, IntArrayRef(), unbiased, false); }
+Tensor var(const Tensor& self) { return var(self, IntArrayRef()); }
 Tensor std(const Tensor& self, IntArrayRef dim, bool unbiased, bool keepdim) {
   check_var(self);
   return op::std(self, dim, unbiased ? 1 : 0, keepdim);
 }
-Tensor std(const Tensor& self, bool unbiased) { return tinytorch::std(self, IntArrayRef(), unbiased, false); }
+Tensor std(const Tensor& self) { return tinytorch::std(self, IntArrayRef()); }
 std::tuple<Tensor, Tensor> var_mean(const Tensor& self, IntArrayRef dim, bool unbiased, bool keepdim) {
   return {var(self, dim, unbiased, keepdim), mean(self, dim, keepdim)};
 }
@@ -2509,6 +3026,112 @@ std::tuple<Tensor, Tensor> topk(const Tensor& self, std::int64_t k, std::int64_t
   const std::int64_t d = wrap_dim(dim, self.dim());
   TORCH_CHECK(k >= 0 && k <= (self.dim() > 0 ? self.size(d) : 1), "selected index k out of range");
   return op::topk(self, k, d, largest, sorted);
+}
+
+// %%
+TEST_CASE("min, amin and argmin: NaN wins, the first of equals") {
+  const Tensor x = tensor({{3.0, -1.0, 2.0}, {-1.0, 5.0, -1.0}});
+  CHECK_EQ(min(x), tensor(-1.0));
+  CHECK_EQ(max(x), tensor(5.0));
+  CHECK_EQ(x.amin({0}), tensor({-1.0, -1.0, -1.0}));
+  CHECK_EQ(x.amin({0, 1}, true), tensor({{-1.0}}));
+  CHECK_EQ(std::get<0>(x.min(1)), tensor({-1.0, -1.0}));
+  CHECK_EQ(std::get<1>(x.min(1)), tensor({1, 0}));
+  CHECK_EQ(std::get<1>(x.t().min(0, true)), tensor({{1, 0}}));
+  CHECK_EQ(x.argmin(), tensor(1));
+  CHECK_EQ(x.argmin(0), tensor({1, 0, 1}));
+  CHECK_EQ(x.argmin(std::nullopt, true), tensor({{1}}));
+  CHECK_EQ(min(tensor({1.0, NAN, 0.0})), tensor(NAN));
+  CHECK_EQ(tensor({1.0, NAN, NAN}).argmin(), tensor(1));
+  CHECK_EQ(std::get<0>(tensor(4).min(0)), tensor(4));
+  CHECK_EQ(tensor({3, 2}, kByte).min(), tensor(2, kByte));
+  CHECK_EQ(zeros({2, 0}).amin({0}), zeros({0}, kFloat));
+  CHECK_ERROR(zeros({0}).min(), "min(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.");
+  CHECK_ERROR(max(zeros({0})), "max(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.");
+  CHECK_ERROR(zeros({0, 2}).min(0), "min(): Expected reduction dim 0 to have non-zero size.");
+  CHECK_ERROR(zeros({0, 2}).amin({0}), "amin(): Expected reduction dim 0 to have non-zero size.");
+  CHECK_ERROR(zeros({0, 2}).amin(), "amin(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.");
+  CHECK_ERROR(zeros({0}).argmin(), "argmin(): Expected reduction dim to be specified for input.numel() == 0.");
+  CHECK_ERROR(zeros({0, 2}).argmin(0), "argmin(): Expected reduction dim 0 to have non-zero size.");
+  CHECK_ERROR(x.min(5), "Dimension out of range (expected to be in range of [-2, 1], but got 5)");
+}
+
+// %%
+TEST_CASE("prod, any and all") {
+  const Tensor x = tensor({{1.5, -2.0}, {0.0, 4.0}});
+  CHECK_CLOSE(x.prod(), tensor(-0.0));
+  CHECK_CLOSE(x.prod(0), tensor({0.0, -8.0}));
+  CHECK_CLOSE(x.t().prod(0, true), tensor({{-3.0, 0.0}}));
+  CHECK_EQ(tensor({2, 3}, kInt).prod(), tensor(6));
+  CHECK_EQ(tensor({true, true}).prod(), tensor(1));
+  CHECK_CLOSE(zeros({0, 2}).prod(0), tensor({1.0, 1.0}));
+  CHECK_EQ(x.any(), tensor(true));
+  CHECK_EQ(x.all(), tensor(false));
+  CHECK_EQ(x.all(1), tensor({true, false}));
+  CHECK_EQ(x.any(0, true), tensor({{true, true}}));
+  CHECK_EQ(tensor(NAN).any(), tensor(true));
+  CHECK_EQ(zeros({0}).all(), tensor(true));
+  CHECK_EQ(zeros({0, 2}).any(0), tensor({false, false}));
+  CHECK_ERROR(x.any(2), "Dimension out of range (expected to be in range of [-2, 1], but got 2)");
+}
+
+// %%
+TEST_CASE("var, std and norm") {
+  const Tensor x = tensor({{1.0, 2.5, -3.0}, {0.5, 8.0, -1.0}});
+  CHECK_CLOSE(x.var(), tensor(14.166667));
+  CHECK_CLOSE(x.var(false), tensor(11.8055553));
+  CHECK_CLOSE(x.var({1}), tensor({8.08333302, 23.25}));
+  CHECK_CLOSE(x.var({0}, false, true), tensor({{0.0625, 7.5625, 1.0}}));
+  CHECK_CLOSE(x.std(), tensor(3.76386333));
+  CHECK_CLOSE(x.t().std({0, 1}), tensor(3.76386333));
+  CHECK_CLOSE(x.std({-1}, false), tensor({2.32139802, 3.93700385}));
+  CHECK_CLOSE((x.to(kDouble) + 1e8).var(), tensor(14.166666666666668, kDouble));
+  CHECK_CLOSE(tensor(5.0).var(), tensor(NAN));
+  CHECK_CLOSE(tensor({5.0}).std(), tensor(NAN));
+  CHECK_CLOSE(zeros({0}).var(false), tensor(NAN));
+  CHECK_CLOSE(std::get<1>(var_mean(x, 0)), tensor({0.75, 5.25, -2.0}));
+  CHECK_CLOSE(x.norm(), tensor(9.02773476));
+  CHECK_CLOSE(x.norm(1), tensor(16.0));
+  CHECK_CLOSE(x.norm(3), tensor(8.22659492));
+  CHECK_CLOSE(x.norm(INFINITY), tensor(8.0));
+  CHECK_CLOSE(x.norm(-INFINITY), tensor(0.5));
+  CHECK_CLOSE(x.norm(0), tensor(6.0));
+  CHECK_CLOSE(x.norm(2, {1}), tensor({4.03112888, 8.07774734}));
+  CHECK_CLOSE(x.t().norm(1, {0}, true), tensor({{6.5, 9.5}}));
+  CHECK_CLOSE(x.norm(std::nullopt, {0, 1}), tensor(9.02773476));
+  CHECK_CLOSE(zeros({0}).norm(), tensor(0.0));
+  CHECK_CLOSE(full({4}, 1e30).norm(), tensor(2.00000003e+30));
+  CHECK_ERROR(tensor({1, 2}).var(), "std and var only support floating point and complex dtypes");
+  CHECK_ERROR(tensor({1, 2}).norm(), "linalg.vector_norm: Expected a floating point or complex tensor as input. Got Long");
+  CHECK_ERROR(zeros({0}).norm(INFINITY), "linalg.vector_norm cannot compute the inf norm on an empty tensor because the operation does not have an identity");
+  CHECK_ERROR(x.var({0, 0}), "dim 0 appears multiple times in the list of dims");
+}
+
+// %%
+TEST_CASE("cumsum, sort, argsort and topk") {
+  const Tensor x = tensor({{3.0, 1.0, NAN, 2.0}, {1.0, 4.0, 1.0, -5.0}});
+  CHECK_CLOSE(x.cumsum(1), tensor({{3.0, 4.0, NAN, NAN}, {1.0, 5.0, 6.0, 1.0}}));
+  CHECK_CLOSE(x.t().cumsum(0), tensor({{3.0, 1.0}, {4.0, 5.0}, {NAN, 6.0}, {NAN, 1.0}}));
+  CHECK_CLOSE(x.cumsum(0), tensor({{3.0, 1.0, NAN, 2.0}, {4.0, 5.0, NAN, -3.0}}));
+  CHECK_EQ(tensor({true, true}).cumsum(0), tensor({1, 2}));
+  CHECK_EQ(tensor({1, 2}, kInt).cumsum(0), tensor({1, 3}));
+  CHECK_CLOSE(tensor(3.0).cumsum(0), tensor(3.0));
+  CHECK_CLOSE(zeros({0}).cumsum(0), zeros({0}, kFloat));
+  CHECK_EQ(std::get<0>(x.sort()), tensor({{1.0, 2.0, 3.0, NAN}, {-5.0, 1.0, 1.0, 4.0}}));
+  CHECK_EQ(std::get<1>(x.sort()), tensor({{1, 3, 0, 2}, {3, 0, 2, 1}}));
+  CHECK_EQ(std::get<1>(x.sort(-1, true)), tensor({{2, 0, 3, 1}, {1, 0, 2, 3}}));
+  CHECK_EQ(std::get<0>(x.sort(0)), tensor({{1.0, 1.0, 1.0, -5.0}, {3.0, 4.0, NAN, 2.0}}));
+  CHECK_EQ(x.t().argsort(0), tensor({{1, 3}, {3, 0}, {0, 2}, {2, 1}}));
+  CHECK_EQ(std::get<0>(tensor(2).sort()), tensor(2));
+  CHECK_EQ(std::get<0>(x.topk(2)), tensor({{NAN, 3.0}, {4.0, 1.0}}));
+  CHECK_EQ(std::get<1>(x.topk(1, 0)), tensor({{0, 1, 0, 0}}));
+  CHECK_EQ(std::get<0>(x.topk(2, 1, false)), tensor({{1.0, 2.0}, {-5.0, 1.0}}));
+  CHECK_EQ(std::get<1>(tensor(2).topk(1)), tensor(0));
+  CHECK_EQ(std::get<0>(x.topk(0)), zeros({2, 0}, kFloat));
+  CHECK_ERROR(x.topk(5), "selected index k out of range");
+  CHECK_ERROR(x.topk(-1), "selected index k out of range");
+  CHECK_ERROR(x.cumsum(4), "Dimension out of range (expected to be in range of [-2, 1], but got 4)");
+  CHECK_ERROR(tensor(2).sort(1), "Dimension out of range (expected to be in range of [-1, 0], but got 1)");
 }
 
 // %% [markdown]
@@ -2654,6 +3277,226 @@ Tensor outer(const Tensor& self, const Tensor& vec2) {
   TORCH_CHECK(self.dim() == 1, "outer: Expected 1-D argument self, but got ", self.dim(), "-D");
   TORCH_CHECK(vec2.dim() == 1, "outer: Expected 1-D argument vec2, but got ", vec2.dim(), "-D");
   return mul(unsqueeze(self, 1), vec2);
+}
+
+// %%
+//| export core/linear_algebra.cpp
+namespace {
+// A tensor whose dimensions have names, one letter each.
+struct Labelled {
+  Tensor tensor;
+  std::string labels;
+};
+
+bool has(std::string_view labels, char label) { return labels.find(label) != std::string_view::npos; }
+
+// The equation taken apart: the letters of each operand and of the result.
+struct Equation {
+  std::vector<std::string> operands;
+  std::string result;
+};
+
+Equation parse_equation(std::string_view equation) {
+  Equation parsed;
+  parsed.operands.emplace_back();
+  const std::size_t arrow = equation.find("->");
+  for (std::size_t i = 0; i < equation.size(); ++i) {
+    const char c = equation[i];
+    if (i == arrow) ++i;
+    else if (c == ',' && i < arrow) parsed.operands.emplace_back();
+    else if (c != ' ') {
+      TORCH_CHECK(std::isalpha(static_cast<unsigned char>(c)), "einsum(): invalid subscript given at index ", i, " in the equation string, subscripts must be in [a-zA-Z]");
+      (i < arrow ? parsed.operands.back() : parsed.result) += c;
+    }
+  }
+  if (arrow != std::string_view::npos) return parsed;
+  std::string all;
+  for (const std::string& labels : parsed.operands) all += labels;
+  std::sort(all.begin(), all.end());
+  for (const char label : all)
+    if (std::count(all.begin(), all.end(), label) == 1) parsed.result += label;
+  return parsed;
+}
+}  // namespace
+
+// %%
+//| export core/linear_algebra.cpp
+namespace {
+// The operand with each letter once: a letter that stands twice takes the diagonal of its dimensions.
+Labelled label_operand(const Tensor& tensor, const std::string& labels, std::size_t number) {
+  TORCH_CHECK(static_cast<std::int64_t>(labels.size()) == tensor.dim(), "einsum(): the number of subscripts in the equation (", labels.size(),
+              ") does not match the number of dimensions (", tensor.dim(), ") for operand ", number, " and no ellipsis was given");
+  Labelled operand{tensor, labels};
+  for (std::size_t i = 0; i < operand.labels.size(); ++i) {
+    const std::size_t again = operand.labels.find(operand.labels[i], i + 1);
+    if (again == std::string::npos) continue;
+    const auto first = static_cast<std::int64_t>(i);
+    const auto second = static_cast<std::int64_t>(again);
+    TORCH_CHECK(operand.tensor.size(first) == operand.tensor.size(second), "einsum(): subscript ", operand.labels[i], " is repeated for operand ", number,
+                " but the sizes don't match, ", operand.tensor.size(second), " != ", operand.tensor.size(first));
+    operand.tensor = diagonal(operand.tensor, 0, first, second);
+    operand.labels += operand.labels[i];
+    operand.labels.erase(again, 1);
+    operand.labels.erase(i, 1);
+    --i;
+  }
+  return operand;
+}
+
+// Sums over the letters that are not in `kept`.
+Labelled sum_others(const Labelled& operand, std::string_view kept) {
+  std::vector<std::int64_t> dims;
+  std::string labels;
+  for (std::size_t i = 0; i < operand.labels.size(); ++i) {
+    if (has(kept, operand.labels[i])) labels += operand.labels[i];
+    else dims.push_back(static_cast<std::int64_t>(i));
+  }
+  return {dims.empty() ? operand.tensor : sum(operand.tensor, dims), labels};
+}
+
+// The operand's dimensions in the order of `labels`, all of which it has.
+Tensor in_order(const Labelled& operand, const std::string& labels) {
+  DimVector dims;
+  for (const char label : labels) dims.push_back(static_cast<std::int64_t>(operand.labels.find(label)));
+  return permute(operand.tensor, dims);
+}
+
+// The sizes of some of the operand's letters, and their product.
+DimVector sizes_of(const Labelled& operand, const std::string& labels) {
+  DimVector sizes;
+  for (const char label : labels) sizes.push_back(operand.tensor.size(static_cast<std::int64_t>(operand.labels.find(label))));
+  return sizes;
+}
+}  // namespace
+
+// %%
+//| export core/linear_algebra.cpp
+namespace {
+// Multiplies two operands and sums over the letters that both have and nobody needs later:
+// (batch, left, summed) x (batch, summed, right) -> (batch, left, right).
+Labelled contract(const Labelled& a, const Labelled& b, std::string_view kept) {
+  std::string batch;
+  std::string left;
+  std::string summed;
+  std::string right;
+  for (const char label : a.labels) (!has(b.labels, label) ? left : has(kept, label) ? batch : summed) += label;
+  for (const char label : b.labels)
+    if (!has(a.labels, label)) right += label;
+  const std::int64_t B = multiply_sizes(sizes_of(a, batch));
+  const std::int64_t M = multiply_sizes(sizes_of(a, left));
+  const std::int64_t K = multiply_sizes(sizes_of(a, summed));
+  const std::int64_t N = multiply_sizes(sizes_of(b, right));
+  const Tensor product = bmm(reshape(in_order(a, batch + left + summed), {B, M, K}), reshape(in_order(b, batch + summed + right), {B, K, N}));
+  DimVector sizes = sizes_of(a, batch + left);
+  for (const std::int64_t size : sizes_of(b, right)) sizes.push_back(size);
+  return {reshape(product, sizes), batch + left + right};
+}
+
+void check_operands(const Equation& equation, TensorList tensors) {
+  TORCH_CHECK(!tensors.empty(), "einsum(): must provide at least one operand");
+  TORCH_CHECK(tensors.size() >= equation.operands.size(), "einsum(): fewer operands were provided than specified in the equation");
+  TORCH_CHECK(tensors.size() <= equation.operands.size(), "einsum(): more operands were provided than specified in the equation");
+  for (const char label : equation.result) {
+    const bool known = std::any_of(equation.operands.begin(), equation.operands.end(), [label](const std::string& labels) { return has(labels, label); });
+    TORCH_CHECK(known, "einsum(): output subscript ", label, " does not appear in the equation for any input operand");
+    TORCH_CHECK(std::count(equation.result.begin(), equation.result.end(), label) == 1, "einsum(): output subscript ", label, " appears more than once in the output");
+  }
+}
+}  // namespace
+
+Tensor einsum(std::string_view equation, TensorList tensors) {
+  const Equation parsed = parse_equation(equation);
+  check_operands(parsed, tensors);
+  std::vector<Labelled> operands;
+  for (std::size_t i = 0; i < tensors.size(); ++i) operands.push_back(label_operand(tensors[i], parsed.operands[i], i));
+  Labelled total;
+  for (std::size_t i = 0; i < operands.size(); ++i) {
+    std::string later = parsed.result;
+    for (std::size_t j = i + 1; j < operands.size(); ++j) later += operands[j].labels;
+    if (i == 0) {
+      total = sum_others(operands[0], later);
+      continue;
+    }
+    for (const char label : total.labels) {
+      if (!has(operands[i].labels, label)) continue;
+      const std::int64_t seen = sizes_of(total, {label})[0];
+      const std::int64_t size = sizes_of(operands[i], {label})[0];
+      TORCH_CHECK(seen == size, "einsum(): subscript ", label, " has size ", size, " for operand ", i, " which does not broadcast with previously seen size ", seen);
+    }
+    total = contract(total, sum_others(operands[i], later + total.labels), later);
+  }
+  return in_order(total, parsed.result);
+}
+
+// %%
+TEST_CASE("eye, linspace, tril, triu and diagonal") {
+  CHECK_EQ(eye(2), tensor({{1.0, 0.0}, {0.0, 1.0}}));
+  CHECK_EQ(eye(2, 3, kLong), tensor({{1, 0, 0}, {0, 1, 0}}));
+  CHECK_EQ(eye(0), zeros({0, 0}, kFloat));
+  CHECK_EQ(linspace(0, 1, 7), tensor({0.0, 0.166666672, 0.333333343, 0.5, 0.666666627, 0.833333313, 1.0}));
+  CHECK_EQ(linspace(-1, 3, 4, kDouble), tensor({-1.0, 0.33333333333333326, 1.6666666666666667, 3.0}, kDouble));
+  CHECK_EQ(linspace(0, 10, 5, kLong), tensor({0, 2, 5, 7, 10}));
+  CHECK_EQ(linspace(2, 9, 1), tensor({2.0}));
+  CHECK_EQ(linspace(2, 9, 0), zeros({0}, kFloat));
+  const Tensor x = arange(12).view({3, 4});
+  CHECK_EQ(x.tril(), tensor({{0, 0, 0, 0}, {4, 5, 0, 0}, {8, 9, 10, 0}}));
+  CHECK_EQ(x.triu(1), tensor({{0, 1, 2, 3}, {0, 0, 6, 7}, {0, 0, 0, 11}}));
+  CHECK_EQ(x.t().tril(-1), tensor({{0, 0, 0}, {1, 0, 0}, {2, 6, 0}, {3, 7, 11}}));
+  CHECK_EQ(x.view({1, 3, 4}).triu(-1), tensor({{{0, 1, 2, 3}, {4, 5, 6, 7}, {0, 9, 10, 11}}}));
+  CHECK_EQ(x.diagonal(), tensor({0, 5, 10}));
+  CHECK_EQ(x.diagonal(1), tensor({1, 6, 11}));
+  CHECK_EQ(x.diagonal(-2), tensor({8}));
+  CHECK_EQ(x.diagonal(9), zeros({0}, kLong));
+  CHECK_EQ(x.view({2, 3, 2}).diagonal(0, 0, 2), tensor({{0, 7}, {2, 9}, {4, 11}}));
+  CHECK_ERROR(eye(-1), "n must be greater or equal to 0, got -1");
+  CHECK_ERROR(linspace(0, 1, -1), "number of steps must be non-negative");
+  CHECK_ERROR(zeros({3}).tril(), "tril: input tensor must have at least 2 dimensions");
+  CHECK_ERROR(x.diagonal(0, 0, 0), "diagonal dimensions cannot be identical 0, 0");
+}
+
+// %%
+TEST_CASE("addmm, mv, dot and outer") {
+  const Tensor a = tensor({{1.0, 2.0, 3.0}, {4.0, 5.0, 6.0}});
+  const Tensor v = tensor({1.0, -1.0, 0.5});
+  CHECK_CLOSE(addmm(tensor({10.0, 20.0}), a, a.t()), tensor({{24.0, 52.0}, {42.0, 97.0}}));
+  CHECK_CLOSE(addmm(ones({3, 3}), a.t(), a, 0.5, 2), tensor({{34.5, 44.5, 54.5}, {44.5, 58.5, 72.5}, {54.5, 72.5, 90.5}}));
+  CHECK_CLOSE(addmm(full({2, 2}, NAN), a, a.t(), 0), tensor({{14.0, 32.0}, {32.0, 77.0}}));
+  CHECK_CLOSE(addmm(zeros({2}), zeros({3, 0}), zeros({0, 2})), tensor({{0.0, 0.0}, {0.0, 0.0}, {0.0, 0.0}}));
+  CHECK_CLOSE(a.mv(v), tensor({0.5, 2.0}));
+  CHECK_CLOSE(dot(v, v), tensor(2.25));
+  CHECK_CLOSE(outer(v, tensor({2.0, 3.0})), tensor({{2.0, 3.0}, {-2.0, -3.0}, {1.0, 1.5}}));
+  CHECK_CLOSE(dot(zeros({0}), zeros({0})), tensor(0.0));
+  CHECK_ERROR(addmm(v, a, a), "mat1 and mat2 shapes cannot be multiplied (2x3 and 2x3)");
+  CHECK_ERROR(addmm(v, v, a), "mat1 must be a matrix, got 1-D tensor");
+  CHECK_ERROR(addmm(zeros({4}), a, a.t()), "The expanded size of the tensor (2) must match the existing size (4) at non-singleton dimension 1.  Target sizes: [2, 2].  Tensor sizes: [4]");
+  CHECK_ERROR(addmm(zeros({2}, kDouble), a, a.t()), "self and mat2 must have the same dtype, but got Double and Float");
+  CHECK_ERROR(a.mv(zeros({2})), "size mismatch, got input (2), mat (2x3), vec (2)");
+  CHECK_ERROR(dot(a, a), "1D tensors expected, but got 2D and 2D tensors");
+  CHECK_ERROR(dot(v, zeros({2})), "inconsistent tensor size, expected tensor [3] and src [2] to have the same number of elements, but got 3 and 2 elements respectively");
+  CHECK_ERROR(outer(a, v), "outer: Expected 1-D argument self, but got 2-D");
+}
+
+// %%
+TEST_CASE("einsum: products, traces, transposes, batches") {
+  const Tensor a = tensor({{1.0, 2.0, 3.0}, {4.0, 5.0, 6.0}});
+  const Tensor c = arange(12, kFloat).view({2, 3, 2});
+  CHECK_CLOSE(einsum("ij,kj->ik", {a, a}), tensor({{14.0, 32.0}, {32.0, 77.0}}));
+  CHECK_CLOSE(einsum("ij->ji", {a}), tensor({{1.0, 4.0}, {2.0, 5.0}, {3.0, 6.0}}));
+  CHECK_CLOSE(einsum("ij->", {a}), tensor(21.0));
+  CHECK_CLOSE(einsum("ba", {a}), tensor({{1.0, 4.0}, {2.0, 5.0}, {3.0, 6.0}}));
+  CHECK_CLOSE(einsum("ij,ij->j", {a, a}), tensor({17.0, 29.0, 45.0}));
+  CHECK_CLOSE(einsum("bij, bj -> bi", {c.transpose(1, 2), a}), tensor({{16.0, 22.0}, {124.0, 139.0}}));
+  CHECK_CLOSE(einsum("bij,jk,bk->ki", {c, a.t().matmul(a).narrow(0, 0, 2), a}), tensor({{1046.0, 1436.0, 1826.0}, {1733.0, 2447.0, 3161.0}, {2592.0, 3726.0, 4860.0}}));
+  CHECK_CLOSE(einsum("i,j->ij", {tensor({1.0, 2.0}), tensor({3.0, 4.0})}), tensor({{3.0, 4.0}, {6.0, 8.0}}));
+  CHECK_CLOSE(einsum("ii->i", {a.slice(1, 0, 2)}), tensor({1.0, 5.0}));
+  CHECK_CLOSE(einsum("ii", {a.slice(1, 0, 2)}), tensor(6.0));
+  CHECK_CLOSE(einsum("iji->j", {c}), tensor({7.0, 11.0, 15.0}));
+  CHECK_ERROR(einsum("ij,jk->ik", {a, a}), "einsum(): subscript j has size 2 for operand 1 which does not broadcast with previously seen size 3");
+  CHECK_ERROR(einsum("ij,jk", {a}), "einsum(): fewer operands were provided than specified in the equation");
+  CHECK_ERROR(einsum("ijk", {a}), "einsum(): the number of subscripts in the equation (3) does not match the number of dimensions (2) for operand 0 and no ellipsis was given");
+  CHECK_ERROR(einsum("ij->iz", {a}), "einsum(): output subscript z does not appear in the equation for any input operand");
+  CHECK_ERROR(einsum("ii->i", {a}), "einsum(): subscript i is repeated for operand 0 but the sizes don't match, 3 != 2");
+  CHECK_ERROR(einsum("i1", {a}), "einsum(): invalid subscript given at index 1 in the equation string, subscripts must be in [a-zA-Z]");
 }
 
 // %%
@@ -2856,9 +3699,19 @@ Tensor MoreMethods::any() const { return tinytorch::any(tensor_of(this)); }
 Tensor MoreMethods::any(std::int64_t dim, bool keepdim) const { return tinytorch::any(tensor_of(this), dim, keepdim); }
 Tensor MoreMethods::all() const { return tinytorch::all(tensor_of(this)); }
 Tensor MoreMethods::all(std::int64_t dim, bool keepdim) const { return tinytorch::all(tensor_of(this), dim, keepdim); }
-Tensor MoreMethods::var(bool unbiased) const { return tinytorch::var(tensor_of(this), unbiased); }
+Tensor MoreMethods::var() const { return tinytorch::var(tensor_of(this)); }
+template <std::same_as<bool> Bool>
+Tensor MoreMethods::var(Bool unbiased) const {
+  return tinytorch::var(tensor_of(this), IntArrayRef(), unbiased);
+}
+template Tensor MoreMethods::var(bool) const;
 Tensor MoreMethods::var(IntArrayRef dim, bool unbiased, bool keepdim) const { return tinytorch::var(tensor_of(this), dim, unbiased, keepdim); }
-Tensor MoreMethods::std(bool unbiased) const { return tinytorch::std(tensor_of(this), unbiased); }
+Tensor MoreMethods::std() const { return tinytorch::std(tensor_of(this)); }
+template <std::same_as<bool> Bool>
+Tensor MoreMethods::std(Bool unbiased) const {
+  return tinytorch::std(tensor_of(this), IntArrayRef(), unbiased);
+}
+template Tensor MoreMethods::std(bool) const;
 Tensor MoreMethods::std(IntArrayRef dim, bool unbiased, bool keepdim) const { return tinytorch::std(tensor_of(this), dim, unbiased, keepdim); }
 Tensor MoreMethods::norm(const Scalar& p) const { return tinytorch::norm(tensor_of(this), p); }
 Tensor MoreMethods::norm(const std::optional<Scalar>& p, IntArrayRef dim, bool keepdim) const {

@@ -119,6 +119,8 @@ struct LessonReporter : doctest::IReporter {
   explicit LessonReporter(const doctest::ContextOptions&) {}
 
   virtual void failed(const Failure& failure) = 0;
+  // A test that says MESSAGE("skipped: why") and returns has not been passed.
+  virtual void skipped(std::string_view why) = 0;
 
   void test_case_start(const doctest::TestCaseData& data) override {
     test = &data;
@@ -136,7 +138,12 @@ struct LessonReporter : doctest::IReporter {
     last_difference().clear();
   }
   void log_message(const doctest::MessageData& message) override {
-    if (message.m_severity == doctest::assertType::is_warn) return;
+    if (message.m_severity == doctest::assertType::is_warn) {
+      constexpr std::string_view opening = "skipped: ";
+      const std::string_view text = message.m_string.c_str();
+      if (text.starts_with(opening)) skipped(text.substr(opening.size()));
+      return;
+    }
     failed(with_context(
         Failure{"message", message.m_file, message.m_line, "FAIL", message.m_string.c_str(), "", "", {}}));
   }
@@ -192,6 +199,9 @@ struct JsonReporter : LessonReporter {
          ",\"values\":" + json_string(failure.values) + ",\"difference\":" + json_string(failure.difference) +
          ",\"subcase\":" + json_string(failure.subcase) + ",\"info\":[" + info + "]");
   }
+  void skipped(std::string_view why) override {
+    line("\"event\":\"skipped\",\"why\":" + json_string(why));
+  }
   void test_run_start() override { line("\"event\":\"start\""); }
   void test_run_end(const doctest::TestRunStats& stats) override {
     line("\"event\":\"end\",\"tests\":" + std::to_string(stats.numTestCasesPassingFilters) + ",\"failed\":" +
@@ -234,6 +244,7 @@ struct TextReporter : LessonReporter {
     for (const std::string& text : failure.info) std::printf("    %s\n", text.c_str());
     std::fflush(stdout);
   }
+  void skipped(std::string_view why) override { std::printf("skipped %s: %s\n", test->m_name, std::string(why).c_str()); }
   void test_run_start() override {}
   void test_run_end(const doctest::TestRunStats& stats) override {
     std::printf("%u tests passed, %u failed (%d checks)\n",

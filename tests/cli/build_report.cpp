@@ -68,6 +68,15 @@ TEST_CASE("test program: a passing test") {
   CHECK_EQ(run.find("second"), nullptr);
 }
 
+TEST_CASE("test program: a test that skips itself has not passed") {
+  const Folder folder("skipping");
+  const std::string skipped = "{\"event\":\"skipped\",\"why\":\"no data\"}\n";
+  const TestRun run = run_script(folder, started + skipped + done + end, "exit 0");
+  CHECK_EQ(run.passed(), 0);
+  CHECK_EQ(run.skipped(), 1);
+  CHECK_EQ(run.find("first")->skipped, "no data");
+}
+
 TEST_CASE("test program: a failed check keeps its place and its values") {
   const Folder folder("failing");
   const std::string failure =

@@ -1,4 +1,5 @@
 // What a lesson's tests and demonstrations are written with: doctest, DEMO, CHECK_CLOSE and CHECK_ERROR.
+// A test that needs what a machine may lack says MESSAGE("skipped: why") and returns.
 //
 // The header names Tensor without including it, so that the lesson that defines Tensor can use it too.
 #pragma once

@@ -64,6 +64,7 @@ void Part::add(const TestRun& run) {
   failed += run.failed();
   for (const TestOutcome& test : run.tests) {
     if (!test.passed) complaints.push_back(describe(test));
+    if (test.passed && !test.skipped.empty()) skips.push_back(test.name + ": " + test.skipped);
   }
   if (run.finished) return;
   if (run.failed() == 0) ++failed;
@@ -130,6 +131,10 @@ void PartReport::skip(const std::string& group, const std::string& name, const s
   parts_.push_back(part);
 }
 
+void PartReport::leave_out(const std::string& name, const std::string& option) {
+  left_out_.push_back(fmt::format("{}: not asked for ({})", name, option));
+}
+
 std::size_t PartReport::passed() const {
   return std::accumulate(parts_.begin(), parts_.end(), std::size_t{0},
                          [](std::size_t sum, const Part& part) { return sum + part.passed; });
@@ -167,7 +172,8 @@ std::string PartReport::table() const {
                         group.unchanged ? "unchanged" : fmt::format("{:.2f}", group.seconds / 60));
   }
   text += fmt::format("{:<22} {:>8} {:>8} {:>9.2f}\n", "all", passed(), failed(), minutes);
-  text += skipped_anything() ? "\nskipped:\n" : "\nskipped: nothing\n";
+  text += skipped_anything() || !left_out_.empty() ? "\nskipped:\n" : "\nskipped: nothing\n";
+  for (const std::string& what : left_out_) text += fmt::format("  {}\n", what);
   for (const Part& part : parts_) {
     for (const std::string& why : part.skips) text += fmt::format("  {}, {}: {}\n", part.group, part.name, why);
   }
@@ -190,7 +196,8 @@ std::string PartReport::json() const {
                      {"skipped", part.skips},
                      {"complaints", part.complaints}});
   }
-  const nlohmann::ordered_json out = {{"passed", passed()}, {"failed", failed()}, {"parts", parts}};
+  const nlohmann::ordered_json out = {
+      {"passed", passed()}, {"failed", failed()}, {"left_out", left_out_}, {"parts", parts}};
   return out.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 

@@ -33,7 +33,10 @@ class PartReport {
   // Runs `work`, unless a part with this name passed before with the same `inputs` (empty: always run).
   void run(const std::string& group, const std::string& name, const std::string& inputs,
            const std::function<void(Part&)>& work);
+  // What was asked for and cannot be done here.
   void skip(const std::string& group, const std::string& name, const std::string& why);
+  // What was not asked for.
+  void leave_out(const std::string& name, const std::string& option);
 
   std::size_t passed() const;
   std::size_t failed() const;
@@ -54,6 +57,7 @@ class PartReport {
   bool quiet_;
   std::map<std::string, Passed> passed_before_;
   std::vector<Part> parts_;
+  std::vector<std::string> left_out_;
 };
 
 // A fingerprint of the contents of files and folders (with all that is in them), and of `more`.

@@ -33,9 +33,11 @@ TestFailure failure_of(const nlohmann::json& event, const LineMap& lines) {
 void read_event(const nlohmann::json& event, const LineMap& lines, TestRun& run) {
   const std::string kind = event.value("event", "");
   if (kind == "test") {
-    run.tests.push_back(TestOutcome{event.value("test", ""), place_of(event, lines), false, 0, 0, {}});
+    run.tests.push_back(TestOutcome{event.value("test", ""), place_of(event, lines), false, 0, 0, {}, ""});
   } else if (kind == "failure" && !run.tests.empty()) {
     run.tests.back().failures.push_back(failure_of(event, lines));
+  } else if (kind == "skipped" && !run.tests.empty()) {
+    run.tests.back().skipped = event.value("why", "");
   } else if (kind == "done" && !run.tests.empty()) {
     TestOutcome& test = run.tests.back();
     test.passed = event.value("passed", false);
@@ -82,12 +84,17 @@ std::string headline(const TestFailure& failure) {
 
 }  // namespace
 
-std::size_t TestRun::passed() const {
+std::size_t TestRun::passed() const { return tests.size() - failed() - skipped(); }
+
+std::size_t TestRun::failed() const {
   return static_cast<std::size_t>(
-      std::count_if(tests.begin(), tests.end(), [](const TestOutcome& test) { return test.passed; }));
+      std::count_if(tests.begin(), tests.end(), [](const TestOutcome& test) { return !test.passed; }));
 }
 
-std::size_t TestRun::failed() const { return tests.size() - passed(); }
+std::size_t TestRun::skipped() const {
+  return static_cast<std::size_t>(std::count_if(
+      tests.begin(), tests.end(), [](const TestOutcome& test) { return test.passed && !test.skipped.empty(); }));
+}
 
 const TestOutcome* TestRun::find(std::string_view name) const {
   const auto found =

@@ -28,6 +28,7 @@ struct TestOutcome {
   std::size_t checks = 0;
   double seconds = 0;
   std::vector<TestFailure> failures;
+  std::string skipped;  // why, when it said so and returned
 };
 
 struct TestRun {
@@ -39,6 +40,7 @@ struct TestRun {
 
   std::size_t passed() const;
   std::size_t failed() const;
+  std::size_t skipped() const;
   bool ok() const { return finished && failed() == 0; }
   const TestOutcome* find(std::string_view name) const;
 };

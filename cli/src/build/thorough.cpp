@@ -89,6 +89,25 @@ FuzzResult fuzz_module_files(const std::vector<Module>& course, std::size_t trie
   return result;
 }
 
+FuzzResult fuzz_in_child(const fs::path& root, std::size_t tries, double seconds) {
+  ProcessOptions options;
+  options.directory = root;
+  options.seconds = seconds + 60;
+  options.memory_bytes = std::size_t{4} << 30;
+  const ProcessResult child = run_process(
+      {fs::read_symlink("/proc/self/exe").string(), "fuzz", std::to_string(tries), std::to_string(seconds)}, options);
+  FuzzResult result;
+  for (const std::string& line : split_lines(child.output)) {
+    if (line.starts_with("tries ")) {
+      result.tries = std::stoul(line.substr(6));
+    } else if (!line.empty()) {
+      result.complaints.push_back(line);
+    }
+  }
+  if (!child.ok()) result.complaints.push_back("the parser's process: " + how_it_ended(child));
+  return result;
+}
+
 std::string why_no_fresh_machine() {
   if (find_program("debootstrap").empty()) return "debootstrap is not installed (apt-get install debootstrap)";
   if (geteuid() != 0) return "debootstrap needs root";

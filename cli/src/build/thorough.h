@@ -20,6 +20,9 @@ struct FuzzResult {
 // Parses and exports damaged copies of the modules: each must be accepted or refused with a Diagnostic.
 FuzzResult fuzz_module_files(const std::vector<Module>& course, std::size_t tries, double seconds);
 
+// The same in a child process (`tito fuzz`), so that a crash or an endless loop is one more complaint.
+FuzzResult fuzz_in_child(const fs::path& root, std::size_t tries, double seconds);
+
 // Why try_fresh_machine cannot run here; empty when it can.
 std::string why_no_fresh_machine();
 

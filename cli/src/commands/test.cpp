@@ -10,6 +10,7 @@
 #include "build/progress.h"
 #include "build/stage_build.h"
 #include "build/test_program.h"
+#include "build/thorough.h"
 #include "commands/commands.h"
 
 namespace tito {
@@ -46,6 +47,7 @@ void print_json(const Module& module, const TestRun& run, const std::optional<Kn
 void print_text(const Module& module, const TestRun& run, const std::optional<KnownMistake>& mistake) {
   for (const TestOutcome& test : run.tests) {
     if (!test.passed) fmt::print("{}\n", describe(test));
+    if (test.passed && !test.skipped.empty()) fmt::print("skipped {}: {}\n", test.name, test.skipped);
   }
   fmt::print("{}", describe_end(run));
   if (mistake) fmt::print("This looks like a mistake that others have made: {}\n\n", mistake->says);
@@ -91,9 +93,24 @@ void run_test(const TestArguments& arguments) {
   if (!test_course(root, arguments.course)) throw Exit{1};
 }
 
+// For tito test --thorough.
+void add_fuzz_command(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("fuzz", "Parse and export damaged copies of the modules")->group("");
+  const auto tries = std::make_shared<std::size_t>(1000);
+  const auto seconds = std::make_shared<double>(10);
+  command->add_option("tries", *tries);
+  command->add_option("seconds", *seconds);
+  command->callback([tries, seconds] {
+    const FuzzResult result = fuzz_module_files(load_course(project_root()), *tries, *seconds);
+    for (const std::string& complaint : result.complaints) fmt::print("{}\n", complaint);
+    fmt::print("tries {}\n", result.tries);
+  });
+}
+
 }  // namespace
 
 void add_test_command(CLI::App& app) {
+  add_fuzz_command(app);
   CLI::App* command = app.add_subcommand("test", "Run the tests of one module, or all tests there are");
   const auto arguments = std::make_shared<TestArguments>();
   CourseTestOptions& course = arguments->course;
@@ -102,7 +119,7 @@ void add_test_command(CLI::App& app) {
   command->add_flag("--stages", course.stages, "also the packages of stages 01, 04 and 05");
   command->add_flag("--thorough", course.thorough,
                     "also every stage, clang, plain translation units, fuzzing, and a fresh machine");
-  command->add_flag("--strict", course.strict, "fail when a part had to be skipped");
+  command->add_flag("--strict", course.strict, "fail when something that was asked for had to be skipped");
   command->add_flag("--json", course.json, "print one JSON object");
   command->add_option("--compiler", course.compiler, "the C++ compiler")->capture_default_str();
   command->callback([arguments] { run_test(*arguments); });

@@ -676,6 +676,14 @@ extern Operator<const Tensor&(const Tensor&, TensorList, const Tensor&, bool)> i
 // Source: aten/src/ATen/native/cpu/DistributionTemplates.h, aten/src/ATen/core/DistributionsHelper.h.
 
 // %%
+//| export core/more_loops.h
+// The name of a dtype in C++, which some of PyTorch's errors print.
+inline const char* type_meta_name(ScalarType type) {
+  static constexpr const char* names[] = {"bool", "unsigned char", "signed char", "short int", "int", "long int", "float", "double"};
+  return names[static_cast<std::size_t>(type)];
+}
+
+// %%
 //| export core/random.cpp
 namespace {
 // The generator to draw from, locked.
@@ -803,10 +811,12 @@ constexpr std::uint64_t largest_exact() {
 // Integers of [low, low + range). A remainder favours small numbers by about range / 2^bits, so large ranges take 64 bits.
 template <class T>
 void fill_integers(const Tensor& self, std::int64_t low, std::uint64_t range, Draw& draw) {
-  const bool wide = range >= (std::uint64_t{1} << 28);
+  const bool wide = range == 0 || range >= (std::uint64_t{1} << 28);
   fill_in_memory_order<T>(self, [&] {
     const std::uint64_t bits = wide ? draw->random64() : draw->random();
-    return static_cast<T>(static_cast<std::int64_t>(bits % range) + low);
+    // A range of 0 stands for 2^64: every number, which the bits are already.
+    const std::uint64_t value = range == 0 ? bits : bits % range + static_cast<std::uint64_t>(low);
+    return static_cast<T>(static_cast<std::int64_t>(value));
   });
 }
 
@@ -1109,6 +1119,8 @@ TEST_CASE("randint, random_ and randperm") {
   manual_seed(42);
   CHECK_EQ(empty({4}, kShort).random_(-3, std::optional<std::int64_t>()), tensor({7462, 30290, 20273, 31571}, kShort));
   manual_seed(42);
+  CHECK_EQ(empty({2}, kLong).random_(std::numeric_limits<std::int64_t>::min(), std::optional<std::int64_t>()), tensor({6909045637428952499, -909160480315697906}));
+  manual_seed(42);
   CHECK_EQ(randperm(10), tensor({2, 6, 1, 8, 4, 5, 0, 9, 3, 7}));
   manual_seed(42);
   CHECK_EQ(randperm(5, kInt), tensor({2, 4, 3, 0, 1}, kInt));
@@ -1182,12 +1194,6 @@ TEST_CASE("random functions draw from the generator they are given, and leave th
 
 // %%
 //| export core/more_loops.h
-// The name of a dtype in C++, which some of PyTorch's errors print.
-inline const char* type_meta_name(ScalarType type) {
-  static constexpr const char* names[] = {"bool", "unsigned char", "signed char", "short int", "int", "long int", "float", "double"};
-  return names[static_cast<std::size_t>(type)];
-}
-
 // f(self) in self's dtype.
 template <class F>
 Tensor map_same(const Tensor& self, F f) {
@@ -2811,7 +2817,9 @@ Tensor prod_cpu(const Tensor& self, IntArrayRef dim, bool keepdim) {
   const std::vector<bool> mask = reduction_mask(self, dim);
   return dispatch_all_types(self.scalar_type(), [&]<class T>() {
     using Acc = std::conditional_t<std::is_floating_point_v<T>, double, std::int64_t>;
-    const Tensor product = fold<Acc, T>(self, mask, keepdim, Acc{1}, [](Acc a, T x) { return a * static_cast<Acc>(x); });
+    using Wrapping = std::conditional_t<std::is_floating_point_v<T>, double, std::uint64_t>;  // integers overflow modulo 2^64
+    const Tensor product = fold<Acc, T>(self, mask, keepdim, Acc{1},
+                                        [](Acc a, T x) { return static_cast<Acc>(static_cast<Wrapping>(a) * static_cast<Wrapping>(x)); });
     return std::is_floating_point_v<T> ? to_dtype(product, self.scalar_type()) : product;
   });
 }
@@ -3063,6 +3071,7 @@ TEST_CASE("prod, any and all") {
   CHECK_CLOSE(x.prod(0), tensor({0.0, -8.0}));
   CHECK_CLOSE(x.t().prod(0, true), tensor({{-3.0, 0.0}}));
   CHECK_EQ(tensor({2, 3}, kInt).prod(), tensor(6));
+  CHECK_EQ(full({70}, -2, kLong).prod(), tensor(0));
   CHECK_EQ(tensor({true, true}).prod(), tensor(1));
   CHECK_CLOSE(zeros({0, 2}).prod(0), tensor({1.0, 1.0}));
   CHECK_EQ(x.any(), tensor(true));

@@ -20,14 +20,12 @@
 //
 // Here is what this module builds, each part on its own and each with an interface of one or two functions:
 //
-// ```
-//      file on disk                                   one thread, or several workers
-//   +----------------+    +---------+    +---------------------------------------------+    +-----------+
-//   | IDX, CSV, text | -> | Dataset | -> |  DataLoader                                 | -> | for batch |
-//   +----------------+    | get(i)  |    |  Sampler -> jobs -> get_batch -> transforms |    |   train   |
-//       readers           +---------+    |  (which)    (queue)   (what)      (how)     |    +-----------+
-//                                        +---------------------------------------------+
-// ```
+//        file on disk                                   one thread, or several workers
+//     +----------------+    +---------+    +---------------------------------------------+    +-----------+
+//     | IDX, CSV, text | -> | Dataset | -> |  DataLoader                                 | -> | for batch |
+//     +----------------+    | get(i)  |    |  Sampler -> jobs -> get_batch -> transforms |    |   train   |
+//         readers           +---------+    |  (which)    (queue)   (what)      (how)     |    +-----------+
+//                                          +---------------------------------------------+
 //
 // **Learning objectives**
 //
@@ -269,12 +267,10 @@ using TensorExample = Example<Tensor, example::NoTarget>;
 // *How many examples are there*, and *which is number i*. That is all that a dataset must say; everything else (order, batches,
 // threads) belongs to others, so that one dataset works with every sampler and every loader.
 //
-// ```
-//             Dataset<Self, Example>                     BatchDataset<Self, Batch, Request>
-//   index i -----> get(i) -----> one example        request -----> get_batch(request) -----> a batch
-//                    ^                                                  |
-//                    +------------ called for each index by ------------+
-// ```
+//               Dataset<Self, Example>                     BatchDataset<Self, Batch, Request>
+//     index i -----> get(i) -----> one example        request -----> get_batch(request) -----> a batch
+//                      ^                                                  |
+//                      +------------ called for each index by ------------+
 //
 // The loader only ever calls `get_batch`. A dataset that can do better than example by example (one read from disk, one gather from
 // memory) derives from `BatchDataset` and answers a whole request at once; all others derive from `Dataset` and write `get`.
@@ -419,11 +415,9 @@ TEST_CASE("get_batch: the examples that the request names, in its order") {
 // tensors into one large one. A transform is an object with one function from batch to batch, and `dataset.map(transform)` is again a
 // dataset:
 //
-// ```
-//   Digits ----map(Normalize)----> MapDataset ----map(Stack<>())----> MapDataset
-//   vector<Example<>>              vector<Example<>>                   Example<>      <- what the loader hands out
-//   (1,8,8) and ()                 (1,8,8) and ()                      (B,1,8,8) and (B)
-// ```
+//     Digits ----map(Normalize)----> MapDataset ----map(Stack<>())----> MapDataset
+//     vector<Example<>>              vector<Example<>>                   Example<>      <- what the loader hands out
+//     (1,8,8) and ()                 (1,8,8) and ()                      (B,1,8,8) and (B)
 //
 // The type says all of it: `MapDataset<MapDataset<Digits, Normalize<>>, Stack<>>`. There is no list of transforms to walk at run time;
 // the compiler sees through the whole chain. TensorFlow's tf.data and JAX users' Grain chain the same way, at run time.
@@ -609,18 +603,45 @@ struct Normalize : public TensorTransform<Target> {
 
 }  // namespace data::transforms
 
+// %%
+//| lesson
+// Example i is a (2, 1, 2) full of i, with target i.
+struct Ramp : data::datasets::Dataset<Ramp> {
+  data::Example<> get(std::size_t index) override {
+    return {full({2, 1, 2}, static_cast<double>(index), kFloat), tensor(static_cast<std::int64_t>(index))};
+  }
+  std::optional<std::size_t> size() const override { return 5; }
+};
+
+// %%
+TEST_CASE("transforms: by tensor, by example, by batch, and chained") {
+  using namespace data;
+  auto chained = Ramp()
+                     .map(transforms::TensorLambda<>([](Tensor x) { return x + 1; }))
+                     .map(transforms::Normalize<>({1.0, 0.0}, {1.0, 2.0}))
+                     .map(transforms::Lambda<Example<>>([](Example<> e) { return Example<>(e.data, e.target * 10); }));
+  CHECK_EQ(chained.size().value(), 5);
+  const std::vector<Example<>> batch = chained.get_batch({3, 0});
+  REQUIRE_EQ(batch.size(), 2);
+  CHECK_EQ(batch[0].data, tensor({{{3.0, 3.0}}, {{2.0, 2.0}}}));
+  CHECK_EQ(batch[1].data, tensor({{{0.0, 0.0}}, {{0.5, 0.5}}}));
+  CHECK_EQ(batch[0].target, tensor(30));
+
+  auto counted =
+      Ramp().map(transforms::BatchLambda<std::vector<Example<>>, std::size_t>([](const auto& examples) { return examples.size(); }));
+  CHECK_EQ(counted.get_batch({1, 2, 3}), 3);
+}
+
 // %% [markdown]
 // ### Stacking
 //
 // Sixteen images in sixteen tensors are sixteen pieces of memory; a matrix product wants one. `Stack` copies them next to each other
 // and gives the result a new first dimension, the batch:
 //
-// ```
-//   (1,8,8)  (1,8,8)  ...  (1,8,8)          (B, 1, 8, 8)
-//   +-----+  +-----+       +-----+     +-----+-----+-- --+-----+
-//   |  0  |  |  1  |  ...  | B-1 |  => |  0  |  1  | ... | B-1 |   one allocation, row i is example i
-//   +-----+  +-----+       +-----+     +-----+-----+-- --+-----+
-// ```
+//     (1,8,8)  (1,8,8)  ...  (1,8,8)          (B, 1, 8, 8)
+//     +-----+  +-----+       +-----+     +-----+-----+-- --+-----+
+//     |  0  |  |  1  |  ...  | B-1 |  => |  0  |  1  | ... | B-1 |   one allocation, row i is example i
+//     +-----+  +-----+       +-----+     +-----+-----+-- --+-----+
 //
 // `cat`, its neighbour, joins along a dimension that is there already: sixteen (1, 8, 8) give a (16, 8, 8), and the channel
 // dimension is lost. The targets are tensors of no dimension at all; `cat` refuses them, `stack` makes a vector.
@@ -643,6 +664,9 @@ struct Stack : public Collation<T> {
 
 // %% {"nbgrader": {"grade": false, "grade_id": "07-stack", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export data/transforms.cpp
+// One example out of many: data and targets each stacked along a new first dimension. O(bytes of the batch). Throws Error for no
+// examples, and for examples whose sizes differ.
+//
 // TODO: Make one example out of many.
 // APPROACH: 1. Collect the data tensors and the targets in two lists. 2. Stack each list.
 // EXAMPLE: two examples of data (1, 8, 8) and target () give data (2, 1, 8, 8) and target (2).
@@ -714,30 +738,28 @@ TEST_CASE("stack_examples: one tensor for all data, one for all targets") {
 }
 
 // %%
-TEST_CASE("transforms: by example, by tensor, by batch, and chained") {
+TEST_CASE("Stack: the last transform before the loader") {
   using namespace data;
-  struct Ramp : datasets::Dataset<Ramp> {
-    Example<> get(std::size_t index) override {
-      return {full({2, 1, 2}, static_cast<double>(index), kFloat), tensor(static_cast<std::int64_t>(index))};
-    }
-    std::optional<std::size_t> size() const override { return 5; }
-  };
-  auto chained = Ramp()
-                     .map(transforms::TensorLambda<>([](Tensor x) { return x + 1; }))
-                     .map(transforms::Normalize<>({1.0, 0.0}, {1.0, 2.0}))
-                     .map(transforms::Lambda<Example<>>([](Example<> e) { return Example<>(e.data, e.target * 10); }))
-                     .map(transforms::Stack<>());
-  CHECK_EQ(chained.size().value(), 5);
-  const Example<> batch = chained.get_batch({3, 0});
-  CHECK_EQ(batch.data, tensor({{{{3.0, 3.0}}, {{2.0, 2.0}}}, {{{0.0, 0.0}}, {{0.5, 0.5}}}}));
-  CHECK_EQ(batch.target, tensor({30, 0}));
-
-  auto counted = Ramp().map(transforms::BatchLambda<std::vector<Example<>>, std::size_t>([](const auto& examples) { return examples.size(); }));
-  CHECK_EQ(counted.get_batch({1, 2, 3}), 3);
+  auto batches = Ramp().map(transforms::Stack<>());
+  CHECK_EQ(batches.get_batch({3, 0}).data, tensor({{{{3.0, 3.0}}, {{3.0, 3.0}}}, {{{0.0, 0.0}}, {{0.0, 0.0}}}}));
+  CHECK_EQ(batches.get_batch({3, 0}).target, tensor({3, 0}));
+  const TensorExample rows = transforms::Stack<TensorExample>().apply_batch({tensor({1, 2}), tensor({3, 4})});
+  CHECK_EQ(rows.data, tensor({{1, 2}, {3, 4}}));
 }
 
 // %% [markdown]
 // ### Datasets on tensors, and datasets that are shared
+//
+// When everything fits into memory, a dataset is a view of large tensors. `TensorDataset` hands out rows one by one, as views;
+// `TensorBatchDataset` hands out whole batches, gathered; and `SharedBatchDataset` puts any dataset behind a pointer, for those that
+// must not be copied into each worker.
+//
+//     TensorDataset:       row 5, row 1  (views)  -> Stack -> batch       B views, then one copy
+//     TensorBatchDataset:  rows 5 and 1  ------------------> batch       one copy
+//
+//     worker 0 --+
+//     worker 1 --+--> SharedBatchDataset --> one dataset, whose get_batch is thread-safe
+//     worker 2 --+
 
 // %%
 //| export data/datasets.h
@@ -925,11 +947,9 @@ TEST_CASE("datasets on tensors: rows, sharing, and sizes that do not fit") {
 // Gradient descent assumes that a batch is a random draw. Examples lie in files sorted (by class, by writer, by day), so the order is
 // shuffled anew for each epoch. Drawing *without* replacement, as a permutation, shows every example exactly once per epoch:
 //
-// ```
-//   dataset     0   1   2   3   4   5   6   7   8   9
-//   randperm    2   9   4   0   7   1   5   8   3   6       reset(): one permutation for each epoch
-//               [  next(4) ]   [  next(4) ]   [next]        next(B): the following B; the last may be shorter
-// ```
+//     dataset     0   1   2   3   4   5   6   7   8   9
+//     randperm    2   9   4   0   7   1   5   8   3   6       reset(): one permutation for each epoch
+//                 [  next(4) ]   [  next(4) ]   [next]        next(B): the following B; the last may be shorter
 //
 // The permutation costs 8 bytes per example and O(N) time per epoch. What a sampler must *remember* to go on later is little: the
 // permutation and a position. `state()` gives it as named tensors, which is what a checkpoint is made of; `save` and `load` put the
@@ -1282,14 +1302,12 @@ TEST_CASE("samplers: a saved state goes on where it stood, a damaged one changes
 // One thread makes batches and another takes them. Between them stands a queue, and it must do what a plain `std::queue` cannot: let
 // the taker *sleep* until there is something, and let the maker wake it. That is a mutex and a condition variable:
 //
-// ```
-//    push(x)                                    pop()
-//    lock                                       lock
-//    queue <- x                                 while the queue is empty:
-//    unlock                                         sleep, with the lock given back
-//    notify one sleeper  ---------------------> woken: take the lock, look again
-//                                               x <- queue; unlock; return x
-// ```
+//      push(x)                                    pop()
+//      lock                                       lock
+//      queue <- x                                 while the queue is empty:
+//      unlock                                         sleep, with the lock given back
+//      notify one sleeper  ---------------------> woken: take the lock, look again
+//                                                 x <- queue; unlock; return x
 //
 // "Look again" is the part that is forgotten most often. Looking comes *before* sleeping too: what was pushed before `pop` began has
 // already sent its notification, and no other will come. `cv.wait(lock, condition)` does both: it returns at once when the condition
@@ -1431,11 +1449,9 @@ TEST_CASE("Queue: first in, first out, and a timeout when nothing comes") {
 // Two such queues make the *shuttle* between the loader's thread and its workers: jobs go out, results come back. It counts what is
 // in flight, and only the loader's own thread reads or writes that number, so the number needs no lock.
 //
-// ```
-//                  jobs:     [ 7 | 6 | 5 ]  ---->  worker 0: job 4     results come back in the
-//   loader's                                ---->  worker 1: job 3     order in which they are done
-//   thread         results:  [ 2 ]          <----                      in flight: 6
-// ```
+//                    jobs:     [ 7 | 6 | 5 ]  ---->  worker 0: job 4     results come back in the
+//     loader's                                ---->  worker 1: job 3     order in which they are done
+//     thread         results:  [ 2 ]          <----                      in flight: 6
 
 // %%
 //| export data/queue.h
@@ -1515,14 +1531,12 @@ TEST_CASE("DataShuttle: results of two workers, and what is in flight") {
 // must see the batches in the order of the sampler. So each job carries a *sequence number*, and a sequencer holds back what
 // comes too early:
 //
-// ```
-//   arrives:   2   0   1   3             next to deliver: 0
+//     arrives:   2   0   1   3             next to deliver: 0
 //
-//   2 -> not 0: keep it                  buffer [ . . 2 . ]
-//   0 -> deliver                         next: 1
-//   1 -> deliver                         next: 2, which is in the buffer: deliver without waiting
-//   3 -> deliver
-// ```
+//     2 -> not 0: keep it                  buffer [ . . 2 . ]
+//     0 -> deliver                         next: 1
+//     1 -> deliver                         next: 2, which is in the buffer: deliver without waiting
+//     3 -> deliver
 //
 // No more than J jobs are in flight, so the buffer needs J places, and job n goes to place n mod J. Reordering is not free: while
 // job 0 is slow, finished batches lie in the buffer and no new jobs are sent out. Where order does not matter (evaluation), it can be
@@ -1660,7 +1674,13 @@ TEST_CASE("OrderedSequencer: 2, 0, 1, 3 is delivered as 0, 1, 2, 3") {
 //
 // A loader is used by a range-based `for`, so it needs an iterator, and one of the weakest kind: an *input* iterator, which can only go
 // forward, once. Two iterators are equal when both are at the end. Batches are made when they are asked for, so "at the end" is only
-// known after asking.
+// known after asking:
+//
+//     begin()                          end()
+//     it == end?   makes batch 0       has none: equal
+//     *it          batch 0
+//     ++it         makes batch 1
+//     it == end?   no ... until next() gives nothing
 
 // %%
 //| export data/dataloader_options.h
@@ -1731,17 +1751,17 @@ struct FullDataLoaderOptions {
 namespace data {
 
 namespace detail {
-// A running pass over batches: the first is made when somebody looks.
+// A running pass over batches: each one is made when somebody looks. If that throws, the next look asks for the next batch.
 template <class Batch>
 struct Pass {
   std::function<std::optional<Batch>()> next_batch;
   std::optional<Batch> batch;
-  bool started = false;
+  bool fetched = false;
 
   std::optional<Batch>& current() {
-    if (!started) {
+    if (!fetched) {
       batch = next_batch();
-      started = true;
+      fetched = true;
     }
     return batch;
   }
@@ -1779,7 +1799,9 @@ template <class Batch>
 data::Iterator<Batch>& data::Iterator<Batch>::operator++() {
   TORCH_CHECK(pass_ != nullptr, "Incrementing the DataLoader's past-the-end iterator is not allowed");
   TORCH_CHECK(pass_->current().has_value(), "Attempted to increment iterator past the end");
-  pass_->batch = pass_->next_batch();
+  pass_->batch.reset();  // its memory is free before the next batch is waited for
+  pass_->fetched = false;
+  pass_->current();
   return *this;
 }
 
@@ -1819,15 +1841,13 @@ TEST_CASE("Iterator: one pass, its end, and past it") {
 // beginning and then one for each batch that it delivers; so the number in flight never grows. A worker knows nothing of samplers or
 // order: it takes a job, asks its copy of the dataset, and sends the result back.
 //
-// ```
-//      loader's thread                                        worker (one of W)
+//        loader's thread                                        worker (one of W)
 //
-//      prefetch: sampler.next(B) -> job n                     loop:
-//      next:     sequencer waits for n                          job <- jobs            (no request: quit)
-//                exception? throw it here                       run_job: get_batch, in the
-//                else one more job, return the batch                     thread state of the job
-//                                                               result -> results
-// ```
+//        prefetch: sampler.next(B) -> job n                     loop:
+//        next:     sequencer waits for n                          job <- jobs            (no request: quit)
+//                  exception? throw it here                       run_job: get_batch, in the
+//                  else one more job, return the batch                     thread state of the job
+//                                                                 result -> results
 //
 // Three things cross the border between threads and are easy to forget.
 //
@@ -2405,6 +2425,16 @@ TEST_CASE("DataLoader: every example of the epoch, with and without workers") {
 }
 
 // %%
+TEST_CASE("DataLoader: two shuffled epochs in PyTorch's order, and the stream behind them") {
+  // Recorded from PyTorch 2.15.0's C++ frontend: make_data_loader of 10 examples, batch_size 4, two workers, after manual_seed(7).
+  manual_seed(7);
+  auto loader = data::make_data_loader(Squares(10), data::DataLoaderOptions(4).workers(2));
+  CHECK_EQ(targets_of(*loader), std::vector<std::int64_t>{1, 8, 9, 5, 7, 4, 0, 3, 6, 2});
+  CHECK_EQ(targets_of(*loader), std::vector<std::int64_t>{3, 7, 6, 2, 9, 0, 5, 4, 1, 8});
+  CHECK_CLOSE(rand({1}).item<double>(), 0.628589, 1e-6, 0);
+}
+
+// %%
 TEST_CASE("DataLoader: batches stay in order when some take longer") {
   struct Uneven : data::datasets::Dataset<Uneven, data::Example<std::int64_t, std::int64_t>> {
     data::Example<std::int64_t, std::int64_t> get(std::size_t index) override {
@@ -2521,15 +2551,13 @@ TEST_CASE("DataLoader: a saved epoch goes on with the next batch, whatever was i
 // Yann LeCun's MNIST files, and many that followed, are in the IDX format: a header that says what follows, then the numbers, row by
 // row, the most significant byte first (*big-endian*, the opposite of almost every machine that reads them).
 //
-// ```
-//   byte    0    1    2      3      4..7     8..11    12..15    16 ...
-//         +----+----+------+------+--------+--------+--------+------------------------------+
-//         | 00 | 00 | type | dims | size 0 | size 1 | size 2 |  size0 x size1 x size2 values |
-//         +----+----+------+------+--------+--------+--------+------------------------------+
-//   MNIST   00   00   08      03     60000      28       28        one byte per pixel
+//     byte    0    1    2      3      4..7     8..11    12..15    16 ...
+//           +----+----+------+------+--------+--------+--------+------------------------------+
+//           | 00 | 00 | type | dims | size 0 | size 1 | size 2 |  size0 x size1 x size2 values |
+//           +----+----+------+------+--------+--------+--------+------------------------------+
+//     MNIST   00   00   08      03     60000      28       28        one byte per pixel
 //
-//   types:  08 uint8   09 int8   0B int16   0C int32   0D float   0E double
-// ```
+//     types:  08 uint8   09 int8   0B int16   0C int32   0D float   0E double
 //
 // The header is a claim by whoever wrote the file, and a reader that believes it can be made to allocate any amount of memory. So the
 // order is: read the few bytes of the header, check every field, compare the size that it claims with what a file of this length can
@@ -2812,11 +2840,9 @@ TEST_CASE("read_idx: plain and compressed, and every way in which a file can be 
 // and its errors are those of people: a missing value, a column too many, a decimal comma. An error therefore says *where*: line and column,
 // and the column's name if there are names.
 //
-// ```
-//   height,width,label        <- names, if header(true)
-//   1.5,2.0,0                 <- line 2: three values for three names
-//   1.7,x,1                   <- iris.csv:3: column 2 (width): 'x' is not a number
-// ```
+//     height,width,label        <- names, if header(true)
+//     1.5,2.0,0                 <- line 2: three values for three names
+//     1.7,x,1                   <- iris.csv:3: column 2 (width): 'x' is not a number
 //
 // How to read it fast is no secret but worth measuring (Part 2): the obvious `std::getline` with `std::stringstream` and `std::stod` makes a
 // string for each value and asks for the locale each time. `std::from_chars` reads a number where it stands.
@@ -3014,11 +3040,9 @@ TEST_CASE("read_csv: numbers, names, quotes, and where an error is") {
 // allocation per line. And since every worker gets a copy of the dataset, both lie behind one `std::shared_ptr`: a copy costs two
 // pointers.
 //
-// ```
-//   TextLines (worker 0) --+                +--> text    "the first line\nthe second\n..."
-//   TextLines (worker 1) --+--> one object -+
-//   TextLines (loader)   --+                +--> begins  [0, 15, 26, ...]
-// ```
+//     TextLines (worker 0) --+                +--> text    "the first line\nthe second\n..."
+//     TextLines (worker 1) --+--> one object -+
+//     TextLines (loader)   --+                +--> begins  [0, 15, 26, ...]
 
 // %%
 //| export data/text_lines.h
@@ -3094,11 +3118,9 @@ TEST_CASE("TextLines: lines without their ends, shared by copies") {
 // change, or two runs cannot be compared, and they must not be the last fifth, because the file is not in random order. A permutation from a
 // generator of its own, with a fixed seed, does both, and leaves the default generator's stream alone:
 //
-// ```
-//   file order     0  1  2  3  4  ...  1796
-//   randperm       a fixed shuffle, from Generator(seed)
-//                  [ first 20 %: test ][ the rest: train ]
-// ```
+//     file order     0  1  2  3  4  ...  1796
+//     randperm       a fixed shuffle, from Generator(seed)
+//                    [ first 20 %: test ][ the rest: train ]
 
 // %%
 //| export data/vision.h
@@ -3313,6 +3335,441 @@ TEST_CASE("MNIST: the real test set, if TINYTORCH_DATA names a folder that has i
   CHECK_EQ((test.targets() == 5).sum().item<std::int64_t>(), 892);
   CHECK_CLOSE(test.images().mean().item<double>(), 0.1325, 1e-3, 0);
 }
+
+// %% [markdown]
+// Something to look at: a few of the images, and how the guess of a network will have to do better than ours.
+
+// %%
+DEMO("eight digits, as the loader hands them out") {
+  manual_seed(11);
+  auto loader = data::make_data_loader(data::datasets::Digits().map(data::transforms::Stack<>()), 8);
+  const data::Example<> batch = *loader->begin();
+  for (std::int64_t y = 0; y < 8; ++y) {
+    for (std::int64_t i = 0; i < 8; ++i) {
+      for (std::int64_t x = 0; x < 8; ++x) {
+        const auto level = static_cast<std::size_t>(batch.data[i][0][y][x].item<float>() * 4.99f);
+        std::cout << " .:*#"[level];
+      }
+      std::cout << "  ";
+    }
+    std::cout << '\n';
+  }
+  for (std::int64_t i = 0; i < 8; ++i) std::cout << "   " << batch.target[i].item<std::int64_t>() << "      ";
+  std::cout << '\n';
+}
+
+// %% [markdown]
+// ## Part 2: Systems analysis
+//
+// Four questions, each answered by a measurement on your machine. The numbers appear when you run `tito run 07`; none is written here.
+//
+// ### Three ways to make a batch
+//
+// - **v1** copies pixel by pixel through the Tensor interface: each pixel costs a chain of views and a dispatched copy.
+// - **v2** is what most datasets do: one view per example, one `stack` per batch. The bytes move in runs of one image.
+// - **v3** asks the dataset for the whole batch: no view, no list, one copy per row. This is why `get_batch` is what a loader calls, and
+//   why Python's DataLoader later gained `__getitems__`.
+//
+// The bytes are the same in all three. What differs is the work *per example* and *per pixel*:
+//
+//     v1   B x H x W x (views + dispatch)
+//     v2   B x (views + dispatch)         + B x H x W x bytes / bandwidth
+//     v3   B x (one memcpy call)          + B x H x W x bytes / bandwidth
+
+// %%
+//| lesson
+data::Example<> batch_v1(data::datasets::Digits& digits, ArrayRef<std::size_t> indices) {
+  const auto count = static_cast<std::int64_t>(indices.size());
+  const Tensor images = empty({count, 1, 8, 8});
+  const Tensor targets = empty({count}, kLong);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const data::Example<> example = digits.get(indices[static_cast<std::size_t>(i)]);
+    for (std::int64_t y = 0; y < 8; ++y)
+      for (std::int64_t x = 0; x < 8; ++x) images[i][0][y][x] = example.data[0][y][x];
+    targets[i] = example.target;
+  }
+  return {images, targets};
+}
+
+data::Example<> batch_v2(data::datasets::Digits& digits, ArrayRef<std::size_t> indices) {
+  return data::transforms::stack_examples(digits.get_batch(indices));
+}
+
+data::Example<> batch_v3(data::datasets::TensorBatchDataset& digits, ArrayRef<std::size_t> indices) { return digits.get_batch(indices); }
+
+// `value` of at most `limit`, drawn.
+std::string bar(double value, double limit) {
+  return std::string(static_cast<std::size_t>(std::max(1.0, 40 * value / limit)), '#');
+}
+
+// %%
+TEST_CASE("three ways to make a batch give the same batch") {
+  data::datasets::Digits digits;
+  data::datasets::TensorBatchDataset gathered(digits.images(), digits.targets());
+  const std::vector<std::size_t> indices{1000, 3, 77, 3};
+  const data::Example<> expected = batch_v1(digits, indices);
+  CHECK_EQ(batch_v2(digits, indices).data, expected.data);
+  CHECK_EQ(batch_v3(gathered, indices).data, expected.data);
+  CHECK_EQ(batch_v2(digits, indices).target, expected.target);
+  CHECK_EQ(batch_v3(gathered, indices).target, expected.target);
+}
+
+// %%
+DEMO("a batch: pixel by pixel, stacked, gathered") {
+  data::datasets::Digits digits;
+  data::datasets::TensorBatchDataset gathered(digits.images(), digits.targets());
+  std::cout << "   B        v1 pixels    v2 stack   v3 gather   v1 / v2   v2 / v3   allocations v1 v2 v3\n";
+  for (const std::size_t size : {1, 16, 64, 256}) {
+    std::vector<std::size_t> indices(size);
+    for (std::size_t i = 0; i < size; ++i) indices[i] = i * 5;
+    const auto seconds = [](auto make) { return measure([&] { do_not_optimize(make()); }, {.samples = 5}).median; };
+    const auto allocations = [](auto make) {
+      const std::size_t before = memory::stats().allocations;
+      make();
+      return memory::stats().allocations - before;
+    };
+    const auto v1 = [&] { return batch_v1(digits, indices); };
+    const auto v2 = [&] { return batch_v2(digits, indices); };
+    const auto v3 = [&] { return batch_v3(gathered, indices); };
+    const double t1 = seconds(v1);
+    const double t2 = seconds(v2);
+    const double t3 = seconds(v3);
+    std::cout << std::setw(4) << size << std::setw(17) << format_seconds(t1) << std::setw(12) << format_seconds(t2) << std::setw(12)
+              << format_seconds(t3) << std::fixed << std::setprecision(1) << std::setw(10) << t1 / t2 << std::setw(10) << t2 / t3
+              << std::setw(16) << allocations(v1) << std::setw(3) << allocations(v2) << std::setw(3) << allocations(v3) << '\n';
+  }
+}
+
+// %% [markdown]
+// ### When do workers help?
+//
+// An example can be slow for two reasons. Either it *waits* (a disk, a network), and then a second worker can wait at the same time, with
+// any number of cores. Or it *computes* (decoding, augmentation), and then workers help as far as there are cores, and not beyond; the training
+// step needs one, too. And where an example is nearly free, every worker costs: a batch changes threads twice, and each change is a lock, a
+// wake-up and cold caches.
+//
+//     W workers          waiting                computing (C cores)        free
+//     time per epoch     N t / W                N t / min(W, C)            N t + (handing over)
+
+// %%
+//| lesson
+// Examples that take a given time, by waiting or by computing.
+struct Slow : data::datasets::Dataset<Slow, int> {
+  Slow(std::size_t examples, double seconds_each, bool waits_for_it) : count(examples), seconds(seconds_each), waits(waits_for_it) {}
+  int get(std::size_t index) override {
+    if (waits) {
+      std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
+    } else {
+      for (const Timer timer; timer.seconds() < seconds;) {
+      }
+    }
+    return static_cast<int>(index);
+  }
+  std::optional<std::size_t> size() const override { return count; }
+
+  std::size_t count;
+  double seconds;
+  bool waits;
+};
+
+// Seconds of one epoch whose every step trains for `train_seconds`.
+template <class Dataset>
+double epoch_seconds(const Dataset& dataset, data::DataLoaderOptions options, double train_seconds = 0) {
+  auto loader = data::make_data_loader<data::samplers::SequentialSampler>(dataset, options);
+  const Timer timer;
+  for (auto& batch : *loader) {
+    do_not_optimize(batch);
+    for (const Timer step; step.seconds() < train_seconds;) {
+    }
+  }
+  return timer.seconds();
+}
+
+// %%
+DEMO("workers: examples that wait, that compute, and that cost nothing") {
+  std::cout << std::thread::hardware_concurrency() << " cores\n";
+  struct Kind {
+    const char* name;
+    std::size_t examples;
+    double seconds;
+    bool waits;
+  };
+  for (const Kind& kind : {Kind{"waiting 1 ms each", 128, 1e-3, true}, Kind{"computing 1 ms each", 128, 1e-3, false}, Kind{"nearly free", 8192, 0, false}}) {
+    std::cout << '\n' << kind.examples << " examples, " << kind.name << '\n';
+    double alone = 0;
+    for (const std::size_t workers : {0, 1, 2, 4, 8}) {
+      const double seconds = epoch_seconds(Slow(kind.examples, kind.seconds, kind.waits), data::DataLoaderOptions(4).workers(workers));
+      if (workers == 0) alone = seconds;
+      std::cout << "  workers " << workers << std::setw(11) << format_seconds(seconds) << "  " << std::fixed << std::setprecision(2) << std::setw(6)
+                << alone / seconds << " x  " << bar(alone / seconds, 8) << '\n';
+    }
+  }
+}
+
+// %% [markdown]
+// ### Loading behind training
+//
+// One worker is enough to hide loading that is faster than training. The demonstration lets a batch wait for `load` and a step compute for `train`,
+// and compares the epoch with the two formulas from the beginning of Part 1.
+
+// %%
+DEMO("one worker hides loading behind training") {
+  constexpr std::size_t steps = 40;
+  std::cout << "  load ms   train ms   no worker: load + train   measured   one worker: max(load, train)   measured     (ms per step)\n";
+  for (const double load : {0.5, 1.0, 2.0, 4.0}) {
+    constexpr double train = 2.0;
+    const auto step_ms = [&](std::size_t workers) {
+      return 1e3 / steps * epoch_seconds(Slow(steps, load / 1e3, true), data::DataLoaderOptions(1).workers(workers), train / 1e3);
+    };
+    std::cout << std::fixed << std::setprecision(1) << std::setw(9) << load << std::setw(11) << train << std::setw(26) << load + train << std::setprecision(2)
+              << std::setw(11) << step_ms(0) << std::setprecision(1) << std::setw(31) << std::max(load, train) << std::setprecision(2) << std::setw(11)
+              << step_ms(1) << '\n';
+  }
+}
+
+// %% [markdown]
+// ### What the queue holds
+//
+// While training is the slower side, the workers run ahead until no job is left: `max_jobs` batches lie ready, and one more is in use.
+// That is memory bought for safety against slow moments; past the point where no step waits any more, it buys nothing.
+//
+//     memory
+//       ^                     .
+//       |               .           J x (bytes of a batch)
+//       |         .
+//       |   .
+//       +------------------------> max_jobs J
+
+// %%
+//| lesson
+// Example i is a new tensor of 64 KiB.
+struct Fresh : data::datasets::Dataset<Fresh, Tensor> {
+  Tensor get(std::size_t) override { return empty({16 * 1024}); }
+  std::optional<std::size_t> size() const override { return 256; }
+};
+
+// The most bytes that an epoch held at one time, with a training step that is slower than loading.
+std::size_t peak_of_epoch(std::size_t batch_size, std::size_t max_jobs) {
+  auto loader = data::make_data_loader<data::samplers::SequentialSampler>(Fresh(), data::DataLoaderOptions(batch_size).workers(2).max_jobs(max_jobs));
+  memory::reset_peak();
+  const std::size_t before = memory::stats().live;
+  for (auto& batch : *loader) {
+    do_not_optimize(batch);
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  return memory::stats().peak - before;
+}
+
+// %%
+DEMO("the memory of loading ahead grows with max_jobs") {
+  constexpr std::size_t batch_size = 4;
+  constexpr std::size_t batch_bytes = batch_size * 64 * 1024;
+  std::cout << "  max_jobs      held   batches of " << format_bytes(batch_bytes) << '\n';
+  for (const std::size_t max_jobs : {1, 2, 4, 8, 16}) {
+    const std::size_t peak = peak_of_epoch(batch_size, max_jobs);
+    const double batches = static_cast<double>(peak) / static_cast<double>(batch_bytes);
+    std::cout << std::setw(10) << max_jobs << std::setw(10) << format_bytes(static_cast<std::int64_t>(peak)) << std::fixed << std::setprecision(1) << std::setw(6)
+              << batches << "  " << bar(batches, 18) << '\n';
+  }
+}
+
+// %%
+TEST_CASE("the queue never holds more than max_jobs batches and the one in use") {
+  constexpr std::size_t batch_bytes = 4 * 64 * 1024;
+  for (const std::size_t max_jobs : {1, 4}) {
+    const std::size_t peak = peak_of_epoch(4, max_jobs);
+    CHECK_LE(peak, (max_jobs + 1) * batch_bytes + 64);  // and the sampler's saved position
+    CHECK_GE(peak, batch_bytes);
+  }
+}
+
+// %% [markdown]
+// ### What a worker's copy holds
+//
+// Every worker copies the dataset. If the data is a Tensor, the copies share one storage; if it is a `std::vector`, each worker has all of it
+// again. The allocator counts tensors only, so this one looks at the memory of the whole process.
+
+// %%
+DEMO("a dataset of 32 MiB in four workers: shared, and copied") {
+  constexpr std::size_t floats = 8 * 1024 * 1024;
+  struct InTensor : data::datasets::Dataset<InTensor, float> {
+    float get(std::size_t index) override { return values.data<float>()[index]; }
+    std::optional<std::size_t> size() const override { return floats; }
+    Tensor values = zeros({static_cast<std::int64_t>(floats)});
+  };
+  struct InVector : data::datasets::Dataset<InVector, float> {
+    float get(std::size_t index) override { return values[index]; }
+    std::optional<std::size_t> size() const override { return floats; }
+    std::vector<float> values = std::vector<float>(floats);
+  };
+  const auto growth = [](auto dataset) {
+    const std::int64_t before = resident_bytes();
+    auto loader = data::make_data_loader<data::samplers::SequentialSampler>(std::move(dataset), data::DataLoaderOptions(64).workers(4));
+    auto first = loader->begin();
+    do_not_optimize(*first);
+    return format_bytes(std::max<std::int64_t>(0, resident_bytes() - before));
+  };
+  std::cout << "the loader's four workers added\n";
+  std::cout << "  dataset with a Tensor        " << growth(InTensor()) << '\n';
+  std::cout << "  dataset with a std::vector   " << growth(InVector()) << '\n';
+}
+
+// %% [markdown]
+// ### Reading numbers
+//
+// And the table. v1 below is how a table is usually read for the first time; `read_csv` looks at every character once.
+
+// %%
+//| lesson
+// The table as a vector, by getline, stringstream and stod. No checks.
+std::vector<double> read_csv_v1(const std::string& path) {
+  std::ifstream file(path);
+  std::vector<double> numbers;
+  for (std::string line; std::getline(file, line);) {
+    std::stringstream values(line);
+    for (std::string value; std::getline(values, value, ',');) numbers.push_back(std::stod(value));
+  }
+  return numbers;
+}
+
+// %%
+TEST_CASE("read_csv and its first version read the same numbers") {
+  const std::string path = find_data("digits/optdigits.csv");
+  const std::vector<double> expected = read_csv_v1(path);
+  const Tensor table = data::read_csv(path).values;
+  CHECK_EQ(table.sizes(), IntArrayRef({1797, 65}));
+  CHECK_EQ(table.flatten(), tensor(expected, kDouble));
+}
+
+// %%
+DEMO("a table: streams and strings against from_chars") {
+  const std::string path = find_data("digits/optdigits.csv");
+  const auto bytes = static_cast<double>(std::filesystem::file_size(path));
+  const double v1 = measure([&] { do_not_optimize(read_csv_v1(path)); }, {.samples = 5}).median;
+  const double v2 = measure([&] { do_not_optimize(data::read_csv(path)); }, {.samples = 5}).median;
+  std::cout << std::fixed << std::setprecision(1) << "v1 stringstream, stod  " << std::setw(9) << format_seconds(v1) << std::setw(8) << bytes / v1 / 1e6 << " MB/s\n"
+            << "v2 from_chars          " << std::setw(9) << format_seconds(v2) << std::setw(8) << bytes / v2 / 1e6 << " MB/s   " << v1 / v2 << " x\n";
+}
+
+// %% [markdown]
+// ## Part 3: Production context
+//
+// You have built libtorch's loader: the interfaces, the queue, the sequencer and the errors are its own. The others draw the lines in the same
+// places and choose other tools:
+//
+//                     which               what              in parallel by         ordered by
+//     libtorch        Sampler             Dataset           threads                sequence numbers
+//     PyTorch         Sampler             Dataset           processes (the GIL)    sequence numbers (_rcvd_idx)
+//     tf.data         a source dataset    map               threads of a runtime   a ring of pending results
+//     Grain (JAX)     IndexSampler        DataSource        processes              worker i mod W
+//
+// **PyTorch.** In Python one process runs one thread of Python at a time, so workers are *processes*: the dataset is pickled or
+// forked, batches come back through shared memory, and a thread copies them into page-locked memory, from where a GPU can fetch them
+// without the CPU. Each worker seeds its generators with a base seed plus its number, or all would draw the same augmentations.
+//
+// **TensorFlow.** A pipeline is a graph of datasets, each with an iterator: `shuffle`, `map`, `batch`, `prefetch`. The number of threads and the size of each
+// buffer may be left open; a model of the pipeline, measured while it runs, tunes them within a memory budget. tf.data shuffles a stream through a
+// buffer of limited size, because a stream has no permutation: a buffer of 1 does not shuffle at all.
+//
+// **JAX** has no loader of its own. Grain's idea is that randomness is a function of (seed, index): example i is augmented the same way whichever worker
+// makes it, and the state of an epoch is one number per worker, which makes checkpoints small and resuming exact.
+//
+// | read | for |
+// |---|---|
+// | PyTorch: `torch/csrc/api/include/torch/data/dataloader/base.h` | the loader that you built |
+// | PyTorch: `torch/csrc/api/include/torch/data/detail/{data_shuttle,queue,sequencers}.h` | queue, credits, order |
+// | PyTorch: `torch/csrc/api/src/data/samplers/random.cpp`, `src/data/datasets/mnist.cpp` | permutation, IDX |
+// | PyTorch: `torch/utils/data/dataloader.py`, `torch/utils/data/_utils/{worker,fetch,collate,pin_memory}.py` | the same with processes |
+// | TensorFlow: `tensorflow/core/kernels/data/{prefetch,parallel_map,shuffle}_dataset_op.cc` | queue, order, shuffle buffer |
+// | TensorFlow: `tensorflow/core/framework/model.h` | the model that tunes a pipeline |
+// | JAX users: `grain/_src/python/data_loader.py`, `data_sources.py` | randomness by index, small states |
+//
+// What production adds and this lesson leaves out: pinned memory and copies to a device on a stream of their own; formats that pack many examples into large
+// files, because a million small files are slow on any network disk; shuffling at two levels (shards, then a buffer) where N permutations of single reads would
+// be too slow; sharding over machines (module 19); and caching of what was decoded once.
+
+// %% [markdown]
+// ## Integration test
+//
+// From the file to the batches of two epochs: the shipped digits, normalized, stacked, shuffled, with workers and without. The same seed gives the same batches
+// for any number of workers, and all examples come once in each epoch.
+
+// %%
+TEST_CASE("integration: two epochs of digits, the same for any number of workers") {
+  using namespace data;
+  const auto epochs = [](std::size_t workers) {
+    manual_seed(42);
+    auto dataset = datasets::Digits().map(transforms::Normalize<>({0.5}, {0.25})).map(transforms::Stack<>());
+    auto loader = make_data_loader(std::move(dataset), DataLoaderOptions().batch_size(100).workers(workers));
+    std::vector<Tensor> targets;
+    double sum = 0;
+    for (int epoch = 0; epoch < 2; ++epoch) {
+      for (Example<>& batch : *loader) {
+        CHECK_EQ(batch.data.size(0), batch.target.size(0));
+        targets.push_back(batch.target);
+        sum += batch.data.sum().item<double>();
+      }
+    }
+    return std::pair(cat(targets), sum);
+  };
+  const auto [targets, sum] = epochs(0);
+  CHECK_EQ(targets.sizes(), IntArrayRef({2 * 1437}));
+  CHECK(!targets.narrow(0, 0, 1437).equal(targets.narrow(0, 1437, 1437)));
+  const Tensor all = datasets::Digits().targets();
+  for (std::int64_t digit = 0; digit < 10; ++digit)
+    CHECK_EQ((targets == digit).sum().item<std::int64_t>(), 2 * (all == digit).sum().item<std::int64_t>());
+
+  const auto [same_targets, same_sum] = epochs(3);
+  CHECK_EQ(same_targets, targets);
+  CHECK_EQ(same_sum, sum);
+}
+
+// %% [markdown]
+// ## ML systems thinking
+//
+// This module's pattern is Build -> Use -> **Reflect**. Answer from your own measurements and your own code.
+
+// %% [markdown] {"nbgrader": {"grade": true, "grade_id": "07-explain-batches", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}}
+// **Question 1. Why process data in batches?** From "a batch: pixel by pixel, stacked, gathered": what does one example cost in v2 and in v3, for B = 1 and for B = 256? What part of it is
+// paid per batch and what per example? Which of the costs would remain if an example were an image of 224 x 224 x 3 bytes instead of 8 x 8 floats?
+// BEGIN SOLUTION
+// Dividing each time by B gives the cost of an example; the difference between B = 1 and B = 256 is what is paid per batch (the allocation of the result, the calls, the dispatch of
+// stack). v2 pays per example for two views, their reference counts and their place in two lists; v3 pays a memcpy call and its bytes. For a large image the
+// bytes dominate: 150 KB take microseconds at memory bandwidth, more than all bookkeeping, so v2 and v3 would come close to each other; decoding the file
+// would cost more than both.
+// END SOLUTION
+
+// %% [markdown] {"nbgrader": {"grade": true, "grade_id": "07-explain-workers", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}}
+// **Question 2. How many workers?** From the two demonstrations on workers: for which of the three kinds of example did 8 workers beat 2 on your machine, and why? At
+// which ratio of load to train does one worker stop being enough? You get a machine with 64 cores and a GPU: name two reasons not to set workers to 64.
+// BEGIN SOLUTION
+// Only for examples that wait: waiting needs no core. For examples that compute, more workers than cores only take turns, and for free examples each further worker adds
+// locks and wake-ups. One worker stops being enough when load exceeds train; then W workers make the step max(load / W, train). Against 64: every worker prefetches, so the
+// memory of the queue grows with 2 x 64 jobs; the copies of the dataset; the disk or network saturates before; and the training loop, the kernels' own threads and the
+// driver need cores, too. Enough workers that no step waits is the number, and more buys nothing.
+// END SOLUTION
+
+// %% [markdown] {"nbgrader": {"grade": true, "grade_id": "07-explain-design", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}}
+// **Question 3. Memory, order and caching.** (a) How does `max_jobs` affect memory, and what does `enforce_ordering` add when one batch in a hundred is ten times slower? (b) Two
+// caching strategies: keep decoded examples in memory, or keep finished batches. What does each cost and gain, and which one is wrong together with a random sampler or with random
+// augmentation? (c) Why must the state of an epoch hold the batches *delivered*, and not the sampler's position?
+// BEGIN SOLUTION
+// (a) At most max_jobs batches wait beside the one in use, so memory is proportional to it. With ordering, the slow batch holds back all that follow: finished ones wait in the buffer, no new job is sent
+// out, and the workers stand still once max_jobs are done; a larger max_jobs hides it and costs memory. (b) Decoded examples cost N examples of memory and save the decoding of every epoch but the first;
+// they work with any order, and augmentation still runs afterwards. Finished batches save everything, but freeze the composition of the batches and the augmentation: wrong with both.
+// (c) The sampler is ahead by what is in flight. Batches that were made but never trained on would be skipped after resuming.
+// END SOLUTION
+
+// %% [markdown]
+// ## Module summary
+//
+// - Four questions, four interfaces: a sampler says which examples, a dataset what they are, a transform how they are changed, a loader when they are made.
+// - A loader asks for batches, not examples, so that a dataset which can answer at once may do so; collating is a copy, and how many calls it takes decides its cost.
+// - A queue between threads waits on a condition, looks before it sleeps, and is bounded by credits: `max_jobs` batches are in flight, and that is the memory of loading ahead.
+// - Results carry sequence numbers, so that the number of workers does not change the run; errors and the thread state travel with them.
+// - Workers help where examples wait, or compute with cores to spare; for cheap examples they cost.
+// - A file's header is a claim. Check it against what the file can hold before you allocate, and say which file, which line, which column.
+// - An epoch can be saved as the sampler's state at its beginning and the number of batches delivered. Module 08 writes it into checkpoints, and trains.
 
 // %%
 }  // namespace tinytorch

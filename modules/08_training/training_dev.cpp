@@ -221,8 +221,12 @@ class OutputArchive {
   std::map<std::string, std::string> values_;
 };
 
+}  // namespace serialize
+
 // %%
 //| export serialize/archive.h
+namespace serialize {
+
 // What an OutputArchive wrote. Loading checks the whole file before anything is used, and executes nothing.
 class InputArchive {
  public:

@@ -130,14 +130,16 @@ class MoreMethods {
   // Random, in place.
   Tensor& uniform_(double from = 0, double to = 1, std::optional<Generator> generator = std::nullopt) const;
   Tensor& normal_(double mean = 0, double std = 1, std::optional<Generator> generator = std::nullopt) const;
-  Tensor& random_(std::int64_t from, std::optional<std::int64_t> to, std::optional<Generator> generator = std::nullopt) const;
+  Tensor& random_(std::int64_t from, std::optional<std::int64_t> to,
+                  std::optional<Generator> generator = std::nullopt) const;
   Tensor& random_(std::int64_t to, std::optional<Generator> generator = std::nullopt) const;
   Tensor& random_(std::optional<Generator> generator = std::nullopt) const;
   Tensor& bernoulli_(const Tensor& p, std::optional<Generator> generator = std::nullopt) const;
   Tensor& bernoulli_(double p = 0.5, std::optional<Generator> generator = std::nullopt) const;
   Tensor& exponential_(double lambd = 1, std::optional<Generator> generator = std::nullopt) const;
   Tensor bernoulli(std::optional<Generator> generator = std::nullopt) const;
-  Tensor multinomial(std::int64_t num_samples, bool replacement = false, std::optional<Generator> generator = std::nullopt) const;
+  Tensor multinomial(std::int64_t num_samples, bool replacement = false,
+                     std::optional<Generator> generator = std::nullopt) const;
 
   // Joining and taking apart.
   std::vector<Tensor> chunk(std::int64_t chunks, std::int64_t dim = 0) const;
@@ -156,10 +158,13 @@ class MoreMethods {
   Tensor& index_put_(ArrayRef<indexing::TensorIndex> indices, const Scalar& v) const;
   Tensor& index_put_(std::initializer_list<indexing::TensorIndex> indices, const Tensor& rhs) const;
   Tensor& index_put_(std::initializer_list<indexing::TensorIndex> indices, const Scalar& v) const;
-  Tensor& index_put_(const std::vector<std::optional<Tensor>>& indices, const Tensor& values, bool accumulate = false) const;
+  Tensor& index_put_(const std::vector<std::optional<Tensor>>& indices, const Tensor& values,
+                     bool accumulate = false) const;
   Tensor index_select(std::int64_t dim, const Tensor& index) const;
-  Tensor& index_add_(std::int64_t dim, const Tensor& index, const Tensor& source, const Scalar& alpha = 1) const;
-  Tensor index_add(std::int64_t dim, const Tensor& index, const Tensor& source, const Scalar& alpha = 1) const;
+  Tensor& index_add_(std::int64_t dim, const Tensor& index, const Tensor& source,
+                     const Scalar& alpha = 1) const;
+  Tensor index_add(std::int64_t dim, const Tensor& index, const Tensor& source,
+                   const Scalar& alpha = 1) const;
   Tensor gather(std::int64_t dim, const Tensor& index, bool sparse_grad = false) const;
   Tensor& scatter_(std::int64_t dim, const Tensor& index, const Tensor& src) const;
   Tensor& scatter_(std::int64_t dim, const Tensor& index, const Scalar& value) const;
@@ -195,7 +200,8 @@ class MoreMethods {
   Tensor cumsum(std::int64_t dim) const;
   std::tuple<Tensor, Tensor> sort(std::int64_t dim = -1, bool descending = false) const;
   Tensor argsort(std::int64_t dim = -1, bool descending = false) const;
-  std::tuple<Tensor, Tensor> topk(std::int64_t k, std::int64_t dim = -1, bool largest = true, bool sorted = true) const;
+  std::tuple<Tensor, Tensor> topk(std::int64_t k, std::int64_t dim = -1, bool largest = true,
+                                  bool sorted = true) const;
 
   // Matrices.
   Tensor tril(std::int64_t diagonal = 0) const;
@@ -311,44 +317,58 @@ template <>
 inline constexpr bool is_plain_argument<Generator> = true;
 
 // ---- In place: every element of `self` drawn anew.
-const Tensor& uniform_(const Tensor& self, double from = 0, double to = 1, std::optional<Generator> generator = std::nullopt);
-const Tensor& normal_(const Tensor& self, double mean = 0, double std = 1, std::optional<Generator> generator = std::nullopt);
+const Tensor& uniform_(const Tensor& self, double from = 0, double to = 1,
+                       std::optional<Generator> generator = std::nullopt);
+const Tensor& normal_(const Tensor& self, double mean = 0, double std = 1,
+                      std::optional<Generator> generator = std::nullopt);
 // Integers, each equally likely: of [from, to); of [0, to); or as many as the dtype holds exactly from 0 on.
-const Tensor& random_(const Tensor& self, std::int64_t from, std::optional<std::int64_t> to, std::optional<Generator> generator = std::nullopt);
+const Tensor& random_(const Tensor& self, std::int64_t from, std::optional<std::int64_t> to,
+                      std::optional<Generator> generator = std::nullopt);
 const Tensor& random_(const Tensor& self, std::int64_t to, std::optional<Generator> generator = std::nullopt);
 const Tensor& random_(const Tensor& self, std::optional<Generator> generator = std::nullopt);
 // 1 with probability p, else 0. `p` may be a tensor, which broadcasts.
-const Tensor& bernoulli_(const Tensor& self, double p = 0.5, std::optional<Generator> generator = std::nullopt);
-const Tensor& bernoulli_(const Tensor& self, const Tensor& p, std::optional<Generator> generator = std::nullopt);
-const Tensor& exponential_(const Tensor& self, double lambd = 1, std::optional<Generator> generator = std::nullopt);
+const Tensor& bernoulli_(const Tensor& self, double p = 0.5,
+                         std::optional<Generator> generator = std::nullopt);
+const Tensor& bernoulli_(const Tensor& self, const Tensor& p,
+                         std::optional<Generator> generator = std::nullopt);
+const Tensor& exponential_(const Tensor& self, double lambd = 1,
+                           std::optional<Generator> generator = std::nullopt);
 
 // ---- New tensors.
-Tensor rand(IntArrayRef size, const TensorOptions& options = {});   // uniform in [0, 1)
+Tensor rand(IntArrayRef size, const TensorOptions& options = {});  // uniform in [0, 1)
 Tensor rand(IntArrayRef size, std::optional<Generator> generator, const TensorOptions& options = {});
 Tensor randn(IntArrayRef size, const TensorOptions& options = {});  // mean 0, standard deviation 1
 Tensor randn(IntArrayRef size, std::optional<Generator> generator, const TensorOptions& options = {});
-Tensor randint(std::int64_t high, IntArrayRef size, const TensorOptions& options = kLong);  // integers of [low, high)
+Tensor randint(std::int64_t high, IntArrayRef size,
+               const TensorOptions& options = kLong);  // integers of [low, high)
 Tensor randint(std::int64_t low, std::int64_t high, IntArrayRef size, const TensorOptions& options = kLong);
-Tensor randint(std::int64_t low, std::int64_t high, IntArrayRef size, std::optional<Generator> generator, const TensorOptions& options = kLong);
+Tensor randint(std::int64_t low, std::int64_t high, IntArrayRef size, std::optional<Generator> generator,
+               const TensorOptions& options = kLong);
 Tensor randperm(std::int64_t n, const TensorOptions& options = kLong);  // 0 ... n - 1 in random order
 Tensor randperm(std::int64_t n, std::optional<Generator> generator, const TensorOptions& options = kLong);
 Tensor rand_like(const Tensor& self, const TensorOptions& options = {});
 Tensor randn_like(const Tensor& self, const TensorOptions& options = {});
 Tensor randint_like(const Tensor& self, std::int64_t high, const TensorOptions& options = {});
-Tensor randint_like(const Tensor& self, std::int64_t low, std::int64_t high, const TensorOptions& options = {});
-Tensor normal(double mean, double std, IntArrayRef size, std::optional<Generator> generator = std::nullopt, const TensorOptions& options = {});
+Tensor randint_like(const Tensor& self, std::int64_t low, std::int64_t high,
+                    const TensorOptions& options = {});
+Tensor normal(double mean, double std, IntArrayRef size, std::optional<Generator> generator = std::nullopt,
+              const TensorOptions& options = {});
 Tensor normal(const Tensor& mean, double std = 1, std::optional<Generator> generator = std::nullopt);
 Tensor normal(double mean, const Tensor& std, std::optional<Generator> generator = std::nullopt);
 Tensor normal(const Tensor& mean, const Tensor& std, std::optional<Generator> generator = std::nullopt);
-Tensor bernoulli(const Tensor& self, std::optional<Generator> generator = std::nullopt);  // probabilities in, zeros and ones out
+Tensor bernoulli(const Tensor& self,
+                 std::optional<Generator> generator = std::nullopt);  // probabilities in, zeros and ones out
 Tensor bernoulli(const Tensor& self, double p, std::optional<Generator> generator = std::nullopt);
 // Indices (Long) drawn with probabilities proportional to `self`: (C) -> (num_samples), (N, C) -> (N, num_samples).
-Tensor multinomial(const Tensor& self, std::int64_t num_samples, bool replacement = false, std::optional<Generator> generator = std::nullopt);
+Tensor multinomial(const Tensor& self, std::int64_t num_samples, bool replacement = false,
+                   std::optional<Generator> generator = std::nullopt);
 
 namespace op {
 extern Operator<const Tensor&(const Tensor&, double, double, std::optional<Generator>)> uniform_;
 extern Operator<const Tensor&(const Tensor&, double, double, std::optional<Generator>)> normal_;
-extern Operator<const Tensor&(const Tensor&, std::optional<std::int64_t>, std::optional<std::int64_t>, std::optional<Generator>)> random_;
+extern Operator<const Tensor&(const Tensor&, std::optional<std::int64_t>, std::optional<std::int64_t>,
+                              std::optional<Generator>)>
+    random_;
 extern Operator<const Tensor&(const Tensor&, double, std::optional<Generator>)> bernoulli_;
 extern Operator<const Tensor&(const Tensor&, const Tensor&, std::optional<Generator>)> bernoulli_tensor_;
 extern Operator<const Tensor&(const Tensor&, double, std::optional<Generator>)> exponential_;
@@ -374,7 +394,8 @@ Tensor round(const Tensor& self);  // halves go to the even neighbour
 Tensor trunc(const Tensor& self);
 Tensor square(const Tensor& self);
 // min <= result <= max; where min > max, max. NaN stays NaN. Throws when both are absent.
-Tensor clamp(const Tensor& self, const std::optional<Scalar>& min, const std::optional<Scalar>& max = std::nullopt);
+Tensor clamp(const Tensor& self, const std::optional<Scalar>& min,
+             const std::optional<Scalar>& max = std::nullopt);
 Tensor clamp_min(const Tensor& self, const Scalar& min);
 Tensor clamp_max(const Tensor& self, const Scalar& max);
 Tensor maximum(const Tensor& self, const Tensor& other);  // NaN wins
@@ -388,8 +409,10 @@ Tensor remainder(const Tensor& self, const Scalar& other);
 Tensor floor_divide(const Tensor& self, const Tensor& other);  // rounds down, as Python's //
 Tensor floor_divide(const Tensor& self, const Scalar& other);
 Tensor lerp(const Tensor& self, const Tensor& end, const Scalar& weight);  // self + weight * (end - self)
-Tensor addcmul(const Tensor& self, const Tensor& tensor1, const Tensor& tensor2, const Scalar& value = 1);  // self + value * tensor1 * tensor2
-Tensor addcdiv(const Tensor& self, const Tensor& tensor1, const Tensor& tensor2, const Scalar& value = 1);  // self + value * tensor1 / tensor2
+Tensor addcmul(const Tensor& self, const Tensor& tensor1, const Tensor& tensor2,
+               const Scalar& value = 1);  // self + value * tensor1 * tensor2
+Tensor addcdiv(const Tensor& self, const Tensor& tensor1, const Tensor& tensor2,
+               const Scalar& value = 1);  // self + value * tensor1 / tensor2
 
 // ---- Logic. logical_* and is* give Bool; bitwise_* work on bools and integers.
 Tensor logical_not(const Tensor& self);
@@ -432,17 +455,22 @@ const Tensor& round_(const Tensor& self);
 const Tensor& reciprocal_(const Tensor& self);
 const Tensor& square_(const Tensor& self);
 const Tensor& pow_(const Tensor& self, const Scalar& exponent);
-const Tensor& clamp_(const Tensor& self, const std::optional<Scalar>& min, const std::optional<Scalar>& max = std::nullopt);
+const Tensor& clamp_(const Tensor& self, const std::optional<Scalar>& min,
+                     const std::optional<Scalar>& max = std::nullopt);
 const Tensor& lerp_(const Tensor& self, const Tensor& end, const Scalar& weight);
-const Tensor& addcmul_(const Tensor& self, const Tensor& tensor1, const Tensor& tensor2, const Scalar& value = 1);
-const Tensor& addcdiv_(const Tensor& self, const Tensor& tensor1, const Tensor& tensor2, const Scalar& value = 1);
+const Tensor& addcmul_(const Tensor& self, const Tensor& tensor1, const Tensor& tensor2,
+                       const Scalar& value = 1);
+const Tensor& addcdiv_(const Tensor& self, const Tensor& tensor1, const Tensor& tensor2,
+                       const Scalar& value = 1);
 const Tensor& masked_fill_(const Tensor& self, const Tensor& mask, const Scalar& value);
 const Tensor& masked_fill_(const Tensor& self, const Tensor& mask, const Tensor& value);
 
 // ---- Joining and taking apart.
-Tensor cat(TensorList tensors, std::int64_t dim = 0);    // sizes agree but in `dim`; a 1-d tensor of no elements is skipped
+Tensor cat(TensorList tensors,
+           std::int64_t dim = 0);  // sizes agree but in `dim`; a 1-d tensor of no elements is skipped
 Tensor stack(TensorList tensors, std::int64_t dim = 0);  // sizes agree; `dim` is new
-std::vector<Tensor> chunk(const Tensor& self, std::int64_t chunks, std::int64_t dim = 0);  // views, at most `chunks`, all but the last equal
+std::vector<Tensor> chunk(const Tensor& self, std::int64_t chunks,
+                          std::int64_t dim = 0);  // views, at most `chunks`, all but the last equal
 std::vector<Tensor> split(const Tensor& self, std::int64_t split_size, std::int64_t dim = 0);
 std::vector<Tensor> split_with_sizes(const Tensor& self, IntArrayRef split_sizes, std::int64_t dim = 0);
 std::vector<Tensor> unbind(const Tensor& self, std::int64_t dim = 0);
@@ -451,8 +479,10 @@ Tensor flip(const Tensor& self, IntArrayRef dims);
 
 // ---- Indexing along a dimension. Indices are Long (or Int) and not negative.
 Tensor index_select(const Tensor& self, std::int64_t dim, const Tensor& index);
-Tensor index_add(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& source, const Scalar& alpha = 1);
-const Tensor& index_add_(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& source, const Scalar& alpha = 1);
+Tensor index_add(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& source,
+                 const Scalar& alpha = 1);
+const Tensor& index_add_(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& source,
+                         const Scalar& alpha = 1);
 // With dim = 1: result[i][j] = self[i][index[i][j]]; the result has index's sizes.
 Tensor gather(const Tensor& self, std::int64_t dim, const Tensor& index, bool sparse_grad = false);
 // With dim = 1: self[i][index[i][j]] = src[i][j] (scatter_add_: +=).
@@ -463,14 +493,15 @@ Tensor scatter(const Tensor& self, std::int64_t dim, const Tensor& index, const 
 Tensor scatter(const Tensor& self, std::int64_t dim, const Tensor& index, const Scalar& value);
 Tensor scatter_add(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& src);
 Tensor masked_select(const Tensor& self, const Tensor& mask);  // 1-d
-Tensor nonzero(const Tensor& self);                            // (count, dim) Long: the indices of the elements that are not 0
+Tensor nonzero(const Tensor& self);  // (count, dim) Long: the indices of the elements that are not 0
 
 // ---- Reductions.
 Tensor prod(const Tensor& self);
 Tensor prod(const Tensor& self, std::int64_t dim, bool keepdim = false);
 Tensor amin(const Tensor& self, IntArrayRef dim = {}, bool keepdim = false);
 Tensor min(const Tensor& self);
-std::tuple<Tensor, Tensor> min(const Tensor& self, std::int64_t dim, bool keepdim = false);  // values and indices
+std::tuple<Tensor, Tensor> min(const Tensor& self, std::int64_t dim,
+                               bool keepdim = false);  // values and indices
 Tensor argmin(const Tensor& self, std::optional<std::int64_t> dim = std::nullopt, bool keepdim = false);
 Tensor any(const Tensor& self);
 Tensor any(const Tensor& self, std::int64_t dim, bool keepdim = false);
@@ -481,7 +512,8 @@ Tensor var(const Tensor& self);
 Tensor var(const Tensor& self, IntArrayRef dim, bool unbiased = true, bool keepdim = false);
 Tensor std(const Tensor& self);
 Tensor std(const Tensor& self, IntArrayRef dim, bool unbiased = true, bool keepdim = false);
-std::tuple<Tensor, Tensor> var_mean(const Tensor& self, IntArrayRef dim, bool unbiased = true, bool keepdim = false);
+std::tuple<Tensor, Tensor> var_mean(const Tensor& self, IntArrayRef dim, bool unbiased = true,
+                                    bool keepdim = false);
 template <std::same_as<bool> Bool>
 Tensor var(const Tensor& self, Bool unbiased) {
   return var(self, IntArrayRef(), unbiased);
@@ -494,19 +526,25 @@ Tensor std(const Tensor& self, Bool unbiased) {
 Tensor norm(const Tensor& self, const Scalar& p = 2);
 Tensor norm(const Tensor& self, const std::optional<Scalar>& p, IntArrayRef dim, bool keepdim = false);
 Tensor cumsum(const Tensor& self, std::int64_t dim);
-std::tuple<Tensor, Tensor> sort(const Tensor& self, std::int64_t dim = -1, bool descending = false);  // stable; values and indices; NaN is largest
+std::tuple<Tensor, Tensor> sort(const Tensor& self, std::int64_t dim = -1,
+                                bool descending = false);  // stable; values and indices; NaN is largest
 Tensor argsort(const Tensor& self, std::int64_t dim = -1, bool descending = false);
-std::tuple<Tensor, Tensor> topk(const Tensor& self, std::int64_t k, std::int64_t dim = -1, bool largest = true, bool sorted = true);
+std::tuple<Tensor, Tensor> topk(const Tensor& self, std::int64_t k, std::int64_t dim = -1,
+                                bool largest = true, bool sorted = true);
 
 // ---- Creation and matrices.
 Tensor eye(std::int64_t n, const TensorOptions& options = {});
 Tensor eye(std::int64_t n, std::int64_t m, const TensorOptions& options = {});
-Tensor linspace(const Scalar& start, const Scalar& end, std::int64_t steps, const TensorOptions& options = {});  // both ends included
-Tensor tril(const Tensor& self, std::int64_t diagonal = 0);  // the lower triangle of the last two dimensions; the rest 0
+Tensor linspace(const Scalar& start, const Scalar& end, std::int64_t steps,
+                const TensorOptions& options = {});  // both ends included
+Tensor tril(const Tensor& self,
+            std::int64_t diagonal = 0);  // the lower triangle of the last two dimensions; the rest 0
 Tensor triu(const Tensor& self, std::int64_t diagonal = 0);
-Tensor diagonal(const Tensor& self, std::int64_t offset = 0, std::int64_t dim1 = 0, std::int64_t dim2 = 1);  // a view
-Tensor addmm(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const Scalar& beta = 1, const Scalar& alpha = 1);  // beta * self + alpha * mat1 x mat2
-Tensor mv(const Tensor& self, const Tensor& vec);     // (M, K) x (K) -> (M)
+Tensor diagonal(const Tensor& self, std::int64_t offset = 0, std::int64_t dim1 = 0,
+                std::int64_t dim2 = 1);  // a view
+Tensor addmm(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const Scalar& beta = 1,
+             const Scalar& alpha = 1);                 // beta * self + alpha * mat1 x mat2
+Tensor mv(const Tensor& self, const Tensor& vec);      // (M, K) x (K) -> (M)
 Tensor dot(const Tensor& self, const Tensor& tensor);  // (K) x (K) -> a 0-d tensor
 Tensor outer(const Tensor& self, const Tensor& vec2);  // (M) x (N) -> (M, N)
 // Einstein's notation, "bij,bjk->bik": letters name dimensions, and one that the result does not name is summed over. Without "->" the
@@ -564,7 +602,8 @@ extern Operator<std::tuple<Tensor, Tensor>(const Tensor&, std::int64_t, bool)> m
 extern Operator<Tensor(const Tensor&, std::int64_t, bool)> argmin;
 extern Operator<Tensor(const Tensor&, IntArrayRef, bool)> any;
 extern Operator<Tensor(const Tensor&, IntArrayRef, bool)> all;
-extern Operator<Tensor(const Tensor&, IntArrayRef, double, bool)> var;  // dims, correction (1: unbiased), keepdim
+extern Operator<Tensor(const Tensor&, IntArrayRef, double, bool)>
+    var;  // dims, correction (1: unbiased), keepdim
 extern Operator<Tensor(const Tensor&, IntArrayRef, double, bool)> std;
 extern Operator<Tensor(const Tensor&, double, IntArrayRef, bool)> norm;
 extern Operator<Tensor(const Tensor&, std::int64_t)> cumsum;
@@ -609,8 +648,8 @@ class TensorIndex {
   TensorIndex(EllipsisIndexType) : kind_(TensorIndexType::Ellipsis) {}
   TensorIndex(const char* text);  // "..." only
   template <class T>
-    requires std::integral<T> && (!std::same_as<T, bool>)
-  TensorIndex(T integer) : kind_(TensorIndexType::Integer), integer_(static_cast<std::int64_t>(integer)) {}
+  requires std::integral<T> &&(!std::same_as<T, bool>)TensorIndex(T integer)
+      : kind_(TensorIndexType::Integer), integer_(static_cast<std::int64_t>(integer)) {}
   template <std::same_as<bool> T>
   TensorIndex(T boolean) : kind_(TensorIndexType::Boolean), integer_(boolean) {}
   TensorIndex(tinytorch::indexing::Slice slice) : kind_(TensorIndexType::Slice), slice_(slice) {}
@@ -642,7 +681,8 @@ Tensor index(const Tensor& self, ArrayRef<indexing::TensorIndex> indices);
 const Tensor& index_put_(const Tensor& self, ArrayRef<indexing::TensorIndex> indices, const Tensor& rhs);
 // One index tensor per leading dimension; an absent one takes the whole dimension. With `accumulate`, values that meet in one place add up.
 Tensor index(const Tensor& self, const std::vector<std::optional<Tensor>>& indices);
-const Tensor& index_put_(const Tensor& self, const std::vector<std::optional<Tensor>>& indices, const Tensor& values, bool accumulate = false);
+const Tensor& index_put_(const Tensor& self, const std::vector<std::optional<Tensor>>& indices,
+                         const Tensor& values, bool accumulate = false);
 
 namespace op {
 // The indexed dimensions stand first: `indices` are Long, of one shape, within bounds, one for each of self's first dimensions.
@@ -679,7 +719,8 @@ extern Operator<const Tensor&(const Tensor&, TensorList, const Tensor&, bool)> i
 //| export core/more_loops.h
 // The name of a dtype in C++, which some of PyTorch's errors print.
 inline const char* type_meta_name(ScalarType type) {
-  static constexpr const char* names[] = {"bool", "unsigned char", "signed char", "short int", "int", "long int", "float", "double"};
+  static constexpr const char* names[] = {"bool", "unsigned char", "signed char", "short int",
+                                          "int",  "long int",      "float",       "double"};
   return names[static_cast<std::size_t>(type)];
 }
 
@@ -724,9 +765,10 @@ void fill_in_memory_order(const Tensor& self, F f) {
     strides.push_back(self.stride(d));
   }
   T* const data = self.data<T>();
-  StridedLoop<1>(sizes, {IntArrayRef(strides)}).run([&](const auto& offset, std::int64_t count, const auto& step) {
-    for (std::int64_t i = 0; i < count; ++i) data[offset[0] + i * step[0]] = f();
-  });
+  StridedLoop<1>(sizes, {IntArrayRef(strides)})
+      .run([&](const auto& offset, std::int64_t count, const auto& step) {
+        for (std::int64_t i = 0; i < count; ++i) data[offset[0] + i * step[0]] = f();
+      });
 }
 }  // namespace
 
@@ -736,9 +778,11 @@ namespace {
 const Tensor& uniform_cpu(const Tensor& self, double from, double to, std::optional<Generator> generator) {
   dispatch_floating_types(self.scalar_type(), "check_uniform_bounds", [&]<class T>() {
     constexpr double largest = std::numeric_limits<T>::max();
-    TORCH_CHECK(from <= to, "uniform_ expects to return a [from, to) range, but found from=", from, " > to=", to);
-    TORCH_CHECK(to - from <= largest, "uniform_ expects to-from <= std::numeric_limits<", self.scalar_type(), ">::max(), but found to=", to,
-                " and from=", from, " which result in to-from to exceed the limit");
+    TORCH_CHECK(from <= to, "uniform_ expects to return a [from, to) range, but found from=", from,
+                " > to=", to);
+    TORCH_CHECK(to - from <= largest, "uniform_ expects to-from <= std::numeric_limits<", self.scalar_type(),
+                ">::max(), but found to=", to, " and from=", from,
+                " which result in to-from to exceed the limit");
     Draw draw(std::move(generator));
     const T low = static_cast<T>(from);
     const T width = static_cast<T>(to) - low;
@@ -748,7 +792,8 @@ const Tensor& uniform_cpu(const Tensor& self, double from, double to, std::optio
   return self;
 }
 }  // namespace
-constinit Operator<const Tensor&(const Tensor&, double, double, std::optional<Generator>)> op::uniform_("uniform_", {.cpu = uniform_cpu});
+constinit Operator<const Tensor&(const Tensor&, double, double, std::optional<Generator>)> op::uniform_(
+    "uniform_", {.cpu = uniform_cpu});
 const Tensor& uniform_(const Tensor& self, double from, double to, std::optional<Generator> generator) {
   return op::uniform_(self, from, to, std::move(generator));
 }
@@ -792,7 +837,8 @@ const Tensor& normal_cpu(const Tensor& self, double mean, double std, std::optio
   return self;
 }
 }  // namespace
-constinit Operator<const Tensor&(const Tensor&, double, double, std::optional<Generator>)> op::normal_("normal_", {.cpu = normal_cpu});
+constinit Operator<const Tensor&(const Tensor&, double, double, std::optional<Generator>)> op::normal_(
+    "normal_", {.cpu = normal_cpu});
 const Tensor& normal_(const Tensor& self, double mean, double std, std::optional<Generator> generator) {
   TORCH_CHECK(std >= 0.0, "normal expects std >= 0.0, but found std ", std);
   return op::normal_(self, mean, std, std::move(generator));
@@ -822,37 +868,47 @@ void fill_integers(const Tensor& self, std::int64_t low, std::uint64_t range, Dr
 
 template <class T>
 void check_range_fits(std::int64_t from, std::int64_t last, ScalarType type) {
-  const auto lowest = std::is_floating_point_v<T> ? -static_cast<std::int64_t>(largest_exact<T>()) : static_cast<std::int64_t>(std::numeric_limits<T>::lowest());
+  const auto lowest = std::is_floating_point_v<T>
+                          ? -static_cast<std::int64_t>(largest_exact<T>())
+                          : static_cast<std::int64_t>(std::numeric_limits<T>::lowest());
   const auto highest = static_cast<std::int64_t>(largest_exact<T>());
   TORCH_CHECK(from >= lowest && from <= highest, "from is out of bounds for ", type_meta_name(type));
   TORCH_CHECK(last >= lowest && last <= highest, "to - 1 is out of bounds for ", type_meta_name(type));
 }
 
-const Tensor& random_cpu(const Tensor& self, std::optional<std::int64_t> from, std::optional<std::int64_t> to, std::optional<Generator> generator) {
+const Tensor& random_cpu(const Tensor& self, std::optional<std::int64_t> from, std::optional<std::int64_t> to,
+                         std::optional<Generator> generator) {
   dispatch_all_types(self.scalar_type(), [&]<class T>() {
     Draw draw(std::move(generator));
     if (from) {
       const std::int64_t last = to ? *to - 1 : static_cast<std::int64_t>(largest_exact<T>());
       check_range_fits<T>(*from, last, self.scalar_type());
-      fill_integers<T>(self, *from, static_cast<std::uint64_t>(last) - static_cast<std::uint64_t>(*from) + 1, draw);
+      fill_integers<T>(self, *from, static_cast<std::uint64_t>(last) - static_cast<std::uint64_t>(*from) + 1,
+                       draw);
       return;
     }
     // Without bounds: 64 random bits for the types that hold more than 32, else 32.
     constexpr bool wide = std::is_same_v<T, std::int64_t> || std::is_same_v<T, double>;
     constexpr std::uint64_t range = largest_exact<T>() + 1;
-    fill_in_memory_order<T>(self, [&] { return static_cast<T>((wide ? draw->random64() : draw->random()) % range); });
+    fill_in_memory_order<T>(
+        self, [&] { return static_cast<T>((wide ? draw->random64() : draw->random()) % range); });
   });
   return self;
 }
 }  // namespace
-constinit Operator<const Tensor&(const Tensor&, std::optional<std::int64_t>, std::optional<std::int64_t>, std::optional<Generator>)> op::random_(
-    "random_", {.cpu = random_cpu});
+constinit Operator<const Tensor&(const Tensor&, std::optional<std::int64_t>, std::optional<std::int64_t>,
+                                 std::optional<Generator>)>
+    op::random_("random_", {.cpu = random_cpu});
 
-const Tensor& random_(const Tensor& self, std::int64_t from, std::optional<std::int64_t> to, std::optional<Generator> generator) {
-  TORCH_CHECK(!to || from < *to, "random_ expects 'from' to be less than 'to', but got from=", from, " >= to=", to.value_or(0));
+const Tensor& random_(const Tensor& self, std::int64_t from, std::optional<std::int64_t> to,
+                      std::optional<Generator> generator) {
+  TORCH_CHECK(!to || from < *to, "random_ expects 'from' to be less than 'to', but got from=", from,
+              " >= to=", to.value_or(0));
   return op::random_(self, from, to, std::move(generator));
 }
-const Tensor& random_(const Tensor& self, std::int64_t to, std::optional<Generator> generator) { return random_(self, 0, to, std::move(generator)); }
+const Tensor& random_(const Tensor& self, std::int64_t to, std::optional<Generator> generator) {
+  return random_(self, 0, to, std::move(generator));
+}
 const Tensor& random_(const Tensor& self, std::optional<Generator> generator) {
   return op::random_(self, std::nullopt, std::nullopt, std::move(generator));
 }
@@ -862,7 +918,9 @@ const Tensor& random_(const Tensor& self, std::optional<Generator> generator) {
 namespace {
 const Tensor& bernoulli_cpu(const Tensor& self, double p, std::optional<Generator> generator) {
   Draw draw(std::move(generator));
-  dispatch_all_types(self.scalar_type(), [&]<class T>() { fill_in_memory_order<T>(self, [&] { return static_cast<T>(draw.uniform<double>() < p); }); });
+  dispatch_all_types(self.scalar_type(), [&]<class T>() {
+    fill_in_memory_order<T>(self, [&] { return static_cast<T>(draw.uniform<double>() < p); });
+  });
   return self;
 }
 
@@ -872,10 +930,14 @@ const Tensor& bernoulli_tensor_cpu(const Tensor& self, const Tensor& p, std::opt
   dispatch_floating_types(p.scalar_type(), "bernoulli_tensor_cpu_p_", [&]<class P>() {
     dispatch_all_types(self.scalar_type(), [&]<class T>() {
       const StridedLoop<2> loop(self.sizes(), {self.strides(), IntArrayRef(p_strides)});
-      loop.run([&, out = self.data<T>(), in = p.data<P>()](const auto& offset, std::int64_t count, const auto& step) {
+      loop.run([&, out = self.data<T>(), in = p.data<P>()](const auto& offset, std::int64_t count,
+                                                           const auto& step) {
         for (std::int64_t i = 0; i < count; ++i) {
           const P chance = in[offset[1] + i * step[1]];
-          TORCH_CHECK(chance >= 0 && chance <= 1, "Expected p_in >= 0 && p_in <= 1 to be true, but got false.\n[bernoulli_] found the probability ", chance);
+          TORCH_CHECK(chance >= 0 && chance <= 1,
+                      "Expected p_in >= 0 && p_in <= 1 to be true, but got false.\n[bernoulli_] found the "
+                      "probability ",
+                      chance);
           out[offset[0] + i * step[0]] = static_cast<T>(draw.uniform<P>() < chance);
         }
       });
@@ -887,14 +949,18 @@ const Tensor& bernoulli_tensor_cpu(const Tensor& self, const Tensor& p, std::opt
 const Tensor& exponential_cpu(const Tensor& self, double lambd, std::optional<Generator> generator) {
   dispatch_floating_types(self.scalar_type(), "exponential_cpu", [&]<class T>() {
     Draw draw(std::move(generator));
-    fill_in_memory_order<T>(self, [&] { return static_cast<T>(-std::log1p(-draw.uniform<double>()) / lambd); });
+    fill_in_memory_order<T>(self,
+                            [&] { return static_cast<T>(-std::log1p(-draw.uniform<double>()) / lambd); });
   });
   return self;
 }
 }  // namespace
-constinit Operator<const Tensor&(const Tensor&, double, std::optional<Generator>)> op::bernoulli_("bernoulli_", {.cpu = bernoulli_cpu});
-constinit Operator<const Tensor&(const Tensor&, const Tensor&, std::optional<Generator>)> op::bernoulli_tensor_("bernoulli_", {.cpu = bernoulli_tensor_cpu});
-constinit Operator<const Tensor&(const Tensor&, double, std::optional<Generator>)> op::exponential_("exponential_", {.cpu = exponential_cpu});
+constinit Operator<const Tensor&(const Tensor&, double, std::optional<Generator>)> op::bernoulli_(
+    "bernoulli_", {.cpu = bernoulli_cpu});
+constinit Operator<const Tensor&(const Tensor&, const Tensor&, std::optional<Generator>)>
+    op::bernoulli_tensor_("bernoulli_", {.cpu = bernoulli_tensor_cpu});
+constinit Operator<const Tensor&(const Tensor&, double, std::optional<Generator>)> op::exponential_(
+    "exponential_", {.cpu = exponential_cpu});
 
 const Tensor& bernoulli_(const Tensor& self, double p, std::optional<Generator> generator) {
   TORCH_CHECK(p >= 0 && p <= 1, "bernoulli_ expects p to be in [0, 1], but got p=", p);
@@ -919,13 +985,16 @@ Tensor randn(IntArrayRef size, std::optional<Generator> generator, const TensorO
 }
 Tensor randn(IntArrayRef size, const TensorOptions& options) { return randn(size, std::nullopt, options); }
 
-Tensor randint(std::int64_t low, std::int64_t high, IntArrayRef size, std::optional<Generator> generator, const TensorOptions& options) {
+Tensor randint(std::int64_t low, std::int64_t high, IntArrayRef size, std::optional<Generator> generator,
+               const TensorOptions& options) {
   return created(random_(empty(size, options.dtype()), low, high, std::move(generator)), options);
 }
 Tensor randint(std::int64_t low, std::int64_t high, IntArrayRef size, const TensorOptions& options) {
   return randint(low, high, size, std::nullopt, options);
 }
-Tensor randint(std::int64_t high, IntArrayRef size, const TensorOptions& options) { return randint(0, high, size, std::nullopt, options); }
+Tensor randint(std::int64_t high, IntArrayRef size, const TensorOptions& options) {
+  return randint(0, high, size, std::nullopt, options);
+}
 
 // %%
 //| export core/random.cpp
@@ -933,8 +1002,10 @@ Tensor randperm(std::int64_t n, std::optional<Generator> generator, const Tensor
   const Tensor result = empty({n}, options.dtype());
   TORCH_CHECK_NOT_IMPLEMENTED(result.scalar_type() != kBool, "\"randperm\" not implemented for 'Bool'");
   dispatch_all_types(result.scalar_type(), [&]<class T>() {
-    TORCH_CHECK(n == 0 || static_cast<std::uint64_t>(n - 1) <= largest_exact<T>(), "value cannot be converted to type ", options.dtype(),
-                " without overflow\n[randperm] the numbers up to ", n - 1, " do not fit; choose a wider dtype.");
+    TORCH_CHECK(n == 0 || static_cast<std::uint64_t>(n - 1) <= largest_exact<T>(),
+                "value cannot be converted to type ", options.dtype(),
+                " without overflow\n[randperm] the numbers up to ", n - 1,
+                " do not fit; choose a wider dtype.");
     T* const data = result.data<T>();
     for (std::int64_t i = 0; i < n; ++i) data[i] = static_cast<T>(i);
     // One draw is enough while n is small against 2^32; beyond that its remainder would favour small numbers.
@@ -981,11 +1052,14 @@ Tensor randint_like(const Tensor& self, std::int64_t low, std::int64_t high, con
   const TensorOptions wanted = options_like(self, options);
   return created(random_(empty_in_order_of(self, wanted.dtype()), low, high), wanted);
 }
-Tensor randint_like(const Tensor& self, std::int64_t high, const TensorOptions& options) { return randint_like(self, 0, high, options); }
+Tensor randint_like(const Tensor& self, std::int64_t high, const TensorOptions& options) {
+  return randint_like(self, 0, high, options);
+}
 
 // %%
 //| export core/random.cpp
-Tensor normal(double mean, double std, IntArrayRef size, std::optional<Generator> generator, const TensorOptions& options) {
+Tensor normal(double mean, double std, IntArrayRef size, std::optional<Generator> generator,
+              const TensorOptions& options) {
   return created(normal_(empty(size, options.dtype()), mean, std, std::move(generator)), options);
 }
 Tensor normal(const Tensor& mean, double std, std::optional<Generator> generator) {
@@ -1000,8 +1074,12 @@ Tensor normal(double mean, const Tensor& std, std::optional<Generator> generator
   return normal(full({}, mean, std.options()), std, std::move(generator));
 }
 
-Tensor bernoulli(const Tensor& self, std::optional<Generator> generator) { return bernoulli_(empty_like(self), self, std::move(generator)); }
-Tensor bernoulli(const Tensor& self, double p, std::optional<Generator> generator) { return bernoulli_(empty_like(self), p, std::move(generator)); }
+Tensor bernoulli(const Tensor& self, std::optional<Generator> generator) {
+  return bernoulli_(empty_like(self), self, std::move(generator));
+}
+Tensor bernoulli(const Tensor& self, double p, std::optional<Generator> generator) {
+  return bernoulli_(empty_like(self), p, std::move(generator));
+}
 
 // %%
 //| export core/random.cpp
@@ -1023,14 +1101,20 @@ void draw_with_replacement(const Tensor& weights, const Tensor& result, Draw& dr
 }
 }  // namespace
 
-Tensor multinomial(const Tensor& self, std::int64_t num_samples, bool replacement, std::optional<Generator> generator) {
+Tensor multinomial(const Tensor& self, std::int64_t num_samples, bool replacement,
+                   std::optional<Generator> generator) {
   TORCH_CHECK(self.dim() == 1 || self.dim() == 2, "prob_dist must be 1 or 2 dim");
-  TORCH_CHECK(self.is_floating_point(), "multinomial only supports floating-point dtypes for input, got: ", self.scalar_type());
+  TORCH_CHECK(self.is_floating_point(),
+              "multinomial only supports floating-point dtypes for input, got: ", self.scalar_type());
   TORCH_CHECK(num_samples > 0, "cannot sample n_sample <= 0 samples");
-  TORCH_CHECK(replacement || num_samples <= self.size(-1), "cannot sample n_sample > prob_dist.size(-1) samples without replacement");
-  TORCH_CHECK(self.numel() == 0 || (self.min() >= 0).logical_and(self.max() < std::numeric_limits<double>::infinity()).item<bool>(),
-              "probability tensor contains either `inf`, `nan` or element < 0");
-  TORCH_CHECK(self.numel() == 0 || (self.sum(-1) > 0).all().item<bool>(), "invalid multinomial distribution (sum of probabilities <= 0)");
+  TORCH_CHECK(replacement || num_samples <= self.size(-1),
+              "cannot sample n_sample > prob_dist.size(-1) samples without replacement");
+  TORCH_CHECK(
+      self.numel() == 0 ||
+          (self.min() >= 0).logical_and(self.max() < std::numeric_limits<double>::infinity()).item<bool>(),
+      "probability tensor contains either `inf`, `nan` or element < 0");
+  TORCH_CHECK(self.numel() == 0 || (self.sum(-1) > 0).all().item<bool>(),
+              "invalid multinomial distribution (sum of probabilities <= 0)");
   if (!replacement || num_samples == 1) {
     // The arrival that comes first, of processes with rates `self`, is distributed as `self` (and so on for the next ones).
     const Tensor arrivals = self / exponential_(empty_like(self), 1, std::move(generator));
@@ -1048,18 +1132,33 @@ TEST_CASE("uniform_: 24 bits for a float, 53 for a double, as PyTorch draws them
   manual_seed(42);
   CHECK_EQ(rand({5}), tensor({0.882269263, 0.915003955, 0.38286376, 0.959305644, 0.390448213}));
   manual_seed(42);
-  CHECK_EQ(rand({5}, kDouble), tensor({0.05815448596142969, 0.06291016742457756, 0.12358607277440903, 0.05258016436107704, 0.5261718968547618}, kDouble));
+  CHECK_EQ(rand({5}, kDouble), tensor({0.05815448596142969, 0.06291016742457756, 0.12358607277440903,
+                                       0.05258016436107704, 0.5261718968547618},
+                                      kDouble));
   manual_seed(42);
-  CHECK_EQ(empty({8}).uniform_(-1.0 / 28, 1.0 / 28), tensor({0.0273049492, 0.0296431407, -0.00836687442, 0.0328075476, -0.0078251278, 0.00720681064, -0.0173876807, 0.0209743809}));
+  CHECK_EQ(empty({8}).uniform_(-1.0 / 28, 1.0 / 28),
+           tensor({0.0273049492, 0.0296431407, -0.00836687442, 0.0328075476, -0.0078251278, 0.00720681064,
+                   -0.0173876807, 0.0209743809}));
   manual_seed(42);
-  CHECK_EQ(empty({5}).uniform_(-0.3, 0.7), tensor({0.582269251, 0.615003943, 0.0828637481, 0.659305632, 0.0904482007}));
+  CHECK_EQ(empty({5}).uniform_(-0.3, 0.7),
+           tensor({0.582269251, 0.615003943, 0.0828637481, 0.659305632, 0.0904482007}));
   manual_seed(42);
-  CHECK_EQ(empty({7}, kDouble).uniform_(-1.0 / 28, 1.0 / 28), tensor({-0.031560393859897874, -0.031220702326815886, -0.02688670908754221, -0.031958559688494495, 0.0018694212039115602, -0.0016582318723228826, 0.03251683573208154}, kDouble));
+  CHECK_EQ(empty({7}, kDouble).uniform_(-1.0 / 28, 1.0 / 28),
+           tensor({-0.031560393859897874, -0.031220702326815886, -0.02688670908754221, -0.031958559688494495,
+                   0.0018694212039115602, -0.0016582318723228826, 0.03251683573208154},
+                  kDouble));
   manual_seed(42);
-  CHECK_EQ(empty({3, 4}).t().uniform_(), tensor({{0.882269263, 0.390448213, 0.940771461}, {0.915003955, 0.600895345, 0.133185923}, {0.38286376, 0.256572485, 0.934598088}, {0.959305644, 0.793641329, 0.59357965}}));
+  CHECK_EQ(empty({3, 4}).t().uniform_(), tensor({{0.882269263, 0.390448213, 0.940771461},
+                                                 {0.915003955, 0.600895345, 0.133185923},
+                                                 {0.38286376, 0.256572485, 0.934598088},
+                                                 {0.959305644, 0.793641329, 0.59357965}}));
   manual_seed(42);
-  CHECK_EQ(empty({4, 6}).slice(1, 0, 6, 2).uniform_(), tensor({{0.882269263, 0.915003955, 0.38286376}, {0.959305644, 0.390448213, 0.600895345}, {0.256572485, 0.793641329, 0.940771461}, {0.133185923, 0.934598088, 0.59357965}}));
-  CHECK_ERROR(empty({2}).uniform_(2, 1), "uniform_ expects to return a [from, to) range, but found from=2 > to=1");
+  CHECK_EQ(empty({4, 6}).slice(1, 0, 6, 2).uniform_(), tensor({{0.882269263, 0.915003955, 0.38286376},
+                                                               {0.959305644, 0.390448213, 0.600895345},
+                                                               {0.256572485, 0.793641329, 0.940771461},
+                                                               {0.133185923, 0.934598088, 0.59357965}}));
+  CHECK_ERROR(empty({2}).uniform_(2, 1),
+              "uniform_ expects to return a [from, to) range, but found from=2 > to=1");
   CHECK_ERROR(rand({2}, kLong), "\"check_uniform_bounds\" not implemented for 'Long'");
 }
 
@@ -1068,21 +1167,44 @@ TEST_CASE("normal_: one by one below 16 elements, in blocks of 16 from there on"
   manual_seed(42);
   CHECK_CLOSE(randn({5}), tensor({0.336690366, 0.128809407, 0.234462366, 0.23033303, -1.12285638}));
   manual_seed(42);
-  CHECK_CLOSE(randn({3}, kDouble), tensor({0.33669035438385886, 0.1288094051365897, 0.23446236336153173}, kDouble));
+  CHECK_CLOSE(randn({3}, kDouble),
+              tensor({0.33669035438385886, 0.1288094051365897, 0.23446236336153173}, kDouble));
   manual_seed(42);
-  CHECK_CLOSE(randn({16}), tensor({1.92691529, 1.48728406, 0.900717199, -2.10552096, 0.678418458, -1.23454487, -0.0430674776, -1.60466695, -0.752135277, 1.64872301, -0.392478645, -1.40360713, -0.727881312, -0.559430182, -0.768838882, 0.76244539}));
+  CHECK_CLOSE(randn({16}), tensor({1.92691529, 1.48728406, 0.900717199, -2.10552096, 0.678418458, -1.23454487,
+                                   -0.0430674776, -1.60466695, -0.752135277, 1.64872301, -0.392478645,
+                                   -1.40360713, -0.727881312, -0.559430182, -0.768838882, 0.76244539}));
   manual_seed(42);
-  CHECK_CLOSE(randn({21}), tensor({1.92691529, 1.48728406, 0.900717199, -2.10552096, 0.678418458, 1.07831764, 0.800800562, 1.68062055, 0.355859905, -0.686622977, -0.493356347, 0.241487786, -1.11090386, 0.041759491, -0.251575291, 0.859858513, -0.309726775, -0.395710498, 0.803409338, -0.621595383, -0.592000544}));
+  CHECK_CLOSE(randn({21}),
+              tensor({1.92691529,  1.48728406,   0.900717199,  -2.10552096,  0.678418458,  1.07831764,
+                      0.800800562, 1.68062055,   0.355859905,  -0.686622977, -0.493356347, 0.241487786,
+                      -1.11090386, 0.041759491,  -0.251575291, 0.859858513,  -0.309726775, -0.395710498,
+                      0.803409338, -0.621595383, -0.592000544}));
   manual_seed(42);
-  CHECK_CLOSE(randn({21}, kDouble), tensor({0.2995562877502637, 0.24237779080894106, 0.28320739441795323, -0.23294220898382634, 0.6711532211923003, 1.0352472972512925, -0.010085521702337353, 0.08948016046560357, 0.038435238263354446, -0.11824373914203358, -1.744556661084211, -0.46946014308389283, 0.45729973935936413, 1.108461181451433, 0.8651734647119074, 0.855215961472287, 0.2494118796915765, 0.2615836907112959, -1.526543923410825, -0.33113931395169954, -0.6377842272222147}, kDouble));
+  CHECK_CLOSE(randn({21}, kDouble),
+              tensor({0.2995562877502637,   0.24237779080894106,  0.28320739441795323,   -0.23294220898382634,
+                      0.6711532211923003,   1.0352472972512925,   -0.010085521702337353, 0.08948016046560357,
+                      0.038435238263354446, -0.11824373914203358, -1.744556661084211,    -0.46946014308389283,
+                      0.45729973935936413,  1.108461181451433,    0.8651734647119074,    0.855215961472287,
+                      0.2494118796915765,   0.2615836907112959,   -1.526543923410825,    -0.33113931395169954,
+                      -0.6377842272222147},
+                     kDouble));
   manual_seed(42);
   CHECK_CLOSE(empty({4}).normal_(2, 3), tensor({3.01007104, 2.38642812, 2.70338702, 2.69099903}));
   manual_seed(42);
-  CHECK_CLOSE(empty({18}).normal_(2, 3), tensor({7.78074598, 6.46185207, 0.507807374, 3.31876779, -0.274393439, 5.23495293, 4.40240192, 7.04186153, 3.06757975, -0.0598689318, 3.83139944, 6.00421333, 1.30512702, 2.12527847, 1.24527407, 4.57957554, 1.07081962, 0.812868476}));
+  CHECK_CLOSE(empty({18}).normal_(2, 3),
+              tensor({7.78074598, 6.46185207, 0.507807374, 3.31876779, -0.274393439, 5.23495293, 4.40240192,
+                      7.04186153, 3.06757975, -0.0598689318, 3.83139944, 6.00421333, 1.30512702, 2.12527847,
+                      1.24527407, 4.57957554, 1.07081962, 0.812868476}));
   manual_seed(42);
-  CHECK_CLOSE(empty({20, 2}).select(1, 0).normal_(), tensor({0.336690366, 0.128809407, 0.234462366, 0.23033303, -1.12285638, -0.186328292, 2.20820141, -0.637997031, 0.461657226, 0.267350882, 0.534904659, 0.809357226, 1.11029029, -1.68979895, -0.988959908, 0.957971811, 1.32213509, 0.817189753, -0.765838623, -0.750622332}));
+  CHECK_CLOSE(
+      empty({20, 2}).select(1, 0).normal_(),
+      tensor({0.336690366,  0.128809407, 0.234462366, 0.23033303,  -1.12285638,  -0.186328292, 2.20820141,
+              -0.637997031, 0.461657226, 0.267350882, 0.534904659, 0.809357226,  1.11029029,   -1.68979895,
+              -0.988959908, 0.957971811, 1.32213509,  0.817189753, -0.765838623, -0.750622332}));
   manual_seed(42);
-  CHECK_CLOSE(randn({3, 5}), tensor({{0.336690366, 0.128809407, 0.234462366, 0.23033303, -1.12285638}, {-0.186328292, 2.20820141, -0.637997031, 0.461657226, 0.267350882}, {0.534904659, 0.809357226, 1.11029029, -1.68979895, -0.988959908}}));
+  CHECK_CLOSE(randn({3, 5}), tensor({{0.336690366, 0.128809407, 0.234462366, 0.23033303, -1.12285638},
+                                     {-0.186328292, 2.20820141, -0.637997031, 0.461657226, 0.267350882},
+                                     {0.534904659, 0.809357226, 1.11029029, -1.68979895, -0.988959908}}));
   manual_seed(42);
   CHECK_CLOSE(randn({0}), zeros({0}, kFloat));
   CHECK_EQ(rand({}), tensor(0.882269263));
@@ -1097,7 +1219,8 @@ TEST_CASE("randint, random_ and randperm") {
   manual_seed(42);
   CHECK_EQ(randint(-5, 5, {8}), tensor({-3, 2, 1, -1, 1, 0, -5, -1}));
   manual_seed(42);
-  CHECK_EQ(randint(0, int64_t{1} << 40, {4}), tensor({441507790259, 395924837646, 458615280711, 810017303572}));
+  CHECK_EQ(randint(0, int64_t{1} << 40, {4}),
+           tensor({441507790259, 395924837646, 458615280711, 810017303572}));
   manual_seed(42);
   CHECK_EQ(randint(0, int64_t{1} << 30, {4}), tensor({199900595, 787846414, 127521863, 415968276}));
   manual_seed(42);
@@ -1107,7 +1230,8 @@ TEST_CASE("randint, random_ and randperm") {
   manual_seed(42);
   CHECK_EQ(empty({4}, kByte).random_(), tensor({102, 179, 92, 14}, kByte));
   manual_seed(42);
-  CHECK_EQ(empty({4}, kLong).random_(), tensor({6909045637428952499, 8314211556539077902, 4279532810384561223, 1819927849474927636}));
+  CHECK_EQ(empty({4}, kLong).random_(),
+           tensor({6909045637428952499, 8314211556539077902, 4279532810384561223, 1819927849474927636}));
   manual_seed(42);
   CHECK_EQ(empty({4}, kInt).random_(), tensor({1608637542, 1273642419, 1935803228, 787846414}, kInt));
   manual_seed(42);
@@ -1115,11 +1239,14 @@ TEST_CASE("randint, random_ and randperm") {
   manual_seed(42);
   CHECK_EQ(empty({4}, kFloat).random_(), tensor({14801927.0, 15351016.0, 6423145.0, 16094432.0}));
   manual_seed(42);
-  CHECK_EQ(empty({4}, kDouble).random_(), tensor({523809042610868.0, 566644413140339.0, 1113164382588524.0, 473600017246026.0}, kDouble));
+  CHECK_EQ(empty({4}, kDouble).random_(),
+           tensor({523809042610868.0, 566644413140339.0, 1113164382588524.0, 473600017246026.0}, kDouble));
   manual_seed(42);
-  CHECK_EQ(empty({4}, kShort).random_(-3, std::optional<std::int64_t>()), tensor({7462, 30290, 20273, 31571}, kShort));
+  CHECK_EQ(empty({4}, kShort).random_(-3, std::optional<std::int64_t>()),
+           tensor({7462, 30290, 20273, 31571}, kShort));
   manual_seed(42);
-  CHECK_EQ(empty({2}, kLong).random_(std::numeric_limits<std::int64_t>::min(), std::optional<std::int64_t>()), tensor({6909045637428952499, -909160480315697906}));
+  CHECK_EQ(empty({2}, kLong).random_(std::numeric_limits<std::int64_t>::min(), std::optional<std::int64_t>()),
+           tensor({6909045637428952499, -909160480315697906}));
   manual_seed(42);
   CHECK_EQ(randperm(10), tensor({2, 6, 1, 8, 4, 5, 0, 9, 3, 7}));
   manual_seed(42);
@@ -1147,11 +1274,13 @@ TEST_CASE("bernoulli, exponential_, multinomial and normal with tensors") {
   manual_seed(42);
   CHECK_EQ(multinomial(tensor({1.0, 2.0, 3.0, 4.0}), 6, true), tensor({0, 0, 1, 0, 2, 2}));
   manual_seed(42);
-  CHECK_EQ(multinomial(tensor({{1.0, 2.0, 3.0, 4.0}, {4.0, 3.0, 2.0, 1.0}}, kDouble), 5, true), tensor({{0, 0, 1, 0, 2}, {1, 3, 3, 0, 0}}));
+  CHECK_EQ(multinomial(tensor({{1.0, 2.0, 3.0, 4.0}, {4.0, 3.0, 2.0, 1.0}}, kDouble), 5, true),
+           tensor({{0, 0, 1, 0, 2}, {1, 3, 3, 0, 0}}));
   manual_seed(42);
   CHECK_EQ(multinomial(tensor({1.0, 2.0, 3.0, 4.0}), 2), tensor({3, 1}));
   manual_seed(42);
-  CHECK_CLOSE(normal(tensor({1.0, 10.0, 100.0}), tensor({0.1, 1.0, 10.0})), tensor({1.03366899, 10.128809, 102.34462}));
+  CHECK_CLOSE(normal(tensor({1.0, 10.0, 100.0}), tensor({0.1, 1.0, 10.0})),
+              tensor({1.03366899, 10.128809, 102.34462}));
   manual_seed(42);
   CHECK_CLOSE(normal(tensor({1.0, 10.0, 100.0}), 2.0), tensor({1.67338073, 10.2576189, 100.468925}));
   manual_seed(42);
@@ -1165,9 +1294,12 @@ TEST_CASE("bernoulli, exponential_, multinomial and normal with tensors") {
   CHECK_ERROR(zeros({2}).bernoulli_(1.5), "bernoulli_ expects p to be in [0, 1], but got p=1.5");
   CHECK_ERROR(zeros({2}).exponential_(-1), "exponential_ expects lambda > 0.0, but found lambda=-1");
   CHECK_ERROR(multinomial(zeros({2}), 2), "invalid multinomial distribution (sum of probabilities <= 0)");
-  CHECK_ERROR(multinomial(tensor({1.0, -1.0}), 1), "probability tensor contains either `inf`, `nan` or element < 0");
-  CHECK_ERROR(multinomial(tensor({1.0, 1.0}), 3), "cannot sample n_sample > prob_dist.size(-1) samples without replacement");
-  CHECK_ERROR(multinomial(tensor({1, 1}), 1), "multinomial only supports floating-point dtypes for input, got: Long");
+  CHECK_ERROR(multinomial(tensor({1.0, -1.0}), 1),
+              "probability tensor contains either `inf`, `nan` or element < 0");
+  CHECK_ERROR(multinomial(tensor({1.0, 1.0}), 3),
+              "cannot sample n_sample > prob_dist.size(-1) samples without replacement");
+  CHECK_ERROR(multinomial(tensor({1, 1}), 1),
+              "multinomial only supports floating-point dtypes for input, got: Long");
   CHECK_ERROR(multinomial(tensor(1.0), 1), "prob_dist must be 1 or 2 dim");
   CHECK_ERROR(normal(zeros({2}), -ones({2})), "normal expects all elements of std >= 0.0");
 }
@@ -1217,7 +1349,9 @@ Tensor zip_promoted(const Tensor& self, const Tensor& other, F f) {
   const Tensor a = to_dtype(self, type);
   const Tensor b = to_dtype(other, type);
   const Tensor result = empty(infer_size(a.sizes(), b.sizes()), std::is_void_v<Out> ? type : kBool);
-  dispatch_all_types(type, [&]<class T>() { zip_into<std::conditional_t<std::is_void_v<Out>, T, bool>, T, T>(result, a, b, f); });
+  dispatch_all_types(type, [&]<class T>() {
+    zip_into<std::conditional_t<std::is_void_v<Out>, T, bool>, T, T>(result, a, b, f);
+  });
   return result;
 }
 
@@ -1289,7 +1423,8 @@ namespace {
 // Rounding changes floating-point numbers only: integers come back as a copy.
 template <class F>
 Tensor rounded(const char* name, const Tensor& self, F f) {
-  TORCH_CHECK_NOT_IMPLEMENTED(self.scalar_type() != kBool, "\"", name, "_vml_cpu\" not implemented for 'Bool'");
+  TORCH_CHECK_NOT_IMPLEMENTED(self.scalar_type() != kBool, "\"", name,
+                              "_vml_cpu\" not implemented for 'Bool'");
   return self.is_floating_point() ? map_floating(name, self, f) : clone(self);
 }
 Tensor floor_cpu(const Tensor& self) {
@@ -1345,7 +1480,8 @@ Tensor minimum(const Tensor& self, const Tensor& other) { return op::minimum(sel
 // %%
 //| export core/extremes.cpp
 namespace {
-ScalarType clamp_type(const Tensor& self, const std::optional<Scalar>& min, const std::optional<Scalar>& max) {
+ScalarType clamp_type(const Tensor& self, const std::optional<Scalar>& min,
+                      const std::optional<Scalar>& max) {
   ScalarType type = self.scalar_type();
   for (const std::optional<Scalar>& bound : {min, max})
     if (bound) type = result_type(empty(self.sizes(), type), wrapped_scalar(*bound));
@@ -1366,7 +1502,8 @@ Tensor clamp_cpu(const Tensor& self, const std::optional<Scalar>& min, const std
   return result;
 }
 }  // namespace
-constinit Operator<Tensor(const Tensor&, const std::optional<Scalar>&, const std::optional<Scalar>&)> op::clamp("clamp", {.cpu = clamp_cpu});
+constinit Operator<Tensor(const Tensor&, const std::optional<Scalar>&, const std::optional<Scalar>&)>
+    op::clamp("clamp", {.cpu = clamp_cpu});
 
 Tensor clamp(const Tensor& self, const std::optional<Scalar>& min, const std::optional<Scalar>& max) {
   TORCH_CHECK(min || max, "torch.clamp: At least one of 'min' or 'max' must not be None");
@@ -1426,11 +1563,16 @@ Tensor floor_divide_cpu(const Tensor& self, const Tensor& other) {
 }
 }  // namespace
 constinit Operator<Tensor(const Tensor&, const Tensor&)> op::remainder("remainder", {.cpu = remainder_cpu});
-constinit Operator<Tensor(const Tensor&, const Tensor&)> op::floor_divide("floor_divide", {.cpu = floor_divide_cpu});
+constinit Operator<Tensor(const Tensor&, const Tensor&)> op::floor_divide("floor_divide",
+                                                                          {.cpu = floor_divide_cpu});
 Tensor remainder(const Tensor& self, const Tensor& other) { return op::remainder(self, other); }
-Tensor remainder(const Tensor& self, const Scalar& other) { return op::remainder(self, wrapped_scalar(other)); }
+Tensor remainder(const Tensor& self, const Scalar& other) {
+  return op::remainder(self, wrapped_scalar(other));
+}
 Tensor floor_divide(const Tensor& self, const Tensor& other) { return op::floor_divide(self, other); }
-Tensor floor_divide(const Tensor& self, const Scalar& other) { return op::floor_divide(self, wrapped_scalar(other)); }
+Tensor floor_divide(const Tensor& self, const Scalar& other) {
+  return op::floor_divide(self, wrapped_scalar(other));
+}
 
 // %%
 //| export core/division.cpp
@@ -1442,7 +1584,8 @@ T power(T base, T exponent) {
     return std::pow(base, exponent);
   } else {
     if constexpr (std::is_signed_v<T>)
-      if (exponent < 0) return base == 1 ? T{1} : base == -1 ? static_cast<T>(exponent % 2 == 0 ? 1 : -1) : T{0};
+      if (exponent < 0)
+        return base == 1 ? T{1} : base == -1 ? static_cast<T>(exponent % 2 == 0 ? 1 : -1) : T{0};
     std::uint64_t result = 1;
     auto factor = static_cast<std::uint64_t>(base);
     for (auto e = static_cast<std::uint64_t>(exponent); e > 0; e /= 2, factor *= factor)
@@ -1457,7 +1600,9 @@ Tensor pow_tensor_cpu(const Tensor& self, const Tensor& exponent) {
 }  // namespace
 constinit Operator<Tensor(const Tensor&, const Tensor&)> op::pow_tensor("pow", {.cpu = pow_tensor_cpu});
 Tensor pow(const Tensor& self, const Tensor& exponent) { return op::pow_tensor(self, exponent); }
-Tensor pow(const Scalar& self, const Tensor& exponent) { return op::pow_tensor(wrapped_scalar(self), exponent); }
+Tensor pow(const Scalar& self, const Tensor& exponent) {
+  return op::pow_tensor(wrapped_scalar(self), exponent);
+}
 
 // %%
 //| export core/logical.cpp
@@ -1480,9 +1625,12 @@ Tensor logical_xor_cpu(const Tensor& self, const Tensor& other) {
 }
 }  // namespace
 constinit Operator<Tensor(const Tensor&)> op::logical_not("logical_not", {.cpu = logical_not_cpu});
-constinit Operator<Tensor(const Tensor&, const Tensor&)> op::logical_and("logical_and", {.cpu = logical_and_cpu});
-constinit Operator<Tensor(const Tensor&, const Tensor&)> op::logical_or("logical_or", {.cpu = logical_or_cpu});
-constinit Operator<Tensor(const Tensor&, const Tensor&)> op::logical_xor("logical_xor", {.cpu = logical_xor_cpu});
+constinit Operator<Tensor(const Tensor&, const Tensor&)> op::logical_and("logical_and",
+                                                                         {.cpu = logical_and_cpu});
+constinit Operator<Tensor(const Tensor&, const Tensor&)> op::logical_or("logical_or",
+                                                                        {.cpu = logical_or_cpu});
+constinit Operator<Tensor(const Tensor&, const Tensor&)> op::logical_xor("logical_xor",
+                                                                         {.cpu = logical_xor_cpu});
 Tensor logical_not(const Tensor& self) { return op::logical_not(self); }
 Tensor logical_and(const Tensor& self, const Tensor& other) { return op::logical_and(self, other); }
 Tensor logical_or(const Tensor& self, const Tensor& other) { return op::logical_or(self, other); }
@@ -1523,9 +1671,12 @@ Tensor bitwise_xor_cpu(const Tensor& self, const Tensor& other) {
 }
 }  // namespace
 constinit Operator<Tensor(const Tensor&)> op::bitwise_not("bitwise_not", {.cpu = bitwise_not_cpu});
-constinit Operator<Tensor(const Tensor&, const Tensor&)> op::bitwise_and("bitwise_and", {.cpu = bitwise_and_cpu});
-constinit Operator<Tensor(const Tensor&, const Tensor&)> op::bitwise_or("bitwise_or", {.cpu = bitwise_or_cpu});
-constinit Operator<Tensor(const Tensor&, const Tensor&)> op::bitwise_xor("bitwise_xor", {.cpu = bitwise_xor_cpu});
+constinit Operator<Tensor(const Tensor&, const Tensor&)> op::bitwise_and("bitwise_and",
+                                                                         {.cpu = bitwise_and_cpu});
+constinit Operator<Tensor(const Tensor&, const Tensor&)> op::bitwise_or("bitwise_or",
+                                                                        {.cpu = bitwise_or_cpu});
+constinit Operator<Tensor(const Tensor&, const Tensor&)> op::bitwise_xor("bitwise_xor",
+                                                                         {.cpu = bitwise_xor_cpu});
 Tensor bitwise_not(const Tensor& self) { return op::bitwise_not(self); }
 Tensor bitwise_and(const Tensor& self, const Tensor& other) { return op::bitwise_and(self, other); }
 Tensor bitwise_or(const Tensor& self, const Tensor& other) { return op::bitwise_or(self, other); }
@@ -1553,19 +1704,29 @@ Tensor isfinite(const Tensor& self) { return op::isfinite(self); }
 
 // %%
 //| export core/logical.cpp
-Tensor where(const Tensor& condition, const Scalar& self, const Tensor& other) { return where(condition, wrapped_scalar(self), other); }
-Tensor where(const Tensor& condition, const Tensor& self, const Scalar& other) { return where(condition, self, wrapped_scalar(other)); }
+Tensor where(const Tensor& condition, const Scalar& self, const Tensor& other) {
+  return where(condition, wrapped_scalar(self), other);
+}
+Tensor where(const Tensor& condition, const Tensor& self, const Scalar& other) {
+  return where(condition, self, wrapped_scalar(other));
+}
 Tensor where(const Tensor& condition, const Scalar& self, const Scalar& other) {
   const ScalarType type = result_type(wrapped_scalar(self), wrapped_scalar(other));
   return where(condition, full({}, self, type), full({}, other, type));
 }
 
 Tensor masked_fill(const Tensor& self, const Tensor& mask, const Tensor& value) {
-  TORCH_CHECK(mask.scalar_type() == kBool, "masked_fill_ only supports boolean masks, but got mask with dtype ", type_meta_name(mask.scalar_type()));
-  TORCH_CHECK(value.dim() == 0, "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with ", value.dim(), " dimension(s).");
+  TORCH_CHECK(mask.scalar_type() == kBool,
+              "masked_fill_ only supports boolean masks, but got mask with dtype ",
+              type_meta_name(mask.scalar_type()));
+  TORCH_CHECK(value.dim() == 0,
+              "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with ", value.dim(),
+              " dimension(s).");
   return where(mask, to_dtype(value, self.scalar_type()), self);
 }
-Tensor masked_fill(const Tensor& self, const Tensor& mask, const Scalar& value) { return masked_fill(self, mask, full({}, value, self.options())); }
+Tensor masked_fill(const Tensor& self, const Tensor& mask, const Scalar& value) {
+  return masked_fill(self, mask, full({}, value, self.options()));
+}
 
 // %% [markdown]
 // ### In place
@@ -1582,7 +1743,8 @@ namespace {
 const Tensor& written_back(const Tensor& self, const Tensor& result) {
   TORCH_CHECK(canCast(result.scalar_type(), self.scalar_type()), "result type ", result.scalar_type(),
               " can't be cast to the desired output type ", self.scalar_type());
-  TORCH_CHECK(self.sizes() == result.sizes(), "output with shape ", self.sizes(), " doesn't match the broadcast shape ", result.sizes());
+  TORCH_CHECK(self.sizes() == result.sizes(), "output with shape ", self.sizes(),
+              " doesn't match the broadcast shape ", result.sizes());
   return copy_(self, result);
 }
 }  // namespace
@@ -1601,12 +1763,18 @@ const Tensor& ceil_(const Tensor& self) { return written_back(self, ceil(self));
 const Tensor& round_(const Tensor& self) { return written_back(self, round(self)); }
 const Tensor& reciprocal_(const Tensor& self) { return written_back(self, reciprocal(self)); }
 const Tensor& square_(const Tensor& self) { return written_back(self, square(self)); }
-const Tensor& pow_(const Tensor& self, const Scalar& exponent) { return written_back(self, pow(self, exponent)); }
+const Tensor& pow_(const Tensor& self, const Scalar& exponent) {
+  return written_back(self, pow(self, exponent));
+}
 const Tensor& clamp_(const Tensor& self, const std::optional<Scalar>& min, const std::optional<Scalar>& max) {
   return written_back(self, clamp(self, min, max));
 }
-const Tensor& masked_fill_(const Tensor& self, const Tensor& mask, const Tensor& value) { return written_back(self, masked_fill(self, mask, value)); }
-const Tensor& masked_fill_(const Tensor& self, const Tensor& mask, const Scalar& value) { return written_back(self, masked_fill(self, mask, value)); }
+const Tensor& masked_fill_(const Tensor& self, const Tensor& mask, const Tensor& value) {
+  return written_back(self, masked_fill(self, mask, value));
+}
+const Tensor& masked_fill_(const Tensor& self, const Tensor& mask, const Scalar& value) {
+  return written_back(self, masked_fill(self, mask, value));
+}
 
 // %%
 //| export core/in_place.cpp
@@ -1617,7 +1785,8 @@ void update(const Tensor& self, const Tensor& a, const Tensor& b, F f) {
   const DimVector a_strides = broadcast_strides(a, self.sizes());
   const DimVector b_strides = broadcast_strides(b, self.sizes());
   const StridedLoop<3> loop(self.sizes(), {self.strides(), IntArrayRef(a_strides), IntArrayRef(b_strides)});
-  loop.run([&, out = self.data<T>(), x = a.data<T>(), y = b.data<T>()](const auto& offset, std::int64_t count, const auto& step) {
+  loop.run([&, out = self.data<T>(), x = a.data<T>(), y = b.data<T>()](const auto& offset, std::int64_t count,
+                                                                       const auto& step) {
     for (std::int64_t i = 0; i < count; ++i) {
       T& element = out[offset[0] + i * step[0]];
       element = f(element, x[offset[1] + i * step[1]], y[offset[2] + i * step[2]]);
@@ -1639,16 +1808,19 @@ ScalarType common_type(const Tensor& self, const Tensor& a, const Tensor& b) {
 void check_update(const Tensor& self, const Tensor& a, const Tensor& b) {
   const bool same = a.scalar_type() == self.scalar_type() && b.scalar_type() == self.scalar_type();
   const ScalarType type = same ? self.scalar_type() : common_type(self, a, b);
-  TORCH_CHECK(canCast(type, self.scalar_type()), "result type ", type, " can't be cast to the desired output type ", self.scalar_type());
+  TORCH_CHECK(canCast(type, self.scalar_type()), "result type ", type,
+              " can't be cast to the desired output type ", self.scalar_type());
   const DimVector sizes = infer_size(infer_size(self.sizes(), a.sizes()), b.sizes());
-  TORCH_CHECK(IntArrayRef(sizes) == self.sizes(), "output with shape ", self.sizes(), " doesn't match the broadcast shape ", IntArrayRef(sizes));
+  TORCH_CHECK(IntArrayRef(sizes) == self.sizes(), "output with shape ", self.sizes(),
+              " doesn't match the broadcast shape ", IntArrayRef(sizes));
 }
 }  // namespace
 
 // %%
 //| export core/in_place.cpp
 namespace {
-const Tensor& addcmul_cpu(const Tensor& self, const Tensor& tensor1, const Tensor& tensor2, const Scalar& value) {
+const Tensor& addcmul_cpu(const Tensor& self, const Tensor& tensor1, const Tensor& tensor2,
+                          const Scalar& value) {
   const Tensor a = beside(self, tensor1);
   const Tensor b = beside(self, tensor2);
   dispatch_all_types(self.scalar_type(), [&]<class T>() {
@@ -1656,7 +1828,8 @@ const Tensor& addcmul_cpu(const Tensor& self, const Tensor& tensor1, const Tenso
   });
   return self;
 }
-const Tensor& addcdiv_cpu(const Tensor& self, const Tensor& tensor1, const Tensor& tensor2, const Scalar& value) {
+const Tensor& addcdiv_cpu(const Tensor& self, const Tensor& tensor1, const Tensor& tensor2,
+                          const Scalar& value) {
   const Tensor a = beside(self, tensor1);
   const Tensor b = beside(self, tensor2);
   dispatch_floating_types(self.scalar_type(), "addcdiv_cpu_out", [&]<class T>() {
@@ -1669,27 +1842,36 @@ const Tensor& lerp_cpu(const Tensor& self, const Tensor& end, const Scalar& weig
   dispatch_floating_types(self.scalar_type(), "lerp_kernel_scalar", [&]<class T>() {
     const T w = weight.to<T>();
     // From the nearer end, so that weights 0 and 1 are exact.
-    zip_into<T, T, T>(self, self, target, [w](T x, T y) { return std::abs(w) < T{0.5} ? x + w * (y - x) : y - (y - x) * (1 - w); });
+    zip_into<T, T, T>(self, self, target, [w](T x, T y) {
+      return std::abs(w) < T{0.5} ? x + w * (y - x) : y - (y - x) * (1 - w);
+    });
   });
   return self;
 }
 }  // namespace
-constinit Operator<const Tensor&(const Tensor&, const Tensor&, const Tensor&, const Scalar&)> op::addcmul_("addcmul_", {.cpu = addcmul_cpu});
-constinit Operator<const Tensor&(const Tensor&, const Tensor&, const Tensor&, const Scalar&)> op::addcdiv_("addcdiv_", {.cpu = addcdiv_cpu});
-constinit Operator<const Tensor&(const Tensor&, const Tensor&, const Scalar&)> op::lerp_("lerp_", {.cpu = lerp_cpu});
+constinit Operator<const Tensor&(const Tensor&, const Tensor&, const Tensor&, const Scalar&)> op::addcmul_(
+    "addcmul_", {.cpu = addcmul_cpu});
+constinit Operator<const Tensor&(const Tensor&, const Tensor&, const Tensor&, const Scalar&)> op::addcdiv_(
+    "addcdiv_", {.cpu = addcdiv_cpu});
+constinit Operator<const Tensor&(const Tensor&, const Tensor&, const Scalar&)> op::lerp_("lerp_",
+                                                                                         {.cpu = lerp_cpu});
 
-const Tensor& addcmul_(const Tensor& self, const Tensor& tensor1, const Tensor& tensor2, const Scalar& value) {
+const Tensor& addcmul_(const Tensor& self, const Tensor& tensor1, const Tensor& tensor2,
+                       const Scalar& value) {
   check_update(self, tensor1, tensor2);
   return op::addcmul_(self, tensor1, tensor2, value);
 }
-const Tensor& addcdiv_(const Tensor& self, const Tensor& tensor1, const Tensor& tensor2, const Scalar& value) {
+const Tensor& addcdiv_(const Tensor& self, const Tensor& tensor1, const Tensor& tensor2,
+                       const Scalar& value) {
   TORCH_CHECK(tensor1.is_floating_point() || tensor2.is_floating_point(),
-              "Integer division with addcdiv is no longer supported, and in a future  release addcdiv will perform a true division of tensor1 and tensor2.");
+              "Integer division with addcdiv is no longer supported, and in a future  release addcdiv will "
+              "perform a true division of tensor1 and tensor2.");
   check_update(self, tensor1, tensor2);
   return op::addcdiv_(self, tensor1, tensor2, value);
 }
 const Tensor& lerp_(const Tensor& self, const Tensor& end, const Scalar& weight) {
-  TORCH_CHECK(self.scalar_type() == end.scalar_type(), "expected dtype ", type_meta_name(self.scalar_type()), " for `end` but got dtype ", type_meta_name(end.scalar_type()));
+  TORCH_CHECK(self.scalar_type() == end.scalar_type(), "expected dtype ", type_meta_name(self.scalar_type()),
+              " for `end` but got dtype ", type_meta_name(end.scalar_type()));
   check_update(self, end, end);
   return op::lerp_(self, end, weight);
 }
@@ -1711,27 +1893,38 @@ Tensor addcmul(const Tensor& self, const Tensor& tensor1, const Tensor& tensor2,
 Tensor addcdiv(const Tensor& self, const Tensor& tensor1, const Tensor& tensor2, const Scalar& value) {
   return addcdiv_(broadcast_copy(self, tensor1, tensor2), tensor1, tensor2, value);
 }
-Tensor lerp(const Tensor& self, const Tensor& end, const Scalar& weight) { return lerp_(broadcast_copy(self, end, end), end, weight); }
+Tensor lerp(const Tensor& self, const Tensor& end, const Scalar& weight) {
+  return lerp_(broadcast_copy(self, end, end), end, weight);
+}
 
 // %%
 TEST_CASE("elementary functions: values, integers, strides, empty and 0-d") {
   const Tensor x = tensor({{-1.5, 0.25, 2.0}, {0.5, -0.75, 1.0}});
   const Tensor p = tensor({{0.125, 3.0}, {1e-6, 100.0}}, kDouble);
-  CHECK_CLOSE(log1p(p), tensor({{0.11778303565638346, 1.3862943611198906}, {9.999995000003334e-07, 4.61512051684126}}, kDouble));
+  CHECK_CLOSE(log1p(p),
+              tensor({{0.11778303565638346, 1.3862943611198906}, {9.999995000003334e-07, 4.61512051684126}},
+                     kDouble));
   CHECK_CLOSE(expm1(p.slice(1, 0, 1)), tensor({{0.13314845306682632}, {1.0000005000001665e-06}}, kDouble));
-  CHECK_CLOSE(log2(p), tensor({{-3.0, 1.584962500721156}, {-19.931568569324174, 6.643856189774724}}, kDouble));
+  CHECK_CLOSE(log2(p),
+              tensor({{-3.0, 1.584962500721156}, {-19.931568569324174, 6.643856189774724}}, kDouble));
   CHECK_CLOSE(log10(p), tensor({{-0.9030899869919435, 0.47712125471966244}, {-6.0, 2.0}}, kDouble));
-  CHECK_CLOSE(sin(x), tensor({{-0.997494996, 0.247403964, 0.909297407}, {0.47942555, -0.681638777, 0.841470957}}));
-  CHECK_CLOSE(cos(x.t()), tensor({{0.070737198, 0.87758255}, {0.968912423, 0.731688857}, {-0.416146845, 0.540302336}}));
-  CHECK_CLOSE(tan(x), tensor({{-14.1014194, 0.255341917, -2.18503976}, {0.546302497, -0.931596458, 1.55740774}}));
-  CHECK_CLOSE(atan(x), tensor({{-0.982793689, 0.244978666, 1.10714877}, {0.463647604, -0.643501103, 0.785398185}}));
-  CHECK_CLOSE(erf(x), tensor({{-0.966105163, 0.276326388, 0.995322287}, {0.520499885, -0.711155653, 0.842700779}}));
+  CHECK_CLOSE(sin(x),
+              tensor({{-0.997494996, 0.247403964, 0.909297407}, {0.47942555, -0.681638777, 0.841470957}}));
+  CHECK_CLOSE(cos(x.t()),
+              tensor({{0.070737198, 0.87758255}, {0.968912423, 0.731688857}, {-0.416146845, 0.540302336}}));
+  CHECK_CLOSE(tan(x),
+              tensor({{-14.1014194, 0.255341917, -2.18503976}, {0.546302497, -0.931596458, 1.55740774}}));
+  CHECK_CLOSE(atan(x),
+              tensor({{-0.982793689, 0.244978666, 1.10714877}, {0.463647604, -0.643501103, 0.785398185}}));
+  CHECK_CLOSE(erf(x),
+              tensor({{-0.966105163, 0.276326388, 0.995322287}, {0.520499885, -0.711155653, 0.842700779}}));
   CHECK_CLOSE(reciprocal(x), tensor({{-0.666666687, 4.0, 0.5}, {2.0, -1.33333337, 1.0}}));
   CHECK_CLOSE(rsqrt(p), tensor({{2.82842712474619, 0.5773502691896258}, {1000.0, 0.1}}, kDouble));
   CHECK_CLOSE(square(x), tensor({{2.25, 0.0625, 4.0}, {0.25, 0.5625, 1.0}}));
   CHECK_EQ(floor(x), tensor({{-2.0, 0.0, 2.0}, {0.0, -1.0, 1.0}}));
   CHECK_EQ(ceil(x), tensor({{-1.0, 1.0, 2.0}, {1.0, -0.0, 1.0}}));
-  CHECK_EQ(round(tensor({-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 0.75})), tensor({-2.0, -2.0, -0.0, 0.0, 2.0, 2.0, 1.0}));
+  CHECK_EQ(round(tensor({-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 0.75})),
+           tensor({-2.0, -2.0, -0.0, 0.0, 2.0, 2.0, 1.0}));
   CHECK_EQ(trunc(x), tensor({{-1.0, 0.0, 2.0}, {0.0, -0.0, 1.0}}));
   CHECK_CLOSE(sin(tensor({0, 1})), tensor({0.0, 0.841470957}));
   CHECK_CLOSE(reciprocal(tensor({true})), tensor({1.0}));
@@ -1754,8 +1947,10 @@ TEST_CASE("clamp, maximum and minimum: NaN passes through") {
   CHECK_EQ(minimum(x, tensor(0)), tensor({-2.0, 0.0, 0.0, NAN}));
   CHECK_EQ(max(tensor({1, 5}), tensor({3, 2})), tensor({3, 5}));
   CHECK_EQ(maximum(tensor({1, 2}), tensor({1.5, 1.5}, kDouble)), tensor({1.5, 2.0}, kDouble));
-  CHECK_ERROR(clamp(x, std::nullopt, std::nullopt), "torch.clamp: At least one of 'min' or 'max' must not be None");
-  CHECK_ERROR(maximum(x, zeros({3})), "The size of tensor a (4) must match the size of tensor b (3) at non-singleton dimension 0");
+  CHECK_ERROR(clamp(x, std::nullopt, std::nullopt),
+              "torch.clamp: At least one of 'min' or 'max' must not be None");
+  CHECK_ERROR(maximum(x, zeros({3})),
+              "The size of tensor a (4) must match the size of tensor b (3) at non-singleton dimension 0");
 }
 
 // %%
@@ -1816,9 +2011,12 @@ TEST_CASE("where with numbers, and masked_fill") {
   const Tensor y = x.clone();
   y.masked_fill_(mask, 0);
   CHECK_CLOSE(y, tensor({{0.0, 2.0}, {3.0, 0.0}}));
-  CHECK_ERROR(x.masked_fill(zeros({2}, kLong), 1), "masked_fill_ only supports boolean masks, but got mask with dtype long int");
-  CHECK_ERROR(x.masked_fill(mask, zeros({2})), "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with 1 dimension(s).");
-  CHECK_ERROR(zeros({2}).masked_fill_(mask, 1), "output with shape [2] doesn't match the broadcast shape [2, 2]");
+  CHECK_ERROR(x.masked_fill(zeros({2}, kLong), 1),
+              "masked_fill_ only supports boolean masks, but got mask with dtype long int");
+  CHECK_ERROR(x.masked_fill(mask, zeros({2})),
+              "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with 1 dimension(s).");
+  CHECK_ERROR(zeros({2}).masked_fill_(mask, 1),
+              "output with shape [2] doesn't match the broadcast shape [2, 2]");
 }
 
 // %%
@@ -1853,8 +2051,10 @@ TEST_CASE("addcmul, addcdiv and lerp") {
   CHECK_CLOSE(z, tensor({{14.8999996, -33.9000015}, {22.6999989, -41.5499992}}));
   CHECK_ERROR(lerp(x, zeros({2, 2}, kLong), 0.5), "expected dtype float for `end` but got dtype long int");
   CHECK_ERROR(lerp(tensor({1}), tensor({2}), 0.5), "\"lerp_kernel_scalar\" not implemented for 'Long'");
-  CHECK_ERROR(addcmul(x, zeros({3}), y), "The size of tensor a (2) must match the size of tensor b (3) at non-singleton dimension 1");
-  CHECK_ERROR(addcdiv(tensor({1}), tensor({1}), tensor({1})), "Integer division with addcdiv is no longer supported");
+  CHECK_ERROR(addcmul(x, zeros({3}), y),
+              "The size of tensor a (2) must match the size of tensor b (3) at non-singleton dimension 1");
+  CHECK_ERROR(addcdiv(tensor({1}), tensor({1}), tensor({1})),
+              "Integer division with addcdiv is no longer supported");
 }
 
 // %% [markdown]
@@ -1878,7 +2078,8 @@ bool is_skipped(const Tensor& tensor) { return tensor.dim() == 1 && tensor.numel
 
 // The first tensor that is not skipped, or the first one when all are.
 const Tensor& shape_giver(TensorList tensors) {
-  const Tensor* const found = std::find_if(tensors.begin(), tensors.end(), [](const Tensor& t) { return !is_skipped(t); });
+  const Tensor* const found =
+      std::find_if(tensors.begin(), tensors.end(), [](const Tensor& t) { return !is_skipped(t); });
   return found == tensors.end() ? tensors.front() : *found;
 }
 
@@ -1887,10 +2088,12 @@ void check_cat(TensorList tensors, std::int64_t dim) {
   for (std::size_t k = 0; k < tensors.size(); ++k) {
     const Tensor& tensor = tensors[k];
     if (is_skipped(tensor)) continue;
-    TORCH_CHECK(tensor.dim() == first.dim(), "Tensors must have same number of dimensions: got ", first.dim(), " and ", tensor.dim());
+    TORCH_CHECK(tensor.dim() == first.dim(), "Tensors must have same number of dimensions: got ", first.dim(),
+                " and ", tensor.dim());
     for (std::int64_t d = 0; d < first.dim(); ++d)
-      TORCH_CHECK(d == dim || tensor.size(d) == first.size(d), "Sizes of tensors must match except in dimension ", dim, ". Expected size ",
-                  first.size(d), " but got size ", tensor.size(d), " for tensor number ", k, " in the list.");
+      TORCH_CHECK(d == dim || tensor.size(d) == first.size(d),
+                  "Sizes of tensors must match except in dimension ", dim, ". Expected size ", first.size(d),
+                  " but got size ", tensor.size(d), " for tensor number ", k, " in the list.");
   }
 }
 
@@ -1917,7 +2120,8 @@ constinit Operator<Tensor(TensorList, std::int64_t)> op::cat("cat", {.cpu = cat_
 Tensor cat(TensorList tensors, std::int64_t dim) {
   TORCH_CHECK_VALUE(!tensors.empty(), "torch.cat(): expected a non-empty list of Tensors");
   for (std::size_t k = 0; k < tensors.size(); ++k)
-    TORCH_CHECK(!tensors[k].defined() || tensors[k].dim() > 0, "zero-dimensional tensor (at position ", k, ") cannot be concatenated\n[cat] use stack() to join 0-d tensors.");
+    TORCH_CHECK(!tensors[k].defined() || tensors[k].dim() > 0, "zero-dimensional tensor (at position ", k,
+                ") cannot be concatenated\n[cat] use stack() to join 0-d tensors.");
   if (is_undefined(tensors)) return op::cat(tensors, dim);
   const std::int64_t d = wrap_dim(dim, shape_giver(tensors).dim());
   check_cat(tensors, d);
@@ -1932,7 +2136,8 @@ Tensor stack(TensorList tensors, std::int64_t dim) {
   std::vector<Tensor> rows;
   rows.reserve(tensors.size());
   for (std::size_t k = 0; k < tensors.size(); ++k) {
-    TORCH_CHECK(tensors[k].sizes() == tensors.front().sizes(), "stack expects each tensor to be equal size, but got ", tensors.front().sizes(),
+    TORCH_CHECK(tensors[k].sizes() == tensors.front().sizes(),
+                "stack expects each tensor to be equal size, but got ", tensors.front().sizes(),
                 " at entry 0 and ", tensors[k].sizes(), " at entry ", k);
     rows.push_back(unsqueeze(tensors[k], d));
   }
@@ -1945,10 +2150,12 @@ std::vector<Tensor> split(const Tensor& self, std::int64_t split_size, std::int6
   TORCH_CHECK(self.dim() > 0, "split expects at least a 1-dimensional tensor");
   TORCH_CHECK(split_size >= 0, "split expects split_size be non-negative, but got split_size=", split_size);
   const std::int64_t size = self.size(dim);
-  TORCH_CHECK(split_size > 0 || size == 0, "split_size can only be 0 if dimension size is 0, but got dimension size of ", size);
+  TORCH_CHECK(split_size > 0 || size == 0,
+              "split_size can only be 0 if dimension size is 0, but got dimension size of ", size);
   std::vector<Tensor> pieces;
   if (size == 0) return {slice(self, dim)};
-  for (std::int64_t start = 0; start < size; start += split_size) pieces.push_back(narrow(self, dim, start, std::min(split_size, size - start)));
+  for (std::int64_t start = 0; start < size; start += split_size)
+    pieces.push_back(narrow(self, dim, start, std::min(split_size, size - start)));
   return pieces;
 }
 
@@ -1956,11 +2163,14 @@ std::vector<Tensor> split_with_sizes(const Tensor& self, IntArrayRef split_sizes
   TORCH_CHECK(self.dim() > 0, "split expects at least a 1-dimensional tensor");
   std::int64_t total = 0;
   for (const std::int64_t size : split_sizes) {
-    TORCH_CHECK(size >= 0, "split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes=", split_sizes);
+    TORCH_CHECK(size >= 0,
+                "split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes=",
+                split_sizes);
     total += size;
   }
-  TORCH_CHECK(total == self.size(dim), "split_with_sizes expects split_sizes to sum exactly to ", self.size(dim),
-              " (input tensor's size at dimension ", wrap_dim(dim, self.dim()), "), but got split_sizes=", split_sizes);
+  TORCH_CHECK(total == self.size(dim), "split_with_sizes expects split_sizes to sum exactly to ",
+              self.size(dim), " (input tensor's size at dimension ", wrap_dim(dim, self.dim()),
+              "), but got split_sizes=", split_sizes);
   std::vector<Tensor> pieces;
   std::int64_t start = 0;
   for (const std::int64_t size : split_sizes) {
@@ -1978,7 +2188,8 @@ std::vector<Tensor> chunk(const Tensor& self, std::int64_t chunks, std::int64_t 
   const std::int64_t size = self.size(dim);
   const std::int64_t split_size = (size + chunks - 1) / chunks;
   if (split_size > 0) return split(self, split_size, dim);
-  return std::vector<Tensor>(static_cast<std::size_t>(chunks), slice(self, dim));  // nothing to divide: `chunks` empty views
+  return std::vector<Tensor>(static_cast<std::size_t>(chunks),
+                             slice(self, dim));  // nothing to divide: `chunks` empty views
 }
 
 std::vector<Tensor> unbind(const Tensor& self, std::int64_t dim) {
@@ -2000,7 +2211,8 @@ Tensor repeat(const Tensor& self, IntArrayRef repeats) {
   DimVector sizes;
   for (std::size_t i = 0; i < repeats.size(); ++i) {
     const std::int64_t size = i < added ? 1 : self.sizes()[i - added];
-    TORCH_CHECK(repeats[i] >= 0, "Trying to create tensor with negative dimension ", repeats[i] * size, ": repeats ", repeats);
+    TORCH_CHECK(repeats[i] >= 0, "Trying to create tensor with negative dimension ", repeats[i] * size,
+                ": repeats ", repeats);
     for (const std::int64_t value : {std::int64_t{1}, size}) interleaved.push_back(value);
     for (const std::int64_t value : {repeats[i], size}) expanded.push_back(value);
     sizes.push_back(repeats[i] * size);
@@ -2028,20 +2240,27 @@ TEST_CASE("cat and stack: promotion, strides, empty parts") {
   const Tensor a = tensor({{1.0, 2.0, 3.0}, {4.0, 5.0, 6.0}});
   const Tensor b = tensor({{7, 8, 9}});
   CHECK_EQ(cat({a, b}), tensor({{1.0, 2.0, 3.0}, {4.0, 5.0, 6.0}, {7.0, 8.0, 9.0}}));
-  CHECK_EQ(cat({a.t(), a.t()}, -1), tensor({{1.0, 4.0, 1.0, 4.0}, {2.0, 5.0, 2.0, 5.0}, {3.0, 6.0, 3.0, 6.0}}));
+  CHECK_EQ(cat({a.t(), a.t()}, -1),
+           tensor({{1.0, 4.0, 1.0, 4.0}, {2.0, 5.0, 2.0, 5.0}, {3.0, 6.0, 3.0, 6.0}}));
   CHECK_EQ(cat({zeros({0}), a, zeros({0, 3})}), tensor({{1.0, 2.0, 3.0}, {4.0, 5.0, 6.0}}));
   CHECK_EQ(cat({b, tensor({{true, false, true}})}), tensor({{7, 8, 9}, {1, 0, 1}}));
   CHECK_EQ(cat({zeros({0}), zeros({0})}), zeros({0}, kFloat));
-  CHECK_EQ(stack({a, a.mul(2)}, 1), tensor({{{1.0, 2.0, 3.0}, {2.0, 4.0, 6.0}}, {{4.0, 5.0, 6.0}, {8.0, 10.0, 12.0}}}));
+  CHECK_EQ(stack({a, a.mul(2)}, 1),
+           tensor({{{1.0, 2.0, 3.0}, {2.0, 4.0, 6.0}}, {{4.0, 5.0, 6.0}, {8.0, 10.0, 12.0}}}));
   CHECK_EQ(stack({tensor(1), tensor(2)}), tensor({1, 2}));
-  CHECK_EQ(stack({a, a}, -1), tensor({{{1.0, 1.0}, {2.0, 2.0}, {3.0, 3.0}}, {{4.0, 4.0}, {5.0, 5.0}, {6.0, 6.0}}}));
+  CHECK_EQ(stack({a, a}, -1),
+           tensor({{{1.0, 1.0}, {2.0, 2.0}, {3.0, 3.0}}, {{4.0, 4.0}, {5.0, 5.0}, {6.0, 6.0}}}));
   CHECK_ERROR(cat({}), "torch.cat(): expected a non-empty list of Tensors");
-  CHECK_ERROR(cat({a, zeros({2, 4})}), "Sizes of tensors must match except in dimension 0. Expected size 3 but got size 4 for tensor number 1 in the list.");
+  CHECK_ERROR(cat({a, zeros({2, 4})}),
+              "Sizes of tensors must match except in dimension 0. Expected size 3 but got size 4 for tensor "
+              "number 1 in the list.");
   CHECK_ERROR(cat({a, zeros({3})}), "Tensors must have same number of dimensions: got 2 and 1");
-  CHECK_ERROR(cat({tensor(1.0), tensor(2.0)}), "zero-dimensional tensor (at position 0) cannot be concatenated");
+  CHECK_ERROR(cat({tensor(1.0), tensor(2.0)}),
+              "zero-dimensional tensor (at position 0) cannot be concatenated");
   CHECK_ERROR(cat({a, a}, 2), "Dimension out of range (expected to be in range of [-2, 1], but got 2)");
   CHECK_ERROR(stack({}), "stack expects a non-empty TensorList");
-  CHECK_ERROR(stack({a, zeros({2, 4})}), "stack expects each tensor to be equal size, but got [2, 3] at entry 0 and [2, 4] at entry 1");
+  CHECK_ERROR(stack({a, zeros({2, 4})}),
+              "stack expects each tensor to be equal size, but got [2, 3] at entry 0 and [2, 4] at entry 1");
   CHECK_ERROR(cat({a, Tensor()}), "Expected a proper Tensor but got None");
 }
 
@@ -2066,8 +2285,12 @@ TEST_CASE("chunk, split and unbind are views") {
   CHECK_ERROR(tensor(1.0).chunk(2), "chunk expects at least a 1-dimensional tensor");
   CHECK_ERROR(x.split(-1), "split expects split_size be non-negative, but got split_size=-1");
   CHECK_ERROR(x.split(0), "split_size can only be 0 if dimension size is 0, but got dimension size of 2");
-  CHECK_ERROR(x.split({1, 1}, 1), "split_with_sizes expects split_sizes to sum exactly to 5 (input tensor's size at dimension 1), but got split_sizes=[1, 1]");
-  CHECK_ERROR(x.split({-1, 6}, 1), "split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes=[-1, 6]");
+  CHECK_ERROR(x.split({1, 1}, 1),
+              "split_with_sizes expects split_sizes to sum exactly to 5 (input tensor's size at dimension "
+              "1), but got split_sizes=[1, 1]");
+  CHECK_ERROR(
+      x.split({-1, 6}, 1),
+      "split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes=[-1, 6]");
   CHECK_ERROR(tensor(1.0).unbind(), "Dimension specified as 0 but tensor has no dimensions");
 }
 
@@ -2083,7 +2306,8 @@ TEST_CASE("repeat and flip") {
   CHECK_EQ(x.flip({0, -1}), tensor({{6, 5, 4}, {3, 2, 1}}));
   CHECK_EQ(tensor(5).flip({0}), tensor(5));
   CHECK_EQ(zeros({0, 2}).flip({0}), zeros({0, 2}, kFloat));
-  CHECK_ERROR(x.repeat({2}), "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor");
+  CHECK_ERROR(x.repeat({2}),
+              "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor");
   CHECK_ERROR(x.flip({0, 0}), "dim 0 appears multiple times in the list of dims");
 }
 
@@ -2112,20 +2336,24 @@ TEST_CASE("repeat and flip") {
 //| export core/more_loops.h
 // Adds to the Long tensor `positions` the offsets of `index` (Long, of the same sizes) along a dimension of the given size and stride.
 // Throws for an index outside of [0, size).
-inline void add_positions(const Tensor& positions, const Tensor& index, std::int64_t dim, std::int64_t size, std::int64_t stride) {
-  zip_into<std::int64_t, std::int64_t, std::int64_t>(positions, positions, index, [=](std::int64_t position, std::int64_t i) {
-    TORCH_CHECK_INDEX(i >= 0 && i < size, "index ", i, " is out of bounds for dimension ", dim, " with size ", size);
-    return position + i * stride;
-  });
+inline void add_positions(const Tensor& positions, const Tensor& index, std::int64_t dim, std::int64_t size,
+                          std::int64_t stride) {
+  zip_into<std::int64_t, std::int64_t, std::int64_t>(
+      positions, positions, index, [=](std::int64_t position, std::int64_t i) {
+        TORCH_CHECK_INDEX(i >= 0 && i < size, "index ", i, " is out of bounds for dimension ", dim,
+                          " with size ", size);
+        return position + i * stride;
+      });
 }
 
 // Calls f(element, other_element) over `sizes`: element is at base + position + its strides, each operand with its own strides.
 template <class T, class F>
-void for_each_position(IntArrayRef sizes, const Tensor& self, IntArrayRef self_strides, const Tensor& positions, const Tensor& other, F f) {
+void for_each_position(IntArrayRef sizes, const Tensor& self, IntArrayRef self_strides,
+                       const Tensor& positions, const Tensor& other, F f) {
   const DimVector position_strides = broadcast_strides(positions, sizes);
   const StridedLoop<3> loop(sizes, {self_strides, IntArrayRef(position_strides), other.strides()});
-  loop.run([&, base = self.data<T>(), where = positions.data<std::int64_t>(), out = other.data<T>()](const auto& offset, std::int64_t count,
-                                                                                                   const auto& step) {
+  loop.run([&, base = self.data<T>(), where = positions.data<std::int64_t>(), out = other.data<T>()](
+               const auto& offset, std::int64_t count, const auto& step) {
     for (std::int64_t i = 0; i < count; ++i)
       f(base[offset[0] + i * step[0] + where[offset[1] + i * step[1]]], out[offset[2] + i * step[2]]);
   });
@@ -2138,7 +2366,8 @@ namespace {
 Tensor at_least_1d(const Tensor& self) { return self.dim() == 0 ? view(self, {1}) : self; }
 
 void check_index_type(const char* name, const Tensor& index) {
-  TORCH_CHECK(index.scalar_type() == kLong || index.scalar_type() == kInt, name, "(): Expected dtype int32/int64 for index");
+  TORCH_CHECK(index.scalar_type() == kLong || index.scalar_type() == kInt, name,
+              "(): Expected dtype int32/int64 for index");
 }
 
 // f(element of self, element of other) for every element of `index`, whose sizes `other` has (or exceeds).
@@ -2150,16 +2379,20 @@ void walk_along(const Tensor& self, std::int64_t dim, const Tensor& index, const
   add_positions(positions, where, dim, source.size(dim), source.stride(dim));
   DimVector strides(source.strides());
   strides[static_cast<std::size_t>(dim)] = 0;
-  dispatch_all_types(self.scalar_type(), [&]<class T>() { for_each_position<T>(where.sizes(), source, strides, positions, at_least_1d(other), f); });
+  dispatch_all_types(self.scalar_type(), [&]<class T>() {
+    for_each_position<T>(where.sizes(), source, strides, positions, at_least_1d(other), f);
+  });
 }
 
 Tensor gather_cpu(const Tensor& self, std::int64_t dim, const Tensor& index) {
   const Tensor result = empty(index.sizes(), self.scalar_type());
-  if (index.numel() > 0) walk_along(self, dim, index, result, [](const auto& element, auto& out) { out = element; });
+  if (index.numel() > 0)
+    walk_along(self, dim, index, result, [](const auto& element, auto& out) { out = element; });
   return result;
 }
 }  // namespace
-constinit Operator<Tensor(const Tensor&, std::int64_t, const Tensor&)> op::gather("gather", {.cpu = gather_cpu});
+constinit Operator<Tensor(const Tensor&, std::int64_t, const Tensor&)> op::gather("gather",
+                                                                                  {.cpu = gather_cpu});
 
 Tensor gather(const Tensor& self, std::int64_t dim, const Tensor& index, bool) {
   const std::int64_t d = wrap_dim(dim, self.dim());
@@ -2168,8 +2401,9 @@ Tensor gather(const Tensor& self, std::int64_t dim, const Tensor& index, bool) {
     TORCH_CHECK(std::max<std::int64_t>(index.dim(), 1) == std::max<std::int64_t>(self.dim(), 1),
                 "Index tensor must have the same number of dimensions as input tensor");
     for (std::int64_t i = 0; i < self.dim(); ++i)
-      TORCH_CHECK(i == d || index.size(i) <= self.size(i), "Size does not match at dimension ", i, " expected index ", index.sizes(),
-                  " to be no larger than self ", self.sizes(), " apart from dimension ", d);
+      TORCH_CHECK(i == d || index.size(i) <= self.size(i), "Size does not match at dimension ", i,
+                  " expected index ", index.sizes(), " to be no larger than self ", self.sizes(),
+                  " apart from dimension ", d);
   }
   return op::gather(self, d, index);
 }
@@ -2184,26 +2418,34 @@ const Tensor& scatter_cpu(const Tensor& self, std::int64_t dim, const Tensor& in
 }
 const Tensor& scatter_add_cpu(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& src) {
   const Tensor from = src.is_alias_of(self) ? clone(src) : src;
-  walk_along(self, dim, index, from, [](auto& element, const auto& value) { element = static_cast<std::decay_t<decltype(element)>>(element + value); });
+  walk_along(self, dim, index, from, [](auto& element, const auto& value) {
+    element = static_cast<std::decay_t<decltype(element)>>(element + value);
+  });
   return self;
 }
 
-void check_scatter(const char* name, const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& src) {
+void check_scatter(const char* name, const Tensor& self, std::int64_t dim, const Tensor& index,
+                   const Tensor& src) {
   check_index_type(name, index);
-  TORCH_CHECK(self.scalar_type() == src.scalar_type(), name, "(): Expected self.dtype to be equal to src.dtype");
+  TORCH_CHECK(self.scalar_type() == src.scalar_type(), name,
+              "(): Expected self.dtype to be equal to src.dtype");
   if (index.numel() == 0) return;
   const auto dims = [](const Tensor& tensor) { return std::max<std::int64_t>(tensor.dim(), 1); };
-  TORCH_CHECK(dims(index) == dims(self), "Index tensor must have the same number of dimensions as self tensor");
+  TORCH_CHECK(dims(index) == dims(self),
+              "Index tensor must have the same number of dimensions as self tensor");
   TORCH_CHECK(dims(index) == dims(src), "Index tensor must have the same number of dimensions as src tensor");
   bool fits = true;
   for (std::int64_t i = 0; i < index.dim(); ++i)
-    fits = fits && at_least_1d(src).size(i) >= index.size(i) && (i == dim || at_least_1d(self).size(i) >= index.size(i));
-  TORCH_CHECK(fits, "Expected index ", index.sizes(), " to be no larger than self ", self.sizes(), " apart from dimension ", dim,
-              " and to be no larger size than src ", src.sizes());
+    fits = fits && at_least_1d(src).size(i) >= index.size(i) &&
+           (i == dim || at_least_1d(self).size(i) >= index.size(i));
+  TORCH_CHECK(fits, "Expected index ", index.sizes(), " to be no larger than self ", self.sizes(),
+              " apart from dimension ", dim, " and to be no larger size than src ", src.sizes());
 }
 }  // namespace
-constinit Operator<const Tensor&(const Tensor&, std::int64_t, const Tensor&, const Tensor&)> op::scatter_("scatter_", {.cpu = scatter_cpu});
-constinit Operator<const Tensor&(const Tensor&, std::int64_t, const Tensor&, const Tensor&)> op::scatter_add_("scatter_add_", {.cpu = scatter_add_cpu});
+constinit Operator<const Tensor&(const Tensor&, std::int64_t, const Tensor&, const Tensor&)> op::scatter_(
+    "scatter_", {.cpu = scatter_cpu});
+constinit Operator<const Tensor&(const Tensor&, std::int64_t, const Tensor&, const Tensor&)> op::scatter_add_(
+    "scatter_add_", {.cpu = scatter_add_cpu});
 
 // %%
 //| export core/gather.cpp
@@ -2220,9 +2462,15 @@ const Tensor& scatter_add_(const Tensor& self, std::int64_t dim, const Tensor& i
   check_scatter("scatter", self, d, index, src);
   return index.numel() == 0 ? self : op::scatter_add_(self, d, index, src);
 }
-Tensor scatter(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& src) { return scatter_(clone(self), dim, index, src); }
-Tensor scatter(const Tensor& self, std::int64_t dim, const Tensor& index, const Scalar& value) { return scatter_(clone(self), dim, index, value); }
-Tensor scatter_add(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& src) { return scatter_add_(clone(self), dim, index, src); }
+Tensor scatter(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& src) {
+  return scatter_(clone(self), dim, index, src);
+}
+Tensor scatter(const Tensor& self, std::int64_t dim, const Tensor& index, const Scalar& value) {
+  return scatter_(clone(self), dim, index, value);
+}
+Tensor scatter_add(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& src) {
+  return scatter_add_(clone(self), dim, index, src);
+}
 
 // %%
 //| export core/gather.cpp
@@ -2244,39 +2492,49 @@ Tensor index_select_cpu(const Tensor& self, std::int64_t dim, const Tensor& inde
 
 const Tensor& index_add_cpu(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& source) {
   const Tensor values = at_least_1d(source);
-  return values.numel() == 0 ? self : scatter_add_cpu(self, dim, laid_along(index, dim, values.sizes()), values);
+  return values.numel() == 0 ? self
+                             : scatter_add_cpu(self, dim, laid_along(index, dim, values.sizes()), values);
 }
 }  // namespace
-constinit Operator<Tensor(const Tensor&, std::int64_t, const Tensor&)> op::index_select("index_select", {.cpu = index_select_cpu});
-constinit Operator<const Tensor&(const Tensor&, std::int64_t, const Tensor&, const Tensor&)> op::index_add_("index_add_", {.cpu = index_add_cpu});
+constinit Operator<Tensor(const Tensor&, std::int64_t, const Tensor&)> op::index_select(
+    "index_select", {.cpu = index_select_cpu});
+constinit Operator<const Tensor&(const Tensor&, std::int64_t, const Tensor&, const Tensor&)> op::index_add_(
+    "index_add_", {.cpu = index_add_cpu});
 
 Tensor index_select(const Tensor& self, std::int64_t dim, const Tensor& index) {
   const std::int64_t d = wrap_dim(dim, self.dim());
   TORCH_CHECK_INDEX(index.dim() <= 1, "index_select(): Index is supposed to be a vector");
-  TORCH_CHECK(index.scalar_type() == kLong || index.scalar_type() == kInt, "index_select(): Expected dtype int32 or int64 for index");
-  TORCH_CHECK(self.dim() > 0 || index.numel() == 1, "index_select(): Index to scalar can have only 1 value, got ", index.numel(), " value(s)");
+  TORCH_CHECK(index.scalar_type() == kLong || index.scalar_type() == kInt,
+              "index_select(): Expected dtype int32 or int64 for index");
+  TORCH_CHECK(self.dim() > 0 || index.numel() == 1,
+              "index_select(): Index to scalar can have only 1 value, got ", index.numel(), " value(s)");
   return op::index_select(self, d, index);
 }
 
 // %%
 //| export core/gather.cpp
-const Tensor& index_add_(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& source, const Scalar& alpha) {
+const Tensor& index_add_(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& source,
+                         const Scalar& alpha) {
   const std::int64_t d = wrap_dim(dim, self.dim());
-  TORCH_CHECK_INDEX(index.dim() <= 1, "index_add_(): Index is supposed to be a vector, but got dim: ", index.dim(), " with type: ",
-                    index.scalar_type(), " and size: ", index.sizes());
+  TORCH_CHECK_INDEX(index.dim() <= 1,
+                    "index_add_(): Index is supposed to be a vector, but got dim: ", index.dim(),
+                    " with type: ", index.scalar_type(), " and size: ", index.sizes());
   check_index_type("index_add_", index);
-  TORCH_CHECK(self.scalar_type() == source.scalar_type(), "index_add_(): self (", self.scalar_type(), ") and source (", source.scalar_type(),
-              ") must have the same scalar type");
+  TORCH_CHECK(self.scalar_type() == source.scalar_type(), "index_add_(): self (", self.scalar_type(),
+              ") and source (", source.scalar_type(), ") must have the same scalar type");
   const std::int64_t count = source.dim() == 0 ? 1 : source.size(d);
-  TORCH_CHECK(index.numel() == count, "index_add_(): Number of indices (", index.numel(), ") should be equal to source.size(dim): (", count,
-              "), for dim: ", d);
+  TORCH_CHECK(index.numel() == count, "index_add_(): Number of indices (", index.numel(),
+              ") should be equal to source.size(dim): (", count, "), for dim: ", d);
   bool matches = self.dim() == source.dim();
   for (std::int64_t i = 0; matches && i < self.dim(); ++i) matches = i == d || self.size(i) == source.size(i);
-  TORCH_CHECK(matches, "source tensor shape must match self tensor shape, excluding the specified dimension. Got self.shape = ", self.sizes(),
-              " source.shape = ", source.sizes());
+  TORCH_CHECK(matches,
+              "source tensor shape must match self tensor shape, excluding the specified dimension. Got "
+              "self.shape = ",
+              self.sizes(), " source.shape = ", source.sizes());
   return op::index_add_(self, d, index, alpha.equal(1) ? source : source * alpha);
 }
-Tensor index_add(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& source, const Scalar& alpha) {
+Tensor index_add(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& source,
+                 const Scalar& alpha) {
   return index_add_(clone(self), dim, index, source, alpha);
 }
 
@@ -2315,14 +2573,15 @@ struct PreparedIndices {
   std::vector<Tensor> indices;  // Long, broadcast to one shape, negative ones counted from the end
   DimVector dims;               // which dimension each of them indexes
   DimVector order;              // a permutation of self's dimensions: indexed ones first
-  bool adjacent = true;         // whether the indexed dimensions are neighbours: then the result keeps their place
+  bool adjacent = true;  // whether the indexed dimensions are neighbours: then the result keeps their place
 };
 
 // A boolean mask over k dimensions stands for k index tensors: the coordinates of its true elements.
 void append_mask(const Tensor& self, const Tensor& mask, std::int64_t& dim, PreparedIndices& prepared) {
   for (std::int64_t i = 0; i < mask.dim(); ++i)
-    TORCH_CHECK_INDEX(mask.size(i) == self.size(dim + i), "The shape of the mask ", mask.sizes(), " at index ", i,
-                      " does not match the shape of the indexed tensor ", self.sizes(), " at index ", dim + i);
+    TORCH_CHECK_INDEX(mask.size(i) == self.size(dim + i), "The shape of the mask ", mask.sizes(),
+                      " at index ", i, " does not match the shape of the indexed tensor ", self.sizes(),
+                      " at index ", dim + i);
   const Tensor coordinates = nonzero(mask);
   for (std::int64_t i = 0; i < mask.dim(); ++i) {
     prepared.indices.push_back(select(coordinates, 1, i));
@@ -2334,7 +2593,8 @@ void append_mask(const Tensor& self, const Tensor& mask, std::int64_t& dim, Prep
 Tensor checked_index(const Tensor& index, std::int64_t dim, std::int64_t size) {
   const Tensor result = clone(to_dtype(index, kLong));
   map_into<std::int64_t, std::int64_t>(result, result, [=](std::int64_t i) {
-    TORCH_CHECK_INDEX(i >= -size && i < size, "index ", i, " is out of bounds for dimension ", dim, " with size ", size);
+    TORCH_CHECK_INDEX(i >= -size && i < size, "index ", i, " is out of bounds for dimension ", dim,
+                      " with size ", size);
     return i < 0 ? i + size : i;
   });
   return result;
@@ -2347,7 +2607,8 @@ void broadcast_indices(std::vector<Tensor>& indices) {
   } catch (const Error&) {
     std::ostringstream shapes;
     for (std::size_t i = 0; i < indices.size(); ++i) shapes << (i == 0 ? "" : ", ") << indices[i].sizes();
-    TORCH_CHECK_INDEX(false, "shape mismatch: indexing tensors could not be broadcast together with shapes ", shapes.str());
+    TORCH_CHECK_INDEX(false, "shape mismatch: indexing tensors could not be broadcast together with shapes ",
+                      shapes.str());
   }
   for (Tensor& index : indices) index = expand(index, shape);
 }
@@ -2362,8 +2623,10 @@ std::int64_t dimensions_taken(const Tensor& index) {
 
 PreparedIndices prepare_indices(const Tensor& self, const std::vector<std::optional<Tensor>>& indices) {
   std::int64_t taken = 0;
-  for (const std::optional<Tensor>& index : indices) taken += index && index->defined() ? dimensions_taken(*index) : 1;
-  TORCH_CHECK_INDEX(taken <= self.dim(), "too many indices for tensor of dimension ", self.dim(), " (got ", taken, ")");
+  for (const std::optional<Tensor>& index : indices)
+    taken += index && index->defined() ? dimensions_taken(*index) : 1;
+  TORCH_CHECK_INDEX(taken <= self.dim(), "too many indices for tensor of dimension ", self.dim(), " (got ",
+                    taken, ")");
   PreparedIndices prepared;
   std::int64_t dim = 0;
   for (const std::optional<Tensor>& index : indices) {
@@ -2372,7 +2635,8 @@ PreparedIndices prepare_indices(const Tensor& self, const std::vector<std::optio
       continue;
     }
     const ScalarType type = index->scalar_type();
-    TORCH_CHECK_INDEX(type == kLong || type == kInt || type == kByte || type == kBool, "tensors used as indices must be long, int, byte or bool tensors");
+    TORCH_CHECK_INDEX(type == kLong || type == kInt || type == kByte || type == kBool,
+                      "tensors used as indices must be long, int, byte or bool tensors");
     if (type == kByte || type == kBool) {
       append_mask(self, *index, dim, prepared);
     } else {
@@ -2382,9 +2646,11 @@ PreparedIndices prepare_indices(const Tensor& self, const std::vector<std::optio
   }
   broadcast_indices(prepared.indices);
   prepared.order = prepared.dims;
-  for (std::size_t i = 0; i + 1 < prepared.dims.size(); ++i) prepared.adjacent = prepared.adjacent && prepared.dims[i + 1] == prepared.dims[i] + 1;
+  for (std::size_t i = 0; i + 1 < prepared.dims.size(); ++i)
+    prepared.adjacent = prepared.adjacent && prepared.dims[i + 1] == prepared.dims[i] + 1;
   for (std::int64_t d = 0; d < self.dim(); ++d)
-    if (std::find(prepared.dims.begin(), prepared.dims.end(), d) == prepared.dims.end()) prepared.order.push_back(d);
+    if (std::find(prepared.dims.begin(), prepared.dims.end(), d) == prepared.dims.end())
+      prepared.order.push_back(d);
   return prepared;
 }
 
@@ -2408,7 +2674,8 @@ namespace {
 template <class F>
 void walk_indices(const Tensor& self, TensorList indices, const Tensor& other, F f) {
   const Tensor positions = zeros(indices.front().sizes(), kLong);
-  for (std::size_t d = 0; d < indices.size(); ++d) add_positions(positions, indices[d], static_cast<std::int64_t>(d), self.sizes()[d], self.strides()[d]);
+  for (std::size_t d = 0; d < indices.size(); ++d)
+    add_positions(positions, indices[d], static_cast<std::int64_t>(d), self.sizes()[d], self.strides()[d]);
   // other's dimensions: those of an index first, in which self stands still, then the rest of self's.
   DimVector self_strides(static_cast<std::size_t>(positions.dim()), 0);
   DimVector position_sizes(positions.sizes());
@@ -2416,7 +2683,9 @@ void walk_indices(const Tensor& self, TensorList indices, const Tensor& other, F
     self_strides.push_back(self.strides()[d]);
     position_sizes.push_back(1);
   }
-  dispatch_all_types(self.scalar_type(), [&]<class T>() { for_each_position<T>(other.sizes(), self, self_strides, view(positions, position_sizes), other, f); });
+  dispatch_all_types(self.scalar_type(), [&]<class T>() {
+    for_each_position<T>(other.sizes(), self, self_strides, view(positions, position_sizes), other, f);
+  });
 }
 
 DimVector indexed_sizes(const Tensor& self, TensorList indices) {
@@ -2434,7 +2703,9 @@ Tensor index_cpu(const Tensor& self, TensorList indices) {
 const Tensor& index_put_cpu(const Tensor& self, TensorList indices, const Tensor& values, bool accumulate) {
   const Tensor from = values.is_alias_of(self) ? clone(values) : values;
   if (accumulate) {
-    walk_indices(self, indices, from, [](auto& element, const auto& value) { element = static_cast<std::decay_t<decltype(element)>>(element + value); });
+    walk_indices(self, indices, from, [](auto& element, const auto& value) {
+      element = static_cast<std::decay_t<decltype(element)>>(element + value);
+    });
   } else {
     walk_indices(self, indices, from, [](auto& element, const auto& value) { element = value; });
   }
@@ -2442,7 +2713,8 @@ const Tensor& index_put_cpu(const Tensor& self, TensorList indices, const Tensor
 }
 }  // namespace
 constinit Operator<Tensor(const Tensor&, TensorList)> op::index("index", {.cpu = index_cpu});
-constinit Operator<const Tensor&(const Tensor&, TensorList, const Tensor&, bool)> op::index_put_("index_put_", {.cpu = index_put_cpu});
+constinit Operator<const Tensor&(const Tensor&, TensorList, const Tensor&, bool)> op::index_put_(
+    "index_put_", {.cpu = index_put_cpu});
 
 // %%
 //| export core/indexing.cpp
@@ -2455,7 +2727,8 @@ Tensor without_leading_ones(const Tensor& values, std::int64_t dims) {
   std::int64_t surplus = 0;
   while (values.dim() - surplus > dims && values.size(surplus) == 1) ++surplus;
   if (surplus == 0) return values;
-  return view(values, IntArrayRef(values.sizes().data() + surplus, values.sizes().size() - static_cast<std::size_t>(surplus)));
+  return view(values, IntArrayRef(values.sizes().data() + surplus,
+                                  values.sizes().size() - static_cast<std::size_t>(surplus)));
 }
 
 Tensor broadcast_values(const Tensor& values, IntArrayRef sizes) {
@@ -2465,7 +2738,8 @@ Tensor broadcast_values(const Tensor& values, IntArrayRef sizes) {
     const std::int64_t size = trimmed.sizes()[trimmed.sizes().size() - i];
     fits = size == 1 || size == sizes[sizes.size() - i];
   }
-  TORCH_CHECK(fits, "shape mismatch: value tensor of shape ", values.sizes(), " cannot be broadcast to indexing result of shape ", sizes);
+  TORCH_CHECK(fits, "shape mismatch: value tensor of shape ", values.sizes(),
+              " cannot be broadcast to indexing result of shape ", sizes);
   return expand(trimmed, sizes);
 }
 }  // namespace
@@ -2476,11 +2750,14 @@ Tensor index(const Tensor& self, const std::vector<std::optional<Tensor>>& indic
   const PreparedIndices prepared = prepare_indices(self, indices);
   if (prepared.indices.empty()) return slice_all(self);
   const Tensor result = op::index(permute(self, prepared.order), prepared.indices);
-  return prepared.dims[0] == 0 || !prepared.adjacent ? result : permute(result, result_order(prepared)).contiguous();
+  return prepared.dims[0] == 0 || !prepared.adjacent ? result
+                                                     : permute(result, result_order(prepared)).contiguous();
 }
 
-const Tensor& index_put_(const Tensor& self, const std::vector<std::optional<Tensor>>& indices, const Tensor& values, bool accumulate) {
-  TORCH_CHECK(self.scalar_type() == values.scalar_type(), "Index put requires the source and destination dtypes match, got ", self.scalar_type(),
+const Tensor& index_put_(const Tensor& self, const std::vector<std::optional<Tensor>>& indices,
+                         const Tensor& values, bool accumulate) {
+  TORCH_CHECK(self.scalar_type() == values.scalar_type(),
+              "Index put requires the source and destination dtypes match, got ", self.scalar_type(),
               " for the destination and ", values.scalar_type(), " for the source.");
   const PreparedIndices prepared = prepare_indices(self, indices);
   if (prepared.indices.empty()) return accumulate ? add_(self, values) : copy_(self, values);
@@ -2501,7 +2778,8 @@ const Tensor& index_put_(const Tensor& self, const std::vector<std::optional<Ten
 // %%
 //| export core/indexing.cpp
 indexing::TensorIndex::TensorIndex(const char* text) : kind_(TensorIndexType::Ellipsis) {
-  TORCH_CHECK_VALUE(std::string_view(text) == "...", "Expected \"...\" to represent an ellipsis index, but got \"", text, "\"");
+  TORCH_CHECK_VALUE(std::string_view(text) == "...",
+                    "Expected \"...\" to represent an ellipsis index, but got \"", text, "\"");
 }
 
 // %%
@@ -2516,9 +2794,11 @@ std::int64_t dimensions_taken(const TensorIndex& index) {
 
 Tensor select_index(const Tensor& self, std::int64_t dim, std::int64_t index) {
   TORCH_CHECK_INDEX(self.dim() > 0,
-                    "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a 0-dim tensor to a number");
+                    "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in "
+                    "C++ to convert a 0-dim tensor to a number");
   const std::int64_t size = self.size(dim);
-  TORCH_CHECK_INDEX(index >= -size && index < size, "index ", index, " is out of bounds for dimension ", dim, " with size ", size);
+  TORCH_CHECK_INDEX(index >= -size && index < size, "index ", index, " is out of bounds for dimension ", dim,
+                    " with size ", size);
   return select(self, dim, index);
 }
 
@@ -2562,17 +2842,27 @@ void BasicIndexing::note(const Tensor& index) {
 
 void BasicIndexing::apply(const TensorIndex& index, std::int64_t dims_of_ellipsis) {
   switch (index.kind()) {
-    case indexing::TensorIndexType::None: result = unsqueeze(result, dim_++); break;
-    case indexing::TensorIndexType::Ellipsis: dim_ += dims_of_ellipsis; break;
-    case indexing::TensorIndexType::Integer: result = select_index(result, dim_, index.integer()); break;
-    case indexing::TensorIndexType::Slice: result = slice_index(result, dim_++, index.slice()); break;
+    case indexing::TensorIndexType::None:
+      result = unsqueeze(result, dim_++);
+      break;
+    case indexing::TensorIndexType::Ellipsis:
+      dim_ += dims_of_ellipsis;
+      break;
+    case indexing::TensorIndexType::Integer:
+      result = select_index(result, dim_, index.integer());
+      break;
+    case indexing::TensorIndexType::Slice:
+      result = slice_index(result, dim_++, index.slice());
+      break;
     case indexing::TensorIndexType::Boolean:
       result = unsqueeze(result, dim_);
       note(zeros({index.boolean() ? 1 : 0}, kLong));
       break;
     case indexing::TensorIndexType::Tensor:
-      if (index.tensor().dim() > 0 || !isIntegralType(index.tensor().scalar_type(), true)) note(index.tensor());
-      else if (index.tensor().scalar_type() == kBool) apply(TensorIndex(index.tensor().item<bool>()), dims_of_ellipsis);
+      if (index.tensor().dim() > 0 || !isIntegralType(index.tensor().scalar_type(), true))
+        note(index.tensor());
+      else if (index.tensor().scalar_type() == kBool)
+        apply(TensorIndex(index.tensor().item<bool>()), dims_of_ellipsis);
       else result = select_index(result, dim_, index.tensor().item<std::int64_t>());
       break;
   }
@@ -2582,7 +2872,8 @@ BasicIndexing apply_indices(const Tensor& self, ArrayRef<TensorIndex> indices) {
   std::int64_t taken = 0;
   for (const TensorIndex& index : indices) taken += dimensions_taken(index);
   const bool single_integer = indices.size() == 1 && indices[0].is_integer();
-  TORCH_CHECK_INDEX(taken <= self.dim() || single_integer, "too many indices for tensor of dimension ", self.dim());
+  TORCH_CHECK_INDEX(taken <= self.dim() || single_integer, "too many indices for tensor of dimension ",
+                    self.dim());
   BasicIndexing basic(self);
   for (const TensorIndex& index : indices) basic.apply(index, self.dim() - taken);
   return basic;
@@ -2623,35 +2914,53 @@ TEST_CASE("gather and index_select") {
   CHECK_EQ(x.index_select(0, tensor(1)), tensor({{4.0, 5.0, 6.0}}));
   CHECK_EQ(x.index_select(0, zeros({0}, kLong)), zeros({0, 3}, kFloat));
   CHECK_EQ(tensor(7).index_select(0, tensor({0})), tensor(7));
-  CHECK_ERROR(x.gather(1, tensor({0})), "Index tensor must have the same number of dimensions as input tensor");
+  CHECK_ERROR(x.gather(1, tensor({0})),
+              "Index tensor must have the same number of dimensions as input tensor");
   CHECK_ERROR(x.gather(1, tensor({{0, 5}})), "index 5 is out of bounds for dimension 1 with size 3");
-  CHECK_ERROR(x.gather(0, tensor({{0, 0, 0, 0}})), "Size does not match at dimension 1 expected index [1, 4] to be no larger than self [2, 3] apart from dimension 0");
+  CHECK_ERROR(x.gather(0, tensor({{0, 0, 0, 0}})),
+              "Size does not match at dimension 1 expected index [1, 4] to be no larger than self [2, 3] "
+              "apart from dimension 0");
   CHECK_ERROR(x.gather(1, tensor({{0.0}})), "gather(): Expected dtype int32/int64 for index");
   CHECK_ERROR(x.index_select(0, tensor({{0}})), "index_select(): Index is supposed to be a vector");
   CHECK_ERROR(x.index_select(0, tensor({5})), "index 5 is out of bounds for dimension 0 with size 2");
   CHECK_ERROR(x.index_select(0, tensor({1.0})), "index_select(): Expected dtype int32 or int64 for index");
-  CHECK_ERROR(tensor(1.0).index_select(0, tensor({0, 0})), "index_select(): Index to scalar can have only 1 value, got 2 value(s)");
+  CHECK_ERROR(tensor(1.0).index_select(0, tensor({0, 0})),
+              "index_select(): Index to scalar can have only 1 value, got 2 value(s)");
 }
 
 // %%
 TEST_CASE("scatter_, scatter_add_ and index_add_") {
   const Tensor index = tensor({{2, 0, 2}, {1, 1, 0}});
   const Tensor src = tensor({{1.0, 2.0, 3.0}, {4.0, 5.0, 6.0}});
-  CHECK_EQ(zeros({2, 3}).scatter_(1, tensor({{2, 0}, {1, 0}}), src), tensor({{2.0, 0.0, 1.0}, {5.0, 4.0, 0.0}}));
-  CHECK_EQ(zeros({3, 3}).scatter_add_(0, index, src), tensor({{0.0, 2.0, 6.0}, {4.0, 5.0, 0.0}, {1.0, 0.0, 3.0}}));
+  CHECK_EQ(zeros({2, 3}).scatter_(1, tensor({{2, 0}, {1, 0}}), src),
+           tensor({{2.0, 0.0, 1.0}, {5.0, 4.0, 0.0}}));
+  CHECK_EQ(zeros({3, 3}).scatter_add_(0, index, src),
+           tensor({{0.0, 2.0, 6.0}, {4.0, 5.0, 0.0}, {1.0, 0.0, 3.0}}));
   CHECK_EQ(zeros({2, 3}).scatter_add(1, index, src), tensor({{2.0, 0.0, 4.0}, {6.0, 9.0, 0.0}}));
-  CHECK_EQ(ones({3, 3}).t().scatter(0, index, 9), tensor({{1.0, 9.0, 9.0}, {9.0, 9.0, 1.0}, {9.0, 1.0, 9.0}}));
+  CHECK_EQ(ones({3, 3}).t().scatter(0, index, 9),
+           tensor({{1.0, 9.0, 9.0}, {9.0, 9.0, 1.0}, {9.0, 1.0, 9.0}}));
   CHECK_EQ(zeros({2, 3}).scatter_(1, zeros({0}, kLong), src), tensor({{0.0, 0.0, 0.0}, {0.0, 0.0, 0.0}}));
-  CHECK_EQ(ones({3, 3}).index_add_(0, tensor({2, 0}), src), tensor({{5.0, 6.0, 7.0}, {1.0, 1.0, 1.0}, {2.0, 3.0, 4.0}}));
-  CHECK_EQ(ones({2, 4}).index_add(1, tensor({1, 1, 0}), src, 0.5), tensor({{2.5, 2.5, 1.0, 1.0}, {4.0, 5.5, 1.0, 1.0}}));
-  CHECK_ERROR(zeros({2, 3}).scatter_(1, index, zeros({2, 3}, kLong)), "scatter(): Expected self.dtype to be equal to src.dtype");
+  CHECK_EQ(ones({3, 3}).index_add_(0, tensor({2, 0}), src),
+           tensor({{5.0, 6.0, 7.0}, {1.0, 1.0, 1.0}, {2.0, 3.0, 4.0}}));
+  CHECK_EQ(ones({2, 4}).index_add(1, tensor({1, 1, 0}), src, 0.5),
+           tensor({{2.5, 2.5, 1.0, 1.0}, {4.0, 5.5, 1.0, 1.0}}));
+  CHECK_ERROR(zeros({2, 3}).scatter_(1, index, zeros({2, 3}, kLong)),
+              "scatter(): Expected self.dtype to be equal to src.dtype");
   CHECK_ERROR(zeros({2, 2}).scatter_(1, index, src), "index 2 is out of bounds for dimension 1 with size 2");
-  CHECK_ERROR(zeros({2, 3}).scatter_(1, tensor({{0, 1}}), tensor({{1.0}})), "Expected index [1, 2] to be no larger than self [2, 3] apart from dimension 1 and to be no larger size than src [1, 1]");
-  CHECK_ERROR(zeros({2, 3}).scatter_add_(1, tensor({0, 1}), src), "Index tensor must have the same number of dimensions as self tensor");
-  CHECK_ERROR(zeros({3, 3}).index_add_(0, tensor({0}), src), "index_add_(): Number of indices (1) should be equal to source.size(dim): (2), for dim: 0");
-  CHECK_ERROR(zeros({3, 3}).index_add_(0, tensor({0, 5}), src), "index 5 is out of bounds for dimension 0 with size 3");
-  CHECK_ERROR(zeros({3, 4}).index_add_(0, tensor({0, 1}), src), "source tensor shape must match self tensor shape, excluding the specified dimension. Got self.shape = [3, 4] source.shape = [2, 3]");
-  CHECK_ERROR(zeros({3, 3}, kLong).index_add_(0, tensor({0, 1}), src), "index_add_(): self (Long) and source (Float) must have the same scalar type");
+  CHECK_ERROR(zeros({2, 3}).scatter_(1, tensor({{0, 1}}), tensor({{1.0}})),
+              "Expected index [1, 2] to be no larger than self [2, 3] apart from dimension 1 and to be no "
+              "larger size than src [1, 1]");
+  CHECK_ERROR(zeros({2, 3}).scatter_add_(1, tensor({0, 1}), src),
+              "Index tensor must have the same number of dimensions as self tensor");
+  CHECK_ERROR(zeros({3, 3}).index_add_(0, tensor({0}), src),
+              "index_add_(): Number of indices (1) should be equal to source.size(dim): (2), for dim: 0");
+  CHECK_ERROR(zeros({3, 3}).index_add_(0, tensor({0, 5}), src),
+              "index 5 is out of bounds for dimension 0 with size 3");
+  CHECK_ERROR(zeros({3, 4}).index_add_(0, tensor({0, 1}), src),
+              "source tensor shape must match self tensor shape, excluding the specified dimension. Got "
+              "self.shape = [3, 4] source.shape = [2, 3]");
+  CHECK_ERROR(zeros({3, 3}, kLong).index_add_(0, tensor({0, 1}), src),
+              "index_add_(): self (Long) and source (Float) must have the same scalar type");
 }
 
 // %%
@@ -2673,7 +2982,8 @@ TEST_CASE("index: integers, slices, None and Ellipsis make views") {
   CHECK_EQ(x.index({1, -1}), tensor({20, 21, 22, 23}));
   CHECK_EQ(x.index({Slice(), 1, Slice(0, std::nullopt, 2)}), tensor({{4, 6}, {16, 18}}));
   CHECK_EQ(x.index({Ellipsis, -1}), tensor({{3, 7, 11}, {15, 19, 23}}));
-  CHECK_EQ(x.index({"...", Slice(1, 3)}), tensor({{{1, 2}, {5, 6}, {9, 10}}, {{13, 14}, {17, 18}, {21, 22}}}));
+  CHECK_EQ(x.index({"...", Slice(1, 3)}),
+           tensor({{{1, 2}, {5, 6}, {9, 10}}, {{13, 14}, {17, 18}, {21, 22}}}));
   CHECK_EQ(x.index({None, 0, Ellipsis, None, 2}), tensor({{{2}, {6}, {10}}}));
   CHECK_EQ(x.index({Slice(std::nullopt, -1), Slice(-2)}), tensor({{{4, 5, 6, 7}, {8, 9, 10, 11}}}));
   CHECK_EQ(x.index({true, 0, 0}), tensor({{0, 1, 2, 3}}));
@@ -2682,10 +2992,13 @@ TEST_CASE("index: integers, slices, None and Ellipsis make views") {
   CHECK(x.index({Slice(), 1}).is_alias_of(x));
   x.index({0, Slice(), 0}) = tensor({-1, -2, -3});
   x.index({1, 1}) = 7;
-  CHECK_EQ(x, tensor({{{-1, 1, 2, 3}, {-2, 5, 6, 7}, {-3, 9, 10, 11}}, {{12, 13, 14, 15}, {7, 7, 7, 7}, {20, 21, 22, 23}}}));
+  CHECK_EQ(x, tensor({{{-1, 1, 2, 3}, {-2, 5, 6, 7}, {-3, 9, 10, 11}},
+                      {{12, 13, 14, 15}, {7, 7, 7, 7}, {20, 21, 22, 23}}}));
   CHECK_ERROR(x.index({5}), "index 5 is out of bounds for dimension 0 with size 2");
   CHECK_ERROR(x.index({0, 0, 0, 0}), "too many indices for tensor of dimension 3");
-  CHECK_ERROR(tensor(1.0).index({0}), "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a 0-dim tensor to a number");
+  CHECK_ERROR(tensor(1.0).index({0}),
+              "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ "
+              "to convert a 0-dim tensor to a number");
   CHECK_ERROR(x.index({Slice(0, 2, 0)}), "slice step cannot be zero");
   CHECK_ERROR(x.index({Slice(0, 2, -1)}), "step must be greater than zero");
   CHECK_ERROR(x.index({"..", 0}), "Expected \"...\" to represent an ellipsis index, but got \"..\"");
@@ -2696,26 +3009,38 @@ TEST_CASE("index: tensors of indices and masks copy") {
   const Tensor x = arange(24).view({2, 3, 4});
   const Tensor i = tensor({1, 0});
   const Tensor j = tensor({{0, -1}, {2, 1}});
-  CHECK_EQ(x.index({i}), tensor({{{12, 13, 14, 15}, {16, 17, 18, 19}, {20, 21, 22, 23}}, {{0, 1, 2, 3}, {4, 5, 6, 7}, {8, 9, 10, 11}}}));
+  CHECK_EQ(x.index({i}), tensor({{{12, 13, 14, 15}, {16, 17, 18, 19}, {20, 21, 22, 23}},
+                                 {{0, 1, 2, 3}, {4, 5, 6, 7}, {8, 9, 10, 11}}}));
   CHECK_EQ(x.index({i, j}), tensor({{{12, 13, 14, 15}, {8, 9, 10, 11}}, {{20, 21, 22, 23}, {4, 5, 6, 7}}}));
-  CHECK_EQ(x.index({Slice(), j}), tensor({{{{0, 1, 2, 3}, {8, 9, 10, 11}}, {{8, 9, 10, 11}, {4, 5, 6, 7}}}, {{{12, 13, 14, 15}, {20, 21, 22, 23}}, {{20, 21, 22, 23}, {16, 17, 18, 19}}}}));
-  CHECK_EQ(x.index({Slice(), Slice(), i}), tensor({{{1, 0}, {5, 4}, {9, 8}}, {{13, 12}, {17, 16}, {21, 20}}}));
+  CHECK_EQ(x.index({Slice(), j}),
+           tensor({{{{0, 1, 2, 3}, {8, 9, 10, 11}}, {{8, 9, 10, 11}, {4, 5, 6, 7}}},
+                   {{{12, 13, 14, 15}, {20, 21, 22, 23}}, {{20, 21, 22, 23}, {16, 17, 18, 19}}}}));
+  CHECK_EQ(x.index({Slice(), Slice(), i}),
+           tensor({{{1, 0}, {5, 4}, {9, 8}}, {{13, 12}, {17, 16}, {21, 20}}}));
   CHECK_EQ(x.index({i, Slice(), j}), tensor({{{12, 16, 20}, {3, 7, 11}}, {{14, 18, 22}, {1, 5, 9}}}));
   CHECK_EQ(x.index({0, Slice(), i}), tensor({{1, 0}, {5, 4}, {9, 8}}));
   CHECK_EQ(x.index({Ellipsis, j, i}), tensor({{{1, 8}, {9, 4}}, {{13, 20}, {21, 16}}}));
-  CHECK_EQ(x.index({None, i, Slice(1, 3)}), tensor({{{{16, 17, 18, 19}, {20, 21, 22, 23}}, {{4, 5, 6, 7}, {8, 9, 10, 11}}}}));
-  CHECK_EQ(x.transpose(0, 2).index({j}), tensor({{{{0, 12}, {4, 16}, {8, 20}}, {{3, 15}, {7, 19}, {11, 23}}}, {{{2, 14}, {6, 18}, {10, 22}}, {{1, 13}, {5, 17}, {9, 21}}}}));
+  CHECK_EQ(x.index({None, i, Slice(1, 3)}),
+           tensor({{{{16, 17, 18, 19}, {20, 21, 22, 23}}, {{4, 5, 6, 7}, {8, 9, 10, 11}}}}));
+  CHECK_EQ(x.transpose(0, 2).index({j}),
+           tensor({{{{0, 12}, {4, 16}, {8, 20}}, {{3, 15}, {7, 19}, {11, 23}}},
+                   {{{2, 14}, {6, 18}, {10, 22}}, {{1, 13}, {5, 17}, {9, 21}}}}));
   CHECK_EQ(x.index({x > 20}), tensor({21, 22, 23}));
   CHECK_EQ(x.index({tensor({true, false}), Slice(0, 1)}), tensor({{{0, 1, 2, 3}}}));
   CHECK_EQ(x.index({Slice(), tensor({true, false, true}), i}), tensor({{1, 8}, {13, 20}}));
-  CHECK_EQ(x.index({tensor({{true, false, false}, {false, true, true}})}), tensor({{0, 1, 2, 3}, {16, 17, 18, 19}, {20, 21, 22, 23}}));
+  CHECK_EQ(x.index({tensor({{true, false, false}, {false, true, true}})}),
+           tensor({{0, 1, 2, 3}, {16, 17, 18, 19}, {20, 21, 22, 23}}));
   CHECK_EQ(x.index({tensor(1), tensor(-1)}), tensor({20, 21, 22, 23}));
   CHECK_EQ(x.index({zeros({0}, kLong)}), zeros({0, 3, 4}, kLong));
-  CHECK_EQ(x.index({tensor({0, 1}, kByte)}), tensor({{{12, 13, 14, 15}, {16, 17, 18, 19}, {20, 21, 22, 23}}}));
+  CHECK_EQ(x.index({tensor({0, 1}, kByte)}),
+           tensor({{{12, 13, 14, 15}, {16, 17, 18, 19}, {20, 21, 22, 23}}}));
   CHECK_ERROR(x.index({tensor({5})}), "index 5 is out of bounds for dimension 0 with size 2");
-  CHECK_ERROR(x.index({tensor({true, false, true})}), "The shape of the mask [3] at index 0 does not match the shape of the indexed tensor [2, 3, 4] at index 0");
+  CHECK_ERROR(x.index({tensor({true, false, true})}),
+              "The shape of the mask [3] at index 0 does not match the shape of the indexed tensor [2, 3, 4] "
+              "at index 0");
   CHECK_ERROR(x.index({tensor({1.0})}), "tensors used as indices must be long, int, byte or bool tensors");
-  CHECK_ERROR(x.index({i, tensor({0, 1, 2})}), "shape mismatch: indexing tensors could not be broadcast together with shapes [2], [3]");
+  CHECK_ERROR(x.index({i, tensor({0, 1, 2})}),
+              "shape mismatch: indexing tensors could not be broadcast together with shapes [2], [3]");
 }
 
 // %%
@@ -2736,8 +3061,12 @@ TEST_CASE("index_put_: writing, broadcasting, accumulating") {
   CHECK_CLOSE(x, tensor({{11.0, 2.5, 5.0, 2.5}, {0.0, 7.0, 8.0, 0.5}, {2.0, 1.5, 10.0, 1.5}}));
   x.t().index_put_(std::vector<std::optional<Tensor>>{std::nullopt, tensor({-1, -1})}, ones({4, 2}), true);
   CHECK_CLOSE(x, tensor({{11.0, 2.5, 5.0, 2.5}, {0.0, 7.0, 8.0, 0.5}, {4.0, 3.5, 12.0, 3.5}}));
-  CHECK_ERROR(x.index_put_({tensor({0})}, zeros({2, 4})), "shape mismatch: value tensor of shape [2, 4] cannot be broadcast to indexing result of shape [1, 4]");
-  CHECK_ERROR(x.index_put_({tensor({0})}, zeros({4}, kDouble)), "Index put requires the source and destination dtypes match, got Float for the destination and Double for the source.");
+  CHECK_ERROR(
+      x.index_put_({tensor({0})}, zeros({2, 4})),
+      "shape mismatch: value tensor of shape [2, 4] cannot be broadcast to indexing result of shape [1, 4]");
+  CHECK_ERROR(x.index_put_({tensor({0})}, zeros({4}, kDouble)),
+              "Index put requires the source and destination dtypes match, got Float for the destination and "
+              "Double for the source.");
 }
 
 // %% [markdown]
@@ -2755,11 +3084,14 @@ namespace {
 Tensor amin_cpu(const Tensor& self, IntArrayRef dim, bool keepdim) {
   const std::vector<bool> mask = reduction_mask(self, dim);
   TORCH_CHECK(self.numel() > 0 || !dim.empty(),
-              "amin(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.");
+              "amin(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction "
+              "dim with the 'dim' argument.");
   for (std::size_t i = 0; i < mask.size(); ++i)
-    TORCH_CHECK_INDEX(!mask[i] || self.sizes()[i] > 0, "amin(): Expected reduction dim ", i, " to have non-zero size.");
+    TORCH_CHECK_INDEX(!mask[i] || self.sizes()[i] > 0, "amin(): Expected reduction dim ", i,
+                      " to have non-zero size.");
   return dispatch_all_types(self.scalar_type(), [&]<class T>() {
-    const T highest = std::is_floating_point_v<T> ? std::numeric_limits<T>::infinity() : std::numeric_limits<T>::max();
+    const T highest =
+        std::is_floating_point_v<T> ? std::numeric_limits<T>::infinity() : std::numeric_limits<T>::max();
     return fold<T, T>(self, mask, keepdim, highest, [](T a, T x) { return smaller(a, x); });
   });
 }
@@ -2787,25 +3119,32 @@ std::tuple<Tensor, Tensor> min_cpu(const Tensor& self, std::int64_t dim, bool ke
   return {values, indices};
 }
 Tensor argmin_cpu(const Tensor& self, std::int64_t dim, bool keepdim) {
-  TORCH_CHECK_INDEX(self.dim() == 0 || self.size(dim) > 0, "argmin(): Expected reduction dim ", dim, " to have non-zero size.");
+  TORCH_CHECK_INDEX(self.dim() == 0 || self.size(dim) > 0, "argmin(): Expected reduction dim ", dim,
+                    " to have non-zero size.");
   return std::get<1>(min_cpu(self, dim, keepdim));
 }
 }  // namespace
 constinit Operator<Tensor(const Tensor&, IntArrayRef, bool)> op::amin("amin", {.cpu = amin_cpu});
-constinit Operator<std::tuple<Tensor, Tensor>(const Tensor&, std::int64_t, bool)> op::min("min", {.cpu = min_cpu});
+constinit Operator<std::tuple<Tensor, Tensor>(const Tensor&, std::int64_t, bool)> op::min("min",
+                                                                                          {.cpu = min_cpu});
 constinit Operator<Tensor(const Tensor&, std::int64_t, bool)> op::argmin("argmin", {.cpu = argmin_cpu});
 
 // %%
 //| export core/extremes.cpp
 Tensor amin(const Tensor& self, IntArrayRef dim, bool keepdim) { return op::amin(self, dim, keepdim); }
 Tensor min(const Tensor& self) {
-  TORCH_CHECK(self.numel() > 0, "min(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.");
+  TORCH_CHECK(self.numel() > 0,
+              "min(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction "
+              "dim with the 'dim' argument.");
   return amin(self);
 }
-std::tuple<Tensor, Tensor> min(const Tensor& self, std::int64_t dim, bool keepdim) { return op::min(self, wrap_dim(dim, self.dim()), keepdim); }
+std::tuple<Tensor, Tensor> min(const Tensor& self, std::int64_t dim, bool keepdim) {
+  return op::min(self, wrap_dim(dim, self.dim()), keepdim);
+}
 Tensor argmin(const Tensor& self, std::optional<std::int64_t> dim, bool keepdim) {
   if (dim) return op::argmin(self, wrap_dim(*dim, self.dim()), keepdim);
-  TORCH_CHECK_INDEX(self.numel() > 0, "argmin(): Expected reduction dim to be specified for input.numel() == 0.");
+  TORCH_CHECK_INDEX(self.numel() > 0,
+                    "argmin(): Expected reduction dim to be specified for input.numel() == 0.");
   const Tensor position = op::argmin(reshape(self, {-1}), 0, false);
   return keepdim ? reshape(position, DimVector(self.sizes().size(), 1)) : position;
 }
@@ -2817,9 +3156,11 @@ Tensor prod_cpu(const Tensor& self, IntArrayRef dim, bool keepdim) {
   const std::vector<bool> mask = reduction_mask(self, dim);
   return dispatch_all_types(self.scalar_type(), [&]<class T>() {
     using Acc = std::conditional_t<std::is_floating_point_v<T>, double, std::int64_t>;
-    using Wrapping = std::conditional_t<std::is_floating_point_v<T>, double, std::uint64_t>;  // integers overflow modulo 2^64
-    const Tensor product = fold<Acc, T>(self, mask, keepdim, Acc{1},
-                                        [](Acc a, T x) { return static_cast<Acc>(static_cast<Wrapping>(a) * static_cast<Wrapping>(x)); });
+    using Wrapping = std::conditional_t<std::is_floating_point_v<T>, double,
+                                        std::uint64_t>;  // integers overflow modulo 2^64
+    const Tensor product = fold<Acc, T>(self, mask, keepdim, Acc{1}, [](Acc a, T x) {
+      return static_cast<Acc>(static_cast<Wrapping>(a) * static_cast<Wrapping>(x));
+    });
     return std::is_floating_point_v<T> ? to_dtype(product, self.scalar_type()) : product;
   });
 }
@@ -2862,12 +3203,14 @@ Tensor squared_deviations(const Tensor& self, const Tensor& means) {
   const Tensor result = zeros(means.sizes(), kDouble);
   const DimVector result_strides = broadcast_strides(result, self.sizes());
   const DimVector mean_strides = broadcast_strides(means, self.sizes());
-  const StridedLoop<3> loop(self.sizes(), {IntArrayRef(result_strides), IntArrayRef(mean_strides), self.strides()});
+  const StridedLoop<3> loop(self.sizes(),
+                            {IntArrayRef(result_strides), IntArrayRef(mean_strides), self.strides()});
   dispatch_floating_types(self.scalar_type(), "var", [&]<class T>() {
-    loop.run([out = result.data<double>(), mean = means.data<double>(), in = self.data<T>()](const auto& offset, std::int64_t count,
-                                                                                           const auto& step) {
+    loop.run([out = result.data<double>(), mean = means.data<double>(), in = self.data<T>()](
+                 const auto& offset, std::int64_t count, const auto& step) {
       for (std::int64_t i = 0; i < count; ++i) {
-        const double deviation = static_cast<double>(in[offset[2] + i * step[2]]) - mean[offset[1] + i * step[1]];
+        const double deviation =
+            static_cast<double>(in[offset[2] + i * step[2]]) - mean[offset[1] + i * step[1]];
         out[offset[0] + i * step[0]] += deviation * deviation;
       }
     });
@@ -2893,7 +3236,8 @@ Tensor std_cpu(const Tensor& self, IntArrayRef dim, double correction, bool keep
   return to_dtype(sqrt(variance(self, dim, correction, keepdim)), self.scalar_type());
 }
 void check_var(const Tensor& self) {
-  TORCH_CHECK_NOT_IMPLEMENTED(self.is_floating_point(), "std and var only support floating point and complex dtypes");
+  TORCH_CHECK_NOT_IMPLEMENTED(self.is_floating_point(),
+                              "std and var only support floating point and complex dtypes");
 }
 }  // namespace
 constinit Operator<Tensor(const Tensor&, IntArrayRef, double, bool)> op::var("var", {.cpu = var_cpu});
@@ -2921,9 +3265,13 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 // (sum |x|^p)^(1/p), in double.
 Tensor p_norm(const Tensor& self, const std::vector<bool>& mask, double p, bool keepdim) {
   return dispatch_floating_types(self.scalar_type(), "norm", [&]<class T>() {
-    const auto folded = [&](double init, auto f) { return fold<double, T>(self, mask, keepdim, init, [f](double a, T x) { return f(a, std::fabs(static_cast<double>(x))); }); };
+    const auto folded = [&](double init, auto f) {
+      return fold<double, T>(self, mask, keepdim, init,
+                             [f](double a, T x) { return f(a, std::fabs(static_cast<double>(x))); });
+    };
     if (p == kInfinity) return folded(0, [](double a, double x) { return x > a || std::isnan(x) ? x : a; });
-    if (p == -kInfinity) return folded(kInfinity, [](double a, double x) { return x < a || std::isnan(x) ? x : a; });
+    if (p == -kInfinity)
+      return folded(kInfinity, [](double a, double x) { return x < a || std::isnan(x) ? x : a; });
     if (p == 0) return folded(0, [](double a, double x) { return a + (x != 0); });
     if (p == 1) return folded(0, [](double a, double x) { return a + x; });
     if (p == 2) return sqrt(folded(0, [](double a, double x) { return a + x * x; }));
@@ -2937,7 +3285,8 @@ Tensor norm_cpu(const Tensor& self, double p, IntArrayRef dim, bool keepdim) {
     TORCH_CHECK(self.numel() > 0 || !dim.empty(), "linalg.vector_norm cannot compute the ", p,
                 " norm on an empty tensor because the operation does not have an identity");
     for (std::size_t i = 0; i < mask.size(); ++i)
-      TORCH_CHECK(!mask[i] || self.sizes()[i] > 0, "linalg.vector_norm cannot compute the ", p, " norm on the dimension ", i,
+      TORCH_CHECK(!mask[i] || self.sizes()[i] > 0, "linalg.vector_norm cannot compute the ", p,
+                  " norm on the dimension ", i,
                   "because this dimension is empty and the operation does not have an identity");
   }
   return to_dtype(p_norm(self, mask, p, keepdim), self.scalar_type());
@@ -2946,7 +3295,9 @@ Tensor norm_cpu(const Tensor& self, double p, IntArrayRef dim, bool keepdim) {
 constinit Operator<Tensor(const Tensor&, double, IntArrayRef, bool)> op::norm("norm", {.cpu = norm_cpu});
 
 Tensor norm(const Tensor& self, const std::optional<Scalar>& p, IntArrayRef dim, bool keepdim) {
-  TORCH_CHECK_NOT_IMPLEMENTED(self.is_floating_point(), "linalg.vector_norm: Expected a floating point or complex tensor as input. Got ", self.scalar_type());
+  TORCH_CHECK_NOT_IMPLEMENTED(
+      self.is_floating_point(),
+      "linalg.vector_norm: Expected a floating point or complex tensor as input. Got ", self.scalar_type());
   return op::norm(self, p.value_or(2).toDouble(), dim, keepdim);
 }
 Tensor norm(const Tensor& self, const Scalar& p) { return norm(self, p, IntArrayRef(), false); }
@@ -2985,7 +3336,8 @@ bool before(T a, T b) {
 }
 
 // Of every row along `dim`, the first k elements in order, with their indices. Equal elements keep their order.
-std::tuple<Tensor, Tensor> first_in_order(const Tensor& self, std::int64_t dim, std::int64_t k, bool descending) {
+std::tuple<Tensor, Tensor> first_in_order(const Tensor& self, std::int64_t dim, std::int64_t k,
+                                          bool descending) {
   const std::int64_t size = self.dim() == 0 ? 1 : self.size(dim);
   DimVector sizes(self.sizes());
   if (!sizes.empty()) sizes[static_cast<std::size_t>(dim)] = k;
@@ -3021,16 +3373,24 @@ std::tuple<Tensor, Tensor> sort_cpu(const Tensor& self, std::int64_t dim, bool d
   return first_in_order(self, dim, self.dim() == 0 ? 1 : self.size(dim), descending);
 }
 // `sorted` = false would allow any order; this one is as good as another.
-std::tuple<Tensor, Tensor> topk_cpu(const Tensor& self, std::int64_t k, std::int64_t dim, bool largest, bool) {
+std::tuple<Tensor, Tensor> topk_cpu(const Tensor& self, std::int64_t k, std::int64_t dim, bool largest,
+                                    bool) {
   return first_in_order(self, dim, self.dim() == 0 ? 1 : k, largest);
 }
 }  // namespace
-constinit Operator<std::tuple<Tensor, Tensor>(const Tensor&, std::int64_t, bool)> op::sort("sort", {.cpu = sort_cpu});
-constinit Operator<std::tuple<Tensor, Tensor>(const Tensor&, std::int64_t, std::int64_t, bool, bool)> op::topk("topk", {.cpu = topk_cpu});
+constinit Operator<std::tuple<Tensor, Tensor>(const Tensor&, std::int64_t, bool)> op::sort("sort",
+                                                                                           {.cpu = sort_cpu});
+constinit Operator<std::tuple<Tensor, Tensor>(const Tensor&, std::int64_t, std::int64_t, bool, bool)>
+    op::topk("topk", {.cpu = topk_cpu});
 
-std::tuple<Tensor, Tensor> sort(const Tensor& self, std::int64_t dim, bool descending) { return op::sort(self, wrap_dim(dim, self.dim()), descending); }
-Tensor argsort(const Tensor& self, std::int64_t dim, bool descending) { return std::get<1>(sort(self, dim, descending)); }
-std::tuple<Tensor, Tensor> topk(const Tensor& self, std::int64_t k, std::int64_t dim, bool largest, bool sorted) {
+std::tuple<Tensor, Tensor> sort(const Tensor& self, std::int64_t dim, bool descending) {
+  return op::sort(self, wrap_dim(dim, self.dim()), descending);
+}
+Tensor argsort(const Tensor& self, std::int64_t dim, bool descending) {
+  return std::get<1>(sort(self, dim, descending));
+}
+std::tuple<Tensor, Tensor> topk(const Tensor& self, std::int64_t k, std::int64_t dim, bool largest,
+                                bool sorted) {
   const std::int64_t d = wrap_dim(dim, self.dim());
   TORCH_CHECK(k >= 0 && k <= (self.dim() > 0 ? self.size(d) : 1), "selected index k out of range");
   return op::topk(self, k, d, largest, sorted);
@@ -3054,12 +3414,19 @@ TEST_CASE("min, amin and argmin: NaN wins, the first of equals") {
   CHECK_EQ(std::get<0>(tensor(4).min(0)), tensor(4));
   CHECK_EQ(tensor({3, 2}, kByte).min(), tensor(2, kByte));
   CHECK_EQ(zeros({2, 0}).amin({0}), zeros({0}, kFloat));
-  CHECK_ERROR(zeros({0}).min(), "min(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.");
-  CHECK_ERROR(max(zeros({0})), "max(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.");
+  CHECK_ERROR(zeros({0}).min(),
+              "min(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction "
+              "dim with the 'dim' argument.");
+  CHECK_ERROR(max(zeros({0})),
+              "max(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction "
+              "dim with the 'dim' argument.");
   CHECK_ERROR(zeros({0, 2}).min(0), "min(): Expected reduction dim 0 to have non-zero size.");
   CHECK_ERROR(zeros({0, 2}).amin({0}), "amin(): Expected reduction dim 0 to have non-zero size.");
-  CHECK_ERROR(zeros({0, 2}).amin(), "amin(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.");
-  CHECK_ERROR(zeros({0}).argmin(), "argmin(): Expected reduction dim to be specified for input.numel() == 0.");
+  CHECK_ERROR(zeros({0, 2}).amin(),
+              "amin(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction "
+              "dim with the 'dim' argument.");
+  CHECK_ERROR(zeros({0}).argmin(),
+              "argmin(): Expected reduction dim to be specified for input.numel() == 0.");
   CHECK_ERROR(zeros({0, 2}).argmin(0), "argmin(): Expected reduction dim 0 to have non-zero size.");
   CHECK_ERROR(x.min(5), "Dimension out of range (expected to be in range of [-2, 1], but got 5)");
 }
@@ -3111,8 +3478,11 @@ TEST_CASE("var, std and norm") {
   CHECK_CLOSE(zeros({0}).norm(), tensor(0.0));
   CHECK_CLOSE(full({4}, 1e30).norm(), tensor(2.00000003e+30));
   CHECK_ERROR(tensor({1, 2}).var(), "std and var only support floating point and complex dtypes");
-  CHECK_ERROR(tensor({1, 2}).norm(), "linalg.vector_norm: Expected a floating point or complex tensor as input. Got Long");
-  CHECK_ERROR(zeros({0}).norm(INFINITY), "linalg.vector_norm cannot compute the inf norm on an empty tensor because the operation does not have an identity");
+  CHECK_ERROR(tensor({1, 2}).norm(),
+              "linalg.vector_norm: Expected a floating point or complex tensor as input. Got Long");
+  CHECK_ERROR(zeros({0}).norm(INFINITY),
+              "linalg.vector_norm cannot compute the inf norm on an empty tensor because the operation does "
+              "not have an identity");
   CHECK_ERROR(x.var({0, 0}), "dim 0 appears multiple times in the list of dims");
 }
 
@@ -3169,11 +3539,14 @@ Tensor linspace(const Scalar& start, const Scalar& end, std::int64_t steps, cons
     using Wide = std::conditional_t<std::is_floating_point_v<T>, T, float>;
     const auto first = start.to<T>();
     const auto last = end.to<T>();
-    const Wide step = steps > 1 ? (static_cast<Wide>(last) - static_cast<Wide>(first)) / static_cast<Wide>(steps - 1) : Wide{0};
+    const Wide step =
+        steps > 1 ? (static_cast<Wide>(last) - static_cast<Wide>(first)) / static_cast<Wide>(steps - 1)
+                  : Wide{0};
     T* const out = result.data<T>();
     for (std::int64_t i = 0; i < steps; ++i) {
       const bool near_start = i < steps / 2 || steps == 1;
-      out[i] = static_cast<T>(near_start ? static_cast<Wide>(first) + step * static_cast<Wide>(i) : static_cast<Wide>(last) - step * static_cast<Wide>(steps - i - 1));
+      out[i] = static_cast<T>(near_start ? static_cast<Wide>(first) + step * static_cast<Wide>(i)
+                                         : static_cast<Wide>(last) - step * static_cast<Wide>(steps - i - 1));
     }
   });
   return created(result, options);
@@ -3240,7 +3613,8 @@ Tensor diagonal(const Tensor& self, std::int64_t offset, std::int64_t dim1, std:
 // %%
 //| export core/linear_algebra.cpp
 namespace {
-Tensor addmm_cpu(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const Scalar& beta, const Scalar& alpha) {
+Tensor addmm_cpu(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const Scalar& beta,
+                 const Scalar& alpha) {
   const Tensor product = mm(mat1, mat2);
   const Tensor added = expand(self, product.sizes());
   dispatch_all_types(product.scalar_type(), [&]<class T>() {
@@ -3248,36 +3622,43 @@ Tensor addmm_cpu(const Tensor& self, const Tensor& mat1, const Tensor& mat2, con
     const T b = beta.to<T>();
     // With beta = 0 the NaNs of `self` do not count.
     if (b == T{}) map_into<T, T>(product, product, [a](T x) { return static_cast<T>(a * x); });
-    else zip_into<T, T, T>(product, product, added, [a, b](T x, T y) { return static_cast<T>(a * x + b * y); });
+    else
+      zip_into<T, T, T>(product, product, added, [a, b](T x, T y) { return static_cast<T>(a * x + b * y); });
   });
   return product;
 }
 }  // namespace
-constinit Operator<Tensor(const Tensor&, const Tensor&, const Tensor&, const Scalar&, const Scalar&)> op::addmm("addmm", {.cpu = addmm_cpu});
+constinit Operator<Tensor(const Tensor&, const Tensor&, const Tensor&, const Scalar&, const Scalar&)>
+    op::addmm("addmm", {.cpu = addmm_cpu});
 
-Tensor addmm(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const Scalar& beta, const Scalar& alpha) {
+Tensor addmm(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const Scalar& beta,
+             const Scalar& alpha) {
   TORCH_CHECK(mat1.dim() == 2, "mat1 must be a matrix, got ", mat1.dim(), "-D tensor");
   TORCH_CHECK(mat2.dim() == 2, "mat2 must be a matrix, got ", mat2.dim(), "-D tensor");
-  TORCH_CHECK(mat1.size(1) == mat2.size(0), "mat1 and mat2 shapes cannot be multiplied (", mat1.size(0), "x", mat1.size(1), " and ", mat2.size(0), "x",
-              mat2.size(1), ")\n[addmm] inner sizes ", mat1.size(1), " and ", mat2.size(0), " must match",
+  TORCH_CHECK(mat1.size(1) == mat2.size(0), "mat1 and mat2 shapes cannot be multiplied (", mat1.size(0), "x",
+              mat1.size(1), " and ", mat2.size(0), "x", mat2.size(1), ")\n[addmm] inner sizes ", mat1.size(1),
+              " and ", mat2.size(0), " must match",
               mat1.size(1) == mat2.size(1) ? "; did you mean mat2.t()?" : ".");
-  TORCH_CHECK(self.scalar_type() == mat2.scalar_type(), "self and mat2 must have the same dtype, but got ", self.scalar_type(), " and ",
-              mat2.scalar_type());
+  TORCH_CHECK(self.scalar_type() == mat2.scalar_type(), "self and mat2 must have the same dtype, but got ",
+              self.scalar_type(), " and ", mat2.scalar_type());
   return op::addmm(self, mat1, mat2, beta, alpha);
 }
 
 // %%
 //| export core/linear_algebra.cpp
 Tensor mv(const Tensor& self, const Tensor& vec) {
-  TORCH_CHECK(self.dim() == 2 && vec.dim() == 1, "vector + matrix @ vector expected, got 1, ", self.dim(), ", ", vec.dim());
-  TORCH_CHECK(self.size(1) == vec.size(0), "size mismatch, got input (", self.size(0), "), mat (", self.size(0), "x", self.size(1), "), vec (",
-              vec.size(0), ")");
+  TORCH_CHECK(self.dim() == 2 && vec.dim() == 1, "vector + matrix @ vector expected, got 1, ", self.dim(),
+              ", ", vec.dim());
+  TORCH_CHECK(self.size(1) == vec.size(0), "size mismatch, got input (", self.size(0), "), mat (",
+              self.size(0), "x", self.size(1), "), vec (", vec.size(0), ")");
   return mm(self, unsqueeze(vec, 1)).squeeze(1);
 }
 
 Tensor dot(const Tensor& self, const Tensor& tensor) {
-  TORCH_CHECK(self.dim() == 1 && tensor.dim() == 1, "1D tensors expected, but got ", self.dim(), "D and ", tensor.dim(), "D tensors");
-  TORCH_CHECK(self.scalar_type() == tensor.scalar_type(), "dot : expected both vectors to have same dtype, but found ", self.scalar_type(), " and ",
+  TORCH_CHECK(self.dim() == 1 && tensor.dim() == 1, "1D tensors expected, but got ", self.dim(), "D and ",
+              tensor.dim(), "D tensors");
+  TORCH_CHECK(self.scalar_type() == tensor.scalar_type(),
+              "dot : expected both vectors to have same dtype, but found ", self.scalar_type(), " and ",
               tensor.scalar_type());
   return matmul(self, tensor);
 }
@@ -3314,7 +3695,8 @@ Equation parse_equation(std::string_view equation) {
     if (i == arrow) ++i;
     else if (c == ',' && i < arrow) parsed.operands.emplace_back();
     else if (c != ' ') {
-      TORCH_CHECK(std::isalpha(static_cast<unsigned char>(c)), "einsum(): invalid subscript given at index ", i, " in the equation string, subscripts must be in [a-zA-Z]");
+      TORCH_CHECK(std::isalpha(static_cast<unsigned char>(c)), "einsum(): invalid subscript given at index ",
+                  i, " in the equation string, subscripts must be in [a-zA-Z]");
       (i < arrow ? parsed.operands.back() : parsed.result) += c;
     }
   }
@@ -3333,16 +3715,19 @@ Equation parse_equation(std::string_view equation) {
 namespace {
 // The operand with each letter once: a letter that stands twice takes the diagonal of its dimensions.
 Labelled label_operand(const Tensor& tensor, const std::string& labels, std::size_t number) {
-  TORCH_CHECK(static_cast<std::int64_t>(labels.size()) == tensor.dim(), "einsum(): the number of subscripts in the equation (", labels.size(),
-              ") does not match the number of dimensions (", tensor.dim(), ") for operand ", number, " and no ellipsis was given");
+  TORCH_CHECK(static_cast<std::int64_t>(labels.size()) == tensor.dim(),
+              "einsum(): the number of subscripts in the equation (", labels.size(),
+              ") does not match the number of dimensions (", tensor.dim(), ") for operand ", number,
+              " and no ellipsis was given");
   Labelled operand{tensor, labels};
   for (std::size_t i = 0; i < operand.labels.size(); ++i) {
     const std::size_t again = operand.labels.find(operand.labels[i], i + 1);
     if (again == std::string::npos) continue;
     const auto first = static_cast<std::int64_t>(i);
     const auto second = static_cast<std::int64_t>(again);
-    TORCH_CHECK(operand.tensor.size(first) == operand.tensor.size(second), "einsum(): subscript ", operand.labels[i], " is repeated for operand ", number,
-                " but the sizes don't match, ", operand.tensor.size(second), " != ", operand.tensor.size(first));
+    TORCH_CHECK(operand.tensor.size(first) == operand.tensor.size(second), "einsum(): subscript ",
+                operand.labels[i], " is repeated for operand ", number, " but the sizes don't match, ",
+                operand.tensor.size(second), " != ", operand.tensor.size(first));
     operand.tensor = diagonal(operand.tensor, 0, first, second);
     operand.labels += operand.labels[i];
     operand.labels.erase(again, 1);
@@ -3373,7 +3758,8 @@ Tensor in_order(const Labelled& operand, const std::string& labels) {
 // The sizes of some of the operand's letters, and their product.
 DimVector sizes_of(const Labelled& operand, const std::string& labels) {
   DimVector sizes;
-  for (const char label : labels) sizes.push_back(operand.tensor.size(static_cast<std::int64_t>(operand.labels.find(label))));
+  for (const char label : labels)
+    sizes.push_back(operand.tensor.size(static_cast<std::int64_t>(operand.labels.find(label))));
   return sizes;
 }
 }  // namespace
@@ -3388,14 +3774,16 @@ Labelled contract(const Labelled& a, const Labelled& b, std::string_view kept) {
   std::string left;
   std::string summed;
   std::string right;
-  for (const char label : a.labels) (!has(b.labels, label) ? left : has(kept, label) ? batch : summed) += label;
+  for (const char label : a.labels)
+    (!has(b.labels, label) ? left : has(kept, label) ? batch : summed) += label;
   for (const char label : b.labels)
     if (!has(a.labels, label)) right += label;
   const std::int64_t B = multiply_sizes(sizes_of(a, batch));
   const std::int64_t M = multiply_sizes(sizes_of(a, left));
   const std::int64_t K = multiply_sizes(sizes_of(a, summed));
   const std::int64_t N = multiply_sizes(sizes_of(b, right));
-  const Tensor product = bmm(reshape(in_order(a, batch + left + summed), {B, M, K}), reshape(in_order(b, batch + summed + right), {B, K, N}));
+  const Tensor product = bmm(reshape(in_order(a, batch + left + summed), {B, M, K}),
+                             reshape(in_order(b, batch + summed + right), {B, K, N}));
   DimVector sizes = sizes_of(a, batch + left);
   for (const std::int64_t size : sizes_of(b, right)) sizes.push_back(size);
   return {reshape(product, sizes), batch + left + right};
@@ -3403,12 +3791,17 @@ Labelled contract(const Labelled& a, const Labelled& b, std::string_view kept) {
 
 void check_operands(const Equation& equation, TensorList tensors) {
   TORCH_CHECK(!tensors.empty(), "einsum(): must provide at least one operand");
-  TORCH_CHECK(tensors.size() >= equation.operands.size(), "einsum(): fewer operands were provided than specified in the equation");
-  TORCH_CHECK(tensors.size() <= equation.operands.size(), "einsum(): more operands were provided than specified in the equation");
+  TORCH_CHECK(tensors.size() >= equation.operands.size(),
+              "einsum(): fewer operands were provided than specified in the equation");
+  TORCH_CHECK(tensors.size() <= equation.operands.size(),
+              "einsum(): more operands were provided than specified in the equation");
   for (const char label : equation.result) {
-    const bool known = std::any_of(equation.operands.begin(), equation.operands.end(), [label](const std::string& labels) { return has(labels, label); });
-    TORCH_CHECK(known, "einsum(): output subscript ", label, " does not appear in the equation for any input operand");
-    TORCH_CHECK(std::count(equation.result.begin(), equation.result.end(), label) == 1, "einsum(): output subscript ", label, " appears more than once in the output");
+    const bool known = std::any_of(equation.operands.begin(), equation.operands.end(),
+                                   [label](const std::string& labels) { return has(labels, label); });
+    TORCH_CHECK(known, "einsum(): output subscript ", label,
+                " does not appear in the equation for any input operand");
+    TORCH_CHECK(std::count(equation.result.begin(), equation.result.end(), label) == 1,
+                "einsum(): output subscript ", label, " appears more than once in the output");
   }
 }
 }  // namespace
@@ -3417,7 +3810,8 @@ Tensor einsum(std::string_view equation, TensorList tensors) {
   const Equation parsed = parse_equation(equation);
   check_operands(parsed, tensors);
   std::vector<Labelled> operands;
-  for (std::size_t i = 0; i < tensors.size(); ++i) operands.push_back(label_operand(tensors[i], parsed.operands[i], i));
+  for (std::size_t i = 0; i < tensors.size(); ++i)
+    operands.push_back(label_operand(tensors[i], parsed.operands[i], i));
   Labelled total;
   for (std::size_t i = 0; i < operands.size(); ++i) {
     std::string later = parsed.result;
@@ -3430,7 +3824,8 @@ Tensor einsum(std::string_view equation, TensorList tensors) {
       if (!has(operands[i].labels, label)) continue;
       const std::int64_t seen = sizes_of(total, {label})[0];
       const std::int64_t size = sizes_of(operands[i], {label})[0];
-      TORCH_CHECK(seen == size, "einsum(): subscript ", label, " has size ", size, " for operand ", i, " which does not broadcast with previously seen size ", seen);
+      TORCH_CHECK(seen == size, "einsum(): subscript ", label, " has size ", size, " for operand ", i,
+                  " which does not broadcast with previously seen size ", seen);
     }
     total = contract(total, sum_others(operands[i], later + total.labels), later);
   }
@@ -3443,7 +3838,8 @@ TEST_CASE("eye, linspace, tril, triu and diagonal") {
   CHECK_EQ(eye(2, 3, kLong), tensor({{1, 0, 0}, {0, 1, 0}}));
   CHECK_EQ(eye(0), zeros({0, 0}, kFloat));
   CHECK_EQ(linspace(0, 1, 7), tensor({0.0, 0.166666672, 0.333333343, 0.5, 0.666666627, 0.833333313, 1.0}));
-  CHECK_EQ(linspace(-1, 3, 4, kDouble), tensor({-1.0, 0.33333333333333326, 1.6666666666666667, 3.0}, kDouble));
+  CHECK_EQ(linspace(-1, 3, 4, kDouble),
+           tensor({-1.0, 0.33333333333333326, 1.6666666666666667, 3.0}, kDouble));
   CHECK_EQ(linspace(0, 10, 5, kLong), tensor({0, 2, 5, 7, 10}));
   CHECK_EQ(linspace(2, 9, 1), tensor({2.0}));
   CHECK_EQ(linspace(2, 9, 0), zeros({0}, kFloat));
@@ -3468,7 +3864,8 @@ TEST_CASE("addmm, mv, dot and outer") {
   const Tensor a = tensor({{1.0, 2.0, 3.0}, {4.0, 5.0, 6.0}});
   const Tensor v = tensor({1.0, -1.0, 0.5});
   CHECK_CLOSE(addmm(tensor({10.0, 20.0}), a, a.t()), tensor({{24.0, 52.0}, {42.0, 97.0}}));
-  CHECK_CLOSE(addmm(ones({3, 3}), a.t(), a, 0.5, 2), tensor({{34.5, 44.5, 54.5}, {44.5, 58.5, 72.5}, {54.5, 72.5, 90.5}}));
+  CHECK_CLOSE(addmm(ones({3, 3}), a.t(), a, 0.5, 2),
+              tensor({{34.5, 44.5, 54.5}, {44.5, 58.5, 72.5}, {54.5, 72.5, 90.5}}));
   CHECK_CLOSE(addmm(full({2, 2}, NAN), a, a.t(), 0), tensor({{14.0, 32.0}, {32.0, 77.0}}));
   CHECK_CLOSE(addmm(zeros({2}), zeros({3, 0}), zeros({0, 2})), tensor({{0.0, 0.0}, {0.0, 0.0}, {0.0, 0.0}}));
   CHECK_CLOSE(a.mv(v), tensor({0.5, 2.0}));
@@ -3477,11 +3874,16 @@ TEST_CASE("addmm, mv, dot and outer") {
   CHECK_CLOSE(dot(zeros({0}), zeros({0})), tensor(0.0));
   CHECK_ERROR(addmm(v, a, a), "mat1 and mat2 shapes cannot be multiplied (2x3 and 2x3)");
   CHECK_ERROR(addmm(v, v, a), "mat1 must be a matrix, got 1-D tensor");
-  CHECK_ERROR(addmm(zeros({4}), a, a.t()), "The expanded size of the tensor (2) must match the existing size (4) at non-singleton dimension 1.  Target sizes: [2, 2].  Tensor sizes: [4]");
-  CHECK_ERROR(addmm(zeros({2}, kDouble), a, a.t()), "self and mat2 must have the same dtype, but got Double and Float");
+  CHECK_ERROR(addmm(zeros({4}), a, a.t()),
+              "The expanded size of the tensor (2) must match the existing size (4) at non-singleton "
+              "dimension 1.  Target sizes: [2, 2].  Tensor sizes: [4]");
+  CHECK_ERROR(addmm(zeros({2}, kDouble), a, a.t()),
+              "self and mat2 must have the same dtype, but got Double and Float");
   CHECK_ERROR(a.mv(zeros({2})), "size mismatch, got input (2), mat (2x3), vec (2)");
   CHECK_ERROR(dot(a, a), "1D tensors expected, but got 2D and 2D tensors");
-  CHECK_ERROR(dot(v, zeros({2})), "inconsistent tensor size, expected tensor [3] and src [2] to have the same number of elements, but got 3 and 2 elements respectively");
+  CHECK_ERROR(dot(v, zeros({2})),
+              "inconsistent tensor size, expected tensor [3] and src [2] to have the same number of "
+              "elements, but got 3 and 2 elements respectively");
   CHECK_ERROR(outer(a, v), "outer: Expected 1-D argument self, but got 2-D");
 }
 
@@ -3495,17 +3897,26 @@ TEST_CASE("einsum: products, traces, transposes, batches") {
   CHECK_CLOSE(einsum("ba", {a}), tensor({{1.0, 4.0}, {2.0, 5.0}, {3.0, 6.0}}));
   CHECK_CLOSE(einsum("ij,ij->j", {a, a}), tensor({17.0, 29.0, 45.0}));
   CHECK_CLOSE(einsum("bij, bj -> bi", {c.transpose(1, 2), a}), tensor({{16.0, 22.0}, {124.0, 139.0}}));
-  CHECK_CLOSE(einsum("bij,jk,bk->ki", {c, a.t().matmul(a).narrow(0, 0, 2), a}), tensor({{1046.0, 1436.0, 1826.0}, {1733.0, 2447.0, 3161.0}, {2592.0, 3726.0, 4860.0}}));
+  CHECK_CLOSE(einsum("bij,jk,bk->ki", {c, a.t().matmul(a).narrow(0, 0, 2), a}),
+              tensor({{1046.0, 1436.0, 1826.0}, {1733.0, 2447.0, 3161.0}, {2592.0, 3726.0, 4860.0}}));
   CHECK_CLOSE(einsum("i,j->ij", {tensor({1.0, 2.0}), tensor({3.0, 4.0})}), tensor({{3.0, 4.0}, {6.0, 8.0}}));
   CHECK_CLOSE(einsum("ii->i", {a.slice(1, 0, 2)}), tensor({1.0, 5.0}));
   CHECK_CLOSE(einsum("ii", {a.slice(1, 0, 2)}), tensor(6.0));
   CHECK_CLOSE(einsum("iji->j", {c}), tensor({7.0, 11.0, 15.0}));
-  CHECK_ERROR(einsum("ij,jk->ik", {a, a}), "einsum(): subscript j has size 2 for operand 1 which does not broadcast with previously seen size 3");
+  CHECK_ERROR(
+      einsum("ij,jk->ik", {a, a}),
+      "einsum(): subscript j has size 2 for operand 1 which does not broadcast with previously seen size 3");
   CHECK_ERROR(einsum("ij,jk", {a}), "einsum(): fewer operands were provided than specified in the equation");
-  CHECK_ERROR(einsum("ijk", {a}), "einsum(): the number of subscripts in the equation (3) does not match the number of dimensions (2) for operand 0 and no ellipsis was given");
-  CHECK_ERROR(einsum("ij->iz", {a}), "einsum(): output subscript z does not appear in the equation for any input operand");
-  CHECK_ERROR(einsum("ii->i", {a}), "einsum(): subscript i is repeated for operand 0 but the sizes don't match, 3 != 2");
-  CHECK_ERROR(einsum("i1", {a}), "einsum(): invalid subscript given at index 1 in the equation string, subscripts must be in [a-zA-Z]");
+  CHECK_ERROR(einsum("ijk", {a}),
+              "einsum(): the number of subscripts in the equation (3) does not match the number of "
+              "dimensions (2) for operand 0 and no ellipsis was given");
+  CHECK_ERROR(einsum("ij->iz", {a}),
+              "einsum(): output subscript z does not appear in the equation for any input operand");
+  CHECK_ERROR(einsum("ii->i", {a}),
+              "einsum(): subscript i is repeated for operand 0 but the sizes don't match, 3 != 2");
+  CHECK_ERROR(
+      einsum("i1", {a}),
+      "einsum(): invalid subscript given at index 1 in the equation string, subscripts must be in [a-zA-Z]");
 }
 
 // %%
@@ -3539,29 +3950,51 @@ Tensor MoreMethods::clamp_min(const Scalar& min) const { return tinytorch::clamp
 Tensor MoreMethods::clamp_max(const Scalar& max) const { return tinytorch::clamp_max(tensor_of(this), max); }
 Tensor MoreMethods::maximum(const Tensor& other) const { return tinytorch::maximum(tensor_of(this), other); }
 Tensor MoreMethods::minimum(const Tensor& other) const { return tinytorch::minimum(tensor_of(this), other); }
-Tensor MoreMethods::remainder(const Tensor& other) const { return tinytorch::remainder(tensor_of(this), other); }
-Tensor MoreMethods::remainder(const Scalar& other) const { return tinytorch::remainder(tensor_of(this), other); }
-Tensor MoreMethods::floor_divide(const Tensor& other) const { return tinytorch::floor_divide(tensor_of(this), other); }
-Tensor MoreMethods::floor_divide(const Scalar& other) const { return tinytorch::floor_divide(tensor_of(this), other); }
+Tensor MoreMethods::remainder(const Tensor& other) const {
+  return tinytorch::remainder(tensor_of(this), other);
+}
+Tensor MoreMethods::remainder(const Scalar& other) const {
+  return tinytorch::remainder(tensor_of(this), other);
+}
+Tensor MoreMethods::floor_divide(const Tensor& other) const {
+  return tinytorch::floor_divide(tensor_of(this), other);
+}
+Tensor MoreMethods::floor_divide(const Scalar& other) const {
+  return tinytorch::floor_divide(tensor_of(this), other);
+}
 Tensor MoreMethods::logical_not() const { return tinytorch::logical_not(tensor_of(this)); }
-Tensor MoreMethods::logical_and(const Tensor& other) const { return tinytorch::logical_and(tensor_of(this), other); }
-Tensor MoreMethods::logical_or(const Tensor& other) const { return tinytorch::logical_or(tensor_of(this), other); }
-Tensor MoreMethods::logical_xor(const Tensor& other) const { return tinytorch::logical_xor(tensor_of(this), other); }
+Tensor MoreMethods::logical_and(const Tensor& other) const {
+  return tinytorch::logical_and(tensor_of(this), other);
+}
+Tensor MoreMethods::logical_or(const Tensor& other) const {
+  return tinytorch::logical_or(tensor_of(this), other);
+}
+Tensor MoreMethods::logical_xor(const Tensor& other) const {
+  return tinytorch::logical_xor(tensor_of(this), other);
+}
 Tensor MoreMethods::bitwise_not() const { return tinytorch::bitwise_not(tensor_of(this)); }
 Tensor MoreMethods::operator~() const { return tinytorch::bitwise_not(tensor_of(this)); }
 Tensor MoreMethods::isnan() const { return tinytorch::isnan(tensor_of(this)); }
 Tensor MoreMethods::isinf() const { return tinytorch::isinf(tensor_of(this)); }
 Tensor MoreMethods::isfinite() const { return tinytorch::isfinite(tensor_of(this)); }
-Tensor MoreMethods::lerp(const Tensor& end, const Scalar& weight) const { return tinytorch::lerp(tensor_of(this), end, weight); }
+Tensor MoreMethods::lerp(const Tensor& end, const Scalar& weight) const {
+  return tinytorch::lerp(tensor_of(this), end, weight);
+}
 Tensor MoreMethods::addcmul(const Tensor& tensor1, const Tensor& tensor2, const Scalar& value) const {
   return tinytorch::addcmul(tensor_of(this), tensor1, tensor2, value);
 }
 Tensor MoreMethods::addcdiv(const Tensor& tensor1, const Tensor& tensor2, const Scalar& value) const {
   return tinytorch::addcdiv(tensor_of(this), tensor1, tensor2, value);
 }
-Tensor MoreMethods::where(const Tensor& condition, const Tensor& other) const { return tinytorch::where(condition, tensor_of(this), other); }
-Tensor MoreMethods::masked_fill(const Tensor& mask, const Scalar& value) const { return tinytorch::masked_fill(tensor_of(this), mask, value); }
-Tensor MoreMethods::masked_fill(const Tensor& mask, const Tensor& value) const { return tinytorch::masked_fill(tensor_of(this), mask, value); }
+Tensor MoreMethods::where(const Tensor& condition, const Tensor& other) const {
+  return tinytorch::where(condition, tensor_of(this), other);
+}
+Tensor MoreMethods::masked_fill(const Tensor& mask, const Scalar& value) const {
+  return tinytorch::masked_fill(tensor_of(this), mask, value);
+}
+Tensor MoreMethods::masked_fill(const Tensor& mask, const Tensor& value) const {
+  return tinytorch::masked_fill(tensor_of(this), mask, value);
+}
 
 // %%
 //| export core/more_methods.cpp
@@ -3579,13 +4012,21 @@ Tensor& MoreMethods::ceil_() const { return same(tinytorch::ceil_(tensor_of(this
 Tensor& MoreMethods::round_() const { return same(tinytorch::round_(tensor_of(this))); }
 Tensor& MoreMethods::reciprocal_() const { return same(tinytorch::reciprocal_(tensor_of(this))); }
 Tensor& MoreMethods::square_() const { return same(tinytorch::square_(tensor_of(this))); }
-Tensor& MoreMethods::pow_(const Scalar& exponent) const { return same(tinytorch::pow_(tensor_of(this), exponent)); }
+Tensor& MoreMethods::pow_(const Scalar& exponent) const {
+  return same(tinytorch::pow_(tensor_of(this), exponent));
+}
 Tensor& MoreMethods::clamp_(const std::optional<Scalar>& min, const std::optional<Scalar>& max) const {
   return same(tinytorch::clamp_(tensor_of(this), min, max));
 }
-Tensor& MoreMethods::clamp_min_(const Scalar& min) const { return same(tinytorch::clamp_(tensor_of(this), min, std::nullopt)); }
-Tensor& MoreMethods::clamp_max_(const Scalar& max) const { return same(tinytorch::clamp_(tensor_of(this), std::nullopt, max)); }
-Tensor& MoreMethods::lerp_(const Tensor& end, const Scalar& weight) const { return same(tinytorch::lerp_(tensor_of(this), end, weight)); }
+Tensor& MoreMethods::clamp_min_(const Scalar& min) const {
+  return same(tinytorch::clamp_(tensor_of(this), min, std::nullopt));
+}
+Tensor& MoreMethods::clamp_max_(const Scalar& max) const {
+  return same(tinytorch::clamp_(tensor_of(this), std::nullopt, max));
+}
+Tensor& MoreMethods::lerp_(const Tensor& end, const Scalar& weight) const {
+  return same(tinytorch::lerp_(tensor_of(this), end, weight));
+}
 Tensor& MoreMethods::addcmul_(const Tensor& tensor1, const Tensor& tensor2, const Scalar& value) const {
   return same(tinytorch::addcmul_(tensor_of(this), tensor1, tensor2, value));
 }
@@ -3598,7 +4039,9 @@ Tensor& MoreMethods::masked_fill_(const Tensor& mask, const Scalar& value) const
 Tensor& MoreMethods::masked_fill_(const Tensor& mask, const Tensor& value) const {
   return same(tinytorch::masked_fill_(tensor_of(this), mask, value));
 }
-Tensor& MoreMethods::logical_not_() const { return same(tinytorch::copy_(tensor_of(this), tinytorch::logical_not(tensor_of(this)))); }
+Tensor& MoreMethods::logical_not_() const {
+  return same(tinytorch::copy_(tensor_of(this), tinytorch::logical_not(tensor_of(this))));
+}
 
 // %%
 //| export core/more_methods.cpp
@@ -3608,13 +4051,16 @@ Tensor& MoreMethods::uniform_(double from, double to, std::optional<Generator> g
 Tensor& MoreMethods::normal_(double mean, double std, std::optional<Generator> generator) const {
   return same(tinytorch::normal_(tensor_of(this), mean, std, std::move(generator)));
 }
-Tensor& MoreMethods::random_(std::int64_t from, std::optional<std::int64_t> to, std::optional<Generator> generator) const {
+Tensor& MoreMethods::random_(std::int64_t from, std::optional<std::int64_t> to,
+                             std::optional<Generator> generator) const {
   return same(tinytorch::random_(tensor_of(this), from, to, std::move(generator)));
 }
 Tensor& MoreMethods::random_(std::int64_t to, std::optional<Generator> generator) const {
   return same(tinytorch::random_(tensor_of(this), to, std::move(generator)));
 }
-Tensor& MoreMethods::random_(std::optional<Generator> generator) const { return same(tinytorch::random_(tensor_of(this), std::move(generator))); }
+Tensor& MoreMethods::random_(std::optional<Generator> generator) const {
+  return same(tinytorch::random_(tensor_of(this), std::move(generator)));
+}
 Tensor& MoreMethods::bernoulli_(const Tensor& p, std::optional<Generator> generator) const {
   return same(tinytorch::bernoulli_(tensor_of(this), p, std::move(generator)));
 }
@@ -3624,52 +4070,73 @@ Tensor& MoreMethods::bernoulli_(double p, std::optional<Generator> generator) co
 Tensor& MoreMethods::exponential_(double lambd, std::optional<Generator> generator) const {
   return same(tinytorch::exponential_(tensor_of(this), lambd, std::move(generator)));
 }
-Tensor MoreMethods::bernoulli(std::optional<Generator> generator) const { return tinytorch::bernoulli(tensor_of(this), std::move(generator)); }
-Tensor MoreMethods::multinomial(std::int64_t num_samples, bool replacement, std::optional<Generator> generator) const {
+Tensor MoreMethods::bernoulli(std::optional<Generator> generator) const {
+  return tinytorch::bernoulli(tensor_of(this), std::move(generator));
+}
+Tensor MoreMethods::multinomial(std::int64_t num_samples, bool replacement,
+                                std::optional<Generator> generator) const {
   return tinytorch::multinomial(tensor_of(this), num_samples, replacement, std::move(generator));
 }
 
 // %%
 //| export core/more_methods.cpp
-std::vector<Tensor> MoreMethods::chunk(std::int64_t chunks, std::int64_t dim) const { return tinytorch::chunk(tensor_of(this), chunks, dim); }
-std::vector<Tensor> MoreMethods::split(std::int64_t split_size, std::int64_t dim) const { return tinytorch::split(tensor_of(this), split_size, dim); }
+std::vector<Tensor> MoreMethods::chunk(std::int64_t chunks, std::int64_t dim) const {
+  return tinytorch::chunk(tensor_of(this), chunks, dim);
+}
+std::vector<Tensor> MoreMethods::split(std::int64_t split_size, std::int64_t dim) const {
+  return tinytorch::split(tensor_of(this), split_size, dim);
+}
 std::vector<Tensor> MoreMethods::split(IntArrayRef split_size, std::int64_t dim) const {
   return tinytorch::split_with_sizes(tensor_of(this), split_size, dim);
 }
 std::vector<Tensor> MoreMethods::split_with_sizes(IntArrayRef split_sizes, std::int64_t dim) const {
   return tinytorch::split_with_sizes(tensor_of(this), split_sizes, dim);
 }
-std::vector<Tensor> MoreMethods::unbind(std::int64_t dim) const { return tinytorch::unbind(tensor_of(this), dim); }
+std::vector<Tensor> MoreMethods::unbind(std::int64_t dim) const {
+  return tinytorch::unbind(tensor_of(this), dim);
+}
 Tensor MoreMethods::repeat(IntArrayRef repeats) const { return tinytorch::repeat(tensor_of(this), repeats); }
 Tensor MoreMethods::flip(IntArrayRef dims) const { return tinytorch::flip(tensor_of(this), dims); }
 
 // %%
 //| export core/more_methods.cpp
-Tensor MoreMethods::index(ArrayRef<indexing::TensorIndex> indices) const { return tinytorch::index(tensor_of(this), indices); }
+Tensor MoreMethods::index(ArrayRef<indexing::TensorIndex> indices) const {
+  return tinytorch::index(tensor_of(this), indices);
+}
 Tensor MoreMethods::index(std::initializer_list<indexing::TensorIndex> indices) const {
   return tinytorch::index(tensor_of(this), ArrayRef<indexing::TensorIndex>(indices));
 }
-Tensor MoreMethods::index(const std::vector<std::optional<Tensor>>& indices) const { return tinytorch::index(tensor_of(this), indices); }
+Tensor MoreMethods::index(const std::vector<std::optional<Tensor>>& indices) const {
+  return tinytorch::index(tensor_of(this), indices);
+}
 Tensor& MoreMethods::index_put_(ArrayRef<indexing::TensorIndex> indices, const Tensor& rhs) const {
   return same(tinytorch::index_put_(tensor_of(this), indices, rhs));
 }
 Tensor& MoreMethods::index_put_(ArrayRef<indexing::TensorIndex> indices, const Scalar& v) const {
-  return same(tinytorch::index_put_(tensor_of(this), indices, tinytorch::full({}, v, tensor_of(this).options())));
+  return same(
+      tinytorch::index_put_(tensor_of(this), indices, tinytorch::full({}, v, tensor_of(this).options())));
 }
-Tensor& MoreMethods::index_put_(std::initializer_list<indexing::TensorIndex> indices, const Tensor& rhs) const {
+Tensor& MoreMethods::index_put_(std::initializer_list<indexing::TensorIndex> indices,
+                                const Tensor& rhs) const {
   return same(tinytorch::index_put_(tensor_of(this), ArrayRef<indexing::TensorIndex>(indices), rhs));
 }
 Tensor& MoreMethods::index_put_(std::initializer_list<indexing::TensorIndex> indices, const Scalar& v) const {
-  return same(tinytorch::index_put_(tensor_of(this), ArrayRef<indexing::TensorIndex>(indices), tinytorch::full({}, v, tensor_of(this).options())));
+  return same(tinytorch::index_put_(tensor_of(this), ArrayRef<indexing::TensorIndex>(indices),
+                                    tinytorch::full({}, v, tensor_of(this).options())));
 }
-Tensor& MoreMethods::index_put_(const std::vector<std::optional<Tensor>>& indices, const Tensor& values, bool accumulate) const {
+Tensor& MoreMethods::index_put_(const std::vector<std::optional<Tensor>>& indices, const Tensor& values,
+                                bool accumulate) const {
   return same(tinytorch::index_put_(tensor_of(this), indices, values, accumulate));
 }
-Tensor MoreMethods::index_select(std::int64_t dim, const Tensor& index) const { return tinytorch::index_select(tensor_of(this), dim, index); }
-Tensor& MoreMethods::index_add_(std::int64_t dim, const Tensor& index, const Tensor& source, const Scalar& alpha) const {
+Tensor MoreMethods::index_select(std::int64_t dim, const Tensor& index) const {
+  return tinytorch::index_select(tensor_of(this), dim, index);
+}
+Tensor& MoreMethods::index_add_(std::int64_t dim, const Tensor& index, const Tensor& source,
+                                const Scalar& alpha) const {
   return same(tinytorch::index_add_(tensor_of(this), dim, index, source, alpha));
 }
-Tensor MoreMethods::index_add(std::int64_t dim, const Tensor& index, const Tensor& source, const Scalar& alpha) const {
+Tensor MoreMethods::index_add(std::int64_t dim, const Tensor& index, const Tensor& source,
+                              const Scalar& alpha) const {
   return tinytorch::index_add(tensor_of(this), dim, index, source, alpha);
 }
 Tensor MoreMethods::gather(std::int64_t dim, const Tensor& index, bool sparse_grad) const {
@@ -3693,43 +4160,66 @@ Tensor& MoreMethods::scatter_add_(std::int64_t dim, const Tensor& index, const T
 Tensor MoreMethods::scatter_add(std::int64_t dim, const Tensor& index, const Tensor& src) const {
   return tinytorch::scatter_add(tensor_of(this), dim, index, src);
 }
-Tensor MoreMethods::masked_select(const Tensor& mask) const { return tinytorch::masked_select(tensor_of(this), mask); }
+Tensor MoreMethods::masked_select(const Tensor& mask) const {
+  return tinytorch::masked_select(tensor_of(this), mask);
+}
 Tensor MoreMethods::nonzero() const { return tinytorch::nonzero(tensor_of(this)); }
 
 // %%
 //| export core/more_methods.cpp
 Tensor MoreMethods::prod() const { return tinytorch::prod(tensor_of(this)); }
-Tensor MoreMethods::prod(std::int64_t dim, bool keepdim) const { return tinytorch::prod(tensor_of(this), dim, keepdim); }
-Tensor MoreMethods::amin(IntArrayRef dim, bool keepdim) const { return tinytorch::amin(tensor_of(this), dim, keepdim); }
+Tensor MoreMethods::prod(std::int64_t dim, bool keepdim) const {
+  return tinytorch::prod(tensor_of(this), dim, keepdim);
+}
+Tensor MoreMethods::amin(IntArrayRef dim, bool keepdim) const {
+  return tinytorch::amin(tensor_of(this), dim, keepdim);
+}
 Tensor MoreMethods::min() const { return tinytorch::min(tensor_of(this)); }
-std::tuple<Tensor, Tensor> MoreMethods::min(std::int64_t dim, bool keepdim) const { return tinytorch::min(tensor_of(this), dim, keepdim); }
-Tensor MoreMethods::argmin(std::optional<std::int64_t> dim, bool keepdim) const { return tinytorch::argmin(tensor_of(this), dim, keepdim); }
+std::tuple<Tensor, Tensor> MoreMethods::min(std::int64_t dim, bool keepdim) const {
+  return tinytorch::min(tensor_of(this), dim, keepdim);
+}
+Tensor MoreMethods::argmin(std::optional<std::int64_t> dim, bool keepdim) const {
+  return tinytorch::argmin(tensor_of(this), dim, keepdim);
+}
 Tensor MoreMethods::any() const { return tinytorch::any(tensor_of(this)); }
-Tensor MoreMethods::any(std::int64_t dim, bool keepdim) const { return tinytorch::any(tensor_of(this), dim, keepdim); }
+Tensor MoreMethods::any(std::int64_t dim, bool keepdim) const {
+  return tinytorch::any(tensor_of(this), dim, keepdim);
+}
 Tensor MoreMethods::all() const { return tinytorch::all(tensor_of(this)); }
-Tensor MoreMethods::all(std::int64_t dim, bool keepdim) const { return tinytorch::all(tensor_of(this), dim, keepdim); }
+Tensor MoreMethods::all(std::int64_t dim, bool keepdim) const {
+  return tinytorch::all(tensor_of(this), dim, keepdim);
+}
 Tensor MoreMethods::var() const { return tinytorch::var(tensor_of(this)); }
 template <std::same_as<bool> Bool>
 Tensor MoreMethods::var(Bool unbiased) const {
   return tinytorch::var(tensor_of(this), IntArrayRef(), unbiased);
 }
 template Tensor MoreMethods::var(bool) const;
-Tensor MoreMethods::var(IntArrayRef dim, bool unbiased, bool keepdim) const { return tinytorch::var(tensor_of(this), dim, unbiased, keepdim); }
+Tensor MoreMethods::var(IntArrayRef dim, bool unbiased, bool keepdim) const {
+  return tinytorch::var(tensor_of(this), dim, unbiased, keepdim);
+}
 Tensor MoreMethods::std() const { return tinytorch::std(tensor_of(this)); }
 template <std::same_as<bool> Bool>
 Tensor MoreMethods::std(Bool unbiased) const {
   return tinytorch::std(tensor_of(this), IntArrayRef(), unbiased);
 }
 template Tensor MoreMethods::std(bool) const;
-Tensor MoreMethods::std(IntArrayRef dim, bool unbiased, bool keepdim) const { return tinytorch::std(tensor_of(this), dim, unbiased, keepdim); }
+Tensor MoreMethods::std(IntArrayRef dim, bool unbiased, bool keepdim) const {
+  return tinytorch::std(tensor_of(this), dim, unbiased, keepdim);
+}
 Tensor MoreMethods::norm(const Scalar& p) const { return tinytorch::norm(tensor_of(this), p); }
 Tensor MoreMethods::norm(const std::optional<Scalar>& p, IntArrayRef dim, bool keepdim) const {
   return tinytorch::norm(tensor_of(this), p, dim, keepdim);
 }
 Tensor MoreMethods::cumsum(std::int64_t dim) const { return tinytorch::cumsum(tensor_of(this), dim); }
-std::tuple<Tensor, Tensor> MoreMethods::sort(std::int64_t dim, bool descending) const { return tinytorch::sort(tensor_of(this), dim, descending); }
-Tensor MoreMethods::argsort(std::int64_t dim, bool descending) const { return tinytorch::argsort(tensor_of(this), dim, descending); }
-std::tuple<Tensor, Tensor> MoreMethods::topk(std::int64_t k, std::int64_t dim, bool largest, bool sorted) const {
+std::tuple<Tensor, Tensor> MoreMethods::sort(std::int64_t dim, bool descending) const {
+  return tinytorch::sort(tensor_of(this), dim, descending);
+}
+Tensor MoreMethods::argsort(std::int64_t dim, bool descending) const {
+  return tinytorch::argsort(tensor_of(this), dim, descending);
+}
+std::tuple<Tensor, Tensor> MoreMethods::topk(std::int64_t k, std::int64_t dim, bool largest,
+                                             bool sorted) const {
   return tinytorch::topk(tensor_of(this), k, dim, largest, sorted);
 }
 
@@ -3740,7 +4230,8 @@ Tensor MoreMethods::triu(std::int64_t diagonal) const { return tinytorch::triu(t
 Tensor MoreMethods::diagonal(std::int64_t offset, std::int64_t dim1, std::int64_t dim2) const {
   return tinytorch::diagonal(tensor_of(this), offset, dim1, dim2);
 }
-Tensor MoreMethods::addmm(const Tensor& mat1, const Tensor& mat2, const Scalar& beta, const Scalar& alpha) const {
+Tensor MoreMethods::addmm(const Tensor& mat1, const Tensor& mat2, const Scalar& beta,
+                          const Scalar& alpha) const {
   return tinytorch::addmm(tensor_of(this), mat1, mat2, beta, alpha);
 }
 Tensor MoreMethods::mv(const Tensor& vec) const { return tinytorch::mv(tensor_of(this), vec); }

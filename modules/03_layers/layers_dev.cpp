@@ -15,10 +15,10 @@
 // %% [markdown]
 // # Module 03: Layers
 //
-// So far a network is a handful of tensors and a function that you must call with all of them in the right order. That works for
-// two matrices. For two hundred it does not: somebody has to know which tensors are to be trained, what they are called in a file, whether
-// dropout is on, and how the whole thing is copied. This module builds the object that knows: `Module`, a tree of named tensors with a
-// `forward` at each node.
+// So far a network is a handful of tensors and a function that you must call with all of them in the right
+// order. That works for two matrices. For two hundred it does not: somebody has to know which tensors are to
+// be trained, what they are called in a file, whether dropout is on, and how the whole thing is copied. This
+// module builds the object that knows: `Module`, a tree of named tensors with a `forward` at each node.
 //
 //     MLP ("net")                                     what the tree answers
 //      ├── fc1: Linear                                 parameters()        what an optimizer updates
@@ -28,7 +28,8 @@
 //            ├── weight (10, 32)   ── "fc2.weight"     clone()             an independent copy
 //            └── bias   (10)       ── "fc2.bias"       std::cout << net    what it is
 //
-// At the end you read weights that PyTorch trained, put them into your own MLP by name, and classify real handwritten digits with it.
+// At the end you read weights that PyTorch trained, put them into your own MLP by name, and classify real
+// handwritten digits with it.
 //
 // **Objectives.** After this module you can
 //
@@ -38,9 +39,9 @@
 // - write `linear`, inverted dropout and `Sequential`, and say what each costs in time and memory;
 // - explain why a `Linear` in C++ is a handle on a `LinearImpl`, and what copying either of them means.
 //
-// **Where it sits.** Modules 01 and 02 gave tensors and activation functions. Losses (04) and gradients (05) come next; optimizers (06)
-// ask a module for `parameters()`, and the trainer (08) writes its `state_dict()` to a file. The names and signatures are those of PyTorch's C++
-// frontend, `torch::nn`.
+// **Where it sits.** Modules 01 and 02 gave tensors and activation functions. Losses (04) and gradients (05)
+// come next; optimizers (06) ask a module for `parameters()`, and the trainer (08) writes its `state_dict()`
+// to a file. The names and signatures are those of PyTorch's C++ frontend, `torch::nn`.
 //
 // **Prerequisites**: modules 00 to 02, classes with virtual functions, `std::shared_ptr`.
 
@@ -145,14 +146,15 @@
 namespace tinytorch {
 
 // %% [markdown]
-// Before any code of this module: the file `digits_mlp.npy` holds the weights of a network that reads handwritten digits. Each row of its first
-// matrix belongs to one hidden unit and has one number per pixel, so a row is a picture of what the unit looks for: `#` ink, `o` no ink.
+// Before any code of this module: the file `digits_mlp.npy` holds the weights of a network that reads
+// handwritten digits. Each row of its first matrix belongs to one hidden unit and has one number per pixel,
+// so a row is a picture of what the unit looks for: `#` ink, `o` no ink.
 
 // %%
 DEMO("what four units of a trained layer look for") {
   const std::vector<NumericArray> arrays = read_npy(find_data("digits_mlp.npy"), 4);
   for (std::size_t y = 0; y < 8; ++y) {
-    for (const std::size_t unit : {3U, 8U, 17U, 30U}) {
+    for (const std::size_t unit : {8U, 17U, 21U, 30U}) {
       for (std::size_t x = 0; x < 8; ++x) {
         const double weight = arrays[0].values[unit * 64 + y * 8 + x];
         std::printf("%s ", weight > 0.25 ? "#" : weight < -0.25 ? "o" : ".");
@@ -172,14 +174,16 @@ DEMO("what four units of a trained layer look for") {
 //
 //     y = x W^T + b          W: (out, in)   b: (out)   y: (B, out)       2 B in out floating-point operations
 //
-// A network is a composition of such functions, and a composition is again a function with tensors that belong to it. So one class is enough:
-// a `Module` owns *parameters* (tensors that training changes), *buffers* (tensors that belong to it and are not trained, such as a running
-// mean) and *children* (other modules). Everything that a framework does to a model is a walk over this tree.
+// A network is a composition of such functions, and a composition is again a function with tensors that
+// belong to it. So one class is enough: a `Module` owns *parameters* (tensors that training changes),
+// *buffers* (tensors that belong to it and are not trained, such as a running mean) and *children* (other
+// modules). Everything that a framework does to a model is a walk over this tree.
 //
 // ### A dictionary that remembers the order
 //
-// Names must be unique, and their order must not change between two runs: the optimizer of module 06 and a checkpoint both rely on the
-// order in which parameters were registered. A hash map alone forgets it, a vector alone is slow to search. PyTorch keeps both:
+// Names must be unique, and their order must not change between two runs: the optimizer of module 06 and a
+// checkpoint both rely on the order in which parameters were registered. A hash map alone forgets it, a
+// vector alone is slow to search. PyTorch keeps both:
 //
 //     items:  [ ("weight", W) , ("bias", b) ]          in the order of insertion
 //                   ▲               ▲
@@ -188,7 +192,8 @@ DEMO("what four units of a trained layer look for") {
 // %%
 //| export core/ordered_dict.h
 // A dictionary that iterates in the order of insertion. Finding is O(1), erasing O(size).
-// A reference or iterator into it is good until the next insertion. Source: torch/csrc/api/include/torch/ordered_dict.h.
+// A reference or iterator into it is good until the next insertion. Source:
+// torch/csrc/api/include/torch/ordered_dict.h.
 template <class Key, class Value>
 class OrderedDict {
  public:
@@ -253,7 +258,8 @@ class OrderedDict {
  private:
   template <class Self>
   static auto& at_position(Self& self, std::size_t position) {
-    TORCH_CHECK(position < self.size(), "Index ", position, " is out of bounds\n[OrderedDict] it has ", self.size(), " items");
+    TORCH_CHECK(position < self.size(), "Index ", position, " is out of bounds\n[OrderedDict] it has ",
+                self.size(), " items");
     return self.items_[position];
   }
   template <class Self>
@@ -350,9 +356,10 @@ TEST_CASE("OrderedDict: finds by name, iterates in the order of insertion") {
 // %% [markdown]
 // ### Handles
 //
-// In Python every object is a reference, so `net.fc1` and a local variable can be the same layer. In C++ a plain `LinearImpl` is a value: copying it copies
-// its members. PyTorch's C++ frontend gets Python's behaviour from a thin handle, `ModuleHolder<LinearImpl>`, which holds a `std::shared_ptr` and
-// forwards `->` to it. The macro `TORCH_MODULE(Linear)` makes the handle class `Linear` for `LinearImpl`.
+// In Python every object is a reference, so `net.fc1` and a local variable can be the same layer. In C++ a
+// plain `LinearImpl` is a value: copying it copies its members. PyTorch's C++ frontend gets Python's
+// behaviour from a thin handle, `ModuleHolder<LinearImpl>`, which holds a `std::shared_ptr` and forwards `->`
+// to it. The macro `TORCH_MODULE(Linear)` makes the handle class `Linear` for `LinearImpl`.
 //
 //     Linear a(4, 3);        a ──┐
 //     Linear b = a;          b ──┴──► LinearImpl { weight, bias }     one layer, two handles: weights are tied
@@ -371,8 +378,8 @@ struct ModuleHolderIndicator {};
 template <class T>
 concept ModuleHandle = std::is_base_of_v<detail::ModuleHolderIndicator, std::remove_cvref_t<T>>;
 
-// A shared handle on a module of type `Contained`: copies refer to one module. Made by TORCH_MODULE; the arguments of its
-// constructor are those of the module's. Source: torch/csrc/api/include/torch/nn/pimpl.h.
+// A shared handle on a module of type `Contained`: copies refer to one module. Made by TORCH_MODULE; the
+// arguments of its constructor are those of the module's. Source: torch/csrc/api/include/torch/nn/pimpl.h.
 template <class Contained>
 class ModuleHolder : public detail::ModuleHolderIndicator {
  public:
@@ -380,7 +387,8 @@ class ModuleHolder : public detail::ModuleHolderIndicator {
 
   ModuleHolder() : impl_(std::make_shared<Contained>()) {
     static_assert(std::is_default_constructible_v<Contained>,
-                  "You are trying to default construct a module which has no default constructor. Use = nullptr to give it the empty "
+                  "You are trying to default construct a module which has no default constructor. Use = "
+                  "nullptr to give it the empty "
                   "state (e.g. `Linear linear = nullptr;` instead of `Linear linear;`).");
   }
   ModuleHolder(std::nullptr_t) {}
@@ -424,11 +432,11 @@ std::ostream& operator<<(std::ostream& out, const ModuleHolder<Contained>& modul
 }  // namespace nn
 
 // TORCH_MODULE(Linear); defines the handle class Linear of LinearImpl.
-#define TORCH_MODULE_IMPL(Name, ImplType)                             \
-  class Name : public ::tinytorch::nn::ModuleHolder<ImplType> {       \
-   public:                                                            \
-    using ::tinytorch::nn::ModuleHolder<ImplType>::ModuleHolder;      \
-    using Impl [[maybe_unused]] = ImplType;                           \
+#define TORCH_MODULE_IMPL(Name, ImplType)                        \
+  class Name : public ::tinytorch::nn::ModuleHolder<ImplType> {  \
+   public:                                                       \
+    using ::tinytorch::nn::ModuleHolder<ImplType>::ModuleHolder; \
+    using Impl [[maybe_unused]] = ImplType;                      \
   }
 #define TORCH_MODULE(Name) TORCH_MODULE_IMPL(Name, Name##Impl)
 
@@ -457,9 +465,9 @@ TEST_CASE("handles: copies share, nullptr is empty, and arguments go to the cons
 // %% [markdown]
 // ### The module tree
 //
-// Here is the whole class. `register_parameter("weight", tensor)` does two things: it stores the tensor under its name, and it returns a
-// reference to it so that the layer can keep a member `weight`. Both are handles on one `TensorImpl`, so an optimizer that changes the registered tensor
-// in place changes the member, too.
+// Here is the whole class. `register_parameter("weight", tensor)` does two things: it stores the tensor under
+// its name, and it returns a reference to it so that the layer can keep a member `weight`. Both are handles
+// on one `TensorImpl`, so an optimizer that changes the registered tensor in place changes the member, too.
 //
 //     struct Net : nn::Module {                                  parameters_: { "scale": ● }
 //       Net() {                                                                         │
@@ -470,11 +478,13 @@ TEST_CASE("handles: copies share, nullptr is empty, and arguments go to the cons
 //       nn::Linear fc = nullptr;                                 member fc: ●  ───────┴────► LinearImpl
 //     };
 //
-// A tensor that is only a member and never registered still works in `forward`. It is simply unknown to everything else: it is not trained, not saved, not
-// converted and not cloned. This is among the most common bugs in real model code, and nothing warns about it.
+// A tensor that is only a member and never registered still works in `forward`. It is simply unknown to
+// everything else: it is not trained, not saved, not converted and not cloned. This is among the most common
+// bugs in real model code, and nothing warns about it.
 //
-// A parameter is a plain Tensor, as in libtorch: there is no wrapper type. What makes it a parameter is where it is registered. It passes through an
-// operator, `op::parameter`, that has nothing to do yet; module 05 adds a layer to it that sets `requires_grad`.
+// A parameter is a plain Tensor, as in libtorch: there is no wrapper type. What makes it a parameter is where
+// it is registered. It passes through an operator, `op::parameter`, that has nothing to do yet; module 05
+// adds a layer to it that sets `requires_grad`.
 
 // %%
 //| export nn/module.h
@@ -485,9 +495,10 @@ extern Operator<Tensor(const Tensor&, bool)> parameter;
 
 namespace nn {
 
-// A node in a tree of named parameters (trained), buffers (kept, not trained) and submodules. Derive from it, register what
-// belongs to the module in the constructor, and write forward(); hold it in a std::shared_ptr or a ModuleHolder.
-// Names must not be empty, contain a dot, or be used twice for the same kind. Source: torch/csrc/api/include/torch/nn/module.h.
+// A node in a tree of named parameters (trained), buffers (kept, not trained) and submodules. Derive from it,
+// register what belongs to the module in the constructor, and write forward(); hold it in a std::shared_ptr
+// or a ModuleHolder. Names must not be empty, contain a dot, or be used twice for the same kind. Source:
+// torch/csrc/api/include/torch/nn/module.h.
 class Module : public std::enable_shared_from_this<Module>, public ModuleExtensions {
  public:
   using ModuleApplyFunction = std::function<void(Module&)>;
@@ -495,7 +506,8 @@ class Module : public std::enable_shared_from_this<Module>, public ModuleExtensi
   using NamedModuleApplyFunction = std::function<void(const std::string&, Module&)>;
   using ConstNamedModuleApplyFunction = std::function<void(const std::string&, const Module&)>;
   using ModulePointerApplyFunction = std::function<void(const std::shared_ptr<Module>&)>;
-  using NamedModulePointerApplyFunction = std::function<void(const std::string&, const std::shared_ptr<Module>&)>;
+  using NamedModulePointerApplyFunction =
+      std::function<void(const std::string&, const std::shared_ptr<Module>&)>;
 
   Module();
   explicit Module(std::string name);
@@ -525,8 +537,8 @@ class Module : public std::enable_shared_from_this<Module>, public ModuleExtensi
   std::vector<Tensor> buffers(bool recurse = true) const;
   OrderedDict<std::string, Tensor> named_buffers(bool recurse = true) const;
   std::vector<std::shared_ptr<Module>> modules(bool include_self = true) const;
-  OrderedDict<std::string, std::shared_ptr<Module>> named_modules(const std::string& name_prefix = std::string(),
-                                                                  bool include_self = true) const;
+  OrderedDict<std::string, std::shared_ptr<Module>> named_modules(
+      const std::string& name_prefix = std::string(), bool include_self = true) const;
   std::vector<std::shared_ptr<Module>> children() const;
   OrderedDict<std::string, std::shared_ptr<Module>> named_children() const;
 
@@ -534,9 +546,11 @@ class Module : public std::enable_shared_from_this<Module>, public ModuleExtensi
   void apply(const ModuleApplyFunction& function);
   void apply(const ConstModuleApplyFunction& function) const;
   void apply(const NamedModuleApplyFunction& function, const std::string& name_prefix = std::string());
-  void apply(const ConstNamedModuleApplyFunction& function, const std::string& name_prefix = std::string()) const;
+  void apply(const ConstNamedModuleApplyFunction& function,
+             const std::string& name_prefix = std::string()) const;
   void apply(const ModulePointerApplyFunction& function) const;
-  void apply(const NamedModulePointerApplyFunction& function, const std::string& name_prefix = std::string()) const;
+  void apply(const NamedModulePointerApplyFunction& function,
+             const std::string& name_prefix = std::string()) const;
 
   // Parameters and buffers by name: the state that a file stores. The tensors share their data with the module's.
   OrderedDict<std::string, Tensor> state_dict() const;
@@ -569,14 +583,10 @@ class Module : public std::enable_shared_from_this<Module>, public ModuleExtensi
   }
   template <class M>
     requires(!ModuleHandle<M>)
-  M* as() noexcept {
-    return dynamic_cast<M*>(this);
-  }
+  M* as() noexcept { return dynamic_cast<M*>(this); }
   template <class M>
     requires(!ModuleHandle<M>)
-  const M* as() const noexcept {
-    return dynamic_cast<const M*>(this);
-  }
+  const M* as() const noexcept { return dynamic_cast<const M*>(this); }
 
   // The name given to the constructor, or else that of the C++ type.
   const std::string& name() const;
@@ -592,8 +602,10 @@ class Module : public std::enable_shared_from_this<Module>, public ModuleExtensi
   friend std::ostream& operator<<(std::ostream& stream, const Module& module);
 
   virtual void clone_(Module&) {}
-  void apply_to_submodules(const NamedModulePointerApplyFunction& function, const std::string& name_prefix = std::string()) const;
-  OrderedDict<std::string, Tensor> named_tensors(OrderedDict<std::string, Tensor> Module::*own, bool recurse) const;
+  void apply_to_submodules(const NamedModulePointerApplyFunction& function,
+                           const std::string& name_prefix = std::string()) const;
+  OrderedDict<std::string, Tensor> named_tensors(OrderedDict<std::string, Tensor> Module::*own,
+                                                 bool recurse) const;
   void pretty_print_recursive(std::ostream& stream, const std::string& indentation) const;
   std::shared_ptr<Module> shared_from_this_checked() const;
 
@@ -613,7 +625,8 @@ namespace detail {
 std::string demangle(const char* name);
 // Throws unless `name` may name a `kind` ("Parameter", "Buffer", "Submodule").
 void check_name(const char* kind, const std::string& name);
-// Puts the data, sizes and dtype of `fresh` under `self`, for every handle on `self`. What autograd knows about it stays.
+// Puts the data, sizes and dtype of `fresh` under `self`, for every handle on `self`. What autograd knows
+// about it stays.
 void set_data(const Tensor& self, const Tensor& fresh);
 }  // namespace detail
 
@@ -623,9 +636,11 @@ void set_data(const Tensor& self, const Tensor& fresh);
 //| export nn/module.h
 template <class M>
 std::shared_ptr<M> nn::Module::register_module(std::string name, std::shared_ptr<M> module) {
-  static_assert(ModuleType<M>, "register_module takes a module: a class derived from nn::Module, or its holder");
+  static_assert(ModuleType<M>,
+                "register_module takes a module: a class derived from nn::Module, or its holder");
   detail::check_name("Submodule", name);
-  TORCH_CHECK(module != nullptr, "Submodule '", name, "' is empty\n[register_module] construct it before registering it");
+  TORCH_CHECK(module != nullptr, "Submodule '", name,
+              "' is empty\n[register_module] construct it before registering it");
   children_.insert(std::move(name), module);
   return module;
 }
@@ -651,7 +666,9 @@ std::shared_ptr<M> nn::Module::replace_module(const std::string& name, ModuleHol
 namespace {
 Tensor parameter_cpu(const Tensor& tensor, bool) { return tensor; }
 
-std::string join_name(const std::string& prefix, const std::string& name) { return prefix.empty() ? name : prefix + "." + name; }
+std::string join_name(const std::string& prefix, const std::string& name) {
+  return prefix.empty() ? name : prefix + "." + name;
+}
 }  // namespace
 constinit Operator<Tensor(const Tensor&, bool)> op::parameter("parameter", {.cpu = parameter_cpu});
 
@@ -659,7 +676,8 @@ constinit Operator<Tensor(const Tensor&, bool)> op::parameter("parameter", {.cpu
 //| export nn/module.cpp
 std::string nn::detail::demangle(const char* name) {
   int status = 0;
-  const std::unique_ptr<char, void (*)(void*)> text(abi::__cxa_demangle(name, nullptr, nullptr, &status), std::free);
+  const std::unique_ptr<char, void (*)(void*)> text(abi::__cxa_demangle(name, nullptr, nullptr, &status),
+                                                    std::free);
   return status == 0 ? text.get() : name;
 }
 
@@ -694,7 +712,8 @@ Tensor& nn::Module::register_parameter(std::string name, Tensor tensor, bool req
   if (tensor.defined()) {
     tensor = op::parameter(tensor, requires_grad);
   } else if (requires_grad) {
-    TORCH_WARN("An undefined tensor cannot require grad. Ignoring the `requires_grad=true` function parameter.");
+    TORCH_WARN(
+        "An undefined tensor cannot require grad. Ignoring the `requires_grad=true` function parameter.");
   }
   return parameters_.insert(std::move(name), std::move(tensor));
 }
@@ -735,8 +754,8 @@ TEST_CASE("registration: names are checked, and registering returns the same ten
 // %% [markdown]
 // ### Walking the tree
 //
-// Every question to a module is answered by one walk: visit the children in order, each before its own children, and build the full name on the way
-// down.
+// Every question to a module is answered by one walk: visit the children in order, each before its own
+// children, and build the full name on the way down.
 //
 //     net                      visits, in this order
 //      ├── features            "features"
@@ -748,16 +767,19 @@ TEST_CASE("registration: names are checked, and registering returns the same ten
 
 // %% {"nbgrader": {"grade": false, "grade_id": "03-walk", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export nn/module.cpp
-// Calls `function` with the full name of each submodule and the submodule itself: a module before its children, children in
-// the order of registration. Does not visit this module. The full name is `name_prefix`, the names on the way down, and dots between.
+// Calls `function` with the full name of each submodule and the submodule itself: a module before its
+// children, children in the order of registration. Does not visit this module. The full name is
+// `name_prefix`, the names on the way down, and dots between.
 //
 // TODO: Visit every child, then what is below it.
-// APPROACH: 1. For each item of children_, join name_prefix and its key (join_name leaves out the dot when the prefix is empty).
+// APPROACH: 1. For each item of children_, join name_prefix and its key (join_name leaves out the dot when
+//              the prefix is empty).
 //           2. Call the function with that name and the child.
 //           3. Let the child do the same for its own children, with the full name as their prefix.
 // EXAMPLE: a child "fc1" of a child "encoder", with name_prefix "net", is visited as "net.encoder.fc1".
 // HINT: item.key() and item.value(); the function is its own recursion.
-void nn::Module::apply_to_submodules(const NamedModulePointerApplyFunction& function, const std::string& name_prefix) const {
+void nn::Module::apply_to_submodules(const NamedModulePointerApplyFunction& function,
+                                     const std::string& name_prefix) const {
   // BEGIN SOLUTION
   for (const auto& child : children_) {
     const std::string qualified_name = join_name(name_prefix, child.key());
@@ -793,10 +815,12 @@ void nn::Module::apply_to_submodules(const NamedModulePointerApplyFunction& func
 std::shared_ptr<nn::Module> nn::Module::shared_from_this_checked() const {
   const std::shared_ptr<const Module> self = weak_from_this().lock();
   TORCH_CHECK(self != nullptr,
-              "It looks like you attempted to retrieve your top-level module as a shared_ptr, but it is not stored in a shared_ptr. Use "
+              "It looks like you attempted to retrieve your top-level module as a shared_ptr, but it is not "
+              "stored in a shared_ptr. Use "
               "std::make_shared<",
               name(),
-              "> instead of creating your module on the stack, or alternatively do not try to access your top-level module at all by "
+              "> instead of creating your module on the stack, or alternatively do not try to access your "
+              "top-level module at all by "
               "passing /*include_self=*/false to modules() or named_modules()");
   return std::const_pointer_cast<Module>(self);
 }
@@ -815,12 +839,16 @@ void nn::Module::apply(const ConstModuleApplyFunction& function) const {
 
 void nn::Module::apply(const NamedModuleApplyFunction& function, const std::string& name_prefix) {
   function(name_prefix, *this);
-  apply_to_submodules([&](const std::string& name, const std::shared_ptr<Module>& module) { function(name, *module); }, name_prefix);
+  apply_to_submodules(
+      [&](const std::string& name, const std::shared_ptr<Module>& module) { function(name, *module); },
+      name_prefix);
 }
 
 void nn::Module::apply(const ConstNamedModuleApplyFunction& function, const std::string& name_prefix) const {
   function(name_prefix, *this);
-  apply_to_submodules([&](const std::string& name, const std::shared_ptr<Module>& module) { function(name, *module); }, name_prefix);
+  apply_to_submodules(
+      [&](const std::string& name, const std::shared_ptr<Module>& module) { function(name, *module); },
+      name_prefix);
 }
 
 void nn::Module::apply(const ModulePointerApplyFunction& function) const {
@@ -828,18 +856,19 @@ void nn::Module::apply(const ModulePointerApplyFunction& function) const {
   apply_to_submodules([&](const std::string&, const std::shared_ptr<Module>& module) { function(module); });
 }
 
-void nn::Module::apply(const NamedModulePointerApplyFunction& function, const std::string& name_prefix) const {
+void nn::Module::apply(const NamedModulePointerApplyFunction& function,
+                       const std::string& name_prefix) const {
   function(name_prefix, shared_from_this_checked());
   apply_to_submodules(function, name_prefix);
 }
 
 // %%
 //| export nn/module.cpp
-OrderedDict<std::string, std::shared_ptr<nn::Module>> nn::Module::named_modules(const std::string& name_prefix, bool include_self) const {
+OrderedDict<std::string, std::shared_ptr<nn::Module>> nn::Module::named_modules(
+    const std::string& name_prefix, bool include_self) const {
   OrderedDict<std::string, std::shared_ptr<Module>> result;
-  const NamedModulePointerApplyFunction collect = [&](const std::string& name, const std::shared_ptr<Module>& module) {
-    result.insert(name, module);
-  };
+  const NamedModulePointerApplyFunction collect =
+      [&](const std::string& name, const std::shared_ptr<Module>& module) { result.insert(name, module); };
   if (include_self) {
     apply(collect, name_prefix);
   } else {
@@ -886,7 +915,8 @@ struct Root : nn::Module {
 // %% {"nbgrader": {"grade": true, "grade_id": "03-walk-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("apply: every module once, parents first, with its full name") {
   const auto root = std::make_shared<Root>();
-  CHECK(root->named_modules("net").keys() == std::vector<std::string>{"net", "net.a", "net.a.inner", "net.b"});
+  CHECK(root->named_modules("net").keys() ==
+        std::vector<std::string>{"net", "net.a", "net.a.inner", "net.b"});
   CHECK(root->named_modules("", false).keys() == std::vector<std::string>{"a", "a.inner", "b"});
   CHECK_EQ(root->modules().size(), 4);
   CHECK_EQ(root->modules()[1].get(), root->a_.get());
@@ -906,8 +936,9 @@ TEST_CASE("apply: every module once, parents first, with its full name") {
 // %% [markdown]
 // ### Parameters by name
 //
-// `named_parameters()` and `named_buffers()` ask the same question of two dictionaries, so one function answers both. It receives a *pointer to member*: `own` says which dictionary
-// of a module to look into, and `module.*own` is that dictionary.
+// `named_parameters()` and `named_buffers()` ask the same question of two dictionaries, so one function
+// answers both. It receives a *pointer to member*: `own` says which dictionary of a module to look into, and
+// `module.*own` is that dictionary.
 //
 //     walk            own tensors           result
 //     ""         ->   last             ->   "last"
@@ -917,15 +948,19 @@ TEST_CASE("apply: every module once, parents first, with its full name") {
 
 // %% {"nbgrader": {"grade": false, "grade_id": "03-named-tensors", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export nn/module.cpp
-// The tensors in the dictionary `own` of this module and, with `recurse`, of all submodules, under their full names in the order
-// of the walk. Undefined tensors are left out. O(tensors); the tensors share their data with the module's.
+// The tensors in the dictionary `own` of this module and, with `recurse`, of all submodules, under their full
+// names in the order of the walk. Undefined tensors are left out. O(tensors); the tensors share their data
+// with the module's.
 //
 // TODO: Collect the tensors of each module on the walk under their full names.
-// APPROACH: 1. Write a lambda that takes a module's full name and the module, and inserts its defined tensors as join_name(name, key).
+// APPROACH: 1. Write a lambda that takes a module's full name and the module, and inserts its defined tensors
+//              as join_name(name, key).
 //           2. Call it for this module alone, or hand it to apply().
 // EXAMPLE: Linear(2, 3) as "fc" in a module gives "fc.weight", "fc.bias"; without bias only "fc.weight".
-// HINT: apply(const ConstNamedModuleApplyFunction&) visits this module with the name "", then everything below. `module.*own` is the dictionary.
-OrderedDict<std::string, Tensor> nn::Module::named_tensors(OrderedDict<std::string, Tensor> Module::*own, bool recurse) const {
+// HINT: apply(const ConstNamedModuleApplyFunction&) visits this module with the name "", then everything
+// below. `module.*own` is the dictionary.
+OrderedDict<std::string, Tensor> nn::Module::named_tensors(OrderedDict<std::string, Tensor> Module::*own,
+                                                           bool recurse) const {
   // BEGIN SOLUTION
   OrderedDict<std::string, Tensor> result;
   const ConstNamedModuleApplyFunction collect = [&](const std::string& name, const Module& module) {
@@ -974,15 +1009,20 @@ OrderedDict<std::string, Tensor> nn::Module::named_tensors(OrderedDict<std::stri
 
 // %%
 //| export nn/module.cpp
-OrderedDict<std::string, Tensor> nn::Module::named_parameters(bool recurse) const { return named_tensors(&Module::parameters_, recurse); }
+OrderedDict<std::string, Tensor> nn::Module::named_parameters(bool recurse) const {
+  return named_tensors(&Module::parameters_, recurse);
+}
 std::vector<Tensor> nn::Module::parameters(bool recurse) const { return named_parameters(recurse).values(); }
-OrderedDict<std::string, Tensor> nn::Module::named_buffers(bool recurse) const { return named_tensors(&Module::buffers_, recurse); }
+OrderedDict<std::string, Tensor> nn::Module::named_buffers(bool recurse) const {
+  return named_tensors(&Module::buffers_, recurse);
+}
 std::vector<Tensor> nn::Module::buffers(bool recurse) const { return named_buffers(recurse).values(); }
 
 // %% {"nbgrader": {"grade": true, "grade_id": "03-named-tensors-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("named_parameters: full names, in the order of registration, sharing data") {
   const auto root = std::make_shared<Root>();
-  CHECK(root->named_parameters().keys() == std::vector<std::string>{"last", "a.scale", "a.inner.value", "b.value"});
+  CHECK(root->named_parameters().keys() ==
+        std::vector<std::string>{"last", "a.scale", "a.inner.value", "b.value"});
   CHECK(root->named_parameters(false).keys() == std::vector<std::string>{"last"});
   CHECK_EQ(root->named_parameters()["a.inner.value"], full({2}, 11.0));
   CHECK_EQ(root->parameters().size(), 4);
@@ -999,9 +1039,10 @@ TEST_CASE("named_parameters: full names, in the order of registration, sharing d
 // %% [markdown]
 // ### Training mode
 //
-// Some layers behave differently while a network is trained: dropout drops, batch normalisation uses the statistics of the batch. Each module keeps a flag, and
-// `train()` sets it for the whole tree. `train` is virtual so that a module may do more, for example keep a frozen part in evaluation mode for good.
-// So the call must go through the children's own `train`.
+// Some layers behave differently while a network is trained: dropout drops, batch normalisation uses the
+// statistics of the batch. Each module keeps a flag, and `train()` sets it for the whole tree. `train` is
+// virtual so that a module may do more, for example keep a frozen part in evaluation mode for good. So the
+// call must go through the children's own `train`.
 //
 //     net->eval()  ──►  net                is_training() false
 //                        ├── fc1           is_training() false
@@ -1055,14 +1096,16 @@ TEST_CASE("train and eval: the whole tree changes mode") {
 // %% [markdown]
 // ### Another type for the whole tree
 //
-// `net->to(kDouble)` must change the registered tensor *and* the member `weight` that the layer's `forward` uses. Putting a new tensor into the dictionary would leave
-// the member on the old one. So the new data goes under the existing `TensorImpl`, where every handle finds it:
+// `net->to(kDouble)` must change the registered tensor *and* the member `weight` that the layer's `forward`
+// uses. Putting a new tensor into the dictionary would leave the member on the old one. So the new data goes
+// under the existing `TensorImpl`, where every handle finds it:
 //
 //     parameters_["weight"] ●──┐                                    ┌── old storage, float  (freed)
 //                              ├──► TensorImpl { storage ───────────┤
 //     member weight         ●──┘                                    └─► new storage, double
 //
-// The conversion runs under the guard of module 01 that stays below autograd: changing the type of a weight is not a step of the computation.
+// The conversion runs under the guard of module 01 that stays below autograd: changing the type of a weight
+// is not a step of the computation.
 
 // %%
 //| export nn/module.cpp
@@ -1096,11 +1139,13 @@ TEST_CASE("to: members and registered tensors change together") {
 
 // %% {"nbgrader": {"grade": false, "grade_id": "03-pretty-print", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export nn/module.cpp
-// Writes this module's own text and then, if there are children, an opening parenthesis, each child on a line of its own as
-// "(name): text", two spaces deeper than `indentation`, and a closing parenthesis at `indentation`. No newline at the end.
+// Writes this module's own text and then, if there are children, an opening parenthesis, each child on a line
+// of its own as "(name): text", two spaces deeper than `indentation`, and a closing parenthesis at
+// `indentation`. No newline at the end.
 //
 // TODO: Print the module, and its children indented.
-// APPROACH: 1. pretty_print(stream). 2. Without children, stop. 3. "(\n", then for each child: deeper indentation, "(key): ",
+// APPROACH: 1. pretty_print(stream). 2. Without children, stop. 3. "(\n", then for each child: deeper
+//              indentation, "(key): ",
 //           the child's own pretty_print_recursive, "\n". 4. indentation and ")".
 // EXAMPLE: Root(\n  (a): Leaf\n)
 // HINT: children_.is_empty(); the child gets the deeper indentation.
@@ -1166,8 +1211,9 @@ TEST_CASE("printing: the tree, two spaces a level") {
 // %% [markdown]
 // ### The state dict
 //
-// A state dict is the tree laid flat: every parameter and buffer under its full name. Files store it, and loading copies *into* the existing tensors,
-// so that members, optimizers and everything else that holds a handle sees the loaded values.
+// A state dict is the tree laid flat: every parameter and buffer under its full name. Files store it, and
+// loading copies *into* the existing tensors, so that members, optimizers and everything else that holds a
+// handle sees the loaded values.
 //
 //     file                           model                          outcome
 //     "fc1.weight" (32, 64)   ──►    fc1.weight (32, 64)            copied
@@ -1175,8 +1221,9 @@ TEST_CASE("printing: the tree, two spaces a level") {
 //     "head.bias"             ──►    (nothing)                      unexpected key
 //     (nothing)               ──►    fc2.bias                       missing key
 //
-// A loader that stops at the first problem leaves a model that is half old and half new, and whoever catches the error does not know it. So decide first, then
-// write: this is the same discipline that a checkpoint on disk needs (module 08).
+// A loader that stops at the first problem leaves a model that is half old and half new, and whoever catches
+// the error does not know it. So decide first, then write: this is the same discipline that a checkpoint on
+// disk needs (module 08).
 
 // %%
 //| export nn/module.cpp
@@ -1202,19 +1249,23 @@ std::string quoted_list(const std::vector<std::string>& names) {
 // %% {"nbgrader": {"grade": false, "grade_id": "03-load-state-dict", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export nn/module.cpp
 //| exercise design
-// Copies the tensors of `state` into the module's own of the same name, converting their dtype. Returns the names of the module's tensors
-// that `state` lacks and those in `state` that the module lacks. Throws an Error if a tensor's sizes differ or, with `strict`, if any
-// name is missing or unexpected; the error names all problems at once, and then the module is unchanged. `state` may be the
-// module's own state_dict().
+// Copies the tensors of `state` into the module's own of the same name, converting their dtype. Returns the
+// names of the module's tensors that `state` lacks and those in `state` that the module lacks. Throws an
+// Error if a tensor's sizes differ or, with `strict`, if any name is missing or unexpected; the error names
+// all problems at once, and then the module is unchanged. `state` may be the module's own state_dict().
 //
 // TODO: Design a load that does everything or nothing.
-// APPROACH: You decide how to split the work. What the tests ask for: after an error every value is as before; the message begins
-//           "Error(s) in loading state_dict for NAME:" with NAME from name(), and holds a line
-//           'Missing key(s) in state_dict: "fc1.bias". ', a line 'Unexpected key(s) in state_dict: "head.bias". ' and for each wrong
-//           shape 'size mismatch for fc1.bias: copying a param with shape [32] from checkpoint, the shape in current model is [16].'
+// APPROACH: You decide how to split the work. What the tests ask for: after an error every value is as before;
+//           the message begins "Error(s) in loading state_dict for NAME:" with NAME from name(), and holds
+//           a line 'Missing key(s) in state_dict: "fc1.bias". ',
+//           a line 'Unexpected key(s) in state_dict: "head.bias". ', and for each wrong shape
+//           'size mismatch for fc1.bias: copying a param with shape [32] from checkpoint, the shape in current
+//           model is [16].' (all on one line).
 // EXAMPLE: net->load_state_dict(other->state_dict()) makes two nets of one shape compute the same.
-// HINT: quoted_list() writes the names; copying values is not a step of the computation: use AutoDispatchBelowAutograd.
-nn::Module::IncompatibleKeys nn::Module::load_state_dict(const OrderedDict<std::string, Tensor>& state, bool strict) {
+// HINT: quoted_list() writes the names; copying values is not a step of the computation: use
+// AutoDispatchBelowAutograd.
+nn::Module::IncompatibleKeys nn::Module::load_state_dict(const OrderedDict<std::string, Tensor>& state,
+                                                         bool strict) {
   // BEGIN SOLUTION
   const OrderedDict<std::string, Tensor> own = state_dict();
   IncompatibleKeys keys;
@@ -1333,11 +1384,13 @@ TEST_CASE("load_state_dict: everything or nothing") {
     CHECK_ERROR(net.load_state_dict(bad), "Missing key(s) in state_dict: \"steps\". ");
     CHECK_ERROR(net.load_state_dict(bad), "Unexpected key(s) in state_dict: \"head\". ");
     CHECK_ERROR(net.load_state_dict(bad),
-                "size mismatch for v: copying a param with shape [4] from checkpoint, the shape in current model is [3].");
+                "size mismatch for v: copying a param with shape [4] from checkpoint, the shape in current "
+                "model is [3].");
     CHECK_EQ(net.w, zeros({2}));
   }
   SUBCASE("without strict, what fits is loaded and the rest is reported") {
-    const auto keys = net.load_state_dict(State({{"w", tensor({1.0, 2.0}, kDouble)}, {"head", ones({1})}}), false);
+    const auto keys =
+        net.load_state_dict(State({{"w", tensor({1.0, 2.0}, kDouble)}, {"head", ones({1})}}), false);
     CHECK_EQ(net.w, tensor({1.0, 2.0}));
     CHECK(keys.missing_keys == std::vector<std::string>{"v", "steps"});
     CHECK(keys.unexpected_keys == std::vector<std::string>{"head"});
@@ -1353,9 +1406,10 @@ TEST_CASE("load_state_dict: everything or nothing") {
 // %% [markdown]
 // ### Copies that are copies
 //
-// Copying a handle shares the module. The copy constructor of a module is not the answer either: it copies handles on tensors and children, so the two objects would be
-// different trees over the same weights. `clone()` makes new tensors. A base class cannot construct an object of a class that it does not know, so the derived class
-// tells its base: `class LinearImpl : public Cloneable<LinearImpl>`.
+// Copying a handle shares the module. The copy constructor of a module is not the answer either: it copies
+// handles on tensors and children, so the two objects would be different trees over the same weights.
+// `clone()` makes new tensors. A base class cannot construct an object of a class that it does not know, so
+// the derived class tells its base: `class LinearImpl : public Cloneable<LinearImpl>`.
 //
 //     auto b = a;                          same module               a ●──┬──► Impl ──► weight
 //                                                                    b ●──┘
@@ -1364,15 +1418,16 @@ TEST_CASE("load_state_dict: everything or nothing") {
 //     auto b = a->clone();                 two of everything         a ●─────► Impl ──► weight
 //                                                                    b ●─────► Impl ──► weight
 //
-// `Cloneable` copies the object (its options, its mode), empties the dictionaries of the copy, lets `reset()` register fresh tensors and children, and then fills
-// them. This is why every layer registers in `reset()` and not in its constructor, and why `clone()` also draws random numbers: `reset()` initialises, and
-// the values are thrown away.
+// `Cloneable` copies the object (its options, its mode), empties the dictionaries of the copy, lets `reset()`
+// register fresh tensors and children, and then fills them. This is why every layer registers in `reset()`
+// and not in its constructor, and why `clone()` also draws random numbers: `reset()` initialises, and the
+// values are thrown away.
 
 // %%
 //| export nn/module.cpp
 std::shared_ptr<nn::Module> nn::Module::clone() const {
-  TORCH_CHECK(false, "clone() has not been implemented for ", name(), ". Subclass torch::nn::Cloneable<", name(),
-              "> instead of torch::nn::Module to inherit the ability to clone.");
+  TORCH_CHECK(false, "clone() has not been implemented for ", name(), ". Subclass torch::nn::Cloneable<",
+              name(), "> instead of torch::nn::Module to inherit the ability to clone.");
 }
 
 // %%
@@ -1393,7 +1448,8 @@ class Cloneable : public Module {
 
  private:
   void clone_(Module& other) final;
-  static void check_same_count(const char* what, const char* registration, std::size_t fresh, std::size_t old);
+  static void check_same_count(const char* what, const char* registration, std::size_t fresh,
+                               std::size_t old);
 };
 
 }  // namespace nn
@@ -1410,16 +1466,19 @@ std::shared_ptr<nn::Module> nn::Cloneable<Derived>::clone() const {
   copy->reset();
 
   check_same_count("parameters", "register_parameter", copy->parameters_.size(), parameters_.size());
-  for (const auto& item : named_parameters(/*recurse=*/false)) detail::set_data(copy->parameters_[item.key()], item->clone());
+  for (const auto& item : named_parameters(/*recurse=*/false))
+    detail::set_data(copy->parameters_[item.key()], item->clone());
   check_same_count("buffers", "register_buffer", copy->buffers_.size(), buffers_.size());
-  for (const auto& item : named_buffers(/*recurse=*/false)) detail::set_data(copy->buffers_[item.key()], item->clone());
+  for (const auto& item : named_buffers(/*recurse=*/false))
+    detail::set_data(copy->buffers_[item.key()], item->clone());
   check_same_count("child modules", "register_module", copy->children_.size(), children_.size());
   for (const auto& child : children_) copy->children_[child.key()]->clone_(*child.value());
   return copy;
 }
 
 template <class Derived>
-void nn::Cloneable<Derived>::check_same_count(const char* what, const char* registration, std::size_t fresh, std::size_t old) {
+void nn::Cloneable<Derived>::check_same_count(const char* what, const char* registration, std::size_t fresh,
+                                              std::size_t old) {
   TORCH_CHECK(fresh == old, "The cloned module does not have the same number of ", what,
               " as the original module after calling reset(). Are you sure you called ", registration,
               "() inside reset() and not the constructor?");
@@ -1429,7 +1488,9 @@ void nn::Cloneable<Derived>::check_same_count(const char* what, const char* regi
 template <class Derived>
 void nn::Cloneable<Derived>::clone_(Module& other) {
   const auto copy = std::dynamic_pointer_cast<Derived>(other.clone());
-  TORCH_CHECK(copy != nullptr, "Attempted to clone submodule, but it is of a different type than the submodule it was to be cloned into");
+  TORCH_CHECK(copy != nullptr,
+              "Attempted to clone submodule, but it is of a different type than the submodule it was to be "
+              "cloned into");
   static_cast<Derived&>(*this) = *copy;
 }
 
@@ -1463,8 +1524,9 @@ TEST_CASE("clone: new tensors, same values; a handle shares") {
 // %% [markdown]
 // ### Where weights begin
 //
-// If every weight of a layer with $n$ inputs has variance $\sigma^2$, the output has variance $n \sigma^2$ times that of the input. Over 10 layers that is the
-// 10th power of a number: above 1 the signal explodes, below 1 it vanishes, and the gradients of module 05 do the same on the way back. The variance must be about
+// If every weight of a layer with $n$ inputs has variance $\sigma^2$, the output has variance $n \sigma^2$
+// times that of the input. Over 10 layers that is the 10th power of a number: above 1 the signal explodes,
+// below 1 it vanishes, and the gradients of module 05 do the same on the way back. The variance must be about
 // $1/n$, or $2/n$ behind a ReLU, which removes half of the signal:
 //
 //     the signal over 10 layers     σ² too small    ▇▆▄▃▂▁▁▁▁▁
@@ -1476,12 +1538,15 @@ TEST_CASE("clone: new tensors, same values; a handle shares") {
 //     Kaiming:  std = gain / √fan                uniform on [-bound, bound] has std = bound / √3,
 //     Xavier:   std = gain √(2 / (in + out))     so bound = √3 · std
 //
-// PyTorch's `Linear` calls `kaiming_uniform_` with a = √5 for the weight. Put in: gain = √(2/6), std = 1/√(3 in), bound = 1/√in. That is the rule of the Lua Torch of 2011
-// in new words, kept so that old results stay reproducible. It is smaller than what He et al. derived for ReLU networks; many training scripts set it anew.
+// PyTorch's `Linear` calls `kaiming_uniform_` with a = √5 for the weight. Put in: gain = √(2/6), std = 1/√(3
+// in), bound = 1/√in. That is the rule of Lua Torch in new words, kept so that old results stay
+// reproducible. It is smaller than what He et al. derived for ReLU networks; many training scripts set it
+// anew.
 
 // %%
 //| export core/enum.h
-// Names for choices, as types: `kFanIn` is a value of its own type, and a parameter that takes a few of them is a std::variant.
+// Names for choices, as types: `kFanIn` is a value of its own type, and a parameter that takes a few of them
+// is a std::variant.
 // Source: torch/csrc/api/include/torch/enum.h.
 namespace enumtype {
 struct kLinear {};
@@ -1505,11 +1570,12 @@ inline constexpr enumtype::kFanOut kFanOut{};
 //| export nn/init.h
 namespace nn::init {
 
-using NonlinearityType =
-    std::variant<enumtype::kLinear, enumtype::kSigmoid, enumtype::kTanh, enumtype::kReLU, enumtype::kLeakyReLU>;
+using NonlinearityType = std::variant<enumtype::kLinear, enumtype::kSigmoid, enumtype::kTanh, enumtype::kReLU,
+                                      enumtype::kLeakyReLU>;
 using FanModeType = std::variant<enumtype::kFanIn, enumtype::kFanOut>;
 
-// The factor by which the weights in front of an activation function are scaled. `param` is the slope of leaky_relu.
+// The factor by which the weights in front of an activation function are scaled. `param` is the slope of
+// leaky_relu.
 double calculate_gain(NonlinearityType nonlinearity, double param = 0.01);
 
 // Each fills `tensor` in place, below autograd, and returns it. Random ones draw from the default generator.
@@ -1520,14 +1586,18 @@ Tensor eye_(Tensor matrix);
 Tensor uniform_(Tensor tensor, double low = 0, double high = 1);
 Tensor normal_(Tensor tensor, double mean = 0, double std = 1);
 
-// He et al. 2015: variance gain^2 / fan. `a` is the slope of the leaky_relu behind the layer. At least two dimensions.
-Tensor kaiming_uniform_(Tensor tensor, double a = 0, FanModeType mode = kFanIn, NonlinearityType nonlinearity = kLeakyReLU);
-Tensor kaiming_normal_(Tensor tensor, double a = 0, FanModeType mode = kFanIn, NonlinearityType nonlinearity = kLeakyReLU);
+// He et al. 2015: variance gain^2 / fan. `a` is the slope of the leaky_relu behind the layer. At least two
+// dimensions.
+Tensor kaiming_uniform_(Tensor tensor, double a = 0, FanModeType mode = kFanIn,
+                        NonlinearityType nonlinearity = kLeakyReLU);
+Tensor kaiming_normal_(Tensor tensor, double a = 0, FanModeType mode = kFanIn,
+                       NonlinearityType nonlinearity = kLeakyReLU);
 // Glorot and Bengio 2010: variance gain^2 * 2 / (fan_in + fan_out). At least two dimensions.
 Tensor xavier_uniform_(Tensor tensor, double gain = 1.0);
 Tensor xavier_normal_(Tensor tensor, double gain = 1.0);
 
-// How many inputs feed one output unit, and how many outputs one input unit feeds. Weights are (out, in, kernel sizes...).
+// How many inputs feed one output unit, and how many outputs one input unit feeds. Weights are (out, in,
+// kernel sizes...).
 std::tuple<std::int64_t, std::int64_t> _calculate_fan_in_and_fan_out(const Tensor& tensor);
 
 }  // namespace nn::init
@@ -1537,13 +1607,16 @@ std::tuple<std::int64_t, std::int64_t> _calculate_fan_in_and_fan_out(const Tenso
 double nn::init::calculate_gain(NonlinearityType nonlinearity, double param) {
   if (std::holds_alternative<enumtype::kTanh>(nonlinearity)) return 5.0 / 3.0;
   if (std::holds_alternative<enumtype::kReLU>(nonlinearity)) return std::sqrt(2.0);
-  if (std::holds_alternative<enumtype::kLeakyReLU>(nonlinearity)) return std::sqrt(2.0 / (1.0 + param * param));
+  if (std::holds_alternative<enumtype::kLeakyReLU>(nonlinearity))
+    return std::sqrt(2.0 / (1.0 + param * param));
   return 1.0;
 }
 
 std::tuple<std::int64_t, std::int64_t> nn::init::_calculate_fan_in_and_fan_out(const Tensor& tensor) {
-  TORCH_CHECK(tensor.dim() >= 2, "Fan in and fan out can not be computed for tensor with fewer than 2 dimensions\n[init] got sizes ",
-              tensor.sizes());
+  TORCH_CHECK(
+      tensor.dim() >= 2,
+      "Fan in and fan out can not be computed for tensor with fewer than 2 dimensions\n[init] got sizes ",
+      tensor.sizes());
   std::int64_t kernel = 1;
   for (std::int64_t d = 2; d < tensor.dim(); ++d) kernel *= tensor.size(d);
   return {tensor.size(1) * kernel, tensor.size(0) * kernel};
@@ -1581,7 +1654,8 @@ Tensor nn::init::normal_(Tensor tensor, double mean, double std) {
 //| export nn/init.cpp
 namespace {
 // gain / sqrt(fan); 0 for a layer without inputs, whose weight is empty.
-double kaiming_std(const Tensor& tensor, double a, const nn::init::FanModeType& mode, const nn::init::NonlinearityType& nonlinearity) {
+double kaiming_std(const Tensor& tensor, double a, const nn::init::FanModeType& mode,
+                   const nn::init::NonlinearityType& nonlinearity) {
   const auto [fan_in, fan_out] = nn::init::_calculate_fan_in_and_fan_out(tensor);
   const std::int64_t fan = std::holds_alternative<enumtype::kFanIn>(mode) ? fan_in : fan_out;
   return fan == 0 ? 0.0 : nn::init::calculate_gain(nonlinearity, a) / std::sqrt(static_cast<double>(fan));
@@ -1595,10 +1669,12 @@ double xavier_std(const Tensor& tensor, double gain) {
 
 // %% {"nbgrader": {"grade": false, "grade_id": "03-kaiming-uniform", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export nn/init.cpp
-// Fills `tensor` with uniform random numbers around 0 whose standard deviation is gain / sqrt(fan). Returns `tensor`.
+// Fills `tensor` with uniform random numbers around 0 whose standard deviation is gain / sqrt(fan). Returns
+// `tensor`.
 //
 // TODO: Turn the standard deviation into the bound of a uniform distribution, and fill.
-// APPROACH: 1. kaiming_std() gives the standard deviation. 2. A uniform distribution on [-b, b] has the standard deviation b / sqrt(3).
+// APPROACH: 1. kaiming_std() gives the standard deviation. 2. A uniform distribution on [-b, b] has the
+//              standard deviation b / sqrt(3).
 //           3. init::uniform_.
 // EXAMPLE: for a weight (10, 100) and a = sqrt(5) all values lie in [-0.1, 0.1].
 // HINT: std::sqrt(3.0).
@@ -1641,7 +1717,9 @@ Tensor nn::init::xavier_uniform_(Tensor tensor, double gain) {
   return uniform_(tensor, -bound, bound);
 }
 
-Tensor nn::init::xavier_normal_(Tensor tensor, double gain) { return normal_(tensor, 0, xavier_std(tensor, gain)); }
+Tensor nn::init::xavier_normal_(Tensor tensor, double gain) {
+  return normal_(tensor, 0, xavier_std(tensor, gain));
+}
 
 // %% [markdown]
 // The expected numbers below were recorded from PyTorch: the same seed gives the same weights.
@@ -1651,13 +1729,16 @@ TEST_CASE("kaiming_uniform_: PyTorch's numbers for the same seed") {
   manual_seed(1);
   Tensor fan_out = empty({2, 3});
   nn::init::kaiming_uniform_(fan_out, 0, kFanOut, kReLU);
-  CHECK_CLOSE(fan_out, tensor({{0.892462015, -0.764489532, -0.335777938}, {0.812970817, -1.630616546, 1.038740754}}));
+  CHECK_CLOSE(fan_out,
+              tensor({{0.892462015, -0.764489532, -0.335777938}, {0.812970817, -1.630616546, 1.038740754}}));
 
   manual_seed(0);
   Tensor linear_weight = empty({2, 3});
   CHECK(nn::init::kaiming_uniform_(linear_weight, std::sqrt(5.0)).is_same(linear_weight));
-  CHECK_CLOSE(linear_weight, tensor({{-0.004322518, 0.309715837, -0.475185335}, {-0.424894601, -0.222368971, 0.154820725}}));
-  CHECK_ERROR(nn::init::kaiming_uniform_(empty({3})), "Fan in and fan out can not be computed for tensor with fewer than 2 dimensions");
+  CHECK_CLOSE(linear_weight,
+              tensor({{-0.004322518, 0.309715837, -0.475185335}, {-0.424894601, -0.222368971, 0.154820725}}));
+  CHECK_ERROR(nn::init::kaiming_uniform_(empty({3})),
+              "Fan in and fan out can not be computed for tensor with fewer than 2 dimensions");
 }
 
 // %%
@@ -1665,47 +1746,52 @@ TEST_CASE("initialisation: the other distributions and constants") {
   manual_seed(1);
   Tensor xavier = empty({2, 3});
   nn::init::xavier_uniform_(xavier);
-  CHECK_CLOSE(xavier, tensor({{0.564442575, -0.483505636, -0.212364629}, {0.514167905, -1.031292439, 0.656957388}}));
+  CHECK_CLOSE(xavier,
+              tensor({{0.564442575, -0.483505636, -0.212364629}, {0.514167905, -1.031292439, 0.656957388}}));
   manual_seed(1);
   Tensor normal = empty({4, 5});
   nn::init::kaiming_normal_(normal, 0, kFanIn, kReLU);
   CHECK_CLOSE(normal[0], tensor({-0.964871585, -0.474488258, -0.413613856, -1.017927527, 0.547511935}));
   CHECK_EQ(nn::init::eye_(empty({2, 3})), tensor({{1.0, 0.0, 0.0}, {0.0, 1.0, 0.0}}));
   CHECK_EQ(nn::init::constant_(empty({2}), 3), tensor({3.0, 3.0}));
-  CHECK((nn::init::_calculate_fan_in_and_fan_out(empty({8, 3, 5, 5})) == std::tuple<std::int64_t, std::int64_t>(75, 200)));
+  CHECK((nn::init::_calculate_fan_in_and_fan_out(empty({8, 3, 5, 5})) ==
+         std::tuple<std::int64_t, std::int64_t>(75, 200)));
   CHECK_CLOSE(nn::init::calculate_gain(kTanh), 5.0 / 3.0);
 }
 
 // %% [markdown]
 // ### Options with names
 //
-// C++ has no keyword arguments. libtorch writes `LinearOptions(4, 3).bias(false)`: a small struct whose setters return the struct. The macro
-// `TORCH_ARG(T, name) = default;` makes the private member, two setters and two getters; all later options use it.
+// C++ has no keyword arguments. libtorch writes `LinearOptions(4, 3).bias(false)`: a small struct whose
+// setters return the struct. The macro `TORCH_ARG(T, name) = default;` makes the private member, two setters
+// and two getters; all later options use it.
 
 // %%
 //| export core/arg.h
-// Declares in an options struct the member `name_` with a setter that can be chained, `options.name(value)`, and a getter,
-// `options.name()`. What follows it in the struct is private. Source: torch/csrc/api/include/torch/arg.h.
-#define TORCH_ARG(T, name)                             \
- public:                                               \
-  auto name(const T& new_##name)->decltype(*this) {    \
-    this->name##_ = new_##name;                        \
-    return *this;                                      \
-  }                                                    \
-  auto name(T&& new_##name)->decltype(*this) {         \
-    this->name##_ = std::move(new_##name);             \
-    return *this;                                      \
-  }                                                    \
+// Declares in an options struct the member `name_` with a setter that can be chained, `options.name(value)`,
+// and a getter, `options.name()`. What follows it in the struct is private. Source:
+// torch/csrc/api/include/torch/arg.h.
+#define TORCH_ARG(T, name)                                 \
+ public:                                                   \
+  auto name(const T& new_##name)->decltype(*this) {        \
+    this->name##_ = new_##name;                            \
+    return *this;                                          \
+  }                                                        \
+  auto name(T&& new_##name)->decltype(*this) {             \
+    this->name##_ = std::move(new_##name);                 \
+    return *this;                                          \
+  }                                                        \
   const T& name() const noexcept { return this->name##_; } \
-  T& name() noexcept { return this->name##_; }         \
-                                                       \
- private:                                              \
+  T& name() noexcept { return this->name##_; }             \
+                                                           \
+ private:                                                  \
   T name##_
 
 // %% [markdown]
 // ### Linear
 //
-// The weight is stored as (out, in): a row per output unit. For the product it is transposed, which costs nothing, because `t()` only swaps strides (module 01).
+// The weight is stored as (out, in): a row per output unit. For the product it is transposed, which costs
+// nothing, because `t()` only swaps strides (module 01).
 //
 //     input (B, in)        weight.t() (in, out)            output (B, out)
 //     ┌───────────┐        ┌──────────┐                    ┌──────────┐
@@ -1714,8 +1800,10 @@ TEST_CASE("initialisation: the other distributions and constants") {
 //     │ ...       │        │ unit 0 1 ..│   weight           │ ...      │     (stride 0)
 //     └───────────┘        └──────────┘                    └──────────┘
 //
-// Why (out, in) and not (in, out)? Each output unit's weights lie together: a dot product per output reads memory in order, pruning a unit removes a row, and `weight[i]` is
-// the picture of what unit i looks for. It is a convention of Torch from 2002; TensorFlow's and Flax's Dense store (in, out). Files do not say which one they hold.
+// Why (out, in) and not (in, out)? Each output unit's weights lie together: a dot product per output reads
+// memory in order, pruning a unit removes a row, and `weight[i]` is the picture of what unit i looks for. It
+// is a convention inherited from Lua Torch; TensorFlow's and Flax's Dense store (in, out). Files do not say which
+// one they hold.
 //
 // First the loops that say what is computed. They are the reference that the fast version is held to.
 
@@ -1742,8 +1830,9 @@ Tensor linear_v1(const Tensor& input, const Tensor& weight, const Tensor& bias) 
 
 // %%
 //| export nn/linear.h
-// input (..., in) x weight (out, in) transposed + bias (out) -> (..., out). Without `bias` nothing is added. The dtypes of input and
-// weight must agree. O(numel(input) * out) time. Source: torch/nn/functional/linear.h.
+// input (..., in) x weight (out, in) transposed + bias (out) -> (..., out). Without `bias` nothing is added.
+// The dtypes of input and weight must agree. O(numel(input) * out) time. Source:
+// torch/nn/functional/linear.h.
 Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias = Tensor());
 
 namespace nn::functional {
@@ -1754,8 +1843,8 @@ inline Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bi
 
 // %% {"nbgrader": {"grade": false, "grade_id": "03-linear", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export nn/linear.cpp
-// input (..., in), weight (out, in), bias (out) or undefined -> (..., out). One product of O(numel(input) * out); the weight is
-// transposed as a view.
+// input (..., in), weight (out, in), bias (out) or undefined -> (..., out). One product of O(numel(input) *
+// out); the weight is transposed as a view.
 //
 // TODO: One matrix product, and the bias where there is one.
 // APPROACH: 1. matmul of the input with the transposed weight: it takes any number of leading dimensions.
@@ -1806,24 +1895,27 @@ TEST_CASE("linear: rows of the weight against rows of the input") {
 }
 
 // %% [markdown]
-// Now the layer: options, two tensors, and `reset_parameters`, which draws first the weight and then the bias. The order matters if the numbers are to be PyTorch's.
+// Now the layer: options, two tensors, and `reset_parameters`, which draws first the weight and then the
+// bias. The order matters if the numbers are to be PyTorch's.
 
 // %%
 //| export nn/linear.h
 namespace nn {
 
 struct LinearOptions {
-  LinearOptions(std::int64_t in_features, std::int64_t out_features) : in_features_(in_features), out_features_(out_features) {}
+  LinearOptions(std::int64_t in_features, std::int64_t out_features)
+      : in_features_(in_features), out_features_(out_features) {}
   TORCH_ARG(std::int64_t, in_features);
   TORCH_ARG(std::int64_t, out_features);
   TORCH_ARG(bool, bias) = true;
 };
 
-// y = x W^T + b for x (..., in_features) -> (..., out_features); see linear(). Both tensors are born uniform on
-// [-1/sqrt(in), 1/sqrt(in)]. Source: torch/csrc/api/src/nn/modules/linear.cpp.
+// y = x W^T + b for x (..., in_features) -> (..., out_features); see linear(). Both tensors are born uniform
+// on [-1/sqrt(in), 1/sqrt(in)]. Source: torch/csrc/api/src/nn/modules/linear.cpp.
 class LinearImpl : public Cloneable<LinearImpl> {
  public:
-  LinearImpl(std::int64_t in_features, std::int64_t out_features) : LinearImpl(LinearOptions(in_features, out_features)) {}
+  LinearImpl(std::int64_t in_features, std::int64_t out_features)
+      : LinearImpl(LinearOptions(in_features, out_features)) {}
   explicit LinearImpl(const LinearOptions& options_);
   void reset() override;
   void reset_parameters();
@@ -1863,15 +1955,17 @@ void nn::LinearImpl::reset_parameters() {
 Tensor nn::LinearImpl::forward(const Tensor& input) { return linear(input, weight, bias); }
 
 void nn::LinearImpl::pretty_print(std::ostream& stream) const {
-  stream << "torch::nn::Linear(in_features=" << options.in_features() << ", out_features=" << options.out_features()
-         << ", bias=" << (options.bias() ? "true" : "false") << ')';
+  stream << "torch::nn::Linear(in_features=" << options.in_features()
+         << ", out_features=" << options.out_features() << ", bias=" << (options.bias() ? "true" : "false")
+         << ')';
 }
 
 // %%
 TEST_CASE("Linear: PyTorch's weights for the same seed, and an optional bias") {
   manual_seed(0);
   nn::Linear layer(3, 2);
-  CHECK_CLOSE(layer->weight, tensor({{-0.004322518, 0.309715837, -0.475185335}, {-0.424894601, -0.222368971, 0.154820725}}));
+  CHECK_CLOSE(layer->weight,
+              tensor({{-0.004322518, 0.309715837, -0.475185335}, {-0.424894601, -0.222368971, 0.154820725}}));
   CHECK_CLOSE(layer->bias, tensor({-0.011439145, 0.457774937}));
   CHECK_CLOSE(layer->forward(ones({1, 3})), tensor({{-0.181231144, -0.034667909}}), 1e-5, 1e-6);
 
@@ -1882,7 +1976,8 @@ TEST_CASE("Linear: PyTorch's weights for the same seed, and an optional bias") {
   std::ostringstream text;
   text << layer << ' ' << plain;
   CHECK_EQ(text.str(),
-           "torch::nn::Linear(in_features=3, out_features=2, bias=true) torch::nn::Linear(in_features=3, out_features=2, bias=false)");
+           "torch::nn::Linear(in_features=3, out_features=2, bias=true) torch::nn::Linear(in_features=3, "
+           "out_features=2, bias=false)");
 }
 
 // %%
@@ -1939,7 +2034,8 @@ TORCH_MODULE(Flatten);
 void nn::IdentityImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::Identity()"; }
 
 void nn::FlattenImpl::pretty_print(std::ostream& stream) const {
-  stream << "torch::nn::Flatten(start_dim=" << options.start_dim() << ", end_dim=" << options.end_dim() << ')';
+  stream << "torch::nn::Flatten(start_dim=" << options.start_dim() << ", end_dim=" << options.end_dim()
+         << ')';
 }
 
 // %%
@@ -1955,20 +2051,22 @@ TEST_CASE("Identity and Flatten: views, no copies") {
 // %% [markdown]
 // ### Dropout
 //
-// In training, dropout sets each element to 0 with probability p. That makes the sum that the next layer computes smaller by the factor 1 - p on average, so the survivors are multiplied by
-// 1 / (1 - p). In evaluation nothing happens at all: the scaling was paid for in training. (The paper of 2014 scaled in evaluation instead; every framework has moved it, because
-// inference is what runs a billion times.)
+// In training, dropout sets each element to 0 with probability p. That makes the sum that the next layer
+// computes smaller by the factor 1 - p on average, so the survivors are multiplied by 1 / (1 - p). In
+// evaluation nothing happens at all: the scaling was paid for in training. (The paper of 2014 scaled in
+// evaluation instead; every framework has moved it, because inference is what runs a billion times.)
 //
 //     input      1.0   2.0   3.0   4.0        p = 0.5
 //     mask        1     0     1     1         1 with probability 1 - p
 //     output     2.0   0.0   6.0   8.0        input * mask / (1 - p): the same expectation
 //
-// The numbers come from the default generator. PyTorch's own build draws them from another library's stream, so its masks differ from ours for the same seed.
+// The numbers come from the default generator. PyTorch's own build draws them from another library's stream,
+// so its masks differ from ours for the same seed.
 
 // %%
 //| export nn/dropout.h
-// With `train`, zeroes each element with probability p and scales the others by 1 / (1 - p); without, or with p = 0, returns `input` itself.
-// 0 <= p <= 1. Source: aten/src/ATen/native/Dropout.cpp.
+// With `train`, zeroes each element with probability p and scales the others by 1 / (1 - p); without, or with
+// p = 0, returns `input` itself. 0 <= p <= 1. Source: aten/src/ATen/native/Dropout.cpp.
 Tensor dropout(const Tensor& input, double p, bool train);
 // The same in place.
 Tensor& dropout_(Tensor& input, double p, bool train);
@@ -1984,10 +2082,12 @@ void check_dropout_probability(double p) {
 // %% {"nbgrader": {"grade": false, "grade_id": "03-dropout-mask", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export nn/dropout.cpp
 namespace {
-// A random tensor like `input`, to multiply it with: 0 with probability p, otherwise 1 / (1 - p). For p = 1 all zeros.
+// A random tensor like `input`, to multiply it with: 0 with probability p, otherwise 1 / (1 - p). For p = 1
+// all zeros.
 //
 // TODO: Draw the mask and scale what survives.
-// APPROACH: 1. zeros_like for p == 1: nothing survives, and 1 / (1 - p) has no value. 2. empty_like, then bernoulli_ with the probability
+// APPROACH: 1. zeros_like for p == 1: nothing survives, and 1 / (1 - p) has no value. 2. empty_like, then
+//              bernoulli_ with the probability
 //           to keep an element. 3. Divide by that probability.
 // EXAMPLE: dropout_mask(x, 0.75) has about a quarter of fours, and zeros.
 // HINT: bernoulli_(q) writes 1 with probability q; div_ is in place.
@@ -2084,11 +2184,13 @@ inline Tensor dropout(Tensor input, const DropoutFuncOptions& options = {}) {
 void nn::DropoutImpl::reset() { check_dropout_probability(options.p()); }
 
 Tensor nn::DropoutImpl::forward(Tensor input) {
-  return options.inplace() ? dropout_(input, options.p(), is_training()) : dropout(input, options.p(), is_training());
+  return options.inplace() ? dropout_(input, options.p(), is_training())
+                           : dropout(input, options.p(), is_training());
 }
 
 void nn::DropoutImpl::pretty_print(std::ostream& stream) const {
-  stream << "torch::nn::Dropout(p=" << options.p() << ", inplace=" << (options.inplace() ? "true" : "false") << ')';
+  stream << "torch::nn::Dropout(p=" << options.p() << ", inplace=" << (options.inplace() ? "true" : "false")
+         << ')';
 }
 
 // %% {"nbgrader": {"grade": true, "grade_id": "03-dropout-mask-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}}
@@ -2128,9 +2230,10 @@ TEST_CASE("Dropout: off in evaluation mode, and p is checked") {
 // %% [markdown]
 // ### Any module
 //
-// `Sequential` holds modules whose `forward` functions have different signatures, and `forward` is not a virtual function: a base class could declare it with only one signature.
-// So the container stores, beside each module, *how to call it*: a pointer to a function made from a template while the module's type was still known. This is called type erasure, and the
-// dispatcher's table in module 01 works in the same way.
+// `Sequential` holds modules whose `forward` functions have different signatures, and `forward` is not a
+// virtual function: a base class could declare it with only one signature. So the container stores, beside
+// each module, *how to call it*: a pointer to a function made from a template while the module's type was
+// still known. This is called type erasure, and the dispatcher's table in module 01 works in the same way.
 //
 //     AnyModule                                    call_forward<LinearImpl>(module, values)
 //     ┌──────────┐                                   1. LinearImpl& m = static_cast<LinearImpl&>(module)
@@ -2138,10 +2241,12 @@ TEST_CASE("Dropout: off in evaluation mode, and p is checked") {
 //     │ call   ●─┼──► call_forward<LinearImpl>       3. m.forward(that)
 //     └──────────┘                                   4. pack the result into an AnyValue
 //
-// Arguments and results travel as `AnyValue`, which is `std::any` with libtorch's error messages. A Tensor is one pointer wide, so it fits into the `any` itself and no memory is allocated.
+// Arguments and results travel as `AnyValue`, which is `std::any` with libtorch's error messages. A Tensor is
+// one pointer wide, so it fits into the `any` itself and no memory is allocated.
 //
-// A function pointer does not know default arguments. libtorch wants a macro in each such class; here the compiler is asked, for each number of arguments, whether `forward` can be called with
-// that many (a `requires` expression), and the call takes the version that fits.
+// A function pointer does not know default arguments. libtorch wants a macro in each such class; here the
+// compiler is asked, for each number of arguments, whether `forward` can be called with that many (a
+// `requires` expression), and the call takes the version that fits.
 
 // %%
 //| export nn/any.h
@@ -2163,8 +2268,8 @@ class AnyValue {
   template <class T>
   T get() {
     T* const value = try_get<T>();
-    TORCH_CHECK(value != nullptr, "Attempted to cast AnyValue to ", detail::demangle(typeid(T).name()), ", but its actual type is ",
-                detail::demangle(type_info().name()));
+    TORCH_CHECK(value != nullptr, "Attempted to cast AnyValue to ", detail::demangle(typeid(T).name()),
+                ", but its actual type is ", detail::demangle(type_info().name()));
     return *value;
   }
   const std::type_info& type_info() const noexcept { return content_.type(); }
@@ -2177,8 +2282,10 @@ namespace detail {
 
 using AnyForward = AnyValue (*)(Module& module, std::span<AnyValue> arguments);
 
-[[noreturn]] void fail_argument_count(const std::type_info& module, std::size_t expected, std::size_t received);
-[[noreturn]] void fail_argument_type(std::size_t index, const std::type_info& expected, const std::type_info& received);
+[[noreturn]] void fail_argument_count(const std::type_info& module, std::size_t expected,
+                                      std::size_t received);
+[[noreturn]] void fail_argument_type(std::size_t index, const std::type_info& expected,
+                                     const std::type_info& received);
 
 // The value as a parameter of type T: `const Tensor&` binds to it, `Tensor` takes it out.
 template <class T>
@@ -2195,11 +2302,14 @@ template <class M, class... Args>
 struct ForwardCaller {
   template <std::size_t... I>
   static constexpr bool callable(std::index_sequence<I...>) {
-    return requires(M& module) { module.forward(std::declval<std::tuple_element_t<I, std::tuple<Args...>>>()...); };
+    return requires(M& module) {
+      module.forward(std::declval<std::tuple_element_t<I, std::tuple<Args...>>>()...);
+    };
   }
   template <std::size_t... I>
   static AnyValue call_first(M& module, std::span<AnyValue> arguments, std::index_sequence<I...>) {
-    return AnyValue(module.forward(take_argument<std::tuple_element_t<I, std::tuple<Args...>>>(arguments, I)...));
+    return AnyValue(
+        module.forward(take_argument<std::tuple_element_t<I, std::tuple<Args...>>>(arguments, I)...));
   }
   template <std::size_t Count>
   static AnyValue call_with(M& module, std::span<AnyValue> arguments) {
@@ -2219,7 +2329,8 @@ struct ForwardCaller {
 
 template <class M, class R, class Class, class... Args>
 constexpr AnyForward caller_of(R (Class::*)(Args...)) {
-  static_assert(!std::is_void_v<R>, "AnyModule cannot store modules that return void (you can return a dummy value).");
+  static_assert(!std::is_void_v<R>,
+                "AnyModule cannot store modules that return void (you can return a dummy value).");
   return &ForwardCaller<M, Args...>::call;
 }
 template <class M, class R, class Class, class... Args>
@@ -2231,10 +2342,14 @@ constexpr AnyForward caller_of(R (Class::*)(Args...) const) {
 template <class M>
 constexpr AnyForward forward_of() {
   if constexpr (requires(M& module, std::span<AnyValue> arguments) { module.any_forward(arguments); }) {
-    return [](Module& module, std::span<AnyValue> arguments) { return static_cast<M&>(module).any_forward(arguments); };
+    return [](Module& module, std::span<AnyValue> arguments) {
+      return static_cast<M&>(module).any_forward(arguments);
+    };
   } else {
-    static_assert(requires { &M::forward; },
-                  "Can only store a module with one forward() method that is not a template and has no overloads in an AnyModule.");
+    static_assert(
+        requires { &M::forward; },
+        "Can only store a module with one forward() method that is not a template and has no overloads in an "
+        "AnyModule.");
     return caller_of<M>(&M::forward);
   }
 }
@@ -2247,9 +2362,11 @@ class AnyModule {
  public:
   AnyModule() = default;
   template <ModuleType M>
-  explicit AnyModule(std::shared_ptr<M> module) : module_(std::move(module)), forward_(detail::forward_of<M>()), type_(&typeid(M)) {}
+  explicit AnyModule(std::shared_ptr<M> module)
+      : module_(std::move(module)), forward_(detail::forward_of<M>()), type_(&typeid(M)) {}
   template <ModuleType M>
-  explicit AnyModule(M&& module) : AnyModule(std::make_shared<std::remove_cvref_t<M>>(std::forward<M>(module))) {}
+  explicit AnyModule(M&& module)
+      : AnyModule(std::make_shared<std::remove_cvref_t<M>>(std::forward<M>(module))) {}
   template <class M>
   explicit AnyModule(const ModuleHolder<M>& holder) : AnyModule(holder.ptr()) {}
   template <ModuleType M>
@@ -2290,15 +2407,16 @@ class AnyModule {
 
 }  // namespace nn
 
-// In libtorch a module whose forward() has default arguments lists them with this macro. Here they are found without it.
+// In libtorch a module whose forward() has default arguments lists them with this macro. Here they are found
+// without it.
 #define FORWARD_HAS_DEFAULT_ARGS(...)
 
 // %%
 //| export nn/any.h
 template <nn::ModuleType T>
 std::shared_ptr<T> nn::AnyModule::ptr() const {
-  TORCH_CHECK(type_info() == typeid(T), "Attempted to cast module of type ", detail::demangle(type_->name()), " to type ",
-              detail::demangle(typeid(T).name()));
+  TORCH_CHECK(type_info() == typeid(T), "Attempted to cast module of type ", detail::demangle(type_->name()),
+              " to type ", detail::demangle(typeid(T).name()));
   return std::static_pointer_cast<T>(module_);
 }
 
@@ -2310,13 +2428,16 @@ nn::AnyValue nn::AnyModule::any_forward(Args&&... arguments) {
 
 // %%
 //| export nn/any.cpp
-void nn::detail::fail_argument_count(const std::type_info& module, std::size_t expected, std::size_t received) {
-  TORCH_CHECK(false, demangle(module.name()), "'s forward() method expects ", expected, " argument(s), but received ", received, ".");
+void nn::detail::fail_argument_count(const std::type_info& module, std::size_t expected,
+                                     std::size_t received) {
+  TORCH_CHECK(false, demangle(module.name()), "'s forward() method expects ", expected,
+              " argument(s), but received ", received, ".");
 }
 
-void nn::detail::fail_argument_type(std::size_t index, const std::type_info& expected, const std::type_info& received) {
-  TORCH_CHECK(false, "Expected argument #", index, " to be of type ", demangle(expected.name()), ", but received value of type ",
-              demangle(received.name()));
+void nn::detail::fail_argument_type(std::size_t index, const std::type_info& expected,
+                                    const std::type_info& received) {
+  TORCH_CHECK(false, "Expected argument #", index, " to be of type ", demangle(expected.name()),
+              ", but received value of type ", demangle(received.name()));
 }
 
 const std::type_info& nn::AnyModule::type_info() const {
@@ -2343,15 +2464,19 @@ nn::AnyValue nn::AnyModule::call(std::span<AnyValue> arguments) const {
 // %%
 TEST_CASE("AnyModule: calls forward without knowing the type, and fills default arguments") {
   struct Powers : nn::Module {
-    double forward(double base, int exponent = 2, double factor = 1) { return std::pow(base, exponent) * factor; }
+    double forward(double base, int exponent = 2, double factor = 1) {
+      return std::pow(base, exponent) * factor;
+    }
   };
   nn::AnyModule any(Powers{});
   CHECK_EQ(any.forward<double>(3.0), 9.0);
   CHECK_EQ(any.forward<double>(3.0, 3), 27.0);
   CHECK_EQ(any.forward<double>(3.0, 3, 10.0), 270.0);
   CHECK_ERROR(any.forward<double>(), "'s forward() method expects 3 argument(s), but received 0.");
-  CHECK_ERROR(any.forward<double>(3), "Expected argument #0 to be of type double, but received value of type int");
-  CHECK_ERROR(any.forward(3.0), "Attempted to cast AnyValue to tinytorch::Tensor, but its actual type is double");
+  CHECK_ERROR(any.forward<double>(3),
+              "Expected argument #0 to be of type double, but received value of type int");
+  CHECK_ERROR(any.forward(3.0),
+              "Attempted to cast AnyValue to tinytorch::Tensor, but its actual type is double");
   CHECK_ERROR(nn::AnyModule().forward(1), "Cannot call forward() on an empty AnyModule");
 
   const nn::Linear layer(2, 2);
@@ -2359,30 +2484,39 @@ TEST_CASE("AnyModule: calls forward without knowing the type, and fills default 
   CHECK_EQ(&wrapped.get<nn::LinearImpl>(), layer.get());
   CHECK(wrapped.get<nn::Linear>()->weight.is_same(layer->weight));
   CHECK(!wrapped.clone().get<nn::Linear>()->weight.is_same(layer->weight));
-  CHECK_ERROR(wrapped.get<nn::Dropout>(), "Attempted to cast module of type tinytorch::nn::LinearImpl to type tinytorch::nn::DropoutImpl");
+  CHECK_ERROR(
+      wrapped.get<nn::Dropout>(),
+      "Attempted to cast module of type tinytorch::nn::LinearImpl to type tinytorch::nn::DropoutImpl");
 }
 
 // %% [markdown]
 // ### Sequential
 //
-// Function composition, as a module: each child's output is the next one's input. Only the first child may take several arguments.
+// Function composition, as a module: each child's output is the next one's input. Only the first child may
+// take several arguments.
 //
 //                 0                1                2
 //     x ──►    Linear    ──► Functional(relu) ──► Linear    ──► y      each arrow is an AnyValue
 //           AnyModule::call    AnyModule::call   AnyModule::call
 //
-// libtorch does not allow a `Sequential` in a `Sequential`, because its `forward` is a template. Ours offers `any_forward` beside it, so nesting works, as it does in Python.
+// libtorch does not allow a `Sequential` in a `Sequential`, because its `forward` is a template. Ours offers
+// `any_forward` beside it, so nesting works, as it does in Python.
 
 // %%
 //| export nn/sequential.h
 namespace nn {
 
+// What an AnyModule can be made of: a module, a shared_ptr to one, a holder.
+template <class M>
+concept ConvertsToAnyModule =
+    std::constructible_from<AnyModule, M> && !std::same_as<std::remove_cvref_t<M>, AnyModule>;
+
 // A module with its name: Sequential({{"fc", Linear(4, 3)}, {"act", Functional(relu)}}).
 class NamedAnyModule {
  public:
-  template <class M>
-    requires std::constructible_from<AnyModule, M>
-  NamedAnyModule(std::string name, M&& module) : name_(std::move(name)), module_(std::forward<M>(module)) {}
+  template <ConvertsToAnyModule M>
+  NamedAnyModule(std::string name, M&& module)
+      : name_(std::move(name)), module_(std::forward<M>(module)) {}
   NamedAnyModule(std::string name, AnyModule module) : name_(std::move(name)), module_(std::move(module)) {}
   const std::string& name() const noexcept { return name_; }
   AnyModule& module() noexcept { return module_; }
@@ -2421,13 +2555,11 @@ class SequentialImpl : public Cloneable<SequentialImpl> {
 
   void push_back(std::string name, AnyModule module);
   void push_back(AnyModule module) { push_back(std::to_string(size()), std::move(module)); }
-  template <class M>
-    requires(std::constructible_from<AnyModule, M> && !std::same_as<std::remove_cvref_t<M>, AnyModule>)
+  template <ConvertsToAnyModule M>
   void push_back(M&& module) {
     push_back(AnyModule(std::forward<M>(module)));
   }
-  template <class M>
-    requires(std::constructible_from<AnyModule, M> && !std::same_as<std::remove_cvref_t<M>, AnyModule>)
+  template <ConvertsToAnyModule M>
   void push_back(std::string name, M&& module) {
     push_back(std::move(name), AnyModule(std::forward<M>(module)));
   }
@@ -2467,7 +2599,8 @@ class Sequential : public ModuleHolder<SequentialImpl> {
  public:
   using ModuleHolder<SequentialImpl>::ModuleHolder;
   Sequential() = default;
-  Sequential(std::initializer_list<NamedAnyModule> modules) : ModuleHolder(std::make_shared<SequentialImpl>(modules)) {}
+  Sequential(std::initializer_list<NamedAnyModule> modules)
+      : ModuleHolder(std::make_shared<SequentialImpl>(modules)) {}
 };
 
 }  // namespace nn
@@ -2479,8 +2612,9 @@ ReturnType nn::SequentialImpl::forward(Inputs&&... inputs) {
   std::array<AnyValue, sizeof...(Inputs)> values{AnyValue(std::forward<Inputs>(inputs))...};
   AnyValue output = any_forward(values);
   ReturnType* const value = output.try_get<ReturnType>();
-  TORCH_CHECK(value != nullptr, "The type of the return value is ", detail::demangle(output.type_info().name()),
-              ", but you asked for type ", detail::demangle(typeid(ReturnType).name()));
+  TORCH_CHECK(value != nullptr, "The type of the return value is ",
+              detail::demangle(output.type_info().name()), ", but you asked for type ",
+              detail::demangle(typeid(ReturnType).name()));
   return std::move(*value);
 }
 
@@ -2512,11 +2646,12 @@ void nn::SequentialImpl::pretty_print(std::ostream& stream) const { stream << "t
 
 // %% {"nbgrader": {"grade": false, "grade_id": "03-sequential-forward", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export nn/sequential.cpp
-// Calls the first module with `inputs` and each later one with the output of the one before. Returns the last output.
-// Throws if there are no modules.
+// Calls the first module with `inputs` and each later one with the output of the one before. Returns the last
+// output. Throws if there are no modules.
 //
 // TODO: Chain the modules.
-// APPROACH: 1. Call modules_[0] with all inputs. 2. Call each following module with the value so far, as its only argument.
+// APPROACH: 1. Call modules_[0] with all inputs. 2. Call each following module with the value so far, as its
+//              only argument.
 // EXAMPLE: Sequential(Linear(4, 3), Functional(relu)) of x is relu(linear(x)).
 // HINT: AnyModule::call takes a std::span; std::span<AnyValue>(&value, 1) is a span over one value.
 nn::AnyValue nn::SequentialImpl::any_forward(std::span<AnyValue> inputs) {
@@ -2570,7 +2705,8 @@ TEST_CASE("Sequential: the output of one is the input of the next") {
   CHECK_EQ(net->size(), 3);
   net->push_back(Item{});
   CHECK_EQ(net->forward<double>(tensor(1.0), tensor(1.0)), 10.0);
-  CHECK_ERROR(net->forward(tensor(1.0), tensor(1.0)), "The type of the return value is double, but you asked for type tinytorch::Tensor");
+  CHECK_ERROR(net->forward(tensor(1.0), tensor(1.0)),
+              "The type of the return value is double, but you asked for type tinytorch::Tensor");
 
   nn::Sequential outer(nn::Sequential(Times(2), Times(3)), Times(7));
   CHECK_EQ(outer->forward(tensor(1.0)), tensor(42.0));
@@ -2600,14 +2736,16 @@ TEST_CASE("Sequential: names, access by type, clone and printing") {
 // %% [markdown]
 // ### Activation functions as layers
 //
-// An activation function has no tensors of its own, so a function would do, and inside a hand-written `forward` it does. `Sequential` needs a module. `Functional` wraps
-// any function, and the classes below give the usual ones a name, options and a line in a printed network.
+// An activation function has no tensors of its own, so a function would do, and inside a hand-written
+// `forward` it does. `Sequential` needs a module. `Functional` wraps any function, and the classes below give
+// the usual ones a name, options and a line in a printed network.
 
 // %%
 //| export nn/modules.h
 namespace nn {
 
-// Any function of a Tensor as a module: Functional(relu), Functional(elu, 0.5, 1.0, 1.0) with further arguments bound.
+// Any function of a Tensor as a module: Functional(relu), Functional(elu, 0.5, 1.0, 1.0) with further
+// arguments bound.
 class FunctionalImpl : public Cloneable<FunctionalImpl> {
  public:
   using Function = std::function<Tensor(Tensor)>;
@@ -2615,7 +2753,9 @@ class FunctionalImpl : public Cloneable<FunctionalImpl> {
   template <class F, class... Args>
     requires(sizeof...(Args) > 0)
   explicit FunctionalImpl(F function, Args&&... args)
-      : function_([function, ... bound = std::forward<Args>(args)](Tensor input) { return function(input, bound...); }) {}
+      : function_([function, ... bound = std::forward<Args>(args)](Tensor input) {
+          return function(input, bound...);
+        }) {}
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(Tensor input) { return function_(std::move(input)); }
@@ -2764,7 +2904,9 @@ void nn::ReLUImpl::pretty_print(std::ostream& stream) const {
 void nn::LeakyReLUImpl::pretty_print(std::ostream& stream) const {
   stream << "torch::nn::LeakyReLU(negative_slope=" << options.negative_slope() << ')';
 }
-void nn::ELUImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::ELU(alpha=" << options.alpha() << ')'; }
+void nn::ELUImpl::pretty_print(std::ostream& stream) const {
+  stream << "torch::nn::ELU(alpha=" << options.alpha() << ')';
+}
 void nn::GELUImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::GELU()"; }
 void nn::SigmoidImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::Sigmoid()"; }
 void nn::TanhImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::Tanh()"; }
@@ -2772,8 +2914,12 @@ void nn::SiLUImpl::pretty_print(std::ostream& stream) const { stream << "torch::
 void nn::SoftplusImpl::pretty_print(std::ostream& stream) const {
   stream << "torch::nn::Softplus(beta=" << options.beta() << ", threshold=" << options.threshold() << ')';
 }
-void nn::SoftmaxImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::Softmax(dim=" << options.dim() << ')'; }
-void nn::LogSoftmaxImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::LogSoftmax(dim=" << options.dim() << ')'; }
+void nn::SoftmaxImpl::pretty_print(std::ostream& stream) const {
+  stream << "torch::nn::Softmax(dim=" << options.dim() << ')';
+}
+void nn::LogSoftmaxImpl::pretty_print(std::ostream& stream) const {
+  stream << "torch::nn::LogSoftmax(dim=" << options.dim() << ')';
+}
 
 // %%
 TEST_CASE("activation modules: the function, with its options") {
@@ -2797,7 +2943,8 @@ TEST_CASE("activation modules: the function, with its options") {
   std::ostringstream text;
   text << nn::ReLU() << nn::ReLU(true) << nn::Softmax(-1) << nn::Softplus() << nn::Functional(relu);
   CHECK_EQ(text.str(),
-           "torch::nn::ReLU()torch::nn::ReLU(inplace=true)torch::nn::Softmax(dim=-1)torch::nn::Softplus(beta=1, threshold=20)"
+           "torch::nn::ReLU()torch::nn::ReLU(inplace=true)torch::nn::Softmax(dim=-1)torch::nn::Softplus(beta="
+           "1, threshold=20)"
            "torch::nn::Functional()");
 }
 
@@ -2810,8 +2957,9 @@ TEST_CASE("activation modules: the function, with its options") {
 //     ─────────────────► (B, 64) ──► (B, 32) ──► (B, 32) ──► (B, 10)  logits: one score per digit
 //           flatten
 //
-// There is no activation behind the last layer. A ReLU there would cut away negative scores, and a softmax would be computed twice, because the loss of module 04 contains it.
-// Without the activations in between, two Linear layers are one: $W_2 (W_1 x) = (W_2 W_1) x$.
+// There is no activation behind the last layer. A ReLU there would cut away negative scores, and a softmax
+// would be computed twice, because the loss of module 04 contains it. Without the activations in between, two
+// Linear layers are one: $W_2 (W_1 x) = (W_2 W_1) x$.
 
 // %%
 //| export nn/mlp.h
@@ -2823,7 +2971,8 @@ struct MLPOptions {
   TORCH_ARG(std::vector<std::int64_t>, sizes);
 };
 
-// Linear layers fc1, fc2, ... with relu between them: (B, ...) -> (B, sizes.back()), where the product of the sizes behind B is sizes.front().
+// Linear layers fc1, fc2, ... with relu between them: (B, ...) -> (B, sizes.back()), where the product of the
+// sizes behind B is sizes.front().
 class MLPImpl : public Cloneable<MLPImpl> {
  public:
   explicit MLPImpl(std::vector<std::int64_t> sizes) : MLPImpl(MLPOptions(std::move(sizes))) {}
@@ -2842,7 +2991,8 @@ TORCH_MODULE(MLP);
 // %%
 //| export nn/mlp.cpp
 nn::MLPImpl::MLPImpl(MLPOptions options_) : options(std::move(options_)) {
-  TORCH_CHECK(options.sizes().size() >= 2, "an MLP needs at least an input and an output size, but got ", IntArrayRef(options.sizes()));
+  TORCH_CHECK(options.sizes().size() >= 2, "an MLP needs at least an input and an output size, but got ",
+              IntArrayRef(options.sizes()));
   MLPImpl::reset();
 }
 
@@ -2858,7 +3008,8 @@ void nn::MLPImpl::reset() {
 // The scores of each sample. `input` is (B, ...); everything behind B is flattened.
 //
 // TODO: Flatten, then every layer, with relu between two layers and none behind the last.
-// APPROACH: 1. Flatten all dimensions but the first. 2. Call each layer on the value so far; between two layers apply relu.
+// APPROACH: 1. Flatten all dimensions but the first. 2. Call each layer on the value so far; between two
+//              layers apply relu.
 // EXAMPLE: MLP({64, 32, 10}) of images (5, 1, 8, 8) is (5, 10).
 // HINT: input.flatten(1); layers[i]->forward(x).
 Tensor nn::MLPImpl::forward(const Tensor& input) {
@@ -2902,19 +3053,22 @@ TEST_CASE("MLP: relu between the layers, none behind the last") {
   for (nn::Linear& layer : net->layers) layer->bias.zero_();
   CHECK_EQ(net(tensor({{3.0, -5.0}, {-1.0, -1.0}})), tensor({{-3.0}, {0.0}}));
   CHECK_EQ(nn::MLP(std::vector<std::int64_t>{64, 32, 10})(zeros({5, 1, 8, 8})).sizes(), IntArrayRef({5, 10}));
-  CHECK_ERROR(nn::MLP(std::vector<std::int64_t>{3}), "an MLP needs at least an input and an output size, but got [3]");
+  CHECK_ERROR(nn::MLP(std::vector<std::int64_t>{3}),
+              "an MLP needs at least an input and an output size, but got [3]");
 }
 
 // %% [markdown]
 // ### Real digits
 //
-// Now use it. PyTorch trained a network of these sizes on four fifths of the 1,797 digits that ship with the course and wrote its weights with `np.save`. Module 00's plain
-// reader gives arrays; names make them a state dict; `load_state_dict` checks every shape and copies.
+// Now use it. PyTorch trained a network of these sizes on four fifths of the 1,797 digits that ship with the
+// course and wrote its weights with `np.save`. Module 00's plain reader gives arrays; names make them a state
+// dict; `load_state_dict` checks every shape and copies.
 //
 //     digits_mlp.npy ──read_npy──► arrays ──names──► state dict ──load_state_dict──► MLP
 //     optdigits.csv  ──read_numeric_text──► images (1797, 1, 8, 8), labels (1797) ─────► MLP ──argmax──► guesses
 //
-// Every fifth image was kept out of the training. As a view that is a slice with step 5: the strides are five times as large, and no pixel is copied.
+// Every fifth image was kept out of the training. As a view that is a slice with step 5: the strides are five
+// times as large, and no pixel is copied.
 
 // %%
 //| lesson
@@ -2930,14 +3084,17 @@ Digits read_digits() {
 }
 
 // The rows that the recorded network has never seen.
-Digits held_out(const Digits& all) { return {all.images.slice(0, 0, std::nullopt, 5), all.labels.slice(0, 0, std::nullopt, 5)}; }
+Digits held_out(const Digits& all) {
+  return {all.images.slice(0, 0, std::nullopt, 5), all.labels.slice(0, 0, std::nullopt, 5)};
+}
 
 // The recorded weights under the names of an MLP with one hidden layer.
 OrderedDict<std::string, Tensor> recorded_weights() {
   const std::vector<NumericArray> arrays = read_npy(find_data("digits_mlp.npy"), 4);
   const std::vector<std::string> names = {"fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"};
   OrderedDict<std::string, Tensor> state;
-  for (std::size_t i = 0; i < arrays.size(); ++i) state.insert(names[i], tensor(arrays[i].values).view(arrays[i].sizes));
+  for (std::size_t i = 0; i < arrays.size(); ++i)
+    state.insert(names[i], tensor(arrays[i].values).view(arrays[i].sizes));
   return state;
 }
 
@@ -2971,8 +3128,8 @@ DEMO("real digits: the first ones, and those that it gets wrong") {
   const Digits test = held_out(read_digits());
   const Tensor guesses = net(test.images).argmax(1);
   const std::int64_t right = (guesses == test.labels).sum().item<std::int64_t>();
-  std::printf("\n%lld of %lld images that the network has never seen are named right\n\n", static_cast<long long>(right),
-              static_cast<long long>(test.labels.numel()));
+  std::printf("\n%lld of %lld images that the network has never seen are named right\n\n",
+              static_cast<long long>(right), static_cast<long long>(test.labels.numel()));
 
   std::vector<Tensor> images;
   std::vector<std::string> captions;
@@ -3007,8 +3164,10 @@ TEST_CASE("the digits: sizes, labels and a view with every fifth image") {
 //
 // ### What a model weighs
 //
-// A `Linear` has out · in + out numbers of 4 bytes. The bias hardly counts, and the widest pair of layers decides. The allocator of module 01 counts what is really held, so the formula can be
-// checked against it. Training will need four times as much: the gradient is as large as the weight, and Adam (module 06) keeps two more numbers for each.
+// A `Linear` has out · in + out numbers of 4 bytes. The bias hardly counts, and the widest pair of layers
+// decides. The allocator of module 01 counts what is really held, so the formula can be checked against it.
+// Training will need four times as much: the gradient is as large as the weight, and Adam (module 06) keeps
+// two more numbers for each.
 
 // %%
 //| lesson
@@ -3019,7 +3178,8 @@ std::string bar(double value, double most) {
   return text;
 }
 
-// What `run` takes from the allocator: the bytes above the level before it, at the worst moment, and the number of allocations.
+// What `run` takes from the allocator: the bytes above the level before it, at the worst moment, and the
+// number of allocations.
 struct MemoryUse {
   std::size_t peak;
   std::size_t allocations;
@@ -3034,15 +3194,19 @@ MemoryUse memory_of(const std::function<void()>& run) {
 // %%
 DEMO("what a model weighs, by formula and by the allocator") {
   std::printf("%-22s %12s %14s %14s\n", "sizes", "parameters", "formula", "allocator");
-  for (const std::vector<std::int64_t>& sizes :
-       {std::vector<std::int64_t>{64, 32, 10}, {64, 128, 10}, {64, 128, 128, 10}, {784, 512, 512, 10}, {784, 2048, 10}}) {
+  for (const std::vector<std::int64_t>& sizes : {std::vector<std::int64_t>{64, 32, 10},
+                                                 {64, 128, 10},
+                                                 {64, 128, 128, 10},
+                                                 {784, 512, 512, 10},
+                                                 {784, 2048, 10}}) {
     const std::size_t before = memory::stats().live;
     const nn::MLP net(sizes);
     std::int64_t count = 0;
     for (const Tensor& parameter : net->parameters()) count += parameter.numel();
     const std::size_t held = memory::stats().live - before;
-    std::printf("%-22s %12lld %14s %14s  %s\n", str(IntArrayRef(sizes)).c_str(), static_cast<long long>(count),
-                format_bytes(count * 4).c_str(), format_bytes(static_cast<std::int64_t>(held)).c_str(),
+    std::printf("%-22s %12lld %14s %14s  %s\n", str(IntArrayRef(sizes)).c_str(),
+                static_cast<long long>(count), format_bytes(count * 4).c_str(),
+                format_bytes(static_cast<std::int64_t>(held)).c_str(),
                 bar(static_cast<double>(count), 2e6).c_str());
   }
   nn::MLP net(std::vector<std::int64_t>{784, 512, 10});
@@ -3050,7 +3214,8 @@ DEMO("what a model weighs, by formula and by the allocator") {
   const nn::MLP tied = net;
   const std::size_t two_handles = memory::stats().live;
   const auto copy = net->clone();
-  std::printf("a second handle: %s more, a clone: %s more\n", format_bytes(static_cast<std::int64_t>(two_handles - one)).c_str(),
+  std::printf("a second handle: %s more, a clone: %s more\n",
+              format_bytes(static_cast<std::int64_t>(two_handles - one)).c_str(),
               format_bytes(static_cast<std::int64_t>(memory::stats().live - two_handles)).c_str());
 }
 
@@ -3061,14 +3226,18 @@ DEMO("what a model weighs, by formula and by the allocator") {
 //     v2   matmul(x, W.t()) + b                                  rows of the result innermost: many sums at once
 //     v3   matmul(x, Wt) + b, with Wt stored as (in, out)        v2 without a hidden copy
 //
-// The transpose itself is free, but module 01's `mm` wants its second operand contiguous and copies it if it is not: out · in numbers, written anew in *every* call. The product needs
-// 2 B out in operations, the copy out in moves. With a large batch B nobody notices the copy; with B = 1, which is serving, it is most of the work. The measurement shows the copy in the bytes as
-// well as in the time. Module 16 writes a kernel that packs small blocks instead, which is what every BLAS does.
+// The transpose itself is free, but module 01's `mm` wants its second operand contiguous and copies it if it
+// is not: out · in numbers, written anew in *every* call. The product needs 2 B in out operations, the copy
+// in out moves. With a large batch B nobody notices the copy; with B = 1, which is serving, it is as much
+// work as the product. Look for it in the bytes, too. Module 16 writes a kernel that packs small blocks
+// instead, which is what every BLAS does.
 
 // %%
 //| lesson
 // `weight_t` is (in, out), contiguous.
-Tensor linear_v3(const Tensor& input, const Tensor& weight_t, const Tensor& bias) { return matmul(input, weight_t) + bias; }
+Tensor linear_v3(const Tensor& input, const Tensor& weight_t, const Tensor& bias) {
+  return matmul(input, weight_t) + bias;
+}
 
 // %%
 TEST_CASE("linear: the three versions agree") {
@@ -3092,14 +3261,23 @@ DEMO("three versions of a Linear(256, 256): time and bytes by batch size") {
     struct Row {
       const char* name;
       std::function<Tensor()> run;
+      double us_per_sample = 0;
     };
-    for (const Row& row : {Row{"v1 loops", [&] { return linear_v1(x, W, b); }}, Row{"v2 linear", [&] { return linear(x, W, b); }},
-                           Row{"v3 transposed weight", [&] { return linear_v3(x, weight_t, b); }}}) {
-      const double seconds = measure([&] { do_not_optimize(row.run()); }, {.samples = 3}).median;
+    std::vector<Row> rows = {{"v1 loops", [&] { return linear_v1(x, W, b); }},
+                             {"v2 linear", [&] { return linear(x, W, b); }},
+                             {"v3 transposed weight", [&] { return linear_v3(x, weight_t, b); }}};
+    double most = 0;
+    for (Row& row : rows) {
+      // The fastest sample: what disturbs a measurement only ever makes it slower.
+      row.us_per_sample = measure([&] { do_not_optimize(row.run()); }).minimum / static_cast<double>(B) * 1e6;
+      most = std::max(most, row.us_per_sample);
+    }
+    for (const Row& row : rows) {
       const MemoryUse use = memory_of([&] { row.run(); });
-      const double per_sample = seconds / static_cast<double>(B) * 1e6;
-      std::printf("%-6lld %-26s %12.2f %10.2f %14s  %s\n", static_cast<long long>(B), row.name, per_sample,
-                  2.0 * 256 * 256 / per_sample * 1e-3, format_bytes(static_cast<std::int64_t>(use.peak)).c_str(), bar(per_sample, 120).c_str());
+      std::printf("%-6lld %-26s %12.2f %10.2f %14s  %s\n", static_cast<long long>(B), row.name,
+                  row.us_per_sample, 2.0 * 256 * 256 / row.us_per_sample * 1e-3,
+                  format_bytes(static_cast<std::int64_t>(use.peak)).c_str(),
+                  bar(row.us_per_sample, most).c_str());
     }
   }
 }
@@ -3107,9 +3285,10 @@ DEMO("three versions of a Linear(256, 256): time and bytes by batch size") {
 // %% [markdown]
 // ### What the abstraction costs
 //
-// A `forward` through `Sequential` boxes the argument, calls through a function pointer, unboxes, and boxes the result again. How much is that next to the work of a layer? The network below
-// is small on purpose: with a large one the difference could not be seen. Walking the tree is measured, too: it makes strings, and an optimizer should therefore ask for `parameters()` once and not
-// in every step.
+// A `forward` through `Sequential` boxes the argument, calls through a function pointer, unboxes, and boxes
+// the result again. How much is that next to the work of a layer? The network below is small on purpose: with
+// a large one the difference could not be seen. Walking the tree is measured, too: it makes strings, and an
+// optimizer should therefore ask for `parameters()` once and not in every step.
 
 // %%
 DEMO("direct calls, a Module and a Sequential; and one walk over the tree") {
@@ -3132,8 +3311,9 @@ DEMO("direct calls, a Module and a Sequential; and one walk over the tree") {
   for (int i = 0; i < 100; ++i) identities->push_back(nn::Identity());
 
   const auto report = [](const char* name, const std::function<void()>& run) {
-    const double seconds = measure(run).median;
-    std::printf("%-44s %10s   %zu allocations of tensor data\n", name, format_seconds(seconds).c_str(), memory_of(run).allocations);
+    const double seconds = measure(run, {.samples = 15}).minimum;
+    std::printf("%-44s %10s   %zu allocations of tensor data\n", name, format_seconds(seconds).c_str(),
+                memory_of(run).allocations);
   };
   report("functions, called directly", [&] { do_not_optimize(direct()); });
   report("the MLP's forward", [&] { do_not_optimize(net->forward(x)); });
@@ -3145,10 +3325,12 @@ DEMO("direct calls, a Module and a Sequential; and one walk over the tree") {
 // %% [markdown]
 // ### What initialisation does over depth
 //
-// Twenty layers of 128 units with relu between them and random input of standard deviation 1. What is left of the signal after each layer? Three choices: PyTorch's default for `Linear`, Kaiming for relu, and
-// a normal distribution of standard deviation 0.2, which looks harmless. The bars have a logarithmic scale.
+// Twenty layers of 128 units with relu between them and random input of standard deviation 1. What is left of
+// the signal after each layer? Three choices: PyTorch's default for `Linear`, Kaiming for relu, and a normal
+// distribution of standard deviation 0.2, which looks harmless. The bars have a logarithmic scale.
 //
-// Whoever finds that the default does badly here is right: it was made for shallow networks with another activation. Deep networks are initialised explicitly, or get normalisation layers (module 09), which
+// Whoever finds that the default does badly here is right: it was made for shallow networks with another
+// activation. Deep networks are initialised explicitly, or get normalisation layers (module 09), which
 // restore the scale after each layer at run time.
 
 // %%
@@ -3158,9 +3340,12 @@ DEMO("the signal after each of 20 layers, for three initialisations") {
     const char* name;
     std::function<void(const Tensor&)> fill;
   };
-  for (const Choice& choice : {Choice{"kaiming_uniform_, a = sqrt(5): the default", [](const Tensor& w) { nn::init::kaiming_uniform_(w, std::sqrt(5.0)); }},
-                               Choice{"kaiming_uniform_ for relu", [](const Tensor& w) { nn::init::kaiming_uniform_(w, 0, kFanIn, kReLU); }},
-                               Choice{"normal_ with std 0.2", [](const Tensor& w) { nn::init::normal_(w, 0, 0.2); }}}) {
+  for (const Choice& choice :
+       {Choice{"kaiming_uniform_, a = sqrt(5): the default",
+               [](const Tensor& w) { nn::init::kaiming_uniform_(w, std::sqrt(5.0)); }},
+        Choice{"kaiming_uniform_ for relu",
+               [](const Tensor& w) { nn::init::kaiming_uniform_(w, 0, kFanIn, kReLU); }},
+        Choice{"normal_ with std 0.2", [](const Tensor& w) { nn::init::normal_(w, 0, 0.2); }}}) {
     std::printf("%s\n", choice.name);
     Tensor x = nn::init::normal_(empty({64, 128}));
     for (int depth = 1; depth <= 20; ++depth) {
@@ -3169,7 +3354,8 @@ DEMO("the signal after each of 20 layers, for three initialisations") {
       x = relu(linear(x, weight));
       if (depth % 4 != 0) continue;
       const double scale = std::sqrt((x * x).mean().item<double>());
-      std::printf("  layer %2d  root mean square %10.2e  %s\n", depth, scale, bar(std::log10(scale) + 10, 20).c_str());
+      std::printf("  layer %2d  root mean square %10.2e  %s\n", depth, scale,
+                  bar(std::log10(scale) + 10, 20).c_str());
     }
   }
 }
@@ -3177,7 +3363,8 @@ DEMO("the signal after each of 20 layers, for three initialisations") {
 // %% [markdown]
 // ## Part 3: Production context
 //
-// The three frameworks agree that a model is a tree of named tensors. They disagree about who owns the tensors.
+// The three frameworks agree that a model is a tree of named tensors. They disagree about who owns the
+// tensors.
 //
 //     PyTorch            Module ──owns──► parameters          forward(x) reads self.weight        state is changed in place
 //     TensorFlow/Keras   Layer  ──owns──► tf.Variable         call(x), weights built at first call from the input's shape
@@ -3187,38 +3374,53 @@ DEMO("the signal after each of 20 layers, for three initialisations") {
 //                 optimizer     ●──┘  (one object,          new = tree_map(lambda p, g: p - lr * g, params, grads)
 //                                      many handles)        (a new tree for each step; old ones stay valid)
 //
-// **PyTorch.** Read `torch/csrc/api/src/nn/module.cpp` next to your `module.cpp`; the functions have the same names, and you will recognise most of the bodies.
-// `torch/csrc/api/include/torch/nn/pimpl.h` and `cloneable.h` are this module's holder and `Cloneable`; `modules/container/any.h` solves type erasure with a virtual holder
-// class where you have a function pointer. In Python (`torch/nn/modules/module.py`) registration happens in `__setattr__`: assigning a `Parameter` to an attribute registers it. C++ cannot intercept
-// an assignment, so registration is explicit. Left out here: forward and backward hooks, `state_dict` hooks and versions, parametrizations, devices, lazily built layers. Python's `parameters()` removes
-// duplicates when a tensor is shared; libtorch's, and ours, lists it once under each name.
+// **PyTorch.** Read `torch/csrc/api/src/nn/module.cpp` next to your `module.cpp`; the functions have the same
+// names, and you will recognise most of the bodies. `torch/csrc/api/include/torch/nn/pimpl.h` and
+// `cloneable.h` are this module's holder and `Cloneable`; `modules/container/any.h` solves type erasure with
+// a virtual holder class where you have a function pointer. In Python (`torch/nn/modules/module.py`)
+// registration happens in `__setattr__`: assigning a `Parameter` to an attribute registers it. C++ cannot
+// intercept an assignment, so registration is explicit. Left out here: forward and backward hooks,
+// `state_dict` hooks and versions, parametrizations, devices, lazily built layers. Python's `parameters()`
+// removes duplicates when a tensor is shared; libtorch's, and ours, lists it once under each name.
 //
-// **Saving.** A state dict in a file says nothing about the code: loading needs a model built by the same program with the same names. `torch.export` and TensorFlow's SavedModel store the computation
-// as well, so that a server needs no model code, and pay with a language in which the computation must be expressible. Module 18 comes back to this.
+// **Saving.** A state dict in a file says nothing about the code: loading needs a model built by the same
+// program with the same names. `torch.export` and TensorFlow's SavedModel store the computation as well, so
+// that a server needs no model code, and pay with a language in which the computation must be expressible.
+// Module 18 comes back to this.
 //
-// **TensorFlow.** `tf.keras.layers.Dense` (`keras/src/layers/core/dense.py`) creates its kernel, shape (in, out), when it sees the first input: `Dense(32)` needs no in_features. PyTorch calls the same
-// idea `LazyLinear`. Tracking works through attribute assignment, too (`tensorflow/python/trackable/autotrackable.py`), and checkpoints follow the object graph rather than a flat list of names.
+// **TensorFlow.** `tf.keras.layers.Dense` (`keras/src/layers/core/dense.py`) creates its kernel, shape (in,
+// out), when it sees the first input: `Dense(32)` needs no in_features. PyTorch calls the same idea
+// `LazyLinear`. Tracking works through attribute assignment, too
+// (`tensorflow/python/trackable/autotrackable.py`), and checkpoints follow the object graph rather than a
+// flat list of names.
 //
-// **JAX.** There is no module in JAX itself; libraries add them. Flax's `Dense` (`flax/linen/linear.py`) describes; `init(key, x)` returns the parameters, and `apply(params, x)` is a pure function, so that `grad`, `vmap` and `jit` can transform it
-// (`jax/_src/tree_util.py` flattens and rebuilds the tree, which is what `named_parameters()` does here). The random key is an argument and no global generator, so the order in which layers are built
-// does not change their values. In this module it does: an additional layer in front moves all numbers behind it.
+// **JAX.** There is no module in JAX itself; libraries add them. Flax's `Dense` (`flax/linen/linear.py`)
+// describes; `init(key, x)` returns the parameters, and `apply(params, x)` is a pure function, so that
+// `grad`, `vmap` and `jit` can transform it (`jax/_src/tree_util.py` flattens and rebuilds the tree, which is
+// what `named_parameters()` does here). The random key is an argument and no global generator, so the order
+// in which layers are built does not change their values. In this module it does: an additional layer in
+// front moves all numbers behind it.
 //
-// **Production detail.** On a GPU, initialising a model that a checkpoint will overwrite is waste: PyTorch can build it on the "meta" device, where tensors have sizes and no memory, and load with `assign=True`. Frameworks fuse bias and
-// activation into the product (`aten/src/ATen/native/Linear.cpp`), which removes two passes over the output; you measured how many allocations a forward makes.
+// **Production detail.** On a GPU, initialising a model that a checkpoint will overwrite is waste: PyTorch
+// can build it on the "meta" device, where tensors have sizes and no memory, and load with `assign=True`.
+// Frameworks fuse bias and activation into the product (`aten/src/ATen/native/Linear.cpp`), which removes two
+// passes over the output; you measured how many allocations a forward makes.
 
 // %% [markdown]
 // ## Integration test
 //
-// The recorded network, your layers, real images: the scores must be PyTorch's, and the same images must be named right.
-// The expected numbers come from `tests/golden/record_digits_mlp.py`.
+// The recorded network, your layers, real images: the scores must be PyTorch's, and the same images must be
+// named right. The expected numbers come from `tests/golden/record_digits_mlp.py`.
 
 // %% {"nbgrader": {"grade": true, "grade_id": "03-integration-test", "locked": true, "points": 6, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("integration: PyTorch's weights read the same digits here") {
   nn::MLP net = digits_network();
   const Digits all = read_digits();
   CHECK_CLOSE(net(all.images.slice(0, 0, 2)),
-              tensor({{12.067320, -19.030901, -6.933564, -8.313243, -10.251991, -3.093589, -3.212750, -3.319038, -1.719509, -1.345202},
-                      {-17.924984, 9.681493, -8.793445, -8.786239, -0.050050, -14.335608, -7.964053, -6.741122, -0.232562, -8.503272}}),
+              tensor({{12.067320, -19.030901, -6.933564, -8.313243, -10.251991, -3.093589, -3.212750,
+                       -3.319038, -1.719509, -1.345202},
+                      {-17.924984, 9.681493, -8.793445, -8.786239, -0.050050, -14.335608, -7.964053,
+                       -6.741122, -0.232562, -8.503272}}),
               1e-4, 1e-4);
 
   const Digits test = held_out(all);
@@ -3233,7 +3435,11 @@ TEST_CASE("integration: PyTorch's weights read the same digits here") {
 // %%
 TEST_CASE("integration: one network built in three ways gives one answer") {
   nn::MLP mlp = digits_network();
-  nn::Sequential sequential({{"flatten", nn::Flatten()}, {"fc1", mlp->layers[0]}, {"relu", nn::ReLU()}, {"drop", nn::Dropout(0.3)}, {"fc2", mlp->layers[1]}});
+  nn::Sequential sequential({{"flatten", nn::Flatten()},
+                             {"fc1", mlp->layers[0]},
+                             {"relu", nn::ReLU()},
+                             {"drop", nn::Dropout(0.3)},
+                             {"fc2", mlp->layers[1]}});
   sequential->eval();
   struct ByHand : nn::Module {
     ByHand() : Module("ByHand") {
@@ -3269,44 +3475,69 @@ TEST_CASE("integration: one network built in three ways gives one answer") {
 // Run the demonstrations (`tito run 03`) before you answer; the questions need your numbers.
 
 // %% [markdown] {"nbgrader": {"grade": true, "grade_id": "03-explain-layout", "locked": false, "points": 5, "schema_version": 3, "solution": true, "task": false}}
-// **1. Batch and layout.** In the table of the three Linear versions, compare v2 with v3 at batch 1 and at batch 256: by what factor do time and peak bytes differ, and why does the factor shrink? A server answers single
-// requests, a trainer sends batches of 256. Which layout would you store, (out, in) or (in, out), and what else could you change instead of the layout?
+// **1. Batch and layout.** In the table of the three Linear versions, compare v2 with v3 at batch 1 and at
+// batch 256: by what factor do time and peak bytes differ, and why does the factor shrink? A server answers
+// single requests, a trainer sends batches of 256. Which layout would you store, (out, in) or (in, out), and
+// what else could you change instead of the layout?
 //
 // BEGIN SOLUTION
 //
-// A good answer gives both factors from the table and the reason: the copy of out · in numbers is made once per call, so its cost is divided by the batch, while the product grows with it; at batch 1 there are two operations per weight, so moving each weight twice more
-// dominates. The bytes show the copy directly: 256 KiB more at every batch. It weighs what depends on the layout (files and users that expect (out, in), slicing of units) and names alternatives that keep it: a product that reads the second operand transposed or packs blocks, a transposed copy cached
-// beside the weight (memory against time, and it must be invalidated when the weight changes), or batching requests on the server.
+// A good answer gives both factors from the table and the reason: the copy of out · in numbers is made once
+// per call, so its cost is divided by the batch, while the product grows with it; at batch 1 there are two
+// operations per weight, so moving each weight twice more dominates. The bytes show the copy directly at
+// small batches; at batch 256 the peaks are equal, because the copy is freed before the sum makes its second
+// output. It weighs what depends on the layout (files and users that expect (out, in), slicing of units) and
+// names alternatives that keep it: a product that reads the second operand transposed or packs blocks, a
+// transposed copy cached beside the weight (memory against time, and it must be invalidated when the weight
+// changes), or batching requests on the server.
 
 // %% [markdown] {"nbgrader": {"grade": true, "grade_id": "03-explain-ownership", "locked": false, "points": 5, "schema_version": 3, "solution": true, "task": false}}
-// **2. Who owns the weights?** In PyTorch a module owns its parameters and the optimizer changes them in place; in JAX parameters are values that go in and come out. Take three tasks: (a) two networks that share an embedding, (b) undoing the last
-// step because the loss became NaN, (c) a model that fills three quarters of the memory. For each, which design makes it easy, which makes it hard, and what does the other side do about it? Use the memory that you measured for a second handle and for a clone.
+// **2. Who owns the weights?** In PyTorch a module owns its parameters and the optimizer changes them in
+// place; in JAX parameters are values that go in and come out. Take three tasks: (a) two networks that share
+// an embedding, (b) undoing the last step because the loss became NaN, (c) a model that fills three quarters
+// of the memory. For each, which design makes it easy, which makes it hard, and what does the other side do
+// about it? Use the memory that you measured for a second handle and for a clone.
 //
 // BEGIN SOLUTION
 //
-// (a) Shared handles make tying one line in PyTorch (a second handle costs no tensor memory, by measurement), at the price that names list it twice and that `clone` unties; in JAX the same array must be passed to both places by hand. (b) With values the old tree is still there; with in-place updates
-// one must have cloned before (the whole model once more, by measurement) or reload a checkpoint. (c) In-place needs no second copy; with values old and new tree exist together unless buffers are donated (jit's donate_argnums). Answers should say that the choice follows from what else the framework wants: transformations need pure functions.
+// (a) Shared handles make tying one line in PyTorch (a second handle costs no tensor memory, by measurement),
+// at the price that names list it twice and that `clone` unties; in JAX the same array must be passed to both
+// places by hand. (b) With values the old tree is still there; with in-place updates one must have cloned
+// before (the whole model once more, by measurement) or reload a checkpoint. (c) In-place needs no second
+// copy; with values old and new tree exist together unless buffers are donated (jit's donate_argnums).
+// Answers should say that the choice follows from what else the framework wants: transformations need pure
+// functions.
 
 // %% [markdown]
 // More to think about, without points:
 //
-// - A member tensor was never registered. List everything that goes wrong, and for each the moment at which you would notice. Could the framework find it?
-// - `clone()` draws random numbers that it then throws away. Name a program whose results change because of it, and two ways to avoid it.
-// - Why separate `Linear` and `ReLU` instead of one layer with an `activation` option, as Keras offers? What did the count of allocations say about the cost of keeping them apart?
-// - The walk of `parameters()` builds names that it does not return. When would you write a second walk, and when would you leave it?
+// - A member tensor was never registered. List everything that goes wrong, and for each the moment at which
+//   you would notice. Could the framework find it?
+// - `clone()` draws random numbers that it then throws away. Name a program whose results change because of
+//   it, and two ways to avoid it.
+// - Why separate `Linear` and `ReLU` instead of one layer with an `activation` option, as Keras offers? What
+//   did the count of allocations say about the cost of keeping them apart?
+// - The walk of `parameters()` builds names that it does not return. When would you write a second walk, and
+//   when would you leave it?
 
 // %% [markdown]
 // ## Module summary
 //
-// - A `Module` is a node in a tree of named tensors. One recursive walk answers every question: parameters, buffers, state, mode, type, print.
-// - Registered tensors and members are handles on one `TensorImpl`. Loading, conversion and updates write *under* the handles; replacing a handle would leave the others behind.
+// - A `Module` is a node in a tree of named tensors. One recursive walk answers every question: parameters,
+//   buffers, state, mode, type, print.
+// - Registered tensors and members are handles on one `TensorImpl`. Loading, conversion and updates write
+//   *under* the handles; replacing a handle would leave the others behind.
 // - A load checks everything, then writes. A model is never half loaded.
-// - A handle shares, `clone()` copies, and the copy constructor does neither well. `reset()` is where layers register, so that clones can.
-// - Weights start with a variance of about 1 / fan_in, or the signal explodes or dies over depth. The same seed gives PyTorch's weights.
-// - `linear` is a product with a transposed view and a broadcast bias; dropout pays its scaling in training, so that inference does nothing.
+// - A handle shares, `clone()` copies, and the copy constructor does neither well. `reset()` is where layers
+//   register, so that clones can.
+// - Weights start with a variance of about 1 / fan_in, or the signal explodes or dies over depth. The same
+//   seed gives PyTorch's weights.
+// - `linear` is a product with a transposed view and a broadcast bias; dropout pays its scaling in training,
+//   so that inference does nothing.
 // - `Sequential` keeps, beside each module, a function that knows how to call it.
 //
-// Your MLP named held-out digits with weights from another framework. Next, module 04 measures how wrong it is, and module 05 finds out which way to change each weight.
+// Your MLP named held-out digits with weights from another framework. Next, module 04 measures how wrong it
+// is, and module 05 finds out which way to change each weight.
 
 // %%
 }  // namespace tinytorch

@@ -14,7 +14,28 @@
 // %% [markdown]
 // # Module 05: Autograd
 //
-// (opening)
+// Here is what we build: a system that computes derivatives of any program made of tensor operators. While the program runs forward, each operator leaves a *node* behind that knows how to turn a gradient of
+// its result into gradients of its inputs. Afterwards an *engine* walks the nodes backwards and applies the chain rule.
+//
+//     forward                                   backward
+//     x --+                                     x.grad  <-- AccumulateGrad <--+
+//         +--> [mul] --> [sum] --> loss                                      MulBackward <-- SumBackward <-- 1
+//     w --+                                     w.grad  <-- AccumulateGrad <--+
+//
+// Not one line of modules 01 to 04 changes. The operators there go through a dispatcher; this module registers a function for each of them on the layer *Autograd*, and all that was written before
+// can be differentiated, losses and layers included.
+//
+// **Objectives.** After this module you can
+//
+// - say what the graph holds, who owns it, and when its memory goes;
+// - write the engine: count dependencies, run ready nodes, add up gradients;
+// - write gradients for operators, and test them by finite differences;
+// - explain why a write in place can make a gradient wrong, and how a version counter notices;
+// - trade memory for time by recomputing (activation checkpointing), with both measured.
+//
+// **Where it sits.** It uses the dispatcher of module 01, the operators of 01, 02 and 04, and `Module` of 03. Optimizers (06) and training (08) stand on it.
+//
+// **Prerequisites.** Modules 01 to 04; the chain rule for functions of several variables; `std::shared_ptr` and `std::weak_ptr`.
 
 // %%
 //| export core/autograd_methods.h
@@ -140,11 +161,11 @@ class ModuleGradients {
 #include "tinytorch/core/autograd.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/ops.h"
-//| export core/gradients_more.cpp
-#include <algorithm>
-#include <cmath>
+//| export core/checkpoint.h
+#include <functional>
+#include "tinytorch/core/tensor.h"
+//| export core/checkpoint.cpp
 #include "tinytorch/core/autograd.h"
-#include "tinytorch/core/more_ops.h"
 //| export nn/gradients.cpp
 #include "tinytorch/core/autograd.h"
 #include "tinytorch/core/more_ops.h"
@@ -153,13 +174,57 @@ class ModuleGradients {
 #include "tinytorch/nn/module.h"
 
 // %%
+#include <string>
+#include <thread>
+#include <vector>
+#include "tinytorch/core/tensor_data.h"
 #include "tito/lesson.h"
 
 // %%
 namespace tinytorch {
 
 // %% [markdown]
+// Something to see first. The derivative of `x^3` at 2 is 12, and nobody wrote it down: it comes out of the graph that `pow` and `sum` left behind.
+
+// %%
+DEMO("a derivative that nobody wrote down") {
+  const Tensor x = tensor({2.0}, dtype(kDouble).requires_grad(true));
+  const Tensor y = x.pow(3).sum();
+  y.backward();
+  std::cout << "y = x^3 at x = 2: " << y.item<double>() << ", dy/dx = " << x.grad().item<double>() << "\n";
+  std::cout << "the graph: " << y.grad_fn()->name() << " -> " << y.grad_fn()->next_edge(0).function->name() << " -> "
+            << y.grad_fn()->next_edge(0).function->next_edge(0).function->name() << "\n";
+}
+
+// %% [markdown]
 // ## Part 1: Foundations
+//
+// ### Which way to multiply
+//
+// Let the loss be `l = f(g(h(x)))` with tensors in between. The chain rule says that the derivative is a product of three Jacobian matrices, and a product of matrices may be computed from either end:
+//
+//     dl/dx  =  J_f    *    J_g     *    J_h           l has 1 element, every tensor in between n
+//              (1 x n)    (n x n)      (n x n)
+//
+//     from the left:   ((J_f J_g) J_h)   always a row times a matrix:  O(n^2) for each step     "reverse mode"
+//     from the right:  (J_f (J_g J_h))   a matrix times a matrix:      O(n^3) for each step     "forward mode"
+//
+// A loss is one number and the parameters are millions, so we go from the left: from the loss backwards. The Jacobians are never formed. Each operator has a function that multiplies a row by its Jacobian (the
+// *vector-Jacobian product*): for `c = a * b` that is `grad_a = grad_c * b`, elementwise, and for `c = sum(a)` it is "spread the gradient over all elements". Such a function costs about as much as the operator, so a
+// backward pass costs about two forward passes, for any number of parameters. Its price is memory: `grad_c * b` needs `b`, so forward values must be kept.
+//
+// ### What is recorded
+//
+// A node stands for one recorded operator. Its edges point *against* the computation, to the nodes of the operators that made its inputs; a leaf that requires gradients has a node `AccumulateGrad`
+// that adds what arrives into `grad()`.
+//
+//     loss.grad_fn ---> [SumBackward0] --edge 0--> [MulBackward0] --edge 0--> [AccumulateGrad: x]
+//                                                   saved: x, w   --edge 1--> [AccumulateGrad: w]
+//
+// Ownership follows the arrows. The loss owns the last node, that one owns those before it, and an accumulator owns its leaf. A leaf refers to its accumulator only weakly: if it owned it, the two would keep each other alive for
+// ever. So the graph of a step lives exactly as long as somebody holds its loss.
+//
+// Whether a thread records at all is a *mode* of the thread, which `NoGradGuard` switches off for a scope.
 
 // %%
 //| export core/grad_mode.h
@@ -188,6 +253,24 @@ class NoGradGuard : public AutoGradMode {
  public:
   NoGradGuard() : AutoGradMode(false) {}
 };
+
+// %% {"nbgrader": {"grade": true, "grade_id": "05-grad-mode-test", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("grad mode: a scope without recording, also when nested") {
+  const Tensor x = ones({2}, requires_grad());
+  CHECK((x * 2).requires_grad());
+  {
+    const NoGradGuard no_grad;
+    CHECK(!(x * 2).requires_grad());
+    CHECK(ones({2}, requires_grad()).requires_grad());  // a new leaf still asks for gradients
+    const AutoGradMode on(true);
+    CHECK((x * 2).requires_grad());
+  }
+  CHECK(GradMode::is_enabled());
+}
+
+// %% [markdown]
+// Edges and nodes, declared. `sequence_nr` counts nodes in the order of the forward pass; the engine uses it to run the youngest ready node first. Note what a node remembers of its inputs (the *outputs* of the forward
+// operator): sizes and dtype, so that a gradient of the wrong shape is found where it is made.
 
 // %%
 //| export core/node.h
@@ -257,6 +340,18 @@ std::shared_ptr<T> make_node(Args&&... args) {
   return std::shared_ptr<T>(new T(std::forward<Args>(args)...), [](T* node) { delete_node(node); });
 }
 
+// %% [markdown]
+// What autograd must remember about a tensor goes into the slot that module 01 left in `TensorImpl`. This is where the idea "one Tensor, growing" pays: a tensor without gradients has an empty slot of eight bytes, and there is no second class
+// for "variables".
+//
+//     TensorImpl                      AutogradMeta
+//     +-----------------+             +------------------------------------------+
+//     | storage, sizes  |             | grad            the sum so far (leaf)     |
+//     | strides, offset |   metadata  | requires_grad   set by the user (leaf)    |
+//     | dtype, layers   | ----------> | grad_fn         the node that made it     |
+//     | metadata   o----|             | base, replay    whose view it is          |
+//     +-----------------+             +------------------------------------------+
+
 // %%
 //| export core/node.h
 // What autograd knows of a tensor; lives in the tensor's metadata slot. Source: torch/csrc/autograd/variable.h.
@@ -303,6 +398,18 @@ std::uint32_t Node::add_input_metadata(const Tensor& output) {
   return static_cast<std::uint32_t>(input_metadata_.size() - 1);
 }
 
+// %% [markdown]
+// ### Letting go of a million nodes
+//
+// A loop of a million steps leaves a chain of a million nodes, each owned by the one behind it. When the last handle goes, the first node is deleted, which deletes the second one inside its destructor, and so on: a million destructors, one inside the
+// other, and the stack overflows. Every `std::shared_ptr` to a node is therefore made with a deleter of ours, which only puts the node on a list if a deletion is already going on further up:
+//
+//     delete_node(a) ---> list: a     loop: take a, delete it --> its edge lets go of b
+//                                               delete_node(b) --> "someone is deleting": list: b, return
+//                                     loop: take b, delete it --> ...
+//
+// The list runs through the nodes themselves, so that deleting needs no memory. PyTorch does the same in `deleteNode` (`torch/csrc/autograd/function.cpp`).
+
 // %%
 //| export core/node.cpp
 namespace {
@@ -324,6 +431,15 @@ void delete_node(Node* node) {
   deleting = false;
 }
 
+// %% {"nbgrader": {"grade": true, "grade_id": "05-chain-test", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("a chain of 200,000 nodes is freed without recursion") {
+  const Tensor x = ones({1}, requires_grad());
+  Tensor y = x;
+  for (int i = 0; i < 200000; ++i) y = -y;
+  y.backward();
+  CHECK_EQ(x.grad(), ones({1}));
+}
+
 // %%
 //| export core/node.cpp
 AutogradMeta* autograd_meta(const Tensor& tensor) { return static_cast<AutogradMeta*>(tensor.impl().metadata.get()); }
@@ -333,6 +449,19 @@ AutogradMeta& materialize_autograd_meta(const Tensor& tensor) {
   if (!impl.metadata) impl.metadata = std::make_unique<AutogradMeta>();
   return static_cast<AutogradMeta&>(*impl.metadata);
 }
+
+// %% [markdown]
+// ### Where a gradient goes: leaves
+//
+// `gradient_edge(t)` answers, for any tensor, where the gradient of `t` has to be sent. A result of a recorded operator: to its `grad_fn`, at the input number that is its output number. A leaf that requires gradients: to its accumulator, which is made
+// when first asked for and must be the *same one* for as long as anybody uses it, because hooks and `autograd::grad` recognise a leaf by it. Anything else: nowhere.
+//
+// The accumulator itself is the first node to write. Three things need thought:
+//
+//     first gradient      take it, or copy it?     If anyone else holds it (another leaf may have received the very same tensor, or it is a
+//                                                  stretched view), a later `grad += ...` would write into theirs: copy. If it is ours alone: take it.
+//     next gradient       add                      In place, unless the sum itself is being recorded (create_graph).
+//     two threads         lock                     Two backward passes may reach one leaf at the same time.
 
 // %%
 //| export core/node.cpp
@@ -345,9 +474,18 @@ class AccumulateGrad : public Node {
   Tensor variable;
 };
 
-// %%
+// %% {"nbgrader": {"grade": false, "grade_id": "05-accumulate", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export core/node.cpp
+// Adds the gradient that arrived (grads[0], of the leaf's sizes) into the leaf's grad; returns no gradients. Undefined counts as zero.
+// Safe when several threads go back through graphs with this leaf. O(numel).
+//
+// TODO: Add the gradient that arrived to the leaf's.
+// APPROACH: 1. Nothing defined: nothing to do. 2. Lock meta.mutex. 3. First gradient: keep it as it is only if it is contiguous and both the tensor and its
+//   storage have a single owner; else keep a clone. 4. Later ones: `add_` in place; if recording is on, `grad = grad + incoming`.
+// EXAMPLE: two backward passes through y = 3 x leave x.grad() = 6.
+// HINT: std::move(grads[0]) out of the list first, or the list is a second owner.
 variable_list AccumulateGrad::apply(variable_list&& grads) {
+  // BEGIN SOLUTION
   if (!grads[0].defined()) return {};
   AutogradMeta& meta = materialize_autograd_meta(variable);
   const std::lock_guard lock(meta.mutex);
@@ -363,7 +501,129 @@ variable_list AccumulateGrad::apply(variable_list&& grads) {
     meta.grad.add_(incoming);
   }
   return {};
+  // END SOLUTION
 }
+
+// %% {"nbgrader": {"grade": false, "grade_id": "05-gradient-edge", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| export core/node.cpp
+// The edge along which the gradient of `tensor` is sent; an edge to nowhere if it needs none. The same node each time it is asked. O(1), except for a view whose base was written to.
+//
+// TODO: Say where the gradient of `tensor` goes.
+// APPROACH: 1. history(tensor), if any, with the tensor's output_nr. 2. A leaf without requires_grad: an edge to nowhere, Edge().
+//   3. Else the leaf's accumulator: meta->grad_accumulator.lock(), or a new make_node<AccumulateGrad>(tensor), which gets the leaf's hooks and is remembered.
+// EXAMPLE: for y = x * 2, gradient_edge(y).function is y.grad_fn(), and gradient_edge(x).function is an AccumulateGrad.
+// HINT: lock meta->mutex around step 3: two threads may ask at once.
+Edge gradient_edge(const Tensor& tensor) {
+  // BEGIN SOLUTION
+  if (std::shared_ptr<Node> function = history(tensor)) return {std::move(function), autograd_meta(tensor)->output_nr};
+  AutogradMeta* const meta = autograd_meta(tensor);
+  if (meta == nullptr || !meta->requires_grad) return {};
+  const std::lock_guard lock(meta->mutex);
+  std::shared_ptr<Node> accumulator = meta->grad_accumulator.lock();
+  if (!accumulator) {
+    accumulator = make_node<AccumulateGrad>(tensor);
+    for (const auto& hook : meta->hooks) accumulator->tensor_pre_hooks.emplace_back(0, hook);
+    meta->grad_accumulator = accumulator;
+  }
+  return {std::move(accumulator), 0};
+  // END SOLUTION
+}
+
+// %% {"nbgrader": {"grade": true, "grade_id": "05-accumulate-test", "locked": true, "points": 10, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("leaves: gradients of several passes add up") {
+  const Tensor x = tensor({1.0, 2.0}, dtype(kDouble).requires_grad(true));
+  (x * 3.0).sum().backward();
+  (x * 3.0).sum().backward();
+  CHECK_EQ(x.grad(), tensor({6.0, 6.0}, kDouble));
+}
+
+TEST_CASE("leaves: two leaves that receive the same tensor do not share it") {
+  const Tensor a = ones({2}, dtype(kDouble).requires_grad(true));
+  const Tensor b = ones({2}, dtype(kDouble).requires_grad(true));
+  (a + b).sum().backward();
+  a.mutable_grad().add_(5.0);
+  CHECK_EQ(a.grad(), tensor({6.0, 6.0}, kDouble));
+  CHECK_EQ(b.grad(), tensor({1.0, 1.0}, kDouble));
+  // BEGIN HIDDEN TESTS
+  CHECK(a.grad().is_contiguous());
+  (a * 2.0).sum().backward();
+  CHECK_EQ(a.grad(), tensor({8.0, 8.0}, kDouble));
+  // END HIDDEN TESTS
+}
+
+// %% {"nbgrader": {"grade": true, "grade_id": "05-gradient-edge-test", "locked": true, "points": 10, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("edges: to the node that made a tensor, to a leaf's one accumulator, or nowhere") {
+  const Tensor x = ones({2}, requires_grad());
+  const Tensor y = x * 2;
+  CHECK(gradient_edge(y).function == y.grad_fn());
+  const Edge leaf = gradient_edge(x);
+  CHECK_EQ(leaf.function->name(), "AccumulateGrad");
+  CHECK(gradient_edge(x).function == leaf.function);
+  CHECK(!gradient_edge(ones({2})).is_valid());
+}
+
+TEST_CASE("edges: autograd::grad finds a leaf by its accumulator") {
+  const Tensor x = tensor({3.0}, dtype(kDouble).requires_grad(true));
+  const Tensor y = (x * x).sum();
+  CHECK_EQ(autograd::grad({y}, {x})[0], tensor({6.0}, kDouble));
+  CHECK(!x.grad().defined());
+}
+
+// %%
+//| mistake 05-accumulate overwrites
+//| says Gradients add up: a leaf may be used in several places and several passes. Assign only the first one, add the others.
+#if 0
+variable_list AccumulateGrad::apply(variable_list&& grads) {
+  if (!grads[0].defined()) return {};
+  AutogradMeta& meta = materialize_autograd_meta(variable);
+  const std::lock_guard lock(meta.mutex);
+  meta.grad = grads[0].clone();
+  return {};
+}
+#endif
+
+// %%
+//| mistake 05-accumulate takes-what-others-hold
+//| says The same tensor may have gone to another leaf, or be a view with stride 0. Keep it without a copy only if you are its single owner.
+#if 0
+variable_list AccumulateGrad::apply(variable_list&& grads) {
+  if (!grads[0].defined()) return {};
+  AutogradMeta& meta = materialize_autograd_meta(variable);
+  const std::lock_guard lock(meta.mutex);
+  if (meta.grad.defined()) {
+    meta.grad = meta.grad + grads[0];
+  } else {
+    meta.grad = grads[0];
+  }
+  return {};
+}
+#endif
+
+// %%
+//| mistake 05-gradient-edge new-accumulator-every-time
+//| says A leaf has one accumulator: remember it in meta->grad_accumulator, or autograd::grad and hooks look at a different one.
+#if 0
+Edge gradient_edge(const Tensor& tensor) {
+  if (std::shared_ptr<Node> function = history(tensor)) return {std::move(function), autograd_meta(tensor)->output_nr};
+  AutogradMeta* const meta = autograd_meta(tensor);
+  if (meta == nullptr || !meta->requires_grad) return {};
+  return {make_node<AccumulateGrad>(tensor), 0};
+}
+#endif
+
+// %% [markdown]
+// ### Where a gradient goes: results
+//
+// `set_history` ties a result to its node. It also puts the layer Autograd on the tensor, so that the next operator which receives it records, too. That bit is all that "requires gradients" means to the dispatcher: operators on other tensors never enter this
+// module.
+//
+// A *view* is harder. It shares its storage with its base, so a write through the one changes the other, and gradients must follow:
+//
+//     z = x * 1            z.grad_fn = MulBackward
+//     v = z[1]             v.grad_fn = SelectBackward -> MulBackward
+//     z.mul_(2)            z.grad_fn = MulBackward2 -> MulBackward.   v now holds doubled values: its history is out of date!
+//
+// So a view remembers its base and *how it was taken* (`replay`). When its storage's version is no longer the one for which its `grad_fn` was made, the view is taken anew from the base, whose history knows of the write.
 
 // %%
 //| export core/node.cpp
@@ -397,22 +657,6 @@ std::shared_ptr<Node> history(const Tensor& tensor) {
 
 // %%
 //| export core/node.cpp
-Edge gradient_edge(const Tensor& tensor) {
-  if (std::shared_ptr<Node> function = history(tensor)) return {std::move(function), autograd_meta(tensor)->output_nr};
-  AutogradMeta* const meta = autograd_meta(tensor);
-  if (meta == nullptr || !meta->requires_grad) return {};
-  const std::lock_guard lock(meta->mutex);
-  std::shared_ptr<Node> accumulator = meta->grad_accumulator.lock();
-  if (!accumulator) {
-    accumulator = make_node<AccumulateGrad>(tensor);
-    for (const auto& hook : meta->hooks) accumulator->tensor_pre_hooks.emplace_back(0, hook);
-    meta->grad_accumulator = accumulator;
-  }
-  return {std::move(accumulator), 0};
-}
-
-// %%
-//| export core/node.cpp
 void set_history(const Tensor& tensor, const std::shared_ptr<Node>& node) {
   if (!tensor.defined() || !tensor.is_floating_point()) return;
   AutogradMeta& meta = materialize_autograd_meta(tensor);
@@ -421,6 +665,15 @@ void set_history(const Tensor& tensor, const std::shared_ptr<Node>& node) {
   meta.view_version = tensor.storage()->version.load();
   tensor.impl().layers = tensor.impl().layers | Layer::Autograd;
 }
+
+// %% [markdown]
+// And the other way round: a write into a view `v` of `z` changes a part of `z`. The node `CopySlices` becomes the history of the *base*: it splits the gradient of `z`.
+//
+//     gradient of z after the write       the part under v    ---> the gradient of the write ---> back under v
+//     [ g  g | G  G ]                     the rest            ---> stays
+//              ^ v
+//
+// If the write forgets the old values (`copy_`, `fill_`), what goes back under `v` is zero: the old values have no influence any more.
 
 // %%
 //| export core/node.cpp
@@ -445,9 +698,18 @@ class CopySlices : public Node {
   std::shared_ptr<Node> write_;
 };
 
-// %%
+// %% {"nbgrader": {"grade": false, "grade_id": "05-copy-slices", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export core/node.cpp
+// grads[0] is the gradient of the base after the write. Returns the gradient of the base before it, then those of the write's other inputs.
+// O(base.numel()); does not change what it was given.
+//
+// TODO: Send the part of the gradient under the view through `write_`, and the rest on as it is.
+// APPROACH: 1. Nothing arrived: as many undefined gradients as there are edges. 2. Copy what arrived, and take the view of the copy with replay_. 3. write_->apply of a copy of that part: its
+//   first result is the gradient of the view's old values. 4. Put it where the part was (zeros if it is undefined); the whole is then the first result.
+// EXAMPLE: z[0].mul_(3): a gradient of ones for z goes on as 3 in row 0 and 1 elsewhere.
+// HINT: the copy matters twice: whoever sent the gradient may still hold it.
 variable_list CopySlices::apply(variable_list&& grads) {
+  // BEGIN SOLUTION
   if (!grads[0].defined()) return variable_list(next_edges().size());
   const Tensor whole = grads[0].clone();
   const Tensor part = replay_(whole);
@@ -459,6 +721,7 @@ variable_list CopySlices::apply(variable_list&& grads) {
   }
   results[0] = whole;
   return results;
+  // END SOLUTION
 }
 
 // %%
@@ -475,9 +738,16 @@ void rebase_history(const Tensor& tensor, const std::shared_ptr<Node>& node) {
   tensor.impl().layers = tensor.impl().layers | Layer::Autograd;
 }
 
-// %%
+// %% {"nbgrader": {"grade": false, "grade_id": "05-check-inplace", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export core/node.cpp
+// Throws Error with PyTorch's sentence if `tensor` must not be written in place now. O(1).
+//
+// TODO: Refuse writes that would make gradients wrong.
+// APPROACH: 1. Without recording, or for a tensor that requires no gradient, everything is allowed. 2. A leaf is refused. 3. So is a view that was taken while recording was
+//   off (made_without_grad), and a view whose base is a leaf.
+// EXAMPLE: w.add_(1) on a parameter throws; under NoGradGuard it is what every optimizer does.
 void check_inplace(const Tensor& tensor) {
+  // BEGIN SOLUTION
   if (!GradMode::is_enabled() || !tensor.requires_grad()) return;
   TORCH_CHECK(!tensor.is_leaf(), "a leaf Variable that requires grad is being used in an in-place operation.\n"
               "Its old value would be lost to the graph: write into it under NoGradGuard, or compute a new tensor.");
@@ -486,7 +756,90 @@ void check_inplace(const Tensor& tensor) {
   TORCH_CHECK(!meta->made_without_grad, "A view was created in no_grad mode and is being modified inplace with grad mode enabled. "
               "Given that this use case is ambiguous and error-prone, it is forbidden.");
   TORCH_CHECK(!meta->base.is_leaf(), "a view of a leaf Variable that requires grad is being used in an in-place operation.");
+  // END SOLUTION
 }
+
+// %% {"nbgrader": {"grade": true, "grade_id": "05-inplace-test", "locked": true, "points": 10, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("writes in place: through a view into its base") {
+  const Tensor x = ones({2, 2}, dtype(kDouble).requires_grad(true));
+  const Tensor z = x * 1.0;
+  z[0].mul_(3.0);
+  CHECK_EQ(z.grad_fn()->name(), "CopySlices");
+  z.sum().backward();
+  CHECK_EQ(x.grad(), tensor({{3.0, 3.0}, {1.0, 1.0}}, kDouble));
+}
+
+TEST_CASE("writes in place: a view follows a write into its base") {
+  const Tensor x = ones({2, 2}, dtype(kDouble).requires_grad(true));
+  const Tensor z = x * 1.0;
+  const Tensor row = z[1];
+  z.mul_(5.0);
+  row.sum().backward();
+  CHECK_EQ(x.grad(), tensor({{0.0, 0.0}, {5.0, 5.0}}, kDouble));
+}
+
+TEST_CASE("writes in place: overwritten values get no gradient, the new ones do") {
+  const Tensor x = ones({2, 2}, dtype(kDouble).requires_grad(true));
+  const Tensor y = tensor({7.0, 8.0}, dtype(kDouble).requires_grad(true));
+  const Tensor z = x * 2.0;
+  z[0].copy_(y);
+  (z * z).sum().backward();
+  CHECK_EQ(x.grad(), tensor({{0.0, 0.0}, {8.0, 8.0}}, kDouble));
+  CHECK_EQ(y.grad(), tensor({14.0, 16.0}, kDouble));
+}
+
+// %% {"nbgrader": {"grade": true, "grade_id": "05-check-inplace-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("writes in place: what is refused, and what an optimizer may do") {
+  const Tensor w = ones({2}, requires_grad());
+  CHECK_ERROR(w.add_(1), "a leaf Variable that requires grad is being used in an in-place operation.");
+  CHECK_ERROR(w[0].fill_(1), "a view of a leaf Variable that requires grad is being used in an in-place operation.");
+  {
+    const NoGradGuard no_grad;
+    w.add_(1);
+  }
+  CHECK_EQ(w.detach(), full({2}, 2.0));
+  const Tensor plain = ones({2});
+  plain.add_(w);  // a tensor without gradients joins the graph
+  CHECK(plain.requires_grad());
+}
+
+// %%
+//| mistake 05-copy-slices lets-everything-pass
+//| says The part under the view was overwritten or changed: what reaches the old values there is the result of write_, not what arrived.
+#if 0
+variable_list CopySlices::apply(variable_list&& grads) {
+  if (!grads[0].defined()) return variable_list(next_edges().size());
+  const Tensor whole = grads[0].clone();
+  const Tensor part = replay_(whole);
+  variable_list results = write_->apply({part.clone()});
+  results[0] = whole;
+  return results;
+}
+#endif
+
+// %%
+//| mistake 05-check-inplace refuses-without-recording
+//| says Under NoGradGuard a write into a leaf is what an optimizer does: check GradMode first.
+#if 0
+void check_inplace(const Tensor& tensor) {
+  if (!tensor.requires_grad()) return;
+  TORCH_CHECK(!tensor.is_leaf(), "a leaf Variable that requires grad is being used in an in-place operation.");
+  const AutogradMeta* const meta = autograd_meta(tensor);
+  TORCH_CHECK(!meta->base.defined() || !meta->base.is_leaf(), "a view of a leaf Variable that requires grad is being used in an in-place operation.");
+}
+#endif
+
+// %% [markdown]
+// ### Keeping values for later
+//
+// `grad_c * b` needs `b` as it was in the forward pass. A node keeps a handle, not a copy: copying every input would double the memory of a forward pass. But then somebody may write into `b` before the backward pass, and the gradient would be computed from
+// wrong values, silently. This is what the version counter is for. Every write in place adds one to a counter in the *storage*, which all views share; a `SavedVariable` remembers the count and compares:
+//
+//     c = a * b          MulBackward saves b at version 0
+//     b.add_(1)          b's storage is at version 1
+//     c.backward()       unpack: 1 != 0: error, with the name of the node that saved it
+//
+// An *output* is special. `exp` saves its own result; a handle on it would own the result, whose `grad_fn` is the node that holds the handle: a cycle that is never freed. Such a variable is kept without its history and gets it back when it is unpacked.
 
 // %%
 //| export core/saved_variable.h
@@ -525,9 +878,17 @@ SavedVariable::SavedVariable(const Tensor& tensor, bool is_output) : is_output_(
   output_nr_ = static_cast<std::uint32_t>(tensor.output_nr());
 }
 
-// %%
+// %% {"nbgrader": {"grade": false, "grade_id": "05-unpack", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export core/saved_variable.cpp
+// The tensor as it was saved, with its history if recording is on. Throws Error if it was freed or has been written to since. O(1), copies nothing.
+//
+// TODO: Give the saved tensor back, or say why it cannot be.
+// APPROACH: 1. Freed already (released_): the error for a second backward pass. 2. Nothing was saved: an undefined tensor. 3. The storage's version differs from saved_version_: the error that names the tensor and
+//   both versions. 4. Without recording, or for a leaf, data_ is enough. 5. Else a detached handle whose metadata gets the history: `owner` for an output, grad_fn_ for an input.
+// EXAMPLE: y = exp(x); y.add_(1); y.sum().backward() throws "... is at version 1; expected version 0 instead."
+// HINT: copy the two messages from the tests; programs recognise PyTorch's sentences.
 Tensor SavedVariable::unpack(const std::shared_ptr<Node>& owner) const {
+  // BEGIN SOLUTION
   TORCH_CHECK(!released_,
               "Trying to backward through the graph a second time (or directly access saved tensors after they have already been freed). "
               "Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify "
@@ -548,7 +909,76 @@ Tensor SavedVariable::unpack(const std::shared_ptr<Node>& owner) const {
   meta.output_nr = output_nr_;
   attached.impl().layers = attached.impl().layers | Layer::Autograd;
   return attached;
+  // END SOLUTION
 }
+
+// %% {"nbgrader": {"grade": true, "grade_id": "05-unpack-test", "locked": true, "points": 10, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("saved tensors: a write in between is an error that names both versions") {
+  const Tensor x = ones({2}, dtype(kDouble).requires_grad(true));
+  const Tensor y = x.exp();
+  y.add_(1.0);
+  CHECK_ERROR(y.sum().backward(), "one of the variables needed for gradient computation has been modified by an inplace operation: [CPUDoubleType [2]]");
+  const Tensor b = full({2}, 2.0, kDouble);
+  const Tensor c = x * b;
+  b.add_(1.0);
+  CHECK_ERROR(c.sum().backward(), "is at version 1; expected version 0 instead.");
+}
+
+TEST_CASE("saved tensors: freed by the first backward pass unless the graph is retained") {
+  const Tensor x = tensor({3.0}, dtype(kDouble).requires_grad(true));
+  const Tensor y = (x * x).sum();
+  y.backward({}, true);
+  y.backward();
+  CHECK_EQ(x.grad(), tensor({12.0}, kDouble));
+  CHECK_ERROR(y.backward(), "Trying to backward through the graph a second time");
+}
+
+TEST_CASE("saved tensors: an output that saves itself is freed with its graph") {
+  const std::size_t before = memory::stats().live;
+  {
+    const Tensor x = ones({1000}, requires_grad());
+    const Tensor y = x.exp().exp();
+  }
+  CHECK_EQ(memory::stats().live, before);
+}
+
+// %%
+//| mistake 05-unpack ignores-the-version
+//| says The saved tensor may have been written to since: compare the storage's version with saved_version_.
+#if 0
+Tensor SavedVariable::unpack(const std::shared_ptr<Node>& owner) const {
+  TORCH_CHECK(!released_, "Trying to backward through the graph a second time (or directly access saved tensors after they have already been freed).");
+  if (!was_defined_) return {};
+  if (!GradMode::is_enabled() || (!is_output_ && !grad_fn_)) return data_;
+  const Tensor attached = data_.detach();
+  AutogradMeta& meta = materialize_autograd_meta(attached);
+  meta.grad_fn = is_output_ ? owner : grad_fn_;
+  meta.output_nr = output_nr_;
+  attached.impl().layers = attached.impl().layers | Layer::Autograd;
+  return attached;
+}
+#endif
+
+// %% [markdown]
+// ### Gradients as a table
+//
+// An operator's gradient is a line of calculus. We want to write it as one: no node class, no saving, no shapes. The *types of the parameters* say what must be kept:
+//
+// ```cpp
+// gradient<op::mul>([](const Tensor& g, Input<1> other) { return g * other; },     // towards input 0: needs input 1
+//                   [](const Tensor& g, Input<0> self) { return g * self; });      // towards input 1: needs input 0
+// gradient<op::exp>([](const Tensor& g, Output result) { return g * result; });    // exp is its own derivative
+// ```
+//
+// Templates read these parameters and make the node: a *slot* for each tensor argument with what its function asked for, filled only if that input needs a gradient. If `self` is data and only `other` is a parameter, `other`'s value is not kept. PyTorch reaches the same with a
+// code generator that reads `tools/autograd/derivatives.yaml`.
+//
+// The next cells are this machinery. Read the names of the parts; the details of the templates can wait.
+//
+//     gradient function  --parameters-->  Keeper for each: how to save it, how to give it back
+//     Slot               = function + keepers, if its input needs a gradient
+//     GradientNode       = slots; apply() calls each
+//     Recorded::call     = the function on the Autograd layer: record, call the layers below, set history
 
 // %%
 //| export core/gradient.h
@@ -886,6 +1316,25 @@ void gradient(Fs... functions) {
   InPlace.set(Layer::Autograd, gradient_of<InPlace>(functions...));
 }
 
+// %% {"nbgrader": {"grade": true, "grade_id": "05-slots-test", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("slots: only what a gradient needs is kept") {
+  const Tensor data = ones({1000}, kDouble);
+  const Tensor w = ones({1000}, dtype(kDouble).requires_grad(true));
+  // w's gradient needs the data; nobody asks for the data's gradient, so a fresh factor beside it is let go.
+  const std::size_t before = memory::stats().live;
+  const Tensor kept = w * (data * 2.0);
+  const std::size_t after_mul = memory::stats().live;
+  const Tensor sum = w + (data * 2.0);
+  const std::size_t after_add = memory::stats().live;
+  CHECK_EQ(after_mul - before, 2 * 8000);    // the result and the factor
+  CHECK_EQ(after_add - after_mul, 1 * 8000);  // the result alone
+  CHECK_EQ(kept.grad_fn()->name(), "MulBackward0");
+  CHECK_EQ(sum.grad_fn()->name(), "AddBackward0");
+}
+
+// %% [markdown]
+// Below the layer Autograd lies InplaceOrView. It works also without recording: a write is counted, and a view remembers its base, whether or not anyone asks for gradients.
+
 // %%
 //| export core/gradient.h
 namespace detail {
@@ -975,6 +1424,26 @@ void detail::mark_view(const Tensor& view, const Tensor& of, std::function<Tenso
   view.impl().layers = view.impl().layers | Layer::Autograd;
 }
 
+// %% [markdown]
+// ### The engine
+//
+// The graph is not a chain. In `y = f(x) + g(x)` two ways lead back to `x`'s node, and it must wait for both gradients and add them before it runs. So a run has two phases:
+//
+//     1. count            walk everything that the roots reach; for each node: how many edges lead into it?
+//     2. run              keep a queue of ready nodes. Take one, run it, deliver its results along its edges. A node
+//                         whose last edge has delivered is ready.
+//
+//         loss
+//          |            waiting_for: add 1, f 1, g 1, x 2
+//         [add]
+//         /   \         x's node runs when both f and g have delivered: its gradient is the sum
+//       [f]   [g]
+//         \   /
+//        [x: AccumulateGrad]
+//
+// All of this is the state of one run (`GraphTask`), not of the nodes: a node may be part of several graphs that run at once in different threads, or of a run inside another's node. PyTorch's engine keeps the same state in `GraphTask`
+// (`torch/csrc/autograd/graph_task.h`) and adds a thread for each device.
+
 // %%
 //| export core/engine.h
 // Runs the graph backwards from `roots` with gradients `grads`. With `inputs` it returns the gradients that arrive at those edges and
@@ -997,9 +1466,23 @@ variable_list grad(const variable_list& outputs, const variable_list& inputs, co
                    std::optional<bool> retain_graph = std::nullopt, bool create_graph = false, bool allow_unused = false);
 }  // namespace autograd
 
-// %%
+// %% [markdown]
+// Broadcasting is handled once, here. If `b` of size (3, 1) was stretched to (3, 4), each of its elements was used four times, and what is used n times receives n gradients: the way back is a sum.
+//
+//      a (3, 1) --+                        grad_a (3, 1) <-- sum over dim 1 --+
+//                 +-- add --> c (3, 4)                                        +-- grad_c (3, 4)
+//      b    (4) --+                        grad_b    (4) <-- sum over dim 0 --+
+
+// %% {"nbgrader": {"grade": false, "grade_id": "05-sum-to", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export core/engine.cpp
+// Sums `grad` over the dimensions that broadcasting stretched. Returns a tensor of size `sizes`, or `grad` itself if nothing was stretched.
+// REQUIRES: `sizes` broadcasts to grad.sizes(). O(grad.numel()).
+//
+// TODO: Sum away what broadcasting added.
+// APPROACH: 1. Same sizes: `grad` itself. 2. Counted from the last dimension, collect the dimensions of `grad` that `sizes` does not have, or has with size 1. 3. Sum over them with keepdim, and reshape.
+// EXAMPLE: sum_to(ones({3, 4}), {3, 1}) is a (3, 1) of fours; to {4} it is a (4) of threes.
 Tensor sum_to(const Tensor& grad, IntArrayRef sizes) {
+  // BEGIN SOLUTION
   if (grad.sizes() == sizes) return grad;
   DimVector stretched;
   const std::size_t added = grad.sizes().size() - sizes.size();
@@ -1007,7 +1490,47 @@ Tensor sum_to(const Tensor& grad, IntArrayRef sizes) {
     if (i < added || (sizes[i - added] == 1 && grad.sizes()[i] != 1)) stretched.push_back(static_cast<std::int64_t>(i));
   const Tensor total = stretched.empty() ? grad : grad.sum(stretched, true);
   return total.reshape(sizes);
+  // END SOLUTION
 }
+
+// %% {"nbgrader": {"grade": true, "grade_id": "05-sum-to-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("sum_to: what broadcasting stretched is summed back") {
+  CHECK_EQ(sum_to(ones({3, 4}), {3, 1}), full({3, 1}, 4.0));
+  CHECK_EQ(sum_to(ones({3, 4}), {4}), full({4}, 3.0));
+  CHECK_EQ(sum_to(ones({3, 4}), {}), full({}, 12.0));
+  const Tensor same = ones({2});
+  CHECK(sum_to(same, {2}).is_same(same));
+  // BEGIN HIDDEN TESTS
+  CHECK_EQ(sum_to(ones({2, 3, 4}), {3, 1}), full({3, 1}, 8.0));
+  CHECK_EQ(sum_to(ones({1, 4}), {1, 1}), full({1, 1}, 4.0));
+  // END HIDDEN TESTS
+}
+
+// %%
+//| mistake 05-sum-to forgets-dimensions-of-size-one
+//| says A dimension of size 1 was stretched too: sum over it as well as over the missing ones.
+#if 0
+Tensor sum_to(const Tensor& grad, IntArrayRef sizes) {
+  if (grad.sizes() == sizes) return grad;
+  DimVector stretched;
+  for (std::size_t i = 0; i < grad.sizes().size() - sizes.size(); ++i) stretched.push_back(static_cast<std::int64_t>(i));
+  return stretched.empty() ? grad : grad.sum(stretched, false);
+}
+#endif
+
+// %%
+//| mistake 05-sum-to averages
+//| says What was used n times receives n gradients: their sum, not their mean.
+#if 0
+Tensor sum_to(const Tensor& grad, IntArrayRef sizes) {
+  if (grad.sizes() == sizes) return grad;
+  DimVector stretched;
+  const std::size_t added = grad.sizes().size() - sizes.size();
+  for (std::size_t i = 0; i < grad.sizes().size(); ++i)
+    if (i < added || (sizes[i - added] == 1 && grad.sizes()[i] != 1)) stretched.push_back(static_cast<std::int64_t>(i));
+  return grad.mean(stretched, true).reshape(sizes);
+}
+#endif
 
 // %%
 //| export core/engine.cpp
@@ -1067,11 +1590,18 @@ class GraphTask {
 };
 }  // namespace
 
-// %%
+// %% {"nbgrader": {"grade": false, "grade_id": "05-count-dependencies", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export core/engine.cpp
 namespace {
 // Finds every node that the roots reach and how many edges lead into each. Depth first with a stack of its own: a chain may be a million long.
+//
+// TODO: Find every node that the roots reach, and count the edges that lead into each.
+// APPROACH: A depth-first walk with a stack of your own (a node and which of its edges comes next): recursion would overflow on a long chain. visit() enters a node into buffers_ once; every edge, also one to a node
+//   that is known already, adds one to its target's waiting_for. A node whose edges are done is appended to `finished`; if captures_ is not empty, mark_leading(finished) follows.
+// EXAMPLE: for y = x * x the node of x has waiting_for == 2.
+// HINT: give a new buffer one slot for each input: grads.resize(node->num_inputs()). References into the stack are invalid after a push.
 void GraphTask::count_dependencies(const edge_list& roots) {
+  // BEGIN SOLUTION
   std::vector<std::pair<Node*, std::size_t>> stack;  // a node and the next of its edges to follow
   std::vector<Node*> finished;
   auto visit = [&](const std::shared_ptr<Node>& node) {
@@ -1097,6 +1627,7 @@ void GraphTask::count_dependencies(const edge_list& roots) {
     }
   }
   if (!captures_.empty()) mark_leading(finished);
+  // END SOLUTION
 }
 }  // namespace
 
@@ -1115,16 +1646,25 @@ void GraphTask::mark_leading(const std::vector<Node*>& in_finishing_order) {
 }
 }  // namespace
 
-// %%
+// %% {"nbgrader": {"grade": false, "grade_id": "05-deliver", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export core/engine.cpp
 namespace {
 // Adds a gradient to what its node has received; the node is ready when every edge into it has delivered.
+//
+// TODO: Hand over one gradient along one edge.
+// APPROACH: 1. Find the buffer of the edge's node. 2. A defined gradient is added to what is there (add_into). 3. One edge less to wait for; at zero the node is ready: push the buffer.
+// HINT: an undefined gradient counts as delivered, too: it stands for zero.
 void GraphTask::deliver(const Edge& edge, Tensor grad) {
+  // BEGIN SOLUTION
   Buffer& buffer = buffers_.at(edge.function.get());
   if (grad.defined()) add_into(buffer.grads[edge.input_nr], std::move(grad));
   if (--buffer.waiting_for == 0) ready_.push(&buffer);
+  // END SOLUTION
 }
 }  // namespace
+
+// %% [markdown]
+// `run_node` is one step: hooks may look at what arrived and replace it, a capture takes it away for `autograd::grad`, the node is applied, and what it saved is freed unless the graph is kept.
 
 // %%
 //| export core/engine.cpp
@@ -1157,10 +1697,16 @@ void GraphTask::run_node(Buffer& buffer) {
 }
 }  // namespace
 
-// %%
+// %% {"nbgrader": {"grade": false, "grade_id": "05-run", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export core/engine.cpp
 namespace {
+// Runs everything that the roots reach, each node once, when all its gradients have arrived. Returns the captured gradients, in the order of the inputs asked for. O(nodes + edges) beside the nodes' own work.
+//
+// TODO: Run the graph from `roots` with `grads`; return what was captured.
+// APPROACH: 1. Count dependencies. 2. Each root waits for the gradient that you are about to deliver: one more. 3. Deliver grads[i] along roots[i]. 4. While a node is ready: take it from the queue, run it, and let go of it (buffer.node.reset()).
+// HINT: the queue holds pointers to buffers; ready_.top() is the youngest.
 variable_list GraphTask::run(const edge_list& roots, variable_list grads) {
+  // BEGIN SOLUTION
   count_dependencies(roots);
   for (const Edge& root : roots) ++buffers_.at(root.function.get()).waiting_for;
   for (std::size_t i = 0; i < roots.size(); ++i) deliver(roots[i], std::move(grads[i]));
@@ -1171,6 +1717,7 @@ variable_list GraphTask::run(const edge_list& roots, variable_list grads) {
     buffer.node.reset();
   }
   return std::move(captured_);
+  // END SOLUTION
 }
 }  // namespace
 
@@ -1178,6 +1725,88 @@ variable_list run_backward(const edge_list& roots, variable_list grads, bool kee
   const AutoGradMode recording(create_graph);
   return GraphTask(keep_graph, inputs, accumulate).run(roots, std::move(grads));
 }
+
+// %% {"nbgrader": {"grade": true, "grade_id": "05-engine-test", "locked": true, "points": 15, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("engine: two ways to one leaf add up") {
+  const Tensor x = tensor({2.0, 3.0}, dtype(kDouble).requires_grad(true));
+  (x * x + x.exp()).sum().backward();
+  CHECK_CLOSE(x.grad(), x.detach() * 2.0 + x.detach().exp());
+}
+
+TEST_CASE("engine: a node waits for all its edges") {
+  // h is used on a short and on a long way; its node must not run before the long one has delivered.
+  const Tensor x = tensor({1.5}, dtype(kDouble).requires_grad(true));
+  const Tensor h = x * 2.0;
+  const Tensor long_way = ((h * 3.0) * 5.0) * 7.0;
+  (h + long_way).sum().backward();
+  CHECK_EQ(x.grad(), tensor({2.0 + 2.0 * 105.0}, kDouble));
+}
+
+TEST_CASE("engine: broadcasting, dtypes, and several roots") {
+  const Tensor a = ones({3, 1}, requires_grad());
+  const Tensor b = ones({4}, dtype(kDouble).requires_grad(true));
+  const Tensor c = a + b;
+  autograd::backward({c.sum(), a.sum()});
+  CHECK_EQ(a.grad(), full({3, 1}, 5.0));
+  CHECK_EQ(b.grad(), full({4}, 3.0, kDouble));
+}
+
+// %% {"nbgrader": {"grade": true, "grade_id": "05-engine-errors-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("engine: what is refused, and how") {
+  const Tensor x = ones({2}, requires_grad());
+  CHECK_ERROR((x * 2).backward(), "grad can be implicitly created only for scalar outputs");
+  CHECK_ERROR(ones({1}).backward(), "element 0 of tensors does not require grad and does not have a grad_fn");
+  CHECK_ERROR((x * 2).backward(ones({3})), "Mismatch in shape: grad_output[0] has a shape of [3] and output[0] has a shape of [2].");
+  CHECK_ERROR(autograd::grad({x.sum()}, {ones({1}, requires_grad())}), "appears to not have been used in the graph");
+  CHECK(!autograd::grad({x.sum()}, {ones({1}, requires_grad())}, {}, {}, false, true)[0].defined());
+  CHECK_ERROR(ones({2}, kLong).requires_grad_(), "only Tensors of floating point and complex dtype can require gradients");
+}
+
+// %%
+//| mistake 05-deliver overwrites
+//| says A node with several edges into it receives the sum of what they bring: add to the buffer.
+#if 0
+void GraphTask::deliver(const Edge& edge, Tensor grad) {
+  Buffer& buffer = buffers_.at(edge.function.get());
+  if (grad.defined()) buffer.grads[edge.input_nr] = std::move(grad);
+  if (--buffer.waiting_for == 0) ready_.push(&buffer);
+}
+#endif
+
+// %%
+//| mistake 05-count-dependencies counts-nodes-not-edges
+//| says A node waits for every edge into it, also for those that come from a node seen before: count at each edge, not at each new node.
+#if 0
+void GraphTask::count_dependencies(const edge_list& roots) {
+  std::vector<std::pair<Node*, std::size_t>> stack;
+  std::vector<Node*> finished;
+  auto visit = [&](const std::shared_ptr<Node>& node) {
+    auto [position, is_new] = buffers_.try_emplace(node.get());
+    if (!is_new) return false;
+    position->second.node = node;
+    position->second.grads.resize(node->num_inputs());
+    stack.emplace_back(node.get(), 0);
+    return true;
+  };
+  for (const Edge& root : roots) {
+    visit(root.function);
+    while (!stack.empty()) {
+      auto& [node, next] = stack.back();
+      if (next == node->next_edges().size()) {
+        finished.push_back(node);
+        stack.pop_back();
+        continue;
+      }
+      const Edge& edge = node->next_edges()[next++];
+      if (edge.is_valid() && visit(edge.function)) ++buffers_.at(edge.function.get()).waiting_for;
+    }
+  }
+  if (!captures_.empty()) mark_leading(finished);
+}
+#endif
+
+// %% [markdown]
+// Around the engine stand the functions that users call. `backward` accumulates into leaves; `autograd::grad` returns gradients and touches no leaf. Both start from the same roots.
 
 // %%
 //| export core/engine.cpp
@@ -1232,6 +1861,9 @@ variable_list autograd::grad(const variable_list& outputs, const variable_list& 
                 "Set allow_unused=True if this is the desired behavior.");
   return result;
 }
+
+// %% [markdown]
+// And the methods of Tensor. Each looks into the metadata slot or calls the functions above.
 
 // %%
 //| export core/autograd.h
@@ -1358,6 +1990,50 @@ TensorOptions AutogradOptions::requires_grad(bool requires_grad) const {
 }
 bool AutogradOptions::requires_grad() const { return static_cast<const TensorOptions&>(*this).layers().has(Layer::Autograd); }
 
+// %% {"nbgrader": {"grade": true, "grade_id": "05-hooks-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("hooks: see a gradient, replace it, and go") {
+  const Tensor x = ones({2}, dtype(kDouble).requires_grad(true));
+  const Tensor y = x * 3.0;
+  Tensor seen;
+  y.register_hook([&](const Tensor& g) { seen = g; });
+  const std::size_t doubling = x.register_hook([](const Tensor& g) { return g * 2.0; });
+  y.sum().backward();
+  CHECK_EQ(seen, ones({2}, kDouble));
+  CHECK_EQ(x.grad(), full({2}, 6.0, kDouble));
+  x.remove_hook(doubling);
+  x.mutable_grad() = Tensor();
+  (x * 3.0).sum().backward();
+  CHECK_EQ(x.grad(), full({2}, 3.0, kDouble));
+}
+
+TEST_CASE("retain_grad: the gradient of a result in the middle") {
+  const Tensor x = ones({2}, dtype(kDouble).requires_grad(true));
+  const Tensor y = x * 3.0;
+  y.retain_grad();
+  (y * y).sum().backward();
+  CHECK_EQ(y.grad(), full({2}, 6.0, kDouble));
+}
+
+// %% {"nbgrader": {"grade": true, "grade_id": "05-double-backward-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("double backward: the gradient of a gradient") {
+  const Tensor x = tensor({2.0}, dtype(kDouble).requires_grad(true));
+  const Tensor first = autograd::grad({x.pow(4).sum()}, {x}, {}, true, true)[0];
+  CHECK_EQ(first.detach(), tensor({32.0}, kDouble));  // 4 x^3
+  const Tensor second = autograd::grad({first.sum()}, {x}, {}, true, true)[0];
+  CHECK_EQ(second.detach(), tensor({48.0}, kDouble));  // 12 x^2
+  second.sum().backward();
+  CHECK_EQ(x.grad(), tensor({48.0}, kDouble));  // 24 x
+}
+
+// %% [markdown]
+// ### The gradients themselves
+//
+// First the views. A view moves no data, so neither does its gradient: `permute` is undone by the inverse permutation, `expand` by the engine's sum. `select` and `slice` show a part of a tensor; their gradient is that part in a tensor of zeros.
+//
+//     forward    (A, B, C) --permute({2, 0, 1})--> (C, A, B)       dims[i]: where output dimension i came from
+//     backward   (A, B, C) <--permute({1, 2, 0})-- (C, A, B)       inverse[dims[i]] = i
+//     example    dims = 2 0 1:  output 0 was input 2, so in the inverse, position 2 holds 0
+
 // %%
 //| export core/autograd.h
 // The gradient of a reduction over `dims` (none: all) of a tensor of `sizes`, stretched back to those sizes. A view.
@@ -1393,6 +2069,24 @@ Tensor unreduce(const Tensor& grad, IntArrayRef sizes, IntArrayRef dims, bool ke
   return (keepdim ? grad : grad.reshape(shape)).expand(sizes);
 }
 
+// %% {"nbgrader": {"grade": false, "grade_id": "05-permute-backward", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| export core/gradients_basic.cpp
+namespace {
+// The gradient of permute: `grad` with its dimensions put back. A view.
+//
+// TODO: Undo the permutation.
+// APPROACH: output dimension i came from input dimension dims[i]; so input dimension dims[i] comes from output dimension i.
+// EXAMPLE: dims (2, 0, 1) are undone by (1, 2, 0).
+// HINT: dims may be negative: wrap_dim(dims[i], grad.dim()).
+Tensor permute_backward(const Tensor& grad, IntArrayRef dims) {
+  // BEGIN SOLUTION
+  DimVector inverse(dims.size());
+  for (std::size_t i = 0; i < dims.size(); ++i) inverse[static_cast<std::size_t>(wrap_dim(dims[i], grad.dim()))] = static_cast<std::int64_t>(i);
+  return grad.permute(inverse);
+  // END SOLUTION
+}
+}  // namespace
+
 // %%
 //| export core/gradients_basic.cpp
 //| registers
@@ -1402,11 +2096,7 @@ void register_view_gradients() {
   });
   gradient<op::view>([](const Tensor& g, Sizes<0> sizes) { return g.reshape(sizes); });
   gradient<op::expand>([](const Tensor& g) { return g; });
-  gradient<op::permute>([](const Tensor& g, Arg<1, DimVector> dims) {
-    DimVector inverse(dims.value.size());
-    for (std::size_t i = 0; i < inverse.size(); ++i) inverse[static_cast<std::size_t>(wrap_dim(dims.value[i], g.dim()))] = static_cast<std::int64_t>(i);
-    return g.permute(inverse);
-  });
+  gradient<op::permute>([](const Tensor& g, Arg<1, DimVector> dims) { return permute_backward(g, dims.value); });
   gradient<op::select>([](const Tensor& g, Sizes<0> sizes, Arg<1, std::int64_t> dim, Arg<2, std::int64_t> index) {
     return into_zeros(g, sizes, [&](const Tensor& whole) { return whole.select(dim, index); });
   });
@@ -1416,6 +2106,30 @@ void register_view_gradients() {
   });
   track_views<op::as_strided, op::view, op::expand, op::permute, op::select, op::slice>();
 }
+
+// %% {"nbgrader": {"grade": true, "grade_id": "05-permute-backward-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("gradients of views: back to where the elements came from") {
+  const Tensor x = arange(24).to(kDouble).view({2, 3, 4}).detach().requires_grad_();
+  const Tensor weight = arange(24).to(kDouble).view({4, 2, 3});
+  (x.permute({2, 0, 1}) * weight).sum().backward();
+  CHECK_EQ(x.grad(), weight.permute({1, 2, 0}));
+  const Tensor y = ones({2, 3}, dtype(kDouble).requires_grad(true));
+  (y.slice(1, 0, 3, 2) * 2.0 + y.select(1, 1).unsqueeze(1)).sum().backward();
+  CHECK_EQ(y.grad(), tensor({{2.0, 2.0, 2.0}, {2.0, 2.0, 2.0}}, kDouble));
+}
+
+// %%
+//| mistake 05-permute-backward same-permutation
+//| says The way back is the inverse permutation; only swaps are their own inverse.
+#if 0
+Tensor permute_backward(const Tensor& grad, IntArrayRef dims) {
+  return grad.permute(dims);
+}
+#endif
+
+// %% [markdown]
+// Then arithmetic. Compare each line with your calculus: the quotient rule, the power rule. `abs` has no derivative at 0; like PyTorch we take 0 there (a *subgradient*). The last lines of this part belong to writes in place and to factories: `copy_` forgets the
+// old values (zeros go back), and a factory whose options ask for gradients makes a leaf.
 
 // %%
 //| export core/gradients_basic.cpp
@@ -1471,207 +2185,56 @@ void register_reduction_gradients() {
                     [](const Tensor& g, Input<0> self) { return self.transpose(1, 2).bmm(g); });
 }
 
+// %% [markdown]
+// How does one know that a gradient is right? By asking the function itself: `(f(x + h) - f(x - h)) / 2h` is the derivative up to an error of h squared, in float64 good to about ten digits. This test needs nothing of what it tests, so it finds any error in a formula. `gradcheck` does it for each
+// element of each input.
+
 // %%
-//| export core/gradients_more.cpp
-namespace {
-// A value of a reduction that was chosen by its index: the gradient goes back to that place.
-Tensor to_chosen(const Tensor& g, const Tensor& indices, IntArrayRef sizes, std::int64_t dim, bool keepdim) {
-  if (sizes.empty()) return g;
-  return scatter_add(zeros(sizes, g.options()), dim, keepdim ? indices : indices.unsqueeze(dim), keepdim ? g : g.unsqueeze(dim));
-}
-
-// The product of the others, for each element: with one zero only that element has any, with two none has.
-Tensor prod_backward(const Tensor& g, const Tensor& self, IntArrayRef dims, bool keepdim) {
-  const Tensor is_zero = self.eq(0);
-  const Tensor rest = where(is_zero, ones({}, self.options()), self);
-  const Tensor zero_count = is_zero.sum(dims, true);
-  const Tensor none = zeros({}, self.options());
-  const Tensor others = op::prod(rest, dims, true) / rest;
-  return unreduce(g, self.sizes(), dims, keepdim) * where(is_zero, where(zero_count.eq(1), others, none), where(zero_count.eq(0), others, none));
-}
-
-Tensor var_backward(const Tensor& g, const Tensor& self, IntArrayRef dims, double correction, bool keepdim) {
-  const Tensor difference = self - self.mean(dims, true);
-  const double count = static_cast<double>(self.numel()) / static_cast<double>(std::max<std::int64_t>(1, difference.mean(dims, true).numel()));
-  return unreduce(g, self.sizes(), dims, keepdim) * difference * (2 / (count - correction));
-}
-
-Tensor norm_backward(const Tensor& g, const Tensor& self, const Tensor& result, double p, IntArrayRef dims, bool keepdim) {
-  const Tensor grad = unreduce(g, self.sizes(), dims, keepdim);
-  if (p == 0) return zeros_like(self);
-  if (p == 1) return grad * self.sign();
-  const Tensor norm_of = unreduce(result, self.sizes(), dims, keepdim);
-  if (std::isinf(p)) {
-    const Tensor hits = self.abs().eq(norm_of).to(g.scalar_type());
-    return grad * self.sign() * hits / hits.sum(dims, true);
+//| lesson
+// The gradient of f at x by central differences. REQUIRES: float64.
+Tensor numerical_gradient(const std::function<Tensor(const Tensor&)>& f, const Tensor& x, double h = 1e-6) {
+  const NoGradGuard no_grad;
+  const Tensor at = x.detach().clone();
+  const Tensor gradient = zeros_like(at);
+  for (std::int64_t i = 0; i < at.numel(); ++i) {
+    double& element = at.data_ptr<double>()[i];
+    const double middle = element;
+    element = middle + h;
+    const double above = f(at).item<double>();
+    element = middle - h;
+    const double below = f(at).item<double>();
+    element = middle;
+    gradient.data_ptr<double>()[i] = (above - below) / (2 * h);
   }
-  const Tensor direction = p == 2 ? self / norm_of : self * pow(self.abs(), p - 2) / pow(norm_of, p - 1);
-  return grad * where(norm_of.eq(0), zeros({}, self.options()), direction);
-}
-}  // namespace
-
-// %%
-//| export core/gradients_more.cpp
-//| registers
-void register_elementary_gradients() {
-  gradient<op::log1p>([](const Tensor& g, Input<0> self) { return g / (self + 1); });
-  gradient<op::expm1>([](const Tensor& g, Output result) { return g * (result + 1); });
-  gradient<op::log2>([](const Tensor& g, Input<0> self) { return g / (self * 0.69314718055994530942); });
-  gradient<op::log10>([](const Tensor& g, Input<0> self) { return g / (self * 2.30258509299404568402); });
-  gradient<op::sin>([](const Tensor& g, Input<0> self) { return g * cos(self); });
-  gradient<op::cos>([](const Tensor& g, Input<0> self) { return g * -sin(self); });
-  gradient<op::tan>([](const Tensor& g, Output result) { return g * (result * result + 1); });
-  gradient<op::atan>([](const Tensor& g, Input<0> self) { return g / (self * self + 1); });
-  gradient<op::erf>([](const Tensor& g, Input<0> self) { return g * (exp(-self * self) * 1.12837916709551257390); });
-  gradient<op::reciprocal>([](const Tensor& g, Output result) { return -g * (result * result); });
-  gradient<op::rsqrt>([](const Tensor& g, Output result) { return g * (result * result * result * -0.5); });
-  gradient<op::floor>([](const Tensor& g) { return zeros_like(g); });
-  gradient<op::ceil>([](const Tensor& g) { return zeros_like(g); });
-  gradient<op::round>([](const Tensor& g) { return zeros_like(g); });
-  gradient<op::trunc>([](const Tensor& g) { return zeros_like(g); });
-  gradient<op::clamp>([](const Tensor& g, Input<0> self, Arg<1, std::optional<Scalar>> min, Arg<2, std::optional<Scalar>> max) {
-    Tensor kept = g;
-    if (min.value) kept = where(self >= *min.value, kept, zeros({}, g.options()));
-    if (max.value) kept = where(self <= *max.value, kept, zeros({}, g.options()));
-    return kept;
-  });
+  return gradient;
 }
 
-// %%
-//| export core/gradients_more.cpp
-namespace {
-// The part of a gradient that goes to the winner of maximum or minimum; each gets half where both are equal.
-Tensor to_winner(const Tensor& g, const Tensor& wins, const Tensor& ties) {
-  return where(ties, g * 0.5, where(wins, g, zeros({}, g.options())));
-}
-}  // namespace
-
-// %%
-//| export core/gradients_more.cpp
-//| registers
-void register_two_operand_gradients() {
-  gradient<op::maximum>([](const Tensor& g, Input<0> self, Input<1> other) { return to_winner(g, self > other, self == other); },
-                        [](const Tensor& g, Input<0> self, Input<1> other) { return to_winner(g, other > self, self == other); });
-  gradient<op::minimum>([](const Tensor& g, Input<0> self, Input<1> other) { return to_winner(g, self < other, self == other); },
-                        [](const Tensor& g, Input<0> self, Input<1> other) { return to_winner(g, other < self, self == other); });
-  gradient<op::pow_tensor>(
-      [](const Tensor& g, Input<0> self, Input<1> exponent) {
-        return g * where(exponent.eq(0), zeros({}, g.options()), exponent * pow(self, exponent - 1));
-      },
-      [](const Tensor& g, Input<0> self, Output result) {
-        const Tensor safe = where(self.eq(0), ones({}, self.options()), self);
-        return g * (result * log(safe));
-      });
-  gradient<op::remainder>([](const Tensor& g) { return g; },
-                          [](const Tensor& g, Input<0> self, Input<1> other) { return -g * floor_divide(self, other); });
-  gradient<op::lerp_>([](const Tensor& g, Arg<2, Scalar> weight) { return g * (1 - weight.value.toDouble()); },
-                      [](const Tensor& g, Arg<2, Scalar> weight) { return g * weight.value; });
-  gradient<op::addcmul_>([](const Tensor& g) { return g; },
-                         [](const Tensor& g, Input<2> tensor2, Arg<3, Scalar> value) { return g * (tensor2 * value.value); },
-                         [](const Tensor& g, Input<1> tensor1, Arg<3, Scalar> value) { return g * (tensor1 * value.value); });
-  gradient<op::addcdiv_>([](const Tensor& g) { return g; },
-                         [](const Tensor& g, Input<2> tensor2, Arg<3, Scalar> value) { return g * value.value / tensor2; },
-                         [](const Tensor& g, Input<1> tensor1, Input<2> tensor2, Arg<3, Scalar> value) {
-                           return -g * (tensor1 * value.value / (tensor2 * tensor2));
-                         });
-  gradient<op::addmm>(
-      [](const Tensor& g, Arg<3, Scalar> beta) { return g * beta.value; },
-      [](const Tensor& g, Input<2> mat2, Arg<4, Scalar> alpha) { return g.mm(mat2.t()) * alpha.value; },
-      [](const Tensor& g, Input<1> mat1, Arg<4, Scalar> alpha) { return mat1.t().mm(g) * alpha.value; });
+bool gradcheck(const std::function<Tensor(const Tensor&)>& f, const Tensor& x) {
+  const Tensor leaf = x.detach().clone().requires_grad_();
+  f(leaf).backward();
+  return leaf.grad().allclose(numerical_gradient(f, x), 1e-6, 1e-7);
 }
 
-// %%
-//| export core/gradients_more.cpp
-//| registers
-void register_more_reduction_gradients() {
-  gradient<op::prod>([](const Tensor& g, Input<0> self, Arg<1, DimVector> dims, Arg<2, bool> keepdim) { return prod_backward(g, self, dims.value, keepdim); });
-  gradient<op::amin>([](const Tensor& g, Input<0> self, Output result, Arg<1, DimVector> dims, Arg<2, bool> keepdim) {
-    const Tensor hits = (self == unreduce(result, self.sizes(), dims.value, keepdim)).to(g.scalar_type());
-    return unreduce(g, self.sizes(), dims.value, keepdim) * hits / hits.sum(dims.value, true);
-  });
-  gradient<op::min>([](const Tensor& g, OutputAt<1> indices, Sizes<0> sizes, Arg<1, std::int64_t> dim, Arg<2, bool> keepdim) {
-    return to_chosen(g, indices, sizes, dim, keepdim);
-  });
-  gradient<op::max>([](const Tensor& g, OutputAt<1> indices, Sizes<0> sizes, Arg<1, std::int64_t> dim, Arg<2, bool> keepdim) {
-    return to_chosen(g, indices, sizes, dim, keepdim);
-  });
-  gradient<op::sort>([](const Tensor& g, OutputAt<1> indices, Sizes<0> sizes, Arg<1, std::int64_t> dim) {
-    return to_chosen(g, indices, sizes, dim, true);
-  });
-  gradient<op::topk>([](const Tensor& g, OutputAt<1> indices, Sizes<0> sizes, Arg<2, std::int64_t> dim) {
-    return to_chosen(g, indices, sizes, dim, true);
-  });
-  gradient<op::var>([](const Tensor& g, Input<0> self, Arg<1, DimVector> dims, Arg<2, double> correction, Arg<3, bool> keepdim) {
-    return var_backward(g, self, dims.value, correction, keepdim);
-  });
-  gradient<op::std>([](const Tensor& g, Input<0> self, Output result, Arg<1, DimVector> dims, Arg<2, double> correction, Arg<3, bool> keepdim) {
-    const Tensor half = where(result.eq(0), zeros({}, g.options()), g / (result * 2));
-    return var_backward(half, self, dims.value, correction, keepdim);
-  });
-  gradient<op::norm>([](const Tensor& g, Input<0> self, Output result, Arg<1, double> p, Arg<2, DimVector> dims, Arg<3, bool> keepdim) {
-    return norm_backward(g, self, result, p, dims.value, keepdim);
-  });
-  gradient<op::cumsum>([](const Tensor& g, Arg<1, std::int64_t> dim) {
-    return g.dim() == 0 ? g : flip(cumsum(flip(g, dim.value), dim), dim.value);
-  });
-  gradient<op::tril>([](const Tensor& g, Arg<1, std::int64_t> diagonal) { return tril(g, diagonal); });
-  gradient<op::triu>([](const Tensor& g, Arg<1, std::int64_t> diagonal) { return triu(g, diagonal); });
+// %% {"nbgrader": {"grade": true, "grade_id": "05-gradcheck-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("gradients of arithmetic agree with finite differences") {
+  const Tensor x = tensor({{0.5, -1.25, 2.0}, {1.5, 0.75, -0.5}}, kDouble);
+  const Tensor other = tensor({1.5, -0.5, 2.5}, kDouble);
+  CHECK(gradcheck([&](const Tensor& t) { return (t * other - t / other).sum(); }, x));
+  CHECK(gradcheck([&](const Tensor& t) { return (other / t).sum(); }, x));
+  CHECK(gradcheck([](const Tensor& t) { return t.pow(3).mean(); }, x));
+  CHECK(gradcheck([](const Tensor& t) { return (t.exp() + t.abs().sqrt() + t.abs().log()).sum(); }, x));
+  CHECK(gradcheck([](const Tensor& t) { return t.mm(t.t()).sum(); }, x));
+  CHECK(gradcheck([](const Tensor& t) { return (t.amax({1}) * t.max()).sum(); }, x));
 }
 
-// %%
-//| export core/gradients_more.cpp
-//| registers
-void register_indexing_gradients() {
-  gradient<op::cat>([](const Tensor& g, Geometries<0> sizes, Arg<1, std::int64_t> dim) {
-    std::vector<Tensor> pieces;
-    std::int64_t start = 0;
-    for (const DimVector& piece : sizes) {
-      const bool skipped = piece.size() == 1 && piece[0] == 0 && g.dim() != 1;  // an empty vector joins anything
-      const std::int64_t length = skipped ? 0 : piece[static_cast<std::size_t>(wrap_dim(dim, g.dim()))];
-      pieces.push_back(skipped ? zeros({0}, g.options()) : g.narrow(dim, start, length));
-      start += length;
-    }
-    return pieces;
-  });
-  gradient<op::index_select>([](const Tensor& g, Sizes<0> sizes, Arg<1, std::int64_t> dim, Input<2> index) {
-    return index_add(zeros(sizes, g.options()), dim, index, g);
-  }, no_gradient);
-  gradient<op::gather>([](const Tensor& g, Sizes<0> sizes, Arg<1, std::int64_t> dim, Input<2> index) {
-    return scatter_add(zeros(sizes, g.options()), dim, index, g);
-  }, no_gradient);
-  gradient<op::index_add_>([](const Tensor& g) { return g; }, no_gradient,
-                           [](const Tensor& g, Arg<1, std::int64_t> dim, Input<2> index) { return index_select(g, dim, index); });
-  gradient<op::scatter_add_>([](const Tensor& g) { return g; }, no_gradient,
-                             [](const Tensor& g, Arg<1, std::int64_t> dim, Input<2> index) { return gather(g, dim, index); });
-  gradient<op::scatter_>([](const Tensor& g, Arg<1, std::int64_t> dim, Input<2> index) { return scatter(g, dim, index, zeros(index.sizes(), g.options())); },
-                         no_gradient, [](const Tensor& g, Arg<1, std::int64_t> dim, Input<2> index) { return gather(g, dim, index); });
-  gradient<op::index>([](const Tensor& g, Sizes<0> sizes, InputList<1> indices) {
-    const Tensor whole = zeros(sizes, g.options());
-    op::index_put_(whole, indices, g, true);
-    return whole;
-  }, no_gradient);
-  gradient<op::index_put_>([](const Tensor& g, InputList<1> indices, Sizes<2> sizes, Arg<3, bool> accumulate) {
-    if (accumulate) return g;
-    const Tensor kept = g.clone();
-    op::index_put_(kept, indices, zeros(sizes, g.options()), false);
-    return kept;
-  }, no_gradient, [](const Tensor& g, InputList<1> indices) { return op::index(g, indices); });
-}
-
-// %%
-//| export core/gradients_more.cpp
-//| registers
-void register_random_gradients() {
-  const auto none = [](const Tensor& g) { return zeros_like(g); };
-  gradient<op::uniform_>(none);
-  gradient<op::normal_>(none);
-  gradient<op::random_>(none);
-  gradient<op::bernoulli_>(none);
-  gradient<op::bernoulli_tensor_>(none, no_gradient);
-  gradient<op::exponential_>(none);
-  count_writes<op::uniform_, op::normal_, op::random_, op::bernoulli_, op::bernoulli_tensor_, op::exponential_>();
-  count_writes<op::lerp_, op::addcmul_, op::addcdiv_, op::index_add_, op::scatter_, op::scatter_add_, op::index_put_>();
-}
+// %% [markdown]
+// Activations and losses. Two of them are worth deriving by hand.
+//
+// Softmax is `s_i = exp(x_i) / sum_j exp(x_j)`. Every output depends on every input: `ds_i/dx_j = s_i (delta_ij - s_j)`. Multiplied by a gradient g from the left:
+//
+//     grad_j = sum_i g_i s_i (delta_ij - s_j)  =  s_j g_j  -  s_j * sum_i g_i s_i  =  s_j (g_j - <g, s>)
+//
+// The Jacobian has n^2 entries, but its product with g needs one dot product. And for cross-entropy, log-softmax and the choice of one class cancel to the most useful line of deep learning: `softmax(x) - one_hot(target)`.
 
 // %%
 //| export nn/gradients.cpp
@@ -1695,6 +2258,23 @@ Tensor gelu_backward(const Tensor& g, const Tensor& x, bool tanh_approximation) 
 Tensor exp_below_zero(const Tensor& x) { return exp(where(x > 0, zeros_like(x), x)); }
 }  // namespace
 
+// %% {"nbgrader": {"grade": false, "grade_id": "05-softmax-backward", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| export nn/gradients.cpp
+namespace {
+// The gradient of softmax along `dim`: (N..., C) like `grad` and `result`, the softmax. O(numel).
+//
+// TODO: Multiply `grad` by the Jacobian of softmax, without forming it.
+// APPROACH: s (g - <g, s>), with the dot product along `dim`.
+// EXAMPLE: a gradient that is the same for all classes gives zero: adding a constant to all logits changes nothing.
+// HINT: sum(dim, true) keeps the dimension, so that it broadcasts.
+Tensor softmax_backward(const Tensor& grad, const Tensor& result, std::int64_t dim) {
+  // BEGIN SOLUTION
+  const Tensor weighted = grad * result;
+  return weighted - result * weighted.sum(dim, true);
+  // END SOLUTION
+}
+}  // namespace
+
 // %%
 //| export nn/gradients.cpp
 //| registers
@@ -1713,13 +2293,36 @@ void register_activation_gradients() {
     const Tensor scaled = self * beta.value;
     return where(scaled > threshold.value, g, g * sigmoid(scaled));
   });
-  gradient<op::softmax>([](const Tensor& g, Output result, Arg<1, std::int64_t> dim) {
-    const Tensor weighted = g * result;
-    return weighted - result * weighted.sum(dim.value, true);
-  });
+  gradient<op::softmax>([](const Tensor& g, Output result, Arg<1, std::int64_t> dim) { return softmax_backward(g, result, dim); });
   gradient<op::log_softmax>([](const Tensor& g, Output result, Arg<1, std::int64_t> dim) { return g - exp(result) * g.sum(dim.value, true); });
   count_writes<op::relu_>();
 }
+
+// %% {"nbgrader": {"grade": true, "grade_id": "05-softmax-backward-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("gradients of activations agree with finite differences") {
+  const Tensor x = tensor({{0.5, -1.25, 2.0}, {1.5, 0.75, -0.5}}, kDouble);
+  const Tensor weight = tensor({1.0, -2.0, 3.0}, kDouble);
+  CHECK(gradcheck([&](const Tensor& t) { return (softmax(t, 1) * weight).sum(); }, x));
+  CHECK(gradcheck([&](const Tensor& t) { return (log_softmax(t, 1) * weight).sum(); }, x));
+  CHECK(gradcheck([](const Tensor& t) { return (gelu(t) + silu(t) + softplus(t) + tanh(t) * sigmoid(t)).sum(); }, x));
+  CHECK(gradcheck([](const Tensor& t) { return (relu(t) + leaky_relu(t) + elu(t)).sum(); }, x));
+}
+
+TEST_CASE("softmax: a gradient that is the same for all classes vanishes") {
+  const Tensor x = tensor({1.0, 2.0, 3.0}, dtype(kDouble).requires_grad(true));
+  softmax(x, 0).sum().backward();
+  CHECK_CLOSE(x.grad(), zeros({3}, kDouble), 0, 1e-15);
+}
+
+// %%
+//| mistake 05-softmax-backward diagonal-only
+//| says Each output depends on every input: s (1 - s) is only the diagonal of the Jacobian.
+#if 0
+Tensor softmax_backward(const Tensor& grad, const Tensor& result, std::int64_t dim) {
+  (void)dim;
+  return grad * result * (1 - result);
+}
+#endif
 
 // %%
 //| export nn/gradients.cpp
@@ -1788,6 +2391,9 @@ void register_loss_gradients() {
       });
 }
 
+// %% [markdown]
+// Last: the modules of 03. `register_parameter` passes every parameter through `op::parameter`, which has done nothing so far. Now it makes parameters ask for gradients, and `Linear`, `Sequential` and the MLP can be trained without a change.
+
 // %%
 //| export nn/gradients.cpp
 //| registers
@@ -1811,20 +2417,474 @@ void nn::ModuleGradients::zero_grad(bool set_to_none) {
   }
 }
 
+// %% {"nbgrader": {"grade": true, "grade_id": "05-module-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("modules: parameters require gradients, and a whole network has them") {
+  manual_seed(0);
+  nn::Linear layer(3, 2);
+  CHECK(layer->weight.requires_grad());
+  const Tensor x = ones({4, 3});
+  cross_entropy_loss(layer->forward(x), tensor({0, 1, 1, 0})).backward();
+  CHECK_EQ(layer->weight.grad().sizes(), IntArrayRef({2, 3}));
+  CHECK_CLOSE(layer->bias.grad().sum(), zeros({}), 0, 1e-6);  // softmax - one_hot sums to zero
+  layer->zero_grad();
+  CHECK(!layer->weight.grad().defined());
+}
+
+// %% [markdown]
+// ### Less memory, more time: checkpointing
+//
+// A deep network keeps the inputs of every operator until the backward pass. *Activation checkpointing* keeps only the input of a whole block, and runs the block again when its gradient is needed:
+//
+//     recorded         keep  a --[1]--> b --[2]--> c --[3]--> d          memory 3 activations,  time 1 forward + backward
+//     checkpointed     keep  a ----------[1 2 3]------------> d          memory 1,              time 2 forward + backward
+//                      backward: run [1 2 3] again from a, recording, and go back through it at once
+//
+// This is a design exercise: the contract is given, how you meet it is yours. The node is declared; its `apply` may call the engine again from inside a running engine, which works because a run keeps its own state.
+
+// %%
+//| export core/checkpoint.h
+namespace autograd {
+// f(input), whose inner values are not kept: the backward pass computes them again. The same values and gradients as f(input), for
+// `input` and for parameters that f uses, as long as f is deterministic. Source: torch/utils/checkpoint.py (reentrant); Chen et al. 2016.
+Tensor checkpoint(const std::function<Tensor(const Tensor&)>& f, const Tensor& input);
+}  // namespace autograd
+
+// %%
+//| export core/checkpoint.cpp
+namespace {
+class CheckpointNode : public Node {
+ public:
+  CheckpointNode(std::function<Tensor(const Tensor&)> block, const Tensor& input) : block_(std::move(block)), input_(input, false) {
+    set_next_edges({gradient_edge(input)});
+  }
+  std::string name() const override { return "CheckpointBackward"; }
+  variable_list apply(variable_list&& grads) override;
+  void release_variables() override { input_.reset(); }
+
+ private:
+  std::function<Tensor(const Tensor&)> block_;
+  SavedVariable input_;
+};
+}  // namespace
+
+// %% {"nbgrader": {"grade": false, "grade_id": "05-checkpoint", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| export core/checkpoint.cpp
+//| exercise design
+// Runs the block again, with recording, and goes back through it with the gradient that arrived. Returns the gradient of the input; parameters inside accumulate.
+//
+// TODO: Recompute the block, go back through it, and return the gradient of the input.
+// APPROACH: Yours. Think of: which tensor the block must run on so that nothing outside is differentiated twice; recording, which the engine has switched off; what is left in memory when you return.
+variable_list CheckpointNode::apply(variable_list&& grads) {
+  // BEGIN SOLUTION
+  if (!grads[0].defined()) return {Tensor()};
+  const AutoGradMode recording(true);
+  const Tensor input = input_.unpack(shared_from_this()).detach().requires_grad_();
+  const Tensor output = block_(input);
+  autograd::backward({output}, {grads[0]});
+  return {input.grad()};
+  // END SOLUTION
+}
+
+// %%
+//| export core/checkpoint.cpp
+Tensor autograd::checkpoint(const std::function<Tensor(const Tensor&)>& f, const Tensor& input) {
+  TORCH_CHECK(input.requires_grad() || !GradMode::is_enabled(), "None of the inputs have requires_grad=True. Gradients will be None\n"
+              "[checkpoint] the block would be computed without a way back; call input.requires_grad_() if parameters inside shall learn.");
+  if (!GradMode::is_enabled()) return f(input);
+  const auto node = make_node<CheckpointNode>(f, input);
+  Tensor output;
+  {
+    const NoGradGuard no_grad;
+    output = f(input);
+  }
+  set_history(output, node);
+  return output;
+}
+
+// %%
+//| lesson
+// A block of eight pointwise steps, which keep about eight tensors for the backward pass.
+Tensor deep_block(const Tensor& x) {
+  Tensor y = x;
+  for (int i = 0; i < 4; ++i) y = (y * 1.01).exp().log();
+  return y;
+}
+
+// %% {"nbgrader": {"grade": true, "grade_id": "05-checkpoint-test", "locked": true, "points": 10, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("checkpoint: the same gradients, for the input and for parameters inside") {
+  const Tensor w = tensor({2.0, -1.0}, dtype(kDouble).requires_grad(true));
+  const auto block = [&](const Tensor& t) { return (t * w).exp(); };
+  const Tensor x = tensor({0.5, 0.25}, dtype(kDouble).requires_grad(true));
+  block(x).sum().backward();
+  const Tensor x_grad = x.grad().clone();
+  const Tensor w_grad = w.grad().clone();
+  x.mutable_grad() = Tensor();
+  w.mutable_grad() = Tensor();
+  (autograd::checkpoint(block, x) * 1.0).sum().backward();
+  CHECK_EQ(x.grad(), x_grad);
+  CHECK_EQ(w.grad(), w_grad);
+}
+
+TEST_CASE("checkpoint: keeps a fraction of the memory") {
+  const Tensor x = full({10000}, 0.5, requires_grad());
+  const std::size_t before = memory::stats().live;
+  const Tensor recorded = deep_block(x);
+  const std::size_t kept = memory::stats().live - before;
+  const std::size_t middle = memory::stats().live;
+  const Tensor checkpointed = autograd::checkpoint(deep_block, x);
+  const std::size_t kept_checkpointed = memory::stats().live - middle;
+  CHECK_EQ(recorded.detach(), checkpointed.detach());
+  CHECK(kept_checkpointed * 4 < kept);
+}
+
+// %%
+//| mistake 05-checkpoint runs-without-recording
+//| says The engine switches recording off; the second run must record, or there is nothing to go back through.
+#if 0
+variable_list CheckpointNode::apply(variable_list&& grads) {
+  if (!grads[0].defined()) return {Tensor()};
+  const Tensor input = input_.unpack(shared_from_this()).detach().requires_grad_();
+  const Tensor output = block_(input);
+  autograd::backward({output}, {grads[0]});
+  return {input.grad()};
+}
+#endif
+
+// %% [markdown]
+// ### Debugging: a gradient that is not a number
+//
+// A colleague needs the square root where `x` is positive and 0 elsewhere. Forward all is well. After the first step every weight is NaN.
+//
+//     x = 0:   where(x > 0, sqrt(x), 0)          forward:  0
+//              gradient of where:  0 for the branch that was not taken
+//              gradient of sqrt:   0 * 1 / (2 sqrt(0))  =  0 * inf  =  NaN
+//
+// The branch that is not taken is computed all the same, and its gradient is multiplied by 0, which does not help against infinity.
+
+// %%
+//| lesson
+// The planted fault: right values, wrong gradients.
+Tensor faulty_sqrt_or_zero(const Tensor& x) { return where(x > 0, sqrt(x), zeros_like(x)); }
+
+// %% {"nbgrader": {"grade": false, "grade_id": "05-debug-nan", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| lesson
+//| exercise debug
+// sqrt(x) where x > 0, else 0; its gradient is finite everywhere: 1 / (2 sqrt(x)) where x > 0, else 0.
+//
+// TODO: Mend faulty_sqrt_or_zero.
+// APPROACH: see that sqrt never meets a value at which its derivative is infinite.
+Tensor mended_sqrt_or_zero(const Tensor& x) {
+  // BEGIN SOLUTION
+  const Tensor safe = where(x > 0, x, ones_like(x));
+  return where(x > 0, sqrt(safe), zeros_like(x));
+  // END SOLUTION
+}
+
+// %% {"nbgrader": {"grade": true, "grade_id": "05-debug-nan-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("debug: a branch that is not taken must not spoil the gradient") {
+  const Tensor x = tensor({4.0, 0.0, -1.0}, dtype(kDouble).requires_grad(true));
+  faulty_sqrt_or_zero(x).sum().backward();
+  CHECK(std::isnan(x.grad()[1].item<double>()));  // the fault
+  x.mutable_grad() = Tensor();
+  const Tensor y = mended_sqrt_or_zero(x);
+  CHECK_EQ(y.detach(), tensor({2.0, 0.0, 0.0}, kDouble));
+  y.sum().backward();
+  CHECK_EQ(x.grad(), tensor({0.25, 0.0, 0.0}, kDouble));
+}
+
+// %% [markdown]
+// ### Debugging: a layer that does not learn
+//
+// Another colleague smooths the target of a small network with the network's own output and detaches "to save memory". The loss goes down at first, then stays; one of the two weights never moves. There is no error: an edge that leads nowhere is legal.
+
+// %%
+//| lesson
+// The planted fault: prediction = second * (first * x), and the loss of it, with `first` frozen by mistake.
+Tensor faulty_loss(const Tensor& first, const Tensor& second, const Tensor& x, const Tensor& target) {
+  const Tensor hidden = (first * x).detach();
+  const Tensor smoothed = target * 0.9 + (second * hidden) * 0.1;
+  return (second * hidden - smoothed).pow(2).mean();
+}
+
+// %% {"nbgrader": {"grade": false, "grade_id": "05-debug-frozen", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| lesson
+//| exercise debug
+// The same loss: both weights learn, and the smoothed target counts as a constant.
+//
+// TODO: Mend faulty_loss.
+// APPROACH: ask each detach() and each missing one: shall a gradient go through here?
+Tensor mended_loss(const Tensor& first, const Tensor& second, const Tensor& x, const Tensor& target) {
+  // BEGIN SOLUTION
+  const Tensor hidden = first * x;
+  const Tensor prediction = second * hidden;
+  const Tensor smoothed = target * 0.9 + prediction.detach() * 0.1;
+  return (prediction - smoothed).pow(2).mean();
+  // END SOLUTION
+}
+
+// %% {"nbgrader": {"grade": true, "grade_id": "05-debug-frozen-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("debug: both weights learn, the target is a constant") {
+  const Tensor first = tensor({2.0}, dtype(kDouble).requires_grad(true));
+  const Tensor second = tensor({3.0}, dtype(kDouble).requires_grad(true));
+  const Tensor x = tensor({1.0}, kDouble);
+  const Tensor target = tensor({1.0}, kDouble);
+  faulty_loss(first, second, x, target).backward();
+  CHECK(!first.grad().defined());  // the fault
+  second.mutable_grad() = Tensor();
+  mended_loss(first, second, x, target).backward();
+  // prediction 6, smoothed 1.5, difference 4.5: d/dprediction = 2 * 4.5 = 9
+  CHECK_CLOSE(first.grad(), tensor({27.0}, kDouble));
+  CHECK_CLOSE(second.grad(), tensor({18.0}, kDouble));
+}
+
 // %% [markdown]
 // ## Part 2: Systems analysis
+//
+// ### What a forward pass keeps
+//
+// With n the batch and d the width, a layer `relu(x W + b)` computes O(n d^2) and keeps its input and its output, O(n d), until the backward pass. So the memory of training grows with depth times batch; that of inference does not grow with depth at all. The
+// demonstration measures both, and checkpointing between them, with the allocator's counters.
+
+// %%
+//| lesson
+// Peak bytes above the start while f runs.
+template <class F>
+std::size_t peak_bytes(F f) {
+  memory::reset_peak();
+  const std::size_t before = memory::stats().live;
+  f();
+  return memory::stats().peak - before;
+}
+
+std::string bar(double fraction) {
+  return std::string(static_cast<std::size_t>(40 * fraction + 0.5), '#');
+}
+
+// %%
+DEMO("memory of a training step against depth") {
+  const Tensor weight = full({64, 64}, 0.01, requires_grad());
+  const Tensor x = full({256, 64}, 0.5, requires_grad());
+  const auto layer = [&](const Tensor& t) { return relu(t.mm(weight)); };
+  const auto block = [&](const Tensor& t) { return layer(layer(layer(layer(t)))); };
+  double widest = 0;
+  std::vector<std::pair<std::string, double>> rows;
+  for (int depth : {4, 8, 16, 32}) {
+    const auto plain = peak_bytes([&] {
+      Tensor y = x;
+      for (int i = 0; i < depth; ++i) y = layer(y);
+      y.sum().backward();
+    });
+    const auto inference = peak_bytes([&] {
+      const NoGradGuard no_grad;
+      Tensor y = x;
+      for (int i = 0; i < depth; ++i) y = layer(y);
+    });
+    const auto checkpointed = peak_bytes([&] {
+      Tensor y = x;
+      for (int i = 0; i < depth / 4; ++i) y = autograd::checkpoint(block, y);
+      y.sum().backward();
+    });
+    for (const auto& [name, bytes] : {std::pair{"recorded", plain}, std::pair{"checkpointed", checkpointed}, std::pair{"inference", inference}}) {
+      rows.emplace_back(std::to_string(depth) + " layers, " + name, static_cast<double>(bytes) / 1024);
+      widest = std::max(widest, rows.back().second);
+    }
+  }
+  for (const auto& [name, kib] : rows) std::printf("%-26s %8.0f KiB %s\n", name.c_str(), kib, bar(kib / widest).c_str());
+}
+
+// %% [markdown]
+// ### What recording costs
+//
+// For small tensors the graph costs more than the arithmetic: a node, its edges, its place in the engine. For large ones it disappears behind the work. The demonstration measures the time per operator of a chain of additions: plain, recorded, and
+// recorded with its backward pass.
+
+// %%
+DEMO("time per operator: plain, recorded, and back again") {
+  std::printf("%10s %12s %12s %12s   ns per operator\n", "elements", "plain", "recorded", "+ backward");
+  for (const std::int64_t size : {1, 100, 10000}) {
+    const int steps = size == 10000 ? 200 : 2000;
+    const Tensor x = ones({size}, requires_grad());
+    const auto run = [&](bool record, bool back) {
+      return measure([&] {
+               const AutoGradMode mode(record);
+               Tensor y = x;
+               for (int i = 0; i < steps; ++i) y = y + 1;
+               if (back) y.backward(ones({size}));
+             }).median * 1e9 / steps;
+    };
+    std::printf("%10lld %12.0f %12.0f %12.0f\n", static_cast<long long>(size), run(false, false), run(true, false), run(true, true));
+  }
+}
+
+// %% [markdown]
+// Three versions of the same idea, and what each step buys:
+//
+//     v1  closures on a list (a "tape")    each operator pushes a lambda; backward pops them in reverse order
+//     v2  nodes and edges, recursion       only what the loss depends on runs; but deep graphs overflow the stack, and a node runs once for each way to it
+//     v3  nodes, counts and a queue        each node once; no recursion; hooks, several threads (what you built, and what PyTorch does)
+
+// %%
+//| lesson
+// v1: a tape of closures. It cannot free a part of the graph, knows no views and no writes in place, and runs everything that was recorded.
+struct Tape {
+  std::vector<std::function<void()>> steps;
+  void backward() {
+    for (auto step = steps.rbegin(); step != steps.rend(); ++step) (*step)();
+  }
+};
+
+// v2: recursion along the edges: right only when each node is reached in one way.
+void recursive_backward(Node& node, variable_list grads) {
+  const variable_list results = node.apply(std::move(grads));
+  for (std::size_t i = 0; i < node.next_edges().size(); ++i)
+    if (node.next_edge(i).is_valid()) recursive_backward(*node.next_edge(i).function, {results[i]});
+}
+
+// %%
+DEMO("v1, v2, v3: how often does each run a node of a ladder of sums?") {
+  // y_k = y_{k-1} + y_{k-1}: two ways at each step, so 2^k ways to x.
+  for (const int rungs : {4, 8, 12}) {
+    const Tensor x = ones({1}, requires_grad());
+    int recursive_visits = 0;
+    int engine_visits = 0;
+    Tensor y = x * 1;
+    y.register_hook([&](const Tensor&) { ++engine_visits; });
+    const std::shared_ptr<Node> first = y.grad_fn();
+    first->post_hooks.push_back([](const variable_list&, const variable_list&) {});
+    for (int i = 0; i < rungs; ++i) y = y + y;
+    std::function<void(const Node&)> walk = [&](const Node& node) {
+      if (&node == first.get()) {
+        ++recursive_visits;
+        return;
+      }
+      for (const Edge& edge : node.next_edges()) walk(*edge.function);
+    };
+    walk(*y.grad_fn());
+    y.backward();
+    std::printf("%2d rungs: recursion would run the first node %5d times, the engine ran it %d time; gradient %g\n", rungs, recursive_visits, engine_visits,
+                x.grad().item<double>());
+  }
+}
+
+// %% {"nbgrader": {"grade": true, "grade_id": "05-versions-test", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("v1 and v2 agree with the engine on a chain") {
+  const Tensor x = tensor({2.0}, dtype(kDouble).requires_grad(true));
+  double tape_gradient = 1;
+  Tape tape;
+  tape.steps.push_back([&] { tape_gradient *= 3; });      // y = 3 x
+  tape.steps.push_back([&] { tape_gradient *= 2 * 6; });  // z = y^2 at y = 6
+  tape.backward();
+  recursive_backward(*(x * 3.0).pow(2).grad_fn(), {ones({1}, kDouble)});
+  CHECK_EQ(x.grad().item<double>(), tape_gradient);
+}
 
 // %% [markdown]
 // ## Part 3: Production context
+//
+// What you built has PyTorch's anatomy, so its source reads like yours:
+//
+// | yours | PyTorch | what it does beyond |
+// |---|---|---|
+// | `Node`, `Edge` | `torch/csrc/autograd/function.h`, `edge.h` | metadata for devices, anomaly mode that keeps the forward stack |
+// | `GraphTask`, `run_backward` | `engine.cpp`, `graph_task.h`, `input_buffer.h` | one thread for each device, streams, re-entrant depth limits |
+// | `SavedVariable` | `saved_variable.h` | hooks that may move what is saved to disk or to the CPU |
+// | `gradient<op::mul>(...)` | `tools/autograd/derivatives.yaml`, `FunctionsManual.cpp` | generated C++ for some 2,000 operators, forward mode, complex numbers |
+// | `CopySlices`, `refresh_view_history` | `functions/tensor.cpp`, `variable.cpp` | views described by strides where possible, instead of being replayed |
+// | `AccumulateGrad` | `functions/accumulate_grad.h` | hooks that data-parallel training uses to send gradients while others are still being computed |
+//
+// The two other schools choose differently:
+//
+//     PyTorch, TinyTorch      run ----> graph as a by-product ----> walk it back            a new graph each step
+//     TensorFlow GradientTape record ops on a tape ----> tape.gradient replays it           the tape is an object; tf.function traces it into a static graph
+//     JAX                     trace f into an expression ----> transform it into its        no graph at run time: grad(f) is a function,
+//                             derivative ----> compile                                      and grad(grad(f)), vmap(grad(f)) compose
+//
+// - TensorFlow: `tensorflow/python/eager/backprop.py` (`GradientTape`); gradients are registered by operator name with `@ops.RegisterGradient`.
+// - JAX: `jax/_src/interpreters/ad.py`. Reverse mode there is forward mode (`jvp`) followed by transposition: one table of forward derivatives and one of transposes. The notes *Autodidax* build it from nothing.
+//
+// What production does differently from this lesson: buffers in the engine are added in place where nobody else holds them; kernels fuse forward and backward of whole blocks; and compilers (module 18) see the graph before it runs.
 
 // %% [markdown]
 // ## Integration test
+//
+// A network of modules 02 to 04 learns XOR, which one linear layer cannot, by plain gradient descent written out: forward, backward, a write under `NoGradGuard`. Two threads go back through graphs that share their leaves.
+
+// %% {"nbgrader": {"grade": true, "grade_id": "05-integration-test", "locked": true, "points": 10, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("integration: two layers learn XOR") {
+  manual_seed(1);
+  const Tensor x = tensor({{0.0, 0.0}, {0.0, 1.0}, {1.0, 0.0}, {1.0, 1.0}}, kDouble);
+  const Tensor target = tensor({{0.0}, {1.0}, {1.0}, {0.0}}, kDouble);
+  nn::Linear hidden(2, 8);
+  nn::Linear output(8, 1);
+  hidden->to(kDouble);
+  output->to(kDouble);
+  std::vector<Tensor> parameters = hidden->parameters();
+  for (const Tensor& p : output->parameters()) parameters.push_back(p);
+  double loss_value = 0;
+  for (int step = 0; step < 500; ++step) {
+    const Tensor loss = mse_loss(output->forward(tanh(hidden->forward(x))), target);
+    loss_value = loss.item<double>();
+    loss.backward();
+    const NoGradGuard no_grad;
+    for (const Tensor& p : parameters) {
+      p.sub_(p.grad(), 0.5);
+      p.mutable_grad() = Tensor();
+    }
+  }
+  CHECK(loss_value < 0.01);
+}
+
+TEST_CASE("integration: several threads go back through graphs with common leaves") {
+  const Tensor x = ones({1000}, dtype(kDouble).requires_grad(true));
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i)
+    threads.emplace_back([&] {
+      for (int step = 0; step < 25; ++step) (x * 2.0).sum().backward();
+    });
+  for (std::thread& thread : threads) thread.join();
+  CHECK_EQ(x.grad(), full({1000}, 200.0, kDouble));
+}
 
 // %% [markdown]
 // ## ML systems thinking
+//
+// Run the demonstrations of Part 2 before you answer; the questions ask about your numbers.
+//
+// 1. A model has 32 blocks. You checkpoint each block, or groups of 4, or only the whole. What is kept, what is recomputed? For which grouping is the sum of the two kinds of memory least, and why is it near the square root of the depth?
+// 2. `x.grad()` accumulates. PyTorch could have overwritten it. Which programs would become simpler, which impossible?
+// 3. A version counter lives in the storage and not in the tensor. Give a program in which the other choice would miss a write.
+// 4. Why may an optimizer write into leaves under `NoGradGuard`, and why does the saved-tensor check still find it if you call `backward` on an old graph afterwards?
+
+// %% [markdown] {"nbgrader": {"grade": true, "grade_id": "05-explain-memory", "locked": false, "points": 5, "schema_version": 3, "solution": true, "task": false}}
+// ### Explain: where the memory of training goes
+//
+// Take the numbers of the demonstration "memory of a training step against depth". How do the three lines grow with depth, and which tensors are the ones that make the recorded line grow? Estimate from the slope how many bytes each layer keeps, and check your estimate against what `mm` and
+// `relu` save according to their gradient functions.
+//
+// BEGIN SOLUTION
+// Recorded grows linearly: each layer keeps the input of mm (Input<0>, for the weight's gradient; the weight itself is kept but shared) and the output of relu, which is the next layer's input, so the same tensor, and mm's result is freed because relu saves only its output. That is n * d * 4 bytes for
+// each layer, 64 KiB here. Checkpointed keeps one input for each block of four layers plus, during the backward pass, one block's worth. Inference holds two activations at any depth.
+// END SOLUTION
+
+// %% [markdown] {"nbgrader": {"grade": true, "grade_id": "05-explain-engine", "locked": false, "points": 5, "schema_version": 3, "solution": true, "task": false}}
+// ### Explain: why counts and a queue
+//
+// Use the demonstration of the ladder. Why does recursion run the first node 2^k times, and why would a plain "visited" mark, so that each node runs once, give wrong gradients? What exactly do the counts guarantee?
+//
+// BEGIN SOLUTION
+// Each rung has two edges to the one before, so there are 2^k ways. With a visited mark the node would run when the first gradient arrives, and what comes later along the other edges would be lost or delivered too late. The counts guarantee that a node runs once, and only when every edge into
+// it has delivered, so that it sees the full sum: this is the chain rule over all ways, regrouped node by node.
+// END SOLUTION
 
 // %% [markdown]
 // ## Module summary
+//
+// You built automatic differentiation as frameworks have it: nodes and edges that the forward pass leaves behind, saved tensors with a version check, an engine that counts dependencies and runs ready nodes, gradients as one-line functions, histories that follow views and writes in place, hooks, double backward and
+// checkpointing. The modules before this one did not change; their operators gained a layer.
+//
+// What to remember: reverse mode costs about two forward passes in time and all activations in memory; the graph belongs to the loss; gradients add up; a write in place is counted, and the count is checked.
+//
+// Next: module 06 turns gradients into steps.
 
 // %%
 }  // namespace tinytorch

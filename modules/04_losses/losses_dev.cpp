@@ -43,6 +43,7 @@
 #include <cmath>
 #include "tinytorch/core/loops.h"
 //| export nn/classification_loss.cpp
+#include <algorithm>
 #include <cmath>
 #include "tinytorch/core/loops.h"
 #include "tinytorch/nn/activations.h"
@@ -1495,54 +1496,6 @@ TEST_CASE("mse_loss of (N, 1) and (N): everybody against everybody, with a warni
 // The loss of a sample needs only its own row, and of that row only the pair (maximum, sum) and one logit. So the logits can be made, used and dropped piece by piece. How to cut, and what to do at the ends, is your design; the contract
 // bounds the memory.
 
-// %% {"nbgrader": {"grade": false, "grade_id": "04-linear-cross-entropy", "locked": false, "schema_version": 3, "solution": true, "task": false}}
-//| lesson
-//| exercise design
-// The mean cross-entropy of the logits hidden (N, D) x weight^T (D, V) for target (N): a 0-d tensor, the same as
-// cross_entropy_loss(hidden.mm(weight.t()), target) up to rounding, for any N >= 1.
-// Holds at most a quarter of the N * V logits at any time (N >= 16, weight small beside them). O(N D V).
-//
-// TODO: Design a cross-entropy that makes the logits in pieces.
-Tensor linear_cross_entropy(const Tensor& hidden, const Tensor& weight, const Tensor& target) {
-  // BEGIN SOLUTION
-  const std::int64_t N = hidden.size(0);
-  const std::int64_t rows = std::max<std::int64_t>(N / 16, 1);
-  Tensor total = zeros({}, hidden.options());
-  for (std::int64_t first = 0; first < N; first += rows) {
-    const std::int64_t last = std::min(first + rows, N);
-    const Tensor logits = hidden.slice(0, first, last).mm(weight.t());
-    total = total + cross_entropy_loss(logits, target.slice(0, first, last), {}, Reduction::Sum);
-  }
-  return total / N;
-  // END SOLUTION
-}
-
-// %%
-//| mistake 04-linear-cross-entropy holds-all-logits
-//| says The value is right, but all N x V logits were alive at once. Work through the rows in pieces and let each piece go before the next one.
-#if 0
-Tensor linear_cross_entropy(const Tensor& hidden, const Tensor& weight, const Tensor& target) {
-  return cross_entropy_loss(hidden.mm(weight.t()), target);
-}
-#endif
-
-// %%
-//| mistake 04-linear-cross-entropy averages-the-means
-//| says The mean of the pieces' means is not the mean when the last piece is shorter: its samples count too much. Add up sums and divide once, by N.
-#if 0
-Tensor linear_cross_entropy(const Tensor& hidden, const Tensor& weight, const Tensor& target) {
-  const std::int64_t N = hidden.size(0);
-  const std::int64_t rows = std::max<std::int64_t>(N / 16, 1);
-  Tensor total = zeros({}, hidden.options());
-  std::int64_t pieces = 0;
-  for (std::int64_t first = 0; first < N; first += rows, ++pieces) {
-    const std::int64_t last = std::min(first + rows, N);
-    total = total + cross_entropy_loss(hidden.slice(0, first, last).mm(weight.t()), target.slice(0, first, last));
-  }
-  return total / pieces;
-}
-#endif
-
 // %%
 //| lesson
 // Numbers without pattern in [-1, 1), the same on every run.
@@ -1566,6 +1519,83 @@ double peak_of(F f) {
   return static_cast<double>(memory::stats().peak - before);
 }
 
+// %%
+//| export nn/loss.h
+namespace nn::functional {
+// cross_entropy_loss(input.mm(linear_weight.t()), target, {}, Reduction::Mean, ignore_index) in little memory, for input (N, D), linear_weight (V, D)
+// and target (N). With gradients, the pieces of the logits are recorded and stay alive until the backward pass, unless they are checkpointed.
+Tensor linear_cross_entropy(const Tensor& input, const Tensor& linear_weight, const Tensor& target, std::int64_t ignore_index = -100);
+}  // namespace nn::functional
+
+// %% {"nbgrader": {"grade": false, "grade_id": "04-linear-cross-entropy", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| export nn/classification_loss.cpp
+//| exercise design
+// The mean cross-entropy of the logits input (N, D) x linear_weight^T (D, V) for target (N), over the samples whose target is not `ignore_index`: a 0-d
+// tensor, up to rounding the same as cross_entropy_loss of all logits, for any N >= 1.
+// Holds at most a quarter of the N * V logits at any time (N >= 16, linear_weight small beside them). O(N D V).
+//
+// TODO: Design a cross-entropy that makes the logits in pieces.
+Tensor nn::functional::linear_cross_entropy(const Tensor& input, const Tensor& linear_weight, const Tensor& target, std::int64_t ignore_index) {
+  // BEGIN SOLUTION
+  const std::int64_t N = input.size(0);
+  const std::int64_t rows = std::max<std::int64_t>(N / 16, 1);
+  Tensor total = zeros({}, input.options());
+  for (std::int64_t first = 0; first < N; first += rows) {
+    const std::int64_t last = std::min(first + rows, N);
+    const Tensor logits = input.slice(0, first, last).mm(linear_weight.t());
+    total = total + cross_entropy_loss(logits, target.slice(0, first, last), {}, Reduction::Sum, ignore_index);
+  }
+  return total / target.ne(ignore_index).sum();
+  // END SOLUTION
+}
+
+// %%
+//| mistake 04-linear-cross-entropy holds-all-logits
+//| says The value is right, but all N x V logits were alive at once. Work through the rows in pieces and let each piece go before the next one.
+#if 0
+Tensor nn::functional::linear_cross_entropy(const Tensor& input, const Tensor& linear_weight, const Tensor& target, std::int64_t ignore_index) {
+  return cross_entropy_loss(input.mm(linear_weight.t()), target, {}, Reduction::Mean, ignore_index);
+}
+#endif
+
+// %%
+//| mistake 04-linear-cross-entropy averages-the-means
+//| says The mean of the pieces' means is not the mean when the pieces hold different numbers of samples that count. Add up sums and divide once.
+#if 0
+Tensor nn::functional::linear_cross_entropy(const Tensor& input, const Tensor& linear_weight, const Tensor& target, std::int64_t ignore_index) {
+  const std::int64_t N = input.size(0);
+  const std::int64_t rows = std::max<std::int64_t>(N / 16, 1);
+  Tensor total = zeros({}, input.options());
+  std::int64_t pieces = 0;
+  for (std::int64_t first = 0; first < N; first += rows, ++pieces) {
+    const std::int64_t last = std::min(first + rows, N);
+    const Tensor logits = input.slice(0, first, last).mm(linear_weight.t());
+    total = total + cross_entropy_loss(logits, target.slice(0, first, last), {}, Reduction::Mean, ignore_index);
+  }
+  return total / pieces;
+}
+#endif
+
+// %%
+//| mistake 04-linear-cross-entropy divides-by-all-samples
+//| says Ignored samples were counted in the denominator. Divide by the number of targets that differ from ignore_index.
+#if 0
+Tensor nn::functional::linear_cross_entropy(const Tensor& input, const Tensor& linear_weight, const Tensor& target, std::int64_t ignore_index) {
+  const std::int64_t N = input.size(0);
+  const std::int64_t rows = std::max<std::int64_t>(N / 16, 1);
+  Tensor total = zeros({}, input.options());
+  for (std::int64_t first = 0; first < N; first += rows) {
+    const std::int64_t last = std::min(first + rows, N);
+    const Tensor logits = input.slice(0, first, last).mm(linear_weight.t());
+    total = total + cross_entropy_loss(logits, target.slice(0, first, last), {}, Reduction::Sum, ignore_index);
+  }
+  return total / N;
+}
+#endif
+
+// %%
+using nn::functional::linear_cross_entropy;
+
 // %% {"nbgrader": {"grade": true, "grade_id": "04-linear-cross-entropy-test", "locked": true, "points": 6, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("linear_cross_entropy: the same loss in a quarter of the memory") {
   for (const std::int64_t N : {1, 16, 100, 250}) {
@@ -1577,10 +1607,14 @@ TEST_CASE("linear_cross_entropy: the same loss in a quarter of the memory") {
   const Tensor hidden = scattered({256, 8}) * 3;
   const Tensor weight = scattered({512, 8});
   const Tensor target = scattered_targets(256, 512);
+  target.slice(0, 200, 230).fill_(-100);
+  CHECK_CLOSE(linear_cross_entropy(hidden, weight, target), cross_entropy_loss(hidden.mm(weight.t()), target), 1e-5, 0.0);
   const double logits = 256 * 512 * 4;
   CHECK(peak_of([&] { return linear_cross_entropy(hidden, weight, target); }) <= logits / 4);
   // BEGIN HIDDEN TESTS
-  CHECK_EQ(linear_cross_entropy(hidden, weight, target).sizes(), IntArrayRef({}));
+  CHECK_EQ(linear_cross_entropy(hidden, weight, target).sizes(), IntArrayRef());
+  target.fill_(3);
+  CHECK(std::isnan(linear_cross_entropy(hidden, weight, target, 3).item<float>()));
   // END HIDDEN TESTS
 }
 
@@ -1694,7 +1728,8 @@ DEMO("which loss forgives an outlier?") {
 //   so they are kept anyway. `aten/src/ATen/native/Loss.cpp` holds the elementwise losses, and `torch/csrc/api/include/torch/nn/functional/loss.h` the option structs.
 // - **TensorFlow.** `tensorflow/core/kernels/sparse_xent_op.h` and `tensorflow/core/kernels/xent_op.h` compute loss and gradient together, in one kernel: (softmax - one_hot) is needed at once, because the loss is the end of the graph.
 // - **JAX.** `optax/losses/_classification.py` (optax is the usual loss library) composes `softmax_cross_entropy_with_integer_labels` of `logsumexp` and one lookup.
-// - **Large vocabularies.** What you designed is in use: "cut cross-entropy" and the fused linear cross-entropy of the Liger kernels never form the logits, neither forward nor backward, and compute their gradient piece by piece; under tensor parallelism the vocabulary is cut across
+// - **Large vocabularies.** What you designed is in use: recent PyTorch has `torch.nn.functional.linear_cross_entropy`; "cut cross-entropy" and the fused linear cross-entropy of the Liger kernels
+//   never hold all logits, neither forward nor backward, because they compute the gradient of each piece at once, while it is there; under tensor parallelism the vocabulary is cut across
 //   devices, and the pairs (maximum, sum) are joined by an all-reduce (module 19).
 //
 // What this module leaves out: vectors and threads (module 16), CTC and ranking losses, and half precision, where a sum must be kept in float.
@@ -1756,7 +1791,7 @@ TEST_CASE("losses: a linear classifier, judged in three ways") {
 // %% [markdown] {"nbgrader": {"grade": true, "grade_id": "04-explain-interface", "locked": false, "points": 3, "schema_version": 3, "solution": true, "task": false}}
 // **Question 3. Logits or probabilities?** A colleague's model ends in a softmax "so that the output is interpretable", and is trained with a logarithm of it. What do you tell them, with numbers from this module? Where would you put the softmax?
 // BEGIN SOLUTION
-// In floats a probability below about 1e-45 is 0 and its logarithm -inf, so a logit gap of about 104 breaks training; one near 1 loses 1 - p below 6e-8 (a gap of 17). Clamping hides the infinity and
+// In floats a probability below about 1e-45 is 0 and its logarithm -inf, so a logit gap of about 103 breaks training; one near 1 loses 1 - p below 6e-8 (a gap of 17). Clamping hides the infinity and
 // removes the gradient there. The model should output logits, the loss take logits, and softmax be applied where a human or a sampler reads probabilities, at inference.
 // END SOLUTION
 

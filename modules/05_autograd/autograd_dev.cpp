@@ -174,10 +174,16 @@ class ModuleGradients {
 #include "tinytorch/nn/module.h"
 
 // %%
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <iostream>
 #include <string>
 #include <thread>
 #include <vector>
 #include "tinytorch/core/tensor_data.h"
+#include "tinytorch/core/utils.h"
+#include "tinytorch/nn/linear.h"
 #include "tito/lesson.h"
 
 // %%

@@ -3609,7 +3609,7 @@ DEMO("a dataset of 32 MiB in four workers: shared, and copied") {
     do_not_optimize(*first);
     return format_bytes(std::max<std::int64_t>(0, resident_bytes() - before));
   };
-  std::cout << "the loader's four workers added\n";
+  std::cout << "what the process holds with four workers beyond the one dataset that it had before\n";
   std::cout << "  dataset with a Tensor        " << growth(InTensor()) << '\n';
   std::cout << "  dataset with a std::vector   " << growth(InVector()) << '\n';
 }

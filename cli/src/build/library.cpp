@@ -16,8 +16,10 @@ void run_cmake(const Command& arguments) {
 NinjaResult build_library(const fs::path& root) {
   const fs::path folder = library_folder(root);
   if (!fs::exists(folder / "build.ninja")) {
-    run_cmake({"-S", root.string(), "-B", folder.string(), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
-               "-DTINYTORCH_PROGRAMS=ON", "-DTINYTORCH_WERROR=ON"});
+    Command arguments{"-S", root.string(), "-B", folder.string(), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
+                      "-DTINYTORCH_PROGRAMS=ON", "-DTINYTORCH_WERROR=ON"};
+    if (!find_program("ccache").empty()) arguments.push_back("-DCMAKE_CXX_COMPILER_LAUNCHER=ccache");
+    run_cmake(arguments);
   }
   return run_ninja(NinjaOptions{folder, folder, {}, "building the library", true}, LineMap(root));
 }

@@ -127,6 +127,7 @@ NinjaResult run_ninja(const NinjaOptions& options, const LineMap& lines) {
   result.ok = ninja.ok();
   result.seconds = ninja.seconds;
   if (!result.ok) result.messages = shortened(lines.translate(output.messages()), 60);
+  if (!result.ok && result.messages.empty()) result.messages = "ninja: " + how_it_ended(ninja) + "\n";
   if (!result.ok && ninja.output.find("No space left on device") != std::string::npos) {
     throw std::runtime_error(fmt::format("the disk that holds {} is full; free some space and run this again",
                                          options.directory.string()));

@@ -9,11 +9,9 @@
 #include <cctype>
 #include <cerrno>
 #include <cstdlib>
-#include <fstream>
 #include <functional>
 #include <map>
 #include <system_error>
-#include <tuple>
 
 #include "format/student.h"
 #include "format/units.h"
@@ -398,74 +396,6 @@ void StageBuild::add_folder_tests(std::string_view folder) {
     ninja_.add({objects.back(), "unit", {source}, {}, {{"include", reference_.include}}});
   }
   link(program, objects, reference_.objects);
-}
-
-namespace {
-
-// A module folder before its file is parsed: "05_autograd" of stage "05".
-struct Folder {
-  std::string name;
-  std::string stage;
-  bool library_chapter = false;
-
-  std::string number() const { return name.substr(0, 2); }
-  fs::path file(const fs::path& root) const {
-    const fs::path path = root / "modules" / name / (name.substr(3) + "_dev.cpp");
-    const fs::path shorter = fs::relative(path);
-    return shorter.native().size() < path.native().size() ? shorter : path;
-  }
-};
-
-std::string stage_of_chapter(const fs::path& file) {
-  constexpr std::string_view marker = "//| after ";
-  std::ifstream in(file);
-  for (std::string line; std::getline(in, line);) {
-    if (line.starts_with(marker)) return line.substr(marker.size(), 2);
-  }
-  return "99";
-}
-
-std::vector<Folder> module_folders(const fs::path& root) {
-  std::vector<Folder> folders;
-  for (const fs::directory_entry& entry : fs::directory_iterator(root / "modules")) {
-    const std::string name = entry.path().filename().string();
-    const bool numbered = name.size() > 3 && std::isdigit(static_cast<unsigned char>(name[0])) != 0 &&
-                          std::isdigit(static_cast<unsigned char>(name[1])) != 0 && name[2] == '_';
-    if (!numbered) continue;
-    Folder folder{name, name.substr(0, 2), name[0] == '9'};
-    if (folder.library_chapter) folder.stage = stage_of_chapter(folder.file(root));
-    folders.push_back(folder);
-  }
-  std::sort(folders.begin(), folders.end(), [](const Folder& left, const Folder& right) {
-    return std::tie(left.stage, left.library_chapter, left.name) < std::tie(right.stage, right.library_chapter, right.name);
-  });
-  return folders;
-}
-
-}  // namespace
-
-std::vector<Module> load_stage_of(const fs::path& root, const std::string& name) {
-  const std::vector<Folder> folders = module_folders(root);
-  std::string names;
-  std::string stage;
-  for (const Folder& folder : folders) {
-    const bool short_number = name.size() == 1 && folder.number() == "0" + name;
-    if (short_number || name == folder.number() || name == folder.name || name == folder.name.substr(3)) {
-      stage = folder.stage;
-    }
-    names += (names.empty() ? "" : ", ") + folder.name;
-  }
-  if (stage.empty()) throw std::runtime_error(fmt::format("unknown module '{}'; there are: {}", name, names));
-  std::vector<Module> modules;
-  for (const Folder& folder : folders) {
-    if (folder.stage <= stage) modules.push_back(parse_module(folder.file(root)));
-  }
-  return modules;
-}
-
-fs::path project_root() {
-  const char* given = std::getenv("TITO_ROOT");
-  return find_root(given == nullptr || *given == '\0' ? fs::current_path() : fs::path(given));
 }
 
 }  // namespace tito

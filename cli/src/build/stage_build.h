@@ -114,11 +114,4 @@ class StageBuild {
   std::vector<std::string> runtime_;  // objects every test program links
 };
 
-// The modules of the stage that the module `name` belongs to. Later modules are not read, so that an unfinished one
-// does not stand in the way. Throws std::runtime_error for an unknown name.
-std::vector<Module> load_stage_of(const fs::path& root, const std::string& name);
-
-// The root of the project that contains the working folder, or TITO_ROOT.
-fs::path project_root();
-
 }  // namespace tito

@@ -5,7 +5,6 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "build/stage_build.h"
 #include "commands/commands.h"
 #include "format/export.h"
 

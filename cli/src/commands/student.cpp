@@ -5,7 +5,6 @@
 #include <memory>
 #include <string>
 
-#include "build/stage_build.h"
 #include "commands/commands.h"
 #include "format/student.h"
 

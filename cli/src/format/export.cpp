@@ -290,6 +290,12 @@ class PackageBuilder {
     package_.files.push_back(generated_file(path, nullptr, lines));
   }
 
+  // `name` within tinytorch, as code in `scope` writes it: nn::A is A in tinytorch::nn.
+  static std::string name_seen_from(const std::string& scope, const std::string& name) {
+    const std::string inner = scope == "tinytorch" ? "" : scope.substr(11) + "::";
+    return !inner.empty() && name.starts_with(inner) ? name.substr(inner.size()) : name;
+  }
+
   void add_extension_header(const std::string& path, const std::string& target, const std::string& scope,
                             const std::string& class_name) {
     Source out = generated_head("The methods that lessons add to " + target + ".");
@@ -299,7 +305,7 @@ class PackageBuilder {
     for (const Mixin& mixin : mixins_) {
       if (mixin.target != target) continue;
       add_include(includes, "tinytorch/" + mixin.header);
-      bases += (bases.empty() ? " : public " : ", public ") + ("tinytorch::" + mixin.name);
+      bases += (bases.empty() ? " : public " : ", public ") + name_seen_from(scope, mixin.name);
     }
     if (!includes.empty()) out.push_back({"", 0});
     out.insert(out.end(), includes.begin(), includes.end());

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdlib>
 #include <map>
 #include <optional>
 #include <set>
@@ -558,10 +559,34 @@ class ModuleParser {
   Module module_;
 };
 
-bool is_module_folder(const fs::path& path) {
-  const std::string name = path.filename().string();
-  return fs::is_directory(path) && name.size() > 3 && std::isdigit(static_cast<unsigned char>(name[0])) != 0 &&
-         std::isdigit(static_cast<unsigned char>(name[1])) != 0 && name[2] == '_';
+// A folder modules/NN_name before its file is parsed.
+struct Folder {
+  std::string number;
+  std::string name;
+  std::string stage;
+  bool library_chapter = false;
+  fs::path file;
+
+  // Whether a person who writes `text` means this module.
+  bool is(std::string_view text) const {
+    const bool short_number = text.size() == 1 && number == "0" + std::string(text);
+    return short_number || text == number || text == name || text == number + "_" + name;
+  }
+};
+
+// Relative to the current folder where it is inside of it, so that messages stay short.
+fs::path short_path(const fs::path& path) {
+  const fs::path relative = path.lexically_proximate(fs::current_path());
+  return !relative.empty() && *relative.begin() == ".." ? path : relative;
+}
+
+// What its `//| after NN` says; behind all others without one.
+std::string stage_of_chapter(const fs::path& file) {
+  constexpr std::string_view kMarker = "//| after ";
+  for (const std::string& line : split_lines(read_text(file))) {
+    if (line.starts_with(kMarker)) return line.substr(kMarker.size(), 2);
+  }
+  return "99";
 }
 
 bool has_lesson(const fs::path& folder) {
@@ -569,10 +594,23 @@ bool has_lesson(const fs::path& folder) {
                      [](const fs::directory_entry& entry) { return entry.path().extension() == ".cpp"; });
 }
 
-// Relative to the current folder where it is inside of it, so that messages stay short.
-fs::path short_path(const fs::path& path) {
-  const fs::path relative = path.lexically_proximate(fs::current_path());
-  return !relative.empty() && *relative.begin() == ".." ? path : relative;
+// In the order of the stages, a library chapter behind the module it follows.
+std::vector<Folder> module_folders(const fs::path& root) {
+  std::vector<Folder> folders;
+  for (const fs::directory_entry& entry : fs::directory_iterator(fs::absolute(root).lexically_normal() / "modules")) {
+    const std::string text = entry.path().filename().string();
+    const bool numbered = entry.is_directory() && text.size() > 3 && std::isdigit(static_cast<unsigned char>(text[0])) != 0 &&
+                          std::isdigit(static_cast<unsigned char>(text[1])) != 0 && text[2] == '_';
+    if (!numbered || !has_lesson(entry.path())) continue;
+    Folder folder{text.substr(0, 2), text.substr(3), text.substr(0, 2), text[0] == '9', {}};
+    folder.file = short_path(entry.path() / (folder.name + "_dev.cpp"));
+    if (folder.library_chapter) folder.stage = stage_of_chapter(folder.file);
+    folders.push_back(std::move(folder));
+  }
+  std::sort(folders.begin(), folders.end(), [](const Folder& a, const Folder& b) {
+    return std::tie(a.stage, a.library_chapter, a.number, a.name) < std::tie(b.stage, b.library_chapter, b.number, b.name);
+  });
+  return folders;
 }
 
 }  // namespace
@@ -587,15 +625,23 @@ Module parse_module(const fs::path& file, Edition edition) { return parse_module
 
 std::vector<Module> load_course(const fs::path& root) {
   std::vector<Module> course;
-  for (const fs::directory_entry& entry : fs::directory_iterator(fs::absolute(root) / "modules")) {
-    if (!is_module_folder(entry.path()) || !has_lesson(entry.path())) continue;
-    const std::string folder = entry.path().filename().string();
-    course.push_back(parse_module(short_path(entry.path() / (folder.substr(3) + "_dev.cpp"))));
-  }
-  std::sort(course.begin(), course.end(), [](const Module& a, const Module& b) {
-    return std::tuple(a.stage(), a.library_chapter, a.number, a.name) < std::tuple(b.stage(), b.library_chapter, b.number, b.name);
-  });
+  for (const Folder& folder : module_folders(root)) course.push_back(parse_module(folder.file));
   return course;
+}
+
+std::vector<Module> load_stage_of(const fs::path& root, std::string_view name) {
+  const std::vector<Folder> folders = module_folders(root);
+  const auto wanted = std::find_if(folders.begin(), folders.end(), [&](const Folder& folder) { return folder.is(name); });
+  if (wanted == folders.end()) {
+    std::string names;
+    for (const Folder& folder : folders) names += (names.empty() ? "" : ", ") + folder.number + "_" + folder.name;
+    throw std::runtime_error("unknown module '" + std::string(name) + "'; there are: " + names);
+  }
+  std::vector<Module> modules;
+  for (const Folder& folder : folders) {
+    if (folder.stage <= wanted->stage) modules.push_back(parse_module(folder.file));
+  }
+  return modules;
 }
 
 fs::path find_root(const fs::path& from) {
@@ -604,6 +650,11 @@ fs::path find_root(const fs::path& from) {
     if (folder == folder.parent_path()) break;
   }
   throw std::runtime_error("no TinyTorch course here: neither this folder nor one above it has modules/ and tito");
+}
+
+fs::path project_root() {
+  const char* given = std::getenv("TITO_ROOT");
+  return find_root(given == nullptr || *given == '\0' ? fs::current_path() : fs::path(given));
 }
 
 const Module& find_module(const std::vector<Module>& course, std::string_view name) {

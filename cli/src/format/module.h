@@ -82,8 +82,15 @@ Module parse_module(const fs::path& file, std::string_view text, Edition edition
 // modules/NN_*/ in the order of the stages: a library chapter comes after the module it names.
 std::vector<Module> load_course(const fs::path& root);
 
+// The modules of the stage that the module `name` belongs to. Later modules are not read, so that an unfinished one
+// does not stand in the way. Throws std::runtime_error for an unknown name.
+std::vector<Module> load_stage_of(const fs::path& root, std::string_view name);
+
 // The nearest folder at or above `from` with modules/ and tito. Throws std::runtime_error if there is none.
 fs::path find_root(const fs::path& from);
+
+// The root of the project that contains the working folder, or the environment's TITO_ROOT.
+fs::path project_root();
 
 // "5", "05", "autograd" or "05_autograd" -> that module. Throws std::runtime_error and lists the modules otherwise.
 const Module& find_module(const std::vector<Module>& course, std::string_view name);

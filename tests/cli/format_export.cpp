@@ -107,13 +107,16 @@ TEST_CASE("export: the files that join the modules") {
 
 namespace tinytorch {
 
-class TensorExtensions : public tinytorch::SampleMethods {};
+class TensorExtensions : public SampleMethods {};
 
 }  // namespace tinytorch
 )");
   CHECK_NE(files.at("core/options_extensions.h").find("class OptionsExtensions {};"), std::string::npos);
   CHECK_NE(files.at("nn/module_extensions.h").find("namespace tinytorch::nn {\n\nclass ModuleExtensions {};"), std::string::npos);
   CHECK_EQ(texts(sample()).count("nn/module_extensions.h"), 0);
+  const auto nested = texts(next_module("// %%\n//| export nn/module.h\nclass Module {};\n\n// %%\n//| export nn/methods.h\n"
+                                        "//| extends Module\nnamespace nn { class Methods {}; }\n"));
+  CHECK_NE(nested.at("nn/module_extensions.h").find("class ModuleExtensions : public Methods {};"), std::string::npos);
   CHECK_EQ(files.at("core/register_all.cpp"), R"(// Joins what the lessons register, in their order.
 // Generated from the lessons 05_sample to 06_next: edit the module, not this file.
 

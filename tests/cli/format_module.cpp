@@ -237,6 +237,11 @@ TEST_CASE("a course: in the order of stages, library chapters behind the module 
   CHECK_EQ(find_module(course, "1").folder(), "01_b");
   CHECK_EQ(find_module(course, "lib").folder(), "90_lib");
   CHECK_THROWS_WITH(find_module(course, "07"), "unknown module '07'; there are: 00_a, 91_lib_b, 01_b, 90_lib, 02_c");
+  add("02_broken", "x");
+  CHECK_EQ(load_stage_of(root, "1").size(), 4);
+  CHECK_EQ(load_stage_of(root, "lib").back().folder(), "90_lib");
+  CHECK_THROWS_AS(load_stage_of(root, "02_c"), Diagnostic);
+  CHECK_THROWS_WITH(load_stage_of(root, "07"), "unknown module '07'; there are: 00_a, 91_lib_b, 01_b, 90_lib, 02_broken, 02_c");
   std::ofstream(root / "tito") << "";
   CHECK_EQ(find_root(root / "modules/00_a"), root);
   CHECK_THROWS(find_root("/"));

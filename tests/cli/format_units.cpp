@@ -87,6 +87,7 @@ TEST_CASE("units: a hole in lesson code follows the bodies that are asked for") 
   const std::string instrumented = test_units(module, true, Bodies::Instrumented)[0].text;
   CHECK_NE(instrumented.find("::tito::variant(\"05-twice\")"), std::string::npos);
   CHECK_NE(instrumented.find("#include \"tito/variant.h\""), std::string::npos);
+  CHECK_EQ(test_units(sample(), true, Bodies::Instrumented)[0].text, test_units(sample(), true)[0].text);
 }
 
 }  // namespace tito

@@ -68,7 +68,10 @@ Source includes(const Module& module, Bodies bodies) {
     if (path.ends_with(".h")) out.push_back({"#include \"tinytorch/" + path + "\"", 0});
   }
   append(out, include_lines(module, ""));
-  if (bodies == Bodies::Instrumented) out.push_back({"#include \"tito/variant.h\"", 0});
+  const bool holes = std::any_of(module.holes.begin(), module.holes.end(), [&](const Hole& hole) {
+    return module.cells[hole.cell].marker("lesson") != nullptr;
+  });
+  if (holes && bodies == Bodies::Instrumented) out.push_back({"#include \"tito/variant.h\"", 0});
   return out;
 }
 

@@ -1503,6 +1503,11 @@ void data::detail::DataShuttle<Job, Result>::drain() {
 TEST_CASE("DataShuttle: results of two workers, and what is in flight") {
   data::detail::DataShuttle<int, int> shuttle;
   CHECK(!shuttle.pop_result().has_value());
+  shuttle.push_job(5);
+  CHECK_EQ(shuttle.pop_job(), 5);
+  shuttle.push_result(25);
+  CHECK_EQ(shuttle.pop_result().value(), 25);
+
   for (int job = 1; job <= 6; ++job) shuttle.push_job(job);
   CHECK_EQ(shuttle.in_flight_jobs(), 6);
   auto square_three = [&shuttle] {

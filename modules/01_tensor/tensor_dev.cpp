@@ -14,7 +14,25 @@
 // %% [markdown]
 // # Module 01: Tensor
 //
-// (opening)
+// A tensor is a block of memory and a recipe for reading it. Nearly everything that makes frameworks fast or surprising follows from keeping the two apart: a transpose that moves nothing, a
+// sum of a matrix and a vector that copies nothing, a write through a slice that changes the original. Here we build both, and the dispatcher through which every operation of this course will pass.
+//
+//     x = arange(6).view({2, 3})        what you see          what is in memory
+//                                         0  1  2             [ 0 | 1 | 2 | 3 | 4 | 5 ]
+//     sizes (2, 3), strides (3, 1)        3  4  5               ^       ^
+//                                                               |       +-- x[0][2]
+//     x.t(): sizes (3, 2), strides (1, 3): the same memory      +-- x[0][0]
+//
+// **Objectives.** After this module you can
+//
+// - compute where an element lies from sizes, strides and offset, and say which operations move no data;
+// - implement views, broadcasting and type promotion by PyTorch's rules, and predict which `view` must fail;
+// - build a dispatcher, and explain why an operator is a table rather than a function;
+// - measure what a view saves, what a stride costs, and what the order of three loops does to a matrix product.
+//
+// **Where it sits.** Module 00 gave errors and measurements. Everything after this module is made of tensors; module 05 adds gradients to these operators without changing a line here.
+//
+// **Prerequisites.** Module 00; C++ templates; what a cache line is.
 
 // %%
 //| export core/array_ref.h
@@ -35,8 +53,9 @@
 #include <type_traits>
 #include "tinytorch/core/error.h"
 //| export core/scalar.h
-#include <complex>
+#include <cmath>
 #include <concepts>
+#include <limits>
 #include "tinytorch/core/scalar_type.h"
 //| export core/storage.h
 #include <cstddef>
@@ -101,6 +120,8 @@
 #include "tinytorch/core/ops.h"
 
 // %%
+#include <cstdio>
+#include "tinytorch/core/utils.h"
 #include "tito/lesson.h"
 
 // %%
@@ -109,7 +130,20 @@ namespace tinytorch {
 // %% [markdown]
 // ## Part 1: Foundations
 //
+// A tensor of d dimensions is a function from indices to numbers. With sizes n and strides s it lies in memory so that
+//
+//     position(i1, ..., id) = offset + i1 * s1 + ... + id * sd          0 <= ik < nk
+//
+// Reading one element costs O(d). Changing sizes, strides or offset costs O(d) too, and gives another tensor over the same memory: a *view*. Copying costs O(n1 * ... * nd). This is the
+// whole reason for strides.
+//
 // ### Lists of sizes
+//
+// Sizes travel as `IntArrayRef`, which points to integers that someone else owns, and are kept in `DimVector`, which holds up to five inside itself. A heap allocation for each would cost more than a small addition.
+//
+//     IntArrayRef   [pointer | length] ----> 2 3 4        to pass
+//     DimVector     [2 3 4 . . | length]                  to keep: up to five inside
+//     DimVector     [pointer   | length] ----> 2 3 4 5 6 7   more on the heap
 
 // %%
 //| export core/array_ref.h
@@ -264,6 +298,16 @@ TEST_CASE("DimVector: five sizes inside, more on the heap") {
 
 // %% [markdown]
 // ### Who owns the bytes
+//
+// Several tensors share one storage, so someone must know when the last has gone. The object carries its own count of owners, which makes a handle one pointer wide; `std::shared_ptr` is two wide and keeps its count elsewhere.
+// The count must be atomic, because tensors travel between threads.
+//
+//     Tensor x ---+                                     +--> bytes (64-byte aligned)
+//                 +--> TensorImpl (2 owners) ---+       |
+//     Tensor y ---+                             +--> StorageImpl (2 owners)
+//     Tensor x.t() ---> TensorImpl (1 owner) ---+
+//
+// The allocator counts as well: bytes held now, their peak, and calls. From here on no lesson needs to guess what something costs in memory.
 
 // %%
 //| export core/intrusive_ptr.h
@@ -446,6 +490,14 @@ TEST_CASE("storage: the allocator counts live bytes, the peak and the calls") {
 
 // %% [markdown]
 // ### Element types and promotion
+//
+// What is the type of `int64 + float32`? PyTorch orders types in three categories, and the higher category wins; within one, the wider type.
+//
+//     bool   <   uint8  int8  int16  int32  int64   <   float32  float64
+//     ------     ---------------------------------      ----------------
+//     category 0          category 1                      category 2
+//
+// So `int64 + float32` is `float32`: models compute in float32, and one integer tensor must not double their memory.
 
 // %%
 //| export core/scalar_type.h
@@ -473,6 +525,7 @@ inline bool isIntegralType(ScalarType type, bool include_bool) {
   return type < ScalarType::Float && (include_bool || type != ScalarType::Bool);
 }
 const char* toString(ScalarType type);  // "Float", "Long", ...
+const char* cpp_name(ScalarType type);  // "float", "int64_t", ...
 std::size_t elementSize(ScalarType type);
 inline std::ostream& operator<<(std::ostream& out, ScalarType type) { return out << toString(type); }
 
@@ -548,6 +601,11 @@ const char* toString(ScalarType type) {
   return names[static_cast<std::size_t>(type)];
 }
 
+const char* cpp_name(ScalarType type) {
+  static constexpr const char* names[] = {"bool", "uint8_t", "int8_t", "int16_t", "int32_t", "int64_t", "float", "double"};
+  return names[static_cast<std::size_t>(type)];
+}
+
 std::size_t elementSize(ScalarType type) {
   return dispatch_all_types(type, []<class T>() { return sizeof(T); });
 }
@@ -571,26 +629,57 @@ class Scalar {
   bool isFloatingPoint() const { return kind_ == ScalarType::Double; }
   bool isIntegral(bool include_bool) const { return isIntegralType(kind_, include_bool); }
   bool isBoolean() const { return kind_ == ScalarType::Bool; }
+  // The number as a T. Throws if T cannot hold it; a negative number wraps around in an unsigned T, as in C++.
   template <class T>
-  T to() const {
-    return isFloatingPoint() ? static_cast<T>(real_) : static_cast<T>(integer_);
-  }
+  T to() const;
   double toDouble() const { return to<double>(); }
+  float toFloat() const { return to<float>(); }
   std::int64_t toLong() const { return to<std::int64_t>(); }
+  int toInt() const { return to<int>(); }
+  bool toBool() const { return to<bool>(); }
   bool equal(double value) const { return toDouble() == value; }
   Scalar operator-() const { return isFloatingPoint() ? Scalar(-real_) : Scalar(-integer_); }
   friend std::ostream& operator<<(std::ostream& out, const Scalar& s) {
     if (s.isFloatingPoint()) return out << s.real_;
+    if (s.isBoolean()) return out << (s.toBool() ? "true" : "false");
     return out << s.integer_;
   }
 
  private:
+  template <class T>
+  bool fits() const;
+
   ScalarType kind_;
   union {
     std::int64_t integer_;
     double real_;
   };
 };
+
+// %%
+//| export core/scalar.h
+// Source: c10/util/overflows.h.
+template <class T>
+bool Scalar::fits() const {
+  using Limits = std::numeric_limits<T>;
+  if constexpr (std::is_same_v<T, bool>) return true;
+  else if (isFloatingPoint()) {
+    if (std::is_floating_point_v<T> && !std::isfinite(real_)) return true;
+    return real_ >= static_cast<double>(Limits::lowest()) && real_ <= static_cast<double>(Limits::max());
+  } else if constexpr (std::is_floating_point_v<T> || sizeof(T) == sizeof(std::int64_t)) {
+    return true;
+  } else {
+    const std::int64_t lowest = std::is_signed_v<T> ? Limits::lowest() : -static_cast<std::int64_t>(Limits::max());
+    return integer_ >= lowest && integer_ <= static_cast<std::int64_t>(Limits::max());
+  }
+}
+
+template <class T>
+T Scalar::to() const {
+  TORCH_CHECK(fits<T>(), "value cannot be converted to type ", cpp_name(scalar_type_of<T>()), " without overflow\n[Scalar::to] the value is ",
+              *this, "; choose a wider dtype.");
+  return isFloatingPoint() ? static_cast<T>(real_) : static_cast<T>(integer_);
+}
 
 // %%
 TEST_CASE("promotion: category first, then width") {
@@ -604,6 +693,18 @@ TEST_CASE("promotion: category first, then width") {
 
 // %% [markdown]
 // ### The dispatcher
+//
+// `add` will soon mean several things: the loop on this CPU, the bookkeeping for gradients, later a quantized or a compiled version. An `if` for each in each operator would not scale. So an operator is an
+// object with a small table, one function pointer per *layer*. A call collects the layers that its arguments ask for, drops those this thread has switched off, and jumps to the highest.
+//
+//                      CPU        InplaceOrView     Autograd
+//     op::add     [ add_cpu    |       -         |  (module 05)  ]
+//     op::view    [ view_cpu   |  (module 05)    |  (module 05)  ]
+//
+//     layers = (union of the arguments' layers) & registered - excluded by the thread
+//     call the highest; it may exclude itself and call the operator again
+//
+// Layers are bits of an integer, so all of this costs a few instructions, which Part 2 measures.
 
 // %%
 //| export core/dispatch.h
@@ -746,16 +847,38 @@ class Operator<R(Args...)> {
   std::array<Function, kLayerCount> table_{};
 };
 
-// %%
+// %% {"nbgrader": {"grade": false, "grade_id": "01-operator-call", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export core/dispatch.h
 // Calls the highest layer that is registered, asked for by an argument, and not excluded in this thread.
+//
+// TODO: Choose the layer and call its function.
+// APPROACH: 1. An undefined tensor among the arguments: fail_undefined_argument(name_).
+//           2. layers_of(arg) of all arguments, joined by |; keep those in registered_; take away what the thread excludes.
+//           3. None left: fail_no_layer(name_). Else call the function of the highest.
+// EXAMPLE: tensors on the CPU and no other layer registered: table_[0] is called.
+// HINT: A fold expression, (f(args) | ...), joins over all arguments. std::forward<Args>(args)... passes them on.
 template <class R, class... Args>
 R Operator<R(Args...)>::operator()(Args... args) const {
+  // BEGIN SOLUTION
   if ((is_undefined(args) || ...)) fail_undefined_argument(name_);
   const LayerSet layers = ((layers_of(args) | ...) & registered_) - thread_state().excluded;
   if (layers.empty()) fail_no_layer(name_);
   return table_[static_cast<std::size_t>(layers.highest())](std::forward<Args>(args)...);
+  // END SOLUTION
 }
+
+// %%
+//| mistake 01-operator-call forgets-the-thread
+//| says A thread can switch layers off: take thread_state().excluded away before you choose.
+#if 0
+template <class R, class... Args>
+R Operator<R(Args...)>::operator()(Args... args) const {
+  if ((is_undefined(args) || ...)) fail_undefined_argument(name_);
+  const LayerSet layers = (layers_of(args) | ...) & registered_;
+  if (layers.empty()) fail_no_layer(name_);
+  return table_[static_cast<std::size_t>(layers.highest())](std::forward<Args>(args)...);
+}
+#endif
 
 // %%
 //| export core/dispatch.cpp
@@ -775,8 +898,52 @@ namespace {
 [[maybe_unused]] const bool registered_at_startup = (register_all(), true);
 }
 
+// %%
+//| lesson
+int called_layer = -1;
+Tensor in_cpu(const Tensor& self) { called_layer = 0; return self; }
+Tensor in_view(const Tensor& self) { called_layer = 1; return self; }
+Tensor in_autograd(const Tensor& self) { called_layer = 2; return self; }
+constinit Operator<Tensor(const Tensor&)> layered("layered", {.cpu = in_cpu, .inplace_or_view = in_view, .autograd = in_autograd});
+constinit Operator<Tensor(const Tensor&)> nowhere("nowhere", {});
+
+// A tensor that asks for all layers.
+Tensor asking_for(LayerSet layers) {
+  return make_tensor(make_intrusive<StorageImpl>(4), kFloat, layers, {1}, {1}, 0);
+}
+
+// %% {"nbgrader": {"grade": true, "grade_id": "01-operator-call-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("dispatch: the highest layer that is asked for, registered and not excluded") {
+  layered(asking_for(Layer::CPU));
+  CHECK_EQ(called_layer, 0);
+  const Tensor all = asking_for(LayerSet(Layer::CPU) | Layer::InplaceOrView | Layer::Autograd);
+  layered(all);
+  CHECK_EQ(called_layer, 2);
+  {
+    const AutoDispatchBelowAutograd guard;
+    layered(all);
+    CHECK_EQ(called_layer, 1);
+  }
+  layered(all);
+  CHECK_EQ(called_layer, 2);
+  CHECK_ERROR(layered(Tensor()), "Expected a proper Tensor but got None (or an undefined Tensor in C++)");
+  CHECK_ERROR(nowhere(all), "Could not run 'nowhere'");
+  // BEGIN HIDDEN TESTS
+  const ExcludeLayersGuard none(LayerSet(Layer::CPU) | Layer::InplaceOrView | Layer::Autograd);
+  CHECK_ERROR(layered(all), "Could not run 'layered'");
+  // END HIDDEN TESTS
+}
+
 // %% [markdown]
-// ### TensorOptions and TensorImpl
+// ### Sizes, strides, offset
+//
+// `TensorOptions` say how a new tensor shall be. `TensorImpl` is the recipe: which storage, which sizes, strides and offset, and in the last dimension of a fresh tensor neighbours are neighbours in memory:
+//
+//     sizes    (2, 3, 4)
+//     strides (12, 4, 1)      each the product of the sizes behind it
+//               |  |  +------ next column: 1 further
+//               |  +--------- next row: a row has 4
+//               +------------ next matrix: 3 rows of 4
 
 // %%
 //| export core/tensor_options.h
@@ -865,9 +1032,16 @@ DimVector contiguous_strides(IntArrayRef sizes);
 // The product of sizes; 1 for none. Throws if one is negative or the product overflows.
 std::int64_t multiply_sizes(IntArrayRef sizes);
 
-// %%
+// %% {"nbgrader": {"grade": false, "grade_id": "01-contiguous-strides", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export core/tensor_impl.cpp
+// The strides of a dense tensor with these sizes, the last dimension fastest; a size of 0 counts as 1. O(dims).
+//
+// TODO: Compute each stride from the sizes behind it.
+// APPROACH: Walk from the last dimension to the first with a running product.
+// EXAMPLE: contiguous_strides({2, 3, 4}) is {12, 4, 1}.
+// HINT: An unsigned index that counts down: for (std::size_t i = n; i-- > 0;).
 DimVector contiguous_strides(IntArrayRef sizes) {
+  // BEGIN SOLUTION
   DimVector strides(sizes.size(), 1);
   std::int64_t step = 1;
   for (std::size_t i = sizes.size(); i-- > 0;) {
@@ -875,6 +1049,33 @@ DimVector contiguous_strides(IntArrayRef sizes) {
     step *= sizes[i] > 1 ? sizes[i] : 1;
   }
   return strides;
+  // END SOLUTION
+}
+
+// %%
+//| mistake 01-contiguous-strides first-dimension-fastest
+//| says The last dimension is the one whose neighbours are neighbours in memory: begin at the end.
+#if 0
+DimVector contiguous_strides(IntArrayRef sizes) {
+  DimVector strides(sizes.size(), 1);
+  std::int64_t step = 1;
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    strides[i] = step;
+    step *= sizes[i] > 1 ? sizes[i] : 1;
+  }
+  return strides;
+}
+#endif
+
+// %% {"nbgrader": {"grade": true, "grade_id": "01-contiguous-strides-test", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("contiguous_strides: each is the product of the sizes behind it") {
+  CHECK_EQ(IntArrayRef(contiguous_strides({2, 3, 4})), IntArrayRef({12, 4, 1}));
+  CHECK_EQ(IntArrayRef(contiguous_strides({5})), IntArrayRef({1}));
+  CHECK_EQ(contiguous_strides({}).size(), 0);
+  CHECK_EQ(IntArrayRef(contiguous_strides({2, 0, 3})), IntArrayRef({3, 3, 1}));
+  // BEGIN HIDDEN TESTS
+  CHECK_EQ(IntArrayRef(contiguous_strides({1, 7, 1, 2, 3, 5})), IntArrayRef({210, 30, 30, 15, 5, 1}));
+  // END HIDDEN TESTS
 }
 
 // %%
@@ -888,7 +1089,7 @@ std::int64_t multiply_sizes(IntArrayRef sizes) {
   }
   for (const std::int64_t size : sizes)
     if (size == 0) return 0;
-  TORCH_CHECK(!overflow, "the number of elements overflows 64 bits for sizes ", sizes, ". Use smaller sizes.");
+  TORCH_CHECK(!overflow, "Storage size calculation overflowed with sizes=", sizes, "\nThe number of elements does not fit into 64 bits.");
   return product;
 }
 
@@ -917,6 +1118,13 @@ void TensorImpl::set_geometry(DimVector shape, DimVector steps, std::int64_t fir
 
 // %% [markdown]
 // ### The Tensor
+//
+// The Tensor itself is a handle: a pointer to a `TensorImpl` and many methods, each of which calls the function of the same name. Copying a Tensor copies the pointer. So `const Tensor&` promises that the handle stays, not that
+// the data does, and `x[0] = y` writes into the data while `x = y` makes `x` another handle. C++ tells them apart: `x[0]` is a temporary.
+//
+//     Tensor x = zeros({2, 3});      x ----> impl A ----> storage: 0 0 0 0 0 0
+//     x[0] = ones({3});              x ----> impl A ----> storage: 1 1 1 0 0 0      writes
+//     x = ones({3});                 x ----> impl B ----> another storage           points elsewhere
 
 // %%
 //| export core/tensor.h
@@ -1135,12 +1343,12 @@ Tensor make_tensor(Storage storage, ScalarType type, LayerSet layers, DimVector 
 // %%
 //| export core/tensor.cpp
 std::int64_t Tensor::size(std::int64_t dim) const {
-  TORCH_CHECK_INDEX(this->dim() > 0, "dimension specified as ", dim, " but tensor has no dimensions");
+  TORCH_CHECK_INDEX(this->dim() > 0, "Dimension specified as ", dim, " but tensor has no dimensions");
   return sizes()[static_cast<std::size_t>(wrap_dim(dim, this->dim()))];
 }
 
 std::int64_t Tensor::stride(std::int64_t dim) const {
-  TORCH_CHECK_INDEX(this->dim() > 0, "dimension specified as ", dim, " but tensor has no dimensions");
+  TORCH_CHECK_INDEX(this->dim() > 0, "Dimension specified as ", dim, " but tensor has no dimensions");
   return strides()[static_cast<std::size_t>(wrap_dim(dim, this->dim()))];
 }
 
@@ -1246,16 +1454,38 @@ Tensor Tensor::sum(IntArrayRef dim, bool keepdim) const { return tinytorch::sum(
 Tensor Tensor::mean() const { return tinytorch::mean(*this); }
 Tensor Tensor::mean(IntArrayRef dim, bool keepdim) const { return tinytorch::mean(*this, dim, keepdim); }
 Tensor Tensor::amax(IntArrayRef dim, bool keepdim) const { return tinytorch::amax(*this, dim, keepdim); }
-Tensor Tensor::max() const { return tinytorch::amax(*this); }
+Tensor Tensor::max() const { return tinytorch::max(*this); }
 std::tuple<Tensor, Tensor> Tensor::max(std::int64_t dim, bool keepdim) const { return tinytorch::max(*this, dim, keepdim); }
-Tensor Tensor::argmax() const { return tinytorch::argmax(flatten(), 0); }
+Tensor Tensor::argmax() const { return tinytorch::argmax(*this); }
 Tensor Tensor::argmax(std::int64_t dim, bool keepdim) const { return tinytorch::argmax(*this, dim, keepdim); }
 Tensor Tensor::mm(const Tensor& mat2) const { return tinytorch::mm(*this, mat2); }
 Tensor Tensor::bmm(const Tensor& mat2) const { return tinytorch::bmm(*this, mat2); }
 Tensor Tensor::matmul(const Tensor& other) const { return tinytorch::matmul(*this, other); }
 
+// %%
+TEST_CASE("anatomy: sizes, strides and offset over shared storage") {
+  const Storage storage = make_intrusive<StorageImpl>(6 * sizeof(float));
+  const Tensor x = make_tensor(storage, kFloat, Layer::CPU, {2, 3}, {3, 1}, 0);
+  const Tensor column = make_tensor(storage, kFloat, Layer::CPU, {2}, {3}, 2);
+  for (std::int64_t i = 0; i < 6; ++i) x.data<float>()[i] = static_cast<float>(i);
+  CHECK_EQ(column.data<float>()[0], 2.0F);
+  CHECK_EQ(column.data<float>()[column.stride(0)], 5.0F);
+  CHECK(x.is_contiguous());
+  CHECK(!column.is_contiguous());
+  CHECK(column.is_alias_of(x));
+  CHECK_EQ(storage->use_count(), 3);
+  CHECK_EQ(wrap_dim(-1, 3), 2);
+  CHECK_ERROR(Tensor().sizes(), "Expected a proper Tensor but got None");
+}
+
 // %% [markdown]
 // ### The functions
+//
+// Every operation is a plain function with its contract here, and most have an operator object behind them. A function that only combines others, as `flatten` and `mean` do, needs none.
+//
+//     x.mul(y)  --->  mul(x, y)  --->  op::mul(x, y)  --->  mul_cpu
+//     method          function:        dispatcher:          kernel:
+//                     checks           which layer?         loops
 
 // %%
 //| export core/ops.h
@@ -1267,10 +1497,10 @@ Tensor full(IntArrayRef size, const Scalar& fill_value, const TensorOptions& opt
 Tensor arange(const Scalar& end, const TensorOptions& options = {});
 Tensor arange(const Scalar& start, const Scalar& end, const TensorOptions& options = {});
 Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, const TensorOptions& options = {});
-Tensor empty_like(const Tensor& self);
-Tensor zeros_like(const Tensor& self);
-Tensor ones_like(const Tensor& self);
-Tensor full_like(const Tensor& self, const Scalar& fill_value);
+Tensor empty_like(const Tensor& self, const TensorOptions& options = {});  // self's sizes, and its dtype unless options name one
+Tensor zeros_like(const Tensor& self, const TensorOptions& options = {});
+Tensor ones_like(const Tensor& self, const TensorOptions& options = {});
+Tensor full_like(const Tensor& self, const Scalar& fill_value, const TensorOptions& options = {});
 // A 0-d tensor of `value` that takes part in promotion by its category only, as a plain number does.
 Tensor wrapped_scalar(const Scalar& value);
 // Every factory ends with this: gives a fresh tensor the layers that its options ask for.
@@ -1333,7 +1563,9 @@ Tensor sum(const Tensor& self, IntArrayRef dim, bool keepdim = false);  // integ
 Tensor mean(const Tensor& self);
 Tensor mean(const Tensor& self, IntArrayRef dim, bool keepdim = false);
 Tensor amax(const Tensor& self, IntArrayRef dim = {}, bool keepdim = false);  // NaN wins
+Tensor max(const Tensor& self);
 std::tuple<Tensor, Tensor> max(const Tensor& self, std::int64_t dim, bool keepdim = false);  // values and indices (Long)
+Tensor argmax(const Tensor& self);  // the position in the flattened tensor
 Tensor argmax(const Tensor& self, std::int64_t dim, bool keepdim = false);
 
 // ---- Products of matrices.
@@ -1420,8 +1652,30 @@ inline Tensor operator>(const Tensor& a, const Scalar& b) { return a.gt(b); }
 inline Tensor operator>=(const Tensor& a, const Tensor& b) { return ge(a, b); }
 inline Tensor operator>=(const Tensor& a, const Scalar& b) { return a.ge(b); }
 
+// %%
+TEST_CASE("a Tensor is a handle: a copy shares, an assignment to an element writes") {
+  Tensor x = zeros({2, 3});
+  const Tensor same = x;
+  x[0] = tensor({1.0, 2.0, 3.0});
+  x[1][2] = 7;
+  CHECK_EQ(same, tensor({{1.0, 2.0, 3.0}, {0.0, 0.0, 7.0}}));
+  x = ones({3});
+  CHECK_EQ(same.sizes(), IntArrayRef({2, 3}));
+  CHECK(!x.is_alias_of(same));
+  CHECK_ERROR(same.item(), "a Tensor with 6 elements cannot be converted to Scalar");
+  CHECK_ERROR(same.data_ptr<std::int64_t>(), "expected scalar type Long but found Float");
+  CHECK_ERROR(same.size(2), "Dimension out of range (expected to be in range of [-2, 1], but got 2)");
+}
+
 // %% [markdown]
 // ### Tensors from values
+//
+// Nested braces of any depth become one `TensorData`, because each level is an `initializer_list` of the level below.
+//
+//     tensor({{1, 2}, {3, 4}})
+//             |   |
+//             +---+--> TensorData sizes (2), values 1 2  --+
+//                      TensorData sizes (2), values 3 4  --+--> sizes (2, 2), values 1 2 3 4, all Long
 
 // %%
 //| export core/tensor_data.h
@@ -1539,16 +1793,25 @@ ScalarType type_of_value(const Scalar& value) { return value.isFloatingPoint() ?
 
 Tensor full(IntArrayRef size, const Scalar& fill_value, const TensorOptions& options) {
   const Tensor result = empty(size, options.has_dtype() ? options.dtype() : type_of_value(fill_value));
-  result.fill_(fill_value);
+  fill_with(result, fill_value);
   return created(result, options);
 }
 
 Tensor zeros(IntArrayRef size, const TensorOptions& options) { return full(size, 0, options.dtype(options.dtype())); }
 Tensor ones(IntArrayRef size, const TensorOptions& options) { return full(size, 1, options.dtype(options.dtype())); }
-Tensor empty_like(const Tensor& self) { return empty(self.sizes(), self.options()); }
-Tensor zeros_like(const Tensor& self) { return zeros(self.sizes(), self.options()); }
-Tensor ones_like(const Tensor& self) { return ones(self.sizes(), self.options()); }
-Tensor full_like(const Tensor& self, const Scalar& fill_value) { return full(self.sizes(), fill_value, self.options()); }
+
+namespace {
+TensorOptions options_like(const Tensor& self, const TensorOptions& options) {
+  return options.dtype(options.has_dtype() ? options.dtype() : self.scalar_type());
+}
+}  // namespace
+
+Tensor empty_like(const Tensor& self, const TensorOptions& options) { return empty(self.sizes(), options_like(self, options)); }
+Tensor zeros_like(const Tensor& self, const TensorOptions& options) { return full_like(self, 0, options); }
+Tensor ones_like(const Tensor& self, const TensorOptions& options) { return full_like(self, 1, options); }
+Tensor full_like(const Tensor& self, const Scalar& fill_value, const TensorOptions& options) {
+  return full(self.sizes(), fill_value, options_like(self, options));
+}
 
 // %%
 //| export core/creation.cpp
@@ -1571,7 +1834,8 @@ Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, const 
   TORCH_CHECK((stride > 0 && last >= first) || (stride < 0 && last <= first),
               "upper bound and lower bound inconsistent with step sign\n[arange] start ", first, ", end ", last, ", step ", stride);
   const bool integral = start.isIntegral(true) && end.isIntegral(true) && step.isIntegral(true);
-  const auto count = static_cast<std::int64_t>(std::ceil((last - first) / stride));
+  const auto count = integral ? (end.toLong() - start.toLong() + step.toLong() - (step.toLong() > 0 ? 1 : -1)) / step.toLong()
+                              : static_cast<std::int64_t>(std::ceil((last - first) / stride));
   const Tensor result = empty({count}, options.has_dtype() ? options.dtype() : integral ? kLong : get_default_dtype());
   dispatch_all_types(result.scalar_type(), [&]<class T>() {
     using Wide = std::conditional_t<std::is_floating_point_v<T>, double, std::int64_t>;
@@ -1584,9 +1848,43 @@ Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, const 
 Tensor arange(const Scalar& start, const Scalar& end, const TensorOptions& options) { return arange(start, end, 1, options); }
 Tensor arange(const Scalar& end, const TensorOptions& options) { return arange(0, end, 1, options); }
 
+// %%
+TEST_CASE("tensors from values, ranges and memory") {
+  CHECK_EQ(tensor({{1, 2}, {3, 4}}).sizes(), IntArrayRef({2, 2}));
+  CHECK_EQ(tensor({1, 2}).scalar_type(), kLong);
+  CHECK_EQ(tensor({1.5}).scalar_type(), kFloat);
+  CHECK_EQ(tensor(true).dim(), 0);
+  CHECK_EQ(tensor({}).sizes(), IntArrayRef({0}));
+  CHECK_ERROR(tensor({{1, 2}, {3}}), "Expected all sub-lists to have sizes");
+  CHECK_ERROR(full({2}, 300, kByte), "value cannot be converted to type uint8_t without overflow");
+  CHECK_EQ(arange(5, 0, -2), tensor({5, 3, 1}));
+  CHECK_EQ(arange(0, 1, 0.3).numel(), 4);
+  CHECK_EQ(full({2}, 3).scalar_type(), kLong);
+  CHECK_EQ(zeros_like(arange(2)), tensor({0, 0}));
+
+  float memory[] = {1, 2, 3, 4};
+  int freed = 0;
+  {
+    Tensor whole = from_blob(memory, {2, 2}, [&freed](void*) { ++freed; });
+    const Tensor row = whole[1];
+    whole = Tensor();
+    row[0] = 30;
+    CHECK_EQ(freed, 0);
+  }
+  CHECK_EQ(freed, 1);
+  CHECK_EQ(memory[2], 30.0F);
+}
+
 // %% [markdown]
 // ### Views
-
+//
+// A view is a new `TensorImpl` over an old storage. All of these are arithmetic on sizes, strides and offset:
+//
+//     x        (3, 4)  strides (4, 1)  offset 0       0  1  2  3
+//     x.t()    (4, 3)          (1, 4)         0       4  5  6  7
+//     x[1]     (4)             (1)            4       8  9 10 11
+//     x.select(1, 2)  (3)      (4)            2       -> 2 6 10
+//     x.slice(1, 0, 4, 2) (3, 2)  (4, 2)      0       -> 0 2 | 4 6 | 8 10
 // %%
 //| export core/views.cpp
 namespace {
@@ -1602,12 +1900,13 @@ Tensor alias(const Tensor& self, DimVector sizes, DimVector strides, std::int64_
 namespace {
 Tensor as_strided_cpu(const Tensor& self, IntArrayRef size, IntArrayRef stride, std::optional<std::int64_t> storage_offset) {
   const std::int64_t first = storage_offset.value_or(self.storage_offset());
-  std::int64_t last = first;
-  for (std::size_t i = 0; i < size.size(); ++i) last += (size[i] - 1) * stride[i];
-  const auto capacity = static_cast<std::int64_t>(self.storage()->nbytes() / self.element_size());
-  TORCH_CHECK(multiply_sizes(size) == 0 || last < capacity, "setStorage: sizes ", size, ", strides ", stride, ", storage offset ", first,
-              ", and itemsize ", self.element_size(), " requiring a storage size of ",
-              static_cast<std::size_t>(last + 1) * self.element_size(), " are out of bounds for storage of size ", self.storage()->nbytes());
+  const bool is_empty = multiply_sizes(size) == 0;
+  double last = static_cast<double>(first);  // of a position: a double does not overflow, and is exact where it can be in bounds
+  for (std::size_t i = 0; i < size.size(); ++i) last += static_cast<double>(size[i] - 1) * static_cast<double>(stride[i]);
+  const double needed = (last + 1) * static_cast<double>(self.element_size());
+  TORCH_CHECK(is_empty || needed <= static_cast<double>(self.storage()->nbytes()), "setStorage: sizes ", size, ", strides ", stride,
+              ", storage offset ", first, ", and itemsize ", self.element_size(), " requiring a storage size of ",
+              static_cast<std::size_t>(needed), " are out of bounds for storage of size ", self.storage()->nbytes());
   return alias(self, size, stride, first);
 }
 }  // namespace
@@ -1635,29 +1934,49 @@ DimVector infer_shape(IntArrayRef shape, std::int64_t numel);
 DimVector infer_shape(IntArrayRef shape, std::int64_t numel) {
   DimVector sizes(shape);
   std::int64_t known = 1;
+  bool overflow = false;
   std::optional<std::size_t> open;
   for (std::size_t i = 0; i < shape.size(); ++i) {
     if (shape[i] == -1) {
       TORCH_CHECK(!open, "only one dimension can be inferred");
       open = i;
     } else {
-      TORCH_CHECK(shape[i] >= 0, "invalid shape dimension ", shape[i]);
-      known *= shape[i];
+      TORCH_CHECK(shape[i] >= 0, "invalid shape dimension ", shape[i], " at index ", i, " of shape ", shape);
+      overflow = __builtin_mul_overflow(known, shape[i], &known) || overflow;
     }
   }
-  if (open && known > 0 && numel % known == 0) {
+  if (open && known > 0 && !overflow && numel % known == 0) {
     sizes[*open] = numel / known;
     return sizes;
   }
   TORCH_CHECK(!(open && known == 0 && numel == 0), "cannot reshape tensor of 0 elements into shape ", shape,
               " because the unspecified dimension size -1 can be any value and is ambiguous");
-  TORCH_CHECK(!open && known == numel, "shape '", shape, "' is invalid for input of size ", numel);
+  TORCH_CHECK(!open && !overflow && known == numel, "shape '", shape, "' is invalid for input of size ", numel);
   return sizes;
 }
 
-// %%
+// %% [markdown]
+// Which shapes can a tensor take without a copy? Going from the back, dimensions that continue each other in memory form a *chunk*, in which elements are evenly spaced. New dimensions may split or join a chunk,
+// but none may reach from one chunk into the next.
+//
+//     sizes (2, 3, 4)  strides (12, 4, 1)     4 = 4 * 1, 12 = 3 * 4: one chunk of 24   any shape fits
+//     its transpose(0, 1): (3, 2, 4), (4, 12, 1)     12 != 4 * 1: chunks 3 | 2 | 4     (3, 2, 2, 2) fits, (6, 4) does not
+
+// %% {"nbgrader": {"grade": false, "grade_id": "01-compute-stride", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export core/views.cpp
+// The strides with which memory laid out as (sizes, strides) can be seen in the shape `shape`, or nothing if only a copy can.
+// REQUIRES: both have the same number of elements. O(dims).
+//
+// TODO: Cut the old dimensions into chunks and place the new ones into them.
+// APPROACH: 1. No elements: contiguous strides will do.
+//           2. Walk the old dimensions from the back and multiply their sizes while the next one continues the chunk:
+//              strides[i - 1] == chunk * chunk_stride (or its size is 1).
+//           3. At the end of a chunk take new dimensions from the back until their product reaches the chunk; their
+//              strides are products of the new sizes behind them, times chunk_stride. If the products differ: std::nullopt.
+// EXAMPLE: compute_stride({3, 4}, {1, 3}, {3, 2, 2}) is {1, 6, 3}; for {12} it is nothing.
+// HINT: New sizes of 1 fit anywhere: take them also when the chunk is full.
 std::optional<DimVector> compute_stride(IntArrayRef sizes, IntArrayRef strides, IntArrayRef shape) {
+  // BEGIN SOLUTION
   if (multiply_sizes(sizes) == 0) return contiguous_strides(shape);
   DimVector result(shape.size());
   std::size_t next = shape.size();  // the next dimension of `shape` to place, from the back
@@ -1683,7 +2002,28 @@ std::optional<DimVector> compute_stride(IntArrayRef sizes, IntArrayRef strides, 
   }
   while (next > 0) result[--next] = placed * chunk_stride;  // a 0-d tensor seen as sizes of 1
   return result;
+  // END SOLUTION
 }
+
+// %%
+//| mistake 01-compute-stride forgets-the-strides
+//| says Sizes that fit are not enough: in a transpose the dimensions do not continue each other in memory. Compare strides[i - 1] with chunk * chunk_stride.
+#if 0
+std::optional<DimVector> compute_stride(IntArrayRef sizes, IntArrayRef strides, IntArrayRef shape) {
+  if (multiply_sizes(sizes) != multiply_sizes(shape) || strides.size() != sizes.size()) return std::nullopt;
+  return contiguous_strides(shape);
+}
+#endif
+
+// %%
+//| mistake 01-compute-stride only-contiguous
+//| says A view is also possible where only some dimensions are out of order: chunks may be split and joined by themselves.
+#if 0
+std::optional<DimVector> compute_stride(IntArrayRef sizes, IntArrayRef strides, IntArrayRef shape) {
+  if (!(strides == IntArrayRef(contiguous_strides(sizes)))) return std::nullopt;
+  return contiguous_strides(shape);
+}
+#endif
 
 // %%
 //| export core/views.cpp
@@ -1700,6 +2040,37 @@ Tensor view_cpu(const Tensor& self, IntArrayRef size) {
 }  // namespace
 constinit Operator<Tensor(const Tensor&, IntArrayRef)> op::view("view", {.cpu = view_cpu});
 Tensor view(const Tensor& self, IntArrayRef size) { return op::view(self, size); }
+
+// %% {"nbgrader": {"grade": true, "grade_id": "01-compute-stride-test", "locked": true, "points": 6, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("view: the same memory in another shape, or an error") {
+  auto strides_of = [](IntArrayRef sizes, IntArrayRef strides, IntArrayRef shape) {
+    const std::optional<DimVector> found = compute_stride(sizes, strides, shape);
+    return found ? found->size() == 0 ? std::vector<std::int64_t>{} : IntArrayRef(*found).vec() : std::vector<std::int64_t>{-1};
+  };
+  using Strides = std::vector<std::int64_t>;
+  CHECK(strides_of({2, 3, 4}, {12, 4, 1}, {6, 4}) == Strides{4, 1});
+  CHECK(strides_of({3, 2, 4}, {4, 12, 1}, {3, 2, 2, 2}) == Strides{4, 12, 2, 1});
+  CHECK(strides_of({3, 2, 4}, {4, 12, 1}, {6, 4}) == Strides{-1});
+  CHECK(strides_of({3, 4}, {1, 3}, {3, 2, 2}) == Strides{1, 6, 3});
+  CHECK(strides_of({3, 4}, {1, 3}, {12}) == Strides{-1});
+  CHECK(strides_of({4, 3}, {0, 1}, {2, 2, 3}) == Strides{0, 0, 1});
+  CHECK(strides_of({}, {}, {1, 1}) == Strides{1, 1});
+  const Tensor x = arange(24).view({2, 3, 4});
+  CHECK(x.view({-1, 8}).is_alias_of(x));
+  CHECK_EQ(x.view({4, 6})[1][0].item<int>(), 6);
+  CHECK_ERROR(x.transpose(0, 1).view({24}), "view size is not compatible with input tensor's size and stride");
+  CHECK_ERROR(x.view({5, -1}), "shape '[5, -1]' is invalid for input of size 24");
+  CHECK_ERROR(x.view({-1, -1}), "only one dimension can be inferred");
+  // BEGIN HIDDEN TESTS
+  CHECK(strides_of({2, 1, 3}, {10, 7, 2}, {2, 3}) == Strides{10, 2});
+  CHECK(strides_of({2, 3}, {10, 2}, {2, 1, 3, 1}) == Strides{10, 6, 2, 2});
+  CHECK(strides_of({2, 3}, {10, 2}, {6}) == Strides{-1});
+  CHECK(strides_of({0, 3}, {3, 1}, {5, 0}) == Strides{1, 1});
+  CHECK(x.reshape({3, 8}).is_alias_of(x));
+  CHECK(!x.transpose(0, 2).reshape({24}).is_alias_of(x));
+  CHECK_EQ(x.transpose(0, 2).reshape({24})[1].item<int>(), 12);
+  // END HIDDEN TESTS
+}
 
 // %%
 //| export core/views.cpp
@@ -1722,20 +2093,39 @@ Tensor flatten(const Tensor& self, std::int64_t start_dim, std::int64_t end_dim)
   return reshape(self, shape);
 }
 
-// %%
+// %% [markdown]
+// Expanding repeats a tensor along a dimension of size 1, and the trick is a stride of **0**: the next element is the same element. A row seen a million times still costs one row of memory.
+//
+//     bias (1, 3)   strides (3, 1)       memory: [ a | b | c ]
+//     bias.expand({4, 3})   strides (0, 1)
+//                                        row 0 --> a b c
+//                                        row 1 --> the same a b c      0 further
+//                                        ...
+
+// %% {"nbgrader": {"grade": false, "grade_id": "01-expand", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export core/views.cpp
 namespace {
+// A view of `self` with sizes `size`: new dimensions in front, and dimensions of size 1 stretched, both with stride 0; -1 keeps a size.
+// Throws if a size that is not 1 would change. O(dims), no data is copied.
+//
+// TODO: Compute sizes and strides of the expanded view.
+// APPROACH: 1. Fewer sizes than dimensions: an error (the sentence stands in the tests).
+//           2. From the last dimension to the first: -1 stands for the old size; new leading dimensions count as size 1.
+//           3. A stretched or new dimension has stride 0, another keeps its own. alias() makes the view.
+// EXAMPLE: (3, 1) with strides (1, 1) expanded to {2, 3, 4} has strides (0, 1, 0).
+// HINT: `added = size.size() - self.sizes().size()` leading dimensions are new.
 Tensor expand_cpu(const Tensor& self, IntArrayRef size) {
-  TORCH_CHECK(size.size() >= self.sizes().size(), "expand(", self.scalar_type(), "Tensor{", self.sizes(), "}, size=", size,
+  // BEGIN SOLUTION
+  TORCH_CHECK(size.size() >= self.sizes().size(), "expand(CPU", self.scalar_type(), "Type{", self.sizes(), "}, size=", size,
               "): the number of sizes provided (", size.size(), ") must be greater or equal to the number of dimensions in the tensor (",
               self.dim(), ")");
   DimVector sizes(size);
   DimVector strides(size.size());
   const std::size_t added = size.size() - self.sizes().size();
-  for (std::size_t i = 0; i < size.size(); ++i) {
+  for (std::size_t i = size.size(); i-- > 0;) {
     const std::int64_t old = i < added ? 1 : self.sizes()[i - added];
     if (size[i] == -1) {
-      TORCH_CHECK(i >= added, "expand: The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension ", i);
+      TORCH_CHECK(i >= added, "The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension ", i);
       sizes[i] = old;
     }
     TORCH_CHECK(old == sizes[i] || old == 1, "The expanded size of the tensor (", sizes[i], ") must match the existing size (", old,
@@ -1743,10 +2133,53 @@ Tensor expand_cpu(const Tensor& self, IntArrayRef size) {
     strides[i] = i < added || (old == 1 && sizes[i] != 1) ? 0 : self.strides()[i - added];
   }
   return alias(self, sizes, strides, self.storage_offset());
+  // END SOLUTION
 }
 }  // namespace
+
+// %%
+//| mistake 01-expand copies-the-data
+//| says Expanding must not copy: share the storage and give the stretched dimensions stride 0.
+#if 0
+Tensor expand_cpu(const Tensor& self, IntArrayRef size) {
+  TORCH_CHECK(size.size() >= self.sizes().size(), "the number of sizes provided (", size.size(), ") must be greater or equal to the number of dimensions in the tensor (", self.dim(), ")");
+  DimVector sizes(size);
+  for (std::size_t i = 0; i < size.size(); ++i) {
+    const std::size_t added = size.size() - self.sizes().size();
+    const std::int64_t old = i < added ? 1 : self.sizes()[i - added];
+    if (size[i] == -1) sizes[i] = old;
+    TORCH_CHECK(old == sizes[i] || old == 1, "The expanded size of the tensor (", sizes[i], ") must match the existing size (", old, ") at non-singleton dimension ", i);
+  }
+  return copy_(empty(sizes, self.options()), self);
+}
+#endif
+
+// %%
+//| export core/views.cpp
 constinit Operator<Tensor(const Tensor&, IntArrayRef)> op::expand("expand", {.cpu = expand_cpu});
 Tensor expand(const Tensor& self, IntArrayRef size) { return op::expand(self, size); }
+
+// %% {"nbgrader": {"grade": true, "grade_id": "01-expand-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("expand: stride 0 instead of copies") {
+  const Tensor x = arange(3).view({3, 1});
+  const MemoryStats before = memory::stats();
+  const Tensor wide = x.expand({2, 3, 4});
+  CHECK_EQ(memory::stats().allocations, before.allocations);
+  CHECK(wide.is_alias_of(x));
+  CHECK_EQ(wide.sizes(), IntArrayRef({2, 3, 4}));
+  CHECK_EQ(wide.stride(0), 0);
+  CHECK_EQ(wide.stride(1), 1);
+  CHECK_EQ(wide.stride(2), 0);
+  CHECK_EQ(x.expand({-1, 2}), tensor({{0, 0}, {1, 1}, {2, 2}}));
+  CHECK_ERROR(x.expand({4, 1}), "The expanded size of the tensor (4) must match the existing size (3) at non-singleton dimension 0");
+  CHECK_ERROR(x.expand({3}), "the number of sizes provided (1) must be greater or equal to the number of dimensions in the tensor (2)");
+  CHECK_ERROR(wide.add_(1), "more than one element of the written-to tensor refers to a single memory location");
+  // BEGIN HIDDEN TESTS
+  CHECK_ERROR(x.expand({-1, 3, 1}), "The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension 0");
+  CHECK_EQ(tensor(5).expand({2}), tensor({5, 5}));
+  CHECK_EQ(ones({1}).expand({0}).numel(), 0);
+  // END HIDDEN TESTS
+}
 
 // %%
 //| export core/views.cpp
@@ -1789,18 +2222,43 @@ Tensor t(const Tensor& self) {
   return self.dim() < 2 ? transpose(self, 0, 0) : transpose(self, 0, 1);
 }
 
-// %%
+// %% {"nbgrader": {"grade": false, "grade_id": "01-select", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export core/views.cpp
 namespace {
+// The view at `index` of dimension `dim`, which disappears. REQUIRES: 0 <= dim < self.dim(), 0 <= index < size(dim). O(dims).
+//
+// TODO: Drop the dimension and move the offset.
+// APPROACH: DimVector::erase removes an entry; index steps along `dim` move the first element.
+// EXAMPLE: (3, 4) with strides (4, 1), select(1, 2): sizes (3), strides (4), offset 2.
+// HINT: Offsets count elements, and a step along dim is strides()[dim] of them. The view itself may begin at an offset.
 Tensor select_cpu(const Tensor& self, std::int64_t dim, std::int64_t index) {
+  // BEGIN SOLUTION
   DimVector sizes(self.sizes());
   DimVector strides(self.strides());
   const auto d = static_cast<std::size_t>(dim);
   sizes.erase(d);
   strides.erase(d);
   return alias(self, sizes, strides, self.storage_offset() + index * self.strides()[d]);
+  // END SOLUTION
 }
 }  // namespace
+
+// %%
+//| mistake 01-select forgets-the-first-offset
+//| says A view of a view begins where the first view begins: add to self.storage_offset().
+#if 0
+Tensor select_cpu(const Tensor& self, std::int64_t dim, std::int64_t index) {
+  DimVector sizes(self.sizes());
+  DimVector strides(self.strides());
+  const auto d = static_cast<std::size_t>(dim);
+  sizes.erase(d);
+  strides.erase(d);
+  return alias(self, sizes, strides, index * self.strides()[d]);
+}
+#endif
+
+// %%
+//| export core/views.cpp
 constinit Operator<Tensor(const Tensor&, std::int64_t, std::int64_t)> op::select("select", {.cpu = select_cpu});
 
 Tensor select(const Tensor& self, std::int64_t dim, std::int64_t index) {
@@ -1811,6 +2269,22 @@ Tensor select(const Tensor& self, std::int64_t dim, std::int64_t index) {
   return op::select(self, d, index < 0 ? index + size : index);
 }
 
+// %% {"nbgrader": {"grade": true, "grade_id": "01-select-test", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("select: one dimension less, the offset moved") {
+  const Tensor x = arange(24).view({2, 3, 4});
+  CHECK_EQ(x.select(1, 2).sizes(), IntArrayRef({2, 4}));
+  CHECK_EQ(x.select(1, 2).storage_offset(), 8);
+  CHECK_EQ(x[1][2][3].item<int>(), 23);
+  CHECK_EQ(x[-1].select(1, -1), tensor({15, 19, 23}));
+  CHECK(x[1].is_alias_of(x));
+  CHECK_ERROR(x[2], "select(): index 2 out of range for tensor of size [2, 3, 4] at dimension 0");
+  CHECK_ERROR(tensor(1)[0], "select() cannot be applied to a 0-dim tensor.");
+  // BEGIN HIDDEN TESTS
+  CHECK_EQ(x.transpose(0, 2)[1].storage_offset(), 1);
+  CHECK_EQ(x.transpose(0, 2)[1][2][1].item<int>(), 21);
+  // END HIDDEN TESTS
+}
+
 // %%
 //| export core/views.cpp
 namespace {
@@ -1819,8 +2293,8 @@ Tensor slice_cpu(const Tensor& self, std::int64_t dim, std::int64_t start, std::
   DimVector strides(self.strides());
   const auto d = static_cast<std::size_t>(dim);
   const std::int64_t offset = self.storage_offset() + start * strides[d];
-  sizes[d] = (end - start + step - 1) / step;
-  strides[d] *= step;
+  sizes[d] = end > start ? 1 + (end - start - 1) / step : 0;
+  if (__builtin_mul_overflow(strides[d], step, &strides[d])) strides[d] = 0;  // then there is at most one element
   return alias(self, sizes, strides, offset);
 }
 }  // namespace
@@ -1828,7 +2302,7 @@ constinit Operator<Tensor(const Tensor&, std::int64_t, std::int64_t, std::int64_
 
 // Elements start, start + step, ... below end of one dimension. Bounds count from the end when negative and are clamped, as in Python.
 Tensor slice(const Tensor& self, std::int64_t dim, std::optional<std::int64_t> start, std::optional<std::int64_t> end, std::int64_t step) {
-  TORCH_CHECK(self.dim() > 0, "slice() cannot be applied to a 0-dim tensor.");
+  TORCH_CHECK_INDEX(self.dim() > 0, "slice() cannot be applied to a 0-dim tensor.");
   TORCH_CHECK(step > 0, "slice step must be positive");
   const std::int64_t d = wrap_dim(dim, self.dim());
   const std::int64_t size = self.size(d);
@@ -1871,8 +2345,115 @@ Tensor unsqueeze(const Tensor& self, std::int64_t dim) {
   return view(self, shape);
 }
 
+// %%
+TEST_CASE("views: permute, slice, narrow, squeeze share memory and refuse what does not fit") {
+  const Tensor x = arange(24).view({2, 3, 4});
+  CHECK_EQ(x.permute({2, 0, 1}).strides(), IntArrayRef({1, 12, 4}));
+  CHECK_EQ(x.slice(2, 1, 4, 2)[0][0], tensor({1, 3}));
+  CHECK_EQ(x.slice(2, -2)[1][2], tensor({22, 23}));
+  CHECK_EQ(x.slice(1, 2, 1).sizes(), IntArrayRef({2, 0, 4}));
+  CHECK_EQ(x.narrow(1, 1, 2).storage_offset(), 4);
+  CHECK_EQ(x.unsqueeze(1).squeeze().sizes(), x.sizes());
+  CHECK_EQ(x.flatten(1).sizes(), IntArrayRef({2, 12}));
+  for (const Tensor& view : {x.transpose(1, 2), x.slice(0, 1), x.unsqueeze(-1)}) CHECK(view.is_alias_of(x));
+  CHECK_ERROR(x.permute({0, 0, 1}), "permute(): duplicate dims are not allowed.");
+  CHECK_ERROR(x.slice(0, 0, 1, 0), "slice step must be positive");
+  CHECK_ERROR(x.narrow(1, 2, 2), "start (2) + length (2) exceeds dimension size (3).");
+  CHECK_ERROR(x.t(), "t() expects a tensor with <= 2 dimensions, but self is 3D");
+  CHECK_ERROR(x.as_strided({100}, {1}), "are out of bounds for storage of size 192");
+}
+
+// %% [markdown]
+// The next exercise is a *design* exercise: only the contract is given. Audio frames, moving averages and convolutions look at a long signal through a window that slides. Copied out, windows that overlap need many times the
+// memory of the signal. How little can it be?
+//
+//     signal               0 1 2 3 4 5 6
+//     windows of 3,        [0 1 2]
+//     2 apart                  [2 3 4]
+//                                  [4 5 6]
+
+// %%
+//| export core/ops.h
+// All windows of `size` neighbours along `dimension`, `step` apart: that dimension counts the windows, and a last one of length `size` is added.
+Tensor unfold(const Tensor& self, std::int64_t dimension, std::int64_t size, std::int64_t step);
+
+// %% {"nbgrader": {"grade": false, "grade_id": "01-unfold", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| export core/views.cpp
+//| exercise design
+// All windows of `size` neighbours along `dimension`, `step` apart. The sizes are those of self, except that `dimension` has the number
+// of whole windows, and a last dimension of length `size` is added. `dimension` may be negative.
+// Allocates no memory for elements, whatever the sizes: writing into a window writes into self. O(dims).
+// Throws "maximum size for tensor at dimension D is S but size is W" if a window is longer than the dimension, "step is N but must be > 0" for such a step.
+//
+// TODO: Design windows that share the memory of the tensor.
+Tensor unfold(const Tensor& self, std::int64_t dimension, std::int64_t size, std::int64_t step) {
+  // BEGIN SOLUTION
+  const auto d = static_cast<std::size_t>(wrap_dim(dimension, self.dim()));
+  const std::int64_t length = self.dim() == 0 ? 1 : self.sizes()[d];
+  TORCH_CHECK(size >= 0, "size is ", size, " but must be >= 0");
+  TORCH_CHECK(size <= length, "maximum size for tensor at dimension ", d, " is ", length, " but size is ", size);
+  TORCH_CHECK(step > 0, "step is ", step, " but must be > 0");
+  DimVector sizes(self.sizes());
+  DimVector strides(self.strides());
+  const std::int64_t stride = self.dim() == 0 ? 1 : strides[d];
+  if (self.dim() > 0) {
+    sizes[d] = (length - size) / step + 1;
+    strides[d] = stride * step;
+  }
+  sizes.push_back(size);
+  strides.push_back(stride);
+  return as_strided(self, sizes, strides);
+  // END SOLUTION
+}
+
+// %%
+//| mistake 01-unfold copies-the-windows
+//| says The values are right, but they were copied: overlapping windows can be one as_strided view, with the stride of the dimension twice.
+#if 0
+Tensor unfold(const Tensor& self, std::int64_t dimension, std::int64_t size, std::int64_t step) {
+  const auto d = static_cast<std::size_t>(wrap_dim(dimension, self.dim()));
+  TORCH_CHECK(size <= self.sizes()[d], "maximum size for tensor at dimension ", d, " is ", self.sizes()[d], " but size is ", size);
+  TORCH_CHECK(step > 0, "step is ", step, " but must be > 0");
+  DimVector sizes(self.sizes());
+  sizes[d] = (sizes[d] - size) / step + 1;
+  sizes.push_back(size);
+  DimVector strides(self.strides());
+  strides[d] *= step;
+  strides.push_back(self.strides()[d]);
+  return as_strided(self, sizes, strides).clone();
+}
+#endif
+
+// %% {"nbgrader": {"grade": true, "grade_id": "01-unfold-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("unfold: windows that share memory") {
+  const Tensor signal = arange(7);
+  const std::size_t allocations = memory::stats().allocations;
+  const Tensor windows = unfold(signal, 0, 3, 2);
+  CHECK_EQ(memory::stats().allocations, allocations);
+  CHECK_EQ(windows, tensor({{0, 1, 2}, {2, 3, 4}, {4, 5, 6}}));
+  windows[0][2] = 20;
+  CHECK_EQ(windows[1][0].item<int>(), 20);
+  const Tensor x = arange(12).view({3, 4});
+  CHECK_EQ(unfold(x, 0, 2, 1).sizes(), IntArrayRef({2, 4, 2}));
+  CHECK_EQ(unfold(x, -1, 2, 2)[2], tensor({{8, 9}, {10, 11}}));
+  CHECK_ERROR(unfold(x, 1, 5, 1), "maximum size for tensor at dimension 1 is 4 but size is 5");
+  CHECK_ERROR(unfold(x, 1, 2, 0), "step is 0 but must be > 0");
+  // BEGIN HIDDEN TESTS
+  CHECK_EQ(unfold(x.t(), 0, 3, 1)[1][2], tensor({9, 10, 11}));
+  CHECK_EQ(unfold(x.slice(0, 1), 0, 1, 1)[1][3], tensor({11}));
+  // END HIDDEN TESTS
+}
+
 // %% [markdown]
 // ### Loops over strided memory
+//
+// All kernels share one walk. It first simplifies: sizes of 1 vanish, and dimensions that continue each other for *every* operand merge. Then the innermost dimension is a plain loop, and the others count like an odometer.
+//
+//     sizes (2, 3, 4), all contiguous     ->  one loop of 24
+//     a (3, 4) + b (4) stretched: strides (4, 1) and (0, 1)  ->  3 runs of 4
+//
+//     index   0 0   0 1   0 2   1 0 ...        the last dimension first; on overflow it goes
+//     offset  +s2   +s2   -3*s2 +s1            back to 0 and the one before it moves
 
 // %%
 //| export core/loops.h
@@ -1891,8 +2472,8 @@ class StridedLoop {
 
  private:
   bool empty_ = false;
-  DimVector sizes_;  // outermost first; at least one
-  std::vector<Offsets> strides_;
+  DimVector sizes_;                   // outermost first; at least one
+  std::array<DimVector, N> strides_;  // of each operand
 };
 
 // %%
@@ -1902,45 +2483,100 @@ StridedLoop<N>::StridedLoop(IntArrayRef sizes, const std::array<IntArrayRef, N>&
   for (std::size_t i = 0; i < sizes.size(); ++i) {
     empty_ = empty_ || sizes[i] == 0;
     if (sizes[i] == 1) continue;
-    Offsets steps;
-    for (std::size_t k = 0; k < N; ++k) steps[k] = strides[k][i];
-    bool follows = !strides_.empty();
-    for (std::size_t k = 0; follows && k < N; ++k) follows = strides_.back()[k] == steps[k] * sizes[i];
-    if (follows) {
-      sizes_.back() *= sizes[i];
-      strides_.back() = steps;
-    } else {
-      sizes_.push_back(sizes[i]);
-      strides_.push_back(steps);
+    bool follows = !sizes_.empty();
+    for (std::size_t k = 0; follows && k < N; ++k) follows = strides_[k].back() == strides[k][i] * sizes[i];
+    if (!follows) sizes_.push_back(1);
+    sizes_.back() *= sizes[i];
+    for (std::size_t k = 0; k < N; ++k) {
+      if (follows) strides_[k].back() = strides[k][i];
+      else strides_[k].push_back(strides[k][i]);
     }
   }
   if (sizes_.empty()) {
     sizes_.push_back(1);
-    strides_.push_back(Offsets{});
+    for (DimVector& steps : strides_) steps.push_back(0);
   }
 }
 
-// %%
+// %% {"nbgrader": {"grade": false, "grade_id": "01-strided-run", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export core/loops.h
+// Calls inner(offsets, count, steps) for each innermost run, the first dimension slowest. O(number of runs * N), no allocation up to six dimensions.
+//
+// TODO: Call `inner` for each position of the outer dimensions.
+// APPROACH: 1. Nothing to do if empty_. The last entry of sizes_ is the innermost dimension: it gives count, its strides steps.
+//           2. Keep an index and the offsets of all operands; call inner.
+//           3. Advance the last outer dimension. If it reaches its size, take its whole way back from the offsets, set it to 0, and advance the one before it. No dimension left: done.
+// EXAMPLE: sizes (2, 3) and strides (10, 1): inner gets offset 0, then offset 10, each with count 3 and step 1.
+// HINT: strides_[k][d] is the stride of operand k in dimension d.
+template <std::size_t N>
+template <class F>
+void StridedLoop<N>::run(F&& inner) const {
+  // BEGIN SOLUTION
+  if (empty_) return;
+  const std::size_t outer = sizes_.size() - 1;
+  Offsets offsets{};
+  Offsets steps{};
+  for (std::size_t k = 0; k < N; ++k) steps[k] = strides_[k][outer];
+  DimVector index(outer);
+  while (true) {
+    inner(offsets, sizes_[outer], steps);
+    // Advance the index like an odometer: the last outer dimension first.
+    std::size_t d = outer;
+    while (d-- > 0) {
+      for (std::size_t k = 0; k < N; ++k) offsets[k] += strides_[k][d];
+      if (++index[d] < sizes_[d]) break;
+      for (std::size_t k = 0; k < N; ++k) offsets[k] -= strides_[k][d] * sizes_[d];
+      index[d] = 0;
+    }
+    if (d == static_cast<std::size_t>(-1)) return;
+  }
+  // END SOLUTION
+}
+
+// %%
+//| mistake 01-strided-run first-dimension-first
+//| says The last outer dimension moves first, as the last wheel of an odometer; only when it is full does the one before it move.
+#if 0
 template <std::size_t N>
 template <class F>
 void StridedLoop<N>::run(F&& inner) const {
   if (empty_) return;
   const std::size_t outer = sizes_.size() - 1;
   Offsets offsets{};
+  Offsets steps{};
+  for (std::size_t k = 0; k < N; ++k) steps[k] = strides_[k][outer];
   DimVector index(outer);
   while (true) {
-    inner(offsets, sizes_[outer], strides_[outer]);
-    // Advance the index like an odometer: the last outer dimension first.
-    std::size_t d = outer;
-    while (d-- > 0) {
-      for (std::size_t k = 0; k < N; ++k) offsets[k] += strides_[d][k];
+    inner(offsets, sizes_[outer], steps);
+    std::size_t d = 0;
+    for (; d < outer; ++d) {
+      for (std::size_t k = 0; k < N; ++k) offsets[k] += strides_[k][d];
       if (++index[d] < sizes_[d]) break;
-      for (std::size_t k = 0; k < N; ++k) offsets[k] -= strides_[d][k] * sizes_[d];
+      for (std::size_t k = 0; k < N; ++k) offsets[k] -= strides_[k][d] * sizes_[d];
       index[d] = 0;
     }
-    if (d == static_cast<std::size_t>(-1)) return;
+    if (d == outer) return;
   }
+}
+#endif
+
+// %% {"nbgrader": {"grade": true, "grade_id": "01-strided-run-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("StridedLoop: every run once, in order, merged where memory allows") {
+  std::vector<std::int64_t> seen;
+  auto record = [&seen](const auto& offset, std::int64_t count, const auto& step) { seen.insert(seen.end(), {offset[0], count, step[0]}); };
+  StridedLoop<1>({2, 3, 4}, {IntArrayRef({12, 4, 1})}).run(record);
+  CHECK(seen == std::vector<std::int64_t>{0, 24, 1});
+  seen.clear();
+  StridedLoop<1>({2, 3}, {IntArrayRef({10, 1})}).run(record);
+  CHECK(seen == std::vector<std::int64_t>{0, 3, 1, 10, 3, 1});
+  seen.clear();
+  StridedLoop<1>({2, 2, 3}, {IntArrayRef({1, 10, 100})}).run(record);
+  CHECK(seen == std::vector<std::int64_t>{0, 3, 100, 10, 3, 100, 1, 3, 100, 11, 3, 100});
+  seen.clear();
+  StridedLoop<1>({2, 0, 3}, {IntArrayRef({3, 3, 1})}).run(record);
+  CHECK(seen.empty());
+  StridedLoop<1>(IntArrayRef(), {IntArrayRef()}).run(record);
+  CHECK(seen == std::vector<std::int64_t>{0, 1, 0});
 }
 
 // %%
@@ -1998,6 +2634,45 @@ void zip_into(const Tensor& out, const Tensor& a, const Tensor& b, F f) {
 
 // %%
 //| export core/loops.h
+// The kernels behind copy_ and fill_, for other kernels: they write into a tensor without a call through the dispatcher, so that a
+// result is not counted as changed in place before anyone has seen it.
+void copy_into(const Tensor& to, const Tensor& from);  // converts; REQUIRES: `from` broadcasts to to's sizes, and they do not overlap
+void fill_with(const Tensor& to, const Scalar& value);
+
+// Whether both are the same elements in the same order, so that reading one while writing the other is safe.
+bool same_elements(const Tensor& a, const Tensor& b);
+// Whether the memory between their first and last elements overlaps.
+bool ranges_overlap(const Tensor& a, const Tensor& b);
+// Refuses to write into a tensor in which several indices are one element, as in the result of expand().
+void check_no_internal_overlap(const Tensor& written);
+
+// %%
+//| export core/pointwise.cpp
+bool same_elements(const Tensor& a, const Tensor& b) {
+  return a.is_alias_of(b) && a.scalar_type() == b.scalar_type() && a.storage_offset() == b.storage_offset() && a.sizes() == b.sizes() &&
+         a.strides() == b.strides();
+}
+
+bool ranges_overlap(const Tensor& a, const Tensor& b) {
+  if (!a.is_alias_of(b) || a.numel() == 0 || b.numel() == 0) return false;
+  auto end = [](const Tensor& x) {
+    std::int64_t last = x.storage_offset();
+    for (std::size_t i = 0; i < x.sizes().size(); ++i) last += (x.sizes()[i] - 1) * x.strides()[i];
+    return static_cast<std::size_t>(last + 1) * x.element_size();
+  };
+  auto begin = [](const Tensor& x) { return static_cast<std::size_t>(x.storage_offset()) * x.element_size(); };
+  return begin(a) < end(b) && begin(b) < end(a);
+}
+
+void check_no_internal_overlap(const Tensor& written) {
+  for (std::size_t i = 0; i < written.sizes().size(); ++i)
+    TORCH_CHECK(written.strides()[i] != 0 || written.sizes()[i] <= 1,
+                "unsupported operation: more than one element of the written-to tensor refers to a single memory location. Please clone() "
+                "the tensor before performing the operation.\nsizes ", written.sizes(), ", strides ", written.strides());
+}
+
+// %%
+//| export core/loops.h
 // f(self) for floating-point functions: integers are converted to the default dtype first.
 template <class F>
 Tensor map_floating(const char* name, const Tensor& self, F f) {
@@ -2009,10 +2684,23 @@ Tensor map_floating(const char* name, const Tensor& self, F f) {
 
 // %% [markdown]
 // ### Broadcasting and arithmetic
+//
+// Two shapes are laid side by side from the right. Sizes must be equal, or one of them 1 (or missing), which then stretches with stride 0: broadcasting is `expand`, not a copy.
+//
+//     a       (3, 1)              10            10 10 10 10       1 2 3 4      11 12 13 14
+//     b          (4)              20   ----->   20 20 20 20   +   1 2 3 4  =   21 22 23 24
+//     a + b   (3, 4)              30            30 30 30 30       1 2 3 4      31 32 33 34
 
-// %%
+// %% {"nbgrader": {"grade": false, "grade_id": "01-infer-size", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export core/pointwise.cpp
+// The shape that two shapes broadcast to. Throws if a pair of sizes differs and neither is 1. O(dims).
+//
+// TODO: Compare the sizes from the last to the first.
+// APPROACH: Position i from the back; a missing size counts as 1. Equal sizes stay, a 1 gives way to the other (also to 0).
+// EXAMPLE: infer_size({3, 1}, {4}) is {3, 4}; {2, 3} and {2} do not fit.
+// HINT: a[a.size() - i] with i = 1, 2, ... The dimension in the error is counted in the result.
 DimVector infer_size(IntArrayRef a, IntArrayRef b) {
+  // BEGIN SOLUTION
   const std::size_t dims = std::max(a.size(), b.size());
   DimVector sizes(dims);
   for (std::size_t i = 1; i <= dims; ++i) {  // from the last dimension
@@ -2024,6 +2712,54 @@ DimVector infer_size(IntArrayRef a, IntArrayRef b) {
     sizes[dims - i] = x == 1 ? y : x;
   }
   return sizes;
+  // END SOLUTION
+}
+
+// %%
+//| mistake 01-infer-size aligned-at-the-front
+//| says Shapes are laid side by side from the last dimension: missing dimensions are in front.
+#if 0
+DimVector infer_size(IntArrayRef a, IntArrayRef b) {
+  const std::size_t dims = std::max(a.size(), b.size());
+  DimVector sizes(dims);
+  for (std::size_t i = 0; i < dims; ++i) {
+    const std::int64_t x = i < a.size() ? a[i] : 1;
+    const std::int64_t y = i < b.size() ? b[i] : 1;
+    TORCH_CHECK(x == y || x == 1 || y == 1, "The size of tensor a (", x, ") must match the size of tensor b (", y, ") at non-singleton dimension ", i);
+    sizes[i] = x == 1 ? y : x;
+  }
+  return sizes;
+}
+#endif
+
+// %%
+//| mistake 01-infer-size takes-the-larger
+//| says 1 gives way to 0 as well: an empty tensor plus a number is empty. Take the size that is not 1, not the larger one.
+#if 0
+DimVector infer_size(IntArrayRef a, IntArrayRef b) {
+  const std::size_t dims = std::max(a.size(), b.size());
+  DimVector sizes(dims);
+  for (std::size_t i = 1; i <= dims; ++i) {
+    const std::int64_t x = i <= a.size() ? a[a.size() - i] : 1;
+    const std::int64_t y = i <= b.size() ? b[b.size() - i] : 1;
+    TORCH_CHECK(x == y || x == 1 || y == 1, "The size of tensor a (", x, ") must match the size of tensor b (", y, ") at non-singleton dimension ", dims - i);
+    sizes[dims - i] = std::max(x, y);
+  }
+  return sizes;
+}
+#endif
+
+// %% {"nbgrader": {"grade": true, "grade_id": "01-infer-size-test", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("infer_size: equal from the right, or 1") {
+  CHECK_EQ(IntArrayRef(infer_size({3, 1}, {4})), IntArrayRef({3, 4}));
+  CHECK_EQ(IntArrayRef(infer_size({2, 1, 4}, {3, 1})), IntArrayRef({2, 3, 4}));
+  CHECK_EQ(IntArrayRef(infer_size({}, {2})), IntArrayRef({2}));
+  CHECK_EQ(IntArrayRef(infer_size({0}, {1})), IntArrayRef({0}));
+  CHECK_ERROR(infer_size({2, 3}, {2}), "The size of tensor a (3) must match the size of tensor b (2) at non-singleton dimension 1");
+  // BEGIN HIDDEN TESTS
+  CHECK_EQ(IntArrayRef(infer_size({5, 0, 1}, {1, 7})), IntArrayRef({5, 0, 7}));
+  CHECK_ERROR(infer_size({0}, {2}), "The size of tensor a (0) must match the size of tensor b (2)");
+  // END HIDDEN TESTS
 }
 
 // %%
@@ -2040,7 +2776,25 @@ ScalarType promotion_type(const Tensor& self) {
 }
 }  // namespace
 
+// %% [markdown]
+// Which dtype does `float_tensor * 2.5` have, when 2.5 is a double in C++? A number that a program happens to write must not widen a tensor. So operands have ranks, and one of lower rank counts only when its *category* is higher.
+//
+//     rank   operand                          int64 tensor + it      float32 tensor + it
+//      2     tensor with dimensions           by promoteTypes        by promoteTypes
+//      1     0-d tensor, double               float64                float32
+//      0     plain number 2.5                 float32 (default)      float32
+
+// %% {"nbgrader": {"grade": false, "grade_id": "01-result-type", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| export core/pointwise.cpp
+// The dtype of a result from `a` and `b`. An operand of lower rank (promotion_rank) matters only if its category is higher. O(1).
+//
+// TODO: Decide which operand's type counts.
+// APPROACH: 1. promotion_type and promotion_rank of both.
+//           2. Higher rank and no lower category: that one alone. Else promoteTypes of both.
+// EXAMPLE: a Float tensor and a 0-d Double one give Float; a Long tensor and a 0-d Double one give Double.
+// HINT: category() orders bool < integers < floating point.
 ScalarType result_type(const Tensor& a, const Tensor& b) {
+  // BEGIN SOLUTION
   const ScalarType x = promotion_type(a);
   const ScalarType y = promotion_type(b);
   const int rank_x = promotion_rank(a);
@@ -2048,6 +2802,35 @@ ScalarType result_type(const Tensor& a, const Tensor& b) {
   if (rank_x > rank_y && category(x) >= category(y)) return x;
   if (rank_y > rank_x && category(y) >= category(x)) return y;
   return promoteTypes(x, y);
+  // END SOLUTION
+}
+
+// %%
+//| mistake 01-result-type numbers-count-fully
+//| says A plain number or a 0-d tensor must not widen a tensor of its own category: compare ranks before you promote.
+#if 0
+ScalarType result_type(const Tensor& a, const Tensor& b) {
+  return promoteTypes(promotion_type(a), promotion_type(b));
+}
+#endif
+
+// %% {"nbgrader": {"grade": true, "grade_id": "01-result-type-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("result_type: numbers and 0-d tensors count by category only") {
+  const Tensor floats = ones({2});
+  const Tensor longs = arange(2);
+  const Tensor bytes = ones({2}, kByte);
+  CHECK_EQ(result_type(longs, floats), kFloat);
+  CHECK_EQ(result_type(floats, tensor(1.0, kDouble)), kFloat);
+  CHECK_EQ(result_type(longs, tensor(1.0, kDouble)), kDouble);
+  CHECK_EQ(result_type(bytes, wrapped_scalar(1000)), kByte);
+  CHECK_EQ(result_type(longs, wrapped_scalar(2.5)), kFloat);
+  CHECK_EQ(result_type(bytes, tensor({1}, kChar)), kShort);
+  // BEGIN HIDDEN TESTS
+  CHECK_EQ(result_type(ones({2}, kBool), wrapped_scalar(1)), kLong);
+  CHECK_EQ(result_type(ones({2}, kBool), tensor(1, kByte)), kByte);
+  CHECK_EQ(result_type(tensor(1), wrapped_scalar(true)), kLong);
+  CHECK_EQ(result_type(tensor(1.0, kDouble), wrapped_scalar(2.5)), kDouble);
+  // END HIDDEN TESTS
 }
 
 // %%
@@ -2066,11 +2849,15 @@ Tensor zip(const Tensor& self, const Tensor& other, ScalarType type, F f) {
 // self = f(self, other): computed in the common type, which must fit into self's.
 template <class F>
 const Tensor& zip_inplace(const Tensor& self, const Tensor& other, ScalarType type, F f) {
-  TORCH_CHECK(canCast(type, self.scalar_type()), "result type ", type, " can't be cast to the desired output type ", self.scalar_type());
   const DimVector sizes = infer_size(self.sizes(), other.sizes());
+  TORCH_CHECK(canCast(type, self.scalar_type()), "result type ", type, " can't be cast to the desired output type ", self.scalar_type());
   TORCH_CHECK(IntArrayRef(sizes) == self.sizes(), "output with shape ", self.sizes(), " doesn't match the broadcast shape ", IntArrayRef(sizes));
-  const bool separate = type == self.scalar_type() && (self.is_same(other) || !self.is_alias_of(other));
-  if (!separate) return copy_(self, zip(self, other, type, f));
+  check_no_internal_overlap(self);
+  const bool separate = type == self.scalar_type() && (same_elements(self, other) || !ranges_overlap(self, other));
+  if (!separate) {
+    copy_into(self, zip(self, other, type, f));
+    return self;
+  }
   const Tensor b = to_dtype(other, type);
   dispatch_all_types(type, [&]<class T>() { zip_into<T, T, T>(self, self, b, f); });
   return self;
@@ -2110,7 +2897,10 @@ const Tensor& add_inplace_cpu(const Tensor& self, const Tensor& other, const Sca
 }
 
 void check_alpha(const Tensor& self, const Tensor& other, const Scalar& alpha) {
-  TORCH_CHECK(!alpha.isFloatingPoint() || isFloatingType(result_type(self, other)),
+  if (alpha.type() == kLong || !self.defined() || !other.defined()) return;
+  const ScalarType type = result_type(self, other);
+  TORCH_CHECK(!alpha.isBoolean() || type == kBool, "Boolean alpha only supported for Boolean results.");
+  TORCH_CHECK(!alpha.isFloatingPoint() || isFloatingType(type),
               "For integral input tensors, argument alpha must not be a floating point number.");
 }
 }  // namespace
@@ -2118,11 +2908,11 @@ constinit Operator<Tensor(const Tensor&, const Tensor&, const Scalar&)> op::add(
 constinit Operator<const Tensor&(const Tensor&, const Tensor&, const Scalar&)> op::add_("add_", {.cpu = add_inplace_cpu});
 
 Tensor add(const Tensor& self, const Tensor& other, const Scalar& alpha) {
-  if (alpha.isFloatingPoint() && self.defined() && other.defined()) check_alpha(self, other, alpha);
+  check_alpha(self, other, alpha);
   return op::add(self, other, alpha);
 }
 const Tensor& add_(const Tensor& self, const Tensor& other, const Scalar& alpha) {
-  if (alpha.isFloatingPoint() && self.defined() && other.defined()) check_alpha(self, other, alpha);
+  check_alpha(self, other, alpha);
   return op::add_(self, other, alpha);
 }
 
@@ -2130,10 +2920,13 @@ const Tensor& add_(const Tensor& self, const Tensor& other, const Scalar& alpha)
 //| export core/pointwise.cpp
 namespace {
 void check_sub(const Tensor& self, const Tensor& other, const Scalar& alpha) {
-  TORCH_CHECK(self.scalar_type() != kBool && other.scalar_type() != kBool,
+  if (!self.defined() || !other.defined()) return;
+  TORCH_CHECK_NOT_IMPLEMENTED(self.scalar_type() != kBool || other.scalar_type() != kBool,
+              "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` operator instead.");
+  TORCH_CHECK_NOT_IMPLEMENTED(self.scalar_type() != kBool && other.scalar_type() != kBool,
               "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, use the `~` or "
               "`logical_not()` operator instead.");
-  if (alpha.isFloatingPoint()) check_alpha(self, other, alpha);
+  check_alpha(self, other, alpha);
 }
 Tensor sub_cpu(const Tensor& self, const Tensor& other, const Scalar& alpha) { return add_cpu(self, other, -alpha); }
 const Tensor& sub_inplace_cpu(const Tensor& self, const Tensor& other, const Scalar& alpha) { return add_inplace_cpu(self, other, -alpha); }
@@ -2142,11 +2935,11 @@ constinit Operator<Tensor(const Tensor&, const Tensor&, const Scalar&)> op::sub(
 constinit Operator<const Tensor&(const Tensor&, const Tensor&, const Scalar&)> op::sub_("sub_", {.cpu = sub_inplace_cpu});
 
 Tensor sub(const Tensor& self, const Tensor& other, const Scalar& alpha) {
-  if (self.defined() && other.defined()) check_sub(self, other, alpha);
+  check_sub(self, other, alpha);
   return op::sub(self, other, alpha);
 }
 const Tensor& sub_(const Tensor& self, const Tensor& other, const Scalar& alpha) {
-  if (self.defined() && other.defined()) check_sub(self, other, alpha);
+  check_sub(self, other, alpha);
   return op::sub_(self, other, alpha);
 }
 
@@ -2181,28 +2974,35 @@ const Tensor& div_(const Tensor& self, const Tensor& other) { return op::div_(se
 
 // %%
 //| export core/pointwise.cpp
+void copy_into(const Tensor& to, const Tensor& from) {
+  dispatch_all_types(to.scalar_type(), [&]<class T>() {
+    dispatch_all_types(from.scalar_type(), [&]<class S>() { map_into<T, S>(to, from, [](S x) { return static_cast<T>(x); }); });
+  });
+}
+
+void fill_with(const Tensor& to, const Scalar& value) {
+  dispatch_all_types(to.scalar_type(), [&]<class T>() { map_into<T, T>(to, to, [number = value.to<T>()](T) { return number; }); });
+}
+
+// %%
+//| export core/pointwise.cpp
 namespace {
-Tensor clone_cpu(const Tensor& self) {
-  const Tensor result = empty(self.sizes(), self.options());
-  dispatch_all_types(self.scalar_type(), [&]<class T>() { map_into<T, T>(result, self, [](T x) { return x; }); });
+Tensor to_dtype_cpu(const Tensor& self, ScalarType type) {
+  const Tensor result = empty(self.sizes(), type);
+  copy_into(result, self);
   return result;
 }
 
-const Tensor& copy_cpu(const Tensor& self, const Tensor& src) {
-  TORCH_CHECK(IntArrayRef(infer_size(self.sizes(), src.sizes())) == self.sizes(), "output with shape ", self.sizes(),
-              " doesn't match the broadcast shape ", IntArrayRef(infer_size(self.sizes(), src.sizes())));
-  if (self.is_same(src)) return self;
-  // Source and target may be views that overlap: then the source is copied out first.
-  const Tensor from = self.is_alias_of(src) ? clone_cpu(src) : src;
-  dispatch_all_types(self.scalar_type(), [&]<class T>() {
-    dispatch_all_types(from.scalar_type(), [&]<class S>() { map_into<T, S>(self, from, [](S x) { return static_cast<T>(x); }); });
-  });
-  return self;
-}
+Tensor clone_cpu(const Tensor& self) { return to_dtype_cpu(self, self.scalar_type()); }
 
-Tensor to_dtype_cpu(const Tensor& self, ScalarType type) {
-  const Tensor result = empty(self.sizes(), type);
-  return copy_cpu(result, self);
+const Tensor& copy_cpu(const Tensor& self, const Tensor& src) {
+  const DimVector sizes = infer_size(self.sizes(), src.sizes());
+  TORCH_CHECK(IntArrayRef(sizes) == self.sizes(), "output with shape ", self.sizes(), " doesn't match the broadcast shape ", IntArrayRef(sizes));
+  if (same_elements(self, src)) return self;
+  check_no_internal_overlap(self);
+  // Source and target may be views that overlap: then the source is copied out first.
+  copy_into(self, ranges_overlap(self, src) ? clone_cpu(src) : src);
+  return self;
 }
 }  // namespace
 constinit Operator<Tensor(const Tensor&)> op::clone("clone", {.cpu = clone_cpu});
@@ -2217,10 +3017,7 @@ Tensor to_dtype(const Tensor& self, ScalarType type) { return self.scalar_type()
 //| export core/pointwise.cpp
 namespace {
 const Tensor& fill_cpu(const Tensor& self, const Scalar& value) {
-  dispatch_all_types(self.scalar_type(), [&]<class T>() {
-    const T number = value.to<T>();
-    map_into<T, T>(self, self, [number](T) { return number; });
-  });
+  fill_with(self, value);
   return self;
 }
 }  // namespace
@@ -2254,7 +3051,7 @@ constinit Operator<Tensor(const Tensor&)> op::abs("abs", {.cpu = abs_cpu});
 constinit Operator<Tensor(const Tensor&)> op::sign("sign", {.cpu = sign_cpu});
 
 Tensor neg(const Tensor& self) {
-  TORCH_CHECK(!self.defined() || self.scalar_type() != kBool,
+  TORCH_CHECK_NOT_IMPLEMENTED(!self.defined() || self.scalar_type() != kBool,
               "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use the `~` or "
               "`logical_not()` operator instead.");
   return op::neg(self);
@@ -2300,7 +3097,7 @@ Tensor pow_cpu(const Tensor& self, const Scalar& exponent) {
     return map_floating("pow", self, [e](auto x) { return std::pow(x, static_cast<decltype(x)>(e)); });
   }
   TORCH_CHECK(e >= 0, "Integers to negative integer powers are not allowed.");
-  return map(self, [n = exponent.toLong()](auto x) {
+  return map(self.scalar_type() == kBool ? to_dtype(self, exponent.type()) : self, [n = exponent.toLong()](auto x) {
     if constexpr (std::is_floating_point_v<decltype(x)>) return x;
     else return integer_power(x, n);
   });
@@ -2357,8 +3154,6 @@ Tensor ge(const Tensor& self, const Tensor& other) { return op::ge(self, other);
 // %%
 //| export core/comparison.cpp
 bool equal(const Tensor& self, const Tensor& other) {
-  TORCH_CHECK(self.scalar_type() == other.scalar_type(), "Expected object of data type ", self.scalar_type(), " but got data type ",
-              other.scalar_type(), " for argument 'other' in call to equal");
   return self.sizes() == other.sizes() && eq(self, other).sum().item<std::int64_t>() == self.numel();
 }
 
@@ -2384,7 +3179,8 @@ namespace {
 Tensor where_cpu(const Tensor& condition, const Tensor& self, const Tensor& other) {
   const ScalarType type = result_type(self, other);
   const DimVector sizes = infer_size(condition.sizes(), infer_size(self.sizes(), other.sizes()));
-  const Tensor result = copy_(empty(sizes, type), other);
+  const Tensor result = empty(sizes, type);
+  copy_into(result, other);
   const Tensor chosen = to_dtype(self, type);
   const DimVector mask_strides = broadcast_strides(condition, sizes);
   const DimVector self_strides = broadcast_strides(chosen, sizes);
@@ -2406,19 +3202,52 @@ Tensor where(const Tensor& condition, const Tensor& self, const Tensor& other) {
   return op::where(condition, self, other);
 }
 
+// %%
+TEST_CASE("arithmetic: broadcasting, promotion, in place, NaN, empty and 0-d") {
+  const Tensor column = tensor({{10}, {20}});
+  CHECK_EQ(column + tensor({1, 2, 3}), tensor({{11, 12, 13}, {21, 22, 23}}));
+  CHECK_EQ(add(column, column, 2), tensor({{30}, {60}}));
+  CHECK_EQ(2 - tensor({0.5}), tensor({1.5}));
+  CHECK_EQ(tensor({1, 2}) / 4, tensor({0.25, 0.5}));
+  CHECK_EQ((zeros({0, 3}) + ones({1, 3})).sizes(), IntArrayRef({0, 3}));
+  CHECK_EQ(tensor({200}, kByte) + 100, tensor({44}, kByte));
+  const Tensor x = arange(6);
+  x.slice(0, 1).copy_(x.slice(0, 0, 5));
+  CHECK_EQ(x, tensor({0, 0, 1, 2, 3, 4}));
+  x.slice(0, 0, 3) += 10;
+  CHECK_EQ(x, tensor({10, 10, 11, 2, 3, 4}));
+  const Tensor square = arange(4).view({2, 2});
+  CHECK_EQ(square.add_(square.t()), tensor({{0, 3}, {3, 6}}));
+  CHECK_ERROR(x.add_(0.5), "result type Float can't be cast to the desired output type Long");
+  CHECK_ERROR(zeros({3}).add_(ones({2, 3})), "output with shape [3] doesn't match the broadcast shape [2, 3]");
+  CHECK_ERROR(-tensor({true}), "Negation, the `-` operator, on a bool tensor is not supported.");
+  const Tensor nan = log(tensor({-1.0}));
+  CHECK(!(nan == nan).item<bool>());
+  CHECK(!nan.equal(nan));
+  CHECK(nan.allclose(nan, 1e-5, 1e-8, true));
+  CHECK_EQ(pow(tensor({2, 3}), 3), tensor({8, 27}));
+  CHECK_ERROR(pow(tensor({2}), -1), "Integers to negative integer powers are not allowed.");
+  CHECK_EQ(where(tensor({true, false}), tensor({1, 2}), tensor(9)), tensor({1, 9}));
+}
+
 // %% [markdown]
 // ### Reductions
+//
+// A sum is the same walk once more: the accumulator gets stride 0 along the dimensions that disappear, so that many elements of `x` meet one of it. The same stride that repeats on reading collects on writing.
+//
+//     x (2, 3) strides (3, 1)       0 1 2          sum over dim 1:  acc (2, 1) strides (1, 0)
+//                                   3 4 5          sum over dim 0:  acc (1, 3) strides (0, 1)
+//                                   acc[i, j] of stride 0 is one place: 0 + 1 + 2 and 3 + 4 + 5, or 0 + 3, 1 + 4, 2 + 5
 
 // %%
 //| export core/loops.h
 // Marks the dimensions to reduce; an empty list means all. Throws for a dimension out of range or named twice.
 inline std::vector<bool> reduction_mask(const Tensor& self, IntArrayRef dims) {
   std::vector<bool> mask(self.sizes().size(), dims.empty());
-  for (const std::int64_t dim : dims) {
-    const auto d = static_cast<std::size_t>(wrap_dim(dim, self.dim()));
-    if (mask.empty()) continue;
-    TORCH_CHECK(!mask[d], "dim ", d, " appears multiple times in the list of dims");
-    mask[d] = true;
+  for (std::size_t i = 0; i < dims.size(); ++i) {
+    const auto d = static_cast<std::size_t>(wrap_dim(dims[i], self.dim()));
+    TORCH_CHECK(mask.empty() ? i == 0 : !mask[d], "dim ", d, " appears multiple times in the list of dims");
+    if (!mask.empty()) mask[d] = true;
   }
   return mask;
 }
@@ -2439,8 +3268,10 @@ inline DimVector reduced_sizes(IntArrayRef sizes, const std::vector<bool>& mask,
 // acc = f(acc, x). The accumulator has stride 0 along the reduced dimensions, so one strided walk does it.
 template <class Acc, class T, class F>
 Tensor fold(const Tensor& self, const std::vector<bool>& mask, bool keepdim, Acc init, F f) {
-  const Tensor acc = full(reduced_sizes(self.sizes(), mask, true), init, scalar_type_of<Acc>());
-  const DimVector acc_strides = broadcast_strides(acc, self.sizes());
+  const Tensor acc = full(reduced_sizes(self.sizes(), mask, keepdim), init, scalar_type_of<Acc>());
+  const DimVector kept_strides = contiguous_strides(reduced_sizes(self.sizes(), mask, true));
+  DimVector acc_strides(mask.size());
+  for (std::size_t i = 0; i < mask.size(); ++i) acc_strides[i] = mask[i] ? 0 : kept_strides[i];
   const StridedLoop<2> loop(self.sizes(), {IntArrayRef(acc_strides), self.strides()});
   Acc* const to = acc.data<Acc>();
   const T* const from = self.data<T>();
@@ -2455,7 +3286,7 @@ Tensor fold(const Tensor& self, const std::vector<bool>& mask, bool keepdim, Acc
       for (std::int64_t i = 0; i < count; ++i) a[i * step[0]] = f(a[i * step[0]], x[i * step[1]]);
     }
   });
-  return keepdim ? acc : view(acc, reduced_sizes(self.sizes(), mask, false));
+  return acc;
 }
 
 // %%
@@ -2478,7 +3309,7 @@ Tensor sum(const Tensor& self) { return op::sum(self, {}, false); }
 // %%
 //| export core/reductions.cpp
 Tensor mean(const Tensor& self, IntArrayRef dim, bool keepdim) {
-  TORCH_CHECK(self.is_floating_point(), "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. Got: ",
+  TORCH_CHECK_NOT_IMPLEMENTED(self.is_floating_point(), "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. Got: ",
               self.scalar_type());
   const std::vector<bool> mask = reduction_mask(self, dim);
   std::int64_t count = 1;
@@ -2500,6 +3331,7 @@ bool beats(T candidate, T best) {
 
 Tensor amax_cpu(const Tensor& self, IntArrayRef dim, bool keepdim) {
   const std::vector<bool> mask = reduction_mask(self, dim);
+  TORCH_CHECK(!dim.empty() || self.numel() > 0, "amax(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.");
   for (std::size_t i = 0; i < mask.size(); ++i)
     TORCH_CHECK_INDEX(!mask[i] || self.sizes()[i] > 0, "amax(): Expected reduction dim ", i, " to have non-zero size.");
   return dispatch_all_types(self.scalar_type(), [&]<class T>() {
@@ -2535,9 +3367,9 @@ void for_each_row(const Tensor& self, std::int64_t dim, F f) {
 // %%
 //| export core/reductions.cpp
 namespace {
-std::tuple<Tensor, Tensor> max_cpu(const Tensor& self, std::int64_t dim, bool keepdim) {
+std::tuple<Tensor, Tensor> largest(const char* name, const Tensor& self, std::int64_t dim, bool keepdim) {
   const std::int64_t size = self.dim() == 0 ? 1 : self.size(dim);
-  TORCH_CHECK_INDEX(size > 0, "max(): Expected reduction dim ", dim, " to have non-zero size.");
+  TORCH_CHECK_INDEX(size > 0, name, "(): Expected reduction dim ", dim, " to have non-zero size.");
   std::vector<bool> mask(self.sizes().size());
   if (!mask.empty()) mask[static_cast<std::size_t>(dim)] = true;
   const DimVector sizes = reduced_sizes(self.sizes(), mask, keepdim);
@@ -2554,22 +3386,71 @@ std::tuple<Tensor, Tensor> max_cpu(const Tensor& self, std::int64_t dim, bool ke
   });
   return {values, indices};
 }
-Tensor argmax_cpu(const Tensor& self, std::int64_t dim, bool keepdim) { return std::get<1>(max_cpu(self, dim, keepdim)); }
+std::tuple<Tensor, Tensor> max_cpu(const Tensor& self, std::int64_t dim, bool keepdim) { return largest("max", self, dim, keepdim); }
+Tensor argmax_cpu(const Tensor& self, std::int64_t dim, bool keepdim) { return std::get<1>(largest("argmax", self, dim, keepdim)); }
 }  // namespace
 constinit Operator<std::tuple<Tensor, Tensor>(const Tensor&, std::int64_t, bool)> op::max("max", {.cpu = max_cpu});
 constinit Operator<Tensor(const Tensor&, std::int64_t, bool)> op::argmax("argmax", {.cpu = argmax_cpu});
 std::tuple<Tensor, Tensor> max(const Tensor& self, std::int64_t dim, bool keepdim) { return op::max(self, wrap_dim(dim, self.dim()), keepdim); }
 Tensor argmax(const Tensor& self, std::int64_t dim, bool keepdim) { return op::argmax(self, wrap_dim(dim, self.dim()), keepdim); }
+Tensor max(const Tensor& self) {
+  TORCH_CHECK(self.numel() > 0, "max(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.");
+  return amax(self, {});
+}
+Tensor argmax(const Tensor& self) {
+  TORCH_CHECK_INDEX(self.numel() > 0, "argmax(): Expected reduction dim to be specified for input.numel() == 0.");
+  return argmax(flatten(self), 0);
+}
+
+// %%
+TEST_CASE("reductions: over any dimensions, empty, NaN and the first of equals") {
+  const Tensor x = arange(6).view({2, 3});
+  CHECK_EQ(x.sum(), tensor(15));
+  CHECK_EQ(x.sum({0}), tensor({3, 5, 7}));
+  CHECK_EQ(x.sum({-1}, true), tensor({{3}, {12}}));
+  CHECK_EQ(x.t().sum({0}), tensor({3, 12}));
+  CHECK_EQ(ones({2}, kBool).sum(), tensor(2));
+  CHECK_EQ(zeros({3, 0}).sum({1}), zeros({3}));
+  CHECK_EQ(x.to(kFloat).mean({0}), tensor({1.5, 2.5, 3.5}));
+  CHECK_ERROR(x.mean(), "mean(): could not infer output dtype.");
+  CHECK_ERROR(x.sum({0, 0}), "dim 0 appears multiple times in the list of dims");
+  const auto [values, indices] = tensor({{1, 5, 5}, {9, 9, 2}}).max(1);
+  CHECK_EQ(values, tensor({5, 9}));
+  CHECK_EQ(indices, tensor({1, 0}));
+  const Tensor with_nan = tensor({1.0, std::nan(""), 3.0});
+  CHECK_EQ(with_nan.argmax(), tensor(1));
+  CHECK(std::isnan(with_nan.amax().item<double>()));
+  CHECK_ERROR(zeros({0}).max(), "max(): Expected reduction dim to be specified for input.numel() == 0.");
+}
 
 // %% [markdown]
 // ### Matrix products
+//
+// `out[i][j]` is the sum over k of `a[i][k] * b[k][j]`: three loops, O(M K N) multiplications, in any order. The obvious order is `i, j, k`:
+//
+//     i, j, k (v1):  a[i][k] walks along a row          b[k][j] walks DOWN a column: N elements further each step
+//     i, k, j (v2):  a[i][k] is one number              b[k][j] and out[i][j] walk along rows
+//
+//     b in memory  [ b00 b01 b02 b03 | b10 b11 b12 b13 | b20 ... ]
+//     v1 touches     *                 *                 *          one number of each cache line
+//     v2 touches     *   *   *   *     *   *   *   *                all of them
+//
+// Both do the same arithmetic. The framework keeps v2; v1 stays here to be measured. Module 16 goes on from v2.
 
-// %%
+// %% {"nbgrader": {"grade": false, "grade_id": "01-multiply-matrices", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export core/matmul.cpp
 namespace {
-// out (M, N) = a (M, K) x b (K, N), rows of out innermost so that memory is read in order. `a` may have any strides.
+// out (M, N) = a (M, K) x b (K, N). `out` and `b` are dense; element (i, k) of `a` is a[i * a_row + k * a_column].
+// O(M K N), reading and writing memory in order. `out` is uninitialised before; K = 0 gives zeros.
+//
+// TODO: Multiply with the loops in the order i, k, j.
+// APPROACH: 1. For each row i of out: set it to 0.
+//           2. For each k: one factor of a, and one row of b; add factor * b_row[j] to row[j] for all j.
+// EXAMPLE: (1 2) x (3 4; 5 6) adds 1 * (3 4), then 2 * (5 6): (13 16).
+// HINT: Row k of b begins at b + k * N. The innermost loop has no multiplication of indices.
 template <class T>
 void multiply_matrices(T* out, const T* a, std::int64_t a_row, std::int64_t a_column, const T* b, std::int64_t M, std::int64_t K, std::int64_t N) {
+  // BEGIN SOLUTION
   for (std::int64_t i = 0; i < M; ++i) {
     T* const row = out + i * N;
     for (std::int64_t j = 0; j < N; ++j) row[j] = T{0};
@@ -2579,10 +3460,31 @@ void multiply_matrices(T* out, const T* a, std::int64_t a_row, std::int64_t a_co
       for (std::int64_t j = 0; j < N; ++j) row[j] = static_cast<T>(row[j] + factor * b_row[j]);
     }
   }
+  // END SOLUTION
 }
+}  // namespace
 
+// %%
+//| mistake 01-multiply-matrices keeps-the-last-product
+//| says Each k adds to the row: the last product alone is not the sum.
+#if 0
+template <class T>
+void multiply_matrices(T* out, const T* a, std::int64_t a_row, std::int64_t a_column, const T* b, std::int64_t M, std::int64_t K, std::int64_t N) {
+  for (std::int64_t i = 0; i < M; ++i) {
+    T* const row = out + i * N;
+    for (std::int64_t j = 0; j < N; ++j) row[j] = T{0};
+    for (std::int64_t k = 0; k < K; ++k)
+      for (std::int64_t j = 0; j < N; ++j) row[j] = static_cast<T>(a[i * a_row + k * a_column] * b[k * N + j]);
+  }
+}
+#endif
+
+// %%
+//| export core/matmul.cpp
+namespace {
 void check_same_dtype(const Tensor& self, const Tensor& mat2) {
-  TORCH_CHECK(self.scalar_type() == mat2.scalar_type(), "expected m1 and m2 to have the same dtype, but got: ", self.scalar_type(), " != ", mat2.scalar_type());
+  TORCH_CHECK(self.scalar_type() == mat2.scalar_type(), "expected m1 and m2 to have the same dtype, but got: ", cpp_name(self.scalar_type()),
+              " != ", cpp_name(mat2.scalar_type()));
   TORCH_CHECK_NOT_IMPLEMENTED(self.scalar_type() != kBool, "\"addmm_impl_cpu_\" not implemented for 'Bool'");
 }
 
@@ -2598,8 +3500,8 @@ Tensor mm_cpu(const Tensor& self, const Tensor& mat2) {
 constinit Operator<Tensor(const Tensor&, const Tensor&)> op::mm("mm", {.cpu = mm_cpu});
 
 Tensor mm(const Tensor& self, const Tensor& mat2) {
-  TORCH_CHECK(self.dim() == 2, "self must be a matrix");
-  TORCH_CHECK(mat2.dim() == 2, "mat2 must be a matrix");
+  TORCH_CHECK(self.dim() == 2, "self must be a matrix, got ", self.dim(), "-D tensor");
+  TORCH_CHECK(mat2.dim() == 2, "mat2 must be a matrix, got ", mat2.dim(), "-D tensor");
   TORCH_CHECK(self.size(1) == mat2.size(0), "mat1 and mat2 shapes cannot be multiplied (", self.size(0), "x", self.size(1), " and ",
               mat2.size(0), "x", mat2.size(1), ")\n[mm] inner sizes ", self.size(1), " and ", mat2.size(0), " must match",
               self.size(1) == mat2.size(1) ? "; did you mean other.t()?" : ".");
@@ -2668,7 +3570,12 @@ Tensor matmul(const Tensor& self, const Tensor& other) {
     return mm(self.unsqueeze(0), other.unsqueeze(1)).view(IntArrayRef());
   }
   if (self.dim() == 1) return matmul(self.unsqueeze(0), other).squeeze(-2);
-  if (other.dim() == 1) return matmul(self, other.unsqueeze(1)).squeeze(-1);
+  if (other.dim() == 1) {
+    const std::int64_t columns = self.size(-1);
+    const std::int64_t rows = columns == 0 ? 0 : self.numel() / columns;
+    TORCH_CHECK(columns == other.size(0), "size mismatch, got input (", rows, "), mat (", rows, "x", columns, "), vec (", other.size(0), ")");
+    return matmul(self, other.unsqueeze(1)).squeeze(-1);
+  }
   if (self.dim() == 2 && other.dim() == 2) return mm(self, other);
   if (other.dim() == 2) {
     // A shared matrix: fold the batch into the rows of one product instead of repeating the matrix.
@@ -2679,11 +3586,144 @@ Tensor matmul(const Tensor& self, const Tensor& other) {
   return batched_matmul(self, other);
 }
 
+// %% {"nbgrader": {"grade": true, "grade_id": "01-multiply-matrices-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("matrix products: values, strides, batches and errors") {
+  const Tensor a = arange(6).view({2, 3});
+  const Tensor b = arange(12).view({3, 4});
+  CHECK_EQ(mm(a, b), tensor({{20, 23, 26, 29}, {56, 68, 80, 92}}));
+  CHECK_EQ(mm(b.t(), a.t()), mm(a, b).t());
+  CHECK_EQ(mm(ones({2, 0}), ones({0, 3})), zeros({2, 3}));
+  CHECK_EQ(matmul(a, tensor({1, 0, 2})), tensor({4, 13}));
+  CHECK_EQ(matmul(tensor({1, 2, 3}), tensor({4, 5, 6})), tensor(32));
+  CHECK_EQ(bmm(ones({2, 1, 3}), ones({2, 3, 1})), full({2, 1, 1}, 3.0));
+  CHECK_EQ(matmul(ones({2, 1, 2, 3}), ones({4, 3, 5})).sizes(), IntArrayRef({2, 4, 2, 5}));
+  CHECK_ERROR(mm(a, a), "mat1 and mat2 shapes cannot be multiplied (2x3 and 2x3)");
+  CHECK_ERROR(mm(a, b.to(kFloat)), "expected m1 and m2 to have the same dtype");
+  CHECK_ERROR(matmul(a, tensor({1, 2})), "size mismatch, got input (2), mat (2x3), vec (2)");
+  // BEGIN HIDDEN TESTS
+  CHECK_EQ(matmul(arange(12).view({2, 2, 3}), tensor({1, 1, 1})), tensor({{3, 12}, {21, 30}}));
+  CHECK_EQ(mm(b.slice(1, 1, 4, 2).t(), b.slice(1, 0, 1)), tensor({{92}, {116}}));
+  // END HIDDEN TESTS
+}
+
+// %%
+//| lesson
+// v1: the order of the formula. Both are dense matrices of floats.
+Tensor mm_v1(const Tensor& a, const Tensor& b) {
+  const std::int64_t M = a.size(0);
+  const std::int64_t K = a.size(1);
+  const std::int64_t N = b.size(1);
+  const Tensor result = empty({M, N});
+  float* const out = result.data<float>();
+  const float* const x = a.data<float>();
+  const float* const y = b.data<float>();
+  for (std::int64_t i = 0; i < M; ++i)
+    for (std::int64_t j = 0; j < N; ++j) {
+      float total = 0;
+      for (std::int64_t k = 0; k < K; ++k) total += x[i * K + k] * y[k * N + j];
+      out[i * N + j] = total;
+    }
+  return result;
+}
+
+// %%
+TEST_CASE("v1 and v2 of the matrix product agree") {
+  const Tensor a = arange(12, kFloat).view({3, 4});
+  const Tensor b = arange(20, kFloat).view({4, 5});
+  CHECK_EQ(mm_v1(a, b), mm(a, b));
+}
+
 // %% [markdown]
 // ## Part 2: Systems analysis
+//
+// Four questions, answered by measuring on your machine. Memory comes from the allocator's counters, time from module 00's `measure`, which takes the median of several samples.
+//
+//     bytes that move for one number read
+//        ^
+//     64 |              ____________________   a cache line for each number
+//        |          __/
+//        |      __/
+//      4 |____/
+//        +-----------------------------------> stride in bytes
+//          4                64
+
+// %%
+DEMO("memory: what a view saves") {
+  const Tensor x = ones({1024, 1024});
+  const auto bytes_of = [](auto make) {
+    const std::size_t before = memory::stats().live;
+    const Tensor made = make();
+    return static_cast<double>(memory::stats().live - before) / 1024;
+  };
+  std::printf("  x: %.0f KiB\n", static_cast<double>(x.nbytes()) / 1024);
+  std::printf("  x.t()                       %8.0f KiB\n", bytes_of([&] { return x.t(); }));
+  std::printf("  x.slice(0, 0, 1024, 2)      %8.0f KiB\n", bytes_of([&] { return x.slice(0, 0, 1024, 2); }));
+  std::printf("  x.expand({4, 1024, 1024})   %8.0f KiB\n", bytes_of([&] { return x.expand({4, 1024, 1024}); }));
+  std::printf("  the same, made contiguous   %8.0f KiB\n", bytes_of([&] { return x.expand({4, 1024, 1024}).contiguous(); }));
+  std::printf("  unfold(x, 1, 9, 1)          %8.0f KiB\n", bytes_of([&] { return unfold(x, 1, 9, 1); }));
+}
+
+// %%
+DEMO("time: the price of a stride") {
+  const std::int64_t count = 1 << 18;
+  const Tensor memory_block = ones({count * 32});
+  std::printf("  stride (numbers)   bytes apart   ns per number\n");
+  for (const std::int64_t stride : {1, 2, 4, 8, 16, 32}) {
+    const Tensor x = memory_block.slice(0, 0, count * stride, stride);
+    const double ns = measure([&] { do_not_optimize(x.sum()); }, {.samples = 5}).median / static_cast<double>(count) * 1e9;
+    std::printf("  %16lld %13lld %15.2f  %s\n", static_cast<long long>(stride), static_cast<long long>(stride * 4), ns,
+                std::string(static_cast<std::size_t>(std::min(40.0, ns * 4)), '#').c_str());
+  }
+}
+
+// %%
+DEMO("time: what a call costs before the first addition") {
+  const Tensor one = ones({1});
+  const Tensor many = ones({1 << 16});
+  const double through = measure([&] { do_not_optimize(layered(one)); }, {.samples = 7}).median * 1e9;
+  const double direct = measure([&] { do_not_optimize(in_cpu(one)); }, {.samples = 7}).median * 1e9;
+  const double small = measure([&] { do_not_optimize(one + one); }, {.samples = 7}).median * 1e9;
+  const double large = measure([&] { do_not_optimize(many + many); }, {.samples = 7}).median * 1e9;
+  std::printf("  a function that returns its argument   %10.1f ns\n", direct);
+  std::printf("  the same through the dispatcher        %10.1f ns\n", through);
+  std::printf("  add of 1 element                       %10.1f ns\n", small);
+  std::printf("  add of %d elements                  %10.1f ns, %.3f ns each\n", 1 << 16, large, large / (1 << 16));
+}
+
+// %%
+DEMO("time: two orders of three loops") {
+  std::printf("     n     v1 (i,j,k) ms   v2 (i,k,j) ms   v1 / v2\n");
+  for (const std::int64_t n : {32, 64, 128, 256}) {
+    const Tensor a = ones({n, n});
+    const double v1 = measure([&] { do_not_optimize(mm_v1(a, a)); }, {.samples = 3}).median * 1e3;
+    const double v2 = measure([&] { do_not_optimize(mm(a, a)); }, {.samples = 3}).median * 1e3;
+    std::printf("  %4lld %17.3f %15.3f %9.1f  %s\n", static_cast<long long>(n), v1, v2, v1 / v2,
+                std::string(static_cast<std::size_t>(std::min(40.0, v1 / v2 * 3)), '#').c_str());
+  }
+}
 
 // %% [markdown]
 // ## Part 3: Production context
+//
+// What you built has the shape and the names of PyTorch's core.
+//
+//     here                     PyTorch                             read
+//     StorageImpl, allocator   StorageImpl, Allocator              c10/core/StorageImpl.h, c10/core/Allocator.h
+//     TensorImpl, DimVector    TensorImpl, SizesAndStrides         c10/core/TensorImpl.h, c10/core/impl/SizesAndStrides.h
+//     intrusive_ptr            intrusive_ptr (and weak counts)     c10/util/intrusive_ptr.h
+//     Layer, LayerSet          DispatchKey, DispatchKeySet         c10/core/DispatchKey.h, c10/core/DispatchKeySet.h
+//     Operator                 OperatorHandle, Dispatcher          aten/src/ATen/core/dispatch/Dispatcher.h
+//     views, compute_stride    native functions, computeStride     aten/src/ATen/native/TensorShape.cpp, aten/src/ATen/TensorUtils.cpp
+//     StridedLoop              TensorIterator                      aten/src/ATen/TensorIterator.cpp
+//     result_type              result_type                         aten/src/ATen/native/TypeProperties.cpp
+//
+// **PyTorch** has over a hundred dispatch keys and more than two thousand operators, listed as data in `aten/src/ATen/native/native_functions.yaml`, from which most of the plumbing is generated. Its TensorIterator also reorders dimensions by stride and splits work
+// over threads, and a result keeps the memory order of its inputs, where ours is always dense in the last dimension. Its in-place operators refuse operands that overlap in part; ours copy first.
+//
+// **TensorFlow** (`tensorflow/core/framework/tensor.h`) keeps tensors dense: a `Tensor` is a shape and a reference-counted buffer without strides, so a transpose is a kernel that copies. That makes every kernel simpler and leaves it to graph compilation to remove the copies. Kernels are chosen by device and dtype
+// (`tensorflow/core/framework/op_kernel.h`).
+//
+// **JAX** arrays are immutable: there are no views to write through, `x.at[0].set(y)` gives a new array, and XLA reuses the buffer where nobody looks. Layout is the compiler's business, not the program's. NumPy has strides as here, in bytes and possibly negative.
 
 // %% [markdown]
 // ## Integration test
@@ -2698,9 +3738,40 @@ TEST_CASE("tensors: a slice of a transpose, broadcast and reduced") {
 
 // %% [markdown]
 // ## ML systems thinking
+//
+// The pattern is Build -> Use -> **Reflect**. Use your measurements.
+
+// %% [markdown] {"nbgrader": {"grade": true, "grade_id": "01-explain-strides", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}}
+// **Question 1. When is a copy cheaper than a view?** A program sums the columns of a large transposed matrix a hundred times. With your stride measurement: what does each pass cost compared with a dense one, and after how many passes does `contiguous()` pay? Why does the time per number stop growing at some stride?
+// BEGIN SOLUTION
+// A strided pass costs the measured factor more, because each number brings a whole cache line of which the rest is thrown away. The copy costs one strided pass and one write, so with a factor f it pays after about
+// (f + 1) / (f - 1) passes, two or three for a large f. Once each number has a cache line to itself a larger stride brings no more bytes; after that only pages (TLB) and prefetching make a difference.
+// END SOLUTION
+
+// %% [markdown] {"nbgrader": {"grade": true, "grade_id": "01-explain-layout", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}}
+// **Question 2. Strides or immutability?** NumPy and PyTorch let views write into their base; JAX has no views, TensorFlow no strides. What does each decision make easy, and what hard, for the author of a kernel, of a compiler, and of automatic differentiation?
+// BEGIN SOLUTION
+// Views save memory and copies for the user who thinks in arrays, but every kernel must accept any strides (or copy first), and a compiler must prove that two names do not share memory before it reorders anything. Automatic differentiation must notice
+// that a saved value was overwritten through another name (PyTorch counts versions per storage). Immutable arrays make values equal names: compilation, transformation and parallelism become simple, and the compiler gets back the copies by reusing buffers; the price is that
+// updating a piece of a large array relies on that optimization. Dense buffers without strides keep kernels simple and make transposes cost a pass.
+// END SOLUTION
+
+// %% [markdown] {"nbgrader": {"grade": true, "grade_id": "01-explain-dispatch", "locked": false, "points": 3, "schema_version": 3, "solution": true, "task": false}}
+// **Question 3. What does a call cost?** From your third demonstration: for which number of elements does half of the time of an addition go into the call itself? What follows for a network of many small tensors, and what could a framework do about it?
+// BEGIN SOLUTION
+// The fixed cost of an addition (allocating the result, sizes, the walk, the dispatcher) divided by the cost per element gives the break-even size. Most of it is allocation and set-up, not the dispatcher. Small tensors are
+// overhead-bound: batch them into larger ones, fuse several operations into one call, pool allocations, or trace and compile, so that the overhead is paid once for many operations.
+// END SOLUTION
 
 // %% [markdown]
 // ## Module summary
+//
+// - A tensor is storage plus sizes, strides and offset. Views change only the latter and share the former; the allocator's counters prove it.
+// - `view` works where new dimensions fit into chunks of evenly spaced memory; `reshape` copies where they do not.
+// - Broadcasting and expansion are stride 0, for reading; a reduction is stride 0 for its accumulator.
+// - Promotion looks at the category first; numbers and 0-d tensors change another tensor's type by category only.
+// - An operator is a table of layers. Later modules add gradients and faster kernels to the same table, and nothing here changes.
+// - The order of loops decides how much of each cache line is used: the same arithmetic, another time.
 
 // %%
 }  // namespace tinytorch

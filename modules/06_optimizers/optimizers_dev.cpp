@@ -14,7 +14,22 @@
 // %% [markdown]
 // # Module 06: Optimizers
 //
-// (opening)
+// Module 05 answers the question "which way is down?" for every parameter. This module decides how far to go. The plain answer, `p -= lr * grad`, is one line, and it trains badly: it creeps along valleys, jumps out of ravines, and
+// treats a weight that is pushed in every step like one that is pushed once in a thousand.
+//
+// Better answers *remember*. Momentum keeps a running sum of gradients, Adam keeps a running mean of the gradient and of its square. That memory is the systems side of this module: it exists once **per parameter element**, it can be larger than
+// the model, it must be saved with the model, and every step reads and writes all of it.
+//
+// **Objectives.** After this module you can
+//
+// - derive momentum, Nesterov's variant, Adam's bias correction, and say what decoupled weight decay changes;
+// - implement SGD, Adam and AdamW with parameter groups so that every step gives PyTorch's numbers;
+// - say where an optimizer keeps its state, why it is keyed by parameter, and what it costs in bytes and in time;
+// - recognize three common faults of training runs by what the loss does.
+//
+// **Where it sits.** Below it: gradients from module 05 and the parameters of module 03's tree. Above it: the training loop of module 08, which saves this module's state, and the fused and sharded versions of modules 16 and 19.
+//
+// **Prerequisites.** Modules 01 to 05 and chapter 90; gradients and the exponential mean (introduced below).
 
 // %%
 //| export optim/optimizer.h
@@ -22,9 +37,12 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 #include "tinytorch/core/arg.h"
 #include "tinytorch/core/autograd.h"
+//| export optim/optimizer.cpp
+#include <algorithm>
 //| export optim/sgd.h
 #include "tinytorch/optim/optimizer.h"
 //| export optim/sgd.cpp
@@ -42,12 +60,58 @@
 
 // %%
 #include "tito/lesson.h"
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <map>
+#include <string>
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/random.h"
+#include "tinytorch/core/tensor_data.h"
+#include "tinytorch/core/utils.h"
+#include "tinytorch/nn/loss.h"
+#include "tinytorch/nn/mlp.h"
+#include "tinytorch/nn/module.h"
 
 // %%
 namespace tinytorch {
 
 // %% [markdown]
 // ## Part 1: Foundations
+//
+// ### Why one step length does not fit
+//
+// Near a minimum a loss looks like a bowl: `f = (c1 x1^2 + c2 x2^2 + ...) / 2`, with a curvature `c` in each direction. Gradient descent multiplies each coordinate by `1 - lr * c` per step. That shrinks only while `lr < 2 / c`, so the
+// *steepest* direction limits the rate, and the *flattest* direction then needs about `c_max / c_min` steps. This ratio is the condition number, and for networks it is large.
+//
+//       steep across (c = 25)                         lr too large:  x -> -1.1 x -> 1.2 x ...   bounces out
+//       \  |  /                                       lr just right for it:  the flat direction crawls
+//        \ | /
+//     ----\|/----------------------------->  flat along (c = 1)
+//
+// All methods of this module cost O(1) arithmetic per element and step. They differ in what they remember, so in bytes:
+//
+//       method                 remembers per element             extra memory, as multiples of the parameters
+//       SGD                    nothing                           0
+//       SGD with momentum      running sum of gradients          1
+//       Adam, AdamW            running mean of g and of g^2      2
+//       AMSGrad                also the largest mean of g^2      3
+//
+// Part 2 measures that column.
+//
+// ### What every optimizer has
+//
+// An optimizer is a list of *groups*: parameters that share settings (a smaller rate for pretrained layers, no weight decay for biases). Its state is a map from parameter to whatever the method remembers for it.
+//
+//       Optimizer
+//         param_groups                                      state
+//         ┌───────────────────────────────────┐             TensorImpl* of fc1.weight --> { step 7, exp_avg (32, 64), exp_avg_sq (32, 64) }
+//         │ [fc1.weight, fc2.weight]  lr 1e-3 │             TensorImpl* of fc2.weight --> { step 7, exp_avg (10, 32), ... }
+//         │ [fc1.bias,   fc2.bias  ]  lr 1e-3 │             TensorImpl* of fc1.bias   --> { step 7, ... }
+//         └───────────────────────────────────┘             (a parameter that never had a gradient has no entry)
+//
+// The key is the address of the parameter's TensorImpl, not its name and not its data: an optimizer knows no modules, and `module.to(dtype)` may replace the data but keeps the tensor. An address is a safe key because the groups hold the tensors,
+// so none of them can be freed and its address given to another.
 
 // %%
 //| export optim/optimizer.h
@@ -125,7 +189,8 @@ class Optimizer {
   Optimizer& operator=(const Optimizer&) = delete;
   virtual ~Optimizer() = default;
 
-  // One update of every parameter that has a gradient. A closure, if given, computes the loss and its gradients first; its result is returned.
+  // One update of every parameter that has a gradient. A closure, if given, computes the loss and its gradients first; its result
+  // is returned, or an undefined tensor.
   virtual Tensor step(LossClosure closure = nullptr) = 0;
   // The name under which a checkpoint keeps it.
   virtual std::string name() const = 0;
@@ -179,42 +244,14 @@ optim::Optimizer::Optimizer(std::vector<OptimizerParamGroup> groups, std::unique
   for (const OptimizerParamGroup& group : groups) add_param_group(group);
 }
 
-// %%
-//| export optim/optimizer.cpp
-void optim::Optimizer::add_param_group(const OptimizerParamGroup& group) {
-  for (const Tensor& parameter : group.params()) {
-    TORCH_CHECK(parameter.is_leaf(), "can't optimize a non-leaf Tensor");
-    for (const OptimizerParamGroup& other : groups_)
-      for (const Tensor& known : other.params())
-        TORCH_CHECK(!known.is_same(parameter), "some parameters appear in more than one parameter group");
-  }
-  OptimizerParamGroup added(group);
-  if (!added.has_options()) added.set_options(defaults_->clone());
-  groups_.push_back(std::move(added));
-}
-
-// %%
-//| export optim/optimizer.cpp
-void optim::Optimizer::zero_grad(bool set_to_none) {
-  for (OptimizerParamGroup& group : groups_) {
-    for (const Tensor& parameter : group.params()) {
-      Tensor& grad = parameter.mutable_grad();
-      if (!grad.defined()) continue;
-      if (set_to_none) {
-        grad = Tensor();
-      } else {
-        grad = grad.detach();
-        grad.zero_();
-      }
-    }
-  }
-}
-
 Tensor optim::Optimizer::evaluate(const LossClosure& closure) {
   if (!closure) return {};
   const AutoGradMode recording(true);
   return closure();
 }
+
+// %% [markdown]
+// The first concrete optimizer is SGD. Its update comes below; its interface stands here, so that groups can be tested on it.
 
 // %%
 //| export optim/sgd.h
@@ -262,6 +299,283 @@ optim::SGD::SGD(std::vector<OptimizerParamGroup> groups, SGDOptions defaults) : 
               "Nesterov momentum requires a momentum and zero dampening");
 }
 
+// %% [markdown]
+// Adding a group is where mistakes of the user can be found, so that is where they are refused. A parameter that stands in two groups would be updated twice per step. A tensor that is not a leaf gets no gradient: an optimizer that accepted it would
+// do nothing, without a word.
+
+// %% {"nbgrader": {"grade": false, "grade_id": "06-add-group", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| export optim/optimizer.cpp
+// Appends a copy of `group`; without options of its own it gets a copy of the defaults (a copy: a scheduler changes each group's
+// rate by itself). Throws, and changes nothing, if a tensor is no leaf, or stands in another group or twice in this one.
+//
+// TODO: Check every parameter of the group, then append it.
+// APPROACH: 1. "can't optimize a non-leaf Tensor". 2. "some parameters appear in more than one parameter group", by is_same() with
+//           the parameters seen before it. 3. Copy the group, set_options(defaults_->clone()) where it has none, append to groups_.
+// EXAMPLE: optim::SGD({a, b}, 0.1).add_param_group({{a}}) throws.
+// HINT: collect what is known so far in one vector: the parameters of all groups, then those of this group one by one.
+void optim::Optimizer::add_param_group(const OptimizerParamGroup& group) {
+  // BEGIN SOLUTION
+  std::vector<Tensor> known;
+  for (const OptimizerParamGroup& other : groups_) known.insert(known.end(), other.params().begin(), other.params().end());
+  for (const Tensor& parameter : group.params()) {
+    TORCH_CHECK(parameter.is_leaf(), "can't optimize a non-leaf Tensor\n[add_param_group] pass the tensor that the user made, not a result of an operator; detach() makes a leaf.");
+    TORCH_CHECK(std::none_of(known.begin(), known.end(), [&](const Tensor& other) { return other.is_same(parameter); }),
+                "some parameters appear in more than one parameter group\n[add_param_group] each would be updated more than once per step.");
+    known.push_back(parameter);
+  }
+  OptimizerParamGroup added(group);
+  if (!added.has_options()) added.set_options(defaults_->clone());
+  groups_.push_back(std::move(added));
+  // END SOLUTION
+}
+
+// %%
+//| mistake 06-add-group keeps-duplicates
+//| says A parameter was accepted twice. It would be updated twice in every step, with one momentum buffer for both.
+#if 0
+void optim::Optimizer::add_param_group(const OptimizerParamGroup& group) {
+  for (const Tensor& parameter : group.params()) TORCH_CHECK(parameter.is_leaf(), "can't optimize a non-leaf Tensor");
+  OptimizerParamGroup added(group);
+  if (!added.has_options()) added.set_options(defaults_->clone());
+  groups_.push_back(std::move(added));
+}
+#endif
+
+// %%
+//| mistake 06-add-group checks-only-this-group
+//| says The parameters of the earlier groups count, too: compare with all that the optimizer has, not only within the new group.
+#if 0
+void optim::Optimizer::add_param_group(const OptimizerParamGroup& group) {
+  std::vector<Tensor> known;
+  for (const Tensor& parameter : group.params()) {
+    TORCH_CHECK(parameter.is_leaf(), "can't optimize a non-leaf Tensor");
+    for (const Tensor& other : known) TORCH_CHECK(!other.is_same(parameter), "some parameters appear in more than one parameter group");
+    known.push_back(parameter);
+  }
+  OptimizerParamGroup added(group);
+  if (!added.has_options()) added.set_options(defaults_->clone());
+  groups_.push_back(std::move(added));
+}
+#endif
+
+// %% {"nbgrader": {"grade": true, "grade_id": "06-add-group-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("parameter groups: own settings or a copy of the defaults, no parameter twice, leaves only") {
+  const Tensor a = ones({2}, kDouble);
+  const Tensor b = ones({2}, kDouble);
+  a.requires_grad_();
+  b.requires_grad_();
+  optim::SGD optimizer({a}, 0.1);
+  optimizer.add_param_group(optim::OptimizerParamGroup({b}, std::make_unique<optim::SGDOptions>(0.01)));
+  REQUIRE_EQ(optimizer.param_groups().size(), 2);
+  CHECK_EQ(optimizer.param_groups()[0].options().get_lr(), 0.1);
+  CHECK_EQ(optimizer.param_groups()[1].options().get_lr(), 0.01);
+  optimizer.param_groups()[0].options().set_lr(0.5);
+  CHECK_EQ(optimizer.defaults().get_lr(), 0.1);
+
+  CHECK_ERROR(optimizer.add_param_group(optim::OptimizerParamGroup({a})), "some parameters appear in more than one parameter group");
+  const Tensor c = ones({2});
+  CHECK_ERROR(optimizer.add_param_group(optim::OptimizerParamGroup({c, c})), "some parameters appear in more than one parameter group");
+  CHECK_ERROR(optimizer.add_param_group(optim::OptimizerParamGroup({a * 2})), "can't optimize a non-leaf Tensor");
+  CHECK_EQ(optimizer.param_groups().size(), 2);
+  // BEGIN HIDDEN TESTS
+  (a.sum() + b.sum()).backward();
+  optimizer.step();
+  CHECK_CLOSE(a.detach(), full({2}, 0.5, kDouble));
+  CHECK_CLOSE(b.detach(), full({2}, 0.99, kDouble));
+  // END HIDDEN TESTS
+}
+
+// %% [markdown]
+// ### Zeroing gradients
+//
+// `backward()` *adds* into `grad`. That is what makes accumulation over several batches possible, and it makes forgetting to clear the most common fault of training loops. There are two ways to clear, and the default frees:
+//
+//       set_to_none (default)                     zero
+//       grad ──> (nothing)                        grad ──> [0 0 0 0]
+//       memory is free until the next backward    one pass over memory now; the next backward adds to zeros
+//       a parameter without gradient is skipped   a gradient of 0 still decays weights and moves by momentum
+
+// %% {"nbgrader": {"grade": false, "grade_id": "06-zero-grad", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| export optim/optimizer.cpp
+// Forgets the gradients of all parameters in all groups: makes them undefined, or, if not set_to_none, fills them with zeros outside of any
+// graph. Parameters without a gradient stay without one. O(1) per parameter, or O(elements) for zeros.
+//
+// TODO: Clear the gradient of every parameter.
+// APPROACH: parameter.mutable_grad() is the gradient, to read and to replace. For zeros: detach it first (a gradient made with create_graph
+//           has a history), then zero_().
+// EXAMPLE: after zero_grad(), parameter.grad().defined() is false; after zero_grad(false) it is a tensor of zeros.
+void optim::Optimizer::zero_grad(bool set_to_none) {
+  // BEGIN SOLUTION
+  for (OptimizerParamGroup& group : groups_) {
+    for (const Tensor& parameter : group.params()) {
+      Tensor& grad = parameter.mutable_grad();
+      if (!grad.defined()) continue;
+      if (set_to_none) {
+        grad = Tensor();
+      } else {
+        grad = grad.detach();
+        grad.zero_();
+      }
+    }
+  }
+  // END SOLUTION
+}
+
+// %%
+//| mistake 06-zero-grad first-group-only
+//| says Only the first group was cleared. An optimizer may have several; the gradients of the others keep adding up.
+#if 0
+void optim::Optimizer::zero_grad(bool set_to_none) {
+  for (const Tensor& parameter : groups_.front().params()) {
+    Tensor& grad = parameter.mutable_grad();
+    if (!grad.defined()) continue;
+    if (set_to_none) grad = Tensor();
+    else grad.zero_();
+  }
+}
+#endif
+
+// %%
+//| mistake 06-zero-grad always-zeros
+//| says set_to_none makes the gradient undefined: its memory is free, and a parameter that takes no part in the next step is skipped.
+#if 0
+void optim::Optimizer::zero_grad(bool set_to_none) {
+  static_cast<void>(set_to_none);
+  for (OptimizerParamGroup& group : groups_)
+    for (const Tensor& parameter : group.params())
+      if (parameter.grad().defined()) parameter.mutable_grad().zero_();
+}
+#endif
+
+// %% {"nbgrader": {"grade": true, "grade_id": "06-zero-grad-test", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("zero_grad: every group, to nothing or to zeros") {
+  const Tensor a = ones({2});
+  const Tensor b = ones({3});
+  const Tensor idle = ones({1});
+  for (const Tensor& parameter : {a, b, idle}) parameter.requires_grad_();
+  optim::SGD optimizer({optim::OptimizerParamGroup({a, idle}), optim::OptimizerParamGroup({b})}, 0.1);
+  (a.sum() + b.sum()).backward();
+  optimizer.zero_grad(false);
+  REQUIRE(a.grad().defined());
+  CHECK_EQ(a.grad(), zeros({2}));
+  CHECK_EQ(b.grad(), zeros({3}));
+  CHECK(!idle.grad().defined());
+  (a.sum() + b.sum()).backward();
+  CHECK_EQ(a.grad(), ones({2}));
+  optimizer.zero_grad();
+  CHECK(!a.grad().defined());
+  CHECK(!b.grad().defined());
+  // BEGIN HIDDEN TESTS
+  (a * a).sum().backward({}, false, true);
+  CHECK(a.grad().requires_grad());
+  optimizer.zero_grad(false);
+  CHECK(!a.grad().requires_grad());
+  // END HIDDEN TESTS
+}
+
+// %% [markdown]
+// ### Momentum
+//
+// A ball that rolls keeps its speed. Let `v` be a running sum of gradients that forgets by a factor `m` per step:
+//
+//       v_t = m v_(t-1) + g_t                  p_t = p_(t-1) - lr v_t
+//
+//       v_t = g_t + m g_(t-1) + m^2 g_(t-2) + ...        a gradient that stays the same adds up to  g / (1 - m)
+//
+//       along the valley:   → → → →            the same sign each time:  up to 10 x faster at m = 0.9
+//       across the valley:  ↑ ↓ ↑ ↓            alternating signs cancel
+//
+// So the effective rate is `lr / (1 - m)`; whoever raises `m` from 0.9 to 0.99 and keeps `lr` has made the steps ten times longer. Three refinements, in PyTorch's order:
+//
+// - *weight decay* adds `weight_decay * p` to the gradient first: the gradient of `weight_decay / 2 * |p|^2`;
+// - *dampening* `d` scales what joins the sum: `v = m v + (1 - d) g`. The first `v` is `g` itself, undamped (PyTorch does so; the papers start from 0);
+// - *Nesterov* looks ahead: it goes along `g + m v`, the direction that the next step would have if the gradient stayed.
+
+// %% {"nbgrader": {"grade": false, "grade_id": "06-sgd-update", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| export optim/sgd.cpp
+// One update of `parameter` (in place) by `grad`, which stays as it is. The buffer of `state` is used and made only with momentum.
+// REQUIRES: recording is off. O(elements); one temporary of the parameter's size for each of weight decay and Nesterov.
+//
+// TODO: Decay, momentum, Nesterov, and the step, in this order.
+// APPROACH: 1. update = grad, plus weight_decay * parameter where there is some. 2. With momentum: an undefined buffer becomes a clone of update; a
+//           defined one becomes momentum * buffer + (1 - dampening) * update, in place. 3. update is then the buffer, or with Nesterov
+//           update + momentum * buffer. 4. parameter -= lr * update.
+// EXAMPLE: lr 0.1, momentum 0.9, gradients 1 and 1: the parameter moves by -0.1 and then by -0.19.
+// HINT: a.add(b, alpha) is a + alpha * b in one pass; mul_ and add_ work in place.
+namespace {
+void sgd_update(const Tensor& parameter, const Tensor& grad, optim::SGDParamState& state, const optim::SGDOptions& options) {
+  // BEGIN SOLUTION
+  Tensor update = grad;
+  if (options.weight_decay() != 0) update = update.add(parameter, options.weight_decay());
+  if (options.momentum() != 0) {
+    Tensor& buffer = state.momentum_buffer();
+    if (!buffer.defined()) {
+      buffer = update.clone();
+    } else {
+      buffer.mul_(options.momentum()).add_(update, 1 - options.dampening());
+    }
+    update = options.nesterov() ? update.add(buffer, options.momentum()) : buffer;
+  }
+  parameter.add_(update, -options.lr());
+  // END SOLUTION
+}
+}  // namespace
+
+// %%
+//| mistake 06-sgd-update shares-the-gradient
+//| says The buffer is the gradient's own tensor, not a copy: the next backward adds into your momentum, or the buffer's update changes the gradient. Start it from a clone.
+#if 0
+void sgd_update(const Tensor& parameter, const Tensor& grad, optim::SGDParamState& state, const optim::SGDOptions& options) {
+  Tensor update = grad;
+  if (options.weight_decay() != 0) update = update.add(parameter, options.weight_decay());
+  if (options.momentum() != 0) {
+    Tensor& buffer = state.momentum_buffer();
+    if (!buffer.defined()) buffer = update;
+    else buffer.mul_(options.momentum()).add_(update, 1 - options.dampening());
+    update = options.nesterov() ? update.add(buffer, options.momentum()) : buffer;
+  }
+  parameter.add_(update, -options.lr());
+}
+#endif
+
+// %%
+//| mistake 06-sgd-update dampens-the-first-step
+//| says The first buffer is the gradient itself. Dampening begins with the second step (in PyTorch; a start from zeros gives other numbers).
+#if 0
+void sgd_update(const Tensor& parameter, const Tensor& grad, optim::SGDParamState& state, const optim::SGDOptions& options) {
+  Tensor update = grad;
+  if (options.weight_decay() != 0) update = update.add(parameter, options.weight_decay());
+  if (options.momentum() != 0) {
+    Tensor& buffer = state.momentum_buffer();
+    if (!buffer.defined()) buffer = zeros_like(parameter);
+    buffer.mul_(options.momentum()).add_(update, 1 - options.dampening());
+    update = options.nesterov() ? update.add(buffer, options.momentum()) : buffer;
+  }
+  parameter.add_(update, -options.lr());
+}
+#endif
+
+// %%
+//| mistake 06-sgd-update nesterov-is-momentum
+//| says With nesterov the step goes along grad + momentum * buffer, with the buffer that has this gradient in it already; here it went along the buffer.
+#if 0
+void sgd_update(const Tensor& parameter, const Tensor& grad, optim::SGDParamState& state, const optim::SGDOptions& options) {
+  Tensor update = grad;
+  if (options.weight_decay() != 0) update = update.add(parameter, options.weight_decay());
+  if (options.momentum() != 0) {
+    Tensor& buffer = state.momentum_buffer();
+    if (!buffer.defined()) buffer = update.clone();
+    else buffer.mul_(options.momentum()).add_(update, 1 - options.dampening());
+    update = buffer;
+  }
+  parameter.add_(update, -options.lr());
+}
+#endif
+
+// %% [markdown]
+// The step itself is the same for all methods: for each group, for each parameter that has a gradient, update. Recording is off, because an update is no part of the function that is differentiated; and the write raises the parameter's version, so
+// that a graph which still needs the old value notices (module 05).
+
 // %%
 //| export optim/sgd.cpp
 Tensor optim::SGD::step(LossClosure closure) {
@@ -269,24 +583,100 @@ Tensor optim::SGD::step(LossClosure closure) {
   const Tensor loss = evaluate(closure);
   for (OptimizerParamGroup& group : param_groups()) {
     const auto& options = static_cast<const SGDOptions&>(group.options());
-    for (const Tensor& parameter : group.params()) {
-      if (!parameter.grad().defined()) continue;
-      Tensor update = parameter.grad();
-      if (options.weight_decay() != 0) update = update.add(parameter, options.weight_decay());
-      if (options.momentum() != 0) {
-        Tensor& buffer = state_of<SGDParamState>(parameter).momentum_buffer();
-        if (!buffer.defined()) {
-          buffer = update.clone();
-        } else {
-          buffer.mul_(options.momentum()).add_(update, 1 - options.dampening());
-        }
-        update = options.nesterov() ? update.add(buffer, options.momentum()) : buffer;
-      }
-      parameter.add_(update, -options.lr());
-    }
+    for (const Tensor& parameter : group.params())
+      if (parameter.grad().defined()) sgd_update(parameter, parameter.grad(), state_of<SGDParamState>(parameter), options);
   }
   return loss;
 }
+
+// %% [markdown]
+// To test an optimizer one needs no network: fix the gradients and compare the parameter after each step with PyTorch's.
+//
+//       step 1: g = [ 0.1 -0.4  2.0]      step 2: g = [ 0.3  0.2 -1.0]      step 3: g = [-0.5  0.1  0.25]
+//                    |                                 |                                 |
+//       p ---------> p1 -----------------------------> p2 -----------------------------> p3      (3, 3): compared
+
+// %%
+//| lesson
+// The parameter [1, -2, 0.5] after each of three steps with the gradients of the picture: (3, 3), float64.
+template <class MakeOptimizer>
+Tensor three_steps(MakeOptimizer make_optimizer) {
+  const Tensor parameter = tensor({1.0, -2.0, 0.5}, kDouble);
+  parameter.requires_grad_();
+  const Tensor gradients = tensor({{0.1, -0.4, 2.0}, {0.3, 0.2, -1.0}, {-0.5, 0.1, 0.25}}, kDouble);
+  const Tensor history = zeros({3, 3}, kDouble);
+  auto optimizer = make_optimizer(std::vector<Tensor>{parameter});
+  for (std::int64_t i = 0; i < 3; ++i) {
+    parameter.mutable_grad() = gradients[i].clone();
+    optimizer.step();
+    CHECK_EQ(parameter.grad(), gradients[i]);  // an update reads the gradient, and no more
+    history[i].copy_(parameter.detach());
+  }
+  return history;
+}
+
+// %% {"nbgrader": {"grade": true, "grade_id": "06-sgd-update-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("SGD: three steps in PyTorch's numbers, plain, with momentum, dampening, decay and Nesterov") {
+  using optim::SGDOptions;
+  const auto steps = [](const SGDOptions& options) { return three_steps([&](std::vector<Tensor> p) { return optim::SGD(std::move(p), options); }); };
+  // Recorded from PyTorch 2.15.0.
+  CHECK_CLOSE(steps(0.1), tensor({{0.99, -1.96, 0.3}, {0.96, -1.98, 0.4}, {1.01, -1.99, 0.375}}, kDouble));
+  CHECK_CLOSE(steps(SGDOptions(0.1).momentum(0.9)), tensor({{0.99, -1.96, 0.3}, {0.951, -1.944, 0.22}, {0.9659, -1.9396, 0.123}}, kDouble));
+  CHECK_CLOSE(steps(SGDOptions(0.1).momentum(0.9).nesterov(true).weight_decay(0.2)),
+              tensor({{0.943, -1.848, 0.101}, {0.825866, -1.750976, 0.117062}, {0.828036492, -1.631381312, -0.008612556}}, kDouble));
+  CHECK_CLOSE(steps(SGDOptions(0.1).momentum(0.9).dampening(0.5).weight_decay(0.2)),
+              tensor({{0.97, -1.92, 0.29}, {0.9183, -1.8388, 0.1481}, {0.887587, -1.752332, 0.006409}}, kDouble));
+  // BEGIN HIDDEN TESTS
+  const Tensor untouched = tensor({1.0, 2.0});
+  untouched.requires_grad_();
+  optim::SGD optimizer({untouched}, SGDOptions(0.1).weight_decay(0.5));
+  optimizer.step();  // no gradient: no decay either
+  CHECK_EQ(untouched.detach(), tensor({1.0, 2.0}));
+  CHECK(optimizer.state().empty());
+  // END HIDDEN TESTS
+}
+
+// %%
+TEST_CASE("SGD: a closure computes the loss, and bad settings are refused") {
+  const Tensor p = tensor({2.0}, kDouble);
+  p.requires_grad_();
+  optim::SGD optimizer({p}, 0.25);
+  const Tensor loss = optimizer.step([&] {
+    optimizer.zero_grad();
+    const Tensor value = (p * p).sum();
+    value.backward();
+    return value;
+  });
+  CHECK_EQ(loss.item<double>(), 4.0);
+  CHECK_EQ(p.detach(), tensor({1.0}, kDouble));
+  CHECK(!optimizer.step().defined());
+  CHECK_ERROR(optim::SGD({p}, -1.0), "Invalid learning rate: -1");
+  CHECK_ERROR(optim::SGD({p}, optim::SGDOptions(0.1).momentum(-0.5)), "Invalid momentum value: -0.5");
+  CHECK_ERROR(optim::SGD({p}, optim::SGDOptions(0.1).nesterov(true)), "Nesterov momentum requires a momentum and zero dampening");
+}
+
+// %% [markdown]
+// ### Adam: a step length for each element
+//
+// Momentum mends the direction, but there is still one rate for all. Adam divides each element's step by the size that its gradients usually have. It keeps two exponential means:
+//
+//       m = b1 m + (1 - b1) g              mean of the gradient             b1 = 0.9:    remembers about  10 steps
+//       v = b2 v + (1 - b2) g^2            mean of its square               b2 = 0.999:  remembers about 1000 steps
+//
+//       p = p - lr m^ / (sqrt(v^) + eps)
+//
+// The quotient `m / sqrt(v)` has no unit: multiply the loss by 1000 and Adam takes the same steps. If an element's gradient stays the same, the quotient is 1 and it moves by `lr`; if its sign is noise, the quotient is near 0. So `lr` is, roughly, the largest
+// distance an element moves per step, which is why 1e-3 works for so many networks.
+//
+// The hats are the *bias correction*. Both means start at 0, so at first they are too small. Unroll the recursion with a gradient that stays g:
+//
+//       m_t = (1 - b1) (1 + b1 + b1^2 + ... + b1^(t-1)) g = (1 - b1^t) g          so     m^ = m / (1 - b1^t)
+//
+//       step      1      2      3      10     100    1000                        without it, step 1 would divide
+//       1-b1^t    0.1    0.19   0.27   0.65   1.0    1.0                         0.1 g by sqrt(0.001 g^2) = 0.03 g:
+//       1-b2^t    0.001  0.002  0.003  0.01   0.1    0.63                        three times too far
+//
+// `eps` stands outside the root and keeps an element whose gradients were all 0 from 0 / 0. AMSGrad divides by the largest `v` so far instead of the present one, so that steps cannot grow again.
 
 // %%
 //| export optim/adam.h
@@ -324,6 +714,7 @@ struct AdamParamState : public OptimizerCloneableParamState<AdamParamState> {
   }
   std::vector<std::pair<std::string, std::int64_t*>> named_counters() override { return {{"step", &step()}}; }
 };
+using AdamWParamState = AdamParamState;
 
 // Adam: a step of lr * m / (sqrt(v) + eps) with running means m of the gradient and v of its square, both corrected for starting at 0;
 // weight decay is added to the gradient. Source: Kingma and Ba 2015; torch/csrc/api/src/optim/adam.cpp.
@@ -370,10 +761,49 @@ optim::AdamW::AdamW(std::vector<OptimizerParamGroup> groups, AdamWOptions defaul
   check_adam(defaults);
 }
 
-// %%
+// %% {"nbgrader": {"grade": false, "grade_id": "06-adam-update", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export optim/adam.cpp
+// One update of `parameter` (in place) by `grad`, without weight decay. A new `state` gets its zeros here; max_exp_avg_sq only for
+// amsgrad. REQUIRES: recording is off. O(elements).
+//
+// TODO: Count the step, update both means, correct them, and step.
+// APPROACH: 1. Without exp_avg: zeros_like(parameter) for exp_avg, exp_avg_sq and, with amsgrad, max_exp_avg_sq. 2. Count the step *first*: the
+//           correction needs t = 1 in the first one. 3. The two means, in place. 4. amsgrad: the elementwise maximum of max_exp_avg_sq and
+//           exp_avg_sq, uncorrected, takes the place of exp_avg_sq. 5. sqrt(v) / sqrt(1 - b2^t) + eps is the denominator; the step is
+//           lr / (1 - b1^t) * exp_avg / denominator.
+// EXAMPLE: in the first step every element moves by almost exactly lr against the sign of its gradient, whatever its size.
+// HINT: x.addcmul_(a, b, value) is x += value * a * b, x.addcdiv_(a, b, value) is x += value * a / b.
 namespace {
-// One update of `parameter` by `grad`, as Adam and AdamW share it.
+template <class Options>
+void adam_update(const Tensor& parameter, const Tensor& grad, optim::AdamParamState& state, const Options& options) {
+  // BEGIN SOLUTION
+  const auto [beta1, beta2] = options.betas();
+  if (!state.exp_avg().defined()) {
+    state.exp_avg(zeros_like(parameter));
+    state.exp_avg_sq(zeros_like(parameter));
+    if (options.amsgrad()) state.max_exp_avg_sq(zeros_like(parameter));
+  }
+  state.step(state.step() + 1);
+  state.exp_avg().mul_(beta1).add_(grad, 1 - beta1);
+  state.exp_avg_sq().mul_(beta2).addcmul_(grad, grad, 1 - beta2);
+
+  const double correction1 = 1 - std::pow(beta1, static_cast<double>(state.step()));
+  const double correction2 = 1 - std::pow(beta2, static_cast<double>(state.step()));
+  Tensor square = state.exp_avg_sq();
+  if (options.amsgrad()) {
+    state.max_exp_avg_sq().copy_(maximum(state.max_exp_avg_sq(), square));
+    square = state.max_exp_avg_sq();
+  }
+  const Tensor denominator = square.sqrt().div_(std::sqrt(correction2)).add_(options.eps());
+  parameter.addcdiv_(state.exp_avg(), denominator, -options.lr() / correction1);
+  // END SOLUTION
+}
+}  // namespace
+
+// %%
+//| mistake 06-adam-update no-bias-correction
+//| says The means start at 0 and are too small at first; without dividing by 1 - beta^t the first steps are too long (about three times with the default betas).
+#if 0
 template <class Options>
 void adam_update(const Tensor& parameter, const Tensor& grad, optim::AdamParamState& state, const Options& options) {
   const auto [beta1, beta2] = options.betas();
@@ -384,9 +814,30 @@ void adam_update(const Tensor& parameter, const Tensor& grad, optim::AdamParamSt
   }
   state.step(state.step() + 1);
   state.exp_avg().mul_(beta1).add_(grad, 1 - beta1);
-  state.exp_avg_sq().mul_(beta2).add_(grad * grad, 1 - beta2);
+  state.exp_avg_sq().mul_(beta2).addcmul_(grad, grad, 1 - beta2);
+  Tensor square = state.exp_avg_sq();
+  if (options.amsgrad()) {
+    state.max_exp_avg_sq().copy_(maximum(state.max_exp_avg_sq(), square));
+    square = state.max_exp_avg_sq();
+  }
+  parameter.addcdiv_(state.exp_avg(), square.sqrt().add_(options.eps()), -options.lr());
+}
+#endif
 
-  // The means start at 0 and are too small at first: divided by what a constant gradient would have reached.
+// %%
+//| mistake 06-adam-update counts-from-zero
+//| says The step was counted after its use: in the first one 1 - beta^0 is 0, and the division by it gives NaN or infinity. Count first.
+#if 0
+template <class Options>
+void adam_update(const Tensor& parameter, const Tensor& grad, optim::AdamParamState& state, const Options& options) {
+  const auto [beta1, beta2] = options.betas();
+  if (!state.exp_avg().defined()) {
+    state.exp_avg(zeros_like(parameter));
+    state.exp_avg_sq(zeros_like(parameter));
+    if (options.amsgrad()) state.max_exp_avg_sq(zeros_like(parameter));
+  }
+  state.exp_avg().mul_(beta1).add_(grad, 1 - beta1);
+  state.exp_avg_sq().mul_(beta2).addcmul_(grad, grad, 1 - beta2);
   const double correction1 = 1 - std::pow(beta1, static_cast<double>(state.step()));
   const double correction2 = 1 - std::pow(beta2, static_cast<double>(state.step()));
   Tensor square = state.exp_avg_sq();
@@ -394,10 +845,36 @@ void adam_update(const Tensor& parameter, const Tensor& grad, optim::AdamParamSt
     state.max_exp_avg_sq().copy_(maximum(state.max_exp_avg_sq(), square));
     square = state.max_exp_avg_sq();
   }
-  const Tensor denominator = (square.sqrt() / std::sqrt(correction2)).add_(options.eps());
-  parameter.add_(state.exp_avg() / denominator, -options.lr() / correction1);
+  parameter.addcdiv_(state.exp_avg(), square.sqrt().div_(std::sqrt(correction2)).add_(options.eps()), -options.lr() / correction1);
+  state.step(state.step() + 1);
 }
-}  // namespace
+#endif
+
+// %%
+//| mistake 06-adam-update eps-under-the-root
+//| says eps is added to the root, not under it. Under the root its effect is sqrt(eps), ten thousand times as much with the default.
+#if 0
+template <class Options>
+void adam_update(const Tensor& parameter, const Tensor& grad, optim::AdamParamState& state, const Options& options) {
+  const auto [beta1, beta2] = options.betas();
+  if (!state.exp_avg().defined()) {
+    state.exp_avg(zeros_like(parameter));
+    state.exp_avg_sq(zeros_like(parameter));
+    if (options.amsgrad()) state.max_exp_avg_sq(zeros_like(parameter));
+  }
+  state.step(state.step() + 1);
+  state.exp_avg().mul_(beta1).add_(grad, 1 - beta1);
+  state.exp_avg_sq().mul_(beta2).addcmul_(grad, grad, 1 - beta2);
+  const double correction1 = 1 - std::pow(beta1, static_cast<double>(state.step()));
+  const double correction2 = 1 - std::pow(beta2, static_cast<double>(state.step()));
+  Tensor square = state.exp_avg_sq();
+  if (options.amsgrad()) {
+    state.max_exp_avg_sq().copy_(maximum(state.max_exp_avg_sq(), square));
+    square = state.max_exp_avg_sq();
+  }
+  parameter.addcdiv_(state.exp_avg(), square.div(correction2).add_(options.eps()).sqrt(), -options.lr() / correction1);
+}
+#endif
 
 // %%
 //| export optim/adam.cpp
@@ -416,9 +893,53 @@ Tensor optim::Adam::step(LossClosure closure) {
   return loss;
 }
 
-// %%
+// %% {"nbgrader": {"grade": true, "grade_id": "06-adam-update-test", "locked": true, "points": 6, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("Adam: three steps in PyTorch's numbers, plain, with other settings, and AMSGrad") {
+  using optim::AdamOptions;
+  const auto steps = [](const AdamOptions& options) { return three_steps([&](std::vector<Tensor> p) { return optim::Adam(std::move(p), options); }); };
+  // Recorded from PyTorch 2.15.0.
+  CHECK_CLOSE(steps(0.1), tensor({{0.90000000999999896, -1.9000000024999999, 0.40000000050000001},
+                                  {0.80822190220558987, -1.8733662993763178, 0.37336629670243154},
+                                  {0.82431333209578328, -1.8672274133292464, 0.3458018311043603}}, kDouble), 1e-12, 1e-12);
+  CHECK_CLOSE(steps(AdamOptions(0.1).betas({0.8, 0.95}).eps(1e-3).weight_decay(0.2)),
+              tensor({{0.90033222591362128, -1.9001248439450686, 0.4000475963826749},
+                      {0.80119856397720368, -1.8207677061293703, 0.37378994522777031},
+                      {0.77589404025510422, -1.7435823241831823, 0.34461371214047781}}, kDouble), 1e-12, 1e-12);
+  // BEGIN HIDDEN TESTS
+  const Tensor p = tensor({1.0, 1.0});
+  p.requires_grad_();
+  optim::Adam optimizer({p}, 0.01);
+  p.mutable_grad() = tensor({1e-3, 1e3});
+  optimizer.step();
+  CHECK_CLOSE(p.detach(), tensor({0.99, 0.99}), 1e-4, 0.0);  // whatever the size of the gradient
+  p.mutable_grad() = zeros({2});
+  for (int i = 0; i < 3; ++i) optimizer.step();
+  CHECK(isfinite(p.detach()).all().item<bool>());
+  CHECK_ERROR(optim::Adam({p}, AdamOptions(0.1).betas({1.0, 0.9})), "Invalid beta parameter at index 0: 1");
+  CHECK_ERROR(optim::Adam({p}, AdamOptions(0.1).eps(-1)), "Invalid epsilon value: -1");
+  // END HIDDEN TESTS
+}
+
+// %% [markdown]
+// ### AdamW: decay that decays
+//
+// With SGD, adding `weight_decay * p` to the gradient and shrinking `p` by `lr * weight_decay` are the same. With Adam they are not: what is added to the gradient is then *divided by its usual size* like everything else. A weight with large gradients
+// is hardly decayed, a weight with none is decayed by a full `lr`. AdamW takes the decay out of the gradient:
+//
+//       Adam, L2                                        AdamW, decoupled
+//       g + wd p --> m, v --> m^ / sqrt(v^)             p --> p (1 - lr wd)           the same share of every weight
+//                    the decay is divided, too          g --> m, v --> m^ / sqrt(v^)  the gradient alone
+
+// %% {"nbgrader": {"grade": false, "grade_id": "06-adamw-step", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export optim/adam.cpp
+// One update of every parameter that has a gradient: first the decay p *= 1 - lr * weight_decay, then Adam's update by the gradient alone.
+//
+// TODO: Write AdamW's step; Adam's, above, shows the form.
+// APPROACH: 1. Recording off, closure evaluated. 2. For each group and parameter with a gradient: decay in place, then adam_update.
+// EXAMPLE: with lr 0.1, weight_decay 0.2 and p = 1, the decay alone makes p 0.98.
+// HINT: the group's options are AdamWOptions.
 Tensor optim::AdamW::step(LossClosure closure) {
+  // BEGIN SOLUTION
   const NoGradGuard no_grad;
   const Tensor loss = evaluate(closure);
   for (OptimizerParamGroup& group : param_groups()) {
@@ -430,7 +951,90 @@ Tensor optim::AdamW::step(LossClosure closure) {
     }
   }
   return loss;
+  // END SOLUTION
 }
+
+// %%
+//| mistake 06-adamw-step adds-to-the-gradient
+//| says This is Adam with L2: the decay was added to the gradient and then divided by its usual size. AdamW shrinks the parameter itself.
+#if 0
+Tensor optim::AdamW::step(LossClosure closure) {
+  const NoGradGuard no_grad;
+  const Tensor loss = evaluate(closure);
+  for (OptimizerParamGroup& group : param_groups()) {
+    const auto& options = static_cast<const AdamWOptions&>(group.options());
+    for (const Tensor& parameter : group.params()) {
+      if (!parameter.grad().defined()) continue;
+      adam_update(parameter, parameter.grad().add(parameter, options.weight_decay()), state_of<AdamParamState>(parameter), options);
+    }
+  }
+  return loss;
+}
+#endif
+
+// %%
+//| mistake 06-adamw-step decay-without-the-rate
+//| says The decay is lr * weight_decay. Without lr it does not follow the schedule: when the rate falls, the weights keep shrinking.
+#if 0
+Tensor optim::AdamW::step(LossClosure closure) {
+  const NoGradGuard no_grad;
+  const Tensor loss = evaluate(closure);
+  for (OptimizerParamGroup& group : param_groups()) {
+    const auto& options = static_cast<const AdamWOptions&>(group.options());
+    for (const Tensor& parameter : group.params()) {
+      if (!parameter.grad().defined()) continue;
+      parameter.mul_(1 - options.weight_decay());
+      adam_update(parameter, parameter.grad(), state_of<AdamParamState>(parameter), options);
+    }
+  }
+  return loss;
+}
+#endif
+
+// %% {"nbgrader": {"grade": true, "grade_id": "06-adamw-step-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("AdamW: three steps in PyTorch's numbers, with and without AMSGrad") {
+  using optim::AdamWOptions;
+  const auto steps = [](const AdamWOptions& options) { return three_steps([&](std::vector<Tensor> p) { return optim::AdamW(std::move(p), options); }); };
+  // Recorded from PyTorch 2.15.0.
+  CHECK_CLOSE(steps(AdamWOptions(0.1).weight_decay(0.2)), tensor({{0.88000000999999894, -1.8600000024999999, 0.3900000005},
+                                                                 {0.77062190200558989, -1.7961662993263177, 0.3555662966924315},
+                                                                 {0.77130089385567147, -1.7541040872927198, 0.32089050516051165}}, kDouble), 1e-12, 1e-12);
+  CHECK_CLOSE(steps(AdamWOptions(0.1).betas({0.8, 0.95}).amsgrad(true)),
+              tensor({{0.89900000999999896, -1.8980000024999999, 0.39950000050000001},
+                      {0.80464293365934469, -1.8748560885346133, 0.37785458599494676},
+                      {0.82695194901294966, -1.8736124519956043, 0.3544132303341583}}, kDouble), 1e-8, 1e-8);
+  // BEGIN HIDDEN TESTS
+  const Tensor idle = ones({2});
+  idle.requires_grad_();
+  optim::AdamW optimizer({idle}, AdamWOptions(0.1).weight_decay(0.5));
+  optimizer.step();
+  CHECK_EQ(idle.detach(), ones({2}));  // no gradient: no decay
+  const Tensor p = tensor({2.0}, kDouble);
+  p.requires_grad_();
+  optim::AdamW closing({p}, 0.1);
+  CHECK_EQ(closing.step([&] {
+    const Tensor loss = (p * p).sum();
+    loss.backward();
+    return loss;
+  }).item<double>(), 4.0);
+  // END HIDDEN TESTS
+}
+
+// %% [markdown]
+// ### Schedules
+//
+// A rate that is right at the beginning is too large at the end: near the minimum the noise of the batches keeps the parameters moving by about `lr` for ever. A scheduler lowers the rate of every group, after each epoch or each step.
+//
+//       StepLR(3, 0.5)               CosineAnnealingLR(T_max)
+//       lr ───┐                      lr ──╮
+//             └──┐                         ╲
+//                └──┐                       ╲
+//                   └──                      ╰── eta_min
+//
+// There are two ways to compute a rate: from the *present* one (StepLR multiplies it by gamma, so a change by hand in between stays), or from the *first* one and the step number (cosine). The second has no memory but the step number, which makes
+// resuming simple.
+//
+//       cosine:   lr_t = eta_min + (lr_0 - eta_min) (1 + cos(pi t / T_max)) / 2
 
 // %%
 //| export optim/lr_scheduler.h
@@ -443,6 +1047,7 @@ class LRScheduler {
   virtual ~LRScheduler() = default;
   void step();
   std::int64_t step_count() const { return step_count_; }
+  // For resuming: the rates themselves are in the optimizer's groups.
   void set_step_count(std::int64_t count) { step_count_ = count; }
 
  protected:
@@ -457,7 +1062,7 @@ class LRScheduler {
 // Multiplies the rate by gamma every step_size steps.
 class StepLR : public LRScheduler {
  public:
-  StepLR(Optimizer& optimizer, unsigned step_size, double gamma = 0.1) : LRScheduler(optimizer), step_size_(step_size), gamma_(gamma) {}
+  StepLR(Optimizer& optimizer, unsigned step_size, double gamma = 0.1);
 
  private:
   std::vector<double> get_lrs() override;
@@ -465,10 +1070,10 @@ class StepLR : public LRScheduler {
   double gamma_;
 };
 
-// From the first rate to eta_min along half a cosine over T_max steps. Source: Loshchilov and Hutter 2017.
+// From the first rate to eta_min along half a cosine over T_max steps, and up again after that. Source: Loshchilov and Hutter 2017.
 class CosineAnnealingLR : public LRScheduler {
  public:
-  CosineAnnealingLR(Optimizer& optimizer, std::int64_t T_max, double eta_min = 0) : LRScheduler(optimizer), T_max_(T_max), eta_min_(eta_min) {}
+  CosineAnnealingLR(Optimizer& optimizer, std::int64_t T_max, double eta_min = 0);
 
  private:
   std::vector<double> get_lrs() override;
@@ -497,6 +1102,10 @@ void optim::LRScheduler::step() {
   for (std::size_t i = 0; i < groups.size(); ++i) groups[i].options().set_lr(rates[i]);
 }
 
+optim::StepLR::StepLR(Optimizer& optimizer, unsigned step_size, double gamma) : LRScheduler(optimizer), step_size_(step_size), gamma_(gamma) {
+  TORCH_CHECK_VALUE(step_size > 0, "StepLR needs a step_size of at least 1, but got 0");
+}
+
 std::vector<double> optim::StepLR::get_lrs() {
   std::vector<double> rates = get_current_lrs();
   if (step_count_ % step_size_ == 0)
@@ -504,27 +1113,718 @@ std::vector<double> optim::StepLR::get_lrs() {
   return rates;
 }
 
+optim::CosineAnnealingLR::CosineAnnealingLR(Optimizer& optimizer, std::int64_t T_max, double eta_min)
+    : LRScheduler(optimizer), T_max_(T_max), eta_min_(eta_min) {
+  TORCH_CHECK_VALUE(T_max > 0, "CosineAnnealingLR needs a T_max of at least 1, but got ", T_max);
+}
+
+// %% {"nbgrader": {"grade": false, "grade_id": "06-cosine", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| export optim/lr_scheduler.cpp
+// The rate of each group after step_count_ steps: on half a cosine from its first rate (base_lrs_) at 0 to eta_min_ at T_max_.
+//
+// TODO: Write the cosine formula for each group.
+// APPROACH: progress = step_count_ / T_max_ as a real number, then the formula above with each base rate.
+// EXAMPLE: first rate 0.8, eta_min 0.1, T_max 5: 0.733 after one step, 0.1 after five.
+// HINT: integer division of 1 by 5 is 0. std::acos(-1.0) is pi.
 std::vector<double> optim::CosineAnnealingLR::get_lrs() {
-  std::vector<double> rates = base_lrs_;
+  // BEGIN SOLUTION
   const double progress = static_cast<double>(step_count_) / static_cast<double>(T_max_);
-  for (double& rate : rates) rate = eta_min_ + (rate - eta_min_) * (1 + std::cos(3.14159265358979323846 * progress)) / 2;
+  const double height = (1 + std::cos(std::acos(-1.0) * progress)) / 2;
+  std::vector<double> rates = base_lrs_;
+  for (double& rate : rates) rate = eta_min_ + (rate - eta_min_) * height;
   return rates;
+  // END SOLUTION
+}
+
+// %%
+//| mistake 06-cosine from-the-present-rate
+//| says The formula starts from the first rate. Applied to the present one, which is lower already, it falls much too fast.
+#if 0
+std::vector<double> optim::CosineAnnealingLR::get_lrs() {
+  const double progress = static_cast<double>(step_count_) / static_cast<double>(T_max_);
+  const double height = (1 + std::cos(std::acos(-1.0) * progress)) / 2;
+  std::vector<double> rates = get_current_lrs();
+  for (double& rate : rates) rate = eta_min_ + (rate - eta_min_) * height;
+  return rates;
+}
+#endif
+
+// %%
+//| mistake 06-cosine integer-division
+//| says step_count_ / T_max_ of two integers is 0 until the very end: the rate stays where it is, and then jumps to eta_min.
+#if 0
+std::vector<double> optim::CosineAnnealingLR::get_lrs() {
+  const double progress = static_cast<double>(step_count_ / T_max_);
+  const double height = (1 + std::cos(std::acos(-1.0) * progress)) / 2;
+  std::vector<double> rates = base_lrs_;
+  for (double& rate : rates) rate = eta_min_ + (rate - eta_min_) * height;
+  return rates;
+}
+#endif
+
+// %% {"nbgrader": {"grade": true, "grade_id": "06-cosine-test", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("CosineAnnealingLR: PyTorch's rates, for each group from its own first rate") {
+  const Tensor a = ones({1});
+  const Tensor b = ones({1});
+  optim::SGD optimizer({optim::OptimizerParamGroup({a}), optim::OptimizerParamGroup({b}, std::make_unique<optim::SGDOptions>(0.1))}, 0.8);
+  optim::CosineAnnealingLR schedule(optimizer, 5, 0.1);
+  // Recorded from PyTorch 2.15.0.
+  for (const double expected : {0.73315594803123163, 0.55815594803123159, 0.34184405196876844, 0.16684405196876845, 0.1, 0.16684405196876839}) {
+    schedule.step();
+    CHECK_CLOSE(optimizer.param_groups()[0].options().get_lr(), expected, 1e-12, 0.0);
+    CHECK_CLOSE(optimizer.param_groups()[1].options().get_lr(), 0.1, 1e-12, 0.0);
+  }
+  CHECK_EQ(schedule.step_count(), 6);
+  // BEGIN HIDDEN TESTS
+  optim::SGD late({a}, 1.0);
+  optim::CosineAnnealingLR resumed(late, 4);
+  resumed.set_step_count(2);
+  resumed.step();
+  CHECK_CLOSE(late.param_groups()[0].options().get_lr(), (1 - std::sqrt(0.5)) / 2, 1e-12, 0.0);
+  CHECK_ERROR(optim::CosineAnnealingLR(late, 0), "T_max of at least 1");
+  // END HIDDEN TESTS
+}
+
+// %%
+TEST_CASE("StepLR: multiplies the present rate every step_size steps") {
+  const Tensor a = ones({1});
+  optim::SGD optimizer({a}, 0.8);
+  optim::StepLR schedule(optimizer, 2, 0.5);
+  for (const double expected : {0.8, 0.4, 0.4, 0.2, 0.2}) {
+    schedule.step();
+    CHECK_EQ(optimizer.param_groups()[0].options().get_lr(), expected);
+  }
+  optimizer.add_param_group(optim::OptimizerParamGroup({ones({1})}));
+  optimizer.param_groups()[0].options().set_lr(1.0);
+  schedule.step();
+  CHECK_EQ(optimizer.param_groups()[0].options().get_lr(), 0.5);
+  CHECK_ERROR(optim::StepLR(optimizer, 0), "step_size of at least 1");
+}
+
+// %% [markdown]
+// ### Design: the moments of all parameters, in one block
+//
+// A network has hundreds of parameter tensors, many of them small. Adam as written makes two storages for each: hundreds of allocations, scattered over memory. Large systems put the moments of all parameters into *one* storage per
+// kind and give each parameter a view into it. Then one `memset` clears them, one file write saves them, one message sends them to another machine, and a rank that holds a part of the optimizer (module 19) holds a range of bytes.
+//
+//       exp_avg of:   fc1.weight (32, 64)        fc1.bias (32)   fc2.weight (10, 32)    fc2.bias (10)
+//                    ┌──────────────────────────┬───────────────┬──────────────────────┬─────────┐
+//       one storage  │ 2048 elements            │ 32            │ 320                  │ 10      │
+//                    └──────────────────────────┴───────────────┴──────────────────────┴─────────┘
+//                      view (32, 64), offset 0    offset 2048     offset 2080            offset 2400
+//
+// Only the contract is given. The test judges what the states do, how many storages were made, and how many bytes they hold.
+
+// %% {"nbgrader": {"grade": false, "grade_id": "06-moments-in-one-block", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| lesson
+//| exercise design
+// A fresh Adam state for each parameter (step 0, exp_avg and exp_avg_sq of zeros in the parameter's sizes and dtype, contiguous, no memory shared
+// between any two of them), in the order of `parameters`. All moments of one dtype lie in one storage, which holds nothing else:
+// a model with one dtype makes one allocation, one with two dtypes makes two.
+//
+// TODO: Lay out the moments and give each state its views.
+// APPROACH: yours. How many elements of each dtype? In which order do moments and parameters lie, and who keeps the storage alive?
+// EXAMPLE: for parameters of 6 and 2 floats the storage has (6 + 2) * 2 * 4 = 64 bytes.
+// HINT: narrow(0, start, length) of a vector is a contiguous view; view(sizes) gives it its shape. A view keeps its storage alive.
+std::vector<optim::AdamParamState> moments_in_one_block(const std::vector<Tensor>& parameters) {
+  // BEGIN SOLUTION
+  std::map<ScalarType, std::int64_t> lengths;
+  for (const Tensor& parameter : parameters) lengths[parameter.scalar_type()] += 2 * parameter.numel();
+  std::map<ScalarType, Tensor> blocks;
+  for (const auto& [type, length] : lengths) blocks[type] = zeros({length}, type);
+  std::map<ScalarType, std::int64_t> used;
+  const auto take = [&](const Tensor& parameter) {
+    std::int64_t& start = used[parameter.scalar_type()];
+    const Tensor piece = blocks[parameter.scalar_type()].narrow(0, start, parameter.numel()).view(parameter.sizes());
+    start += parameter.numel();
+    return piece;
+  };
+  std::vector<optim::AdamParamState> states(parameters.size());
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    states[i].exp_avg(take(parameters[i]));
+    states[i].exp_avg_sq(take(parameters[i]));
+  }
+  return states;
+  // END SOLUTION
+}
+
+// %%
+//| mistake 06-moments-in-one-block a-storage-each
+//| says Each moment has a storage of its own. Make one tensor per dtype that is large enough for all, and narrow() views out of it.
+#if 0
+std::vector<optim::AdamParamState> moments_in_one_block(const std::vector<Tensor>& parameters) {
+  std::vector<optim::AdamParamState> states(parameters.size());
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    states[i].exp_avg(zeros_like(parameters[i]));
+    states[i].exp_avg_sq(zeros_like(parameters[i]));
+  }
+  return states;
+}
+#endif
+
+// %%
+//| mistake 06-moments-in-one-block moments-overlap
+//| says Both moments of a parameter look at the same elements: writing the mean changes the mean of squares. Move on after each of the two.
+#if 0
+std::vector<optim::AdamParamState> moments_in_one_block(const std::vector<Tensor>& parameters) {
+  std::map<ScalarType, std::int64_t> lengths;
+  for (const Tensor& parameter : parameters) lengths[parameter.scalar_type()] += 2 * parameter.numel();
+  std::map<ScalarType, Tensor> blocks;
+  for (const auto& [type, length] : lengths) blocks[type] = zeros({length}, type);
+  std::map<ScalarType, std::int64_t> used;
+  std::vector<optim::AdamParamState> states(parameters.size());
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    std::int64_t& start = used[parameters[i].scalar_type()];
+    const Tensor piece = blocks[parameters[i].scalar_type()].narrow(0, start, parameters[i].numel()).view(parameters[i].sizes());
+    states[i].exp_avg(piece);
+    states[i].exp_avg_sq(piece);
+    start += parameters[i].numel();
+  }
+  return states;
+}
+#endif
+
+// %% {"nbgrader": {"grade": true, "grade_id": "06-moments-in-one-block-test", "locked": true, "points": 6, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("moments in one block: separate moments, one allocation per dtype, no byte too many") {
+  const std::vector<Tensor> parameters = {ones({3, 2}), ones({2}), ones({4, 5, 2}), ones({}), ones({7})};
+  const MemoryStats before = memory::stats();
+  std::vector<optim::AdamParamState> states = moments_in_one_block(parameters);
+  CHECK_EQ(memory::stats().allocations - before.allocations, 1);
+  CHECK_EQ(memory::stats().live - before.live, (6 + 2 + 40 + 1 + 7) * 2 * sizeof(float));
+  REQUIRE_EQ(states.size(), parameters.size());
+  double mark = 1;
+  for (optim::AdamParamState& state : states) {
+    for (const Tensor& moment : {state.exp_avg(), state.exp_avg_sq()}) {
+      CHECK_EQ(moment.sum().item<double>(), 0.0);  // fresh, and not what another was marked with
+      moment.fill_(mark++);
+    }
+  }
+  mark = 1;
+  for (std::size_t i = 0; i < states.size(); ++i) {
+    CHECK_EQ(states[i].step(), 0);
+    for (const Tensor& moment : {states[i].exp_avg(), states[i].exp_avg_sq()}) {
+      CHECK_EQ(moment, full(parameters[i].sizes(), mark++));
+      CHECK(moment.is_contiguous());
+    }
+  }
+  // BEGIN HIDDEN TESTS
+  const std::vector<Tensor> mixed = {ones({3}), ones({2}, kDouble), ones({4})};
+  const MemoryStats start = memory::stats();
+  std::vector<optim::AdamParamState> others = moments_in_one_block(mixed);
+  CHECK_EQ(memory::stats().allocations - start.allocations, 2);
+  CHECK_EQ(others[1].exp_avg_sq(), zeros({2}, kDouble));
+  CHECK(others[0].exp_avg().is_alias_of(others[2].exp_avg_sq()));
+  CHECK_EQ(moments_in_one_block({}).size(), 0);
+  // END HIDDEN TESTS
+}
+
+// %% [markdown]
+// ### Debug: a run that stops getting better
+//
+// Here is a run from a colleague. The loss falls at first, and then it stays at a level, for as long as you like. A smaller rate only lowers the level.
+//
+//       loss
+//        |\
+//        | \
+//        |  \_/\_/\_/\_/\_/\_     what it does               expected:    |\
+//        |                                                                | \__
+//        +---------------------- step                                     |    \_______
+//
+// Read it, run the demonstration, find the reason, and write the function as it should be.
+
+// %%
+//| lesson
+// As found: minimizes loss(parameter) with Adam; returns the last loss.
+double minimize_as_found(const Tensor& parameter, const std::function<Tensor()>& loss, int steps, double lr) {
+  double last = 0;
+  for (int i = 0; i < steps; ++i) {
+    optim::Adam optimizer({parameter}, optim::AdamOptions(lr));
+    optimizer.zero_grad();
+    const Tensor value = loss();
+    value.backward();
+    optimizer.step();
+    last = value.item<double>();
+  }
+  return last;
+}
+
+// %% {"nbgrader": {"grade": false, "grade_id": "06-debug-plateau", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| lesson
+//| exercise debug
+// Minimizes loss(), a function of `parameter`, with `steps` steps of Adam; returns the last loss. `parameter` is changed in place.
+//
+// TODO: Write the run so that it converges.
+// APPROACH: what does Adam remember from step to step in the version above, and what is its first step, whatever the gradient?
+// HINT: "in the first step every element moves by almost exactly lr".
+double minimize(const Tensor& parameter, const std::function<Tensor()>& loss, int steps, double lr) {
+  // BEGIN SOLUTION
+  optim::Adam optimizer({parameter}, optim::AdamOptions(lr));
+  double last = 0;
+  for (int i = 0; i < steps; ++i) {
+    optimizer.zero_grad();
+    const Tensor value = loss();
+    value.backward();
+    optimizer.step();
+    last = value.item<double>();
+  }
+  return last;
+  // END SOLUTION
+}
+
+// %%
+//| mistake 06-debug-plateau a-new-optimizer-each-step
+//| says The optimizer is still made in the loop, so its state is new in every step: no momentum, and each step is a first step, lr long whatever the gradient.
+#if 0
+double minimize(const Tensor& parameter, const std::function<Tensor()>& loss, int steps, double lr) {
+  double last = 0;
+  for (int i = 0; i < steps; ++i) {
+    optim::Adam optimizer({parameter}, optim::AdamOptions(lr / (1 + i / 50)));
+    optimizer.zero_grad();
+    const Tensor value = loss();
+    value.backward();
+    optimizer.step();
+    last = value.item<double>();
+  }
+  return last;
+}
+#endif
+
+// %% {"nbgrader": {"grade": true, "grade_id": "06-debug-plateau-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("debug: the plateau is gone") {
+  const Tensor target = tensor({3.05, -1.02, 0.33}, kDouble);
+  const auto run = [&](auto minimizer) {
+    const Tensor p = zeros({3}, kDouble);
+    p.requires_grad_();
+    return minimizer(p, [&] { return (p - target).pow(2).sum(); }, 400, 0.1);
+  };
+  CHECK_GT(run(minimize_as_found), 1e-3);  // each element is within lr of its target, and no nearer
+  CHECK_LT(run(minimize), 1e-8);
+}
+
+// %% [markdown]
+// ### Debug: a layer that does not learn
+//
+// Weight decay is for the weights of products; biases and the scales of normalization layers have one element per feature and should not be pulled to 0. So one makes two groups. This function does, and the network it was
+// written for trained well. In another network one layer stays exactly as it was initialized, and nothing complains.
+//
+//       named_parameters()          ends in ".weight"  --> group 0, decayed
+//                                   ends in ".bias"    --> group 1, not decayed
+//
+// Find out which parameters it loses, and write a rule that cannot lose any.
+
+// %%
+//| lesson
+// As found: the parameters of a module in two groups.
+std::vector<optim::OptimizerParamGroup> decay_groups_as_found(const nn::Module& module, double lr, double weight_decay) {
+  std::vector<Tensor> decayed;
+  std::vector<Tensor> others;
+  for (const auto& entry : module.named_parameters()) {
+    if (entry.key().ends_with(".weight")) decayed.push_back(entry.value());
+    if (entry.key().ends_with(".bias")) others.push_back(entry.value());
+  }
+  std::vector<optim::OptimizerParamGroup> groups;
+  groups.emplace_back(decayed, std::make_unique<optim::AdamWOptions>(optim::AdamWOptions(lr).weight_decay(weight_decay)));
+  groups.emplace_back(others, std::make_unique<optim::AdamWOptions>(optim::AdamWOptions(lr).weight_decay(0)));
+  return groups;
+}
+
+// A network with parameters of its own beside those of a layer.
+struct ScaledNet : nn::Module {
+  ScaledNet() : fc(register_module("fc", nn::Linear(4, 3))) {
+    scale = register_parameter("scale", ones({3}));
+    mix = register_parameter("mix", ones({3, 2}));
+  }
+  Tensor forward(const Tensor& x) { return (fc->forward(x) * scale).mm(mix); }
+  nn::Linear fc;
+  Tensor scale, mix;
+};
+
+// %% {"nbgrader": {"grade": false, "grade_id": "06-debug-frozen", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| lesson
+//| exercise debug
+// All parameters of `module`, each in one of two groups of AdamWOptions with rate `lr`: group 0 has those of two or more dimensions, with `weight_decay`,
+// group 1 all others, with none.
+//
+// TODO: Write a rule that puts every parameter into exactly one group.
+// APPROACH: which property of a parameter itself, not of its name, says whether it is the matrix of a product?
+// HINT: parameters of module 03 may have any name; ask for dim(). An `if` with an `else` cannot lose any.
+std::vector<optim::OptimizerParamGroup> decay_groups(const nn::Module& module, double lr, double weight_decay) {
+  // BEGIN SOLUTION
+  std::vector<Tensor> decayed;
+  std::vector<Tensor> others;
+  for (const Tensor& parameter : module.parameters()) (parameter.dim() >= 2 ? decayed : others).push_back(parameter);
+  std::vector<optim::OptimizerParamGroup> groups;
+  groups.emplace_back(decayed, std::make_unique<optim::AdamWOptions>(optim::AdamWOptions(lr).weight_decay(weight_decay)));
+  groups.emplace_back(others, std::make_unique<optim::AdamWOptions>(optim::AdamWOptions(lr).weight_decay(0)));
+  return groups;
+  // END SOLUTION
+}
+
+// %%
+//| mistake 06-debug-frozen everything-decays
+//| says Nothing is lost now, but the scale is decayed: it has one dimension, so it belongs with the biases.
+#if 0
+std::vector<optim::OptimizerParamGroup> decay_groups(const nn::Module& module, double lr, double weight_decay) {
+  std::vector<Tensor> decayed;
+  std::vector<Tensor> others;
+  for (const auto& entry : module.named_parameters()) (entry.key().ends_with(".bias") ? others : decayed).push_back(entry.value());
+  std::vector<optim::OptimizerParamGroup> groups;
+  groups.emplace_back(decayed, std::make_unique<optim::AdamWOptions>(optim::AdamWOptions(lr).weight_decay(weight_decay)));
+  groups.emplace_back(others, std::make_unique<optim::AdamWOptions>(optim::AdamWOptions(lr).weight_decay(0)));
+  return groups;
+}
+#endif
+
+// %% {"nbgrader": {"grade": true, "grade_id": "06-debug-frozen-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("debug: every parameter is in exactly one group, and all of them move") {
+  manual_seed(1);
+  ScaledNet net;
+  const auto elements = [](const std::vector<optim::OptimizerParamGroup>& groups) {
+    std::vector<std::int64_t> counts;
+    for (const optim::OptimizerParamGroup& group : groups) {
+      counts.push_back(0);
+      for (const Tensor& parameter : group.params()) counts.back() += parameter.numel();
+    }
+    return counts;
+  };
+  CHECK_EQ(elements(decay_groups_as_found(net, 0.1, 0.5)), std::vector<std::int64_t>{12, 3});
+  CHECK_EQ(elements(decay_groups(net, 0.1, 0.5)), std::vector<std::int64_t>{12 + 6, 3 + 3});
+
+  std::vector<optim::OptimizerParamGroup> groups = decay_groups(net, 0.1, 0.5);
+  CHECK_EQ(static_cast<const optim::AdamWOptions&>(groups.at(0).options()).weight_decay(), 0.5);
+  CHECK_EQ(static_cast<const optim::AdamWOptions&>(groups.at(1).options()).weight_decay(), 0.0);
+  optim::AdamW optimizer(std::move(groups));
+  std::vector<Tensor> before;
+  for (const Tensor& parameter : net.parameters()) before.push_back(parameter.detach().clone());
+  net.forward(randn({5, 4})).pow(2).sum().backward();
+  optimizer.step();
+  for (std::size_t i = 0; i < before.size(); ++i) CHECK(!net.parameters()[i].detach().equal(before[i]));
 }
 
 // %% [markdown]
 // ## Part 2: Systems analysis
+//
+// What does each method do on a ravine, what does it hold in memory, and what does a step cost? All numbers below are measured when the file runs: `tito run 06`.
+//
+// ### Paths
+//
+// The ravine is `f = (x^2 + 25 y^2) / 2`, from (-9, 1.6). Each method has the rate that suits it. Look at the first steps of plain descent (it bounces across), at how momentum overshoots the goal and comes back, and at how Adam goes diagonally at
+// first: it moves by `lr` in *both* directions, whatever their slopes.
+
+// %%
+//| lesson
+// f and its gradient without a graph: the path matters here, not the engine.
+struct Ravine {
+  static constexpr double steep = 25;
+  static double value(const Tensor& p) { return (p[0].item<double>() * p[0].item<double>() + steep * p[1].item<double>() * p[1].item<double>()) / 2; }
+  static Tensor gradient(const Tensor& p) { return p * tensor({1.0, steep}, kDouble); }
+};
+
+// The positions of `steps` steps from (-9, 1.6), and how many it took until f < 1e-3 (0: never).
+struct Path {
+  std::vector<std::pair<double, double>> points;
+  int steps_needed = 0;
+};
+
+template <class MakeOptimizer>
+Path follow(MakeOptimizer make_optimizer, int steps) {
+  const Tensor p = tensor({-9.0, 1.6}, kDouble);
+  p.requires_grad_();
+  auto optimizer = make_optimizer(std::vector<Tensor>{p});
+  Path path;
+  for (int i = 0; i <= steps; ++i) {
+    const Tensor now = p.detach();
+    path.points.emplace_back(now[0].item<double>(), now[1].item<double>());
+    if (path.steps_needed == 0 && Ravine::value(now) < 1e-3) path.steps_needed = i;
+    p.mutable_grad() = Ravine::gradient(now);
+    optimizer.step();
+  }
+  return path;
+}
+
+void draw(const char* title, const Path& path) {
+  constexpr int width = 64, height = 11;
+  std::vector<std::string> picture(height, std::string(width, ' '));
+  for (int row = 0; row < height; ++row)  // contours of f
+    for (int column = 0; column < width; ++column) {
+      const double x = -10 + 14.0 * column / (width - 1), y = 2 - 4.0 * row / (height - 1);
+      const int level = static_cast<int>(std::sqrt((x * x + Ravine::steep * y * y) / 2) / 1.5);
+      if (level % 2 == 1) picture[static_cast<std::size_t>(row)][static_cast<std::size_t>(column)] = '.';
+    }
+  const auto plot = [&](double x, double y, char mark) {
+    const auto column = static_cast<std::int64_t>(std::lround((x + 10) / 14 * (width - 1)));
+    const auto row = static_cast<std::int64_t>(std::lround((2 - y) / 4 * (height - 1)));
+    if (column >= 0 && column < width && row >= 0 && row < height) picture[static_cast<std::size_t>(row)][static_cast<std::size_t>(column)] = mark;
+  };
+  plot(0, 0, '+');
+  for (std::size_t i = 0; i < path.points.size(); ++i) plot(path.points[i].first, path.points[i].second, i == 0 ? 'S' : i < 10 ? static_cast<char>('0' + i) : 'o');
+  std::printf("%s: %s\n", title, path.steps_needed > 0 ? (std::to_string(path.steps_needed) + " steps to f < 0.001").c_str() : "does not reach f < 0.001");
+  for (const std::string& line : picture) std::printf("  |%s|\n", line.c_str());
+}
+
+// %%
+DEMO("three paths through a ravine (S start, 1-9 the first steps, o later ones, + the minimum)") {
+  const int steps = 300;
+  draw("SGD, lr 0.07", follow([](std::vector<Tensor> p) { return optim::SGD(std::move(p), 0.07); }, steps));
+  draw("SGD, lr 0.02, momentum 0.9", follow([](std::vector<Tensor> p) { return optim::SGD(std::move(p), optim::SGDOptions(0.02).momentum(0.9)); }, steps));
+  draw("Adam, lr 0.5", follow([](std::vector<Tensor> p) { return optim::Adam(std::move(p), 0.5); }, steps));
+  std::fflush(stdout);
+}
+
+// %% [markdown]
+// ### The cliff
+//
+// Plain descent diverges beyond `2 / c_max = 2 / 25 = 0.08`: not gradually, but as a cliff. Momentum moves the cliff to `2 (1 + m) / c_max`; Adam has none, because its step never exceeds about `lr`, but with a large rate it circles the minimum at that distance.
+
+// %%
+DEMO("the loss after 100 steps, by learning rate (log10, left is better)") {
+  std::printf("  %-8s %-31s %-31s %-31s\n", "lr", "SGD", "momentum 0.9", "Adam");
+  const auto cell = [](const Path& path) {
+    const auto [x, y] = path.points.back();
+    const double value = (x * x + Ravine::steep * y * y) / 2;
+    if (!std::isfinite(value) || value > 1e6) return std::string("diverged");
+    const double power = std::log10(std::max(value, 1e-12));
+    char text[64];
+    std::snprintf(text, sizeof text, "%6.1f %s", power, std::string(static_cast<std::size_t>(std::clamp(power + 12, 0.0, 18.0)), '#').c_str());
+    return std::string(text);
+  };
+  for (const double lr : {0.001, 0.01, 0.04, 0.075, 0.085, 0.14, 0.16, 0.5, 2.0}) {
+    const Path sgd = follow([&](std::vector<Tensor> p) { return optim::SGD(std::move(p), lr); }, 100);
+    const Path momentum = follow([&](std::vector<Tensor> p) { return optim::SGD(std::move(p), optim::SGDOptions(lr).momentum(0.9)); }, 100);
+    const Path adam = follow([&](std::vector<Tensor> p) { return optim::Adam(std::move(p), lr); }, 100);
+    std::printf("  %-8g %-31s %-31s %-31s\n", lr, cell(sgd).c_str(), cell(momentum).c_str(), cell(adam).c_str());
+  }
+  std::fflush(stdout);
+}
+
+// %% [markdown]
+// ### Memory
+//
+// Two kinds count. *State* stays for the whole training; *temporaries* live during the step, and their peak adds to everything else that is held then. The parameters themselves and their gradients are one unit each.
+//
+//       parameters  ████████
+//       gradients   ████████
+//       Adam state  ████████████████        four times the parameters, before the first activation
+//       temporaries ████████ (during step)
+
+// %%
+//| lesson
+struct StepMemory {
+  double state = 0;        // bytes kept after the first step, per byte of parameters
+  double temporaries = 0;  // the most that was held in between, beyond what was kept
+};
+
+template <class MakeOptimizer>
+StepMemory step_memory(MakeOptimizer make_optimizer) {
+  const Tensor p = ones({1 << 16});
+  p.requires_grad_();
+  p.mutable_grad() = ones({1 << 16});
+  auto optimizer = make_optimizer(std::vector<Tensor>{p});
+  const std::size_t before = memory::stats().live;
+  optimizer.step();
+  const std::size_t kept = memory::stats().live;
+  memory::reset_peak();
+  optimizer.step();
+  const auto bytes = static_cast<double>(p.nbytes());
+  return {static_cast<double>(kept - before) / bytes, static_cast<double>(memory::stats().peak - kept) / bytes};
+}
+
+// %%
+DEMO("what an optimizer holds, in multiples of the parameters") {
+  const auto report = [](const char* name, const StepMemory& use) {
+    std::printf("  %-28s state %4.1f  temporaries %4.1f   %s%s\n", name, use.state, use.temporaries,
+                std::string(static_cast<std::size_t>(use.state * 8 + 0.5), '#').c_str(),
+                std::string(static_cast<std::size_t>(use.temporaries * 8 + 0.5), '.').c_str());
+  };
+  using optim::AdamOptions;
+  using optim::SGDOptions;
+  report("SGD", step_memory([](std::vector<Tensor> p) { return optim::SGD(std::move(p), 0.1); }));
+  report("SGD, weight decay", step_memory([](std::vector<Tensor> p) { return optim::SGD(std::move(p), SGDOptions(0.1).weight_decay(0.1)); }));
+  report("SGD, momentum", step_memory([](std::vector<Tensor> p) { return optim::SGD(std::move(p), SGDOptions(0.1).momentum(0.9)); }));
+  report("SGD, Nesterov, decay",
+         step_memory([](std::vector<Tensor> p) { return optim::SGD(std::move(p), SGDOptions(0.1).momentum(0.9).nesterov(true).weight_decay(0.1)); }));
+  report("Adam", step_memory([](std::vector<Tensor> p) { return optim::Adam(std::move(p)); }));
+  report("AdamW", step_memory([](std::vector<Tensor> p) { return optim::AdamW(std::move(p)); }));
+  report("Adam, AMSGrad", step_memory([](std::vector<Tensor> p) { return optim::Adam(std::move(p), AdamOptions().amsgrad(true)); }));
+  std::printf("  '#' is state, kept for the whole run; '.' lives during the step\n");
+  std::fflush(stdout);
+}
+
+// %% [markdown]
+// ### Time: v1 composes, v2 walks once
+//
+// Adam as written (v1) calls seven tensor operations, and each walks over memory. What must be moved is less: read p, g, m, v; write p, m, v.
+//
+//       v1: mul_ m | add_ m,g | mul_ v | addcmul_ v,g | sqrt v | div_ | add_ | addcdiv_ p,m      eight passes
+//       v2: for each i: m, v, p  in registers                                                   one pass, no temporary
+//
+// v2 below is the loop that PyTorch calls the *fused* implementation. The test holds it to v1's answers first.
+
+// %%
+//| lesson
+// One Adam step over contiguous float32 arrays, in one pass.
+void adam_v2(const Tensor& parameter, const Tensor& grad, const Tensor& exp_avg, const Tensor& exp_avg_sq, int step, double lr) {
+  const double beta1 = 0.9, beta2 = 0.999;
+  const auto step_size = static_cast<float>(lr / (1 - std::pow(beta1, step)));
+  const auto root_correction = static_cast<float>(std::sqrt(1 - std::pow(beta2, step)));
+  const float b1 = static_cast<float>(beta1), b2 = static_cast<float>(beta2);
+  float* const p = parameter.data<float>();
+  const float* const g = grad.data<float>();
+  float* const m = exp_avg.data<float>();
+  float* const v = exp_avg_sq.data<float>();
+  for (std::int64_t i = 0; i < parameter.numel(); ++i) {
+    m[i] = b1 * m[i] + (1 - b1) * g[i];
+    v[i] = b2 * v[i] + (1 - b2) * g[i] * g[i];
+    p[i] -= step_size * m[i] / (std::sqrt(v[i]) / root_correction + 1e-8f);
+  }
+}
+
+// %%
+TEST_CASE("Adam: one pass gives the answers of the composed version") {
+  manual_seed(2);
+  const Tensor start = randn({1000});
+  const Tensor p = start.clone();
+  p.requires_grad_();
+  optim::Adam optimizer({p}, 0.01);
+  const Tensor q = start.clone(), m = zeros({1000}), v = zeros({1000});
+  for (int i = 1; i <= 5; ++i) {
+    const Tensor g = randn({1000});
+    p.mutable_grad() = g;
+    optimizer.step();
+    adam_v2(q, g, m, v, i, 0.01);
+  }
+  CHECK_CLOSE(p.detach(), q, 1e-5, 1e-5);
+}
+
+// %%
+DEMO("what a step costs: bytes that must move, and time") {
+  std::printf("  %-12s %14s %14s %12s %10s\n", "elements", "v1 ns/element", "v2 ns/element", "v2 GB/s", "v1 / v2");
+  for (const std::int64_t n : {1 << 8, 1 << 12, 1 << 16, 1 << 20}) {
+    const Tensor p = ones({n}), g = full({n}, 0.01), m = zeros({n}), v = zeros({n});
+    p.requires_grad_();
+    p.mutable_grad() = g;
+    optim::Adam optimizer({p}, 1e-3);
+    const double elements = static_cast<double>(n);
+    const double v1 = measure([&] { optimizer.step(); }, {.samples = 5}).median / elements;
+    const double v2 = measure([&] { adam_v2(p.detach(), g, m, v, 10, 1e-3); }, {.samples = 5}).median / elements;
+    std::printf("  %-12lld %14.2f %14.2f %12.2f %10.1f\n", static_cast<long long>(n), v1 * 1e9, v2 * 1e9, 7 * 4 / v2 * 1e-9, v1 / v2);
+  }
+  std::fflush(stdout);
+}
+
+// %% [markdown]
+// Things to look for: at which size does v1's cost per element stop falling (below it, the *calls* cost, not the elements)? Does v2's GB/s fall when the four arrays no longer fit into a cache (module 00 measured yours)?
 
 // %% [markdown]
 // ## Part 3: Production context
+//
+// All frameworks compute the formulas above; they differ in where the state lives and in who fuses the loop.
+//
+//       PyTorch                     TensorFlow / Keras               JAX / optax
+//       optimizer.state[param]      slot variables, one per          state is a value that the caller
+//       a map inside the object     (variable, slot name)            carries: pure functions
+//            │                           │                                │
+//       step() writes p in place    assign ops in the graph          updates, state = opt.update(grads, state)
+//                                                                    params = apply_updates(params, updates)
+//
+// - **PyTorch.** `torch/csrc/api/src/optim/optimizer.cpp` has `add_param_group` and `zero_grad` as you wrote them; `torch/csrc/api/src/optim/adam.cpp` is your `adam_update`, operation by operation. In Python, `torch/optim/adam.py` has three implementations of it: `_single_tensor_adam` (v1 above),
+//   `_multi_tensor_adam`, which handles lists of tensors per call (`foreach`, so that small tensors do not pay for calls), and `_fused_adam` (v2; `aten/src/ATen/native/cpu/FusedAdamKernel.cpp`, vectorized).
+// - **TensorFlow.** `tensorflow/core/kernels/training_ops.cc` has `ApplyAdam`, one kernel per step and variable as in v2, where Eigen expressions fuse the passes. Keras calls the state "slots" and saves them with the variables.
+// - **JAX.** optax (`optax/_src/transform.py`, `scale_by_adam`) makes Adam out of *gradient transformations* that are chained: `chain(scale_by_adam(), add_decayed_weights(wd), scale(-lr))`. Decoupled decay is then just the order of two links. The state is a tree with the parameters' shape, and
+//   XLA fuses the whole update into a few loops.
+// - **Large models.** At two bytes per weight the two float32 moments are eight more and a float32 master copy four. ZeRO (DeepSpeed, `torch/distributed/optim/zero_redundancy_optimizer.py`) gives each machine a part of the state: your one block, cut into ranges. 8-bit optimizers keep moments as int8 with a scale per block.
+//
+// What they have and this module leaves out for now: RMSprop, Adagrad and L-BFGS, sparse gradients, capturable step counts, and fused kernels with SIMD (module 16).
 
 // %% [markdown]
 // ## Integration test
+//
+// A two-layer network trained for 100 steps from a seed: parameters, data, loss, gradients and updates are ours; the losses must be PyTorch's, to nine digits.
+
+// %%
+//| lesson
+// The losses of 100 steps of a small classifier, made from seed 0.
+template <class MakeOptimizer>
+std::vector<double> train_small_mlp(MakeOptimizer make_optimizer) {
+  const ScalarType usual = get_default_dtype();
+  set_default_dtype(kDouble);
+  manual_seed(0);
+  nn::MLP model(std::vector<std::int64_t>{4, 16, 3});
+  const Tensor x = randn({32, 4});
+  const Tensor y = randint(0, 3, {32});
+  auto optimizer = make_optimizer(model->parameters());
+  std::vector<double> losses;
+  for (int i = 0; i < 100; ++i) {
+    const Tensor loss = cross_entropy_loss(model->forward(x), y);
+    optimizer.zero_grad();
+    loss.backward();
+    optimizer.step();
+    losses.push_back(loss.item<double>());
+  }
+  set_default_dtype(usual);
+  return losses;
+}
+
+// %%
+TEST_CASE("optimizers: 100 steps of an MLP with PyTorch's losses") {
+  const auto check = [](const std::vector<double>& losses, const std::vector<double>& expected) {
+    const std::vector<std::size_t> steps = {0, 1, 9, 49, 99};
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+      CAPTURE(steps[i]);
+      CHECK_CLOSE(losses.at(steps[i]), expected[i], 1e-9, 0.0);
+    }
+  };
+  // Recorded from PyTorch 2.15.0, float64, seed 0: Linear(4, 16), ReLU, Linear(16, 3), randn(32, 4), randint(0, 3, 32).
+  check(train_small_mlp([](std::vector<Tensor> p) { return optim::SGD(std::move(p), optim::SGDOptions(0.1).momentum(0.9)); }),
+        {1.1960360307868139, 1.166912337830184, 0.96901090929167255, 0.61282825056028412, 0.34688196940485155});
+  check(train_small_mlp([](std::vector<Tensor> p) { return optim::Adam(std::move(p), 0.01); }),
+        {1.1960360307868139, 1.1612833890415324, 0.97203629949425718, 0.69284450026011002, 0.41244025122923117});
+  check(train_small_mlp([](std::vector<Tensor> p) { return optim::AdamW(std::move(p), optim::AdamWOptions(0.01).weight_decay(0.1)); }),
+        {1.1960360307868139, 1.1611220169135086, 0.97283407061251936, 0.69877528475766226, 0.42605881405873769});
+}
 
 // %% [markdown]
 // ## ML systems thinking
+//
+// This module's pattern is Build -> Use -> **Analyze**. Run `tito run 06`, keep the output, and answer from your numbers.
+
+// %% [markdown] {"nbgrader": {"grade": true, "grade_id": "06-explain-memory", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}}
+// **Question 1. What fits?** From the memory demonstration: a model has 7 billion parameters in float32. How many bytes do parameters, gradients and Adam's state take, before the first activation? What do you save with SGD with momentum, and what with zero_grad(set_to_none) between the steps? Which
+// of the temporaries that you measured would v2 remove?
+// BEGIN SOLUTION
+// 7e9 parameters are 28 GB; the gradients are 28 GB, Adam's two moments 56 GB: 112 GB. Momentum needs one buffer, so 28 GB less. set_to_none frees the 28 GB of gradients until backward makes them again, which
+// helps when the peak lies in the forward pass; backward's own peak still holds them. v1's denominator is one temporary of the size of the parameter that is being updated (the largest tensor counts, not
+// the sum, because they are made one after the other); v2 needs none.
+// END SOLUTION
+
+// %% [markdown] {"nbgrader": {"grade": true, "grade_id": "06-explain-time", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}}
+// **Question 2. Bytes or calls?** From the time demonstration: for which sizes is v1 limited by its calls, and for which by memory? A network has 200 parameter tensors of 4096 elements. Estimate the time of one v1 step from your numbers, and what `foreach` (one call for a list of tensors) could save of it. Why does
+// v2 gain at 2^20 elements, although it computes the same?
+// BEGIN SOLUTION
+// v1's time per element falls with size until a few thousand elements: below that the eight dispatches, checks and allocations dominate. 200 x 4096 elements cost 200 times the measured time of a 4096-element step; the part
+// above the time per element at large sizes is the cost of calls, which foreach pays once per operation instead of 200 times. At 2^20 elements the arrays (4 MB each) leave the caches, and v1 moves each of them several times, while v2
+// reads four arrays and writes three once: the ratio approaches that of the bytes moved, as long as the scalar root and division are not the limit.
+// END SOLUTION
+
+// %% [markdown] {"nbgrader": {"grade": true, "grade_id": "06-explain-rate", "locked": false, "points": 3, "schema_version": 3, "solution": true, "task": false}}
+// **Question 3. Who chooses the rate?** From the cliff demonstration: at which rates did plain descent, momentum and Adam fail, and how do these compare with `2 / c` and `2 (1 + m) / c`? A colleague multiplies the loss by 100 to "make gradients larger". What happens to SGD, and what to Adam? What must a checkpoint
+// hold so that training goes on as if it had not stopped?
+// BEGIN SOLUTION
+// SGD diverges between 0.075 and 0.085 (bound 0.08), momentum between 0.14 and 0.16 (bound 0.152); Adam does not diverge but with a large lr it stays about lr away. Scaling the loss by 100 scales SGD's steps
+// by 100, past the cliff; Adam's quotient m / sqrt(v) does not change (but for eps). A checkpoint needs the parameters, each parameter's state (moments and its step count, without which the bias correction starts again), the groups' present rates,
+// and the scheduler's step number.
+// END SOLUTION
 
 // %% [markdown]
 // ## Module summary
+//
+// - An optimizer is groups of parameters with settings, and a map from parameter to state. The state is what makes it better than plain descent, and what it costs: one buffer for momentum, two for Adam.
+// - Momentum sums gradients that agree and cancels those that do not; the effective rate is lr / (1 - m). Adam divides each element by its usual size, with a correction for means that start at 0. AdamW keeps decay out of that division.
+// - Numbers in PyTorch's order of operations give PyTorch's losses, step by step.
+// - State must live as long as the training: an optimizer made anew in the loop takes first steps for ever. Groups must cover every parameter, or a layer is frozen without a word.
+// - A step is memory-bound: composed operations walk over memory eight times, a fused loop once.
+//
+// Module 07 brings the batches, and module 08 puts loop, state and checkpoint together.
 
 // %%
 }  // namespace tinytorch

@@ -2902,19 +2902,20 @@ class CsvLine {
   CsvLine(std::string_view line, char delimiter) : rest_(line), delimiter_(delimiter) {}
   bool done() const { return done_; }
 
-  // The next value, without the blanks and quotes around it. A doubled quote inside of quotes stays as it is.
+  // The next value, without the blanks and quotes around it. A quote that is not closed, or closed before the value ends, is part of it.
   std::string_view next() {
     skip_blanks();
+    const char* const start = rest_.data();
     std::string_view value;
-    const bool quoted = rest_.starts_with('"');
+    const std::size_t close = rest_.starts_with('"') ? rest_.find('"', 1) : std::string_view::npos;
+    const bool quoted = close != std::string_view::npos;
     if (quoted) {
-      rest_.remove_prefix(1);
-      value = rest_.substr(0, rest_.find('"'));
-      rest_.remove_prefix(std::min(rest_.size(), value.size() + 1));
+      value = rest_.substr(1, close - 1);
+      rest_.remove_prefix(close + 1);
       skip_blanks();
     }
     const std::size_t end = std::min(rest_.find(delimiter_), rest_.size());
-    if (!quoted || end > 0) value = quoted ? std::string_view(value.data() - 1, static_cast<std::size_t>(rest_.data() + end - value.data()) + 1) : rest_.substr(0, end);
+    if (!quoted || end > 0) value = std::string_view(start, static_cast<std::size_t>(rest_.data() + end - start));
     done_ = end == rest_.size();
     rest_.remove_prefix(std::min(rest_.size(), end + 1));
     while (!value.empty() && is_blank(value.back())) value.remove_suffix(1);
@@ -3032,6 +3033,7 @@ TEST_CASE("read_csv: numbers, names, quotes, and where an error is") {
   CHECK_ERROR(bad("1,2,3\n4,5\n"), "bad.csv:2: column 2: the line has 2 values, 3 are expected");
   CHECK_ERROR(bad("1,2 3\n"), "column 2: '2 3' is not a number");
   CHECK_ERROR(bad("1,\"2\"x\n"), "column 2: '\"2\"x' is not a number");
+  CHECK_ERROR(bad("1,\"2\n"), "column 2: '\"2' is not a number");
   CHECK_ERROR(bad("1,1e999\n"), "'1e999' is not a number");
   CHECK_ERROR(bad("\n \n"), "there are no numbers in it");
   CHECK_ERROR(bad("a,b\n1,2,3\n", true), "column 3: the line has 3 values, 2 are expected");

@@ -210,6 +210,7 @@ class CourseTest {
     StageOptions options;
     options.stage = stage;
     options.toolchain.compiler = compiler;
+    options.quick_library = true;
     const StageBuild build(root_, course_, options);
     std::vector<std::string> programs;
     for (const Module& module : build.modules()) {
@@ -230,6 +231,7 @@ class CourseTest {
     } else {
       StageOptions options;
       options.toolchain.compiler = "clang++";
+      options.quick_library = true;
       const StageBuild build(root_, course_, options);
       test_everything(build, "clang", build.modules(), plain_run());
     }

@@ -21,7 +21,7 @@ namespace {
 
 constexpr std::string_view warnings = "-Wall -Wextra -Wpedantic -Wshadow -Werror";
 // A unit has all the lesson's helpers in front of its tests, and uses some of them.
-constexpr std::string_view unit_warnings = "-Wno-unused-function -Wno-unused-variable -Wno-unused-but-set-variable";
+constexpr std::string_view unit_warnings = "-Wno-unused-function -Wno-unused-variable -Wno-unused-but-set-variable -Wno-unused-parameter";
 constexpr std::string_view clang_unit_warnings = " -Wno-unneeded-internal-declaration -Wno-unused-const-variable"
                                                  " -Wno-unused-member-function -Wno-unused-local-typedef";
 
@@ -39,6 +39,11 @@ std::string sanitizer_flags(Sanitizer sanitizer) {
 }
 
 bool is_header(const GeneratedFile& file) { return file.path.ends_with(".h"); }
+
+bool same_texts(const std::vector<GeneratedFile>& left, const std::vector<GeneratedFile>& right) {
+  return std::equal(left.begin(), left.end(), right.begin(), right.end(),
+                    [](const GeneratedFile& a, const GeneratedFile& b) { return a.text == b.text; });
+}
 
 std::map<std::string, std::string> texts(const Package& package) {
   std::map<std::string, std::string> out;
@@ -188,12 +193,11 @@ void StageBuild::write_rules() {
   const std::string mold = find_program("mold").empty() ? "" : " -fuse-ld=mold";
   ninja_.rule("library", fmt::format("{}{} {} $flags -I $include -I cli/runtime -c $in -o $out", cache, common, warnings),
               "$in", true);
-  ninja_.rule("copy", fmt::format("{}{} -w $flags -I $include -I cli/runtime -c $in -o $out", cache, common), "$in", true);
+  ninja_.rule("copy", fmt::format("{}{} -w -O0 -I $include -I cli/runtime -c $in -o $out", cache, common), "$in", true);
   ninja_.rule("runtime", fmt::format("{}{} {} -O1 -I $include -I cli/runtime -c $in -o $out", cache, common, warnings),
               "$in", true);
   ninja_.rule("unit", fmt::format("{}{} {} -I $include -I cli/runtime -I tests -c $in -o $out", cache, common, unit),
               "$in", true);
-  // A student's copy may have warnings: a hole leaves its parameters unused.
   ninja_.rule("copy_unit", fmt::format("{}{} {} -w -I $include -I cli/runtime -I tests -c $in -o $out", cache, common, unit),
               "$in", true);
   ninja_.rule("optimized_unit", fmt::format("{}{} -O1 {} {} -I $include -I cli/runtime -I tests -c $in -o $out", cache,
@@ -216,18 +220,29 @@ void StageBuild::write_package(const Package& package, const std::string& includ
   for (const GeneratedFile& file : package.files) lines_.add(fs::path(include) / "tinytorch" / file.path, file);
 }
 
-std::string StageBuild::compile_library(const std::string& source, const std::string& include,
-                                        const std::string& flags) {
-  const std::string output =
-      fmt::format("{}.o", relative(directory_ / "obj" / fs::relative(root_ / include, directory_) / source));
-  const bool copy = flags == "-O0";
-  // Under the address sanitizer, optimizing takes five times as long as all the tests.
-  const std::string level = options_.toolchain.sanitizer == Sanitizer::Memory ? "-O0" : flags;
+// Under a sanitizer, optimizing takes several times as long as all the tests.
+std::string_view StageBuild::library_level() const {
+  return options_.quick_library || options_.toolchain.sanitizer != Sanitizer::None ? "-O0" : "-O1";
+}
+
+std::string StageBuild::object_of(const std::string& source, const std::string& include, std::string_view folder) const {
+  return fmt::format("{}.o", relative(directory_ / folder / fs::relative(root_ / include, directory_) / source));
+}
+
+std::string StageBuild::compile_library(const std::string& source, const std::string& include, std::string_view level) {
+  const std::string output = object_of(source, include, level == "-O0" ? "obj/quick" : "obj");
   ninja_.add({output,
-              copy ? "copy" : "library",
+              "library",
               {include + "/tinytorch/" + source},
               {},
-              {{"include", include}, {"flags", level}}});
+              {{"include", include}, {"flags", std::string(level)}}});
+  return output;
+}
+
+// A student's copy may have warnings: a hole leaves its parameters unused.
+std::string StageBuild::compile_copy(const std::string& source, const std::string& include) {
+  const std::string output = object_of(source, include, "obj/copies");
+  ninja_.add({output, "copy", {include + "/tinytorch/" + source}, {}, {{"include", include}}});
   return output;
 }
 
@@ -236,7 +251,7 @@ void StageBuild::add_reference() {
   reference_.package = export_package(modules_);
   write_package(reference_.package, reference_.include);
   for (const std::string& source : sources_of(reference_.package)) {
-    reference_.objects.push_back(compile_library(source, reference_.include, "-O1"));
+    reference_.objects.push_back(compile_library(source, reference_.include, library_level()));
   }
 }
 
@@ -335,16 +350,17 @@ void StageBuild::add_student(std::size_t index) {
   for (std::size_t i = 0; i < sources.size(); ++i) {
     const auto found = reference.find(sources[i]);
     if (found != reference.end() && found->second == own.at(sources[i])) {
-      others.push_back(compile_library(sources[i], reference_.include, "-O1"));
+      others.push_back(compile_library(sources[i], reference_.include, library_level()));
     } else {
-      objects.push_back(compile_library(sources[i], include, "-O0"));
+      objects.push_back(compile_copy(sources[i], include));
     }
   }
+  const std::vector<GeneratedFile> solved = test_units(module, false);
+  write_changed(directory_ / "visible", solved, false);
+  const std::vector<std::string> visible = compile_units(solved, "visible", reference_.include);
   const std::vector<GeneratedFile> units = test_units(students_.back(), true);
-  write_changed(directory_ / "visible", units, false);
-  const std::vector<std::string> visible = compile_units(units, "visible", reference_.include);
   std::vector<std::string> inputs = visible;
-  if (!shares_headers) {
+  if (!shares_headers || !same_texts(units, solved)) {  // lesson code may have holes too
     write_changed(directory_ / "visible_student", units, false);
     inputs = compile_units(units, "visible_student", include, "copy_unit");
   }
@@ -362,12 +378,14 @@ void StageBuild::add_instrumented() {
   const std::set<std::string> affected = affected_files(package, reference_.package);
   std::vector<std::string> objects;
   for (const std::string& source : sources_of(package)) {
-    objects.push_back(compile_library(source, affected.contains(source) ? include : reference_.include, "-O1"));
+    const bool own = affected.contains(source);
+    objects.push_back(own ? compile_library(source, include, "-O0")
+                          : compile_library(source, reference_.include, library_level()));
   }
   for (std::size_t i = 0; i < modules_.size(); ++i) {
     if (modules_[i].tests.empty() || modules_[i].library_chapter) continue;
-    const std::vector<GeneratedFile> units = test_units(students_[i], true);
-    const bool own = includes_any(units, affected);
+    const std::vector<GeneratedFile> units = test_units(modules_[i], false, Bodies::Instrumented);
+    const bool own = includes_any(units, affected) || !same_texts(units, test_units(modules_[i], false));
     const std::string folder = own ? "visible_variants" : "visible";
     write_changed(directory_ / folder, units, false);
     link(variants_of(modules_[i]), compile_units(units, folder, own ? include : reference_.include), objects);

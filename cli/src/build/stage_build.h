@@ -36,6 +36,7 @@ struct StageOptions {
   std::string stage;  // the number of its last module; empty: the whole course
   Toolchain toolchain;
   Units units = Units::Plain;
+  bool quick_library = false;  // the library too without optimizing, for stages that are only tested
   bool variants = false;             // also the students' copies and the instrumented package
   std::set<std::string> only;        // numbers of the modules whose tests are wanted; empty: all
 };
@@ -94,7 +95,10 @@ class StageBuild {
   void add_instrumented();
   void add_folder_tests(std::string_view folder);
   void write_package(const Package& package, const std::string& include);
-  std::string compile_library(const std::string& source, const std::string& include, const std::string& flags);
+  std::string compile_library(const std::string& source, const std::string& include, std::string_view level);
+  std::string compile_copy(const std::string& source, const std::string& include);
+  std::string object_of(const std::string& source, const std::string& include, std::string_view folder) const;
+  std::string_view library_level() const;
   std::vector<std::string> compile_units(const std::vector<GeneratedFile>& units, const std::string& folder,
                                          const std::string& include, const std::string& rule = "unit");
   std::vector<std::string> compile_tests(const Module& module, const std::vector<GeneratedFile>& units);

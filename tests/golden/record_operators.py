@@ -1,0 +1,613 @@
+#!/usr/bin/env python3
+"""Records what PyTorch's operators give in tests/golden/operators.json, which the tests in tests/package compare with.
+
+    python tests/golden/record_operators.py             # writes the file
+    python tests/golden/record_operators.py --check     # fails when PyTorch gives something else than the file says
+
+A case is named after its operator, "add" or "add.alpha", and has the same name in the table in tests/package. From one
+call on its inputs the script records the result for float64 and float32, for integers and bools in place of the floating-point
+inputs, for 0-d and for empty inputs; the gradients of a weighted sum of the float64 results; whether the results share storage with the inputs; and where
+PyTorch refuses, the first sentence of its error. Beside the cases stand the dtypes of results of pairs of dtypes. Needs torch.
+"""
+import argparse
+import hashlib
+import json
+import math
+import pathlib
+
+import torch
+
+FILE = pathlib.Path(__file__).with_name("operators.json")
+CASES = {}
+NAMES = {torch.float64: "Double", torch.float32: "Float", torch.int64: "Long", torch.int32: "Int", torch.int16: "Short",
+         torch.int8: "Char", torch.uint8: "Byte", torch.bool: "Bool"}
+OTHER_TYPES = {"Float": torch.float32, "Long": torch.int64, "Int": torch.int32, "Byte": torch.uint8, "Bool": torch.bool}
+
+
+# ---- Inputs.
+
+def scattered(count, seed):
+    """Distinct numbers of [0, 1) with three digits, in no order."""
+    return torch.tensor([((i * 379 + seed * 211 + 97) % 1009) / 1009 for i in range(count)], dtype=torch.float64)
+
+
+def numbers(shape, low, high):
+    count = math.prod(shape)
+    numbers.calls += 1
+    return (low + (high - low) * scattered(count, numbers.calls)).mul(1000).round().div(1000).reshape(shape)
+
+
+numbers.calls = 0
+
+
+def F(*shape):
+    return numbers(shape, -2, 2)
+
+
+def P(*shape):
+    return numbers(shape, 0.3, 2.3)
+
+
+def U(*shape):
+    return numbers(shape, 0.05, 0.95)
+
+
+def D(values):
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def L(values):
+    return torch.tensor(values, dtype=torch.int64)
+
+
+def B(values):
+    return torch.tensor(values, dtype=torch.bool)
+
+
+def case(name, *inputs, run):
+    assert name not in CASES, name
+    CASES[name] = (inputs, run)
+
+
+# ---- Variants of the inputs. tests/package/recorded.cpp makes the same ones.
+
+def with_floats(inputs, change):
+    return [change(x) if x.is_floating_point() else x for x in inputs]
+
+
+def as_type(x, dtype):
+    if dtype == torch.bool:
+        return x > 0
+    if dtype == torch.uint8:
+        return (x * 3).abs().to(dtype)
+    if not dtype.is_floating_point:
+        return (x * 3).to(dtype)
+    return x.to(dtype)
+
+
+def variants(inputs):
+    yield "Double", list(inputs)
+    if not any(x.is_floating_point() for x in inputs):
+        return
+    for name, dtype in OTHER_TYPES.items():
+        yield name, with_floats(inputs, lambda x: as_type(x, dtype))
+    if all(x.is_floating_point() and x.numel() > 0 for x in inputs):
+        yield "0-d", [x.reshape(-1)[0].clone() for x in inputs]
+        if all(x.dim() > 0 for x in inputs):
+            yield "empty", [x[:0].clone() for x in inputs]
+
+
+# ---- Results.
+
+def number(x):
+    if isinstance(x, (bool, int)):
+        return int(x)
+    if math.isnan(x) or math.isinf(x):
+        return str(x)
+    return x
+
+
+def written(tensor):
+    tensor = tensor.detach()
+    values = tensor.reshape(-1).tolist()
+    if tensor.dtype == torch.float32:
+        values = [float(f"{v:.9g}") for v in values]
+    return [NAMES[tensor.dtype], list(tensor.shape), [number(v) for v in values]]
+
+
+def outputs_of(result):
+    if isinstance(result, bool):
+        return [torch.tensor(result)]
+    return [result] if isinstance(result, torch.Tensor) else list(result)
+
+
+def first_sentence(error):
+    return str(error).split("\n")[0].split(". ")[0].rstrip(".")
+
+
+def attempt(run, inputs):
+    torch.manual_seed(7)
+    try:
+        return [written(x) for x in outputs_of(run(*[x.clone() for x in inputs]))]
+    except (RuntimeError, IndexError, ValueError, TypeError, NotImplementedError) as error:
+        return {"error": first_sentence(error)}
+
+
+def weights(tensor):
+    return (torch.arange(tensor.numel(), dtype=torch.float64) * 0.37 + 0.5).reshape(tensor.shape)
+
+
+def gradients(run, inputs):
+    """Of sum(weights * outputs), for each floating-point input; None where PyTorch has no gradient."""
+    floats = [i for i, x in enumerate(inputs) if x.is_floating_point()]
+    for wanted in (floats, floats[:1]):  # weights of losses take no gradient
+        leaves = [x.clone().requires_grad_(i in wanted) for i, x in enumerate(inputs)]
+        torch.manual_seed(7)
+        try:
+            results = [x for x in outputs_of(run(*[x.clone() for x in leaves])) if x.requires_grad]
+            if not results:
+                return None
+            total = sum((x * weights(x)).sum() for x in results)
+            got = dict(zip(wanted, torch.autograd.grad(total, [leaves[i] for i in wanted], allow_unused=True)))
+        except RuntimeError as error:
+            assert "is not implemented" in str(error) or "not differentiable" in str(error), error
+            continue
+        return [None if got.get(i) is None else written(got[i]) for i in floats]
+    return None
+
+
+def shares_storage(run, inputs):
+    """For each result, whether it lies in the storage of an input."""
+    torch.manual_seed(7)
+    inputs = [x.clone() for x in inputs]
+    storages = {x.untyped_storage().data_ptr() for x in inputs if x.numel() > 0}
+    return [int(x.untyped_storage().data_ptr() in storages) for x in outputs_of(run(*inputs))]
+
+
+# For two operands of each pair of dtypes, in the order of NAMES: the dtype of the result, or "-" where PyTorch refuses.
+BINARY = {"add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div, "pow": torch.pow, "remainder": torch.remainder,
+          "maximum": torch.maximum, "eq": torch.eq, "logical_and": torch.logical_and, "bitwise_and": torch.bitwise_and,
+          "where": lambda x, y: torch.where(x > 0, x, y), "cat": lambda x, y: torch.cat([x.reshape(1), y.reshape(1)])}
+
+
+def promotion():
+    def result_dtype(function, left, right):
+        try:
+            return NAMES[function(left, right).dtype]
+        except RuntimeError:
+            return "-"
+
+    table = {}
+    for name, function in BINARY.items():
+        for form, left, right in (("1-d with 1-d", (1,), (1,)), ("1-d with 0-d", (1,), ()), ("0-d with 1-d", (), (1,))):
+            rows = [[result_dtype(function, torch.ones(left, dtype=a), torch.ones(right, dtype=b)) for b in NAMES] for a in NAMES]
+            table[f"{name}, {form}"] = [" ".join(row) for row in rows]
+        if name in ("add", "sub", "mul", "div", "pow", "remainder", "eq"):
+            rows = [[result_dtype(function, torch.ones(1, dtype=a), scalar) for scalar in (True, 1, 1.0)] for a in NAMES]
+            table[f"{name}, 1-d with a number"] = [" ".join(row) for row in rows]
+    return table
+
+
+def record():
+    recorded = {}
+    for name, (inputs, run) in CASES.items():
+        entry = {"inputs": [written(x) for x in inputs]}
+        for variant, changed in variants(inputs):
+            entry[variant] = attempt(run, changed)
+            if isinstance(entry[variant], dict) and variant == "Double":
+                break
+        if isinstance(entry["Double"], list):
+            entry["shares"] = shares_storage(run, inputs)
+        if isinstance(entry["Double"], list) and any(x.is_floating_point() for x in inputs):
+            got = gradients(run, inputs)
+            if got is not None:
+                entry["gradients"] = got
+        recorded[name] = entry
+    return recorded
+
+
+# ---- Views and copies.
+
+case("as_strided", F(2, 3), run=lambda x: x.as_strided((2, 2), (1, 2), 1))
+case("as_strided.overlapping", F(5), run=lambda x: x.as_strided((3, 3), (1, 1)))
+case("as_strided.too_large", F(4), run=lambda x: x.as_strided((3, 3), (2, 1)))
+case("view", F(2, 6), run=lambda x: x.view(3, 4))
+case("view.inferred", F(2, 6), run=lambda x: x.view(4, -1))
+case("view.of_no_elements", F(0, 3), run=lambda x: x.view(3, 0))
+case("view.wrong_size", F(2, 3), run=lambda x: x.view(4, 2))
+case("view.two_inferred", F(2, 3), run=lambda x: x.view(-1, -1))
+case("view.of_transposed", F(2, 3), run=lambda x: x.t().view(6))
+case("expand", F(3, 1), run=lambda x: x.expand(2, 3, 4))
+case("expand.keeps", F(3, 1), run=lambda x: x.expand(-1, 2))
+case("expand.wrong_size", F(3, 2), run=lambda x: x.expand(3, 4))
+case("permute", F(2, 3, 4), run=lambda x: x.permute(2, 0, 1))
+case("permute.negative", F(2, 3, 4), run=lambda x: x.permute(-1, 0, -2))
+case("permute.repeated", F(2, 3), run=lambda x: x.permute(0, 0))
+case("permute.too_few", F(2, 3), run=lambda x: x.permute(0))
+case("transpose", F(2, 3, 4), run=lambda x: x.transpose(0, -1))
+case("transpose.out_of_range", F(2, 3), run=lambda x: x.transpose(0, 2))
+case("t", F(2, 3), run=lambda x: x.t())
+case("t.three_dimensions", F(2, 3, 4), run=lambda x: x.t())
+case("select", F(2, 3, 4), run=lambda x: x.select(1, -1))
+case("select.out_of_range", F(2, 3), run=lambda x: x.select(0, 2))
+case("select.of_0d", D(1.5), run=lambda x: x.select(0, 0))
+case("slice", F(5, 3), run=lambda x: x[1:5:2])
+case("slice.negative", F(5, 3), run=lambda x: x[:, -2:])
+case("slice.beyond", F(5, 3), run=lambda x: x[3:100])
+case("slice.nothing", F(5, 3), run=lambda x: x[4:2])
+case("narrow", F(5, 3), run=lambda x: x.narrow(0, 1, 3))
+case("narrow.too_long", F(5, 3), run=lambda x: x.narrow(0, 3, 3))
+case("squeeze", F(1, 3, 1), run=lambda x: x.squeeze())
+case("squeeze.dim", F(1, 3, 1), run=lambda x: x.squeeze(-1))
+case("squeeze.larger", F(1, 3, 1), run=lambda x: x.squeeze(1))
+case("unsqueeze", F(2, 3), run=lambda x: x.unsqueeze(-1))
+case("unsqueeze.out_of_range", F(2, 3), run=lambda x: x.unsqueeze(4))
+case("reshape", F(2, 6), run=lambda x: x.reshape(3, -1))
+case("reshape.of_transposed", F(2, 3), run=lambda x: x.t().reshape(-1))
+case("reshape.wrong_size", F(2, 3), run=lambda x: x.reshape(5))
+case("flatten", F(2, 3, 2), run=lambda x: x.flatten())
+case("flatten.part", F(2, 3, 2), run=lambda x: x.flatten(1))
+case("diagonal", F(3, 4), run=lambda x: x.diagonal())
+case("diagonal.above", F(2, 3, 4), run=lambda x: x.diagonal(1, -2, -1))
+case("diagonal.below", F(3, 4), run=lambda x: x.diagonal(-1))
+case("chunk", F(5, 3), run=lambda x: x.chunk(3))
+case("split", F(5, 3), run=lambda x: x.split(2))
+case("split_with_sizes", F(5, 3), run=lambda x: x.split([1, 0, 4]))
+case("split_with_sizes.wrong_sum", F(5, 3), run=lambda x: x.split([1, 2]))
+case("unbind", F(2, 3), run=lambda x: x.unbind(1))
+case("clone", F(2, 3), run=lambda x: x.clone())
+case("contiguous", F(2, 3), run=lambda x: x.t().contiguous())
+case("to_dtype", F(2, 3), run=lambda x: x.to(torch.float32))
+case("to_dtype.long", F(2, 3), run=lambda x: x.to(torch.int64))
+case("to_dtype.bool", D([0.0, -0.0, 0.5, math.nan]), run=lambda x: x.to(torch.bool))
+case("copy_", F(2, 3), F(3), run=lambda x, y: x.copy_(y))
+case("copy_.too_large", F(3), F(2, 3), run=lambda x, y: x.copy_(y))
+case("fill_", F(2, 3), run=lambda x: x.fill_(1.5))
+case("zero_", F(2, 3), run=lambda x: x.zero_())
+case("cat", F(2, 3), F(2, 1), run=lambda x, y: torch.cat([x, y], 1))
+case("cat.skips_empty", F(2, 3), D([]), run=lambda x, y: torch.cat([x, y]))
+case("cat.one", F(2, 3), run=lambda x: torch.cat([x]))
+case("cat.promotes", F(2), L([1, 2]), run=lambda x, y: torch.cat([x, y]))
+case("cat.sizes_differ", F(2, 3), F(3, 2), run=lambda x, y: torch.cat([x, y]))
+case("cat.of_nothing", run=lambda: torch.cat([]))
+case("cat.of_0d", D(1.0), D(2.0), run=lambda x, y: torch.cat([x, y]))
+case("stack", F(2, 3), F(2, 3), run=lambda x, y: torch.stack([x, y], 1))
+case("stack.last", F(2), F(2), run=lambda x, y: torch.stack([x, y], -1))
+case("stack.sizes_differ", F(2), F(3), run=lambda x, y: torch.stack([x, y]))
+case("repeat", F(2, 3), run=lambda x: x.repeat(2, 1, 2))
+case("flip", F(2, 3), run=lambda x: x.flip(0, 1))
+
+# ---- Creation.
+
+case("zeros", run=lambda: torch.zeros(2, 3))
+case("ones", run=lambda: torch.ones(2, 0))
+case("full", run=lambda: torch.full((2,), 1.5))
+case("full.of_integer", run=lambda: torch.full((2,), 3))
+case("full.of_bool", run=lambda: torch.full((2,), True))
+case("zeros.negative", run=lambda: torch.zeros(2, -1))
+case("arange", run=lambda: torch.arange(5))
+case("arange.step", run=lambda: torch.arange(1.0, 2.0, 0.3))
+case("arange.down", run=lambda: torch.arange(5, -1, -2))
+case("arange.wrong_way", run=lambda: torch.arange(1, 5, -1))
+case("arange.no_step", run=lambda: torch.arange(1, 5, 0))
+case("linspace", run=lambda: torch.linspace(-1, 2, 7))
+case("linspace.one", run=lambda: torch.linspace(3, 4, 1))
+case("linspace.negative", run=lambda: torch.linspace(0, 1, -1))
+case("eye", run=lambda: torch.eye(2, 3))
+case("zeros_like", F(2, 3), run=lambda x: torch.zeros_like(x))
+case("ones_like", F(2, 3), run=lambda x: torch.ones_like(x))
+case("full_like", F(2, 3), run=lambda x: torch.full_like(x, 2))
+
+# ---- Pointwise.
+
+case("add", F(2, 3), F(3), run=lambda x, y: x + y)
+case("add.alpha", F(2, 1), F(3), run=lambda x, y: torch.add(x, y, alpha=2))
+case("add.scalar", F(2, 3), run=lambda x: x + 2)
+case("add.real_scalar", F(2, 3), run=lambda x: x + 1.5)
+case("add.sizes_differ", F(2, 3), F(2), run=lambda x, y: x + y)
+case("sub", F(2, 3), F(2, 1), run=lambda x, y: torch.sub(x, y, alpha=3))
+case("sub.from_scalar", F(2, 3), run=lambda x: 2 - x)
+case("mul", F(2, 3), F(2, 3), run=lambda x, y: x * y)
+case("mul.0d", F(2, 3), D(1.5), run=lambda x, y: x * y)
+case("mul.scalar", F(2, 3), run=lambda x: x * 2)
+case("div", F(2, 3), P(3), run=lambda x, y: x / y)
+case("div.scalar", F(2, 3), run=lambda x: x / 4)
+case("div.by_zero", D([1.0, -1.0, 0.0]), run=lambda x: x / 0.0)
+case("div.scalar_by", P(2, 3), run=lambda x: 1 / x)
+case("add_", F(2, 3), F(3), run=lambda x, y: x.add_(y, alpha=2))
+case("add_.scalar", F(2, 3), run=lambda x: x.add_(1))
+case("add_.too_large", F(3), F(2, 3), run=lambda x, y: x.add_(y))
+case("add_.into_integers", L([1, 2]), D([0.5, 1.5]), run=lambda x, y: x.add_(y))
+case("sub_", F(2, 3), F(3), run=lambda x, y: x.sub_(y))
+case("mul_", F(2, 3), F(2, 1), run=lambda x, y: x.mul_(y))
+case("div_", F(2, 3), P(2, 3), run=lambda x, y: x.div_(y))
+case("pow", F(2, 3), run=lambda x: x.pow(3))
+case("pow.fraction", P(2, 3), run=lambda x: x.pow(2.5))
+case("pow.square", F(2, 3), run=lambda x: x.pow(2))
+case("pow.zero", F(2, 3), run=lambda x: x.pow(0))
+case("pow.half", P(2, 3), run=lambda x: x.pow(0.5))
+case("pow.negative", P(2, 3), run=lambda x: x.pow(-1.0))
+case("pow.negative_integer", L([1, 2]), run=lambda x: x.pow(-1))
+case("pow_tensor", P(2, 3), F(3), run=lambda x, y: torch.pow(x, y))
+case("pow_tensor.of_scalar", F(3), run=lambda x: torch.pow(2.0, x))
+case("pow_tensor.zeros", D([0.0, 0.0, 2.0]), D([0.0, 2.0, 0.0]), run=lambda x, y: torch.pow(x, y))
+for name in ("neg", "abs", "sign", "exp", "sin", "cos", "tan", "atan", "erf", "expm1", "floor", "ceil", "round", "trunc", "square",
+             "isnan", "isinf", "isfinite", "logical_not"):
+    case(name, F(2, 3), run=lambda x, f=getattr(torch, name): f(x))
+    if name in ("isnan", "isinf", "isfinite", "logical_not", "sign", "round", "exp", "erf", "atan"):
+        case(name + ".special", D([0.0, -0.0, math.inf, -math.inf, math.nan, 2.5, -1.5, 0.5]), run=lambda x, f=getattr(torch, name): f(x))
+for name in ("log", "sqrt", "log1p", "log2", "log10", "reciprocal", "rsqrt"):
+    case(name, P(2, 3), run=lambda x, f=getattr(torch, name): f(x))
+    case(name + ".special", D([0.0, -0.0, math.inf, -math.inf, math.nan, -1.0, -2.0]), run=lambda x, f=getattr(torch, name): f(x))
+case("abs.kink", D([-1.0, 0.0, 2.0]), run=lambda x: x.abs())
+for name in ("exp_", "sin_", "cos_", "erf_", "floor_", "ceil_", "round_", "neg_", "abs_", "square_"):
+    case(name, F(2, 3), run=lambda x, n=name: getattr(x, n)())
+for name in ("log_", "sqrt_", "rsqrt_", "reciprocal_"):
+    case(name, P(2, 3), run=lambda x, n=name: getattr(x, n)())
+case("pow_", F(2, 3), run=lambda x: x.pow_(2))
+case("clamp", F(2, 3), run=lambda x: x.clamp(-0.5, 0.7))
+case("clamp.min", F(2, 3), run=lambda x: x.clamp(min=0.1))
+case("clamp.max", F(2, 3), run=lambda x: x.clamp(max=0.1))
+case("clamp.integers", F(2, 3), run=lambda x: x.clamp(-1, 1))
+case("clamp.kinks", D([-1.0, -0.5, 0.0, 0.5, 2.0, math.nan]), run=lambda x: x.clamp(-0.5, 0.5))
+case("clamp.crossed", F(2, 3), run=lambda x: x.clamp(1.0, -1.0))
+case("clamp.without_bounds", F(2, 3), run=lambda x: x.clamp())
+case("clamp_", F(2, 3), run=lambda x: x.clamp_(-0.5, 0.7))
+case("clamp_min", F(2, 3), run=lambda x: x.clamp_min(0.2))
+case("clamp_max", F(2, 3), run=lambda x: x.clamp_max(0.2))
+case("maximum", F(2, 3), F(3), run=lambda x, y: torch.maximum(x, y))
+case("maximum.ties", D([1.0, 2.0, 3.0]), D([1.0, 3.0, 2.0]), run=lambda x, y: torch.maximum(x, y))
+case("maximum.nan", D([1.0, math.nan]), D([math.nan, 2.0]), run=lambda x, y: torch.maximum(x, y))
+case("minimum", F(2, 3), F(3), run=lambda x, y: torch.minimum(x, y))
+case("minimum.ties", D([1.0, 2.0, 3.0]), D([1.0, 3.0, 2.0]), run=lambda x, y: torch.minimum(x, y))
+case("remainder", F(2, 3), P(3), run=lambda x, y: torch.remainder(x, y))
+case("remainder.signs", L([7, -7, 7, -7]), L([3, 3, -3, -3]), run=lambda x, y: torch.remainder(x, y))
+case("remainder.scalar", F(2, 3), run=lambda x: torch.remainder(x, 0.7))
+case("floor_divide", F(2, 3), P(3), run=lambda x, y: torch.floor_divide(x, y))
+case("floor_divide.signs", L([7, -7, 7, -7]), L([3, 3, -3, -3]), run=lambda x, y: torch.floor_divide(x, y))
+case("floor_divide.by_zero", L([7]), L([0]), run=lambda x, y: torch.floor_divide(x, y))
+case("lerp", F(2, 3), F(2, 3), run=lambda x, y: torch.lerp(x, y, 0.3))
+case("lerp_", F(2, 3), F(3), run=lambda x, y: x.lerp_(y, 0.7))
+case("addcmul", F(2, 3), F(2, 3), F(3), run=lambda x, y, z: torch.addcmul(x, y, z, value=0.5))
+case("addcmul_", F(2, 3), F(2, 3), F(3), run=lambda x, y, z: x.addcmul_(y, z, value=2))
+case("addcdiv", F(2, 3), F(2, 3), P(3), run=lambda x, y, z: torch.addcdiv(x, y, z, value=0.5))
+case("addcdiv_", F(2, 3), F(2, 3), P(3), run=lambda x, y, z: x.addcdiv_(y, z, value=2.0))
+for name in ("eq", "ne", "lt", "le", "gt", "ge"):
+    case(name, D([[1.0, 2.0, 3.0], [-1.0, math.nan, 0.0]]), D([2.0, 2.0, 0.0]), run=lambda x, y, f=getattr(torch, name): f(x, y))
+    case(name + ".scalar", F(2, 3), run=lambda x, f=getattr(torch, name): f(x, 0.5))
+case("equal", F(2, 3), run=lambda x: torch.equal(x, x + 0))
+case("equal.nan", D([math.nan]), run=lambda x: torch.equal(x, x + 0))
+case("allclose", F(2, 3), run=lambda x: torch.allclose(x, x + 1e-9))
+for name in ("logical_and", "logical_or", "logical_xor"):
+    case(name, D([0.0, 0.0, 2.0, math.nan]), D([0.0, 1.0, 0.0, 1.0]), run=lambda x, y, f=getattr(torch, name): f(x, y))
+for name in ("bitwise_and", "bitwise_or", "bitwise_xor"):
+    case(name, L([12, -1, 5]), L([10, 6, 0]), run=lambda x, y, f=getattr(torch, name): f(x, y))
+    case(name + ".bool", B([True, True, False]), B([True, False, False]), run=lambda x, y, f=getattr(torch, name): f(x, y))
+    case(name + ".floating", F(2), F(2), run=lambda x, y, f=getattr(torch, name): f(x, y))
+case("bitwise_not", L([0, 5, -1]), run=lambda x: torch.bitwise_not(x))
+case("bitwise_not.bool", B([True, False]), run=lambda x: ~x)
+case("where", B([[True, False, True], [False, True, False]]), F(2, 3), F(3), run=lambda c, x, y: torch.where(c, x, y))
+case("where.scalar", B([True, False, True]), F(2, 3), run=lambda c, x: torch.where(c, x, 0.5))
+case("where.not_bool", L([1, 0]), F(2), F(2), run=lambda c, x, y: torch.where(c, x, y))
+case("masked_fill", F(2, 3), B([True, False, True]), run=lambda x, m: x.masked_fill(m, 0.5))
+case("masked_fill_", F(2, 3), B([[True], [False]]), run=lambda x, m: x.masked_fill_(m, 2))
+case("masked_fill.tensor", F(2, 3), B([True, False, True]), D(0.5), run=lambda x, m, v: x.masked_fill(m, v))
+case("masked_fill.not_bool", F(2), L([0, 1]), run=lambda x, m: x.masked_fill(m, 1.0))
+
+# ---- Reductions.
+
+case("sum", F(2, 3, 2), run=lambda x: x.sum())
+case("sum.dims", F(2, 3, 2), run=lambda x: x.sum((0, -1)))
+case("sum.keepdim", F(2, 3, 2), run=lambda x: x.sum(1, keepdim=True))
+case("sum.repeated", F(2, 3), run=lambda x: x.sum((0, 0)))
+case("sum.out_of_range", F(2, 3), run=lambda x: x.sum(2))
+case("mean", F(2, 3), run=lambda x: x.mean())
+case("mean.dims", F(2, 3), run=lambda x: x.mean(0, keepdim=True))
+case("mean.of_integers", L([1, 2]), run=lambda x: x.mean())
+case("amax", F(2, 3), run=lambda x: x.amax(1))
+case("amax.ties", D([[1.0, 3.0, 3.0], [2.0, 2.0, 2.0]]), run=lambda x: x.amax(1))
+case("amax.nan", D([1.0, math.nan, 3.0]), run=lambda x: x.amax())
+case("amin", F(2, 3), run=lambda x: x.amin((0, 1), keepdim=True))
+case("amin.ties", D([[1.0, 3.0, 1.0], [2.0, 2.0, 2.0]]), run=lambda x: x.amin(1))
+case("max", F(2, 3), run=lambda x: x.max(1))
+case("max.all", F(2, 3), run=lambda x: x.max())
+case("max.all_ties", D([3.0, 1.0, 3.0]), run=lambda x: x.max())
+case("max.ties", D([[1.0, 3.0, 3.0], [2.0, 2.0, 2.0]]), run=lambda x: x.max(1, keepdim=True))
+case("max.of_nothing", F(2, 0), run=lambda x: x.max())
+case("max.of_no_column", F(2, 0), run=lambda x: x.max(1))
+case("min", F(2, 3), run=lambda x: x.min(0))
+case("min.all", F(2, 3), run=lambda x: x.min())
+case("argmax", F(2, 3), run=lambda x: x.argmax(1))
+case("argmax.all", F(2, 3), run=lambda x: x.argmax())
+case("argmax.nan", D([1.0, math.nan, 3.0]), run=lambda x: x.argmax())
+case("argmax.of_nothing", F(0), run=lambda x: x.argmax())
+case("argmin", F(2, 3), run=lambda x: x.argmin(0, keepdim=True))
+case("argmin.all", F(2, 3), run=lambda x: x.argmin())
+case("prod", F(2, 3), run=lambda x: x.prod())
+case("prod.dim", F(2, 3), run=lambda x: x.prod(1, keepdim=True))
+case("prod.zeros", D([[0.0, 2.0, 3.0], [0.0, 0.0, 4.0]]), run=lambda x: x.prod(1))
+case("any", D([[0.0, 0.0], [0.0, 2.0]]), run=lambda x: x.any(1))
+case("any.all", D([[0.0, 0.0], [0.0, 2.0]]), run=lambda x: x.any())
+case("all", D([[1.0, 0.0], [1.0, 2.0]]), run=lambda x: x.all(1))
+case("all.all", D([[1.0, 0.0], [1.0, 2.0]]), run=lambda x: x.all())
+case("var", F(3, 4), run=lambda x: x.var())
+case("var.dim", F(3, 4), run=lambda x: x.var(1, unbiased=False, keepdim=True))
+case("std", F(3, 4), run=lambda x: x.std())
+case("std.dim", F(3, 4), run=lambda x: x.std(0, unbiased=False))
+case("var_mean", F(3, 4), run=lambda x: torch.var_mean(x, 1))
+case("norm", F(3, 4), run=lambda x: x.norm())
+case("norm.one", F(3, 4), run=lambda x: x.norm(1, 1))
+case("norm.three", F(3, 4), run=lambda x: x.norm(3, 0, keepdim=True))
+case("norm.infinity", F(3, 4), run=lambda x: x.norm(math.inf, 1))
+case("norm.zero", D([0.0, 2.0, 0.0]), run=lambda x: x.norm(0))
+case("norm.of_zeros", D([0.0, 0.0]), run=lambda x: x.norm())
+case("cumsum", F(2, 3), run=lambda x: x.cumsum(1))
+case("cumsum.first", F(2, 3), run=lambda x: x.cumsum(0))
+case("logsumexp", F(2, 3), run=lambda x: x.logsumexp(1))
+case("logsumexp.dims", F(2, 3), run=lambda x: x.logsumexp((0, 1), keepdim=True))
+case("logsumexp.large", D([[1000.0, 1000.0], [-1000.0, -1001.0], [-math.inf, -math.inf]]), run=lambda x: x.logsumexp(1))
+case("sort", F(2, 4), run=lambda x: x.sort(1))
+case("sort.descending", F(4), run=lambda x: x.sort(descending=True))
+case("sort.stable", D([2.0, 1.0, 2.0, 1.0]), run=lambda x: torch.sort(x, stable=True))
+case("argsort", F(2, 4), run=lambda x: x.argsort(1))
+case("topk", F(2, 4), run=lambda x: x.topk(2, 1))
+case("topk.smallest", F(2, 4), run=lambda x: x.topk(3, 1, largest=False))
+case("topk.too_many", F(2, 4), run=lambda x: x.topk(5, 1))
+
+# ---- Indexing.
+
+case("index_select", F(3, 4), L([2, 0, 2]), run=lambda x, i: x.index_select(0, i))
+case("index_select.columns", F(3, 4), L([3, 1]), run=lambda x, i: x.index_select(1, i))
+case("index_select.out_of_range", F(3), L([3]), run=lambda x, i: x.index_select(0, i))
+case("index_select.of_reals", F(3), D([1.0]), run=lambda x, i: x.index_select(0, i))
+case("index_add_", F(3, 2), L([0, 2, 0]), F(3, 2), run=lambda x, i, s: x.index_add_(0, i, s))
+case("index_add", F(3, 2), L([0, 2]), F(2, 2), run=lambda x, i, s: x.index_add(0, i, s, alpha=2))
+case("gather", F(3, 4), L([[0, 3], [1, 1], [2, 0]]), run=lambda x, i: x.gather(1, i))
+case("gather.out_of_range", F(3, 4), L([[4]]), run=lambda x, i: x.gather(1, i))
+case("gather.dimensions_differ", F(3, 4), L([0]), run=lambda x, i: x.gather(1, i))
+case("scatter_", F(3, 4), L([[0, 3], [1, 2]]), F(2, 2), run=lambda x, i, s: x.scatter_(1, i, s))
+case("scatter", F(3, 4), L([[0, 3], [1, 2]]), F(2, 2), run=lambda x, i, s: x.scatter(1, i, s))
+case("scatter.value", F(3, 4), L([[0, 3], [1, 2]]), run=lambda x, i: x.scatter(1, i, 9.0))
+case("scatter_add_", F(3, 4), L([[0, 0], [1, 2]]), F(2, 2), run=lambda x, i, s: x.scatter_add_(1, i, s))
+case("scatter_add", F(3, 4), L([[0, 2, 0, 1]]), F(1, 4), run=lambda x, i, s: x.scatter_add(0, i, s))
+case("index", F(3, 4), L([2, 0]), run=lambda x, i: x[i])
+case("index.second", F(3, 4), L([2, 0]), run=lambda x, i: x[:, i])
+case("index.pairs", F(3, 4), L([2, 0]), L([1, 3]), run=lambda x, i, j: x[i, j])
+case("index.broadcast", F(3, 4), L([[2], [0]]), L([1, 3]), run=lambda x, i, j: x[i, j])
+case("index.mask", F(3, 4), B([True, False, True]), run=lambda x, m: x[m])
+case("index.negative", F(3, 4), L([-1, -3]), run=lambda x, i: x[i])
+case("index.out_of_range", F(3, 4), L([3]), run=lambda x, i: x[i])
+case("index.mask_too_long", F(3, 4), B([True, False, True, True]), run=lambda x, m: x[m])
+case("index.slices", F(3, 4), run=lambda x: x[1:, None, ..., ::2])
+case("index.too_many", F(3, 4), run=lambda x: x[0, 0, 0])
+case("index_put_", F(3, 4), L([2, 0]), F(2, 4), run=lambda x, i, v: x.index_put_((i,), v))
+case("index_put_.accumulate", F(3, 4), L([2, 0, 2]), F(3, 4), run=lambda x, i, v: x.index_put_((i,), v, accumulate=True))
+case("masked_select", F(2, 3), B([[True, False, True], [False, True, False]]), run=lambda x, m: x.masked_select(m))
+case("nonzero", D([[0.0, 1.0], [2.0, 0.0]]), run=lambda x: x.nonzero())
+case("tril", F(3, 4), run=lambda x: x.tril())
+case("tril.above", F(2, 3, 3), run=lambda x: x.tril(1))
+case("triu", F(3, 4), run=lambda x: x.triu(-1))
+
+# ---- Matrices.
+
+case("mm", F(2, 3), F(3, 4), run=lambda x, y: x.mm(y))
+case("mm.inner_zero", F(2, 0), F(0, 3), run=lambda x, y: x.mm(y))
+case("mm.inner_sizes_differ", F(2, 3), F(4, 5), run=lambda x, y: x.mm(y))
+case("mm.of_vector", F(3), F(3, 2), run=lambda x, y: x.mm(y))
+case("mm.dtypes_differ", F(2, 2), L([[1, 2], [3, 4]]), run=lambda x, y: x.mm(y))
+case("bmm", F(2, 2, 3), F(2, 3, 2), run=lambda x, y: x.bmm(y))
+case("bmm.batches_differ", F(2, 2, 3), F(3, 3, 2), run=lambda x, y: x.bmm(y))
+case("matmul", F(2, 3), F(3, 4), run=lambda x, y: x.matmul(y))
+case("matmul.vectors", F(3), F(3), run=lambda x, y: x.matmul(y))
+case("matmul.vector_matrix", F(3), F(3, 2), run=lambda x, y: x.matmul(y))
+case("matmul.matrix_vector", F(2, 3), F(3), run=lambda x, y: x.matmul(y))
+case("matmul.batches", F(2, 1, 2, 3), F(3, 3, 2), run=lambda x, y: x.matmul(y))
+case("matmul.batch_vector", F(2, 2, 3), F(3), run=lambda x, y: x.matmul(y))
+case("matmul.inner_sizes_differ", F(2, 3), F(2, 3), run=lambda x, y: x.matmul(y))
+case("matmul.batches_differ", F(2, 2, 3), F(3, 3, 2), run=lambda x, y: x.matmul(y))
+case("addmm", F(4), F(2, 3), F(3, 4), run=lambda b, x, y: torch.addmm(b, x, y))
+case("addmm.scaled", F(2, 4), F(2, 3), F(3, 4), run=lambda b, x, y: torch.addmm(b, x, y, beta=0.5, alpha=2))
+case("addmm.inner_sizes_differ", F(2), F(2, 3), F(2, 2), run=lambda b, x, y: torch.addmm(b, x, y))
+case("mv", F(2, 3), F(3), run=lambda x, y: x.mv(y))
+case("dot", F(3), F(3), run=lambda x, y: x.dot(y))
+case("dot.sizes_differ", F(3), F(2), run=lambda x, y: x.dot(y))
+case("outer", F(2), F(3), run=lambda x, y: torch.outer(x, y))
+
+# ---- Activations.
+
+F_ = torch.nn.functional
+SPECIAL = [0.0, 1000.0, -1000.0, math.inf, -math.inf, math.nan]
+ACTIVATIONS = {
+    "relu": torch.relu, "leaky_relu": lambda x: F_.leaky_relu(x, 0.1), "elu": lambda x: F_.elu(x, 0.7), "gelu": F_.gelu,
+    "sigmoid": torch.sigmoid, "tanh": torch.tanh, "silu": F_.silu, "softplus": lambda x: F_.softplus(x, 2.0, 1.5)}
+for name, f in ACTIVATIONS.items():
+    case(name, F(2, 3), run=f)
+    case(name + ".special", D(SPECIAL), run=f)
+case("gelu.tanh", F(2, 3), run=lambda x: F_.gelu(x, approximate="tanh"))
+case("relu_", F(2, 3), run=lambda x: torch.relu_(x))
+for name in ("softmax", "log_softmax"):
+    f = getattr(torch, name)
+    case(name, F(2, 3), run=lambda x, f=f: f(x, 1))
+    case(name + ".first", F(2, 3), run=lambda x, f=f: f(x, 0))
+    case(name + ".middle", F(2, 3, 2), run=lambda x, f=f: f(x, -2))
+    case(name + ".large", D([[1000.0, 1000.5], [-1000.0, 3.0], [-math.inf, 0.0], [-math.inf, -math.inf]]), run=lambda x, f=f: f(x, 1))
+    case(name + ".out_of_range", F(2, 3), run=lambda x, f=f: f(x, 2))
+
+# ---- Losses.
+
+case("mse_loss", F(2, 3), F(2, 3), run=lambda x, y: F_.mse_loss(x, y))
+case("mse_loss.none", F(2, 3), F(2, 3), run=lambda x, y: F_.mse_loss(x, y, reduction="none"))
+case("mse_loss.sum", F(2, 3), F(2, 3), run=lambda x, y: F_.mse_loss(x, y, reduction="sum"))
+case("l1_loss", F(2, 3), F(2, 3), run=lambda x, y: F_.l1_loss(x, y))
+case("smooth_l1_loss", F(2, 3), F(2, 3), run=lambda x, y: F_.smooth_l1_loss(x, y, beta=0.7))
+case("huber_loss", F(2, 3), F(2, 3), run=lambda x, y: F_.huber_loss(x, y, delta=0.8))
+case("kl_div", F(2, 3), U(2, 3), run=lambda x, y: F_.kl_div(x, y, reduction="sum"))
+case("kl_div.log_target", F(2, 3), F(2, 3), run=lambda x, y: F_.kl_div(x, y, reduction="sum", log_target=True))
+case("binary_cross_entropy", U(2, 3), U(2, 3), run=lambda x, y: F_.binary_cross_entropy(x, y))
+case("binary_cross_entropy.weighted", U(2, 3), U(2, 3), P(3), run=lambda x, y, w: F_.binary_cross_entropy(x, y, w, reduction="none"))
+case("binary_cross_entropy.certain", D([0.0, 1.0, 0.0, 1.0]), D([0.0, 1.0, 1.0, 0.0]), run=lambda x, y: F_.binary_cross_entropy(x, y, reduction="none"))
+case("binary_cross_entropy.not_probability", D([1.5]), D([1.0]), run=lambda x, y: F_.binary_cross_entropy(x, y))
+LOGITS = F_.binary_cross_entropy_with_logits
+case("binary_cross_entropy_with_logits", F(2, 3), U(2, 3), run=lambda x, y: LOGITS(x, y))
+case("binary_cross_entropy_with_logits.weighted", F(2, 3), U(2, 3), P(3), P(3), run=lambda x, y, w, p: LOGITS(x, y, w, pos_weight=p, reduction="sum"))
+case("binary_cross_entropy_with_logits.large", D([1000.0, -1000.0, 1000.0, -1000.0]), D([1.0, 0.0, 0.0, 1.0]), run=lambda x, y: LOGITS(x, y, reduction="none"))
+case("nll_loss", F(3, 4), L([2, 0, 3]), run=lambda x, t: F_.nll_loss(x, t))
+case("nll_loss.weighted", F(3, 4), L([2, 0, 3]), P(4), run=lambda x, t, w: F_.nll_loss(x, t, w))
+case("nll_loss.none", F(3, 4), L([2, 0, 3]), run=lambda x, t: F_.nll_loss(x, t, reduction="none"))
+case("nll_loss.ignored", F(3, 4), L([2, -100, 3]), run=lambda x, t: F_.nll_loss(x, t))
+case("nll_loss.out_of_range", F(3, 4), L([2, 4, 3]), run=lambda x, t: F_.nll_loss(x, t))
+case("nll_loss.batches_differ", F(3, 4), L([2, 1]), run=lambda x, t: F_.nll_loss(x, t))
+case("cross_entropy", F(3, 4), L([2, 0, 3]), run=lambda x, t: F_.cross_entropy(x, t))
+case("cross_entropy.weighted", F(3, 4), L([2, 0, 3]), P(4), run=lambda x, t, w: F_.cross_entropy(x, t, w))
+case("cross_entropy.sum", F(3, 4), L([2, 0, 3]), run=lambda x, t: F_.cross_entropy(x, t, reduction="sum"))
+case("cross_entropy.none", F(3, 4), L([2, 0, -100]), P(4), run=lambda x, t, w: F_.cross_entropy(x, t, w, reduction="none"))
+case("cross_entropy.ignored", F(3, 4), L([2, 1, 3]), run=lambda x, t: F_.cross_entropy(x, t, ignore_index=1))
+case("cross_entropy.all_ignored", F(2, 4), L([1, 1]), run=lambda x, t: F_.cross_entropy(x, t, ignore_index=1))
+case("cross_entropy.smoothed", F(3, 4), L([2, 0, 3]), P(4), run=lambda x, t, w: F_.cross_entropy(x, t, w, label_smoothing=0.1))
+case("cross_entropy.probabilities", F(3, 4), U(3, 4), run=lambda x, t: F_.cross_entropy(x, t))
+case("cross_entropy.images", F(2, 3, 2), L([[0, 2], [1, 1]]), run=lambda x, t: F_.cross_entropy(x, t))
+case("cross_entropy.large", D([[1000.0, -1000.0], [1000.0, -1000.0]]), L([0, 1]), run=lambda x, t: F_.cross_entropy(x, t, reduction="none"))
+case("cross_entropy.out_of_range", F(3, 4), L([2, 4, 3]), run=lambda x, t: F_.cross_entropy(x, t))
+
+# ---- Random numbers, after manual_seed(7).
+
+case("uniform_", F(2, 3), run=lambda x: x.uniform_(-1, 3))
+case("uniform_.long", F(40), run=lambda x: x.uniform_())
+case("uniform_.crossed", F(2), run=lambda x: x.uniform_(1, 0))
+case("normal_", F(2, 3), run=lambda x: x.normal_(1, 2))
+case("normal_.long", F(37), run=lambda x: x.normal_())
+case("normal_.negative", F(2), run=lambda x: x.normal_(0, -1))
+case("random_", F(2, 3), run=lambda x: x.random_(3, 9))
+case("bernoulli_tensor_", F(2, 3), U(2, 3), run=lambda x, p: x.bernoulli_(p))
+case("bernoulli", U(2, 3), run=lambda x: torch.bernoulli(x))
+case("rand", run=lambda: torch.rand(20))
+case("randn", run=lambda: torch.randn(5))
+case("randn.long", run=lambda: torch.randn(35, dtype=torch.float64))
+case("randint", run=lambda: torch.randint(-5, 100, (12,)))
+case("randperm", run=lambda: torch.randperm(20))
+case("multinomial", U(2, 4), run=lambda x: torch.multinomial(x, 5, replacement=True))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="compare with the file instead of writing it")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    recorded, dtypes = record(), promotion()
+    if arguments.check:
+        document = json.loads(FILE.read_text())
+        stored = {**document["cases"], "promotion": document["promotion"]}
+        recorded["promotion"] = dtypes
+        changed = [name for name in sorted(recorded.keys() | stored.keys()) if recorded.get(name) != stored.get(name)]
+        print("\n".join(changed) or "as recorded")
+        raise SystemExit(bool(changed))
+    head = {"torch": torch.__version__, "script": hashlib.sha256(pathlib.Path(__file__).read_bytes()).hexdigest()}
+    lines = [f"{json.dumps(name)}: {json.dumps(entry, separators=(',', ':'))}" for name, entry in recorded.items()]
+    pairs = [f"{json.dumps(name)}: {json.dumps(rows)}" for name, rows in dtypes.items()]
+    text = json.dumps(head)[:-1] + ', "promotion": {\n' + ",\n".join(pairs) + '\n}, "cases": {\n' + ",\n".join(lines) + "\n}}\n"
+    FILE.write_text(text)
+    print(len(recorded), "cases,", len(text), "bytes")
+
+
+if __name__ == "__main__":
+    main()

@@ -8,7 +8,7 @@
 //   kernelspec:
 //     display_name: C++20 (TinyTorch)
 //     language: c++
-//     name: tinytorch-cpp
+//     name: tinytorch
 // ---
 
 // %% [markdown]
@@ -1747,27 +1747,30 @@ const Tensor& written_back(const Tensor& self, const Tensor& result) {
               " doesn't match the broadcast shape ", result.sizes());
   return copy_(self, result);
 }
+
+// What self holds before it is written: a copy where a graph may want to keep it.
+Tensor unwritten(const Tensor& self) { return layers_of(self).has(Layer::Autograd) ? clone(self) : self; }
 }  // namespace
 
 const Tensor& exp_(const Tensor& self) { return written_back(self, exp(self)); }
-const Tensor& log_(const Tensor& self) { return written_back(self, log(self)); }
+const Tensor& log_(const Tensor& self) { return written_back(self, log(unwritten(self))); }
 const Tensor& sqrt_(const Tensor& self) { return written_back(self, sqrt(self)); }
 const Tensor& rsqrt_(const Tensor& self) { return written_back(self, rsqrt(self)); }
 const Tensor& neg_(const Tensor& self) { return written_back(self, neg(self)); }
-const Tensor& abs_(const Tensor& self) { return written_back(self, abs(self)); }
-const Tensor& sin_(const Tensor& self) { return written_back(self, sin(self)); }
-const Tensor& cos_(const Tensor& self) { return written_back(self, cos(self)); }
-const Tensor& erf_(const Tensor& self) { return written_back(self, erf(self)); }
+const Tensor& abs_(const Tensor& self) { return written_back(self, abs(unwritten(self))); }
+const Tensor& sin_(const Tensor& self) { return written_back(self, sin(unwritten(self))); }
+const Tensor& cos_(const Tensor& self) { return written_back(self, cos(unwritten(self))); }
+const Tensor& erf_(const Tensor& self) { return written_back(self, erf(unwritten(self))); }
 const Tensor& floor_(const Tensor& self) { return written_back(self, floor(self)); }
 const Tensor& ceil_(const Tensor& self) { return written_back(self, ceil(self)); }
 const Tensor& round_(const Tensor& self) { return written_back(self, round(self)); }
 const Tensor& reciprocal_(const Tensor& self) { return written_back(self, reciprocal(self)); }
-const Tensor& square_(const Tensor& self) { return written_back(self, square(self)); }
+const Tensor& square_(const Tensor& self) { return written_back(self, square(unwritten(self))); }
 const Tensor& pow_(const Tensor& self, const Scalar& exponent) {
-  return written_back(self, pow(self, exponent));
+  return written_back(self, pow(unwritten(self), exponent));
 }
 const Tensor& clamp_(const Tensor& self, const std::optional<Scalar>& min, const std::optional<Scalar>& max) {
-  return written_back(self, clamp(self, min, max));
+  return written_back(self, clamp(unwritten(self), min, max));
 }
 const Tensor& masked_fill_(const Tensor& self, const Tensor& mask, const Tensor& value) {
   return written_back(self, masked_fill(self, mask, value));
@@ -2227,7 +2230,7 @@ Tensor flip(const Tensor& self, IntArrayRef dims) {
   Tensor result = self;
   for (const std::int64_t dim : dims) {
     const std::int64_t d = wrap_dim(dim, self.dim());
-    if (self.dim() == 0) break;
+    if (self.dim() == 0) continue;
     TORCH_CHECK(!seen[static_cast<std::size_t>(d)], "dim ", d, " appears multiple times in the list of dims");
     seen[static_cast<std::size_t>(d)] = true;
     result = index_select(result, d, arange(self.size(d) - 1, -1, -1, kLong));
@@ -2531,7 +2534,7 @@ const Tensor& index_add_(const Tensor& self, std::int64_t dim, const Tensor& ind
               "source tensor shape must match self tensor shape, excluding the specified dimension. Got "
               "self.shape = ",
               self.sizes(), " source.shape = ", source.sizes());
-  return op::index_add_(self, d, index, alpha.equal(1) ? source : source * alpha);
+  return op::index_add_(self, d, index, alpha.equal(1) ? source : (source * alpha).to(self.scalar_type()));
 }
 Tensor index_add(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& source,
                  const Scalar& alpha) {

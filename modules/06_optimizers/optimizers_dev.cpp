@@ -8,7 +8,7 @@
 //   kernelspec:
 //     display_name: C++20 (TinyTorch)
 //     language: c++
-//     name: tinytorch
+//     name: tinytorch-cpp
 // ---
 
 // %% [markdown]
@@ -606,8 +606,9 @@ Tensor three_steps(MakeOptimizer make_optimizer) {
   const Tensor gradients = tensor({{0.1, -0.4, 2.0}, {0.3, 0.2, -1.0}, {-0.5, 0.1, 0.25}}, kDouble);
   const Tensor history = zeros({3, 3}, kDouble);
   auto optimizer = make_optimizer(std::vector<Tensor>{parameter});
+  parameter.mutable_grad() = zeros({3}, kDouble);
   for (std::int64_t i = 0; i < 3; ++i) {
-    parameter.mutable_grad() = gradients[i].clone();
+    parameter.mutable_grad().copy_(gradients[i]);
     optimizer.step();
     CHECK_EQ(parameter.grad(), gradients[i]);  // an update reads the gradient, and no more
     history[i].copy_(parameter.detach());

@@ -1760,7 +1760,7 @@ TEST_CASE("resume: a damaged or foreign checkpoint is one sentence and changes n
   const Scratch scratch;
   const std::string path = scratch.path("run");
   SmallRun run(5, path);
-  run_until(run, 5);
+  run_until(run, 8);
   const std::string sound = serialize::read_file(path);
   const auto refused = [&](SmallRun& other, const std::string& part) {
     const std::vector<Tensor> before = other.weights();
@@ -1900,7 +1900,7 @@ TEST_CASE("newest_sound_checkpoint: by number, skipping what is damaged, one in 
   const std::string folder = scratch.path("");
   CHECK_EQ(serialize::newest_sound_checkpoint(folder), "");
   const Tensor large = ones({1 << 16});
-  for (const int step : {100, 200, 900, 1000, 1100}) {
+  for (const int step : {100, 200, 1000, 1050, 1100}) {
     serialize::OutputArchive archive;
     archive.write("weight", large);
     archive.save_to(scratch.path("step-" + std::to_string(step) + ".ckpt"));
@@ -1909,15 +1909,15 @@ TEST_CASE("newest_sound_checkpoint: by number, skipping what is damaged, one in 
   std::ofstream(scratch.path("step-.ckpt")) << "";
   std::ofstream(scratch.path("step-3000.ckpt.tmp77-0")) << "unfinished";
   std::filesystem::resize_file(scratch.path("step-1100.ckpt"), 1000);
-  std::filesystem::resize_file(scratch.path("step-1000.ckpt"), 70000);
+  std::filesystem::resize_file(scratch.path("step-1050.ckpt"), 70000);
   const std::size_t before = memory::stats().live;
   memory::reset_peak();
   const std::string found = serialize::newest_sound_checkpoint(folder);
-  CHECK_EQ(std::filesystem::path(found).filename().string(), "step-900.ckpt");
+  CHECK_EQ(std::filesystem::path(found).filename().string(), "step-1000.ckpt");
   CHECK_LE(memory::stats().peak - before, large.nbytes() + 4096);
   CHECK_EQ(memory::stats().live, before);
   // BEGIN HIDDEN TESTS
-  for (const int step : {100, 200, 900}) std::filesystem::remove(scratch.path("step-" + std::to_string(step) + ".ckpt"));
+  for (const int step : {100, 200, 1000}) std::filesystem::remove(scratch.path("step-" + std::to_string(step) + ".ckpt"));
   CHECK_EQ(serialize::newest_sound_checkpoint(folder), "");
   CHECK_THROWS(serialize::newest_sound_checkpoint(scratch.path("missing")));
   // END HIDDEN TESTS

@@ -1,0 +1,46 @@
+// Bugs that were found, once each: what went wrong stands in the name of the test. A new case comes with the change that
+// mends the bug, and must fail without it.
+#include <limits>
+
+#include "tinytorch/tinytorch.h"
+#include "tito/lesson.h"
+
+namespace tinytorch {
+
+// sin(self) had saved self, which the write then changed: backward() was refused.
+TEST_CASE("sin_, log_, clamp_ and their like keep the values that their gradients need") {
+  const Tensor x = tensor({0.5, 1.5}, kDouble).requires_grad_();
+  Tensor y = x * 1;
+  y.sin_();
+  y.sum().backward();
+  CHECK_CLOSE(x.grad(), x.detach().cos());
+
+  x.mutable_grad() = Tensor();
+  y = x * 2;
+  y.log_();
+  y.pow_(2);
+  y.clamp_(-10, 10);
+  y.sum().backward();
+  CHECK_CLOSE(x.grad(), (x.detach() * 2).log() * 2 / x.detach());
+}
+
+// source * alpha was of Long, and its bytes were read as bools.
+TEST_CASE("index_add of bools with an alpha adds bools") {
+  const Tensor sum = zeros({3}, kBool).index_add(0, tensor({0, 2}), tensor({true, true}), 2);
+  CHECK_EQ(sum, tensor({true, false, true}));
+}
+
+// The loop over the dims ended at the first one.
+TEST_CASE("flip of a 0-d tensor checks every dim") {
+  CHECK_ERROR(tensor(1.0).flip({0, 1}), "Dimension out of range (expected to be in range of [-1, 0], but got 1)");
+}
+
+// The range of all 64-bit numbers has 2^64 values, which does not fit in 64 bits: a division by zero.
+TEST_CASE("random_ with the lowest bound and no upper one reaches all 64 bits") {
+  manual_seed(3);
+  const Tensor x = empty({64}, kLong).random_(std::numeric_limits<std::int64_t>::min(), std::optional<std::int64_t>());
+  CHECK(x.lt(0).any().item<bool>());
+  CHECK(x.gt(0).any().item<bool>());
+}
+
+}  // namespace tinytorch

@@ -29,7 +29,6 @@ constexpr DebianPackage packages[] = {
     {"make", "what cmake uses by default", true},
     {"ninja-build", "runs the builds of tito", true},
     {"zlib1g-dev", "compressed data files", true},
-    {"libhwy-dev", "portable SIMD", true},
     {"libcli11-dev", "the command line's options", true},
     {"libfmt-dev", "the command line's texts", true},
     {"nlohmann-json3-dev", "JSON", true},

@@ -8,7 +8,7 @@
 //   kernelspec:
 //     display_name: C++20 (TinyTorch)
 //     language: c++
-//     name: tinytorch-cpp
+//     name: tinytorch
 // ---
 
 // %% [markdown]

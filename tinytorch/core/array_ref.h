@@ -1,0 +1,144 @@
+// From the lesson modules/01_tensor/tensor_dev.cpp:
+// edit the module, not this file.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <ostream>
+#include <vector>
+
+#include "tinytorch/core/error.h"
+
+namespace tinytorch {
+
+// A view of `size()` consecutive elements that someone else owns: pointer and length. Like PyTorch's c10::ArrayRef it
+// converts from one element, braces, std::vector and std::array, so that `sum(0)`, `sum({0, 1})` and `view(sizes)` all work.
+// The elements must outlive it: use it for parameters, never to keep.
+template <class T>
+class ArrayRef {
+ public:
+  using value_type = T;
+  constexpr ArrayRef() = default;
+  constexpr ArrayRef(const T& one) : data_(&one), size_(1) {}
+  constexpr ArrayRef(const T* data, std::size_t size) : data_(data), size_(size) {}
+  constexpr ArrayRef(std::initializer_list<T> list) : size_(list.size()) {
+    if (size_ > 0) data_ = list.begin();
+  }
+  ArrayRef(const std::vector<T>& values) : data_(values.data()), size_(values.size()) {}
+  template <std::size_t N>
+  constexpr ArrayRef(const std::array<T, N>& values) : data_(values.data()), size_(N) {}
+
+  constexpr const T* begin() const { return data_; }
+  constexpr const T* end() const { return data_ + size_; }
+  constexpr const T* data() const { return data_; }
+  constexpr std::size_t size() const { return size_; }
+  constexpr bool empty() const { return size_ == 0; }
+  constexpr const T& operator[](std::size_t i) const { return data_[i]; }
+  constexpr const T& front() const { return data_[0]; }
+  constexpr const T& back() const { return data_[size_ - 1]; }
+  std::vector<T> vec() const { return std::vector<T>(begin(), end()); }
+
+  friend bool operator==(ArrayRef a, ArrayRef b) {
+    if (a.size_ != b.size_) return false;
+    for (std::size_t i = 0; i < a.size_; ++i)
+      if (!(a.data_[i] == b.data_[i])) return false;
+    return true;
+  }
+  // Prints as PyTorch does: [3, 4].
+  friend std::ostream& operator<<(std::ostream& out, ArrayRef list) {
+    out << '[';
+    for (std::size_t i = 0; i < list.size_; ++i) out << (i == 0 ? "" : ", ") << list.data_[i];
+    return out << ']';
+  }
+
+ private:
+  const T* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+using IntArrayRef = ArrayRef<std::int64_t>;
+
+// A growable list of sizes or strides that keeps up to five of them inside itself, so that making a tensor of up to
+// five dimensions costs no extra allocation. Source: c10/core/impl/SizesAndStrides.h.
+class DimVector {
+ public:
+  DimVector() = default;
+  explicit DimVector(std::size_t count, std::int64_t value = 0) { resize(count, value); }
+  DimVector(IntArrayRef values) { assign(values); }
+  DimVector(std::initializer_list<std::int64_t> values) { assign(values); }
+  DimVector(const DimVector& other) { assign(other); }
+  DimVector(DimVector&& other) noexcept { swap(other); }
+  DimVector& operator=(const DimVector& other) {
+    if (this != &other) assign(other);
+    return *this;
+  }
+  DimVector& operator=(DimVector&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  ~DimVector() = default;
+
+  std::int64_t* begin() { return data(); }
+  std::int64_t* end() { return data() + size_; }
+  const std::int64_t* begin() const { return data(); }
+  const std::int64_t* end() const { return data() + size_; }
+  std::int64_t* data() { return heap_ ? heap_.get() : inline_; }
+  const std::int64_t* data() const { return heap_ ? heap_.get() : inline_; }
+  std::size_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  std::int64_t& operator[](std::size_t i) { return data()[i]; }
+  std::int64_t operator[](std::size_t i) const { return data()[i]; }
+  std::int64_t& back() { return data()[size_ - 1]; }
+  operator IntArrayRef() const { return {data(), size_}; }
+
+  void resize(std::size_t count, std::int64_t value = 0);
+  void push_back(std::int64_t value) { resize(size_ + 1, value); }
+  void insert(std::size_t position, std::int64_t value);
+  void erase(std::size_t position);
+
+ private:
+  void assign(IntArrayRef values) {
+    resize(values.size());
+    for (std::size_t i = 0; i < size_; ++i) data()[i] = values[i];
+  }
+  void swap(DimVector& other) noexcept {
+    std::swap(heap_, other.heap_);
+    std::swap(inline_, other.inline_);
+    std::swap(size_, other.size_);
+    std::swap(capacity_, other.capacity_);
+  }
+
+  static constexpr std::size_t kInline = 5;
+  std::unique_ptr<std::int64_t[]> heap_;
+  std::int64_t inline_[kInline] = {};
+  std::size_t size_ = 0;
+  std::size_t capacity_ = kInline;
+};
+
+// Makes the list `count` long; new elements are `value`.
+inline void DimVector::resize(std::size_t count, std::int64_t value) {
+  if (count > capacity_) {
+    const std::size_t capacity = count > 2 * capacity_ ? count : 2 * capacity_;
+    auto grown = std::make_unique<std::int64_t[]>(capacity);
+    for (std::size_t i = 0; i < size_; ++i) grown[i] = data()[i];
+    heap_ = std::move(grown);
+    capacity_ = capacity;
+  }
+  for (std::size_t i = size_; i < count; ++i) data()[i] = value;
+  size_ = count;
+}
+
+inline void DimVector::insert(std::size_t position, std::int64_t value) {
+  resize(size_ + 1);
+  for (std::size_t i = size_ - 1; i > position; --i) data()[i] = data()[i - 1];
+  data()[position] = value;
+}
+
+inline void DimVector::erase(std::size_t position) {
+  for (std::size_t i = position; i + 1 < size_; ++i) data()[i] = data()[i + 1];
+  --size_;
+}
+
+}  // namespace tinytorch

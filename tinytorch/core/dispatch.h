@@ -1,0 +1,156 @@
+// From the lesson modules/01_tensor/tensor_dev.cpp:
+// edit the module, not this file.
+#pragma once
+
+#include <bit>
+#include <optional>
+#include <string_view>
+
+#include "tinytorch/core/array_ref.h"
+#include "tinytorch/core/scalar.h"
+
+namespace tinytorch {
+
+// The layers that an operator can have, from the lowest to the highest. A call runs the highest one that its arguments ask for.
+// Source: c10/core/DispatchKey.h.
+enum class Layer : std::uint8_t { CPU, InplaceOrView, Autograd };
+inline constexpr std::size_t kLayerCount = 3;
+
+// A set of layers, as bits. Source: c10/core/DispatchKeySet.h.
+class LayerSet {
+ public:
+  constexpr LayerSet() = default;
+  constexpr LayerSet(Layer layer) : bits_(static_cast<std::uint32_t>(1U << static_cast<unsigned>(layer))) {}
+  constexpr bool has(Layer layer) const { return (bits_ & LayerSet(layer).bits_) != 0; }
+  constexpr bool empty() const { return bits_ == 0; }
+  constexpr Layer highest() const { return static_cast<Layer>(std::bit_width(bits_) - 1); }
+  friend constexpr LayerSet operator|(LayerSet a, LayerSet b) { return from_bits(a.bits_ | b.bits_); }
+  friend constexpr LayerSet operator&(LayerSet a, LayerSet b) { return from_bits(a.bits_ & b.bits_); }
+  friend constexpr LayerSet operator-(LayerSet a, LayerSet b) { return from_bits(a.bits_ & ~b.bits_); }
+  friend constexpr bool operator==(LayerSet a, LayerSet b) = default;
+
+ private:
+  static constexpr LayerSet from_bits(std::uint32_t bits) {
+    LayerSet set;
+    set.bits_ = bits;
+    return set;
+  }
+  std::uint32_t bits_ = 0;
+};
+
+// What a thread carries along: layers switched off, and modes, whose bits belong to later modules. Worker threads
+// and engines copy it from the thread that started them. Source: c10/core/impl/LocalDispatchKeySet.h.
+struct ThreadState {
+  LayerSet excluded;
+  std::uint32_t modes = 0;
+};
+inline thread_local constinit ThreadState current_thread_state{};
+inline ThreadState& thread_state() { return current_thread_state; }
+
+// Puts a thread state in place for a scope.
+class ThreadStateGuard {
+ public:
+  explicit ThreadStateGuard(ThreadState state) : saved_(thread_state()) { thread_state() = state; }
+  ~ThreadStateGuard() { thread_state() = saved_; }
+  ThreadStateGuard(const ThreadStateGuard&) = delete;
+  ThreadStateGuard& operator=(const ThreadStateGuard&) = delete;
+
+ private:
+  ThreadState saved_;
+};
+
+// Switches layers off for a scope.
+class ExcludeLayersGuard {
+ public:
+  explicit ExcludeLayersGuard(LayerSet layers) : saved_(thread_state().excluded) {
+    thread_state().excluded = saved_ | layers;
+  }
+  ~ExcludeLayersGuard() { thread_state().excluded = saved_; }
+  ExcludeLayersGuard(const ExcludeLayersGuard&) = delete;
+  ExcludeLayersGuard& operator=(const ExcludeLayersGuard&) = delete;
+
+ private:
+  LayerSet saved_;
+};
+
+// For code that changes parameters as such (initialisation, loading): runs below the layers above InplaceOrView, so
+// that writes are still counted. Source: aten/src/ATen/core/LegacyTypeDispatch.h.
+class AutoDispatchBelowAutograd : public ExcludeLayersGuard {
+ public:
+  AutoDispatchBelowAutograd() : ExcludeLayersGuard(Layer::Autograd) {}
+};
+
+// Layers that every new tensor is born with beside its backend's. A later module may add to it, at start-up.
+inline constinit LayerSet birth_layers{};
+
+// Which layers an argument asks for. Plain values ask for none; tensors.h adds tensors, lists of them and options.
+// A type that is not listed does not compile: a silent "none" for a list of tensors once swallowed gradients.
+template <class T>
+inline constexpr bool is_plain_argument =
+    std::is_arithmetic_v<T> || std::is_enum_v<T> || std::is_same_v<T, Scalar> || std::is_same_v<T, IntArrayRef>;
+template <class T>
+inline constexpr bool is_plain_argument<std::optional<T>> = is_plain_argument<T>;
+
+template <class T>
+  requires is_plain_argument<T>
+constexpr LayerSet layers_of(const T&) {
+  return {};
+}
+template <class T>
+  requires is_plain_argument<T>
+constexpr bool is_undefined(const T&) {
+  return false;
+}
+
+[[noreturn]] void fail_undefined_argument(const char* name);
+[[noreturn]] void fail_no_layer(const char* name);
+
+// An operator: a name and one function per layer. It is a global object, initialised before any code runs (constinit).
+// Source: aten/src/ATen/core/dispatch/Dispatcher.h.
+template <class Signature>
+class Operator;
+
+template <class R, class... Args>
+class Operator<R(Args...)> {
+ public:
+  using Function = R (*)(Args...);
+  struct Layers {
+    Function cpu = nullptr;
+    Function inplace_or_view = nullptr;
+    Function autograd = nullptr;
+  };
+
+  constexpr Operator(const char* name, Layers layers) : name_(name) {
+    set(Layer::CPU, layers.cpu);
+    set(Layer::InplaceOrView, layers.inplace_or_view);
+    set(Layer::Autograd, layers.autograd);
+  }
+  Operator(const Operator&) = delete;
+  Operator& operator=(const Operator&) = delete;
+
+  R operator()(Args... args) const;
+
+  const char* name() const { return name_; }
+  // Adds or replaces the function of one layer. At start-up only: calls do not lock.
+  constexpr void set(Layer layer, Function implementation) {
+    table_[static_cast<std::size_t>(layer)] = implementation;
+    if (implementation != nullptr) registered_ = registered_ | layer;
+  }
+  Function function(Layer layer) const { return table_[static_cast<std::size_t>(layer)]; }
+
+ private:
+  const char* name_;
+  LayerSet registered_;
+  std::array<Function, kLayerCount> table_{};
+};
+
+// Calls the highest layer that is registered, asked for by an argument, and not excluded in this thread.
+template <class R, class... Args>
+R Operator<R(Args...)>::operator()(Args... args) const {
+  if ((is_undefined(args) || ...)) fail_undefined_argument(name_);
+  const LayerSet layers = ((layers_of(args) | ...) & registered_) - thread_state().excluded;
+  if (layers.empty()) fail_no_layer(name_);
+  return table_[static_cast<std::size_t>(layers.highest())](std::forward<Args>(args)...);
+}
+
+}  // namespace tinytorch

@@ -1,0 +1,109 @@
+// From the lesson modules/05_autograd/autograd_dev.cpp:
+// edit the module, not this file.
+
+#include "tinytorch/core/autograd.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/ops.h"
+
+namespace tinytorch {
+
+namespace {
+// The gradient of a view's part, in a tensor of the whole's sizes: zero elsewhere.
+template <class F>
+Tensor into_zeros(const Tensor& grad, IntArrayRef sizes, F view_of) {
+  const Tensor whole = zeros(sizes, grad.options());
+  view_of(whole).copy_(grad);
+  return whole;
+}
+
+Tensor as_strided_backward(const Tensor& grad, const Tensor& self, IntArrayRef size, IntArrayRef stride, std::int64_t offset) {
+  // Which element of the storage each element of the view is; several may be the same one.
+  const auto count = static_cast<std::int64_t>(self.storage()->nbytes() / self.element_size());
+  const Tensor positions = arange(count).as_strided(size, stride, offset).reshape({-1});
+  const Tensor stored = scatter_add(zeros({count}, grad.options()), 0, positions, grad.reshape({-1}));
+  return index_select(stored, 0, arange(count).as_strided(self.sizes(), self.strides(), self.storage_offset()).reshape({-1})).view(self.sizes());
+}
+
+}  // namespace
+
+// `grad` of a reduction, stretched back over the reduced dimensions.
+Tensor unreduce(const Tensor& grad, IntArrayRef sizes, IntArrayRef dims, bool keepdim) {
+  DimVector shape(sizes);
+  for (const std::int64_t dim : dims)
+    if (!shape.empty()) shape[static_cast<std::size_t>(wrap_dim(dim, static_cast<std::int64_t>(sizes.size())))] = 1;
+  if (dims.empty()) shape = DimVector(sizes.size(), 1);
+  return (keepdim ? grad : grad.reshape(shape)).expand(sizes);
+}
+
+namespace {
+// The gradient of permute: `grad` with its dimensions put back. A view.
+Tensor permute_backward(const Tensor& grad, IntArrayRef dims) {
+  DimVector inverse(dims.size());
+  for (std::size_t i = 0; i < dims.size(); ++i) inverse[static_cast<std::size_t>(wrap_dim(dims[i], grad.dim()))] = static_cast<std::int64_t>(i);
+  return grad.permute(inverse);
+}
+}  // namespace
+
+void register_view_gradients() {
+  gradient<op::as_strided>([](const Tensor& g, Input<0> self, Arg<1, DimVector> size, Arg<2, DimVector> stride, Arg<3, std::optional<std::int64_t>> offset) {
+    return as_strided_backward(g, self, size.value, stride.value, offset.value.value_or(self.storage_offset()));
+  });
+  gradient<op::view>([](const Tensor& g, Sizes<0> sizes) { return g.reshape(sizes); });
+  gradient<op::expand>([](const Tensor& g) { return g; });
+  gradient<op::permute>([](const Tensor& g, Arg<1, DimVector> dims) { return permute_backward(g, dims.value); });
+  gradient<op::select>([](const Tensor& g, Sizes<0> sizes, Arg<1, std::int64_t> dim, Arg<2, std::int64_t> index) {
+    return into_zeros(g, sizes, [&](const Tensor& whole) { return whole.select(dim, index); });
+  });
+  gradient<op::slice>([](const Tensor& g, Sizes<0> sizes, Arg<1, std::int64_t> dim, Arg<2, std::int64_t> start, Arg<3, std::int64_t> end,
+                         Arg<4, std::int64_t> step) {
+    return into_zeros(g, sizes, [&](const Tensor& whole) { return whole.slice(dim, start.value, end.value, step); });
+  });
+  track_views<op::as_strided, op::view, op::expand, op::permute, op::select, op::slice>();
+}
+
+void register_basic_gradients() {
+  gradient<op::add, op::add_>([](const Tensor& g) { return g; }, [](const Tensor& g, Arg<2, Scalar> alpha) { return g * alpha.value; });
+  gradient<op::sub, op::sub_>([](const Tensor& g) { return g; }, [](const Tensor& g, Arg<2, Scalar> alpha) { return g * -alpha.value; });
+  gradient<op::mul, op::mul_>([](const Tensor& g, Input<1> other) { return g * other; }, [](const Tensor& g, Input<0> self) { return g * self; });
+  gradient<op::div, op::div_>([](const Tensor& g, Input<1> other) { return g / other; },
+                              [](const Tensor& g, Input<0> self, Input<1> other) { return -g * (self / other / other); });
+  gradient<op::pow>([](const Tensor& g, Input<0> self, Arg<1, Scalar> exponent) {
+    const double e = exponent.value.toDouble();
+    return e == 0 ? zeros_like(self) : g * (self.pow(e - 1) * e);
+  });
+  gradient<op::neg>([](const Tensor& g) { return -g; });
+  gradient<op::abs>([](const Tensor& g, Input<0> self) { return g * self.sign(); });
+  gradient<op::sign>([](const Tensor& g) { return zeros_like(g); });
+  gradient<op::exp>([](const Tensor& g, Output result) { return g * result; });
+  gradient<op::log>([](const Tensor& g, Input<0> self) { return g / self; });
+  gradient<op::sqrt>([](const Tensor& g, Output result) { return g / (result * 2); });
+  gradient<op::where>(no_gradient, [](const Tensor& g, Input<0> condition) { return where(condition, g, zeros({}, g.options())); },
+                      [](const Tensor& g, Input<0> condition) { return where(condition, zeros({}, g.options()), g); });
+}
+
+void register_copy_gradients() {
+  gradient<op::clone>([](const Tensor& g) { return g; });
+  gradient<op::to_dtype>([](const Tensor& g) { return g; });
+  gradient<op::copy_>([](const Tensor& g) { return zeros_like(g); }, [](const Tensor& g) { return g; });
+  gradient<op::fill_>([](const Tensor& g) { return zeros_like(g); });
+  count_writes<op::copy_, op::fill_, op::add_, op::sub_, op::mul_, op::div_>();
+  op::created.set(Layer::Autograd, [](const Tensor& fresh, const TensorOptions&) {
+    fresh.requires_grad_(true);
+    return fresh;
+  });
+  birth_layers = birth_layers | Layer::InplaceOrView;
+}
+
+void register_reduction_gradients() {
+  gradient<op::sum>([](const Tensor& g, Sizes<0> sizes, Arg<1, DimVector> dim, Arg<2, bool> keepdim) { return unreduce(g, sizes, dim.value, keepdim); });
+  gradient<op::amax>([](const Tensor& g, Input<0> self, Output result, Arg<1, DimVector> dim, Arg<2, bool> keepdim) {
+    // Elements that tie for the largest share the gradient equally.
+    const Tensor hits = (self == unreduce(result, self.sizes(), dim.value, keepdim)).to(g.scalar_type());
+    return unreduce(g, self.sizes(), dim.value, keepdim) * hits / hits.sum(dim.value, true);
+  });
+  gradient<op::mm>([](const Tensor& g, Input<1> mat2) { return g.mm(mat2.t()); }, [](const Tensor& g, Input<0> self) { return self.t().mm(g); });
+  gradient<op::bmm>([](const Tensor& g, Input<1> mat2) { return g.bmm(mat2.transpose(1, 2)); },
+                    [](const Tensor& g, Input<0> self) { return self.transpose(1, 2).bmm(g); });
+}
+
+}  // namespace tinytorch

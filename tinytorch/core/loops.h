@@ -1,0 +1,208 @@
+// From the lesson modules/01_tensor/tensor_dev.cpp:
+// edit the module, not this file.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+
+#include "tinytorch/core/ops.h"
+
+namespace tinytorch {
+
+// A walk over N operands of one shape, each with its own strides. Dimensions of size 1 are dropped and neighbours that follow
+// each other in memory for every operand are merged, so that a contiguous walk of any shape is one loop.
+// Source: aten/src/ATen/TensorIterator.cpp.
+template <std::size_t N>
+class StridedLoop {
+ public:
+  using Offsets = std::array<std::int64_t, N>;
+  StridedLoop(IntArrayRef sizes, const std::array<IntArrayRef, N>& strides);
+
+  // Calls inner(offsets, count, steps) for each innermost run: element i of operand k is at offsets[k] + i * steps[k].
+  template <class F>
+  void run(F&& inner) const;
+
+ private:
+  bool empty_ = false;
+  DimVector sizes_;                   // outermost first; at least one
+  std::array<DimVector, N> strides_;  // of each operand
+};
+
+template <std::size_t N>
+StridedLoop<N>::StridedLoop(IntArrayRef sizes, const std::array<IntArrayRef, N>& strides) {
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    empty_ = empty_ || sizes[i] == 0;
+    if (sizes[i] == 1) continue;
+    bool follows = !sizes_.empty();
+    for (std::size_t k = 0; follows && k < N; ++k) follows = strides_[k].back() == strides[k][i] * sizes[i];
+    if (!follows) sizes_.push_back(1);
+    sizes_.back() *= sizes[i];
+    for (std::size_t k = 0; k < N; ++k) {
+      if (follows) strides_[k].back() = strides[k][i];
+      else strides_[k].push_back(strides[k][i]);
+    }
+  }
+  if (sizes_.empty()) {
+    sizes_.push_back(1);
+    for (DimVector& steps : strides_) steps.push_back(0);
+  }
+}
+
+// Calls inner(offsets, count, steps) for each innermost run, the first dimension slowest. O(number of runs * N), no allocation up to six dimensions.
+template <std::size_t N>
+template <class F>
+void StridedLoop<N>::run(F&& inner) const {
+  if (empty_) return;
+  const std::size_t outer = sizes_.size() - 1;
+  Offsets offsets{};
+  Offsets steps{};
+  for (std::size_t k = 0; k < N; ++k) steps[k] = strides_[k][outer];
+  DimVector index(outer);
+  while (true) {
+    inner(offsets, sizes_[outer], steps);
+    // Advance the index like an odometer: the last outer dimension first.
+    std::size_t d = outer;
+    while (d-- > 0) {
+      for (std::size_t k = 0; k < N; ++k) offsets[k] += strides_[k][d];
+      if (++index[d] < sizes_[d]) break;
+      for (std::size_t k = 0; k < N; ++k) offsets[k] -= strides_[k][d] * sizes_[d];
+      index[d] = 0;
+    }
+    if (d == static_cast<std::size_t>(-1)) return;
+  }
+}
+
+// The strides of `self` seen in the larger shape `sizes`: 0 where it is stretched. REQUIRES: it broadcasts to `sizes`.
+inline DimVector broadcast_strides(const Tensor& self, IntArrayRef sizes) {
+  DimVector strides(sizes.size());
+  const std::size_t added = sizes.size() - self.sizes().size();
+  for (std::size_t i = added; i < sizes.size(); ++i) strides[i] = self.sizes()[i - added] == 1 ? 0 : self.strides()[i - added];
+  return strides;
+}
+
+// out = f(a), element by element. REQUIRES: the dtypes are Out and A, and `a` broadcasts to out's sizes.
+template <class Out, class A, class F>
+void map_into(const Tensor& out, const Tensor& a, F f) {
+  const DimVector a_strides = broadcast_strides(a, out.sizes());
+  const StridedLoop<2> loop(out.sizes(), {out.strides(), IntArrayRef(a_strides)});
+  Out* const to = out.data<Out>();
+  const A* const from = a.data<A>();
+  loop.run([&](const auto& offset, std::int64_t count, const auto& step) {
+    Out* o = to + offset[0];
+    const A* x = from + offset[1];
+    if (step[0] == 1 && step[1] == 1) {
+      for (std::int64_t i = 0; i < count; ++i) o[i] = static_cast<Out>(f(x[i]));
+    } else {
+      for (std::int64_t i = 0; i < count; ++i) o[i * step[0]] = static_cast<Out>(f(x[i * step[1]]));
+    }
+  });
+}
+
+// out = f(a, b), element by element. REQUIRES: the dtypes are Out, A and B, and both broadcast to out's sizes.
+template <class Out, class A, class B, class F>
+void zip_into(const Tensor& out, const Tensor& a, const Tensor& b, F f) {
+  const DimVector a_strides = broadcast_strides(a, out.sizes());
+  const DimVector b_strides = broadcast_strides(b, out.sizes());
+  const StridedLoop<3> loop(out.sizes(), {out.strides(), IntArrayRef(a_strides), IntArrayRef(b_strides)});
+  Out* const to = out.data<Out>();
+  const A* const left = a.data<A>();
+  const B* const right = b.data<B>();
+  loop.run([&](const auto& offset, std::int64_t count, const auto& step) {
+    Out* o = to + offset[0];
+    const A* x = left + offset[1];
+    const B* y = right + offset[2];
+    if (step[0] == 1 && step[1] == 1 && step[2] == 1) {
+      for (std::int64_t i = 0; i < count; ++i) o[i] = static_cast<Out>(f(x[i], y[i]));
+    } else {
+      for (std::int64_t i = 0; i < count; ++i) o[i * step[0]] = static_cast<Out>(f(x[i * step[1]], y[i * step[2]]));
+    }
+  });
+}
+
+// The kernels behind copy_ and fill_, for other kernels: they write into a tensor without a call through the dispatcher, so that a
+// result is not counted as changed in place before anyone has seen it.
+void copy_into(const Tensor& to, const Tensor& from);  // converts; REQUIRES: `from` broadcasts to to's sizes, and they do not overlap
+void fill_with(const Tensor& to, const Scalar& value);
+
+// Whether both are the same elements in the same order, so that reading one while writing the other is safe.
+bool same_elements(const Tensor& a, const Tensor& b);
+// Whether the memory between their first and last elements overlaps.
+bool ranges_overlap(const Tensor& a, const Tensor& b);
+// Refuses to write into a tensor in which several indices are one element, as in the result of expand().
+void check_no_internal_overlap(const Tensor& written);
+
+// f(self) for floating-point functions: integers are converted to the default dtype first.
+template <class F>
+Tensor map_floating(const char* name, const Tensor& self, F f) {
+  const Tensor input = self.is_floating_point() ? self : to_dtype(self, get_default_dtype());
+  const Tensor result = empty(input.sizes(), input.options());
+  dispatch_floating_types(input.scalar_type(), name, [&]<class T>() { map_into<T, T>(result, input, f); });
+  return result;
+}
+
+// Marks the dimensions to reduce; an empty list means all. Throws for a dimension out of range or named twice.
+inline std::vector<bool> reduction_mask(const Tensor& self, IntArrayRef dims) {
+  std::vector<bool> mask(self.sizes().size(), dims.empty());
+  for (std::size_t i = 0; i < dims.size(); ++i) {
+    const auto d = static_cast<std::size_t>(wrap_dim(dims[i], self.dim()));
+    TORCH_CHECK(mask.empty() ? i == 0 : !mask[d], "dim ", d, " appears multiple times in the list of dims");
+    if (!mask.empty()) mask[d] = true;
+  }
+  return mask;
+}
+
+// The sizes that remain: 1 for a reduced dimension with keepdim, else without it.
+inline DimVector reduced_sizes(IntArrayRef sizes, const std::vector<bool>& mask, bool keepdim) {
+  DimVector result;
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    if (!mask[i]) result.push_back(sizes[i]);
+    else if (keepdim) result.push_back(1);
+  }
+  return result;
+}
+
+// Folds `self` (elements of type T) over the masked dimensions into accumulators of type Acc that begin with `init`:
+// acc = f(acc, x). The accumulator has stride 0 along the reduced dimensions, so one strided walk does it.
+template <class Acc, class T, class F>
+Tensor fold(const Tensor& self, const std::vector<bool>& mask, bool keepdim, Acc init, F f) {
+  const Tensor acc = full(reduced_sizes(self.sizes(), mask, keepdim), init, scalar_type_of<Acc>());
+  const DimVector kept_strides = contiguous_strides(reduced_sizes(self.sizes(), mask, true));
+  DimVector acc_strides(mask.size());
+  for (std::size_t i = 0; i < mask.size(); ++i) acc_strides[i] = mask[i] ? 0 : kept_strides[i];
+  const StridedLoop<2> loop(self.sizes(), {IntArrayRef(acc_strides), self.strides()});
+  Acc* const to = acc.data<Acc>();
+  const T* const from = self.data<T>();
+  loop.run([&](const auto& offset, std::int64_t count, const auto& step) {
+    Acc* a = to + offset[0];
+    const T* x = from + offset[1];
+    if (step[0] == 0) {
+      Acc total = *a;
+      for (std::int64_t i = 0; i < count; ++i) total = f(total, x[i * step[1]]);
+      *a = total;
+    } else {
+      for (std::int64_t i = 0; i < count; ++i) a[i * step[0]] = f(a[i * step[0]], x[i * step[1]]);
+    }
+  });
+  return acc;
+}
+
+// Calls f(k, row, stride) for every row of `self` along `dim`: element j of row k is row[j * stride]. Rows are counted in the order of
+// the other dimensions, so k is also the position in a contiguous result without `dim`.
+template <class T, class F>
+void for_each_row(const Tensor& self, std::int64_t dim, F f) {
+  DimVector sizes(self.sizes());
+  DimVector strides(self.strides());
+  std::int64_t step = 0;
+  if (self.dim() > 0) {
+    step = strides[static_cast<std::size_t>(dim)];
+    sizes.erase(static_cast<std::size_t>(dim));
+    strides.erase(static_cast<std::size_t>(dim));
+  }
+  T* const data = self.data<T>();
+  std::int64_t k = 0;
+  StridedLoop<1>(sizes, {IntArrayRef(strides)}).run([&](const auto& offset, std::int64_t count, const auto& inner) {
+    for (std::int64_t i = 0; i < count; ++i) f(k++, data + offset[0] + i * inner[0], step);
+  });
+}
+
+}  // namespace tinytorch

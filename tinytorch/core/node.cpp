@@ -1,0 +1,194 @@
+// From the lesson modules/05_autograd/autograd_dev.cpp:
+// edit the module, not this file.
+
+#include "tinytorch/core/node.h"
+
+#include <atomic>
+#include <limits>
+
+#include "tinytorch/core/engine.h"
+#include "tinytorch/core/grad_mode.h"
+
+namespace tinytorch {
+
+namespace {
+// Nodes count up in the order of the forward pass; the engine runs the youngest ready one first.
+std::atomic<std::uint64_t> next_sequence_nr{0};
+}  // namespace
+Node::Node() : sequence_nr_(next_sequence_nr.fetch_add(1, std::memory_order_relaxed)) {}
+
+std::uint32_t Node::add_input_metadata(const Tensor& output) {
+  input_metadata_.push_back({output.sizes(), output.scalar_type()});
+  return static_cast<std::uint32_t>(input_metadata_.size() - 1);
+}
+
+namespace {
+// Nodes waiting for deletion in this thread, linked through the nodes themselves so that it needs no memory of its own.
+thread_local constinit Node* waiting_for_deletion = nullptr;
+thread_local constinit bool deleting = false;
+}  // namespace
+
+void delete_node(Node* node) {
+  node->next_to_delete_ = waiting_for_deletion;
+  waiting_for_deletion = node;
+  if (deleting) return;  // the loop further up the stack takes it
+  deleting = true;
+  while (waiting_for_deletion != nullptr) {
+    Node* const first = waiting_for_deletion;
+    waiting_for_deletion = first->next_to_delete_;
+    delete first;
+  }
+  deleting = false;
+}
+
+AutogradMeta* autograd_meta(const Tensor& tensor) { return static_cast<AutogradMeta*>(tensor.impl().metadata.get()); }
+
+AutogradMeta& materialize_autograd_meta(const Tensor& tensor) {
+  TensorImpl& impl = tensor.impl();
+  if (!impl.metadata) impl.metadata = std::make_unique<AutogradMeta>();
+  return static_cast<AutogradMeta&>(*impl.metadata);
+}
+
+// The last node of a leaf: adds the gradient that arrives into the leaf's grad(). Source: torch/csrc/autograd/functions/accumulate_grad.h.
+class AccumulateGrad : public Node {
+ public:
+  explicit AccumulateGrad(Tensor leaf) : Node(std::numeric_limits<std::uint64_t>::max()), variable(std::move(leaf)) { add_input_metadata(variable); }
+  std::string name() const override { return "AccumulateGrad"; }
+  variable_list apply(variable_list&& grads) override;
+  Tensor variable;
+};
+
+// Adds the gradient that arrived (grads[0], of the leaf's sizes) into the leaf's grad; returns no gradients. Undefined counts as zero.
+// Safe when several threads go back through graphs with this leaf. O(numel).
+variable_list AccumulateGrad::apply(variable_list&& grads) {
+  if (!grads[0].defined()) return {};
+  AutogradMeta& meta = materialize_autograd_meta(variable);
+  const std::lock_guard lock(meta.mutex);
+  const Tensor incoming = std::move(grads[0]);
+  grads.clear();
+  if (!meta.grad.defined()) {
+    // A gradient that nobody else holds is taken as it is; a shared or stretched one is copied, since later sums write into it.
+    const bool sole = incoming.is_contiguous() && incoming.getIntrusivePtr()->use_count() == 1 && incoming.storage()->use_count() == 1;
+    meta.grad = sole ? incoming : incoming.clone();
+  } else if (GradMode::is_enabled()) {
+    meta.grad = meta.grad + incoming;
+  } else {
+    meta.grad.add_(incoming);
+  }
+  return {};
+}
+
+// The edge along which the gradient of `tensor` is sent; an edge to nowhere if it needs none. The same node each time it is asked. O(1), except for a view whose base was written to.
+Edge gradient_edge(const Tensor& tensor) {
+  if (std::shared_ptr<Node> function = history(tensor)) return {std::move(function), autograd_meta(tensor)->output_nr};
+  AutogradMeta* const meta = autograd_meta(tensor);
+  if (meta == nullptr || !meta->requires_grad) return {};
+  const std::lock_guard lock(meta->mutex);
+  std::shared_ptr<Node> accumulator = meta->grad_accumulator.lock();
+  if (!accumulator) {
+    accumulator = make_node<AccumulateGrad>(tensor);
+    for (const auto& hook : meta->hooks) accumulator->tensor_pre_hooks.emplace_back(0, hook);
+    meta->grad_accumulator = accumulator;
+  }
+  return {std::move(accumulator), 0};
+}
+
+namespace {
+// A view's grad_fn is out of date once its storage was written to through another tensor: then the view is taken anew from the
+// base, whose history knows of the write.
+void refresh_view_history(const Tensor& tensor, AutogradMeta& meta) {
+  const std::uint32_t version = tensor.storage()->version.load();
+  if (meta.view_version == version) return;
+  if (meta.base.requires_grad()) {
+    const AutoGradMode recording(true);
+    const Tensor again = meta.replay(meta.base);
+    const AutogradMeta* fresh = autograd_meta(again);
+    meta.grad_fn = fresh->grad_fn;
+    meta.output_nr = fresh->output_nr;
+  }
+  meta.view_version = version;
+}
+
+}  // namespace
+
+std::shared_ptr<Node> history(const Tensor& tensor) {
+  AutogradMeta* const meta = autograd_meta(tensor);
+  if (meta == nullptr) return nullptr;
+  if (meta->base.defined()) {
+    const std::lock_guard lock(meta->mutex);
+    refresh_view_history(tensor, *meta);
+  }
+  return meta->grad_fn;
+}
+
+void set_history(const Tensor& tensor, const std::shared_ptr<Node>& node) {
+  if (!tensor.defined() || !tensor.is_floating_point()) return;
+  AutogradMeta& meta = materialize_autograd_meta(tensor);
+  meta.grad_fn = node;
+  meta.output_nr = node->add_input_metadata(tensor);
+  meta.view_version = tensor.storage()->version.load();
+  tensor.impl().layers = tensor.impl().layers | Layer::Autograd;
+}
+
+// A write into a view, seen from the base: the part of the gradient under the view goes through `write`, the rest passes on.
+// Source: torch/csrc/autograd/functions/tensor.h, CopySlices.
+class CopySlices : public Node {
+ public:
+  CopySlices(const Tensor& base, std::function<Tensor(const Tensor&)> view, std::shared_ptr<Node> write)
+      : replay_(std::move(view)), write_(std::move(write)) {
+    edge_list edges = write_->next_edges();
+    edges[0] = gradient_edge(base);  // what the view held came from the base
+    set_next_edges(std::move(edges));
+  }
+  std::string name() const override { return "CopySlices"; }
+  variable_list apply(variable_list&& grads) override;
+  void release_variables() override {
+    if (write_) write_->release_variables();
+  }
+
+ private:
+  std::function<Tensor(const Tensor&)> replay_;
+  std::shared_ptr<Node> write_;
+};
+
+// grads[0] is the gradient of the base after the write. Returns the gradient of the base before it, then those of the write's other inputs.
+// O(base.numel()); does not change what it was given.
+variable_list CopySlices::apply(variable_list&& grads) {
+  if (!grads[0].defined()) return variable_list(next_edges().size());
+  const Tensor whole = grads[0].clone();
+  const Tensor part = replay_(whole);
+  variable_list results = write_->apply({part.clone()});
+  if (results[0].defined()) {
+    part.copy_(results[0]);
+  } else {
+    part.zero_();
+  }
+  results[0] = whole;
+  return results;
+}
+
+void rebase_history(const Tensor& tensor, const std::shared_ptr<Node>& node) {
+  AutogradMeta& meta = materialize_autograd_meta(tensor);
+  if (!meta.base.defined()) {
+    set_history(tensor, node);
+    return;
+  }
+  node->add_input_metadata(tensor);
+  set_history(meta.base, make_node<CopySlices>(meta.base, meta.replay, node));
+  meta.view_version = tensor.storage()->version.load() - 1;  // out of date: taken anew when asked for
+  tensor.impl().layers = tensor.impl().layers | Layer::Autograd;
+}
+
+// Throws Error with PyTorch's sentence if `tensor` must not be written in place now. O(1).
+void check_inplace(const Tensor& tensor) {
+  if (!GradMode::is_enabled() || !tensor.requires_grad()) return;
+  TORCH_CHECK(!tensor.is_leaf(), "a leaf Variable that requires grad is being used in an in-place operation.\n"
+              "Its old value would be lost to the graph: write into it under NoGradGuard, or compute a new tensor.");
+  const AutogradMeta* const meta = autograd_meta(tensor);
+  if (!meta->base.defined()) return;
+  TORCH_CHECK(!meta->made_without_grad, "A view was created in no_grad mode and is being modified inplace with grad mode enabled. "
+              "Given that this use case is ambiguous and error-prone, it is forbidden.");
+  TORCH_CHECK(!meta->base.is_leaf(), "a view of a leaf Variable that requires grad is being used in an in-place operation.");
+}
+
+}  // namespace tinytorch

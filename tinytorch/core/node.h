@@ -1,0 +1,110 @@
+// From the lesson modules/05_autograd/autograd_dev.cpp:
+// edit the module, not this file.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/ops.h"
+
+namespace tinytorch {
+
+class Node;
+
+// An arrow of the graph, against the direction of the computation: to input `input_nr` of `function`.
+// Source: torch/csrc/autograd/edge.h.
+struct Edge {
+  std::shared_ptr<Node> function;
+  std::uint32_t input_nr = 0;
+  bool is_valid() const { return function != nullptr; }
+};
+
+// What a node knows of one of its inputs, which is an output of the forward operator.
+struct InputMetadata {
+  DimVector sizes;
+  ScalarType dtype;
+};
+
+using edge_list = std::vector<Edge>;
+using variable_list = std::vector<Tensor>;
+using TensorHook = std::function<Tensor(const Tensor&)>;
+
+// One recorded operator: turns gradients of its outputs into gradients of its inputs. Source: torch/csrc/autograd/function.h.
+class Node : public std::enable_shared_from_this<Node> {
+ public:
+  Node();
+  explicit Node(std::uint64_t sequence_nr) : sequence_nr_(sequence_nr) {}
+  virtual ~Node() = default;
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
+  // Gradients of the outputs in (undefined stands for zero), gradients of the inputs out, one for each next edge.
+  virtual variable_list apply(variable_list&& grads) = 0;
+  virtual std::string name() const = 0;
+  // Frees what was saved for apply().
+  virtual void release_variables() {}
+
+  const edge_list& next_edges() const { return next_edges_; }
+  const Edge& next_edge(std::size_t index) const { return next_edges_[index]; }
+  void set_next_edges(edge_list edges) { next_edges_ = std::move(edges); }
+  std::uint64_t sequence_nr() const { return sequence_nr_; }
+  std::size_t num_inputs() const { return input_metadata_.size(); }
+  const InputMetadata& input_metadata(std::size_t index) const { return input_metadata_[index]; }
+  std::uint32_t add_input_metadata(const Tensor& output);
+
+  // Hooks on the gradients that arrive, by input number, in the order of registration.
+  std::vector<std::pair<std::uint32_t, std::shared_ptr<TensorHook>>> tensor_pre_hooks;
+  // Hooks on the node: called with what apply() was given and what it returned.
+  std::vector<std::function<void(const variable_list& grad_inputs, const variable_list& grad_outputs)>> post_hooks;
+
+ private:
+  friend void delete_node(Node* node);
+  std::uint64_t sequence_nr_;
+  edge_list next_edges_;
+  std::vector<InputMetadata> input_metadata_;
+  Node* next_to_delete_ = nullptr;
+};
+
+// Deletes a node without recursing into the nodes that it alone kept alive.
+void delete_node(Node* node);
+
+template <class T, class... Args>
+std::shared_ptr<T> make_node(Args&&... args) {
+  return std::shared_ptr<T>(new T(std::forward<Args>(args)...), [](T* node) { delete_node(node); });
+}
+
+// What autograd knows of a tensor; lives in the tensor's metadata slot. Source: torch/csrc/autograd/variable.h.
+struct AutogradMeta : TensorMetadata {
+  Tensor grad;
+  std::shared_ptr<Tensor> retained_grad;  // where the hook of retain_grad() puts it: the hook may outlive the tensor
+  bool requires_grad = false;             // of a leaf; others require grad through grad_fn
+  std::uint32_t output_nr = 0;
+  std::shared_ptr<Node> grad_fn;             // the node that computes this tensor's gradient onwards; none for a leaf
+  std::weak_ptr<Node> grad_accumulator;      // a leaf's node, made on demand
+  std::vector<std::shared_ptr<TensorHook>> hooks;
+
+  // For a view: the tensor whose storage it looks into, and how to take the same view of another tensor of base's shape.
+  Tensor base;
+  std::function<Tensor(const Tensor&)> replay;
+  std::uint32_t view_version = 0;  // the storage's version for which grad_fn holds
+  bool made_without_grad = false;
+  std::mutex mutex;
+};
+
+AutogradMeta* autograd_meta(const Tensor& tensor);  // null if there is none yet
+AutogradMeta& materialize_autograd_meta(const Tensor& tensor);
+
+// The node that computes the gradient of `tensor` onwards; null for a leaf. A view's is brought up to date first.
+std::shared_ptr<Node> history(const Tensor& tensor);
+// Where the gradient of `tensor` goes: to its grad_fn, to the accumulator of a leaf, or nowhere.
+Edge gradient_edge(const Tensor& tensor);
+// Makes `node` the one that computes the gradient of `tensor`.
+void set_history(const Tensor& tensor, const std::shared_ptr<Node>& node);
+// The same after a write in place: if `tensor` is a view, its base's history changes.
+void rebase_history(const Tensor& tensor, const std::shared_ptr<Node>& node);
+void check_inplace(const Tensor& tensor);
+
+}  // namespace tinytorch

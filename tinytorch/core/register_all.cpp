@@ -1,0 +1,37 @@
+// Joins what the lessons register, in their order.
+// Generated from the lessons 00_setup to 08_training: edit the module, not this file.
+
+namespace tinytorch {
+
+void register_view_gradients();  // 05_autograd
+void register_basic_gradients();  // 05_autograd
+void register_copy_gradients();  // 05_autograd
+void register_reduction_gradients();  // 05_autograd
+void register_activation_gradients();  // 05_autograd
+void register_loss_gradients();  // 05_autograd
+void register_parameters();  // 05_autograd
+void register_elementary_gradients();  // 95_gradients
+void register_two_operand_gradients();  // 95_gradients
+void register_more_reduction_gradients();  // 95_gradients
+void register_indexing_gradients();  // 95_gradients
+void register_random_gradients();  // 95_gradients
+void register_archive_access();  // 08_training
+void register_all();
+
+void register_all() {
+  register_view_gradients();
+  register_basic_gradients();
+  register_copy_gradients();
+  register_reduction_gradients();
+  register_activation_gradients();
+  register_loss_gradients();
+  register_parameters();
+  register_elementary_gradients();
+  register_two_operand_gradients();
+  register_more_reduction_gradients();
+  register_indexing_gradients();
+  register_random_gradients();
+  register_archive_access();
+}
+
+}  // namespace tinytorch

@@ -1,0 +1,45 @@
+// From the lesson modules/01_tensor/tensor_dev.cpp:
+// edit the module, not this file.
+#pragma once
+
+#include <cstddef>
+
+#include "tinytorch/core/intrusive_ptr.h"
+
+namespace tinytorch {
+
+// What the allocator has done so far, in bytes and calls. The process shares one set of counters.
+struct MemoryStats {
+  std::size_t live = 0;         // bytes held now
+  std::size_t peak = 0;         // the most bytes held at one time since reset_peak()
+  std::size_t allocations = 0;  // calls that took memory
+};
+
+namespace memory {
+MemoryStats stats();
+void reset_peak();
+}  // namespace memory
+
+// A run of bytes with an owner count: what views share. `version` counts writes in place; it is opaque to this module.
+// Source: c10/core/StorageImpl.h.
+class StorageImpl : public RefCounted {
+ public:
+  using Deleter = void (*)(void* data, std::size_t nbytes, void* context);
+  explicit StorageImpl(std::size_t nbytes);
+  StorageImpl(void* data, std::size_t nbytes, Deleter deleter, void* context);
+  ~StorageImpl() override;
+
+  void* data() const { return data_; }
+  std::size_t nbytes() const { return nbytes_; }
+  std::atomic<std::uint32_t> version{0};
+
+ private:
+  void* data_;
+  std::size_t nbytes_;
+  Deleter deleter_ = nullptr;
+  void* context_ = nullptr;
+};
+
+using Storage = intrusive_ptr<StorageImpl>;
+
+}  // namespace tinytorch

@@ -1,0 +1,54 @@
+// From the lesson modules/01_tensor/tensor_dev.cpp:
+// edit the module, not this file.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "tinytorch/core/ops.h"
+
+namespace tinytorch {
+
+// Nested braces of any depth as one value: what `tensor({{1, 2}, {3, 4}})` receives.
+// Integers make Long, booleans Bool, floating-point numbers the default dtype; levels must have equal lengths.
+// Source: torch/csrc/api/include/torch/detail/TensorDataContainer.h.
+class TensorData {
+ public:
+  template <class T>
+    requires std::is_arithmetic_v<T>
+  TensorData(T value) : type_(kind_of<T>()), values_{Scalar(value)} {}
+  TensorData(std::initializer_list<TensorData> rows);
+  template <class T>
+  TensorData(const std::vector<T>& values) : TensorData(values.data(), values.size()) {}
+  template <class T, std::size_t N>
+  TensorData(const std::array<T, N>& values) : TensorData(values.data(), N) {}
+  template <class T>
+  TensorData(ArrayRef<T> values) : TensorData(values.data(), values.size()) {}
+
+  const DimVector& sizes() const { return sizes_; }
+  ScalarType type() const { return type_; }
+  const std::vector<Scalar>& values() const { return values_; }
+
+ private:
+  template <class T>
+  TensorData(const T* values, std::size_t count) : type_(kind_of<T>()), values_(values, values + count) {
+    sizes_.push_back(static_cast<std::int64_t>(count));
+  }
+  TensorData(const bool*, std::size_t) = delete;
+  template <class T>
+  static ScalarType kind_of() {
+    return std::is_floating_point_v<T> ? get_default_dtype() : std::is_same_v<T, bool> ? kBool : kLong;
+  }
+  DimVector sizes_;
+  ScalarType type_;
+  std::vector<Scalar> values_;
+};
+
+Tensor tensor(const TensorData& data, const TensorOptions& options = {});
+inline Tensor scalar_tensor(const Scalar& value, const TensorOptions& options = {}) { return full({}, value, options.dtype(options.dtype())); }
+
+// A tensor over memory that someone else owns; `deleter` is called with its address when the last view is gone.
+Tensor from_blob(void* data, IntArrayRef sizes, const TensorOptions& options = {});
+Tensor from_blob(void* data, IntArrayRef sizes, std::function<void(void*)> deleter, const TensorOptions& options = {});
+
+}  // namespace tinytorch

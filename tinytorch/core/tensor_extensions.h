@@ -1,0 +1,13 @@
+// The methods that lessons add to Tensor.
+// Generated from the lessons 00_setup to 08_training: edit the module, not this file.
+#pragma once
+
+#include "tinytorch/core/more_methods.h"
+#include "tinytorch/nn/activation_methods.h"
+#include "tinytorch/core/autograd_methods.h"
+
+namespace tinytorch {
+
+class TensorExtensions : public MoreMethods, public ActivationMethods, public AutogradMethods {};
+
+}  // namespace tinytorch

@@ -1,0 +1,40 @@
+// From the lesson modules/01_tensor/tensor_dev.cpp:
+// edit the module, not this file.
+#pragma once
+
+#include "tinytorch/core/array_ref.h"
+#include "tinytorch/core/dispatch.h"
+#include "tinytorch/core/storage.h"
+
+namespace tinytorch {
+
+// Room for what a later module knows about a tensor (autograd keeps its record here). Opaque to this module.
+struct TensorMetadata {
+  virtual ~TensorMetadata() = default;
+};
+
+// How elements lie in a storage: sizes, strides and offset, all counted in elements.
+// The element at index (i, j, ...) is number offset + i * strides[0] + j * strides[1] + ...
+// Source: c10/core/TensorImpl.h.
+struct TensorImpl : RefCounted {
+  TensorImpl(Storage where, ScalarType type, LayerSet asked, DimVector shape, DimVector steps, std::int64_t first);
+  void set_geometry(DimVector shape, DimVector steps, std::int64_t first);
+
+  Storage storage;
+  DimVector sizes;
+  DimVector strides;
+  std::int64_t offset = 0;
+  std::int64_t numel = 0;
+  ScalarType dtype;
+  LayerSet layers;
+  bool contiguous = true;
+  bool wrapped_number = false;  // made from a plain number: takes part in promotion by category only
+  std::unique_ptr<TensorMetadata> metadata;
+};
+
+// Strides of a tensor whose last dimension is dense: each the product of the sizes behind it.
+DimVector contiguous_strides(IntArrayRef sizes);
+// The product of sizes; 1 for none. Throws if one is negative or the product overflows.
+std::int64_t multiply_sizes(IntArrayRef sizes);
+
+}  // namespace tinytorch

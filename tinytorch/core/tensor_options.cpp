@@ -1,0 +1,22 @@
+// From the lesson modules/01_tensor/tensor_dev.cpp:
+// edit the module, not this file.
+
+#include "tinytorch/core/tensor_options.h"
+
+namespace tinytorch {
+
+namespace {
+std::atomic<ScalarType> default_dtype{ScalarType::Float};
+}
+
+ScalarType get_default_dtype() { return default_dtype.load(std::memory_order_relaxed); }
+
+void set_default_dtype(ScalarType type) {
+  TORCH_CHECK_TYPE(isFloatingType(type), "only floating-point types are supported as the default type\n[set_default_dtype] got ", type,
+                   "; use kFloat or kDouble.");
+  default_dtype.store(type, std::memory_order_relaxed);
+}
+
+ScalarType TensorOptions::dtype() const { return dtype_.value_or(get_default_dtype()); }
+
+}  // namespace tinytorch

@@ -1,0 +1,46 @@
+// From the lesson modules/01_tensor/tensor_dev.cpp:
+// edit the module, not this file.
+#pragma once
+
+#include "tinytorch/core/dispatch.h"
+#include "tinytorch/core/options_extensions.h"
+
+namespace tinytorch {
+
+// How a new tensor shall be: its dtype, and layers that later modules ask for. Fluent: `dtype(kDouble)`.
+// Source: c10/core/TensorOptions.h.
+class TensorOptions : public OptionsExtensions {
+ public:
+  TensorOptions() = default;
+  TensorOptions(ScalarType type) : dtype_(type) {}
+
+  [[nodiscard]] TensorOptions dtype(std::optional<ScalarType> type) const {
+    TensorOptions changed = *this;
+    changed.dtype_ = type;
+    return changed;
+  }
+  ScalarType dtype() const;
+  std::optional<ScalarType> dtype_opt() const { return dtype_; }
+  bool has_dtype() const { return dtype_.has_value(); }
+
+  [[nodiscard]] TensorOptions layers(LayerSet wanted) const {
+    TensorOptions changed = *this;
+    changed.layers_ = wanted;
+    return changed;
+  }
+  LayerSet layers() const { return layers_; }
+
+ private:
+  std::optional<ScalarType> dtype_;
+  LayerSet layers_ = Layer::CPU;
+};
+
+inline TensorOptions dtype(ScalarType type) { return TensorOptions(type); }
+inline LayerSet layers_of(const TensorOptions& options) { return options.layers(); }
+inline bool is_undefined(const TensorOptions&) { return false; }
+
+// The floating-point type of new tensors that name none: Float at first. REQUIRES: a floating-point type.
+ScalarType get_default_dtype();
+void set_default_dtype(ScalarType type);
+
+}  // namespace tinytorch

@@ -1,0 +1,291 @@
+// From the lesson modules/01_tensor/tensor_dev.cpp:
+// edit the module, not this file.
+
+#include <algorithm>
+
+#include "tinytorch/core/ops.h"
+
+namespace tinytorch {
+
+namespace {
+// A new tensor over the same storage.
+Tensor alias(const Tensor& self, DimVector sizes, DimVector strides, std::int64_t offset) {
+  const LayerSet layers = self.impl().layers - Layer::Autograd;
+  return make_tensor(self.storage(), self.scalar_type(), layers, std::move(sizes), std::move(strides), offset);
+}
+}  // namespace
+
+namespace {
+Tensor as_strided_cpu(const Tensor& self, IntArrayRef size, IntArrayRef stride, std::optional<std::int64_t> storage_offset) {
+  const std::int64_t first = storage_offset.value_or(self.storage_offset());
+  const bool is_empty = multiply_sizes(size) == 0;
+  double last = static_cast<double>(first);  // of a position: a double does not overflow, and is exact where it can be in bounds
+  for (std::size_t i = 0; i < size.size(); ++i) last += static_cast<double>(size[i] - 1) * static_cast<double>(stride[i]);
+  const double needed = (last + 1) * static_cast<double>(self.element_size());
+  TORCH_CHECK(is_empty || needed <= static_cast<double>(self.storage()->nbytes()), "setStorage: sizes ", size, ", strides ", stride,
+              ", storage offset ", first, ", and itemsize ", self.element_size(), " requiring a storage size of ",
+              static_cast<std::size_t>(needed), " are out of bounds for storage of size ", self.storage()->nbytes());
+  return alias(self, size, stride, first);
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&, IntArrayRef, IntArrayRef, std::optional<std::int64_t>)> op::as_strided("as_strided",
+                                                                                                         {.cpu = as_strided_cpu});
+
+Tensor as_strided(const Tensor& self, IntArrayRef size, IntArrayRef stride, std::optional<std::int64_t> storage_offset) {
+  TORCH_CHECK(size.size() == stride.size(), "mismatch in length of strides and shape");
+  for (const std::int64_t step : stride)
+    TORCH_CHECK(step >= 0, "as_strided: Negative strides are not supported at the moment, got strides: ", stride);
+  TORCH_CHECK(storage_offset.value_or(0) >= 0, "Tensor: invalid storage offset ", storage_offset.value_or(0));
+  return op::as_strided(self, size, stride, storage_offset);
+}
+
+DimVector infer_shape(IntArrayRef shape, std::int64_t numel) {
+  DimVector sizes(shape);
+  std::int64_t known = 1;
+  bool overflow = false;
+  std::optional<std::size_t> open;
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i] == -1) {
+      TORCH_CHECK(!open, "only one dimension can be inferred");
+      open = i;
+    } else {
+      TORCH_CHECK(shape[i] >= 0, "invalid shape dimension ", shape[i], " at index ", i, " of shape ", shape);
+      overflow = __builtin_mul_overflow(known, shape[i], &known) || overflow;
+    }
+  }
+  if (open && known > 0 && !overflow && numel % known == 0) {
+    sizes[*open] = numel / known;
+    return sizes;
+  }
+  TORCH_CHECK(!(open && known == 0 && numel == 0), "cannot reshape tensor of 0 elements into shape ", shape,
+              " because the unspecified dimension size -1 can be any value and is ambiguous");
+  TORCH_CHECK(!open && !overflow && known == numel, "shape '", shape, "' is invalid for input of size ", numel);
+  return sizes;
+}
+
+// The strides with which memory laid out as (sizes, strides) can be seen in the shape `shape`, or nothing if only a copy can.
+// REQUIRES: both have the same number of elements. O(dims).
+std::optional<DimVector> compute_stride(IntArrayRef sizes, IntArrayRef strides, IntArrayRef shape) {
+  if (multiply_sizes(sizes) == 0) return contiguous_strides(shape);
+  DimVector result(shape.size());
+  std::size_t next = shape.size();  // the next dimension of `shape` to place, from the back
+  std::int64_t chunk_stride = sizes.empty() ? 1 : strides.back();
+  std::int64_t chunk = 1;   // elements of the old dimensions gathered so far
+  std::int64_t placed = 1;  // elements of the new dimensions placed in this chunk
+  for (std::size_t i = sizes.size(); i-- > 0;) {
+    chunk *= sizes[i];
+    // A chunk ends where the next old dimension does not continue it in memory.
+    const bool last = i == 0;
+    if (!last && (sizes[i - 1] == 1 || strides[i - 1] == chunk * chunk_stride)) continue;
+    while (next > 0 && (placed < chunk || shape[next - 1] == 1)) {
+      --next;
+      result[next] = placed * chunk_stride;
+      placed *= shape[next];
+    }
+    if (placed != chunk) return std::nullopt;
+    if (!last) {
+      chunk_stride = strides[i - 1];
+      chunk = 1;
+      placed = 1;
+    }
+  }
+  while (next > 0) result[--next] = placed * chunk_stride;  // a 0-d tensor seen as sizes of 1
+  return result;
+}
+
+namespace {
+Tensor view_cpu(const Tensor& self, IntArrayRef size) {
+  const DimVector shape = infer_shape(size, self.numel());
+  const std::optional<DimVector> strides = compute_stride(self.sizes(), self.strides(), shape);
+  TORCH_CHECK(strides.has_value(),
+              "view size is not compatible with input tensor's size and stride (at least one dimension spans across two contiguous "
+              "subspaces). Use .reshape(...) instead.\n[view] sizes ",
+              self.sizes(), ", strides ", self.strides(), ", asked for ", size);
+  return alias(self, shape, *strides, self.storage_offset());
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&, IntArrayRef)> op::view("view", {.cpu = view_cpu});
+Tensor view(const Tensor& self, IntArrayRef size) { return op::view(self, size); }
+
+Tensor reshape(const Tensor& self, IntArrayRef shape) {
+  const DimVector sizes = infer_shape(shape, self.numel());
+  return compute_stride(self.sizes(), self.strides(), sizes) ? view(self, sizes) : view(self.clone(), sizes);
+}
+
+Tensor flatten(const Tensor& self, std::int64_t start_dim, std::int64_t end_dim) {
+  const auto first = static_cast<std::size_t>(wrap_dim(start_dim, self.dim()));
+  const auto last = static_cast<std::size_t>(wrap_dim(end_dim, self.dim()));
+  TORCH_CHECK(first <= last, "flatten() has invalid args: start_dim cannot come after end_dim");
+  if (self.dim() == 0) return reshape(self, {1});
+  DimVector shape;
+  for (std::size_t i = 0; i < first; ++i) shape.push_back(self.sizes()[i]);
+  shape.push_back(multiply_sizes(IntArrayRef(self.sizes().data() + first, last - first + 1)));
+  for (std::size_t i = last + 1; i < self.sizes().size(); ++i) shape.push_back(self.sizes()[i]);
+  return reshape(self, shape);
+}
+
+namespace {
+// A view of `self` with sizes `size`: new dimensions in front, and dimensions of size 1 stretched, both with stride 0; -1 keeps a size.
+// Throws if a size that is not 1 would change. O(dims), no data is copied.
+Tensor expand_cpu(const Tensor& self, IntArrayRef size) {
+  TORCH_CHECK(size.size() >= self.sizes().size(), "expand(CPU", self.scalar_type(), "Type{", self.sizes(), "}, size=", size,
+              "): the number of sizes provided (", size.size(), ") must be greater or equal to the number of dimensions in the tensor (",
+              self.dim(), ")");
+  DimVector sizes(size);
+  DimVector strides(size.size());
+  const std::size_t added = size.size() - self.sizes().size();
+  for (std::size_t i = size.size(); i-- > 0;) {
+    const std::int64_t old = i < added ? 1 : self.sizes()[i - added];
+    if (size[i] == -1) {
+      TORCH_CHECK(i >= added, "The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension ", i);
+      sizes[i] = old;
+    }
+    TORCH_CHECK(old == sizes[i] || old == 1, "The expanded size of the tensor (", sizes[i], ") must match the existing size (", old,
+                ") at non-singleton dimension ", i, ".  Target sizes: ", size, ".  Tensor sizes: ", self.sizes());
+    strides[i] = i < added || (old == 1 && sizes[i] != 1) ? 0 : self.strides()[i - added];
+  }
+  return alias(self, sizes, strides, self.storage_offset());
+}
+}  // namespace
+
+constinit Operator<Tensor(const Tensor&, IntArrayRef)> op::expand("expand", {.cpu = expand_cpu});
+Tensor expand(const Tensor& self, IntArrayRef size) { return op::expand(self, size); }
+
+namespace {
+Tensor permute_cpu(const Tensor& self, IntArrayRef dims) {
+  DimVector sizes(dims.size());
+  DimVector strides(dims.size());
+  std::vector<bool> seen(dims.size());
+  for (std::size_t i = 0; i < dims.size(); ++i) {
+    const auto from = static_cast<std::size_t>(wrap_dim(dims[i], self.dim()));
+    TORCH_CHECK(!seen[from], "permute(): duplicate dims are not allowed.");
+    seen[from] = true;
+    sizes[i] = self.sizes()[from];
+    strides[i] = self.strides()[from];
+  }
+  return alias(self, sizes, strides, self.storage_offset());
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&, IntArrayRef)> op::permute("permute", {.cpu = permute_cpu});
+
+Tensor permute(const Tensor& self, IntArrayRef dims) {
+  TORCH_CHECK(dims.size() == self.sizes().size(), "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired ordering of dimensions i.e. input.dim() = ",
+              self.dim(), " is not equal to len(dims) = ", dims.size());
+  return op::permute(self, dims);
+}
+
+Tensor transpose(const Tensor& self, std::int64_t dim0, std::int64_t dim1) {
+  const std::int64_t a = wrap_dim(dim0, self.dim());
+  const std::int64_t b = wrap_dim(dim1, self.dim());
+  DimVector dims(self.sizes().size());
+  for (std::size_t i = 0; i < dims.size(); ++i) dims[i] = static_cast<std::int64_t>(i);
+  if (!dims.empty()) std::swap(dims[static_cast<std::size_t>(a)], dims[static_cast<std::size_t>(b)]);
+  return permute(self, dims);
+}
+
+Tensor t(const Tensor& self) {
+  TORCH_CHECK(self.dim() <= 2, "t() expects a tensor with <= 2 dimensions, but self is ", self.dim(), "D");
+  return self.dim() < 2 ? transpose(self, 0, 0) : transpose(self, 0, 1);
+}
+
+namespace {
+// The view at `index` of dimension `dim`, which disappears. REQUIRES: 0 <= dim < self.dim(), 0 <= index < size(dim). O(dims).
+Tensor select_cpu(const Tensor& self, std::int64_t dim, std::int64_t index) {
+  DimVector sizes(self.sizes());
+  DimVector strides(self.strides());
+  const auto d = static_cast<std::size_t>(dim);
+  sizes.erase(d);
+  strides.erase(d);
+  return alias(self, sizes, strides, self.storage_offset() + index * self.strides()[d]);
+}
+}  // namespace
+
+constinit Operator<Tensor(const Tensor&, std::int64_t, std::int64_t)> op::select("select", {.cpu = select_cpu});
+
+Tensor select(const Tensor& self, std::int64_t dim, std::int64_t index) {
+  TORCH_CHECK_INDEX(self.dim() > 0, "select() cannot be applied to a 0-dim tensor.");
+  const std::int64_t d = wrap_dim(dim, self.dim());
+  const std::int64_t size = self.size(d);
+  TORCH_CHECK_INDEX(index >= -size && index < size, "select(): index ", index, " out of range for tensor of size ", self.sizes(), " at dimension ", d);
+  return op::select(self, d, index < 0 ? index + size : index);
+}
+
+namespace {
+Tensor slice_cpu(const Tensor& self, std::int64_t dim, std::int64_t start, std::int64_t end, std::int64_t step) {
+  DimVector sizes(self.sizes());
+  DimVector strides(self.strides());
+  const auto d = static_cast<std::size_t>(dim);
+  const std::int64_t offset = self.storage_offset() + start * strides[d];
+  sizes[d] = end > start ? 1 + (end - start - 1) / step : 0;
+  if (__builtin_mul_overflow(strides[d], step, &strides[d])) strides[d] = 0;  // then there is at most one element
+  return alias(self, sizes, strides, offset);
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&, std::int64_t, std::int64_t, std::int64_t, std::int64_t)> op::slice("slice", {.cpu = slice_cpu});
+
+// Elements start, start + step, ... below end of one dimension. Bounds count from the end when negative and are clamped, as in Python.
+Tensor slice(const Tensor& self, std::int64_t dim, std::optional<std::int64_t> start, std::optional<std::int64_t> end, std::int64_t step) {
+  TORCH_CHECK_INDEX(self.dim() > 0, "slice() cannot be applied to a 0-dim tensor.");
+  TORCH_CHECK(step > 0, "slice step must be positive");
+  const std::int64_t d = wrap_dim(dim, self.dim());
+  const std::int64_t size = self.size(d);
+  auto clamp = [size](std::int64_t bound) { return std::clamp<std::int64_t>(bound < 0 ? bound + size : bound, 0, size); };
+  const std::int64_t first = clamp(start.value_or(0));
+  const std::int64_t last = std::max(first, clamp(end.value_or(size)));
+  return op::slice(self, d, first, last, step);
+}
+
+Tensor narrow(const Tensor& self, std::int64_t dim, std::int64_t start, std::int64_t length) {
+  TORCH_CHECK(self.dim() > 0, "narrow() cannot be applied to a 0-dim tensor.");
+  TORCH_CHECK(length >= 0, "narrow(): length must be non-negative.");
+  const std::int64_t size = self.size(dim);
+  TORCH_CHECK_INDEX(start >= -size && start <= size, "start out of range (expected to be in range of [", -size, ", ", size, "], but got ", start, ")");
+  const std::int64_t first = start < 0 ? start + size : start;
+  TORCH_CHECK(first + length <= size, "start (", first, ") + length (", length, ") exceeds dimension size (", size, ").");
+  return slice(self, dim, first, first + length);
+}
+
+Tensor squeeze(const Tensor& self) {
+  DimVector shape;
+  for (const std::int64_t size : self.sizes())
+    if (size != 1) shape.push_back(size);
+  return view(self, shape);
+}
+
+Tensor squeeze(const Tensor& self, std::int64_t dim) {
+  const std::int64_t d = wrap_dim(dim, self.dim());
+  DimVector shape(self.sizes());
+  if (self.dim() > 0 && self.size(d) == 1) shape.erase(static_cast<std::size_t>(d));
+  return view(self, shape);
+}
+
+Tensor unsqueeze(const Tensor& self, std::int64_t dim) {
+  const std::int64_t d = wrap_dim(dim, self.dim() + 1);
+  DimVector shape(self.sizes());
+  shape.insert(static_cast<std::size_t>(d), 1);
+  return view(self, shape);
+}
+
+// All windows of `size` neighbours along `dimension`, `step` apart. The sizes are those of self, except that `dimension` has the number
+// of whole windows, and a last dimension of length `size` is added. `dimension` may be negative.
+// Allocates no memory for elements, whatever the sizes: writing into a window writes into self. O(dims).
+// Throws "maximum size for tensor at dimension D is S but size is W" if a window is longer than the dimension, "step is N but must be > 0" for such a step.
+Tensor unfold(const Tensor& self, std::int64_t dimension, std::int64_t size, std::int64_t step) {
+  const auto d = static_cast<std::size_t>(wrap_dim(dimension, self.dim()));
+  const std::int64_t length = self.dim() == 0 ? 1 : self.sizes()[d];
+  TORCH_CHECK(size >= 0, "size is ", size, " but must be >= 0");
+  TORCH_CHECK(size <= length, "maximum size for tensor at dimension ", d, " is ", length, " but size is ", size);
+  TORCH_CHECK(step > 0, "step is ", step, " but must be > 0");
+  DimVector sizes(self.sizes());
+  DimVector strides(self.strides());
+  const std::int64_t stride = self.dim() == 0 ? 1 : strides[d];
+  if (self.dim() > 0) {
+    sizes[d] = (length - size) / step + 1;
+    strides[d] = stride * step;
+  }
+  sizes.push_back(size);
+  strides.push_back(stride);
+  return as_strided(self, sizes, strides);
+}
+
+}  // namespace tinytorch

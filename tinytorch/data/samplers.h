@@ -1,0 +1,140 @@
+// From the lesson modules/07_data/data_dev.cpp:
+// edit the module, not this file.
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tinytorch/core/ops.h"
+
+namespace tinytorch {
+
+namespace serialize {
+
+class OutputArchive;
+class InputArchive;
+
+// How a named tensor enters an archive and comes out again. The module that brings the archives sets both at start-up; before that
+// no archive can exist.
+struct ArchiveAccess {
+  void (*write)(OutputArchive& archive, const std::string& key, const Tensor& value) = nullptr;
+  Tensor (*read)(InputArchive& archive, const std::string& key) = nullptr;
+};
+inline constinit ArchiveAccess archive_access{};
+
+}  // namespace serialize
+
+namespace data {
+// What something must remember to go on later, as named tensors.
+using State = std::map<std::string, Tensor>;
+}  // namespace data
+
+namespace data::samplers {
+
+// Decides which examples come next. A loader calls reset() before each epoch and next() until it gives nothing.
+// Source: torch/data/samplers/base.h.
+template <class BatchRequest = std::vector<std::size_t>>
+class Sampler {
+ public:
+  using BatchRequestType = BatchRequest;
+  virtual ~Sampler() = default;
+
+  // Begins an epoch, over `new_size` examples if given.
+  virtual void reset(std::optional<std::size_t> new_size) = 0;
+  // The next request for up to `batch_size` examples, or nothing at the end of the epoch.
+  virtual std::optional<BatchRequest> next(std::size_t batch_size) = 0;
+
+  // Where the epoch stands. set_state() takes what state() gave, or throws and changes nothing.
+  // A sampler that does not override them cannot be saved: its state is empty.
+  virtual State state() const { return {}; }
+  virtual void set_state(const State& state);
+
+  // state() to and from an archive.
+  virtual void save(serialize::OutputArchive& archive) const;
+  virtual void load(serialize::InputArchive& archive);
+};
+
+}  // namespace data::samplers
+
+template <class BatchRequest>
+void data::samplers::Sampler<BatchRequest>::set_state(const State& state) {
+  TORCH_CHECK_NOT_IMPLEMENTED(state.empty(), "This sampler cannot go on in the middle of an epoch\n[set_state] it does not override state() and set_state()");
+}
+
+template <class BatchRequest>
+void data::samplers::Sampler<BatchRequest>::save(serialize::OutputArchive& archive) const {
+  for (const auto& [key, value] : state()) serialize::archive_access.write(archive, key, value);
+}
+
+template <class BatchRequest>
+void data::samplers::Sampler<BatchRequest>::load(serialize::InputArchive& archive) {
+  State loaded;
+  for (const auto& [key, value] : state()) loaded[key] = serialize::archive_access.read(archive, key);
+  set_state(loaded);
+}
+
+namespace data::samplers {
+
+// 0, 1, 2, ... Source: torch/data/samplers/sequential.h.
+class SequentialSampler : public Sampler<> {
+ public:
+  explicit SequentialSampler(std::size_t size) : size_(size) {}
+  void reset(std::optional<std::size_t> new_size = std::nullopt) override;
+  std::optional<std::vector<std::size_t>> next(std::size_t batch_size) override;
+  State state() const override;
+  void set_state(const State& state) override;
+  // How many indices of this epoch have been given.
+  std::size_t index() const noexcept { return index_; }
+
+ private:
+  std::size_t size_;
+  std::size_t index_ = 0;
+};
+
+// Every index once, in random order: a permutation from the default generator for each epoch, PyTorch's for the same seed.
+// Source: torch/data/samplers/random.h.
+class RandomSampler : public Sampler<> {
+ public:
+  // Draws a permutation at once, as libtorch does; a loader's first reset() draws another one.
+  explicit RandomSampler(std::int64_t size, ScalarType index_dtype = kLong);
+  void reset(std::optional<std::size_t> new_size = std::nullopt) override;
+  std::optional<std::vector<std::size_t>> next(std::size_t batch_size) override;
+  State state() const override;
+  void set_state(const State& state) override;
+  std::size_t index() const noexcept { return static_cast<std::size_t>(index_); }
+
+ private:
+  Tensor indices_;
+  std::int64_t index_ = 0;
+};
+
+// A request by number alone, for streams.
+struct BatchSize {
+  explicit BatchSize(std::size_t count) : size_(count) {}
+  std::size_t size() const noexcept { return size_; }
+  operator std::size_t() const noexcept { return size_; }
+
+  std::size_t size_;
+};
+
+// For datasets that are streams: says how many examples to read, until the epoch has had `epoch_size` of them.
+// Source: torch/data/samplers/stream.h.
+class StreamSampler : public Sampler<BatchSize> {
+ public:
+  explicit StreamSampler(std::size_t epoch_size) : epoch_size_(epoch_size) {}
+  void reset(std::optional<std::size_t> new_size = std::nullopt) override;
+  std::optional<BatchSize> next(std::size_t batch_size) override;
+  State state() const override;
+  void set_state(const State& state) override;
+
+ private:
+  std::size_t examples_retrieved_so_far_ = 0;
+  std::size_t epoch_size_;
+};
+
+}  // namespace data::samplers
+
+}  // namespace tinytorch

@@ -1,0 +1,55 @@
+// From the lesson modules/03_layers/layers_dev.cpp:
+// edit the module, not this file.
+
+#include "tinytorch/nn/linear.h"
+
+#include <cmath>
+#include <ostream>
+
+#include "tinytorch/nn/init.h"
+
+namespace tinytorch {
+
+// input (..., in), weight (out, in), bias (out) or undefined -> (..., out). One product of O(numel(input) *
+// out); the weight is transposed as a view.
+Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
+  const Tensor output = matmul(input, weight.t());
+  return bias.defined() ? output + bias : output;
+}
+
+nn::LinearImpl::LinearImpl(const LinearOptions& options_) : options(options_) { LinearImpl::reset(); }
+
+void nn::LinearImpl::reset() {
+  weight = register_parameter("weight", empty({options.out_features(), options.in_features()}));
+  if (options.bias()) {
+    bias = register_parameter("bias", empty({options.out_features()}));
+  } else {
+    bias = register_parameter("bias", Tensor(), /*requires_grad=*/false);
+  }
+  reset_parameters();
+}
+
+void nn::LinearImpl::reset_parameters() {
+  init::kaiming_uniform_(weight, std::sqrt(5.0));
+  if (!bias.defined()) return;
+  const std::int64_t fan_in = options.in_features();
+  const double bound = fan_in == 0 ? 0.0 : 1.0 / std::sqrt(static_cast<double>(fan_in));
+  init::uniform_(bias, -bound, bound);
+}
+
+Tensor nn::LinearImpl::forward(const Tensor& input) { return linear(input, weight, bias); }
+
+void nn::LinearImpl::pretty_print(std::ostream& stream) const {
+  stream << "torch::nn::Linear(in_features=" << options.in_features()
+         << ", out_features=" << options.out_features() << ", bias=" << (options.bias() ? "true" : "false")
+         << ')';
+}
+
+void nn::IdentityImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::Identity()"; }
+
+void nn::FlattenImpl::pretty_print(std::ostream& stream) const {
+  stream << "torch::nn::Flatten(start_dim=" << options.start_dim() << ", end_dim=" << options.end_dim()
+         << ')';
+}
+
+}  // namespace tinytorch

@@ -1,0 +1,70 @@
+// From the lesson modules/06_optimizers/optimizers_dev.cpp:
+// edit the module, not this file.
+#pragma once
+
+#include <tuple>
+
+#include "tinytorch/optim/optimizer.h"
+
+namespace tinytorch {
+
+namespace optim {
+
+struct AdamOptions : public OptimizerCloneableOptions<AdamOptions> {
+  AdamOptions(double lr = 1e-3) : lr_(lr) {}
+  using betas_t = std::tuple<double, double>;
+  TORCH_ARG(double, lr);
+  TORCH_ARG(betas_t, betas) = std::make_tuple(0.9, 0.999);
+  TORCH_ARG(double, eps) = 1e-8;
+  TORCH_ARG(double, weight_decay) = 0;
+  TORCH_ARG(bool, amsgrad) = false;
+};
+
+struct AdamWOptions : public OptimizerCloneableOptions<AdamWOptions> {
+  AdamWOptions(double lr = 1e-3) : lr_(lr) {}
+  using betas_t = std::tuple<double, double>;
+  TORCH_ARG(double, lr);
+  TORCH_ARG(betas_t, betas) = std::make_tuple(0.9, 0.999);
+  TORCH_ARG(double, eps) = 1e-8;
+  TORCH_ARG(double, weight_decay) = 1e-2;
+  TORCH_ARG(bool, amsgrad) = false;
+};
+
+struct AdamParamState : public OptimizerCloneableParamState<AdamParamState> {
+  TORCH_ARG(std::int64_t, step) = 0;
+  TORCH_ARG(Tensor, exp_avg);
+  TORCH_ARG(Tensor, exp_avg_sq);
+  TORCH_ARG(Tensor, max_exp_avg_sq);
+
+ public:
+  std::vector<std::pair<std::string, Tensor*>> named_tensors() override {
+    return {{"exp_avg", &exp_avg()}, {"exp_avg_sq", &exp_avg_sq()}, {"max_exp_avg_sq", &max_exp_avg_sq()}};
+  }
+  std::vector<std::pair<std::string, std::int64_t*>> named_counters() override { return {{"step", &step()}}; }
+};
+using AdamWParamState = AdamParamState;
+
+// Adam: a step of lr * m / (sqrt(v) + eps) with running means m of the gradient and v of its square, both corrected for starting at 0;
+// weight decay is added to the gradient. Source: Kingma and Ba 2015; torch/csrc/api/src/optim/adam.cpp.
+class Adam : public Optimizer {
+ public:
+  Adam(std::vector<OptimizerParamGroup> groups, AdamOptions defaults = {});
+  Adam(std::vector<Tensor> params, AdamOptions defaults = {}) : Adam({OptimizerParamGroup(std::move(params))}, std::move(defaults)) {}
+  Tensor step(LossClosure closure = nullptr) override;
+  std::string name() const override { return "Adam"; }
+  std::unique_ptr<OptimizerParamState> make_state() const override { return std::make_unique<AdamParamState>(); }
+};
+
+// AdamW: Adam whose weight decay shrinks the parameter itself, apart from the gradient. Source: Loshchilov and Hutter 2019.
+class AdamW : public Optimizer {
+ public:
+  AdamW(std::vector<OptimizerParamGroup> groups, AdamWOptions defaults = {});
+  AdamW(std::vector<Tensor> params, AdamWOptions defaults = {}) : AdamW({OptimizerParamGroup(std::move(params))}, std::move(defaults)) {}
+  Tensor step(LossClosure closure = nullptr) override;
+  std::string name() const override { return "AdamW"; }
+  std::unique_ptr<OptimizerParamState> make_state() const override { return std::make_unique<AdamParamState>(); }
+};
+
+}  // namespace optim
+
+}  // namespace tinytorch

@@ -1,0 +1,52 @@
+// From the lesson modules/06_optimizers/optimizers_dev.cpp:
+// edit the module, not this file.
+
+#include "tinytorch/optim/lr_scheduler.h"
+
+#include <cmath>
+
+namespace tinytorch {
+
+optim::LRScheduler::LRScheduler(Optimizer& optimizer) : optimizer_(optimizer), base_lrs_(get_current_lrs()) {}
+
+std::vector<double> optim::LRScheduler::get_current_lrs() const {
+  std::vector<double> rates;
+  for (const OptimizerParamGroup& group : optimizer_.param_groups()) rates.push_back(group.options().get_lr());
+  return rates;
+}
+
+void optim::LRScheduler::step() {
+  ++step_count_;
+  const std::vector<double> rates = get_lrs();
+  std::vector<OptimizerParamGroup>& groups = optimizer_.param_groups();
+  TORCH_CHECK(rates.size() == groups.size(), "Number of learning rates not equal to the number of param groups\nNumber of learning rates given: ",
+              rates.size(), "\nNumber of param groups: ", groups.size());
+  for (std::size_t i = 0; i < groups.size(); ++i) groups[i].options().set_lr(rates[i]);
+}
+
+optim::StepLR::StepLR(Optimizer& optimizer, unsigned step_size, double gamma) : LRScheduler(optimizer), step_size_(step_size), gamma_(gamma) {
+  TORCH_CHECK_VALUE(step_size > 0, "StepLR needs a step_size of at least 1, but got 0");
+}
+
+std::vector<double> optim::StepLR::get_lrs() {
+  std::vector<double> rates = get_current_lrs();
+  if (step_count_ % step_size_ == 0)
+    for (double& rate : rates) rate *= gamma_;
+  return rates;
+}
+
+optim::CosineAnnealingLR::CosineAnnealingLR(Optimizer& optimizer, std::int64_t T_max, double eta_min)
+    : LRScheduler(optimizer), T_max_(T_max), eta_min_(eta_min) {
+  TORCH_CHECK_VALUE(T_max > 0, "CosineAnnealingLR needs a T_max of at least 1, but got ", T_max);
+}
+
+// The rate of each group after step_count_ steps: on half a cosine from its first rate (base_lrs_) at 0 to eta_min_ at T_max_.
+std::vector<double> optim::CosineAnnealingLR::get_lrs() {
+  const double progress = static_cast<double>(step_count_) / static_cast<double>(T_max_);
+  const double height = (1 + std::cos(std::acos(-1.0) * progress)) / 2;
+  std::vector<double> rates = base_lrs_;
+  for (double& rate : rates) rate = eta_min_ + (rate - eta_min_) * height;
+  return rates;
+}
+
+}  // namespace tinytorch

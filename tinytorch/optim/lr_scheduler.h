@@ -1,0 +1,54 @@
+// From the lesson modules/06_optimizers/optimizers_dev.cpp:
+// edit the module, not this file.
+#pragma once
+
+#include "tinytorch/optim/optimizer.h"
+
+namespace tinytorch {
+
+namespace optim {
+
+// Sets the learning rate of every group after each epoch (or step). Source: torch/csrc/api/include/torch/optim/schedulers/lr_scheduler.h.
+class LRScheduler {
+ public:
+  explicit LRScheduler(Optimizer& optimizer);
+  virtual ~LRScheduler() = default;
+  void step();
+  std::int64_t step_count() const { return step_count_; }
+  // For resuming: the rates themselves are in the optimizer's groups.
+  void set_step_count(std::int64_t count) { step_count_ = count; }
+
+ protected:
+  // The rates for step_count_, one for each group.
+  virtual std::vector<double> get_lrs() = 0;
+  std::vector<double> get_current_lrs() const;
+  Optimizer& optimizer_;
+  std::vector<double> base_lrs_;
+  std::int64_t step_count_ = 0;
+};
+
+// Multiplies the rate by gamma every step_size steps.
+class StepLR : public LRScheduler {
+ public:
+  StepLR(Optimizer& optimizer, unsigned step_size, double gamma = 0.1);
+
+ private:
+  std::vector<double> get_lrs() override;
+  unsigned step_size_;
+  double gamma_;
+};
+
+// From the first rate to eta_min along half a cosine over T_max steps, and up again after that. Source: Loshchilov and Hutter 2017.
+class CosineAnnealingLR : public LRScheduler {
+ public:
+  CosineAnnealingLR(Optimizer& optimizer, std::int64_t T_max, double eta_min = 0);
+
+ private:
+  std::vector<double> get_lrs() override;
+  std::int64_t T_max_;
+  double eta_min_;
+};
+
+}  // namespace optim
+
+}  // namespace tinytorch

@@ -1,0 +1,41 @@
+// From the lesson modules/06_optimizers/optimizers_dev.cpp:
+// edit the module, not this file.
+#pragma once
+
+#include "tinytorch/optim/optimizer.h"
+
+namespace tinytorch {
+
+namespace optim {
+
+struct SGDOptions : public OptimizerCloneableOptions<SGDOptions> {
+  SGDOptions(double lr);
+  TORCH_ARG(double, lr);
+  TORCH_ARG(double, momentum) = 0;
+  TORCH_ARG(double, dampening) = 0;
+  TORCH_ARG(double, weight_decay) = 0;
+  TORCH_ARG(bool, nesterov) = false;
+};
+
+struct SGDParamState : public OptimizerCloneableParamState<SGDParamState> {
+  TORCH_ARG(Tensor, momentum_buffer);
+
+ public:
+  std::vector<std::pair<std::string, Tensor*>> named_tensors() override { return {{"momentum_buffer", &momentum_buffer()}}; }
+  std::vector<std::pair<std::string, std::int64_t*>> named_counters() override { return {}; }
+};
+
+// Stochastic gradient descent: p -= lr * v with v = momentum * v + (1 - dampening) * g, where g includes weight_decay * p.
+// Source: torch/csrc/api/src/optim/sgd.cpp; Sutskever et al. 2013.
+class SGD : public Optimizer {
+ public:
+  SGD(std::vector<OptimizerParamGroup> groups, SGDOptions defaults);
+  SGD(std::vector<Tensor> params, SGDOptions defaults) : SGD({OptimizerParamGroup(std::move(params))}, std::move(defaults)) {}
+  Tensor step(LossClosure closure = nullptr) override;
+  std::string name() const override { return "SGD"; }
+  std::unique_ptr<OptimizerParamState> make_state() const override { return std::make_unique<SGDParamState>(); }
+};
+
+}  // namespace optim
+
+}  // namespace tinytorch

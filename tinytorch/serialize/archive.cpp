@@ -1,0 +1,236 @@
+// From the lesson modules/08_training/training_dev.cpp:
+// edit the module, not this file.
+
+#include "tinytorch/serialize/archive.h"
+
+#include <bit>
+#include <cstring>
+#include <istream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <ostream>
+#include <sstream>
+#include <zlib.h>
+
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/ops.h"
+#include "tinytorch/core/tensor_data.h"
+#include "tinytorch/data/samplers.h"
+#include "tinytorch/serialize/file.h"
+
+namespace tinytorch {
+
+void serialize::OutputArchive::write(const std::string& key, const Tensor& tensor, bool) {
+  TORCH_CHECK(tensor.defined(), "cannot save the undefined tensor '", key, "'");
+  tensors_[key] = tensor.detach();
+}
+void serialize::OutputArchive::write(const std::string& key, std::int64_t value) { values_[key] = "i:" + std::to_string(value); }
+void serialize::OutputArchive::write(const std::string& key, double value) {
+  // By its bits, so that it comes back exactly.
+  values_[key] = "d:" + std::to_string(std::bit_cast<std::uint64_t>(value));
+}
+void serialize::OutputArchive::write(const std::string& key, const std::string& value) { values_[key] = "s:" + value; }
+void serialize::OutputArchive::write(const std::string& key, const OutputArchive& nested) {
+  for (const auto& [name, tensor] : nested.tensors_) tensors_[key + "." + name] = tensor;
+  for (const auto& [name, value] : nested.values_) values_[key + "." + name] = value;
+}
+
+namespace {
+using nlohmann::json;
+using ScalarTypeName = std::pair<ScalarType, const char*>;
+constexpr ScalarTypeName kTypeNames[] = {{kDouble, "F64"}, {kFloat, "F32"}, {kLong, "I64"}, {kInt, "I32"},
+                                         {kShort, "I16"},  {kChar, "I8"},   {kByte, "U8"},  {kBool, "BOOL"}};
+
+const char* safetensors_name(ScalarType type) {
+  for (const auto& [known, name] : kTypeNames)
+    if (known == type) return name;
+  return "";
+}
+
+std::string crc_of(std::string_view bytes) {
+  return std::to_string(::crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
+}
+}  // namespace
+
+std::string serialize::OutputArchive::bytes() const {
+  json header = json::object();
+  std::string data;
+  // The widest elements first, so that each tensor begins on a multiple of its element size.
+  for (const std::size_t width : {8, 4, 2, 1}) {
+    for (const auto& [key, tensor] : tensors_) {
+      if (tensor.element_size() != width) continue;
+      const Tensor dense = tensor.contiguous();
+      const std::size_t begin = data.size();
+      if (dense.nbytes() > 0) data.append(static_cast<const char*>(dense.data_ptr()), dense.nbytes());
+      header[key] = {{"dtype", safetensors_name(dense.scalar_type())}, {"shape", dense.sizes().vec()}, {"data_offsets", {begin, data.size()}}};
+    }
+  }
+  header["__metadata__"] = values_;
+  header["__metadata__"]["format"] = "tinytorch";
+  header["__metadata__"]["crc32"] = crc_of(data);
+  std::string text;
+  try {
+    text = header.dump();
+  } catch (const json::exception&) {
+    throw Error("cannot save: a key or a text value is not UTF-8\n[save] the names in the header are JSON; encode other bytes as a tensor of kByte.");
+  }
+  text.resize((text.size() + 7) / 8 * 8, ' ');  // the data begins on a multiple of eight bytes
+  std::string file(8, '\0');
+  for (std::size_t i = 0; i < 8; ++i) file[i] = static_cast<char>(text.size() >> (8 * i) & 0xff);
+  return file + text + data;
+}
+
+void serialize::OutputArchive::save_to(const std::string& path) const { write_file_atomically(path, bytes()); }
+void serialize::OutputArchive::save_to(std::ostream& stream) const {
+  const std::string all = bytes();
+  stream.write(all.data(), static_cast<std::streamsize>(all.size()));
+}
+
+namespace {
+// One tensor of the header, checked against the bytes that are there.
+Tensor read_tensor(const json& entry, std::string_view data, const std::string& file, const std::string& key) {
+  const auto fail = [&](const std::string& why) {
+    throw Error("cannot load " + file + ": tensor '" + key + "' " + why + "\n[load] the file is damaged or no checkpoint; use an older one.");
+  };
+  if (!entry.is_object() || !entry.contains("dtype") || !entry.contains("shape") || !entry.contains("data_offsets")) fail("has no dtype, shape or data_offsets");
+  std::optional<ScalarType> type;
+  for (const auto& [known, name] : kTypeNames)
+    if (entry["dtype"] == name) type = known;
+  if (!type) fail("has a dtype that is not supported: " + entry["dtype"].dump());
+  const json& offsets = entry["data_offsets"];
+  if (!entry["shape"].is_array() || !offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() || !offsets[1].is_number_unsigned())
+    fail("has a shape or data_offsets that are not lists of whole numbers");
+  const auto begin = offsets[0].get<std::uint64_t>();
+  const auto end = offsets[1].get<std::uint64_t>();
+  if (begin > end || end > data.size()) fail("lies outside the file: bytes " + offsets.dump() + " of " + std::to_string(data.size()));
+  // Multiply the sizes with care: a damaged file may claim any.
+  std::uint64_t nbytes = elementSize(*type);
+  DimVector sizes;
+  bool fits = entry["shape"].size() <= 64;
+  for (const json& size : entry["shape"]) {
+    fits = fits && size.is_number_unsigned() && size.get<std::uint64_t>() < (std::uint64_t{1} << 62) &&
+           !__builtin_mul_overflow(nbytes, size.get<std::uint64_t>(), &nbytes);
+    if (!fits) break;
+    sizes.push_back(size.get<std::int64_t>());
+  }
+  if (!fits || nbytes != end - begin) fail("of shape " + entry["shape"].dump() + " does not match its " + std::to_string(end - begin) + " bytes");
+  const Tensor tensor = empty(sizes, *type);
+  if (nbytes > 0) std::memcpy(tensor.data_ptr(), data.data() + begin, nbytes);
+  if (*type == kBool)
+    for (std::uint64_t i = 0; i < nbytes; ++i)
+      if (static_cast<unsigned char>(data[begin + i]) > 1) fail("of dtype BOOL holds a byte that is neither 0 nor 1");
+  return tensor;
+}
+}  // namespace
+
+void serialize::InputArchive::load_from_bytes(std::string_view bytes, const std::string& name) {
+  const auto fail = [&](const std::string& why) {
+    throw Error("cannot load " + name + ": " + why + "\n[load] the file is damaged or no checkpoint; use an older one.");
+  };
+  if (bytes.size() < 8) fail("it has " + std::to_string(bytes.size()) + " bytes, too few for a checkpoint");
+  std::uint64_t length = 0;
+  for (std::size_t i = 0; i < 8; ++i) length |= static_cast<std::uint64_t>(static_cast<unsigned char>(bytes[i])) << (8 * i);
+  if (length > bytes.size() - 8) fail("its header should have " + std::to_string(length) + " bytes, but only " + std::to_string(bytes.size() - 8) + " follow");
+  const std::string_view text = bytes.substr(8, length);
+  const std::string_view data = bytes.substr(8 + length);
+  const json header = json::parse(text, nullptr, false);
+  if (!header.is_object()) fail("its header is not a JSON object");
+
+  std::map<std::string, Tensor> tensors;
+  std::map<std::string, std::string> values;
+  std::uint64_t used = 0;
+  for (const auto& [key, entry] : header.items()) {
+    if (key == "__metadata__") {
+      if (!entry.is_object()) fail("its __metadata__ is not a JSON object");
+      for (const auto& [value_key, value] : entry.items()) {
+        if (!value.is_string()) fail("its metadata '" + value_key + "' is not text");
+        values[value_key] = value.get<std::string>();
+      }
+    } else {
+      tensors[key] = read_tensor(entry, data, name, key);
+      used += tensors[key].nbytes();
+    }
+  }
+  if (used != data.size()) fail("its tensors hold " + std::to_string(used) + " bytes, but the file has " + std::to_string(data.size()));
+  if (const auto sum = values.find("crc32"); sum != values.end() && sum->second != crc_of(data)) fail("the checksum of its data does not match");
+  values.erase("crc32");
+  values.erase("format");
+  name_ = name;
+  tensors_ = std::move(tensors);
+  values_ = std::move(values);
+}
+
+void serialize::InputArchive::load_from(const std::string& path) { load_from_bytes(read_file(path), path); }
+void serialize::InputArchive::load_from(std::istream& stream) {
+  load_from_bytes(std::string(std::istreambuf_iterator<char>(stream), {}), "stream");
+}
+
+namespace {
+// The text of a value that was written with this mark ('i', 'd' or 's').
+std::string value_of(const std::map<std::string, std::string>& values, const std::string& key, char mark, const std::string& file) {
+  const auto found = values.find(key);
+  TORCH_CHECK(found != values.end(), "No such serialized value '", key, "'\n[load] ", file, " has no value of this name.");
+  TORCH_CHECK(found->second.size() >= 2 && found->second[0] == mark && found->second[1] == ':', "the value '", key, "' in ", file, " is of another type");
+  return found->second.substr(2);
+}
+
+template <class T>
+T number_of(const std::string& text, const std::string& key, const std::string& file) {
+  std::istringstream stream(text);
+  T value{};
+  stream >> value;
+  TORCH_CHECK(stream && stream.peek() == std::istringstream::traits_type::eof(), "the value '", key, "' in ", file, " is not a number: '", text, "'");
+  return value;
+}
+}  // namespace
+
+void serialize::InputArchive::read(const std::string& key, Tensor& tensor, bool is_buffer) const {
+  TORCH_CHECK(try_read(key, tensor, is_buffer), "No such serialized tensor '", key, "'\n[load] ", name_, " has no tensor of this name.");
+}
+void serialize::InputArchive::read(const std::string& key, std::int64_t& value) const {
+  value = number_of<std::int64_t>(value_of(values_, key, 'i', name_), key, name_);
+}
+void serialize::InputArchive::read(const std::string& key, double& value) const {
+  value = std::bit_cast<double>(number_of<std::uint64_t>(value_of(values_, key, 'd', name_), key, name_));
+}
+void serialize::InputArchive::read(const std::string& key, std::string& value) const { value = value_of(values_, key, 's', name_); }
+
+bool serialize::InputArchive::try_read(const std::string& key, Tensor& tensor, bool) const {
+  const auto found = tensors_.find(key);
+  if (found == tensors_.end()) return false;
+  tensor = found->second;
+  return true;
+}
+
+bool serialize::InputArchive::try_read(const std::string& key, InputArchive& nested) const {
+  const std::string prefix = key + ".";
+  nested = InputArchive();
+  nested.name_ = name_;
+  for (const auto& [name, tensor] : tensors_)
+    if (name.starts_with(prefix)) nested.tensors_[name.substr(prefix.size())] = tensor;
+  for (const auto& [name, value] : values_)
+    if (name.starts_with(prefix)) nested.values_[name.substr(prefix.size())] = value;
+  return !nested.tensors_.empty() || !nested.values_.empty();
+}
+
+void serialize::InputArchive::read(const std::string& key, InputArchive& nested) const {
+  TORCH_CHECK(try_read(key, nested), "No such serialized submodule: '", key, "'\n[load] ", name_, " has nothing below this name.");
+}
+
+std::vector<std::string> serialize::InputArchive::keys() const {
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : tensors_) names.push_back(name);
+  for (const auto& [name, value] : values_) names.push_back(name);
+  return names;
+}
+
+void register_archive_access() {
+  serialize::archive_access.write = [](serialize::OutputArchive& archive, const std::string& key, const Tensor& value) { archive.write(key, value); };
+  serialize::archive_access.read = [](serialize::InputArchive& archive, const std::string& key) {
+    Tensor value;
+    archive.read(key, value);
+    return value;
+  };
+}
+
+}  // namespace tinytorch

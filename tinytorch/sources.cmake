@@ -1,0 +1,98 @@
+# The sources of each lesson, for CMakeLists.txt.
+# Generated from the lessons 00_setup to 08_training: edit the module, not this file.
+set(TINYTORCH_SOURCES_00_setup
+  core/error.cpp
+  core/generator.cpp
+  core/utils.cpp)
+set(TINYTORCH_SOURCES_01_tensor
+  core/storage.cpp
+  core/tensor.cpp
+  core/creation.cpp
+  core/views.cpp
+  core/pointwise.cpp
+  core/comparison.cpp
+  core/reductions.cpp
+  core/matmul.cpp
+  core/scalar_type.cpp
+  core/dispatch.cpp
+  core/tensor_options.cpp
+  core/tensor_impl.cpp
+  core/tensor_data.cpp)
+set(TINYTORCH_SOURCES_90_operators
+  core/random.cpp
+  core/indexing.cpp
+  core/more_methods.cpp
+  core/elementary.cpp
+  core/extremes.cpp
+  core/division.cpp
+  core/logical.cpp
+  core/in_place.cpp
+  core/joining.cpp
+  core/gather.cpp
+  core/statistics.cpp
+  core/ordering.cpp
+  core/more_creation.cpp
+  core/linear_algebra.cpp)
+set(TINYTORCH_SOURCES_91_printing
+  core/formatting.cpp)
+set(TINYTORCH_SOURCES_02_activations
+  nn/activations.cpp)
+set(TINYTORCH_SOURCES_03_layers
+  nn/module.cpp
+  nn/init.cpp
+  nn/linear.cpp
+  nn/dropout.cpp
+  nn/any.cpp
+  nn/sequential.cpp
+  nn/modules.cpp
+  nn/mlp.cpp)
+set(TINYTORCH_SOURCES_04_losses
+  nn/loss.cpp
+  nn/classification_loss.cpp
+  nn/loss_modules.cpp)
+set(TINYTORCH_SOURCES_05_autograd
+  core/node.cpp
+  core/saved_variable.cpp
+  core/engine.cpp
+  core/autograd.cpp
+  core/gradients_basic.cpp
+  core/checkpoint.cpp
+  nn/gradients.cpp
+  core/gradient.cpp)
+set(TINYTORCH_SOURCES_95_gradients
+  core/gradients_more.cpp)
+set(TINYTORCH_SOURCES_06_optimizers
+  optim/optimizer.cpp
+  optim/sgd.cpp
+  optim/adam.cpp
+  optim/lr_scheduler.cpp)
+set(TINYTORCH_SOURCES_07_data
+  data/datasets.cpp
+  data/transforms.cpp
+  data/samplers.cpp
+  data/idx.cpp
+  data/csv.cpp
+  data/vision.cpp
+  data/text_lines.cpp)
+set(TINYTORCH_SOURCES_08_training
+  serialize/archive.cpp
+  serialize/file.cpp
+  serialize/save.cpp
+  nn/clip_grad.cpp
+  optim/trainer.cpp)
+set(TINYTORCH_SOURCES_generated
+  core/register_all.cpp)
+set(TINYTORCH_MODULES
+  00_setup
+  01_tensor
+  90_operators
+  91_printing
+  02_activations
+  03_layers
+  04_losses
+  05_autograd
+  95_gradients
+  06_optimizers
+  07_data
+  08_training
+  generated)

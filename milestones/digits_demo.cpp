@@ -7,9 +7,11 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
+#include <iostream>
 #include <string>
 #include <vector>
 
@@ -20,7 +22,7 @@ namespace {
 using namespace tinytorch;
 using data::datasets::Digits;
 
-constexpr std::int64_t kEpochs = 30;
+constexpr std::int64_t kEpochs = 60;
 constexpr std::int64_t kBatch = 32;
 constexpr double kLearningRate = 3e-3;
 
@@ -132,7 +134,7 @@ void train(const std::string& checkpoint) {
     losses.push_back(sum / static_cast<double>(count));
     sum = 0;
     count = 0;
-    if (on_terminal || progress.epoch % 10 == 0) {
+    if (on_terminal || progress.epoch % 15 == 0) {
       std::printf("%s  %s epoch %2lld/%lld   loss %.4f   %s%s", on_terminal ? "\r" : "", progress_bar(progress.epoch, kEpochs, 24).c_str(),
                   static_cast<long long>(progress.epoch), static_cast<long long>(kEpochs), losses.back(), loss_curve(losses).c_str(), on_terminal ? "" : "\n");
       std::fflush(stdout);

@@ -2343,7 +2343,10 @@ Tensor sample_weights(const Tensor& self, const Tensor& target, const Tensor& we
 
 // What reaches each sample of the gradient of the reduced loss: (N).
 Tensor per_sample(const Tensor& g, const Tensor& weights, std::int64_t reduction) {
-  return reduction == Reduction::Mean ? g * weights / weights.sum() : g * weights;
+  if (reduction != Reduction::Mean) return g * weights;
+  // With every sample ignored the mean is 0 / 0; its gradient is 0, so that the step changes nothing.
+  const Tensor total = weights.sum();
+  return g * weights / where(total.eq(0), ones_like(total), total);
 }
 
 // -coefficient at each sample's class, 0 elsewhere: (N, C).

@@ -914,7 +914,7 @@ struct Root : nn::Module {
   Root() : Module("Root") {
     a_ = register_module("a", std::make_shared<Branch>(10));
     b_ = register_module("b", std::make_shared<Leaf>(20));
-    last_ = register_parameter("last", full({1}, 30));
+    last_ = register_parameter("last", full({1}, 30.0));
   }
   std::shared_ptr<Branch> a_;
   std::shared_ptr<Leaf> b_;
@@ -1036,6 +1036,7 @@ TEST_CASE("named_parameters: full names, in the order of registration, sharing d
   CHECK_EQ(joined(root->named_buffers().keys()), "a.count");
   CHECK_EQ(root->buffers(false).size(), 0);
 
+  const AutoDispatchBelowAutograd guard;  // writes into parameters as such
   root->named_parameters()["b.value"].fill_(7);
   CHECK_EQ(root->b_->value_, full({2}, 7.0));
 
@@ -1510,6 +1511,7 @@ TEST_CASE("clone: new tensors, same values; a handle shares") {
     Tensor factor;
   };
   auto scale = std::make_shared<ScaleImpl>(1.0);
+  const AutoDispatchBelowAutograd guard;  // writes into parameters as such
   scale->factor.fill_(5);
   scale->eval();
   const auto same = scale;
@@ -1993,6 +1995,7 @@ TEST_CASE("Linear: a copied handle ties the weights, a clone unties them") {
   nn::Linear tied = layer;
   nn::Linear copy(std::dynamic_pointer_cast<nn::LinearImpl>(layer->clone()));
   CHECK_EQ(copy->weight, layer->weight);
+  const AutoDispatchBelowAutograd guard;  // writes into parameters as such
   layer->weight.fill_(1);
   CHECK(tied->weight.is_same(layer->weight));
   CHECK(!copy->weight.equal(layer->weight));
@@ -3055,6 +3058,7 @@ Tensor nn::MLPImpl::forward(const Tensor& input) {
 // %% {"nbgrader": {"grade": true, "grade_id": "03-mlp-forward-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("MLP: relu between the layers, none behind the last") {
   nn::MLP net(std::vector<std::int64_t>{2, 2, 1});
+  const AutoDispatchBelowAutograd guard;  // writes into parameters as such
   net->layers[0]->weight.copy_(tensor({{1.0, 0.0}, {0.0, 1.0}}));
   net->layers[1]->weight.copy_(tensor({{-1.0, -1.0}}));
   for (nn::Linear& layer : net->layers) layer->bias.zero_();
@@ -3479,6 +3483,7 @@ TEST_CASE("integration: one network built in three ways gives one answer") {
   CHECK(by_hand.state_dict().keys() == mlp->state_dict().keys());
 
   const auto copy = std::dynamic_pointer_cast<nn::MLPImpl>(mlp->clone());
+  const AutoDispatchBelowAutograd guard;  // writes into parameters as such
   mlp->layers[0]->weight.zero_();
   CHECK_EQ(copy->forward(images), by_hand.forward(images));
   CHECK_EQ(sequential->forward(images), mlp(images));

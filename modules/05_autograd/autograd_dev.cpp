@@ -183,7 +183,9 @@ class ModuleGradients {
 #include <vector>
 #include "tinytorch/core/tensor_data.h"
 #include "tinytorch/core/utils.h"
+#include "tinytorch/nn/activations.h"
 #include "tinytorch/nn/linear.h"
+#include "tinytorch/nn/loss.h"
 #include "tito/lesson.h"
 
 // %%

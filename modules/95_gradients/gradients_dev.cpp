@@ -32,6 +32,9 @@
 #include "tinytorch/core/more_ops.h"
 
 // %%
+#include "tinytorch/core/autograd.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/tensor_data.h"
 #include "tito/lesson.h"
 
 // %%

@@ -39,8 +39,10 @@ std::string progress_bar(std::int64_t done, std::int64_t total, int width) {
   return bar;
 }
 
-// The losses of the epochs so far as a curve of block characters, on a logarithmic scale.
-std::string loss_curve(const std::vector<double>& losses) {
+// The losses of the epochs so far as a curve of block characters, two epochs each, on a logarithmic scale.
+std::string loss_curve(const std::vector<double>& all) {
+  std::vector<double> losses;
+  for (std::size_t i = 0; i < all.size(); i += 2) losses.push_back(all[i]);
   static constexpr std::array<const char*, 8> levels = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
   const auto [low, high] = std::minmax_element(losses.begin(), losses.end());
   const double bottom = std::log(*low);
@@ -54,7 +56,7 @@ void print_confusion_matrix(const Tensor& guesses, const Tensor& targets) {
   std::array<std::array<int, 10>, 10> counts{};
   for (std::int64_t i = 0; i < targets.numel(); ++i)
     ++counts[static_cast<std::size_t>(targets[i].item<std::int64_t>())][static_cast<std::size_t>(guesses[i].item<std::int64_t>())];
-  std::printf("\n  Confusion matrix of the held-out digits (row: what it is, column: what the network says)\n\n       ");
+  std::printf("\n  Confusion matrix of the held-out digits (row: the digit, column: the guess)\n\n       ");
   for (int digit = 0; digit < 10; ++digit) std::printf("%4d", digit);
   std::printf("\n      +%s\n", std::string(41, '-').c_str());
   for (std::size_t truth = 0; truth < 10; ++truth) {

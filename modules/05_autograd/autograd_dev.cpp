@@ -177,6 +177,7 @@ class ModuleGradients {
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <exception>
 #include <iostream>
 #include <string>
 #include <thread>
@@ -2848,11 +2849,18 @@ TEST_CASE("integration: two layers learn XOR") {
 TEST_CASE("integration: several threads go back through graphs with common leaves") {
   const Tensor x = ones({1000}, dtype(kDouble).requires_grad(true));
   std::vector<std::thread> threads;
-  for (int i = 0; i < 4; ++i)
-    threads.emplace_back([&] {
-      for (int step = 0; step < 25; ++step) (x * 2.0).sum().backward();
+  std::vector<std::exception_ptr> errors(4);  // an exception must not leave its thread
+  for (std::size_t i = 0; i < errors.size(); ++i)
+    threads.emplace_back([&, i] {
+      try {
+        for (int step = 0; step < 25; ++step) (x * 2.0).sum().backward();
+      } catch (...) {
+        errors[i] = std::current_exception();
+      }
     });
   for (std::thread& thread : threads) thread.join();
+  for (const std::exception_ptr& error : errors)
+    if (error) std::rethrow_exception(error);
   CHECK_EQ(x.grad(), full({1000}, 200.0, kDouble));
 }
 

@@ -101,6 +101,7 @@ TEST_CASE("items: properties of functions") {
   CHECK(only("static int f() { return 1; }").internal);
   CHECK(only("void f() {}").returns_nothing);
   CHECK_FALSE(only("void* f() { return p; }").returns_nothing);
+  CHECK_FALSE(only("std::function<void()> f() { return g; }").returns_nothing);
   CHECK_FALSE(only("int f();").definition);
 }
 

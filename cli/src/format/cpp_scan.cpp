@@ -610,13 +610,17 @@ class DeclarationParser {
       if (is(i, "->")) break;
     }
     bool has_type = false;
+    int template_depth = 0;  // std::function<void()> returns something
     for (std::size_t j = reading.head_begin; j < begin; ++j) {
+      if (is(j, "<")) ++template_depth;
+      if (is(j, ">")) --template_depth;
+      if (is(j, ">>")) template_depth -= 2;
       if (is(j, "constexpr") || is(j, "consteval")) item.is_constexpr = true;
       if (is(j, "static") && class_name.empty()) item.internal = true;
       if (!is_one_of(at(j).text, {"constexpr", "consteval", "static", "inline", "explicit", "virtual", "friend"})) {
         has_type = true;
       }
-      if (is(j, "void") && !is(j + 1, "*")) item.returns_nothing = true;
+      if (is(j, "void") && template_depth == 0 && !is(j + 1, "*")) item.returns_nothing = true;
     }
     if (!has_type && !reading.op) item.returns_nothing = true;  // a constructor
     item.signature = join_tight(first, reading.head_begin) + " " + item.name + "(" + parameter_types(open) + ")" + qualifiers;

@@ -130,7 +130,9 @@ TEST_CASE("known mistakes: what is written is read again") {
 TEST_CASE("known mistakes: other values are the same signature, other checks are not") {
   const std::vector<KnownMistake> recorded{{"05-a/b", "s", {{"t", "c", "1"}}}};
   CHECK(same_signatures(recorded, {{"05-a/b", "s", {{"t", "c", "2"}}}}));
+  CHECK(same_signatures(recorded, {{"05-a/b", "s", {{"other", "d", "1"}, {"t", "c", "1"}}}}));
   CHECK_FALSE(same_signatures(recorded, {{"05-a/b", "s", {{"t", "d", "1"}}}}));
+  CHECK_FALSE(same_signatures(recorded, {{"05-a/b", "s", {}}}));
   CHECK_FALSE(same_signatures(recorded, {{"05-a/b", "other", {{"t", "c", "1"}}}}));
   CHECK_FALSE(same_signatures(recorded, {}));
 }

@@ -86,13 +86,19 @@ std::string text_of(const std::vector<KnownMistake>& mistakes) {
   return out.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
 }
 
+namespace {
+bool share_a_check(const std::vector<FailedCheck>& left, const std::vector<FailedCheck>& right) {
+  if (left.empty() || right.empty()) return left.empty() && right.empty();
+  return std::any_of(left.begin(), left.end(), [&](const FailedCheck& check) {
+    return std::any_of(right.begin(), right.end(), [&](const FailedCheck& other) { return same_check(check, other); });
+  });
+}
+}  // namespace
+
 bool same_signatures(const std::vector<KnownMistake>& left, const std::vector<KnownMistake>& right) {
-  return std::equal(left.begin(), left.end(), right.begin(), right.end(),
-                    [](const KnownMistake& a, const KnownMistake& b) {
-                      return a.id == b.id && a.says == b.says &&
-                             std::equal(a.signature.begin(), a.signature.end(), b.signature.begin(),
-                                        b.signature.end(), same_check);
-                    });
+  return std::equal(left.begin(), left.end(), right.begin(), right.end(), [](const KnownMistake& a, const KnownMistake& b) {
+    return a.id == b.id && a.says == b.says && share_a_check(a.signature, b.signature);
+  });
 }
 
 std::optional<KnownMistake> recognize(const std::vector<KnownMistake>& known, const TestRun& run) {

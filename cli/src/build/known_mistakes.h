@@ -31,7 +31,8 @@ fs::path mistakes_file(const Module& module);
 std::vector<KnownMistake> read_known_mistakes(const fs::path& file);
 std::string text_of(const std::vector<KnownMistake>& mistakes);
 
-// Same mistakes, sentences, tests and checks; the values may differ in their last digits from machine to machine.
+// Same mistakes and sentences, and at least one failed check of each in common: with threads, which checks fail differs
+// from run to run, and values may differ in their last digits from machine to machine.
 bool same_signatures(const std::vector<KnownMistake>& left, const std::vector<KnownMistake>& right);
 
 // The mistake whose signature the run shows; nothing when none fits.

@@ -2981,7 +2981,13 @@ void copy_into(const Tensor& to, const Tensor& from) {
 }
 
 void fill_with(const Tensor& to, const Scalar& value) {
-  dispatch_all_types(to.scalar_type(), [&]<class T>() { map_into<T, T>(to, to, [number = value.to<T>()](T) { return number; }); });
+  // Writes only: what new memory holds may not even be a valid bool.
+  const StridedLoop<1> loop(to.sizes(), {to.strides()});
+  dispatch_all_types(to.scalar_type(), [&]<class T>() {
+    loop.run([data = to.data<T>(), number = value.to<T>()](const auto& offset, std::int64_t count, const auto& step) {
+      for (std::int64_t i = 0; i < count; ++i) data[offset[0] + i * step[0]] = number;
+    });
+  });
 }
 
 // %%

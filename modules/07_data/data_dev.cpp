@@ -2612,7 +2612,7 @@ ScalarType idx_type(unsigned char code, const std::string& path) {
     case 0x0E: return kDouble;
     default: break;
   }
-  TORCH_CHECK(false, path, ": not an IDX file: the type in its header is ", static_cast<int>(code), "\n[read_idx] types are 8, 9, 11, 12, 13 and 14");
+  throw Error(path + ": not an IDX file: the type in its header is " + std::to_string(code) + "\n[read_idx] types are 8, 9, 11, 12, 13 and 14");
 }
 }  // namespace
 

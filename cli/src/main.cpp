@@ -2,8 +2,27 @@
 #include <fmt/core.h>
 
 #include <exception>
+#include <string>
+#include <string_view>
 
+#include "build/process.h"
 #include "commands/commands.h"
+
+namespace {
+
+constexpr int wrong_usage = 2;
+
+// What is wrong with the first word; empty if it is a command. (CLI11 only says that a subcommand is required.)
+std::string check_command(const CLI::App& app, std::string_view name) {
+  std::string known;
+  for (const CLI::App* command : app.get_subcommands({})) {
+    if (command->get_name() == name) return "";
+    if (!command->get_group().empty()) known += (known.empty() ? "" : ", ") + command->get_name();
+  }
+  return fmt::format("unknown command '{}'; there are: {}", name, known);
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   CLI::App app("tito: exports, checks, builds and tests the TinyTorch course", "tito");
@@ -22,11 +41,18 @@ int main(int argc, char** argv) {
     fmt::print("{}", app.help());
     return 0;
   }
+  const std::string complaint = *argv[1] == '-' ? "" : check_command(app, argv[1]);
+  if (!complaint.empty()) {
+    fmt::print(stderr, "{}\n", complaint);
+    return wrong_usage;
+  }
   try {
     app.parse(argc, argv);
     return 0;
   } catch (const CLI::ParseError& error) {
-    return app.exit(error);
+    return app.exit(error) == 0 ? 0 : wrong_usage;
+  } catch (const tito::Interrupted& interrupted) {
+    return 128 + interrupted.signal;
   } catch (const tito::Exit& exit) {
     return exit.code;
   } catch (const std::exception& error) {

@@ -233,7 +233,7 @@ ProcessResult run_process(const Command& command, const ProcessOptions& options)
   kill(-child, SIGKILL);
   lines.finish();
   result.seconds = seconds_since(start);
-  if (interrupting_signal != 0) throw Interrupted();
+  if (interrupting_signal != 0) throw Interrupted(interrupting_signal);
   if (failed_to_start) throw std::system_error(error, std::generic_category(), "cannot start " + command[0]);
   result.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   result.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;

@@ -38,7 +38,8 @@ struct ProcessResult {
 
 // Thrown when the user pressed ^C (or tito was asked to terminate) while a child process ran.
 struct Interrupted : std::runtime_error {
-  Interrupted() : std::runtime_error("stopped") {}
+  explicit Interrupted(int number) : std::runtime_error("stopped"), signal(number) {}
+  int signal;
 };
 
 // Runs the command to its end, without standard input. Throws std::runtime_error if it cannot be started.

@@ -70,10 +70,14 @@ set(TINYTORCH_SOURCES_07_data
   data/datasets.cpp
   data/transforms.cpp
   data/samplers.cpp
+  data/idx_header.cpp)
+set(TINYTORCH_SOURCES_94_data_files
   data/idx.cpp
   data/csv.cpp
+  data/text_lines.cpp
   data/vision.cpp
-  data/text_lines.cpp)
+  data/stream.cpp
+  data/saved_state.cpp)
 set(TINYTORCH_SOURCES_08_training
   serialize/archive.cpp
   serialize/file.cpp
@@ -94,5 +98,6 @@ set(TINYTORCH_MODULES
   95_gradients
   06_optimizers
   07_data
+  94_data_files
   08_training
   generated)

@@ -63,6 +63,7 @@ class DataLoaderBase {
 
   void prefetch(std::size_t requested_jobs);
   std::optional<Batch> next();
+  std::optional<Batch> receive_batch();
   static Result run_job(Dataset& dataset, Job job);
   void worker_thread(Dataset& dataset);
 
@@ -74,7 +75,6 @@ class DataLoaderBase {
 
  private:
   std::unique_ptr<detail::sequencers::Sequencer<Result>> new_sequencer() const;
-  void finish_epoch() { in_epoch_ = false; }
 
   std::size_t sequence_number_ = 0;
   detail::DataShuttle<Job, Result> shuttle_;
@@ -130,6 +130,20 @@ void data::DataLoaderBase<Dataset, Batch, BatchRequest>::prefetch(std::size_t re
   }
 }
 
+// The next batch of the epoch, made here or by the workers; nothing at its end.
+template <class Dataset, class Batch, class BatchRequest>
+std::optional<Batch> data::DataLoaderBase<Dataset, Batch, BatchRequest>::next() {
+  std::optional<Batch> batch;
+  if (options_.workers > 0) {
+    batch = receive_batch();
+  } else if (std::optional<BatchRequest> request = get_batch_request()) {
+    batch = main_thread_dataset_->get_batch(std::move(*request));
+  }
+  in_epoch_ = batch.has_value();
+  delivered_ += in_epoch_ ? 1 : 0;
+  return batch;
+}
+
 // A worker's life: one job after the other, until one says quit.
 template <class Dataset, class Batch, class BatchRequest>
 void data::DataLoaderBase<Dataset, Batch, BatchRequest>::worker_thread(Dataset& dataset) {
@@ -171,28 +185,17 @@ auto data::DataLoaderBase<Dataset, Batch, BatchRequest>::run_job(Dataset& datase
   return result;
 }
 
-// The next batch of the epoch, or nothing at its end. With workers: throws WorkerException for an exception in a worker, and Error
-// when the timeout is over.
+// The next batch from the workers, or nothing when no job is in flight any more. Throws WorkerException for an exception in a worker, and
+// Error when the timeout is over.
 template <class Dataset, class Batch, class BatchRequest>
-std::optional<Batch> data::DataLoaderBase<Dataset, Batch, BatchRequest>::next() {
-  std::optional<Batch> batch;
-  if (options_.workers == 0) {
-    if (std::optional<BatchRequest> request = get_batch_request()) batch = main_thread_dataset_->get_batch(std::move(*request));
-  } else {
-    while (!batch) {
-      std::optional<Result> result = sequencer_->next([this] { return shuttle_.pop_result(options_.timeout); });
-      if (!result) break;
-      if (result->exception) throw WorkerException(result->exception);
-      batch = std::move(result->batch);
-    }
-    if (batch) prefetch(1);
+std::optional<Batch> data::DataLoaderBase<Dataset, Batch, BatchRequest>::receive_batch() {
+  while (std::optional<Result> result = sequencer_->next([this] { return shuttle_.pop_result(options_.timeout); })) {
+    if (result->exception) throw WorkerException(result->exception);
+    if (!result->batch) continue;
+    prefetch(1);
+    return std::move(result->batch);
   }
-  if (batch) {
-    ++delivered_;
-  } else {
-    finish_epoch();
-  }
-  return batch;
+  return std::nullopt;
 }
 
 namespace data {
@@ -221,23 +224,6 @@ class StatelessDataLoader : public DataLoaderBase<Dataset, typename Dataset::Bat
   bool resumed_ = false;
 };
 
-// A stream that all workers share; its get_batch() must be thread-safe. Source: torch/data/dataloader/stateful.h.
-template <class Dataset>
-class StatefulDataLoader : public DataLoaderBase<Dataset, typename Dataset::BatchType::value_type, typename Dataset::BatchRequestType> {
- public:
-  using super = DataLoaderBase<Dataset, typename Dataset::BatchType::value_type, typename Dataset::BatchRequestType>;
-  using typename super::BatchRequestType;
-
-  StatefulDataLoader(Dataset dataset, const DataLoaderOptions& options);
-
- private:
-  void reset() override {
-    this->main_thread_dataset_->reset();
-    super::reset();
-  }
-  std::optional<BatchRequestType> get_batch_request() override { return BatchRequestType(this->options_.batch_size); }
-};
-
 }  // namespace data
 
 template <class Dataset, class Sampler>
@@ -247,14 +233,6 @@ data::StatelessDataLoader<Dataset, Sampler>::StatelessDataLoader(Dataset dataset
     this->workers_.emplace_back([this, dataset]() mutable { this->worker_thread(dataset); });
   }
   if (this->options_.workers == 0) this->main_thread_dataset_ = std::make_unique<Dataset>(std::move(dataset));
-}
-
-template <class Dataset>
-data::StatefulDataLoader<Dataset>::StatefulDataLoader(Dataset dataset, const DataLoaderOptions& options)
-    : super(options, std::make_unique<Dataset>(std::move(dataset))) {
-  for (std::size_t i = 0; i < this->options_.workers; ++i) {
-    this->workers_.emplace_back([this] { this->worker_thread(*this->main_thread_dataset_); });
-  }
 }
 
 template <class Dataset, class Sampler>
@@ -276,15 +254,7 @@ auto data::StatelessDataLoader<Dataset, Sampler>::get_batch_request() -> std::op
 
 template <class Dataset, class Sampler>
 data::State data::StatelessDataLoader<Dataset, Sampler>::state() const {
-  if (resumed_ || this->in_epoch_) {
-    TORCH_CHECK_NOT_IMPLEMENTED(!epoch_start_.empty(), "This loader's sampler cannot be saved\n[DataLoader::state] it does not override state() and set_state()");
-    State state;
-    for (const auto& [key, value] : epoch_start_) state["sampler." + key] = value;
-    state["delivered"] = full({}, this->delivered_, kLong);
-    state["batch_size"] = full({}, this->options_.batch_size, kLong);
-    return state;
-  }
-  return {};
+  return resumed_ || this->in_epoch_ ? detail::pack_epoch({epoch_start_, this->delivered_}, this->options_.batch_size) : State();
 }
 
 template <class Dataset, class Sampler>
@@ -293,27 +263,16 @@ void data::StatelessDataLoader<Dataset, Sampler>::set_state(const State& state) 
     resumed_ = this->in_epoch_ = false;
     return;
   }
-  const auto number = [&state](const char* key) {
-    const auto found = state.find(key);
-    TORCH_CHECK(found != state.end() && found->second.defined() && found->second.numel() == 1, "The saved state has no number '", key,
-                "'\n[DataLoader::set_state] take what state() gave");
-    return static_cast<std::size_t>(found->second.template item<std::int64_t>());
-  };
-  const std::size_t delivered = number("delivered");
-  TORCH_CHECK(number("batch_size") == this->options_.batch_size, "The saved state is of a loader with batch_size ", number("batch_size"),
-              ", this one has ", this->options_.batch_size, "\n[DataLoader::set_state] use the same batch size to go on");
+  detail::EpochState epoch = detail::unpack_epoch(state, this->options_.batch_size);
   // Go to the place on a copy, so that a state which does not fit changes nothing.
-  State start;
-  for (const auto& [key, value] : state)
-    if (key.starts_with("sampler.")) start[key.substr(8)] = value;
   Sampler sampler = sampler_;
-  sampler.set_state(start);
-  for (std::size_t i = 0; i < delivered; ++i)
-    TORCH_CHECK(sampler.next(this->options_.batch_size), "The saved state is damaged: ", delivered, " batches were delivered, but an epoch has ", i,
+  sampler.set_state(epoch.sampler);
+  for (std::size_t i = 0; i < epoch.delivered; ++i)
+    TORCH_CHECK(sampler.next(this->options_.batch_size), "The saved state is damaged: ", epoch.delivered, " batches were delivered, but an epoch has ", i,
                 "\n[DataLoader::set_state] was it made for a dataset of this size?");
   sampler_ = std::move(sampler);
-  epoch_start_ = std::move(start);
-  this->delivered_ = delivered;
+  epoch_start_ = std::move(epoch.sampler);
+  this->delivered_ = epoch.delivered;
   resumed_ = true;
 }
 
@@ -333,13 +292,6 @@ std::unique_ptr<StatelessDataLoader<Dataset, Sampler>> make_data_loader(Dataset 
   const std::optional<std::size_t> size = dataset.size();
   TORCH_CHECK(size.has_value(), "Expected the dataset to be sized in order to construct the Sampler");
   return make_data_loader(std::move(dataset), Sampler(*size), options);
-}
-
-// A loader of a stream.
-template <class Dataset>
-  requires(Dataset::is_stateful)
-std::unique_ptr<StatefulDataLoader<Dataset>> make_data_loader(Dataset dataset, DataLoaderOptions options = DataLoaderOptions()) {
-  return std::make_unique<StatefulDataLoader<Dataset>>(std::move(dataset), options);
 }
 
 }  // namespace data

@@ -25,6 +25,8 @@ inline constexpr bool is_optional<std::optional<T>> = true;
 
 template <class SourceDataset, class AppliedTransform>
 class MapDataset;
+template <class DatasetType, class TransformType>
+MapDataset<DatasetType, TransformType> map(DatasetType dataset, TransformType transform);
 
 // Anything that gives a batch for a request: a list of indices, or for streams a number of examples.
 // A loader copies the dataset into each worker, so a copy should share its data (Tensors do).
@@ -46,9 +48,13 @@ class BatchDataset {
 
   // This dataset with `transform` applied to each of its batches.
   template <class TransformType>
-  MapDataset<Self, TransformType> map(TransformType transform) &;
+  MapDataset<Self, TransformType> map(TransformType transform) & {
+    return datasets::map(static_cast<Self&>(*this), std::move(transform));
+  }
   template <class TransformType>
-  MapDataset<Self, TransformType> map(TransformType transform) &&;
+  MapDataset<Self, TransformType> map(TransformType transform) && {
+    return datasets::map(std::move(static_cast<Self&>(*this)), std::move(transform));
+  }
 };
 
 // A dataset that gives its examples one by one. Derive from it and write get() and size().
@@ -82,6 +88,8 @@ namespace data::datasets {
 namespace detail {
 template <bool condition, class T>
 using optional_if = std::conditional_t<condition, std::optional<T>, T>;
+template <class T>
+using without_optional = typename std::conditional_t<is_optional<T>, T, std::optional<T>>::value_type;
 }  // namespace detail
 
 // A dataset and what is done to each of its batches. Source: torch/data/datasets/map.h.
@@ -98,7 +106,15 @@ class MapDataset
 
   MapDataset(SourceDataset source, AppliedTransform applied) : dataset_(std::move(source)), transform_(std::move(applied)) {}
 
-  OutputBatchType get_batch(BatchRequestType request) override;
+  OutputBatchType get_batch(BatchRequestType request) override {
+    if constexpr (SourceDataset::is_stateful) {
+      auto batch = dataset_.get_batch(std::move(request));
+      if (!batch) return std::nullopt;
+      return transform_.apply_batch(std::move(*batch));
+    } else {
+      return transform_.apply_batch(dataset_.get_batch(std::move(request)));
+    }
+  }
   std::optional<std::size_t> size() const noexcept override { return dataset_.size(); }
   // For stateful datasets: begins the next epoch.
   void reset() { dataset_.reset(); }
@@ -114,41 +130,12 @@ class MapDataset
 // The free form of dataset.map(transform).
 template <class DatasetType, class TransformType>
 MapDataset<DatasetType, TransformType> map(DatasetType dataset, TransformType transform) {
-  using SourceBatch = typename DatasetType::BatchType;
-  if constexpr (DatasetType::is_stateful) {
-    static_assert(std::is_same_v<typename SourceBatch::value_type, typename TransformType::InputBatchType>,
-                  "BatchType type of dataset does not match input type of transform");
-  } else {
-    static_assert(std::is_same_v<SourceBatch, typename TransformType::InputBatchType>,
-                  "BatchType type of dataset does not match input type of transform");
-  }
+  static_assert(std::is_same_v<detail::without_optional<typename DatasetType::BatchType>, typename TransformType::InputBatchType>,
+                "BatchType type of dataset does not match input type of transform");
   return {std::move(dataset), std::move(transform)};
 }
 
 }  // namespace data::datasets
-
-template <class SourceDataset, class AppliedTransform>
-auto data::datasets::MapDataset<SourceDataset, AppliedTransform>::get_batch(BatchRequestType request) -> OutputBatchType {
-  if constexpr (SourceDataset::is_stateful) {
-    auto batch = dataset_.get_batch(std::move(request));
-    if (!batch) return std::nullopt;
-    return transform_.apply_batch(std::move(*batch));
-  } else {
-    return transform_.apply_batch(dataset_.get_batch(std::move(request)));
-  }
-}
-
-template <class Self, class Batch, class BatchRequest>
-template <class TransformType>
-data::datasets::MapDataset<Self, TransformType> data::datasets::BatchDataset<Self, Batch, BatchRequest>::map(TransformType transform) & {
-  return datasets::map(static_cast<Self&>(*this), std::move(transform));
-}
-
-template <class Self, class Batch, class BatchRequest>
-template <class TransformType>
-data::datasets::MapDataset<Self, TransformType> data::datasets::BatchDataset<Self, Batch, BatchRequest>::map(TransformType transform) && {
-  return datasets::map(std::move(static_cast<Self&>(*this)), std::move(transform));
-}
 
 namespace data::datasets {
 
@@ -175,36 +162,6 @@ class TensorBatchDataset : public BatchDataset<TensorBatchDataset, Example<>> {
  private:
   Tensor data_, targets_;
 };
-
-// One dataset object for all workers, for datasets that must not be copied. get_batch() must then be safe to call from
-// several threads at once. Source: torch/data/datasets/shared.h.
-template <class UnderlyingDataset>
-class SharedBatchDataset
-    : public BatchDataset<SharedBatchDataset<UnderlyingDataset>, typename UnderlyingDataset::BatchType,
-                          typename UnderlyingDataset::BatchRequestType> {
- public:
-  using BatchType = typename UnderlyingDataset::BatchType;
-  using BatchRequestType = typename UnderlyingDataset::BatchRequestType;
-
-  SharedBatchDataset(std::shared_ptr<UnderlyingDataset> shared_dataset) : dataset_(std::move(shared_dataset)) {}
-
-  BatchType get_batch(BatchRequestType request) override { return dataset_->get_batch(std::move(request)); }
-  std::optional<std::size_t> size() const override { return dataset_->size(); }
-  void reset() { dataset_->reset(); }
-
-  UnderlyingDataset& operator*() { return *dataset_; }
-  const UnderlyingDataset& operator*() const { return *dataset_; }
-  UnderlyingDataset* operator->() { return dataset_.get(); }
-  const UnderlyingDataset* operator->() const { return dataset_.get(); }
-
- private:
-  std::shared_ptr<UnderlyingDataset> dataset_;
-};
-
-template <class UnderlyingDataset, class... Args>
-SharedBatchDataset<UnderlyingDataset> make_shared_dataset(Args&&... args) {
-  return std::make_shared<UnderlyingDataset>(std::forward<Args>(args)...);
-}
 
 }  // namespace data::datasets
 

@@ -46,8 +46,19 @@ class Iterator {
   Iterator() = default;
   explicit Iterator(std::shared_ptr<detail::Pass<Batch>> pass) : pass_(std::move(pass)) {}
 
-  Iterator& operator++();
-  Batch& operator*() const;
+  Iterator& operator++() {
+    TORCH_CHECK(pass_ != nullptr, "Incrementing the DataLoader's past-the-end iterator is not allowed");
+    TORCH_CHECK(pass_->current().has_value(), "Attempted to increment iterator past the end");
+    pass_->batch.reset();  // its memory is free before the next batch is waited for
+    pass_->fetched = false;
+    pass_->current();
+    return *this;
+  }
+  Batch& operator*() const {
+    TORCH_CHECK(pass_ != nullptr, "Dereferencing the DataLoader's past-the-end iterator is not allowed");
+    TORCH_CHECK(pass_->current().has_value(), "Attempted to dereference iterator that was past the end");
+    return *pass_->current();
+  }
   Batch* operator->() const { return &**this; }
   bool operator==(const Iterator& other) const { return pass_ == other.pass_ || (at_end() && other.at_end()); }
 
@@ -57,22 +68,5 @@ class Iterator {
 };
 
 }  // namespace data
-
-template <class Batch>
-data::Iterator<Batch>& data::Iterator<Batch>::operator++() {
-  TORCH_CHECK(pass_ != nullptr, "Incrementing the DataLoader's past-the-end iterator is not allowed");
-  TORCH_CHECK(pass_->current().has_value(), "Attempted to increment iterator past the end");
-  pass_->batch.reset();  // its memory is free before the next batch is waited for
-  pass_->fetched = false;
-  pass_->current();
-  return *this;
-}
-
-template <class Batch>
-Batch& data::Iterator<Batch>::operator*() const {
-  TORCH_CHECK(pass_ != nullptr, "Dereferencing the DataLoader's past-the-end iterator is not allowed");
-  TORCH_CHECK(pass_->current().has_value(), "Attempted to dereference iterator that was past the end");
-  return *pass_->current();
-}
 
 }  // namespace tinytorch

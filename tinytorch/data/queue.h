@@ -81,9 +81,20 @@ class DataShuttle {
   }
   Job pop_job() { return new_jobs_.pop(); }
   void push_result(Result result) { results_.push(std::move(result)); }
-  std::optional<Result> pop_result(std::optional<std::chrono::milliseconds> timeout = std::nullopt);
+  // The next result; nothing if no job is in flight. Throws on a timeout; the job stays in flight then.
+  std::optional<Result> pop_result(std::optional<std::chrono::milliseconds> timeout = std::nullopt) {
+    if (in_flight_jobs_ == 0) return std::nullopt;
+    Result result = results_.pop(timeout);
+    --in_flight_jobs_;
+    return result;
+  }
+  // Throws away the jobs that nobody has begun.
   void cancel_jobs() { in_flight_jobs_ -= new_jobs_.clear(); }
-  void drain();
+  // Cancels, and waits for what has begun.
+  void drain() {
+    cancel_jobs();
+    while (in_flight_jobs_ > 0) pop_result();
+  }
   std::size_t in_flight_jobs() const noexcept { return in_flight_jobs_; }
 
  private:
@@ -93,21 +104,5 @@ class DataShuttle {
 };
 
 }  // namespace data::detail
-
-// The next result; nothing if no job is in flight. Throws on a timeout; the job stays in flight then.
-template <class Job, class Result>
-std::optional<Result> data::detail::DataShuttle<Job, Result>::pop_result(std::optional<std::chrono::milliseconds> timeout) {
-  if (in_flight_jobs_ == 0) return std::nullopt;
-  Result result = results_.pop(timeout);
-  --in_flight_jobs_;
-  return result;
-}
-
-// Cancels the jobs that nobody has begun, and waits for the others.
-template <class Job, class Result>
-void data::detail::DataShuttle<Job, Result>::drain() {
-  cancel_jobs();
-  while (in_flight_jobs_ > 0) pop_result();
-}
 
 }  // namespace tinytorch

@@ -32,6 +32,19 @@ namespace data {
 using State = std::map<std::string, Tensor>;
 }  // namespace data
 
+namespace data::detail {
+
+// Where an epoch stands: the sampler at its beginning, and how many batches have been handed out since. As a State and back; unpack_epoch()
+// throws if `state` is none, or of another batch size.
+struct EpochState {
+  State sampler;
+  std::size_t delivered = 0;
+};
+State pack_epoch(const EpochState& epoch, std::size_t batch_size);
+EpochState unpack_epoch(const State& state, std::size_t batch_size);
+
+}  // namespace data::detail
+
 namespace data::samplers {
 
 // Decides which examples come next. A loader calls reset() before each epoch and next() until it gives nothing.
@@ -50,33 +63,20 @@ class Sampler {
   // Where the epoch stands. set_state() takes what state() gave, or throws and changes nothing.
   // A sampler that does not override them cannot be saved: its state is empty.
   virtual State state() const { return {}; }
-  virtual void set_state(const State& state);
+  virtual void set_state(const State& state) {
+    TORCH_CHECK_NOT_IMPLEMENTED(state.empty(), "This sampler cannot go on in the middle of an epoch\n[set_state] it does not override state() and set_state()");
+  }
 
   // state() to and from an archive.
-  virtual void save(serialize::OutputArchive& archive) const;
-  virtual void load(serialize::InputArchive& archive);
+  virtual void save(serialize::OutputArchive& archive) const {
+    for (const auto& [key, value] : state()) serialize::archive_access.write(archive, key, value);
+  }
+  virtual void load(serialize::InputArchive& archive) {
+    State loaded;
+    for (const auto& [key, value] : state()) loaded[key] = serialize::archive_access.read(archive, key);
+    set_state(loaded);
+  }
 };
-
-}  // namespace data::samplers
-
-template <class BatchRequest>
-void data::samplers::Sampler<BatchRequest>::set_state(const State& state) {
-  TORCH_CHECK_NOT_IMPLEMENTED(state.empty(), "This sampler cannot go on in the middle of an epoch\n[set_state] it does not override state() and set_state()");
-}
-
-template <class BatchRequest>
-void data::samplers::Sampler<BatchRequest>::save(serialize::OutputArchive& archive) const {
-  for (const auto& [key, value] : state()) serialize::archive_access.write(archive, key, value);
-}
-
-template <class BatchRequest>
-void data::samplers::Sampler<BatchRequest>::load(serialize::InputArchive& archive) {
-  State loaded;
-  for (const auto& [key, value] : state()) loaded[key] = serialize::archive_access.read(archive, key);
-  set_state(loaded);
-}
-
-namespace data::samplers {
 
 // 0, 1, 2, ... Source: torch/data/samplers/sequential.h.
 class SequentialSampler : public Sampler<> {
@@ -109,30 +109,6 @@ class RandomSampler : public Sampler<> {
  private:
   Tensor indices_;
   std::int64_t index_ = 0;
-};
-
-// A request by number alone, for streams.
-struct BatchSize {
-  explicit BatchSize(std::size_t count) : size_(count) {}
-  std::size_t size() const noexcept { return size_; }
-  operator std::size_t() const noexcept { return size_; }
-
-  std::size_t size_;
-};
-
-// For datasets that are streams: says how many examples to read, until the epoch has had `epoch_size` of them.
-// Source: torch/data/samplers/stream.h.
-class StreamSampler : public Sampler<BatchSize> {
- public:
-  explicit StreamSampler(std::size_t epoch_size) : epoch_size_(epoch_size) {}
-  void reset(std::optional<std::size_t> new_size = std::nullopt) override;
-  std::optional<BatchSize> next(std::size_t batch_size) override;
-  State state() const override;
-  void set_state(const State& state) override;
-
- private:
-  std::size_t examples_retrieved_so_far_ = 0;
-  std::size_t epoch_size_;
 };
 
 }  // namespace data::samplers

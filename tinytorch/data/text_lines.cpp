@@ -1,4 +1,4 @@
-// From the lesson modules/07_data/data_dev.cpp:
+// From the lesson modules/94_data_files/data_files_dev.cpp:
 // edit the module, not this file.
 
 #include "tinytorch/data/text_lines.h"

@@ -2,7 +2,6 @@
 // edit the module, not this file.
 #pragma once
 
-#include <functional>
 #include <utility>
 #include <vector>
 
@@ -38,38 +37,9 @@ class Transform : public BatchTransform<std::vector<Input>, std::vector<Output>>
   }
 };
 
-// A batch transform, or a transform, from a function.
-template <class Input, class Output = Input>
-class BatchLambda : public BatchTransform<Input, Output> {
- public:
-  using FunctionType = std::function<Output(Input)>;
-  explicit BatchLambda(FunctionType function) : function_(std::move(function)) {}
-  Output apply_batch(Input input_batch) override { return function_(std::move(input_batch)); }
-
- private:
-  FunctionType function_;
-};
-
-template <class Input, class Output = Input>
-class Lambda : public Transform<Input, Output> {
- public:
-  using FunctionType = std::function<Output(Input)>;
-  explicit Lambda(FunctionType function) : function_(std::move(function)) {}
-  Output apply(Input input) override { return function_(std::move(input)); }
-
- private:
-  FunctionType function_;
-};
-
 // What turns a list of examples into one: the last transform before the loader.
 template <class T, class BatchType = std::vector<T>>
 using Collation = BatchTransform<BatchType, T>;
-template <class T, class BatchType = std::vector<T>>
-using Collate = BatchLambda<BatchType, T>;
-
-}  // namespace data::transforms
-
-namespace data::transforms {
 
 // Changes the data tensor of each example and leaves the target. Source: torch/data/transforms/tensor.h.
 template <class Target = Tensor>
@@ -80,17 +50,6 @@ class TensorTransform : public Transform<Example<Tensor, Target>, Example<Tensor
     input.data = (*this)(std::move(input.data));
     return input;
   }
-};
-
-template <class Target = Tensor>
-class TensorLambda : public TensorTransform<Target> {
- public:
-  using FunctionType = std::function<Tensor(Tensor)>;
-  explicit TensorLambda(FunctionType function) : function_(std::move(function)) {}
-  Tensor operator()(Tensor input) override { return function_(std::move(input)); }
-
- private:
-  FunctionType function_;
 };
 
 // (input - mean) / stddev, with one mean and one stddev for each channel of a (C, H, W) image, or one for all.

@@ -13,6 +13,7 @@
 #include "build/library.h"
 #include "build/part_report.h"
 #include "build/progress.h"
+#include "build/recorded_output.h"
 #include "build/stage_build.h"
 #include "build/thorough.h"
 #include "format/lint.h"
@@ -38,6 +39,7 @@ class CourseTest {
     test_command_line();
     test_last_stage();
     test_library();
+    test_libtorch_programs();
     if (options_.sanitize) test_with_sanitizers();
     if (options_.stages) {
       for (const std::string_view stage : {"01", "04", "05"}) test_stage(std::string(stage), options_.compiler);
@@ -137,27 +139,66 @@ class CourseTest {
   // The committed package with plain CMake, installed, and used by a project outside.
   void test_library() {
     const std::string inputs =
-        inputs_of({root_ / "tinytorch", root_ / "CMakeLists.txt", root_ / "cmake", root_ / "tests/install",
+        inputs_of({root_ / "tinytorch", root_ / "compat", root_ / "CMakeLists.txt", root_ / "cmake", root_ / "tests/install",
                    root_ / "milestones", root_ / "examples"});
     report_.run("library", "plain CMake", inputs, [&](Part& part) {
       const NinjaResult built = build_library(root_);
       part.expect(built.ok, "the library does not build with plain CMake:\n" + built.messages);
     });
+    run_recorded("examples", "", "examples", root_ / "tests/examples");
     if (!fs::exists(root_ / "tests/install/CMakeLists.txt")) return;
     report_.run("library", "install", inputs, [&](Part& part) {
       const fs::path prefix = root_ / "build/install";
-      const fs::path user = root_ / "build/install_user";
       fs::remove_all(prefix);
-      fs::remove_all(user);
       run_cmake({"--install", library_folder(root_).string(), "--prefix", prefix.string()});
-      run_cmake({"-S", (root_ / "tests/install").string(), "-B", user.string(), "-G", "Ninja",
-                 "-DCMAKE_PREFIX_PATH=" + prefix.string()});
-      run_cmake({"--build", user.string()});
-      ProcessOptions running;
-      running.seconds = 60;
-      const ProcessResult result = run_process({(user / "user").string()}, running);
-      part.expect(result.ok(), fmt::format("the program outside: {}\n{}", how_it_ended(result), result.output));
+      const fs::path torch = prefix / "lib/cmake/TinyTorch/Torch";
+      use_installed(part, "tests/install", "user", "-DCMAKE_PREFIX_PATH=" + prefix.string());
+      use_installed(part, "tests/install/libtorch_project", "example-app", "-DTorch_DIR=" + torch.string());
+      use_installed(part, "examples/cmake_project", "predict", "-DCMAKE_PREFIX_PATH=" + prefix.string());
     });
+  }
+
+  // Builds the CMake project in `folder` outside of ours, and runs its program.
+  void use_installed(Part& part, const std::string& folder, const std::string& program, const std::string& where) {
+    const fs::path build = root_ / "build/install_user" / program;
+    fs::remove_all(build);
+    run_cmake({"-S", (root_ / folder).string(), "-B", build.string(), "-G", "Ninja", where});
+    run_cmake({"--build", build.string()});
+    ProcessOptions running;
+    running.seconds = 60;
+    const ProcessResult result = run_process({(build / program).string()}, running);
+    part.expect(result.ok(), fmt::format("the program {} outside: {}\n{}", program, how_it_ended(result), result.output));
+  }
+
+  // Runs the program bin/PREFIX + NAME of the plain build for each NAME.txt in `recorded`, which holds what it prints.
+  void run_recorded(const std::string& name, const std::string& prefix, const std::string& sources, const fs::path& recorded) {
+    report_.run("library", name, inputs_of({library_folder(root_) / "bin", root_ / sources, recorded}), [&](Part& part) {
+      for (const fs::directory_entry& entry : fs::directory_iterator(root_ / sources)) {
+        if (entry.path().extension() != ".cpp") continue;
+        const std::string stem = entry.path().stem().string();
+        const std::string complaint = compare_with_recorded(library_folder(root_) / "bin" / (prefix + stem),
+                                                            root_ / "build/recorded" / stem, recorded / (stem + ".txt"));
+        part.expect(complaint.empty(), complaint);
+      }
+    });
+  }
+
+  // Programs written for libtorch print with our headers what they print with libtorch.
+  void test_libtorch_programs() {
+    report_.run("compile", "libtorch programs", "", [&](Part& part) {
+      const NinjaResult built = build_library(root_, {"compat_programs"});
+      if (!built.ok) part.expect(false, built.messages);
+    });
+    run_recorded("libtorch programs", "compat_", "tests/compat", root_ / "tests/compat/expected");
+  }
+
+  // The recorded outputs are still those of libtorch, where it is installed.
+  void record_libtorch_programs() {
+    const Command command{"python3", (root_ / "tests/compat/record.py").string(), "--check"};
+    if (find_program("python3").empty()) return report_.skip("library", "libtorch itself", "python3 is not installed");
+    const ProcessResult result = run_process(command);
+    if (result.status == 77) return report_.skip("library", "libtorch itself", result.output);
+    report_.run("library", "libtorch itself", "", [&](Part& part) { part.expect(result.ok(), result.output); });
   }
 
   void test_with_sanitizers() {
@@ -246,6 +287,7 @@ class CourseTest {
       part.passed += result.tries;
       for (const std::string& complaint : result.complaints) part.expect(false, complaint);
     });
+    record_libtorch_programs();
     const std::string why_not = why_no_fresh_machine();
     if (!why_not.empty()) return report_.skip("fresh machine", "debootstrap", why_not);
     report_.run("fresh machine", "debootstrap", "", [&](Part& part) {
@@ -258,7 +300,7 @@ class CourseTest {
     if (!options_.sanitize) report_.leave_out("sanitizers", "--sanitize");
     if (!options_.stages && !options_.thorough) report_.leave_out("stages 01, 04, 05", "--stages");
     if (!options_.thorough) {
-      report_.leave_out("other stages, clang, plain units, fuzzing, fresh machine", "--thorough");
+      report_.leave_out("other stages, clang, plain units, fuzzing, libtorch itself, fresh machine", "--thorough");
     }
   }
 

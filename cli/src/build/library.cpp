@@ -13,7 +13,7 @@ void run_cmake(const Command& arguments) {
   if (!result.ok()) throw std::runtime_error(fmt::format("cmake failed ({}):\n{}", how_it_ended(result), result.output));
 }
 
-NinjaResult build_library(const fs::path& root) {
+NinjaResult build_library(const fs::path& root, const std::vector<std::string>& targets) {
   const fs::path folder = library_folder(root);
   if (!fs::exists(folder / "build.ninja")) {
     Command arguments{"-S", root.string(), "-B", folder.string(), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
@@ -21,7 +21,7 @@ NinjaResult build_library(const fs::path& root) {
     if (!find_program("ccache").empty()) arguments.push_back("-DCMAKE_CXX_COMPILER_LAUNCHER=ccache");
     run_cmake(arguments);
   }
-  return run_ninja(NinjaOptions{folder, folder, {}, "building the library", true}, LineMap(root));
+  return run_ninja(NinjaOptions{folder, folder, targets, "building the library", true}, LineMap(root));
 }
 
 }  // namespace tito

@@ -7,9 +7,9 @@
 
 namespace tito {
 
-// Configures and builds build/library, with the programs in milestones/ and examples/. Throws std::runtime_error with
-// CMake's message when it cannot be configured.
-NinjaResult build_library(const fs::path& root);
+// Configures build/library and builds `targets` there; none: the library and the programs in milestones/ and examples/.
+// Throws std::runtime_error with CMake's message when it cannot be configured.
+NinjaResult build_library(const fs::path& root, const std::vector<std::string>& targets = {});
 
 fs::path library_folder(const fs::path& root);
 

@@ -1,0 +1,4 @@
+#pragma once
+
+#include <ATen/Dispatch.h>
+#include <torch/torch.h>

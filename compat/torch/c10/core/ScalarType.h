@@ -1,0 +1,5 @@
+#pragma once
+
+#include <tinytorch/core/scalar_type.h>
+
+#include <torch/detail/names.h>

@@ -1,0 +1,5 @@
+#pragma once
+
+#include <tinytorch/core/error.h>
+
+#include <torch/detail/names.h>

@@ -1,0 +1,5 @@
+#pragma once
+
+#include <tinytorch/core/intrusive_ptr.h>
+
+#include <torch/detail/names.h>

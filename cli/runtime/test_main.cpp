@@ -1,9 +1,11 @@
 // The main function of every test program that `tito` builds.
 //
 //   program                  runs the tests and prints each failure
-//   program --json=PATH      also writes one JSON object a line to PATH (`-` is standard output); `tito`
-//   reads them program --demos          runs the demonstrations instead program --list-demos     names them
+//   program --json=PATH      also writes one JSON object a line to PATH (`-` is standard output); `tito` reads them
+//   program --demos          runs the demonstrations instead
+//   program --list-demos     names them
 //
+// With TITO_TESTS=visible in the environment, hidden tests are left out.
 // doctest's own options (--test-case=..., --list-test-cases) work as well.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <cmath>
@@ -279,6 +281,11 @@ int run_demos(std::string_view filter) {
 
 }  // namespace
 
+bool runs_hidden_tests() {
+  static const char* const tests = std::getenv("TITO_TESTS");
+  return tests == nullptr || std::strcmp(tests, "visible") != 0;
+}
+
 Demo::Demo(const char* name, const char* file, int line, void (*run)()) {
   demos().push_back(DemoEntry{name, file, line, run});
 }
@@ -301,6 +308,7 @@ int main(int argc, char** argv) {
   context.setOption("reporters", tito::json_path != nullptr ? "json" : "text");
   context.setOption("no-path-filenames", false);
   context.setOption("order-by", "file");
+  if (!tito::runs_hidden_tests()) context.setOption("test-suite-exclude", "hidden tests");
   context.applyCommandLine(argc, argv);
   return context.run();
 }

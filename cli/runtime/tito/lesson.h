@@ -57,6 +57,9 @@ void check_error(const At& at, std::string_view part, Body body) {
   report_check(at, "no error was thrown");
 }
 
+// False in a program that runs the tests a student has (TITO_TESTS=visible).
+bool runs_hidden_tests();
+
 // A demonstration: `test_program --demos` runs them in the order of the lesson.
 struct Demo {
   Demo(const char* name, const char* file, int line, void (*run)());

@@ -97,10 +97,8 @@ class CourseTest {
       if (module.tests.empty()) continue;
       programs.push_back(build.tests_of(module));
       if (module.library_chapter) continue;
-      for (const std::string& program :
-           {build.visible_tests_of(module), build.student_of(module), build.variants_of(module)}) {
-        programs.push_back(program);
-      }
+      programs.push_back(build.student_of(module));
+      programs.push_back(build.variants_of(module));
     }
     for (const std::string& folder : folders(build)) programs.push_back(build.folder_tests(folder));
     compile(build, "the last stage", programs);
@@ -115,8 +113,8 @@ class CourseTest {
 
   void prove_exercises(const StageBuild& build, const Module& module) {
     const std::string student = build.student_of(module);
-    if (made(build, student) && made(build, build.visible_tests_of(module))) {
-      const std::string inputs = inputs_of({root_ / student, root_ / build.visible_tests_of(module), module.file});
+    if (made(build, student) && made(build, build.tests_of(module))) {
+      const std::string inputs = inputs_of({root_ / student, root_ / build.tests_of(module), module.file});
       report_.run("students' copies", module.folder(), inputs,
                   [&](Part& part) { add(part, prove_student_copy(build, module)); });
     } else {

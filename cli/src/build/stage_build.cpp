@@ -126,12 +126,13 @@ StageBuild::StageBuild(fs::path root, const std::vector<Module>& course, StageOp
   write_rules();
   add_reference();
   add_runtime();
+  test_objects_.resize(modules_.size());
+  for (std::size_t i = 0; i < modules_.size(); ++i) {
+    if (wants(modules_[i])) add_module_tests(i);
+  }
   if (options_.variants) {
     for (std::size_t i = 0; i < modules_.size(); ++i) add_student(i);
     add_instrumented();
-  }
-  for (const Module& module : modules_) {
-    if (wants(module)) add_module_tests(module);
   }
   for (const std::string_view folder : {"package", "integration", "regression"}) add_folder_tests(folder);
   write_if_changed(directory_ / "build.ninja", ninja_.text());
@@ -320,10 +321,11 @@ void StageBuild::link(const std::string& program, std::vector<std::string> input
   ninja_.add({program, "link", inputs, {}, {}});
 }
 
-void StageBuild::add_module_tests(const Module& module) {
-  const std::vector<GeneratedFile> units = test_units(module, true);
+void StageBuild::add_module_tests(std::size_t index) {
+  const std::vector<GeneratedFile> units = test_units(modules_[index], true);
   write_changed(directory_ / "tests", units, false);
-  link(tests_of(module), compile_tests(module, units), reference_.objects);
+  test_objects_[index] = compile_tests(modules_[index], units);
+  link(tests_of(modules_[index]), test_objects_[index], reference_.objects);
 }
 
 // The module's copy with throwing holes, linked before the reference objects of all other modules: where a header has
@@ -355,18 +357,14 @@ void StageBuild::add_student(std::size_t index) {
       objects.push_back(compile_copy(sources[i], include));
     }
   }
-  const std::vector<GeneratedFile> solved = test_units(module, false);
-  write_changed(directory_ / "visible", solved, false);
-  const std::vector<std::string> visible = compile_units(solved, "visible", reference_.include);
   const std::vector<GeneratedFile> units = test_units(students_.back(), true);
-  std::vector<std::string> inputs = visible;
-  if (!shares_headers || !same_texts(units, solved)) {  // lesson code may have holes too
-    write_changed(directory_ / "visible_student", units, false);
-    inputs = compile_units(units, "visible_student", include, "copy_unit");
+  std::vector<std::string> inputs = test_objects_[index];
+  if (!shares_headers || !same_texts(units, test_units(module, false))) {  // lesson code may have holes too
+    write_changed(directory_ / "student_tests", units, false);
+    inputs = compile_units(units, "student_tests", include, "copy_unit");
   }
   inputs.insert(inputs.end(), objects.begin(), objects.end());
   link(student_of(module), inputs, others);
-  link(visible_tests_of(module), visible, reference_.objects);
 }
 
 // Shares with the reference what no hole touches: only files with a hole, and those that include a header with one, are
@@ -384,11 +382,13 @@ void StageBuild::add_instrumented() {
   }
   for (std::size_t i = 0; i < modules_.size(); ++i) {
     if (modules_[i].tests.empty() || modules_[i].library_chapter) continue;
-    const std::vector<GeneratedFile> units = test_units(modules_[i], false, Bodies::Instrumented);
-    const bool own = includes_any(units, affected) || !same_texts(units, test_units(modules_[i], false));
-    const std::string folder = own ? "visible_variants" : "visible";
-    write_changed(directory_ / folder, units, false);
-    link(variants_of(modules_[i]), compile_units(units, folder, own ? include : reference_.include), objects);
+    const std::vector<GeneratedFile> units = test_units(modules_[i], true, Bodies::Instrumented);
+    std::vector<std::string> inputs = test_objects_[i];
+    if (includes_any(units, affected) || !same_texts(units, test_units(modules_[i], true))) {
+      write_changed(directory_ / "variant_tests", units, false);
+      inputs = compile_units(units, "variant_tests", include);
+    }
+    link(variants_of(modules_[i]), inputs, objects);
   }
 }
 

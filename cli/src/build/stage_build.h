@@ -64,10 +64,9 @@ class StageBuild {
   const LineMap& lines() const { return lines_; }
 
   // Paths of programs, relative to the root; they are targets for build().
-  std::string tests_of(const Module& module) const;                                            // all its tests
-  std::string visible_tests_of(const Module& module) const { return bin(module, "visible"); }  // a student's tests
-  std::string student_of(const Module& module) const { return bin(module, "student"); }        // with empty holes
-  std::string variants_of(const Module& module) const { return bin(module, "variants"); }      // see tito/variant.h
+  std::string tests_of(const Module& module) const;
+  std::string student_of(const Module& module) const { return bin(module, "student"); }    // with empty holes
+  std::string variants_of(const Module& module) const { return bin(module, "variants"); }  // see tito/variant.h
   // The tests in tests/FOLDER; empty when there are none.
   std::string folder_tests(std::string_view folder) const;
   // The module as a student gets it (parsed from its copy); only with `variants`.
@@ -90,7 +89,7 @@ class StageBuild {
   void write_rules();
   void add_reference();
   void add_runtime();
-  void add_module_tests(const Module& module);
+  void add_module_tests(std::size_t index);
   void add_student(std::size_t index);
   void add_instrumented();
   void add_folder_tests(std::string_view folder);
@@ -115,6 +114,7 @@ class StageBuild {
   LineMap lines_;
   NinjaFile ninja_;
   Variant reference_;
+  std::vector<std::vector<std::string>> test_objects_;  // beside modules_, by index
   std::vector<std::string> runtime_;  // objects every test program links
 };
 

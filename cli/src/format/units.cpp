@@ -31,15 +31,26 @@ std::vector<bool> hidden_lines(const Cell& cell) {
   return hidden;
 }
 
+// Hidden tests stay in the unit and run when the test program is told to; a student's copy has none. A test that is
+// hidden as a whole goes into a suite of that name, which the program can leave out.
 Source test_lines(const Module& module, const Test& test, bool with_hidden) {
   const Cell& cell = module.cells[test.cell];
   const std::vector<bool> hidden = hidden_lines(cell);
+  const bool as_a_whole = hidden[test.first];
+  if (as_a_whole && !with_hidden) return {};
   Source out;
   for (std::size_t i = test.first; i <= test.last; ++i) {
     const std::string_view text = trim(cell.body[i]);
-    const bool comment = text == "// BEGIN HIDDEN TESTS" || text == "// END HIDDEN TESTS";
-    if ((hidden[i] && !with_hidden) || comment) continue;
-    out.push_back({cell.body[i], cell.body_line + static_cast<int>(i)});
+    const bool begins = text == "// BEGIN HIDDEN TESTS";
+    if (begins || text == "// END HIDDEN TESTS") {
+      if (with_hidden && !as_a_whole) out.push_back({begins ? "  if (tito::runs_hidden_tests()) {" : "  }", 0});
+    } else if (!hidden[i] || with_hidden) {
+      out.push_back({cell.body[i], cell.body_line + static_cast<int>(i)});
+    }
+  }
+  if (as_a_whole) {
+    out.insert(out.begin(), {"TEST_SUITE_BEGIN(\"hidden tests\");", 0});
+    out.push_back({"TEST_SUITE_END();", 0});
   }
   return out;
 }

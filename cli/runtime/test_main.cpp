@@ -1,13 +1,16 @@
 // The main function of every test program that `tito` builds.
 //
 //   program                  runs the tests and prints each failure
-//   program --json=PATH      also writes one JSON object a line to PATH (`-` is standard output); `tito` reads them
+//   program --json=PATH      writes one JSON object a line to PATH (`-` is standard output); `tito` reads them
 //   program --demos          runs the demonstrations instead
 //   program --list-demos     names them
 //
 // With TITO_TESTS=visible in the environment, hidden tests are left out.
 // doctest's own options (--test-case=..., --list-test-cases) work as well.
 #define DOCTEST_CONFIG_IMPLEMENT
+#ifndef DOCTEST_CONFIG_NO_POSIX_SIGNALS
+#define DOCTEST_CONFIG_NO_POSIX_SIGNALS  // tito/ending.h has its own
+#endif
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -19,6 +22,7 @@
 #include <vector>
 
 #include "tito/difference.h"
+#include "tito/ending.h"
 #include "tito/lesson.h"
 
 namespace tito {
@@ -94,6 +98,7 @@ struct Failure {
   std::string difference;
   std::string subcase;
   std::vector<std::string> info;
+  std::string trace = "[]";  // of what threw
 };
 
 Failure describe(const doctest::AssertData& check) {
@@ -151,7 +156,7 @@ struct LessonReporter : doctest::IReporter {
   }
   void test_case_exception(const doctest::TestCaseException& exception) override {
     Failure failure{exception.is_crash ? "crashed" : "threw", "", 0,  "",
-                    exception.error_string.c_str(),           "", "", {}};
+                    exception.error_string.c_str(),           "", "", {}, last_throw_addresses()};
     if (test != nullptr) {
       failure.file = test->m_file.c_str();
       failure.line = static_cast<int>(test->m_line);
@@ -179,6 +184,7 @@ struct LessonReporter : doctest::IReporter {
 // One JSON object a line, written out at once, so that nothing is lost when the program dies.
 struct JsonReporter : LessonReporter {
   std::FILE* out;
+  char test_name[512] = "\"\"";
 
   explicit JsonReporter(const doctest::ContextOptions& options)
       : LessonReporter(options), out(std::strcmp(json_path, "-") == 0 ? stdout : std::fopen(json_path, "w")) {
@@ -186,6 +192,7 @@ struct JsonReporter : LessonReporter {
       std::fprintf(stderr, "cannot write %s\n", json_path);
       std::exit(2);
     }
+    report_unexpected_end(fileno(out), test_name);
   }
 
   void line(const std::string& text) {
@@ -199,7 +206,7 @@ struct JsonReporter : LessonReporter {
          ",\"kind\":" + json_string(failure.kind) + ",\"file\":" + json_string(failure.file) +
          ",\"line\":" + std::to_string(failure.line) + ",\"check\":" + json_string(failure.check) +
          ",\"values\":" + json_string(failure.values) + ",\"difference\":" + json_string(failure.difference) +
-         ",\"subcase\":" + json_string(failure.subcase) + ",\"info\":[" + info + "]");
+         ",\"subcase\":" + json_string(failure.subcase) + ",\"info\":[" + info + "],\"trace\":" + failure.trace);
   }
   void skipped(std::string_view why) override {
     line("\"event\":\"skipped\",\"why\":" + json_string(why));
@@ -211,6 +218,7 @@ struct JsonReporter : LessonReporter {
   }
   void test_case_start(const doctest::TestCaseData& data) override {
     LessonReporter::test_case_start(data);
+    std::snprintf(test_name, sizeof test_name, "%s", json_string(data.m_name).c_str());
     line("\"event\":\"test\",\"test\":" + json_string(data.m_name) +
          ",\"file\":" + json_string(data.m_file.c_str()) + ",\"line\":" + std::to_string(data.m_line));
   }
@@ -310,5 +318,7 @@ int main(int argc, char** argv) {
   context.setOption("order-by", "file");
   if (!tito::runs_hidden_tests()) context.setOption("test-suite-exclude", "hidden tests");
   context.applyCommandLine(argc, argv);
-  return context.run();
+  const int result = context.run();
+  tito::expect_end();
+  return result;
 }

@@ -37,6 +37,15 @@ int main(int argc, char** argv) {
   tito::add_new_module_command(app);
   tito::add_bench_command(app);
   tito::add_doctor_command(app);
+  tito::add_init_command(app);
+  tito::add_path_command(app);
+  tito::add_start_command(app);
+  tito::add_hint_command(app);
+  tito::add_watch_command(app);
+  tito::add_complete_command(app);
+  tito::add_status_command(app);
+  tito::add_reset_command(app);
+  tito::add_update_command(app);
   if (argc == 1) {
     fmt::print("{}", app.help());
     return 0;

@@ -11,6 +11,7 @@
 
 #include "build/exercises.h"
 #include "build/library.h"
+#include "build/milestone_proof.h"
 #include "build/part_report.h"
 #include "build/progress.h"
 #include "build/recorded_output.h"
@@ -38,6 +39,7 @@ class CourseTest {
     check_lint();
     test_command_line();
     test_last_stage();
+    test_journey();
     test_library();
     test_libtorch_programs();
     if (options_.sanitize) test_with_sanitizers();
@@ -83,16 +85,40 @@ class CourseTest {
     report_.run("command line", "tests/cli", made.ok ? inputs : "", [&](Part& part) {
       part.seconds += made.seconds;
       if (!made.ok) return part.expect(false, made.messages);
-      part.add(run_tests(program, LineMap(root_), plain_run()));
+      TestOptions running = plain_run();
+      running.memory_bytes = 0;        // they run sanitizers
+      running.seconds_per_test = 900;  // and compile
+      part.add(run_tests(program, LineMap(root_), running));
     });
+  }
+
+  // A learner in a workspace of their own, with the program itself: through module 00, thoroughly through all.
+  void test_journey() {
+    if (!fs::is_directory(root_ / "tests/journey")) return;
+    const NinjaResult made = run_ninja({root_ / "build/cli", root_ / "build/cli", {"tito_journey"}, "compiling the journey"}, LineMap(root_));
+    const std::string program = "build/cli/tito_journey";
+    const std::string last = options_.thorough ? course_.back().stage() : "00";
+    const std::string inputs = inputs_of({root_ / program, root_ / "modules", root_ / "cli/runtime", root_ / "milestones"});
+    report_.run("journey", "a workspace to module " + last, made.ok ? inputs : "", [&](Part& part) {
+      if (!made.ok) return part.expect(false, made.messages);
+      TestOptions running = plain_run();
+      running.memory_bytes = 0;
+      running.seconds_per_test = 3600;
+      running.environment = {{"TITO_JOURNEY", last}};
+      part.add(run_tests(program, LineMap(root_), running));
+    });
+    if (!options_.thorough) report_.leave_out("a workspace to module " + course_.back().stage(), "--thorough");
   }
 
   void test_last_stage() {
     StageOptions options;
     options.toolchain.compiler = options_.compiler;
     options.variants = true;
+    const std::vector<Milestone> milestones = read_milestones(root_);
+    for (const Milestone& milestone : milestones) options.programs.push_back(milestone.name);
     const StageBuild build(root_, course_, options);
     std::vector<std::string> programs;
+    for (const Milestone& milestone : milestones) programs.push_back(build.program_of(milestone.name));
     for (const Module& module : build.modules()) {
       if (module.tests.empty()) continue;
       programs.push_back(build.tests_of(module));
@@ -109,6 +135,15 @@ class CourseTest {
     for (const Module& module : build.modules()) {
       if (!module.tests.empty() && !module.library_chapter) prove_exercises(build, module);
     }
+    for (const Milestone& milestone : milestones) {
+      const std::string program = build.program_of(milestone.name);
+      if (!made(build, program)) {
+        not_built("milestones", milestone.name);
+        continue;
+      }
+      report_.run("milestones", milestone.name, inputs_of({root_ / program, root_ / "milestones/milestones.toml"}),
+                  [&](Part& part) { add(part, prove_milestone(build, milestone)); });
+    }
   }
 
   void prove_exercises(const StageBuild& build, const Module& module) {
@@ -124,6 +159,11 @@ class CourseTest {
     if (!made(build, variants)) return not_built("holes and mistakes", module.folder());
     report_.run("holes", module.folder(), inputs_of({root_ / variants, module.file}),
                 [&](Part& part) { add(part, prove_holes(build, module)); });
+    report_.run("journey", module.folder(), inputs_of({root_ / variants, module.file}),
+                [&](Part& part) { add(part, prove_journey(build, module)); });
+    report_.run("recognition", module.folder(), inputs_of({root_ / variants, module.file, mistakes_file(module)}), [&](Part& part) {
+      add(part, prove_recognition(build, module, read_known_mistakes(mistakes_file(module))));
+    });
     report_.run("mistakes", module.folder(), inputs_of({root_ / variants, module.file, mistakes_file(module)}),
                 [&](Part& part) {
                   const MistakeTrial trial = try_mistakes(build, module);

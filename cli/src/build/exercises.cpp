@@ -130,6 +130,77 @@ std::vector<Proof> prove_holes(const StageBuild& build, const Module& module) {
   return proofs;
 }
 
+namespace {
+
+// The holes that are empty when the first `filled` of the module are not: the others of the module, and all of later ones.
+std::string unfilled(const StageBuild& build, const Module& module, std::size_t filled) {
+  std::string variant;
+  for (std::size_t i = filled; i < module.holes.size(); ++i) variant += module.holes[i].grade_id + ",";
+  for (const Module& other : build.modules()) {
+    if (!other.library_chapter && other.number > module.number) variant += other.number + "-*,";
+  }
+  return variant + "none";
+}
+
+// How many of the module's holes stand before the test.
+std::size_t holes_before(const Module& module, const Test& test) {
+  return static_cast<std::size_t>(
+      std::count_if(module.holes.begin(), module.holes.end(), [&](const Hole& hole) { return hole.cell < test.cell; }));
+}
+
+const Test* same_test(const Module& module, const Test& test) {
+  for (const Test& other : module.tests) {
+    if (other.name == test.name) return &other;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+std::vector<Proof> prove_journey(const StageBuild& build, const Module& module) {
+  std::vector<Proof> proofs(module.holes.size() + 1);
+  const std::vector<Test>& tests = build.student_copy_of(module).tests;
+  in_parallel(proofs.size(), module.folder() + ": journey", [&](std::size_t filled) {
+    const TestRun run = run_variant(build, module, unfilled(build, module, filled));
+    proofs[filled].name = fmt::format("{} with {} of {} exercises", module.folder(), filled, module.holes.size());
+    std::string& complaint = proofs[filled].complaint;
+    for (const Test& test : tests) {
+      const Test* original = same_test(module, test);
+      if (!test.graded || original == nullptr || !complaint.empty()) continue;
+      const std::size_t before = holes_before(module, *original);
+      const TestOutcome* outcome = run.find(test.name);
+      if (outcome == nullptr) {
+        complaint = fmt::format("the test \"{}\" was not reached: {}", test.name, run.problem);
+      } else if (before == filled && before > 0 && !outcome->passed) {
+        complaint = fmt::format("the test \"{}\" fails although its exercise is done:\n{}", test.name, describe(*outcome));
+      } else if (before > filled && !outcome->passed && !mentions_any_hole(*outcome, module)) {
+        complaint = fmt::format("the test \"{}\" fails without naming an exercise:\n{}", test.name, describe(*outcome));
+      }
+    }
+  });
+  return proofs;
+}
+
+std::vector<Proof> prove_recognition(const StageBuild& build, const Module& module, const std::vector<KnownMistake>& known) {
+  std::vector<Proof> proofs(module.mistakes.size());
+  in_parallel(proofs.size(), module.folder() + ": recognition", [&](std::size_t i) {
+    const Mistake& mistake = module.mistakes[i];
+    proofs[i].name = mistake.id();
+    const auto hole = std::find_if(module.holes.begin(), module.holes.end(), [&](const Hole& other) { return other.grade_id == mistake.grade_id; });
+    const auto filled = static_cast<std::size_t>(hole - module.holes.begin()) + 1;
+    const TestRun run = run_variant(build, module, mistake.id() + "," + unfilled(build, module, filled));
+    // A mistake may show only in tests that wait for a later exercise.
+    const bool shows = std::any_of(run.tests.begin(), run.tests.end(), [&](const TestOutcome& test) {
+      return !test.passed && !mentions_any_hole(test, module);
+    });
+    if (!shows) return;
+    const std::vector<KnownMistake> recognized = recognize(known, run, module);
+    const bool right = std::any_of(recognized.begin(), recognized.end(), [&](const KnownMistake& other) { return other.says == mistake.says; });
+    if (!right) proofs[i].complaint = "a learner who makes it is told: " + (recognized.empty() ? "nothing" : sentences_of(recognized));
+  });
+  return proofs;
+}
+
 MistakeTrial try_mistakes(const StageBuild& build, const Module& module) {
   MistakeTrial trial;
   trial.mistakes.resize(module.mistakes.size());

@@ -22,6 +22,14 @@ std::vector<Proof> prove_student_copy(const StageBuild& build, const Module& mod
 // Each hole alone: of the graded tests that follow it, one fails and names it, and the program survives.
 std::vector<Proof> prove_holes(const StageBuild& build, const Module& module);
 
+// A learner who fills one hole after the other, in the module's order, while all later modules are empty: each graded test
+// fails and names a hole while the last exercise before it is empty, and passes as soon as that one is filled.
+std::vector<Proof> prove_journey(const StageBuild& build, const Module& module);
+
+// A learner who makes each known mistake once, at its place in the module's order, with what comes later still empty: where a
+// test shows it, its own sentence is found.
+std::vector<Proof> prove_recognition(const StageBuild& build, const Module& module, const std::vector<KnownMistake>& known);
+
 struct MistakeTrial {
   std::vector<KnownMistake> mistakes;
   std::vector<Proof> proofs;

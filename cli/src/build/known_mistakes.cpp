@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 
 namespace tito {
 namespace {
@@ -16,12 +17,25 @@ bool same_check(const FailedCheck& left, const FailedCheck& right) {
   return left.test == right.test && left.check == right.check;
 }
 
+// The tests that stopped at an empty exercise.
+std::set<std::string> waiting_tests(const TestRun& run, const Module& module) {
+  std::set<std::string> names;
+  for (const TestOutcome& test : run.tests) {
+    for (const TestFailure& failure : test.failures) {
+      for (const Hole& hole : module.holes) {
+        if (failure.values.find(hole.message()) != std::string::npos) names.insert(test.name);
+      }
+    }
+  }
+  return names;
+}
+
 // How well the failures fit a mistake: the recorded checks that failed with the same values; 0 when one of them did not
-// fail at all.
-std::size_t fit(const KnownMistake& mistake, const std::vector<FailedCheck>& failures) {
+// fail at all, though its test came that far.
+std::size_t fit(const KnownMistake& mistake, const std::vector<FailedCheck>& failures, const std::set<std::string>& waiting) {
   std::size_t same_values = 0;
   for (const FailedCheck& recorded : mistake.signature) {
-    bool failed = false;
+    bool failed = waiting.contains(recorded.test);
     for (const FailedCheck& failure : failures) {
       if (!same_check(recorded, failure)) continue;
       failed = true;
@@ -101,16 +115,28 @@ bool same_signatures(const std::vector<KnownMistake>& left, const std::vector<Kn
   });
 }
 
-std::optional<KnownMistake> recognize(const std::vector<KnownMistake>& known, const TestRun& run) {
+std::vector<KnownMistake> recognize(const std::vector<KnownMistake>& known, const TestRun& run, const Module& module) {
+  const std::set<std::string> waiting = waiting_tests(run, module);
   const std::vector<FailedCheck> failures = failures_of(run);
-  std::optional<KnownMistake> best;
+  const std::vector<FailedCheck> first = signature_of(run);
+  std::vector<KnownMistake> best;
   std::size_t best_fit = 0;
   for (const KnownMistake& mistake : known) {
-    const std::size_t found = fit(mistake, failures);
-    if (found > best_fit) best = mistake;
+    std::size_t found = fit(mistake, failures, waiting);
+    if (found > 0 && mistake.signature == first) found += recorded_checks;  // nothing else failed before or between
+    if (found > best_fit) best.clear();
+    if (found > 0 && found >= best_fit) best.push_back(mistake);
     best_fit = std::max(best_fit, found);
   }
   return best;
+}
+
+std::string sentences_of(const std::vector<KnownMistake>& mistakes) {
+  std::string text;
+  for (const KnownMistake& mistake : mistakes) {
+    if (text.find(mistake.says) == std::string::npos) text += (text.empty() ? "" : " Or: ") + mistake.says;
+  }
+  return text;
 }
 
 }  // namespace tito

@@ -2,7 +2,6 @@
 // sentence for a learner whose tests fail in the same way.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +14,8 @@ struct FailedCheck {
   std::string test;
   std::string check;
   std::string values;
+
+  bool operator==(const FailedCheck&) const = default;
 };
 
 struct KnownMistake {
@@ -35,7 +36,11 @@ std::string text_of(const std::vector<KnownMistake>& mistakes);
 // from run to run, and values may differ in their last digits from machine to machine.
 bool same_signatures(const std::vector<KnownMistake>& left, const std::vector<KnownMistake>& right);
 
-// The mistake whose signature the run shows; nothing when none fits.
-std::optional<KnownMistake> recognize(const std::vector<KnownMistake>& known, const TestRun& run);
+// The mistakes whose signature the run shows best: none when none fits, more than one when they show in the same way.
+// Tests that only wait for an empty exercise of `module` say nothing for or against.
+std::vector<KnownMistake> recognize(const std::vector<KnownMistake>& known, const TestRun& run, const Module& module);
+
+// Their sentences; each once.
+std::string sentences_of(const std::vector<KnownMistake>& mistakes);
 
 }  // namespace tito

@@ -209,6 +209,7 @@ ProcessResult run_process(const Command& command, const ProcessOptions& options)
     if (ready > 0) {
       std::array<char, 65536> buffer;
       const ssize_t count = read(out[0], buffer.data(), buffer.size());
+      if (count > 0 && result.flooded) continue;  // nobody reads the rest
       if (count > 0) {
         result.output.append(buffer.data(), static_cast<std::size_t>(count));
         lines.add(std::string_view(buffer.data(), static_cast<std::size_t>(count)));
@@ -227,7 +228,9 @@ ProcessResult run_process(const Command& command, const ProcessOptions& options)
     const bool late = options.seconds > 0 && seconds_since(start) > options.seconds;
     const bool silent = options.silent_seconds > 0 && seconds_since(last_growth) > options.silent_seconds;
     if (!ended && (late || silent)) result.timed_out = true;
-    if (!ended && (result.timed_out || interrupting_signal != 0)) stop();
+    const bool cancelled = options.cancelled != nullptr && *options.cancelled;
+    if (!ended && options.output_bytes > 0 && result.output.size() > options.output_bytes) result.flooded = true;
+    if (!ended && (result.timed_out || result.flooded || cancelled || interrupting_signal != 0)) stop();
   }
   close(out[0]);
   kill(-child, SIGKILL);
@@ -242,6 +245,7 @@ ProcessResult run_process(const Command& command, const ProcessOptions& options)
 
 std::string how_it_ended(const ProcessResult& result) {
   if (result.timed_out) return fmt::format("stopped after {:.0f} s", result.seconds);
+  if (result.flooded) return fmt::format("stopped after {} MB of output", result.output.size() >> 20);
   if (result.signal != 0) return fmt::format("killed by signal {} ({})", result.signal, strsignal(result.signal));
   return fmt::format("exit status {}", result.status);
 }

@@ -1,6 +1,7 @@
 // Child processes with a time limit, each in a process group of its own, so that nothing outlives `tito`.
 #pragma once
 
+#include <atomic>
 #include <filesystem>
 #include <functional>
 #include <stdexcept>
@@ -22,6 +23,8 @@ struct ProcessOptions {
   double silent_seconds = 0;     // stops it when `watched` has not grown for so long; 0: never
   fs::path watched;              // the file that shows that it is alive
   std::size_t memory_bytes = 0;  // limit of its address space; 0: none
+  std::size_t output_bytes = 0;  // stops it when it prints more; 0: no limit
+  const std::atomic<bool>* cancelled = nullptr;  // stops it when that becomes true
   bool show = false;             // its output goes to our own, uncaptured
   std::function<void(std::string_view)> on_line;  // called with each line that it prints
 };
@@ -30,10 +33,11 @@ struct ProcessResult {
   int status = 0;  // exit status, or -1 when a signal ended it
   int signal = 0;
   bool timed_out = false;
+  bool flooded = false;  // it was stopped since it printed too much
   double seconds = 0;
   std::string output;  // standard output and error together
 
-  bool ok() const { return status == 0 && signal == 0 && !timed_out; }
+  bool ok() const { return status == 0 && signal == 0 && !timed_out && !flooded; }
 };
 
 // Thrown when the user pressed ^C (or tito was asked to terminate) while a child process ran.

@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <functional>
 #include <map>
+#include <optional>
 #include <system_error>
 
 #include "format/student.h"
@@ -19,7 +20,9 @@
 namespace tito {
 namespace {
 
-constexpr std::string_view warnings = "-Wall -Wextra -Wpedantic -Wshadow -Werror";
+constexpr std::string_view strict_warnings = "-Wall -Wextra -Wpedantic -Wshadow -Werror";
+// Of a learner's unfinished code only what is certainly wrong is refused; -g1 gives the lines of a crash.
+constexpr std::string_view learner_warnings = "-Wreturn-type -Werror=return-type -g1";
 // A unit has all the lesson's helpers in front of its tests, and uses some of them.
 constexpr std::string_view unit_warnings = "-Wno-unused-function -Wno-unused-variable -Wno-unused-but-set-variable -Wno-unused-parameter";
 constexpr std::string_view clang_unit_warnings = " -Wno-unneeded-internal-declaration -Wno-unused-const-variable"
@@ -36,6 +39,13 @@ std::string sanitizer_flags(Sanitizer sanitizer) {
       break;
   }
   return "";
+}
+
+std::string shell_quoted(const std::string& path) {
+  if (path.find_first_of(" \t'\"$&;()") == std::string::npos) return path;
+  std::string out = "'";
+  for (const char c : path) out += c == '\'' ? "'\\''" : c == '$' ? "$$" : std::string(1, c);
+  return out + "'";
 }
 
 bool is_header(const GeneratedFile& file) { return file.path.ends_with(".h"); }
@@ -95,6 +105,14 @@ bool same_headers(const Package& left, const Package& right) {
   });
 }
 
+// The number of the module that a source comes from; nothing for what joins the modules.
+std::optional<std::string> owner_of(const Package& package, const std::string& source) {
+  for (const auto& [folder, paths] : package.sources) {
+    if (folder != "generated" && std::find(paths.begin(), paths.end(), source) != paths.end()) return folder.substr(0, 2);
+  }
+  return std::nullopt;
+}
+
 std::vector<std::string> sources_of(const Package& package) {
   std::vector<std::string> out;
   for (const auto& [folder, paths] : package.sources) out.insert(out.end(), paths.begin(), paths.end());
@@ -130,11 +148,14 @@ StageBuild::StageBuild(fs::path root, const std::vector<Module>& course, StageOp
   for (std::size_t i = 0; i < modules_.size(); ++i) {
     if (wants(modules_[i])) add_module_tests(i);
   }
+  program_objects_ = reference_.objects;
+  program_include_ = reference_.include;
   if (options_.variants) {
     for (std::size_t i = 0; i < modules_.size(); ++i) add_student(i);
     add_instrumented();
   }
   for (const std::string_view folder : {"package", "integration", "regression"}) add_folder_tests(folder);
+  for (const std::string& name : options_.programs) add_program(name);
   write_if_changed(directory_ / "build.ninja", ninja_.text());
 }
 
@@ -150,6 +171,10 @@ FolderLock::FolderLock(const fs::path& folder) {
 FolderLock::~FolderLock() { close(file_); }
 
 std::string StageBuild::relative(const fs::path& path) const { return fs::relative(path, root_).string(); }
+
+std::string StageBuild::runtime() const {
+  return options_.course.empty() || options_.course == root_ ? "cli/runtime" : (options_.course / "cli/runtime").string();
+}
 
 std::string StageBuild::tests_of(const Module& module) const {
   switch (options_.units) {
@@ -185,6 +210,8 @@ NinjaResult StageBuild::build(const std::vector<std::string>& targets, std::stri
 void StageBuild::write_rules() {
   const Toolchain& tools = options_.toolchain;
   ninja_.variable("builddir", relative(directory_));
+  ninja_.variable("runtime", shell_quoted(runtime()));
+  const std::string_view warnings = options_.learner ? learner_warnings : strict_warnings;
   const bool clang = tools.compiler.find("clang") != std::string::npos;
   const std::string cache = find_program("ccache").empty() ? "" : "CCACHE_NOHASHDIR=1 ccache ";
   const std::string common = fmt::format("{} -std=c++20 -pthread -fdiagnostics-color=never{} -MD -MF $out.d", tools.compiler,
@@ -192,24 +219,24 @@ void StageBuild::write_rules() {
   const std::string unit = fmt::format("-O0 -DDOCTEST_CONFIG_SUPER_FAST_ASSERTS {} {}{}", warnings, unit_warnings,
                                        clang ? clang_unit_warnings : "");
   const std::string mold = find_program("mold").empty() ? "" : " -fuse-ld=mold";
-  ninja_.rule("library", fmt::format("{}{} {} $flags -I $include -I cli/runtime -c $in -o $out", cache, common, warnings),
+  ninja_.rule("library", fmt::format("{}{} {} $flags -I $include -I $runtime -c $in -o $out", cache, common, warnings),
               "$in", true);
-  ninja_.rule("copy", fmt::format("{}{} -w -O0 -I $include -I cli/runtime -c $in -o $out", cache, common), "$in", true);
-  ninja_.rule("runtime", fmt::format("{}{} {} -O1 -I $include -I cli/runtime -c $in -o $out", cache, common, warnings),
+  ninja_.rule("copy", fmt::format("{}{} -w -O0 -I $include -I $runtime -c $in -o $out", cache, common), "$in", true);
+  ninja_.rule("runtime", fmt::format("{}{} {} -O1 -I $include -I $runtime -c $in -o $out", cache, common, warnings),
               "$in", true);
-  ninja_.rule("unit", fmt::format("{}{} {} -I $include -I cli/runtime -I tests -c $in -o $out", cache, common, unit),
+  ninja_.rule("unit", fmt::format("{}{} {} -I $include -I $runtime -I tests -c $in -o $out", cache, common, unit),
               "$in", true);
-  ninja_.rule("copy_unit", fmt::format("{}{} {} -w -I $include -I cli/runtime -I tests -c $in -o $out", cache, common, unit),
+  ninja_.rule("copy_unit", fmt::format("{}{} {} -w -I $include -I $runtime -I tests -c $in -o $out", cache, common, unit),
               "$in", true);
-  ninja_.rule("optimized_unit", fmt::format("{}{} -O1 {} {} -I $include -I cli/runtime -I tests -c $in -o $out", cache,
+  ninja_.rule("optimized_unit", fmt::format("{}{} -O1 {} {} -I $include -I $runtime -I tests -c $in -o $out", cache,
                                             common, warnings, unit_warnings),
               "$in", true);
   ninja_.rule("unit_with_pch",
-              fmt::format("{} {} -Winvalid-pch -include $pch -I $include -I cli/runtime -I tests -c $in -o $out", common,
+              fmt::format("{} {} -Winvalid-pch -include $pch -I $include -I $runtime -I tests -c $in -o $out", common,
                           unit),
               "$in", true);
   ninja_.rule("precompile",
-              fmt::format("{} {} -I $include -I cli/runtime -I tests -x c++-header -c $in -o $out", common, unit), "$in",
+              fmt::format("{} {} -I $include -I $runtime -I tests -x c++-header -c $in -o $out", common, unit), "$in",
               true);
   ninja_.rule("link",
               fmt::format("{} -pthread{}{} $in -o $out -lz", tools.compiler, mold, sanitizer_flags(tools.sanitizer)),
@@ -252,17 +279,20 @@ void StageBuild::add_reference() {
   reference_.package = export_package(modules_);
   write_package(reference_.package, reference_.include);
   for (const std::string& source : sources_of(reference_.package)) {
-    reference_.objects.push_back(compile_library(source, reference_.include, library_level()));
+    // What a learner edits now is compiled often, and run little.
+    const std::optional<std::string> owner = owner_of(reference_.package, source);
+    const bool edited = owner && *owner == options_.edited;
+    reference_.objects.push_back(compile_library(source, reference_.include, edited ? "-O0" : library_level()));
   }
 }
 
 void StageBuild::add_runtime() {
-  std::vector<std::string> sources{"test_main.cpp", "variant.cpp"};
+  std::vector<std::string> sources{"test_main.cpp", "ending.cpp", "variant.cpp"};
   const bool has_tensor = texts(reference_.package).contains("core/tensor.h");
   if (has_tensor) sources.push_back("tensor_checks.cpp");
   for (const std::string& source : sources) {
     const std::string output = relative(directory_ / "obj/runtime" / (source + ".o"));
-    ninja_.add({output, "runtime", {"cli/runtime/" + source}, {}, {{"include", reference_.include}}});
+    ninja_.add({output, "runtime", {runtime() + "/" + source}, {}, {{"include", reference_.include}}});
     runtime_.push_back(output);
   }
 }
@@ -380,6 +410,9 @@ void StageBuild::add_instrumented() {
     objects.push_back(own ? compile_library(source, include, "-O0")
                           : compile_library(source, reference_.include, library_level()));
   }
+  program_objects_ = objects;
+  program_objects_.push_back(relative(directory_ / "obj/runtime/variant.cpp.o"));
+  program_include_ = include;
   for (std::size_t i = 0; i < modules_.size(); ++i) {
     if (modules_[i].tests.empty() || modules_[i].library_chapter) continue;
     const std::vector<GeneratedFile> units = test_units(modules_[i], true, Bodies::Instrumented);
@@ -414,6 +447,18 @@ void StageBuild::add_folder_tests(std::string_view folder) {
     ninja_.add({objects.back(), "unit", {source}, {}, {{"include", reference_.include}}});
   }
   link(program, objects, reference_.objects);
+}
+
+// A program has a main function of its own: it links the package, and none of the tests' runtime.
+void StageBuild::add_program(const std::string& name) {
+  const fs::path course = options_.course.empty() ? root_ : options_.course;
+  const fs::path file = course / "milestones" / (name + ".cpp");
+  const std::string source = course == root_ ? relative(file) : file.string();
+  const std::string object = relative(directory_ / "obj/programs" / (name + ".cpp.o"));
+  ninja_.add({object, "library", {source}, {}, {{"include", program_include_}, {"flags", "-O1"}}});
+  std::vector<std::string> inputs{object};
+  inputs.insert(inputs.end(), program_objects_.begin(), program_objects_.end());
+  ninja_.add({program_of(name), "link", inputs, {}, {}});
 }
 
 }  // namespace tito

@@ -37,7 +37,12 @@ struct StageOptions {
   Toolchain toolchain;
   Units units = Units::Plain;
   bool quick_library = false;  // the library too without optimizing, for stages that are only tested
+  // A learner's own package: warnings do not stop it, and crashes are told by line.
+  bool learner = false;
+  std::string edited;                // the number of the module that a learner works on: compiled without optimizing
+  fs::path course;                   // has cli/runtime; empty: the root
   bool variants = false;             // also the students' copies and the instrumented package
+  std::vector<std::string> programs;  // in the course's milestones/: NAME for NAME.cpp
   std::set<std::string> only;        // numbers of the modules whose tests are wanted; empty: all
 };
 
@@ -69,6 +74,8 @@ class StageBuild {
   std::string variants_of(const Module& module) const { return bin(module, "variants"); }  // see tito/variant.h
   // The tests in tests/FOLDER; empty when there are none.
   std::string folder_tests(std::string_view folder) const;
+  // One of the options' programs, on this package; with `variants`, on the instrumented one.
+  std::string program_of(std::string_view name) const { return relative(directory_ / "bin" / name); }
   // The module as a student gets it (parsed from its copy); only with `variants`.
   const Module& student_copy_of(const Module& module) const;
   // Object files of the library itself.
@@ -86,6 +93,7 @@ class StageBuild {
 
   std::string bin(const Module& module, std::string_view kind) const;
   std::string relative(const fs::path& path) const;
+  std::string runtime() const;
   void write_rules();
   void add_reference();
   void add_runtime();
@@ -93,6 +101,7 @@ class StageBuild {
   void add_student(std::size_t index);
   void add_instrumented();
   void add_folder_tests(std::string_view folder);
+  void add_program(const std::string& name);
   void write_package(const Package& package, const std::string& include);
   std::string compile_library(const std::string& source, const std::string& include, std::string_view level);
   std::string compile_copy(const std::string& source, const std::string& include);
@@ -115,6 +124,8 @@ class StageBuild {
   NinjaFile ninja_;
   Variant reference_;
   std::vector<std::vector<std::string>> test_objects_;  // beside modules_, by index
+  std::vector<std::string> program_objects_;  // what the programs link
+  std::string program_include_;
   std::vector<std::string> runtime_;  // objects every test program links
 };
 

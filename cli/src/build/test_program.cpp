@@ -5,9 +5,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
+
+#include "format/cells.h"
 
 namespace tito {
 namespace {
@@ -27,15 +30,51 @@ TestFailure failure_of(const nlohmann::json& event, const LineMap& lines) {
   failure.difference = event.value("difference", "");
   failure.subcase = event.value("subcase", "");
   failure.info = event.value("info", std::vector<std::string>());
+  failure.cause = event.value("cause", "");
   return failure;
 }
 
-void read_event(const nlohmann::json& event, const LineMap& lines, TestRun& run) {
+// Addresses in the program as lines of the modules.
+class AddressBook {
+ public:
+  AddressBook(const fs::path& program, const LineMap& lines) : program_(program), lines_(lines) {}
+
+  std::vector<Place> places(const nlohmann::json& event) {
+    const std::vector<std::uint64_t> addresses = event.value("trace", std::vector<std::uint64_t>());
+    if (addresses.empty() || find_program("addr2line").empty()) return {};
+    Command command{"addr2line", "--inlines", "--exe=" + program_.string()};
+    // A return address lies behind its call.
+    for (const std::uint64_t address : addresses) command.push_back(fmt::format("{:#x}", address - 1));
+    std::vector<Place> out;
+    for (const std::string& text : split_lines(run_process(command).output)) {
+      const std::optional<Place> place = place_of_line(text);
+      if (place && (out.empty() || out.back().file != place->file || out.back().line != place->line)) out.push_back(*place);
+    }
+    return out;
+  }
+
+ private:
+  // "/where/it/was/compiled/build/stage05-gcc/tests/05_autograd/tests_1.cpp:12 (discriminator 3)"
+  std::optional<Place> place_of_line(const std::string& text) const {
+    const std::size_t begin = text.find("build/stage");
+    const std::size_t colon = text.rfind(':');
+    if (begin == std::string::npos || colon == std::string::npos || colon < begin) return std::nullopt;
+    return lines_.find(text.substr(begin, colon - begin), std::atoi(text.c_str() + colon + 1));
+  }
+
+  fs::path program_;
+  const LineMap& lines_;
+};
+
+void read_event(const nlohmann::json& event, const LineMap& lines, AddressBook& addresses, TestRun& run) {
   const std::string kind = event.value("event", "");
   if (kind == "test") {
     run.tests.push_back(TestOutcome{event.value("test", ""), place_of(event, lines), false, 0, 0, {}, ""});
   } else if (kind == "failure" && !run.tests.empty()) {
-    run.tests.back().failures.push_back(failure_of(event, lines));
+    TestFailure failure = failure_of(event, lines);
+    failure.trace = addresses.places(event);
+    if (failure.place.file.empty()) failure.place = run.tests.back().place;
+    run.tests.back().failures.push_back(failure);
   } else if (kind == "skipped" && !run.tests.empty()) {
     run.tests.back().skipped = event.value("why", "");
   } else if (kind == "done" && !run.tests.empty()) {
@@ -48,11 +87,11 @@ void read_event(const nlohmann::json& event, const LineMap& lines, TestRun& run)
   }
 }
 
-void read_events(const fs::path& file, const LineMap& lines, TestRun& run) {
+void read_events(const fs::path& file, const LineMap& lines, AddressBook addresses, TestRun& run) {
   std::ifstream in(file);
   for (std::string line; std::getline(in, line);) {
     const nlohmann::json event = nlohmann::json::parse(line, nullptr, false);
-    if (event.is_object()) read_event(event, lines, run);
+    if (event.is_object()) read_event(event, lines, addresses, run);
   }
 }
 
@@ -61,24 +100,45 @@ fs::path new_report_file() {
   return fs::temp_directory_path() / fmt::format("tito-{}-{}.jsonl", getpid(), count++);
 }
 
+bool is_ending(std::string_view kind) {
+  return kind == "crashed" || kind == "hung" || kind == "exited" || kind == "flooded";
+}
+
 // A program that stopped in the middle has a last test that never ended.
 void blame_last_test(const ProcessResult& process, TestRun& run) {
   if (run.tests.empty() || run.tests.back().passed) return;
   TestOutcome& last = run.tests.back();
   TestFailure failure;
+  const bool known = !last.failures.empty() && is_ending(last.failures.back().kind);
+  if (known) {
+    failure = last.failures.back();
+    last.failures.pop_back();
+  }
   failure.place = last.place;
-  failure.kind = process.timed_out ? "hung" : "crashed";
-  failure.values = process.timed_out ? "the test did not end in its time limit; is there an endless loop?"
-                                     : "the program was " + how_it_ended(process);
-  const bool known = std::any_of(last.failures.begin(), last.failures.end(),
-                                 [](const TestFailure& other) { return other.kind == "crashed"; });
-  if (!known) last.failures.push_back(failure);
+  if (process.flooded) {
+    failure.kind = "flooded";
+    failure.values = fmt::format("the test printed more than {} MB; is there an endless loop?", process.output.size() >> 20);
+  } else if (process.timed_out) {
+    failure.kind = "hung";
+    failure.values = "the test did not end in its time limit; is there an endless loop?";
+  } else if (failure.kind == "exited" || (!known && process.signal == 0)) {
+    failure.kind = "exited";
+    failure.values = "the program ended in the middle of this test, as exit() does; a test ends by returning";
+  } else if (!known) {
+    failure.kind = "crashed";
+    failure.values = "the program was " + how_it_ended(process);
+  }
+  last.failures.push_back(failure);
 }
+
+std::string place_text(const Place& place) { return fmt::format("{}:{}", place.file, place.line); }
 
 std::string headline(const TestFailure& failure) {
   if (failure.kind == "threw") return "the test ended with an error";
   if (failure.kind == "crashed") return "the program crashed in this test";
   if (failure.kind == "hung") return "the test did not end";
+  if (failure.kind == "exited") return "the program ended in this test";
+  if (failure.kind == "flooded") return "the test did not stop printing";
   return failure.check;
 }
 
@@ -115,12 +175,13 @@ TestRun run_tests(const std::string& program, const LineMap& lines, const TestOp
   process.silent_seconds = options.seconds_per_test;
   process.watched = report;
   process.memory_bytes = options.memory_bytes;
+  process.output_bytes = options.output_bytes;
 
   TestRun run;
   std::error_code ignored;
   try {
     const ProcessResult result = run_process(command, process);
-    read_events(report, lines, run);
+    read_events(report, lines, AddressBook(options.root / program, lines), run);
     fs::remove(report, ignored);
     run.seconds = result.seconds;
     run.output = lines.translate(result.output);
@@ -143,6 +204,8 @@ std::string describe(const TestOutcome& test) {
     text += fmt::format("  {}:{}: {}\n", failure.place.file, failure.place.line, headline(failure));
     if (!failure.subcase.empty()) text += fmt::format("    in {}\n", failure.subcase);
     if (!failure.values.empty()) text += fmt::format("    {}\n", failure.values);
+    if (!failure.cause.empty()) text += fmt::format("    cause: {}\n", failure.cause);
+    if (!failure.trace.empty() && failure.kind != "check") text += fmt::format("    at {}\n", place_text(failure.trace.front()));
     if (!failure.difference.empty()) text += fmt::format("    {}\n", failure.difference);
     for (const std::string& line : failure.info) text += fmt::format("    {}\n", line);
   }

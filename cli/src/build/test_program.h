@@ -12,13 +12,15 @@
 namespace tito {
 
 struct TestFailure {
-  std::string kind;  // "check", "threw", "crashed", "message" or "hung"
+  std::string kind;  // "check", "threw", "message", or how the test was cut off: "crashed", "hung", "exited", "flooded"
   Place place;       // in the module file where that is known
   std::string check;
   std::string values;
   std::string difference;
   std::string subcase;
   std::vector<std::string> info;
+  std::string cause;         // of a crash, where it is known: "stack overflow", "null pointer"
+  std::vector<Place> trace;  // the module's lines that were being run, innermost first
 };
 
 struct TestOutcome {
@@ -51,6 +53,7 @@ struct TestOptions {
   std::vector<std::string> arguments;
   Command wrapper;                   // a command that runs the program, such as setarch -R
   double seconds_per_test = 60;      // a test that takes longer is stopped, and said to hang
+  std::size_t output_bytes = std::size_t{64} << 20;  // one that prints more is stopped
   std::size_t memory_bytes = std::size_t{8} << 30;  // 0: no limit, which sanitizers need
 };
 

@@ -3,6 +3,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include <string>
+
 namespace tito {
 
 // Thrown by a command that has already said what is wrong; main returns `code`.
@@ -21,5 +23,26 @@ void add_mistakes_command(CLI::App& app);
 void add_doctor_command(CLI::App& app);
 void add_demo_command(CLI::App& app);
 void add_bench_command(CLI::App& app);
+
+// A learner's commands, in a workspace.
+void add_init_command(CLI::App& app);
+void add_start_command(CLI::App& app);
+void add_hint_command(CLI::App& app);
+void add_complete_command(CLI::App& app);
+void add_status_command(CLI::App& app);
+void add_path_command(CLI::App& app);
+void add_reset_command(CLI::App& app);
+void add_update_command(CLI::App& app);
+void add_watch_command(CLI::App& app);
+
+struct LessonTestArguments {
+  std::string module;    // empty: the one that is worked on
+  bool reference = false;
+  std::string sanitize;  // empty, memory or thread
+  bool json = false;
+  std::string compiler = "g++";
+};
+// `tito test` inside a workspace.
+void test_in_workspace(const LessonTestArguments& arguments);
 
 }  // namespace tito

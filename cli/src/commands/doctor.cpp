@@ -30,6 +30,7 @@ constexpr DebianPackage packages[] = {
     {"ninja-build", "runs the builds of tito", true},
     {"zlib1g-dev", "compressed data files", true},
     {"libcli11-dev", "the command line's options", true},
+    {"libtomlplusplus-dev", "progress and milestones", true},
     {"libfmt-dev", "the command line's texts", true},
     {"nlohmann-json3-dev", "JSON", true},
     {"doctest-dev", "tests", true},

@@ -12,16 +12,19 @@
 #include "build/test_program.h"
 #include "build/thorough.h"
 #include "commands/commands.h"
+#include "learn/workspace.h"
 
 namespace tito {
 namespace {
 
 struct TestArguments {
   std::string module;
+  bool reference = false;
+  std::string sanitize;
   CourseTestOptions course;
 };
 
-void print_json(const Module& module, const TestRun& run, const std::optional<KnownMistake>& mistake) {
+void print_json(const Module& module, const TestRun& run, const std::vector<KnownMistake>& mistakes) {
   nlohmann::ordered_json failures = nlohmann::ordered_json::array();
   for (const TestOutcome& test : run.tests) {
     for (const TestFailure& failure : test.failures) {
@@ -39,18 +42,18 @@ void print_json(const Module& module, const TestRun& run, const std::optional<Kn
                                       {"failed", run.failed()},
                                       {"finished", run.finished},
                                       {"seconds", run.seconds},
-                                      {"hint", mistake ? mistake->says : ""},
+                                      {"hint", sentences_of(mistakes)},
                                       {"failures", failures}};
   fmt::print("{}\n", out.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
 }
 
-void print_text(const Module& module, const TestRun& run, const std::optional<KnownMistake>& mistake) {
+void print_text(const Module& module, const TestRun& run, const std::vector<KnownMistake>& mistakes) {
   for (const TestOutcome& test : run.tests) {
     if (!test.passed) fmt::print("{}\n", describe(test));
     if (test.passed && !test.skipped.empty()) fmt::print("skipped {}: {}\n", test.name, test.skipped);
   }
   fmt::print("{}", describe_end(run));
-  if (mistake) fmt::print("This looks like a mistake that others have made: {}\n\n", mistake->says);
+  if (!mistakes.empty()) fmt::print("This looks like a mistake that others have made: {}\n\n", sentences_of(mistakes));
   fmt::print("{}: {} tests passed, {} failed ({:.1f} s)\n", module.folder(), run.passed(), run.failed(), run.seconds);
 }
 
@@ -59,9 +62,10 @@ void test_module(const fs::path& root, const TestArguments& arguments) {
   const std::vector<Module> course = load_stage_of(root, arguments.module);
   const Module& module = find_module(course, arguments.module);
   const bool sanitize = arguments.course.sanitize;
+  const Sanitizer sanitizer = !sanitize ? Sanitizer::None : arguments.sanitize == "thread" ? Sanitizer::Thread : Sanitizer::Memory;
   StageOptions options;
   options.stage = module.stage();
-  options.toolchain = {arguments.course.compiler, sanitize ? Sanitizer::Memory : Sanitizer::None};
+  options.toolchain = {arguments.course.compiler, sanitizer};
   options.units = Units::Precompiled;
   options.only = {module.number};
   if (module.tests.empty()) {
@@ -79,14 +83,17 @@ void test_module(const fs::path& root, const TestArguments& arguments) {
   running.root = root;
   if (sanitize) running.memory_bytes = 0;
   const TestRun run = run_tests(program, build.lines(), running);
-  std::optional<KnownMistake> mistake;
-  if (!run.ok()) mistake = recognize(read_known_mistakes(mistakes_file(module)), run);
-  arguments.course.json ? print_json(module, run, mistake) : print_text(module, run, mistake);
+  std::vector<KnownMistake> mistakes;
+  if (!run.ok()) mistakes = recognize(read_known_mistakes(mistakes_file(module)), run, module);
+  arguments.course.json ? print_json(module, run, mistakes) : print_text(module, run, mistakes);
   if (!run.ok()) throw Exit{1};
 }
 
 void run_test(const TestArguments& arguments) {
   if (arguments.course.json) silence_progress();
+  if (find_workspace()) {
+    return test_in_workspace({arguments.module, arguments.reference, arguments.sanitize, arguments.course.json, arguments.course.compiler});
+  }
   const fs::path root = project_root();
   const bool all = arguments.module.empty() || arguments.module == "all";
   if (!all) return test_module(root, arguments);
@@ -115,14 +122,20 @@ void add_test_command(CLI::App& app) {
   const auto arguments = std::make_shared<TestArguments>();
   CourseTestOptions& course = arguments->course;
   command->add_option("module", arguments->module, "05, autograd or all (the default)");
-  command->add_flag("--sanitize", course.sanitize, "also under the address, undefined-behaviour and thread sanitizers");
+  command->add_flag("--sanitize{memory}", arguments->sanitize,
+                    "also under the address, undefined-behaviour and thread sanitizers; for one module --sanitize or --sanitize=thread")
+      ->check(CLI::IsMember({"memory", "thread"}));
+  command->add_flag("--reference", arguments->reference, "in a workspace: borrow the course's modules for those that are missing");
   command->add_flag("--stages", course.stages, "also the packages of stages 01, 04 and 05");
   command->add_flag("--thorough", course.thorough,
                     "also every stage, clang, plain translation units, fuzzing, and a fresh machine");
   command->add_flag("--strict", course.strict, "fail when something that was asked for had to be skipped");
   command->add_flag("--json", course.json, "print one JSON object");
   command->add_option("--compiler", course.compiler, "the C++ compiler")->capture_default_str();
-  command->callback([arguments] { run_test(*arguments); });
+  command->callback([arguments] {
+    arguments->course.sanitize = !arguments->sanitize.empty();
+    run_test(*arguments);
+  });
 }
 
 }  // namespace tito

@@ -629,7 +629,7 @@ std::vector<Module> load_course(const fs::path& root) {
   return course;
 }
 
-std::vector<Module> load_stage_of(const fs::path& root, std::string_view name) {
+std::vector<fs::path> module_files(const fs::path& root, std::string_view name) {
   const std::vector<Folder> folders = module_folders(root);
   const auto wanted = std::find_if(folders.begin(), folders.end(), [&](const Folder& folder) { return folder.is(name); });
   if (wanted == folders.end()) {
@@ -637,10 +637,16 @@ std::vector<Module> load_stage_of(const fs::path& root, std::string_view name) {
     for (const Folder& folder : folders) names += (names.empty() ? "" : ", ") + folder.number + "_" + folder.name;
     throw std::runtime_error("unknown module '" + std::string(name) + "'; there are: " + names);
   }
-  std::vector<Module> modules;
+  std::vector<fs::path> files;
   for (const Folder& folder : folders) {
-    if (folder.stage <= wanted->stage) modules.push_back(parse_module(folder.file));
+    if (folder.stage <= wanted->stage) files.push_back(folder.file);
   }
+  return files;
+}
+
+std::vector<Module> load_stage_of(const fs::path& root, std::string_view name) {
+  std::vector<Module> modules;
+  for (const fs::path& file : module_files(root, name)) modules.push_back(parse_module(file));
   return modules;
 }
 
@@ -650,6 +656,15 @@ fs::path find_root(const fs::path& from) {
     if (folder == folder.parent_path()) break;
   }
   throw std::runtime_error("no TinyTorch course here: neither this folder nor one above it has modules/ and tito");
+}
+
+fs::path course_folder() {
+  const char* given = std::getenv("TITO_ROOT");
+  if (given != nullptr && *given != '\0') return find_root(given);
+  const fs::path program = fs::read_symlink("/proc/self/exe");
+  const fs::path installed = program.parent_path().parent_path() / "share/tinytorch";
+  if (fs::is_directory(installed / "modules") && fs::is_directory(installed / "cli/runtime")) return installed;
+  return find_root(program.parent_path());
 }
 
 fs::path project_root() {

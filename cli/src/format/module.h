@@ -82,12 +82,19 @@ Module parse_module(const fs::path& file, std::string_view text, Edition edition
 // modules/NN_*/ in the order of the stages: a library chapter comes after the module it names.
 std::vector<Module> load_course(const fs::path& root);
 
+// The files of the stage that the module `name` belongs to, in the same order, unread. Throws std::runtime_error for an unknown name.
+std::vector<fs::path> module_files(const fs::path& root, std::string_view name);
+
 // The modules of the stage that the module `name` belongs to. Later modules are not read, so that an unfinished one
 // does not stand in the way. Throws std::runtime_error for an unknown name.
 std::vector<Module> load_stage_of(const fs::path& root, std::string_view name);
 
 // The nearest folder at or above `from` with modules/ and tito. Throws std::runtime_error if there is none.
 fs::path find_root(const fs::path& from);
+
+// Where the course lies that this tito belongs to: what TITO_ROOT names, the project around the program, or, for an installed
+// one, share/tinytorch beside its folder. Throws std::runtime_error if there is none.
+fs::path course_folder();
 
 // The root of the project that contains the working folder, or the environment's TITO_ROOT.
 fs::path project_root();

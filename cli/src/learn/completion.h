@@ -1,0 +1,41 @@
+// What `tito complete` asks: that the learner's package of a stage holds.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "learn/lesson_test.h"
+#include "learn/milestones.h"
+
+namespace tito {
+
+// A module whose tests do not pass at this stage.
+struct Broken {
+  std::string folder;
+  LessonRun run;
+};
+
+// Compiles the stage and runs the graded tests, as they were handed out, of `folder` and of every module before it that
+// is the learner's. Calls `passed` after each module. Returns the first that is broken.
+std::optional<Broken> first_broken(const Workspace& workspace, const std::vector<Module>& modules, const std::string& folder,
+                                   const LessonOptions& options, const std::function<void(const std::string&)>& passed);
+
+// The modules with the tests that were handed out in place of the learner's. `changed` gets the ids of those that differ.
+std::vector<Module> with_course_tests(const Workspace& workspace, const std::vector<Module>& modules, std::vector<std::string>& changed);
+
+struct MilestoneRun {
+  bool built = true;
+  std::string output;   // of the program, or of the compiler
+  std::string problem;  // how the program ended when it did not end well
+  GateResult gate;
+
+  bool open() const { return built && problem.empty() && gate.open; }
+};
+
+// Compiles the program on the learner's package and judges what it prints.
+MilestoneRun try_milestone(const Workspace& workspace, const std::vector<Module>& modules, const Milestone& milestone,
+                           const std::string& folder, const LessonOptions& options);
+
+}  // namespace tito

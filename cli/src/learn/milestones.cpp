@@ -1,0 +1,122 @@
+#include "learn/milestones.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <map>
+#include <sstream>
+#define TOML_EXCEPTIONS 1
+#include <toml++/toml.h>
+
+#include "learn/text_files.h"
+
+namespace tito {
+namespace {
+
+std::vector<std::string> strings(const toml::array* array) {
+  std::vector<std::string> out;
+  if (array == nullptr) return out;
+  for (const toml::node& node : *array) out.push_back(node.value_or(std::string()));
+  return out;
+}
+
+Gate gate_of(const toml::table& table) {
+  Gate gate;
+  gate.label = table["label"].value_or(std::string());
+  gate.data = table["data"].value_or(std::string());
+  gate.every = table["every"].value_or(1);
+  gate.at_least = table["at_least"].value_or(0.0);
+  gate.at_most = table["at_most"].value_or(1.0);
+  if (const toml::array* classes = table["classes"].as_array()) {
+    for (const toml::node& node : *classes) gate.classes.push_back(node.value_or(-1));
+  }
+  return gate;
+}
+
+Milestone milestone_of(const toml::table& table) {
+  Milestone milestone;
+  milestone.name = table["name"].value_or(std::string());
+  milestone.title = table["title"].value_or(std::string());
+  milestone.after = table["after"].value_or(std::string());
+  milestone.story = table["story"].value_or(std::string());
+  milestone.rests_on = strings(table["rests_on"].as_array());
+  if (const toml::array* gates = table["gate"].as_array()) {
+    for (const toml::node& node : *gates) {
+      if (const toml::table* gate = node.as_table()) milestone.gates.push_back(gate_of(*gate));
+    }
+  }
+  return milestone;
+}
+
+// The labels of a data file: the last number of each line.
+std::vector<int> labels_of(const fs::path& file) {
+  std::vector<int> labels;
+  for (const std::string& line : split_lines(read_text(file))) {
+    if (!line.empty()) labels.push_back(std::atoi(line.c_str() + line.rfind(',') + 1));
+  }
+  return labels;
+}
+
+// Row -> class, from the lines "guess LABEL ROW CLASS".
+std::map<int, int> guesses_of(const std::string& output, const std::string& label) {
+  std::map<int, int> guesses;
+  for (const std::string& line : split_lines(output)) {
+    std::istringstream words(line);
+    std::string word, name;
+    int row = 0, guess = 0;
+    if (words >> word >> name >> row >> guess && word == "guess" && name == label) guesses[row] = guess;
+  }
+  return guesses;
+}
+
+// The share of the rows asked for whose guess is right; a row without a guess is wrong.
+double accuracy(const Gate& gate, const std::vector<int>& labels, const std::map<int, int>& guesses) {
+  std::size_t asked = 0;
+  std::size_t right = 0;
+  int position = 0;
+  for (std::size_t row = 0; row < labels.size(); ++row) {
+    const bool wanted = gate.classes.empty() || std::find(gate.classes.begin(), gate.classes.end(), labels[row]) != gate.classes.end();
+    if (!wanted || position++ % gate.every != 0) continue;
+    ++asked;
+    const auto guess = guesses.find(static_cast<int>(row));
+    right += guess != guesses.end() && guess->second == labels[row] ? 1 : 0;
+  }
+  return asked == 0 ? 0 : static_cast<double>(right) / static_cast<double>(asked);
+}
+
+}  // namespace
+
+std::vector<Milestone> read_milestones(const fs::path& course) {
+  const fs::path file = course / "milestones/milestones.toml";
+  const std::string text = read_if_there(file);
+  std::vector<Milestone> out;
+  try {
+    const toml::table table = toml::parse(text);
+    if (const toml::array* all = table["milestone"].as_array()) {
+      for (const toml::node& node : *all) {
+        if (const toml::table* entry = node.as_table()) out.push_back(milestone_of(*entry));
+      }
+    }
+  } catch (const toml::parse_error& error) {
+    throw Diagnostic(file, static_cast<int>(error.source().begin.line), std::string(error.description()));
+  }
+  return out;
+}
+
+GateResult judge(const Milestone& milestone, const std::string& output, const fs::path& data) {
+  GateResult result{!milestone.gates.empty(), ""};
+  for (const Gate& gate : milestone.gates) {
+    const std::map<int, int> guesses = guesses_of(output, gate.label);
+    const double share = accuracy(gate, labels_of(data / gate.data), guesses);
+    const bool good = !guesses.empty() && share >= gate.at_least && share <= gate.at_most;
+    std::string wanted;
+    if (gate.at_least > 0) wanted += fmt::format("at least {:.1f} %", 100 * gate.at_least);
+    if (gate.at_most < 1) wanted += fmt::format("{}at most {:.1f} %", wanted.empty() ? "" : " and ", 100 * gate.at_most);
+    result.report += guesses.empty() ? fmt::format("{}: it says nothing; {} are asked for\n", gate.label, wanted)
+                                     : fmt::format("{}: {:.1f} % right; asked for: {}\n", gate.label, 100 * share, wanted);
+    result.open = result.open && good;
+  }
+  return result;
+}
+
+}  // namespace tito

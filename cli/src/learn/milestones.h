@@ -1,0 +1,49 @@
+// Milestones: the history of the field as programs on the learner's own package. Each opens with a module, and its gate is
+// computed here, from the data and from what the program says, not by the learner's code.
+//
+// milestones/milestones.toml lists them; the program NAME.cpp prints, beside what it likes, lines
+//
+//   guess FILE ROW CLASS      its answer for one row of a data file (rows count from 0)
+//
+// and tito compares the answers with the labels in the file.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "build/process.h"
+#include "format/module.h"
+
+namespace tito {
+
+// Of the rows of a data file that the gate asks for, the share that must be right, or must not be exceeded.
+struct Gate {
+  std::string label;        // "with a hidden layer"; the second word of a guess line
+  std::string data;         // "digits/optdigits.csv", in data/
+  std::vector<int> classes;  // only rows with these labels; empty: all
+  int every = 1;            // only each n-th of those rows, from the first on (what was held out)
+  double at_least = 0;
+  double at_most = 1;
+};
+
+struct Milestone {
+  std::string name;   // "1958_perceptron"
+  std::string title;
+  std::string after;  // "03": it opens when this module is complete
+  std::vector<std::string> rests_on;  // modules without which it must fail
+  std::string story;
+  std::vector<Gate> gates;
+};
+
+// In the order of the file; empty when there is none. Throws Diagnostic.
+std::vector<Milestone> read_milestones(const fs::path& course);
+
+struct GateResult {
+  bool open = false;
+  std::string report;  // a sentence for each gate
+};
+
+// `output` is what the program printed, `data` the folder of the data files.
+GateResult judge(const Milestone& milestone, const std::string& output, const fs::path& data);
+
+}  // namespace tito

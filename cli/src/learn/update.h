@@ -1,0 +1,29 @@
+// A newer course in a workspace that has work in it: all of it or nothing, and every line of the learner's stays.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "learn/workspace.h"
+
+namespace tito {
+
+struct Update {
+  std::map<std::string, std::string> files;  // path in the workspace -> its new text; only what changes
+  std::vector<std::string> conflicts;        // a sentence each
+  std::vector<std::string> changed_modules;
+};
+
+// What has to change. With `keep_mine`, what both sides changed stays as the learner has it, and is no conflict.
+Update plan_update(const Workspace& workspace, bool keep_mine);
+
+// Puts the files into place. A kill at any moment leaves the workspace as it was, or with an update that finish_update
+// completes.
+void apply_update(const Workspace& workspace, const Update& update);
+
+// Completes an update that was cut off after it was decided; every command calls it first. A file that was edited since
+// stays as it is; its path is returned.
+std::vector<std::string> finish_update(const Workspace& workspace);
+
+}  // namespace tito

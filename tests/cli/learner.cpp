@@ -1,0 +1,313 @@
+// The learner's commands, end to end, on a course of two small modules.
+#include "learner_fixture.h"
+#include "learn/progress.h"
+#include "tito/lesson.h"
+
+#include <nlohmann/json.hpp>
+
+namespace tito {
+namespace {
+
+using fixture::Learner;
+
+bool says(const ProcessResult& result, const std::string& text) {
+  const bool found = result.output.find(text) != std::string::npos;
+  if (!found) MESSAGE("not said: " << text << "\n" << result.output);
+  return found;
+}
+
+nlohmann::json json_of(const ProcessResult& result) {
+  nlohmann::json out = nlohmann::json::parse(result.output, nullptr, false);
+  if (!out.is_object()) FAIL(result.output);
+  return out;
+}
+
+void complete_tiny(const Learner& learner) {
+  learner.fill_twice("return x + x;");
+  learner.fill_sum("int sum = 0; for (int i = 1; i <= n; ++i) sum += i; return sum;");
+  REQUIRE(says(learner.tito({"complete", "00"}), "00_tiny is complete."));
+}
+
+}  // namespace
+
+TEST_CASE("learner: from an empty workspace to a milestone") {
+  const Learner learner;
+  CHECK(learner.made().ok());
+  CHECK(fs::exists(learner.workspace() / ".git"));
+  CHECK_EQ(read_text(learner.tiny()).find("return 2 * x;"), std::string::npos);
+
+  CHECK(says(learner.tito({"path"}), "Next: 00_tiny  Build -> Use -> Reflect"));
+  CHECK(says(learner.tito({"start"}), "Ready. Next: tito test 00"));
+
+  // The first test names the exercise that it waits for, where it is.
+  ProcessResult result = learner.tito({"test", "00"});
+  CHECK_EQ(result.status, 1);
+  CHECK(says(result, "NEXT  twice\n  " + Learner::place_of(learner.tiny(), "int twice(int x) {") + ": Multiply x by two."));
+
+  CHECK(says(learner.tito({"hint", "00"}), "Hint 1 of 4:\n  1. Take x."));
+  CHECK(says(learner.tito({"hint"}), "Hint 2 of 4:\n  2. Add it to itself."));
+  CHECK(says(learner.tito({"hint", "00", "sum_to"}), "Hint 1 of 1:\n  A loop, or Gauss."));
+  CHECK(says(learner.tito({"hint", "00", "sum-to"}), "That was the last one."));
+  CHECK(says(learner.tito({"hint", "00", "none"}), "no exercise 'none' in 00_tiny; there are: 00-twice, 00-sum-to"));
+
+  // A known mistake: the check, both values, the place, what the test is for, and the sentence.
+  learner.fill_twice("return x * x;");
+  result = learner.tito({"test"});
+  CHECK_EQ(result.status, 1);
+  CHECK(says(result, "FAILED  twice: a number and itself\n  " + Learner::place_of(learner.tiny(), "CHECK_EQ(twice(3)")));
+  CHECK(says(result, "Two is where a square looks like a double."));
+  CHECK(says(result, "CHECK_EQ( twice(3), 6 )"));
+  CHECK(says(result, "first     9\n  second    6"));
+  CHECK(says(result, "It tests twice (line "));
+  CHECK(says(result, "Others have made this mistake:\n  Twice is a sum, not a square."));
+  CHECK_EQ(result.output.find('\033'), std::string::npos);
+
+  Learner::replace(learner.tiny(), "return x * x;", "return x + x;");
+  CHECK(says(learner.tito({"complete", "00"}), "sum_to is still empty: Add the numbers up."));
+  CHECK(says(learner.tito({"test", "01"}), "01_more stands on 00_tiny, which is not complete"));
+
+  learner.fill_sum("int sum = 0; for (int i = 1; i <= n; ++i) sum += i; return sum;");
+  CHECK(says(learner.tito({"test"}), "00_tiny: 2 tests passed, 0 failed"));
+  CHECK_FALSE(fs::exists(learner.workspace() / "tinytorch/core/tiny.h"));
+  CHECK(says(learner.tito({"complete"}), "00_tiny is complete."));
+  CHECK(fs::exists(learner.workspace() / "tinytorch/core/tiny.h"));
+  CHECK(read_text(learner.workspace() / "tinytorch/core/tiny.cpp").find("sum += i") != std::string::npos);
+
+  const nlohmann::json status = json_of(learner.tito({"status", "--json"}));
+  CHECK_EQ(status["modules"][0]["state"], "complete");
+  CHECK_EQ(status["modules"][0]["build"]["earned"], 2);
+  CHECK_EQ(status["modules"][0]["reflect"]["earned"], 3);
+  CHECK_EQ(status["modules"][0]["reflect"]["by_hand"], 1);
+  CHECK_EQ(status["modules"][1]["build"]["possible"], 4);
+
+  // A broken foundation keeps the next module from being complete, and is named.
+  Learner::replace(learner.tiny(), "return x + x;", "return x + x + (x == 3 ? 1 : 0);");
+  learner.fill_thrice("return twice(x) + x;");
+  CHECK(says(learner.tito({"test", "01"}), "01_more: 1 tests passed"));
+  CHECK(says(learner.tito({"status"}), "changed since it was complete"));
+  result = learner.tito({"complete", "01"});
+  CHECK_EQ(result.status, 1);
+  CHECK(says(result, "01_more stands on 00_tiny, which is broken: its test \"twice: a number and itself\" fails"));
+  CHECK_FALSE(fs::exists(learner.workspace() / "tinytorch/core/more.h"));
+
+  Learner::replace(learner.tiny(), " + (x == 3 ? 1 : 0)", "");
+  result = learner.tito({"complete", "01"});
+  CHECK(says(result, "passed 00_tiny\npassed 01_more"));
+  CHECK(says(result, "MILESTONE  The year 1: counting"));
+  CHECK(says(result, "all: 100.0 % right; asked for: at least 100.0 %"));
+  CHECK(says(result, "The gate is open."));
+  CHECK(result.ok());
+  CHECK(says(learner.tito({"path"}), "You have built all of it."));
+}
+
+TEST_CASE("learner: a milestone's gate stays closed on a wrong package") {
+  const Learner learner;
+  complete_tiny(learner);
+  learner.fill_thrice("return x == 2 ? 7 : twice(x) + x;");  // which the module's tests do not see
+  const ProcessResult result = learner.tito({"complete", "01"});
+  CHECK_EQ(result.status, 1);
+  CHECK(says(result, "all: 66.7 % right"));
+  CHECK(says(result, "The gate stays closed"));
+  CHECK_EQ(json_of(learner.tito({"status", "--json"}))["milestones"]["0001_counting"], false);
+}
+
+TEST_CASE("learner: missing modules can be borrowed") {
+  const Learner learner;
+  learner.fill_thrice("return twice(x) + x;");
+  CHECK(says(learner.tito({"test", "01", "--reference"}), "01_more: 1 tests passed"));
+}
+
+TEST_CASE("learner: a test that was changed does not count") {
+  const Learner learner;
+  learner.fill_twice("return 3 * x;");
+  learner.fill_sum("return n * (n + 1) / 2;");
+  Learner::replace(learner.tiny(), "CHECK_EQ(twice(3), 6);", "CHECK_EQ(twice(3), 9);");
+  CHECK(says(learner.tito({"test", "00"}), "2 tests passed"));
+  ProcessResult result = learner.tito({"complete", "00"});
+  CHECK_EQ(result.status, 1);
+  CHECK(says(result, "The test 00-twice-test is not as it was handed out"));
+  CHECK(says(result, "CHECK_EQ( twice(3), 6 )"));
+  const std::string text = read_text(learner.tiny());
+  const std::size_t begin = text.rfind("// %%", text.find("Two is where"));
+  write_atomically(learner.tiny(), text.substr(0, begin) + text.substr(text.find("// %%", text.find("CHECK_EQ(twice"))));
+  CHECK(says(learner.tito({"complete", "00"}), "the graded test 00-twice-test is gone"));
+}
+
+TEST_CASE("learner: whatever a solution does, tito says what, and where") {
+  const Learner learner;
+  learner.fill_sum("return n * (n + 1) / 2;");
+  learner.fill_twice("return x;  // here");
+  struct Case {
+    const char* body;
+    const char* kind;
+    const char* sentence;
+    bool has_line;
+  };
+  const std::vector<Case> cases = {
+      {"volatile int* p = nullptr; return *p + x;  // here", "crashed", "a pointer that points to nothing", true},
+      {"volatile int* p = reinterpret_cast<int*>(0x123456789000); return *p + x;  // here", "crashed", "memory that is not its own", true},
+      {"volatile int y = x; if (y == 3) return twice(x) + twice(y);  return 0;  // here", "crashed", "a function calls itself without end", true},
+      {"volatile int zero = 0; return x / zero;  // here", "crashed", "divided by zero", true},
+      {"std::exit(x - 3);  // here", "exited", "something called exit()", true},
+      {"std::vector<int> v; for (;;) v.push_back(x);  // here", "threw", "more memory than it may have", true},
+      {"throw std::out_of_range(\"no\");  // here", "threw", "ended with an error: no", true},
+      {"for (;;) std::puts(\"again and again and again and again and again\");  // here", "flooded", "printed without end", false},
+      {"for (volatile int i = 0;; i = i + 1) {}  // here", "hung", "did not end in its time limit", true},
+  };
+  Learner::replace(learner.tiny(), "#include <stdexcept>", "#include <cstdio>\n#include <cstdlib>\n#include <stdexcept>\n#include <vector>");
+  std::string before = "return x;  // here";
+  for (const Case& broken : cases) {
+    CAPTURE(std::string(broken.body));
+    Learner::replace(learner.tiny(), before, broken.body);
+    before = broken.body;
+    const ProcessResult result = learner.tito({"test", "00", "--json"});
+    CHECK_EQ(result.status, 1);
+    const nlohmann::json report = json_of(result);
+    REQUIRE_FALSE(report["failures"].empty());
+    const nlohmann::json& failure = report["failures"].back();
+    CHECK_EQ(failure["kind"], broken.kind);
+    CHECK_EQ(failure["test"], "twice: a number and itself");
+    const std::string text = report["text"];
+    CHECK_MESSAGE(text.find(broken.sentence) != std::string::npos, text);
+    if (broken.has_line) CHECK_MESSAGE(text.find(Learner::place_of(learner.tiny(), "// here")) != std::string::npos, text);
+  }
+  Learner::replace(learner.tiny(), before, "return 2 * y;  // here");
+  ProcessResult result = learner.tito({"test", "00"});
+  CHECK(says(result, Learner::place_of(learner.tiny(), "// here") + ":"));
+  CHECK(says(result, "00_tiny does not compile"));
+  Learner::replace(learner.tiny(), "return 2 * y;", "");
+  CHECK(says(learner.tito({"test", "00"}), "no return statement"));
+}
+
+TEST_CASE("learner: sanitizers in plain words") {
+  const Learner learner;
+  learner.fill_sum("return n * (n + 1) / 2;");
+  Learner::replace(learner.tiny(), "#include <stdexcept>", "#include <memory>\n#include <stdexcept>\n#include <thread>");
+  learner.fill_twice("const std::unique_ptr<int[]> p(new int[3]()); return p[x] + 2 * x;  // here");
+  const ProcessResult memory = learner.tito({"test", "00", "--sanitize"});
+  CHECK_EQ(memory.status, 1);
+  CHECK(says(memory, "heap-buffer-overflow"));
+  CHECK(says(memory, "at " + Learner::place_of(learner.tiny(), "// here")));
+  CHECK(says(memory, "In plain words: it read or wrote beyond the end"));
+  if (!run_process({"setarch", "-R", "true"}).ok()) return MESSAGE("skipped: setarch -R is refused here, and the thread sanitizer needs it");
+  Learner::replace(learner.tiny(), "const std::unique_ptr<int[]> p(new int[3]()); return p[x] + 2 * x;",
+                   "int s = 0; std::thread a([&] { s += x; }); std::thread b([&] { s += x; }); a.join(); b.join(); return s;");
+  const ProcessResult race = learner.tito({"test", "00", "--sanitize=thread"});
+  CHECK_EQ(race.status, 1);
+  CHECK(says(race, "data race"));
+  CHECK(says(race, "two threads use the same memory"));
+  CHECK(says(race, "at " + Learner::place_of(learner.tiny(), "// here")));
+}
+
+TEST_CASE("learner: the record of progress is rebuilt when it is damaged") {
+  const Learner learner;
+  complete_tiny(learner);
+  const fs::path file = learner.workspace() / ".tito/progress.toml";
+  const std::string good = read_text(file);
+  CHECK(says(learner.tito({"status"}), "complete"));
+  for (const std::string& damaged : {std::string(), good.substr(0, good.size() / 2), "\x01" + good, fixture::with_replaced(good, "00_tiny", "01_more")}) {
+    write_atomically(file, damaged);
+    const ProcessResult result = learner.tito({"status"});
+    CHECK(says(result, "was damaged; it was rebuilt from your modules"));
+    const nlohmann::json status = json_of(learner.tito({"status", "--json"}));
+    CHECK_EQ(status["modules"][0]["state"], "complete");
+    CHECK_EQ(status["modules"][1]["state"], "");
+  }
+  fs::remove(file);
+  CHECK_EQ(json_of(learner.tito({"status", "--json"}))["modules"][0]["state"], "complete");
+}
+
+TEST_CASE("learner: reset asks, and keeps a backup") {
+  const Learner learner;
+  const std::string handed_out = read_text(learner.tiny());
+  learner.fill_twice("return x + x;");
+  const std::string mine = read_text(learner.tiny());
+  CHECK(says(learner.tito({"reset", "00"}), "Nothing was changed."));
+  CHECK_EQ(read_text(learner.tiny()), mine);
+  CHECK(learner.tito({"reset", "00", "--yes"}).ok());
+  CHECK_EQ(read_text(learner.tiny()), handed_out);
+  CHECK_EQ(read_text(learner.workspace() / ".tito/backup/00_tiny_1.cpp"), mine);
+}
+
+TEST_CASE("learner: a newer course joins the work that is there") {
+  const Learner learner;
+  learner.fill_twice("return x + x;  // mine");
+  CHECK(says(learner.tito({"update"}), "has the course as it is"));
+  const fs::path lesson = learner.course() / "modules/00_tiny/tiny_dev.cpp";
+  Learner::replace(lesson, "A number, and the same number again.", "Doubling.");
+  Learner::replace(lesson, "CHECK_EQ(twice(3), 6);", "CHECK_EQ(twice(3), 6);\n  CHECK_EQ(twice(4), 8);");
+  CHECK(says(learner.tito({"update"}), "00_tiny is up to date"));
+  const std::string merged = read_text(learner.tiny());
+  CHECK(merged.find("return x + x;  // mine") != std::string::npos);
+  CHECK(merged.find("Doubling.") != std::string::npos);
+  CHECK(merged.find("CHECK_EQ(twice(4), 8);") != std::string::npos);
+  CHECK(says(learner.tito({"update"}), "has the course as it is"));
+
+  // Both changed one line: nothing is changed, and it is said where.
+  Learner::replace(learner.tiny(), "// Two times x.", "// My two times x.");
+  Learner::replace(lesson, "// Two times x.", "// The course's two times x.");
+  Learner::replace(lesson, "Doubling.", "Doubling numbers.");
+  const std::string mine = read_text(learner.tiny());
+  const ProcessResult result = learner.tito({"update"});
+  CHECK_EQ(result.status, 1);
+  CHECK(says(result, "you and the course both changed '00-twice'"));
+  CHECK(says(result, "Nothing was changed."));
+  CHECK_EQ(read_text(learner.tiny()), mine);
+  CHECK(learner.tito({"update", "--mine"}).ok());
+  CHECK(read_text(learner.tiny()).find("// My two times x.") != std::string::npos);
+  CHECK(read_text(learner.tiny()).find("Doubling numbers.") != std::string::npos);
+}
+
+TEST_CASE("learner: an update that is cut off is completed, and takes no edit away") {
+  const Learner learner;
+  const fs::path journal = learner.workspace() / ".tito/update.json";
+  const std::string handed_out = read_text(learner.tiny());
+  const auto decided = [&](const std::string& text) {
+    return nlohmann::json::array({{{"path", "modules/00_tiny/tiny_dev.cpp"}, {"replaces", hash_of(handed_out)}, {"text", text}},
+                                  {{"path", ".tito/course/00_tiny/tiny_dev.cpp"}, {"replaces", hash_of(handed_out)}, {"text", text}}})
+        .dump();
+  };
+  const std::string newer = fixture::with_replaced(handed_out, "A number", "Any number");
+  write_atomically(journal, decided(newer));
+  CHECK(learner.tito({"status"}).ok());
+  CHECK_EQ(read_text(learner.tiny()), newer);
+  CHECK_FALSE(fs::exists(journal));
+
+  const Learner other;
+  other.fill_twice("return x + x;");
+  const std::string mine = read_text(other.tiny());
+  write_atomically(other.workspace() / ".tito/update.json", decided(newer));
+  CHECK(says(other.tito({"status"}), "was edited while an update was cut off; it stays as it is"));
+  CHECK_EQ(read_text(other.tiny()), mine);
+  CHECK_EQ(read_text(other.workspace() / ".tito/course/00_tiny/tiny_dev.cpp"), handed_out);
+}
+
+TEST_CASE("learner: bad input gets one sentence") {
+  const Learner learner;
+  CHECK_EQ(learner.tito({"test", "77"}).output, "unknown module '77'; this workspace has: 00_tiny, 01_more\n");
+  CHECK(says(learner.tito({"status"}, fs::temp_directory_path()), "this is not a workspace: make one with 'tito init DIR'"));
+  CHECK(says(learner.tito({"init", learner.workspace().string()}, learner.course()), "is there already and not empty"));
+  CHECK(says(learner.tito({"init", "inner"}), "inside of a workspace already"));
+  CHECK(says(learner.tito({"watch", "00"}), "this needs a terminal"));
+  Learner::replace(learner.tiny(), "namespace tinytorch {", "namespace other {");
+  CHECK(says(learner.tito({"test", "00"}), "no cell with the line 'namespace tinytorch {'"));
+}
+
+TEST_CASE("learner: an installed tito has the course with it") {
+  const fixture::TemporaryFolder folder;
+  const fs::path build = fs::path(TITO_SOURCE_ROOT) / "build/cli";
+  const fs::path prefix = folder.path() / "usr";
+  REQUIRE(run_process({"cmake", "--install", build.string(), "--prefix", prefix.string()}).ok());
+  ProcessOptions options;
+  options.directory = folder.path();
+  options.environment = {{"TITO_ROOT", ""}};
+  const std::string tito = (prefix / "bin/tito").string();
+  REQUIRE(run_process({tito, "init", "mine"}, options).ok());
+  options.directory = folder.path() / "mine";
+  const ProcessResult path = run_process({tito, "path"}, options);
+  CHECK(says(path, "Next: 00_setup"));
+  const ProcessResult status = run_process({tito, "status"}, options);
+  CHECK(says(status, "1986: back-propagation reads digits (after module 08)"));
+}
+
+}  // namespace tito

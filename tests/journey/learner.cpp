@@ -1,0 +1,107 @@
+// A learner goes from an empty workspace through the course, with the program itself: each exercise is filled in the file, one
+// after the other, and the tests are watched.
+//
+// TITO_JOURNEY names the last module to go to (00 without it); `tito test --thorough` goes through all.
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "build/process.h"
+#include "learn/text_files.h"
+#include "learn/workspace.h"
+#include "tito/lesson.h"
+
+namespace tito {
+namespace {
+
+const fs::path course = fs::weakly_canonical(TITO_SOURCE_ROOT);
+
+ProcessResult run_tito(const fs::path& where, const Command& arguments) {
+  Command command{(course / "build/cli/tito").string()};
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  ProcessOptions options;
+  options.directory = where;
+  options.environment = {{"TITO_ROOT", course.string()}};
+  options.seconds = 1800;
+  return run_process(command, options);
+}
+
+// Puts the reference's body where the hole is empty.
+void fill(const fs::path& file, const Module& reference, const Hole& hole) {
+  const Module mine = parse_module(file, Edition::Student);
+  std::vector<std::string> lines = split_lines(read_text(file));
+  const auto own = std::find_if(mine.holes.begin(), mine.holes.end(), [&](const Hole& other) { return other.grade_id == hole.grade_id; });
+  REQUIRE(own != mine.holes.end());
+  const Cell& cell = mine.cells[own->cell];
+  const std::ptrdiff_t body = cell.body_line - 1;
+  lines.erase(lines.begin() + body + static_cast<std::ptrdiff_t>(own->body_first), lines.begin() + body + static_cast<std::ptrdiff_t>(own->body_last) + 1);
+  const std::vector<std::string>& source = reference.cells[hole.cell].body;
+  lines.insert(lines.begin() + body + static_cast<std::ptrdiff_t>(own->body_first), source.begin() + static_cast<std::ptrdiff_t>(hole.body_first),
+               source.begin() + static_cast<std::ptrdiff_t>(hole.body_last) + 1);
+  write_atomically(file, join_lines(lines));
+}
+
+nlohmann::json test_report(const fs::path& workspace, const std::string& number) {
+  const ProcessResult result = run_tito(workspace, {"test", number, "--json"});
+  nlohmann::json report = nlohmann::json::parse(result.output, nullptr, false);
+  if (!report.is_object()) FAIL(result.output);
+  return report;
+}
+
+std::string state_of(const nlohmann::json& report, const std::string& exercise) {
+  for (const nlohmann::json& entry : report["exercises"]) {
+    if (entry["id"] == exercise) return entry["state"];
+  }
+  return "missing";
+}
+
+// Whether a graded test follows this hole before the next one.
+bool is_tested_at_once(const Module& module, std::size_t index) {
+  const std::size_t next = index + 1 < module.holes.size() ? module.holes[index + 1].cell : module.cells.size();
+  return std::any_of(module.tests.begin(), module.tests.end(),
+                     [&](const Test& test) { return test.graded && test.cell > module.holes[index].cell && test.cell < next; });
+}
+
+void go_through(const fs::path& workspace, const Module& module) {
+  CAPTURE(module.folder());
+  const fs::path file = workspace / "modules" / module.folder() / module.file.filename();
+  const ProcessResult started = run_tito(workspace, {"start", module.number});
+  REQUIRE_MESSAGE(started.ok(), started.output);
+  for (std::size_t i = 0; i < module.holes.size(); ++i) {
+    const Hole& hole = module.holes[i];
+    CAPTURE(hole.grade_id);
+    if (i == 0) {
+      const nlohmann::json before = test_report(workspace, module.number);
+      CHECK_EQ(before["ok"], false);
+      CHECK_EQ(state_of(before, hole.grade_id), "empty");
+    }
+    fill(file, module, hole);
+    if (!is_tested_at_once(module, i)) continue;
+    const nlohmann::json after = test_report(workspace, module.number);
+    REQUIRE_MESSAGE(after["compiled"] == true, after["messages"].get<std::string>());
+    CHECK_MESSAGE(state_of(after, hole.grade_id) == "passed", after["text"].get<std::string>());
+  }
+  CHECK_EQ(test_report(workspace, module.number)["ok"], true);
+  const ProcessResult completed = run_tito(workspace, {"complete", module.number});
+  CHECK_MESSAGE(completed.ok(), completed.output);
+}
+
+}  // namespace
+
+TEST_CASE("journey: module after module, from an empty workspace") {
+  const char* last = std::getenv("TITO_JOURNEY");
+  const std::string stop = last == nullptr ? "00" : last;
+  const fs::path folder = fs::temp_directory_path() / ("tito_journey_" + std::to_string(getpid()));
+  fs::remove_all(folder);
+  fs::create_directories(folder);
+  const fs::path workspace = folder / "my-torch";
+  REQUIRE(run_tito(folder, {"init", workspace.string()}).ok());
+  for (const Module& module : load_course(course)) {
+    if (!module.library_chapter && module.number <= stop) go_through(workspace, module);
+  }
+  fs::remove_all(folder);
+}
+
+}  // namespace tito

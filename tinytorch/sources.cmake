@@ -1,5 +1,5 @@
 # The sources of each lesson, for CMakeLists.txt.
-# Generated from the lessons 00_setup to 08_training: edit the module, not this file.
+# Generated from the lessons 00_setup to 99_watching: edit the module, not this file.
 set(TINYTORCH_SOURCES_00_setup
   core/error.cpp
   core/generator.cpp
@@ -64,8 +64,14 @@ set(TINYTORCH_SOURCES_95_gradients
 set(TINYTORCH_SOURCES_06_optimizers
   optim/optimizer.cpp
   optim/sgd.cpp
+  optim/adagrad.cpp
+  optim/rmsprop.cpp
   optim/adam.cpp
   optim/lr_scheduler.cpp)
+set(TINYTORCH_SOURCES_98_optim_extras
+  optim/lbfgs.cpp
+  optim/schedulers.cpp
+  optim/reduce_on_plateau.cpp)
 set(TINYTORCH_SOURCES_07_data
   data/datasets.cpp
   data/transforms.cpp
@@ -87,6 +93,9 @@ set(TINYTORCH_SOURCES_08_training
   serialize/save.cpp
   nn/clip_grad.cpp
   optim/trainer.cpp)
+set(TINYTORCH_SOURCES_99_watching
+  optim/early_stopping.cpp
+  utils/tensorboard.cpp)
 set(TINYTORCH_SOURCES_generated
   core/register_all.cpp)
 set(TINYTORCH_MODULES
@@ -100,7 +109,9 @@ set(TINYTORCH_MODULES
   05_autograd
   95_gradients
   06_optimizers
+  98_optim_extras
   07_data
   94_data_files
   08_training
+  99_watching
   generated)

@@ -1,5 +1,5 @@
 // All of TinyTorch.
-// Generated from the lessons 00_setup to 08_training: edit the module, not this file.
+// Generated from the lessons 00_setup to 99_watching: edit the module, not this file.
 #pragma once
 
 #include "tinytorch/core/error.h"
@@ -53,8 +53,13 @@
 #include "tinytorch/core/checkpoint.h"
 #include "tinytorch/optim/optimizer.h"
 #include "tinytorch/optim/sgd.h"
+#include "tinytorch/optim/adagrad.h"
+#include "tinytorch/optim/rmsprop.h"
 #include "tinytorch/optim/adam.h"
 #include "tinytorch/optim/lr_scheduler.h"
+#include "tinytorch/optim/lbfgs.h"
+#include "tinytorch/optim/schedulers.h"
+#include "tinytorch/optim/reduce_on_plateau.h"
 #include "tinytorch/data/example.h"
 #include "tinytorch/data/datasets.h"
 #include "tinytorch/data/transforms.h"
@@ -84,3 +89,5 @@
 #include "tinytorch/serialize/save.h"
 #include "tinytorch/nn/clip_grad.h"
 #include "tinytorch/optim/trainer.h"
+#include "tinytorch/optim/early_stopping.h"
+#include "tinytorch/utils/tensorboard.h"

@@ -3,8 +3,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -65,39 +68,93 @@ bool finishes_within(const std::string& checkpoint, unsigned microseconds) {
   return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-}  // namespace
+// The first steps, so that each process goes on from the seed of this one.
+void begin(const std::string& checkpoint) {
+  struct Enough {};
+  Run first(5, checkpoint);
+  first.trainer.on_step([](const optim::Progress& progress) {
+    if (progress.step == 2) throw Enough();
+  });
+  CHECK_THROWS_AS(first.trainer.fit(*first.loader), Enough);
+}
 
-TEST_CASE("a training process that is killed a dozen times ends with the bits of one that was not") {
-  const std::string folder = (std::filesystem::temp_directory_path() / ("killed_training_" + std::to_string(getpid()))).string();
-  std::filesystem::create_directories(folder);
-  const std::string checkpoint = folder + "/run";
-  {  // The first step, so that each process below goes on from the seed of this one.
-    struct Enough {};
-    Run first(5, checkpoint);
-    first.trainer.on_step([](const optim::Progress& progress) {
-      if (progress.step == 2) throw Enough();
-    });
-    CHECK_THROWS_AS(first.trainer.fit(*first.loader), Enough);
-  }
-  manual_seed(12);
-  int killed = 0;
-  for (int attempt = 0; attempt < 12; ++attempt) {
-    const auto microseconds = static_cast<unsigned>(randint(200, 8000, 1).item<std::int64_t>());
-    killed += finishes_within(checkpoint, microseconds) ? 0 : 1;
-    Run seen(1, checkpoint);  // whatever the moment, what is on the disk is a checkpoint
-    CHECK(seen.trainer.resume(*seen.loader));
-    manual_seed(static_cast<std::uint64_t>(attempt));
-  }
-  CHECK(killed > 0);
+// The step of the checkpoint on the disk, which must be sound whatever the moment.
+std::int64_t step_on_disk(const std::string& checkpoint) {
+  Run seen(1, checkpoint);
+  CHECK(seen.trainer.resume(*seen.loader));
+  return seen.trainer.progress().step;
+}
 
-  Run whole(5, "");
-  whole.trainer.fit(*whole.loader);
+void check_same_end(const std::string& checkpoint, const Run& whole) {
   Run resumed(99, checkpoint);
   resumed.train();
   CHECK_EQ(resumed.trainer.progress().step, whole.trainer.progress().step);
   const std::vector<Tensor> expected = whole.model->parameters();
-  for (std::size_t i = 0; i < expected.size(); ++i)
-    CHECK_EQ(resumed.model->parameters()[i].detach(), expected[i].detach());
+  for (std::size_t i = 0; i < expected.size(); ++i) CHECK_EQ(resumed.model->parameters()[i].detach(), expected[i].detach());
+}
+
+// Removes what killed processes left unfinished beside the checkpoint; each such file is a kill inside of a write.
+int remove_unfinished(const std::string& folder, const std::string& checkpoint) {
+  int count = 0;
+  std::vector<std::filesystem::path> unfinished;
+  for (const auto& entry : std::filesystem::directory_iterator(folder))
+    if (entry.path() != checkpoint) unfinished.push_back(entry.path());
+  for (const auto& path : unfinished) count += std::filesystem::remove(path) ? 1 : 0;
+  return count;
+}
+
+std::string new_folder() {
+  std::string name = (std::filesystem::temp_directory_path() / "killed-training-XXXXXX").string();
+  REQUIRE(mkdtemp(name.data()) != nullptr);
+  return name;
+}
+
+}  // namespace
+
+TEST_CASE("a training process that is killed a dozen times ends with the bits of one that was not") {
+  const std::string folder = new_folder();
+  const std::string checkpoint = folder + "/run";
+  begin(checkpoint);
+  std::mt19937 random(12);
+  int killed = 0;
+  for (int attempt = 0; attempt < 12; ++attempt) {
+    killed += finishes_within(checkpoint, 200 + random() % 7800) ? 0 : 1;
+    step_on_disk(checkpoint);
+  }
+  CHECK(killed > 0);
+  Run whole(5, "");
+  whole.trainer.fit(*whole.loader);
+  check_same_end(checkpoint, whole);
+  std::filesystem::remove_all(folder);
+}
+
+TEST_CASE("thorough: a thousand kills at random moments, many of them inside of a write" * doctest::skip()) {
+  const unsigned seed = std::random_device()();
+  std::mt19937 random(seed);
+  const std::string folder = new_folder();
+  const std::string checkpoint = folder + "/run";
+  Run whole(5, "");
+  whole.trainer.fit(*whole.loader);
+  int killed = 0, inside_a_write = 0, finished = 0;
+  while (killed < 1000) {
+    begin(checkpoint);
+    std::int64_t step = step_on_disk(checkpoint);
+    for (bool done = false; !done && killed < 1000;) {
+      CAPTURE(seed);
+      CAPTURE(killed);
+      done = finishes_within(checkpoint, random() % 8000);
+      killed += done ? 0 : 1;
+      inside_a_write += remove_unfinished(folder, checkpoint);
+      const std::int64_t now = step_on_disk(checkpoint);
+      CHECK_GE(now, step);  // never an older one than before
+      step = now;
+    }
+    check_same_end(checkpoint, whole);
+    ++finished;
+    std::filesystem::remove(checkpoint);
+  }
+  std::printf("seed %u: %d kills in %d runs, %d of them inside of a write\n", seed, killed, finished, inside_a_write);
+  CHECK(inside_a_write > 0);
   std::filesystem::remove_all(folder);
 }
 

@@ -15,7 +15,9 @@ namespace {
 double common_norm(const std::vector<Tensor>& parameters, double norm_type) {
   double total = 0;
   for (const Tensor& parameter : parameters) {
-    if (!parameter.grad().defined() || parameter.grad().numel() == 0) continue;
+    if (!parameter.grad().defined()) continue;
+    if (norm_type == 0) ++total;
+    if (norm_type == 0 || parameter.grad().numel() == 0) continue;
     const Tensor magnitude = parameter.grad().detach().abs().to(kDouble);
     if (std::isinf(norm_type)) {
       const double largest = magnitude.max().item<double>();
@@ -24,7 +26,7 @@ double common_norm(const std::vector<Tensor>& parameters, double norm_type) {
       total += magnitude.pow(norm_type).sum().item<double>();
     }
   }
-  return std::isinf(norm_type) ? total : std::pow(total, 1.0 / norm_type);
+  return std::isinf(norm_type) || norm_type == 0 ? total : std::pow(total, 1.0 / norm_type);
 }
 }  // namespace
 

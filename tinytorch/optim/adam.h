@@ -18,6 +18,12 @@ struct AdamOptions : public OptimizerCloneableOptions<AdamOptions> {
   TORCH_ARG(double, eps) = 1e-8;
   TORCH_ARG(double, weight_decay) = 0;
   TORCH_ARG(bool, amsgrad) = false;
+
+ public:
+  Fields fields() override {
+    auto& [beta1, beta2] = betas_;
+    return {{"lr", &lr_}, {"beta1", &beta1}, {"beta2", &beta2}, {"eps", &eps_}, {"weight_decay", &weight_decay_}, {"amsgrad", &amsgrad_}};
+  }
 };
 
 struct AdamWOptions : public OptimizerCloneableOptions<AdamWOptions> {
@@ -28,6 +34,12 @@ struct AdamWOptions : public OptimizerCloneableOptions<AdamWOptions> {
   TORCH_ARG(double, eps) = 1e-8;
   TORCH_ARG(double, weight_decay) = 1e-2;
   TORCH_ARG(bool, amsgrad) = false;
+
+ public:
+  Fields fields() override {
+    auto& [beta1, beta2] = betas_;
+    return {{"lr", &lr_}, {"beta1", &beta1}, {"beta2", &beta2}, {"eps", &eps_}, {"weight_decay", &weight_decay_}, {"amsgrad", &amsgrad_}};
+  }
 };
 
 struct AdamParamState : public OptimizerCloneableParamState<AdamParamState> {
@@ -37,10 +49,9 @@ struct AdamParamState : public OptimizerCloneableParamState<AdamParamState> {
   TORCH_ARG(Tensor, max_exp_avg_sq);
 
  public:
-  std::vector<std::pair<std::string, Tensor*>> named_tensors() override {
-    return {{"exp_avg", &exp_avg()}, {"exp_avg_sq", &exp_avg_sq()}, {"max_exp_avg_sq", &max_exp_avg_sq()}};
+  Fields fields() override {
+    return {{"step", &step_}, {"exp_avg", &exp_avg_}, {"exp_avg_sq", &exp_avg_sq_}, {"max_exp_avg_sq", &max_exp_avg_sq_}};
   }
-  std::vector<std::pair<std::string, std::int64_t*>> named_counters() override { return {{"step", &step()}}; }
 };
 using AdamWParamState = AdamParamState;
 

@@ -7,7 +7,12 @@
 
 namespace tinytorch {
 
-optim::LRScheduler::LRScheduler(Optimizer& optimizer) : optimizer_(optimizer), base_lrs_(get_current_lrs()) {}
+optim::LRScheduler::LRScheduler(Optimizer& optimizer) : optimizer_(optimizer) {
+  for (OptimizerParamGroup& group : optimizer_.param_groups()) {
+    if (!group.initial_lr()) group.initial_lr() = group.options().get_lr();
+    base_lrs_.push_back(*group.initial_lr());
+  }
+}
 
 std::vector<double> optim::LRScheduler::get_current_lrs() const {
   std::vector<double> rates;
@@ -17,7 +22,16 @@ std::vector<double> optim::LRScheduler::get_current_lrs() const {
 
 void optim::LRScheduler::step() {
   ++step_count_;
-  const std::vector<double> rates = get_lrs();
+  set_lrs(get_lrs());
+}
+
+void optim::LRScheduler::start() {
+  set_step_count(0);
+  set_lrs(base_lrs_);
+  set_lrs(get_lrs());
+}
+
+void optim::LRScheduler::set_lrs(const std::vector<double>& rates) {
   std::vector<OptimizerParamGroup>& groups = optimizer_.param_groups();
   TORCH_CHECK(rates.size() == groups.size(), "Number of learning rates not equal to the number of param groups\nNumber of learning rates given: ",
               rates.size(), "\nNumber of param groups: ", groups.size());
@@ -30,7 +44,7 @@ optim::StepLR::StepLR(Optimizer& optimizer, unsigned step_size, double gamma) : 
 
 std::vector<double> optim::StepLR::get_lrs() {
   std::vector<double> rates = get_current_lrs();
-  if (step_count_ % step_size_ == 0)
+  if (step_count_ > 0 && step_count_ % step_size_ == 0)
     for (double& rate : rates) rate *= gamma_;
   return rates;
 }

@@ -14,17 +14,20 @@ class LRScheduler {
   explicit LRScheduler(Optimizer& optimizer);
   virtual ~LRScheduler() = default;
   void step();
-  std::int64_t step_count() const { return step_count_; }
+  unsigned step_count() const { return step_count_; }
   // For resuming: the rates themselves are in the optimizer's groups.
-  void set_step_count(std::int64_t count) { step_count_ = count; }
+  virtual void set_step_count(unsigned count) { step_count_ = count; }
+  // Goes to the beginning of the schedule: step 0 and its rates, made from those before any scheduler.
+  void start();
 
  protected:
   // The rates for step_count_, one for each group.
   virtual std::vector<double> get_lrs() = 0;
   std::vector<double> get_current_lrs() const;
+  void set_lrs(const std::vector<double>& rates);
   Optimizer& optimizer_;
-  std::vector<double> base_lrs_;
-  std::int64_t step_count_ = 0;
+  std::vector<double> base_lrs_;  // before any scheduler
+  unsigned step_count_ = 0;
 };
 
 // Multiplies the rate by gamma every step_size steps.

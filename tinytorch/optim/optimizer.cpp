@@ -7,6 +7,41 @@
 
 namespace tinytorch {
 
+void optim::copy_untouched(const Fields& to, const Fields& untouched, const Fields& from) {
+  for (std::size_t i = 0; i < to.size(); ++i) {
+    std::visit(
+        [&](auto* own) {
+          using Value = std::remove_pointer_t<decltype(own)>;
+          if constexpr (!std::is_same_v<Value, Tensor> && !std::is_same_v<Value, std::deque<Tensor>>) {  // options hold no tensors
+            if (*own == *std::get<Value*>(untouched.at(i).second)) *own = *std::get<Value*>(from.at(i).second);
+          }
+        },
+        to[i].second);
+  }
+}
+
+void optim::refuse_foreign_options() {
+  throw TypeError("the options of this parameter group are of another optimizer\n[add_param_group] give the group the options type of its optimizer, such as SGDOptions to SGD.");
+}
+
+optim::Fields optim::OptimizerParamState::fields() {
+  throw NotImplementedError("fields() is not implemented for this optimizer's state\n[save] override it to list the tensors and numbers that a checkpoint must hold.");
+}
+
+std::string optim::Optimizer::name() const {
+  throw NotImplementedError("name() is not implemented for this optimizer\n[save] override name() and make_state(), and fields() of its state and options, so that it can be saved.");
+}
+
+std::unique_ptr<optim::OptimizerParamState> optim::Optimizer::make_state() const {
+  throw NotImplementedError("make_state() is not implemented for this optimizer\n[load] override it to return a fresh state for one parameter.");
+}
+
+std::size_t optim::Optimizer::size() const noexcept {
+  std::size_t count = 0;
+  for (const OptimizerParamGroup& group : param_groups_) count += group.params().size();
+  return count;
+}
+
 optim::OptimizerOptions& optim::OptimizerParamGroup::options() {
   TORCH_CHECK(has_options(), "this parameter group has no options yet\n[optim] add it to an optimizer, or give it options.");
   return *options_;
@@ -27,10 +62,11 @@ Tensor optim::Optimizer::evaluate(const LossClosure& closure) {
 }
 
 // Appends a copy of `group`; without options of its own it gets a copy of the defaults (a copy: a scheduler changes each group's
-// rate by itself). Throws, and changes nothing, if a tensor is no leaf, or stands in another group or twice in this one.
+// rate by itself), and its own options inherit from the defaults. Throws, and changes nothing, if a tensor is no leaf, or stands in another group or
+// twice in this one, or if the options are of another optimizer.
 void optim::Optimizer::add_param_group(const OptimizerParamGroup& group) {
   std::vector<Tensor> known;
-  for (const OptimizerParamGroup& other : groups_) known.insert(known.end(), other.params().begin(), other.params().end());
+  for (const OptimizerParamGroup& other : param_groups_) known.insert(known.end(), other.params().begin(), other.params().end());
   for (const Tensor& parameter : group.params()) {
     TORCH_CHECK(parameter.is_leaf(), "can't optimize a non-leaf Tensor\n[add_param_group] pass the tensor that the user made, not a result of an operator; detach() makes a leaf.");
     TORCH_CHECK(std::none_of(known.begin(), known.end(), [&](const Tensor& other) { return other.is_same(parameter); }),
@@ -38,14 +74,18 @@ void optim::Optimizer::add_param_group(const OptimizerParamGroup& group) {
     known.push_back(parameter);
   }
   OptimizerParamGroup added(group);
-  if (!added.has_options()) added.set_options(defaults_->clone());
-  groups_.push_back(std::move(added));
+  if (added.has_options()) {
+    added.options().inherit(*defaults_);
+  } else {
+    added.set_options(defaults_->clone());
+  }
+  param_groups_.push_back(std::move(added));
 }
 
 // Forgets the gradients of all parameters in all groups: makes them undefined, or, if not set_to_none, fills them with zeros outside of any
 // graph. Parameters without a gradient stay without one. O(1) per parameter, or O(elements) for zeros.
 void optim::Optimizer::zero_grad(bool set_to_none) {
-  for (OptimizerParamGroup& group : groups_) {
+  for (OptimizerParamGroup& group : param_groups_) {
     for (const Tensor& parameter : group.params()) {
       Tensor& grad = parameter.mutable_grad();
       if (!grad.defined()) continue;

@@ -2,11 +2,15 @@
 // edit the module, not this file.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <type_traits>
 #include <unordered_map>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "tinytorch/core/arg.h"
@@ -14,17 +18,25 @@
 
 namespace tinytorch {
 
+namespace serialize {
+class OutputArchive;
+class InputArchive;
+}  // namespace serialize
+
 namespace optim {
 
-// What an optimizer remembers for one parameter (momentum buffers, step counts). Tensors and numbers are listed by name, so that
-// a checkpoint can hold them. Source: torch/csrc/api/include/torch/optim/optimizer.h.
+// One value of a group's options or of a parameter's state, to read and to write. Listed by name, so that a checkpoint can hold it.
+using Field = std::variant<Tensor*, std::deque<Tensor>*, double*, std::int64_t*, bool*, std::optional<double>*, std::optional<std::int64_t>*, std::optional<std::string>*>;
+using Fields = std::vector<std::pair<std::string, Field>>;
+
+// What an optimizer remembers for one parameter (momentum buffers, step counts). Source: torch/csrc/api/include/torch/optim/optimizer.h.
 class OptimizerParamState {
  public:
   virtual ~OptimizerParamState() = default;
   virtual std::unique_ptr<OptimizerParamState> clone() const = 0;
-  // The tensors and the counters of this state, by name, to read and to write.
-  virtual std::vector<std::pair<std::string, Tensor*>> named_tensors() = 0;
-  virtual std::vector<std::pair<std::string, std::int64_t*>> named_counters() = 0;
+  virtual Fields fields();  // throws NotImplementedError unless overridden: such an optimizer trains, but cannot be saved
+  // Whether it is about all parameters as one vector, instead of one parameter of its sizes.
+  virtual bool spans_all_parameters() const { return false; }
 };
 
 // The settings of a parameter group.
@@ -34,7 +46,15 @@ class OptimizerOptions {
   virtual std::unique_ptr<OptimizerOptions> clone() const = 0;
   virtual double get_lr() const = 0;
   virtual void set_lr(double lr) = 0;
+  virtual Fields fields() { return {}; }
+  // Gives each field that still has its constructor's value the value of `defaults`. Throws if those are of another optimizer.
+  virtual void inherit(OptimizerOptions& defaults) = 0;
 };
+
+// Copies each field of `to` that is equal to the one of `untouched` from `from`. The three list the same fields.
+void copy_untouched(const Fields& to, const Fields& untouched, const Fields& from);
+// Throws: the options of a group belong to another optimizer.
+[[noreturn]] void refuse_foreign_options();
 
 template <class Derived>
 class OptimizerCloneableParamState : public OptimizerParamState {
@@ -46,6 +66,14 @@ class OptimizerCloneableOptions : public OptimizerOptions {
   std::unique_ptr<OptimizerOptions> clone() const override { return std::make_unique<Derived>(static_cast<const Derived&>(*this)); }
   double get_lr() const override { return static_cast<const Derived&>(*this).lr(); }
   void set_lr(double rate) override { static_cast<Derived&>(*this).lr(rate); }
+  void inherit(OptimizerOptions& defaults) override {
+    if (dynamic_cast<Derived*>(&defaults) == nullptr) refuse_foreign_options();
+    if constexpr (std::is_default_constructible_v<Derived>) {
+      copy_untouched(this->fields(), Derived().fields(), defaults.fields());
+    } else if constexpr (std::is_constructible_v<Derived, double>) {
+      copy_untouched(this->fields(), Derived(1e-3).fields(), defaults.fields());  // SGDOptions, whose rate libtorch compares with 1e-3
+    }
+  }
 };
 
 }  // namespace optim
@@ -58,7 +86,8 @@ class OptimizerParamGroup {
   OptimizerParamGroup(std::vector<Tensor> params) : params_(std::move(params)) {}
   OptimizerParamGroup(std::vector<Tensor> params, std::unique_ptr<OptimizerOptions> options)
       : params_(std::move(params)), options_(std::move(options)) {}
-  OptimizerParamGroup(const OptimizerParamGroup& other) : params_(other.params_), options_(other.options_ ? other.options_->clone() : nullptr) {}
+  OptimizerParamGroup(const OptimizerParamGroup& other)
+      : params_(other.params_), options_(other.options_ ? other.options_->clone() : nullptr), initial_lr_(other.initial_lr_) {}
   OptimizerParamGroup(OptimizerParamGroup&&) = default;
   OptimizerParamGroup& operator=(OptimizerParamGroup&&) = default;
   ~OptimizerParamGroup() = default;
@@ -69,10 +98,14 @@ class OptimizerParamGroup {
   void set_options(std::unique_ptr<OptimizerOptions> options) { options_ = std::move(options); }
   std::vector<Tensor>& params() { return params_; }
   const std::vector<Tensor>& params() const { return params_; }
+  // The rate before any scheduler changed it; the first scheduler writes it down.
+  std::optional<double>& initial_lr() { return initial_lr_; }
+  const std::optional<double>& initial_lr() const { return initial_lr_; }
 
  private:
   std::vector<Tensor> params_;
   std::unique_ptr<OptimizerOptions> options_;
+  std::optional<double> initial_lr_;
 };
 
 // Changes parameters by their gradients. State is kept per parameter, under the address of its TensorImpl.
@@ -82,25 +115,40 @@ class Optimizer {
   using State = std::unordered_map<void*, std::unique_ptr<OptimizerParamState>>;
 
   Optimizer(std::vector<OptimizerParamGroup> groups, std::unique_ptr<OptimizerOptions> defaults);
+  Optimizer(std::vector<Tensor> parameters, std::unique_ptr<OptimizerOptions> defaults)
+      : Optimizer(std::vector<OptimizerParamGroup>{OptimizerParamGroup(std::move(parameters))}, std::move(defaults)) {}
   Optimizer(const Optimizer&) = delete;
+  Optimizer(Optimizer&&) = default;
   Optimizer& operator=(const Optimizer&) = delete;
+  Optimizer& operator=(Optimizer&&) = default;
   virtual ~Optimizer() = default;
 
   // One update of every parameter that has a gradient. A closure, if given, computes the loss and its gradients first; its result
   // is returned, or an undefined tensor.
   virtual Tensor step(LossClosure closure = nullptr) = 0;
-  // The name under which a checkpoint keeps it.
-  virtual std::string name() const = 0;
-  // A fresh state for one parameter, for loading.
-  virtual std::unique_ptr<OptimizerParamState> make_state() const = 0;
+  // The name under which a checkpoint keeps it, and a fresh state for one parameter, for loading. An optimizer that overrides neither trains,
+  // but cannot be saved.
+  virtual std::string name() const;
+  virtual std::unique_ptr<OptimizerParamState> make_state() const;
 
   void add_param_group(const OptimizerParamGroup& group);
+  void add_parameters(const std::vector<Tensor>& parameters) { add_param_group(OptimizerParamGroup(parameters)); }
   void zero_grad(bool set_to_none = true);
-  std::vector<OptimizerParamGroup>& param_groups() { return groups_; }
-  const std::vector<OptimizerParamGroup>& param_groups() const { return groups_; }
-  State& state() { return state_; }
-  const State& state() const { return state_; }
-  const OptimizerOptions& defaults() const { return *defaults_; }
+  std::vector<OptimizerParamGroup>& param_groups() noexcept { return param_groups_; }
+  const std::vector<OptimizerParamGroup>& param_groups() const noexcept { return param_groups_; }
+  // Those of the first group.
+  std::vector<Tensor>& parameters() { return param_groups_.at(0).params(); }
+  const std::vector<Tensor>& parameters() const { return param_groups_.at(0).params(); }
+  // How many parameters there are in all groups.
+  std::size_t size() const noexcept;
+  State& state() noexcept { return state_; }
+  const State& state() const noexcept { return state_; }
+  OptimizerOptions& defaults() noexcept { return *defaults_; }
+  const OptimizerOptions& defaults() const noexcept { return *defaults_; }
+
+  // State, options and rates, to and from an archive: module 08 defines both.
+  void save(serialize::OutputArchive& archive) const;
+  void load(serialize::InputArchive& archive);
 
  protected:
   // The loss of the closure, computed with recording on; undefined without one.
@@ -109,10 +157,9 @@ class Optimizer {
   template <class StateType>
   StateType& state_of(const Tensor& parameter);
 
- private:
-  std::vector<OptimizerParamGroup> groups_;
-  std::unique_ptr<OptimizerOptions> defaults_;
+  std::vector<OptimizerParamGroup> param_groups_;
   State state_;
+  std::unique_ptr<OptimizerOptions> defaults_;
 };
 
 }  // namespace optim
@@ -120,7 +167,7 @@ class Optimizer {
 template <class StateType>
 StateType& optim::Optimizer::state_of(const Tensor& parameter) {
   std::unique_ptr<OptimizerParamState>& entry = state_[parameter.unsafeGetTensorImpl()];
-  if (!entry) entry = make_state();
+  if (!entry) entry = std::make_unique<StateType>();
   return static_cast<StateType&>(*entry);
 }
 

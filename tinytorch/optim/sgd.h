@@ -15,14 +15,18 @@ struct SGDOptions : public OptimizerCloneableOptions<SGDOptions> {
   TORCH_ARG(double, dampening) = 0;
   TORCH_ARG(double, weight_decay) = 0;
   TORCH_ARG(bool, nesterov) = false;
+
+ public:
+  Fields fields() override {
+    return {{"lr", &lr_}, {"momentum", &momentum_}, {"dampening", &dampening_}, {"weight_decay", &weight_decay_}, {"nesterov", &nesterov_}};
+  }
 };
 
 struct SGDParamState : public OptimizerCloneableParamState<SGDParamState> {
   TORCH_ARG(Tensor, momentum_buffer);
 
  public:
-  std::vector<std::pair<std::string, Tensor*>> named_tensors() override { return {{"momentum_buffer", &momentum_buffer()}}; }
-  std::vector<std::pair<std::string, std::int64_t*>> named_counters() override { return {}; }
+  Fields fields() override { return {{"momentum_buffer", &momentum_buffer_}}; }
 };
 
 // Stochastic gradient descent: p -= lr * v with v = momentum * v + (1 - dampening) * g, where g includes weight_decay * p.

@@ -44,18 +44,18 @@ void optim::Trainer::update() {
   for (const auto& callback : step_callbacks_) callback(progress_);
 }
 
-bool optim::Trainer::finish_epoch() {
+void optim::Trainer::finish_epoch() {
   ++progress_.epoch;
   if (scheduler_ != nullptr) scheduler_->step();
-  bool going = true;
-  for (const auto& callback : epoch_callbacks_) going = callback(progress_) && going;
+  for (const auto& callback : epoch_callbacks_)
+    if (!callback(progress_)) progress_.stopped = true;
   progress_.batch = 0;
   progress_.loss_sum = 0;
-  return going;
 }
 
 // Writes all that the run needs to go on, atomically, to options_.checkpoint(). Throws, and leaves the old checkpoint, if it cannot be
-// written. Keys: module, optimizer, epoch, batch, step, loss_sum, schedule, generator, and loader.<key> for each entry of loader_state.
+// written. Keys: module, optimizer, epoch, batch, step, loss_sum, stopped, schedule, generator, remembered.<name> for what callbacks remember, and
+// loader.<key> for each entry of loader_state.
 void optim::Trainer::save_checkpoint(const data::State& loader_state) const {
   serialize::OutputArchive archive;
   serialize::OutputArchive module;
@@ -68,11 +68,32 @@ void optim::Trainer::save_checkpoint(const data::State& loader_state) const {
   archive.write("batch", progress_.batch);
   archive.write("step", progress_.step);
   archive.write("loss_sum", progress_.loss_sum);
-  archive.write("schedule", scheduler_ == nullptr ? std::int64_t{0} : scheduler_->step_count());
+  archive.write("stopped", progress_.stopped);
+  archive.write("schedule", scheduler_ == nullptr ? 0u : scheduler_->step_count());
   archive.write("generator", default_generator().state());
   for (const auto& [key, tensor] : loader_state) archive.write("loader." + key, tensor);
+  for (const auto& [name, fields] : remembered_) serialize::write_fields(archive, "remembered." + name, fields);
   archive.save_to(options_.checkpoint());
 }
+
+namespace {
+// Reads the fields once and puts back what they held, so that an archive that does not fit throws here. Returns the change.
+std::function<void()> prepare_fields(const serialize::InputArchive& archive, const std::string& prefix, const optim::Fields& fields) {
+  serialize::OutputArchive present;
+  serialize::write_fields(present, prefix, fields);
+  const std::string bytes = present.bytes();
+  serialize::InputArchive undo;
+  undo.load_from(bytes.data(), bytes.size());
+  try {
+    serialize::read_fields(archive, prefix, fields);
+  } catch (const Error&) {
+    serialize::read_fields(undo, prefix, fields);
+    throw;
+  }
+  serialize::read_fields(undo, prefix, fields);
+  return [archive, prefix, fields] { serialize::read_fields(archive, prefix, fields); };
+}
+}  // namespace
 
 std::optional<optim::Trainer::Checkpoint> optim::Trainer::read_checkpoint() {
   if (options_.checkpoint().empty() || !std::filesystem::exists(options_.checkpoint())) return std::nullopt;
@@ -83,22 +104,22 @@ std::optional<optim::Trainer::Checkpoint> optim::Trainer::read_checkpoint() {
   archive.read("batch", checkpoint.progress.batch);
   archive.read("step", checkpoint.progress.step);
   archive.read("loss_sum", checkpoint.progress.loss_sum);
+  archive.read("stopped", checkpoint.progress.stopped);
   archive.read("schedule", checkpoint.schedule);
   archive.read("generator", checkpoint.generator);
   Generator().set_state(checkpoint.generator);  // throws here if it is damaged
   serialize::InputArchive part;
   archive.read("module", part);
-  checkpoint.load_module = serialize::prepare_load(part, module_);
+  checkpoint.changes.push_back(serialize::prepare_load(part, module_));
   archive.read("optimizer", part);
-  checkpoint.load_optimizer = serialize::prepare_load(part, optimizer_);
-  if (archive.try_read("loader", part))
-    for (const std::string& key : part.keys()) part.read(key, checkpoint.loader[key]);
+  checkpoint.changes.push_back(serialize::prepare_load(part, optimizer_));
+  for (const auto& [name, fields] : remembered_) checkpoint.changes.push_back(prepare_fields(archive, "remembered." + name, fields));
+  if (archive.try_read("loader", part)) checkpoint.loader = part.tensors();
   return checkpoint;
 }
 
 void optim::Trainer::take_up(const Checkpoint& checkpoint) {
-  checkpoint.load_module();
-  checkpoint.load_optimizer();
+  for (const auto& change : checkpoint.changes) change();
   default_generator().set_state(checkpoint.generator);
   if (scheduler_ != nullptr) scheduler_->set_step_count(checkpoint.schedule);
   progress_ = checkpoint.progress;

@@ -33,6 +33,7 @@ struct Progress {
   double loss = 0;           // of the last batch
   double loss_sum = 0;       // of the batches of this epoch
   double grad_norm = 0;      // before clipping, if clip_norm is set
+  bool stopped = false;      // a callback has ended the run
   double mean_loss() const { return batch == 0 ? 0 : loss_sum / static_cast<double>(batch); }
 };
 
@@ -56,24 +57,25 @@ class Trainer {
 
   void set_scheduler(LRScheduler& scheduler) { scheduler_ = &scheduler; }  // stepped after each epoch
   void on_step(std::function<void(const Progress&)> callback) { step_callbacks_.push_back(std::move(callback)); }
-  // A callback that returns false ends the training after this epoch.
+  // A callback that returns false ends the run after this epoch; it stays ended when it is resumed.
   void on_epoch(std::function<bool(const Progress&)> callback) { epoch_callbacks_.push_back(std::move(callback)); }
+  // Values of a callback that belong to the run: kept in the checkpoint, and put back by resume(). They must outlive the trainer.
+  void remember(const std::string& name, Fields fields) { remembered_.emplace_back(name, std::move(fields)); }
   const Progress& progress() const { return progress_; }
 
  private:
   // What a checkpoint holds, checked, and the changes that take it up.
   struct Checkpoint {
     Progress progress;
-    std::int64_t schedule = 0;
+    unsigned schedule = 0;
     std::string generator;
-    std::function<void()> load_module;
-    std::function<void()> load_optimizer;
+    std::vector<std::function<void()>> changes;  // of module, optimizer, and what callbacks remember
     data::State loader;
   };
 
   void train_batch(const Tensor& input, const Tensor& target);
   void update();
-  bool finish_epoch();
+  void finish_epoch();
   void save_checkpoint(const data::State& loader_state) const;
   std::optional<Checkpoint> read_checkpoint();
   void take_up(const Checkpoint& checkpoint);
@@ -88,6 +90,7 @@ class Trainer {
   std::int64_t pending_ = 0;  // batches whose gradients wait for the update
   std::vector<std::function<void(const Progress&)>> step_callbacks_;
   std::vector<std::function<bool(const Progress&)>> epoch_callbacks_;
+  std::vector<std::pair<std::string, Fields>> remembered_;
 };
 
 }  // namespace optim
@@ -96,8 +99,7 @@ template <class Loader>
 void optim::Trainer::fit(Loader& loader) {
   optimizer_.zero_grad();
   pending_ = 0;
-  bool going = true;
-  while (going && progress_.epoch < options_.epochs()) {
+  while (!progress_.stopped && progress_.epoch < options_.epochs()) {
     module_.train();
     std::int64_t last_saved = progress_.step;
     for (auto& batch : loader) {
@@ -108,7 +110,7 @@ void optim::Trainer::fit(Loader& loader) {
       last_saved = progress_.step;
     }
     if (pending_ > 0) update();
-    going = finish_epoch();
+    finish_epoch();
     if (!options_.checkpoint().empty()) save_checkpoint({});
   }
 }

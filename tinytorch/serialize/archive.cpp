@@ -3,12 +3,15 @@
 
 #include "tinytorch/serialize/archive.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <istream>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <ostream>
+#include <set>
 #include <sstream>
 #include <zlib.h>
 
@@ -20,16 +23,33 @@
 
 namespace tinytorch {
 
+namespace {
+// The names that the format keeps for itself.
+void refuse_reserved(const std::string& key) {
+  TORCH_CHECK_VALUE(key != "__metadata__" && key != "format" && key != "crc32", "cannot save '", key, "': the archive uses this name itself\n[write] choose another name.");
+}
+const char* safetensors_name(ScalarType type);
+}  // namespace
+
 void serialize::OutputArchive::write(const std::string& key, const Tensor& tensor, bool) {
+  refuse_reserved(key);
   TORCH_CHECK(tensor.defined(), "cannot save the undefined tensor '", key, "'");
+  TORCH_CHECK(*safetensors_name(tensor.scalar_type()) != '\0', "cannot save '", key, "': archives hold no tensors of dtype ", tensor.scalar_type());
   tensors_[key] = tensor.detach();
 }
-void serialize::OutputArchive::write(const std::string& key, std::int64_t value) { values_[key] = "i:" + std::to_string(value); }
+void serialize::OutputArchive::write_integer(const std::string& key, std::int64_t value) {
+  refuse_reserved(key);
+  values_[key] = "i:" + std::to_string(value);
+}
 void serialize::OutputArchive::write(const std::string& key, double value) {
+  refuse_reserved(key);
   // By its bits, so that it comes back exactly.
   values_[key] = "d:" + std::to_string(std::bit_cast<std::uint64_t>(value));
 }
-void serialize::OutputArchive::write(const std::string& key, const std::string& value) { values_[key] = "s:" + value; }
+void serialize::OutputArchive::write(const std::string& key, const std::string& value) {
+  refuse_reserved(key);
+  values_[key] = "s:" + value;
+}
 void serialize::OutputArchive::write(const std::string& key, const OutputArchive& nested) {
   for (const auto& [name, tensor] : nested.tensors_) tensors_[key + "." + name] = tensor;
   for (const auto& [name, value] : nested.values_) values_[key + "." + name] = value;
@@ -84,11 +104,19 @@ void serialize::OutputArchive::save_to(const std::string& path) const { write_fi
 void serialize::OutputArchive::save_to(std::ostream& stream) const {
   const std::string all = bytes();
   stream.write(all.data(), static_cast<std::streamsize>(all.size()));
+  TORCH_CHECK(stream.good(), "cannot write to the stream\n[save] it took fewer than ", all.size(), " bytes.");
+}
+void serialize::OutputArchive::save_to(const std::function<std::size_t(const void*, std::size_t)>& writer) const {
+  const std::string all = bytes();
+  const std::size_t taken = writer(all.data(), all.size());
+  TORCH_CHECK(taken == all.size(), "cannot write to the writer\n[save] it took ", taken, " of ", all.size(), " bytes.");
 }
 
 namespace {
+using ByteRanges = std::map<std::uint64_t, std::uint64_t>;  // where each tensor's bytes begin, and where they end
+
 // One tensor of the header, checked against the bytes that are there.
-Tensor read_tensor(const json& entry, std::string_view data, const std::string& file, const std::string& key) {
+Tensor read_tensor(const json& entry, std::string_view data, const std::string& file, const std::string& key, ByteRanges& ranges) {
   const auto fail = [&](const std::string& why) {
     throw Error("cannot load " + file + ": tensor '" + key + "' " + why + "\n[load] the file is damaged or no checkpoint; use an older one.");
   };
@@ -113,6 +141,7 @@ Tensor read_tensor(const json& entry, std::string_view data, const std::string& 
     if (!fits) break;
     sizes.push_back(size.get<std::int64_t>());
   }
+  if (end > begin && !ranges.emplace(begin, end).second) fail("shares its bytes with another tensor");
   if (!fits || nbytes != end - begin) fail("of shape " + entry["shape"].dump() + " does not match its " + std::to_string(end - begin) + " bytes");
   const Tensor tensor = empty(sizes, *type);
   if (nbytes > 0) std::memcpy(tensor.data_ptr(), data.data() + begin, nbytes);
@@ -123,7 +152,7 @@ Tensor read_tensor(const json& entry, std::string_view data, const std::string& 
 }
 }  // namespace
 
-void serialize::InputArchive::load_from_bytes(std::string_view bytes, const std::string& name) {
+void serialize::InputArchive::load_bytes(std::string_view bytes, const std::string& name) {
   const auto fail = [&](const std::string& why) {
     throw Error("cannot load " + name + ": " + why + "\n[load] the file is damaged or no checkpoint; use an older one.");
   };
@@ -138,7 +167,7 @@ void serialize::InputArchive::load_from_bytes(std::string_view bytes, const std:
 
   std::map<std::string, Tensor> tensors;
   std::map<std::string, std::string> values;
-  std::uint64_t used = 0;
+  ByteRanges ranges;
   for (const auto& [key, entry] : header.items()) {
     if (key == "__metadata__") {
       if (!entry.is_object()) fail("its __metadata__ is not a JSON object");
@@ -147,9 +176,13 @@ void serialize::InputArchive::load_from_bytes(std::string_view bytes, const std:
         values[value_key] = value.get<std::string>();
       }
     } else {
-      tensors[key] = read_tensor(entry, data, name, key);
-      used += tensors[key].nbytes();
+      tensors[key] = read_tensor(entry, data, name, key, ranges);
     }
+  }
+  std::uint64_t used = 0;  // the ranges must follow each other without a gap or an overlap
+  for (const auto& [begin, end] : ranges) {
+    if (begin != used) fail("bytes " + std::to_string(std::min(begin, used)) + " to " + std::to_string(std::max(begin, used)) + (begin > used ? " belong to no tensor" : " belong to two tensors"));
+    used = end;
   }
   if (used != data.size()) fail("its tensors hold " + std::to_string(used) + " bytes, but the file has " + std::to_string(data.size()));
   if (const auto sum = values.find("crc32"); sum != values.end() && sum->second != crc_of(data)) fail("the checksum of its data does not match");
@@ -160,9 +193,13 @@ void serialize::InputArchive::load_from_bytes(std::string_view bytes, const std:
   values_ = std::move(values);
 }
 
-void serialize::InputArchive::load_from(const std::string& path) { load_from_bytes(read_file(path), path); }
-void serialize::InputArchive::load_from(std::istream& stream) {
-  load_from_bytes(std::string(std::istreambuf_iterator<char>(stream), {}), "stream");
+void serialize::InputArchive::load_from(const std::string& path) { load_bytes(read_file(path), path); }
+void serialize::InputArchive::load_from(std::istream& stream) { load_bytes(std::string(std::istreambuf_iterator<char>(stream), {}), "stream"); }
+void serialize::InputArchive::load_from(const char* data, std::size_t size) { load_bytes({data, size}, "buffer"); }
+void serialize::InputArchive::load_from(const std::function<std::size_t(std::uint64_t, void*, std::size_t)>& read, const std::function<std::size_t()>& size) {
+  std::string bytes(size(), '\0');
+  bytes.resize(read(0, bytes.data(), bytes.size()));
+  load_bytes(bytes, "reader");
 }
 
 namespace {
@@ -187,8 +224,11 @@ T number_of(const std::string& text, const std::string& key, const std::string& 
 void serialize::InputArchive::read(const std::string& key, Tensor& tensor, bool is_buffer) const {
   TORCH_CHECK(try_read(key, tensor, is_buffer), "No such serialized tensor '", key, "'\n[load] ", name_, " has no tensor of this name.");
 }
-void serialize::InputArchive::read(const std::string& key, std::int64_t& value) const {
-  value = number_of<std::int64_t>(value_of(values_, key, 'i', name_), key, name_);
+std::int64_t serialize::InputArchive::read_integer(const std::string& key) const {
+  return number_of<std::int64_t>(value_of(values_, key, 'i', name_), key, name_);
+}
+void serialize::InputArchive::refuse_integer(const std::string& key, std::int64_t value) const {
+  throw ValueError("the value '" + key + "' in " + name_ + " is out of range: " + std::to_string(value));
 }
 void serialize::InputArchive::read(const std::string& key, double& value) const {
   value = std::bit_cast<double>(number_of<std::uint64_t>(value_of(values_, key, 'd', name_), key, name_));
@@ -218,10 +258,10 @@ void serialize::InputArchive::read(const std::string& key, InputArchive& nested)
 }
 
 std::vector<std::string> serialize::InputArchive::keys() const {
-  std::vector<std::string> names;
-  for (const auto& [name, tensor] : tensors_) names.push_back(name);
-  for (const auto& [name, value] : values_) names.push_back(name);
-  return names;
+  std::set<std::string> names;
+  for (const auto& [name, tensor] : tensors_) names.insert(name.substr(0, name.find('.')));
+  for (const auto& [name, value] : values_) names.insert(name.substr(0, name.find('.')));
+  return {names.begin(), names.end()};
 }
 
 void register_archive_access() {

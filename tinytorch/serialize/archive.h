@@ -2,10 +2,13 @@
 // edit the module, not this file.
 #pragma once
 
+#include <concepts>
+#include <functional>
 #include <iosfwd>
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tinytorch/core/tensor.h"
@@ -20,16 +23,26 @@ namespace serialize {
 class OutputArchive {
  public:
   void write(const std::string& key, const Tensor& tensor, bool is_buffer = false);
-  void write(const std::string& key, std::int64_t value);
   void write(const std::string& key, double value);
   void write(const std::string& key, const std::string& value);
   void write(const std::string& key, const OutputArchive& nested);
+  template <std::integral T>
+  void write(const std::string& key, T value) {
+    write_integer(key, static_cast<std::int64_t>(value));
+  }
+  template <class... Ts>
+  void operator()(Ts&&... arguments) {
+    write(std::forward<Ts>(arguments)...);
+  }
 
   void save_to(const std::string& path) const;  // atomically
   void save_to(std::ostream& stream) const;
+  // By `writer(data, size)`, which returns how many bytes it took.
+  void save_to(const std::function<std::size_t(const void*, std::size_t)>& writer) const;
   std::string bytes() const;
 
  private:
+  void write_integer(const std::string& key, std::int64_t value);
   std::map<std::string, Tensor> tensors_;
   std::map<std::string, std::string> values_;
 };
@@ -43,20 +56,39 @@ class InputArchive {
  public:
   void load_from(const std::string& path);
   void load_from(std::istream& stream);
-  void load_from_bytes(std::string_view bytes, const std::string& name);
+  void load_from(const char* data, std::size_t size);
+  // By `read(position, buffer, count)`, which returns how many bytes it gave, and `size()`.
+  void load_from(const std::function<std::size_t(std::uint64_t, void*, std::size_t)>& read, const std::function<std::size_t()>& size);
 
-  // Throws if the archive has no such key, or a value of another kind.
+  // Throws if the archive has no such key, or a value of another kind, or an integer that T does not hold.
   void read(const std::string& key, Tensor& tensor, bool is_buffer = false) const;
-  void read(const std::string& key, std::int64_t& value) const;
   void read(const std::string& key, double& value) const;
   void read(const std::string& key, std::string& value) const;
   void read(const std::string& key, InputArchive& nested) const;  // everything below `key.`
+  template <std::integral T>
+  void read(const std::string& key, T& value) const {
+    const std::int64_t found = read_integer(key);
+    if (static_cast<std::int64_t>(static_cast<T>(found)) != found) refuse_integer(key, found);
+    value = static_cast<T>(found);
+  }
   bool try_read(const std::string& key, Tensor& tensor, bool is_buffer = false) const;
   bool try_read(const std::string& key, InputArchive& nested) const;
+  template <class... Ts>
+  void operator()(Ts&&... arguments) {
+    read(std::forward<Ts>(arguments)...);
+  }
+  bool has_value(const std::string& key) const { return values_.contains(key); }
+  // The names at this level: of tensors, of values, and of nested archives.
   std::vector<std::string> keys() const;
+  // Every tensor, by its full name.
+  const std::map<std::string, Tensor>& tensors() const { return tensors_; }
+  // Where it was loaded from, for error sentences.
   const std::string& name() const { return name_; }
 
  private:
+  void load_bytes(std::string_view bytes, const std::string& name);
+  std::int64_t read_integer(const std::string& key) const;
+  [[noreturn]] void refuse_integer(const std::string& key, std::int64_t value) const;
   std::string name_ = "archive";
   std::map<std::string, Tensor> tensors_;
   std::map<std::string, std::string> values_;

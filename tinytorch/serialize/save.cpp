@@ -3,8 +3,11 @@
 
 #include "tinytorch/serialize/save.h"
 
+#include <deque>
 #include <filesystem>
 #include <map>
+#include <optional>
+#include <variant>
 
 #include "tinytorch/core/ops.h"
 #include "tinytorch/core/tensor_data.h"
@@ -74,58 +77,144 @@ serialize::InputArchive& serialize::operator>>(InputArchive& archive, std::vecto
   TORCH_CHECK(size >= 0 && static_cast<std::size_t>(size) < archive.keys().size(), archive.name(), " claims to hold ", size, " tensors");
   std::vector<Tensor> loaded(static_cast<std::size_t>(size));
   for (std::size_t i = 0; i < loaded.size(); ++i) archive.read(std::to_string(i), loaded[i]);
-  tensors = std::move(loaded);
+  tensors.insert(tensors.end(), loaded.begin(), loaded.end());
   return archive;
+}
+
+namespace {
+// Each kind of field, to an archive and back.
+struct WriteField {
+  serialize::OutputArchive& archive;
+  const std::string& key;
+  void operator()(const Tensor* value) const {
+    if (value->defined()) archive.write(key, *value);
+  }
+  void operator()(const std::deque<Tensor>* value) const {
+    archive.write(key + ".size", value->size());
+    for (std::size_t i = 0; i < value->size(); ++i) archive.write(key + "." + std::to_string(i), (*value)[i]);
+  }
+  template <class T>
+  void operator()(const std::optional<T>* value) const {
+    if (*value) archive.write(key, **value);
+  }
+  template <class T>
+  void operator()(const T* value) const {
+    archive.write(key, *value);
+  }
+};
+
+struct ReadField {
+  const serialize::InputArchive& archive;
+  const std::string& key;
+  void operator()(Tensor* value) const { archive.try_read(key, *value); }
+  void operator()(std::deque<Tensor>* value) const {
+    std::uint32_t size = 0;
+    archive.read(key + ".size", size);
+    value->clear();
+    for (std::uint32_t i = 0; i < size; ++i) archive.read(key + "." + std::to_string(i), value->emplace_back());
+  }
+  template <class T>
+  void operator()(std::optional<T>* value) const {
+    value->reset();
+    if (archive.has_value(key)) archive.read(key, value->emplace());
+  }
+  template <class T>
+  void operator()(T* value) const {
+    archive.read(key, *value);
+  }
+};
+}  // namespace
+
+void serialize::write_fields(OutputArchive& archive, const std::string& prefix, const optim::Fields& fields) {
+  for (const auto& [name, field] : fields) {
+    const std::string key = prefix + "." + name;
+    std::visit(WriteField{archive, key}, field);
+  }
+}
+
+void serialize::read_fields(const InputArchive& archive, const std::string& prefix, const optim::Fields& fields) {
+  for (const auto& [name, field] : fields) {
+    const std::string key = prefix + "." + name;
+    std::visit(ReadField{archive, key}, field);
+  }
 }
 
 serialize::OutputArchive& serialize::operator<<(OutputArchive& archive, const optim::Optimizer& optimizer) {
   archive.write("optimizer", optimizer.name());
-  std::int64_t position = 0;
+  archive.write("groups", optimizer.param_groups().size());
+  std::size_t position = 0;
   for (std::size_t g = 0; g < optimizer.param_groups().size(); ++g) {
-    const optim::OptimizerParamGroup& group = optimizer.param_groups()[g];
-    archive.write("group." + std::to_string(g) + ".lr", group.options().get_lr());
+    optim::OptimizerParamGroup group = optimizer.param_groups()[g];  // a copy: fields() also allows writing
+    const std::string prefix = "group." + std::to_string(g);
+    write_fields(archive, prefix, group.options().fields());
+    write_fields(archive, prefix, {{"initial_lr", &group.initial_lr()}});
+    archive.write(prefix + ".parameters", group.params().size());
     for (const Tensor& parameter : group.params()) {
-      const std::string prefix = "state." + std::to_string(position++) + ".";
       const auto found = optimizer.state().find(parameter.unsafeGetTensorImpl());
-      if (found == optimizer.state().end()) continue;
-      for (const auto& [name, counter] : found->second->named_counters()) archive.write(prefix + name, *counter);
-      for (const auto& [name, tensor] : found->second->named_tensors())
-        if (tensor->defined()) archive.write(prefix + name, *tensor);
+      if (found != optimizer.state().end()) write_fields(archive, "state." + std::to_string(position), found->second->fields());
+      ++position;
     }
   }
-  archive.write("parameters", position);
   return archive;
 }
+
+namespace {
+// Throws unless the state's tensors have the sizes and the dtype of the parameter (or of all in one vector, where the state is about all).
+void check_state(const serialize::InputArchive& archive, optim::OptimizerParamState& state, const Tensor& parameter, std::size_t position, std::int64_t total) {
+  const auto check = [&](const std::string& name, const Tensor& tensor) {
+    const bool fits = state.spans_all_parameters() ? tensor.dim() == 0 || tensor.sizes() == IntArrayRef({total}) : tensor.sizes() == parameter.sizes();
+    TORCH_CHECK(fits && tensor.scalar_type() == parameter.scalar_type(), "cannot load ", archive.name(), ": ", name, " of parameter ", position, " has sizes ", tensor.sizes(),
+                " and dtype ", tensor.scalar_type(), ", the parameter has ", parameter.sizes(), " and ", parameter.scalar_type());
+  };
+  for (const auto& [name, field] : state.fields()) {
+    if (const auto* tensor = std::get_if<Tensor*>(&field); tensor != nullptr && (*tensor)->defined()) check(name, **tensor);
+    if (const auto* list = std::get_if<std::deque<Tensor>*>(&field))
+      for (const Tensor& tensor : **list) check(name, tensor);
+  }
+}
+}  // namespace
 
 std::function<void()> serialize::prepare_load(const InputArchive& archive, optim::Optimizer& optimizer) {
   std::string name;
   archive.read("optimizer", name);
   TORCH_CHECK(name == optimizer.name(), "cannot load ", archive.name(), ": it holds the state of ", name, ", this optimizer is ", optimizer.name());
-  std::vector<Tensor> parameters;
-  for (const optim::OptimizerParamGroup& group : optimizer.param_groups()) parameters.insert(parameters.end(), group.params().begin(), group.params().end());
-  std::int64_t count = 0;
-  archive.read("parameters", count);
-  TORCH_CHECK(count == static_cast<std::int64_t>(parameters.size()), "loaded state dict contains a parameter group that doesn't match the size of optimizer's group\n[load] ",
-              archive.name(), " has state for ", count, " parameters, this optimizer has ", parameters.size());
+  std::size_t groups = 0;
+  archive.read("groups", groups);
+  TORCH_CHECK(groups == optimizer.param_groups().size(), "loaded state dict has a different number of parameter groups\n[load] ", archive.name(), " has ", groups,
+              ", this optimizer has ", optimizer.param_groups().size());
+  std::int64_t total = 0;
+  for (const optim::OptimizerParamGroup& group : optimizer.param_groups())
+    for (const Tensor& parameter : group.params()) total += parameter.numel();
 
-  std::vector<double> rates(optimizer.param_groups().size());
-  for (std::size_t g = 0; g < rates.size(); ++g) archive.read("group." + std::to_string(g) + ".lr", rates[g]);
   const auto loaded = std::make_shared<optim::Optimizer::State>();
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
-    InputArchive entry;
-    if (!archive.try_read("state." + std::to_string(i), entry)) continue;
-    std::unique_ptr<optim::OptimizerParamState> state = optimizer.make_state();
-    for (const auto& [key, counter] : state->named_counters()) entry.read(key, *counter);
-    for (const auto& [key, tensor] : state->named_tensors()) {
-      if (!entry.try_read(key, *tensor)) continue;
-      TORCH_CHECK(tensor->sizes() == parameters[i].sizes(), "cannot load ", archive.name(), ": ", key, " of parameter ", i, " has sizes ", tensor->sizes(),
-                  ", the parameter has ", parameters[i].sizes());
+  std::size_t position = 0;
+  for (std::size_t g = 0; g < groups; ++g) {
+    optim::OptimizerParamGroup trial = optimizer.param_groups()[g];
+    const std::string prefix = "group." + std::to_string(g);
+    read_fields(archive, prefix, trial.options().fields());
+    std::size_t count = 0;
+    archive.read(prefix + ".parameters", count);
+    TORCH_CHECK(count == trial.params().size(), "loaded state dict contains a parameter group that has a different size than the optimizer's parameter group\n[load] group ", g,
+                " of ", archive.name(), " has ", count, " parameters, the optimizer's has ", trial.params().size());
+    for (const Tensor& parameter : trial.params()) {
+      const std::string key = "state." + std::to_string(position);
+      if (InputArchive entry; archive.try_read(key, entry)) {
+        std::unique_ptr<optim::OptimizerParamState> state = optimizer.make_state();
+        read_fields(archive, key, state->fields());
+        check_state(archive, *state, parameter, position, total);
+        (*loaded)[parameter.unsafeGetTensorImpl()] = std::move(state);
+      }
+      ++position;
     }
-    (*loaded)[parameters[i].unsafeGetTensorImpl()] = std::move(state);
   }
-  return [&optimizer, loaded, rates] {
+  return [&optimizer, archive, loaded] {
     optimizer.state() = std::move(*loaded);
-    for (std::size_t g = 0; g < rates.size(); ++g) optimizer.param_groups()[g].options().set_lr(rates[g]);
+    for (std::size_t g = 0; g < optimizer.param_groups().size(); ++g) {
+      optim::OptimizerParamGroup& group = optimizer.param_groups()[g];
+      const std::string prefix = "group." + std::to_string(g);
+      read_fields(archive, prefix, group.options().fields());
+      read_fields(archive, prefix, {{"initial_lr", &group.initial_lr()}});
+    }
   };
 }
 
@@ -133,6 +222,9 @@ serialize::InputArchive& serialize::operator>>(InputArchive& archive, optim::Opt
   prepare_load(archive, optimizer)();
   return archive;
 }
+
+void optim::Optimizer::save(serialize::OutputArchive& archive) const { archive << *this; }
+void optim::Optimizer::load(serialize::InputArchive& archive) { archive >> *this; }
 
 // The path of the newest sound checkpoint in `folder`: of the files named step-<digits>.ckpt the one with the highest number that an InputArchive loads; "" if there is
 // none. At no time more than one checkpoint is held in memory, and none that is older than the answer is read. Throws only if the folder cannot be read.

@@ -18,10 +18,15 @@ namespace serialize {
 std::function<void()> prepare_load(const InputArchive& archive, nn::Module& module);
 std::function<void()> prepare_load(const InputArchive& archive, optim::Optimizer& optimizer);
 
+// Named values of an optimizer or of a callback, to and from `prefix`.<name>. An undefined tensor or an empty optional is not written, and stays as it is
+// when there is nothing to read; everything else must be there.
+void write_fields(OutputArchive& archive, const std::string& prefix, const optim::Fields& fields);
+void read_fields(const InputArchive& archive, const std::string& prefix, const optim::Fields& fields);
+
 // The path of the newest file step-<digits>.ckpt in `folder` that loads; "" if there is none.
 std::string newest_sound_checkpoint(const std::string& folder);
 
-// The state of an optimizer, parameter by parameter in the order of its groups, and each group's learning rate.
+// The options of each group, and the state of an optimizer, parameter by parameter in the order of its groups.
 OutputArchive& operator<<(OutputArchive& archive, const optim::Optimizer& optimizer);
 InputArchive& operator>>(InputArchive& archive, optim::Optimizer& optimizer);
 OutputArchive& operator<<(OutputArchive& archive, const nn::Module& module);
@@ -50,19 +55,19 @@ InputArchive& operator>>(InputArchive& archive, nn::ModuleHolder<T>& module) {
 
 }  // namespace serialize
 
-// Writes a tensor, a list of tensors, a module or an optimizer to a file (atomically) or a stream.
-template <class Value, class Target>
-void save(const Value& value, Target&& target) {
+// Writes a tensor, a list of tensors, a module or an optimizer to a file (atomically), a stream or a writer: see OutputArchive::save_to.
+template <class Value, class... SaveToArgs>
+void save(const Value& value, SaveToArgs&&... arguments) {
   serialize::OutputArchive archive;
   archive << value;
-  archive.save_to(std::forward<Target>(target));
+  archive.save_to(std::forward<SaveToArgs>(arguments)...);
 }
 
-// Reads what save() wrote. A file that is damaged or does not fit throws and changes nothing.
-template <class Value, class Source>
-void load(Value& value, Source&& source) {
+// Reads what save() wrote, from a file, a stream or a buffer. What is damaged or does not fit throws and changes nothing. A list is appended to, as in libtorch.
+template <class Value, class... LoadFromArgs>
+void load(Value& value, LoadFromArgs&&... arguments) {
   serialize::InputArchive archive;
-  archive.load_from(std::forward<Source>(source));
+  archive.load_from(std::forward<LoadFromArgs>(arguments)...);
   archive >> value;
 }
 

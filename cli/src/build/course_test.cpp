@@ -326,6 +326,7 @@ class CourseTest {
       for (const std::string& complaint : result.complaints) part.expect(false, complaint);
     });
     record_libtorch_programs();
+    test_at_length();
     const std::string why_not = why_no_fresh_machine();
     if (!why_not.empty()) return report_.skip("fresh machine", "debootstrap", why_not);
     report_.run("fresh machine", "debootstrap", "", [&](Part& part) {
@@ -334,11 +335,41 @@ class CourseTest {
     });
   }
 
+  // The test cases in tests/ that are called "thorough: ..." and skipped otherwise.
+  void test_at_length() {
+    StageOptions options;
+    options.toolchain.compiler = options_.compiler;
+    options.variants = true;  // the build of the last stage, which stands
+    const StageBuild build(root_, course_, options);
+    TestOptions running = plain_run();
+    running.arguments = {"--no-skip", "--test-case=thorough:*"};
+    running.seconds_per_test = 1800;
+    std::string why_not;
+    const fs::path python = prepare_python(root_, why_not);
+    if (python.empty()) {
+      report_.skip("thorough tests", "with Python", why_not);
+    } else {
+      running.environment = {{"TINYTORCH_PYTHON", python.string()}};
+    }
+    for (const std::string& folder : folders(build)) {
+      const std::string program = build.folder_tests(folder);
+      if (!made(build, program)) {
+        not_built("thorough tests", "tests/" + folder);
+        continue;
+      }
+      report_.run("thorough tests", "tests/" + folder, "", [&](Part& part) {
+        const TestRun run = run_tests(program, build.lines(), running);
+        fmt::print("{}", run.output);  // seeds and counts
+        part.add(run);
+      });
+    }
+  }
+
   void say_what_was_not_asked_for() {
     if (!options_.sanitize) report_.leave_out("sanitizers", "--sanitize");
     if (!options_.stages && !options_.thorough) report_.leave_out("stages 01, 04, 05", "--stages");
     if (!options_.thorough) {
-      report_.leave_out("other stages, clang, plain units, fuzzing, libtorch itself, fresh machine", "--thorough");
+      report_.leave_out("other stages, clang, plain units, fuzzing, libtorch itself, long tests, fresh machine", "--thorough");
     }
   }
 

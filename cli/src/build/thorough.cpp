@@ -108,6 +108,26 @@ FuzzResult fuzz_in_child(const fs::path& root, std::size_t tries, double seconds
   return result;
 }
 
+fs::path prepare_python(const fs::path& root, std::string& why_not) {
+  const fs::path python = root / "build/python/bin/python";
+  const Command has_packages{python.string(), "-c", "import tensorboard, safetensors, numpy"};
+  if (fs::exists(python) && run_process(has_packages).ok()) return python;
+  if (find_program("python3").empty()) {
+    why_not = "python3 is not installed (apt-get install python3-venv)";
+    return {};
+  }
+  ProcessOptions options;
+  options.seconds = 600;
+  if (!run_process({"python3", "-m", "venv", (root / "build/python").string()}, options).ok()) {
+    why_not = "python3 cannot make a virtual environment (apt-get install python3-venv)";
+    return {};
+  }
+  const ProcessResult installed = run_process({python.string(), "-m", "pip", "install", "-q", "tensorboard==2.21.0", "safetensors==0.8.0", "numpy"}, options);
+  if (installed.ok() && run_process(has_packages).ok()) return python;
+  why_not = "pip cannot install tensorboard and safetensors here";
+  return {};
+}
+
 std::string why_no_fresh_machine() {
   if (find_program("debootstrap").empty()) return "debootstrap is not installed (apt-get install debootstrap)";
   if (geteuid() != 0) return "debootstrap needs root";

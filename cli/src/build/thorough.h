@@ -23,6 +23,10 @@ FuzzResult fuzz_module_files(const std::vector<Module>& course, std::size_t trie
 // The same in a child process (`tito fuzz`), so that a crash or an endless loop is one more complaint.
 FuzzResult fuzz_in_child(const fs::path& root, std::size_t tries, double seconds);
 
+// Makes build/python, a virtual environment with the packages that tests/golden/read_with_python.py opens our files with.
+// Returns the path of its Python; where that is not possible, an empty path, with the reason in `why_not`.
+fs::path prepare_python(const fs::path& root, std::string& why_not);
+
 // Why try_fresh_machine cannot run here; empty when it can.
 std::string why_no_fresh_machine();
 

@@ -1,0 +1,40 @@
+// Real images: a two-layer network on MNIST's test files, the first 8,000 to learn from and the last 2,000 to judge by.
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+
+#include "tinytorch/tinytorch.h"
+#include "tito/lesson.h"
+
+namespace tinytorch {
+
+TEST_CASE("an MLP reads at least 94 % of MNIST digits that it has not seen") {
+  const char* const data = std::getenv("TINYTORCH_DATA");
+  const std::string folder = data == nullptr ? "" : std::string(data) + "/mnist";
+  if (data == nullptr) {
+    MESSAGE("skipped: TINYTORCH_DATA is not set; it names the folder that holds mnist/");
+    return;
+  }
+  if (!std::filesystem::exists(folder + "/t10k-images-idx3-ubyte.gz")) {
+    MESSAGE(("skipped: there is no " + folder + "/t10k-images-idx3-ubyte.gz"));
+    return;
+  }
+  const data::datasets::MNIST mnist(folder, data::datasets::MNIST::Mode::kTest);
+  const Tensor images = mnist.images().flatten(1);
+  REQUIRE_EQ(images.size(0), 10'000);
+  manual_seed(1);
+  nn::MLP model(std::vector<std::int64_t>{28 * 28, 64, 10});
+  optim::Adam optimizer(model->parameters(), 2e-3);
+  optim::Trainer trainer(*model, [&](const Tensor& x) { return model->forward(x); }, optimizer,
+                         [](const Tensor& output, const Tensor& target) { return cross_entropy_loss(output, target); },
+                         optim::TrainerOptions().epochs(6));
+  const auto loader = data::make_data_loader<data::samplers::RandomSampler>(
+      data::datasets::TensorBatchDataset(images.narrow(0, 0, 8'000), mnist.targets().narrow(0, 0, 8'000)), data::DataLoaderOptions(64));
+  trainer.fit(*loader);
+  const NoGradGuard no_grad;
+  const Tensor guesses = model->forward(images.narrow(0, 8'000, 2'000)).argmax(1);
+  const double accuracy = guesses.eq(mnist.targets().narrow(0, 8'000, 2'000)).to(kDouble).mean().item<double>();
+  CHECK_GE(accuracy, 0.94);
+}
+
+}  // namespace tinytorch

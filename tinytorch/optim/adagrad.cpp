@@ -1,0 +1,41 @@
+// From the lesson modules/06_optimizers/optimizers_dev.cpp:
+// edit the module, not this file.
+
+#include "tinytorch/optim/adagrad.h"
+
+#include "tinytorch/core/more_ops.h"
+
+namespace tinytorch {
+
+optim::Adagrad::Adagrad(std::vector<OptimizerParamGroup> groups, AdagradOptions defaults)
+    : Optimizer(std::move(groups), std::make_unique<AdagradOptions>(defaults)) {
+  TORCH_CHECK(defaults.lr() >= 0, "Invalid learning rate: ", defaults.lr());
+  TORCH_CHECK(defaults.lr_decay() >= 0, "Invalid lr_decay value: ", defaults.lr_decay());
+  TORCH_CHECK(defaults.weight_decay() >= 0, "Invalid weight_decay value: ", defaults.weight_decay());
+  TORCH_CHECK(defaults.initial_accumulator_value() >= 0, "Invalid initial_accumulator_value value: ", defaults.initial_accumulator_value());
+  TORCH_CHECK(defaults.eps() >= 0, "Invalid epsilon value: ", defaults.eps());
+}
+
+namespace {
+void adagrad_update(const Tensor& parameter, const Tensor& grad, optim::AdagradParamState& state, const optim::AdagradOptions& options) {
+  if (!state.sum().defined()) state.sum(full_like(parameter, options.initial_accumulator_value()));
+  state.step(state.step() + 1);
+  const Tensor update = options.weight_decay() == 0 ? grad : grad.add(parameter, options.weight_decay());
+  const double rate = options.lr() / (1 + static_cast<double>(state.step() - 1) * options.lr_decay());
+  state.sum().addcmul_(update, update, 1.0);
+  parameter.addcdiv_(update, state.sum().sqrt().add_(options.eps()), -rate);
+}
+}  // namespace
+
+Tensor optim::Adagrad::step(LossClosure closure) {
+  const NoGradGuard no_grad;
+  const Tensor loss = evaluate(closure);
+  for (OptimizerParamGroup& group : param_groups()) {
+    const auto& options = static_cast<const AdagradOptions&>(group.options());
+    for (const Tensor& parameter : group.params())
+      if (parameter.grad().defined()) adagrad_update(parameter, parameter.grad(), state_of<AdagradParamState>(parameter), options);
+  }
+  return loss;
+}
+
+}  // namespace tinytorch

@@ -4,37 +4,49 @@ set(TINYTORCH_SOURCES_00_setup
   core/error.cpp
   core/generator.cpp
   core/utils.cpp)
+set(TINYTORCH_SOURCES_92_parts
+  core/warning.cpp
+  core/system_info.cpp
+  core/npy.cpp
+  core/scalar_type.cpp)
 set(TINYTORCH_SOURCES_01_tensor
   core/storage.cpp
+  core/tensor_options.cpp
   core/tensor.cpp
   core/creation.cpp
   core/views.cpp
   core/pointwise.cpp
-  core/comparison.cpp
   core/reductions.cpp
-  core/matmul.cpp
-  core/scalar_type.cpp
+  core/promotion.cpp
   core/dispatch.cpp
-  core/tensor_options.cpp
   core/tensor_impl.cpp
-  core/tensor_data.cpp)
+  core/matmul.cpp)
 set(TINYTORCH_SOURCES_90_operators
-  core/random.cpp
-  core/indexing.cpp
-  core/more_methods.cpp
+  core/ranges.cpp
+  core/shapes.cpp
+  core/arithmetic.cpp
+  core/comparison.cpp
   core/elementary.cpp
-  core/extremes.cpp
+  core/clamp.cpp
   core/division.cpp
   core/logical.cpp
   core/in_place.cpp
-  core/joining.cpp
+  core/joining.cpp)
+set(TINYTORCH_SOURCES_91_selection
   core/gather.cpp
+  core/indexing.cpp
+  core/extremes.cpp
   core/statistics.cpp
   core/ordering.cpp
+  core/triangles.cpp
+  core/products.cpp
+  core/einsum.cpp)
+set(TINYTORCH_SOURCES_96_surface
+  core/random.cpp
   core/more_creation.cpp
-  core/linear_algebra.cpp)
-set(TINYTORCH_SOURCES_91_printing
-  core/formatting.cpp)
+  core/more_methods.cpp
+  core/formatting.cpp
+  core/tensor_data.cpp)
 set(TINYTORCH_SOURCES_02_activations
   nn/activations.cpp)
 set(TINYTORCH_SOURCES_03_layers
@@ -113,9 +125,11 @@ set(TINYTORCH_SOURCES_generated
   core/register_all.cpp)
 set(TINYTORCH_MODULES
   00_setup
+  92_parts
   01_tensor
   90_operators
-  91_printing
+  91_selection
+  96_surface
   02_activations
   03_layers
   93_nn_modules

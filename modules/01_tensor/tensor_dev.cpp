@@ -35,27 +35,7 @@
 // **Prerequisites.** Module 00; C++ templates; what a cache line is.
 
 // %%
-//| export core/array_ref.h
-#include <array>
-#include <cstdint>
-#include <initializer_list>
-#include <memory>
-#include <ostream>
-#include <vector>
-#include "tinytorch/core/error.h"
-//| export core/intrusive_ptr.h
-#include <atomic>
-#include <cstdint>
-#include <utility>
-//| export core/scalar_type.h
-#include <cstdint>
-#include <ostream>
-#include <type_traits>
-#include "tinytorch/core/error.h"
-//| export core/scalar.h
-#include <cmath>
-#include <concepts>
-#include <limits>
+//| export core/promotion.h
 #include "tinytorch/core/scalar_type.h"
 //| export core/storage.h
 #include <cstddef>
@@ -69,7 +49,10 @@
 #include <optional>
 #include <string_view>
 #include "tinytorch/core/array_ref.h"
+#include "tinytorch/core/promotion.h"
 #include "tinytorch/core/scalar.h"
+//| export core/tensor_options.cpp
+#include <atomic>
 //| export core/tensor_options.h
 #include "tinytorch/core/dispatch.h"
 #include "tinytorch/core/options_extensions.h"
@@ -77,50 +60,40 @@
 #include "tinytorch/core/array_ref.h"
 #include "tinytorch/core/dispatch.h"
 #include "tinytorch/core/storage.h"
+//| export core/functions.h
+#include "tinytorch/core/tensor_options.h"
 //| export core/tensor.h
-#include <tuple>
+#include "tinytorch/core/functions.h"
 #include "tinytorch/core/tensor_extensions.h"
 #include "tinytorch/core/tensor_impl.h"
-#include "tinytorch/core/tensor_options.h"
-//| export core/ops.h
+//| export core/basic_ops.h
 #include "tinytorch/core/tensor.h"
-//| export core/tensor_data.h
-#include <functional>
-#include <vector>
-#include "tinytorch/core/ops.h"
 //| export core/loops.h
 #include <algorithm>
 #include <cmath>
-#include "tinytorch/core/ops.h"
+#include "tinytorch/core/basic_ops.h"
 //| export core/tensor.cpp
-#include "tinytorch/core/ops.h"
+#include "tinytorch/core/basic_ops.h"
 //| export core/creation.cpp
-#include <cmath>
-#include <cstring>
 #include "tinytorch/core/loops.h"
-#include "tinytorch/core/ops.h"
+#include "tinytorch/core/basic_ops.h"
 //| export core/views.cpp
 #include <algorithm>
-#include "tinytorch/core/ops.h"
+#include "tinytorch/core/basic_ops.h"
 //| export core/pointwise.cpp
 #include <cmath>
 #include "tinytorch/core/loops.h"
-#include "tinytorch/core/ops.h"
-//| export core/comparison.cpp
-#include <cmath>
-#include "tinytorch/core/loops.h"
-#include "tinytorch/core/ops.h"
+#include "tinytorch/core/basic_ops.h"
 //| export core/reductions.cpp
-#include <cmath>
-#include <limits>
 #include "tinytorch/core/loops.h"
-#include "tinytorch/core/ops.h"
-//| export core/matmul.cpp
-#include "tinytorch/core/loops.h"
-#include "tinytorch/core/ops.h"
+#include "tinytorch/core/basic_ops.h"
+//| export core/matmul.h
+#include "tinytorch/core/basic_ops.h"
 
 // %%
 #include <cstdio>
+#include "tinytorch/core/ops.h"
+#include "tinytorch/core/tensor_data.h"
 #include "tinytorch/core/utils.h"
 #include "tito/lesson.h"
 
@@ -137,170 +110,13 @@ namespace tinytorch {
 // Reading one element costs O(d). Changing sizes, strides or offset costs O(d) too, and gives another tensor over the same memory: a *view*. Copying costs O(n1 * ... * nd). This is the
 // whole reason for strides.
 //
-// ### Lists of sizes
-//
-// Sizes travel as `IntArrayRef`, which points to integers that someone else owns, and are kept in `DimVector`, which holds up to five inside itself. A heap allocation for each would cost more than a small addition.
-//
-//     IntArrayRef   [pointer | length] ----> 2 3 4        to pass
-//     DimVector     [2 3 4 . . | length]                  to keep: up to five inside
-//     DimVector     [pointer   | length] ----> 2 3 4 5 6 7   more on the heap
-
-// %%
-//| export core/array_ref.h
-// A view of `size()` consecutive elements that someone else owns: pointer and length. Like PyTorch's c10::ArrayRef it
-// converts from one element, braces, std::vector and std::array, so that `sum(0)`, `sum({0, 1})` and `view(sizes)` all work.
-// The elements must outlive it: use it for parameters, never to keep.
-template <class T>
-class ArrayRef {
- public:
-  using value_type = T;
-  constexpr ArrayRef() = default;
-  constexpr ArrayRef(const T& one) : data_(&one), size_(1) {}
-  constexpr ArrayRef(const T* data, std::size_t size) : data_(data), size_(size) {}
-  constexpr ArrayRef(std::initializer_list<T> list) : size_(list.size()) {
-    if (size_ > 0) data_ = list.begin();
-  }
-  ArrayRef(const std::vector<T>& values) : data_(values.data()), size_(values.size()) {}
-  template <std::size_t N>
-  constexpr ArrayRef(const std::array<T, N>& values) : data_(values.data()), size_(N) {}
-
-  constexpr const T* begin() const { return data_; }
-  constexpr const T* end() const { return data_ + size_; }
-  constexpr const T* data() const { return data_; }
-  constexpr std::size_t size() const { return size_; }
-  constexpr bool empty() const { return size_ == 0; }
-  constexpr const T& operator[](std::size_t i) const { return data_[i]; }
-  constexpr const T& front() const { return data_[0]; }
-  constexpr const T& back() const { return data_[size_ - 1]; }
-  std::vector<T> vec() const { return std::vector<T>(begin(), end()); }
-
-  friend bool operator==(ArrayRef a, ArrayRef b) {
-    if (a.size_ != b.size_) return false;
-    for (std::size_t i = 0; i < a.size_; ++i)
-      if (!(a.data_[i] == b.data_[i])) return false;
-    return true;
-  }
-  // Prints as PyTorch does: [3, 4].
-  friend std::ostream& operator<<(std::ostream& out, ArrayRef list) {
-    out << '[';
-    for (std::size_t i = 0; i < list.size_; ++i) out << (i == 0 ? "" : ", ") << list.data_[i];
-    return out << ']';
-  }
-
- private:
-  const T* data_ = nullptr;
-  std::size_t size_ = 0;
-};
-
-using IntArrayRef = ArrayRef<std::int64_t>;
-
-// %%
-//| export core/array_ref.h
-// A growable list of sizes or strides that keeps up to five of them inside itself, so that making a tensor of up to
-// five dimensions costs no extra allocation. Source: c10/core/impl/SizesAndStrides.h.
-class DimVector {
- public:
-  DimVector() = default;
-  explicit DimVector(std::size_t count, std::int64_t value = 0) { resize(count, value); }
-  DimVector(IntArrayRef values) { assign(values); }
-  DimVector(std::initializer_list<std::int64_t> values) { assign(values); }
-  DimVector(const DimVector& other) { assign(other); }
-  DimVector(DimVector&& other) noexcept { swap(other); }
-  DimVector& operator=(const DimVector& other) {
-    if (this != &other) assign(other);
-    return *this;
-  }
-  DimVector& operator=(DimVector&& other) noexcept {
-    swap(other);
-    return *this;
-  }
-  ~DimVector() = default;
-
-  std::int64_t* begin() { return data(); }
-  std::int64_t* end() { return data() + size_; }
-  const std::int64_t* begin() const { return data(); }
-  const std::int64_t* end() const { return data() + size_; }
-  std::int64_t* data() { return heap_ ? heap_.get() : inline_; }
-  const std::int64_t* data() const { return heap_ ? heap_.get() : inline_; }
-  std::size_t size() const { return size_; }
-  bool empty() const { return size_ == 0; }
-  std::int64_t& operator[](std::size_t i) { return data()[i]; }
-  std::int64_t operator[](std::size_t i) const { return data()[i]; }
-  std::int64_t& back() { return data()[size_ - 1]; }
-  operator IntArrayRef() const { return {data(), size_}; }
-
-  void resize(std::size_t count, std::int64_t value = 0);
-  void push_back(std::int64_t value) { resize(size_ + 1, value); }
-  void insert(std::size_t position, std::int64_t value);
-  void erase(std::size_t position);
-
- private:
-  void assign(IntArrayRef values) {
-    resize(values.size());
-    for (std::size_t i = 0; i < size_; ++i) data()[i] = values[i];
-  }
-  void swap(DimVector& other) noexcept {
-    std::swap(heap_, other.heap_);
-    std::swap(inline_, other.inline_);
-    std::swap(size_, other.size_);
-    std::swap(capacity_, other.capacity_);
-  }
-
-  static constexpr std::size_t kInline = 5;
-  std::unique_ptr<std::int64_t[]> heap_;
-  std::int64_t inline_[kInline] = {};
-  std::size_t size_ = 0;
-  std::size_t capacity_ = kInline;
-};
-
-// %%
-//| export core/array_ref.h
-// Makes the list `count` long; new elements are `value`.
-inline void DimVector::resize(std::size_t count, std::int64_t value) {
-  if (count > capacity_) {
-    const std::size_t capacity = count > 2 * capacity_ ? count : 2 * capacity_;
-    auto grown = std::make_unique<std::int64_t[]>(capacity);
-    for (std::size_t i = 0; i < size_; ++i) grown[i] = data()[i];
-    heap_ = std::move(grown);
-    capacity_ = capacity;
-  }
-  for (std::size_t i = size_; i < count; ++i) data()[i] = value;
-  size_ = count;
-}
-
-// %%
-//| export core/array_ref.h
-inline void DimVector::insert(std::size_t position, std::int64_t value) {
-  resize(size_ + 1);
-  for (std::size_t i = size_ - 1; i > position; --i) data()[i] = data()[i - 1];
-  data()[position] = value;
-}
-
-// %%
-//| export core/array_ref.h
-inline void DimVector::erase(std::size_t position) {
-  for (std::size_t i = position; i + 1 < size_; ++i) data()[i] = data()[i + 1];
-  --size_;
-}
-
-// %%
-TEST_CASE("DimVector: five sizes inside, more on the heap") {
-  DimVector sizes{2, 3};
-  sizes.insert(1, 7);
-  CHECK_EQ(IntArrayRef(sizes), IntArrayRef({2, 7, 3}));
-  for (std::int64_t i = 0; i < 6; ++i) sizes.push_back(i);
-  CHECK_EQ(IntArrayRef(sizes), IntArrayRef({2, 7, 3, 0, 1, 2, 3, 4, 5}));
-  const DimVector copy = sizes;
-  sizes.erase(0);
-  CHECK_EQ(copy.size(), 9);
-  CHECK_EQ(sizes[0], 7);
-}
+// Sizes and strides are kept in a `DimVector`, which holds up to five numbers inside itself, and passed as an `IntArrayRef`, a pointer and a length (library chapter 92): a heap allocation for each list would cost more than a small addition.
 
 // %% [markdown]
 // ### Who owns the bytes
 //
-// Several tensors share one storage, so someone must know when the last has gone. The object carries its own count of owners, which makes a handle one pointer wide; `std::shared_ptr` is two wide and keeps its count elsewhere.
-// The count must be atomic, because tensors travel between threads.
+// Several tensors share one storage, so someone must know when the last has gone. The object carries its own count of owners, so that a handle, `intrusive_ptr`, is one pointer wide;
+// `std::shared_ptr` is two wide. The count is atomic, because tensors travel between threads.
 //
 //     Tensor x ---+                                     +--> bytes (64-byte aligned)
 //                 +--> TensorImpl (2 owners) ---+       |
@@ -308,81 +124,6 @@ TEST_CASE("DimVector: five sizes inside, more on the heap") {
 //     Tensor x.t() ---> TensorImpl (1 owner) ---+
 //
 // The allocator counts as well: bytes held now, their peak, and calls. From here on no lesson needs to guess what something costs in memory.
-
-// %%
-//| export core/intrusive_ptr.h
-// Base class of objects that count their owners themselves. Source: c10/util/intrusive_ptr.h.
-class RefCounted {
- public:
-  RefCounted() = default;
-  RefCounted(const RefCounted&) = delete;
-  RefCounted& operator=(const RefCounted&) = delete;
-  virtual ~RefCounted() = default;
-  std::uint32_t use_count() const { return count_.load(std::memory_order_acquire); }
-
- private:
-  template <class T>
-  friend class intrusive_ptr;
-  std::atomic<std::uint32_t> count_{0};
-};
-
-// %%
-//| export core/intrusive_ptr.h
-// A shared owner of a RefCounted object: one pointer wide, because the count lives in the object.
-// Copies are thread-safe as std::shared_ptr's are; one handle must not be changed by two threads at once.
-template <class T>
-class intrusive_ptr {
- public:
-  intrusive_ptr() = default;
-  explicit intrusive_ptr(T* object) : object_(object) { retain(); }
-  intrusive_ptr(const intrusive_ptr& other) : object_(other.object_) { retain(); }
-  intrusive_ptr(intrusive_ptr&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
-  intrusive_ptr& operator=(const intrusive_ptr& other) {
-    intrusive_ptr(other).swap(*this);
-    return *this;
-  }
-  intrusive_ptr& operator=(intrusive_ptr&& other) noexcept {
-    intrusive_ptr(std::move(other)).swap(*this);
-    return *this;
-  }
-  ~intrusive_ptr() { release(); }
-
-  T* get() const { return object_; }
-  T* operator->() const { return object_; }
-  T& operator*() const { return *object_; }
-  explicit operator bool() const { return object_ != nullptr; }
-  void reset() { intrusive_ptr().swap(*this); }
-  void swap(intrusive_ptr& other) noexcept { std::swap(object_, other.object_); }
-
- private:
-  void retain();
-  void release();
-  T* object_ = nullptr;
-};
-
-// %%
-//| export core/intrusive_ptr.h
-// One owner more. The increment needs no ordering: whoever copies a handle already sees the object.
-template <class T>
-void intrusive_ptr<T>::retain() {
-  if (object_ != nullptr) object_->count_.fetch_add(1, std::memory_order_relaxed);
-}
-
-// %%
-//| export core/intrusive_ptr.h
-// One owner less; the last one deletes. Acquire-release makes all writes of other owners visible to the destructor.
-template <class T>
-void intrusive_ptr<T>::release() {
-  if (object_ != nullptr && object_->count_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete object_;
-  object_ = nullptr;
-}
-
-// %%
-//| export core/intrusive_ptr.h
-template <class T, class... Args>
-intrusive_ptr<T> make_intrusive(Args&&... args) {
-  return intrusive_ptr<T>(new T(std::forward<Args>(args)...));
-}
 
 // %%
 //| export core/storage.h
@@ -497,83 +238,11 @@ TEST_CASE("storage: the allocator counts live bytes, the peak and the calls") {
 //     ------     ---------------------------------      ----------------
 //     category 0          category 1                      category 2
 //
-// So `int64 + float32` is `float32`: models compute in float32, and one integer tensor must not double their memory.
+// The types themselves, `Scalar` (one number of any type) and `dispatch_all_types` (a switch that turns a type known at run time into a template argument) stand in library chapter 92. What is decided here is promotion:
+// `int64 + float32` is `float32`, because models compute in float32, and one integer tensor must not double their memory.
 
 // %%
-//| export core/scalar_type.h
-// The element types. The order is part of the promotion rules: within a category the later, wider type wins.
-enum class ScalarType : std::uint8_t { Bool, Byte, Char, Short, Int, Long, Float, Double };
-
-inline constexpr ScalarType kBool = ScalarType::Bool;
-inline constexpr ScalarType kUInt8 = ScalarType::Byte;
-inline constexpr ScalarType kByte = ScalarType::Byte;
-inline constexpr ScalarType kInt8 = ScalarType::Char;
-inline constexpr ScalarType kChar = ScalarType::Char;
-inline constexpr ScalarType kInt16 = ScalarType::Short;
-inline constexpr ScalarType kShort = ScalarType::Short;
-inline constexpr ScalarType kInt32 = ScalarType::Int;
-inline constexpr ScalarType kInt = ScalarType::Int;
-inline constexpr ScalarType kInt64 = ScalarType::Long;
-inline constexpr ScalarType kLong = ScalarType::Long;
-inline constexpr ScalarType kFloat32 = ScalarType::Float;
-inline constexpr ScalarType kFloat = ScalarType::Float;
-inline constexpr ScalarType kFloat64 = ScalarType::Double;
-inline constexpr ScalarType kDouble = ScalarType::Double;
-
-inline bool isFloatingType(ScalarType type) { return type >= ScalarType::Float; }
-inline bool isIntegralType(ScalarType type, bool include_bool) {
-  return type < ScalarType::Float && (include_bool || type != ScalarType::Bool);
-}
-const char* toString(ScalarType type);  // "Float", "Long", ...
-const char* cpp_name(ScalarType type);  // "float", "int64_t", ...
-std::size_t elementSize(ScalarType type);
-inline std::ostream& operator<<(std::ostream& out, ScalarType type) { return out << toString(type); }
-
-// %%
-//| export core/scalar_type.h
-// The ScalarType of a C++ type. Other integer types (long long, char) map to the one of their width and sign.
-template <class T>
-constexpr ScalarType scalar_type_of() {
-  if constexpr (std::is_same_v<T, bool>) return ScalarType::Bool;
-  else if constexpr (std::is_same_v<T, float>) return ScalarType::Float;
-  else if constexpr (std::is_same_v<T, double>) return ScalarType::Double;
-  else {
-    static_assert(std::is_integral_v<T>, "no ScalarType for this C++ type");
-    if constexpr (sizeof(T) == 1 && std::is_unsigned_v<T>) return ScalarType::Byte;
-    else if constexpr (sizeof(T) == 1) return ScalarType::Char;
-    else if constexpr (sizeof(T) == 2) return ScalarType::Short;
-    else if constexpr (sizeof(T) == 4) return ScalarType::Int;
-    else return ScalarType::Long;
-  }
-}
-
-// Calls f.operator()<T>() with the C++ type of `type`: how a run-time dtype becomes a compile-time one.
-template <class F>
-decltype(auto) dispatch_all_types(ScalarType type, F&& f) {
-  switch (type) {
-    case ScalarType::Bool: return f.template operator()<bool>();
-    case ScalarType::Byte: return f.template operator()<std::uint8_t>();
-    case ScalarType::Char: return f.template operator()<std::int8_t>();
-    case ScalarType::Short: return f.template operator()<std::int16_t>();
-    case ScalarType::Int: return f.template operator()<std::int32_t>();
-    case ScalarType::Long: return f.template operator()<std::int64_t>();
-    case ScalarType::Float: return f.template operator()<float>();
-    case ScalarType::Double: break;
-  }
-  return f.template operator()<double>();
-}
-
-// The same for kernels that exist for floating point only; `name` goes into the error for the others.
-template <class F>
-decltype(auto) dispatch_floating_types(ScalarType type, const char* name, F&& f) {
-  if (type == ScalarType::Float) return f.template operator()<float>();
-  TORCH_CHECK_NOT_IMPLEMENTED(type == ScalarType::Double, "\"", name, "\" not implemented for '", toString(type),
-                              "'. Convert with to(kFloat) first.");
-  return f.template operator()<double>();
-}
-
-// %%
-//| export core/scalar_type.h
+//| export core/promotion.h
 // The type that holds values of both: the higher category (bool < integer < floating point), then the wider one.
 // Source: c10/core/ScalarType.cpp, promoteTypes.
 ScalarType promoteTypes(ScalarType a, ScalarType b);
@@ -585,100 +254,13 @@ inline bool canCast(ScalarType from, ScalarType to) {
 }
 
 // %%
-//| export core/scalar_type.cpp
+//| export core/promotion.cpp
 ScalarType promoteTypes(ScalarType a, ScalarType b) {
   const ScalarType low = a < b ? a : b;
   const ScalarType high = a < b ? b : a;
   // uint8 and int8 have no common type of their width: the next signed type holds both.
   if (low == ScalarType::Byte && high == ScalarType::Char) return ScalarType::Short;
   return high;
-}
-
-// %%
-//| export core/scalar_type.cpp
-const char* toString(ScalarType type) {
-  static constexpr const char* names[] = {"Bool", "Byte", "Char", "Short", "Int", "Long", "Float", "Double"};
-  return names[static_cast<std::size_t>(type)];
-}
-
-const char* cpp_name(ScalarType type) {
-  static constexpr const char* names[] = {"bool", "uint8_t", "int8_t", "int16_t", "int32_t", "int64_t", "float", "double"};
-  return names[static_cast<std::size_t>(type)];
-}
-
-std::size_t elementSize(ScalarType type) {
-  return dispatch_all_types(type, []<class T>() { return sizeof(T); });
-}
-
-// %%
-//| export core/scalar.h
-// One number of any type: what `add(tensor, 2)` receives. It remembers whether it was a bool, an integer or floating point,
-// which decides promotion. Source: c10/core/Scalar.h.
-class Scalar {
- public:
-  Scalar() : Scalar(std::int64_t{0}) {}
-  template <class T>
-    requires std::integral<T> && (!std::same_as<T, bool>)
-  Scalar(T value) : kind_(ScalarType::Long), integer_(static_cast<std::int64_t>(value)) {}
-  template <std::same_as<bool> T>
-  Scalar(T value) : kind_(ScalarType::Bool), integer_(value) {}
-  template <std::floating_point T>
-  Scalar(T value) : kind_(ScalarType::Double), real_(static_cast<double>(value)) {}
-
-  ScalarType type() const { return kind_; }  // Bool, Long or Double
-  bool isFloatingPoint() const { return kind_ == ScalarType::Double; }
-  bool isIntegral(bool include_bool) const { return isIntegralType(kind_, include_bool); }
-  bool isBoolean() const { return kind_ == ScalarType::Bool; }
-  // The number as a T. Throws if T cannot hold it; a negative number wraps around in an unsigned T, as in C++.
-  template <class T>
-  T to() const;
-  double toDouble() const { return to<double>(); }
-  float toFloat() const { return to<float>(); }
-  std::int64_t toLong() const { return to<std::int64_t>(); }
-  int toInt() const { return to<int>(); }
-  bool toBool() const { return to<bool>(); }
-  bool equal(double value) const { return toDouble() == value; }
-  Scalar operator-() const { return isFloatingPoint() ? Scalar(-real_) : Scalar(-integer_); }
-  friend std::ostream& operator<<(std::ostream& out, const Scalar& s) {
-    if (s.isFloatingPoint()) return out << s.real_;
-    if (s.isBoolean()) return out << (s.toBool() ? "true" : "false");
-    return out << s.integer_;
-  }
-
- private:
-  template <class T>
-  bool fits() const;
-
-  ScalarType kind_;
-  union {
-    std::int64_t integer_;
-    double real_;
-  };
-};
-
-// %%
-//| export core/scalar.h
-// Source: c10/util/overflows.h.
-template <class T>
-bool Scalar::fits() const {
-  using Limits = std::numeric_limits<T>;
-  if constexpr (std::is_same_v<T, bool>) return true;
-  else if (isFloatingPoint()) {
-    if (std::is_floating_point_v<T> && !std::isfinite(real_)) return true;
-    return real_ >= static_cast<double>(Limits::lowest()) && real_ <= static_cast<double>(Limits::max());
-  } else if constexpr (std::is_floating_point_v<T> || sizeof(T) == sizeof(std::int64_t)) {
-    return true;
-  } else {
-    const std::int64_t lowest = std::is_signed_v<T> ? Limits::lowest() : -static_cast<std::int64_t>(Limits::max());
-    return integer_ >= lowest && integer_ <= static_cast<std::int64_t>(Limits::max());
-  }
-}
-
-template <class T>
-T Scalar::to() const {
-  TORCH_CHECK(fits<T>(), "value cannot be converted to type ", cpp_name(scalar_type_of<T>()), " without overflow\n[Scalar::to] the value is ",
-              *this, "; choose a wider dtype.");
-  return isFloatingPoint() ? static_cast<T>(real_) : static_cast<T>(integer_);
 }
 
 // %%
@@ -1126,10 +708,65 @@ void TensorImpl::set_geometry(DimVector shape, DimVector steps, std::int64_t fir
 //     x[0] = ones({3});              x ----> impl A ----> storage: 1 1 1 0 0 0      writes
 //     x = ones({3});                 x ----> impl B ----> another storage           points elsewhere
 
+// %% [markdown]
+// ### The functions
+//
+// Every operation is a plain function with its contract here, and most have an operator object behind them. A function that only combines others, as `flatten` and `mean` do, needs none.
+//
+//     x.mul(y)  --->  mul(x, y)  --->  op::mul(x, y)  --->  mul_cpu
+//     method          function:        dispatcher:          kernel:
+//                     checks           which layer?         loops
+
+// %%
+//| export core/functions.h
+class Tensor;
+
+// ---- Creation. `options` names the dtype (default: get_default_dtype(), or the type of the given values).
+Tensor empty(IntArrayRef size, const TensorOptions& options = {});  // uninitialised
+Tensor zeros(IntArrayRef size, const TensorOptions& options = {});
+Tensor ones(IntArrayRef size, const TensorOptions& options = {});
+Tensor full(IntArrayRef size, const Scalar& fill_value, const TensorOptions& options = {});
+// A 0-d tensor of `value` that takes part in promotion by its category only, as a plain number does.
+Tensor wrapped_scalar(const Scalar& value);
+// Every factory ends with this: gives a fresh tensor the layers that its options ask for.
+Tensor created(const Tensor& fresh, const TensorOptions& options);
+
+// ---- Views: the result shares the storage of `self`. O(dim) time, no element is copied.
+Tensor as_strided(const Tensor& self, IntArrayRef size, IntArrayRef stride, std::optional<std::int64_t> storage_offset = std::nullopt);
+Tensor view(const Tensor& self, IntArrayRef size);  // one size may be -1
+Tensor expand(const Tensor& self, IntArrayRef size);  // size 1 becomes any size, with stride 0; -1 keeps a size
+Tensor select(const Tensor& self, std::int64_t dim, std::int64_t index);
+Tensor slice(const Tensor& self, std::int64_t dim = 0, std::optional<std::int64_t> start = std::nullopt,
+             std::optional<std::int64_t> end = std::nullopt, std::int64_t step = 1);
+Tensor reshape(const Tensor& self, IntArrayRef shape);  // a view where the strides allow it, a copy where not
+
+// ---- Copies.
+Tensor clone(const Tensor& self);
+Tensor to_dtype(const Tensor& self, ScalarType type);  // `self` itself when it has that type
+const Tensor& copy_(const Tensor& self, const Tensor& src);  // converts and broadcasts src into self
+const Tensor& fill_(const Tensor& self, const Scalar& value);
+
+// ---- Pointwise: shapes broadcast, dtypes promote. O(numel).
+Tensor add(const Tensor& self, const Tensor& other, const Scalar& alpha = 1);  // self + alpha * other
+Tensor mul(const Tensor& self, const Tensor& other);
+const Tensor& add_(const Tensor& self, const Tensor& other, const Scalar& alpha = 1);
+const Tensor& mul_(const Tensor& self, const Tensor& other);
+Tensor neg(const Tensor& self);
+Tensor exp(const Tensor& self);  // integers become the default dtype
+
+// ---- Reductions over the dimensions `dim` (none given: over all). O(numel).
+Tensor sum(const Tensor& self);
+Tensor sum(const Tensor& self, IntArrayRef dim, bool keepdim = false);  // integers and bools sum to Long
+
+// ---- Products of matrices.
+Tensor mm(const Tensor& self, const Tensor& mat2);      // (M, K) x (K, N) -> (M, N). O(M K N).
+
+
 // %%
 //| export core/tensor.h
 // A handle on a TensorImpl. Copying a Tensor copies the handle, not the data; `const` does not protect the data.
-// Methods call the function of the same name, where shapes, dtypes and errors are documented (ops.h).
+// Methods call the function of the same name, where shapes, dtypes and errors are documented (functions.h, and ops.h for those that
+// later chapters add through TensorExtensions).
 // Source: aten/src/ATen/core/TensorBase.h.
 class Tensor : public TensorExtensions {
  public:
@@ -1188,102 +825,55 @@ class Tensor : public TensorExtensions {
   }
 
   // Views: no data is copied.
-  Tensor operator[](std::int64_t index) const;
-  Tensor as_strided(IntArrayRef size, IntArrayRef stride, std::optional<std::int64_t> storage_offset = std::nullopt) const;
-  Tensor view(IntArrayRef size) const;
-  Tensor view_as(const Tensor& other) const;
-  Tensor reshape(IntArrayRef shape) const;
-  Tensor flatten(std::int64_t start_dim = 0, std::int64_t end_dim = -1) const;
-  Tensor squeeze() const;
-  Tensor squeeze(std::int64_t dim) const;
-  Tensor unsqueeze(std::int64_t dim) const;
-  Tensor permute(IntArrayRef dims) const;
-  Tensor transpose(std::int64_t dim0, std::int64_t dim1) const;
-  Tensor t() const;
-  Tensor expand(IntArrayRef size) const;
-  Tensor expand_as(const Tensor& other) const;
-  Tensor select(std::int64_t dim, std::int64_t index) const;
+  Tensor operator[](std::int64_t index) const { return tinytorch::select(*this, 0, index); }
+  Tensor as_strided(IntArrayRef size, IntArrayRef stride, std::optional<std::int64_t> storage_offset = std::nullopt) const { return tinytorch::as_strided(*this, size, stride, storage_offset); }
+  Tensor view(IntArrayRef size) const { return tinytorch::view(*this, size); }
+  Tensor reshape(IntArrayRef shape) const { return tinytorch::reshape(*this, shape); }
+  Tensor expand(IntArrayRef size) const { return tinytorch::expand(*this, size); }
+  Tensor select(std::int64_t dim, std::int64_t index) const { return tinytorch::select(*this, dim, index); }
   Tensor slice(std::int64_t dim = 0, std::optional<std::int64_t> start = std::nullopt, std::optional<std::int64_t> end = std::nullopt,
-               std::int64_t step = 1) const;
-  Tensor narrow(std::int64_t dim, std::int64_t start, std::int64_t length) const;
+               std::int64_t step = 1) const {
+    return tinytorch::slice(*this, dim, start, end, step);
+  }
 
   // Copies.
-  Tensor contiguous() const;
-  Tensor clone() const;
-  Tensor to(ScalarType type) const;
-  Tensor to(const TensorOptions& options) const;
+  Tensor contiguous() const { return is_contiguous() ? *this : clone(); }
+  Tensor clone() const { return tinytorch::clone(*this); }
+  Tensor to(ScalarType type) const { return tinytorch::to_dtype(*this, type); }
+  Tensor to(const TensorOptions& options) const { return options.has_dtype() ? to(options.dtype()) : *this; }
   Tensor type_as(const Tensor& other) const { return to(other.scalar_type()); }
-  Tensor& copy_(const Tensor& src) const;
-  Tensor& fill_(const Scalar& value) const;
-  Tensor& zero_() const;
+  Tensor& copy_(const Tensor& src) const { return self_of(tinytorch::copy_(*this, src)); }
+  Tensor& fill_(const Scalar& value) const { return self_of(tinytorch::fill_(*this, value)); }
+  Tensor& zero_() const { return fill_(0); }
 
   // Arithmetic.
-  Tensor add(const Tensor& other, const Scalar& alpha = 1) const;
-  Tensor add(const Scalar& other, const Scalar& alpha = 1) const;
-  Tensor& add_(const Tensor& other, const Scalar& alpha = 1) const;
-  Tensor& add_(const Scalar& other, const Scalar& alpha = 1) const;
-  Tensor sub(const Tensor& other, const Scalar& alpha = 1) const;
-  Tensor sub(const Scalar& other, const Scalar& alpha = 1) const;
-  Tensor& sub_(const Tensor& other, const Scalar& alpha = 1) const;
-  Tensor& sub_(const Scalar& other, const Scalar& alpha = 1) const;
-  Tensor mul(const Tensor& other) const;
-  Tensor mul(const Scalar& other) const;
-  Tensor& mul_(const Tensor& other) const;
-  Tensor& mul_(const Scalar& other) const;
-  Tensor div(const Tensor& other) const;
-  Tensor div(const Scalar& other) const;
-  Tensor& div_(const Tensor& other) const;
-  Tensor& div_(const Scalar& other) const;
-  Tensor pow(const Scalar& exponent) const;
-  Tensor neg() const;
-  Tensor abs() const;
-  Tensor sign() const;
-  Tensor exp() const;
-  Tensor log() const;
-  Tensor sqrt() const;
+  Tensor add(const Tensor& other, const Scalar& alpha = 1) const { return tinytorch::add(*this, other, alpha); }
+  Tensor add(const Scalar& other, const Scalar& alpha = 1) const { return tinytorch::add(*this, wrapped_scalar(other), alpha); }
+  Tensor& add_(const Tensor& other, const Scalar& alpha = 1) const { return self_of(tinytorch::add_(*this, other, alpha)); }
+  Tensor& add_(const Scalar& other, const Scalar& alpha = 1) const { return add_(wrapped_scalar(other), alpha); }
+  Tensor mul(const Tensor& other) const { return tinytorch::mul(*this, other); }
+  Tensor mul(const Scalar& other) const { return tinytorch::mul(*this, wrapped_scalar(other)); }
+  Tensor& mul_(const Tensor& other) const { return self_of(tinytorch::mul_(*this, other)); }
+  Tensor& mul_(const Scalar& other) const { return mul_(wrapped_scalar(other)); }
+  Tensor neg() const { return tinytorch::neg(*this); }
+  Tensor exp() const { return tinytorch::exp(*this); }
   Tensor operator-() const { return neg(); }
   Tensor& operator+=(const Tensor& other) { return add_(other); }
   Tensor& operator+=(const Scalar& other) { return add_(other); }
-  Tensor& operator-=(const Tensor& other) { return sub_(other); }
-  Tensor& operator-=(const Scalar& other) { return sub_(other); }
   Tensor& operator*=(const Tensor& other) { return mul_(other); }
   Tensor& operator*=(const Scalar& other) { return mul_(other); }
-  Tensor& operator/=(const Tensor& other) { return div_(other); }
-  Tensor& operator/=(const Scalar& other) { return div_(other); }
-
-  // Comparison, elementwise; equal() compares whole tensors.
-  Tensor eq(const Tensor& other) const;
-  Tensor eq(const Scalar& other) const;
-  Tensor ne(const Tensor& other) const;
-  Tensor ne(const Scalar& other) const;
-  Tensor lt(const Tensor& other) const;
-  Tensor lt(const Scalar& other) const;
-  Tensor le(const Tensor& other) const;
-  Tensor le(const Scalar& other) const;
-  Tensor gt(const Tensor& other) const;
-  Tensor gt(const Scalar& other) const;
-  Tensor ge(const Tensor& other) const;
-  Tensor ge(const Scalar& other) const;
-  bool equal(const Tensor& other) const;
-  bool allclose(const Tensor& other, double rtol = 1e-5, double atol = 1e-8, bool equal_nan = false) const;
 
   // Reductions.
-  Tensor sum() const;
-  Tensor sum(IntArrayRef dim, bool keepdim = false) const;
-  Tensor mean() const;
-  Tensor mean(IntArrayRef dim, bool keepdim = false) const;
-  Tensor amax(IntArrayRef dim = {}, bool keepdim = false) const;
-  Tensor max() const;
-  std::tuple<Tensor, Tensor> max(std::int64_t dim, bool keepdim = false) const;
-  Tensor argmax() const;
-  Tensor argmax(std::int64_t dim, bool keepdim = false) const;
+  Tensor sum() const { return tinytorch::sum(*this); }
+  Tensor sum(IntArrayRef dim, bool keepdim = false) const { return tinytorch::sum(*this, dim, keepdim); }
 
   // Linear algebra.
-  Tensor mm(const Tensor& mat2) const;
-  Tensor bmm(const Tensor& mat2) const;
-  Tensor matmul(const Tensor& other) const;
+  Tensor mm(const Tensor& mat2) const { return tinytorch::mm(*this, mat2); }
 
  private:
+  // In-place functions return the tensor they were given; methods hand it out as libtorch does.
+  static Tensor& self_of(const Tensor& tensor) { return const_cast<Tensor&>(tensor); }
+
   intrusive_ptr<TensorImpl> impl_;
 };
 
@@ -1370,99 +960,6 @@ Tensor& Tensor::operator=(Tensor&& other) && { return copy_(other); }
 Tensor& Tensor::operator=(const Scalar& value) && { return fill_(value); }
 
 // %%
-//| export core/tensor.cpp
-Tensor Tensor::operator[](std::int64_t index) const { return select(0, index); }
-Tensor Tensor::as_strided(IntArrayRef size, IntArrayRef stride, std::optional<std::int64_t> storage_offset) const {
-  return tinytorch::as_strided(*this, size, stride, storage_offset);
-}
-Tensor Tensor::view(IntArrayRef size) const { return tinytorch::view(*this, size); }
-Tensor Tensor::view_as(const Tensor& other) const { return tinytorch::view(*this, other.sizes()); }
-Tensor Tensor::reshape(IntArrayRef shape) const { return tinytorch::reshape(*this, shape); }
-Tensor Tensor::flatten(std::int64_t start_dim, std::int64_t end_dim) const { return tinytorch::flatten(*this, start_dim, end_dim); }
-Tensor Tensor::squeeze() const { return tinytorch::squeeze(*this); }
-Tensor Tensor::squeeze(std::int64_t dim) const { return tinytorch::squeeze(*this, dim); }
-Tensor Tensor::unsqueeze(std::int64_t dim) const { return tinytorch::unsqueeze(*this, dim); }
-Tensor Tensor::permute(IntArrayRef dims) const { return tinytorch::permute(*this, dims); }
-Tensor Tensor::transpose(std::int64_t dim0, std::int64_t dim1) const { return tinytorch::transpose(*this, dim0, dim1); }
-Tensor Tensor::t() const { return tinytorch::t(*this); }
-Tensor Tensor::expand(IntArrayRef size) const { return tinytorch::expand(*this, size); }
-Tensor Tensor::expand_as(const Tensor& other) const { return tinytorch::expand(*this, other.sizes()); }
-Tensor Tensor::select(std::int64_t dim, std::int64_t index) const { return tinytorch::select(*this, dim, index); }
-Tensor Tensor::slice(std::int64_t dim, std::optional<std::int64_t> start, std::optional<std::int64_t> end, std::int64_t step) const {
-  return tinytorch::slice(*this, dim, start, end, step);
-}
-Tensor Tensor::narrow(std::int64_t dim, std::int64_t start, std::int64_t length) const { return tinytorch::narrow(*this, dim, start, length); }
-Tensor Tensor::contiguous() const { return is_contiguous() ? *this : clone(); }
-Tensor Tensor::clone() const { return tinytorch::clone(*this); }
-Tensor Tensor::to(ScalarType type) const { return tinytorch::to_dtype(*this, type); }
-Tensor Tensor::to(const TensorOptions& options) const { return options.has_dtype() ? to(options.dtype()) : *this; }
-
-// %%
-//| export core/tensor.cpp
-namespace {
-// The in-place functions return the tensor they were given; methods hand that out as libtorch does.
-Tensor& self_of(const Tensor& tensor) { return const_cast<Tensor&>(tensor); }
-}  // namespace
-
-Tensor& Tensor::copy_(const Tensor& src) const { return self_of(tinytorch::copy_(*this, src)); }
-Tensor& Tensor::fill_(const Scalar& value) const { return self_of(tinytorch::fill_(*this, value)); }
-Tensor& Tensor::zero_() const { return self_of(tinytorch::fill_(*this, 0)); }
-Tensor Tensor::add(const Tensor& other, const Scalar& alpha) const { return tinytorch::add(*this, other, alpha); }
-Tensor Tensor::add(const Scalar& other, const Scalar& alpha) const { return tinytorch::add(*this, wrapped_scalar(other), alpha); }
-Tensor& Tensor::add_(const Tensor& other, const Scalar& alpha) const { return self_of(tinytorch::add_(*this, other, alpha)); }
-Tensor& Tensor::add_(const Scalar& other, const Scalar& alpha) const { return add_(wrapped_scalar(other), alpha); }
-Tensor Tensor::sub(const Tensor& other, const Scalar& alpha) const { return tinytorch::sub(*this, other, alpha); }
-Tensor Tensor::sub(const Scalar& other, const Scalar& alpha) const { return tinytorch::sub(*this, wrapped_scalar(other), alpha); }
-Tensor& Tensor::sub_(const Tensor& other, const Scalar& alpha) const { return self_of(tinytorch::sub_(*this, other, alpha)); }
-Tensor& Tensor::sub_(const Scalar& other, const Scalar& alpha) const { return sub_(wrapped_scalar(other), alpha); }
-Tensor Tensor::mul(const Tensor& other) const { return tinytorch::mul(*this, other); }
-Tensor Tensor::mul(const Scalar& other) const { return tinytorch::mul(*this, wrapped_scalar(other)); }
-Tensor& Tensor::mul_(const Tensor& other) const { return self_of(tinytorch::mul_(*this, other)); }
-Tensor& Tensor::mul_(const Scalar& other) const { return mul_(wrapped_scalar(other)); }
-Tensor Tensor::div(const Tensor& other) const { return tinytorch::div(*this, other); }
-Tensor Tensor::div(const Scalar& other) const { return tinytorch::div(*this, wrapped_scalar(other)); }
-Tensor& Tensor::div_(const Tensor& other) const { return self_of(tinytorch::div_(*this, other)); }
-Tensor& Tensor::div_(const Scalar& other) const { return div_(wrapped_scalar(other)); }
-Tensor Tensor::pow(const Scalar& exponent) const { return tinytorch::pow(*this, exponent); }
-Tensor Tensor::neg() const { return tinytorch::neg(*this); }
-Tensor Tensor::abs() const { return tinytorch::abs(*this); }
-Tensor Tensor::sign() const { return tinytorch::sign(*this); }
-Tensor Tensor::exp() const { return tinytorch::exp(*this); }
-Tensor Tensor::log() const { return tinytorch::log(*this); }
-Tensor Tensor::sqrt() const { return tinytorch::sqrt(*this); }
-
-// %%
-//| export core/tensor.cpp
-Tensor Tensor::eq(const Tensor& other) const { return tinytorch::eq(*this, other); }
-Tensor Tensor::eq(const Scalar& other) const { return tinytorch::eq(*this, wrapped_scalar(other)); }
-Tensor Tensor::ne(const Tensor& other) const { return tinytorch::ne(*this, other); }
-Tensor Tensor::ne(const Scalar& other) const { return tinytorch::ne(*this, wrapped_scalar(other)); }
-Tensor Tensor::lt(const Tensor& other) const { return tinytorch::lt(*this, other); }
-Tensor Tensor::lt(const Scalar& other) const { return tinytorch::lt(*this, wrapped_scalar(other)); }
-Tensor Tensor::le(const Tensor& other) const { return tinytorch::le(*this, other); }
-Tensor Tensor::le(const Scalar& other) const { return tinytorch::le(*this, wrapped_scalar(other)); }
-Tensor Tensor::gt(const Tensor& other) const { return tinytorch::gt(*this, other); }
-Tensor Tensor::gt(const Scalar& other) const { return tinytorch::gt(*this, wrapped_scalar(other)); }
-Tensor Tensor::ge(const Tensor& other) const { return tinytorch::ge(*this, other); }
-Tensor Tensor::ge(const Scalar& other) const { return tinytorch::ge(*this, wrapped_scalar(other)); }
-bool Tensor::equal(const Tensor& other) const { return tinytorch::equal(*this, other); }
-bool Tensor::allclose(const Tensor& other, double rtol, double atol, bool equal_nan) const {
-  return tinytorch::allclose(*this, other, rtol, atol, equal_nan);
-}
-Tensor Tensor::sum() const { return tinytorch::sum(*this); }
-Tensor Tensor::sum(IntArrayRef dim, bool keepdim) const { return tinytorch::sum(*this, dim, keepdim); }
-Tensor Tensor::mean() const { return tinytorch::mean(*this); }
-Tensor Tensor::mean(IntArrayRef dim, bool keepdim) const { return tinytorch::mean(*this, dim, keepdim); }
-Tensor Tensor::amax(IntArrayRef dim, bool keepdim) const { return tinytorch::amax(*this, dim, keepdim); }
-Tensor Tensor::max() const { return tinytorch::max(*this); }
-std::tuple<Tensor, Tensor> Tensor::max(std::int64_t dim, bool keepdim) const { return tinytorch::max(*this, dim, keepdim); }
-Tensor Tensor::argmax() const { return tinytorch::argmax(*this); }
-Tensor Tensor::argmax(std::int64_t dim, bool keepdim) const { return tinytorch::argmax(*this, dim, keepdim); }
-Tensor Tensor::mm(const Tensor& mat2) const { return tinytorch::mm(*this, mat2); }
-Tensor Tensor::bmm(const Tensor& mat2) const { return tinytorch::bmm(*this, mat2); }
-Tensor Tensor::matmul(const Tensor& other) const { return tinytorch::matmul(*this, other); }
-
-// %%
 TEST_CASE("anatomy: sizes, strides and offset over shared storage") {
   const Storage storage = make_intrusive<StorageImpl>(6 * sizeof(float));
   const Tensor x = make_tensor(storage, kFloat, Layer::CPU, {2, 3}, {3, 1}, 0);
@@ -1478,117 +975,21 @@ TEST_CASE("anatomy: sizes, strides and offset over shared storage") {
   CHECK_ERROR(Tensor().sizes(), "Expected a proper Tensor but got None");
 }
 
-// %% [markdown]
-// ### The functions
-//
-// Every operation is a plain function with its contract here, and most have an operator object behind them. A function that only combines others, as `flatten` and `mean` do, needs none.
-//
-//     x.mul(y)  --->  mul(x, y)  --->  op::mul(x, y)  --->  mul_cpu
-//     method          function:        dispatcher:          kernel:
-//                     checks           which layer?         loops
-
 // %%
-//| export core/ops.h
-// ---- Creation. `options` names the dtype (default: get_default_dtype(), or the type of the given values).
-Tensor empty(IntArrayRef size, const TensorOptions& options = {});  // uninitialised
-Tensor zeros(IntArrayRef size, const TensorOptions& options = {});
-Tensor ones(IntArrayRef size, const TensorOptions& options = {});
-Tensor full(IntArrayRef size, const Scalar& fill_value, const TensorOptions& options = {});
-Tensor arange(const Scalar& end, const TensorOptions& options = {});
-Tensor arange(const Scalar& start, const Scalar& end, const TensorOptions& options = {});
-Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, const TensorOptions& options = {});
-Tensor empty_like(const Tensor& self, const TensorOptions& options = {});  // self's sizes, and its dtype unless options name one
-Tensor zeros_like(const Tensor& self, const TensorOptions& options = {});
-Tensor ones_like(const Tensor& self, const TensorOptions& options = {});
-Tensor full_like(const Tensor& self, const Scalar& fill_value, const TensorOptions& options = {});
-// A 0-d tensor of `value` that takes part in promotion by its category only, as a plain number does.
-Tensor wrapped_scalar(const Scalar& value);
-// Every factory ends with this: gives a fresh tensor the layers that its options ask for.
-Tensor created(const Tensor& fresh, const TensorOptions& options);
-
-// ---- Views: the result shares the storage of `self`. O(dim) time, no element is copied.
-Tensor as_strided(const Tensor& self, IntArrayRef size, IntArrayRef stride, std::optional<std::int64_t> storage_offset = std::nullopt);
-Tensor view(const Tensor& self, IntArrayRef size);  // one size may be -1
-Tensor expand(const Tensor& self, IntArrayRef size);  // size 1 becomes any size, with stride 0; -1 keeps a size
-Tensor permute(const Tensor& self, IntArrayRef dims);
-Tensor select(const Tensor& self, std::int64_t dim, std::int64_t index);
-Tensor slice(const Tensor& self, std::int64_t dim = 0, std::optional<std::int64_t> start = std::nullopt,
-             std::optional<std::int64_t> end = std::nullopt, std::int64_t step = 1);
-Tensor narrow(const Tensor& self, std::int64_t dim, std::int64_t start, std::int64_t length);
-Tensor transpose(const Tensor& self, std::int64_t dim0, std::int64_t dim1);
-Tensor t(const Tensor& self);
-Tensor squeeze(const Tensor& self);
-Tensor squeeze(const Tensor& self, std::int64_t dim);
-Tensor unsqueeze(const Tensor& self, std::int64_t dim);
-Tensor reshape(const Tensor& self, IntArrayRef shape);  // a view where the strides allow it, a copy where not
-Tensor flatten(const Tensor& self, std::int64_t start_dim = 0, std::int64_t end_dim = -1);
-
-// ---- Copies.
-Tensor clone(const Tensor& self);
-Tensor to_dtype(const Tensor& self, ScalarType type);  // `self` itself when it has that type
-const Tensor& copy_(const Tensor& self, const Tensor& src);  // converts and broadcasts src into self
-const Tensor& fill_(const Tensor& self, const Scalar& value);
-
-// ---- Pointwise: shapes broadcast, dtypes promote. O(numel).
-Tensor add(const Tensor& self, const Tensor& other, const Scalar& alpha = 1);  // self + alpha * other
-Tensor sub(const Tensor& self, const Tensor& other, const Scalar& alpha = 1);
-Tensor mul(const Tensor& self, const Tensor& other);
-Tensor div(const Tensor& self, const Tensor& other);  // true division: integers give the default dtype
-const Tensor& add_(const Tensor& self, const Tensor& other, const Scalar& alpha = 1);
-const Tensor& sub_(const Tensor& self, const Tensor& other, const Scalar& alpha = 1);
-const Tensor& mul_(const Tensor& self, const Tensor& other);
-const Tensor& div_(const Tensor& self, const Tensor& other);
-Tensor pow(const Tensor& self, const Scalar& exponent);
-Tensor neg(const Tensor& self);
-Tensor abs(const Tensor& self);
-Tensor sign(const Tensor& self);
-Tensor exp(const Tensor& self);  // exp, log and sqrt turn integers into the default dtype
-Tensor log(const Tensor& self);
-Tensor sqrt(const Tensor& self);
-Tensor where(const Tensor& condition, const Tensor& self, const Tensor& other);  // condition: Bool
-
-// ---- Comparison: Bool tensors.
-Tensor eq(const Tensor& self, const Tensor& other);
-Tensor ne(const Tensor& self, const Tensor& other);
-Tensor lt(const Tensor& self, const Tensor& other);
-Tensor le(const Tensor& self, const Tensor& other);
-Tensor gt(const Tensor& self, const Tensor& other);
-Tensor ge(const Tensor& self, const Tensor& other);
-bool equal(const Tensor& self, const Tensor& other);  // same sizes and every element equal (NaN is not)
-bool allclose(const Tensor& self, const Tensor& other, double rtol = 1e-5, double atol = 1e-8, bool equal_nan = false);
-
-// ---- Reductions over the dimensions `dim` (none given: over all). O(numel).
-Tensor sum(const Tensor& self);
-Tensor sum(const Tensor& self, IntArrayRef dim, bool keepdim = false);  // integers and bools sum to Long
-Tensor mean(const Tensor& self);
-Tensor mean(const Tensor& self, IntArrayRef dim, bool keepdim = false);
-Tensor amax(const Tensor& self, IntArrayRef dim = {}, bool keepdim = false);  // NaN wins
-Tensor max(const Tensor& self);
-std::tuple<Tensor, Tensor> max(const Tensor& self, std::int64_t dim, bool keepdim = false);  // values and indices (Long)
-Tensor argmax(const Tensor& self);  // the position in the flattened tensor
-Tensor argmax(const Tensor& self, std::int64_t dim, bool keepdim = false);
-
-// ---- Products of matrices.
-Tensor mm(const Tensor& self, const Tensor& mat2);      // (M, K) x (K, N) -> (M, N). O(M K N).
-Tensor bmm(const Tensor& self, const Tensor& mat2);     // (B, M, K) x (B, K, N) -> (B, M, N)
-Tensor matmul(const Tensor& self, const Tensor& other);  // 1-d: vectors; 2-d: mm; more: batches, which broadcast
-
-// %%
-//| export core/ops.h
+//| export core/basic_ops.h
 // The shape that two shapes broadcast to. Throws if a pair of sizes differs and neither is 1.
 DimVector infer_size(IntArrayRef a, IntArrayRef b);
 // The dtype of a result from `a` and `b`: a 0-d tensor changes the other's type only by its category, a wrapped number yields to both.
 ScalarType result_type(const Tensor& a, const Tensor& b);
 
 // %%
-//| export core/ops.h
+//| export core/basic_ops.h
 // The operator objects behind the functions: one table of layers each. Functions without one are composed of these.
 namespace op {
 extern Operator<Tensor(const Tensor&, const TensorOptions&)> created;
 extern Operator<Tensor(const Tensor&, IntArrayRef, IntArrayRef, std::optional<std::int64_t>)> as_strided;
 extern Operator<Tensor(const Tensor&, IntArrayRef)> view;
 extern Operator<Tensor(const Tensor&, IntArrayRef)> expand;
-extern Operator<Tensor(const Tensor&, IntArrayRef)> permute;
 extern Operator<Tensor(const Tensor&, std::int64_t, std::int64_t)> select;
 extern Operator<Tensor(const Tensor&, std::int64_t, std::int64_t, std::int64_t, std::int64_t)> slice;
 extern Operator<Tensor(const Tensor&)> clone;
@@ -1596,61 +997,23 @@ extern Operator<Tensor(const Tensor&, ScalarType)> to_dtype;
 extern Operator<const Tensor&(const Tensor&, const Tensor&)> copy_;
 extern Operator<const Tensor&(const Tensor&, const Scalar&)> fill_;
 extern Operator<Tensor(const Tensor&, const Tensor&, const Scalar&)> add;
-extern Operator<Tensor(const Tensor&, const Tensor&, const Scalar&)> sub;
 extern Operator<Tensor(const Tensor&, const Tensor&)> mul;
-extern Operator<Tensor(const Tensor&, const Tensor&)> div;
 extern Operator<const Tensor&(const Tensor&, const Tensor&, const Scalar&)> add_;
-extern Operator<const Tensor&(const Tensor&, const Tensor&, const Scalar&)> sub_;
 extern Operator<const Tensor&(const Tensor&, const Tensor&)> mul_;
-extern Operator<const Tensor&(const Tensor&, const Tensor&)> div_;
-extern Operator<Tensor(const Tensor&, const Scalar&)> pow;
 extern Operator<Tensor(const Tensor&)> neg;
-extern Operator<Tensor(const Tensor&)> abs;
-extern Operator<Tensor(const Tensor&)> sign;
 extern Operator<Tensor(const Tensor&)> exp;
-extern Operator<Tensor(const Tensor&)> log;
-extern Operator<Tensor(const Tensor&)> sqrt;
-extern Operator<Tensor(const Tensor&, const Tensor&, const Tensor&)> where;
-extern Operator<Tensor(const Tensor&, const Tensor&)> eq;
-extern Operator<Tensor(const Tensor&, const Tensor&)> ne;
-extern Operator<Tensor(const Tensor&, const Tensor&)> lt;
-extern Operator<Tensor(const Tensor&, const Tensor&)> le;
-extern Operator<Tensor(const Tensor&, const Tensor&)> gt;
-extern Operator<Tensor(const Tensor&, const Tensor&)> ge;
 extern Operator<Tensor(const Tensor&, IntArrayRef, bool)> sum;
-extern Operator<Tensor(const Tensor&, IntArrayRef, bool)> amax;
-extern Operator<std::tuple<Tensor, Tensor>(const Tensor&, std::int64_t, bool)> max;
-extern Operator<Tensor(const Tensor&, std::int64_t, bool)> argmax;
 extern Operator<Tensor(const Tensor&, const Tensor&)> mm;
-extern Operator<Tensor(const Tensor&, const Tensor&)> bmm;
 }  // namespace op
 
 // %%
-//| export core/ops.h
+//| export core/basic_ops.h
 inline Tensor operator+(const Tensor& a, const Tensor& b) { return add(a, b); }
 inline Tensor operator+(const Tensor& a, const Scalar& b) { return a.add(b); }
 inline Tensor operator+(const Scalar& a, const Tensor& b) { return add(wrapped_scalar(a), b); }
-inline Tensor operator-(const Tensor& a, const Tensor& b) { return sub(a, b); }
-inline Tensor operator-(const Tensor& a, const Scalar& b) { return a.sub(b); }
-inline Tensor operator-(const Scalar& a, const Tensor& b) { return sub(wrapped_scalar(a), b); }
 inline Tensor operator*(const Tensor& a, const Tensor& b) { return mul(a, b); }
 inline Tensor operator*(const Tensor& a, const Scalar& b) { return a.mul(b); }
 inline Tensor operator*(const Scalar& a, const Tensor& b) { return mul(wrapped_scalar(a), b); }
-inline Tensor operator/(const Tensor& a, const Tensor& b) { return div(a, b); }
-inline Tensor operator/(const Tensor& a, const Scalar& b) { return a.div(b); }
-inline Tensor operator/(const Scalar& a, const Tensor& b) { return div(wrapped_scalar(a), b); }
-inline Tensor operator==(const Tensor& a, const Tensor& b) { return eq(a, b); }
-inline Tensor operator==(const Tensor& a, const Scalar& b) { return a.eq(b); }
-inline Tensor operator!=(const Tensor& a, const Tensor& b) { return ne(a, b); }
-inline Tensor operator!=(const Tensor& a, const Scalar& b) { return a.ne(b); }
-inline Tensor operator<(const Tensor& a, const Tensor& b) { return lt(a, b); }
-inline Tensor operator<(const Tensor& a, const Scalar& b) { return a.lt(b); }
-inline Tensor operator<=(const Tensor& a, const Tensor& b) { return le(a, b); }
-inline Tensor operator<=(const Tensor& a, const Scalar& b) { return a.le(b); }
-inline Tensor operator>(const Tensor& a, const Tensor& b) { return gt(a, b); }
-inline Tensor operator>(const Tensor& a, const Scalar& b) { return a.gt(b); }
-inline Tensor operator>=(const Tensor& a, const Tensor& b) { return ge(a, b); }
-inline Tensor operator>=(const Tensor& a, const Scalar& b) { return a.ge(b); }
 
 // %%
 TEST_CASE("a Tensor is a handle: a copy shares, an assignment to an element writes") {
@@ -1666,104 +1029,6 @@ TEST_CASE("a Tensor is a handle: a copy shares, an assignment to an element writ
   CHECK_ERROR(same.data_ptr<std::int64_t>(), "expected scalar type Long but found Float");
   CHECK_ERROR(same.size(2), "Dimension out of range (expected to be in range of [-2, 1], but got 2)");
 }
-
-// %% [markdown]
-// ### Tensors from values
-//
-// Nested braces of any depth become one `TensorData`, because each level is an `initializer_list` of the level below.
-//
-//     tensor({{1, 2}, {3, 4}})
-//             |   |
-//             +---+--> TensorData sizes (2), values 1 2  --+
-//                      TensorData sizes (2), values 3 4  --+--> sizes (2, 2), values 1 2 3 4, all Long
-
-// %%
-//| export core/tensor_data.h
-// Nested braces of any depth as one value: what `tensor({{1, 2}, {3, 4}})` receives.
-// Integers make Long, booleans Bool, floating-point numbers the default dtype; levels must have equal lengths.
-// Source: torch/csrc/api/include/torch/detail/TensorDataContainer.h.
-class TensorData {
- public:
-  template <class T>
-    requires std::is_arithmetic_v<T>
-  TensorData(T value) : type_(kind_of<T>()), values_{Scalar(value)} {}
-  TensorData(std::initializer_list<TensorData> rows);
-  template <class T>
-  TensorData(const std::vector<T>& values) : TensorData(values.data(), values.size()) {}
-  template <class T, std::size_t N>
-  TensorData(const std::array<T, N>& values) : TensorData(values.data(), N) {}
-  template <class T>
-  TensorData(ArrayRef<T> values) : TensorData(values.data(), values.size()) {}
-
-  const DimVector& sizes() const { return sizes_; }
-  ScalarType type() const { return type_; }
-  const std::vector<Scalar>& values() const { return values_; }
-
- private:
-  template <class T>
-  TensorData(const T* values, std::size_t count) : type_(kind_of<T>()), values_(values, values + count) {
-    sizes_.push_back(static_cast<std::int64_t>(count));
-  }
-  TensorData(const bool*, std::size_t) = delete;
-  template <class T>
-  static ScalarType kind_of() {
-    return std::is_floating_point_v<T> ? get_default_dtype() : std::is_same_v<T, bool> ? kBool : kLong;
-  }
-  DimVector sizes_;
-  ScalarType type_;
-  std::vector<Scalar> values_;
-};
-
-Tensor tensor(const TensorData& data, const TensorOptions& options = {});
-inline Tensor scalar_tensor(const Scalar& value, const TensorOptions& options = {}) { return full({}, value, options.dtype(options.dtype())); }
-
-// A tensor over memory that someone else owns; `deleter` is called with its address when the last view is gone.
-Tensor from_blob(void* data, IntArrayRef sizes, const TensorOptions& options = {});
-Tensor from_blob(void* data, IntArrayRef sizes, std::function<void(void*)> deleter, const TensorOptions& options = {});
-
-// %%
-//| export core/tensor_data.cpp
-TensorData::TensorData(std::initializer_list<TensorData> rows) : type_(get_default_dtype()) {
-  sizes_.push_back(static_cast<std::int64_t>(rows.size()));
-  if (rows.size() == 0) return;
-  const TensorData& first = *rows.begin();
-  type_ = first.type_;
-  for (const std::int64_t size : first.sizes_) sizes_.push_back(size);
-  for (const TensorData& row : rows) {
-    TORCH_CHECK(IntArrayRef(row.sizes_) == IntArrayRef(first.sizes_), "Expected all sub-lists to have sizes: ", IntArrayRef(first.sizes_),
-                " (e.g. the first one), but got a sub-list with sizes: ", IntArrayRef(row.sizes_));
-    TORCH_CHECK(row.type_ == first.type_, "Expected all elements of the tensor to have the same scalar type: ", first.type_,
-                ", but got element of scalar type: ", row.type_);
-    values_.insert(values_.end(), row.values_.begin(), row.values_.end());
-  }
-}
-
-// %%
-//| export core/tensor_data.cpp
-Tensor tensor(const TensorData& data, const TensorOptions& options) {
-  Tensor result = empty(data.sizes(), options.has_dtype() ? options.dtype() : data.type());
-  dispatch_all_types(result.scalar_type(), [&]<class T>() {
-    T* out = result.data<T>();
-    for (const Scalar& value : data.values()) *out++ = value.to<T>();
-  });
-  return created(result, options);
-}
-
-// %%
-//| export core/tensor_data.cpp
-Tensor from_blob(void* data, IntArrayRef sizes, std::function<void(void*)> deleter, const TensorOptions& options) {
-  using Callback = std::function<void(void*)>;
-  const std::size_t nbytes = static_cast<std::size_t>(multiply_sizes(sizes)) * elementSize(options.dtype());
-  auto release = [](void* address, std::size_t, void* context) {
-    const std::unique_ptr<Callback> callback(static_cast<Callback*>(context));
-    if (*callback) (*callback)(address);
-  };
-  auto storage = make_intrusive<StorageImpl>(data, nbytes, release, new Callback(std::move(deleter)));
-  const LayerSet layers = LayerSet(Layer::CPU) | birth_layers;
-  return created(make_tensor(std::move(storage), options.dtype(), layers, sizes, contiguous_strides(sizes), 0), options);
-}
-
-Tensor from_blob(void* data, IntArrayRef sizes, const TensorOptions& options) { return from_blob(data, sizes, nullptr, options); }
 
 // %%
 //| export core/creation.cpp
@@ -1800,18 +1065,7 @@ Tensor full(IntArrayRef size, const Scalar& fill_value, const TensorOptions& opt
 Tensor zeros(IntArrayRef size, const TensorOptions& options) { return full(size, 0, options.dtype(options.dtype())); }
 Tensor ones(IntArrayRef size, const TensorOptions& options) { return full(size, 1, options.dtype(options.dtype())); }
 
-namespace {
-TensorOptions options_like(const Tensor& self, const TensorOptions& options) {
-  return options.dtype(options.has_dtype() ? options.dtype() : self.scalar_type());
-}
-}  // namespace
 
-Tensor empty_like(const Tensor& self, const TensorOptions& options) { return empty(self.sizes(), options_like(self, options)); }
-Tensor zeros_like(const Tensor& self, const TensorOptions& options) { return full_like(self, 0, options); }
-Tensor ones_like(const Tensor& self, const TensorOptions& options) { return full_like(self, 1, options); }
-Tensor full_like(const Tensor& self, const Scalar& fill_value, const TensorOptions& options) {
-  return full(self.sizes(), fill_value, options_like(self, options));
-}
 
 // %%
 //| export core/creation.cpp
@@ -1820,59 +1074,6 @@ Tensor wrapped_scalar(const Scalar& value) {
   dispatch_all_types(result.scalar_type(), [&]<class T>() { *result.data<T>() = value.to<T>(); });
   result.impl().wrapped_number = true;
   return result;
-}
-
-// %%
-//| export core/creation.cpp
-// start, start + step, ... below `end` (above it for a negative step). Long when all three are integers.
-Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, const TensorOptions& options) {
-  const double first = start.toDouble();
-  const double last = end.toDouble();
-  const double stride = step.toDouble();
-  TORCH_CHECK(stride != 0, "step must be nonzero");
-  TORCH_CHECK(std::isfinite(first) && std::isfinite(last), "unsupported range: ", first, " -> ", last);
-  TORCH_CHECK((stride > 0 && last >= first) || (stride < 0 && last <= first),
-              "upper bound and lower bound inconsistent with step sign\n[arange] start ", first, ", end ", last, ", step ", stride);
-  const bool integral = start.isIntegral(true) && end.isIntegral(true) && step.isIntegral(true);
-  const auto count = integral ? (end.toLong() - start.toLong() + step.toLong() - (step.toLong() > 0 ? 1 : -1)) / step.toLong()
-                              : static_cast<std::int64_t>(std::ceil((last - first) / stride));
-  const Tensor result = empty({count}, options.has_dtype() ? options.dtype() : integral ? kLong : get_default_dtype());
-  dispatch_all_types(result.scalar_type(), [&]<class T>() {
-    using Wide = std::conditional_t<std::is_floating_point_v<T>, double, std::int64_t>;
-    T* out = result.data<T>();
-    for (std::int64_t i = 0; i < count; ++i) out[i] = static_cast<T>(start.to<Wide>() + static_cast<Wide>(i) * step.to<Wide>());
-  });
-  return created(result, options);
-}
-
-Tensor arange(const Scalar& start, const Scalar& end, const TensorOptions& options) { return arange(start, end, 1, options); }
-Tensor arange(const Scalar& end, const TensorOptions& options) { return arange(0, end, 1, options); }
-
-// %%
-TEST_CASE("tensors from values, ranges and memory") {
-  CHECK_EQ(tensor({{1, 2}, {3, 4}}).sizes(), IntArrayRef({2, 2}));
-  CHECK_EQ(tensor({1, 2}).scalar_type(), kLong);
-  CHECK_EQ(tensor({1.5}).scalar_type(), kFloat);
-  CHECK_EQ(tensor(true).dim(), 0);
-  CHECK_EQ(tensor({}).sizes(), IntArrayRef({0}));
-  CHECK_ERROR(tensor({{1, 2}, {3}}), "Expected all sub-lists to have sizes");
-  CHECK_ERROR(full({2}, 300, kByte), "value cannot be converted to type uint8_t without overflow");
-  CHECK_EQ(arange(5, 0, -2), tensor({5, 3, 1}));
-  CHECK_EQ(arange(0, 1, 0.3).numel(), 4);
-  CHECK_EQ(full({2}, 3).scalar_type(), kLong);
-  CHECK_EQ(zeros_like(arange(2)), tensor({0, 0}));
-
-  float memory[] = {1, 2, 3, 4};
-  int freed = 0;
-  {
-    Tensor whole = from_blob(memory, {2, 2}, [&freed](void*) { ++freed; });
-    const Tensor row = whole[1];
-    whole = Tensor();
-    row[0] = 30;
-    CHECK_EQ(freed, 0);
-  }
-  CHECK_EQ(freed, 1);
-  CHECK_EQ(memory[2], 30.0F);
 }
 
 // %% [markdown]
@@ -1887,13 +1088,11 @@ TEST_CASE("tensors from values, ranges and memory") {
 //     x.slice(1, 0, 4, 2) (3, 2)  (4, 2)      0       -> 0 2 | 4 6 | 8 10
 // %%
 //| export core/views.cpp
-namespace {
 // A new tensor over the same storage.
 Tensor alias(const Tensor& self, DimVector sizes, DimVector strides, std::int64_t offset) {
   const LayerSet layers = self.impl().layers - Layer::Autograd;
   return make_tensor(self.storage(), self.scalar_type(), layers, std::move(sizes), std::move(strides), offset);
 }
-}  // namespace
 
 // %%
 //| export core/views.cpp
@@ -1922,10 +1121,12 @@ Tensor as_strided(const Tensor& self, IntArrayRef size, IntArrayRef stride, std:
 }
 
 // %%
-//| export core/ops.h
+//| export core/basic_ops.h
 // The strides with which memory laid out as (sizes, strides) can be seen in the shape `shape`, or nothing if only a copy can.
 // Source: aten/src/ATen/TensorUtils.cpp, computeStride.
 std::optional<DimVector> compute_stride(IntArrayRef sizes, IntArrayRef strides, IntArrayRef shape);
+// A view: a new tensor over the storage of `self`; the caller checks the geometry. O(dims).
+Tensor alias(const Tensor& self, DimVector sizes, DimVector strides, std::int64_t offset);
 // `shape` with its -1 worked out so that it holds `numel` elements.
 DimVector infer_shape(IntArrayRef shape, std::int64_t numel);
 
@@ -2079,20 +1280,6 @@ Tensor reshape(const Tensor& self, IntArrayRef shape) {
   return compute_stride(self.sizes(), self.strides(), sizes) ? view(self, sizes) : view(self.clone(), sizes);
 }
 
-// %%
-//| export core/views.cpp
-Tensor flatten(const Tensor& self, std::int64_t start_dim, std::int64_t end_dim) {
-  const auto first = static_cast<std::size_t>(wrap_dim(start_dim, self.dim()));
-  const auto last = static_cast<std::size_t>(wrap_dim(end_dim, self.dim()));
-  TORCH_CHECK(first <= last, "flatten() has invalid args: start_dim cannot come after end_dim");
-  if (self.dim() == 0) return reshape(self, {1});
-  DimVector shape;
-  for (std::size_t i = 0; i < first; ++i) shape.push_back(self.sizes()[i]);
-  shape.push_back(multiply_sizes(IntArrayRef(self.sizes().data() + first, last - first + 1)));
-  for (std::size_t i = last + 1; i < self.sizes().size(); ++i) shape.push_back(self.sizes()[i]);
-  return reshape(self, shape);
-}
-
 // %% [markdown]
 // Expanding repeats a tensor along a dimension of size 1, and the trick is a stride of **0**: the next element is the same element. A row seen a million times still costs one row of memory.
 //
@@ -2179,47 +1366,6 @@ TEST_CASE("expand: stride 0 instead of copies") {
   CHECK_EQ(tensor(5).expand({2}), tensor({5, 5}));
   CHECK_EQ(ones({1}).expand({0}).numel(), 0);
   // END HIDDEN TESTS
-}
-
-// %%
-//| export core/views.cpp
-namespace {
-Tensor permute_cpu(const Tensor& self, IntArrayRef dims) {
-  DimVector sizes(dims.size());
-  DimVector strides(dims.size());
-  std::vector<bool> seen(dims.size());
-  for (std::size_t i = 0; i < dims.size(); ++i) {
-    const auto from = static_cast<std::size_t>(wrap_dim(dims[i], self.dim()));
-    TORCH_CHECK(!seen[from], "permute(): duplicate dims are not allowed.");
-    seen[from] = true;
-    sizes[i] = self.sizes()[from];
-    strides[i] = self.strides()[from];
-  }
-  return alias(self, sizes, strides, self.storage_offset());
-}
-}  // namespace
-constinit Operator<Tensor(const Tensor&, IntArrayRef)> op::permute("permute", {.cpu = permute_cpu});
-
-Tensor permute(const Tensor& self, IntArrayRef dims) {
-  TORCH_CHECK(dims.size() == self.sizes().size(), "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired ordering of dimensions i.e. input.dim() = ",
-              self.dim(), " is not equal to len(dims) = ", dims.size());
-  return op::permute(self, dims);
-}
-
-// %%
-//| export core/views.cpp
-Tensor transpose(const Tensor& self, std::int64_t dim0, std::int64_t dim1) {
-  const std::int64_t a = wrap_dim(dim0, self.dim());
-  const std::int64_t b = wrap_dim(dim1, self.dim());
-  DimVector dims(self.sizes().size());
-  for (std::size_t i = 0; i < dims.size(); ++i) dims[i] = static_cast<std::int64_t>(i);
-  if (!dims.empty()) std::swap(dims[static_cast<std::size_t>(a)], dims[static_cast<std::size_t>(b)]);
-  return permute(self, dims);
-}
-
-Tensor t(const Tensor& self) {
-  TORCH_CHECK(self.dim() <= 2, "t() expects a tensor with <= 2 dimensions, but self is ", self.dim(), "D");
-  return self.dim() < 2 ? transpose(self, 0, 0) : transpose(self, 0, 1);
 }
 
 // %% {"nbgrader": {"grade": false, "grade_id": "01-select", "locked": false, "schema_version": 3, "solution": true, "task": false}}
@@ -2312,54 +1458,16 @@ Tensor slice(const Tensor& self, std::int64_t dim, std::optional<std::int64_t> s
   return op::slice(self, d, first, last, step);
 }
 
-Tensor narrow(const Tensor& self, std::int64_t dim, std::int64_t start, std::int64_t length) {
-  TORCH_CHECK(self.dim() > 0, "narrow() cannot be applied to a 0-dim tensor.");
-  TORCH_CHECK(length >= 0, "narrow(): length must be non-negative.");
-  const std::int64_t size = self.size(dim);
-  TORCH_CHECK_INDEX(start >= -size && start <= size, "start out of range (expected to be in range of [", -size, ", ", size, "], but got ", start, ")");
-  const std::int64_t first = start < 0 ? start + size : start;
-  TORCH_CHECK(first + length <= size, "start (", first, ") + length (", length, ") exceeds dimension size (", size, ").");
-  return slice(self, dim, first, first + length);
-}
+
 
 // %%
-//| export core/views.cpp
-Tensor squeeze(const Tensor& self) {
-  DimVector shape;
-  for (const std::int64_t size : self.sizes())
-    if (size != 1) shape.push_back(size);
-  return view(self, shape);
-}
-
-Tensor squeeze(const Tensor& self, std::int64_t dim) {
-  const std::int64_t d = wrap_dim(dim, self.dim());
-  DimVector shape(self.sizes());
-  if (self.dim() > 0 && self.size(d) == 1) shape.erase(static_cast<std::size_t>(d));
-  return view(self, shape);
-}
-
-Tensor unsqueeze(const Tensor& self, std::int64_t dim) {
-  const std::int64_t d = wrap_dim(dim, self.dim() + 1);
-  DimVector shape(self.sizes());
-  shape.insert(static_cast<std::size_t>(d), 1);
-  return view(self, shape);
-}
-
-// %%
-TEST_CASE("views: permute, slice, narrow, squeeze share memory and refuse what does not fit") {
+TEST_CASE("slices and what is made of views share memory and refuse what does not fit") {
   const Tensor x = arange(24).view({2, 3, 4});
-  CHECK_EQ(x.permute({2, 0, 1}).strides(), IntArrayRef({1, 12, 4}));
   CHECK_EQ(x.slice(2, 1, 4, 2)[0][0], tensor({1, 3}));
   CHECK_EQ(x.slice(2, -2)[1][2], tensor({22, 23}));
   CHECK_EQ(x.slice(1, 2, 1).sizes(), IntArrayRef({2, 0, 4}));
-  CHECK_EQ(x.narrow(1, 1, 2).storage_offset(), 4);
-  CHECK_EQ(x.unsqueeze(1).squeeze().sizes(), x.sizes());
-  CHECK_EQ(x.flatten(1).sizes(), IntArrayRef({2, 12}));
   for (const Tensor& view : {x.transpose(1, 2), x.slice(0, 1), x.unsqueeze(-1)}) CHECK(view.is_alias_of(x));
-  CHECK_ERROR(x.permute({0, 0, 1}), "permute(): duplicate dims are not allowed.");
   CHECK_ERROR(x.slice(0, 0, 1, 0), "slice step must be positive");
-  CHECK_ERROR(x.narrow(1, 2, 2), "start (2) + length (2) exceeds dimension size (3).");
-  CHECK_ERROR(x.t(), "t() expects a tensor with <= 2 dimensions, but self is 3D");
   CHECK_ERROR(x.as_strided({100}, {1}), "are out of bounds for storage of size 192");
 }
 
@@ -2373,7 +1481,7 @@ TEST_CASE("views: permute, slice, narrow, squeeze share memory and refuse what d
 //                                  [4 5 6]
 
 // %%
-//| export core/ops.h
+//| export core/basic_ops.h
 // All windows of `size` neighbours along `dimension`, `step` apart: that dimension counts the windows, and a last one of length `size` is added.
 Tensor unfold(const Tensor& self, std::int64_t dimension, std::int64_t size, std::int64_t step);
 
@@ -2639,6 +1747,9 @@ void zip_into(const Tensor& out, const Tensor& a, const Tensor& b, F f) {
 void copy_into(const Tensor& to, const Tensor& from);  // converts; REQUIRES: `from` broadcasts to to's sizes, and they do not overlap
 void fill_with(const Tensor& to, const Scalar& value);
 
+// Throws if `alpha` is no factor for results of this type: a floating-point number for integers, a bool for anything but bools.
+void check_alpha(const Tensor& self, const Tensor& other, const Scalar& alpha);
+
 // Whether both are the same elements in the same order, so that reading one while writing the other is safe.
 bool same_elements(const Tensor& a, const Tensor& b);
 // Whether the memory between their first and last elements overlaps.
@@ -2834,11 +1945,10 @@ TEST_CASE("result_type: numbers and 0-d tensors count by category only") {
 }
 
 // %%
-//| export core/pointwise.cpp
-namespace {
+//| export core/loops.h
 // f(self, other) computed in `type`.
 template <class F>
-Tensor zip(const Tensor& self, const Tensor& other, ScalarType type, F f) {
+Tensor zip_as(const Tensor& self, const Tensor& other, ScalarType type, F f) {
   const Tensor result = empty(infer_size(self.sizes(), other.sizes()), type);
   const Tensor a = to_dtype(self, type);
   const Tensor b = to_dtype(other, type);
@@ -2848,26 +1958,20 @@ Tensor zip(const Tensor& self, const Tensor& other, ScalarType type, F f) {
 
 // self = f(self, other): computed in the common type, which must fit into self's.
 template <class F>
-const Tensor& zip_inplace(const Tensor& self, const Tensor& other, ScalarType type, F f) {
+const Tensor& zip_in_place(const Tensor& self, const Tensor& other, ScalarType type, F f) {
   const DimVector sizes = infer_size(self.sizes(), other.sizes());
   TORCH_CHECK(canCast(type, self.scalar_type()), "result type ", type, " can't be cast to the desired output type ", self.scalar_type());
   TORCH_CHECK(IntArrayRef(sizes) == self.sizes(), "output with shape ", self.sizes(), " doesn't match the broadcast shape ", IntArrayRef(sizes));
   check_no_internal_overlap(self);
   const bool separate = type == self.scalar_type() && (same_elements(self, other) || !ranges_overlap(self, other));
   if (!separate) {
-    copy_into(self, zip(self, other, type, f));
+    copy_into(self, zip_as(self, other, type, f));
     return self;
   }
   const Tensor b = to_dtype(other, type);
   dispatch_all_types(type, [&]<class T>() { zip_into<T, T, T>(self, self, b, f); });
   return self;
 }
-
-ScalarType division_type(const Tensor& self, const Tensor& other) {
-  const ScalarType type = result_type(self, other);
-  return isFloatingType(type) ? type : get_default_dtype();
-}
-}  // namespace
 
 // %%
 //| export core/pointwise.cpp
@@ -2887,14 +1991,15 @@ void with_alpha(const Scalar& alpha, F f) {
 
 Tensor add_cpu(const Tensor& self, const Tensor& other, const Scalar& alpha) {
   Tensor result;
-  with_alpha(alpha, [&](auto f) { result = zip(self, other, result_type(self, other), f); });
+  with_alpha(alpha, [&](auto f) { result = zip_as(self, other, result_type(self, other), f); });
   return result;
 }
 
 const Tensor& add_inplace_cpu(const Tensor& self, const Tensor& other, const Scalar& alpha) {
-  with_alpha(alpha, [&](auto f) { zip_inplace(self, other, result_type(self, other), f); });
+  with_alpha(alpha, [&](auto f) { zip_in_place(self, other, result_type(self, other), f); });
   return self;
 }
+}  // namespace
 
 void check_alpha(const Tensor& self, const Tensor& other, const Scalar& alpha) {
   if (alpha.type() == kLong || !self.defined() || !other.defined()) return;
@@ -2903,7 +2008,6 @@ void check_alpha(const Tensor& self, const Tensor& other, const Scalar& alpha) {
   TORCH_CHECK(!alpha.isFloatingPoint() || isFloatingType(type),
               "For integral input tensors, argument alpha must not be a floating point number.");
 }
-}  // namespace
 constinit Operator<Tensor(const Tensor&, const Tensor&, const Scalar&)> op::add("add", {.cpu = add_cpu});
 constinit Operator<const Tensor&(const Tensor&, const Tensor&, const Scalar&)> op::add_("add_", {.cpu = add_inplace_cpu});
 
@@ -2919,58 +2023,14 @@ const Tensor& add_(const Tensor& self, const Tensor& other, const Scalar& alpha)
 // %%
 //| export core/pointwise.cpp
 namespace {
-void check_sub(const Tensor& self, const Tensor& other, const Scalar& alpha) {
-  if (!self.defined() || !other.defined()) return;
-  TORCH_CHECK_NOT_IMPLEMENTED(self.scalar_type() != kBool || other.scalar_type() != kBool,
-              "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` operator instead.");
-  TORCH_CHECK_NOT_IMPLEMENTED(self.scalar_type() != kBool && other.scalar_type() != kBool,
-              "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, use the `~` or "
-              "`logical_not()` operator instead.");
-  check_alpha(self, other, alpha);
-}
-Tensor sub_cpu(const Tensor& self, const Tensor& other, const Scalar& alpha) { return add_cpu(self, other, -alpha); }
-const Tensor& sub_inplace_cpu(const Tensor& self, const Tensor& other, const Scalar& alpha) { return add_inplace_cpu(self, other, -alpha); }
-}  // namespace
-constinit Operator<Tensor(const Tensor&, const Tensor&, const Scalar&)> op::sub("sub", {.cpu = sub_cpu});
-constinit Operator<const Tensor&(const Tensor&, const Tensor&, const Scalar&)> op::sub_("sub_", {.cpu = sub_inplace_cpu});
-
-Tensor sub(const Tensor& self, const Tensor& other, const Scalar& alpha) {
-  check_sub(self, other, alpha);
-  return op::sub(self, other, alpha);
-}
-const Tensor& sub_(const Tensor& self, const Tensor& other, const Scalar& alpha) {
-  check_sub(self, other, alpha);
-  return op::sub_(self, other, alpha);
-}
-
-// %%
-//| export core/pointwise.cpp
-namespace {
 constexpr auto multiply = [](auto x, auto y) { return static_cast<decltype(x)>(x * y); };
-Tensor mul_cpu(const Tensor& self, const Tensor& other) { return zip(self, other, result_type(self, other), multiply); }
-const Tensor& mul_inplace_cpu(const Tensor& self, const Tensor& other) { return zip_inplace(self, other, result_type(self, other), multiply); }
+Tensor mul_cpu(const Tensor& self, const Tensor& other) { return zip_as(self, other, result_type(self, other), multiply); }
+const Tensor& mul_inplace_cpu(const Tensor& self, const Tensor& other) { return zip_in_place(self, other, result_type(self, other), multiply); }
 }  // namespace
 constinit Operator<Tensor(const Tensor&, const Tensor&)> op::mul("mul", {.cpu = mul_cpu});
 constinit Operator<const Tensor&(const Tensor&, const Tensor&)> op::mul_("mul_", {.cpu = mul_inplace_cpu});
 Tensor mul(const Tensor& self, const Tensor& other) { return op::mul(self, other); }
 const Tensor& mul_(const Tensor& self, const Tensor& other) { return op::mul_(self, other); }
-
-// %%
-//| export core/pointwise.cpp
-namespace {
-template <class T>
-T quotient(T x, T y) {
-  if constexpr (std::is_floating_point_v<T>) return x / y;
-  else return T{};  // not reached: division_type() is a floating-point type
-}
-constexpr auto divide = [](auto x, auto y) { return quotient(x, y); };
-Tensor div_cpu(const Tensor& self, const Tensor& other) { return zip(self, other, division_type(self, other), divide); }
-const Tensor& div_inplace_cpu(const Tensor& self, const Tensor& other) { return zip_inplace(self, other, division_type(self, other), divide); }
-}  // namespace
-constinit Operator<Tensor(const Tensor&, const Tensor&)> op::div("div", {.cpu = div_cpu});
-constinit Operator<const Tensor&(const Tensor&, const Tensor&)> op::div_("div_", {.cpu = div_inplace_cpu});
-Tensor div(const Tensor& self, const Tensor& other) { return op::div(self, other); }
-const Tensor& div_(const Tensor& self, const Tensor& other) { return op::div_(self, other); }
 
 // %%
 //| export core/pointwise.cpp
@@ -3042,19 +2102,8 @@ Tensor map(const Tensor& self, F f) {
 Tensor neg_cpu(const Tensor& self) {
   return map(self, [](auto x) { return -x; });
 }
-Tensor abs_cpu(const Tensor& self) {
-  return map(self, [](auto x) {
-    if constexpr (std::is_floating_point_v<decltype(x)>) return std::fabs(x);
-    else return x < decltype(x){} ? static_cast<decltype(x)>(-x) : x;
-  });
-}
-Tensor sign_cpu(const Tensor& self) {
-  return map(self, [](auto x) { return (x > decltype(x){}) - (x < decltype(x){}); });
-}
 }  // namespace
 constinit Operator<Tensor(const Tensor&)> op::neg("neg", {.cpu = neg_cpu});
-constinit Operator<Tensor(const Tensor&)> op::abs("abs", {.cpu = abs_cpu});
-constinit Operator<Tensor(const Tensor&)> op::sign("sign", {.cpu = sign_cpu});
 
 Tensor neg(const Tensor& self) {
   TORCH_CHECK_NOT_IMPLEMENTED(!self.defined() || self.scalar_type() != kBool,
@@ -3062,8 +2111,7 @@ Tensor neg(const Tensor& self) {
               "`logical_not()` operator instead.");
   return op::neg(self);
 }
-Tensor abs(const Tensor& self) { return op::abs(self); }
-Tensor sign(const Tensor& self) { return op::sign(self); }
+
 
 // %%
 //| export core/pointwise.cpp
@@ -3071,142 +2119,10 @@ namespace {
 Tensor exp_cpu(const Tensor& self) {
   return map_floating("exp", self, [](auto x) { return std::exp(x); });
 }
-Tensor log_cpu(const Tensor& self) {
-  return map_floating("log", self, [](auto x) { return std::log(x); });
-}
-Tensor sqrt_cpu(const Tensor& self) {
-  return map_floating("sqrt", self, [](auto x) { return std::sqrt(x); });
-}
 }  // namespace
 constinit Operator<Tensor(const Tensor&)> op::exp("exp", {.cpu = exp_cpu});
-constinit Operator<Tensor(const Tensor&)> op::log("log", {.cpu = log_cpu});
-constinit Operator<Tensor(const Tensor&)> op::sqrt("sqrt", {.cpu = sqrt_cpu});
 Tensor exp(const Tensor& self) { return op::exp(self); }
-Tensor log(const Tensor& self) { return op::log(self); }
-Tensor sqrt(const Tensor& self) { return op::sqrt(self); }
 
-// %%
-//| export core/pointwise.cpp
-namespace {
-template <class T>
-T integer_power(T base, std::int64_t exponent) {
-  T result = 1;
-  for (; exponent > 0; exponent /= 2, base = static_cast<T>(base * base))
-    if (exponent % 2 == 1) result = static_cast<T>(result * base);
-  return result;
-}
-
-Tensor pow_cpu(const Tensor& self, const Scalar& exponent) {
-  const double e = exponent.toDouble();
-  if (self.is_floating_point() || exponent.isFloatingPoint()) {
-    if (e == 2) return map_floating("pow", self, [](auto x) { return x * x; });
-    return map_floating("pow", self, [e](auto x) { return std::pow(x, static_cast<decltype(x)>(e)); });
-  }
-  TORCH_CHECK(e >= 0, "Integers to negative integer powers are not allowed.");
-  return map(self.scalar_type() == kBool ? to_dtype(self, exponent.type()) : self, [n = exponent.toLong()](auto x) {
-    if constexpr (std::is_floating_point_v<decltype(x)>) return x;
-    else return integer_power(x, n);
-  });
-}
-}  // namespace
-constinit Operator<Tensor(const Tensor&, const Scalar&)> op::pow("pow", {.cpu = pow_cpu});
-Tensor pow(const Tensor& self, const Scalar& exponent) { return op::pow(self, exponent); }
-
-// %%
-//| export core/comparison.cpp
-namespace {
-// f(self, other) as a Bool tensor; both are brought to their common type first.
-template <class F>
-Tensor compare(const Tensor& self, const Tensor& other, F f) {
-  const ScalarType type = result_type(self, other);
-  const Tensor result = empty(infer_size(self.sizes(), other.sizes()), kBool);
-  const Tensor a = to_dtype(self, type);
-  const Tensor b = to_dtype(other, type);
-  dispatch_all_types(type, [&]<class T>() { zip_into<bool, T, T>(result, a, b, f); });
-  return result;
-}
-Tensor eq_cpu(const Tensor& self, const Tensor& other) {
-  return compare(self, other, [](auto x, auto y) { return x == y; });
-}
-Tensor ne_cpu(const Tensor& self, const Tensor& other) {
-  return compare(self, other, [](auto x, auto y) { return x != y; });
-}
-Tensor lt_cpu(const Tensor& self, const Tensor& other) {
-  return compare(self, other, [](auto x, auto y) { return x < y; });
-}
-Tensor le_cpu(const Tensor& self, const Tensor& other) {
-  return compare(self, other, [](auto x, auto y) { return x <= y; });
-}
-Tensor gt_cpu(const Tensor& self, const Tensor& other) {
-  return compare(self, other, [](auto x, auto y) { return x > y; });
-}
-Tensor ge_cpu(const Tensor& self, const Tensor& other) {
-  return compare(self, other, [](auto x, auto y) { return x >= y; });
-}
-}  // namespace
-constinit Operator<Tensor(const Tensor&, const Tensor&)> op::eq("eq", {.cpu = eq_cpu});
-constinit Operator<Tensor(const Tensor&, const Tensor&)> op::ne("ne", {.cpu = ne_cpu});
-constinit Operator<Tensor(const Tensor&, const Tensor&)> op::lt("lt", {.cpu = lt_cpu});
-constinit Operator<Tensor(const Tensor&, const Tensor&)> op::le("le", {.cpu = le_cpu});
-constinit Operator<Tensor(const Tensor&, const Tensor&)> op::gt("gt", {.cpu = gt_cpu});
-constinit Operator<Tensor(const Tensor&, const Tensor&)> op::ge("ge", {.cpu = ge_cpu});
-Tensor eq(const Tensor& self, const Tensor& other) { return op::eq(self, other); }
-Tensor ne(const Tensor& self, const Tensor& other) { return op::ne(self, other); }
-Tensor lt(const Tensor& self, const Tensor& other) { return op::lt(self, other); }
-Tensor le(const Tensor& self, const Tensor& other) { return op::le(self, other); }
-Tensor gt(const Tensor& self, const Tensor& other) { return op::gt(self, other); }
-Tensor ge(const Tensor& self, const Tensor& other) { return op::ge(self, other); }
-
-// %%
-//| export core/comparison.cpp
-bool equal(const Tensor& self, const Tensor& other) {
-  return self.sizes() == other.sizes() && eq(self, other).sum().item<std::int64_t>() == self.numel();
-}
-
-// |self - other| <= atol + rtol * |other| everywhere. Infinities are close to themselves only.
-bool allclose(const Tensor& self, const Tensor& other, double rtol, double atol, bool equal_nan) {
-  TORCH_CHECK(self.scalar_type() == other.scalar_type(), self.scalar_type(), " did not match ", other.scalar_type());
-  const Tensor result = empty(infer_size(self.sizes(), other.sizes()), kBool);
-  dispatch_all_types(self.scalar_type(), [&]<class T>() {
-    zip_into<bool, T, T>(result, self, other, [=](T a, T b) {
-      const auto x = static_cast<double>(a);
-      const auto y = static_cast<double>(b);
-      if (x == y) return true;
-      if (std::isnan(x) || std::isnan(y)) return equal_nan && std::isnan(x) && std::isnan(y);
-      return std::isfinite(y) && std::fabs(x - y) <= atol + rtol * std::fabs(y);
-    });
-  });
-  return result.sum().item<std::int64_t>() == result.numel();
-}
-
-// %%
-//| export core/comparison.cpp
-namespace {
-Tensor where_cpu(const Tensor& condition, const Tensor& self, const Tensor& other) {
-  const ScalarType type = result_type(self, other);
-  const DimVector sizes = infer_size(condition.sizes(), infer_size(self.sizes(), other.sizes()));
-  const Tensor result = empty(sizes, type);
-  copy_into(result, other);
-  const Tensor chosen = to_dtype(self, type);
-  const DimVector mask_strides = broadcast_strides(condition, sizes);
-  const DimVector self_strides = broadcast_strides(chosen, sizes);
-  const StridedLoop<3> loop(sizes, {result.strides(), IntArrayRef(mask_strides), IntArrayRef(self_strides)});
-  dispatch_all_types(type, [&]<class T>() {
-    loop.run([out = result.data<T>(), mask = condition.data<bool>(), in = chosen.data<T>()](const auto& offset, std::int64_t count,
-                                                                                              const auto& step) {
-      for (std::int64_t i = 0; i < count; ++i)
-        if (mask[offset[1] + i * step[1]]) out[offset[0] + i * step[0]] = in[offset[2] + i * step[2]];
-    });
-  });
-  return result;
-}
-}  // namespace
-constinit Operator<Tensor(const Tensor&, const Tensor&, const Tensor&)> op::where("where", {.cpu = where_cpu});
-
-Tensor where(const Tensor& condition, const Tensor& self, const Tensor& other) {
-  TORCH_CHECK(condition.scalar_type() == kBool, "where expected condition to be a boolean tensor, but got a tensor with dtype ", condition.scalar_type());
-  return op::where(condition, self, other);
-}
 
 // %%
 TEST_CASE("arithmetic: broadcasting, promotion, in place, NaN, empty and 0-d") {
@@ -3227,13 +2143,6 @@ TEST_CASE("arithmetic: broadcasting, promotion, in place, NaN, empty and 0-d") {
   CHECK_ERROR(x.add_(0.5), "result type Float can't be cast to the desired output type Long");
   CHECK_ERROR(zeros({3}).add_(ones({2, 3})), "output with shape [3] doesn't match the broadcast shape [2, 3]");
   CHECK_ERROR(-tensor({true}), "Negation, the `-` operator, on a bool tensor is not supported.");
-  const Tensor nan = log(tensor({-1.0}));
-  CHECK(!(nan == nan).item<bool>());
-  CHECK(!nan.equal(nan));
-  CHECK(nan.allclose(nan, 1e-5, 1e-8, true));
-  CHECK_EQ(pow(tensor({2, 3}), 3), tensor({8, 27}));
-  CHECK_ERROR(pow(tensor({2}), -1), "Integers to negative integer powers are not allowed.");
-  CHECK_EQ(where(tensor({true, false}), tensor({1, 2}), tensor(9)), tensor({1, 9}));
 }
 
 // %% [markdown]
@@ -3313,103 +2222,7 @@ Tensor sum(const Tensor& self, IntArrayRef dim, bool keepdim) { return op::sum(s
 Tensor sum(const Tensor& self) { return op::sum(self, {}, false); }
 
 // %%
-//| export core/reductions.cpp
-Tensor mean(const Tensor& self, IntArrayRef dim, bool keepdim) {
-  TORCH_CHECK_NOT_IMPLEMENTED(self.is_floating_point(), "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. Got: ",
-              self.scalar_type());
-  const std::vector<bool> mask = reduction_mask(self, dim);
-  std::int64_t count = 1;
-  for (std::size_t i = 0; i < mask.size(); ++i) count *= mask[i] ? self.sizes()[i] : 1;
-  return sum(self, dim, keepdim) / count;
-}
-Tensor mean(const Tensor& self) { return mean(self, {}, false); }
-
-// %%
-//| export core/reductions.cpp
-namespace {
-// The larger of two, where NaN wins: a comparison alone would lose it.
-template <class T>
-bool beats(T candidate, T best) {
-  if constexpr (std::is_floating_point_v<T>)
-    if (std::isnan(candidate)) return !std::isnan(best);
-  return candidate > best;
-}
-
-Tensor amax_cpu(const Tensor& self, IntArrayRef dim, bool keepdim) {
-  const std::vector<bool> mask = reduction_mask(self, dim);
-  TORCH_CHECK(!dim.empty() || self.numel() > 0, "amax(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.");
-  for (std::size_t i = 0; i < mask.size(); ++i)
-    TORCH_CHECK_INDEX(!mask[i] || self.sizes()[i] > 0, "amax(): Expected reduction dim ", i, " to have non-zero size.");
-  return dispatch_all_types(self.scalar_type(), [&]<class T>() {
-    const T lowest = std::is_floating_point_v<T> ? -std::numeric_limits<T>::infinity() : std::numeric_limits<T>::lowest();
-    return fold<T, T>(self, mask, keepdim, lowest, [](T a, T x) { return beats(x, a) ? x : a; });
-  });
-}
-}  // namespace
-constinit Operator<Tensor(const Tensor&, IntArrayRef, bool)> op::amax("amax", {.cpu = amax_cpu});
-Tensor amax(const Tensor& self, IntArrayRef dim, bool keepdim) { return op::amax(self, dim, keepdim); }
-
-// %%
-//| export core/loops.h
-// Calls f(k, row, stride) for every row of `self` along `dim`: element j of row k is row[j * stride]. Rows are counted in the order of
-// the other dimensions, so k is also the position in a contiguous result without `dim`.
-template <class T, class F>
-void for_each_row(const Tensor& self, std::int64_t dim, F f) {
-  DimVector sizes(self.sizes());
-  DimVector strides(self.strides());
-  std::int64_t step = 0;
-  if (self.dim() > 0) {
-    step = strides[static_cast<std::size_t>(dim)];
-    sizes.erase(static_cast<std::size_t>(dim));
-    strides.erase(static_cast<std::size_t>(dim));
-  }
-  T* const data = self.data<T>();
-  std::int64_t k = 0;
-  StridedLoop<1>(sizes, {IntArrayRef(strides)}).run([&](const auto& offset, std::int64_t count, const auto& inner) {
-    for (std::int64_t i = 0; i < count; ++i) f(k++, data + offset[0] + i * inner[0], step);
-  });
-}
-
-// %%
-//| export core/reductions.cpp
-namespace {
-std::tuple<Tensor, Tensor> largest(const char* name, const Tensor& self, std::int64_t dim, bool keepdim) {
-  const std::int64_t size = self.dim() == 0 ? 1 : self.size(dim);
-  TORCH_CHECK_INDEX(size > 0, name, "(): Expected reduction dim ", dim, " to have non-zero size.");
-  std::vector<bool> mask(self.sizes().size());
-  if (!mask.empty()) mask[static_cast<std::size_t>(dim)] = true;
-  const DimVector sizes = reduced_sizes(self.sizes(), mask, keepdim);
-  const Tensor values = empty(sizes, self.options());
-  const Tensor indices = empty(sizes, kLong);
-  dispatch_all_types(self.scalar_type(), [&]<class T>() {
-    for_each_row<T>(self, dim, [&](std::int64_t k, const T* row, std::int64_t stride) {
-      std::int64_t best = 0;
-      for (std::int64_t j = 1; j < size; ++j)
-        if (beats(row[j * stride], row[best * stride])) best = j;
-      values.data<T>()[k] = row[best * stride];
-      indices.data<std::int64_t>()[k] = best;
-    });
-  });
-  return {values, indices};
-}
-std::tuple<Tensor, Tensor> max_cpu(const Tensor& self, std::int64_t dim, bool keepdim) { return largest("max", self, dim, keepdim); }
-Tensor argmax_cpu(const Tensor& self, std::int64_t dim, bool keepdim) { return std::get<1>(largest("argmax", self, dim, keepdim)); }
-}  // namespace
-constinit Operator<std::tuple<Tensor, Tensor>(const Tensor&, std::int64_t, bool)> op::max("max", {.cpu = max_cpu});
-constinit Operator<Tensor(const Tensor&, std::int64_t, bool)> op::argmax("argmax", {.cpu = argmax_cpu});
-std::tuple<Tensor, Tensor> max(const Tensor& self, std::int64_t dim, bool keepdim) { return op::max(self, wrap_dim(dim, self.dim()), keepdim); }
-Tensor argmax(const Tensor& self, std::int64_t dim, bool keepdim) { return op::argmax(self, wrap_dim(dim, self.dim()), keepdim); }
-Tensor max(const Tensor& self) {
-  TORCH_CHECK(self.numel() > 0, "max(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.");
-  return amax(self, {});
-}
-Tensor argmax(const Tensor& self) {
-  TORCH_CHECK_INDEX(self.numel() > 0, "argmax(): Expected reduction dim to be specified for input.numel() == 0.");
-  return argmax(flatten(self), 0);
-}
-
-// %%
-TEST_CASE("reductions: over any dimensions, empty, NaN and the first of equals") {
+TEST_CASE("sum: over any dimensions, strides and dtypes, also of nothing") {
   const Tensor x = arange(6).view({2, 3});
   CHECK_EQ(x.sum(), tensor(15));
   CHECK_EQ(x.sum({0}), tensor({3, 5, 7}));
@@ -3417,16 +2230,7 @@ TEST_CASE("reductions: over any dimensions, empty, NaN and the first of equals")
   CHECK_EQ(x.t().sum({0}), tensor({3, 12}));
   CHECK_EQ(ones({2}, kBool).sum(), tensor(2));
   CHECK_EQ(zeros({3, 0}).sum({1}), zeros({3}));
-  CHECK_EQ(x.to(kFloat).mean({0}), tensor({1.5, 2.5, 3.5}));
-  CHECK_ERROR(x.mean(), "mean(): could not infer output dtype.");
   CHECK_ERROR(x.sum({0, 0}), "dim 0 appears multiple times in the list of dims");
-  const auto [values, indices] = tensor({{1, 5, 5}, {9, 9, 2}}).max(1);
-  CHECK_EQ(values, tensor({5, 9}));
-  CHECK_EQ(indices, tensor({1, 0}));
-  const Tensor with_nan = tensor({1.0, std::nan(""), 3.0});
-  CHECK_EQ(with_nan.argmax(), tensor(1));
-  CHECK(std::isnan(with_nan.amax().item<double>()));
-  CHECK_ERROR(zeros({0}).max(), "max(): Expected reduction dim to be specified for input.numel() == 0.");
 }
 
 // %% [markdown]
@@ -3443,9 +2247,13 @@ TEST_CASE("reductions: over any dimensions, empty, NaN and the first of equals")
 //
 // Both do the same arithmetic. The framework keeps v2; v1 stays here to be measured. Module 16 goes on from v2.
 
+// %%
+//| export core/matmul.h
+// Throws unless both have one dtype, which must not be Bool.
+void check_same_dtype(const Tensor& self, const Tensor& mat2);
+
 // %% {"nbgrader": {"grade": false, "grade_id": "01-multiply-matrices", "locked": false, "schema_version": 3, "solution": true, "task": false}}
-//| export core/matmul.cpp
-namespace {
+//| export core/matmul.h
 // out (M, N) = a (M, K) x b (K, N). `out` and `b` are dense; element (i, k) of `a` is a[i * a_row + k * a_column].
 // O(M K N), reading and writing memory in order. `out` is uninitialised before; K = 0 gives zeros.
 //
@@ -3468,7 +2276,6 @@ void multiply_matrices(T* out, const T* a, std::int64_t a_row, std::int64_t a_co
   }
   // END SOLUTION
 }
-}  // namespace
 
 // %%
 //| mistake 01-multiply-matrices keeps-the-last-product
@@ -3487,13 +2294,13 @@ void multiply_matrices(T* out, const T* a, std::int64_t a_row, std::int64_t a_co
 
 // %%
 //| export core/matmul.cpp
-namespace {
 void check_same_dtype(const Tensor& self, const Tensor& mat2) {
   TORCH_CHECK(self.scalar_type() == mat2.scalar_type(), "expected m1 and m2 to have the same dtype, but got: ", cpp_name(self.scalar_type()),
               " != ", cpp_name(mat2.scalar_type()));
   TORCH_CHECK_NOT_IMPLEMENTED(self.scalar_type() != kBool, "\"addmm_impl_cpu_\" not implemented for 'Bool'");
 }
 
+namespace {
 Tensor mm_cpu(const Tensor& self, const Tensor& mat2) {
   const Tensor result = empty({self.size(0), mat2.size(1)}, self.options());
   const Tensor b = mat2.contiguous();
@@ -3515,99 +2322,16 @@ Tensor mm(const Tensor& self, const Tensor& mat2) {
   return op::mm(self, mat2);
 }
 
-// %%
-//| export core/matmul.cpp
-namespace {
-Tensor bmm_cpu(const Tensor& self, const Tensor& mat2) {
-  const std::int64_t batch = self.size(0);
-  const std::int64_t M = self.size(1);
-  const std::int64_t K = self.size(2);
-  const std::int64_t N = mat2.size(2);
-  const Tensor result = empty({batch, M, N}, self.options());
-  const Tensor b = mat2.contiguous();
-  dispatch_all_types(self.scalar_type(), [&]<class T>() {
-    for (std::int64_t i = 0; i < batch; ++i)
-      multiply_matrices(result.data<T>() + i * M * N, self.data<T>() + i * self.stride(0), self.stride(1), self.stride(2),
-                        b.data<T>() + i * K * N, M, K, N);
-  });
-  return result;
-}
-}  // namespace
-constinit Operator<Tensor(const Tensor&, const Tensor&)> op::bmm("bmm", {.cpu = bmm_cpu});
-
-Tensor bmm(const Tensor& self, const Tensor& mat2) {
-  TORCH_CHECK(self.dim() == 3, "batch1 must be a 3D tensor");
-  TORCH_CHECK(mat2.dim() == 3, "batch2 must be a 3D tensor");
-  TORCH_CHECK(self.size(0) == mat2.size(0) && self.size(2) == mat2.size(1), "Expected size for first two dimensions of batch2 tensor to be: [",
-              self.size(0), ", ", self.size(2), "] but got: [", mat2.size(0), ", ", mat2.size(1), "].");
-  check_same_dtype(self, mat2);
-  return op::bmm(self, mat2);
-}
-
-// %%
-//| export core/matmul.cpp
-namespace {
-// (..., M, K) x (..., K, N): the leading dimensions broadcast, and are folded into one batch.
-Tensor batched_matmul(const Tensor& self, const Tensor& other) {
-  const IntArrayRef a(self.sizes().data(), self.sizes().size() - 2);
-  const IntArrayRef b(other.sizes().data(), other.sizes().size() - 2);
-  const DimVector batch = infer_size(a, b);
-  DimVector a_sizes = batch;
-  DimVector b_sizes = batch;
-  DimVector out_sizes = batch;
-  for (const std::int64_t d : {-2, -1}) {
-    a_sizes.push_back(self.size(d));
-    b_sizes.push_back(other.size(d));
-  }
-  out_sizes.push_back(self.size(-2));
-  out_sizes.push_back(other.size(-1));
-  const std::int64_t count = multiply_sizes(batch);
-  const Tensor folded = bmm(self.expand(a_sizes).reshape({count, self.size(-2), self.size(-1)}),
-                            other.expand(b_sizes).reshape({count, other.size(-2), other.size(-1)}));
-  return folded.view(out_sizes);
-}
-}  // namespace
-
-Tensor matmul(const Tensor& self, const Tensor& other) {
-  TORCH_CHECK(self.dim() > 0 && other.dim() > 0, "both arguments to matmul need to be at least 1D, but they are ", self.dim(), "D and ", other.dim(), "D");
-  if (self.dim() == 1 && other.dim() == 1) {
-    TORCH_CHECK(self.numel() == other.numel(), "inconsistent tensor size, expected tensor ", self.sizes(), " and src ", other.sizes(),
-                " to have the same number of elements, but got ", self.numel(), " and ", other.numel(), " elements respectively");
-    return mm(self.unsqueeze(0), other.unsqueeze(1)).view(IntArrayRef());
-  }
-  if (self.dim() == 1) return matmul(self.unsqueeze(0), other).squeeze(-2);
-  if (other.dim() == 1) {
-    const std::int64_t columns = self.size(-1);
-    const std::int64_t rows = columns == 0 ? 0 : self.numel() / columns;
-    TORCH_CHECK(columns == other.size(0), "size mismatch, got input (", rows, "), mat (", rows, "x", columns, "), vec (", other.size(0), ")");
-    return matmul(self, other.unsqueeze(1)).squeeze(-1);
-  }
-  if (self.dim() == 2 && other.dim() == 2) return mm(self, other);
-  if (other.dim() == 2) {
-    // A shared matrix: fold the batch into the rows of one product instead of repeating the matrix.
-    DimVector sizes(self.sizes());
-    sizes.back() = other.size(1);
-    return mm(self.reshape({-1, self.size(-1)}), other).view(sizes);
-  }
-  return batched_matmul(self, other);
-}
-
 // %% {"nbgrader": {"grade": true, "grade_id": "01-multiply-matrices-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}}
-TEST_CASE("matrix products: values, strides, batches and errors") {
+TEST_CASE("mm: values, strides and errors") {
   const Tensor a = arange(6).view({2, 3});
   const Tensor b = arange(12).view({3, 4});
   CHECK_EQ(mm(a, b), tensor({{20, 23, 26, 29}, {56, 68, 80, 92}}));
   CHECK_EQ(mm(b.t(), a.t()), mm(a, b).t());
   CHECK_EQ(mm(ones({2, 0}), ones({0, 3})), zeros({2, 3}));
-  CHECK_EQ(matmul(a, tensor({1, 0, 2})), tensor({4, 13}));
-  CHECK_EQ(matmul(tensor({1, 2, 3}), tensor({4, 5, 6})), tensor(32));
-  CHECK_EQ(bmm(ones({2, 1, 3}), ones({2, 3, 1})), full({2, 1, 1}, 3.0));
-  CHECK_EQ(matmul(ones({2, 1, 2, 3}), ones({4, 3, 5})).sizes(), IntArrayRef({2, 4, 2, 5}));
   CHECK_ERROR(mm(a, a), "mat1 and mat2 shapes cannot be multiplied (2x3 and 2x3)");
   CHECK_ERROR(mm(a, b.to(kFloat)), "expected m1 and m2 to have the same dtype");
-  CHECK_ERROR(matmul(a, tensor({1, 2})), "size mismatch, got input (2), mat (2x3), vec (2)");
   // BEGIN HIDDEN TESTS
-  CHECK_EQ(matmul(arange(12).view({2, 2, 3}), tensor({1, 1, 1})), tensor({{3, 12}, {21, 30}}));
   CHECK_EQ(mm(b.slice(1, 1, 4, 2).t(), b.slice(1, 0, 1)), tensor({{92}, {116}}));
   // END HIDDEN TESTS
 }

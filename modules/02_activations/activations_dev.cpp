@@ -102,7 +102,7 @@ class ActivationMethods {
 //| export nn/activations.cpp
 #include <cmath>
 #include <numbers>
-#include "tinytorch/core/loops.h"
+#include "tinytorch/core/more_loops.h"
 #include "tinytorch/nn/map_real.h"
 #include "tinytorch/nn/row_normalizer.h"
 

@@ -124,6 +124,7 @@
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/tensor_data.h"
 #include "tinytorch/core/utils.h"
+#include "tinytorch/core/npy.h"
 #include "tinytorch/nn/activations.h"
 
 // %%

@@ -46,11 +46,11 @@
 //| export nn/loss.cpp
 #include <algorithm>
 #include <cmath>
-#include "tinytorch/core/loops.h"
+#include "tinytorch/core/more_loops.h"
 //| export nn/classification_loss.cpp
 #include <algorithm>
 #include <cmath>
-#include "tinytorch/core/loops.h"
+#include "tinytorch/core/more_loops.h"
 #include "tinytorch/nn/activations.h"
 #include "tinytorch/nn/loss.h"
 #include "tinytorch/nn/row_normalizer.h"

@@ -1,4 +1,4 @@
-// From the lesson modules/01_tensor/tensor_dev.cpp:
+// From the lesson modules/92_parts/parts_dev.cpp:
 // edit the module, not this file.
 #pragma once
 
@@ -13,9 +13,8 @@
 
 namespace tinytorch {
 
-// A view of `size()` consecutive elements that someone else owns: pointer and length. Like PyTorch's c10::ArrayRef it
-// converts from one element, braces, std::vector and std::array, so that `sum(0)`, `sum({0, 1})` and `view(sizes)` all work.
-// The elements must outlive it: use it for parameters, never to keep.
+// A view of `size()` consecutive elements that someone else owns: pointer and length. Like PyTorch's c10::ArrayRef it converts from one element, braces, std::vector and
+// std::array, so that `sum(0)`, `sum({0, 1})` and `view(sizes)` all work. The elements must outlive it: use it for parameters, never to keep.
 template <class T>
 class ArrayRef {
  public:
@@ -60,8 +59,8 @@ class ArrayRef {
 
 using IntArrayRef = ArrayRef<std::int64_t>;
 
-// A growable list of sizes or strides that keeps up to five of them inside itself, so that making a tensor of up to
-// five dimensions costs no extra allocation. Source: c10/core/impl/SizesAndStrides.h.
+// A growable list of sizes or strides that keeps up to five of them inside itself, so that making a tensor of up to five dimensions costs no extra allocation. Source:
+// c10/core/impl/SizesAndStrides.h.
 class DimVector {
  public:
   DimVector() = default;

@@ -1,10 +1,10 @@
-// From the lesson modules/01_tensor/tensor_dev.cpp:
+// From the lesson modules/90_operators/operators_dev.cpp:
 // edit the module, not this file.
 
 #include <cmath>
 
-#include "tinytorch/core/loops.h"
-#include "tinytorch/core/ops.h"
+#include "tinytorch/core/more_loops.h"
+#include "tinytorch/core/pointwise_ops.h"
 
 namespace tinytorch {
 

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "tinytorch/core/array_ref.h"
+#include "tinytorch/core/promotion.h"
 #include "tinytorch/core/scalar.h"
 
 namespace tinytorch {

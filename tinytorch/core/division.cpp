@@ -4,9 +4,34 @@
 #include <cmath>
 
 #include "tinytorch/core/more_loops.h"
-#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/pointwise_ops.h"
 
 namespace tinytorch {
+
+namespace {
+template <class T>
+T integer_power(T base, std::int64_t exponent) {
+  T result = 1;
+  for (; exponent > 0; exponent /= 2, base = static_cast<T>(base * base))
+    if (exponent % 2 == 1) result = static_cast<T>(result * base);
+  return result;
+}
+
+Tensor pow_cpu(const Tensor& self, const Scalar& exponent) {
+  const double e = exponent.toDouble();
+  if (self.is_floating_point() || exponent.isFloatingPoint()) {
+    if (e == 2) return map_floating("pow", self, [](auto x) { return x * x; });
+    return map_floating("pow", self, [e](auto x) { return std::pow(x, static_cast<decltype(x)>(e)); });
+  }
+  TORCH_CHECK(e >= 0, "Integers to negative integer powers are not allowed.");
+  return map_same(self.scalar_type() == kBool ? to_dtype(self, exponent.type()) : self, [n = exponent.toLong()](auto x) {
+    if constexpr (std::is_floating_point_v<decltype(x)>) return x;
+    else return integer_power(x, n);
+  });
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&, const Scalar&)> op::pow("pow", {.cpu = pow_cpu});
+Tensor pow(const Tensor& self, const Scalar& exponent) { return op::pow(self, exponent); }
 
 namespace {
 template <class T>

@@ -4,9 +4,22 @@
 #include <cmath>
 
 #include "tinytorch/core/more_loops.h"
-#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/pointwise_ops.h"
 
 namespace tinytorch {
+
+namespace {
+Tensor log_cpu(const Tensor& self) {
+  return map_floating("log", self, [](auto x) { return std::log(x); });
+}
+Tensor sqrt_cpu(const Tensor& self) {
+  return map_floating("sqrt", self, [](auto x) { return std::sqrt(x); });
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&)> op::log("log", {.cpu = log_cpu});
+constinit Operator<Tensor(const Tensor&)> op::sqrt("sqrt", {.cpu = sqrt_cpu});
+Tensor log(const Tensor& self) { return op::log(self); }
+Tensor sqrt(const Tensor& self) { return op::sqrt(self); }
 
 namespace {
 Tensor log1p_cpu(const Tensor& self) {

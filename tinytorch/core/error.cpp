@@ -3,7 +3,7 @@
 
 #include "tinytorch/core/error.h"
 
-#include <iostream>
+#include <ostream>
 
 namespace tinytorch {
 
@@ -29,9 +29,8 @@ void Error::refresh_what() {
   what_without_backtrace_ = compute_what(/*include_backtrace=*/false);
 }
 
-// The message, then the context, then, if asked for and there is one, the backtrace on a line of its own. A
-// single context entry follows on the same line as " (entry)"; several stand on a line each, indented by two
-// spaces.
+// The message, then the context, then, if asked for and there is one, the backtrace on a line of its own. A single context entry follows on the same line as " (entry)";
+// several stand on a line each, indented by two spaces.
 std::string Error::compute_what(bool include_backtrace) const {
   std::string text = msg_;
   if (context_.size() == 1) {
@@ -42,37 +41,5 @@ std::string Error::compute_what(bool include_backtrace) const {
   if (include_backtrace && !backtrace_.empty()) text += "\n" + backtrace_;
   return text;
 }
-
-namespace {
-
-thread_local WarningHandler* current_handler = nullptr;
-std::atomic<bool> warn_always{false};
-
-WarningHandler& printing_handler() {
-  static WarningHandler handler;
-  return handler;
-}
-
-}  // namespace
-
-void WarningHandler::process(const Warning& warning) {
-  const SourceLocation& where = warning.source_location();
-  const bool deprecation = std::holds_alternative<DeprecationWarning>(warning.type());
-  std::cerr << str("[W ", where.file, ":", where.line, "] ",
-                   deprecation ? "DeprecationWarning: " : "Warning: ", warning.msg(), " (function ",
-                   where.function, ")\n");
-}
-
-void WarningUtils::set_warning_handler(WarningHandler* handler) noexcept { current_handler = handler; }
-
-WarningHandler* WarningUtils::get_warning_handler() noexcept {
-  return current_handler != nullptr ? current_handler : &printing_handler();
-}
-
-void WarningUtils::set_warnAlways(bool setting) noexcept { warn_always = setting; }
-
-bool WarningUtils::get_warnAlways() noexcept { return warn_always; }
-
-void warn(const Warning& warning) { WarningUtils::get_warning_handler()->process(warning); }
 
 }  // namespace tinytorch

@@ -1,4 +1,4 @@
-// From the lesson modules/91_printing/printing_dev.cpp:
+// From the lesson modules/96_surface/surface_dev.cpp:
 // edit the module, not this file.
 #pragma once
 

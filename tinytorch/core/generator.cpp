@@ -15,8 +15,7 @@
 
 namespace tinytorch {
 
-// Fills state_ from the low 32 bits of `seed` and remembers all 64 in seed_. No word may be handed out before
-// next_state() has run: the block counts as used up. O(624).
+// Fills state_ from the low 32 bits of `seed` and remembers all 64 in seed_. No word may be handed out before next_state() has run: the block counts as used up. O(624).
 void mt19937::init_with_uint32(uint64_t seed) {
   data_.seed_ = seed;
   data_.next_ = mt19937_data_pod::N;
@@ -29,8 +28,7 @@ void mt19937::init_with_uint32(uint64_t seed) {
 
 namespace {
 
-// The top bit of u and the other 31 of v, shifted down by one; xored with a constant when the bit that fell
-// out was 1.
+// The top bit of u and the other 31 of v, shifted down by one; xored with a constant when the bit that fell out was 1.
 uint32_t twist(uint32_t u, uint32_t v) {
   const uint32_t joined = (u & 0x80000000u) | (v & 0x7fffffffu);
   return (joined >> 1) ^ ((v & 1u) != 0 ? 0x9908b0dfu : 0u);
@@ -38,8 +36,7 @@ uint32_t twist(uint32_t u, uint32_t v) {
 
 }  // namespace
 
-// Replaces all words of state_ by the next 624, in place, and marks them as unused (next_ = 0). O(624), no
-// memory.
+// Replaces all words of state_ by the next 624, in place, and marks them as unused (next_ = 0). O(624), no memory.
 void mt19937::next_state() {
   constexpr int N = mt19937_data_pod::N;
   constexpr int M = mt19937_data_pod::M;
@@ -50,8 +47,7 @@ void mt19937::next_state() {
   data_.next_ = 0;
 }
 
-// An index in range, and not the one state that never leaves itself: all bits zero, but for 31 that are never
-// used.
+// An index in range, and not the one state that never leaves itself: all bits zero, but for 31 that are never used.
 bool mt19937::is_valid() const {
   const auto& x = data_.state_;
   const auto is_zero = [](uint32_t word) { return word == 0; };
@@ -83,8 +79,7 @@ constexpr std::string_view state_tag = "mt19937-1";
 
 }  // namespace
 
-// "TAG SEED POSITION NORMAL WORDS...": NORMAL is "-" or the bits of the waiting number in hexadecimal, as are
-// the words.
+// "TAG SEED POSITION NORMAL WORDS...": NORMAL is "-" or the bits of the waiting number in hexadecimal, as are the words.
 std::string Generator::state() const {
   const mt19937_data_pod& data = impl_->engine.data();
   std::ostringstream out;
@@ -134,9 +129,8 @@ class StateReader {
 
 }  // namespace
 
-// Takes over the state that state() wrote. Throws ValueError that begins with "Invalid mt19937 state", and
-// changes nothing, if the tag is another one, the text is cut off or goes on, a field is not a number in its
-// range, or the state cannot be (is_valid).
+// Takes over the state that state() wrote. Throws ValueError that begins with "Invalid mt19937 state", and changes nothing, if the tag is another one, the text is cut off or
+// goes on, a field is not a number in its range, or the state cannot be (is_valid).
 void Generator::set_state(std::string_view text) {
   StateReader reader(text);
   const std::string_view tag = reader.field("the tag");

@@ -25,8 +25,7 @@ struct mt19937_data_pod {
   std::array<uint32_t, N> state_{};
 };
 
-// Spreads the bits of one word of state: y ^= y >> 11, then y << 7 masked by 0x9d2c5680, then y << 15 masked
-// by 0xefc60000, then y >> 18. A bijection of the 32 bit numbers.
+// Spreads the bits of one word of state: y ^= y >> 11, then y << 7 masked by 0x9d2c5680, then y << 15 masked by 0xefc60000, then y >> 18. A bijection of the 32 bit numbers.
 inline uint32_t mt19937_temper(uint32_t y) {
   y ^= y >> 11;
   y ^= (y << 7) & 0x9d2c5680u;
@@ -57,8 +56,8 @@ class mt19937 {
   mt19937_data_pod data_;
 };
 
-// A stream of random numbers: a cheap handle, whose copies share one stream. Gives PyTorch's CPU numbers for
-// a seed. Not thread-safe: hold mutex() while drawing from a generator that several threads use.
+// A stream of random numbers: a cheap handle, whose copies share one stream. Gives PyTorch's CPU numbers for a seed. Not thread-safe: hold mutex() while drawing from a
+// generator that several threads use.
 class Generator {
  public:
   explicit Generator(uint64_t seed = default_rng_seed_val) : impl_(std::make_shared<Impl>(seed)) {}

@@ -2,7 +2,7 @@
 // edit the module, not this file.
 
 #include "tinytorch/core/more_loops.h"
-#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/pointwise_ops.h"
 
 namespace tinytorch {
 

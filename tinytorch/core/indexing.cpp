@@ -1,4 +1,4 @@
-// From the lesson modules/90_operators/operators_dev.cpp:
+// From the lesson modules/91_selection/selection_dev.cpp:
 // edit the module, not this file.
 
 #include "tinytorch/core/indexing.h"
@@ -6,8 +6,7 @@
 #include <algorithm>
 #include <sstream>
 
-#include "tinytorch/core/more_loops.h"
-#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/index_loops.h"
 
 namespace tinytorch {
 

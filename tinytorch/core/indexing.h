@@ -1,12 +1,40 @@
-// From the lesson modules/90_operators/operators_dev.cpp:
+// From the lesson modules/91_selection/selection_dev.cpp:
 // edit the module, not this file.
 #pragma once
 
 #include <string_view>
 
-#include "tinytorch/core/ops.h"
+#include "tinytorch/core/pointwise_ops.h"
 
 namespace tinytorch {
+
+// ---- Indexing along a dimension. Indices are Long (or Int) and not negative.
+Tensor index_select(const Tensor& self, std::int64_t dim, const Tensor& index);
+Tensor index_add(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& source,
+                 const Scalar& alpha = 1);
+const Tensor& index_add_(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& source,
+                         const Scalar& alpha = 1);
+// With dim = 1: result[i][j] = self[i][index[i][j]]; the result has index's sizes.
+Tensor gather(const Tensor& self, std::int64_t dim, const Tensor& index, bool sparse_grad = false);
+// With dim = 1: self[i][index[i][j]] = src[i][j] (scatter_add_: +=).
+const Tensor& scatter_(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& src);
+const Tensor& scatter_(const Tensor& self, std::int64_t dim, const Tensor& index, const Scalar& value);
+const Tensor& scatter_add_(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& src);
+Tensor scatter(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& src);
+Tensor scatter(const Tensor& self, std::int64_t dim, const Tensor& index, const Scalar& value);
+Tensor scatter_add(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& src);
+Tensor masked_select(const Tensor& self, const Tensor& mask);  // 1-d
+Tensor flip(const Tensor& self, IntArrayRef dims);
+Tensor nonzero(const Tensor& self);  // (count, dim) Long: the indices of the elements that are not 0
+
+namespace op {
+extern Operator<Tensor(const Tensor&, std::int64_t, const Tensor&)> index_select;
+extern Operator<const Tensor&(const Tensor&, std::int64_t, const Tensor&, const Tensor&)> index_add_;
+extern Operator<Tensor(const Tensor&, std::int64_t, const Tensor&)> gather;
+extern Operator<const Tensor&(const Tensor&, std::int64_t, const Tensor&, const Tensor&)> scatter_;
+extern Operator<const Tensor&(const Tensor&, std::int64_t, const Tensor&, const Tensor&)> scatter_add_;
+extern Operator<Tensor(const Tensor&)> nonzero;
+}  // namespace op
 
 // What stands in x.index({...}): an integer, a boolean, a Slice, None, Ellipsis (or "...") or a tensor of indices or booleans.
 // Source: aten/src/ATen/TensorIndexing.h.

@@ -1,4 +1,4 @@
-// From the lesson modules/01_tensor/tensor_dev.cpp:
+// From the lesson modules/92_parts/parts_dev.cpp:
 // edit the module, not this file.
 #pragma once
 
@@ -23,8 +23,8 @@ class RefCounted {
   std::atomic<std::uint32_t> count_{0};
 };
 
-// A shared owner of a RefCounted object: one pointer wide, because the count lives in the object.
-// Copies are thread-safe as std::shared_ptr's are; one handle must not be changed by two threads at once.
+// A shared owner of a RefCounted object: one pointer wide, because the count lives in the object. Copies are thread-safe as std::shared_ptr's are; one handle must not be
+// changed by two threads at once.
 template <class T>
 class intrusive_ptr {
  public:

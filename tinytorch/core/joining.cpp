@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "tinytorch/core/loops.h"
-#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/pointwise_ops.h"
 
 namespace tinytorch {
 
@@ -146,19 +146,6 @@ Tensor repeat(const Tensor& self, IntArrayRef repeats) {
     sizes.push_back(repeats[i] * size);
   }
   return reshape(clone(expand(reshape(self, interleaved), expanded)), sizes);
-}
-
-Tensor flip(const Tensor& self, IntArrayRef dims) {
-  std::vector<bool> seen(self.sizes().size());
-  Tensor result = self;
-  for (const std::int64_t dim : dims) {
-    const std::int64_t d = wrap_dim(dim, self.dim());
-    if (self.dim() == 0) continue;
-    TORCH_CHECK(!seen[static_cast<std::size_t>(d)], "dim ", d, " appears multiple times in the list of dims");
-    seen[static_cast<std::size_t>(d)] = true;
-    result = index_select(result, d, arange(self.size(d) - 1, -1, -1, kLong));
-  }
-  return result.is_same(self) ? clone(self) : result;
 }
 
 }  // namespace tinytorch

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "tinytorch/core/more_loops.h"
-#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/pointwise_ops.h"
 
 namespace tinytorch {
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "tinytorch/core/ops.h"
+#include "tinytorch/core/basic_ops.h"
 
 namespace tinytorch {
 
@@ -124,6 +124,9 @@ void zip_into(const Tensor& out, const Tensor& a, const Tensor& b, F f) {
 void copy_into(const Tensor& to, const Tensor& from);  // converts; REQUIRES: `from` broadcasts to to's sizes, and they do not overlap
 void fill_with(const Tensor& to, const Scalar& value);
 
+// Throws if `alpha` is no factor for results of this type: a floating-point number for integers, a bool for anything but bools.
+void check_alpha(const Tensor& self, const Tensor& other, const Scalar& alpha);
+
 // Whether both are the same elements in the same order, so that reading one while writing the other is safe.
 bool same_elements(const Tensor& a, const Tensor& b);
 // Whether the memory between their first and last elements overlaps.
@@ -138,6 +141,33 @@ Tensor map_floating(const char* name, const Tensor& self, F f) {
   const Tensor result = empty(input.sizes(), input.options());
   dispatch_floating_types(input.scalar_type(), name, [&]<class T>() { map_into<T, T>(result, input, f); });
   return result;
+}
+
+// f(self, other) computed in `type`.
+template <class F>
+Tensor zip_as(const Tensor& self, const Tensor& other, ScalarType type, F f) {
+  const Tensor result = empty(infer_size(self.sizes(), other.sizes()), type);
+  const Tensor a = to_dtype(self, type);
+  const Tensor b = to_dtype(other, type);
+  dispatch_all_types(type, [&]<class T>() { zip_into<T, T, T>(result, a, b, f); });
+  return result;
+}
+
+// self = f(self, other): computed in the common type, which must fit into self's.
+template <class F>
+const Tensor& zip_in_place(const Tensor& self, const Tensor& other, ScalarType type, F f) {
+  const DimVector sizes = infer_size(self.sizes(), other.sizes());
+  TORCH_CHECK(canCast(type, self.scalar_type()), "result type ", type, " can't be cast to the desired output type ", self.scalar_type());
+  TORCH_CHECK(IntArrayRef(sizes) == self.sizes(), "output with shape ", self.sizes(), " doesn't match the broadcast shape ", IntArrayRef(sizes));
+  check_no_internal_overlap(self);
+  const bool separate = type == self.scalar_type() && (same_elements(self, other) || !ranges_overlap(self, other));
+  if (!separate) {
+    copy_into(self, zip_as(self, other, type, f));
+    return self;
+  }
+  const Tensor b = to_dtype(other, type);
+  dispatch_all_types(type, [&]<class T>() { zip_into<T, T, T>(self, self, b, f); });
+  return self;
 }
 
 // Marks the dimensions to reduce; an empty list means all. Throws for a dimension out of range or named twice.
@@ -184,25 +214,6 @@ Tensor fold(const Tensor& self, const std::vector<bool>& mask, bool keepdim, Acc
     }
   });
   return acc;
-}
-
-// Calls f(k, row, stride) for every row of `self` along `dim`: element j of row k is row[j * stride]. Rows are counted in the order of
-// the other dimensions, so k is also the position in a contiguous result without `dim`.
-template <class T, class F>
-void for_each_row(const Tensor& self, std::int64_t dim, F f) {
-  DimVector sizes(self.sizes());
-  DimVector strides(self.strides());
-  std::int64_t step = 0;
-  if (self.dim() > 0) {
-    step = strides[static_cast<std::size_t>(dim)];
-    sizes.erase(static_cast<std::size_t>(dim));
-    strides.erase(static_cast<std::size_t>(dim));
-  }
-  T* const data = self.data<T>();
-  std::int64_t k = 0;
-  StridedLoop<1>(sizes, {IntArrayRef(strides)}).run([&](const auto& offset, std::int64_t count, const auto& inner) {
-    for (std::int64_t i = 0; i < count; ++i) f(k++, data + offset[0] + i * inner[0], step);
-  });
 }
 
 }  // namespace tinytorch

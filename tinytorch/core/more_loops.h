@@ -2,6 +2,9 @@
 // edit the module, not this file.
 #pragma once
 
+#include <cmath>
+#include <limits>
+
 #include "tinytorch/core/loops.h"
 
 namespace tinytorch {
@@ -42,29 +45,37 @@ Tensor zip_promoted(const Tensor& self, const Tensor& other, F f) {
   return result;
 }
 
-// Adds to the Long tensor `positions` the offsets of `index` (Long, of the same sizes) along a dimension of the given size and stride.
-// Throws for an index outside of [0, size).
-inline void add_positions(const Tensor& positions, const Tensor& index, std::int64_t dim, std::int64_t size,
-                          std::int64_t stride) {
-  zip_into<std::int64_t, std::int64_t, std::int64_t>(
-      positions, positions, index, [=](std::int64_t position, std::int64_t i) {
-        TORCH_CHECK_INDEX(i >= 0 && i < size, "index ", i, " is out of bounds for dimension ", dim,
-                          " with size ", size);
-        return position + i * stride;
-      });
+// Calls f(k, row, stride) for every row of `self` along `dim`: element j of row k is row[j * stride]. Rows are counted in the order of the other dimensions, so k is also the
+// position in a contiguous result without `dim`.
+template <class T, class F>
+void for_each_row(const Tensor& self, std::int64_t dim, F f) {
+  DimVector sizes(self.sizes());
+  DimVector strides(self.strides());
+  std::int64_t step = 0;
+  if (self.dim() > 0) {
+    step = strides[static_cast<std::size_t>(dim)];
+    sizes.erase(static_cast<std::size_t>(dim));
+    strides.erase(static_cast<std::size_t>(dim));
+  }
+  T* const data = self.data<T>();
+  std::int64_t k = 0;
+  StridedLoop<1>(sizes, {IntArrayRef(strides)}).run([&](const auto& offset, std::int64_t count, const auto& inner) {
+    for (std::int64_t i = 0; i < count; ++i) f(k++, data + offset[0] + i * inner[0], step);
+  });
 }
 
-// Calls f(element, other_element) over `sizes`: element is at base + position + its strides, each operand with its own strides.
-template <class T, class F>
-void for_each_position(IntArrayRef sizes, const Tensor& self, IntArrayRef self_strides,
-                       const Tensor& positions, const Tensor& other, F f) {
-  const DimVector position_strides = broadcast_strides(positions, sizes);
-  const StridedLoop<3> loop(sizes, {self_strides, IntArrayRef(position_strides), other.strides()});
-  loop.run([&, base = self.data<T>(), where = positions.data<std::int64_t>(), out = other.data<T>()](
-               const auto& offset, std::int64_t count, const auto& step) {
-    for (std::int64_t i = 0; i < count; ++i)
-      f(base[offset[0] + i * step[0] + where[offset[1] + i * step[1]]], out[offset[2] + i * step[2]]);
-  });
+// The larger (smaller) of two, where NaN wins.
+template <class T>
+T larger(T a, T b) {
+  if constexpr (std::is_floating_point_v<T>)
+    if (std::isnan(a) || std::isnan(b)) return std::numeric_limits<T>::quiet_NaN();
+  return a < b ? b : a;
+}
+template <class T>
+T smaller(T a, T b) {
+  if constexpr (std::is_floating_point_v<T>)
+    if (std::isnan(a) || std::isnan(b)) return std::numeric_limits<T>::quiet_NaN();
+  return b < a ? b : a;
 }
 
 }  // namespace tinytorch

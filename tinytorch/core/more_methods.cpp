@@ -1,4 +1,4 @@
-// From the lesson modules/90_operators/operators_dev.cpp:
+// From the lesson modules/96_surface/surface_dev.cpp:
 // edit the module, not this file.
 
 #include "tinytorch/core/more_methods.h"
@@ -12,6 +12,56 @@ const Tensor& tensor_of(const MoreMethods* self) { return static_cast<const Tens
 // In-place functions return the tensor they were given; methods hand that out as libtorch does.
 Tensor& same(const Tensor& self) { return const_cast<Tensor&>(self); }
 }  // namespace
+
+Tensor MoreMethods::view_as(const Tensor& other) const { return tinytorch::view(tensor_of(this), other.sizes()); }
+Tensor MoreMethods::flatten(std::int64_t start_dim, std::int64_t end_dim) const { return tinytorch::flatten(tensor_of(this), start_dim, end_dim); }
+Tensor MoreMethods::squeeze() const { return tinytorch::squeeze(tensor_of(this)); }
+Tensor MoreMethods::squeeze(std::int64_t dim) const { return tinytorch::squeeze(tensor_of(this), dim); }
+Tensor MoreMethods::unsqueeze(std::int64_t dim) const { return tinytorch::unsqueeze(tensor_of(this), dim); }
+Tensor MoreMethods::expand_as(const Tensor& other) const { return tinytorch::expand(tensor_of(this), other.sizes()); }
+Tensor MoreMethods::narrow(std::int64_t dim, std::int64_t start, std::int64_t length) const { return tinytorch::narrow(tensor_of(this), dim, start, length); }
+Tensor MoreMethods::pow(const Scalar& exponent) const { return tinytorch::pow(tensor_of(this), exponent); }
+Tensor MoreMethods::abs() const { return tinytorch::abs(tensor_of(this)); }
+Tensor MoreMethods::sign() const { return tinytorch::sign(tensor_of(this)); }
+Tensor MoreMethods::log() const { return tinytorch::log(tensor_of(this)); }
+Tensor MoreMethods::sqrt() const { return tinytorch::sqrt(tensor_of(this)); }
+Tensor MoreMethods::eq(const Tensor& other) const { return tinytorch::eq(tensor_of(this), other); }
+Tensor MoreMethods::eq(const Scalar& other) const { return tinytorch::eq(tensor_of(this), wrapped_scalar(other)); }
+Tensor MoreMethods::ne(const Tensor& other) const { return tinytorch::ne(tensor_of(this), other); }
+Tensor MoreMethods::ne(const Scalar& other) const { return tinytorch::ne(tensor_of(this), wrapped_scalar(other)); }
+Tensor MoreMethods::lt(const Tensor& other) const { return tinytorch::lt(tensor_of(this), other); }
+Tensor MoreMethods::lt(const Scalar& other) const { return tinytorch::lt(tensor_of(this), wrapped_scalar(other)); }
+Tensor MoreMethods::le(const Tensor& other) const { return tinytorch::le(tensor_of(this), other); }
+Tensor MoreMethods::le(const Scalar& other) const { return tinytorch::le(tensor_of(this), wrapped_scalar(other)); }
+Tensor MoreMethods::gt(const Tensor& other) const { return tinytorch::gt(tensor_of(this), other); }
+Tensor MoreMethods::gt(const Scalar& other) const { return tinytorch::gt(tensor_of(this), wrapped_scalar(other)); }
+Tensor MoreMethods::ge(const Tensor& other) const { return tinytorch::ge(tensor_of(this), other); }
+Tensor MoreMethods::ge(const Scalar& other) const { return tinytorch::ge(tensor_of(this), wrapped_scalar(other)); }
+bool MoreMethods::equal(const Tensor& other) const { return tinytorch::equal(tensor_of(this), other); }
+bool MoreMethods::allclose(const Tensor& other, double rtol, double atol, bool equal_nan) const {
+  return tinytorch::allclose(tensor_of(this), other, rtol, atol, equal_nan);
+}
+Tensor MoreMethods::mean() const { return tinytorch::mean(tensor_of(this)); }
+Tensor MoreMethods::mean(IntArrayRef dim, bool keepdim) const { return tinytorch::mean(tensor_of(this), dim, keepdim); }
+Tensor MoreMethods::amax(IntArrayRef dim, bool keepdim) const { return tinytorch::amax(tensor_of(this), dim, keepdim); }
+Tensor MoreMethods::max() const { return tinytorch::max(tensor_of(this)); }
+std::tuple<Tensor, Tensor> MoreMethods::max(std::int64_t dim, bool keepdim) const { return tinytorch::max(tensor_of(this), dim, keepdim); }
+Tensor MoreMethods::argmax() const { return tinytorch::argmax(tensor_of(this)); }
+Tensor MoreMethods::argmax(std::int64_t dim, bool keepdim) const { return tinytorch::argmax(tensor_of(this), dim, keepdim); }
+Tensor MoreMethods::bmm(const Tensor& mat2) const { return tinytorch::bmm(tensor_of(this), mat2); }
+Tensor MoreMethods::matmul(const Tensor& other) const { return tinytorch::matmul(tensor_of(this), other); }
+Tensor MoreMethods::pow(const Tensor& exponent) const { return tinytorch::pow(tensor_of(this), exponent); }
+Tensor MoreMethods::permute(IntArrayRef dims) const { return tinytorch::permute(tensor_of(this), dims); }
+Tensor MoreMethods::transpose(std::int64_t dim0, std::int64_t dim1) const { return tinytorch::transpose(tensor_of(this), dim0, dim1); }
+Tensor MoreMethods::t() const { return tinytorch::t(tensor_of(this)); }
+Tensor MoreMethods::sub(const Tensor& other, const Scalar& alpha) const { return tinytorch::sub(tensor_of(this), other, alpha); }
+Tensor MoreMethods::sub(const Scalar& other, const Scalar& alpha) const { return sub(wrapped_scalar(other), alpha); }
+Tensor& MoreMethods::sub_(const Tensor& other, const Scalar& alpha) const { return same(tinytorch::sub_(tensor_of(this), other, alpha)); }
+Tensor& MoreMethods::sub_(const Scalar& other, const Scalar& alpha) const { return sub_(wrapped_scalar(other), alpha); }
+Tensor MoreMethods::div(const Tensor& other) const { return tinytorch::div(tensor_of(this), other); }
+Tensor MoreMethods::div(const Scalar& other) const { return div(wrapped_scalar(other)); }
+Tensor& MoreMethods::div_(const Tensor& other) const { return same(tinytorch::div_(tensor_of(this), other)); }
+Tensor& MoreMethods::div_(const Scalar& other) const { return div_(wrapped_scalar(other)); }
 
 Tensor MoreMethods::log1p() const { return tinytorch::log1p(tensor_of(this)); }
 Tensor MoreMethods::expm1() const { return tinytorch::expm1(tensor_of(this)); }

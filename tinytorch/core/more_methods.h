@@ -1,4 +1,4 @@
-// From the lesson modules/90_operators/operators_dev.cpp:
+// From the lesson modules/96_surface/surface_dev.cpp:
 // edit the module, not this file.
 #pragma once
 
@@ -19,9 +19,57 @@ namespace indexing {
 class TensorIndex;
 }
 
-// The Tensor methods of the operators in more_ops.h, random.h and indexing.h; each calls the function of its name, where it is documented.
+// The Tensor methods of the operators of chapters 90, 91 and 96 (ops.h); each calls the function of its name, where it is documented.
 class MoreMethods {
  public:
+  // Shapes.
+  Tensor view_as(const Tensor& other) const;
+  Tensor flatten(std::int64_t start_dim = 0, std::int64_t end_dim = -1) const;
+  Tensor squeeze() const;
+  Tensor squeeze(std::int64_t dim) const;
+  Tensor unsqueeze(std::int64_t dim) const;
+  Tensor permute(IntArrayRef dims) const;
+  Tensor transpose(std::int64_t dim0, std::int64_t dim1) const;
+  Tensor t() const;
+  Tensor expand_as(const Tensor& other) const;
+  Tensor narrow(std::int64_t dim, std::int64_t start, std::int64_t length) const;
+
+  // Arithmetic.
+  Tensor sub(const Tensor& other, const Scalar& alpha = 1) const;
+  Tensor sub(const Scalar& other, const Scalar& alpha = 1) const;
+  Tensor& sub_(const Tensor& other, const Scalar& alpha = 1) const;
+  Tensor& sub_(const Scalar& other, const Scalar& alpha = 1) const;
+  Tensor div(const Tensor& other) const;
+  Tensor div(const Scalar& other) const;
+  Tensor& div_(const Tensor& other) const;
+  Tensor& div_(const Scalar& other) const;
+  Tensor& operator-=(const Tensor& other) const { return sub_(other); }
+  Tensor& operator-=(const Scalar& other) const { return sub_(other); }
+  Tensor& operator/=(const Tensor& other) const { return div_(other); }
+  Tensor& operator/=(const Scalar& other) const { return div_(other); }
+  Tensor pow(const Scalar& exponent) const;
+  Tensor pow(const Tensor& exponent) const;
+  Tensor abs() const;
+  Tensor sign() const;
+  Tensor log() const;
+  Tensor sqrt() const;
+
+  // Comparison, elementwise; equal() compares whole tensors.
+  Tensor eq(const Tensor& other) const;
+  Tensor eq(const Scalar& other) const;
+  Tensor ne(const Tensor& other) const;
+  Tensor ne(const Scalar& other) const;
+  Tensor lt(const Tensor& other) const;
+  Tensor lt(const Scalar& other) const;
+  Tensor le(const Tensor& other) const;
+  Tensor le(const Scalar& other) const;
+  Tensor gt(const Tensor& other) const;
+  Tensor gt(const Scalar& other) const;
+  Tensor ge(const Tensor& other) const;
+  Tensor ge(const Scalar& other) const;
+  bool equal(const Tensor& other) const;
+  bool allclose(const Tensor& other, double rtol = 1e-5, double atol = 1e-8, bool equal_nan = false) const;
+
   // Pointwise.
   Tensor log1p() const;
   Tensor expm1() const;
@@ -139,6 +187,13 @@ class MoreMethods {
   Tensor nonzero() const;
 
   // Reductions.
+  Tensor mean() const;
+  Tensor mean(IntArrayRef dim, bool keepdim = false) const;
+  Tensor amax(IntArrayRef dim = {}, bool keepdim = false) const;
+  Tensor max() const;
+  std::tuple<Tensor, Tensor> max(std::int64_t dim, bool keepdim = false) const;
+  Tensor argmax() const;
+  Tensor argmax(std::int64_t dim, bool keepdim = false) const;
   Tensor prod() const;
   Tensor prod(std::int64_t dim, bool keepdim = false) const;
   Tensor amin(IntArrayRef dim = {}, bool keepdim = false) const;
@@ -167,6 +222,8 @@ class MoreMethods {
                                   bool sorted = true) const;
 
   // Matrices.
+  Tensor bmm(const Tensor& mat2) const;
+  Tensor matmul(const Tensor& other) const;
   Tensor tril(std::int64_t diagonal = 0) const;
   Tensor triu(std::int64_t diagonal = 0) const;
   Tensor diagonal(std::int64_t offset = 0, std::int64_t dim1 = 0, std::int64_t dim2 = 1) const;

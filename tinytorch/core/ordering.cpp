@@ -1,12 +1,12 @@
-// From the lesson modules/90_operators/operators_dev.cpp:
+// From the lesson modules/91_selection/selection_dev.cpp:
 // edit the module, not this file.
 
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 
-#include "tinytorch/core/loops.h"
-#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/index_loops.h"
+#include "tinytorch/core/reduction_ops.h"
 
 namespace tinytorch {
 

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "tinytorch/core/loops.h"
-#include "tinytorch/core/ops.h"
+#include "tinytorch/core/basic_ops.h"
 
 namespace tinytorch {
 
@@ -70,40 +70,6 @@ ScalarType result_type(const Tensor& a, const Tensor& b) {
 }
 
 namespace {
-// f(self, other) computed in `type`.
-template <class F>
-Tensor zip(const Tensor& self, const Tensor& other, ScalarType type, F f) {
-  const Tensor result = empty(infer_size(self.sizes(), other.sizes()), type);
-  const Tensor a = to_dtype(self, type);
-  const Tensor b = to_dtype(other, type);
-  dispatch_all_types(type, [&]<class T>() { zip_into<T, T, T>(result, a, b, f); });
-  return result;
-}
-
-// self = f(self, other): computed in the common type, which must fit into self's.
-template <class F>
-const Tensor& zip_inplace(const Tensor& self, const Tensor& other, ScalarType type, F f) {
-  const DimVector sizes = infer_size(self.sizes(), other.sizes());
-  TORCH_CHECK(canCast(type, self.scalar_type()), "result type ", type, " can't be cast to the desired output type ", self.scalar_type());
-  TORCH_CHECK(IntArrayRef(sizes) == self.sizes(), "output with shape ", self.sizes(), " doesn't match the broadcast shape ", IntArrayRef(sizes));
-  check_no_internal_overlap(self);
-  const bool separate = type == self.scalar_type() && (same_elements(self, other) || !ranges_overlap(self, other));
-  if (!separate) {
-    copy_into(self, zip(self, other, type, f));
-    return self;
-  }
-  const Tensor b = to_dtype(other, type);
-  dispatch_all_types(type, [&]<class T>() { zip_into<T, T, T>(self, self, b, f); });
-  return self;
-}
-
-ScalarType division_type(const Tensor& self, const Tensor& other) {
-  const ScalarType type = result_type(self, other);
-  return isFloatingType(type) ? type : get_default_dtype();
-}
-}  // namespace
-
-namespace {
 // self + alpha * other with the multiplication left out when alpha is 1.
 template <class F>
 void with_alpha(const Scalar& alpha, F f) {
@@ -119,14 +85,15 @@ void with_alpha(const Scalar& alpha, F f) {
 
 Tensor add_cpu(const Tensor& self, const Tensor& other, const Scalar& alpha) {
   Tensor result;
-  with_alpha(alpha, [&](auto f) { result = zip(self, other, result_type(self, other), f); });
+  with_alpha(alpha, [&](auto f) { result = zip_as(self, other, result_type(self, other), f); });
   return result;
 }
 
 const Tensor& add_inplace_cpu(const Tensor& self, const Tensor& other, const Scalar& alpha) {
-  with_alpha(alpha, [&](auto f) { zip_inplace(self, other, result_type(self, other), f); });
+  with_alpha(alpha, [&](auto f) { zip_in_place(self, other, result_type(self, other), f); });
   return self;
 }
+}  // namespace
 
 void check_alpha(const Tensor& self, const Tensor& other, const Scalar& alpha) {
   if (alpha.type() == kLong || !self.defined() || !other.defined()) return;
@@ -135,7 +102,6 @@ void check_alpha(const Tensor& self, const Tensor& other, const Scalar& alpha) {
   TORCH_CHECK(!alpha.isFloatingPoint() || isFloatingType(type),
               "For integral input tensors, argument alpha must not be a floating point number.");
 }
-}  // namespace
 constinit Operator<Tensor(const Tensor&, const Tensor&, const Scalar&)> op::add("add", {.cpu = add_cpu});
 constinit Operator<const Tensor&(const Tensor&, const Tensor&, const Scalar&)> op::add_("add_", {.cpu = add_inplace_cpu});
 
@@ -149,54 +115,14 @@ const Tensor& add_(const Tensor& self, const Tensor& other, const Scalar& alpha)
 }
 
 namespace {
-void check_sub(const Tensor& self, const Tensor& other, const Scalar& alpha) {
-  if (!self.defined() || !other.defined()) return;
-  TORCH_CHECK_NOT_IMPLEMENTED(self.scalar_type() != kBool || other.scalar_type() != kBool,
-              "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` operator instead.");
-  TORCH_CHECK_NOT_IMPLEMENTED(self.scalar_type() != kBool && other.scalar_type() != kBool,
-              "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, use the `~` or "
-              "`logical_not()` operator instead.");
-  check_alpha(self, other, alpha);
-}
-Tensor sub_cpu(const Tensor& self, const Tensor& other, const Scalar& alpha) { return add_cpu(self, other, -alpha); }
-const Tensor& sub_inplace_cpu(const Tensor& self, const Tensor& other, const Scalar& alpha) { return add_inplace_cpu(self, other, -alpha); }
-}  // namespace
-constinit Operator<Tensor(const Tensor&, const Tensor&, const Scalar&)> op::sub("sub", {.cpu = sub_cpu});
-constinit Operator<const Tensor&(const Tensor&, const Tensor&, const Scalar&)> op::sub_("sub_", {.cpu = sub_inplace_cpu});
-
-Tensor sub(const Tensor& self, const Tensor& other, const Scalar& alpha) {
-  check_sub(self, other, alpha);
-  return op::sub(self, other, alpha);
-}
-const Tensor& sub_(const Tensor& self, const Tensor& other, const Scalar& alpha) {
-  check_sub(self, other, alpha);
-  return op::sub_(self, other, alpha);
-}
-
-namespace {
 constexpr auto multiply = [](auto x, auto y) { return static_cast<decltype(x)>(x * y); };
-Tensor mul_cpu(const Tensor& self, const Tensor& other) { return zip(self, other, result_type(self, other), multiply); }
-const Tensor& mul_inplace_cpu(const Tensor& self, const Tensor& other) { return zip_inplace(self, other, result_type(self, other), multiply); }
+Tensor mul_cpu(const Tensor& self, const Tensor& other) { return zip_as(self, other, result_type(self, other), multiply); }
+const Tensor& mul_inplace_cpu(const Tensor& self, const Tensor& other) { return zip_in_place(self, other, result_type(self, other), multiply); }
 }  // namespace
 constinit Operator<Tensor(const Tensor&, const Tensor&)> op::mul("mul", {.cpu = mul_cpu});
 constinit Operator<const Tensor&(const Tensor&, const Tensor&)> op::mul_("mul_", {.cpu = mul_inplace_cpu});
 Tensor mul(const Tensor& self, const Tensor& other) { return op::mul(self, other); }
 const Tensor& mul_(const Tensor& self, const Tensor& other) { return op::mul_(self, other); }
-
-namespace {
-template <class T>
-T quotient(T x, T y) {
-  if constexpr (std::is_floating_point_v<T>) return x / y;
-  else return T{};  // not reached: division_type() is a floating-point type
-}
-constexpr auto divide = [](auto x, auto y) { return quotient(x, y); };
-Tensor div_cpu(const Tensor& self, const Tensor& other) { return zip(self, other, division_type(self, other), divide); }
-const Tensor& div_inplace_cpu(const Tensor& self, const Tensor& other) { return zip_inplace(self, other, division_type(self, other), divide); }
-}  // namespace
-constinit Operator<Tensor(const Tensor&, const Tensor&)> op::div("div", {.cpu = div_cpu});
-constinit Operator<const Tensor&(const Tensor&, const Tensor&)> op::div_("div_", {.cpu = div_inplace_cpu});
-Tensor div(const Tensor& self, const Tensor& other) { return op::div(self, other); }
-const Tensor& div_(const Tensor& self, const Tensor& other) { return op::div_(self, other); }
 
 void copy_into(const Tensor& to, const Tensor& from) {
   dispatch_all_types(to.scalar_type(), [&]<class T>() {
@@ -260,19 +186,8 @@ Tensor map(const Tensor& self, F f) {
 Tensor neg_cpu(const Tensor& self) {
   return map(self, [](auto x) { return -x; });
 }
-Tensor abs_cpu(const Tensor& self) {
-  return map(self, [](auto x) {
-    if constexpr (std::is_floating_point_v<decltype(x)>) return std::fabs(x);
-    else return x < decltype(x){} ? static_cast<decltype(x)>(-x) : x;
-  });
-}
-Tensor sign_cpu(const Tensor& self) {
-  return map(self, [](auto x) { return (x > decltype(x){}) - (x < decltype(x){}); });
-}
 }  // namespace
 constinit Operator<Tensor(const Tensor&)> op::neg("neg", {.cpu = neg_cpu});
-constinit Operator<Tensor(const Tensor&)> op::abs("abs", {.cpu = abs_cpu});
-constinit Operator<Tensor(const Tensor&)> op::sign("sign", {.cpu = sign_cpu});
 
 Tensor neg(const Tensor& self) {
   TORCH_CHECK_NOT_IMPLEMENTED(!self.defined() || self.scalar_type() != kBool,
@@ -280,50 +195,13 @@ Tensor neg(const Tensor& self) {
               "`logical_not()` operator instead.");
   return op::neg(self);
 }
-Tensor abs(const Tensor& self) { return op::abs(self); }
-Tensor sign(const Tensor& self) { return op::sign(self); }
 
 namespace {
 Tensor exp_cpu(const Tensor& self) {
   return map_floating("exp", self, [](auto x) { return std::exp(x); });
 }
-Tensor log_cpu(const Tensor& self) {
-  return map_floating("log", self, [](auto x) { return std::log(x); });
-}
-Tensor sqrt_cpu(const Tensor& self) {
-  return map_floating("sqrt", self, [](auto x) { return std::sqrt(x); });
-}
 }  // namespace
 constinit Operator<Tensor(const Tensor&)> op::exp("exp", {.cpu = exp_cpu});
-constinit Operator<Tensor(const Tensor&)> op::log("log", {.cpu = log_cpu});
-constinit Operator<Tensor(const Tensor&)> op::sqrt("sqrt", {.cpu = sqrt_cpu});
 Tensor exp(const Tensor& self) { return op::exp(self); }
-Tensor log(const Tensor& self) { return op::log(self); }
-Tensor sqrt(const Tensor& self) { return op::sqrt(self); }
-
-namespace {
-template <class T>
-T integer_power(T base, std::int64_t exponent) {
-  T result = 1;
-  for (; exponent > 0; exponent /= 2, base = static_cast<T>(base * base))
-    if (exponent % 2 == 1) result = static_cast<T>(result * base);
-  return result;
-}
-
-Tensor pow_cpu(const Tensor& self, const Scalar& exponent) {
-  const double e = exponent.toDouble();
-  if (self.is_floating_point() || exponent.isFloatingPoint()) {
-    if (e == 2) return map_floating("pow", self, [](auto x) { return x * x; });
-    return map_floating("pow", self, [e](auto x) { return std::pow(x, static_cast<decltype(x)>(e)); });
-  }
-  TORCH_CHECK(e >= 0, "Integers to negative integer powers are not allowed.");
-  return map(self.scalar_type() == kBool ? to_dtype(self, exponent.type()) : self, [n = exponent.toLong()](auto x) {
-    if constexpr (std::is_floating_point_v<decltype(x)>) return x;
-    else return integer_power(x, n);
-  });
-}
-}  // namespace
-constinit Operator<Tensor(const Tensor&, const Scalar&)> op::pow("pow", {.cpu = pow_cpu});
-Tensor pow(const Tensor& self, const Scalar& exponent) { return op::pow(self, exponent); }
 
 }  // namespace tinytorch

@@ -1,4 +1,4 @@
-// From the lesson modules/90_operators/operators_dev.cpp:
+// From the lesson modules/96_surface/surface_dev.cpp:
 // edit the module, not this file.
 
 #include "tinytorch/core/random.h"
@@ -9,7 +9,7 @@
 #include <mutex>
 #include <numeric>
 
-#include "tinytorch/core/more_loops.h"
+#include "tinytorch/core/index_loops.h"
 #include "tinytorch/core/more_ops.h"
 
 namespace tinytorch {
@@ -297,7 +297,7 @@ Tensor randperm(std::int64_t n, std::optional<Generator> generator, const Tensor
 Tensor randperm(std::int64_t n, const TensorOptions& options) { return randperm(n, std::nullopt, options); }
 
 namespace {
-TensorOptions options_like(const Tensor& self, const TensorOptions& options) {
+TensorOptions sizes_and_dtype_of(const Tensor& self, const TensorOptions& options) {
   return options.dtype(options.dtype_opt().value_or(self.scalar_type()));
 }
 
@@ -315,15 +315,15 @@ Tensor empty_in_order_of(const Tensor& self, ScalarType type) {
 }  // namespace
 
 Tensor rand_like(const Tensor& self, const TensorOptions& options) {
-  const TensorOptions wanted = options_like(self, options);
+  const TensorOptions wanted = sizes_and_dtype_of(self, options);
   return created(uniform_(empty_in_order_of(self, wanted.dtype())), wanted);
 }
 Tensor randn_like(const Tensor& self, const TensorOptions& options) {
-  const TensorOptions wanted = options_like(self, options);
+  const TensorOptions wanted = sizes_and_dtype_of(self, options);
   return created(normal_(empty_in_order_of(self, wanted.dtype())), wanted);
 }
 Tensor randint_like(const Tensor& self, std::int64_t low, std::int64_t high, const TensorOptions& options) {
-  const TensorOptions wanted = options_like(self, options);
+  const TensorOptions wanted = sizes_and_dtype_of(self, options);
   return created(random_(empty_in_order_of(self, wanted.dtype()), low, high), wanted);
 }
 Tensor randint_like(const Tensor& self, std::int64_t high, const TensorOptions& options) {

@@ -1,15 +1,15 @@
-// From the lesson modules/90_operators/operators_dev.cpp:
+// From the lesson modules/96_surface/surface_dev.cpp:
 // edit the module, not this file.
 #pragma once
 
 #include "tinytorch/core/generator.h"
-#include "tinytorch/core/ops.h"
+#include "tinytorch/core/pointwise_ops.h"
 
 namespace tinytorch {
 
-// The functions that draw random numbers. All take the generator to draw from (default: default_generator()) and hold its mutex meanwhile.
-// The same seed gives PyTorch's CPU numbers. Where PyTorch runs on an Intel processor it draws bernoulli_ with one probability for all
-// elements (and so dropout) and exponential_ from Intel's MKL, and its numbers differ from these; on other processors they agree.
+// The functions that draw random numbers. All take the generator to draw from (default: default_generator()) and hold its mutex meanwhile. The same seed gives PyTorch's CPU
+// numbers. Where PyTorch runs on an Intel processor it draws bernoulli_ with one probability for all elements (and so dropout) and exponential_ from Intel's MKL, and its
+// numbers differ from these; on other processors they agree.
 
 // A generator is a plain value to the dispatcher: it asks for no layer.
 template <>

@@ -1,4 +1,4 @@
-// From the lesson modules/01_tensor/tensor_dev.cpp:
+// From the lesson modules/92_parts/parts_dev.cpp:
 // edit the module, not this file.
 #pragma once
 
@@ -10,8 +10,8 @@
 
 namespace tinytorch {
 
-// One number of any type: what `add(tensor, 2)` receives. It remembers whether it was a bool, an integer or floating point,
-// which decides promotion. Source: c10/core/Scalar.h.
+// One number of any type: what `add(tensor, 2)` receives. It remembers whether it was a bool, an integer or floating point, which decides promotion. Source:
+// c10/core/Scalar.h.
 class Scalar {
  public:
   Scalar() : Scalar(std::int64_t{0}) {}

@@ -1,17 +1,9 @@
-// From the lesson modules/01_tensor/tensor_dev.cpp:
+// From the lesson modules/92_parts/parts_dev.cpp:
 // edit the module, not this file.
 
 #include "tinytorch/core/scalar_type.h"
 
 namespace tinytorch {
-
-ScalarType promoteTypes(ScalarType a, ScalarType b) {
-  const ScalarType low = a < b ? a : b;
-  const ScalarType high = a < b ? b : a;
-  // uint8 and int8 have no common type of their width: the next signed type holds both.
-  if (low == ScalarType::Byte && high == ScalarType::Char) return ScalarType::Short;
-  return high;
-}
 
 const char* toString(ScalarType type) {
   static constexpr const char* names[] = {"Bool", "Byte", "Char", "Short", "Int", "Long", "Float", "Double"};

@@ -1,4 +1,4 @@
-// From the lesson modules/01_tensor/tensor_dev.cpp:
+// From the lesson modules/92_parts/parts_dev.cpp:
 // edit the module, not this file.
 #pragma once
 
@@ -77,16 +77,6 @@ decltype(auto) dispatch_floating_types(ScalarType type, const char* name, F&& f)
   TORCH_CHECK_NOT_IMPLEMENTED(type == ScalarType::Double, "\"", name, "\" not implemented for '", toString(type),
                               "'. Convert with to(kFloat) first.");
   return f.template operator()<double>();
-}
-
-// The type that holds values of both: the higher category (bool < integer < floating point), then the wider one.
-// Source: c10/core/ScalarType.cpp, promoteTypes.
-ScalarType promoteTypes(ScalarType a, ScalarType b);
-
-// Whether a result of type `from` may be written into a tensor of type `to`: never from a higher category to a lower one.
-inline bool canCast(ScalarType from, ScalarType to) {
-  if (isFloatingType(from) && !isFloatingType(to)) return false;
-  return from == ScalarType::Bool || to != ScalarType::Bool;
 }
 
 }  // namespace tinytorch

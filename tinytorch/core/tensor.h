@@ -2,16 +2,15 @@
 // edit the module, not this file.
 #pragma once
 
-#include <tuple>
-
+#include "tinytorch/core/functions.h"
 #include "tinytorch/core/tensor_extensions.h"
 #include "tinytorch/core/tensor_impl.h"
-#include "tinytorch/core/tensor_options.h"
 
 namespace tinytorch {
 
 // A handle on a TensorImpl. Copying a Tensor copies the handle, not the data; `const` does not protect the data.
-// Methods call the function of the same name, where shapes, dtypes and errors are documented (ops.h).
+// Methods call the function of the same name, where shapes, dtypes and errors are documented (functions.h, and ops.h for those that
+// later chapters add through TensorExtensions).
 // Source: aten/src/ATen/core/TensorBase.h.
 class Tensor : public TensorExtensions {
  public:
@@ -70,102 +69,55 @@ class Tensor : public TensorExtensions {
   }
 
   // Views: no data is copied.
-  Tensor operator[](std::int64_t index) const;
-  Tensor as_strided(IntArrayRef size, IntArrayRef stride, std::optional<std::int64_t> storage_offset = std::nullopt) const;
-  Tensor view(IntArrayRef size) const;
-  Tensor view_as(const Tensor& other) const;
-  Tensor reshape(IntArrayRef shape) const;
-  Tensor flatten(std::int64_t start_dim = 0, std::int64_t end_dim = -1) const;
-  Tensor squeeze() const;
-  Tensor squeeze(std::int64_t dim) const;
-  Tensor unsqueeze(std::int64_t dim) const;
-  Tensor permute(IntArrayRef dims) const;
-  Tensor transpose(std::int64_t dim0, std::int64_t dim1) const;
-  Tensor t() const;
-  Tensor expand(IntArrayRef size) const;
-  Tensor expand_as(const Tensor& other) const;
-  Tensor select(std::int64_t dim, std::int64_t index) const;
+  Tensor operator[](std::int64_t index) const { return tinytorch::select(*this, 0, index); }
+  Tensor as_strided(IntArrayRef size, IntArrayRef stride, std::optional<std::int64_t> storage_offset = std::nullopt) const { return tinytorch::as_strided(*this, size, stride, storage_offset); }
+  Tensor view(IntArrayRef size) const { return tinytorch::view(*this, size); }
+  Tensor reshape(IntArrayRef shape) const { return tinytorch::reshape(*this, shape); }
+  Tensor expand(IntArrayRef size) const { return tinytorch::expand(*this, size); }
+  Tensor select(std::int64_t dim, std::int64_t index) const { return tinytorch::select(*this, dim, index); }
   Tensor slice(std::int64_t dim = 0, std::optional<std::int64_t> start = std::nullopt, std::optional<std::int64_t> end = std::nullopt,
-               std::int64_t step = 1) const;
-  Tensor narrow(std::int64_t dim, std::int64_t start, std::int64_t length) const;
+               std::int64_t step = 1) const {
+    return tinytorch::slice(*this, dim, start, end, step);
+  }
 
   // Copies.
-  Tensor contiguous() const;
-  Tensor clone() const;
-  Tensor to(ScalarType type) const;
-  Tensor to(const TensorOptions& options) const;
+  Tensor contiguous() const { return is_contiguous() ? *this : clone(); }
+  Tensor clone() const { return tinytorch::clone(*this); }
+  Tensor to(ScalarType type) const { return tinytorch::to_dtype(*this, type); }
+  Tensor to(const TensorOptions& options) const { return options.has_dtype() ? to(options.dtype()) : *this; }
   Tensor type_as(const Tensor& other) const { return to(other.scalar_type()); }
-  Tensor& copy_(const Tensor& src) const;
-  Tensor& fill_(const Scalar& value) const;
-  Tensor& zero_() const;
+  Tensor& copy_(const Tensor& src) const { return self_of(tinytorch::copy_(*this, src)); }
+  Tensor& fill_(const Scalar& value) const { return self_of(tinytorch::fill_(*this, value)); }
+  Tensor& zero_() const { return fill_(0); }
 
   // Arithmetic.
-  Tensor add(const Tensor& other, const Scalar& alpha = 1) const;
-  Tensor add(const Scalar& other, const Scalar& alpha = 1) const;
-  Tensor& add_(const Tensor& other, const Scalar& alpha = 1) const;
-  Tensor& add_(const Scalar& other, const Scalar& alpha = 1) const;
-  Tensor sub(const Tensor& other, const Scalar& alpha = 1) const;
-  Tensor sub(const Scalar& other, const Scalar& alpha = 1) const;
-  Tensor& sub_(const Tensor& other, const Scalar& alpha = 1) const;
-  Tensor& sub_(const Scalar& other, const Scalar& alpha = 1) const;
-  Tensor mul(const Tensor& other) const;
-  Tensor mul(const Scalar& other) const;
-  Tensor& mul_(const Tensor& other) const;
-  Tensor& mul_(const Scalar& other) const;
-  Tensor div(const Tensor& other) const;
-  Tensor div(const Scalar& other) const;
-  Tensor& div_(const Tensor& other) const;
-  Tensor& div_(const Scalar& other) const;
-  Tensor pow(const Scalar& exponent) const;
-  Tensor neg() const;
-  Tensor abs() const;
-  Tensor sign() const;
-  Tensor exp() const;
-  Tensor log() const;
-  Tensor sqrt() const;
+  Tensor add(const Tensor& other, const Scalar& alpha = 1) const { return tinytorch::add(*this, other, alpha); }
+  Tensor add(const Scalar& other, const Scalar& alpha = 1) const { return tinytorch::add(*this, wrapped_scalar(other), alpha); }
+  Tensor& add_(const Tensor& other, const Scalar& alpha = 1) const { return self_of(tinytorch::add_(*this, other, alpha)); }
+  Tensor& add_(const Scalar& other, const Scalar& alpha = 1) const { return add_(wrapped_scalar(other), alpha); }
+  Tensor mul(const Tensor& other) const { return tinytorch::mul(*this, other); }
+  Tensor mul(const Scalar& other) const { return tinytorch::mul(*this, wrapped_scalar(other)); }
+  Tensor& mul_(const Tensor& other) const { return self_of(tinytorch::mul_(*this, other)); }
+  Tensor& mul_(const Scalar& other) const { return mul_(wrapped_scalar(other)); }
+  Tensor neg() const { return tinytorch::neg(*this); }
+  Tensor exp() const { return tinytorch::exp(*this); }
   Tensor operator-() const { return neg(); }
   Tensor& operator+=(const Tensor& other) { return add_(other); }
   Tensor& operator+=(const Scalar& other) { return add_(other); }
-  Tensor& operator-=(const Tensor& other) { return sub_(other); }
-  Tensor& operator-=(const Scalar& other) { return sub_(other); }
   Tensor& operator*=(const Tensor& other) { return mul_(other); }
   Tensor& operator*=(const Scalar& other) { return mul_(other); }
-  Tensor& operator/=(const Tensor& other) { return div_(other); }
-  Tensor& operator/=(const Scalar& other) { return div_(other); }
-
-  // Comparison, elementwise; equal() compares whole tensors.
-  Tensor eq(const Tensor& other) const;
-  Tensor eq(const Scalar& other) const;
-  Tensor ne(const Tensor& other) const;
-  Tensor ne(const Scalar& other) const;
-  Tensor lt(const Tensor& other) const;
-  Tensor lt(const Scalar& other) const;
-  Tensor le(const Tensor& other) const;
-  Tensor le(const Scalar& other) const;
-  Tensor gt(const Tensor& other) const;
-  Tensor gt(const Scalar& other) const;
-  Tensor ge(const Tensor& other) const;
-  Tensor ge(const Scalar& other) const;
-  bool equal(const Tensor& other) const;
-  bool allclose(const Tensor& other, double rtol = 1e-5, double atol = 1e-8, bool equal_nan = false) const;
 
   // Reductions.
-  Tensor sum() const;
-  Tensor sum(IntArrayRef dim, bool keepdim = false) const;
-  Tensor mean() const;
-  Tensor mean(IntArrayRef dim, bool keepdim = false) const;
-  Tensor amax(IntArrayRef dim = {}, bool keepdim = false) const;
-  Tensor max() const;
-  std::tuple<Tensor, Tensor> max(std::int64_t dim, bool keepdim = false) const;
-  Tensor argmax() const;
-  Tensor argmax(std::int64_t dim, bool keepdim = false) const;
+  Tensor sum() const { return tinytorch::sum(*this); }
+  Tensor sum(IntArrayRef dim, bool keepdim = false) const { return tinytorch::sum(*this, dim, keepdim); }
 
   // Linear algebra.
-  Tensor mm(const Tensor& mat2) const;
-  Tensor bmm(const Tensor& mat2) const;
-  Tensor matmul(const Tensor& other) const;
+  Tensor mm(const Tensor& mat2) const { return tinytorch::mm(*this, mat2); }
 
  private:
+  // In-place functions return the tensor they were given; methods hand it out as libtorch does.
+  static Tensor& self_of(const Tensor& tensor) { return const_cast<Tensor&>(tensor); }
+
   intrusive_ptr<TensorImpl> impl_;
 };
 

@@ -1,4 +1,4 @@
-// From the lesson modules/01_tensor/tensor_dev.cpp:
+// From the lesson modules/96_surface/surface_dev.cpp:
 // edit the module, not this file.
 
 #include "tinytorch/core/tensor_data.h"

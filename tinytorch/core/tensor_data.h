@@ -1,16 +1,16 @@
-// From the lesson modules/01_tensor/tensor_dev.cpp:
+// From the lesson modules/96_surface/surface_dev.cpp:
 // edit the module, not this file.
 #pragma once
 
 #include <functional>
 #include <vector>
 
-#include "tinytorch/core/ops.h"
+#include "tinytorch/core/pointwise_ops.h"
 
 namespace tinytorch {
 
-// Nested braces of any depth as one value: what `tensor({{1, 2}, {3, 4}})` receives.
-// Integers make Long, booleans Bool, floating-point numbers the default dtype; levels must have equal lengths.
+// Nested braces of any depth as one value: what `tensor({{1, 2}, {3, 4}})` receives. Integers make Long, booleans Bool, floating-point numbers the default dtype; levels must
+// have equal lengths.
 // Source: torch/csrc/api/include/torch/detail/TensorDataContainer.h.
 class TensorData {
  public:

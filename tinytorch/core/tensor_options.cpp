@@ -3,6 +3,8 @@
 
 #include "tinytorch/core/tensor_options.h"
 
+#include <atomic>
+
 namespace tinytorch {
 
 namespace {

@@ -4,9 +4,7 @@
 #include "tinytorch/core/utils.h"
 
 #include <sys/resource.h>
-#include <sys/utsname.h>
 #include <algorithm>
-#include <bit>
 #include <cerrno>
 #include <charconv>
 #include <cmath>
@@ -15,17 +13,14 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <ostream>
 #include <sstream>
-#include <thread>
 
 #include "tinytorch/core/error.h"
 
 namespace tinytorch {
 
-// The text after the colon on the first line whose text before the colon is `key`; without spaces and tabs
-// around either. Empty if no line has this key. O(length of text); the result points into `text`, nothing is
-// copied.
+// The text after the colon on the first line whose text before the colon is `key`; without spaces and tabs around either. Empty if no line has this key. O(length of text);
+// the result points into `text`, nothing is copied.
 std::string_view value_of_key(std::string_view text, std::string_view key) {
   const auto trim = [](std::string_view s) {
     const size_t first = s.find_first_not_of(" \t\r");
@@ -43,7 +38,6 @@ std::string_view value_of_key(std::string_view text, std::string_view key) {
 }
 
 // Digits, perhaps spaces, perhaps a unit: B (or none), K/kB/KiB, M/MB/MiB, G/GB/GiB, in powers of 1024.
-// Throws ValueError for anything else.
 int64_t parse_bytes(std::string_view text) {
   int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -75,21 +69,16 @@ std::string format_bytes(int64_t bytes) {
   return out.str();
 }
 
-namespace {
-
-// The whole file, or "" if it cannot be read. For the small files in /proc and /sys, which may be missing.
 std::string read_if_there(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
-int64_t bytes_or_zero(std::string_view text) { return text.empty() ? 0 : parse_bytes(text); }
-
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
-
-}  // namespace
-
-int64_t resident_bytes() { return bytes_or_zero(value_of_key(read_if_there("/proc/self/status"), "VmRSS")); }
+int64_t resident_bytes() {
+  const std::string status = read_if_there("/proc/self/status");
+  const std::string_view resident = value_of_key(status, "VmRSS");
+  return resident.empty() ? 0 : parse_bytes(resident);
+}
 
 int64_t peak_resident_bytes() {
   rusage usage{};
@@ -101,90 +90,6 @@ int64_t peak_resident_bytes() {
 #endif
 }
 
-namespace {
-
-std::string compiler_name() {
-#if defined(__clang__)
-  return "clang " __clang_version__;
-#elif defined(__GNUC__)
-  return "g++ " __VERSION__;
-#else
-  return {};
-#endif
-}
-
-std::string standard_name() {
-  if constexpr (__cplusplus > 202002L) return "C++23 or later";
-  return __cplusplus == 202002L ? "C++20" : "before C++20";
-}
-
-// The extensions that matter for kernels, in the order in which they came, out of the flags in /proc/cpuinfo.
-std::vector<std::string> simd_extensions(std::string_view flags) {
-  std::istringstream words{std::string(flags)};
-  const std::vector<std::string> present{std::istream_iterator<std::string>(words), {}};
-  std::vector<std::string> found;
-  for (const char* name :
-       {"sse2", "sse4_2", "avx", "f16c", "fma", "avx2", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16",
-        "amx_tile", "asimd", "asimddp", "i8mm", "bf16", "sve", "sve2"}) {
-    if (std::find(present.begin(), present.end(), name) != present.end()) found.emplace_back(name);
-  }
-  return found;
-}
-
-std::vector<CacheInfo> data_caches() {
-  std::vector<CacheInfo> caches;
-  for (int index = 0;; ++index) {
-    const std::string folder = "/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(index);
-    const std::string type = first_line(read_if_there(folder + "/type"));
-    if (type.empty()) return caches;
-    if (type == "Instruction") continue;
-    const int level = std::atoi(read_if_there(folder + "/level").c_str());
-    caches.push_back({level, bytes_or_zero(first_line(read_if_there(folder + "/size")))});
-  }
-}
-
-}  // namespace
-
-SystemInfo system_info() {
-  SystemInfo info;
-  utsname name{};
-  if (uname(&name) == 0) info.os = std::string(name.sysname) + " " + name.release + " " + name.machine;
-  info.compiler = compiler_name();
-  info.standard = standard_name();
-#ifdef __OPTIMIZE__
-  info.optimized = true;
-#endif
-
-  const std::string cpuinfo = read_if_there("/proc/cpuinfo");
-  info.cpu_model = value_of_key(cpuinfo, "model name");
-  info.cores = static_cast<int>(std::thread::hardware_concurrency());
-  info.memory_bytes = bytes_or_zero(value_of_key(read_if_there("/proc/meminfo"), "MemTotal"));
-  info.cache_line_bytes = bytes_or_zero(
-      first_line(read_if_there("/sys/devices/system/cpu/cpu0/cache/index0/coherency_line_size")));
-  info.caches = data_caches();
-  const std::string_view x86_flags = value_of_key(cpuinfo, "flags");
-  info.simd = simd_extensions(x86_flags.empty() ? value_of_key(cpuinfo, "Features") : x86_flags);
-  return info;
-}
-
-std::ostream& operator<<(std::ostream& out, const SystemInfo& info) {
-  const auto known = [](const std::string& s) { return s.empty() ? std::string("unknown") : s; };
-  out << "system    " << known(info.os) << '\n';
-  out << "compiler  " << known(info.compiler) << ", " << info.standard
-      << (info.optimized ? ", optimized\n" : ", not optimized\n");
-  out << "cpu       " << known(info.cpu_model) << ", " << info.cores
-      << (info.cores == 1 ? " core\n" : " cores\n");
-  out << "memory    " << (info.memory_bytes == 0 ? "unknown" : format_bytes(info.memory_bytes)) << '\n';
-  out << "caches   ";
-  for (const CacheInfo& cache : info.caches) out << " L" << cache.level << ' ' << format_bytes(cache.bytes);
-  if (info.caches.empty()) out << " unknown";
-  if (info.cache_line_bytes != 0) out << ", lines of " << info.cache_line_bytes << " bytes";
-  out << "\nsimd     ";
-  for (const std::string& extension : info.simd) out << ' ' << extension;
-  if (info.simd.empty()) out << " unknown";
-  return out << '\n';
-}
-
 // O(n log n). Throws ValueError that begins "median of no values" if there are none.
 double median_of(std::vector<double> values) {
   TORCH_CHECK_VALUE(!values.empty(), "median of no values\n[median_of] pass at least one value");
@@ -193,11 +98,10 @@ double median_of(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
 
-// The contract. `function` is called at least once before anything that counts. A sample is calls_per_sample
-// calls between two readings of the clock, and so many that it takes at least options.sample_seconds by that
-// clock; all samples make the same number of calls. options.samples of them count; median, minimum and
-// maximum are seconds per call among those. The clock is read at most twice per sample and 100 times besides.
-// Memory O(samples). What `function` throws passes through. Throws ValueError if options.samples < 1.
+// The contract. `function` is called at least once before anything that counts. A sample is calls_per_sample calls between two readings of the clock, and so many that it
+// takes at least options.sample_seconds by that clock; all samples make the same number of calls. options.samples of them count; median, minimum and maximum are seconds per
+// call among those. The clock is read at most twice per sample and 100 times besides. Memory O(samples). What `function` throws passes through. Throws ValueError if
+// options.samples < 1.
 Measurement measure(const std::function<void()>& function, MeasureOptions options,
                     const std::function<double()>& clock) {
   TORCH_CHECK_VALUE(options.samples >= 1, "a measurement needs at least one sample, but samples is ",
@@ -237,9 +141,6 @@ std::string format_seconds(double seconds) {
   return out.str();
 }
 
-namespace {
-
-// The bytes of a file. `reader` names the function in errors.
 std::string read_file(const std::string& path, const char* reader) {
   std::error_code ignored;
   TORCH_CHECK(!std::filesystem::is_directory(path, ignored), "cannot read ", path, ": it is a folder\n[",
@@ -253,8 +154,6 @@ std::string read_file(const std::string& path, const char* reader) {
               bytes.size(), " bytes; check the disk");
   return bytes;
 }
-
-}  // namespace
 
 std::string find_data(std::string_view name) {
   std::string looked_for;
@@ -279,8 +178,8 @@ std::string find_data(std::string_view name) {
                   "repository, or set TINYTORCH_DATA to the folder with the data; looked for", looked_for));
 }
 
-// Numbers may be written as 3, -2.5 or 1e-3. Errors: "PATH:LINE: 'TEXT' is not a number" and "PATH:LINE:
-// expected N values but found M", "PATH: there are no numbers in it", and read_file's. Lines count from 1.
+// Numbers may be written as 3, -2.5 or 1e-3. Errors: "PATH:LINE: 'TEXT' is not a number" and "PATH:LINE: expected N values but found M", "PATH: there are no numbers in it",
+// and read_file's. Lines count from 1.
 NumericArray read_numeric_text(const std::string& path) {
   const std::string text = read_file(path, "read_numeric_text");
   NumericArray table{{0, 0}, {}};
@@ -320,134 +219,6 @@ NumericArray read_numeric_text(const std::string& path) {
   TORCH_CHECK(rows > 0, path, ": there are no numbers in it\n[read_numeric_text] the file has ", text.size(),
               " bytes; is it the right one, and complete?");
   return table;
-}
-
-namespace {
-
-struct NpyHeader {
-  std::string descr;  // '<f4': little-endian, float, 4 bytes
-  std::vector<int64_t> sizes;
-};
-
-// The text from behind `before` up to `after`; nothing if either is missing.
-std::string_view between(std::string_view text, std::string_view before, char after) {
-  const size_t start = text.find(before);
-  if (start == std::string_view::npos) return {};
-  text.remove_prefix(start + before.size());
-  const size_t end = text.find(after);
-  return end == std::string_view::npos ? std::string_view() : text.substr(0, end);
-}
-
-// Reads {'descr': '<f4', 'fortran_order': False, 'shape': (64, 32), }.
-NpyHeader parse_npy_header(std::string_view text, const std::string& path) {
-  NpyHeader header;
-  header.descr = between(text, "'descr': '", '\'');
-  const std::string_view shape = between(text, "'shape': (", ')');
-  const bool has_shape = !shape.empty() || text.find("'shape': ()") != std::string_view::npos;
-  TORCH_CHECK(
-      !header.descr.empty() && has_shape, path,
-      ": the header has no descr or no shape\n[read_npy] only plain arrays that np.save wrote can be read");
-  TORCH_CHECK(text.find("'fortran_order': False") != std::string_view::npos, path,
-              ": the array is not in row-major order\n[read_npy] save np.ascontiguousarray(array)");
-
-  std::istringstream parts{std::string(shape)};
-  for (std::string part; std::getline(parts, part, ',');) {
-    const size_t first = part.find_first_not_of(' ');
-    if (first == std::string::npos) continue;  // after the comma of (3,)
-    int64_t size = -1;
-    const auto [end, error] = std::from_chars(part.data() + first, part.data() + part.size(), size);
-    TORCH_CHECK(error == std::errc() && end == part.data() + part.size() && size >= 0, path, ": the shape (",
-                shape, ") is not a list of sizes\n[read_npy] the header is damaged: save the file again");
-    header.sizes.push_back(size);
-  }
-  return header;
-}
-
-template <class T>
-std::vector<double> to_doubles(const char* bytes, int64_t count) {
-  std::vector<double> values(static_cast<size_t>(count));
-  for (double& value : values) {
-    T element;
-    std::memcpy(&element, bytes, sizeof(T));
-    bytes += sizeof(T);
-    value = static_cast<double>(element);
-  }
-  return values;
-}
-
-struct NpyType {
-  const char* descr;
-  int64_t bytes;
-  std::vector<double> (*convert)(const char* bytes, int64_t count);
-};
-constexpr NpyType npy_types[] = {{"<f4", 4, to_doubles<float>},   {"<f8", 8, to_doubles<double>},
-                                 {"<i4", 4, to_doubles<int32_t>}, {"<i8", 8, to_doubles<int64_t>},
-                                 {"|u1", 1, to_doubles<uint8_t>}, {"|b1", 1, to_doubles<uint8_t>}};
-static_assert(std::endian::native == std::endian::little, "read_npy takes little-endian numbers as they are");
-
-// Takes bytes from the front of a file that may be shorter than it should be.
-class ByteReader {
- public:
-  ByteReader(std::string_view bytes, const std::string& path) : rest_(bytes), path_(path) {}
-
-  bool done() const { return rest_.empty(); }
-  int64_t left() const { return static_cast<int64_t>(rest_.size()); }
-
-  std::string_view take(int64_t count, const std::string& what) {
-    TORCH_CHECK(count <= left(), path_, ": the file ends inside ", what, ": ", count, " bytes are needed, ",
-                left(), " are left\n[read_npy] it was cut off: fetch or save it again");
-    const std::string_view taken = rest_.substr(0, static_cast<size_t>(count));
-    rest_.remove_prefix(taken.size());
-    return taken;
-  }
-
-  // An unsigned number of `count` bytes, the lowest one first.
-  int64_t take_number(int64_t count, const std::string& what) {
-    const std::string_view digits = take(count, what);
-    int64_t value = 0;
-    for (size_t i = digits.size(); i-- > 0;) value = value << 8 | static_cast<unsigned char>(digits[i]);
-    return value;
-  }
-
- private:
-  std::string_view rest_;
-  const std::string& path_;
-};
-
-}  // namespace
-
-std::vector<NumericArray> read_npy(const std::string& path, int64_t expected_arrays) {
-  const std::string bytes = read_file(path, "read_npy");
-  ByteReader reader(bytes, path);
-  std::vector<NumericArray> arrays;
-  while (!reader.done()) {
-    const std::string which = str("array ", arrays.size());
-    TORCH_CHECK(
-        reader.take(6, "the start of " + which) == "\x93NUMPY", path, ": ", which,
-        " does not begin with NumPy's magic string\n[read_npy] only files that np.save wrote can be read");
-    const int64_t major = reader.take_number(1, "the version");
-    reader.take_number(1, "the version");
-    const int64_t header_length = reader.take_number(major == 1 ? 2 : 4, "the length of the header");
-    NpyHeader header = parse_npy_header(reader.take(header_length, "the header of " + which), path);
-    const NpyType* type = std::find_if(std::begin(npy_types), std::end(npy_types),
-                                       [&](const NpyType& row) { return header.descr == row.descr; });
-    TORCH_CHECK(type != std::end(npy_types), path, ": values of type ", header.descr,
-                " cannot be read\n[read_npy] save them as float32, float64, int32, int64 or uint8");
-
-    int64_t count = 1;
-    bool overflow = false;
-    for (int64_t size : header.sizes) overflow |= __builtin_mul_overflow(count, size, &count);
-    TORCH_CHECK(!overflow && count <= reader.left() / type->bytes, path,
-                ": the file ends inside the values of ", which, ": its sizes ask for more than the ",
-                reader.left() / type->bytes,
-                " values that are left\n[read_npy] it was cut off: fetch or save it again");
-    const std::string_view data = reader.take(count * type->bytes, "the values");
-    arrays.push_back({std::move(header.sizes), type->convert(data.data(), count)});
-  }
-  TORCH_CHECK(expected_arrays < 0 || static_cast<int64_t>(arrays.size()) == expected_arrays, path,
-              ": expected ", expected_arrays, " arrays but found ", arrays.size(),
-              "\n[read_npy] is it the right file, and complete?");
-  return arrays;
 }
 
 }  // namespace tinytorch

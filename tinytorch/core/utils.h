@@ -6,83 +6,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <iosfwd>
-#include <iterator>
 #include <string>
 #include <string_view>
-#include <type_traits>
 #include <vector>
 
 namespace tinytorch {
 
-// The integers of [begin, end), for a range-based for loop; empty when end <= begin.
-template <class Integer>
-class IntegerRange {
- public:
-  class iterator {
-   public:
-    using iterator_category = std::input_iterator_tag;
-    using value_type = Integer;
-    using difference_type = std::ptrdiff_t;
-    using pointer = const Integer*;
-    using reference = Integer;
-
-    explicit iterator(Integer value) : value_(value) {}
-    Integer operator*() const { return value_; }
-    iterator& operator++() {
-      ++value_;
-      return *this;
-    }
-    iterator operator++(int) { return iterator(value_++); }
-    bool operator==(const iterator&) const = default;
-
-   private:
-    Integer value_;
-  };
-
-  IntegerRange(Integer begin, Integer end) : begin_(begin), end_(end < begin ? begin : end) {}
-  iterator begin() const { return iterator(begin_); }
-  iterator end() const { return iterator(end_); }
-
- private:
-  Integer begin_;
-  Integer end_;
-};
-
-// irange(begin, end) counts from begin to end - 1 in the type of end, irange(end) from 0.
-template <class Begin, class End>
-requires std::is_integral_v<Begin> && std::is_integral_v<End> IntegerRange<End> irange(Begin begin, End end) {
-  return {static_cast<End>(begin), end};
-}
-
-template <class End>
-requires std::is_integral_v<End> IntegerRange<End> irange(End end) { return {End{0}, end}; }
-
-struct CacheInfo {
-  int level = 0;
-  int64_t bytes = 0;
-};
-
-// What a result was measured on. Unknown strings are empty, unknown numbers 0.
-struct SystemInfo {
-  std::string os;
-  std::string compiler;
-  std::string standard;
-  bool optimized = false;  // the library was compiled with optimization
-  std::string cpu_model;
-  int cores = 0;  // logical
-  int64_t memory_bytes = 0;
-  int64_t cache_line_bytes = 0;
-  std::vector<CacheInfo> caches;  // data and unified caches, nearest first
-  std::vector<std::string> simd;  // what the CPU supports, not what the code was compiled for
-};
-
-SystemInfo system_info();
-std::ostream& operator<<(std::ostream& out, const SystemInfo& info);
-
-// The value after "key :" on the first line of `text` with this key; empty if there is none.
-// This is how /proc/cpuinfo, /proc/meminfo and /proc/self/status are written.
+// The value after "key :" on the first line of `text` with this key; empty if there is none. This is how /proc/cpuinfo, /proc/meminfo and /proc/self/status are written.
 std::string_view value_of_key(std::string_view text, std::string_view key);
+
+// The whole of a small file, or "" if it cannot be read: those in /proc and /sys may be missing.
+std::string read_if_there(const std::string& path);
 
 // "32K", "8192 kB", "16M" or "123" as a number of bytes. Throws ValueError for anything else.
 int64_t parse_bytes(std::string_view text);
@@ -112,8 +46,7 @@ inline void do_not_optimize(const T& value) {
   asm volatile("" : : "r,m"(value) : "memory");
 }
 
-// The value in the middle; of an even number of values the mean of the two in the middle. Throws ValueError
-// if there are none.
+// The value in the middle; of an even number of values the mean of the two in the middle. Throws ValueError if there are none.
 double median_of(std::vector<double> values);
 
 struct MeasureOptions {
@@ -143,18 +76,15 @@ struct NumericArray {
   std::vector<double> values;
 };
 
-// Where a data file of the course lies: in the folder that the variable TINYTORCH_DATA names, or in `data/`
-// here or in a folder above. Throws Error with the places where it looked.
+// The bytes of a file. Throws Error if it cannot be read; `reader` names the calling function in it.
+std::string read_file(const std::string& path, const char* reader);
+
+// Where a data file of the course lies: in the folder that the variable TINYTORCH_DATA names, or in `data/` here or in a folder above. Throws Error with the places where it
+// looked.
 std::string find_data(std::string_view name);
 
-// Reads lines of numbers between commas, spaces or tabs as an array {rows, columns}. Empty lines and lines
-// that begin with '#' do not count. Throws Error, naming file and line, for anything but the same number of
-// numbers in each line.
+// Reads lines of numbers between commas, spaces or tabs as an array {rows, columns}. Empty lines and lines that begin with '#' do not count. Throws Error, naming file and
+// line, for anything but the same number of numbers in each line.
 NumericArray read_numeric_text(const std::string& path);
-
-// Reads the arrays of a NumPy file, one after the other, as repeated np.save(file, array) writes them. Takes
-// f4, f8, i4, i8, u1 and b1 in row-major order. Throws Error, naming the file, if it is anything else, is cut
-// off, or does not have `expected_arrays` arrays (-1: any number).
-std::vector<NumericArray> read_npy(const std::string& path, int64_t expected_arrays = -1);
 
 }  // namespace tinytorch

@@ -3,17 +3,15 @@
 
 #include <algorithm>
 
-#include "tinytorch/core/ops.h"
+#include "tinytorch/core/basic_ops.h"
 
 namespace tinytorch {
 
-namespace {
 // A new tensor over the same storage.
 Tensor alias(const Tensor& self, DimVector sizes, DimVector strides, std::int64_t offset) {
   const LayerSet layers = self.impl().layers - Layer::Autograd;
   return make_tensor(self.storage(), self.scalar_type(), layers, std::move(sizes), std::move(strides), offset);
 }
-}  // namespace
 
 namespace {
 Tensor as_strided_cpu(const Tensor& self, IntArrayRef size, IntArrayRef stride, std::optional<std::int64_t> storage_offset) {
@@ -112,18 +110,6 @@ Tensor reshape(const Tensor& self, IntArrayRef shape) {
   return compute_stride(self.sizes(), self.strides(), sizes) ? view(self, sizes) : view(self.clone(), sizes);
 }
 
-Tensor flatten(const Tensor& self, std::int64_t start_dim, std::int64_t end_dim) {
-  const auto first = static_cast<std::size_t>(wrap_dim(start_dim, self.dim()));
-  const auto last = static_cast<std::size_t>(wrap_dim(end_dim, self.dim()));
-  TORCH_CHECK(first <= last, "flatten() has invalid args: start_dim cannot come after end_dim");
-  if (self.dim() == 0) return reshape(self, {1});
-  DimVector shape;
-  for (std::size_t i = 0; i < first; ++i) shape.push_back(self.sizes()[i]);
-  shape.push_back(multiply_sizes(IntArrayRef(self.sizes().data() + first, last - first + 1)));
-  for (std::size_t i = last + 1; i < self.sizes().size(); ++i) shape.push_back(self.sizes()[i]);
-  return reshape(self, shape);
-}
-
 namespace {
 // A view of `self` with sizes `size`: new dimensions in front, and dimensions of size 1 stretched, both with stride 0; -1 keeps a size.
 // Throws if a size that is not 1 would change. O(dims), no data is copied.
@@ -150,43 +136,6 @@ Tensor expand_cpu(const Tensor& self, IntArrayRef size) {
 
 constinit Operator<Tensor(const Tensor&, IntArrayRef)> op::expand("expand", {.cpu = expand_cpu});
 Tensor expand(const Tensor& self, IntArrayRef size) { return op::expand(self, size); }
-
-namespace {
-Tensor permute_cpu(const Tensor& self, IntArrayRef dims) {
-  DimVector sizes(dims.size());
-  DimVector strides(dims.size());
-  std::vector<bool> seen(dims.size());
-  for (std::size_t i = 0; i < dims.size(); ++i) {
-    const auto from = static_cast<std::size_t>(wrap_dim(dims[i], self.dim()));
-    TORCH_CHECK(!seen[from], "permute(): duplicate dims are not allowed.");
-    seen[from] = true;
-    sizes[i] = self.sizes()[from];
-    strides[i] = self.strides()[from];
-  }
-  return alias(self, sizes, strides, self.storage_offset());
-}
-}  // namespace
-constinit Operator<Tensor(const Tensor&, IntArrayRef)> op::permute("permute", {.cpu = permute_cpu});
-
-Tensor permute(const Tensor& self, IntArrayRef dims) {
-  TORCH_CHECK(dims.size() == self.sizes().size(), "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired ordering of dimensions i.e. input.dim() = ",
-              self.dim(), " is not equal to len(dims) = ", dims.size());
-  return op::permute(self, dims);
-}
-
-Tensor transpose(const Tensor& self, std::int64_t dim0, std::int64_t dim1) {
-  const std::int64_t a = wrap_dim(dim0, self.dim());
-  const std::int64_t b = wrap_dim(dim1, self.dim());
-  DimVector dims(self.sizes().size());
-  for (std::size_t i = 0; i < dims.size(); ++i) dims[i] = static_cast<std::int64_t>(i);
-  if (!dims.empty()) std::swap(dims[static_cast<std::size_t>(a)], dims[static_cast<std::size_t>(b)]);
-  return permute(self, dims);
-}
-
-Tensor t(const Tensor& self) {
-  TORCH_CHECK(self.dim() <= 2, "t() expects a tensor with <= 2 dimensions, but self is ", self.dim(), "D");
-  return self.dim() < 2 ? transpose(self, 0, 0) : transpose(self, 0, 1);
-}
 
 namespace {
 // The view at `index` of dimension `dim`, which disappears. REQUIRES: 0 <= dim < self.dim(), 0 <= index < size(dim). O(dims).
@@ -233,37 +182,6 @@ Tensor slice(const Tensor& self, std::int64_t dim, std::optional<std::int64_t> s
   const std::int64_t first = clamp(start.value_or(0));
   const std::int64_t last = std::max(first, clamp(end.value_or(size)));
   return op::slice(self, d, first, last, step);
-}
-
-Tensor narrow(const Tensor& self, std::int64_t dim, std::int64_t start, std::int64_t length) {
-  TORCH_CHECK(self.dim() > 0, "narrow() cannot be applied to a 0-dim tensor.");
-  TORCH_CHECK(length >= 0, "narrow(): length must be non-negative.");
-  const std::int64_t size = self.size(dim);
-  TORCH_CHECK_INDEX(start >= -size && start <= size, "start out of range (expected to be in range of [", -size, ", ", size, "], but got ", start, ")");
-  const std::int64_t first = start < 0 ? start + size : start;
-  TORCH_CHECK(first + length <= size, "start (", first, ") + length (", length, ") exceeds dimension size (", size, ").");
-  return slice(self, dim, first, first + length);
-}
-
-Tensor squeeze(const Tensor& self) {
-  DimVector shape;
-  for (const std::int64_t size : self.sizes())
-    if (size != 1) shape.push_back(size);
-  return view(self, shape);
-}
-
-Tensor squeeze(const Tensor& self, std::int64_t dim) {
-  const std::int64_t d = wrap_dim(dim, self.dim());
-  DimVector shape(self.sizes());
-  if (self.dim() > 0 && self.size(d) == 1) shape.erase(static_cast<std::size_t>(d));
-  return view(self, shape);
-}
-
-Tensor unsqueeze(const Tensor& self, std::int64_t dim) {
-  const std::int64_t d = wrap_dim(dim, self.dim() + 1);
-  DimVector shape(self.sizes());
-  shape.insert(static_cast<std::size_t>(d), 1);
-  return view(self, shape);
 }
 
 // All windows of `size` neighbours along `dimension`, `step` apart. The sizes are those of self, except that `dimension` has the number

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "tinytorch/core/loops.h"
+#include "tinytorch/core/more_loops.h"
 #include "tinytorch/nn/activations.h"
 #include "tinytorch/nn/loss.h"
 #include "tinytorch/nn/row_normalizer.h"

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "tinytorch/core/loops.h"
+#include "tinytorch/core/more_loops.h"
 
 namespace tinytorch {
 

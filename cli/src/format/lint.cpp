@@ -486,7 +486,7 @@ class Linter {
         if (open == std::string::npos) continue;
         const std::string path = item.head.substr(open + 1, item.head.rfind('"') - open - 1);
         if (path == "tito/lesson.h") lesson_header = true;
-        if (path.starts_with("tinytorch/") && !kGenerated.contains(path)) check_include(path, line, owner);
+        if (path.starts_with("tinytorch/") && !kGenerated.contains(path)) check_include(path, line, for_tests(i), owner);
       }
     }
     if (!module_.tests.empty() && !lesson_header) {
@@ -494,12 +494,17 @@ class Linter {
     }
   }
 
-  void check_include(const std::string& path, int line, const std::map<std::string, const Module*>& owner) {
+  // Whether a cell's includes serve the tests alone. Tests may use the library chapters of their stage, which come to learners prebuilt.
+  bool for_tests(std::size_t i) const { return cell(i).marker("export") == nullptr; }
+
+  void check_include(const std::string& path, int line, bool for_tests, const std::map<std::string, const Module*>& owner) {
     const auto found = owner.find(path);
     if (path == "tinytorch/tinytorch.h") {
       error(line, "forward-use", "tinytorch.h includes later modules; include the headers that are used");
     } else if (found == owner.end()) {
       error(line, "forward-use", "no module exports " + path);
+    } else if (for_tests && found->second->library_chapter && found->second->stage() == module_.stage()) {
+      return;
     } else if (position(*found->second) > position(module_)) {
       error(line, "forward-use", path + " comes only with " + found->second->folder());
     }

@@ -1,69 +1,13 @@
-// From the lesson modules/90_operators/operators_dev.cpp:
+// From the lesson modules/91_selection/selection_dev.cpp:
 // edit the module, not this file.
 
 #include <algorithm>
 #include <cctype>
 #include <string>
 
-#include "tinytorch/core/loops.h"
-#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/matrix_ops.h"
 
 namespace tinytorch {
-
-namespace {
-Tensor addmm_cpu(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const Scalar& beta,
-                 const Scalar& alpha) {
-  const Tensor product = mm(mat1, mat2);
-  const Tensor added = expand(self, product.sizes());
-  dispatch_all_types(product.scalar_type(), [&]<class T>() {
-    const T a = alpha.to<T>();
-    const T b = beta.to<T>();
-    // With beta = 0 the NaNs of `self` do not count.
-    if (b == T{}) map_into<T, T>(product, product, [a](T x) { return static_cast<T>(a * x); });
-    else
-      zip_into<T, T, T>(product, product, added, [a, b](T x, T y) { return static_cast<T>(a * x + b * y); });
-  });
-  return product;
-}
-}  // namespace
-constinit Operator<Tensor(const Tensor&, const Tensor&, const Tensor&, const Scalar&, const Scalar&)>
-    op::addmm("addmm", {.cpu = addmm_cpu});
-
-Tensor addmm(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const Scalar& beta,
-             const Scalar& alpha) {
-  TORCH_CHECK(mat1.dim() == 2, "mat1 must be a matrix, got ", mat1.dim(), "-D tensor");
-  TORCH_CHECK(mat2.dim() == 2, "mat2 must be a matrix, got ", mat2.dim(), "-D tensor");
-  TORCH_CHECK(mat1.size(1) == mat2.size(0), "mat1 and mat2 shapes cannot be multiplied (", mat1.size(0), "x",
-              mat1.size(1), " and ", mat2.size(0), "x", mat2.size(1), ")\n[addmm] inner sizes ", mat1.size(1),
-              " and ", mat2.size(0), " must match",
-              mat1.size(1) == mat2.size(1) ? "; did you mean mat2.t()?" : ".");
-  TORCH_CHECK(self.scalar_type() == mat2.scalar_type(), "self and mat2 must have the same dtype, but got ",
-              self.scalar_type(), " and ", mat2.scalar_type());
-  return op::addmm(self, mat1, mat2, beta, alpha);
-}
-
-Tensor mv(const Tensor& self, const Tensor& vec) {
-  TORCH_CHECK(self.dim() == 2 && vec.dim() == 1, "vector + matrix @ vector expected, got 1, ", self.dim(),
-              ", ", vec.dim());
-  TORCH_CHECK(self.size(1) == vec.size(0), "size mismatch, got input (", self.size(0), "), mat (",
-              self.size(0), "x", self.size(1), "), vec (", vec.size(0), ")");
-  return mm(self, unsqueeze(vec, 1)).squeeze(1);
-}
-
-Tensor dot(const Tensor& self, const Tensor& tensor) {
-  TORCH_CHECK(self.dim() == 1 && tensor.dim() == 1, "1D tensors expected, but got ", self.dim(), "D and ",
-              tensor.dim(), "D tensors");
-  TORCH_CHECK(self.scalar_type() == tensor.scalar_type(),
-              "dot : expected both vectors to have same dtype, but found ", self.scalar_type(), " and ",
-              tensor.scalar_type());
-  return matmul(self, tensor);
-}
-
-Tensor outer(const Tensor& self, const Tensor& vec2) {
-  TORCH_CHECK(self.dim() == 1, "outer: Expected 1-D argument self, but got ", self.dim(), "-D");
-  TORCH_CHECK(vec2.dim() == 1, "outer: Expected 1-D argument vec2, but got ", vec2.dim(), "-D");
-  return mul(unsqueeze(self, 1), vec2);
-}
 
 namespace {
 // A tensor whose dimensions have names, one letter each.
@@ -157,8 +101,7 @@ DimVector sizes_of(const Labelled& operand, const std::string& labels) {
 }  // namespace
 
 namespace {
-// Multiplies two operands and sums over the letters that both have and nobody needs later:
-// (batch, left, summed) x (batch, summed, right) -> (batch, left, right).
+// Multiplies two operands and sums over the letters that both have and nobody needs later: (batch, left, summed) x (batch, summed, right) -> (batch, left, right).
 Labelled contract(const Labelled& a, const Labelled& b, std::string_view kept) {
   std::string batch;
   std::string left;

@@ -1,0 +1,1229 @@
+// ---
+// jupyter:
+//   jupytext:
+//     comment_magics: false
+//     text_representation:
+//       extension: .cpp
+//       format_name: percent
+//   kernelspec:
+//     display_name: C++20 (TinyTorch)
+//     language: c++
+//     name: tinytorch
+// ---
+
+// %% [markdown]
+// # Library chapter 92: Parts
+//
+// What a framework needs below its first tensor and no lesson has room for: warnings, the report of the machine, a reader for NumPy's files, lists of sizes, handles that
+// count their owners, and the numbers themselves, as types that are known only when the program runs. No exercises; it comes to learners prebuilt.
+//
+//     module 00   errors, random numbers, time
+//        |
+//     this        warnings   system_info   read_npy   |   IntArrayRef, DimVector   intrusive_ptr   ScalarType, Scalar
+//        |                                            |
+//     module 01   storage, views, the dispatcher      <---+
+
+// %%
+//| after 00
+//| export core/warning.h
+#include <atomic>
+#include <variant>
+#include "tinytorch/core/error.h"
+//| export core/warning.cpp
+#include <iostream>
+//| export core/irange.h
+#include <cstddef>
+#include <iterator>
+#include <type_traits>
+//| export core/system_info.h
+#include <cstdint>
+#include <iosfwd>
+#include <string>
+#include <vector>
+//| export core/system_info.cpp
+#include <sys/utsname.h>
+#include <algorithm>
+#include <cstdlib>
+#include <iterator>
+#include <ostream>
+#include <sstream>
+#include <string_view>
+#include <thread>
+#include "tinytorch/core/utils.h"
+//| export core/npy.h
+#include "tinytorch/core/utils.h"
+//| export core/npy.cpp
+#include <algorithm>
+#include <bit>
+#include <charconv>
+#include <cstring>
+#include <sstream>
+#include "tinytorch/core/error.h"
+//| export core/array_ref.h
+#include <array>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <ostream>
+#include <vector>
+#include "tinytorch/core/error.h"
+//| export core/intrusive_ptr.h
+#include <atomic>
+#include <cstdint>
+#include <utility>
+//| export core/scalar_type.h
+#include <cstdint>
+#include <ostream>
+#include <type_traits>
+#include "tinytorch/core/error.h"
+//| export core/scalar.h
+#include <cmath>
+#include <concepts>
+#include <limits>
+#include "tinytorch/core/scalar_type.h"
+
+// %%
+#include "tito/lesson.h"
+#include <array>
+#include <functional>
+#include <iomanip>
+#include <iostream>
+#include <memory>
+#include <numeric>
+#include <random>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+#include "tinytorch/core/generator.h"
+
+// %%
+namespace tinytorch {
+
+// %% [markdown]
+// ## Warnings
+//
+// Some things deserve a word though nothing is wrong enough to stop: a deprecated argument, a loss that compares tensors of different shapes. A library cannot know where such
+// words should go. A notebook wants a coloured box, a server its log, a test wants to count them. So the library hands every warning to a *handler*, and the program decides:
+//
+//     TORCH_WARN("...") --> Warning{type, where, msg} --> the thread's handler --+--> stderr (the default)
+//                                                                                +--> a log, a box, a test
+
+// %%
+//| export core/warning.h
+// Something that a user should know, though the program goes on.
+class Warning {
+ public:
+  class UserWarning {};
+  class DeprecationWarning {};
+  using warning_variant_t = std::variant<UserWarning, DeprecationWarning>;
+
+  Warning(warning_variant_t type, const SourceLocation& source_location, std::string msg,
+          bool verbatim = false)
+      : type_(type), source_location_(source_location), msg_(std::move(msg)), verbatim_(verbatim) {}
+
+  warning_variant_t type() const { return type_; }
+  const SourceLocation& source_location() const { return source_location_; }
+  const std::string& msg() const { return msg_; }
+  bool verbatim() const { return verbatim_; }
+
+ private:
+  warning_variant_t type_;
+  SourceLocation source_location_;
+  std::string msg_;
+  bool verbatim_;
+};
+
+using UserWarning = Warning::UserWarning;
+using DeprecationWarning = Warning::DeprecationWarning;
+
+// Receives warnings. This one prints to stderr; a program derives its own and installs it.
+class WarningHandler {
+ public:
+  virtual ~WarningHandler() = default;
+  virtual void process(const Warning& warning);
+};
+
+namespace WarningUtils {
+
+// Installs `handler` for the calling thread; nullptr brings the printing one back. The caller keeps it alive.
+void set_warning_handler(WarningHandler* handler) noexcept;
+WarningHandler* get_warning_handler() noexcept;
+
+// Installs a handler and puts the previous one back at the end of the scope.
+class WarningHandlerGuard {
+ public:
+  explicit WarningHandlerGuard(WarningHandler* new_handler) : previous_(get_warning_handler()) {
+    set_warning_handler(new_handler);
+  }
+  ~WarningHandlerGuard() { set_warning_handler(previous_); }
+  WarningHandlerGuard(const WarningHandlerGuard&) = delete;
+  WarningHandlerGuard& operator=(const WarningHandlerGuard&) = delete;
+
+ private:
+  WarningHandler* previous_;
+};
+
+// With true, TORCH_WARN_ONCE warns every time.
+void set_warnAlways(bool setting) noexcept;
+bool get_warnAlways() noexcept;
+
+}  // namespace WarningUtils
+
+// Hands `warning` to the handler of the calling thread.
+void warn(const Warning& warning);
+
+#define TORCH_WARN(...) \
+  ::tinytorch::warn(    \
+      ::tinytorch::Warning(::tinytorch::UserWarning(), TINYTORCH_HERE, ::tinytorch::str(__VA_ARGS__)))
+
+#define TORCH_WARN_DEPRECATION(...)                                                         \
+  ::tinytorch::warn(::tinytorch::Warning(::tinytorch::DeprecationWarning(), TINYTORCH_HERE, \
+                                         ::tinytorch::str(__VA_ARGS__)))
+
+// Warns the first time that this line is reached.
+#define TORCH_WARN_ONCE(...)                                                                \
+  do {                                                                                      \
+    static std::atomic<bool> torch_warned_once{false};                                      \
+    if (!torch_warned_once.exchange(true) || ::tinytorch::WarningUtils::get_warnAlways()) { \
+      TORCH_WARN(__VA_ARGS__);                                                              \
+    }                                                                                       \
+  } while (false)
+
+// %%
+//| export core/warning.cpp
+namespace {
+
+thread_local WarningHandler* current_handler = nullptr;
+std::atomic<bool> warn_always{false};
+
+WarningHandler& printing_handler() {
+  static WarningHandler handler;
+  return handler;
+}
+
+}  // namespace
+
+void WarningHandler::process(const Warning& warning) {
+  const SourceLocation& where = warning.source_location();
+  const bool deprecation = std::holds_alternative<DeprecationWarning>(warning.type());
+  std::cerr << str("[W ", where.file, ":", where.line, "] ",
+                   deprecation ? "DeprecationWarning: " : "Warning: ", warning.msg(), " (function ",
+                   where.function, ")\n");
+}
+
+void WarningUtils::set_warning_handler(WarningHandler* handler) noexcept { current_handler = handler; }
+
+WarningHandler* WarningUtils::get_warning_handler() noexcept {
+  return current_handler != nullptr ? current_handler : &printing_handler();
+}
+
+void WarningUtils::set_warnAlways(bool setting) noexcept { warn_always = setting; }
+
+bool WarningUtils::get_warnAlways() noexcept { return warn_always; }
+
+void warn(const Warning& warning) { WarningUtils::get_warning_handler()->process(warning); }
+
+// %%
+//| lesson
+// A handler that keeps the messages.
+class CollectingHandler : public WarningHandler {
+ public:
+  void process(const Warning& warning) override { messages.push_back(warning.msg()); }
+  std::vector<std::string> messages;
+};
+
+// %%
+TEST_CASE("TORCH_WARN: goes to the handler of the scope, once where once was asked for") {
+  CollectingHandler outer;
+  const WarningUtils::WarningHandlerGuard outer_guard(&outer);
+  {
+    CollectingHandler inner;
+    const WarningUtils::WarningHandlerGuard inner_guard(&inner);
+    TORCH_WARN("sizes differ: ", 3, " and ", 4);
+    CHECK_EQ(inner.messages, std::vector<std::string>{"sizes differ: 3 and 4"});
+  }
+  CHECK(outer.messages.empty());
+  for (int i = 0; i < 3; ++i) TORCH_WARN_ONCE("only once, i = ", i);
+  CHECK_EQ(outer.messages, std::vector<std::string>{"only once, i = 0"});
+}
+
+// %% [markdown]
+// ## Counting
+//
+// Loops over a range of integers, under libtorch's name. `for (const auto i : irange(n))` takes the type of `n`, so that the comparison of signed and unsigned numbers, and
+// the warning about it, never comes up.
+
+// %%
+//| export core/irange.h
+// The integers of [begin, end), for a range-based for loop; empty when end <= begin.
+template <class Integer>
+class IntegerRange {
+ public:
+  class iterator {
+   public:
+    using iterator_category = std::input_iterator_tag;
+    using value_type = Integer;
+    using difference_type = std::ptrdiff_t;
+    using pointer = const Integer*;
+    using reference = Integer;
+
+    explicit iterator(Integer value) : value_(value) {}
+    Integer operator*() const { return value_; }
+    iterator& operator++() {
+      ++value_;
+      return *this;
+    }
+    iterator operator++(int) { return iterator(value_++); }
+    bool operator==(const iterator&) const = default;
+
+   private:
+    Integer value_;
+  };
+
+  IntegerRange(Integer begin, Integer end) : begin_(begin), end_(end < begin ? begin : end) {}
+  iterator begin() const { return iterator(begin_); }
+  iterator end() const { return iterator(end_); }
+
+ private:
+  Integer begin_;
+  Integer end_;
+};
+
+// irange(begin, end) counts from begin to end - 1 in the type of end, irange(end) from 0.
+template <class Begin, class End>
+requires std::is_integral_v<Begin> && std::is_integral_v<End> IntegerRange<End> irange(Begin begin, End end) {
+  return {static_cast<End>(begin), end};
+}
+
+template <class End>
+requires std::is_integral_v<End> IntegerRange<End> irange(End end) { return {End{0}, end}; }
+
+// %%
+TEST_CASE("irange: half-open, empty when the end comes first") {
+  std::vector<int> seen;
+  for (const auto i : irange(2, 5)) seen.push_back(i);
+  CHECK_EQ(seen, std::vector<int>{2, 3, 4});
+  for (const auto i : irange(5, 2)) seen.push_back(i);
+  for (const auto i : irange(-1)) seen.push_back(i);
+  CHECK_EQ(seen.size(), 3);
+  const auto squares = irange(size_t{4});
+  CHECK_EQ(std::accumulate(squares.begin(), squares.end(), size_t{0}), 6);
+}
+
+// %% [markdown]
+// ## The report of the machine
+//
+// What decides how fast a framework runs is written down by the operating system in text files. Module 00's `value_of_key` and `parse_bytes` read them; here they are asked
+// for everything that belongs beside a measurement.
+
+// %%
+//| export core/system_info.h
+struct CacheInfo {
+  int level = 0;
+  int64_t bytes = 0;
+};
+
+// What a result was measured on. Unknown strings are empty, unknown numbers 0.
+struct SystemInfo {
+  std::string os;
+  std::string compiler;
+  std::string standard;
+  bool optimized = false;  // the library was compiled with optimization
+  std::string cpu_model;
+  int cores = 0;  // logical
+  int64_t memory_bytes = 0;
+  int64_t cache_line_bytes = 0;
+  std::vector<CacheInfo> caches;  // data and unified caches, nearest first
+  std::vector<std::string> simd;  // what the CPU supports, not what the code was compiled for
+};
+
+SystemInfo system_info();
+std::ostream& operator<<(std::ostream& out, const SystemInfo& info);
+
+// %%
+//| export core/system_info.cpp
+namespace {
+
+int64_t bytes_or_zero(std::string_view text) { return text.empty() ? 0 : parse_bytes(text); }
+
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+std::string compiler_name() {
+#if defined(__clang__)
+  return "clang " __clang_version__;
+#elif defined(__GNUC__)
+  return "g++ " __VERSION__;
+#else
+  return {};
+#endif
+}
+
+std::string standard_name() {
+  if constexpr (__cplusplus > 202002L) return "C++23 or later";
+  return __cplusplus == 202002L ? "C++20" : "before C++20";
+}
+
+// The extensions that matter for kernels, in the order in which they came, out of the flags in /proc/cpuinfo.
+std::vector<std::string> simd_extensions(std::string_view flags) {
+  std::istringstream words{std::string(flags)};
+  const std::vector<std::string> present{std::istream_iterator<std::string>(words), {}};
+  std::vector<std::string> found;
+  for (const char* name :
+       {"sse2", "sse4_2", "avx", "f16c", "fma", "avx2", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16",
+        "amx_tile", "asimd", "asimddp", "i8mm", "bf16", "sve", "sve2"}) {
+    if (std::find(present.begin(), present.end(), name) != present.end()) found.emplace_back(name);
+  }
+  return found;
+}
+
+std::vector<CacheInfo> data_caches() {
+  std::vector<CacheInfo> caches;
+  for (int index = 0;; ++index) {
+    const std::string folder = "/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(index);
+    const std::string type = first_line(read_if_there(folder + "/type"));
+    if (type.empty()) return caches;
+    if (type == "Instruction") continue;
+    const int level = std::atoi(read_if_there(folder + "/level").c_str());
+    caches.push_back({level, bytes_or_zero(first_line(read_if_there(folder + "/size")))});
+  }
+}
+
+}  // namespace
+
+SystemInfo system_info() {
+  SystemInfo info;
+  utsname name{};
+  if (uname(&name) == 0) info.os = std::string(name.sysname) + " " + name.release + " " + name.machine;
+  info.compiler = compiler_name();
+  info.standard = standard_name();
+#ifdef __OPTIMIZE__
+  info.optimized = true;
+#endif
+
+  const std::string cpuinfo = read_if_there("/proc/cpuinfo");
+  info.cpu_model = value_of_key(cpuinfo, "model name");
+  info.cores = static_cast<int>(std::thread::hardware_concurrency());
+  const std::string memory = read_if_there("/proc/meminfo");
+  info.memory_bytes = bytes_or_zero(value_of_key(memory, "MemTotal"));
+  info.cache_line_bytes = bytes_or_zero(
+      first_line(read_if_there("/sys/devices/system/cpu/cpu0/cache/index0/coherency_line_size")));
+  info.caches = data_caches();
+  const std::string_view x86_flags = value_of_key(cpuinfo, "flags");
+  info.simd = simd_extensions(x86_flags.empty() ? value_of_key(cpuinfo, "Features") : x86_flags);
+  return info;
+}
+
+std::ostream& operator<<(std::ostream& out, const SystemInfo& info) {
+  const auto known = [](const std::string& s) { return s.empty() ? std::string("unknown") : s; };
+  out << "system    " << known(info.os) << '\n';
+  out << "compiler  " << known(info.compiler) << ", " << info.standard
+      << (info.optimized ? ", optimized\n" : ", not optimized\n");
+  out << "cpu       " << known(info.cpu_model) << ", " << info.cores
+      << (info.cores == 1 ? " core\n" : " cores\n");
+  out << "memory    " << (info.memory_bytes == 0 ? "unknown" : format_bytes(info.memory_bytes)) << '\n';
+  out << "caches   ";
+  for (const CacheInfo& cache : info.caches) out << " L" << cache.level << ' ' << format_bytes(cache.bytes);
+  if (info.caches.empty()) out << " unknown";
+  if (info.cache_line_bytes != 0) out << ", lines of " << info.cache_line_bytes << " bytes";
+  out << "\nsimd     ";
+  for (const std::string& extension : info.simd) out << ' ' << extension;
+  if (info.simd.empty()) out << " unknown";
+  return out << '\n';
+}
+
+// %%
+TEST_CASE("system_info: knows this machine, and prints a line for each part") {
+  const SystemInfo info = system_info();
+  CHECK(info.cores >= 1);
+  CHECK_EQ(info.standard, "C++20");
+  CHECK_FALSE(info.compiler.empty());
+  const std::string text = str(info);
+  for (const char* part : {"system", "compiler", "cpu", "memory", "caches", "simd"}) {
+    CHECK(text.find(part) != std::string::npos);
+  }
+  CHECK(str(SystemInfo()).find("caches    unknown\nsimd      unknown") != std::string::npos);
+}
+
+// %% [markdown]
+// ## Arrays from NumPy's files
+//
+// A binary file is shorter and is read without parsing, but its first bytes make promises: "I hold 64 x 32 floats". The file may be shorter than its promise, because a
+// download stopped; or the promise may be absurd, because a byte flipped. A reader that allocates what the header asks for, and then looks, can be made to take all memory by
+// a file of 100 bytes. So: **never believe a number that a file claims; compare it with the bytes that are there, before you use it.**
+//
+//     header says: 64 x 32 x 4 bytes = 8192          bytes left in the file: 5000
+//                           \                          /
+//                            +---- compare first -----+      --> "the file ends inside the values of array 0"
+//
+// A file may hold several arrays, one after the other: 6 bytes `\x93NUMPY`, 2 bytes of version, the length of the header in 2 bytes (version 1) or 4, the header, the values.
+
+// %%
+//| export core/npy.h
+// Reads the arrays of a NumPy file, one after the other, as repeated np.save(file, array) writes them. Takes f4, f8, i4, i8, u1 and b1 in row-major order. Throws Error,
+// naming the file, if it is anything else, is cut off, or does not have `expected_arrays` arrays (-1: any number).
+std::vector<NumericArray> read_npy(const std::string& path, int64_t expected_arrays = -1);
+
+// %%
+//| export core/npy.cpp
+namespace {
+
+struct NpyHeader {
+  std::string descr;  // '<f4': little-endian, float, 4 bytes
+  std::vector<int64_t> sizes;
+};
+
+// The text from behind `before` up to `after`; nothing if either is missing.
+std::string_view between(std::string_view text, std::string_view before, char after) {
+  const size_t start = text.find(before);
+  if (start == std::string_view::npos) return {};
+  text.remove_prefix(start + before.size());
+  const size_t end = text.find(after);
+  return end == std::string_view::npos ? std::string_view() : text.substr(0, end);
+}
+
+// Reads {'descr': '<f4', 'fortran_order': False, 'shape': (64, 32), }.
+NpyHeader parse_npy_header(std::string_view text, const std::string& path) {
+  NpyHeader header;
+  header.descr = between(text, "'descr': '", '\'');
+  const std::string_view shape = between(text, "'shape': (", ')');
+  const bool has_shape = !shape.empty() || text.find("'shape': ()") != std::string_view::npos;
+  TORCH_CHECK(
+      !header.descr.empty() && has_shape, path,
+      ": the header has no descr or no shape\n[read_npy] only plain arrays that np.save wrote can be read");
+  TORCH_CHECK(text.find("'fortran_order': False") != std::string_view::npos, path,
+              ": the array is not in row-major order\n[read_npy] save np.ascontiguousarray(array)");
+
+  std::istringstream parts{std::string(shape)};
+  for (std::string part; std::getline(parts, part, ',');) {
+    const size_t first = part.find_first_not_of(' ');
+    if (first == std::string::npos) continue;  // after the comma of (3,)
+    int64_t size = -1;
+    const auto [end, error] = std::from_chars(part.data() + first, part.data() + part.size(), size);
+    TORCH_CHECK(error == std::errc() && end == part.data() + part.size() && size >= 0, path, ": the shape (",
+                shape, ") is not a list of sizes\n[read_npy] the header is damaged: save the file again");
+    header.sizes.push_back(size);
+  }
+  return header;
+}
+
+template <class T>
+std::vector<double> to_doubles(const char* bytes, int64_t count) {
+  std::vector<double> values(static_cast<size_t>(count));
+  for (double& value : values) {
+    T element;
+    std::memcpy(&element, bytes, sizeof(T));
+    bytes += sizeof(T);
+    value = static_cast<double>(element);
+  }
+  return values;
+}
+
+struct NpyType {
+  const char* descr;
+  int64_t bytes;
+  std::vector<double> (*convert)(const char* bytes, int64_t count);
+};
+constexpr NpyType npy_types[] = {{"<f4", 4, to_doubles<float>},   {"<f8", 8, to_doubles<double>},
+                                 {"<i4", 4, to_doubles<int32_t>}, {"<i8", 8, to_doubles<int64_t>},
+                                 {"|u1", 1, to_doubles<uint8_t>}, {"|b1", 1, to_doubles<uint8_t>}};
+static_assert(std::endian::native == std::endian::little, "read_npy takes little-endian numbers as they are");
+
+// Takes bytes from the front of a file that may be shorter than it should be.
+class ByteReader {
+ public:
+  ByteReader(std::string_view bytes, const std::string& path) : rest_(bytes), path_(path) {}
+
+  bool done() const { return rest_.empty(); }
+  int64_t left() const { return static_cast<int64_t>(rest_.size()); }
+
+  std::string_view take(int64_t count, const std::string& what) {
+    TORCH_CHECK(count <= left(), path_, ": the file ends inside ", what, ": ", count, " bytes are needed, ",
+                left(), " are left\n[read_npy] it was cut off: fetch or save it again");
+    const std::string_view taken = rest_.substr(0, static_cast<size_t>(count));
+    rest_.remove_prefix(taken.size());
+    return taken;
+  }
+
+  // An unsigned number of `count` bytes, the lowest one first.
+  int64_t take_number(int64_t count, const std::string& what) {
+    const std::string_view digits = take(count, what);
+    int64_t value = 0;
+    for (size_t i = digits.size(); i-- > 0;) value = value << 8 | static_cast<unsigned char>(digits[i]);
+    return value;
+  }
+
+ private:
+  std::string_view rest_;
+  const std::string& path_;
+};
+
+}  // namespace
+
+// %%
+//| export core/npy.cpp
+std::vector<NumericArray> read_npy(const std::string& path, int64_t expected_arrays) {
+  const std::string bytes = read_file(path, "read_npy");
+  ByteReader reader(bytes, path);
+  std::vector<NumericArray> arrays;
+  while (!reader.done()) {
+    const std::string which = str("array ", arrays.size());
+    TORCH_CHECK(
+        reader.take(6, "the start of " + which) == "\x93NUMPY", path, ": ", which,
+        " does not begin with NumPy's magic string\n[read_npy] only files that np.save wrote can be read");
+    const int64_t major = reader.take_number(1, "the version");
+    reader.take_number(1, "the version");
+    const int64_t header_length = reader.take_number(major == 1 ? 2 : 4, "the length of the header");
+    NpyHeader header = parse_npy_header(reader.take(header_length, "the header of " + which), path);
+    const NpyType* type = std::find_if(std::begin(npy_types), std::end(npy_types),
+                                       [&](const NpyType& row) { return header.descr == row.descr; });
+    TORCH_CHECK(type != std::end(npy_types), path, ": values of type ", header.descr,
+                " cannot be read\n[read_npy] save them as float32, float64, int32, int64 or uint8");
+
+    int64_t count = 1;
+    bool overflow = false;
+    for (int64_t size : header.sizes) overflow |= __builtin_mul_overflow(count, size, &count);
+    TORCH_CHECK(!overflow && count <= reader.left() / type->bytes, path,
+                ": the file ends inside the values of ", which, ": its sizes ask for more than the ",
+                reader.left() / type->bytes,
+                " values that are left\n[read_npy] it was cut off: fetch or save it again");
+    const std::string_view data = reader.take(count * type->bytes, "the values");
+    arrays.push_back({std::move(header.sizes), type->convert(data.data(), count)});
+  }
+  TORCH_CHECK(expected_arrays < 0 || static_cast<int64_t>(arrays.size()) == expected_arrays, path,
+              ": expected ", expected_arrays, " arrays but found ", arrays.size(),
+              "\n[read_npy] is it the right file, and complete?");
+  return arrays;
+}
+
+// %%
+//| lesson
+// The bytes that np.save writes: header and padding to a multiple of 64, then the values.
+template <class T>
+std::string npy_bytes(const std::string& descr, const std::string& shape, const std::vector<T>& values) {
+  std::string header = "{'descr': '" + descr + "', 'fortran_order': False, 'shape': (" + shape + "), }";
+  header.resize((10 + header.size() + 1 + 63) / 64 * 64 - 10 - 1, ' ');
+  header += '\n';
+  std::string bytes = "\x93NUMPY";
+  bytes += '\1';
+  bytes += '\0';
+  bytes += static_cast<char>(header.size() & 255);
+  bytes += static_cast<char>(header.size() >> 8);
+  bytes += header;
+  bytes.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
+  return bytes;
+}
+
+// %%
+//| lesson
+// A file that is gone at the end of the scope.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(const std::string& bytes) {
+    static std::random_device random;
+    path_ = (std::filesystem::temp_directory_path() / str("tinytorch-", random(), random())).string();
+    std::ofstream(path_, std::ios::binary) << bytes;
+  }
+  ~TemporaryFile() { std::remove(path_.c_str()); }
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+// %%
+TEST_CASE("read_npy: several arrays in one file, each with its sizes") {
+  const TemporaryFile file(npy_bytes<float>("<f4", "2, 3", {1, 2, 3, 4, 5, 6.5}) +
+                           npy_bytes<int64_t>("<i8", "2,", {-7, 8}));
+  const std::vector<NumericArray> arrays = read_npy(file.path(), 2);
+  REQUIRE_EQ(arrays.size(), 2);
+  CHECK_EQ(arrays[0].sizes, std::vector<int64_t>{2, 3});
+  CHECK_EQ(arrays[0].values, std::vector<double>{1, 2, 3, 4, 5, 6.5});
+  CHECK_EQ(arrays[1].sizes, std::vector<int64_t>{2});
+  CHECK_EQ(arrays[1].values, std::vector<double>{-7, 8});
+  CHECK_ERROR(read_npy(file.path(), 3), "expected 3 arrays but found 2");
+  const TemporaryFile scalar(npy_bytes<double>("<f8", "", {0.1}));
+  CHECK(read_npy(scalar.path())[0].sizes.empty());
+  CHECK_EQ(read_npy(scalar.path())[0].values, std::vector<double>{0.1});
+  const TemporaryFile empty(npy_bytes<uint8_t>("|u1", "0, 4", {}));
+  CHECK_EQ(read_npy(empty.path())[0].sizes, std::vector<int64_t>{0, 4});
+}
+
+TEST_CASE("read_npy: a file that is cut off or lies is refused") {
+  const std::string whole = npy_bytes<float>("<f4", "2, 3", {1, 2, 3, 4, 5, 6});
+  const TemporaryFile cut(whole.substr(0, whole.size() - 1));
+  CHECK_ERROR(read_npy(cut.path()), "the file ends inside the values of array 0");
+  const TemporaryFile text("1,2,3\n4,5,6\n");
+  CHECK_ERROR(read_npy(text.path()), "does not begin with NumPy's magic string");
+  const TemporaryFile absurd(npy_bytes<float>("<f4", "4611686018427387904, 8", {1}));
+  CHECK_ERROR(read_npy(absurd.path()), "the file ends inside the values of array 0");
+  for (size_t length = 1; length < whole.size(); ++length) {
+    const TemporaryFile part(whole.substr(0, length));
+    CHECK_ERROR(read_npy(part.path()), part.path());
+  }
+  const TemporaryFile complex(npy_bytes<float>("<c8", "1,", {1, 2}));
+  CHECK_ERROR(read_npy(complex.path()), "values of type <c8 cannot be read");
+  const TemporaryFile negative(npy_bytes<float>("<f4", "-1", {1}));
+  CHECK_ERROR(read_npy(negative.path()), "is not a list of sizes");
+  CHECK_ERROR(read_npy("/no/such/file.npy"), "cannot open /no/such/file.npy");
+}
+
+// %% [markdown]
+// ## Lists of sizes
+//
+// Sizes travel as `IntArrayRef`, which points to integers that someone else owns, and are kept in `DimVector`, which holds up to five inside itself. A heap allocation for
+// each would cost more than a small addition.
+//
+//     IntArrayRef   [pointer | length] ----> 2 3 4        to pass
+//     DimVector     [2 3 4 . . | length]                  to keep: up to five inside
+//     DimVector     [pointer   | length] ----> 2 3 4 5 6 7   more on the heap
+
+// %%
+//| export core/array_ref.h
+// A view of `size()` consecutive elements that someone else owns: pointer and length. Like PyTorch's c10::ArrayRef it converts from one element, braces, std::vector and
+// std::array, so that `sum(0)`, `sum({0, 1})` and `view(sizes)` all work. The elements must outlive it: use it for parameters, never to keep.
+template <class T>
+class ArrayRef {
+ public:
+  using value_type = T;
+  constexpr ArrayRef() = default;
+  constexpr ArrayRef(const T& one) : data_(&one), size_(1) {}
+  constexpr ArrayRef(const T* data, std::size_t size) : data_(data), size_(size) {}
+  constexpr ArrayRef(std::initializer_list<T> list) : size_(list.size()) {
+    if (size_ > 0) data_ = list.begin();
+  }
+  ArrayRef(const std::vector<T>& values) : data_(values.data()), size_(values.size()) {}
+  template <std::size_t N>
+  constexpr ArrayRef(const std::array<T, N>& values) : data_(values.data()), size_(N) {}
+
+  constexpr const T* begin() const { return data_; }
+  constexpr const T* end() const { return data_ + size_; }
+  constexpr const T* data() const { return data_; }
+  constexpr std::size_t size() const { return size_; }
+  constexpr bool empty() const { return size_ == 0; }
+  constexpr const T& operator[](std::size_t i) const { return data_[i]; }
+  constexpr const T& front() const { return data_[0]; }
+  constexpr const T& back() const { return data_[size_ - 1]; }
+  std::vector<T> vec() const { return std::vector<T>(begin(), end()); }
+
+  friend bool operator==(ArrayRef a, ArrayRef b) {
+    if (a.size_ != b.size_) return false;
+    for (std::size_t i = 0; i < a.size_; ++i)
+      if (!(a.data_[i] == b.data_[i])) return false;
+    return true;
+  }
+  // Prints as PyTorch does: [3, 4].
+  friend std::ostream& operator<<(std::ostream& out, ArrayRef list) {
+    out << '[';
+    for (std::size_t i = 0; i < list.size_; ++i) out << (i == 0 ? "" : ", ") << list.data_[i];
+    return out << ']';
+  }
+
+ private:
+  const T* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+using IntArrayRef = ArrayRef<std::int64_t>;
+
+// %%
+//| export core/array_ref.h
+// A growable list of sizes or strides that keeps up to five of them inside itself, so that making a tensor of up to five dimensions costs no extra allocation. Source:
+// c10/core/impl/SizesAndStrides.h.
+class DimVector {
+ public:
+  DimVector() = default;
+  explicit DimVector(std::size_t count, std::int64_t value = 0) { resize(count, value); }
+  DimVector(IntArrayRef values) { assign(values); }
+  DimVector(std::initializer_list<std::int64_t> values) { assign(values); }
+  DimVector(const DimVector& other) { assign(other); }
+  DimVector(DimVector&& other) noexcept { swap(other); }
+  DimVector& operator=(const DimVector& other) {
+    if (this != &other) assign(other);
+    return *this;
+  }
+  DimVector& operator=(DimVector&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  ~DimVector() = default;
+
+  std::int64_t* begin() { return data(); }
+  std::int64_t* end() { return data() + size_; }
+  const std::int64_t* begin() const { return data(); }
+  const std::int64_t* end() const { return data() + size_; }
+  std::int64_t* data() { return heap_ ? heap_.get() : inline_; }
+  const std::int64_t* data() const { return heap_ ? heap_.get() : inline_; }
+  std::size_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  std::int64_t& operator[](std::size_t i) { return data()[i]; }
+  std::int64_t operator[](std::size_t i) const { return data()[i]; }
+  std::int64_t& back() { return data()[size_ - 1]; }
+  operator IntArrayRef() const { return {data(), size_}; }
+
+  void resize(std::size_t count, std::int64_t value = 0);
+  void push_back(std::int64_t value) { resize(size_ + 1, value); }
+  void insert(std::size_t position, std::int64_t value);
+  void erase(std::size_t position);
+
+ private:
+  void assign(IntArrayRef values) {
+    resize(values.size());
+    for (std::size_t i = 0; i < size_; ++i) data()[i] = values[i];
+  }
+  void swap(DimVector& other) noexcept {
+    std::swap(heap_, other.heap_);
+    std::swap(inline_, other.inline_);
+    std::swap(size_, other.size_);
+    std::swap(capacity_, other.capacity_);
+  }
+
+  static constexpr std::size_t kInline = 5;
+  std::unique_ptr<std::int64_t[]> heap_;
+  std::int64_t inline_[kInline] = {};
+  std::size_t size_ = 0;
+  std::size_t capacity_ = kInline;
+};
+
+// %%
+//| export core/array_ref.h
+// Makes the list `count` long; new elements are `value`.
+inline void DimVector::resize(std::size_t count, std::int64_t value) {
+  if (count > capacity_) {
+    const std::size_t capacity = count > 2 * capacity_ ? count : 2 * capacity_;
+    auto grown = std::make_unique<std::int64_t[]>(capacity);
+    for (std::size_t i = 0; i < size_; ++i) grown[i] = data()[i];
+    heap_ = std::move(grown);
+    capacity_ = capacity;
+  }
+  for (std::size_t i = size_; i < count; ++i) data()[i] = value;
+  size_ = count;
+}
+
+// %%
+//| export core/array_ref.h
+inline void DimVector::insert(std::size_t position, std::int64_t value) {
+  resize(size_ + 1);
+  for (std::size_t i = size_ - 1; i > position; --i) data()[i] = data()[i - 1];
+  data()[position] = value;
+}
+
+// %%
+//| export core/array_ref.h
+inline void DimVector::erase(std::size_t position) {
+  for (std::size_t i = position; i + 1 < size_; ++i) data()[i] = data()[i + 1];
+  --size_;
+}
+
+// %%
+TEST_CASE("DimVector: five sizes inside, more on the heap") {
+  DimVector sizes{2, 3};
+  sizes.insert(1, 7);
+  CHECK_EQ(IntArrayRef(sizes), IntArrayRef({2, 7, 3}));
+  for (std::int64_t i = 0; i < 6; ++i) sizes.push_back(i);
+  CHECK_EQ(IntArrayRef(sizes), IntArrayRef({2, 7, 3, 0, 1, 2, 3, 4, 5}));
+  const DimVector copy = sizes;
+  sizes.erase(0);
+  CHECK_EQ(copy.size(), 9);
+  CHECK_EQ(sizes[0], 7);
+}
+
+// %% [markdown]
+// ## Handles that count
+//
+// Several tensors share one storage, so someone must know when the last has gone. The object carries its own count of owners, which makes a handle one pointer wide;
+// `std::shared_ptr` is two wide and keeps its count elsewhere. The count must be atomic, because tensors travel between threads.
+
+// %%
+//| export core/intrusive_ptr.h
+// Base class of objects that count their owners themselves. Source: c10/util/intrusive_ptr.h.
+class RefCounted {
+ public:
+  RefCounted() = default;
+  RefCounted(const RefCounted&) = delete;
+  RefCounted& operator=(const RefCounted&) = delete;
+  virtual ~RefCounted() = default;
+  std::uint32_t use_count() const { return count_.load(std::memory_order_acquire); }
+
+ private:
+  template <class T>
+  friend class intrusive_ptr;
+  std::atomic<std::uint32_t> count_{0};
+};
+
+// %%
+//| export core/intrusive_ptr.h
+// A shared owner of a RefCounted object: one pointer wide, because the count lives in the object. Copies are thread-safe as std::shared_ptr's are; one handle must not be
+// changed by two threads at once.
+template <class T>
+class intrusive_ptr {
+ public:
+  intrusive_ptr() = default;
+  explicit intrusive_ptr(T* object) : object_(object) { retain(); }
+  intrusive_ptr(const intrusive_ptr& other) : object_(other.object_) { retain(); }
+  intrusive_ptr(intrusive_ptr&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
+  intrusive_ptr& operator=(const intrusive_ptr& other) {
+    intrusive_ptr(other).swap(*this);
+    return *this;
+  }
+  intrusive_ptr& operator=(intrusive_ptr&& other) noexcept {
+    intrusive_ptr(std::move(other)).swap(*this);
+    return *this;
+  }
+  ~intrusive_ptr() { release(); }
+
+  T* get() const { return object_; }
+  T* operator->() const { return object_; }
+  T& operator*() const { return *object_; }
+  explicit operator bool() const { return object_ != nullptr; }
+  void reset() { intrusive_ptr().swap(*this); }
+  void swap(intrusive_ptr& other) noexcept { std::swap(object_, other.object_); }
+
+ private:
+  void retain();
+  void release();
+  T* object_ = nullptr;
+};
+
+// %%
+//| export core/intrusive_ptr.h
+// One owner more. The increment needs no ordering: whoever copies a handle already sees the object.
+template <class T>
+void intrusive_ptr<T>::retain() {
+  if (object_ != nullptr) object_->count_.fetch_add(1, std::memory_order_relaxed);
+}
+
+// %%
+//| export core/intrusive_ptr.h
+// One owner less; the last one deletes. Acquire-release makes all writes of other owners visible to the destructor.
+template <class T>
+void intrusive_ptr<T>::release() {
+  if (object_ != nullptr && object_->count_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete object_;
+  object_ = nullptr;
+}
+
+// %%
+//| export core/intrusive_ptr.h
+template <class T, class... Args>
+intrusive_ptr<T> make_intrusive(Args&&... args) {
+  return intrusive_ptr<T>(new T(std::forward<Args>(args)...));
+}
+
+// %%
+TEST_CASE("intrusive_ptr: the last owner deletes") {
+  struct Noted : RefCounted {
+    explicit Noted(int& deleted) : deleted_(deleted) {}
+    ~Noted() override { ++deleted_; }
+    int& deleted_;
+  };
+  int deleted = 0;
+  intrusive_ptr<Noted> first = make_intrusive<Noted>(deleted);
+  {
+    const intrusive_ptr<Noted> second = first;
+    CHECK_EQ(first->use_count(), 2);
+    intrusive_ptr<Noted> third = std::move(first);
+    CHECK_FALSE(first);
+    CHECK_EQ(third->use_count(), 2);
+    first = third;
+  }
+  CHECK_EQ(deleted, 0);
+  CHECK_EQ(first->use_count(), 1);
+  first.reset();
+  CHECK_EQ(deleted, 1);
+}
+
+// %% [markdown]
+// ## Numbers whose type is data
+//
+// A tensor knows its element type only when the program runs; a loop must know it when it is compiled. `dispatch_all_types` is the bridge, and the only place where the list
+// of types stands.
+//
+//     ScalarType::Float  --->  dispatch_all_types  --->  f.operator()<float>()      a loop over float*
+//     (data)                   one switch                (compiled once per type)
+
+// %%
+//| export core/scalar_type.h
+// The element types. The order is part of the promotion rules: within a category the later, wider type wins.
+enum class ScalarType : std::uint8_t { Bool, Byte, Char, Short, Int, Long, Float, Double };
+
+inline constexpr ScalarType kBool = ScalarType::Bool;
+inline constexpr ScalarType kUInt8 = ScalarType::Byte;
+inline constexpr ScalarType kByte = ScalarType::Byte;
+inline constexpr ScalarType kInt8 = ScalarType::Char;
+inline constexpr ScalarType kChar = ScalarType::Char;
+inline constexpr ScalarType kInt16 = ScalarType::Short;
+inline constexpr ScalarType kShort = ScalarType::Short;
+inline constexpr ScalarType kInt32 = ScalarType::Int;
+inline constexpr ScalarType kInt = ScalarType::Int;
+inline constexpr ScalarType kInt64 = ScalarType::Long;
+inline constexpr ScalarType kLong = ScalarType::Long;
+inline constexpr ScalarType kFloat32 = ScalarType::Float;
+inline constexpr ScalarType kFloat = ScalarType::Float;
+inline constexpr ScalarType kFloat64 = ScalarType::Double;
+inline constexpr ScalarType kDouble = ScalarType::Double;
+
+inline bool isFloatingType(ScalarType type) { return type >= ScalarType::Float; }
+inline bool isIntegralType(ScalarType type, bool include_bool) {
+  return type < ScalarType::Float && (include_bool || type != ScalarType::Bool);
+}
+const char* toString(ScalarType type);  // "Float", "Long", ...
+const char* cpp_name(ScalarType type);  // "float", "int64_t", ...
+std::size_t elementSize(ScalarType type);
+inline std::ostream& operator<<(std::ostream& out, ScalarType type) { return out << toString(type); }
+
+// %%
+//| export core/scalar_type.h
+// The ScalarType of a C++ type. Other integer types (long long, char) map to the one of their width and sign.
+template <class T>
+constexpr ScalarType scalar_type_of() {
+  if constexpr (std::is_same_v<T, bool>) return ScalarType::Bool;
+  else if constexpr (std::is_same_v<T, float>) return ScalarType::Float;
+  else if constexpr (std::is_same_v<T, double>) return ScalarType::Double;
+  else {
+    static_assert(std::is_integral_v<T>, "no ScalarType for this C++ type");
+    if constexpr (sizeof(T) == 1 && std::is_unsigned_v<T>) return ScalarType::Byte;
+    else if constexpr (sizeof(T) == 1) return ScalarType::Char;
+    else if constexpr (sizeof(T) == 2) return ScalarType::Short;
+    else if constexpr (sizeof(T) == 4) return ScalarType::Int;
+    else return ScalarType::Long;
+  }
+}
+
+// Calls f.operator()<T>() with the C++ type of `type`: how a run-time dtype becomes a compile-time one.
+template <class F>
+decltype(auto) dispatch_all_types(ScalarType type, F&& f) {
+  switch (type) {
+    case ScalarType::Bool: return f.template operator()<bool>();
+    case ScalarType::Byte: return f.template operator()<std::uint8_t>();
+    case ScalarType::Char: return f.template operator()<std::int8_t>();
+    case ScalarType::Short: return f.template operator()<std::int16_t>();
+    case ScalarType::Int: return f.template operator()<std::int32_t>();
+    case ScalarType::Long: return f.template operator()<std::int64_t>();
+    case ScalarType::Float: return f.template operator()<float>();
+    case ScalarType::Double: break;
+  }
+  return f.template operator()<double>();
+}
+
+// The same for kernels that exist for floating point only; `name` goes into the error for the others.
+template <class F>
+decltype(auto) dispatch_floating_types(ScalarType type, const char* name, F&& f) {
+  if (type == ScalarType::Float) return f.template operator()<float>();
+  TORCH_CHECK_NOT_IMPLEMENTED(type == ScalarType::Double, "\"", name, "\" not implemented for '", toString(type),
+                              "'. Convert with to(kFloat) first.");
+  return f.template operator()<double>();
+}
+
+// %%
+//| export core/scalar_type.cpp
+const char* toString(ScalarType type) {
+  static constexpr const char* names[] = {"Bool", "Byte", "Char", "Short", "Int", "Long", "Float", "Double"};
+  return names[static_cast<std::size_t>(type)];
+}
+
+const char* cpp_name(ScalarType type) {
+  static constexpr const char* names[] = {"bool", "uint8_t", "int8_t", "int16_t", "int32_t", "int64_t", "float", "double"};
+  return names[static_cast<std::size_t>(type)];
+}
+
+std::size_t elementSize(ScalarType type) {
+  return dispatch_all_types(type, []<class T>() { return sizeof(T); });
+}
+
+// %%
+//| export core/scalar.h
+// One number of any type: what `add(tensor, 2)` receives. It remembers whether it was a bool, an integer or floating point, which decides promotion. Source:
+// c10/core/Scalar.h.
+class Scalar {
+ public:
+  Scalar() : Scalar(std::int64_t{0}) {}
+  template <class T>
+    requires std::integral<T> && (!std::same_as<T, bool>)
+  Scalar(T value) : kind_(ScalarType::Long), integer_(static_cast<std::int64_t>(value)) {}
+  template <std::same_as<bool> T>
+  Scalar(T value) : kind_(ScalarType::Bool), integer_(value) {}
+  template <std::floating_point T>
+  Scalar(T value) : kind_(ScalarType::Double), real_(static_cast<double>(value)) {}
+
+  ScalarType type() const { return kind_; }  // Bool, Long or Double
+  bool isFloatingPoint() const { return kind_ == ScalarType::Double; }
+  bool isIntegral(bool include_bool) const { return isIntegralType(kind_, include_bool); }
+  bool isBoolean() const { return kind_ == ScalarType::Bool; }
+  // The number as a T. Throws if T cannot hold it; a negative number wraps around in an unsigned T, as in C++.
+  template <class T>
+  T to() const;
+  double toDouble() const { return to<double>(); }
+  float toFloat() const { return to<float>(); }
+  std::int64_t toLong() const { return to<std::int64_t>(); }
+  int toInt() const { return to<int>(); }
+  bool toBool() const { return to<bool>(); }
+  bool equal(double value) const { return toDouble() == value; }
+  Scalar operator-() const { return isFloatingPoint() ? Scalar(-real_) : Scalar(-integer_); }
+  friend std::ostream& operator<<(std::ostream& out, const Scalar& s) {
+    if (s.isFloatingPoint()) return out << s.real_;
+    if (s.isBoolean()) return out << (s.toBool() ? "true" : "false");
+    return out << s.integer_;
+  }
+
+ private:
+  template <class T>
+  bool fits() const;
+
+  ScalarType kind_;
+  union {
+    std::int64_t integer_;
+    double real_;
+  };
+};
+
+// %%
+//| export core/scalar.h
+// Source: c10/util/overflows.h.
+template <class T>
+bool Scalar::fits() const {
+  using Limits = std::numeric_limits<T>;
+  if constexpr (std::is_same_v<T, bool>) return true;
+  else if (isFloatingPoint()) {
+    if (std::is_floating_point_v<T> && !std::isfinite(real_)) return true;
+    return real_ >= static_cast<double>(Limits::lowest()) && real_ <= static_cast<double>(Limits::max());
+  } else if constexpr (std::is_floating_point_v<T> || sizeof(T) == sizeof(std::int64_t)) {
+    return true;
+  } else {
+    const std::int64_t lowest = std::is_signed_v<T> ? Limits::lowest() : -static_cast<std::int64_t>(Limits::max());
+    return integer_ >= lowest && integer_ <= static_cast<std::int64_t>(Limits::max());
+  }
+}
+
+template <class T>
+T Scalar::to() const {
+  TORCH_CHECK(fits<T>(), "value cannot be converted to type ", cpp_name(scalar_type_of<T>()), " without overflow\n[Scalar::to] the value is ",
+              *this, "; choose a wider dtype.");
+  return isFloatingPoint() ? static_cast<T>(real_) : static_cast<T>(integer_);
+}
+
+// %%
+TEST_CASE("Scalar: remembers its kind, and converts only what fits") {
+  CHECK_EQ(Scalar(true).type(), kBool);
+  CHECK_EQ(Scalar(3).type(), kLong);
+  CHECK_EQ(Scalar(3.0F).type(), kDouble);
+  CHECK_EQ(Scalar(3.7).to<int>(), 3);
+  CHECK_EQ(Scalar(-1).to<std::uint8_t>(), 255);
+  CHECK_ERROR(Scalar(300).to<std::uint8_t>(), "value cannot be converted to type uint8_t without overflow");
+  CHECK_ERROR(Scalar(1e300).to<float>(), "value cannot be converted to type float without overflow");
+  CHECK_EQ(elementSize(kShort), 2);
+  CHECK_EQ(std::string(toString(kDouble)), "Double");
+  CHECK(isIntegralType(kBool, true));
+  CHECK_FALSE(isIntegralType(kBool, false));
+}
+
+// %% [markdown]
+// ## What a call costs
+//
+// A framework is full of calls whose target is not known when it is compiled: which kernel, which backend, which layer of the dispatcher. There are several ways to make such
+// a call, and module 01 has to choose one:
+
+//     inlined            no call: the body stands in the caller, and the optimizer sees through it
+//     direct             call 0x1234                          the target is in the instruction
+//     function pointer   load pointer; call                   one load, one guess of the branch predictor
+//     virtual            load table; load entry; call         two loads, one after the other
+//     std::function      check; load; call; call              the same, and a wrapper around it
+
+// %%
+//| lesson
+inline void print_time(const std::string& name, double seconds) {
+  std::cout << "  " << std::left << std::setw(20) << name << std::right << std::setw(9) << format_seconds(seconds) << '\n';
+}
+
+struct Step {
+  virtual ~Step() = default;
+  virtual uint64_t apply(uint64_t x) const = 0;
+};
+struct AddStep : Step {
+  uint64_t apply(uint64_t x) const override { return x * 3 + 1; }
+};
+
+inline uint64_t step_inline(uint64_t x) { return x * 3 + 1; }
+[[gnu::noinline]] inline uint64_t step_direct(uint64_t x) { return x * 3 + 1; }
+
+// Seconds per step of a chain in which each step waits for the one before.
+template <class F>
+double seconds_per_step(const F& f) {
+  constexpr int steps = 1000;
+  return measure([&f] {
+           uint64_t x = 1;
+           for (int i = 0; i < steps; ++i) x = f(x);
+           do_not_optimize(x);
+         }).median /
+         steps;
+}
+
+// %%
+DEMO("the price of a call") {
+  const std::unique_ptr<Step> object = std::make_unique<AddStep>();
+  uint64_t (*volatile pointer)(uint64_t) = step_direct;
+  const std::function<uint64_t(uint64_t)> wrapped = [](uint64_t x) { return x * 3 + 1; };
+  const double inlined = seconds_per_step([](uint64_t x) { return step_inline(x); });
+  const double direct = seconds_per_step([](uint64_t x) { return step_direct(x); });
+  const double indirect = seconds_per_step([&pointer](uint64_t x) { return pointer(x); });
+  const double virtually = seconds_per_step([&object](uint64_t x) { return object->apply(x); });
+  const double function = seconds_per_step([&wrapped](uint64_t x) { return wrapped(x); });
+  print_time("inlined", inlined);
+  print_time("direct call", direct);
+  print_time("through a pointer", indirect);
+  print_time("virtual", virtually);
+  print_time("std::function", function);
+}
+
+// %% [markdown]
+// After a few rounds the processor predicts the target, and an indirect call costs hardly more than a direct one. What every call loses is *inlining*: the optimizer no longer
+// sees both sides, cannot keep values in registers across the call, and cannot turn the loop into vector instructions. A nanosecond is nothing in front of a matrix product
+// and everything inside its inner loop. That is why operators dispatch once per *tensor*, never once per number.
+//
+// ## A generator without a state
+//
+// The twister is sequential: number one million needs all that come before. Counter-based generators, as TensorFlow, JAX and PyTorch on a GPU use them, make number i of
+// stream k from (k, i) alone: a cipher that encrypts a counter.
+
+// %%
+//| lesson
+// Four random words for a counter and a key. Has no state.
+inline std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key) {
+  for (int round = 0; round < 10; ++round) {
+    const uint64_t a = uint64_t{0xD2511F53} * counter[0];
+    const uint64_t b = uint64_t{0xCD9E8D57} * counter[2];
+    counter = {static_cast<uint32_t>(b >> 32) ^ counter[1] ^ key[0], static_cast<uint32_t>(b),
+               static_cast<uint32_t>(a >> 32) ^ counter[3] ^ key[1], static_cast<uint32_t>(a)};
+    key[0] += 0x9E3779B9;
+    key[1] += 0xBB67AE85;
+  }
+  return counter;
+}
+
+// %%
+TEST_CASE("philox: the known answers of its authors") {
+  using Words = std::array<uint32_t, 4>;
+  CHECK(philox({0, 0, 0, 0}, {0, 0}) == Words{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8});
+  constexpr uint32_t ones = 0xffffffff;
+  CHECK(philox({ones, ones, ones, ones}, {ones, ones}) ==
+        Words{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd});
+}
+
+// %%
+DEMO("number one million of a stream: walk there, or compute it") {
+  const double walk = measure(
+                          [] {
+                            mt19937 engine(1);
+                            for (int i = 1; i < 1000000; ++i) engine();
+                            do_not_optimize(engine());
+                          },
+                          {.samples = 3})
+                          .median;
+  uint32_t index = 250000;
+  const double jump = measure([&index] { do_not_optimize(philox({index++, 0, 0, 0}, {1, 0})[3]); }).median;
+  std::cout << "  mt19937  " << format_seconds(walk) << "\n  philox   " << format_seconds(jump) << '\n';
+}
+
+// %%
+}  // namespace tinytorch

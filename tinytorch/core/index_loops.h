@@ -1,0 +1,35 @@
+// From the lesson modules/91_selection/selection_dev.cpp:
+// edit the module, not this file.
+#pragma once
+
+#include "tinytorch/core/more_loops.h"
+#include "tinytorch/core/pointwise_ops.h"
+
+namespace tinytorch {
+
+// Adds to the Long tensor `positions` the offsets of `index` (Long, of the same sizes) along a dimension of the given size and stride. Throws for an index outside of [0,
+// size).
+inline void add_positions(const Tensor& positions, const Tensor& index, std::int64_t dim, std::int64_t size,
+                          std::int64_t stride) {
+  zip_into<std::int64_t, std::int64_t, std::int64_t>(
+      positions, positions, index, [=](std::int64_t position, std::int64_t i) {
+        TORCH_CHECK_INDEX(i >= 0 && i < size, "index ", i, " is out of bounds for dimension ", dim,
+                          " with size ", size);
+        return position + i * stride;
+      });
+}
+
+// Calls f(element, other_element) over `sizes`: element is at base + position + its strides, each operand with its own strides.
+template <class T, class F>
+void for_each_position(IntArrayRef sizes, const Tensor& self, IntArrayRef self_strides,
+                       const Tensor& positions, const Tensor& other, F f) {
+  const DimVector position_strides = broadcast_strides(positions, sizes);
+  const StridedLoop<3> loop(sizes, {self_strides, IntArrayRef(position_strides), other.strides()});
+  loop.run([&, base = self.data<T>(), where = positions.data<std::int64_t>(), out = other.data<T>()](
+               const auto& offset, std::int64_t count, const auto& step) {
+    for (std::int64_t i = 0; i < count; ++i)
+      f(base[offset[0] + i * step[0] + where[offset[1] + i * step[1]]], out[offset[2] + i * step[2]]);
+  });
+}
+
+}  // namespace tinytorch

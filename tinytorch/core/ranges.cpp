@@ -1,0 +1,46 @@
+// From the lesson modules/90_operators/operators_dev.cpp:
+// edit the module, not this file.
+
+#include <cmath>
+
+#include "tinytorch/core/pointwise_ops.h"
+
+namespace tinytorch {
+
+// start, start + step, ... below `end` (above it for a negative step). Long when all three are integers.
+Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, const TensorOptions& options) {
+  const double first = start.toDouble();
+  const double last = end.toDouble();
+  const double stride = step.toDouble();
+  TORCH_CHECK(stride != 0, "step must be nonzero");
+  TORCH_CHECK(std::isfinite(first) && std::isfinite(last), "unsupported range: ", first, " -> ", last);
+  TORCH_CHECK((stride > 0 && last >= first) || (stride < 0 && last <= first),
+              "upper bound and lower bound inconsistent with step sign\n[arange] start ", first, ", end ", last, ", step ", stride);
+  const bool integral = start.isIntegral(true) && end.isIntegral(true) && step.isIntegral(true);
+  const auto count = integral ? (end.toLong() - start.toLong() + step.toLong() - (step.toLong() > 0 ? 1 : -1)) / step.toLong()
+                              : static_cast<std::int64_t>(std::ceil((last - first) / stride));
+  const Tensor result = empty({count}, options.has_dtype() ? options.dtype() : integral ? kLong : get_default_dtype());
+  dispatch_all_types(result.scalar_type(), [&]<class T>() {
+    using Wide = std::conditional_t<std::is_floating_point_v<T>, double, std::int64_t>;
+    T* out = result.data<T>();
+    for (std::int64_t i = 0; i < count; ++i) out[i] = static_cast<T>(start.to<Wide>() + static_cast<Wide>(i) * step.to<Wide>());
+  });
+  return created(result, options);
+}
+Tensor arange(const Scalar& start, const Scalar& end, const TensorOptions& options) { return arange(start, end, 1, options); }
+Tensor arange(const Scalar& end, const TensorOptions& options) { return arange(0, end, 1, options); }
+
+namespace {
+TensorOptions options_like(const Tensor& self, const TensorOptions& options) {
+  return options.dtype(options.has_dtype() ? options.dtype() : self.scalar_type());
+}
+}  // namespace
+
+Tensor empty_like(const Tensor& self, const TensorOptions& options) { return empty(self.sizes(), options_like(self, options)); }
+Tensor zeros_like(const Tensor& self, const TensorOptions& options) { return full_like(self, 0, options); }
+Tensor ones_like(const Tensor& self, const TensorOptions& options) { return full_like(self, 1, options); }
+Tensor full_like(const Tensor& self, const Scalar& fill_value, const TensorOptions& options) {
+  return full(self.sizes(), fill_value, options_like(self, options));
+}
+
+}  // namespace tinytorch

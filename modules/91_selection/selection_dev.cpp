@@ -1981,6 +1981,7 @@ TEST_CASE("bmm and matmul: vectors, matrices, batches that broadcast") {
 
 // %%
 TEST_CASE("tril, triu and diagonal") {
+  const Tensor x = arange(12).view({3, 4});
   CHECK_EQ(x.tril(), tensor({{0, 0, 0, 0}, {4, 5, 0, 0}, {8, 9, 10, 0}}));
   CHECK_EQ(x.triu(1), tensor({{0, 1, 2, 3}, {0, 0, 6, 7}, {0, 0, 0, 11}}));
   CHECK_EQ(x.t().tril(-1), tensor({{0, 0, 0}, {1, 0, 0}, {2, 6, 0}, {3, 7, 11}}));

@@ -1,40 +1,52 @@
 # The sources of each lesson, for CMakeLists.txt.
-# Generated from the lessons 00_setup to 08_training: edit the module, not this file.
+# Generated from the lessons 00_setup to 89_watching: edit the module, not this file.
 set(TINYTORCH_SOURCES_00_setup
   core/error.cpp
   core/generator.cpp
   core/utils.cpp)
+set(TINYTORCH_SOURCES_92_parts
+  core/warning.cpp
+  core/system_info.cpp
+  core/npy.cpp
+  core/scalar_type.cpp)
 set(TINYTORCH_SOURCES_01_tensor
   core/storage.cpp
+  core/tensor_options.cpp
   core/tensor.cpp
   core/creation.cpp
   core/views.cpp
   core/pointwise.cpp
-  core/comparison.cpp
   core/reductions.cpp
-  core/matmul.cpp
-  core/scalar_type.cpp
+  core/promotion.cpp
   core/dispatch.cpp
-  core/tensor_options.cpp
   core/tensor_impl.cpp
-  core/tensor_data.cpp)
+  core/matmul.cpp)
 set(TINYTORCH_SOURCES_90_operators
-  core/random.cpp
-  core/indexing.cpp
-  core/more_methods.cpp
+  core/ranges.cpp
+  core/shapes.cpp
+  core/arithmetic.cpp
+  core/comparison.cpp
   core/elementary.cpp
-  core/extremes.cpp
+  core/clamp.cpp
   core/division.cpp
   core/logical.cpp
   core/in_place.cpp
-  core/joining.cpp
+  core/joining.cpp)
+set(TINYTORCH_SOURCES_91_selection
   core/gather.cpp
+  core/indexing.cpp
+  core/extremes.cpp
   core/statistics.cpp
   core/ordering.cpp
+  core/triangles.cpp
+  core/products.cpp
+  core/einsum.cpp)
+set(TINYTORCH_SOURCES_96_surface
+  core/random.cpp
   core/more_creation.cpp
-  core/linear_algebra.cpp)
-set(TINYTORCH_SOURCES_91_printing
-  core/formatting.cpp)
+  core/more_methods.cpp
+  core/formatting.cpp
+  core/tensor_data.cpp)
 set(TINYTORCH_SOURCES_02_activations
   nn/activations.cpp)
 set(TINYTORCH_SOURCES_03_layers
@@ -42,10 +54,15 @@ set(TINYTORCH_SOURCES_03_layers
   nn/init.cpp
   nn/linear.cpp
   nn/dropout.cpp
+  nn/mlp.cpp)
+set(TINYTORCH_SOURCES_93_nn_modules
   nn/any.cpp
   nn/sequential.cpp
+  nn/containers.cpp
   nn/modules.cpp
-  nn/mlp.cpp)
+  nn/more_layers.cpp
+  nn/more_dropout.cpp
+  nn/more_init.cpp)
 set(TINYTORCH_SOURCES_04_losses
   nn/loss.cpp
   nn/classification_loss.cpp
@@ -63,6 +80,14 @@ set(TINYTORCH_SOURCES_95_gradients
   core/gradients_more.cpp
   nn/gradients_more.cpp
   core/inplace_or_view.cpp)
+set(TINYTORCH_SOURCES_97_nn_extras
+  nn/more_activations.cpp
+  nn/more_modules.cpp
+  nn/parameters.cpp
+  nn/distance.cpp
+  nn/padding.cpp
+  nn/more_losses.cpp
+  nn/more_loss_modules.cpp)
 set(TINYTORCH_SOURCES_99_autograd_extras
   core/tensor_history.cpp
   core/anomaly_mode.cpp
@@ -71,8 +96,14 @@ set(TINYTORCH_SOURCES_99_autograd_extras
 set(TINYTORCH_SOURCES_06_optimizers
   optim/optimizer.cpp
   optim/sgd.cpp
+  optim/adagrad.cpp
+  optim/rmsprop.cpp
   optim/adam.cpp
   optim/lr_scheduler.cpp)
+set(TINYTORCH_SOURCES_98_optim_extras
+  optim/lbfgs.cpp
+  optim/schedulers.cpp
+  optim/reduce_on_plateau.cpp)
 set(TINYTORCH_SOURCES_07_data
   data/datasets.cpp
   data/transforms.cpp
@@ -80,9 +111,12 @@ set(TINYTORCH_SOURCES_07_data
   data/idx_header.cpp)
 set(TINYTORCH_SOURCES_94_data_files
   data/idx.cpp
+  data/mapped.cpp
   data/csv.cpp
   data/text_lines.cpp
   data/vision.cpp
+  data/augment.cpp
+  data/distributed.cpp
   data/stream.cpp
   data/saved_state.cpp)
 set(TINYTORCH_SOURCES_08_training
@@ -91,21 +125,30 @@ set(TINYTORCH_SOURCES_08_training
   serialize/save.cpp
   nn/clip_grad.cpp
   optim/trainer.cpp)
+set(TINYTORCH_SOURCES_89_watching
+  optim/early_stopping.cpp
+  utils/tensorboard.cpp)
 set(TINYTORCH_SOURCES_generated
   core/register_all.cpp)
 set(TINYTORCH_MODULES
   00_setup
+  92_parts
   01_tensor
   90_operators
-  91_printing
+  91_selection
+  96_surface
   02_activations
   03_layers
+  93_nn_modules
   04_losses
   05_autograd
   95_gradients
+  97_nn_extras
   99_autograd_extras
   06_optimizers
+  98_optim_extras
   07_data
   94_data_files
   08_training
+  89_watching
   generated)

@@ -68,7 +68,7 @@ class ModuleParser {
     if (!numbered) refuse(0, "a module lies in a folder NN_name, as in modules/05_autograd/autograd_dev.cpp");
     module_.number = folder.substr(0, 2);
     module_.name = folder.substr(3);
-    module_.library_chapter = folder[0] == '9';
+    module_.library_chapter = is_library_chapter(folder);
     if (module_.file.filename() != module_.name + "_dev.cpp") {
       refuse(0, "the file of folder " + folder + " is " + module_.name + "_dev.cpp");
     }
@@ -193,12 +193,12 @@ class ModuleParser {
     const Cell& cell = module_.cells[index];
     const Marker* after = cell.marker("after");
     if (after == nullptr) return;
-    if (!module_.library_chapter) refuse(after->line, "only library chapters (modules/9x_...) have '//| after'");
+    if (!module_.library_chapter) refuse(after->line, "only library chapters (modules/8x_..., modules/9x_...) have '//| after'");
     for (std::size_t i = 0; i < index; ++i) {
       if (module_.cells[i].kind == Cell::Kind::Code) refuse(after->line, "'//| after' stands in the first code cell");
     }
     const bool two_digits = after->argument.size() == 2 && after->argument.find_first_not_of("0123456789") == std::string::npos;
-    if (!two_digits || after->argument[0] == '9') {
+    if (!two_digits || is_library_chapter(after->argument)) {
       refuse(after->line, "'//| after' names a module by its two digits, as in '//| after 05'");
     }
     module_.after = after->argument;
@@ -602,7 +602,7 @@ std::vector<Folder> module_folders(const fs::path& root) {
     const bool numbered = entry.is_directory() && text.size() > 3 && std::isdigit(static_cast<unsigned char>(text[0])) != 0 &&
                           std::isdigit(static_cast<unsigned char>(text[1])) != 0 && text[2] == '_';
     if (!numbered || !has_lesson(entry.path())) continue;
-    Folder folder{text.substr(0, 2), text.substr(3), text.substr(0, 2), text[0] == '9', {}};
+    Folder folder{text.substr(0, 2), text.substr(3), text.substr(0, 2), is_library_chapter(text), {}};
     folder.file = short_path(entry.path() / (folder.name + "_dev.cpp"));
     if (folder.library_chapter) folder.stage = stage_of_chapter(folder.file);
     folders.push_back(std::move(folder));

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <limits>
 #include <string>
+#include <vector>
 
 #include "golden/reader.h"
 #include "tito/lesson.h"
@@ -43,6 +44,35 @@ std::string output_of(const std::string& command) {
 }
 
 }  // namespace
+
+TEST_CASE("a trainer's callbacks: each step, each epoch, and one that ends the run") {
+  nn::Linear layer(nn::LinearOptions(2, 1).bias(false));
+  {
+    const NoGradGuard no_grad;
+    layer->weight.zero_();
+  }
+  const Tensor x = tensor({{1.0, 0.0}, {0.0, 1.0}, {1.0, 1.0}, {2.0, -1.0}, {-1.0, 0.5}, {0.5, 2.0}, {-2.0, 1.0}, {1.5, 1.0}});
+  const auto batches = data::make_data_loader<data::samplers::SequentialSampler>(
+      data::datasets::TensorBatchDataset(x, x.mm(tensor({{2.0}, {-1.0}}))), data::DataLoaderOptions(4));
+  optim::SGD optimizer(layer->parameters(), 0.05);
+  optim::Trainer trainer(*layer, [&](const Tensor& input) { return layer->forward(input); }, optimizer,
+                         [](const Tensor& output, const Tensor& target) { return mse_loss(output, target); },
+                         optim::TrainerOptions().epochs(100));
+  int steps = 0;
+  std::vector<double> losses;
+  trainer.on_step([&](const optim::Progress&) { ++steps; });
+  trainer.on_epoch([&](const optim::Progress& progress) {
+    losses.push_back(progress.mean_loss());
+    return progress.mean_loss() > 0.01;
+  });
+  trainer.fit(*batches);
+  CHECK_LT(losses.size(), 100);
+  CHECK_EQ(steps, 2 * static_cast<int>(losses.size()));
+  CHECK_LE(losses.back(), 0.01);
+  CHECK_GT(losses.front(), losses.back());
+  CHECK(trainer.progress().stopped);
+  CHECK(layer->is_training());
+}
 
 TEST_CASE("SummaryWriter writes the bytes that the tensorboard package writes") {
   const nlohmann::json golden = read_golden("events.json");

@@ -77,20 +77,10 @@ void optim::Trainer::save_checkpoint(const data::State& loader_state) const {
 }
 
 namespace {
-// Reads the fields once and puts back what they held, so that an archive that does not fit throws here. Returns the change.
+// Reads each field into a value of its own, so that an archive that does not fit throws here. Returns the change.
 std::function<void()> prepare_fields(const serialize::InputArchive& archive, const std::string& prefix, const optim::Fields& fields) {
-  serialize::OutputArchive present;
-  serialize::write_fields(present, prefix, fields);
-  const std::string bytes = present.bytes();
-  serialize::InputArchive undo;
-  undo.load_from(bytes.data(), bytes.size());
-  try {
-    serialize::read_fields(archive, prefix, fields);
-  } catch (const Error&) {
-    serialize::read_fields(undo, prefix, fields);
-    throw;
-  }
-  serialize::read_fields(undo, prefix, fields);
+  for (const auto& [name, field] : fields)
+    std::visit([&, key = name](auto* value) { auto trial = *value; serialize::read_fields(archive, prefix, {{key, &trial}}); }, field);
   return [archive, prefix, fields] { serialize::read_fields(archive, prefix, fields); };
 }
 }  // namespace

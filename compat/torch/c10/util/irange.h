@@ -1,5 +1,5 @@
 #pragma once
 
-#include <tinytorch/core/utils.h>
+#include <tinytorch/core/irange.h>
 
 #include <torch/detail/names.h>

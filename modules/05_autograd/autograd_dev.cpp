@@ -1192,8 +1192,9 @@ struct Recorded<Op, Operator<R(Args...)>, Fs...> {
 
   static R call(Args... args) {
     const Arguments arguments(args...);
-    if (!is_recording() || !any_needs_grad(arguments)) return below(std::forward<Args>(args)...);
-    if constexpr (in_place) check_inplace(std::get<0>(arguments), true);
+    const bool needed = any_needs_grad(arguments);
+    if constexpr (in_place) check_inplace(std::get<0>(arguments), needed);
+    if (!is_recording() || !needed) return below(std::forward<Args>(args)...);
     const auto node = record(arguments);
     R result = below(args...);
     const auto& held = outputs_of(result);

@@ -1,6 +1,8 @@
 // Three-way merges of lessons: the learner's lines stay.
 #include "learn/merge.h"
 
+#include <algorithm>
+
 #include "learner_fixture.h"
 #include "tito/lesson.h"
 

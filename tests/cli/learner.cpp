@@ -189,7 +189,10 @@ TEST_CASE("learner: sanitizers in plain words") {
   CHECK(says(memory, "heap-buffer-overflow"));
   CHECK(says(memory, "at " + Learner::place_of(learner.tiny(), "// here")));
   CHECK(says(memory, "In plain words: it read or wrote beyond the end"));
-  if (!run_process({"setarch", "-R", "true"}).ok()) return MESSAGE("skipped: setarch -R is refused here, and the thread sanitizer needs it");
+  if (!run_process({"setarch", "-R", "true"}).ok()) {
+    MESSAGE("skipped: setarch -R is refused here, and the thread sanitizer needs it");
+    return;
+  }
   Learner::replace(learner.tiny(), "const std::unique_ptr<int[]> p(new int[3]()); return p[x] + 2 * x;",
                    "int s = 0; std::thread a([&] { s += x; }); std::thread b([&] { s += x; }); a.join(); b.join(); return s;");
   const ProcessResult race = learner.tito({"test", "00", "--sanitize=thread"});

@@ -180,8 +180,8 @@ class Learner {
     write_atomically(course() / "modules/00_tiny/tiny_dev.cpp", tiny_lesson);
     write_atomically(course() / "modules/00_tiny/README.md", "# Tiny\n\n## Learning pattern: Build -> Use -> Reflect\n\n**Rationale.** It is small.\n");
     write_atomically(course() / "modules/01_more/more_dev.cpp", more_lesson);
-    write_atomically(course() / "modules/00_tiny/mistakes.json", R"([{"mistake": "00-twice/squares", "says": "Twice is a sum, not a square.",
-      "fails": [{"test": "twice: a number and itself", "check": "CHECK_EQ( twice(3), 6 )", "values": "9, 6"}]}])");
+    write_atomically(course() / "modules/00_tiny/mistakes.json", R"json([{"mistake": "00-twice/squares", "says": "Twice is a sum, not a square.",
+      "fails": [{"test": "twice: a number and itself", "check": "CHECK_EQ( twice(3), 6 )", "values": "9, 6"}]}])json");
     write_atomically(course() / "milestones/milestones.toml", milestones);
     write_atomically(course() / "milestones/0001_counting.cpp", counting_program);
     write_atomically(course() / "data/counts.csv", "0,0\n1,3\n2,6\n");

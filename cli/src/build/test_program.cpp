@@ -43,8 +43,12 @@ class AddressBook {
     const std::vector<std::uint64_t> addresses = event.value("trace", std::vector<std::uint64_t>());
     if (addresses.empty() || find_program("addr2line").empty()) return {};
     Command command{"addr2line", "--inlines", "--exe=" + program_.string()};
-    // A return address lies behind its call.
-    for (const std::uint64_t address : addresses) command.push_back(fmt::format("{:#x}", address - 1));
+    // A return address lies behind its call; what a signal met is met exactly.
+    const std::string kind = event.value("kind", "");
+    const bool exact = kind == "crashed" || kind == "hung";
+    for (std::size_t i = 0; i < addresses.size(); ++i) {
+      command.push_back(fmt::format("{:#x}", exact && i == 0 ? addresses[i] : addresses[i] - 1));
+    }
     std::vector<Place> out;
     for (const std::string& text : split_lines(run_process(command).output)) {
       const std::optional<Place> place = place_of_line(text);

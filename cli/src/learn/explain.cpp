@@ -226,8 +226,9 @@ std::string describe_failure(const Explanation& failure, const LessonRun& run, c
   return out;
 }
 
-std::string describe_sanitizer(const SanitizerReport& report, const Style& style) {
-  std::string out = fmt::format("\n{}  {}\n", style.red("SANITIZER"), report.sentence);
+std::string describe_sanitizer(const SanitizerReport& report, const std::string& test, const Style& style) {
+  std::string out = fmt::format("{}  {}\n", style.red("SANITIZER"), report.sentence);
+  if (!test.empty()) out += fmt::format("  in the test \"{}\"\n", test);
   if (report.place) out += fmt::format("  at {}\n", place_text(*report.place));
   return out + wrapped("In plain words: " + report.meaning + ".", text_width, "  ");
 }
@@ -241,8 +242,12 @@ std::string describe_run(const Module& module, const LessonRun& run, const Style
   }
   std::string out;
   const std::optional<SanitizerReport> report = run.tests.ok() ? std::nullopt : read_sanitizer_report(run.tests.output);
-  if (const std::optional<Explanation> failure = explain_first_failure(module, run)) out += describe_failure(*failure, run, style);
-  if (report) out += describe_sanitizer(*report, style);
+  const std::optional<Explanation> failure = explain_first_failure(module, run);
+  if (report) {
+    out += describe_sanitizer(*report, failure ? failure->test : "", style);
+  } else if (failure) {
+    out += describe_failure(*failure, run, style);
+  }
   if (!run.tests.finished && run.tests.tests.empty()) out += describe_end(run.tests);
   std::vector<std::string> others;
   for (const TestOutcome& test : run.tests.tests) {

@@ -17,7 +17,7 @@ class HistoryMethods {
   template <class F>
   unsigned register_hook(F hook) const {
     if constexpr (std::is_void_v<std::invoke_result_t<F, const Tensor&>>) {
-      return add_hook([hook](const Tensor& grad) {
+      return add_hook([hook](const auto& grad) {
         hook(grad);
         return std::decay_t<decltype(grad)>();
       });

@@ -14,9 +14,7 @@ namespace {
 
 // What the skeleton uses.
 const std::vector<Module>& modules_below() {
-  static const fs::path root = fs::path(TITO_SOURCE_ROOT) / "modules";
-  static const std::vector<Module> modules = {parse_module(root / "00_setup/setup_dev.cpp"),
-                                              parse_module(root / "01_tensor/tensor_dev.cpp")};
+  static const std::vector<Module> modules = up_to_stage(load_course(TITO_SOURCE_ROOT), "01");
   return modules;
 }
 

@@ -20,12 +20,11 @@ bool compiles(const fs::path& include, const fs::path& file) {
 }  // namespace
 
 TEST_CASE("new-module: what it writes compiles against the course, with solutions and without") {
-  const fs::path root = fs::path(TITO_SOURCE_ROOT) / "modules";
   const fs::path dir = fs::temp_directory_path() / "tito_skeleton_test";
   fs::remove_all(dir);
   const Module skeleton = parse_module("modules/20_sketch/sketch_dev.cpp", module_skeleton("20", "sketch")[0].second);
-  std::vector<Module> course = {parse_module(root / "00_setup/setup_dev.cpp"), parse_module(root / "01_tensor/tensor_dev.cpp"),
-                                skeleton};
+  std::vector<Module> course = up_to_stage(load_course(TITO_SOURCE_ROOT), "01");
+  course.push_back(skeleton);
   write_changed(dir / "reference/tinytorch", export_package(course).files, true);
   write_changed(dir, test_units(skeleton, true), false);
   CHECK(compiles(dir / "reference", dir / "reference/tinytorch/sketch/sketch.cpp"));

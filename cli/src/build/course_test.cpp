@@ -159,11 +159,7 @@ class CourseTest {
     if (!made(build, variants)) return not_built("holes and mistakes", module.folder());
     report_.run("holes", module.folder(), inputs_of({root_ / variants, module.file}),
                 [&](Part& part) { add(part, prove_holes(build, module)); });
-    report_.run("journey", module.folder(), inputs_of({root_ / variants, module.file}),
-                [&](Part& part) { add(part, prove_journey(build, module)); });
-    report_.run("recognition", module.folder(), inputs_of({root_ / variants, module.file, mistakes_file(module)}), [&](Part& part) {
-      add(part, prove_recognition(build, module, read_known_mistakes(mistakes_file(module))));
-    });
+    if (options_.thorough) prove_learners_way(build, module);
     report_.run("mistakes", module.folder(), inputs_of({root_ / variants, module.file, mistakes_file(module)}),
                 [&](Part& part) {
                   const MistakeTrial trial = try_mistakes(build, module);
@@ -172,6 +168,16 @@ class CourseTest {
                               fmt::format("{} is out of date; run: ./tito mistakes {}",
                                           fs::relative(mistakes_file(module), root_).string(), module.number));
                 });
+  }
+
+  // Exercises filled one after the other, and each known mistake recognized from what it breaks.
+  void prove_learners_way(const StageBuild& build, const Module& module) {
+    const std::string variants = build.variants_of(module);
+    report_.run("journey", module.folder(), inputs_of({root_ / variants, module.file}),
+                [&](Part& part) { add(part, prove_journey(build, module)); });
+    report_.run("recognition", module.folder(), inputs_of({root_ / variants, module.file, mistakes_file(module)}), [&](Part& part) {
+      add(part, prove_recognition(build, module, read_known_mistakes(mistakes_file(module))));
+    });
   }
 
   // The committed package with plain CMake, installed, and used by a project outside.
@@ -369,7 +375,7 @@ class CourseTest {
     if (!options_.sanitize) report_.leave_out("sanitizers", "--sanitize");
     if (!options_.stages && !options_.thorough) report_.leave_out("stages 01, 04, 05", "--stages");
     if (!options_.thorough) {
-      report_.leave_out("other stages, clang, plain units, fuzzing, libtorch itself, long tests, fresh machine", "--thorough");
+      report_.leave_out("the learners' way, other stages, clang, plain units, fuzzing, libtorch itself, long tests, fresh machine", "--thorough");
     }
   }
 

@@ -16,7 +16,7 @@ namespace {
 
 // Calls `work(i)` for all i below `count`, on every processor.
 void in_parallel(std::size_t count, const std::string& label, const std::function<void(std::size_t)>& work) {
-  Progress progress(label);
+  ProgressBar progress(label);
   std::atomic<std::size_t> next = 0;
   std::size_t done = 0;
   std::mutex mutex;

@@ -29,7 +29,7 @@ std::string escaped(std::string_view path) {
 // Follows what ninja prints: status lines, and for failures "FAILED: outputs", the command, and its messages.
 class NinjaOutput {
  public:
-  NinjaOutput(NinjaResult& result, Progress& progress) : result_(result), progress_(progress) {}
+  NinjaOutput(NinjaResult& result, ProgressBar& progress) : result_(result), progress_(progress) {}
 
   void line(std::string_view text) {
     if (!text.empty() && text[0] == status_mark) return status(text.substr(1));
@@ -68,7 +68,7 @@ class NinjaOutput {
   }
 
   NinjaResult& result_;
-  Progress& progress_;
+  ProgressBar& progress_;
   std::string messages_;
   bool command_follows_ = false;
 };
@@ -117,7 +117,7 @@ NinjaResult run_ninja(const NinjaOptions& options, const LineMap& lines) {
   command.insert(command.end(), options.targets.begin(), options.targets.end());
 
   NinjaResult result;
-  Progress progress(options.label);
+  ProgressBar progress(options.label);
   NinjaOutput output(result, progress);
   ProcessOptions process;
   process.directory = options.root;

@@ -26,12 +26,12 @@ void silence_progress() { silent = true; }
 bool stderr_is_terminal() { return isatty(STDERR_FILENO) == 1; }
 bool stdout_is_terminal() { return isatty(STDOUT_FILENO) == 1; }
 
-Progress::Progress(std::string label)
+ProgressBar::ProgressBar(std::string label)
     : label_(std::move(label)), start_(Clock::now()), last_(start_), terminal_(stderr_is_terminal()) {}
 
-Progress::~Progress() { clear(); }
+ProgressBar::~ProgressBar() { clear(); }
 
-void Progress::update(std::size_t done, std::size_t total, std::string_view what) {
+void ProgressBar::update(std::size_t done, std::size_t total, std::string_view what) {
   using namespace std::chrono_literals;
   const Clock::time_point now = Clock::now();
   if (silent || now - start_ < 1s) return;
@@ -52,7 +52,7 @@ void Progress::update(std::size_t done, std::size_t total, std::string_view what
   shown_ = true;
 }
 
-void Progress::clear() {
+void ProgressBar::clear() {
   if (shown_) fmt::print(stderr, "\r\033[K");
   shown_ = false;
 }

@@ -8,13 +8,13 @@
 
 namespace tito {
 
-class Progress {
+class ProgressBar {
  public:
   // Shows nothing until the work has taken a second.
-  explicit Progress(std::string label);
-  ~Progress();
-  Progress(const Progress&) = delete;
-  Progress& operator=(const Progress&) = delete;
+  explicit ProgressBar(std::string label);
+  ~ProgressBar();
+  ProgressBar(const ProgressBar&) = delete;
+  ProgressBar& operator=(const ProgressBar&) = delete;
 
   void update(std::size_t done, std::size_t total, std::string_view what = {});
   // Takes the bar away, so that something can be printed in its place.

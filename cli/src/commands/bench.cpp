@@ -101,7 +101,7 @@ void bench_edit_loop(const BenchArguments& arguments) {
   rows.push_back({{"what", "the first tito test " + module.number}, {"seconds", seconds_of_test(copy, module.number)}});
   rows.push_back({{"what", "again, nothing changed"}, {"seconds", seconds_of_test(copy, module.number)}});
   const std::vector<Edit> edits = edits_of(module);
-  Progress progress("editing");
+  ProgressBar progress("editing");
   std::size_t done = 0;
   for (const Edit& edit : edits) {
     std::vector<double> seconds;

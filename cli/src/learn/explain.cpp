@@ -219,7 +219,7 @@ std::string describe_failure(const Explanation& failure, const LessonRun& run, c
   }
   std::string tested;
   for (const Hole* hole : failure.exercises) tested += fmt::format("{}{} (line {})", tested.empty() ? "" : ", ", hole->function, hole->line);
-  if (!tested.empty()) out += wrapped("It tests " + tested + ".", text_width, "\n  ").replace(0, 1, "");
+  if (!tested.empty()) out += wrapped("It tests " + tested + ".", text_width, "  ");
   if (!run.mistakes.empty()) {
     out += fmt::format("\n  {}\n{}", style.yellow("Others have made this mistake:"), wrapped(sentences_of(run.mistakes), text_width, "  "));
   }

@@ -81,7 +81,10 @@ void go_through(const fs::path& workspace, const Module& module) {
     if (!is_tested_at_once(module, i)) continue;
     const nlohmann::json after = test_report(workspace, module.number);
     REQUIRE_MESSAGE(after["compiled"] == true, after["messages"].get<std::string>());
-    CHECK_MESSAGE(state_of(after, hole.grade_id) == "passed", after["text"].get<std::string>());
+    // A test may wait for an exercise further down; then it says so.
+    const bool waits = !after["ok"].get<bool>() && after["first"]["empty"] != "";
+    CHECK_MESSAGE((waits || after["ok"] == true), after["text"].get<std::string>());
+    CHECK_NE(state_of(after, hole.grade_id), "empty");
   }
   CHECK_EQ(test_report(workspace, module.number)["ok"], true);
   const ProcessResult completed = run_tito(workspace, {"complete", module.number});

@@ -22,12 +22,12 @@ std::vector<Proof> prove_student_copy(const StageBuild& build, const Module& mod
 // Each hole alone: of the graded tests that follow it, one fails and names it, and the program survives.
 std::vector<Proof> prove_holes(const StageBuild& build, const Module& module);
 
-// A learner who fills one hole after the other, in the module's order, while all later modules are empty: each graded test
-// fails and names a hole while the last exercise before it is empty, and passes as soon as that one is filled.
+// A learner who fills one hole after the other, in the module's order: at each step a graded test passes, or names an
+// exercise that is still empty; in the end all pass.
 std::vector<Proof> prove_journey(const StageBuild& build, const Module& module);
 
-// A learner who makes each known mistake once, at its place in the module's order, with what comes later still empty: where a
-// test shows it, its own sentence is found.
+// A learner who makes each known mistake once: when all else is done they are told its sentence, and while what comes later
+// is still empty, never another one.
 std::vector<Proof> prove_recognition(const StageBuild& build, const Module& module, const std::vector<KnownMistake>& known);
 
 struct MistakeTrial {

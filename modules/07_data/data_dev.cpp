@@ -137,6 +137,7 @@
 // %%
 #include <algorithm>
 #include <chrono>
+#include <future>
 #include <iomanip>
 #include <iostream>
 #include <numeric>
@@ -1215,12 +1216,14 @@ TEST_CASE("DataShuttle: results of two workers, and what is in flight") {
       shuttle.push_result(job * job);
     }
   };
-  std::thread first(square_three), second(square_three);
+  // A task, not a thread: what it throws comes back with get().
+  std::future<void> first = std::async(std::launch::async, square_three);
+  std::future<void> second = std::async(std::launch::async, square_three);
   int sum = 0;
   while (const std::optional<int> result = shuttle.pop_result()) sum += *result;
   CHECK_EQ(sum, 1 + 4 + 9 + 16 + 25 + 36);
-  first.join();
-  second.join();
+  first.get();
+  second.get();
   shuttle.push_job(7);
   shuttle.drain();
   CHECK_EQ(shuttle.in_flight_jobs(), 0);

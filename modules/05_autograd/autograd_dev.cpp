@@ -2362,6 +2362,7 @@ struct Tape {
 
 // v2: recursion along the edges: right only when each node is reached in one way.
 void recursive_backward(Node& node, variable_list grads) {
+  const NoGradGuard guard;  // or the gradients would own the graph that owns them
   const variable_list results = node.apply(std::move(grads));
   for (std::size_t i = 0; i < node.next_edges().size(); ++i)
     if (node.next_edge(i).is_valid()) recursive_backward(*node.next_edge(i).function, {results[i]});

@@ -42,10 +42,15 @@ set(TINYTORCH_SOURCES_03_layers
   nn/init.cpp
   nn/linear.cpp
   nn/dropout.cpp
+  nn/mlp.cpp)
+set(TINYTORCH_SOURCES_93_nn_modules
   nn/any.cpp
   nn/sequential.cpp
+  nn/containers.cpp
   nn/modules.cpp
-  nn/mlp.cpp)
+  nn/more_layers.cpp
+  nn/more_dropout.cpp
+  nn/more_init.cpp)
 set(TINYTORCH_SOURCES_04_losses
   nn/loss.cpp
   nn/classification_loss.cpp
@@ -61,6 +66,14 @@ set(TINYTORCH_SOURCES_05_autograd
   core/gradient.cpp)
 set(TINYTORCH_SOURCES_95_gradients
   core/gradients_more.cpp)
+set(TINYTORCH_SOURCES_97_nn_extras
+  nn/more_activations.cpp
+  nn/more_modules.cpp
+  nn/parameters.cpp
+  nn/distance.cpp
+  nn/padding.cpp
+  nn/more_losses.cpp
+  nn/more_loss_modules.cpp)
 set(TINYTORCH_SOURCES_06_optimizers
   optim/optimizer.cpp
   optim/sgd.cpp
@@ -93,9 +106,11 @@ set(TINYTORCH_MODULES
   91_printing
   02_activations
   03_layers
+  93_nn_modules
   04_losses
   05_autograd
   95_gradients
+  97_nn_extras
   06_optimizers
   07_data
   94_data_files

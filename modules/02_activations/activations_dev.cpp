@@ -96,10 +96,14 @@ class ActivationMethods {
 #include <cstdint>
 #include <limits>
 #include <type_traits>
+//| export nn/map_real.h
+#include "tinytorch/core/loops.h"
+#include "tinytorch/core/ops.h"
 //| export nn/activations.cpp
 #include <cmath>
 #include <numbers>
 #include "tinytorch/core/loops.h"
+#include "tinytorch/nn/map_real.h"
 #include "tinytorch/nn/row_normalizer.h"
 
 // %%
@@ -385,8 +389,7 @@ TEST_CASE("relu_: writes into the tensor it was given, and only there") {
 // given; read them, you will need the same care below.
 
 // %%
-//| export nn/activations.cpp
-namespace {
+//| export nn/map_real.h
 // f(x) for every element x, in the dtype of `self`. `name` goes into the error for other dtypes than floating
 // point.
 template <class F>
@@ -395,7 +398,6 @@ Tensor map_real(const char* name, const Tensor& self, F f) {
   dispatch_floating_types(self.scalar_type(), name, [&]<class T>() { map_into<T, T>(result, self, f); });
   return result;
 }
-}  // namespace
 
 // %%
 //| export nn/activations.cpp

@@ -358,6 +358,9 @@ Tensor huber_loss(const Tensor& self, const Tensor& target, std::int64_t reducti
 }
 
 Tensor kl_div(const Tensor& self, const Tensor& target, std::int64_t reduction, bool log_target) {
+  TORCH_CHECK(self.is_floating_point() && target.is_floating_point(),
+              "kl_div: Integral inputs not supported.\n[kl_div] got ", self.scalar_type(), " and ",
+              target.scalar_type(), "; convert with to(kFloat) first.");
   if (log_target) return apply_reduction(target.exp() * (target - self), reduction);
   // 0 * log(0) counts 0: the logarithm is taken of 1 there.
   const Tensor positive = where(target > 0, target, ones_like(target));
@@ -383,6 +386,7 @@ TEST_CASE("l1_loss, smooth_l1_loss, huber_loss and kl_div: PyTorch's values") {
               "huber_loss does not support non-positive values for delta.");
   CHECK_ERROR(smooth_l1_loss(x, y, Reduction::Mean, -1),
               "smooth_l1_loss does not support negative values for beta.");
+  CHECK_ERROR(kl_div(tensor({1}), tensor({1})), "kl_div: Integral inputs not supported.");
 }
 
 // %% [markdown]
@@ -1217,12 +1221,12 @@ TEST_CASE("label smoothing: PyTorch's values, with weights and ignored samples")
 
 // %%
 //| export nn/loss_modules.h
-namespace enumtype {
-struct kNone {};
-struct kMean {};
-struct kSum {};
-struct kBatchMean {};
+TORCH_ENUM_DECLARE(None);
+TORCH_ENUM_DECLARE(Mean);
+TORCH_ENUM_DECLARE(Sum);
+TORCH_ENUM_DECLARE(BatchMean);
 
+namespace enumtype {
 // The number that the functions of nn/loss.h take. kBatchMean sums; its user divides by the batch.
 template <class Variant>
 Reduction::Reduction reduction_get_enum(const Variant& reduction) {
@@ -1230,11 +1234,6 @@ Reduction::Reduction reduction_get_enum(const Variant& reduction) {
   return std::holds_alternative<kMean>(reduction) ? Reduction::Mean : Reduction::Sum;
 }
 }  // namespace enumtype
-
-inline constexpr enumtype::kNone kNone{};
-inline constexpr enumtype::kMean kMean{};
-inline constexpr enumtype::kSum kSum{};
-inline constexpr enumtype::kBatchMean kBatchMean{};
 
 // %%
 //| export nn/loss_modules.h
@@ -1336,6 +1335,7 @@ using CrossEntropyFuncOptions = CrossEntropyLossOptions;
 Tensor l1_loss(const Tensor& input, const Tensor& target, const L1LossFuncOptions& options = {});
 Tensor mse_loss(const Tensor& input, const Tensor& target, const MSELossFuncOptions& options = {});
 Tensor smooth_l1_loss(const Tensor& input, const Tensor& target, const SmoothL1LossFuncOptions& options = {});
+Tensor smooth_l1_loss(const Tensor& input, const Tensor& target, const SmoothL1LossFuncOptions& options, double beta);
 Tensor huber_loss(const Tensor& input, const Tensor& target, const HuberLossFuncOptions& options = {});
 Tensor kl_div(const Tensor& input, const Tensor& target, const KLDivFuncOptions& options = {});
 Tensor binary_cross_entropy(const Tensor& input, const Tensor& target,
@@ -1359,7 +1359,6 @@ void warn_about_sizes(const Tensor& input, const Tensor& target) {
 }  // namespace
 
 Tensor nn::functional::l1_loss(const Tensor& input, const Tensor& target, const L1LossFuncOptions& options) {
-  warn_about_sizes(input, target);
   return tinytorch::l1_loss(input, target, enumtype::reduction_get_enum(options.reduction()));
 }
 
@@ -1374,6 +1373,13 @@ Tensor nn::functional::smooth_l1_loss(const Tensor& input, const Tensor& target,
   warn_about_sizes(input, target);
   return tinytorch::smooth_l1_loss(input, target, enumtype::reduction_get_enum(options.reduction()),
                                    options.beta().value_or(1.0));
+}
+
+Tensor nn::functional::smooth_l1_loss(const Tensor& input, const Tensor& target,
+                                      const SmoothL1LossFuncOptions& options, double beta) {
+  TORCH_CHECK(!options.beta().has_value(), "expected beta not to be provided in 'options', but got ",
+              options.beta().value_or(0));
+  return smooth_l1_loss(input, target, SmoothL1LossFuncOptions(options).beta(beta));
 }
 
 Tensor nn::functional::huber_loss(const Tensor& input, const Tensor& target,
@@ -1412,6 +1418,7 @@ Tensor nn::functional::binary_cross_entropy_with_logits(
 
 Tensor nn::functional::nll_loss(const Tensor& input, const Tensor& target,
                                 const NLLLossFuncOptions& options) {
+  TORCH_CHECK(input.dim() >= 2, "Expected 2 or more dimensions (got ", input.dim(), ")");
   return tinytorch::nll_loss(input, target, options.weight(),
                              enumtype::reduction_get_enum(options.reduction()), options.ignore_index());
 }
@@ -1544,14 +1551,14 @@ Tensor nn::MSELossImpl::forward(const Tensor& input, const Tensor& target) {
 
 nn::SmoothL1LossImpl::SmoothL1LossImpl(const SmoothL1LossOptions& options_) : options(options_) {}
 void nn::SmoothL1LossImpl::reset() {}
-void nn::SmoothL1LossImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::SmoothL1Loss()"; }
+void nn::SmoothL1LossImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::SmoothL1Loss"; }
 Tensor nn::SmoothL1LossImpl::forward(const Tensor& input, const Tensor& target) {
   return functional::smooth_l1_loss(input, target, options);
 }
 
 nn::HuberLossImpl::HuberLossImpl(const HuberLossOptions& options_) : options(options_) {}
 void nn::HuberLossImpl::reset() {}
-void nn::HuberLossImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::HuberLoss()"; }
+void nn::HuberLossImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::HuberLoss"; }
 Tensor nn::HuberLossImpl::forward(const Tensor& input, const Tensor& target) {
   return functional::huber_loss(input, target, options);
 }
@@ -1648,7 +1655,8 @@ TEST_CASE("loss modules: the function with the options, and weights that follow 
   CHECK_EQ(loss(x.to(kDouble), t).scalar_type(), kDouble);
   std::ostringstream text;
   text << loss;
-  CHECK_EQ(text.str(), "torch::nn::CrossEntropyLoss()");
+  text << nn::SmoothL1Loss();  // printed without parentheses, as in libtorch
+  CHECK_EQ(text.str(), "torch::nn::CrossEntropyLoss()torch::nn::SmoothL1Loss");
 }
 
 // %%

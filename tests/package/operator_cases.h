@@ -68,6 +68,7 @@ std::vector<OperatorCase> indexing_cases();
 std::vector<OperatorCase> matrix_cases();
 std::vector<OperatorCase> activation_cases();
 std::vector<OperatorCase> loss_cases();
+std::vector<OperatorCase> more_nn_cases();
 std::vector<OperatorCase> random_cases();
 
 const std::vector<OperatorCase>& all_cases();

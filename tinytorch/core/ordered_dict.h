@@ -2,6 +2,7 @@
 // edit the module, not this file.
 #pragma once
 
+#include <functional>
 #include <initializer_list>
 #include <string>
 #include <unordered_map>
@@ -65,18 +66,36 @@ class OrderedDict {
   const Value& operator[](const Key& key) const { return at_key(*this, key); }
 
   // Throws if the key exists.
-  Value& insert(Key key, Value value);
-  void update(const OrderedDict& other);
+  Value& insert(Key key, Value value) {
+    TORCH_CHECK(!contains(key), key_description_, " '", key, "' already defined");
+    index_.emplace(key, items_.size());
+    items_.emplace_back(std::move(key), std::move(value));
+    return items_.back().value();
+  }
+  void update(const OrderedDict& other) {
+    for (const Item& item : other) insert(item.key(), item.value());
+  }
   void erase(const Key& key);
-  void clear();
+  void clear() {
+    index_.clear();
+    items_.clear();
+  }
   void reserve(std::size_t capacity) { items_.reserve(capacity); }
 
   const std::vector<Item>& items() const noexcept { return items_; }
-  std::vector<Key> keys() const;
-  std::vector<Value> values() const;
-  std::vector<std::pair<Key, Value>> pairs() const;
+  std::vector<Key> keys() const { return collect<Key>(&Item::key); }
+  std::vector<Value> values() const {
+    return collect<Value>([](const Item& item) { return item.value(); });
+  }
+  std::vector<std::pair<Key, Value>> pairs() const { return collect<std::pair<Key, Value>>(&Item::pair); }
 
  private:
+  template <class T, class F>
+  std::vector<T> collect(F part) const {
+    std::vector<T> parts;
+    for (const Item& item : items_) parts.push_back(std::invoke(part, item));
+    return parts;
+  }
   template <class Self>
   static auto& at_position(Self& self, std::size_t position) {
     TORCH_CHECK(position < self.size(), "Index ", position, " is out of bounds\n[OrderedDict] it has ",
@@ -101,19 +120,6 @@ class OrderedDict {
 };
 
 template <class Key, class Value>
-Value& OrderedDict<Key, Value>::insert(Key key, Value value) {
-  TORCH_CHECK(!contains(key), key_description_, " '", key, "' already defined");
-  index_.emplace(key, items_.size());
-  items_.emplace_back(std::move(key), std::move(value));
-  return items_.back().value();
-}
-
-template <class Key, class Value>
-void OrderedDict<Key, Value>::update(const OrderedDict& other) {
-  for (const Item& item : other) insert(item.key(), item.value());
-}
-
-template <class Key, class Value>
 void OrderedDict<Key, Value>::erase(const Key& key) {
   const auto found = index_.find(key);
   TORCH_CHECK(found != index_.end(), "Key '", key, "' doesn't exist");
@@ -122,33 +128,6 @@ void OrderedDict<Key, Value>::erase(const Key& key) {
   items_.erase(items_.begin() + static_cast<std::ptrdiff_t>(position));
   for (auto& [name, place] : index_)
     if (place > position) --place;
-}
-
-template <class Key, class Value>
-void OrderedDict<Key, Value>::clear() {
-  index_.clear();
-  items_.clear();
-}
-
-template <class Key, class Value>
-std::vector<Key> OrderedDict<Key, Value>::keys() const {
-  std::vector<Key> keys;
-  for (const Item& item : items_) keys.push_back(item.key());
-  return keys;
-}
-
-template <class Key, class Value>
-std::vector<Value> OrderedDict<Key, Value>::values() const {
-  std::vector<Value> values;
-  for (const Item& item : items_) values.push_back(item.value());
-  return values;
-}
-
-template <class Key, class Value>
-std::vector<std::pair<Key, Value>> OrderedDict<Key, Value>::pairs() const {
-  std::vector<std::pair<Key, Value>> pairs;
-  for (const Item& item : items_) pairs.push_back(item.pair());
-  return pairs;
 }
 
 }  // namespace tinytorch

@@ -7,6 +7,7 @@
 #include <numbers>
 
 #include "tinytorch/core/loops.h"
+#include "tinytorch/nn/map_real.h"
 #include "tinytorch/nn/row_normalizer.h"
 
 namespace tinytorch {
@@ -51,17 +52,6 @@ const Tensor& relu_(const Tensor& self) {
   check_relu(self);
   return op::relu_(self);
 }
-
-namespace {
-// f(x) for every element x, in the dtype of `self`. `name` goes into the error for other dtypes than floating
-// point.
-template <class F>
-Tensor map_real(const char* name, const Tensor& self, F f) {
-  const Tensor result = empty(self.sizes(), self.options());
-  dispatch_floating_types(self.scalar_type(), name, [&]<class T>() { map_into<T, T>(result, self, f); });
-  return result;
-}
-}  // namespace
 
 namespace {
 Tensor leaky_relu_cpu(const Tensor& self, const Scalar& negative_slope) {

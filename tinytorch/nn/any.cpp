@@ -1,4 +1,4 @@
-// From the lesson modules/03_layers/layers_dev.cpp:
+// From the lesson modules/93_nn_modules/nn_modules_dev.cpp:
 // edit the module, not this file.
 
 #include "tinytorch/nn/any.h"

@@ -33,18 +33,6 @@ class DropoutImpl : public Cloneable<DropoutImpl> {
 };
 TORCH_MODULE(Dropout);
 
-namespace functional {
-struct DropoutFuncOptions {
-  TORCH_ARG(double, p) = 0.5;
-  TORCH_ARG(bool, training) = true;
-  TORCH_ARG(bool, inplace) = false;
-};
-inline Tensor dropout(Tensor input, const DropoutFuncOptions& options = {}) {
-  return options.inplace() ? tinytorch::dropout_(input, options.p(), options.training())
-                           : tinytorch::dropout(input, options.p(), options.training());
-}
-}  // namespace functional
-
 }  // namespace nn
 
 }  // namespace tinytorch

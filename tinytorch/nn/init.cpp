@@ -20,27 +20,11 @@ double nn::init::calculate_gain(NonlinearityType nonlinearity, double param) {
 std::tuple<std::int64_t, std::int64_t> nn::init::_calculate_fan_in_and_fan_out(const Tensor& tensor) {
   TORCH_CHECK(
       tensor.dim() >= 2,
-      "Fan in and fan out can not be computed for tensor with fewer than 2 dimensions\n[init] got sizes ",
+      "Fan in and fan out cannot be computed for tensor with fewer than 2 dimensions\n[init] got sizes ",
       tensor.sizes());
   std::int64_t kernel = 1;
   for (std::int64_t d = 2; d < tensor.dim(); ++d) kernel *= tensor.size(d);
   return {tensor.size(1) * kernel, tensor.size(0) * kernel};
-}
-
-Tensor nn::init::constant_(Tensor tensor, Scalar value) {
-  const AutoDispatchBelowAutograd guard;
-  return tensor.fill_(value);
-}
-
-Tensor nn::init::zeros_(Tensor tensor) { return constant_(tensor, 0); }
-Tensor nn::init::ones_(Tensor tensor) { return constant_(tensor, 1); }
-
-Tensor nn::init::eye_(Tensor matrix) {
-  TORCH_CHECK(matrix.dim() == 2, "Only tensors with 2 dimensions are supported");
-  zeros_(matrix);
-  const std::int64_t shorter = std::min(matrix.size(0), matrix.size(1));
-  ones_(matrix.as_strided({shorter}, {matrix.stride(0) + matrix.stride(1)}));
-  return matrix;
 }
 
 Tensor nn::init::uniform_(Tensor tensor, double low, double high) {
@@ -61,11 +45,6 @@ double kaiming_std(const Tensor& tensor, double a, const nn::init::FanModeType& 
   const std::int64_t fan = std::holds_alternative<enumtype::kFanIn>(mode) ? fan_in : fan_out;
   return fan == 0 ? 0.0 : nn::init::calculate_gain(nonlinearity, a) / std::sqrt(static_cast<double>(fan));
 }
-
-double xavier_std(const Tensor& tensor, double gain) {
-  const auto [fan_in, fan_out] = nn::init::_calculate_fan_in_and_fan_out(tensor);
-  return fan_in + fan_out == 0 ? 0.0 : gain * std::sqrt(2.0 / static_cast<double>(fan_in + fan_out));
-}
 }  // namespace
 
 // Fills `tensor` with uniform random numbers around 0 whose standard deviation is gain / sqrt(fan). Returns
@@ -77,15 +56,6 @@ Tensor nn::init::kaiming_uniform_(Tensor tensor, double a, FanModeType mode, Non
 
 Tensor nn::init::kaiming_normal_(Tensor tensor, double a, FanModeType mode, NonlinearityType nonlinearity) {
   return normal_(tensor, 0, kaiming_std(tensor, a, mode, nonlinearity));
-}
-
-Tensor nn::init::xavier_uniform_(Tensor tensor, double gain) {
-  const double bound = std::sqrt(3.0) * xavier_std(tensor, gain);
-  return uniform_(tensor, -bound, bound);
-}
-
-Tensor nn::init::xavier_normal_(Tensor tensor, double gain) {
-  return normal_(tensor, 0, xavier_std(tensor, gain));
 }
 
 }  // namespace tinytorch

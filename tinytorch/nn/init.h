@@ -12,19 +12,17 @@ namespace tinytorch {
 
 namespace nn::init {
 
-using NonlinearityType = std::variant<enumtype::kLinear, enumtype::kSigmoid, enumtype::kTanh, enumtype::kReLU,
-                                      enumtype::kLeakyReLU>;
+using NonlinearityType =
+    std::variant<enumtype::kLinear, enumtype::kConv1D, enumtype::kConv2D, enumtype::kConv3D,
+                 enumtype::kConvTranspose1D, enumtype::kConvTranspose2D, enumtype::kConvTranspose3D,
+                 enumtype::kSigmoid, enumtype::kTanh, enumtype::kReLU, enumtype::kLeakyReLU>;
 using FanModeType = std::variant<enumtype::kFanIn, enumtype::kFanOut>;
 
 // The factor by which the weights in front of an activation function are scaled. `param` is the slope of
 // leaky_relu.
 double calculate_gain(NonlinearityType nonlinearity, double param = 0.01);
 
-// Each fills `tensor` in place, below autograd, and returns it. Random ones draw from the default generator.
-Tensor constant_(Tensor tensor, Scalar value);
-Tensor zeros_(Tensor tensor);
-Tensor ones_(Tensor tensor);
-Tensor eye_(Tensor matrix);
+// Each fills `tensor` in place with random numbers from the default generator, below autograd, and returns it.
 Tensor uniform_(Tensor tensor, double low = 0, double high = 1);
 Tensor normal_(Tensor tensor, double mean = 0, double std = 1);
 
@@ -34,10 +32,6 @@ Tensor kaiming_uniform_(Tensor tensor, double a = 0, FanModeType mode = kFanIn,
                         NonlinearityType nonlinearity = kLeakyReLU);
 Tensor kaiming_normal_(Tensor tensor, double a = 0, FanModeType mode = kFanIn,
                        NonlinearityType nonlinearity = kLeakyReLU);
-// Glorot and Bengio 2010: variance gain^2 * 2 / (fan_in + fan_out). At least two dimensions.
-Tensor xavier_uniform_(Tensor tensor, double gain = 1.0);
-Tensor xavier_normal_(Tensor tensor, double gain = 1.0);
-
 // How many inputs feed one output unit, and how many outputs one input unit feeds. Weights are (out, in,
 // kernel sizes...).
 std::tuple<std::int64_t, std::int64_t> _calculate_fan_in_and_fan_out(const Tensor& tensor);

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <ostream>
 
+#include "tinytorch/core/more_ops.h"
 #include "tinytorch/nn/init.h"
 
 namespace tinytorch {
@@ -13,6 +14,7 @@ namespace tinytorch {
 // input (..., in), weight (out, in), bias (out) or undefined -> (..., out). One product of O(numel(input) *
 // out); the weight is transposed as a view.
 Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
+  if (input.dim() == 2 && bias.defined()) return addmm(bias, input, weight.t());
   const Tensor output = matmul(input, weight.t());
   return bias.defined() ? output + bias : output;
 }
@@ -42,13 +44,6 @@ Tensor nn::LinearImpl::forward(const Tensor& input) { return linear(input, weigh
 void nn::LinearImpl::pretty_print(std::ostream& stream) const {
   stream << "torch::nn::Linear(in_features=" << options.in_features()
          << ", out_features=" << options.out_features() << ", bias=" << (options.bias() ? "true" : "false")
-         << ')';
-}
-
-void nn::IdentityImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::Identity()"; }
-
-void nn::FlattenImpl::pretty_print(std::ostream& stream) const {
-  stream << "torch::nn::Flatten(start_dim=" << options.start_dim() << ", end_dim=" << options.end_dim()
          << ')';
 }
 

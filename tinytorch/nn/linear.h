@@ -48,34 +48,4 @@ TORCH_MODULE(Linear);
 
 }  // namespace nn
 
-namespace nn {
-
-// Gives its input back. For a place where a layer is expected and nothing shall happen.
-class IdentityImpl : public Cloneable<IdentityImpl> {
- public:
-  void reset() override {}
-  void pretty_print(std::ostream& stream) const override;
-  Tensor forward(const Tensor& input) { return input; }
-};
-TORCH_MODULE(Identity);
-
-struct FlattenOptions {
-  TORCH_ARG(std::int64_t, start_dim) = 1;
-  TORCH_ARG(std::int64_t, end_dim) = -1;
-};
-
-// Joins dimensions, by default all but the batch: (B, 1, 8, 8) -> (B, 64).
-class FlattenImpl : public Cloneable<FlattenImpl> {
- public:
-  explicit FlattenImpl(const FlattenOptions& options_ = {}) : options(options_) {}
-  void reset() override {}
-  void pretty_print(std::ostream& stream) const override;
-  Tensor forward(const Tensor& input) { return input.flatten(options.start_dim(), options.end_dim()); }
-
-  FlattenOptions options;
-};
-TORCH_MODULE(Flatten);
-
-}  // namespace nn
-
 }  // namespace tinytorch

@@ -60,6 +60,9 @@ Tensor huber_loss(const Tensor& self, const Tensor& target, std::int64_t reducti
 }
 
 Tensor kl_div(const Tensor& self, const Tensor& target, std::int64_t reduction, bool log_target) {
+  TORCH_CHECK(self.is_floating_point() && target.is_floating_point(),
+              "kl_div: Integral inputs not supported.\n[kl_div] got ", self.scalar_type(), " and ",
+              target.scalar_type(), "; convert with to(kFloat) first.");
   if (log_target) return apply_reduction(target.exp() * (target - self), reduction);
   // 0 * log(0) counts 0: the logarithm is taken of 1 there.
   const Tensor positive = where(target > 0, target, ones_like(target));

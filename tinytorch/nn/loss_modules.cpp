@@ -18,7 +18,6 @@ void warn_about_sizes(const Tensor& input, const Tensor& target) {
 }  // namespace
 
 Tensor nn::functional::l1_loss(const Tensor& input, const Tensor& target, const L1LossFuncOptions& options) {
-  warn_about_sizes(input, target);
   return tinytorch::l1_loss(input, target, enumtype::reduction_get_enum(options.reduction()));
 }
 
@@ -33,6 +32,13 @@ Tensor nn::functional::smooth_l1_loss(const Tensor& input, const Tensor& target,
   warn_about_sizes(input, target);
   return tinytorch::smooth_l1_loss(input, target, enumtype::reduction_get_enum(options.reduction()),
                                    options.beta().value_or(1.0));
+}
+
+Tensor nn::functional::smooth_l1_loss(const Tensor& input, const Tensor& target,
+                                      const SmoothL1LossFuncOptions& options, double beta) {
+  TORCH_CHECK(!options.beta().has_value(), "expected beta not to be provided in 'options', but got ",
+              options.beta().value_or(0));
+  return smooth_l1_loss(input, target, SmoothL1LossFuncOptions(options).beta(beta));
 }
 
 Tensor nn::functional::huber_loss(const Tensor& input, const Tensor& target,
@@ -69,6 +75,7 @@ Tensor nn::functional::binary_cross_entropy_with_logits(
 
 Tensor nn::functional::nll_loss(const Tensor& input, const Tensor& target,
                                 const NLLLossFuncOptions& options) {
+  TORCH_CHECK(input.dim() >= 2, "Expected 2 or more dimensions (got ", input.dim(), ")");
   return tinytorch::nll_loss(input, target, options.weight(),
                              enumtype::reduction_get_enum(options.reduction()), options.ignore_index());
 }
@@ -96,14 +103,14 @@ Tensor nn::MSELossImpl::forward(const Tensor& input, const Tensor& target) {
 
 nn::SmoothL1LossImpl::SmoothL1LossImpl(const SmoothL1LossOptions& options_) : options(options_) {}
 void nn::SmoothL1LossImpl::reset() {}
-void nn::SmoothL1LossImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::SmoothL1Loss()"; }
+void nn::SmoothL1LossImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::SmoothL1Loss"; }
 Tensor nn::SmoothL1LossImpl::forward(const Tensor& input, const Tensor& target) {
   return functional::smooth_l1_loss(input, target, options);
 }
 
 nn::HuberLossImpl::HuberLossImpl(const HuberLossOptions& options_) : options(options_) {}
 void nn::HuberLossImpl::reset() {}
-void nn::HuberLossImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::HuberLoss()"; }
+void nn::HuberLossImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::HuberLoss"; }
 Tensor nn::HuberLossImpl::forward(const Tensor& input, const Tensor& target) {
   return functional::huber_loss(input, target, options);
 }

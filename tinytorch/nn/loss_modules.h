@@ -12,12 +12,12 @@
 
 namespace tinytorch {
 
-namespace enumtype {
-struct kNone {};
-struct kMean {};
-struct kSum {};
-struct kBatchMean {};
+TORCH_ENUM_DECLARE(None);
+TORCH_ENUM_DECLARE(Mean);
+TORCH_ENUM_DECLARE(Sum);
+TORCH_ENUM_DECLARE(BatchMean);
 
+namespace enumtype {
 // The number that the functions of nn/loss.h take. kBatchMean sums; its user divides by the batch.
 template <class Variant>
 Reduction::Reduction reduction_get_enum(const Variant& reduction) {
@@ -25,11 +25,6 @@ Reduction::Reduction reduction_get_enum(const Variant& reduction) {
   return std::holds_alternative<kMean>(reduction) ? Reduction::Mean : Reduction::Sum;
 }
 }  // namespace enumtype
-
-inline constexpr enumtype::kNone kNone{};
-inline constexpr enumtype::kMean kMean{};
-inline constexpr enumtype::kSum kSum{};
-inline constexpr enumtype::kBatchMean kBatchMean{};
 
 // The options of the losses. A default Tensor as weight means none.
 // Source: torch/csrc/api/include/torch/nn/options/loss.h.
@@ -127,6 +122,7 @@ using CrossEntropyFuncOptions = CrossEntropyLossOptions;
 Tensor l1_loss(const Tensor& input, const Tensor& target, const L1LossFuncOptions& options = {});
 Tensor mse_loss(const Tensor& input, const Tensor& target, const MSELossFuncOptions& options = {});
 Tensor smooth_l1_loss(const Tensor& input, const Tensor& target, const SmoothL1LossFuncOptions& options = {});
+Tensor smooth_l1_loss(const Tensor& input, const Tensor& target, const SmoothL1LossFuncOptions& options, double beta);
 Tensor huber_loss(const Tensor& input, const Tensor& target, const HuberLossFuncOptions& options = {});
 Tensor kl_div(const Tensor& input, const Tensor& target, const KLDivFuncOptions& options = {});
 Tensor binary_cross_entropy(const Tensor& input, const Tensor& target,

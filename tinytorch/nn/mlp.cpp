@@ -9,15 +9,13 @@
 
 namespace tinytorch {
 
-nn::MLPImpl::MLPImpl(MLPOptions options_) : options(std::move(options_)) {
-  TORCH_CHECK(options.sizes().size() >= 2, "an MLP needs at least an input and an output size, but got ",
-              IntArrayRef(options.sizes()));
+nn::MLPImpl::MLPImpl(std::vector<std::int64_t> sizes_) : sizes(std::move(sizes_)) {
+  TORCH_CHECK(sizes.size() >= 2, "an MLP needs at least an input and an output size, but got ", IntArrayRef(sizes));
   MLPImpl::reset();
 }
 
 void nn::MLPImpl::reset() {
   layers.clear();
-  const std::vector<std::int64_t>& sizes = options.sizes();
   for (std::size_t i = 1; i < sizes.size(); ++i)
     layers.push_back(register_module("fc" + std::to_string(i), Linear(sizes[i - 1], sizes[i])));
 }

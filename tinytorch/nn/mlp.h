@@ -8,23 +8,17 @@ namespace tinytorch {
 
 namespace nn {
 
-struct MLPOptions {
-  MLPOptions(std::vector<std::int64_t> sizes) : sizes_(std::move(sizes)) {}
-  // Features at the input, of each hidden layer, and at the output: {64, 32, 10}.
-  TORCH_ARG(std::vector<std::int64_t>, sizes);
-};
-
 // Linear layers fc1, fc2, ... with relu between them: (B, ...) -> (B, sizes.back()), where the product of the
 // sizes behind B is sizes.front().
 class MLPImpl : public Cloneable<MLPImpl> {
  public:
-  explicit MLPImpl(std::vector<std::int64_t> sizes) : MLPImpl(MLPOptions(std::move(sizes))) {}
-  explicit MLPImpl(MLPOptions options_);
+  // Features at the input, of each hidden layer, and at the output: {64, 32, 10}.
+  explicit MLPImpl(std::vector<std::int64_t> sizes);
   void reset() override;
   void pretty_print(std::ostream& stream) const override { stream << "tinytorch::nn::MLP"; }
   Tensor forward(const Tensor& input);
 
-  MLPOptions options;
+  std::vector<std::int64_t> sizes;
   std::vector<Linear> layers;
 };
 TORCH_MODULE(MLP);

@@ -97,13 +97,11 @@ std::shared_ptr<nn::Module> nn::Module::shared_from_this_checked() const {
 }
 
 void nn::Module::apply(const ModuleApplyFunction& function) {
-  function(*this);
-  apply_to_submodules([&](const std::string&, const std::shared_ptr<Module>& module) { function(*module); });
+  apply(NamedModuleApplyFunction([&](const std::string&, Module& module) { function(module); }));
 }
 
 void nn::Module::apply(const ConstModuleApplyFunction& function) const {
-  function(*this);
-  apply_to_submodules([&](const std::string&, const std::shared_ptr<Module>& module) { function(*module); });
+  apply(ConstNamedModuleApplyFunction([&](const std::string&, const Module& module) { function(module); }));
 }
 
 void nn::Module::apply(const NamedModuleApplyFunction& function, const std::string& name_prefix) {
@@ -191,8 +189,7 @@ void nn::Module::to(ScalarType dtype, bool non_blocking) {
   for (const Tensor& tensor : buffers(false)) detail::set_data(tensor, tensor.to(dtype));
 }
 
-// Writes this module's own text and then, if there are children, an opening parenthesis, each child on a line
-// of its own as "(name): text", two spaces deeper than `indentation`, and a closing parenthesis at
+// Writes this module's own text and, if there are children, each on a line of its own, two spaces deeper than
 // `indentation`. No newline at the end.
 void nn::Module::pretty_print_recursive(std::ostream& stream, const std::string& indentation) const {
   pretty_print(stream);

@@ -102,20 +102,14 @@ class Module : public std::enable_shared_from_this<Module>, public ModuleExtensi
   virtual std::shared_ptr<Module> clone() const;
 
   // The module as one of another type, or nullptr: module->as<nn::Linear>(), module->as<nn::LinearImpl>().
-  template <ModuleHandle H>
-  typename H::ContainedType* as() noexcept {
-    return dynamic_cast<typename H::ContainedType*>(this);
-  }
-  template <ModuleHandle H>
-  const typename H::ContainedType* as() const noexcept {
-    return dynamic_cast<const typename H::ContainedType*>(this);
+  template <class M>
+  auto* as() noexcept {
+    return dynamic_cast<typename detail::ModuleOf<M>::type*>(this);
   }
   template <class M>
-    requires(!ModuleHandle<M>)
-  M* as() noexcept { return dynamic_cast<M*>(this); }
-  template <class M>
-    requires(!ModuleHandle<M>)
-  const M* as() const noexcept { return dynamic_cast<const M*>(this); }
+  const auto* as() const noexcept {
+    return dynamic_cast<const typename detail::ModuleOf<M>::type*>(this);
+  }
 
   // The name given to the constructor, or else that of the C++ type.
   const std::string& name() const;

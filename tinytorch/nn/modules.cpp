@@ -1,4 +1,4 @@
-// From the lesson modules/03_layers/layers_dev.cpp:
+// From the lesson modules/93_nn_modules/nn_modules_dev.cpp:
 // edit the module, not this file.
 
 #include "tinytorch/nn/modules.h"
@@ -7,15 +7,25 @@
 
 namespace tinytorch {
 
+const Tensor& leaky_relu_(const Tensor& self, const Scalar& negative_slope) {
+  self.copy_(leaky_relu(self, negative_slope));
+  return self;
+}
+const Tensor& elu_(const Tensor& self, const Scalar& alpha, const Scalar& scale, const Scalar& input_scale) {
+  self.copy_(elu(self, alpha, scale, input_scale));
+  return self;
+}
+
 void nn::FunctionalImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::Functional()"; }
 void nn::ReLUImpl::pretty_print(std::ostream& stream) const {
   stream << "torch::nn::ReLU(" << (options.inplace() ? "inplace=true" : "") << ')';
 }
 void nn::LeakyReLUImpl::pretty_print(std::ostream& stream) const {
-  stream << "torch::nn::LeakyReLU(negative_slope=" << options.negative_slope() << ')';
+  stream << "torch::nn::LeakyReLU(negative_slope=" << options.negative_slope() << (options.inplace() ? ", inplace=true" : "")
+         << ')';
 }
 void nn::ELUImpl::pretty_print(std::ostream& stream) const {
-  stream << "torch::nn::ELU(alpha=" << options.alpha() << ')';
+  stream << "torch::nn::ELU(alpha=" << options.alpha() << (options.inplace() ? ", inplace=true" : "") << ')';
 }
 void nn::GELUImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::GELU()"; }
 void nn::SigmoidImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::Sigmoid()"; }
@@ -24,9 +34,7 @@ void nn::SiLUImpl::pretty_print(std::ostream& stream) const { stream << "torch::
 void nn::SoftplusImpl::pretty_print(std::ostream& stream) const {
   stream << "torch::nn::Softplus(beta=" << options.beta() << ", threshold=" << options.threshold() << ')';
 }
-void nn::SoftmaxImpl::pretty_print(std::ostream& stream) const {
-  stream << "torch::nn::Softmax(dim=" << options.dim() << ')';
-}
+void nn::SoftmaxImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::Softmax(dim=" << options.dim() << ')'; }
 void nn::LogSoftmaxImpl::pretty_print(std::ostream& stream) const {
   stream << "torch::nn::LogSoftmax(dim=" << options.dim() << ')';
 }

@@ -1,6 +1,8 @@
-// From the lesson modules/03_layers/layers_dev.cpp:
+// From the lesson modules/93_nn_modules/nn_modules_dev.cpp:
 // edit the module, not this file.
 #pragma once
+
+#include <functional>
 
 #include "tinytorch/core/arg.h"
 #include "tinytorch/nn/activations.h"
@@ -8,10 +10,90 @@
 
 namespace tinytorch {
 
+// leaky_relu and elu over the elements of `self`, which they return.
+const Tensor& leaky_relu_(const Tensor& self, const Scalar& negative_slope = 0.01);
+const Tensor& elu_(const Tensor& self, const Scalar& alpha = 1, const Scalar& scale = 1, const Scalar& input_scale = 1);
+
+// Source: torch/csrc/api/include/torch/nn/options/activation.h.
 namespace nn {
 
-// Any function of a Tensor as a module: Functional(relu), Functional(elu, 0.5, 1.0, 1.0) with further
-// arguments bound.
+struct ReLUOptions {
+  ReLUOptions(bool inplace = false) : inplace_(inplace) {}
+  TORCH_ARG(bool, inplace);
+};
+struct LeakyReLUOptions {
+  TORCH_ARG(double, negative_slope) = 1e-2;
+  TORCH_ARG(bool, inplace) = false;
+};
+struct ELUOptions {
+  TORCH_ARG(double, alpha) = 1.0;
+  TORCH_ARG(bool, inplace) = false;
+};
+struct GELUOptions {
+  TORCH_ARG(std::string, approximate) = "none";
+};
+struct SoftplusOptions {
+  TORCH_ARG(double, beta) = 1.0;
+  TORCH_ARG(double, threshold) = 20.0;
+};
+struct SoftmaxOptions {
+  SoftmaxOptions(std::int64_t dim) : dim_(dim) {}
+  TORCH_ARG(std::int64_t, dim);
+};
+struct LogSoftmaxOptions {
+  LogSoftmaxOptions(std::int64_t dim) : dim_(dim) {}
+  TORCH_ARG(std::int64_t, dim);
+};
+
+}  // namespace nn
+
+namespace nn::functional {
+
+using ReLUFuncOptions = ReLUOptions;
+using LeakyReLUFuncOptions = LeakyReLUOptions;
+using ELUFuncOptions = ELUOptions;
+using GELUFuncOptions = GELUOptions;
+using SoftplusFuncOptions = SoftplusOptions;
+struct SoftmaxFuncOptions {
+  SoftmaxFuncOptions(std::int64_t dim) : dim_(dim) {}
+  TORCH_ARG(std::int64_t, dim);
+  TORCH_ARG(std::optional<ScalarType>, dtype) = std::nullopt;
+};
+struct LogSoftmaxFuncOptions {
+  LogSoftmaxFuncOptions(std::int64_t dim) : dim_(dim) {}
+  TORCH_ARG(std::int64_t, dim);
+  TORCH_ARG(std::optional<ScalarType>, dtype) = std::nullopt;
+};
+
+inline Tensor relu(Tensor input, const ReLUFuncOptions& options = {}) {
+  return options.inplace() ? tinytorch::relu_(input) : tinytorch::relu(input);
+}
+inline Tensor leaky_relu(Tensor input, const LeakyReLUFuncOptions& options = {}) {
+  return options.inplace() ? tinytorch::leaky_relu_(input, options.negative_slope())
+                           : tinytorch::leaky_relu(input, options.negative_slope());
+}
+inline Tensor elu(Tensor input, const ELUFuncOptions& options = {}) {
+  return options.inplace() ? tinytorch::elu_(input, options.alpha()) : tinytorch::elu(input, options.alpha());
+}
+inline Tensor gelu(const Tensor& input, const GELUFuncOptions& options = {}) {
+  return tinytorch::gelu(input, options.approximate());
+}
+inline Tensor silu(const Tensor& input) { return tinytorch::silu(input); }
+inline Tensor softplus(const Tensor& input, const SoftplusFuncOptions& options = {}) {
+  return tinytorch::softplus(input, options.beta(), options.threshold());
+}
+inline Tensor softmax(const Tensor& input, const SoftmaxFuncOptions& options) {
+  return tinytorch::softmax(input, options.dim(), options.dtype());
+}
+inline Tensor log_softmax(const Tensor& input, const LogSoftmaxFuncOptions& options) {
+  return tinytorch::log_softmax(input, options.dim(), options.dtype());
+}
+
+}  // namespace nn::functional
+
+namespace nn {
+
+// Any function of a Tensor as a module: Functional(relu), Functional(elu, 0.5, 1.0, 1.0) with further arguments bound.
 class FunctionalImpl : public Cloneable<FunctionalImpl> {
  public:
   using Function = std::function<Tensor(Tensor)>;
@@ -19,9 +101,7 @@ class FunctionalImpl : public Cloneable<FunctionalImpl> {
   template <class F, class... Args>
     requires(sizeof...(Args) > 0)
   explicit FunctionalImpl(F function, Args&&... args)
-      : function_([function, ... bound = std::forward<Args>(args)](Tensor input) {
-          return function(input, bound...);
-        }) {}
+      : function_([function, ... bound = std::forward<Args>(args)](Tensor input) { return function(input, bound...); }) {}
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(Tensor input) { return function_(std::move(input)); }
@@ -32,55 +112,39 @@ class FunctionalImpl : public Cloneable<FunctionalImpl> {
 };
 TORCH_MODULE(Functional);
 
-struct ReLUOptions {
-  ReLUOptions(bool inplace = false) : inplace_(inplace) {}
-  TORCH_ARG(bool, inplace);
-};
 class ReLUImpl : public Cloneable<ReLUImpl> {
  public:
   explicit ReLUImpl(const ReLUOptions& options_ = {}) : options(options_) {}
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
-  Tensor forward(Tensor input) { return options.inplace() ? relu_(input) : relu(input); }
+  Tensor forward(Tensor input) { return functional::relu(input, options); }
   ReLUOptions options;
 };
 TORCH_MODULE(ReLU);
-
-struct LeakyReLUOptions {
-  TORCH_ARG(double, negative_slope) = 1e-2;
-};
 class LeakyReLUImpl : public Cloneable<LeakyReLUImpl> {
  public:
   explicit LeakyReLUImpl(const LeakyReLUOptions& options_ = {}) : options(options_) {}
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
-  Tensor forward(Tensor input) { return leaky_relu(input, options.negative_slope()); }
+  Tensor forward(Tensor input) { return functional::leaky_relu(input, options); }
   LeakyReLUOptions options;
 };
 TORCH_MODULE(LeakyReLU);
-
-struct ELUOptions {
-  TORCH_ARG(double, alpha) = 1.0;
-};
 class ELUImpl : public Cloneable<ELUImpl> {
  public:
   explicit ELUImpl(const ELUOptions& options_ = {}) : options(options_) {}
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
-  Tensor forward(Tensor input) { return elu(input, options.alpha()); }
+  Tensor forward(Tensor input) { return functional::elu(input, options); }
   ELUOptions options;
 };
 TORCH_MODULE(ELU);
-
-struct GELUOptions {
-  TORCH_ARG(std::string, approximate) = "none";
-};
 class GELUImpl : public Cloneable<GELUImpl> {
  public:
-  explicit GELUImpl(GELUOptions options_ = {}) : options(std::move(options_)) {}
+  explicit GELUImpl(const GELUOptions& options_ = {}) : options(options_) {}
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
-  Tensor forward(const Tensor& input) { return gelu(input, options.approximate()); }
+  Tensor forward(const Tensor& input) { return functional::gelu(input, options); }
   GELUOptions options;
 };
 TORCH_MODULE(GELU);
@@ -96,7 +160,6 @@ class SigmoidImpl : public Cloneable<SigmoidImpl> {
   Tensor forward(const Tensor& input) { return sigmoid(input); }
 };
 TORCH_MODULE(Sigmoid);
-
 class TanhImpl : public Cloneable<TanhImpl> {
  public:
   void reset() override {}
@@ -104,7 +167,6 @@ class TanhImpl : public Cloneable<TanhImpl> {
   Tensor forward(const Tensor& input) { return tanh(input); }
 };
 TORCH_MODULE(Tanh);
-
 class SiLUImpl : public Cloneable<SiLUImpl> {
  public:
   void reset() override {}
@@ -112,25 +174,15 @@ class SiLUImpl : public Cloneable<SiLUImpl> {
   Tensor forward(const Tensor& input) { return silu(input); }
 };
 TORCH_MODULE(SiLU);
-
-struct SoftplusOptions {
-  TORCH_ARG(double, beta) = 1.0;
-  TORCH_ARG(double, threshold) = 20.0;
-};
 class SoftplusImpl : public Cloneable<SoftplusImpl> {
  public:
   explicit SoftplusImpl(const SoftplusOptions& options_ = {}) : options(options_) {}
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
-  Tensor forward(const Tensor& input) { return softplus(input, options.beta(), options.threshold()); }
+  Tensor forward(const Tensor& input) { return functional::softplus(input, options); }
   SoftplusOptions options;
 };
 TORCH_MODULE(Softplus);
-
-struct SoftmaxOptions {
-  SoftmaxOptions(std::int64_t dim) : dim_(dim) {}
-  TORCH_ARG(std::int64_t, dim);
-};
 class SoftmaxImpl : public Cloneable<SoftmaxImpl> {
  public:
   explicit SoftmaxImpl(std::int64_t dim) : SoftmaxImpl(SoftmaxOptions(dim)) {}
@@ -141,11 +193,6 @@ class SoftmaxImpl : public Cloneable<SoftmaxImpl> {
   SoftmaxOptions options;
 };
 TORCH_MODULE(Softmax);
-
-struct LogSoftmaxOptions {
-  LogSoftmaxOptions(std::int64_t dim) : dim_(dim) {}
-  TORCH_ARG(std::int64_t, dim);
-};
 class LogSoftmaxImpl : public Cloneable<LogSoftmaxImpl> {
  public:
   explicit LogSoftmaxImpl(std::int64_t dim) : LogSoftmaxImpl(LogSoftmaxOptions(dim)) {}

@@ -69,6 +69,18 @@ class ModuleHolder : public detail::ModuleHolderIndicator {
   std::shared_ptr<Contained> impl_;
 };
 
+namespace detail {
+// The module class that a name stands for: LinearImpl, for LinearImpl and for its handle Linear.
+template <class T>
+struct ModuleOf {
+  using type = T;
+};
+template <ModuleHandle T>
+struct ModuleOf<T> {
+  using type = typename T::ContainedType;
+};
+}  // namespace detail
+
 template <class Contained>
 std::ostream& operator<<(std::ostream& out, const ModuleHolder<Contained>& module) {
   return out << *module;

@@ -1,4 +1,4 @@
-// From the lesson modules/03_layers/layers_dev.cpp:
+// From the lesson modules/93_nn_modules/nn_modules_dev.cpp:
 // edit the module, not this file.
 
 #include "tinytorch/nn/sequential.h"
@@ -24,8 +24,8 @@ void nn::SequentialImpl::push_back(std::string name, AnyModule module) {
 std::shared_ptr<nn::Module> nn::SequentialImpl::clone() const {
   const auto copy = std::make_shared<SequentialImpl>();
   const std::vector<std::string> names = named_children().keys();
+  copy->train(is_training());  // before it has children: each keeps its own mode
   for (std::size_t i = 0; i < size(); ++i) copy->push_back(names[i], modules_[i].clone());
-  copy->train(is_training());
   return copy;
 }
 

@@ -1173,7 +1173,8 @@ TEST_CASE("log_softmax: finite where a probability would round to 0") {
 // summed in the logarithm. This time you compose it from operators that exist, instead of writing a kernel. A
 // composed function needs no operator object and no gradient of its own: module 05 will differentiate the
 // parts. The maximum that you take out cancels, so its gradient cancels too, and there is no point in
-// recording it; the guard in the solution says so.
+// recording it: compute it in a block that begins with `AutoDispatchBelowAutograd guard;` (module 01), which keeps
+// what is called in the block below the layer of module 05.
 //
 //       logsumexp(x) = m + log( sum exp(x - m) )          m = 0 instead where the maximum is infinite:
 //                                                         -inf - (-inf) would be NaN
@@ -1189,7 +1190,8 @@ TEST_CASE("log_softmax: finite where a probability would round to 0") {
 // APPROACH: 1. maximum = amax(input, dim, true); where it is infinite, take 0 instead (where, abs,
 //              zeros_like).
 //           2. log(sum(exp(input - shift), dim, true)) + shift.
-//           3. Without keepdim, view it as reduced_sizes(input.sizes(), reduction_mask(input, dim), false).
+//           3. Without keepdim, drop the dimensions of size 1 again: view(result, sizes), where module 01's reductions
+//              compute the sizes as reduced_sizes(input.sizes(), reduction_mask(input, dim), false).
 // EXAMPLE: logsumexp of [1000, 1000] is 1000.6931.
 // HINT: amax refuses an empty dimension, and an empty tensor has no maximum to take out: answer it first.
 Tensor logsumexp(const Tensor& self, IntArrayRef dim, bool keepdim) {

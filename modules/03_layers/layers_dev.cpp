@@ -124,6 +124,7 @@
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/tensor_data.h"
 #include "tinytorch/core/utils.h"
+#include "tinytorch/nn/activations.h"
 
 // %%
 namespace tinytorch {
@@ -439,7 +440,6 @@ TEST_CASE("handles: copies share, nullptr is empty, and arguments go to the cons
   CHECK_ERROR(later->value, "Accessing empty ModuleHolder");
   later = Counter(1);
   CHECK_EQ(later(), 2);
-  CHECK(static_cast<bool>(later));
 }
 
 // %% [markdown]
@@ -737,7 +737,9 @@ TEST_CASE("registration: names are checked, and registering returns the same ten
 //      │     └── 1             "features.1"
 //      └── head                "head"
 //
-// The walk costs O(modules) calls and one string per module. It is not on the path of `forward`.
+// The walk costs O(modules) calls and one string per module. It is not on the path of `forward`. It hands out
+// shared pointers, also to the module where it starts: `std::enable_shared_from_this` lets an object find the
+// shared_ptr that holds it. A module on the stack has none, and `modules()` says so.
 
 // %% {"nbgrader": {"grade": false, "grade_id": "03-walk", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export nn/module.cpp
@@ -750,7 +752,6 @@ TEST_CASE("registration: names are checked, and registering returns the same ten
 //           2. Call the function with that name and the child.
 //           3. Let the child do the same for its own children, with the full name as their prefix.
 // EXAMPLE: a child "fc1" of a child "encoder", with name_prefix "net", is visited as "net.encoder.fc1".
-// HINT: item.key() and item.value(); the function is its own recursion.
 void nn::Module::apply_to_submodules(const NamedModulePointerApplyFunction& function,
                                      const std::string& name_prefix) const {
   // BEGIN SOLUTION
@@ -915,6 +916,9 @@ TEST_CASE("apply: every module once, parents first, with its full name") {
 //     "a"        ->   scale            ->   "a.scale"
 //     "a.inner"  ->   value            ->   "a.inner.value"
 //     "b"        ->   value            ->   "b.value"
+//
+// The tests below write into parameters under `AutoDispatchBelowAutograd`: from module 05 on, a parameter requires a
+// gradient and refuses to be overwritten in the middle of a computation.
 
 // %% {"nbgrader": {"grade": false, "grade_id": "03-named-tensors", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export nn/module.cpp
@@ -1007,7 +1011,6 @@ TEST_CASE("named_parameters: full names, in the order of registration, sharing d
 // TODO: Set the mode here and in all children.
 // APPROACH: 1. Call train(on) of each child. 2. Set is_training_.
 // EXAMPLE: after net->eval(), net->is_training() and net->fc1->is_training() are false.
-// HINT: train is virtual; the children recurse by themselves.
 void nn::Module::train(bool on) {
   // BEGIN SOLUTION
   for (const auto& child : children_) child.value()->train(on);
@@ -1680,8 +1683,7 @@ inline Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bi
 // APPROACH: 1. matmul of the input with the transposed weight: it takes any number of leading dimensions.
 //           2. Add the bias if it is defined; broadcasting repeats it over the rows.
 //           3. For a matrix, addmm(bias, input, weight.t()) does both without a second tensor.
-// EXAMPLE: linear(x (5, 4), W (3, 4), b (3)) is (5, 3).
-// HINT: t() is a view; Tensor() is undefined, and bias.defined() asks.
+// EXAMPLE: linear(x (5, 4), W (3, 4), b (3)) is (5, 3). Tensor() is undefined, and bias.defined() asks.
 Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
   // BEGIN SOLUTION
   if (input.dim() == 2 && bias.defined()) return addmm(bias, input, weight.t());
@@ -1845,8 +1847,7 @@ namespace {
 // TODO: Draw the mask and scale what survives.
 // APPROACH: 1. zeros_like for p == 1: nothing survives, and 1 / (1 - p) has no value.
 //           2. empty_like, then bernoulli_ with the probability to keep an element. 3. Divide by that probability.
-// EXAMPLE: dropout_mask(x, 0.75) has about a quarter of fours, and zeros.
-// HINT: bernoulli_(q) writes 1 with probability q; div_ is in place.
+// EXAMPLE: dropout_mask(x, 0.75) has about a quarter of fours, and zeros. bernoulli_(q) writes 1 with probability q.
 Tensor dropout_mask(const Tensor& input, double p) {
   // BEGIN SOLUTION
   if (p == 1) return zeros_like(input);
@@ -2029,7 +2030,6 @@ void nn::MLPImpl::reset() {
 // TODO: Flatten, then every layer, with relu between two layers and none behind the last.
 // APPROACH: 1. Flatten all dimensions but the first. 2. Call each layer on the value so far, with relu between two.
 // EXAMPLE: MLP({64, 32, 10}) of images (5, 1, 8, 8) is (5, 10).
-// HINT: input.flatten(1); layers[i]->forward(x).
 Tensor nn::MLPImpl::forward(const Tensor& input) {
   // BEGIN SOLUTION
   Tensor x = input.flatten(1);

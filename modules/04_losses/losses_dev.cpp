@@ -99,6 +99,9 @@ namespace tinytorch {
 //       yes or no, p = sigmoid(x)          p^y (1 - p)^(1 - y)     two terms     binary_cross_entropy
 //       one of C, p = softmax(x)           p[y]                    -log p[y]     nll_loss, cross_entropy_loss
 //
+// The x in the last two lines is a *logit*: the raw score that the last layer gives, any real number. sigmoid and
+// softmax turn logits into probabilities. (For two classes it is the logarithm of the odds p / (1 - p); hence the name.)
+//
 // Every loss here reads its N x C inputs once: O(N C) time, and O(1) memory for the result if it is fused,
 // O(N C) if it is composed of tensor operations. Part 2 measures the difference.
 //

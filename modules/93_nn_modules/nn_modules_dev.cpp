@@ -52,6 +52,7 @@
 #include "tinytorch/nn/cloneable.h"
 //| export nn/modules.cpp
 #include <ostream>
+#include "tinytorch/core/dispatch.h"
 //| export nn/more_layers.h
 #include "tinytorch/core/arg.h"
 #include "tinytorch/nn/cloneable.h"
@@ -1065,12 +1066,17 @@ TORCH_MODULE(LogSoftmax);
 
 // %%
 //| export nn/modules.cpp
+namespace {
+// What `self` holds before it is overwritten: a copy where a graph may want to keep it.
+Tensor unwritten(const Tensor& self) { return layers_of(self).has(Layer::Autograd) ? self.clone() : self; }
+}  // namespace
+
 const Tensor& leaky_relu_(const Tensor& self, const Scalar& negative_slope) {
-  self.copy_(leaky_relu(self, negative_slope));
+  self.copy_(leaky_relu(unwritten(self), negative_slope));
   return self;
 }
 const Tensor& elu_(const Tensor& self, const Scalar& alpha, const Scalar& scale, const Scalar& input_scale) {
-  self.copy_(elu(self, alpha, scale, input_scale));
+  self.copy_(elu(unwritten(self), alpha, scale, input_scale));
   return self;
 }
 
@@ -1337,7 +1343,7 @@ Tensor bilinear(const Tensor& input1, const Tensor& input2, const Tensor& weight
   const std::int64_t N = multiply_sizes(sizes);
   sizes.back() = K;
   const Tensor left = input1.reshape({N, I}).mm(weight.permute({1, 0, 2}).reshape({I, K * J})).view({N, K, J});
-  const Tensor output = (left * input2.reshape({N, 1, J})).sum({-1}).view(sizes);
+  const Tensor output = (left * input2.reshape({N, 1, J})).sum({-1}).to(left.scalar_type()).view(sizes);
   return bias.defined() ? output + bias : output;
 }
 

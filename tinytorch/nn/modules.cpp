@@ -5,14 +5,21 @@
 
 #include <ostream>
 
+#include "tinytorch/core/dispatch.h"
+
 namespace tinytorch {
 
+namespace {
+// What `self` holds before it is overwritten: a copy where a graph may want to keep it.
+Tensor unwritten(const Tensor& self) { return layers_of(self).has(Layer::Autograd) ? self.clone() : self; }
+}  // namespace
+
 const Tensor& leaky_relu_(const Tensor& self, const Scalar& negative_slope) {
-  self.copy_(leaky_relu(self, negative_slope));
+  self.copy_(leaky_relu(unwritten(self), negative_slope));
   return self;
 }
 const Tensor& elu_(const Tensor& self, const Scalar& alpha, const Scalar& scale, const Scalar& input_scale) {
-  self.copy_(elu(self, alpha, scale, input_scale));
+  self.copy_(elu(unwritten(self), alpha, scale, input_scale));
   return self;
 }
 

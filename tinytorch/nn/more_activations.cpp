@@ -179,6 +179,9 @@ const Tensor& overwrite(const Tensor& self, const Tensor& result) {
   self.copy_(result);
   return self;
 }
+
+// What `self` holds before it is overwritten: a copy where a graph may want to keep it.
+Tensor unwritten(const Tensor& self) { return layers_of(self).has(Layer::Autograd) ? self.clone() : self; }
 }  // namespace
 
 Tensor rrelu(const Tensor& self, const Scalar& lower, const Scalar& upper, bool training, std::optional<Generator> generator) {
@@ -191,6 +194,7 @@ Tensor selu(const Tensor& self) { return elu(self, 1.673263242354377284817042991
 
 Tensor celu(const Tensor& self, const Scalar& alpha) {
   TORCH_CHECK(alpha.toDouble() != 0, "ZeroDivisionError: alpha cannot be 0 for CELU");
+  check_floating("elu_cpu", self);
   return elu(self, alpha, 1, 1 / alpha.toDouble());
 }
 
@@ -204,17 +208,17 @@ Tensor glu(const Tensor& self, std::int64_t dim) {
 }
 
 const Tensor& hardtanh_(const Tensor& self, const Scalar& min_val, const Scalar& max_val) {
-  return overwrite(self, hardtanh(self, min_val, max_val));
+  return overwrite(self, hardtanh(unwritten(self), min_val, max_val));
 }
-const Tensor& relu6_(const Tensor& self) { return overwrite(self, relu6(self)); }
+const Tensor& relu6_(const Tensor& self) { return overwrite(self, relu6(unwritten(self))); }
 const Tensor& threshold_(const Tensor& self, const Scalar& threshold, const Scalar& value) {
-  return overwrite(self, tinytorch::threshold(self, threshold, value));
+  return overwrite(self, tinytorch::threshold(unwritten(self), threshold, value));
 }
 const Tensor& rrelu_(const Tensor& self, const Scalar& lower, const Scalar& upper, bool training,
                      std::optional<Generator> generator) {
-  return overwrite(self, rrelu(self, lower, upper, training, std::move(generator)));
+  return overwrite(self, rrelu(unwritten(self), lower, upper, training, std::move(generator)));
 }
-const Tensor& selu_(const Tensor& self) { return overwrite(self, selu(self)); }
-const Tensor& celu_(const Tensor& self, const Scalar& alpha) { return overwrite(self, celu(self, alpha)); }
+const Tensor& selu_(const Tensor& self) { return overwrite(self, selu(unwritten(self))); }
+const Tensor& celu_(const Tensor& self, const Scalar& alpha) { return overwrite(self, celu(unwritten(self), alpha)); }
 
 }  // namespace tinytorch

@@ -37,7 +37,7 @@ Tensor bilinear(const Tensor& input1, const Tensor& input2, const Tensor& weight
   const std::int64_t N = multiply_sizes(sizes);
   sizes.back() = K;
   const Tensor left = input1.reshape({N, I}).mm(weight.permute({1, 0, 2}).reshape({I, K * J})).view({N, K, J});
-  const Tensor output = (left * input2.reshape({N, 1, J})).sum({-1}).view(sizes);
+  const Tensor output = (left * input2.reshape({N, 1, J})).sum({-1}).to(left.scalar_type()).view(sizes);
   return bias.defined() ? output + bias : output;
 }
 

@@ -1,0 +1,53 @@
+// Bugs of modules and losses that were found, each once.
+#include <memory>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "tinytorch/tinytorch.h"
+#include "tito/lesson.h"
+
+namespace tinytorch::testing {
+namespace {
+
+struct CollectedWarnings : WarningHandler {
+  void process(const Warning& warning) override { messages.push_back(warning.msg()); }
+  std::vector<std::string> messages;
+};
+
+}  // namespace
+
+// The clone set its own mode last, for all of its children.
+TEST_CASE("a clone of a Sequential keeps a child that is frozen in evaluation mode") {
+  nn::Sequential net(nn::Linear(2, 2), nn::Dropout(0.5));
+  net->ptr(1)->eval();
+  const auto copy = std::dynamic_pointer_cast<nn::SequentialImpl>(net->clone());
+  CHECK(copy->is_training());
+  CHECK(copy->ptr(0)->is_training());
+  CHECK(!copy->ptr(1)->is_training());
+}
+
+// They printed parentheses, which libtorch does not.
+TEST_CASE("SmoothL1Loss and HuberLoss print their names alone") {
+  std::ostringstream text;
+  text << nn::SmoothL1Loss() << ' ' << nn::HuberLoss();
+  CHECK_EQ(text.str(), "torch::nn::SmoothL1Loss torch::nn::HuberLoss");
+}
+
+// They gave an integer result.
+TEST_CASE("kl_div refuses integers") {
+  CHECK_ERROR(kl_div(tensor({1, 2}), tensor({1, 2})), "kl_div: Integral inputs not supported.");
+  CHECK_ERROR(kl_div(tensor({1.0, 2.0}), tensor({1, 2})), "kl_div: Integral inputs not supported.");
+}
+
+// libtorch warns about sizes that differ in mse_loss, smooth_l1_loss and huber_loss; l1_loss warned too.
+TEST_CASE("nn::functional::l1_loss broadcasts without a warning") {
+  CollectedWarnings warnings;
+  const WarningUtils::WarningHandlerGuard guard(&warnings);
+  nn::functional::l1_loss(ones({3, 1}), ones({3}));
+  CHECK(warnings.messages.empty());
+  nn::functional::mse_loss(ones({3, 1}), ones({3}));
+  CHECK_EQ(warnings.messages.size(), 1);
+}
+
+}  // namespace tinytorch::testing

@@ -37,7 +37,7 @@ def smooth():
 
 
 def bent():
-    net = nn.Sequential(nn.Linear(5, 8), nn.PReLU(8), nn.Linear(8, 8), nn.CELU(0.7), nn.Softshrink(0.1), nn.LeakyReLU(0.2), nn.Linear(8, 8), nn.ELU(0.5),
+    net = nn.Sequential(nn.Linear(5, 8), nn.PReLU(8), nn.Linear(8, 8), nn.CELU(0.5), nn.Softshrink(0.1), nn.LeakyReLU(0.2), nn.Linear(8, 8), nn.ELU(0.5),
                         nn.Hardshrink(0.1), nn.Threshold(-0.2, -0.3), nn.Hardtanh(-0.9, 0.8), nn.ReLU6(), nn.Linear(8, 3), nn.LogSoftmax(1))
     x = torch.randn(6, 5)
     t = torch.randint(0, 3, (6,))

@@ -90,7 +90,7 @@ TEST_CASE("bent activations compute what PyTorch's do, forwards and backwards") 
     net->push_back(nn::Linear(5, 8));
     net->push_back(nn::PReLU(nn::PReLUOptions().num_parameters(8)));
     net->push_back(nn::Linear(8, 8));
-    net->push_back(nn::CELU(nn::CELUOptions().alpha(0.7)));
+    net->push_back(nn::CELU(nn::CELUOptions().alpha(0.5)));
     net->push_back(nn::Softshrink(0.1));
     net->push_back(nn::LeakyReLU(nn::LeakyReLUOptions().negative_slope(0.2)));
     net->push_back(nn::Linear(8, 8));

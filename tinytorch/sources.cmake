@@ -65,7 +65,9 @@ set(TINYTORCH_SOURCES_05_autograd
   nn/gradients.cpp
   core/gradient.cpp)
 set(TINYTORCH_SOURCES_95_gradients
-  core/gradients_more.cpp)
+  core/gradients_more.cpp
+  nn/gradients_more.cpp
+  core/inplace_or_view.cpp)
 set(TINYTORCH_SOURCES_97_nn_extras
   nn/more_activations.cpp
   nn/more_modules.cpp
@@ -74,6 +76,11 @@ set(TINYTORCH_SOURCES_97_nn_extras
   nn/padding.cpp
   nn/more_losses.cpp
   nn/more_loss_modules.cpp)
+set(TINYTORCH_SOURCES_99_autograd_extras
+  core/tensor_history.cpp
+  core/anomaly_mode.cpp
+  core/custom_function.cpp
+  core/ivalue.cpp)
 set(TINYTORCH_SOURCES_06_optimizers
   optim/optimizer.cpp
   optim/sgd.cpp
@@ -111,6 +118,7 @@ set(TINYTORCH_MODULES
   05_autograd
   95_gradients
   97_nn_extras
+  99_autograd_extras
   06_optimizers
   07_data
   94_data_files

@@ -25,20 +25,264 @@
 
 // %%
 //| after 05
+//| export core/inplace_or_view.h
+#include "tinytorch/core/gradient.h"
+//| export core/gradient_lists.h
+#include "tinytorch/core/gradient.h"
 //| export core/gradients_more.cpp
 #include <algorithm>
 #include <cmath>
 #include "tinytorch/core/autograd.h"
+#include "tinytorch/core/gradient_lists.h"
+#include "tinytorch/core/inplace_or_view.h"
 #include "tinytorch/core/more_ops.h"
+//| export nn/gradients_more.cpp
+#include "tinytorch/core/autograd.h"
+#include "tinytorch/core/inplace_or_view.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/nn/activations.h"
+#include "tinytorch/nn/loss.h"
+#include "tinytorch/nn/module.h"
+
+// %%
+//| export nn/module_gradients.h
+//| extends Module
+namespace tinytorch::nn {
+class Module;
+
+// What autograd adds to Module.
+class ModuleGradients {
+ public:
+  // Forgets the gradients of all parameters: makes them undefined, or zero if not set_to_none.
+  void zero_grad(bool set_to_none = true);
+};
+}  // namespace tinytorch::nn
+
+// %%
+//| export core/autograd_options.h
+//| extends TensorOptions
+namespace tinytorch {
+class TensorOptions;
+
+// What autograd adds to TensorOptions: `dtype(kDouble).requires_grad(true)`.
+class AutogradOptions {
+ public:
+  TensorOptions requires_grad(bool requires_grad) const;
+  bool requires_grad() const;
+};
+}  // namespace tinytorch
 
 // %%
 #include "tinytorch/core/autograd.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/tensor_data.h"
+#include "tinytorch/nn/activations.h"
+#include "tinytorch/nn/linear.h"
+#include "tinytorch/nn/loss.h"
 #include "tito/lesson.h"
 
 // %%
 namespace tinytorch {
+
+// %% [markdown]
+// ## The layer InplaceOrView
+//
+// Below the layer Autograd lies InplaceOrView. It works also while nothing is recorded: a write is counted, and a view remembers its base, whether or not anyone asks for gradients.
+//
+//     x.add_(1)     Autograd       records AddBackward0
+//                   InplaceOrView  version + 1
+//                   CPU            adds
+//
+// What it counts is the version of the *storage*. A storage that was made in inference mode counts nothing: its version is the mark `kNoVersion`, and it may be written to in that mode only.
+
+// %%
+//| export core/inplace_or_view.h
+namespace detail {
+// Owned forms of arguments, for keeping.
+template <class T>
+struct Owned {
+  using type = T;
+};
+template <>
+struct Owned<IntArrayRef> {
+  using type = DimVector;
+};
+template <class T>
+using owned_t = typename Owned<std::remove_cvref_t<T>>::type;
+
+void mark_view(const Tensor& view, const Tensor& of, std::function<Tensor(const Tensor&)> replay);
+void check_inference_write(const Tensor& self);  // an inference tensor may be written to in inference mode only
+void bump_version(const Tensor& self);           // counts a write, unless the storage counts none
+
+template <auto& Op, class Signature>
+struct Tracked;
+template <auto& Op, class... Args>
+struct Tracked<Op, Operator<Tensor(const Tensor&, Args...)>> {
+  static Tensor call(const Tensor& self, Args... args) {
+    const LayerSet autograd_and_this = LayerSet(Layer::Autograd) | Layer::InplaceOrView;
+    Tensor result = [&] {
+      const ExcludeLayersGuard guard(autograd_and_this);
+      return Op(self, args...);
+    }();
+    if (self.is_floating_point() && !is_inference(self))
+      mark_view(result, self, [kept = std::tuple<owned_t<Args>...>(args...)](const Tensor& other) {
+        return std::apply([&](const auto&... arguments) { return Op(other, arguments...); }, kept);
+      });
+    return result;
+  }
+};
+
+template <auto& Op, class Signature>
+struct Counted;
+template <auto& Op, class... Args>
+struct Counted<Op, Operator<const Tensor&(const Tensor&, Args...)>> {
+  static const Tensor& call(const Tensor& self, Args... args) {
+    check_inference_write(self);
+    {
+      const ExcludeLayersGuard guard(LayerSet(Layer::Autograd) | Layer::InplaceOrView);
+      Op(self, std::forward<Args>(args)...);
+    }
+    bump_version(self);
+    return self;
+  }
+};
+}  // namespace detail
+
+// %%
+//| export core/inplace_or_view.h
+// The InplaceOrView layer of a view: the result remembers whose view it is and how it was taken.
+template <auto& Op>
+constexpr auto tracked() {
+  return &detail::Tracked<Op, std::remove_cvref_t<decltype(Op)>>::call;
+}
+// The InplaceOrView layer of an operator in place: counts the write.
+template <auto& Op>
+constexpr auto counted() {
+  return &detail::Counted<Op, std::remove_cvref_t<decltype(Op)>>::call;
+}
+template <auto&... Ops>
+void track_views() {
+  (Ops.set(Layer::InplaceOrView, tracked<Ops>()), ...);
+}
+template <auto&... Ops>
+void count_writes() {
+  (Ops.set(Layer::InplaceOrView, counted<Ops>()), ...);
+}
+
+// %%
+//| export core/inplace_or_view.cpp
+void detail::check_inference_write(const Tensor& self) {
+  TORCH_CHECK(!is_inference(self) || in_inference_mode(), "Inplace update to inference tensor outside InferenceMode is not allowed."
+              "You can make a clone to get a normal tensor before doing inplace update.See https://github.com/pytorch/rfcs/pull/17 for more details.");
+}
+
+void detail::bump_version(const Tensor& self) {
+  if (is_inference(self)) return;
+  std::atomic<std::uint32_t>& version = self.storage()->version;
+  if (version.fetch_add(1) + 1 == kNoVersion) version.fetch_add(1);
+}
+
+void detail::mark_view(const Tensor& view, const Tensor& of, std::function<Tensor(const Tensor&)> replay) {
+  const AutogradMeta* const parent = autograd_meta(of);
+  auto made = std::make_unique<ViewMeta>();
+  made->creation = in_inference_mode() ? CreationMeta::InferenceMode : !GradMode::is_enabled() ? CreationMeta::NoGradMode : CreationMeta::Default;
+  if (parent != nullptr && parent->view) {
+    made->base = parent->view->base;
+    made->replay = [first = parent->view->replay, second = std::move(replay)](const Tensor& other) { return second(first(other)); };
+    if (made->creation == CreationMeta::Default) made->creation = parent->view->creation;  // a view of such a view is one
+  } else {
+    made->base = of;
+    made->replay = std::move(replay);
+  }
+  made->version = view.storage()->version.load();
+  materialize_autograd_meta(view).view = std::move(made);
+  // A later write into the base may give this view a history: it always asks for the Autograd layer.
+  view.impl().layers = view.impl().layers | Layer::Autograd;
+}
+
+// %%
+//| export core/inplace_or_view.cpp
+TensorOptions AutogradOptions::requires_grad(bool requires_grad) const {
+  const auto& self = static_cast<const TensorOptions&>(*this);
+  return self.layers(requires_grad ? self.layers() | Layer::Autograd : self.layers() - Layer::Autograd);
+}
+bool AutogradOptions::requires_grad() const { return static_cast<const TensorOptions&>(*this).layers().has(Layer::Autograd); }
+
+// %%
+//| export core/gradients_more.cpp
+//| registers
+void register_inplace_or_view() {
+  track_views<op::as_strided, op::view, op::expand, op::permute, op::select, op::slice>();
+  count_writes<op::copy_, op::fill_, op::add_, op::sub_, op::mul_, op::div_>();
+  op::created.set(Layer::InplaceOrView, [](const Tensor& fresh, const TensorOptions&) {
+    if (in_inference_mode()) fresh.storage()->version.store(kNoVersion);
+    return fresh;
+  });
+  op::created.set(Layer::Autograd, [](const Tensor& fresh, const TensorOptions& options) {
+    const ExcludeLayersGuard guard(Layer::Autograd);
+    return op::created(fresh, options).requires_grad_(true);
+  });
+  birth_layers = birth_layers | Layer::InplaceOrView;
+}
+
+// %%
+TEST_CASE("writes are counted and views remember their base, also while nothing is recorded") {
+  const NoGradGuard no_grad;
+  const Tensor x = ones({2, 3});
+  const Tensor row = x[0];
+  row.add_(1);
+  x.mul_(2);
+  CHECK_EQ(x._version(), 2);
+  CHECK_EQ(row._version(), 2);
+  CHECK(row.is_view());
+  CHECK(row._base().is_same(x));
+  CHECK(row.view({3, 1})._base().is_same(x));
+  CHECK(!x.is_view());
+}
+
+// %% [markdown]
+// ## Lists of tensors
+//
+// Two further kinds of parameter for gradient functions, for operators such as `cat` that take a list.
+
+// %%
+//| export core/gradient_lists.h
+template <std::size_t I>
+struct InputList : std::vector<Tensor> {};  // the tensors of list I, saved
+template <std::size_t I>
+struct Geometries : std::vector<DimVector> {};  // the sizes of each tensor of list I
+
+namespace detail {
+template <std::size_t I>
+struct Keeper<InputList<I>> {
+  std::vector<SavedVariable> saved;
+  template <class Arguments>
+  void keep_input(const Arguments& arguments, bool) {
+    for (const Tensor& tensor : std::get<I>(arguments)) saved.emplace_back(tensor, false);
+  }
+  void keep_output(TensorList) {}
+  InputList<I> get(const std::shared_ptr<Node>& owner) const {
+    InputList<I> tensors;
+    for (const SavedVariable& variable : saved) tensors.push_back(variable.unpack(owner));
+    return tensors;
+  }
+  void release() {
+    for (SavedVariable& variable : saved) variable.reset();
+  }
+};
+
+template <std::size_t I>
+struct Keeper<Geometries<I>> {
+  Geometries<I> sizes;
+  template <class Arguments>
+  void keep_input(const Arguments& arguments, bool) {
+    for (const Tensor& tensor : std::get<I>(arguments)) sizes.push_back(tensor.sizes());
+  }
+  void keep_output(TensorList) {}
+  const Geometries<I>& get(const std::shared_ptr<Node>&) const { return sizes; }
+  void release() {}
+};
+}  // namespace detail
 
 // %%
 //| export core/gradients_more.cpp
@@ -49,14 +293,37 @@ Tensor to_chosen(const Tensor& g, const Tensor& indices, IntArrayRef sizes, std:
   return scatter_add(zeros(sizes, g.options()), dim, keepdim ? indices : indices.unsqueeze(dim), keepdim ? g : g.unsqueeze(dim));
 }
 
-// The product of the others, for each element: with one zero only that element has any, with two none has.
-Tensor prod_backward(const Tensor& g, const Tensor& self, IntArrayRef dims, bool keepdim) {
-  const Tensor is_zero = self.eq(0);
-  const Tensor rest = where(is_zero, ones({}, self.options()), self);
-  const Tensor zero_count = is_zero.sum(dims, true);
-  const Tensor none = zeros({}, self.options());
-  const Tensor others = op::prod(rest, dims, true) / rest;
-  return unreduce(g, self.sizes(), dims, keepdim) * where(is_zero, where(zero_count.eq(1), others, none), where(zero_count.eq(0), others, none));
+// For each element of the last dimension, the product of the others: of those before it times of those after it, each in doubling steps
+// (Hillis and Steele, 1986). It divides by nothing, so zeros do no harm, and it has gradients of any order. O(n log n).
+Tensor product_of_others(const Tensor& x) {
+  const std::int64_t n = x.size(-1);
+  const auto product_before = [n](const Tensor& y) {
+    Tensor product = cat({ones_like(y.narrow(-1, 0, 1)), y.narrow(-1, 0, n - 1)}, -1);
+    for (std::int64_t step = 1; step < n; step *= 2)
+      product = cat({product.narrow(-1, 0, step), product.narrow(-1, step, n - step) * product.narrow(-1, 0, n - step)}, -1);
+    return product;
+  };
+  return product_before(x) * flip(product_before(flip(x, {-1})), {-1});
+}
+
+Tensor prod_backward(const Tensor& g, const Tensor& self, const Tensor& result, IntArrayRef dims, bool keepdim) {
+  const Tensor grad = unreduce(g, self.sizes(), dims, keepdim);
+  if (!self.eq(0).any().item<bool>()) return grad * unreduce(result, self.sizes(), dims, keepdim) / self;
+  // The reduced dimensions go to the end and become one.
+  std::vector<bool> reduced(self.sizes().size(), dims.empty());
+  for (const std::int64_t dim : dims) reduced[static_cast<std::size_t>(wrap_dim(dim, self.dim()))] = true;
+  DimVector order, shape;
+  for (const bool last : {false, true})
+    for (std::size_t i = 0; i < reduced.size(); ++i) {
+      if (reduced[i] != last) continue;
+      order.push_back(static_cast<std::int64_t>(i));
+      if (!last) shape.push_back(self.sizes()[i]);
+    }
+  shape.push_back(-1);
+  const Tensor moved = self.permute(order);
+  DimVector inverse(order.size());
+  for (std::size_t i = 0; i < order.size(); ++i) inverse[static_cast<std::size_t>(order[i])] = static_cast<std::int64_t>(i);
+  return grad * product_of_others(moved.reshape(shape)).reshape(moved.sizes()).permute(inverse);
 }
 
 Tensor var_backward(const Tensor& g, const Tensor& self, IntArrayRef dims, double correction, bool keepdim) {
@@ -128,9 +395,9 @@ TEST_CASE("gradients of elementary functions") {
 // %%
 //| export core/gradients_more.cpp
 namespace {
-// The part of a gradient that goes to the winner of maximum or minimum; each gets half where both are equal.
-Tensor to_winner(const Tensor& g, const Tensor& wins, const Tensor& ties) {
-  return where(ties, g * 0.5, where(wins, g, zeros({}, g.options())));
+// The gradient of maximum or minimum towards one side: none where that side lost, half where both are equal. Where one is NaN, nobody lost.
+Tensor unless_lost(const Tensor& g, const Tensor& lost, const Tensor& ties) {
+  return where(lost, zeros({}, g.options()), where(ties, g * 0.5, g));
 }
 }  // namespace
 
@@ -138,10 +405,10 @@ Tensor to_winner(const Tensor& g, const Tensor& wins, const Tensor& ties) {
 //| export core/gradients_more.cpp
 //| registers
 void register_two_operand_gradients() {
-  gradient<op::maximum>([](const Tensor& g, Input<0> self, Input<1> other) { return to_winner(g, self > other, self == other); },
-                        [](const Tensor& g, Input<0> self, Input<1> other) { return to_winner(g, other > self, self == other); });
-  gradient<op::minimum>([](const Tensor& g, Input<0> self, Input<1> other) { return to_winner(g, self < other, self == other); },
-                        [](const Tensor& g, Input<0> self, Input<1> other) { return to_winner(g, other < self, self == other); });
+  gradient<op::maximum>([](const Tensor& g, Input<0> self, Input<1> other) { return unless_lost(g, self < other, self == other); },
+                        [](const Tensor& g, Input<0> self, Input<1> other) { return unless_lost(g, other < self, self == other); });
+  gradient<op::minimum>([](const Tensor& g, Input<0> self, Input<1> other) { return unless_lost(g, self > other, self == other); },
+                        [](const Tensor& g, Input<0> self, Input<1> other) { return unless_lost(g, other > self, self == other); });
   gradient<op::pow_tensor>(
       [](const Tensor& g, Input<0> self, Input<1> exponent) {
         return g * where(exponent.eq(0), zeros({}, g.options()), exponent * pow(self, exponent - 1));
@@ -169,6 +436,14 @@ void register_two_operand_gradients() {
 }
 
 // %%
+TEST_CASE("gradients of two tensors: where one is NaN, both have the gradient") {
+  const Tensor a = tensor({NAN, 1.0}, dtype(kDouble).requires_grad(true));
+  const Tensor b = tensor({1.0, NAN}, dtype(kDouble).requires_grad(true));
+  (maximum(a, b) + minimum(a, b)).sum().backward();
+  CHECK_EQ(a.grad(), tensor({2.0, 2.0}, kDouble));
+  CHECK_EQ(b.grad(), tensor({2.0, 2.0}, kDouble));
+}
+
 TEST_CASE("gradients of two tensors: ties are shared") {
   const Tensor a = tensor({1.0, 2.0, 3.0}, dtype(kDouble).requires_grad(true));
   const Tensor b = tensor({1.0, 5.0, 2.0}, dtype(kDouble).requires_grad(true));
@@ -184,7 +459,9 @@ TEST_CASE("gradients of two tensors: ties are shared") {
 //| export core/gradients_more.cpp
 //| registers
 void register_more_reduction_gradients() {
-  gradient<op::prod>([](const Tensor& g, Input<0> self, Arg<1, DimVector> dims, Arg<2, bool> keepdim) { return prod_backward(g, self, dims.value, keepdim); });
+  gradient<op::prod>([](const Tensor& g, Input<0> self, Output result, Arg<1, DimVector> dims, Arg<2, bool> keepdim) {
+    return prod_backward(g, self, result, dims.value, keepdim);
+  });
   gradient<op::amin>([](const Tensor& g, Input<0> self, Output result, Arg<1, DimVector> dims, Arg<2, bool> keepdim) {
     const Tensor hits = (self == unreduce(result, self.sizes(), dims.value, keepdim)).to(g.scalar_type());
     return unreduce(g, self.sizes(), dims.value, keepdim) * hits / hits.sum(dims.value, true);
@@ -223,6 +500,10 @@ TEST_CASE("gradients of prod: one zero, two zeros") {
   const Tensor x = tensor({{2.0, 0.0, 3.0}, {0.0, 0.0, 3.0}}, dtype(kDouble).requires_grad(true));
   prod(x, 1).sum().backward();
   CHECK_EQ(x.grad(), tensor({{0.0, 6.0, 0.0}, {0.0, 0.0, 0.0}}, kDouble));
+  // Between the two zeros of the second row the second derivative is the third element.
+  const Tensor first = autograd::grad({prod(x, 1).sum()}, {x}, {}, true, true)[0];
+  const Tensor second = autograd::grad({first[1][0]}, {x})[0];
+  CHECK_EQ(second, tensor({{0.0, 0.0, 0.0}, {0.0, 3.0, 0.0}}, kDouble));
 }
 
 // %% [markdown]
@@ -232,8 +513,34 @@ TEST_CASE("gradients of prod: one zero, two zeros") {
 
 // %%
 //| export core/gradients_more.cpp
+namespace {
+// The gradient of a source that was scattered: what arrived at the places it went to, and zero for the part of it that the index left out.
+Tensor from_places(const Tensor& g, std::int64_t dim, const Tensor& index, IntArrayRef sizes) {
+  const Tensor taken = gather(g, dim, index);
+  if (taken.sizes() == sizes) return taken;
+  const Tensor whole = zeros(sizes, g.options());
+  Tensor used = whole;
+  for (std::int64_t i = 0; i < index.dim(); ++i) used = used.narrow(i, 0, index.size(i));
+  used.copy_(taken);
+  return whole;
+}
+
+Tensor as_strided_backward(const Tensor& grad, const Tensor& self, IntArrayRef size, IntArrayRef stride, std::int64_t offset) {
+  // Which element of the storage each element of the view is; several may be the same one.
+  const auto count = static_cast<std::int64_t>(self.storage()->nbytes() / self.element_size());
+  const Tensor positions = arange(count).as_strided(size, stride, offset).reshape({-1});
+  const Tensor stored = scatter_add(zeros({count}, grad.options()), 0, positions, grad.reshape({-1}));
+  return index_select(stored, 0, arange(count).as_strided(self.sizes(), self.strides(), self.storage_offset()).reshape({-1})).view(self.sizes());
+}
+}  // namespace
+
+// %%
+//| export core/gradients_more.cpp
 //| registers
 void register_indexing_gradients() {
+  gradient<op::as_strided>([](const Tensor& g, Input<0> self, Arg<1, DimVector> size, Arg<2, DimVector> stride, Arg<3, std::optional<std::int64_t>> offset) {
+    return as_strided_backward(g, self, size.value, stride.value, offset.value.value_or(self.storage_offset()));
+  });
   gradient<op::cat>([](const Tensor& g, Geometries<0> sizes, Arg<1, std::int64_t> dim) {
     std::vector<Tensor> pieces;
     std::int64_t start = 0;
@@ -254,9 +561,9 @@ void register_indexing_gradients() {
   gradient<op::index_add_>([](const Tensor& g) { return g; }, no_gradient,
                            [](const Tensor& g, Arg<1, std::int64_t> dim, Input<2> index) { return index_select(g, dim, index); });
   gradient<op::scatter_add_>([](const Tensor& g) { return g; }, no_gradient,
-                             [](const Tensor& g, Arg<1, std::int64_t> dim, Input<2> index) { return gather(g, dim, index); });
+                             [](const Tensor& g, Arg<1, std::int64_t> dim, Input<2> index, Sizes<3> sizes) { return from_places(g, dim, index, sizes); });
   gradient<op::scatter_>([](const Tensor& g, Arg<1, std::int64_t> dim, Input<2> index) { return scatter(g, dim, index, zeros(index.sizes(), g.options())); },
-                         no_gradient, [](const Tensor& g, Arg<1, std::int64_t> dim, Input<2> index) { return gather(g, dim, index); });
+                         no_gradient, [](const Tensor& g, Arg<1, std::int64_t> dim, Input<2> index, Sizes<3> sizes) { return from_places(g, dim, index, sizes); });
   gradient<op::index>([](const Tensor& g, Sizes<0> sizes, InputList<1> indices) {
     const Tensor whole = zeros(sizes, g.options());
     op::index_put_(whole, indices, g, true);
@@ -271,6 +578,16 @@ void register_indexing_gradients() {
 }
 
 // %%
+TEST_CASE("gradients of indexing: of a source that is larger than the index, only the part that was used") {
+  const Tensor source = ones({2, 3}, dtype(kDouble).requires_grad(true));
+  const Tensor index = tensor({{1, 0}});
+  scatter_add(zeros({2, 2}, kDouble), 1, index, source).sum().backward();
+  CHECK_EQ(source.grad(), tensor({{1.0, 1.0, 0.0}, {0.0, 0.0, 0.0}}, kDouble));
+  source.mutable_grad() = Tensor();
+  (scatter(zeros({2, 2}, kDouble), 1, index, source) * 3.0).sum().backward();
+  CHECK_EQ(source.grad(), tensor({{3.0, 3.0, 0.0}, {0.0, 0.0, 0.0}}, kDouble));
+}
+
 TEST_CASE("gradients of indexing: what is read twice receives twice") {
   const Tensor x = tensor({1.0, 2.0, 3.0}, dtype(kDouble).requires_grad(true));
   const Tensor y = cat({index_select(x, 0, tensor({2, 2, 0})), x * 10.0}, 0);
@@ -279,7 +596,7 @@ TEST_CASE("gradients of indexing: what is read twice receives twice") {
 }
 
 // %% [markdown]
-// ## Writes in place
+// ## Overwriting
 //
 // Random numbers overwrite what was there: nothing of the old value is left, so its gradient is zero.
 
@@ -308,6 +625,188 @@ TEST_CASE("gradients of writes in place: overwritten values get none, and the ve
   CHECK_EQ(x.grad(), zeros({2}, kDouble));
 }
 
+// %% [markdown]
+// ## Activations and losses
+//
+// `where` computes both branches, and a branch that is not taken must not overflow: its gradient would be `0 * inf`. At NaN the comparisons are written so that the gradient is PyTorch's.
+
+// %%
+//| export nn/gradients_more.cpp
+namespace {
+constexpr double kSqrtHalf = 0.70710678118654752440;       // 1 / sqrt(2)
+constexpr double kNormalDensity = 0.39894228040143267794;  // 1 / sqrt(2 pi)
+constexpr double kGeluScale = 0.79788456080286535588;      // sqrt(2 / pi)
+
+Tensor gelu_backward(const Tensor& g, const Tensor& x, bool tanh_approximation) {
+  if (!tanh_approximation) {
+    const Tensor below = (erf(x * kSqrtHalf) + 1) * 0.5;
+    const Tensor density = exp(x * x * -0.5) * kNormalDensity;
+    return g * (below + x * density);
+  }
+  const Tensor square = x * x;
+  const Tensor t = tanh((x + x * square * 0.044715) * kGeluScale);
+  return g * ((t + 1) * 0.5 + x * (1 - t * t) * ((square * (3 * 0.044715) + 1) * (0.5 * kGeluScale)));
+}
+
+// exp(x) where x <= 0, and 1 elsewhere: the other branch must not overflow, or its gradient would be 0 * inf.
+Tensor exp_below_zero(const Tensor& x) { return exp(where(x > 0, zeros_like(x), x)); }
+}  // namespace
+
+// %%
+//| export nn/gradients_more.cpp
+//| registers
+void register_more_activation_gradients() {
+  gradient<op::leaky_relu>([](const Tensor& g, Input<0> self, Arg<1, Scalar> slope) { return where(self > 0, g, g * slope.value); });
+  gradient<op::elu>([](const Tensor& g, Input<0> self, Arg<1, Scalar> alpha) { return where(self <= 0, g * (exp_below_zero(self) * alpha.value), g); });
+  gradient<op::gelu>([](const Tensor& g, Input<0> self, Arg<1, bool> tanh_approximation) { return gelu_backward(g, self, tanh_approximation); });
+  gradient<op::silu>([](const Tensor& g, Input<0> self) {
+    const Tensor s = sigmoid(self);
+    return g * (s * (self * (1 - s) + 1));
+  });
+  gradient<op::softplus>([](const Tensor& g, Input<0> self, Arg<1, Scalar> beta, Arg<2, Scalar> threshold) {
+    const Tensor scaled = self * beta.value;
+    return where(scaled > threshold.value, g, g * sigmoid(scaled));
+  });
+  count_writes<op::relu_>();
+}
+
+// %%
+TEST_CASE("gradients of activations at NaN") {
+  const Tensor x = tensor({NAN, -1.0, 2.0}, dtype(kDouble).requires_grad(true));
+  relu(x).sum().backward();
+  CHECK_EQ(x.grad(), tensor({1.0, 0.0, 1.0}, kDouble));
+  x.mutable_grad() = Tensor();
+  elu(x).sum().backward();
+  CHECK_CLOSE(x.grad(), tensor({1.0, 0.36787944117144233, 1.0}, kDouble));
+}
+
+// %%
+//| export nn/gradients_more.cpp
+namespace {
+// What each sample's loss counts: the weight of its class, 0 where it is ignored.
+Tensor sample_weights(const Tensor& self, const Tensor& target, const Tensor& weight, std::int64_t ignore_index) {
+  const Tensor ignored = target.eq(ignore_index);
+  const Tensor classes = where(ignored, zeros({}, kLong), target);
+  const Tensor weights = weight.defined() ? index_select(weight, 0, classes) : ones({target.size(0)}, self.options());
+  return where(ignored, zeros({}, self.options()), weights);
+}
+
+// What reaches each sample of the gradient of the reduced loss: (N).
+Tensor per_sample(const Tensor& g, const Tensor& weights, std::int64_t reduction) {
+  if (reduction != Reduction::Mean) return g * weights;
+  // With every sample ignored the mean is 0 / 0; its gradient is 0, so that the step changes nothing.
+  const Tensor total = weights.sum();
+  return g * weights / where(total.eq(0), ones_like(total), total);
+}
+
+// -coefficient at each sample's class, 0 elsewhere: (N, C).
+Tensor at_targets(const Tensor& coefficient, const Tensor& self, const Tensor& target, std::int64_t ignore_index) {
+  const Tensor classes = where(target.eq(ignore_index), zeros({}, kLong), target).unsqueeze(1);
+  return scatter_add(zeros(self.sizes(), self.options()), 1, classes, -coefficient.unsqueeze(1));
+}
+
+Tensor nll_loss_backward(const Tensor& g, const Tensor& self, const Tensor& target, const Tensor& weight, std::int64_t reduction, std::int64_t ignore_index) {
+  return at_targets(per_sample(g, sample_weights(self, target, weight, ignore_index), reduction), self, target, ignore_index);
+}
+
+// softmax(self) - one_hot(target), for each sample as much as its loss counts.
+Tensor cross_entropy_backward(const Tensor& g, const Tensor& self, const Tensor& target, const Tensor& weight, std::int64_t reduction,
+                              std::int64_t ignore_index) {
+  const Tensor coefficient = per_sample(g, sample_weights(self, target, weight, ignore_index), reduction);
+  return softmax(self, 1) * coefficient.unsqueeze(1) + at_targets(coefficient, self, target, ignore_index);
+}
+
+// The gradient of an elementwise loss before its reduction.
+Tensor unreduced(const Tensor& g, const Tensor& self, const Tensor& weight, std::int64_t reduction) {
+  const Tensor each = reduction == Reduction::Mean ? g / self.numel() : g;
+  return weight.defined() ? each * weight : each;
+}
+}  // namespace
+
+// %%
+//| export nn/gradients_more.cpp
+//| registers
+void register_loss_gradients() {
+  gradient<op::nll_loss>([](const Tensor& g, Input<0> self, Input<1> target, Input<2> weight, Arg<3, std::int64_t> reduction,
+                            Arg<4, std::int64_t> ignore_index) { return nll_loss_backward(g, self, target, weight, reduction, ignore_index); });
+  gradient<op::cross_entropy>([](const Tensor& g, Input<0> self, Input<1> target, Input<2> weight, Arg<3, std::int64_t> reduction,
+                                 Arg<4, std::int64_t> ignore_index) { return cross_entropy_backward(g, self, target, weight, reduction, ignore_index); });
+  gradient<op::binary_cross_entropy>(
+      [](const Tensor& g, Input<0> self, Input<1> target, Input<2> weight, Arg<3, std::int64_t> reduction) {
+        const Tensor spread = clamp_min(self * (1 - self), 1e-12);
+        return unreduced(g, self, weight, reduction) * ((self - target) / spread);
+      },
+      [](const Tensor& g, Input<0> self, Input<2> weight, Arg<3, std::int64_t> reduction) {
+        return unreduced(g, self, weight, reduction) * (clamp_min(log(1 - self), -100) - clamp_min(log(self), -100));
+      });
+  gradient<op::binary_cross_entropy_with_logits>(
+      [](const Tensor& g, Input<0> self, Input<1> target, Input<2> weight, Input<3> pos_weight, Arg<4, std::int64_t> reduction) {
+        const Tensor positive = pos_weight.defined() ? pos_weight * target : Tensor(target);
+        return unreduced(g, self, weight, reduction) * (sigmoid(self) * (positive + (1 - target)) - positive);
+      },
+      [](const Tensor& g, Input<0> self, Input<2> weight, Input<3> pos_weight, Arg<4, std::int64_t> reduction) {
+        const Tensor slope = pos_weight.defined() ? (pos_weight - 1) * softplus(-self) - self : -self;
+        return unreduced(g, self, weight, reduction) * slope;
+      });
+}
+
+// %%
+TEST_CASE("gradients of losses: softmax - one_hot") {
+  const Tensor x = tensor({{0.0, 1.0, 2.0}, {1.0, 1.0, 1.0}}, dtype(kDouble).requires_grad(true));
+  cross_entropy_loss(x, tensor({2, 0})).backward();
+  const Tensor expected = (softmax(x.detach(), 1) - tensor({{0.0, 0.0, 1.0}, {1.0, 0.0, 0.0}}, kDouble)) / 2;
+  CHECK_CLOSE(x.grad(), expected);
+}
+
+// %% [markdown]
+// ## Modules
+//
+// `register_parameter` (module 03) passes every parameter through `op::parameter`, which did nothing so far. Now it makes parameters ask for gradients, and `Linear`, `Sequential` and the MLP can be trained without a change. `zero_grad` of a module forgets the gradients of all its parameters.
+
+// %%
+//| export nn/gradients_more.cpp
+//| registers
+void register_parameters() {
+  op::parameter.set(Layer::InplaceOrView, [](const Tensor& tensor, bool requires_grad) {
+    if (tensor.defined()) tensor.requires_grad_(requires_grad);
+    return tensor;
+  });
+}
+
+// %%
+//| export nn/gradients_more.cpp
+void nn::ModuleGradients::zero_grad(bool set_to_none) {
+  for (const Tensor& parameter : static_cast<nn::Module&>(*this).parameters()) {
+    Tensor& grad = parameter.mutable_grad();
+    if (!grad.defined()) continue;
+    if (set_to_none) {
+      grad = Tensor();
+    } else {
+      grad = grad.detach();
+      grad.zero_();
+    }
+  }
+}
+
+// %%
+TEST_CASE("modules: parameters require gradients, and a whole network has them") {
+  manual_seed(0);
+  nn::Linear layer(3, 2);
+  CHECK(layer->weight.requires_grad());
+  const Tensor x = ones({4, 3});
+  layer->forward(x).sum().backward();
+  CHECK_EQ(layer->weight.grad(), full({2, 3}, 4.0));
+  CHECK_EQ(layer->bias.grad(), full({2}, 4.0));
+}
+
+TEST_CASE("modules: zero_grad forgets, or makes zero") {
+  nn::Linear layer(3, 2);
+  layer->forward(ones({4, 3})).sum().backward();
+  layer->zero_grad(false);
+  CHECK_EQ(layer->weight.grad(), zeros({2, 3}));
+  layer->zero_grad();
+  CHECK(!layer->weight.grad().defined());
+}
+
 // %%
 }  // namespace tinytorch
-

@@ -1,11 +1,11 @@
-// From the lesson modules/05_autograd/autograd_dev.cpp:
+// From the lesson modules/95_gradients/gradients_dev.cpp:
 // edit the module, not this file.
 #pragma once
 
 namespace tinytorch {
 class TensorOptions;
 
-// What autograd adds to TensorOptions: `dtype(kFloat).requires_grad(true)`.
+// What autograd adds to TensorOptions: `dtype(kDouble).requires_grad(true)`.
 class AutogradOptions {
  public:
   TensorOptions requires_grad(bool requires_grad) const;

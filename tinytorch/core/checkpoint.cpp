@@ -8,9 +8,22 @@
 namespace tinytorch {
 
 namespace {
+// The default generator as `past` for a scope; after it, as it was before.
+class GeneratorGuard {
+ public:
+  explicit GeneratorGuard(const Generator& past) : present_(default_generator().state()) { default_generator().set_state(past.state()); }
+  ~GeneratorGuard() { default_generator().set_state(present_); }
+  GeneratorGuard(const GeneratorGuard&) = delete;
+  GeneratorGuard& operator=(const GeneratorGuard&) = delete;
+
+ private:
+  std::string present_;
+};
+
 class CheckpointNode : public Node {
  public:
-  CheckpointNode(std::function<Tensor(const Tensor&)> block, const Tensor& input) : block_(std::move(block)), input_(input, false) {
+  CheckpointNode(std::function<Tensor(const Tensor&)> block, const Tensor& input)
+      : block_(std::move(block)), input_(input, false), generator_(default_generator().clone()) {
     set_next_edges({gradient_edge(input)});
   }
   std::string name() const override { return "CheckpointBackward"; }
@@ -20,6 +33,7 @@ class CheckpointNode : public Node {
  private:
   std::function<Tensor(const Tensor&)> block_;
   SavedVariable input_;
+  Generator generator_;  // as it stood before the first run
 };
 }  // namespace
 
@@ -28,7 +42,11 @@ variable_list CheckpointNode::apply(variable_list&& grads) {
   if (!grads[0].defined()) return {Tensor()};
   const AutoGradMode recording(true);
   const Tensor input = input_.unpack(shared_from_this()).detach().requires_grad_();
-  const Tensor output = block_(input);
+  Tensor output;
+  {
+    const GeneratorGuard guard(generator_);
+    output = block_(input);
+  }
   autograd::backward({output}, {grads[0]});
   return {input.grad()};
 }

@@ -4,13 +4,14 @@
 
 #include <functional>
 
+#include "tinytorch/core/generator.h"
 #include "tinytorch/core/tensor.h"
 
 namespace tinytorch {
 
 namespace autograd {
-// f(input), whose inner values are not kept: the backward pass computes them again. The same values and gradients as f(input), for
-// `input` and for parameters that f uses, as long as f is deterministic. Source: torch/utils/checkpoint.py (reentrant); Chen et al. 2016.
+// f(input), whose inner values are not kept: the backward pass computes them again, with the same random numbers from the default
+// generator. The same values and gradients as f(input), for `input` and for parameters that f uses. Source: torch/utils/checkpoint.py (reentrant); Chen et al. 2016.
 Tensor checkpoint(const std::function<Tensor(const Tensor&)>& f, const Tensor& input);
 }  // namespace autograd
 

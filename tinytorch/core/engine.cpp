@@ -3,10 +3,9 @@
 
 #include "tinytorch/core/engine.h"
 
-#include <algorithm>
+#include <map>
 #include <queue>
 #include <unordered_map>
-#include <unordered_set>
 
 #include "tinytorch/core/grad_mode.h"
 
@@ -34,8 +33,9 @@ bool expands_to(IntArrayRef from, IntArrayRef to) {
 }
 
 // Brings what a node returned to the shape and dtype of the tensor that it is the gradient of.
-Tensor fit_gradient(const Tensor& grad, const Edge& edge, const Node& from, std::size_t index) {
+Tensor fit_gradient(Tensor grad, const Edge& edge, const Node& from, std::size_t index) {
   const InputMetadata& expected = edge.function->input_metadata(edge.input_nr);
+  if (grad.sizes() == IntArrayRef(expected.sizes) && grad.scalar_type() == expected.dtype) return grad;
   TORCH_CHECK(expands_to(expected.sizes, grad.sizes()), "Function ", from.name(), " returned an invalid gradient at index ", index, " - got ",
               grad.sizes(), " but expected shape compatible with ", IntArrayRef(expected.sizes));
   return sum_to(grad, expected.sizes).to(expected.dtype);
@@ -45,132 +45,154 @@ void add_into(Tensor& slot, Tensor grad) { slot = slot.defined() ? slot + grad :
 }  // namespace
 
 namespace {
+constexpr std::uint32_t kNowhere = ~std::uint32_t{0};
+
 // The state of one backward run.
 class GraphTask {
  public:
-  GraphTask(bool keep_graph, const edge_list& inputs, bool accumulate) : keep_graph_(keep_graph), accumulate_(accumulate), captured_(inputs.size()) {
-    for (std::size_t i = 0; i < inputs.size(); ++i) captures_[inputs[i].function.get()].emplace_back(inputs[i].input_nr, i);
-  }
-  variable_list run(const edge_list& roots, variable_list grads);
+  GraphTask(bool keep_graph, bool accumulate) : keep_graph_(keep_graph), accumulate_(accumulate) {}
+  variable_list run(const edge_list& roots, variable_list grads, const edge_list& inputs);
 
  private:
+  // What the run knows of one node. The roots keep the nodes alive.
   struct Buffer {
-    std::shared_ptr<Node> node;
-    variable_list grads;
-    std::size_t waiting_for = 0;  // edges that have not delivered yet
-    bool leads = false;           // leads on to one of the inputs asked for
-  };
-  struct ByAge {
-    bool operator()(const Buffer* a, const Buffer* b) const { return a->node->sequence_nr() < b->node->sequence_nr(); }
+    Node* node;
+    variable_list grads;           // the sums of what has arrived, by input number
+    std::size_t waiting_for = 0;   // edges that have not delivered yet
+    std::size_t first_target = 0;  // where the targets of its edges begin
+    bool leads = false;            // leads on to one of the inputs asked for
   };
 
+  std::uint32_t enter(Node& node);
   void count_dependencies(const edge_list& roots);
-  void mark_leading(const std::vector<Node*>& in_finishing_order);
-  void deliver(const Edge& edge, Tensor grad);
-  void run_node(Buffer& buffer);
+  void mark_leading();
+  void capture(const edge_list& inputs);
+  void deliver(std::uint32_t number, std::uint32_t input_nr, Tensor grad);
+  void run_node(std::uint32_t number);
+  // The numbers that the node's edges lead to; kNowhere for an edge to nowhere.
+  ArrayRef<std::uint32_t> targets(const Buffer& buffer) const { return {targets_.data() + buffer.first_target, buffer.node->num_outputs()}; }
 
   bool keep_graph_;
   bool accumulate_;
-  std::unordered_map<Node*, Buffer> buffers_;
-  std::priority_queue<Buffer*, std::vector<Buffer*>, ByAge> ready_;
-  std::unordered_map<Node*, std::vector<std::pair<std::uint32_t, std::size_t>>> captures_;
+  std::unordered_map<const Node*, std::uint32_t> numbers_;
+  std::vector<Buffer> buffers_;
+  std::vector<std::uint32_t> targets_;
+  std::priority_queue<std::pair<std::uint64_t, std::uint32_t>> ready_;                   // sequence number and number; the youngest first
+  std::multimap<std::uint32_t, std::pair<std::uint32_t, std::size_t>> captures_;         // number -> input number, position in captured_
   variable_list captured_;
 };
+
+// The number of `node`, which gets a buffer when it is new.
+std::uint32_t GraphTask::enter(Node& node) {
+  const auto [entry, is_new] = numbers_.try_emplace(&node, static_cast<std::uint32_t>(buffers_.size()));
+  if (is_new) buffers_.push_back({&node, variable_list(node.num_inputs())});
+  return entry->second;
+}
 }  // namespace
 
 namespace {
-// Finds every node that the roots reach and how many edges lead into each. Depth first with a stack of its own: a chain may be a million long.
+// Gives every node that the roots reach a buffer, notes where each of its edges leads, and counts how many edges lead into it.
+// No recursion: a chain may be a million long. O(nodes + edges).
 void GraphTask::count_dependencies(const edge_list& roots) {
-  std::vector<std::pair<Node*, std::size_t>> stack;  // a node and the next of its edges to follow
-  std::vector<Node*> finished;
-  auto visit = [&](const std::shared_ptr<Node>& node) {
-    auto [position, is_new] = buffers_.try_emplace(node.get());
-    if (!is_new) return;
-    position->second.node = node;
-    position->second.grads.resize(node->num_inputs());
-    stack.emplace_back(node.get(), 0);
-  };
-  for (const Edge& root : roots) {
-    visit(root.function);
-    while (!stack.empty()) {
-      auto& [node, next] = stack.back();
-      if (next == node->next_edges().size()) {
-        finished.push_back(node);
-        stack.pop_back();
-        continue;
-      }
-      const Edge& edge = node->next_edges()[next++];
-      if (!edge.is_valid()) continue;
-      visit(edge.function);
-      ++buffers_.at(edge.function.get()).waiting_for;
-    }
-  }
-  if (!captures_.empty()) mark_leading(finished);
-}
-}  // namespace
-
-namespace {
-// With inputs given, only nodes that lead on to one of them need to run. A node finishes after all that it leads to.
-void GraphTask::mark_leading(const std::vector<Node*>& in_finishing_order) {
-  for (Node* const node : in_finishing_order) {
-    Buffer& buffer = buffers_.at(node);
-    for (const Edge& edge : node->next_edges()) {
-      if (!edge.is_valid()) continue;
-      buffer.leads = buffer.leads || captures_.contains(edge.function.get()) || buffers_.at(edge.function.get()).leads;
+  for (const Edge& root : roots) enter(*root.function);
+  for (std::size_t number = 0; number < buffers_.size(); ++number) {
+    buffers_[number].first_target = targets_.size();
+    for (const Edge& edge : buffers_[number].node->next_edges()) {
+      targets_.push_back(edge.is_valid() ? enter(*edge.function) : kNowhere);
+      if (edge.is_valid()) ++buffers_[targets_.back()].waiting_for;
     }
   }
 }
 }  // namespace
 
 namespace {
-// Adds a gradient to what its node has received; the node is ready when every edge into it has delivered.
-void GraphTask::deliver(const Edge& edge, Tensor grad) {
-  Buffer& buffer = buffers_.at(edge.function.get());
-  if (grad.defined()) add_into(buffer.grads[edge.input_nr], std::move(grad));
-  if (--buffer.waiting_for == 0) ready_.push(&buffer);
+// With inputs given, only nodes that lead on to one of them need to run: found from the far end of the graph to the roots.
+void GraphTask::mark_leading() {
+  std::vector<std::uint32_t> order;  // every node before those that its edges lead to
+  std::vector<std::size_t> waiting_for;
+  for (std::uint32_t number = 0; number < buffers_.size(); ++number) {
+    waiting_for.push_back(buffers_[number].waiting_for);
+    if (waiting_for.back() == 0) order.push_back(number);
+  }
+  for (std::size_t i = 0; i < order.size(); ++i)
+    for (const std::uint32_t target : targets(buffers_[order[i]]))
+      if (target != kNowhere && --waiting_for[target] == 0) order.push_back(target);
+  for (auto number = order.rbegin(); number != order.rend(); ++number)
+    for (const std::uint32_t target : targets(buffers_[*number]))
+      if (target != kNowhere && (captures_.contains(target) || buffers_[target].leads)) buffers_[*number].leads = true;
+}
+
+// Notes whose gradients to take away for autograd::grad.
+void GraphTask::capture(const edge_list& inputs) {
+  captured_.resize(inputs.size());
+  for (std::size_t i = 0; i < inputs.size(); ++i) if (const auto entry = numbers_.find(inputs[i].function.get()); entry != numbers_.end()) captures_.emplace(entry->second, std::pair{inputs[i].input_nr, i});
+  if (!captures_.empty()) mark_leading();
 }
 }  // namespace
 
 namespace {
-// Hooks, captures, the node itself, and delivery of what it returned.
-void GraphTask::run_node(Buffer& buffer) {
-  Node& node = *buffer.node;
+// Adds a gradient to what has arrived at input `input_nr` of node `number`; the node is ready when every edge into it has delivered.
+void GraphTask::deliver(std::uint32_t number, std::uint32_t input_nr, Tensor grad) {
+  Buffer& buffer = buffers_[number];
+  if (grad.defined()) add_into(buffer.grads[input_nr], std::move(grad));
+  if (--buffer.waiting_for == 0) ready_.emplace(buffer.node->sequence_nr(), number);
+}
+}  // namespace
+
+namespace {
+void call_hooks(const Node& node, variable_list& grads) {
+  std::size_t position = 0;
   for (const auto& [input, hook] : node.tensor_pre_hooks) {
-    if (!buffer.grads[input].defined()) continue;
-    if (Tensor replaced = (*hook)(buffer.grads[input]); replaced.defined()) buffer.grads[input] = std::move(replaced);
+    Tensor& grad = grads[input];
+    if (!grad.defined() || !*hook) continue;
+    if (Tensor replaced = (*hook)(grad); replaced.defined()) {
+      TORCH_CHECK(replaced.sizes() == grad.sizes(), "hook '", position, "' has changed the size of value\n[register_hook] from ", grad.sizes(), " to ", replaced.sizes());
+      grad = std::move(replaced);
+    }
+    ++position;
   }
-  bool runs = captures_.empty() || buffer.leads;
-  if (const auto found = captures_.find(&node); found != captures_.end()) {
-    for (const auto& [input, position] : found->second) captured_[position] = buffer.grads[input];
-    runs = runs || accumulate_;
+  for (const auto& [input, kept] : node.retained_grads)
+    if (grads[input].defined()) *kept = kept->defined() ? *kept + grads[input] : grads[input].clone();
+}
+
+// Hooks, captures, the node itself, and delivery of what it returned.
+void GraphTask::run_node(std::uint32_t number) {
+  Buffer& buffer = buffers_[number];
+  Node& node = *buffer.node;
+  call_hooks(node, buffer.grads);
+  bool runs = captured_.empty() || buffer.leads;
+  for (auto [capture, end] = captures_.equal_range(number); capture != end; ++capture) {
+    captured_[capture->second.second] = buffer.grads[capture->second.first];
+    runs = runs || (accumulate_ && node.next_edges().empty());  // a leaf among the inputs of backward() accumulates
   }
   variable_list results;
   if (runs) {
     const variable_list grad_outputs = node.post_hooks.empty() ? variable_list() : buffer.grads;
-    results = node.apply(std::move(buffer.grads));
+    results = anomaly_mode.load(std::memory_order_relaxed) ? apply_with_checks(node, std::move(buffer.grads)) : node(std::move(buffer.grads));
     for (const auto& hook : node.post_hooks) hook(results, grad_outputs);
     if (!keep_graph_) node.release_variables();
   }
-  buffer.grads.clear();
-  for (std::size_t i = 0; i < node.next_edges().size(); ++i) {
-    const Edge& edge = node.next_edges()[i];
+  buffer.grads = variable_list();
+  results.resize(node.num_outputs());
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    const Edge& edge = node.next_edge(i);
     if (!edge.is_valid()) continue;
-    deliver(edge, i < results.size() && results[i].defined() ? fit_gradient(results[i], edge, node, i) : Tensor());
+    deliver(targets(buffer)[i], edge.input_nr, results[i].defined() ? fit_gradient(std::move(results[i]), edge, node, i) : Tensor());
   }
 }
 }  // namespace
 
 namespace {
 // Runs everything that the roots reach, each node once, when all its gradients have arrived. Returns the captured gradients, in the order of the inputs asked for. O(nodes + edges) beside the nodes' own work.
-variable_list GraphTask::run(const edge_list& roots, variable_list grads) {
+variable_list GraphTask::run(const edge_list& roots, variable_list grads, const edge_list& inputs) {
   count_dependencies(roots);
-  for (const Edge& root : roots) ++buffers_.at(root.function.get()).waiting_for;
-  for (std::size_t i = 0; i < roots.size(); ++i) deliver(roots[i], std::move(grads[i]));
+  capture(inputs);
+  for (const Edge& root : roots) ++buffers_[numbers_.at(root.function.get())].waiting_for;
+  for (std::size_t i = 0; i < roots.size(); ++i) deliver(numbers_.at(roots[i].function.get()), roots[i].input_nr, std::move(grads[i]));
   while (!ready_.empty()) {
-    Buffer& buffer = *ready_.top();
+    const std::uint32_t number = ready_.top().second;
     ready_.pop();
-    run_node(buffer);
-    buffer.node.reset();
+    run_node(number);
   }
   return std::move(captured_);
 }
@@ -178,7 +200,7 @@ variable_list GraphTask::run(const edge_list& roots, variable_list grads) {
 
 variable_list run_backward(const edge_list& roots, variable_list grads, bool keep_graph, bool create_graph, const edge_list& inputs, bool accumulate) {
   const AutoGradMode recording(create_graph);
-  return GraphTask(keep_graph, inputs, accumulate).run(roots, std::move(grads));
+  return GraphTask(keep_graph, accumulate).run(roots, std::move(grads), inputs);
 }
 
 namespace {
@@ -188,7 +210,7 @@ std::pair<edge_list, variable_list> starting_points(const variable_list& tensors
   edge_list roots;
   variable_list grads;
   for (std::size_t i = 0; i < tensors.size(); ++i) {
-    roots.push_back(gradient_edge(tensors[i]));
+    roots.push_back(tensors[i].defined() ? gradient_edge(tensors[i]) : Edge());
     TORCH_CHECK(roots.back().is_valid(), "element ", i, " of tensors does not require grad and does not have a grad_fn\n"
                 "Nothing it was computed from has requires_grad, or it was computed under NoGradGuard.");
     Tensor grad = given.empty() ? Tensor() : given[i];
@@ -205,26 +227,34 @@ std::pair<edge_list, variable_list> starting_points(const variable_list& tensors
 }
 }  // namespace
 
+namespace {
+edge_list edges_of_inputs(const variable_list& inputs) {
+  edge_list edges;
+  for (const Tensor& input : inputs) {
+    edges.push_back(input.defined() ? gradient_edge(input) : Edge());
+    TORCH_CHECK_VALUE(edges.back().is_valid(), "One of the differentiated Tensors does not require grad");
+  }
+  return edges;
+}
+}  // namespace
+
 void autograd::backward(const variable_list& tensors, const variable_list& grad_tensors, std::optional<bool> retain_graph, bool create_graph,
                         const variable_list& inputs) {
+  if (create_graph)
+    TORCH_WARN_ONCE("Using backward() with create_graph=True will create a reference cycle between the parameter and its gradient which can cause a memory leak. "
+                    "We recommend using autograd.grad when creating the graph to avoid this. If you have to use this function, make sure to reset the .grad fields "
+                    "of your parameters to None after use to break the cycle and avoid the leak.");
   auto [roots, grads] = starting_points(tensors, grad_tensors);
-  edge_list targets;
-  for (const Tensor& input : inputs) {
-    targets.push_back(gradient_edge(input));
-    TORCH_CHECK(targets.back().is_valid(), "One of the differentiated Tensors does not require grad");
-  }
+  const edge_list targets = edges_of_inputs(inputs);
+  for (const Tensor& input : inputs) input.retain_grad();  // one that is no leaf receives its gradient too
   run_backward(roots, std::move(grads), retain_graph.value_or(create_graph), create_graph, targets, true);
 }
 
 variable_list autograd::grad(const variable_list& outputs, const variable_list& inputs, const variable_list& grad_outputs,
                              std::optional<bool> retain_graph, bool create_graph, bool allow_unused) {
+  TORCH_CHECK(!inputs.empty(), "grad requires non-empty inputs.");
   auto [roots, grads] = starting_points(outputs, grad_outputs);
-  edge_list targets;
-  for (const Tensor& input : inputs) {
-    targets.push_back(gradient_edge(input));
-    TORCH_CHECK(targets.back().is_valid(), "One of the differentiated Tensors does not require grad");
-  }
-  variable_list result = run_backward(roots, std::move(grads), retain_graph.value_or(create_graph), create_graph, targets);
+  variable_list result = run_backward(roots, std::move(grads), retain_graph.value_or(create_graph), create_graph, edges_of_inputs(inputs));
   for (const Tensor& grad : result)
     TORCH_CHECK(allow_unused || grad.defined(), "One of the differentiated Tensors appears to not have been used in the graph. "
                 "Set allow_unused=True if this is the desired behavior.");

@@ -8,7 +8,8 @@ namespace tinytorch {
 
 // Whether this thread records operators. Recording is a mode of the thread, on at first. Source: c10/core/GradMode.h.
 struct GradMode {
-  static constexpr std::uint32_t kOff = 1;  // a bit of ThreadState::modes
+  static constexpr std::uint32_t kOff = 1;        // a bit of ThreadState::modes
+  static constexpr std::uint32_t kInference = 2;  // another: the stricter mode of chapter 99, in which nothing is recorded either
   static bool is_enabled() { return (thread_state().modes & kOff) == 0; }
   static void set_enabled(bool enabled) {
     thread_state().modes = enabled ? thread_state().modes & ~kOff : thread_state().modes | kOff;
@@ -31,5 +32,8 @@ class NoGradGuard : public AutoGradMode {
  public:
   NoGradGuard() : AutoGradMode(false) {}
 };
+
+inline bool in_inference_mode() { return (thread_state().modes & GradMode::kInference) != 0; }
+inline bool is_recording() { return GradMode::is_enabled() && !in_inference_mode(); }
 
 }  // namespace tinytorch

@@ -2,6 +2,7 @@
 // edit the module, not this file.
 #pragma once
 
+#include <array>
 #include <tuple>
 
 #include "tinytorch/core/grad_mode.h"
@@ -17,10 +18,6 @@ struct OutputAt : Tensor {};  // output I, saved
 using Output = OutputAt<0>;
 template <std::size_t I>
 struct Sizes : DimVector {};  // the sizes of input I
-template <std::size_t I>
-struct InputList : std::vector<Tensor> {};  // the tensors of list I, saved
-template <std::size_t I>
-struct Geometries : std::vector<DimVector> {};  // the sizes of each tensor of list I
 template <std::size_t I, class T>
 struct Arg {  // argument I, which is no tensor
   T value{};
@@ -28,22 +25,12 @@ struct Arg {  // argument I, which is no tensor
 };
 
 // Stands in place of a gradient for an input that has none (a mask, an index).
-struct NoGradient {};
+struct NoGradient {
+  Tensor operator()(const Tensor&) const { return {}; }
+};
 inline constexpr NoGradient no_gradient{};
 
 namespace detail {
-// Owned forms of arguments, for keeping.
-template <class T>
-struct Owned {
-  using type = T;
-};
-template <>
-struct Owned<IntArrayRef> {
-  using type = DimVector;
-};
-template <class T>
-using owned_t = typename Owned<std::remove_cvref_t<T>>::type;
-
 template <class T>
 inline constexpr bool is_tensor_argument = std::is_same_v<std::remove_cvref_t<T>, Tensor> ||
                                            std::is_same_v<std::remove_cvref_t<T>, std::optional<Tensor>> ||
@@ -68,9 +55,6 @@ inline void append_gradients(variable_list& out, std::vector<Tensor> gradients) 
 
 // "log_softmax" -> "LogSoftmaxBackward0"
 std::string node_name(const char* operator_name);
-}  // namespace detail
-
-namespace detail {
 // How each kind of parameter is filled at the forward call and read back in the backward pass.
 template <class P>
 struct Keeper;
@@ -84,7 +68,7 @@ struct Keeper<Input<I>> {
     // A write in place is about to destroy input 0: what it held is kept as a copy.
     saved = SavedVariable(!value ? Tensor() : I == 0 && in_place ? value->clone() : *value, false);
   }
-  void keep_output(const std::vector<Tensor>&) {}
+  void keep_output(TensorList) {}
   Input<I> get(const std::shared_ptr<Node>& owner) const { return {saved.unpack(owner)}; }
   void release() { saved.reset(); }
 };
@@ -94,7 +78,7 @@ struct Keeper<OutputAt<I>> {
   SavedVariable saved;
   template <class Arguments>
   void keep_input(const Arguments&, bool) {}
-  void keep_output(const std::vector<Tensor>& outputs) { saved = SavedVariable(outputs[I], true); }
+  void keep_output(TensorList outputs) { saved = SavedVariable(outputs[I], true); }
   OutputAt<I> get(const std::shared_ptr<Node>& owner) const { return {saved.unpack(owner)}; }
   void release() { saved.reset(); }
 };
@@ -106,38 +90,8 @@ struct Keeper<Sizes<I>> {
   void keep_input(const Arguments& arguments, bool) {
     sizes = Sizes<I>{DimVector(std::get<I>(arguments).sizes())};
   }
-  void keep_output(const std::vector<Tensor>&) {}
+  void keep_output(TensorList) {}
   const Sizes<I>& get(const std::shared_ptr<Node>&) const { return sizes; }
-  void release() {}
-};
-
-template <std::size_t I>
-struct Keeper<InputList<I>> {
-  std::vector<SavedVariable> saved;
-  template <class Arguments>
-  void keep_input(const Arguments& arguments, bool) {
-    for (const Tensor& tensor : std::get<I>(arguments)) saved.emplace_back(tensor, false);
-  }
-  void keep_output(const std::vector<Tensor>&) {}
-  InputList<I> get(const std::shared_ptr<Node>& owner) const {
-    InputList<I> tensors;
-    for (const SavedVariable& variable : saved) tensors.push_back(variable.unpack(owner));
-    return tensors;
-  }
-  void release() {
-    for (SavedVariable& variable : saved) variable.reset();
-  }
-};
-
-template <std::size_t I>
-struct Keeper<Geometries<I>> {
-  Geometries<I> sizes;
-  template <class Arguments>
-  void keep_input(const Arguments& arguments, bool) {
-    for (const Tensor& tensor : std::get<I>(arguments)) sizes.push_back(tensor.sizes());
-  }
-  void keep_output(const std::vector<Tensor>&) {}
-  const Geometries<I>& get(const std::shared_ptr<Node>&) const { return sizes; }
   void release() {}
 };
 
@@ -148,7 +102,7 @@ struct Keeper<Arg<I, T>> {
   void keep_input(const Arguments& arguments, bool) {
     argument.value = T(std::get<I>(arguments));
   }
-  void keep_output(const std::vector<Tensor>&) {}
+  void keep_output(TensorList) {}
   const Arg<I, T>& get(const std::shared_ptr<Node>&) const { return argument; }
   void release() {}
 };
@@ -163,7 +117,7 @@ struct Keepers<F, R (F::*)(const Tensor&, P...) const> {
   void keep_inputs(const Arguments& arguments, bool in_place) {
     std::apply([&](auto&... keeper) { (keeper.keep_input(arguments, in_place), ...); }, keepers);
   }
-  void keep_outputs(const std::vector<Tensor>& outputs) {
+  void keep_outputs(TensorList outputs) {
     std::apply([&](auto&... keeper) { (keeper.keep_output(outputs), ...); }, keepers);
   }
   R call(const Tensor& grad, const std::shared_ptr<Node>& owner) const {
@@ -173,42 +127,24 @@ struct Keepers<F, R (F::*)(const Tensor&, P...) const> {
     std::apply([](auto&... keeper) { (keeper.release(), ...); }, keepers);
   }
 };
-template <>
-struct Keepers<NoGradient, void> {};
-}  // namespace detail
-
-namespace detail {
-template <class F>
-struct KeepersOf {
-  using type = Keepers<F>;
-};
-template <>
-struct KeepersOf<NoGradient> {
-  using type = Keepers<NoGradient, void>;
-};
-
 // One gradient function with what it saved, if its input needs a gradient.
 template <class F>
 struct Slot {
   std::size_t edges = 0;  // more than one for a list of tensors
-  std::optional<typename KeepersOf<F>::type> kept;
+  std::optional<Keepers<F>> kept;
 
   void apply(const Tensor& grad, const std::shared_ptr<Node>& owner, variable_list& result) const {
-    if constexpr (!std::is_same_v<F, NoGradient>) {
-      if (kept && grad.defined()) {
-        append_gradients(result, kept->call(grad, owner));
-        return;
-      }
+    if (kept && grad.defined()) {
+      append_gradients(result, kept->call(grad, owner));
+    } else {
+      result.resize(result.size() + edges);
     }
-    result.resize(result.size() + edges);
   }
-  void keep_outputs(const std::vector<Tensor>& outputs) {
-    if constexpr (!std::is_same_v<F, NoGradient>)
-      if (kept) kept->keep_outputs(outputs);
+  void keep_outputs(TensorList outputs) {
+    if (kept) kept->keep_outputs(outputs);
   }
   void release() {
-    if constexpr (!std::is_same_v<F, NoGradient>)
-      if (kept) kept->release();
+    if (kept) kept->release();
   }
 };
 
@@ -220,9 +156,12 @@ class GradientNode : public Node {
   std::string name() const override { return node_name(operator_name_); }
 
   variable_list apply(variable_list&& grads) override {
-    variable_list result;
+    const Tensor grad = std::move(grads[0]);
+    const std::shared_ptr<Node> self = shared_from_this();
+    variable_list result = std::move(grads);  // its memory serves again
+    result.clear();
     result.reserve(next_edges().size());
-    std::apply([&](const auto&... slot) { (slot.apply(grads[0], shared_from_this(), result), ...); }, slots);
+    std::apply([&](const auto&... slot) { (slot.apply(grad, self, result), ...); }, slots);
     return result;
   }
   void release_variables() override {
@@ -237,10 +176,12 @@ class GradientNode : public Node {
 }  // namespace detail
 
 namespace detail {
-inline std::vector<Tensor> outputs_of(const Tensor& result) { return {result}; }
+// The results of an operator, one after the other, without a copy of a single one.
+inline const Tensor& outputs_of(const Tensor& result) { return result; }
+inline const std::vector<Tensor>& outputs_of(const std::vector<Tensor>& results) { return results; }
 template <class... T>
-std::vector<Tensor> outputs_of(const std::tuple<T...>& result) {
-  return std::apply([](const auto&... output) { return std::vector<Tensor>{output...}; }, result);
+std::array<Tensor, sizeof...(T)> outputs_of(const std::tuple<T...>& results) {
+  return std::apply([](const auto&... output) { return std::array<Tensor, sizeof...(T)>{output...}; }, results);
 }
 
 // The Autograd layer of operator Op: records a node and calls the layers below.
@@ -276,6 +217,7 @@ struct Recorded<Op, Operator<R(Args...)>, Fs...> {
   static std::shared_ptr<GradientNode<Fs...>> record(const Arguments& arguments) {
     auto node = make_node<GradientNode<Fs...>>(Op.name());
     edge_list edges;
+    edges.reserve(sizeof...(Fs));
     for_each_input(arguments, [&]<std::size_t N>(const auto& argument) {
       auto& slot = std::get<N>(node->slots);
       const std::size_t before = edges.size();
@@ -298,11 +240,12 @@ struct Recorded<Op, Operator<R(Args...)>, Fs...> {
 
   static R call(Args... args) {
     const Arguments arguments(args...);
-    if constexpr (in_place) check_inplace(std::get<0>(arguments));
-    if (!GradMode::is_enabled() || !any_needs_grad(arguments)) return below(std::forward<Args>(args)...);
+    if (!is_recording() || !any_needs_grad(arguments)) return below(std::forward<Args>(args)...);
+    if constexpr (in_place) check_inplace(std::get<0>(arguments), true);
     const auto node = record(arguments);
     R result = below(args...);
-    const std::vector<Tensor> outputs = outputs_of(result);
+    const auto& held = outputs_of(result);
+    const TensorList outputs(held);
     std::apply([&](auto&... slot) { (slot.keep_outputs(outputs), ...); }, node->slots);
     if constexpr (in_place) {
       rebase_history(result, node);
@@ -331,61 +274,6 @@ template <auto& Op, auto& InPlace, class... Fs>
 void gradient(Fs... functions) {
   Op.set(Layer::Autograd, gradient_of<Op>(functions...));
   InPlace.set(Layer::Autograd, gradient_of<InPlace>(functions...));
-}
-
-namespace detail {
-void mark_view(const Tensor& view, const Tensor& of, std::function<Tensor(const Tensor&)> replay);
-
-template <auto& Op, class Signature>
-struct Tracked;
-template <auto& Op, class... Args>
-struct Tracked<Op, Operator<Tensor(const Tensor&, Args...)>> {
-  static Tensor call(const Tensor& self, Args... args) {
-    const LayerSet autograd_and_this = LayerSet(Layer::Autograd) | Layer::InplaceOrView;
-    Tensor result = [&] {
-      const ExcludeLayersGuard guard(autograd_and_this);
-      return Op(self, args...);
-    }();
-    if (self.is_floating_point())
-      mark_view(result, self, [kept = std::tuple<owned_t<Args>...>(args...)](const Tensor& other) {
-        return std::apply([&](const auto&... arguments) { return Op(other, arguments...); }, kept);
-      });
-    return result;
-  }
-};
-
-template <auto& Op, class Signature>
-struct Counted;
-template <auto& Op, class... Args>
-struct Counted<Op, Operator<const Tensor&(const Tensor&, Args...)>> {
-  static const Tensor& call(const Tensor& self, Args... args) {
-    {
-      const ExcludeLayersGuard guard(LayerSet(Layer::Autograd) | Layer::InplaceOrView);
-      Op(self, std::forward<Args>(args)...);
-    }
-    self.storage()->version.fetch_add(1);
-    return self;
-  }
-};
-}  // namespace detail
-
-// The InplaceOrView layer of a view: the result remembers whose view it is and how it was taken.
-template <auto& Op>
-constexpr auto tracked() {
-  return &detail::Tracked<Op, std::remove_cvref_t<decltype(Op)>>::call;
-}
-// The InplaceOrView layer of an operator in place: counts the write.
-template <auto& Op>
-constexpr auto counted() {
-  return &detail::Counted<Op, std::remove_cvref_t<decltype(Op)>>::call;
-}
-template <auto&... Ops>
-void track_views() {
-  (Ops.set(Layer::InplaceOrView, tracked<Ops>()), ...);
-}
-template <auto&... Ops>
-void count_writes() {
-  (Ops.set(Layer::InplaceOrView, counted<Ops>()), ...);
 }
 
 }  // namespace tinytorch

@@ -16,14 +16,6 @@ Tensor into_zeros(const Tensor& grad, IntArrayRef sizes, F view_of) {
   return whole;
 }
 
-Tensor as_strided_backward(const Tensor& grad, const Tensor& self, IntArrayRef size, IntArrayRef stride, std::int64_t offset) {
-  // Which element of the storage each element of the view is; several may be the same one.
-  const auto count = static_cast<std::int64_t>(self.storage()->nbytes() / self.element_size());
-  const Tensor positions = arange(count).as_strided(size, stride, offset).reshape({-1});
-  const Tensor stored = scatter_add(zeros({count}, grad.options()), 0, positions, grad.reshape({-1}));
-  return index_select(stored, 0, arange(count).as_strided(self.sizes(), self.strides(), self.storage_offset()).reshape({-1})).view(self.sizes());
-}
-
 }  // namespace
 
 // `grad` of a reduction, stretched back over the reduced dimensions.
@@ -45,9 +37,6 @@ Tensor permute_backward(const Tensor& grad, IntArrayRef dims) {
 }  // namespace
 
 void register_view_gradients() {
-  gradient<op::as_strided>([](const Tensor& g, Input<0> self, Arg<1, DimVector> size, Arg<2, DimVector> stride, Arg<3, std::optional<std::int64_t>> offset) {
-    return as_strided_backward(g, self, size.value, stride.value, offset.value.value_or(self.storage_offset()));
-  });
   gradient<op::view>([](const Tensor& g, Sizes<0> sizes) { return g.reshape(sizes); });
   gradient<op::expand>([](const Tensor& g) { return g; });
   gradient<op::permute>([](const Tensor& g, Arg<1, DimVector> dims) { return permute_backward(g, dims.value); });
@@ -58,7 +47,6 @@ void register_view_gradients() {
                          Arg<4, std::int64_t> step) {
     return into_zeros(g, sizes, [&](const Tensor& whole) { return whole.slice(dim, start.value, end.value, step); });
   });
-  track_views<op::as_strided, op::view, op::expand, op::permute, op::select, op::slice>();
 }
 
 void register_basic_gradients() {
@@ -86,12 +74,6 @@ void register_copy_gradients() {
   gradient<op::to_dtype>([](const Tensor& g) { return g; });
   gradient<op::copy_>([](const Tensor& g) { return zeros_like(g); }, [](const Tensor& g) { return g; });
   gradient<op::fill_>([](const Tensor& g) { return zeros_like(g); });
-  count_writes<op::copy_, op::fill_, op::add_, op::sub_, op::mul_, op::div_>();
-  op::created.set(Layer::Autograd, [](const Tensor& fresh, const TensorOptions&) {
-    fresh.requires_grad_(true);
-    return fresh;
-  });
-  birth_layers = birth_layers | Layer::InplaceOrView;
 }
 
 void register_reduction_gradients() {

@@ -5,9 +5,25 @@
 #include <cmath>
 
 #include "tinytorch/core/autograd.h"
+#include "tinytorch/core/gradient_lists.h"
+#include "tinytorch/core/inplace_or_view.h"
 #include "tinytorch/core/more_ops.h"
 
 namespace tinytorch {
+
+void register_inplace_or_view() {
+  track_views<op::as_strided, op::view, op::expand, op::permute, op::select, op::slice>();
+  count_writes<op::copy_, op::fill_, op::add_, op::sub_, op::mul_, op::div_>();
+  op::created.set(Layer::InplaceOrView, [](const Tensor& fresh, const TensorOptions&) {
+    if (in_inference_mode()) fresh.storage()->version.store(kNoVersion);
+    return fresh;
+  });
+  op::created.set(Layer::Autograd, [](const Tensor& fresh, const TensorOptions& options) {
+    const ExcludeLayersGuard guard(Layer::Autograd);
+    return op::created(fresh, options).requires_grad_(true);
+  });
+  birth_layers = birth_layers | Layer::InplaceOrView;
+}
 
 namespace {
 // A value of a reduction that was chosen by its index: the gradient goes back to that place.
@@ -16,14 +32,37 @@ Tensor to_chosen(const Tensor& g, const Tensor& indices, IntArrayRef sizes, std:
   return scatter_add(zeros(sizes, g.options()), dim, keepdim ? indices : indices.unsqueeze(dim), keepdim ? g : g.unsqueeze(dim));
 }
 
-// The product of the others, for each element: with one zero only that element has any, with two none has.
-Tensor prod_backward(const Tensor& g, const Tensor& self, IntArrayRef dims, bool keepdim) {
-  const Tensor is_zero = self.eq(0);
-  const Tensor rest = where(is_zero, ones({}, self.options()), self);
-  const Tensor zero_count = is_zero.sum(dims, true);
-  const Tensor none = zeros({}, self.options());
-  const Tensor others = op::prod(rest, dims, true) / rest;
-  return unreduce(g, self.sizes(), dims, keepdim) * where(is_zero, where(zero_count.eq(1), others, none), where(zero_count.eq(0), others, none));
+// For each element of the last dimension, the product of the others: of those before it times of those after it, each in doubling steps
+// (Hillis and Steele, 1986). It divides by nothing, so zeros do no harm, and it has gradients of any order. O(n log n).
+Tensor product_of_others(const Tensor& x) {
+  const std::int64_t n = x.size(-1);
+  const auto product_before = [n](const Tensor& y) {
+    Tensor product = cat({ones_like(y.narrow(-1, 0, 1)), y.narrow(-1, 0, n - 1)}, -1);
+    for (std::int64_t step = 1; step < n; step *= 2)
+      product = cat({product.narrow(-1, 0, step), product.narrow(-1, step, n - step) * product.narrow(-1, 0, n - step)}, -1);
+    return product;
+  };
+  return product_before(x) * flip(product_before(flip(x, {-1})), {-1});
+}
+
+Tensor prod_backward(const Tensor& g, const Tensor& self, const Tensor& result, IntArrayRef dims, bool keepdim) {
+  const Tensor grad = unreduce(g, self.sizes(), dims, keepdim);
+  if (!self.eq(0).any().item<bool>()) return grad * unreduce(result, self.sizes(), dims, keepdim) / self;
+  // The reduced dimensions go to the end and become one.
+  std::vector<bool> reduced(self.sizes().size(), dims.empty());
+  for (const std::int64_t dim : dims) reduced[static_cast<std::size_t>(wrap_dim(dim, self.dim()))] = true;
+  DimVector order, shape;
+  for (const bool last : {false, true})
+    for (std::size_t i = 0; i < reduced.size(); ++i) {
+      if (reduced[i] != last) continue;
+      order.push_back(static_cast<std::int64_t>(i));
+      if (!last) shape.push_back(self.sizes()[i]);
+    }
+  shape.push_back(-1);
+  const Tensor moved = self.permute(order);
+  DimVector inverse(order.size());
+  for (std::size_t i = 0; i < order.size(); ++i) inverse[static_cast<std::size_t>(order[i])] = static_cast<std::int64_t>(i);
+  return grad * product_of_others(moved.reshape(shape)).reshape(moved.sizes()).permute(inverse);
 }
 
 Tensor var_backward(const Tensor& g, const Tensor& self, IntArrayRef dims, double correction, bool keepdim) {
@@ -71,17 +110,17 @@ void register_elementary_gradients() {
 }
 
 namespace {
-// The part of a gradient that goes to the winner of maximum or minimum; each gets half where both are equal.
-Tensor to_winner(const Tensor& g, const Tensor& wins, const Tensor& ties) {
-  return where(ties, g * 0.5, where(wins, g, zeros({}, g.options())));
+// The gradient of maximum or minimum towards one side: none where that side lost, half where both are equal. Where one is NaN, nobody lost.
+Tensor unless_lost(const Tensor& g, const Tensor& lost, const Tensor& ties) {
+  return where(lost, zeros({}, g.options()), where(ties, g * 0.5, g));
 }
 }  // namespace
 
 void register_two_operand_gradients() {
-  gradient<op::maximum>([](const Tensor& g, Input<0> self, Input<1> other) { return to_winner(g, self > other, self == other); },
-                        [](const Tensor& g, Input<0> self, Input<1> other) { return to_winner(g, other > self, self == other); });
-  gradient<op::minimum>([](const Tensor& g, Input<0> self, Input<1> other) { return to_winner(g, self < other, self == other); },
-                        [](const Tensor& g, Input<0> self, Input<1> other) { return to_winner(g, other < self, self == other); });
+  gradient<op::maximum>([](const Tensor& g, Input<0> self, Input<1> other) { return unless_lost(g, self < other, self == other); },
+                        [](const Tensor& g, Input<0> self, Input<1> other) { return unless_lost(g, other < self, self == other); });
+  gradient<op::minimum>([](const Tensor& g, Input<0> self, Input<1> other) { return unless_lost(g, self > other, self == other); },
+                        [](const Tensor& g, Input<0> self, Input<1> other) { return unless_lost(g, other > self, self == other); });
   gradient<op::pow_tensor>(
       [](const Tensor& g, Input<0> self, Input<1> exponent) {
         return g * where(exponent.eq(0), zeros({}, g.options()), exponent * pow(self, exponent - 1));
@@ -109,7 +148,9 @@ void register_two_operand_gradients() {
 }
 
 void register_more_reduction_gradients() {
-  gradient<op::prod>([](const Tensor& g, Input<0> self, Arg<1, DimVector> dims, Arg<2, bool> keepdim) { return prod_backward(g, self, dims.value, keepdim); });
+  gradient<op::prod>([](const Tensor& g, Input<0> self, Output result, Arg<1, DimVector> dims, Arg<2, bool> keepdim) {
+    return prod_backward(g, self, result, dims.value, keepdim);
+  });
   gradient<op::amin>([](const Tensor& g, Input<0> self, Output result, Arg<1, DimVector> dims, Arg<2, bool> keepdim) {
     const Tensor hits = (self == unreduce(result, self.sizes(), dims.value, keepdim)).to(g.scalar_type());
     return unreduce(g, self.sizes(), dims.value, keepdim) * hits / hits.sum(dims.value, true);
@@ -143,7 +184,31 @@ void register_more_reduction_gradients() {
   gradient<op::triu>([](const Tensor& g, Arg<1, std::int64_t> diagonal) { return triu(g, diagonal); });
 }
 
+namespace {
+// The gradient of a source that was scattered: what arrived at the places it went to, and zero for the part of it that the index left out.
+Tensor from_places(const Tensor& g, std::int64_t dim, const Tensor& index, IntArrayRef sizes) {
+  const Tensor taken = gather(g, dim, index);
+  if (taken.sizes() == sizes) return taken;
+  const Tensor whole = zeros(sizes, g.options());
+  Tensor used = whole;
+  for (std::int64_t i = 0; i < index.dim(); ++i) used = used.narrow(i, 0, index.size(i));
+  used.copy_(taken);
+  return whole;
+}
+
+Tensor as_strided_backward(const Tensor& grad, const Tensor& self, IntArrayRef size, IntArrayRef stride, std::int64_t offset) {
+  // Which element of the storage each element of the view is; several may be the same one.
+  const auto count = static_cast<std::int64_t>(self.storage()->nbytes() / self.element_size());
+  const Tensor positions = arange(count).as_strided(size, stride, offset).reshape({-1});
+  const Tensor stored = scatter_add(zeros({count}, grad.options()), 0, positions, grad.reshape({-1}));
+  return index_select(stored, 0, arange(count).as_strided(self.sizes(), self.strides(), self.storage_offset()).reshape({-1})).view(self.sizes());
+}
+}  // namespace
+
 void register_indexing_gradients() {
+  gradient<op::as_strided>([](const Tensor& g, Input<0> self, Arg<1, DimVector> size, Arg<2, DimVector> stride, Arg<3, std::optional<std::int64_t>> offset) {
+    return as_strided_backward(g, self, size.value, stride.value, offset.value.value_or(self.storage_offset()));
+  });
   gradient<op::cat>([](const Tensor& g, Geometries<0> sizes, Arg<1, std::int64_t> dim) {
     std::vector<Tensor> pieces;
     std::int64_t start = 0;
@@ -164,9 +229,9 @@ void register_indexing_gradients() {
   gradient<op::index_add_>([](const Tensor& g) { return g; }, no_gradient,
                            [](const Tensor& g, Arg<1, std::int64_t> dim, Input<2> index) { return index_select(g, dim, index); });
   gradient<op::scatter_add_>([](const Tensor& g) { return g; }, no_gradient,
-                             [](const Tensor& g, Arg<1, std::int64_t> dim, Input<2> index) { return gather(g, dim, index); });
+                             [](const Tensor& g, Arg<1, std::int64_t> dim, Input<2> index, Sizes<3> sizes) { return from_places(g, dim, index, sizes); });
   gradient<op::scatter_>([](const Tensor& g, Arg<1, std::int64_t> dim, Input<2> index) { return scatter(g, dim, index, zeros(index.sizes(), g.options())); },
-                         no_gradient, [](const Tensor& g, Arg<1, std::int64_t> dim, Input<2> index) { return gather(g, dim, index); });
+                         no_gradient, [](const Tensor& g, Arg<1, std::int64_t> dim, Input<2> index, Sizes<3> sizes) { return from_places(g, dim, index, sizes); });
   gradient<op::index>([](const Tensor& g, Sizes<0> sizes, InputList<1> indices) {
     const Tensor whole = zeros(sizes, g.options());
     op::index_put_(whole, indices, g, true);

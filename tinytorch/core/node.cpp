@@ -15,7 +15,9 @@ namespace {
 // Nodes count up in the order of the forward pass; the engine runs the youngest ready one first.
 std::atomic<std::uint64_t> next_sequence_nr{0};
 }  // namespace
-Node::Node() : sequence_nr_(next_sequence_nr.fetch_add(1, std::memory_order_relaxed)) {}
+Node::Node() : sequence_nr_(next_sequence_nr.fetch_add(1, std::memory_order_relaxed)) {
+  if (anomaly_mode.load(std::memory_order_relaxed)) anomaly_record = record_place();
+}
 
 std::uint32_t Node::add_input_metadata(const Tensor& output) {
   input_metadata_.push_back({output.sizes(), output.scalar_type()});
@@ -81,8 +83,8 @@ variable_list AccumulateGrad::apply(variable_list&& grads) {
 // The edge along which the gradient of `tensor` is sent; an edge to nowhere if it needs none. The same node each time it is asked. O(1), except for a view whose base was written to.
 Edge gradient_edge(const Tensor& tensor) {
   if (std::shared_ptr<Node> function = history(tensor)) return {std::move(function), autograd_meta(tensor)->output_nr};
+  if (!tensor.requires_grad()) return {};
   AutogradMeta* const meta = autograd_meta(tensor);
-  if (meta == nullptr || !meta->requires_grad) return {};
   const std::lock_guard lock(meta->mutex);
   std::shared_ptr<Node> accumulator = meta->grad_accumulator.lock();
   if (!accumulator) {
@@ -94,39 +96,47 @@ Edge gradient_edge(const Tensor& tensor) {
 }
 
 namespace {
+// What retain_grad() asked for stays with the tensor when its history changes.
+void move_retained_grad(const AutogradMeta& meta, const std::shared_ptr<Node>& from, const std::shared_ptr<Node>& to, std::uint32_t input_nr) {
+  if (!meta.retained_grad) return;
+  if (from) std::erase_if(from->retained_grads, [&](const auto& kept) { return kept.second == meta.retained_grad; });
+  to->retained_grads.emplace_back(input_nr, meta.retained_grad);
+}
+
 // A view's grad_fn is out of date once its storage was written to through another tensor: then the view is taken anew from the
 // base, whose history knows of the write.
 void refresh_view_history(const Tensor& tensor, AutogradMeta& meta) {
+  ViewMeta& view = *meta.view;
   const std::uint32_t version = tensor.storage()->version.load();
-  if (meta.view_version == version) return;
-  if (meta.base.requires_grad()) {
-    const AutoGradMode recording(true);
-    const Tensor again = meta.replay(meta.base);
-    const AutogradMeta* fresh = autograd_meta(again);
-    meta.grad_fn = fresh->grad_fn;
-    meta.output_nr = fresh->output_nr;
-  }
-  meta.view_version = version;
+  if (view.version == version || (!meta.grad_fn && !view.base.requires_grad())) return;
+  check_view_write(meta, true);
+  const AutoGradMode recording(true);
+  const Tensor again = view.replay(view.base);
+  const AutogradMeta* fresh = autograd_meta(again);
+  move_retained_grad(meta, meta.grad_fn, fresh->grad_fn, fresh->output_nr);
+  meta.grad_fn = fresh->grad_fn;
+  meta.output_nr = fresh->output_nr;
+  view.version = version;
 }
-
 }  // namespace
 
 std::shared_ptr<Node> history(const Tensor& tensor) {
   AutogradMeta* const meta = autograd_meta(tensor);
   if (meta == nullptr) return nullptr;
-  if (meta->base.defined()) {
-    const std::lock_guard lock(meta->mutex);
-    refresh_view_history(tensor, *meta);
-  }
+  if (!meta->view) return meta->grad_fn;
+  const std::lock_guard lock(meta->mutex);
+  refresh_view_history(tensor, *meta);
   return meta->grad_fn;
 }
 
 void set_history(const Tensor& tensor, const std::shared_ptr<Node>& node) {
   if (!tensor.defined() || !tensor.is_floating_point()) return;
   AutogradMeta& meta = materialize_autograd_meta(tensor);
+  const std::uint32_t output_nr = node->add_input_metadata(tensor);
+  move_retained_grad(meta, meta.grad_fn, node, output_nr);
   meta.grad_fn = node;
-  meta.output_nr = node->add_input_metadata(tensor);
-  meta.view_version = tensor.storage()->version.load();
+  meta.output_nr = output_nr;
+  if (meta.view) meta.view->version = tensor.storage()->version.load();
   tensor.impl().layers = tensor.impl().layers | Layer::Autograd;
 }
 
@@ -169,26 +179,27 @@ variable_list CopySlices::apply(variable_list&& grads) {
 
 void rebase_history(const Tensor& tensor, const std::shared_ptr<Node>& node) {
   AutogradMeta& meta = materialize_autograd_meta(tensor);
-  if (!meta.base.defined()) {
+  if (!meta.view) {
     set_history(tensor, node);
     return;
   }
   node->add_input_metadata(tensor);
-  set_history(meta.base, make_node<CopySlices>(meta.base, meta.replay, node));
-  meta.view_version = tensor.storage()->version.load() - 1;  // out of date: taken anew when asked for
+  set_history(meta.view->base, make_node<CopySlices>(meta.view->base, meta.view->replay, node));
+  meta.view->version = tensor.storage()->version.load() - 1;  // out of date: taken anew when asked for
   tensor.impl().layers = tensor.impl().layers | Layer::Autograd;
 }
 
-// Throws Error with PyTorch's sentence if `tensor` must not be written in place now. O(1).
-void check_inplace(const Tensor& tensor) {
-  if (!GradMode::is_enabled() || !tensor.requires_grad()) return;
-  TORCH_CHECK(!tensor.is_leaf(), "a leaf Variable that requires grad is being used in an in-place operation.\n"
-              "Its old value would be lost to the graph: write into it under NoGradGuard, or compute a new tensor.");
+// Throws Error with PyTorch's sentence if `tensor` must not be written in place now. `requires_grad` says whether it or another argument
+// of the write requires gradients. O(1).
+void check_inplace(const Tensor& tensor, bool requires_grad) {
+  if (!requires_grad || !is_recording()) return;
   const AutogradMeta* const meta = autograd_meta(tensor);
-  if (!meta->base.defined()) return;
-  TORCH_CHECK(!meta->made_without_grad, "A view was created in no_grad mode and is being modified inplace with grad mode enabled. "
-              "Given that this use case is ambiguous and error-prone, it is forbidden.");
-  TORCH_CHECK(!meta->base.is_leaf(), "a view of a leaf Variable that requires grad is being used in an in-place operation.");
+  if (meta != nullptr && meta->view) {
+    check_view_write(*meta, false);
+    TORCH_CHECK(!tensor.requires_grad() || !meta->view->base.is_leaf(), "a view of a leaf Variable that requires grad is being used in an in-place operation.");
+  }
+  TORCH_CHECK(!tensor.requires_grad() || !tensor.is_leaf(), "a leaf Variable that requires grad is being used in an in-place operation.\n"
+              "Its old value would be lost to the graph: write into it under NoGradGuard, or compute a new tensor.");
 }
 
 }  // namespace tinytorch

@@ -2,11 +2,13 @@
 // edit the module, not this file.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
 
+#include "tinytorch/core/grad_mode.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/ops.h"
 
@@ -32,6 +34,13 @@ using edge_list = std::vector<Edge>;
 using variable_list = std::vector<Tensor>;
 using TensorHook = std::function<Tensor(const Tensor&)>;
 
+// Anomaly mode, for debugging: a node that is made in it keeps where in the program it was recorded, and the engine applies nodes with
+// checks. Chapter 99 has the two functions and the guard that switches the mode on.
+struct AnomalyRecord;
+inline constinit std::atomic<bool> anomaly_mode{false};
+std::shared_ptr<const AnomalyRecord> record_place();
+variable_list apply_with_checks(Node& node, variable_list&& grads);
+
 // One recorded operator: turns gradients of its outputs into gradients of its inputs. Source: torch/csrc/autograd/function.h.
 class Node : public std::enable_shared_from_this<Node> {
  public:
@@ -43,6 +52,7 @@ class Node : public std::enable_shared_from_this<Node> {
 
   // Gradients of the outputs in (undefined stands for zero), gradients of the inputs out, one for each next edge.
   virtual variable_list apply(variable_list&& grads) = 0;
+  variable_list operator()(variable_list&& grads) { return apply(std::move(grads)); }
   virtual std::string name() const = 0;
   // Frees what was saved for apply().
   virtual void release_variables() {}
@@ -52,13 +62,18 @@ class Node : public std::enable_shared_from_this<Node> {
   void set_next_edges(edge_list edges) { next_edges_ = std::move(edges); }
   std::uint64_t sequence_nr() const { return sequence_nr_; }
   std::size_t num_inputs() const { return input_metadata_.size(); }
+  std::size_t num_outputs() const { return next_edges_.size(); }
   const InputMetadata& input_metadata(std::size_t index) const { return input_metadata_[index]; }
   std::uint32_t add_input_metadata(const Tensor& output);
 
   // Hooks on the gradients that arrive, by input number, in the order of registration.
   std::vector<std::pair<std::uint32_t, std::shared_ptr<TensorHook>>> tensor_pre_hooks;
+  // Where gradients that retain_grad() asked for are put, by input number, after the hooks.
+  std::vector<std::pair<std::uint32_t, std::shared_ptr<Tensor>>> retained_grads;
   // Hooks on the node: called with what apply() was given and what it returned.
   std::vector<std::function<void(const variable_list& grad_inputs, const variable_list& grad_outputs)>> post_hooks;
+  // In anomaly mode, where in the program the node was recorded.
+  std::shared_ptr<const AnomalyRecord> anomaly_record;
 
  private:
   friend void delete_node(Node* node);
@@ -76,6 +91,17 @@ std::shared_ptr<T> make_node(Args&&... args) {
   return std::shared_ptr<T>(new T(std::forward<Args>(args)...), [](T* node) { delete_node(node); });
 }
 
+// How a view came to be, where that forbids a later write through it. Source: torch/csrc/autograd/variable.h.
+enum class CreationMeta : std::uint8_t { Default, InCustomFunction, MultiOutputNode, NoGradMode, InferenceMode };
+
+// What autograd knows of a view: whose it is, and how to take the same view of another tensor of base's shape.
+struct ViewMeta {
+  Tensor base;
+  std::function<Tensor(const Tensor&)> replay;
+  std::uint32_t version = 0;  // the storage's version for which grad_fn holds
+  CreationMeta creation = CreationMeta::Default;
+};
+
 // What autograd knows of a tensor; lives in the tensor's metadata slot. Source: torch/csrc/autograd/variable.h.
 struct AutogradMeta : TensorMetadata {
   Tensor grad;
@@ -85,12 +111,7 @@ struct AutogradMeta : TensorMetadata {
   std::shared_ptr<Node> grad_fn;             // the node that computes this tensor's gradient onwards; none for a leaf
   std::weak_ptr<Node> grad_accumulator;      // a leaf's node, made on demand
   std::vector<std::shared_ptr<TensorHook>> hooks;
-
-  // For a view: the tensor whose storage it looks into, and how to take the same view of another tensor of base's shape.
-  Tensor base;
-  std::function<Tensor(const Tensor&)> replay;
-  std::uint32_t view_version = 0;  // the storage's version for which grad_fn holds
-  bool made_without_grad = false;
+  std::unique_ptr<ViewMeta> view;  // of a view
   std::mutex mutex;
 };
 
@@ -105,6 +126,13 @@ Edge gradient_edge(const Tensor& tensor);
 void set_history(const Tensor& tensor, const std::shared_ptr<Node>& node);
 // The same after a write in place: if `tensor` is a view, its base's history changes.
 void rebase_history(const Tensor& tensor, const std::shared_ptr<Node>& node);
-void check_inplace(const Tensor& tensor);
+// Throws if `tensor` must not be written in place. `requires_grad`: some argument of the write requires gradients.
+void check_inplace(const Tensor& tensor, bool requires_grad);
+// Throws, in PyTorch's words, if a view of its kind must not be written through, or (`indirect`) its base not be written to. In chapter 99.
+void check_view_write(const AutogradMeta& meta, bool indirect);
+
+// A storage that was made in inference mode counts no writes: its version is this number.
+inline constexpr std::uint32_t kNoVersion = ~std::uint32_t{0};
+inline bool is_inference(const Tensor& tensor) { return tensor.storage()->version.load(std::memory_order_relaxed) == kNoVersion; }
 
 }  // namespace tinytorch

@@ -8,13 +8,15 @@ void register_basic_gradients();  // 05_autograd
 void register_copy_gradients();  // 05_autograd
 void register_reduction_gradients();  // 05_autograd
 void register_activation_gradients();  // 05_autograd
-void register_loss_gradients();  // 05_autograd
-void register_parameters();  // 05_autograd
+void register_inplace_or_view();  // 95_gradients
 void register_elementary_gradients();  // 95_gradients
 void register_two_operand_gradients();  // 95_gradients
 void register_more_reduction_gradients();  // 95_gradients
 void register_indexing_gradients();  // 95_gradients
 void register_random_gradients();  // 95_gradients
+void register_more_activation_gradients();  // 95_gradients
+void register_loss_gradients();  // 95_gradients
+void register_parameters();  // 95_gradients
 void register_archive_access();  // 08_training
 void register_all();
 
@@ -24,13 +26,15 @@ void register_all() {
   register_copy_gradients();
   register_reduction_gradients();
   register_activation_gradients();
-  register_loss_gradients();
-  register_parameters();
+  register_inplace_or_view();
   register_elementary_gradients();
   register_two_operand_gradients();
   register_more_reduction_gradients();
   register_indexing_gradients();
   register_random_gradients();
+  register_more_activation_gradients();
+  register_loss_gradients();
+  register_parameters();
   register_archive_access();
 }
 

@@ -9,6 +9,8 @@ namespace tinytorch {
 
 SavedVariable::SavedVariable(const Tensor& tensor, bool is_output) : is_output_(is_output), was_defined_(tensor.defined()) {
   if (!was_defined_) return;
+  TORCH_CHECK(!is_inference(tensor), "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in computation tracked by "
+              "autograd. To work around this, you can make a clone to get a normal tensor and use it in autograd, or use `torch.no_grad()` instead of `torch.inference_mode()`.");
   saved_version_ = tensor.storage()->version.load();
   if (!is_output) grad_fn_ = history(tensor);
   // A handle on a tensor that is not a leaf would be a cycle once that tensor is written to and gets a new history.

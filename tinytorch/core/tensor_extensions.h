@@ -5,9 +5,10 @@
 #include "tinytorch/core/more_methods.h"
 #include "tinytorch/nn/activation_methods.h"
 #include "tinytorch/core/autograd_methods.h"
+#include "tinytorch/core/history_methods.h"
 
 namespace tinytorch {
 
-class TensorExtensions : public MoreMethods, public ActivationMethods, public AutogradMethods {};
+class TensorExtensions : public MoreMethods, public ActivationMethods, public AutogradMethods, public HistoryMethods {};
 
 }  // namespace tinytorch

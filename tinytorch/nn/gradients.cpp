@@ -2,32 +2,9 @@
 // edit the module, not this file.
 
 #include "tinytorch/core/autograd.h"
-#include "tinytorch/core/more_ops.h"
 #include "tinytorch/nn/activations.h"
-#include "tinytorch/nn/loss.h"
-#include "tinytorch/nn/module.h"
 
 namespace tinytorch {
-
-namespace {
-constexpr double kSqrtHalf = 0.70710678118654752440;       // 1 / sqrt(2)
-constexpr double kNormalDensity = 0.39894228040143267794;  // 1 / sqrt(2 pi)
-constexpr double kGeluScale = 0.79788456080286535588;      // sqrt(2 / pi)
-
-Tensor gelu_backward(const Tensor& g, const Tensor& x, bool tanh_approximation) {
-  if (!tanh_approximation) {
-    const Tensor below = (erf(x * kSqrtHalf) + 1) * 0.5;
-    const Tensor density = exp(x * x * -0.5) * kNormalDensity;
-    return g * (below + x * density);
-  }
-  const Tensor square = x * x;
-  const Tensor t = tanh((x + x * square * 0.044715) * kGeluScale);
-  return g * ((t + 1) * 0.5 + x * (1 - t * t) * ((square * (3 * 0.044715) + 1) * (0.5 * kGeluScale)));
-}
-
-// exp(x) where x <= 0, and 1 elsewhere: the other branch must not overflow, or its gradient would be 0 * inf.
-Tensor exp_below_zero(const Tensor& x) { return exp(where(x > 0, zeros_like(x), x)); }
-}  // namespace
 
 namespace {
 // The gradient of softmax along `dim`: (N..., C) like `grad` and `result`, the softmax. O(numel).
@@ -38,108 +15,11 @@ Tensor softmax_backward(const Tensor& grad, const Tensor& result, std::int64_t d
 }  // namespace
 
 void register_activation_gradients() {
-  gradient<op::relu, op::relu_>([](const Tensor& g, Output result) { return g * (result > 0); });
-  gradient<op::leaky_relu>([](const Tensor& g, Input<0> self, Arg<1, Scalar> slope) { return where(self > 0, g, g * slope.value); });
-  gradient<op::elu>([](const Tensor& g, Input<0> self, Arg<1, Scalar> alpha) { return where(self > 0, g, g * (exp_below_zero(self) * alpha.value)); });
-  gradient<op::gelu>([](const Tensor& g, Input<0> self, Arg<1, bool> tanh_approximation) { return gelu_backward(g, self, tanh_approximation); });
+  gradient<op::relu, op::relu_>([](const Tensor& g, Output result) { return where(result <= 0, zeros({}, g.options()), g); });
   gradient<op::sigmoid>([](const Tensor& g, Output result) { return g * (result * (1 - result)); });
   gradient<op::tanh>([](const Tensor& g, Output result) { return g * (1 - result * result); });
-  gradient<op::silu>([](const Tensor& g, Input<0> self) {
-    const Tensor s = sigmoid(self);
-    return g * (s * (self * (1 - s) + 1));
-  });
-  gradient<op::softplus>([](const Tensor& g, Input<0> self, Arg<1, Scalar> beta, Arg<2, Scalar> threshold) {
-    const Tensor scaled = self * beta.value;
-    return where(scaled > threshold.value, g, g * sigmoid(scaled));
-  });
   gradient<op::softmax>([](const Tensor& g, Output result, Arg<1, std::int64_t> dim) { return softmax_backward(g, result, dim); });
   gradient<op::log_softmax>([](const Tensor& g, Output result, Arg<1, std::int64_t> dim) { return g - exp(result) * g.sum(dim.value, true); });
-  count_writes<op::relu_>();
-}
-
-namespace {
-// What each sample's loss counts: the weight of its class, 0 where it is ignored.
-Tensor sample_weights(const Tensor& self, const Tensor& target, const Tensor& weight, std::int64_t ignore_index) {
-  const Tensor ignored = target.eq(ignore_index);
-  const Tensor classes = where(ignored, zeros({}, kLong), target);
-  const Tensor weights = weight.defined() ? index_select(weight, 0, classes) : ones({target.size(0)}, self.options());
-  return where(ignored, zeros({}, self.options()), weights);
-}
-
-// What reaches each sample of the gradient of the reduced loss: (N).
-Tensor per_sample(const Tensor& g, const Tensor& weights, std::int64_t reduction) {
-  if (reduction != Reduction::Mean) return g * weights;
-  // With every sample ignored the mean is 0 / 0; its gradient is 0, so that the step changes nothing.
-  const Tensor total = weights.sum();
-  return g * weights / where(total.eq(0), ones_like(total), total);
-}
-
-// -coefficient at each sample's class, 0 elsewhere: (N, C).
-Tensor at_targets(const Tensor& coefficient, const Tensor& self, const Tensor& target, std::int64_t ignore_index) {
-  const Tensor classes = where(target.eq(ignore_index), zeros({}, kLong), target).unsqueeze(1);
-  return scatter_add(zeros(self.sizes(), self.options()), 1, classes, -coefficient.unsqueeze(1));
-}
-
-Tensor nll_loss_backward(const Tensor& g, const Tensor& self, const Tensor& target, const Tensor& weight, std::int64_t reduction, std::int64_t ignore_index) {
-  return at_targets(per_sample(g, sample_weights(self, target, weight, ignore_index), reduction), self, target, ignore_index);
-}
-
-// softmax(self) - one_hot(target), for each sample as much as its loss counts.
-Tensor cross_entropy_backward(const Tensor& g, const Tensor& self, const Tensor& target, const Tensor& weight, std::int64_t reduction,
-                              std::int64_t ignore_index) {
-  const Tensor coefficient = per_sample(g, sample_weights(self, target, weight, ignore_index), reduction);
-  return softmax(self, 1) * coefficient.unsqueeze(1) + at_targets(coefficient, self, target, ignore_index);
-}
-
-// The gradient of an elementwise loss before its reduction.
-Tensor unreduced(const Tensor& g, const Tensor& self, const Tensor& weight, std::int64_t reduction) {
-  const Tensor each = reduction == Reduction::Mean ? g / self.numel() : g;
-  return weight.defined() ? each * weight : each;
-}
-}  // namespace
-
-void register_loss_gradients() {
-  gradient<op::nll_loss>([](const Tensor& g, Input<0> self, Input<1> target, Input<2> weight, Arg<3, std::int64_t> reduction,
-                            Arg<4, std::int64_t> ignore_index) { return nll_loss_backward(g, self, target, weight, reduction, ignore_index); });
-  gradient<op::cross_entropy>([](const Tensor& g, Input<0> self, Input<1> target, Input<2> weight, Arg<3, std::int64_t> reduction,
-                                 Arg<4, std::int64_t> ignore_index) { return cross_entropy_backward(g, self, target, weight, reduction, ignore_index); });
-  gradient<op::binary_cross_entropy>(
-      [](const Tensor& g, Input<0> self, Input<1> target, Input<2> weight, Arg<3, std::int64_t> reduction) {
-        const Tensor spread = clamp_min(self * (1 - self), 1e-12);
-        return unreduced(g, self, weight, reduction) * ((self - target) / spread);
-      },
-      [](const Tensor& g, Input<0> self, Input<2> weight, Arg<3, std::int64_t> reduction) {
-        return unreduced(g, self, weight, reduction) * (clamp_min(log(1 - self), -100) - clamp_min(log(self), -100));
-      });
-  gradient<op::binary_cross_entropy_with_logits>(
-      [](const Tensor& g, Input<0> self, Input<1> target, Input<2> weight, Input<3> pos_weight, Arg<4, std::int64_t> reduction) {
-        const Tensor positive = pos_weight.defined() ? pos_weight * target : Tensor(target);
-        return unreduced(g, self, weight, reduction) * (sigmoid(self) * (positive + (1 - target)) - positive);
-      },
-      [](const Tensor& g, Input<0> self, Input<2> weight, Input<3> pos_weight, Arg<4, std::int64_t> reduction) {
-        const Tensor slope = pos_weight.defined() ? (pos_weight - 1) * softplus(-self) - self : -self;
-        return unreduced(g, self, weight, reduction) * slope;
-      });
-}
-
-void register_parameters() {
-  op::parameter.set(Layer::InplaceOrView, [](const Tensor& tensor, bool requires_grad) {
-    if (tensor.defined()) tensor.requires_grad_(requires_grad);
-    return tensor;
-  });
-}
-
-void nn::ModuleGradients::zero_grad(bool set_to_none) {
-  for (const Tensor& parameter : static_cast<nn::Module&>(*this).parameters()) {
-    Tensor& grad = parameter.mutable_grad();
-    if (!grad.defined()) continue;
-    if (set_to_none) {
-      grad = Tensor();
-    } else {
-      grad = grad.detach();
-      grad.zero_();
-    }
-  }
 }
 
 }  // namespace tinytorch

@@ -1,4 +1,4 @@
-// From the lesson modules/05_autograd/autograd_dev.cpp:
+// From the lesson modules/95_gradients/gradients_dev.cpp:
 // edit the module, not this file.
 #pragma once
 

@@ -1,0 +1,102 @@
+// From the lesson modules/99_autograd_extras/autograd_extras_dev.cpp:
+// edit the module, not this file.
+
+#include "tinytorch/core/autograd.h"
+
+namespace tinytorch {
+
+namespace {
+const Tensor& tensor_of(const HistoryMethods& methods) { return static_cast<const Tensor&>(methods); }
+const ViewMeta* view_of(const Tensor& tensor) {
+  const AutogradMeta* const meta = autograd_meta(tensor);
+  return meta == nullptr ? nullptr : meta->view.get();
+}
+}  // namespace
+
+unsigned HistoryMethods::add_hook(std::function<Tensor(const Tensor&)> hook) const {
+  const Tensor& self = tensor_of(*this);
+  TORCH_CHECK(self.requires_grad(), "cannot register a hook on a variable that doesn't require gradient");
+  auto shared = std::make_shared<TensorHook>(std::move(hook));
+  const Edge edge = gradient_edge(self);
+  edge.function->tensor_pre_hooks.emplace_back(edge.input_nr, shared);
+  AutogradMeta& meta = materialize_autograd_meta(self);
+  meta.hooks.push_back(std::move(shared));
+  return static_cast<unsigned>(meta.hooks.size() - 1);
+}
+
+void HistoryMethods::remove_hook(unsigned position) const {
+  AutogradMeta* const meta = autograd_meta(tensor_of(*this));
+  TORCH_CHECK(meta != nullptr && position < meta->hooks.size(), "Invalid index, no hook at position ", position);
+  *meta->hooks[position] = nullptr;  // the node holds it too; it stays, empty, so that positions stay
+}
+
+bool HistoryMethods::retains_grad() const {
+  const AutogradMeta* const meta = autograd_meta(tensor_of(*this));
+  return meta != nullptr && meta->retained_grad != nullptr;
+}
+
+void HistoryMethods::retain_grad() const {
+  const Tensor& self = tensor_of(*this);
+  TORCH_CHECK(self.requires_grad(), "can't retain_grad on Tensor that has requires_grad=False");
+  if (self.is_leaf() || retains_grad()) return;
+  AutogradMeta& meta = materialize_autograd_meta(self);
+  meta.retained_grad = std::make_shared<Tensor>();
+  meta.grad_fn->retained_grads.emplace_back(meta.output_nr, meta.retained_grad);
+}
+
+const Tensor& HistoryMethods::set_requires_grad(bool requires_grad) const {
+  const Tensor& self = tensor_of(*this);
+  if (self.is_leaf()) self.requires_grad_(requires_grad);
+  return self;
+}
+
+Tensor& HistoryMethods::detach_() const {
+  const Tensor& self = tensor_of(*this);
+  TORCH_CHECK(!is_view(), "Can't detach views in-place. Use detach() instead.");
+  AutogradMeta& meta = materialize_autograd_meta(self);
+  meta.requires_grad = false;
+  meta.grad_fn.reset();
+  meta.output_nr = 0;
+  self.impl().layers = self.impl().layers - Layer::Autograd;
+  return const_cast<Tensor&>(self);
+}
+
+bool HistoryMethods::is_view() const { return view_of(tensor_of(*this)) != nullptr; }
+
+const Tensor& HistoryMethods::_base() const {
+  const ViewMeta* const view = view_of(tensor_of(*this));
+  TORCH_CHECK(view != nullptr, "Can't get base of non-view Variable");
+  return view->base;
+}
+
+bool HistoryMethods::is_inference() const { return tinytorch::is_inference(tensor_of(*this)); }
+
+std::int64_t HistoryMethods::_version() const {
+  TORCH_CHECK(!is_inference(), "Inference tensors do not track version counter.");
+  return tensor_of(*this).storage()->version.load();
+}
+
+// Throws, in PyTorch's words, if a view of this kind must not be written through, or (`indirect`) its base not be written to.
+void check_view_write(const AutogradMeta& meta, bool indirect) {
+  const CreationMeta creation = meta.view->creation;
+  if (creation == CreationMeta::Default) return;
+  const std::string modified = indirect ? " its base or another view of its base has been modified inplace" : " is being modified inplace";
+  const bool inference = creation == CreationMeta::InferenceMode;
+  std::string what;
+  if (inference || creation == CreationMeta::NoGradMode || !meta.grad_fn) {
+    what = meta.grad_fn ? str("Output ", meta.output_nr, " of ", meta.grad_fn->name(), " is a view of a view which") : std::string("A view");
+    what += inference ? " was created in inference mode and" + modified + " in normal mode." : " was created in no_grad mode and" + modified + " with grad mode enabled.";
+  } else {
+    what = str("Output ", meta.output_nr, " of ", meta.grad_fn->name(), " is a view and", modified, ".");
+  }
+  TORCH_CHECK(creation != CreationMeta::MultiOutputNode, what, " This view is the output of a function that returns multiple views. Such functions do not "
+              "allow the output views to be modified inplace. You should replace the inplace operation by an out-of-place one.");
+  TORCH_CHECK(creation != CreationMeta::InCustomFunction, what, " This view was created inside a custom Function (or because an input was returned as-is) and "
+              "the autograd logic to handle view+inplace would override the custom backward associated with the custom Function, leading to incorrect "
+              "gradients. This behavior is forbidden. You can fix this by cloning the output of the custom Function.");
+  const char* const block = inference ? "inference_mode" : "no_grad";
+  TORCH_CHECK(false, what, " Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both the view and the inplace "
+              "either both inside the ", block, " block (if you don't want the inplace to be tracked) or both outside (if you want the inplace to be tracked).");
+}
+
+}  // namespace tinytorch

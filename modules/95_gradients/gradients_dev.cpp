@@ -14,7 +14,7 @@
 // %% [markdown]
 // # Library chapter 95: Gradients of the library's operators
 //
-// Module 05 gives the operators of module 01 and the activations and losses their gradients. This chapter does the same for the operators of chapter 90: one line of
+// Module 05 gives the operators of module 01 and some activations their gradients. This chapter does the same for all others: one line of
 // calculus each, written with operators, so that second derivatives follow. PyTorch keeps the same table in `tools/autograd/derivatives.yaml`, from which it
 // generates its C++.
 //

@@ -386,7 +386,7 @@ TEST_CASE("views: a write through one that was made without recording is refused
     const NoGradGuard no_grad;
     row_of_plain = plain[0];
     row = recorded[0];
-    row.mul_(2);  // both inside: nothing is recorded
+    row_of_plain.mul_(2);  // both inside: nothing is recorded
   }
   CHECK_ERROR(row_of_plain.mul_(w), "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that this use case is ambiguous");
   CHECK(row.requires_grad());
@@ -815,15 +815,13 @@ void autograd::FunctionNode::add_argument(TensorList arguments) {
 
 bool autograd::FunctionNode::begin() {
   context.node_ = weak_from_this();
-  edge_list edges;
   bool any = false;
-  for (const Tensor& input : inputs_) {
-    edges.push_back(input.defined() ? gradient_edge(input) : Edge());
-    any = any || edges.back().is_valid();
-  }
-  const bool records = any && is_recording();
-  if (records) set_next_edges(std::move(edges));
-  return records;
+  for (const Tensor& input : inputs_) any = any || (input.defined() && input.requires_grad());
+  if (!any || !is_recording()) return false;
+  edge_list edges;
+  for (const Tensor& input : inputs_) edges.push_back(input.defined() ? gradient_edge(input) : Edge());
+  set_next_edges(std::move(edges));
+  return true;
 }
 
 // %% [markdown]

@@ -35,8 +35,7 @@ std::vector<OperatorCase> reduction_cases() {
       {"argmin.all", CALL(x[0].argmin()), {.also_takes = "Bool"}},
       {"prod", CALL(x[0].prod())},
       {"prod.dim", CALL(x[0].prod(1, true))},
-      // Of first order only: between two zeros of a row the second derivative is taken for 0.
-      {"prod.zeros", CALL(x[0].prod(1)), {.at_kink = true}},
+      {"prod.zeros", CALL(x[0].prod(1))},
       // uint8 gives uint8 in PyTorch, from the time when it had no bool.
       {"any", CALL(x[0].any(1)), {.leaves_out = "Byte"}},
       {"any.all", CALL(x[0].any()), {.leaves_out = "Byte"}},

@@ -51,15 +51,13 @@ void autograd::FunctionNode::add_argument(TensorList arguments) {
 
 bool autograd::FunctionNode::begin() {
   context.node_ = weak_from_this();
-  edge_list edges;
   bool any = false;
-  for (const Tensor& input : inputs_) {
-    edges.push_back(input.defined() ? gradient_edge(input) : Edge());
-    any = any || edges.back().is_valid();
-  }
-  const bool records = any && is_recording();
-  if (records) set_next_edges(std::move(edges));
-  return records;
+  for (const Tensor& input : inputs_) any = any || (input.defined() && input.requires_grad());
+  if (!any || !is_recording()) return false;
+  edge_list edges;
+  for (const Tensor& input : inputs_) edges.push_back(input.defined() ? gradient_edge(input) : Edge());
+  set_next_edges(std::move(edges));
+  return true;
 }
 
 Tensor autograd::FunctionNode::finish_output(const Tensor& output, bool records, std::size_t count) {

@@ -126,11 +126,10 @@ class AutogradMethods {
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <exception>
 #include <iostream>
 #include <string>
-#include <thread>
 #include <vector>
+#include "tinytorch/core/random.h"
 #include "tinytorch/core/tensor_data.h"
 #include "tinytorch/core/utils.h"
 #include "tinytorch/nn/activations.h"

@@ -102,6 +102,7 @@ class HistoryMethods {
 }  // namespace tinytorch
 
 // %%
+#include <atomic>
 #include <cmath>
 #include <exception>
 #include <string>

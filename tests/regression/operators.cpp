@@ -43,4 +43,22 @@ TEST_CASE("random_ with the lowest bound and no upper one reaches all 64 bits") 
   CHECK(x.gt(0).any().item<bool>());
 }
 
+// The gradient of the source had the index's sizes: backward() was refused.
+TEST_CASE("scatter_add takes a source larger than its index, and gives it a gradient of its own sizes") {
+  const Tensor source = ones({3, 3}, kDouble).requires_grad_();
+  zeros({2, 2}, kDouble).scatter_add(0, tensor({{1, 0}}), source).sum().backward();
+  CHECK_EQ(source.grad(), tensor({{1.0, 1.0, 0.0}, {0.0, 0.0, 0.0}, {0.0, 0.0, 0.0}}, kDouble));
+}
+
+// A view that was taken while nothing was recorded could be written to when only the other operand required a gradient.
+TEST_CASE("a view made under NoGradGuard of a plain tensor refuses a recorded write") {
+  const Tensor base = zeros({2, 2});
+  Tensor row;
+  {
+    const NoGradGuard no_grad;
+    row = base[0];
+  }
+  CHECK_ERROR(row.add_(ones({2}, requires_grad())), "A view was created in no_grad mode and is being modified inplace with grad mode enabled.");
+}
+
 }  // namespace tinytorch

@@ -93,9 +93,12 @@ set(TINYTORCH_SOURCES_07_data
   data/idx_header.cpp)
 set(TINYTORCH_SOURCES_94_data_files
   data/idx.cpp
+  data/mapped.cpp
   data/csv.cpp
   data/text_lines.cpp
   data/vision.cpp
+  data/augment.cpp
+  data/distributed.cpp
   data/stream.cpp
   data/saved_state.cpp)
 set(TINYTORCH_SOURCES_08_training

@@ -36,6 +36,7 @@ int main(int argc, char** argv) {
   tito::add_mistakes_command(app);
   tito::add_new_module_command(app);
   tito::add_bench_command(app);
+  tito::add_data_command(app);
   tito::add_doctor_command(app);
   if (argc == 1) {
     fmt::print("{}", app.help());

@@ -293,6 +293,11 @@ using StreamDataset = BatchDataset<Self, Batch, std::size_t>;
 
 }  // namespace data::datasets
 
+namespace data {
+using datasets::BatchDataset;
+using datasets::Dataset;
+}  // namespace data
+
 // %% {"nbgrader": {"grade": false, "grade_id": "07-get-batch", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export data/datasets.h
 // The examples with these indices, in their order. O(indices.size()) calls of get(); room for all is taken once.
@@ -2023,7 +2028,7 @@ TEST_CASE("DataLoader: leaving an epoch early, and joining") {
 // The header is a claim by whoever wrote the file, and a reader that believes it can be made to allocate any amount of memory. So the
 // order is: read the few bytes of the header, check every field, compare the size that it claims with what a file of this length can
 // hold, and only then allocate. A gzip file does not know its unpacked length in advance, but there is a bound: deflate's best case is 1,032
-// bytes out of one.
+// bytes out of one. You write the part that decides; `read_idx` of chapter 94 opens the file, calls it, and unpacks the values.
 
 // %%
 //| export data/idx_header.h

@@ -19,9 +19,11 @@
 //
 //     files                                               pipelines
 //     IDX (plain, .gz)     read_idx, MNIST                lambdas as transforms        Lambda, BatchLambda, TensorLambda, Collate
-//     tables of numbers    read_csv, Digits               one dataset for all workers  SharedBatchDataset
-//     lines of text        TextLines                      streams                      StreamSampler, StatefulDataLoader
-//                                                         an epoch saved and resumed   state(), set_state()
+//     raw values, mapped   map_file, map_idx              one dataset for all workers  SharedBatchDataset
+//     tables               read_csv, Digits               kept and changed examples    CachedDataset, AugmentedDataset
+//     CIFAR-10, binary     CIFAR10                        an epoch saved and resumed   state(), set_state()
+//     lines of text        TextLines                      several machines             Distributed{Random,Sequential}Sampler
+//                                                         streams                      StreamSampler, StatefulDataLoader
 
 // %%
 //| after 07
@@ -36,9 +38,27 @@
 #include <filesystem>
 #include <memory>
 #include "tinytorch/data/idx_header.h"
-//| export data/csv.h
+//| export data/mapped.h
+#include <cstdint>
 #include <string>
+#include "tinytorch/core/ops.h"
+//| export data/mapped.cpp
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include "tinytorch/core/tensor_data.h"
+#include "tinytorch/data/idx_header.h"
+//| export data/csv.h
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
 #include <vector>
+#include "tinytorch/core/arg.h"
 #include "tinytorch/core/ops.h"
 //| export data/csv.cpp
 #include <algorithm>
@@ -62,8 +82,10 @@
 #include <filesystem>
 #include <fstream>
 //| export data/vision.h
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 #include "tinytorch/data/datasets.h"
 //| export data/vision.cpp
 #include <cmath>
@@ -73,6 +95,7 @@
 #include "tinytorch/core/utils.h"
 #include "tinytorch/data/csv.h"
 #include "tinytorch/data/idx.h"
+#include "tinytorch/data/mapped.h"
 //| export data/lambda.h
 #include <functional>
 #include <utility>
@@ -82,6 +105,44 @@
 #include <optional>
 #include <utility>
 #include "tinytorch/data/datasets.h"
+//| export data/cache.h
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <vector>
+#include "tinytorch/data/datasets.h"
+//| export data/augment.h
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+#include "tinytorch/core/generator.h"
+#include "tinytorch/data/datasets.h"
+//| export data/augment.cpp
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include "tinytorch/core/more_ops.h"
+//| export data/distributed.h
+#include <cstddef>
+#include <optional>
+#include <vector>
+#include "tinytorch/data/samplers.h"
+//| export data/distributed.cpp
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <numeric>
+#include <random>
+#include <tuple>
+#include <utility>
+#include "tinytorch/core/tensor_data.h"
+#include "tinytorch/data/saved_state.h"
 //| export data/stream.h
 #include <cstddef>
 #include <memory>
@@ -110,6 +171,7 @@
 #include <fstream>
 #include <iomanip>
 #include <iostream>
+#include <memory>
 #include <numeric>
 #include <set>
 #include <sstream>
@@ -274,6 +336,170 @@ TEST_CASE("read_idx: plain and compressed, and every way in which a file can be 
 }
 
 // %% [markdown]
+// ### Files that are memory already
+//
+// `read_idx` copies the file into memory before anyone has asked for an example. `mmap` does not: it gives an address range that *is* the file. A page (4 KiB) is fetched when it is touched for the first time, may be
+// dropped again when memory is short, and is shared by all processes that map the same file. For a set that is larger than memory, and for a program that needs ten examples of a million, that is the difference.
+//
+//     read        file --copy--> tensor          all bytes at the start, in every process again
+//     map         file <-------- tensor          a page at the first touch, shared by all
+//
+// The tensor's storage has a deleter which takes the mapping down when the last view is gone. The file must keep its length meanwhile: touching a page that was cut off ends the process (SIGBUS). And nothing is
+// converted on the way, so only numbers in this machine's byte order can be mapped: bytes always, the wider types of an IDX file (big-endian) never.
+
+// %%
+//| export data/mapped.h
+namespace data {
+
+// Values of type `dtype` that stand in the file from byte `offset` on, row by row, in this machine's byte order. O(1): nothing is read before it is touched. Writing into the tensor changes this
+// process's view of it and never the file. Throws Error if the file cannot be opened or ends before the last value.
+// REQUIRES: the file is not cut short while the tensor lives; `offset` is a multiple of the type's size.
+Tensor map_file(const std::string& path, IntArrayRef sizes, ScalarType dtype = kByte, std::int64_t offset = 0);
+
+// The values of an uncompressed IDX file of one-byte numbers, mapped. Throws Error as read_idx does, and for wider types and compressed files.
+Tensor map_idx(const std::string& path);
+
+}  // namespace data
+
+// %%
+//| export data/mapped.cpp
+namespace {
+
+// An open file, for reading.
+class OpenFile {
+ public:
+  explicit OpenFile(const std::string& path) : path_(path), file_(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+    TORCH_CHECK(file_ >= 0, "cannot open ", path, ": ", std::strerror(errno), "\n[map_file] check the path");
+    struct stat status {};
+    const bool known = fstat(file_, &status) == 0;
+    if (!known || !S_ISREG(status.st_mode)) {
+      close(file_);
+      throw Error("cannot map " + path + ": it is not a regular file\n[map_file] a folder, pipe or device cannot be mapped");
+    }
+    bytes_ = status.st_size;
+  }
+  ~OpenFile() { close(file_); }
+  OpenFile(const OpenFile&) = delete;
+  OpenFile& operator=(const OpenFile&) = delete;
+
+  std::int64_t bytes() const { return bytes_; }
+
+  // Up to `count` bytes from the beginning; fewer if the file is shorter.
+  std::string head(std::size_t count) const {
+    std::string bytes(count, '\0');
+    const ssize_t got = pread(file_, bytes.data(), count, 0);
+    bytes.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+    return bytes;
+  }
+
+  // The whole file, private to this process.
+  void* map() const {
+    void* const address = mmap(nullptr, static_cast<std::size_t>(bytes_), PROT_READ | PROT_WRITE, MAP_PRIVATE, file_, 0);
+    TORCH_CHECK(address != MAP_FAILED, "cannot map ", path_, ": ", std::strerror(errno));
+    return address;
+  }
+
+ private:
+  std::string path_;
+  int file_;
+  std::int64_t bytes_ = 0;
+};
+
+// The bytes of `sizes` values; throws if a size is negative or the product does not fit into 64 bits.
+std::int64_t bytes_of(IntArrayRef sizes, ScalarType dtype) {
+  auto bytes = static_cast<std::int64_t>(elementSize(dtype));
+  for (const std::int64_t size : sizes)
+    TORCH_CHECK_VALUE(size >= 0 && !__builtin_mul_overflow(bytes, size, &bytes), "map_file: sizes ", sizes, " are negative or too large");
+  return bytes;
+}
+
+}  // namespace
+
+// %%
+//| export data/mapped.cpp
+Tensor data::map_file(const std::string& path, IntArrayRef sizes, ScalarType dtype, std::int64_t offset) {
+  const OpenFile file(path);
+  const std::int64_t bytes = bytes_of(sizes, dtype);
+  TORCH_CHECK_VALUE(offset >= 0 && offset % static_cast<std::int64_t>(elementSize(dtype)) == 0, "map_file: offset ", offset, " is not a multiple of the ",
+                    elementSize(dtype), " bytes of ", dtype);
+  TORCH_CHECK(offset <= file.bytes() && bytes <= file.bytes() - offset, path, ": the file is cut off: ", sizes, " of ", dtype, " from byte ", offset, " on need ", bytes,
+              " bytes, the file has ", file.bytes(), "\n[map_file] check the sizes, or fetch the file again");
+  if (bytes == 0) return empty(sizes, dtype);
+  void* const address = file.map();
+  const auto length = static_cast<std::size_t>(file.bytes());
+  return from_blob(static_cast<char*>(address) + offset, sizes, [address, length](void*) { munmap(address, length); }, dtype);
+}
+
+Tensor data::map_idx(const std::string& path) {
+  const OpenFile file(path);
+  std::string bytes = file.head(4 + 4 * 255);
+  TORCH_CHECK(!bytes.starts_with("\x1f\x8b"), path, ": a compressed file cannot be mapped\n[map_idx] unpack it with gunzip, or use read_idx");
+  const std::size_t header_bytes = bytes.size() < 4 ? 4 : 4 + 4 * std::size_t{static_cast<unsigned char>(bytes[3])};
+  TORCH_CHECK(bytes.size() >= header_bytes, path, ": the file is cut off: it ends after ", bytes.size(), " bytes, within its header\n[map_idx] fetch it again");
+  bytes.resize(header_bytes);
+  const detail::IdxHeader header = detail::parse_idx_header(bytes, file.bytes() - static_cast<std::int64_t>(header_bytes), path);
+  TORCH_CHECK(elementSize(header.type) == 1, path, ": values of ", header.type, " stand in the other byte order and cannot be mapped\n[map_idx] use read_idx");
+  return map_file(path, header.sizes, header.type, static_cast<std::int64_t>(header_bytes));
+}
+
+// %%
+TEST_CASE("map_file and map_idx: the file's values, private writes, and files that are too short") {
+  using namespace std::string_literals;
+  const Scratch scratch;
+  const std::string raw = scratch.write("raw", "head"s + "\x01\x00\x00\x00\xff\xff\xff\xff"s);
+  Tensor view;
+  {
+    const Tensor mapped = data::map_file(raw, {2}, kInt, 4);
+    CHECK_EQ(mapped, tensor({1, -1}).to(kInt));
+    mapped[0] = 9;
+    CHECK_EQ(data::map_file(raw, {2}, kInt, 4)[0].item<int>(), 1);  // the file is as it was
+    view = mapped[0];
+  }
+  CHECK_EQ(view.item<int>(), 9);  // the view keeps the mapping
+  CHECK_EQ(data::map_file(raw, {0, 3}).numel(), 0);
+  CHECK_ERROR(data::map_file(raw, {3}, kInt, 4), "raw: the file is cut off: [3] of Int from byte 4 on need 12 bytes, the file has 12");
+  CHECK_ERROR(data::map_file(raw, {1}, kInt, 100), "cut off");
+  CHECK_THROWS_AS(data::map_file(raw, {1}, kInt, 2), ValueError);
+  CHECK_THROWS_AS(data::map_file(raw, {std::int64_t{1} << 62, 4}), ValueError);
+  CHECK_ERROR(data::map_file(scratch.path("missing"), {1}), "No such file or directory");
+  CHECK_ERROR(data::map_file(scratch.path(""), {1}), "it is not a regular file");
+
+  const std::string good = "\0\0\x08\x02\0\0\0\x02\0\0\0\x03\x01\x02\x03\x04\x05\xff"s;
+  CHECK_EQ(data::map_idx(scratch.write("good.idx", good)), data::read_idx(scratch.path("good.idx")));
+  CHECK_ERROR(data::map_idx(scratch.write("short.idx", good.substr(0, 15))), "cut off");
+  CHECK_ERROR(data::map_idx(scratch.write("header.idx", good.substr(0, 7))), "within its header");
+  CHECK_ERROR(data::map_idx(scratch.write("wide.idx", "\0\0\x0B\x01\0\0\0\x01\0\x01"s)), "cannot be mapped");
+  CHECK_ERROR(data::map_idx(scratch.write("packed.idx.gz", "\x1f\x8b\x08"s)), "a compressed file cannot be mapped");
+}
+
+// %%
+DEMO("64 MiB of a file: read whole, and mapped") {
+  const Scratch scratch;
+  const std::string path = scratch.write("values", std::string(std::size_t{64} << 20, 'x'));
+  const std::int64_t rows = 16384;  // of a page each
+  const auto growth = [](auto use) {
+    const std::int64_t before = resident_bytes();
+    const Tensor kept = use();
+    return format_bytes(std::max<std::int64_t>(0, resident_bytes() - before));
+  };
+  const auto touch = [](const Tensor& mapped, std::int64_t count) {
+    std::int64_t sum = 0;
+    for (std::int64_t i = 0; i < count; ++i) sum += mapped.data_ptr<std::uint8_t>()[i * 64 * 4096];
+    do_not_optimize(sum);
+    return mapped;
+  };
+  std::cout << "memory that the process holds more than before\n"
+            << "  read                    " << growth([&] {
+                 const Tensor copy = empty({rows, 4096}, kByte);
+                 std::ifstream(path, std::ios::binary).read(static_cast<char*>(copy.data_ptr()), static_cast<std::streamsize>(copy.nbytes()));
+                 return copy;
+               })
+            << "\n  mapped                  " << growth([&] { return data::map_file(path, {rows, 4096}); })
+            << "\n  mapped, 256 rows used   " << growth([&] { return touch(data::map_file(path, {rows, 4096}), 256); })
+            << "   (the system fetches some pages around each one that is touched)\n";
+}
+
+// %% [markdown]
 // ### Tables of numbers
 //
 // CSV is the other format that everyone meets. It has no header that counts anything, so nothing is known before the last line is read,
@@ -291,38 +517,32 @@ TEST_CASE("read_idx: plain and compressed, and every way in which a file can be 
 //| export data/csv.h
 namespace data {
 
-// How a table is written.
-class CsvOptions {
- public:
+// How a table is written; setters chain: CsvOptions().delimiter(';').header(true).
+struct CsvOptions {
   // Between values; spaces and tabs around a value never count.
-  CsvOptions& delimiter(char value) {
-    delimiter_ = value;
-    return *this;
-  }
-  char delimiter() const { return delimiter_; }
+  TORCH_ARG(char, delimiter) = ',';
   // Whether the first line has the names of the columns.
-  CsvOptions& header(bool value) {
-    header_ = value;
-    return *this;
-  }
-  bool header() const { return header_; }
-
- private:
-  char delimiter_ = ',';
-  bool header_ = false;
+  TORCH_ARG(bool, header) = false;
+  // What an empty value means, NaN for instance; without it an empty value is an error.
+  TORCH_ARG(std::optional<double>, missing);
+  // The names of columns that hold words, not numbers. Each new word gets the next number: 0, 1, 2, ...
+  TORCH_ARG(std::vector<std::string>, categories);
 };
 
 // A table of numbers.
 struct CsvTable {
   std::vector<std::string> names;  // empty without a header
   Tensor values;                   // (rows, columns), Double
+  // For each column of words: word number i stands in `values` as i.
+  std::map<std::string, std::vector<std::string>> categories;
 
-  // The column with this name, as a view (rows). Throws IndexError if there is none.
-  Tensor column(const std::string& name) const;
+  // The place of a column, and the column as a view (rows). Throw IndexError if none has this name.
+  std::size_t index(const std::string& name) const;
+  Tensor column(const std::string& name) const { return values.select(1, static_cast<std::int64_t>(index(name))); }
 };
 
-// Reads lines of numbers; a number may stand in double quotes. Empty lines do not count. Throws Error that names file, line and column
-// for anything but a number, and for a line with more or fewer values than the first.
+// Reads lines of numbers (and of words, where the options name their columns); a value may stand in double quotes, on one line, without quotes inside. Empty lines do not count. Throws Error
+// that names file, line and column for anything but a number, and for a line with more or fewer values than the first; IndexError for a category that is no column.
 CsvTable read_csv(const std::string& path, const CsvOptions& options = CsvOptions());
 
 }  // namespace data
@@ -376,6 +596,21 @@ std::optional<double> parse_number(std::string_view text) {
   return value;
 }
 
+// The number of a word: its place among those that came before, or the next one.
+double number_of_word(std::string_view word, std::vector<std::string>& known) {
+  const auto found = std::find(known.begin(), known.end(), word);
+  const auto place = found - known.begin();
+  if (found == known.end()) known.emplace_back(word);
+  return static_cast<double>(place);
+}
+
+// For each column of the table, where its words are kept; null for columns of numbers.
+std::vector<std::vector<std::string>*> columns_of_words(data::CsvTable& table, const std::vector<std::string>& categories) {
+  std::vector<std::vector<std::string>*> words(table.names.size());
+  for (const std::string& name : categories) words[table.index(name)] = &table.categories[name];
+  return words;
+}
+
 std::string read_text(const std::string& path) {
   errno = 0;
   std::ifstream file(path, std::ios::binary);
@@ -395,6 +630,8 @@ data::CsvTable data::read_csv(const std::string& path, const CsvOptions& options
   std::vector<double> numbers;
   std::int64_t rows = 0;
   std::size_t columns = 0;
+  std::vector<std::vector<std::string>*> words;  // for each column, its words; none: it has numbers
+  TORCH_CHECK_VALUE(options.header() || options.categories().empty(), "read_csv: categories name columns, which have names only with header(true)");
 
   // The place of an error: "file:line: column 3 (width)".
   std::int64_t line_number = 0;
@@ -415,6 +652,7 @@ data::CsvTable data::read_csv(const std::string& path, const CsvOptions& options
     if (options.header() && columns == 0) {
       while (!values.done()) table.names.emplace_back(values.next());
       columns = table.names.size();
+      words = columns_of_words(table, options.categories());
       continue;
     }
     std::size_t column = 0;
@@ -422,7 +660,8 @@ data::CsvTable data::read_csv(const std::string& path, const CsvOptions& options
       const std::string_view value = values.next();
       ++column;
       TORCH_CHECK(rows == 0 || column <= columns, place(column), ": one value too many\n[read_csv] the lines before have ", columns);
-      const std::optional<double> number = parse_number(value);
+      const bool is_word = column <= words.size() && words[column - 1] != nullptr;
+      const std::optional<double> number = value.empty() ? options.missing() : is_word ? number_of_word(value, *words[column - 1]) : parse_number(value);
       TORCH_CHECK(number, place(column), ": '", value, "' is not a number\n[read_csv] ",
                   value.empty() ? "a value is missing" : "all values must be numbers; header(true) skips a line of names");
       numbers.push_back(*number);
@@ -440,10 +679,10 @@ data::CsvTable data::read_csv(const std::string& path, const CsvOptions& options
 
 // %%
 //| export data/csv.cpp
-Tensor data::CsvTable::column(const std::string& name) const {
+std::size_t data::CsvTable::index(const std::string& name) const {
   const auto found = std::find(names.begin(), names.end(), name);
   TORCH_CHECK_INDEX(found != names.end(), "no column is named '", name, "'\n[CsvTable] the ", names.size(), " names are: ", ArrayRef<std::string>(names));
-  return values.select(1, found - names.begin());
+  return static_cast<std::size_t>(found - names.begin());
 }
 
 // %%
@@ -473,6 +712,20 @@ TEST_CASE("read_csv: numbers, names, quotes, and where an error is") {
   CHECK_ERROR(bad("\n \n"), "there are no numbers in it");
   CHECK_ERROR(bad("a,b\n1,2,3\n", true), "column 3: the line has 3 values, 2 are expected");
   CHECK_ERROR(data::read_csv(scratch.path("missing.csv")), "No such file or directory");
+}
+
+// %%
+TEST_CASE("read_csv: missing values and columns of words") {
+  const Scratch scratch;
+  const std::string path = scratch.write("iris.csv", "length,species,width\n5.1,setosa,\n,\"virginica\",2\n6,setosa,3\n");
+  const auto options = data::CsvOptions().header(true).categories({"species"});
+  CHECK_ERROR(data::read_csv(path, options), "iris.csv:2: column 3 (width): '' is not a number");
+  const data::CsvTable table = data::read_csv(path, data::CsvOptions(options).missing(-1));
+  CHECK_EQ(table.values, tensor({{5.1, 0.0, -1.0}, {-1.0, 1.0, 2.0}, {6.0, 0.0, 3.0}}, kDouble));
+  CHECK_EQ(table.categories.at("species"), std::vector<std::string>{"setosa", "virginica"});
+  CHECK_ERROR(data::read_csv(path, data::CsvOptions().header(true).missing(0)), "iris.csv:2: column 2 (species): 'setosa' is not a number");
+  CHECK_THROWS_AS(data::read_csv(path, data::CsvOptions().header(true).categories({"colour"})), IndexError);
+  CHECK_THROWS_AS(data::read_csv(path, data::CsvOptions().categories({"species"})), ValueError);
 }
 
 // %% [markdown]
@@ -591,7 +844,7 @@ TEST_CASE("TextLines: lines without their ends, shared by copies") {
 // ### Two datasets of handwritten digits
 //
 // `Digits` ships with the course: 1,797 images of 8 x 8 pixels with 17 grey levels, written by 43 people (Alpaydin and Kaynak, 1998). `MNIST` reads
-// LeCun's files, 28 x 28, if you have them. Both give images of shape (1, H, W) with values from 0 to 1, and a target from 0 to 9.
+// LeCun's files, 28 x 28, if you have them (`./tito data get mnist`). Both give images of shape (1, H, W) with values from 0 to 1, and a target from 0 to 9.
 //
 // What is learnt is judged on examples that were not learnt from, so `Digits` keeps a fifth of its images apart. Which ones must never
 // change, or two runs cannot be compared, and they must not be the last fifth, because the file is not in random order. A permutation from a
@@ -816,6 +1069,101 @@ TEST_CASE("MNIST: the real test set, if TINYTORCH_DATA names a folder that has i
 }
 
 // %% [markdown]
+// ### Small photographs
+//
+// CIFAR-10's binary files have no header at all: one record after the other, a byte for the class and then the red, the green and the blue plane of a 32 x 32 image. The only check is the length, and the classes.
+//
+//     byte   0        1 ... 1024     1025 ... 2048     2049 ... 3072
+//            class    red (32,32)    green (32,32)     blue (32,32)        10,000 records in a file
+//
+// As floats the 50,000 training images take 614 MB, as bytes 154. So the dataset maps the files, keeps bytes, and makes floats of one example at a time, when it is asked for: the price is 3,072 divisions an
+// example, which a worker pays.
+
+// %%
+//| export data/vision.h
+namespace data::datasets {
+
+// Krizhevsky's 32 x 32 photographs in 10 classes: 50,000 to learn from, 10,000 to test. `root` is the folder of data_batch_1.bin ... test_batch.bin, or the one above it. An example's data is
+// (3, 32, 32), Float, from 0 to 1. The files are mapped: they must stay as they are while the dataset lives.
+class CIFAR10 : public Dataset<CIFAR10> {
+ public:
+  enum class Mode { kTrain, kTest };
+  explicit CIFAR10(const std::string& root, Mode mode = Mode::kTrain);
+  Example<> get(std::size_t index) override;
+  std::optional<std::size_t> size() const override { return static_cast<std::size_t>(targets_.size(0)); }
+  bool is_train() const noexcept { return mode_ == Mode::kTrain; }
+  const Tensor& targets() const { return targets_; }
+
+ private:
+  Mode mode_;
+  std::vector<Tensor> records_;           // for each file (N, 3073), Byte
+  std::vector<std::int64_t> first_of_;    // the number of its first example
+  Tensor targets_;                        // Long
+};
+
+}  // namespace data::datasets
+
+// %%
+//| export data/vision.cpp
+data::datasets::CIFAR10::CIFAR10(const std::string& root, Mode mode) : mode_(mode) {
+  constexpr std::int64_t record_bytes = 1 + 3 * 32 * 32;
+  const std::filesystem::path below = std::filesystem::path(root) / "cifar-10-batches-bin";
+  const std::filesystem::path folder = std::filesystem::exists(below) ? below : std::filesystem::path(root);
+  std::vector<std::string> names{"test_batch.bin"};
+  if (mode == Mode::kTrain) names = {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"};
+  std::vector<Tensor> targets;
+  std::int64_t examples = 0;
+  for (const std::string& name : names) {
+    const std::string path = (folder / name).string();
+    TORCH_CHECK(std::filesystem::exists(path), "Error opening images file at ", path, "\n[CIFAR10] ./tito data get cifar10 fetches the files");
+    const auto bytes = static_cast<std::int64_t>(std::filesystem::file_size(path));
+    TORCH_CHECK(bytes > 0 && bytes % record_bytes == 0, path, ": the file is cut off, or it is not CIFAR-10's binary version: ", bytes, " bytes are no multiple of ", record_bytes,
+                "\n[CIFAR10] fetch it again");
+    const Tensor records = map_file(path, {bytes / record_bytes, record_bytes});
+    targets.push_back(records.select(1, 0).to(kLong));
+    check_classes(targets.back(), 10, path);
+    records_.push_back(records);
+    first_of_.push_back(examples);
+    examples += records.size(0);
+  }
+  targets_ = cat(targets);
+}
+
+data::Example<> data::datasets::CIFAR10::get(std::size_t index) {
+  const auto i = static_cast<std::int64_t>(index);
+  TORCH_CHECK_INDEX(index < *size(), "index ", index, " is out of range for a dataset of ", *size(), " examples");
+  std::size_t file = 0;
+  while (file + 1 < records_.size() && i >= first_of_[file + 1]) ++file;
+  const Tensor pixels = records_[file][i - first_of_[file]].narrow(0, 1, 3 * 32 * 32);
+  return {pixels.to(kFloat).div_(255).view({3, 32, 32}), targets_[i]};
+}
+
+// %%
+TEST_CASE("CIFAR10: records of five files, planes of three colours, and files that cannot be right") {
+  using data::datasets::CIFAR10;
+  const Scratch scratch;
+  const std::string root = scratch.path("");
+  CHECK_ERROR(CIFAR10(root), "Error opening images file at ");
+  const auto record = [](char target, char red, char blue) { return std::string(1, target) + std::string(1024, red) + std::string(1024, '\0') + std::string(1024, blue); };
+  for (int file = 1; file <= 5; ++file)
+    scratch.write(str("data_batch_", file, ".bin"), record(static_cast<char>(file), '\xff', static_cast<char>(file)) + record('\0', '\0', '\0'));
+  CIFAR10 train(root);
+  CHECK(train.is_train());
+  CHECK_EQ(train.targets(), tensor({1, 0, 2, 0, 3, 0, 4, 0, 5, 0}));
+  const data::Example<> example = train.get(6);
+  CHECK_EQ(example.data.sizes(), IntArrayRef({3, 32, 32}));
+  CHECK_EQ(example.data[0], ones({32, 32}));
+  CHECK_EQ(example.data[1], zeros({32, 32}));
+  CHECK_CLOSE(example.data[2], full({32, 32}, 4.0 / 255, kFloat));
+  CHECK_EQ(example.target, tensor(4));
+  CHECK_THROWS_AS(train.get(10), IndexError);
+  scratch.write("test_batch.bin", record('\x0b', 'a', 'b'));
+  CHECK_ERROR(CIFAR10(root, CIFAR10::Mode::kTest), "the class of example 0 is 11");
+  scratch.write("test_batch.bin", record('\x01', 'a', 'b').substr(1));
+  CHECK_ERROR(CIFAR10(root, CIFAR10::Mode::kTest), "3072 bytes are no multiple of 3073");
+}
+
+// %% [markdown]
 // ### Transforms from functions
 //
 // A transform of module 07 is a class with one function. For a function that is used once, a lambda is shorter; these classes hold one. The copy in each worker calls it at the same time as the others, so a
@@ -1005,6 +1353,334 @@ DEMO("a dataset of 32 MiB in four workers: shared, and copied") {
 }
 
 // %% [markdown]
+// ### Kept examples, changed examples
+//
+// Two things that stand between a slow source and the loader. A *cache* keeps each example after it was made for the first time, for all workers at once: the first epoch pays for decoding, the later ones do not.
+// *Augmentation* shows a changed copy of each image in every epoch (moved, mirrored, turned), so that a network learns what does not matter. The order is not a matter of taste:
+//
+//     files --> CachedDataset --> AugmentedDataset --> Stack --> loader          a new change in each epoch
+//     files --> AugmentedDataset --> CachedDataset                               the first epoch's changes, for ever
+//
+// Random changes made by several workers have a trap of their own. If each worker draws from one common generator, the numbers depend on who comes first, and no run can be repeated; if each has a copy with the same
+// seed, they draw the same numbers. Here randomness is a function of (seed, epoch, index), as in JAX users' Grain: example 17 of epoch 3 is changed the same way by whichever worker makes it, on however many cores.
+
+// %%
+//| export data/cache.h
+namespace data::datasets {
+
+// `source` with every example kept that was made. Copies share what is kept, so that workers profit from each other; get() may be called from several threads at once, and makes an example twice
+// if two ask for it for the first time at the same moment. REQUIRES: the source's size is known; nobody writes into the tensors of an example.
+template <class Source>
+class CachedDataset : public Dataset<CachedDataset<Source>, typename Source::ExampleType> {
+ public:
+  using ExampleType = typename Source::ExampleType;
+
+  explicit CachedDataset(Source source) : source_(std::move(source)), kept_(std::make_shared<Kept>()) {
+    TORCH_CHECK(source_.size().has_value(), "CachedDataset needs a dataset of known size");
+    kept_->examples.resize(*source_.size());
+  }
+
+  ExampleType get(std::size_t index) override {
+    TORCH_CHECK_INDEX(index < kept_->examples.size(), "index ", index, " is out of range for a dataset of ", kept_->examples.size(), " examples");
+    std::optional<ExampleType>& place = kept_->examples[index];
+    {
+      const std::lock_guard lock(kept_->mutex);
+      if (place) return *place;
+    }
+    // Made without the lock: the other workers go on meanwhile.
+    ExampleType example = source_.get(index);
+    const std::lock_guard lock(kept_->mutex);
+    if (!place) {
+      place = std::move(example);
+      ++kept_->count;
+    }
+    return *place;
+  }
+
+  std::optional<std::size_t> size() const override { return source_.size(); }
+  // How many examples are kept by now.
+  std::size_t cached() const {
+    const std::lock_guard lock(kept_->mutex);
+    return kept_->count;
+  }
+
+ private:
+  struct Kept {
+    std::mutex mutex;
+    std::vector<std::optional<ExampleType>> examples;
+    std::size_t count = 0;
+  };
+  Source source_;
+  std::shared_ptr<Kept> kept_;
+};
+
+}  // namespace data::datasets
+
+// %%
+TEST_CASE("CachedDataset: each example is made once, whoever asks") {
+  struct Counting : data::datasets::Dataset<Counting, int> {
+    int get(std::size_t index) override {
+      ++*made;
+      return static_cast<int>(index) * 10;
+    }
+    std::optional<std::size_t> size() const override { return 40; }
+    std::shared_ptr<std::atomic<int>> made = std::make_shared<std::atomic<int>>(0);
+  };
+  Counting source;
+  data::datasets::CachedDataset<Counting> cached(source);
+  CHECK_EQ(cached.get(3), 30);
+  CHECK_EQ(cached.get(3), 30);
+  CHECK_EQ(*source.made, 1);
+  CHECK_THROWS_AS(cached.get(40), IndexError);
+
+  auto loader = data::make_data_loader<data::samplers::SequentialSampler>(cached, data::DataLoaderOptions(4).workers(3));
+  for (int epoch = 0; epoch < 3; ++epoch) {
+    int sum = 0;
+    for (auto& batch : *loader) sum += std::accumulate(batch.begin(), batch.end(), 0);
+    CHECK_EQ(sum, 10 * 780);
+  }
+  CHECK_EQ(cached.cached(), 40);  // the workers' copies share it
+  CHECK_EQ(*source.made, 40);
+}
+
+// %%
+//| export data/augment.h
+namespace data::augment {
+
+// Changes an image (C, H, W) with numbers from `generator`, and leaves the one that it was given as it is. Each throws ValueError for anything but three dimensions.
+using Function = std::function<Tensor(const Tensor& image, Generator& generator)>;
+
+// A window of size x size at a random place of the image with `padding` zeros around it. Throws ValueError if the window is larger.
+Function random_crop(std::int64_t size, std::int64_t padding = 0);
+// Mirrored left to right with probability p.
+Function random_horizontal_flip(double p = 0.5);
+// Turned around its centre by an angle from -degrees to degrees; between pixels bilinear, zero from outside. Float only.
+Function random_rotation(double degrees);
+// A square of size x size of zeros around a random pixel, cut off at the border (DeVries and Taylor, 2017).
+Function cutout(std::int64_t size);
+
+// One number from three, well mixed: neighbouring indices and epochs give unrelated streams.
+std::uint64_t seed_of(std::uint64_t seed, std::uint64_t epoch, std::uint64_t index);
+
+}  // namespace data::augment
+
+namespace data::datasets {
+
+// `source` with its examples' data changed by `steps`, one after the other, by a generator that depends on (seed, epoch, index) and nothing else.
+template <class Source>
+class AugmentedDataset : public Dataset<AugmentedDataset<Source>, typename Source::ExampleType> {
+ public:
+  using ExampleType = typename Source::ExampleType;
+
+  AugmentedDataset(Source source, std::vector<augment::Function> steps, std::uint64_t seed = 0)
+      : source_(std::move(source)), steps_(std::move(steps)), seed_(seed), epoch_(std::make_shared<std::atomic<std::uint64_t>>(0)) {}
+
+  // For this dataset and all its copies, those in the workers too. Call it between epochs.
+  void set_epoch(std::uint64_t epoch) { epoch_->store(epoch); }
+  std::uint64_t epoch() const { return epoch_->load(); }
+
+  ExampleType get(std::size_t index) override {
+    Generator generator(augment::seed_of(seed_, epoch(), index));
+    ExampleType example = source_.get(index);
+    for (const augment::Function& step : steps_) example.data = step(example.data, generator);
+    return example;
+  }
+  std::optional<std::size_t> size() const override { return source_.size(); }
+
+ private:
+  Source source_;
+  std::vector<augment::Function> steps_;
+  std::uint64_t seed_;
+  std::shared_ptr<std::atomic<std::uint64_t>> epoch_;
+};
+
+}  // namespace data::datasets
+
+// %%
+//| export data/augment.cpp
+std::uint64_t data::augment::seed_of(std::uint64_t seed, std::uint64_t epoch, std::uint64_t index) {
+  // The finishing steps of SplitMix64 (Steele, Lea and Flood, 2014), after each part.
+  std::uint64_t mixed = 0;
+  for (const std::uint64_t part : {seed, epoch, index}) {
+    mixed += part + 0x9E3779B97F4A7C15U;
+    mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9U;
+    mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EBU;
+    mixed ^= mixed >> 31;
+  }
+  return mixed;
+}
+
+namespace {
+
+void check_image(const Tensor& image, const char* step) {
+  TORCH_CHECK_VALUE(image.dim() == 3, step, " expects an image (channels, height, width), but got sizes ", image.sizes());
+}
+
+// A whole number from 0 to limit - 1.
+std::int64_t below(std::int64_t limit, Generator& generator) { return static_cast<std::int64_t>(generator.random64() % static_cast<std::uint64_t>(limit)); }
+
+// The pixel at (y, x), between pixels a weighted mean of the four around it; zero outside.
+float bilinear(const float* plane, std::int64_t H, std::int64_t W, double y, double x) {
+  const double top = std::floor(y), left = std::floor(x);
+  const auto pixel = [&](double row, double column) {
+    const bool inside = row >= 0 && row < static_cast<double>(H) && column >= 0 && column < static_cast<double>(W);
+    return inside ? plane[static_cast<std::int64_t>(row) * W + static_cast<std::int64_t>(column)] : 0.0f;
+  };
+  const auto down = static_cast<float>(y - top), right = static_cast<float>(x - left);
+  return (1 - down) * ((1 - right) * pixel(top, left) + right * pixel(top, left + 1)) + down * ((1 - right) * pixel(top + 1, left) + right * pixel(top + 1, left + 1));
+}
+
+Tensor rotated(const Tensor& image, double radians) {
+  const std::int64_t C = image.size(0), H = image.size(1), W = image.size(2);
+  const Tensor from = image.contiguous(), to = empty(image.sizes(), image.options());
+  const double cosine = std::cos(radians), sine = std::sin(radians);
+  const double centre_y = static_cast<double>(H - 1) / 2, centre_x = static_cast<double>(W - 1) / 2;
+  for (std::int64_t c = 0; c < C; ++c) {
+    for (std::int64_t y = 0; y < H; ++y) {
+      for (std::int64_t x = 0; x < W; ++x) {
+        // Where this pixel comes from: the same place, turned back.
+        const double dy = static_cast<double>(y) - centre_y, dx = static_cast<double>(x) - centre_x;
+        to.data_ptr<float>()[(c * H + y) * W + x] =
+            bilinear(from.data_ptr<float>() + c * H * W, H, W, centre_y + cosine * dy - sine * dx, centre_x + sine * dy + cosine * dx);
+      }
+    }
+  }
+  return to;
+}
+
+}  // namespace
+
+// %%
+//| export data/augment.cpp
+data::augment::Function data::augment::random_crop(std::int64_t size, std::int64_t padding) {
+  TORCH_CHECK_VALUE(size > 0 && padding >= 0, "random_crop needs a positive size and a padding that is not negative, but got ", size, " and ", padding);
+  return [size, padding](const Tensor& image, Generator& generator) {
+    check_image(image, "random_crop");
+    const std::int64_t H = image.size(1), W = image.size(2);
+    TORCH_CHECK_VALUE(size <= H + 2 * padding && size <= W + 2 * padding, "random_crop: a window of ", size, " x ", size, " does not fit into ", H, " x ", W, " with ",
+                      padding, " zeros around it");
+    Tensor padded = image;
+    if (padding > 0) {
+      padded = zeros({image.size(0), H + 2 * padding, W + 2 * padding}, image.options());
+      padded.narrow(1, padding, H).narrow(2, padding, W).copy_(image);
+    }
+    const std::int64_t top = below(padded.size(1) - size + 1, generator);
+    const std::int64_t left = below(padded.size(2) - size + 1, generator);
+    return padded.narrow(1, top, size).narrow(2, left, size).contiguous();
+  };
+}
+
+data::augment::Function data::augment::random_horizontal_flip(double p) {
+  TORCH_CHECK_VALUE(p >= 0 && p <= 1, "random_horizontal_flip needs a probability from 0 to 1, but got ", p);
+  return [p](const Tensor& image, Generator& generator) {
+    check_image(image, "random_horizontal_flip");
+    return generator.uniform_double() < p ? flip(image, {2}) : image;
+  };
+}
+
+data::augment::Function data::augment::random_rotation(double degrees) {
+  TORCH_CHECK_VALUE(degrees >= 0, "random_rotation needs an angle that is not negative, but got ", degrees);
+  return [degrees](const Tensor& image, Generator& generator) {
+    check_image(image, "random_rotation");
+    TORCH_CHECK_VALUE(image.scalar_type() == kFloat, "random_rotation expects an image of Float, but got ", image.scalar_type());
+    return rotated(image, (2 * generator.uniform_double() - 1) * degrees * std::numbers::pi / 180);
+  };
+}
+
+data::augment::Function data::augment::cutout(std::int64_t size) {
+  TORCH_CHECK_VALUE(size > 0, "cutout needs a positive size, but got ", size);
+  return [size](const Tensor& image, Generator& generator) {
+    check_image(image, "cutout");
+    const Tensor changed = image.clone();
+    Tensor window = changed;
+    for (const std::int64_t dim : {1, 2}) {
+      const std::int64_t middle = below(image.size(dim), generator);
+      const std::int64_t first = std::max<std::int64_t>(0, middle - size / 2);
+      const std::int64_t last = std::min(image.size(dim), middle - size / 2 + size);
+      window = window.narrow(dim, first, last - first);
+    }
+    window.zero_();
+    return changed;
+  };
+}
+
+// %%
+TEST_CASE("augmentations: what they may change and what not") {
+  const Tensor image = arange(2 * 4 * 6).to(kFloat).view({2, 4, 6}).add(1);
+  Generator generator(1);
+  const Tensor before = image.clone();
+
+  std::set<float> corners;
+  for (int i = 0; i < 200; ++i) {
+    const Tensor crop = data::augment::random_crop(4, 1)(image, generator);
+    REQUIRE_EQ(crop.sizes(), IntArrayRef({2, 4, 4}));
+    corners.insert(crop[0][1][1].item<float>());
+    CHECK_EQ(crop[1][1][1].item<float>() - crop[0][1][1].item<float>(), 24);  // the channels move together
+  }
+  CHECK_EQ(corners.size(), 3 * 5);  // every place that the window can have
+  CHECK_EQ(data::augment::random_crop(4)(image, generator).size(2), 4);
+  CHECK_THROWS_AS(data::augment::random_crop(5)(image, generator), ValueError);
+
+  CHECK_EQ(data::augment::random_horizontal_flip(1)(image, generator), image.flip({2}));
+  CHECK_EQ(data::augment::random_horizontal_flip(0)(image, generator), image);
+  int flipped = 0;
+  for (int i = 0; i < 400; ++i) flipped += data::augment::random_horizontal_flip()(image, generator).equal(image) ? 0 : 1;
+  CHECK_GT(flipped, 150);
+  CHECK_LT(flipped, 250);
+
+  CHECK_EQ(data::augment::random_rotation(0)(image, generator), image);
+  const Tensor turned = data::augment::random_rotation(20)(ones({1, 9, 9}), generator);
+  CHECK_CLOSE(turned[0][4][4], tensor(1.0f));
+  CHECK_LT(turned.sum().item<float>(), 81);  // zeros came in at the corners
+  CHECK_GT(turned.sum().item<float>(), 60);
+
+  const Tensor cut = data::augment::cutout(2)(image, generator);
+  CHECK_EQ(cut.sizes(), image.sizes());
+  const auto zeros_in = (cut == 0).sum().item<std::int64_t>();
+  CHECK((zeros_in == 2 * 1 || zeros_in == 2 * 2 || zeros_in == 2 * 4));
+  CHECK(where(cut == 0, image, cut).equal(image));
+  CHECK_THROWS_AS(data::augment::cutout(2)(zeros({4, 6}), generator), ValueError);
+  CHECK_EQ(image, before);
+}
+
+// %%
+TEST_CASE("random_rotation by a quarter turns pixels onto pixels") {
+  // The angle is drawn; a generator whose first number is the largest gives nearly +90 degrees, so look for such a stream.
+  const Tensor image = tensor({{{1.0f, 2.0f}, {3.0f, 4.0f}}});
+  for (std::uint64_t seed = 0; seed < 10000; ++seed) {
+    if (Generator(seed).uniform_double() < 0.999) continue;
+    Generator generator(seed);
+    const Tensor turned = data::augment::random_rotation(90)(image, generator);
+    CHECK_CLOSE(turned, tensor({{{3.0f, 1.0f}, {4.0f, 2.0f}}}), 0, 0.03);
+    return;
+  }
+  FAIL("no such stream");
+}
+
+// %%
+TEST_CASE("AugmentedDataset: the same changes for any number of workers, other ones in the next epoch") {
+  struct Images : data::datasets::Dataset<Images> {
+    data::Example<> get(std::size_t index) override { return {full({1, 4, 4}, static_cast<double>(index) + 1, kFloat), tensor(static_cast<std::int64_t>(index))}; }
+    std::optional<std::size_t> size() const override { return 32; }
+  };
+  data::datasets::AugmentedDataset<Images> images(Images(), {data::augment::random_crop(4, 2), data::augment::random_horizontal_flip()}, 5);
+  const auto epoch = [&images](std::size_t workers, std::uint64_t number) {
+    images.set_epoch(number);
+    auto loader = data::make_data_loader<data::samplers::SequentialSampler>(images.map(data::transforms::Stack<>()), data::DataLoaderOptions(5).workers(workers));
+    std::vector<Tensor> batches;
+    for (auto& batch : *loader) batches.push_back(batch.data);
+    return cat(batches);
+  };
+  const Tensor first = epoch(0, 0);
+  CHECK_EQ(epoch(1, 0), first);
+  CHECK_EQ(epoch(3, 0), first);
+  CHECK(!epoch(3, 1).equal(first));
+  CHECK_EQ(epoch(2, 1), epoch(0, 1));
+  // Neighbours are not changed alike: where the zeros are differs.
+  CHECK(!(first[0] == 0).equal(first[1] == 0));
+}
+
+// %% [markdown]
 // ### An epoch saved and resumed
 //
 // A sampler's state is a position, and for the random one its permutation; a loader's is the sampler's at the beginning of the epoch and the number of batches that were delivered (module 07 says why). What
@@ -1159,6 +1835,244 @@ TEST_CASE("DataLoader: a saved epoch goes on with the next batch, whatever was i
 }
 
 // %% [markdown]
+// ### Several machines
+//
+// When R processes train together, each must see its own part of the epoch, and all parts must be equally long, or the last steps would wait for someone who has finished. N examples do not divide by R in general: either
+// some come twice (`allow_duplicates`, ceil(N / R) each) or some not at all (floor(N / R)). Nobody talks to anybody: each process shuffles the same list with the same seed, the number of the epoch, and takes its part.
+//
+//     N = 10, R = 3       0 1 2 3 | 4 5 6 7 | 8 9 0 1          with duplicates: 4 each
+//                         0 1 2 | 3 4 5 | 6 7 8                without: 3 each, example 9 waits for another epoch's order
+
+// %%
+//| export data/distributed.h
+namespace data::samplers {
+
+// The part of one process, `rank`, of `num_replicas`. Whoever trains calls set_epoch() before each epoch, with the same number in all processes. Source: torch/data/samplers/distributed.h.
+template <class BatchRequest = std::vector<std::size_t>>
+class DistributedSampler : public Sampler<BatchRequest> {
+ public:
+  DistributedSampler(std::size_t size, std::size_t num_replicas = 1, std::size_t rank = 0, bool allow_duplicates = true)
+      : size_(size), num_replicas_(num_replicas), rank_(rank), allow_duplicates_(allow_duplicates) {
+    TORCH_CHECK_VALUE(rank < num_replicas, "Invalid rank ", rank, ", rank should be in the interval [0, ", static_cast<std::int64_t>(num_replicas) - 1, "]");
+  }
+  void set_epoch(std::size_t epoch) { epoch_ = epoch; }
+  std::size_t epoch() const { return epoch_; }
+
+ protected:
+  std::size_t local_sample_count() const { return allow_duplicates_ ? (size_ + num_replicas_ - 1) / num_replicas_ : size_ / num_replicas_; }
+
+  std::size_t size_;
+  std::size_t num_replicas_;
+  std::size_t rank_;
+  std::size_t epoch_ = 0;
+  bool allow_duplicates_;
+};
+
+// A random part: std::mt19937(epoch) shuffles, as in libtorch. The order is that of the standard library's std::shuffle.
+class DistributedRandomSampler : public DistributedSampler<> {
+ public:
+  explicit DistributedRandomSampler(std::size_t size, std::size_t num_replicas = 1, std::size_t rank = 0, bool allow_duplicates = true);
+  void reset(std::optional<std::size_t> new_size = std::nullopt) override;
+  std::optional<std::vector<std::size_t>> next(std::size_t batch_size) override;
+  State state() const override;
+  void set_state(const State& state) override;
+  // The place of the next index in the list of all processes.
+  std::size_t index() const noexcept { return sample_index_; }
+
+ private:
+  std::size_t end_index_ = 0;
+  std::size_t sample_index_ = 0;
+  std::vector<std::size_t> all_indices_;
+};
+
+// A part in order.
+class DistributedSequentialSampler : public DistributedSampler<> {
+ public:
+  explicit DistributedSequentialSampler(std::size_t size, std::size_t num_replicas = 1, std::size_t rank = 0, bool allow_duplicates = true);
+  void reset(std::optional<std::size_t> new_size = std::nullopt) override;
+  std::optional<std::vector<std::size_t>> next(std::size_t batch_size) override;
+  State state() const override;
+  void set_state(const State& state) override;
+  std::size_t index() const noexcept { return sample_index_; }
+
+ private:
+  std::size_t end_index_ = 0;
+  std::size_t sample_index_ = 0;
+};
+
+}  // namespace data::samplers
+
+// %%
+//| export data/distributed.cpp
+data::samplers::DistributedRandomSampler::DistributedRandomSampler(std::size_t size, std::size_t num_replicas, std::size_t rank, bool allow_duplicates)
+    : DistributedSampler(size, num_replicas, rank, allow_duplicates) {
+  reset();
+}
+
+void data::samplers::DistributedRandomSampler::reset(std::optional<std::size_t> new_size) {
+  size_ = new_size.value_or(size_);
+  const std::size_t count = local_sample_count();
+  all_indices_.resize(count * num_replicas_);
+  std::iota(all_indices_.begin(), all_indices_.end(), std::size_t{0});
+  // The last ones, if there are more places than examples, are the first examples again.
+  for (std::size_t i = size_; i < all_indices_.size(); ++i) all_indices_[i] = i - size_;
+  std::mt19937 generator(static_cast<std::mt19937::result_type>(epoch_));
+  std::shuffle(all_indices_.begin(), all_indices_.end(), generator);
+  sample_index_ = rank_ * count;
+  end_index_ = sample_index_ + count;
+}
+
+std::optional<std::vector<std::size_t>> data::samplers::DistributedRandomSampler::next(std::size_t batch_size) {
+  if (sample_index_ == end_index_) return std::nullopt;
+  const std::size_t end = std::min(end_index_, sample_index_ + batch_size);
+  const std::vector<std::size_t> batch(all_indices_.begin() + static_cast<std::ptrdiff_t>(sample_index_), all_indices_.begin() + static_cast<std::ptrdiff_t>(end));
+  sample_index_ = end;
+  return batch;
+}
+
+// %%
+//| export data/distributed.cpp
+data::samplers::DistributedSequentialSampler::DistributedSequentialSampler(std::size_t size, std::size_t num_replicas, std::size_t rank, bool allow_duplicates)
+    : DistributedSampler(size, num_replicas, rank, allow_duplicates) {
+  reset();
+}
+
+void data::samplers::DistributedSequentialSampler::reset(std::optional<std::size_t> new_size) {
+  size_ = new_size.value_or(size_);
+  sample_index_ = rank_ * local_sample_count();
+  end_index_ = sample_index_ + local_sample_count();
+}
+
+std::optional<std::vector<std::size_t>> data::samplers::DistributedSequentialSampler::next(std::size_t batch_size) {
+  if (sample_index_ == end_index_) return std::nullopt;
+  std::vector<std::size_t> batch(std::min(batch_size, end_index_ - sample_index_));
+  for (std::size_t& index : batch) index = sample_index_++ % size_;
+  return batch;
+}
+
+// %%
+//| export data/distributed.cpp
+namespace {
+
+// Where the sampler stands within its part, and the epoch that its order comes from.
+data::State distributed_state(std::size_t sample_index, std::size_t epoch) {
+  return {{"sample_index_", tensor(static_cast<std::int64_t>(sample_index))}, {"epoch_", tensor(static_cast<std::int64_t>(epoch))}};
+}
+
+// The place, which must be in the part [first, end], and the epoch.
+std::pair<std::size_t, std::size_t> saved_place(const data::State& state, std::size_t first, std::size_t end) {
+  const std::int64_t epoch = data::detail::saved_position(state, "epoch_", std::numeric_limits<std::int64_t>::max());
+  const auto place = static_cast<std::size_t>(data::detail::saved_position(state, "sample_index_", static_cast<std::int64_t>(end)));
+  TORCH_CHECK(place >= first, "The saved state is of another process: 'sample_index_' is ", place, ", this process's part begins at ", first,
+              "\n[set_state] give each process its own state");
+  return {place, static_cast<std::size_t>(epoch)};
+}
+
+}  // namespace
+
+data::State data::samplers::DistributedRandomSampler::state() const { return distributed_state(sample_index_, epoch_); }
+
+void data::samplers::DistributedRandomSampler::set_state(const State& state) {
+  const auto [place, epoch] = saved_place(state, rank_ * local_sample_count(), end_index_);
+  epoch_ = epoch;
+  reset();
+  sample_index_ = place;
+}
+
+data::State data::samplers::DistributedSequentialSampler::state() const { return distributed_state(sample_index_, epoch_); }
+
+void data::samplers::DistributedSequentialSampler::set_state(const State& state) {
+  std::tie(sample_index_, epoch_) = saved_place(state, rank_ * local_sample_count(), end_index_);
+}
+
+// %%
+//| lesson
+// All indices that a sampler gives until its epoch ends.
+template <class Sampler>
+std::vector<std::size_t> rest_of(Sampler& sampler, std::size_t batch_size) {
+  std::vector<std::size_t> all;
+  while (const auto batch = sampler.next(batch_size)) all.insert(all.end(), batch->begin(), batch->end());
+  return all;
+}
+
+// %%
+TEST_CASE("distributed samplers: PyTorch's parts for each rank and epoch") {
+  using namespace data::samplers;
+  using Indices = std::vector<std::size_t>;
+  // Recorded from PyTorch 2.15.0: 10 examples for three processes.
+  const Indices sequential[] = {{0, 1, 2, 3}, {4, 5, 6, 7}, {8, 9, 0, 1}};
+  const Indices of_seven[] = {{0, 1, 2}, {3, 4, 5}, {6, 0, 1}};
+  const Indices epoch_0[] = {{0, 2, 1, 5}, {9, 1, 4, 7}, {6, 0, 3, 8}};
+  const Indices epoch_1[] = {{9, 0, 2, 5}, {1, 4, 6, 3}, {1, 8, 0, 7}};
+  const Indices no_duplicates[] = {{2, 4, 6}, {0, 5, 1}, {8, 3, 7}};
+  for (std::size_t rank = 0; rank < 3; ++rank) {
+    CAPTURE(rank);
+    DistributedSequentialSampler in_order(10, 3, rank);
+    CHECK_EQ(rest_of(in_order, 3), sequential[rank]);
+    DistributedSequentialSampler fewer(10, 3, rank, /*allow_duplicates=*/false);
+    CHECK_EQ(rest_of(fewer, 2), Indices{3 * rank, 3 * rank + 1, 3 * rank + 2});
+    in_order.reset(7);
+    CHECK_EQ(rest_of(in_order, 3), of_seven[rank]);
+
+    DistributedRandomSampler shuffled(10, 3, rank);
+    CHECK_EQ(rest_of(shuffled, 3), epoch_0[rank]);
+    shuffled.set_epoch(1);
+    shuffled.reset();
+    CHECK_EQ(rest_of(shuffled, 3), epoch_1[rank]);
+    DistributedRandomSampler fewer_shuffled(10, 3, rank, /*allow_duplicates=*/false);
+    CHECK_EQ(rest_of(fewer_shuffled, 2), no_duplicates[rank]);
+  }
+  DistributedRandomSampler resized(6, 2, 0);
+  resized.reset(9);
+  CHECK_EQ(rest_of(resized, 4), Indices{0, 2, 1, 5, 0});
+}
+
+// %%
+TEST_CASE("RandomSampler: PyTorch's order for a seed, through resets and sizes") {
+  using Indices = std::vector<std::size_t>;
+  manual_seed(5);
+  data::samplers::RandomSampler sampler(12);
+  CHECK_EQ(rest_of(sampler, 5), Indices{11, 0, 9, 6, 10, 3, 4, 5, 8, 7, 1, 2});
+  sampler.reset();
+  CHECK_EQ(rest_of(sampler, 5), Indices{6, 4, 1, 3, 2, 9, 0, 5, 7, 8, 11, 10});
+  sampler.reset(4);
+  CHECK_EQ(rest_of(sampler, 5), Indices{0, 1, 2, 3});
+  data::samplers::RandomSampler of_ints(7, kInt);
+  CHECK_EQ(rest_of(of_ints, 3), Indices{0, 2, 6, 1, 4, 5, 3});
+}
+
+// %%
+TEST_CASE("distributed samplers: together the whole set, saved and resumed, and ranks that cannot be") {
+  using namespace data::samplers;
+  std::multiset<std::size_t> seen;
+  for (std::size_t rank = 0; rank < 4; ++rank) {
+    DistributedRandomSampler sampler(12, 4, rank);
+    sampler.set_epoch(3);
+    sampler.reset();
+    for (const std::size_t index : rest_of(sampler, 2)) seen.insert(index);
+  }
+  CHECK_EQ(seen.size(), 12);
+  CHECK_EQ(std::set<std::size_t>(seen.begin(), seen.end()).size(), 12);
+
+  DistributedRandomSampler sampler(20, 2, 1);
+  sampler.set_epoch(5);
+  sampler.reset();
+  sampler.next(3);
+  DistributedRandomSampler other(20, 2, 1);
+  other.set_state(sampler.state());
+  CHECK_EQ(other.epoch(), 5);
+  CHECK_EQ(rest_of(other, 4), rest_of(sampler, 4));
+  DistributedRandomSampler first(20, 2, 0);
+  CHECK_ERROR(first.set_state(other.state()), "'sample_index_' is 20, outside of [0, 10]");
+  CHECK_ERROR(other.set_state(first.state()), "The saved state is of another process");
+  DistributedSequentialSampler sequential(20, 2, 1), resumed(20, 2, 1);
+  sequential.next(4);
+  resumed.set_state(sequential.state());
+  CHECK_EQ(rest_of(resumed, 4), rest_of(sequential, 4));
+  CHECK_THROWS_AS(DistributedRandomSampler(20, 2, 2), ValueError);
+}
+
+// %% [markdown]
 // ### Streams
 //
 // A stream has no indices: nobody can ask for example 7 of a log that is still being written. So the request is a number, and the dataset decides what comes. libtorch has two ways to load one:
@@ -1170,10 +2084,21 @@ TEST_CASE("DataLoader: a saved epoch goes on with the next batch, whatever was i
 //| export data/stream.h
 namespace data::samplers {
 
+// A request of another kind than a list of indices; a loader asks it only how many examples it is for. Source: torch/data/samplers/custom_batch_request.h.
+struct CustomBatchRequest {
+  CustomBatchRequest() = default;
+  CustomBatchRequest(const CustomBatchRequest&) = default;
+  CustomBatchRequest(CustomBatchRequest&&) noexcept = default;
+  CustomBatchRequest& operator=(const CustomBatchRequest&) = default;
+  CustomBatchRequest& operator=(CustomBatchRequest&&) noexcept = default;
+  virtual ~CustomBatchRequest() = default;
+  virtual std::size_t size() const = 0;
+};
+
 // A request by number alone, for streams.
-struct BatchSize {
+struct BatchSize : public CustomBatchRequest {
   explicit BatchSize(std::size_t count) : size_(count) {}
-  std::size_t size() const noexcept { return size_; }
+  std::size_t size() const noexcept override { return size_; }
   operator std::size_t() const noexcept { return size_; }
 
   std::size_t size_;
@@ -1223,6 +2148,20 @@ void data::samplers::StreamSampler::set_state(const State& state) {
 //| export data/stream.h
 namespace data {
 
+namespace datasets {
+
+// A dataset that knows itself where it is. get_batch() gives an optional batch: none ends the epoch. reset() begins the next one.
+// Source: torch/data/datasets/stateful.h.
+template <class Self, class Batch = std::vector<Example<>>, class BatchRequest = std::size_t>
+class StatefulDataset : public BatchDataset<Self, std::optional<Batch>, BatchRequest> {
+ public:
+  virtual void reset() = 0;
+  virtual void save(serialize::OutputArchive& archive) const = 0;
+  virtual void load(serialize::InputArchive& archive) = 0;
+};
+
+}  // namespace datasets
+
 // A stream that all workers share; its get_batch() must be thread-safe. Source: torch/data/dataloader/stateful.h.
 template <class Dataset>
 class StatefulDataLoader : public DataLoaderBase<Dataset, typename Dataset::BatchType::value_type, typename Dataset::BatchRequestType> {
@@ -1268,9 +2207,23 @@ TEST_CASE("StreamSampler: numbers of examples, until the epoch has had enough") 
 }
 
 // %%
+TEST_CASE("StreamDataset: each worker reads its own copy, and the sampler says when it is enough") {
+  struct Noise : data::datasets::StreamDataset<Noise, std::vector<int>> {
+    std::vector<int> get_batch(std::size_t request) override { return std::vector<int>(request, 7); }
+    std::optional<std::size_t> size() const override { return std::nullopt; }
+  };
+  for (const std::size_t workers : {0, 2}) {
+    auto loader = data::make_data_loader(Noise(), data::samplers::StreamSampler(10), data::DataLoaderOptions(4).workers(workers));
+    std::vector<std::size_t> sizes;
+    for (auto& batch : *loader) sizes.push_back(batch.size());
+    CHECK_EQ(sizes, std::vector<std::size_t>{4, 4, 2});
+  }
+}
+
+// %%
 TEST_CASE("DataLoader: a stream that all workers share") {
   // Counts down; each request takes up to `request` numbers.
-  struct Countdown : data::datasets::BatchDataset<Countdown, std::optional<std::vector<int>>, std::size_t> {
+  struct Countdown : data::datasets::StatefulDataset<Countdown, std::vector<int>> {
     explicit Countdown(int first) : start(first), left(std::make_shared<std::atomic<int>>(first)) {}
     std::optional<std::vector<int>> get_batch(std::size_t request) override {
       std::vector<int> batch;
@@ -1283,7 +2236,9 @@ TEST_CASE("DataLoader: a stream that all workers share") {
       return batch;
     }
     std::optional<std::size_t> size() const override { return std::nullopt; }
-    void reset() { left->store(start); }
+    void reset() override { left->store(start); }
+    void save(serialize::OutputArchive&) const override {}
+    void load(serialize::InputArchive&) override {}
     int start;
     std::shared_ptr<std::atomic<int>> left;
   };
@@ -1355,6 +2310,11 @@ TEST_CASE("DataLoader: a worker that is too slow runs into the timeout") {
 // %%
 TEST_CASE("DataLoader: options that make no sense") {
   using data::DataLoaderOptions;
+  struct Unsized : data::Dataset<Unsized, int> {
+    int get(std::size_t) override { return 0; }
+    std::optional<std::size_t> size() const override { return std::nullopt; }
+  };
+  CHECK_ERROR(data::make_data_loader(Unsized(), DataLoaderOptions(4)), "Expected the dataset to be sized in order to construct the Sampler");
   CHECK_ERROR(data::make_data_loader(Squares(5), DataLoaderOptions(0)), "batch_size must be positive");
   CHECK_ERROR(data::make_data_loader(Squares(5), DataLoaderOptions(1).workers(2).max_jobs(0)), "max_jobs must be positive");
   CHECK_EQ(DataLoaderOptions(3).workers(4).max_jobs().has_value(), false);

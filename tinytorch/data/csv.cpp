@@ -60,6 +60,21 @@ std::optional<double> parse_number(std::string_view text) {
   return value;
 }
 
+// The number of a word: its place among those that came before, or the next one.
+double number_of_word(std::string_view word, std::vector<std::string>& known) {
+  const auto found = std::find(known.begin(), known.end(), word);
+  const auto place = found - known.begin();
+  if (found == known.end()) known.emplace_back(word);
+  return static_cast<double>(place);
+}
+
+// For each column of the table, where its words are kept; null for columns of numbers.
+std::vector<std::vector<std::string>*> columns_of_words(data::CsvTable& table, const std::vector<std::string>& categories) {
+  std::vector<std::vector<std::string>*> words(table.names.size());
+  for (const std::string& name : categories) words[table.index(name)] = &table.categories[name];
+  return words;
+}
+
 std::string read_text(const std::string& path) {
   errno = 0;
   std::ifstream file(path, std::ios::binary);
@@ -77,6 +92,8 @@ data::CsvTable data::read_csv(const std::string& path, const CsvOptions& options
   std::vector<double> numbers;
   std::int64_t rows = 0;
   std::size_t columns = 0;
+  std::vector<std::vector<std::string>*> words;  // for each column, its words; none: it has numbers
+  TORCH_CHECK_VALUE(options.header() || options.categories().empty(), "read_csv: categories name columns, which have names only with header(true)");
 
   // The place of an error: "file:line: column 3 (width)".
   std::int64_t line_number = 0;
@@ -97,6 +114,7 @@ data::CsvTable data::read_csv(const std::string& path, const CsvOptions& options
     if (options.header() && columns == 0) {
       while (!values.done()) table.names.emplace_back(values.next());
       columns = table.names.size();
+      words = columns_of_words(table, options.categories());
       continue;
     }
     std::size_t column = 0;
@@ -104,7 +122,8 @@ data::CsvTable data::read_csv(const std::string& path, const CsvOptions& options
       const std::string_view value = values.next();
       ++column;
       TORCH_CHECK(rows == 0 || column <= columns, place(column), ": one value too many\n[read_csv] the lines before have ", columns);
-      const std::optional<double> number = parse_number(value);
+      const bool is_word = column <= words.size() && words[column - 1] != nullptr;
+      const std::optional<double> number = value.empty() ? options.missing() : is_word ? number_of_word(value, *words[column - 1]) : parse_number(value);
       TORCH_CHECK(number, place(column), ": '", value, "' is not a number\n[read_csv] ",
                   value.empty() ? "a value is missing" : "all values must be numbers; header(true) skips a line of names");
       numbers.push_back(*number);
@@ -120,10 +139,10 @@ data::CsvTable data::read_csv(const std::string& path, const CsvOptions& options
   return table;
 }
 
-Tensor data::CsvTable::column(const std::string& name) const {
+std::size_t data::CsvTable::index(const std::string& name) const {
   const auto found = std::find(names.begin(), names.end(), name);
   TORCH_CHECK_INDEX(found != names.end(), "no column is named '", name, "'\n[CsvTable] the ", names.size(), " names are: ", ArrayRef<std::string>(names));
-  return values.select(1, found - names.begin());
+  return static_cast<std::size_t>(found - names.begin());
 }
 
 }  // namespace tinytorch

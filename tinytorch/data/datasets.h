@@ -74,6 +74,11 @@ using StreamDataset = BatchDataset<Self, Batch, std::size_t>;
 
 }  // namespace data::datasets
 
+namespace data {
+using datasets::BatchDataset;
+using datasets::Dataset;
+}  // namespace data
+
 // The examples with these indices, in their order. O(indices.size()) calls of get(); room for all is taken once.
 template <class Self, class SingleExample>
 std::vector<SingleExample> data::datasets::Dataset<Self, SingleExample>::get_batch(ArrayRef<std::size_t> indices) {

@@ -14,10 +14,21 @@ namespace tinytorch {
 
 namespace data::samplers {
 
+// A request of another kind than a list of indices; a loader asks it only how many examples it is for. Source: torch/data/samplers/custom_batch_request.h.
+struct CustomBatchRequest {
+  CustomBatchRequest() = default;
+  CustomBatchRequest(const CustomBatchRequest&) = default;
+  CustomBatchRequest(CustomBatchRequest&&) noexcept = default;
+  CustomBatchRequest& operator=(const CustomBatchRequest&) = default;
+  CustomBatchRequest& operator=(CustomBatchRequest&&) noexcept = default;
+  virtual ~CustomBatchRequest() = default;
+  virtual std::size_t size() const = 0;
+};
+
 // A request by number alone, for streams.
-struct BatchSize {
+struct BatchSize : public CustomBatchRequest {
   explicit BatchSize(std::size_t count) : size_(count) {}
-  std::size_t size() const noexcept { return size_; }
+  std::size_t size() const noexcept override { return size_; }
   operator std::size_t() const noexcept { return size_; }
 
   std::size_t size_;
@@ -41,6 +52,20 @@ class StreamSampler : public Sampler<BatchSize> {
 }  // namespace data::samplers
 
 namespace data {
+
+namespace datasets {
+
+// A dataset that knows itself where it is. get_batch() gives an optional batch: none ends the epoch. reset() begins the next one.
+// Source: torch/data/datasets/stateful.h.
+template <class Self, class Batch = std::vector<Example<>>, class BatchRequest = std::size_t>
+class StatefulDataset : public BatchDataset<Self, std::optional<Batch>, BatchRequest> {
+ public:
+  virtual void reset() = 0;
+  virtual void save(serialize::OutputArchive& archive) const = 0;
+  virtual void load(serialize::InputArchive& archive) = 0;
+};
+
+}  // namespace datasets
 
 // A stream that all workers share; its get_batch() must be thread-safe. Source: torch/data/dataloader/stateful.h.
 template <class Dataset>

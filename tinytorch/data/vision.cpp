@@ -11,6 +11,7 @@
 #include "tinytorch/core/utils.h"
 #include "tinytorch/data/csv.h"
 #include "tinytorch/data/idx.h"
+#include "tinytorch/data/mapped.h"
 
 namespace tinytorch {
 
@@ -81,6 +82,39 @@ data::datasets::MNIST::MNIST(const std::string& root, Mode mode) : mode_(mode) {
   images_ = images.to(kFloat).div_(255).unsqueeze(1);
   targets_ = targets.to(kLong);
   check_classes(targets_, 10, root);
+}
+
+data::datasets::CIFAR10::CIFAR10(const std::string& root, Mode mode) : mode_(mode) {
+  constexpr std::int64_t record_bytes = 1 + 3 * 32 * 32;
+  const std::filesystem::path below = std::filesystem::path(root) / "cifar-10-batches-bin";
+  const std::filesystem::path folder = std::filesystem::exists(below) ? below : std::filesystem::path(root);
+  std::vector<std::string> names{"test_batch.bin"};
+  if (mode == Mode::kTrain) names = {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"};
+  std::vector<Tensor> targets;
+  std::int64_t examples = 0;
+  for (const std::string& name : names) {
+    const std::string path = (folder / name).string();
+    TORCH_CHECK(std::filesystem::exists(path), "Error opening images file at ", path, "\n[CIFAR10] ./tito data get cifar10 fetches the files");
+    const auto bytes = static_cast<std::int64_t>(std::filesystem::file_size(path));
+    TORCH_CHECK(bytes > 0 && bytes % record_bytes == 0, path, ": the file is cut off, or it is not CIFAR-10's binary version: ", bytes, " bytes are no multiple of ", record_bytes,
+                "\n[CIFAR10] fetch it again");
+    const Tensor records = map_file(path, {bytes / record_bytes, record_bytes});
+    targets.push_back(records.select(1, 0).to(kLong));
+    check_classes(targets.back(), 10, path);
+    records_.push_back(records);
+    first_of_.push_back(examples);
+    examples += records.size(0);
+  }
+  targets_ = cat(targets);
+}
+
+data::Example<> data::datasets::CIFAR10::get(std::size_t index) {
+  const auto i = static_cast<std::int64_t>(index);
+  TORCH_CHECK_INDEX(index < *size(), "index ", index, " is out of range for a dataset of ", *size(), " examples");
+  std::size_t file = 0;
+  while (file + 1 < records_.size() && i >= first_of_[file + 1]) ++file;
+  const Tensor pixels = records_[file][i - first_of_[file]].narrow(0, 1, 3 * 32 * 32);
+  return {pixels.to(kFloat).div_(255).view({3, 32, 32}), targets_[i]};
 }
 
 }  // namespace tinytorch

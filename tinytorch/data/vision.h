@@ -2,8 +2,10 @@
 // edit the module, not this file.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "tinytorch/data/datasets.h"
 
@@ -61,6 +63,28 @@ class MNIST : public Dataset<MNIST>, public ImageDataset {
 
  private:
   Mode mode_;
+};
+
+}  // namespace data::datasets
+
+namespace data::datasets {
+
+// Krizhevsky's 32 x 32 photographs in 10 classes: 50,000 to learn from, 10,000 to test. `root` is the folder of data_batch_1.bin ... test_batch.bin, or the one above it. An example's data is
+// (3, 32, 32), Float, from 0 to 1. The files are mapped: they must stay as they are while the dataset lives.
+class CIFAR10 : public Dataset<CIFAR10> {
+ public:
+  enum class Mode { kTrain, kTest };
+  explicit CIFAR10(const std::string& root, Mode mode = Mode::kTrain);
+  Example<> get(std::size_t index) override;
+  std::optional<std::size_t> size() const override { return static_cast<std::size_t>(targets_.size(0)); }
+  bool is_train() const noexcept { return mode_ == Mode::kTrain; }
+  const Tensor& targets() const { return targets_; }
+
+ private:
+  Mode mode_;
+  std::vector<Tensor> records_;           // for each file (N, 3073), Byte
+  std::vector<std::int64_t> first_of_;    // the number of its first example
+  Tensor targets_;                        // Long
 };
 
 }  // namespace data::datasets

@@ -21,5 +21,6 @@ void add_mistakes_command(CLI::App& app);
 void add_doctor_command(CLI::App& app);
 void add_demo_command(CLI::App& app);
 void add_bench_command(CLI::App& app);
+void add_data_command(CLI::App& app);
 
 }  // namespace tito

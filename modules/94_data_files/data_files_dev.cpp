@@ -465,7 +465,8 @@ TEST_CASE("map_file and map_idx: the file's values, private writes, and files th
   CHECK_ERROR(data::map_file(scratch.path(""), {1}), "it is not a regular file");
 
   const std::string good = "\0\0\x08\x02\0\0\0\x02\0\0\0\x03\x01\x02\x03\x04\x05\xff"s;
-  CHECK_EQ(data::map_idx(scratch.write("good.idx", good)), data::read_idx(scratch.path("good.idx")));
+  const std::string path = scratch.write("good.idx", good);
+  CHECK_EQ(data::map_idx(path), data::read_idx(path));
   CHECK_ERROR(data::map_idx(scratch.write("short.idx", good.substr(0, 15))), "cut off");
   CHECK_ERROR(data::map_idx(scratch.write("header.idx", good.substr(0, 7))), "within its header");
   CHECK_ERROR(data::map_idx(scratch.write("wide.idx", "\0\0\x0B\x01\0\0\0\x01\0\x01"s)), "cannot be mapped");

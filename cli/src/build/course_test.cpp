@@ -61,6 +61,7 @@ class CourseTest {
         part.expect(false, fmt::format("tinytorch/{} {}; run: ./tito export", path, what));
       }
       if (part.failed == 0) part.expect(true, "");
+      exported_ = part.failed == 0;
     });
   }
 
@@ -110,10 +111,22 @@ class CourseTest {
     if (!options_.thorough) report_.leave_out("a workspace to module " + course_.back().stage(), "--thorough");
   }
 
-  void test_last_stage() {
+  // The last stage's tests link the library that the demonstration and plain CMake build, if it is what the modules export.
+  StageOptions last_stage() {
     StageOptions options;
     options.toolchain.compiler = options_.compiler;
     options.variants = true;
+    if (!exported_ || options_.compiler != StageOptions().toolchain.compiler) return options;
+    report_.run("compile", "the library", "", [&](Part& part) {
+      const NinjaResult built = build_library(root_);
+      if (built.ok) options.library = library_file(root_);
+      if (!built.ok) part.expect(false, built.messages);
+    });
+    return options;
+  }
+
+  void test_last_stage() {
+    StageOptions options = last_stage();
     const std::vector<Milestone> milestones = read_milestones(root_);
     for (const Milestone& milestone : milestones) options.programs.push_back(milestone.name);
     const StageBuild build(root_, course_, options);
@@ -343,10 +356,7 @@ class CourseTest {
 
   // The test cases in tests/ that are called "thorough: ..." and skipped otherwise.
   void test_at_length() {
-    StageOptions options;
-    options.toolchain.compiler = options_.compiler;
-    options.variants = true;  // the build of the last stage, which stands
-    const StageBuild build(root_, course_, options);
+    const StageBuild build(root_, course_, last_stage());
     TestOptions running = plain_run();
     running.arguments = {"--no-skip", "--test-case=thorough:*"};
     running.seconds_per_test = 1800;
@@ -442,6 +452,7 @@ class CourseTest {
   std::string tool_;
   std::string data_;
   PartReport report_;
+  bool exported_ = false;  // tinytorch/ is what the modules export
 };
 
 }  // namespace

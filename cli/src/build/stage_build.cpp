@@ -9,7 +9,6 @@
 #include <cctype>
 #include <cerrno>
 #include <cstdlib>
-#include <functional>
 #include <map>
 #include <optional>
 #include <system_error>
@@ -63,42 +62,6 @@ std::map<std::string, std::string> texts(const Package& package) {
   return out;
 }
 
-// Calls `found` with each "tinytorch/PATH" that the text includes.
-void for_each_include(std::string_view text, const std::function<void(std::string_view)>& found) {
-  constexpr std::string_view opening = "#include \"tinytorch/";
-  for (std::size_t at = text.find(opening); at != std::string_view::npos; at = text.find(opening, at + 1)) {
-    const std::size_t start = at + opening.size();
-    found(text.substr(start, text.find('"', start) - start));
-  }
-}
-
-// The files that differ from those in `reference`, and all that include one of them, directly or not.
-std::set<std::string> affected_files(const Package& package, const Package& reference) {
-  const std::map<std::string, std::string> other = texts(reference);
-  std::set<std::string> affected;
-  for (const GeneratedFile& file : package.files) {
-    const auto found = other.find(file.path);
-    if (found == other.end() || found->second != file.text) affected.insert(file.path);
-  }
-  for (std::size_t before = affected.size() + 1; before != affected.size();) {
-    before = affected.size();
-    for (const GeneratedFile& file : package.files) {
-      for_each_include(file.text, [&](std::string_view path) {
-        if (affected.contains(std::string(path))) affected.insert(file.path);
-      });
-    }
-  }
-  return affected;
-}
-
-bool includes_any(const std::vector<GeneratedFile>& units, const std::set<std::string>& files) {
-  bool any = false;
-  for (const GeneratedFile& unit : units) {
-    for_each_include(unit.text, [&](std::string_view path) { any = any || files.contains(std::string(path)); });
-  }
-  return any;
-}
-
 bool same_headers(const Package& left, const Package& right) {
   const std::map<std::string, std::string> other = texts(right);
   return std::all_of(left.files.begin(), left.files.end(), [&](const GeneratedFile& file) {
@@ -145,16 +108,14 @@ StageBuild::StageBuild(fs::path root, const std::vector<Module>& course, StageOp
   }
   write_rules();
   add_reference();
+  if (options_.variants) add_instrumented();
   add_runtime();
   test_objects_.resize(modules_.size());
   for (std::size_t i = 0; i < modules_.size(); ++i) {
     if (wants(modules_[i])) add_module_tests(i);
   }
-  program_objects_ = reference_.objects;
-  program_include_ = reference_.include;
   if (options_.variants) {
     for (std::size_t i = 0; i < modules_.size(); ++i) add_student(i);
-    add_instrumented();
   }
   for (const std::string_view folder : {"package", "integration", "regression"}) add_folder_tests(folder);
   for (const std::string& name : options_.programs) add_program(name);
@@ -223,7 +184,7 @@ void StageBuild::write_rules() {
   const std::string mold = find_program("mold").empty() ? "" : " -fuse-ld=mold";
   ninja_.rule("library", fmt::format("{}{} {} $flags -I $include -I $runtime -c $in -o $out", cache, common, warnings),
               "$in", true);
-  ninja_.rule("copy", fmt::format("{}{} -w -O0 -I $include -I $runtime -c $in -o $out", cache, common), "$in", true);
+  ninja_.rule("copy", fmt::format("{}{} -w $flags -I $include -I $runtime -c $in -o $out", cache, common), "$in", true);
   ninja_.rule("runtime", fmt::format("{}{} {} -O1 -I $include -I $runtime -c $in -o $out", cache, common, warnings),
               "$in", true);
   ninja_.rule("unit", fmt::format("{}{} {} -I $include -I $runtime -I tests -c $in -o $out", cache, common, unit),
@@ -250,17 +211,9 @@ void StageBuild::write_package(const Package& package, const std::string& includ
   for (const GeneratedFile& file : package.files) lines_.add(fs::path(include) / "tinytorch" / file.path, file);
 }
 
-// Under a sanitizer, optimizing takes several times as long as all the tests.
-std::string_view StageBuild::library_level() const {
-  return options_.quick_library || options_.toolchain.sanitizer != Sanitizer::None ? "-O0" : "-O1";
-}
-
-std::string StageBuild::object_of(const std::string& source, const std::string& include, std::string_view folder) const {
-  return fmt::format("{}.o", relative(directory_ / folder / fs::relative(root_ / include, directory_) / source));
-}
-
-std::string StageBuild::compile_library(const std::string& source, const std::string& include, std::string_view level) {
-  const std::string output = object_of(source, include, level == "-O0" ? "obj/quick" : "obj");
+std::string StageBuild::compile_source(const std::string& source, const std::string& include, std::string_view level) {
+  const std::string_view folder = level == "-O0" ? "obj/quick" : "obj";
+  const std::string output = fmt::format("{}.o", relative(directory_ / folder / fs::relative(root_ / include, directory_) / source));
   ninja_.add({output,
               "library",
               {include + "/tinytorch/" + source},
@@ -269,22 +222,42 @@ std::string StageBuild::compile_library(const std::string& source, const std::st
   return output;
 }
 
-// A student's copy may have warnings: a hole leaves its parameters unused.
-std::string StageBuild::compile_copy(const std::string& source, const std::string& include) {
-  const std::string output = object_of(source, include, "obj/copies");
-  ninja_.add({output, "copy", {include + "/tinytorch/" + source}, {}, {{"include", include}}});
+// All sources of a module in one unit, without optimizing: each header is read once, which is most of such a build.
+std::string StageBuild::compile_module(const std::string& folder, const std::vector<std::string>& sources,
+                                       const std::string& include, const std::string& rule) {
+  const fs::path unit = directory_ / "whole" / fs::relative(root_ / include, directory_) / (folder + ".cpp");
+  std::string text;
+  for (const std::string& source : sources) text += fmt::format("#include \"tinytorch/{}\"\n", source);
+  write_if_changed(unit, text);
+  const std::string output = relative(directory_ / "obj" / fs::relative(unit, directory_)) + ".o";
+  ninja_.add({output, rule, {relative(unit)}, {}, {{"include", include}, {"flags", "-O0"}}});
   return output;
+}
+
+std::vector<std::string> StageBuild::compile_modules(const Package& package, const std::string& include) {
+  std::vector<std::string> objects;
+  for (const auto& [folder, sources] : package.sources) {
+    objects.push_back(compile_module(folder, sources, include, "library"));
+  }
+  return objects;
 }
 
 void StageBuild::add_reference() {
   reference_.include = relative(directory_ / "include");
   reference_.package = export_package(modules_);
+  test_include_ = reference_.include;
   write_package(reference_.package, reference_.include);
-  for (const std::string& source : sources_of(reference_.package)) {
-    // What a learner edits now is compiled often, and run little.
-    const std::optional<std::string> owner = owner_of(reference_.package, source);
-    const bool edited = owner && *owner == options_.edited;
-    reference_.objects.push_back(compile_library(source, reference_.include, edited ? "-O0" : library_level()));
+  if (!options_.library.empty()) {
+    reference_.objects = {relative(options_.library)};
+  } else if (is_quick()) {
+    reference_.objects = compile_modules(reference_.package, reference_.include);
+  } else {
+    for (const std::string& source : sources_of(reference_.package)) {
+      // What a learner edits now is compiled often, and run little.
+      const std::optional<std::string> owner = owner_of(reference_.package, source);
+      const bool edited = owner && *owner == options_.edited;
+      reference_.objects.push_back(compile_source(source, reference_.include, edited ? "-O0" : "-O1"));
+    }
   }
 }
 
@@ -296,6 +269,7 @@ void StageBuild::add_runtime() {
     const std::string output = relative(directory_ / "obj/runtime" / (source + ".o"));
     ninja_.add({output, "runtime", {runtime() + "/" + source}, {}, {{"include", reference_.include}}});
     runtime_.push_back(output);
+    if (source == "variant.cpp") variant_ = output;
   }
 }
 
@@ -329,7 +303,7 @@ std::vector<std::string> StageBuild::compile_units(const std::vector<GeneratedFi
 
 // A module's own units, compiled in the way that the options ask for; each way has object files of its own.
 std::vector<std::string> StageBuild::compile_tests(const Module& module, const std::vector<GeneratedFile>& units) {
-  if (options_.units == Units::Plain) return compile_units(units, "tests", reference_.include);
+  if (options_.units == Units::Plain) return compile_units(units, "tests", test_include_);
   const bool optimized = options_.units == Units::Optimized;
   const std::string header = optimized ? "" : precompiled_header(module);
   std::vector<std::string> objects;
@@ -354,14 +328,17 @@ void StageBuild::link(const std::string& program, std::vector<std::string> input
 }
 
 void StageBuild::add_module_tests(std::size_t index) {
-  const std::vector<GeneratedFile> units = test_units(modules_[index], true);
+  const Module& module = modules_[index];
+  const std::vector<GeneratedFile> units =
+      test_units(module, true, options_.variants ? Bodies::Instrumented : Bodies::Reference, is_quick() ? whole_module : tests_per_unit);
   write_changed(directory_ / "tests", units, false);
-  test_objects_[index] = compile_tests(modules_[index], units);
-  link(tests_of(modules_[index]), test_objects_[index], reference_.objects);
+  test_objects_[index] = compile_tests(module, units);
+  link(tests_of(module), test_objects_[index], reference_.objects);
+  if (options_.variants && !module.library_chapter) link(variants_of(module), test_objects_[index], instrumented_);
 }
 
-// The module's copy with throwing holes, linked before the reference objects of all other modules: where a header has
-// a hole, the first definition of an inline function is the one that counts.
+// The module's copy with throwing holes, linked before the other modules' objects: where a header has a hole, the first
+// definition of an inline function is the one that counts.
 void StageBuild::add_student(std::size_t index) {
   const Module& module = modules_[index];
   const fs::path copy = directory_ / "student" / module.folder() / module.file.filename();
@@ -376,18 +353,13 @@ void StageBuild::add_student(std::size_t index) {
   const std::string include = relative(directory_ / "student" / module.folder() / "include");
   write_package(package, include);
 
-  const std::map<std::string, std::string> reference = texts(reference_.package);
-  const std::map<std::string, std::string> own = texts(package);
   std::vector<std::string> objects;
   std::vector<std::string> others;
-  const std::vector<std::string> sources = sources_of(package);
-  for (std::size_t i = 0; i < sources.size(); ++i) {
-    const auto found = reference.find(sources[i]);
-    if (found != reference.end() && found->second == own.at(sources[i])) {
-      others.push_back(compile_library(sources[i], reference_.include, library_level()));
-    } else {
-      objects.push_back(compile_copy(sources[i], include));
-    }
+  for (std::size_t i = 0; i < package.sources.size(); ++i) {
+    const auto& [folder, sources] = package.sources[i];
+    const bool own = folder == module.folder();
+    if (own) objects.push_back(compile_module(folder, sources, include, "copy"));
+    if (!own) others.push_back(instrumented_[i]);
   }
   const std::vector<GeneratedFile> units = test_units(students_.back(), true);
   std::vector<std::string> inputs = test_objects_[index];
@@ -399,32 +371,13 @@ void StageBuild::add_student(std::size_t index) {
   link(student_of(module), inputs, others);
 }
 
-// Shares with the reference what no hole touches: only files with a hole, and those that include a header with one, are
-// compiled again.
+// The package whose holes and mistakes are chosen when a program runs. The modules' tests are compiled against its headers,
+// once for all the programs that they are part of: with nothing chosen, the bodies are the reference's.
 void StageBuild::add_instrumented() {
   const Package package = export_package(modules_, Bodies::Instrumented);
-  const std::string include = relative(directory_ / "variants");
-  write_package(package, include);
-  const std::set<std::string> affected = affected_files(package, reference_.package);
-  std::vector<std::string> objects;
-  for (const std::string& source : sources_of(package)) {
-    const bool own = affected.contains(source);
-    objects.push_back(own ? compile_library(source, include, "-O0")
-                          : compile_library(source, reference_.include, library_level()));
-  }
-  program_objects_ = objects;
-  program_objects_.push_back(relative(directory_ / "obj/runtime/variant.cpp.o"));
-  program_include_ = include;
-  for (std::size_t i = 0; i < modules_.size(); ++i) {
-    if (modules_[i].tests.empty() || modules_[i].library_chapter) continue;
-    const std::vector<GeneratedFile> units = test_units(modules_[i], true, Bodies::Instrumented);
-    std::vector<std::string> inputs = test_objects_[i];
-    if (includes_any(units, affected) || !same_texts(units, test_units(modules_[i], true))) {
-      write_changed(directory_ / "variant_tests", units, false);
-      inputs = compile_units(units, "variant_tests", include);
-    }
-    link(variants_of(modules_[i]), inputs, objects);
-  }
+  test_include_ = relative(directory_ / "variants");
+  write_package(package, test_include_);
+  instrumented_ = compile_modules(package, test_include_);
 }
 
 std::string StageBuild::folder_tests(std::string_view folder) const {
@@ -458,9 +411,11 @@ void StageBuild::add_program(const std::string& name) {
   const std::string source = course == root_ ? relative(file) : file.string();
   const std::string object = relative(directory_ / "obj/programs" / (name + ".cpp.o"));
   // g++ 12 takes the empty vector of an optional for an uninitialized one.
-  ninja_.add({object, "library", {source}, {}, {{"include", program_include_}, {"flags", "-O1 -Wno-maybe-uninitialized"}}});
+  ninja_.add({object, "library", {source}, {}, {{"include", test_include_}, {"flags", "-O1 -Wno-maybe-uninitialized"}}});
   std::vector<std::string> inputs{object};
-  inputs.insert(inputs.end(), program_objects_.begin(), program_objects_.end());
+  const std::vector<std::string>& package = options_.variants ? instrumented_ : reference_.objects;
+  inputs.insert(inputs.end(), package.begin(), package.end());
+  if (options_.variants) inputs.push_back(variant_);
   ninja_.add({program_of(name), "link", inputs, {}, {}});
 }
 

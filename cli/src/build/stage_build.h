@@ -36,7 +36,11 @@ struct StageOptions {
   std::string stage;  // the number of its last module; empty: the whole course
   Toolchain toolchain;
   Units units = Units::Plain;
-  bool quick_library = false;  // the library too without optimizing, for stages that are only tested
+  // The library too without optimizing, a module at a time: for what is built once and only tested. So it is under a
+  // sanitizer, where optimizing takes several times as long as all the tests.
+  bool quick_library = false;
+  // The package of the last stage as a library that is built already, for tests to link instead of compiling their own.
+  fs::path library;
   // A learner's own package: warnings do not stop it, and crashes are told by line.
   bool learner = false;
   std::string edited;                // the number of the module that a learner works on: compiled without optimizing
@@ -103,10 +107,11 @@ class StageBuild {
   void add_folder_tests(std::string_view folder);
   void add_program(const std::string& name);
   void write_package(const Package& package, const std::string& include);
-  std::string compile_library(const std::string& source, const std::string& include, std::string_view level);
-  std::string compile_copy(const std::string& source, const std::string& include);
-  std::string object_of(const std::string& source, const std::string& include, std::string_view folder) const;
-  std::string_view library_level() const;
+  std::string compile_source(const std::string& source, const std::string& include, std::string_view level);
+  std::vector<std::string> compile_modules(const Package& package, const std::string& include);
+  std::string compile_module(const std::string& folder, const std::vector<std::string>& sources, const std::string& include,
+                             const std::string& rule);
+  bool is_quick() const { return options_.quick_library || options_.toolchain.sanitizer != Sanitizer::None; }
   std::vector<std::string> compile_units(const std::vector<GeneratedFile>& units, const std::string& folder,
                                          const std::string& include, const std::string& rule = "unit");
   std::vector<std::string> compile_tests(const Module& module, const std::vector<GeneratedFile>& units);
@@ -123,10 +128,11 @@ class StageBuild {
   LineMap lines_;
   NinjaFile ninja_;
   Variant reference_;
+  std::string test_include_;               // what tests of modules and programs are compiled against
+  std::vector<std::string> instrumented_;  // with `variants`: an object for each entry of the package's sources
   std::vector<std::vector<std::string>> test_objects_;  // beside modules_, by index
-  std::vector<std::string> program_objects_;  // what the programs link
-  std::string program_include_;
   std::vector<std::string> runtime_;  // objects every test program links
+  std::string variant_;               // the one of them that reads TITO_VARIANT
 };
 
 }  // namespace tito

@@ -11,6 +11,9 @@
 
 namespace tito {
 
+// `text` without the blanks at its ends.
+std::string_view trim(std::string_view text);
+
 // A line `//| word argument`.
 struct Marker {
   std::string word;

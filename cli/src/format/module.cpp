@@ -16,12 +16,6 @@ namespace {
 constexpr std::string_view kOpen = "namespace tinytorch {";
 constexpr std::string_view kClose = "}  // namespace tinytorch";
 
-std::string_view trim(std::string_view text) {
-  const std::size_t first = text.find_first_not_of(" \t");
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
-}
-
 bool is_comment_or_blank(std::string_view line) {
   const std::string_view text = trim(line);
   return text.empty() || text.starts_with("//");

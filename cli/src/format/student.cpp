@@ -8,19 +8,6 @@
 namespace tito {
 namespace {
 
-std::string_view trim(std::string_view text) {
-  const std::size_t first = text.find_first_not_of(" \t");
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
-}
-
-const Hole* hole_of(const Module& module, std::size_t cell) {
-  for (const Hole& hole : module.holes) {
-    if (hole.cell == cell) return &hole;
-  }
-  return nullptr;
-}
-
 // The cell with its hole emptied; markers, contract and scaffold stay.
 std::vector<std::string> with_empty_hole(const Module& module, const Hole& hole) {
   const Cell& cell = module.cells[hole.cell];

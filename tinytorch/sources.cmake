@@ -91,8 +91,8 @@ set(TINYTORCH_SOURCES_97_nn_extras
 set(TINYTORCH_SOURCES_99_autograd_extras
   core/tensor_history.cpp
   core/anomaly_mode.cpp
-  core/custom_function.cpp
-  core/ivalue.cpp)
+  core/ivalue.cpp
+  core/custom_function.cpp)
 set(TINYTORCH_SOURCES_06_optimizers
   optim/optimizer.cpp
   optim/sgd.cpp
@@ -125,6 +125,12 @@ set(TINYTORCH_SOURCES_08_training
   serialize/save.cpp
   nn/clip_grad.cpp
   optim/trainer.cpp)
+set(TINYTORCH_SOURCES_85_weights
+  serialize/zip.cpp
+  serialize/narrow_floats.cpp
+  serialize/unpickler.cpp
+  serialize/pickler.cpp
+  serialize/safetensors.cpp)
 set(TINYTORCH_SOURCES_89_watching
   optim/early_stopping.cpp
   utils/tensorboard.cpp)
@@ -150,5 +156,6 @@ set(TINYTORCH_MODULES
   07_data
   94_data_files
   08_training
+  85_weights
   89_watching
   generated)

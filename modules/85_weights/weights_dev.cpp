@@ -66,6 +66,7 @@
 #include <unordered_set>
 #include <variant>
 #include "tinytorch/core/ops.h"
+#include "tinytorch/serialize/archive.h"
 #include "tinytorch/serialize/file.h"
 #include "tinytorch/serialize/narrow_floats.h"
 #include "tinytorch/serialize/pickle.h"
@@ -2062,7 +2063,19 @@ TEST_CASE("safetensors: a model in several files, and an index that lies") {
 // %% [markdown]
 // ## A model's weights
 //
-// Both readers give named tensors, and `load_state_dict` puts them into a module that has these names:
+// Both readers give named tensors, and `load_state_dict` puts them into a module that has these names. Module 08's `load(model, path)` opens PyTorch's files as well, by this reader: it knows them by their first bytes. (`save(model, path)` writes safetensors,
+// whatever the file is called; `serialize::save_checkpoint` writes what Python's `torch.load` opens.)
+
+// %%
+//| export serialize/unpickler.cpp
+//| registers
+void register_pytorch_files() {
+  serialize::read_pytorch_file = [](std::string_view bytes, const std::string& name) {
+    std::map<std::string, Tensor> tensors;
+    for (const auto& entry : serialize::named_tensors(serialize::parse_checkpoint(bytes, name))) tensors[entry.key()] = entry.value().detach();
+    return tensors;
+  };
+}
 
 // %%
 TEST_CASE("a module's state_dict travels through both formats") {
@@ -2080,6 +2093,33 @@ TEST_CASE("a module's state_dict travels through both formats") {
     CHECK(keys.missing_keys.empty());
     CHECK_EQ(fresh->forward(input), expected);
   }
+}
+
+// %%
+TEST_CASE("load() opens PyTorch's files too, and refuses what does not fit") {
+  const Scratch scratch;
+  manual_seed(1);
+  nn::Linear layer(4, 3);
+  impl::GenericDict checkpoint;
+  checkpoint.insert("model", serialize::to_value(layer->state_dict()));
+  checkpoint.insert("epoch", 3);
+  serialize::save_checkpoint(serialize::to_value(layer->state_dict()), scratch.path("state.pt"));
+  serialize::save_checkpoint(checkpoint, scratch.path("checkpoint.pt"));
+
+  nn::Linear fresh(4, 3);
+  load(fresh, scratch.path("state.pt"));
+  CHECK_EQ(fresh->weight.detach(), layer->weight.detach());
+  CHECK(fresh->weight.requires_grad());
+  nn::Linear other(4, 3);
+  CHECK_ERROR(load(other, scratch.path("checkpoint.pt")), "No such serialized tensor 'weight'");
+  serialize::InputArchive archive;
+  archive.load_from(scratch.path("checkpoint.pt"));
+  serialize::InputArchive model;
+  archive.read("model", model);
+  other->load(model);
+  CHECK_EQ(other->bias.detach(), layer->bias.detach());
+  nn::Linear larger(5, 3);
+  CHECK_ERROR(load(larger, scratch.path("state.pt")), "size mismatch for weight");
 }
 
 // %%

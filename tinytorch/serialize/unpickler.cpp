@@ -12,6 +12,7 @@
 #include <variant>
 
 #include "tinytorch/core/ops.h"
+#include "tinytorch/serialize/archive.h"
 #include "tinytorch/serialize/file.h"
 #include "tinytorch/serialize/narrow_floats.h"
 #include "tinytorch/serialize/pickle.h"
@@ -613,6 +614,14 @@ IValue serialize::to_value(const OrderedDict<std::string, Tensor>& state) {
   const Dict<IValue, IValue> value;
   for (const auto& entry : state) value.insert(entry.key(), entry.value());
   return value;
+}
+
+void register_pytorch_files() {
+  serialize::read_pytorch_file = [](std::string_view bytes, const std::string& name) {
+    std::map<std::string, Tensor> tensors;
+    for (const auto& entry : serialize::named_tensors(serialize::parse_checkpoint(bytes, name))) tensors[entry.key()] = entry.value().detach();
+    return tensors;
+  };
 }
 
 }  // namespace tinytorch

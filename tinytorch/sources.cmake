@@ -1,5 +1,5 @@
 # The sources of each lesson, for CMakeLists.txt.
-# Generated from the lessons 00_setup to 89_watching: edit the module, not this file.
+# Generated from the lessons 00_setup to 10_text: edit the module, not this file.
 set(TINYTORCH_SOURCES_00_setup
   core/error.cpp
   core/generator.cpp
@@ -128,6 +128,8 @@ set(TINYTORCH_SOURCES_08_training
 set(TINYTORCH_SOURCES_89_watching
   optim/early_stopping.cpp
   utils/tensorboard.cpp)
+set(TINYTORCH_SOURCES_10_text
+  nn/embedding.cpp)
 set(TINYTORCH_SOURCES_generated
   core/register_all.cpp)
 set(TINYTORCH_MODULES
@@ -151,4 +153,5 @@ set(TINYTORCH_MODULES
   94_data_files
   08_training
   89_watching
+  10_text
   generated)

@@ -1,5 +1,5 @@
 # The sources of each lesson, for CMakeLists.txt.
-# Generated from the lessons 00_setup to 89_watching: edit the module, not this file.
+# Generated from the lessons 00_setup to 11_attention: edit the module, not this file.
 set(TINYTORCH_SOURCES_00_setup
   core/error.cpp
   core/generator.cpp
@@ -128,6 +128,9 @@ set(TINYTORCH_SOURCES_08_training
 set(TINYTORCH_SOURCES_89_watching
   optim/early_stopping.cpp
   utils/tensorboard.cpp)
+set(TINYTORCH_SOURCES_11_attention
+  nn/flash_attention.cpp
+  nn/attention.cpp)
 set(TINYTORCH_SOURCES_generated
   core/register_all.cpp)
 set(TINYTORCH_MODULES
@@ -151,4 +154,5 @@ set(TINYTORCH_MODULES
   94_data_files
   08_training
   89_watching
+  11_attention
   generated)

@@ -1,5 +1,5 @@
 # The sources of each lesson, for CMakeLists.txt.
-# Generated from the lessons 00_setup to 10_text: edit the module, not this file.
+# Generated from the lessons 00_setup to 11_attention: edit the module, not this file.
 set(TINYTORCH_SOURCES_00_setup
   core/error.cpp
   core/generator.cpp
@@ -130,6 +130,9 @@ set(TINYTORCH_SOURCES_89_watching
   utils/tensorboard.cpp)
 set(TINYTORCH_SOURCES_10_text
   nn/embedding.cpp)
+set(TINYTORCH_SOURCES_11_attention
+  nn/flash_attention.cpp
+  nn/attention.cpp)
 set(TINYTORCH_SOURCES_generated
   core/register_all.cpp)
 set(TINYTORCH_MODULES
@@ -154,4 +157,5 @@ set(TINYTORCH_MODULES
   08_training
   89_watching
   10_text
+  11_attention
   generated)

@@ -1,5 +1,5 @@
 // All of TinyTorch.
-// Generated from the lessons 00_setup to 10_text: edit the module, not this file.
+// Generated from the lessons 00_setup to 11_attention: edit the module, not this file.
 #pragma once
 
 #include "tinytorch/core/error.h"
@@ -123,3 +123,6 @@
 #include "tinytorch/optim/early_stopping.h"
 #include "tinytorch/utils/tensorboard.h"
 #include "tinytorch/nn/embedding.h"
+#include "tinytorch/nn/online_softmax.h"
+#include "tinytorch/nn/flash_attention.h"
+#include "tinytorch/nn/attention.h"

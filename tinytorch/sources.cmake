@@ -1,5 +1,5 @@
 # The sources of each lesson, for CMakeLists.txt.
-# Generated from the lessons 00_setup to 11_attention: edit the module, not this file.
+# Generated from the lessons 00_setup to 12_transformers: edit the module, not this file.
 set(TINYTORCH_SOURCES_00_setup
   core/error.cpp
   core/generator.cpp
@@ -133,6 +133,14 @@ set(TINYTORCH_SOURCES_10_text
 set(TINYTORCH_SOURCES_11_attention
   nn/flash_attention.cpp
   nn/attention.cpp)
+set(TINYTORCH_SOURCES_12_transformers
+  nn/layer_norm.cpp
+  models/key_value_cache.cpp
+  models/gpt.cpp
+  models/language_data.cpp
+  optim/warmup_cosine.cpp
+  models/sampling.cpp
+  models/generate.cpp)
 set(TINYTORCH_SOURCES_generated
   core/register_all.cpp)
 set(TINYTORCH_MODULES
@@ -158,4 +166,5 @@ set(TINYTORCH_MODULES
   89_watching
   10_text
   11_attention
+  12_transformers
   generated)

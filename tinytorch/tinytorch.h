@@ -1,5 +1,5 @@
 // All of TinyTorch.
-// Generated from the lessons 00_setup to 11_attention: edit the module, not this file.
+// Generated from the lessons 00_setup to 12_transformers: edit the module, not this file.
 #pragma once
 
 #include "tinytorch/core/error.h"
@@ -126,3 +126,10 @@
 #include "tinytorch/nn/online_softmax.h"
 #include "tinytorch/nn/flash_attention.h"
 #include "tinytorch/nn/attention.h"
+#include "tinytorch/nn/layer_norm.h"
+#include "tinytorch/models/key_value_cache.h"
+#include "tinytorch/models/gpt.h"
+#include "tinytorch/models/language_data.h"
+#include "tinytorch/optim/warmup_cosine.h"
+#include "tinytorch/models/sampling.h"
+#include "tinytorch/models/generate.h"

@@ -1,5 +1,5 @@
 # The sources of each lesson, for CMakeLists.txt.
-# Generated from the lessons 00_setup to 89_watching: edit the module, not this file.
+# Generated from the lessons 00_setup to 12_transformers: edit the module, not this file.
 set(TINYTORCH_SOURCES_00_setup
   core/error.cpp
   core/generator.cpp
@@ -134,6 +134,19 @@ set(TINYTORCH_SOURCES_85_weights
 set(TINYTORCH_SOURCES_89_watching
   optim/early_stopping.cpp
   utils/tensorboard.cpp)
+set(TINYTORCH_SOURCES_10_text
+  nn/embedding.cpp)
+set(TINYTORCH_SOURCES_11_attention
+  nn/flash_attention.cpp
+  nn/attention.cpp)
+set(TINYTORCH_SOURCES_12_transformers
+  nn/layer_norm.cpp
+  models/key_value_cache.cpp
+  models/gpt.cpp
+  models/language_data.cpp
+  optim/warmup_cosine.cpp
+  models/sampling.cpp
+  models/generate.cpp)
 set(TINYTORCH_SOURCES_generated
   core/register_all.cpp)
 set(TINYTORCH_MODULES
@@ -158,4 +171,7 @@ set(TINYTORCH_MODULES
   08_training
   85_weights
   89_watching
+  10_text
+  11_attention
+  12_transformers
   generated)

@@ -1,5 +1,5 @@
 # The sources of each lesson, for CMakeLists.txt.
-# Generated from the lessons 00_setup to 89_watching: edit the module, not this file.
+# Generated from the lessons 00_setup to 12_transformers: edit the module, not this file.
 set(TINYTORCH_SOURCES_00_setup
   core/error.cpp
   core/generator.cpp
@@ -91,8 +91,8 @@ set(TINYTORCH_SOURCES_97_nn_extras
 set(TINYTORCH_SOURCES_99_autograd_extras
   core/tensor_history.cpp
   core/anomaly_mode.cpp
-  core/custom_function.cpp
-  core/ivalue.cpp)
+  core/ivalue.cpp
+  core/custom_function.cpp)
 set(TINYTORCH_SOURCES_06_optimizers
   optim/optimizer.cpp
   optim/sgd.cpp
@@ -125,9 +125,28 @@ set(TINYTORCH_SOURCES_08_training
   serialize/save.cpp
   nn/clip_grad.cpp
   optim/trainer.cpp)
+set(TINYTORCH_SOURCES_85_weights
+  serialize/zip.cpp
+  serialize/narrow_floats.cpp
+  serialize/unpickler.cpp
+  serialize/pickler.cpp
+  serialize/safetensors.cpp)
 set(TINYTORCH_SOURCES_89_watching
   optim/early_stopping.cpp
   utils/tensorboard.cpp)
+set(TINYTORCH_SOURCES_10_text
+  nn/embedding.cpp)
+set(TINYTORCH_SOURCES_11_attention
+  nn/flash_attention.cpp
+  nn/attention.cpp)
+set(TINYTORCH_SOURCES_12_transformers
+  nn/layer_norm.cpp
+  models/key_value_cache.cpp
+  models/gpt.cpp
+  models/language_data.cpp
+  optim/warmup_cosine.cpp
+  models/sampling.cpp
+  models/generate.cpp)
 set(TINYTORCH_SOURCES_generated
   core/register_all.cpp)
 set(TINYTORCH_MODULES
@@ -150,5 +169,9 @@ set(TINYTORCH_MODULES
   07_data
   94_data_files
   08_training
+  85_weights
   89_watching
+  10_text
+  11_attention
+  12_transformers
   generated)

@@ -1,5 +1,5 @@
 // All of TinyTorch.
-// Generated from the lessons 00_setup to 89_watching: edit the module, not this file.
+// Generated from the lessons 00_setup to 12_transformers: edit the module, not this file.
 #pragma once
 
 #include "tinytorch/core/error.h"
@@ -79,6 +79,7 @@
 #include "tinytorch/nn/more_loss_modules.h"
 #include "tinytorch/core/inference_mode.h"
 #include "tinytorch/core/anomaly_mode.h"
+#include "tinytorch/core/dict.h"
 #include "tinytorch/core/ivalue.h"
 #include "tinytorch/core/custom_function.h"
 #include "tinytorch/core/history_methods.h"
@@ -120,5 +121,20 @@
 #include "tinytorch/serialize/save.h"
 #include "tinytorch/nn/clip_grad.h"
 #include "tinytorch/optim/trainer.h"
+#include "tinytorch/serialize/zip.h"
+#include "tinytorch/serialize/narrow_floats.h"
+#include "tinytorch/serialize/pickle.h"
+#include "tinytorch/serialize/safetensors.h"
 #include "tinytorch/optim/early_stopping.h"
 #include "tinytorch/utils/tensorboard.h"
+#include "tinytorch/nn/embedding.h"
+#include "tinytorch/nn/online_softmax.h"
+#include "tinytorch/nn/flash_attention.h"
+#include "tinytorch/nn/attention.h"
+#include "tinytorch/nn/layer_norm.h"
+#include "tinytorch/models/key_value_cache.h"
+#include "tinytorch/models/gpt.h"
+#include "tinytorch/models/language_data.h"
+#include "tinytorch/optim/warmup_cosine.h"
+#include "tinytorch/models/sampling.h"
+#include "tinytorch/models/generate.h"

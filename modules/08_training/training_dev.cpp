@@ -14,11 +14,9 @@
 // %% [markdown]
 // # Module 08: Training
 //
-// Everything is there: parameters, losses, gradients, optimizers, batches. This module makes a *run* of it: the loop that puts them in order, and what a run needs because it takes hours or weeks and machines fail. The loop is twenty lines. What makes it a
-// system is that it can be cut off at any moment and go on later **as if nothing had happened**, to the last bit.
+// Everything is there: parameters, losses, gradients, optimizers, batches. This module makes a *run* of it: the loop that puts them in order, and what a run needs because it takes hours or weeks and machines fail. The loop is twenty lines. What makes it a system is that it can be cut off at any moment and go on later **as if nothing had happened**, to the last bit.
 //
-// For that one has to know what the state of a run *is*. Parameters, of course. The optimizer's moments and step counts. The schedule. The order of the examples and the place in it. The random generator, which dropout draws from. Leave one of
-// them out and the run goes on, looks fine, and is another run.
+// For that one has to know what the state of a run *is*. Parameters, of course. The optimizer's moments and step counts. The schedule. The order of the examples and the place in it. The random generator, which dropout draws from. Leave one of them out and the run goes on, looks fine, and is another run.
 //
 // **Objectives.** After this module you can
 //
@@ -170,8 +168,7 @@ namespace tinytorch {
 //
 // ### A file that is whole or not there
 //
-// The obvious way to save is to open the file and write. Opening for writing *empties* the file. If the program dies then, or the disk fills up, both the old checkpoint and the new one are gone. The way out is as old as Unix: write beside it, and then let
-// the *name* change hands, which the file system does in one step.
+// The obvious way to save is to open the file and write. Opening for writing *empties* the file. If the program dies then, or the disk fills up, both the old checkpoint and the new one are gone. The way out is as old as Unix: write beside it, and then let the *name* change hands, which the file system does in one step.
 //
 //       1. write   run.ckpt.tmp     [new bytes ......]        run.ckpt --> [old bytes]     a crash here: the old file
 //       2. fsync   run.ckpt.tmp     bytes are on the disk     run.ckpt --> [old bytes]
@@ -440,8 +437,7 @@ TEST_CASE("write_file_atomically: the whole new file, or the old one and a sente
 // %% [markdown]
 // ### Archives: bytes that describe themselves
 //
-// A checkpoint is named tensors and a few numbers. The file format is *safetensors*: simple enough to read in a page, and read by Python's tools as well. It holds data only. (Python's pickle, PyTorch's older format, is a program that the loader
-// executes: loading a stranger's checkpoint runs a stranger's code.)
+// A checkpoint is named tensors and a few numbers. The file format is *safetensors*: simple enough to read in a page, and read by Python's tools as well. It holds data only. (Python's pickle, PyTorch's older format, is a program that the loader executes: loading a stranger's checkpoint runs a stranger's code.)
 //
 //       byte 0        8                              8 + n
 //       ┌────────────┬──────────────────────────────┬───────────────────────────────────────────────┐
@@ -450,16 +446,14 @@ TEST_CASE("write_file_atomically: the whole new file, or the old one and a sente
 //                      {"fc1.weight": {"dtype": "F32", "shape": [32, 64], "data_offsets": [0, 8192]}, ...
 //                       "__metadata__": {"crc32": "...", "step": "i:7"}}
 //
-// The reader believes nothing: `n` against the size of the file, each range against the data, the product of each shape against its range (with care: the product may overflow), that the ranges follow each other without a gap or an overlap to the end of the file, and last a
-// checksum of the data, which finds the flipped bit that all other checks let pass. Archives nest: `write("optimizer", archive)` puts a name and a dot before everything in it.
+// The reader believes nothing: `n` against the size of the file, each range against the data, the product of each shape against its range (with care: the product may overflow), that the ranges follow each other without a gap or an overlap to the end of the file, and last a checksum of the data, which finds the flipped bit that all other checks let pass. Archives nest: `write("optimizer", archive)` puts a name and a dot before everything in it.
 
 // %%
 //| export serialize/archive.h
 namespace serialize {
 
-// Named tensors and values to write. Names are joined by dots where archives are nested. The file is a safetensors file:
-// eight bytes of length, a JSON header with name, dtype, shape and place of each tensor, then the bytes; values and a checksum stand in
-// the header's metadata. Python's safetensors opens it. Source: torch/csrc/api/include/torch/serialize/output-archive.h.
+// Named tensors and values to write. Names are joined by dots where archives are nested. The file is a safetensors file: eight bytes of length, a JSON header with name, dtype, shape and place of each tensor, then
+// the bytes; values and a checksum stand in the header's metadata. Python's safetensors opens it. Source: torch/csrc/api/include/torch/serialize/output-archive.h.
 class OutputArchive {
  public:
   void write(const std::string& key, const Tensor& tensor, bool is_buffer = false);
@@ -493,7 +487,11 @@ class OutputArchive {
 //| export serialize/archive.h
 namespace serialize {
 
-// What an OutputArchive wrote. Loading checks the whole file before anything is used, and executes nothing.
+// Files of PyTorch itself begin as zip archives do. Library chapter 85 puts their reader here: bytes and name to tensors.
+using PytorchFileReader = std::map<std::string, Tensor> (*)(std::string_view bytes, const std::string& name);
+inline constinit PytorchFileReader read_pytorch_file = nullptr;
+
+// What an OutputArchive wrote, or the tensors in a file that Python's torch.save or libtorch wrote. Loading checks the whole file before anything is used, and executes nothing.
 class InputArchive {
  public:
   void load_from(const std::string& path);
@@ -678,6 +676,12 @@ Tensor read_tensor(const json& entry, std::string_view data, const std::string& 
 // %%
 //| export serialize/archive.cpp
 void serialize::InputArchive::load_bytes(std::string_view bytes, const std::string& name) {
+  if (bytes.starts_with("PK\3\4") && read_pytorch_file != nullptr) {
+    tensors_ = read_pytorch_file(bytes, name);
+    values_.clear();
+    name_ = name;
+    return;
+  }
   const auto fail = [&](const std::string& why) {
     throw Error("cannot load " + name + ": " + why + "\n[load] the file is damaged or no checkpoint; use an older one.");
   };
@@ -1762,8 +1766,7 @@ TEST_CASE("update: the rest of an epoch counts as a mean, clipping comes first, 
 //       which examples come next            loader: the epoch's permutation, count  some examples twice, others never
 //       what dropout will draw              default generator: 624 words            other numbers; an equal run, not the same
 //
-// It is taken between two updates, so no gradients need to be saved. In the middle of an epoch the loader's state is that of the *epoch's beginning* and the number of batches delivered (module 07): what workers have already loaded ahead is not lost, since
-// it is loaded again.
+// It is taken between two updates, so no gradients need to be saved. In the middle of an epoch the loader's state is that of the *epoch's beginning* and the number of batches delivered (module 07): what workers have already loaded ahead is not lost, since it is loaded again.
 
 // %% {"nbgrader": {"grade": false, "grade_id": "08-save-checkpoint", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export optim/trainer.cpp

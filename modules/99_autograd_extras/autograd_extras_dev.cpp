@@ -39,11 +39,22 @@
 #include <dlfcn.h>
 #include <execinfo.h>
 #include <link.h>
+//| export core/dict.h
+#include <functional>
+#include <memory>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+#include "tinytorch/core/error.h"
 //| export core/ivalue.h
+#include <memory>
 #include <string>
 #include <variant>
 #include <vector>
+#include "tinytorch/core/dict.h"
 #include "tinytorch/core/tensor.h"
+//| export core/ivalue.cpp
+#include <functional>
 //| export core/custom_function.h
 #include <string>
 #include <type_traits>
@@ -545,11 +556,123 @@ TEST_CASE("inference mode: a view made in it of a recorded tensor cannot be writ
 // %% [markdown]
 // ## Values of any kind
 //
-// A custom function may keep numbers, texts and lists beside its tensors. They go into a map of `IValue`s, each of which holds one value of one of a few kinds. PyTorch's interpreter passes arguments in them.
+// A custom function may keep numbers, texts and lists beside its tensors. They go into a map of `IValue`s, each of which holds one value of one of a few kinds. PyTorch's interpreter passes arguments in them, and
+// a checkpoint written by Python is one: a dictionary, whose values may be dictionaries, lists and tuples again.
+//
+//     IValue ── None, Bool, Int, Double, String, Tensor
+//            ── IntList, DoubleList, TensorList           elements of one kind
+//            ── List, Dict, Tuple                         elements of any kind: IValues
+//
+// A `Dict` or a `List` is a handle, as in Python: a copy names the same entries.
+
+// %%
+//| export core/dict.h
+// A dictionary that iterates in the order of insertion. Copies share their entries. Finding is O(1). A reference into it is good until the next insertion.
+// Source: aten/src/ATen/core/Dict.h.
+template <class Key, class Value>
+class Dict {
+ public:
+  class Entry {
+   public:
+    Entry(Key key, Value value) : key_(std::move(key)), value_(std::move(value)) {}
+    const Key& key() const { return key_; }
+    const Value& value() const { return value_; }
+    void setValue(Value value) { value_ = std::move(value); }
+
+   private:
+    Key key_;
+    Value value_;
+  };
+
+  Dict() : entries_(std::make_shared<Entries>()) {}
+  std::size_t size() const { return entries_->list.size(); }
+  bool empty() const { return size() == 0; }
+  auto begin() const { return entries_->list.cbegin(); }
+  auto end() const { return entries_->list.cend(); }
+
+  bool contains(const Key& key) const { return entries_->positions.contains(key); }
+  const Value& at(const Key& key) const {
+    const auto found = entries_->positions.find(key);
+    if (found == entries_->positions.end()) throw IndexError("Argument passed to at() was not in the map.\n[Dict] ask contains() first.");
+    return entries_->list[found->second].value();
+  }
+  // Adds an entry, unless the key is there; says whether it did.
+  bool insert(Key key, Value value) const {
+    if (!entries_->positions.emplace(key, size()).second) return false;
+    entries_->list.emplace_back(std::move(key), std::move(value));
+    return true;
+  }
+  void insert_or_assign(Key key, Value value) const {
+    const auto found = entries_->positions.find(key);
+    if (found == entries_->positions.end()) {
+      insert(std::move(key), std::move(value));
+    } else {
+      entries_->list[found->second].setValue(std::move(value));
+    }
+  }
+  void clear() const {
+    entries_->list.clear();
+    entries_->positions.clear();
+  }
+  const void* id() const { return entries_.get(); }
+
+ private:
+  struct Hash {
+    std::size_t operator()(const Key& key) const {
+      if constexpr (requires { key.hash(); }) return key.hash();
+      else return std::hash<Key>{}(key);
+    }
+  };
+  struct Entries {
+    std::vector<Entry> list;
+    std::unordered_map<Key, std::size_t, Hash> positions;
+  };
+  std::shared_ptr<Entries> entries_;
+};
+
+// A list whose copies share their elements. Source: aten/src/ATen/core/List.h.
+template <class T>
+class List {
+ public:
+  List() : elements_(std::make_shared<std::vector<T>>()) {}
+  explicit List(std::vector<T> elements) : elements_(std::make_shared<std::vector<T>>(std::move(elements))) {}
+  std::size_t size() const { return elements_->size(); }
+  bool empty() const { return elements_->empty(); }
+  auto begin() const { return elements_->cbegin(); }
+  auto end() const { return elements_->cend(); }
+  const T& get(std::size_t position) const {
+    TORCH_CHECK_INDEX(position < size(), "list index out of range\n[List] it has ", size(), " elements, position ", position, " was asked for.");
+    return (*elements_)[position];
+  }
+  const T& operator[](std::size_t position) const { return get(position); }
+  void push_back(T value) const { elements_->push_back(std::move(value)); }
+  void clear() const { elements_->clear(); }
+  const std::vector<T>& vec() const { return *elements_; }
+  const void* id() const { return elements_.get(); }
+
+ private:
+  std::shared_ptr<std::vector<T>> elements_;
+};
 
 // %%
 //| export core/ivalue.h
-// One value: nothing, a tensor, a number, a text, or a list. Source: aten/src/ATen/core/ivalue.h.
+class IValue;
+namespace ivalue {
+
+// A list that cannot change.
+class Tuple {
+ public:
+  explicit Tuple(std::vector<IValue> elements);
+  static std::shared_ptr<const Tuple> create(std::vector<IValue> elements);
+  const std::vector<IValue>& elements() const { return elements_; }
+
+ private:
+  std::vector<IValue> elements_;
+};
+
+}  // namespace ivalue
+
+// One value: nothing, a tensor, a number, a text, a list, a tuple or a dictionary. Source: aten/src/ATen/core/ivalue.h.
 class IValue {
  public:
   IValue() = default;
@@ -566,6 +689,14 @@ class IValue {
   IValue(IntArrayRef values) : value_(values.vec()) {}
   IValue(std::vector<double> values) : value_(std::move(values)) {}
   IValue(std::vector<Tensor> values) : value_(std::move(values)) {}
+  IValue(List<IValue> values) : value_(std::move(values)) {}
+  IValue(Dict<IValue, IValue> entries) : value_(std::move(entries)) {}
+  IValue(std::shared_ptr<const ivalue::Tuple> tuple) : value_(std::move(tuple)) {}
+  // A dictionary or list of values of one kind is copied into one of values of any kind.
+  template <class Key, class Value>
+  IValue(const Dict<Key, Value>& entries);
+  template <class T>
+  IValue(const List<T>& values);
 
   bool isNone() const { return is<std::monostate>(); }
   bool isTensor() const { return is<Tensor>(); }
@@ -576,17 +707,28 @@ class IValue {
   bool isIntList() const { return is<std::vector<std::int64_t>>(); }
   bool isDoubleList() const { return is<std::vector<double>>(); }
   bool isTensorList() const { return is<std::vector<Tensor>>(); }
+  bool isList() const { return is<List<IValue>>() || isIntList() || isDoubleList() || isTensorList(); }
+  bool isGenericDict() const { return is<Dict<IValue, IValue>>(); }
+  bool isTuple() const { return is<std::shared_ptr<const ivalue::Tuple>>(); }
 
-  // Each throws if the value is of another kind.
+  // Each throws if the value is of another kind. A list of any kind whose elements fit is also a list of their kind.
   const Tensor& toTensor() const { return get<Tensor>("Tensor"); }
   bool toBool() const { return get<bool>("Bool"); }
   double toDouble() const { return get<double>("Double"); }
   std::int64_t toInt() const { return get<std::int64_t>("Int"); }
   const std::string& toStringRef() const { return get<std::string>("String"); }
-  std::vector<std::int64_t> toIntVector() const { return get<std::vector<std::int64_t>>("IntList"); }
-  std::vector<double> toDoubleVector() const { return get<std::vector<double>>("DoubleList"); }
-  std::vector<Tensor> toTensorVector() const { return get<std::vector<Tensor>>("TensorList"); }
+  std::vector<std::int64_t> toIntVector() const;
+  std::vector<double> toDoubleVector() const;
+  std::vector<Tensor> toTensorVector() const;
+  List<IValue> toList() const;
+  Dict<IValue, IValue> toGenericDict() const { return get<Dict<IValue, IValue>>("GenericDict"); }
+  std::shared_ptr<const ivalue::Tuple> toTuple() const { return get<std::shared_ptr<const ivalue::Tuple>>("Tuple"); }
+  const ivalue::Tuple& toTupleRef() const { return *get<std::shared_ptr<const ivalue::Tuple>>("Tuple"); }
   const char* tagKind() const;  // "Tensor", "Int", ...
+
+  // What may be a key of a dictionary: None, numbers and texts. Both throw for other kinds.
+  std::size_t hash() const;
+  friend bool operator==(const IValue& a, const IValue& b);
 
  private:
   template <class T>
@@ -598,15 +740,83 @@ class IValue {
     TORCH_CHECK(is<T>(), "Expected ", kind, " but got ", tagKind());
     return std::get<T>(value_);
   }
+  template <class T>
+  std::vector<T> elements(const char* kind) const;
 
-  std::variant<std::monostate, Tensor, bool, double, std::int64_t, std::string, std::vector<std::int64_t>, std::vector<double>, std::vector<Tensor>> value_;
+  std::variant<std::monostate, Tensor, bool, double, std::int64_t, std::string, std::vector<std::int64_t>, std::vector<double>, std::vector<Tensor>, List<IValue>,
+               Dict<IValue, IValue>, std::shared_ptr<const ivalue::Tuple>>
+      value_;
 };
+
+namespace impl {
+using GenericList = List<IValue>;
+using GenericDict = Dict<IValue, IValue>;
+}  // namespace impl
+
+inline ivalue::Tuple::Tuple(std::vector<IValue> elements) : elements_(std::move(elements)) {}
+inline std::shared_ptr<const ivalue::Tuple> ivalue::Tuple::create(std::vector<IValue> elements) { return std::make_shared<const Tuple>(std::move(elements)); }
+
+template <class Key, class Value>
+IValue::IValue(const Dict<Key, Value>& entries) {
+  const Dict<IValue, IValue> generic;
+  for (const auto& entry : entries) generic.insert(IValue(entry.key()), IValue(entry.value()));
+  value_ = generic;
+}
+template <class T>
+IValue::IValue(const List<T>& values) {
+  const List<IValue> generic;
+  for (const T& value : values) generic.push_back(IValue(value));
+  value_ = generic;
+}
 
 // %%
 //| export core/ivalue.cpp
 const char* IValue::tagKind() const {
-  static constexpr const char* kinds[] = {"None", "Tensor", "Bool", "Double", "Int", "String", "IntList", "DoubleList", "TensorList"};
+  static constexpr const char* kinds[] = {"None", "Tensor", "Bool", "Double", "Int", "String", "IntList", "DoubleList", "TensorList", "GenericList", "GenericDict", "Tuple"};
   return kinds[value_.index()];
+}
+
+// The elements of a list that holds Ts: as a vector of them, or as values that are all of this kind.
+template <class T>
+std::vector<T> IValue::elements(const char* kind) const {
+  if (!is<List<IValue>>()) return get<std::vector<T>>(kind);
+  std::vector<T> all;
+  for (const IValue& element : std::get<List<IValue>>(value_)) {
+    const T* const value = std::get_if<T>(&element.value_);
+    TORCH_CHECK(value != nullptr, "Expected ", kind, " but got a list that holds ", element.tagKind());
+    all.push_back(*value);
+  }
+  return all;
+}
+std::vector<std::int64_t> IValue::toIntVector() const { return elements<std::int64_t>("IntList"); }
+std::vector<double> IValue::toDoubleVector() const { return elements<double>("DoubleList"); }
+std::vector<Tensor> IValue::toTensorVector() const { return elements<Tensor>("TensorList"); }
+
+List<IValue> IValue::toList() const {
+  const auto copied = [](const auto& values) { return List<IValue>(std::vector<IValue>(values.begin(), values.end())); };
+  if (isIntList()) return copied(std::get<std::vector<std::int64_t>>(value_));
+  if (isDoubleList()) return copied(std::get<std::vector<double>>(value_));
+  if (isTensorList()) return copied(std::get<std::vector<Tensor>>(value_));
+  return get<List<IValue>>("GenericList");
+}
+
+std::size_t IValue::hash() const {
+  if (isNone()) return 0;
+  if (isBool()) return std::hash<bool>{}(toBool());
+  if (isInt()) return std::hash<std::int64_t>{}(toInt());
+  if (isDouble()) return std::hash<double>{}(toDouble());
+  TORCH_CHECK_TYPE(isString(), "unhashable type: '", tagKind(), "'\n[Dict] a key is None, a number or a text.");
+  return std::hash<std::string>{}(toStringRef());
+}
+
+bool operator==(const IValue& a, const IValue& b) {
+  if (a.value_.index() != b.value_.index()) return false;
+  if (a.isNone()) return true;
+  if (a.isBool()) return a.toBool() == b.toBool();
+  if (a.isInt()) return a.toInt() == b.toInt();
+  if (a.isDouble()) return a.toDouble() == b.toDouble();
+  TORCH_CHECK_TYPE(a.isString(), "cannot compare two values of kind ", a.tagKind(), "\n[IValue] compare what they hold.");
+  return a.toStringRef() == b.toStringRef();
 }
 
 // %%
@@ -619,6 +829,40 @@ TEST_CASE("a value of any kind gives back what was put in, and nothing else") {
   CHECK(IValue(std::vector<std::int64_t>{1, 2}).toIntVector() == std::vector<std::int64_t>{1, 2});
   CHECK(IValue(ones({2})).isTensor());
   CHECK_ERROR(IValue(3).toTensor(), "Expected Tensor but got Int");
+}
+
+// %%
+TEST_CASE("lists, tuples and dictionaries of any kind: copies share, keys are found, order is kept") {
+  impl::GenericDict dict;
+  dict.insert("weight", ones({2}));
+  dict.insert(7, "seven");
+  const IValue value = dict;
+  dict.insert("later", IValue());  // seen through every handle
+  CHECK_EQ(value.toGenericDict().size(), 3);
+  CHECK_EQ(value.toGenericDict().at(7).toStringRef(), "seven");
+  CHECK(!dict.insert(7, "again"));
+  CHECK_EQ(dict.at(7).toStringRef(), "seven");
+  dict.insert_or_assign(7, 7.5);
+  CHECK_EQ(dict.at(7).toDouble(), 7.5);
+  std::string order;
+  for (const auto& entry : dict) order += entry.key().isInt() ? "7 " : entry.key().toStringRef() + " ";
+  CHECK_EQ(order, "weight 7 later ");
+  CHECK_ERROR(dict.at("bias"), "Argument passed to at() was not in the map.");
+  CHECK_ERROR(dict.insert(ones({1}), 1), "unhashable type: 'Tensor'");
+
+  impl::GenericList list;
+  list.push_back(1);
+  list.push_back(2);
+  CHECK(IValue(list).toIntVector() == std::vector<std::int64_t>{1, 2});
+  list.push_back("three");
+  CHECK_ERROR(IValue(list).toIntVector(), "Expected IntList but got a list that holds String");
+  CHECK_ERROR(list.get(3), "list index out of range");
+  CHECK_EQ(IValue(std::vector<double>{0.5}).toList().get(0).toDouble(), 0.5);
+  CHECK_EQ(IValue(ivalue::Tuple::create({1, "x"})).toTupleRef().elements()[1].toStringRef(), "x");
+
+  Dict<std::string, Tensor> state;
+  state.insert("bias", zeros({3}));
+  CHECK_EQ(IValue(state).toGenericDict().at("bias").toTensor(), zeros({3}));
 }
 
 // %% [markdown]

@@ -1,5 +1,5 @@
 // Joins what the lessons register, in their order.
-// Generated from the lessons 00_setup to 89_watching: edit the module, not this file.
+// Generated from the lessons 00_setup to 12_transformers: edit the module, not this file.
 
 namespace tinytorch {
 
@@ -18,6 +18,7 @@ void register_more_activation_gradients();  // 95_gradients
 void register_loss_gradients();  // 95_gradients
 void register_parameters();  // 95_gradients
 void register_archive_access();  // 08_training
+void register_pytorch_files();  // 85_weights
 void register_all();
 
 void register_all() {
@@ -36,6 +37,7 @@ void register_all() {
   register_loss_gradients();
   register_parameters();
   register_archive_access();
+  register_pytorch_files();
 }
 
 }  // namespace tinytorch

@@ -153,6 +153,12 @@ Tensor read_tensor(const json& entry, std::string_view data, const std::string& 
 }  // namespace
 
 void serialize::InputArchive::load_bytes(std::string_view bytes, const std::string& name) {
+  if (bytes.starts_with("PK\3\4") && read_pytorch_file != nullptr) {
+    tensors_ = read_pytorch_file(bytes, name);
+    values_.clear();
+    name_ = name;
+    return;
+  }
   const auto fail = [&](const std::string& why) {
     throw Error("cannot load " + name + ": " + why + "\n[load] the file is damaged or no checkpoint; use an older one.");
   };

@@ -17,9 +17,8 @@ namespace tinytorch {
 
 namespace serialize {
 
-// Named tensors and values to write. Names are joined by dots where archives are nested. The file is a safetensors file:
-// eight bytes of length, a JSON header with name, dtype, shape and place of each tensor, then the bytes; values and a checksum stand in
-// the header's metadata. Python's safetensors opens it. Source: torch/csrc/api/include/torch/serialize/output-archive.h.
+// Named tensors and values to write. Names are joined by dots where archives are nested. The file is a safetensors file: eight bytes of length, a JSON header with name, dtype, shape and place of each tensor, then
+// the bytes; values and a checksum stand in the header's metadata. Python's safetensors opens it. Source: torch/csrc/api/include/torch/serialize/output-archive.h.
 class OutputArchive {
  public:
   void write(const std::string& key, const Tensor& tensor, bool is_buffer = false);
@@ -51,7 +50,11 @@ class OutputArchive {
 
 namespace serialize {
 
-// What an OutputArchive wrote. Loading checks the whole file before anything is used, and executes nothing.
+// Files of PyTorch itself begin as zip archives do. Library chapter 85 puts their reader here: bytes and name to tensors.
+using PytorchFileReader = std::map<std::string, Tensor> (*)(std::string_view bytes, const std::string& name);
+inline constinit PytorchFileReader read_pytorch_file = nullptr;
+
+// What an OutputArchive wrote, or the tensors in a file that Python's torch.save or libtorch wrote. Loading checks the whole file before anything is used, and executes nothing.
 class InputArchive {
  public:
   void load_from(const std::string& path);

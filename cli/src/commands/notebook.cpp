@@ -110,7 +110,7 @@ void print_description(const Place& place, const NotebookArguments& arguments) {
   options.learner = place.workspace;
   if (place.workspace) options.course = course_folder();
   const StageBuild build(place.root, modules_below(place.stage, *place.module), options);
-  fmt::print("{}\n", describe_cells(build, *place.module));
+  fmt::print("{}\n", describe_cells(build, place.stage, *place.module));
 }
 
 // Becomes JupyterLab.

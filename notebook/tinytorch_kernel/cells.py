@@ -178,7 +178,7 @@ class Notebook:
 
     @staticmethod
     def body(cell):
-        parts = ["namespace tinytorch {", f'DEMO("{cell.name}") {{']
+        parts = ["namespace tinytorch {", f'#line 1 "{cell.name}"\nDEMO("{cell.name}") {{']
         for item in cell.of_kind(cpp.VARIABLE, cpp.STATEMENT):
             parts.append(located(cell, item))
         for item in cell.of_kind(cpp.EXPRESSION):

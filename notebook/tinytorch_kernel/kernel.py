@@ -14,11 +14,11 @@ from .cells import Notebook, parse
 
 DEFAULT_SECONDS = float(os.environ.get("TITO_CELL_SECONDS", "60"))
 MEMORY = 4 << 30
-MAGIC = re.compile(r"^%+(\w+)[ \t]*([^\n]*)$", re.MULTILINE)
+MAGIC = re.compile(r"^(?://[ \t]*)?%(\w+)[ \t]*([^\n]*)$")
 
 HELP = """\
 A cell of declarations adds them; a test or a demonstration in it runs at once, in a process of its own. A cell with statements runs
-them, and its variables end with it. The value of a last line without a semicolon is shown. In front of a cell may stand:
+them, and its variables end with it. The value of a last line without a semicolon is shown. In front of a cell may stand, also as a comment:
   %limit SECONDS        how long what the cell runs may take
   %sanitize on          compile cells with the address and undefined-behaviour sanitizers (thread: with the thread sanitizer; off)
   %module 05            what the cells stand on: the modules before this one

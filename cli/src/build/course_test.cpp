@@ -251,7 +251,7 @@ class CourseTest {
     ProcessOptions running;
     running.directory = root_ / "tests/notebook";
     running.environment = {{"JUPYTER_PATH", jupyter.string()}, {"PYTHONPATH", notebook_folder().string()}};
-    const auto run = [&](const std::string& name, const std::vector<fs::path>& inputs, const Command& arguments) {
+    const auto run_part = [&](const std::string& name, const std::vector<fs::path>& inputs, const Command& arguments) {
       std::vector<fs::path> all = inputs;
       all.insert(all.end(), {root_ / "notebook", root_ / "tests/notebook", root_ / "cli/runtime"});
       report_.run("notebooks", name, inputs_of(all), [&](Part& part) {
@@ -260,15 +260,15 @@ class CourseTest {
         add_python_tests(part, run_process(command, running));
       });
     };
-    run("kernel", {root_ / "modules/00_setup"}, {});
+    run_part("kernel", {root_ / "modules/00_setup"}, {});
     for (const Module& module : course_) {
       if (module.library_chapter) continue;
       const bool usual = module.number == "00" || module.number == "02";
       if (!usual && !options_.notebooks && !options_.thorough) continue;
       std::vector<fs::path> inputs;
       for (const Module& below : up_to_stage(course_, module.number)) inputs.push_back(below.file);
-      run(module.folder(), inputs, {module.folder()});
-      if (options_.notebooks || options_.thorough) run(module.folder() + ", student's copy", inputs, {module.folder() + ":student"});
+      run_part(module.folder(), inputs, {module.folder()});
+      if (options_.notebooks || options_.thorough) run_part(module.folder() + ", student's copy", inputs, {module.folder() + ":student"});
     }
     if (!options_.notebooks && !options_.thorough) report_.leave_out("the other notebooks, students' notebooks", "--notebooks");
   }

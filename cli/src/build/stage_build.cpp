@@ -72,7 +72,24 @@ void for_each_include(std::string_view text, const std::function<void(std::strin
   }
 }
 
-// The files that differ from those in `reference`, and all that include one of them, directly or not.
+bool includes_any(const std::vector<GeneratedFile>& units, const std::set<std::string>& files) {
+  bool any = false;
+  for (const GeneratedFile& unit : units) {
+    for_each_include(unit.text, [&](std::string_view path) { any = any || files.contains(std::string(path)); });
+  }
+  return any;
+}
+
+// The number of the module that a source comes from; nothing for what joins the modules.
+std::optional<std::string> owner_of(const Package& package, const std::string& source) {
+  for (const auto& [folder, paths] : package.sources) {
+    if (folder != "generated" && std::find(paths.begin(), paths.end(), source) != paths.end()) return folder.substr(0, 2);
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
 std::set<std::string> affected_files(const Package& package, const Package& reference) {
   const std::map<std::string, std::string> other = texts(reference);
   std::set<std::string> affected;
@@ -91,14 +108,6 @@ std::set<std::string> affected_files(const Package& package, const Package& refe
   return affected;
 }
 
-bool includes_any(const std::vector<GeneratedFile>& units, const std::set<std::string>& files) {
-  bool any = false;
-  for (const GeneratedFile& unit : units) {
-    for_each_include(unit.text, [&](std::string_view path) { any = any || files.contains(std::string(path)); });
-  }
-  return any;
-}
-
 bool same_headers(const Package& left, const Package& right) {
   const std::map<std::string, std::string> other = texts(right);
   return std::all_of(left.files.begin(), left.files.end(), [&](const GeneratedFile& file) {
@@ -107,21 +116,11 @@ bool same_headers(const Package& left, const Package& right) {
   });
 }
 
-// The number of the module that a source comes from; nothing for what joins the modules.
-std::optional<std::string> owner_of(const Package& package, const std::string& source) {
-  for (const auto& [folder, paths] : package.sources) {
-    if (folder != "generated" && std::find(paths.begin(), paths.end(), source) != paths.end()) return folder.substr(0, 2);
-  }
-  return std::nullopt;
-}
-
 std::vector<std::string> sources_of(const Package& package) {
   std::vector<std::string> out;
   for (const auto& [folder, paths] : package.sources) out.insert(out.end(), paths.begin(), paths.end());
   return out;
 }
-
-}  // namespace
 
 std::string Toolchain::name() const {
   std::string text = compiler.find("clang") != std::string::npos ? "clang" : "gcc";
@@ -196,6 +195,13 @@ std::string StageBuild::bin(const Module& module, std::string_view kind) const {
 
 bool StageBuild::wants(const Module& module) const {
   return !module.tests.empty() && (options_.only.empty() || options_.only.contains(module.number));
+}
+
+const std::vector<std::string>& StageBuild::test_objects_of(const Module& module) const {
+  for (std::size_t i = 0; i < modules_.size(); ++i) {
+    if (modules_[i].number == module.number) return test_objects_[i];
+  }
+  throw std::logic_error("the module is not in this build");
 }
 
 const Module& StageBuild::student_copy_of(const Module& module) const {

@@ -58,6 +58,11 @@ class FolderLock {
   int file_;
 };
 
+// The files of `package` that differ from those in `reference`, and all that include one of them, directly or not.
+std::set<std::string> affected_files(const Package& package, const Package& reference);
+bool same_headers(const Package& left, const Package& right);
+std::vector<std::string> sources_of(const Package& package);
+
 class StageBuild {
  public:
   // Generates the sources and the build.ninja. Throws Diagnostic on what cannot be exported.
@@ -80,6 +85,10 @@ class StageBuild {
   const Module& student_copy_of(const Module& module) const;
   // Object files of the library itself.
   const std::vector<std::string>& library() const { return reference_.objects; }
+  // Those of a module's tests, and of what every test program links.
+  const std::vector<std::string>& test_objects_of(const Module& module) const;
+  const std::vector<std::string>& runtime_objects() const { return runtime_; }
+  const Package& package() const { return reference_.package; }
 
   NinjaResult build(const std::vector<std::string>& targets, std::string label, bool keep_going = false) const;
 

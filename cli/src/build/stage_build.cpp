@@ -28,6 +28,10 @@ constexpr std::string_view unit_warnings = "-Wno-unused-function -Wno-unused-var
 constexpr std::string_view clang_unit_warnings = " -Wno-unneeded-internal-declaration -Wno-unused-const-variable"
                                                  " -Wno-unused-member-function -Wno-unused-local-typedef";
 
+// Of a notebook's cells, what may be said to a learner.
+constexpr std::string_view cell_warnings = "-Wall -Wno-unused-function -Wno-unused-variable -Wno-unused-but-set-variable"
+                                           " -Wno-maybe-uninitialized -Werror=return-type -g1";
+
 std::string sanitizer_flags(Sanitizer sanitizer) {
   switch (sanitizer) {
     case Sanitizer::Memory:
@@ -134,7 +138,9 @@ StageBuild::StageBuild(fs::path root, const std::vector<Module>& course, StageOp
       options_(std::move(options)),
       modules_(options_.stage.empty() ? course : up_to_stage(course, options_.stage)),
       directory_(root_ / "build" /
-                 fmt::format("stage{}-{}", modules_.empty() ? "" : modules_.back().stage(), options_.toolchain.name())),
+                 (!options_.folder.empty() ? options_.folder
+                                           : fmt::format("stage{}-{}", modules_.empty() ? "" : modules_.back().stage(),
+                                                         options_.toolchain.name()))),
       lock_(directory_),
       lines_(root_) {
   if (find_program(options_.toolchain.compiler).empty()) {
@@ -145,6 +151,11 @@ StageBuild::StageBuild(fs::path root, const std::vector<Module>& course, StageOp
   write_rules();
   add_reference();
   add_runtime();
+  if (options_.cells) {
+    add_cells();
+    write_if_changed(directory_ / "build.ninja", ninja_.text());
+    return;
+  }
   test_objects_.resize(modules_.size());
   for (std::size_t i = 0; i < modules_.size(); ++i) {
     if (wants(modules_[i])) add_module_tests(i);
@@ -319,6 +330,40 @@ std::string StageBuild::precompiled_header(const Module& module) {
   write_if_changed(header, text);
   ninja_.add({relative(header) + ".gch", "precompile", {relative(header)}, {}, {{"include", reference_.include}}});
   return relative(header);
+}
+
+std::string StageBuild::cell_header(std::string_view level) const {
+  return relative(directory_ / "cells" / std::string(level.substr(1)) / "cell.h");
+}
+
+std::string StageBuild::cell_compiler(std::string_view level) const {
+  return fmt::format("{} -std=c++20 -pthread -fdiagnostics-color=never{} {} -DDOCTEST_CONFIG_SUPER_FAST_ASSERTS {} -I {} -I {}",
+                     options_.toolchain.compiler, sanitizer_flags(options_.toolchain.sanitizer), level, cell_warnings,
+                     reference_.include, shell_quoted(runtime()));
+}
+
+std::string StageBuild::cell_linker() const {
+  return fmt::format("{} -pthread{}{}", options_.toolchain.compiler, find_program("mold").empty() ? "" : " -fuse-ld=mold",
+                     sanitizer_flags(options_.toolchain.sanitizer));
+}
+
+void StageBuild::add_cells() {
+  std::string text =
+      "#include \"tito/lesson.h\"\n#include <algorithm>\n#include <cmath>\n#include <functional>\n#include <iostream>\n"
+      "#include <memory>\n#include <sstream>\n#include <string>\n#include <vector>\n";
+  for (const Module& module : modules_) {
+    for (const std::string& path : exported_paths(module)) {
+      if (path.ends_with(".h")) text += fmt::format("#include \"tinytorch/{}\"\n", path);
+    }
+  }
+  text += "#include \"tito/display.h\"\n";
+  for (const std::string_view level : {"-O0", "-O1"}) {
+    const std::string header = cell_header(level);
+    write_if_changed(root_ / header, text);
+    ninja_.rule("precompile" + std::string(level),
+                cell_compiler(level) + " -MD -MT $out -MF $out.d -x c++-header -c $in -o $out.partial && mv $out.partial $out", "$in", true);
+    ninja_.add({header + ".gch", "precompile" + std::string(level), {header}, {}, {}});
+  }
 }
 
 std::vector<std::string> StageBuild::compile_units(const std::vector<GeneratedFile>& units, const std::string& folder,

@@ -44,6 +44,8 @@ struct StageOptions {
   bool variants = false;             // also the students' copies and the instrumented package
   std::vector<std::string> programs;  // in the course's milestones/: NAME for NAME.cpp
   std::set<std::string> only;        // numbers of the modules whose tests are wanted; empty: all
+  std::string folder;                // in build/; empty: named after the stage and the toolchain
+  bool cells = false;                // for a notebook: precompiled headers for its cells, and no test programs
 };
 
 // Keeps others from working in a folder while it lives.
@@ -85,10 +87,17 @@ class StageBuild {
   const Module& student_copy_of(const Module& module) const;
   // Object files of the library itself.
   const std::vector<std::string>& library() const { return reference_.objects; }
-  // Those of a module's tests, and of what every test program links.
   const std::vector<std::string>& test_objects_of(const Module& module) const;
-  const std::vector<std::string>& runtime_objects() const { return runtime_; }
   const Package& package() const { return reference_.package; }
+  // What every test program links besides: its main function and the like.
+  const std::vector<std::string>& runtime_objects() const { return runtime_; }
+
+  // With `cells`: how the cells of a notebook are compiled and linked, from the root. Each ends up behind one header,
+  // which is precompiled for either level, "-O0" and "-O1".
+  std::string cell_header(std::string_view level) const;
+  std::string cell_compiler(std::string_view level) const;  // a command line without input and output
+  std::string cell_linker() const;
+  const std::string& include() const { return reference_.include; }
 
   NinjaResult build(const std::vector<std::string>& targets, std::string label, bool keep_going = false) const;
 
@@ -111,6 +120,7 @@ class StageBuild {
   void add_instrumented();
   void add_folder_tests(std::string_view folder);
   void add_program(const std::string& name);
+  void add_cells();
   void write_package(const Package& package, const std::string& include);
   std::string compile_library(const std::string& source, const std::string& include, std::string_view level);
   std::string compile_copy(const std::string& source, const std::string& include);

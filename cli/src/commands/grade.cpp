@@ -13,6 +13,7 @@
 #include "grade/eight.h"
 #include "grade/sandbox.h"
 #include "learn/text_files.h"
+#include "notebook/lesson.h"
 #include "notebook/python.h"
 
 namespace tito {
@@ -175,15 +176,6 @@ fs::path instructors_folder() {
   throw std::runtime_error("this is not an instructor's folder: make one with 'tito grade init DIR', and work inside it");
 }
 
-// The lesson without the wrong bodies in it.
-std::string instructors_text(const Module& module) {
-  std::string out = join_lines(module.header);
-  for (const Cell& cell : module.cells) {
-    if (cell.marker("mistake") == nullptr) out += '\n' + cell.title_line + '\n' + join_lines(cell.body);
-  }
-  return out;
-}
-
 // Runs the Python side: nbgrader itself, and what joins it to tito.
 void run_python(const Command& arguments) {
   const fs::path root = instructors_folder();
@@ -211,7 +203,7 @@ void assign(const std::string& name) {
   const std::vector<Module> stage = load_stage_of(course_folder(), name);
   const Module& module = find_module(stage, name);
   if (module.library_chapter) throw std::runtime_error(module.folder() + " is a library chapter, which has no exercises");
-  write_atomically(root / ".tito/text" / (module.folder() + ".cpp"), instructors_text(module));
+  write_atomically(root / ".tito/text" / (module.folder() + ".cpp"), notebook_text(module));
   write_atomically(root / ".tito/student" / (module.folder() + ".cpp"), student_copy(module));
   run_python({"assign", module.folder()});
 }
@@ -239,6 +231,7 @@ void autograde(const StepArguments& arguments) {
 struct EightArguments {
   std::string module;
   std::string stage;
+  std::string write;
   bool record = false;
 };
 
@@ -247,6 +240,10 @@ void try_eight(const EightArguments& arguments) {
   const fs::path root = project_root();
   const std::vector<Module> course = load_stage_of(root, arguments.stage.empty() ? arguments.module : arguments.stage);
   const Module& module = find_module(course, arguments.module);
+  if (!arguments.write.empty()) {
+    for (const auto& [name, text] : eight_submissions(module, root / "tests/grading")) write_atomically(fs::path(arguments.write) / (name + ".cpp"), text);
+    return;
+  }
   StageOptions options;
   options.stage = arguments.stage.empty() ? module.stage() : find_module(course, arguments.stage).stage();
   options.only = {module.number};
@@ -265,6 +262,7 @@ void add_eight(CLI::App& grade) {
   const auto arguments = std::make_shared<EightArguments>();
   command->add_option("module", arguments->module, "05 or autograd")->required();
   command->add_option("--stage", arguments->stage, "the stage they are compiled at (default: the module's own)");
+  command->add_option("--write", arguments->write, "only write them to this folder");
   command->add_flag("--record", arguments->record, "write their scores to tests/grading/expected.json");
   command->callback([arguments] { try_eight(*arguments); });
 }

@@ -110,8 +110,8 @@ Grader::Grader(const StageBuild& build, const Module& module, Sandbox sandbox, f
       module_(module),
       sandbox_(std::move(sandbox)),
       folder_(std::move(folder)),
-      headers_(folder_ / "include"),
-      precompiled_(folder_ / "precompiled/module.h"),
+      headers_(build.directory() / "grading/include"),
+      precompiled_(build.directory() / "grading/precompiled/package.h"),
       limits_(limits),
       known_(read_known_mistakes(mistakes_file(module))) {
   const NinjaResult made = build_.build({build_.tests_of(module_)}, "compiling what submissions of " + module_.folder() + " stand on");
@@ -143,7 +143,8 @@ void Grader::precompile() const {
     }
     return all;
   }());
-  if (fs::exists(output) && read_if_there(folder_ / "precompiled/inputs") == inputs) return;
+  const fs::path made_from = precompiled_.parent_path() / "inputs";
+  if (fs::exists(output) && read_if_there(made_from) == inputs) return;
   Command command{"g++"};
   add_words(command, compile_flags);
   const std::string growing = output.string() + ".new";
@@ -153,11 +154,11 @@ void Grader::precompile() const {
   const ProcessResult result = run_process(command, options);
   if (!result.ok()) throw std::runtime_error("the headers of " + module_.folder() + " cannot be precompiled:\n" + result.output);
   fs::rename(growing, output);
-  write_atomically(folder_ / "precompiled/inputs", inputs);
+  write_atomically(made_from, inputs);
 }
 
 ProcessResult Grader::compile(const Command& command, const fs::path& folder) const {
-  Reach reach{build_.root(), {headers_, folder_ / "precompiled", build_.root() / "cli/runtime", build_.directory() / "obj"}, {folder}, {}, true};
+  Reach reach{build_.root(), {headers_, precompiled_.parent_path(), build_.root() / "cli/runtime", build_.directory() / "obj"}, {folder}, {}, true};
   Command whole = sandbox_.wrapper(reach);
   whole.insert(whole.end(), command.begin(), command.end());
   ProcessOptions options;

@@ -67,8 +67,8 @@ class Grader {
   const Module& module_;
   Sandbox sandbox_;
   fs::path folder_;
-  fs::path headers_;
-  fs::path precompiled_;
+  fs::path headers_;      // of the package, for all modules
+  fs::path precompiled_;  // includes them all
   GradingLimits limits_;
   std::vector<KnownMistake> known_;
 };

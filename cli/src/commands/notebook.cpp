@@ -1,0 +1,171 @@
+// tito notebook NN: the lesson as a notebook in JupyterLab, with a kernel that compiles its cells.
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "build/progress.h"
+#include "commands/commands.h"
+#include "format/student.h"
+#include "learn/lesson_test.h"
+#include "learn/lessons.h"
+#include "learn/text_files.h"
+#include "notebook/lesson.h"
+#include "notebook/python.h"
+
+namespace tito {
+namespace {
+
+struct NotebookArguments {
+  std::string module;
+  std::string out;
+  std::string sanitize;
+  int port = 0;
+  bool no_open = false;
+  bool student = false;
+  bool reference = false;
+  bool describe = false;
+  bool register_kernel = false;
+};
+
+// Where the notebook lives: the course, or a learner's workspace.
+struct Place {
+  fs::path root;
+  std::vector<Module> stage;
+  const Module* module = nullptr;
+  bool workspace = false;
+};
+
+Place find_place(const NotebookArguments& arguments) {
+  Place place;
+  if (const std::optional<Workspace> workspace = find_workspace()) {
+    const Progress progress = read_progress(*workspace);
+    const std::string folder = current_lesson(*workspace, progress, arguments.module);
+    LessonOptions options;
+    options.reference = arguments.reference;
+    place.stage = stage_modules(*workspace, progress, folder, options);
+    place.root = workspace->root();
+    place.module = &find_module(place.stage, folder);
+    place.workspace = true;
+    return place;
+  }
+  place.root = project_root();
+  place.stage = load_stage_of(place.root, arguments.module);
+  place.module = &find_module(place.stage, arguments.module);
+  return place;
+}
+
+// Of the course itself: an installed one has it in share/tinytorch.
+fs::path python_folder() { return course_folder() / "notebook"; }
+
+fs::path this_program() { return fs::read_symlink("/proc/self/exe"); }
+
+// What jupyter reads to find the kernel: in a folder of its own, so that two copies of the course do not share one.
+fs::path write_kernel(const Place& place, const fs::path& python, const NotebookArguments& arguments, const fs::path& jupyter) {
+  nlohmann::ordered_json environment = {{"PYTHONPATH", python_folder().string()},
+                                        {"TITO", this_program().string()},
+                                        {"TITO_ROOT", course_folder().string()},
+                                        {"TITO_NOTEBOOK_ROOT", place.root.string()},
+                                        {"TITO_SANITIZE", arguments.sanitize},
+                                        {"TITO_REFERENCE", arguments.reference ? "1" : ""}};
+  const nlohmann::ordered_json spec = {
+      {"argv", {python.string(), "-m", "tinytorch_kernel", "-f", "{connection_file}"}},
+      {"display_name", "C++20 (TinyTorch)"},
+      {"language", "c++"},
+      {"interrupt_mode", "message"},
+      {"env", environment},
+      {"metadata", {{"debugger", false}}}};
+  write_atomically(jupyter / "kernels/tinytorch/kernel.json", spec.dump(1) + "\n");
+  return jupyter;
+}
+
+// Makes the notebook with jupytext. `file` is replaced only where nobody has worked in it.
+void convert(const Place& place, const fs::path& python, const NotebookArguments& arguments, const fs::path& file) {
+  const bool student = arguments.student && place.module->edition == Edition::Reference;
+  const std::string text = student ? student_copy(*place.module) : notebook_text(*place.module);
+  fs::create_directories(fs::absolute(file).parent_path());
+  const fs::path source = fs::temp_directory_path() / fmt::format("tito-{}.cpp", getpid());
+  write_atomically(source, text);
+  Command command{python.string(), "-m", "tinytorch_kernel.convert", source.string(), file.string(), "--module", place.module->folder()};
+  if (place.workspace && arguments.out.empty()) command.push_back("--paired");
+  if (!arguments.out.empty()) command.push_back("--replace");
+  ProcessOptions options;
+  options.environment = {{"PYTHONPATH", python_folder().string()}};
+  const ProcessResult result = run_process(command, options);
+  std::error_code ignored;
+  fs::remove(source, ignored);
+  if (!result.ok()) throw std::runtime_error(fmt::format("the notebook could not be made:\n{}", result.output));
+  fmt::print("{}", result.output);
+}
+
+void print_description(const Place& place, const NotebookArguments& arguments) {
+  silence_progress();
+  const Sanitizer sanitizer = arguments.sanitize.empty()       ? Sanitizer::None
+                              : arguments.sanitize == "thread" ? Sanitizer::Thread
+                                                               : Sanitizer::Memory;
+  StageOptions options = cell_options(*place.module, {"g++", sanitizer});
+  options.learner = place.workspace;
+  if (place.workspace) options.course = course_folder();
+  const StageBuild build(place.root, modules_below(place.stage, *place.module), options);
+  fmt::print("{}\n", describe_cells(build, *place.module));
+}
+
+// Becomes JupyterLab.
+[[noreturn]] void open_lab(const Place& place, const fs::path& python, const fs::path& jupyter, const fs::path& file,
+                           const NotebookArguments& arguments) {
+  std::vector<std::string> words{python.string(), "-m", "jupyterlab", "--ServerApp.root_dir=" + place.root.string()};
+  if (arguments.no_open) words.push_back("--no-browser");
+  if (arguments.port != 0) words.push_back(fmt::format("--port={}", arguments.port));
+  if (geteuid() == 0) words.push_back("--allow-root");
+  words.push_back(file.string());
+  const char* earlier = std::getenv("JUPYTER_PATH");
+  const std::string path = jupyter.string() + (earlier == nullptr ? "" : ":" + std::string(earlier));
+  setenv("JUPYTER_PATH", path.c_str(), 1);
+  std::vector<char*> pointers;
+  for (std::string& word : words) pointers.push_back(word.data());
+  pointers.push_back(nullptr);
+  std::fflush(stdout);
+  execv(python.c_str(), pointers.data());
+  throw std::runtime_error("JupyterLab could not be started");
+}
+
+void run_notebook(const NotebookArguments& arguments) {
+  const Place place = find_place(arguments);
+  if (arguments.describe) return print_description(place, arguments);
+  const fs::path python = python_with(python_folder() / "requirements.txt");
+  if (!arguments.out.empty()) return convert(place, python, arguments, arguments.out);
+  const fs::path file = (place.workspace ? place.module->file.parent_path() : place.root / "build/notebooks" / place.module->folder()) /
+                        (place.module->name + "_dev.ipynb");
+  convert(place, python, arguments, file);
+  const fs::path jupyter = write_kernel(place, python, arguments, place.root / "build/jupyter");
+  if (arguments.register_kernel) {
+    const char* home = std::getenv("HOME");
+    const fs::path folder = fs::path(home == nullptr ? "." : home) / ".local/share/jupyter";
+    write_kernel(place, python, arguments, folder);
+    fmt::print("{} has the kernel now: other programs find it as \"C++20 (TinyTorch)\"\n", (folder / "kernels/tinytorch").string());
+    return;
+  }
+  open_lab(place, python, jupyter, fs::absolute(file), arguments);
+}
+
+}  // namespace
+
+void add_notebook_command(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("notebook", "Open a module as a notebook in JupyterLab");
+  const auto arguments = std::make_shared<NotebookArguments>();
+  command->add_option("module", arguments->module, "05 or autograd");
+  command->add_flag("--no-open", arguments->no_open, "start the server and print its address, without a browser");
+  command->add_option("--port", arguments->port, "of the server");
+  command->add_option("--out", arguments->out, "only write the notebook, to this file");
+  command->add_flag("--student", arguments->student, "in the course: the student's copy");
+  command->add_flag("--reference", arguments->reference, "in a workspace: borrow the course's modules for those that are missing");
+  command->add_flag("--register", arguments->register_kernel, "only make the kernel known to other programs of this user, such as VS Code");
+  command->add_flag("--sanitize{memory}", arguments->sanitize, "compile cells with sanitizers")->check(CLI::IsMember({"memory", "thread"}));
+  command->add_flag("--describe", arguments->describe, "")->group("");
+  command->callback([arguments] { run_notebook(*arguments); });
+}
+
+}  // namespace tito

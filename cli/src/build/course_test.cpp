@@ -18,7 +18,9 @@
 #include "build/stage_build.h"
 #include "build/thorough.h"
 #include "format/lint.h"
+#include "grade/eight.h"
 #include "notebook/kernel.h"
+#include "notebook/python.h"
 
 namespace tito {
 namespace {
@@ -150,6 +152,7 @@ class CourseTest {
     for (const Module& module : build.modules()) {
       if (!module.tests.empty() && !module.library_chapter) prove_exercises(build, module);
     }
+    test_grading(build);
     for (const Milestone& milestone : milestones) {
       const std::string program = build.program_of(milestone.name);
       if (!made(build, program)) {
@@ -159,6 +162,51 @@ class CourseTest {
       report_.run("milestones", milestone.name, inputs_of({root_ / program, root_ / "milestones/milestones.toml"}),
                   [&](Part& part) { add(part, prove_milestone(build, milestone)); });
     }
+  }
+
+  // Eight submissions of two modules, thoroughly of all, without Jupyter; thoroughly also a class with nbgrader.
+  void test_grading(const StageBuild& build) {
+    const fs::path tests = root_ / "tests/grading";
+    if (!fs::is_directory(tests)) return;
+    for (const Module& module : build.modules()) {
+      if (module.tests.empty() || module.library_chapter) continue;
+      const bool usual = module.number == "00" || module.number == "04";
+      if (!usual && !options_.thorough) continue;
+      if (!made(build, build.tests_of(module))) {
+        not_built("grading", module.folder());
+        continue;
+      }
+      const std::string inputs = inputs_of({root_ / build.tests_of(module), module.file, mistakes_file(module), tests});
+      report_.run("grading", module.folder(), inputs, [&](Part& part) { add(part, prove_grading(build, module, tests)); });
+      if (module.number != "00") continue;
+      if (find_program("bwrap").empty()) {
+        report_.skip("grading", "isolation", "bubblewrap is not installed (apt-get install bubblewrap)");
+      } else {
+        report_.run("grading", "isolation", inputs, [&](Part& part) { add(part, prove_isolation(build, module)); });
+      }
+    }
+    if (options_.thorough) {
+      test_nbgrader();
+    } else {
+      report_.leave_out("grading of the other modules, and with nbgrader", "--thorough");
+    }
+  }
+
+  // A class of module 00 from `tito grade init` to its report.
+  void test_nbgrader() {
+    fs::path python;
+    try {
+      python = python_with(root_ / "notebook/grading.txt");
+    } catch (const std::runtime_error& error) {
+      return report_.skip("grading", "nbgrader", error.what());
+    }
+    report_.run("grading", "nbgrader", "", [&](Part& part) {
+      ProcessOptions running;
+      running.seconds = 1800;
+      running.environment = {{"TITO", fs::read_symlink("/proc/self/exe").string()}, {"TITO_ROOT", root_.string()}};
+      const ProcessResult result = run_process({python.string(), (root_ / "tests/grading/class_of_eight.py").string()}, running);
+      part.expect(result.ok(), "tests/grading/class_of_eight.py: " + result.output);
+    });
   }
 
   void prove_exercises(const StageBuild& build, const Module& module) {

@@ -9,6 +9,7 @@
 #include <cctype>
 #include <cerrno>
 #include <cstdlib>
+#include <functional>
 #include <map>
 #include <optional>
 #include <system_error>
@@ -66,12 +67,13 @@ std::map<std::string, std::string> texts(const Package& package) {
   return out;
 }
 
-bool same_headers(const Package& left, const Package& right) {
-  const std::map<std::string, std::string> other = texts(right);
-  return std::all_of(left.files.begin(), left.files.end(), [&](const GeneratedFile& file) {
-    const auto found = other.find(file.path);
-    return !is_header(file) || (found != other.end() && found->second == file.text);
-  });
+// Calls `found` with each "tinytorch/PATH" that the text includes.
+void for_each_include(std::string_view text, const std::function<void(std::string_view)>& found) {
+  constexpr std::string_view opening = "#include \"tinytorch/";
+  for (std::size_t at = text.find(opening); at != std::string_view::npos; at = text.find(opening, at + 1)) {
+    const std::size_t start = at + opening.size();
+    found(text.substr(start, text.find('"', start) - start));
+  }
 }
 
 // The number of the module that a source comes from; nothing for what joins the modules.
@@ -82,13 +84,39 @@ std::optional<std::string> owner_of(const Package& package, const std::string& s
   return std::nullopt;
 }
 
+}  // namespace
+
+std::set<std::string> affected_files(const Package& package, const Package& reference) {
+  const std::map<std::string, std::string> other = texts(reference);
+  std::set<std::string> affected;
+  for (const GeneratedFile& file : package.files) {
+    const auto found = other.find(file.path);
+    if (found == other.end() || found->second != file.text) affected.insert(file.path);
+  }
+  for (std::size_t before = affected.size() + 1; before != affected.size();) {
+    before = affected.size();
+    for (const GeneratedFile& file : package.files) {
+      for_each_include(file.text, [&](std::string_view path) {
+        if (affected.contains(std::string(path))) affected.insert(file.path);
+      });
+    }
+  }
+  return affected;
+}
+
+bool same_headers(const Package& left, const Package& right) {
+  const std::map<std::string, std::string> other = texts(right);
+  return std::all_of(left.files.begin(), left.files.end(), [&](const GeneratedFile& file) {
+    const auto found = other.find(file.path);
+    return !is_header(file) || (found != other.end() && found->second == file.text);
+  });
+}
+
 std::vector<std::string> sources_of(const Package& package) {
   std::vector<std::string> out;
   for (const auto& [folder, paths] : package.sources) out.insert(out.end(), paths.begin(), paths.end());
   return out;
 }
-
-}  // namespace
 
 std::string Toolchain::name() const {
   std::string text = compiler.find("clang") != std::string::npos ? "clang" : "gcc";
@@ -168,6 +196,13 @@ std::string StageBuild::bin(const Module& module, std::string_view kind) const {
 
 bool StageBuild::wants(const Module& module) const {
   return !module.tests.empty() && (options_.only.empty() || options_.only.contains(module.number));
+}
+
+const std::vector<std::string>& StageBuild::test_objects_of(const Module& module) const {
+  for (std::size_t i = 0; i < modules_.size(); ++i) {
+    if (modules_[i].number == module.number) return test_objects_[i];
+  }
+  throw std::logic_error("the module is not in this build");
 }
 
 const Module& StageBuild::student_copy_of(const Module& module) const {

@@ -64,6 +64,11 @@ class FolderLock {
   int file_;
 };
 
+// The files of `package` that differ from those in `reference`, and all that include one of them, directly or not.
+std::set<std::string> affected_files(const Package& package, const Package& reference);
+bool same_headers(const Package& left, const Package& right);
+std::vector<std::string> sources_of(const Package& package);
+
 class StageBuild {
  public:
   // Generates the sources and the build.ninja. Throws Diagnostic on what cannot be exported.
@@ -86,6 +91,8 @@ class StageBuild {
   const Module& student_copy_of(const Module& module) const;
   // Object files of the library itself.
   const std::vector<std::string>& library() const { return reference_.objects; }
+  const std::vector<std::string>& test_objects_of(const Module& module) const;
+  const Package& package() const { return reference_.package; }
   // What every test program links besides: its main function and the like.
   const std::vector<std::string>& runtime_objects() const { return runtime_; }
 

@@ -52,7 +52,7 @@ bool has_code(const std::vector<std::string>& lines) {
 
 }  // namespace
 
-std::string student_copy(const Module& module) {
+std::string student_copy(const Module& module, bool hidden_tests) {
   std::string out = join_lines(module.header);
   for (std::size_t i = 0; i < module.cells.size(); ++i) {
     const Cell& cell = module.cells[i];
@@ -62,6 +62,8 @@ std::string student_copy(const Module& module) {
       lines = without_answer(cell);
     } else if (const Hole* hole = hole_of(module, i)) {
       lines = with_empty_hole(module, *hole);
+    } else if (hidden_tests) {
+      lines = cell.body;
     } else {
       lines = without_hidden_tests(cell);
       if (!has_code(lines) && has_code(cell.body)) continue;  // everything in it was hidden

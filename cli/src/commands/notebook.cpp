@@ -30,15 +30,15 @@ struct NotebookArguments {
 };
 
 // Where the notebook lives: the course, or a learner's workspace.
-struct Place {
+struct NotebookPlace {
   fs::path root;
   std::vector<Module> stage;
   const Module* module = nullptr;
   bool workspace = false;
 };
 
-Place find_place(const NotebookArguments& arguments) {
-  Place place;
+NotebookPlace find_place(const NotebookArguments& arguments) {
+  NotebookPlace place;
   if (const std::optional<Workspace> workspace = find_workspace()) {
     const Progress progress = read_progress(*workspace);
     const std::string folder = current_lesson(*workspace, progress, arguments.module);
@@ -57,7 +57,7 @@ Place find_place(const NotebookArguments& arguments) {
 }
 
 // Makes the notebook with jupytext. `file` is replaced only where nobody has worked in it.
-void convert(const Place& place, const fs::path& python, const NotebookArguments& arguments, const fs::path& file) {
+void convert(const NotebookPlace& place, const fs::path& python, const NotebookArguments& arguments, const fs::path& file) {
   const bool student = arguments.student && place.module->edition == Edition::Reference;
   const std::string text = student ? student_copy(*place.module) : notebook_text(*place.module);
   fs::create_directories(fs::absolute(file).parent_path());
@@ -75,7 +75,7 @@ void convert(const Place& place, const fs::path& python, const NotebookArguments
   fmt::print("{}", result.output);
 }
 
-void print_description(const Place& place, const NotebookArguments& arguments) {
+void print_description(const NotebookPlace& place, const NotebookArguments& arguments) {
   silence_progress();
   const Sanitizer sanitizer = arguments.sanitize.empty()       ? Sanitizer::None
                               : arguments.sanitize == "thread" ? Sanitizer::Thread
@@ -88,7 +88,7 @@ void print_description(const Place& place, const NotebookArguments& arguments) {
 }
 
 // Becomes JupyterLab.
-[[noreturn]] void open_lab(const Place& place, const fs::path& python, const fs::path& jupyter, const fs::path& file,
+[[noreturn]] void open_lab(const NotebookPlace& place, const fs::path& python, const fs::path& jupyter, const fs::path& file,
                            const NotebookArguments& arguments) {
   std::vector<std::string> words{python.string(), "-m", "jupyterlab", "--ServerApp.root_dir=" + place.root.string()};
   if (arguments.no_open) words.push_back("--no-browser");
@@ -107,7 +107,7 @@ void print_description(const Place& place, const NotebookArguments& arguments) {
 }
 
 void run_notebook(const NotebookArguments& arguments) {
-  const Place place = find_place(arguments);
+  const NotebookPlace place = find_place(arguments);
   if (arguments.describe) return print_description(place, arguments);
   const fs::path python = notebook_python();
   if (!arguments.out.empty()) return convert(place, python, arguments, arguments.out);

@@ -7,8 +7,6 @@
 namespace tito {
 namespace {
 
-bool is_blank(std::string_view line) { return line.find_first_not_of(" \t") == std::string_view::npos; }
-
 std::string cpp_literal(std::string_view text) {
   std::string out = "\"";
   for (const char c : text) {

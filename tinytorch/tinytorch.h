@@ -1,5 +1,5 @@
 // All of TinyTorch.
-// Generated from the lessons 00_setup to 12_transformers: edit the module, not this file.
+// Generated from the lessons 00_setup to 82_pretrained: edit the module, not this file.
 #pragma once
 
 #include "tinytorch/core/error.h"
@@ -138,3 +138,5 @@
 #include "tinytorch/optim/warmup_cosine.h"
 #include "tinytorch/models/sampling.h"
 #include "tinytorch/models/generate.h"
+#include "tinytorch/models/published.h"
+#include "tinytorch/models/bert.h"

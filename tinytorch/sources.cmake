@@ -8,6 +8,7 @@ set(TINYTORCH_SOURCES_92_parts
   core/warning.cpp
   core/system_info.cpp
   core/npy.cpp
+  core/device.cpp
   core/scalar_type.cpp)
 set(TINYTORCH_SOURCES_01_tensor
   core/storage.cpp
@@ -21,6 +22,9 @@ set(TINYTORCH_SOURCES_01_tensor
   core/dispatch.cpp
   core/tensor_impl.cpp
   core/matmul.cpp)
+set(TINYTORCH_SOURCES_84_devices
+  core/device_options.cpp
+  core/device_methods.cpp)
 set(TINYTORCH_SOURCES_90_operators
   core/ranges.cpp
   core/shapes.cpp
@@ -100,6 +104,8 @@ set(TINYTORCH_SOURCES_06_optimizers
   optim/rmsprop.cpp
   optim/adam.cpp
   optim/lr_scheduler.cpp)
+set(TINYTORCH_SOURCES_83_half_precision
+  core/half_precision.cpp)
 set(TINYTORCH_SOURCES_98_optim_extras
   optim/lbfgs.cpp
   optim/schedulers.cpp
@@ -156,6 +162,7 @@ set(TINYTORCH_MODULES
   00_setup
   92_parts
   01_tensor
+  84_devices
   90_operators
   91_selection
   96_surface
@@ -168,6 +175,7 @@ set(TINYTORCH_MODULES
   97_nn_extras
   99_autograd_extras
   06_optimizers
+  83_half_precision
   98_optim_extras
   07_data
   94_data_files

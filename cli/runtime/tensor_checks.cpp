@@ -43,6 +43,8 @@ std::size_t bytes_of(ScalarType type) {
     case ScalarType::Bool:
       return 1;
     case ScalarType::Short:
+    case ScalarType::Half:
+    case ScalarType::BFloat16:
       return 2;
     case ScalarType::Int:
     case ScalarType::Float:
@@ -66,6 +68,10 @@ Element read_element(ScalarType type, const char* address) {
       return {true, read<std::int32_t>(address), 0};
     case ScalarType::Long:
       return {true, read<std::int64_t>(address), 0};
+    case ScalarType::Half:
+      return {false, 0, static_cast<float>(read<tinytorch::Half>(address))};
+    case ScalarType::BFloat16:
+      return {false, 0, static_cast<float>(read<tinytorch::BFloat16>(address))};
     case ScalarType::Float:
       return {false, 0, read<float>(address)};
     default:
@@ -159,6 +165,10 @@ std::string first_difference(const Tensor& left, const Tensor& right) {
 
 double default_rtol(ScalarType type) {
   switch (type) {
+    case ScalarType::Half:
+      return 1e-3;
+    case ScalarType::BFloat16:
+      return 1.6e-2;
     case ScalarType::Float:
       return 1.3e-6;
     case ScalarType::Double:
@@ -170,6 +180,8 @@ double default_rtol(ScalarType type) {
 
 double default_atol(ScalarType type) {
   switch (type) {
+    case ScalarType::Half:
+    case ScalarType::BFloat16:
     case ScalarType::Float:
       return 1e-5;
     case ScalarType::Double:

@@ -41,7 +41,6 @@
 #include <cstddef>
 #include "tinytorch/core/intrusive_ptr.h"
 //| export core/storage.cpp
-#include <cstdlib>
 #include <new>
 #include "tinytorch/core/error.h"
 //| export core/dispatch.h
@@ -54,6 +53,7 @@
 //| export core/tensor_options.cpp
 #include <atomic>
 //| export core/tensor_options.h
+#include "tinytorch/core/device.h"
 #include "tinytorch/core/dispatch.h"
 #include "tinytorch/core/options_extensions.h"
 //| export core/tensor_impl.h
@@ -141,8 +141,7 @@ void reset_peak();
 
 // %%
 //| export core/storage.h
-// A run of bytes with an owner count: what views share. `version` counts writes in place; it is opaque to this module.
-// Source: c10/core/StorageImpl.h.
+// A run of bytes with an owner count: what views share. `version` counts writes in place; it is opaque to this module. Source: c10/core/StorageImpl.h.
 class StorageImpl : public RefCounted {
  public:
   using Deleter = void (*)(void* data, std::size_t nbytes, void* context);
@@ -152,6 +151,7 @@ class StorageImpl : public RefCounted {
 
   void* data() const { return data_; }
   std::size_t nbytes() const { return nbytes_; }
+  void resize(std::size_t nbytes);  // keeps the bytes that fit; chapter 84
   std::atomic<std::uint32_t> version{0};
 
  private:
@@ -243,8 +243,7 @@ TEST_CASE("storage: the allocator counts live bytes, the peak and the calls") {
 
 // %%
 //| export core/promotion.h
-// The type that holds values of both: the higher category (bool < integer < floating point), then the wider one.
-// Source: c10/core/ScalarType.cpp, promoteTypes.
+// The type that holds values of both: the higher category (bool < integer < floating point), then the wider one. Source: c10/core/ScalarType.cpp, promoteTypes.
 ScalarType promoteTypes(ScalarType a, ScalarType b);
 
 // Whether a result of type `from` may be written into a tensor of type `to`: never from a higher category to a lower one.
@@ -260,6 +259,7 @@ ScalarType promoteTypes(ScalarType a, ScalarType b) {
   const ScalarType high = a < b ? b : a;
   // uint8 and int8 have no common type of their width: the next signed type holds both.
   if (low == ScalarType::Byte && high == ScalarType::Char) return ScalarType::Short;
+  if (low == ScalarType::Half && high == ScalarType::BFloat16) return ScalarType::Float;
   return high;
 }
 
@@ -279,9 +279,9 @@ TEST_CASE("promotion: category first, then width") {
 // `add` will soon mean several things: the loop on this CPU, the bookkeeping for gradients, later a quantized or a compiled version. An `if` for each in each operator would not scale. So an operator is an
 // object with a small table, one function pointer per *layer*. A call collects the layers that its arguments ask for, drops those this thread has switched off, and jumps to the highest.
 //
-//                      CPU        InplaceOrView     Autograd
-//     op::add     [ add_cpu    |       -         |  (module 05)  ]
-//     op::view    [ view_cpu   |  (module 05)    |  (module 05)  ]
+//                      CPU       HalfPrecision    InplaceOrView     Autograd
+//     op::add     [ add_cpu    |  (chapter 83)  |       -         |  (module 05)  ]
+//     op::view    [ view_cpu   |       -        |  (module 05)    |  (module 05)  ]
 //
 //     layers = (union of the arguments' layers) & registered - excluded by the thread
 //     call the highest; it may exclude itself and call the operator again
@@ -290,10 +290,9 @@ TEST_CASE("promotion: category first, then width") {
 
 // %%
 //| export core/dispatch.h
-// The layers that an operator can have, from the lowest to the highest. A call runs the highest one that its arguments ask for.
-// Source: c10/core/DispatchKey.h.
-enum class Layer : std::uint8_t { CPU, InplaceOrView, Autograd };
-inline constexpr std::size_t kLayerCount = 3;
+// The layers that an operator can have, from the lowest to the highest. A call runs the highest one that its arguments ask for. Source: c10/core/DispatchKey.h.
+enum class Layer : std::uint8_t { CPU, HalfPrecision, InplaceOrView, Autograd };
+inline constexpr std::size_t kLayerCount = 4;
 
 // A set of layers, as bits. Source: c10/core/DispatchKeySet.h.
 class LayerSet {
@@ -390,8 +389,7 @@ constexpr bool is_undefined(const T&) {
 
 // %%
 //| export core/dispatch.h
-// An operator: a name and one function per layer. It is a global object, initialised before any code runs (constinit).
-// Source: aten/src/ATen/core/dispatch/Dispatcher.h.
+// An operator: a name and one function per layer. It is a global object, initialised before any code runs (constinit). Source: aten/src/ATen/core/dispatch/Dispatcher.h.
 template <class Signature>
 class Operator;
 
@@ -473,8 +471,7 @@ void fail_no_layer(const char* name) {
   throw NotImplementedError(std::string("Could not run '") + name + "' with these arguments: no layer of the operator accepts them.");
 }
 
-// Called once at start-up: lets each module add its layers to the operators of earlier ones. It stands here because every
-// program that uses an operator links this file.
+// Called once at start-up: lets each module add its layers to the operators of earlier ones. It stands here because every program that uses an operator links this file.
 void register_all();
 namespace {
 [[maybe_unused]] const bool registered_at_startup = (register_all(), true);
@@ -529,19 +526,21 @@ TEST_CASE("dispatch: the highest layer that is asked for, registered and not exc
 
 // %%
 //| export core/tensor_options.h
-// How a new tensor shall be: its dtype, and layers that later modules ask for. Fluent: `dtype(kDouble)`.
-// Source: c10/core/TensorOptions.h.
+// How a new tensor shall be: its dtype, and layers that later modules ask for. Fluent: `dtype(kDouble)`. Source: c10/core/TensorOptions.h.
 class TensorOptions : public OptionsExtensions {
  public:
   TensorOptions() = default;
   TensorOptions(ScalarType type) : dtype_(type) {}
+  TensorOptions(TypeMeta type) : dtype_(type) {}
+  template <std::convertible_to<Device> T>
+  TensorOptions(const T& device) { set_device(device); }
 
   [[nodiscard]] TensorOptions dtype(std::optional<ScalarType> type) const {
     TensorOptions changed = *this;
     changed.dtype_ = type;
     return changed;
   }
-  ScalarType dtype() const;
+  TypeMeta dtype() const;
   std::optional<ScalarType> dtype_opt() const { return dtype_; }
   bool has_dtype() const { return dtype_.has_value(); }
 
@@ -579,7 +578,7 @@ void set_default_dtype(ScalarType type) {
   default_dtype.store(type, std::memory_order_relaxed);
 }
 
-ScalarType TensorOptions::dtype() const { return dtype_.value_or(get_default_dtype()); }
+TypeMeta TensorOptions::dtype() const { return TypeMeta(dtype_.value_or(get_default_dtype())); }
 
 // %%
 //| export core/tensor_impl.h
@@ -589,8 +588,7 @@ struct TensorMetadata {
 };
 
 // How elements lie in a storage: sizes, strides and offset, all counted in elements.
-// The element at index (i, j, ...) is number offset + i * strides[0] + j * strides[1] + ...
-// Source: c10/core/TensorImpl.h.
+// The element at index (i, j, ...) is number offset + i * strides[0] + j * strides[1] + ... Source: c10/core/TensorImpl.h.
 struct TensorImpl : RefCounted {
   TensorImpl(Storage where, ScalarType type, LayerSet asked, DimVector shape, DimVector steps, std::int64_t first);
   void set_geometry(DimVector shape, DimVector steps, std::int64_t first);
@@ -678,7 +676,7 @@ std::int64_t multiply_sizes(IntArrayRef sizes) {
 // %%
 //| export core/tensor_impl.cpp
 TensorImpl::TensorImpl(Storage where, ScalarType type, LayerSet asked, DimVector shape, DimVector steps, std::int64_t first)
-    : storage(std::move(where)), dtype(type), layers(asked) {
+    : storage(std::move(where)), dtype(type), layers(isReducedFloatingType(type) ? asked | Layer::HalfPrecision : asked) {
   set_geometry(std::move(shape), std::move(steps), first);
 }
 
@@ -766,8 +764,7 @@ Tensor mm(const Tensor& self, const Tensor& mat2);      // (M, K) x (K, N) -> (M
 //| export core/tensor.h
 // A handle on a TensorImpl. Copying a Tensor copies the handle, not the data; `const` does not protect the data.
 // Methods call the function of the same name, where shapes, dtypes and errors are documented (functions.h, and ops.h for those that
-// later chapters add through TensorExtensions).
-// Source: aten/src/ATen/core/TensorBase.h.
+// later chapters add through TensorExtensions). Source: aten/src/ATen/core/TensorBase.h.
 class Tensor : public TensorExtensions {
  public:
   Tensor() = default;
@@ -793,7 +790,6 @@ class Tensor : public TensorExtensions {
   TensorImpl* unsafeGetTensorImpl() const { return impl_.get(); }
   const intrusive_ptr<TensorImpl>& getIntrusivePtr() const { return impl_; }
   std::int64_t dim() const { return static_cast<std::int64_t>(impl().sizes.size()); }
-  std::int64_t ndimension() const { return dim(); }
   IntArrayRef sizes() const { return impl().sizes; }
   IntArrayRef strides() const { return impl().strides; }
   std::int64_t size(std::int64_t dim) const;
@@ -802,9 +798,8 @@ class Tensor : public TensorExtensions {
   std::int64_t storage_offset() const { return impl().offset; }
   const Storage& storage() const { return impl().storage; }
   ScalarType scalar_type() const { return impl().dtype; }
-  ScalarType dtype() const { return impl().dtype; }
+  TypeMeta dtype() const { return TypeMeta(impl().dtype); }
   std::size_t element_size() const { return elementSize(scalar_type()); }
-  std::size_t nbytes() const { return static_cast<std::size_t>(numel()) * element_size(); }
   bool is_contiguous() const { return impl().contiguous; }
   bool is_floating_point() const { return isFloatingType(scalar_type()); }
   TensorOptions options() const { return TensorOptions(scalar_type()); }
@@ -839,12 +834,8 @@ class Tensor : public TensorExtensions {
   // Copies.
   Tensor contiguous() const { return is_contiguous() ? *this : clone(); }
   Tensor clone() const { return tinytorch::clone(*this); }
-  Tensor to(ScalarType type) const { return tinytorch::to_dtype(*this, type); }
-  Tensor to(const TensorOptions& options) const { return options.has_dtype() ? to(options.dtype()) : *this; }
-  Tensor type_as(const Tensor& other) const { return to(other.scalar_type()); }
   Tensor& copy_(const Tensor& src) const { return self_of(tinytorch::copy_(*this, src)); }
   Tensor& fill_(const Scalar& value) const { return self_of(tinytorch::fill_(*this, value)); }
-  Tensor& zero_() const { return fill_(0); }
 
   // Arithmetic.
   Tensor add(const Tensor& other, const Scalar& alpha = 1) const { return tinytorch::add(*this, other, alpha); }
@@ -952,7 +943,7 @@ void* Tensor::data_ptr() const {
 Scalar Tensor::item() const {
   TORCH_CHECK(numel() == 1, "a Tensor with ", numel(), " elements cannot be converted to Scalar\n[item] sizes ", sizes(),
               "; select one element first.");
-  return dispatch_all_types(scalar_type(), [this]<class T>() { return Scalar(*data<T>()); });
+  return dispatch_stored_types(scalar_type(), [this]<class T>() { return Scalar(*data<T>()); });
 }
 
 Tensor& Tensor::operator=(const Tensor& other) && { return copy_(other); }
@@ -1036,7 +1027,10 @@ namespace {
 Tensor created_cpu(const Tensor& fresh, const TensorOptions&) { return fresh; }
 }  // namespace
 constinit Operator<Tensor(const Tensor&, const TensorOptions&)> op::created("created", {.cpu = created_cpu});
-Tensor created(const Tensor& fresh, const TensorOptions& options) { return op::created(fresh, options); }
+Tensor created(const Tensor& fresh, const TensorOptions& options) {
+  require_cpu("empty", options.device());
+  return op::created(fresh, options);
+}
 
 // %%
 //| export core/creation.cpp
@@ -1057,7 +1051,7 @@ ScalarType type_of_value(const Scalar& value) { return value.isFloatingPoint() ?
 }  // namespace
 
 Tensor full(IntArrayRef size, const Scalar& fill_value, const TensorOptions& options) {
-  const Tensor result = empty(size, options.has_dtype() ? options.dtype() : type_of_value(fill_value));
+  const Tensor result = empty(size, options.dtype_opt().value_or(type_of_value(fill_value)));
   fill_with(result, fill_value);
   return created(result, options);
 }
@@ -1122,8 +1116,7 @@ Tensor as_strided(const Tensor& self, IntArrayRef size, IntArrayRef stride, std:
 
 // %%
 //| export core/basic_ops.h
-// The strides with which memory laid out as (sizes, strides) can be seen in the shape `shape`, or nothing if only a copy can.
-// Source: aten/src/ATen/TensorUtils.cpp, computeStride.
+// The strides with which memory laid out as (sizes, strides) can be seen in the shape `shape`, or nothing if only a copy can. Source: aten/src/ATen/TensorUtils.cpp, computeStride.
 std::optional<DimVector> compute_stride(IntArrayRef sizes, IntArrayRef strides, IntArrayRef shape);
 // A view: a new tensor over the storage of `self`; the caller checks the geometry. O(dims).
 Tensor alias(const Tensor& self, DimVector sizes, DimVector strides, std::int64_t offset);
@@ -1566,8 +1559,7 @@ TEST_CASE("unfold: windows that share memory") {
 // %%
 //| export core/loops.h
 // A walk over N operands of one shape, each with its own strides. Dimensions of size 1 are dropped and neighbours that follow
-// each other in memory for every operand are merged, so that a contiguous walk of any shape is one loop.
-// Source: aten/src/ATen/TensorIterator.cpp.
+// each other in memory for every operand are merged, so that a contiguous walk of any shape is one loop. Source: aten/src/ATen/TensorIterator.cpp.
 template <std::size_t N>
 class StridedLoop {
  public:
@@ -2035,15 +2027,15 @@ const Tensor& mul_(const Tensor& self, const Tensor& other) { return op::mul_(se
 // %%
 //| export core/pointwise.cpp
 void copy_into(const Tensor& to, const Tensor& from) {
-  dispatch_all_types(to.scalar_type(), [&]<class T>() {
-    dispatch_all_types(from.scalar_type(), [&]<class S>() { map_into<T, S>(to, from, [](S x) { return static_cast<T>(x); }); });
+  dispatch_stored_types(to.scalar_type(), [&]<class T>() {
+    dispatch_stored_types(from.scalar_type(), [&]<class S>() { map_into<T, S>(to, from, [](S x) { return static_cast<T>(x); }); });
   });
 }
 
 void fill_with(const Tensor& to, const Scalar& value) {
   // Writes only: what new memory holds may not even be a valid bool.
   const StridedLoop<1> loop(to.sizes(), {to.strides()});
-  dispatch_all_types(to.scalar_type(), [&]<class T>() {
+  dispatch_stored_types(to.scalar_type(), [&]<class T>() {
     loop.run([data = to.data<T>(), number = value.to<T>()](const auto& offset, std::int64_t count, const auto& step) {
       for (std::int64_t i = 0; i < count; ++i) data[offset[0] + i * step[0]] = number;
     });

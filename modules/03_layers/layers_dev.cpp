@@ -459,13 +459,11 @@ TEST_CASE("handles: copies share, nullptr is empty, and arguments go to the cons
 //       nn::Linear fc = nullptr;                                 member fc: ●  ───────┴────► LinearImpl
 //     };
 //
-// A tensor that is only a member and never registered still works in `forward`. It is simply unknown to everything
-// else: it is not trained, not saved, not converted and not cloned. This is among the most common bugs in real model
-// code, and nothing warns about it.
+// A tensor that is only a member and never registered still works in `forward`. It is simply unknown to everything else: it is not trained, not saved,
+// not converted and not cloned. This is among the most common bugs in real model code, and nothing warns about it.
 //
-// A parameter is a plain Tensor, as in libtorch: there is no wrapper type. What makes it a parameter is where it is
-// registered. It passes through an operator, `op::parameter`, that has nothing to do yet; module 05 adds a layer to
-// it that sets `requires_grad`.
+// A parameter is a plain Tensor, as in libtorch: there is no wrapper type. What makes it a parameter is where it is registered. It passes through an
+// operator, `op::parameter`, that has nothing to do yet; module 05 adds a layer to it that sets `requires_grad`.
 
 // %%
 //| export nn/module.h
@@ -549,6 +547,8 @@ class Module : public std::enable_shared_from_this<Module>, public ModuleExtensi
 
   // Casts all parameters and buffers of the tree. They stay the same tensors, so handles on them see the change.
   virtual void to(ScalarType dtype, bool non_blocking = false);
+  virtual void to(Device device, bool = false) { require_cpu("Module::to", device); }
+  virtual void to(Device device, ScalarType dtype, bool non_blocking = false) { to(device), to(dtype, non_blocking); }
 
   // An independent copy; implemented by Cloneable.
   virtual std::shared_ptr<Module> clone() const;
@@ -667,6 +667,7 @@ void nn::detail::set_data(const Tensor& self, const Tensor& fresh) {
   const TensorImpl& from = fresh.impl();
   to.storage = from.storage;
   to.dtype = from.dtype;
+  to.layers = isReducedFloatingType(to.dtype) ? to.layers | Layer::HalfPrecision : to.layers - Layer::HalfPrecision;
   to.set_geometry(from.sizes, from.strides, from.offset);
 }
 
@@ -1446,8 +1447,7 @@ TEST_CASE("clone: new tensors, same values; a handle shares") {
 // %%
 //| export core/enum.h
 // Names for choices, as types: `kFanIn` is a value of its own type, and a parameter that takes a few of them
-// is a std::variant.
-// Source: torch/csrc/api/include/torch/enum.h.
+// is a std::variant. Source: torch/csrc/api/include/torch/enum.h.
 #define TORCH_ENUM_DECLARE(name) \
   namespace enumtype {           \
   struct k##name {};             \

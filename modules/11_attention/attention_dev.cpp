@@ -185,6 +185,44 @@ Tensor nn::detail::attention_bias(const std::optional<Tensor>& attn_mask, bool i
   // END SOLUTION
 }
 
+// %%
+//| mistake 11-attention-bias turned
+//| says In scaled_dot_product_attention true means that a query may look. This mask hides what should be seen and shows what should be hidden: fill -inf where the mask is false.
+#if 0
+Tensor nn::detail::attention_bias(const std::optional<Tensor>& attn_mask, bool is_causal, std::int64_t L, std::int64_t S, ScalarType dtype) {
+  constexpr double hidden = -std::numeric_limits<double>::infinity();
+  if (is_causal) return zeros({L, S}, dtype).masked_fill(arange(S).unsqueeze(0) > arange(L).unsqueeze(1), hidden);
+  if (!attn_mask || !attn_mask->defined()) return {};
+  if (attn_mask->scalar_type() == kBool) return zeros(attn_mask->sizes(), dtype).masked_fill(*attn_mask, hidden);
+  return attn_mask->to(dtype);
+}
+#endif
+
+// %%
+//| mistake 11-attention-bias hides-itself
+//| says A query sees itself, too: hidden is where j > i, not j >= i. Otherwise the first query sees nothing at all.
+#if 0
+Tensor nn::detail::attention_bias(const std::optional<Tensor>& attn_mask, bool is_causal, std::int64_t L, std::int64_t S, ScalarType dtype) {
+  constexpr double hidden = -std::numeric_limits<double>::infinity();
+  if (is_causal) return zeros({L, S}, dtype).masked_fill(arange(S).unsqueeze(0) >= arange(L).unsqueeze(1), hidden);
+  if (!attn_mask || !attn_mask->defined()) return {};
+  if (attn_mask->scalar_type() == kBool) return zeros(attn_mask->sizes(), dtype).masked_fill(attn_mask->logical_not(), hidden);
+  return attn_mask->to(dtype);
+}
+#endif
+
+// %%
+//| mistake 11-attention-bias no-causal-mask
+//| says is_causal hides nothing: every query sees the words that come after it. A language model trained like this reads its answers off and writes nonsense.
+#if 0
+Tensor nn::detail::attention_bias(const std::optional<Tensor>& attn_mask, bool is_causal, std::int64_t L, std::int64_t S, ScalarType dtype) {
+  if (is_causal) return zeros({L, S}, dtype);
+  if (!attn_mask || !attn_mask->defined()) return {};
+  if (attn_mask->scalar_type() == kBool) return zeros(attn_mask->sizes(), dtype).masked_fill(attn_mask->logical_not(), -std::numeric_limits<double>::infinity());
+  return attn_mask->to(dtype);
+}
+#endif
+
 // %% {"nbgrader": {"grade": true, "grade_id": "11-attention-bias-test", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("attention_bias: true may look, later keys are hidden, numbers are added") {
   const double inf = std::numeric_limits<double>::infinity();
@@ -230,6 +268,19 @@ Tensor nn::detail::share_heads(const Tensor& x, std::int64_t heads) {
   return grouped.expand(sizes).flatten(-4, -3);
   // END SOLUTION
 }
+
+// %%
+//| mistake 11-share-heads repeats-the-whole
+//| says The heads stand as a, b, a, b: groups are of neighbours, a, a, b, b. Put the new dimension behind the heads, not in front of them.
+#if 0
+Tensor nn::detail::share_heads(const Tensor& x, std::int64_t heads) {
+  if (x.size(-3) == heads) return x;
+  const Tensor grouped = x.unsqueeze(-4);
+  DimVector sizes(grouped.sizes());
+  sizes[sizes.size() - 4] = heads / x.size(-3);
+  return grouped.expand(sizes).flatten(-4, -3);
+}
+#endif
 
 // %% {"nbgrader": {"grade": true, "grade_id": "11-share-heads-test", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("share_heads: neighbours share") {
@@ -311,6 +362,75 @@ std::vector<Tensor> random_qkv(std::int64_t B, std::int64_t H, std::int64_t Hk, 
   const Tensor key = randn({B, Hk, S, E}, generator, dtype);
   return {query, key, randn({B, Hk, S, E}, generator, dtype)};
 }
+
+// %%
+//| mistake 11-attention-math no-scale
+//| says The scores are not divided by sqrt(E): they grow with the number of features, and the softmax saturates.
+#if 0
+std::tuple<Tensor, Tensor> _scaled_dot_product_attention_math(const Tensor& query, const Tensor& key, const Tensor& value, const std::optional<Tensor>& attn_mask,
+                                                              double dropout_p, bool is_causal, std::optional<double> scale, bool enable_gqa) {
+  const Tensor keys = enable_gqa ? nn::detail::share_heads(key, query.size(-3)) : key;
+  const Tensor values = enable_gqa ? nn::detail::share_heads(value, query.size(-3)) : value;
+  const double factor = scale.value_or(1.0);
+  Tensor scores = matmul(query * factor, keys.transpose(-2, -1));
+  const Tensor bias = nn::detail::attention_bias(attn_mask, is_causal, query.size(-2), keys.size(-2), query.scalar_type());
+  if (bias.defined()) scores = scores + bias;
+  const Tensor weights = dropout(masked_softmax(scores), dropout_p, true);
+  return {matmul(weights, values), weights};
+}
+#endif
+
+// %%
+//| mistake 11-attention-math divides-by-features
+//| says The scores are divided by E, not by its square root: the weights become nearly equal.
+#if 0
+std::tuple<Tensor, Tensor> _scaled_dot_product_attention_math(const Tensor& query, const Tensor& key, const Tensor& value, const std::optional<Tensor>& attn_mask,
+                                                              double dropout_p, bool is_causal, std::optional<double> scale, bool enable_gqa) {
+  const Tensor keys = enable_gqa ? nn::detail::share_heads(key, query.size(-3)) : key;
+  const Tensor values = enable_gqa ? nn::detail::share_heads(value, query.size(-3)) : value;
+  const double factor = scale.value_or(1 / static_cast<double>(query.size(-1)));
+  Tensor scores = matmul(query * factor, keys.transpose(-2, -1));
+  const Tensor bias = nn::detail::attention_bias(attn_mask, is_causal, query.size(-2), keys.size(-2), query.scalar_type());
+  if (bias.defined()) scores = scores + bias;
+  const Tensor weights = dropout(masked_softmax(scores), dropout_p, true);
+  return {matmul(weights, values), weights};
+}
+#endif
+
+// %%
+//| mistake 11-attention-math softmax-over-queries
+//| says The softmax goes over the queries (dimension -2). Each query shares out its attention over the keys: dimension -1; every row of the weights adds up to 1.
+#if 0
+std::tuple<Tensor, Tensor> _scaled_dot_product_attention_math(const Tensor& query, const Tensor& key, const Tensor& value, const std::optional<Tensor>& attn_mask,
+                                                              double dropout_p, bool is_causal, std::optional<double> scale, bool enable_gqa) {
+  const Tensor keys = enable_gqa ? nn::detail::share_heads(key, query.size(-3)) : key;
+  const Tensor values = enable_gqa ? nn::detail::share_heads(value, query.size(-3)) : value;
+  const double factor = scale.value_or(1 / std::sqrt(static_cast<double>(query.size(-1))));
+  Tensor scores = matmul(query * factor, keys.transpose(-2, -1));
+  const Tensor bias = nn::detail::attention_bias(attn_mask, is_causal, query.size(-2), keys.size(-2), query.scalar_type());
+  if (bias.defined()) scores = scores + bias;
+  const Tensor weights = dropout(masked_softmax(scores.transpose(-2, -1)).transpose(-2, -1), dropout_p, true);
+  return {matmul(weights, values), weights};
+}
+#endif
+
+// %%
+//| mistake 11-attention-math mask-after-softmax
+//| says The mask was applied to the weights, after the softmax: hidden keys still took part in the sum, and the rows add up to less than 1. Add the bias to the scores.
+#if 0
+std::tuple<Tensor, Tensor> _scaled_dot_product_attention_math(const Tensor& query, const Tensor& key, const Tensor& value, const std::optional<Tensor>& attn_mask,
+                                                              double dropout_p, bool is_causal, std::optional<double> scale, bool enable_gqa) {
+  const Tensor keys = enable_gqa ? nn::detail::share_heads(key, query.size(-3)) : key;
+  const Tensor values = enable_gqa ? nn::detail::share_heads(value, query.size(-3)) : value;
+  const double factor = scale.value_or(1 / std::sqrt(static_cast<double>(query.size(-1))));
+  Tensor scores = matmul(query * factor, keys.transpose(-2, -1));
+  const Tensor bias = nn::detail::attention_bias(attn_mask, is_causal, query.size(-2), keys.size(-2), query.scalar_type());
+  Tensor weights = masked_softmax(scores);
+  if (bias.defined()) weights = weights * exp(bias);
+  weights = dropout(weights, dropout_p, true);
+  return {matmul(weights, values), weights};
+}
+#endif
 
 // %% {"nbgrader": {"grade": true, "grade_id": "11-attention-math-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("attention, version 1: a mean of the values, weighted by scores of queries and keys") {
@@ -404,6 +524,69 @@ T absorb_block(OnlineSoftmax<T>& state, T* scores, std::int64_t count) {
   return correction;
   // END SOLUTION
 }
+
+// %%
+//| mistake 11-absorb-block keeps-the-old-sum
+//| says When a larger score comes, the sum so far was made with a smaller maximum and is too large: multiply it by exp(old maximum - new).
+#if 0
+template <class T>
+T absorb_block(OnlineSoftmax<T>& state, T* scores, std::int64_t count) {
+  T maximum = state.maximum;
+  for (std::int64_t j = 0; j < count; ++j) maximum = std::max(maximum, scores[j]);
+  const T subtracted = maximum == -std::numeric_limits<T>::infinity() ? T{0} : maximum;
+  const T correction = std::exp(state.maximum - subtracted);
+  T sum = 0;
+  for (std::int64_t j = 0; j < count; ++j) {
+    scores[j] = std::exp(scores[j] - subtracted);
+    sum += scores[j];
+  }
+  state.maximum = maximum;
+  state.sum = state.sum + sum;
+  return correction;
+}
+#endif
+
+// %%
+//| mistake 11-absorb-block reports-no-correction
+//| says The returned factor is always 1: the weighted sum of values, which the caller keeps, stays at the old maximum while the denominator moves to the new one.
+#if 0
+template <class T>
+T absorb_block(OnlineSoftmax<T>& state, T* scores, std::int64_t count) {
+  T maximum = state.maximum;
+  for (std::int64_t j = 0; j < count; ++j) maximum = std::max(maximum, scores[j]);
+  const T subtracted = maximum == -std::numeric_limits<T>::infinity() ? T{0} : maximum;
+  const T correction = std::exp(state.maximum - subtracted);
+  T sum = 0;
+  for (std::int64_t j = 0; j < count; ++j) {
+    scores[j] = std::exp(scores[j] - subtracted);
+    sum += scores[j];
+  }
+  state.maximum = maximum;
+  state.sum = correction * state.sum + sum;
+  return correction == T{0} ? correction : T{1};
+}
+#endif
+
+// %%
+//| mistake 11-absorb-block hidden-blocks
+//| says While nothing has been seen the maximum is -inf, and -inf - (-inf) is NaN. Subtract 0 in its place then.
+#if 0
+template <class T>
+T absorb_block(OnlineSoftmax<T>& state, T* scores, std::int64_t count) {
+  T maximum = state.maximum;
+  for (std::int64_t j = 0; j < count; ++j) maximum = std::max(maximum, scores[j]);
+  const T subtracted = maximum;
+  const T correction = std::exp(state.maximum - subtracted);
+  T sum = 0;
+  for (std::int64_t j = 0; j < count; ++j) {
+    scores[j] = std::exp(scores[j] - subtracted);
+    sum += scores[j];
+  }
+  state.maximum = maximum;
+  state.sum = correction * state.sum + sum;
+  return correction;
+}
+#endif
 
 // %% {"nbgrader": {"grade": true, "grade_id": "11-absorb-block-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("absorb_block: sums are corrected when a larger score comes") {
@@ -649,6 +832,59 @@ std::tuple<Tensor, Tensor> flash_attention_cpu(const Tensor& query, const Tensor
 
 }  // namespace
 
+// %%
+//| mistake 11-flash-rows never-divides
+//| says The weighted sums were not divided by the sum of the weights at the end.
+#if 0
+template <class T>
+void flash_rows(const FlashProblem& of, std::int64_t b, std::int64_t h, std::int64_t i0, std::int64_t rows, Matrix<T> key_t, Matrix<T> scores, Matrix<T> out, T* logsumexp) {
+  const Matrix<T> keys = FlashProblem::head<T>(of.key, b, of.key_head(h));
+  const Matrix<T> values = FlashProblem::head<T>(of.value, b, of.key_head(h));
+  OnlineSoftmax<T> softmax[kQueryBlock];
+  const std::int64_t visible = of.visible_keys(i0 + rows);
+  for (std::int64_t j0 = 0; j0 < visible; j0 += kKeyBlock) {
+    const std::int64_t columns = std::min(kKeyBlock, visible - j0);
+    transpose_tile(key_t, keys.from(j0), columns, of.E);
+    score_tile(of, b, h, i0, rows, j0, columns, key_t, scores);
+    for (std::int64_t i = 0; i < rows; ++i) {
+      const T correction = absorb_block(softmax[i], scores[i], columns);
+      for (std::int64_t e = 0; e < of.Ev; ++e) out[i][e] *= correction;
+    }
+    add_product(out, T{1}, scores, values.from(j0), rows, columns, of.Ev);
+  }
+  for (std::int64_t i = 0; i < rows; ++i) {
+    logsumexp[i] = softmax[i].logsumexp();
+  }
+}
+#endif
+
+// %%
+//| mistake 11-flash-rows ignores-the-correction
+//| says The rows of `out` were summed with an older, smaller maximum: multiply each by what absorb_block returns before the next block is added.
+#if 0
+template <class T>
+void flash_rows(const FlashProblem& of, std::int64_t b, std::int64_t h, std::int64_t i0, std::int64_t rows, Matrix<T> key_t, Matrix<T> scores, Matrix<T> out, T* logsumexp) {
+  const Matrix<T> keys = FlashProblem::head<T>(of.key, b, of.key_head(h));
+  const Matrix<T> values = FlashProblem::head<T>(of.value, b, of.key_head(h));
+  OnlineSoftmax<T> softmax[kQueryBlock];
+  const std::int64_t visible = of.visible_keys(i0 + rows);
+  for (std::int64_t j0 = 0; j0 < visible; j0 += kKeyBlock) {
+    const std::int64_t columns = std::min(kKeyBlock, visible - j0);
+    transpose_tile(key_t, keys.from(j0), columns, of.E);
+    score_tile(of, b, h, i0, rows, j0, columns, key_t, scores);
+    for (std::int64_t i = 0; i < rows; ++i) {
+      absorb_block(softmax[i], scores[i], columns);
+    }
+    add_product(out, T{1}, scores, values.from(j0), rows, columns, of.Ev);
+  }
+  for (std::int64_t i = 0; i < rows; ++i) {
+    logsumexp[i] = softmax[i].logsumexp();
+    if (softmax[i].sum == 0) continue;
+    for (std::int64_t e = 0; e < of.Ev; ++e) out[i][e] /= softmax[i].sum;
+  }
+}
+#endif
+
 // %% {"nbgrader": {"grade": true, "grade_id": "11-flash-rows-test", "locked": true, "points": 6, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("attention, version 2: blocks give the numbers of version 1") {
   const auto check = [](const std::vector<Tensor>& x, bool causal, const std::optional<Tensor>& mask, std::optional<double> scale) {
@@ -815,6 +1051,60 @@ std::tuple<Tensor, Tensor, Tensor> _scaled_dot_product_flash_attention_for_cpu_b
   });
   return {grad_query, grad_key, grad_value};
 }
+
+// %%
+//| mistake 11-backward-tile no-delta
+//| says A softmax shares out: raising one score lowers the other weights. Subtract delta, the mean of the gradients of the weights, before multiplying by the weight.
+#if 0
+template <class T>
+void backward_tile(const BackwardTile<T>& t) {
+  for (std::int64_t i = 0; i < t.rows; ++i)
+    for (std::int64_t j = 0; j < t.columns; ++j) t.scores[i][j] = std::exp(t.scores[i][j] - t.logsumexp[i]);
+  add_transposed_product(t.grad_value, T{1}, t.scores, t.grad_out, t.columns, t.rows, t.Ev);
+  fill_rows(t.grad_weights, t.rows, t.columns, T{0});
+  add_product(t.grad_weights, T{1}, t.grad_out, t.value_t, t.rows, t.Ev, t.columns);
+  for (std::int64_t i = 0; i < t.rows; ++i)
+    for (std::int64_t j = 0; j < t.columns; ++j) t.grad_weights[i][j] = t.scores[i][j] * t.grad_weights[i][j];
+  add_product(t.grad_query, t.scale, t.grad_weights, t.key, t.rows, t.columns, t.E);
+  add_transposed_product(t.grad_key, t.scale, t.grad_weights, t.query, t.columns, t.rows, t.E);
+}
+#endif
+
+// %%
+//| mistake 11-backward-tile forgets-the-weight
+//| says The gradient of a score is its weight times (gradient of the weight - delta): the factor p is missing.
+#if 0
+template <class T>
+void backward_tile(const BackwardTile<T>& t) {
+  for (std::int64_t i = 0; i < t.rows; ++i)
+    for (std::int64_t j = 0; j < t.columns; ++j) t.scores[i][j] = std::exp(t.scores[i][j] - t.logsumexp[i]);
+  add_transposed_product(t.grad_value, T{1}, t.scores, t.grad_out, t.columns, t.rows, t.Ev);
+  fill_rows(t.grad_weights, t.rows, t.columns, T{0});
+  add_product(t.grad_weights, T{1}, t.grad_out, t.value_t, t.rows, t.Ev, t.columns);
+  for (std::int64_t i = 0; i < t.rows; ++i)
+    for (std::int64_t j = 0; j < t.columns; ++j) t.grad_weights[i][j] = t.grad_weights[i][j] - t.delta[i];
+  add_product(t.grad_query, t.scale, t.grad_weights, t.key, t.rows, t.columns, t.E);
+  add_transposed_product(t.grad_key, t.scale, t.grad_weights, t.query, t.columns, t.rows, t.E);
+}
+#endif
+
+// %%
+//| mistake 11-backward-tile forgets-the-scale
+//| says The scores were scaled in the forward pass, so the gradients of query and key have the factor `scale`, too.
+#if 0
+template <class T>
+void backward_tile(const BackwardTile<T>& t) {
+  for (std::int64_t i = 0; i < t.rows; ++i)
+    for (std::int64_t j = 0; j < t.columns; ++j) t.scores[i][j] = std::exp(t.scores[i][j] - t.logsumexp[i]);
+  add_transposed_product(t.grad_value, T{1}, t.scores, t.grad_out, t.columns, t.rows, t.Ev);
+  fill_rows(t.grad_weights, t.rows, t.columns, T{0});
+  add_product(t.grad_weights, T{1}, t.grad_out, t.value_t, t.rows, t.Ev, t.columns);
+  for (std::int64_t i = 0; i < t.rows; ++i)
+    for (std::int64_t j = 0; j < t.columns; ++j) t.grad_weights[i][j] = t.scores[i][j] * (t.grad_weights[i][j] - t.delta[i]);
+  add_product(t.grad_query, T{1}, t.grad_weights, t.key, t.rows, t.columns, t.E);
+  add_transposed_product(t.grad_key, T{1}, t.grad_weights, t.query, t.columns, t.rows, t.E);
+}
+#endif
 
 // %% {"nbgrader": {"grade": true, "grade_id": "11-backward-tile-test", "locked": true, "points": 7, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("attention, version 2: gradients from output and logsumexp are those of version 1") {
@@ -1075,7 +1365,10 @@ TEST_CASE("scaled_dot_product_attention: second derivatives, and what the node k
 //
 //     (L, B, E)  ──view──>  (L, B, H, D)  ──permute──>  (B, H, L, D)
 //
-//     one row of E = 6:   a a b b c c      the view cuts each row into H pieces of neighbouring features
+//     word 0   [ a a | b b | c c ]            head a          head b          head c
+//     word 1   [ a a | b b | c c ]    ──>     word 0 [a a]    word 0 [b b]    word 0 [c c]
+//     word 2   [ a a | b b | c c ]            word 1 [a a]    word 1 [b b]    word 1 [c c]
+//              E = 6: H = 3 of D = 2          word 2 [a a]    word 2 [b b]    word 2 [c c]
 //
 // Both steps are views: nothing is copied, and version 2 reads the heads where they lie. The classic mistake is to go from (L, B, E) to (B, H, L, D) by one `reshape`: the sizes are right, no error appears, the loss even falls somewhat, and every head holds pieces of different words and samples. `view` keeps the order of the numbers; only `permute` changes which
 // dimension is which.
@@ -1105,6 +1398,33 @@ Tensor nn::detail::merge_heads(const Tensor& x) {
   return x.permute({2, 0, 1, 3}).reshape({x.size(2), x.size(0), x.size(1) * x.size(3)});
   // END SOLUTION
 }
+
+// %%
+//| mistake 11-split-heads one-reshape
+//| says reshape keeps the order of the numbers and only changes where it is cut: the sizes are right, but a head now holds pieces of other words and samples. Cut the features first, (L, B, H, D), then permute.
+#if 0
+Tensor nn::detail::split_heads(const Tensor& x, std::int64_t heads) {
+  return x.reshape({x.size(1), heads, x.size(0), x.size(2) / heads});
+}
+#endif
+
+// %%
+//| mistake 11-split-heads every-other-feature
+//| says Head h took every H-th feature. PyTorch gives it D neighbouring ones: cut the features into (H, D), not (D, H); with weights from PyTorch the result is wrong otherwise.
+#if 0
+Tensor nn::detail::split_heads(const Tensor& x, std::int64_t heads) {
+  return x.reshape({x.size(0), x.size(1), x.size(2) / heads, heads}).permute({1, 3, 0, 2});
+}
+#endif
+
+// %%
+//| mistake 11-merge-heads one-reshape
+//| says The heads were folded where they lie in memory: features of one word now stand in several. Bring (B, H, L, D) to (L, B, H, D) first.
+#if 0
+Tensor nn::detail::merge_heads(const Tensor& x) {
+  return x.reshape({x.size(2), x.size(0), x.size(1) * x.size(3)});
+}
+#endif
 
 // %% {"nbgrader": {"grade": true, "grade_id": "11-split-heads-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("split_heads and merge_heads: features are cut, words and samples stay whole") {
@@ -1157,6 +1477,33 @@ std::tuple<Tensor, Tensor, Tensor> nn::detail::in_projection_packed(const Tensor
   return {linear(query, weights[0], biases[0]), linear(key, weights[1], biases[1]), linear(value, weights[2], biases[2])};
   // END SOLUTION
 }
+
+// %%
+//| mistake 11-in-projection swaps-query-and-key
+//| says The thirds of the weight are query, key, value, in this order. With published weights, swapped ones give another model.
+#if 0
+std::tuple<Tensor, Tensor, Tensor> nn::detail::in_projection_packed(const Tensor& query, const Tensor& key, const Tensor& value, const Tensor& weight, const Tensor& bias) {
+  if (query.is_same(key) && key.is_same(value)) {
+    const std::vector<Tensor> parts = linear(query, weight, bias).chunk(3, -1);
+    return {parts[1], parts[0], parts[2]};
+  }
+  const std::vector<Tensor> weights = weight.chunk(3);
+  const std::vector<Tensor> biases = bias.defined() ? bias.chunk(3) : std::vector<Tensor>(3);
+  return {linear(query, weights[1], biases[1]), linear(key, weights[0], biases[0]), linear(value, weights[2], biases[2])};
+}
+#endif
+
+// %%
+//| mistake 11-in-projection always-self-attention
+//| says Keys and values were computed from query: that is right in self-attention only. A decoder looks at the encoder, whose output is the key and value.
+#if 0
+std::tuple<Tensor, Tensor, Tensor> nn::detail::in_projection_packed(const Tensor& query, const Tensor& key, const Tensor& value, const Tensor& weight, const Tensor& bias) {
+  static_cast<void>(key);
+  static_cast<void>(value);
+  const std::vector<Tensor> parts = linear(query, weight, bias).chunk(3, -1);
+  return {parts[0], parts[1], parts[2]};
+}
+#endif
 
 // %% {"nbgrader": {"grade": true, "grade_id": "11-in-projection-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("in_projection_packed: three layers in one matrix") {
@@ -1456,6 +1803,111 @@ struct DoubleScope {
 // sum((0.5, 0.87, 1.24, ...) * output).
 Tensor weighted_sum(const Tensor& output) { return (output * (arange(output.numel(), kDouble) * 0.37 + 0.5).view(output.sizes())).sum(); }
 
+// %%
+//| mistake 11-mha-forward drops-in-evaluation
+//| says Attention weights were dropped in evaluation mode: dropout_p counts only while options.training().
+#if 0
+std::tuple<Tensor, Tensor> nn::functional::multi_head_attention_forward(const Tensor& query, const Tensor& key, const Tensor& value, const MultiheadAttentionForwardFuncOptions& options) {
+  check_inputs(query, key, value, options);
+  const std::int64_t L = query.size(0), B = query.size(1), H = options.num_heads(), D = query.size(2) / H;
+  auto [q, k, v] = project_inputs(query, key, value, options);
+  std::int64_t added = 0;
+  if (options.bias_k().defined()) {
+    k = cat({k, options.bias_k().repeat({1, B, 1})});
+    v = cat({v, options.bias_v().repeat({1, B, 1})});
+    ++added;
+  }
+  q = detail::split_heads(q, H);
+  k = options.static_k().defined() ? options.static_k().view({B, H, -1, D}) : detail::split_heads(k, H);
+  v = options.static_v().defined() ? options.static_v().view({B, H, -1, D}) : detail::split_heads(v, H);
+  if (options.add_zero_attn()) {
+    k = with_zero_row(k);
+    v = with_zero_row(v);
+    ++added;
+  }
+  const Tensor bias = bias_of_masks(options.attn_mask(), options.key_padding_mask(), B, H, L, k.size(2) - added, added, q.scalar_type());
+  const double dropout_p = options.dropout_p();
+  Tensor output, weights;
+  if (options.need_weights()) {
+    std::tie(output, weights) = _scaled_dot_product_attention_math(q, k, v, bias, dropout_p);
+    if (options.average_attn_weights()) weights = weights.mean(1);
+  } else {
+    output = scaled_dot_product_attention(q, k, v, bias, dropout_p);
+  }
+  return {tinytorch::linear(detail::merge_heads(output), options.out_proj_weight(), options.out_proj_bias()), weights};
+}
+#endif
+
+// %%
+//| mistake 11-mha-forward sums-the-heads
+//| says The weights of the heads were summed: rows add up to the number of heads. Average them.
+#if 0
+std::tuple<Tensor, Tensor> nn::functional::multi_head_attention_forward(const Tensor& query, const Tensor& key, const Tensor& value, const MultiheadAttentionForwardFuncOptions& options) {
+  check_inputs(query, key, value, options);
+  const std::int64_t L = query.size(0), B = query.size(1), H = options.num_heads(), D = query.size(2) / H;
+  auto [q, k, v] = project_inputs(query, key, value, options);
+  std::int64_t added = 0;
+  if (options.bias_k().defined()) {
+    k = cat({k, options.bias_k().repeat({1, B, 1})});
+    v = cat({v, options.bias_v().repeat({1, B, 1})});
+    ++added;
+  }
+  q = detail::split_heads(q, H);
+  k = options.static_k().defined() ? options.static_k().view({B, H, -1, D}) : detail::split_heads(k, H);
+  v = options.static_v().defined() ? options.static_v().view({B, H, -1, D}) : detail::split_heads(v, H);
+  if (options.add_zero_attn()) {
+    k = with_zero_row(k);
+    v = with_zero_row(v);
+    ++added;
+  }
+  const Tensor bias = bias_of_masks(options.attn_mask(), options.key_padding_mask(), B, H, L, k.size(2) - added, added, q.scalar_type());
+  const double dropout_p = options.training() ? options.dropout_p() : 0.0;
+  Tensor output, weights;
+  if (options.need_weights()) {
+    std::tie(output, weights) = _scaled_dot_product_attention_math(q, k, v, bias, dropout_p);
+    if (options.average_attn_weights()) weights = weights.sum(1);
+  } else {
+    output = scaled_dot_product_attention(q, k, v, bias, dropout_p);
+  }
+  return {tinytorch::linear(detail::merge_heads(output), options.out_proj_weight(), options.out_proj_bias()), weights};
+}
+#endif
+
+// %%
+//| mistake 11-mha-forward no-output-projection
+//| says The heads stand side by side and never meet: the output projection, out_proj, mixes them.
+#if 0
+std::tuple<Tensor, Tensor> nn::functional::multi_head_attention_forward(const Tensor& query, const Tensor& key, const Tensor& value, const MultiheadAttentionForwardFuncOptions& options) {
+  check_inputs(query, key, value, options);
+  const std::int64_t L = query.size(0), B = query.size(1), H = options.num_heads(), D = query.size(2) / H;
+  auto [q, k, v] = project_inputs(query, key, value, options);
+  std::int64_t added = 0;
+  if (options.bias_k().defined()) {
+    k = cat({k, options.bias_k().repeat({1, B, 1})});
+    v = cat({v, options.bias_v().repeat({1, B, 1})});
+    ++added;
+  }
+  q = detail::split_heads(q, H);
+  k = options.static_k().defined() ? options.static_k().view({B, H, -1, D}) : detail::split_heads(k, H);
+  v = options.static_v().defined() ? options.static_v().view({B, H, -1, D}) : detail::split_heads(v, H);
+  if (options.add_zero_attn()) {
+    k = with_zero_row(k);
+    v = with_zero_row(v);
+    ++added;
+  }
+  const Tensor bias = bias_of_masks(options.attn_mask(), options.key_padding_mask(), B, H, L, k.size(2) - added, added, q.scalar_type());
+  const double dropout_p = options.training() ? options.dropout_p() : 0.0;
+  Tensor output, weights;
+  if (options.need_weights()) {
+    std::tie(output, weights) = _scaled_dot_product_attention_math(q, k, v, bias, dropout_p);
+    if (options.average_attn_weights()) weights = weights.mean(1);
+  } else {
+    output = scaled_dot_product_attention(q, k, v, bias, dropout_p);
+  }
+  return {detail::merge_heads(output), weights};
+}
+#endif
+
 // %% {"nbgrader": {"grade": true, "grade_id": "11-mha-forward-test", "locked": true, "points": 6, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("MultiheadAttention: PyTorch's parameters, outputs, weights and gradients") {
   const DoubleScope scope;
@@ -1485,6 +1937,12 @@ TEST_CASE("MultiheadAttention: PyTorch's parameters, outputs, weights and gradie
   CHECK(!nothing.defined());
   CHECK_CLOSE(in_blocks, output, 1e-12, 1e-13);
   check_gradients(in_blocks);
+  // Dropout of the weights is for training.
+  nn::MultiheadAttention dropping(nn::MultiheadAttentionOptions(4, 2).dropout(0.9));
+  dropping->load_state_dict(attention->state_dict());
+  CHECK(!allclose(std::get<0>(dropping(x, x, x)), output));
+  dropping->eval();
+  CHECK_CLOSE(std::get<0>(dropping(x, x, x)), output, 1e-12, 1e-13);
   // A batch is a batch: a sample alone gives what it gave beside another.
   CHECK_CLOSE(std::get<0>(attention(x.slice(1, 1, 2), x.slice(1, 1, 2), x.slice(1, 1, 2))), output.slice(1, 1, 2), 1e-12, 1e-13);
   // BEGIN HIDDEN TESTS
@@ -1526,6 +1984,507 @@ TEST_CASE("MultiheadAttention: masks, other features, learned and empty keys, as
   const Tensor numbers = zeros({2, 3}).masked_fill(mask, -std::numeric_limits<double>::infinity()).expand({4, 2, 3});
   CHECK_CLOSE(std::get<0>(attention(query, key, value, padding, false, numbers)), output, 1e-12, 1e-13);
 }
+
+// %% [markdown]
+// ### Design: look back `window` words, and no further
+//
+// Long texts are mostly local. In *sliding window attention* query i sees the keys i - window + 1 ... i: itself and the window - 1 words before. That is a mask, and with a mask the answer is right; but the mask alone is N x N, and most of the tiles are computed to be hidden.
+//
+//     window 3, N = 9            blocks of queries, and the keys that each needs
+//     q 0  ●
+//       1  ●  ●
+//       2  ●  ●  ●
+//       3     ●  ●  ●               queries 3 4 5   ──>  keys 1 2 3 4 5
+//       4        ●  ●  ●
+//       5           ●  ●  ●
+//       6              ●  ●  ●      queries 6 7 8   ──>  keys 4 5 6 7 8
+//       7                 ●  ●  ●
+//       8                    ●  ●  ●
+//
+// Which parts of queries and keys do you cut, and which mask does each part get? Time and memory should grow with N * window.
+
+// %% {"nbgrader": {"grade": false, "grade_id": "11-window-attention", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| lesson
+//| exercise design
+// Attention in which query i sees the keys max(0, i - window + 1) ... i, for query, key and value (B, H, N, E) -> (B, H, N, E), differentiable. O(N window E) time; what it holds beside inputs and output grows with N and window,
+// not with N * N. REQUIRES: window > 0.
+//
+// TODO: Cut the sequence so that nothing of size N x N is made.
+// APPROACH: yours. How long is a block of queries, and how many keys does it need? What is the mask of a block, and is it the same for all?
+// EXAMPLE: with window 1 the result is `value`: each word sees only itself.
+// HINT: slice(2, begin, end) is a view; cat(list, 2) joins the blocks' outputs.
+Tensor window_attention(const Tensor& query, const Tensor& key, const Tensor& value, std::int64_t window) {
+  // BEGIN SOLUTION
+  std::vector<Tensor> blocks;
+  for (std::int64_t i0 = 0; i0 < query.size(2); i0 += window) {
+    const std::int64_t end = std::min(i0 + window, query.size(2)), j0 = std::max<std::int64_t>(0, i0 - window + 1);
+    const Tensor distance = arange(i0, end).unsqueeze(1) - arange(j0, end).unsqueeze(0);
+    blocks.push_back(scaled_dot_product_attention(query.slice(2, i0, end), key.slice(2, j0, end), value.slice(2, j0, end), (distance >= 0) & (distance < window)));
+  }
+  return cat(blocks, 2);
+  // END SOLUTION
+}
+
+// %%
+//| lesson
+// The most bytes that a call holds beyond what was there before it.
+std::size_t peak_bytes(const std::function<void()>& call) {
+  const std::size_t before = memory::stats().live;
+  memory::reset_peak();
+  call();
+  return memory::stats().peak - before;
+}
+
+// %%
+//| mistake 11-window-attention the-whole-mask
+//| says The values are right, but a mask of N x N was made: at 100,000 words that alone is 10 GB. Cut the queries into blocks; each block sees less than two windows of keys.
+#if 0
+Tensor window_attention(const Tensor& query, const Tensor& key, const Tensor& value, std::int64_t window) {
+  const Tensor distance = arange(query.size(2)).unsqueeze(1) - arange(query.size(2)).unsqueeze(0);
+  return scaled_dot_product_attention(query, key, value, (distance >= 0) & (distance < window));
+}
+#endif
+
+// %%
+//| mistake 11-window-attention no-look-back
+//| says Each block looks only at its own keys: the first query of a block sees nothing before it. A block from i0 on needs the window - 1 keys in front of it, too.
+#if 0
+Tensor window_attention(const Tensor& query, const Tensor& key, const Tensor& value, std::int64_t window) {
+  std::vector<Tensor> blocks;
+  for (std::int64_t i0 = 0; i0 < query.size(2); i0 += window) {
+    const std::int64_t end = std::min(i0 + window, query.size(2));
+    blocks.push_back(scaled_dot_product_attention(query.slice(2, i0, end), key.slice(2, i0, end), value.slice(2, i0, end), std::nullopt, 0, true));
+  }
+  return cat(blocks, 2);
+}
+#endif
+
+// %%
+//| mistake 11-window-attention one-key-too-many
+//| says Query i sees the keys i - window + 1 ... i, which are `window` keys with itself: the distance must be less than window.
+#if 0
+Tensor window_attention(const Tensor& query, const Tensor& key, const Tensor& value, std::int64_t window) {
+  std::vector<Tensor> blocks;
+  for (std::int64_t i0 = 0; i0 < query.size(2); i0 += window) {
+    const std::int64_t end = std::min(i0 + window, query.size(2)), j0 = std::max<std::int64_t>(0, i0 - window);
+    const Tensor distance = arange(i0, end).unsqueeze(1) - arange(j0, end).unsqueeze(0);
+    blocks.push_back(scaled_dot_product_attention(query.slice(2, i0, end), key.slice(2, j0, end), value.slice(2, j0, end), (distance >= 0) & (distance <= window)));
+  }
+  return cat(blocks, 2);
+}
+#endif
+
+// %% {"nbgrader": {"grade": true, "grade_id": "11-window-attention-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("window_attention: the values of a mask, without its memory") {
+  const auto masked = [](const std::vector<Tensor>& x, std::int64_t window) {
+    const Tensor distance = arange(x[0].size(2)).unsqueeze(1) - arange(x[0].size(2)).unsqueeze(0);
+    return scaled_dot_product_attention(x[0], x[1], x[2], (distance >= 0) & (distance < window));
+  };
+  const auto x = random_qkv(2, 2, 2, 23, 23, 4);
+  for (const std::int64_t window : {1, 3, 7, 23, 40}) {
+    CAPTURE(window);
+    CHECK_CLOSE(window_attention(x[0], x[1], x[2], window), masked(x, window), 1e-12, 1e-13);
+  }
+  const auto gradients = gradients_of([](const std::vector<Tensor>& y) { return window_attention(y[0], y[1], y[2], 5); }, x);
+  const auto expected = gradients_of([&](const std::vector<Tensor>& y) { return masked(y, 5); }, x);
+  for (std::size_t i = 0; i < 3; ++i) CHECK_CLOSE(gradients[i], expected[i], 1e-10, 1e-10);
+  const auto large = random_qkv(1, 1, 1, 2048, 2048, 4, kFloat);
+  CHECK_LT(peak_bytes([&] { window_attention(large[0], large[1], large[2], 32); }), 1u << 20);  // a mask of 2048 x 2048 bools has 4 MB
+  // BEGIN HIDDEN TESTS
+  CHECK_LT(peak_bytes([&] { window_attention(large[0], large[1], large[2], 200); }), 3u << 20);
+  // END HIDDEN TESTS
+}
+
+// %% [markdown]
+// ### Debug: a model that knows the answers
+//
+// A colleague trains a small language model: position t must predict word t + 1. After two minutes the loss is nearly 0, far below what anybody has reached on this text. The text that it then writes is noise. Only the last position, they say, is strange: it does worse than all others.
+//
+//     what the loss sees:   position   0    1    2   ...  N - 2   N - 1
+//                           loss       0    0    0   ...    0     large
+//
+// The attention layer is the function below. Which positions does position t see? (Ask it: change the input at one position, and look where the output changes.) Then write it right.
+
+// %%
+//| lesson
+// As found: x (N, B, E) -> (N, B, E); each position shall see itself and what is before it.
+Tensor attend_to_past_as_found(nn::MultiheadAttention& attention, const Tensor& x) {
+  const Tensor mask = ones({x.size(0), x.size(0)}, kBool).tril();  // true: query i, key j <= i
+  return std::get<0>(attention(x, x, x, /*key_padding_mask=*/Tensor(), /*need_weights=*/false, mask));
+}
+
+// For each pair (query, key) whether the output at `query` depends on the input at `key`.
+Tensor dependencies(const std::function<Tensor(const Tensor&)>& layer, std::int64_t N, std::int64_t E) {
+  Generator generator(9);
+  const Tensor x = randn({N, 1, E}, generator, kDouble);
+  const Tensor before = layer(x);
+  const Tensor depends = zeros({N, N}, kBool);
+  for (std::int64_t key = 0; key < N; ++key) {
+    const Tensor changed = x.clone();
+    changed[key].add_(1.0);
+    depends.select(1, key).copy_(((layer(changed) - before).abs() > 1e-9).view({N, E}).any(1));
+  }
+  return depends;
+}
+
+// %% {"nbgrader": {"grade": false, "grade_id": "11-debug-future", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| lesson
+//| exercise debug
+// Self-attention of x (N, B, E) -> (N, B, E) in which position t sees positions 0 ... t. N * N bytes for the mask.
+//
+// TODO: Write the layer so that it sees the past only.
+// APPROACH: what does true mean in a mask of MultiheadAttention, and what in one of scaled_dot_product_attention?
+// HINT: triu(1) is what lies above the diagonal.
+Tensor attend_to_past(nn::MultiheadAttention& attention, const Tensor& x) {
+  // BEGIN SOLUTION
+  const Tensor mask = ones({x.size(0), x.size(0)}, kBool).triu(1);
+  return std::get<0>(attention(x, x, x, /*key_padding_mask=*/Tensor(), /*need_weights=*/false, mask));
+  // END SOLUTION
+}
+
+// %%
+//| mistake 11-debug-future as-found
+//| says The mask is still that of scaled_dot_product_attention, where true may look. For MultiheadAttention true hides: this one hides the past and shows the future.
+#if 0
+Tensor attend_to_past(nn::MultiheadAttention& attention, const Tensor& x) {
+  const Tensor mask = ones({x.size(0), x.size(0)}, kBool).tril();
+  return std::get<0>(attention(x, x, x, Tensor(), false, mask));
+}
+#endif
+
+// %%
+//| mistake 11-debug-future hides-itself
+//| says The mask hides the diagonal as well, so that position 0 sees nothing: hidden are the positions after the query, triu(1).
+#if 0
+Tensor attend_to_past(nn::MultiheadAttention& attention, const Tensor& x) {
+  const Tensor mask = ones({x.size(0), x.size(0)}, kBool).triu();
+  return std::get<0>(attention(x, x, x, Tensor(), false, mask));
+}
+#endif
+
+// %% {"nbgrader": {"grade": true, "grade_id": "11-debug-future-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("debug: position t depends on positions 0 to t, and on no other") {
+  const DoubleScope scope;
+  manual_seed(4);
+  nn::MultiheadAttention attention(8, 2);
+  const NoGradGuard no_grad;
+  const Tensor past = ones({6, 6}, kBool).tril();
+  CHECK_EQ(dependencies([&](const Tensor& x) { return attend_to_past(attention, x); }, 6, 8), past);
+  CHECK(!equal(dependencies([&](const Tensor& x) { return attend_to_past_as_found(attention, x); }, 6, 8), past));
+  // BEGIN HIDDEN TESTS
+  const Tensor x = randn({5, 3, 8});
+  CHECK_CLOSE(attend_to_past(attention, x).slice(0, 0, 2), attend_to_past(attention, x.slice(0, 0, 2)), 1e-12, 1e-13);
+  // END HIDDEN TESTS
+}
+
+// %% [markdown]
+// ### Debug: NaN since the first batch with padding
+//
+// Sentences of different lengths share a batch; the short ones are filled up. Training runs well on a data set of equal lengths. With the first batch of unequal ones the loss is NaN, and so is every parameter one step later. The learning rate is not the reason. This function makes the bias of the scores:
+//
+//     lengths 3, 1;  S = 4          ●  ●  ●  .        0     0     0   -inf
+//                                   ●  .  .  .        0   -inf  -inf  -inf
+//
+// What does it really return?
+
+// %%
+//| lesson
+// As found: 0 for words and -inf for padding, for sentences of `lengths` in a batch of S columns: (B, 1, 1, S).
+Tensor padding_bias_as_found(const std::vector<std::int64_t>& lengths, std::int64_t S) {
+  const Tensor is_word = arange(S).unsqueeze(0) < tensor(lengths).unsqueeze(1);
+  return ((1 - is_word.to(kFloat)) * -std::numeric_limits<double>::infinity()).view({-1, 1, 1, S});
+}
+
+// %% {"nbgrader": {"grade": false, "grade_id": "11-debug-nan", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| lesson
+//| exercise debug
+// What is added to scores (B, H, L, S): 0 for the words of each sentence and -inf for its padding. (B, 1, 1, S), float. O(B S).
+//
+// TODO: Return numbers that are 0 or -inf, and nothing else.
+// APPROACH: print what the function above returns, and find out which of its operations has no answer.
+// HINT: masked_fill chooses; it does not compute.
+Tensor padding_bias(const std::vector<std::int64_t>& lengths, std::int64_t S) {
+  // BEGIN SOLUTION
+  const Tensor is_word = arange(S).unsqueeze(0) < tensor(lengths).unsqueeze(1);
+  return zeros(is_word.sizes()).masked_fill(is_word.logical_not(), -std::numeric_limits<double>::infinity()).view({-1, 1, 1, S});
+  // END SOLUTION
+}
+
+// %%
+//| mistake 11-debug-nan as-found
+//| says 0 * -inf is NaN, so every word that should be seen got NaN. Choose with where or masked_fill instead of multiplying.
+#if 0
+Tensor padding_bias(const std::vector<std::int64_t>& lengths, std::int64_t S) {
+  return padding_bias_as_found(lengths, S);
+}
+#endif
+
+// %%
+//| mistake 11-debug-nan turned
+//| says The words are hidden and the padding is seen: -inf belongs where the position is not less than the length.
+#if 0
+Tensor padding_bias(const std::vector<std::int64_t>& lengths, std::int64_t S) {
+  const Tensor is_word = arange(S).unsqueeze(0) < tensor(lengths).unsqueeze(1);
+  return zeros(is_word.sizes()).masked_fill(is_word, -std::numeric_limits<double>::infinity()).view({-1, 1, 1, S});
+}
+#endif
+
+// %%
+//| mistake 11-debug-nan off-by-one
+//| says One word of padding is still seen: positions 0 ... length - 1 are words.
+#if 0
+Tensor padding_bias(const std::vector<std::int64_t>& lengths, std::int64_t S) {
+  const Tensor is_word = arange(S).unsqueeze(0) <= tensor(lengths).unsqueeze(1);
+  return zeros(is_word.sizes()).masked_fill(is_word.logical_not(), -std::numeric_limits<double>::infinity()).view({-1, 1, 1, S});
+}
+#endif
+
+// %% {"nbgrader": {"grade": true, "grade_id": "11-debug-nan-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("debug: padding is hidden, and a padded sentence gives what it gives alone") {
+  const auto x = random_qkv(2, 2, 2, 4, 4, 8, kFloat);
+  const auto attend = [&](const Tensor& bias) { return scaled_dot_product_attention(x[0], x[1], x[2], bias); };
+  CHECK(attend(padding_bias_as_found({3, 1}, 4)).isnan().any().item<bool>());
+  const Tensor bias = padding_bias({3, 1}, 4);
+  REQUIRE_EQ(bias.sizes(), IntArrayRef({2, 1, 1, 4}));
+  const Tensor output = attend(bias);
+  CHECK_CLOSE(output[0], scaled_dot_product_attention(x[0][0], x[1][0].slice(1, 0, 3), x[2][0].slice(1, 0, 3)), 1e-5, 1e-6);
+  CHECK_CLOSE(output[1], x[2][1].slice(1, 0, 1).expand({2, 4, 8}), 1e-5, 1e-6);
+  // BEGIN HIDDEN TESTS
+  CHECK_EQ(padding_bias({4}, 4), zeros({1, 1, 1, 4}));
+  CHECK_EQ(attend(padding_bias({0, 4}, 4))[0], zeros({2, 4, 8}));
+  // END HIDDEN TESTS
+}
+
+// %% [markdown]
+// ## Part 2: Systems analysis
+//
+// All numbers are measured when the file runs: `tito run 11`.
+//
+// ### Memory: N x N against N
+//
+// What does one call hold beyond its inputs, at its worst moment? For the forward pass alone, and for forward and backward, with one head of 32 features:
+//
+//     bytes                         version 1          memory = scores + weights + their gradients ...   N x N
+//       │                          /
+//       │                        /
+//       │                    __/
+//       │              ___--
+//       │        __--
+//       │ ____________________________  version 2       output + logsumexp + one tile                    N
+//       └──────────────────────────────── N
+
+// %%
+//| lesson
+enum class Pass { Forward, Training };
+
+// One call of version 1 or 2 on (1, 1, N, 32), ready to be run and measured.
+std::function<void()> attention_call(int version, std::int64_t N, Pass pass, bool is_causal = true) {
+  const auto x = random_qkv(1, 1, 1, N, N, 32, kFloat);
+  if (pass == Pass::Training)
+    for (const Tensor& tensor : x) tensor.requires_grad_();
+  return [=] {
+    const Tensor output = version == 1 ? std::get<0>(_scaled_dot_product_attention_math(x[0], x[1], x[2], {}, 0, is_causal)) : scaled_dot_product_attention(x[0], x[1], x[2], {}, 0, is_causal);
+    if (pass == Pass::Training) {
+      output.sum().backward();
+      for (const Tensor& tensor : x) tensor.mutable_grad() = Tensor();
+    }
+  };
+}
+
+// %%
+TEST_CASE("memory: version 1 grows with N x N, version 2 with N") {
+  for (const Pass pass : {Pass::Forward, Pass::Training}) {
+    const auto peak = [&](int version, std::int64_t N) { return static_cast<double>(peak_bytes(attention_call(version, N, pass))); };
+    CHECK_GT(peak(1, 512) / peak(1, 256), 3.5);
+    CHECK_LT(peak(2, 2048) / peak(2, 1024), 2.1);
+    CHECK_LT(peak(2, 2048), 2048 * 2048);  // not even one byte for each pair
+  }
+  // What stays between the passes: version 2 keeps output and logsumexp.
+  const auto x = random_qkv(1, 1, 1, 512, 512, 32, kFloat);
+  for (const Tensor& tensor : x) tensor.requires_grad_();
+  const std::size_t before = memory::stats().live;
+  const Tensor output = scaled_dot_product_attention(x[0], x[1], x[2]);
+  CHECK_EQ(memory::stats().live - before, (512 * 32 + 512) * sizeof(float));
+}
+
+// %%
+DEMO("the most that one call holds (KB), one head of 32 features, causal") {
+  std::printf("  %6s  %28s  %28s\n", "", "forward", "forward and backward");
+  std::printf("  %6s  %9s %9s %8s  %9s %9s %8s\n", "N", "v1", "v2", "v1 / v2", "v1", "v2", "v1 / v2");
+  for (const std::int64_t N : {128, 256, 512, 1024}) {
+    std::printf("  %6lld", static_cast<long long>(N));
+    for (const Pass pass : {Pass::Forward, Pass::Training}) {
+      const double v1 = static_cast<double>(peak_bytes(attention_call(1, N, pass))) / 1024, v2 = static_cast<double>(peak_bytes(attention_call(2, N, pass))) / 1024;
+      std::printf("  %9.0f %9.0f %8.1f", v1, v2, v1 / v2);
+    }
+    std::printf("\n");
+  }
+  std::fflush(stdout);
+}
+
+// %% [markdown]
+// ### Time: the same products, fewer trips to memory
+//
+// Version 2 does not save arithmetic. Forwards it does what version 1 does, without the hidden half if the mask is causal; backwards it computes the scores a second time. What it saves is traffic: version 1 writes and reads N x N numbers for scores, bias, maximum, exponential, division and product, and each of these walks is longer than the cache.
+//
+//     v1    Q K^T ─> [N x N] ─> + bias ─> [N x N] ─> softmax ─> [N x N] ─> P V          every arrow goes through memory
+//     v2    for each tile: Q K^T, exp, P V                                              the tile stays in the first-level cache
+
+// %%
+DEMO("time of one call (ms), one head of 32 features") {
+  std::printf("  %6s %-9s %10s %10s %8s   %10s %10s %8s\n", "N", "mask", "v1 fwd", "v2 fwd", "v1 / v2", "v1 fwd+bwd", "v2 fwd+bwd", "v1 / v2");
+  for (const bool causal : {false, true}) {
+    for (const std::int64_t N : {64, 256, 1024}) {
+      const auto ms = [&](int version, Pass pass) { return measure(attention_call(version, N, pass, causal), {.samples = 5}).median * 1e3; };
+      const double f1 = ms(1, Pass::Forward), f2 = ms(2, Pass::Forward), t1 = ms(1, Pass::Training), t2 = ms(2, Pass::Training);
+      std::printf("  %6lld %-9s %10.3f %10.3f %8.2f   %10.3f %10.3f %8.2f\n", static_cast<long long>(N), causal ? "causal" : "none", f1, f2, f1 / f2, t1, t2, t1 / t2);
+    }
+  }
+  std::fflush(stdout);
+}
+
+// %% [markdown]
+// ### Why the scores are divided
+//
+// The demonstration gives a query and 64 keys of random features, with and without the division by `sqrt(E)`. The *perplexity* of the weights, exp of their entropy, says over how many keys the query spreads its attention: 64 is all of them equally, 1 is a single one. Beside it, how large the gradient of the scores is: p (1 - p), averaged over the keys.
+
+// %%
+DEMO("attention spreads over how many of 64 keys? And how much gradient is left?") {
+  std::printf("  %6s %22s %22s\n", "E", "divided by sqrt(E)", "not divided");
+  Generator generator(1);
+  for (const std::int64_t E : {4, 16, 64, 256, 1024}) {
+    const Tensor query = randn({200, E}, generator), key = randn({64, E}, generator);
+    std::printf("  %6lld", static_cast<long long>(E));
+    for (const bool divided : {true, false}) {
+      const Tensor weights = std::get<1>(_scaled_dot_product_attention_math(query, key, key, {}, 0, false, divided ? std::nullopt : std::optional<double>(1.0)));
+      const double entropy = -(weights * (weights + 1e-30).log()).sum(-1).mean().item<double>();
+      std::printf("   %8.1f keys %.5f", std::exp(entropy), (weights * (1 - weights)).mean().item<double>());
+    }
+    std::printf("\n");
+  }
+  std::fflush(stdout);
+}
+
+// %% [markdown]
+// ## Part 3: Production context
+//
+// All frameworks compute the formula above; they differ in who chooses the version.
+//
+//     PyTorch                            TensorFlow / Keras               JAX
+//     scaled_dot_product_attention       MultiHeadAttention layer         jax.nn.dot_product_attention
+//          │ picks a backend by               │ einsum equations,              │ XLA fuses the plain formula, or
+//          │ dtype, mask, device              │ v1; a flash kernel             │ implementation="cudnn"
+//       flash / memory-efficient /            │ where the backend has one      │ Pallas kernels for TPU and GPU
+//       cuDNN / math
+//
+// - **PyTorch.** `aten/src/ATen/native/transformers/attention.cpp` has `scaled_dot_product_attention`, which chooses as yours does, `_scaled_dot_product_attention_math`, your version 1, and `_safe_softmax`, your `masked_softmax`. `aten/src/ATen/native/cpu/FlashAttentionKernel.cpp` is your version 2: the block sizes are chosen by the length, the two
+//   products are GEMM calls, exp is vectorized, and threads share the blocks of queries. In Python, `torch/nn/functional.py` has `multi_head_attention_forward` and `_in_projection_packed`.
+// - **On GPUs** the same algorithm is FlashAttention (Dao et al., 2022, 2023): a tile lives in the shared memory of one multiprocessor. There the time goes down as well as the memory, because slow memory is the limit. `flash_attn`'s CUDA sources and the Triton tutorial `06-fused-attention.py` are the ones to read.
+// - **TensorFlow.** `keras/src/layers/attention/multi_head_attention.py` writes projections and heads as einsum equations, so that the layout (L, B, H, D) never appears as a reshape, and cannot be wrong.
+// - **JAX.** `jax/_src/nn/functions.py` has `dot_product_attention` on (B, L, H, D), with grouped heads and windows; `jax/experimental/pallas/ops/tpu/flash_attention.py` is the tiled version.
+//
+// What production adds: half precision with float32 sums (your `OnlineSoftmax` is where the sums live), threads over blocks and heads (module 16), key blocks of several users' caches in pages (vLLM), and the KV cache, which module 12 builds.
+
+// %% [markdown]
+// ## Integration test
+//
+// A layer that must learn to look one word back: the target at position t is the word at t - 1. Words and positions are random vectors; MultiheadAttention and a linear layer are trained for 100 steps of Adam, from a seed. The losses must be PyTorch's, and at the end the attention weights must stand on the previous word.
+
+// %%
+//| lesson
+// Trains as described; returns the losses. The last attention weights (B, L, L) go into `weights`.
+std::vector<double> train_look_back(bool need_weights, Tensor* last_weights = nullptr) {
+  const DoubleScope scope;
+  manual_seed(2);
+  nn::MultiheadAttention attention(8, 2);
+  nn::Linear head(8, 5);
+  const Tensor words = randn({5, 8});
+  const Tensor positions = randn({6, 8});
+  const Tensor ids = randint(0, 5, {6, 16});
+  const Tensor x = words.index_select(0, ids.view(-1)).view({6, 16, 8}) + positions.unsqueeze(1);
+  const Tensor mask = ones({6, 6}, kBool).triu(1);
+  const Tensor target = cat({ids.slice(0, 0, 1), ids.slice(0, 0, 5)});
+  std::vector<Tensor> parameters = attention->parameters();
+  for (const Tensor& parameter : head->parameters()) parameters.push_back(parameter);
+  optim::Adam optimizer(parameters, 0.01);
+  std::vector<double> losses;
+  for (int i = 0; i < 100; ++i) {
+    const auto [output, weights] = attention(x, x, x, Tensor(), need_weights, mask);
+    const Tensor loss = cross_entropy_loss(head(output).reshape({-1, 5}), target.reshape(-1));
+    optimizer.zero_grad();
+    loss.backward();
+    optimizer.step();
+    losses.push_back(loss.item<double>());
+    if (last_weights != nullptr) *last_weights = weights.detach();
+  }
+  return losses;
+}
+
+// %%
+TEST_CASE("integration: attention learns to look back, with PyTorch's losses, in both versions") {
+  // Recorded from PyTorch 2.15.0, float64, seed 2, need_weights=False.
+  const std::vector<std::pair<std::size_t, double>> expected = {{0, 1.7262252862617877}, {1, 1.6688844104261931}, {9, 1.4176411931942285}, {49, 0.070868147082680105}, {99, 0.0027612695696710228}};
+  Tensor weights;
+  const std::vector<double> in_blocks = train_look_back(false), with_weights = train_look_back(true, &weights);
+  for (const auto& [step, loss] : expected) {
+    CAPTURE(step);
+    CHECK_CLOSE(in_blocks.at(step), loss, 1e-9, 0.0);
+    CHECK_CLOSE(with_weights.at(step), loss, 1e-9, 0.0);
+  }
+  // From position 1 on, the previous word has more weight than any other.
+  const Tensor looks_at = weights.mean(0).argmax(-1);
+  CHECK_EQ(looks_at.slice(0, 1), arange(5));
+}
+
+// %%
+DEMO("who looks at whom, after 100 steps of learning to look back (weights in percent, rows are queries)") {
+  Tensor weights;
+  train_look_back(true, &weights);
+  const Tensor mean = weights.mean(0) * 100;
+  for (std::int64_t i = 0; i < mean.size(0); ++i) {
+    std::printf("  position %lld  ", static_cast<long long>(i));
+    for (std::int64_t j = 0; j < mean.size(1); ++j) std::printf(j > i ? "     ." : "  %4.0f", mean[i][j].item<double>());
+    std::printf("\n");
+  }
+  std::fflush(stdout);
+}
+
+// %% [markdown]
+// ## ML systems thinking
+//
+// This module's pattern is Build -> Use -> **Analyze**. Run `tito run 11`, keep the output, and answer from your numbers.
+
+// %% [markdown] {"nbgrader": {"grade": true, "grade_id": "11-explain-memory", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}}
+// **Question 1. How long a text fits?** From the memory demonstration: how many bytes does version 1 hold per pair (query, key), forwards and in training? Which tensors are they? A model has 24 layers of 16 heads and 1 GB for activations: how long may a text be with either version (batch 1, 64 features a head, what the backward pass needs stays from the
+// forward pass of every layer)? What of the memory of version 2 is left if the keys are visited in blocks of 32 instead of 64?
+// BEGIN SOLUTION
+// @MEMORY@
+// END SOLUTION
+
+// %% [markdown] {"nbgrader": {"grade": true, "grade_id": "11-explain-time", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}}
+// **Question 2. Where does the time go?** From the time demonstration: at which N is version 2 faster, and by how much, forwards and in training, with and without the causal mask? It computes the scores twice in training: why does that not cost what one would expect? How many arithmetic operations per second does version 2 reach at N = 1024 (count two for each of the
+// 2 L S E products of the forward pass), and what would you improve next?
+// BEGIN SOLUTION
+// @TIME@
+// END SOLUTION
+
+// %% [markdown] {"nbgrader": {"grade": true, "grade_id": "11-explain-scale", "locked": false, "points": 3, "schema_version": 3, "solution": true, "task": false}}
+// **Question 3. What does a head see?** From the demonstration of the scale: over how many keys does a query spread with and without the division at E = 64, and how does the gradient of the scores change? A colleague proposes to divide by E instead, "to be safe". What do your numbers say? In the last demonstration, what does position 0 look at, and why must every row of a
+// causal mask have at least one visible key?
+// BEGIN SOLUTION
+// @SCALE@
+// END SOLUTION
+
+// %% [markdown]
+// ## Module summary
+//
+// - Attention is a mean of values, weighted by a softmax over scores of a query with all keys. It costs O(L S E) time; the division by sqrt(E) keeps the softmax from saturating.
+// - A mask is added to the scores, before the softmax: -inf hides. In `scaled_dot_product_attention` true may look, in `MultiheadAttention` true is hidden. A query that sees nothing gets zeros, not NaN.
+// - The online softmax lets scores arrive in blocks: a new maximum corrects what was summed with the old one. With it, nothing of size N x N is held.
+// - The backward pass needs the output and one number per query. It computes each tile of weights again, and the sum over a row that the softmax's gradient needs is the dot product of the output with its gradient.
+// - Heads are cut out of the features: view, then permute. A reshape that goes there in one step has the right sizes and the wrong numbers.
+//
+// Module 12 puts this layer between norms and residual connections, repeats it, and lets it write.
 
 // %%
 }  // namespace tinytorch

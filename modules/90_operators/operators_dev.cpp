@@ -234,6 +234,11 @@ std::vector<Tensor> chunk(const Tensor& self, std::int64_t chunks,
 std::vector<Tensor> split(const Tensor& self, std::int64_t split_size, std::int64_t dim = 0);
 std::vector<Tensor> split_with_sizes(const Tensor& self, IntArrayRef split_sizes, std::int64_t dim = 0);
 std::vector<Tensor> unbind(const Tensor& self, std::int64_t dim = 0);
+namespace detail {
+// Called with the views that split, chunk or unbind return together. Chapter 99 sets it: autograd refuses writes into one of several.
+using OnSeveralViews = void (*)(const std::vector<Tensor>&);
+inline constinit OnSeveralViews on_several_views = nullptr;
+}  // namespace detail
 Tensor repeat(const Tensor& self, IntArrayRef repeats);
 
 // %%
@@ -902,8 +907,13 @@ Tensor clamp_cpu(const Tensor& self, const std::optional<Scalar>& min, const std
   const Tensor input = to_dtype(self, clamp_type(self, min, max));
   const Tensor result = empty(input.sizes(), input.scalar_type());
   dispatch_all_types(input.scalar_type(), [&]<class T>() {
-    const std::optional<T> low = min ? std::optional<T>(min->to<T>()) : std::nullopt;
-    const std::optional<T> high = max ? std::optional<T>(max->to<T>()) : std::nullopt;
+    // For uint8 a negative bound is 0, not the number that it wraps around to.
+    const auto bound = [](const std::optional<Scalar>& number) {
+      if (!number) return std::optional<T>();
+      return std::optional<T>(std::is_same_v<T, std::uint8_t> && number->toDouble() < 0 ? T{} : number->to<T>());
+    };
+    const std::optional<T> low = bound(min);
+    const std::optional<T> high = bound(max);
     map_into<T, T>(result, input, [low, high](T x) {
       if (low) x = larger(x, *low);
       return high ? smaller(x, *high) : x;
@@ -1580,6 +1590,13 @@ Tensor stack(TensorList tensors, std::int64_t dim) {
 
 // %%
 //| export core/joining.cpp
+namespace {
+std::vector<Tensor> together(std::vector<Tensor> views) {
+  if (detail::on_several_views != nullptr) detail::on_several_views(views);
+  return views;
+}
+}  // namespace
+
 std::vector<Tensor> split(const Tensor& self, std::int64_t split_size, std::int64_t dim) {
   TORCH_CHECK(self.dim() > 0, "split expects at least a 1-dimensional tensor");
   TORCH_CHECK(split_size >= 0, "split expects split_size be non-negative, but got split_size=", split_size);
@@ -1587,10 +1604,10 @@ std::vector<Tensor> split(const Tensor& self, std::int64_t split_size, std::int6
   TORCH_CHECK(split_size > 0 || size == 0,
               "split_size can only be 0 if dimension size is 0, but got dimension size of ", size);
   std::vector<Tensor> pieces;
-  if (size == 0) return {slice(self, dim)};
+  if (size == 0) return together({slice(self, dim)});
   for (std::int64_t start = 0; start < size; start += split_size)
     pieces.push_back(narrow(self, dim, start, std::min(split_size, size - start)));
-  return pieces;
+  return together(std::move(pieces));
 }
 
 std::vector<Tensor> split_with_sizes(const Tensor& self, IntArrayRef split_sizes, std::int64_t dim) {
@@ -1611,7 +1628,7 @@ std::vector<Tensor> split_with_sizes(const Tensor& self, IntArrayRef split_sizes
     pieces.push_back(narrow(self, dim, start, size));
     start += size;
   }
-  return pieces;
+  return together(std::move(pieces));
 }
 
 // %%
@@ -1630,7 +1647,7 @@ std::vector<Tensor> unbind(const Tensor& self, std::int64_t dim) {
   TORCH_CHECK_INDEX(self.dim() > 0, "Dimension specified as ", dim, " but tensor has no dimensions");
   std::vector<Tensor> slices;
   for (std::int64_t i = 0; i < self.size(dim); ++i) slices.push_back(select(self, dim, i));
-  return slices;
+  return together(std::move(slices));
 }
 
 // %%

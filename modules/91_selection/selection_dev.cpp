@@ -1212,17 +1212,20 @@ Tensor prod_cpu(const Tensor& self, IntArrayRef dim, bool keepdim) {
   });
 }
 
+// The answer for uint8 is uint8, from the time when that was the type of masks.
+Tensor truth_of(const Tensor& self, const Tensor& answer) { return self.scalar_type() == kByte ? to_dtype(answer, kByte) : answer; }
+
 Tensor any_cpu(const Tensor& self, IntArrayRef dim, bool keepdim) {
   const std::vector<bool> mask = reduction_mask(self, dim);
-  return dispatch_all_types(self.scalar_type(), [&]<class T>() {
+  return truth_of(self, dispatch_all_types(self.scalar_type(), [&]<class T>() {
     return fold<bool, T>(self, mask, keepdim, false, [](bool a, T x) { return a || x != T{}; });
-  });
+  }));
 }
 Tensor all_cpu(const Tensor& self, IntArrayRef dim, bool keepdim) {
   const std::vector<bool> mask = reduction_mask(self, dim);
-  return dispatch_all_types(self.scalar_type(), [&]<class T>() {
+  return truth_of(self, dispatch_all_types(self.scalar_type(), [&]<class T>() {
     return fold<bool, T>(self, mask, keepdim, true, [](bool a, T x) { return a && x != T{}; });
-  });
+  }));
 }
 }  // namespace
 constinit Operator<Tensor(const Tensor&, IntArrayRef, bool)> op::prod("prod", {.cpu = prod_cpu});
@@ -1600,7 +1603,8 @@ Tensor mv(const Tensor& self, const Tensor& vec);      // (M, K) x (K) -> (M)
 Tensor dot(const Tensor& self, const Tensor& tensor);  // (K) x (K) -> a 0-d tensor
 Tensor outer(const Tensor& self, const Tensor& vec2);  // (M) x (N) -> (M, N)
 // Einstein's notation, "bij,bjk->bik": letters name dimensions, and one that the result does not name is summed over. Without "->" the result has the letters that occur once,
-// in alphabetical order. Contracts from left to right, each pair by one bmm.
+// in alphabetical order. Contracts from left to right, each pair by one bmm. "..." stands for all dimensions that no letter names; those of several operands are laid side by side from
+// the right and broadcast, as sizes of 1 do everywhere; without "->" they stand first in the result, and are summed over if the result leaves them out.
 Tensor einsum(std::string_view equation, TensorList tensors);
 
 // %%
@@ -1823,6 +1827,12 @@ struct Equation {
   std::string result;
 };
 
+// Within labels, one '.' stands for a whole ellipsis until the operands' dimensions are known.
+void check_ellipsis(std::string_view equation, std::size_t at, const std::string& labels, const std::string& place, const char* found) {
+  TORCH_CHECK(!has(labels, '.'), "einsum(): found '.' for ", place, found);
+  TORCH_CHECK(equation.substr(at, 3) == "...", "einsum(): found '.' for ", place, " that is not part of any ellipsis", place == "output" ? " (...)" : "");
+}
+
 Equation parse_equation(std::string_view equation) {
   Equation parsed;
   parsed.operands.emplace_back();
@@ -1831,7 +1841,12 @@ Equation parse_equation(std::string_view equation) {
     const char c = equation[i];
     if (i == arrow) ++i;
     else if (c == ',' && i < arrow) parsed.operands.emplace_back();
-    else if (c != ' ') {
+    else if (c == '.') {
+      if (i < arrow) check_ellipsis(equation, i, parsed.operands.back(), str("operand ", parsed.operands.size() - 1), " for which an ellipsis was already found");
+      else check_ellipsis(equation, i, parsed.result, "output", " but an ellipsis (...) was already found");
+      (i < arrow ? parsed.operands.back() : parsed.result) += c;
+      i += 2;
+    } else if (c != ' ') {
       TORCH_CHECK(std::isalpha(static_cast<unsigned char>(c)), "einsum(): invalid subscript given at index ",
                   i, " in the equation string, subscripts must be in [a-zA-Z]");
       (i < arrow ? parsed.operands.back() : parsed.result) += c;
@@ -1841,9 +1856,35 @@ Equation parse_equation(std::string_view equation) {
   std::string all;
   for (const std::string& labels : parsed.operands) all += labels;
   std::sort(all.begin(), all.end());
+  if (has(all, '.')) parsed.result += '.';
   for (const char label : all)
-    if (std::count(all.begin(), all.end(), label) == 1) parsed.result += label;
+    if (label != '.' && std::count(all.begin(), all.end(), label) == 1) parsed.result += label;
   return parsed;
+}
+
+// Gives the dimensions behind each '.' labels of their own, characters that no equation can hold: the last dimension of every ellipsis has the same one.
+void name_ellipses(Equation& equation, TensorList tensors) {
+  std::size_t longest = 0;
+  std::vector<std::size_t> covered;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const std::string& labels = equation.operands[i];
+    covered.push_back(0);
+    if (!has(labels, '.')) continue;
+    const auto dims = static_cast<std::size_t>(tensors[i].dim());
+    TORCH_CHECK(labels.size() - 1 <= dims, "einsum(): the number of subscripts in the equation (", labels.size() - 1,
+                ") is more than the number of dimensions (", dims, ") for operand ", i);
+    covered.back() = dims - (labels.size() - 1);
+    longest = std::max(longest, covered.back());
+  }
+  TORCH_CHECK(longest <= 64, "einsum(): an ellipsis may stand for at most 64 dimensions");
+  std::string names;
+  for (std::size_t d = 0; d < longest; ++d) names += static_cast<char>(128 + d);
+  const auto put = [&names](std::string& labels, std::size_t count) {
+    const std::size_t at = labels.find('.');
+    if (at != std::string::npos) labels.replace(at, 1, names.substr(names.size() - count));
+  };
+  for (std::size_t i = 0; i < tensors.size(); ++i) put(equation.operands[i], covered[i]);
+  put(equation.result, longest);
 }
 }  // namespace
 
@@ -1872,6 +1913,14 @@ Labelled label_operand(const Tensor& tensor, const std::string& labels, std::siz
     --i;
   }
   return operand;
+}
+
+// The operand without `label`, whose size there is 1.
+Labelled without(const Labelled& operand, char label) {
+  const std::size_t at = operand.labels.find(label);
+  std::string labels = operand.labels;
+  labels.erase(at, 1);
+  return {select(operand.tensor, static_cast<std::int64_t>(at), 0), labels};
 }
 
 // Sums over the letters that are not in `kept`.
@@ -1943,8 +1992,9 @@ void check_operands(const Equation& equation, TensorList tensors) {
 }  // namespace
 
 Tensor einsum(std::string_view equation, TensorList tensors) {
-  const Equation parsed = parse_equation(equation);
+  Equation parsed = parse_equation(equation);
   check_operands(parsed, tensors);
+  name_ellipses(parsed, tensors);
   std::vector<Labelled> operands;
   for (std::size_t i = 0; i < tensors.size(); ++i)
     operands.push_back(label_operand(tensors[i], parsed.operands[i], i));
@@ -1956,12 +2006,15 @@ Tensor einsum(std::string_view equation, TensorList tensors) {
       total = sum_others(operands[0], later);
       continue;
     }
-    for (const char label : total.labels) {
+    for (const char label : std::string(total.labels)) {
       if (!has(operands[i].labels, label)) continue;
       const std::int64_t seen = sizes_of(total, {label})[0];
       const std::int64_t size = sizes_of(operands[i], {label})[0];
-      TORCH_CHECK(seen == size, "einsum(): subscript ", label, " has size ", size, " for operand ", i,
-                  " which does not broadcast with previously seen size ", seen);
+      TORCH_CHECK(seen == size || seen == 1 || size == 1, "einsum(): ", std::isalpha(static_cast<unsigned char>(label)) ? str("subscript ", label) : std::string("a dimension covered by the ellipsis"),
+                  " has size ", size, " for operand ", i, " which does not broadcast with previously seen size ", seen);
+      // A size of 1 broadcasts: the other operand alone has this letter then.
+      if (seen < size) total = without(total, label);
+      else if (size < seen) operands[i] = without(operands[i], label);
     }
     total = contract(total, sum_others(operands[i], later + total.labels), later);
   }
@@ -2039,6 +2092,22 @@ TEST_CASE("einsum: products, traces, transposes, batches") {
   CHECK_CLOSE(einsum("ii->i", {a.slice(1, 0, 2)}), tensor({1.0, 5.0}));
   CHECK_CLOSE(einsum("ii", {a.slice(1, 0, 2)}), tensor(6.0));
   CHECK_CLOSE(einsum("iji->j", {c}), tensor({7.0, 11.0, 15.0}));
+  const Tensor d = arange(24, kFloat).view({2, 3, 4});
+  CHECK_CLOSE(einsum("...ij,...jk->...ik", {d, ones({4, 2})}).select(2, 0), tensor({{6.0, 22.0, 38.0}, {54.0, 70.0, 86.0}}));
+  CHECK_CLOSE(einsum("...i->...", {d}), tensor({{6.0, 22.0, 38.0}, {54.0, 70.0, 86.0}}));
+  CHECK_CLOSE(einsum("i...->i", {d}), tensor({66.0, 210.0}));  // what the result leaves out is summed
+  CHECK_EQ(einsum("i...", {d}).sizes(), IntArrayRef({3, 4, 2}));
+  CHECK_EQ(einsum("i...j->ji", {d}).sizes(), IntArrayRef({4, 2}));
+  CHECK_CLOSE(einsum("b...,...->b...", {arange(6, kFloat).view({2, 3}), tensor({1.0, 2.0, 3.0})}), tensor({{0.0, 2.0, 6.0}, {3.0, 8.0, 15.0}}));
+  CHECK_EQ(einsum("i...,j...->ij...", {ones({2, 1, 4}), ones({3, 5, 1})}).sizes(), IntArrayRef({2, 3, 5, 4}));
+  CHECK_CLOSE(einsum("ij,jk->ik", {arange(6, kFloat).view({2, 3}), ones({1, 2})}), tensor({{3.0, 3.0}, {12.0, 12.0}}));
+  CHECK_EQ(einsum("ij->ij...", {a}), a);
+  CHECK_ERROR(einsum("i..", {a}), "einsum(): found '.' for operand 0 that is not part of any ellipsis");
+  CHECK_ERROR(einsum("...i...", {a}), "einsum(): found '.' for operand 0 for which an ellipsis was already found");
+  CHECK_ERROR(einsum("...->..", {a}), "einsum(): found '.' for output that is not part of any ellipsis (...)");
+  CHECK_ERROR(einsum("...->......", {a}), "einsum(): found '.' for output but an ellipsis (...) was already found");
+  CHECK_ERROR(einsum("ijk...", {a}), "einsum(): the number of subscripts in the equation (3) is more than the number of dimensions (2) for operand 0");
+  CHECK_ERROR(einsum("...,...", {d, a}), "einsum(): a dimension covered by the ellipsis has size");
   CHECK_ERROR(
       einsum("ij,jk->ik", {a, a}),
       "einsum(): subscript j has size 2 for operand 1 which does not broadcast with previously seen size 3");

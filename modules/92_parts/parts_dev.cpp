@@ -71,10 +71,24 @@
 #include <atomic>
 #include <cstdint>
 #include <utility>
+//| export core/half.h
+#include <bit>
+#include <cstdint>
+#include <type_traits>
 //| export core/scalar_type.h
 #include <cstdint>
 #include <ostream>
 #include <type_traits>
+#include "tinytorch/core/error.h"
+#include "tinytorch/core/half.h"
+//| export core/device.h
+#include <cstdint>
+#include <ostream>
+#include <string>
+//| export core/device.cpp
+#include <array>
+#include <charconv>
+#include <utility>
 #include "tinytorch/core/error.h"
 //| export core/scalar.h
 #include <cmath>
@@ -91,10 +105,13 @@
 #include <memory>
 #include <numeric>
 #include <random>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <string>
 #include <vector>
+#include "tinytorch/core/device.h"
 #include "tinytorch/core/generator.h"
 
 // %%
@@ -942,11 +959,140 @@ TEST_CASE("intrusive_ptr: the last owner deletes") {
 //
 //     ScalarType::Float  --->  dispatch_all_types  --->  f.operator()<float>()      a loop over float*
 //     (data)                   one switch                (compiled once per type)
+//
+// Two of the types have no arithmetic on most CPUs. They are ways to *keep* numbers in two bytes, and both are a float with something left out:
+//
+//     float       s eeeeeeee mmmmmmmmmmmmmmmmmmmmmmm      8 bits of exponent, 23 of mantissa
+//     BFloat16    s eeeeeeee mmmmmmm                      the upper half of a float: the same range, 2 to 3 digits
+//     Half        s eeeee mmmmmmmmmm                      up to 65504, 3 to 4 digits (IEEE 754 binary16)
+//
+// So reading one is a shift (and for Half a new exponent), and writing one rounds to the nearest, ties to the even neighbour. Kernels are compiled for the other types only; chapter 83 says how
+// operators accept these two all the same.
+
+// %%
+//| export core/half.h
+namespace detail {
+// The float that a Half of these bits stands for, and the bits of the Half nearest to a float.
+constexpr float float_from_half(std::uint16_t bits) {
+  const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000U) << 16;
+  const std::uint32_t magnitude = bits & 0x7FFFU;
+  if (magnitude < 0x0400U) {  // subnormal: so many times 2^-24
+    const float value = static_cast<float>(magnitude) * 0x1p-24F;
+    return std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) | sign);
+  }
+  if (magnitude >= 0x7C00U) return std::bit_cast<float>(sign | 0x7F800000U | (magnitude & 0x03FFU) << 13);
+  return std::bit_cast<float>(sign | ((magnitude << 13) + (112U << 23)));  // the exponents' biases are 15 and 127
+}
+
+constexpr std::uint16_t half_from_float(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  const std::uint32_t sign = bits >> 16 & 0x8000U;
+  const std::uint32_t magnitude = bits & 0x7FFFFFFFU;
+  if (magnitude > 0x7F800000U) return static_cast<std::uint16_t>(sign | 0x7E00U);   // NaN
+  if (magnitude >= 0x477FF000U) return static_cast<std::uint16_t>(sign | 0x7C00U);  // 65520 and more: infinity
+  if (magnitude < 0x38800000U) {
+    // Below 2^-14 Halfs are multiples of 2^-24, as floats next to 0.5 are: adding 0.5 rounds.
+    const float shifted = std::bit_cast<float>(magnitude) + 0.5F;
+    return static_cast<std::uint16_t>(sign | (std::bit_cast<std::uint32_t>(shifted) - std::bit_cast<std::uint32_t>(0.5F)));
+  }
+  const std::uint32_t odd = magnitude >> 13 & 1U;
+  return static_cast<std::uint16_t>(sign | (magnitude - (112U << 23) + 0x0FFFU + odd) >> 13);
+}
+
+constexpr float float_from_bfloat16(std::uint16_t bits) { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
+
+constexpr std::uint16_t bfloat16_from_float(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  if ((bits & 0x7FFFFFFFU) > 0x7F800000U) return 0x7FC0U;  // NaN
+  return static_cast<std::uint16_t>((bits + 0x7FFFU + (bits >> 16 & 1U)) >> 16);
+}
+}  // namespace detail
+
+// %%
+//| export core/half.h
+// Numbers of two bytes. Both convert to float and back by themselves; what is computed with them is computed in float and rounded.
+// Source: c10/util/Half.h.
+struct alignas(2) Half {
+  struct from_bits_t {};
+  Half() = default;
+  constexpr Half(std::uint16_t bits, from_bits_t) : x(bits) {}
+  constexpr Half(float value) : x(detail::half_from_float(value)) {}
+  template <class T>
+    requires std::is_arithmetic_v<T>
+  constexpr Half(T value) : Half(static_cast<float>(value)) {}
+  constexpr operator float() const { return detail::float_from_half(x); }
+  static constexpr from_bits_t from_bits() { return {}; }
+
+  std::uint16_t x;
+};
+
+// Source: c10/util/BFloat16.h.
+struct alignas(2) BFloat16 {
+  struct from_bits_t {};
+  BFloat16() = default;
+  constexpr BFloat16(std::uint16_t bits, from_bits_t) : x(bits) {}
+  constexpr BFloat16(float value) : x(detail::bfloat16_from_float(value)) {}
+  template <class T>
+    requires std::is_arithmetic_v<T>
+  constexpr BFloat16(T value) : BFloat16(static_cast<float>(value)) {}
+  constexpr operator float() const { return detail::float_from_bfloat16(x); }
+  static constexpr from_bits_t from_bits() { return {}; }
+
+  std::uint16_t x;
+};
+
+template <class T>
+concept ReducedFloat = std::is_same_v<T, Half> || std::is_same_v<T, BFloat16>;
+
+template <ReducedFloat T>
+constexpr T operator+(T a, T b) { return T(static_cast<float>(a) + static_cast<float>(b)); }
+template <ReducedFloat T>
+constexpr T operator-(T a, T b) { return T(static_cast<float>(a) - static_cast<float>(b)); }
+template <ReducedFloat T>
+constexpr T operator*(T a, T b) { return T(static_cast<float>(a) * static_cast<float>(b)); }
+template <ReducedFloat T>
+constexpr T operator/(T a, T b) { return T(static_cast<float>(a) / static_cast<float>(b)); }
+template <ReducedFloat T>
+constexpr T operator-(T a) { return T(-static_cast<float>(a)); }
+template <ReducedFloat T>
+constexpr T& operator+=(T& a, T b) { return a = a + b; }
+template <ReducedFloat T>
+constexpr T& operator-=(T& a, T b) { return a = a - b; }
+template <ReducedFloat T>
+constexpr T& operator*=(T& a, T b) { return a = a * b; }
+template <ReducedFloat T>
+constexpr T& operator/=(T& a, T b) { return a = a / b; }
+
+// %%
+TEST_CASE("Half and BFloat16: every number comes back, and rounding goes to the nearest, ties to even") {
+  for (std::uint32_t bits = 0; bits <= 0xFFFF; ++bits) {
+    const Half half(static_cast<std::uint16_t>(bits), Half::from_bits());
+    const BFloat16 brain(static_cast<std::uint16_t>(bits), BFloat16::from_bits());
+    if (std::isnan(static_cast<float>(half))) REQUIRE(std::isnan(static_cast<float>(Half(static_cast<float>(half)))));
+    else REQUIRE(Half(static_cast<float>(half)).x == bits);
+    if (std::isnan(static_cast<float>(brain))) REQUIRE(std::isnan(static_cast<float>(BFloat16(static_cast<float>(brain)))));
+    else REQUIRE(BFloat16(static_cast<float>(brain)).x == bits);
+  }
+  CHECK_EQ(Half(1.0F).x, 0x3C00);
+  CHECK_EQ(Half(0.1F).x, 0x2E66);
+  CHECK_EQ(Half(65504.0F).x, 0x7BFF);
+  CHECK_EQ(Half(65519.0F).x, 0x7BFF);
+  CHECK_EQ(Half(65520.0F).x, 0x7C00);           // rounds up to infinity
+  CHECK_EQ(Half(2049.0F).x, Half(2048.0F).x);  // halfway: to the even one
+  CHECK_EQ(Half(2051.0F).x, Half(2052.0F).x);
+  CHECK_EQ(Half(0x1p-24F).x, 1);
+  CHECK_EQ(Half(0x1p-25F).x, 0);
+  CHECK_EQ(Half(-0.0F).x, 0x8000);
+  CHECK_EQ(BFloat16(1.0F).x, 0x3F80);
+  CHECK_EQ(BFloat16(257.0F).x, BFloat16(256.0F).x);
+  CHECK_EQ(BFloat16(259.0F).x, BFloat16(260.0F).x);
+  CHECK_EQ(static_cast<float>(Half(1) / Half(3)), static_cast<float>(Half(1.0F / 3)));
+}
 
 // %%
 //| export core/scalar_type.h
-// The element types. The order is part of the promotion rules: within a category the later, wider type wins.
-enum class ScalarType : std::uint8_t { Bool, Byte, Char, Short, Int, Long, Float, Double };
+// The element types. The order is part of the promotion rules: within a category the later, wider type wins (Half and BFloat16, of which neither holds the other, give Float).
+enum class ScalarType : std::uint8_t { Bool, Byte, Char, Short, Int, Long, Half, BFloat16, Float, Double };
 
 inline constexpr ScalarType kBool = ScalarType::Bool;
 inline constexpr ScalarType kUInt8 = ScalarType::Byte;
@@ -959,19 +1105,40 @@ inline constexpr ScalarType kInt32 = ScalarType::Int;
 inline constexpr ScalarType kInt = ScalarType::Int;
 inline constexpr ScalarType kInt64 = ScalarType::Long;
 inline constexpr ScalarType kLong = ScalarType::Long;
+inline constexpr ScalarType kFloat16 = ScalarType::Half;
+inline constexpr ScalarType kHalf = ScalarType::Half;
+inline constexpr ScalarType kBFloat16 = ScalarType::BFloat16;
 inline constexpr ScalarType kFloat32 = ScalarType::Float;
 inline constexpr ScalarType kFloat = ScalarType::Float;
 inline constexpr ScalarType kFloat64 = ScalarType::Double;
 inline constexpr ScalarType kDouble = ScalarType::Double;
 
-inline bool isFloatingType(ScalarType type) { return type >= ScalarType::Float; }
+inline bool isFloatingType(ScalarType type) { return type >= ScalarType::Half; }
+inline bool isReducedFloatingType(ScalarType type) { return type == ScalarType::Half || type == ScalarType::BFloat16; }
 inline bool isIntegralType(ScalarType type, bool include_bool) {
-  return type < ScalarType::Float && (include_bool || type != ScalarType::Bool);
+  return type < ScalarType::Half && (include_bool || type != ScalarType::Bool);
 }
 const char* toString(ScalarType type);  // "Float", "Long", ...
 const char* cpp_name(ScalarType type);  // "float", "int64_t", ...
 std::size_t elementSize(ScalarType type);
 inline std::ostream& operator<<(std::ostream& out, ScalarType type) { return out << toString(type); }
+
+// What `tensor.dtype()` gives: an element type that prints as its C++ type, "float" and not "Float". It compares with a ScalarType and becomes one where one is asked for.
+// Source: c10/util/typeid.h.
+class TypeMeta {
+ public:
+  explicit constexpr TypeMeta(ScalarType type) : type_(type) {}
+  constexpr operator ScalarType() const { return type_; }
+  constexpr ScalarType toScalarType() const { return type_; }
+  std::size_t itemsize() const { return elementSize(type_); }
+  const char* name() const;
+  friend constexpr bool operator==(TypeMeta a, TypeMeta b) { return a.type_ == b.type_; }
+  friend constexpr bool operator==(TypeMeta a, ScalarType b) { return a.type_ == b; }
+  friend std::ostream& operator<<(std::ostream& out, TypeMeta type) { return out << type.name(); }
+
+ private:
+  ScalarType type_;
+};
 
 // %%
 //| export core/scalar_type.h
@@ -981,6 +1148,8 @@ constexpr ScalarType scalar_type_of() {
   if constexpr (std::is_same_v<T, bool>) return ScalarType::Bool;
   else if constexpr (std::is_same_v<T, float>) return ScalarType::Float;
   else if constexpr (std::is_same_v<T, double>) return ScalarType::Double;
+  else if constexpr (std::is_same_v<T, Half>) return ScalarType::Half;
+  else if constexpr (std::is_same_v<T, BFloat16>) return ScalarType::BFloat16;
   else {
     static_assert(std::is_integral_v<T>, "no ScalarType for this C++ type");
     if constexpr (sizeof(T) == 1 && std::is_unsigned_v<T>) return ScalarType::Byte;
@@ -991,7 +1160,9 @@ constexpr ScalarType scalar_type_of() {
   }
 }
 
-// Calls f.operator()<T>() with the C++ type of `type`: how a run-time dtype becomes a compile-time one.
+[[noreturn]] void fail_reduced_type(ScalarType type);
+
+// Calls f.operator()<T>() with the C++ type of `type`: how a run-time dtype becomes a compile-time one. Half and BFloat16, for which no kernels are compiled, are an error.
 template <class F>
 decltype(auto) dispatch_all_types(ScalarType type, F&& f) {
   switch (type) {
@@ -1002,9 +1173,19 @@ decltype(auto) dispatch_all_types(ScalarType type, F&& f) {
     case ScalarType::Int: return f.template operator()<std::int32_t>();
     case ScalarType::Long: return f.template operator()<std::int64_t>();
     case ScalarType::Float: return f.template operator()<float>();
+    case ScalarType::Half:
+    case ScalarType::BFloat16: fail_reduced_type(type);
     case ScalarType::Double: break;
   }
   return f.template operator()<double>();
+}
+
+// The same with Half and BFloat16, for what stores and converts numbers but does not compute with them.
+template <class F>
+decltype(auto) dispatch_stored_types(ScalarType type, F&& f) {
+  if (type == ScalarType::Half) return f.template operator()<Half>();
+  if (type == ScalarType::BFloat16) return f.template operator()<BFloat16>();
+  return dispatch_all_types(type, std::forward<F>(f));
 }
 
 // The same for kernels that exist for floating point only; `name` goes into the error for the others.
@@ -1019,17 +1200,26 @@ decltype(auto) dispatch_floating_types(ScalarType type, const char* name, F&& f)
 // %%
 //| export core/scalar_type.cpp
 const char* toString(ScalarType type) {
-  static constexpr const char* names[] = {"Bool", "Byte", "Char", "Short", "Int", "Long", "Float", "Double"};
+  static constexpr const char* names[] = {"Bool", "Byte", "Char", "Short", "Int", "Long", "Half", "BFloat16", "Float", "Double"};
   return names[static_cast<std::size_t>(type)];
 }
 
 const char* cpp_name(ScalarType type) {
-  static constexpr const char* names[] = {"bool", "uint8_t", "int8_t", "int16_t", "int32_t", "int64_t", "float", "double"};
+  static constexpr const char* names[] = {"bool", "uint8_t", "int8_t", "int16_t", "int32_t", "int64_t", "c10::Half", "c10::BFloat16", "float", "double"};
   return names[static_cast<std::size_t>(type)];
 }
 
+const char* TypeMeta::name() const {
+  static constexpr const char* names[] = {"bool", "unsigned char", "signed char", "short int", "int", "long int", "c10::Half", "c10::BFloat16", "float", "double"};
+  return names[static_cast<std::size_t>(type_)];
+}
+
 std::size_t elementSize(ScalarType type) {
-  return dispatch_all_types(type, []<class T>() { return sizeof(T); });
+  return dispatch_stored_types(type, []<class T>() { return sizeof(T); });
+}
+
+void fail_reduced_type(ScalarType type) {
+  throw NotImplementedError(std::string("this operator is not implemented for '") + toString(type) + "'. Convert with to(kFloat) first.");
 }
 
 // %%
@@ -1044,7 +1234,8 @@ class Scalar {
   Scalar(T value) : kind_(ScalarType::Long), integer_(static_cast<std::int64_t>(value)) {}
   template <std::same_as<bool> T>
   Scalar(T value) : kind_(ScalarType::Bool), integer_(value) {}
-  template <std::floating_point T>
+  template <class T>
+    requires std::floating_point<T> || ReducedFloat<T>
   Scalar(T value) : kind_(ScalarType::Double), real_(static_cast<double>(value)) {}
 
   ScalarType type() const { return kind_; }  // Bool, Long or Double
@@ -1084,7 +1275,10 @@ class Scalar {
 template <class T>
 bool Scalar::fits() const {
   using Limits = std::numeric_limits<T>;
-  if constexpr (std::is_same_v<T, bool>) return true;
+  if constexpr (ReducedFloat<T>) {
+    const double largest = std::is_same_v<T, Half> ? 65504.0 : 0x1.FEp127;
+    return !std::isfinite(to<double>()) || std::abs(to<double>()) <= largest;
+  } else if constexpr (std::is_same_v<T, bool>) return true;
   else if (isFloatingPoint()) {
     if (std::is_floating_point_v<T> && !std::isfinite(real_)) return true;
     return real_ >= static_cast<double>(Limits::lowest()) && real_ <= static_cast<double>(Limits::max());
@@ -1114,8 +1308,160 @@ TEST_CASE("Scalar: remembers its kind, and converts only what fits") {
   CHECK_ERROR(Scalar(1e300).to<float>(), "value cannot be converted to type float without overflow");
   CHECK_EQ(elementSize(kShort), 2);
   CHECK_EQ(std::string(toString(kDouble)), "Double");
+  CHECK_EQ(elementSize(kBFloat16), 2);
+  CHECK_EQ(Scalar(Half(0.5F)).type(), kDouble);
+  CHECK_EQ(static_cast<float>(Scalar(0.1).to<Half>()), static_cast<float>(Half(0.1F)));
+  CHECK_ERROR(Scalar(65536).to<Half>(), "value cannot be converted to type c10::Half without overflow");
+  CHECK_ERROR(dispatch_all_types(kHalf, []<class T>() { return sizeof(T); }), "not implemented for 'Half'");
+  CHECK_EQ(std::string(TypeMeta(kLong).name()), "long int");
+  CHECK(TypeMeta(kFloat) == kFloat);
   CHECK(isIntegralType(kBool, true));
   CHECK_FALSE(isIntegralType(kBool, false));
+}
+
+// %% [markdown]
+// ## Devices
+//
+// Programs for PyTorch say where a tensor shall live, and most of them begin by asking: `torch::Device device(torch::cuda::is_available() ? torch::kCUDA : torch::kCPU)`. TinyTorch computes on the CPU, so
+// the answer is no, but a program has to be able to ask, to name a device, and to be told plainly when it wants one that is not there.
+//
+//     "cuda:1"  --->  Device { type CUDA, index 1 }  --->  zeros({2}, device)  --->  an error that names the device
+
+// %%
+//| export core/device.h
+// Where a tensor lives. The numbers are PyTorch's. Source: torch/headeronly/core/DeviceType.h.
+enum class DeviceType : std::int8_t { CPU = 0, CUDA = 1, XLA = 9, XPU = 12, MPS = 13, Meta = 14 };
+using DeviceIndex = std::int8_t;
+
+inline constexpr DeviceType kCPU = DeviceType::CPU;
+inline constexpr DeviceType kCUDA = DeviceType::CUDA;
+inline constexpr DeviceType kXLA = DeviceType::XLA;
+inline constexpr DeviceType kXPU = DeviceType::XPU;
+inline constexpr DeviceType kMPS = DeviceType::MPS;
+inline constexpr DeviceType kMeta = DeviceType::Meta;
+
+// "cuda", or "CUDA" when not lower_case.
+std::string DeviceTypeName(DeviceType type, bool lower_case = false);
+std::ostream& operator<<(std::ostream& out, DeviceType type);
+
+// A device: its type, and which one of that type; -1 is the current one. Source: c10/core/Device.h.
+class Device {
+ public:
+  Device(DeviceType type, DeviceIndex index = -1);
+  // "cpu", "cuda" or "cuda:1". Throws for another type, and for an index that is no number.
+  Device(const std::string& text);
+  Device(const char* text) : Device(std::string(text)) {}
+
+  DeviceType type() const { return type_; }
+  DeviceIndex index() const { return index_; }
+  bool has_index() const { return index_ != -1; }
+  void set_index(DeviceIndex index) { index_ = index; }
+  bool is_cpu() const { return type_ == DeviceType::CPU; }
+  bool is_cuda() const { return type_ == DeviceType::CUDA; }
+  bool is_mps() const { return type_ == DeviceType::MPS; }
+  bool is_meta() const { return type_ == DeviceType::Meta; }
+  std::string str() const;  // "cuda:1"
+  friend bool operator==(const Device&, const Device&) = default;
+  friend std::ostream& operator<<(std::ostream& out, const Device& device) { return out << device.str(); }
+
+ private:
+  DeviceType type_;
+  DeviceIndex index_;
+};
+
+// Throws unless tensors can live there: on the CPU. `name` is the function that was asked.
+void require_cpu(const char* name, const Device& device);
+
+namespace cuda {
+bool is_available();         // false: there are no kernels for a graphics card here
+std::size_t device_count();  // 0
+bool cudnn_is_available();   // false
+void manual_seed(std::uint64_t seed);      // nothing to seed
+void manual_seed_all(std::uint64_t seed);  // nothing to seed
+void synchronize(std::int64_t device_index = -1);
+}  // namespace cuda
+
+// %%
+//| export core/device.cpp
+namespace {
+constexpr std::array<std::pair<DeviceType, const char*>, 6> kDeviceNames{{{DeviceType::CPU, "cpu"},
+                                                                          {DeviceType::CUDA, "cuda"},
+                                                                          {DeviceType::XLA, "xla"},
+                                                                          {DeviceType::XPU, "xpu"},
+                                                                          {DeviceType::MPS, "mps"},
+                                                                          {DeviceType::Meta, "meta"}}};
+}  // namespace
+
+std::string DeviceTypeName(DeviceType type, bool lower_case) {
+  std::string name;
+  for (const auto& [known, text] : kDeviceNames)
+    if (known == type) name = text;
+  if (!lower_case)
+    for (char& letter : name) letter = static_cast<char>(letter >= 'a' && letter <= 'z' ? letter - 'a' + 'A' : letter);
+  return name;
+}
+
+std::ostream& operator<<(std::ostream& out, DeviceType type) { return out << DeviceTypeName(type, true); }
+
+Device::Device(DeviceType type, DeviceIndex index) : type_(type), index_(index) {
+  TORCH_CHECK(index >= -1, "Device index must be -1 or non-negative, got ", static_cast<int>(index));
+  TORCH_CHECK(!is_cpu() || index <= 0, "CPU device index must be -1 or zero, got ", static_cast<int>(index));
+}
+
+Device::Device(const std::string& text) : Device(DeviceType::CPU) {
+  TORCH_CHECK(!text.empty(), "Device string must not be empty");
+  const std::size_t colon = text.find(':');
+  const std::string type = text.substr(0, colon);
+  bool known = false;
+  for (const auto& [candidate, name] : kDeviceNames) {
+    if (type != name) continue;
+    type_ = candidate;
+    known = true;
+  }
+  TORCH_CHECK(known, "Expected one of cpu, cuda, ipu, xpu, mkldnn, opengl, opencl, ideep, hip, ve, fpga, maia, xla, lazy, vulkan, mps, meta, hpu, mtia, privateuseone device type at start of device string: ", type);
+  if (colon == std::string::npos) return;
+  const std::string digits = text.substr(colon + 1);
+  int number = -1;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+  const bool whole = !digits.empty() && digits[0] >= '0' && digits[0] <= '9' && error == std::errc() && end == digits.data() + digits.size();
+  TORCH_CHECK(whole && (digits.size() == 1 || digits[0] != '0') && number <= 127, "Invalid device string: '", text, "'");
+  *this = Device(type_, static_cast<DeviceIndex>(number));
+}
+
+std::string Device::str() const {
+  return DeviceTypeName(type_, true) + (has_index() ? ":" + std::to_string(index_) : "");
+}
+
+void require_cpu(const char* name, const Device& device) {
+  TORCH_CHECK_NOT_IMPLEMENTED(device.is_cpu(), "Could not run '", name, "' with arguments from the '", DeviceTypeName(device.type()),
+                              "' backend.\n[", name, "] tensors live on the CPU here, not on ", device,
+                              "; use torch::kCPU, and ask torch::cuda::is_available() before torch::kCUDA.");
+}
+
+bool cuda::is_available() { return false; }
+std::size_t cuda::device_count() { return 0; }
+bool cuda::cudnn_is_available() { return false; }
+void cuda::manual_seed(std::uint64_t) {}
+void cuda::manual_seed_all(std::uint64_t) {}
+void cuda::synchronize(std::int64_t) { require_cpu("cuda::synchronize", Device(DeviceType::CUDA)); }
+
+// %%
+TEST_CASE("Device: from types and from text") {
+  CHECK_EQ(Device("cpu").str(), "cpu");
+  CHECK_EQ(Device(kCUDA, 2).str(), "cuda:2");
+  CHECK(Device("cuda:2") == Device(kCUDA, 2));
+  CHECK_FALSE(Device("cuda") == Device("cuda:0"));
+  CHECK_EQ(Device("cuda:1").index(), 1);
+  CHECK_FALSE(Device(kCPU).has_index());
+  CHECK(Device("mps").is_mps());
+  CHECK_EQ(DeviceTypeName(kCUDA), "CUDA");
+  CHECK_ERROR(Device(""), "Device string must not be empty");
+  CHECK_ERROR(Device("gpu"), "device type at start of device string: gpu");
+  for (const char* text : {"cuda:", "cuda:x", "cuda:-1", "cuda:01", "cuda:1x", "cuda:999"}) CHECK_ERROR(Device(text), std::string("Invalid device string: '") + text + "'");
+  CHECK_ERROR(Device("cpu:1"), "CPU device index must be -1 or zero, got 1");
+  CHECK_FALSE(cuda::is_available());
+  CHECK_EQ(cuda::device_count(), 0);
+  CHECK_ERROR(require_cpu("empty", Device("cuda:1")), "Could not run 'empty' with arguments from the 'CUDA' backend.\n[empty] tensors live on the CPU here, not on cuda:1");
 }
 
 // %% [markdown]

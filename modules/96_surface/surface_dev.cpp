@@ -292,6 +292,7 @@ class MoreMethods {
 #include "tinytorch/core/ops.h"
 //| export core/formatting.cpp
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <iomanip>
 #include <limits>
@@ -365,9 +366,13 @@ class TensorData {
 Tensor tensor(const TensorData& data, const TensorOptions& options = {});
 inline Tensor scalar_tensor(const Scalar& value, const TensorOptions& options = {}) { return full({}, value, options.dtype(options.dtype())); }
 
-// A tensor over memory that someone else owns; `deleter` is called with its address when the last view is gone.
+// A tensor over memory that someone else owns; `deleter` is called with its address when the last view is gone. `strides` are counted in elements, `storage_offset` too;
+// without strides the memory is dense, the last dimension fastest. Throws for a negative size or stride. Source: aten/src/ATen/templates/Functions.h.
 Tensor from_blob(void* data, IntArrayRef sizes, const TensorOptions& options = {});
 Tensor from_blob(void* data, IntArrayRef sizes, std::function<void(void*)> deleter, const TensorOptions& options = {});
+Tensor from_blob(void* data, IntArrayRef sizes, IntArrayRef strides, const TensorOptions& options = {});
+Tensor from_blob(void* data, IntArrayRef sizes, IntArrayRef strides, std::function<void(void*)> deleter, const TensorOptions& options = {});
+Tensor from_blob(void* data, IntArrayRef sizes, IntArrayRef strides, std::int64_t storage_offset, std::function<void(void*)> deleter, const TensorOptions& options = {});
 
 // %%
 //| export core/tensor_data.cpp
@@ -389,8 +394,8 @@ TensorData::TensorData(std::initializer_list<TensorData> rows) : type_(get_defau
 // %%
 //| export core/tensor_data.cpp
 Tensor tensor(const TensorData& data, const TensorOptions& options) {
-  Tensor result = empty(data.sizes(), options.has_dtype() ? options.dtype() : data.type());
-  dispatch_all_types(result.scalar_type(), [&]<class T>() {
+  Tensor result = empty(data.sizes(), options.dtype_opt().value_or(data.type()));
+  dispatch_stored_types(result.scalar_type(), [&]<class T>() {
     T* out = result.data<T>();
     for (const Scalar& value : data.values()) *out++ = value.to<T>();
   });
@@ -399,19 +404,32 @@ Tensor tensor(const TensorData& data, const TensorOptions& options) {
 
 // %%
 //| export core/tensor_data.cpp
-Tensor from_blob(void* data, IntArrayRef sizes, std::function<void(void*)> deleter, const TensorOptions& options) {
+Tensor from_blob(void* data, IntArrayRef sizes, IntArrayRef strides, std::int64_t storage_offset, std::function<void(void*)> deleter, const TensorOptions& options) {
   using Callback = std::function<void(void*)>;
-  const std::size_t nbytes = static_cast<std::size_t>(multiply_sizes(sizes)) * elementSize(options.dtype());
+  TORCH_CHECK(sizes.size() == strides.size(), "dimensionality of sizes (", sizes.size(), ") must match dimensionality of strides (", strides.size(), ")");
+  std::int64_t elements = multiply_sizes(sizes) == 0 ? 0 : storage_offset + 1;
+  for (std::size_t d = 0; d < sizes.size(); ++d) {
+    TORCH_CHECK(strides[d] >= 0, "Storage size calculation overflowed with sizes=", sizes, " and strides=", strides, "\n[from_blob] a stride must not be negative.");
+    if (elements > 0) elements += (sizes[d] - 1) * strides[d];
+  }
+  const std::size_t nbytes = static_cast<std::size_t>(elements) * elementSize(options.dtype());
   auto release = [](void* address, std::size_t, void* context) {
     const std::unique_ptr<Callback> callback(static_cast<Callback*>(context));
     if (*callback) (*callback)(address);
   };
   auto storage = make_intrusive<StorageImpl>(data, nbytes, release, new Callback(std::move(deleter)));
   const LayerSet layers = LayerSet(Layer::CPU) | birth_layers;
-  return created(make_tensor(std::move(storage), options.dtype(), layers, sizes, contiguous_strides(sizes), 0), options);
+  return created(make_tensor(std::move(storage), options.dtype(), layers, sizes, strides, storage_offset), options);
 }
 
-Tensor from_blob(void* data, IntArrayRef sizes, const TensorOptions& options) { return from_blob(data, sizes, nullptr, options); }
+Tensor from_blob(void* data, IntArrayRef sizes, IntArrayRef strides, std::function<void(void*)> deleter, const TensorOptions& options) {
+  return from_blob(data, sizes, strides, 0, std::move(deleter), options);
+}
+Tensor from_blob(void* data, IntArrayRef sizes, IntArrayRef strides, const TensorOptions& options) { return from_blob(data, sizes, strides, 0, nullptr, options); }
+Tensor from_blob(void* data, IntArrayRef sizes, std::function<void(void*)> deleter, const TensorOptions& options) {
+  return from_blob(data, sizes, contiguous_strides(sizes), 0, std::move(deleter), options);
+}
+Tensor from_blob(void* data, IntArrayRef sizes, const TensorOptions& options) { return from_blob(data, sizes, contiguous_strides(sizes), 0, nullptr, options); }
 
 // %%
 TEST_CASE("tensors from values, ranges and memory") {
@@ -438,6 +456,12 @@ TEST_CASE("tensors from values, ranges and memory") {
   }
   CHECK_EQ(freed, 1);
   CHECK_EQ(memory[2], 30.0F);
+  CHECK_EQ(from_blob(memory, {2, 2}, IntArrayRef{1, 2}), tensor({{1.0, 30.0}, {2.0, 4.0}}));
+  CHECK_EQ(from_blob(memory, {2}, IntArrayRef{2}, 1, [&freed](void*) { ++freed; }), tensor({2.0, 4.0}));
+  CHECK_EQ(freed, 2);
+  CHECK_EQ(from_blob(memory, {2}, IntArrayRef{3}, [&freed](void*) { ++freed; }, kFloat).storage()->nbytes(), 16);
+  CHECK_ERROR(from_blob(memory, {2, 2}, IntArrayRef{1}), "dimensionality of sizes (2) must match dimensionality of strides (1)");
+  CHECK_ERROR(from_blob(memory, {2}, IntArrayRef{-1}), "Storage size calculation overflowed with sizes=[2] and strides=[-1]");
 }
 
 // %% [markdown]
@@ -1698,6 +1722,19 @@ void print_matrices(std::ostream& stream, const Tensor& dense, std::int64_t line
 
 // %%
 //| export core/formatting.cpp
+namespace {
+// As many digits as it takes to read the same number back; an exponent below 1e-4 and from 1e16 on.
+std::string shortest_text(double value) {
+  if (!std::isfinite(value)) return std::isnan(value) ? "nan" : value < 0 ? "-inf" : "inf";
+  const bool fixed = value == 0 || (std::fabs(value) >= 1e-4 && std::fabs(value) < 1e16);
+  char text[32];
+  const auto end = std::to_chars(text, text + sizeof text, value, fixed ? std::chars_format::fixed : std::chars_format::scientific).ptr;
+  return {text, end};
+}
+}  // namespace
+
+// %%
+//| export core/formatting.cpp
 std::ostream& print(std::ostream& stream, const Tensor& tensor, std::int64_t linesize) {
   if (!tensor.defined()) return stream << "[ Tensor (undefined) ]";
   const FormatGuard guard(stream);
@@ -1705,7 +1742,7 @@ std::ostream& print(std::ostream& stream, const Tensor& tensor, std::int64_t lin
   const Tensor dense = tensor.to(kDouble).contiguous();
   const double* const values = dense.data<double>();
   if (dense.dim() == 0) {
-    stream << std::defaultfloat << values[0] << '\n';
+    stream << shortest_text(values[0]) << '\n';
   } else if (dense.numel() > 0) {
     if (dense.dim() == 1) print_vector(stream, values, dense.size(0));
     else if (dense.dim() == 2) print_matrix(stream, values, dense.size(0), dense.size(1), linesize, 0);
@@ -1732,6 +1769,28 @@ TEST_CASE("printing: PyTorch's text, recorded") {
   CHECK_EQ(text(tensor(2.5)),
            "2.5\n"
            "[ CPUFloatType{} ]");
+  CHECK_EQ(text(tensor(0.1)),
+           "0.10000000149011612\n"
+           "[ CPUFloatType{} ]");
+  CHECK_EQ(text(tensor(1234567.891, kDouble)),
+           "1234567.891\n"
+           "[ CPUDoubleType{} ]");
+  CHECK_EQ(text(tensor(1e-7)),
+           "1.0000000116860974e-07\n"
+           "[ CPUFloatType{} ]");
+  CHECK_EQ(text(tensor(123456789)),
+           "123456789\n"
+           "[ CPULongType{} ]");
+  CHECK_EQ(text(tensor({0.1, 2.5, 65504.0}, kHalf)),
+           " 9.9976e-02\n"
+           " 2.5000e+00\n"
+           " 6.5504e+04\n"
+           "[ CPUHalfType{3} ]");
+  CHECK_EQ(text(tensor({0.1, 2.5, 1e30}, kBFloat16)),
+           " 1.0010e-01\n"
+           " 2.5000e+00\n"
+           " 1.0003e+30\n"
+           "[ CPUBFloat16Type{3} ]");
   CHECK_EQ(text(tensor(true)),
            "1\n"
            "[ CPUBoolType{} ]");

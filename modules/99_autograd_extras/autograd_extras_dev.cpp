@@ -28,6 +28,7 @@
 #include "tinytorch/core/grad_mode.h"
 //| export core/tensor_history.cpp
 #include "tinytorch/core/autograd.h"
+#include "tinytorch/core/pointwise_ops.h"
 //| export core/anomaly_mode.h
 #include <string>
 #include <vector>
@@ -365,6 +366,19 @@ std::int64_t HistoryMethods::_version() const {
 
 // %%
 //| export core/tensor_history.cpp
+//| registers
+// Views that split, chunk or unbind return together belong to one node in PyTorch, and none may be written through while gradients are recorded.
+void register_several_views() {
+  detail::on_several_views = [](const std::vector<Tensor>& views) {
+    for (const Tensor& view : views) {
+      AutogradMeta* const meta = autograd_meta(view);
+      if (meta != nullptr && meta->view && meta->view->creation == CreationMeta::Default) meta->view->creation = CreationMeta::MultiOutputNode;
+    }
+  };
+}
+
+// %%
+//| export core/tensor_history.cpp
 // Throws, in PyTorch's words, if a view of this kind must not be written through, or (`indirect`) its base not be written to.
 void check_view_write(const AutogradMeta& meta, bool indirect) {
   const CreationMeta creation = meta.view->creation;
@@ -407,6 +421,18 @@ TEST_CASE("views: a write through one that was made without recording is refused
   CHECK_ERROR(row.narrow(0, 0, 1).mul_(2), "Output 0 of SliceBackward0 is a view of a view which was created in no_grad mode and is being modified inplace");
   recorded.mul_(2);
   CHECK_ERROR(row.grad_fn(), "A view was created in no_grad mode and its base or another view of its base has been modified inplace with grad mode enabled.");
+}
+
+TEST_CASE("views: none of several that were returned together may be written through") {
+  const Tensor x = ones({4}, requires_grad()) * 1;
+  const std::vector<Tensor> halves = x.split(2);
+  CHECK_ERROR(halves[1].mul_(2), "is a view and is being modified inplace. This view is the output of a function that returns multiple views.");
+  CHECK_ERROR(x.chunk(2)[0].zero_(), "returns multiple views");
+  CHECK_ERROR(x.view({2, 2}).unbind()[0].mul_(2), "returns multiple views");
+  ones({4}).split(2)[0].mul_(2);  // nothing is recorded
+  const NoGradGuard no_grad;
+  halves[0].mul_(2);
+  CHECK_EQ(x.detach(), tensor({2.0, 2.0, 1.0, 1.0}));
 }
 
 TEST_CASE("views: one follows a write into its base") {

@@ -658,6 +658,23 @@ case("poisson_nll_loss.full", F(2, 3), P(2, 3), run=lambda x, t: torch.poisson_n
 case("poisson_nll_loss.rate", P(2, 3), P(2, 3), run=lambda x, t: F_.poisson_nll_loss(x, t, log_input=False, reduction="sum"))
 
 
+# ---- Attention. The operator's log-sum-exp is PyTorch's own; elsewhere the function is recorded.
+flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+case("_scaled_dot_product_flash_attention_for_cpu", F(1, 2, 3, 4), F(1, 2, 5, 4), F(1, 2, 5, 4), run=lambda q, k, v: flash(q, k, v))
+case("_scaled_dot_product_flash_attention_for_cpu.causal", F(2, 1, 4, 3), F(2, 1, 4, 3), F(2, 1, 4, 3), run=lambda q, k, v: flash(q, k, v, 0.0, True, scale=0.7))
+case("_scaled_dot_product_flash_attention_for_cpu.dropout", F(1, 1, 2, 3), F(1, 1, 2, 3), F(1, 1, 2, 3), run=lambda q, k, v: flash(q, k, v, 0.5))
+case("scaled_dot_product_attention", F(2, 3, 4), F(2, 5, 4), F(2, 5, 3), run=lambda q, k, v: F_.scaled_dot_product_attention(q, k, v))
+case("scaled_dot_product_attention.causal", F(1, 2, 4, 3), F(1, 2, 4, 3), F(1, 2, 4, 3), run=lambda q, k, v: F_.scaled_dot_product_attention(q, k, v, is_causal=True))
+case("scaled_dot_product_attention.may_look", F(1, 2, 2, 3), F(1, 2, 3, 3), F(1, 2, 3, 3), B([[True, False, True], [False, False, False]]),
+     run=lambda q, k, v, m: F_.scaled_dot_product_attention(q, k, v, m))
+case("scaled_dot_product_attention.added", F(1, 2, 2, 3), F(1, 2, 3, 3), F(1, 2, 3, 3), F(2, 3), run=lambda q, k, v, m: F_.scaled_dot_product_attention(q, k, v, m, scale=0.5))
+case("scaled_dot_product_attention.groups", F(1, 4, 2, 3), F(1, 2, 3, 3), F(1, 2, 3, 3), run=lambda q, k, v: F_.scaled_dot_product_attention(q, k, v, enable_gqa=True))
+case("scaled_dot_product_attention.groups_differ", F(1, 3, 2, 3), F(1, 2, 3, 3), F(1, 2, 3, 3), run=lambda q, k, v: F_.scaled_dot_product_attention(q, k, v, enable_gqa=True))
+case("scaled_dot_product_attention.mask_and_causal", F(1, 2, 2, 3), F(1, 2, 3, 3), F(1, 2, 3, 3), F(2, 3), run=lambda q, k, v, m: F_.scaled_dot_product_attention(q, k, v, m, is_causal=True))
+case("scaled_dot_product_attention.features_differ", F(1, 2, 2, 3), F(1, 2, 3, 4), F(1, 2, 3, 4), run=lambda q, k, v: F_.scaled_dot_product_attention(q, k, v))
+case("scaled_dot_product_attention.mask_too_small", F(1, 2, 4, 3), F(1, 2, 5, 3), F(1, 2, 5, 3), F(3, 5), run=lambda q, k, v, m: F_.scaled_dot_product_attention(q, k, v, m))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="compare with the file instead of writing it")

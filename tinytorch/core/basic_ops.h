@@ -40,8 +40,7 @@ inline Tensor operator*(const Tensor& a, const Tensor& b) { return mul(a, b); }
 inline Tensor operator*(const Tensor& a, const Scalar& b) { return a.mul(b); }
 inline Tensor operator*(const Scalar& a, const Tensor& b) { return mul(wrapped_scalar(a), b); }
 
-// The strides with which memory laid out as (sizes, strides) can be seen in the shape `shape`, or nothing if only a copy can.
-// Source: aten/src/ATen/TensorUtils.cpp, computeStride.
+// The strides with which memory laid out as (sizes, strides) can be seen in the shape `shape`, or nothing if only a copy can. Source: aten/src/ATen/TensorUtils.cpp, computeStride.
 std::optional<DimVector> compute_stride(IntArrayRef sizes, IntArrayRef strides, IntArrayRef shape);
 // A view: a new tensor over the storage of `self`; the caller checks the geometry. O(dims).
 Tensor alias(const Tensor& self, DimVector sizes, DimVector strides, std::int64_t offset);

@@ -32,8 +32,13 @@ Tensor clamp_cpu(const Tensor& self, const std::optional<Scalar>& min, const std
   const Tensor input = to_dtype(self, clamp_type(self, min, max));
   const Tensor result = empty(input.sizes(), input.scalar_type());
   dispatch_all_types(input.scalar_type(), [&]<class T>() {
-    const std::optional<T> low = min ? std::optional<T>(min->to<T>()) : std::nullopt;
-    const std::optional<T> high = max ? std::optional<T>(max->to<T>()) : std::nullopt;
+    // For uint8 a negative bound is 0, not the number that it wraps around to.
+    const auto bound = [](const std::optional<Scalar>& number) {
+      if (!number) return std::optional<T>();
+      return std::optional<T>(std::is_same_v<T, std::uint8_t> && number->toDouble() < 0 ? T{} : number->to<T>());
+    };
+    const std::optional<T> low = bound(min);
+    const std::optional<T> high = bound(max);
     map_into<T, T>(result, input, [low, high](T x) {
       if (low) x = larger(x, *low);
       return high ? smaller(x, *high) : x;

@@ -10,7 +10,10 @@ namespace {
 Tensor created_cpu(const Tensor& fresh, const TensorOptions&) { return fresh; }
 }  // namespace
 constinit Operator<Tensor(const Tensor&, const TensorOptions&)> op::created("created", {.cpu = created_cpu});
-Tensor created(const Tensor& fresh, const TensorOptions& options) { return op::created(fresh, options); }
+Tensor created(const Tensor& fresh, const TensorOptions& options) {
+  require_cpu("empty", options.device());
+  return op::created(fresh, options);
+}
 
 Tensor empty(IntArrayRef size, const TensorOptions& options) {
   const ScalarType type = options.dtype();
@@ -27,7 +30,7 @@ ScalarType type_of_value(const Scalar& value) { return value.isFloatingPoint() ?
 }  // namespace
 
 Tensor full(IntArrayRef size, const Scalar& fill_value, const TensorOptions& options) {
-  const Tensor result = empty(size, options.has_dtype() ? options.dtype() : type_of_value(fill_value));
+  const Tensor result = empty(size, options.dtype_opt().value_or(type_of_value(fill_value)));
   fill_with(result, fill_value);
   return created(result, options);
 }

@@ -14,8 +14,7 @@ void fail_no_layer(const char* name) {
   throw NotImplementedError(std::string("Could not run '") + name + "' with these arguments: no layer of the operator accepts them.");
 }
 
-// Called once at start-up: lets each module add its layers to the operators of earlier ones. It stands here because every
-// program that uses an operator links this file.
+// Called once at start-up: lets each module add its layers to the operators of earlier ones. It stands here because every program that uses an operator links this file.
 void register_all();
 namespace {
 [[maybe_unused]] const bool registered_at_startup = (register_all(), true);

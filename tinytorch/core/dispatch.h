@@ -12,10 +12,9 @@
 
 namespace tinytorch {
 
-// The layers that an operator can have, from the lowest to the highest. A call runs the highest one that its arguments ask for.
-// Source: c10/core/DispatchKey.h.
-enum class Layer : std::uint8_t { CPU, InplaceOrView, Autograd };
-inline constexpr std::size_t kLayerCount = 3;
+// The layers that an operator can have, from the lowest to the highest. A call runs the highest one that its arguments ask for. Source: c10/core/DispatchKey.h.
+enum class Layer : std::uint8_t { CPU, HalfPrecision, InplaceOrView, Autograd };
+inline constexpr std::size_t kLayerCount = 4;
 
 // A set of layers, as bits. Source: c10/core/DispatchKeySet.h.
 class LayerSet {
@@ -106,8 +105,7 @@ constexpr bool is_undefined(const T&) {
 [[noreturn]] void fail_undefined_argument(const char* name);
 [[noreturn]] void fail_no_layer(const char* name);
 
-// An operator: a name and one function per layer. It is a global object, initialised before any code runs (constinit).
-// Source: aten/src/ATen/core/dispatch/Dispatcher.h.
+// An operator: a name and one function per layer. It is a global object, initialised before any code runs (constinit). Source: aten/src/ATen/core/dispatch/Dispatcher.h.
 template <class Signature>
 class Operator;
 

@@ -24,6 +24,12 @@ struct Equation {
   std::string result;
 };
 
+// Within labels, one '.' stands for a whole ellipsis until the operands' dimensions are known.
+void check_ellipsis(std::string_view equation, std::size_t at, const std::string& labels, const std::string& place, const char* found) {
+  TORCH_CHECK(!has(labels, '.'), "einsum(): found '.' for ", place, found);
+  TORCH_CHECK(equation.substr(at, 3) == "...", "einsum(): found '.' for ", place, " that is not part of any ellipsis", place == "output" ? " (...)" : "");
+}
+
 Equation parse_equation(std::string_view equation) {
   Equation parsed;
   parsed.operands.emplace_back();
@@ -32,7 +38,12 @@ Equation parse_equation(std::string_view equation) {
     const char c = equation[i];
     if (i == arrow) ++i;
     else if (c == ',' && i < arrow) parsed.operands.emplace_back();
-    else if (c != ' ') {
+    else if (c == '.') {
+      if (i < arrow) check_ellipsis(equation, i, parsed.operands.back(), str("operand ", parsed.operands.size() - 1), " for which an ellipsis was already found");
+      else check_ellipsis(equation, i, parsed.result, "output", " but an ellipsis (...) was already found");
+      (i < arrow ? parsed.operands.back() : parsed.result) += c;
+      i += 2;
+    } else if (c != ' ') {
       TORCH_CHECK(std::isalpha(static_cast<unsigned char>(c)), "einsum(): invalid subscript given at index ",
                   i, " in the equation string, subscripts must be in [a-zA-Z]");
       (i < arrow ? parsed.operands.back() : parsed.result) += c;
@@ -42,9 +53,35 @@ Equation parse_equation(std::string_view equation) {
   std::string all;
   for (const std::string& labels : parsed.operands) all += labels;
   std::sort(all.begin(), all.end());
+  if (has(all, '.')) parsed.result += '.';
   for (const char label : all)
-    if (std::count(all.begin(), all.end(), label) == 1) parsed.result += label;
+    if (label != '.' && std::count(all.begin(), all.end(), label) == 1) parsed.result += label;
   return parsed;
+}
+
+// Gives the dimensions behind each '.' labels of their own, characters that no equation can hold: the last dimension of every ellipsis has the same one.
+void name_ellipses(Equation& equation, TensorList tensors) {
+  std::size_t longest = 0;
+  std::vector<std::size_t> covered;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const std::string& labels = equation.operands[i];
+    covered.push_back(0);
+    if (!has(labels, '.')) continue;
+    const auto dims = static_cast<std::size_t>(tensors[i].dim());
+    TORCH_CHECK(labels.size() - 1 <= dims, "einsum(): the number of subscripts in the equation (", labels.size() - 1,
+                ") is more than the number of dimensions (", dims, ") for operand ", i);
+    covered.back() = dims - (labels.size() - 1);
+    longest = std::max(longest, covered.back());
+  }
+  TORCH_CHECK(longest <= 64, "einsum(): an ellipsis may stand for at most 64 dimensions");
+  std::string names;
+  for (std::size_t d = 0; d < longest; ++d) names += static_cast<char>(128 + d);
+  const auto put = [&names](std::string& labels, std::size_t count) {
+    const std::size_t at = labels.find('.');
+    if (at != std::string::npos) labels.replace(at, 1, names.substr(names.size() - count));
+  };
+  for (std::size_t i = 0; i < tensors.size(); ++i) put(equation.operands[i], covered[i]);
+  put(equation.result, longest);
 }
 }  // namespace
 
@@ -71,6 +108,14 @@ Labelled label_operand(const Tensor& tensor, const std::string& labels, std::siz
     --i;
   }
   return operand;
+}
+
+// The operand without `label`, whose size there is 1.
+Labelled without(const Labelled& operand, char label) {
+  const std::size_t at = operand.labels.find(label);
+  std::string labels = operand.labels;
+  labels.erase(at, 1);
+  return {select(operand.tensor, static_cast<std::int64_t>(at), 0), labels};
 }
 
 // Sums over the letters that are not in `kept`.
@@ -140,8 +185,9 @@ void check_operands(const Equation& equation, TensorList tensors) {
 }  // namespace
 
 Tensor einsum(std::string_view equation, TensorList tensors) {
-  const Equation parsed = parse_equation(equation);
+  Equation parsed = parse_equation(equation);
   check_operands(parsed, tensors);
+  name_ellipses(parsed, tensors);
   std::vector<Labelled> operands;
   for (std::size_t i = 0; i < tensors.size(); ++i)
     operands.push_back(label_operand(tensors[i], parsed.operands[i], i));
@@ -153,12 +199,15 @@ Tensor einsum(std::string_view equation, TensorList tensors) {
       total = sum_others(operands[0], later);
       continue;
     }
-    for (const char label : total.labels) {
+    for (const char label : std::string(total.labels)) {
       if (!has(operands[i].labels, label)) continue;
       const std::int64_t seen = sizes_of(total, {label})[0];
       const std::int64_t size = sizes_of(operands[i], {label})[0];
-      TORCH_CHECK(seen == size, "einsum(): subscript ", label, " has size ", size, " for operand ", i,
-                  " which does not broadcast with previously seen size ", seen);
+      TORCH_CHECK(seen == size || seen == 1 || size == 1, "einsum(): ", std::isalpha(static_cast<unsigned char>(label)) ? str("subscript ", label) : std::string("a dimension covered by the ellipsis"),
+                  " has size ", size, " for operand ", i, " which does not broadcast with previously seen size ", seen);
+      // A size of 1 broadcasts: the other operand alone has this letter then.
+      if (seen < size) total = without(total, label);
+      else if (size < seen) operands[i] = without(operands[i], label);
     }
     total = contract(total, sum_others(operands[i], later + total.labels), later);
   }

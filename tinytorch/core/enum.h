@@ -7,8 +7,7 @@
 namespace tinytorch {
 
 // Names for choices, as types: `kFanIn` is a value of its own type, and a parameter that takes a few of them
-// is a std::variant.
-// Source: torch/csrc/api/include/torch/enum.h.
+// is a std::variant. Source: torch/csrc/api/include/torch/enum.h.
 #define TORCH_ENUM_DECLARE(name) \
   namespace enumtype {           \
   struct k##name {};             \

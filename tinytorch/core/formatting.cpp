@@ -4,6 +4,7 @@
 #include "tinytorch/core/formatting.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <iomanip>
 #include <limits>
@@ -125,6 +126,17 @@ void print_matrices(std::ostream& stream, const Tensor& dense, std::int64_t line
 }
 }  // namespace
 
+namespace {
+// As many digits as it takes to read the same number back; an exponent below 1e-4 and from 1e16 on.
+std::string shortest_text(double value) {
+  if (!std::isfinite(value)) return std::isnan(value) ? "nan" : value < 0 ? "-inf" : "inf";
+  const bool fixed = value == 0 || (std::fabs(value) >= 1e-4 && std::fabs(value) < 1e16);
+  char text[32];
+  const auto end = std::to_chars(text, text + sizeof text, value, fixed ? std::chars_format::fixed : std::chars_format::scientific).ptr;
+  return {text, end};
+}
+}  // namespace
+
 std::ostream& print(std::ostream& stream, const Tensor& tensor, std::int64_t linesize) {
   if (!tensor.defined()) return stream << "[ Tensor (undefined) ]";
   const FormatGuard guard(stream);
@@ -132,7 +144,7 @@ std::ostream& print(std::ostream& stream, const Tensor& tensor, std::int64_t lin
   const Tensor dense = tensor.to(kDouble).contiguous();
   const double* const values = dense.data<double>();
   if (dense.dim() == 0) {
-    stream << std::defaultfloat << values[0] << '\n';
+    stream << shortest_text(values[0]) << '\n';
   } else if (dense.numel() > 0) {
     if (dense.dim() == 1) print_vector(stream, values, dense.size(0));
     else if (dense.dim() == 2) print_matrix(stream, values, dense.size(0), dense.size(1), linesize, 0);

@@ -10,8 +10,7 @@
 namespace tinytorch {
 
 // A walk over N operands of one shape, each with its own strides. Dimensions of size 1 are dropped and neighbours that follow
-// each other in memory for every operand are merged, so that a contiguous walk of any shape is one loop.
-// Source: aten/src/ATen/TensorIterator.cpp.
+// each other in memory for every operand are merged, so that a contiguous walk of any shape is one loop. Source: aten/src/ATen/TensorIterator.cpp.
 template <std::size_t N>
 class StridedLoop {
  public:

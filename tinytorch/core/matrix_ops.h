@@ -22,7 +22,8 @@ Tensor mv(const Tensor& self, const Tensor& vec);      // (M, K) x (K) -> (M)
 Tensor dot(const Tensor& self, const Tensor& tensor);  // (K) x (K) -> a 0-d tensor
 Tensor outer(const Tensor& self, const Tensor& vec2);  // (M) x (N) -> (M, N)
 // Einstein's notation, "bij,bjk->bik": letters name dimensions, and one that the result does not name is summed over. Without "->" the result has the letters that occur once,
-// in alphabetical order. Contracts from left to right, each pair by one bmm.
+// in alphabetical order. Contracts from left to right, each pair by one bmm. "..." stands for all dimensions that no letter names; those of several operands are laid side by side from
+// the right and broadcast, as sizes of 1 do everywhere; without "->" they stand first in the result, and are summed over if the result leaves them out.
 Tensor einsum(std::string_view equation, TensorList tensors);
 
 namespace op {

@@ -2,10 +2,11 @@
 // Generated from the lessons 00_setup to 82_pretrained: edit the module, not this file.
 #pragma once
 
+#include "tinytorch/core/device_options.h"
 #include "tinytorch/core/autograd_options.h"
 
 namespace tinytorch {
 
-class OptionsExtensions : public AutogradOptions {};
+class OptionsExtensions : public DeviceOptions, public AutogradOptions {};
 
 }  // namespace tinytorch

@@ -125,15 +125,15 @@ Tensor mul(const Tensor& self, const Tensor& other) { return op::mul(self, other
 const Tensor& mul_(const Tensor& self, const Tensor& other) { return op::mul_(self, other); }
 
 void copy_into(const Tensor& to, const Tensor& from) {
-  dispatch_all_types(to.scalar_type(), [&]<class T>() {
-    dispatch_all_types(from.scalar_type(), [&]<class S>() { map_into<T, S>(to, from, [](S x) { return static_cast<T>(x); }); });
+  dispatch_stored_types(to.scalar_type(), [&]<class T>() {
+    dispatch_stored_types(from.scalar_type(), [&]<class S>() { map_into<T, S>(to, from, [](S x) { return static_cast<T>(x); }); });
   });
 }
 
 void fill_with(const Tensor& to, const Scalar& value) {
   // Writes only: what new memory holds may not even be a valid bool.
   const StridedLoop<1> loop(to.sizes(), {to.strides()});
-  dispatch_all_types(to.scalar_type(), [&]<class T>() {
+  dispatch_stored_types(to.scalar_type(), [&]<class T>() {
     loop.run([data = to.data<T>(), number = value.to<T>()](const auto& offset, std::int64_t count, const auto& step) {
       for (std::int64_t i = 0; i < count; ++i) data[offset[0] + i * step[0]] = number;
     });

@@ -147,6 +147,11 @@ std::vector<Tensor> chunk(const Tensor& self, std::int64_t chunks,
 std::vector<Tensor> split(const Tensor& self, std::int64_t split_size, std::int64_t dim = 0);
 std::vector<Tensor> split_with_sizes(const Tensor& self, IntArrayRef split_sizes, std::int64_t dim = 0);
 std::vector<Tensor> unbind(const Tensor& self, std::int64_t dim = 0);
+namespace detail {
+// Called with the views that split, chunk or unbind return together. Chapter 99 sets it: autograd refuses writes into one of several.
+using OnSeveralViews = void (*)(const std::vector<Tensor>&);
+inline constinit OnSeveralViews on_several_views = nullptr;
+}  // namespace detail
 Tensor repeat(const Tensor& self, IntArrayRef repeats);
 
 namespace op {

@@ -6,8 +6,7 @@
 
 namespace tinytorch {
 
-// The type that holds values of both: the higher category (bool < integer < floating point), then the wider one.
-// Source: c10/core/ScalarType.cpp, promoteTypes.
+// The type that holds values of both: the higher category (bool < integer < floating point), then the wider one. Source: c10/core/ScalarType.cpp, promoteTypes.
 ScalarType promoteTypes(ScalarType a, ScalarType b);
 
 // Whether a result of type `from` may be written into a tensor of type `to`: never from a higher category to a lower one.

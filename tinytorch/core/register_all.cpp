@@ -17,6 +17,8 @@ void register_random_gradients();  // 95_gradients
 void register_more_activation_gradients();  // 95_gradients
 void register_loss_gradients();  // 95_gradients
 void register_parameters();  // 95_gradients
+void register_several_views();  // 99_autograd_extras
+void register_half_precision();  // 83_half_precision
 void register_archive_access();  // 08_training
 void register_pytorch_files();  // 85_weights
 void register_all();
@@ -36,6 +38,8 @@ void register_all() {
   register_more_activation_gradients();
   register_loss_gradients();
   register_parameters();
+  register_several_views();
+  register_half_precision();
   register_archive_access();
   register_pytorch_files();
 }

@@ -20,7 +20,8 @@ class Scalar {
   Scalar(T value) : kind_(ScalarType::Long), integer_(static_cast<std::int64_t>(value)) {}
   template <std::same_as<bool> T>
   Scalar(T value) : kind_(ScalarType::Bool), integer_(value) {}
-  template <std::floating_point T>
+  template <class T>
+    requires std::floating_point<T> || ReducedFloat<T>
   Scalar(T value) : kind_(ScalarType::Double), real_(static_cast<double>(value)) {}
 
   ScalarType type() const { return kind_; }  // Bool, Long or Double
@@ -58,7 +59,10 @@ class Scalar {
 template <class T>
 bool Scalar::fits() const {
   using Limits = std::numeric_limits<T>;
-  if constexpr (std::is_same_v<T, bool>) return true;
+  if constexpr (ReducedFloat<T>) {
+    const double largest = std::is_same_v<T, Half> ? 65504.0 : 0x1.FEp127;
+    return !std::isfinite(to<double>()) || std::abs(to<double>()) <= largest;
+  } else if constexpr (std::is_same_v<T, bool>) return true;
   else if (isFloatingPoint()) {
     if (std::is_floating_point_v<T> && !std::isfinite(real_)) return true;
     return real_ >= static_cast<double>(Limits::lowest()) && real_ <= static_cast<double>(Limits::max());

@@ -33,17 +33,20 @@ Tensor prod_cpu(const Tensor& self, IntArrayRef dim, bool keepdim) {
   });
 }
 
+// The answer for uint8 is uint8, from the time when that was the type of masks.
+Tensor truth_of(const Tensor& self, const Tensor& answer) { return self.scalar_type() == kByte ? to_dtype(answer, kByte) : answer; }
+
 Tensor any_cpu(const Tensor& self, IntArrayRef dim, bool keepdim) {
   const std::vector<bool> mask = reduction_mask(self, dim);
-  return dispatch_all_types(self.scalar_type(), [&]<class T>() {
+  return truth_of(self, dispatch_all_types(self.scalar_type(), [&]<class T>() {
     return fold<bool, T>(self, mask, keepdim, false, [](bool a, T x) { return a || x != T{}; });
-  });
+  }));
 }
 Tensor all_cpu(const Tensor& self, IntArrayRef dim, bool keepdim) {
   const std::vector<bool> mask = reduction_mask(self, dim);
-  return dispatch_all_types(self.scalar_type(), [&]<class T>() {
+  return truth_of(self, dispatch_all_types(self.scalar_type(), [&]<class T>() {
     return fold<bool, T>(self, mask, keepdim, true, [](bool a, T x) { return a && x != T{}; });
-  });
+  }));
 }
 }  // namespace
 constinit Operator<Tensor(const Tensor&, IntArrayRef, bool)> op::prod("prod", {.cpu = prod_cpu});

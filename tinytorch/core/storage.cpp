@@ -3,7 +3,6 @@
 
 #include "tinytorch/core/storage.h"
 
-#include <cstdlib>
 #include <new>
 
 #include "tinytorch/core/error.h"

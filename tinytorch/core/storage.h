@@ -20,8 +20,7 @@ MemoryStats stats();
 void reset_peak();
 }  // namespace memory
 
-// A run of bytes with an owner count: what views share. `version` counts writes in place; it is opaque to this module.
-// Source: c10/core/StorageImpl.h.
+// A run of bytes with an owner count: what views share. `version` counts writes in place; it is opaque to this module. Source: c10/core/StorageImpl.h.
 class StorageImpl : public RefCounted {
  public:
   using Deleter = void (*)(void* data, std::size_t nbytes, void* context);
@@ -31,6 +30,7 @@ class StorageImpl : public RefCounted {
 
   void* data() const { return data_; }
   std::size_t nbytes() const { return nbytes_; }
+  void resize(std::size_t nbytes);  // keeps the bytes that fit; chapter 84
   std::atomic<std::uint32_t> version{0};
 
  private:

@@ -36,7 +36,7 @@ void* Tensor::data_ptr() const {
 Scalar Tensor::item() const {
   TORCH_CHECK(numel() == 1, "a Tensor with ", numel(), " elements cannot be converted to Scalar\n[item] sizes ", sizes(),
               "; select one element first.");
-  return dispatch_all_types(scalar_type(), [this]<class T>() { return Scalar(*data<T>()); });
+  return dispatch_stored_types(scalar_type(), [this]<class T>() { return Scalar(*data<T>()); });
 }
 
 Tensor& Tensor::operator=(const Tensor& other) && { return copy_(other); }

@@ -10,8 +10,7 @@ namespace tinytorch {
 
 // A handle on a TensorImpl. Copying a Tensor copies the handle, not the data; `const` does not protect the data.
 // Methods call the function of the same name, where shapes, dtypes and errors are documented (functions.h, and ops.h for those that
-// later chapters add through TensorExtensions).
-// Source: aten/src/ATen/core/TensorBase.h.
+// later chapters add through TensorExtensions). Source: aten/src/ATen/core/TensorBase.h.
 class Tensor : public TensorExtensions {
  public:
   Tensor() = default;
@@ -37,7 +36,6 @@ class Tensor : public TensorExtensions {
   TensorImpl* unsafeGetTensorImpl() const { return impl_.get(); }
   const intrusive_ptr<TensorImpl>& getIntrusivePtr() const { return impl_; }
   std::int64_t dim() const { return static_cast<std::int64_t>(impl().sizes.size()); }
-  std::int64_t ndimension() const { return dim(); }
   IntArrayRef sizes() const { return impl().sizes; }
   IntArrayRef strides() const { return impl().strides; }
   std::int64_t size(std::int64_t dim) const;
@@ -46,9 +44,8 @@ class Tensor : public TensorExtensions {
   std::int64_t storage_offset() const { return impl().offset; }
   const Storage& storage() const { return impl().storage; }
   ScalarType scalar_type() const { return impl().dtype; }
-  ScalarType dtype() const { return impl().dtype; }
+  TypeMeta dtype() const { return TypeMeta(impl().dtype); }
   std::size_t element_size() const { return elementSize(scalar_type()); }
-  std::size_t nbytes() const { return static_cast<std::size_t>(numel()) * element_size(); }
   bool is_contiguous() const { return impl().contiguous; }
   bool is_floating_point() const { return isFloatingType(scalar_type()); }
   TensorOptions options() const { return TensorOptions(scalar_type()); }
@@ -83,12 +80,8 @@ class Tensor : public TensorExtensions {
   // Copies.
   Tensor contiguous() const { return is_contiguous() ? *this : clone(); }
   Tensor clone() const { return tinytorch::clone(*this); }
-  Tensor to(ScalarType type) const { return tinytorch::to_dtype(*this, type); }
-  Tensor to(const TensorOptions& options) const { return options.has_dtype() ? to(options.dtype()) : *this; }
-  Tensor type_as(const Tensor& other) const { return to(other.scalar_type()); }
   Tensor& copy_(const Tensor& src) const { return self_of(tinytorch::copy_(*this, src)); }
   Tensor& fill_(const Scalar& value) const { return self_of(tinytorch::fill_(*this, value)); }
-  Tensor& zero_() const { return fill_(0); }
 
   // Arithmetic.
   Tensor add(const Tensor& other, const Scalar& alpha = 1) const { return tinytorch::add(*this, other, alpha); }

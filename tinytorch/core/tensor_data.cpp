@@ -21,26 +21,39 @@ TensorData::TensorData(std::initializer_list<TensorData> rows) : type_(get_defau
 }
 
 Tensor tensor(const TensorData& data, const TensorOptions& options) {
-  Tensor result = empty(data.sizes(), options.has_dtype() ? options.dtype() : data.type());
-  dispatch_all_types(result.scalar_type(), [&]<class T>() {
+  Tensor result = empty(data.sizes(), options.dtype_opt().value_or(data.type()));
+  dispatch_stored_types(result.scalar_type(), [&]<class T>() {
     T* out = result.data<T>();
     for (const Scalar& value : data.values()) *out++ = value.to<T>();
   });
   return created(result, options);
 }
 
-Tensor from_blob(void* data, IntArrayRef sizes, std::function<void(void*)> deleter, const TensorOptions& options) {
+Tensor from_blob(void* data, IntArrayRef sizes, IntArrayRef strides, std::int64_t storage_offset, std::function<void(void*)> deleter, const TensorOptions& options) {
   using Callback = std::function<void(void*)>;
-  const std::size_t nbytes = static_cast<std::size_t>(multiply_sizes(sizes)) * elementSize(options.dtype());
+  TORCH_CHECK(sizes.size() == strides.size(), "dimensionality of sizes (", sizes.size(), ") must match dimensionality of strides (", strides.size(), ")");
+  std::int64_t elements = multiply_sizes(sizes) == 0 ? 0 : storage_offset + 1;
+  for (std::size_t d = 0; d < sizes.size(); ++d) {
+    TORCH_CHECK(strides[d] >= 0, "Storage size calculation overflowed with sizes=", sizes, " and strides=", strides, "\n[from_blob] a stride must not be negative.");
+    if (elements > 0) elements += (sizes[d] - 1) * strides[d];
+  }
+  const std::size_t nbytes = static_cast<std::size_t>(elements) * elementSize(options.dtype());
   auto release = [](void* address, std::size_t, void* context) {
     const std::unique_ptr<Callback> callback(static_cast<Callback*>(context));
     if (*callback) (*callback)(address);
   };
   auto storage = make_intrusive<StorageImpl>(data, nbytes, release, new Callback(std::move(deleter)));
   const LayerSet layers = LayerSet(Layer::CPU) | birth_layers;
-  return created(make_tensor(std::move(storage), options.dtype(), layers, sizes, contiguous_strides(sizes), 0), options);
+  return created(make_tensor(std::move(storage), options.dtype(), layers, sizes, strides, storage_offset), options);
 }
 
-Tensor from_blob(void* data, IntArrayRef sizes, const TensorOptions& options) { return from_blob(data, sizes, nullptr, options); }
+Tensor from_blob(void* data, IntArrayRef sizes, IntArrayRef strides, std::function<void(void*)> deleter, const TensorOptions& options) {
+  return from_blob(data, sizes, strides, 0, std::move(deleter), options);
+}
+Tensor from_blob(void* data, IntArrayRef sizes, IntArrayRef strides, const TensorOptions& options) { return from_blob(data, sizes, strides, 0, nullptr, options); }
+Tensor from_blob(void* data, IntArrayRef sizes, std::function<void(void*)> deleter, const TensorOptions& options) {
+  return from_blob(data, sizes, contiguous_strides(sizes), 0, std::move(deleter), options);
+}
+Tensor from_blob(void* data, IntArrayRef sizes, const TensorOptions& options) { return from_blob(data, sizes, contiguous_strides(sizes), 0, nullptr, options); }
 
 }  // namespace tinytorch

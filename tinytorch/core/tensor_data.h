@@ -47,8 +47,12 @@ class TensorData {
 Tensor tensor(const TensorData& data, const TensorOptions& options = {});
 inline Tensor scalar_tensor(const Scalar& value, const TensorOptions& options = {}) { return full({}, value, options.dtype(options.dtype())); }
 
-// A tensor over memory that someone else owns; `deleter` is called with its address when the last view is gone.
+// A tensor over memory that someone else owns; `deleter` is called with its address when the last view is gone. `strides` are counted in elements, `storage_offset` too;
+// without strides the memory is dense, the last dimension fastest. Throws for a negative size or stride. Source: aten/src/ATen/templates/Functions.h.
 Tensor from_blob(void* data, IntArrayRef sizes, const TensorOptions& options = {});
 Tensor from_blob(void* data, IntArrayRef sizes, std::function<void(void*)> deleter, const TensorOptions& options = {});
+Tensor from_blob(void* data, IntArrayRef sizes, IntArrayRef strides, const TensorOptions& options = {});
+Tensor from_blob(void* data, IntArrayRef sizes, IntArrayRef strides, std::function<void(void*)> deleter, const TensorOptions& options = {});
+Tensor from_blob(void* data, IntArrayRef sizes, IntArrayRef strides, std::int64_t storage_offset, std::function<void(void*)> deleter, const TensorOptions& options = {});
 
 }  // namespace tinytorch

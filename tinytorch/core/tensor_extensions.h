@@ -2,6 +2,7 @@
 // Generated from the lessons 00_setup to 82_pretrained: edit the module, not this file.
 #pragma once
 
+#include "tinytorch/core/device_methods.h"
 #include "tinytorch/core/more_methods.h"
 #include "tinytorch/nn/activation_methods.h"
 #include "tinytorch/core/autograd_methods.h"
@@ -9,6 +10,6 @@
 
 namespace tinytorch {
 
-class TensorExtensions : public MoreMethods, public ActivationMethods, public AutogradMethods, public HistoryMethods {};
+class TensorExtensions : public DeviceMethods, public MoreMethods, public ActivationMethods, public AutogradMethods, public HistoryMethods {};
 
 }  // namespace tinytorch

@@ -2,6 +2,7 @@
 // edit the module, not this file.
 
 #include "tinytorch/core/autograd.h"
+#include "tinytorch/core/pointwise_ops.h"
 
 namespace tinytorch {
 
@@ -74,6 +75,16 @@ bool HistoryMethods::is_inference() const { return tinytorch::is_inference(tenso
 std::int64_t HistoryMethods::_version() const {
   TORCH_CHECK(!is_inference(), "Inference tensors do not track version counter.");
   return tensor_of(*this).storage()->version.load();
+}
+
+// Views that split, chunk or unbind return together belong to one node in PyTorch, and none may be written through while gradients are recorded.
+void register_several_views() {
+  detail::on_several_views = [](const std::vector<Tensor>& views) {
+    for (const Tensor& view : views) {
+      AutogradMeta* const meta = autograd_meta(view);
+      if (meta != nullptr && meta->view && meta->view->creation == CreationMeta::Default) meta->view->creation = CreationMeta::MultiOutputNode;
+    }
+  };
 }
 
 // Throws, in PyTorch's words, if a view of this kind must not be written through, or (`indirect`) its base not be written to.

@@ -30,7 +30,7 @@ std::int64_t multiply_sizes(IntArrayRef sizes) {
 }
 
 TensorImpl::TensorImpl(Storage where, ScalarType type, LayerSet asked, DimVector shape, DimVector steps, std::int64_t first)
-    : storage(std::move(where)), dtype(type), layers(asked) {
+    : storage(std::move(where)), dtype(type), layers(isReducedFloatingType(type) ? asked | Layer::HalfPrecision : asked) {
   set_geometry(std::move(shape), std::move(steps), first);
 }
 

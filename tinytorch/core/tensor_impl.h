@@ -14,8 +14,7 @@ struct TensorMetadata {
 };
 
 // How elements lie in a storage: sizes, strides and offset, all counted in elements.
-// The element at index (i, j, ...) is number offset + i * strides[0] + j * strides[1] + ...
-// Source: c10/core/TensorImpl.h.
+// The element at index (i, j, ...) is number offset + i * strides[0] + j * strides[1] + ... Source: c10/core/TensorImpl.h.
 struct TensorImpl : RefCounted {
   TensorImpl(Storage where, ScalarType type, LayerSet asked, DimVector shape, DimVector steps, std::int64_t first);
   void set_geometry(DimVector shape, DimVector steps, std::int64_t first);

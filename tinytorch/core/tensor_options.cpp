@@ -19,6 +19,6 @@ void set_default_dtype(ScalarType type) {
   default_dtype.store(type, std::memory_order_relaxed);
 }
 
-ScalarType TensorOptions::dtype() const { return dtype_.value_or(get_default_dtype()); }
+TypeMeta TensorOptions::dtype() const { return TypeMeta(dtype_.value_or(get_default_dtype())); }
 
 }  // namespace tinytorch

@@ -2,24 +2,27 @@
 // edit the module, not this file.
 #pragma once
 
+#include "tinytorch/core/device.h"
 #include "tinytorch/core/dispatch.h"
 #include "tinytorch/core/options_extensions.h"
 
 namespace tinytorch {
 
-// How a new tensor shall be: its dtype, and layers that later modules ask for. Fluent: `dtype(kDouble)`.
-// Source: c10/core/TensorOptions.h.
+// How a new tensor shall be: its dtype, and layers that later modules ask for. Fluent: `dtype(kDouble)`. Source: c10/core/TensorOptions.h.
 class TensorOptions : public OptionsExtensions {
  public:
   TensorOptions() = default;
   TensorOptions(ScalarType type) : dtype_(type) {}
+  TensorOptions(TypeMeta type) : dtype_(type) {}
+  template <std::convertible_to<Device> T>
+  TensorOptions(const T& device) { set_device(device); }
 
   [[nodiscard]] TensorOptions dtype(std::optional<ScalarType> type) const {
     TensorOptions changed = *this;
     changed.dtype_ = type;
     return changed;
   }
-  ScalarType dtype() const;
+  TypeMeta dtype() const;
   std::optional<ScalarType> dtype_opt() const { return dtype_; }
   bool has_dtype() const { return dtype_.has_value(); }
 

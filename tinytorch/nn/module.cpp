@@ -37,6 +37,7 @@ void nn::detail::set_data(const Tensor& self, const Tensor& fresh) {
   const TensorImpl& from = fresh.impl();
   to.storage = from.storage;
   to.dtype = from.dtype;
+  to.layers = isReducedFloatingType(to.dtype) ? to.layers | Layer::HalfPrecision : to.layers - Layer::HalfPrecision;
   to.set_geometry(from.sizes, from.strides, from.offset);
 }
 

@@ -97,6 +97,8 @@ class Module : public std::enable_shared_from_this<Module>, public ModuleExtensi
 
   // Casts all parameters and buffers of the tree. They stay the same tensors, so handles on them see the change.
   virtual void to(ScalarType dtype, bool non_blocking = false);
+  virtual void to(Device device, bool = false) { require_cpu("Module::to", device); }
+  virtual void to(Device device, ScalarType dtype, bool non_blocking = false) { to(device), to(dtype, non_blocking); }
 
   // An independent copy; implemented by Cloneable.
   virtual std::shared_ptr<Module> clone() const;

@@ -58,8 +58,8 @@ void serialize::OutputArchive::write(const std::string& key, const OutputArchive
 namespace {
 using nlohmann::json;
 using ScalarTypeName = std::pair<ScalarType, const char*>;
-constexpr ScalarTypeName kTypeNames[] = {{kDouble, "F64"}, {kFloat, "F32"}, {kLong, "I64"}, {kInt, "I32"},
-                                         {kShort, "I16"},  {kChar, "I8"},   {kByte, "U8"},  {kBool, "BOOL"}};
+constexpr ScalarTypeName kTypeNames[] = {{kDouble, "F64"}, {kFloat, "F32"}, {kLong, "I64"}, {kInt, "I32"},   {kShort, "I16"},
+                                         {kChar, "I8"},    {kByte, "U8"},   {kBool, "BOOL"}, {kHalf, "F16"}, {kBFloat16, "BF16"}};
 
 const char* safetensors_name(ScalarType type) {
   for (const auto& [known, name] : kTypeNames)

@@ -18,6 +18,9 @@
 #include "build/stage_build.h"
 #include "build/thorough.h"
 #include "format/lint.h"
+#include "grade/eight.h"
+#include "notebook/kernel.h"
+#include "notebook/python.h"
 
 namespace tito {
 namespace {
@@ -42,6 +45,7 @@ class CourseTest {
     test_journey();
     test_library();
     test_libtorch_programs();
+    test_notebooks();
     if (options_.sanitize) test_with_sanitizers();
     if (options_.stages) {
       for (const std::string_view stage : {"01", "04", "05"}) test_stage(std::string(stage), options_.compiler);
@@ -61,6 +65,7 @@ class CourseTest {
         part.expect(false, fmt::format("tinytorch/{} {}; run: ./tito export", path, what));
       }
       if (part.failed == 0) part.expect(true, "");
+      exported_ = part.failed == 0;
     });
   }
 
@@ -110,10 +115,22 @@ class CourseTest {
     if (!options_.thorough) report_.leave_out("a workspace to module " + course_.back().stage(), "--thorough");
   }
 
-  void test_last_stage() {
+  // The last stage's tests link the library that the demonstration and plain CMake build, if it is what the modules export.
+  StageOptions last_stage() {
     StageOptions options;
     options.toolchain.compiler = options_.compiler;
     options.variants = true;
+    if (!exported_ || options_.compiler != StageOptions().toolchain.compiler) return options;
+    report_.run("compile", "the library", "", [&](Part& part) {
+      const NinjaResult built = build_library(root_);
+      if (built.ok) options.library = library_file(root_);
+      if (!built.ok) part.expect(false, built.messages);
+    });
+    return options;
+  }
+
+  void test_last_stage() {
+    StageOptions options = last_stage();
     const std::vector<Milestone> milestones = read_milestones(root_);
     for (const Milestone& milestone : milestones) options.programs.push_back(milestone.name);
     const StageBuild build(root_, course_, options);
@@ -135,6 +152,7 @@ class CourseTest {
     for (const Module& module : build.modules()) {
       if (!module.tests.empty() && !module.library_chapter) prove_exercises(build, module);
     }
+    test_grading(build);
     for (const Milestone& milestone : milestones) {
       const std::string program = build.program_of(milestone.name);
       if (!made(build, program)) {
@@ -144,6 +162,51 @@ class CourseTest {
       report_.run("milestones", milestone.name, inputs_of({root_ / program, root_ / "milestones/milestones.toml"}),
                   [&](Part& part) { add(part, prove_milestone(build, milestone)); });
     }
+  }
+
+  // Eight submissions of two modules, thoroughly of all, without Jupyter; thoroughly also a class with nbgrader.
+  void test_grading(const StageBuild& build) {
+    const fs::path tests = root_ / "tests/grading";
+    if (!fs::is_directory(tests)) return;
+    for (const Module& module : build.modules()) {
+      if (module.tests.empty() || module.library_chapter) continue;
+      const bool usual = module.number == "00" || module.number == "04";
+      if (!usual && !options_.thorough) continue;
+      if (!made(build, build.tests_of(module))) {
+        not_built("grading", module.folder());
+        continue;
+      }
+      const std::string inputs = inputs_of({root_ / build.tests_of(module), module.file, mistakes_file(module), tests});
+      report_.run("grading", module.folder(), inputs, [&](Part& part) { add(part, prove_grading(build, module, tests)); });
+      if (module.number != "00") continue;
+      if (find_program("bwrap").empty()) {
+        report_.skip("grading", "isolation", "bubblewrap is not installed (apt-get install bubblewrap)");
+      } else {
+        report_.run("grading", "isolation", inputs, [&](Part& part) { add(part, prove_isolation(build, module)); });
+      }
+    }
+    if (options_.thorough) {
+      test_nbgrader();
+    } else {
+      report_.leave_out("grading of the other modules, and with nbgrader", "--thorough");
+    }
+  }
+
+  // A class of module 00 from `tito grade init` to its report.
+  void test_nbgrader() {
+    fs::path python;
+    try {
+      python = python_with(root_ / "notebook/grading.txt");
+    } catch (const std::runtime_error& error) {
+      return report_.skip("grading", "nbgrader", error.what());
+    }
+    report_.run("grading", "nbgrader", "", [&](Part& part) {
+      ProcessOptions running;
+      running.seconds = 1800;
+      running.environment = {{"TITO", fs::read_symlink("/proc/self/exe").string()}, {"TITO_ROOT", root_.string()}};
+      const ProcessResult result = run_process({python.string(), (root_ / "tests/grading/class_of_eight.py").string()}, running);
+      part.expect(result.ok(), "tests/grading/class_of_eight.py: " + result.output);
+    });
   }
 
   void prove_exercises(const StageBuild& build, const Module& module) {
@@ -234,6 +297,62 @@ class CourseTest {
       if (!built.ok) part.expect(false, built.messages);
     });
     run_recorded("libtorch programs", "compat_", "tests/compat", root_ / "tests/compat/expected");
+  }
+
+  // The kernel's own tests, and lessons as notebooks, from top to bottom.
+  void test_notebooks() {
+    fs::path python;
+    try {
+      python = notebook_python();
+    } catch (const std::exception& error) {
+      return report_.skip("notebooks", "all", error.what());
+    }
+    const fs::path jupyter = root_ / "build/jupyter_tests";
+    write_kernel(jupyter, python, {root_, "", false});
+    ProcessOptions running;
+    running.directory = root_ / "tests/notebook";
+    running.environment = {{"JUPYTER_PATH", jupyter.string()}, {"PYTHONPATH", notebook_folder().string()}};
+    const auto run_part = [&](const std::string& name, const std::vector<fs::path>& inputs, const Command& arguments) {
+      std::vector<fs::path> all = inputs;
+      all.insert(all.end(), {root_ / "notebook", root_ / "tests/notebook", root_ / "cli/runtime"});
+      report_.run("notebooks", name, inputs_of(all), [&](Part& part) {
+        Command command{python.string(), "-W", "ignore", (root_ / "tests/notebook/run.py").string()};
+        command.insert(command.end(), arguments.begin(), arguments.end());
+        add_python_tests(part, run_process(command, running));
+      });
+    };
+    run_part("kernel", {root_ / "modules/00_setup"}, {});
+    for (const Module& module : course_) {
+      if (module.library_chapter) continue;
+      const bool usual = module.number == "00" || module.number == "02";
+      if (!usual && !options_.notebooks && !options_.thorough) continue;
+      std::vector<fs::path> inputs;
+      for (const Module& below : up_to_stage(course_, module.number)) inputs.push_back(below.file);
+      run_part(module.folder(), inputs, {module.folder()});
+      if (options_.notebooks || options_.thorough) run_part(module.folder() + ", student's copy", inputs, {module.folder() + ":student"});
+    }
+    if (!options_.notebooks && !options_.thorough) report_.leave_out("the other notebooks, students' notebooks", "--notebooks");
+  }
+
+  // Each test is a line: "passed NAME", "skipped NAME: why", or "failed NAME" and what it says in lines that are set in.
+  static void add_python_tests(Part& part, const ProcessResult& result) {
+    std::size_t failed = 0;
+    std::string complaint;
+    for (const std::string& line : split_lines(result.output)) {
+      if (line.starts_with("passed ")) {
+        part.expect(true, "");
+      } else if (line.starts_with("skipped ")) {
+        part.skips.push_back(line.substr(8));
+      } else if (line.starts_with("failed ")) {
+        if (!complaint.empty()) part.expect(false, complaint);
+        complaint = line + "\n";
+        ++failed;
+      } else if (!complaint.empty()) {
+        complaint += line + "\n";
+      }
+    }
+    if (!complaint.empty()) part.expect(false, complaint);
+    if (failed == 0 && !result.ok()) part.expect(false, how_it_ended(result) + ":\n" + result.output);
   }
 
   // The recorded outputs are still those of libtorch, where it is installed.
@@ -343,10 +462,7 @@ class CourseTest {
 
   // The test cases in tests/ that are called "thorough: ..." and skipped otherwise.
   void test_at_length() {
-    StageOptions options;
-    options.toolchain.compiler = options_.compiler;
-    options.variants = true;  // the build of the last stage, which stands
-    const StageBuild build(root_, course_, options);
+    const StageBuild build(root_, course_, last_stage());
     TestOptions running = plain_run();
     running.arguments = {"--no-skip", "--test-case=thorough:*"};
     running.seconds_per_test = 1800;
@@ -442,6 +558,7 @@ class CourseTest {
   std::string tool_;
   std::string data_;
   PartReport report_;
+  bool exported_ = false;  // tinytorch/ is what the modules export
 };
 
 }  // namespace

@@ -3,44 +3,12 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <atomic>
-#include <exception>
 #include <functional>
-#include <mutex>
-#include <thread>
 
-#include "build/progress.h"
+#include "build/parallel.h"
 
 namespace tito {
 namespace {
-
-// Calls `work(i)` for all i below `count`, on every processor.
-void in_parallel(std::size_t count, const std::string& label, const std::function<void(std::size_t)>& work) {
-  ProgressBar progress(label);
-  std::atomic<std::size_t> next = 0;
-  std::size_t done = 0;
-  std::mutex mutex;
-  std::exception_ptr failure;
-  const auto run = [&] {
-    for (std::size_t i = next++; i < count; i = next++) {
-      try {
-        work(i);
-      } catch (...) {
-        const std::lock_guard lock(mutex);
-        failure = std::current_exception();
-        next = count;
-      }
-      const std::lock_guard lock(mutex);
-      progress.update(++done, count);
-    }
-  };
-  {
-    std::vector<std::jthread> threads;
-    for (unsigned i = 1; i < std::min<std::size_t>(processor_count(), count); ++i) threads.emplace_back(run);
-    run();
-  }
-  if (failure) std::rethrow_exception(failure);
-}
 
 const std::pair<std::string, std::string> visible_tests{"TITO_TESTS", "visible"};
 

@@ -48,11 +48,13 @@ std::size_t fit(const KnownMistake& mistake, const std::vector<FailedCheck>& fai
   return same_values;
 }
 
+// What failed, without the places in generated files that an Error names: they lie elsewhere in a learner's workspace.
 std::vector<FailedCheck> failures_of(const TestRun& run) {
   std::vector<FailedCheck> out;
   for (const TestOutcome& test : run.tests) {
     for (const TestFailure& failure : test.failures) {
-      std::string values = failure.values + (failure.difference.empty() ? "" : "; " + failure.difference);
+      const std::string shown = failure.values.substr(0, failure.values.find("\nException raised from "));
+      std::string values = shown + (failure.difference.empty() ? "" : "; " + failure.difference);
       values.resize(std::min(values.size(), recorded_value_length));
       out.push_back({test.name, failure.check.empty() ? failure.kind : failure.check, values});
     }

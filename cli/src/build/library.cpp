@@ -2,9 +2,13 @@
 
 #include <fmt/core.h>
 
+#include "format/export.h"
+
 namespace tito {
 
 fs::path library_folder(const fs::path& root) { return root / "build/library"; }
+
+fs::path library_file(const fs::path& root) { return library_folder(root) / "libtinytorch.a"; }
 
 void run_cmake(const Command& arguments) {
   Command command{"cmake"};
@@ -17,11 +21,14 @@ NinjaResult build_library(const fs::path& root, const std::vector<std::string>& 
   const fs::path folder = library_folder(root);
   if (!fs::exists(folder / "build.ninja")) {
     Command arguments{"-S", root.string(), "-B", folder.string(), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
-                      "-DTINYTORCH_PROGRAMS=ON", "-DTINYTORCH_WERROR=ON"};
+                      "-DTINYTORCH_PROGRAMS=ON", "-DTINYTORCH_WERROR=ON", "-DCMAKE_UNITY_BUILD=ON",
+                      "-DCMAKE_UNITY_BUILD_BATCH_SIZE=4"};
     if (!find_program("ccache").empty()) arguments.push_back("-DCMAKE_CXX_COMPILER_LAUNCHER=ccache");
     run_cmake(arguments);
   }
-  return run_ninja(NinjaOptions{folder, folder, targets, "building the library", true}, LineMap(root));
+  LineMap lines(root);
+  for (const GeneratedFile& file : export_package(load_course(root)).files) lines.add(fs::path("tinytorch") / file.path, file);
+  return run_ninja(NinjaOptions{folder, folder, targets, "building the library", true}, lines);
 }
 
 }  // namespace tito

@@ -12,6 +12,7 @@ namespace tito {
 NinjaResult build_library(const fs::path& root, const std::vector<std::string>& targets = {});
 
 fs::path library_folder(const fs::path& root);
+fs::path library_file(const fs::path& root);  // that the tests of the last stage link
 
 // Runs `cmake arguments`; throws std::runtime_error with what it printed when it fails.
 void run_cmake(const Command& arguments);

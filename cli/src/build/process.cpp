@@ -115,6 +115,7 @@ void limit(__rlimit_resource what, rlim_t amount) {
   }
   limit(RLIMIT_CORE, 0);
   if (options.memory_bytes != 0) limit(RLIMIT_AS, options.memory_bytes);
+  if (options.file_bytes != 0) limit(RLIMIT_FSIZE, options.file_bytes);
   if (options.directory.empty() || chdir(options.directory.c_str()) == 0) {
     execve(program.c_str(), arguments, variables);
   }

@@ -23,6 +23,7 @@ struct ProcessOptions {
   double silent_seconds = 0;     // stops it when `watched` has not grown for so long; 0: never
   fs::path watched;              // the file that shows that it is alive
   std::size_t memory_bytes = 0;  // limit of its address space; 0: none
+  std::size_t file_bytes = 0;    // limit of each file it writes; 0: none
   std::size_t output_bytes = 0;  // stops it when it prints more; 0: no limit
   const std::atomic<bool>* cancelled = nullptr;  // stops it when that becomes true
   bool show = false;             // its output goes to our own, uncaptured

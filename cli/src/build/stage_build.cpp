@@ -28,6 +28,10 @@ constexpr std::string_view unit_warnings = "-Wno-unused-function -Wno-unused-var
 constexpr std::string_view clang_unit_warnings = " -Wno-unneeded-internal-declaration -Wno-unused-const-variable"
                                                  " -Wno-unused-member-function -Wno-unused-local-typedef";
 
+// Of a notebook's cells, what may be said to a learner.
+constexpr std::string_view cell_warnings = "-Wall -Wno-unused-function -Wno-unused-variable -Wno-unused-but-set-variable"
+                                           " -Wno-maybe-uninitialized -Werror=return-type -g1";
+
 std::string sanitizer_flags(Sanitizer sanitizer) {
   switch (sanitizer) {
     case Sanitizer::Memory:
@@ -72,7 +76,16 @@ void for_each_include(std::string_view text, const std::function<void(std::strin
   }
 }
 
-// The files that differ from those in `reference`, and all that include one of them, directly or not.
+// The number of the module that a source comes from; nothing for what joins the modules.
+std::optional<std::string> owner_of(const Package& package, const std::string& source) {
+  for (const auto& [folder, paths] : package.sources) {
+    if (folder != "generated" && std::find(paths.begin(), paths.end(), source) != paths.end()) return folder.substr(0, 2);
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
 std::set<std::string> affected_files(const Package& package, const Package& reference) {
   const std::map<std::string, std::string> other = texts(reference);
   std::set<std::string> affected;
@@ -91,14 +104,6 @@ std::set<std::string> affected_files(const Package& package, const Package& refe
   return affected;
 }
 
-bool includes_any(const std::vector<GeneratedFile>& units, const std::set<std::string>& files) {
-  bool any = false;
-  for (const GeneratedFile& unit : units) {
-    for_each_include(unit.text, [&](std::string_view path) { any = any || files.contains(std::string(path)); });
-  }
-  return any;
-}
-
 bool same_headers(const Package& left, const Package& right) {
   const std::map<std::string, std::string> other = texts(right);
   return std::all_of(left.files.begin(), left.files.end(), [&](const GeneratedFile& file) {
@@ -107,21 +112,11 @@ bool same_headers(const Package& left, const Package& right) {
   });
 }
 
-// The number of the module that a source comes from; nothing for what joins the modules.
-std::optional<std::string> owner_of(const Package& package, const std::string& source) {
-  for (const auto& [folder, paths] : package.sources) {
-    if (folder != "generated" && std::find(paths.begin(), paths.end(), source) != paths.end()) return folder.substr(0, 2);
-  }
-  return std::nullopt;
-}
-
 std::vector<std::string> sources_of(const Package& package) {
   std::vector<std::string> out;
   for (const auto& [folder, paths] : package.sources) out.insert(out.end(), paths.begin(), paths.end());
   return out;
 }
-
-}  // namespace
 
 std::string Toolchain::name() const {
   std::string text = compiler.find("clang") != std::string::npos ? "clang" : "gcc";
@@ -135,7 +130,9 @@ StageBuild::StageBuild(fs::path root, const std::vector<Module>& course, StageOp
       options_(std::move(options)),
       modules_(options_.stage.empty() ? course : up_to_stage(course, options_.stage)),
       directory_(root_ / "build" /
-                 fmt::format("stage{}-{}", modules_.empty() ? "" : modules_.back().stage(), options_.toolchain.name())),
+                 (!options_.folder.empty() ? options_.folder
+                                           : fmt::format("stage{}-{}", modules_.empty() ? "" : modules_.back().stage(),
+                                                         options_.toolchain.name()))),
       lock_(directory_),
       lines_(root_) {
   if (find_program(options_.toolchain.compiler).empty()) {
@@ -145,16 +142,19 @@ StageBuild::StageBuild(fs::path root, const std::vector<Module>& course, StageOp
   }
   write_rules();
   add_reference();
+  if (options_.variants) add_instrumented();
   add_runtime();
+  if (options_.cells) {
+    add_cells();
+    write_if_changed(directory_ / "build.ninja", ninja_.text());
+    return;
+  }
   test_objects_.resize(modules_.size());
   for (std::size_t i = 0; i < modules_.size(); ++i) {
     if (wants(modules_[i])) add_module_tests(i);
   }
-  program_objects_ = reference_.objects;
-  program_include_ = reference_.include;
   if (options_.variants) {
     for (std::size_t i = 0; i < modules_.size(); ++i) add_student(i);
-    add_instrumented();
   }
   for (const std::string_view folder : {"package", "integration", "regression"}) add_folder_tests(folder);
   for (const std::string& name : options_.programs) add_program(name);
@@ -198,6 +198,13 @@ bool StageBuild::wants(const Module& module) const {
   return !module.tests.empty() && (options_.only.empty() || options_.only.contains(module.number));
 }
 
+const std::vector<std::string>& StageBuild::test_objects_of(const Module& module) const {
+  for (std::size_t i = 0; i < modules_.size(); ++i) {
+    if (modules_[i].number == module.number) return test_objects_[i];
+  }
+  throw std::logic_error("the module is not in this build");
+}
+
 const Module& StageBuild::student_copy_of(const Module& module) const {
   for (std::size_t i = 0; i < students_.size(); ++i) {
     if (modules_[i].number == module.number) return students_[i];
@@ -223,7 +230,7 @@ void StageBuild::write_rules() {
   const std::string mold = find_program("mold").empty() ? "" : " -fuse-ld=mold";
   ninja_.rule("library", fmt::format("{}{} {} $flags -I $include -I $runtime -c $in -o $out", cache, common, warnings),
               "$in", true);
-  ninja_.rule("copy", fmt::format("{}{} -w -O0 -I $include -I $runtime -c $in -o $out", cache, common), "$in", true);
+  ninja_.rule("copy", fmt::format("{}{} -w $flags -I $include -I $runtime -c $in -o $out", cache, common), "$in", true);
   ninja_.rule("runtime", fmt::format("{}{} {} -O1 -I $include -I $runtime -c $in -o $out", cache, common, warnings),
               "$in", true);
   ninja_.rule("unit", fmt::format("{}{} {} -I $include -I $runtime -I tests -c $in -o $out", cache, common, unit),
@@ -250,17 +257,9 @@ void StageBuild::write_package(const Package& package, const std::string& includ
   for (const GeneratedFile& file : package.files) lines_.add(fs::path(include) / "tinytorch" / file.path, file);
 }
 
-// Under a sanitizer, optimizing takes several times as long as all the tests.
-std::string_view StageBuild::library_level() const {
-  return options_.quick_library || options_.toolchain.sanitizer != Sanitizer::None ? "-O0" : "-O1";
-}
-
-std::string StageBuild::object_of(const std::string& source, const std::string& include, std::string_view folder) const {
-  return fmt::format("{}.o", relative(directory_ / folder / fs::relative(root_ / include, directory_) / source));
-}
-
-std::string StageBuild::compile_library(const std::string& source, const std::string& include, std::string_view level) {
-  const std::string output = object_of(source, include, level == "-O0" ? "obj/quick" : "obj");
+std::string StageBuild::compile_source(const std::string& source, const std::string& include, std::string_view level) {
+  const std::string_view folder = level == "-O0" ? "obj/quick" : "obj";
+  const std::string output = fmt::format("{}.o", relative(directory_ / folder / fs::relative(root_ / include, directory_) / source));
   ninja_.add({output,
               "library",
               {include + "/tinytorch/" + source},
@@ -269,22 +268,42 @@ std::string StageBuild::compile_library(const std::string& source, const std::st
   return output;
 }
 
-// A student's copy may have warnings: a hole leaves its parameters unused.
-std::string StageBuild::compile_copy(const std::string& source, const std::string& include) {
-  const std::string output = object_of(source, include, "obj/copies");
-  ninja_.add({output, "copy", {include + "/tinytorch/" + source}, {}, {{"include", include}}});
+// All sources of a module in one unit, without optimizing: each header is read once, which is most of such a build.
+std::string StageBuild::compile_module(const std::string& folder, const std::vector<std::string>& sources,
+                                       const std::string& include, const std::string& rule) {
+  const fs::path unit = directory_ / "whole" / fs::relative(root_ / include, directory_) / (folder + ".cpp");
+  std::string text;
+  for (const std::string& source : sources) text += fmt::format("#include \"tinytorch/{}\"\n", source);
+  write_if_changed(unit, text);
+  const std::string output = relative(directory_ / "obj" / fs::relative(unit, directory_)) + ".o";
+  ninja_.add({output, rule, {relative(unit)}, {}, {{"include", include}, {"flags", "-O0"}}});
   return output;
+}
+
+std::vector<std::string> StageBuild::compile_modules(const Package& package, const std::string& include) {
+  std::vector<std::string> objects;
+  for (const auto& [folder, sources] : package.sources) {
+    objects.push_back(compile_module(folder, sources, include, "library"));
+  }
+  return objects;
 }
 
 void StageBuild::add_reference() {
   reference_.include = relative(directory_ / "include");
   reference_.package = export_package(modules_);
+  test_include_ = reference_.include;
   write_package(reference_.package, reference_.include);
-  for (const std::string& source : sources_of(reference_.package)) {
-    // What a learner edits now is compiled often, and run little.
-    const std::optional<std::string> owner = owner_of(reference_.package, source);
-    const bool edited = owner && *owner == options_.edited;
-    reference_.objects.push_back(compile_library(source, reference_.include, edited ? "-O0" : library_level()));
+  if (!options_.library.empty()) {
+    reference_.objects = {relative(options_.library)};
+  } else if (is_quick()) {
+    reference_.objects = compile_modules(reference_.package, reference_.include);
+  } else {
+    for (const std::string& source : sources_of(reference_.package)) {
+      // What a learner edits now is compiled often, and run little.
+      const std::optional<std::string> owner = owner_of(reference_.package, source);
+      const bool edited = owner && *owner == options_.edited;
+      reference_.objects.push_back(compile_source(source, reference_.include, edited ? "-O0" : "-O1"));
+    }
   }
 }
 
@@ -296,6 +315,7 @@ void StageBuild::add_runtime() {
     const std::string output = relative(directory_ / "obj/runtime" / (source + ".o"));
     ninja_.add({output, "runtime", {runtime() + "/" + source}, {}, {{"include", reference_.include}}});
     runtime_.push_back(output);
+    if (source == "variant.cpp") variant_ = output;
   }
 }
 
@@ -315,6 +335,40 @@ std::string StageBuild::precompiled_header(const Module& module) {
   return relative(header);
 }
 
+std::string StageBuild::cell_header(std::string_view level) const {
+  return relative(directory_ / "cells" / std::string(level.substr(1)) / "cell.h");
+}
+
+std::string StageBuild::cell_compiler(std::string_view level) const {
+  return fmt::format("{} -std=c++20 -pthread -fdiagnostics-color=never{} {} -DDOCTEST_CONFIG_SUPER_FAST_ASSERTS {} -I {} -I {}",
+                     options_.toolchain.compiler, sanitizer_flags(options_.toolchain.sanitizer), level, cell_warnings,
+                     reference_.include, shell_quoted(runtime()));
+}
+
+std::string StageBuild::cell_linker() const {
+  return fmt::format("{} -pthread{}{}", options_.toolchain.compiler, find_program("mold").empty() ? "" : " -fuse-ld=mold",
+                     sanitizer_flags(options_.toolchain.sanitizer));
+}
+
+void StageBuild::add_cells() {
+  std::string text =
+      "#include \"tito/lesson.h\"\n#include <algorithm>\n#include <cmath>\n#include <functional>\n#include <iostream>\n"
+      "#include <memory>\n#include <sstream>\n#include <string>\n#include <vector>\n";
+  for (const Module& module : modules_) {
+    for (const std::string& path : exported_paths(module)) {
+      if (path.ends_with(".h")) text += fmt::format("#include \"tinytorch/{}\"\n", path);
+    }
+  }
+  text += "#include \"tito/display.h\"\n";
+  for (const std::string_view level : {"-O0", "-O1"}) {
+    const std::string header = cell_header(level);
+    write_if_changed(root_ / header, text);
+    ninja_.rule("precompile" + std::string(level),
+                cell_compiler(level) + " -MD -MT $out -MF $out.d -x c++-header -c $in -o $out.partial && mv $out.partial $out", "$in", true);
+    ninja_.add({header + ".gch", "precompile" + std::string(level), {header}, {}, {}});
+  }
+}
+
 std::vector<std::string> StageBuild::compile_units(const std::vector<GeneratedFile>& units, const std::string& folder,
                                                    const std::string& include, const std::string& rule) {
   std::vector<std::string> objects;
@@ -329,7 +383,7 @@ std::vector<std::string> StageBuild::compile_units(const std::vector<GeneratedFi
 
 // A module's own units, compiled in the way that the options ask for; each way has object files of its own.
 std::vector<std::string> StageBuild::compile_tests(const Module& module, const std::vector<GeneratedFile>& units) {
-  if (options_.units == Units::Plain) return compile_units(units, "tests", reference_.include);
+  if (options_.units == Units::Plain) return compile_units(units, "tests", test_include_);
   const bool optimized = options_.units == Units::Optimized;
   const std::string header = optimized ? "" : precompiled_header(module);
   std::vector<std::string> objects;
@@ -354,14 +408,17 @@ void StageBuild::link(const std::string& program, std::vector<std::string> input
 }
 
 void StageBuild::add_module_tests(std::size_t index) {
-  const std::vector<GeneratedFile> units = test_units(modules_[index], true);
+  const Module& module = modules_[index];
+  const std::vector<GeneratedFile> units =
+      test_units(module, true, options_.variants ? Bodies::Instrumented : Bodies::Reference, is_quick() ? whole_module : tests_per_unit);
   write_changed(directory_ / "tests", units, false);
-  test_objects_[index] = compile_tests(modules_[index], units);
-  link(tests_of(modules_[index]), test_objects_[index], reference_.objects);
+  test_objects_[index] = compile_tests(module, units);
+  link(tests_of(module), test_objects_[index], reference_.objects);
+  if (options_.variants && !module.library_chapter) link(variants_of(module), test_objects_[index], instrumented_);
 }
 
-// The module's copy with throwing holes, linked before the reference objects of all other modules: where a header has
-// a hole, the first definition of an inline function is the one that counts.
+// The module's copy with throwing holes, linked before the other modules' objects: where a header has a hole, the first
+// definition of an inline function is the one that counts.
 void StageBuild::add_student(std::size_t index) {
   const Module& module = modules_[index];
   const fs::path copy = directory_ / "student" / module.folder() / module.file.filename();
@@ -376,18 +433,13 @@ void StageBuild::add_student(std::size_t index) {
   const std::string include = relative(directory_ / "student" / module.folder() / "include");
   write_package(package, include);
 
-  const std::map<std::string, std::string> reference = texts(reference_.package);
-  const std::map<std::string, std::string> own = texts(package);
   std::vector<std::string> objects;
   std::vector<std::string> others;
-  const std::vector<std::string> sources = sources_of(package);
-  for (std::size_t i = 0; i < sources.size(); ++i) {
-    const auto found = reference.find(sources[i]);
-    if (found != reference.end() && found->second == own.at(sources[i])) {
-      others.push_back(compile_library(sources[i], reference_.include, library_level()));
-    } else {
-      objects.push_back(compile_copy(sources[i], include));
-    }
+  for (std::size_t i = 0; i < package.sources.size(); ++i) {
+    const auto& [folder, sources] = package.sources[i];
+    const bool own = folder == module.folder();
+    if (own) objects.push_back(compile_module(folder, sources, include, "copy"));
+    if (!own) others.push_back(instrumented_[i]);
   }
   const std::vector<GeneratedFile> units = test_units(students_.back(), true);
   std::vector<std::string> inputs = test_objects_[index];
@@ -399,32 +451,13 @@ void StageBuild::add_student(std::size_t index) {
   link(student_of(module), inputs, others);
 }
 
-// Shares with the reference what no hole touches: only files with a hole, and those that include a header with one, are
-// compiled again.
+// The package whose holes and mistakes are chosen when a program runs. The modules' tests are compiled against its headers,
+// once for all the programs that they are part of: with nothing chosen, the bodies are the reference's.
 void StageBuild::add_instrumented() {
   const Package package = export_package(modules_, Bodies::Instrumented);
-  const std::string include = relative(directory_ / "variants");
-  write_package(package, include);
-  const std::set<std::string> affected = affected_files(package, reference_.package);
-  std::vector<std::string> objects;
-  for (const std::string& source : sources_of(package)) {
-    const bool own = affected.contains(source);
-    objects.push_back(own ? compile_library(source, include, "-O0")
-                          : compile_library(source, reference_.include, library_level()));
-  }
-  program_objects_ = objects;
-  program_objects_.push_back(relative(directory_ / "obj/runtime/variant.cpp.o"));
-  program_include_ = include;
-  for (std::size_t i = 0; i < modules_.size(); ++i) {
-    if (modules_[i].tests.empty() || modules_[i].library_chapter) continue;
-    const std::vector<GeneratedFile> units = test_units(modules_[i], true, Bodies::Instrumented);
-    std::vector<std::string> inputs = test_objects_[i];
-    if (includes_any(units, affected) || !same_texts(units, test_units(modules_[i], true))) {
-      write_changed(directory_ / "variant_tests", units, false);
-      inputs = compile_units(units, "variant_tests", include);
-    }
-    link(variants_of(modules_[i]), inputs, objects);
-  }
+  test_include_ = relative(directory_ / "variants");
+  write_package(package, test_include_);
+  instrumented_ = compile_modules(package, test_include_);
 }
 
 std::string StageBuild::folder_tests(std::string_view folder) const {
@@ -458,9 +491,11 @@ void StageBuild::add_program(const std::string& name) {
   const std::string source = course == root_ ? relative(file) : file.string();
   const std::string object = relative(directory_ / "obj/programs" / (name + ".cpp.o"));
   // g++ 12 takes the empty vector of an optional for an uninitialized one.
-  ninja_.add({object, "library", {source}, {}, {{"include", program_include_}, {"flags", "-O1 -Wno-maybe-uninitialized"}}});
+  ninja_.add({object, "library", {source}, {}, {{"include", test_include_}, {"flags", "-O1 -Wno-maybe-uninitialized"}}});
   std::vector<std::string> inputs{object};
-  inputs.insert(inputs.end(), program_objects_.begin(), program_objects_.end());
+  const std::vector<std::string>& package = options_.variants ? instrumented_ : reference_.objects;
+  inputs.insert(inputs.end(), package.begin(), package.end());
+  if (options_.variants) inputs.push_back(variant_);
   ninja_.add({program_of(name), "link", inputs, {}, {}});
 }
 

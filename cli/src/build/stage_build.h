@@ -36,7 +36,11 @@ struct StageOptions {
   std::string stage;  // the number of its last module; empty: the whole course
   Toolchain toolchain;
   Units units = Units::Plain;
-  bool quick_library = false;  // the library too without optimizing, for stages that are only tested
+  // The library too without optimizing, a module at a time: for what is built once and only tested. So it is under a
+  // sanitizer, where optimizing takes several times as long as all the tests.
+  bool quick_library = false;
+  // The package of the last stage as a library that is built already, for tests to link instead of compiling their own.
+  fs::path library;
   // A learner's own package: warnings do not stop it, and crashes are told by line.
   bool learner = false;
   std::string edited;                // the number of the module that a learner works on: compiled without optimizing
@@ -44,6 +48,8 @@ struct StageOptions {
   bool variants = false;             // also the students' copies and the instrumented package
   std::vector<std::string> programs;  // in the course's milestones/: NAME for NAME.cpp
   std::set<std::string> only;        // numbers of the modules whose tests are wanted; empty: all
+  std::string folder;                // in build/; empty: named after the stage and the toolchain
+  bool cells = false;                // for a notebook: precompiled headers for its cells, and no test programs
 };
 
 // Keeps others from working in a folder while it lives.
@@ -57,6 +63,11 @@ class FolderLock {
  private:
   int file_;
 };
+
+// The files of `package` that differ from those in `reference`, and all that include one of them, directly or not.
+std::set<std::string> affected_files(const Package& package, const Package& reference);
+bool same_headers(const Package& left, const Package& right);
+std::vector<std::string> sources_of(const Package& package);
 
 class StageBuild {
  public:
@@ -80,6 +91,17 @@ class StageBuild {
   const Module& student_copy_of(const Module& module) const;
   // Object files of the library itself.
   const std::vector<std::string>& library() const { return reference_.objects; }
+  const std::vector<std::string>& test_objects_of(const Module& module) const;
+  const Package& package() const { return reference_.package; }
+  // What every test program links besides: its main function and the like.
+  const std::vector<std::string>& runtime_objects() const { return runtime_; }
+
+  // With `cells`: how the cells of a notebook are compiled and linked, from the root. Each ends up behind one header,
+  // which is precompiled for either level, "-O0" and "-O1".
+  std::string cell_header(std::string_view level) const;
+  std::string cell_compiler(std::string_view level) const;  // a command line without input and output
+  std::string cell_linker() const;
+  const std::string& include() const { return reference_.include; }
 
   NinjaResult build(const std::vector<std::string>& targets, std::string label, bool keep_going = false) const;
 
@@ -102,11 +124,13 @@ class StageBuild {
   void add_instrumented();
   void add_folder_tests(std::string_view folder);
   void add_program(const std::string& name);
+  void add_cells();
   void write_package(const Package& package, const std::string& include);
-  std::string compile_library(const std::string& source, const std::string& include, std::string_view level);
-  std::string compile_copy(const std::string& source, const std::string& include);
-  std::string object_of(const std::string& source, const std::string& include, std::string_view folder) const;
-  std::string_view library_level() const;
+  std::string compile_source(const std::string& source, const std::string& include, std::string_view level);
+  std::vector<std::string> compile_modules(const Package& package, const std::string& include);
+  std::string compile_module(const std::string& folder, const std::vector<std::string>& sources, const std::string& include,
+                             const std::string& rule);
+  bool is_quick() const { return options_.quick_library || options_.toolchain.sanitizer != Sanitizer::None; }
   std::vector<std::string> compile_units(const std::vector<GeneratedFile>& units, const std::string& folder,
                                          const std::string& include, const std::string& rule = "unit");
   std::vector<std::string> compile_tests(const Module& module, const std::vector<GeneratedFile>& units);
@@ -123,10 +147,11 @@ class StageBuild {
   LineMap lines_;
   NinjaFile ninja_;
   Variant reference_;
+  std::string test_include_;               // what tests of modules and programs are compiled against
+  std::vector<std::string> instrumented_;  // with `variants`: an object for each entry of the package's sources
   std::vector<std::vector<std::string>> test_objects_;  // beside modules_, by index
-  std::vector<std::string> program_objects_;  // what the programs link
-  std::string program_include_;
   std::vector<std::string> runtime_;  // objects every test program links
+  std::string variant_;               // the one of them that reads TITO_VARIANT
 };
 
 }  // namespace tito

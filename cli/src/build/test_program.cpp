@@ -167,7 +167,7 @@ const TestOutcome* TestRun::find(std::string_view name) const {
 }
 
 TestRun run_tests(const std::string& program, const LineMap& lines, const TestOptions& options) {
-  const fs::path report = new_report_file();
+  const fs::path report = options.report.empty() ? new_report_file() : options.report;
   Command command = options.wrapper;
   command.push_back((options.root / program).string());
   command.push_back("--json=" + report.string());
@@ -180,11 +180,16 @@ TestRun run_tests(const std::string& program, const LineMap& lines, const TestOp
   process.watched = report;
   process.memory_bytes = options.memory_bytes;
   process.output_bytes = options.output_bytes;
+  process.file_bytes = options.file_bytes;
 
   TestRun run;
   std::error_code ignored;
   try {
-    const ProcessResult result = run_process(command, process);
+    ProcessResult result = run_process(command, process);
+    if (!options.wrapper.empty() && result.status > 128) {  // a wrapper tells a signal as a shell does
+      result.signal = result.status - 128;
+      result.status = -1;
+    }
     read_events(report, lines, AddressBook(options.root / program, lines), run);
     fs::remove(report, ignored);
     run.seconds = result.seconds;

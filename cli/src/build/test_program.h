@@ -55,6 +55,8 @@ struct TestOptions {
   double seconds_per_test = 60;      // a test that takes longer is stopped, and said to hang
   std::size_t output_bytes = std::size_t{64} << 20;  // one that prints more is stopped
   std::size_t memory_bytes = std::size_t{8} << 30;  // 0: no limit, which sanitizers need
+  std::size_t file_bytes = 0;        // limit of each file it writes; 0: none
+  fs::path report;                   // the file it reports to, where a wrapper wants to know it before
 };
 
 TestRun run_tests(const std::string& program, const LineMap& lines, const TestOptions& options);

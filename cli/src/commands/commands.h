@@ -24,6 +24,8 @@ void add_doctor_command(CLI::App& app);
 void add_demo_command(CLI::App& app);
 void add_bench_command(CLI::App& app);
 void add_data_command(CLI::App& app);
+void add_grade_command(CLI::App& app);
+void add_notebook_command(CLI::App& app);
 
 // A learner's commands, in a workspace.
 void add_init_command(CLI::App& app);

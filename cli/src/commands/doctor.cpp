@@ -40,6 +40,7 @@ constexpr DebianPackage packages[] = {
     {"ccache", "does not compile the same thing twice", false},
     {"mold", "links quickly", false},
     {"clang", "the second compiler of tito test --thorough", false},
+    {"bubblewrap", "tito grade: keeps submissions apart from your files", false},
     {"debootstrap", "the fresh machine of tito test --thorough", false},
 };
 

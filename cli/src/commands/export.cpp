@@ -11,7 +11,7 @@
 namespace tito {
 namespace {
 
-struct Options {
+struct ExportOptions {
   bool check = false;
   bool json = false;
   std::string stage;
@@ -45,7 +45,7 @@ void write_folder(const fs::path& folder, const Package& package) {
   if (!strays.empty()) throw Exit{1};
 }
 
-void run(const Options& options) {
+void run_export(const ExportOptions& options) {
   const fs::path root = project_root();
   if (!options.stage.empty() && options.out.empty()) {
     throw std::runtime_error("--stage needs --out DIR: an earlier stage must not replace tinytorch/");
@@ -64,12 +64,12 @@ void run(const Options& options) {
 
 void add_export_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("export", "Write tinytorch/ from the modules");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ExportOptions>();
   command->add_flag("--check", options->check, "Change nothing; fail if tinytorch/ is not what the modules say");
   command->add_flag("--json", options->json, "With --check: the findings as JSON")->needs("--check");
   command->add_option("--stage", options->stage, "Only the modules up to this one (with --out)");
   command->add_option("--out", options->out, "Write there instead of tinytorch/");
-  command->callback([options] { run(*options); });
+  command->callback([options] { run_export(*options); });
 }
 
 }  // namespace tito

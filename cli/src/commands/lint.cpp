@@ -13,7 +13,7 @@
 namespace tito {
 namespace {
 
-struct Options {
+struct LintOptions {
   std::string module;
   bool json = false;
   bool quiet = false;
@@ -41,7 +41,7 @@ void print_text(const std::vector<Finding>& findings, bool quiet) {
   }
 }
 
-void run(const Options& options) {
+void run_lint(const LintOptions& options) {
   const fs::path root = project_root();
   const std::vector<Module> course = options.module.empty() ? load_course(root) : load_stage_of(root, options.module);
   const Module* only = options.module.empty() ? nullptr : &find_module(course, options.module);
@@ -66,11 +66,11 @@ void run(const Options& options) {
 
 void add_lint_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("lint", "Check that modules have the shape the course asks for");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<LintOptions>();
   command->add_option("module", options->module, "Only this module");
   command->add_flag("--json", options->json, "The findings as JSON");
   command->add_flag("--quiet", options->quiet, "Errors only, no notes");
-  command->callback([options] { run(*options); });
+  command->callback([options] { run_lint(*options); });
 }
 
 }  // namespace tito

@@ -11,12 +11,12 @@
 namespace tito {
 namespace {
 
-struct Options {
+struct StudentOptions {
   std::string module;
   std::string out;
 };
 
-void run(const Options& options) {
+void run_student(const StudentOptions& options) {
   const fs::path root = project_root();
   const std::vector<Module> course = load_stage_of(root, options.module);
   const Module& module = find_module(course, options.module);
@@ -45,10 +45,10 @@ void run(const Options& options) {
 
 void add_student_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("student", "Write the student's copy of a module: holes instead of solutions");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<StudentOptions>();
   command->add_option("module", options->module, "Number or name of the module")->required();
   command->add_option("--out", options->out, "Write DIR/NN_name/name_dev.cpp instead of printing");
-  command->callback([options] { run(*options); });
+  command->callback([options] { run_student(*options); });
 }
 
 }  // namespace tito

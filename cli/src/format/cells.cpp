@@ -7,17 +7,18 @@
 #include <set>
 
 namespace tito {
-namespace {
-
-constexpr std::string_view kCellStart = "// %%";
-
-bool is_blank(std::string_view line) { return line.find_first_not_of(" \t\r") == std::string_view::npos; }
 
 std::string_view trim(std::string_view text) {
   const std::size_t first = text.find_first_not_of(" \t\r");
   if (first == std::string_view::npos) return {};
   return text.substr(first, text.find_last_not_of(" \t\r") - first + 1);
 }
+
+bool is_blank(std::string_view line) { return line.find_first_not_of(" \t\r") == std::string_view::npos; }
+
+namespace {
+
+constexpr std::string_view kCellStart = "// %%";
 
 bool starts_cell(std::string_view line) {
   return line.starts_with(kCellStart) && (line.size() == kCellStart.size() || line[kCellStart.size()] == ' ');

@@ -11,6 +11,10 @@
 
 namespace tito {
 
+// `text` without the blanks at its ends.
+std::string_view trim(std::string_view text);
+bool is_blank(std::string_view line);
+
 // A line `//| word argument`.
 struct Marker {
   std::string word;

@@ -7,21 +7,6 @@
 namespace tito {
 namespace {
 
-bool is_blank(std::string_view line) { return line.find_first_not_of(" \t") == std::string_view::npos; }
-
-std::string_view trim(std::string_view text) {
-  const std::size_t first = text.find_first_not_of(" \t");
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
-}
-
-const Hole* hole_of(const Module& module, std::size_t cell) {
-  for (const Hole& hole : module.holes) {
-    if (hole.cell == cell) return &hole;
-  }
-  return nullptr;
-}
-
 std::string cpp_literal(std::string_view text) {
   std::string out = "\"";
   for (const char c : text) {
@@ -67,6 +52,13 @@ void add_variants(const Module& module, const Cell& cell, const Hole& hole, Sour
 }
 
 }  // namespace
+
+const Hole* hole_of(const Module& module, std::size_t cell) {
+  for (const Hole& hole : module.holes) {
+    if (hole.cell == cell) return &hole;
+  }
+  return nullptr;
+}
 
 bool has_hole(const Module& module, std::size_t cell) { return hole_of(module, cell) != nullptr; }
 

@@ -25,6 +25,9 @@ Source include_lines(const Module& module, std::string_view path);
 
 bool is_include_cell(const Module& module, std::size_t cell);
 
+// The cell's hole; null when it has none.
+const Hole* hole_of(const Module& module, std::size_t cell);
+
 // Whether a hole of this cell is replaced under `bodies`, so that its file needs what the replacement names.
 bool has_hole(const Module& module, std::size_t cell);
 

@@ -8,19 +8,6 @@
 namespace tito {
 namespace {
 
-std::string_view trim(std::string_view text) {
-  const std::size_t first = text.find_first_not_of(" \t");
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
-}
-
-const Hole* hole_of(const Module& module, std::size_t cell) {
-  for (const Hole& hole : module.holes) {
-    if (hole.cell == cell) return &hole;
-  }
-  return nullptr;
-}
-
 // The cell with its hole emptied; markers, contract and scaffold stay.
 std::vector<std::string> with_empty_hole(const Module& module, const Hole& hole) {
   const Cell& cell = module.cells[hole.cell];
@@ -65,7 +52,7 @@ bool has_code(const std::vector<std::string>& lines) {
 
 }  // namespace
 
-std::string student_copy(const Module& module) {
+std::string student_copy(const Module& module, bool hidden_tests) {
   std::string out = join_lines(module.header);
   for (std::size_t i = 0; i < module.cells.size(); ++i) {
     const Cell& cell = module.cells[i];
@@ -75,6 +62,8 @@ std::string student_copy(const Module& module) {
       lines = without_answer(cell);
     } else if (const Hole* hole = hole_of(module, i)) {
       lines = with_empty_hole(module, *hole);
+    } else if (hidden_tests) {
+      lines = cell.body;
     } else {
       lines = without_hidden_tests(cell);
       if (!has_code(lines) && has_code(cell.body)) continue;  // everything in it was hidden

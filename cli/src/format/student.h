@@ -7,6 +7,7 @@
 
 namespace tito {
 
-std::string student_copy(const Module& module);
+// With `hidden_tests`, what a grader puts answers into.
+std::string student_copy(const Module& module, bool hidden_tests = false);
 
 }  // namespace tito

@@ -8,14 +8,6 @@
 namespace tito {
 namespace {
 
-constexpr std::size_t kTestsPerUnit = 25;
-
-std::string_view trim(std::string_view text) {
-  const std::size_t first = text.find_first_not_of(" \t");
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
-}
-
 void append(Source& out, const Source& lines) { out.insert(out.end(), lines.begin(), lines.end()); }
 
 // For each line of a cell, whether it belongs to the hidden tests (the two comment lines included).
@@ -106,13 +98,13 @@ Source shared_code(const Module& module, Bodies bodies) {
 
 }  // namespace
 
-std::vector<GeneratedFile> test_units(const Module& module, bool with_hidden, Bodies bodies) {
+std::vector<GeneratedFile> test_units(const Module& module, bool with_hidden, Bodies bodies, std::size_t per_unit) {
   std::vector<Source> tests;
   for (const Test& test : module.tests) {
     Source lines = test_lines(module, test, with_hidden);
     if (!lines.empty()) tests.push_back(std::move(lines));
   }
-  const std::size_t units = (tests.size() + kTestsPerUnit - 1) / kTestsPerUnit;
+  const std::size_t units = tests.size() / per_unit + (tests.size() % per_unit == 0 ? 0 : 1);
   std::vector<GeneratedFile> files;
   for (std::size_t unit = 0; unit < units; ++unit) {
     // Spread evenly: 30 tests are two units of 15.

@@ -1,6 +1,8 @@
-// The test programs' sources: a module's tests and demonstrations in units of about 25.
+// The test programs' sources: a module's tests and demonstrations, in units.
 #pragma once
 
+#include <cstddef>
+#include <limits>
 #include <vector>
 
 #include "format/export.h"
@@ -9,6 +11,10 @@ namespace tito {
 
 // Paths are "05_autograd/tests_1.cpp", ... Each unit includes what the module exports (headers) and its unmarked
 // includes, then has the lesson code in an unnamed namespace, then the tests. `bodies` concerns holes in lesson code.
-std::vector<GeneratedFile> test_units(const Module& module, bool with_hidden, Bodies bodies = Bodies::Reference);
+// Small units are quick to compile again after an edit; one for the whole module is quickest from nothing.
+constexpr std::size_t tests_per_unit = 25;
+constexpr std::size_t whole_module = std::numeric_limits<std::size_t>::max();
+std::vector<GeneratedFile> test_units(const Module& module, bool with_hidden, Bodies bodies = Bodies::Reference,
+                                      std::size_t per_unit = tests_per_unit);
 
 }  // namespace tito

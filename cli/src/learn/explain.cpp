@@ -14,12 +14,6 @@ constexpr std::size_t text_width = 100;
 
 std::string place_text(const Place& place) { return fmt::format("{}:{}", place.file, place.line); }
 
-std::string_view trim(std::string_view text) {
-  const std::size_t first = text.find_first_not_of(" \t");
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
-}
-
 const Hole* hole_named(const Module& module, const std::string& grade_id) {
   for (const Hole& hole : module.holes) {
     if (hole.grade_id == grade_id) return &hole;

@@ -9,12 +9,6 @@ namespace {
 
 constexpr std::array<std::string_view, 5> kinds = {"APPROACH:", "EXAMPLE:", "HINTS:", "HINT:", "NOTE:"};
 
-std::string_view trim(std::string_view text) {
-  const std::size_t first = text.find_first_not_of(" \t");
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
-}
-
 struct Paragraph {
   std::string_view kind;
   std::string text;

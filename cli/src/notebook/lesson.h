@@ -1,0 +1,24 @@
+// A lesson as a notebook, and what its cells are compiled against.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "build/stage_build.h"
+#include "format/module.h"
+
+namespace tito {
+
+// What jupytext makes a notebook from: the lesson without the wrong bodies in it.
+std::string notebook_text(const Module& module);
+
+// The package below a lesson: the modules before it, with the classes by which the lesson extends Tensor and others. Its cells
+// stand in the notebook, so the rest of it is not there.
+StageOptions cell_options(const Module& module, const Toolchain& toolchain);
+std::vector<Module> modules_below(const std::vector<Module>& stage, const Module& module);
+
+// The same as one JSON object, for the kernel: compilers' command lines, objects, headers. Builds it first. Throws
+// std::runtime_error with the compiler's messages when that fails.
+std::string describe_cells(const StageBuild& build, const std::vector<Module>& stage, const Module& module);
+
+}  // namespace tito

@@ -1,0 +1,16 @@
+// The Python side of notebooks and grading: programs in a virtual environment of their own, installed when they are first needed.
+#pragma once
+
+#include <string>
+
+#include "build/process.h"
+
+namespace tito {
+
+// The python of an environment that has what `requirements` (a pip file with pinned versions) lists. It lies in
+// $TITO_PYTHON or else in ~/.local/share/tinytorch, under a name made from the file's text, so that workspaces share it and a
+// newer course gets another one. Installs it when it is not there, and says so. Throws std::runtime_error with what to do
+// where it cannot.
+fs::path python_with(const fs::path& requirements);
+
+}  // namespace tito

@@ -1,0 +1,281 @@
+// ---
+// jupyter:
+//   jupytext:
+//     comment_magics: false
+//     text_representation:
+//       extension: .cpp
+//       format_name: percent
+//   kernelspec:
+//     display_name: C++20 (TinyTorch)
+//     language: c++
+//     name: tinytorch
+// ---
+
+// %% [markdown]
+// # Library chapter 83: Computing with half precision
+//
+// Half and BFloat16 (chapter 92) are kept in two bytes, and no kernel of this course is compiled for them. Their operators compute all the same: in float, and the result is rounded once. That is also what PyTorch does on a
+// CPU, for most operators to the bit. No exercises.
+//
+//     a + b                         both Half
+//       Autograd                    records a node, as ever
+//       InplaceOrView
+//       HalfPrecision  <-- here     a, b to float  -->  add's CPU layer  -->  round the result to Half
+//       CPU                         never sees a Half
+//
+// Nothing of this stands in the operators: a tensor of such a type asks for one layer more, and this chapter registers that layer for every operator that reads elements. Views have none and need none, as they read no
+// elements. An operator that is not registered here says `not implemented for 'Half'`.
+
+// %%
+//| after 06
+//| export core/half_precision.h
+#include <optional>
+#include <tuple>
+#include <type_traits>
+#include <vector>
+#include "tinytorch/core/loops.h"
+//| export core/half_precision.cpp
+#include "tinytorch/core/half_precision.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/nn/activations.h"
+#include "tinytorch/nn/loss.h"
+#include "tinytorch/nn/more_activations.h"
+
+// %%
+#include <cmath>
+#include <tuple>
+#include "tinytorch/core/autograd.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/tensor_data.h"
+#include "tinytorch/nn/activations.h"
+#include "tinytorch/nn/linear.h"
+#include "tinytorch/nn/loss.h"
+#include "tito/lesson.h"
+
+// %%
+namespace tinytorch {
+
+// %% [markdown]
+// ## One wrapper for all operators
+//
+// Which type has the result? Where all floating-point operands are Half it is Half; with a float beside them it is what promotion says (module 01), and operands of lower rank, plain numbers and 0-d tensors, have no voice
+// while another floating-point operand has one. Only a result that came out as float is rounded: a comparison gives Bool and an `argmax` Long, whatever went in.
+//
+//     Half + Half         Half                    Half (3,) + Float ()     Half
+//     Half + BFloat16     Float                   Half ()   + Float (3,)   Float
+//     Half == 0.1         Bool; 0.1 is rounded to Half before it is compared, or nothing would ever equal it
+
+// %%
+//| export core/half_precision.h
+namespace detail {
+// Collects the arguments of a call and says which type its floating-point result shall have.
+class ResultType {
+ public:
+  void see(const Tensor& tensor) {
+    if (!tensor.defined() || !tensor.is_floating_point()) return;
+    const std::size_t rank = tensor.impl().wrapped_number ? 0 : tensor.dim() == 0 ? 1 : 2;
+    types_[rank] = types_[rank] ? promoteTypes(*types_[rank], tensor.scalar_type()) : tensor.scalar_type();
+  }
+  void see(const std::optional<Tensor>& tensor) {
+    if (tensor) see(*tensor);
+  }
+  void see(TensorList tensors) {
+    for (const Tensor& tensor : tensors) see(tensor);
+  }
+  template <class T>
+    requires is_plain_argument<T>
+  void see(const T&) {}
+
+  ScalarType type() const {
+    for (std::size_t rank = 3; rank-- > 0;)
+      if (types_[rank]) return *types_[rank];
+    return kFloat;
+  }
+
+ private:
+  std::optional<ScalarType> types_[3];
+};
+
+// The argument with float in place of Half and BFloat16; floating-point tensors are first rounded to `rounded` when one is given.
+inline Tensor widened(const Tensor& tensor, std::optional<ScalarType> rounded) {
+  if (!tensor.defined() || !tensor.is_floating_point()) return tensor;
+  const Tensor exact = rounded && isReducedFloatingType(*rounded) ? to_dtype(tensor, *rounded) : tensor;
+  return isReducedFloatingType(exact.scalar_type()) ? to_dtype(exact, kFloat) : exact;
+}
+inline std::optional<Tensor> widened(const std::optional<Tensor>& tensor, std::optional<ScalarType> rounded) {
+  return tensor ? std::optional<Tensor>(widened(*tensor, rounded)) : std::nullopt;
+}
+inline std::vector<Tensor> widened(TensorList tensors, std::optional<ScalarType> rounded) {
+  std::vector<Tensor> result;
+  for (const Tensor& tensor : tensors) result.push_back(widened(tensor, rounded));
+  return result;
+}
+template <class T>
+  requires is_plain_argument<T>
+const T& widened(const T& argument, std::optional<ScalarType>) {
+  return argument;
+}
+
+// A float result rounded to `type`.
+inline Tensor narrowed(const Tensor& result, ScalarType type) {
+  return result.defined() && result.scalar_type() == kFloat && isReducedFloatingType(type) ? to_dtype(result, type) : result;
+}
+template <class... T>
+std::tuple<T...> narrowed(const std::tuple<T...>& results, ScalarType type) {
+  return std::apply([type](const auto&... result) { return std::tuple<T...>(narrowed(result, type)...); }, results);
+}
+
+constexpr LayerSet above_cpu = LayerSet(Layer::HalfPrecision) | Layer::InplaceOrView | Layer::Autograd;
+
+template <auto& Op, bool RoundFirst, class Signature>
+struct InFloat;
+
+template <auto& Op, bool RoundFirst, class R, class... Args>
+struct InFloat<Op, RoundFirst, Operator<R(Args...)>> {
+  static R call(Args... args) {
+    const ExcludeLayersGuard guard(above_cpu);
+    ResultType seen;
+    (seen.see(args), ...);
+    const std::optional<ScalarType> rounded = RoundFirst ? std::optional(seen.type()) : std::nullopt;
+    return narrowed(Op(widened(args, rounded)...), seen.type());
+  }
+};
+
+// In place: computed on a float copy of self, which is written back rounded.
+template <auto& Op, bool RoundFirst, class... Args>
+struct InFloat<Op, RoundFirst, Operator<const Tensor&(const Tensor&, Args...)>> {
+  static const Tensor& call(const Tensor& self, Args... args) {
+    const ExcludeLayersGuard guard(above_cpu);
+    if (!isReducedFloatingType(self.scalar_type())) return Op(self, widened(args, std::nullopt)...), self;
+    check_no_internal_overlap(self);
+    const Tensor copy = to_dtype(self, kFloat);
+    Op(copy, widened(args, std::nullopt)...);
+    copy_into(self, copy);
+    return self;
+  }
+};
+}  // namespace detail
+
+// Gives operators a layer for Half and BFloat16 that computes in float. At start-up only.
+template <auto&... Ops>
+void compute_in_float() {
+  (Ops.set(Layer::HalfPrecision, &detail::InFloat<Ops, false, std::remove_cvref_t<decltype(Ops)>>::call), ...);
+}
+// The same where operands are rounded to their common type first: for comparisons and choices.
+template <auto&... Ops>
+void round_and_compute_in_float() {
+  (Ops.set(Layer::HalfPrecision, &detail::InFloat<Ops, true, std::remove_cvref_t<decltype(Ops)>>::call), ...);
+}
+
+// %%
+//| export core/half_precision.cpp
+//| registers
+void register_half_precision() {
+  compute_in_float<op::add, op::add_, op::sub, op::sub_, op::mul, op::mul_,
+                   op::div, op::div_, op::neg, op::pow, op::pow_tensor, op::remainder, op::floor_divide>();
+  compute_in_float<op::exp, op::log, op::log1p, op::expm1, op::log2, op::log10, op::sqrt, op::rsqrt,
+                   op::reciprocal, op::abs, op::sign, op::sin, op::cos, op::tan, op::atan, op::erf>();
+  compute_in_float<op::floor, op::ceil, op::round, op::trunc, op::clamp, op::lerp_, op::addcmul_, op::addcdiv_>();
+  round_and_compute_in_float<op::eq, op::ne, op::lt, op::le, op::gt, op::ge, op::maximum, op::minimum, op::where>();
+  compute_in_float<op::logical_not, op::logical_and, op::logical_or, op::logical_xor, op::isnan, op::isinf, op::isfinite>();
+  compute_in_float<op::sum, op::amax, op::amin, op::max, op::min, op::argmax, op::argmin, op::prod,
+                   op::any, op::all, op::var, op::std, op::norm, op::cumsum, op::sort, op::topk>();
+  compute_in_float<op::mm, op::bmm, op::addmm, op::tril, op::triu>();
+  compute_in_float<op::cat, op::index, op::index_put_, op::index_select, op::index_add_, op::gather, op::scatter_, op::scatter_add_, op::nonzero>();
+  compute_in_float<op::relu, op::relu_, op::leaky_relu, op::elu, op::gelu,
+                   op::sigmoid, op::tanh, op::silu, op::softplus, op::softmax, op::log_softmax>();
+  compute_in_float<op::hardtanh, op::threshold, op::hardshrink, op::softshrink, op::mish, op::log_sigmoid, op::prelu>();
+  compute_in_float<op::nll_loss, op::cross_entropy, op::binary_cross_entropy, op::binary_cross_entropy_with_logits>();
+  detail::asks_for_gradients = [](const Tensor& self) { return self.requires_grad(); };
+}
+
+// %%
+//| lesson
+Tensor left(ScalarType type) { return tensor({0.1, -2.5, 3.75, 1000.0, 0.0001}, kDouble).to(type); }
+Tensor right(ScalarType type) { return tensor({3.0, 0.7, -1.1, 0.003, 12.0}, kDouble).to(type); }
+// The tensor's numbers, exactly; its dtype is checked on the way.
+Tensor exactly(const Tensor& result, ScalarType type) {
+  CHECK_EQ(result.scalar_type(), type);
+  return result.to(kDouble);
+}
+
+// %%
+TEST_CASE("Half: PyTorch's numbers, recorded") {
+  const Tensor a = left(kHalf);
+  const Tensor b = right(kHalf);
+  CHECK_EQ(exactly(a + b, kHalf), tensor({3.099609375, -1.7998046875, 2.650390625, 1000.0, 12.0}, kDouble));
+  CHECK_EQ(exactly(a * b, kHalf), tensor({0.2998046875, -1.75, -4.125, 3.0, 0.0011997222900390625}, kDouble));
+  CHECK_EQ(exactly(a / b, kHalf).slice(0, 0, 3), tensor({0.0333251953125, -3.5703125, -3.41015625}, kDouble));
+  CHECK(std::isinf((a / b)[3].item<double>()));
+  CHECK_EQ(exactly(a + 0.1, kHalf), tensor({0.199951171875, -2.400390625, 3.849609375, 1000.0, 0.10009765625}, kDouble));
+  CHECK_EQ(exactly(exp(-a.abs()), kHalf), tensor({0.90478515625, 0.08209228515625, 0.0235137939453125, 0.0, 1.0}, kDouble));
+  CHECK_EQ(exactly(a.sum(), kHalf).item<double>(), 1001.5);
+  CHECK_EQ(exactly(softmax(b, 0), kHalf), tensor({0.0001233816146850586, 1.239776611328125e-05, 2.0265579223632812e-06, 6.139278411865234e-06, 1.0}, kDouble));
+  CHECK_EQ(exactly(a.view({1, 5}).mm(b.view({5, 1})), kHalf).item<double>(), -2.572265625);
+  CHECK_EQ(exactly(b.cumsum(0), kHalf), tensor({3.0, 3.69921875, 2.6015625, 2.603515625, 14.6015625}, kDouble));
+  CHECK_EQ(exactly(b.std(), kHalf).item<double>(), 5.29296875);
+  CHECK_EQ(exactly(b.norm(), kHalf).item<double>(), 12.4375);
+  CHECK_EQ(a < 0.1, tensor({false, true, false, false, true}));
+  CHECK_EQ(a == 0.1, tensor({true, false, false, false, false}));
+  CHECK_EQ(exactly(addcmul(a, a, b, 0.5), kHalf), tensor({0.25, -3.375, 1.6884765625, 1001.5, 0.0006999969482421875}, kDouble));
+  CHECK_EQ(exactly(where(a > 0, a, b), kHalf), tensor({0.0999755859375, 0.7001953125, 3.75, 1000.0, 0.00010001659393310547}, kDouble));
+  CHECK_EQ(exactly(nn::functional::linear(a.view({1, 5}), b.view({1, 5}), tensor({0.5}, kHalf)), kHalf).item<double>(), -2.072265625);
+  CHECK_EQ(a.argmax().item<int>(), 3);
+  CHECK_EQ(exactly(std::get<0>(a.sort()), kHalf)[0].item<double>(), -2.5);
+}
+
+TEST_CASE("BFloat16: PyTorch's numbers, recorded") {
+  const Tensor a = left(kBFloat16);
+  const Tensor b = right(kBFloat16);
+  CHECK_EQ(exactly(a + b, kBFloat16), tensor({3.09375, -1.796875, 2.65625, 1000.0, 12.0}, kDouble));
+  CHECK_EQ(exactly(a / b, kBFloat16), tensor({0.033447265625, -3.578125, -3.40625, 331776.0, 8.344650268554688e-06}, kDouble));
+  CHECK_EQ(exactly(a - 1e-3, kBFloat16), tensor({0.09912109375, -2.5, 3.75, 1000.0, -0.0009002685546875}, kDouble));
+  CHECK_EQ(exactly(a.sum(), kBFloat16).item<double>(), 1000.0);
+  CHECK_EQ(exactly(gelu(b), kBFloat16), tensor({3.0, 0.53125, -0.1494140625, 0.00150299072265625, 12.0}, kDouble));
+  CHECK_EQ(exactly(log_softmax(b, 0), kBFloat16), tensor({-9.0, -11.3125, -13.125, -12.0, 0.0}, kDouble));
+  CHECK_EQ(exactly(b.abs().rsqrt(), kBFloat16), tensor({0.578125, 1.1953125, 0.95703125, 18.25, 0.2890625}, kDouble));
+  CHECK_EQ(a == 0.1, tensor({true, false, false, false, false}));
+  CHECK_EQ(exactly(b.prod(), kBFloat16).item<double>(), -0.08349609375);
+}
+
+TEST_CASE("half precision: conversion, promotion and writing in place") {
+  const Tensor h = tensor({1.0, 2.0, 3.0}, kHalf);
+  CHECK_EQ((h + tensor({1.0, 2.0, 3.0}, kBFloat16)).scalar_type(), kFloat);
+  CHECK_EQ((h + tensor(1.5)).scalar_type(), kHalf);
+  CHECK_EQ((h + tensor({1.5})).scalar_type(), kFloat);
+  CHECK_EQ((h + arange(3)).scalar_type(), kHalf);
+  CHECK_EQ((tensor(1.0, kHalf) + tensor({1.5})).scalar_type(), kFloat);
+  CHECK_EQ((tensor(1.0, kHalf) + tensor(1.5)).scalar_type(), kFloat);
+  CHECK_EQ((2.5 * h).scalar_type(), kHalf);
+  CHECK_EQ(exactly(tensor({70000.0, 1e-8, -65520.0}).to(kHalf), kHalf), tensor({double{INFINITY}, 0.0, -double{INFINITY}}, kDouble));
+  CHECK_EQ(tensor({300.7, -3.9}).to(kHalf).to(kLong), tensor({300, -3}));
+  CHECK_EQ(tensor({16777217}).to(kBFloat16).item<double>(), 16777216.0);
+  Tensor c = h.clone();
+  c += 0.1;
+  c *= h;
+  c.div_(3);
+  CHECK_EQ(exactly(c, kHalf), tensor({0.366455078125, 1.3994140625, 3.099609375}, kDouble));
+  c.index_put_({0}, 7);
+  CHECK_EQ(c.select(0, 0).item<float>(), 7.0F);
+  CHECK_EQ(exactly(cat({h, h}), kHalf).sum().item<double>(), 12.0);
+  CHECK_EQ(exactly(h.index({tensor({2, 0})}), kHalf), tensor({3.0, 1.0}, kDouble));
+  CHECK_EQ(exactly(h.view({3, 1}).expand({3, 2}).sum({1}), kHalf), tensor({2.0, 4.0, 6.0}, kDouble));
+  CHECK_ERROR(h.view({3, 1}).expand({3, 2}).add_(1), "more than one element of the written-to tensor");
+  CHECK_ERROR(full({2}, 1e6, kHalf), "value cannot be converted to type c10::Half without overflow");
+  CHECK_ERROR(ones({2, 2}).mm(ones({2, 2}, kHalf)), "expected m1 and m2 to have the same dtype, but got: float != c10::Half");
+  CHECK_ERROR(empty({2}, kHalf).normal_(), "not implemented for 'Half'");
+}
+
+TEST_CASE("half precision: gradients pass through, in the tensor's own type") {
+  const Tensor w = tensor({0.1, 0.2}, dtype(kHalf).requires_grad(true));
+  (w * 3).exp().sum().backward();
+  CHECK_EQ(exactly(w.grad(), kHalf), tensor({4.046875, 5.46484375}, kDouble));
+  const Tensor x = tensor({1.0, 2.0}, requires_grad());
+  (x.to(kBFloat16) * 3).sum().backward();
+  CHECK_EQ(x.grad(), tensor({3.0, 3.0}));
+  CHECK_ERROR(x.resize_({3}), "cannot resize variables that require grad");
+  CHECK_EQ(x.detach().clone().slice(0, 0, 1).resize_({2}).sizes(), IntArrayRef({2}));
+}
+
+// %%
+}  // namespace tinytorch

@@ -1,0 +1,498 @@
+// ---
+// jupyter:
+//   jupytext:
+//     comment_magics: false
+//     text_representation:
+//       extension: .cpp
+//       format_name: percent
+//   kernelspec:
+//     display_name: C++20 (TinyTorch)
+//     language: c++
+//     name: tinytorch
+// ---
+
+// %% [markdown]
+// # Library chapter 84: Where a tensor lives, and what is inside
+//
+// Two things that programs do around a tensor rather than with it. They say where it shall live and of which type it shall be: `x.to(device)`, `zeros({2}, torch::device(torch::kCPU).dtype(torch::kDouble))`. And they reach
+// into it: a loop over its elements through an `accessor`, new sizes for the same tensor with `resize_`, other data under the same handle with `set_data`. No exercises.
+//
+//     x.to(kCPU, kDouble)          another tensor, or x itself when nothing changes
+//     x.accessor<float, 2>()       a[i][j], as fast as the pointer arithmetic it hides
+//     x.resize_({5})               the same tensor, with room for five
+//     x.set_data(y)                every handle on x now sees y's numbers
+
+// %%
+//| after 01
+//| export core/accessor.h
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+#include "tinytorch/core/array_ref.h"
+//| export core/device_options.h
+#include <optional>
+#include "tinytorch/core/device.h"
+//| export core/device_methods.h
+#include <limits>
+#include "tinytorch/core/accessor.h"
+#include "tinytorch/core/device.h"
+#include "tinytorch/core/scalar_type.h"
+
+// %% [markdown]
+// ## What is added to TensorOptions and to Tensor
+
+// %%
+//| export core/device_options.h
+//| extends TensorOptions
+namespace tinytorch {
+class TensorOptions;
+
+// What devices add to TensorOptions: `TensorOptions().device(kCPU).dtype(kLong)`. Source: c10/core/TensorOptions.h.
+class DeviceOptions {
+ public:
+  [[nodiscard]] TensorOptions device(std::optional<Device> device) const;
+  [[nodiscard]] TensorOptions device(DeviceType type, DeviceIndex index) const;
+  Device device() const { return device_.value_or(Device(DeviceType::CPU)); }
+  std::optional<Device> device_opt() const { return device_; }
+  DeviceIndex device_index() const { return device().index(); }
+  bool has_device() const { return device_.has_value(); }
+
+ protected:
+  void set_device(std::optional<Device> device) { device_ = device; }
+
+ private:
+  std::optional<Device> device_;
+};
+
+// Options that name a device only: `zeros({2}, device(kCPU))`.
+TensorOptions device(const Device& device);
+}  // namespace tinytorch
+
+// %%
+//| export core/device_methods.h
+//| extends Tensor
+namespace tinytorch {
+class Tensor;
+class TensorOptions;
+
+// Devices, conversion and access. Source: aten/src/ATen/core/TensorBase.h.
+class DeviceMethods {
+ public:
+  Device device() const;  // the CPU
+  DeviceIndex get_device() const { return device().index(); }
+  bool is_cpu() const { return device().is_cpu(); }
+  bool is_cuda() const { return device().is_cuda(); }
+
+  // The tensor with another dtype, or itself when it has that dtype already (a copy of itself with `copy`). Throws for another device than the CPU. O(numel).
+  Tensor to(ScalarType dtype, bool non_blocking = false, bool copy = false) const;
+  Tensor to(TypeMeta dtype, bool non_blocking = false, bool copy = false) const;
+  Tensor to(Device device, ScalarType dtype, bool non_blocking = false, bool copy = false) const;
+  Tensor to(const TensorOptions& options, bool non_blocking = false, bool copy = false) const;
+  Tensor to(const Tensor& other, bool non_blocking = false, bool copy = false) const;
+  Tensor toType(ScalarType dtype) const;
+  Tensor type_as(const Tensor& other) const;
+  Tensor cpu() const;
+  Tensor cuda() const;  // throws: there is none
+
+  std::int64_t ndimension() const;
+  std::size_t nbytes() const;
+  std::size_t itemsize() const;
+  std::string toString() const;  // "CPUFloatType"
+  Tensor& zero_() const;
+
+  // The elements as a[i][j]: no check of an index, no call. REQUIRES that the tensor outlives the accessor. Throws if the tensor has not N dimensions, or another dtype than T.
+  template <class T, std::size_t N>
+  TensorAccessor<T, N> accessor() const&;
+  template <class T, std::size_t N>
+  TensorAccessor<T, N> accessor() && = delete;
+  // The same with sizes and strides inside, as kernels for a graphics card want it; with 32 bits the tensor must have fewer than 2^31 elements.
+  template <class T, std::size_t N, template <class U> class PtrTraits = DefaultPtrTraits>
+  PackedTensorAccessor32<T, N, PtrTraits> packed_accessor32() const&;
+  template <class T, std::size_t N, template <class U> class PtrTraits = DefaultPtrTraits>
+  PackedTensorAccessor64<T, N, PtrTraits> packed_accessor64() const&;
+  template <class T>
+  const T* const_data_ptr() const;
+  template <class T>
+  T* mutable_data_ptr() const;
+
+  // Gives this tensor the sizes `size`, densely, last dimension fastest. What the storage held stays; what is added is uninitialised, and views of it see the same storage. Throws for a tensor that
+  // requires gradients, and for memory that someone else owns (from_blob) when it would have to grow. O(bytes that move).
+  const Tensor& resize_(IntArrayRef size) const;
+  const Tensor& resize_as_(const Tensor& other) const;
+  // Puts the data, sizes and dtype of `new_data` under this tensor, for every handle on it. What autograd knows about it stays.
+  void set_data(const Tensor& new_data) const;
+
+ private:
+  void* checked_data(ScalarType type) const;  // throws if the dtype is another
+  IntArrayRef checked_sizes(std::size_t dims) const;  // throws if there are not so many dimensions
+  IntArrayRef all_strides() const;
+  void check_below_2_31() const;
+};
+
+namespace detail {
+// Whether a tensor requires gradients. Chapter 83 sets it, when there is an autograd to ask.
+using TensorQuestion = bool (*)(const Tensor&);
+inline constinit TensorQuestion asks_for_gradients = nullptr;
+}
+}  // namespace tinytorch
+
+// %%
+//| export core/device_options.cpp
+#include "tinytorch/core/tensor_options.h"
+//| export core/device_methods.cpp
+#include <cstring>
+#include <string>
+#include <utility>
+#include "tinytorch/core/basic_ops.h"
+
+// %%
+#include <sstream>
+#include "tinytorch/core/formatting.h"
+#include "tinytorch/core/ops.h"
+#include "tinytorch/core/tensor_data.h"
+#include "tito/lesson.h"
+
+// %%
+namespace tinytorch {
+
+// %% [markdown]
+// ## Devices
+//
+// A device in the options is kept there and asked for when a tensor is made: options for a graphics card may be built, and the first tensor with them is refused with the name of the device. `to` is a conversion of the
+// dtype after that same question.
+
+// %%
+//| export core/device_options.cpp
+TensorOptions DeviceOptions::device(std::optional<Device> device) const {
+  TensorOptions changed = static_cast<const TensorOptions&>(*this);
+  static_cast<DeviceOptions&>(changed).device_ = device;
+  return changed;
+}
+
+TensorOptions DeviceOptions::device(DeviceType type, DeviceIndex index) const { return device(Device(type, index)); }
+
+TensorOptions device(const Device& device) { return TensorOptions(device); }
+
+// %%
+//| export core/device_methods.cpp
+namespace {
+const Tensor& tensor_of(const DeviceMethods& methods) { return static_cast<const Tensor&>(methods); }
+
+Tensor converted(const Tensor& self, ScalarType dtype, bool copy) {
+  const Tensor result = to_dtype(self, dtype);
+  return copy && result.is_same(self) ? clone(self) : result;
+}
+}  // namespace
+
+Device DeviceMethods::device() const {
+  tensor_of(*this).impl();  // throws for an undefined tensor
+  return kCPU;
+}
+
+Tensor DeviceMethods::to(ScalarType dtype, bool, bool copy) const { return converted(tensor_of(*this), dtype, copy); }
+Tensor DeviceMethods::to(TypeMeta dtype, bool, bool copy) const { return converted(tensor_of(*this), dtype, copy); }
+
+Tensor DeviceMethods::to(Device device, ScalarType dtype, bool, bool copy) const {
+  require_cpu("to", device);
+  return converted(tensor_of(*this), dtype, copy);
+}
+
+Tensor DeviceMethods::to(const TensorOptions& options, bool, bool copy) const {
+  require_cpu("to", options.device());
+  return converted(tensor_of(*this), options.dtype_opt().value_or(tensor_of(*this).scalar_type()), copy);
+}
+
+Tensor DeviceMethods::to(const Tensor& other, bool, bool copy) const { return converted(tensor_of(*this), other.scalar_type(), copy); }
+Tensor DeviceMethods::toType(ScalarType dtype) const { return to(dtype); }
+Tensor DeviceMethods::type_as(const Tensor& other) const { return to(other); }
+Tensor DeviceMethods::cpu() const { return to(tensor_of(*this)); }
+
+Tensor DeviceMethods::cuda() const {
+  require_cpu("cuda", kCUDA);
+  return cpu();
+}
+
+// %%
+//| export core/device_methods.cpp
+std::int64_t DeviceMethods::ndimension() const { return tensor_of(*this).dim(); }
+std::size_t DeviceMethods::nbytes() const { return static_cast<std::size_t>(tensor_of(*this).numel()) * itemsize(); }
+std::size_t DeviceMethods::itemsize() const { return tensor_of(*this).element_size(); }
+std::string DeviceMethods::toString() const { return std::string("CPU") + tinytorch::toString(tensor_of(*this).scalar_type()) + "Type"; }
+Tensor& DeviceMethods::zero_() const { return tensor_of(*this).fill_(0); }
+
+// %%
+TEST_CASE("device, to: another dtype, another device, or the tensor itself") {
+  const Tensor x = tensor({1.5, 2.5});
+  CHECK_EQ(x.device(), Device(kCPU));
+  CHECK(x.is_cpu());
+  CHECK_FALSE(x.is_cuda());
+  CHECK_EQ(x.to(kLong), tensor({1, 2}));
+  CHECK(x.to(kFloat).is_same(x));
+  CHECK(x.to(kCPU).is_same(x));
+  CHECK(x.to(Device("cpu")).is_same(x));
+  CHECK(x.to("cpu").is_same(x));
+  CHECK(x.cpu().is_same(x));
+  const Tensor copy = x.to(kFloat, false, true);
+  CHECK_EQ(copy, x);
+  CHECK(!copy.is_alias_of(x));
+  CHECK_EQ(x.to(kCPU, kDouble).scalar_type(), kDouble);
+  CHECK_EQ(x.to(dtype(kInt).device(kCPU)).scalar_type(), kInt);
+  CHECK_EQ(x.to(tensor({1})).scalar_type(), kLong);
+  CHECK_EQ(x.to(tensor({1}).dtype()).scalar_type(), kLong);
+  CHECK_ERROR(x.to(kCUDA), "Could not run 'to' with arguments from the 'CUDA' backend.\n[to] tensors live on the CPU here, not on cuda");
+  CHECK_ERROR(x.to(Device(kCUDA, 1), kFloat), "not on cuda:1");
+  CHECK_ERROR(x.cuda(), "Could not run 'cuda'");
+  CHECK_ERROR(Tensor().device(), "Expected a proper Tensor");
+}
+
+TEST_CASE("TensorOptions: a device is kept, and asked for when a tensor is made") {
+  CHECK_EQ(zeros({2}, kCPU), zeros({2}));
+  CHECK_EQ(ones({2}, device(kCPU).dtype(kLong)), tensor({1, 1}));
+  const TensorOptions options = TensorOptions().dtype(kDouble).device(kCUDA, 1);
+  CHECK_EQ(options.device().str(), "cuda:1");
+  CHECK_EQ(options.device_index(), 1);
+  CHECK(options.has_device());
+  CHECK_FALSE(TensorOptions(kFloat).has_device());
+  CHECK_FALSE(options.device(std::nullopt).has_device());
+  CHECK(TensorOptions("cuda").device().is_cuda());
+  CHECK_ERROR(zeros({2}, options), "Could not run 'empty' with arguments from the 'CUDA' backend.");
+  CHECK_ERROR(tensor({1, 2}, kCUDA), "use torch::kCPU, and ask torch::cuda::is_available()");
+}
+
+TEST_CASE("dtype: prints as a C++ type, and is a ScalarType where one is asked for") {
+  std::ostringstream out;
+  out << zeros({1}).dtype() << ' ' << zeros({1}, kLong).dtype() << ' ' << zeros({1}, kBFloat16).dtype() << ' ' << zeros({1}).scalar_type();
+  CHECK_EQ(out.str(), "float long int c10::BFloat16 Float");
+  CHECK(zeros({1}).dtype() == kFloat);
+  CHECK(kFloat == zeros({1}).dtype());
+  CHECK(zeros({1}).dtype() != zeros({1}, kInt).dtype());
+  CHECK_EQ(zeros({2}, tensor({1}).dtype()).scalar_type(), kLong);
+  CHECK_EQ(zeros({1}, kDouble).toString(), "CPUDoubleType");
+  CHECK_EQ(zeros({3}, kShort).nbytes(), 6);
+}
+
+// %% [markdown]
+// ## Loops over elements
+//
+// `x[i][j].item<float>()` makes two tensors to read one number. An accessor keeps pointer, sizes and strides, and each `[i]` moves the pointer: an accessor of N dimensions gives one of N - 1, and the last gives the element.
+//
+//     auto a = x.accessor<float, 2>();       a        { data, sizes (3, 4), strides (4, 1) }
+//     a[2]                                   a[2]     { data + 2 * 4, sizes (4), strides (1) }
+//     a[2][1] = 5;                                      data[2 * 4 + 1 * 1]
+//
+// The dtype and the number of dimensions are checked once, when it is made.
+
+// %%
+//| export core/accessor.h
+template <class T>
+struct DefaultPtrTraits {
+  using PtrType = T*;
+};
+
+// Elements of type T in N dimensions, over memory that someone else keeps alive. Source: torch/headeronly/core/TensorAccessor.h.
+template <class T, std::size_t N, template <class U> class PtrTraits = DefaultPtrTraits, class index_t = std::int64_t>
+class TensorAccessor {
+  static_assert(N > 0, "accessor is used for indexing tensor, for scalars use *data_ptr<T>()");
+
+ public:
+  using PtrType = typename PtrTraits<T>::PtrType;
+  TensorAccessor(PtrType data, const index_t* sizes, const index_t* strides) : data_(data), sizes_(sizes), strides_(strides) {}
+
+  ArrayRef<index_t> sizes() const { return {sizes_, N}; }
+  ArrayRef<index_t> strides() const { return {strides_, N}; }
+  index_t size(index_t dim) const { return sizes_[dim]; }
+  index_t stride(index_t dim) const { return strides_[dim]; }
+  PtrType data() const { return data_; }
+
+  // The next dimension's accessor; in the last dimension, the element. REQUIRES: 0 <= i < size(0).
+  decltype(auto) operator[](index_t i) const {
+    if constexpr (N == 1) return static_cast<T&>(data_[i * strides_[0]]);
+    else return TensorAccessor<T, N - 1, PtrTraits, index_t>(data_ + i * strides_[0], sizes_ + 1, strides_ + 1);
+  }
+
+ private:
+  PtrType data_;
+  const index_t* sizes_;
+  const index_t* strides_;
+};
+
+// The same with its own copy of sizes and strides.
+template <class T, std::size_t N, template <class U> class PtrTraits = DefaultPtrTraits, class index_t = std::int64_t>
+class GenericPackedTensorAccessor {
+ public:
+  using PtrType = typename PtrTraits<T>::PtrType;
+  template <class S>
+  GenericPackedTensorAccessor(PtrType data, const S* sizes, const S* strides) : data_(data) {
+    for (std::size_t i = 0; i < N; ++i) {
+      sizes_[i] = static_cast<index_t>(sizes[i]);
+      strides_[i] = static_cast<index_t>(strides[i]);
+    }
+  }
+
+  index_t size(index_t dim) const { return sizes_[dim]; }
+  index_t stride(index_t dim) const { return strides_[dim]; }
+  PtrType data() const { return data_; }
+  decltype(auto) operator[](index_t i) const { return TensorAccessor<T, N, PtrTraits, index_t>(data_, sizes_, strides_)[i]; }
+
+ private:
+  PtrType data_;
+  index_t sizes_[N];
+  index_t strides_[N];
+};
+
+template <class T, std::size_t N, template <class U> class PtrTraits = DefaultPtrTraits>
+using PackedTensorAccessor32 = GenericPackedTensorAccessor<T, N, PtrTraits, std::int32_t>;
+template <class T, std::size_t N, template <class U> class PtrTraits = DefaultPtrTraits>
+using PackedTensorAccessor64 = GenericPackedTensorAccessor<T, N, PtrTraits, std::int64_t>;
+
+// %%
+//| export core/device_methods.h
+template <class T, std::size_t N>
+TensorAccessor<T, N> DeviceMethods::accessor() const& {
+  const IntArrayRef sizes = checked_sizes(N);
+  return {static_cast<T*>(checked_data(scalar_type_of<std::remove_const_t<T>>())), sizes.data(), all_strides().data()};
+}
+
+template <class T, std::size_t N, template <class U> class PtrTraits>
+PackedTensorAccessor32<T, N, PtrTraits> DeviceMethods::packed_accessor32() const& {
+  check_below_2_31();
+  const IntArrayRef sizes = checked_sizes(N);
+  return {static_cast<T*>(checked_data(scalar_type_of<std::remove_const_t<T>>())), sizes.data(), all_strides().data()};
+}
+
+template <class T, std::size_t N, template <class U> class PtrTraits>
+PackedTensorAccessor64<T, N, PtrTraits> DeviceMethods::packed_accessor64() const& {
+  const IntArrayRef sizes = checked_sizes(N);
+  return {static_cast<T*>(checked_data(scalar_type_of<std::remove_const_t<T>>())), sizes.data(), all_strides().data()};
+}
+
+template <class T>
+const T* DeviceMethods::const_data_ptr() const {
+  return static_cast<const T*>(checked_data(scalar_type_of<T>()));
+}
+template <class T>
+T* DeviceMethods::mutable_data_ptr() const {
+  return static_cast<T*>(checked_data(scalar_type_of<T>()));
+}
+
+// %%
+//| export core/device_methods.cpp
+void* DeviceMethods::checked_data(ScalarType type) const {
+  const Tensor& self = tensor_of(*this);
+  TORCH_CHECK(self.scalar_type() == type, "expected scalar type ", type, " but found ", self.scalar_type(),
+              "\n[accessor] ask for the tensor's own type, or convert with to() first.");
+  return self.data_ptr();
+}
+
+IntArrayRef DeviceMethods::checked_sizes(std::size_t dims) const {
+  const Tensor& self = tensor_of(*this);
+  TORCH_CHECK(self.sizes().size() == dims, "TensorAccessor expected ", dims, " dims but tensor has ", self.dim());
+  return self.sizes();
+}
+
+IntArrayRef DeviceMethods::all_strides() const { return tensor_of(*this).strides(); }
+
+void DeviceMethods::check_below_2_31() const {
+  TORCH_CHECK(tensor_of(*this).numel() <= std::numeric_limits<std::int32_t>::max(), "numel needs to be smaller than int32_t max; otherwise, please use packed_accessor64");
+}
+
+// %%
+TEST_CASE("accessor: reads and writes elements of any layout, checked once") {
+  const Tensor x = tensor({{1.0, 2.0, 3.0}, {4.0, 5.0, 6.0}});
+  const Tensor turned = x.t();
+  auto a = turned.accessor<float, 2>();
+  CHECK_EQ(a.size(0), 3);
+  CHECK_EQ(a.stride(0), 1);
+  CHECK_EQ(a.sizes(), IntArrayRef({3, 2}));
+  CHECK_EQ(a[2][1], 6.0F);
+  a[0][1] = 40;
+  CHECK_EQ(x, tensor({{1.0, 2.0, 3.0}, {40.0, 5.0, 6.0}}));
+  CHECK_EQ((turned.accessor<const float, 2>()[1].data() - x.data_ptr<float>()), 1);
+  const auto packed = turned.packed_accessor32<float, 2>();
+  CHECK_EQ(packed[2][0], 3.0F);
+  CHECK_EQ(packed.stride(1), 3);
+  CHECK_EQ(turned.packed_accessor64<float, 2>().size(1), 2);
+  CHECK_ERROR((x.accessor<float, 3>()), "TensorAccessor expected 3 dims but tensor has 2");
+  CHECK_ERROR((x.accessor<double, 2>()), "expected scalar type Double but found Float");
+  CHECK_EQ(*x.const_data_ptr<float>(), 1.0F);
+  CHECK_ERROR(x.mutable_data_ptr<std::int64_t>(), "expected scalar type Long but found Float");
+}
+
+// %% [markdown]
+// ## The same tensor, another size
+//
+// `resize_` is how a tensor that serves as a buffer grows: `out` arguments and readers use it. The storage grows when it must and never shrinks; other tensors on the same storage stay valid, because the storage itself takes new
+// memory, not the tensor a new storage. `set_data` goes the other way: the handles stay and the storage changes, which is what conversion of a module does with each parameter.
+
+// %%
+//| export core/device_methods.cpp
+void StorageImpl::resize(std::size_t nbytes) {
+  TORCH_CHECK(deleter_ == nullptr, "Trying to resize storage that is not resizable");
+  StorageImpl other(nbytes);
+  if (data_ != nullptr && other.data_ != nullptr) std::memcpy(other.data_, data_, nbytes < nbytes_ ? nbytes : nbytes_);
+  std::swap(data_, other.data_);
+  std::swap(nbytes_, other.nbytes_);
+}
+
+const Tensor& DeviceMethods::resize_(IntArrayRef size) const {
+  const Tensor& self = tensor_of(*this);
+  TensorImpl& impl = self.impl();
+  TORCH_CHECK(detail::asks_for_gradients == nullptr || !detail::asks_for_gradients(self),
+              "cannot resize variables that require grad\n[resize_] its gradient would have other sizes; resize a detach() of it.");
+  const std::int64_t numel = multiply_sizes(size);
+  std::int64_t needed = 0;
+  TORCH_CHECK(!__builtin_mul_overflow(numel + impl.offset, static_cast<std::int64_t>(self.element_size()), &needed),
+              "Storage size calculation overflowed with sizes=", size);
+  if (numel > 0 && static_cast<std::size_t>(needed) > impl.storage->nbytes()) impl.storage->resize(static_cast<std::size_t>(needed));
+  impl.set_geometry(size, contiguous_strides(size), impl.offset);
+  return self;
+}
+
+const Tensor& DeviceMethods::resize_as_(const Tensor& other) const { return resize_(other.sizes()); }
+
+void DeviceMethods::set_data(const Tensor& new_data) const {
+  TensorImpl& to = tensor_of(*this).impl();
+  const TensorImpl& from = new_data.impl();
+  to.storage = from.storage;
+  to.dtype = from.dtype;
+  to.layers = from.layers.has(Layer::HalfPrecision) ? to.layers | Layer::HalfPrecision : to.layers - Layer::HalfPrecision;
+  to.set_geometry(from.sizes, from.strides, from.offset);
+}
+
+// %%
+TEST_CASE("resize_: the same tensor and storage with other sizes") {
+  const Tensor x = arange(6).view({2, 3});
+  const Tensor second = x[1];
+  x.resize_({3, 4});
+  CHECK_EQ(x.sizes(), IntArrayRef({3, 4}));
+  CHECK_EQ(x.strides(), IntArrayRef({4, 1}));
+  CHECK_EQ(x.flatten().slice(0, 0, 6), arange(6));
+  CHECK_EQ(x.storage()->nbytes(), 96);
+  second[0] = 30;  // still the same memory
+  CHECK_EQ(x[0][3].item<int>(), 30);
+  x.resize_({2, 2});
+  CHECK_EQ(x, tensor({{0, 1}, {2, 30}}));
+  CHECK_EQ(x.storage()->nbytes(), 96);
+  CHECK_EQ(x.resize_as_(arange(3)).sizes(), IntArrayRef({3}));
+  CHECK_EQ(second.resize_({7}).storage()->nbytes(), 96);
+  CHECK_EQ(zeros({0}).resize_({}).dim(), 0);
+  float memory[] = {1, 2, 3, 4};
+  const Tensor lent = from_blob(memory, {4});
+  CHECK_EQ(lent.resize_({2}), tensor({1.0, 2.0}));
+  CHECK_ERROR(lent.resize_({5}), "Trying to resize storage that is not resizable");
+  CHECK_ERROR(x.resize_({-1}), "Trying to create tensor with negative dimension -1");
+}
+
+TEST_CASE("set_data: every handle sees the new data") {
+  const Tensor x = zeros({2, 2});
+  const Tensor handle = x;
+  x.set_data(tensor({1, 2, 3}));
+  CHECK_EQ(handle, tensor({1, 2, 3}));
+  CHECK(handle.is_same(x));
+  x.set_data(x.to(kHalf));
+  CHECK_EQ(handle.scalar_type(), kHalf);
+  CHECK_ERROR(x.set_data(Tensor()), "Expected a proper Tensor");
+}
+
+// %%
+}  // namespace tinytorch

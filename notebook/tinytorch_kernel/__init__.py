@@ -1,0 +1,1 @@
+"""A Jupyter kernel for C++ lessons: it compiles each cell behind those before it and runs it in a process of its own."""

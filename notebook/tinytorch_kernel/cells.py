@@ -1,0 +1,198 @@
+"""The cells that were run, and the translation units made of them."""
+
+import re
+from dataclasses import dataclass, field
+
+from . import cpp
+
+MARKER = re.compile(r"^//\| *(\w+) *(.*)$", re.MULTILINE)
+NAMESPACE_LINE = re.compile(r"namespace tinytorch \{|\}( *// *namespace tinytorch)?")
+REGISTERED = re.compile(r"\bvoid\s+([\w:]+)\s*\(\s*\)\s*\{")
+
+
+@dataclass(eq=False)
+class Cell:
+    key: str  # its id in the notebook
+    number: int  # In[number]
+    source: str
+    items: list = field(default_factory=list)
+    broken: bool = False  # it did not compile when it was last run
+    superseded: set = field(default_factory=set)  # keys of items that a later cell defines anew
+
+    @property
+    def name(self):
+        return f"In[{self.number}]"
+
+    def markers(self, word):
+        return [argument for found, argument in MARKER.findall(self.source) if found == word]
+
+    @property
+    def of_lesson(self):
+        return bool(MARKER.search(self.source))
+
+    def of_kind(self, *kinds):
+        return [item for item in self.items if item.kind in kinds]
+
+    @property
+    def does_something(self):
+        """Statements among its items: then its variables live while they run, and are not there for later cells."""
+        return not self.of_lesson and bool(self.of_kind(cpp.STATEMENT, cpp.EXPRESSION))
+
+    def declared(self):
+        """The items that later cells see."""
+        kinds = [cpp.DECLARATION, cpp.DIRECTIVE]
+        if not self.does_something:
+            kinds.append(cpp.VARIABLE)
+        if self.of_lesson:
+            kinds += [cpp.STATEMENT, cpp.EXPRESSION]  # whatever it is, the compiler judges it
+        return self.of_kind(*kinds)
+
+    def names(self):
+        return {name for item in self.declared() for name in item.names}
+
+    def defines(self, name):
+        return name in self.names()
+
+    @property
+    def demonstrates(self):
+        return any(item.text.startswith("DEMO") for item in self.of_kind(cpp.TEST))
+
+    @property
+    def tests(self):
+        return any(not item.text.startswith("DEMO") for item in self.of_kind(cpp.TEST))
+
+    @property
+    def runs(self):
+        return self.does_something or self.demonstrates or self.tests
+
+
+def parse(key, number, source):
+    cell = Cell(key, number, source)
+    if NAMESPACE_LINE.fullmatch(cpp.without_comments(source).strip()) or NAMESPACE_LINE.fullmatch(source.strip()):
+        return cell  # the namespace of a lesson: each cell gets it anyway
+    if not cell.markers("mistake"):
+        cell.items = cpp.split_items(source)
+    return cell
+
+
+def has_own_namespace(item):
+    return re.match(r"namespace\s+tinytorch\s*\{", item.text) is not None
+
+
+class Notebook:
+    """Cells in the order in which they were first run; one that is run again keeps its place."""
+
+    def __init__(self, package):
+        self.package = package  # tito's description of what the cells stand on
+        self.cells = []
+        self.late_before = None  # the cell before which files join that stand on cells themselves
+
+    def find(self, key):
+        return next((cell for cell in self.cells if cell.key == key), None)
+
+    def put(self, cell):
+        """Takes the cell in, at its earlier place if it had one."""
+        for index, old in enumerate(self.cells):
+            if old.key == cell.key:
+                self.cells[index] = cell
+                if self.late_before is old:
+                    self.late_before = cell
+                break
+        else:
+            self.cells.append(cell)
+        self.supersede()
+
+    def supersede(self):
+        """Of several definitions of one thing, that of the cell run last counts."""
+        latest = {}
+        for cell in sorted(self.cells, key=lambda cell: cell.number):
+            cell.superseded = set()
+            for item in cell.declared():
+                if not item.key:
+                    continue
+                if item.key in latest and latest[item.key] is not cell:
+                    latest[item.key].superseded.add(item.key)
+                latest[item.key] = cell
+
+    def before(self, cell):
+        """The cells whose declarations it sees."""
+        return [other for other in self.cells[:self.cells.index(cell)] if not other.broken]
+
+    def move_ahead(self, other, cell):
+        """`other` was run later, but `cell` uses it."""
+        self.cells.remove(other)
+        self.cells.insert(self.cells.index(cell), other)
+
+    def in_package(self, cell):
+        """Classes that Tensor and others inherit from are compiled into the package."""
+        return any(cell.source.strip() == mixin.strip() for mixin in self.package.get("mixins", []))
+
+    # ---- translation units
+
+    def unit(self, cell, left_out=()):
+        """The text that is compiled for a cell: what others declare, then the cell."""
+        others = [other for other in self.before(cell) if other not in left_out]
+        parts = ["#pragma GCC diagnostic ignored \"-Wunused-function\""]
+        for other in [*others, cell]:
+            if other is self.late_before:
+                parts += [f'#include "{file}"' for file in self.package["late_files"]]
+            parts += self.declarations(other)
+        seen = [*others, cell]
+        parts += [self.registration(other) for other in seen if other.markers("registers")]
+        types = {item.key for other in seen for item in other.declared()}
+        for name, headers in self.package.get("late_headers", {}).items():
+            if f"type {name}" in types:
+                parts += [f'#include "{header}"' for header in headers]
+        if cell.of_kind(cpp.TEST):
+            parts += ["namespace tinytorch {", *(located(cell, item) for item in cell.of_kind(cpp.TEST)), "}"]
+        if cell.does_something:
+            parts += self.body(cell)
+        return "\n".join(parts) + "\n"
+
+    def declarations(self, cell):
+        if self.in_package(cell):
+            return []
+        parts, inside = [], False
+        lesson = bool(cell.markers("lesson"))
+        for item in cell.declared():
+            if item.key and item.key in cell.superseded:
+                if not item.prototype:
+                    continue
+                item = cpp.Item(item.kind, item.prototype, item.line)
+            bare = item.kind == cpp.DIRECTIVE or has_own_namespace(item)
+            if bare and item.kind == cpp.DIRECTIVE and inside and not item.text.startswith("#include"):
+                parts.append(located(cell, item))
+                continue
+            if bare == inside:
+                parts.append(closing(lesson) if bare else opening(lesson))
+                inside = not bare
+            parts.append(located(cell, item))
+        if inside:
+            parts.append(closing(lesson))
+        return parts
+
+    @staticmethod
+    def registration(cell):
+        calls = "".join(f"tinytorch::{name}(); " for name in REGISTERED.findall(cpp.bare(cell.source)))
+        return f"namespace {{ [[maybe_unused]] const bool registered_by_{cell.number} = [] {{ {calls}return true; }}(); }}"
+
+    @staticmethod
+    def body(cell):
+        parts = ["namespace tinytorch {", f'#line 1 "{cell.name}"\nDEMO("{cell.name}") {{']
+        for item in cell.of_kind(cpp.VARIABLE, cpp.STATEMENT):
+            parts.append(located(cell, item))
+        for item in cell.of_kind(cpp.EXPRESSION):
+            parts.append(located(cell, cpp.Item(item.kind, f"::tito::show(({item.text.strip()}\n));", item.line)))
+        return [*parts, "}", "}"]
+
+
+def opening(lesson):
+    return "namespace tinytorch {" + (" namespace {" if lesson else "")
+
+
+def closing(lesson):
+    return "}" + (" }" if lesson else "")
+
+
+def located(cell, item):
+    return f'#line {item.line} "{cell.name}"\n{item.text}'

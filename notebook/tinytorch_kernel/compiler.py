@@ -1,0 +1,245 @@
+"""Compiling a cell's unit, linking it with the package, and running it in a process with limits."""
+
+import json
+import os
+import re
+import resource
+import selectors
+import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+MESSAGE = re.compile(r"^(?P<file>In\[\d+\]|[^\s:][^:\n]*):(?P<line>\d+):(?:(?P<column>\d+):)? (?P<kind>fatal error|error|warning|note): (?P<text>.*)$")
+UNDECLARED = re.compile(
+    r"[‘'](?P<name>[\w:]+)[’'] (?:was not declared|has not been declared|is not a member|does not name a type)|"
+    r"unknown type name [‘'](?P<type>\w+)[’']")
+UNDEFINED = re.compile(r"undefined (?:symbol: |reference to [`'‘])(_Z\w+|\w+)")
+
+
+class CannotBuild(Exception):
+    """What the cells stand on is not there; the text says why."""
+
+
+@dataclass
+class Compiled:
+    ok: bool
+    text: str = ""  # what the compiler or linker said
+    missing: list = field(default_factory=list)  # functions whose cells were not run
+
+
+@dataclass
+class Ended:
+    status: int = 0  # as subprocess gives it: negative for a signal
+    timed_out: bool = False
+    flooded: bool = False
+    events: list = field(default_factory=list)
+
+
+def describe(module, sanitize="", reference=False, folder=None):
+    """Builds what a module's cells stand on, with tito, and returns how they are compiled."""
+    tito = os.environ.get("TITO") or shutil.which("tito")
+    if not tito:
+        raise CannotBuild("The command line tito was not found: start the notebook with 'tito notebook', or set TITO to its path.")
+    command = [tito, "notebook", module, "--describe"]
+    if sanitize:
+        command.append(f"--sanitize={sanitize}")
+    if reference or os.environ.get("TITO_REFERENCE"):
+        command.append("--reference")
+    where = os.environ.get("TITO_NOTEBOOK_ROOT") or folder or os.getcwd()
+    done = subprocess.run(command, cwd=where, capture_output=True, text=True, check=False, start_new_session=True)
+    if done.returncode != 0:
+        raise CannotBuild((done.stdout + done.stderr).strip() or f"{shlex.join(command)} failed")
+    return json.loads(done.stdout[done.stdout.index("{"):])
+
+
+def demangled(symbols):
+    if not symbols or not shutil.which("c++filt"):
+        return symbols
+    return subprocess.run(["c++filt", *symbols], capture_output=True, text=True, check=False).stdout.split("\n")[:len(symbols)]
+
+
+class Workshop:
+    """A folder of its own in which cells become programs."""
+
+    def __init__(self, package):
+        self.package = package
+        self.root = Path(package["root"])
+        self.folder = Path(tempfile.mkdtemp(prefix="tinytorch-kernel-"))
+        self.runs = 0
+
+    def close(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def compile(self, unit, level, only_check=False):
+        self.unit = self.folder / "cell.cpp"
+        self.unit.write_text(unit, encoding="utf-8")
+        package = self.package
+        command = [*shlex.split(package["compile"][level]), "-include", package["header"][level], "-I", package["stand_ins"], "-I", package["late_folder"]]
+        command += ["-fsyntax-only", str(self.unit)] if only_check else ["-c", str(self.unit), "-o", str(self.folder / "cell.o")]
+        done = self.call(command)
+        return Compiled(done.returncode == 0, done.stderr + done.stdout)
+
+    def link(self):
+        """Calls of functions whose cells were not run yet throw an error that says so."""
+        self.program = self.folder / "cell"
+        done = self.call(self.link_command([]))
+        if done.returncode == 0:
+            return Compiled(True)
+        symbols = sorted(set(UNDEFINED.findall(done.stderr)))
+        names = demangled(symbols)
+        if not symbols:
+            return Compiled(False, done.stderr)
+        self.write_stand_ins(symbols, names)
+        stand_in = str(self.folder / "missing.o")
+        made = self.call([*shlex.split(self.package["link"]), "-O0", "-w", "-c", str(self.folder / "missing.cpp"), "-o", stand_in])
+        again = self.call(self.link_command([stand_in])) if made.returncode == 0 else made
+        return Compiled(again.returncode == 0, again.stderr, [name.removeprefix("tinytorch::") for name in names])
+
+    def link_command(self, more):
+        return [*shlex.split(self.package["link"]), "-Wl,--no-demangle", *self.package["objects"], str(self.folder / "cell.o"),
+                *more, "-lz", "-o", str(self.program)]
+
+    def write_stand_ins(self, symbols, names):
+        lines = ["#include <stdexcept>", "#include <string>",
+                 "[[noreturn]] static void missing(const char* name) {",
+                 '  throw std::logic_error(std::string(name) + " is declared, but the cell that defines it was not run");', "}"]
+        for symbol, name in zip(symbols, names):
+            text = json.dumps(name)
+            if "(" in name:
+                lines.append(f'extern "C" void {symbol}() {{ missing({text}); }}')
+            else:  # a variable, or a table of virtual functions
+                lines.append(f"static void of_{symbol}() {{ missing({text}); }}")
+                entries = ", ".join([f"reinterpret_cast<void*>(of_{symbol})"] * 64)
+                start = "nullptr, nullptr, " if symbol.startswith("_ZTV") else ""
+                table = f"{{{start}{entries}}}" if symbol.startswith("_ZTV") else "{}"
+                lines.append(f'extern "C" {{ extern void* {symbol}[512]; void* {symbol}[512] = {table}; }}')
+        (self.folder / "missing.cpp").write_text("\n".join(lines) + "\n")
+
+    def call(self, command):
+        process = subprocess.Popen(command, cwd=self.root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   text=True, errors="replace", start_new_session=True)
+        try:
+            out, err = process.communicate()
+        except BaseException:  # also when the kernel is interrupted
+            stop(process)
+            raise
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+    def run(self, arguments, on_output, seconds, memory, output_bytes=2 << 20):
+        """Runs the program; `on_output` gets what it prints, piece by piece. Events of its tests come back."""
+        self.runs += 1
+        report = self.folder / f"report-{self.runs}.jsonl"
+        arguments = [f"--json={report}" if argument == "--json" else argument for argument in arguments]
+        sanitized = memory == 0
+
+        def limits():
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            if not sanitized:
+                resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+
+        environment = {**os.environ, "TITO_DISPLAY": "1", "ASAN_OPTIONS": "detect_leaks=1:allocator_may_return_null=1:hard_rss_limit_mb=4096"}
+        environment.pop("TITO_TESTS", None)
+        process = subprocess.Popen([str(self.program), *arguments], cwd=self.root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, env=environment, preexec_fn=limits, start_new_session=True)
+        ended = Ended()
+        try:
+            self.follow(process, on_output, seconds, output_bytes, ended)
+        except BaseException:
+            stop(process)
+            raise
+        ended.status = process.returncode
+        ended.events = read_events(report)
+        report.unlink(missing_ok=True)
+        return ended
+
+    @staticmethod
+    def follow(process, on_output, seconds, output_bytes, ended):
+        deadline = time.monotonic() + seconds
+        total = 0
+        descriptor = process.stdout.fileno()
+        os.set_blocking(descriptor, False)
+        with selectors.DefaultSelector() as selector:
+            selector.register(descriptor, selectors.EVENT_READ)
+            while True:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    ended.timed_out = True
+                    return stop(process)
+                if not selector.select(min(left, 1)):
+                    if process.poll() is not None:  # a grandchild may hold the pipe open
+                        return stop(process)
+                    continue
+                piece = os.read(descriptor, 1 << 16)
+                if not piece:
+                    break
+                total += len(piece)
+                if total > output_bytes:
+                    ended.flooded = True
+                    return stop(process)
+                on_output(piece)
+        try:
+            process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            ended.timed_out = True
+        stop(process)
+
+    def places(self, addresses):
+        """In[n]:line of each address that lies in a cell, innermost first."""
+        if not addresses or not shutil.which("addr2line"):
+            return []
+        words = [hex(address - (index > 0)) for index, address in enumerate(addresses)]
+        done = self.call(["addr2line", "--inlines", f"--exe={self.program}", *words])
+        found = re.findall(r"(In\[\d+\]):(\d+)", done.stdout)
+        return [f"{name}:{line}" for name, line in dict.fromkeys(found)]
+
+
+def stop(process):
+    """Ends the process and all that it started: first asks, so that it can say where it was."""
+    for number, patience in ((signal.SIGTERM, 1), (signal.SIGKILL, 5)):
+        try:
+            os.killpg(process.pid, number)
+        except (ProcessLookupError, PermissionError):
+            pass
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            continue
+        if number == signal.SIGKILL:
+            break
+
+
+def read_events(report):
+    events = []
+    if report.exists():
+        for line in report.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                events.append(json.loads(line))
+            except json.JSONDecodeError:  # cut off in the middle
+                continue
+    return events
+
+
+def messages(text):
+    """The compiler's messages: a dict for each, with the lines that show the code under "more"."""
+    out = []
+    for line in text.splitlines():
+        match = MESSAGE.match(line)
+        if match:
+            out.append({**match.groupdict(), "more": []})
+        elif out and not re.match(r"^(In file included|\s+from |.*: (In|At) |cc1plus)", line):
+            out[-1]["more"].append(line)
+    return out
+
+
+def undeclared(text):
+    names = []
+    for match in UNDECLARED.finditer(text):
+        name = (match.group("name") or match.group("type")).split("::")[-1]
+        if name not in names:
+            names.append(name)
+    return names

@@ -1,0 +1,410 @@
+"""The kernel: cells in, results and errors out. Whatever a cell does happens in another process; this one lives on."""
+
+import codecs
+import os
+import re
+import traceback
+from pathlib import Path
+
+from ipykernel.kernelbase import Kernel
+
+from . import __doc__ as about
+from . import compiler, report, rich
+from .cells import Notebook, parse
+
+DEFAULT_SECONDS = float(os.environ.get("TITO_CELL_SECONDS", "60"))
+MEMORY = 4 << 30
+MAGIC = re.compile(r"^(?://[ \t]*)?%(\w+)[ \t]*([^\n]*)$")
+
+HELP = """\
+A cell of declarations adds them; a test or a demonstration in it runs at once, in a process of its own. A cell with statements runs
+them, and its variables end with it. The value of a last line without a semicolon is shown. In front of a cell may stand, also as a comment:
+  %limit SECONDS        how long what the cell runs may take
+  %sanitize on          compile cells with the address and undefined-behaviour sanitizers (thread: with the thread sanitizer; off)
+  %module 05            what the cells stand on: the modules before this one
+  %cells                which cells count, in their order
+  %forget               start again without what earlier cells declared
+"""
+
+
+class CellError(Exception):
+    def __init__(self, name, sentence, lines):
+        super().__init__(sentence)
+        self.name, self.sentence, self.lines = name, sentence, lines
+
+
+def find_module(folder):
+    """The module of the notebooks in this folder: what a notebook says of itself, or the folder's name."""
+    import nbformat
+
+    if os.environ.get("TITO_MODULE"):
+        return os.environ["TITO_MODULE"]
+    names = set()
+    session = os.environ.get("JPY_SESSION_NAME", "")
+    candidates = [folder / Path(session).name] if session.endswith(".ipynb") else sorted(folder.glob("*.ipynb"))
+    for path in candidates:
+        try:
+            names.add(nbformat.read(path, as_version=4).metadata.get("tinytorch", {}).get("module"))
+        except Exception:  # another program's file
+            continue
+    names.discard(None)
+    if len(names) == 1:
+        return names.pop()
+    for part in reversed([*folder.parts, *Path(session).parts]):
+        if re.fullmatch(r"\d\d_\w+", part):
+            return part
+    return None
+
+
+class TinyTorchKernel(Kernel):
+    implementation = "tinytorch_kernel"
+    implementation_version = "1"
+    language = "c++"
+    language_version = "20"
+    banner = about
+    language_info = {"name": "c++", "version": "20", "mimetype": "text/x-c++src", "file_extension": ".cpp",
+                     "codemirror_mode": "text/x-c++src", "pygments_lexer": "cpp"}
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self.module = None
+        self.sanitize = os.environ.get("TITO_SANITIZE", "")
+        self.seconds = DEFAULT_SECONDS
+        self.notebook = None
+        self.workshop = None
+        self.languages = None  # completion and inspection
+
+    # ---- Jupyter's side
+
+    def do_execute(self, code, silent, store_history=True, user_expressions=None, allow_stdin=False, *, cell_meta=None, cell_id=None):
+        self.silent = silent
+        try:
+            self.execute(code, cell_id)
+        except CellError as error:
+            return self.failed(error.name, error.sentence, error.lines)
+        except compiler.CannotBuild as error:
+            return self.failed("CannotBuild", "what this notebook stands on cannot be built", str(error).splitlines())
+        except KeyboardInterrupt:
+            return self.failed("KeyboardInterrupt", "the cell was interrupted", [])
+        except Exception as error:  # ours: a front end would wait for an answer for ever
+            return self.failed("KernelError", f"the kernel itself failed: {error}", traceback.format_exc().splitlines())
+        return {"status": "ok", "execution_count": self.execution_count, "payload": [], "user_expressions": {}}
+
+    def failed(self, name, sentence, lines):
+        content = {"ename": name, "evalue": sentence, "traceback": [*lines, f"{name}: {sentence}"]}
+        if not self.silent:
+            self.send_response(self.iopub_socket, "error", content)
+        return {"status": "error", "execution_count": self.execution_count, **content}
+
+    def do_shutdown(self, restart):
+        self.leave_workshop()
+        return {"status": "ok", "restart": restart}
+
+    def do_is_complete(self, code):
+        return {"status": "unknown"}
+
+    def do_complete(self, code, cursor_pos):
+        matches, start = self.language_help().complete(code, cursor_pos)
+        return {"status": "ok", "matches": matches, "cursor_start": start, "cursor_end": cursor_pos, "metadata": {}}
+
+    def do_inspect(self, code, cursor_pos, detail_level=0, omit_sections=()):
+        text = self.language_help().inspect(code, cursor_pos)
+        return {"status": "ok", "found": bool(text), "data": {"text/plain": text} if text else {}, "metadata": {}}
+
+    def language_help(self):
+        from .language import LanguageHelp
+
+        if self.languages is None:
+            self.languages = LanguageHelp()
+        try:
+            self.get_ready()
+            self.languages.prepare(self.notebook, self.workshop)
+        except compiler.CannotBuild:
+            pass
+        return self.languages
+
+    def show(self, data):
+        if not self.silent:
+            self.send_response(self.iopub_socket, "display_data", {"data": data, "metadata": {}, "transient": {}})
+
+    def say(self, text):
+        if not self.silent and text:
+            self.send_response(self.iopub_socket, "stream", {"name": "stdout", "text": text})
+
+    # ---- getting ready
+
+    def get_ready(self):
+        if self.workshop is not None:
+            return
+        folder = Path.cwd()
+        module = self.module or find_module(folder)
+        if module is None:
+            raise compiler.CannotBuild("Which module is this? Begin a cell with %module 05, or open the notebook with 'tito notebook 05'.")
+        package = compiler.describe(module, self.sanitize, folder=folder)
+        self.workshop = compiler.Workshop(package)
+        if self.notebook is None:
+            self.notebook = Notebook(package)
+        self.notebook.package = package
+
+    def leave_workshop(self):
+        if self.workshop is not None:
+            self.workshop.close()
+        self.workshop = None
+        if self.languages is not None:
+            self.languages.close()
+            self.languages = None
+
+    # ---- a cell
+
+    def execute(self, code, cell_id):
+        seconds, code = self.obey_magics(code)
+        if not code.strip():
+            return
+        self.get_ready()
+        cell = parse(cell_id or self.key_without_id(code), self.execution_count, code)
+        if not cell.items:
+            return
+        if self.notebook.in_package(cell):
+            self.notebook.put(cell)
+            return
+        if cell.markers("extends"):
+            raise CellError("CellError", "this class is a part of Tensor or Module, which are compiled already", [
+                "The package is compiled with this class as the lesson's file has it. Save the change there, and restart the kernel."])
+        self.notebook.put(cell)
+        level = "-O1" if cell.demonstrates else "-O0"
+        self.compile(cell, level)
+        if cell.runs:
+            self.run(cell, seconds)
+
+    def key_without_id(self, code):
+        """Front ends that do not name their cells: one that defines the same things is the same cell."""
+        number = self.execution_count
+        keys = {item.key for item in parse("", number, code).declared() if item.key}
+        for cell in self.notebook.cells:
+            if cell.key.startswith("#") and keys and keys == {item.key for item in cell.declared() if item.key}:
+                return cell.key
+        return f"#{number}"
+
+    def compile(self, cell, level):
+        """Compiles the cell's unit. What it uses of cells run later moves ahead of it; earlier cells that no longer compile are left out."""
+        left_out = set()
+        for _ in range(12):
+            unit = self.notebook.unit(cell, left_out)
+            done = self.workshop.compile(unit, level, only_check=not cell.runs)
+            if done.ok:
+                break
+            found = [message for message in compiler.messages(done.text) if "error" in message["kind"]]
+            here = [message for message in found if message["file"] == cell.name]
+            if self.moved_ahead(cell, here or found):
+                continue
+            if self.joined_late_files(cell, level):
+                return
+            elsewhere = {message["file"] for message in found} - {cell.name}
+            bad = {other for other in self.notebook.before(cell) if other.name in elsewhere and other not in left_out}
+            if here or not bad:
+                cell.broken = True
+                raise CellError("CompileError", self.sentence_about(found, cell), self.error_lines(done.text, cell))
+            left_out |= bad
+        else:
+            cell.broken = True
+            raise CellError("CompileError", "the cells before this one do not compile together", self.error_lines(done.text, cell))
+        self.warn(done.text, cell)
+        if left_out and not cell.runs:
+            return
+        if left_out:
+            names = ", ".join(sorted(other.name for other in left_out))
+            self.show({"text/plain": f"Left out since they no longer compile with the others: {names}. Run them again."})
+
+    def moved_ahead(self, cell, found):
+        later = self.notebook.cells[self.notebook.cells.index(cell) + 1:]
+        for name in compiler.undeclared("\n".join(message["text"] for message in found)):
+            for other in later:
+                if other.defines(name) and not other.broken:
+                    self.notebook.move_ahead(other, cell)
+                    return True
+        return False
+
+    def joined_late_files(self, cell, level):
+        """Some files of the package stand on cells of the lesson itself. A cell that fails without them is tried with them."""
+        notebook = self.notebook
+        if notebook.late_before is not None or not notebook.package.get("late_files"):
+            return False
+        notebook.late_before = cell
+        done = self.workshop.compile(notebook.unit(cell), level, only_check=not cell.runs)
+        if done.ok:
+            self.warn(done.text, cell)
+        else:
+            notebook.late_before = None
+        return done.ok
+
+    @staticmethod
+    def sentence_about(found, cell):
+        if not found:
+            return "the cell does not compile"
+        first = found[0]
+        return f"{first['file']}:{first['line']}: {first['text']}"
+
+    def error_lines(self, text, cell):
+        lines = []
+        for message in compiler.messages(text):
+            if message["kind"] == "warning" and message["file"] != cell.name:
+                continue
+            column = f":{message['column']}" if message["column"] else ""
+            lines.append(f"{self.shortened(message['file'])}:{message['line']}{column}: {message['kind']}: {message['text']}")
+            lines += message["more"][:6]
+        broken = [other for other in self.notebook.cells if other.broken and other is not cell]
+        for name in compiler.undeclared(text):
+            for other in broken:
+                if name in other.names():
+                    lines.append(f"{name} stands in {other.name}, which did not compile; mend it and run it again.")
+        if not lines:
+            lines = text.splitlines()[-20:]
+        return lines[:80]
+
+    def shortened(self, file):
+        include = self.workshop.package["include"]
+        return file.removeprefix(str(self.workshop.root) + "/").removeprefix(include + "/")
+
+    def warn(self, text, cell):
+        lines = []
+        for message in compiler.messages(text):
+            if message["kind"] == "warning" and message["file"] == cell.name:
+                lines.append(f"{message['file']}:{message['line']}: warning: {message['text']}")
+                lines += message["more"][:2]
+        if lines:
+            self.show({"text/plain": "\n".join(lines)})
+
+    # ---- running it
+
+    def run(self, cell, seconds):
+        linked = self.workshop.link()
+        if linked.missing and self.joined_late_files(cell, "-O1" if cell.demonstrates else "-O0"):
+            linked = self.workshop.link()
+        if not linked.ok:
+            raise CellError("LinkError", "the cell compiles, but does not link with the others", linked.text.splitlines()[:40])
+        self.missing = linked.missing
+        if cell.does_something or cell.demonstrates:
+            self.run_demonstrations(cell, seconds)
+        if cell.tests:
+            self.run_tests(seconds)
+
+    def run_demonstrations(self, cell, seconds):
+        output = Output(self, own_title=cell.name)
+        ended = self.workshop.run(["--demos"], output.add, seconds, self.memory())
+        output.finish()
+        if ended.status == 0 and not ended.timed_out and not ended.flooded:
+            return
+        if output.stopped:
+            raise CellError("Stopped", output.stopped, [])
+        raise CellError("Stopped", report.how_it_ended(ended, seconds), self.crash_lines(cell, ended))
+
+    def crash_lines(self, cell, ended):
+        return ["Run it with %sanitize on in front to see where."] if ended.status < 0 and not self.sanitize else []
+
+    def run_tests(self, seconds):
+        output = Output(self)
+        ended = self.workshop.run(["--json"], output.add, seconds, self.memory())
+        output.finish()
+        passed, sentence, lines = report.describe_tests(ended.events, ended, seconds, self.workshop.places)
+        if not passed:
+            raise CellError("TestFailed", sentence, lines)
+        self.say("\n".join([*lines, sentence]) + "\n")
+
+    def memory(self):
+        return 0 if self.sanitize else MEMORY
+
+    # ---- lines that begin with %
+
+    def obey_magics(self, code):
+        """Takes the lines with % off the front; (the cell's time limit, the code with its lines where they were)."""
+        seconds = self.seconds
+        lines = code.split("\n")
+        for index, line in enumerate(lines):
+            if not line.strip():
+                continue
+            match = MAGIC.match(line)
+            if not match:
+                break
+            lines[index] = ""
+            word, argument = match.group(1), match.group(2).strip()
+            if word == "limit":
+                seconds = self.number(argument)
+            else:
+                self.obey(word, argument)
+        return seconds, "\n".join(lines)
+
+    @staticmethod
+    def number(text):
+        try:
+            return float(text)
+        except ValueError:
+            raise CellError("UsageError", f"%limit wants a number of seconds, and not '{text}'", []) from None
+
+    def obey(self, word, argument):
+        if word == "sanitize":
+            choice = {"on": "memory", "memory": "memory", "thread": "thread", "off": ""}.get(argument or "on")
+            if choice is None:
+                raise CellError("UsageError", f"%sanitize is on, thread or off, and not '{argument}'", [])
+            self.sanitize = choice
+            self.leave_workshop()
+        elif word == "module":
+            self.module, self.notebook = argument, None
+            self.leave_workshop()
+        elif word == "cells":
+            cells = self.notebook.cells if self.notebook else []
+            self.say("".join(f"{cell.name} {', '.join(sorted(cell.names())) or '-'}{' (does not compile)' * cell.broken}\n" for cell in cells))
+        elif word == "forget":
+            if self.notebook:
+                self.notebook.cells.clear()
+        elif word in ("help", "magic"):
+            self.say(HELP)
+        else:
+            raise CellError("UsageError", f"there is no %{word}", HELP.splitlines())
+
+
+class Output:
+    """What a program prints, passed on as it comes; pictures and tables stand in lines of their own (tito/display.h)."""
+
+    MARK = "\x1e"
+
+    def __init__(self, kernel, own_title=None):
+        self.kernel = kernel
+        self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self.pending = ""
+        self.title = f"\n--- {own_title}\n\n" if own_title else None
+        self.stopped = ""
+
+    def add(self, piece):
+        self.pending += self.decoder.decode(piece)
+        if self.title is not None:
+            if len(self.pending) < len(self.title) and self.title.startswith(self.pending):
+                return
+            self.pending = self.pending.removeprefix(self.title)
+            self.title = None
+        self.pass_on()
+
+    def pass_on(self):
+        while self.MARK in self.pending:
+            text, rest = self.pending.split(self.MARK, 1)
+            self.text(text)
+            line, newline, after = rest.partition("\n")
+            if not newline:
+                self.pending = self.MARK + rest
+                return
+            self.kernel.show(rich.bundle(line))
+            self.pending = after
+        # A whole line at a time, so that what stopped a demonstration is seen as one.
+        text, newline, self.pending = self.pending.rpartition("\n")
+        self.text(text + newline)
+
+    def text(self, text):
+        match = re.search(r"^(In\[\d+\]:\d+): the demonstration stopped: (.*)", text, re.MULTILINE | re.DOTALL)
+        if match:
+            self.stopped = f"{match.group(1)}: {match.group(2).strip()}"
+            text = text[:match.start()]
+        self.kernel.say(text)
+
+    def finish(self):
+        self.pending += self.decoder.decode(b"", True)
+        self.text(self.pending.replace(self.MARK, ""))
+        self.pending = ""

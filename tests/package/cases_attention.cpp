@@ -1,0 +1,22 @@
+#include "package/operator_cases.h"
+
+namespace tinytorch::testing {
+
+std::vector<OperatorCase> attention_cases() {
+  return {
+      {"_scaled_dot_product_flash_attention_for_cpu", CALL(_scaled_dot_product_flash_attention_for_cpu(x[0], x[1], x[2]))},
+      {"_scaled_dot_product_flash_attention_for_cpu.causal", CALL(_scaled_dot_product_flash_attention_for_cpu(x[0], x[1], x[2], 0, true, std::nullopt, 0.7))},
+      {"_scaled_dot_product_flash_attention_for_cpu.dropout", CALL(_scaled_dot_product_flash_attention_for_cpu(x[0], x[1], x[2], 0.5))},
+      {"scaled_dot_product_attention", CALL(scaled_dot_product_attention(x[0], x[1], x[2]))},
+      {"scaled_dot_product_attention.causal", CALL(scaled_dot_product_attention(x[0], x[1], x[2], std::nullopt, 0, true))},
+      {"scaled_dot_product_attention.may_look", CALL(scaled_dot_product_attention(x[0], x[1], x[2], x[3]))},
+      {"scaled_dot_product_attention.added", CALL(scaled_dot_product_attention(x[0], x[1], x[2], x[3], 0, false, 0.5))},
+      {"scaled_dot_product_attention.groups", CALL(scaled_dot_product_attention(x[0], x[1], x[2], std::nullopt, 0, false, std::nullopt, true))},
+      {"scaled_dot_product_attention.groups_differ", CALL(scaled_dot_product_attention(x[0], x[1], x[2], std::nullopt, 0, false, std::nullopt, true))},
+      {"scaled_dot_product_attention.mask_and_causal", CALL(scaled_dot_product_attention(x[0], x[1], x[2], x[3], 0, true))},
+      {"scaled_dot_product_attention.features_differ", CALL(scaled_dot_product_attention(x[0], x[1], x[2]))},
+      {"scaled_dot_product_attention.mask_too_small", CALL(scaled_dot_product_attention(x[0], x[1], x[2], x[3]))},
+  };
+}
+
+}  // namespace tinytorch::testing

@@ -1,0 +1,76 @@
+// From the lesson modules/92_parts/parts_dev.cpp:
+// edit the module, not this file.
+
+#include "tinytorch/core/device.h"
+
+#include <array>
+#include <charconv>
+#include <utility>
+
+#include "tinytorch/core/error.h"
+
+namespace tinytorch {
+
+namespace {
+constexpr std::array<std::pair<DeviceType, const char*>, 6> kDeviceNames{{{DeviceType::CPU, "cpu"},
+                                                                          {DeviceType::CUDA, "cuda"},
+                                                                          {DeviceType::XLA, "xla"},
+                                                                          {DeviceType::XPU, "xpu"},
+                                                                          {DeviceType::MPS, "mps"},
+                                                                          {DeviceType::Meta, "meta"}}};
+}  // namespace
+
+std::string DeviceTypeName(DeviceType type, bool lower_case) {
+  std::string name;
+  for (const auto& [known, text] : kDeviceNames)
+    if (known == type) name = text;
+  if (!lower_case)
+    for (char& letter : name) letter = static_cast<char>(letter >= 'a' && letter <= 'z' ? letter - 'a' + 'A' : letter);
+  return name;
+}
+
+std::ostream& operator<<(std::ostream& out, DeviceType type) { return out << DeviceTypeName(type, true); }
+
+Device::Device(DeviceType type, DeviceIndex index) : type_(type), index_(index) {
+  TORCH_CHECK(index >= -1, "Device index must be -1 or non-negative, got ", static_cast<int>(index));
+  TORCH_CHECK(!is_cpu() || index <= 0, "CPU device index must be -1 or zero, got ", static_cast<int>(index));
+}
+
+Device::Device(const std::string& text) : Device(DeviceType::CPU) {
+  TORCH_CHECK(!text.empty(), "Device string must not be empty");
+  const std::size_t colon = text.find(':');
+  const std::string type = text.substr(0, colon);
+  bool known = false;
+  for (const auto& [candidate, name] : kDeviceNames) {
+    if (type != name) continue;
+    type_ = candidate;
+    known = true;
+  }
+  TORCH_CHECK(known, "Expected one of cpu, cuda, ipu, xpu, mkldnn, opengl, opencl, ideep, hip, ve, fpga, maia, xla, lazy, vulkan, mps, meta, hpu, mtia, privateuseone device type at start of device string: ", type);
+  if (colon == std::string::npos) return;
+  const std::string digits = text.substr(colon + 1);
+  int number = -1;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+  const bool whole = !digits.empty() && digits[0] >= '0' && digits[0] <= '9' && error == std::errc() && end == digits.data() + digits.size();
+  TORCH_CHECK(whole && (digits.size() == 1 || digits[0] != '0') && number <= 127, "Invalid device string: '", text, "'");
+  *this = Device(type_, static_cast<DeviceIndex>(number));
+}
+
+std::string Device::str() const {
+  return DeviceTypeName(type_, true) + (has_index() ? ":" + std::to_string(index_) : "");
+}
+
+void require_cpu(const char* name, const Device& device) {
+  TORCH_CHECK_NOT_IMPLEMENTED(device.is_cpu(), "Could not run '", name, "' with arguments from the '", DeviceTypeName(device.type()),
+                              "' backend.\n[", name, "] tensors live on the CPU here, not on ", device,
+                              "; use torch::kCPU, and ask torch::cuda::is_available() before torch::kCUDA.");
+}
+
+bool cuda::is_available() { return false; }
+std::size_t cuda::device_count() { return 0; }
+bool cuda::cudnn_is_available() { return false; }
+void cuda::manual_seed(std::uint64_t) {}
+void cuda::manual_seed_all(std::uint64_t) {}
+void cuda::synchronize(std::int64_t) { require_cpu("cuda::synchronize", Device(DeviceType::CUDA)); }
+
+}  // namespace tinytorch

@@ -1,0 +1,109 @@
+// From the lesson modules/84_devices/devices_dev.cpp:
+// edit the module, not this file.
+
+#include "tinytorch/core/device_methods.h"
+
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "tinytorch/core/basic_ops.h"
+
+namespace tinytorch {
+
+namespace {
+const Tensor& tensor_of(const DeviceMethods& methods) { return static_cast<const Tensor&>(methods); }
+
+Tensor converted(const Tensor& self, ScalarType dtype, bool copy) {
+  const Tensor result = to_dtype(self, dtype);
+  return copy && result.is_same(self) ? clone(self) : result;
+}
+}  // namespace
+
+Device DeviceMethods::device() const {
+  tensor_of(*this).impl();  // throws for an undefined tensor
+  return kCPU;
+}
+
+Tensor DeviceMethods::to(ScalarType dtype, bool, bool copy) const { return converted(tensor_of(*this), dtype, copy); }
+Tensor DeviceMethods::to(TypeMeta dtype, bool, bool copy) const { return converted(tensor_of(*this), dtype, copy); }
+
+Tensor DeviceMethods::to(Device device, ScalarType dtype, bool, bool copy) const {
+  require_cpu("to", device);
+  return converted(tensor_of(*this), dtype, copy);
+}
+
+Tensor DeviceMethods::to(const TensorOptions& options, bool, bool copy) const {
+  require_cpu("to", options.device());
+  return converted(tensor_of(*this), options.dtype_opt().value_or(tensor_of(*this).scalar_type()), copy);
+}
+
+Tensor DeviceMethods::to(const Tensor& other, bool, bool copy) const { return converted(tensor_of(*this), other.scalar_type(), copy); }
+Tensor DeviceMethods::toType(ScalarType dtype) const { return to(dtype); }
+Tensor DeviceMethods::type_as(const Tensor& other) const { return to(other); }
+Tensor DeviceMethods::cpu() const { return to(tensor_of(*this)); }
+
+Tensor DeviceMethods::cuda() const {
+  require_cpu("cuda", kCUDA);
+  return cpu();
+}
+
+std::int64_t DeviceMethods::ndimension() const { return tensor_of(*this).dim(); }
+std::size_t DeviceMethods::nbytes() const { return static_cast<std::size_t>(tensor_of(*this).numel()) * itemsize(); }
+std::size_t DeviceMethods::itemsize() const { return tensor_of(*this).element_size(); }
+std::string DeviceMethods::toString() const { return std::string("CPU") + tinytorch::toString(tensor_of(*this).scalar_type()) + "Type"; }
+Tensor& DeviceMethods::zero_() const { return tensor_of(*this).fill_(0); }
+
+void* DeviceMethods::checked_data(ScalarType type) const {
+  const Tensor& self = tensor_of(*this);
+  TORCH_CHECK(self.scalar_type() == type, "expected scalar type ", type, " but found ", self.scalar_type(),
+              "\n[accessor] ask for the tensor's own type, or convert with to() first.");
+  return self.data_ptr();
+}
+
+IntArrayRef DeviceMethods::checked_sizes(std::size_t dims) const {
+  const Tensor& self = tensor_of(*this);
+  TORCH_CHECK(self.sizes().size() == dims, "TensorAccessor expected ", dims, " dims but tensor has ", self.dim());
+  return self.sizes();
+}
+
+IntArrayRef DeviceMethods::all_strides() const { return tensor_of(*this).strides(); }
+
+void DeviceMethods::check_below_2_31() const {
+  TORCH_CHECK(tensor_of(*this).numel() <= std::numeric_limits<std::int32_t>::max(), "numel needs to be smaller than int32_t max; otherwise, please use packed_accessor64");
+}
+
+void StorageImpl::resize(std::size_t nbytes) {
+  TORCH_CHECK(deleter_ == nullptr, "Trying to resize storage that is not resizable");
+  StorageImpl other(nbytes);
+  if (data_ != nullptr && other.data_ != nullptr) std::memcpy(other.data_, data_, nbytes < nbytes_ ? nbytes : nbytes_);
+  std::swap(data_, other.data_);
+  std::swap(nbytes_, other.nbytes_);
+}
+
+const Tensor& DeviceMethods::resize_(IntArrayRef size) const {
+  const Tensor& self = tensor_of(*this);
+  TensorImpl& impl = self.impl();
+  TORCH_CHECK(detail::asks_for_gradients == nullptr || !detail::asks_for_gradients(self),
+              "cannot resize variables that require grad\n[resize_] its gradient would have other sizes; resize a detach() of it.");
+  const std::int64_t numel = multiply_sizes(size);
+  std::int64_t needed = 0;
+  TORCH_CHECK(!__builtin_mul_overflow(numel + impl.offset, static_cast<std::int64_t>(self.element_size()), &needed),
+              "Storage size calculation overflowed with sizes=", size);
+  if (numel > 0 && static_cast<std::size_t>(needed) > impl.storage->nbytes()) impl.storage->resize(static_cast<std::size_t>(needed));
+  impl.set_geometry(size, contiguous_strides(size), impl.offset);
+  return self;
+}
+
+const Tensor& DeviceMethods::resize_as_(const Tensor& other) const { return resize_(other.sizes()); }
+
+void DeviceMethods::set_data(const Tensor& new_data) const {
+  TensorImpl& to = tensor_of(*this).impl();
+  const TensorImpl& from = new_data.impl();
+  to.storage = from.storage;
+  to.dtype = from.dtype;
+  to.layers = from.layers.has(Layer::HalfPrecision) ? to.layers | Layer::HalfPrecision : to.layers - Layer::HalfPrecision;
+  to.set_geometry(from.sizes, from.strides, from.offset);
+}
+
+}  // namespace tinytorch

@@ -133,7 +133,6 @@ set(TINYTORCH_SOURCES_08_training
   optim/trainer.cpp)
 set(TINYTORCH_SOURCES_85_weights
   serialize/zip.cpp
-  serialize/narrow_floats.cpp
   serialize/unpickler.cpp
   serialize/pickler.cpp
   serialize/safetensors.cpp)

@@ -128,7 +128,6 @@
 #include "tinytorch/nn/clip_grad.h"
 #include "tinytorch/optim/trainer.h"
 #include "tinytorch/serialize/zip.h"
-#include "tinytorch/serialize/narrow_floats.h"
 #include "tinytorch/serialize/pickle.h"
 #include "tinytorch/serialize/safetensors.h"
 #include "tinytorch/optim/early_stopping.h"

@@ -1,5 +1,5 @@
 # The sources of each lesson, for CMakeLists.txt.
-# Generated from the lessons 00_setup to 12_transformers: edit the module, not this file.
+# Generated from the lessons 00_setup to 82_pretrained: edit the module, not this file.
 set(TINYTORCH_SOURCES_00_setup
   core/error.cpp
   core/generator.cpp
@@ -133,7 +133,6 @@ set(TINYTORCH_SOURCES_08_training
   optim/trainer.cpp)
 set(TINYTORCH_SOURCES_85_weights
   serialize/zip.cpp
-  serialize/narrow_floats.cpp
   serialize/unpickler.cpp
   serialize/pickler.cpp
   serialize/safetensors.cpp)
@@ -153,6 +152,9 @@ set(TINYTORCH_SOURCES_12_transformers
   optim/warmup_cosine.cpp
   models/sampling.cpp
   models/generate.cpp)
+set(TINYTORCH_SOURCES_82_pretrained
+  models/published.cpp
+  models/bert.cpp)
 set(TINYTORCH_SOURCES_generated
   core/register_all.cpp)
 set(TINYTORCH_MODULES
@@ -182,4 +184,5 @@ set(TINYTORCH_MODULES
   10_text
   11_attention
   12_transformers
+  82_pretrained
   generated)

@@ -1,5 +1,5 @@
 // All of TinyTorch.
-// Generated from the lessons 00_setup to 12_transformers: edit the module, not this file.
+// Generated from the lessons 00_setup to 82_pretrained: edit the module, not this file.
 #pragma once
 
 #include "tinytorch/core/error.h"
@@ -128,7 +128,6 @@
 #include "tinytorch/nn/clip_grad.h"
 #include "tinytorch/optim/trainer.h"
 #include "tinytorch/serialize/zip.h"
-#include "tinytorch/serialize/narrow_floats.h"
 #include "tinytorch/serialize/pickle.h"
 #include "tinytorch/serialize/safetensors.h"
 #include "tinytorch/optim/early_stopping.h"
@@ -144,3 +143,5 @@
 #include "tinytorch/optim/warmup_cosine.h"
 #include "tinytorch/models/sampling.h"
 #include "tinytorch/models/generate.h"
+#include "tinytorch/models/published.h"
+#include "tinytorch/models/bert.h"

@@ -879,7 +879,7 @@ TEST_CASE("archives: a truncated, changed or foreign file is one sentence") {
   std::string flipped = whole;
   flipped[whole.size() - 6] ^= 0x10;
   CHECK_ERROR(load(flipped), "the checksum of its data does not match");
-  CHECK_ERROR(load("PK\x03\x04 this is a zip file, not a checkpoint"), "cannot load buffer: its header should have");
+  CHECK_ERROR(load("%PDF-1.7 this is a document, not a checkpoint"), "cannot load buffer: its header should have");
   CHECK_ERROR(load(whole + "more"), "but the file has");
   const auto with_header = [](const std::string& header, const std::string& data) {
     std::string file(8, '\0');

@@ -43,12 +43,6 @@
 #include <cstring>
 #include <limits>
 #include "tinytorch/core/error.h"
-//| export serialize/narrow_floats.h
-#include <cstddef>
-//| export serialize/narrow_floats.cpp
-#include <bit>
-#include <cstdint>
-#include <cstring>
 //| export serialize/pickle.h
 #include <string>
 #include <string_view>
@@ -68,7 +62,6 @@
 #include "tinytorch/core/ops.h"
 #include "tinytorch/serialize/archive.h"
 #include "tinytorch/serialize/file.h"
-#include "tinytorch/serialize/narrow_floats.h"
 #include "tinytorch/serialize/pickle.h"
 #include "tinytorch/serialize/zip.h"
 //| export serialize/pickler.cpp
@@ -102,7 +95,6 @@
 #include "tinytorch/core/ops.h"
 #include "tinytorch/core/tensor_data.h"
 #include "tinytorch/serialize/file.h"
-#include "tinytorch/serialize/narrow_floats.h"
 
 // %%
 #include "tito/lesson.h"
@@ -504,54 +496,6 @@ TEST_CASE("zip: a changed byte, a cut, two records on the same bytes and impossi
 }
 
 // %% [markdown]
-// ## Half precision in files
-//
-// Published weights often come in 16 bits: `float16` has 5 bits of exponent and 10 of fraction, `bfloat16` is the upper half of a `float`. Both widen to `float` exactly, and that is what the readers do.
-//
-//     float      s eeeeeeee fffffffffffffffffffffff
-//     bfloat16   s eeeeeeee fffffff
-//     float16    s    eeeee ffffffffff
-
-// %%
-//| export serialize/narrow_floats.h
-namespace serialize {
-
-// Writes `count` numbers of 16 bits, which begin anywhere in memory, as floats. Exact.
-void widen_float16(const void* from, std::size_t count, float* to);
-void widen_bfloat16(const void* from, std::size_t count, float* to);
-
-}  // namespace serialize
-
-// %%
-//| export serialize/narrow_floats.cpp
-namespace {
-float from_float16(std::uint32_t bits) {
-  const std::uint32_t sign = (bits & 0x8000) << 16;
-  const std::uint32_t exponent = bits >> 10 & 0x1f;
-  const std::uint32_t fraction = bits & 0x3ff;
-  if (exponent == 0x1f) return std::bit_cast<float>(sign | 0x7f800000 | fraction << 13);  // infinity or NaN
-  if (exponent > 0) return std::bit_cast<float>(sign | (exponent + 112) << 23 | fraction << 13);
-  const float small = static_cast<float>(fraction) * 0x1p-24f;  // subnormal, or zero
-  return sign ? -small : small;
-}
-
-template <class Convert>
-void widen(const void* from, std::size_t count, float* to, Convert convert) {
-  const auto* bytes = static_cast<const unsigned char*>(from);
-  for (std::size_t i = 0; i < count; ++i) {
-    std::uint16_t bits = 0;
-    std::memcpy(&bits, bytes + 2 * i, 2);
-    to[i] = convert(std::uint32_t{bits});
-  }
-}
-}  // namespace
-
-void serialize::widen_float16(const void* from, std::size_t count, float* to) { widen(from, count, to, from_float16); }
-void serialize::widen_bfloat16(const void* from, std::size_t count, float* to) {
-  widen(from, count, to, [](std::uint32_t bits) { return std::bit_cast<float>(bits << 16); });
-}
-
-// %% [markdown]
 // ## Pickles
 //
 // A pickle is a sequence of instructions of one byte each, some with an argument, for a machine with a stack and a numbered memory. This one builds `{"epoch": 3}`:
@@ -584,8 +528,8 @@ void serialize::widen_bfloat16(const void* from, std::size_t count, float* to) {
 // Source: torch/csrc/jit/serialization/pickle.h.
 std::vector<char> pickle_save(const IValue& value);
 
-// What Python's torch.save or libtorch's pickle_save and save wrote. Only data is read: a function beyond those that build tensors and dictionaries is refused by name, and nothing is executed. float16 and bfloat16 become float;
-// tensors of other devices come to the CPU. Throws Error if the file is damaged, hostile, or older than PyTorch 1.6.
+// What Python's torch.save or libtorch's pickle_save and save wrote. Only data is read: a function beyond those that build tensors and dictionaries is refused by name, and nothing is executed. Tensors of
+// other devices come to the CPU. Throws Error if the file is damaged, hostile, or older than PyTorch 1.6.
 IValue pickle_load(const std::vector<char>& data);
 
 namespace serialize {
@@ -627,18 +571,13 @@ struct Arguments {
   std::vector<Object> elements;
 };
 
-enum class Narrow { no, float16, bfloat16 };
 struct StorageType {
   const char* name;
-  ScalarType type;  // of the tensor
-  std::int64_t file_width;
-  Narrow narrow;
+  ScalarType type;
 };
 constexpr StorageType kStorageTypes[] = {
-    {"torch.DoubleStorage", kDouble, 8, Narrow::no}, {"torch.FloatStorage", kFloat, 4, Narrow::no},     {"torch.HalfStorage", kFloat, 2, Narrow::float16},
-    {"torch.LongStorage", kLong, 8, Narrow::no},     {"torch.IntStorage", kInt, 4, Narrow::no},         {"torch.BFloat16Storage", kFloat, 2, Narrow::bfloat16},
-    {"torch.ShortStorage", kShort, 2, Narrow::no},   {"torch.CharStorage", kChar, 1, Narrow::no},       {"torch.ByteStorage", kByte, 1, Narrow::no},
-    {"torch.BoolStorage", kBool, 1, Narrow::no},
+    {"torch.DoubleStorage", kDouble}, {"torch.FloatStorage", kFloat}, {"torch.HalfStorage", kHalf}, {"torch.BFloat16Storage", kBFloat16}, {"torch.LongStorage", kLong},
+    {"torch.IntStorage", kInt},       {"torch.ShortStorage", kShort}, {"torch.CharStorage", kChar}, {"torch.ByteStorage", kByte},         {"torch.BoolStorage", kBool},
 };
 
 const StorageType* storage_type_named(const std::string& name) {
@@ -1041,20 +980,15 @@ LoadedStorage Unpickler::storage_of(const Object& persistent_id) {
 LoadedStorage Unpickler::load_storage(const StorageType& type, const std::string& key, std::int64_t numel) {
   const std::string record = prefix_ + "data/" + key;
   const std::uint64_t bytes = archive_.size(record);
+  const auto width = static_cast<std::int64_t>(elementSize(type.type));
   std::int64_t claimed = 0;
-  if (numel < 0 || __builtin_mul_overflow(numel, type.file_width, &claimed) || static_cast<std::uint64_t>(claimed) != bytes)
-    refuse("the storage '" + key + "' of " + std::to_string(numel) + " elements of " + std::to_string(type.file_width) + " bytes has " + std::to_string(bytes) + " bytes");
-  const LoadedStorage loaded{make_intrusive<StorageImpl>(static_cast<std::size_t>(numel) * elementSize(type.type)), type.type, numel};
+  if (numel < 0 || __builtin_mul_overflow(numel, width, &claimed) || static_cast<std::uint64_t>(claimed) != bytes)
+    refuse("the storage '" + key + "' of " + std::to_string(numel) + " elements of " + std::to_string(width) + " bytes has " + std::to_string(bytes) + " bytes");
+  const LoadedStorage loaded{make_intrusive<StorageImpl>(static_cast<std::size_t>(claimed)), type.type, numel};
   if (numel == 0) return loaded;
-  if (type.narrow == Narrow::no) {
-    archive_.read(record, loaded.storage->data());
-    const auto* first = static_cast<const unsigned char*>(loaded.storage->data());
-    if (type.type == kBool && std::any_of(first, first + numel, [](unsigned char value) { return value > 1; })) refuse("the storage '" + key + "' of booleans has a byte that is neither 0 nor 1");
-  } else {
-    const std::string narrow = archive_.read(record);
-    const auto widen = type.narrow == Narrow::float16 ? serialize::widen_float16 : serialize::widen_bfloat16;
-    widen(narrow.data(), static_cast<std::size_t>(numel), static_cast<float*>(loaded.storage->data()));
-  }
+  archive_.read(record, loaded.storage->data());
+  const auto* first = static_cast<const unsigned char*>(loaded.storage->data());
+  if (type.type == kBool && std::any_of(first, first + numel, [](unsigned char value) { return value > 1; })) refuse("the storage '" + key + "' of booleans has a byte that is neither 0 nor 1");
   return loaded;
 }
 }  // namespace
@@ -1275,6 +1209,8 @@ const char* storage_name(ScalarType type) {
   switch (type) {
     case kDouble: return "DoubleStorage";
     case kFloat: return "FloatStorage";
+    case kHalf: return "HalfStorage";
+    case kBFloat16: return "BFloat16Storage";
     case kLong: return "LongStorage";
     case kInt: return "IntStorage";
     case kShort: return "ShortStorage";
@@ -1590,7 +1526,7 @@ TEST_CASE("pickle: small lists that hold each other twice, ninety deep, cost no 
 // A tensor in it is a pointer and a shape. So the file is *mapped*: the operating system lends addresses that stand for the file's bytes and reads a page when somebody touches it. Opening a file of ten gigabytes takes as long as reading its header,
 // and processes that open the same file share its pages. The mapping is private: who writes into such a tensor gets a copy of that page, and the file stays as it is.
 //
-// Module 08's archive is this format with a checksum in its metadata. Here is the reader for other people's files, with dtypes in 16 bits, mapping, and files in several pieces.
+// Module 08's archive is this format with a checksum in its metadata. Here is the reader for other people's files, with mapping, and files in several pieces.
 
 // %%
 //| export serialize/safetensors.h
@@ -1609,8 +1545,8 @@ class safe_open {
   const std::vector<std::string>& keys() const { return keys_; }
   bool contains(const std::string& name) const { return entries_.contains(name); }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
-  // The tensor `name`. O(1): it lies in the mapped file, which stays mapped while any tensor of it lives; writing into it changes this process's view and never the file. Copied are tensors of F16 and BF16, which become float, and those that the file
-  // does not align. Throws if there is none.
+  // The tensor `name`. O(1): it lies in the mapped file, which stays mapped while any tensor of it lives; writing into it changes this process's view and never the file. A tensor that the file does not align is
+  // copied. Throws if there is none.
   // REQUIRES: the file is not cut short while the tensor lives.
   Tensor get_tensor(const std::string& name) const;
 
@@ -1713,12 +1649,10 @@ json parse_object(std::string_view text, const std::string& name) {
 
 struct FileType {
   const char* name;
-  ScalarType type;  // of the tensor
-  std::uint64_t width;
+  ScalarType type;
 };
 // In the order in which the format's library writes them.
-constexpr FileType kFileTypes[] = {{"I64", kLong, 8},  {"F64", kDouble, 8}, {"F32", kFloat, 4}, {"I32", kInt, 4},  {"BF16", kFloat, 2},
-                                   {"F16", kFloat, 2}, {"I16", kShort, 2},  {"I8", kChar, 1},   {"U8", kByte, 1}, {"BOOL", kBool, 1}};
+constexpr FileType kFileTypes[] = {{"I64", kLong}, {"F64", kDouble}, {"F32", kFloat}, {"I32", kInt}, {"BF16", kBFloat16}, {"F16", kHalf}, {"I16", kShort}, {"I8", kChar}, {"U8", kByte}, {"BOOL", kBool}};
 
 const FileType* file_type_named(const std::string& name) {
   for (const FileType& type : kFileTypes)
@@ -1728,7 +1662,7 @@ const FileType* file_type_named(const std::string& name) {
 
 const FileType& file_type_of(ScalarType scalar_type) {
   for (const FileType& type : kFileTypes)
-    if (type.type == scalar_type && type.width == elementSize(scalar_type)) return type;
+    if (type.type == scalar_type) return type;
   throw Error(str("cannot save a tensor of dtype ", scalar_type, "\n[safetensors] convert it with to() first."));
 }
 }  // namespace
@@ -1766,7 +1700,7 @@ void safetensors::safe_open::parse(std::string_view bytes) {
     Entry entry{.dtype = value["dtype"].get<std::string>(), .sizes = {}, .begin = offsets[0].get<std::uint64_t>(), .end = offsets[1].get<std::uint64_t>()};
     if (entry.begin > entry.end || entry.end > data_.size()) fail("lies at bytes " + offsets.dump() + " of " + std::to_string(data_.size()));
     // A damaged file may claim any sizes: their product must not overflow on the way.
-    std::uint64_t nbytes = file_type_named(entry.dtype)->width;
+    std::uint64_t nbytes = elementSize(file_type_named(entry.dtype)->type);
     bool fits = shape.is_array() && shape.size() <= 64;
     for (std::size_t d = 0; fits && d < shape.size(); ++d) {
       fits = shape[d].is_number_unsigned() && shape[d].get<std::uint64_t>() < std::uint64_t{1} << 62 && !__builtin_mul_overflow(nbytes, shape[d].get<std::uint64_t>(), &nbytes);
@@ -1798,23 +1732,17 @@ Tensor safetensors::safe_open::get_tensor(const std::string& name) const {
   const auto found = entries_.find(name);
   TORCH_CHECK(found != entries_.end(), "File does not contain tensor ", name, "\n[get_tensor] ", name_, " has ", keys_.size(), " tensors; keys() lists them.");
   const Entry& entry = found->second;
-  const FileType& type = *file_type_named(entry.dtype);
+  const ScalarType type = file_type_named(entry.dtype)->type;
   const std::size_t nbytes = entry.end - entry.begin;
   const char* const begin = data_.data() + entry.begin;
-  if (nbytes == 0) return empty(entry.sizes, type.type);
-  if (type.type == kBool && std::any_of(begin, begin + nbytes, [](char byte) { return static_cast<unsigned char>(byte) > 1; }))
+  if (nbytes == 0) return empty(entry.sizes, type);
+  if (type == kBool && std::any_of(begin, begin + nbytes, [](char byte) { return static_cast<unsigned char>(byte) > 1; }))
     refuse(name_, "tensor '" + name + "' of dtype BOOL holds a byte that is neither 0 nor 1");
 
-  const bool is_narrow = type.width != elementSize(type.type);
-  const bool aligned = reinterpret_cast<std::uintptr_t>(begin) % type.width == 0;
-  if (mapping_ != nullptr && aligned && !is_narrow)
-    return from_blob(const_cast<char*>(begin), entry.sizes, [mapping = mapping_](void*) {}, type.type);
-  const Tensor copy = empty(entry.sizes, type.type);
-  if (!is_narrow) {
-    std::memcpy(copy.data_ptr(), begin, nbytes);
-  } else {
-    (entry.dtype == "F16" ? serialize::widen_float16 : serialize::widen_bfloat16)(begin, nbytes / 2, static_cast<float*>(copy.data_ptr()));
-  }
+  const bool aligned = reinterpret_cast<std::uintptr_t>(begin) % elementSize(type) == 0;
+  if (mapping_ != nullptr && aligned) return from_blob(const_cast<char*>(begin), entry.sizes, [mapping = mapping_](void*) {}, type);
+  const Tensor copy = empty(entry.sizes, type);
+  std::memcpy(copy.data_ptr(), begin, nbytes);
   return copy;
 }
 
@@ -1875,7 +1803,7 @@ void safetensors::save_file(const OrderedDict<std::string, Tensor>& tensors, con
 TEST_CASE("safetensors: every dtype comes back, mapped, and writing into a tensor leaves the file as it is") {
   const Scratch scratch;
   OrderedDict<std::string, Tensor> tensors;
-  for (const ScalarType type : {kBool, kByte, kChar, kShort, kInt, kLong, kFloat, kDouble}) tensors.insert(toString(type), tensor({0, 1, 1, 0, 1, 1}).view({2, 3}).to(type));
+  for (const ScalarType type : {kBool, kByte, kChar, kShort, kInt, kLong, kHalf, kBFloat16, kFloat, kDouble}) tensors.insert(toString(type), tensor({0, 1, 1, 0, 1, 1}).view({2, 3}).to(type));
   tensors.insert("scalar", scalar_tensor(2.5));
   tensors.insert("empty", empty({0, 4}));
   tensors.insert("columns", arange(6, kFloat).view({2, 3}).t());
@@ -1908,18 +1836,20 @@ std::string file_with(const std::string& header, std::size_t bytes) {
 }
 
 // %%
-TEST_CASE("safetensors: sixteen bits widen exactly") {
+TEST_CASE("safetensors: numbers of sixteen bits") {
   std::string file = file_with(R"({"h":{"dtype":"F16","shape":[6],"data_offsets":[0,12]},"b":{"dtype":"BF16","shape":[3],"data_offsets":[12,18]}})", 0);
   for (const unsigned bits : {0x3c00U, 0xc000U, 0x7bffU, 0x0001U, 0x8000U, 0x7c00U, 0x3f80U, 0xc020U, 0x0080U}) {
     file.push_back(static_cast<char>(bits & 0xff));
     file.push_back(static_cast<char>(bits >> 8));
   }
   const auto tensors = safetensors::load(file);
-  const Tensor half = tensors["h"];
+  CHECK_EQ(tensors["h"].scalar_type(), kHalf);
+  CHECK_EQ(tensors["b"].scalar_type(), kBFloat16);
+  const Tensor half = tensors["h"].to(kFloat);
   const double expected[] = {1.0, -2.0, 65504.0, 0x1p-24, -0.0, std::numeric_limits<double>::infinity()};
   for (std::int64_t i = 0; i < 6; ++i) CHECK_EQ(half[i].item<double>(), expected[i]);
   CHECK(std::signbit(half[4].item<double>()));
-  CHECK_EQ(tensors["b"], tensor({1.0, -2.5, 0x1p-126}));
+  CHECK_EQ(tensors["b"].to(kFloat), tensor({1.0, -2.5, 0x1p-126}));
 }
 
 // %%

@@ -29,7 +29,7 @@ inline nlohmann::json read_golden(const std::string& name) {
 }
 
 inline ScalarType dtype_named(const std::string& name) {
-  for (const ScalarType type : {kBool, kUInt8, kInt8, kInt16, kInt32, kInt64, kFloat, kDouble})
+  for (const ScalarType type : {kBool, kUInt8, kInt8, kInt16, kInt32, kInt64, kHalf, kBFloat16, kFloat, kDouble})
     if (name == toString(type)) return type;
   throw std::runtime_error("no dtype is called " + name);
 }

@@ -24,7 +24,7 @@ import torch
 FILE = pathlib.Path(__file__).with_name("checkpoints.json")
 NAMES = {
     torch.float64: "Double", torch.float32: "Float", torch.int64: "Long", torch.int32: "Int", torch.int16: "Short", torch.int8: "Char",
-    torch.uint8: "Byte", torch.bool: "Bool", torch.float16: "Float", torch.bfloat16: "Float",
+    torch.uint8: "Byte", torch.bool: "Bool", torch.float16: "Half", torch.bfloat16: "BFloat16",
 }
 warnings.filterwarnings("ignore")
 
@@ -100,7 +100,7 @@ def record():
         files[name] = {"kind": "pt", "bytes": data.hex(), "tensors": named_tensors(value)}
     files["deflated"] = {"kind": "pt", "bytes": deflated(torch_file(state)).hex(), "tensors": named_tensors(state)}
     files["torchscript"] = {"kind": "pt", "bytes": script_file(model).hex(), "tensors": named_tensors(state)}
-    for name, value in [("dtypes", {key: value for key, value in every_dtype().items() if not key.endswith("float16")}), ("narrow", narrow)]:
+    for name, value in [("dtypes", every_dtype()), ("narrow", narrow)]:
         files["safetensors " + name] = {"kind": "safetensors", "bytes": safetensors.torch.save(value, {"format": "pt"}).hex(), "tensors": named_tensors(value)}
 
     refused = {

@@ -216,7 +216,7 @@ TEST_CASE("thorough: Python's own torch and safetensors open what is written her
   checkpoint.insert("row", base.slice(0, 4, 8));
   checkpoint.insert("parameter", ones({2}, requires_grad()));
   checkpoint.insert("empty", empty({0, 3}));
-  for (const ScalarType type : {kBool, kByte, kChar, kShort, kInt, kLong, kFloat, kDouble}) checkpoint.insert(toString(type), tensor({0, 1, 1}).to(type));
+  for (const ScalarType type : {kBool, kByte, kChar, kShort, kInt, kLong, kHalf, kBFloat16, kFloat, kDouble}) checkpoint.insert(toString(type), tensor({0, 1, 1}).to(type));
   serialize::save_checkpoint(checkpoint, folder.path("files/checkpoint.pt"));
   safetensors::save_file(model->state_dict(), folder.path("files/model.safetensors"), {{"format", "pt"}});
 
@@ -251,7 +251,7 @@ TEST_CASE("thorough: Python's own torch and safetensors open what is written her
   CHECK_EQ(read.at("empty").at("shape").get<std::vector<int>>(), std::vector<int>{0, 3});
   CHECK_EQ(read.at("Bool").at("dtype").get<std::string>(), "torch.bool");
   CHECK_EQ(read.at("Short").at("dtype").get<std::string>(), "torch.int16");
-  for (const ScalarType type : {kBool, kByte, kChar, kShort, kInt, kLong, kFloat, kDouble}) same(read.at(toString(type)), tensor({0, 1, 1}).to(type));
+  for (const ScalarType type : {kBool, kByte, kChar, kShort, kInt, kLong, kHalf, kBFloat16, kFloat, kDouble}) same(read.at(toString(type)), tensor({0, 1, 1}).to(type));
 }
 
 }  // namespace tinytorch::testing

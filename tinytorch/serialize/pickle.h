@@ -16,8 +16,8 @@ namespace tinytorch {
 // Source: torch/csrc/jit/serialization/pickle.h.
 std::vector<char> pickle_save(const IValue& value);
 
-// What Python's torch.save or libtorch's pickle_save and save wrote. Only data is read: a function beyond those that build tensors and dictionaries is refused by name, and nothing is executed. float16 and bfloat16 become float;
-// tensors of other devices come to the CPU. Throws Error if the file is damaged, hostile, or older than PyTorch 1.6.
+// What Python's torch.save or libtorch's pickle_save and save wrote. Only data is read: a function beyond those that build tensors and dictionaries is refused by name, and nothing is executed. Tensors of
+// other devices come to the CPU. Throws Error if the file is damaged, hostile, or older than PyTorch 1.6.
 IValue pickle_load(const std::vector<char>& data);
 
 namespace serialize {

@@ -34,6 +34,8 @@ const char* storage_name(ScalarType type) {
   switch (type) {
     case kDouble: return "DoubleStorage";
     case kFloat: return "FloatStorage";
+    case kHalf: return "HalfStorage";
+    case kBFloat16: return "BFloat16Storage";
     case kLong: return "LongStorage";
     case kInt: return "IntStorage";
     case kShort: return "ShortStorage";

@@ -17,7 +17,6 @@
 #include "tinytorch/core/ops.h"
 #include "tinytorch/core/tensor_data.h"
 #include "tinytorch/serialize/file.h"
-#include "tinytorch/serialize/narrow_floats.h"
 
 namespace tinytorch {
 
@@ -72,12 +71,10 @@ json parse_object(std::string_view text, const std::string& name) {
 
 struct FileType {
   const char* name;
-  ScalarType type;  // of the tensor
-  std::uint64_t width;
+  ScalarType type;
 };
 // In the order in which the format's library writes them.
-constexpr FileType kFileTypes[] = {{"I64", kLong, 8},  {"F64", kDouble, 8}, {"F32", kFloat, 4}, {"I32", kInt, 4},  {"BF16", kFloat, 2},
-                                   {"F16", kFloat, 2}, {"I16", kShort, 2},  {"I8", kChar, 1},   {"U8", kByte, 1}, {"BOOL", kBool, 1}};
+constexpr FileType kFileTypes[] = {{"I64", kLong}, {"F64", kDouble}, {"F32", kFloat}, {"I32", kInt}, {"BF16", kBFloat16}, {"F16", kHalf}, {"I16", kShort}, {"I8", kChar}, {"U8", kByte}, {"BOOL", kBool}};
 
 const FileType* file_type_named(const std::string& name) {
   for (const FileType& type : kFileTypes)
@@ -87,7 +84,7 @@ const FileType* file_type_named(const std::string& name) {
 
 const FileType& file_type_of(ScalarType scalar_type) {
   for (const FileType& type : kFileTypes)
-    if (type.type == scalar_type && type.width == elementSize(scalar_type)) return type;
+    if (type.type == scalar_type) return type;
   throw Error(str("cannot save a tensor of dtype ", scalar_type, "\n[safetensors] convert it with to() first."));
 }
 }  // namespace
@@ -125,7 +122,7 @@ void safetensors::safe_open::parse(std::string_view bytes) {
     Entry entry{.dtype = value["dtype"].get<std::string>(), .sizes = {}, .begin = offsets[0].get<std::uint64_t>(), .end = offsets[1].get<std::uint64_t>()};
     if (entry.begin > entry.end || entry.end > data_.size()) fail("lies at bytes " + offsets.dump() + " of " + std::to_string(data_.size()));
     // A damaged file may claim any sizes: their product must not overflow on the way.
-    std::uint64_t nbytes = file_type_named(entry.dtype)->width;
+    std::uint64_t nbytes = elementSize(file_type_named(entry.dtype)->type);
     bool fits = shape.is_array() && shape.size() <= 64;
     for (std::size_t d = 0; fits && d < shape.size(); ++d) {
       fits = shape[d].is_number_unsigned() && shape[d].get<std::uint64_t>() < std::uint64_t{1} << 62 && !__builtin_mul_overflow(nbytes, shape[d].get<std::uint64_t>(), &nbytes);
@@ -155,23 +152,17 @@ Tensor safetensors::safe_open::get_tensor(const std::string& name) const {
   const auto found = entries_.find(name);
   TORCH_CHECK(found != entries_.end(), "File does not contain tensor ", name, "\n[get_tensor] ", name_, " has ", keys_.size(), " tensors; keys() lists them.");
   const Entry& entry = found->second;
-  const FileType& type = *file_type_named(entry.dtype);
+  const ScalarType type = file_type_named(entry.dtype)->type;
   const std::size_t nbytes = entry.end - entry.begin;
   const char* const begin = data_.data() + entry.begin;
-  if (nbytes == 0) return empty(entry.sizes, type.type);
-  if (type.type == kBool && std::any_of(begin, begin + nbytes, [](char byte) { return static_cast<unsigned char>(byte) > 1; }))
+  if (nbytes == 0) return empty(entry.sizes, type);
+  if (type == kBool && std::any_of(begin, begin + nbytes, [](char byte) { return static_cast<unsigned char>(byte) > 1; }))
     refuse(name_, "tensor '" + name + "' of dtype BOOL holds a byte that is neither 0 nor 1");
 
-  const bool is_narrow = type.width != elementSize(type.type);
-  const bool aligned = reinterpret_cast<std::uintptr_t>(begin) % type.width == 0;
-  if (mapping_ != nullptr && aligned && !is_narrow)
-    return from_blob(const_cast<char*>(begin), entry.sizes, [mapping = mapping_](void*) {}, type.type);
-  const Tensor copy = empty(entry.sizes, type.type);
-  if (!is_narrow) {
-    std::memcpy(copy.data_ptr(), begin, nbytes);
-  } else {
-    (entry.dtype == "F16" ? serialize::widen_float16 : serialize::widen_bfloat16)(begin, nbytes / 2, static_cast<float*>(copy.data_ptr()));
-  }
+  const bool aligned = reinterpret_cast<std::uintptr_t>(begin) % elementSize(type) == 0;
+  if (mapping_ != nullptr && aligned) return from_blob(const_cast<char*>(begin), entry.sizes, [mapping = mapping_](void*) {}, type);
+  const Tensor copy = empty(entry.sizes, type);
+  std::memcpy(copy.data_ptr(), begin, nbytes);
   return copy;
 }
 

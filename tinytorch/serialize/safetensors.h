@@ -29,8 +29,8 @@ class safe_open {
   const std::vector<std::string>& keys() const { return keys_; }
   bool contains(const std::string& name) const { return entries_.contains(name); }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
-  // The tensor `name`. O(1): it lies in the mapped file, which stays mapped while any tensor of it lives; writing into it changes this process's view and never the file. Copied are tensors of F16 and BF16, which become float, and those that the file
-  // does not align. Throws if there is none.
+  // The tensor `name`. O(1): it lies in the mapped file, which stays mapped while any tensor of it lives; writing into it changes this process's view and never the file. A tensor that the file does not align is
+  // copied. Throws if there is none.
   // REQUIRES: the file is not cut short while the tensor lives.
   Tensor get_tensor(const std::string& name) const;
 

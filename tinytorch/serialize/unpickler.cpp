@@ -14,7 +14,6 @@
 #include "tinytorch/core/ops.h"
 #include "tinytorch/serialize/archive.h"
 #include "tinytorch/serialize/file.h"
-#include "tinytorch/serialize/narrow_floats.h"
 #include "tinytorch/serialize/pickle.h"
 #include "tinytorch/serialize/zip.h"
 
@@ -37,18 +36,13 @@ struct Arguments {
   std::vector<Object> elements;
 };
 
-enum class Narrow { no, float16, bfloat16 };
 struct StorageType {
   const char* name;
-  ScalarType type;  // of the tensor
-  std::int64_t file_width;
-  Narrow narrow;
+  ScalarType type;
 };
 constexpr StorageType kStorageTypes[] = {
-    {"torch.DoubleStorage", kDouble, 8, Narrow::no}, {"torch.FloatStorage", kFloat, 4, Narrow::no},     {"torch.HalfStorage", kFloat, 2, Narrow::float16},
-    {"torch.LongStorage", kLong, 8, Narrow::no},     {"torch.IntStorage", kInt, 4, Narrow::no},         {"torch.BFloat16Storage", kFloat, 2, Narrow::bfloat16},
-    {"torch.ShortStorage", kShort, 2, Narrow::no},   {"torch.CharStorage", kChar, 1, Narrow::no},       {"torch.ByteStorage", kByte, 1, Narrow::no},
-    {"torch.BoolStorage", kBool, 1, Narrow::no},
+    {"torch.DoubleStorage", kDouble}, {"torch.FloatStorage", kFloat}, {"torch.HalfStorage", kHalf}, {"torch.BFloat16Storage", kBFloat16}, {"torch.LongStorage", kLong},
+    {"torch.IntStorage", kInt},       {"torch.ShortStorage", kShort}, {"torch.CharStorage", kChar}, {"torch.ByteStorage", kByte},         {"torch.BoolStorage", kBool},
 };
 
 const StorageType* storage_type_named(const std::string& name) {
@@ -430,20 +424,15 @@ LoadedStorage Unpickler::storage_of(const Object& persistent_id) {
 LoadedStorage Unpickler::load_storage(const StorageType& type, const std::string& key, std::int64_t numel) {
   const std::string record = prefix_ + "data/" + key;
   const std::uint64_t bytes = archive_.size(record);
+  const auto width = static_cast<std::int64_t>(elementSize(type.type));
   std::int64_t claimed = 0;
-  if (numel < 0 || __builtin_mul_overflow(numel, type.file_width, &claimed) || static_cast<std::uint64_t>(claimed) != bytes)
-    refuse("the storage '" + key + "' of " + std::to_string(numel) + " elements of " + std::to_string(type.file_width) + " bytes has " + std::to_string(bytes) + " bytes");
-  const LoadedStorage loaded{make_intrusive<StorageImpl>(static_cast<std::size_t>(numel) * elementSize(type.type)), type.type, numel};
+  if (numel < 0 || __builtin_mul_overflow(numel, width, &claimed) || static_cast<std::uint64_t>(claimed) != bytes)
+    refuse("the storage '" + key + "' of " + std::to_string(numel) + " elements of " + std::to_string(width) + " bytes has " + std::to_string(bytes) + " bytes");
+  const LoadedStorage loaded{make_intrusive<StorageImpl>(static_cast<std::size_t>(claimed)), type.type, numel};
   if (numel == 0) return loaded;
-  if (type.narrow == Narrow::no) {
-    archive_.read(record, loaded.storage->data());
-    const auto* first = static_cast<const unsigned char*>(loaded.storage->data());
-    if (type.type == kBool && std::any_of(first, first + numel, [](unsigned char value) { return value > 1; })) refuse("the storage '" + key + "' of booleans has a byte that is neither 0 nor 1");
-  } else {
-    const std::string narrow = archive_.read(record);
-    const auto widen = type.narrow == Narrow::float16 ? serialize::widen_float16 : serialize::widen_bfloat16;
-    widen(narrow.data(), static_cast<std::size_t>(numel), static_cast<float*>(loaded.storage->data()));
-  }
+  archive_.read(record, loaded.storage->data());
+  const auto* first = static_cast<const unsigned char*>(loaded.storage->data());
+  if (type.type == kBool && std::any_of(first, first + numel, [](unsigned char value) { return value > 1; })) refuse("the storage '" + key + "' of booleans has a byte that is neither 0 nor 1");
   return loaded;
 }
 }  // namespace

@@ -1,5 +1,5 @@
 # The sources of each lesson, for CMakeLists.txt.
-# Generated from the lessons 00_setup to 10_text: edit the module, not this file.
+# Generated from the lessons 00_setup to 80_text_extras: edit the module, not this file.
 set(TINYTORCH_SOURCES_00_setup
   core/error.cpp
   core/generator.cpp
@@ -125,11 +125,27 @@ set(TINYTORCH_SOURCES_08_training
   serialize/save.cpp
   nn/clip_grad.cpp
   optim/trainer.cpp)
+set(TINYTORCH_SOURCES_88_unicode
+  text/unicode.cpp
+  text/unicode_tables.cpp
+  text/vocabulary.cpp
+  text/vocabulary_files.cpp)
 set(TINYTORCH_SOURCES_89_watching
   optim/early_stopping.cpp
   utils/tensorboard.cpp)
 set(TINYTORCH_SOURCES_10_text
-  nn/embedding.cpp)
+  text/char_tokenizer.cpp
+  text/byte_level.cpp
+  text/merges.cpp
+  text/bpe.cpp
+  text/bpe_trainer.cpp
+  text/bpe_files.cpp
+  nn/embedding_ops.cpp
+  nn/positions.cpp)
+set(TINYTORCH_SOURCES_80_text_extras
+  text/wordpiece.cpp
+  nn/embedding.cpp
+  nn/position_modules.cpp)
 set(TINYTORCH_SOURCES_generated
   core/register_all.cpp)
 set(TINYTORCH_MODULES
@@ -152,6 +168,8 @@ set(TINYTORCH_MODULES
   07_data
   94_data_files
   08_training
+  88_unicode
   89_watching
   10_text
+  80_text_extras
   generated)

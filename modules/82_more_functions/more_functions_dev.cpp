@@ -38,9 +38,10 @@
 //| export nn/ctc.cpp
 #include <limits>
 #include <ostream>
+#include <variant>
 #include <vector>
-#include "tinytorch/core/accessor.h"
 #include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/tensor_data.h"
 //| export nn/adaptive.h
 #include <cstdint>
 #include <string>

@@ -5,10 +5,11 @@
 
 #include <limits>
 #include <ostream>
+#include <variant>
 #include <vector>
 
-#include "tinytorch/core/accessor.h"
 #include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/tensor_data.h"
 
 namespace tinytorch {
 

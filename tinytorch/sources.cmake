@@ -80,6 +80,10 @@ set(TINYTORCH_SOURCES_05_autograd
   core/checkpoint.cpp
   nn/gradients.cpp
   core/gradient.cpp)
+set(TINYTORCH_SOURCES_82_more_functions
+  core/unique.cpp
+  nn/ctc.cpp
+  nn/adaptive.cpp)
 set(TINYTORCH_SOURCES_95_gradients
   core/gradients_more.cpp
   nn/gradients_more.cpp
@@ -186,6 +190,7 @@ set(TINYTORCH_MODULES
   93_nn_modules
   04_losses
   05_autograd
+  82_more_functions
   95_gradients
   97_nn_extras
   99_autograd_extras

@@ -116,7 +116,12 @@ class Notebook:
 
     def before(self, cell):
         """The cells whose declarations it sees."""
-        return [other for other in self.cells[:self.cells.index(cell)] if not other.broken]
+        place = self.cells.index(cell)
+        seen = [other for other in self.cells[:place] if not other.broken]
+        superseded = set().union(*(other.superseded for other in seen)) if seen else set()
+        # What counts instead of an earlier definition may stand in a cell behind this one.
+        return seen + [other for other in self.cells[place + 1:]
+                       if not other.broken and any(item.key in superseded and item.key not in other.superseded for item in other.declared())]
 
     def move_ahead(self, other, cell):
         """`other` was run later, but `cell` uses it."""

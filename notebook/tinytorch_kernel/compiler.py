@@ -142,9 +142,12 @@ class Workshop:
             if not sanitized:
                 resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
-        environment = {**os.environ, "TITO_DISPLAY": "1", "ASAN_OPTIONS": "detect_leaks=1:allocator_may_return_null=1:hard_rss_limit_mb=4096"}
+        environment = {**os.environ, "TITO_DISPLAY": "1", "ASAN_OPTIONS": "detect_leaks=1:allocator_may_return_null=1:hard_rss_limit_mb=4096",
+                       "UBSAN_OPTIONS": "print_stacktrace=1", "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1"}
         environment.pop("TITO_TESTS", None)
-        process = subprocess.Popen([str(self.program), *arguments], cwd=self.root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        # The thread sanitizer wants addresses that stay in place.
+        wrapper = ["setarch", "-R"] if "-fsanitize=thread" in self.package["link"] and shutil.which("setarch") else []
+        process = subprocess.Popen([*wrapper, str(self.program), *arguments], cwd=self.root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT, env=environment, preexec_fn=limits, start_new_session=True)
         ended = Ended()
         try:

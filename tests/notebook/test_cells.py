@@ -40,6 +40,12 @@ class Units(unittest.TestCase):
         self.assertNotIn("return 1;", unit)
         self.assertNotIn("class A {};", unit)
 
+    def test_the_definition_that_counts_may_stand_behind_the_cell(self):
+        book = notebook("int f() { return 1; }", "int g() { return f(); }", "f()", "int f() { return 2; }")
+        unit = book.unit(book.cells[2])
+        self.assertIn("return 2;", unit)
+        self.assertNotIn("return 1;", unit)
+
     def test_a_broken_cell_is_left_out(self):
         book = notebook("int a", "int b;")
         book.cells[0].broken = True

@@ -102,11 +102,18 @@ class Notebook:
             self.cells.append(cell)
         self.supersede()
 
+    def leave_out(self, cell):
+        """It does not compile: it declares nothing until it is run again."""
+        cell.broken = True
+        self.supersede()
+
     def supersede(self):
         """Of several definitions of one thing, that of the cell run last counts."""
         latest = {}
         for cell in sorted(self.cells, key=lambda cell: cell.number):
             cell.superseded = set()
+            if cell.broken:
+                continue
             for item in cell.declared():
                 if not item.key:
                     continue

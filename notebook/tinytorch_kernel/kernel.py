@@ -202,11 +202,11 @@ class TinyTorchKernel(Kernel):
             elsewhere = {message["file"] for message in found} - {cell.name}
             bad = {other for other in self.notebook.before(cell) if other.name in elsewhere and other not in left_out}
             if here or not bad:
-                cell.broken = True
+                self.notebook.leave_out(cell)
                 raise CellError("CompileError", self.sentence_about(found, cell), self.error_lines(done.text, cell))
             left_out |= bad
         else:
-            cell.broken = True
+            self.notebook.leave_out(cell)
             raise CellError("CompileError", "the cells before this one do not compile together", self.error_lines(done.text, cell))
         self.warn(done.text, cell)
         if left_out and not cell.runs:

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <memory>
 
+#include "build/known_mistakes.h"
 #include "build/progress.h"
 #include "commands/commands.h"
 #include "format/student.h"
@@ -35,6 +36,7 @@ struct Place {
   std::vector<Module> stage;
   const Module* module = nullptr;
   bool workspace = false;
+  fs::path mistakes;  // the signatures of known mistakes
 };
 
 Place find_place(const NotebookArguments& arguments) {
@@ -48,11 +50,13 @@ Place find_place(const NotebookArguments& arguments) {
     place.root = workspace->root();
     place.module = &find_module(place.stage, folder);
     place.workspace = true;
+    place.mistakes = workspace->mistakes_file(folder);
     return place;
   }
   place.root = project_root();
   place.stage = load_stage_of(place.root, arguments.module);
   place.module = &find_module(place.stage, arguments.module);
+  place.mistakes = mistakes_file(*place.module);
   return place;
 }
 
@@ -84,7 +88,7 @@ void print_description(const Place& place, const NotebookArguments& arguments) {
   options.learner = place.workspace;
   if (place.workspace) options.course = course_folder();
   const StageBuild build(place.root, modules_below(place.stage, *place.module), options);
-  fmt::print("{}\n", describe_cells(build, place.stage, *place.module));
+  fmt::print("{}\n", describe_cells(build, place.stage, *place.module, place.mistakes));
 }
 
 // Becomes JupyterLab.

@@ -103,7 +103,8 @@ std::vector<Module> modules_below(const std::vector<Module>& stage, const Module
   return below;
 }
 
-std::string describe_cells(const StageBuild& build, const std::vector<Module>& stage, const Module& module) {
+std::string describe_cells(const StageBuild& build, const std::vector<Module>& stage, const Module& module,
+                           const fs::path& mistakes) {
   std::vector<std::string> targets = build.library();
   targets.insert(targets.end(), build.runtime_objects().begin(), build.runtime_objects().end());
   for (const std::string_view level : {"-O0", "-O1"}) targets.push_back(build.cell_header(level) + ".gch");
@@ -145,6 +146,7 @@ std::string describe_cells(const StageBuild& build, const std::vector<Module>& s
       {"link", build.cell_linker()},
       {"objects", objects},
       {"mixins", mixins},
+      {"mistakes", fs::absolute(mistakes).string()},
       {"late_headers", late_headers(module)},
       {"late_files", late_files},
       {"late_folder", late.string()},

@@ -17,8 +17,9 @@ std::string notebook_text(const Module& module);
 StageOptions cell_options(const Module& module, const Toolchain& toolchain);
 std::vector<Module> modules_below(const std::vector<Module>& stage, const Module& module);
 
-// The same as one JSON object, for the kernel: compilers' command lines, objects, headers. Builds it first. Throws
+// The same as one JSON object, for the kernel: compilers' command lines, objects, headers; `mistakes` is the file with the
+// signatures of known mistakes. Builds it first. Throws
 // std::runtime_error with the compiler's messages when that fails.
-std::string describe_cells(const StageBuild& build, const std::vector<Module>& stage, const Module& module);
+std::string describe_cells(const StageBuild& build, const std::vector<Module>& stage, const Module& module, const fs::path& mistakes);
 
 }  // namespace tito

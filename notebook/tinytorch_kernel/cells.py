@@ -21,7 +21,7 @@ class Cell:
 
     @property
     def name(self):
-        return f"In[{self.number}]"
+        return f"In[{self.number}]" if self.number else "later in the lesson"
 
     def markers(self, word):
         return [argument for found, argument in MARKER.findall(self.source) if found == word]
@@ -83,9 +83,13 @@ class Notebook:
     """Cells in the order in which they were first run; one that is run again keeps its place."""
 
     def __init__(self, package):
-        self.package = package  # tito's description of what the cells stand on
         self.cells = []
         self.late_before = None  # the cell before which files join that stand on cells themselves
+        self.stand_on(package)
+
+    def stand_on(self, package):
+        self.package = package  # tito's description of what the cells stand on
+        self.handed_out = [parse(f"lesson-{index}", 0, source) for index, source in enumerate(package.get("handed_out", []))]
 
     def find(self, key):
         return next((cell for cell in self.cells if cell.key == key), None)
@@ -139,17 +143,27 @@ class Notebook:
         """Classes that Tensor and others inherit from are compiled into the package."""
         return any(cell.source.strip() == mixin.strip() for mixin in self.package.get("mixins", []))
 
+    def not_run(self):
+        """Cells of the lesson as they were handed out, of which no cell that was run has the text or defines the same."""
+        texts = {cell.source.strip() for cell in self.cells}
+        keys = {item.key for cell in self.cells for item in cell.declared() if item.key}
+        return [cell for cell in self.handed_out
+                if cell.items and cell.source.strip() not in texts and not any(item.key in keys for item in cell.declared() if item.key)]
+
     # ---- translation units
 
-    def unit(self, cell, left_out=()):
-        """The text that is compiled for a cell: what others declare, then the cell."""
+    def unit(self, cell, left_out=(), rest=False):
+        """The text that is compiled for a cell: what others declare, then the cell. With `rest`, also what the lesson has in cells
+        that were not run yet, exercises as they were handed out: a call of one of those says which exercise it is."""
         others = [other for other in self.before(cell) if other not in left_out]
         parts = ["#pragma GCC diagnostic ignored \"-Wunused-function\""]
         for other in [*others, cell]:
             if other is self.late_before:
                 parts += [f'#include "{file}"' for file in self.package["late_files"]]
             parts += self.declarations(other)
-        seen = [*others, cell]
+        seen = [*others, cell, *(self.not_run() if rest else [])]
+        for other in seen[len(others) + 1:]:
+            parts += self.declarations(other)
         parts += [self.registration(other) for other in seen if other.markers("registers")]
         types = {item.key for other in seen for item in other.declared()}
         for name, headers in self.package.get("late_headers", {}).items():
@@ -186,7 +200,8 @@ class Notebook:
     @staticmethod
     def registration(cell):
         calls = "".join(f"tinytorch::{name}(); " for name in REGISTERED.findall(cpp.bare(cell.source)))
-        return f"namespace {{ [[maybe_unused]] const bool registered_by_{cell.number} = [] {{ {calls}return true; }}(); }}"
+        mark = cell.number or cell.key.replace("-", "_")
+        return f"namespace {{ [[maybe_unused]] const bool registered_by_{mark} = [] {{ {calls}return true; }}(); }}"
 
     @staticmethod
     def body(cell):

@@ -66,6 +66,21 @@ class Units(unittest.TestCase):
         book = notebook("//| export a.h\n//| extends Tensor\nclass Mixin {};", "int a;")
         self.assertNotIn("Mixin", book.unit(book.cells[1]))
 
+    def test_the_rest_of_the_lesson_is_what_was_handed_out_and_not_run(self):
+        handed_out = ["int f();", 'int f() {\n  throw NotImplemented("01 f: Write it.");\n}', "int g() { return f(); }", 'TEST_CASE("g") {}']
+        book = Notebook({"handed_out": handed_out})
+        book.put(parse("a", 1, "int f();"))
+        book.put(parse("b", 2, 'TEST_CASE("early") { CHECK_EQ(g(), 1); }'))
+        self.assertNotIn("int g()", book.unit(book.cells[1]))
+        unit = book.unit(book.cells[1], rest=True)
+        self.assertIn('#line 1 "later in the lesson"\nint g() { return f(); }', unit)
+        self.assertIn("NotImplemented", unit)
+        self.assertEqual(unit.count("int f();"), 1)
+        self.assertNotIn('TEST_CASE("g")', unit)
+        self.assertLess(unit.index("int g()"), unit.index('TEST_CASE("early")'))
+        book.put(parse("c", 3, "int f() {\n  return 1;\n}"))
+        self.assertNotIn("NotImplemented", book.unit(book.cells[1], rest=True))
+
     def test_registrations_are_made(self):
         book = notebook("//| export a.cpp\n//| registers\nvoid register_gradients() {\n  f();\n}")
         self.assertIn("tinytorch::register_gradients(); return true;", book.unit(book.cells[0]))

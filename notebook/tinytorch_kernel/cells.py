@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from . import cpp
 
@@ -149,6 +150,9 @@ class Notebook:
         keys = {item.key for cell in self.cells for item in cell.declared() if item.key}
         return [cell for cell in self.handed_out
                 if cell.items and cell.source.strip() not in texts and not any(item.key in keys for item in cell.declared() if item.key)]
+
+    def late_texts(self):
+        return [Path(file).read_text(encoding="utf-8") for file in self.package.get("late_files", [])]
 
     # ---- translation units
 

@@ -203,7 +203,8 @@ class TinyTorchKernel(Kernel):
             here = [message for message in found if message["file"] == cell.name]
             if self.moved_ahead(cell, here or found):
                 continue
-            if self.compiled_with_more(cell, level):
+            wanted = compiler.undeclared(done.text)
+            if wanted and self.compiled_with_more(cell, level, wanted):
                 return
             elsewhere = {message["file"] for message in found} - {cell.name}
             bad = {other for other in self.notebook.before(cell) if other.name in elsewhere and other not in left_out}
@@ -230,13 +231,17 @@ class TinyTorchKernel(Kernel):
                     return True
         return False
 
-    def compiled_with_more(self, cell, level):
+    def compiled_with_more(self, cell, level, wanted=None):
         """A cell that needs more than the cells before it: library files that stand on this lesson (they join for good when they help),
-        or later cells of the lesson, as they were handed out."""
+        or later cells of the lesson, as they were handed out. `wanted` are names that are missing; without it, it did not link."""
         notebook = self.notebook
         late = notebook.late_before is None and bool(notebook.package.get("late_files"))
+        later_names = set().union(*(other.names() for other in notebook.not_run()))
+        if wanted is not None:
+            late = late and any(re.search(rf"\b{name}\b", text) for name in wanted for text in notebook.late_texts())
+        later = bool(later_names) if wanted is None else not later_names.isdisjoint(wanted)
         for with_late, rest in ((True, False), (False, True), (True, True)):
-            if (with_late and not late) or (rest and not notebook.handed_out):
+            if (with_late and not late) or (rest and not later):
                 continue
             notebook.late_before = cell if with_late else notebook.late_before
             done = self.workshop.compile(notebook.unit(cell, rest=rest), level, only_check=not cell.runs)

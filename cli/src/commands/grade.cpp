@@ -233,6 +233,7 @@ struct EightArguments {
   std::string stage;
   std::string write;
   bool record = false;
+  bool isolation = false;
 };
 
 // For the course's own tests: docs/grading.md.
@@ -250,7 +251,7 @@ void try_eight(const EightArguments& arguments) {
   const StageBuild build(root, course, options);
   if (arguments.record) return record_eight(build, module, root / "tests/grading");
   bool good = true;
-  for (const Proof& proof : prove_grading(build, module, root / "tests/grading")) {
+  for (const Proof& proof : arguments.isolation ? prove_isolation(build, module) : prove_grading(build, module, root / "tests/grading")) {
     fmt::print("{}: {}\n", proof.name, proof.complaint.empty() ? "as expected" : proof.complaint);
     good = good && proof.complaint.empty();
   }
@@ -263,6 +264,7 @@ void add_eight(CLI::App& grade) {
   command->add_option("module", arguments->module, "05 or autograd")->required();
   command->add_option("--stage", arguments->stage, "the stage they are compiled at (default: the module's own)");
   command->add_option("--write", arguments->write, "only write them to this folder");
+  command->add_flag("--isolation", arguments->isolation, "with 00: submissions that try to break out, instead");
   command->add_flag("--record", arguments->record, "write their scores to tests/grading/expected.json");
   command->callback([arguments] { try_eight(*arguments); });
 }

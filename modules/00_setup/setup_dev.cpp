@@ -239,6 +239,12 @@ std::string str(const Args&... args) {
 }
 
 // %%
+//| export core/error.cpp
+std::ostream& operator<<(std::ostream& out, const SourceLocation& location) {
+  return out << location.function << " at " << location.file << ":" << location.line;
+}
+
+// %%
 TEST_CASE("str: pieces of any type become one text") {
   CHECK_EQ(str("dim ", 3, " of ", 2.5), "dim 3 of 2.5");
   CHECK_EQ(str(), "");
@@ -315,10 +321,6 @@ class NotImplementedError : public Error {
 
 // %%
 //| export core/error.cpp
-std::ostream& operator<<(std::ostream& out, const SourceLocation& location) {
-  return out << location.function << " at " << location.file << ":" << location.line;
-}
-
 Error::Error(std::string msg, std::string backtrace)
     : msg_(std::move(msg)), backtrace_(std::move(backtrace)) {
   refresh_what();

@@ -10,7 +10,7 @@ NAMESPACE_LINE = re.compile(r"namespace tinytorch \{|\}( *// *namespace tinytorc
 REGISTERED = re.compile(r"\bvoid\s+([\w:]+)\s*\(\s*\)\s*\{")
 
 
-@dataclass
+@dataclass(eq=False)
 class Cell:
     key: str  # its id in the notebook
     number: int  # In[number]
@@ -85,6 +85,7 @@ class Notebook:
     def __init__(self, package):
         self.package = package  # tito's description of what the cells stand on
         self.cells = []
+        self.late_before = None  # the cell before which files join that stand on cells themselves
 
     def find(self, key):
         return next((cell for cell in self.cells if cell.key == key), None)
@@ -94,6 +95,8 @@ class Notebook:
         for index, old in enumerate(self.cells):
             if old.key == cell.key:
                 self.cells[index] = cell
+                if self.late_before is old:
+                    self.late_before = cell
                 break
         else:
             self.cells.append(cell)
@@ -131,6 +134,8 @@ class Notebook:
         others = [other for other in self.before(cell) if other not in left_out]
         parts = ["#pragma GCC diagnostic ignored \"-Wunused-function\""]
         for other in [*others, cell]:
+            if other is self.late_before:
+                parts += [f'#include "{file}"' for file in self.package["late_files"]]
             parts += self.declarations(other)
         seen = [*others, cell]
         parts += [self.registration(other) for other in seen if other.markers("registers")]
@@ -173,7 +178,7 @@ class Notebook:
 
     @staticmethod
     def body(cell):
-        parts = ["namespace tinytorch {", f'DEMO("{cell.name}") {{']
+        parts = ["namespace tinytorch {", f'#line 1 "{cell.name}"\nDEMO("{cell.name}") {{']
         for item in cell.of_kind(cpp.VARIABLE, cpp.STATEMENT):
             parts.append(located(cell, item))
         for item in cell.of_kind(cpp.EXPRESSION):

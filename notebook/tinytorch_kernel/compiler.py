@@ -79,7 +79,7 @@ class Workshop:
         self.unit = self.folder / "cell.cpp"
         self.unit.write_text(unit, encoding="utf-8")
         package = self.package
-        command = [*shlex.split(package["compile"][level]), "-include", package["header"][level], "-I", package["stand_ins"]]
+        command = [*shlex.split(package["compile"][level]), "-include", package["header"][level], "-I", package["stand_ins"], "-I", package["late_folder"]]
         command += ["-fsyntax-only", str(self.unit)] if only_check else ["-c", str(self.unit), "-o", str(self.folder / "cell.o")]
         done = self.call(command)
         return Compiled(done.returncode == 0, done.stderr + done.stdout)

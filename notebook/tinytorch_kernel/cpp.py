@@ -120,8 +120,9 @@ def split_items(text):
         if plain[at] == "#":
             end = end_of_directive(text, at)
             items.append(Item(DIRECTIVE, text[at:end], line))
-        elif plain[at] == "}":  # of a brace that was opened in an earlier cell
+        elif plain[at] == "}":  # of nothing: the compiler says so
             end = at + 1
+            items.append(Item(DECLARATION, "}", line))
         else:
             end = end_of_item(plain, at)
             items.append(classified(text[at:end], plain[at:end], line))
@@ -139,7 +140,7 @@ def kind_of(plain):
     word = re.match(r"\w*", plain).group()
     if word in TEST_MACROS:
         return TEST
-    if DECLARING.match(plain):
+    if DECLARING.match(plain) or plain.count("{") != plain.count("}"):
         return DECLARATION
     ended = plain.rstrip().endswith((";", "}"))
     if DOING.match(plain):

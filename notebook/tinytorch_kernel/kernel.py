@@ -3,6 +3,7 @@
 import codecs
 import os
 import re
+import traceback
 from pathlib import Path
 
 from ipykernel.kernelbase import Kernel
@@ -13,11 +14,11 @@ from .cells import Notebook, parse
 
 DEFAULT_SECONDS = float(os.environ.get("TITO_CELL_SECONDS", "60"))
 MEMORY = 4 << 30
-MAGIC = re.compile(r"^%+(\w+)[ \t]*([^\n]*)$", re.MULTILINE)
+MAGIC = re.compile(r"^(?://[ \t]*)?%(\w+)[ \t]*([^\n]*)$")
 
 HELP = """\
 A cell of declarations adds them; a test or a demonstration in it runs at once, in a process of its own. A cell with statements runs
-them, and its variables end with it. The value of a last line without a semicolon is shown. In front of a cell may stand:
+them, and its variables end with it. The value of a last line without a semicolon is shown. In front of a cell may stand, also as a comment:
   %limit SECONDS        how long what the cell runs may take
   %sanitize on          compile cells with the address and undefined-behaviour sanitizers (thread: with the thread sanitizer; off)
   %module 05            what the cells stand on: the modules before this one
@@ -85,6 +86,8 @@ class TinyTorchKernel(Kernel):
             return self.failed("CannotBuild", "what this notebook stands on cannot be built", str(error).splitlines())
         except KeyboardInterrupt:
             return self.failed("KeyboardInterrupt", "the cell was interrupted", [])
+        except Exception as error:  # ours: a front end would wait for an answer for ever
+            return self.failed("KernelError", f"the kernel itself failed: {error}", traceback.format_exc().splitlines())
         return {"status": "ok", "execution_count": self.execution_count, "payload": [], "user_expressions": {}}
 
     def failed(self, name, sentence, lines):
@@ -194,6 +197,8 @@ class TinyTorchKernel(Kernel):
             here = [message for message in found if message["file"] == cell.name]
             if self.moved_ahead(cell, here or found):
                 continue
+            if self.joined_late_files(cell, level):
+                return
             elsewhere = {message["file"] for message in found} - {cell.name}
             bad = {other for other in self.notebook.before(cell) if other.name in elsewhere and other not in left_out}
             if here or not bad:
@@ -218,6 +223,19 @@ class TinyTorchKernel(Kernel):
                     self.notebook.move_ahead(other, cell)
                     return True
         return False
+
+    def joined_late_files(self, cell, level):
+        """Some files of the package stand on cells of the lesson itself. A cell that fails without them is tried with them."""
+        notebook = self.notebook
+        if notebook.late_before is not None or not notebook.package.get("late_files"):
+            return False
+        notebook.late_before = cell
+        done = self.workshop.compile(notebook.unit(cell), level, only_check=not cell.runs)
+        if done.ok:
+            self.warn(done.text, cell)
+        else:
+            notebook.late_before = None
+        return done.ok
 
     @staticmethod
     def sentence_about(found, cell):
@@ -260,6 +278,8 @@ class TinyTorchKernel(Kernel):
 
     def run(self, cell, seconds):
         linked = self.workshop.link()
+        if linked.missing and self.joined_late_files(cell, "-O1" if cell.demonstrates else "-O0"):
+            linked = self.workshop.link()
         if not linked.ok:
             raise CellError("LinkError", "the cell compiles, but does not link with the others", linked.text.splitlines()[:40])
         self.missing = linked.missing

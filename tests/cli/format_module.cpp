@@ -262,4 +262,19 @@ TEST_CASE("a student's copy parses, with its bodies as they are") {
   CHECK_THROWS_WITH_AS(parse_module(kFile, text, Edition::Student), doctest::Contains("the function of this exercise is gone"), Diagnostic);
 }
 
+TEST_CASE("in a student's copy, cells of their own are no part of the lesson") {
+  std::string text = changed("  // BEGIN SOLUTION\n", "");
+  text.erase(text.find("  // END SOLUTION\n"), 18);
+  const std::string test = "// %%\nDEMO(\"twice, shown\") {";
+  REQUIRE_NE(text.find(test), std::string::npos);
+  for (const char* scratch : {"%limit 5\ntwice(4)", "int counter = 0;", "auto x = twice(2);\nstd::cout << x;", "f() { ) }"}) {
+    std::string with_scratch = text;
+    with_scratch.insert(text.find(test), std::string("// %%\n") + scratch + "\n\n");
+    const Module module = parse_module(kFile, with_scratch, Edition::Student);
+    CHECK_EQ(module.cells.size(), parse_module(kFile, text, Edition::Student).cells.size() + 1);
+    CHECK_EQ(module.tests.size(), parse_module(kFile, text, Edition::Student).tests.size());
+    CHECK_THROWS_AS(parse_module(kFile, with_scratch), Diagnostic);
+  }
+}
+
 }  // namespace tito

@@ -19,6 +19,9 @@
 
 namespace tito {
 
+// In a notebook a program prints line by line, so that a crash takes nothing with it.
+inline const bool prints_lines = std::getenv("TITO_DISPLAY") != nullptr && std::setvbuf(stdout, nullptr, _IOLBF, 1 << 16) == 0;
+
 inline std::string json_text(std::string_view text) {
   std::string out = "\"";
   for (const char c : text) {

@@ -19,6 +19,7 @@
 #include "build/thorough.h"
 #include "format/lint.h"
 #include "grade/eight.h"
+#include "notebook/kernel.h"
 #include "notebook/python.h"
 
 namespace tito {
@@ -44,6 +45,7 @@ class CourseTest {
     test_journey();
     test_library();
     test_libtorch_programs();
+    test_notebooks();
     if (options_.sanitize) test_with_sanitizers();
     if (options_.stages) {
       for (const std::string_view stage : {"01", "04", "05"}) test_stage(std::string(stage), options_.compiler);
@@ -282,6 +284,62 @@ class CourseTest {
       if (!built.ok) part.expect(false, built.messages);
     });
     run_recorded("libtorch programs", "compat_", "tests/compat", root_ / "tests/compat/expected");
+  }
+
+  // The kernel's own tests, and lessons as notebooks, from top to bottom.
+  void test_notebooks() {
+    fs::path python;
+    try {
+      python = notebook_python();
+    } catch (const std::exception& error) {
+      return report_.skip("notebooks", "all", error.what());
+    }
+    const fs::path jupyter = root_ / "build/jupyter_tests";
+    write_kernel(jupyter, python, {root_, "", false});
+    ProcessOptions running;
+    running.directory = root_ / "tests/notebook";
+    running.environment = {{"JUPYTER_PATH", jupyter.string()}, {"PYTHONPATH", notebook_folder().string()}};
+    const auto run_part = [&](const std::string& name, const std::vector<fs::path>& inputs, const Command& arguments) {
+      std::vector<fs::path> all = inputs;
+      all.insert(all.end(), {root_ / "notebook", root_ / "tests/notebook", root_ / "cli/runtime"});
+      report_.run("notebooks", name, inputs_of(all), [&](Part& part) {
+        Command command{python.string(), "-W", "ignore", (root_ / "tests/notebook/run.py").string()};
+        command.insert(command.end(), arguments.begin(), arguments.end());
+        add_python_tests(part, run_process(command, running));
+      });
+    };
+    run_part("kernel", {root_ / "modules/00_setup"}, {});
+    for (const Module& module : course_) {
+      if (module.library_chapter) continue;
+      const bool usual = module.number == "00" || module.number == "02";
+      if (!usual && !options_.notebooks && !options_.thorough) continue;
+      std::vector<fs::path> inputs;
+      for (const Module& below : up_to_stage(course_, module.number)) inputs.push_back(below.file);
+      run_part(module.folder(), inputs, {module.folder()});
+      if (options_.notebooks || options_.thorough) run_part(module.folder() + ", student's copy", inputs, {module.folder() + ":student"});
+    }
+    if (!options_.notebooks && !options_.thorough) report_.leave_out("the other notebooks, students' notebooks", "--notebooks");
+  }
+
+  // Each test is a line: "passed NAME", "skipped NAME: why", or "failed NAME" and what it says in lines that are set in.
+  static void add_python_tests(Part& part, const ProcessResult& result) {
+    std::size_t failed = 0;
+    std::string complaint;
+    for (const std::string& line : split_lines(result.output)) {
+      if (line.starts_with("passed ")) {
+        part.expect(true, "");
+      } else if (line.starts_with("skipped ")) {
+        part.skips.push_back(line.substr(8));
+      } else if (line.starts_with("failed ")) {
+        if (!complaint.empty()) part.expect(false, complaint);
+        complaint = line + "\n";
+        ++failed;
+      } else if (!complaint.empty()) {
+        complaint += line + "\n";
+      }
+    }
+    if (!complaint.empty()) part.expect(false, complaint);
+    if (failed == 0 && !result.ok()) part.expect(false, how_it_ended(result) + ":\n" + result.output);
   }
 
   // The recorded outputs are still those of libtorch, where it is installed.

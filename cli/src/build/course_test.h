@@ -11,6 +11,7 @@ struct CourseTestOptions {
   bool sanitize = false;
   bool stages = false;
   bool thorough = false;
+  bool notebooks = false;  // all of them, not two
   bool strict = false;
   bool json = false;
   std::string compiler = "g++";

@@ -3,9 +3,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
-#include <fstream>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "build/progress.h"
 #include "commands/commands.h"
@@ -13,8 +11,8 @@
 #include "learn/lesson_test.h"
 #include "learn/lessons.h"
 #include "learn/text_files.h"
+#include "notebook/kernel.h"
 #include "notebook/lesson.h"
-#include "notebook/python.h"
 
 namespace tito {
 namespace {
@@ -58,30 +56,6 @@ Place find_place(const NotebookArguments& arguments) {
   return place;
 }
 
-// Of the course itself: an installed one has it in share/tinytorch.
-fs::path python_folder() { return course_folder() / "notebook"; }
-
-fs::path this_program() { return fs::read_symlink("/proc/self/exe"); }
-
-// What jupyter reads to find the kernel: in a folder of its own, so that two copies of the course do not share one.
-fs::path write_kernel(const Place& place, const fs::path& python, const NotebookArguments& arguments, const fs::path& jupyter) {
-  nlohmann::ordered_json environment = {{"PYTHONPATH", python_folder().string()},
-                                        {"TITO", this_program().string()},
-                                        {"TITO_ROOT", course_folder().string()},
-                                        {"TITO_NOTEBOOK_ROOT", place.root.string()},
-                                        {"TITO_SANITIZE", arguments.sanitize},
-                                        {"TITO_REFERENCE", arguments.reference ? "1" : ""}};
-  const nlohmann::ordered_json spec = {
-      {"argv", {python.string(), "-m", "tinytorch_kernel", "-f", "{connection_file}"}},
-      {"display_name", "C++20 (TinyTorch)"},
-      {"language", "c++"},
-      {"interrupt_mode", "message"},
-      {"env", environment},
-      {"metadata", {{"debugger", false}}}};
-  write_atomically(jupyter / "kernels/tinytorch/kernel.json", spec.dump(1) + "\n");
-  return jupyter;
-}
-
 // Makes the notebook with jupytext. `file` is replaced only where nobody has worked in it.
 void convert(const Place& place, const fs::path& python, const NotebookArguments& arguments, const fs::path& file) {
   const bool student = arguments.student && place.module->edition == Edition::Reference;
@@ -93,7 +67,7 @@ void convert(const Place& place, const fs::path& python, const NotebookArguments
   if (place.workspace && arguments.out.empty()) command.push_back("--paired");
   if (!arguments.out.empty()) command.push_back("--replace");
   ProcessOptions options;
-  options.environment = {{"PYTHONPATH", python_folder().string()}};
+  options.environment = {{"PYTHONPATH", notebook_folder().string()}};
   const ProcessResult result = run_process(command, options);
   std::error_code ignored;
   fs::remove(source, ignored);
@@ -110,7 +84,7 @@ void print_description(const Place& place, const NotebookArguments& arguments) {
   options.learner = place.workspace;
   if (place.workspace) options.course = course_folder();
   const StageBuild build(place.root, modules_below(place.stage, *place.module), options);
-  fmt::print("{}\n", describe_cells(build, *place.module));
+  fmt::print("{}\n", describe_cells(build, place.stage, *place.module));
 }
 
 // Becomes JupyterLab.
@@ -135,19 +109,21 @@ void print_description(const Place& place, const NotebookArguments& arguments) {
 void run_notebook(const NotebookArguments& arguments) {
   const Place place = find_place(arguments);
   if (arguments.describe) return print_description(place, arguments);
-  const fs::path python = python_with(python_folder() / "requirements.txt");
+  const fs::path python = notebook_python();
   if (!arguments.out.empty()) return convert(place, python, arguments, arguments.out);
-  const fs::path file = (place.workspace ? place.module->file.parent_path() : place.root / "build/notebooks" / place.module->folder()) /
-                        (place.module->name + "_dev.ipynb");
-  convert(place, python, arguments, file);
-  const fs::path jupyter = write_kernel(place, python, arguments, place.root / "build/jupyter");
+  const KernelOptions kernel{place.root, arguments.sanitize, arguments.reference};
   if (arguments.register_kernel) {
     const char* home = std::getenv("HOME");
     const fs::path folder = fs::path(home == nullptr ? "." : home) / ".local/share/jupyter";
-    write_kernel(place, python, arguments, folder);
+    write_kernel(folder, python, kernel);
     fmt::print("{} has the kernel now: other programs find it as \"C++20 (TinyTorch)\"\n", (folder / "kernels/tinytorch").string());
     return;
   }
+  const fs::path file = (place.workspace ? place.module->file.parent_path() : place.root / "build/notebooks" / place.module->folder()) /
+                        (place.module->name + "_dev.ipynb");
+  convert(place, python, arguments, file);
+  const fs::path jupyter = place.root / "build/jupyter";
+  write_kernel(jupyter, python, kernel);
   open_lab(place, python, jupyter, fs::absolute(file), arguments);
 }
 

@@ -129,6 +129,7 @@ void add_test_command(CLI::App& app) {
   command->add_flag("--stages", course.stages, "also the packages of stages 01, 04 and 05");
   command->add_flag("--thorough", course.thorough,
                     "also every stage, clang, plain translation units, fuzzing, and a fresh machine");
+  command->add_flag("--notebooks", course.notebooks, "also every module as a notebook, from top to bottom");
   command->add_flag("--strict", course.strict, "fail when something that was asked for had to be skipped");
   command->add_flag("--json", course.json, "print one JSON object");
   command->add_option("--compiler", course.compiler, "the C++ compiler")->capture_default_str();

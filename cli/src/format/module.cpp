@@ -116,6 +116,10 @@ class ModuleParser {
     read_after(index);
     if (cell.marker("mistake") != nullptr) return read_mistake(index);
     if (index == module_.open_cell || index == module_.close_cell) return;
+    if (is_scratch(index)) {
+      module_.cells[index].body.clear();
+      return;
+    }
     check_marker_combination(cell);
     check_marker_places(cell);
     const std::vector<Item> items = scan(cell);
@@ -301,12 +305,29 @@ class ModuleParser {
     }
   }
 
+  bool may_be_unmarked(std::size_t index, const Item& item) const {
+    return item.kind == Item::Kind::Test || item.kind == Item::Kind::Using ||
+           (item.kind == Item::Kind::Directive && index < module_.open_cell);
+  }
+
+  // A cell in which a learner tries something out, in the notebook that is paired with this file. It is theirs, and no part
+  // of the lesson.
+  bool is_scratch(std::size_t index) const {
+    const Cell& cell = module_.cells[index];
+    if (module_.edition != Edition::Student || !cell.markers.empty() || !cell.grade_id().empty()) return false;
+    if (index > module_.close_cell) return true;
+    try {
+      const std::vector<Item> items = scan_items(join_lines(cell.body));
+      return std::any_of(items.begin(), items.end(), [&](const Item& item) { return !may_be_unmarked(index, item); });
+    } catch (const ScanError&) {
+      return true;
+    }
+  }
+
   void check_unmarked(std::size_t index, const std::vector<Item>& items) const {
     const Cell& cell = module_.cells[index];
     for (const Item& item : items) {
-      const bool fine = item.kind == Item::Kind::Test || item.kind == Item::Kind::Using ||
-                        (item.kind == Item::Kind::Directive && index < module_.open_cell);
-      if (!fine) {
+      if (!may_be_unmarked(index, item)) {
         refuse(line_of(cell, item.line),
                "library code without a destination" + (item.name.empty() ? "" : " ('" + item.name + "')") +
                    ": give the cell '//| export PATH' or '//| lesson'");

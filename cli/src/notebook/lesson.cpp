@@ -38,11 +38,39 @@ bool makes(const Module& module, std::string_view path) {
   return std::find(paths.begin(), paths.end(), path) != paths.end();
 }
 
+bool includes(const Module& module, const std::string& path) {
+  const std::string line = "#include \"tinytorch/" + path + "\"";
+  for (const Cell& cell : module.cells) {
+    if (cell.kind == Cell::Kind::Code && std::find(cell.body.begin(), cell.body.end(), line) != cell.body.end()) return true;
+  }
+  return false;
+}
+
 // Headers that want a class which the lesson itself makes: they are included when a cell has defined it.
 nlohmann::ordered_json late_headers(const Module& module) {
   nlohmann::ordered_json out = nlohmann::ordered_json::object();
   if (makes(module, "core/tensor.h")) out["Tensor"] = {"tensor_checks.cpp", "tito/display_tensor.h"};
   if (makes(module, "core/node.h")) out["Node"] = {"tito/display_graph.h"};
+  return out;
+}
+
+// A lesson may include what a library chapter behind it makes. Those files stand on the lesson's own cells, so they join a unit
+// only when a cell needs them; until then the lesson's #include line finds an empty file.
+std::vector<std::string> files_behind(const std::vector<Module>& stage, const Module& module) {
+  std::vector<std::string> out;
+  bool behind = false;
+  for (const Module& chapter : stage) {
+    if (behind) {
+      const std::vector<std::string> paths = exported_paths(chapter);
+      for (const std::string& path : paths) {
+        if (!path.ends_with(".h") || !includes(module, path)) continue;
+        out.push_back(path);
+        const std::string source = path.substr(0, path.size() - 1) + "cpp";
+        if (std::find(paths.begin(), paths.end(), source) != paths.end()) out.push_back(source);
+      }
+    }
+    behind = behind || chapter.number == module.number;
+  }
   return out;
 }
 
@@ -75,7 +103,7 @@ std::vector<Module> modules_below(const std::vector<Module>& stage, const Module
   return below;
 }
 
-std::string describe_cells(const StageBuild& build, const Module& module) {
+std::string describe_cells(const StageBuild& build, const std::vector<Module>& stage, const Module& module) {
   std::vector<std::string> targets = build.library();
   targets.insert(targets.end(), build.runtime_objects().begin(), build.runtime_objects().end());
   for (const std::string_view level : {"-O0", "-O1"}) targets.push_back(build.cell_header(level) + ".gch");
@@ -87,6 +115,16 @@ std::string describe_cells(const StageBuild& build, const Module& module) {
   std::vector<GeneratedFile> stand_ins;
   for (const std::string& path : exported_paths(module)) {
     if (path.ends_with(".h")) stand_ins.push_back({path, "", {}, {}});
+  }
+  const std::vector<std::string> behind = files_behind(stage, module);
+  nlohmann::ordered_json late_files = nlohmann::ordered_json::array();
+  const fs::path late = build.directory() / "cells/late";
+  if (!behind.empty()) {
+    write_changed(late / "tinytorch", export_package(stage).files, true);
+    for (const std::string& path : behind) {
+      late_files.push_back((late / "tinytorch" / path).string());
+      if (path.ends_with(".h")) stand_ins.push_back({path, "", {}, {}});
+    }
   }
   const fs::path empty = build.directory() / "cells/empty";
   write_changed(empty / "tinytorch", stand_ins, false);
@@ -108,6 +146,8 @@ std::string describe_cells(const StageBuild& build, const Module& module) {
       {"objects", objects},
       {"mixins", mixins},
       {"late_headers", late_headers(module)},
+      {"late_files", late_files},
+      {"late_folder", late.string()},
   };
   return out.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }

@@ -19,6 +19,6 @@ std::vector<Module> modules_below(const std::vector<Module>& stage, const Module
 
 // The same as one JSON object, for the kernel: compilers' command lines, objects, headers. Builds it first. Throws
 // std::runtime_error with the compiler's messages when that fails.
-std::string describe_cells(const StageBuild& build, const Module& module);
+std::string describe_cells(const StageBuild& build, const std::vector<Module>& stage, const Module& module);
 
 }  // namespace tito

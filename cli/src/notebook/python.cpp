@@ -59,7 +59,7 @@ fs::path python_with(const fs::path& requirements) {
   // A file of the system's Python went with an upgrade: the link leads nowhere.
   const auto usable = [&] { return fs::exists(python) && read_if_there(ready) == wanted; };
   if (usable()) return python;
-  const FolderLock lock(environment.string() + ".lock");
+  const FolderLock lock(environments_folder());
   if (usable()) return python;
   install(environment, requirements);
   write_atomically(ready, wanted);

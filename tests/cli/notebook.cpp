@@ -1,0 +1,44 @@
+// A lesson as a notebook, and what its cells are compiled against.
+#include <doctest/doctest.h>
+
+#include "notebook/lesson.h"
+
+namespace tito {
+namespace {
+
+Module lesson(std::string_view number) {
+  const std::vector<Module> course = load_course(TITO_SOURCE_ROOT);
+  return find_module(course, number);
+}
+
+bool says(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
+
+TEST_CASE("a notebook has the lesson's cells without the wrong bodies") {
+  const Module module = lesson("04");
+  const std::string text = notebook_text(module);
+  CHECK(says(read_text(module.file), "//| mistake"));
+  CHECK_FALSE(says(text, "//| mistake"));
+  CHECK(says(text, "// BEGIN SOLUTION"));
+  const CellFile cells = parse_cells(module.file, text);
+  CHECK_EQ(cells.cells.size() + module.mistakes.size(), module.cells.size());
+}
+
+TEST_CASE("below a notebook lie the modules before it, and the classes by which it extends others") {
+  const std::vector<Module> course = load_stage_of(TITO_SOURCE_ROOT, "05");
+  const std::vector<Module> below = modules_below(course, find_module(course, "05"));
+  REQUIRE_FALSE(below.empty());
+  CHECK_EQ(below.back().number, "05");
+  const Package package = export_package(below);
+  std::string extensions, engine;
+  for (const GeneratedFile& file : package.files) {
+    if (file.path == "core/tensor_extensions.h") extensions = file.text;
+    if (file.path == "core/engine.cpp") engine = file.text;
+  }
+  CHECK(says(extensions, "public AutogradMethods"));
+  CHECK_EQ(engine, "");
+  CHECK_EQ(modules_below(course, find_module(course, "00")).size(), 0);
+}
+
+}  // namespace tito

@@ -1,0 +1,84 @@
+"""Lessons as notebooks: with their solutions every cell runs, and every test passes."""
+
+import os
+import re
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+import nbformat
+from jupyter_client.kernelspec import KernelSpecManager
+from nbclient import NotebookClient
+
+CELL_LIMIT = 900  # seconds, the compiling of what the lesson stands on included
+
+
+def tito():
+    """The program that the kernel uses."""
+    return KernelSpecManager().get_kernel_spec("tinytorch").env["TITO"]
+
+
+def run_notebook(folder, student=False):
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / folder / "lesson.ipynb"
+        path.parent.mkdir()
+        root = KernelSpecManager().get_kernel_spec("tinytorch").env["TITO_ROOT"]
+        command = [tito(), "notebook", folder[:2], "--out", str(path)] + ["--student"] * student
+        done = subprocess.run(command, env={**os.environ, "TITO_ROOT": root}, cwd=root, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        notebook = nbformat.read(path, as_version=4)
+        NotebookClient(notebook, timeout=CELL_LIMIT, allow_errors=True, kernel_name="tinytorch", resources={"metadata": {"path": str(path.parent)}}).execute()
+        return notebook
+
+
+def complaints(notebook):
+    out = []
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":
+                out.append(f"{cell.id}: {cell.source[:60]!r}\n" + "\n".join(output.traceback)[:2000])
+    return out
+
+
+def passed_tests(notebook):
+    text = "".join(output.text for cell in notebook.cells for output in cell.get("outputs", []) if output.output_type == "stream")
+    return sum(int(number) for number in re.findall(r"^(\d+) tests? passed \(\d+ checks\)$", text, re.MULTILINE))
+
+
+class Lesson(unittest.TestCase):
+    folder = ""
+
+    def id(self):
+        return f"{self.folder} {self._testMethodName}"
+
+    def test_every_cell_runs(self):
+        notebook = run_notebook(self.folder)
+        self.assertEqual("\n".join(complaints(notebook)), "")
+        tests = len(re.findall(r"^TEST_CASE\(", "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code"), re.MULTILINE))
+        self.assertGreater(tests, 0)
+        self.assertEqual(passed_tests(notebook), tests)
+
+
+class StudentsCopy(unittest.TestCase):
+    folder = ""
+
+    def id(self):
+        return f"{self.folder} {self._testMethodName}"
+
+    def test_each_graded_test_fails_and_the_kernel_lives_on(self):
+        notebook = run_notebook(self.folder, student=True)
+        for cell in notebook.cells:
+            about = cell.metadata.get("nbgrader", {})
+            if cell.cell_type == "code" and about.get("grade"):
+                failed = any(output.output_type == "error" for output in cell.outputs)
+                self.assertTrue(failed, f"{about['grade_id']} passes on empty holes")
+        self.assertNotIn("KernelError", "\n".join(complaints(notebook)))
+
+
+def tests_of(word):
+    """05_autograd is that lesson, 05_autograd:student the student's copy of it."""
+    folder, _, edition = word.partition(":")
+    test = StudentsCopy("test_each_graded_test_fails_and_the_kernel_lives_on") if edition else Lesson("test_every_cell_runs")
+    test.folder = folder
+    return test

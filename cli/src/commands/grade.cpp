@@ -216,6 +216,7 @@ struct StepArguments {
   std::string to = "grades.csv";
   double seconds = 0;
   bool no_isolation = false;
+  bool kernel = false;
   bool json = false;
 };
 
@@ -225,6 +226,7 @@ void autograde(const StepArguments& arguments) {
   if (!arguments.stage.empty()) command.insert(command.end(), {"--stage", arguments.stage});
   if (arguments.seconds > 0) command.insert(command.end(), {"--seconds", fmt::format("{}", arguments.seconds)});
   if (arguments.no_isolation) command.emplace_back("--no-isolation");
+  if (arguments.kernel) command.emplace_back("--kernel");
   run_python(command);
 }
 
@@ -290,6 +292,7 @@ void add_steps(CLI::App& grade) {
   autograding->add_option("--stage", arguments->stage, "the stage submissions are compiled at (default: the module's own)");
   autograding->add_option("--seconds", arguments->seconds, "limit for one test");
   autograding->add_flag("--no-isolation", arguments->no_isolation, "run submissions as you: only if you trust every one");
+  autograding->add_flag("--kernel", arguments->kernel, "run the notebooks in Jupyter, with nbgrader's own executor");
   CLI::App* feedback = add("feedback", "Write a page for each student", [arguments] {
     Command command{"feedback", folder_of(arguments->module)};
     if (!arguments->student.empty()) command.insert(command.end(), {"--student", arguments->student});

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from nbconvert.preprocessors import ClearMetadataPreprocessor
 from nbgrader import preprocessors
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.apps import NbGraderAPI
+from sqlalchemy.exc import SAWarning
 from tinytorch_kernel.convert import convert, write_atomically
 from traitlets.config.loader import Config, PyFileConfigLoader
 
@@ -392,6 +394,8 @@ def main():
     add(export, (["--to"], {"default": "grades.csv"}))
     add(report, module, (["--json"], {"action": "store_true"}))
     options = parser.parse_args()
+    # Of nbgrader's own use of its database; nothing that an instructor could do about it.
+    warnings.filterwarnings("ignore", category=SAWarning)
     os.chdir(ROOT)
     try:
         options.run(options)

@@ -2469,7 +2469,7 @@ DEMO("who looks at whom, after 100 steps of learning to look back (weights in pe
 // 2 L S E products of the forward pass), and what would you improve next?
 // BEGIN SOLUTION
 // The products are the same in both versions; what version 2 saves are walks over N x N numbers (bias, comparison, maximum, exponential, sum, division, and in training the gradients of each), and with a causal mask the hidden tiles, nearly half of all
-// products. In training it makes five products per tile (scores again, weights^T g, g V^T, and two with the gradient of the scores) where version 1 makes four, so the arithmetic grows by about a fifth over forward and backward together (seven products instead of six); the
+// products. In training it makes five products per tile (scores again, weights^T g, g V^T, and two with the gradient of the scores) where version 1 makes four, so the arithmetic grows by about a sixth over forward and backward together (seven products instead of six); the
 // saved walks pay for it. Operations per second: 4 * N * N * 32 (causal: about half) divided by the time of the forward pass. Next: vectors for exp and for the products (a real GEMM of tiles), then threads over the blocks of queries: module 16.
 // END SOLUTION
 

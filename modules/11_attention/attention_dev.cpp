@@ -2458,21 +2458,28 @@ DEMO("who looks at whom, after 100 steps of learning to look back (weights in pe
 // **Question 1. How long a text fits?** From the memory demonstration: how many bytes does version 1 hold per pair (query, key), forwards and in training? Which tensors are they? A model has 24 layers of 16 heads and 1 GB for activations: how long may a text be with either version (batch 1, 64 features a head, what the backward pass needs stays from the
 // forward pass of every layer)? What of the memory of version 2 is left if the keys are visited in blocks of 32 instead of 64?
 // BEGIN SOLUTION
-// @MEMORY@
+// Per pair, divide the column by N * N. What version 1 holds in the forward pass at its peak are float tensors of N x N: the scores, the bias, their sum, the weights; in training the gradients of weights and scores and the temporaries of the
+// softmax's gradient come on top, while the weights are kept. From the forward to the backward pass only the weights stay, 4 bytes per pair and head, beside q, k, v and the output, 4 * 64 floats = 1024 bytes per word and head. With 24 * 16 = 384 heads that is
+// 1536 N^2 + 393,216 N bytes: 2^30 bytes are full at N = 718. Version 2 keeps q, k, v, output and one number, 1028 bytes per word and head: 394,752 N, full at N = 2720, and linear from there. Blocks of 32 keys would halve
+// the tile and the transposed keys, a few KB that are the same for every N: nothing to gain.
 // END SOLUTION
 
 // %% [markdown] {"nbgrader": {"grade": true, "grade_id": "11-explain-time", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}}
 // **Question 2. Where does the time go?** From the time demonstration: at which N is version 2 faster, and by how much, forwards and in training, with and without the causal mask? It computes the scores twice in training: why does that not cost what one would expect? How many arithmetic operations per second does version 2 reach at N = 1024 (count two for each of the
 // 2 L S E products of the forward pass), and what would you improve next?
 // BEGIN SOLUTION
-// @TIME@
+// The products are the same in both versions; what version 2 saves are walks over N x N numbers (bias, comparison, maximum, exponential, sum, division, and in training the gradients of each), and with a causal mask the hidden tiles, nearly half of all
+// products. In training it makes five products per tile (scores again, weights^T g, g V^T, and two with the gradient of the scores) where version 1 makes four, so the arithmetic grows by about a sixth over forward and backward together (seven products instead of six); the
+// saved walks pay for it. Operations per second: 4 * N * N * 32 (causal: about half) divided by the time of the forward pass. Next: vectors for exp and for the products (a real GEMM of tiles), then threads over the blocks of queries: module 16.
 // END SOLUTION
 
 // %% [markdown] {"nbgrader": {"grade": true, "grade_id": "11-explain-scale", "locked": false, "points": 3, "schema_version": 3, "solution": true, "task": false}}
 // **Question 3. What does a head see?** From the demonstration of the scale: over how many keys does a query spread with and without the division at E = 64, and how does the gradient of the scores change? A colleague proposes to divide by E instead, "to be safe". What do your numbers say? In the last demonstration, what does position 0 look at, and why must every row of a
 // causal mask have at least one visible key?
 // BEGIN SOLUTION
-// @SCALE@
+// Divided, the spread does not depend on E: the scores have standard deviation 1 whatever E is. Not divided, their standard deviation is sqrt(E) (8 at E = 64), the weights approach a choice of one key, and the mean of p (1 - p), the slope through which the scores learn, falls towards 0. Divided by E the
+// scores would have standard deviation 1 / sqrt(E): at E = 64 an eighth, the weights are nearly equal, and a head can hardly choose at all before its projections have grown by sqrt(E). Position 0 sees only itself, so its weight is 100 %, whatever is learned. A row without any visible key
+// has no softmax: it gives zeros here, NaN in an implementation without that case, and no gradient to learn from in either.
 // END SOLUTION
 
 // %% [markdown]

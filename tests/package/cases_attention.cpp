@@ -10,7 +10,8 @@ std::vector<OperatorCase> attention_cases() {
       {"scaled_dot_product_attention", CALL(scaled_dot_product_attention(x[0], x[1], x[2]))},
       {"scaled_dot_product_attention.causal", CALL(scaled_dot_product_attention(x[0], x[1], x[2], std::nullopt, 0, true))},
       {"scaled_dot_product_attention.may_look", CALL(scaled_dot_product_attention(x[0], x[1], x[2], x[3]))},
-      {"scaled_dot_product_attention.added", CALL(scaled_dot_product_attention(x[0], x[1], x[2], x[3], 0, false, 0.5))},
+      // With an empty batch PyTorch does not look at the mask, whose size does not fit.
+      {"scaled_dot_product_attention.added", CALL(scaled_dot_product_attention(x[0], x[1], x[2], x[3], 0, false, 0.5)), {.leaves_out = "empty"}},
       {"scaled_dot_product_attention.groups", CALL(scaled_dot_product_attention(x[0], x[1], x[2], std::nullopt, 0, false, std::nullopt, true))},
       {"scaled_dot_product_attention.groups_differ", CALL(scaled_dot_product_attention(x[0], x[1], x[2], std::nullopt, 0, false, std::nullopt, true))},
       {"scaled_dot_product_attention.mask_and_causal", CALL(scaled_dot_product_attention(x[0], x[1], x[2], x[3], 0, true))},

@@ -1,5 +1,5 @@
 # The sources of each lesson, for CMakeLists.txt.
-# Generated from the lessons 00_setup to 82_pretrained: edit the module, not this file.
+# Generated from the lessons 00_setup to 88_pretrained: edit the module, not this file.
 set(TINYTORCH_SOURCES_00_setup
   core/error.cpp
   core/generator.cpp
@@ -80,6 +80,10 @@ set(TINYTORCH_SOURCES_05_autograd
   core/checkpoint.cpp
   nn/gradients.cpp
   core/gradient.cpp)
+set(TINYTORCH_SOURCES_82_more_functions
+  core/unique.cpp
+  nn/ctc.cpp
+  nn/adaptive.cpp)
 set(TINYTORCH_SOURCES_95_gradients
   core/gradients_more.cpp
   nn/gradients_more.cpp
@@ -131,6 +135,11 @@ set(TINYTORCH_SOURCES_08_training
   serialize/save.cpp
   nn/clip_grad.cpp
   optim/trainer.cpp)
+set(TINYTORCH_SOURCES_79_unicode
+  text/unicode.cpp
+  text/unicode_tables.cpp
+  text/vocabulary.cpp
+  text/vocabulary_files.cpp)
 set(TINYTORCH_SOURCES_85_weights
   serialize/zip.cpp
   serialize/unpickler.cpp
@@ -140,7 +149,18 @@ set(TINYTORCH_SOURCES_89_watching
   optim/early_stopping.cpp
   utils/tensorboard.cpp)
 set(TINYTORCH_SOURCES_10_text
-  nn/embedding.cpp)
+  text/char_tokenizer.cpp
+  text/byte_level.cpp
+  text/merges.cpp
+  text/bpe.cpp
+  text/bpe_trainer.cpp
+  text/bpe_files.cpp
+  nn/embedding_ops.cpp
+  nn/positions.cpp)
+set(TINYTORCH_SOURCES_80_text_extras
+  text/wordpiece.cpp
+  nn/embedding.cpp
+  nn/position_modules.cpp)
 set(TINYTORCH_SOURCES_11_attention
   nn/flash_attention.cpp
   nn/attention.cpp)
@@ -152,7 +172,7 @@ set(TINYTORCH_SOURCES_12_transformers
   optim/warmup_cosine.cpp
   models/sampling.cpp
   models/generate.cpp)
-set(TINYTORCH_SOURCES_82_pretrained
+set(TINYTORCH_SOURCES_88_pretrained
   models/published.cpp
   models/bert.cpp)
 set(TINYTORCH_SOURCES_generated
@@ -170,6 +190,7 @@ set(TINYTORCH_MODULES
   93_nn_modules
   04_losses
   05_autograd
+  82_more_functions
   95_gradients
   97_nn_extras
   99_autograd_extras
@@ -179,10 +200,12 @@ set(TINYTORCH_MODULES
   07_data
   94_data_files
   08_training
+  79_unicode
   85_weights
   89_watching
   10_text
+  80_text_extras
   11_attention
   12_transformers
-  82_pretrained
+  88_pretrained
   generated)

@@ -1,5 +1,5 @@
 // All of TinyTorch.
-// Generated from the lessons 00_setup to 82_pretrained: edit the module, not this file.
+// Generated from the lessons 00_setup to 88_pretrained: edit the module, not this file.
 #pragma once
 
 #include "tinytorch/core/error.h"
@@ -71,6 +71,9 @@
 #include "tinytorch/core/gradient.h"
 #include "tinytorch/core/autograd.h"
 #include "tinytorch/core/checkpoint.h"
+#include "tinytorch/core/unique.h"
+#include "tinytorch/nn/ctc.h"
+#include "tinytorch/nn/adaptive.h"
 #include "tinytorch/core/inplace_or_view.h"
 #include "tinytorch/core/gradient_lists.h"
 #include "tinytorch/nn/module_gradients.h"
@@ -127,12 +130,23 @@
 #include "tinytorch/serialize/save.h"
 #include "tinytorch/nn/clip_grad.h"
 #include "tinytorch/optim/trainer.h"
+#include "tinytorch/text/unicode.h"
+#include "tinytorch/text/vocabulary.h"
+#include "tinytorch/text/vocabulary_files.h"
 #include "tinytorch/serialize/zip.h"
 #include "tinytorch/serialize/pickle.h"
 #include "tinytorch/serialize/safetensors.h"
 #include "tinytorch/optim/early_stopping.h"
 #include "tinytorch/utils/tensorboard.h"
+#include "tinytorch/text/char_tokenizer.h"
+#include "tinytorch/text/byte_level.h"
+#include "tinytorch/text/merges.h"
+#include "tinytorch/text/bpe.h"
+#include "tinytorch/nn/embedding_ops.h"
+#include "tinytorch/nn/positions.h"
+#include "tinytorch/text/wordpiece.h"
 #include "tinytorch/nn/embedding.h"
+#include "tinytorch/nn/position_modules.h"
 #include "tinytorch/nn/online_softmax.h"
 #include "tinytorch/nn/flash_attention.h"
 #include "tinytorch/nn/attention.h"

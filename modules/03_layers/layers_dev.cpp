@@ -1554,7 +1554,7 @@ double kaiming_std(const Tensor& tensor, double a, const nn::init::FanModeType& 
 Tensor nn::init::kaiming_uniform_(Tensor tensor, double a, FanModeType mode, NonlinearityType nonlinearity) {
   // BEGIN SOLUTION
   const double bound = std::sqrt(3.0) * kaiming_std(tensor, a, mode, nonlinearity);
-  return uniform_(tensor, -bound, bound);
+  return nn::init::uniform_(tensor, -bound, bound);
   // END SOLUTION
 }
 
@@ -1571,7 +1571,7 @@ Tensor nn::init::kaiming_uniform_(Tensor tensor, double a, FanModeType mode, Non
 // %%
 //| export nn/init.cpp
 Tensor nn::init::kaiming_normal_(Tensor tensor, double a, FanModeType mode, NonlinearityType nonlinearity) {
-  return normal_(tensor, 0, kaiming_std(tensor, a, mode, nonlinearity));
+  return nn::init::normal_(tensor, 0, kaiming_std(tensor, a, mode, nonlinearity));
 }
 
 // %% [markdown]

@@ -1905,9 +1905,10 @@ DEMO("a language model's last layer: all logits at once, or in pieces") {
   const std::function<Tensor()> whole = [&] { return cross_entropy_loss(hidden.mm(weight.t()), target); };
   const std::function<Tensor()> pieces = [&] { return linear_cross_entropy(hidden, weight, target); };
   for (const auto& [name, f] : {std::pair{"all at once", &whole}, std::pair{"in pieces", &pieces}}) {
-    const double peak = peak_of(*f);
-    const double seconds = measure([&] { do_not_optimize((*f)()); }, {.samples = 3}).median;
-    std::printf("  %-12s loss %.5f   peak %8.0f KiB   %7.2f ms  %s\n", name, (*f)().item<double>(),
+    const std::function<Tensor()>& loss = *f;
+    const double peak = peak_of(loss);
+    const double seconds = measure([&] { do_not_optimize(loss()); }, {.samples = 3}).median;
+    std::printf("  %-12s loss %.5f   peak %8.0f KiB   %7.2f ms  %s\n", name, loss().item<double>(),
                 peak / 1024, seconds * 1e3, bar(peak, static_cast<double>(N * V) * 4).c_str());
   }
   std::cout << std::flush;

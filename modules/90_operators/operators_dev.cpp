@@ -497,8 +497,8 @@ TEST_CASE("shapes: permute, transpose, narrow, squeeze and flatten share memory 
 //| export core/more_loops.h
 // The name of a dtype in C++, which some of PyTorch's errors print.
 inline const char* type_meta_name(ScalarType type) {
-  static constexpr const char* names[] = {"bool", "unsigned char", "signed char", "short int",
-                                          "int",  "long int",      "float",       "double"};
+  static constexpr const char* names[] = {"bool",     "unsigned char", "signed char",   "short int", "int",
+                                          "long int", "c10::Half",     "c10::BFloat16", "float",     "double"};
   return names[static_cast<std::size_t>(type)];
 }
 

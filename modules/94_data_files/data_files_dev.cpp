@@ -1329,7 +1329,7 @@ TEST_CASE("SharedBatchDataset: copies are one dataset") {
 
 // %%
 DEMO("a dataset of 32 MiB in four workers: shared, and copied") {
-  constexpr std::size_t floats = 8 * 1024 * 1024;
+  static constexpr std::size_t floats = 8 * 1024 * 1024;
   struct InTensor : data::datasets::Dataset<InTensor, float> {
     float get(std::size_t index) override { return values.data<float>()[index]; }
     std::optional<std::size_t> size() const override { return floats; }

@@ -1,7 +1,9 @@
 """What nbgrader does otherwise for TinyTorch: it empties exercises as tito does, and takes outcomes from tito's grader."""
 
+import ctypes
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -30,10 +32,16 @@ class StudentCopy(NbGraderPreprocessor):
         return nb, resources
 
 
+def end_with_parent():
+    """Called in the new process: Linux ends it when this one is killed, so that nothing goes on unseen."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+
+
 def run_tito(assignment, files, out, arguments=()):
     """Grades the files; their grades then stand in out/NAME.json. Returns the exit status: 1 when a file cannot be read."""
     command = [os.environ["TITO"], "grade", "run", assignment, *map(str, files), "--out", str(out), "--quiet", *arguments]
-    return subprocess.run(command, check=False).returncode
+    return subprocess.run(command, check=False, preexec_fn=end_with_parent).returncode
 
 
 class FastPath(NbGraderPreprocessor):

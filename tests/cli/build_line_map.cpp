@@ -20,6 +20,7 @@ TEST_CASE("line map: a line of the module, relative and absolute") {
   CHECK_EQ(map.find("build/include/tinytorch/core/add.cpp", 4)->line, 411);
   CHECK_EQ(map.find("./build/include/tinytorch/core/add.cpp", 4)->file, "modules/01_tensor/tensor_dev.cpp");
   CHECK_EQ(map.find("/course/build/include/tinytorch/core/add.cpp", 5)->line, 412);
+  CHECK_EQ(map.find("../../build/include/tinytorch/core/add.cpp", 5)->line, 412);
 }
 
 TEST_CASE("line map: lines that no module wrote, and other files, are not translated") {

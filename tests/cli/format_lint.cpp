@@ -167,6 +167,24 @@ TEST_CASE("lint: exercises") {
         "test-name", "stands already in line");
 }
 
+TEST_CASE("lint: what a student gets has no solution and no hidden test, and all points") {
+  const Module module = parse_module("modules/20_sketch/sketch_dev.cpp", Lesson().text());
+  const Hole& hole = module.holes.front();
+  const std::vector<std::string>& body = module.cells[hole.cell].body;
+  const std::string solution = join_lines({body.begin() + static_cast<std::ptrdiff_t>(hole.body_first), body.begin() + static_cast<std::ptrdiff_t>(hole.body_last) + 1});
+  const std::string line = "  const Tensor x = tensor({{1.0, 2.0}, {3.0, 6.0}});\n";
+  finds(Lesson().change(line, line + solution), "student-copy", "the solution of '" + hole.grade_id + "'");
+  const std::string lesson = Lesson().text();
+  const std::size_t begin = lesson.find("  // BEGIN HIDDEN TESTS\n") + 24;
+  const std::string hidden = lesson.substr(begin, lesson.find("  // END HIDDEN TESTS", begin) - begin);
+  finds(Lesson().change("  // BEGIN HIDDEN TESTS\n", hidden + "  // BEGIN HIDDEN TESTS\n"), "student-copy", "hidden tests of");
+  const std::size_t first = lesson.find("TEST_CASE(\"sketch_centered: the mean is gone");
+  const std::string whole = lesson.substr(first, lesson.find("\n}\n", first) + 3 - first);
+  std::string bare = whole;
+  for (const std::string_view word : {"  // BEGIN HIDDEN TESTS\n", "  // END HIDDEN TESTS\n"}) bare.erase(bare.find(word), word.size());
+  finds(Lesson().change(whole, "// BEGIN HIDDEN TESTS\n" + bare + "// END HIDDEN TESTS\n"), "points", "is hidden as a whole");
+}
+
 TEST_CASE("lint: a graded test at once after each exercise") {
   const std::vector<Finding> findings = Lesson().erase("TEST_CASE(\"sketch_moving_sum: add", "// %% [markdown]").findings();
   const auto has = [&](std::string_view rule, std::string_view part) {

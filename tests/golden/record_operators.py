@@ -657,6 +657,23 @@ case("poisson_nll_loss", F(2, 3), P(2, 3), run=lambda x, t: F_.poisson_nll_loss(
 case("poisson_nll_loss.full", F(2, 3), P(2, 3), run=lambda x, t: torch.poisson_nll_loss(x, t, True, True, 1e-8, 0))
 case("poisson_nll_loss.rate", P(2, 3), P(2, 3), run=lambda x, t: F_.poisson_nll_loss(x, t, log_input=False, reduction="sum"))
 
+# ---- Tables of embeddings (module 10). The inputs are written out, so that cases before them change nothing here.
+
+TABLE = [[0.5, -1.25, 2.0], [1.5, 0.75, -0.5], [-2.0, 0.25, 1.0], [0.125, 3.0, -1.5]]
+POSITIONS = [[[0.5, 1.0, -1.0], [2.0, 0.25, 0.75]], [[-0.5, 1.5, 1.25], [0.125, -2.0, 3.0]]]
+case("embedding", D(TABLE), L([[3, 0], [3, 1]]), run=lambda w, i: F_.embedding(i, w))
+case("embedding.vector", D(TABLE), L([2, 2, 0]), run=lambda w, i: F_.embedding(i, w))
+case("embedding.one", D(TABLE), L(2), run=lambda w, i: F_.embedding(i, w))
+case("embedding.padding", D(TABLE), L([[3, 0], [3, 1]]), run=lambda w, i: F_.embedding(i, w, padding_idx=3))
+case("embedding.by_frequency", D(TABLE), L([[3, 0], [3, 1]]), run=lambda w, i: F_.embedding(i, w, scale_grad_by_freq=True))
+case("embedding.out_of_range", D(TABLE), L([1, 4]), run=lambda w, i: F_.embedding(i, w))
+case("embedding.of_reals", D(TABLE), D([1.0]), run=lambda w, i: F_.embedding(i, w))
+case("embedding.no_table", D([1.0, 2.0]), L([1]), run=lambda w, i: F_.embedding(i, w))
+case("embedding_dense_backward", D(POSITIONS), L([[3, 0], [3, 1]]), run=lambda g, i: torch.ops.aten.embedding_dense_backward(g, i, 4, -1, False))
+case("embedding_dense_backward.padding", D(POSITIONS), L([[3, 0], [3, 1]]), run=lambda g, i: torch.ops.aten.embedding_dense_backward(g, i, 4, 3, False))
+case("embedding_renorm_", D(TABLE), L([3, 0, 3]), run=lambda w, i: torch.embedding_renorm_(w, i, 1.5, 2.0))
+
+
 
 # ---- Attention. The operator's log-sum-exp is PyTorch's own; elsewhere the function is recorded.
 flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu

@@ -126,7 +126,9 @@ Step scheduler_named(const std::string& name, Optimizer& optimizer) {
 TEST_CASE("each optimizer's first 100 steps are PyTorch's") {
   const DoubleByDefault scope;
   CHECK_EQ(recorded().at("optimizers").size(), optimizers().size());
-  for (const auto& [name, run] : recorded().at("optimizers").items()) {
+  for (const auto& entry : recorded().at("optimizers").items()) {
+    const std::string& name = entry.key();
+    const auto& run = entry.value();
     CAPTURE(name);
     Problem problem;
     const auto optimizer = optimizers().at(name)(problem.net->parameters());
@@ -143,7 +145,9 @@ TEST_CASE("each optimizer's first 100 steps are PyTorch's") {
 }
 
 TEST_CASE("each scheduler's first 100 rates are PyTorch's") {
-  for (const auto& [name, rows] : recorded().at("schedulers").items()) {
+  for (const auto& entry : recorded().at("schedulers").items()) {
+    const std::string& name = entry.key();
+    const auto& rows = entry.value();
     CAPTURE(name);
     const Tensor a = zeros({1}), b = zeros({1});
     std::vector<OptimizerParamGroup> groups;
@@ -166,7 +170,9 @@ TEST_CASE("each scheduler's first 100 rates are PyTorch's") {
 TEST_CASE("every optimizer goes on from a file as if nothing had happened, with its options") {
   const DoubleByDefault scope;
   const std::string path = scratch_file();
-  for (const auto& [name, make] : optimizers()) {
+  for (const auto& entry : optimizers()) {
+    const auto& name = entry.first;
+    const auto& make = entry.second;
     CAPTURE(name);
     Problem whole;
     const auto first = make(whole.net->parameters());

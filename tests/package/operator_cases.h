@@ -71,6 +71,7 @@ std::vector<OperatorCase> loss_cases();
 std::vector<OperatorCase> more_nn_cases();
 std::vector<OperatorCase> random_cases();
 std::vector<OperatorCase> attention_cases();
+std::vector<OperatorCase> text_cases();
 
 const std::vector<OperatorCase>& all_cases();
 

@@ -71,7 +71,9 @@ std::string results_of(const std::string& name, const std::string& form, ScalarT
 }  // namespace
 
 TEST_CASE("results of two dtypes have PyTorch's dtype") {
-  for (const auto& [key, rows] : recorded_promotion()) {
+  for (const auto& recorded : recorded_promotion()) {
+    const auto& key = recorded.first;
+    const auto& rows = recorded.second;
     const std::size_t comma = key.find(", ");
     for (std::size_t left = 0; left < rows.size(); ++left) {
       if (key.starts_with("remainder") && dtypes[left] == kBool) continue;  // two bools: PyTorch has no kernel, we do

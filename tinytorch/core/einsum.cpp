@@ -174,6 +174,7 @@ void check_operands(const Equation& equation, TensorList tensors) {
   TORCH_CHECK(tensors.size() <= equation.operands.size(),
               "einsum(): more operands were provided than specified in the equation");
   for (const char label : equation.result) {
+    if (label == '.') continue;  // without one in an operand it stands for no dimension
     const bool known = std::any_of(equation.operands.begin(), equation.operands.end(),
                                    [label](const std::string& labels) { return has(labels, label); });
     TORCH_CHECK(known, "einsum(): output subscript ", label,
@@ -209,7 +210,8 @@ Tensor einsum(std::string_view equation, TensorList tensors) {
       if (seen < size) total = without(total, label);
       else if (size < seen) operands[i] = without(operands[i], label);
     }
-    total = contract(total, sum_others(operands[i], later + total.labels), later);
+    const Labelled next = sum_others(operands[i], later + total.labels);
+    total = contract(sum_others(total, later + next.labels), next, later);
   }
   return in_order(total, parsed.result);
 }

@@ -1,4 +1,4 @@
-// From the lesson modules/82_pretrained/pretrained_dev.cpp:
+// From the lesson modules/88_pretrained/pretrained_dev.cpp:
 // edit the module, not this file.
 
 #include "tinytorch/models/published.h"

@@ -1,38 +1,14 @@
-// From the lesson modules/10_text/text_dev.cpp:
+// From the lesson modules/80_text_extras/text_extras_dev.cpp:
 // edit the module, not this file.
 #pragma once
 
 #include <optional>
 
 #include "tinytorch/core/arg.h"
-#include "tinytorch/core/ops.h"
 #include "tinytorch/nn/cloneable.h"
+#include "tinytorch/nn/embedding_ops.h"
 
 namespace tinytorch {
-
-// Row indices[i, ...] of `weight` (V, D), for each index: sizes of `indices` + (D), in the dtype of `weight`.
-// `indices` is Long or Int, any shape; each index is in [0, V). In the backward pass the row `padding_idx`
-// receives no gradient (-1: none is left out), and with `scale_grad_by_freq` what a row receives is divided by
-// the number of its positions in `indices`. The gradient is dense; `sparse` must be false.
-// Throws IndexError for an index out of range. O(numel(indices) * D) time, independent of V.
-// Source: aten/src/ATen/native/Embedding.cpp.
-Tensor embedding(const Tensor& weight, const Tensor& indices, std::int64_t padding_idx = -1,
-                 bool scale_grad_by_freq = false, bool sparse = false);
-// The gradient of embedding() with respect to its weight: (num_weights, D), from grad_output, whose sizes are
-// those of `indices` + (D). O(num_weights * D + numel(grad_output)).
-Tensor embedding_dense_backward(const Tensor& grad_output, const Tensor& indices, std::int64_t num_weights,
-                                std::int64_t padding_idx, bool scale_grad_by_freq);
-// Scales the rows of `self` that `indices` names to a norm of max_norm, those that are longer; not recorded for
-// the backward pass. O(numel(indices) * D).
-const Tensor& embedding_renorm_(const Tensor& self, const Tensor& indices, double max_norm, double norm_type);
-
-namespace op {
-// (weight, indices, padding_idx, scale_grad_by_freq)
-extern Operator<Tensor(const Tensor&, const Tensor&, std::int64_t, bool)> embedding;
-// (grad_output, indices, num_weights, padding_idx, scale_grad_by_freq)
-extern Operator<Tensor(const Tensor&, const Tensor&, std::int64_t, std::int64_t, bool)>
-    embedding_dense_backward;
-}  // namespace op
 
 namespace nn {
 

@@ -51,11 +51,11 @@ double kaiming_std(const Tensor& tensor, double a, const nn::init::FanModeType& 
 // `tensor`.
 Tensor nn::init::kaiming_uniform_(Tensor tensor, double a, FanModeType mode, NonlinearityType nonlinearity) {
   const double bound = std::sqrt(3.0) * kaiming_std(tensor, a, mode, nonlinearity);
-  return uniform_(tensor, -bound, bound);
+  return nn::init::uniform_(tensor, -bound, bound);
 }
 
 Tensor nn::init::kaiming_normal_(Tensor tensor, double a, FanModeType mode, NonlinearityType nonlinearity) {
-  return normal_(tensor, 0, kaiming_std(tensor, a, mode, nonlinearity));
+  return nn::init::normal_(tensor, 0, kaiming_std(tensor, a, mode, nonlinearity));
 }
 
 }  // namespace tinytorch

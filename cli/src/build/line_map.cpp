@@ -42,6 +42,7 @@ const LineMap::Origin* LineMap::origin_of(std::string_view file) const {
   std::string path = fs::path(file).lexically_normal().string();
   const std::string prefix = root_.string() + "/";
   if (path.starts_with(prefix)) path.erase(0, prefix.size());
+  while (path.starts_with("../")) path.erase(0, 3);  // from a build folder
   // The rest of a path with a blank in it, or of another folder that the compiler's cache has seen.
   const std::size_t stage = path.find("build/stage");
   if (stage != std::string::npos) path.erase(0, stage);

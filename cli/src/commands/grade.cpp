@@ -216,6 +216,7 @@ struct StepArguments {
   std::string to = "grades.csv";
   double seconds = 0;
   bool no_isolation = false;
+  bool kernel = false;
   bool json = false;
 };
 
@@ -225,6 +226,7 @@ void autograde(const StepArguments& arguments) {
   if (!arguments.stage.empty()) command.insert(command.end(), {"--stage", arguments.stage});
   if (arguments.seconds > 0) command.insert(command.end(), {"--seconds", fmt::format("{}", arguments.seconds)});
   if (arguments.no_isolation) command.emplace_back("--no-isolation");
+  if (arguments.kernel) command.emplace_back("--kernel");
   run_python(command);
 }
 
@@ -233,6 +235,7 @@ struct EightArguments {
   std::string stage;
   std::string write;
   bool record = false;
+  bool isolation = false;
 };
 
 // For the course's own tests: docs/grading.md.
@@ -250,7 +253,7 @@ void try_eight(const EightArguments& arguments) {
   const StageBuild build(root, course, options);
   if (arguments.record) return record_eight(build, module, root / "tests/grading");
   bool good = true;
-  for (const Proof& proof : prove_grading(build, module, root / "tests/grading")) {
+  for (const Proof& proof : arguments.isolation ? prove_isolation(build, module) : prove_grading(build, module, root / "tests/grading")) {
     fmt::print("{}: {}\n", proof.name, proof.complaint.empty() ? "as expected" : proof.complaint);
     good = good && proof.complaint.empty();
   }
@@ -263,6 +266,7 @@ void add_eight(CLI::App& grade) {
   command->add_option("module", arguments->module, "05 or autograd")->required();
   command->add_option("--stage", arguments->stage, "the stage they are compiled at (default: the module's own)");
   command->add_option("--write", arguments->write, "only write them to this folder");
+  command->add_flag("--isolation", arguments->isolation, "with 00: submissions that try to break out, instead");
   command->add_flag("--record", arguments->record, "write their scores to tests/grading/expected.json");
   command->callback([arguments] { try_eight(*arguments); });
 }
@@ -288,6 +292,7 @@ void add_steps(CLI::App& grade) {
   autograding->add_option("--stage", arguments->stage, "the stage submissions are compiled at (default: the module's own)");
   autograding->add_option("--seconds", arguments->seconds, "limit for one test");
   autograding->add_flag("--no-isolation", arguments->no_isolation, "run submissions as you: only if you trust every one");
+  autograding->add_flag("--kernel", arguments->kernel, "run the notebooks in Jupyter, with nbgrader's own executor");
   CLI::App* feedback = add("feedback", "Write a page for each student", [arguments] {
     Command command{"feedback", folder_of(arguments->module)};
     if (!arguments->student.empty()) command.insert(command.end(), {"--student", arguments->student});

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <memory>
 
+#include "build/known_mistakes.h"
 #include "build/progress.h"
 #include "commands/commands.h"
 #include "format/student.h"
@@ -35,6 +36,7 @@ struct NotebookPlace {
   std::vector<Module> stage;
   const Module* module = nullptr;
   bool workspace = false;
+  LessonTexts texts;
 };
 
 NotebookPlace find_place(const NotebookArguments& arguments) {
@@ -48,11 +50,13 @@ NotebookPlace find_place(const NotebookArguments& arguments) {
     place.root = workspace->root();
     place.module = &find_module(place.stage, folder);
     place.workspace = true;
+    place.texts = {workspace->mistakes_file(folder), read_text(workspace->handed_out_file(folder))};
     return place;
   }
   place.root = project_root();
   place.stage = load_stage_of(place.root, arguments.module);
   place.module = &find_module(place.stage, arguments.module);
+  place.texts = {mistakes_file(*place.module), student_copy(*place.module)};
   return place;
 }
 
@@ -84,17 +88,18 @@ void print_description(const NotebookPlace& place, const NotebookArguments& argu
   options.learner = place.workspace;
   if (place.workspace) options.course = course_folder();
   const StageBuild build(place.root, modules_below(place.stage, *place.module), options);
-  fmt::print("{}\n", describe_cells(build, place.stage, *place.module));
+  fmt::print("{}\n", describe_cells(build, place.stage, *place.module, place.texts));
 }
 
 // Becomes JupyterLab.
 [[noreturn]] void open_lab(const NotebookPlace& place, const fs::path& python, const fs::path& jupyter, const fs::path& file,
                            const NotebookArguments& arguments) {
-  std::vector<std::string> words{python.string(), "-m", "jupyterlab", "--ServerApp.root_dir=" + place.root.string()};
+  const std::string path_in_lab = fs::relative(file, place.root).generic_string();
+  std::vector<std::string> words{python.string(), "-m", "jupyterlab", "--ServerApp.root_dir=" + place.root.string(),
+                                 "--LabApp.default_url=/lab/tree/" + path_in_lab};
   if (arguments.no_open) words.push_back("--no-browser");
   if (arguments.port != 0) words.push_back(fmt::format("--port={}", arguments.port));
   if (geteuid() == 0) words.push_back("--allow-root");
-  words.push_back(file.string());
   const char* earlier = std::getenv("JUPYTER_PATH");
   const std::string path = jupyter.string() + (earlier == nullptr ? "" : ":" + std::string(earlier));
   setenv("JUPYTER_PATH", path.c_str(), 1);

@@ -353,7 +353,10 @@ std::vector<Proof> prove_isolation(const StageBuild& build, const Module& module
   for (const bool isolated : {true, false}) {
     const Grader grader(build, module, isolated ? Sandbox::isolated(folder) : Sandbox::none(), folder, limits_for_trials());
     const Outside outside(folder / "outside");
-    for (const Attempt& attempt : attempts(outside)) {
+    const std::vector<Attempt> tried = attempts(outside);
+    std::vector<Proof> found(tried.size());
+    in_parallel(tried.size(), isolated ? "attempts in the sandbox" : "attempts without it", [&](std::size_t i) {
+      const Attempt& attempt = tried[i];
       const Grade grade = grader.grade(submission_of(fmt::format("attempt {}", attempt.name), with_attempt(module, attempt), folder / "eight"));
       Proof proof{fmt::format("{} {}", attempt.name, isolated ? "in the sandbox" : "without it"), ""};
       if (state_of(grade, "00-median") != Answer::State::Answered) {
@@ -363,8 +366,9 @@ std::vector<Proof> prove_isolation(const StageBuild& build, const Module& module
       } else if (isolated && !any_text_has(grade, "refused")) {
         proof.complaint = "it was never run:\n" + first_text(grade);
       }
-      proofs.push_back(proof);
-    }
+      found[i] = proof;
+    });
+    proofs.insert(proofs.end(), found.begin(), found.end());
   }
   return proofs;
 }

@@ -88,7 +88,6 @@ struct Grader::Attempt {
   fs::path folder;  // with include/, tests/, the objects and the program
   Module module;
   LineMap lines;
-  bool own_headers = false;
   std::vector<std::string> replaced;  // sources of the package that are compiled here
   std::vector<std::string> units;     // test units that are compiled here, relative to the root
 };
@@ -110,8 +109,8 @@ Grader::Grader(const StageBuild& build, const Module& module, Sandbox sandbox, f
       module_(module),
       sandbox_(std::move(sandbox)),
       folder_(std::move(folder)),
-      headers_(build.directory() / "grading/include"),
-      precompiled_(build.directory() / "grading/precompiled/package.h"),
+      headers_(folder_ / "include"),
+      precompiled_(folder_ / "precompiled/package.h"),
       limits_(limits),
       known_(read_known_mistakes(mistakes_file(module))) {
   const NinjaResult made = build_.build({build_.tests_of(module_)}, "compiling what submissions of " + module_.folder() + " stand on");
@@ -120,14 +119,21 @@ Grader::Grader(const StageBuild& build, const Module& module, Sandbox sandbox, f
   precompile();
 }
 
-// The package's headers alone: its sources have the solutions, which a submission must not see.
+// The headers that no answer changes. Neither sources nor other headers are there: they have the solutions, which a submission
+// must not see.
 void Grader::write_headers() {
+  std::vector<Module> course = build_.modules();
+  for (Module& module : course) {
+    if (module.number == module_.number) module = AnswerSheet(module_, Submission{}).module();
+  }
+  const std::set<std::string> affected = affected_files(export_package(course), build_.package());
   std::vector<GeneratedFile> headers;
   std::string all = "#include \"tito/lesson.h\"\n#include <algorithm>\n#include <cmath>\n#include <functional>\n#include <memory>\n"
                     "#include <sstream>\n#include <string>\n#include <vector>\n";
   for (const GeneratedFile& file : build_.package().files) {
-    if (!file.path.ends_with(".h")) continue;
+    if (!file.path.ends_with(".h") || affected.contains(file.path)) continue;
     headers.push_back(file);
+    same_for_all_.insert(file.path);
     if (file.path != "tinytorch.h") all += "#include \"tinytorch/" + file.path + "\"\n";
   }
   write_changed(headers_ / "tinytorch", headers, true);
@@ -183,10 +189,8 @@ std::vector<Command> Grader::build_commands(const Attempt& attempt) const {
   const auto add = [&](const std::string& source, const std::string& object) {
     Command command{"g++"};
     add_words(command, compile_flags);
-    if (!attempt.own_headers) command.insert(command.end(), {"-include", relative(precompiled_)});
-    command.insert(command.end(), {"-I", include});
-    if (!attempt.own_headers) command.insert(command.end(), {"-I", relative(headers_)});
-    command.insert(command.end(), {"-I", "cli/runtime", "-c", source, "-o", object});
+    command.insert(command.end(), {"-include", relative(precompiled_), "-I", include, "-I", relative(headers_), "-I", "cli/runtime"});
+    command.insert(command.end(), {"-c", source, "-o", object});
     commands.push_back(command);
     objects.push_back(object);
   };
@@ -252,7 +256,7 @@ bool Grader::try_to_build(AnswerSheet& sheet, Attempt& attempt) const {
     if (!any) throw;
     return false;
   }
-  attempt.own_headers = !same_headers(package, build_.package());
+  const bool own_headers = !same_headers(package, build_.package());
   const std::set<std::string> affected = affected_files(package, build_.package());
   const std::vector<std::string> mine = [&] {
     for (const auto& [folder, paths] : package.sources) {
@@ -266,7 +270,7 @@ bool Grader::try_to_build(AnswerSheet& sheet, Attempt& attempt) const {
   std::vector<GeneratedFile> written;
   for (const GeneratedFile& file : package.files) {
     const bool replaced = std::find(attempt.replaced.begin(), attempt.replaced.end(), file.path) != attempt.replaced.end();
-    if (replaced || (attempt.own_headers && file.path.ends_with(".h"))) written.push_back(file);
+    if (replaced || (file.path.ends_with(".h") && !same_for_all_.contains(file.path))) written.push_back(file);
     attempt.lines.add(fs::path(relative(attempt.folder / "include")) / "tinytorch" / file.path, file);
   }
   write_changed(attempt.folder / "include/tinytorch", written, true);
@@ -278,11 +282,11 @@ bool Grader::try_to_build(AnswerSheet& sheet, Attempt& attempt) const {
   const std::vector<GeneratedFile> course_units = test_units(module_, true);
   const bool same_units = std::equal(units.begin(), units.end(), course_units.begin(), course_units.end(),
                                      [](const GeneratedFile& a, const GeneratedFile& b) { return a.text == b.text; });
-  if (attempt.own_headers || !same_units) write_changed(attempt.folder / "tests", units, true);
+  if (own_headers || !same_units) write_changed(attempt.folder / "tests", units, true);
   for (const GeneratedFile& unit : units) {
     const std::string path = relative(attempt.folder / "tests" / unit.path);
     attempt.lines.add(path, unit);
-    if (attempt.own_headers || !same_units) attempt.units.push_back(path);
+    if (own_headers || !same_units) attempt.units.push_back(path);
   }
   for (const GeneratedFile& unit : course_units) attempt.lines.add(relative(build_.directory() / "tests" / unit.path), unit);
   for (const Command& command : build_commands(attempt)) {

@@ -2,6 +2,7 @@
 // the stage's package, and every graded test runs with limits, in the sandbox.
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -67,8 +68,9 @@ class Grader {
   const Module& module_;
   Sandbox sandbox_;
   fs::path folder_;
-  fs::path headers_;      // of the package, for all modules
-  fs::path precompiled_;  // includes them all
+  std::set<std::string> same_for_all_;  // the package's headers that no answer changes
+  fs::path headers_;                    // has these
+  fs::path precompiled_;                // includes them all
   GradingLimits limits_;
   std::vector<KnownMistake> known_;
 };

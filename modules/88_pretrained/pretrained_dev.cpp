@@ -12,7 +12,7 @@
 // ---
 
 // %% [markdown]
-// # Library chapter 82: Published models
+// # Library chapter 88: Published models
 //
 // Module 12 builds GPT, and chapter 85 opens files of weights. This chapter brings them together: a folder with a model as it is published on the Hugging Face hub becomes a model that runs.
 //

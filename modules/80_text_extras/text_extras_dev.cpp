@@ -1,0 +1,650 @@
+// ---
+// jupyter:
+//   jupytext:
+//     comment_magics: false
+//     text_representation:
+//       extension: .cpp
+//       format_name: percent
+//   kernelspec:
+//     display_name: C++20 (TinyTorch)
+//     language: c++
+//     name: tinytorch-cpp
+// ---
+
+// %% [markdown]
+// # Library chapter 80: More for text
+//
+// What models around module 10 need besides: the table of an embedding as a module with PyTorch's options, the tokenizer of BERT and its relatives, and positions as modules.
+//
+//     ids --nn::Embedding--> vectors --nn::PositionalEncoding--> vectors with a place
+//      ^
+//      +-- text::WordPieceTokenizer <-- text
+
+// %%
+//| after 10
+//| export text/wordpiece.h
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+#include "tinytorch/core/arg.h"
+#include "tinytorch/text/vocabulary.h"
+//| export text/wordpiece.cpp
+#include <algorithm>
+#include "tinytorch/core/error.h"
+#include "tinytorch/serialize/file.h"
+#include "tinytorch/text/unicode.h"
+//| export nn/embedding.h
+#include <optional>
+#include "tinytorch/core/arg.h"
+#include "tinytorch/nn/cloneable.h"
+#include "tinytorch/nn/embedding_ops.h"
+//| export nn/embedding.cpp
+#include <ostream>
+#include <utility>
+#include "tinytorch/core/grad_mode.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/nn/init.h"
+//| export nn/position_modules.h
+#include "tinytorch/core/arg.h"
+#include "tinytorch/nn/cloneable.h"
+#include "tinytorch/nn/dropout.h"
+#include "tinytorch/nn/positions.h"
+//| export nn/position_modules.cpp
+#include <ostream>
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/nn/init.h"
+
+// %%
+#include "tito/lesson.h"
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <unistd.h>
+#include <vector>
+#include "tinytorch/core/autograd.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/tensor_data.h"
+
+// %%
+namespace tinytorch {
+
+// %%
+//| lesson
+using Ids = std::vector<std::int64_t>;
+
+// %% [markdown]
+// ### The table as a module
+//
+// The module around module 10's `embedding` owns the table. A new table holds normal numbers, with a row of zeros for
+// the padding; `from_pretrained` takes a table that exists, and does not train it unless it is asked to.
+
+// %%
+//| export nn/embedding.h
+namespace nn {
+
+// Options of a table of num_embeddings rows of embedding_dim numbers; `weight`, if given, is that table.
+struct EmbeddingOptions {
+  EmbeddingOptions(std::int64_t num_embeddings, std::int64_t embedding_dim)
+      : num_embeddings_(num_embeddings), embedding_dim_(embedding_dim) {}
+  TORCH_ARG(std::int64_t, num_embeddings);
+  TORCH_ARG(std::int64_t, embedding_dim);
+  TORCH_ARG(std::optional<std::int64_t>, padding_idx) = std::nullopt;
+  TORCH_ARG(std::optional<double>, max_norm) = std::nullopt;
+  TORCH_ARG(double, norm_type) = 2.0;
+  TORCH_ARG(bool, scale_grad_by_freq) = false;
+  TORCH_ARG(bool, sparse) = false;
+  TORCH_ARG(Tensor, weight) = Tensor();
+};
+
+struct EmbeddingFromPretrainedOptions {
+  TORCH_ARG(bool, freeze) = true;
+  TORCH_ARG(std::optional<std::int64_t>, padding_idx) = std::nullopt;
+  TORCH_ARG(std::optional<double>, max_norm) = std::nullopt;
+  TORCH_ARG(double, norm_type) = 2.0;
+  TORCH_ARG(bool, scale_grad_by_freq) = false;
+  TORCH_ARG(bool, sparse) = false;
+};
+
+namespace functional {
+struct EmbeddingFuncOptions {
+  TORCH_ARG(std::optional<std::int64_t>, padding_idx) = std::nullopt;
+  TORCH_ARG(std::optional<double>, max_norm) = std::nullopt;
+  TORCH_ARG(double, norm_type) = 2.0;
+  TORCH_ARG(bool, scale_grad_by_freq) = false;
+  TORCH_ARG(bool, sparse) = false;
+};
+
+// embedding(weight, input) with the options; a negative padding_idx counts from the end of the table. With
+// max_norm the rows that are read are first shortened in place. Source:
+// torch/csrc/api/include/torch/nn/functional/embedding.h.
+Tensor embedding(const Tensor& input, const Tensor& weight, const EmbeddingFuncOptions& options = {});
+}  // namespace functional
+
+// A trained table: forward of indices of any shape gives their sizes + (embedding_dim). Born normal (0, 1), its
+// padding row zero. Source: torch/csrc/api/src/nn/modules/embedding.cpp.
+class EmbeddingImpl : public Cloneable<EmbeddingImpl> {
+ public:
+  EmbeddingImpl(std::int64_t num_embeddings, std::int64_t embedding_dim)
+      : EmbeddingImpl(EmbeddingOptions(num_embeddings, embedding_dim)) {}
+  explicit EmbeddingImpl(EmbeddingOptions options_);
+  void reset() override;
+  void reset_parameters();
+  void pretty_print(std::ostream& stream) const override;
+  Tensor forward(const Tensor& indices);
+
+  EmbeddingOptions options;
+  Tensor weight;  // (num_embeddings, embedding_dim)
+};
+
+class Embedding : public ModuleHolder<EmbeddingImpl> {
+ public:
+  using ModuleHolder<EmbeddingImpl>::ModuleHolder;
+  using Impl [[maybe_unused]] = EmbeddingImpl;
+
+  // A module on an existing table (V, D), which it shares; `freeze` (the default) keeps it from being trained.
+  static Embedding from_pretrained(const Tensor& embeddings, const EmbeddingFromPretrainedOptions& options = {});
+};
+
+}  // namespace nn
+
+// %%
+//| export nn/embedding.cpp
+namespace {
+// `padding_idx` counted from the start; -1 for none.
+std::int64_t padding_row(std::optional<std::int64_t> padding_idx, std::int64_t rows) {
+  if (!padding_idx) return -1;
+  TORCH_CHECK(*padding_idx >= -rows && *padding_idx < rows,
+              "Padding_idx must be within num_embeddings\n[embedding] got ", *padding_idx, " for ", rows, " rows.");
+  return *padding_idx < 0 ? *padding_idx + rows : *padding_idx;
+}
+}  // namespace
+
+Tensor nn::functional::embedding(const Tensor& input, const Tensor& weight, const EmbeddingFuncOptions& options) {
+  const std::int64_t rows = weight.dim() == 2 ? weight.size(0) : 0;
+  const std::int64_t padding = padding_row(weight.dim() == 2 ? options.padding_idx() : std::nullopt, rows);
+  if (options.max_norm()) embedding_renorm_(weight, input, *options.max_norm(), options.norm_type());
+  return tinytorch::embedding(weight, input, padding, options.scale_grad_by_freq(), options.sparse());
+}
+
+nn::EmbeddingImpl::EmbeddingImpl(EmbeddingOptions options_) : options(std::move(options_)) {
+  EmbeddingImpl::reset();
+}
+
+void nn::EmbeddingImpl::reset() {
+  const DimVector sizes{options.num_embeddings(), options.embedding_dim()};
+  if (options.padding_idx()) options.padding_idx(padding_row(options.padding_idx(), options.num_embeddings()));
+  const Tensor given = options.weight();
+  if (!given.defined()) {
+    weight = register_parameter("weight", empty({options.num_embeddings(), options.embedding_dim()}));
+    reset_parameters();
+    return;
+  }
+  TORCH_CHECK(given.sizes() == IntArrayRef(sizes),
+              "Shape of weight does not match num_embeddings and embedding_dim\n[Embedding] got ", given.sizes(), " for ",
+              IntArrayRef(sizes), ".");
+  // A clone has a weight already, and must not share the handle that was given.
+  weight = weight.defined() ? register_parameter("weight", given.detach(), weight.requires_grad())
+                            : register_parameter("weight", given);
+}
+
+void nn::EmbeddingImpl::reset_parameters() {
+  init::normal_(weight);
+  const NoGradGuard guard;
+  if (options.padding_idx()) weight[*options.padding_idx()].fill_(0);
+}
+
+Tensor nn::EmbeddingImpl::forward(const Tensor& indices) {
+  return functional::embedding(indices, weight,
+                               functional::EmbeddingFuncOptions()
+                                   .padding_idx(options.padding_idx())
+                                   .max_norm(options.max_norm())
+                                   .norm_type(options.norm_type())
+                                   .scale_grad_by_freq(options.scale_grad_by_freq())
+                                   .sparse(options.sparse()));
+}
+
+void nn::EmbeddingImpl::pretty_print(std::ostream& stream) const {
+  stream << "torch::nn::Embedding(num_embeddings=" << options.num_embeddings()
+         << ", embedding_dim=" << options.embedding_dim();
+  if (options.padding_idx()) stream << ", padding_idx=" << *options.padding_idx();
+  if (options.max_norm()) stream << ", max_norm=" << *options.max_norm();
+  if (options.norm_type() != 2) stream << ", norm_type=" << options.norm_type();
+  if (options.scale_grad_by_freq()) stream << ", scale_grad_by_freq=true";
+  if (options.sparse()) stream << ", sparse=true";
+  stream << ')';
+}
+
+nn::Embedding nn::Embedding::from_pretrained(const Tensor& embeddings,
+                                             const EmbeddingFromPretrainedOptions& options) {
+  TORCH_CHECK(embeddings.dim() == 2, "Embeddings parameter is expected to be 2-dimensional\n[from_pretrained] got sizes ",
+              embeddings.sizes(), ".");
+  Embedding module(EmbeddingOptions(embeddings.size(0), embeddings.size(1))
+                       .weight(embeddings)
+                       .padding_idx(options.padding_idx())
+                       .max_norm(options.max_norm())
+                       .norm_type(options.norm_type())
+                       .scale_grad_by_freq(options.scale_grad_by_freq())
+                       .sparse(options.sparse()));
+  module->weight.requires_grad_(!options.freeze());
+  return module;
+}
+
+// %%
+TEST_CASE("nn::Embedding: PyTorch's numbers for a seed, options, and a table that exists") {
+  manual_seed(0);
+  nn::Embedding table(nn::EmbeddingOptions(5, 3).padding_idx(1));
+  CHECK_CLOSE(table->weight.detach(),
+              tensor({{1.5410, -0.2934, -2.1788}, {0.0, 0.0, 0.0}, {0.4033, 0.8380, -0.7193},
+                      {-0.4033, -0.5966, 0.1820}, {-0.8567, 1.1006, -1.0712}}), 1e-4, 1e-4);
+  CHECK_EQ(table(tensor({{1, 4}})).sizes(), IntArrayRef({1, 2, 3}));
+  table(tensor({1, 4, 4})).sum().backward();
+  CHECK_EQ(table->weight.grad().sum({1}), tensor({0.0, 0.0, 0.0, 0.0, 6.0}));
+  CHECK_EQ(table->named_parameters().keys(), std::vector<std::string>{"weight"});
+
+  std::ostringstream text;
+  text << nn::Embedding(nn::EmbeddingOptions(5, 3).padding_idx(-1).max_norm(1.5));
+  CHECK_EQ(text.str(), "torch::nn::Embedding(num_embeddings=5, embedding_dim=3, padding_idx=4, max_norm=1.5)");
+  CHECK_ERROR(nn::Embedding(nn::EmbeddingOptions(5, 3).padding_idx(5)), "Padding_idx must be within num_embeddings");
+
+  const Tensor known = tensor({{3.0, 4.0}, {0.3, 0.4}});
+  nn::Embedding fixed = nn::Embedding::from_pretrained(known);
+  CHECK_FALSE(fixed->weight.requires_grad());
+  CHECK_EQ(fixed(tensor({1})), known.slice(0, 1));
+  CHECK(fixed->weight.is_alias_of(known));
+  const auto copy = std::dynamic_pointer_cast<nn::EmbeddingImpl>(fixed->clone());
+  CHECK_FALSE(copy->weight.is_alias_of(known));
+  CHECK_EQ(copy->weight, known);
+  CHECK_FALSE(copy->weight.requires_grad());
+  nn::Embedding bounded = nn::Embedding::from_pretrained(known, nn::EmbeddingFromPretrainedOptions().freeze(false).max_norm(1));
+  CHECK(bounded->weight.requires_grad());
+  CHECK_CLOSE(bounded(tensor({0})).detach(), tensor({{0.6, 0.8}}));
+  CHECK_ERROR(nn::Embedding::from_pretrained(known[0]), "Embeddings parameter is expected to be 2-dimensional");
+  CHECK_ERROR(nn::Embedding(nn::EmbeddingOptions(3, 2).weight(known)), "Shape of weight does not match");
+}
+
+// %%
+//| lesson
+// A folder of its own for a test, removed at its end.
+struct TestFolder {
+  TestFolder() : path(std::filesystem::temp_directory_path() / ("tinytorch_text_extras_" + std::to_string(::getpid()))) {
+    std::filesystem::create_directories(path);
+  }
+  ~TestFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path, ignored);
+  }
+  std::string file(const std::string& name, const std::string& content = "") const {
+    if (!content.empty()) std::ofstream(path / name, std::ios::binary) << content;
+    return (path / name).string();
+  }
+  std::filesystem::path path;
+};
+
+// %% [markdown]
+// ### WordPiece, for BERT
+//
+// BERT's vocabulary was made in another way (Schuster and Nakajima 2012) and is applied in another: no merges, only a list of
+// pieces. A word is cut from the left, each time by the longest piece that fits; pieces inside a word are written with `##`.
+//
+//       tokenization     token ##ization            "tokenization" is no piece; "token" is the longest that begins it
+//       xylophonique     [UNK]                      some rest fits no piece: the whole word is unknown
+//
+// Before that, text is made uniform: control characters go, Chinese characters stand alone, and for "uncased" models accents and
+// capitals go too. So WordPiece is no round trip: `Café` comes back as `cafe`. It was made for understanding, not for writing.
+
+// %%
+//| export text/wordpiece.h
+namespace text {
+
+struct WordPieceOptions {
+  TORCH_ARG(bool, lower_case) = true;  // for "uncased" vocabularies: lower case, and no accents
+  TORCH_ARG(std::string, unknown) = "[UNK]";
+  TORCH_ARG(std::int64_t, max_characters) = 100;  // a longer word is unknown
+};
+
+// The words that BERT's tokenizer sees: separated by white space, with punctuation and Chinese characters on their own, without
+// control characters; in lower case and without accents if asked. O(size). Source: google-research/bert, tokenization.py.
+std::vector<std::string> basic_words(std::string_view text, bool lower_case);
+// The longest pieces of `word` from the left; those inside the word have "##" before them in the vocabulary. Nothing if they cannot
+// cover the word. O(n^2) look-ups for n characters.
+std::optional<std::vector<std::int64_t>> longest_pieces(std::string_view word, const Vocabulary& vocabulary);
+
+// What a BERT model takes: ids, and for each 0 in the first text and 1 in the second.
+struct BertInput {
+  std::vector<std::int64_t> input_ids;
+  std::vector<std::int64_t> token_type_ids;
+};
+
+// BERT's tokenizer, for a list of pieces (vocab.txt). [CLS], [SEP], [MASK], [PAD] and the unknown token are kept whole where they
+// stand in a text.
+class WordPieceTokenizer : public Tokenizer {
+ public:
+  // Throws ValueError if the unknown token is not in the vocabulary.
+  explicit WordPieceTokenizer(const std::vector<std::string>& tokens, const WordPieceOptions& options = {});
+  // vocab.txt: one piece in each line. Throws Error if it cannot be read.
+  static WordPieceTokenizer from_file(const std::string& vocab_txt, const WordPieceOptions& options = {});
+
+  // The pieces of the text, without [CLS] and [SEP].
+  std::vector<std::int64_t> encode(std::string_view text) const override;
+  // [CLS] text [SEP], or [CLS] text [SEP] second [SEP]. Throws ValueError if the vocabulary lacks these.
+  BertInput bert_input(std::string_view text, std::optional<std::string_view> second = std::nullopt) const;
+  // The words with spaces between them: not the text that was encoded.
+  std::string decode(IntArrayRef ids) const override;
+  std::int64_t vocab_size() const override { return vocabulary_.size(); }
+  const Vocabulary& vocabulary() const { return vocabulary_; }
+
+ private:
+  Vocabulary vocabulary_;
+  WordPieceOptions options_;
+  std::int64_t unknown_;
+  std::vector<std::pair<std::string, std::int64_t>> special_;
+};
+
+}  // namespace text
+
+// %%
+//| export text/wordpiece.cpp
+// The longest pieces of `word` from the left; those inside the word have "##" before them in the vocabulary. Nothing if they cannot
+// cover the word. O(n^2) look-ups for n characters.
+std::optional<std::vector<std::int64_t>> text::longest_pieces(std::string_view word, const Vocabulary& vocabulary) {
+  std::vector<std::int64_t> pieces;
+  std::string piece;
+  for (std::size_t begin = 0; begin < word.size();) {
+    std::size_t end = word.size();
+    std::optional<std::int64_t> id;
+    while (end > begin) {
+      piece = begin > 0 ? "##" : "";
+      piece += word.substr(begin, end - begin);
+      id = vocabulary.find(piece);
+      if (id) break;
+      --end;
+      while (end > begin && (word[end] & 0xc0) == 0x80) --end;
+    }
+    if (!id) return std::nullopt;
+    pieces.push_back(*id);
+    begin = end;
+  }
+  return pieces;
+}
+
+// %%
+TEST_CASE("longest_pieces: the longest piece first, ## inside a word, all or nothing") {
+  const text::Vocabulary pieces({"un", "##aff", "##able", "##a", "able", "u", "caf", "##\u00e9", "##\u00e9s", "\u00e9"});
+  CHECK_EQ(*text::longest_pieces("unaffable", pieces), Ids{0, 1, 2});
+  CHECK_EQ(*text::longest_pieces("able", pieces), Ids{4});
+  CHECK_EQ(*text::longest_pieces("caf\u00e9s", pieces), Ids{6, 8});
+  CHECK_EQ(*text::longest_pieces("ua", pieces), Ids{5, 3});
+  CHECK_FALSE(text::longest_pieces("unable!", pieces).has_value());
+  CHECK_FALSE(text::longest_pieces("unfair", pieces).has_value());
+  CHECK_EQ(*text::longest_pieces("", pieces), Ids{});
+  CHECK_EQ(*text::longest_pieces("\u00e9a", pieces), Ids{9, 3});
+  CHECK_FALSE(text::longest_pieces("\u00e8", pieces).has_value());
+}
+
+// %% [markdown]
+// The words that are cut, and the tokenizer around both.
+//
+//       "Café-bar, 東京!"  -->  cafe  -  bar  ,  東  京  !            basic_words, in lower case
+
+// %%
+//| export text/wordpiece.cpp
+namespace {
+// The blocks that BERT treats as Chinese.
+bool is_ideograph(char32_t c) {
+  return (c >= 0x4e00 && c <= 0x9fff) || (c >= 0x3400 && c <= 0x4dbf) || (c >= 0x20000 && c <= 0x2a6df) ||
+         (c >= 0x2a700 && c <= 0x2b73f) || (c >= 0x2b740 && c <= 0x2b81f) || (c >= 0x2b820 && c <= 0x2ceaf) ||
+         (c >= 0xf900 && c <= 0xfaff) || (c >= 0x2f800 && c <= 0x2fa1f);
+}
+
+// Punctuation, and all of ASCII that is neither letter nor number nor space: $ + < = > ^ ` | ~ too.
+bool is_separate(char32_t c) {
+  if (c < 0x80) return c > ' ' && c < 0x7f && text::char_class(c) != text::CharClass::Letter && text::char_class(c) != text::CharClass::Number;
+  return text::char_class(c) == text::CharClass::Punctuation;
+}
+
+// Control characters, and what stands for damaged text, go; other white space counts as a space.
+bool is_dropped(char32_t c) {
+  const bool line_control = c == 0x0b || c == 0x0c || c == 0x85;  // of class Space, but controls to BERT
+  return c == 0xfffd || line_control || text::char_class(c) == text::CharClass::Control;
+}
+}  // namespace
+
+std::vector<std::string> text::basic_words(std::string_view text, bool lower_case) {
+  // Make the text uniform.
+  std::u32string uniform;
+  for (std::size_t at = 0; at < text.size();) {
+    const CodePoint c = decode_at(text, at);
+    at += c.length;
+    if (is_dropped(c.value)) continue;
+    const bool alone = is_ideograph(c.value);
+    if (alone) uniform += U' ';
+    if (lower_case) {
+      append_base(uniform, c.value);
+    } else {
+      uniform += c.value;
+    }
+    if (alone) uniform += U' ';
+  }
+  if (lower_case)
+    for (char32_t& c : uniform) c = tinytorch::text::lower_case(c);
+  // Cut it.
+  std::vector<std::string> words;
+  bool inside = false;
+  for (const char32_t c : uniform) {
+    const bool space = char_class(c) == CharClass::Space;
+    const bool alone = !space && is_separate(c);
+    if (!space) {
+      if (!inside || alone) words.emplace_back();
+      append_utf8(words.back(), c);
+    }
+    inside = !space && !alone;
+  }
+  return words;
+}
+
+text::WordPieceTokenizer::WordPieceTokenizer(const std::vector<std::string>& tokens, const WordPieceOptions& options)
+    : vocabulary_(tokens), options_(options), unknown_(vocabulary_.find(options.unknown()).value_or(-1)) {
+  TORCH_CHECK_VALUE(unknown_ >= 0, "the vocabulary has no token \"", options.unknown(),
+                    "\" for unknown words\n[WordPieceTokenizer] name it by WordPieceOptions().unknown(...).");
+  for (const std::string& token : {options.unknown(), std::string("[CLS]"), std::string("[SEP]"), std::string("[PAD]"), std::string("[MASK]")})
+    if (const auto id = vocabulary_.find(token)) special_.emplace_back(token, *id);
+}
+
+text::WordPieceTokenizer text::WordPieceTokenizer::from_file(const std::string& vocab_txt, const WordPieceOptions& options) {
+  const std::string bytes = serialize::read_file(vocab_txt);
+  std::vector<std::string> tokens;
+  for (std::size_t begin = 0; begin < bytes.size();) {
+    const std::size_t end = std::min(bytes.find('\n', begin), bytes.size());
+    std::string_view line = std::string_view(bytes).substr(begin, end - begin);
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    tokens.emplace_back(line);
+    begin = end + 1;
+  }
+  try {
+    return WordPieceTokenizer(tokens, options);
+  } catch (Error& error) {
+    error.add_context("while reading " + vocab_txt);
+    throw;
+  }
+}
+
+std::vector<std::int64_t> text::WordPieceTokenizer::encode(std::string_view text) const {
+  std::vector<std::int64_t> ids;
+  split_at_special(text, special_, [&](std::string_view part, std::int64_t special) {
+    if (special >= 0) {
+      ids.push_back(special);
+      return;
+    }
+    for (const std::string& word : basic_words(part, options_.lower_case())) {
+      const auto characters = std::count_if(word.begin(), word.end(), [](char c) { return (c & 0xc0) != 0x80; });
+      const auto pieces = characters > options_.max_characters() ? std::nullopt : longest_pieces(word, vocabulary_);
+      if (pieces) {
+        ids.insert(ids.end(), pieces->begin(), pieces->end());
+      } else {
+        ids.push_back(unknown_);
+      }
+    }
+  });
+  return ids;
+}
+
+text::BertInput text::WordPieceTokenizer::bert_input(std::string_view text, std::optional<std::string_view> second) const {
+  const auto cls = vocabulary_.find("[CLS]");
+  const auto sep = vocabulary_.find("[SEP]");
+  TORCH_CHECK_VALUE(cls && sep, "the vocabulary has no [CLS] or no [SEP]\n[bert_input] BERT's vocabularies have both; encode() gives the pieces alone.");
+  BertInput input{{*cls}, {0}};
+  const auto append = [&](std::vector<std::int64_t> ids, std::int64_t type) {
+    ids.push_back(*sep);
+    input.input_ids.insert(input.input_ids.end(), ids.begin(), ids.end());
+    input.token_type_ids.insert(input.token_type_ids.end(), ids.size(), type);
+  };
+  append(encode(text), 0);
+  if (second) append(encode(*second), 1);
+  return input;
+}
+
+std::string text::WordPieceTokenizer::decode(IntArrayRef ids) const {
+  std::string out;
+  for (const std::int64_t id : ids) {
+    const std::string& piece = vocabulary_.token(id);
+    if (piece.starts_with("##") && !out.empty()) {
+      out += piece.substr(2);
+    } else {
+      out += (out.empty() ? "" : " ") + piece;
+    }
+  }
+  return out;
+}
+
+// %%
+TEST_CASE("WordPieceTokenizer: uniform words, pieces, unknown words, BERT's input") {
+  using Words = std::vector<std::string>;
+  CHECK_EQ(text::basic_words("Caf\u00e9-bar,  \u6771\u4eac!", true), Words{"cafe", "-", "bar", ",", "\u6771", "\u4eac", "!"});
+  CHECK_EQ(text::basic_words("Caf\u00e9\u200b \tA\u0301$5\n", false), Words{"Caf\u00e9", "A\u0301", "$", "5"});
+  CHECK_EQ(text::basic_words("\u0130stanbul a\xff\u0085z \u00a0", true), Words{"istanbul", "az"});
+  const TestFolder folder;
+  const auto bert = text::WordPieceTokenizer::from_file(
+      folder.file("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\n##s\nworld\n!\nun\n##able\n"));
+  CHECK_EQ(bert.encode("Hello, worlds!"), Ids{5, 1, 7, 6, 8});
+  CHECK_EQ(bert.encode("H\u00e9llo [MASK] unables"), Ids{5, 4, 9, 10, 6});
+  CHECK_EQ(bert.decode({5, 7, 6, 8}), "hello worlds !");
+  const text::BertInput pair = bert.bert_input("hello", "world !");
+  CHECK_EQ(pair.input_ids, Ids{2, 5, 3, 7, 8, 3});
+  CHECK_EQ(pair.token_type_ids, Ids{0, 0, 0, 1, 1, 1});
+  CHECK_EQ(bert.encode(std::string(101, 's')), Ids{1});
+  CHECK_ERROR(text::WordPieceTokenizer(std::vector<std::string>{"a"}), "the vocabulary has no token \"[UNK]\"");
+  CHECK_ERROR(text::WordPieceTokenizer::from_file(folder.file("v.txt", "[UNK]\na\na\n")), "is in the vocabulary twice");
+}
+
+// %% [markdown]
+// ### Positions as modules
+//
+// Module 10's first two ways as modules. Both add to x (..., T, D) what belongs to its rows.
+//
+//       tokens (B, T) --Embedding--> (B, T, D) --+--> PositionalEncoding (a buffer) or LearnedPositions (a parameter) --> (B, T, D)
+
+// %%
+//| export nn/position_modules.h
+namespace nn {
+
+struct PositionalEncodingOptions {
+  PositionalEncodingOptions(std::int64_t embedding_dim, std::int64_t max_length = 5000)
+      : embedding_dim_(embedding_dim), max_length_(max_length) {}
+  TORCH_ARG(std::int64_t, embedding_dim);
+  TORCH_ARG(std::int64_t, max_length);
+  TORCH_ARG(double, dropout) = 0.0;
+};
+
+// dropout(x + sinusoids) for x (..., T, D), whose row t stands at position offset + t. The table is a buffer and is not trained.
+// Throws IndexError if offset + T goes beyond max_length.
+class PositionalEncodingImpl : public Cloneable<PositionalEncodingImpl> {
+ public:
+  explicit PositionalEncodingImpl(const PositionalEncodingOptions& options_) : options(options_) { PositionalEncodingImpl::reset(); }
+  void reset() override;
+  void pretty_print(std::ostream& stream) const override;
+  Tensor forward(const Tensor& x, std::int64_t offset = 0);
+
+  PositionalEncodingOptions options;
+  Tensor table;  // (max_length, embedding_dim)
+};
+TORCH_MODULE(PositionalEncoding);
+
+// x + P[offset .. offset + T) for x (..., T, D), with a trained table P, born normal (0, 0.02) as GPT-2's. Throws IndexError if
+// offset + T goes beyond max_length: a learned table knows nothing of later positions.
+class LearnedPositionsImpl : public Cloneable<LearnedPositionsImpl> {
+ public:
+  LearnedPositionsImpl(std::int64_t max_length, std::int64_t embedding_dim)
+      : max_length_(max_length), embedding_dim_(embedding_dim) {
+    LearnedPositionsImpl::reset();
+  }
+  void reset() override;
+  void pretty_print(std::ostream& stream) const override;
+  Tensor forward(const Tensor& x, std::int64_t offset = 0);
+
+  Tensor weight;  // (max_length, embedding_dim)
+
+ private:
+  std::int64_t max_length_;
+  std::int64_t embedding_dim_;
+};
+TORCH_MODULE(LearnedPositions);
+
+}  // namespace nn
+
+// %%
+//| export nn/position_modules.cpp
+namespace {
+// Rows offset .. offset + T of a table of positions, for x (..., T, D).
+Tensor rows_for(const Tensor& table, const Tensor& x, std::int64_t offset) {
+  TORCH_CHECK_VALUE(x.dim() >= 2 && x.size(-1) == table.size(1), "positions: expected (..., T, ", table.size(1), "), but got sizes ", x.sizes());
+  const std::int64_t end = offset + x.size(-2);
+  TORCH_CHECK_INDEX(offset >= 0 && end <= table.size(0), "positions: ", offset, " to ", end, " go beyond the ", table.size(0),
+                    " that the table has\n[positions] cut the sequence, or make the module with a larger max_length.");
+  return table.slice(0, offset, end);
+}
+}  // namespace
+
+void nn::PositionalEncodingImpl::reset() {
+  table = register_buffer("table", functional::sinusoidal_positions(options.max_length(), options.embedding_dim()));
+}
+
+Tensor nn::PositionalEncodingImpl::forward(const Tensor& x, std::int64_t offset) {
+  return dropout(x + rows_for(table, x, offset), options.dropout(), is_training());
+}
+
+void nn::PositionalEncodingImpl::pretty_print(std::ostream& stream) const {
+  stream << "tinytorch::nn::PositionalEncoding(embedding_dim=" << options.embedding_dim() << ", max_length=" << options.max_length()
+         << ", dropout=" << options.dropout() << ')';
+}
+
+void nn::LearnedPositionsImpl::reset() {
+  weight = register_parameter("weight", empty({max_length_, embedding_dim_}));
+  init::normal_(weight, 0.0, 0.02);
+}
+
+Tensor nn::LearnedPositionsImpl::forward(const Tensor& x, std::int64_t offset) { return x + rows_for(weight, x, offset); }
+
+void nn::LearnedPositionsImpl::pretty_print(std::ostream& stream) const {
+  stream << "tinytorch::nn::LearnedPositions(max_length=" << max_length_ << ", embedding_dim=" << embedding_dim_ << ')';
+}
+
+// %%
+TEST_CASE("PositionalEncoding and LearnedPositions: added by position, one trained, one not") {
+  const Tensor x = zeros({2, 3, 4});
+  nn::PositionalEncoding fixed(nn::PositionalEncodingOptions(4, 10));
+  CHECK_EQ(fixed(x)[1], nn::functional::sinusoidal_positions(3, 4));
+  CHECK_EQ(fixed(x, 5)[0], nn::functional::sinusoidal_positions(8, 4).slice(0, 5));
+  CHECK(fixed->parameters().empty());
+  CHECK_EQ(fixed->named_buffers().keys(), std::vector<std::string>{"table"});
+  CHECK_ERROR(fixed(x, 8), "positions: 8 to 11 go beyond the 10 that the table has");
+  CHECK_ERROR(fixed(zeros({2, 3, 5})), "expected (..., T, 4), but got sizes [2, 3, 5]");
+  nn::LearnedPositions learned(10, 4);
+  learned(x, 2).sum().backward();
+  CHECK_EQ(learned->weight.grad().sum({1}), tensor({0.0, 0.0, 8.0, 8.0, 8.0, 0.0, 0.0, 0.0, 0.0, 0.0}));
+  CHECK_EQ(learned(x)[0].detach(), learned->weight.detach().slice(0, 0, 3));
+}
+
+// %%
+}  // namespace tinytorch

@@ -51,7 +51,7 @@ int main() {
   std::cout << net << "\n";
   for (const auto& item : net.named_parameters()) std::cout << item.key() << " " << item.value().sizes() << " " << item.value().requires_grad() << "\n";
   for (const auto& item : net.named_buffers()) std::cout << item.key() << " " << item.value().sizes() << "\n";
-  for (const auto& item : net.named_modules("net")) std::cout << item.key() << ": " << item.value()->name() << "\n";
+  for (const auto& item : net.named_modules("net")) std::cout << item.key() << "\n";
   std::cout << net.parameters().size() << " " << net.children().size() << " " << net.modules().size() << "\n";
   fill(net);
   net.eval();
@@ -82,8 +82,6 @@ int main() {
 
   nn::Sequential named({{"up", nn::Linear(2, 4)}, {"act", nn::Tanh()}, {"down", nn::Linear(4, 2)}});
   std::cout << named << "\n" << named->size() << "\n";
-  nn::ModuleDict dict({{"a", nn::Linear(1, 2)}, {"b", nn::Identity()}});
-  std::cout << dict->contains("a") << dict["b"]->name() << "\n";
   std::cout << nn::Bilinear(2, 3, 4) << nn::Flatten() << nn::LeakyReLU(nn::LeakyReLUOptions().negative_slope(0.2)) << nn::Softmax(1) << nn::Dropout(0.25) << nn::CrossEntropyLoss() << nn::CTCLoss() << "\n";
   try {
     net.register_module("first", nn::Linear(1, 1));

@@ -34,7 +34,7 @@ int main() {
   run("Adagrad", [](std::vector<Tensor> w) { return std::make_unique<Adagrad>(w, AdagradOptions(0.5).lr_decay(0.1)); });
 
   const Tensor w = torch::zeros({3}, torch::dtype(torch::kDouble).requires_grad(true));
-  LBFGS lbfgs({w}, LBFGSOptions(1).max_iter(20).line_search_fn("strong_wolfe"));
+  LBFGS lbfgs(std::vector<Tensor>{w}, LBFGSOptions(1).max_iter(20).line_search_fn("strong_wolfe"));
   lbfgs.step([&] {
     lbfgs.zero_grad();
     const Tensor loss = loss_of(w);

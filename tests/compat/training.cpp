@@ -3,14 +3,14 @@
 
 #include <cmath>
 #include <cstdio>
-#include <iostream>
-#include <vector>
+#include <optional>
+#include <utility>
 
 namespace nn = torch::nn;
 using torch::Tensor;
 
 // Points on two rings; everything about them is written down, nothing is drawn.
-class Rings : public torch::data::Dataset<Rings> {
+class Rings : public torch::data::datasets::Dataset<Rings> {
  public:
   explicit Rings(size_t count) : count_(count) {}
   torch::data::Example<> get(size_t index) override {
@@ -18,7 +18,7 @@ class Rings : public torch::data::Dataset<Rings> {
     const double radius = index % 2 == 0 ? 0.5 : 1.5;
     return {torch::tensor({radius * std::cos(angle), radius * std::sin(angle)}), torch::tensor(static_cast<int64_t>(index % 2))};
   }
-  torch::optional<size_t> size() const override { return count_; }
+  std::optional<size_t> size() const override { return count_; }
 
  private:
   size_t count_;

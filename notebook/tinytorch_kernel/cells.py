@@ -51,6 +51,10 @@ class Cell:
     def names(self):
         return {name for item in self.declared() for name in item.names}
 
+    def keys(self):
+        """What a second definition of the same things has as well."""
+        return set().union(*(item.inside | {item.key} for item in self.declared())) - {""}
+
     def defines(self, name):
         return name in self.names()
 
@@ -147,9 +151,8 @@ class Notebook:
     def not_run(self):
         """Cells of the lesson as they were handed out, of which no cell that was run has the text or defines the same."""
         texts = {cell.source.strip() for cell in self.cells}
-        keys = {item.key for cell in self.cells for item in cell.declared() if item.key}
-        return [cell for cell in self.handed_out
-                if cell.items and cell.source.strip() not in texts and not any(item.key in keys for item in cell.declared() if item.key)]
+        keys = set().union(*(cell.keys() for cell in self.cells))
+        return [cell for cell in self.handed_out if cell.items and cell.source.strip() not in texts and keys.isdisjoint(cell.keys())]
 
     def late_texts(self):
         return [Path(file).read_text(encoding="utf-8") for file in self.package.get("late_files", [])]

@@ -81,6 +81,11 @@ class Units(unittest.TestCase):
         book.put(parse("c", 3, "int f() {\n  return 1;\n}"))
         self.assertNotIn("NotImplemented", book.unit(book.cells[1], rest=True))
 
+    def test_what_was_run_is_known_in_its_namespace_too(self):
+        book = Notebook({"handed_out": ["namespace {\nint f(int a) {\n  throw 1;\n}\n}", "int later;"]})
+        book.put(parse("a", 1, "namespace {\nint f(int a) {\n  return 1;\n}\n}"))
+        self.assertEqual([cell.source for cell in book.not_run()], ["int later;"])
+
     def test_registrations_are_made(self):
         book = notebook("//| export a.cpp\n//| registers\nvoid register_gradients() {\n  f();\n}")
         self.assertIn("tinytorch::register_gradients(); return true;", book.unit(book.cells[0]))

@@ -311,6 +311,7 @@ class CourseTest {
     write_kernel(jupyter, python, {root_, "", false});
     ProcessOptions running;
     running.directory = root_ / "tests/notebook";
+    running.seconds = 3600;
     const bool at_length = options_.sanitize || options_.notebooks || options_.thorough;
     running.environment = {{"JUPYTER_PATH", jupyter.string()},
                            {"PYTHONPATH", notebook_folder().string()},

@@ -96,7 +96,9 @@ void print_description(const NotebookPlace& place, const NotebookArguments& argu
                            const NotebookArguments& arguments) {
   const std::string path_in_lab = fs::relative(file, place.root).generic_string();
   std::vector<std::string> words{python.string(), "-m", "jupyterlab", "--ServerApp.root_dir=" + place.root.string(),
-                                 "--LabApp.default_url=/lab/tree/" + path_in_lab};
+                                 "--LabApp.default_url=/lab/tree/" + path_in_lab,
+                                 // Of a pair, the .cpp has the cells, whichever file is newer: seconds, for ever.
+                                 "--JupytextConfiguration.outdated_text_notebook_margin=1e9"};
   if (arguments.no_open) words.push_back("--no-browser");
   if (arguments.port != 0) words.push_back(fmt::format("--port={}", arguments.port));
   if (geteuid() == 0) words.push_back("--allow-root");

@@ -1582,6 +1582,8 @@ variable_list GraphTask::run(const edge_list& roots, variable_list grads, const 
 }
 }  // namespace
 
+// %%
+//| export core/engine.cpp
 variable_list run_backward(const edge_list& roots, variable_list grads, bool keep_graph, bool create_graph, const edge_list& inputs, bool accumulate) {
   const AutoGradMode recording(create_graph);
   return GraphTask(keep_graph, accumulate).run(roots, std::move(grads), inputs);

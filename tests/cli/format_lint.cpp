@@ -174,6 +174,9 @@ TEST_CASE("lint: what a student gets has no solution and no hidden test, and all
   const std::string solution = join_lines({body.begin() + static_cast<std::ptrdiff_t>(hole.body_first), body.begin() + static_cast<std::ptrdiff_t>(hole.body_last) + 1});
   const std::string line = "  const Tensor x = tensor({{1.0, 2.0}, {3.0, 6.0}});\n";
   finds(Lesson().change(line, line + solution), "student-copy", "the solution of '" + hole.grade_id + "'");
+  const std::string end = "  // END SOLUTION\n}\n\n// %%\n//| mistake 20-centered";
+  finds(Lesson().change(end, "  // END SOLUTION\n}\nTensor sketch_more(const Tensor& self) { return self; }\n\n// %%\n//| mistake 20-centered"), "student-copy",
+        "is not the last function of its cell");
   const std::string lesson = Lesson().text();
   const std::size_t begin = lesson.find("  // BEGIN HIDDEN TESTS\n") + 24;
   const std::string hidden = lesson.substr(begin, lesson.find("  // END HIDDEN TESTS", begin) - begin);

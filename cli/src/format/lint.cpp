@@ -457,7 +457,8 @@ class Linter {
 
   // Searched by content: what a student gets has no solution and no hidden test in it, and is worth as much.
   void check_student_copy() {
-    const CellFile copy = parse_cells(module_.file, student_copy(module_));
+    const std::string text_of_copy = student_copy(module_);
+    const CellFile copy = parse_cells(module_.file, text_of_copy);
     std::vector<std::string> code;
     double given = 0;
     for (const Cell& one : copy.cells) {
@@ -474,6 +475,13 @@ class Linter {
       const std::vector<std::string>& body = cell(hole.cell).body;
       refuse(hole.line, telling_lines({body.begin() + static_cast<std::ptrdiff_t>(hole.body_first), body.begin() + static_cast<std::ptrdiff_t>(hole.body_last) + 1}),
              "the solution of '" + hole.grade_id + "'");
+    }
+    // In a copy that somebody worked on, the last function of a cell is the exercise: helpers stand above it.
+    const Module parsed = parse_module(module_.file, text_of_copy, Edition::Student);
+    for (std::size_t i = 0; i < module_.holes.size(); ++i) {
+      if (parsed.holes[i].function == module_.holes[i].function) continue;
+      error(module_.holes[i].line, "student-copy",
+            "'" + module_.holes[i].function + "' is not the last function of its cell; give what follows a cell of its own");
     }
     double points = 0;
     for (const Cell& one : module_.cells) {

@@ -2,6 +2,8 @@
 // the stage's package, and every graded test runs with limits, in the sandbox.
 #pragma once
 
+#include <atomic>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -57,7 +59,8 @@ class Grader {
 
   void write_headers();
   void precompile() const;
-  std::vector<Command> build_commands(const Attempt& attempt) const;
+  std::vector<Command> build_commands(const Attempt& attempt, bool together) const;
+  std::optional<ProcessResult> first_failure(const Attempt& attempt, bool together) const;
   bool try_to_build(AnswerSheet& sheet, Attempt& attempt) const;
   void blame(AnswerSheet& sheet, const Attempt& attempt, const std::string& output) const;
   TestRun run_tests_of(const AnswerSheet& sheet, const Attempt& attempt) const;
@@ -73,6 +76,7 @@ class Grader {
   fs::path precompiled_;                // includes them all
   GradingLimits limits_;
   std::vector<KnownMistake> known_;
+  mutable std::atomic<bool> together_ = true;  // answers compile in one unit behind all headers
 };
 
 // {"score": 12, "points": 40, "answers": [...], "cells": [...], "mistakes": [...]}

@@ -1590,8 +1590,8 @@ Tensor embedding(const Tensor& weight, const Tensor& indices, std::int64_t paddi
 // those of `indices` + (D). O(num_weights * D + numel(grad_output)).
 Tensor embedding_dense_backward(const Tensor& grad_output, const Tensor& indices, std::int64_t num_weights,
                                 std::int64_t padding_idx, bool scale_grad_by_freq);
-// Scales the rows of `self` that `indices` names to a norm of max_norm, those that are longer; not recorded for
-// the backward pass. O(numel(indices) * D).
+// Scales the rows of `self` that `indices` names to a norm of max_norm, those that are longer. A layer calls it
+// on its parameter under a NoGradGuard. O(numel(indices) * D).
 const Tensor& embedding_renorm_(const Tensor& self, const Tensor& indices, double max_norm, double norm_type);
 
 namespace op {
@@ -1857,7 +1857,6 @@ const Tensor& embedding_renorm_(const Tensor& self, const Tensor& indices, doubl
   TORCH_CHECK(self.dim() == 2, "Expected 2-dimensional tensor, but got ", self.dim(),
               "-dimensional tensor for argument #1 'self' (while checking arguments for embedding_renorm_)");
   check_indices("embedding_renorm_", indices);
-  const NoGradGuard guard;
   const Tensor flat = flat_indices(indices);
   const std::int64_t* const ids = flat.data<std::int64_t>();
   std::set<std::int64_t> used;
@@ -1901,7 +1900,7 @@ TEST_CASE("embedding: rows by index, and gradients to the rows that were read") 
 }
 
 // %%
-TEST_CASE("embedding_renorm_: long rows are shortened, once, and without a gradient") {
+TEST_CASE("embedding_renorm_: long rows are shortened, once") {
   const Tensor table = tensor({{3.0, 4.0}, {0.3, 0.4}, {6.0, 8.0}});
   embedding_renorm_(table, tensor({0, 1, 0}), 1.0, 2.0);
   CHECK_CLOSE(table, tensor({{0.6, 0.8}, {0.3, 0.4}, {6.0, 8.0}}));

@@ -65,7 +65,8 @@ TEST_CASE("submission: only answers count; tests, hidden ones included, are the 
 }
 
 TEST_CASE("submission: an untouched cell is empty, a changed marker is the instructor's, a line of its own begins no cell") {
-  const Cell& cell = parse_cells("x", student_copy(reference())).cells.at(reference().holes.front().cell);
+  const CellFile copy = parse_cells("x", student_copy(reference()));
+  const Cell& cell = copy.cells.at(reference().holes.front().cell);
   CHECK(twice_of(sheet_of(join_lines(cell.body))).state == Answer::State::Empty);
   const AnswerSheet moved = sheet_of("//| export core/other.h\n" + std::string(good).substr(std::string(good).find('\n') + 1));
   CHECK(twice_of(moved).state == Answer::State::Answered);

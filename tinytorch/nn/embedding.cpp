@@ -25,7 +25,10 @@ std::int64_t padding_row(std::optional<std::int64_t> padding_idx, std::int64_t r
 Tensor nn::functional::embedding(const Tensor& input, const Tensor& weight, const EmbeddingFuncOptions& options) {
   const std::int64_t rows = weight.dim() == 2 ? weight.size(0) : 0;
   const std::int64_t padding = padding_row(weight.dim() == 2 ? options.padding_idx() : std::nullopt, rows);
-  if (options.max_norm()) embedding_renorm_(weight, input, *options.max_norm(), options.norm_type());
+  if (options.max_norm()) {
+    const NoGradGuard guard;  // the table may be a parameter
+    embedding_renorm_(weight, input, *options.max_norm(), options.norm_type());
+  }
   return tinytorch::embedding(weight, input, padding, options.scale_grad_by_freq(), options.sparse());
 }
 

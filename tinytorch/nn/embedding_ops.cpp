@@ -172,7 +172,6 @@ const Tensor& embedding_renorm_(const Tensor& self, const Tensor& indices, doubl
   TORCH_CHECK(self.dim() == 2, "Expected 2-dimensional tensor, but got ", self.dim(),
               "-dimensional tensor for argument #1 'self' (while checking arguments for embedding_renorm_)");
   check_indices("embedding_renorm_", indices);
-  const NoGradGuard guard;
   const Tensor flat = flat_indices(indices);
   const std::int64_t* const ids = flat.data<std::int64_t>();
   std::set<std::int64_t> used;

@@ -20,8 +20,8 @@ Tensor embedding(const Tensor& weight, const Tensor& indices, std::int64_t paddi
 // those of `indices` + (D). O(num_weights * D + numel(grad_output)).
 Tensor embedding_dense_backward(const Tensor& grad_output, const Tensor& indices, std::int64_t num_weights,
                                 std::int64_t padding_idx, bool scale_grad_by_freq);
-// Scales the rows of `self` that `indices` names to a norm of max_norm, those that are longer; not recorded for
-// the backward pass. O(numel(indices) * D).
+// Scales the rows of `self` that `indices` names to a norm of max_norm, those that are longer. A layer calls it
+// on its parameter under a NoGradGuard. O(numel(indices) * D).
 const Tensor& embedding_renorm_(const Tensor& self, const Tensor& indices, double max_norm, double norm_type);
 
 namespace op {

@@ -1,12 +1,11 @@
 #include "grade/submission.h"
 
-#include <doctest/doctest.h>
-
 #include <algorithm>
 
 #include "format/student.h"
 #include "grade/grader.h"
 #include "learner_fixture.h"
+#include "tito/lesson.h"
 
 namespace tito {
 namespace {

@@ -91,10 +91,23 @@ void read_event(const nlohmann::json& event, const LineMap& lines, AddressBook& 
   }
 }
 
+// A check's values may be any bytes; those that are no UTF-8 become question marks, or JSON would refuse the whole line.
+std::string as_utf8(std::string text) {
+  for (std::size_t i = 0; i < text.size();) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    const std::size_t length = byte < 0x80 ? 1 : byte >= 0xC2 && byte < 0xE0 ? 2 : byte >= 0xE0 && byte < 0xF0 ? 3 : byte >= 0xF0 && byte < 0xF5 ? 4 : 0;
+    bool whole = length > 0 && i + length <= text.size();
+    for (std::size_t k = 1; whole && k < length; ++k) whole = (static_cast<unsigned char>(text[i + k]) & 0xC0) == 0x80;
+    if (!whole) text[i] = '?';
+    i += whole ? length : 1;
+  }
+  return text;
+}
+
 void read_events(const fs::path& file, const LineMap& lines, AddressBook addresses, TestRun& run) {
   std::ifstream in(file);
   for (std::string line; std::getline(in, line);) {
-    const nlohmann::json event = nlohmann::json::parse(line, nullptr, false);
+    const nlohmann::json event = nlohmann::json::parse(as_utf8(line), nullptr, false);
     if (event.is_object()) read_event(event, lines, addresses, run);
   }
 }

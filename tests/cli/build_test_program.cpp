@@ -8,13 +8,13 @@ namespace tito {
 TEST_CASE("test program: a failed check is told whatever bytes its values have") {
   const fixture::TemporaryFolder folder;
   const fs::path program = folder.path() / "program";
-  write_atomically(program, R"(#!/bin/sh
+  write_atomically(program, R"script(#!/bin/sh
 report=${1#--json=}
 printf '{"event":"start"}\n{"event":"test","test":"bytes","file":"f.cpp","line":1}\n' > "$report"
 printf '{"event":"failure","test":"bytes","kind":"check","file":"f.cpp","line":2,"check":"CHECK_EQ( a, b )","values":"\377\303 and \303\244"}\n' >> "$report"
 printf '{"event":"done","test":"bytes","passed":false}\n{"event":"end"}\n' >> "$report"
 exit 1
-)");
+)script");
   fs::permissions(program, fs::perms::owner_all);
   TestOptions options;
   options.root = folder.path();

@@ -47,7 +47,8 @@ void fill(nn::Module& module) {
 }
 
 int main() {
-  Net net;
+  const auto owner = std::make_shared<Net>();  // named_modules() wants that
+  Net& net = *owner;
   std::cout << net << "\n";
   for (const auto& item : net.named_parameters()) std::cout << item.key() << " " << item.value().sizes() << " " << item.value().requires_grad() << "\n";
   for (const auto& item : net.named_buffers()) std::cout << item.key() << " " << item.value().sizes() << "\n";

@@ -1420,8 +1420,8 @@ TEST_CASE("training: the merges of a small text, and those that counting again w
     if (std::find(all.begin(), all.end(), left + right) == all.end()) all.push_back(left + right);
   const auto length = [&](const text::BPETokenizer& by) { return static_cast<double>(by.encode(text).size()); };
   const double ratio = length(tokenizer) / length(text::BPETokenizer(all, v1));
-  CHECK(ratio > 0.98);
-  CHECK(ratio < 1.02);
+  CHECK(ratio > 0.95);
+  CHECK(ratio < 1.05);
   CHECK_EQ(tokenizer.vocab_size(), 316);
   CHECK_EQ(tokenizer.decode(tokenizer.encode(text)), text);
   CHECK_EQ(text::BPETokenizer::train("aaaa bbbb", text::BPETrainerOptions(300).min_frequency(3)).vocab_size(), 258);

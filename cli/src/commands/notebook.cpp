@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <memory>
+#include <string_view>
 
 #include "build/known_mistakes.h"
 #include "build/progress.h"
@@ -91,14 +92,20 @@ void print_description(const NotebookPlace& place, const NotebookArguments& argu
   fmt::print("{}\n", describe_cells(build, place.stage, *place.module, place.texts));
 }
 
+// In a workspace JupyterLab writes the learner's .cpp with the notebook. Of the two, the .cpp has the cells, whichever is newer:
+// the margin is in seconds, and for ever.
+constexpr std::string_view pairing = R"(# Made by `tito notebook`: a notebook and the .cpp beside it are one lesson.
+formats = "ipynb,cpp:percent"
+comment_magics = false
+outdated_text_notebook_margin = 1e9
+)";
+
 // Becomes JupyterLab.
 [[noreturn]] void open_lab(const NotebookPlace& place, const fs::path& python, const fs::path& jupyter, const fs::path& file,
                            const NotebookArguments& arguments) {
   const std::string path_in_lab = fs::relative(file, place.root).generic_string();
   std::vector<std::string> words{python.string(), "-m", "jupyterlab", "--ServerApp.root_dir=" + place.root.string(),
-                                 "--LabApp.default_url=/lab/tree/" + path_in_lab,
-                                 // Of a pair, the .cpp has the cells, whichever file is newer: seconds, for ever.
-                                 "--JupytextConfiguration.outdated_text_notebook_margin=1e9"};
+                                 "--LabApp.default_url=/lab/tree/" + path_in_lab};
   if (arguments.no_open) words.push_back("--no-browser");
   if (arguments.port != 0) words.push_back(fmt::format("--port={}", arguments.port));
   if (geteuid() == 0) words.push_back("--allow-root");
@@ -128,6 +135,7 @@ void run_notebook(const NotebookArguments& arguments) {
   }
   const fs::path file = (place.workspace ? place.module->file.parent_path() : place.root / "build/notebooks" / place.module->folder()) /
                         (place.module->name + "_dev.ipynb");
+  if (place.workspace && !fs::exists(place.root / "jupytext.toml")) write_atomically(place.root / "jupytext.toml", pairing);
   convert(place, python, arguments, file);
   const fs::path jupyter = place.root / "build/jupyter";
   write_kernel(jupyter, python, kernel);

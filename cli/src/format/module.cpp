@@ -121,7 +121,8 @@ class ModuleParser {
     if (cell.marker("export") == nullptr && cell.marker("lesson") == nullptr) {
       check_unmarked(index, items);
     } else if (items.empty() && index < module_.close_cell) {
-      refuse(cell.markers.front().line, "a cell with a marker and no code");
+      const bool exercise = module_.edition == Edition::Student && !cell.grade_id().empty();
+      refuse(cell.markers.front().line, exercise ? "the function of this exercise is gone" : "a cell with a marker and no code");
     }
     if (cell.nbgrader_flag("solution")) read_hole(index, items);
     if (cell.marker("registers") != nullptr) check_registers(cell, items);

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from . import cpp
 
@@ -21,7 +22,7 @@ class Cell:
 
     @property
     def name(self):
-        return f"In[{self.number}]"
+        return f"In[{self.number}]" if self.number else "later in the lesson"
 
     def markers(self, word):
         return [argument for found, argument in MARKER.findall(self.source) if found == word]
@@ -49,6 +50,10 @@ class Cell:
 
     def names(self):
         return {name for item in self.declared() for name in item.names}
+
+    def keys(self):
+        """What a second definition of the same things has as well."""
+        return set().union(*(item.inside | {item.key} for item in self.declared())) - {""}
 
     def defines(self, name):
         return name in self.names()
@@ -83,9 +88,13 @@ class Notebook:
     """Cells in the order in which they were first run; one that is run again keeps its place."""
 
     def __init__(self, package):
-        self.package = package  # tito's description of what the cells stand on
         self.cells = []
         self.late_before = None  # the cell before which files join that stand on cells themselves
+        self.stand_on(package)
+
+    def stand_on(self, package):
+        self.package = package  # tito's description of what the cells stand on
+        self.handed_out = [parse(f"lesson-{index}", 0, source) for index, source in enumerate(package.get("handed_out", []))]
 
     def find(self, key):
         return next((cell for cell in self.cells if cell.key == key), None)
@@ -102,11 +111,18 @@ class Notebook:
             self.cells.append(cell)
         self.supersede()
 
+    def leave_out(self, cell):
+        """It does not compile: it declares nothing until it is run again."""
+        cell.broken = True
+        self.supersede()
+
     def supersede(self):
         """Of several definitions of one thing, that of the cell run last counts."""
         latest = {}
         for cell in sorted(self.cells, key=lambda cell: cell.number):
             cell.superseded = set()
+            if cell.broken:
+                continue
             for item in cell.declared():
                 if not item.key:
                     continue
@@ -116,7 +132,12 @@ class Notebook:
 
     def before(self, cell):
         """The cells whose declarations it sees."""
-        return [other for other in self.cells[:self.cells.index(cell)] if not other.broken]
+        place = self.cells.index(cell)
+        seen = [other for other in self.cells[:place] if not other.broken]
+        superseded = set().union(*(other.superseded for other in seen)) if seen else set()
+        # What counts instead of an earlier definition may stand in a cell behind this one.
+        return seen + [other for other in self.cells[place + 1:]
+                       if not other.broken and any(item.key in superseded and item.key not in other.superseded for item in other.declared())]
 
     def move_ahead(self, other, cell):
         """`other` was run later, but `cell` uses it."""
@@ -127,17 +148,29 @@ class Notebook:
         """Classes that Tensor and others inherit from are compiled into the package."""
         return any(cell.source.strip() == mixin.strip() for mixin in self.package.get("mixins", []))
 
+    def not_run(self):
+        """Cells of the lesson as they were handed out, of which no cell that was run has the text or defines the same."""
+        texts = {cell.source.strip() for cell in self.cells}
+        keys = set().union(*(cell.keys() for cell in self.cells))
+        return [cell for cell in self.handed_out if cell.items and cell.source.strip() not in texts and keys.isdisjoint(cell.keys())]
+
+    def late_texts(self):
+        return [Path(file).read_text(encoding="utf-8") for file in self.package.get("late_files", [])]
+
     # ---- translation units
 
-    def unit(self, cell, left_out=()):
-        """The text that is compiled for a cell: what others declare, then the cell."""
+    def unit(self, cell, left_out=(), rest=False):
+        """The text that is compiled for a cell: what others declare, then the cell. With `rest`, also what the lesson has in cells
+        that were not run yet, exercises as they were handed out: a call of one of those says which exercise it is."""
         others = [other for other in self.before(cell) if other not in left_out]
         parts = ["#pragma GCC diagnostic ignored \"-Wunused-function\""]
         for other in [*others, cell]:
             if other is self.late_before:
                 parts += [f'#include "{file}"' for file in self.package["late_files"]]
             parts += self.declarations(other)
-        seen = [*others, cell]
+        seen = [*others, cell, *(self.not_run() if rest else [])]
+        for other in seen[len(others) + 1:]:
+            parts += self.declarations(other)
         parts += [self.registration(other) for other in seen if other.markers("registers")]
         types = {item.key for other in seen for item in other.declared()}
         for name, headers in self.package.get("late_headers", {}).items():
@@ -174,7 +207,8 @@ class Notebook:
     @staticmethod
     def registration(cell):
         calls = "".join(f"tinytorch::{name}(); " for name in REGISTERED.findall(cpp.bare(cell.source)))
-        return f"namespace {{ [[maybe_unused]] const bool registered_by_{cell.number} = [] {{ {calls}return true; }}(); }}"
+        mark = cell.number or cell.key.replace("-", "_")
+        return f"namespace {{ [[maybe_unused]] const bool registered_by_{mark} = [] {{ {calls}return true; }}(); }}"
 
     @staticmethod
     def body(cell):

@@ -1,5 +1,6 @@
 """Compiling a cell's unit, linking it with the package, and running it in a process with limits."""
 
+import ctypes
 import json
 import os
 import re
@@ -63,13 +64,33 @@ def demangled(symbols):
     return subprocess.run(["c++filt", *symbols], capture_output=True, text=True, check=False).stdout.split("\n")[:len(symbols)]
 
 
+FOLDERS = "tinytorch-kernel-"
+
+
+def sweep():
+    """Removes what kernels left that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(FOLDERS + "*-*"):
+        owner = folder.name.removeprefix(FOLDERS).partition("-")[0]
+        if owner.isdigit() and not Path("/proc", owner).exists() and Path("/proc/self").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def die_with_parent():
+    """Linux ends the process when the kernel is killed."""
+    try:
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    except (OSError, AttributeError):
+        pass
+
+
 class Workshop:
     """A folder of its own in which cells become programs."""
 
     def __init__(self, package):
         self.package = package
         self.root = Path(package["root"])
-        self.folder = Path(tempfile.mkdtemp(prefix="tinytorch-kernel-"))
+        sweep()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{FOLDERS}{os.getpid()}-"))
         self.runs = 0
 
     def close(self):
@@ -138,13 +159,17 @@ class Workshop:
         sanitized = memory == 0
 
         def limits():
+            die_with_parent()
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             if not sanitized:
                 resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
-        environment = {**os.environ, "TITO_DISPLAY": "1", "ASAN_OPTIONS": "detect_leaks=1:allocator_may_return_null=1:hard_rss_limit_mb=4096"}
+        environment = {**os.environ, "TITO_DISPLAY": "1", "ASAN_OPTIONS": "detect_leaks=1:allocator_may_return_null=1:hard_rss_limit_mb=4096",
+                       "UBSAN_OPTIONS": "print_stacktrace=1", "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1"}
         environment.pop("TITO_TESTS", None)
-        process = subprocess.Popen([str(self.program), *arguments], cwd=self.root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        # The thread sanitizer wants addresses that stay in place.
+        wrapper = ["setarch", "-R"] if "-fsanitize=thread" in self.package["link"] and shutil.which("setarch") else []
+        process = subprocess.Popen([*wrapper, str(self.program), *arguments], cwd=self.root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT, env=environment, preexec_fn=limits, start_new_session=True)
         ended = Ended()
         try:

@@ -91,6 +91,9 @@ def main(arguments):
             print(f"{path} has other cells than it was made with; it may be somebody's work, so it stays")
             return 0
     write_atomically(path, nbformat.writes(notebook) + "\n")
+    if options.paired and path.with_suffix(".cpp").exists():  # jupytext asks which of the two is newer
+        about = path.with_suffix(".cpp").stat()
+        os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
     print(f"wrote {path} ({len(notebook.cells)} cells)")
     return 0
 

@@ -22,6 +22,7 @@ class Item:
     names: list = field(default_factory=list)  # what it declares: "function", "Class"
     key: str = ""  # what a second definition of the same thing has as well
     prototype: str = ""  # of a function: its declaration
+    inside: set = field(default_factory=set)  # of a namespace: the keys of what it defines
 
 
 def blank(match):
@@ -167,6 +168,7 @@ def name_item(item, plain):
         inside = plain[plain.find("{") + 1:plain.rfind("}")] if "{" in plain else ""
         for part in split_items(inside):
             item.names += part.names
+            item.inside |= part.inside | ({part.key} if part.key else set())
         return
     alias = re.match(r"using\s+(\w+)\s*=", plain) or re.match(r"(?:template\s*<.*?>\s*)?(?:class|struct|union|enum(?:\s+class|\s+struct)?|concept)\s+(?:\[\[.*?\]\]\s*)?(\w+)", plain, re.DOTALL)
     if alias and is_class(head):

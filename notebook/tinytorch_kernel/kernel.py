@@ -1,6 +1,7 @@
 """The kernel: cells in, results and errors out. Whatever a cell does happens in another process; this one lives on."""
 
 import codecs
+import json
 import os
 import re
 import traceback
@@ -15,6 +16,9 @@ from .cells import Notebook, parse
 DEFAULT_SECONDS = float(os.environ.get("TITO_CELL_SECONDS", "60"))
 MEMORY = 4 << 30
 MAGIC = re.compile(r"^(?://[ \t]*)?%(\w+)[ \t]*([^\n]*)$")
+
+# What an exercise throws that was not written yet, and what stands in for a function whose cell was not run.
+WAITING = re.compile(r": \d\d [\w:~ ]+: | is declared, but the cell that defines it was not run")
 
 HELP = """\
 A cell of declarations adds them; a test or a demonstration in it runs at once, in a process of its own. A cell with statements runs
@@ -72,6 +76,7 @@ class TinyTorchKernel(Kernel):
         self.seconds = DEFAULT_SECONDS
         self.notebook = None
         self.workshop = None
+        self.linked = None  # when compiling found out that it links
         self.languages = None  # completion and inspection
 
     # ---- Jupyter's side
@@ -144,7 +149,7 @@ class TinyTorchKernel(Kernel):
         self.workshop = compiler.Workshop(package)
         if self.notebook is None:
             self.notebook = Notebook(package)
-        self.notebook.package = package
+        self.notebook.stand_on(package)
 
     def leave_workshop(self):
         if self.workshop is not None:
@@ -172,6 +177,7 @@ class TinyTorchKernel(Kernel):
                 "The package is compiled with this class as the lesson's file has it. Save the change there, and restart the kernel."])
         self.notebook.put(cell)
         level = "-O1" if cell.demonstrates else "-O0"
+        self.linked = None
         self.compile(cell, level)
         if cell.runs:
             self.run(cell, seconds)
@@ -197,16 +203,17 @@ class TinyTorchKernel(Kernel):
             here = [message for message in found if message["file"] == cell.name]
             if self.moved_ahead(cell, here or found):
                 continue
-            if self.joined_late_files(cell, level):
+            wanted = compiler.undeclared(done.text)
+            if wanted and self.compiled_with_more(cell, level, wanted):
                 return
             elsewhere = {message["file"] for message in found} - {cell.name}
             bad = {other for other in self.notebook.before(cell) if other.name in elsewhere and other not in left_out}
             if here or not bad:
-                cell.broken = True
+                self.notebook.leave_out(cell)
                 raise CellError("CompileError", self.sentence_about(found, cell), self.error_lines(done.text, cell))
             left_out |= bad
         else:
-            cell.broken = True
+            self.notebook.leave_out(cell)
             raise CellError("CompileError", "the cells before this one do not compile together", self.error_lines(done.text, cell))
         self.warn(done.text, cell)
         if left_out and not cell.runs:
@@ -224,18 +231,30 @@ class TinyTorchKernel(Kernel):
                     return True
         return False
 
-    def joined_late_files(self, cell, level):
-        """Some files of the package stand on cells of the lesson itself. A cell that fails without them is tried with them."""
+    def compiled_with_more(self, cell, level, wanted=None):
+        """A cell that needs more than the cells before it: library files that stand on this lesson (they join for good when they help),
+        or later cells of the lesson, as they were handed out. `wanted` are names that are missing; without it, it did not link."""
         notebook = self.notebook
-        if notebook.late_before is not None or not notebook.package.get("late_files"):
-            return False
-        notebook.late_before = cell
-        done = self.workshop.compile(notebook.unit(cell), level, only_check=not cell.runs)
-        if done.ok:
-            self.warn(done.text, cell)
-        else:
-            notebook.late_before = None
-        return done.ok
+        late = notebook.late_before is None and bool(notebook.package.get("late_files"))
+        later_names = set().union(*(other.names() for other in notebook.not_run()))
+        if wanted is not None:
+            late = late and any(re.search(rf"\b{name}\b", text) for name in wanted for text in notebook.late_texts())
+        later = bool(later_names) if wanted is None else not later_names.isdisjoint(wanted)
+        for with_late, rest in ((True, False), (False, True), (True, True)):
+            if (with_late and not late) or (rest and not later):
+                continue
+            notebook.late_before = cell if with_late else notebook.late_before
+            done = self.workshop.compile(notebook.unit(cell, rest=rest), level, only_check=not cell.runs)
+            if done.ok and cell.runs:
+                self.linked = self.workshop.link()
+                # Files that leave something missing as it was are of no use.
+                done.ok = self.linked.ok and (rest or not self.linked.missing)
+            if done.ok:
+                self.warn(done.text, cell)
+                return True
+            if with_late:
+                notebook.late_before = None
+        return False
 
     @staticmethod
     def sentence_about(found, cell):
@@ -277,12 +296,16 @@ class TinyTorchKernel(Kernel):
     # ---- running it
 
     def run(self, cell, seconds):
-        linked = self.workshop.link()
-        if linked.missing and self.joined_late_files(cell, "-O1" if cell.demonstrates else "-O0"):
-            linked = self.workshop.link()
+        linked = self.linked or self.workshop.link()
+        if linked.missing and self.linked is None:
+            level = "-O1" if cell.demonstrates else "-O0"
+            if self.compiled_with_more(cell, level):
+                linked = self.linked
+            else:  # what was compiled last is not this
+                self.workshop.compile(self.notebook.unit(cell), level)
+                linked = self.workshop.link()
         if not linked.ok:
             raise CellError("LinkError", "the cell compiles, but does not link with the others", linked.text.splitlines()[:40])
-        self.missing = linked.missing
         if cell.does_something or cell.demonstrates:
             self.run_demonstrations(cell, seconds)
         if cell.tests:
@@ -293,6 +316,9 @@ class TinyTorchKernel(Kernel):
         ended = self.workshop.run(["--demos"], output.add, seconds, self.memory())
         output.finish()
         if ended.status == 0 and not ended.timed_out and not ended.flooded:
+            return
+        if cell.demonstrates and WAITING.search(output.stopped):
+            self.say(f"\nThis demonstration waits for what comes later in the lesson ({output.stopped}): run it again then.\n")
             return
         if output.stopped:
             raise CellError("Stopped", output.stopped, [])
@@ -305,10 +331,16 @@ class TinyTorchKernel(Kernel):
         output = Output(self)
         ended = self.workshop.run(["--json"], output.add, seconds, self.memory())
         output.finish()
-        passed, sentence, lines = report.describe_tests(ended.events, ended, seconds, self.workshop.places)
+        passed, sentence, lines = report.describe_tests(ended.events, ended, seconds, self.workshop.places, self.known_mistakes())
         if not passed:
             raise CellError("TestFailed", sentence, lines)
         self.say("\n".join([*lines, sentence]) + "\n")
+
+    def known_mistakes(self):
+        try:
+            return json.loads(Path(self.workshop.package.get("mistakes", "")).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return []
 
     def memory(self):
         return 0 if self.sanitize else MEMORY

@@ -72,8 +72,36 @@ def describe_failure(failure, test, places):
     return lines + [f"    {line}" for line in failure.get("info", [])]
 
 
-def describe_tests(events, ended, seconds, places):
-    """(all passed, a sentence, lines about what failed). `places` looks addresses up."""
+def recognize(known, tests):
+    """The sentences for mistakes that fail as these tests do. As `tito test` has it (cli/src/build/known_mistakes.cpp), but with the
+    tests of one cell: of a mistake's recorded checks, those in other tests are not asked."""
+    failures = {(test.name, failure.get("check") or failure.get("kind", "")): values_of(failure) for test in tests for failure in test.failures}
+    names = {test.name for test in tests}
+    best, sentences = 0, []
+    for mistake in known:
+        fit, fits = 0, True
+        for check in mistake.get("fails", []):
+            if check["test"] not in names:
+                continue
+            values = failures.get((check["test"], check["check"]))
+            fits = fits and values is not None
+            fit += values == check["values"]
+        if not fits or fit == 0:
+            continue
+        if fit > best:
+            best, sentences = fit, []
+        if fit == best and mistake["says"] not in sentences:
+            sentences.append(mistake["says"])
+    return sentences
+
+
+def values_of(failure):
+    text = failure.get("values", "") + (f"; {failure['difference']}" if failure.get("difference") else "")
+    return text.encode()[:200].decode(errors="replace")
+
+
+def describe_tests(events, ended, seconds, places, known=()):
+    """(all passed, a sentence, lines about what failed). `places` looks addresses up, `known` are the lesson's known mistakes."""
     tests, finished = outcomes(events)
     normal = finished and not ended.timed_out and not ended.flooded and ended.status in (0, 1)
     failed = [test for test in tests if not test.passed]
@@ -82,12 +110,15 @@ def describe_tests(events, ended, seconds, places):
         lines.append(f"FAILED  {test.name}")
         for failure in test.failures:
             lines += describe_failure(failure, test, places(failure.get("trace") or []))
-        known = any(failure.get("kind") in ENDINGS for failure in test.failures)
-        if not test.ended and (ended.timed_out or ended.flooded or not known):
+        told = any(failure.get("kind") in ENDINGS for failure in test.failures)
+        if not test.ended and (ended.timed_out or ended.flooded or not told):
             lines.append(f"  {test.place}: the program did not come to the end of this test: {how_it_ended(ended, seconds)}")
         lines.append("")
     if not normal and not failed:
         lines.append(f"The program did not come to its end: {how_it_ended(ended, seconds)}.")
+    helpful = recognize(known, failed)
+    if helpful:
+        lines += ["This looks like a mistake that others have made: " + " Or: ".join(helpful), ""]
     skipped = [test for test in tests if test.passed and test.skipped]
     lines += [f"skipped {test.name}: {test.skipped}" for test in skipped]
     passed = len(tests) - len(failed) - len(skipped)

@@ -40,10 +40,17 @@ class Units(unittest.TestCase):
         self.assertNotIn("return 1;", unit)
         self.assertNotIn("class A {};", unit)
 
+    def test_the_definition_that_counts_may_stand_behind_the_cell(self):
+        book = notebook("int f() { return 1; }", "int g() { return f(); }", "f()", "int f() { return 2; }")
+        unit = book.unit(book.cells[2])
+        self.assertIn("return 2;", unit)
+        self.assertNotIn("return 1;", unit)
+
     def test_a_broken_cell_is_left_out(self):
-        book = notebook("int a", "int b;")
-        book.cells[0].broken = True
-        self.assertNotIn("int a", book.unit(book.cells[1]))
+        book = notebook("int a() { return 1; }", "int a() { return 2; }", "int b;")
+        book.leave_out(book.cells[1])
+        self.assertIn("return 1;", book.unit(book.cells[2]))
+        self.assertNotIn("return 2;", book.unit(book.cells[2]))
 
     def test_lesson_code_has_internal_linkage_and_mistakes_are_skipped(self):
         book = notebook("//| lesson\nint helper() { return 1; }", '//| mistake 01-a b\n//| says c\n#if 0\nint f() { return 0; }\n#endif', "int c;")
@@ -58,6 +65,26 @@ class Units(unittest.TestCase):
     def test_what_is_compiled_into_the_package_is_not_declared_again(self):
         book = notebook("//| export a.h\n//| extends Tensor\nclass Mixin {};", "int a;")
         self.assertNotIn("Mixin", book.unit(book.cells[1]))
+
+    def test_the_rest_of_the_lesson_is_what_was_handed_out_and_not_run(self):
+        handed_out = ["int f();", 'int f() {\n  throw NotImplemented("01 f: Write it.");\n}', "int g() { return f(); }", 'TEST_CASE("g") {}']
+        book = Notebook({"handed_out": handed_out})
+        book.put(parse("a", 1, "int f();"))
+        book.put(parse("b", 2, 'TEST_CASE("early") { CHECK_EQ(g(), 1); }'))
+        self.assertNotIn("int g()", book.unit(book.cells[1]))
+        unit = book.unit(book.cells[1], rest=True)
+        self.assertIn('#line 1 "later in the lesson"\nint g() { return f(); }', unit)
+        self.assertIn("NotImplemented", unit)
+        self.assertEqual(unit.count("int f();"), 1)
+        self.assertNotIn('TEST_CASE("g")', unit)
+        self.assertLess(unit.index("int g()"), unit.index('TEST_CASE("early")'))
+        book.put(parse("c", 3, "int f() {\n  return 1;\n}"))
+        self.assertNotIn("NotImplemented", book.unit(book.cells[1], rest=True))
+
+    def test_what_was_run_is_known_in_its_namespace_too(self):
+        book = Notebook({"handed_out": ["namespace {\nint f(int a) {\n  throw 1;\n}\n}", "int later;"]})
+        book.put(parse("a", 1, "namespace {\nint f(int a) {\n  return 1;\n}\n}"))
+        self.assertEqual([cell.source for cell in book.not_run()], ["int later;"])
 
     def test_registrations_are_made(self):
         book = notebook("//| export a.cpp\n//| registers\nvoid register_gradients() {\n  f();\n}")

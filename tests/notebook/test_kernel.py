@@ -184,6 +184,14 @@ class KernelTest(unittest.TestCase):
     def test_an_unknown_magic(self):
         self.assertIn("there is no %cake", self.bad("%cake")[1])
 
+    @unittest.skipUnless(os.environ.get("TITO_THOROUGH"), "only with --sanitize, --notebooks or --thorough")
+    def test_sanitizers(self):
+        text, _, reply = self.run_cell('%sanitize on\nTEST_CASE("past the end") {\n  std::vector<int> v(3);\n  int* volatile p = v.data();\n  CHECK_EQ(p[3], 0);\n}')
+        self.assertEqual(reply["status"], "error")
+        self.assertIn("AddressSanitizer: heap-buffer-overflow", text)
+        self.assertRegex(text, r"In\[\d+\]:5")
+        self.good("%sanitize off\n1 + 1")
+
     # ---- completion and inspection
 
     def ask(self, method, *arguments):

@@ -298,7 +298,11 @@ class CourseTest {
     write_kernel(jupyter, python, {root_, "", false});
     ProcessOptions running;
     running.directory = root_ / "tests/notebook";
-    running.environment = {{"JUPYTER_PATH", jupyter.string()}, {"PYTHONPATH", notebook_folder().string()}};
+    running.seconds = 3600;
+    const bool at_length = options_.sanitize || options_.notebooks || options_.thorough;
+    running.environment = {{"JUPYTER_PATH", jupyter.string()},
+                           {"PYTHONPATH", notebook_folder().string()},
+                           {"TITO_THOROUGH", at_length ? "1" : ""}};
     const auto run_part = [&](const std::string& name, const std::vector<fs::path>& inputs, const Command& arguments) {
       std::vector<fs::path> all = inputs;
       all.insert(all.end(), {root_ / "notebook", root_ / "tests/notebook", root_ / "cli/runtime"});
@@ -308,7 +312,7 @@ class CourseTest {
         add_python_tests(part, run_process(command, running));
       });
     };
-    run_part("kernel", {root_ / "modules/00_setup"}, {});
+    run_part(at_length ? "kernel, at length" : "kernel", {root_ / "modules/00_setup"}, {});
     for (const Module& module : course_) {
       if (module.library_chapter) continue;
       const bool usual = module.number == "00" || module.number == "02";

@@ -4,7 +4,9 @@
 
 #include <cstdlib>
 #include <memory>
+#include <string_view>
 
+#include "build/known_mistakes.h"
 #include "build/progress.h"
 #include "commands/commands.h"
 #include "format/student.h"
@@ -35,6 +37,7 @@ struct Place {
   std::vector<Module> stage;
   const Module* module = nullptr;
   bool workspace = false;
+  LessonTexts texts;
 };
 
 Place find_place(const NotebookArguments& arguments) {
@@ -48,11 +51,13 @@ Place find_place(const NotebookArguments& arguments) {
     place.root = workspace->root();
     place.module = &find_module(place.stage, folder);
     place.workspace = true;
+    place.texts = {workspace->mistakes_file(folder), read_text(workspace->handed_out_file(folder))};
     return place;
   }
   place.root = project_root();
   place.stage = load_stage_of(place.root, arguments.module);
   place.module = &find_module(place.stage, arguments.module);
+  place.texts = {mistakes_file(*place.module), student_copy(*place.module)};
   return place;
 }
 
@@ -84,17 +89,26 @@ void print_description(const Place& place, const NotebookArguments& arguments) {
   options.learner = place.workspace;
   if (place.workspace) options.course = course_folder();
   const StageBuild build(place.root, modules_below(place.stage, *place.module), options);
-  fmt::print("{}\n", describe_cells(build, place.stage, *place.module));
+  fmt::print("{}\n", describe_cells(build, place.stage, *place.module, place.texts));
 }
+
+// In a workspace JupyterLab writes the learner's .cpp with the notebook. Of the two, the .cpp has the cells, whichever is newer:
+// the margin is in seconds, and for ever.
+constexpr std::string_view pairing = R"(# Made by `tito notebook`: a notebook and the .cpp beside it are one lesson.
+formats = "ipynb,cpp:percent"
+comment_magics = false
+outdated_text_notebook_margin = 1e9
+)";
 
 // Becomes JupyterLab.
 [[noreturn]] void open_lab(const Place& place, const fs::path& python, const fs::path& jupyter, const fs::path& file,
                            const NotebookArguments& arguments) {
-  std::vector<std::string> words{python.string(), "-m", "jupyterlab", "--ServerApp.root_dir=" + place.root.string()};
+  const std::string path_in_lab = fs::relative(file, place.root).generic_string();
+  std::vector<std::string> words{python.string(), "-m", "jupyterlab", "--ServerApp.root_dir=" + place.root.string(),
+                                 "--LabApp.default_url=/lab/tree/" + path_in_lab};
   if (arguments.no_open) words.push_back("--no-browser");
   if (arguments.port != 0) words.push_back(fmt::format("--port={}", arguments.port));
   if (geteuid() == 0) words.push_back("--allow-root");
-  words.push_back(file.string());
   const char* earlier = std::getenv("JUPYTER_PATH");
   const std::string path = jupyter.string() + (earlier == nullptr ? "" : ":" + std::string(earlier));
   setenv("JUPYTER_PATH", path.c_str(), 1);
@@ -121,6 +135,7 @@ void run_notebook(const NotebookArguments& arguments) {
   }
   const fs::path file = (place.workspace ? place.module->file.parent_path() : place.root / "build/notebooks" / place.module->folder()) /
                         (place.module->name + "_dev.ipynb");
+  if (place.workspace && !fs::exists(place.root / "jupytext.toml")) write_atomically(place.root / "jupytext.toml", pairing);
   convert(place, python, arguments, file);
   const fs::path jupyter = place.root / "build/jupyter";
   write_kernel(jupyter, python, kernel);

@@ -22,6 +22,7 @@ Your own workspace for the TinyTorch course. You work in `modules/`, one file fo
     tito start 00        get ready for a module
     tito test 00         compile your file and run its tests
     tito watch 00        the same on every save, in a live screen
+    tito notebook 00     the lesson in JupyterLab; what you write there stands in your file too
     tito hint 00         the next hint for the exercise you are at
     tito complete 00     all tests, of this module and of those before it; your package in tinytorch/ grows
     tito status          where you stand
@@ -144,7 +145,7 @@ Workspace require_workspace() {
 std::map<std::string, std::string> course_files(const fs::path& course) {
   std::map<std::string, std::string> files;
   files["README.md"] = readme;
-  files[".gitignore"] = "/build/\n";
+  files[".gitignore"] = "/build/\n.ipynb_checkpoints/\n";
   files[".tito/workspace.toml"] = marker;
   for (const Module& module : load_course(course)) {
     if (module.library_chapter) continue;

@@ -46,6 +46,14 @@ bool includes(const Module& module, const std::string& path) {
   return false;
 }
 
+nlohmann::ordered_json code_cells(const fs::path& file, const std::string& text) {
+  nlohmann::ordered_json out = nlohmann::ordered_json::array();
+  for (const Cell& cell : parse_cells(file, text).cells) {
+    if (cell.kind == Cell::Kind::Code) out.push_back(join_lines(cell.body));
+  }
+  return out;
+}
+
 // Headers that want a class which the lesson itself makes: they are included when a cell has defined it.
 nlohmann::ordered_json late_headers(const Module& module) {
   nlohmann::ordered_json out = nlohmann::ordered_json::object();
@@ -103,7 +111,8 @@ std::vector<Module> modules_below(const std::vector<Module>& stage, const Module
   return below;
 }
 
-std::string describe_cells(const StageBuild& build, const std::vector<Module>& stage, const Module& module) {
+std::string describe_cells(const StageBuild& build, const std::vector<Module>& stage, const Module& module,
+                           const LessonTexts& texts) {
   std::vector<std::string> targets = build.library();
   targets.insert(targets.end(), build.runtime_objects().begin(), build.runtime_objects().end());
   for (const std::string_view level : {"-O0", "-O1"}) targets.push_back(build.cell_header(level) + ".gch");
@@ -145,6 +154,8 @@ std::string describe_cells(const StageBuild& build, const std::vector<Module>& s
       {"link", build.cell_linker()},
       {"objects", objects},
       {"mixins", mixins},
+      {"mistakes", fs::absolute(texts.mistakes).string()},
+      {"handed_out", code_cells(module.file, texts.handed_out)},
       {"late_headers", late_headers(module)},
       {"late_files", late_files},
       {"late_folder", late.string()},

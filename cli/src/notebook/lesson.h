@@ -17,8 +17,13 @@ std::string notebook_text(const Module& module);
 StageOptions cell_options(const Module& module, const Toolchain& toolchain);
 std::vector<Module> modules_below(const std::vector<Module>& stage, const Module& module);
 
+struct LessonTexts {
+  fs::path mistakes;       // the file with the signatures of known mistakes
+  std::string handed_out;  // the student's copy: where a cell uses a later one, that is what the later one says
+};
+
 // The same as one JSON object, for the kernel: compilers' command lines, objects, headers. Builds it first. Throws
 // std::runtime_error with the compiler's messages when that fails.
-std::string describe_cells(const StageBuild& build, const std::vector<Module>& stage, const Module& module);
+std::string describe_cells(const StageBuild& build, const std::vector<Module>& stage, const Module& module, const LessonTexts& texts);
 
 }  // namespace tito

@@ -1,5 +1,5 @@
 # The sources of each lesson, for CMakeLists.txt.
-# Generated from the lessons 00_setup to 89_watching: edit the module, not this file.
+# Generated from the lessons 00_setup to 82_conv_more: edit the module, not this file.
 set(TINYTORCH_SOURCES_00_setup
   core/error.cpp
   core/generator.cpp
@@ -125,9 +125,25 @@ set(TINYTORCH_SOURCES_08_training
   serialize/save.cpp
   nn/clip_grad.cpp
   optim/trainer.cpp)
+set(TINYTORCH_SOURCES_81_image_options
+  nn/image_checks.cpp
+  nn/image_layers.cpp
+  nn/image_options.cpp)
 set(TINYTORCH_SOURCES_89_watching
   optim/early_stopping.cpp
   utils/tensorboard.cpp)
+set(TINYTORCH_SOURCES_09_cnn
+  nn/windows.cpp
+  nn/conv.cpp
+  nn/pool.cpp
+  nn/norm.cpp
+  models/lenet.cpp
+  models/resnet.cpp)
+set(TINYTORCH_SOURCES_82_conv_more
+  nn/fold.cpp
+  nn/more_conv.cpp
+  nn/more_pool.cpp
+  nn/more_norm.cpp)
 set(TINYTORCH_SOURCES_generated
   core/register_all.cpp)
 set(TINYTORCH_MODULES
@@ -150,5 +166,8 @@ set(TINYTORCH_MODULES
   07_data
   94_data_files
   08_training
+  81_image_options
   89_watching
+  09_cnn
+  82_conv_more
   generated)

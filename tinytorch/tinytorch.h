@@ -1,5 +1,5 @@
 // All of TinyTorch.
-// Generated from the lessons 00_setup to 89_watching: edit the module, not this file.
+// Generated from the lessons 00_setup to 82_conv_more: edit the module, not this file.
 #pragma once
 
 #include "tinytorch/core/error.h"
@@ -120,5 +120,19 @@
 #include "tinytorch/serialize/save.h"
 #include "tinytorch/nn/clip_grad.h"
 #include "tinytorch/optim/trainer.h"
+#include "tinytorch/core/expanding_array.h"
+#include "tinytorch/nn/image_options.h"
+#include "tinytorch/nn/image_checks.h"
+#include "tinytorch/nn/image_layers.h"
 #include "tinytorch/optim/early_stopping.h"
 #include "tinytorch/utils/tensorboard.h"
+#include "tinytorch/nn/windows.h"
+#include "tinytorch/nn/conv.h"
+#include "tinytorch/nn/pool.h"
+#include "tinytorch/nn/norm.h"
+#include "tinytorch/models/lenet.h"
+#include "tinytorch/models/resnet.h"
+#include "tinytorch/nn/fold.h"
+#include "tinytorch/nn/more_conv.h"
+#include "tinytorch/nn/more_pool.h"
+#include "tinytorch/nn/more_norm.h"

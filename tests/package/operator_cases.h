@@ -70,6 +70,7 @@ std::vector<OperatorCase> activation_cases();
 std::vector<OperatorCase> loss_cases();
 std::vector<OperatorCase> more_nn_cases();
 std::vector<OperatorCase> random_cases();
+std::vector<OperatorCase> image_cases();
 
 const std::vector<OperatorCase>& all_cases();
 

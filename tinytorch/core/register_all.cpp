@@ -1,5 +1,5 @@
 // Joins what the lessons register, in their order.
-// Generated from the lessons 00_setup to 89_watching: edit the module, not this file.
+// Generated from the lessons 00_setup to 82_conv_more: edit the module, not this file.
 
 namespace tinytorch {
 

@@ -1,5 +1,5 @@
 // The methods that lessons add to Module.
-// Generated from the lessons 00_setup to 89_watching: edit the module, not this file.
+// Generated from the lessons 00_setup to 82_conv_more: edit the module, not this file.
 #pragma once
 
 #include "tinytorch/nn/module_gradients.h"

@@ -72,6 +72,7 @@ std::vector<OperatorCase> more_nn_cases();
 std::vector<OperatorCase> random_cases();
 std::vector<OperatorCase> attention_cases();
 std::vector<OperatorCase> text_cases();
+std::vector<OperatorCase> image_cases();
 
 const std::vector<OperatorCase>& all_cases();
 

@@ -41,7 +41,8 @@ const File& file() {
   static const File contents = [] {
     const nlohmann::json document = read_golden("operators.json");
     File out;
-    for (const auto& [name, written] : document.at("cases").items()) out.cases.emplace(name, recorded_from(written));
+    for (const nlohmann::json& part : {document, read_golden("image_operators.json")})
+      for (const auto& [name, written] : part.at("cases").items()) out.cases.emplace(name, recorded_from(written));
     for (const auto& [name, rows] : document.at("promotion").items())
       out.promotion.emplace(name, rows.get<std::vector<std::string>>());
     return out;
@@ -68,7 +69,7 @@ Tensor changed(const Tensor& x, const std::string& variant) {
 const Recorded& recorded(const std::string& name) {
   const auto found = file().cases.find(name);
   if (found == file().cases.end())
-    throw std::runtime_error("nothing is recorded for " + name + "; add it to tests/golden/record_operators.py");
+    throw std::runtime_error("nothing is recorded for " + name + "; add it to tests/golden/record_operators.py or its like");
   return found->second;
 }
 

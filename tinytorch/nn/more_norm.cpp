@@ -1,0 +1,83 @@
+// From the lesson modules/82_conv_more/conv_more_dev.cpp:
+// edit the module, not this file.
+
+#include "tinytorch/nn/more_norm.h"
+
+#include <ostream>
+
+#include "tinytorch/core/autograd.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/nn/image_checks.h"
+
+namespace tinytorch {
+
+namespace {
+std::optional<Tensor> present(const std::optional<Tensor>& tensor) { return tensor && tensor->defined() ? tensor : std::nullopt; }
+
+// x * weight + bias, one number for each channel of (N, C, ...).
+Tensor scaled(Tensor x, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias) {
+  if (weight) x = x * per_channel(*weight, x);
+  if (bias) x = x + per_channel(*bias, x);
+  return x;
+}
+}  // namespace
+
+Tensor group_norm(const Tensor& input, std::int64_t num_groups, const std::optional<Tensor>& weight_or_none, const std::optional<Tensor>& bias_or_none, double eps, bool) {
+  const auto weight = present(weight_or_none), bias = present(bias_or_none);
+  TORCH_CHECK(input.dim() >= 2, "Expected at least 2 dimensions for input tensor but received ", input.dim());
+  const std::int64_t channels = input.size(1);
+  TORCH_CHECK(num_groups > 0, "Expected num groups to be greater than 0, got ", num_groups);
+  TORCH_CHECK(channels % num_groups == 0, "Expected number of channels in input to be divisible by num_groups, but got input of shape ", input.sizes(), " and num_groups=", num_groups);
+  TORCH_CHECK(!weight || (weight->dim() == 1 && weight->numel() == channels),
+              "Expected weight to be a vector of size equal to the number of channels in input, but got weight of shape ", weight ? weight->sizes() : IntArrayRef(),
+              " and input of shape ", input.sizes());
+  TORCH_CHECK(!bias || (bias->dim() == 1 && bias->numel() == channels),
+              "Expected bias to be a vector of size equal to the number of channels in input, but got bias of shape ", bias ? bias->sizes() : IntArrayRef(),
+              " and input of shape ", input.sizes());
+  if (input.numel() == 0) return scaled(input.clone(), weight, bias);
+  const Tensor rows = input.reshape({1, input.size(0) * num_groups, -1});
+  return scaled(batch_norm(rows, {}, {}, {}, {}, true, 0, eps).view(input.sizes()), weight, bias);
+}
+
+Tensor instance_norm(const Tensor& input, const std::optional<Tensor>& weight_or_none, const std::optional<Tensor>& bias_or_none, const std::optional<Tensor>& mean_or_none,
+                     const std::optional<Tensor>& var_or_none, bool use_input_stats, double momentum, double eps, bool) {
+  const auto weight = present(weight_or_none), bias = present(bias_or_none), running_mean = present(mean_or_none), running_var = present(var_or_none);
+  TORCH_CHECK(use_input_stats || (running_mean && running_var), "Expected running_mean and running_var to be defined when use_input_stats is false");
+  TORCH_CHECK(input.dim() >= 3, "instance_norm needs an input of at least three dimensions, (N, C, ...), but got ", input.sizes());
+  const std::int64_t N = input.size(0), C = input.size(1);
+  TORCH_CHECK_VALUE(!use_input_stats || volume(spatial_sizes(input.sizes())) > 1, "Expected more than 1 spatial element when training, got input size ", input.sizes());
+  DimVector sizes(input.sizes());
+  sizes[0] = 1;
+  sizes[1] = N * C;
+  // Each example's channels move averages of their own, whose means are the new ones.
+  const auto repeated = [&](const std::optional<Tensor>& vector) { return vector ? std::optional<Tensor>(repeat(*vector, {N})) : std::nullopt; };
+  const std::optional<Tensor> means = repeated(running_mean), variances = repeated(running_var);
+  const Tensor result = batch_norm(input.reshape(sizes), {}, {}, means, variances, use_input_stats, momentum, eps);
+  if (means && variances && use_input_stats) {
+    const NoGradGuard no_grad;
+    running_mean->copy_(means->view({N, C}).mean({0}));
+    running_var->copy_(variances->view({N, C}).mean({0}));
+  }
+  return scaled(result.view(input.sizes()), weight, bias);
+}
+
+void nn::GroupNormImpl::reset() {
+  TORCH_CHECK(options.num_groups() > 0 && options.num_channels() % options.num_groups() == 0, "num_channels must be divisible by num_groups");
+  weight = register_parameter("weight", options.affine() ? empty({options.num_channels()}) : Tensor(), options.affine());
+  bias = register_parameter("bias", options.affine() ? empty({options.num_channels()}) : Tensor(), options.affine());
+  reset_parameters();
+}
+
+void nn::GroupNormImpl::reset_parameters() {
+  if (!options.affine()) return;
+  const NoGradGuard no_grad;
+  weight.fill_(1);
+  bias.zero_();
+}
+
+void nn::GroupNormImpl::pretty_print(std::ostream& stream) const {
+  stream << "torch::nn::GroupNorm(" << options.num_groups() << ", " << options.num_channels() << ", eps=" << options.eps() << ", affine=" << (options.affine() ? "true" : "false")
+         << ')';
+}
+
+}  // namespace tinytorch

@@ -1,0 +1,185 @@
+// From the lesson modules/82_conv_more/conv_more_dev.cpp:
+// edit the module, not this file.
+
+#include "tinytorch/nn/more_pool.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "tinytorch/core/indexing.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/tensor_data.h"
+#include "tinytorch/nn/windows.h"
+
+namespace tinytorch {
+
+namespace {
+// `values` with one more number in front, for a dimension of size 1.
+DimVector behind(std::int64_t first, IntArrayRef values) {
+  DimVector all{first};
+  for (const std::int64_t value : values) all.push_back(value);
+  return all;
+}
+
+// One number or three as three; `if_none` when there is none and that is allowed.
+DimVector triple(const char* function, const char* name, IntArrayRef values, IntArrayRef if_none = {}) {
+  TORCH_CHECK(values.size() == 1 || values.size() == 3 || (values.empty() && !if_none.empty()), function, ": ", name, " must either be ", if_none.empty() ? "" : "omitted, ",
+              "a single int, or a tuple of three ints");
+  if (values.empty()) return if_none;
+  return values.size() == 3 ? DimVector(values) : DimVector(3, values[0]);
+}
+
+// (N, C, D, H, W) or (C, D, H, W) as (N C, D, H, W).
+Tensor as_slices(const Tensor& self) {
+  return self.reshape({self.dim() == 5 ? self.size(0) * self.size(1) : self.size(0), self.size(-3), self.size(-2), self.size(-1)});
+}
+
+void check_dims(const char* function, const Tensor& self, std::int64_t dims) {
+  TORCH_CHECK(self.dim() == dims + 1 || self.dim() == dims + 2, function, "(): Expected ", dims + 1, "D or ", dims + 2, "D tensor, but got ", self.sizes());
+}
+}  // namespace
+
+std::tuple<Tensor, Tensor> max_pool1d_with_indices(const Tensor& self, IntArrayRef kernel_size, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, bool ceil_mode) {
+  check_dims("max_pool1d", self, 1);
+  const DimVector step = stride.empty() ? DimVector(kernel_size) : DimVector(stride);
+  const auto [values, indices] =
+      max_pool2d_with_indices(self.unsqueeze(-2), behind(1, kernel_size), behind(1, step), behind(0, padding), behind(1, dilation), ceil_mode);
+  return {values.squeeze(-2), indices.squeeze(-2)};
+}
+
+Tensor max_pool1d(const Tensor& self, IntArrayRef kernel_size, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, bool ceil_mode) {
+  return std::get<0>(max_pool1d_with_indices(self, kernel_size, stride, padding, dilation, ceil_mode));
+}
+
+std::tuple<Tensor, Tensor> max_pool3d_with_indices(const Tensor& self, IntArrayRef kernel_size, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, bool ceil_mode) {
+  check_dims("max_pool3d", self, 3);
+  const DimVector kernel = triple("max_pool3d", "kernel_size", kernel_size);
+  const DimVector step = triple("max_pool3d", "stride", stride, kernel);
+  const DimVector around = triple("max_pool3d", "padding", padding);
+  const DimVector apart = triple("max_pool3d", "dilation", dilation);
+  const auto slice_part = [](const DimVector& values) { return IntArrayRef(values.data() + 1, 2); };
+  // The maxima of each slice: (N C, D, oH, oW).
+  const auto [in_slice, where] = max_pool2d_with_indices(as_slices(self), slice_part(kernel), slice_part(step), slice_part(around), slice_part(apart), ceil_mode);
+  // And of these, along the depth: (N C, 1, oD, oH oW).
+  const auto [values, depth] =
+      max_pool2d_with_indices(in_slice.flatten(2).unsqueeze(1), {kernel[0], 1}, {step[0], 1}, {around[0], 0}, {apart[0], 1}, ceil_mode);
+  const Tensor places = where.flatten(1).gather(1, depth.flatten(1)).view(depth.sizes());
+  const Tensor slices = depth.floor_divide(depth.size(3));
+  DimVector sizes(self.sizes());
+  sizes[sizes.size() - 3] = values.size(2);
+  sizes[sizes.size() - 2] = in_slice.size(2);
+  sizes[sizes.size() - 1] = in_slice.size(3);
+  return {values.reshape(sizes), (slices * (self.size(-2) * self.size(-1)) + places).reshape(sizes)};
+}
+
+Tensor max_pool3d(const Tensor& self, IntArrayRef kernel_size, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, bool ceil_mode) {
+  return std::get<0>(max_pool3d_with_indices(self, kernel_size, stride, padding, dilation, ceil_mode));
+}
+
+Tensor avg_pool1d(const Tensor& self, IntArrayRef kernel_size, IntArrayRef stride, IntArrayRef padding, bool ceil_mode, bool count_include_pad) {
+  check_dims("avg_pool1d", self, 1);
+  const DimVector step = stride.empty() ? DimVector(kernel_size) : DimVector(stride);
+  return avg_pool2d(self.unsqueeze(-2), behind(1, kernel_size), behind(1, step), behind(0, padding), ceil_mode, count_include_pad).squeeze(-2);
+}
+
+// Sums over the slices, then over the depth, each with divisor 1; then one division by the number of elements of each window.
+Tensor avg_pool3d(const Tensor& self, IntArrayRef kernel_size, IntArrayRef stride, IntArrayRef padding, bool ceil_mode, bool count_include_pad,
+                  std::optional<std::int64_t> divisor_override) {
+  check_dims("avg_pool3d", self, 3);
+  const DimVector kernel = triple("avg_pool3d", "kernel_size", kernel_size);
+  const DimVector step = triple("avg_pool3d", "stride", stride, kernel);
+  const DimVector around = triple("avg_pool3d", "padding", padding);
+  TORCH_CHECK(!divisor_override || *divisor_override != 0, "divisor must be not zero");
+  const auto slice_part = [](const DimVector& values) { return IntArrayRef(values.data() + 1, 2); };
+  const Tensor in_slice = avg_pool2d(as_slices(self), slice_part(kernel), slice_part(step), slice_part(around), ceil_mode, true, 1);
+  const Tensor sums = avg_pool2d(in_slice.flatten(2).unsqueeze(1), {kernel[0], 1}, {step[0], 1}, {around[0], 0}, ceil_mode, true, 1);
+  DimVector sizes(self.sizes());
+  const std::size_t first = sizes.size() - 3;
+  const DimVector output{sums.size(2), in_slice.size(2), in_slice.size(3)};
+  Tensor divisor = full({}, divisor_override ? static_cast<double>(*divisor_override) : 1.0, kDouble);
+  for (std::size_t d = 0; d < 3; ++d) {
+    DimVector shape(3, 1);
+    shape[d] = output[d];
+    if (!divisor_override) divisor = divisor * tensor(window_lengths(output[d], sizes[first + d], kernel[d], step[d], around[d], count_include_pad), kDouble).view(shape);
+  }
+  for (std::size_t d = 0; d < 3; ++d) sizes[first + d] = output[d];
+  return sums.reshape(sizes) / divisor.to(self.scalar_type());
+}
+
+namespace {
+// The range of input elements of output i of `count`.
+std::pair<std::int64_t, std::int64_t> adaptive_range(std::int64_t i, std::int64_t count, std::int64_t size) {
+  const std::int64_t begin = i * size / count;
+  return {begin, ((i + 1) * size + count - 1) / count - begin};
+}
+
+// The matrix (count, size) whose row i averages its range.
+Tensor averaging_matrix(std::int64_t count, std::int64_t size, ScalarType type) {
+  const Tensor matrix = zeros({count, size}, type);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto [begin, length] = adaptive_range(i, count, size);
+    matrix.select(0, i).narrow(0, begin, length).fill_(1 / static_cast<double>(length));
+  }
+  return matrix;
+}
+
+DimVector checked_output(const char* function, const Tensor& self, IntArrayRef output_size, std::int64_t dims) {
+  TORCH_CHECK(output_size.size() == 1 || static_cast<std::int64_t>(output_size.size()) == dims, function, ": output_size must be ", dims);
+  check_dims(function, self, dims);
+  for (std::int64_t d = self.dim() - dims; d < self.dim(); ++d)
+    TORCH_CHECK(self.size(d) > 0, function, "(): Expected input to have non-zero size for non-batch dimensions, but input has sizes ", self.sizes(), " with dimension ", d,
+                " being empty");
+  for (const std::int64_t size : output_size)
+    TORCH_CHECK(size >= 0, function, ": elements of output_size must be greater than or equal to 0 but received ", output_size);
+  return output_size.size() == 1 ? DimVector(static_cast<std::size_t>(dims), output_size[0]) : DimVector(output_size);
+}
+
+Tensor adaptive_avg(const char* function, const Tensor& self, IntArrayRef output_size, std::int64_t dims) {
+  const DimVector output = checked_output(function, self, output_size, dims);
+  TORCH_CHECK(self.is_floating_point(), "\"", function, "\" not implemented for '", self.scalar_type(), "'\n[", function, "] convert with to(kFloat) first.");
+  Tensor result = self;
+  for (std::int64_t d = 1; d <= dims; ++d) {
+    const std::int64_t count = output[static_cast<std::size_t>(dims - d)];
+    if (count == self.size(-d)) continue;
+    const Tensor matrix = averaging_matrix(count, self.size(-d), self.scalar_type());
+    result = matmul(result.transpose(-d, -1), matrix.t()).transpose(-d, -1);
+  }
+  return result.contiguous();
+}
+
+std::tuple<Tensor, Tensor> adaptive_max(const char* function, const Tensor& self, IntArrayRef output_size, std::int64_t dims) {
+  const DimVector output = checked_output(function, self, output_size, dims);
+  Tensor values = self;
+  Tensor positions = zeros(self.sizes(), kLong);
+  std::int64_t step = 1;  // how far apart neighbours along this dimension are in the flattened image
+  for (std::int64_t d = 1; d <= dims; ++d) {
+    const std::int64_t count = output[static_cast<std::size_t>(dims - d)];
+    std::vector<Tensor> best, where;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const auto [begin, length] = adaptive_range(i, count, self.size(-d));
+      const auto [largest, index] = values.narrow(-d, begin, length).max(-d, true);
+      best.push_back(largest);
+      where.push_back(positions.narrow(-d, begin, length).gather(-d, index) + (index + begin) * step);
+    }
+    if (count > 0) {
+      values = cat(best, -d);
+      positions = cat(where, -d);
+    } else {
+      values = values.narrow(-d, 0, 0);
+      positions = positions.narrow(-d, 0, 0);
+    }
+    step *= self.size(-d);
+  }
+  return {values, positions};
+}
+}  // namespace
+
+Tensor adaptive_avg_pool1d(const Tensor& self, IntArrayRef output_size) { return adaptive_avg("adaptive_avg_pool1d", self, output_size, 1); }
+Tensor adaptive_avg_pool2d(const Tensor& self, IntArrayRef output_size) { return adaptive_avg("adaptive_avg_pool2d", self, output_size, 2); }
+Tensor adaptive_avg_pool3d(const Tensor& self, IntArrayRef output_size) { return adaptive_avg("adaptive_avg_pool3d", self, output_size, 3); }
+std::tuple<Tensor, Tensor> adaptive_max_pool1d(const Tensor& self, IntArrayRef output_size) { return adaptive_max("adaptive_max_pool1d", self, output_size, 1); }
+std::tuple<Tensor, Tensor> adaptive_max_pool2d(const Tensor& self, IntArrayRef output_size) { return adaptive_max("adaptive_max_pool2d", self, output_size, 2); }
+std::tuple<Tensor, Tensor> adaptive_max_pool3d(const Tensor& self, IntArrayRef output_size) { return adaptive_max("adaptive_max_pool3d", self, output_size, 3); }
+
+}  // namespace tinytorch

@@ -1,0 +1,103 @@
+// From the lesson modules/09_cnn/cnn_dev.cpp:
+// edit the module, not this file.
+
+#include "tinytorch/nn/pool.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <ostream>
+
+#include "tinytorch/core/indexing.h"
+#include "tinytorch/core/loops.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/tensor_data.h"
+#include "tinytorch/nn/padding.h"
+#include "tinytorch/nn/windows.h"
+
+namespace tinytorch {
+
+std::int64_t pooling_output_shape(std::int64_t size, std::int64_t kernel, std::int64_t padding, std::int64_t stride, std::int64_t dilation, bool ceil_mode) {
+  const std::int64_t down = conv_output_size(size, kernel, stride, padding, dilation);
+  if (!ceil_mode) return down;
+  const std::int64_t free = size + 2 * padding - dilation * (kernel - 1) - 1;
+  const std::int64_t up = free + stride - 1 < 0 ? 0 : (free + stride - 1) / stride + 1;
+  return (up - 1) * stride >= size + padding ? up - 1 : up;  // the last window must begin inside
+}
+
+namespace {
+Tensor max_pool_indices_cpu(const Tensor& self, IntArrayRef output, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation) {
+  const Tensor planes = self.contiguous();
+  DimVector sizes(self.sizes());
+  const std::size_t first = sizes.size() - 2;
+  const DimVector size{sizes[first], sizes[first + 1]};
+  for (std::size_t d = 0; d < 2; ++d) sizes[first + d] = output[d];
+  const Tensor result = empty(sizes, kLong);
+  const std::int64_t count = volume(size) == 0 ? 0 : planes.numel() / volume(size);
+  dispatch_all_types(self.scalar_type(), [&]<class T>() {
+    for (std::int64_t p = 0; p < count; ++p)
+      max_pool_plane(result.data<std::int64_t>() + p * volume(output), planes.data<T>() + p * volume(size), size, output, kernel, stride, padding, dilation);
+  });
+  return result;
+}
+
+// The number of windows in each dimension, after all checks.
+DimVector pooled_size(const Tensor& self, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, bool ceil_mode) {
+  check_pooling(self, kernel, stride, padding, dilation);
+  DimVector output;
+  for (std::size_t d = 0; d < 2; ++d)
+    output.push_back(pooling_output_shape(self.size(static_cast<std::int64_t>(d) - 2), kernel[d], padding[d], stride[d], dilation[d], ceil_mode));
+  TORCH_CHECK(output[0] >= 1 && output[1] >= 1, "Given input size: (", self.size(-3), "x", self.size(-2), "x", self.size(-1), "). Calculated output size: (", self.size(-3), "x",
+              output[0], "x", output[1], "). Output size is too small");
+  return output;
+}
+}  // namespace
+
+constinit Operator<Tensor(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef)> op::max_pool_indices("max_pool_indices",
+                                                                                                                                {.cpu = Kernel<max_pool_indices_cpu>::call});
+
+std::tuple<Tensor, Tensor> max_pool2d_with_indices(const Tensor& self, IntArrayRef kernel_size, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, bool ceil_mode) {
+  const DimVector kernel = pool_pair("max_pool2d", "kernel_size", kernel_size);
+  const DimVector step = pool_pair("max_pool2d", "stride", stride, kernel);
+  const DimVector around = pool_pair("max_pool2d", "padding", padding);
+  const DimVector apart = pool_pair("max_pool2d", "dilation", dilation);
+  const DimVector output = pooled_size(self, kernel, step, around, apart, ceil_mode);
+  const Tensor indices = op::max_pool_indices(self, output, kernel, step, around, apart);
+  return {self.flatten(-2).gather(-1, indices.flatten(-2)).view(indices.sizes()), indices};
+}
+
+Tensor max_pool2d(const Tensor& self, IntArrayRef kernel_size, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, bool ceil_mode) {
+  return std::get<0>(max_pool2d_with_indices(self, kernel_size, stride, padding, dilation, ceil_mode));
+}
+
+namespace {
+// Each of `sums` (N, C, oH, oW) divided by the product of its row's and its column's length.
+Tensor divide_by_lengths(const Tensor& sums, const std::vector<double>& rows, const std::vector<double>& columns) {
+  const Tensor lengths = tensor(rows, kDouble).unsqueeze(1) * tensor(columns, kDouble);
+  return sums / lengths.to(sums.scalar_type());
+}
+}  // namespace
+
+Tensor avg_pool2d(const Tensor& self, IntArrayRef kernel_size, IntArrayRef stride, IntArrayRef padding, bool ceil_mode, bool count_include_pad,
+                  std::optional<std::int64_t> divisor_override) {
+  const DimVector kernel = pool_pair("avg_pool2d", "kernel_size", kernel_size);
+  const DimVector step = pool_pair("avg_pool2d", "stride", stride, kernel);
+  const DimVector around = pool_pair("avg_pool2d", "padding", padding);
+  TORCH_CHECK(!divisor_override || *divisor_override != 0, "divisor must be not zero");
+  TORCH_CHECK(self.is_floating_point(), "\"avg_pool2d\" not implemented for '", self.scalar_type(), "'\n[avg_pool2d] convert with to(kFloat) first.");
+  const DimVector output = pooled_size(self, kernel, step, around, {1, 1}, ceil_mode);
+  Tensor image = self.dim() == 4 ? self : self.unsqueeze(0);
+  const DimVector size = spatial_sizes(image.sizes());
+  // What the last windows of ceil_mode need behind the padding, as zeros.
+  std::vector<std::int64_t> overhang(4, 0);
+  for (std::size_t d = 0; d < 2; ++d) overhang[3 - 2 * d] = std::max<std::int64_t>((output[d] - 1) * step[d] + kernel[d] - size[d] - 2 * around[d], 0);
+  if (overhang[1] > 0 || overhang[3] > 0) image = nn::functional::pad(image, overhang);
+  const Tensor columns = op::im2col(image, kernel, {1, 1}, around, step);
+  const Tensor sums = columns.view({image.size(0), image.size(1), volume(kernel), volume(output)}).sum(2).view({image.size(0), image.size(1), output[0], output[1]});
+  const Tensor result = divisor_override ? sums / *divisor_override
+                                         : divide_by_lengths(sums, window_lengths(output[0], size[0], kernel[0], step[0], around[0], count_include_pad),
+                                                             window_lengths(output[1], size[1], kernel[1], step[1], around[1], count_include_pad));
+  return self.dim() == 4 ? result : result.squeeze(0);
+}
+
+}  // namespace tinytorch

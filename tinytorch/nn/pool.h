@@ -1,0 +1,59 @@
+// From the lesson modules/09_cnn/cnn_dev.cpp:
+// edit the module, not this file.
+#pragma once
+
+#include <algorithm>
+#include <tuple>
+#include <vector>
+
+#include "tinytorch/core/ops.h"
+
+namespace tinytorch {
+
+// How many windows a pooling layer has along a dimension; rounded up in ceil_mode. Source: aten/src/ATen/native/Pool.h.
+std::int64_t pooling_output_shape(std::int64_t size, std::int64_t kernel, std::int64_t padding, std::int64_t stride, std::int64_t dilation, bool ceil_mode);
+
+// The largest element of each window of (N, C, H, W) or (C, H, W), and where it stands in its plane (Long). Stride: the kernel's size when not given. Padding: at most half of the kernel.
+Tensor max_pool2d(const Tensor& self, IntArrayRef kernel_size, IntArrayRef stride = {}, IntArrayRef padding = 0, IntArrayRef dilation = 1, bool ceil_mode = false);
+std::tuple<Tensor, Tensor> max_pool2d_with_indices(const Tensor& self, IntArrayRef kernel_size, IntArrayRef stride = {}, IntArrayRef padding = 0, IntArrayRef dilation = 1,
+                                                   bool ceil_mode = false);
+// The mean of each window. Padding counts as zeros, or not at all without count_include_pad; divisor_override replaces the number of elements.
+Tensor avg_pool2d(const Tensor& self, IntArrayRef kernel_size, IntArrayRef stride = {}, IntArrayRef padding = 0, bool ceil_mode = false, bool count_include_pad = true,
+                  std::optional<std::int64_t> divisor_override = std::nullopt);
+
+namespace op {
+// The positions of the largest elements: (..., H, W) -> (..., oH, oW), Long. It has no gradient.
+extern Operator<Tensor(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef)> max_pool_indices;
+}  // namespace op
+
+// For each window of a plane (H, W), where its largest element stands: winners[y * oW + x] = row * W + column. Rows and columns outside of the plane do not count. The first of equal elements wins; NaN
+// wins over numbers. REQUIRES: every window has an element inside. The settings are (rows, columns). O(oH oW kH kW).
+template <class T>
+void max_pool_plane(std::int64_t* winners, const T* plane, IntArrayRef size, IntArrayRef output, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation) {
+  for (std::int64_t y = 0; y < output[0]; ++y)
+    for (std::int64_t x = 0; x < output[1]; ++x) {
+      std::int64_t best = -1;
+      for (std::int64_t i = 0; i < kernel[0]; ++i)
+        for (std::int64_t j = 0; j < kernel[1]; ++j) {
+          const std::int64_t row = y * stride[0] - padding[0] + i * dilation[0];
+          const std::int64_t column = x * stride[1] - padding[1] + j * dilation[1];
+          if (row < 0 || row >= size[0] || column < 0 || column >= size[1]) continue;
+          const std::int64_t here = row * size[1] + column;
+          if (best < 0 || plane[here] > plane[best] || plane[here] != plane[here]) best = here;
+        }
+      *winners++ = best;
+    }
+}
+
+// By how many elements each of `count` windows along a dimension is divided: those inside the image of `size` elements and, with count_include_pad, inside its padding. O(count).
+inline std::vector<double> window_lengths(std::int64_t count, std::int64_t size, std::int64_t kernel, std::int64_t stride, std::int64_t padding, bool count_include_pad) {
+  std::vector<double> lengths;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t begin = i * stride - padding;
+    const std::int64_t end = std::min(begin + kernel, size + padding);
+    lengths.push_back(static_cast<double>(count_include_pad ? end - begin : std::min(end, size) - std::max<std::int64_t>(begin, 0)));
+  }
+  return lengths;
+}
+
+}  // namespace tinytorch

@@ -13,7 +13,7 @@
 // ---
 
 // %% [markdown]
-// # Library chapter 82: More convolutions, poolings and norms
+// # Library chapter 78: More convolutions, poolings and norms
 //
 // Module 09 builds convolution, pooling and batch norm for images. This chapter takes the same parts to signals (one dimension) and volumes (three), to the transposed convolutions, to pooling with a given
 // output size, and to norms that do not look at other examples. Nothing here is a new kernel: `convolution` and `im2col` never asked how many spatial dimensions there are, and the rest is composed, so gradients of every order follow.

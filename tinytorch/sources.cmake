@@ -140,6 +140,10 @@ set(TINYTORCH_SOURCES_79_unicode
   text/unicode_tables.cpp
   text/vocabulary.cpp
   text/vocabulary_files.cpp)
+set(TINYTORCH_SOURCES_81_image_options
+  nn/image_checks.cpp
+  nn/image_layers.cpp
+  nn/image_options.cpp)
 set(TINYTORCH_SOURCES_85_weights
   serialize/zip.cpp
   serialize/unpickler.cpp
@@ -148,6 +152,18 @@ set(TINYTORCH_SOURCES_85_weights
 set(TINYTORCH_SOURCES_89_watching
   optim/early_stopping.cpp
   utils/tensorboard.cpp)
+set(TINYTORCH_SOURCES_09_cnn
+  nn/windows.cpp
+  nn/conv.cpp
+  nn/pool.cpp
+  nn/norm.cpp
+  models/lenet.cpp
+  models/resnet.cpp)
+set(TINYTORCH_SOURCES_78_conv_more
+  nn/fold.cpp
+  nn/more_conv.cpp
+  nn/more_pool.cpp
+  nn/more_norm.cpp)
 set(TINYTORCH_SOURCES_10_text
   text/char_tokenizer.cpp
   text/byte_level.cpp
@@ -201,8 +217,11 @@ set(TINYTORCH_MODULES
   94_data_files
   08_training
   79_unicode
+  81_image_options
   85_weights
   89_watching
+  09_cnn
+  78_conv_more
   10_text
   80_text_extras
   11_attention

@@ -28,7 +28,7 @@
 // - predict and measure what im2col costs in memory, and why v3 does not pay it;
 // - build and train a residual network, and say what the shortcut does to gradients.
 //
-// **Where it sits.** Below it: strides and views (01), modules (03), autograd (05), the training loop (08). Library chapter 82 takes the same parts to one and three dimensions and to the transposed layers. Module 16 makes the matrix product under it fast.
+// **Where it sits.** Below it: strides and views (01), modules (03), autograd (05), the training loop (08). Library chapter 78 takes the same parts to one and three dimensions and to the transposed layers. Module 16 makes the matrix product under it fast.
 //
 // **Prerequisites.** Modules 01 to 08; the chapters 93 and 97, which come prebuilt.
 
@@ -677,7 +677,7 @@ TEST_CASE("conv2d: the columns give what the loops give") {
 //       convolution_input(y, w)      d/dy: convolution(g, w)            d/dw: convolution_weight(g, y)
 //       convolution_weight(x, y)     d/dx: convolution_input(y, g)      d/dy: convolution(x, g)
 //
-// `convolution_input` is a layer in its own right: it goes from the small output to the large input, and is what people call a *transposed convolution* (chapter 82).
+// `convolution_input` is a layer in its own right: it goes from the small output to the large input, and is what people call a *transposed convolution* (chapter 78).
 
 // %%
 //| export nn/conv.h
@@ -2502,7 +2502,7 @@ DEMO("what a forward pass keeps, in multiples of its input") {
 //   `torch/csrc/api/include/torch/nn/modules/conv.h` the layers. On a GPU, `torch.backends.cudnn.benchmark` *measures* the algorithms for a shape and keeps the fastest.
 // - **TensorFlow.** `tensorflow/core/kernels/conv_ops.cc`. Images are `(N, H, W, C)` by default: the channels of a pixel side by side, which suits vectors and tensor cores; PyTorch calls that layout `channels_last` and keeps the shape `(N, C, H, W)`. Only strides differ, as you know from module 01.
 // - **JAX.** `jax.lax.conv_general_dilated` (`jax/_src/lax/convolution.py`) is one function for all of them: `lhs_dilation` makes it transposed, `rhs_dilation` dilated, and its transpose rules are your table of three. XLA chooses the algorithm and fuses batch norm and ReLU behind it.
-// - **Batch norm in large systems.** With a batch spread over machines, each has statistics of its own; `torch/nn/modules/_functions.py` (SyncBatchNorm) sums them over all machines in every forward pass. Networks for detection train with one or two images and use GroupNorm instead (chapter 82): its statistics stay within an image.
+// - **Batch norm in large systems.** With a batch spread over machines, each has statistics of its own; `torch/nn/modules/_functions.py` (SyncBatchNorm) sums them over all machines in every forward pass. Networks for detection train with one or two images and use GroupNorm instead (chapter 78): its statistics stay within an image.
 //
 // What this module leaves out and production has: blocked memory layouts, fused epilogues (bias and ReLU inside the product), and kernels for each vector width. Module 16 begins with them.
 
@@ -2606,7 +2606,7 @@ TEST_CASE("a residual network learns to read digits") {
 // - Batch norm has two modes and state that no gradient touches. In training, examples of a batch depend on each other; in evaluation they must not. For deployment it folds into the convolution in front of it.
 // - A shortcut makes "change nothing" the default of a block, and gives the gradient a way around every weight.
 //
-// Chapter 82 has these layers in one and three dimensions, the transposed ones, and the other norms. Module 10 turns from images to text.
+// Chapter 78 has these layers in one and three dimensions, the transposed ones, and the other norms. Module 10 turns from images to text.
 
 // %%
 }  // namespace tinytorch

@@ -1,4 +1,4 @@
-// From the lesson modules/82_conv_more/conv_more_dev.cpp:
+// From the lesson modules/78_conv_more/conv_more_dev.cpp:
 // edit the module, not this file.
 
 #include "tinytorch/nn/more_pool.h"

@@ -125,6 +125,8 @@ set(TINYTORCH_SOURCES_08_training
   serialize/save.cpp
   nn/clip_grad.cpp
   optim/trainer.cpp)
+set(TINYTORCH_SOURCES_87_recurrent
+  nn/recurrent.cpp)
 set(TINYTORCH_SOURCES_89_watching
   optim/early_stopping.cpp
   utils/tensorboard.cpp)
@@ -153,6 +155,7 @@ set(TINYTORCH_MODULES
   07_data
   94_data_files
   08_training
+  87_recurrent
   89_watching
   11_attention
   generated)

@@ -120,6 +120,7 @@
 #include "tinytorch/serialize/save.h"
 #include "tinytorch/nn/clip_grad.h"
 #include "tinytorch/optim/trainer.h"
+#include "tinytorch/nn/recurrent.h"
 #include "tinytorch/optim/early_stopping.h"
 #include "tinytorch/utils/tensorboard.h"
 #include "tinytorch/nn/online_softmax.h"

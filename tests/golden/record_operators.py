@@ -698,6 +698,14 @@ case("scaled_dot_product_attention.mask_and_causal", F(1, 2, 2, 3), F(1, 2, 3, 3
 case("scaled_dot_product_attention.features_differ", F(1, 2, 2, 3), F(1, 2, 3, 4), F(1, 2, 3, 4), run=lambda q, k, v: F_.scaled_dot_product_attention(q, k, v))
 case("scaled_dot_product_attention.mask_too_small", F(1, 2, 4, 3), F(1, 2, 5, 3), F(1, 2, 5, 3), F(3, 5), run=lambda q, k, v, m: F_.scaled_dot_product_attention(q, k, v, m))
 
+# ---- Recurrent cells.
+case("rnn_tanh_cell", F(2, 3), F(2, 2), F(2, 3), F(2, 2), F(2), F(2), run=torch.rnn_tanh_cell)
+case("rnn_relu_cell", F(2, 3), F(2, 2), F(2, 3), F(2, 2), F(2), F(2), run=torch.rnn_relu_cell)
+case("gru_cell", F(2, 3), F(2, 2), F(6, 3), F(6, 2), F(6), F(6), run=torch.gru_cell)
+case("lstm_cell", F(2, 3), F(2, 2), F(2, 2), F(8, 3), F(8, 2), F(8), F(8), run=lambda x, h, c, *w: torch.lstm_cell(x, (h, c), *w))
+case("lstm_cell.batches_differ", F(2, 3), F(3, 2), F(3, 2), F(8, 3), F(8, 2), run=lambda x, h, c, *w: torch.lstm_cell(x, (h, c), *w))
+case("gru_cell.input_differs", F(2, 4), F(2, 2), F(6, 3), F(6, 2), run=torch.gru_cell)
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

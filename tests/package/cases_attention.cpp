@@ -17,6 +17,13 @@ std::vector<OperatorCase> attention_cases() {
       {"scaled_dot_product_attention.mask_and_causal", CALL(scaled_dot_product_attention(x[0], x[1], x[2], x[3], 0, true))},
       {"scaled_dot_product_attention.features_differ", CALL(scaled_dot_product_attention(x[0], x[1], x[2]))},
       {"scaled_dot_product_attention.mask_too_small", CALL(scaled_dot_product_attention(x[0], x[1], x[2], x[3]))},
+      {"rnn_tanh_cell", CALL(rnn_tanh_cell(x[0], x[1], x[2], x[3], x[4], x[5]))},
+      {"rnn_relu_cell", CALL(rnn_relu_cell(x[0], x[1], x[2], x[3], x[4], x[5]))},
+      // PyTorch writes these gates in place, which integers do not allow.
+      {"gru_cell", CALL(gru_cell(x[0], x[1], x[2], x[3], x[4], x[5])), {.also_takes = "Long Int Byte"}},
+      {"gru_cell.input_differs", CALL(gru_cell(x[0], x[1], x[2], x[3]))},
+      {"lstm_cell", CALL(lstm_cell(x[0], {x[1], x[2]}, x[3], x[4], x[5], x[6])), {.also_takes = "Long Int Byte"}},
+      {"lstm_cell.batches_differ", CALL(lstm_cell(x[0], {x[1], x[2]}, x[3], x[4]))},
   };
 }
 

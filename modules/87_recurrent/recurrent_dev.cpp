@@ -1,0 +1,932 @@
+// ---
+// jupyter:
+//   jupytext:
+//     comment_magics: false
+//     text_representation:
+//       extension: .cpp
+//       format_name: percent
+//   kernelspec:
+//     display_name: C++20 (TinyTorch)
+//     language: c++
+//     name: tinytorch-cpp
+// ---
+
+// %% [markdown]
+// # Library chapter 87: Recurrent networks
+//
+// Before attention, a sequence was read word by word: a network with a *state* takes the next input and its own last state, and gives a new state. The same weights serve every step, so a sequence may have any length; and because step t needs the state of step t - 1,
+// nothing can be computed in parallel along the sequence. That last property, not the quality of the models, is why attention replaced them.
+//
+//     h_0 ──> cell ──> h_1 ──> cell ──> h_2 ──> cell ──> h_3            time: T cells, one after the other
+//              ▲                ▲                ▲                      memory: O(1) in inference; in training
+//             x_1              x_2              x_3                     what every step saved, O(T)
+//
+// This chapter has libtorch's `RNN`, `LSTM` and `GRU`, in several layers, in both directions, with dropout between layers and (LSTM) projections, and their cells. Names, layouts and initial weights are PyTorch's: a state_dict of one fits the other. Packed sequences, for batches of unequal lengths, are not there yet.
+//
+// The products with the inputs do not depend on the state. So a layer makes them for all T steps in one product, and only the product with the state is left in the loop.
+
+// %%
+//| after 08
+//| export nn/recurrent.h
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <variant>
+#include <vector>
+#include "tinytorch/core/arg.h"
+#include "tinytorch/core/enum.h"
+#include "tinytorch/core/ops.h"
+#include "tinytorch/nn/cloneable.h"
+//| export nn/recurrent.cpp
+#include <cmath>
+#include <ostream>
+#include <utility>
+#include "tinytorch/core/custom_function.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/nn/activations.h"
+#include "tinytorch/nn/dropout.h"
+#include "tinytorch/nn/init.h"
+#include "tinytorch/nn/linear.h"
+
+// %%
+#include "tito/lesson.h"
+#include <cmath>
+#include <cstdio>
+#include <functional>
+#include <sstream>
+#include <string>
+#include <vector>
+#include "tinytorch/core/autograd.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/random.h"
+#include "tinytorch/core/tensor_data.h"
+#include "tinytorch/core/utils.h"
+#include "tinytorch/nn/activations.h"
+#include "tinytorch/nn/linear.h"
+#include "tinytorch/nn/loss.h"
+#include "tinytorch/optim/adam.h"
+
+// %%
+namespace tinytorch {
+
+// %%
+//| lesson
+// float64 as the dtype of new tensors, for the time of a scope.
+struct DoubleScope {
+  DoubleScope() : before(get_default_dtype()) { set_default_dtype(kDouble); }
+  ~DoubleScope() { set_default_dtype(before); }
+  ScalarType before;
+};
+
+// sum((0.5, 0.87, 1.24, ...) * output).
+Tensor weighted_sum(const Tensor& output) { return (output * (arange(output.numel(), kDouble) * 0.37 + 0.5).view(output.sizes())).sum(); }
+
+// What a module prints.
+template <class M>
+std::string printed(const M& module) {
+  std::ostringstream text;
+  text << module;
+  return text.str();
+}
+
+// %% [markdown]
+// ## One step
+//
+// All three cells compute *gates* from input and state, each a linear layer; their weights lie in one matrix, one gate below the other.
+//
+//     RNN    h' = tanh(W x + b + U h + c)                                    or relu
+//
+//     LSTM   i, f, o = sigmoid(...)   g = tanh(...)                          gates in the order i f g o
+//            c' = f c + i g           what is kept, and what is written      c is the long memory: a sum,
+//            h' = o tanh(c')          what is shown                          through which gradients pass unscaled where f is 1
+//
+//     GRU    r, z = sigmoid(...)      n = tanh(W x + b + r (U h + c))        gates in the order r z n
+//            h' = (1 - z) n + z h     one gate decides both keeping and writing
+//
+// In a plain RNN the gradient of step 1 passes through T products with U and T slopes of tanh: it dies or explodes. The LSTM's cell state is the first residual connection.
+
+// %%
+//| export nn/recurrent.h
+// One step: input (B, I) or (I), state hx (B, H) or (H) -> the next state, for weights (gates * H, I) and (gates * H, H) and biases (gates * H), or undefined ones for none. O(B gates H (I + H)). Throws on sizes that do not
+// fit. Source: aten/src/ATen/native/RNN.cpp.
+Tensor rnn_tanh_cell(const Tensor& input, const Tensor& hx, const Tensor& w_ih, const Tensor& w_hh, const Tensor& b_ih = {}, const Tensor& b_hh = {});
+Tensor rnn_relu_cell(const Tensor& input, const Tensor& hx, const Tensor& w_ih, const Tensor& w_hh, const Tensor& b_ih = {}, const Tensor& b_hh = {});
+// Gates r, z, n.
+Tensor gru_cell(const Tensor& input, const Tensor& hx, const Tensor& w_ih, const Tensor& w_hh, const Tensor& b_ih = {}, const Tensor& b_hh = {});
+// Gates i, f, g, o; hx is {h, c}, and so is the result.
+std::tuple<Tensor, Tensor> lstm_cell(const Tensor& input, TensorList hx, const Tensor& w_ih, const Tensor& w_hh, const Tensor& b_ih = {}, const Tensor& b_hh = {});
+
+// %%
+//| export nn/recurrent.cpp
+namespace {
+
+// The steps from W x + b (given as `gates`) and the state.
+Tensor rnn_tanh_step(const Tensor& gates, const Tensor& h, const Tensor& w_hh, const Tensor& b_hh) { return tanh(gates + linear(h, w_hh, b_hh)); }
+Tensor rnn_relu_step(const Tensor& gates, const Tensor& h, const Tensor& w_hh, const Tensor& b_hh) { return relu(gates + linear(h, w_hh, b_hh)); }
+
+Tensor gru_step(const Tensor& gates, const Tensor& h, const Tensor& w_hh, const Tensor& b_hh) {
+  const std::vector<Tensor> x = gates.chunk(3, -1);
+  const std::vector<Tensor> u = linear(h, w_hh, b_hh).chunk(3, -1);
+  const Tensor reset = sigmoid(x[0] + u[0]);
+  const Tensor keep = sigmoid(x[1] + u[1]);
+  const Tensor fresh = tanh(x[2] + reset * u[2]);
+  return fresh + keep * (h - fresh);
+}
+
+std::tuple<Tensor, Tensor> lstm_step(const Tensor& gates, const Tensor& h, const Tensor& c, const Tensor& w_hh, const Tensor& b_hh) {
+  const std::vector<Tensor> parts = (gates + linear(h, w_hh, b_hh)).chunk(4, -1);
+  const Tensor cell = sigmoid(parts[1]) * c + sigmoid(parts[0]) * tanh(parts[2]);
+  return {sigmoid(parts[3]) * tanh(cell), cell};
+}
+
+// Throws unless one step of `gates` gates can be made.
+void check_step(const Tensor& input, const Tensor& hx, const Tensor& w_ih, const Tensor& w_hh, std::int64_t gates) {
+  const std::int64_t hidden = w_hh.size(1);
+  TORCH_CHECK(input.size(-1) == w_ih.size(1), "input has inconsistent input_size: got ", input.size(-1), " expected ", w_ih.size(1));
+  const auto check_rows = [&](const char* name, const Tensor& weight) {
+    TORCH_CHECK(weight.size(0) == gates * hidden, name, " first dim must be ", gates, " * hidden_size = ", gates * hidden, ", but got ", weight.size(0));
+  };
+  check_rows("weight_ih", w_ih);
+  check_rows("weight_hh", w_hh);
+  TORCH_CHECK(hx.size(-1) == hidden, "hidden0 has inconsistent hidden_size: got ", hx.size(-1), ", expected ", hidden);
+  TORCH_CHECK(input.dim() == hx.dim() && (input.dim() == 1 || input.size(0) == hx.size(0)), "Input batch size ", input.dim() == 1 ? 1 : input.size(0), " doesn't match hidden0 batch size ",
+              hx.dim() == 1 ? 1 : hx.size(0), "\n[rnn_cell] input ", input.sizes(), " and state ", hx.sizes(), " must both have a batch, or neither.");
+}
+
+}  // namespace
+
+Tensor rnn_tanh_cell(const Tensor& input, const Tensor& hx, const Tensor& w_ih, const Tensor& w_hh, const Tensor& b_ih, const Tensor& b_hh) {
+  check_step(input, hx, w_ih, w_hh, 1);
+  return rnn_tanh_step(linear(input, w_ih, b_ih), hx, w_hh, b_hh);
+}
+
+Tensor rnn_relu_cell(const Tensor& input, const Tensor& hx, const Tensor& w_ih, const Tensor& w_hh, const Tensor& b_ih, const Tensor& b_hh) {
+  check_step(input, hx, w_ih, w_hh, 1);
+  return rnn_relu_step(linear(input, w_ih, b_ih), hx, w_hh, b_hh);
+}
+
+Tensor gru_cell(const Tensor& input, const Tensor& hx, const Tensor& w_ih, const Tensor& w_hh, const Tensor& b_ih, const Tensor& b_hh) {
+  check_step(input, hx, w_ih, w_hh, 3);
+  return gru_step(linear(input, w_ih, b_ih), hx, w_hh, b_hh);
+}
+
+std::tuple<Tensor, Tensor> lstm_cell(const Tensor& input, TensorList hx, const Tensor& w_ih, const Tensor& w_hh, const Tensor& b_ih, const Tensor& b_hh) {
+  TORCH_CHECK(hx.size() == 2, "lstm_cell expects two hidden states");
+  check_step(input, hx[0], w_ih, w_hh, 4);
+  TORCH_CHECK(hx[1].sizes() == hx[0].sizes(), "lstm_cell expects two hidden states of one size, but got ", hx[0].sizes(), " and ", hx[1].sizes());
+  return lstm_step(linear(input, w_ih, b_ih), hx[0], hx[1], w_hh, b_hh);
+}
+
+// %%
+TEST_CASE("cells: one step by hand") {
+  const DoubleScope scope;
+  const Tensor x = tensor({1.0}), h = tensor({0.5});
+  const Tensor one = ones({1, 1}), two = full({1, 1}, 2.0);
+  CHECK_CLOSE(rnn_tanh_cell(x, h, one, two), tensor({std::tanh(2.0)}));
+  CHECK_CLOSE(rnn_relu_cell(-x, h, one, one), tensor({0.0}));
+  // A gate is 1 / (1 + exp(-100)) = 1 or 0 by its bias: keep the cell, write nothing, show it.
+  const Tensor w = zeros({4, 1});
+  const auto [shown, cell] = lstm_cell(x, {h, tensor({0.3})}, w, w, tensor({-100.0, 100.0, 0.0, 100.0}), zeros({4}));
+  CHECK_CLOSE(cell, tensor({0.3}));
+  CHECK_CLOSE(shown, tensor({std::tanh(0.3)}));
+  const Tensor v = zeros({3, 1});
+  CHECK_CLOSE(gru_cell(x, h, v, v, tensor({0.0, 100.0, 0.0}), zeros({3})), h);           // keeps the state
+  CHECK_CLOSE(gru_cell(x, h, v, v, tensor({0.0, -100.0, 0.7}), zeros({3})), tensor({std::tanh(0.7)}));
+  CHECK_ERROR(rnn_tanh_cell(ones({2}), h, one, one), "input has inconsistent input_size: got 2 expected 1");
+  CHECK_ERROR(gru_cell(x, ones({2}), v, v), "hidden0 has inconsistent hidden_size: got 2, expected 1");
+  CHECK_ERROR(rnn_tanh_cell(ones({3, 1}), ones({2, 1}), one, one), "Input batch size 3 doesn't match hidden0 batch size 2");
+}
+
+// %% [markdown]
+// ## Cells as modules
+
+// %%
+//| export nn/recurrent.h
+namespace nn {
+
+struct RNNCellOptions {
+  using nonlinearity_t = std::variant<enumtype::kTanh, enumtype::kReLU>;
+  RNNCellOptions(std::int64_t input_size, std::int64_t hidden_size) : input_size_(input_size), hidden_size_(hidden_size) {}
+  TORCH_ARG(std::int64_t, input_size);
+  TORCH_ARG(std::int64_t, hidden_size);
+  TORCH_ARG(bool, bias) = true;
+  TORCH_ARG(nonlinearity_t, nonlinearity) = kTanh;
+};
+
+struct LSTMCellOptions {
+  LSTMCellOptions(std::int64_t input_size, std::int64_t hidden_size) : input_size_(input_size), hidden_size_(hidden_size) {}
+  TORCH_ARG(std::int64_t, input_size);
+  TORCH_ARG(std::int64_t, hidden_size);
+  TORCH_ARG(bool, bias) = true;
+};
+
+using GRUCellOptions = LSTMCellOptions;
+
+namespace detail {
+
+struct RNNCellOptionsBase {
+  RNNCellOptionsBase(std::int64_t input_size, std::int64_t hidden_size, bool bias, std::int64_t num_chunks)
+      : input_size_(input_size), hidden_size_(hidden_size), bias_(bias), num_chunks_(num_chunks) {}
+  TORCH_ARG(std::int64_t, input_size);
+  TORCH_ARG(std::int64_t, hidden_size);
+  TORCH_ARG(bool, bias);
+  TORCH_ARG(std::int64_t, num_chunks);
+};
+
+// Registers weight_ih (gates * H, I), weight_hh (gates * H, H) and, if `bias`, bias_ih and bias_hh in `module`, uniform on [-1/sqrt(H), 1/sqrt(H)]; {weight_ih, weight_hh, bias_ih, bias_hh}.
+std::vector<Tensor> register_cell_weights(Module& module, const RNNCellOptionsBase& options);
+// Throws unless a cell can take `input`, called `name`: one or two dimensions.
+void check_cell_input(const Tensor& input, const char* name);
+// "(10, 20)", with what differs from the defaults.
+std::string cell_description(const RNNCellOptionsBase& options, const std::string& nonlinearity);
+
+// What the three cells share. Source: torch/csrc/api/src/nn/modules/rnn.cpp.
+template <class Derived>
+class RNNCellImplBase : public Cloneable<Derived> {
+ public:
+  explicit RNNCellImplBase(const RNNCellOptionsBase& options) : options_base(options) { RNNCellImplBase::reset(); }
+  void reset() override {
+    const std::vector<Tensor> weights = register_cell_weights(*this, options_base);
+    weight_ih = weights[0];
+    weight_hh = weights[1];
+    bias_ih = weights[2];
+    bias_hh = weights[3];
+  }
+
+  RNNCellOptionsBase options_base;
+  Tensor weight_ih, weight_hh, bias_ih, bias_hh;
+
+ protected:
+  // The state that was given, or zeros (B, H) or (H).
+  Tensor state_or_zeros(const Tensor& input, const Tensor& hx) const {
+    check_cell_input(input, "input");
+    if (hx.defined()) return check_cell_input(hx, "hidden"), hx;
+    DimVector sizes(input.sizes());
+    sizes[sizes.size() - 1] = options_base.hidden_size();
+    return zeros(sizes, input.scalar_type());
+  }
+};
+
+}  // namespace detail
+
+// One step of rnn_tanh_cell or rnn_relu_cell; without hx from a state of zeros.
+class RNNCellImpl : public detail::RNNCellImplBase<RNNCellImpl> {
+ public:
+  RNNCellImpl(std::int64_t input_size, std::int64_t hidden_size) : RNNCellImpl(RNNCellOptions(input_size, hidden_size)) {}
+  explicit RNNCellImpl(const RNNCellOptions& options_) : RNNCellImplBase({options_.input_size(), options_.hidden_size(), options_.bias(), 1}), options(options_) {}
+  Tensor forward(const Tensor& input, const Tensor& hx = {});
+  void pretty_print(std::ostream& stream) const override;
+  RNNCellOptions options;
+};
+TORCH_MODULE(RNNCell);
+
+// One step of lstm_cell: (h, c); without hx from zeros.
+class LSTMCellImpl : public detail::RNNCellImplBase<LSTMCellImpl> {
+ public:
+  LSTMCellImpl(std::int64_t input_size, std::int64_t hidden_size) : LSTMCellImpl(LSTMCellOptions(input_size, hidden_size)) {}
+  explicit LSTMCellImpl(const LSTMCellOptions& options_) : RNNCellImplBase({options_.input_size(), options_.hidden_size(), options_.bias(), 4}), options(options_) {}
+  std::tuple<Tensor, Tensor> forward(const Tensor& input, std::optional<std::tuple<Tensor, Tensor>> hx_opt = {});
+  void pretty_print(std::ostream& stream) const override;
+  LSTMCellOptions options;
+};
+TORCH_MODULE(LSTMCell);
+
+// One step of gru_cell; without hx from zeros.
+class GRUCellImpl : public detail::RNNCellImplBase<GRUCellImpl> {
+ public:
+  GRUCellImpl(std::int64_t input_size, std::int64_t hidden_size) : GRUCellImpl(GRUCellOptions(input_size, hidden_size)) {}
+  explicit GRUCellImpl(const GRUCellOptions& options_) : RNNCellImplBase({options_.input_size(), options_.hidden_size(), options_.bias(), 3}), options(options_) {}
+  Tensor forward(const Tensor& input, const Tensor& hx = {});
+  void pretty_print(std::ostream& stream) const override;
+  GRUCellOptions options;
+};
+TORCH_MODULE(GRUCell);
+
+}  // namespace nn
+
+// %%
+//| export nn/recurrent.cpp
+namespace {
+// Uniform on [-1/sqrt(hidden_size), 1/sqrt(hidden_size)], in order.
+void reset_recurrent(const std::vector<Tensor>& weights, std::int64_t hidden_size) {
+  const double bound = hidden_size > 0 ? 1 / std::sqrt(static_cast<double>(hidden_size)) : 0.0;
+  for (const Tensor& weight : weights)
+    if (weight.defined()) nn::init::uniform_(weight, -bound, bound);
+}
+}  // namespace
+
+std::vector<Tensor> nn::detail::register_cell_weights(Module& module, const RNNCellOptionsBase& options) {
+  const std::int64_t rows = options.num_chunks() * options.hidden_size();
+  const auto bias = [&](const char* name) { return module.register_parameter(name, options.bias() ? empty({rows}) : Tensor(), options.bias()); };
+  std::vector<Tensor> weights;
+  weights.push_back(module.register_parameter("weight_ih", empty({rows, options.input_size()})));
+  weights.push_back(module.register_parameter("weight_hh", empty({rows, options.hidden_size()})));
+  weights.push_back(bias("bias_ih"));
+  weights.push_back(bias("bias_hh"));
+  reset_recurrent(weights, options.hidden_size());
+  return weights;
+}
+
+void nn::detail::check_cell_input(const Tensor& input, const char* name) {
+  TORCH_CHECK(input.dim() == 1 || input.dim() == 2, "Expected ", name, " to be 1D or 2D, got ", input.dim(), "D instead");
+}
+
+std::string nn::detail::cell_description(const RNNCellOptionsBase& options, const std::string& nonlinearity) {
+  return str('(', options.input_size(), ", ", options.hidden_size(), options.bias() ? "" : ", bias=false", nonlinearity, ')');
+}
+
+Tensor nn::RNNCellImpl::forward(const Tensor& input, const Tensor& hx) {
+  const Tensor state = state_or_zeros(input, hx);
+  const bool relu_cell = std::holds_alternative<enumtype::kReLU>(options.nonlinearity());
+  return (relu_cell ? rnn_relu_cell : rnn_tanh_cell)(input, state, weight_ih, weight_hh, bias_ih, bias_hh);
+}
+
+std::tuple<Tensor, Tensor> nn::LSTMCellImpl::forward(const Tensor& input, std::optional<std::tuple<Tensor, Tensor>> hx_opt) {
+  const Tensor h = state_or_zeros(input, hx_opt ? std::get<0>(*hx_opt) : Tensor());
+  const Tensor c = state_or_zeros(input, hx_opt ? std::get<1>(*hx_opt) : Tensor());
+  return lstm_cell(input, {h, c}, weight_ih, weight_hh, bias_ih, bias_hh);
+}
+
+Tensor nn::GRUCellImpl::forward(const Tensor& input, const Tensor& hx) { return gru_cell(input, state_or_zeros(input, hx), weight_ih, weight_hh, bias_ih, bias_hh); }
+
+void nn::RNNCellImpl::pretty_print(std::ostream& stream) const {
+  stream << "torch::nn::RNNCell" << detail::cell_description(options_base, std::holds_alternative<enumtype::kReLU>(options.nonlinearity()) ? ", nonlinearity=kReLU" : "");
+}
+void nn::LSTMCellImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::LSTMCell" << detail::cell_description(options_base, ""); }
+void nn::GRUCellImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::GRUCell" << detail::cell_description(options_base, ""); }
+
+// %% [markdown]
+// ## Layers
+//
+// A layer runs its cell along the sequence; with `bidirectional`, a second cell runs from the end, and both states of a position stand side by side. Several layers are stacked: the states of one are the inputs of the next.
+//
+//     layer 1   ──> ──> ──> ──>      weight_ih_l1, ...            output (T, B, directions * H): the states of the last layer
+//               <── <── <── <──      weight_ih_l1_reverse, ...
+//                 dropout                                         h_n (layers * directions, B, H): the last state of every cell,
+//     layer 0   ──> ──> ──> ──>      weight_ih_l0, ...            in the order l0, l0_reverse, l1, l1_reverse, ...
+//               <── <── <── <──      weight_ih_l0_reverse, ...
+//                x_1 x_2 x_3 x_4
+//
+// `batch_first` changes the layout of input and output, (B, T, ...), and not that of the states.
+
+// %%
+//| export nn/recurrent.h
+namespace nn {
+
+namespace detail {
+
+// What the options of RNN, LSTM and GRU have in common. num_chunks is the number of gates.
+struct RNNOptionsBase {
+  RNNOptionsBase(std::int64_t num_chunks, std::int64_t input_size, std::int64_t hidden_size) : num_chunks_(num_chunks), input_size_(input_size), hidden_size_(hidden_size) {}
+  TORCH_ARG(std::int64_t, num_chunks);
+  TORCH_ARG(std::int64_t, input_size);
+  TORCH_ARG(std::int64_t, hidden_size);
+  TORCH_ARG(std::int64_t, num_layers) = 1;
+  TORCH_ARG(bool, bias) = true;
+  TORCH_ARG(bool, batch_first) = false;
+  TORCH_ARG(double, dropout) = 0.0;
+  TORCH_ARG(bool, bidirectional) = false;
+  TORCH_ARG(std::int64_t, proj_size) = 0;
+};
+
+// The weights of one cell of a layer; biases and projection may be undefined.
+struct CellWeights {
+  Tensor w_ih, w_hh, b_ih, b_hh, w_hr;
+};
+
+// Runs a cell over x (T, B, features) from its first state, forwards or from the end: (states (T, B, H), last states).
+using RunDirection = std::tuple<Tensor, std::vector<Tensor>> (*)(const Tensor& x, std::vector<Tensor> state, const CellWeights& weights, bool reverse);
+
+// Registers and initializes the weights of all layers and directions in `module`; in PyTorch's order. Throws on bad options.
+std::vector<CellWeights> register_recurrent_weights(Module& module, const RNNOptionsBase& options);
+// All weights that there are, per cell.
+std::vector<Tensor> all_recurrent_weights(const std::vector<CellWeights>& weights);
+// (output, last states (layers * directions, B, H), one for each of `states`) of all layers.
+std::tuple<Tensor, std::vector<Tensor>> run_layers(const Tensor& input, const std::vector<Tensor>& states, const std::vector<CellWeights>& weights, const RNNOptionsBase& options, bool training, RunDirection run);
+// "(input_size=..., ...)"
+std::string recurrent_description(const RNNOptionsBase& options);
+
+// What RNN, LSTM and GRU share. Source: torch/csrc/api/src/nn/modules/rnn.cpp.
+template <class Derived>
+class RNNImplBase : public Cloneable<Derived> {
+ public:
+  explicit RNNImplBase(const RNNOptionsBase& options) : options_base(options) { RNNImplBase::reset(); }
+  void reset() override { weights_ = register_recurrent_weights(*this, options_base); }
+  // For libtorch's programs: there is nothing to flatten here.
+  void flatten_parameters() {}
+  std::vector<Tensor> all_weights() const { return all_recurrent_weights(weights_); }
+
+  RNNOptionsBase options_base;
+
+ protected:
+  std::vector<CellWeights> weights_;
+};
+
+}  // namespace detail
+
+struct RNNOptions {
+  using nonlinearity_t = std::variant<enumtype::kTanh, enumtype::kReLU>;
+  RNNOptions(std::int64_t input_size, std::int64_t hidden_size) : input_size_(input_size), hidden_size_(hidden_size) {}
+  TORCH_ARG(std::int64_t, input_size);
+  TORCH_ARG(std::int64_t, hidden_size);
+  TORCH_ARG(std::int64_t, num_layers) = 1;
+  TORCH_ARG(nonlinearity_t, nonlinearity) = kTanh;
+  TORCH_ARG(bool, bias) = true;
+  TORCH_ARG(bool, batch_first) = false;
+  TORCH_ARG(double, dropout) = 0.0;
+  TORCH_ARG(bool, bidirectional) = false;
+};
+
+struct LSTMOptions {
+  LSTMOptions(std::int64_t input_size, std::int64_t hidden_size) : input_size_(input_size), hidden_size_(hidden_size) {}
+  TORCH_ARG(std::int64_t, input_size);
+  TORCH_ARG(std::int64_t, hidden_size);
+  TORCH_ARG(std::int64_t, num_layers) = 1;
+  TORCH_ARG(bool, bias) = true;
+  TORCH_ARG(bool, batch_first) = false;
+  TORCH_ARG(double, dropout) = 0.0;
+  TORCH_ARG(bool, bidirectional) = false;
+  TORCH_ARG(std::int64_t, proj_size) = 0;
+};
+
+struct GRUOptions {
+  GRUOptions(std::int64_t input_size, std::int64_t hidden_size) : input_size_(input_size), hidden_size_(hidden_size) {}
+  TORCH_ARG(std::int64_t, input_size);
+  TORCH_ARG(std::int64_t, hidden_size);
+  TORCH_ARG(std::int64_t, num_layers) = 1;
+  TORCH_ARG(bool, bias) = true;
+  TORCH_ARG(bool, batch_first) = false;
+  TORCH_ARG(double, dropout) = 0.0;
+  TORCH_ARG(bool, bidirectional) = false;
+};
+
+// input (T, B, I), or (B, T, I) if batch_first; hx (layers * directions, B, H), default zeros -> (output (T, B, directions * H), h_n). O(T B H (I + H)) time per layer and direction.
+class RNNImpl : public detail::RNNImplBase<RNNImpl> {
+ public:
+  RNNImpl(std::int64_t input_size, std::int64_t hidden_size) : RNNImpl(RNNOptions(input_size, hidden_size)) {}
+  explicit RNNImpl(const RNNOptions& options_);
+  std::tuple<Tensor, Tensor> forward(const Tensor& input, Tensor hx = {});
+  void pretty_print(std::ostream& stream) const override;
+  RNNOptions options;
+};
+TORCH_MODULE(RNN);
+
+// The same with hx = (h, c) -> (output, (h_n, c_n)). With proj_size P, h and the output have P features: h = W_hr (o tanh(c)).
+class LSTMImpl : public detail::RNNImplBase<LSTMImpl> {
+ public:
+  LSTMImpl(std::int64_t input_size, std::int64_t hidden_size) : LSTMImpl(LSTMOptions(input_size, hidden_size)) {}
+  explicit LSTMImpl(const LSTMOptions& options_);
+  std::tuple<Tensor, std::tuple<Tensor, Tensor>> forward(const Tensor& input, std::optional<std::tuple<Tensor, Tensor>> hx_opt = {});
+  void pretty_print(std::ostream& stream) const override;
+  LSTMOptions options;
+};
+TORCH_MODULE(LSTM);
+
+class GRUImpl : public detail::RNNImplBase<GRUImpl> {
+ public:
+  GRUImpl(std::int64_t input_size, std::int64_t hidden_size) : GRUImpl(GRUOptions(input_size, hidden_size)) {}
+  explicit GRUImpl(const GRUOptions& options_);
+  std::tuple<Tensor, Tensor> forward(const Tensor& input, Tensor hx = {});
+  void pretty_print(std::ostream& stream) const override;
+  GRUOptions options;
+};
+TORCH_MODULE(GRU);
+
+}  // namespace nn
+
+// %%
+//| export nn/recurrent.cpp
+std::vector<nn::detail::CellWeights> nn::detail::register_recurrent_weights(Module& module, const RNNOptionsBase& options) {
+  TORCH_CHECK(options.dropout() >= 0 && options.dropout() <= 1, "dropout should be a number in range [0, 1] representing the probability of an element being zeroed");
+  TORCH_CHECK(options.hidden_size() > 0, "hidden_size must be greater than zero");
+  TORCH_CHECK(options.num_layers() > 0, "num_layers must be greater than zero");
+  TORCH_CHECK(options.proj_size() >= 0 && options.proj_size() < options.hidden_size(), "proj_size has to be a positive integer, smaller than hidden_size or zero to disable projections");
+  const std::int64_t directions = options.bidirectional() ? 2 : 1;
+  const std::int64_t rows = options.num_chunks() * options.hidden_size();
+  const std::int64_t features = options.proj_size() > 0 ? options.proj_size() : options.hidden_size();
+  std::vector<CellWeights> cells;
+  for (std::int64_t layer = 0; layer < options.num_layers(); ++layer) {
+    for (std::int64_t direction = 0; direction < directions; ++direction) {
+      const std::string suffix = "_l" + std::to_string(layer) + (direction == 1 ? "_reverse" : "");
+      CellWeights cell;
+      cell.w_ih = module.register_parameter("weight_ih" + suffix, empty({rows, layer == 0 ? options.input_size() : features * directions}));
+      cell.w_hh = module.register_parameter("weight_hh" + suffix, empty({rows, features}));
+      if (options.bias()) {
+        cell.b_ih = module.register_parameter("bias_ih" + suffix, empty({rows}));
+        cell.b_hh = module.register_parameter("bias_hh" + suffix, empty({rows}));
+      }
+      if (options.proj_size() > 0) cell.w_hr = module.register_parameter("weight_hr" + suffix, empty({features, options.hidden_size()}));
+      cells.push_back(cell);
+    }
+  }
+  reset_recurrent(all_recurrent_weights(cells), options.hidden_size());
+  return cells;
+}
+
+std::vector<Tensor> nn::detail::all_recurrent_weights(const std::vector<CellWeights>& weights) {
+  std::vector<Tensor> all;
+  for (const CellWeights& cell : weights)
+    for (const Tensor& weight : {cell.w_ih, cell.w_hh, cell.b_ih, cell.b_hh, cell.w_hr})
+      if (weight.defined()) all.push_back(weight);
+  return all;
+}
+
+std::string nn::detail::recurrent_description(const RNNOptionsBase& options) {
+  const auto word = [](bool value) { return value ? "true" : "false"; };
+  return str("(input_size=", options.input_size(), ", hidden_size=", options.hidden_size(), ", num_layers=", options.num_layers(), ", bias=", word(options.bias()),
+             ", batch_first=", word(options.batch_first()), ", dropout=", options.dropout(), ", bidirectional=", word(options.bidirectional()),
+             options.proj_size() > 0 ? str(", proj_size=", options.proj_size()) : "", ")");
+}
+
+// %%
+//| export nn/recurrent.cpp
+namespace {
+
+// x (T, ...) as T tensors. The gradient is one stack: T select() would each make a gradient of x's whole size, T * T rows of zeros.
+struct Steps : autograd::Function<Steps> {
+  static variable_list forward(autograd::AutogradContext*, const Tensor& x) {
+    variable_list steps;
+    for (const Tensor& step : x.unbind(0)) steps.push_back(step.clone());
+    return steps;
+  }
+  static variable_list backward(autograd::AutogradContext*, variable_list grads) { return {stack(grads)}; }
+};
+
+// Calls step(gates of time t, state) along x; the state's first tensor is what the layer puts out.
+template <class Step>
+std::tuple<Tensor, std::vector<Tensor>> run_steps(const Tensor& x, std::vector<Tensor> state, const nn::detail::CellWeights& weights, bool reverse, Step step) {
+  const std::vector<Tensor> gates = Steps::apply(linear(x, weights.w_ih, weights.b_ih));  // of all steps, in one product
+  std::vector<Tensor> outputs(gates.size());
+  for (std::size_t i = 0; i < gates.size(); ++i) {
+    const std::size_t t = reverse ? gates.size() - 1 - i : i;
+    state = step(gates[t], state);
+    outputs[t] = state[0];
+  }
+  return {stack(outputs), state};
+}
+
+std::tuple<Tensor, std::vector<Tensor>> run_rnn_tanh(const Tensor& x, std::vector<Tensor> state, const nn::detail::CellWeights& w, bool reverse) {
+  return run_steps(x, std::move(state), w, reverse, [&](const Tensor& gates, const std::vector<Tensor>& s) { return std::vector<Tensor>{rnn_tanh_step(gates, s[0], w.w_hh, w.b_hh)}; });
+}
+std::tuple<Tensor, std::vector<Tensor>> run_rnn_relu(const Tensor& x, std::vector<Tensor> state, const nn::detail::CellWeights& w, bool reverse) {
+  return run_steps(x, std::move(state), w, reverse, [&](const Tensor& gates, const std::vector<Tensor>& s) { return std::vector<Tensor>{rnn_relu_step(gates, s[0], w.w_hh, w.b_hh)}; });
+}
+std::tuple<Tensor, std::vector<Tensor>> run_gru(const Tensor& x, std::vector<Tensor> state, const nn::detail::CellWeights& w, bool reverse) {
+  return run_steps(x, std::move(state), w, reverse, [&](const Tensor& gates, const std::vector<Tensor>& s) { return std::vector<Tensor>{gru_step(gates, s[0], w.w_hh, w.b_hh)}; });
+}
+std::tuple<Tensor, std::vector<Tensor>> run_lstm(const Tensor& x, std::vector<Tensor> state, const nn::detail::CellWeights& w, bool reverse) {
+  return run_steps(x, std::move(state), w, reverse, [&](const Tensor& gates, const std::vector<Tensor>& s) {
+    auto [h, c] = lstm_step(gates, s[0], s[1], w.w_hh, w.b_hh);
+    if (w.w_hr.defined()) h = linear(h, w.w_hr);
+    return std::vector<Tensor>{h, c};
+  });
+}
+
+void check_recurrent_input(const Tensor& input, const nn::detail::RNNOptionsBase& options) {
+  TORCH_CHECK(input.dim() == 3, "input must have 3 dimensions, got ", input.dim(), "\n[RNN] (T, B, features), or (B, T, features) with batch_first; unsqueeze a single sequence.");
+  TORCH_CHECK(input.size(-1) == options.input_size(), "input.size(-1) must be equal to input_size. Expected ", options.input_size(), ", got ", input.size(-1));
+  TORCH_CHECK(input.size(options.batch_first() ? 1 : 0) > 0, "Expected sequence length to be larger than 0 in RNN");
+}
+
+// `state`, checked, or zeros (layers * directions, B, features).
+Tensor state_or_zeros(const Tensor& state, const Tensor& input, const nn::detail::RNNOptionsBase& options, std::int64_t features, const char* what) {
+  const DimVector expected{options.num_layers() * (options.bidirectional() ? 2 : 1), input.size(options.batch_first() ? 0 : 1), features};
+  if (!state.defined()) return zeros(expected, input.scalar_type());
+  TORCH_CHECK(state.sizes() == IntArrayRef(expected), "Expected ", what, " size ", IntArrayRef(expected), ", got ", state.sizes());
+  return state;
+}
+
+}  // namespace
+
+std::tuple<Tensor, std::vector<Tensor>> nn::detail::run_layers(const Tensor& input, const std::vector<Tensor>& states, const std::vector<CellWeights>& weights, const RNNOptionsBase& options, bool training,
+                                                               RunDirection run) {
+  const std::int64_t directions = options.bidirectional() ? 2 : 1;
+  std::vector<std::vector<Tensor>> last(states.size());  // of each kind of state, the last one of every cell
+  Tensor x = options.batch_first() ? input.transpose(0, 1) : input;
+  for (std::int64_t layer = 0; layer < options.num_layers(); ++layer) {
+    std::vector<Tensor> outputs;
+    for (std::int64_t direction = 0; direction < directions; ++direction) {
+      const std::int64_t cell = layer * directions + direction;
+      std::vector<Tensor> first;
+      for (const Tensor& state : states) first.push_back(state[cell]);
+      const auto [output, end] = run(x, first, weights[static_cast<std::size_t>(cell)], direction == 1);
+      outputs.push_back(output);
+      for (std::size_t k = 0; k < last.size(); ++k) last[k].push_back(end[k]);
+    }
+    x = directions == 1 ? outputs[0] : cat(outputs, -1);
+    if (layer + 1 < options.num_layers()) x = dropout(x, options.dropout(), training);
+  }
+  std::vector<Tensor> stacked;
+  for (const std::vector<Tensor>& of_kind : last) stacked.push_back(stack(of_kind));
+  return {options.batch_first() ? x.transpose(0, 1) : x, stacked};
+}
+
+// %%
+//| export nn/recurrent.cpp
+namespace {
+template <class Options>
+nn::detail::RNNOptionsBase base_options(std::int64_t gates, const Options& options) {
+  return nn::detail::RNNOptionsBase(gates, options.input_size(), options.hidden_size())
+      .num_layers(options.num_layers())
+      .bias(options.bias())
+      .batch_first(options.batch_first())
+      .dropout(options.dropout())
+      .bidirectional(options.bidirectional());
+}
+}  // namespace
+
+nn::RNNImpl::RNNImpl(const RNNOptions& options_) : RNNImplBase(base_options(1, options_)), options(options_) {}
+nn::LSTMImpl::LSTMImpl(const LSTMOptions& options_) : RNNImplBase(base_options(4, options_).proj_size(options_.proj_size())), options(options_) {}
+nn::GRUImpl::GRUImpl(const GRUOptions& options_) : RNNImplBase(base_options(3, options_)), options(options_) {}
+
+std::tuple<Tensor, Tensor> nn::RNNImpl::forward(const Tensor& input, Tensor hx) {
+  check_recurrent_input(input, options_base);
+  const Tensor first = state_or_zeros(hx, input, options_base, options.hidden_size(), "hidden");
+  const auto [output, last] = detail::run_layers(input, {first}, weights_, options_base, is_training(), std::holds_alternative<enumtype::kReLU>(options.nonlinearity()) ? run_rnn_relu : run_rnn_tanh);
+  return {output, last[0]};
+}
+
+std::tuple<Tensor, std::tuple<Tensor, Tensor>> nn::LSTMImpl::forward(const Tensor& input, std::optional<std::tuple<Tensor, Tensor>> hx_opt) {
+  check_recurrent_input(input, options_base);
+  const std::int64_t features = options.proj_size() > 0 ? options.proj_size() : options.hidden_size();
+  const Tensor h = state_or_zeros(hx_opt ? std::get<0>(*hx_opt) : Tensor(), input, options_base, features, "hidden[0]");
+  const Tensor c = state_or_zeros(hx_opt ? std::get<1>(*hx_opt) : Tensor(), input, options_base, options.hidden_size(), "hidden[1]");
+  const auto [output, last] = detail::run_layers(input, {h, c}, weights_, options_base, is_training(), run_lstm);
+  return {output, {last[0], last[1]}};
+}
+
+std::tuple<Tensor, Tensor> nn::GRUImpl::forward(const Tensor& input, Tensor hx) {
+  check_recurrent_input(input, options_base);
+  const Tensor first = state_or_zeros(hx, input, options_base, options.hidden_size(), "hidden");
+  const auto [output, last] = detail::run_layers(input, {first}, weights_, options_base, is_training(), run_gru);
+  return {output, last[0]};
+}
+
+void nn::RNNImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::RNN" << detail::recurrent_description(options_base); }
+void nn::LSTMImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::LSTM" << detail::recurrent_description(options_base); }
+void nn::GRUImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::GRU" << detail::recurrent_description(options_base); }
+
+// %%
+//| lesson
+// What PyTorch gave for a module: the output, all last states, the sum of each parameter, of each parameter's gradient, and of the input's gradient over time and batch.
+struct Recorded {
+  std::vector<double> output, states, parameters, gradients, input_gradient;
+};
+
+// Compares `module`, run on x with these results, with `expected`. The loss is weighted_sum of the output and of each state.
+void check_recorded(const nn::Module& module, const Tensor& x, const Tensor& output, const std::vector<Tensor>& states, const Recorded& expected) {
+  CHECK_CLOSE(output.reshape(-1), tensor(expected.output), 1e-12, 1e-13);
+  std::vector<Tensor> flat;
+  Tensor loss = weighted_sum(output);
+  for (const Tensor& state : states) {
+    flat.push_back(state.reshape(-1));
+    loss = loss + weighted_sum(state);
+  }
+  CHECK_CLOSE(cat(flat), tensor(expected.states), 1e-12, 1e-13);
+  loss.backward();
+  std::vector<double> parameters, gradients;
+  for (const Tensor& parameter : module.parameters()) {
+    parameters.push_back(parameter.sum().item<double>());
+    gradients.push_back(parameter.grad().sum().item<double>());
+  }
+  CHECK_CLOSE(tensor(parameters), tensor(expected.parameters), 1e-12, 1e-13);
+  CHECK_CLOSE(tensor(gradients), tensor(expected.gradients), 1e-10, 1e-11);
+  CHECK_CLOSE(x.grad().sum({0, 1}), tensor(expected.input_gradient), 1e-10, 1e-11);
+}
+
+// The names of all parameters.
+std::string parameter_names(const nn::Module& module) {
+  std::string names;
+  for (const auto& parameter : module.named_parameters()) names += (names.empty() ? "" : " ") + parameter.key();
+  return names;
+}
+
+// %%
+// Recorded from PyTorch 2.15.0 in float64: manual_seed, the module, randn for the input and then for the states.
+TEST_CASE("RNN: two layers of relu without bias; both directions of tanh, batch first") {
+  const DoubleScope scope;
+  manual_seed(0);
+  nn::RNN deep(nn::RNNOptions(3, 4).num_layers(2).nonlinearity(kReLU).bias(false));
+  CHECK_EQ(parameter_names(*deep), "weight_ih_l0 weight_hh_l0 weight_ih_l1 weight_hh_l1");
+  const Tensor x = randn({4, 2, 3}).requires_grad_();
+  const auto [output, last] = deep(x);
+  check_recorded(*deep, x, output, {last},
+      {{0.0, 0.0, 0.025826511866920015, 0.0, 0.0, 0.0, 0.014746332780367473, 0.0, 0.0, 0.0, 0.027070056546820574, 0.0, 0.0, 0.0, 0.027168369258858585, 0.0,
+       0.091744434541356668, 0.0, 0.031615186878285961, 0.0, 0.18981954586327665, 0.058518858448361105, 0.1420051703925288, 0.092526418494557131,
+       0.10355397426436341, 0.048650843429956604, 0.064965154189534413, 0.061439900795654367, 0.099387722458930627, 0.2654629690606608, 0.0, 0.0},
+       {0.0, 0.0, 0.2857617297269151, 0.0, 0.1262981627145702, 0.0, 0.0, 0.41317569315659697, 0.10355397426436341, 0.048650843429956604, 0.064965154189534413,
+       0.061439900795654367, 0.099387722458930627, 0.2654629690606608, 0.0, 0.0},
+       {0.52313449238205301, -0.46321600781277728, -0.21789366044843972, 1.0189227461766541},
+       {-44.48834965594353, 29.411969481178232, 110.88345920962817, 24.993692713618621},
+       {-12.292790147019286, -4.6862374867793353, -4.3337178533504144}});
+
+  manual_seed(1);
+  nn::RNN both(nn::RNNOptions(3, 2).bidirectional(true).batch_first(true));
+  CHECK_EQ(parameter_names(*both), "weight_ih_l0 weight_hh_l0 bias_ih_l0 bias_hh_l0 weight_ih_l0_reverse weight_hh_l0_reverse bias_ih_l0_reverse bias_hh_l0_reverse");
+  const Tensor y = randn({2, 3, 3}).requires_grad_();
+  const Tensor h = randn({2, 2, 2});
+  const auto [output2, last2] = both(y, h);
+  CHECK_EQ(output2.sizes(), IntArrayRef({2, 3, 4}));
+  check_recorded(*both, y, output2, {last2},
+      {{-0.41086414473841332, -0.8121209202577816, -0.9468863291482924, -0.89382693956405301, 0.42098056931998251, 0.12898366920524795, -0.85036214563309254,
+       -0.70797406811422448, -0.2840054931068301, -0.33632193708659341, -0.92033252861710135, -0.76224762878525743, -0.12349158076166895, -0.9597615599608581,
+       -0.27165464359022856, -0.59266848837961195, 0.73937422825383503, 0.45687523191021523, -0.28933777762372637, -0.23467381987288605, 0.36359992068019698,
+       -0.45394199551029923, -0.52084566101886687, -0.51462023204151119},
+       {-0.2840054931068301, -0.33632193708659341, 0.36359992068019698, -0.45394199551029923, -0.9468863291482924, -0.89382693956405301, -0.27165464359022856,
+       -0.59266848837961195},
+       {-2.3158151089544128, 0.34750301796729721, -0.22639746952515497, 0.14526411911000744, -1.0344346804848641, 2.3957085531085123, -0.00082088967245286248,
+       0.21882785539195188},
+       {-11.652836558067206, 11.175232995207718, 46.190873961804414, 46.190873961804414, -44.453923898001264, -81.717507751033096, 88.664419431789767,
+       88.664419431789753},
+       {-69.24326779280986, -29.063195592613273, 0.76394258129869508}});
+}
+
+TEST_CASE("LSTM: two layers in both directions with given states; projections") {
+  const DoubleScope scope;
+  manual_seed(2);
+  nn::LSTM lstm(nn::LSTMOptions(3, 2).num_layers(2).bidirectional(true));
+  const Tensor x = randn({3, 2, 3}).requires_grad_();
+  const Tensor h = randn({4, 2, 2});
+  const Tensor c = randn({4, 2, 2});
+  const auto [output, states] = lstm(x, std::make_tuple(h, c));
+  check_recorded(*lstm, x, output, {std::get<0>(states), std::get<1>(states)},
+      {{-0.23300251677587816, -0.26328454786280303, 0.077177402605316303, 0.29809136905435857, -0.22117061407241392, -0.16895916624438398,
+       0.045678759390872438, 0.26062726205293446, -0.097103451396392412, -0.25846704474528182, 0.048574098314954586, 0.31407867770417641,
+       -0.11947798412096181, -0.16228488900601201, 0.067092489918051806, 0.24977964291765023, -0.070942542408526377, -0.20492508216230346,
+       -0.047670312303831626, 0.43080801698298476, -0.047500611680279074, -0.14299674857894684, 0.089899202517631796, 0.21769186099521873},
+       {0.0041883364601450141, 0.25420017837163861, -0.14817622409133335, 0.075122946099380444, -0.089136182875370965, -0.34318978152192753,
+       0.068793606016775907, -0.12514756665522475, -0.070942542408526377, -0.20492508216230346, -0.047500611680279074, -0.14299674857894684,
+       0.077177402605316303, 0.29809136905435857, 0.045678759390872438, 0.26062726205293446, 0.031278025063979809, 0.42289820464447891, -0.58675695423504681,
+       0.16505831200804327, -0.47057690041940353, -0.74906402136864059, 0.42428964493921784, -0.54145872688209584, -0.19512167463781394, -0.48327504739975391,
+       -0.12057947112557971, -0.28964820726583851, 0.21448489535552015, 0.80444488314314511, 0.13202827794316099, 0.63285786364014973},
+       {2.1040553143320375, -2.838401789910463, -0.34433912870502881, -0.81610450600046103, 1.8088107564487141, -0.30766086822592015, -0.28249653443259093,
+       -1.1941903734063566, -3.4633847414178169, -0.83807736589116066, -1.9015093847632341, 0.78931361563426239, -1.2787723807267797, -0.76980599696027163,
+       -0.55197601620954051, 0.13694996229107723},
+       {-1.8695565620565584, -0.29092112116781971, 4.6457254946209252, 4.6457254946209261, -6.9637432496755327, 3.158715326179554, 0.71498498075447658,
+       0.71498498075447658, -5.3675730245930122, -7.2255816745038643, 19.225661906377333, 19.225661906377333, -10.547664043694565, 3.5495100175322314,
+       43.36534857824671, 43.365348578246717},
+       {0.63462181401131179, 3.6501705777137912, -0.41015992615335384}});
+
+  manual_seed(3);
+  nn::LSTM projected(nn::LSTMOptions(3, 4).proj_size(2).batch_first(true));
+  CHECK_EQ(parameter_names(*projected), "weight_ih_l0 weight_hh_l0 bias_ih_l0 bias_hh_l0 weight_hr_l0");
+  const Tensor y = randn({2, 3, 3}).requires_grad_();
+  const auto [output2, states2] = projected(y);
+  check_recorded(*projected, y, output2, {std::get<0>(states2), std::get<1>(states2)},
+      {{-0.028205981031009443, -0.078514095536951337, -0.0020807104764452794, -0.20219780905427118, 0.0082802253260781666, -0.24382276795996716,
+       -0.027787593252518311, 0.006242729902727371, -0.015287840283540993, -0.12798797582692173, -0.0093729951520985857, -0.17557129672043253},
+       {0.0082802253260781666, -0.24382276795996716, -0.0093729951520985857, -0.17557129672043253, 0.88026711429232174, -0.20837043587337273,
+       0.49451064930598759, -0.029631497228174288, 0.46187573270711224, -0.047582646550664208, 0.5074948816080731, -0.93725758586523322},
+       {-2.9866280715493412, -2.7925845488017491, 0.83395249353193834, -0.93464231983562629, 0.10370932052992987},
+       {-2.7993117703200712, -0.57645463251786722, 4.5652695671374088, 4.5652695671374079, 2.4220230627796244},
+       {-1.3547418121951877, -1.1908068032098735, 1.5267502306847216}});
+}
+
+TEST_CASE("GRU: two layers in both directions") {
+  const DoubleScope scope;
+  manual_seed(4);
+  nn::GRU gru(nn::GRUOptions(3, 2).num_layers(2).bidirectional(true));
+  const Tensor x = randn({3, 2, 3}).requires_grad_();
+  const auto [output, last] = gru(x);
+  check_recorded(*gru, x, output, {last},
+      {{-0.15804937731593419, -0.37188761115808949, 0.39308630136656142, -0.20554522070679579, -0.11067163465194929, -0.33905254327577838, 0.35464028787653279,
+       -0.26138510171275375, -0.36495549194901339, -0.6198683259219433, 0.31201589885381931, -0.14575248217249265, -0.21979429626837405, -0.53616137527711627,
+       0.28630197060522056, -0.20256405580966613, -0.37781945617184937, -0.70830864506582081, 0.16100444601834002, -0.12353996802858852, -0.30933218054136302,
+       -0.51756057626411134, 0.19167153449911434, -0.1354093774389131},
+       {-0.47314695027764464, 0.33588958022380389, -0.60159190485638392, -0.031395265767537622, -0.037083340091704747, 0.12538578682358051,
+       0.04673058581180628, -0.13476294171798073, -0.37781945617184937, -0.70830864506582081, -0.30933218054136302, -0.51756057626411134, 0.39308630136656142,
+       -0.20554522070679579, 0.35464028787653279, -0.26138510171275375},
+       {-0.16926756870635895, -1.6471526376495758, -1.5073092461905713, 2.1217525806929092, -0.85988945868678435, -0.71072208370494605, -1.6908224432688517,
+       0.45272389917896461, 0.013126163717022354, 3.3652079034017266, -0.55507697191362371, -0.18418669653711323, 3.258645635841587, -1.1647885829061004,
+       -0.48123628311924238, 0.89059752120537883},
+       {0.4741671885065617, 0.17761704257556798, -13.082543205804024, -7.9089272370331187, -6.9436028366697116, 0.58304279297386596, 6.6075002353794563,
+       3.260081207376972, -3.4048045283590644, -11.087330934160182, 47.351838307568997, 26.692360856557741, -3.2698083149598425, 0.36582370170158029,
+       34.581294139742603, 7.1013692444918277},
+       {1.6590351314820424, 3.4998708520494954, 1.6559754879224882}});
+}
+
+TEST_CASE("cells: two steps, as PyTorch's and as a layer of one step") {
+  const DoubleScope scope;
+  manual_seed(5);
+  nn::RNNCell rnn(3, 2);
+  const Tensor x = randn({2, 3});
+  CHECK_CLOSE(rnn(x, rnn(x)).view(-1), tensor({0.045095807023949892, -0.80421651333131772, 0.35843745048400333, -0.81231276099713678}), 1e-12, 1e-13);
+  manual_seed(6);
+  nn::LSTMCell lstm(3, 2);
+  const Tensor y = randn({2, 3});
+  const auto [h, c] = lstm(y, lstm(y));
+  CHECK_CLOSE(h.view(-1), tensor({-0.069675436324451515, -0.4090104290381199, -0.084636955929330029, -0.63437085629688661}), 1e-12, 1e-13);
+  CHECK_CLOSE(c.view(-1), tensor({-0.15422410584200691, -0.7711115312905843, -0.64000910851435855, -0.88071260052007827}), 1e-12, 1e-13);
+  manual_seed(7);
+  nn::GRUCell gru(3, 2);
+  const Tensor z = randn({2, 3});
+  CHECK_CLOSE(gru(z, gru(z)).view(-1), tensor({-0.27971243940642054, -0.82241069296184477, -0.22045233277501702, -0.45145531175614872}), 1e-12, 1e-13);
+  CHECK_CLOSE(gru(z[0]), gru(z)[0], 1e-12, 1e-13);
+
+  manual_seed(7);
+  nn::GRU layer(3, 2);
+  CHECK_CLOSE(std::get<0>(layer(z.unsqueeze(0)))[0], gru(z), 1e-12, 1e-13);
+}
+
+TEST_CASE("recurrent layers: dropout between layers in training only, clones, printing, errors") {
+  manual_seed(9);
+  nn::GRU gru(nn::GRUOptions(3, 4).num_layers(2).dropout(0.5));
+  const Tensor x = randn({5, 2, 3});
+  const Tensor trained = std::get<0>(gru(x));
+  gru->eval();
+  const Tensor evaluated = std::get<0>(gru(x));
+  CHECK(!allclose(trained, evaluated));
+  CHECK_EQ(std::get<0>(gru(x)), evaluated);
+  const auto copy = std::dynamic_pointer_cast<nn::GRUImpl>(gru->clone());
+  REQUIRE(copy != nullptr);
+  CHECK_EQ(std::get<0>(copy->forward(x)), evaluated);
+  copy->all_weights()[0].detach().zero_();
+  CHECK_EQ(std::get<0>(gru(x)), evaluated);
+
+  CHECK_EQ(printed(nn::LSTM(nn::LSTMOptions(128, 64).num_layers(3).dropout(0.2))),
+           "torch::nn::LSTM(input_size=128, hidden_size=64, num_layers=3, bias=true, batch_first=false, dropout=0.2, bidirectional=false)");
+  CHECK_EQ(printed(nn::RNNCell(nn::RNNCellOptions(10, 20).bias(false).nonlinearity(kReLU))), "torch::nn::RNNCell(10, 20, bias=false, nonlinearity=kReLU)");
+  CHECK_EQ(printed(nn::GRUCell(10, 20)), "torch::nn::GRUCell(10, 20)");
+
+  CHECK_ERROR(gru(ones({4, 3})), "input must have 3 dimensions, got 2");
+  CHECK_ERROR(gru(ones({4, 2, 5})), "input.size(-1) must be equal to input_size. Expected 3, got 5");
+  CHECK_ERROR(gru(ones({0, 2, 3})), "Expected sequence length to be larger than 0 in RNN");
+  CHECK_ERROR(gru(x, ones({2, 3, 4})), "Expected hidden size [2, 2, 4], got [2, 3, 4]");
+  nn::LSTM lstm(3, 2);
+  CHECK_ERROR(lstm(x, std::make_tuple(zeros({1, 2, 2}), zeros({1, 3, 2}))), "Expected hidden[1] size [1, 2, 2], got [1, 3, 2]");
+  CHECK_ERROR(nn::LSTM(nn::LSTMOptions(3, 2).proj_size(2)), "proj_size has to be a positive integer, smaller than hidden_size or zero to disable projections");
+  CHECK_ERROR(nn::RNN(nn::RNNOptions(3, 2).dropout(1.5)), "dropout should be a number in range [0, 1]");
+  CHECK_ERROR(nn::RNN(3, 0), "hidden_size must be greater than zero");
+  CHECK_ERROR(nn::GRUCell(3, 2)(ones({1, 1, 3})), "Expected input to be 1D or 2D, got 3D instead");
+}
+
+// %% [markdown]
+// ## A task that needs a memory
+//
+// Is the number of ones so far odd? One bit of state is enough, but it must survive the whole sequence. The losses of an LSTM with six units are PyTorch's, step by step.
+
+// %%
+TEST_CASE("LSTM: learns the parity of bits, with PyTorch's losses") {
+  const DoubleScope scope;
+  manual_seed(8);
+  nn::LSTM lstm(2, 6);
+  nn::Linear head(6, 2);
+  const Tensor bits = randint(0, 2, {7, 32});
+  const Tensor x = stack({1 - bits, bits}, -1).to(kDouble);
+  const Tensor sums = bits.cumsum(0);
+  const Tensor target = sums.remainder(2).reshape(-1);
+  std::vector<Tensor> parameters = lstm->parameters();
+  for (const Tensor& parameter : head->parameters()) parameters.push_back(parameter);
+  optim::Adam optimizer(parameters, 0.03);
+  std::vector<double> losses;
+  for (int i = 0; i < 60; ++i) {
+    const Tensor loss = cross_entropy_loss(head(std::get<0>(lstm(x))).reshape({-1, 2}), target);
+    optimizer.zero_grad();
+    loss.backward();
+    optimizer.step();
+    losses.push_back(loss.item<double>());
+  }
+  // Recorded from PyTorch 2.15.0, float64.
+  CHECK_CLOSE(losses[0], 0.76533801793499412, 1e-9, 0.0);
+  CHECK_CLOSE(losses[1], 0.72974451626296621, 1e-9, 0.0);
+  CHECK_CLOSE(losses[9], 0.6881887367952475, 1e-9, 0.0);
+  CHECK_CLOSE(losses[29], 0.65818977456742522, 1e-9, 0.0);
+  CHECK_CLOSE(losses[59], 0.16459177509611517, 1e-8, 0.0);
+}
+
+// %% [markdown]
+// ## What it costs
+//
+// The time per step does not fall with the length of the sequence, because the steps wait for each other; and each step of the graph saves its gates for the backward pass.
+
+// %%
+DEMO("one layer of 64 units on a batch of 8: time and memory by the length of the sequence") {
+  std::printf("  %-5s %6s %14s %14s %14s\n", "", "T", "forward", "per step", "graph keeps");
+  const auto row = [](const char* name, auto layer, std::int64_t T) {
+    const Tensor x = randn({T, 8, 32});
+    const double seconds = measure([&] {
+      const NoGradGuard no_grad;
+      layer(x);
+    }, {.samples = 3}).median;
+    const std::size_t before = memory::stats().live;
+    const auto result = layer(x);
+    std::printf("  %-5s %6lld %14s %14s %11.0f KB\n", name, static_cast<long long>(T), format_seconds(seconds).c_str(), format_seconds(seconds / static_cast<double>(T)).c_str(),
+                static_cast<double>(memory::stats().live - before) / 1024);
+  };
+  for (const std::int64_t T : {8, 32, 128}) {
+    row("RNN", nn::RNN(32, 64), T);
+    row("GRU", nn::GRU(32, 64), T);
+    row("LSTM", nn::LSTM(32, 64), T);
+  }
+  std::fflush(stdout);
+}
+
+// %% [markdown]
+// ## Where to read on
+//
+// PyTorch's layers are `torch/csrc/api/src/nn/modules/rnn.cpp` (options, weights, checks) and `aten/src/ATen/native/RNN.cpp`, whose `FullLayer` is `run_steps` with the product of all inputs in front, and whose cells are the steps above. On GPUs cuDNN runs all layers as one kernel and starts layer 1 at step t
+// as soon as layer 0 has made it. Keras has `keras/src/layers/rnn/lstm.py`; in JAX, `flax.linen.RNN` runs a cell with `jax.lax.scan`, so that the loop is compiled once.
+
+// %%
+}  // namespace tinytorch

@@ -1,5 +1,5 @@
 # The sources of each lesson, for CMakeLists.txt.
-# Generated from the lessons 00_setup to 12_transformers: edit the module, not this file.
+# Generated from the lessons 00_setup to 86_transformer_layers: edit the module, not this file.
 set(TINYTORCH_SOURCES_00_setup
   core/error.cpp
   core/generator.cpp
@@ -141,6 +141,10 @@ set(TINYTORCH_SOURCES_12_transformers
   optim/warmup_cosine.cpp
   models/sampling.cpp
   models/generate.cpp)
+set(TINYTORCH_SOURCES_86_transformer_layers
+  nn/rms_norm.cpp
+  nn/transformer.cpp
+  models/beam_search.cpp)
 set(TINYTORCH_SOURCES_generated
   core/register_all.cpp)
 set(TINYTORCH_MODULES
@@ -167,4 +171,5 @@ set(TINYTORCH_MODULES
   10_text
   11_attention
   12_transformers
+  86_transformer_layers
   generated)

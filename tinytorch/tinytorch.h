@@ -1,5 +1,5 @@
 // All of TinyTorch.
-// Generated from the lessons 00_setup to 12_transformers: edit the module, not this file.
+// Generated from the lessons 00_setup to 86_transformer_layers: edit the module, not this file.
 #pragma once
 
 #include "tinytorch/core/error.h"
@@ -133,3 +133,6 @@
 #include "tinytorch/optim/warmup_cosine.h"
 #include "tinytorch/models/sampling.h"
 #include "tinytorch/models/generate.h"
+#include "tinytorch/nn/rms_norm.h"
+#include "tinytorch/nn/transformer.h"
+#include "tinytorch/models/beam_search.h"

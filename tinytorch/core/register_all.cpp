@@ -1,5 +1,5 @@
 // Joins what the lessons register, in their order.
-// Generated from the lessons 00_setup to 12_transformers: edit the module, not this file.
+// Generated from the lessons 00_setup to 86_transformer_layers: edit the module, not this file.
 
 namespace tinytorch {
 

@@ -42,7 +42,6 @@
 #include "tinytorch/nn/cloneable.h"
 //| export nn/layer_norm.cpp
 #include <cmath>
-#include <limits>
 #include <ostream>
 #include "tinytorch/core/gradient.h"
 #include "tinytorch/core/loops.h"
@@ -168,10 +167,6 @@ namespace tinytorch {
 Tensor layer_norm(const Tensor& input, IntArrayRef normalized_shape, const std::optional<Tensor>& weight = {}, const std::optional<Tensor>& bias = {},
                   double eps = 1e-05, bool cudnn_enable = true);
 
-// x / sqrt(mean(x^2) + eps) * weight over the last dimensions: no mean is subtracted. Without `eps` it is the dtype's machine epsilon.
-// Otherwise as layer_norm. Source: Zhang and Sennrich 2019.
-Tensor rms_norm(const Tensor& input, IntArrayRef normalized_shape, const std::optional<Tensor>& weight = {}, std::optional<double> eps = std::nullopt);
-
 namespace op {
 extern Operator<Tensor(const Tensor&, IntArrayRef, const std::optional<Tensor>&, const std::optional<Tensor>&, double)> layer_norm;
 }  // namespace op
@@ -200,27 +195,6 @@ class LayerNormImpl : public Cloneable<LayerNormImpl> {
   Tensor bias;    // normalized_shape, or undefined
 };
 TORCH_MODULE(LayerNorm);
-
-struct RMSNormOptions {
-  RMSNormOptions(std::vector<std::int64_t> normalized_shape) : normalized_shape_(std::move(normalized_shape)) {}
-  TORCH_ARG(std::vector<std::int64_t>, normalized_shape);
-  TORCH_ARG(std::optional<double>, eps) = std::nullopt;
-  TORCH_ARG(bool, elementwise_affine) = true;
-};
-
-// rms_norm() with a weight of ones to learn from, or without.
-class RMSNormImpl : public Cloneable<RMSNormImpl> {
- public:
-  RMSNormImpl(std::vector<std::int64_t> normalized_shape) : RMSNormImpl(RMSNormOptions(std::move(normalized_shape))) {}
-  explicit RMSNormImpl(RMSNormOptions options_) : options(std::move(options_)) { RMSNormImpl::reset(); }
-  void reset() override;
-  void pretty_print(std::ostream& stream) const override;
-  Tensor forward(const Tensor& input);
-
-  RMSNormOptions options;
-  Tensor weight;  // normalized_shape, or undefined
-};
-TORCH_MODULE(RMSNorm);
 
 }  // namespace nn
 
@@ -432,7 +406,7 @@ void check_same_shape(const char* what, const std::optional<Tensor>& parameter, 
               "\n[layer_norm] input and ", what, " have one dtype; convert with to().");
 }
 
-void check_normalized_shape(const char* name, const Tensor& input, IntArrayRef normalized_shape) {
+void check_normalized_shape(const Tensor& input, IntArrayRef normalized_shape) {
   const std::size_t dims = normalized_shape.size();
   TORCH_CHECK(dims >= 1, "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but got normalized_shape = ", normalized_shape);
   const IntArrayRef sizes = input.sizes();
@@ -440,8 +414,8 @@ void check_normalized_shape(const char* name, const Tensor& input, IntArrayRef n
   if (fits) return;
   std::string expected;
   for (const std::int64_t size : normalized_shape) expected += str(", ", size);
-  TORCH_CHECK(false, "Given normalized_shape=", normalized_shape, ", expected input with shape [*", expected, "], but got input of size", sizes, "\n[", name,
-              "] the last sizes of the input are the normalized ones.");
+  TORCH_CHECK(false, "Given normalized_shape=", normalized_shape, ", expected input with shape [*", expected, "], but got input of size", sizes,
+              "\n[layer_norm] the last sizes of the input are the normalized ones.");
 }
 
 }  // namespace
@@ -457,20 +431,10 @@ constinit Operator<Tensor(const Tensor&, IntArrayRef, const std::optional<Tensor
          [](const Tensor& g) { return g; })});
 
 Tensor layer_norm(const Tensor& input, IntArrayRef normalized_shape, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, double eps, bool) {
-  check_normalized_shape("layer_norm", input, normalized_shape);
+  check_normalized_shape(input, normalized_shape);
   check_same_shape("weight", weight, input, normalized_shape);
   check_same_shape("bias", bias, input, normalized_shape);
   return op::layer_norm(input, normalized_shape, weight, bias, eps);
-}
-
-Tensor rms_norm(const Tensor& input, IntArrayRef normalized_shape, const std::optional<Tensor>& weight, std::optional<double> eps) {
-  check_normalized_shape("rms_norm", input, normalized_shape);
-  check_same_shape("weight", weight, input, normalized_shape);
-  std::vector<std::int64_t> last;
-  for (std::size_t i = 1; i <= normalized_shape.size(); ++i) last.push_back(-static_cast<std::int64_t>(i));
-  const double smallest = input.scalar_type() == kDouble ? std::numeric_limits<double>::epsilon() : static_cast<double>(std::numeric_limits<float>::epsilon());
-  const Tensor normalized = input * rsqrt((input * input).mean(last, true) + eps.value_or(smallest));
-  return weight && weight->defined() ? normalized * *weight : normalized;
 }
 
 // %%
@@ -497,16 +461,6 @@ Tensor nn::LayerNormImpl::forward(const Tensor& input) { return layer_norm(input
 void nn::LayerNormImpl::pretty_print(std::ostream& stream) const {
   stream << std::boolalpha << "torch::nn::LayerNorm(" << IntArrayRef(options.normalized_shape()) << ", eps=" << options.eps()
          << ", elementwise_affine=" << options.elementwise_affine() << ')';
-}
-
-void nn::RMSNormImpl::reset() {
-  weight = options.elementwise_affine() ? register_parameter("weight", ones(options.normalized_shape())) : register_parameter("weight", Tensor(), /*requires_grad=*/false);
-}
-
-Tensor nn::RMSNormImpl::forward(const Tensor& input) { return rms_norm(input, options.normalized_shape(), weight, options.eps()); }
-
-void nn::RMSNormImpl::pretty_print(std::ostream& stream) const {
-  stream << std::boolalpha << "torch::nn::RMSNorm(" << IntArrayRef(options.normalized_shape()) << ", elementwise_affine=" << options.elementwise_affine() << ')';
 }
 
 // %%
@@ -551,7 +505,6 @@ TEST_CASE("layer_norm: each row has mean 0 and variance 1, then weight and bias"
   CHECK_ERROR(layer_norm(arange(3), {3}), "\"LayerNormKernelImpl\" not implemented for 'Long'");
   const Tensor turned = arange(6, kDouble).view({2, 3}).t();
   CHECK_CLOSE(layer_norm(turned, {2}), layer_norm(turned.contiguous(), {2}));
-  CHECK_CLOSE(rms_norm(tensor({3.0, 4.0}, kDouble), {2}, {}, 0.0), tensor({3.0, 4.0}, kDouble) / std::sqrt(12.5), 1e-14, 1e-14);
   // END HIDDEN TESTS
 }
 
@@ -581,14 +534,11 @@ TEST_CASE("layer_norm: its gradient is what small changes do") {
   const Tensor factors = randn({2, 2, 3}, kDouble);
   (layer_norm(images, {2, 3}) * factors).sum().backward();
   CHECK_CLOSE(images.grad(), numerical_gradient([](const Tensor& v) { return layer_norm(v, {2, 3}); }, images.detach(), factors), 1e-5, 1e-7);
-  const Tensor scaled = x.clone().requires_grad_();
-  (rms_norm(scaled, {5}, weight) * weights).sum().backward();
-  CHECK_CLOSE(scaled.grad(), numerical_gradient([&](const Tensor& v) { return rms_norm(v, {5}, weight); }, x, weights), 1e-6, 1e-8);
   // END HIDDEN TESTS
 }
 
 // %%
-TEST_CASE("LayerNorm and RMSNorm: parameters, text, and clones") {
+TEST_CASE("LayerNorm: parameters and text") {
   nn::LayerNorm norm(nn::LayerNormOptions({2, 3}).eps(2e-5));
   CHECK_EQ(norm->weight, ones({2, 3}));
   CHECK_EQ(norm->bias, zeros({2, 3}));
@@ -598,13 +548,10 @@ TEST_CASE("LayerNorm and RMSNorm: parameters, text, and clones") {
   CHECK(bare->parameters().empty());
   const Tensor x = arange(6, kFloat).view({2, 3});
   CHECK_EQ(bare(x), nn::functional::layer_norm(x, nn::functional::LayerNormFuncOptions({3})));
-  nn::RMSNorm rms(std::vector<std::int64_t>{3});
-  CHECK_EQ(rms->parameters().size(), 1);
-  CHECK_CLOSE((rms(x) * rms(x)).mean(1), ones({2}), 1e-5, 1e-5);
 }
 
 // %% [markdown]
-// RMSNorm leaves the mean alone and divides by the root of the mean square: one pass over the row fewer, and no bias. It is what most models since LLaMA use; in a residual stream the mean carries little.
+// RMSNorm (chapter 86) leaves the mean alone and divides by the root of the mean square: one pass over the row fewer, and no bias. It is what most models since LLaMA use; in a residual stream the mean carries little.
 
 // %% [markdown]
 // ### Which keys a query may see
@@ -805,23 +752,6 @@ std::pair<Tensor, Tensor> models::KeyValueCache::append(const Tensor& keys, cons
     keys_.narrow(2, length_, added).copy_(keys);
     values_.narrow(2, length_, added).copy_(values);
   }
-  length_ += added;
-  return {keys_.narrow(2, 0, length_), values_.narrow(2, 0, length_)};
-}
-#endif
-
-// %%
-//| mistake 12-cache-append a-thousand-in-advance
-//| says It holds far more than twice what is in use. A server has a cache for each conversation: memory is what limits how many.
-#if 0
-std::pair<Tensor, Tensor> models::KeyValueCache::append(const Tensor& keys, const Tensor& values) {
-  const std::int64_t added = keys.size(2);
-  if (!keys_.defined()) {
-    keys_ = zeros({keys.size(0), keys.size(1), 1024, keys.size(3)}, keys.options());
-    values_ = zeros({keys.size(0), keys.size(1), 1024, keys.size(3)}, keys.options());
-  }
-  keys_.narrow(2, length_, added).copy_(keys);
-  values_.narrow(2, length_, added).copy_(values);
   length_ += added;
   return {keys_.narrow(2, 0, length_), values_.narrow(2, 0, length_)};
 }
@@ -1422,24 +1352,6 @@ Tensor models::GPTImpl::features(const Tensor& tokens, GPTCache* cache, const Te
 #endif
 
 // %%
-//| mistake 12-features positions-count-the-filling
-//| says A row with filling at its left begins at position 0 *after* it. Subtract left_padding, or a short prompt reads differently beside a long one.
-#if 0
-Tensor models::GPTImpl::features(const Tensor& tokens, GPTCache* cache, const Tensor& left_padding) {
-  TORCH_CHECK(tokens.dim() == 2, "GPT expects tokens of shape (batch, time), but got ", tokens.sizes());
-  TORCH_CHECK(cache == nullptr || !GradMode::is_enabled(), "a cache keeps no graph");
-  const std::int64_t T = tokens.size(1);
-  const std::int64_t start = cache != nullptr ? cache->length() : 0;
-  TORCH_CHECK(start + T <= options.block_size(), "Cannot forward sequence of length ", start + T, ", block size is only ", options.block_size());
-  Tensor mask;
-  if (left_padding.defined() || (start > 0 && T > 1)) mask = attention_mask(T, start + T, left_padding);
-  Tensor x = drop->forward(wte->forward(tokens) + wpe->forward(arange(start, start + T)));
-  for (std::size_t i = 0; i < h->size(); ++i) x = h->at<BlockImpl>(i).forward(x, mask, cache != nullptr ? &cache->layers[i] : nullptr);
-  return ln_f->forward(x);
-}
-#endif
-
-// %%
 //| export models/gpt.cpp
 Tensor models::GPTImpl::logits(const Tensor& hidden) { return lm_head.is_empty() ? linear(hidden, wte->weight) : lm_head->forward(hidden); }
 
@@ -1966,27 +1878,6 @@ models::PaddedPrompts models::pad_left(const std::vector<std::vector<std::int64_
   const PaddedPrompts result{zeros({B, static_cast<std::int64_t>(longest)}, kLong), zeros({B}, kLong)};
   for (std::size_t i = 0; i < prompts.size(); ++i)
     std::copy(prompts[i].begin(), prompts[i].end(), result.tokens.data<std::int64_t>() + i * longest + (longest - prompts[i].size()));
-  return result;
-}
-#endif
-
-// %%
-//| mistake 12-debug-padding still-at-the-right
-//| says The filling is still at the right: the last column of a short prompt is filling, and its continuation follows that.
-#if 0
-models::PaddedPrompts models::pad_left(const std::vector<std::vector<std::int64_t>>& prompts) {
-  TORCH_CHECK(!prompts.empty(), "there is no prompt");
-  std::size_t longest = 0;
-  for (const std::vector<std::int64_t>& prompt : prompts) {
-    TORCH_CHECK(!prompt.empty(), "a prompt is empty");
-    longest = std::max(longest, prompt.size());
-  }
-  const auto B = static_cast<std::int64_t>(prompts.size());
-  const PaddedPrompts result{zeros({B, static_cast<std::int64_t>(longest)}, kLong), zeros({B}, kLong)};
-  for (std::size_t i = 0; i < prompts.size(); ++i) {
-    std::copy(prompts[i].begin(), prompts[i].end(), result.tokens.data<std::int64_t>() + i * longest);
-    result.left_padding.data<std::int64_t>()[i] = static_cast<std::int64_t>(longest - prompts[i].size());
-  }
   return result;
 }
 #endif

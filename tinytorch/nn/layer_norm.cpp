@@ -4,7 +4,6 @@
 #include "tinytorch/nn/layer_norm.h"
 
 #include <cmath>
-#include <limits>
 #include <ostream>
 
 #include "tinytorch/core/gradient.h"
@@ -75,7 +74,7 @@ void check_same_shape(const char* what, const std::optional<Tensor>& parameter, 
               "\n[layer_norm] input and ", what, " have one dtype; convert with to().");
 }
 
-void check_normalized_shape(const char* name, const Tensor& input, IntArrayRef normalized_shape) {
+void check_normalized_shape(const Tensor& input, IntArrayRef normalized_shape) {
   const std::size_t dims = normalized_shape.size();
   TORCH_CHECK(dims >= 1, "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but got normalized_shape = ", normalized_shape);
   const IntArrayRef sizes = input.sizes();
@@ -83,8 +82,8 @@ void check_normalized_shape(const char* name, const Tensor& input, IntArrayRef n
   if (fits) return;
   std::string expected;
   for (const std::int64_t size : normalized_shape) expected += str(", ", size);
-  TORCH_CHECK(false, "Given normalized_shape=", normalized_shape, ", expected input with shape [*", expected, "], but got input of size", sizes, "\n[", name,
-              "] the last sizes of the input are the normalized ones.");
+  TORCH_CHECK(false, "Given normalized_shape=", normalized_shape, ", expected input with shape [*", expected, "], but got input of size", sizes,
+              "\n[layer_norm] the last sizes of the input are the normalized ones.");
 }
 
 }  // namespace
@@ -100,20 +99,10 @@ constinit Operator<Tensor(const Tensor&, IntArrayRef, const std::optional<Tensor
          [](const Tensor& g) { return g; })});
 
 Tensor layer_norm(const Tensor& input, IntArrayRef normalized_shape, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, double eps, bool) {
-  check_normalized_shape("layer_norm", input, normalized_shape);
+  check_normalized_shape(input, normalized_shape);
   check_same_shape("weight", weight, input, normalized_shape);
   check_same_shape("bias", bias, input, normalized_shape);
   return op::layer_norm(input, normalized_shape, weight, bias, eps);
-}
-
-Tensor rms_norm(const Tensor& input, IntArrayRef normalized_shape, const std::optional<Tensor>& weight, std::optional<double> eps) {
-  check_normalized_shape("rms_norm", input, normalized_shape);
-  check_same_shape("weight", weight, input, normalized_shape);
-  std::vector<std::int64_t> last;
-  for (std::size_t i = 1; i <= normalized_shape.size(); ++i) last.push_back(-static_cast<std::int64_t>(i));
-  const double smallest = input.scalar_type() == kDouble ? std::numeric_limits<double>::epsilon() : static_cast<double>(std::numeric_limits<float>::epsilon());
-  const Tensor normalized = input * rsqrt((input * input).mean(last, true) + eps.value_or(smallest));
-  return weight && weight->defined() ? normalized * *weight : normalized;
 }
 
 void nn::LayerNormImpl::reset() {
@@ -138,16 +127,6 @@ Tensor nn::LayerNormImpl::forward(const Tensor& input) { return layer_norm(input
 void nn::LayerNormImpl::pretty_print(std::ostream& stream) const {
   stream << std::boolalpha << "torch::nn::LayerNorm(" << IntArrayRef(options.normalized_shape()) << ", eps=" << options.eps()
          << ", elementwise_affine=" << options.elementwise_affine() << ')';
-}
-
-void nn::RMSNormImpl::reset() {
-  weight = options.elementwise_affine() ? register_parameter("weight", ones(options.normalized_shape())) : register_parameter("weight", Tensor(), /*requires_grad=*/false);
-}
-
-Tensor nn::RMSNormImpl::forward(const Tensor& input) { return rms_norm(input, options.normalized_shape(), weight, options.eps()); }
-
-void nn::RMSNormImpl::pretty_print(std::ostream& stream) const {
-  stream << std::boolalpha << "torch::nn::RMSNorm(" << IntArrayRef(options.normalized_shape()) << ", elementwise_affine=" << options.elementwise_affine() << ')';
 }
 
 }  // namespace tinytorch

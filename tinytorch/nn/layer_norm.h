@@ -18,10 +18,6 @@ namespace tinytorch {
 Tensor layer_norm(const Tensor& input, IntArrayRef normalized_shape, const std::optional<Tensor>& weight = {}, const std::optional<Tensor>& bias = {},
                   double eps = 1e-05, bool cudnn_enable = true);
 
-// x / sqrt(mean(x^2) + eps) * weight over the last dimensions: no mean is subtracted. Without `eps` it is the dtype's machine epsilon.
-// Otherwise as layer_norm. Source: Zhang and Sennrich 2019.
-Tensor rms_norm(const Tensor& input, IntArrayRef normalized_shape, const std::optional<Tensor>& weight = {}, std::optional<double> eps = std::nullopt);
-
 namespace op {
 extern Operator<Tensor(const Tensor&, IntArrayRef, const std::optional<Tensor>&, const std::optional<Tensor>&, double)> layer_norm;
 }  // namespace op
@@ -50,27 +46,6 @@ class LayerNormImpl : public Cloneable<LayerNormImpl> {
   Tensor bias;    // normalized_shape, or undefined
 };
 TORCH_MODULE(LayerNorm);
-
-struct RMSNormOptions {
-  RMSNormOptions(std::vector<std::int64_t> normalized_shape) : normalized_shape_(std::move(normalized_shape)) {}
-  TORCH_ARG(std::vector<std::int64_t>, normalized_shape);
-  TORCH_ARG(std::optional<double>, eps) = std::nullopt;
-  TORCH_ARG(bool, elementwise_affine) = true;
-};
-
-// rms_norm() with a weight of ones to learn from, or without.
-class RMSNormImpl : public Cloneable<RMSNormImpl> {
- public:
-  RMSNormImpl(std::vector<std::int64_t> normalized_shape) : RMSNormImpl(RMSNormOptions(std::move(normalized_shape))) {}
-  explicit RMSNormImpl(RMSNormOptions options_) : options(std::move(options_)) { RMSNormImpl::reset(); }
-  void reset() override;
-  void pretty_print(std::ostream& stream) const override;
-  Tensor forward(const Tensor& input);
-
-  RMSNormOptions options;
-  Tensor weight;  // normalized_shape, or undefined
-};
-TORCH_MODULE(RMSNorm);
 
 }  // namespace nn
 

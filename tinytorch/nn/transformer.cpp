@@ -1,0 +1,142 @@
+// From the lesson modules/86_transformer_layers/transformer_layers_dev.cpp:
+// edit the module, not this file.
+
+#include "tinytorch/nn/transformer.h"
+
+#include <limits>
+
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/nn/activations.h"
+#include "tinytorch/nn/more_init.h"
+
+namespace tinytorch {
+
+namespace {
+
+Tensor activated(const Tensor& x, const nn::detail::transformer_activation_t& activation) {
+  if (const auto* function = std::get_if<std::function<Tensor(const Tensor&)>>(&activation)) return (*function)(x);
+  return std::holds_alternative<enumtype::kGELU>(activation) ? gelu(x) : relu(x);
+}
+
+nn::MultiheadAttention attention_of(std::int64_t d_model, std::int64_t nhead, double dropout) {
+  return nn::MultiheadAttention(nn::MultiheadAttentionOptions(d_model, nhead).dropout(dropout));
+}
+
+nn::LayerNorm norm_of(std::int64_t d_model) { return nn::LayerNorm(nn::LayerNormOptions({d_model})); }
+
+}  // namespace
+
+void nn::TransformerEncoderLayerImpl::reset() {
+  self_attn = register_module("self_attn", attention_of(options.d_model(), options.nhead(), options.dropout()));
+  linear1 = register_module("linear1", Linear(options.d_model(), options.dim_feedforward()));
+  dropout = register_module("dropout", Dropout(options.dropout()));
+  linear2 = register_module("linear2", Linear(options.dim_feedforward(), options.d_model()));
+  norm1 = register_module("norm1", norm_of(options.d_model()));
+  norm2 = register_module("norm2", norm_of(options.d_model()));
+  dropout1 = register_module("dropout1", Dropout(options.dropout()));
+  dropout2 = register_module("dropout2", Dropout(options.dropout()));
+}
+
+Tensor nn::TransformerEncoderLayerImpl::forward(const Tensor& src, const Tensor& src_mask, const Tensor& src_key_padding_mask) {
+  const Tensor attended = std::get<0>(self_attn(src, src, src, src_key_padding_mask, /*need_weights=*/false, src_mask));
+  const Tensor x = norm1(src + dropout1(attended));
+  return norm2(x + dropout2(linear2(dropout(activated(linear1(x), options.activation())))));
+}
+
+void nn::TransformerDecoderLayerImpl::reset() {
+  self_attn = register_module("self_attn", attention_of(options.d_model(), options.nhead(), options.dropout()));
+  dropout1 = register_module("dropout1", Dropout(options.dropout()));
+  norm1 = register_module("norm1", norm_of(options.d_model()));
+  multihead_attn = register_module("multihead_attn", attention_of(options.d_model(), options.nhead(), options.dropout()));
+  dropout2 = register_module("dropout2", Dropout(options.dropout()));
+  norm2 = register_module("norm2", norm_of(options.d_model()));
+  linear1 = register_module("linear1", Linear(options.d_model(), options.dim_feedforward()));
+  dropout = register_module("dropout", Dropout(options.dropout()));
+  linear2 = register_module("linear2", Linear(options.dim_feedforward(), options.d_model()));
+  dropout3 = register_module("dropout3", Dropout(options.dropout()));
+  norm3 = register_module("norm3", norm_of(options.d_model()));
+}
+
+Tensor nn::TransformerDecoderLayerImpl::forward(Tensor tgt, const Tensor& memory, const Tensor& tgt_mask, const Tensor& memory_mask, const Tensor& tgt_key_padding_mask,
+                                                const Tensor& memory_key_padding_mask) {
+  const Tensor own = std::get<0>(self_attn(tgt, tgt, tgt, tgt_key_padding_mask, /*need_weights=*/false, tgt_mask));
+  Tensor x = norm1(tgt + dropout1(own));
+  const Tensor read = std::get<0>(multihead_attn(x, memory, memory, memory_key_padding_mask, /*need_weights=*/false, memory_mask));
+  x = norm2(x + dropout2(read));
+  return norm3(x + dropout3(linear2(dropout(activated(linear1(x), options.activation())))));
+}
+
+void nn::TransformerEncoderImpl::reset() {
+  layers = register_module("layers", ModuleList());
+  for (std::int64_t i = 0; i < options.num_layers(); ++i) layers->push_back(options.encoder_layer()->clone());
+  if (!options.norm().is_empty()) {
+    options.norm() = options.norm().clone();
+    register_module("norm", options.norm().ptr());
+  }
+}
+
+Tensor nn::TransformerEncoderImpl::forward(const Tensor& src, const Tensor& src_mask, const Tensor& src_key_padding_mask) {
+  TORCH_CHECK(!layers->is_empty(), "TransformerEncoder should have at least one encoder layer.");
+  Tensor x = src;
+  for (std::size_t i = 0; i < layers->size(); ++i) x = layers->at<TransformerEncoderLayerImpl>(i).forward(x, src_mask, src_key_padding_mask);
+  return options.norm().is_empty() ? x : options.norm().forward<Tensor>(x);
+}
+
+void nn::TransformerDecoderImpl::reset() {
+  layers = register_module("layers", ModuleList());
+  for (std::int64_t i = 0; i < options.num_layers(); ++i) layers->push_back(options.decoder_layer()->clone());
+  if (!options.norm().is_empty()) {
+    options.norm() = options.norm().clone();
+    register_module("norm", options.norm().ptr());
+  }
+}
+
+Tensor nn::TransformerDecoderImpl::forward(const Tensor& tgt, const Tensor& memory, const Tensor& tgt_mask, const Tensor& memory_mask, const Tensor& tgt_key_padding_mask,
+                                           const Tensor& memory_key_padding_mask) {
+  TORCH_CHECK(!layers->is_empty(), "TransformerDecoder should have at least one decoder layer.");
+  Tensor x = tgt;
+  for (std::size_t i = 0; i < layers->size(); ++i)
+    x = layers->at<TransformerDecoderLayerImpl>(i).forward(x, memory, tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask);
+  return options.norm().is_empty() ? x : options.norm().forward<Tensor>(x);
+}
+
+void nn::TransformerImpl::reset() {
+  const std::int64_t C = options.d_model();
+  if (options.custom_encoder().is_empty()) {
+    const auto layer = TransformerEncoderLayerOptions(C, options.nhead()).dim_feedforward(options.dim_feedforward()).dropout(options.dropout()).activation(options.activation());
+    encoder = AnyModule(TransformerEncoder(TransformerEncoderOptions(layer, options.num_encoder_layers()).norm(AnyModule(norm_of(C)))));
+  } else {
+    encoder = options.custom_encoder().clone();
+  }
+  register_module("encoder", encoder.ptr());
+  if (options.custom_decoder().is_empty()) {
+    const auto layer = TransformerDecoderLayerOptions(C, options.nhead()).dim_feedforward(options.dim_feedforward()).dropout(options.dropout()).activation(options.activation());
+    decoder = AnyModule(TransformerDecoder(TransformerDecoderOptions(layer, options.num_decoder_layers()).norm(AnyModule(norm_of(C)))));
+  } else {
+    decoder = options.custom_decoder().clone();
+  }
+  register_module("decoder", decoder.ptr());
+  reset_parameters();
+}
+
+void nn::TransformerImpl::reset_parameters() {
+  for (const Tensor& parameter : parameters())
+    if (parameter.dim() > 1) init::xavier_uniform_(parameter);
+}
+
+Tensor nn::TransformerImpl::forward(const Tensor& src, const Tensor& tgt, const Tensor& src_mask, const Tensor& tgt_mask, const Tensor& memory_mask, const Tensor& src_key_padding_mask,
+                                    const Tensor& tgt_key_padding_mask, const Tensor& memory_key_padding_mask) {
+  TORCH_CHECK(src.dim() == 3 && tgt.dim() == 3, "src and tgt should have 3 dimensions, but got ", src.dim(), " and ", tgt.dim(), "\n[Transformer] they are (length, batch, d_model).");
+  TORCH_CHECK(src.size(1) == tgt.size(1), "the batch number of src and tgt must be equal\n[Transformer] sequences come first: (length, batch, d_model); got ", src.sizes(), " and ", tgt.sizes());
+  TORCH_CHECK(src.size(2) == options.d_model() && tgt.size(2) == options.d_model(), "the feature number of src and tgt must be equal to d_model\n[Transformer] d_model is ", options.d_model(),
+              ", and the sizes are ", src.sizes(), " and ", tgt.sizes());
+  const Tensor memory = encoder.forward<Tensor>(src, src_mask, src_key_padding_mask);
+  return decoder.forward<Tensor>(tgt, memory, tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask);
+}
+
+Tensor nn::TransformerImpl::generate_square_subsequent_mask(std::int64_t sz) {
+  TORCH_CHECK(sz >= 0, "Input size must be non-negative to generate a valid square subsequent mask, but got ", sz);
+  return triu(full({sz, sz}, -std::numeric_limits<double>::infinity(), get_default_dtype()), 1);
+}
+
+}  // namespace tinytorch

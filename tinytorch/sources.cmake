@@ -149,6 +149,8 @@ set(TINYTORCH_SOURCES_85_weights
   serialize/unpickler.cpp
   serialize/pickler.cpp
   serialize/safetensors.cpp)
+set(TINYTORCH_SOURCES_87_recurrent
+  nn/recurrent.cpp)
 set(TINYTORCH_SOURCES_89_watching
   optim/early_stopping.cpp
   utils/tensorboard.cpp)
@@ -188,6 +190,10 @@ set(TINYTORCH_SOURCES_12_transformers
   optim/warmup_cosine.cpp
   models/sampling.cpp
   models/generate.cpp)
+set(TINYTORCH_SOURCES_86_transformer_layers
+  nn/rms_norm.cpp
+  nn/transformer.cpp
+  models/beam_search.cpp)
 set(TINYTORCH_SOURCES_88_pretrained
   models/published.cpp
   models/bert.cpp)
@@ -219,6 +225,7 @@ set(TINYTORCH_MODULES
   79_unicode
   81_image_options
   85_weights
+  87_recurrent
   89_watching
   09_cnn
   78_conv_more
@@ -226,5 +233,6 @@ set(TINYTORCH_MODULES
   80_text_extras
   11_attention
   12_transformers
+  86_transformer_layers
   88_pretrained
   generated)

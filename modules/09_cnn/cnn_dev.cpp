@@ -1850,7 +1850,7 @@ Tensor nn::forward_batch_norm(BatchNormImplBase<D, Derived>& layer, const Tensor
   double factor = layer.options.momentum().value_or(0);
   if (layer.is_training() && layer.options.track_running_stats()) {
     layer.num_batches_tracked.add_(1);
-    if (!layer.options.momentum()) factor = 1 / layer.num_batches_tracked.item<double>();
+    if (!layer.options.momentum()) factor = 1 / layer.num_batches_tracked.template item<double>();
   }
   const bool moves = layer.is_training() || !by_batch;
   return batch_norm(input, layer.weight, layer.bias, moves ? layer.running_mean : Tensor(), moves ? layer.running_var : Tensor(), by_batch, factor, layer.options.eps());

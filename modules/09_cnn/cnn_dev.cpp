@@ -120,6 +120,7 @@
 #include "tinytorch/nn/activations.h"
 #include "tinytorch/nn/loss.h"
 #include "tinytorch/nn/mlp.h"
+#include "tinytorch/nn/more_layers.h"
 #include "tinytorch/optim/sgd.h"
 #include "tinytorch/serialize/save.h"
 

@@ -165,7 +165,8 @@ Tensor conv2d(const Tensor& input, const Tensor& weight, const std::optional<Ten
 
 Tensor conv2d_named_padding(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias, IntArrayRef stride, std::string_view padding, IntArrayRef dilation,
                             std::int64_t groups) {
-  if (padding == "valid") return conv2d(input, weight, bias, stride, 0, dilation, groups);
+  const bool images = weight.dim() == 4 && (input.dim() == 3 || input.dim() == 4);
+  if (padding == "valid" || !images) return conv2d(input, weight, bias, stride, 0, dilation, groups);  // which says what is wrong with other shapes
   TORCH_CHECK(padding == "same", "Invalid padding string: '", padding, "'\n[conv2d] it is \"same\", \"valid\" or a number.");
   for (const std::int64_t s : stride) TORCH_CHECK(s == 1, "padding='same' is not supported for strided convolutions");
   const std::vector<std::int64_t> amounts = nn::detail::same_padding(spatial_sizes(weight.sizes()), expanded_to("dilation", dilation, 2));

@@ -42,6 +42,7 @@ class CourseTest {
     check_lint();
     test_command_line();
     test_last_stage();
+    test_grading();
     test_journey();
     test_library();
     test_libtorch_programs();
@@ -152,7 +153,6 @@ class CourseTest {
     for (const Module& module : build.modules()) {
       if (!module.tests.empty() && !module.library_chapter) prove_exercises(build, module);
     }
-    test_grading(build);
     for (const Milestone& milestone : milestones) {
       const std::string program = build.program_of(milestone.name);
       if (!made(build, program)) {
@@ -165,18 +165,26 @@ class CourseTest {
   }
 
   // Eight submissions of two modules, thoroughly of all, without Jupyter; thoroughly also a class with nbgrader.
-  void test_grading(const StageBuild& build) {
+  // Each module at its own stage, as `tito grade` does: a submission's answers replace single files of the library.
+  void test_grading() {
     const fs::path tests = root_ / "tests/grading";
     if (!fs::is_directory(tests)) return;
-    for (const Module& module : build.modules()) {
+    for (const Module& module : course_) {
       if (module.tests.empty() || module.library_chapter) continue;
       const bool usual = module.number == "00" || module.number == "04";
       if (!usual && !options_.thorough) continue;
-      if (!made(build, build.tests_of(module))) {
+      StageOptions options;
+      options.toolchain.compiler = options_.compiler;
+      options.stage = module.stage();
+      options.only = {module.number};
+      const StageBuild build(root_, course_, options);
+      const std::string program = build.tests_of(module);
+      compile(build, "grading of " + module.folder(), {program});
+      if (!made(build, program)) {
         not_built("grading", module.folder());
         continue;
       }
-      const std::string inputs = inputs_of({root_ / build.tests_of(module), module.file, mistakes_file(module), tests});
+      const std::string inputs = inputs_of({root_ / program, module.file, mistakes_file(module), tests});
       report_.run("grading", module.folder(), inputs, [&](Part& part) { add(part, prove_grading(build, module, tests)); });
       if (module.number != "00") continue;
       if (find_program("bwrap").empty()) {

@@ -113,6 +113,9 @@ Grader::Grader(const StageBuild& build, const Module& module, Sandbox sandbox, f
       precompiled_(folder_ / "precompiled/package.h"),
       limits_(limits),
       known_(read_known_mistakes(mistakes_file(module))) {
+  if (build_.library().size() != sources_of(build_.package()).size()) {
+    throw std::logic_error("submissions are graded on a build that compiles each source by itself");
+  }
   const NinjaResult made = build_.build({build_.tests_of(module_)}, "compiling what submissions of " + module_.folder() + " stand on");
   if (!made.ok) throw std::runtime_error("the course's own " + module_.folder() + " does not compile:\n" + made.messages);
   write_headers();

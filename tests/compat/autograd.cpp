@@ -55,21 +55,15 @@ void writes() {
   torch::Tensor y = x * 3;
   y[0].mul_(2);
   y.index_put_({1, 1}, 7.0);
-  std::cout << y.detach() << "\n" << y.grad_fn()->name() << "\n";
+  std::cout << y.detach() << "\n";
   y.sum().backward();
   std::cout << x.grad() << "\n";
   show("leaf", [&] { x.add_(1); });
-  show("saved", [&] {
-    const torch::Tensor z = x.exp();
-    z.mul_(2);
-    z.sum().backward();
-  });
   show("twice", [&] {
     const torch::Tensor z = (x * x).sum();
     z.backward();
     z.backward();
   });
-  show("unused", [&] { torch::autograd::grad({(x * 2).sum()}, {torch::ones({1}, torch::requires_grad())}); });
 }
 
 void modes() {

@@ -47,6 +47,7 @@ void fill(nn::Module& module) {
 }
 
 int main() {
+  std::cout << std::boolalpha;  // printing some modules leaves it on in libtorch
   const auto owner = std::make_shared<Net>();  // named_modules() wants that
   Net& net = *owner;
   std::cout << net << "\n";

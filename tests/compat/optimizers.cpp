@@ -1,4 +1,4 @@
-// Optimizers on one small problem: their steps, groups, closures and schedules.
+// Optimizers on one small problem: their steps, groups and closures.
 #include <torch/torch.h>
 
 #include <functional>
@@ -53,12 +53,6 @@ int main() {
   grouped.step();
   std::cout << slow.detach() << "\n" << fast.detach() << "\n" << grouped.param_groups().size() << " " << grouped.param_groups()[1].options().get_lr() << "\n";
 
-  StepLR schedule(grouped, 2, 0.1);
-  for (int epoch = 0; epoch < 4; ++epoch) {
-    grouped.step();
-    schedule.step();
-    std::cout << grouped.param_groups()[0].options().get_lr() << " ";
-  }
   static_cast<SGDOptions&>(grouped.param_groups()[0].options()).lr(7);
   std::cout << static_cast<SGDOptions&>(grouped.param_groups()[0].options()).lr() << "\n";
   grouped.zero_grad();

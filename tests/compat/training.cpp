@@ -1,4 +1,4 @@
-// A whole training: data set, loader, model, optimizer, clipping, schedule, evaluation.
+// A whole training: data set, loader, model, optimizer, clipping, evaluation.
 #include <torch/torch.h>
 
 #include <cmath>
@@ -41,7 +41,6 @@ int main() {
   Net net;
   net.to(device);
   torch::optim::SGD optimizer(net.parameters(), torch::optim::SGDOptions(0.5).momentum(0.9));
-  torch::optim::StepLR schedule(optimizer, 5, 0.5);
   for (int epoch = 1; epoch <= 10; ++epoch) {
     net.train();
     double total = 0;
@@ -56,7 +55,6 @@ int main() {
       optimizer.step();
       total += loss.item<double>() * static_cast<double>(x.size(0));
     }
-    schedule.step();
     std::printf("epoch %d: loss %.4f, norm %.3f, lr %.4f\n", epoch, total / static_cast<double>(size), norm, optimizer.param_groups()[0].options().get_lr());
   }
   net.eval();

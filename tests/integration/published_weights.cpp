@@ -115,7 +115,8 @@ TEST_CASE("safetensors written here are those that Python's package writes, byte
 }
 
 TEST_CASE("files of Python that would run code, or hold what is not supported: refused by name") {
-  for (const auto& [name, bytes] : read_golden("checkpoints.json").at("refused").items()) {
+  const nlohmann::json refused = read_golden("checkpoints.json").at("refused");
+  for (const auto& [name, bytes] : refused.items()) {
     CAPTURE(name);
     CHECK_ERROR(serialize::parse_checkpoint(from_hex(bytes.get<std::string>()), "hostile.pt"), "Unsupported global: GLOBAL " + name + " was not an allowed global by default.");
   }

@@ -36,6 +36,10 @@ inline double element_at(tinytorch::ScalarType type, const char* data, std::int6
       return element_as<std::int32_t>(data + offset * 4);
     case ScalarType::Long:
       return element_as<std::int64_t>(data + offset * 8);
+    case ScalarType::Half:
+      return element_as<tinytorch::Half>(data + offset * 2);
+    case ScalarType::BFloat16:
+      return element_as<tinytorch::BFloat16>(data + offset * 2);
     case ScalarType::Float:
       return element_as<float>(data + offset * 4);
     case ScalarType::Double:
@@ -45,8 +49,30 @@ inline double element_at(tinytorch::ScalarType type, const char* data, std::int6
 }
 
 inline std::string_view type_name(tinytorch::ScalarType type) {
-  constexpr std::string_view names[] = {"bool", "uint8", "int8", "int16", "int32", "int64", "float32", "float64"};
-  return names[static_cast<std::size_t>(type)];
+  using tinytorch::ScalarType;
+  switch (type) {
+    case ScalarType::Bool:
+      return "bool";
+    case ScalarType::Byte:
+      return "uint8";
+    case ScalarType::Char:
+      return "int8";
+    case ScalarType::Short:
+      return "int16";
+    case ScalarType::Int:
+      return "int32";
+    case ScalarType::Long:
+      return "int64";
+    case ScalarType::Half:
+      return "float16";
+    case ScalarType::BFloat16:
+      return "bfloat16";
+    case ScalarType::Float:
+      return "float32";
+    case ScalarType::Double:
+      return "float64";
+  }
+  return "";
 }
 
 // In the order of the rows; at most `count`.

@@ -187,8 +187,8 @@ class CourseTest {
       const std::string inputs = inputs_of({root_ / program, module.file, mistakes_file(module), tests});
       report_.run("grading", module.folder(), inputs, [&](Part& part) { add(part, prove_grading(build, module, tests)); });
       if (module.number != "00") continue;
-      if (find_program("bwrap").empty()) {
-        report_.skip("grading", "isolation", "bubblewrap is not installed (apt-get install bubblewrap)");
+      if (const std::string why_not = why_no_isolation(build, module); !why_not.empty()) {
+        report_.skip("grading", "isolation", why_not);
       } else {
         report_.run("grading", "isolation", inputs, [&](Part& part) { add(part, prove_isolation(build, module)); });
       }

@@ -25,10 +25,6 @@ std::string why_closed(const StageBuild& build, const Milestone& milestone, cons
 
 std::vector<Proof> prove_milestone(const StageBuild& build, const Milestone& milestone) {
   std::vector<Proof> proofs{{milestone.name, why_closed(build, milestone, "")}};
-  for (const std::string& mistake : milestone.closed_by) {
-    const bool closed = !why_closed(build, milestone, mistake).empty();
-    proofs.push_back({fmt::format("{} with {}", milestone.name, mistake), closed ? "" : "this known mistake does not close the gate; is it honest?"});
-  }
   for (const std::string& number : milestone.rests_on) {
     const Module& module = find_module(build.modules(), number);
     Proof proof{fmt::format("{} without {}", milestone.name, module.folder()),

@@ -9,7 +9,7 @@
 namespace tito {
 
 // With the instrumented package: the program passes its gate; and of the known mistakes of each module that the milestone
-// rests on, at least one closes it; each that the milestone names in closed_by does.
+// rests on, at least one closes it.
 std::vector<Proof> prove_milestone(const StageBuild& build, const Milestone& milestone);
 
 }  // namespace tito

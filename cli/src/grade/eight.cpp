@@ -92,7 +92,11 @@ fs::path work_folder(const StageBuild& build, const Module& module) { return bui
 // In the sandbox where there is one, else with the limits alone: then the scores must be the same.
 Sandbox sandbox_for(const fs::path& folder) {
   fs::create_directories(folder);
-  return find_program("bwrap").empty() ? Sandbox::none() : Sandbox::isolated(folder);
+  try {
+    return Sandbox::isolated(folder);
+  } catch (const std::runtime_error&) {
+    return Sandbox::none();
+  }
 }
 
 GradingLimits limits_for_trials() {
@@ -345,6 +349,17 @@ bool came_through(const Attempt& attempt, const Grade& grade, const Outside& out
 }
 
 }  // namespace
+
+std::string why_no_isolation(const StageBuild& build, const Module& module) {
+  const fs::path folder = work_folder(build, module);
+  fs::create_directories(folder);
+  try {
+    Sandbox::isolated(folder);
+  } catch (const std::runtime_error& error) {
+    return error.what();
+  }
+  return "";
+}
 
 std::vector<Proof> prove_isolation(const StageBuild& build, const Module& module) {
   const fs::path folder = work_folder(build, module);

@@ -22,5 +22,7 @@ void record_eight(const StageBuild& build, const Module& module, const fs::path&
 // Submissions that try the network, other files, the gradebook and many processes: in the sandbox each is refused, and without
 // it each succeeds, which shows that they try. `module` is 00.
 std::vector<Proof> prove_isolation(const StageBuild& build, const Module& module);
+// Why this machine cannot try that; empty where it can.
+std::string why_no_isolation(const StageBuild& build, const Module& module);
 
 }  // namespace tito

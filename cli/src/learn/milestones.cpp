@@ -40,7 +40,6 @@ Milestone milestone_of(const toml::table& table) {
   milestone.after = table["after"].value_or(std::string());
   milestone.story = table["story"].value_or(std::string());
   milestone.rests_on = strings(table["rests_on"].as_array());
-  milestone.closed_by = strings(table["closed_by"].as_array());
   if (const toml::array* gates = table["gate"].as_array()) {
     for (const toml::node& node : *gates) {
       if (const toml::table* gate = node.as_table()) milestone.gates.push_back(gate_of(*gate));

@@ -31,7 +31,6 @@ struct Milestone {
   std::string title;
   std::string after;  // "03": it opens when this module is complete
   std::vector<std::string> rests_on;  // modules without which it must fail
-  std::vector<std::string> closed_by;  // known mistakes ("12-block/no-residual") each of which must close the gate
   std::string story;
   std::vector<Gate> gates;
 };

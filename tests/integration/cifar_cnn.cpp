@@ -8,18 +8,12 @@
 
 #include "tinytorch/tinytorch.h"
 #include "tito/lesson.h"
+#include "tito/scratch.h"
 
 namespace tinytorch::testing {
 namespace {
 
 namespace fs = std::filesystem;
-
-// A folder of its own that is gone at the end.
-struct Folder {
-  Folder() : path(fs::temp_directory_path() / ("cifar-" + std::to_string(::getpid()))) { fs::create_directories(path); }
-  ~Folder() { fs::remove_all(path); }
-  fs::path path;
-};
 
 // `count` records: the class, then 1,024 bytes for each of three colours. Class k has a strong first, second or third colour, and its upper or lower half is bright.
 void write_records(const fs::path& file, int count, Generator& generator) {
@@ -52,12 +46,12 @@ double accuracy_of(models::ResNet& net, data::datasets::CIFAR10& images) {
 
 TEST_CASE("a residual network learns from files in CIFAR-10's format, with augmentation") {
   using data::datasets::CIFAR10;
-  const Folder folder;
+  const tito::Scratch folder;
   Generator generator(7);
-  for (int file = 1; file <= 5; ++file) write_records(folder.path / ("data_batch_" + std::to_string(file) + ".bin"), 16, generator);
-  write_records(folder.path / "test_batch.bin", 20, generator);
-  CIFAR10 train(folder.path.string());
-  CIFAR10 test(folder.path.string(), CIFAR10::Mode::kTest);
+  for (int file = 1; file <= 5; ++file) write_records(folder.folder() / ("data_batch_" + std::to_string(file) + ".bin"), 16, generator);
+  write_records(folder.folder() / "test_batch.bin", 20, generator);
+  CIFAR10 train(folder.folder().string());
+  CIFAR10 test(folder.folder().string(), CIFAR10::Mode::kTest);
 
   manual_seed(1);
   models::ResNet net(1, 10, 4);

@@ -8,44 +8,27 @@
 
 #include "golden/reader.h"
 #include "tito/lesson.h"
+#include "tito/scratch.h"
 
 namespace tinytorch::testing {
 namespace {
 
-class Folder {
- public:
-  Folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "models-XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  ~Folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-
-  // Writes the recorded files into a folder of this name, and returns its path.
-  std::string write(const std::string& name, const nlohmann::json& files) const {
-    const std::filesystem::path folder = std::filesystem::path(path_) / name;
-    std::filesystem::create_directory(folder);
-    for (const auto& [file, content] : files.items()) {
-      std::string bytes;
-      if (content.contains("text")) {
-        bytes = content.at("text").get<std::string>();
-      } else {
-        const std::string digits = content.at("hex").get<std::string>();
-        for (std::size_t i = 0; i + 1 < digits.size(); i += 2) bytes.push_back(static_cast<char>(std::stoi(digits.substr(i, 2), nullptr, 16)));
-      }
-      std::ofstream(folder / file, std::ios::binary) << bytes;
+// Writes the recorded files into a folder of this name in `scratch`, and returns its path.
+std::string write(const tito::Scratch& scratch, const std::string& name, const nlohmann::json& files) {
+  const std::filesystem::path folder = scratch.folder() / name;
+  std::filesystem::create_directory(folder);
+  for (const auto& [file, content] : files.items()) {
+    std::string bytes;
+    if (content.contains("text")) {
+      bytes = content.at("text").get<std::string>();
+    } else {
+      const std::string digits = content.at("hex").get<std::string>();
+      for (std::size_t i = 0; i + 1 < digits.size(); i += 2) bytes.push_back(static_cast<char>(std::stoi(digits.substr(i, 2), nullptr, 16)));
     }
-    return folder.string();
+    std::ofstream(folder / file, std::ios::binary) << bytes;
   }
-
- private:
-  std::string path_;
-};
+  return folder.string();
+}
 
 Tensor long_matrix(const nlohmann::json& rows) {
   std::vector<Tensor> parts;
@@ -60,12 +43,12 @@ Tensor some_of(const Tensor& logits) { return logits.slice(2, std::nullopt, std:
 
 TEST_CASE("GPT-2 as transformers saves it, in four layouts: the same logits, the same greedy text") {
   const nlohmann::json golden = read_golden("pretrained.json").at("gpt2");
-  const Folder folder;
+  const tito::Scratch scratch;
   const NoGradGuard no_grad;
   const Tensor ids = long_matrix(golden.at("ids"));
   for (const auto& [name, files] : golden.at("folders").items()) {
     CAPTURE(name);
-    models::GPT model = models::load_gpt2(folder.write(name, files));
+    models::GPT model = models::load_gpt2(write(scratch, name, files));
     const Tensor logits = some_of(model->forward(ids));
     CHECK_CLOSE(logits, tensor_from(golden.at(name == "half" ? "half_logits" : "logits")), 1e-4, 1e-4);
     if (name == "half") continue;
@@ -77,12 +60,12 @@ TEST_CASE("GPT-2 as transformers saves it, in four layouts: the same logits, the
 
 TEST_CASE("BERT as transformers saves it: the same vectors and sentence embeddings") {
   const nlohmann::json golden = read_golden("pretrained.json").at("bert");
-  const Folder folder;
+  const tito::Scratch scratch;
   const NoGradGuard no_grad;
   const Tensor ids = long_matrix(golden.at("ids")), mask = long_matrix(golden.at("mask")), types = long_matrix(golden.at("types"));
   for (const auto& [name, files] : golden.at("folders").items()) {
     CAPTURE(name);
-    models::Bert model = models::load_bert(folder.write(name, files));
+    models::Bert model = models::load_bert(write(scratch, name, files));
     const models::BertOutput output = model->forward(ids, mask, types);
     CHECK_CLOSE(output.last_hidden_state[0], tensor_from(golden.at("hidden")[0]), 1e-4, 1e-4);
     CHECK_CLOSE(output.last_hidden_state[1].narrow(0, 0, 4), tensor_from(golden.at("hidden")[1]), 1e-4, 1e-4);

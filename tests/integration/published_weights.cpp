@@ -12,28 +12,10 @@
 #include "golden/damage.h"
 #include "golden/reader.h"
 #include "tito/lesson.h"
+#include "tito/scratch.h"
 
 namespace tinytorch::testing {
 namespace {
-
-class Folder {
- public:
-  Folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "weights-XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  ~Folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  std::string path(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
 
 std::string from_hex(const std::string& digits) {
   std::string bytes;
@@ -200,7 +182,7 @@ TEST_CASE("thorough: Python's own torch and safetensors open what is written her
     MESSAGE("skipped: TINYTORCH_PYTHON names no Python with safetensors");
     return;
   }
-  const Folder folder;
+  const tito::Scratch folder;
   std::filesystem::create_directory(folder.path("files"));
   manual_seed(3);
   nn::MLP model(std::vector<std::int64_t>{4, 5, 3});

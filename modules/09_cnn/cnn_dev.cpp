@@ -2555,12 +2555,12 @@ TEST_CASE("a residual network learns to read digits") {
   const data::datasets::Digits train(data::datasets::Digits::Mode::kTrain);
   const data::datasets::Digits test(data::datasets::Digits::Mode::kTest);
   const auto colored = [](const Tensor& images) { return images.expand({-1, 3, -1, -1}); };  // ResNet's three channels
-  models::ResNet net(1, 10, 8);
+  models::ResNet net(1, 10, 4);
   optim::SGD optimizer(net->parameters(), optim::SGDOptions(0.05).momentum(0.9));
   for (int epoch = 0; epoch < 3; ++epoch) {
-    const Tensor order = randperm(train.images().size(0));
-    for (std::int64_t start = 0; start + 32 <= order.size(0); start += 32) {
-      const Tensor rows = order.narrow(0, start, 32);
+    const Tensor order = randperm(640);  // a part of the images is enough to see it learn
+    for (std::int64_t start = 0; start < order.size(0); start += 16) {
+      const Tensor rows = order.narrow(0, start, 16);
       optimizer.zero_grad();
       cross_entropy_loss(net->forward(colored(train.images().index_select(0, rows))), train.targets().index_select(0, rows)).backward();
       optimizer.step();
@@ -2569,7 +2569,7 @@ TEST_CASE("a residual network learns to read digits") {
   net->eval();
   const NoGradGuard no_grad;
   const double accuracy = net->forward(colored(test.images())).argmax(1).eq(test.targets()).to(kDouble).mean().item<double>();
-  CHECK_GT(accuracy, 0.8);
+  CHECK_GT(accuracy, 0.8);  // 0.94
 }
 
 // %% [markdown]

@@ -2430,14 +2430,14 @@ std::vector<double> train_gpt(models::GPT& model, const Tensor& tokens, int step
 
 // %%
 TEST_CASE("transformers: a GPT learns a sentence by heart and writes it") {
-  const std::string sentence = "the stream is added to, and never replaced. ";
+  const std::string sentence = "the stream is added to. ";
   std::vector<std::int64_t> letters;
-  for (int repeat = 0; repeat < 3; ++repeat)
-    for (const char letter : sentence) letters.push_back(letter == ' ' ? 26 : letter == ',' ? 27 : letter == '.' ? 28 : letter - 'a');
+  for (int repeat = 0; repeat < 5; ++repeat)
+    for (const char letter : sentence) letters.push_back(letter == ' ' ? 26 : letter == '.' ? 27 : letter - 'a');
   manual_seed(18);
-  models::GPT model(models::GPTOptions(29, 16).n_layer(2).n_head(2).n_embd(24));
-  const std::vector<double> losses = train_gpt(model, tensor(letters), 150, 8, 1e-2);
-  CHECK_CLOSE(losses.front(), std::log(29.0), 0.05, 0.0);
+  models::GPT model(models::GPTOptions(28, 16).n_layer(2).n_head(2).n_embd(24));
+  const std::vector<double> losses = train_gpt(model, tensor(letters), 130, 4, 1.2e-2);
+  CHECK_CLOSE(losses.front(), std::log(28.0), 0.05, 0.0);
   CHECK_LT(losses.back(), 0.4);
   const std::vector<std::int64_t> prompt(letters.begin(), letters.begin() + 6);
   const auto written = models::generate(model, {prompt}, models::GenerateOptions().max_new_tokens(30).sampling(models::SamplingOptions().temperature(0)))[0];

@@ -146,10 +146,8 @@ class CourseTest {
     }
     for (const std::string& folder : folders(build)) programs.push_back(build.folder_tests(folder));
     compile(build, "the last stage", programs);
-    for (const Module& module : build.modules()) run_module(build, module, "modules", plain_run());
-    for (const std::string& folder : folders(build)) {
-      run_program(build, "programs' tests", "tests/" + folder, build.folder_tests(folder), plain_run());
-    }
+    run_modules(build, build.modules(), "modules", plain_run());
+    run_folders(build, "programs' tests", plain_run());
     for (const Module& module : build.modules()) {
       if (!module.tests.empty() && !module.library_chapter) prove_exercises(build, module);
     }
@@ -324,25 +322,27 @@ class CourseTest {
     running.environment = {{"JUPYTER_PATH", jupyter.string()},
                            {"PYTHONPATH", notebook_folder().string()},
                            {"TITO_THOROUGH", at_length ? "1" : ""}};
-    const auto run_part = [&](const std::string& name, const std::vector<fs::path>& inputs, const Command& arguments) {
+    std::vector<PartReport::Work> notebooks;
+    const auto add_part = [&](const std::string& name, const std::vector<fs::path>& inputs, const Command& arguments) {
       std::vector<fs::path> all = inputs;
       all.insert(all.end(), {root_ / "notebook", root_ / "tests/notebook", root_ / "cli/runtime"});
-      report_.run("notebooks", name, inputs_of(all), [&](Part& part) {
+      notebooks.push_back({name, inputs_of(all), [&, arguments](Part& part) {
         Command command{python.string(), "-W", "ignore", (root_ / "tests/notebook/run.py").string()};
         command.insert(command.end(), arguments.begin(), arguments.end());
         add_python_tests(part, run_process(command, running));
-      });
+      }});
     };
-    run_part(at_length ? "kernel, at length" : "kernel", {root_ / "modules/00_setup"}, {});
+    add_part(at_length ? "kernel, at length" : "kernel", {root_ / "modules/00_setup"}, {});
     for (const Module& module : course_) {
       if (module.library_chapter) continue;
       const bool usual = module.number == "00" || module.number == "02";
       if (!usual && !options_.notebooks && !options_.thorough) continue;
       std::vector<fs::path> inputs;
       for (const Module& below : up_to_stage(course_, module.number)) inputs.push_back(below.file);
-      run_part(module.folder(), inputs, {module.folder()});
-      if (options_.notebooks || options_.thorough) run_part(module.folder() + ", student's copy", inputs, {module.folder() + ":student"});
+      add_part(module.folder(), inputs, {module.folder()});
+      if (options_.notebooks || options_.thorough) add_part(module.folder() + ", student's copy", inputs, {module.folder() + ":student"});
     }
+    report_.run_all("notebooks", notebooks);
     if (!options_.notebooks && !options_.thorough) report_.leave_out("the other notebooks, students' notebooks", "--notebooks");
   }
 
@@ -393,29 +393,30 @@ class CourseTest {
       return report_.skip(group, "all", "setarch -R is refused here, and the thread sanitizer needs it");
     }
     options.toolchain.sanitizer = Sanitizer::Thread;
-    options.only = {"05", "07"};
+    options.only = {"05", "07"};  // those that work with threads
     const StageBuild thread(root_, course_, options);
     std::vector<Module> modules;
     for (const Module& module : thread.modules()) {
       if (options.only.contains(module.number)) modules.push_back(module);
     }
     running.environment = {{"TSAN_OPTIONS", "halt_on_error=1:second_deadlock_stack=1"}};
-    test_everything(thread, group, modules, running);
+    test_everything(thread, group, modules, running, options_.thorough);
+    if (!options_.thorough) report_.leave_out("tests/ under the thread sanitizer", "--thorough");
   }
 
-  // The modules' tests and those in tests/, of a build that is only for them.
+  // The modules' tests, and with `with_folders` those in tests/, of a build that is only for them.
   void test_everything(const StageBuild& build, const std::string& group, const std::vector<Module>& modules,
-                       const TestOptions& running) {
+                       const TestOptions& running, bool with_folders = true) {
     std::vector<std::string> programs;
     for (const Module& module : modules) {
       if (!module.tests.empty()) programs.push_back(build.tests_of(module));
     }
-    for (const std::string& folder : folders(build)) programs.push_back(build.folder_tests(folder));
-    compile(build, group, programs);
-    for (const Module& module : modules) run_module(build, module, group, running);
-    for (const std::string& folder : folders(build)) {
-      run_program(build, group, "tests/" + folder, build.folder_tests(folder), running);
+    if (with_folders) {
+      for (const std::string& folder : folders(build)) programs.push_back(build.folder_tests(folder));
     }
+    compile(build, group, programs);
+    run_modules(build, modules, group, running);
+    if (with_folders) run_folders(build, group, running);
   }
 
   void test_stage(const std::string& stage, const std::string& compiler) {
@@ -434,7 +435,7 @@ class CourseTest {
     }
     const std::string group = "stage " + stage;
     compile(build, group, programs);
-    for (const Module& module : build.modules()) run_module(build, module, group, plain_run());
+    run_modules(build, build.modules(), group, plain_run());
   }
 
   void test_thoroughly() {
@@ -525,15 +526,36 @@ class CourseTest {
     report_.run(group, name, "", [](Part& part) { part.expect(false, "not run, since it does not compile"); });
   }
 
-  void run_module(const StageBuild& build, const Module& module, const std::string& group, const TestOptions& running) {
-    if (!module.tests.empty()) run_program(build, group, module.folder(), build.tests_of(module), running);
+  void run_modules(const StageBuild& build, const std::vector<Module>& modules, const std::string& group, const TestOptions& running) {
+    std::vector<TestProgram> programs;
+    for (const Module& module : modules) {
+      if (!module.tests.empty()) programs.push_back({module.folder(), build.tests_of(module)});
+    }
+    run_programs(build, group, programs, running);
   }
 
-  void run_program(const StageBuild& build, const std::string& group, const std::string& name,
-                   const std::string& program, const TestOptions& running) {
-    if (!made(build, program)) return not_built(group, name);
-    report_.run(group, name, inputs_of({root_ / program}),
-                [&](Part& part) { part.add(run_tests(program, build.lines(), running)); });
+  void run_folders(const StageBuild& build, const std::string& group, const TestOptions& running) {
+    std::vector<TestProgram> programs;
+    for (const std::string& folder : folders(build)) programs.push_back({"tests/" + folder, build.folder_tests(folder)});
+    run_programs(build, group, programs, running);
+  }
+
+  struct TestProgram {
+    std::string name;
+    std::string path;
+  };
+
+  void run_programs(const StageBuild& build, const std::string& group, const std::vector<TestProgram>& programs, const TestOptions& running) {
+    std::vector<PartReport::Work> all;
+    for (const TestProgram& program : programs) {
+      if (made(build, program.path)) {
+        all.push_back({program.name, inputs_of({root_ / program.path}),
+                       [&build, &running, path = program.path](Part& part) { part.add(run_tests(path, build.lines(), running)); }});
+      } else {
+        not_built(group, program.name);
+      }
+    }
+    report_.run_all(group, all);
   }
 
   TestOptions plain_run() const {

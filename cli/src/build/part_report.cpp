@@ -10,6 +10,7 @@
 #include <numeric>
 
 #include "build/ninja.h"
+#include "build/parallel.h"
 
 namespace tito {
 namespace {
@@ -50,6 +51,13 @@ std::string summary(const Part& part) {
   std::string text = fmt::format("{} passed", part.passed);
   if (part.failed > 0) text += fmt::format(", {} FAILED", part.failed);
   return part.unchanged ? text + " (unchanged)" : text + fmt::format(" ({:.1f} s)", part.seconds);
+}
+
+// Parts that ran side by side: their seconds are scaled so that they add up to those that passed.
+void share_time(std::vector<Part>& parts, const std::vector<std::size_t>& which, double seconds) {
+  double sum = 0;
+  for (const std::size_t i : which) sum += parts[i].seconds;
+  for (const std::size_t i : which) parts[i].seconds *= sum > 0 ? seconds / sum : 1;
 }
 
 }  // namespace
@@ -96,28 +104,48 @@ void PartReport::remember(const Part& part, const std::string& inputs) {
 
 void PartReport::run(const std::string& group, const std::string& name, const std::string& inputs,
                      const std::function<void(Part&)>& work) {
-  Part part;
-  part.group = group;
-  part.name = name;
-  const auto before = passed_before_.find(group + "/" + name);
-  const Clock::time_point start = Clock::now();
-  if (!inputs.empty() && before != passed_before_.end() && before->second.inputs == inputs) {
-    part.unchanged = true;
-    part.passed = before->second.count;
-  } else {
+  run_all(group, {{name, inputs, work}});
+}
+
+void PartReport::run_all(const std::string& group, const std::vector<Work>& all) {
+  std::vector<Part> parts(all.size());
+  std::vector<std::size_t> to_run;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    parts[i].group = group;
+    parts[i].name = all[i].name;
+    const auto before = passed_before_.find(group + "/" + all[i].name);
+    parts[i].unchanged = !all[i].inputs.empty() && before != passed_before_.end() && before->second.inputs == all[i].inputs;
+    if (parts[i].unchanged) parts[i].passed = before->second.count;
+    if (!parts[i].unchanged) to_run.push_back(i);
+  }
+  const auto run_one = [&](std::size_t i) {
+    const Clock::time_point start = Clock::now();
     try {
-      work(part);
+      all[i].work(parts[i]);
     } catch (const Interrupted&) {
       throw;
     } catch (const std::exception& error) {
-      part.expect(false, error.what());
+      parts[i].expect(false, error.what());
     }
-    part.seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    if (!inputs.empty()) remember(part, inputs);
+    parts[i].seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  };
+  if (to_run.size() == 1) {
+    run_one(to_run[0]);
+  } else if (!to_run.empty()) {
+    const Clock::time_point start = Clock::now();
+    in_parallel(to_run.size(), "running " + group, [&](std::size_t i) { run_one(to_run[i]); });
+    share_time(parts, to_run, std::chrono::duration<double>(Clock::now() - start).count());
   }
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (!parts[i].unchanged && !all[i].inputs.empty()) remember(parts[i], all[i].inputs);
+    report(parts[i]);
+  }
+}
+
+void PartReport::report(const Part& part) {
   if (!quiet_) {
     for (const std::string& complaint : part.complaints) fmt::print("{}\n", complaint);
-    fmt::print("{:<22} {:<24} {}\n", group, name, summary(part));
+    fmt::print("{:<22} {:<24} {}\n", part.group, part.name, summary(part));
     std::fflush(stdout);
   }
   parts_.push_back(part);

@@ -33,6 +33,13 @@ class PartReport {
   // Runs `work`, unless a part with this name passed before with the same `inputs` (empty: always run).
   void run(const std::string& group, const std::string& name, const std::string& inputs,
            const std::function<void(Part&)>& work);
+  // The same for several parts, which run side by side. Their work must not use all processors by itself.
+  struct Work {
+    std::string name;
+    std::string inputs;
+    std::function<void(Part&)> work;
+  };
+  void run_all(const std::string& group, const std::vector<Work>& all);
   // What was asked for and cannot be done here.
   void skip(const std::string& group, const std::string& name, const std::string& why);
   // What was not asked for.
@@ -52,6 +59,7 @@ class PartReport {
   };
 
   void remember(const Part& part, const std::string& inputs);
+  void report(const Part& part);
 
   fs::path memory_;
   bool quiet_;

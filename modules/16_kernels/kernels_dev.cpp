@@ -571,6 +571,8 @@ struct GemmTable {
   // Dot products of lines; the baseline is the obvious loop.
   void (*multiply_lines)(const LinesProduct<T>& product);
   void (*multiply_lines_baseline)(const LinesProduct<T>& product);
+  // One row: out (columns) = alpha * a (K) x b (K, columns) + beta * start; a's numbers are a_k apart, b's lines contiguous and b_k apart.
+  void (*multiply_row)(const Tile<T>& row, std::int64_t columns);
   // Multiplies and adds in registers only, `rounds` times: what the arithmetic units can do. Returns the number of operations.
   double (*spin_arithmetic)(std::int64_t rounds, T* result);
 };
@@ -1765,6 +1767,15 @@ void multiply_lines(const Product<T>& p, const kernels::GemmTable<T>& table) {
   });
 }
 
+// One row times a matrix with contiguous lines: pieces of the row are tasks.
+template <class T>
+void multiply_row(const Product<T>& p, const kernels::GemmTable<T>& table) {
+  parallel_for(0, p.N, parts_of(parts_of(1 << 18, p.K), 256) * 256, [&](std::int64_t first, std::int64_t stop) {
+    const T* const start = p.start.data == nullptr ? nullptr : p.start.data + first;
+    table.multiply_row({p.a.data, 0, p.a.column, p.b.data + first, p.b.row, p.K, p.out + first, 0, start, 0, p.alpha, p.beta}, stop - first);
+  });
+}
+
 template <class T>
 void multiply_nothing(const Product<T>& p) {
   for (std::int64_t i = 0; i < p.M; ++i)
@@ -1790,6 +1801,7 @@ void kernels::multiply(std::int64_t M, std::int64_t N, std::int64_t K, T alpha, 
   const GemmTable<T>& table = gemm_table<T>();
   const bool lines = (a.column == 1 || K == 1) && (b.row == 1 || K == 1);
   if (lines && std::min(M, N) <= 16) return multiply_lines(product, table);
+  if (M == 1 && b.column == 1) return multiply_row(product, table);
   const BlockSizes sizes = block_sizes(cache_sizes(), sizeof(T), table.rows, table.columns);
   if (M * N * K <= 128 * 128 * 128) return multiply_small(product, table, sizes.K);
   // Panels of so many rows and columns are packed at a time, so that the memory for them does not grow with the matrices.
@@ -2198,6 +2210,36 @@ static void multiply_lines(const LinesProduct<T>& p) {
 //| export kernels/gemm.simd.cpp
 namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
+// A wide piece of one row, so that each line of b is read some hundred bytes at a time.
+template <class T, int Vectors>
+void multiply_row_piece(const Tile<T>& row, std::int64_t j, int columns) {
+  const Tag<T> d;
+  Vector<T> sums[Vectors];
+  HWY_UNROLL(16)
+  for (int v = 0; v < Vectors; ++v) sums[v] = hn::Zero(d);
+  for (std::int64_t k = 0; k < row.K; ++k) {
+    const Vector<T> factor = hn::Set(d, row.a[k * row.a_k]);
+    const T* const line = row.b + k * row.b_k + j;
+    HWY_UNROLL(16)
+    for (int v = 0; v < Vectors; ++v) sums[v] = hn::MulAdd(factor, load_first(line + v * kLanes<T>, columns - v * kLanes<T>), sums[v]);
+  }
+  HWY_UNROLL(16)
+  for (int v = 0; v < Vectors; ++v) {
+    const int left = columns - v * kLanes<T>;
+    Vector<T> value = hn::Mul(hn::Set(d, row.alpha), sums[v]);
+    if (row.start != nullptr) value = hn::MulAdd(hn::Set(d, row.beta), load_first(row.start + j + v * kLanes<T>, left), value);
+    store_first(value, row.out + j + v * kLanes<T>, left);
+  }
+}
+
+template <class T>
+void multiply_row(const Tile<T>& row, std::int64_t columns) {
+  constexpr int kVectors = kTileRows >= 12 ? 16 : 8;
+  std::int64_t j = 0;
+  for (; j + kVectors * kLanes<T> <= columns; j += kVectors * kLanes<T>) multiply_row_piece<T, kVectors>(row, j, kVectors * kLanes<T>);
+  for (; j < columns; j += kLanes<T>) multiply_row_piece<T, 1>(row, j, columns - j < kLanes<T> ? static_cast<int>(columns - j) : kLanes<T>);
+}
+
 // Sixteen independent sums, nothing loaded: the peak of the multiply-add units.
 template <class T>
 double spin_arithmetic(std::int64_t rounds, T* result) {
@@ -2219,7 +2261,7 @@ double spin_arithmetic(std::int64_t rounds, T* result) {
 
 template <class T>
 constexpr GemmTable<T> table_of() {
-  return {kTileRows, kTileColumns<T>, any_tile<T>, pack<T>, multiply_lines<T>, multiply_lines_baseline<T>, spin_arithmetic<T>};
+  return {kTileRows, kTileColumns<T>, any_tile<T>, pack<T>, multiply_lines<T>, multiply_lines_baseline<T>, multiply_row<T>, spin_arithmetic<T>};
 }
 }  // namespace
 

@@ -237,6 +237,15 @@ void multiply_lines(const Product<T>& p, const kernels::GemmTable<T>& table) {
   });
 }
 
+// One row times a matrix with contiguous lines: pieces of the row are tasks.
+template <class T>
+void multiply_row(const Product<T>& p, const kernels::GemmTable<T>& table) {
+  parallel_for(0, p.N, parts_of(parts_of(1 << 18, p.K), 256) * 256, [&](std::int64_t first, std::int64_t stop) {
+    const T* const start = p.start.data == nullptr ? nullptr : p.start.data + first;
+    table.multiply_row({p.a.data, 0, p.a.column, p.b.data + first, p.b.row, p.K, p.out + first, 0, start, 0, p.alpha, p.beta}, stop - first);
+  });
+}
+
 template <class T>
 void multiply_nothing(const Product<T>& p) {
   for (std::int64_t i = 0; i < p.M; ++i)
@@ -260,6 +269,7 @@ void kernels::multiply(std::int64_t M, std::int64_t N, std::int64_t K, T alpha, 
   const GemmTable<T>& table = gemm_table<T>();
   const bool lines = (a.column == 1 || K == 1) && (b.row == 1 || K == 1);
   if (lines && std::min(M, N) <= 16) return multiply_lines(product, table);
+  if (M == 1 && b.column == 1) return multiply_row(product, table);
   const BlockSizes sizes = block_sizes(cache_sizes(), sizeof(T), table.rows, table.columns);
   if (M * N * K <= 128 * 128 * 128) return multiply_small(product, table, sizes.K);
   // Panels of so many rows and columns are packed at a time, so that the memory for them does not grow with the matrices.

@@ -281,6 +281,36 @@ static void multiply_lines(const LinesProduct<T>& p) {
 
 namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
+// A wide piece of one row, so that each line of b is read some hundred bytes at a time.
+template <class T, int Vectors>
+void multiply_row_piece(const Tile<T>& row, std::int64_t j, int columns) {
+  const Tag<T> d;
+  Vector<T> sums[Vectors];
+  HWY_UNROLL(16)
+  for (int v = 0; v < Vectors; ++v) sums[v] = hn::Zero(d);
+  for (std::int64_t k = 0; k < row.K; ++k) {
+    const Vector<T> factor = hn::Set(d, row.a[k * row.a_k]);
+    const T* const line = row.b + k * row.b_k + j;
+    HWY_UNROLL(16)
+    for (int v = 0; v < Vectors; ++v) sums[v] = hn::MulAdd(factor, load_first(line + v * kLanes<T>, columns - v * kLanes<T>), sums[v]);
+  }
+  HWY_UNROLL(16)
+  for (int v = 0; v < Vectors; ++v) {
+    const int left = columns - v * kLanes<T>;
+    Vector<T> value = hn::Mul(hn::Set(d, row.alpha), sums[v]);
+    if (row.start != nullptr) value = hn::MulAdd(hn::Set(d, row.beta), load_first(row.start + j + v * kLanes<T>, left), value);
+    store_first(value, row.out + j + v * kLanes<T>, left);
+  }
+}
+
+template <class T>
+void multiply_row(const Tile<T>& row, std::int64_t columns) {
+  constexpr int kVectors = kTileRows >= 12 ? 16 : 8;
+  std::int64_t j = 0;
+  for (; j + kVectors * kLanes<T> <= columns; j += kVectors * kLanes<T>) multiply_row_piece<T, kVectors>(row, j, kVectors * kLanes<T>);
+  for (; j < columns; j += kLanes<T>) multiply_row_piece<T, 1>(row, j, columns - j < kLanes<T> ? static_cast<int>(columns - j) : kLanes<T>);
+}
+
 // Sixteen independent sums, nothing loaded: the peak of the multiply-add units.
 template <class T>
 double spin_arithmetic(std::int64_t rounds, T* result) {
@@ -302,7 +332,7 @@ double spin_arithmetic(std::int64_t rounds, T* result) {
 
 template <class T>
 constexpr GemmTable<T> table_of() {
-  return {kTileRows, kTileColumns<T>, any_tile<T>, pack<T>, multiply_lines<T>, multiply_lines_baseline<T>, spin_arithmetic<T>};
+  return {kTileRows, kTileColumns<T>, any_tile<T>, pack<T>, multiply_lines<T>, multiply_lines_baseline<T>, multiply_row<T>, spin_arithmetic<T>};
 }
 }  // namespace
 

@@ -53,6 +53,8 @@ struct GemmTable {
   // Dot products of lines; the baseline is the obvious loop.
   void (*multiply_lines)(const LinesProduct<T>& product);
   void (*multiply_lines_baseline)(const LinesProduct<T>& product);
+  // One row: out (columns) = alpha * a (K) x b (K, columns) + beta * start; a's numbers are a_k apart, b's lines contiguous and b_k apart.
+  void (*multiply_row)(const Tile<T>& row, std::int64_t columns);
   // Multiplies and adds in registers only, `rounds` times: what the arithmetic units can do. Returns the number of operations.
   double (*spin_arithmetic)(std::int64_t rounds, T* result);
 };

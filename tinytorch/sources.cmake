@@ -1,5 +1,5 @@
 # The sources of each lesson, for CMakeLists.txt.
-# Generated from the lessons 00_setup to 88_pretrained: edit the module, not this file.
+# Generated from the lessons 00_setup to 16_kernels: edit the module, not this file.
 set(TINYTORCH_SOURCES_00_setup
   core/error.cpp
   core/generator.cpp
@@ -197,6 +197,13 @@ set(TINYTORCH_SOURCES_86_transformer_layers
 set(TINYTORCH_SOURCES_88_pretrained
   models/published.cpp
   models/bert.cpp)
+set(TINYTORCH_SOURCES_16_kernels
+  kernels/capability.cpp
+  kernels/parallel.cpp
+  kernels/gemm.cpp
+  kernels/roofline.cpp
+  kernels/products.cpp
+  kernels/gemm.simd.cpp)
 set(TINYTORCH_SOURCES_generated
   core/register_all.cpp)
 set(TINYTORCH_MODULES
@@ -235,4 +242,5 @@ set(TINYTORCH_MODULES
   12_transformers
   86_transformer_layers
   88_pretrained
+  16_kernels
   generated)

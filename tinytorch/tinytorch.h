@@ -1,5 +1,5 @@
 // All of TinyTorch.
-// Generated from the lessons 00_setup to 88_pretrained: edit the module, not this file.
+// Generated from the lessons 00_setup to 16_kernels: edit the module, not this file.
 #pragma once
 
 #include "tinytorch/core/error.h"
@@ -177,3 +177,9 @@
 #include "tinytorch/models/beam_search.h"
 #include "tinytorch/models/published.h"
 #include "tinytorch/models/bert.h"
+#include "tinytorch/kernels/capability.h"
+#include "tinytorch/kernels/gemm_kernels.h"
+#include "tinytorch/kernels/parallel.h"
+#include "tinytorch/kernels/gemm.h"
+#include "tinytorch/kernels/capability_tables.h"
+#include "tinytorch/kernels/roofline.h"

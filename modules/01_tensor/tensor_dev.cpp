@@ -279,9 +279,9 @@ TEST_CASE("promotion: category first, then width") {
 // `add` will soon mean several things: the loop on this CPU, the bookkeeping for gradients, later a quantized or a compiled version. An `if` for each in each operator would not scale. So an operator is an
 // object with a small table, one function pointer per *layer*. A call collects the layers that its arguments ask for, drops those this thread has switched off, and jumps to the highest.
 //
-//                      CPU       HalfPrecision    InplaceOrView     Autograd
-//     op::add     [ add_cpu    |  (chapter 83)  |       -         |  (module 05)  ]
-//     op::view    [ view_cpu   |       -        |  (module 05)    |  (module 05)  ]
+//                      CPU       TunedCPU      HalfPrecision    InplaceOrView     Autograd
+//     op::add     [ add_cpu    | (module 16) |  (chapter 83)  |       -         |  (module 05)  ]
+//     op::view    [ view_cpu   |      -      |       -        |  (module 05)    |  (module 05)  ]
 //
 //     layers = (union of the arguments' layers) & registered - excluded by the thread
 //     call the highest; it may exclude itself and call the operator again
@@ -291,8 +291,8 @@ TEST_CASE("promotion: category first, then width") {
 // %%
 //| export core/dispatch.h
 // The layers that an operator can have, from the lowest to the highest. A call runs the highest one that its arguments ask for. Source: c10/core/DispatchKey.h.
-enum class Layer : std::uint8_t { CPU, HalfPrecision, InplaceOrView, Autograd };
-inline constexpr std::size_t kLayerCount = 4;
+enum class Layer : std::uint8_t { CPU, TunedCPU, HalfPrecision, InplaceOrView, Autograd };
+inline constexpr std::size_t kLayerCount = 5;
 
 // A set of layers, as bits. Source: c10/core/DispatchKeySet.h.
 class LayerSet {

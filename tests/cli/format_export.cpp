@@ -228,6 +228,24 @@ TEST_CASE("export: includes keep their order when other directives stand among t
   CHECK_NE(ordered.at("core/sample.h").find("once\n\n#define TARGET \"x\"\n#include \"b.h\"\n#include <vector>\n\nname"), std::string::npos);
 }
 
+TEST_CASE("export: a .simd.cpp is compiled once for each CPU capability") {
+  const Module module = next_module("// %%\n//| export kernels/sample.simd.cpp\nnamespace kernels::TINYTORCH_CAPABILITY { int answer() { return 42; } }\n\n"
+                                    "// %%\n//| export kernels/sample.cpp\nint plain() { return 1; }\n");
+  const std::vector<Module> modules{module};
+  const Package package = export_package(modules);
+  CHECK_EQ(package.sources[0].second, std::vector<std::string>{"kernels/sample.simd.DEFAULT.cpp", "kernels/sample.simd.AVX2.cpp",
+                                                               "kernels/sample.simd.AVX512.cpp", "kernels/sample.cpp"});
+  const auto files = texts(modules);
+  CHECK(files.contains("kernels/sample.simd.cpp"));
+  const std::string inclusion = "#define TINYTORCH_CAPABILITY AVX2\n#include \"tinytorch/kernels/sample.simd.cpp\"\n";
+  CHECK(files.at("kernels/sample.simd.AVX2.cpp").ends_with("#ifdef __x86_64__\n" + inclusion + "#endif\n"));
+  CHECK(files.at("kernels/sample.simd.DEFAULT.cpp").find("#ifdef") == std::string::npos);
+  CHECK(is_capability_source("kernels/sample.simd.AVX2.cpp"));
+  CHECK(!is_capability_source("kernels/sample.simd.cpp"));
+  CHECK_EQ(capability_flags("kernels/sample.cpp"), "");
+  CHECK_EQ(capability_flags("kernels/sample.simd.DEFAULT.cpp"), "");
+}
+
 TEST_CASE("export refused: a name defined twice") {
   refused("// Twice `number`. O(1).", "int twice(int n) { return n; }\n// Twice `number`. O(1).", "O(1).\n//\n// TODO: Double the number.\n// APPROACH: 1. Add it to itself.\nint twice(", "'twice' is exported twice");
   refused("struct Pair {", "struct Pair {};\nstruct Pair {", "struct Pair {};\nstruct Pair {", "'nn::Pair' is exported twice");

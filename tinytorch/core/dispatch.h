@@ -13,8 +13,8 @@
 namespace tinytorch {
 
 // The layers that an operator can have, from the lowest to the highest. A call runs the highest one that its arguments ask for. Source: c10/core/DispatchKey.h.
-enum class Layer : std::uint8_t { CPU, HalfPrecision, InplaceOrView, Autograd };
-inline constexpr std::size_t kLayerCount = 4;
+enum class Layer : std::uint8_t { CPU, TunedCPU, HalfPrecision, InplaceOrView, Autograd };
+inline constexpr std::size_t kLayerCount = 5;
 
 // A set of layers, as bits. Source: c10/core/DispatchKeySet.h.
 class LayerSet {

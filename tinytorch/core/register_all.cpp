@@ -1,5 +1,5 @@
 // Joins what the lessons register, in their order.
-// Generated from the lessons 00_setup to 88_pretrained: edit the module, not this file.
+// Generated from the lessons 00_setup to 16_kernels: edit the module, not this file.
 
 namespace tinytorch {
 
@@ -21,6 +21,8 @@ void register_several_views();  // 99_autograd_extras
 void register_half_precision();  // 83_half_precision
 void register_archive_access();  // 08_training
 void register_pytorch_files();  // 85_weights
+void kernels_join_birth_layers();  // 16_kernels
+void register_tuned_products();  // 16_kernels
 void register_all();
 
 void register_all() {
@@ -42,6 +44,8 @@ void register_all() {
   register_half_precision();
   register_archive_access();
   register_pytorch_files();
+  kernels_join_birth_layers();
+  register_tuned_products();
 }
 
 }  // namespace tinytorch

@@ -79,6 +79,12 @@ void for_each_include(std::string_view text, const std::function<void(std::strin
   }
 }
 
+std::vector<std::string> joined(const std::vector<std::vector<std::string>>& groups) {
+  std::vector<std::string> all;
+  for (const std::vector<std::string>& group : groups) all.insert(all.end(), group.begin(), group.end());
+  return all;
+}
+
 // The number of the module that a source comes from; nothing for what joins the modules.
 std::optional<std::string> owner_of(const Package& package, const std::string& source) {
   for (const auto& [folder, paths] : package.sources) {
@@ -261,31 +267,36 @@ void StageBuild::write_package(const Package& package, const std::string& includ
   for (const GeneratedFile& file : package.files) lines_.add(fs::path(include) / "tinytorch" / file.path, file);
 }
 
-std::string StageBuild::compile_source(const std::string& source, const std::string& include, std::string_view level) {
-  const std::string_view folder = level == "-O0" ? "obj/quick" : "obj";
+std::string StageBuild::compile_source(const std::string& source, const std::string& include, std::string_view level,
+                                       const std::string& rule) {
+  const bool simd = is_capability_source(source);
+  const std::string_view folder = level == "-O0" && !simd ? "obj/quick" : "obj";
   const std::string output = fmt::format("{}.o", relative(directory_ / folder / fs::relative(root_ / include, directory_) / source));
-  ninja_.add({output,
-              "library",
-              {include + "/tinytorch/" + source},
-              {},
-              {{"include", include}, {"flags", std::string(level)}}});
+  // Vector code means nothing without optimization, in any build.
+  const std::string_view simd_level = options_.toolchain.sanitizer == Sanitizer::None ? "-O3" : "-O1";
+  const std::string flags = simd ? fmt::format("{} {}", simd_level, capability_flags(source)) : std::string(level);
+  ninja_.add({output, rule, {include + "/tinytorch/" + source}, {}, {{"include", include}, {"flags", flags}}});
   return output;
 }
 
-// All sources of a module in one unit, without optimizing: each header is read once, which is most of such a build.
-std::string StageBuild::compile_module(const std::string& folder, const std::vector<std::string>& sources,
-                                       const std::string& include, const std::string& rule) {
+// The sources of a module in one unit, without optimizing: each header is read once, which is most of such a build. Sources for one CPU
+// capability stay units of their own.
+std::vector<std::string> StageBuild::compile_module(const std::string& folder, const std::vector<std::string>& sources,
+                                                    const std::string& include, const std::string& rule) {
   const fs::path unit = directory_ / "whole" / fs::relative(root_ / include, directory_) / (folder + ".cpp");
+  std::vector<std::string> objects{relative(directory_ / "obj" / fs::relative(unit, directory_)) + ".o"};
   std::string text;
-  for (const std::string& source : sources) text += fmt::format("#include \"tinytorch/{}\"\n", source);
+  for (const std::string& source : sources) {
+    if (is_capability_source(source)) objects.push_back(compile_source(source, include, "-O0", rule));
+    else text += fmt::format("#include \"tinytorch/{}\"\n", source);
+  }
   write_if_changed(unit, text);
-  const std::string output = relative(directory_ / "obj" / fs::relative(unit, directory_)) + ".o";
-  ninja_.add({output, rule, {relative(unit)}, {}, {{"include", include}, {"flags", "-O0"}}});
-  return output;
+  ninja_.add({objects.front(), rule, {relative(unit)}, {}, {{"include", include}, {"flags", "-O0"}}});
+  return objects;
 }
 
-std::vector<std::string> StageBuild::compile_modules(const Package& package, const std::string& include) {
-  std::vector<std::string> objects;
+std::vector<std::vector<std::string>> StageBuild::compile_modules(const Package& package, const std::string& include) {
+  std::vector<std::vector<std::string>> objects;
   for (const auto& [folder, sources] : package.sources) {
     objects.push_back(compile_module(folder, sources, include, "library"));
   }
@@ -300,7 +311,7 @@ void StageBuild::add_reference() {
   if (!options_.library.empty()) {
     reference_.objects = {relative(options_.library)};
   } else if (is_quick()) {
-    reference_.objects = compile_modules(reference_.package, reference_.include);
+    reference_.objects = joined(compile_modules(reference_.package, reference_.include));
   } else {
     for (const std::string& source : sources_of(reference_.package)) {
       // What a learner edits now is compiled often, and run little.
@@ -418,7 +429,7 @@ void StageBuild::add_module_tests(std::size_t index) {
   write_changed(directory_ / "tests", units, false);
   test_objects_[index] = compile_tests(module, units);
   link(tests_of(module), test_objects_[index], reference_.objects);
-  if (options_.variants && !module.library_chapter) link(variants_of(module), test_objects_[index], instrumented_);
+  if (options_.variants && !module.library_chapter) link(variants_of(module), test_objects_[index], joined(instrumented_));
 }
 
 // The module's copy with throwing holes, linked before the other modules' objects: where a header has a hole, the first
@@ -442,8 +453,9 @@ void StageBuild::add_student(std::size_t index) {
   for (std::size_t i = 0; i < package.sources.size(); ++i) {
     const auto& [folder, sources] = package.sources[i];
     const bool own = folder == module.folder();
-    if (own) objects.push_back(compile_module(folder, sources, include, "copy"));
-    if (!own) others.push_back(instrumented_[i]);
+    const std::vector<std::string> compiled = own ? compile_module(folder, sources, include, "copy") : instrumented_[i];
+    std::vector<std::string>& group = own ? objects : others;
+    group.insert(group.end(), compiled.begin(), compiled.end());
   }
   const std::vector<GeneratedFile> units = test_units(students_.back(), true);
   std::vector<std::string> inputs = test_objects_[index];
@@ -497,7 +509,7 @@ void StageBuild::add_program(const std::string& name) {
   // g++ 12 takes the empty vector of an optional for an uninitialized one.
   ninja_.add({object, "library", {source}, {}, {{"include", test_include_}, {"flags", "-O1 -Wno-maybe-uninitialized"}}});
   std::vector<std::string> inputs{object};
-  const std::vector<std::string>& package = options_.variants ? instrumented_ : reference_.objects;
+  const std::vector<std::string> package = options_.variants ? joined(instrumented_) : reference_.objects;
   inputs.insert(inputs.end(), package.begin(), package.end());
   if (options_.variants) inputs.push_back(variant_);
   ninja_.add({program_of(name), "link", inputs, {}, {}});

@@ -126,10 +126,11 @@ class StageBuild {
   void add_program(const std::string& name);
   void add_cells();
   void write_package(const Package& package, const std::string& include);
-  std::string compile_source(const std::string& source, const std::string& include, std::string_view level);
-  std::vector<std::string> compile_modules(const Package& package, const std::string& include);
-  std::string compile_module(const std::string& folder, const std::vector<std::string>& sources, const std::string& include,
-                             const std::string& rule);
+  std::string compile_source(const std::string& source, const std::string& include, std::string_view level,
+                             const std::string& rule = "library");
+  std::vector<std::vector<std::string>> compile_modules(const Package& package, const std::string& include);
+  std::vector<std::string> compile_module(const std::string& folder, const std::vector<std::string>& sources,
+                                          const std::string& include, const std::string& rule);
   bool is_quick() const { return options_.quick_library || options_.toolchain.sanitizer != Sanitizer::None; }
   std::vector<std::string> compile_units(const std::vector<GeneratedFile>& units, const std::string& folder,
                                          const std::string& include, const std::string& rule = "unit");
@@ -148,7 +149,7 @@ class StageBuild {
   NinjaFile ninja_;
   Variant reference_;
   std::string test_include_;               // what tests of modules and programs are compiled against
-  std::vector<std::string> instrumented_;  // with `variants`: an object for each entry of the package's sources
+  std::vector<std::vector<std::string>> instrumented_;  // with `variants`: objects for each entry of the package's sources
   std::vector<std::vector<std::string>> test_objects_;  // beside modules_, by index
   std::vector<std::string> runtime_;  // objects every test program links
   std::string variant_;               // the one of them that reads TITO_VARIANT

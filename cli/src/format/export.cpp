@@ -38,6 +38,10 @@ bool opens_namespace(const Module& module, std::size_t cell) { return cell < mod
 
 bool is_header(std::string_view path) { return path.ends_with(".h"); }
 
+// A source that is compiled once for each CPU capability, by a generated file that includes it.
+bool is_simd(std::string_view path) { return path.ends_with(".simd.cpp"); }
+constexpr std::string_view capabilities[] = {"DEFAULT", "AVX2", "AVX512"};
+
 std::vector<Item> items_of(const Module& module, std::size_t cell) {
   return scan_items(join_lines(module.cells[cell].body));
 }
@@ -135,6 +139,7 @@ class PackageBuilder {
     for (const std::string& path : order_) package_.files.push_back(exported_file(path, drafts_.at(path)));
     add_extension_headers();
     add_register_all();
+    add_capability_sources();
     add_umbrella();
     add_sources();
     return std::move(package_);
@@ -351,6 +356,27 @@ class PackageBuilder {
     add_generated("core/register_all.cpp", out);
   }
 
+  static std::string for_capability(const std::string& path, std::string_view capability) {
+    return path.substr(0, path.size() - 3) + std::string(capability) + ".cpp";
+  }
+
+  // Each includes the lesson's file; other architectures than x86-64 have DEFAULT alone.
+  void add_capability_sources() {
+    for (const std::string& path : order_) {
+      if (!is_simd(path)) continue;
+      for (const std::string_view capability : capabilities) {
+        Source out = generated_head(path + " for the CPU capability " + std::string(capability) + ".");
+        out.push_back({"", 0});
+        const bool conditional = capability != "DEFAULT";
+        if (conditional) out.push_back({"#ifdef __x86_64__", 0});
+        out.push_back({"#define TINYTORCH_CAPABILITY " + std::string(capability), 0});
+        out.push_back({"#include \"tinytorch/" + path + "\"", 0});
+        if (conditional) out.push_back({"#endif", 0});
+        add_generated(for_capability(path, capability), out);
+      }
+    }
+  }
+
   void add_umbrella() {
     Source out = generated_head("All of TinyTorch.");
     out.push_back({"#pragma once", 0});
@@ -365,7 +391,12 @@ class PackageBuilder {
     for (const Module& module : modules_) {
       std::vector<std::string> paths;
       for (const std::string& path : order_) {
-        if (!is_header(path) && drafts_.at(path).module == &module) paths.push_back(path);
+        if (is_header(path) || drafts_.at(path).module != &module) continue;
+        if (!is_simd(path)) {
+          paths.push_back(path);
+          continue;
+        }
+        for (const std::string_view capability : capabilities) paths.push_back(for_capability(path, capability));
       }
       package_.sources.emplace_back(module.folder(), std::move(paths));
     }
@@ -427,6 +458,17 @@ bool was_generated(const fs::path& path) {
 }
 
 }  // namespace
+
+bool is_capability_source(std::string_view path) { return path.find(".simd.") != std::string_view::npos && !is_simd(path); }
+
+std::string capability_flags([[maybe_unused]] std::string_view path) {
+#ifdef __x86_64__
+  const std::string avx2 = "-mavx2 -mfma -mf16c -mbmi -mbmi2 -mlzcnt -mpclmul -maes";
+  if (path.ends_with(".simd.AVX2.cpp")) return avx2;
+  if (path.ends_with(".simd.AVX512.cpp")) return avx2 + " -mavx512f -mavx512bw -mavx512cd -mavx512dq -mavx512vl";
+#endif
+  return "";
+}
 
 Package export_package(std::span<const Module> modules, const std::function<Bodies(const Module&)>& bodies) {
   return PackageBuilder(modules, bodies).run();

@@ -30,6 +30,11 @@ struct Package {
   std::vector<std::pair<std::string, std::vector<std::string>>> sources;
 };
 
+// What is compiled once for each CPU capability (docs/module_format.md): an exported "kernels/gemm.simd.cpp" is part of three generated
+// sources, "kernels/gemm.simd.AVX2.cpp" and so on. The flags are those of this machine's architecture; empty where a source needs none.
+bool is_capability_source(std::string_view path);
+std::string capability_flags(std::string_view path);
+
 // The stage that consists of `modules`. Throws Diagnostic on what cannot be exported.
 Package export_package(std::span<const Module> modules, const std::function<Bodies(const Module&)>& bodies);
 Package export_package(std::span<const Module> modules, Bodies bodies = Bodies::Reference);

@@ -194,7 +194,9 @@ std::vector<Command> Grader::build_commands(const Attempt& attempt, bool togethe
   const auto add = [&](const std::string& source, const std::string& object) {
     Command command{"g++"};
     add_words(command, compile_flags);
-    if (together) command.insert(command.end(), {"-include", relative(precompiled_)});
+    const bool simd = is_capability_source(source);
+    if (simd) add_words(command, "-O3 " + capability_flags(source));
+    if (together && !simd) command.insert(command.end(), {"-include", relative(precompiled_)});
     command.insert(command.end(), {"-I", include, "-I", relative(headers_), "-I", "cli/runtime"});
     command.insert(command.end(), {"-c", source, "-o", object});
     commands.push_back(command);
@@ -202,8 +204,9 @@ std::vector<Command> Grader::build_commands(const Attempt& attempt, bool togethe
   };
   if (together && !attempt.replaced.empty()) {
     add(relative(attempt.folder / "answers.cpp"), relative(attempt.folder / "answers.o"));
-  } else {
-    for (const std::string& source : attempt.replaced) {
+  }
+  for (const std::string& source : attempt.replaced) {
+    if (!together || is_capability_source(source)) {
       const std::string path = relative(attempt.folder / "include/tinytorch" / source);
       add(path, path + ".o");
     }
@@ -283,13 +286,16 @@ bool Grader::try_to_build(AnswerSheet& sheet, Attempt& attempt) const {
   std::vector<GeneratedFile> written;
   for (const GeneratedFile& file : package.files) {
     const bool replaced = std::find(attempt.replaced.begin(), attempt.replaced.end(), file.path) != attempt.replaced.end();
-    if (replaced || (file.path.ends_with(".h") && !same_for_all_.contains(file.path))) written.push_back(file);
+    const bool simd = file.path.ends_with(".simd.cpp") && affected.contains(file.path);
+    if (replaced || simd || (file.path.ends_with(".h") && !same_for_all_.contains(file.path))) written.push_back(file);
     attempt.lines.add(fs::path(relative(attempt.folder / "include")) / "tinytorch" / file.path, file);
   }
   write_changed(attempt.folder / "include/tinytorch", written, true);
   // One unit: names with internal linkage are distinct within a module.
   std::string together;
-  for (const std::string& source : attempt.replaced) together += "#include \"tinytorch/" + source + "\"\n";
+  for (const std::string& source : attempt.replaced) {
+    if (!is_capability_source(source)) together += "#include \"tinytorch/" + source + "\"\n";
+  }
   write_if_changed(attempt.folder / "answers.cpp", together);
   const std::vector<GeneratedFile> units = test_units(attempt.module, true);
   const std::vector<GeneratedFile> course_units = test_units(module_, true);

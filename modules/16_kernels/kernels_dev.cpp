@@ -1,0 +1,2506 @@
+// ---
+// jupyter:
+//   jupytext:
+//     comment_magics: false
+//     text_representation:
+//       extension: .cpp
+//       format_name: percent
+//   kernelspec:
+//     display_name: C++20 (TinyTorch)
+//     language: c++
+//     name: tinytorch-cpp
+// ---
+
+// %% [markdown]
+// # Module 16: Kernels
+//
+// Every layer of this course spends its time in a few loops. So far they are the obvious ones, and a matrix product uses a few percent of what the processor can do. This module takes that one operator, the matrix product, from three loops to near the
+// machine's limit, one idea at a time, and puts the result *beside* the reference version, so that everything built before becomes faster without a changed line: layers, convolutions, attention, training.
+//
+// **Objectives.** After this module you can
+//
+// - say with a roofline whether a kernel is limited by arithmetic or by memory, from two measured numbers;
+// - explain why the order of loops, tiles, packing and register blocks each help, and measure every step;
+// - write a kernel in portable vector code, compile it for several instruction sets and choose among them when the program starts;
+// - build a pool of threads that gives the same bits for any number of threads, and does not fight over cores;
+// - hold a fast kernel to a slow one that is obviously right.
+//
+// **Where it sits.** Below it: the dispatcher and the loops of module 01, `bmm` and `addmm` of chapter 91. Above it: quantized products (module 17), generated code (18), several machines (19).
+//
+// **Prerequisites.** Modules 00 to 05 and chapters 90 and 91. You should have seen what a cache line is (module 01, matrix products).
+
+// %%
+//| export kernels/capability.h
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include "tinytorch/core/dispatch.h"
+//| export kernels/capability.cpp
+#include <cstdlib>
+#include <optional>
+#include <string_view>
+#include "tinytorch/core/warning.h"
+//| export kernels/gemm_kernels.h
+#include <cstdint>
+#include "tinytorch/kernels/capability_tables.h"
+//| export kernels/parallel.h
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <type_traits>
+#include <vector>
+#include "tinytorch/core/dispatch.h"
+//| export kernels/parallel.cpp
+#include <cstdlib>
+#include "tinytorch/core/error.h"
+//| export kernels/gemm.h
+#include <cstdint>
+#include <vector>
+#include "tinytorch/kernels/capability.h"
+#include "tinytorch/kernels/gemm_kernels.h"
+//| export kernels/gemm.cpp
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <new>
+#include "tinytorch/core/system_info.h"
+#include "tinytorch/kernels/parallel.h"
+//| export kernels/roofline.cpp
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+#include "tinytorch/core/utils.h"
+#include "tinytorch/kernels/gemm.h"
+//| export kernels/products.cpp
+#include <algorithm>
+#include <cstdint>
+#include "tinytorch/core/matmul.h"
+#include "tinytorch/core/matrix_ops.h"
+#include "tinytorch/core/ops.h"
+#include "tinytorch/kernels/gemm.h"
+#include "tinytorch/kernels/parallel.h"
+
+// %%
+//| export kernels/gemm.simd.cpp
+#ifndef TINYTORCH_CAPABILITY
+#define TINYTORCH_CAPABILITY DEFAULT
+#endif
+#include <hwy/highway.h>
+#include <utility>
+#include "tinytorch/kernels/gemm_kernels.h"
+
+// %%
+#include <array>
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <limits>
+#include <string>
+#include <thread>
+#include <vector>
+#include "tinytorch/core/autograd.h"
+#include "tinytorch/core/matmul.h"
+#include "tinytorch/core/matrix_ops.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/ops.h"
+#include "tinytorch/core/random.h"
+#include "tinytorch/core/tensor_data.h"
+#include "tinytorch/core/utils.h"
+#include "tito/lesson.h"
+
+// %%
+namespace tinytorch {
+
+// %% [markdown]
+// ## Part 1: Foundations
+//
+// ### A second kernel beside the first
+//
+// The reference loops stay. They are what the fast version is compared with, and what runs for dtypes and shapes that nobody tuned. In the dispatcher of module 01 the tuned kernels have a layer of their own, `TunedCPU`, directly above `CPU`. Tensors are born with it,
+// and an operator that has nothing there ignores it:
+//
+//                     CPU          TunedCPU                       ...    Autograd
+//     op::mm      [ mm_cpu    |  mm of this module            |   ...  |  module 05 ]
+//     op::tril    [ tril_cpu  |      -                        |   ...  |  module 05 ]
+//
+//     a call of mm  ->  Autograd records  ->  TunedCPU: float or double?  -- yes -->  packed, vectors, threads
+//                                                       |
+//                                                       no, integers  -->  op::mm.function(Layer::CPU), the loops
+//
+// A tuned kernel may therefore be narrow. What it does not do it hands down. To choose the reference for a while, in one thread, switch the layer off (`ReferenceKernelsGuard`); for a whole process set the variable `TINYTORCH_KERNELS=reference`.
+//
+// ### One source, several machines
+//
+// A second choice is made per machine. The same loop compiled for AVX-512 handles 16 floats in an instruction, for SSE2 4, and a CPU that does not know an instruction ends the program. So vector code is compiled once for each *capability*, each into a namespace of its
+// own, and the first call asks the CPU:
+//
+//     gemm.simd.cpp  --+-- -mavx512f ... -->  kernels::AVX512::gemm_kernels   16 floats
+//                      +-- -mavx2 -mfma  -->  kernels::AVX2::gemm_kernels      8 floats
+//                      +-- nothing       -->  kernels::DEFAULT::gemm_kernels   4 floats (SSE2, NEON)
+//                                                   ^
+//     capability()  -- what the CPU has ------------+   TINYTORCH_CPU_CAPABILITY=default|avx2|avx512 asks for less
+
+// %%
+//| export kernels/capability_tables.h
+// For sources that are compiled once for each CPU capability: includes nothing, as they must not. A table is a struct of function pointers, declared in a header by
+//     namespace kernels { TINYTORCH_DECLARE_PER_CAPABILITY(GemmKernels, gemm_kernels) }
+// and defined in a .simd.cpp as `constinit const GemmKernels gemm_kernels = {...};` in namespace kernels::TINYTORCH_CAPABILITY.
+#define TINYTORCH_DECLARE_PER_CAPABILITY(Table, name) \
+  namespace DEFAULT { extern const Table name; }      \
+  namespace AVX2 { extern const Table name; }         \
+  namespace AVX512 { extern const Table name; }
+
+// The addresses of the tables, for kernels::for_capability().
+#ifdef __x86_64__
+#define TINYTORCH_PER_CAPABILITY(name) {&DEFAULT::name, &AVX2::name, &AVX512::name}
+#else
+#define TINYTORCH_PER_CAPABILITY(name) {&DEFAULT::name, &DEFAULT::name, &DEFAULT::name}
+#endif
+
+// %%
+//| export kernels/capability.h
+// The name of the vector instructions that kernels use here: "DEFAULT", "AVX2" or "AVX512". Source: aten/src/ATen/Version.h.
+std::string get_cpu_capability();
+
+namespace kernels {
+
+// What vector code is compiled for, from the least to the most. Source: aten/src/ATen/native/DispatchStub.h.
+enum class CPUCapability : std::int8_t { DEFAULT, AVX2, AVX512 };
+inline constexpr int kCapabilityCount = 3;
+
+// The most that this CPU and its system can run.
+CPUCapability hardware_capability();
+
+namespace detail {
+inline constinit std::atomic<std::int8_t> chosen_capability{-1};
+CPUCapability choose_capability();
+}  // namespace detail
+
+// What kernels run: hardware_capability(), or less if TINYTORCH_CPU_CAPABILITY asks for less. Decided once.
+inline CPUCapability capability() {
+  const std::int8_t chosen = detail::chosen_capability.load(std::memory_order_relaxed);
+  return chosen >= 0 ? static_cast<CPUCapability>(chosen) : detail::choose_capability();
+}
+
+// The table for the capability that is chosen now; `tables` is TINYTORCH_PER_CAPABILITY(name).
+template <class Table>
+const Table& for_capability(const Table* const (&tables)[kCapabilityCount]) {
+  return *tables[static_cast<int>(capability())];
+}
+
+// Runs kernels for another capability for a scope, in the whole process: for tests and measurements.
+// Throws ValueError for more than hardware_capability().
+class CapabilityGuard {
+ public:
+  explicit CapabilityGuard(CPUCapability wanted);
+  ~CapabilityGuard() { detail::chosen_capability.store(static_cast<std::int8_t>(saved_), std::memory_order_relaxed); }
+  CapabilityGuard(const CapabilityGuard&) = delete;
+  CapabilityGuard& operator=(const CapabilityGuard&) = delete;
+
+ private:
+  CPUCapability saved_;
+};
+
+// Runs the reference kernels for a scope, in this thread and in the threads and engines it starts.
+class ReferenceKernelsGuard : public ExcludeLayersGuard {
+ public:
+  ReferenceKernelsGuard() : ExcludeLayersGuard(Layer::TunedCPU) {}
+};
+
+}  // namespace kernels
+
+// %%
+//| export kernels/capability.cpp
+kernels::CPUCapability kernels::hardware_capability() {
+#ifdef __x86_64__
+  // These ask the system too: registers that it does not save do not count.
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  return avx512 ? CPUCapability::AVX512 : avx2 ? CPUCapability::AVX2 : CPUCapability::DEFAULT;
+#else
+  return CPUCapability::DEFAULT;
+#endif
+}
+
+namespace {
+constexpr std::string_view capability_names[] = {"default", "avx2", "avx512"};
+
+std::optional<kernels::CPUCapability> capability_named(std::string_view name) {
+  for (int i = 0; i < kernels::kCapabilityCount; ++i)
+    if (capability_names[i] == name) return static_cast<kernels::CPUCapability>(i);
+  return std::nullopt;
+}
+}  // namespace
+
+kernels::CPUCapability kernels::detail::choose_capability() {
+  const CPUCapability most = hardware_capability();
+  CPUCapability chosen = most;
+  if (const char* const asked = std::getenv("TINYTORCH_CPU_CAPABILITY"); asked != nullptr) {
+    const std::optional<CPUCapability> named = capability_named(asked);
+    if (!named) TORCH_WARN("TINYTORCH_CPU_CAPABILITY is '", asked, "'; it may be default, avx2 or avx512, and is ignored.");
+    if (named && *named > most) TORCH_WARN("TINYTORCH_CPU_CAPABILITY is ", asked, ", which this CPU does not have; kernels for ", capability_names[static_cast<int>(most)], " run.");
+    if (named && *named < most) chosen = *named;
+  }
+  chosen_capability.store(static_cast<std::int8_t>(chosen), std::memory_order_relaxed);
+  return chosen;
+}
+
+kernels::CapabilityGuard::CapabilityGuard(CPUCapability wanted) : saved_(capability()) {
+  TORCH_CHECK_VALUE(wanted <= hardware_capability(), "this CPU has no ", capability_names[static_cast<int>(wanted)],
+                    "\n[CapabilityGuard] kernels for ", capability_names[static_cast<int>(hardware_capability())], " and less can run here.");
+  detail::chosen_capability.store(static_cast<std::int8_t>(wanted), std::memory_order_relaxed);
+}
+
+std::string get_cpu_capability() {
+  static constexpr const char* names[] = {"DEFAULT", "AVX2", "AVX512"};
+  return names[static_cast<int>(kernels::capability())];
+}
+
+// %%
+//| export kernels/capability.cpp
+//| registers
+// From now on tensors ask for tuned kernels too, unless TINYTORCH_KERNELS is "reference".
+void kernels_join_birth_layers() {
+  const char* const asked = std::getenv("TINYTORCH_KERNELS");
+  if (asked != nullptr && std::string_view(asked) == "reference") return;
+  birth_layers = birth_layers | Layer::TunedCPU;
+}
+
+// %%
+//| lesson
+int tuned_calls = 0;
+Tensor doubled_reference(const Tensor& self) { return self + self; }
+Tensor doubled_tuned(const Tensor& self);
+constinit Operator<Tensor(const Tensor&)> doubled("doubled", {.cpu = doubled_reference});
+Tensor doubled_tuned(const Tensor& self) {
+  if (self.scalar_type() != kFloat) return doubled.function(Layer::CPU)(self);
+  ++tuned_calls;
+  return self * 2;
+}
+
+// %%
+TEST_CASE("a tuned kernel stands beside the reference one") {
+  doubled.set(Layer::TunedCPU, doubled_tuned);
+  const Tensor x = arange(3).to(kFloat);
+  tuned_calls = 0;
+  CHECK_EQ(doubled(x), tensor({0.f, 2.f, 4.f}));
+  CHECK_EQ(tuned_calls, std::getenv("TINYTORCH_KERNELS") == nullptr ? 1 : 0);
+  {
+    const kernels::ReferenceKernelsGuard reference;
+    CHECK_EQ(doubled(x), tensor({0.f, 2.f, 4.f}));
+  }
+  CHECK_EQ(doubled(arange(3)), tensor({0, 2, 4}));  // integers are handed down
+  CHECK_EQ(tuned_calls, std::getenv("TINYTORCH_KERNELS") == nullptr ? 1 : 0);
+}
+
+TEST_CASE("capability: named, at most what the hardware has, put back after a scope") {
+  const kernels::CPUCapability before = kernels::capability();
+  CHECK(before <= kernels::hardware_capability());
+  {
+    const kernels::CapabilityGuard guard(kernels::CPUCapability::DEFAULT);
+    CHECK_EQ(get_cpu_capability(), "DEFAULT");
+  }
+  CHECK(kernels::capability() == before);
+  if (kernels::hardware_capability() < kernels::CPUCapability::AVX512)
+    CHECK_ERROR(kernels::CapabilityGuard(kernels::CPUCapability::AVX512), "this CPU has no avx512");
+}
+
+// %% [markdown]
+// ### Two numbers and a roof
+//
+// A kernel can be limited in two ways: the arithmetic units are busy, or memory is. Two numbers of the machine decide which: its peak of operations per second, and the bytes per second that come from memory. And one number of the kernel, its *arithmetic intensity*: operations per byte that it moves.
+//
+//     operations                      ____________________  peak of the arithmetic units
+//     per second                     /      x packed, vectors
+//                                   /
+//                                  /   x tiles
+//                 bandwidth,      /
+//                 a slope        /  x loops                     reachable = min(peak, intensity * bandwidth)
+//                               /
+//                              +------------------------->  operations per byte
+//
+// Adding two vectors does one operation for 12 bytes: it lies far to the left, and no cleverness in arithmetic helps. A product of N x N matrices does `2 N^3` operations on `3 N^2` numbers, `N / 6` per byte of a float: it *can* lie far to the right, if each number that is fetched is used often before it leaves the cache. That is
+// what the whole ladder is about.
+
+// %%
+//| export kernels/roofline.h
+namespace kernels {
+
+// What this machine can do in one thread, measured when first asked for (some tens of milliseconds).
+struct MachinePeaks {
+  double flops;            // float multiply-adds in registers, two operations each, per second
+  double bytes_per_second; // reading memory that no cache holds
+};
+const MachinePeaks& machine_peaks();
+
+// The most operations per second that a kernel of this arithmetic intensity (operations per byte) can reach: the lower of the two roofs.
+double reachable_flops(const MachinePeaks& peaks, double intensity);
+
+}  // namespace kernels
+
+// %%
+//| export kernels/roofline.cpp
+const kernels::MachinePeaks& kernels::machine_peaks() {
+  static const MachinePeaks peaks = [] {
+    const GemmTable<float>& table = gemm_table<float>();
+    float sink = 0;
+    constexpr std::int64_t rounds = 20000;
+    const double operations = table.spin_arithmetic(rounds, &sink);
+    const double seconds = measure([&] { do_not_optimize(table.spin_arithmetic(rounds, &sink)); }).minimum;
+    // Four times the memory of any cache that is likely: a sum over it, in whole cache lines.
+    std::vector<std::uint64_t> memory((std::size_t{128} << 20) / sizeof(std::uint64_t), 1);
+    const double reading = measure([&] {
+      std::uint64_t sums[8] = {};
+      for (std::size_t i = 0; i < memory.size(); i += 8)
+        for (std::size_t lane = 0; lane < 8; ++lane) sums[lane] += memory[i + lane];
+      do_not_optimize(sums);
+    }, {.samples = 3}).minimum;
+    return MachinePeaks{operations / seconds, static_cast<double>(memory.size() * sizeof(std::uint64_t)) / reading};
+  }();
+  return peaks;
+}
+
+// %% {"nbgrader": {"grade": false, "grade_id": "16-reachable-flops", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| export kernels/roofline.cpp
+// See the declaration. O(1).
+//
+// TODO: Say which roof is lower.
+// APPROACH: 1. Memory allows intensity * bytes per second.
+//           2. The arithmetic units allow flops. The lower one counts.
+// EXAMPLE: 100 GFLOP/s, 10 GB/s: intensity 1 reaches 10 GFLOP/s, intensity 50 reaches 100.
+double kernels::reachable_flops(const MachinePeaks& peaks, double intensity) {
+  // BEGIN SOLUTION
+  return std::min(peaks.flops, intensity * peaks.bytes_per_second);
+  // END SOLUTION
+}
+
+// %%
+//| mistake 16-reachable-flops the-higher-roof
+//| says Both roofs hold at once: a kernel is stopped by the lower one.
+#if 0
+double kernels::reachable_flops(const MachinePeaks& peaks, double intensity) {
+  return std::max(peaks.flops, intensity * peaks.bytes_per_second);
+}
+#endif
+
+// %% {"nbgrader": {"grade": true, "grade_id": "16-reachable-flops-test", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("reachable_flops: under both roofs") {
+  const kernels::MachinePeaks machine{100e9, 10e9};
+  CHECK_CLOSE(kernels::reachable_flops(machine, 1), 10e9);
+  CHECK_CLOSE(kernels::reachable_flops(machine, 10), 100e9);
+  CHECK_CLOSE(kernels::reachable_flops(machine, 50), 100e9);
+}
+
+// %% [markdown]
+// ### Three loops, reordered, in tiles
+//
+// Module 01 left off with two versions. In v1 the innermost loop walks down a column of B, one cache line for each number. In v2 it walks along rows, and the compiler turns it into vector instructions; but for each `k` it reads and writes a whole row of the result, and for each row of A all of B passes by again:
+//
+//     v2, one row of the result                         v3, a tile of the result
+//     out[i][:] += a[i][k] * b[k][:]                    4 rows and 64 columns: one line of b's tile serves 4 rows,
+//                                                       and the tile of out stays in the first cache
+//     per multiply-add: 1 load of b, 1 of out,          per multiply-add: a quarter of the loads of b from far away
+//                       1 store of out
+//
+//              +---------------------+                          +------+--------------+
+//           i  |#####################|                       i  |######|              |
+//              |                     |                    4 rows|######|              |
+//              +---------------------+                          +------+--------------+
+//
+// v3 is yours. It computes the same sums in the same order of k, so on whole numbers it must give exactly the same result.
+
+// %%
+//| lesson
+// v1: out (M, N) = a (M, K) x b (K, N), all dense.
+void multiply_v1(float* out, const float* a, const float* b, std::int64_t M, std::int64_t K, std::int64_t N) {
+  for (std::int64_t i = 0; i < M; ++i)
+    for (std::int64_t j = 0; j < N; ++j) {
+      float sum = 0;
+      for (std::int64_t k = 0; k < K; ++k) sum += a[i * K + k] * b[k * N + j];
+      out[i * N + j] = sum;
+    }
+}
+
+// v2: the reference of module 01.
+void multiply_v2(float* out, const float* a, const float* b, std::int64_t M, std::int64_t K, std::int64_t N) { multiply_matrices(out, a, K, 1, b, M, K, N); }
+
+// %% {"nbgrader": {"grade": false, "grade_id": "16-multiply-tiles", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| lesson
+// v3: out (M, N) = a (M, K) x b (K, N), all dense, in tiles of 4 x 64 of `out`, each of which runs over all of K. O(M K N). `out` is uninitialised before.
+//
+// TODO: Multiply tile by tile.
+// APPROACH: 1. Two outer loops over the tiles' corners (i0, j0); the last tiles are smaller: std::min.
+//           2. Set the tile to 0.
+//           3. For each k, each row i of the tile: factor = a[i][k]; add factor * b[k][j] for the tile's columns j.
+// EXAMPLE: M = 5, N = 70: four tiles, of 4 x 64, 4 x 6, 1 x 64 and 1 x 6.
+// HINT: The loop over k stands outside of the loop over the tile's rows: a line of b's tile is then used four times while it is near.
+void multiply_tiles(float* out, const float* a, const float* b, std::int64_t M, std::int64_t K, std::int64_t N) {
+  // BEGIN SOLUTION
+  constexpr std::int64_t rows = 4, columns = 64;
+  for (std::int64_t i0 = 0; i0 < M; i0 += rows) {
+    const std::int64_t i1 = std::min(M, i0 + rows);
+    for (std::int64_t j0 = 0; j0 < N; j0 += columns) {
+      const std::int64_t j1 = std::min(N, j0 + columns);
+      for (std::int64_t i = i0; i < i1; ++i) std::fill(out + i * N + j0, out + i * N + j1, 0.0F);
+      for (std::int64_t k = 0; k < K; ++k)
+        for (std::int64_t i = i0; i < i1; ++i) {
+          const float factor = a[i * K + k];
+          for (std::int64_t j = j0; j < j1; ++j) out[i * N + j] += factor * b[k * N + j];
+        }
+    }
+  }
+  // END SOLUTION
+}
+
+// %%
+//| mistake 16-multiply-tiles whole-tiles-only
+//| says At the right and at the bottom tiles are smaller: stop at N and M, or the loop writes behind the result or leaves a part out.
+#if 0
+void multiply_tiles(float* out, const float* a, const float* b, std::int64_t M, std::int64_t K, std::int64_t N) {
+  std::fill(out, out + M * N, 0.0F);
+  for (std::int64_t i0 = 0; i0 + 4 <= M; i0 += 4)
+    for (std::int64_t j0 = 0; j0 + 64 <= N; j0 += 64)
+      for (std::int64_t k = 0; k < K; ++k)
+        for (std::int64_t i = i0; i < i0 + 4; ++i)
+          for (std::int64_t j = j0; j < j0 + 64; ++j) out[i * N + j] += a[i * K + k] * b[k * N + j];
+}
+#endif
+
+// %%
+//| mistake 16-multiply-tiles zero-inside-the-k-loop
+//| says The tile is set to 0 once, before the loop over k: inside of it only the last product is left.
+#if 0
+void multiply_tiles(float* out, const float* a, const float* b, std::int64_t M, std::int64_t K, std::int64_t N) {
+  for (std::int64_t i0 = 0; i0 < M; i0 += 4)
+    for (std::int64_t j0 = 0; j0 < N; j0 += 64)
+      for (std::int64_t k = 0; k < K; ++k)
+        for (std::int64_t i = i0; i < std::min(M, i0 + 4); ++i)
+          for (std::int64_t j = j0; j < std::min(N, j0 + 64); ++j) out[i * N + j] = a[i * K + k] * b[k * N + j];
+}
+#endif
+
+// %%
+//| lesson
+using Multiply = void (*)(float*, const float*, const float*, std::int64_t, std::int64_t, std::int64_t);
+
+// a (M, K) x b (K, N), float and dense, by one of the versions.
+Tensor by_version(Multiply version, const Tensor& a, const Tensor& b) {
+  const Tensor out = full({a.size(0), b.size(1)}, -99, kFloat);
+  version(out.data<float>(), a.data<float>(), b.data<float>(), a.size(0), a.size(1), b.size(1));
+  return out;
+}
+
+// %% {"nbgrader": {"grade": true, "grade_id": "16-multiply-tiles-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("multiply_tiles: what the three loops give") {
+  for (const auto& [M, K, N] : std::vector<std::array<std::int64_t, 3>>{{1, 1, 1}, {4, 3, 64}, {5, 7, 70}, {13, 20, 130}, {3, 0, 5}, {2, 9, 63}}) {
+    CAPTURE(M);
+    CAPTURE(N);
+    const Tensor a = (arange(M * K).remainder(7) - 3).to(kFloat).view({M, K});
+    const Tensor b = (arange(K * N).remainder(5) - 2).to(kFloat).view({K, N});
+    const Tensor expected = by_version(multiply_v1, a, b);
+    CHECK_EQ(by_version(multiply_v2, a, b), expected);
+    CHECK_EQ(by_version(multiply_tiles, a, b), expected);
+  }
+}
+
+// %% [markdown]
+// ### Packing: any strides in, one order out
+//
+// A tile of B that is used again and again should lie in memory in the order in which it is read. A matrix with 3,072 columns keeps the next row 12 KB away: each row is on a page of its own, which the table of pages (TLB) must find, and the hardware does not fetch ahead across
+// pages. So the tile is copied once, into *panels*: for each `k`, the numbers that one step needs stand side by side.
+//
+//     B, row-major (or transposed, or every second column: any strides)         packed panel, width 4
+//         k=0   b00 b01 b02 b03 | b04 b05                                         b00 b01 b02 b03
+//         k=1   b10 b11 b12 b13 | b14 b15             ---- pack ---->             b10 b11 b12 b13       read from front to end
+//         k=2   b20 b21 b22 b23 | b24 b25                                         b20 b21 b22 b23
+//                                    ^ second panel: b04 b05 0 0, zeros fill it up
+//
+// A is packed the same way, in panels of rows. The copy costs O(K N) and the product O(M K N), so from a few dozen rows on it is free; and a transposed operand costs no more than a plain one, so `x.mm(w.t())` copies nothing else.
+//
+// The copy has three cases. Neighbours of a panel's line may be neighbours in memory: copy lines. Or the other direction is: then lines and columns change places, in small squares, because a square of 4 x 4 numbers can be turned inside of registers. Or neither: one at a time.
+
+// %%
+//| export kernels/gemm_kernels.h
+namespace kernels {
+
+// One tile of a product: out (rows, columns) = alpha * A (rows, K) x B (K, columns) + beta * start (rows, columns).
+// A's element (i, k) is a[i * a_row + k * a_k], B's element (k, j) is b[k * b_k + j]; rows of `out` and `start` are contiguous. Without a start (nullptr) nothing is added.
+template <class T>
+struct Tile {
+  const T* a;
+  std::int64_t a_row, a_k;
+  const T* b;
+  std::int64_t b_k;
+  std::int64_t K;
+  T* out;
+  std::int64_t out_row;
+  const T* start;
+  std::int64_t start_row;
+  T alpha, beta;
+};
+
+// A product whose operands both have K in contiguous lines: out (M, N) = alpha * A (M, K) x B (N, K)^T + beta * start (M, N).
+template <class T>
+struct LinesProduct {
+  const T* a;
+  std::int64_t a_line;
+  const T* b;
+  std::int64_t b_line;
+  std::int64_t M, N, K;
+  T* out;
+  std::int64_t out_row;
+  const T* start;
+  std::int64_t start_row;
+  T alpha, beta;
+};
+
+// What is compiled for one capability and dtype.
+template <class T>
+struct GemmTable {
+  int rows, columns;  // of the largest tile
+  // Computes a tile of up to that size. B must have `columns` numbers in each of its lines, also for a narrower tile. `packed`: A is a panel of
+  // pack() with exactly `rows` lines, and a_row and a_k do not count.
+  void (*tile)(const Tile<T>& tile, int rows, int columns, bool packed);
+  // to[k * width + i] = from[i * step + k * k_step] for i < count, and 0 for count <= i < width.
+  void (*pack)(T* to, int width, const T* from, std::int64_t step, std::int64_t k_step, int count, std::int64_t K);
+  // Dot products of lines; the baseline is the obvious loop.
+  void (*multiply_lines)(const LinesProduct<T>& product);
+  void (*multiply_lines_baseline)(const LinesProduct<T>& product);
+  // One row: out (columns) = alpha * a (K) x b (K, columns) + beta * start; a's numbers are a_k apart, b's lines contiguous and b_k apart.
+  void (*multiply_row)(const Tile<T>& row, std::int64_t columns);
+  // Multiplies and adds in registers only, `rounds` times: what the arithmetic units can do. Returns the number of operations.
+  double (*spin_arithmetic)(std::int64_t rounds, T* result);
+};
+
+struct GemmKernels {
+  GemmTable<float> in_float;
+  GemmTable<double> in_double;
+};
+
+TINYTORCH_DECLARE_PER_CAPABILITY(GemmKernels, gemm_kernels)
+
+}  // namespace kernels
+
+// %%
+//| export kernels/gemm.simd.cpp
+// Vectors of as many T as the registers of this capability hold, from Google Highway: hn::LoadU, hn::MulAdd and so on become one instruction each.
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+namespace hn = hwy::HWY_NAMESPACE;
+
+template <class T>
+using Tag = hn::ScalableTag<T>;
+template <class T>
+using Vector = hn::Vec<Tag<T>>;
+template <class T>
+constexpr int kLanes = static_cast<int>(hn::MaxLanes(Tag<T>()));
+
+// AVX-512 and NEON have 32 vector registers, older ones 16. A tile of R rows and two vectors wants 2 R for sums, two for B and one for A.
+constexpr int kTileRows = HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON ? 12 : HWY_TARGET == HWY_SCALAR ? 4 : 6;
+template <class T>
+constexpr int kTileColumns = 2 * kLanes<T>;
+
+// Masked loads and stores of x86 do not touch what the mask leaves out; elsewhere the numbers go through a buffer.
+constexpr bool kMasksAreSafe = HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3;
+
+// The first `count` numbers at `from`, then zeros.
+template <class T>
+HWY_INLINE Vector<T> load_first(const T* from, int count) {
+  const Tag<T> d;
+  if (count >= kLanes<T>) return hn::LoadU(d, from);
+  if constexpr (kMasksAreSafe) return hn::MaskedLoad(hn::FirstN(d, static_cast<std::size_t>(count < 0 ? 0 : count)), d, from);
+  T buffer[kLanes<T>] = {};
+  for (int i = 0; i < count; ++i) buffer[i] = from[i];
+  return hn::LoadU(d, buffer);
+}
+
+// Stores the first `count` numbers of the vector.
+template <class T>
+HWY_INLINE void store_first(Vector<T> value, T* to, int count) {
+  const Tag<T> d;
+  if (count >= kLanes<T>) return hn::StoreU(value, d, to);
+  if constexpr (kMasksAreSafe) return hn::BlendedStore(value, hn::FirstN(d, static_cast<std::size_t>(count < 0 ? 0 : count)), d, to);
+  T buffer[kLanes<T>];
+  hn::StoreU(value, d, buffer);
+  for (int i = 0; i < count; ++i) to[i] = buffer[i];
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %%
+//| export kernels/gemm.simd.cpp
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+// Turns squares: to[k * width + i] = from[i * step + k] for i < kSquare and all k < K that fill squares. Returns how many k that are.
+// A register of 128 bits holds 4 float or 2 double; two rounds of interleaving exchange rows and columns.
+template <class T>
+constexpr int kSquare = HWY_TARGET == HWY_SCALAR ? 1 : 16 / static_cast<int>(sizeof(T));
+
+template <class T>
+HWY_INLINE std::int64_t pack_squares(T* to, int width, const T* from, std::int64_t step, std::int64_t K) {
+  std::int64_t k = 0;
+#if HWY_TARGET == HWY_SCALAR  // nothing to turn, and no such functions
+  static_cast<void>(to), static_cast<void>(width), static_cast<void>(from), static_cast<void>(step), static_cast<void>(K);
+#else
+  if constexpr (kSquare<T> == 4) {
+    const hn::CappedTag<T, 4> d;
+    for (; k + 4 <= K; k += 4, from += 4, to += 4 * width) {
+      const auto r0 = hn::LoadU(d, from), r1 = hn::LoadU(d, from + step), r2 = hn::LoadU(d, from + 2 * step), r3 = hn::LoadU(d, from + 3 * step);
+      const auto low01 = hn::InterleaveLower(d, r0, r1), low23 = hn::InterleaveLower(d, r2, r3);
+      const auto high01 = hn::InterleaveUpper(d, r0, r1), high23 = hn::InterleaveUpper(d, r2, r3);
+      hn::StoreU(hn::ConcatLowerLower(d, low23, low01), d, to);
+      hn::StoreU(hn::ConcatUpperUpper(d, low23, low01), d, to + width);
+      hn::StoreU(hn::ConcatLowerLower(d, high23, high01), d, to + 2 * width);
+      hn::StoreU(hn::ConcatUpperUpper(d, high23, high01), d, to + 3 * width);
+    }
+  }
+  if constexpr (kSquare<T> == 2) {
+    const hn::CappedTag<T, 2> d;
+    for (; k + 2 <= K; k += 2, from += 2, to += 2 * width) {
+      const auto r0 = hn::LoadU(d, from), r1 = hn::LoadU(d, from + step);
+      hn::StoreU(hn::InterleaveLower(d, r0, r1), d, to);
+      hn::StoreU(hn::InterleaveUpper(d, r0, r1), d, to + width);
+    }
+  }
+#endif
+  return k;
+}
+
+// `count` numbers side by side, K times: whole lines are copied.
+template <class T>
+HWY_INLINE void pack_lines(T* to, int width, const T* from, std::int64_t k_step, int count, std::int64_t K) {
+  const Tag<T> d;
+  for (std::int64_t k = 0; k < K; ++k, from += k_step, to += width) {
+    int i = 0;
+    for (; i + kLanes<T> <= count; i += kLanes<T>) hn::StoreU(hn::LoadU(d, from + i), d, to + i);
+    for (; i < count; ++i) to[i] = from[i];
+    for (; i < width; ++i) to[i] = T{0};
+  }
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %% {"nbgrader": {"grade": false, "grade_id": "16-pack", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| export kernels/gemm.simd.cpp
+// to[k * width + i] = from[i * step + k * k_step] for i < count, and 0 for count <= i < width; k < K. O(width K); `to` is uninitialised before.
+//
+// TODO: Copy a strided piece of a matrix into a panel.
+// APPROACH: 1. step == 1: the numbers of a line are neighbours: pack_lines does it.
+//           2. k_step == 1: for each group of kSquare<T> lines, pack_squares; what it leaves over at the end, one at a time.
+//           3. Everything else, one at a time: all k, all i < count.
+//           4. Zeros for i from count to width.
+// EXAMPLE: width 4, count 2, K 2, step 10, k_step 1, from = 0 1 2 ...: to = 0 10 0 0, 1 11 0 0.
+// HINT: pack_squares(to + i, width, from + i * step, step, K) fills lines i to i + kSquare<T> - 1, and returns the first k that it did not do.
+namespace kernels::TINYTORCH_CAPABILITY {
+template <class T>
+static void pack(T* to, int width, const T* from, std::int64_t step, std::int64_t k_step, int count, std::int64_t K) {
+  // BEGIN SOLUTION
+  if (step == 1) return pack_lines(to, width, from, k_step, count, K);
+  int i = 0;
+  if (k_step == 1) {
+    for (; i + kSquare<T> <= count; i += kSquare<T>) {
+      for (std::int64_t k = pack_squares(to + i, width, from + i * step, step, K); k < K; ++k)
+        for (int j = i; j < i + kSquare<T>; ++j) to[k * width + j] = from[j * step + k];
+    }
+  }
+  for (; i < count; ++i)
+    for (std::int64_t k = 0; k < K; ++k) to[k * width + i] = from[i * step + k * k_step];
+  for (; i < width; ++i)
+    for (std::int64_t k = 0; k < K; ++k) to[k * width + i] = T{0};
+  // END SOLUTION
+}
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %%
+//| mistake 16-pack leaves-the-fringe
+//| says A panel is as wide as the tile, also at the edge of the matrix: the numbers from count to width must be zeros, or the product reads what was in memory before.
+#if 0
+namespace kernels::TINYTORCH_CAPABILITY {
+template <class T>
+static void pack(T* to, int width, const T* from, std::int64_t step, std::int64_t k_step, int count, std::int64_t K) {
+  for (std::int64_t k = 0; k < K; ++k)
+    for (int i = 0; i < count; ++i) to[k * width + i] = from[i * step + k * k_step];
+}
+}  // namespace kernels::TINYTORCH_CAPABILITY
+#endif
+
+// %%
+//| mistake 16-pack lines-as-long-as-count
+//| says Line k of the panel begins at k * width, not at k * count: at the matrix's edge the two differ.
+#if 0
+namespace kernels::TINYTORCH_CAPABILITY {
+template <class T>
+static void pack(T* to, int width, const T* from, std::int64_t step, std::int64_t k_step, int count, std::int64_t K) {
+  for (std::int64_t k = 0; k < K; ++k) {
+    for (int i = 0; i < count; ++i) to[k * count + i] = from[i * step + k * k_step];
+    for (int i = count; i < width; ++i) to[k * count + i] = T{0};
+  }
+}
+}  // namespace kernels::TINYTORCH_CAPABILITY
+#endif
+
+// %% {"nbgrader": {"grade": true, "grade_id": "16-pack-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("pack: any strides, zeros at the edge") {
+  std::vector<float> numbers(4000);
+  for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<float>(i);
+  for (int c = 0; c <= static_cast<int>(kernels::hardware_capability()); ++c) {
+    const kernels::CapabilityGuard guard(static_cast<kernels::CPUCapability>(c));
+    CAPTURE(get_cpu_capability());
+    for (const auto& [step, k_step] : std::vector<std::pair<std::int64_t, std::int64_t>>{{1, 50}, {50, 1}, {3, 40}, {0, 2}, {1, 1}}) {
+      for (const int count : {1, 3, 4, 7, 32}) {
+        for (const std::int64_t K : {1, 4, 6, 17}) {
+          std::vector<float> panel(static_cast<std::size_t>(32 * K + 1), -1.0F);
+          kernels::gemm_table<float>().pack(panel.data(), 32, numbers.data(), step, k_step, count, K);
+          int wrong = 0;
+          for (std::int64_t k = 0; k < K; ++k)
+            for (int i = 0; i < 32; ++i) {
+              const float expected = i < count ? numbers[static_cast<std::size_t>(i * step + k * k_step)] : 0.0F;
+              wrong += panel[static_cast<std::size_t>(k * 32 + i)] == expected ? 0 : 1;
+            }
+          CHECK_EQ(wrong, 0);
+          CHECK_EQ(panel.back(), -1.0F);
+        }
+      }
+    }
+  }
+}
+
+// %% [markdown]
+// ### Registers and vectors: the tile
+//
+// The innermost kernel computes one small tile of the result, with all its sums in registers. Per step of `k` it loads two vectors of B's panel and, one after another, `rows` numbers of A, each copied into all lanes of a register; each is multiplied with both vectors:
+//
+//              b_left         b_right                one step of k, 12 rows, AVX-512:  2 loads + 12 broadcasts
+//            [ 16 lanes ]   [ 16 lanes ]                                               24 multiply-adds of 16 lanes
+//     a0 ->  left[0]  +=    right[0]  +=
+//     a1 ->  left[1]  +=    right[1]  +=             14 loads for 768 operations: the loads hide behind the arithmetic
+//     ...                                            24 independent sums: a multiply-add takes 4 cycles and two start in each,
+//     a11 -> left[11] +=    right[11] +=             so fewer than 8 sums leave the units idle
+//
+// This one picture decides the speed of everything above it. Three things spoil it: more sums than registers (the compiler then stores and loads them in the middle of the loop), fewer than eight sums (a row of one is slow whatever you do), and loads that miss the first cache.
+//
+// `hn::` is Google Highway. `hn::Set(d, x)` copies a number into all lanes, `hn::LoadU(d, p)` loads a vector, `hn::MulAdd(a, b, c)` is `a * b + c` with one rounding where the machine has it, `d` says which type and how many lanes. `Rows` is a template parameter so that the
+// compiler can unroll: an array that is indexed by a running variable cannot stay in registers.
+
+// %%
+//| export kernels/gemm.simd.cpp
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+// out = alpha * sums (+ beta * start), for `columns` numbers of one row of a tile.
+template <class T>
+HWY_INLINE void finish_row(const Tile<T>& tile, int row, Vector<T> left, Vector<T> right, int columns) {
+  const Tag<T> d;
+  const Vector<T> alpha = hn::Set(d, tile.alpha);
+  left = hn::Mul(alpha, left);
+  right = hn::Mul(alpha, right);
+  if (tile.start != nullptr) {
+    const T* const start = tile.start + row * tile.start_row;
+    const Vector<T> beta = hn::Set(d, tile.beta);
+    left = hn::MulAdd(beta, load_first(start, columns), left);
+    if (columns > kLanes<T>) right = hn::MulAdd(beta, load_first(start + kLanes<T>, columns - kLanes<T>), right);
+  }
+  T* const out = tile.out + row * tile.out_row;
+  store_first(left, out, columns);
+  if (columns > kLanes<T>) store_first(right, out + kLanes<T>, columns - kLanes<T>);
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %% {"nbgrader": {"grade": false, "grade_id": "16-multiply-tile", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| export kernels/gemm.simd.cpp
+// A tile of Rows rows and up to two vectors of columns, see Tile. With Packed, A is a panel: element (i, k) is a[k * Rows + i].
+// 2 Rows K multiply-adds of vectors; every line of B's panel is read in full.
+//
+// TODO: Sum the tile up in registers, then hand each row to finish_row.
+// APPROACH: 1. Zero left[i] and right[i] for all rows: hn::Zero(d).
+//           2. For each k: load the line of B as two vectors; for each row i broadcast A's number and multiply-add it to both sums.
+//           3. Move a by one step of k (Rows, or tile.a_k), and b by tile.b_k.
+//           4. finish_row(tile, i, left[i], right[i], columns) for each row.
+// EXAMPLE: K = 1, A = (2; 3), B = (10 20): rows 20 40 and 30 60.
+// HINT: Put HWY_UNROLL(12) in front of each loop over the rows, or the sums live in memory. A's row step is 1 in a panel, else tile.a_row.
+namespace kernels::TINYTORCH_CAPABILITY {
+template <class T, int Rows, bool Packed>
+static void multiply_tile(const Tile<T>& tile, int columns) {
+  // BEGIN SOLUTION
+  const Tag<T> d;
+  Vector<T> left[Rows];
+  Vector<T> right[Rows];
+  HWY_UNROLL(12)
+  for (int i = 0; i < Rows; ++i) left[i] = right[i] = hn::Zero(d);
+  const T* a = tile.a;
+  const T* b = tile.b;
+  const std::int64_t a_row = Packed ? 1 : tile.a_row;
+  const std::int64_t a_k = Packed ? Rows : tile.a_k;
+  for (std::int64_t k = 0; k < tile.K; ++k) {
+    const Vector<T> b_left = hn::LoadU(d, b);
+    const Vector<T> b_right = hn::LoadU(d, b + kLanes<T>);
+    HWY_UNROLL(12)
+    for (int i = 0; i < Rows; ++i) {
+      const Vector<T> factor = hn::Set(d, a[i * a_row]);
+      left[i] = hn::MulAdd(factor, b_left, left[i]);
+      right[i] = hn::MulAdd(factor, b_right, right[i]);
+    }
+    a += a_k;
+    b += tile.b_k;
+  }
+  HWY_UNROLL(12)
+  for (int i = 0; i < Rows; ++i) finish_row(tile, i, left[i], right[i], columns);
+  // END SOLUTION
+}
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %%
+//| mistake 16-multiply-tile forgets-the-right-half
+//| says A line of the tile is two vectors wide: load b + kLanes<T> as well.
+#if 0
+namespace kernels::TINYTORCH_CAPABILITY {
+template <class T, int Rows, bool Packed>
+static void multiply_tile(const Tile<T>& tile, int columns) {
+  const Tag<T> d;
+  Vector<T> left[Rows];
+  for (int i = 0; i < Rows; ++i) left[i] = hn::Zero(d);
+  const T* a = tile.a;
+  const T* b = tile.b;
+  for (std::int64_t k = 0; k < tile.K; ++k) {
+    for (int i = 0; i < Rows; ++i) left[i] = hn::MulAdd(hn::Set(d, a[i * (Packed ? 1 : tile.a_row)]), hn::LoadU(d, b), left[i]);
+    a += Packed ? Rows : tile.a_k;
+    b += tile.b_k;
+  }
+  for (int i = 0; i < Rows; ++i) finish_row(tile, i, left[i], left[i], columns);
+}
+}  // namespace kernels::TINYTORCH_CAPABILITY
+#endif
+
+// %%
+//| mistake 16-multiply-tile takes-every-a-for-packed
+//| says Only a packed A has its rows side by side: a matrix that is read in place has its own steps, tile.a_row and tile.a_k.
+#if 0
+namespace kernels::TINYTORCH_CAPABILITY {
+template <class T, int Rows, bool Packed>
+static void multiply_tile(const Tile<T>& tile, int columns) {
+  const Tag<T> d;
+  Vector<T> left[Rows];
+  Vector<T> right[Rows];
+  for (int i = 0; i < Rows; ++i) left[i] = right[i] = hn::Zero(d);
+  const T* a = tile.a;
+  const T* b = tile.b;
+  for (std::int64_t k = 0; k < tile.K; ++k) {
+    for (int i = 0; i < Rows; ++i) {
+      const Vector<T> factor = hn::Set(d, a[Packed ? i : i * tile.a_k]);
+      left[i] = hn::MulAdd(factor, hn::LoadU(d, b), left[i]);
+      right[i] = hn::MulAdd(factor, hn::LoadU(d, b + kLanes<T>), right[i]);
+    }
+    a += Packed ? Rows : tile.a_k;
+    b += tile.b_k;
+  }
+  for (int i = 0; i < Rows; ++i) finish_row(tile, i, left[i], right[i], columns);
+}
+}  // namespace kernels::TINYTORCH_CAPABILITY
+#endif
+
+// %%
+//| export kernels/gemm.simd.cpp
+// The tile kernels for 1 to kTileRows rows: the number of rows becomes a template parameter by looking it up.
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+template <class T, int... Index>
+HWY_INLINE void choose_tile(const Tile<T>& tile, int rows, int columns, bool packed, std::integer_sequence<int, Index...>) {
+  using Kernel = void (*)(const Tile<T>&, int);
+  static constexpr Kernel in_place[] = {multiply_tile<T, Index + 1, false>...};
+  static constexpr Kernel from_panel[] = {multiply_tile<T, Index + 1, true>...};
+  (packed ? from_panel : in_place)[rows - 1](tile, columns);
+}
+
+template <class T>
+void any_tile(const Tile<T>& tile, int rows, int columns, bool packed) {
+  choose_tile(tile, rows, columns, packed, std::make_integer_sequence<int, kTileRows>());
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %% {"nbgrader": {"grade": true, "grade_id": "16-multiply-tile-test", "locked": true, "points": 8, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("multiply_tile: every height and width, packed and in place") {
+  for (int c = 0; c <= static_cast<int>(kernels::hardware_capability()); ++c) {
+    const kernels::CapabilityGuard guard(static_cast<kernels::CPUCapability>(c));
+    CAPTURE(get_cpu_capability());
+    const kernels::GemmTable<double>& table = kernels::gemm_table<double>();
+    const std::int64_t K = 5;
+    std::vector<double> b(static_cast<std::size_t>(K * table.columns));
+    for (std::size_t i = 0; i < b.size(); ++i) b[i] = static_cast<double>(i % 11) - 4;
+    for (int rows = 1; rows <= table.rows; ++rows) {
+      std::vector<double> a(static_cast<std::size_t>(rows * K));
+      for (std::size_t i = 0; i < a.size(); ++i) a[i] = static_cast<double>(i % 7) - 2;
+      for (int columns = 1; columns <= table.columns; ++columns) {
+        for (const bool packed : {true, false}) {
+          const std::int64_t a_row = packed ? 1 : K;
+          const std::int64_t a_k = packed ? rows : 1;
+          std::vector<double> out(static_cast<std::size_t>(rows * table.columns), 7.0);
+          table.tile({a.data(), a_row, a_k, b.data(), table.columns, K, out.data(), table.columns, out.data(), table.columns, 2.0, 3.0}, rows, columns, packed);
+          int wrong = 0;
+          for (int i = 0; i < rows; ++i)
+            for (int j = 0; j < table.columns; ++j) {
+              double sum = 0;
+              for (std::int64_t k = 0; k < K; ++k) sum += a[static_cast<std::size_t>(i * a_row + k * a_k)] * b[static_cast<std::size_t>(k * table.columns + j)];
+              const double expected = j < columns ? 2 * sum + 21 : 7;
+              wrong += out[static_cast<std::size_t>(i * table.columns + j)] == expected ? 0 : 1;
+            }
+          CHECK_EQ(wrong, 0);
+        }
+      }
+    }
+  }
+}
+
+// %% [markdown]
+// ### Threads: a pool that shares, spins briefly, and sleeps
+//
+// The last step of the ladder is to use all cores. Starting a thread costs tens of microseconds, more than a small product, so the threads are started once and wait. A call of an operator divides its work into numbered *tasks* and hands them to the pool; the calling thread works too:
+//
+//     caller     run(6 tasks) --> 0 ----- 2 ----- 4 --- done? --> returns
+//                         \                              ^
+//     worker 1   (asleep)  wake --> 1 ------- 3 --- 5 ---+             next task = counter++, by whoever is free
+//
+// Four questions decide whether such a pool is any good.
+//
+// - *Who waits how?* A sleeping thread takes microseconds to wake, so a worker first looks at the counter in a loop for some microseconds and only then sleeps. A pool that only spins is fast in a benchmark and burns the machine otherwise: when another program needs a core, everybody waits for a thread that is not running.
+// - *Who waits for whom?* The caller waits only for workers that have begun a task. A worker that never woke up, because its core was busy, is not missed: the others took the tasks.
+// - *What if a task calls an operator?* It runs its tasks itself, inside. The cores have work already.
+// - *What if several threads call at once* (a server, a data loader)? One gets the pool, the others work alone. There are never more busy threads than there were callers and workers.
+//
+// And one property is asked of whoever divides the work: **the result must not depend on the number of threads.** Sums of floating-point numbers depend on their order. So divide the *output*, where each element has one owner, or divide sums at places that depend on the sizes only.
+
+// %%
+//| export kernels/parallel.h
+// How many threads a call of an operator may use, itself included: at first what the variable OMP_NUM_THREADS says, or the number of logical CPUs that the process may run on. Source: aten/src/ATen/Parallel.h.
+int get_num_threads();
+
+// Sets it, for all threads of the process; waits for a call that is running. Throws unless threads > 0.
+void set_num_threads(int threads);
+
+// Whether this thread is working at a task of a parallel call.
+bool in_parallel_region();
+
+namespace kernels {
+
+// Threads that work at the tasks of one call at a time.
+class ThreadPool {
+ public:
+  // Calls task(context, i) for each i from 0 to tasks - 1, in any order, on any of the threads. Returns when all are done; if one throws, the others may be left out and the first exception is thrown here.
+  // Runs in this thread alone if the pool is busy or this is itself a task. Tasks run with the caller's ThreadState.
+  using Task = void (*)(void* context, std::int64_t index);
+  void run(std::int64_t tasks, Task task, void* context);
+
+  int threads() const { return threads_.load(std::memory_order_relaxed); }
+  void resize(int threads);
+
+  static ThreadPool& global();
+  explicit ThreadPool(int threads) : threads_(threads) {}
+  ~ThreadPool() { stop(); }
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  // What is being worked at.
+  struct Job {
+    std::int64_t tasks;
+    Task task;
+    void* context;
+    ThreadState state;
+    std::atomic<std::int64_t> next{0};  // the first task that nobody took yet
+    std::mutex error_lock{};
+    std::exception_ptr error{};
+  };
+
+ private:
+  static void work(Job& job);
+  void start();
+  void stop();
+  void serve(std::uint32_t seen);
+
+  std::mutex busy_;  // held by the call that has the pool
+  std::atomic<int> threads_;
+  std::vector<std::thread> workers_;
+  std::mutex entry_;  // guards job_ and entering it
+  Job* job_ = nullptr;
+  std::atomic<std::int32_t> inside_{0};       // workers that entered the job
+  std::atomic<std::uint32_t> generation_{0};  // grows with each job, and to stop
+  std::atomic<bool> stopping_{false};
+};
+
+// Calls f(i) for each i from 0 to tasks - 1, on the threads of the pool.
+template <class F>
+void run_tasks(std::int64_t tasks, F&& f) {
+  using Function = std::remove_reference_t<F>;
+  ThreadPool::global().run(
+      tasks, [](void* context, std::int64_t index) { (*static_cast<Function*>(context))(index); },
+      const_cast<void*>(static_cast<const void*>(std::addressof(f))));
+}
+
+// [begin, end) in pieces of `grain`, which depend on nothing else: piece i.
+struct Pieces {
+  std::int64_t begin, end, grain;
+  std::int64_t count() const { return begin >= end ? 0 : (end - begin + grain - 1) / grain; }
+  std::int64_t first(std::int64_t i) const { return begin + i * grain; }
+  std::int64_t stop(std::int64_t i) const { return std::min(end, begin + (i + 1) * grain); }
+};
+
+}  // namespace kernels
+
+// Calls f(first, stop) for pieces of [begin, end) of grain_size numbers (the last one may be shorter), in any order, on the threads of the pool. The pieces do not depend on the number of threads.
+// Choose the grain so that a piece is some ten microseconds of work. REQUIRES: grain_size > 0. Source: aten/src/ATen/Parallel.h.
+template <class F>
+void parallel_for(std::int64_t begin, std::int64_t end, std::int64_t grain_size, const F& f) {
+  const kernels::Pieces pieces{begin, end, grain_size};
+  if (pieces.count() == 1) return f(begin, end);
+  kernels::run_tasks(pieces.count(), [&](std::int64_t i) { f(pieces.first(i), pieces.stop(i)); });
+}
+
+// %%
+//| export kernels/parallel.cpp
+namespace {
+thread_local constinit bool working_at_task = false;
+
+// Runs a scope as a task.
+class AtTask {
+ public:
+  AtTask() : before_(working_at_task) { working_at_task = true; }
+  ~AtTask() { working_at_task = before_; }
+  AtTask(const AtTask&) = delete;
+  AtTask& operator=(const AtTask&) = delete;
+
+ private:
+  bool before_;
+};
+
+// Tells the CPU that this is a loop that waits.
+void relax() {
+#ifdef __x86_64__
+  __builtin_ia32_pause();
+#endif
+}
+
+// Some tens of microseconds.
+constexpr int kSpins = 1000;
+
+// Returns when `value` is not `old` any more: looks for a while, then sleeps.
+template <class T>
+void wait_for_change(const std::atomic<T>& value, T old) {
+  for (int i = 0; i < kSpins; ++i) {
+    if (value.load(std::memory_order_acquire) != old) return;
+    relax();
+  }
+  value.wait(old, std::memory_order_acquire);
+}
+
+int default_threads() {
+  if (const char* const asked = std::getenv("OMP_NUM_THREADS"); asked != nullptr) {
+    const int number = std::atoi(asked);
+    if (number > 0) return number;
+  }
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+}  // namespace
+
+// %% {"nbgrader": {"grade": false, "grade_id": "16-pool-work", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| export kernels/parallel.cpp
+// Takes tasks and runs them until none is left, in the calling thread. Several threads do this with one job at the same time; each task runs once. After an exception no further task is begun, and the first
+// exception is kept in job.error.
+//
+// TODO: Work at the job until it has no task left.
+// APPROACH: 1. index = job.next.fetch_add(1); stop when it is not below job.tasks.
+//           2. job.task(job.context, index), in a try block.
+//           3. In the catch block: set job.next to job.tasks, lock job.error_lock, and keep std::current_exception() if there is none yet.
+// EXAMPLE: two threads, five tasks: one may run 0, 2, 3 and the other 1, 4.
+// HINT: fetch_add takes and counts in one step. Reading job.next first and adding afterwards gives two threads the same task.
+void kernels::ThreadPool::work(Job& job) {
+  // BEGIN SOLUTION
+  for (;;) {
+    const std::int64_t index = job.next.fetch_add(1, std::memory_order_relaxed);
+    if (index >= job.tasks) return;
+    try {
+      job.task(job.context, index);
+    } catch (...) {
+      job.next.store(job.tasks, std::memory_order_relaxed);
+      const std::lock_guard lock(job.error_lock);
+      if (!job.error) job.error = std::current_exception();
+    }
+  }
+  // END SOLUTION
+}
+
+// %%
+//| mistake 16-pool-work one-task-each
+//| says A thread that is done with a task takes the next one, until none is left.
+#if 0
+void kernels::ThreadPool::work(Job& job) {
+  const std::int64_t index = job.next.fetch_add(1);
+  if (index < job.tasks) job.task(job.context, index);
+}
+#endif
+
+// %%
+//| mistake 16-pool-work swallows-errors
+//| says An exception must reach the caller: keep std::current_exception() in job.error.
+#if 0
+void kernels::ThreadPool::work(Job& job) {
+  for (std::int64_t index = job.next.fetch_add(1); index < job.tasks; index = job.next.fetch_add(1)) {
+    try {
+      job.task(job.context, index);
+    } catch (...) {
+    }
+  }
+}
+#endif
+
+// %%
+//| export kernels/parallel.cpp
+void kernels::ThreadPool::run(std::int64_t tasks, Task task, void* context) {
+  const bool alone = tasks <= 1 || threads() == 1 || working_at_task;
+  std::unique_lock busy(busy_, std::defer_lock);
+  if (alone || !busy.try_lock()) {
+    for (std::int64_t i = 0; i < tasks; ++i) task(context, i);
+    return;
+  }
+  if (workers_.empty()) start();
+  Job job{tasks, task, context, thread_state()};
+  {
+    const std::lock_guard lock(entry_);
+    job_ = &job;
+  }
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
+  {
+    const AtTask at_task;
+    work(job);
+  }
+  {
+    const std::lock_guard lock(entry_);
+    job_ = nullptr;  // who comes now comes too late
+  }
+  for (std::int32_t inside = inside_.load(std::memory_order_acquire); inside != 0; inside = inside_.load(std::memory_order_acquire)) wait_for_change(inside_, inside);
+  if (job.error) std::rethrow_exception(job.error);
+}
+
+// A worker's life: wait for a job, enter it if it is still open, work, leave.
+void kernels::ThreadPool::serve(std::uint32_t seen) {
+  const AtTask at_task;
+  for (;;) {
+    wait_for_change(generation_, seen);
+    seen = generation_.load(std::memory_order_acquire);
+    if (stopping_.load(std::memory_order_acquire)) return;
+    Job* job = nullptr;
+    {
+      const std::lock_guard lock(entry_);
+      job = job_;
+      if (job != nullptr) inside_.fetch_add(1, std::memory_order_relaxed);
+    }
+    if (job == nullptr) continue;
+    {
+      const ThreadStateGuard state(job->state);
+      work(*job);
+    }
+    inside_.fetch_sub(1, std::memory_order_release);
+    inside_.notify_all();
+  }
+}
+
+void kernels::ThreadPool::start() {
+  stopping_.store(false, std::memory_order_release);
+  for (int i = 1; i < threads(); ++i) workers_.emplace_back(&ThreadPool::serve, this, generation_.load(std::memory_order_acquire));
+}
+
+void kernels::ThreadPool::stop() {
+  stopping_.store(true, std::memory_order_release);
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+  workers_.clear();
+}
+
+void kernels::ThreadPool::resize(int threads) {
+  const std::lock_guard lock(busy_);
+  if (threads == threads_.load()) return;
+  stop();
+  threads_.store(threads);
+}
+
+kernels::ThreadPool& kernels::ThreadPool::global() {
+  static ThreadPool pool(default_threads());
+  return pool;
+}
+
+int get_num_threads() { return kernels::ThreadPool::global().threads(); }
+
+void set_num_threads(int threads) {
+  TORCH_CHECK(threads > 0, "Expected positive number of threads\n[set_num_threads] got ", threads, "; 1 means that a call works in its own thread alone.");
+  TORCH_CHECK(!working_at_task, "the number of threads cannot change inside of a parallel call\n[set_num_threads] was called from one of its tasks; call it before.");
+  kernels::ThreadPool::global().resize(threads);
+}
+
+bool in_parallel_region() { return working_at_task; }
+
+// %%
+//| lesson
+// Sets the number of threads for a scope.
+class ThreadsGuard {
+ public:
+  explicit ThreadsGuard(int threads) : before_(get_num_threads()) { set_num_threads(threads); }
+  ~ThreadsGuard() { set_num_threads(before_); }
+  ThreadsGuard(const ThreadsGuard&) = delete;
+  ThreadsGuard& operator=(const ThreadsGuard&) = delete;
+
+ private:
+  int before_;
+};
+
+// %% {"nbgrader": {"grade": true, "grade_id": "16-pool-work-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("the pool: every task once, on any number of threads") {
+  for (const int threads : {1, 2, 3, 8}) {
+    const ThreadsGuard guard(threads);
+    CHECK_EQ(get_num_threads(), threads);
+    for (const std::int64_t tasks : {0, 1, 2, 7, 1000}) {
+      std::vector<std::atomic<int>> runs(static_cast<std::size_t>(tasks));
+      kernels::run_tasks(tasks, [&](std::int64_t i) { ++runs[static_cast<std::size_t>(i)]; });
+      for (const std::atomic<int>& count : runs) REQUIRE_EQ(count.load(), 1);
+    }
+    std::vector<int> seen(103);
+    parallel_for(3, 103, 7, [&](std::int64_t first, std::int64_t stop) {
+      for (std::int64_t i = first; i < stop; ++i) ++seen[static_cast<std::size_t>(i)];
+    });
+    CHECK_EQ(seen[2], 0);
+    CHECK_EQ(std::count(seen.begin() + 3, seen.end(), 1), 100);
+  }
+  CHECK_ERROR(set_num_threads(0), "Expected positive number of threads");
+}
+
+TEST_CASE("the pool: errors reach the caller, and the pool works on") {
+  const ThreadsGuard guard(3);
+  const auto fails = [](std::int64_t i) {
+    if (i == 50) throw ValueError("task fifty");
+  };
+  for (int repeat = 0; repeat < 20; ++repeat) CHECK_ERROR(kernels::run_tasks(100, fails), "task fifty");
+  std::atomic<std::int64_t> sum = 0;
+  kernels::run_tasks(100, [&](std::int64_t i) { sum += i; });
+  CHECK_EQ(sum.load(), 4950);
+}
+
+TEST_CASE("the pool: nested calls and many callers") {
+  const ThreadsGuard guard(3);
+  std::atomic<int> inner = 0;
+  kernels::run_tasks(8, [&](std::int64_t) {
+    CHECK(in_parallel_region());
+    const std::thread::id here = std::this_thread::get_id();
+    kernels::run_tasks(8, [&](std::int64_t) { inner += std::this_thread::get_id() == here ? 1 : 0; });
+  });
+  CHECK_EQ(inner.load(), 64);
+  CHECK(!in_parallel_region());
+  std::atomic<std::int64_t> total = 0;
+  std::vector<std::thread> callers;
+  for (int c = 0; c < 6; ++c)
+    callers.emplace_back([&] {
+      for (int repeat = 0; repeat < 50; ++repeat) kernels::run_tasks(5, [&](std::int64_t i) { total += i; });
+    });
+  for (std::thread& caller : callers) caller.join();
+  CHECK_EQ(total.load(), 6 * 50 * 10);
+  // BEGIN HIDDEN TESTS
+  // Tasks see the layers that their caller excluded.
+  const kernels::ReferenceKernelsGuard reference;
+  std::atomic<int> excluded = 0;
+  kernels::run_tasks(64, [&](std::int64_t) { excluded += thread_state().excluded.has(Layer::TunedCPU) ? 1 : 0; });
+  CHECK_EQ(excluded.load(), 64);
+  // END HIDDEN TESTS
+}
+
+// %% [markdown]
+// ### Blocks that fit the caches
+//
+// The tile kernel runs at the peak while its panels come from near caches. A panel of B for all of K does not fit there when K is 4,096, so K is cut into blocks, and for each block the product is *added* to the result. The sizes follow from the caches alone:
+//
+//                       K block                            one panel of A and one of B, K block long    fit into L1
+//        A  +------+------+------+       B   +-----+       the A block of a task (M block x K block)    fits into half of L2
+//           |  M   |######|      |  K block  |#####|
+//           | block|######|      |           +-----+       a line of the K block:  rows + columns numbers, as rows of A and columns of B
+//           +------+------+------+           |     |
+//           |      |      |      |           +-----+       half: the result and B's panels pass through the cache too
+//
+// A block size that somebody found by trying on one machine is wrong on the next. What the machine's caches are, `system_info()` of chapter 92 says.
+
+// %%
+//| export kernels/gemm.h
+namespace kernels {
+
+// How a product is cut: K and M are the largest blocks of these sizes.
+struct BlockSizes {
+  std::int64_t K, M;
+};
+
+// Data caches in bytes, per core.
+struct CacheSizes {
+  std::int64_t first, second;
+};
+
+// This machine's; 32 KB and 512 KB where it does not tell.
+CacheSizes cache_sizes();
+
+// The blocks for tiles of rows x columns numbers of `element` bytes: K is a multiple of 8 and at least 8, M a multiple of `rows` and at least that.
+BlockSizes block_sizes(CacheSizes caches, std::int64_t element, std::int64_t rows, std::int64_t columns);
+
+}  // namespace kernels
+
+// %%
+//| export kernels/gemm.cpp
+kernels::CacheSizes kernels::cache_sizes() {
+  static const CacheSizes sizes = [] {
+    CacheSizes found{32 << 10, 512 << 10};
+    for (const CacheInfo& cache : system_info().caches) {
+      if (cache.level == 1 && cache.bytes > 0) found.first = cache.bytes;
+      if (cache.level == 2 && cache.bytes > 0) found.second = cache.bytes;
+    }
+    return found;
+  }();
+  return sizes;
+}
+
+// %% {"nbgrader": {"grade": false, "grade_id": "16-block-sizes", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| export kernels/gemm.cpp
+// See the declaration.
+//
+// TODO: Derive the block sizes from the caches.
+// APPROACH: 1. K: as many lines of rows + columns numbers as fit into the first cache, rounded down to a multiple of 8.
+//           2. M: as many lines of K numbers as fit into half of the second cache, rounded down to a multiple of `rows`.
+//           3. Neither below its least value.
+// EXAMPLE: 48 KB and 1 MB, floats, tiles of 12 x 32: K = 279 -> 272, M = 481 -> 480.
+// HINT: Dividing integers rounds down: x / 8 * 8.
+kernels::BlockSizes kernels::block_sizes(CacheSizes caches, std::int64_t element, std::int64_t rows, std::int64_t columns) {
+  // BEGIN SOLUTION
+  const std::int64_t K = std::max<std::int64_t>(8, caches.first / ((rows + columns) * element) / 8 * 8);
+  const std::int64_t M = std::max<std::int64_t>(rows, caches.second / 2 / (K * element) / rows * rows);
+  return {K, M};
+  // END SOLUTION
+}
+
+// %%
+//| mistake 16-block-sizes counts-numbers-not-bytes
+//| says Caches are measured in bytes: a line of rows + columns numbers takes `element` times as many.
+#if 0
+kernels::BlockSizes kernels::block_sizes(CacheSizes caches, std::int64_t element, std::int64_t rows, std::int64_t columns) {
+  static_cast<void>(element);
+  const std::int64_t K = std::max<std::int64_t>(8, caches.first / (rows + columns) / 8 * 8);
+  return {K, std::max<std::int64_t>(rows, caches.second / 2 / K / rows * rows)};
+}
+#endif
+
+// %% {"nbgrader": {"grade": true, "grade_id": "16-block-sizes-test", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("block_sizes: derived from the caches") {
+  const kernels::BlockSizes avx512 = kernels::block_sizes({48 << 10, 1 << 20}, 4, 12, 32);
+  CHECK_EQ(avx512.K, 272);
+  CHECK_EQ(avx512.M, 480);
+  const kernels::BlockSizes doubles = kernels::block_sizes({32 << 10, 256 << 10}, 8, 6, 8);
+  CHECK_EQ(doubles.K, 288);
+  CHECK_EQ(doubles.M, 54);
+  const kernels::BlockSizes tiny = kernels::block_sizes({100, 100}, 4, 12, 32);
+  CHECK_EQ(tiny.K, 8);
+  CHECK_EQ(tiny.M, 12);
+  CHECK_GT(kernels::cache_sizes().first, 0);
+}
+
+// %% [markdown]
+// ### Dividing the result
+//
+// Which thread computes what? The sum over K belongs to one element, so if each element of the result has one owner, and K is cut at places that depend on nothing but its size, the bits are the same for any number of threads. So the *result* is divided into regions:
+//
+//           columns:  multiples of the tile's width, so that no panel of B has two owners in one row of regions
+//          +---------+---------+-----+
+//          |    0    |    1    |  2  |      at least 16 regions where there are that many tiles: enough for
+//     rows +---------+---------+-----+      threads to come late, or to be taken away for a while
+//          |    3    |    4    |  5  |      no more rows than the M block, or the A block leaves the cache
+//          +---------+---------+-----+
+//
+// The function below is yours to *design*: only what it must fulfil is given.
+
+// %%
+//| export kernels/gemm.h
+namespace kernels {
+
+// A part of the result: rows [row, row + rows), columns [column, column + columns).
+struct Region {
+  std::int64_t row, rows, column, columns;
+};
+
+// Divides a result of (M, N), M and N > 0, into regions, row of regions by row of regions. See divide_result.
+std::vector<Region> divide_result(std::int64_t M, std::int64_t N, std::int64_t tile_rows, std::int64_t tile_columns, std::int64_t most_rows);
+
+}  // namespace kernels
+
+// %% {"nbgrader": {"grade": false, "grade_id": "16-divide-result", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| export kernels/gemm.cpp
+//| exercise design
+// Each element is in exactly one region. No region has more than most_rows rows (a multiple of tile_rows) or is empty. Regions begin at columns that are multiples of tile_columns. Where the result has 16 tiles
+// or more there are at least 12 regions, and none has more than three times the elements of an average one; where it has fewer, a region may be a tile.
+// The regions depend on the arguments only, not on the number of threads.
+//
+// TODO: Divide a result into regions.
+// HINT: Decide how many rows of regions there are, then how many regions each row has; spread evenly: part p of n among c is [n p / c, n (p + 1) / c).
+std::vector<kernels::Region> kernels::divide_result(std::int64_t M, std::int64_t N, std::int64_t tile_rows, std::int64_t tile_columns, std::int64_t most_rows) {
+  // BEGIN SOLUTION
+  const std::int64_t strips = (N + tile_columns - 1) / tile_columns;
+  const std::int64_t levels = (M + tile_rows - 1) / tile_rows;
+  // As few rows of regions as the cache allows, and more only where the columns do not give 16 regions.
+  const std::int64_t row_parts = std::min(levels, std::max((levels * tile_rows + most_rows - 1) / most_rows, (16 + strips - 1) / strips));
+  const std::int64_t column_parts = std::min(strips, std::max<std::int64_t>(1, (16 + row_parts - 1) / row_parts));
+  std::vector<Region> regions;
+  for (std::int64_t r = 0; r < row_parts; ++r) {
+    const std::int64_t top = levels * r / row_parts * tile_rows;
+    const std::int64_t bottom = std::min(M, levels * (r + 1) / row_parts * tile_rows);
+    for (std::int64_t c = 0; c < column_parts; ++c) {
+      const std::int64_t left = strips * c / column_parts * tile_columns;
+      const std::int64_t right = std::min(N, strips * (c + 1) / column_parts * tile_columns);
+      regions.push_back({top, bottom - top, left, right - left});
+    }
+  }
+  return regions;
+  // END SOLUTION
+}
+
+// %%
+//| mistake 16-divide-result asks-for-the-threads
+//| says Regions that follow the number of threads change when it changes, and with one thread there is one region that no cache holds: divide by the sizes alone.
+#if 0
+std::vector<kernels::Region> kernels::divide_result(std::int64_t M, std::int64_t N, std::int64_t tile_rows, std::int64_t tile_columns, std::int64_t most_rows) {
+  static_cast<void>(tile_rows);
+  static_cast<void>(tile_columns);
+  static_cast<void>(most_rows);
+  const std::int64_t parts = std::min<std::int64_t>(M, get_num_threads());
+  std::vector<Region> regions;
+  for (std::int64_t p = 0; p < parts; ++p) regions.push_back({M * p / parts, M * (p + 1) / parts - M * p / parts, 0, N});
+  return regions;
+}
+#endif
+
+// %%
+//| mistake 16-divide-result forgets-the-last-part
+//| says M and N need not be multiples of anything: the last regions are smaller, not left out.
+#if 0
+std::vector<kernels::Region> kernels::divide_result(std::int64_t M, std::int64_t N, std::int64_t tile_rows, std::int64_t tile_columns, std::int64_t most_rows) {
+  static_cast<void>(most_rows);
+  std::vector<Region> regions;
+  for (std::int64_t i = 0; i + tile_rows <= M; i += tile_rows)
+    for (std::int64_t j = 0; j + tile_columns <= N; j += tile_columns) regions.push_back({i, tile_rows, j, tile_columns});
+  return regions;
+}
+#endif
+
+// %%
+//| lesson
+// What is wrong with a division of (M, N); empty if nothing is.
+std::string why_no_division(std::int64_t M, std::int64_t N, std::int64_t rows, std::int64_t columns, std::int64_t most_rows) {
+  const std::vector<kernels::Region> regions = kernels::divide_result(M, N, rows, columns, most_rows);
+  std::vector<int> owners(static_cast<std::size_t>(M * N));
+  std::int64_t largest = 0;
+  for (const kernels::Region& region : regions) {
+    if (region.rows <= 0 || region.columns <= 0) return "an empty region";
+    if (region.rows > most_rows) return "a region with too many rows";
+    if (region.column % columns != 0) return "a region that begins inside of a panel of B";
+    if (region.row < 0 || region.column < 0 || region.row + region.rows > M || region.column + region.columns > N) return "a region outside of the result";
+    largest = std::max(largest, region.rows * region.columns);
+    for (std::int64_t i = region.row; i < region.row + region.rows; ++i)
+      for (std::int64_t j = region.column; j < region.column + region.columns; ++j) ++owners[static_cast<std::size_t>(i * N + j)];
+  }
+  for (const int count : owners)
+    if (count != 1) return count == 0 ? "an element that nobody computes" : "an element that is computed twice";
+  const std::int64_t tiles = (M + rows - 1) / rows * ((N + columns - 1) / columns);
+  if (tiles >= 16 && regions.size() < 12) return "too few regions for many threads";
+  if (tiles >= 16 && largest * static_cast<std::int64_t>(regions.size()) > 3 * M * N) return "regions of very different sizes";
+  return "";
+}
+
+// %% {"nbgrader": {"grade": true, "grade_id": "16-divide-result-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("divide_result: everything once, for every shape") {
+  const std::vector<std::pair<std::int64_t, std::int64_t>> shapes{{1, 1}, {12, 32}, {13, 33}, {8, 3072}, {768, 8}, {1000, 1000}, {481, 64}, {5, 100}, {2000, 31}};
+  for (const auto& [M, N] : shapes) {
+    CAPTURE(M);
+    CAPTURE(N);
+    CHECK_EQ(why_no_division(M, N, 12, 32, 480), "");
+    CHECK_EQ(why_no_division(M, N, 6, 8, 54), "");
+  }
+  const auto places = [](const std::vector<kernels::Region>& regions) {
+    std::vector<std::int64_t> out;
+    for (const kernels::Region& region : regions) out.insert(out.end(), {region.row, region.rows, region.column, region.columns});
+    return out;
+  };
+  const std::vector<std::int64_t> with_many = [&] {
+    const ThreadsGuard guard(7);
+    return places(kernels::divide_result(300, 300, 12, 32, 480));
+  }();
+  const ThreadsGuard guard(1);
+  CHECK_EQ(places(kernels::divide_result(300, 300, 12, 32, 480)), with_many);
+}
+
+// %% [markdown]
+// ### The product, put together
+//
+// Now the parts meet. A small product needs no packed panels at all: everything fits into the near caches, and A can be read in place, because each of its numbers is broadcast anyway. A large one goes block by block:
+//
+//     for each block of K:
+//         tasks:  pack A's rows and B's columns of this block into panels     (all threads)
+//         tasks:  for each region:  for each panel of B:  for each panel of A:  a tile      (all threads)
+//                                   first block: out = alpha A B + beta start;  later blocks: out = alpha A B + out
+//
+// `start` is what `addmm` adds: for a linear layer the bias, a line that every row starts from. So the bias costs nothing, no pass over the result of its own: it is the value with which the first block's sums are finished.
+
+// %%
+//| export kernels/gemm.h
+namespace kernels {
+
+// A matrix somewhere in memory: element (i, j) is data[i * row + j * column].
+template <class T>
+struct MatrixView {
+  const T* data;
+  std::int64_t row, column;
+};
+
+// out (M, N) = alpha * a (M, K) x b (K, N) + beta * start (M, N), with any strides of a, b and start; rows of `out` are dense and out_row apart.
+// Without a start (data is nullptr) nothing is added; beta * start is computed also for beta = 0. `out` is uninitialised before, and may be `start`, but neither a nor b.
+// O(M N K), on the threads of the pool; the same bits for any number of threads. For float and double.
+template <class T>
+void multiply(std::int64_t M, std::int64_t N, std::int64_t K, T alpha, MatrixView<T> a, MatrixView<T> b, T beta, MatrixView<T> start, T* out, std::int64_t out_row);
+
+extern template void multiply(std::int64_t, std::int64_t, std::int64_t, float, MatrixView<float>, MatrixView<float>, float, MatrixView<float>, float*, std::int64_t);
+extern template void multiply(std::int64_t, std::int64_t, std::int64_t, double, MatrixView<double>, MatrixView<double>, double, MatrixView<double>, double*, std::int64_t);
+
+// The table of kernels that run here.
+template <class T>
+const GemmTable<T>& gemm_table();
+template <>
+const GemmTable<float>& gemm_table<float>();
+template <>
+const GemmTable<double>& gemm_table<double>();
+
+}  // namespace kernels
+
+// %%
+//| export kernels/gemm.cpp
+template <>
+const kernels::GemmTable<float>& kernels::gemm_table<float>() {
+  static constexpr const GemmKernels* tables[] = TINYTORCH_PER_CAPABILITY(gemm_kernels);
+  return for_capability(tables).in_float;
+}
+template <>
+const kernels::GemmTable<double>& kernels::gemm_table<double>() {
+  static constexpr const GemmKernels* tables[] = TINYTORCH_PER_CAPABILITY(gemm_kernels);
+  return for_capability(tables).in_double;
+}
+
+namespace {
+// Memory that a thread keeps for its panels, aligned to cache lines; it only grows.
+class Workspace {
+ public:
+  template <class T>
+  T* room_for(std::int64_t count) {
+    const std::size_t bytes = (static_cast<std::size_t>(count) * sizeof(T) + 4095) / 4096 * 4096;
+    if (bytes > bytes_) {
+      memory_.reset();
+      memory_.reset(static_cast<std::byte*>(::operator new(bytes, std::align_val_t{64})));
+      bytes_ = bytes;
+    }
+    return reinterpret_cast<T*>(memory_.get());
+  }
+
+ private:
+  struct Free {
+    void operator()(std::byte* memory) const { ::operator delete(memory, std::align_val_t{64}); }
+  };
+  std::unique_ptr<std::byte, Free> memory_;
+  std::size_t bytes_ = 0;
+};
+thread_local Workspace packed_a;
+thread_local Workspace packed_b;
+
+std::int64_t parts_of(std::int64_t size, std::int64_t most) { return (size + most - 1) / most; }
+
+// Part `part` of `size` among `parts`, as evenly as whole numbers allow.
+struct Part {
+  Part(std::int64_t size, std::int64_t parts, std::int64_t part) : first(size * part / parts), count(size * (part + 1) / parts - first) {}
+  std::int64_t first, count;
+};
+
+// A product that is being computed: what all its parts share.
+template <class T>
+struct Product {
+  std::int64_t M, N, K;
+  T alpha;
+  kernels::MatrixView<T> a, b;
+  T beta;
+  kernels::MatrixView<T> start;
+  T* out;
+  std::int64_t out_row;
+
+  // The tile at (i, j) for the K of a block that begins at `k`: the first block starts from `start`, the later ones from the result so far.
+  kernels::Tile<T> tile_at(std::int64_t i, std::int64_t j, std::int64_t k, std::int64_t count) const {
+    T* const place = out + i * out_row + j;
+    if (k > 0) return {nullptr, 0, 0, nullptr, 0, count, place, out_row, place, out_row, alpha, T{1}};
+    return {nullptr, 0, 0, nullptr, 0, count, place, out_row, start.data == nullptr ? nullptr : start.data + i * start.row + j, start.row, alpha, beta};
+  }
+  const T* a_at(std::int64_t i, std::int64_t k) const { return a.data + i * a.row + k * a.column; }
+  const T* b_at(std::int64_t k, std::int64_t j) const { return b.data + k * b.row + j * b.column; }
+};
+
+// Everything in this thread; A is read in place, B too where a line of the panel is contiguous.
+template <class T>
+void multiply_small(const Product<T>& p, const kernels::GemmTable<T>& table, std::int64_t most_k) {
+  const std::int64_t k_parts = parts_of(p.K, most_k);
+  for (std::int64_t part = 0; part < k_parts; ++part) {
+    const Part block(p.K, k_parts, part);
+    for (std::int64_t j = 0; j < p.N; j += table.columns) {
+      const int columns = static_cast<int>(std::min<std::int64_t>(table.columns, p.N - j));
+      const T* panel = p.b_at(block.first, j);
+      std::int64_t panel_k = p.b.row;
+      if (p.b.column != 1 || columns < table.columns) {
+        T* const packed = packed_b.room_for<T>(block.count * table.columns);
+        table.pack(packed, table.columns, panel, p.b.column, p.b.row, columns, block.count);
+        panel = packed;
+        panel_k = table.columns;
+      }
+      const std::int64_t row_parts = parts_of(p.M, table.rows);
+      for (std::int64_t r = 0; r < row_parts; ++r) {
+        const Part rows(p.M, row_parts, r);
+        kernels::Tile<T> tile = p.tile_at(rows.first, j, block.first, block.count);
+        tile.a = p.a_at(rows.first, block.first);
+        tile.a_row = p.a.row;
+        tile.a_k = p.a.column;
+        tile.b = panel;
+        tile.b_k = panel_k;
+        table.tile(tile, static_cast<int>(rows.count), columns, false);
+      }
+    }
+  }
+}
+
+// Block by block, in packed panels, on all threads.
+template <class T>
+void multiply_blocks(const Product<T>& p, const kernels::GemmTable<T>& table, kernels::BlockSizes sizes) {
+  const std::vector<kernels::Region> regions = kernels::divide_result(p.M, p.N, table.rows, table.columns, sizes.M);
+  const std::int64_t region_count = static_cast<std::int64_t>(regions.size());
+  const std::int64_t strips = parts_of(p.N, table.columns);
+  const std::int64_t k_parts = parts_of(p.K, sizes.K);
+  const std::int64_t most_k = parts_of(p.K, k_parts);
+  // With few rows a number of B is used a few times only: lines that are contiguous are then read in place.
+  const bool packs_b = p.b.column != 1 || p.M > 3 * table.rows;
+  T* const a_panels = packed_a.room_for<T>(p.M * most_k);
+  T* const b_panels = packed_b.room_for<T>((packs_b ? strips : 1) * table.columns * most_k);
+  // Packing: tasks of some rows of A, then of some panels of B.
+  const std::int64_t levels = parts_of(p.M, table.rows);
+  const std::int64_t a_tasks = parts_of(levels, 8);
+  const std::int64_t first_packed = packs_b ? 0 : p.N / table.columns;  // the panel at the edge is always packed
+  const std::int64_t b_tasks = parts_of(strips - first_packed, 4);
+  // A row of regions is cut into panels of nearly equal height.
+  const auto for_panels = [&](std::int64_t row, std::int64_t rows, auto&& f) {
+    const std::int64_t parts = parts_of(rows, table.rows);
+    for (std::int64_t i = 0; i < parts; ++i) {
+      const Part part(rows, parts, i);
+      f(row + part.first, part.count);
+    }
+  };
+  std::vector<kernels::Region> rows_of_regions;
+  for (const kernels::Region& region : regions)
+    if (region.column == 0) rows_of_regions.push_back(region);
+  std::vector<Part> a_parts;  // the panels of A, in order
+  for (const kernels::Region& region : rows_of_regions)
+    for_panels(region.row, region.rows, [&](std::int64_t row, std::int64_t rows) {
+      Part part(rows, 1, 0);
+      part.first = row;
+      a_parts.push_back(part);
+    });
+  for (std::int64_t k_part = 0; k_part < k_parts; ++k_part) {
+    const Part block(p.K, k_parts, k_part);
+    kernels::run_tasks(a_tasks + b_tasks, [&](std::int64_t task) {
+      if (task < a_tasks) {
+        const Part panels(static_cast<std::int64_t>(a_parts.size()), a_tasks, task);
+        for (std::int64_t i = panels.first; i < panels.first + panels.count; ++i) {
+          const Part& rows = a_parts[static_cast<std::size_t>(i)];
+          const int count = static_cast<int>(rows.count);
+          table.pack(a_panels + rows.first * block.count, count, p.a_at(rows.first, block.first), p.a.row, p.a.column, count, block.count);
+        }
+      } else {
+        const Part panels(strips - first_packed, b_tasks, task - a_tasks);
+        for (std::int64_t i = first_packed + panels.first; i < first_packed + panels.first + panels.count; ++i) {
+          const std::int64_t j = i * table.columns;
+          const int count = static_cast<int>(std::min<std::int64_t>(table.columns, p.N - j));
+          table.pack(b_panels + (i - first_packed) * table.columns * block.count, table.columns, p.b_at(block.first, j), p.b.column, p.b.row, count, block.count);
+        }
+      }
+    });
+    kernels::run_tasks(region_count, [&](std::int64_t index) {
+      const kernels::Region& region = regions[static_cast<std::size_t>(index)];
+      for (std::int64_t j = region.column; j < region.column + region.columns; j += table.columns) {
+        const int columns = static_cast<int>(std::min<std::int64_t>(table.columns, p.N - j));
+        const std::int64_t strip = j / table.columns;
+        const bool packed = strip >= first_packed;
+        for_panels(region.row, region.rows, [&](std::int64_t row, std::int64_t rows) {
+          kernels::Tile<T> tile = p.tile_at(row, j, block.first, block.count);
+          tile.a = a_panels + row * block.count;
+          tile.b = packed ? b_panels + (strip - first_packed) * table.columns * block.count : p.b_at(block.first, j);
+          tile.b_k = packed ? table.columns : p.b.row;
+          table.tile(tile, static_cast<int>(rows), columns, true);
+        });
+      }
+    });
+  }
+}
+
+// Dot products of contiguous lines, for few rows (or few columns): pieces of the longer side are tasks.
+template <class T>
+void multiply_lines(const Product<T>& p, const kernels::GemmTable<T>& table) {
+  const bool by_columns = p.N >= p.M;
+  const std::int64_t other = by_columns ? p.M : p.N;
+  const std::int64_t grain = parts_of(parts_of(1 << 18, other * p.K), 4) * 4;
+  parallel_for(0, by_columns ? p.N : p.M, grain, [&](std::int64_t first, std::int64_t stop) {
+    const std::int64_t i = by_columns ? 0 : first;
+    const std::int64_t j = by_columns ? first : 0;
+    const T* const start = p.start.data == nullptr ? nullptr : p.start.data + i * p.start.row + j;
+    table.multiply_lines({p.a_at(i, 0), p.a.row, p.b_at(0, j), p.b.column, by_columns ? p.M : stop - first, by_columns ? stop - first : p.N, p.K, p.out + i * p.out_row + j,
+                          p.out_row, start, p.start.row, p.alpha, p.beta});
+  });
+}
+
+// One row times a matrix with contiguous lines: pieces of the row are tasks.
+template <class T>
+void multiply_row(const Product<T>& p, const kernels::GemmTable<T>& table) {
+  parallel_for(0, p.N, parts_of(parts_of(1 << 18, p.K), 256) * 256, [&](std::int64_t first, std::int64_t stop) {
+    const T* const start = p.start.data == nullptr ? nullptr : p.start.data + first;
+    table.multiply_row({p.a.data, 0, p.a.column, p.b.data + first, p.b.row, p.K, p.out + first, 0, start, 0, p.alpha, p.beta}, stop - first);
+  });
+}
+
+template <class T>
+void multiply_nothing(const Product<T>& p) {
+  for (std::int64_t i = 0; i < p.M; ++i)
+    for (std::int64_t j = 0; j < p.N; ++j) p.out[i * p.out_row + j] = p.start.data == nullptr ? T{0} : p.beta * p.start.data[i * p.start.row + j * p.start.column];
+}
+}  // namespace
+
+// %%
+//| export kernels/gemm.cpp
+template <class T>
+void kernels::multiply(std::int64_t M, std::int64_t N, std::int64_t K, T alpha, MatrixView<T> a, MatrixView<T> b, T beta, MatrixView<T> start, T* out, std::int64_t out_row) {
+  if (M == 0 || N == 0) return;
+  // A column is a row of the transposed product.
+  if (N == 1 && M > 1 && out_row == 1)
+    return multiply(std::int64_t{1}, M, K, alpha, MatrixView<T>{b.data, b.column, b.row}, MatrixView<T>{a.data, a.column, a.row}, beta, MatrixView<T>{start.data, start.column, start.row}, out, M);
+  Product<T> product{M, N, K, alpha, a, b, beta, start, out, out_row};
+  if (K == 0) return multiply_nothing(product);
+  // Kernels read a start whose rows are contiguous; any other is copied into the result first.
+  if (start.data != nullptr && start.column != 1 && N > 1) {
+    multiply_nothing(Product<T>{M, N, 0, alpha, a, b, T{1}, start, out, out_row});
+    product.start = {out, out_row, 1};
+  }
+  const GemmTable<T>& table = gemm_table<T>();
+  const bool lines = (a.column == 1 || K == 1) && (b.row == 1 || K == 1);
+  if (lines && std::min(M, N) <= 16) return multiply_lines(product, table);
+  if (M == 1 && b.column == 1) return multiply_row(product, table);
+  const BlockSizes sizes = block_sizes(cache_sizes(), sizeof(T), table.rows, table.columns);
+  if (M * N * K <= 128 * 128 * 128) return multiply_small(product, table, sizes.K);
+  // Panels of so many rows and columns are packed at a time, so that the memory for them does not grow with the matrices.
+  constexpr std::int64_t most = 8192;
+  for (std::int64_t i = 0; i < M; i += most) {
+    for (std::int64_t j = 0; j < N; j += most) {
+      Product<T> part = product;
+      part.M = std::min(most, M - i);
+      part.N = std::min(most, N - j);
+      part.a.data = product.a_at(i, 0);
+      part.b.data = product.b_at(0, j);
+      part.out = out + i * out_row + j;
+      if (product.start.data != nullptr) part.start.data = product.start.data + i * product.start.row + j;
+      multiply_blocks(part, table, sizes);
+    }
+  }
+}
+
+template void kernels::multiply(std::int64_t, std::int64_t, std::int64_t, float, MatrixView<float>, MatrixView<float>, float, MatrixView<float>, float*, std::int64_t);
+template void kernels::multiply(std::int64_t, std::int64_t, std::int64_t, double, MatrixView<double>, MatrixView<double>, double, MatrixView<double>, double*, std::int64_t);
+
+// %%
+//| lesson
+// Numbers that are exact in either type, so that every order of summing gives the same result.
+Tensor whole_numbers(IntArrayRef sizes, ScalarType type) { return randint(-4, 5, sizes).to(type); }
+
+// All elements are small whole numbers: the product must equal the reference exactly.
+Tensor by_loops(const Tensor& a, const Tensor& b) {
+  const kernels::ReferenceKernelsGuard reference;
+  return mm(a, b);
+}
+
+// A matrix (rows, columns) with strides of all kinds: 0 plain, 1 transposed, 2 every second column, 3 every third row of a transposed one, 4 one row for all.
+Tensor with_strides(std::int64_t rows, std::int64_t columns, int kind, ScalarType type) {
+  switch (kind) {
+    case 1:
+      return whole_numbers({columns, rows}, type).t();
+    case 2:
+      return whole_numbers({rows, 2 * columns}, type).slice(1, 0, 2 * columns, 2);
+    case 3:
+      return whole_numbers({columns, 3 * rows}, type).t().slice(0, 0, 3 * rows, 3);
+    case 4:
+      return whole_numbers({1, columns}, type).expand({rows, columns});
+    default:
+      return whole_numbers({rows, columns}, type);
+  }
+}
+
+// Runs f once for each capability that this machine has.
+template <class F>
+void for_each_capability(F f) {
+  for (int c = 0; c <= static_cast<int>(kernels::hardware_capability()); ++c) {
+    const kernels::CapabilityGuard guard(static_cast<kernels::CPUCapability>(c));
+    CAPTURE(get_cpu_capability());
+    f();
+  }
+}
+
+// The product of a and b by kernels::multiply, whatever the operators are registered to.
+template <class T>
+Tensor by_multiply(const Tensor& a, const Tensor& b) {
+  const Tensor out = full({a.size(0), b.size(1)}, -99, a.scalar_type());
+  kernels::multiply<T>(a.size(0), b.size(1), a.size(1), T{1}, {a.data<T>(), a.stride(0), a.stride(1)}, {b.data<T>(), b.stride(0), b.stride(1)}, T{0}, {nullptr, 0, 0}, out.data<T>(), b.size(1));
+  return out;
+}
+// %% {"nbgrader": {"grade": true, "grade_id": "16-multiply-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("multiply: odd sizes and all strides give what the loops give") {
+  manual_seed(16);
+  for_each_capability([] {
+    for (const std::int64_t M : {1, 2, 13, 40}) {
+      for (const std::int64_t N : {1, 5, 33, 70}) {
+        for (const std::int64_t K : {1, 3, 20, 65}) {
+          const int left = static_cast<int>((M + N) % 5), right = static_cast<int>((N + K) % 5);
+          const Tensor a = with_strides(M, K, left, kFloat), b = with_strides(K, N, right, kFloat);
+          CAPTURE(a.strides());
+          CAPTURE(b.strides());
+          CHECK_EQ(by_multiply<float>(a, b), by_loops(a, b));
+          CHECK_EQ(by_multiply<double>(a.to(kDouble), b.to(kDouble)), by_loops(a.to(kDouble), b.to(kDouble)));
+        }
+      }
+    }
+  });
+}
+
+TEST_CASE("multiply: several blocks of K, M and N, in every combination of strides") {
+  manual_seed(17);
+  for (const auto& [M, N, K] : std::vector<std::array<std::int64_t, 3>>{{150, 200, 700}, {30, 300, 600}, {600, 20, 300}}) {
+    for (int left = 0; left < 5; left += 2) {
+      for (int right = 0; right < 5; ++right) {
+        const Tensor a = with_strides(M, K, left, kFloat), b = with_strides(K, N, right, kFloat);
+        CAPTURE(a.strides());
+        CAPTURE(b.strides());
+        CHECK_EQ(by_multiply<float>(a, b), by_loops(a, b));
+      }
+    }
+  }
+}
+
+TEST_CASE("multiply: alpha, beta and a start of any strides") {
+  const Tensor a = arange(6.0).view({2, 3});
+  const Tensor b = arange(12.0).view({3, 4});
+  const Tensor row = tensor({1.0, 2.0, 3.0, 4.0}), column = tensor({{10.0}, {20.0}});
+  for (const Tensor& start : {row.expand({2, 4}), column.expand({2, 4}), arange(8.0).view({4, 2}).t(), arange(16.0).view({2, 8}).slice(1, 0, 8, 2)}) {
+    const Tensor out = empty({2, 4}, start.scalar_type());
+    kernels::multiply<float>(2, 4, 3, 2.0F, {a.data<float>(), 3, 1}, {b.data<float>(), 4, 1}, 3.0F, {start.data<float>(), start.stride(0), start.stride(1)}, out.data<float>(), 4);
+    CHECK_EQ(out, by_loops(a, b) * 2 + start * 3);
+  }
+}
+
+TEST_CASE("multiply: the same bits for any number of threads") {
+  manual_seed(18);
+  const Tensor a = randn({150, 600}), b = randn({600, 170}), w = randn({5000, 600});
+  const auto products = [&] { return std::vector<Tensor>{by_multiply<float>(a, b), by_multiply<float>(a.slice(0, 0, 4), w.t()), by_multiply<float>(w, a.slice(0, 0, 1).t())}; };
+  const std::vector<Tensor> alone = [&] {
+    const ThreadsGuard guard(1);
+    return products();
+  }();
+  for (const int threads : {2, 3, 7}) {
+    const ThreadsGuard guard(threads);
+    const std::vector<Tensor> together = products();
+    for (std::size_t i = 0; i < alone.size(); ++i) CHECK_EQ(together[i], alone[i]);
+  }
+}
+
+// %% [markdown]
+// ### Beside the reference
+//
+// What is left is to tell the dispatcher. Each operator's tuned version looks at its arguments and either calls `multiply` or hands the call down:
+//
+//     linear(x, w, b)  =  addmm(b, x, w.t())   -->   multiply(start = b, a line for all rows;  b = w.t(), strides 1 and K, no copy)
+//     bmm, matmul of stacks                    -->   multiply for each matrix; small ones are tasks, large ones divide themselves
+//     convolution (module 09)                  -->   its mm of kernels and columns
+//     gradients (module 05)                    -->   g.mm(w), g.t().mm(x): transposed operands, again without a copy
+
+// %%
+//| export kernels/products.cpp
+namespace {
+template <class T>
+kernels::MatrixView<T> view_of(const Tensor& matrix) {
+  return {matrix.data<T>(), matrix.stride(-2), matrix.stride(-1)};
+}
+
+// Calls f<float> or f<double>; false for other dtypes.
+template <class F>
+bool for_float_or_double(ScalarType type, F f) {
+  if (type == kFloat) f.template operator()<float>();
+  if (type == kDouble) f.template operator()<double>();
+  return type == kFloat || type == kDouble;
+}
+
+Tensor mm_tuned(const Tensor& self, const Tensor& mat2) {
+  if (self.scalar_type() != kFloat && self.scalar_type() != kDouble) return op::mm.function(Layer::CPU)(self, mat2);
+  const Tensor result = empty({self.size(0), mat2.size(1)}, self.options());
+  for_float_or_double(self.scalar_type(), [&]<class T>() {
+    kernels::multiply<T>(self.size(0), mat2.size(1), self.size(1), T{1}, view_of<T>(self), view_of<T>(mat2), T{0}, {nullptr, 0, 0}, result.data<T>(), mat2.size(1));
+  });
+  return result;
+}
+
+// Whether `self` can be broadcast to (M, N), and its strides as that.
+bool fits(const Tensor& self, std::int64_t M, std::int64_t N, std::int64_t& row, std::int64_t& column) {
+  const std::int64_t dims = self.dim();
+  if (dims > 2) return false;
+  const std::int64_t rows = dims == 2 ? self.size(0) : 1, columns = dims >= 1 ? self.size(-1) : 1;
+  row = dims < 2 || rows == 1 ? 0 : self.stride(0);
+  column = dims < 1 || columns == 1 ? 0 : self.stride(-1);
+  return (rows == M || rows == 1) && (columns == N || columns == 1);
+}
+
+Tensor addmm_tuned(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const Scalar& beta, const Scalar& alpha) {
+  const ScalarType type = self.scalar_type();
+  const std::int64_t M = mat1.size(0), N = mat2.size(1);
+  std::int64_t row = 0, column = 0;
+  const bool ours = (type == kFloat || type == kDouble) && mat1.scalar_type() == type && mat2.scalar_type() == type && fits(self, M, N, row, column);
+  if (!ours) return op::addmm.function(Layer::CPU)(self, mat1, mat2, beta, alpha);
+  const Tensor result = empty({M, N}, self.options());
+  for_float_or_double(type, [&]<class T>() {
+    // With beta = 0 the NaNs of `self` do not count.
+    const T scale = beta.to<T>();
+    const kernels::MatrixView<T> start{scale == T{0} ? nullptr : self.data<T>(), row, column == 0 && N == 1 ? 1 : column};
+    kernels::multiply<T>(M, N, mat1.size(1), alpha.to<T>(), view_of<T>(mat1), view_of<T>(mat2), scale, start, result.data<T>(), N);
+  });
+  return result;
+}
+
+Tensor bmm_tuned(const Tensor& self, const Tensor& mat2) {
+  if (self.scalar_type() != kFloat && self.scalar_type() != kDouble) return op::bmm.function(Layer::CPU)(self, mat2);
+  const std::int64_t batch = self.size(0), M = self.size(1), K = self.size(2), N = mat2.size(2);
+  const Tensor result = empty({batch, M, N}, self.options());
+  for_float_or_double(self.scalar_type(), [&]<class T>() {
+    const auto one = [&](std::int64_t i) {
+      kernels::multiply<T>(M, N, K, T{1}, {self.data<T>() + i * self.stride(0), self.stride(1), self.stride(2)}, {mat2.data<T>() + i * mat2.stride(0), mat2.stride(1), mat2.stride(2)}, T{0},
+                           {nullptr, 0, 0}, result.data<T>() + i * M * N, N);
+    };
+    // Few large products divide themselves; of small ones, several make a task.
+    const std::int64_t work = std::max<std::int64_t>(1, M * N * K);
+    if (batch < 4 && work > (1 << 20)) {
+      for (std::int64_t i = 0; i < batch; ++i) one(i);
+    } else {
+      parallel_for(0, batch, std::max<std::int64_t>(1, (1 << 18) / work), [&](std::int64_t first, std::int64_t stop) {
+        for (std::int64_t i = first; i < stop; ++i) one(i);
+      });
+    }
+  });
+  return result;
+}
+}  // namespace
+
+// %%
+//| export kernels/products.cpp
+//| registers
+void register_tuned_products() {
+  op::mm.set(Layer::TunedCPU, mm_tuned);
+  op::addmm.set(Layer::TunedCPU, addmm_tuned);
+  op::bmm.set(Layer::TunedCPU, bmm_tuned);
+}
+
+// %%
+TEST_CASE("mm, addmm and bmm: the tuned operators against the reference") {
+  manual_seed(19);
+  const auto reference = [](auto f) {
+    const kernels::ReferenceKernelsGuard guard;
+    return f();
+  };
+  for (const ScalarType type : {kFloat, kDouble, kLong}) {
+    CAPTURE(type);
+    const Tensor a = whole_numbers({20, 30}, type), w = whole_numbers({25, 30}, type);
+    const auto same = [&](auto f) { CHECK_EQ(f(), reference(f)); };
+    same([&] { return mm(a, w.t()); });
+    same([&] { return mm(a, ones({30, 0}, type)); });
+    same([&] { return mm(ones({3, 0}, type), ones({0, 2}, type)); });
+    for (const Tensor& self : {whole_numbers({25}, type), whole_numbers({20, 1}, type), whole_numbers({1, 25}, type), whole_numbers({25, 20}, type).t(), tensor(3).to(type)})
+      same([&] { return addmm(self, a, w.t(), 2, 3); });
+    same([&] { return addmm(whole_numbers({1}, type) * 0 + 2, a, w.t().slice(1, 0, 1)); });
+    same([&] { return bmm(whole_numbers({7, 4, 6}, type) * 0 + 1, whole_numbers({7, 5, 6}, type).transpose(1, 2) * 0 + 2); });
+    const Tensor stack = whole_numbers({7, 4, 6}, type), other = whole_numbers({7, 5, 6}, type);
+    same([&] { return bmm(stack, other.transpose(1, 2)); });
+    same([&] { return bmm(stack.expand({7, 4, 6}).slice(0, 0, 7, 2), stack.slice(0, 0, 7, 2).transpose(1, 2)); });
+  }
+  const Tensor nan = full({2, 2}, std::numeric_limits<float>::quiet_NaN());
+  CHECK_EQ(addmm(nan, ones({2, 3}), ones({3, 2}), 0), full({2, 2}, 3.0));
+  CHECK_ERROR(addmm(ones({3, 3}), ones({2, 3}), ones({3, 2})), "expanded size of the tensor");
+}
+
+// %% [markdown]
+// ### Few rows: your kernel
+//
+// The machinery above packs B, and that is free only if each packed number is used often. A batch of eight rows through a layer uses each weight eight times, a single token of a language model once: then the packing costs more than the product. Such a product has a
+// friendlier form, though. `linear` multiplies `x (M, K)` with `w (N, K)` transposed, so the operands have K in contiguous lines, both of them, and an element of the result is the dot product of two lines:
+//
+//        x (M, K)                    w (N, K)                       out (M, N)
+//     x0 [----------------->]    w0 [----------------->]         x0.w0  x0.w1  x0.w2  x0.w3 ...
+//     x1 [----------------->]    w1 [----------------->]         x1.w0  x1.w1  ...
+//                                w2 [----------------->]
+//
+// The baseline below computes each dot product by itself. Its sum is one chain: every addition waits for the one before, four cycles each, one lane. And every line is loaded again for each pair.
+//
+// This is an exercise in *iterating*. Start from the baseline, change one thing, run `tito run 16` ("few rows"), and keep what helps:
+//
+// 1. one vector of partial sums instead of one number (`hn::SumOfLanes` adds the lanes at the end; `load_first` loads what is left over);
+// 2. several independent sums, so that additions overlap;
+// 3. several lines of `a` against several lines of `b` at once: `Rows + Lines` loads for `Rows * Lines` multiply-adds. How many sums fit into the registers?
+//
+// The points follow the ratio to the baseline in one run: right results, twice as fast, eight times as fast.
+
+// %%
+//| export kernels/gemm.simd.cpp
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+// alpha * sum (+ beta * start) at one place of the result.
+template <class T>
+HWY_INLINE void finish_number(const LinesProduct<T>& p, std::int64_t i, std::int64_t j, T sum) {
+  const T product = p.alpha * sum;
+  p.out[i * p.out_row + j] = p.start == nullptr ? product : product + p.beta * p.start[i * p.start_row + j];
+}
+
+template <class T>
+void multiply_lines_baseline(const LinesProduct<T>& p) {
+  for (std::int64_t i = 0; i < p.M; ++i) {
+    for (std::int64_t j = 0; j < p.N; ++j) {
+      T sum{0};
+      for (std::int64_t k = 0; k < p.K; ++k) sum += p.a[i * p.a_line + k] * p.b[j * p.b_line + k];
+      finish_number(p, i, j, sum);
+    }
+  }
+}
+
+// The dot products of Rows lines of a, from line i on, with Lines lines of b, from line j on: Rows * Lines sums in registers.
+template <class T, int Rows, int Lines>
+void multiply_some_lines(const LinesProduct<T>& p, std::int64_t i, std::int64_t j) {
+  const Tag<T> d;
+  Vector<T> sums[Rows * Lines];
+  HWY_UNROLL(24)
+  for (int s = 0; s < Rows * Lines; ++s) sums[s] = hn::Zero(d);
+  const T* const a = p.a + i * p.a_line;
+  const T* const b = p.b + j * p.b_line;
+  std::int64_t k = 0;
+  for (; k + kLanes<T> <= p.K; k += kLanes<T>) {
+    Vector<T> lines[Lines];
+    HWY_UNROLL(4)
+    for (int c = 0; c < Lines; ++c) lines[c] = hn::LoadU(d, b + c * p.b_line + k);
+    HWY_UNROLL(6)
+    for (int r = 0; r < Rows; ++r) {
+      const Vector<T> x = hn::LoadU(d, a + r * p.a_line + k);
+      HWY_UNROLL(4)
+      for (int c = 0; c < Lines; ++c) sums[r * Lines + c] = hn::MulAdd(x, lines[c], sums[r * Lines + c]);
+    }
+  }
+  if (k < p.K) {
+    const int rest = static_cast<int>(p.K - k);
+    HWY_UNROLL(6)
+    for (int r = 0; r < Rows; ++r) {
+      const Vector<T> x = load_first(a + r * p.a_line + k, rest);
+      HWY_UNROLL(4)
+      for (int c = 0; c < Lines; ++c) sums[r * Lines + c] = hn::MulAdd(x, load_first(b + c * p.b_line + k, rest), sums[r * Lines + c]);
+    }
+  }
+  HWY_UNROLL(6)
+  for (int r = 0; r < Rows; ++r) {
+    HWY_UNROLL(4)
+    for (int c = 0; c < Lines; ++c) finish_number(p, i + r, j + c, hn::GetLane(hn::SumOfLanes(d, sums[r * Lines + c])));
+  }
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %% {"nbgrader": {"grade": false, "grade_id": "16-multiply-lines", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| export kernels/gemm.simd.cpp
+//| exercise optimize
+// out (M, N) = alpha * A (M, K) x B (N, K)^T + beta * start, see LinesProduct; O(M N K). Sums may run in any order that depends on nothing but the sizes.
+//
+// TODO: Make dot products of lines fast; start with multiply_lines_baseline(p).
+// HINT: multiply_some_lines<T, Rows, Lines> computes a block. Cover M and N with blocks; what does not fill one goes through smaller blocks.
+namespace kernels::TINYTORCH_CAPABILITY {
+template <class T>
+static void multiply_lines(const LinesProduct<T>& p) {
+  // BEGIN SOLUTION
+  // Four lines of b stay in the first cache while all rows of a pass by.
+  constexpr bool many = kTileRows >= 12;
+  constexpr int kRows = many ? 6 : 2;
+  std::int64_t j = 0;
+  for (; j + 4 <= p.N; j += 4) {
+    std::int64_t i = 0;
+    for (; i + kRows <= p.M; i += kRows) multiply_some_lines<T, kRows, 4>(p, i, j);
+    if constexpr (many) {
+      if (i + 4 <= p.M) multiply_some_lines<T, 4, 4>(p, i, j), i += 4;
+      if (i + 2 <= p.M) multiply_some_lines<T, 2, 4>(p, i, j), i += 2;
+    }
+    if (i < p.M) multiply_some_lines<T, 1, 4>(p, i, j);
+  }
+  for (; j < p.N; ++j) {
+    std::int64_t i = 0;
+    for (; i + 4 <= p.M; i += 4) multiply_some_lines<T, 4, 1>(p, i, j);
+    for (; i < p.M; ++i) multiply_some_lines<T, 1, 1>(p, i, j);
+  }
+  // END SOLUTION
+}
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %%
+//| mistake 16-multiply-lines leaves-lines-over
+//| says Blocks of four lines cover N only if it is a multiple of four: the lines that are left over need a pass of their own.
+#if 0
+namespace kernels::TINYTORCH_CAPABILITY {
+template <class T>
+static void multiply_lines(const LinesProduct<T>& p) {
+  for (std::int64_t j = 0; j + 4 <= p.N; j += 4)
+    for (std::int64_t i = 0; i < p.M; ++i) multiply_some_lines<T, 1, 4>(p, i, j);
+}
+}  // namespace kernels::TINYTORCH_CAPABILITY
+#endif
+
+// %%
+//| mistake 16-multiply-lines drops-the-end-of-the-lines
+//| says K need not be a multiple of the lanes: the numbers behind the last full vector belong to the sum too.
+#if 0
+namespace kernels::TINYTORCH_CAPABILITY {
+template <class T>
+static void multiply_lines(const LinesProduct<T>& p) {
+  const Tag<T> d;
+  for (std::int64_t i = 0; i < p.M; ++i) {
+    for (std::int64_t j = 0; j < p.N; ++j) {
+      Vector<T> sum = hn::Zero(d);
+      for (std::int64_t k = 0; k + kLanes<T> <= p.K; k += kLanes<T>)
+        sum = hn::MulAdd(hn::LoadU(d, p.a + i * p.a_line + k), hn::LoadU(d, p.b + j * p.b_line + k), sum);
+      finish_number(p, i, j, hn::GetLane(hn::SumOfLanes(d, sum)));
+    }
+  }
+}
+}  // namespace kernels::TINYTORCH_CAPABILITY
+#endif
+
+// %%
+//| mistake 16-multiply-lines is-the-baseline
+//| says This is right, and as slow as the baseline: sum into vectors, several at once.
+#if 0
+namespace kernels::TINYTORCH_CAPABILITY {
+template <class T>
+static void multiply_lines(const LinesProduct<T>& p) {
+  multiply_lines_baseline(p);
+}
+}  // namespace kernels::TINYTORCH_CAPABILITY
+#endif
+
+// %%
+//| export kernels/gemm.simd.cpp
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+// A wide piece of one row, so that each line of b is read some hundred bytes at a time.
+template <class T, int Vectors>
+void multiply_row_piece(const Tile<T>& row, std::int64_t j, int columns) {
+  const Tag<T> d;
+  Vector<T> sums[Vectors];
+  HWY_UNROLL(16)
+  for (int v = 0; v < Vectors; ++v) sums[v] = hn::Zero(d);
+  for (std::int64_t k = 0; k < row.K; ++k) {
+    const Vector<T> factor = hn::Set(d, row.a[k * row.a_k]);
+    const T* const line = row.b + k * row.b_k + j;
+    HWY_UNROLL(16)
+    for (int v = 0; v < Vectors; ++v) sums[v] = hn::MulAdd(factor, load_first(line + v * kLanes<T>, columns - v * kLanes<T>), sums[v]);
+  }
+  HWY_UNROLL(16)
+  for (int v = 0; v < Vectors; ++v) {
+    const int left = columns - v * kLanes<T>;
+    Vector<T> value = hn::Mul(hn::Set(d, row.alpha), sums[v]);
+    if (row.start != nullptr) value = hn::MulAdd(hn::Set(d, row.beta), load_first(row.start + j + v * kLanes<T>, left), value);
+    store_first(value, row.out + j + v * kLanes<T>, left);
+  }
+}
+
+template <class T>
+void multiply_row(const Tile<T>& row, std::int64_t columns) {
+  constexpr int kVectors = kTileRows >= 12 ? 16 : 8;
+  std::int64_t j = 0;
+  for (; j + kVectors * kLanes<T> <= columns; j += kVectors * kLanes<T>) multiply_row_piece<T, kVectors>(row, j, kVectors * kLanes<T>);
+  for (; j < columns; j += kLanes<T>) multiply_row_piece<T, 1>(row, j, columns - j < kLanes<T> ? static_cast<int>(columns - j) : kLanes<T>);
+}
+
+// Sixteen independent sums, nothing loaded: the peak of the multiply-add units.
+template <class T>
+double spin_arithmetic(std::int64_t rounds, T* result) {
+  constexpr int kSums = kTileRows >= 12 ? 16 : 10;
+  const Tag<T> d;
+  const Vector<T> factor = hn::Set(d, static_cast<T>(0.999));
+  Vector<T> sums[kSums];
+  HWY_UNROLL(16)
+  for (int i = 0; i < kSums; ++i) sums[i] = hn::Set(d, static_cast<T>(i));
+  for (std::int64_t round = 0; round < rounds; ++round) {
+    HWY_UNROLL(16)
+    for (int i = 0; i < kSums; ++i) sums[i] = hn::MulAdd(sums[i], factor, factor);
+  }
+  HWY_UNROLL(16)
+  for (int i = 1; i < kSums; ++i) sums[0] = hn::Add(sums[0], sums[i]);
+  *result = hn::GetLane(hn::SumOfLanes(d, sums[0]));
+  return 2.0 * kSums * kLanes<T> * static_cast<double>(rounds);
+}
+
+template <class T>
+constexpr GemmTable<T> table_of() {
+  return {kTileRows, kTileColumns<T>, any_tile<T>, pack<T>, multiply_lines<T>, multiply_lines_baseline<T>, multiply_row<T>, spin_arithmetic<T>};
+}
+}  // namespace
+
+constinit const GemmKernels gemm_kernels = {table_of<float>(), table_of<double>()};
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %%
+//| lesson
+// The kernel of the few rows and its baseline, on x (M, K) and w (N, K).
+Tensor lines_product(const Tensor& x, const Tensor& w, bool baseline) {
+  const Tensor out = full({x.size(0), w.size(0)}, -99, kFloat);
+  const kernels::LinesProduct<float> product{x.data<float>(), x.stride(0), w.data<float>(), w.stride(0), x.size(0), w.size(0), x.size(1), out.data<float>(), w.size(0), nullptr, 0, 1, 0};
+  const kernels::GemmTable<float>& table = kernels::gemm_table<float>();
+  (baseline ? table.multiply_lines_baseline : table.multiply_lines)(product);
+  return out;
+}
+
+// How many times as fast as the baseline, on eight rows: the best of some runs, each of which times both.
+double few_rows_ratio() {
+  const Tensor x = ones({8, 256});
+  const Tensor w = ones({64, 256});
+  double best = 0;
+  for (int run = 0; run < 5; ++run) {
+    const double baseline = measure([&] { do_not_optimize(lines_product(x, w, true)); }, {.samples = 3}).minimum;
+    const double yours = measure([&] { do_not_optimize(lines_product(x, w, false)); }, {.samples = 3}).minimum;
+    best = std::max(best, baseline / yours);
+  }
+  return best;
+}
+
+// %% {"nbgrader": {"grade": true, "grade_id": "16-multiply-lines-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("few rows: right, for every size") {
+  for (int c = 0; c <= static_cast<int>(kernels::hardware_capability()); ++c) {
+    const kernels::CapabilityGuard guard(static_cast<kernels::CPUCapability>(c));
+    CAPTURE(get_cpu_capability());
+    for (const std::int64_t M : {1, 2, 3, 5, 6, 7, 13}) {
+      for (const std::int64_t N : {1, 3, 4, 9}) {
+        for (const std::int64_t K : {1, 7, 16, 33}) {
+          const Tensor x = (arange(M * K).remainder(7) - 3).to(kFloat).view({M, K});
+          const Tensor w = (arange(N * K).remainder(5) - 2).to(kFloat).view({N, K});
+          CHECK_EQ(lines_product(x, w, false), lines_product(x, w, true));
+        }
+      }
+    }
+  }
+}
+
+// %% {"nbgrader": {"grade": true, "grade_id": "16-multiply-lines-twice", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("few rows: twice as fast as the baseline") {
+  CHECK_GT(few_rows_ratio(), kernels::capability() == kernels::CPUCapability::DEFAULT ? 1.2 : 2.0);
+}
+
+// %% {"nbgrader": {"grade": true, "grade_id": "16-multiply-lines-eight", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("few rows: eight times as fast as the baseline, with AVX-512; four times with AVX2") {
+  switch (kernels::capability()) {
+    case kernels::CPUCapability::AVX512:
+      CHECK_GT(few_rows_ratio(), 8.0);
+      break;
+    case kernels::CPUCapability::AVX2:
+      CHECK_GT(few_rows_ratio(), 4.0);
+      break;
+    case kernels::CPUCapability::DEFAULT:
+      MESSAGE("skipped: no vectors of more than four floats on this machine");
+      break;
+  }
+}
+
+// %% [markdown]
+// ## Part 2: Systems analysis
+//
+// ### The ladder, measured
+//
+// Each rung in operations per second, as a part of the peak that was measured in the same run, for a matrix that fits into near caches and one that does not:
+//
+//     part of the peak
+//      100 %  |                                       packed, vectors  ======
+//             |
+//             |              tiles
+//             |      i,k,j  +++++
+//             |     ++++++
+//         few |.....                i,j,k falls off when B leaves the cache
+//             +------------------------------------------------------------->  size of the matrices
+
+// %%
+//| lesson
+// Operations per second of a product of n x n matrices by f.
+template <class F>
+double speed_of(std::int64_t n, F f) {
+  const double seconds = measure(f, {.samples = 3}).minimum;
+  return 2.0 * static_cast<double>(n * n * n) / seconds;
+}
+
+// %%
+DEMO("the ladder: three loops to packed vectors, in parts of the peak") {
+  const ThreadsGuard one(1);
+  const kernels::MachinePeaks& peaks = kernels::machine_peaks();
+  std::printf("kernels for %s; peak of one core %.1f GFLOP/s, memory %.1f GB/s\n", get_cpu_capability().c_str(), peaks.flops * 1e-9, peaks.bytes_per_second * 1e-9);
+  std::printf("%6s %10s %10s %10s %12s   GFLOP/s\n", "n", "i, j, k", "i, k, j", "tiles", "packed");
+  for (const std::int64_t n : {64, 256, 768}) {
+    const Tensor a = rand({n, n}), b = rand({n, n});
+    const double v1 = speed_of(n, [&] { do_not_optimize(by_version(multiply_v1, a, b)); });
+    const double v2 = speed_of(n, [&] { do_not_optimize(by_version(multiply_v2, a, b)); });
+    const double v3 = speed_of(n, [&] { do_not_optimize(by_version(multiply_tiles, a, b)); });
+    const double v4 = speed_of(n, [&] { do_not_optimize(by_multiply<float>(a, b)); });
+    std::printf("%6d %10.2f %10.2f %10.2f %12.2f   %.0f %% of the peak\n", static_cast<int>(n), v1 * 1e-9, v2 * 1e-9, v3 * 1e-9, v4 * 1e-9, 100 * v4 / peaks.flops);
+  }
+}
+
+DEMO("the same product for each capability and number of threads") {
+  const Tensor a = rand({768, 768}), b = rand({768, 768});
+  for_each_capability([&] {
+    for (const int threads : {1, get_num_threads()}) {
+      const ThreadsGuard guard(threads);
+      std::printf("%-8s %2d threads %9.2f GFLOP/s\n", get_cpu_capability().c_str(), threads, speed_of(768, [&] { do_not_optimize(by_multiply<float>(a, b)); }) * 1e-9);
+    }
+  });
+}
+
+DEMO("few rows: your kernel, the baseline and the packed product") {
+  std::printf("few rows, x (8, 256) and w (64, 256): %.1f times the baseline\n", few_rows_ratio());
+  const Tensor w = rand({3072, 768});
+  std::printf("%6s %14s %14s   x (rows, 768) times w (3072, 768) transposed, GFLOP/s\n", "rows", "lines", "linear()");
+  for (const std::int64_t rows : {1, 4, 8, 16, 32, 128}) {
+    const Tensor x = rand({rows, 768});
+    const double operations = 2.0 * static_cast<double>(rows * 768 * 3072);
+    const double lines = measure([&] { do_not_optimize(lines_product(x, w, false)); }, {.samples = 3}).minimum;
+    const double used = measure([&] { do_not_optimize(mm(x, w.t())); }, {.samples = 3}).minimum;
+    std::printf("%6d %14.2f %14.2f\n", static_cast<int>(rows), operations / lines * 1e-9, operations / used * 1e-9);
+  }
+}
+
+// %% [markdown]
+// ### Memory and the roofline
+//
+// Packing needs memory of its own, and it is kept by the thread for the next product. What counts for the roofline is what passes between the caches and memory: the same product with the arithmetic intensity that each version really has.
+
+// %%
+DEMO("intensity, roof and memory of some operators") {
+  const ThreadsGuard one(1);
+  const kernels::MachinePeaks& peaks = kernels::machine_peaks();
+  const auto line = [&](const char* what, double operations, double bytes, double seconds) {
+    std::printf("%-28s %8.2f operations per byte, roof %8.2f GFLOP/s, measured %8.2f\n", what, operations / bytes, kernels::reachable_flops(peaks, operations / bytes) * 1e-9,
+                operations / seconds * 1e-9);
+  };
+  const double n = 1 << 22;
+  const Tensor x = rand({1 << 22}), y = rand({1 << 22});
+  line("x + y, 4 M numbers", n, 12 * n, measure([&] { do_not_optimize(x + y); }, {.samples = 3}).minimum);
+  const Tensor w = rand({2048, 2048}), v = rand({2048, 1}), m = rand({2048, 256});
+  line("(2048, 2048) x vector", 2.0 * 2048 * 2048, 4.0 * 2048 * 2048, measure([&] { do_not_optimize(mm(w, v)); }, {.samples = 3}).minimum);
+  line("(2048, 2048) x (2048, 256)", 2.0 * 2048 * 2048 * 256, 4.0 * 2048 * (2048 + 512), measure([&] { do_not_optimize(mm(w, m)); }, {.samples = 3}).minimum);
+  const std::size_t live = memory::stats().live;
+  memory::reset_peak();
+  do_not_optimize(mm(w, m.t().contiguous().t()));
+  std::printf("the product of a transposed operand allocates %s beside its result: nothing is copied to make it dense\n",
+              format_bytes(static_cast<std::int64_t>(memory::stats().peak - live - 2048 * 256 * 4 - 2048 * 256 * 4)).c_str());
+}
+
+// %% [markdown]
+// ## Part 3: Production context
+//
+// **PyTorch** calls a BLAS for this: MKL or OpenBLAS, and oneDNN for convolutions. Its own vector kernels are built exactly as here, one source per capability: `aten/src/ATen/native/cpu/` (for example `BinaryOpsKernel.cpp`), `aten/src/ATen/native/DispatchStub.h` chooses, `ATEN_CPU_CAPABILITY` forces. The portable vectors are `aten/src/ATen/cpu/vec/`,
+// where this course uses Highway. The pool's interface is `aten/src/ATen/Parallel.h`; behind it stands OpenMP. `aten/src/ATen/native/LinearAlgebra.cpp` is the way to `gemm`, with its own small-matrix loops.
+//
+// **OpenBLAS and BLIS** have this module's structure, with the tile kernel in assembly: `kernel/x86_64/sgemm_kernel_16x4_skylakex_3.c`; in BLIS `frame/3/gemm/bli_gemm_ker_var2.c` shows the five loops around the tile ("macro-kernel"), and the paper is *Anatomy of High-Performance Matrix Multiplication* (Goto and van de Geijn, 2008). Eigen, used by **TensorFlow**,
+// packs the same way: `Eigen/src/Core/products/GeneralBlockPanelKernel.h`; TensorFlow adds oneDNN (`tensorflow/core/kernels/mkl/`). **JAX** leaves it to XLA, which calls Eigen or oneDNN for large products on CPUs and generates code for small ones: `xla/service/cpu/dot_op_emitter.cc`.
+//
+//       x.mm(w)  ->  dispatcher  ->  shape, strides, dtype  --+-- few rows        dot products / GEMV
+//                                                             +-- small           in place, no packing (MKL calls it direct call)
+//                                                             +-- large           pack -> blocks -> tiles -> registers
+//                                                             |                        ^ threads divide the result
+//                                                             +-- a GPU           the same picture: shared memory is the packed panel,
+//                                                                                 a warp's registers are the tile (CUTLASS)
+//
+// What differs in production: kernels in assembly for each CPU with software prefetch, block sizes from tables of CPU models or found by measuring and kept in a file, fused epilogues (activation after bias), packed weights that are kept between calls (`fbgemm::PackBMatrix`), and memory on several sockets (NUMA).
+
+// %% [markdown]
+// ## Integration test
+//
+// A network with autograd gives the same losses and gradients with tuned kernels as with the reference, to rounding, and the same bits with any number of threads.
+
+// %%
+TEST_CASE("integration: a network trains with tuned kernels as with the reference") {
+  const auto losses = [] {
+    manual_seed(3);
+    const Tensor x = randn({64, 50}, kDouble), target = randn({64, 3}, kDouble);
+    Tensor w1 = (randn({70, 50}, kDouble) * 0.1).requires_grad_(), b1 = zeros({70}, kDouble).requires_grad_(), w2 = (randn({3, 70}, kDouble) * 0.1).requires_grad_();
+    std::vector<double> out;
+    for (int step = 0; step < 5; ++step) {
+      for (const Tensor& p : {w1, b1, w2})
+        if (p.grad().defined()) p.grad().zero_();
+      const Tensor hidden = addmm(b1, x, w1.t());
+      const Tensor loss = (mm(hidden * hidden, w2.t()) - target).pow(2).mean();
+      loss.backward();
+      const NoGradGuard no_grad;
+      for (Tensor p : {w1, b1, w2}) p -= p.grad() * 0.01;
+      out.push_back(loss.item<double>());
+    }
+    return out;
+  };
+  const std::vector<double> tuned = losses();
+  CHECK_LT(tuned.back(), tuned.front());
+  {
+    const kernels::ReferenceKernelsGuard reference;
+    const std::vector<double> expected = losses();
+    for (std::size_t i = 0; i < tuned.size(); ++i) CHECK_CLOSE(tuned[i], expected[i], 1e-12, 0.0);
+  }
+  for (const int threads : {1, 3}) {
+    const ThreadsGuard guard(threads);
+    CHECK(losses() == tuned);
+  }
+}
+
+// %% [markdown]
+// ## ML systems thinking
+//
+// Answer from what you measured (`tito run 16`).
+//
+// 1. At which size of square matrices does i, k, j fall behind tiles on your machine, and which cache's size explains it?
+// 2. A layer with a batch of one cannot come near the peak, whoever writes the kernel. Which roof stops it, and which two changes (to the model's weights, to the way requests are served) move it to the right?
+// 3. With two threads the large product is not twice as fast. Name two things that the threads share, and how you would find out which of them it is.
+
+// %% [markdown] {"nbgrader": {"grade": true, "grade_id": "16-explain-roofline", "locked": false, "points": 5, "schema_version": 3, "solution": true, "task": false}}
+// **Explain (5 points).** Take the demonstration of intensities. For `x + y` and for the product with 256 columns: which roof holds, how close does the measurement come, and what would a machine with twice the memory bandwidth and the same arithmetic change? Then say why fusing `relu(x + y)` into one kernel helps, with numbers.
+//
+// BEGIN SOLUTION
+// x + y does one operation for 12 bytes: its roof is the bandwidth divided by 12, a few percent of the arithmetic peak, and twice the bandwidth would double it. The product with 256 columns does about a hundred operations per byte; its roof is the arithmetic peak, and bandwidth changes nothing.
+// relu(x + y) in two kernels moves 12 + 8 bytes per element, in one kernel 12: the time falls to 12 / 20, although the operations are the same.
+// END SOLUTION
+
+// %% [markdown]
+// ## Module summary
+//
+// - A tuned kernel stands on a layer of its own above the reference, may be narrow, and hands down what it does not do. The reference is what it is tested against.
+// - The roofline says what can be gained before anything is written: the lower of arithmetic peak and intensity times bandwidth.
+// - A fast product is five loops around a tile of registers. Packing makes every read of the tile one after another, blocks keep panels in the caches, and many independent sums keep the units busy.
+// - Vector code is compiled once per capability and chosen when the program starts.
+// - Threads divide the result, not the sums, at places that depend on sizes alone: the same bits for any number of threads.
+//
+// Next: module 17 stores numbers in a quarter of the bytes, which moves every product with few rows to the right of the roofline.
+
+// %%
+}  // namespace tinytorch

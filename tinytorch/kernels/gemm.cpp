@@ -1,0 +1,294 @@
+// From the lesson modules/16_kernels/kernels_dev.cpp:
+// edit the module, not this file.
+
+#include "tinytorch/kernels/gemm.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <new>
+
+#include "tinytorch/core/system_info.h"
+#include "tinytorch/kernels/parallel.h"
+
+namespace tinytorch {
+
+kernels::CacheSizes kernels::cache_sizes() {
+  static const CacheSizes sizes = [] {
+    CacheSizes found{32 << 10, 512 << 10};
+    for (const CacheInfo& cache : system_info().caches) {
+      if (cache.level == 1 && cache.bytes > 0) found.first = cache.bytes;
+      if (cache.level == 2 && cache.bytes > 0) found.second = cache.bytes;
+    }
+    return found;
+  }();
+  return sizes;
+}
+
+// See the declaration.
+kernels::BlockSizes kernels::block_sizes(CacheSizes caches, std::int64_t element, std::int64_t rows, std::int64_t columns) {
+  const std::int64_t K = std::max<std::int64_t>(8, caches.first / ((rows + columns) * element) / 8 * 8);
+  const std::int64_t M = std::max<std::int64_t>(rows, caches.second / 2 / (K * element) / rows * rows);
+  return {K, M};
+}
+
+// Each element is in exactly one region. No region has more than most_rows rows (a multiple of tile_rows) or is empty. Regions begin at columns that are multiples of tile_columns. Where the result has 16 tiles
+// or more there are at least 12 regions, and none has more than three times the elements of an average one; where it has fewer, a region may be a tile.
+// The regions depend on the arguments only, not on the number of threads.
+std::vector<kernels::Region> kernels::divide_result(std::int64_t M, std::int64_t N, std::int64_t tile_rows, std::int64_t tile_columns, std::int64_t most_rows) {
+  const std::int64_t strips = (N + tile_columns - 1) / tile_columns;
+  const std::int64_t levels = (M + tile_rows - 1) / tile_rows;
+  // As few rows of regions as the cache allows, and more only where the columns do not give 16 regions.
+  const std::int64_t row_parts = std::min(levels, std::max((levels * tile_rows + most_rows - 1) / most_rows, (16 + strips - 1) / strips));
+  const std::int64_t column_parts = std::min(strips, std::max<std::int64_t>(1, (16 + row_parts - 1) / row_parts));
+  std::vector<Region> regions;
+  for (std::int64_t r = 0; r < row_parts; ++r) {
+    const std::int64_t top = levels * r / row_parts * tile_rows;
+    const std::int64_t bottom = std::min(M, levels * (r + 1) / row_parts * tile_rows);
+    for (std::int64_t c = 0; c < column_parts; ++c) {
+      const std::int64_t left = strips * c / column_parts * tile_columns;
+      const std::int64_t right = std::min(N, strips * (c + 1) / column_parts * tile_columns);
+      regions.push_back({top, bottom - top, left, right - left});
+    }
+  }
+  return regions;
+}
+
+template <>
+const kernels::GemmTable<float>& kernels::gemm_table<float>() {
+  static constexpr const GemmKernels* tables[] = TINYTORCH_PER_CAPABILITY(gemm_kernels);
+  return for_capability(tables).in_float;
+}
+template <>
+const kernels::GemmTable<double>& kernels::gemm_table<double>() {
+  static constexpr const GemmKernels* tables[] = TINYTORCH_PER_CAPABILITY(gemm_kernels);
+  return for_capability(tables).in_double;
+}
+
+namespace {
+// Memory that a thread keeps for its panels, aligned to cache lines; it only grows.
+class Workspace {
+ public:
+  template <class T>
+  T* room_for(std::int64_t count) {
+    const std::size_t bytes = (static_cast<std::size_t>(count) * sizeof(T) + 4095) / 4096 * 4096;
+    if (bytes > bytes_) {
+      memory_.reset();
+      memory_.reset(static_cast<std::byte*>(::operator new(bytes, std::align_val_t{64})));
+      bytes_ = bytes;
+    }
+    return reinterpret_cast<T*>(memory_.get());
+  }
+
+ private:
+  struct Free {
+    void operator()(std::byte* memory) const { ::operator delete(memory, std::align_val_t{64}); }
+  };
+  std::unique_ptr<std::byte, Free> memory_;
+  std::size_t bytes_ = 0;
+};
+thread_local Workspace packed_a;
+thread_local Workspace packed_b;
+
+std::int64_t parts_of(std::int64_t size, std::int64_t most) { return (size + most - 1) / most; }
+
+// Part `part` of `size` among `parts`, as evenly as whole numbers allow.
+struct Part {
+  Part(std::int64_t size, std::int64_t parts, std::int64_t part) : first(size * part / parts), count(size * (part + 1) / parts - first) {}
+  std::int64_t first, count;
+};
+
+// A product that is being computed: what all its parts share.
+template <class T>
+struct Product {
+  std::int64_t M, N, K;
+  T alpha;
+  kernels::MatrixView<T> a, b;
+  T beta;
+  kernels::MatrixView<T> start;
+  T* out;
+  std::int64_t out_row;
+
+  // The tile at (i, j) for the K of a block that begins at `k`: the first block starts from `start`, the later ones from the result so far.
+  kernels::Tile<T> tile_at(std::int64_t i, std::int64_t j, std::int64_t k, std::int64_t count) const {
+    T* const place = out + i * out_row + j;
+    if (k > 0) return {nullptr, 0, 0, nullptr, 0, count, place, out_row, place, out_row, alpha, T{1}};
+    return {nullptr, 0, 0, nullptr, 0, count, place, out_row, start.data == nullptr ? nullptr : start.data + i * start.row + j, start.row, alpha, beta};
+  }
+  const T* a_at(std::int64_t i, std::int64_t k) const { return a.data + i * a.row + k * a.column; }
+  const T* b_at(std::int64_t k, std::int64_t j) const { return b.data + k * b.row + j * b.column; }
+};
+
+// Everything in this thread; A is read in place, B too where a line of the panel is contiguous.
+template <class T>
+void multiply_small(const Product<T>& p, const kernels::GemmTable<T>& table, std::int64_t most_k) {
+  const std::int64_t k_parts = parts_of(p.K, most_k);
+  for (std::int64_t part = 0; part < k_parts; ++part) {
+    const Part block(p.K, k_parts, part);
+    for (std::int64_t j = 0; j < p.N; j += table.columns) {
+      const int columns = static_cast<int>(std::min<std::int64_t>(table.columns, p.N - j));
+      const T* panel = p.b_at(block.first, j);
+      std::int64_t panel_k = p.b.row;
+      if (p.b.column != 1 || columns < table.columns) {
+        T* const packed = packed_b.room_for<T>(block.count * table.columns);
+        table.pack(packed, table.columns, panel, p.b.column, p.b.row, columns, block.count);
+        panel = packed;
+        panel_k = table.columns;
+      }
+      const std::int64_t row_parts = parts_of(p.M, table.rows);
+      for (std::int64_t r = 0; r < row_parts; ++r) {
+        const Part rows(p.M, row_parts, r);
+        kernels::Tile<T> tile = p.tile_at(rows.first, j, block.first, block.count);
+        tile.a = p.a_at(rows.first, block.first);
+        tile.a_row = p.a.row;
+        tile.a_k = p.a.column;
+        tile.b = panel;
+        tile.b_k = panel_k;
+        table.tile(tile, static_cast<int>(rows.count), columns, false);
+      }
+    }
+  }
+}
+
+// Block by block, in packed panels, on all threads.
+template <class T>
+void multiply_blocks(const Product<T>& p, const kernels::GemmTable<T>& table, kernels::BlockSizes sizes) {
+  const std::vector<kernels::Region> regions = kernels::divide_result(p.M, p.N, table.rows, table.columns, sizes.M);
+  const std::int64_t region_count = static_cast<std::int64_t>(regions.size());
+  const std::int64_t strips = parts_of(p.N, table.columns);
+  const std::int64_t k_parts = parts_of(p.K, sizes.K);
+  const std::int64_t most_k = parts_of(p.K, k_parts);
+  // With few rows a number of B is used a few times only: lines that are contiguous are then read in place.
+  const bool packs_b = p.b.column != 1 || p.M > 3 * table.rows;
+  T* const a_panels = packed_a.room_for<T>(p.M * most_k);
+  T* const b_panels = packed_b.room_for<T>((packs_b ? strips : 1) * table.columns * most_k);
+  // Packing: tasks of some rows of A, then of some panels of B.
+  const std::int64_t levels = parts_of(p.M, table.rows);
+  const std::int64_t a_tasks = parts_of(levels, 8);
+  const std::int64_t first_packed = packs_b ? 0 : p.N / table.columns;  // the panel at the edge is always packed
+  const std::int64_t b_tasks = parts_of(strips - first_packed, 4);
+  // A row of regions is cut into panels of nearly equal height.
+  const auto for_panels = [&](std::int64_t row, std::int64_t rows, auto&& f) {
+    const std::int64_t parts = parts_of(rows, table.rows);
+    for (std::int64_t i = 0; i < parts; ++i) {
+      const Part part(rows, parts, i);
+      f(row + part.first, part.count);
+    }
+  };
+  std::vector<kernels::Region> rows_of_regions;
+  for (const kernels::Region& region : regions)
+    if (region.column == 0) rows_of_regions.push_back(region);
+  std::vector<Part> a_parts;  // the panels of A, in order
+  for (const kernels::Region& region : rows_of_regions)
+    for_panels(region.row, region.rows, [&](std::int64_t row, std::int64_t rows) {
+      Part part(rows, 1, 0);
+      part.first = row;
+      a_parts.push_back(part);
+    });
+  for (std::int64_t k_part = 0; k_part < k_parts; ++k_part) {
+    const Part block(p.K, k_parts, k_part);
+    kernels::run_tasks(a_tasks + b_tasks, [&](std::int64_t task) {
+      if (task < a_tasks) {
+        const Part panels(static_cast<std::int64_t>(a_parts.size()), a_tasks, task);
+        for (std::int64_t i = panels.first; i < panels.first + panels.count; ++i) {
+          const Part& rows = a_parts[static_cast<std::size_t>(i)];
+          const int count = static_cast<int>(rows.count);
+          table.pack(a_panels + rows.first * block.count, count, p.a_at(rows.first, block.first), p.a.row, p.a.column, count, block.count);
+        }
+      } else {
+        const Part panels(strips - first_packed, b_tasks, task - a_tasks);
+        for (std::int64_t i = first_packed + panels.first; i < first_packed + panels.first + panels.count; ++i) {
+          const std::int64_t j = i * table.columns;
+          const int count = static_cast<int>(std::min<std::int64_t>(table.columns, p.N - j));
+          table.pack(b_panels + (i - first_packed) * table.columns * block.count, table.columns, p.b_at(block.first, j), p.b.column, p.b.row, count, block.count);
+        }
+      }
+    });
+    kernels::run_tasks(region_count, [&](std::int64_t index) {
+      const kernels::Region& region = regions[static_cast<std::size_t>(index)];
+      for (std::int64_t j = region.column; j < region.column + region.columns; j += table.columns) {
+        const int columns = static_cast<int>(std::min<std::int64_t>(table.columns, p.N - j));
+        const std::int64_t strip = j / table.columns;
+        const bool packed = strip >= first_packed;
+        for_panels(region.row, region.rows, [&](std::int64_t row, std::int64_t rows) {
+          kernels::Tile<T> tile = p.tile_at(row, j, block.first, block.count);
+          tile.a = a_panels + row * block.count;
+          tile.b = packed ? b_panels + (strip - first_packed) * table.columns * block.count : p.b_at(block.first, j);
+          tile.b_k = packed ? table.columns : p.b.row;
+          table.tile(tile, static_cast<int>(rows), columns, true);
+        });
+      }
+    });
+  }
+}
+
+// Dot products of contiguous lines, for few rows (or few columns): pieces of the longer side are tasks.
+template <class T>
+void multiply_lines(const Product<T>& p, const kernels::GemmTable<T>& table) {
+  const bool by_columns = p.N >= p.M;
+  const std::int64_t other = by_columns ? p.M : p.N;
+  const std::int64_t grain = parts_of(parts_of(1 << 18, other * p.K), 4) * 4;
+  parallel_for(0, by_columns ? p.N : p.M, grain, [&](std::int64_t first, std::int64_t stop) {
+    const std::int64_t i = by_columns ? 0 : first;
+    const std::int64_t j = by_columns ? first : 0;
+    const T* const start = p.start.data == nullptr ? nullptr : p.start.data + i * p.start.row + j;
+    table.multiply_lines({p.a_at(i, 0), p.a.row, p.b_at(0, j), p.b.column, by_columns ? p.M : stop - first, by_columns ? stop - first : p.N, p.K, p.out + i * p.out_row + j,
+                          p.out_row, start, p.start.row, p.alpha, p.beta});
+  });
+}
+
+// One row times a matrix with contiguous lines: pieces of the row are tasks.
+template <class T>
+void multiply_row(const Product<T>& p, const kernels::GemmTable<T>& table) {
+  parallel_for(0, p.N, parts_of(parts_of(1 << 18, p.K), 256) * 256, [&](std::int64_t first, std::int64_t stop) {
+    const T* const start = p.start.data == nullptr ? nullptr : p.start.data + first;
+    table.multiply_row({p.a.data, 0, p.a.column, p.b.data + first, p.b.row, p.K, p.out + first, 0, start, 0, p.alpha, p.beta}, stop - first);
+  });
+}
+
+template <class T>
+void multiply_nothing(const Product<T>& p) {
+  for (std::int64_t i = 0; i < p.M; ++i)
+    for (std::int64_t j = 0; j < p.N; ++j) p.out[i * p.out_row + j] = p.start.data == nullptr ? T{0} : p.beta * p.start.data[i * p.start.row + j * p.start.column];
+}
+}  // namespace
+
+template <class T>
+void kernels::multiply(std::int64_t M, std::int64_t N, std::int64_t K, T alpha, MatrixView<T> a, MatrixView<T> b, T beta, MatrixView<T> start, T* out, std::int64_t out_row) {
+  if (M == 0 || N == 0) return;
+  // A column is a row of the transposed product.
+  if (N == 1 && M > 1 && out_row == 1)
+    return multiply(std::int64_t{1}, M, K, alpha, MatrixView<T>{b.data, b.column, b.row}, MatrixView<T>{a.data, a.column, a.row}, beta, MatrixView<T>{start.data, start.column, start.row}, out, M);
+  Product<T> product{M, N, K, alpha, a, b, beta, start, out, out_row};
+  if (K == 0) return multiply_nothing(product);
+  // Kernels read a start whose rows are contiguous; any other is copied into the result first.
+  if (start.data != nullptr && start.column != 1 && N > 1) {
+    multiply_nothing(Product<T>{M, N, 0, alpha, a, b, T{1}, start, out, out_row});
+    product.start = {out, out_row, 1};
+  }
+  const GemmTable<T>& table = gemm_table<T>();
+  const bool lines = (a.column == 1 || K == 1) && (b.row == 1 || K == 1);
+  if (lines && std::min(M, N) <= 16) return multiply_lines(product, table);
+  if (M == 1 && b.column == 1) return multiply_row(product, table);
+  const BlockSizes sizes = block_sizes(cache_sizes(), sizeof(T), table.rows, table.columns);
+  if (M * N * K <= 128 * 128 * 128) return multiply_small(product, table, sizes.K);
+  // Panels of so many rows and columns are packed at a time, so that the memory for them does not grow with the matrices.
+  constexpr std::int64_t most = 8192;
+  for (std::int64_t i = 0; i < M; i += most) {
+    for (std::int64_t j = 0; j < N; j += most) {
+      Product<T> part = product;
+      part.M = std::min(most, M - i);
+      part.N = std::min(most, N - j);
+      part.a.data = product.a_at(i, 0);
+      part.b.data = product.b_at(0, j);
+      part.out = out + i * out_row + j;
+      if (product.start.data != nullptr) part.start.data = product.start.data + i * product.start.row + j;
+      multiply_blocks(part, table, sizes);
+    }
+  }
+}
+
+template void kernels::multiply(std::int64_t, std::int64_t, std::int64_t, float, MatrixView<float>, MatrixView<float>, float, MatrixView<float>, float*, std::int64_t);
+template void kernels::multiply(std::int64_t, std::int64_t, std::int64_t, double, MatrixView<double>, MatrixView<double>, double, MatrixView<double>, double*, std::int64_t);
+
+}  // namespace tinytorch

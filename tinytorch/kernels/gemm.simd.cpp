@@ -1,0 +1,342 @@
+// From the lesson modules/16_kernels/kernels_dev.cpp:
+// edit the module, not this file.
+
+#ifndef TINYTORCH_CAPABILITY
+#define TINYTORCH_CAPABILITY DEFAULT
+#endif
+#include <hwy/highway.h>
+#include <utility>
+#include "tinytorch/kernels/gemm_kernels.h"
+
+namespace tinytorch {
+
+// Vectors of as many T as the registers of this capability hold, from Google Highway: hn::LoadU, hn::MulAdd and so on become one instruction each.
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+namespace hn = hwy::HWY_NAMESPACE;
+
+template <class T>
+using Tag = hn::ScalableTag<T>;
+template <class T>
+using Vector = hn::Vec<Tag<T>>;
+template <class T>
+constexpr int kLanes = static_cast<int>(hn::MaxLanes(Tag<T>()));
+
+// AVX-512 and NEON have 32 vector registers, older ones 16. A tile of R rows and two vectors wants 2 R for sums, two for B and one for A.
+constexpr int kTileRows = HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON ? 12 : HWY_TARGET == HWY_SCALAR ? 4 : 6;
+template <class T>
+constexpr int kTileColumns = 2 * kLanes<T>;
+
+// Masked loads and stores of x86 do not touch what the mask leaves out; elsewhere the numbers go through a buffer.
+constexpr bool kMasksAreSafe = HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3;
+
+// The first `count` numbers at `from`, then zeros.
+template <class T>
+HWY_INLINE Vector<T> load_first(const T* from, int count) {
+  const Tag<T> d;
+  if (count >= kLanes<T>) return hn::LoadU(d, from);
+  if constexpr (kMasksAreSafe) return hn::MaskedLoad(hn::FirstN(d, static_cast<std::size_t>(count < 0 ? 0 : count)), d, from);
+  T buffer[kLanes<T>] = {};
+  for (int i = 0; i < count; ++i) buffer[i] = from[i];
+  return hn::LoadU(d, buffer);
+}
+
+// Stores the first `count` numbers of the vector.
+template <class T>
+HWY_INLINE void store_first(Vector<T> value, T* to, int count) {
+  const Tag<T> d;
+  if (count >= kLanes<T>) return hn::StoreU(value, d, to);
+  if constexpr (kMasksAreSafe) return hn::BlendedStore(value, hn::FirstN(d, static_cast<std::size_t>(count < 0 ? 0 : count)), d, to);
+  T buffer[kLanes<T>];
+  hn::StoreU(value, d, buffer);
+  for (int i = 0; i < count; ++i) to[i] = buffer[i];
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+// Turns squares: to[k * width + i] = from[i * step + k] for i < kSquare and all k < K that fill squares. Returns how many k that are.
+// A register of 128 bits holds 4 float or 2 double; two rounds of interleaving exchange rows and columns.
+template <class T>
+constexpr int kSquare = HWY_TARGET == HWY_SCALAR ? 1 : 16 / static_cast<int>(sizeof(T));
+
+template <class T>
+HWY_INLINE std::int64_t pack_squares(T* to, int width, const T* from, std::int64_t step, std::int64_t K) {
+  std::int64_t k = 0;
+#if HWY_TARGET == HWY_SCALAR  // nothing to turn, and no such functions
+  static_cast<void>(to), static_cast<void>(width), static_cast<void>(from), static_cast<void>(step), static_cast<void>(K);
+#else
+  if constexpr (kSquare<T> == 4) {
+    const hn::CappedTag<T, 4> d;
+    for (; k + 4 <= K; k += 4, from += 4, to += 4 * width) {
+      const auto r0 = hn::LoadU(d, from), r1 = hn::LoadU(d, from + step), r2 = hn::LoadU(d, from + 2 * step), r3 = hn::LoadU(d, from + 3 * step);
+      const auto low01 = hn::InterleaveLower(d, r0, r1), low23 = hn::InterleaveLower(d, r2, r3);
+      const auto high01 = hn::InterleaveUpper(d, r0, r1), high23 = hn::InterleaveUpper(d, r2, r3);
+      hn::StoreU(hn::ConcatLowerLower(d, low23, low01), d, to);
+      hn::StoreU(hn::ConcatUpperUpper(d, low23, low01), d, to + width);
+      hn::StoreU(hn::ConcatLowerLower(d, high23, high01), d, to + 2 * width);
+      hn::StoreU(hn::ConcatUpperUpper(d, high23, high01), d, to + 3 * width);
+    }
+  }
+  if constexpr (kSquare<T> == 2) {
+    const hn::CappedTag<T, 2> d;
+    for (; k + 2 <= K; k += 2, from += 2, to += 2 * width) {
+      const auto r0 = hn::LoadU(d, from), r1 = hn::LoadU(d, from + step);
+      hn::StoreU(hn::InterleaveLower(d, r0, r1), d, to);
+      hn::StoreU(hn::InterleaveUpper(d, r0, r1), d, to + width);
+    }
+  }
+#endif
+  return k;
+}
+
+// `count` numbers side by side, K times: whole lines are copied.
+template <class T>
+HWY_INLINE void pack_lines(T* to, int width, const T* from, std::int64_t k_step, int count, std::int64_t K) {
+  const Tag<T> d;
+  for (std::int64_t k = 0; k < K; ++k, from += k_step, to += width) {
+    int i = 0;
+    for (; i + kLanes<T> <= count; i += kLanes<T>) hn::StoreU(hn::LoadU(d, from + i), d, to + i);
+    for (; i < count; ++i) to[i] = from[i];
+    for (; i < width; ++i) to[i] = T{0};
+  }
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// to[k * width + i] = from[i * step + k * k_step] for i < count, and 0 for count <= i < width; k < K. O(width K); `to` is uninitialised before.
+namespace kernels::TINYTORCH_CAPABILITY {
+template <class T>
+static void pack(T* to, int width, const T* from, std::int64_t step, std::int64_t k_step, int count, std::int64_t K) {
+  if (step == 1) return pack_lines(to, width, from, k_step, count, K);
+  int i = 0;
+  if (k_step == 1) {
+    for (; i + kSquare<T> <= count; i += kSquare<T>) {
+      for (std::int64_t k = pack_squares(to + i, width, from + i * step, step, K); k < K; ++k)
+        for (int j = i; j < i + kSquare<T>; ++j) to[k * width + j] = from[j * step + k];
+    }
+  }
+  for (; i < count; ++i)
+    for (std::int64_t k = 0; k < K; ++k) to[k * width + i] = from[i * step + k * k_step];
+  for (; i < width; ++i)
+    for (std::int64_t k = 0; k < K; ++k) to[k * width + i] = T{0};
+}
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+// out = alpha * sums (+ beta * start), for `columns` numbers of one row of a tile.
+template <class T>
+HWY_INLINE void finish_row(const Tile<T>& tile, int row, Vector<T> left, Vector<T> right, int columns) {
+  const Tag<T> d;
+  const Vector<T> alpha = hn::Set(d, tile.alpha);
+  left = hn::Mul(alpha, left);
+  right = hn::Mul(alpha, right);
+  if (tile.start != nullptr) {
+    const T* const start = tile.start + row * tile.start_row;
+    const Vector<T> beta = hn::Set(d, tile.beta);
+    left = hn::MulAdd(beta, load_first(start, columns), left);
+    if (columns > kLanes<T>) right = hn::MulAdd(beta, load_first(start + kLanes<T>, columns - kLanes<T>), right);
+  }
+  T* const out = tile.out + row * tile.out_row;
+  store_first(left, out, columns);
+  if (columns > kLanes<T>) store_first(right, out + kLanes<T>, columns - kLanes<T>);
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// A tile of Rows rows and up to two vectors of columns, see Tile. With Packed, A is a panel: element (i, k) is a[k * Rows + i].
+// 2 Rows K multiply-adds of vectors; every line of B's panel is read in full.
+namespace kernels::TINYTORCH_CAPABILITY {
+template <class T, int Rows, bool Packed>
+static void multiply_tile(const Tile<T>& tile, int columns) {
+  const Tag<T> d;
+  Vector<T> left[Rows];
+  Vector<T> right[Rows];
+  HWY_UNROLL(12)
+  for (int i = 0; i < Rows; ++i) left[i] = right[i] = hn::Zero(d);
+  const T* a = tile.a;
+  const T* b = tile.b;
+  const std::int64_t a_row = Packed ? 1 : tile.a_row;
+  const std::int64_t a_k = Packed ? Rows : tile.a_k;
+  for (std::int64_t k = 0; k < tile.K; ++k) {
+    const Vector<T> b_left = hn::LoadU(d, b);
+    const Vector<T> b_right = hn::LoadU(d, b + kLanes<T>);
+    HWY_UNROLL(12)
+    for (int i = 0; i < Rows; ++i) {
+      const Vector<T> factor = hn::Set(d, a[i * a_row]);
+      left[i] = hn::MulAdd(factor, b_left, left[i]);
+      right[i] = hn::MulAdd(factor, b_right, right[i]);
+    }
+    a += a_k;
+    b += tile.b_k;
+  }
+  HWY_UNROLL(12)
+  for (int i = 0; i < Rows; ++i) finish_row(tile, i, left[i], right[i], columns);
+}
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// The tile kernels for 1 to kTileRows rows: the number of rows becomes a template parameter by looking it up.
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+template <class T, int... Index>
+HWY_INLINE void choose_tile(const Tile<T>& tile, int rows, int columns, bool packed, std::integer_sequence<int, Index...>) {
+  using Kernel = void (*)(const Tile<T>&, int);
+  static constexpr Kernel in_place[] = {multiply_tile<T, Index + 1, false>...};
+  static constexpr Kernel from_panel[] = {multiply_tile<T, Index + 1, true>...};
+  (packed ? from_panel : in_place)[rows - 1](tile, columns);
+}
+
+template <class T>
+void any_tile(const Tile<T>& tile, int rows, int columns, bool packed) {
+  choose_tile(tile, rows, columns, packed, std::make_integer_sequence<int, kTileRows>());
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+// alpha * sum (+ beta * start) at one place of the result.
+template <class T>
+HWY_INLINE void finish_number(const LinesProduct<T>& p, std::int64_t i, std::int64_t j, T sum) {
+  const T product = p.alpha * sum;
+  p.out[i * p.out_row + j] = p.start == nullptr ? product : product + p.beta * p.start[i * p.start_row + j];
+}
+
+template <class T>
+void multiply_lines_baseline(const LinesProduct<T>& p) {
+  for (std::int64_t i = 0; i < p.M; ++i) {
+    for (std::int64_t j = 0; j < p.N; ++j) {
+      T sum{0};
+      for (std::int64_t k = 0; k < p.K; ++k) sum += p.a[i * p.a_line + k] * p.b[j * p.b_line + k];
+      finish_number(p, i, j, sum);
+    }
+  }
+}
+
+// The dot products of Rows lines of a, from line i on, with Lines lines of b, from line j on: Rows * Lines sums in registers.
+template <class T, int Rows, int Lines>
+void multiply_some_lines(const LinesProduct<T>& p, std::int64_t i, std::int64_t j) {
+  const Tag<T> d;
+  Vector<T> sums[Rows * Lines];
+  HWY_UNROLL(24)
+  for (int s = 0; s < Rows * Lines; ++s) sums[s] = hn::Zero(d);
+  const T* const a = p.a + i * p.a_line;
+  const T* const b = p.b + j * p.b_line;
+  std::int64_t k = 0;
+  for (; k + kLanes<T> <= p.K; k += kLanes<T>) {
+    Vector<T> lines[Lines];
+    HWY_UNROLL(4)
+    for (int c = 0; c < Lines; ++c) lines[c] = hn::LoadU(d, b + c * p.b_line + k);
+    HWY_UNROLL(6)
+    for (int r = 0; r < Rows; ++r) {
+      const Vector<T> x = hn::LoadU(d, a + r * p.a_line + k);
+      HWY_UNROLL(4)
+      for (int c = 0; c < Lines; ++c) sums[r * Lines + c] = hn::MulAdd(x, lines[c], sums[r * Lines + c]);
+    }
+  }
+  if (k < p.K) {
+    const int rest = static_cast<int>(p.K - k);
+    HWY_UNROLL(6)
+    for (int r = 0; r < Rows; ++r) {
+      const Vector<T> x = load_first(a + r * p.a_line + k, rest);
+      HWY_UNROLL(4)
+      for (int c = 0; c < Lines; ++c) sums[r * Lines + c] = hn::MulAdd(x, load_first(b + c * p.b_line + k, rest), sums[r * Lines + c]);
+    }
+  }
+  HWY_UNROLL(6)
+  for (int r = 0; r < Rows; ++r) {
+    HWY_UNROLL(4)
+    for (int c = 0; c < Lines; ++c) finish_number(p, i + r, j + c, hn::GetLane(hn::SumOfLanes(d, sums[r * Lines + c])));
+  }
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// out (M, N) = alpha * A (M, K) x B (N, K)^T + beta * start, see LinesProduct; O(M N K). Sums may run in any order that depends on nothing but the sizes.
+namespace kernels::TINYTORCH_CAPABILITY {
+template <class T>
+static void multiply_lines(const LinesProduct<T>& p) {
+  // Four lines of b stay in the first cache while all rows of a pass by.
+  constexpr bool many = kTileRows >= 12;
+  constexpr int kRows = many ? 6 : 2;
+  std::int64_t j = 0;
+  for (; j + 4 <= p.N; j += 4) {
+    std::int64_t i = 0;
+    for (; i + kRows <= p.M; i += kRows) multiply_some_lines<T, kRows, 4>(p, i, j);
+    if constexpr (many) {
+      if (i + 4 <= p.M) multiply_some_lines<T, 4, 4>(p, i, j), i += 4;
+      if (i + 2 <= p.M) multiply_some_lines<T, 2, 4>(p, i, j), i += 2;
+    }
+    if (i < p.M) multiply_some_lines<T, 1, 4>(p, i, j);
+  }
+  for (; j < p.N; ++j) {
+    std::int64_t i = 0;
+    for (; i + 4 <= p.M; i += 4) multiply_some_lines<T, 4, 1>(p, i, j);
+    for (; i < p.M; ++i) multiply_some_lines<T, 1, 1>(p, i, j);
+  }
+}
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+// A wide piece of one row, so that each line of b is read some hundred bytes at a time.
+template <class T, int Vectors>
+void multiply_row_piece(const Tile<T>& row, std::int64_t j, int columns) {
+  const Tag<T> d;
+  Vector<T> sums[Vectors];
+  HWY_UNROLL(16)
+  for (int v = 0; v < Vectors; ++v) sums[v] = hn::Zero(d);
+  for (std::int64_t k = 0; k < row.K; ++k) {
+    const Vector<T> factor = hn::Set(d, row.a[k * row.a_k]);
+    const T* const line = row.b + k * row.b_k + j;
+    HWY_UNROLL(16)
+    for (int v = 0; v < Vectors; ++v) sums[v] = hn::MulAdd(factor, load_first(line + v * kLanes<T>, columns - v * kLanes<T>), sums[v]);
+  }
+  HWY_UNROLL(16)
+  for (int v = 0; v < Vectors; ++v) {
+    const int left = columns - v * kLanes<T>;
+    Vector<T> value = hn::Mul(hn::Set(d, row.alpha), sums[v]);
+    if (row.start != nullptr) value = hn::MulAdd(hn::Set(d, row.beta), load_first(row.start + j + v * kLanes<T>, left), value);
+    store_first(value, row.out + j + v * kLanes<T>, left);
+  }
+}
+
+template <class T>
+void multiply_row(const Tile<T>& row, std::int64_t columns) {
+  constexpr int kVectors = kTileRows >= 12 ? 16 : 8;
+  std::int64_t j = 0;
+  for (; j + kVectors * kLanes<T> <= columns; j += kVectors * kLanes<T>) multiply_row_piece<T, kVectors>(row, j, kVectors * kLanes<T>);
+  for (; j < columns; j += kLanes<T>) multiply_row_piece<T, 1>(row, j, columns - j < kLanes<T> ? static_cast<int>(columns - j) : kLanes<T>);
+}
+
+// Sixteen independent sums, nothing loaded: the peak of the multiply-add units.
+template <class T>
+double spin_arithmetic(std::int64_t rounds, T* result) {
+  constexpr int kSums = kTileRows >= 12 ? 16 : 10;
+  const Tag<T> d;
+  const Vector<T> factor = hn::Set(d, static_cast<T>(0.999));
+  Vector<T> sums[kSums];
+  HWY_UNROLL(16)
+  for (int i = 0; i < kSums; ++i) sums[i] = hn::Set(d, static_cast<T>(i));
+  for (std::int64_t round = 0; round < rounds; ++round) {
+    HWY_UNROLL(16)
+    for (int i = 0; i < kSums; ++i) sums[i] = hn::MulAdd(sums[i], factor, factor);
+  }
+  HWY_UNROLL(16)
+  for (int i = 1; i < kSums; ++i) sums[0] = hn::Add(sums[0], sums[i]);
+  *result = hn::GetLane(hn::SumOfLanes(d, sums[0]));
+  return 2.0 * kSums * kLanes<T> * static_cast<double>(rounds);
+}
+
+template <class T>
+constexpr GemmTable<T> table_of() {
+  return {kTileRows, kTileColumns<T>, any_tile<T>, pack<T>, multiply_lines<T>, multiply_lines_baseline<T>, multiply_row<T>, spin_arithmetic<T>};
+}
+}  // namespace
+
+constinit const GemmKernels gemm_kernels = {table_of<float>(), table_of<double>()};
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+}  // namespace tinytorch

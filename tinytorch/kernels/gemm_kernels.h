@@ -1,0 +1,71 @@
+// From the lesson modules/16_kernels/kernels_dev.cpp:
+// edit the module, not this file.
+#pragma once
+
+#include <cstdint>
+
+#include "tinytorch/kernels/capability_tables.h"
+
+namespace tinytorch {
+
+namespace kernels {
+
+// One tile of a product: out (rows, columns) = alpha * A (rows, K) x B (K, columns) + beta * start (rows, columns).
+// A's element (i, k) is a[i * a_row + k * a_k], B's element (k, j) is b[k * b_k + j]; rows of `out` and `start` are contiguous. Without a start (nullptr) nothing is added.
+template <class T>
+struct Tile {
+  const T* a;
+  std::int64_t a_row, a_k;
+  const T* b;
+  std::int64_t b_k;
+  std::int64_t K;
+  T* out;
+  std::int64_t out_row;
+  const T* start;
+  std::int64_t start_row;
+  T alpha, beta;
+};
+
+// A product whose operands both have K in contiguous lines: out (M, N) = alpha * A (M, K) x B (N, K)^T + beta * start (M, N).
+template <class T>
+struct LinesProduct {
+  const T* a;
+  std::int64_t a_line;
+  const T* b;
+  std::int64_t b_line;
+  std::int64_t M, N, K;
+  T* out;
+  std::int64_t out_row;
+  const T* start;
+  std::int64_t start_row;
+  T alpha, beta;
+};
+
+// What is compiled for one capability and dtype.
+template <class T>
+struct GemmTable {
+  int rows, columns;  // of the largest tile
+  // Computes a tile of up to that size. B must have `columns` numbers in each of its lines, also for a narrower tile. `packed`: A is a panel of
+  // pack() with exactly `rows` lines, and a_row and a_k do not count.
+  void (*tile)(const Tile<T>& tile, int rows, int columns, bool packed);
+  // to[k * width + i] = from[i * step + k * k_step] for i < count, and 0 for count <= i < width.
+  void (*pack)(T* to, int width, const T* from, std::int64_t step, std::int64_t k_step, int count, std::int64_t K);
+  // Dot products of lines; the baseline is the obvious loop.
+  void (*multiply_lines)(const LinesProduct<T>& product);
+  void (*multiply_lines_baseline)(const LinesProduct<T>& product);
+  // One row: out (columns) = alpha * a (K) x b (K, columns) + beta * start; a's numbers are a_k apart, b's lines contiguous and b_k apart.
+  void (*multiply_row)(const Tile<T>& row, std::int64_t columns);
+  // Multiplies and adds in registers only, `rounds` times: what the arithmetic units can do. Returns the number of operations.
+  double (*spin_arithmetic)(std::int64_t rounds, T* result);
+};
+
+struct GemmKernels {
+  GemmTable<float> in_float;
+  GemmTable<double> in_double;
+};
+
+TINYTORCH_DECLARE_PER_CAPABILITY(GemmKernels, gemm_kernels)
+
+}  // namespace kernels
+
+}  // namespace tinytorch

@@ -1,0 +1,157 @@
+// From the lesson modules/16_kernels/kernels_dev.cpp:
+// edit the module, not this file.
+
+#include "tinytorch/kernels/parallel.h"
+
+#include <cstdlib>
+
+#include "tinytorch/core/error.h"
+
+namespace tinytorch {
+
+namespace {
+thread_local constinit bool working_at_task = false;
+
+// Runs a scope as a task.
+class AtTask {
+ public:
+  AtTask() : before_(working_at_task) { working_at_task = true; }
+  ~AtTask() { working_at_task = before_; }
+  AtTask(const AtTask&) = delete;
+  AtTask& operator=(const AtTask&) = delete;
+
+ private:
+  bool before_;
+};
+
+// Tells the CPU that this is a loop that waits.
+void relax() {
+#ifdef __x86_64__
+  __builtin_ia32_pause();
+#endif
+}
+
+// Some tens of microseconds.
+constexpr int kSpins = 1000;
+
+// Returns when `value` is not `old` any more: looks for a while, then sleeps.
+template <class T>
+void wait_for_change(const std::atomic<T>& value, T old) {
+  for (int i = 0; i < kSpins; ++i) {
+    if (value.load(std::memory_order_acquire) != old) return;
+    relax();
+  }
+  value.wait(old, std::memory_order_acquire);
+}
+
+int default_threads() {
+  if (const char* const asked = std::getenv("OMP_NUM_THREADS"); asked != nullptr) {
+    const int number = std::atoi(asked);
+    if (number > 0) return number;
+  }
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+}  // namespace
+
+// Takes tasks and runs them until none is left, in the calling thread. Several threads do this with one job at the same time; each task runs once. After an exception no further task is begun, and the first
+// exception is kept in job.error.
+void kernels::ThreadPool::work(Job& job) {
+  for (;;) {
+    const std::int64_t index = job.next.fetch_add(1, std::memory_order_relaxed);
+    if (index >= job.tasks) return;
+    try {
+      job.task(job.context, index);
+    } catch (...) {
+      job.next.store(job.tasks, std::memory_order_relaxed);
+      const std::lock_guard lock(job.error_lock);
+      if (!job.error) job.error = std::current_exception();
+    }
+  }
+}
+
+void kernels::ThreadPool::run(std::int64_t tasks, Task task, void* context) {
+  const bool alone = tasks <= 1 || threads() == 1 || working_at_task;
+  std::unique_lock busy(busy_, std::defer_lock);
+  if (alone || !busy.try_lock()) {
+    for (std::int64_t i = 0; i < tasks; ++i) task(context, i);
+    return;
+  }
+  if (workers_.empty()) start();
+  Job job{tasks, task, context, thread_state()};
+  {
+    const std::lock_guard lock(entry_);
+    job_ = &job;
+  }
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
+  {
+    const AtTask at_task;
+    work(job);
+  }
+  {
+    const std::lock_guard lock(entry_);
+    job_ = nullptr;  // who comes now comes too late
+  }
+  for (std::int32_t inside = inside_.load(std::memory_order_acquire); inside != 0; inside = inside_.load(std::memory_order_acquire)) wait_for_change(inside_, inside);
+  if (job.error) std::rethrow_exception(job.error);
+}
+
+// A worker's life: wait for a job, enter it if it is still open, work, leave.
+void kernels::ThreadPool::serve(std::uint32_t seen) {
+  const AtTask at_task;
+  for (;;) {
+    wait_for_change(generation_, seen);
+    seen = generation_.load(std::memory_order_acquire);
+    if (stopping_.load(std::memory_order_acquire)) return;
+    Job* job = nullptr;
+    {
+      const std::lock_guard lock(entry_);
+      job = job_;
+      if (job != nullptr) inside_.fetch_add(1, std::memory_order_relaxed);
+    }
+    if (job == nullptr) continue;
+    {
+      const ThreadStateGuard state(job->state);
+      work(*job);
+    }
+    inside_.fetch_sub(1, std::memory_order_release);
+    inside_.notify_all();
+  }
+}
+
+void kernels::ThreadPool::start() {
+  stopping_.store(false, std::memory_order_release);
+  for (int i = 1; i < threads(); ++i) workers_.emplace_back(&ThreadPool::serve, this, generation_.load(std::memory_order_acquire));
+}
+
+void kernels::ThreadPool::stop() {
+  stopping_.store(true, std::memory_order_release);
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+  workers_.clear();
+}
+
+void kernels::ThreadPool::resize(int threads) {
+  const std::lock_guard lock(busy_);
+  if (threads == threads_.load()) return;
+  stop();
+  threads_.store(threads);
+}
+
+kernels::ThreadPool& kernels::ThreadPool::global() {
+  static ThreadPool pool(default_threads());
+  return pool;
+}
+
+int get_num_threads() { return kernels::ThreadPool::global().threads(); }
+
+void set_num_threads(int threads) {
+  TORCH_CHECK(threads > 0, "Expected positive number of threads\n[set_num_threads] got ", threads, "; 1 means that a call works in its own thread alone.");
+  TORCH_CHECK(!working_at_task, "the number of threads cannot change inside of a parallel call\n[set_num_threads] was called from one of its tasks; call it before.");
+  kernels::ThreadPool::global().resize(threads);
+}
+
+bool in_parallel_region() { return working_at_task; }
+
+}  // namespace tinytorch

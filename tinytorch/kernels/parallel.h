@@ -1,0 +1,102 @@
+// From the lesson modules/16_kernels/kernels_dev.cpp:
+// edit the module, not this file.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+#include "tinytorch/core/dispatch.h"
+
+namespace tinytorch {
+
+// How many threads a call of an operator may use, itself included: at first what the variable OMP_NUM_THREADS says, or the number of logical CPUs that the process may run on. Source: aten/src/ATen/Parallel.h.
+int get_num_threads();
+
+// Sets it, for all threads of the process; waits for a call that is running. Throws unless threads > 0.
+void set_num_threads(int threads);
+
+// Whether this thread is working at a task of a parallel call.
+bool in_parallel_region();
+
+namespace kernels {
+
+// Threads that work at the tasks of one call at a time.
+class ThreadPool {
+ public:
+  // Calls task(context, i) for each i from 0 to tasks - 1, in any order, on any of the threads. Returns when all are done; if one throws, the others may be left out and the first exception is thrown here.
+  // Runs in this thread alone if the pool is busy or this is itself a task. Tasks run with the caller's ThreadState.
+  using Task = void (*)(void* context, std::int64_t index);
+  void run(std::int64_t tasks, Task task, void* context);
+
+  int threads() const { return threads_.load(std::memory_order_relaxed); }
+  void resize(int threads);
+
+  static ThreadPool& global();
+  explicit ThreadPool(int threads) : threads_(threads) {}
+  ~ThreadPool() { stop(); }
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  // What is being worked at.
+  struct Job {
+    std::int64_t tasks;
+    Task task;
+    void* context;
+    ThreadState state;
+    std::atomic<std::int64_t> next{0};  // the first task that nobody took yet
+    std::mutex error_lock{};
+    std::exception_ptr error{};
+  };
+
+ private:
+  static void work(Job& job);
+  void start();
+  void stop();
+  void serve(std::uint32_t seen);
+
+  std::mutex busy_;  // held by the call that has the pool
+  std::atomic<int> threads_;
+  std::vector<std::thread> workers_;
+  std::mutex entry_;  // guards job_ and entering it
+  Job* job_ = nullptr;
+  std::atomic<std::int32_t> inside_{0};       // workers that entered the job
+  std::atomic<std::uint32_t> generation_{0};  // grows with each job, and to stop
+  std::atomic<bool> stopping_{false};
+};
+
+// Calls f(i) for each i from 0 to tasks - 1, on the threads of the pool.
+template <class F>
+void run_tasks(std::int64_t tasks, F&& f) {
+  using Function = std::remove_reference_t<F>;
+  ThreadPool::global().run(
+      tasks, [](void* context, std::int64_t index) { (*static_cast<Function*>(context))(index); },
+      const_cast<void*>(static_cast<const void*>(std::addressof(f))));
+}
+
+// [begin, end) in pieces of `grain`, which depend on nothing else: piece i.
+struct Pieces {
+  std::int64_t begin, end, grain;
+  std::int64_t count() const { return begin >= end ? 0 : (end - begin + grain - 1) / grain; }
+  std::int64_t first(std::int64_t i) const { return begin + i * grain; }
+  std::int64_t stop(std::int64_t i) const { return std::min(end, begin + (i + 1) * grain); }
+};
+
+}  // namespace kernels
+
+// Calls f(first, stop) for pieces of [begin, end) of grain_size numbers (the last one may be shorter), in any order, on the threads of the pool. The pieces do not depend on the number of threads.
+// Choose the grain so that a piece is some ten microseconds of work. REQUIRES: grain_size > 0. Source: aten/src/ATen/Parallel.h.
+template <class F>
+void parallel_for(std::int64_t begin, std::int64_t end, std::int64_t grain_size, const F& f) {
+  const kernels::Pieces pieces{begin, end, grain_size};
+  if (pieces.count() == 1) return f(begin, end);
+  kernels::run_tasks(pieces.count(), [&](std::int64_t i) { f(pieces.first(i), pieces.stop(i)); });
+}
+
+}  // namespace tinytorch

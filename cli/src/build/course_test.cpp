@@ -187,6 +187,7 @@ class CourseTest {
       const std::string inputs = inputs_of({root_ / program, module.file, mistakes_file(module), tests});
       report_.run("grading", module.folder(), inputs, [&](Part& part) { add(part, prove_grading(build, module, tests)); });
       if (module.number != "00") continue;
+      report_.run("grading", "forged reports", inputs, [&](Part& part) { add(part, prove_reports(build, module)); });
       if (const std::string why_not = why_no_isolation(build, module); !why_not.empty()) {
         report_.skip("grading", "isolation", why_not);
       } else {
@@ -343,7 +344,30 @@ class CourseTest {
       run_part(module.folder(), inputs, {module.folder()});
       if (options_.notebooks || options_.thorough) run_part(module.folder() + ", student's copy", inputs, {module.folder() + ":student"});
     }
-    if (!options_.notebooks && !options_.thorough) report_.leave_out("the other notebooks, students' notebooks", "--notebooks");
+    if (!options_.notebooks && !options_.thorough) return report_.leave_out("the other notebooks, students' notebooks, a browser", "--notebooks");
+    test_in_browser();
+  }
+
+  // JupyterLab in chromium, as a learner uses it.
+  void test_in_browser() {
+    fs::path python;
+    try {
+      python = python_with(root_ / "tests/notebook/browser.txt");
+    } catch (const std::exception& error) {
+      return report_.skip("notebooks", "in a browser", error.what());
+    }
+    for (const char* program : {"chromium", "chromedriver"}) {
+      if (!find_program(program).empty()) continue;
+      return report_.skip("notebooks", "in a browser", fmt::format("{} is not installed (apt-get install chromium chromium-driver)", program));
+    }
+    const std::string inputs = inputs_of({root_ / "notebook", root_ / "tests/notebook", root_ / "cli/runtime", root_ / "modules/00_setup"});
+    report_.run("notebooks", "in a browser", inputs, [&](Part& part) {
+      ProcessOptions running;
+      running.directory = root_ / "tests/notebook";
+      running.seconds = 1800;
+      running.environment = {{"TITO", fs::read_symlink("/proc/self/exe").string()}, {"TITO_ROOT", root_.string()}};
+      add_python_tests(part, run_process({python.string(), "-W", "ignore", (root_ / "tests/notebook/browser.py").string()}, running));
+    });
   }
 
   // Each test is a line: "passed NAME", "skipped NAME: why", or "failed NAME" and what it says in lines that are set in.

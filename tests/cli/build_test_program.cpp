@@ -48,10 +48,10 @@ printf '%s of %s' "$2" "${#key}"
   options.root = folder.path();
   const TestRun believed = run_tests("program", LineMap(folder.path()), options);
   CHECK(believed.finished);
-  CHECK_EQ(believed.output, " of 0");
+  CHECK_EQ(believed.output, " of 0\n");
   options.sealed = true;
   const TestRun run = run_tests("program", LineMap(folder.path()), options);
-  CHECK_EQ(run.output, "--sealed of 32");
+  CHECK_EQ(run.output, "--sealed of 32\n");
   CHECK_FALSE(run.finished);
   CHECK(run.tests.empty());
 }

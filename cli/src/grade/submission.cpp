@@ -99,7 +99,7 @@ Answer as_answer(const Hole& hole, const Cell& base, const std::string& text) {
 std::string why_refused(const Answer& answer) {
   static const std::regex directive(R"(^\s*(#|%:|\?\?=))");
   static const std::regex test_words(R"(\b(TEST_CASE|TEST_SUITE|SUBCASE|REGISTER_REPORTER|DEMO|_Pragma)\b)");
-  static const std::regex testing(R"(doctest|\btito\s*::|\bnamespace\s+tito\b|4tito)");
+  static const std::regex testing(R"(doctest|DOCTEST|\btito\s*::|\bnamespace\s+tito\b|4tito)");
   static const std::regex ahead_of_main(
       R"(\b(asm|__asm|__asm__)\b|(__attribute__|\bgnu\s*:)[^;{]*\b_*(constructor|init_priority|ifunc|alias|section)_*\b)");
   std::string code;

@@ -88,6 +88,9 @@ def start_browser():
 
 
 class Browser(unittest.TestCase):
+    def id(self):
+        return f"in a browser {self._testMethodName}"
+
     def setUp(self):
         self.place = tempfile.TemporaryDirectory(prefix="tito_browser_")
         self.addCleanup(self.place.cleanup)

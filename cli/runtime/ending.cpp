@@ -11,6 +11,9 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <string_view>
+
+#include "tito/seal.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define TITO_SANITIZED 1
@@ -65,7 +68,11 @@ void write_ending(const char* kind, const char* values, const char* cause, const
   const int length = std::snprintf(line, sizeof line,
                                    "{\"event\":\"failure\",\"test\":%s,\"kind\":\"%s\",\"values\":\"%s\",\"cause\":\"%s\",\"trace\":%s}\n",
                                    running_test, kind, values, cause, addresses);
-  if (length > 0 && write(report, line, static_cast<std::size_t>(length)) < 0) return;
+  if (length <= 0 || static_cast<std::size_t>(length) >= sizeof line) return;
+  std::array<char, seal_digits + 1> seal;
+  const std::string_view text(line, static_cast<std::size_t>(length));
+  const std::size_t sealed = put_seal(seal, text.substr(0, text.size() - 1));
+  if (write(report, seal.data(), sealed) < 0 || write(report, text.data(), text.size()) < 0) return;
 }
 
 struct FatalSignal {

@@ -2,6 +2,7 @@
 //
 //   program                  runs the tests and prints each failure
 //   program --json=PATH      writes one JSON object a line to PATH (`-` is standard output); `tito` reads them
+//   program --sealed         with --json: each line is sealed with the key on standard input (tito/seal.h)
 //   program --demos          runs the demonstrations instead
 //   program --list-demos     names them
 //
@@ -11,6 +12,7 @@
 #ifndef DOCTEST_CONFIG_NO_POSIX_SIGNALS
 #define DOCTEST_CONFIG_NO_POSIX_SIGNALS  // tito/ending.h has its own
 #endif
+#include <array>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -24,6 +26,7 @@
 #include "tito/difference.h"
 #include "tito/ending.h"
 #include "tito/lesson.h"
+#include "tito/seal.h"
 
 namespace tito {
 
@@ -196,7 +199,10 @@ struct JsonReporter : LessonReporter {
   }
 
   void line(const std::string& text) {
-    std::fprintf(out, "{%s}\n", text.c_str());
+    const std::string object = "{" + text + "}";
+    std::array<char, seal_digits + 1> seal;
+    std::fwrite(seal.data(), 1, put_seal(seal, object), out);
+    std::fprintf(out, "%s\n", object.c_str());
     std::fflush(out);
   }
   void failed(const Failure& failure) override {

@@ -479,23 +479,26 @@ namespace {
 
 // %%
 //| lesson
-int called_layer = -1;
-Tensor in_cpu(const Tensor& self) { called_layer = 0; return self; }
-Tensor in_view(const Tensor& self) { called_layer = 1; return self; }
-Tensor in_autograd(const Tensor& self) { called_layer = 2; return self; }
-constinit Operator<Tensor(const Tensor&)> layered("layered", {.cpu = in_cpu, .inplace_or_view = in_view, .autograd = in_autograd});
-constinit Operator<Tensor(const Tensor&)> nowhere("nowhere", {});
+// An argument that asks for layers, as a tensor will.
+struct Asking {
+  LayerSet layers;
+  bool defined = true;
+};
+LayerSet layers_of(const Asking& argument) { return argument.layers; }
+bool is_undefined(const Asking& argument) { return !argument.defined; }
 
-// A tensor that asks for all layers.
-Tensor asking_for(LayerSet layers) {
-  return make_tensor(make_intrusive<StorageImpl>(4), kFloat, layers, {1}, {1}, 0);
-}
+int called_layer = -1;
+void in_cpu(const Asking&) { called_layer = 0; }
+void in_view(const Asking&) { called_layer = 1; }
+void in_autograd(const Asking&) { called_layer = 2; }
+constinit Operator<void(const Asking&)> layered("layered", {.cpu = in_cpu, .inplace_or_view = in_view, .autograd = in_autograd});
+constinit Operator<void(const Asking&)> nowhere("nowhere", {});
 
 // %% {"nbgrader": {"grade": true, "grade_id": "01-operator-call-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("dispatch: the highest layer that is asked for, registered and not excluded") {
-  layered(asking_for(Layer::CPU));
+  layered(Asking{Layer::CPU});
   CHECK_EQ(called_layer, 0);
-  const Tensor all = asking_for(LayerSet(Layer::CPU) | Layer::InplaceOrView | Layer::Autograd);
+  const Asking all{LayerSet(Layer::CPU) | Layer::InplaceOrView | Layer::Autograd};
   layered(all);
   CHECK_EQ(called_layer, 2);
   {
@@ -505,7 +508,8 @@ TEST_CASE("dispatch: the highest layer that is asked for, registered and not exc
   }
   layered(all);
   CHECK_EQ(called_layer, 2);
-  CHECK_ERROR(layered(Tensor()), "Expected a proper Tensor but got None (or an undefined Tensor in C++)");
+  const Asking undefined{Layer::CPU, false};
+  CHECK_ERROR(layered(undefined), "Expected a proper Tensor but got None (or an undefined Tensor in C++)");
   CHECK_ERROR(nowhere(all), "Could not run 'nowhere'");
   // BEGIN HIDDEN TESTS
   const ExcludeLayersGuard none(LayerSet(Layer::CPU) | Layer::InplaceOrView | Layer::Autograd);
@@ -1263,6 +1267,7 @@ TEST_CASE("view: the same memory in another shape, or an error") {
   CHECK(x.reshape({3, 8}).is_alias_of(x));
   CHECK(!x.transpose(0, 2).reshape({24}).is_alias_of(x));
   CHECK_EQ(x.transpose(0, 2).reshape({24})[1].item<int>(), 12);
+  CHECK_ERROR(view(Tensor(), {1}), "[view] an argument is a default-constructed Tensor");
   // END HIDDEN TESTS
 }
 

@@ -35,6 +35,13 @@ TEST_CASE("process: output, errors and the exit status come back") {
   CHECK_EQ(how_it_ended(result), "exit status 3");
 }
 
+TEST_CASE("process: what it is given to read, and nothing else") {
+  ProcessOptions options;
+  options.input = "a key";
+  CHECK_EQ(run_process({"cat"}, options).output, "a key");
+  CHECK_EQ(run_process({"cat"}).output, "");
+}
+
 TEST_CASE("process: a signal is named") {
   const ProcessResult result = run_process(shell("kill -SEGV $$"));
   CHECK_EQ(result.signal, SIGSEGV);

@@ -81,6 +81,14 @@ TEST_CASE("submission: what is not one function, or reaches into the tests, is r
   CHECK_NE(refusal("int thrice(int x) {\n  return x;\n}\n").find("is thrice, not twice"), std::string::npos);
   CHECK_NE(refusal("#define CHECK_EQ(a, b)\nint twice(int x) {\n  return x;\n}\n").find("no preprocessor lines"), std::string::npos);
   CHECK_NE(refusal("TEST_CASE(\"mine\") {\n}\nint twice(int x) {\n  return x;\n}\n").find("no tests of its own"), std::string::npos);
+  const auto with = [](const std::string& line) { return refusal(line + "\nint twice(int x) {\n  return x;\n}\n"); };
+  CHECK_NE(with("namespace doctest { extern int g; }").find("does not use what tests it: doctest"), std::string::npos);
+  CHECK_NE(with("extern \"C\" void _ZN4tito10expect_endEv();").find("does not use what tests it"), std::string::npos);
+  CHECK_NE(with("namespace ti\\\nto { void expect_end(); }").find("does not use what tests it: namespace tito"), std::string::npos);
+  CHECK_NE(with("extern int state __asm__(\"state\");").find("has no assembler"), std::string::npos);
+  CHECK_NE(with("__attribute__((used, constructor)) static void first() {}").find("has no assembler"), std::string::npos);
+  CHECK_NE(with("[[gnu::section(\".preinit_array\")]] int early = 1;").find("has no assembler"), std::string::npos);
+  CHECK_EQ(with("static int section(int x) {\n  return x;  // see tito hint\n}"), "");
   CHECK_EQ(refusal("int helper(int x) {\n  return 2 * x;\n}\nint twice(int x) {\n  return helper(x);\n}\n"), "");
 }
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -19,6 +20,12 @@ def tito():
     return KernelSpecManager().get_kernel_spec("tinytorch").env["TITO"]
 
 
+# A cell behind the lesson of this module: the graph of a computation, from the learner's own nodes.
+GRAPH_OF = "05_autograd"
+GRAPH = '''const Tensor x = tensor({1.0, 2.0}, dtype(kDouble).requires_grad(true));
+tito::graph((x * x).sum(), "squares");'''
+
+
 def run_notebook(folder, student=False):
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / folder / "lesson.ipynb"
@@ -28,6 +35,8 @@ def run_notebook(folder, student=False):
         done = subprocess.run(command, env={**os.environ, "TITO_ROOT": root}, cwd=root, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         notebook = nbformat.read(path, as_version=4)
+        if folder == GRAPH_OF and not student:
+            notebook.cells.append(nbformat.v4.new_code_cell(GRAPH))
         NotebookClient(notebook, timeout=CELL_LIMIT, allow_errors=True, kernel_name="tinytorch", resources={"metadata": {"path": str(path.parent)}}).execute()
         return notebook
 
@@ -54,10 +63,21 @@ class Lesson(unittest.TestCase):
 
     def test_every_cell_runs(self):
         notebook = run_notebook(self.folder)
-        self.assertEqual("\n".join(complaints(notebook)), "")
+        if complaints(notebook):
+            self.fail("\n".join(complaints(notebook)))
         tests = len(re.findall(r"^TEST_CASE\(", "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code"), re.MULTILINE))
         self.assertGreater(tests, 0)
         self.assertEqual(passed_tests(notebook), tests)
+        if self.folder == GRAPH_OF:
+            self.check_picture(notebook.cells[-1].outputs)
+
+    def check_picture(self, outputs):
+        shown = [output.data for output in outputs if output.output_type == "display_data"]
+        self.assertEqual(len(shown), 1, outputs)
+        self.assertRegex(shown[0]["text/plain"], r"0 SumBackward0 .*-> 1\n1 MulBackward0 \[2\] -> 2 -> 2\n2 AccumulateGrad")
+        if shutil.which("dot"):  # Graphviz draws it
+            for name in ("SumBackward0", "MulBackward0", "AccumulateGrad"):
+                self.assertIn(name, shown[0]["image/svg+xml"])
 
 
 class StudentsCopy(unittest.TestCase):

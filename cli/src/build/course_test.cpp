@@ -185,20 +185,19 @@ class CourseTest {
       const std::string inputs = inputs_of({root_ / program, module.file, mistakes_file(module), tests});
       report_.run("grading", module.folder(), inputs, [&](Part& part) { add(part, prove_grading(build, module, tests)); });
       if (module.number != "00") continue;
+      report_.run("grading", "forged reports", inputs, [&](Part& part) { add(part, prove_reports(build, module)); });
       if (const std::string why_not = why_no_isolation(build, module); !why_not.empty()) {
         report_.skip("grading", "isolation", why_not);
       } else {
         report_.run("grading", "isolation", inputs, [&](Part& part) { add(part, prove_isolation(build, module)); });
       }
     }
-    if (options_.thorough) {
-      test_nbgrader();
-    } else {
-      report_.leave_out("grading of the other modules, and with nbgrader", "--thorough");
-    }
+    test_nbgrader();
+    if (!options_.thorough) report_.leave_out("grading of the other modules, and a class with nbgrader", "--thorough");
   }
 
-  // A class of module 00 from `tito grade init` to its report.
+  // With nbgrader: two submissions through the kernel, thoroughly all eight of each module; thoroughly also a class of module 00 from
+  // `tito grade init` to its report.
   void test_nbgrader() {
     fs::path python;
     try {
@@ -206,13 +205,28 @@ class CourseTest {
     } catch (const std::runtime_error& error) {
       return report_.skip("grading", "nbgrader", error.what());
     }
-    report_.run("grading", "nbgrader", "", [&](Part& part) {
-      ProcessOptions running;
-      running.seconds = 1800;
-      running.environment = {{"TITO", fs::read_symlink("/proc/self/exe").string()}, {"TITO_ROOT", root_.string()}};
-      const ProcessResult result = run_process({python.string(), (root_ / "tests/grading/class_of_eight.py").string()}, running);
-      part.expect(result.ok(), "tests/grading/class_of_eight.py: " + result.output);
-    });
+    const auto run_script = [&](const std::string& name, const std::string& inputs, const Command& arguments) {
+      report_.run("grading", name, inputs, [&](Part& part) {
+        ProcessOptions running;
+        running.seconds = 3600;
+        running.environment = {{"TITO", fs::read_symlink("/proc/self/exe").string()}, {"TITO_ROOT", root_.string()}};
+        Command command{python.string(), "-B"};
+        command.insert(command.end(), arguments.begin(), arguments.end());
+        const ProcessResult result = run_process(command, running);
+        part.expect(result.ok(), name + ": " + result.output);
+      });
+    };
+    const fs::path tests = root_ / "tests/grading";
+    for (const Module& module : course_) {
+      if (module.tests.empty() || module.library_chapter) continue;
+      if (module.number != "02" && !options_.thorough) continue;
+      std::vector<fs::path> inputs{tests, root_ / "notebook", root_ / "cli/runtime"};
+      for (const Module& below : up_to_stage(course_, module.number)) inputs.push_back(below.file);
+      Command command{(tests / "kernel_path.py").string(), module.number};
+      if (!options_.thorough) command.insert(command.end(), {"right", "wrong"});
+      run_script("kernel and fast path, " + module.folder() + (options_.thorough ? "" : ", two submissions"), inputs_of(inputs), command);
+    }
+    if (options_.thorough) run_script("nbgrader", "", {(tests / "class_of_eight.py").string()});
   }
 
   void prove_exercises(const StageBuild& build, const Module& module) {
@@ -228,7 +242,7 @@ class CourseTest {
     if (!made(build, variants)) return not_built("holes and mistakes", module.folder());
     report_.run("holes", module.folder(), inputs_of({root_ / variants, module.file}),
                 [&](Part& part) { add(part, prove_holes(build, module)); });
-    if (options_.thorough) prove_learners_way(build, module);
+    prove_learners_way(build, module);
     report_.run("mistakes", module.folder(), inputs_of({root_ / variants, module.file, mistakes_file(module)}),
                 [&](Part& part) {
                   const MistakeTrial trial = try_mistakes(build, module);
@@ -239,8 +253,11 @@ class CourseTest {
                 });
   }
 
-  // Exercises filled one after the other, and each known mistake recognized from what it breaks.
+  // Exercises filled one after the other, and a second learner, who makes each known mistake once and is told the right sentence.
+  // In some modules; thoroughly in all.
   void prove_learners_way(const StageBuild& build, const Module& module) {
+    const bool usual = module.number == "00" || module.number == "02" || module.number == "04";
+    if (!usual && !options_.thorough) return;
     const std::string variants = build.variants_of(module);
     report_.run("journey", module.folder(), inputs_of({root_ / variants, module.file}),
                 [&](Part& part) { add(part, prove_journey(build, module)); });
@@ -343,7 +360,30 @@ class CourseTest {
       if (options_.notebooks || options_.thorough) add_part(module.folder() + ", student's copy", inputs, {module.folder() + ":student"});
     }
     report_.run_all("notebooks", notebooks);
-    if (!options_.notebooks && !options_.thorough) report_.leave_out("the other notebooks, students' notebooks", "--notebooks");
+    if (!options_.notebooks && !options_.thorough) return report_.leave_out("the other notebooks, students' notebooks, a browser", "--notebooks");
+    test_in_browser();
+  }
+
+  // JupyterLab in chromium, as a learner uses it.
+  void test_in_browser() {
+    fs::path python;
+    try {
+      python = python_with(root_ / "tests/notebook/browser.txt");
+    } catch (const std::exception& error) {
+      return report_.skip("notebooks", "in a browser", error.what());
+    }
+    for (const char* program : {"chromium", "chromedriver"}) {
+      if (!find_program(program).empty()) continue;
+      return report_.skip("notebooks", "in a browser", fmt::format("{} is not installed (apt-get install chromium chromium-driver)", program));
+    }
+    const std::string inputs = inputs_of({root_ / "notebook", root_ / "tests/notebook", root_ / "cli/runtime", root_ / "modules/00_setup"});
+    report_.run("notebooks", "in a browser", inputs, [&](Part& part) {
+      ProcessOptions running;
+      running.directory = root_ / "tests/notebook";
+      running.seconds = 1800;
+      running.environment = {{"TITO", fs::read_symlink("/proc/self/exe").string()}, {"TITO_ROOT", root_.string()}};
+      add_python_tests(part, run_process({python.string(), "-W", "ignore", (root_ / "tests/notebook/browser.py").string()}, running));
+    });
   }
 
   // Each test is a line: "passed NAME", "skipped NAME: why", or "failed NAME" and what it says in lines that are set in.
@@ -504,7 +544,7 @@ class CourseTest {
     if (!options_.sanitize) report_.leave_out("sanitizers", "--sanitize");
     if (!options_.stages && !options_.thorough) report_.leave_out("stages 01, 04, 05", "--stages");
     if (!options_.thorough) {
-      report_.leave_out("the learners' way, other stages, clang, plain units, fuzzing, libtorch itself, long tests, fresh machine", "--thorough");
+      report_.leave_out("the learners' way in the other modules, other stages, clang, plain units, fuzzing, libtorch itself, long tests, fresh machine", "--thorough");
     }
   }
 

@@ -12,6 +12,7 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <climits>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -103,12 +104,11 @@ void limit(__rlimit_resource what, rlim_t amount) {
 
 // Runs in the child. Reports a failure to start through `failure`, which closes by itself on success.
 [[noreturn]] void become(const ProcessOptions& options, const fs::path& program, char* const* arguments,
-                         char* const* variables, int out, int failure) {
+                         char* const* variables, int in, int out, int failure) {
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) std::signal(signal, SIG_DFL);
-  const int nothing = open("/dev/null", O_RDONLY);
-  dup2(nothing, STDIN_FILENO);
+  dup2(in >= 0 ? in : open("/dev/null", O_RDONLY), STDIN_FILENO);
   if (!options.show) {
     dup2(out, STDOUT_FILENO);
     dup2(out, STDERR_FILENO);
@@ -122,6 +122,16 @@ void limit(__rlimit_resource what, rlim_t amount) {
   const int error = errno;
   if (write(failure, &error, sizeof error) < 0) _exit(126);
   _exit(127);
+}
+
+// The end to read of a pipe that has `text`, which is short enough for a pipe's buffer, and then ends.
+int pipe_with(std::string_view text) {
+  int ends[2];
+  if (text.size() > PIPE_BUF || pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("no pipe for a program's input");
+  const bool written = write(ends[1], text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  close(ends[1]);
+  if (!written) throw std::runtime_error("a program's input could not be written");
+  return ends[0];
 }
 
 // Cuts what a process prints into lines for `on_line`.
@@ -177,12 +187,14 @@ ProcessResult run_process(const Command& command, const ProcessOptions& options)
   if (pipe2(out, O_CLOEXEC) != 0 || pipe2(failure, O_CLOEXEC) != 0) {
     throw std::system_error(errno, std::generic_category(), "cannot start " + command[0]);
   }
+  const int in = options.input.empty() ? -1 : pipe_with(options.input);
   const Clock::time_point start = Clock::now();
   const pid_t child = fork();
   if (child < 0) throw std::system_error(errno, std::generic_category(), "cannot start " + command[0]);
-  if (child == 0) become(options, program, argument_list.data(), variable_list.data(), out[1], failure[1]);
+  if (child == 0) become(options, program, argument_list.data(), variable_list.data(), in, out[1], failure[1]);
   setpgid(child, child);
   const GroupEntry entry(child);
+  if (in >= 0) close(in);
   close(out[1]);
   close(failure[1]);
   int error = 0;

@@ -26,6 +26,7 @@ struct ProcessOptions {
   std::size_t file_bytes = 0;    // limit of each file it writes; 0: none
   std::size_t output_bytes = 0;  // stops it when it prints more; 0: no limit
   const std::atomic<bool>* cancelled = nullptr;  // stops it when that becomes true
+  std::string input;             // what it reads from standard input, a few bytes; empty: nothing is there
   bool show = false;             // its output goes to our own, uncaptured
   std::function<void(std::string_view)> on_line;  // called with each line that it prints
 };
@@ -47,7 +48,7 @@ struct Interrupted : std::runtime_error {
   int signal;
 };
 
-// Runs the command to its end, without standard input. Throws std::runtime_error if it cannot be started.
+// Runs the command to its end. Throws std::runtime_error if it cannot be started.
 ProcessResult run_process(const Command& command, const ProcessOptions& options = {});
 
 // "killed by signal 11 (Segmentation fault)", "exit status 2", "stopped after 10 s".

@@ -323,7 +323,7 @@ void StageBuild::add_reference() {
 }
 
 void StageBuild::add_runtime() {
-  std::vector<std::string> sources{"test_main.cpp", "ending.cpp", "variant.cpp"};
+  std::vector<std::string> sources{"test_main.cpp", "ending.cpp", "seal.cpp", "variant.cpp"};
   const bool has_tensor = texts(reference_.package).contains("core/tensor.h");
   if (has_tensor) sources.push_back("tensor_checks.cpp");
   for (const std::string& source : sources) {

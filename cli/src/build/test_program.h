@@ -12,7 +12,7 @@
 namespace tito {
 
 struct TestFailure {
-  std::string kind;  // "check", "threw", "message", or how the test was cut off: "crashed", "hung", "exited", "flooded"
+  std::string kind;  // "check", "threw", "message", "forged", or how the test was cut off: "crashed", "hung", "exited", "flooded"
   Place place;       // in the module file where that is known
   std::string check;
   std::string values;
@@ -56,6 +56,7 @@ struct TestOptions {
   std::size_t output_bytes = std::size_t{64} << 20;  // one that prints more is stopped
   std::size_t memory_bytes = std::size_t{8} << 30;  // 0: no limit, which sanitizers need
   std::size_t file_bytes = 0;        // limit of each file it writes; 0: none
+  bool sealed = false;               // believe only what the tests themselves have written to the report (tito/seal.h)
   fs::path report;                   // the file it reports to, where a wrapper wants to know it before
 };
 

@@ -236,6 +236,7 @@ struct EightArguments {
   std::string write;
   bool record = false;
   bool isolation = false;
+  bool forged = false;
 };
 
 // For the course's own tests: docs/grading.md.
@@ -253,7 +254,10 @@ void try_eight(const EightArguments& arguments) {
   const StageBuild build(root, course, options);
   if (arguments.record) return record_eight(build, module, root / "tests/grading");
   bool good = true;
-  for (const Proof& proof : arguments.isolation ? prove_isolation(build, module) : prove_grading(build, module, root / "tests/grading")) {
+  const std::vector<Proof> proofs = arguments.isolation ? prove_isolation(build, module)
+                                    : arguments.forged  ? prove_reports(build, module)
+                                                        : prove_grading(build, module, root / "tests/grading");
+  for (const Proof& proof : proofs) {
     fmt::print("{}: {}\n", proof.name, proof.complaint.empty() ? "as expected" : proof.complaint);
     good = good && proof.complaint.empty();
   }
@@ -267,6 +271,7 @@ void add_eight(CLI::App& grade) {
   command->add_option("--stage", arguments->stage, "the stage they are compiled at (default: the module's own)");
   command->add_option("--write", arguments->write, "only write them to this folder");
   command->add_flag("--isolation", arguments->isolation, "with 00: submissions that try to break out, instead");
+  command->add_flag("--forged", arguments->forged, "with 00: submissions that forge the tests' report, instead");
   command->add_flag("--record", arguments->record, "write their scores to tests/grading/expected.json");
   command->callback([arguments] { try_eight(*arguments); });
 }

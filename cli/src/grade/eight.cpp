@@ -334,6 +334,40 @@ std::vector<Attempt> attempts(const Outside& outside) {
   };
 }
 
+// What it takes to write into the report what the tests would write: every test passed, and the program came to its end.
+// `then` is what happens when it stands there.
+Attempt forgery(const Module& module, const std::string& name, const std::string& body, const std::string& then) {
+  std::string report = "{\"event\":\"start\"}\n";
+  for (const Test& test : module.tests) {
+    if (test.is_demo) continue;
+    const nlohmann::ordered_json begun = {{"event", "test"}, {"test", test.name}, {"file", "tests.cpp"}, {"line", 1}};
+    const nlohmann::ordered_json done = {{"event", "done"}, {"test", test.name}, {"passed", true}, {"checks", 1}, {"seconds", 0.0}};
+    report += begun.dump() + "\n" + done.dump() + "\n";
+  }
+  report += "{\"event\":\"end\",\"tests\":1,\"failed\":0,\"checks\":1}\n";
+  const std::string helpers = fmt::format(
+      "extern \"C\" void _exit(int);\nextern \"C\" long write(int, const void*, unsigned long);\nextern \"C\" int ftruncate(int, long) noexcept;\n"
+      "static int forge() {{\n  const std::string report = {};\n{}  {}\n  return 0;\n}}\n", nlohmann::json(report).dump(), body, then);
+  return {name, helpers, "  forge();\n  throw std::runtime_error(\"refused\");"};
+}
+
+std::vector<Attempt> forgeries(const Module& module) {
+  // The report's place is among the program's arguments.
+  const std::string by_its_path =
+      "  std::string words(4096, '\\0');\n  std::FILE* own = std::fopen(\"/proc/self/cmdline\", \"r\");\n"
+      "  words.resize(std::fread(words.data(), 1, words.size(), own));\n  std::fclose(own);\n"
+      "  const std::size_t at = words.find(\"--json=\") + 7;\n"
+      "  std::FILE* file = std::fopen(words.substr(at, words.find('\\0', at) - at).c_str(), \"w\");\n"
+      "  std::fputs(report.c_str(), file);\n  std::fclose(file);\n";
+  const std::string through_open_files =
+      "  for (int file = 3; file < 64; ++file) {\n    ftruncate(file, 0);\n    write(file, report.data(), report.size());\n  }\n";
+  std::vector<Attempt> out{forgery(module, "a report written by its path", by_its_path, "_exit(0);"),
+                           forgery(module, "a report written through open files", through_open_files, "_exit(0);"),
+                           forgery(module, "a report written before main", by_its_path, "_exit(0);")};
+  out.back().helpers += "static const int before_main = forge();\n";
+  return out;
+}
+
 std::string with_attempt(const Module& module, const Attempt& attempt) {
   std::string text = filled(module, {{"00-median", split_lines(attempt.body)}});
   const std::size_t function = text.find("double median_of(std::vector<double> values) {", text.find("\"00-median\""));
@@ -349,6 +383,32 @@ bool came_through(const Attempt& attempt, const Grade& grade, const Outside& out
 }
 
 }  // namespace
+
+std::vector<Proof> prove_reports(const StageBuild& build, const Module& module) {
+  const fs::path folder = work_folder(build, module);
+  const std::vector<Attempt> tried = forgeries(module);
+  std::vector<Proof> proofs;
+  for (const bool sealed : {true, false}) {
+    GradingLimits limits = limits_for_trials();
+    limits.sealed_reports = sealed;
+    const Grader grader(build, module, sandbox_for(folder), folder, limits);
+    std::vector<Proof> found(tried.size());
+    in_parallel(tried.size(), sealed ? "forged reports" : "forged reports that are believed", [&](std::size_t i) {
+      const Grade grade = grader.grade(submission_of(fmt::format("forgery {}", i), with_attempt(module, tried[i]), folder / "eight"));
+      Proof proof{fmt::format("{}, {}", tried[i].name, sealed ? "sealed" : "not sealed"), ""};
+      if (state_of(grade, "00-median") != Answer::State::Answered) {
+        proof.complaint = "the forgery does not compile: " + first_text(grade);
+      } else if (sealed && grade.score() != 0) {
+        proof.complaint = fmt::format("it gets {:g} of {:g} points", grade.score(), grade.points());
+      } else if (!sealed && grade.score() == 0) {
+        proof.complaint = "it gets no points without a seal either, so it proves nothing:\n" + first_text(grade);
+      }
+      found[i] = proof;
+    });
+    proofs.insert(proofs.end(), found.begin(), found.end());
+  }
+  return proofs;
+}
 
 std::string why_no_isolation(const StageBuild& build, const Module& module) {
   const fs::path folder = work_folder(build, module);

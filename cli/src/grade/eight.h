@@ -22,7 +22,10 @@ void record_eight(const StageBuild& build, const Module& module, const fs::path&
 // Submissions that try the network, other files, the gradebook and many processes: in the sandbox each is refused, and without
 // it each succeeds, which shows that they try. `module` is 00.
 std::vector<Proof> prove_isolation(const StageBuild& build, const Module& module);
-// Why this machine cannot try that; empty where it can.
+// Submissions that write the tests' report themselves, every test passed: they get nothing, and full points where reports are not
+// sealed. `module` is 00.
+std::vector<Proof> prove_reports(const StageBuild& build, const Module& module);
+// Why this machine cannot try isolation; empty where it can.
 std::string why_no_isolation(const StageBuild& build, const Module& module);
 
 }  // namespace tito

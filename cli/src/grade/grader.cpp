@@ -221,9 +221,10 @@ std::vector<Command> Grader::build_commands(const Attempt& attempt, bool togethe
     const bool replaced = std::find(attempt.replaced.begin(), attempt.replaced.end(), sources[i]) != attempt.replaced.end();
     if (!replaced) objects.push_back(build_.library()[i]);
   }
-  objects.insert(objects.end(), build_.runtime_objects().begin(), build_.runtime_objects().end());
   Command link{"g++", "-pthread"};
   if (!find_program("mold").empty()) link.emplace_back("-fuse-ld=mold");
+  // The runtime's first: what it does before main comes before what answers do there.
+  link.insert(link.end(), build_.runtime_objects().begin(), build_.runtime_objects().end());
   link.insert(link.end(), objects.begin(), objects.end());
   link.insert(link.end(), {"-o", relative(attempt.folder / "program"), "-lz"});
   commands.push_back(link);
@@ -345,6 +346,7 @@ TestRun Grader::run_tests_of(const AnswerSheet& sheet, const Attempt& attempt) c
   options.memory_bytes = limits_.memory_bytes;
   options.file_bytes = written_bytes;
   options.output_bytes = printed_bytes;
+  options.sealed = limits_.sealed_reports;
   const std::string program = relative(attempt.folder / "program");
   TestRun all;
   all.finished = true;

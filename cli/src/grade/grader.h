@@ -39,6 +39,7 @@ struct GradingLimits {
   double compile_seconds = 180;
   std::size_t memory_bytes = std::size_t{4} << 30;
   bool hidden_tests = true;
+  bool sealed_reports = true;  // false shows what they are for
 };
 
 class Grader {

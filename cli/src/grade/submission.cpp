@@ -98,12 +98,21 @@ Answer as_answer(const Hole& hole, const Cell& base, const std::string& text) {
 // Words that reach out of an exercise's own function into the tests.
 std::string why_refused(const Answer& answer) {
   static const std::regex directive(R"(^\s*(#|%:|\?\?=))");
-  static const std::regex test_words(R"(\b(TEST_CASE|TEST_SUITE|SUBCASE|REGISTER_REPORTER|DEMO|doctest|_Pragma)\b)");
+  static const std::regex test_words(R"(\b(TEST_CASE|TEST_SUITE|SUBCASE|REGISTER_REPORTER|DEMO|_Pragma)\b)");
+  static const std::regex testing(R"(doctest|DOCTEST|\btito\s*::|\bnamespace\s+tito\b|4tito)");
+  static const std::regex ahead_of_main(
+      R"(\b(asm|__asm|__asm__)\b|(__attribute__|\bgnu\s*:)[^;{]*\b_*(constructor|init_priority|ifunc|alias|section)_*\b)");
+  std::string code;
   for (const std::string& line : answer.body) {
     if (line.starts_with("//")) continue;
+    // The compiler joins lines before it looks for words.
+    line.ends_with('\\') ? code.append(line, 0, line.size() - 1) : code.append(line + "\n");
     if (std::regex_search(line, directive)) return "an answer has no preprocessor lines: " + line;
     if (std::regex_search(line, test_words)) return "an answer has no tests of its own; write them in a cell beside it: " + line;
   }
+  std::smatch found;
+  if (std::regex_search(code, found, testing)) return "an answer does not use what tests it: " + found.str();
+  if (std::regex_search(code, found, ahead_of_main)) return "an answer has no assembler, and nothing that runs or is linked in another's place: " + found.str();
   return "";
 }
 

@@ -19,7 +19,6 @@ Command without_address_randomization() {
   return {"setarch", "-R"};
 }
 
-
 }  // namespace
 
 std::vector<Module> stage_modules(const Workspace& workspace, const Progress& progress, const std::string& folder,
@@ -28,7 +27,7 @@ std::vector<Module> stage_modules(const Workspace& workspace, const Progress& pr
   std::string missing;
   for (const fs::path& file : module_files(workspace.course(), folder)) {
     const std::string name = file.parent_path().filename().string();
-    const bool chapter = name[0] == '9';
+    const bool chapter = is_library_chapter(name);
     if (name == folder || (!chapter && is_complete(progress, name))) {
       modules.push_back(workspace.module(name));
     } else if (chapter || options.reference) {

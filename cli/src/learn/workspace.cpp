@@ -43,7 +43,7 @@ format = 1
 
 bool is_module_folder(const std::string& name) {
   return name.size() > 3 && std::isdigit(static_cast<unsigned char>(name[0])) != 0 &&
-         std::isdigit(static_cast<unsigned char>(name[1])) != 0 && name[2] == '_' && name[0] != '9';
+         std::isdigit(static_cast<unsigned char>(name[1])) != 0 && name[2] == '_' && !is_library_chapter(name);
 }
 
 std::string file_name(const std::string& folder) { return folder.substr(3) + "_dev.cpp"; }

@@ -79,9 +79,9 @@ void for_each_include(std::string_view text, const std::function<void(std::strin
   }
 }
 
-std::vector<std::string> joined(const std::vector<std::vector<std::string>>& groups) {
+std::vector<std::string> joined(const std::vector<std::vector<std::string>>& lists) {
   std::vector<std::string> all;
-  for (const std::vector<std::string>& group : groups) all.insert(all.end(), group.begin(), group.end());
+  for (const std::vector<std::string>& list : lists) all.insert(all.end(), list.begin(), list.end());
   return all;
 }
 
@@ -454,8 +454,8 @@ void StageBuild::add_student(std::size_t index) {
     const auto& [folder, sources] = package.sources[i];
     const bool own = folder == module.folder();
     const std::vector<std::string> compiled = own ? compile_module(folder, sources, include, "copy") : instrumented_[i];
-    std::vector<std::string>& group = own ? objects : others;
-    group.insert(group.end(), compiled.begin(), compiled.end());
+    std::vector<std::string>& into = own ? objects : others;
+    into.insert(into.end(), compiled.begin(), compiled.end());
   }
   const std::vector<GeneratedFile> units = test_units(students_.back(), true);
   std::vector<std::string> inputs = test_objects_[index];

@@ -38,6 +38,7 @@ int main(int argc, char** argv) {
   tito::add_bench_command(app);
   tito::add_data_command(app);
   tito::add_grade_command(app);
+  tito::add_sandbox_command(app);
   tito::add_notebook_command(app);
   tito::add_doctor_command(app);
   tito::add_init_command(app);

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -277,13 +278,22 @@ def autograde(options):
         raise Failure("not every submission has a grade")
 
 
-def prepare_kernel(module):
+def check_sandbox():
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run([os.environ["TITO"], "sandbox", "--folder", folder, "--directory", "/", "--", "true"], capture_output=True, text=True,
+                              check=False)
+    if done.returncode != 0:
+        raise Failure((done.stdout + done.stderr).strip())
+
+
+def prepare_kernel(module, isolated):
     """Makes the kernel known to nbgrader alone, and has it run the notebooks."""
     jupyter = OWN / "jupyter"
     spec = {"argv": [sys.executable, "-m", "tinytorch_kernel", "-f", "{connection_file}"], "display_name": "C++20 (TinyTorch)",
             "language": "c++", "interrupt_mode": "message",
             "env": {"PYTHONPATH": os.environ["PYTHONPATH"], "TITO": os.environ["TITO"], "TITO_ROOT": os.environ["TITO_ROOT"],
-                    "TITO_NOTEBOOK_ROOT": os.environ["TITO_ROOT"], "TITO_MODULE": module, "TITO_CELL_SECONDS": "20"}}
+                    "TITO_NOTEBOOK_ROOT": os.environ["TITO_ROOT"], "TITO_MODULE": module, "TITO_CELL_SECONDS": "20",
+                    "TITO_SANDBOX": "1" if isolated else ""}}
     (jupyter / "kernels/tinytorch").mkdir(parents=True, exist_ok=True)
     write_atomically(jupyter / "kernels/tinytorch/kernel.json", json.dumps(spec, indent=1) + "\n")
     os.environ["JUPYTER_PATH"] = str(jupyter)
@@ -295,11 +305,10 @@ def prepare_kernel(module):
 def autograde_in_kernel(options):
     """The same through Jupyter, cell by cell; compared with tito's own grades where there are any."""
     if not options.no_isolation:
-        raise Failure("the kernel runs submissions as you, with your files in reach: give --no-isolation if you trust every one of them, "
-                      "or grade without --kernel")
+        check_sandbox()
     module = options.module
     found = submissions(module, options.student)
-    api = prepare_kernel(module)
+    api = prepare_kernel(module, not options.no_isolation)
     progress = Progress("running the notebooks of " + module, len(found))
     differences = []
     for student in found:

@@ -91,10 +91,13 @@ class Workshop:
         self.root = Path(package["root"])
         sweep()
         self.folder = Path(tempfile.mkdtemp(prefix=f"{FOLDERS}{os.getpid()}-"))
+        self.outside = Path(tempfile.mkdtemp(prefix=f"{FOLDERS}{os.getpid()}-")) if os.environ.get("TITO_SANDBOX") else None
         self.runs = 0
 
     def close(self):
         shutil.rmtree(self.folder, ignore_errors=True)
+        if self.outside:
+            shutil.rmtree(self.outside, ignore_errors=True)
 
     def compile(self, unit, level, only_check=False):
         self.unit = self.folder / "cell.cpp"
@@ -141,7 +144,18 @@ class Workshop:
                 lines.append(f'extern "C" {{ extern void* {symbol}[512]; void* {symbol}[512] = {table}; }}')
         (self.folder / "missing.cpp").write_text("\n".join(lines) + "\n")
 
+    def sandboxed(self, command, *more):
+        """The command as `tito grade` runs submissions, where TITO_SANDBOX asks for it: it reaches what the cells stand on and this folder."""
+        if not os.environ.get("TITO_SANDBOX"):
+            return command
+        package = self.package
+        readable = [package["folder"], package["runtime"], *(str(path) for path in [self.root / "data"] if path.exists())]
+        words = [word for path in readable for word in ("--read", path)]
+        return [os.environ["TITO"], "sandbox", "--folder", str(self.outside), "--directory", str(self.root), *words, "--write", str(self.folder),
+                *more, "--", *command]
+
     def call(self, command):
+        command = self.sandboxed(command, "--starts-programs")
         process = subprocess.Popen(command, cwd=self.root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                    text=True, errors="replace", start_new_session=True)
         try:
@@ -169,7 +183,10 @@ class Workshop:
         environment.pop("TITO_TESTS", None)
         # The thread sanitizer wants addresses that stay in place.
         wrapper = ["setarch", "-R"] if "-fsanitize=thread" in self.package["link"] and shutil.which("setarch") else []
-        process = subprocess.Popen([*wrapper, str(self.program), *arguments], cwd=self.root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        variables = [word for name in ("TITO_DISPLAY", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS")
+                     for word in ("--variable", f"{name}={environment[name]}")]
+        command = self.sandboxed([*wrapper, str(self.program), *arguments], *variables)
+        process = subprocess.Popen(command, cwd=self.root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT, env=environment, preexec_fn=limits, start_new_session=True)
         ended = Ended()
         try:

@@ -1,4 +1,4 @@
-// A course of two small modules with a milestone, and a learner's workspace of it, both in a temporary folder.
+// A course of two small modules and a library chapter with a milestone, and a learner's workspace of it, both in a temporary folder.
 #pragma once
 
 #include <unistd.h>
@@ -131,6 +131,26 @@ TEST_CASE("thrice: one more than twice") {
 }  // namespace tinytorch
 )lesson";
 
+// A library chapter: a learner's package has it, and nobody has to complete it.
+inline constexpr const char* extra_chapter = R"lesson(// %% [markdown]
+// # Library chapter 78: Extra
+
+// %%
+//| after 00
+//| export core/extra.h
+#include "tinytorch/core/tiny.h"
+
+// %%
+namespace tinytorch {
+
+// %%
+//| export core/extra.h
+inline int four_times(int x) { return twice(twice(x)); }
+
+// %%
+}  // namespace tinytorch
+)lesson";
+
 inline constexpr const char* milestones = R"(
 [[milestone]]
 name = "0001_counting"
@@ -180,6 +200,7 @@ class Learner {
     write_atomically(course() / "modules/00_tiny/tiny_dev.cpp", tiny_lesson);
     write_atomically(course() / "modules/00_tiny/README.md", "# Tiny\n\n## Learning pattern: Build -> Use -> Reflect\n\n**Rationale.** It is small.\n");
     write_atomically(course() / "modules/01_more/more_dev.cpp", more_lesson);
+    write_atomically(course() / "modules/78_extra/extra_dev.cpp", extra_chapter);
     write_atomically(course() / "modules/00_tiny/mistakes.json", R"json([{"mistake": "00-twice/squares", "says": "Twice is a sum, not a square.",
       "fails": [{"test": "twice: a number and itself", "check": "CHECK_EQ( twice(3), 6 )", "values": "9, 6"}]}])json");
     write_atomically(course() / "milestones/milestones.toml", milestones);

@@ -2,16 +2,29 @@
 
     python kernel_path.py MODULE [NAME ...]     with an environment that has notebook/grading.txt, and TITO naming the program
 
-Without names, all of the eight submissions that `tito grade eight` makes.
+Without names, all of the eight submissions that `tito grade eight` makes; and one more, a right one that writes a file outside. With
+isolation it gets its points and there is no file; without it there is one, which shows that it tries.
 """
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from class_of_eight import ROOT, TITO, convert, gradebook, nbformat, tito
+
+
+BREAKER = "breaker"
+FIRST_BODY = re.compile(r'"solution": true, "task": false\}\}\n(?:(?!// %%).*\n)*?[^/\s].*\)(?: const)? \{\n')
+
+
+def that_writes(text, file):
+    broken, count = FIRST_BODY.subn(lambda match: f'{match.group()}  if (auto* file = std::fopen("{file}", "w")) std::fclose(file);\n', text, count=1)
+    assert count == 1, "no exercise found"
+    return broken
 
 
 def main(number, names, folder):
@@ -23,18 +36,26 @@ def main(number, names, folder):
     for name in names:
         text = (folder / "texts" / (name + ".cpp")).read_text()
         (folder / "in" / (name + ".ipynb")).write_text(nbformat.writes(convert(text, module)))
+    outside = folder / "outside.txt"
+    text = that_writes((folder / "texts/right.cpp").read_text(), outside)
+    (folder / "in" / (BREAKER + ".ipynb")).write_text(nbformat.writes(convert(text, module)))
     course = folder / "course"
     tito(folder, "init", str(course))
     tito(course, "assign", number)
     tito(course, "release", number)
     tito(course, "collect", number, str(folder / "in"))
+    if not shutil.which("bwrap"):
+        print("skipped: bubblewrap is not installed (apt-get install bubblewrap)")
+        sys.exit(77)
     tito(course, "autograde", number)
-    wanted = {name: expected[name] for name in names}
+    wanted = {**{name: expected[name] for name in names}, BREAKER: expected["right"]}
     assert gradebook(course) == wanted, f"the fast path gives {gradebook(course)} instead of {wanted}"
-    assert "give --no-isolation if you trust every one" in tito(course, "autograde", number, "--kernel", status=1)
-    said = tito(course, "autograde", number, "--kernel", "--no-isolation")
-    assert f"{len(names)} graded by the kernel" in said, said
+    said = tito(course, "autograde", number, "--kernel")
+    assert f"{len(wanted)} graded by the kernel" in said, said
     assert gradebook(course) == wanted, f"the kernel gives {gradebook(course)} instead of {wanted}"
+    assert not outside.exists(), "a submission wrote a file outside of the sandbox"
+    tito(course, "autograde", number, "--kernel", "--no-isolation", "--student", BREAKER)
+    assert outside.exists(), "it writes no file without a sandbox either, so it proves nothing"
     print(f"{module}: the kernel gives {len(names)} submissions the points that the fast path gives")
 
 

@@ -1,10 +1,13 @@
 // A learner goes from an empty workspace through the course, with the program itself: each exercise is filled in the file, one
 // after the other, and the tests are watched.
 //
-// TITO_JOURNEY names the last module to go to (00 without it); `tito test --thorough` goes through all.
+// TITO_JOURNEY names the last module to go to (00 without it), TITO_JOURNEY_EACH the last in which there is a test after each
+// exercise (all without it); behind it a module is tested empty and when all is filled. Prints how long each module took.
+#include <fmt/core.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
@@ -17,6 +20,15 @@ namespace tito {
 namespace {
 
 const fs::path course = fs::weakly_canonical(TITO_SOURCE_ROOT);
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_between(Clock::time_point begin, Clock::time_point end) { return std::chrono::duration<double>(end - begin).count(); }
+
+std::string variable(const char* name, const std::string& otherwise) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? otherwise : value;
+}
 
 ProcessResult run_tito(const fs::path& where, const Command& arguments) {
   Command command{(course / "build/cli/tito").string()};
@@ -64,11 +76,13 @@ bool is_tested_at_once(const Module& module, std::size_t index) {
                      [&](const Test& test) { return test.graded && test.cell > module.holes[index].cell && test.cell < next; });
 }
 
-void go_through(const fs::path& workspace, const Module& module) {
+void go_through(const fs::path& workspace, const Module& module, bool each) {
   CAPTURE(module.folder());
+  const Clock::time_point begin = Clock::now();
   const fs::path file = workspace / "modules" / module.folder() / module.file.filename();
   const ProcessResult started = run_tito(workspace, {"start", module.number});
   REQUIRE_MESSAGE(started.ok(), started.output);
+  const Clock::time_point ready = Clock::now();
   for (std::size_t i = 0; i < module.holes.size(); ++i) {
     const Hole& hole = module.holes[i];
     CAPTURE(hole.grade_id);
@@ -78,7 +92,7 @@ void go_through(const fs::path& workspace, const Module& module) {
       CHECK_EQ(state_of(before, hole.grade_id), "empty");
     }
     fill(file, module, hole);
-    if (!is_tested_at_once(module, i)) continue;
+    if (!each || !is_tested_at_once(module, i)) continue;
     const nlohmann::json after = test_report(workspace, module.number);
     REQUIRE_MESSAGE(after["compiled"] == true, after["messages"].get<std::string>());
     // A test may wait for an exercise further down; then it says so.
@@ -86,23 +100,27 @@ void go_through(const fs::path& workspace, const Module& module) {
     CHECK_MESSAGE((waits || after["ok"] == true), after["text"].get<std::string>());
     CHECK_NE(state_of(after, hole.grade_id), "empty");
   }
-  CHECK_EQ(test_report(workspace, module.number)["ok"], true);
+  const nlohmann::json last = test_report(workspace, module.number);
+  CHECK_MESSAGE(last["ok"] == true, last["text"].get<std::string>());
+  const Clock::time_point tested = Clock::now();
   const ProcessResult completed = run_tito(workspace, {"complete", module.number});
   CHECK_MESSAGE(completed.ok(), completed.output);
+  fmt::print("{}: {:.0f} s, {:.0f} of them to begin with, {:.0f} to complete it\n", module.folder(), seconds_between(begin, Clock::now()),
+             seconds_between(begin, ready), seconds_between(tested, Clock::now()));
 }
 
 }  // namespace
 
 TEST_CASE("journey: module after module, from an empty workspace") {
-  const char* last = std::getenv("TITO_JOURNEY");
-  const std::string stop = last == nullptr ? "00" : last;
+  const std::string stop = variable("TITO_JOURNEY", "00");
+  const std::string each = variable("TITO_JOURNEY_EACH", stop);
   const fs::path folder = fs::temp_directory_path() / ("tito_journey_" + std::to_string(getpid()));
   fs::remove_all(folder);
   fs::create_directories(folder);
   const fs::path workspace = folder / "my-torch";
   REQUIRE(run_tito(folder, {"init", workspace.string()}).ok());
   for (const Module& module : load_course(course)) {
-    if (!module.library_chapter && module.number <= stop) go_through(workspace, module);
+    if (!module.library_chapter && module.number <= stop) go_through(workspace, module, module.number <= each);
   }
   fs::remove_all(folder);
 }

@@ -76,6 +76,7 @@ class StageBuild {
 
   const fs::path& root() const { return root_; }
   const fs::path& directory() const { return directory_; }
+  fs::path runtime_folder() const { return fs::absolute(root_ / runtime()).lexically_normal(); }
   const std::vector<Module>& modules() const { return modules_; }
   const LineMap& lines() const { return lines_; }
 

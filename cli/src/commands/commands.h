@@ -25,6 +25,7 @@ void add_demo_command(CLI::App& app);
 void add_bench_command(CLI::App& app);
 void add_data_command(CLI::App& app);
 void add_grade_command(CLI::App& app);
+void add_sandbox_command(CLI::App& app);
 void add_notebook_command(CLI::App& app);
 
 // A learner's commands, in a workspace.

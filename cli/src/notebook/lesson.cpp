@@ -147,6 +147,7 @@ std::string describe_cells(const StageBuild& build, const std::vector<Module>& s
       {"module", module.folder()},
       {"root", build.root().string()},
       {"folder", build.directory().string()},
+      {"runtime", build.runtime_folder().string()},
       {"compile", {{"-O0", build.cell_compiler("-O0")}, {"-O1", build.cell_compiler("-O1")}}},
       {"header", {{"-O0", build.cell_header("-O0")}, {"-O1", build.cell_header("-O1")}}},
       {"stand_ins", empty.string()},

@@ -128,6 +128,7 @@ class ModuleSerialization {
 
 // %%
 #include "tito/lesson.h"
+#include "tito/scratch.h"
 #include <algorithm>
 #include <cmath>
 #include <csignal>
@@ -346,30 +347,6 @@ std::string serialize::read_file(const std::string& path) {
 
 // %%
 //| lesson
-// A folder for the files of a test, removed at its end.
-class Scratch {
- public:
-  Scratch() {
-    std::string name = (std::filesystem::temp_directory_path() / "tinytorch-XXXXXX").string();
-    TORCH_CHECK(::mkdtemp(name.data()) != nullptr, "cannot make a folder for the test");  // also in demonstrations, where doctest's checks do not work
-    folder_ = name;
-  }
-  ~Scratch() {
-    std::error_code ignored;
-    std::filesystem::remove_all(folder_, ignored);
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  std::string path(const std::string& name) const { return folder_ + "/" + name; }
-  std::size_t files() const {
-    const auto all = std::filesystem::directory_iterator(folder_);
-    return static_cast<std::size_t>(std::distance(begin(all), end(all)));
-  }
-
- private:
-  std::string folder_;
-};
-
 // As if the disk were full: files cannot grow beyond `bytes` for a scope.
 class FileSizeLimit {
  public:
@@ -405,7 +382,7 @@ std::string error_with_little_room(std::size_t bytes, F save) {
 
 // %% {"nbgrader": {"grade": true, "grade_id": "08-replace-file-test", "locked": true, "points": 6, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("write_file_atomically: the whole new file, or the old one and a sentence") {
-  const Scratch scratch;
+  const tito::Scratch scratch;
   const std::string path = scratch.path("model");
   const std::string old = "what was saved before";
   serialize::write_file_atomically(path, old);
@@ -1245,7 +1222,7 @@ void optim::Optimizer::load(serialize::InputArchive& archive) { archive >> *this
 
 // %% {"nbgrader": {"grade": true, "grade_id": "08-prepare-load-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("load: a module comes back, and one that does not fit is not touched") {
-  const Scratch scratch;
+  const tito::Scratch scratch;
   const std::string path = scratch.path("model.safetensors");
   manual_seed(1);
   nn::MLP model(std::vector<std::int64_t>{4, 5, 3});
@@ -1274,7 +1251,7 @@ TEST_CASE("load: a module comes back, and one that does not fit is not touched")
 
 // %%
 TEST_CASE("save and load: tensors, lists and an optimizer with its moments") {
-  const Scratch scratch;
+  const tito::Scratch scratch;
   const std::string path = scratch.path("state");
   std::vector<Tensor> list = {tensor({1, 2}), tensor({0.5})}, back;
   save(list, path);
@@ -1945,7 +1922,7 @@ void run_until(SmallRun& run, std::int64_t last) {
 
 // %% {"nbgrader": {"grade": true, "grade_id": "08-save-checkpoint-test", "locked": true, "points": 8, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("resume: a run that was cut off in the middle of an epoch ends with the same bits") {
-  const Scratch scratch;
+  const tito::Scratch scratch;
   SmallRun whole(5, scratch.path("whole"));
   CHECK(!whole.trainer.resume(*whole.loader));
   whole.trainer.fit(*whole.loader);
@@ -2057,7 +2034,7 @@ std::string serialize::newest_sound_checkpoint(const std::string& folder) {
 
 // %% {"nbgrader": {"grade": true, "grade_id": "08-newest-sound-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("newest_sound_checkpoint: by number, skipping what is damaged, one in memory at a time") {
-  const Scratch scratch;
+  const tito::Scratch scratch;
   const std::string folder = scratch.path("");
   CHECK_EQ(serialize::newest_sound_checkpoint(folder), "");
   const Tensor large = ones({1 << 16});
@@ -2171,7 +2148,7 @@ double evaluate(nn::Sequential& model, Loader& loader) {
 
 // %% {"nbgrader": {"grade": true, "grade_id": "08-debug-evaluate-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("debug: evaluation gives the same number twice, keeps no memory, and leaves the mode") {
-  const Scratch scratch;
+  const tito::Scratch scratch;
   SmallRun run(3, scratch.path("unused"));
   const auto batches = data::make_data_loader<data::samplers::SequentialSampler>(
       data::datasets::TensorBatchDataset(randn({64, 4}), randint(0, 2, {64})), data::DataLoaderOptions(8));
@@ -2388,7 +2365,7 @@ DEMO("what accumulation saves: the peak memory of one step over 512 examples") {
 
 // %%
 DEMO("what a safe save costs") {
-  const Scratch scratch;
+  const tito::Scratch scratch;
   std::printf("  %-10s %14s %14s %14s\n", "bytes", "plain write", "atomic", "load, checked");
   for (const std::int64_t n : {1 << 10, 1 << 16, 1 << 20}) {
     serialize::OutputArchive archive;
@@ -2436,7 +2413,7 @@ DEMO("what a safe save costs") {
 
 // %%
 TEST_CASE("training: digits are learned, saved, loaded and classified alike") {
-  const Scratch scratch;
+  const tito::Scratch scratch;
   const std::string path = scratch.path("digits.safetensors");
   DigitsRun run(optim::TrainerOptions().epochs(4).checkpoint(path));
   std::vector<double> losses;

@@ -105,6 +105,7 @@
 
 // %%
 #include "tito/lesson.h"
+#include "tito/scratch.h"
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -1506,30 +1507,12 @@ void text::BPETokenizer::save(const std::string& vocab_json, const std::string& 
 }
 
 // %%
-//| lesson
-// A folder of its own for a test, removed at its end.
-struct TestFolder {
-  TestFolder() : path(std::filesystem::temp_directory_path() / ("tinytorch_text_" + std::to_string(::getpid()))) {
-    std::filesystem::create_directories(path);
-  }
-  ~TestFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path, ignored);
-  }
-  std::string file(const std::string& name, const std::string& content = "") const {
-    if (!content.empty()) std::ofstream(path / name, std::ios::binary) << content;
-    return (path / name).string();
-  }
-  std::filesystem::path path;
-};
-
-// %%
 TEST_CASE("BPETokenizer: GPT-2's files written and read, and damaged ones refused") {
-  const TestFolder folder;
+  const tito::Scratch folder;
   const std::string text = made_up_text(200) + "caf\u00e9 \U0001f642\n";
   const auto tokenizer = text::BPETokenizer::train(text, text::BPETrainerOptions(300).special_tokens({"<|endoftext|>"}));
-  const std::string vocab = folder.file("vocab.json");
-  const std::string merges = folder.file("merges.txt");
+  const std::string vocab = folder.path("vocab.json");
+  const std::string merges = folder.path("merges.txt");
   tokenizer.save(vocab, merges);
   text::BPETokenizer again = text::BPETokenizer::from_files(vocab, merges);
   CHECK_EQ(again.add_special_token("<|endoftext|>"), 0);
@@ -1538,20 +1521,20 @@ TEST_CASE("BPETokenizer: GPT-2's files written and read, and damaged ones refuse
 
   // GPT-2's own way to write: escaped, with line ends of Windows in the merges.
   const auto escaped = text::BPETokenizer::from_files(
-      folder.file("v.json", R"({"t": 1, "\u0120": 0, "h": 2, "\u0120t": 3, "\u0120th": 4})"),
-      folder.file("m.txt", "#version: 0.2\r\n\u0120 t\r\n\u0120t h\r\n"));
+      folder.write("v.json", R"({"t": 1, "\u0120": 0, "h": 2, "\u0120t": 3, "\u0120th": 4})"),
+      folder.write("m.txt", "#version: 0.2\r\n\u0120 t\r\n\u0120t h\r\n"));
   CHECK_EQ(escaped.encode(" tht th"), Ids{4, 1, 4});
 
-  CHECK_ERROR(text::BPETokenizer::from_files(folder.file("v.json", R"({"a": 0, "b": 4000000000})"), merges), "has 2 tokens, but \"b\" has the id 4000000000");
-  CHECK_ERROR(text::BPETokenizer::from_files(folder.file("v.json", R"({"a b": 0})"), merges), "which stands for no bytes");
+  CHECK_ERROR(text::BPETokenizer::from_files(folder.write("v.json", R"({"a": 0, "b": 4000000000})"), merges), "has 2 tokens, but \"b\" has the id 4000000000");
+  CHECK_ERROR(text::BPETokenizer::from_files(folder.write("v.json", R"({"a b": 0})"), merges), "which stands for no bytes");
   const auto merges_error = [&](const std::string& content, const char* why) {
-    CHECK_ERROR(text::BPETokenizer::from_files(folder.file("v.json", R"({"a": 0, "b": 1, "ab": 2})"), folder.file("m.txt", content)), why);
+    CHECK_ERROR(text::BPETokenizer::from_files(folder.write("v.json", R"({"a": 0, "b": 1, "ab": 2})"), folder.write("m.txt", content)), why);
   };
   merges_error("a b\na\n", "line 2 is not two tokens");
   merges_error("a b c\n", "line 1 is not two tokens");
   merges_error("b a\n", "merge 0 needs the token \"ba\"");
   merges_error("a b\na b\n", "is merged twice");
-  CHECK_ERROR(text::BPETokenizer::from_files(folder.file("nothing.json"), merges), "nothing.json");
+  CHECK_ERROR(text::BPETokenizer::from_files(folder.path("nothing.json"), merges), "nothing.json");
 }
 
 // %% [markdown]
@@ -2385,11 +2368,11 @@ DEMO("memory and time of the gradient of an embedding") {
 
 // %%
 TEST_CASE("text: from a file of text to trained vectors") {
-  const TestFolder folder;
+  const tito::Scratch folder;
   const std::string text = made_up_text(300) + "d\u00e9j\u00e0 vu \U0001f642\U0001f3fd \xff\n";
   text::BPETokenizer::train(text, text::BPETrainerOptions(300).special_tokens({"<|endoftext|>"}))
-      .save(folder.file("vocab.json"), folder.file("merges.txt"));
-  text::BPETokenizer tokenizer = text::BPETokenizer::from_files(folder.file("vocab.json"), folder.file("merges.txt"));
+      .save(folder.path("vocab.json"), folder.path("merges.txt"));
+  text::BPETokenizer tokenizer = text::BPETokenizer::from_files(folder.path("vocab.json"), folder.path("merges.txt"));
   const std::int64_t end = tokenizer.add_special_token("<|endoftext|>");
   const std::vector<std::int64_t> ids = tokenizer.encode(text + "<|endoftext|>");
   CHECK_EQ(tokenizer.decode(ids), text + "<|endoftext|>");

@@ -57,6 +57,7 @@
 
 // %%
 #include "tito/lesson.h"
+#include "tito/scratch.h"
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -266,24 +267,6 @@ TEST_CASE("nn::Embedding: PyTorch's numbers for a seed, options, and a table tha
   CHECK_ERROR(nn::Embedding::from_pretrained(known[0]), "Embeddings parameter is expected to be 2-dimensional");
   CHECK_ERROR(nn::Embedding(nn::EmbeddingOptions(3, 2).weight(known)), "Shape of weight does not match");
 }
-
-// %%
-//| lesson
-// A folder of its own for a test, removed at its end.
-struct TestFolder {
-  TestFolder() : path(std::filesystem::temp_directory_path() / ("tinytorch_text_extras_" + std::to_string(::getpid()))) {
-    std::filesystem::create_directories(path);
-  }
-  ~TestFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path, ignored);
-  }
-  std::string file(const std::string& name, const std::string& content = "") const {
-    if (!content.empty()) std::ofstream(path / name, std::ios::binary) << content;
-    return (path / name).string();
-  }
-  std::filesystem::path path;
-};
 
 // %% [markdown]
 // ### WordPiece, for BERT
@@ -527,9 +510,9 @@ TEST_CASE("WordPieceTokenizer: uniform words, pieces, unknown words, BERT's inpu
   CHECK_EQ(text::basic_words("Caf\u00e9-bar,  \u6771\u4eac!", true), Words{"cafe", "-", "bar", ",", "\u6771", "\u4eac", "!"});
   CHECK_EQ(text::basic_words("Caf\u00e9\u200b \tA\u0301$5\n", false), Words{"Caf\u00e9", "A\u0301", "$", "5"});
   CHECK_EQ(text::basic_words("\u0130stanbul a\xff\u0085z \u00a0", true), Words{"istanbul", "az"});
-  const TestFolder folder;
+  const tito::Scratch folder;
   const auto bert = text::WordPieceTokenizer::from_file(
-      folder.file("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\n##s\nworld\n!\nun\n##able\n"));
+      folder.write("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\n##s\nworld\n!\nun\n##able\n"));
   CHECK_EQ(bert.encode("Hello, worlds!"), Ids{5, 1, 7, 6, 8});
   CHECK_EQ(bert.encode("H\u00e9llo [MASK] unables"), Ids{5, 4, 9, 10, 6});
   CHECK_EQ(bert.decode({5, 7, 6, 8}), "hello worlds !");
@@ -538,7 +521,7 @@ TEST_CASE("WordPieceTokenizer: uniform words, pieces, unknown words, BERT's inpu
   CHECK_EQ(pair.token_type_ids, Ids{0, 0, 0, 1, 1, 1});
   CHECK_EQ(bert.encode(std::string(101, 's')), Ids{1});
   CHECK_ERROR(text::WordPieceTokenizer(std::vector<std::string>{"a"}), "the vocabulary has no token \"[UNK]\"");
-  CHECK_ERROR(text::WordPieceTokenizer::from_file(folder.file("v.txt", "[UNK]\na\na\n")), "is in the vocabulary twice");
+  CHECK_ERROR(text::WordPieceTokenizer::from_file(folder.write("v.txt", "[UNK]\na\na\n")), "is in the vocabulary twice");
 }
 
 // %% [markdown]

@@ -98,6 +98,7 @@
 
 // %%
 #include "tito/lesson.h"
+#include "tito/scratch.h"
 #include <filesystem>
 #include <fstream>
 #include <unistd.h>
@@ -425,28 +426,6 @@ std::string serialize::ZipWriter::finish() {
   append_number(archive_, 0, 2);
   return std::move(archive_);
 }
-
-// %%
-//| lesson
-// A folder for the files of a test, removed at its end.
-class Scratch {
- public:
-  Scratch() {
-    std::string name = (std::filesystem::temp_directory_path() / "tinytorch-XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    folder_ = name;
-  }
-  ~Scratch() {
-    std::error_code ignored;
-    std::filesystem::remove_all(folder_, ignored);
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  std::string path(const std::string& name) const { return folder_ + "/" + name; }
-
- private:
-  std::string folder_;
-};
 
 // %%
 TEST_CASE("zip: what was added is read back, on multiples of 64 bytes") {
@@ -1801,7 +1780,7 @@ void safetensors::save_file(const OrderedDict<std::string, Tensor>& tensors, con
 
 // %%
 TEST_CASE("safetensors: every dtype comes back, mapped, and writing into a tensor leaves the file as it is") {
-  const Scratch scratch;
+  const tito::Scratch scratch;
   OrderedDict<std::string, Tensor> tensors;
   for (const ScalarType type : {kBool, kByte, kChar, kShort, kInt, kLong, kHalf, kBFloat16, kFloat, kDouble}) tensors.insert(toString(type), tensor({0, 1, 1, 0, 1, 1}).view({2, 3}).to(type));
   tensors.insert("scalar", scalar_tensor(2.5));
@@ -1962,7 +1941,7 @@ void safetensors::save_sharded(const OrderedDict<std::string, Tensor>& tensors, 
 
 // %%
 TEST_CASE("safetensors: a model in several files, and an index that lies") {
-  const Scratch scratch;
+  const tito::Scratch scratch;
   OrderedDict<std::string, Tensor> tensors;
   for (int i = 0; i < 5; ++i) tensors.insert("layer." + std::to_string(i), full({10}, i, kFloat));
   safetensors::save_sharded(tensors, scratch.path("."), 100);  // two tensors of 40 bytes each
@@ -2009,7 +1988,7 @@ void register_pytorch_files() {
 
 // %%
 TEST_CASE("a module's state_dict travels through both formats") {
-  const Scratch scratch;
+  const tito::Scratch scratch;
   manual_seed(1);
   nn::Sequential model(nn::Linear(4, 3), nn::Linear(3, 2));
   serialize::save_checkpoint(serialize::to_value(model->state_dict()), scratch.path("model.pt"));
@@ -2027,7 +2006,7 @@ TEST_CASE("a module's state_dict travels through both formats") {
 
 // %%
 TEST_CASE("load() opens PyTorch's files too, and refuses what does not fit") {
-  const Scratch scratch;
+  const tito::Scratch scratch;
   manual_seed(1);
   nn::Linear layer(4, 3);
   impl::GenericDict checkpoint;

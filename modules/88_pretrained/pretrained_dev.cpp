@@ -60,6 +60,7 @@
 
 // %%
 #include "tito/lesson.h"
+#include "tito/scratch.h"
 #include <filesystem>
 #include <fstream>
 #include <unistd.h>
@@ -326,26 +327,6 @@ void make_lively(const nn::Module& module) {
   for (const Tensor& parameter : module.parameters()) parameter.normal_(parameter.dim() == 1 ? 0.2 : 0.0, 0.5);
 }
 
-// A folder for the files of a test, removed at its end.
-class Scratch {
- public:
-  Scratch() {
-    std::string name = (std::filesystem::temp_directory_path() / "tinytorch-XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    folder_ = name;
-  }
-  ~Scratch() {
-    std::error_code ignored;
-    std::filesystem::remove_all(folder_, ignored);
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  std::string path(const std::string& name) const { return folder_ + "/" + name; }
-
- private:
-  std::string folder_;
-};
-
 // %%
 TEST_CASE("Bert: filling changes nothing, order and the later words do") {
   manual_seed(3);
@@ -580,7 +561,7 @@ models::Bert models::load_bert(const std::string& folder) {
 
 // %%
 TEST_CASE("GPT-2's files: there and back, as Hugging Face names and turns them") {
-  const Scratch scratch;
+  const tito::Scratch scratch;
   manual_seed(5);
   const auto options = models::GPTOptions(11, 8).n_layer(2).n_head(2).n_embd(8);
   models::GPT model(options);
@@ -618,7 +599,7 @@ TEST_CASE("GPT-2's files: there and back, as Hugging Face names and turns them")
 
 // %%
 TEST_CASE("published models: what is missing or does not fit is one sentence") {
-  const Scratch scratch;
+  const tito::Scratch scratch;
   models::GPT model(models::GPTOptions(11, 8).n_layer(2).n_head(2).n_embd(8));
   models::save_gpt2(model, scratch.path("model"));
   const std::string config = serialize::read_file(scratch.path("model/config.json"));

@@ -51,6 +51,7 @@
 
 // %%
 #include "tito/lesson.h"
+#include "tito/scratch.h"
 #include <cmath>
 #include <filesystem>
 #include <unistd.h>
@@ -110,26 +111,6 @@ bool optim::EarlyStopping::goes_on(double metric) {
 
 // %%
 //| lesson
-// A folder for the files of a test, removed at its end.
-class Scratch {
- public:
-  Scratch() {
-    std::string name = (std::filesystem::temp_directory_path() / "tinytorch-XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    folder_ = name;
-  }
-  ~Scratch() {
-    std::error_code ignored;
-    std::filesystem::remove_all(folder_, ignored);
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  std::string path(const std::string& name) const { return folder_ + "/" + name; }
-
- private:
-  std::string folder_;
-};
-
 // The finished epochs of a run on y = 2x whose metric is best in its second epoch, with patience 3; it resumes from `path`.
 std::int64_t epochs_of_run(const std::string& path, std::int64_t at_most) {
   const Tensor x = tensor({{1.0}, {2.0}, {-1.0}, {0.5}});
@@ -154,7 +135,7 @@ TEST_CASE("early stopping: waits with patience, also across a restart, and a run
   CHECK_EQ(answers, std::vector<bool>{true, true, true, true, true, false, true});
   CHECK_EQ(plain.best(), 0.5);
 
-  const Scratch scratch;
+  const tito::Scratch scratch;
   const std::string path = scratch.path("run");
   CHECK_EQ(epochs_of_run(path, 4), 4);    // cut off while it waits
   CHECK_EQ(epochs_of_run(path, 100), 6);  // goes on waiting: epochs 3, 4 and 5, and in the sixth it has waited for more than 3
@@ -339,7 +320,7 @@ void utils::tensorboard::SummaryWriter::add_histogram(const std::string& tag, co
 
 // %%
 TEST_CASE("SummaryWriter: records in order, each with its length; a full disk is one sentence") {
-  const Scratch scratch;
+  const tito::Scratch scratch;
   double time = 100;
   utils::tensorboard::SummaryWriter writer(scratch.path("runs/first"), [&] { return time++; });
   writer.add_scalar("loss", 0.5, 3);

@@ -182,6 +182,7 @@
 #include "tinytorch/core/utils.h"
 #include "tinytorch/data/dataloader.h"
 #include "tito/lesson.h"
+#include "tito/scratch.h"
 
 // %%
 namespace tinytorch {
@@ -277,36 +278,9 @@ Tensor data::read_idx(const std::string& path) {
 }
 
 // %%
-//| lesson
-// A folder for the files of a test, removed at its end.
-class Scratch {
- public:
-  Scratch() {
-    static std::atomic<int> count{0};
-    folder_ = std::filesystem::temp_directory_path() / str("tinytorch_data_", std::chrono::steady_clock::now().time_since_epoch().count(), "_", count++);
-    std::filesystem::create_directory(folder_);
-  }
-  ~Scratch() {
-    std::error_code ignored;
-    std::filesystem::remove_all(folder_, ignored);
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-
-  std::string path(const std::string& name) const { return (folder_ / name).string(); }
-  std::string write(const std::string& name, std::string_view bytes) const {
-    std::ofstream(path(name), std::ios::binary) << bytes;
-    return path(name);
-  }
-
- private:
-  std::filesystem::path folder_;
-};
-
-// %%
 TEST_CASE("read_idx: plain and compressed, and every way in which a file can be wrong") {
   using namespace std::string_literals;
-  const Scratch scratch;
+  const tito::Scratch scratch;
   const std::string good = "\0\0\x08\x02\0\0\0\x02\0\0\0\x03\x01\x02\x03\x04\x05\xff"s;
   const Tensor expected = tensor({{1, 2, 3}, {4, 5, 255}}).to(kByte);
   CHECK_EQ(data::read_idx(scratch.write("good.idx", good)), expected);
@@ -445,7 +419,7 @@ Tensor data::map_idx(const std::string& path) {
 // %%
 TEST_CASE("map_file and map_idx: the file's values, private writes, and files that are too short") {
   using namespace std::string_literals;
-  const Scratch scratch;
+  const tito::Scratch scratch;
   const std::string raw = scratch.write("raw", "head"s + "\x01\x00\x00\x00\xff\xff\xff\xff"s);
   Tensor view;
   {
@@ -475,7 +449,7 @@ TEST_CASE("map_file and map_idx: the file's values, private writes, and files th
 
 // %%
 DEMO("64 MiB of a file: read whole, and mapped") {
-  const Scratch scratch;
+  const tito::Scratch scratch;
   const std::string path = scratch.write("values", std::string(std::size_t{64} << 20, 'x'));
   const std::int64_t rows = 16384;  // of a page each
   const auto growth = [](auto use) {
@@ -688,7 +662,7 @@ std::size_t data::CsvTable::index(const std::string& name) const {
 
 // %%
 TEST_CASE("read_csv: numbers, names, quotes, and where an error is") {
-  const Scratch scratch;
+  const tito::Scratch scratch;
   const data::CsvTable plain = data::read_csv(scratch.write("plain.csv", "1,2.5,-3e2\r\n\r\n 4 ,\"5\", +6\n"));
   CHECK_EQ(plain.values, tensor({{1.0, 2.5, -300.0}, {4.0, 5.0, 6.0}}, kDouble));
   CHECK(plain.names.empty());
@@ -717,7 +691,7 @@ TEST_CASE("read_csv: numbers, names, quotes, and where an error is") {
 
 // %%
 TEST_CASE("read_csv: missing values and columns of words") {
-  const Scratch scratch;
+  const tito::Scratch scratch;
   const std::string path = scratch.write("iris.csv", "length,species,width\n5.1,setosa,\n,\"virginica\",2\n6,setosa,3\n");
   const auto options = data::CsvOptions().header(true).categories({"species"});
   CHECK_ERROR(data::read_csv(path, options), "iris.csv:2: column 3 (width): '' is not a number");
@@ -828,7 +802,7 @@ std::string_view data::datasets::TextLines::line(std::size_t index) const {
 
 // %%
 TEST_CASE("TextLines: lines without their ends, shared by copies") {
-  const Scratch scratch;
+  const tito::Scratch scratch;
   data::datasets::TextLines lines(scratch.write("text.txt", "one\n\r\nthree\r\nfour"));
   CHECK_EQ(lines.size().value(), 4);
   CHECK_EQ(lines.get_batch({3, 0}), std::vector<std::string>{"four", "one"});
@@ -1027,7 +1001,7 @@ TEST_CASE("Digits: 1,437 images to learn from and 360 to be judged by") {
   CHECK_EQ(example.target.dim(), 0);
   CHECK(example.data.is_alias_of(test.images()));
 
-  const Scratch scratch;
+  const tito::Scratch scratch;
   CHECK_ERROR(data::datasets::Digits(data::datasets::Digits::Mode::kTest, scratch.write("narrow.csv", "1,2,3\n")), "65 values a line are expected");
 }
 
@@ -1035,7 +1009,7 @@ TEST_CASE("Digits: 1,437 images to learn from and 360 to be judged by") {
 TEST_CASE("MNIST: files of the original names, and what can be wrong with them") {
   using namespace std::string_literals;
   using data::datasets::MNIST;
-  const Scratch scratch;
+  const tito::Scratch scratch;
   const std::string root = scratch.path("");
   CHECK_ERROR(MNIST(root), "Error opening images file at " + scratch.path("train-images-idx3-ubyte"));
   scratch.write("t10k-images-idx3-ubyte", "\0\0\x08\x03\0\0\0\x02\0\0\0\x1c\0\0\0\x1c"s + std::string(784, '\xff') + std::string(784, '\0'));
@@ -1142,7 +1116,7 @@ data::Example<> data::datasets::CIFAR10::get(std::size_t index) {
 // %%
 TEST_CASE("CIFAR10: records of five files, planes of three colours, and files that cannot be right") {
   using data::datasets::CIFAR10;
-  const Scratch scratch;
+  const tito::Scratch scratch;
   const std::string root = scratch.path("");
   CHECK_ERROR(CIFAR10(root), "Error opening images file at ");
   const auto record = [](char target, char red, char blue) { return std::string(1, target) + std::string(1024, red) + std::string(1024, '\0') + std::string(1024, blue); };

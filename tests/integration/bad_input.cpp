@@ -12,33 +12,10 @@
 
 #include "tinytorch/tinytorch.h"
 #include "tito/lesson.h"
+#include "tito/scratch.h"
 
 namespace tinytorch {
 namespace {
-
-class Folder {
- public:
-  Folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "bad-input-XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  ~Folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  std::string path(const std::string& name) const { return path_ + "/" + name; }
-  std::size_t files() const {
-    std::size_t count = 0;
-    for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(path_)) ++count;
-    return count;
-  }
-
- private:
-  std::string path_;
-};
 
 void write(const std::string& path, const std::string& bytes) { std::ofstream(path, std::ios::binary) << bytes; }
 
@@ -129,7 +106,7 @@ std::string sound_checkpoint(const std::string& path) {
 }  // namespace
 
 TEST_CASE("a damaged or foreign checkpoint: one sentence, and the run is as it was") {
-  const Folder folder;
+  const tito::Scratch folder;
   const std::string path = folder.path("run.ckpt");
   const std::string sound = sound_checkpoint(path);
   const auto refused = [&](const std::string& bytes, const std::string& expected, std::size_t batch_size = 4) {
@@ -166,7 +143,7 @@ TEST_CASE("a damaged or foreign checkpoint: one sentence, and the run is as it w
 }
 
 TEST_CASE("a full disk while a run saves: the sentence, the old checkpoint, nothing beside it, and the run can go on when there is room") {
-  const Folder folder;
+  const tito::Scratch folder;
   const std::string path = folder.path("run.ckpt");
   const std::string sound = sound_checkpoint(path);
   Run run(6, path);
@@ -190,7 +167,7 @@ TEST_CASE("a full disk while a run saves: the sentence, the old checkpoint, noth
 }
 
 TEST_CASE("data files that are missing or cut off: a sentence with the path") {
-  const Folder folder;
+  const tito::Scratch folder;
   const std::string missing = folder.path("none.safetensors");
   Tensor x = ones({2});
   CHECK_EQ(sentence_of([&] { load(x, missing); }), "open file failed because of errno 2 on fopen: No such file or directory, file path: " + missing);

@@ -10,29 +10,10 @@
 #include "golden/damage.h"
 #include "tinytorch/tinytorch.h"
 #include "tito/lesson.h"
+#include "tito/scratch.h"
 
 namespace tinytorch::testing {
 namespace {
-
-class Folder {
- public:
-  Folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "damaged-XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  ~Folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  const std::string& path() const { return path_; }
-  std::string path(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
 
 void write(const std::string& path, const std::string& bytes) { std::ofstream(path, std::ios::binary) << bytes; }
 
@@ -89,8 +70,9 @@ void read_table(const std::string& path) {
 }
 
 void damage_everything(std::uint64_t seed, int times) {
-  const Folder folder;
-  for (const auto& [type, width] : {std::pair{8, 1}, {9, 1}, {11, 2}, {12, 4}, {13, 4}, {14, 8}}) {
+  const tito::Scratch folder;
+  for (const auto& [number, width] : {std::pair{8, 1}, {9, 1}, {11, 2}, {12, 4}, {13, 4}, {14, 8}}) {
+    const int type = number;
     CAPTURE(type);
     const std::string bytes = idx_file(type, static_cast<std::size_t>(width));
     CHECK_EQ(complaint_of([&] {

@@ -11,6 +11,7 @@
 
 #include "golden/reader.h"
 #include "tito/lesson.h"
+#include "tito/scratch.h"
 
 namespace tinytorch::testing {
 namespace {
@@ -41,23 +42,6 @@ text::BPETokenizer recorded_byte_pairs() {
   }
   return {tokens, merges};
 }
-
-struct Folder {
-  Folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "tokenizers-XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path = name;
-  }
-  ~Folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path, ignored);
-  }
-  std::string write(const std::string& name, const std::string& content) const {
-    std::ofstream(path / name, std::ios::binary) << content;
-    return (path / name).string();
-  }
-  std::filesystem::path path;
-};
 
 std::string content_of(const std::string& path) {
   std::ostringstream text;
@@ -164,10 +148,10 @@ TEST_CASE("any bytes come back from a byte-level tokenizer, and no character sto
 }
 
 TEST_CASE("a damaged vocabulary or list of merges is refused with its name, or is a vocabulary that works") {
-  const Folder folder;
+  const tito::Scratch folder;
   const auto small = text::BPETokenizer::train("low lower lowest new newer newest wide wider widest", text::BPETrainerOptions(280));
-  const std::string vocab = (folder.path / "vocab.json").string();
-  const std::string merges = (folder.path / "merges.txt").string();
+  const std::string vocab = folder.path("vocab.json");
+  const std::string merges = folder.path("merges.txt");
   small.save(vocab, merges);
   const std::string vocab_content = content_of(vocab);
   const std::string merges_content = content_of(merges);
@@ -199,7 +183,7 @@ TEST_CASE("a damaged vocabulary or list of merges is refused with its name, or i
 }
 
 TEST_CASE("a vocabulary from a stranger takes no more memory than its size") {
-  const Folder folder;
+  const tito::Scratch folder;
   const std::string merges = folder.write("m.txt", "#version: 0.2\n");
   const auto why = [&](const std::string& content) {
     try {

@@ -25,6 +25,7 @@
 
 #include "tito/difference.h"
 #include "tito/ending.h"
+#include "tito/json_text.h"
 #include "tito/lesson.h"
 #include "tito/seal.h"
 
@@ -71,23 +72,6 @@ struct DemoEntry {
 std::vector<DemoEntry>& demos() {
   static std::vector<DemoEntry> entries;
   return entries;
-}
-
-std::string json_string(std::string_view text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      char escape[8];
-      std::snprintf(escape, sizeof escape, "\\u%04x", static_cast<unsigned>(static_cast<unsigned char>(c)));
-      out += escape;
-    } else {
-      out += c;
-    }
-  }
-  return out + "\"";
 }
 
 const char* json_path = nullptr;
@@ -207,15 +191,15 @@ struct JsonReporter : LessonReporter {
   }
   void failed(const Failure& failure) override {
     std::string info;
-    for (const std::string& text : failure.info) info += (info.empty() ? "" : ",") + json_string(text);
-    line("\"event\":\"failure\",\"test\":" + json_string(test == nullptr ? "" : test->m_name) +
-         ",\"kind\":" + json_string(failure.kind) + ",\"file\":" + json_string(failure.file) +
-         ",\"line\":" + std::to_string(failure.line) + ",\"check\":" + json_string(failure.check) +
-         ",\"values\":" + json_string(failure.values) + ",\"difference\":" + json_string(failure.difference) +
-         ",\"subcase\":" + json_string(failure.subcase) + ",\"info\":[" + info + "],\"trace\":" + failure.trace);
+    for (const std::string& text : failure.info) info += (info.empty() ? "" : ",") + json_text(text);
+    line("\"event\":\"failure\",\"test\":" + json_text(test == nullptr ? "" : test->m_name) +
+         ",\"kind\":" + json_text(failure.kind) + ",\"file\":" + json_text(failure.file) +
+         ",\"line\":" + std::to_string(failure.line) + ",\"check\":" + json_text(failure.check) +
+         ",\"values\":" + json_text(failure.values) + ",\"difference\":" + json_text(failure.difference) +
+         ",\"subcase\":" + json_text(failure.subcase) + ",\"info\":[" + info + "],\"trace\":" + failure.trace);
   }
   void skipped(std::string_view why) override {
-    line("\"event\":\"skipped\",\"why\":" + json_string(why));
+    line("\"event\":\"skipped\",\"why\":" + json_text(why));
   }
   void test_run_start() override { line("\"event\":\"start\""); }
   void test_run_end(const doctest::TestRunStats& stats) override {
@@ -224,20 +208,20 @@ struct JsonReporter : LessonReporter {
   }
   void test_case_start(const doctest::TestCaseData& data) override {
     LessonReporter::test_case_start(data);
-    std::snprintf(test_name, sizeof test_name, "%s", json_string(data.m_name).c_str());
-    line("\"event\":\"test\",\"test\":" + json_string(data.m_name) +
-         ",\"file\":" + json_string(data.m_file.c_str()) + ",\"line\":" + std::to_string(data.m_line));
+    std::snprintf(test_name, sizeof test_name, "%s", json_text(data.m_name).c_str());
+    line("\"event\":\"test\",\"test\":" + json_text(data.m_name) +
+         ",\"file\":" + json_text(data.m_file.c_str()) + ",\"line\":" + std::to_string(data.m_line));
   }
   void test_case_end(const doctest::CurrentTestCaseStats& stats) override {
-    line("\"event\":\"done\",\"test\":" + json_string(test->m_name) +
+    line("\"event\":\"done\",\"test\":" + json_text(test->m_name) +
          ",\"passed\":" + (stats.testCaseSuccess ? "true" : "false") + ",\"checks\":" +
          std::to_string(stats.numAssertsCurrentTest) + ",\"seconds\":" + std::to_string(stats.seconds));
   }
   void report_query(const doctest::QueryData& query) override {
     for (unsigned i = 0; i < query.num_data; ++i) {
       const doctest::TestCaseData& data = *query.data[i];
-      line("\"event\":\"test\",\"test\":" + json_string(data.m_name) +
-           ",\"file\":" + json_string(data.m_file.c_str()) + ",\"line\":" + std::to_string(data.m_line));
+      line("\"event\":\"test\",\"test\":" + json_text(data.m_name) +
+           ",\"file\":" + json_text(data.m_file.c_str()) + ",\"line\":" + std::to_string(data.m_line));
     }
   }
 };

@@ -105,6 +105,7 @@
 // %%
 #include "tinytorch/core/system_info.h"
 #include "tito/lesson.h"
+#include "tito/scratch.h"
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -1855,25 +1856,6 @@ std::string find_data(std::string_view name) {
 }
 
 // %%
-//| lesson
-// A file that is gone at the end of the scope.
-class TemporaryFile {
- public:
-  explicit TemporaryFile(const std::string& bytes) {
-    static std::random_device random;
-    path_ = (std::filesystem::temp_directory_path() / str("tinytorch-", random(), random())).string();
-    std::ofstream(path_, std::ios::binary) << bytes;
-  }
-  ~TemporaryFile() { std::remove(path_.c_str()); }
-  TemporaryFile(const TemporaryFile&) = delete;
-  TemporaryFile& operator=(const TemporaryFile&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
-// %%
 TEST_CASE("find_data: finds what ships, and lists the places where it looked") {
   CHECK(std::filesystem::exists(find_data("digits/optdigits.csv")));
   CHECK_ERROR(find_data("no/such.csv"), "cannot find the data file no/such.csv");
@@ -1986,28 +1968,28 @@ NumericArray read_numeric_text(const std::string& path) {
 
 // %% {"nbgrader": {"grade": true, "grade_id": "00-read-text-test", "locked": true, "points": 6, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("read_numeric_text: rows and columns") {
-  const TemporaryFile file("# x, y\n1,2.5\n\n-3, 1e-3\n");
+  const tito::TemporaryFile file("# x, y\n1,2.5\n\n-3, 1e-3\n");
   const NumericArray table = read_numeric_text(file.path());
   CHECK_EQ(table.sizes, std::vector<int64_t>{2, 2});
   CHECK_EQ(table.values, std::vector<double>{1, 2.5, -3, 1e-3});
   // BEGIN HIDDEN TESTS
-  const TemporaryFile windows("1\t2\r\n3\t4\r\n5 6");
+  const tito::TemporaryFile windows("1\t2\r\n3\t4\r\n5 6");
   CHECK_EQ(read_numeric_text(windows.path()).values, std::vector<double>{1, 2, 3, 4, 5, 6});
   // END HIDDEN TESTS
 }
 
 TEST_CASE("read_numeric_text: says which file, which line and what to do") {
-  const TemporaryFile junk("1,2\n3,12abc\n");
+  const tito::TemporaryFile junk("1,2\n3,12abc\n");
   CHECK_ERROR(read_numeric_text(junk.path()), junk.path() + ":2: '12abc' is not a number");
-  const TemporaryFile cut("1,2,3\n4,5,6\n7,8");
+  const tito::TemporaryFile cut("1,2,3\n4,5,6\n7,8");
   CHECK_ERROR(read_numeric_text(cut.path()), ":3: expected 3 values but found 2");
   CHECK_ERROR(read_numeric_text("/no/such/file.csv"),
               "cannot open /no/such/file.csv: No such file or directory");
   // BEGIN HIDDEN TESTS
-  const TemporaryFile nothing("\n# nothing\n");
+  const tito::TemporaryFile nothing("\n# nothing\n");
   CHECK_ERROR(read_numeric_text(nothing.path()), "there are no numbers in it");
   CHECK_ERROR(read_numeric_text("/"), "it is a folder");
-  const TemporaryFile gap("1,,2\n");
+  const tito::TemporaryFile gap("1,,2\n");
   CHECK_ERROR(read_numeric_text(gap.path()), "is not a number");
   // END HIDDEN TESTS
 }
@@ -2418,7 +2400,7 @@ TEST_CASE("integration: read, shuffle, stop, go on") {
 }
 
 TEST_CASE("integration: what goes wrong far below says what was going on above") {
-  const TemporaryFile cut("1,2,3\n4,5\n");
+  const tito::TemporaryFile cut("1,2,3\n4,5\n");
   try {
     try {
       read_numeric_text(cut.path());

@@ -15,10 +15,8 @@
 // %% [markdown]
 // # Module 03: Layers
 //
-// So far a network is a handful of tensors and a function that you must call with all of them in the right order.
-// That works for two matrices. For two hundred it does not: somebody has to know which tensors are to be trained,
-// what they are called in a file, whether dropout is on, and how the whole thing is copied. This module builds the
-// object that knows: `Module`, a tree of named tensors with a `forward` at each node.
+// So far a network is a handful of tensors and a function that you must call with all of them in the right order. That works for two matrices. For two hundred it does not: somebody has to know which tensors are to be trained,
+// what they are called in a file, whether dropout is on, and how the whole thing is copied. This module builds the object that knows: `Module`, a tree of named tensors with a `forward` at each node.
 //
 //     MLP ("net")                                     what the tree answers
 //      ├── fc1: Linear                                 parameters()        what an optimizer updates

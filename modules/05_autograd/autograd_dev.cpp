@@ -22,8 +22,7 @@
 //         +--> [mul] --> [sum] --> loss                                      MulBackward <-- SumBackward <-- 1
 //     w --+                                     w.grad  <-- AccumulateGrad <--+
 //
-// Not one line of modules 01 to 04 changes. The operators there go through a dispatcher; this module registers a function for each of them on the layer *Autograd*, and all that was written before
-// can be differentiated, losses and layers included.
+// Not one line of modules 01 to 04 changes. The operators there go through a dispatcher; this module registers a function for each of them on the layer *Autograd*, and all that was written before can be differentiated, losses and layers included.
 //
 // **Objectives.** After this module you can
 //
@@ -149,8 +148,6 @@ DEMO("a derivative that nobody wrote down") {
   const Tensor y = x.pow(3).sum();
   y.backward();
   std::cout << "y = x^3 at x = 2: " << y.item<double>() << ", dy/dx = " << x.grad().item<double>() << "\n";
-  std::cout << "the graph: " << y.grad_fn()->name() << " -> " << y.grad_fn()->next_edge(0).function->name() << " -> "
-            << y.grad_fn()->next_edge(0).function->next_edge(0).function->name() << "\n";
 }
 
 // %% [markdown]
@@ -172,17 +169,19 @@ DEMO("a derivative that nobody wrote down") {
 //
 // ### What is recorded
 //
-// A node stands for one recorded operator. Its edges point *against* the computation, to the nodes of the operators that made its inputs; a leaf that requires gradients has a node `AccumulateGrad`
-// that adds what arrives into `grad()`.
+// A node stands for one recorded operator. Its edges point *against* the computation, to the nodes of the operators that made its inputs; a leaf that requires gradients has a node `AccumulateGrad` that adds what arrives into `grad()`.
 //
 //     loss.grad_fn ---> [SumBackward0] --edge 0--> [MulBackward0] --edge 0--> [AccumulateGrad: x]
 //                                                   saved: x, w   --edge 1--> [AccumulateGrad: w]
 //
-// Ownership follows the arrows. The loss owns the last node, that one owns those before it, and an accumulator owns its leaf. A leaf refers to its accumulator only weakly: if it owned it, the two would keep each other alive for
-// ever. So the graph of a step lives exactly as long as somebody holds its loss.
+// Ownership follows the arrows. The loss owns the last node, that one owns those before it, and an accumulator owns its leaf. A leaf refers to its accumulator only weakly: if it owned it, the two would keep each other alive for ever. So the graph of a step lives exactly as long as somebody holds its loss.
 //
-// Whether a thread records at all is a *mode* of the thread, which `NoGradGuard` switches off for a scope. `InferenceMode` goes further: a tensor
-// that is made in it never takes part in a graph (library chapter 99).
+// Whether a thread records at all is a *mode* of the thread, which `NoGradGuard` switches off for a scope. `InferenceMode` goes further: a tensor that is made in it never takes part in a graph (library chapter 99).
+
+// %%
+//| export core/autograd.h
+// Options for a tensor that requires gradients: `zeros({2}, requires_grad())`.
+inline TensorOptions requires_grad(bool requires_grad = true) { return TensorOptions().requires_grad(requires_grad); }
 
 // %%
 //| export core/grad_mode.h
@@ -231,8 +230,7 @@ TEST_CASE("grad mode: a scope without recording, also when nested") {
 }
 
 // %% [markdown]
-// Edges and nodes, declared. `sequence_nr` counts nodes in the order of the forward pass; the engine uses it to run the youngest ready node first. Note what a node remembers of its inputs (the *outputs* of the forward
-// operator): sizes and dtype, so that a gradient of the wrong shape is found where it is made.
+// Edges and nodes, declared. `sequence_nr` counts nodes in the order of the forward pass; the engine uses it to run the youngest ready node first. Note what a node remembers of its inputs (the *outputs* of the forward operator): sizes and dtype, so that a gradient of the wrong shape is found where it is made.
 
 // %%
 //| export core/node.h
@@ -316,8 +314,22 @@ std::shared_ptr<T> make_node(Args&&... args) {
 }
 
 // %% [markdown]
-// What autograd must remember about a tensor goes into the slot that module 01 left in `TensorImpl`. This is where the idea "one Tensor, growing" pays: a tensor without gradients has an empty slot of eight bytes, and there is no second class
-// for "variables".
+// And what a program asks of the graph: every leaf's gradient, added to its `grad()`, or the gradients of some tensors, as results.
+
+// %%
+//| export core/engine.h
+namespace autograd {
+// backward() from several tensors at once. `grad_tensors` may be empty (ones, for single elements).
+// With `inputs`, only those leaves accumulate.
+void backward(const variable_list& tensors, const variable_list& grad_tensors = {}, std::optional<bool> retain_graph = std::nullopt,
+              bool create_graph = false, const variable_list& inputs = {});
+// The gradients of `outputs` with respect to `inputs`; touches no grad(). An input that was not used is an error unless allow_unused.
+variable_list grad(const variable_list& outputs, const variable_list& inputs, const variable_list& grad_outputs = {},
+                   std::optional<bool> retain_graph = std::nullopt, bool create_graph = false, bool allow_unused = false);
+}  // namespace autograd
+
+// %% [markdown]
+// What autograd must remember about a tensor goes into the slot that module 01 left in `TensorImpl`. This is where the idea "one Tensor, growing" pays: a tensor without gradients has an empty slot of eight bytes, and there is no second class for "variables".
 //
 //     TensorImpl                      AutogradMeta
 //     +-----------------+             +------------------------------------------+
@@ -1286,8 +1298,7 @@ std::string detail::node_name(const char* operator_name) {
 //         \   /
 //        [x: AccumulateGrad]
 //
-// All of this is the state of one run (`GraphTask`), not of the nodes: a node may be part of several graphs that run at once in different threads, or of a run inside another's node. PyTorch's engine keeps the same state in `GraphTask`
-// (`torch/csrc/autograd/graph_task.h`) and adds a thread for each device.
+// All of this is the state of one run (`GraphTask`), not of the nodes: a node may be part of several graphs that run at once in different threads, or of a run inside another's node. PyTorch's engine keeps the same state in `GraphTask` (`torch/csrc/autograd/graph_task.h`) and adds a thread for each device.
 
 // %%
 //| export core/engine.h
@@ -1300,16 +1311,6 @@ variable_list run_backward(const edge_list& roots, variable_list grads, bool kee
 // Sums `grad` over the dimensions that broadcasting stretched. Returns a tensor of size `sizes`.
 // REQUIRES: `sizes` broadcasts to grad.sizes(). O(grad.numel()) time; returns `grad` itself if nothing was stretched.
 Tensor sum_to(const Tensor& grad, IntArrayRef sizes);
-
-namespace autograd {
-// backward() from several tensors at once. `grad_tensors` may be empty (ones, for single elements).
-// With `inputs`, only those leaves accumulate.
-void backward(const variable_list& tensors, const variable_list& grad_tensors = {}, std::optional<bool> retain_graph = std::nullopt,
-              bool create_graph = false, const variable_list& inputs = {});
-// The gradients of `outputs` with respect to `inputs`; touches no grad(). An input that was not used is an error unless allow_unused.
-variable_list grad(const variable_list& outputs, const variable_list& inputs, const variable_list& grad_outputs = {},
-                   std::optional<bool> retain_graph = std::nullopt, bool create_graph = false, bool allow_unused = false);
-}  // namespace autograd
 
 // %% [markdown]
 // Broadcasting is handled once, here. If `b` of size (3, 1) was stretched to (3, 4), each of its elements was used four times, and what is used n times receives n gradients: the way back is a sum.
@@ -1702,11 +1703,6 @@ variable_list autograd::grad(const variable_list& outputs, const variable_list& 
 // And the methods of Tensor. Each looks into the metadata slot or calls the functions above.
 
 // %%
-//| export core/autograd.h
-// Options for a tensor that requires gradients: `zeros({2}, requires_grad())`.
-inline TensorOptions requires_grad(bool requires_grad = true) { return TensorOptions().requires_grad(requires_grad); }
-
-// %%
 //| export core/autograd.cpp
 namespace {
 const Tensor& self_of(const AutogradMethods& methods) { return static_cast<const Tensor&>(methods); }
@@ -1869,8 +1865,7 @@ Tensor permute_backward(const Tensor& grad, IntArrayRef dims) {
 #endif
 
 // %% [markdown]
-// Then arithmetic. Compare each line with your calculus: the quotient rule, the power rule. `abs` has no derivative at 0; like PyTorch we take 0 there (a *subgradient*). The last lines of this part belong to writes in place: `copy_` forgets the
-// old values (zeros go back).
+// Then arithmetic. Compare each line with your calculus: the quotient rule, the power rule. `abs` has no derivative at 0; like PyTorch we take 0 there (a *subgradient*). The last lines of this part belong to writes in place: `copy_` forgets the old values (zeros go back).
 
 // %%
 //| export core/gradients_basic.cpp
@@ -1921,8 +1916,7 @@ void register_reduction_gradients() {
 }
 
 // %% [markdown]
-// How does one know that a gradient is right? By asking the function itself: `(f(x + h) - f(x - h)) / 2h` is the derivative up to an error of h squared, in float64 good to about ten digits. This test needs nothing of what it tests, so it finds any error in a formula. `gradcheck` does it for each
-// element of each input.
+// How does one know that a gradient is right? By asking the function itself: `(f(x + h) - f(x - h)) / 2h` is the derivative up to an error of h squared, in float64 good to about ten digits. This test needs nothing of what it tests, so it finds any error in a formula. `gradcheck` does it for each element of each input.
 
 // %%
 //| lesson
@@ -2324,8 +2318,7 @@ DEMO("memory of a training step against depth") {
 // %% [markdown]
 // ### What recording costs
 //
-// For small tensors the graph costs more than the arithmetic: a node, its edges, its place in the engine. For large ones it disappears behind the work. The demonstration measures the time per operator of a chain of additions: plain, recorded, and
-// recorded with its backward pass.
+// For small tensors the graph costs more than the arithmetic: a node, its edges, its place in the engine. For large ones it disappears behind the work. The demonstration measures the time per operator of a chain of additions: plain, recorded, and recorded with its backward pass.
 
 // %%
 DEMO("time per operator: plain, recorded, and back again") {
@@ -2479,20 +2472,16 @@ TEST_CASE("integration: two layers learn XOR") {
 // Take the numbers of the demonstration "memory of a training step against depth". How do the three lines grow with depth, and which tensors are the ones that make the recorded line grow? Estimate from the slope how many bytes each layer keeps, and check your estimate against what `mm` and
 // `relu` save according to their gradient functions.
 //
-// BEGIN SOLUTION
-// Recorded grows linearly: each layer keeps the input of mm (Input<0>, for the weight's gradient; the weight itself is kept but shared) and the output of relu, which is the next layer's input, so the same tensor, and mm's result is freed because relu saves only its output. That is n * d * 4 bytes for
-// each layer, 64 KiB here. Checkpointed keeps one input for each block of four layers plus, during the backward pass, one block's worth. Inference holds two activations at any depth.
-// END SOLUTION
+// BEGIN SOLUTION Recorded grows linearly: each layer keeps the input of mm (Input<0>, for the weight's gradient; the weight itself is kept but shared) and the output of relu, which is the next layer's input, so the same tensor, and mm's result is freed because relu saves only its output. That is n * d * 4 bytes for
+// each layer, 64 KiB here. Checkpointed keeps one input for each block of four layers plus, during the backward pass, one block's worth. Inference holds two activations at any depth. END SOLUTION
 
 // %% [markdown] {"nbgrader": {"grade": true, "grade_id": "05-explain-engine", "locked": false, "points": 5, "schema_version": 3, "solution": true, "task": false}}
 // ### Explain: why counts and a queue
 //
 // Use the demonstration of the ladder. Why does recursion run the first node 2^k times, and why would a plain "visited" mark, so that each node runs once, give wrong gradients? What exactly do the counts guarantee?
 //
-// BEGIN SOLUTION
-// Each rung has two edges to the one before, so there are 2^k ways. With a visited mark the node would run when the first gradient arrives, and what comes later along the other edges would be lost or delivered too late. The counts guarantee that a node runs once, and only when every edge into
-// it has delivered, so that it sees the full sum: this is the chain rule over all ways, regrouped node by node.
-// END SOLUTION
+// BEGIN SOLUTION Each rung has two edges to the one before, so there are 2^k ways. With a visited mark the node would run when the first gradient arrives, and what comes later along the other edges would be lost or delivered too late. The counts guarantee that a node runs once, and only when every edge into
+// it has delivered, so that it sees the full sum: this is the chain rule over all ways, regrouped node by node. END SOLUTION
 
 // %% [markdown]
 // ## Module summary

@@ -528,7 +528,13 @@ TEST_CASE("parameter groups: own settings or a copy of the defaults, no paramete
   // BEGIN HIDDEN TESTS
   CHECK_EQ(with_momentum.size(), 2);
   CHECK_EQ(with_momentum.parameters().size(), 1);
-  CHECK_ERROR(optimizer.add_param_group(optim::OptimizerParamGroup({c}, std::make_unique<optim::AdamOptions>(0.1))), "are of another optimizer");
+  struct OtherOptions : optim::OptimizerCloneableOptions<OtherOptions> {
+    TORCH_ARG(double, lr) = 0.1;
+
+   public:
+    optim::Fields fields() override { return {{"lr", &lr_}}; }
+  };
+  CHECK_ERROR(optimizer.add_param_group(optim::OptimizerParamGroup({c}, std::make_unique<OtherOptions>())), "are of another optimizer");
   CHECK_EQ(optimizer.param_groups().size(), 2);
   (a.sum() + b.sum()).backward();
   optimizer.step();

@@ -15,8 +15,7 @@
 // # Module 07: Data
 //
 // A network learns from batches of numbers. Where do they come from? From files of other people's bytes, which may be cut off or
-// damaged; in an order that must be random, and yet come back exactly when a run is repeated; and always a little earlier than
-// the training step asks for them, because a step that waits for data wastes everything else that you have built.
+// damaged; in an order that must be random, and yet come back exactly when a run is repeated; and always a little earlier than the training step asks for them, because a step that waits for data wastes everything else that you have built.
 //
 // Here is what this module builds, each part on its own and each with an interface of one or two functions:
 //
@@ -157,15 +156,13 @@ namespace tinytorch {
 //
 // ### What an epoch costs
 //
-// Training reads the whole set of N examples again and again; one pass is an *epoch*. A batch of B examples gives N / B steps, and a
-// step takes
+// Training reads the whole set of N examples again and again; one pass is an *epoch*. A batch of B examples gives N / B steps, and a step takes
 //
 //     one thread:          t_step = t_load(B) + t_train(B)
 //     loading ahead:       t_step = max(t_load(B) / W, t_train(B))         W workers, enough cores
 //
 // The second line is the whole reason for the machinery below: loading costs nothing as long as it is finished in time, and more
-// workers help only until training is the slower side. Loading ahead has a price, and it is memory: every batch that is ready, or
-// being made, is held. With at most J of them,
+// workers help only until training is the slower side. Loading ahead has a price, and it is memory: every batch that is ready, or being made, is held. With at most J of them,
 //
 //     memory = J x B x bytes of one example
 //

@@ -2426,7 +2426,8 @@ TEST_CASE("integration: attention learns to look back, with PyTorch's losses, in
   const std::vector<std::pair<std::size_t, double>> expected = {{0, 1.7262252862617877}, {1, 1.6688844104261931}, {9, 1.4176411931942285}, {49, 0.070868147082680105}, {99, 0.0027612695696710228}};
   Tensor weights;
   const std::vector<double> in_blocks = train_look_back(false), with_weights = train_look_back(true, &weights);
-  for (const auto& [step, loss] : expected) {
+  for (const auto& [index, loss] : expected) {
+    const std::size_t step = index;
     CAPTURE(step);
     CHECK_CLOSE(in_blocks.at(step), loss, 1e-9, 0.0);
     CHECK_CLOSE(with_weights.at(step), loss, 1e-9, 0.0);

@@ -98,6 +98,7 @@
 
 // %%
 #include "tito/lesson.h"
+#include "tito/scratch.h"
 #include <array>
 #include <functional>
 #include <iomanip>
@@ -632,27 +633,8 @@ std::string npy_bytes(const std::string& descr, const std::string& shape, const 
 }
 
 // %%
-//| lesson
-// A file that is gone at the end of the scope.
-class TemporaryFile {
- public:
-  explicit TemporaryFile(const std::string& bytes) {
-    static std::random_device random;
-    path_ = (std::filesystem::temp_directory_path() / str("tinytorch-", random(), random())).string();
-    std::ofstream(path_, std::ios::binary) << bytes;
-  }
-  ~TemporaryFile() { std::remove(path_.c_str()); }
-  TemporaryFile(const TemporaryFile&) = delete;
-  TemporaryFile& operator=(const TemporaryFile&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
-// %%
 TEST_CASE("read_npy: several arrays in one file, each with its sizes") {
-  const TemporaryFile file(npy_bytes<float>("<f4", "2, 3", {1, 2, 3, 4, 5, 6.5}) +
+  const tito::TemporaryFile file(npy_bytes<float>("<f4", "2, 3", {1, 2, 3, 4, 5, 6.5}) +
                            npy_bytes<int64_t>("<i8", "2,", {-7, 8}));
   const std::vector<NumericArray> arrays = read_npy(file.path(), 2);
   REQUIRE_EQ(arrays.size(), 2);
@@ -661,28 +643,28 @@ TEST_CASE("read_npy: several arrays in one file, each with its sizes") {
   CHECK_EQ(arrays[1].sizes, std::vector<int64_t>{2});
   CHECK_EQ(arrays[1].values, std::vector<double>{-7, 8});
   CHECK_ERROR(read_npy(file.path(), 3), "expected 3 arrays but found 2");
-  const TemporaryFile scalar(npy_bytes<double>("<f8", "", {0.1}));
+  const tito::TemporaryFile scalar(npy_bytes<double>("<f8", "", {0.1}));
   CHECK(read_npy(scalar.path())[0].sizes.empty());
   CHECK_EQ(read_npy(scalar.path())[0].values, std::vector<double>{0.1});
-  const TemporaryFile empty(npy_bytes<uint8_t>("|u1", "0, 4", {}));
+  const tito::TemporaryFile empty(npy_bytes<uint8_t>("|u1", "0, 4", {}));
   CHECK_EQ(read_npy(empty.path())[0].sizes, std::vector<int64_t>{0, 4});
 }
 
 TEST_CASE("read_npy: a file that is cut off or lies is refused") {
   const std::string whole = npy_bytes<float>("<f4", "2, 3", {1, 2, 3, 4, 5, 6});
-  const TemporaryFile cut(whole.substr(0, whole.size() - 1));
+  const tito::TemporaryFile cut(whole.substr(0, whole.size() - 1));
   CHECK_ERROR(read_npy(cut.path()), "the file ends inside the values of array 0");
-  const TemporaryFile text("1,2,3\n4,5,6\n");
+  const tito::TemporaryFile text("1,2,3\n4,5,6\n");
   CHECK_ERROR(read_npy(text.path()), "does not begin with NumPy's magic string");
-  const TemporaryFile absurd(npy_bytes<float>("<f4", "4611686018427387904, 8", {1}));
+  const tito::TemporaryFile absurd(npy_bytes<float>("<f4", "4611686018427387904, 8", {1}));
   CHECK_ERROR(read_npy(absurd.path()), "the file ends inside the values of array 0");
   for (size_t length = 1; length < whole.size(); ++length) {
-    const TemporaryFile part(whole.substr(0, length));
+    const tito::TemporaryFile part(whole.substr(0, length));
     CHECK_ERROR(read_npy(part.path()), part.path());
   }
-  const TemporaryFile complex(npy_bytes<float>("<c8", "1,", {1, 2}));
+  const tito::TemporaryFile complex(npy_bytes<float>("<c8", "1,", {1, 2}));
   CHECK_ERROR(read_npy(complex.path()), "values of type <c8 cannot be read");
-  const TemporaryFile negative(npy_bytes<float>("<f4", "-1", {1}));
+  const tito::TemporaryFile negative(npy_bytes<float>("<f4", "-1", {1}));
   CHECK_ERROR(read_npy(negative.path()), "is not a list of sizes");
   CHECK_ERROR(read_npy("/no/such/file.npy"), "cannot open /no/such/file.npy");
 }

@@ -1162,6 +1162,25 @@ TEST_CASE("activation modules: in place, and printed") {
 // optimizer should therefore ask for `parameters()` once and not in every step.
 
 // %%
+//| export nn/more_layers.h
+namespace nn {
+
+// Gives its input back. For a place where a layer is expected and nothing shall happen.
+class IdentityImpl : public Cloneable<IdentityImpl> {
+ public:
+  IdentityImpl() = default;
+  template <class... Ignored>
+    requires(sizeof...(Ignored) > 0 && !(std::derived_from<std::remove_cvref_t<Ignored>, Module> && ...))
+  explicit IdentityImpl(Ignored&&...) {}
+  void reset() override {}
+  void pretty_print(std::ostream& stream) const override;
+  Tensor forward(const Tensor& input) { return input; }
+};
+TORCH_MODULE(Identity);
+
+}  // namespace nn
+
+// %%
 //| lesson
 // Something to measure, and the time of its fastest call.
 struct Candidate {
@@ -1229,19 +1248,6 @@ DEMO("direct calls, a Module and a Sequential; and one walk over the tree") {
 Tensor bilinear(const Tensor& input1, const Tensor& input2, const Tensor& weight, const Tensor& bias = Tensor());
 
 namespace nn {
-
-// Gives its input back. For a place where a layer is expected and nothing shall happen.
-class IdentityImpl : public Cloneable<IdentityImpl> {
- public:
-  IdentityImpl() = default;
-  template <class... Ignored>
-    requires(sizeof...(Ignored) > 0 && !(std::derived_from<std::remove_cvref_t<Ignored>, Module> && ...))
-  explicit IdentityImpl(Ignored&&...) {}
-  void reset() override {}
-  void pretty_print(std::ostream& stream) const override;
-  Tensor forward(const Tensor& input) { return input; }
-};
-TORCH_MODULE(Identity);
 
 struct FlattenOptions {
   TORCH_ARG(std::int64_t, start_dim) = 1;

@@ -25,26 +25,6 @@
 
 // %%
 //| after 05
-//| export core/inplace_or_view.h
-#include "tinytorch/core/gradient.h"
-//| export core/gradient_lists.h
-#include "tinytorch/core/gradient.h"
-//| export core/gradients_more.cpp
-#include <algorithm>
-#include <cmath>
-#include "tinytorch/core/autograd.h"
-#include "tinytorch/core/gradient_lists.h"
-#include "tinytorch/core/inplace_or_view.h"
-#include "tinytorch/core/more_ops.h"
-//| export nn/gradients_more.cpp
-#include "tinytorch/core/autograd.h"
-#include "tinytorch/core/inplace_or_view.h"
-#include "tinytorch/core/more_ops.h"
-#include "tinytorch/nn/activations.h"
-#include "tinytorch/nn/loss.h"
-#include "tinytorch/nn/module.h"
-
-// %%
 //| export nn/module_gradients.h
 //| extends Module
 namespace tinytorch::nn {
@@ -71,6 +51,26 @@ class AutogradOptions {
   bool requires_grad() const;
 };
 }  // namespace tinytorch
+
+// %%
+//| export core/inplace_or_view.h
+#include "tinytorch/core/gradient.h"
+//| export core/gradient_lists.h
+#include "tinytorch/core/gradient.h"
+//| export core/gradients_more.cpp
+#include <algorithm>
+#include <cmath>
+#include "tinytorch/core/autograd.h"
+#include "tinytorch/core/gradient_lists.h"
+#include "tinytorch/core/inplace_or_view.h"
+#include "tinytorch/core/more_ops.h"
+//| export nn/gradients_more.cpp
+#include "tinytorch/core/autograd.h"
+#include "tinytorch/core/inplace_or_view.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/nn/activations.h"
+#include "tinytorch/nn/loss.h"
+#include "tinytorch/nn/module.h"
 
 // %%
 #include "tinytorch/core/autograd.h"

@@ -121,6 +121,8 @@ TEST_CASE("refused: the namespace and what stands around it") {
   refused("enough.\n\n// %%\n}  // namespace", "enough.\n\n// %%\n} // namespace", "lesson.h\"\n\n// %%\nnamespace tinytorch {",
           "no cell with the line '}  // namespace");
   refused("using std::vector;", "#include <vector>", "%%\n#include <vector>", "#include after 'namespace");
+  refused("using std::vector;", "}  // namespace tinytorch\n#include <deque>\nint a;\nnamespace tinytorch {", "namespace tinytorch {\n\nDEMO", "stands once");
+  refused("//| lesson\nint twice_v1(int number) { return 2 * number; }", "//| lesson\n}  // namespace tinytorch\n#include <deque>\nnamespace tinytorch {", "//| lesson\n}", "no marker");
   refused("using std::vector;", "using std::vector;\n#include <deque>", "#include <deque>", "#include after 'namespace");
   refused("//| lesson\nint", "//| lesson\n#include <deque>\nint", "#include <deque>", "#include after 'namespace");
   refused("#include \"tito/lesson.h\"", "#include \"tito/lesson.h\"\nint early;", "int early;", "code before 'namespace tinytorch {'");

@@ -43,6 +43,16 @@ DEMO("twice, shown") {
 )");
 }
 
+TEST_CASE("units: includes in the middle of a lesson stand in front of the tests with the others") {
+  const std::string middle = "}  // namespace tinytorch\n// What stands on Pair.\n#include \"tinytorch/core/more.h\"\nnamespace tinytorch {\n\n// %%\nusing std::vector;\n";
+  const Module module = sample("using std::vector;\n", middle);
+  CHECK_EQ(module.include_breaks.size(), 1);
+  std::string expected = test_units(sample(), true)[0].text;
+  const std::string above = "#include \"tito/lesson.h\"\n";
+  expected.insert(expected.find(above) + above.size(), "#include \"tinytorch/core/more.h\"\n");
+  CHECK_EQ(test_units(module, true)[0].text, expected);
+}
+
 TEST_CASE("units: without the hidden tests") {
   const std::string text = test_units(sample(), false)[0].text;
   CHECK_NE(text.find("twice(3)"), std::string::npos);

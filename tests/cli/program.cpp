@@ -36,6 +36,13 @@ TEST_CASE("tito: an unknown module is named, with the ones there are") {
   CHECK_EQ(result.output.find("unknown module '42'; there are: 00_setup, "), 0);
 }
 
+TEST_CASE("tito: an unknown part of the tests is named, with the ones there are; a module has none") {
+  const ProcessResult result = run_process({program(), "test", "--part", "lint,lnit"});
+  CHECK_EQ(result.status, 1);
+  CHECK_EQ(result.output.find("there is no part 'lnit'; there are: export, lint, command-line, "), 0);
+  CHECK(run_process({program(), "test", "05", "--part", "lint"}).output.starts_with("--part is for the whole course"));
+}
+
 TEST_CASE("tito: an interrupt ends it and what it runs, with status 130") {
   // In the place of ninja stands a program that never ends.
   const fs::path folder = fs::temp_directory_path() / ("tito_interrupt_" + std::to_string(getpid()));

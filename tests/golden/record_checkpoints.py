@@ -7,8 +7,6 @@
 For each file there are its bytes (hexadecimal) and every tensor in it as PyTorch sees it. "refused" are files that torch.load would
 execute or cannot open with weights_only=True, with the name it complains about. Needs torch and safetensors.
 """
-import argparse
-import hashlib
 import io
 import json
 import os
@@ -16,6 +14,10 @@ import pathlib
 import warnings
 import zipfile
 from collections import OrderedDict
+
+import recording
+
+recording.needs("torch", "safetensors")
 
 import safetensors
 import safetensors.torch
@@ -111,20 +113,10 @@ def record():
     return {"files": files, "refused": refused}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="compare with the file instead of writing it")
-    arguments = parser.parse_args()
-    recorded = record()
-    if arguments.check:
-        stored = json.loads(FILE.read_text())
-        same = all(stored["files"][name]["tensors"] == entry["tensors"] for name, entry in recorded["files"].items())
-        print("as recorded" if same else "changed")
-        raise SystemExit(not same)
-    head = {"torch": torch.__version__.split("+")[0], "safetensors": safetensors.__version__, "script": hashlib.sha256(pathlib.Path(__file__).read_bytes()).hexdigest()}
-    FILE.write_text(json.dumps({**head, **recorded}) + "\n")
-    print(len(recorded["files"]), "files,", FILE.stat().st_size, "bytes")
+def other_tensors(stored, recorded):
+    """The bytes of an archive may change with its date; the tensors may not."""
+    return [name for name, entry in recorded["files"].items() if stored["files"][name]["tensors"] != entry["tensors"]]
 
 
 if __name__ == "__main__":
-    main()
+    recording.main(FILE, record, json.dumps, other_tensors)

@@ -7,10 +7,11 @@
 Both networks, their data and their targets come from manual_seed(2015), in float64. For each the file has the losses of 50 steps of SGD, the norm of each
 parameter before and after them, and for ResNet-20 the sums of the running averages and its scores in evaluation mode. Needs torch.
 """
-import argparse
-import hashlib
-import json
 import pathlib
+
+import recording
+
+recording.needs("torch")
 
 import torch
 import torch.nn.functional as F
@@ -97,20 +98,5 @@ def record():
     return {"lenet": train(lambda: LeNet(12, 3), (16, 1, 12, 12), 0.05), "resnet20": train(lambda: ResNet(3), (4, 3, 8, 8), 0.01)}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="compare with the file instead of writing it")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    recorded = record()
-    if arguments.check:
-        stored = json.loads(FILE.read_text())
-        same = all(stored[key] == recorded[key] for key in recorded)
-        print("as recorded" if same else "changed")
-        raise SystemExit(not same)
-    head = {"torch": torch.__version__, "script": hashlib.sha256(pathlib.Path(__file__).read_bytes()).hexdigest()}
-    FILE.write_text(json.dumps({**head, **recorded}, separators=(",", ":")).replace('"initial"', '\n"initial"').replace('"losses"', '\n"losses"') + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    recording.main(FILE, record, lambda document: recording.compact(document, ["initial", "losses"]))

@@ -6,12 +6,13 @@
 
 The bytes come from the tensorboard package's own protocol buffers and record writer; histograms are counted by numpy. Needs tensorboard and numpy.
 """
-import argparse
-import hashlib
-import importlib.metadata
 import io
 import json
 import pathlib
+
+import recording
+
+recording.needs("tensorboard")
 
 import numpy as np
 from tensorboard.compat.proto.event_pb2 import Event
@@ -62,20 +63,5 @@ def record():
     return {"bytes": stream.getvalue().hex(), "histogram": HISTOGRAM}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="compare with the file instead of writing it")
-    arguments = parser.parse_args()
-    recorded = record()
-    if arguments.check:
-        stored = json.loads(FILE.read_text())
-        same = all(stored[key] == recorded[key] for key in recorded)
-        print("as recorded" if same else "changed")
-        raise SystemExit(not same)
-    head = {"tensorboard": importlib.metadata.version("tensorboard"), "script": hashlib.sha256(pathlib.Path(__file__).read_bytes()).hexdigest()}
-    FILE.write_text(json.dumps({**head, **recorded}, indent=1) + "\n")
-    print(len(recorded["bytes"]) // 2, "bytes of events")
-
-
 if __name__ == "__main__":
-    main()
+    recording.main(FILE, record, lambda document: json.dumps(document, indent=1))

@@ -7,11 +7,12 @@
 The GPT is module 12's, built from torch.nn, from one seed: 50 steps of AdamW with warm-up, cosine and clipping on random windows of data/lessons.txt; the losses, and the
 validation loss after them. The encoder-decoder is torch.nn.Transformer with parameters drawn in the order of their names. Needs torch.
 """
-import argparse
-import hashlib
-import json
 import math
 import pathlib
+
+import recording
+
+recording.needs("torch")
 
 import torch
 from torch import nn
@@ -120,22 +121,5 @@ def record():
             "transformer": {activation: transformer(activation) for activation in ("relu", "gelu")}}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="compare with the file instead of writing it")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    recorded = record()
-    if arguments.check:
-        stored = json.loads(FILE.read_text())
-        same = all(stored[key] == recorded[key] for key in recorded)
-        print("as recorded" if same else "changed")
-        raise SystemExit(not same)
-    head = {"torch": torch.__version__, "script": hashlib.sha256(pathlib.Path(__file__).read_bytes()).hexdigest()}
-    text = json.dumps({**head, **recorded}, separators=(",", ":")).replace('"losses"', '\n"losses"').replace('"gradients"', '\n"gradients"')
-    FILE.write_text(text + "\n")
-    print(len(text), "bytes")
-
-
 if __name__ == "__main__":
-    main()
+    recording.main(FILE, record, lambda document: recording.compact(document, ["losses", "gradients"]))

@@ -6,10 +6,11 @@
 
 What is recorded of a case is said in record_operators.py, whose functions do it; the rows are in tests/package/cases_images.cpp. Needs torch.
 """
-import argparse
-import hashlib
-import json
 import pathlib
+
+import recording
+
+recording.needs("torch")
 
 import torch
 import torch.nn.functional as F_
@@ -89,24 +90,5 @@ case("instance_norm", F(2, 2, 4), P(2), F(2), run=lambda x, w, b: F_.instance_no
 case("instance_norm.evaluation", F(2, 2, 3), F(2), P(2), run=lambda x, m, v: F_.instance_norm(x, m, v, use_input_stats=False))
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="compare with the file instead of writing it")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    base.CASES = CASES
-    recorded = base.record()
-    if arguments.check:
-        stored = json.loads(FILE.read_text())["cases"]
-        changed = [name for name in sorted(recorded.keys() | stored.keys()) if recorded.get(name) != stored.get(name)]
-        print("\n".join(changed) or "as recorded")
-        raise SystemExit(bool(changed))
-    head = {"torch": torch.__version__, "script": hashlib.sha256(pathlib.Path(__file__).read_bytes()).hexdigest()}
-    lines = [f"{json.dumps(name)}: {json.dumps(entry, separators=(',', ':'))}" for name, entry in recorded.items()]
-    text = json.dumps(head)[:-1] + ', "cases": {\n' + ",\n".join(lines) + "\n}}\n"
-    FILE.write_text(text)
-    print(len(recorded), "cases,", len(text), "bytes")
-
-
 if __name__ == "__main__":
-    main()
+    recording.main(FILE, lambda: {"cases": base.record(CASES)}, recording.row_by_row)

@@ -8,10 +8,11 @@ The network is Linear(6, 16), ReLU, Linear(16, 4) with cross entropy on 24 rando
 dtype and optimizer the file has the initial parameters, the loss before each of 100 steps, and the parameters after them. Beside
 it stand the numbers of the random functions for their seeds. Needs torch.
 """
-import argparse
-import hashlib
-import json
 import pathlib
+
+import recording
+
+recording.needs("torch")
 
 import torch
 
@@ -78,22 +79,5 @@ def record():
     return {"runs": runs, "random": random_numbers()}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="compare with the file instead of writing it")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    recorded = record()
-    if arguments.check:
-        stored = json.loads(FILE.read_text())
-        same = all(stored[key] == recorded[key] for key in recorded)
-        print("as recorded" if same else "changed")
-        raise SystemExit(not same)
-    head = {"torch": torch.__version__, "script": hashlib.sha256(pathlib.Path(__file__).read_bytes()).hexdigest()}
-    text = json.dumps({**head, **recorded}, separators=(",", ":")).replace('"initial"', '\n"initial"').replace('"losses"', '\n"losses"')
-    FILE.write_text(text + "\n")
-    print(len(text), "bytes")
-
-
 if __name__ == "__main__":
-    main()
+    recording.main(FILE, record, lambda document: recording.compact(document, ["initial", "losses"]))

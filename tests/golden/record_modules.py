@@ -8,10 +8,11 @@ Four small networks, each built and fed after its own manual_seed: between them 
 activation function, and a loss of each kind. For float64 and float32 the file has the initial parameters, the inputs, the output,
 the loss and the gradient of each parameter. Needs torch.
 """
-import argparse
-import hashlib
-import json
 import pathlib
+
+import recording
+
+recording.needs("torch")
 
 import torch
 from torch import nn
@@ -79,22 +80,5 @@ def record():
     return {"networks": recorded}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="compare with the file instead of writing it")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    recorded = record()
-    if arguments.check:
-        stored = json.loads(FILE.read_text())
-        same = all(stored[key] == recorded[key] for key in recorded)
-        print("as recorded" if same else "changed")
-        raise SystemExit(not same)
-    head = {"torch": torch.__version__, "script": hashlib.sha256(pathlib.Path(__file__).read_bytes()).hexdigest()}
-    text = json.dumps({**head, **recorded}, separators=(",", ":")).replace('"initial"', '\n"initial"').replace('"gradients"', '\n"gradients"')
-    FILE.write_text(text + "\n")
-    print(len(text), "bytes")
-
-
 if __name__ == "__main__":
-    main()
+    recording.main(FILE, record, lambda document: recording.compact(document, ["initial", "gradients"]))

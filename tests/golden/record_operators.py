@@ -9,11 +9,12 @@ call on its inputs the script records the result for float64 and float32, for in
 inputs, for 0-d and for empty inputs; the gradients of a weighted sum of the float64 results; whether the results share storage with the inputs; and where
 PyTorch refuses, the first sentence of its error. Beside the cases stand the dtypes of results of pairs of dtypes. Needs torch.
 """
-import argparse
-import hashlib
-import json
 import math
 import pathlib
+
+import recording
+
+recording.needs("torch")
 
 import torch
 
@@ -188,9 +189,9 @@ def promotion():
     return table
 
 
-def record():
+def record(cases):
     recorded = {}
-    for name, (inputs, run) in CASES.items():
+    for name, (inputs, run) in cases.items():
         entry = {"inputs": [written(x) for x in inputs]}
         for variant, changed in variants(inputs):
             entry[variant] = attempt(run, changed)
@@ -707,26 +708,5 @@ case("lstm_cell.batches_differ", F(2, 3), F(3, 2), F(3, 2), F(8, 3), F(8, 2), ru
 case("gru_cell.input_differs", F(2, 4), F(2, 2), F(6, 3), F(6, 2), run=torch.gru_cell)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="compare with the file instead of writing it")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    recorded, dtypes = record(), promotion()
-    if arguments.check:
-        document = json.loads(FILE.read_text())
-        stored = {**document["cases"], "promotion": document["promotion"]}
-        recorded["promotion"] = dtypes
-        changed = [name for name in sorted(recorded.keys() | stored.keys()) if recorded.get(name) != stored.get(name)]
-        print("\n".join(changed) or "as recorded")
-        raise SystemExit(bool(changed))
-    head = {"torch": torch.__version__, "script": hashlib.sha256(pathlib.Path(__file__).read_bytes()).hexdigest()}
-    lines = [f"{json.dumps(name)}: {json.dumps(entry, separators=(',', ':'))}" for name, entry in recorded.items()]
-    pairs = [f"{json.dumps(name)}: {json.dumps(rows)}" for name, rows in dtypes.items()]
-    text = json.dumps(head)[:-1] + ', "promotion": {\n' + ",\n".join(pairs) + '\n}, "cases": {\n' + ",\n".join(lines) + "\n}}\n"
-    FILE.write_text(text)
-    print(len(recorded), "cases,", len(text), "bytes")
-
-
 if __name__ == "__main__":
-    main()
+    recording.main(FILE, lambda: {"promotion": promotion(), "cases": record(CASES)}, recording.row_by_row)

@@ -8,11 +8,12 @@ Each optimizer trains Linear(5, 8), Tanh, Linear(8, 3) with cross entropy on 16 
 before each step and the parameters after the last. Each scheduler is stepped 100 times on an optimizer with two groups; the file has both rates
 (and, for the one-cycle schedule, the momentum) at the beginning and after each step. Needs torch.
 """
-import argparse
-import hashlib
-import json
 import math
 import pathlib
+
+import recording
+
+recording.needs("torch")
 
 import torch
 
@@ -96,22 +97,5 @@ def record():
     }
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="compare with the file instead of writing it")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    recorded = record()
-    if arguments.check:
-        stored = json.loads(FILE.read_text())
-        same = all(stored[key] == recorded[key] for key in recorded)
-        print("as recorded" if same else "changed")
-        raise SystemExit(not same)
-    head = {"torch": torch.__version__, "script": hashlib.sha256(pathlib.Path(__file__).read_bytes()).hexdigest()}
-    text = json.dumps({**head, **recorded}, separators=(",", ":")).replace('"losses"', '\n"losses"').replace('"schedulers"', '\n"schedulers"').replace("]],", "]],\n")
-    FILE.write_text(text + "\n")
-    print(len(text), "bytes")
-
-
 if __name__ == "__main__":
-    main()
+    recording.main(FILE, record, lambda document: recording.compact(document, ["losses", "schedulers"]).replace("]],", "]],\n"))

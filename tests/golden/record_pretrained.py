@@ -7,11 +7,13 @@
 The file has folders (each file in it as text or hexadecimal), inputs, and what transformers computes for them: logits and greedy text of GPT-2, vectors of BERT. The layouts
 differ as the published ones do: safetensors and pickles, with and without prefixes, in one and in several files, with old names. Needs torch, safetensors, tokenizers and transformers.
 """
-import argparse
-import hashlib
 import json
 import pathlib
 import tempfile
+
+import recording
+
+recording.needs("torch", "transformers", "tokenizers")
 
 import safetensors.torch
 import tokenizers
@@ -130,22 +132,11 @@ def close(a, b):
     return abs(a - b) <= 1e-5 + 1e-5 * abs(b) if isinstance(a, float) else a == b
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="compare with the file instead of writing it")
-    arguments = parser.parse_args()
-    recorded = record()
-    if arguments.check:
-        stored = json.loads(FILE.read_text())
-        computed = ("logits", "half_logits", "continuation", "hidden", "pooled", "embedding")
-        same = all(close(recorded[kind][key], stored[kind][key]) for kind in recorded for key in computed if key in recorded[kind])
-        print("as recorded" if same else "changed")
-        raise SystemExit(not same)
-    head = {"torch": torch.__version__.split("+")[0], "transformers": transformers.__version__, "tokenizers": tokenizers.__version__,
-            "script": hashlib.sha256(pathlib.Path(__file__).read_bytes()).hexdigest()}
-    FILE.write_text(json.dumps({**head, **recorded}) + "\n")
-    print(FILE.stat().st_size, "bytes")
+def other_values(stored, recorded):
+    """Folders aside, which hold dates and versions."""
+    computed = ("logits", "half_logits", "continuation", "hidden", "pooled", "embedding")
+    return [f"{kind}: {key}" for kind in recorded for key in computed if key in recorded[kind] and not close(recorded[kind][key], stored[kind][key])]
 
 
 if __name__ == "__main__":
-    main()
+    recording.main(FILE, record, json.dumps, other_values)

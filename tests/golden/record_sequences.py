@@ -7,10 +7,11 @@
 Each layer is built and fed after its own manual_seed. For float64 and float32 the file has the initial parameters, the inputs, all results, the sum of their squares weighted by
 0.5, 0.87, 1.24, ..., and its gradients for each parameter and each input. Needs torch.
 """
-import argparse
-import hashlib
-import json
 import pathlib
+
+import recording
+
+recording.needs("torch")
 
 import torch
 from record_modules import NAMES, written
@@ -90,21 +91,5 @@ def record():
     return {"layers": recorded}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="compare with the file instead of writing it")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    recorded = record()
-    if arguments.check:
-        same = json.loads(FILE.read_text())["layers"] == recorded["layers"]
-        print("as recorded" if same else "changed")
-        raise SystemExit(not same)
-    head = {"torch": torch.__version__, "script": hashlib.sha256(pathlib.Path(__file__).read_bytes()).hexdigest()}
-    text = json.dumps({**head, **recorded}, separators=(",", ":")).replace('"initial"', '\n"initial"').replace('"gradients"', '\n"gradients"')
-    FILE.write_text(text + "\n")
-    print(len(text), "bytes")
-
-
 if __name__ == "__main__":
-    main()
+    recording.main(FILE, record, lambda document: recording.compact(document, ["initial", "gradients"]))

@@ -8,10 +8,12 @@ A byte-level byte-pair encoding and a WordPiece vocabulary are trained on tests/
 "tiny Shakespeare" excerpt, public domain) and some lines in other scripts. The file has the merges, the pieces, and the words and
 ids of samples that are hard to cut. Needs PyPI's tokenizers.
 """
-import argparse
-import hashlib
 import json
 import pathlib
+
+import recording
+
+recording.needs("tokenizers")
 
 import tokenizers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -64,21 +66,14 @@ def word_pieces():
     return result
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="compare with the file instead of writing it")
-    arguments = parser.parse_args()
-    document = {"tokenizers": tokenizers.__version__, "script": hashlib.sha256(pathlib.Path(__file__).read_bytes()).hexdigest(),
-                "samples": SAMPLES, "byte_pairs": byte_pairs(), "word_pieces": word_pieces()}
-    if arguments.check:
-        stored = json.loads(FILE.read_text())
-        changed = [key for key in ("samples", "byte_pairs", "word_pieces") if document[key] != stored.get(key)]
-        print("\n".join(changed) or "as recorded")
-        raise SystemExit(bool(changed))
-    lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False, separators=(',', ':'))}" for key, value in document.items())
-    FILE.write_text("{" + lines + "}\n")
-    print(len(lines), "characters")
+def record():
+    return {"samples": SAMPLES, "byte_pairs": byte_pairs(), "word_pieces": word_pieces()}
+
+
+def one_line_each(document):
+    lines = [f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False, separators=(',', ':'))}" for key, value in document.items()]
+    return "{" + ",\n".join(lines) + "}"
 
 
 if __name__ == "__main__":
-    main()
+    recording.main(FILE, record, one_line_each)

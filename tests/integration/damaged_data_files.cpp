@@ -71,7 +71,8 @@ void read_table(const std::string& path) {
 
 void damage_everything(std::uint64_t seed, int times) {
   const tito::Scratch folder;
-  for (const auto& [type, width] : {std::pair{8, 1}, {9, 1}, {11, 2}, {12, 4}, {13, 4}, {14, 8}}) {
+  for (const auto& [number, width] : {std::pair{8, 1}, {9, 1}, {11, 2}, {12, 4}, {13, 4}, {14, 8}}) {
+    const int type = number;
     CAPTURE(type);
     const std::string bytes = idx_file(type, static_cast<std::size_t>(width));
     CHECK_EQ(complaint_of([&] {
@@ -105,7 +106,7 @@ void damage_everything(std::uint64_t seed, int times) {
   std::string photographs;
   for (int i = 0; i < 2 * 3073; ++i) photographs.push_back(static_cast<char>(i % 3073 == 0 ? 7 : i % 251));
   damage_and_read(photographs, folder.path("test_batch.bin"), seed + 5, times, [&](const std::string&) {
-    data::datasets::CIFAR10 set(folder.folder().string(), data::datasets::CIFAR10::Mode::kTest);
+    data::datasets::CIFAR10 set(folder.path(), data::datasets::CIFAR10::Mode::kTest);
     for (std::size_t i = 0; i < *set.size(); ++i) set.get(i);
   });
 

@@ -46,7 +46,8 @@ TEST_CASE("GPT-2 as transformers saves it, in four layouts: the same logits, the
   const tito::Scratch scratch;
   const NoGradGuard no_grad;
   const Tensor ids = long_matrix(golden.at("ids"));
-  for (const auto& [name, files] : golden.at("folders").items()) {
+  for (const auto& [key, files] : golden.at("folders").items()) {
+    const std::string name = key;
     CAPTURE(name);
     models::GPT model = models::load_gpt2(write(scratch, name, files));
     const Tensor logits = some_of(model->forward(ids));
@@ -63,7 +64,8 @@ TEST_CASE("BERT as transformers saves it: the same vectors and sentence embeddin
   const tito::Scratch scratch;
   const NoGradGuard no_grad;
   const Tensor ids = long_matrix(golden.at("ids")), mask = long_matrix(golden.at("mask")), types = long_matrix(golden.at("types"));
-  for (const auto& [name, files] : golden.at("folders").items()) {
+  for (const auto& [key, files] : golden.at("folders").items()) {
+    const std::string name = key;
     CAPTURE(name);
     models::Bert model = models::load_bert(write(scratch, name, files));
     const models::BertOutput output = model->forward(ids, mask, types);

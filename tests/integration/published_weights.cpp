@@ -42,11 +42,13 @@ std::string output_of(const std::string& command) {
 
 TEST_CASE("files that PyTorch, TorchScript and safetensors wrote: every tensor, bit for bit") {
   const nlohmann::json golden = read_golden("checkpoints.json");
-  for (const auto& [name, file] : golden.at("files").items()) {
+  for (const auto& [key, file] : golden.at("files").items()) {
+    const std::string name = key;
     CAPTURE(name);
     const auto tensors = tensors_of(file.at("kind").get<std::string>(), from_hex(file.at("bytes").get<std::string>()), name);
     CHECK_EQ(tensors.size(), file.at("tensors").size());
-    for (const auto& [path, expected] : file.at("tensors").items()) {
+    for (const auto& [place, expected] : file.at("tensors").items()) {
+      const std::string path = place;
       CAPTURE(path);
       REQUIRE(tensors.contains(path));
       CHECK_EQ(tensors[path].detach(), tensor_from(expected));
@@ -98,16 +100,19 @@ TEST_CASE("safetensors written here are those that Python's package writes, byte
 
 TEST_CASE("files of Python that would run code, or hold what is not supported: refused by name") {
   const nlohmann::json refused = read_golden("checkpoints.json").at("refused");
-  for (const auto& [name, bytes] : refused.items()) {
+  for (const auto& [key, digits] : refused.items()) {
+    const std::string name = key;
+    const std::string bytes = from_hex(digits.get<std::string>());
     CAPTURE(name);
-    CHECK_ERROR(serialize::parse_checkpoint(from_hex(bytes.get<std::string>()), "hostile.pt"), "Unsupported global: GLOBAL " + name + " was not an allowed global by default.");
+    CHECK_ERROR(serialize::parse_checkpoint(bytes, "hostile.pt"), "Unsupported global: GLOBAL " + name + " was not an allowed global by default.");
   }
 }
 
 TEST_CASE("damaged files of weights: each is read, or refused with an Error") {
   const nlohmann::json files = read_golden("checkpoints.json").at("files");
   Damage damage(20'260'724);
-  for (const auto& [name, file] : files.items()) {
+  for (const auto& [key, file] : files.items()) {
+    const std::string name = key;
     CAPTURE(name);
     const std::string bytes = from_hex(file.at("bytes").get<std::string>());
     const std::string kind = file.at("kind").get<std::string>();
@@ -164,7 +169,8 @@ TEST_CASE("thorough: damaged files of weights, at length" * doctest::skip()) {
   const std::uint64_t seed = std::random_device{}();
   MESSAGE("seed " << seed);
   Damage damage(seed);
-  for (const auto& [name, file] : files.items()) {
+  for (const auto& [key, file] : files.items()) {
+    const std::string name = key;
     CAPTURE(name);
     const std::string bytes = from_hex(file.at("bytes").get<std::string>());
     const std::string kind = file.at("kind").get<std::string>();

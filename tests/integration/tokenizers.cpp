@@ -150,8 +150,8 @@ TEST_CASE("any bytes come back from a byte-level tokenizer, and no character sto
 TEST_CASE("a damaged vocabulary or list of merges is refused with its name, or is a vocabulary that works") {
   const tito::Scratch folder;
   const auto small = text::BPETokenizer::train("low lower lowest new newer newest wide wider widest", text::BPETrainerOptions(280));
-  const std::string vocab = (folder.folder() / "vocab.json").string();
-  const std::string merges = (folder.folder() / "merges.txt").string();
+  const std::string vocab = folder.path("vocab.json");
+  const std::string merges = folder.path("merges.txt");
   small.save(vocab, merges);
   const std::string vocab_content = content_of(vocab);
   const std::string merges_content = content_of(merges);

@@ -107,7 +107,8 @@ TEST_CASE("MultiheadAttention: masks of one sample or one head hide for that one
 TEST_CASE("logits: (B, T, V) and targets (B, T) are flattened in one order") {
   manual_seed(3);
   const std::vector<std::array<std::int64_t, 3>> all = {{2, 2, 2}, {2, 3, 4}, {3, 3, 5}, {1, 4, 2}};
-  for (const auto& [B, T, V] : all) {
+  for (const std::array<std::int64_t, 3>& one : all) {
+    const std::int64_t B = one[0], T = one[1], V = one[2];
     const std::string sizes = str(B, " ", T, " ", V);
     CAPTURE(sizes);
     const Tensor logits = randn({B, T, V}, kDouble);

@@ -9,7 +9,6 @@
 #include "tinytorch/core/array_ref.h"
 
 namespace tinytorch {
-
 template <class T>
 struct DefaultPtrTraits {
   using PtrType = T*;
@@ -70,5 +69,4 @@ template <class T, std::size_t N, template <class U> class PtrTraits = DefaultPt
 using PackedTensorAccessor32 = GenericPackedTensorAccessor<T, N, PtrTraits, std::int32_t>;
 template <class T, std::size_t N, template <class U> class PtrTraits = DefaultPtrTraits>
 using PackedTensorAccessor64 = GenericPackedTensorAccessor<T, N, PtrTraits, std::int64_t>;
-
 }  // namespace tinytorch

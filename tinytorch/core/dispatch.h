@@ -83,7 +83,7 @@ class AutoDispatchBelowAutograd : public ExcludeLayersGuard {
 // Layers that every new tensor is born with beside its backend's. A later module may add to it, at start-up.
 inline constinit LayerSet birth_layers{};
 
-// Which layers an argument asks for. Plain values ask for none; tensors.h adds tensors, lists of them and options.
+// Which layers an argument asks for. Plain values ask for none; tensor.h adds tensors, lists of them and options.
 // A type that is not listed does not compile: a silent "none" for a list of tensors once swallowed gradients.
 template <class T>
 inline constexpr bool is_plain_argument =

@@ -9,6 +9,11 @@
 
 namespace tinytorch {
 
+// The kernels behind copy_ and fill_, for other kernels: they write into a tensor without a call through the dispatcher, so that a
+// result is not counted as changed in place before anyone has seen it.
+void copy_into(const Tensor& to, const Tensor& from);  // converts; REQUIRES: `from` broadcasts to to's sizes, and they do not overlap
+void fill_with(const Tensor& to, const Scalar& value);
+
 // A walk over N operands of one shape, each with its own strides. Dimensions of size 1 are dropped and neighbours that follow
 // each other in memory for every operand are merged, so that a contiguous walk of any shape is one loop. Source: aten/src/ATen/TensorIterator.cpp.
 template <std::size_t N>
@@ -117,11 +122,6 @@ void zip_into(const Tensor& out, const Tensor& a, const Tensor& b, F f) {
     }
   });
 }
-
-// The kernels behind copy_ and fill_, for other kernels: they write into a tensor without a call through the dispatcher, so that a
-// result is not counted as changed in place before anyone has seen it.
-void copy_into(const Tensor& to, const Tensor& from);  // converts; REQUIRES: `from` broadcasts to to's sizes, and they do not overlap
-void fill_with(const Tensor& to, const Scalar& value);
 
 // Throws if `alpha` is no factor for results of this type: a floating-point number for integers, a bool for anything but bools.
 void check_alpha(const Tensor& self, const Tensor& other, const Scalar& alpha);

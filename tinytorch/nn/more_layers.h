@@ -8,10 +8,6 @@
 
 namespace tinytorch {
 
-// For each k: sum over i and j of input1[..., i] * weight[k, i, j] * input2[..., j], plus bias[k]. input1 (..., I) and
-// input2 (..., J) have the same leading sizes; weight (K, I, J); the result is (..., K). O(N K I J).
-Tensor bilinear(const Tensor& input1, const Tensor& input2, const Tensor& weight, const Tensor& bias = Tensor());
-
 namespace nn {
 
 // Gives its input back. For a place where a layer is expected and nothing shall happen.
@@ -26,6 +22,14 @@ class IdentityImpl : public Cloneable<IdentityImpl> {
   Tensor forward(const Tensor& input) { return input; }
 };
 TORCH_MODULE(Identity);
+
+}  // namespace nn
+
+// For each k: sum over i and j of input1[..., i] * weight[k, i, j] * input2[..., j], plus bias[k]. input1 (..., I) and
+// input2 (..., J) have the same leading sizes; weight (K, I, J); the result is (..., K). O(N K I J).
+Tensor bilinear(const Tensor& input1, const Tensor& input2, const Tensor& weight, const Tensor& bias = Tensor());
+
+namespace nn {
 
 struct FlattenOptions {
   TORCH_ARG(std::int64_t, start_dim) = 1;

@@ -17,25 +17,12 @@
 #include <string_view>
 #include <vector>
 
+#include "tito/json_text.h"
+
 namespace tito {
 
 // In a notebook a program prints line by line, so that a crash takes nothing with it.
 inline const bool prints_lines = std::getenv("TITO_DISPLAY") != nullptr && std::setvbuf(stdout, nullptr, _IOLBF, 1 << 16) == 0;
-
-inline std::string json_text(std::string_view text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    if (static_cast<unsigned char>(c) < 0x20) {
-      char escape[8];
-      std::snprintf(escape, sizeof escape, "\\u%04x", static_cast<unsigned>(static_cast<unsigned char>(c)));
-      out += escape;
-    } else {
-      out += c;
-    }
-  }
-  return out + "\"";
-}
 
 // JSON has no NaN and no infinity: they are written as texts.
 inline std::string json_number(double value) {

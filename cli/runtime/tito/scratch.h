@@ -1,23 +1,22 @@
-// A folder for the files of a test or a demonstration, removed at its end.
+// A folder or a file for the time of a test, or of a demonstration.
 #pragma once
 
-#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <system_error>
 
 namespace tito {
 
+// A folder of its own, removed with all that is in it.
 class Scratch {
  public:
-  Scratch() {
-    std::string name = (std::filesystem::temp_directory_path() / "tinytorch-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) throw std::system_error(errno, std::generic_category(), "cannot make a folder for the test");
-    folder_ = name;
+  Scratch() : folder_((std::filesystem::temp_directory_path() / "tinytorch-XXXXXX").string()) {
+    if (::mkdtemp(folder_.data()) == nullptr) throw std::runtime_error("cannot make the folder " + folder_);
   }
   ~Scratch() {
     std::error_code ignored;
@@ -26,20 +25,33 @@ class Scratch {
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
 
-  const std::filesystem::path& folder() const { return folder_; }
-  std::string path(const std::string& name) const { return (folder_ / name).string(); }
-  // Returns the file's path.
-  std::string write(const std::string& name, std::string_view bytes) const {
-    std::ofstream(folder_ / name, std::ios::binary) << bytes;
+  const std::string& path() const { return folder_; }
+  // Where the file `name` is, or would be.
+  std::string path(std::string_view name) const { return folder_ + "/" + std::string(name); }
+  // Writes a file; returns where it is.
+  std::string write(std::string_view name, std::string_view bytes) const {
+    std::ofstream(path(name), std::ios::binary) << bytes;
     return path(name);
   }
+  // How many files and folders there are in it.
   std::size_t files() const {
-    const std::filesystem::directory_iterator all(folder_);
+    const auto all = std::filesystem::directory_iterator(folder_);
     return static_cast<std::size_t>(std::distance(begin(all), end(all)));
   }
 
  private:
-  std::filesystem::path folder_;
+  std::string folder_;
+};
+
+// A file that holds `bytes`.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(std::string_view bytes) : path_(folder_.write("file", bytes)) {}
+  const std::string& path() const { return path_; }
+
+ private:
+  Scratch folder_;
+  std::string path_;
 };
 
 }  // namespace tito

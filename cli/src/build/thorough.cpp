@@ -45,19 +45,19 @@ std::string damaged(const std::string& text, std::mt19937_64& random) {
 }  // namespace
 
 std::string compile_as_plain_unit(const fs::path& root, const std::vector<Module>& course, const Module& module) {
-  const fs::path folder = root / "build/plain" / module.folder();
-  const std::vector<Module> stage = up_to_stage(course, module.stage());
-  write_changed(folder / "package/tinytorch", export_package(stage).files, true);
+  const fs::path package = root / "build/plain" / ("stage" + module.stage());
+  const fs::path empty = root / "build/plain" / module.folder();
+  write_changed(package / "tinytorch", export_package(up_to_stage(course, module.stage())).files, true);
   std::vector<GeneratedFile> stand_ins;
   for (const std::string& path : exported_paths(module)) {
     if (path.ends_with(".h")) stand_ins.push_back({path, "", {}, {}});
   }
-  write_changed(folder / "empty/tinytorch", stand_ins, true);
+  write_changed(empty / "tinytorch", stand_ins, true);
   ProcessOptions options;
   options.directory = root;
   const ProcessResult result =
-      run_process({"g++", "-std=c++20", "-fsyntax-only", "-w", "-I", (folder / "empty").string(), "-I",
-                   (folder / "package").string(), "-I", "cli/runtime", fs::relative(module.file, root).string()},
+      run_process({"g++", "-std=c++20", "-fsyntax-only", "-w", "-I", empty.string(), "-I", package.string(), "-I",
+                   "cli/runtime", fs::relative(module.file, root).string()},
                   options);
   return result.ok() ? "" : result.output;
 }
@@ -131,6 +131,7 @@ fs::path prepare_python(const fs::path& root, std::string& why_not) {
 std::string why_no_fresh_machine() {
   if (find_program("debootstrap").empty()) return "debootstrap is not installed (apt-get install debootstrap)";
   if (geteuid() != 0) return "debootstrap needs root";
+  if (!run_process({"unshare", "--pid", "--fork", "--mount-proc", "true"}).ok()) return "this machine does not let root mount /proc for the folder";
   return "";
 }
 
@@ -148,9 +149,12 @@ std::string try_fresh_machine(const fs::path& root) {
     fs::copy(entry.path(), machine / "tinytorch" / name, fs::copy_options::recursive);
   }
   ProcessOptions options;
-  options.environment = {{"TITO_ROOT", ""}, {"HOME", "/root"}};
   options.seconds = 1800;
-  const ProcessResult demo = run_process({"chroot", machine.string(), "/tinytorch/tito", "demo"}, options);
+  // A /proc of its own, which goes when the process ends, and nothing of this machine's environment.
+  const ProcessResult demo =
+      run_process({"unshare", "--pid", "--fork", "--mount-proc=" + (machine / "proc").string(), "chroot", machine.string(), "/usr/bin/env", "-i",
+                   "HOME=/root", "LANG=C.UTF-8", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "/tinytorch/tito", "demo"},
+                  options);
   std::string complaint;
   if (!demo.ok()) {
     complaint = fmt::format("tito demo on a fresh machine: {}\n{}", how_it_ended(demo),

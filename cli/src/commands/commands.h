@@ -39,6 +39,10 @@ void add_reset_command(CLI::App& app);
 void add_update_command(CLI::App& app);
 void add_watch_command(CLI::App& app);
 
+class StageBuild;
+// Builds one program of `build`; when it does not compile, prints the compiler's messages and throws Exit.
+void build_for_command(const StageBuild& build, const std::string& program, const std::string& what);
+
 struct LessonTestArguments {
   std::string module;    // empty: the one that is worked on
   bool reference = false;

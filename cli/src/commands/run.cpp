@@ -26,11 +26,7 @@ void run_module(const std::string& name, const std::string& filter) {
   options.only = {module.number};
   const StageBuild build(root, course, options);
   const std::string program = build.tests_of(module);
-  const NinjaResult made = build.build({program}, "compiling " + module.folder());
-  if (!made.ok) {
-    fmt::print("{}\n{} does not compile\n", made.messages, module.folder());
-    throw Exit{1};
-  }
+  build_for_command(build, program, module.folder());
   ProcessOptions running;
   running.directory = root;
   running.seconds = time_limit;

@@ -57,6 +57,17 @@ void print_text(const Module& module, const TestRun& run, const std::vector<Know
   fmt::print("{}: {} tests passed, {} failed ({:.1f} s)\n", module.folder(), run.passed(), run.failed(), run.seconds);
 }
 
+}  // namespace
+
+void build_for_command(const StageBuild& build, const std::string& program, const std::string& what) {
+  const NinjaResult made = build.build({program}, "compiling " + what);
+  if (made.ok) return;
+  fmt::print("{}\n{} does not compile\n", made.messages, what);
+  throw Exit{1};
+}
+
+namespace {
+
 // Tests one module at its own stage.
 void test_module(const fs::path& root, const TestArguments& arguments) {
   const std::vector<Module> course = load_stage_of(root, arguments.module);
@@ -74,11 +85,7 @@ void test_module(const fs::path& root, const TestArguments& arguments) {
   }
   const StageBuild build(root, course, options);
   const std::string program = build.tests_of(module);
-  const NinjaResult made = build.build({program}, "compiling " + module.folder());
-  if (!made.ok) {
-    fmt::print("{}\n{} does not compile\n", made.messages, module.folder());
-    throw Exit{1};
-  }
+  build_for_command(build, program, module.folder());
   TestOptions running;
   running.root = root;
   if (sanitize) running.memory_bytes = 0;
@@ -96,6 +103,7 @@ void run_test(const TestArguments& arguments) {
   }
   const fs::path root = project_root();
   const bool all = arguments.module.empty() || arguments.module == "all";
+  if (!all && !arguments.course.parts.empty()) throw std::runtime_error("--part is for the whole course: ./tito test --part NAME");
   if (!all) return test_module(root, arguments);
   if (!test_course(root, arguments.course)) throw Exit{1};
 }
@@ -130,6 +138,7 @@ void add_test_command(CLI::App& app) {
   command->add_flag("--thorough", course.thorough,
                     "also every stage, clang, plain translation units, fuzzing, and a fresh machine");
   command->add_flag("--notebooks", course.notebooks, "also every module as a notebook, from top to bottom");
+  command->add_option("--part", course.parts, "only these parts of the whole, as plain-units,clang; a wrong name lists all")->delimiter(',');
   command->add_flag("--strict", course.strict, "fail when something that was asked for had to be skipped");
   command->add_flag("--json", course.json, "print one JSON object");
   command->add_option("--compiler", course.compiler, "the C++ compiler")->capture_default_str();

@@ -534,14 +534,15 @@ class Linter {
     static const std::set<std::string> kGenerated = {"tinytorch/core/tensor_extensions.h", "tinytorch/core/options_extensions.h",
                                                      "tinytorch/nn/module_extensions.h"};
     bool lesson_header = false;
-    for (std::size_t i = 0; i < module_.open_cell; ++i) {
+    for (std::size_t i = 0; i < module_.close_cell; ++i) {
+      if (i >= module_.open_cell && !breaks_for_includes(module_, i)) continue;
       if (is_prose(i) || cell(i).marker("mistake") != nullptr) continue;
-      for (const Item& item : scan_items(join_lines(cell(i).body))) {
-        if (item.kind != Item::Kind::Directive || item.keyword != "include") continue;
-        const int line = cell(i).body_line + static_cast<int>(item.line);
-        const std::size_t open = item.head.find('"');
-        if (open == std::string::npos) continue;
-        const std::string path = item.head.substr(open + 1, item.head.rfind('"') - open - 1);
+      for (std::size_t j = 0; j < cell(i).body.size(); ++j) {
+        const std::string& text = cell(i).body[j];
+        const std::size_t open = text.find('"');
+        if (!text.starts_with("#include") || open == std::string::npos) continue;
+        const int line = cell(i).body_line + static_cast<int>(j);
+        const std::string path = text.substr(open + 1, text.rfind('"') - open - 1);
         if (path == "tito/lesson.h") lesson_header = true;
         if (path.starts_with("tinytorch/") && !kGenerated.contains(path)) check_include(path, line, for_tests(i), owner);
       }

@@ -21,6 +21,16 @@ bool is_comment_or_blank(std::string_view line) {
   return text.empty() || text.starts_with("//");
 }
 
+// Whether a cell closes the namespace, includes headers and opens it again.
+bool is_include_break(const Cell& cell) {
+  std::vector<std::string_view> lines;
+  for (const std::string& line : cell.body) {
+    if (!is_comment_or_blank(line)) lines.push_back(line);
+  }
+  return lines.size() > 2 && lines.front() == kClose && lines.back() == kOpen &&
+         std::all_of(lines.begin() + 1, lines.end() - 1, [](std::string_view line) { return line.starts_with("#include"); });
+}
+
 // The one place in a cell's body where a comment line says `word`, and complaints about others.
 struct Region {
   std::size_t begin = 0, end = 0;  // indices of the two comment lines
@@ -73,6 +83,11 @@ class ModuleParser {
     for (std::size_t i = 0; i < module_.cells.size(); ++i) {
       const Cell& cell = module_.cells[i];
       if (cell.kind != Cell::Kind::Code || cell.marker("export") != nullptr || cell.marker("mistake") != nullptr) continue;
+      if (open && !close && is_include_break(cell)) {
+        if (!cell.markers.empty()) refuse(cell.markers.front().line, "these includes serve the tests: no marker");
+        module_.include_breaks.push_back(i);
+        continue;
+      }
       for (std::size_t j = 0; j < cell.body.size(); ++j) {
         const std::string_view text = cell.body[j];
         if (text == kOpen) {
@@ -109,7 +124,7 @@ class ModuleParser {
     if (cell.kind == Cell::Kind::Markdown) return;
     read_after(index);
     if (cell.marker("mistake") != nullptr) return read_mistake(index);
-    if (index == module_.open_cell || index == module_.close_cell) return;
+    if (index == module_.open_cell || index == module_.close_cell || breaks_for_includes(module_, index)) return;
     if (is_scratch(index)) {
       module_.cells[index].body.clear();
       return;
@@ -686,6 +701,10 @@ fs::path course_folder() {
 fs::path project_root() {
   const char* given = std::getenv("TITO_ROOT");
   return find_root(given == nullptr || *given == '\0' ? fs::current_path() : fs::path(given));
+}
+
+bool breaks_for_includes(const Module& module, std::size_t cell) {
+  return std::find(module.include_breaks.begin(), module.include_breaks.end(), cell) != module.include_breaks.end();
 }
 
 const Module& find_module(const std::vector<Module>& course, std::string_view name) {

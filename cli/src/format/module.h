@@ -73,10 +73,14 @@ struct Module {
   std::vector<Test> tests;
   std::size_t open_cell = 0, close_cell = 0;  // the cells `namespace tinytorch {` and `}  // namespace tinytorch`
 
+  std::vector<std::size_t> include_breaks;    // cells between them that close the namespace, include for the tests, and open it again
+
   std::string folder() const { return number + "_" + name; }
   // The stage that it belongs to: its own number, or for library chapters that of the module they follow.
   const std::string& stage() const { return library_chapter ? after : number; }
 };
+
+bool breaks_for_includes(const Module& module, std::size_t cell);
 
 // Throws Diagnostic on the first thing that does not follow docs/module_format.md.
 Module parse_module(const fs::path& file, Edition edition = Edition::Reference);

@@ -124,6 +124,13 @@ Source include_lines(const Module& module, std::string_view path) {
       }
     }
   }
+  if (!path.empty()) return out;
+  for (const std::size_t i : module.include_breaks) {
+    const Cell& cell = module.cells[i];
+    for (std::size_t j = 0; j < cell.body.size(); ++j) {
+      if (cell.body[j].starts_with("#include")) out.push_back({cell.body[j], cell.body_line + static_cast<int>(j)});
+    }
+  }
   return out;
 }
 

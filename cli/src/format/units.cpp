@@ -84,6 +84,7 @@ Source shared_code(const Module& module, Bodies bodies) {
   for (std::size_t i = module.open_cell + 1; i < module.close_cell; ++i) {
     const Cell& cell = module.cells[i];
     if (cell.kind != Cell::Kind::Code || cell.marker("mistake") != nullptr || cell.marker("export") != nullptr) continue;
+    if (breaks_for_includes(module, i)) continue;
     out.push_back({"", 0});
     if (cell.marker("lesson") == nullptr) {
       append(out, using_lines(module, i));

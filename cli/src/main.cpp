@@ -39,6 +39,8 @@ int main(int argc, char** argv) {
   tito::add_data_command(app);
   tito::add_grade_command(app);
   tito::add_notebook_command(app);
+  tito::add_milestone_command(app);
+  tito::add_generate_command(app);
   tito::add_doctor_command(app);
   tito::add_init_command(app);
   tito::add_path_command(app);

@@ -28,6 +28,7 @@ struct ProcessOptions {
   const std::atomic<bool>* cancelled = nullptr;  // stops it when that becomes true
   bool show = false;             // its output goes to our own, uncaptured
   std::function<void(std::string_view)> on_line;  // called with each line that it prints
+  std::function<void(std::string_view)> on_text;  // called with what it prints, as it comes
 };
 
 struct ProcessResult {

@@ -58,6 +58,7 @@
 #include "tinytorch/core/grad_mode.h"
 #include "tinytorch/core/indexing.h"
 #include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/tensor_data.h"
 #include "tinytorch/nn/embedding.h"
 #include "tinytorch/nn/init.h"
 //| export nn/position_modules.h

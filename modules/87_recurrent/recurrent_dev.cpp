@@ -49,6 +49,7 @@
 #include <algorithm>
 #include <utility>
 #include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/tensor_data.h"
 //| export nn/recurrent.cpp
 #include <algorithm>
 #include <cmath>

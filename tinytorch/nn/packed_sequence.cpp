@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/tensor_data.h"
 
 namespace tinytorch {
 

@@ -23,7 +23,7 @@ using data::datasets::CIFAR10;
 
 constexpr int kPixels = 32;
 constexpr std::int64_t kHeldOutEvery = 5;  // the rows 0, 5, 10, ... of the file
-constexpr std::size_t kBatch = 32;
+constexpr std::size_t kBatch = 16;
 
 // A folder that is gone at the end.
 class Folder {
@@ -132,7 +132,7 @@ void learn_shapes() {
   First learning(CIFAR10(folder.path().string()), 50'000);
   First held_out(CIFAR10(folder.path().string(), CIFAR10::Mode::kTest), 10'000);
   models::ResNet net(1, 10, 6);
-  train(net, learning, 8, 0.05);
+  train(net, learning, 15, 0.05);
   const std::vector<std::int64_t> guesses = guesses_of(net, held_out);
   for (std::size_t i = 0; i < guesses.size(); ++i) std::printf("guess held-out %zu %lld\n", i * static_cast<std::size_t>(kHeldOutEvery), static_cast<long long>(guesses[i]));
 }

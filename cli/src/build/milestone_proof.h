@@ -16,7 +16,7 @@ Program program_to_prove(const Milestone& milestone);
 // the first mistake in `closed_by`. REQUIRES: built with program_to_prove() and `variants`.
 std::vector<Proof> prove_milestone(const StageBuild& build, const Milestone& milestone);
 
-// Every mistake in `closed_by` but the first closes the gate: each is a training run of its own.
+// Every mistake in `closed_by` but the first closes the gate. REQUIRES: there is one at least.
 std::vector<Proof> prove_further_mistakes(const StageBuild& build, const Milestone& milestone);
 
 }  // namespace tito

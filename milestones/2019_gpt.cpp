@@ -3,7 +3,9 @@
 // A. Radford et al. (2019), Language Models are Unsupervised Multitask Learners. The model is GPT-2's, four thousand times smaller. It reads nine tenths of data/lessons.txt; from the last
 // tenth it is asked for the letter that follows 32 letters.
 //
-// With the name of a text file as argument it learns that instead and writes from it; then there are no questions.
+//   2019_gpt                the prose of this course, and the questions
+//   2019_gpt shakespeare    tinyshakespeare.txt below TINYTORCH_DATA; tests/integration/gpt_shakespeare.cpp holds its losses to PyTorch's
+//   2019_gpt FILE           any text
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -17,7 +19,7 @@ namespace {
 using namespace tinytorch;
 
 constexpr std::int64_t kContext = 32;
-constexpr int kSteps = 2500;
+constexpr int kSteps = 1500;
 constexpr std::int64_t kBatch = 16;
 
 // The bytes that occur in a text, as tokens.
@@ -104,7 +106,8 @@ void answer_questions(models::GPT& model, const Letters& letters) {
 
 int main(int argc, char** argv) {
   manual_seed(2019);
-  const std::string text = read_file(argc > 1 ? argv[1] : find_data("lessons.txt"), "2019_gpt");
+  const std::string wish = argc > 1 ? argv[1] : "";
+  const std::string text = read_file(wish.empty() ? find_data("lessons.txt") : wish == "shakespeare" ? find_data("tinyshakespeare.txt") : wish, "2019_gpt");
   const Letters letters(text);
   const Tensor tokens = tensor(letters.tokens(text));
   const std::int64_t count = tokens.size(0) * 9 / 10;
@@ -113,7 +116,7 @@ int main(int argc, char** argv) {
   std::printf("%lld parameters, %lld letters of text\n", static_cast<long long>(model->num_parameters()), static_cast<long long>(count));
   train(model, tokens.narrow(0, 0, count), tokens.narrow(0, count, tokens.size(0) - count));
   model->eval();
-  write(model, letters, argc > 1 ? "\n" : "The gradient ");
-  if (argc == 1) answer_questions(model, letters);
+  write(model, letters, wish.empty() ? "The gradient " : "\n");
+  if (wish.empty()) answer_questions(model, letters);
   return 0;
 }

@@ -150,6 +150,7 @@ set(TINYTORCH_SOURCES_85_weights
   serialize/pickler.cpp
   serialize/safetensors.cpp)
 set(TINYTORCH_SOURCES_87_recurrent
+  nn/packed_sequence.cpp
   nn/recurrent.cpp)
 set(TINYTORCH_SOURCES_89_watching
   optim/early_stopping.cpp
@@ -178,6 +179,7 @@ set(TINYTORCH_SOURCES_10_text
 set(TINYTORCH_SOURCES_80_text_extras
   text/wordpiece.cpp
   nn/embedding.cpp
+  nn/embedding_bag.cpp
   nn/position_modules.cpp)
 set(TINYTORCH_SOURCES_11_attention
   nn/flash_attention.cpp

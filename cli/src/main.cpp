@@ -40,6 +40,8 @@ int main(int argc, char** argv) {
   tito::add_grade_command(app);
   tito::add_sandbox_command(app);
   tito::add_notebook_command(app);
+  tito::add_milestone_command(app);
+  tito::add_generate_command(app);
   tito::add_doctor_command(app);
   tito::add_init_command(app);
   tito::add_path_command(app);

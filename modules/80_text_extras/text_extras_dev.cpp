@@ -45,6 +45,22 @@
 #include "tinytorch/core/grad_mode.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/nn/init.h"
+//| export nn/embedding_bag.h
+#include <optional>
+#include <variant>
+#include "tinytorch/core/arg.h"
+#include "tinytorch/nn/cloneable.h"
+#include "tinytorch/nn/loss_modules.h"
+//| export nn/embedding_bag.cpp
+#include <ostream>
+#include <utility>
+#include <vector>
+#include "tinytorch/core/grad_mode.h"
+#include "tinytorch/core/indexing.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/tensor_data.h"
+#include "tinytorch/nn/embedding.h"
+#include "tinytorch/nn/init.h"
 //| export nn/position_modules.h
 #include "tinytorch/core/arg.h"
 #include "tinytorch/nn/cloneable.h"
@@ -267,6 +283,317 @@ TEST_CASE("nn::Embedding: PyTorch's numbers for a seed, options, and a table tha
   CHECK_ERROR(nn::Embedding::from_pretrained(known[0]), "Embeddings parameter is expected to be 2-dimensional");
   CHECK_ERROR(nn::Embedding(nn::EmbeddingOptions(3, 2).weight(known)), "Shape of weight does not match");
 }
+
+// %% [markdown]
+// ### Bags of rows
+//
+// A text classifier, or a recommender that knows what somebody bought, needs no order: it takes the sum, the mean or the maximum of the rows of a *bag* of ids. Bags are not equally long, so they are given as one line of ids
+// and the offset at which each begins (or, all equally long, as a matrix).
+//
+//     ids      1 2 4 | 5 4 3 | 2 0          offsets 0 3 3 6: the second bag, from 3 to 3, is empty
+//     bag      0 0 0   2 2 2   3 3          and gives a row of zeros
+//
+// PyTorch's kernel adds the rows up where they lie. Here the rows are read by `embedding` and added by `index_add`, which have gradients already: it costs a copy of the rows, (ids, D), and no line of a gradient.
+
+// %%
+//| export nn/embedding_bag.h
+TORCH_ENUM_DECLARE(Max);
+
+namespace nn {
+
+using EmbeddingBagMode = std::variant<enumtype::kSum, enumtype::kMean, enumtype::kMax>;
+
+// Options of a table as EmbeddingOptions has them, and how a bag becomes one row. With include_last_offset the offsets end with the number of ids. Ids that are padding_idx are left out of their bags.
+struct EmbeddingBagOptions {
+  EmbeddingBagOptions(std::int64_t num_embeddings, std::int64_t embedding_dim) : num_embeddings_(num_embeddings), embedding_dim_(embedding_dim) {}
+  TORCH_ARG(std::int64_t, num_embeddings);
+  TORCH_ARG(std::int64_t, embedding_dim);
+  TORCH_ARG(std::optional<double>, max_norm) = std::nullopt;
+  TORCH_ARG(double, norm_type) = 2.0;
+  TORCH_ARG(bool, scale_grad_by_freq) = false;
+  TORCH_ARG(EmbeddingBagMode, mode) = kMean;
+  TORCH_ARG(bool, sparse) = false;
+  TORCH_ARG(Tensor, weight) = Tensor();
+  TORCH_ARG(bool, include_last_offset) = false;
+  TORCH_ARG(std::optional<std::int64_t>, padding_idx) = std::nullopt;
+};
+
+struct EmbeddingBagFromPretrainedOptions {
+  TORCH_ARG(bool, freeze) = true;
+  TORCH_ARG(std::optional<double>, max_norm) = std::nullopt;
+  TORCH_ARG(double, norm_type) = 2.0;
+  TORCH_ARG(bool, scale_grad_by_freq) = false;
+  TORCH_ARG(EmbeddingBagMode, mode) = kMean;
+  TORCH_ARG(bool, sparse) = false;
+  TORCH_ARG(bool, include_last_offset) = false;
+  TORCH_ARG(std::optional<std::int64_t>, padding_idx) = std::nullopt;
+};
+
+namespace functional {
+struct EmbeddingBagFuncOptions {
+  TORCH_ARG(Tensor, offsets) = Tensor();
+  TORCH_ARG(std::optional<double>, max_norm) = std::nullopt;
+  TORCH_ARG(double, norm_type) = 2.0;
+  TORCH_ARG(bool, scale_grad_by_freq) = false;
+  TORCH_ARG(EmbeddingBagMode, mode) = kMean;
+  TORCH_ARG(bool, sparse) = false;
+  TORCH_ARG(Tensor, per_sample_weights) = Tensor();
+  TORCH_ARG(bool, include_last_offset) = false;
+  TORCH_ARG(std::optional<std::int64_t>, padding_idx) = std::nullopt;
+};
+
+// input (n) with offsets (bags), or (bags, length) without -> (bags, D). per_sample_weights, of input's sizes, multiply the rows (sum only). Throws on what does not fit. O(n D).
+// Source: torch/csrc/api/include/torch/nn/functional/embedding.h.
+Tensor embedding_bag(const Tensor& input, const Tensor& weight, const EmbeddingBagFuncOptions& options = {});
+}  // namespace functional
+
+// A trained table whose rows are summed, averaged or maximized by bags. Born normal (0, 1), its padding row zero. Source: torch/csrc/api/src/nn/modules/embedding.cpp.
+class EmbeddingBagImpl : public Cloneable<EmbeddingBagImpl> {
+ public:
+  EmbeddingBagImpl(std::int64_t num_embeddings, std::int64_t embedding_dim) : EmbeddingBagImpl(EmbeddingBagOptions(num_embeddings, embedding_dim)) {}
+  explicit EmbeddingBagImpl(EmbeddingBagOptions options_);
+  void reset() override;
+  void reset_parameters();
+  void pretty_print(std::ostream& stream) const override;
+  Tensor forward(const Tensor& input, const Tensor& offsets = {}, const Tensor& per_sample_weights = {});
+
+  EmbeddingBagOptions options;
+  Tensor weight;  // (num_embeddings, embedding_dim)
+};
+
+class EmbeddingBag : public ModuleHolder<EmbeddingBagImpl> {
+ public:
+  using ModuleHolder<EmbeddingBagImpl>::ModuleHolder;
+  using Impl [[maybe_unused]] = EmbeddingBagImpl;
+
+  // A module on an existing table (V, D), which it shares; `freeze` (the default) keeps it from being trained.
+  static EmbeddingBag from_pretrained(const Tensor& embeddings, const EmbeddingBagFromPretrainedOptions& options = {});
+};
+
+}  // namespace nn
+
+// %%
+//| export nn/embedding_bag.cpp
+namespace {
+
+const char* mode_name(const nn::EmbeddingBagMode& mode) {
+  return std::holds_alternative<enumtype::kSum>(mode) ? "sum" : std::holds_alternative<enumtype::kMean>(mode) ? "mean" : "max";
+}
+
+// Where each bag begins, and behind the last one the number of ids.
+std::vector<std::int64_t> bag_bounds(const Tensor& input, const nn::functional::EmbeddingBagFuncOptions& options) {
+  const Tensor& offsets = options.offsets();
+  std::vector<std::int64_t> bounds;
+  if (input.dim() == 2) {
+    TORCH_CHECK(!offsets.defined(), "If input is 2D, then offsets has to be null, as input is treated is a mini-batch of fixed length sequences. However, found offsets of type Tensor");
+    for (std::int64_t bag = 0; bag <= input.size(0); ++bag) bounds.push_back(bag * input.size(1));
+    return bounds;
+  }
+  TORCH_CHECK(input.dim() == 1, "input has to be 1D or 2D Tensor, but got Tensor of dimension ", input.dim());
+  TORCH_CHECK(offsets.defined() && offsets.dim() == 1, "offsets has to be a 1D Tensor", offsets.defined() ? "" : " but got null");
+  for (std::int64_t i = 0; i < offsets.numel(); ++i) bounds.push_back(offsets[i].item<std::int64_t>());
+  TORCH_CHECK(!options.include_last_offset() || !bounds.empty(), "include_last_offset: number of offset should be at least 1");
+  if (!options.include_last_offset()) bounds.push_back(input.size(0));
+  TORCH_CHECK(bounds.front() == 0, "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. However, got ", bounds.front());
+  for (std::size_t i = 1; i < bounds.size(); ++i)
+    TORCH_CHECK(bounds[i - 1] <= bounds[i] && bounds[i] <= input.size(0), "offsets must not fall, and not pass the end of input: offsets[", i - 1, "] is ", bounds[i - 1], " and what follows ends at ", bounds[i], " of ",
+                input.size(0), " ids");
+  return bounds;
+}
+
+// rows (n, D), bag by bag with `counts` rows each -> (bags, D); an empty bag gives zeros.
+Tensor largest_of_bags(const Tensor& rows, const std::vector<std::int64_t>& counts) {
+  std::vector<Tensor> results;
+  std::int64_t first = 0;
+  for (const std::int64_t count : counts) {
+    results.push_back(count == 0 ? zeros({rows.size(1)}, rows.scalar_type()) : std::get<0>(rows.narrow(0, first, count).max(0)));
+    first += count;
+  }
+  return stack(results);
+}
+
+void check_embedding_bag(const Tensor& input, const nn::functional::EmbeddingBagFuncOptions& options) {
+  const Tensor& weights = options.per_sample_weights();
+  const bool largest = std::holds_alternative<enumtype::kMax>(options.mode());
+  TORCH_CHECK(!largest || !options.scale_grad_by_freq(), "max mode does not support scaling the gradient by the frequency");
+  TORCH_CHECK(!largest || !options.sparse(), "max mode does not support sparse weights");
+  if (!weights.defined()) return;
+  TORCH_CHECK(weights.sizes() == input.sizes(), "embedding_bag: If per_sample_weights (", weights.sizes(), ") is not null, then it must have the same shape as the input (", input.sizes(), ")");
+  TORCH_CHECK(std::holds_alternative<enumtype::kSum>(options.mode()),
+              "embedding_bag: per_sample_weights was not null. per_sample_weights is only supported for mode='kSum' (got mode='", mode_name(options.mode()), "').Please open a feature request on GitHub.");
+}
+
+}  // namespace
+
+Tensor nn::functional::embedding_bag(const Tensor& input, const Tensor& weight, const EmbeddingBagFuncOptions& options) {
+  check_embedding_bag(input, options);
+  const std::vector<std::int64_t> bounds = bag_bounds(input, options);
+  const std::int64_t V = weight.size(0), D = weight.size(1);
+  const std::optional<std::int64_t>& padding = options.padding_idx();
+  TORCH_CHECK(!padding || (*padding >= -V && *padding < V), "Padding_idx must be within num_embeddings\n[embedding_bag] got ", padding.value_or(0), " for ", V, " rows.");
+  const std::optional<std::int64_t> left_out = padding && *padding < 0 ? *padding + V : padding;
+
+  // The places that count, the bag of each, and how many each bag has.
+  const Tensor ids = input.to(kLong).contiguous().view({-1});
+  std::vector<std::int64_t> places, bag_of, counts(bounds.size() - 1, 0);
+  for (std::size_t bag = 0; bag + 1 < bounds.size(); ++bag)
+    for (std::int64_t i = bounds[bag]; i < bounds[bag + 1]; ++i) {
+      if (left_out && ids.data_ptr<std::int64_t>()[i] == *left_out) continue;
+      places.push_back(i);
+      bag_of.push_back(static_cast<std::int64_t>(bag));
+      ++counts[bag];
+    }
+  const auto numbers = [](const std::vector<std::int64_t>& values) { return values.empty() ? zeros({0}, kLong) : tensor(values); };
+  const Tensor kept = numbers(places);
+  Tensor rows = functional::embedding(ids.index_select(0, kept), weight,
+                                      EmbeddingFuncOptions().max_norm(options.max_norm()).norm_type(options.norm_type()).scale_grad_by_freq(options.scale_grad_by_freq()).sparse(options.sparse()));
+  if (std::holds_alternative<enumtype::kMax>(options.mode())) return largest_of_bags(rows, counts);
+  if (options.per_sample_weights().defined()) rows = rows * options.per_sample_weights().reshape({-1}).index_select(0, kept).unsqueeze(1);
+  const Tensor sums = zeros({static_cast<std::int64_t>(counts.size()), D}, rows.scalar_type()).index_add(0, numbers(bag_of), rows);
+  if (std::holds_alternative<enumtype::kSum>(options.mode())) return sums;
+  return sums / numbers(counts).clamp_min(1).to(rows.scalar_type()).unsqueeze(1);
+}
+
+nn::EmbeddingBagImpl::EmbeddingBagImpl(EmbeddingBagOptions options_) : options(std::move(options_)) { EmbeddingBagImpl::reset(); }
+
+void nn::EmbeddingBagImpl::reset() {
+  const std::int64_t V = options.num_embeddings();
+  if (const std::optional<std::int64_t> padding = options.padding_idx()) {
+    TORCH_CHECK(*padding >= -V && *padding < V, "Padding_idx must be within num_embeddings\n[EmbeddingBag] got ", *padding, " for ", V, " rows.");
+    options.padding_idx(*padding < 0 ? *padding + V : *padding);
+  }
+  const Tensor given = options.weight();
+  if (!given.defined()) {
+    weight = register_parameter("weight", empty({V, options.embedding_dim()}));
+    return reset_parameters();
+  }
+  TORCH_CHECK(given.sizes() == IntArrayRef({V, options.embedding_dim()}), "Shape of weight does not match num_embeddings and embedding_dim\n[EmbeddingBag] got ", given.sizes(), " for [", V, ", ", options.embedding_dim(), "].");
+  // A clone has a weight already, and must not share the handle that was given.
+  weight = weight.defined() ? register_parameter("weight", given.detach(), weight.requires_grad()) : register_parameter("weight", given);
+}
+
+void nn::EmbeddingBagImpl::reset_parameters() {
+  init::normal_(weight);
+  const NoGradGuard guard;
+  if (options.padding_idx()) weight[*options.padding_idx()].fill_(0);
+}
+
+Tensor nn::EmbeddingBagImpl::forward(const Tensor& input, const Tensor& offsets, const Tensor& per_sample_weights) {
+  return functional::embedding_bag(input, weight,
+                                   functional::EmbeddingBagFuncOptions()
+                                       .offsets(offsets)
+                                       .max_norm(options.max_norm())
+                                       .norm_type(options.norm_type())
+                                       .scale_grad_by_freq(options.scale_grad_by_freq())
+                                       .mode(options.mode())
+                                       .sparse(options.sparse())
+                                       .per_sample_weights(per_sample_weights)
+                                       .include_last_offset(options.include_last_offset())
+                                       .padding_idx(options.padding_idx()));
+}
+
+void nn::EmbeddingBagImpl::pretty_print(std::ostream& stream) const {
+  stream << "torch::nn::EmbeddingBag(num_embeddings=" << options.num_embeddings() << ", embedding_dim=" << options.embedding_dim();
+  if (options.max_norm()) stream << ", max_norm=" << *options.max_norm();
+  if (options.norm_type() != 2) stream << ", norm_type=" << options.norm_type();
+  if (options.scale_grad_by_freq()) stream << ", scale_grad_by_freq=true";
+  if (options.sparse()) stream << ", sparse=true";
+  if (!std::holds_alternative<enumtype::kMean>(options.mode())) stream << ", mode=" << (std::holds_alternative<enumtype::kSum>(options.mode()) ? "kSum" : "kMax");
+  if (options.include_last_offset()) stream << ", include_last_offset=true";
+  if (options.padding_idx()) stream << ", padding_idx=" << *options.padding_idx();
+  stream << ')';
+}
+
+nn::EmbeddingBag nn::EmbeddingBag::from_pretrained(const Tensor& embeddings, const EmbeddingBagFromPretrainedOptions& options) {
+  TORCH_CHECK(embeddings.dim() == 2, "Embeddings parameter is expected to be 2-dimensional\n[from_pretrained] got sizes ", embeddings.sizes(), ".");
+  EmbeddingBag module(EmbeddingBagOptions(embeddings.size(0), embeddings.size(1))
+                          .weight(embeddings)
+                          .max_norm(options.max_norm())
+                          .norm_type(options.norm_type())
+                          .scale_grad_by_freq(options.scale_grad_by_freq())
+                          .mode(options.mode())
+                          .sparse(options.sparse())
+                          .include_last_offset(options.include_last_offset())
+                          .padding_idx(options.padding_idx()));
+  module->weight.requires_grad_(!options.freeze());
+  return module;
+}
+
+// %%
+// Recorded from PyTorch 2.15.0 in float64; the loss is the sum of the results, weighted with 1, 2, 3, ...
+TEST_CASE("embedding_bag: sums, means and maxima of bags, with PyTorch's gradients") {
+  namespace F = nn::functional;
+  const Tensor weight = (arange(12, kDouble).view({6, 2}) * 0.5 - 2).sin().requires_grad_();
+  const Tensor ids = tensor({1, 2, 4, 5, 4, 3, 2, 0}), offsets = tensor({0, 3, 3, 6});
+  const auto check = [&](const F::EmbeddingBagFuncOptions& options, const std::vector<double>& expected, const std::vector<double>& gradient) {
+    const Tensor result = F::embedding_bag(ids, weight, F::EmbeddingBagFuncOptions(options).offsets(offsets));
+    CHECK_CLOSE(result.detach().view({-1}), tensor(expected, kDouble), 1e-13, 1e-15);
+    weight.mutable_grad() = Tensor();
+    (result * arange(1, 9, kDouble).view({4, 2})).sum().backward();
+    CHECK_CLOSE(weight.grad().view({-1}), tensor(gradient, kDouble), 1e-13, 1e-15);
+  };
+  const auto of = [](const nn::EmbeddingBagMode& mode) { return F::EmbeddingBagFuncOptions().mode(mode); };
+  const std::vector<double> sums = {0.0678264420177852, 0.5984721441039565, 0.0, 0.0, 1.8918884196934453, 1.245183903018391, -0.9092974268256817, -0.5180694479998514};
+  check(of(kSum), sums, {7, 8, 1, 2, 8, 10, 5, 6, 6, 8, 5, 6});
+  check(of(kSum).scale_grad_by_freq(true), sums, {7, 8, 1, 2, 4, 5, 5, 6, 3, 4, 5, 6});
+  check(of(kMean), {0.0226088140059284, 0.19949071470131885, 0.0, 0.0, 0.6306294732311485, 0.41506130100613037, -0.45464871341284085, -0.2590347239999257},
+        {3.5, 4.0, 1 / 3.0, 2 / 3.0, 23 / 6.0, 14 / 3.0, 5 / 3.0, 2.0, 2.0, 8 / 3.0, 5 / 3.0, 2.0});
+  check(of(kMax), {0.9092974268256817, 0.5984721441039565, 0.0, 0.0, 0.9092974268256817, 0.9974949866040544, 0.0, 0.479425538604203}, {0, 0, 0, 0, 7, 8, 0, 6, 6, 2, 0, 0});
+  check(of(kMean).padding_idx(4), {-0.42073549240394825, 0.0, 0.0, 0.0, 0.4912954964338819, 0.32335587945721733, -0.45464871341284085, -0.2590347239999257},
+        {3.5, 4.0, 0.5, 1.0, 4.0, 5.0, 2.5, 3.0, 0.0, 0.0, 2.5, 3.0});
+  const Tensor each = linspace(0.5, 2, 8, kDouble).requires_grad_();
+  check(of(kSum).per_sample_weights(each), {0.4236121182198991, 0.6584581777974319, 0.0, 0.0, 2.7176380646013962, 1.9788092000164612, -1.8185948536513634, -1.1388729399863178},
+        {14.0, 16.0, 0.5, 1.0, 13.214285714285715, 15.714285714285715, 7.857142857142857, 9.428571428571429, 7.714285714285714, 10.0, 5.7142857142857135, 6.857142857142857});
+  CHECK_CLOSE(each.grad(), tensor({-1.8003220620163025, 0.958851077208406, 2.106241715033595, -1.3990993258383828, 8.137319998752147, 10.192324843663808, 3.835404308833624, -14.345041880612207}, kDouble), 1e-13, 1e-15);
+
+  CHECK_EQ(F::embedding_bag(ids, weight, of(kSum).offsets(tensor({0, 3, 3, 6, 8})).include_last_offset(true)), F::embedding_bag(ids, weight, of(kSum).offsets(offsets)));
+  CHECK_EQ(F::embedding_bag(ids.view({2, 4}), weight, of(kMax)), F::embedding_bag(ids, weight, of(kMax).offsets(tensor({0, 4}))));
+
+  CHECK_ERROR(F::embedding_bag(ids, weight), "offsets has to be a 1D Tensor but got null");
+  CHECK_ERROR(F::embedding_bag(ids.view({2, 4}), weight, of(kSum).offsets(offsets)), "If input is 2D, then offsets has to be null");
+  CHECK_ERROR(F::embedding_bag(ids, weight, of(kSum).offsets(tensor({1, 3}))), "offsets[0] has to be 0");
+  CHECK_ERROR(F::embedding_bag(ids, weight, of(kSum).offsets(tensor({0, 9}))), "offsets must not fall, and not pass the end of input");
+  CHECK_ERROR(F::embedding_bag(ids, weight, of(kMean).offsets(offsets).per_sample_weights(each)), "per_sample_weights is only supported for mode='kSum' (got mode='mean')");
+  CHECK_ERROR(F::embedding_bag(ids, weight, of(kMax).offsets(offsets).scale_grad_by_freq(true)), "max mode does not support scaling the gradient by the frequency");
+  CHECK_ERROR(F::embedding_bag(tensor({1, 6}), weight, of(kSum).offsets(tensor({0}))), "index out of range in self");
+}
+
+TEST_CASE("nn::EmbeddingBag: a module with its table, printing, a table that exists") {
+  manual_seed(0);
+  nn::EmbeddingBag bag(nn::EmbeddingBagOptions(5, 3).mode(kSum).padding_idx(-1));
+  manual_seed(0);
+  const nn::Embedding table(nn::EmbeddingOptions(5, 3).padding_idx(4));
+  CHECK_EQ(bag->weight.detach(), table->weight.detach());
+  CHECK_CLOSE(bag(tensor({0, 4, 1}), tensor({0, 2})).detach(), table->weight.detach().narrow(0, 0, 2));
+  CHECK_EQ(bag->named_parameters().keys(), std::vector<std::string>{"weight"});
+  std::ostringstream text;
+  text << bag;
+  CHECK_EQ(text.str(), "torch::nn::EmbeddingBag(num_embeddings=5, embedding_dim=3, mode=kSum, padding_idx=4)");
+  const Tensor known = tensor({{3.0, 4.0}, {1.0, 0.0}});
+  nn::EmbeddingBag fixed = nn::EmbeddingBag::from_pretrained(known);
+  CHECK_FALSE(fixed->weight.requires_grad());
+  CHECK_EQ(fixed(tensor({{0, 1}})), tensor({{2.0, 2.0}}));
+  CHECK_ERROR(nn::EmbeddingBag(nn::EmbeddingBagOptions(5, 3).padding_idx(5)), "Padding_idx must be within num_embeddings");
+  CHECK_ERROR(nn::EmbeddingBag(nn::EmbeddingBagOptions(3, 2).weight(known)), "Shape of weight does not match");
+}
+
+// %%
+//| lesson
+// A folder of its own for a test, removed at its end.
+struct TestFolder {
+  TestFolder() : path(std::filesystem::temp_directory_path() / ("tinytorch_text_extras_" + std::to_string(::getpid()))) {
+    std::filesystem::create_directories(path);
+  }
+  ~TestFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path, ignored);
+  }
+  std::string file(const std::string& name, const std::string& content = "") const {
+    if (!content.empty()) std::ofstream(path / name, std::ios::binary) << content;
+    return (path / name).string();
+  }
+  std::filesystem::path path;
+};
 
 // %% [markdown]
 // ### WordPiece, for BERT

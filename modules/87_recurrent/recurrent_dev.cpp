@@ -21,7 +21,7 @@
 //              ▲                ▲                ▲                      memory: O(1) in inference; in training
 //             x_1              x_2              x_3                     what every step saved, O(T)
 //
-// This chapter has libtorch's `RNN`, `LSTM` and `GRU`, in several layers, in both directions, with dropout between layers and (LSTM) projections, and their cells. Names, layouts and initial weights are PyTorch's: a state_dict of one fits the other. Packed sequences, for batches of unequal lengths, are not there yet.
+// This chapter has libtorch's `RNN`, `LSTM` and `GRU`, in several layers, in both directions, with dropout between layers and (LSTM) projections, and their cells. Names, layouts and initial weights are PyTorch's: a state_dict of one fits the other. Sequences of unequal lengths are packed.
 //
 // The products with the inputs do not depend on the state. So a layer makes them for all T steps in one product, and only the product with the state is left in the loop.
 
@@ -38,7 +38,20 @@
 #include "tinytorch/core/enum.h"
 #include "tinytorch/core/ops.h"
 #include "tinytorch/nn/cloneable.h"
+#include "tinytorch/nn/packed_sequence.h"
+//| export nn/packed_sequence.h
+#include <cstdint>
+#include <optional>
+#include <tuple>
+#include <vector>
+#include "tinytorch/core/tensor.h"
+//| export nn/packed_sequence.cpp
+#include <algorithm>
+#include <utility>
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/tensor_data.h"
 //| export nn/recurrent.cpp
+#include <algorithm>
 #include <cmath>
 #include <ostream>
 #include <utility>
@@ -357,6 +370,211 @@ void nn::LSTMCellImpl::pretty_print(std::ostream& stream) const { stream << "tor
 void nn::GRUCellImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::GRUCell" << detail::cell_description(options_base, ""); }
 
 // %% [markdown]
+// ## Sequences of unequal lengths
+//
+// A batch is a rectangle, sentences are not. Filling them up costs steps that mean nothing, and the last state of a short sentence would be the state behind its filling. A *packed* sequence holds only what is real: sorted by
+// falling length, all first steps, then all second steps of those that have one, and so on. Step t then takes the first batch_sizes[t] rows of the state, and no row is ever computed for nothing.
+//
+//     filled up (T = 4, B = 3)        packed                                        batch_sizes
+//     a: a1 a2 a3 a4                  data: a1 b1 c1 | a2 b2 c2 | a3 b3 | a4         3 3 2 1
+//     b: b1 b2 b3 .
+//     c: c1 c2 .  .                   the state shrinks: (a b c) (a b c) (a b) (a);  those that leave are the last states of their sequences
+//
+// From the end it is the other way round: the state begins with a alone and *grows*, b and c join with their first state.
+
+// %%
+//| export nn/packed_sequence.h
+namespace nn::utils::rnn {
+
+// Sequences of unequal lengths without their filling. data (sum of lengths, ...): the first steps of all sequences, longest first, then the second steps, ...; batch_sizes (T), Long: how many sequences have a step t.
+// sorted_indices and unsorted_indices, Long (B), or undefined where the sequences came in falling length: the order of packing, and back. Source: torch/csrc/api/include/torch/nn/utils/rnn.h.
+class PackedSequence {
+ public:
+  PackedSequence() = default;
+  explicit PackedSequence(Tensor data, Tensor batch_sizes, Tensor sorted_indices = {}, Tensor unsorted_indices = {});
+  const Tensor& data() const { return data_; }
+  const Tensor& batch_sizes() const { return batch_sizes_; }
+  const Tensor& sorted_indices() const { return sorted_indices_; }
+  const Tensor& unsorted_indices() const { return unsorted_indices_; }
+
+ private:
+  Tensor data_, batch_sizes_, sorted_indices_, unsorted_indices_;
+};
+
+// The permutation that undoes `permutation`, Long (n). O(n).
+Tensor invert_permutation(const Tensor& permutation);
+
+// input (T, B, ...), or (B, T, ...) if batch_first, with lengths, Long (B), from 1 to T. Throws unless the lengths fall, or enforce_sorted is false: then the sequences are sorted, and pad_packed_sequence and the layers
+// bring them back into their order. O(size of the result).
+PackedSequence pack_padded_sequence(Tensor input, Tensor lengths, bool batch_first = false, bool enforce_sorted = true);
+
+// The inverse: ((T, B, ...) or (B, T, ...) filled up with padding_value, lengths (B)). total_length: T, if it is to be more than the longest length. Throws if it is less.
+std::tuple<Tensor, Tensor> pad_packed_sequence(PackedSequence sequence, bool batch_first = false, double padding_value = 0.0, std::optional<std::int64_t> total_length = std::nullopt);
+
+// Sequences (T_i, ...) as one (T, B, ...) or (B, T, ...) with padding_value behind the shorter ones; and packed.
+Tensor pad_sequence(const std::vector<Tensor>& sequences, bool batch_first = false, double padding_value = 0);
+PackedSequence pack_sequence(const std::vector<Tensor>& sequences, bool enforce_sorted = true);
+
+}  // namespace nn::utils::rnn
+
+// %%
+//| export nn/packed_sequence.cpp
+namespace {
+
+using Lengths = std::vector<std::int64_t>;
+
+Lengths numbers_of(const Tensor& tensor) {
+  const Tensor values = tensor.contiguous();
+  const auto* const first = values.data_ptr<std::int64_t>();
+  return Lengths(first, first + values.numel());
+}
+
+// Without the first dimension.
+Lengths row_sizes(const Tensor& tensor) {
+  TORCH_CHECK(tensor.dim() > 0, "a sequence has at least one dimension, its steps");
+  return Lengths(tensor.sizes().begin() + 1, tensor.sizes().end());
+}
+
+Lengths checked_lengths(const Tensor& input, const Tensor& lengths) {
+  TORCH_CHECK(input.dim() >= 2 && input.numel() > 0, "Cannot pack empty tensors.");
+  TORCH_CHECK(lengths.dim() == 1 && lengths.scalar_type() == kLong, "'lengths' argument should be a 1D CPU int64 tensor, but got ", lengths.dim(), "D ", lengths.scalar_type(), " tensor");
+  TORCH_CHECK(lengths.size(0) == input.size(1), "Expected `len(lengths)` to be equal to batch_size, but got ", lengths.size(0), " (batch_size=", input.size(1), ")");
+  const Lengths numbers = numbers_of(lengths);
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    TORCH_CHECK(numbers[i] > 0, "Length of all samples has to be greater than 0, but found an element in 'lengths' that is <= 0");
+    TORCH_CHECK(numbers[i] <= input.size(0), "lengths[", i, "] is ", numbers[i], ", but input has ", input.size(0), " steps\n[pack_padded_sequence] is batch_first what you meant?");
+    TORCH_CHECK(i == 0 || numbers[i] <= numbers[i - 1],
+                "`lengths` array must be sorted in decreasing order when `enforce_sorted` is True. You can pass `enforce_sorted=False` to pack_padded_sequence and/or pack_sequence to sidestep this requirement if you do "
+                "not need ONNX exportability.");
+  }
+  return numbers;
+}
+
+}  // namespace
+
+nn::utils::rnn::PackedSequence::PackedSequence(Tensor data, Tensor batch_sizes, Tensor sorted_indices, Tensor unsorted_indices)
+    : data_(std::move(data)), batch_sizes_(std::move(batch_sizes)), sorted_indices_(std::move(sorted_indices)), unsorted_indices_(std::move(unsorted_indices)) {
+  if (sorted_indices_.defined() && !unsorted_indices_.defined()) unsorted_indices_ = invert_permutation(sorted_indices_);
+}
+
+Tensor nn::utils::rnn::invert_permutation(const Tensor& permutation) {
+  if (!permutation.defined()) return Tensor();
+  return empty_like(permutation).scatter(0, permutation, arange(permutation.numel()));
+}
+
+nn::utils::rnn::PackedSequence nn::utils::rnn::pack_padded_sequence(Tensor input, Tensor lengths, bool batch_first, bool enforce_sorted) {
+  if (batch_first) input = input.transpose(0, 1);
+  Tensor order;
+  if (!enforce_sorted) {
+    TORCH_CHECK(lengths.dim() == 1 && input.dim() >= 2 && lengths.size(0) == input.size(1), "Expected `len(lengths)` to be equal to batch_size, but got ", lengths.numel(), " (batch_size=", input.size(1), ")");
+    std::tie(lengths, order) = sort(lengths, 0, true);
+    input = input.index_select(1, order);
+  }
+  const Lengths steps = checked_lengths(input, lengths);
+  Lengths rows, batch_sizes;
+  const std::int64_t B = input.size(1);
+  for (std::int64_t t = 0; t < steps.front(); ++t) {
+    std::int64_t count = 0;
+    for (; count < B && steps[static_cast<std::size_t>(count)] > t; ++count) rows.push_back(t * B + count);
+    batch_sizes.push_back(count);
+  }
+  return PackedSequence(input.flatten(0, 1).index_select(0, tensor(rows)), tensor(batch_sizes), order);
+}
+
+std::tuple<Tensor, Tensor> nn::utils::rnn::pad_packed_sequence(PackedSequence sequence, bool batch_first, double padding_value, std::optional<std::int64_t> total_length) {
+  const Lengths batch_sizes = numbers_of(sequence.batch_sizes());
+  const auto longest = static_cast<std::int64_t>(batch_sizes.size());
+  TORCH_CHECK(!total_length || *total_length >= longest, "Expected total_length to be at least the length of the longest sequence in input, but got total_length=", total_length.value_or(0),
+              " and max sequence length being ", longest);
+  const Tensor& data = sequence.data();
+  const std::int64_t T = total_length.value_or(longest), B = batch_sizes.front(), filling = data.size(0);
+  // One row of filling stands behind the data, for all places that have no step.
+  Lengths rows, lengths(static_cast<std::size_t>(B), 0);
+  std::int64_t next = 0;
+  for (std::int64_t t = 0; t < T; ++t)
+    for (std::int64_t b = 0; b < B; ++b) {
+      const bool real = t < longest && b < batch_sizes[static_cast<std::size_t>(t)];
+      rows.push_back(real ? next++ : filling);
+      if (real) ++lengths[static_cast<std::size_t>(b)];
+    }
+  DimVector one_row(data.sizes());
+  one_row[0] = 1;
+  DimVector sizes{T, B};
+  for (const std::int64_t size : row_sizes(data)) sizes.push_back(size);
+  Tensor padded = cat({data, full(one_row, padding_value, data.scalar_type())}).index_select(0, tensor(rows)).view(sizes);
+  Tensor counts = tensor(lengths);
+  if (sequence.unsorted_indices().defined()) {
+    padded = padded.index_select(1, sequence.unsorted_indices());
+    counts = counts.index_select(0, sequence.unsorted_indices());
+  }
+  return {batch_first ? padded.transpose(0, 1) : padded, counts};
+}
+
+Tensor nn::utils::rnn::pad_sequence(const std::vector<Tensor>& sequences, bool batch_first, double padding_value) {
+  TORCH_CHECK(!sequences.empty(), "received an empty list of sequences");
+  std::int64_t longest = 0;
+  for (const Tensor& sequence : sequences) longest = std::max(longest, sequence.size(0));
+  std::vector<Tensor> filled;
+  for (const Tensor& sequence : sequences) {
+    TORCH_CHECK(row_sizes(sequence) == row_sizes(sequences[0]), "The size of tensor a (", IntArrayRef(row_sizes(sequence)), ") must match the size of tensor b (", IntArrayRef(row_sizes(sequences[0])),
+                ")\n[pad_sequence] sequences may differ in their first dimension only.");
+    DimVector rest(sequence.sizes());
+    rest[0] = longest - sequence.size(0);
+    filled.push_back(cat({sequence, full(rest, padding_value, sequence.scalar_type())}));
+  }
+  return stack(filled, batch_first ? 0 : 1);
+}
+
+nn::utils::rnn::PackedSequence nn::utils::rnn::pack_sequence(const std::vector<Tensor>& sequences, bool enforce_sorted) {
+  Lengths lengths;
+  for (const Tensor& sequence : sequences) lengths.push_back(sequence.size(0));
+  const Tensor padded = pad_sequence(sequences);
+  return pack_padded_sequence(padded, tensor(lengths), false, enforce_sorted);
+}
+
+// %%
+TEST_CASE("packed sequences: packed by steps, filled up again, in any order, with gradients") {
+  namespace rnn = nn::utils::rnn;
+  const Tensor padded = tensor({{1.0, 5.0, 8.0}, {2.0, 6.0, 9.0}, {3.0, 7.0, 0.0}, {4.0, 0.0, 0.0}});  // (T, B): a1 ... a4, b1 ... b3, c1 c2
+  const rnn::PackedSequence packed = rnn::pack_padded_sequence(padded, tensor({4, 3, 2}));
+  CHECK_EQ(packed.data(), tensor({1.0, 5.0, 8.0, 2.0, 6.0, 9.0, 3.0, 7.0, 4.0}));
+  CHECK_EQ(packed.batch_sizes(), tensor({3, 3, 2, 1}));
+  CHECK(!packed.sorted_indices().defined());
+  const auto [back, lengths] = rnn::pad_packed_sequence(packed);
+  CHECK_EQ(back, padded);
+  CHECK_EQ(lengths, tensor({4, 3, 2}));
+  const auto [longer, same_lengths] = rnn::pad_packed_sequence(packed, true, -1, 5);
+  CHECK_EQ(longer, tensor({{1.0, 2.0, 3.0, 4.0, -1.0}, {5.0, 6.0, 7.0, -1.0, -1.0}, {8.0, 9.0, -1.0, -1.0, -1.0}}));
+  CHECK_EQ(same_lengths, lengths);
+
+  // The shortest first: sorted for packing, and back.
+  const Tensor order = tensor({2, 0, 1});
+  const rnn::PackedSequence any = rnn::pack_padded_sequence(padded.index_select(1, order), lengths.index_select(0, order), false, false);
+  CHECK_EQ(any.data(), packed.data());
+  CHECK_EQ(any.sorted_indices(), tensor({1, 2, 0}));
+  CHECK_EQ(any.unsorted_indices(), order);
+  CHECK_EQ(std::get<0>(rnn::pad_packed_sequence(any)), padded.index_select(1, order));
+  CHECK_EQ(std::get<1>(rnn::pad_packed_sequence(any)), tensor({2, 4, 3}));
+
+  const std::vector<Tensor> sequences = {tensor({8.0, 9.0}), tensor({1.0, 2.0, 3.0, 4.0}), tensor({5.0, 6.0, 7.0})};
+  CHECK_EQ(rnn::pad_sequence(sequences), padded.index_select(1, order));
+  CHECK_EQ(rnn::pad_sequence(sequences, true, 0.0), padded.index_select(1, order).t());
+  CHECK_EQ(rnn::pack_sequence(sequences, false).data(), packed.data());
+
+  // The gradient of what is filling is zero.
+  const Tensor leaf = padded.clone().requires_grad_();
+  (std::get<0>(rnn::pad_packed_sequence(rnn::pack_padded_sequence(leaf, lengths))) * 2).sum().backward();
+  CHECK_EQ(leaf.grad(), tensor({{2.0, 2.0, 2.0}, {2.0, 2.0, 2.0}, {2.0, 2.0, 0.0}, {2.0, 0.0, 0.0}}));
+
+  CHECK_ERROR(rnn::pack_padded_sequence(padded, tensor({3, 4, 2})), "`lengths` array must be sorted in decreasing order when `enforce_sorted` is True");
+  CHECK_ERROR(rnn::pack_padded_sequence(padded, tensor({4, 3})), "Expected `len(lengths)` to be equal to batch_size, but got 2 (batch_size=3)");
+  CHECK_ERROR(rnn::pack_padded_sequence(padded, tensor({4, 3, 0})), "Length of all samples has to be greater than 0, but found an element in 'lengths' that is <= 0");
+  CHECK_ERROR(rnn::pack_padded_sequence(padded, tensor({5, 3, 1})), "lengths[0] is 5, but input has 4 steps");
+  CHECK_ERROR(rnn::pad_packed_sequence(packed, false, 0, 3), "Expected total_length to be at least the length of the longest sequence in input, but got total_length=3 and max sequence length being 4");
+  CHECK_ERROR(rnn::pad_sequence({}), "received an empty list of sequences");
+}
+
+// %% [markdown]
 // ## Layers
 //
 // A layer runs its cell along the sequence; with `bidirectional`, a second cell runs from the end, and both states of a position stand side by side. Several layers are stacked: the states of one are the inputs of the next.
@@ -395,15 +613,16 @@ struct CellWeights {
   Tensor w_ih, w_hh, b_ih, b_hh, w_hr;
 };
 
-// Runs a cell over x (T, B, features) from its first state, forwards or from the end: (states (T, B, H), last states).
-using RunDirection = std::tuple<Tensor, std::vector<Tensor>> (*)(const Tensor& x, std::vector<Tensor> state, const CellWeights& weights, bool reverse);
+// Runs a cell over x (T, B, features) from its first state, forwards or from the end: (states (T, B, H), last states). With batch_sizes x is packed data (rows, features), and so are the states (rows, H).
+using RunDirection = std::tuple<Tensor, std::vector<Tensor>> (*)(const Tensor& x, std::vector<Tensor> state, const CellWeights& weights, bool reverse, IntArrayRef batch_sizes);
 
 // Registers and initializes the weights of all layers and directions in `module`; in PyTorch's order. Throws on bad options.
 std::vector<CellWeights> register_recurrent_weights(Module& module, const RNNOptionsBase& options);
 // All weights that there are, per cell.
 std::vector<Tensor> all_recurrent_weights(const std::vector<CellWeights>& weights);
-// (output, last states (layers * directions, B, H), one for each of `states`) of all layers.
-std::tuple<Tensor, std::vector<Tensor>> run_layers(const Tensor& input, const std::vector<Tensor>& states, const std::vector<CellWeights>& weights, const RNNOptionsBase& options, bool training, RunDirection run);
+// (output, last states (layers * directions, B, H), one for each of `states`) of all layers. With batch_sizes input and output are packed data.
+std::tuple<Tensor, std::vector<Tensor>> run_layers(const Tensor& input, const std::vector<Tensor>& states, const std::vector<CellWeights>& weights, const RNNOptionsBase& options, bool training, RunDirection run,
+                                                   IntArrayRef batch_sizes = {});
 // "(input_size=..., ...)"
 std::string recurrent_description(const RNNOptionsBase& options);
 
@@ -467,8 +686,13 @@ class RNNImpl : public detail::RNNImplBase<RNNImpl> {
   RNNImpl(std::int64_t input_size, std::int64_t hidden_size) : RNNImpl(RNNOptions(input_size, hidden_size)) {}
   explicit RNNImpl(const RNNOptions& options_);
   std::tuple<Tensor, Tensor> forward(const Tensor& input, Tensor hx = {});
+  // The same for sequences of unequal lengths; hx and h_n in the order in which they were packed from. So for LSTM and GRU.
+  std::tuple<utils::rnn::PackedSequence, Tensor> forward_with_packed_input(const utils::rnn::PackedSequence& packed_input, Tensor hx = {});
   void pretty_print(std::ostream& stream) const override;
   RNNOptions options;
+
+ private:
+  detail::RunDirection cell() const;
 };
 TORCH_MODULE(RNN);
 
@@ -478,6 +702,7 @@ class LSTMImpl : public detail::RNNImplBase<LSTMImpl> {
   LSTMImpl(std::int64_t input_size, std::int64_t hidden_size) : LSTMImpl(LSTMOptions(input_size, hidden_size)) {}
   explicit LSTMImpl(const LSTMOptions& options_);
   std::tuple<Tensor, std::tuple<Tensor, Tensor>> forward(const Tensor& input, std::optional<std::tuple<Tensor, Tensor>> hx_opt = {});
+  std::tuple<utils::rnn::PackedSequence, std::tuple<Tensor, Tensor>> forward_with_packed_input(const utils::rnn::PackedSequence& packed_input, std::optional<std::tuple<Tensor, Tensor>> hx_opt = {});
   void pretty_print(std::ostream& stream) const override;
   LSTMOptions options;
 };
@@ -488,6 +713,7 @@ class GRUImpl : public detail::RNNImplBase<GRUImpl> {
   GRUImpl(std::int64_t input_size, std::int64_t hidden_size) : GRUImpl(GRUOptions(input_size, hidden_size)) {}
   explicit GRUImpl(const GRUOptions& options_);
   std::tuple<Tensor, Tensor> forward(const Tensor& input, Tensor hx = {});
+  std::tuple<utils::rnn::PackedSequence, Tensor> forward_with_packed_input(const utils::rnn::PackedSequence& packed_input, Tensor hx = {});
   void pretty_print(std::ostream& stream) const override;
   GRUOptions options;
 };
@@ -553,9 +779,59 @@ struct Steps : autograd::Function<Steps> {
   static variable_list backward(autograd::AutogradContext*, variable_list grads) { return {stack(grads)}; }
 };
 
+// Packed rows as the steps that they are made of; one gradient for all, as above.
+struct PackedSteps : autograd::Function<PackedSteps> {
+  static variable_list forward(autograd::AutogradContext*, const Tensor& x, const std::vector<std::int64_t>& batch_sizes) {
+    variable_list steps;
+    for (const Tensor& step : x.split_with_sizes(batch_sizes, 0)) steps.push_back(step.clone());
+    return steps;
+  }
+  static variable_list backward(autograd::AutogradContext*, variable_list grads) { return {cat(grads), Tensor()}; }
+};
+
+// Forwards: whoever has no step t leaves, and what they leave with is their last state.
+template <class Step>
+std::tuple<Tensor, std::vector<Tensor>> run_packed_forwards(const std::vector<Tensor>& gates, std::vector<Tensor> state, Step step) {
+  std::vector<Tensor> outputs;
+  std::vector<std::vector<Tensor>> last(state.size());  // of each kind of state, from the end of the batch to its beginning
+  for (const Tensor& now : gates) {
+    const std::int64_t there = state[0].size(0), stay = now.size(0);
+    for (std::size_t k = 0; k < state.size() && stay < there; ++k) {
+      last[k].push_back(state[k].narrow(0, stay, there - stay));
+      state[k] = state[k].narrow(0, 0, stay);
+    }
+    state = step(now, state);
+    outputs.push_back(state[0]);
+  }
+  for (std::size_t k = 0; k < state.size(); ++k) {
+    last[k].push_back(state[k]);
+    std::reverse(last[k].begin(), last[k].end());
+    state[k] = cat(last[k]);
+  }
+  return {cat(outputs), state};
+}
+
+// From the end: whoever has a step t, and none behind it, joins with the first state.
+template <class Step>
+std::tuple<Tensor, std::vector<Tensor>> run_packed_backwards(const std::vector<Tensor>& gates, const std::vector<Tensor>& first, Step step) {
+  std::vector<Tensor> outputs(gates.size()), state;
+  for (const Tensor& of_kind : first) state.push_back(of_kind.narrow(0, 0, gates.back().size(0)));
+  for (std::size_t t = gates.size(); t-- > 0;) {
+    const std::int64_t there = state[0].size(0), wanted = gates[t].size(0);
+    for (std::size_t k = 0; k < state.size() && there < wanted; ++k) state[k] = cat({state[k], first[k].narrow(0, there, wanted - there)});
+    state = step(gates[t], state);
+    outputs[t] = state[0];
+  }
+  return {cat(outputs), state};
+}
+
 // Calls step(gates of time t, state) along x; the state's first tensor is what the layer puts out.
 template <class Step>
-std::tuple<Tensor, std::vector<Tensor>> run_steps(const Tensor& x, std::vector<Tensor> state, const nn::detail::CellWeights& weights, bool reverse, Step step) {
+std::tuple<Tensor, std::vector<Tensor>> run_steps(const Tensor& x, std::vector<Tensor> state, const nn::detail::CellWeights& weights, bool reverse, IntArrayRef batch_sizes, Step step) {
+  if (!batch_sizes.empty()) {
+    const std::vector<Tensor> packed = PackedSteps::apply(linear(x, weights.w_ih, weights.b_ih), batch_sizes.vec());
+    return reverse ? run_packed_backwards(packed, state, step) : run_packed_forwards(packed, state, step);
+  }
   const std::vector<Tensor> gates = Steps::apply(linear(x, weights.w_ih, weights.b_ih));  // of all steps, in one product
   std::vector<Tensor> outputs(gates.size());
   for (std::size_t i = 0; i < gates.size(); ++i) {
@@ -566,17 +842,17 @@ std::tuple<Tensor, std::vector<Tensor>> run_steps(const Tensor& x, std::vector<T
   return {stack(outputs), state};
 }
 
-std::tuple<Tensor, std::vector<Tensor>> run_rnn_tanh(const Tensor& x, std::vector<Tensor> state, const nn::detail::CellWeights& w, bool reverse) {
-  return run_steps(x, std::move(state), w, reverse, [&](const Tensor& gates, const std::vector<Tensor>& s) { return std::vector<Tensor>{rnn_tanh_step(gates, s[0], w.w_hh, w.b_hh)}; });
+std::tuple<Tensor, std::vector<Tensor>> run_rnn_tanh(const Tensor& x, std::vector<Tensor> state, const nn::detail::CellWeights& w, bool reverse, IntArrayRef batch_sizes) {
+  return run_steps(x, std::move(state), w, reverse, batch_sizes, [&](const Tensor& gates, const std::vector<Tensor>& s) { return std::vector<Tensor>{rnn_tanh_step(gates, s[0], w.w_hh, w.b_hh)}; });
 }
-std::tuple<Tensor, std::vector<Tensor>> run_rnn_relu(const Tensor& x, std::vector<Tensor> state, const nn::detail::CellWeights& w, bool reverse) {
-  return run_steps(x, std::move(state), w, reverse, [&](const Tensor& gates, const std::vector<Tensor>& s) { return std::vector<Tensor>{rnn_relu_step(gates, s[0], w.w_hh, w.b_hh)}; });
+std::tuple<Tensor, std::vector<Tensor>> run_rnn_relu(const Tensor& x, std::vector<Tensor> state, const nn::detail::CellWeights& w, bool reverse, IntArrayRef batch_sizes) {
+  return run_steps(x, std::move(state), w, reverse, batch_sizes, [&](const Tensor& gates, const std::vector<Tensor>& s) { return std::vector<Tensor>{rnn_relu_step(gates, s[0], w.w_hh, w.b_hh)}; });
 }
-std::tuple<Tensor, std::vector<Tensor>> run_gru(const Tensor& x, std::vector<Tensor> state, const nn::detail::CellWeights& w, bool reverse) {
-  return run_steps(x, std::move(state), w, reverse, [&](const Tensor& gates, const std::vector<Tensor>& s) { return std::vector<Tensor>{gru_step(gates, s[0], w.w_hh, w.b_hh)}; });
+std::tuple<Tensor, std::vector<Tensor>> run_gru(const Tensor& x, std::vector<Tensor> state, const nn::detail::CellWeights& w, bool reverse, IntArrayRef batch_sizes) {
+  return run_steps(x, std::move(state), w, reverse, batch_sizes, [&](const Tensor& gates, const std::vector<Tensor>& s) { return std::vector<Tensor>{gru_step(gates, s[0], w.w_hh, w.b_hh)}; });
 }
-std::tuple<Tensor, std::vector<Tensor>> run_lstm(const Tensor& x, std::vector<Tensor> state, const nn::detail::CellWeights& w, bool reverse) {
-  return run_steps(x, std::move(state), w, reverse, [&](const Tensor& gates, const std::vector<Tensor>& s) {
+std::tuple<Tensor, std::vector<Tensor>> run_lstm(const Tensor& x, std::vector<Tensor> state, const nn::detail::CellWeights& w, bool reverse, IntArrayRef batch_sizes) {
+  return run_steps(x, std::move(state), w, reverse, batch_sizes, [&](const Tensor& gates, const std::vector<Tensor>& s) {
     auto [h, c] = lstm_step(gates, s[0], s[1], w.w_hh, w.b_hh);
     if (w.w_hr.defined()) h = linear(h, w.w_hr);
     return std::vector<Tensor>{h, c};
@@ -589,28 +865,54 @@ void check_recurrent_input(const Tensor& input, const nn::detail::RNNOptionsBase
   TORCH_CHECK(input.size(options.batch_first() ? 1 : 0) > 0, "Expected sequence length to be larger than 0 in RNN");
 }
 
+// How many sequences there are.
+std::int64_t batch_of(const Tensor& input, const nn::detail::RNNOptionsBase& options) { return input.size(options.batch_first() ? 0 : 1); }
+
 // `state`, checked, or zeros (layers * directions, B, features).
-Tensor state_or_zeros(const Tensor& state, const Tensor& input, const nn::detail::RNNOptionsBase& options, std::int64_t features, const char* what) {
-  const DimVector expected{options.num_layers() * (options.bidirectional() ? 2 : 1), input.size(options.batch_first() ? 0 : 1), features};
+Tensor state_or_zeros(const Tensor& state, const Tensor& input, std::int64_t batch, const nn::detail::RNNOptionsBase& options, std::int64_t features, const char* what) {
+  const DimVector expected{options.num_layers() * (options.bidirectional() ? 2 : 1), batch, features};
   if (!state.defined()) return zeros(expected, input.scalar_type());
   TORCH_CHECK(state.sizes() == IntArrayRef(expected), "Expected ", what, " size ", IntArrayRef(expected), ", got ", state.sizes());
   return state;
 }
 
+using nn::utils::rnn::PackedSequence;
+
+std::vector<std::int64_t> checked_batch_sizes(const PackedSequence& packed, const nn::detail::RNNOptionsBase& options) {
+  const Tensor& data = packed.data();
+  TORCH_CHECK(data.defined() && data.dim() == 2, "input must have 2 dimensions, got ", data.defined() ? data.dim() : 0, "\n[RNN] packed data is (rows, features).");
+  TORCH_CHECK(data.size(-1) == options.input_size(), "input.size(-1) must be equal to input_size. Expected ", options.input_size(), ", got ", data.size(-1));
+  const Tensor sizes = packed.batch_sizes().contiguous();
+  const auto* const first = sizes.data_ptr<std::int64_t>();
+  return std::vector<std::int64_t>(first, first + sizes.numel());
+}
+
+// States (layers * directions, B, H) in the order of `indices`; as they are where there is none.
+Tensor in_order(const Tensor& state, const Tensor& indices) { return state.defined() && indices.defined() ? state.index_select(1, indices) : state; }
+
+// The states with the sequences in the order of packing go in, and come out in the order that they came in.
+std::tuple<PackedSequence, std::vector<Tensor>> run_packed(const PackedSequence& packed, const std::vector<std::int64_t>& batch_sizes, const std::vector<Tensor>& states,
+                                                           const std::vector<nn::detail::CellWeights>& weights, const nn::detail::RNNOptionsBase& options, bool training, nn::detail::RunDirection run) {
+  auto [output, last] = nn::detail::run_layers(packed.data(), states, weights, options, training, run, batch_sizes);
+  for (Tensor& state : last) state = in_order(state, packed.unsorted_indices());
+  return {PackedSequence(output, packed.batch_sizes(), packed.sorted_indices(), packed.unsorted_indices()), last};
+}
+
 }  // namespace
 
 std::tuple<Tensor, std::vector<Tensor>> nn::detail::run_layers(const Tensor& input, const std::vector<Tensor>& states, const std::vector<CellWeights>& weights, const RNNOptionsBase& options, bool training,
-                                                               RunDirection run) {
+                                                               RunDirection run, IntArrayRef batch_sizes) {
   const std::int64_t directions = options.bidirectional() ? 2 : 1;
   std::vector<std::vector<Tensor>> last(states.size());  // of each kind of state, the last one of every cell
-  Tensor x = options.batch_first() ? input.transpose(0, 1) : input;
+  const bool turned = options.batch_first() && batch_sizes.empty();
+  Tensor x = turned ? input.transpose(0, 1) : input;
   for (std::int64_t layer = 0; layer < options.num_layers(); ++layer) {
     std::vector<Tensor> outputs;
     for (std::int64_t direction = 0; direction < directions; ++direction) {
       const std::int64_t cell = layer * directions + direction;
       std::vector<Tensor> first;
       for (const Tensor& state : states) first.push_back(state[cell]);
-      const auto [output, end] = run(x, first, weights[static_cast<std::size_t>(cell)], direction == 1);
+      const auto [output, end] = run(x, first, weights[static_cast<std::size_t>(cell)], direction == 1, batch_sizes);
       outputs.push_back(output);
       for (std::size_t k = 0; k < last.size(); ++k) last[k].push_back(end[k]);
     }
@@ -619,7 +921,7 @@ std::tuple<Tensor, std::vector<Tensor>> nn::detail::run_layers(const Tensor& inp
   }
   std::vector<Tensor> stacked;
   for (const std::vector<Tensor>& of_kind : last) stacked.push_back(stack(of_kind));
-  return {options.batch_first() ? x.transpose(0, 1) : x, stacked};
+  return {turned ? x.transpose(0, 1) : x, stacked};
 }
 
 // %%
@@ -640,26 +942,53 @@ nn::RNNImpl::RNNImpl(const RNNOptions& options_) : RNNImplBase(base_options(1, o
 nn::LSTMImpl::LSTMImpl(const LSTMOptions& options_) : RNNImplBase(base_options(4, options_).proj_size(options_.proj_size())), options(options_) {}
 nn::GRUImpl::GRUImpl(const GRUOptions& options_) : RNNImplBase(base_options(3, options_)), options(options_) {}
 
+nn::detail::RunDirection nn::RNNImpl::cell() const { return std::holds_alternative<enumtype::kReLU>(options.nonlinearity()) ? run_rnn_relu : run_rnn_tanh; }
+
 std::tuple<Tensor, Tensor> nn::RNNImpl::forward(const Tensor& input, Tensor hx) {
   check_recurrent_input(input, options_base);
-  const Tensor first = state_or_zeros(hx, input, options_base, options.hidden_size(), "hidden");
-  const auto [output, last] = detail::run_layers(input, {first}, weights_, options_base, is_training(), std::holds_alternative<enumtype::kReLU>(options.nonlinearity()) ? run_rnn_relu : run_rnn_tanh);
+  const Tensor first = state_or_zeros(hx, input, batch_of(input, options_base), options_base, options.hidden_size(), "hidden");
+  const auto [output, last] = detail::run_layers(input, {first}, weights_, options_base, is_training(), cell());
+  return {output, last[0]};
+}
+
+std::tuple<PackedSequence, Tensor> nn::RNNImpl::forward_with_packed_input(const PackedSequence& packed, Tensor hx) {
+  const std::vector<std::int64_t> batch_sizes = checked_batch_sizes(packed, options_base);
+  const Tensor first = state_or_zeros(in_order(hx, packed.sorted_indices()), packed.data(), batch_sizes.at(0), options_base, options.hidden_size(), "hidden");
+  const auto [output, last] = run_packed(packed, batch_sizes, {first}, weights_, options_base, is_training(), cell());
   return {output, last[0]};
 }
 
 std::tuple<Tensor, std::tuple<Tensor, Tensor>> nn::LSTMImpl::forward(const Tensor& input, std::optional<std::tuple<Tensor, Tensor>> hx_opt) {
   check_recurrent_input(input, options_base);
   const std::int64_t features = options.proj_size() > 0 ? options.proj_size() : options.hidden_size();
-  const Tensor h = state_or_zeros(hx_opt ? std::get<0>(*hx_opt) : Tensor(), input, options_base, features, "hidden[0]");
-  const Tensor c = state_or_zeros(hx_opt ? std::get<1>(*hx_opt) : Tensor(), input, options_base, options.hidden_size(), "hidden[1]");
+  const std::int64_t batch = batch_of(input, options_base);
+  const Tensor h = state_or_zeros(hx_opt ? std::get<0>(*hx_opt) : Tensor(), input, batch, options_base, features, "hidden[0]");
+  const Tensor c = state_or_zeros(hx_opt ? std::get<1>(*hx_opt) : Tensor(), input, batch, options_base, options.hidden_size(), "hidden[1]");
   const auto [output, last] = detail::run_layers(input, {h, c}, weights_, options_base, is_training(), run_lstm);
+  return {output, {last[0], last[1]}};
+}
+
+std::tuple<PackedSequence, std::tuple<Tensor, Tensor>> nn::LSTMImpl::forward_with_packed_input(const PackedSequence& packed, std::optional<std::tuple<Tensor, Tensor>> hx_opt) {
+  const std::vector<std::int64_t> batch_sizes = checked_batch_sizes(packed, options_base);
+  const std::int64_t features = options.proj_size() > 0 ? options.proj_size() : options.hidden_size();
+  const auto given = [&](const Tensor& state) { return in_order(state, packed.sorted_indices()); };
+  const Tensor h = state_or_zeros(hx_opt ? given(std::get<0>(*hx_opt)) : Tensor(), packed.data(), batch_sizes.at(0), options_base, features, "hidden[0]");
+  const Tensor c = state_or_zeros(hx_opt ? given(std::get<1>(*hx_opt)) : Tensor(), packed.data(), batch_sizes.at(0), options_base, options.hidden_size(), "hidden[1]");
+  const auto [output, last] = run_packed(packed, batch_sizes, {h, c}, weights_, options_base, is_training(), run_lstm);
   return {output, {last[0], last[1]}};
 }
 
 std::tuple<Tensor, Tensor> nn::GRUImpl::forward(const Tensor& input, Tensor hx) {
   check_recurrent_input(input, options_base);
-  const Tensor first = state_or_zeros(hx, input, options_base, options.hidden_size(), "hidden");
+  const Tensor first = state_or_zeros(hx, input, batch_of(input, options_base), options_base, options.hidden_size(), "hidden");
   const auto [output, last] = detail::run_layers(input, {first}, weights_, options_base, is_training(), run_gru);
+  return {output, last[0]};
+}
+
+std::tuple<PackedSequence, Tensor> nn::GRUImpl::forward_with_packed_input(const PackedSequence& packed, Tensor hx) {
+  const std::vector<std::int64_t> batch_sizes = checked_batch_sizes(packed, options_base);
+  const Tensor first = state_or_zeros(in_order(hx, packed.sorted_indices()), packed.data(), batch_sizes.at(0), options_base, options.hidden_size(), "hidden");
+  const auto [output, last] = run_packed(packed, batch_sizes, {first}, weights_, options_base, is_training(), run_gru);
   return {output, last[0]};
 }
 
@@ -859,6 +1188,64 @@ TEST_CASE("recurrent layers: dropout between layers in training only, clones, pr
   CHECK_ERROR(nn::RNN(nn::RNNOptions(3, 2).dropout(1.5)), "dropout should be a number in range [0, 1]");
   CHECK_ERROR(nn::RNN(3, 0), "hidden_size must be greater than zero");
   CHECK_ERROR(nn::GRUCell(3, 2)(ones({1, 1, 3})), "Expected input to be 1D or 2D, got 3D instead");
+}
+
+// %%
+// The rule that packing has to keep: each sequence gets what it would get alone.
+TEST_CASE("packed sequences: every sequence as if it were alone, in both directions, in every order") {
+  namespace rnn = nn::utils::rnn;
+  const DoubleScope scope;
+  manual_seed(11);
+  const Tensor x = randn({5, 3, 4});
+  const Tensor lengths = tensor({3, 5, 1});  // the longest in the middle
+  const Tensor h = randn({4, 3, 2}), c = randn({4, 3, 3});
+  nn::LSTM lstm(nn::LSTMOptions(4, 3).num_layers(2).bidirectional(true).proj_size(2));
+  const auto [packed, states] = lstm->forward_with_packed_input(rnn::pack_padded_sequence(x, lengths, false, false), std::make_tuple(h, c));
+  const auto [output, same_lengths] = rnn::pad_packed_sequence(packed);
+  CHECK_EQ(same_lengths, lengths);
+  CHECK_EQ(output.sizes(), IntArrayRef({5, 3, 4}));
+  for (const std::int64_t b : {0, 1, 2}) {
+    CAPTURE(b);
+    const std::int64_t T = lengths[b].item<std::int64_t>();
+    const auto [alone, last] = lstm->forward(x.narrow(0, 0, T).narrow(1, b, 1), std::make_tuple(h.narrow(1, b, 1), c.narrow(1, b, 1)));
+    CHECK_CLOSE(output.narrow(0, 0, T).narrow(1, b, 1), alone, 1e-12, 1e-13);
+    CHECK_EQ(output.narrow(0, T, 5 - T).select(1, b), zeros({5 - T, 4}));
+    CHECK_CLOSE(std::get<0>(states).narrow(1, b, 1), std::get<0>(last), 1e-12, 1e-13);
+    CHECK_CLOSE(std::get<1>(states).narrow(1, b, 1), std::get<1>(last), 1e-12, 1e-13);
+  }
+
+  nn::GRU gru(nn::GRUOptions(4, 3).bidirectional(true).batch_first(true));
+  const auto [by_gru, last_of_gru] = gru->forward_with_packed_input(rnn::pack_padded_sequence(x.transpose(0, 1), lengths, true, false));
+  CHECK_CLOSE(std::get<0>(rnn::pad_packed_sequence(by_gru, true)).select(0, 2).narrow(0, 0, 1), std::get<0>(gru(x.transpose(0, 1).narrow(0, 2, 1).narrow(1, 0, 1)))[0], 1e-12, 1e-13);
+  CHECK_CLOSE(last_of_gru.narrow(1, 1, 1), std::get<1>(gru(x.transpose(0, 1).narrow(0, 1, 1))), 1e-12, 1e-13);
+}
+
+TEST_CASE("packed sequences: gradients are those of the sequences alone, and filling gets none") {
+  namespace rnn = nn::utils::rnn;
+  const DoubleScope scope;
+  manual_seed(12);
+  nn::RNN both(nn::RNNOptions(3, 2).bidirectional(true));
+  const Tensor x = randn({4, 2, 3}).requires_grad_();
+  const Tensor lengths = tensor({4, 2});
+  const auto [packed, last] = both->forward_with_packed_input(rnn::pack_padded_sequence(x, lengths));
+  (weighted_sum(std::get<0>(rnn::pad_packed_sequence(packed))) + weighted_sum(last)).backward();
+  const Tensor by_packing = x.grad().clone();
+  std::vector<Tensor> gradients;
+  for (const Tensor& parameter : both->parameters()) gradients.push_back(parameter.grad().clone());
+  CHECK_EQ(by_packing.narrow(0, 2, 2).select(1, 1), zeros({2, 3}));
+
+  both->zero_grad();
+  x.mutable_grad() = Tensor();
+  const auto [first, first_last] = both(x.narrow(1, 0, 1));
+  const auto [second, second_last] = both(x.narrow(0, 0, 2).narrow(1, 1, 1));
+  const Tensor output = cat({first, cat({second, zeros({2, 1, 4})})}, 1);
+  (weighted_sum(output) + weighted_sum(cat({first_last, second_last}, 1))).backward();
+  CHECK_CLOSE(x.grad(), by_packing, 1e-12, 1e-13);
+  for (std::size_t i = 0; i < gradients.size(); ++i) CHECK_CLOSE(both->parameters()[i].grad(), gradients[i], 1e-11, 1e-13);
+
+  CHECK_ERROR(both->forward_with_packed_input(rnn::pack_padded_sequence(randn({4, 2, 5}), lengths)), "input.size(-1) must be equal to input_size. Expected 3, got 5");
+  CHECK_ERROR(both->forward_with_packed_input(rnn::pack_padded_sequence(randn({4, 2}), lengths)), "input must have 2 dimensions, got 1");
+  CHECK_ERROR(both->forward_with_packed_input(rnn::pack_padded_sequence(x, lengths), zeros({2, 3, 2})), "Expected hidden size [2, 2, 2], got [2, 3, 2]");
 }
 
 // %% [markdown]

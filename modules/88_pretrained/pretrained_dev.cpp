@@ -43,6 +43,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include "tinytorch/core/random.h"
 #include "tinytorch/serialize/file.h"
 #include "tinytorch/serialize/pickle.h"
 #include "tinytorch/serialize/safetensors.h"
@@ -369,6 +370,7 @@ namespace models {
 OrderedDict<std::string, Tensor> published_weights(const std::string& folder);
 
 // GPT-2 as it is published: config.json and weights under Hugging Face's names, with or without "transformer.", with Conv1D's (in, out) matrices; lm_head.weight may be left out where it is tied. In evaluation mode.
+// Nothing is drawn, and what safetensors hold as float32 is not copied: the parameters lie in the mapped file (Conv1D's as transposed views of it), which they never change.
 // Throws Error if a file is missing or damaged, if sizes do not fit, or if the config asks for something that GPT (models/gpt.h) does not do. Source: modeling_gpt2.py of Hugging Face's transformers.
 GPT load_gpt2(const std::string& folder);
 // The same files of a GPT of ours: model.safetensors and config.json, which transformers opens. `folder` is created if it is not there.
@@ -447,6 +449,31 @@ bool is_conv1d(const std::string& name) {
   return false;
 }
 
+// A model of these options whose parameters were never drawn: its weights come next.
+template <class Model, class Options>
+Model without_weights(const Options& options) {
+  const SkipRandomFill skip;
+  return Model(options);
+}
+
+// Puts the tensors of `state` in the place of the model's own. They lie in the mapped file and stay there, so that nothing is read before it is used; only those of another dtype are converted. Throws as
+// load_state_dict does.
+void take_weights(nn::Module& model, const State& state) {
+  const State own = model.state_dict();
+  bool fits = own.size() == state.size();
+  for (const auto& entry : own) {
+    const Tensor* const found = state.find(entry.key());
+    fits = fits && found != nullptr && found->sizes() == entry.value().sizes();
+  }
+  if (!fits) model.load_state_dict(state);  // which says what does not fit
+  const AutoDispatchBelowAutograd guard;
+  for (const auto& entry : own) {
+    const Tensor& weight = *state.find(entry.key());
+    if (weight.scalar_type() == entry.value().scalar_type()) nn::detail::set_data(entry.value(), weight);
+    else entry.value().copy_(weight);
+  }
+}
+
 void replace_end(std::string& name, const std::string& old_end, const std::string& new_end) {
   if (name.ends_with(old_end)) name.replace(name.size() - old_end.size(), old_end.size(), new_end);
 }
@@ -488,8 +515,8 @@ models::GPT models::load_gpt2(const std::string& folder) {
   check_sizes(state, "wpe.weight", {options.block_size(), C}, config);
   config.require(layers_in(state, "h.") == options.n_layer(), str("n_layer is ", options.n_layer(), ", but the weights have ", layers_in(state, "h."), " layers"));
   check_sizes(state, "h.0.mlp.c_fc.weight", {4 * C, C}, config);
-  GPT model(options);
-  model->load_state_dict(state);
+  GPT model = without_weights<GPT>(options);
+  take_weights(*model, state);
   model->eval();
   return model;
 }
@@ -553,8 +580,8 @@ models::Bert models::load_bert(const std::string& folder) {
                  str("num_hidden_layers is ", options.num_hidden_layers(), ", but the weights have ", layers_in(state, "encoder.layer."), " layers"));
   check_sizes(state, "encoder.layer.0.intermediate.dense.weight", {options.intermediate_size(), C}, config);
   check_sizes(state, "encoder.layer.0.attention.self.query.weight", {C, C}, config);
-  Bert model(options);
-  model->load_state_dict(state);
+  Bert model = without_weights<Bert>(options);
+  take_weights(*model, state);
   model->eval();
   return model;
 }
@@ -595,6 +622,33 @@ TEST_CASE("GPT-2's files: there and back, as Hugging Face names and turns them")
   make_lively(*untied);
   models::save_gpt2(untied, scratch.path("untied"));
   CHECK_EQ(models::load_gpt2(scratch.path("untied"))->forward(tokens), untied->forward(tokens));
+}
+
+// %%
+TEST_CASE("published models: loading draws no random numbers and copies no weights") {
+  const Scratch scratch;
+  models::GPT model(models::GPTOptions(500, 64).n_layer(2).n_head(2).n_embd(32));
+  models::save_gpt2(model, scratch.path("model"));
+  manual_seed(42);
+  const std::size_t before = memory::stats().live;
+  models::GPT loaded = models::load_gpt2(scratch.path("model"));
+  CHECK_LT(memory::stats().live - before, static_cast<std::size_t>(model->num_parameters()) * sizeof(float) / 4);
+  CHECK_EQ(rand({}), tensor(0.882269263));
+  for (const auto& entry : model->named_parameters()) {
+    const Tensor parameter = loaded->named_parameters()[entry.key()];
+    CHECK(parameter.requires_grad());
+    CHECK_EQ(parameter.detach(), entry.value().detach());
+  }
+
+  // Training changes the model and not the file.
+  loaded->train();
+  loaded->loss(tensor({{1, 2, 3}}), tensor({{2, 3, 4}})).backward();
+  {
+    const NoGradGuard no_grad;
+    for (const Tensor& parameter : loaded->parameters()) parameter.sub_(parameter.grad());
+  }
+  CHECK(!loaded->named_parameters()["wte.weight"].equal(model->named_parameters()["wte.weight"]));
+  CHECK_EQ(models::load_gpt2(scratch.path("model"))->named_parameters()["wte.weight"].detach(), model->named_parameters()["wte.weight"].detach());
 }
 
 // %%

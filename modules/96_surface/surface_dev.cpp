@@ -608,6 +608,21 @@ Tensor bernoulli(const Tensor& self, double p, std::optional<Generator> generato
 Tensor multinomial(const Tensor& self, std::int64_t num_samples, bool replacement = false,
                    std::optional<Generator> generator = std::nullopt);
 
+// While it lives, uniform_ and normal_ leave this thread's tensors as they are, and draw nothing: for a model whose weights come from a file right after it is made. What is not
+// loaded then holds whatever was in memory. Source of the idea: torch/nn/utils/init.py (skip_init).
+class SkipRandomFill {
+ public:
+  static constexpr std::uint32_t kSkip = 4;  // a bit of ThreadState::modes
+  SkipRandomFill() : saved_(thread_state().modes) { thread_state().modes |= kSkip; }
+  ~SkipRandomFill() { thread_state().modes = saved_; }
+  SkipRandomFill(const SkipRandomFill&) = delete;
+  SkipRandomFill& operator=(const SkipRandomFill&) = delete;
+  static bool is_on() { return (thread_state().modes & kSkip) != 0; }
+
+ private:
+  std::uint32_t saved_;
+};
+
 namespace op {
 extern Operator<const Tensor&(const Tensor&, double, double, std::optional<Generator>)> uniform_;
 extern Operator<const Tensor&(const Tensor&, double, double, std::optional<Generator>)> normal_;
@@ -690,7 +705,7 @@ const Tensor& uniform_cpu(const Tensor& self, double from, double to, std::optio
 constinit Operator<const Tensor&(const Tensor&, double, double, std::optional<Generator>)> op::uniform_(
     "uniform_", {.cpu = uniform_cpu});
 const Tensor& uniform_(const Tensor& self, double from, double to, std::optional<Generator> generator) {
-  return op::uniform_(self, from, to, std::move(generator));
+  return SkipRandomFill::is_on() ? self : op::uniform_(self, from, to, std::move(generator));
 }
 
 // %%
@@ -736,7 +751,7 @@ constinit Operator<const Tensor&(const Tensor&, double, double, std::optional<Ge
     "normal_", {.cpu = normal_cpu});
 const Tensor& normal_(const Tensor& self, double mean, double std, std::optional<Generator> generator) {
   TORCH_CHECK(std >= 0.0, "normal expects std >= 0.0, but found std ", std);
-  return op::normal_(self, mean, std, std::move(generator));
+  return SkipRandomFill::is_on() ? self : op::normal_(self, mean, std, std::move(generator));
 }
 
 // %%
@@ -1105,6 +1120,20 @@ TEST_CASE("normal_: one by one below 16 elements, in blocks of 16 from there on"
   CHECK_EQ(rand({}), tensor(0.882269263));
   CHECK_ERROR(empty({2}).normal_(0, -1), "normal expects std >= 0.0, but found std -1");
   CHECK_ERROR(empty({2}, kLong).normal_(), "\"normal_kernel_cpu\" not implemented for 'Long'");
+}
+
+// %%
+TEST_CASE("SkipRandomFill: nothing is written, and nothing is drawn") {
+  manual_seed(42);
+  const Tensor untouched = ones({20});
+  {
+    const SkipRandomFill skip;
+    untouched.normal_();
+    untouched.uniform_(5, 6);
+    const SkipRandomFill nested;
+  }
+  CHECK_EQ(untouched, ones({20}));
+  CHECK_EQ(rand({}), tensor(0.882269263));
 }
 
 // %%

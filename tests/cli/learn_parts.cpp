@@ -108,4 +108,22 @@ TEST_CASE("gates: computed from what the program says and from the data") {
   CHECK_FALSE(judge(milestone, "guess all 0 0\n", folder.path()).open);
 }
 
+TEST_CASE("milestones: found by name, year or subject") {
+  std::vector<Milestone> all(2);
+  all[0].name = "1998_lenet";
+  all[1].name = "2019_gpt";
+  for (const char* name : {"2019_gpt", "gpt", "2019"}) CHECK_EQ(find_milestone(all, name).name, "2019_gpt");
+  CHECK_THROWS_WITH(find_milestone(all, "bert"), "unknown milestone 'bert'; there are: 1998_lenet, 2019_gpt");
+}
+
+TEST_CASE("milestones: what a program prints is shown as it comes, without its guesses") {
+  WithoutGuesses words;
+  CHECK_EQ(words.add("step 1"), "step 1");
+  CHECK_EQ(words.add(": loss\ngue"), ": loss\n");  // it may become a guess
+  CHECK_EQ(words.add("ss all 0 1\nguess all 1"), "");
+  CHECK_EQ(words.add(" 0\nguest"), "guest");
+  CHECK_EQ(words.add("s guess again\n\ng"), "s guess again\n\n");
+  CHECK_EQ(words.add("o\n"), "go\n");
+}
+
 }  // namespace tito

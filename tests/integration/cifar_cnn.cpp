@@ -48,10 +48,10 @@ TEST_CASE("a residual network learns from files in CIFAR-10's format, with augme
   using data::datasets::CIFAR10;
   const tito::Scratch folder;
   Generator generator(7);
-  for (int file = 1; file <= 5; ++file) write_records(folder.folder() / ("data_batch_" + std::to_string(file) + ".bin"), 16, generator);
-  write_records(folder.folder() / "test_batch.bin", 20, generator);
-  CIFAR10 train(folder.folder().string());
-  CIFAR10 test(folder.folder().string(), CIFAR10::Mode::kTest);
+  for (int file = 1; file <= 5; ++file) write_records(std::filesystem::path(folder.path()) / ("data_batch_" + std::to_string(file) + ".bin"), 16, generator);
+  write_records(std::filesystem::path(folder.path()) / "test_batch.bin", 20, generator);
+  CIFAR10 train(folder.path());
+  CIFAR10 test(folder.path(), CIFAR10::Mode::kTest);
 
   manual_seed(1);
   models::ResNet net(1, 10, 4);

@@ -15,7 +15,7 @@ namespace {
 
 // Writes the recorded files into a folder of this name in `scratch`, and returns its path.
 std::string write(const tito::Scratch& scratch, const std::string& name, const nlohmann::json& files) {
-  const std::filesystem::path folder = scratch.folder() / name;
+  const std::filesystem::path folder = std::filesystem::path(scratch.path()) / name;
   std::filesystem::create_directory(folder);
   for (const auto& [file, content] : files.items()) {
     std::string bytes;

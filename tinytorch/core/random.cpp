@@ -81,7 +81,7 @@ const Tensor& uniform_cpu(const Tensor& self, double from, double to, std::optio
 constinit Operator<const Tensor&(const Tensor&, double, double, std::optional<Generator>)> op::uniform_(
     "uniform_", {.cpu = uniform_cpu});
 const Tensor& uniform_(const Tensor& self, double from, double to, std::optional<Generator> generator) {
-  return op::uniform_(self, from, to, std::move(generator));
+  return SkipRandomFill::is_on() ? self : op::uniform_(self, from, to, std::move(generator));
 }
 
 namespace {
@@ -125,7 +125,7 @@ constinit Operator<const Tensor&(const Tensor&, double, double, std::optional<Ge
     "normal_", {.cpu = normal_cpu});
 const Tensor& normal_(const Tensor& self, double mean, double std, std::optional<Generator> generator) {
   TORCH_CHECK(std >= 0.0, "normal expects std >= 0.0, but found std ", std);
-  return op::normal_(self, mean, std, std::move(generator));
+  return SkipRandomFill::is_on() ? self : op::normal_(self, mean, std, std::move(generator));
 }
 
 namespace {

@@ -62,6 +62,21 @@ Tensor bernoulli(const Tensor& self, double p, std::optional<Generator> generato
 Tensor multinomial(const Tensor& self, std::int64_t num_samples, bool replacement = false,
                    std::optional<Generator> generator = std::nullopt);
 
+// While it lives, uniform_ and normal_ leave this thread's tensors as they are, and draw nothing: for a model whose weights come from a file right after it is made. What is not
+// loaded then holds whatever was in memory. Source of the idea: torch/nn/utils/init.py (skip_init).
+class SkipRandomFill {
+ public:
+  static constexpr std::uint32_t kSkip = 4;  // a bit of ThreadState::modes
+  SkipRandomFill() : saved_(thread_state().modes) { thread_state().modes |= kSkip; }
+  ~SkipRandomFill() { thread_state().modes = saved_; }
+  SkipRandomFill(const SkipRandomFill&) = delete;
+  SkipRandomFill& operator=(const SkipRandomFill&) = delete;
+  static bool is_on() { return (thread_state().modes & kSkip) != 0; }
+
+ private:
+  std::uint32_t saved_;
+};
+
 namespace op {
 extern Operator<const Tensor&(const Tensor&, double, double, std::optional<Generator>)> uniform_;
 extern Operator<const Tensor&(const Tensor&, double, double, std::optional<Generator>)> normal_;

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "tinytorch/core/random.h"
 #include "tinytorch/serialize/file.h"
 #include "tinytorch/serialize/pickle.h"
 #include "tinytorch/serialize/safetensors.h"
@@ -78,6 +79,31 @@ bool is_conv1d(const std::string& name) {
   return false;
 }
 
+// A model of these options whose parameters were never drawn: its weights come next.
+template <class Model, class Options>
+Model without_weights(const Options& options) {
+  const SkipRandomFill skip;
+  return Model(options);
+}
+
+// Puts the tensors of `state` in the place of the model's own. They lie in the mapped file and stay there, so that nothing is read before it is used; only those of another dtype are converted. Throws as
+// load_state_dict does.
+void take_weights(nn::Module& model, const State& state) {
+  const State own = model.state_dict();
+  bool fits = own.size() == state.size();
+  for (const auto& entry : own) {
+    const Tensor* const found = state.find(entry.key());
+    fits = fits && found != nullptr && found->sizes() == entry.value().sizes();
+  }
+  if (!fits) model.load_state_dict(state);  // which says what does not fit
+  const AutoDispatchBelowAutograd guard;
+  for (const auto& entry : own) {
+    const Tensor& weight = *state.find(entry.key());
+    if (weight.scalar_type() == entry.value().scalar_type()) nn::detail::set_data(entry.value(), weight);
+    else entry.value().copy_(weight);
+  }
+}
+
 void replace_end(std::string& name, const std::string& old_end, const std::string& new_end) {
   if (name.ends_with(old_end)) name.replace(name.size() - old_end.size(), old_end.size(), new_end);
 }
@@ -117,8 +143,8 @@ models::GPT models::load_gpt2(const std::string& folder) {
   check_sizes(state, "wpe.weight", {options.block_size(), C}, config);
   config.require(layers_in(state, "h.") == options.n_layer(), str("n_layer is ", options.n_layer(), ", but the weights have ", layers_in(state, "h."), " layers"));
   check_sizes(state, "h.0.mlp.c_fc.weight", {4 * C, C}, config);
-  GPT model(options);
-  model->load_state_dict(state);
+  GPT model = without_weights<GPT>(options);
+  take_weights(*model, state);
   model->eval();
   return model;
 }
@@ -182,8 +208,8 @@ models::Bert models::load_bert(const std::string& folder) {
                  str("num_hidden_layers is ", options.num_hidden_layers(), ", but the weights have ", layers_in(state, "encoder.layer."), " layers"));
   check_sizes(state, "encoder.layer.0.intermediate.dense.weight", {options.intermediate_size(), C}, config);
   check_sizes(state, "encoder.layer.0.attention.self.query.weight", {C, C}, config);
-  Bert model(options);
-  model->load_state_dict(state);
+  Bert model = without_weights<Bert>(options);
+  take_weights(*model, state);
   model->eval();
   return model;
 }

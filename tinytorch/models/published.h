@@ -16,6 +16,7 @@ namespace models {
 OrderedDict<std::string, Tensor> published_weights(const std::string& folder);
 
 // GPT-2 as it is published: config.json and weights under Hugging Face's names, with or without "transformer.", with Conv1D's (in, out) matrices; lm_head.weight may be left out where it is tied. In evaluation mode.
+// Nothing is drawn, and what safetensors hold as float32 is not copied: the parameters lie in the mapped file (Conv1D's as transposed views of it), which they never change.
 // Throws Error if a file is missing or damaged, if sizes do not fit, or if the config asks for something that GPT (models/gpt.h) does not do. Source: modeling_gpt2.py of Hugging Face's transformers.
 GPT load_gpt2(const std::string& folder);
 // The same files of a GPT of ours: model.safetensors and config.json, which transformers opens. `folder` is created if it is not there.

@@ -3,6 +3,7 @@
 
 #include "tinytorch/nn/recurrent.h"
 
+#include <algorithm>
 #include <cmath>
 #include <ostream>
 #include <utility>
@@ -178,9 +179,59 @@ struct Steps : autograd::Function<Steps> {
   static variable_list backward(autograd::AutogradContext*, variable_list grads) { return {stack(grads)}; }
 };
 
+// Packed rows as the steps that they are made of; one gradient for all, as above.
+struct PackedSteps : autograd::Function<PackedSteps> {
+  static variable_list forward(autograd::AutogradContext*, const Tensor& x, const std::vector<std::int64_t>& batch_sizes) {
+    variable_list steps;
+    for (const Tensor& step : x.split_with_sizes(batch_sizes, 0)) steps.push_back(step.clone());
+    return steps;
+  }
+  static variable_list backward(autograd::AutogradContext*, variable_list grads) { return {cat(grads), Tensor()}; }
+};
+
+// Forwards: whoever has no step t leaves, and what they leave with is their last state.
+template <class Step>
+std::tuple<Tensor, std::vector<Tensor>> run_packed_forwards(const std::vector<Tensor>& gates, std::vector<Tensor> state, Step step) {
+  std::vector<Tensor> outputs;
+  std::vector<std::vector<Tensor>> last(state.size());  // of each kind of state, from the end of the batch to its beginning
+  for (const Tensor& now : gates) {
+    const std::int64_t there = state[0].size(0), stay = now.size(0);
+    for (std::size_t k = 0; k < state.size() && stay < there; ++k) {
+      last[k].push_back(state[k].narrow(0, stay, there - stay));
+      state[k] = state[k].narrow(0, 0, stay);
+    }
+    state = step(now, state);
+    outputs.push_back(state[0]);
+  }
+  for (std::size_t k = 0; k < state.size(); ++k) {
+    last[k].push_back(state[k]);
+    std::reverse(last[k].begin(), last[k].end());
+    state[k] = cat(last[k]);
+  }
+  return {cat(outputs), state};
+}
+
+// From the end: whoever has a step t, and none behind it, joins with the first state.
+template <class Step>
+std::tuple<Tensor, std::vector<Tensor>> run_packed_backwards(const std::vector<Tensor>& gates, const std::vector<Tensor>& first, Step step) {
+  std::vector<Tensor> outputs(gates.size()), state;
+  for (const Tensor& of_kind : first) state.push_back(of_kind.narrow(0, 0, gates.back().size(0)));
+  for (std::size_t t = gates.size(); t-- > 0;) {
+    const std::int64_t there = state[0].size(0), wanted = gates[t].size(0);
+    for (std::size_t k = 0; k < state.size() && there < wanted; ++k) state[k] = cat({state[k], first[k].narrow(0, there, wanted - there)});
+    state = step(gates[t], state);
+    outputs[t] = state[0];
+  }
+  return {cat(outputs), state};
+}
+
 // Calls step(gates of time t, state) along x; the state's first tensor is what the layer puts out.
 template <class Step>
-std::tuple<Tensor, std::vector<Tensor>> run_steps(const Tensor& x, std::vector<Tensor> state, const nn::detail::CellWeights& weights, bool reverse, Step step) {
+std::tuple<Tensor, std::vector<Tensor>> run_steps(const Tensor& x, std::vector<Tensor> state, const nn::detail::CellWeights& weights, bool reverse, IntArrayRef batch_sizes, Step step) {
+  if (!batch_sizes.empty()) {
+    const std::vector<Tensor> packed = PackedSteps::apply(linear(x, weights.w_ih, weights.b_ih), batch_sizes.vec());
+    return reverse ? run_packed_backwards(packed, state, step) : run_packed_forwards(packed, state, step);
+  }
   const std::vector<Tensor> gates = Steps::apply(linear(x, weights.w_ih, weights.b_ih));  // of all steps, in one product
   std::vector<Tensor> outputs(gates.size());
   for (std::size_t i = 0; i < gates.size(); ++i) {
@@ -191,17 +242,17 @@ std::tuple<Tensor, std::vector<Tensor>> run_steps(const Tensor& x, std::vector<T
   return {stack(outputs), state};
 }
 
-std::tuple<Tensor, std::vector<Tensor>> run_rnn_tanh(const Tensor& x, std::vector<Tensor> state, const nn::detail::CellWeights& w, bool reverse) {
-  return run_steps(x, std::move(state), w, reverse, [&](const Tensor& gates, const std::vector<Tensor>& s) { return std::vector<Tensor>{rnn_tanh_step(gates, s[0], w.w_hh, w.b_hh)}; });
+std::tuple<Tensor, std::vector<Tensor>> run_rnn_tanh(const Tensor& x, std::vector<Tensor> state, const nn::detail::CellWeights& w, bool reverse, IntArrayRef batch_sizes) {
+  return run_steps(x, std::move(state), w, reverse, batch_sizes, [&](const Tensor& gates, const std::vector<Tensor>& s) { return std::vector<Tensor>{rnn_tanh_step(gates, s[0], w.w_hh, w.b_hh)}; });
 }
-std::tuple<Tensor, std::vector<Tensor>> run_rnn_relu(const Tensor& x, std::vector<Tensor> state, const nn::detail::CellWeights& w, bool reverse) {
-  return run_steps(x, std::move(state), w, reverse, [&](const Tensor& gates, const std::vector<Tensor>& s) { return std::vector<Tensor>{rnn_relu_step(gates, s[0], w.w_hh, w.b_hh)}; });
+std::tuple<Tensor, std::vector<Tensor>> run_rnn_relu(const Tensor& x, std::vector<Tensor> state, const nn::detail::CellWeights& w, bool reverse, IntArrayRef batch_sizes) {
+  return run_steps(x, std::move(state), w, reverse, batch_sizes, [&](const Tensor& gates, const std::vector<Tensor>& s) { return std::vector<Tensor>{rnn_relu_step(gates, s[0], w.w_hh, w.b_hh)}; });
 }
-std::tuple<Tensor, std::vector<Tensor>> run_gru(const Tensor& x, std::vector<Tensor> state, const nn::detail::CellWeights& w, bool reverse) {
-  return run_steps(x, std::move(state), w, reverse, [&](const Tensor& gates, const std::vector<Tensor>& s) { return std::vector<Tensor>{gru_step(gates, s[0], w.w_hh, w.b_hh)}; });
+std::tuple<Tensor, std::vector<Tensor>> run_gru(const Tensor& x, std::vector<Tensor> state, const nn::detail::CellWeights& w, bool reverse, IntArrayRef batch_sizes) {
+  return run_steps(x, std::move(state), w, reverse, batch_sizes, [&](const Tensor& gates, const std::vector<Tensor>& s) { return std::vector<Tensor>{gru_step(gates, s[0], w.w_hh, w.b_hh)}; });
 }
-std::tuple<Tensor, std::vector<Tensor>> run_lstm(const Tensor& x, std::vector<Tensor> state, const nn::detail::CellWeights& w, bool reverse) {
-  return run_steps(x, std::move(state), w, reverse, [&](const Tensor& gates, const std::vector<Tensor>& s) {
+std::tuple<Tensor, std::vector<Tensor>> run_lstm(const Tensor& x, std::vector<Tensor> state, const nn::detail::CellWeights& w, bool reverse, IntArrayRef batch_sizes) {
+  return run_steps(x, std::move(state), w, reverse, batch_sizes, [&](const Tensor& gates, const std::vector<Tensor>& s) {
     auto [h, c] = lstm_step(gates, s[0], s[1], w.w_hh, w.b_hh);
     if (w.w_hr.defined()) h = linear(h, w.w_hr);
     return std::vector<Tensor>{h, c};
@@ -214,28 +265,54 @@ void check_recurrent_input(const Tensor& input, const nn::detail::RNNOptionsBase
   TORCH_CHECK(input.size(options.batch_first() ? 1 : 0) > 0, "Expected sequence length to be larger than 0 in RNN");
 }
 
+// How many sequences there are.
+std::int64_t batch_of(const Tensor& input, const nn::detail::RNNOptionsBase& options) { return input.size(options.batch_first() ? 0 : 1); }
+
 // `state`, checked, or zeros (layers * directions, B, features).
-Tensor state_or_zeros(const Tensor& state, const Tensor& input, const nn::detail::RNNOptionsBase& options, std::int64_t features, const char* what) {
-  const DimVector expected{options.num_layers() * (options.bidirectional() ? 2 : 1), input.size(options.batch_first() ? 0 : 1), features};
+Tensor state_or_zeros(const Tensor& state, const Tensor& input, std::int64_t batch, const nn::detail::RNNOptionsBase& options, std::int64_t features, const char* what) {
+  const DimVector expected{options.num_layers() * (options.bidirectional() ? 2 : 1), batch, features};
   if (!state.defined()) return zeros(expected, input.scalar_type());
   TORCH_CHECK(state.sizes() == IntArrayRef(expected), "Expected ", what, " size ", IntArrayRef(expected), ", got ", state.sizes());
   return state;
 }
 
+using nn::utils::rnn::PackedSequence;
+
+std::vector<std::int64_t> checked_batch_sizes(const PackedSequence& packed, const nn::detail::RNNOptionsBase& options) {
+  const Tensor& data = packed.data();
+  TORCH_CHECK(data.defined() && data.dim() == 2, "input must have 2 dimensions, got ", data.defined() ? data.dim() : 0, "\n[RNN] packed data is (rows, features).");
+  TORCH_CHECK(data.size(-1) == options.input_size(), "input.size(-1) must be equal to input_size. Expected ", options.input_size(), ", got ", data.size(-1));
+  const Tensor sizes = packed.batch_sizes().contiguous();
+  const auto* const first = sizes.data_ptr<std::int64_t>();
+  return std::vector<std::int64_t>(first, first + sizes.numel());
+}
+
+// States (layers * directions, B, H) in the order of `indices`; as they are where there is none.
+Tensor in_order(const Tensor& state, const Tensor& indices) { return state.defined() && indices.defined() ? state.index_select(1, indices) : state; }
+
+// The states with the sequences in the order of packing go in, and come out in the order that they came in.
+std::tuple<PackedSequence, std::vector<Tensor>> run_packed(const PackedSequence& packed, const std::vector<std::int64_t>& batch_sizes, const std::vector<Tensor>& states,
+                                                           const std::vector<nn::detail::CellWeights>& weights, const nn::detail::RNNOptionsBase& options, bool training, nn::detail::RunDirection run) {
+  auto [output, last] = nn::detail::run_layers(packed.data(), states, weights, options, training, run, batch_sizes);
+  for (Tensor& state : last) state = in_order(state, packed.unsorted_indices());
+  return {PackedSequence(output, packed.batch_sizes(), packed.sorted_indices(), packed.unsorted_indices()), last};
+}
+
 }  // namespace
 
 std::tuple<Tensor, std::vector<Tensor>> nn::detail::run_layers(const Tensor& input, const std::vector<Tensor>& states, const std::vector<CellWeights>& weights, const RNNOptionsBase& options, bool training,
-                                                               RunDirection run) {
+                                                               RunDirection run, IntArrayRef batch_sizes) {
   const std::int64_t directions = options.bidirectional() ? 2 : 1;
   std::vector<std::vector<Tensor>> last(states.size());  // of each kind of state, the last one of every cell
-  Tensor x = options.batch_first() ? input.transpose(0, 1) : input;
+  const bool turned = options.batch_first() && batch_sizes.empty();
+  Tensor x = turned ? input.transpose(0, 1) : input;
   for (std::int64_t layer = 0; layer < options.num_layers(); ++layer) {
     std::vector<Tensor> outputs;
     for (std::int64_t direction = 0; direction < directions; ++direction) {
       const std::int64_t cell = layer * directions + direction;
       std::vector<Tensor> first;
       for (const Tensor& state : states) first.push_back(state[cell]);
-      const auto [output, end] = run(x, first, weights[static_cast<std::size_t>(cell)], direction == 1);
+      const auto [output, end] = run(x, first, weights[static_cast<std::size_t>(cell)], direction == 1, batch_sizes);
       outputs.push_back(output);
       for (std::size_t k = 0; k < last.size(); ++k) last[k].push_back(end[k]);
     }
@@ -244,7 +321,7 @@ std::tuple<Tensor, std::vector<Tensor>> nn::detail::run_layers(const Tensor& inp
   }
   std::vector<Tensor> stacked;
   for (const std::vector<Tensor>& of_kind : last) stacked.push_back(stack(of_kind));
-  return {options.batch_first() ? x.transpose(0, 1) : x, stacked};
+  return {turned ? x.transpose(0, 1) : x, stacked};
 }
 
 namespace {
@@ -263,26 +340,53 @@ nn::RNNImpl::RNNImpl(const RNNOptions& options_) : RNNImplBase(base_options(1, o
 nn::LSTMImpl::LSTMImpl(const LSTMOptions& options_) : RNNImplBase(base_options(4, options_).proj_size(options_.proj_size())), options(options_) {}
 nn::GRUImpl::GRUImpl(const GRUOptions& options_) : RNNImplBase(base_options(3, options_)), options(options_) {}
 
+nn::detail::RunDirection nn::RNNImpl::cell() const { return std::holds_alternative<enumtype::kReLU>(options.nonlinearity()) ? run_rnn_relu : run_rnn_tanh; }
+
 std::tuple<Tensor, Tensor> nn::RNNImpl::forward(const Tensor& input, Tensor hx) {
   check_recurrent_input(input, options_base);
-  const Tensor first = state_or_zeros(hx, input, options_base, options.hidden_size(), "hidden");
-  const auto [output, last] = detail::run_layers(input, {first}, weights_, options_base, is_training(), std::holds_alternative<enumtype::kReLU>(options.nonlinearity()) ? run_rnn_relu : run_rnn_tanh);
+  const Tensor first = state_or_zeros(hx, input, batch_of(input, options_base), options_base, options.hidden_size(), "hidden");
+  const auto [output, last] = detail::run_layers(input, {first}, weights_, options_base, is_training(), cell());
+  return {output, last[0]};
+}
+
+std::tuple<PackedSequence, Tensor> nn::RNNImpl::forward_with_packed_input(const PackedSequence& packed, Tensor hx) {
+  const std::vector<std::int64_t> batch_sizes = checked_batch_sizes(packed, options_base);
+  const Tensor first = state_or_zeros(in_order(hx, packed.sorted_indices()), packed.data(), batch_sizes.at(0), options_base, options.hidden_size(), "hidden");
+  const auto [output, last] = run_packed(packed, batch_sizes, {first}, weights_, options_base, is_training(), cell());
   return {output, last[0]};
 }
 
 std::tuple<Tensor, std::tuple<Tensor, Tensor>> nn::LSTMImpl::forward(const Tensor& input, std::optional<std::tuple<Tensor, Tensor>> hx_opt) {
   check_recurrent_input(input, options_base);
   const std::int64_t features = options.proj_size() > 0 ? options.proj_size() : options.hidden_size();
-  const Tensor h = state_or_zeros(hx_opt ? std::get<0>(*hx_opt) : Tensor(), input, options_base, features, "hidden[0]");
-  const Tensor c = state_or_zeros(hx_opt ? std::get<1>(*hx_opt) : Tensor(), input, options_base, options.hidden_size(), "hidden[1]");
+  const std::int64_t batch = batch_of(input, options_base);
+  const Tensor h = state_or_zeros(hx_opt ? std::get<0>(*hx_opt) : Tensor(), input, batch, options_base, features, "hidden[0]");
+  const Tensor c = state_or_zeros(hx_opt ? std::get<1>(*hx_opt) : Tensor(), input, batch, options_base, options.hidden_size(), "hidden[1]");
   const auto [output, last] = detail::run_layers(input, {h, c}, weights_, options_base, is_training(), run_lstm);
+  return {output, {last[0], last[1]}};
+}
+
+std::tuple<PackedSequence, std::tuple<Tensor, Tensor>> nn::LSTMImpl::forward_with_packed_input(const PackedSequence& packed, std::optional<std::tuple<Tensor, Tensor>> hx_opt) {
+  const std::vector<std::int64_t> batch_sizes = checked_batch_sizes(packed, options_base);
+  const std::int64_t features = options.proj_size() > 0 ? options.proj_size() : options.hidden_size();
+  const auto given = [&](const Tensor& state) { return in_order(state, packed.sorted_indices()); };
+  const Tensor h = state_or_zeros(hx_opt ? given(std::get<0>(*hx_opt)) : Tensor(), packed.data(), batch_sizes.at(0), options_base, features, "hidden[0]");
+  const Tensor c = state_or_zeros(hx_opt ? given(std::get<1>(*hx_opt)) : Tensor(), packed.data(), batch_sizes.at(0), options_base, options.hidden_size(), "hidden[1]");
+  const auto [output, last] = run_packed(packed, batch_sizes, {h, c}, weights_, options_base, is_training(), run_lstm);
   return {output, {last[0], last[1]}};
 }
 
 std::tuple<Tensor, Tensor> nn::GRUImpl::forward(const Tensor& input, Tensor hx) {
   check_recurrent_input(input, options_base);
-  const Tensor first = state_or_zeros(hx, input, options_base, options.hidden_size(), "hidden");
+  const Tensor first = state_or_zeros(hx, input, batch_of(input, options_base), options_base, options.hidden_size(), "hidden");
   const auto [output, last] = detail::run_layers(input, {first}, weights_, options_base, is_training(), run_gru);
+  return {output, last[0]};
+}
+
+std::tuple<PackedSequence, Tensor> nn::GRUImpl::forward_with_packed_input(const PackedSequence& packed, Tensor hx) {
+  const std::vector<std::int64_t> batch_sizes = checked_batch_sizes(packed, options_base);
+  const Tensor first = state_or_zeros(in_order(hx, packed.sorted_indices()), packed.data(), batch_sizes.at(0), options_base, options.hidden_size(), "hidden");
+  const auto [output, last] = run_packed(packed, batch_sizes, {first}, weights_, options_base, is_training(), run_gru);
   return {output, last[0]};
 }
 

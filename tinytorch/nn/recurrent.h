@@ -13,6 +13,7 @@
 #include "tinytorch/core/enum.h"
 #include "tinytorch/core/ops.h"
 #include "tinytorch/nn/cloneable.h"
+#include "tinytorch/nn/packed_sequence.h"
 
 namespace tinytorch {
 
@@ -150,15 +151,16 @@ struct CellWeights {
   Tensor w_ih, w_hh, b_ih, b_hh, w_hr;
 };
 
-// Runs a cell over x (T, B, features) from its first state, forwards or from the end: (states (T, B, H), last states).
-using RunDirection = std::tuple<Tensor, std::vector<Tensor>> (*)(const Tensor& x, std::vector<Tensor> state, const CellWeights& weights, bool reverse);
+// Runs a cell over x (T, B, features) from its first state, forwards or from the end: (states (T, B, H), last states). With batch_sizes x is packed data (rows, features), and so are the states (rows, H).
+using RunDirection = std::tuple<Tensor, std::vector<Tensor>> (*)(const Tensor& x, std::vector<Tensor> state, const CellWeights& weights, bool reverse, IntArrayRef batch_sizes);
 
 // Registers and initializes the weights of all layers and directions in `module`; in PyTorch's order. Throws on bad options.
 std::vector<CellWeights> register_recurrent_weights(Module& module, const RNNOptionsBase& options);
 // All weights that there are, per cell.
 std::vector<Tensor> all_recurrent_weights(const std::vector<CellWeights>& weights);
-// (output, last states (layers * directions, B, H), one for each of `states`) of all layers.
-std::tuple<Tensor, std::vector<Tensor>> run_layers(const Tensor& input, const std::vector<Tensor>& states, const std::vector<CellWeights>& weights, const RNNOptionsBase& options, bool training, RunDirection run);
+// (output, last states (layers * directions, B, H), one for each of `states`) of all layers. With batch_sizes input and output are packed data.
+std::tuple<Tensor, std::vector<Tensor>> run_layers(const Tensor& input, const std::vector<Tensor>& states, const std::vector<CellWeights>& weights, const RNNOptionsBase& options, bool training, RunDirection run,
+                                                   IntArrayRef batch_sizes = {});
 // "(input_size=..., ...)"
 std::string recurrent_description(const RNNOptionsBase& options);
 
@@ -222,8 +224,13 @@ class RNNImpl : public detail::RNNImplBase<RNNImpl> {
   RNNImpl(std::int64_t input_size, std::int64_t hidden_size) : RNNImpl(RNNOptions(input_size, hidden_size)) {}
   explicit RNNImpl(const RNNOptions& options_);
   std::tuple<Tensor, Tensor> forward(const Tensor& input, Tensor hx = {});
+  // The same for sequences of unequal lengths; hx and h_n in the order in which they were packed from. So for LSTM and GRU.
+  std::tuple<utils::rnn::PackedSequence, Tensor> forward_with_packed_input(const utils::rnn::PackedSequence& packed_input, Tensor hx = {});
   void pretty_print(std::ostream& stream) const override;
   RNNOptions options;
+
+ private:
+  detail::RunDirection cell() const;
 };
 TORCH_MODULE(RNN);
 
@@ -233,6 +240,7 @@ class LSTMImpl : public detail::RNNImplBase<LSTMImpl> {
   LSTMImpl(std::int64_t input_size, std::int64_t hidden_size) : LSTMImpl(LSTMOptions(input_size, hidden_size)) {}
   explicit LSTMImpl(const LSTMOptions& options_);
   std::tuple<Tensor, std::tuple<Tensor, Tensor>> forward(const Tensor& input, std::optional<std::tuple<Tensor, Tensor>> hx_opt = {});
+  std::tuple<utils::rnn::PackedSequence, std::tuple<Tensor, Tensor>> forward_with_packed_input(const utils::rnn::PackedSequence& packed_input, std::optional<std::tuple<Tensor, Tensor>> hx_opt = {});
   void pretty_print(std::ostream& stream) const override;
   LSTMOptions options;
 };
@@ -243,6 +251,7 @@ class GRUImpl : public detail::RNNImplBase<GRUImpl> {
   GRUImpl(std::int64_t input_size, std::int64_t hidden_size) : GRUImpl(GRUOptions(input_size, hidden_size)) {}
   explicit GRUImpl(const GRUOptions& options_);
   std::tuple<Tensor, Tensor> forward(const Tensor& input, Tensor hx = {});
+  std::tuple<utils::rnn::PackedSequence, Tensor> forward_with_packed_input(const utils::rnn::PackedSequence& packed_input, Tensor hx = {});
   void pretty_print(std::ostream& stream) const override;
   GRUOptions options;
 };

@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "build/exercises.h"
+#include "build/generate_test.h"
 #include "build/library.h"
 #include "build/milestone_proof.h"
 #include "build/part_report.h"
@@ -171,7 +172,7 @@ class CourseTest {
   void test_last_stage() {
     StageOptions options = last_stage();
     const std::vector<Milestone> milestones = read_milestones(root_);
-    for (const Milestone& milestone : milestones) options.programs.push_back(milestone.name);
+    for (const Milestone& milestone : milestones) options.programs.push_back(program_to_prove(milestone));
     const StageBuild build(root_, course_, options);
     std::vector<std::string> programs;
     for (const Milestone& milestone : milestones) programs.push_back(build.program_of(milestone.name));
@@ -195,8 +196,15 @@ class CourseTest {
         not_built("milestones", milestone.name);
         continue;
       }
-      report_.run("milestones", milestone.name, inputs_of({root_ / program, root_ / "milestones/milestones.toml"}),
-                  [&](Part& part) { add(part, prove_milestone(build, milestone)); });
+      const std::string inputs = inputs_of({root_ / program, root_ / "milestones/milestones.toml"});
+      report_.run("milestones", milestone.name, inputs, [&](Part& part) { add(part, prove_milestone(build, milestone)); });
+      if (milestone.closed_by.size() < 2) continue;
+      if (options_.thorough) {
+        report_.run("milestones", milestone.name + ", further mistakes", inputs,
+                    [&](Part& part) { add(part, prove_further_mistakes(build, milestone)); });
+      } else {
+        report_.leave_out(milestone.name + " with further mistakes", "--thorough");
+      }
     }
   }
 
@@ -322,12 +330,15 @@ class CourseTest {
   void test_library() {
     const std::string inputs =
         inputs_of({root_ / "tinytorch", root_ / "compat", root_ / "CMakeLists.txt", root_ / "cmake", root_ / "tests/install",
-                   root_ / "milestones", root_ / "examples"});
+                   root_ / "milestones", root_ / "examples", root_ / "programs"});
     report_.run("library", "plain CMake", inputs, [&](Part& part) {
       const NinjaResult built = build_library(root_);
       part.expect(built.ok, "the library does not build with plain CMake:\n" + built.messages);
     });
     run_recorded("examples", "", "examples", root_ / "tests/examples");
+    const fs::path generate = library_folder(root_) / "bin/generate";
+    report_.run("library", "generate", inputs_of({generate, root_ / "tests/generate"}),
+                [&](Part& part) { add(part, prove_generate(root_, generate, root_ / "build/generate_model")); });
     if (!fs::exists(root_ / "tests/install/CMakeLists.txt")) return;
     report_.run("library", "install", inputs, [&](Part& part) {
       const fs::path prefix = root_ / "build/install";

@@ -7,7 +7,7 @@
 
 namespace tito {
 
-// Configures build/library and builds `targets` there; none: the library and the programs in milestones/ and examples/.
+// Configures build/library and builds `targets` there; none: the library and the programs in milestones/, examples/ and programs/.
 // Throws std::runtime_error with CMake's message when it cannot be configured.
 NinjaResult build_library(const fs::path& root, const std::vector<std::string>& targets = {});
 

@@ -226,6 +226,7 @@ ProcessResult run_process(const Command& command, const ProcessOptions& options)
       if (count > 0) {
         result.output.append(buffer.data(), static_cast<std::size_t>(count));
         lines.add(std::string_view(buffer.data(), static_cast<std::size_t>(count)));
+        if (options.on_text) options.on_text(std::string_view(buffer.data(), static_cast<std::size_t>(count)));
       } else if (count == 0 || errno != EINTR) {
         open = false;
       }

@@ -29,6 +29,7 @@ struct ProcessOptions {
   std::string input;             // what it reads from standard input, a few bytes; empty: nothing is there
   bool show = false;             // its output goes to our own, uncaptured
   std::function<void(std::string_view)> on_line;  // called with each line that it prints
+  std::function<void(std::string_view)> on_text;  // called with what it prints, as it comes
 };
 
 struct ProcessResult {

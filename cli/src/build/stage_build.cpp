@@ -11,7 +11,6 @@
 #include <cstdlib>
 #include <functional>
 #include <map>
-#include <optional>
 #include <system_error>
 
 #include "format/student.h"
@@ -83,14 +82,6 @@ std::vector<std::string> joined(const std::vector<std::vector<std::string>>& lis
   std::vector<std::string> all;
   for (const std::vector<std::string>& list : lists) all.insert(all.end(), list.begin(), list.end());
   return all;
-}
-
-// The number of the module that a source comes from; nothing for what joins the modules.
-std::optional<std::string> owner_of(const Package& package, const std::string& source) {
-  for (const auto& [folder, paths] : package.sources) {
-    if (folder != "generated" && std::find(paths.begin(), paths.end(), source) != paths.end()) return folder.substr(0, 2);
-  }
-  return std::nullopt;
 }
 
 }  // namespace
@@ -166,7 +157,7 @@ StageBuild::StageBuild(fs::path root, const std::vector<Module>& course, StageOp
     for (std::size_t i = 0; i < modules_.size(); ++i) add_student(i);
   }
   for (const std::string_view folder : {"package", "integration", "regression"}) add_folder_tests(folder);
-  for (const std::string& name : options_.programs) add_program(name);
+  for (const Program& program : options_.programs) add_program(program);
   write_if_changed(directory_ / "build.ninja", ninja_.text());
 }
 
@@ -279,19 +270,20 @@ std::string StageBuild::compile_source(const std::string& source, const std::str
   return output;
 }
 
-// The sources of a module in one unit, without optimizing: each header is read once, which is most of such a build. Sources for one CPU
+// The sources of a module in one unit: each header is read once, which is most of a build that does not optimize. Sources for one CPU
 // capability stay units of their own.
 std::vector<std::string> StageBuild::compile_module(const std::string& folder, const std::vector<std::string>& sources,
-                                                    const std::string& include, const std::string& rule) {
+                                                    const std::string& include, const std::string& rule, std::string_view level) {
   const fs::path unit = directory_ / "whole" / fs::relative(root_ / include, directory_) / (folder + ".cpp");
-  std::vector<std::string> objects{relative(directory_ / "obj" / fs::relative(unit, directory_)) + ".o"};
+  const std::string_view place = level == "-O0" ? "obj" : "obj/optimized";
+  std::vector<std::string> objects{relative(directory_ / place / fs::relative(unit, directory_)) + ".o"};
   std::string text;
   for (const std::string& source : sources) {
     if (is_capability_source(source)) objects.push_back(compile_source(source, include, "-O0", rule));
     else text += fmt::format("#include \"tinytorch/{}\"\n", source);
   }
   write_if_changed(unit, text);
-  ninja_.add({objects.front(), rule, {relative(unit)}, {}, {{"include", include}, {"flags", "-O0"}}});
+  ninja_.add({objects.front(), rule, {relative(unit)}, {}, {{"include", include}, {"flags", std::string(level)}}});
   return objects;
 }
 
@@ -311,13 +303,20 @@ void StageBuild::add_reference() {
   if (!options_.library.empty()) {
     reference_.objects = {relative(options_.library)};
   } else if (is_quick()) {
-    reference_.objects = joined(compile_modules(reference_.package, reference_.include));
+    for (const auto& [folder, sources] : reference_.package.sources) {
+      for (const std::string& object : compile_module(folder, sources, reference_.include, "library")) {
+        reference_.objects.push_back(object);
+        reference_.owners.push_back(folder);
+      }
+    }
   } else {
-    for (const std::string& source : sources_of(reference_.package)) {
+    for (const auto& [folder, sources] : reference_.package.sources) {
       // What a learner edits now is compiled often, and run little.
-      const std::optional<std::string> owner = owner_of(reference_.package, source);
-      const bool edited = owner && *owner == options_.edited;
-      reference_.objects.push_back(compile_source(source, reference_.include, edited ? "-O0" : "-O1"));
+      const bool edited = folder != "generated" && folder.substr(0, 2) == options_.edited;
+      for (const std::string& source : sources) {
+        reference_.objects.push_back(compile_source(source, reference_.include, edited ? "-O0" : "-O1"));
+        reference_.owners.push_back(folder);
+      }
     }
   }
 }
@@ -500,8 +499,24 @@ void StageBuild::add_folder_tests(std::string_view folder) {
   link(program, objects, reference_.objects);
 }
 
+// The optimized package, with these modules instrumented in place of their own objects. In a library they stand in front of, a module's
+// objects are not looked at again: what they define is there already.
+std::vector<std::string> StageBuild::partly_instrumented(const std::set<std::string>& numbers) {
+  std::vector<std::string> objects;
+  for (const auto& [folder, sources] : reference_.package.sources) {
+    if (!numbers.contains(folder.substr(0, 2))) continue;
+    for (const std::string& object : compile_module(folder, sources, test_include_, "library", "-O1 -Wno-maybe-uninitialized")) objects.push_back(object);
+  }
+  for (std::size_t i = 0; i < reference_.objects.size(); ++i) {
+    const bool replaced = !reference_.owners.empty() && numbers.contains(reference_.owners[i].substr(0, 2));
+    if (!replaced) objects.push_back(reference_.objects[i]);
+  }
+  return objects;
+}
+
 // A program has a main function of its own: it links the package, and none of the tests' runtime.
-void StageBuild::add_program(const std::string& name) {
+void StageBuild::add_program(const Program& program) {
+  const std::string& name = program.name;
   const fs::path course = options_.course.empty() ? root_ : options_.course;
   const fs::path file = course / "milestones" / (name + ".cpp");
   const std::string source = course == root_ ? relative(file) : file.string();
@@ -509,7 +524,10 @@ void StageBuild::add_program(const std::string& name) {
   // g++ 12 takes the empty vector of an optional for an uninitialized one.
   ninja_.add({object, "library", {source}, {}, {{"include", test_include_}, {"flags", "-O1 -Wno-maybe-uninitialized"}}});
   std::vector<std::string> inputs{object};
-  const std::vector<std::string> package = options_.variants ? joined(instrumented_) : reference_.objects;
+  const bool partly = options_.variants && !program.instrumented.empty();
+  const std::vector<std::string> package = partly              ? partly_instrumented(program.instrumented)
+                                           : options_.variants ? joined(instrumented_)
+                                                               : reference_.objects;
   inputs.insert(inputs.end(), package.begin(), package.end());
   if (options_.variants) inputs.push_back(variant_);
   ninja_.add({program_of(name), "link", inputs, {}, {}});

@@ -32,6 +32,14 @@ enum class Units {
   Optimized,    // as the library is, for demonstrations that measure
 };
 
+// A program of the course's milestones/: NAME for NAME.cpp.
+struct Program {
+  std::string name;
+  // With `variants`: the numbers of the modules whose mistakes it is to have; the others are the optimized package, so that it can train.
+  // Empty: all of them, none optimized.
+  std::set<std::string> instrumented;
+};
+
 struct StageOptions {
   std::string stage;  // the number of its last module; empty: the whole course
   Toolchain toolchain;
@@ -46,7 +54,7 @@ struct StageOptions {
   std::string edited;                // the number of the module that a learner works on: compiled without optimizing
   fs::path course;                   // has cli/runtime; empty: the root
   bool variants = false;             // also the students' copies and the instrumented package
-  std::vector<std::string> programs;  // in the course's milestones/: NAME for NAME.cpp
+  std::vector<Program> programs;
   std::set<std::string> only;        // numbers of the modules whose tests are wanted; empty: all
   std::string folder;                // in build/; empty: named after the stage and the toolchain
   bool cells = false;                // for a notebook: precompiled headers for its cells, and no test programs
@@ -86,7 +94,7 @@ class StageBuild {
   std::string variants_of(const Module& module) const { return bin(module, "variants"); }  // see tito/variant.h
   // The tests in tests/FOLDER; empty when there are none.
   std::string folder_tests(std::string_view folder) const;
-  // One of the options' programs, on this package; with `variants`, on the instrumented one.
+  // One of the options' programs, on this package; with `variants`, on the instrumented one, or a package with some instrumented modules.
   std::string program_of(std::string_view name) const { return relative(directory_ / "bin" / name); }
   // The module as a student gets it (parsed from its copy); only with `variants`.
   const Module& student_copy_of(const Module& module) const;
@@ -112,6 +120,7 @@ class StageBuild {
     Package package;
     std::string include;  // the folder with its tinytorch/
     std::vector<std::string> objects;
+    std::vector<std::string> owners;  // beside `objects`, the folder of the module that each is of; empty for one library of all
   };
 
   std::string bin(const Module& module, std::string_view kind) const;
@@ -124,14 +133,15 @@ class StageBuild {
   void add_student(std::size_t index);
   void add_instrumented();
   void add_folder_tests(std::string_view folder);
-  void add_program(const std::string& name);
+  void add_program(const Program& program);
+  std::vector<std::string> partly_instrumented(const std::set<std::string>& numbers);
   void add_cells();
   void write_package(const Package& package, const std::string& include);
   std::string compile_source(const std::string& source, const std::string& include, std::string_view level,
                              const std::string& rule = "library");
   std::vector<std::vector<std::string>> compile_modules(const Package& package, const std::string& include);
   std::vector<std::string> compile_module(const std::string& folder, const std::vector<std::string>& sources,
-                                          const std::string& include, const std::string& rule);
+                                          const std::string& include, const std::string& rule, std::string_view level = "-O0");
   bool is_quick() const { return options_.quick_library || options_.toolchain.sanitizer != Sanitizer::None; }
   std::vector<std::string> compile_units(const std::vector<GeneratedFile>& units, const std::string& folder,
                                          const std::string& include, const std::string& rule = "unit");

@@ -27,6 +27,8 @@ void add_data_command(CLI::App& app);
 void add_grade_command(CLI::App& app);
 void add_sandbox_command(CLI::App& app);
 void add_notebook_command(CLI::App& app);
+void add_milestone_command(CLI::App& app);
+void add_generate_command(CLI::App& app);
 
 // A learner's commands, in a workspace.
 void add_init_command(CLI::App& app);

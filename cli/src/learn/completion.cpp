@@ -48,7 +48,7 @@ MilestoneRun try_milestone(const Workspace& workspace, const std::vector<Module>
                            const std::string& folder, const LessonOptions& options) {
   StageOptions stage = stage_options(workspace, find_module(modules, folder), options);
   stage.units = Units::Plain;
-  stage.programs = {milestone.name};
+  stage.programs = {{milestone.name, {}}};
   const StageBuild build(workspace.root(), modules, stage);
   const std::string program = build.program_of(milestone.name);
   const NinjaResult made = build.build({program}, "compiling " + milestone.name);

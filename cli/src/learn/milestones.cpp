@@ -40,9 +40,16 @@ Milestone milestone_of(const toml::table& table) {
   milestone.after = table["after"].value_or(std::string());
   milestone.story = table["story"].value_or(std::string());
   milestone.rests_on = strings(table["rests_on"].as_array());
+  milestone.closed_by = strings(table["closed_by"].as_array());
   if (const toml::array* gates = table["gate"].as_array()) {
     for (const toml::node& node : *gates) {
       if (const toml::table* gate = node.as_table()) milestone.gates.push_back(gate_of(*gate));
+    }
+  }
+  if (const toml::array* runs = table["larger"].as_array()) {
+    for (const toml::node& node : *runs) {
+      if (const toml::table* run = node.as_table())
+        milestone.larger.push_back({(*run)["data"].value_or(std::string()), (*run)["argument"].value_or(std::string())});
     }
   }
   return milestone;
@@ -101,6 +108,35 @@ std::vector<Milestone> read_milestones(const fs::path& course) {
     throw Diagnostic(file, static_cast<int>(error.source().begin.line), std::string(error.description()));
   }
   return out;
+}
+
+const Milestone& find_milestone(const std::vector<Milestone>& milestones, const std::string& name) {
+  std::string known;
+  for (const Milestone& milestone : milestones) {
+    const std::size_t line = milestone.name.find('_');
+    if (name == milestone.name || name == milestone.name.substr(0, line) || name == milestone.name.substr(line + 1)) return milestone;
+    known += (known.empty() ? "" : ", ") + milestone.name;
+  }
+  throw std::runtime_error(fmt::format("unknown milestone '{}'; there are: {}", name, known));
+}
+
+std::string WithoutGuesses::add(std::string_view text) {
+  constexpr std::string_view guess = "guess ";
+  std::string shown;
+  for (const char letter : text) {
+    if (line_is_shown_) {
+      shown += letter;
+    } else if (!line_is_guess_) {
+      held_ += letter;
+      line_is_guess_ = held_ == guess;
+      line_is_shown_ = !guess.starts_with(held_);
+      if (line_is_shown_) shown += held_;
+    }
+    if (letter != '\n') continue;
+    held_.clear();
+    line_is_shown_ = line_is_guess_ = false;
+  }
+  return shown;
 }
 
 GateResult judge(const Milestone& milestone, const std::string& output, const fs::path& data) {

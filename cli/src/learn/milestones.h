@@ -9,6 +9,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "build/process.h"
@@ -26,17 +27,40 @@ struct Gate {
   double at_most = 1;
 };
 
+// A further run of a milestone's program, where a public data set has been fetched.
+struct LargerRun {
+  std::string data;      // "tinyshakespeare.txt", in the folder that TINYTORCH_DATA names
+  std::string argument;  // with which the program is called
+};
+
 struct Milestone {
   std::string name;   // "1958_perceptron"
   std::string title;
   std::string after;  // "03": it opens when this module is complete
   std::vector<std::string> rests_on;  // modules without which it must fail
+  std::vector<std::string> closed_by;  // known mistakes that must close its gate: "12-block/no-residual"
   std::string story;
   std::vector<Gate> gates;
+  std::vector<LargerRun> larger;
 };
 
 // In the order of the file; empty when there is none. Throws Diagnostic.
 std::vector<Milestone> read_milestones(const fs::path& course);
+
+// "2019_gpt", "gpt" or "2019" names the milestone 2019_gpt. Throws std::runtime_error with those that there are.
+const Milestone& find_milestone(const std::vector<Milestone>& milestones, const std::string& name);
+
+// What a milestone's program prints, without its lines "guess ...", as soon as it is there: a piece is held back only while it may become such a line.
+class WithoutGuesses {
+ public:
+  // What may be shown after `text`.
+  std::string add(std::string_view text);
+
+ private:
+  std::string held_;           // the beginning of a line, as long as it may be that of a guess
+  bool line_is_shown_ = false;
+  bool line_is_guess_ = false;
+};
 
 struct GateResult {
   bool open = false;

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Module 10's byte-pair encoding beside Hugging Face's tokenizers: training and encoding of one text, interleaved, one thread each.
+"""Module 10's byte-pair encoding and chapter 80's WordPiece beside Hugging Face's tokenizers: training and encoding of one text, interleaved, one thread each.
 
     cmake -B build && cmake --build build
     g++ -std=c++20 -O2 -I. benchmarks/tokenizers.cpp build/libtinytorch.a -lz -o build/tokenizers
-    python benchmarks/tokenizers.py --program build/tokenizers --text FILE [--vocab-size N] [--rounds N]
+    python benchmarks/compare_tokenizers.py --program build/tokenizers --text FILE [--vocab-size N] [--rounds N]
 
-Prints medians in MB/s and their ratio, and fails if the two do not give the same number of merges and tokens. Needs PyPI's tokenizers.
+Prints medians in MB/s of processor time (others may use the machine) and their ratio, and fails if the two do not give the same number of merges and tokens. Needs PyPI's tokenizers.
 """
 import argparse
 import os
@@ -18,7 +18,7 @@ import time
 os.environ["RAYON_NUM_THREADS"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers  # noqa: E402 (after the settings above)
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers  # noqa: E402 (after the settings above)
 
 
 def train(text, size):
@@ -26,6 +26,13 @@ def train(text, size):
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(vocab_size=size, show_progress=False, initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
     tokenizer.train_from_iterator([text], trainer)
+    return tokenizer
+
+
+def bert(model):
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     return tokenizer
 
 
@@ -44,16 +51,20 @@ def main():
         return float(output[0]), int(output[2])
 
     def theirs(call):
-        start = time.perf_counter()
+        start = time.process_time()
         result = call()
-        return time.perf_counter() - start, result
+        return time.process_time() - start, result
 
-    times = {name: ([], []) for name in ("train", "encode")}
+    times = {name: ([], []) for name in ("train", "encode", "wordpiece")}
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = train(text, arguments.vocab_size)
         tokenizer.model.save(folder)
         files = pathlib.Path(folder, "vocab.json"), pathlib.Path(folder, "merges.txt")
         merges = len(files[1].read_text().splitlines()) - 1
+        pieces = bert(models.WordPiece(unk_token="[UNK]"))
+        pieces.train_from_iterator([text], trainers.WordPieceTrainer(vocab_size=arguments.vocab_size, show_progress=False, special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]))
+        pieces.model.save(folder)
+        vocabulary = pathlib.Path(folder, "vocab.txt")
         for _ in range(arguments.rounds):
             seconds, count = ours("train", arguments.text, arguments.vocab_size)
             assert count == merges, (count, merges)
@@ -67,6 +78,12 @@ def main():
             seconds, ids = theirs(lambda: fresh.encode(text).ids)
             assert len(ids) == count, (len(ids), count)
             times["encode"][1].append(seconds)
+            seconds, count = ours("wordpiece", arguments.text, vocabulary)
+            times["wordpiece"][0].append(seconds)
+            fresh = bert(models.WordPiece.from_file(str(vocabulary), unk_token="[UNK]"))
+            seconds, ids = theirs(lambda: fresh.encode(text).ids)
+            assert len(ids) == count, (len(ids), count)
+            times["wordpiece"][1].append(seconds)
     print(f"{size:.2f} MB, vocabulary of {arguments.vocab_size}, median of {arguments.rounds} interleaved rounds, one thread each")
     for name, (ours_seconds, theirs_seconds) in times.items():
         mine, other = statistics.median(ours_seconds), statistics.median(theirs_seconds)

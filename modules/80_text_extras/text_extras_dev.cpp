@@ -577,24 +577,6 @@ TEST_CASE("nn::EmbeddingBag: a module with its table, printing, a table that exi
   CHECK_ERROR(nn::EmbeddingBag(nn::EmbeddingBagOptions(3, 2).weight(known)), "Shape of weight does not match");
 }
 
-// %%
-//| lesson
-// A folder of its own for a test, removed at its end.
-struct TestFolder {
-  TestFolder() : path(std::filesystem::temp_directory_path() / ("tinytorch_text_extras_" + std::to_string(::getpid()))) {
-    std::filesystem::create_directories(path);
-  }
-  ~TestFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path, ignored);
-  }
-  std::string file(const std::string& name, const std::string& content = "") const {
-    if (!content.empty()) std::ofstream(path / name, std::ios::binary) << content;
-    return (path / name).string();
-  }
-  std::filesystem::path path;
-};
-
 // %% [markdown]
 // ### WordPiece, for BERT
 //

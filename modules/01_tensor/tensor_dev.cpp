@@ -92,8 +92,6 @@
 
 // %%
 #include <cstdio>
-#include "tinytorch/core/ops.h"
-#include "tinytorch/core/tensor_data.h"
 #include "tinytorch/core/utils.h"
 #include "tito/lesson.h"
 
@@ -107,8 +105,7 @@ namespace tinytorch {
 //
 //     position(i1, ..., id) = offset + i1 * s1 + ... + id * sd          0 <= ik < nk
 //
-// Reading one element costs O(d). Changing sizes, strides or offset costs O(d) too, and gives another tensor over the same memory: a *view*. Copying costs O(n1 * ... * nd). This is the
-// whole reason for strides.
+// Reading one element costs O(d). Changing sizes, strides or offset costs O(d) too, and gives another tensor over the same memory: a *view*. Copying costs O(n1 * ... * nd). This is the whole reason for strides.
 //
 // Sizes and strides are kept in a `DimVector`, which holds up to five numbers inside itself, and passed as an `IntArrayRef`, a pointer and a length (library chapter 92): a heap allocation for each list would cost more than a small addition.
 
@@ -365,7 +362,7 @@ inline constinit LayerSet birth_layers{};
 
 // %%
 //| export core/dispatch.h
-// Which layers an argument asks for. Plain values ask for none; tensors.h adds tensors, lists of them and options.
+// Which layers an argument asks for. Plain values ask for none; tensor.h adds tensors, lists of them and options.
 // A type that is not listed does not compile: a silent "none" for a list of tensors once swallowed gradients.
 template <class T>
 inline constexpr bool is_plain_argument =
@@ -763,7 +760,6 @@ Tensor sum(const Tensor& self, IntArrayRef dim, bool keepdim = false);  // integ
 // ---- Products of matrices.
 Tensor mm(const Tensor& self, const Tensor& mat2);      // (M, K) x (K, N) -> (M, N). O(M K N).
 
-
 // %%
 //| export core/tensor.h
 // A handle on a TensorImpl. Copying a Tensor copies the handle, not the data; `const` does not protect the data.
@@ -1011,6 +1007,13 @@ inline Tensor operator*(const Tensor& a, const Scalar& b) { return a.mul(b); }
 inline Tensor operator*(const Scalar& a, const Tensor& b) { return mul(wrapped_scalar(a), b); }
 
 // %%
+// For the tests: `arange` and `tensor({{1, 2}, {3, 4}})` are made of this module's parts (library chapters 90 and 96).
+}  // namespace tinytorch
+#include "tinytorch/core/ops.h"
+#include "tinytorch/core/tensor_data.h"
+namespace tinytorch {
+
+// %%
 TEST_CASE("a Tensor is a handle: a copy shares, an assignment to an element writes") {
   Tensor x = zeros({2, 3});
   const Tensor same = x;
@@ -1049,6 +1052,13 @@ Tensor empty(IntArrayRef size, const TensorOptions& options) {
 }
 
 // %%
+//| export core/loops.h
+// The kernels behind copy_ and fill_, for other kernels: they write into a tensor without a call through the dispatcher, so that a
+// result is not counted as changed in place before anyone has seen it.
+void copy_into(const Tensor& to, const Tensor& from);  // converts; REQUIRES: `from` broadcasts to to's sizes, and they do not overlap
+void fill_with(const Tensor& to, const Scalar& value);
+
+// %%
 //| export core/creation.cpp
 namespace {
 ScalarType type_of_value(const Scalar& value) { return value.isFloatingPoint() ? get_default_dtype() : value.type(); }
@@ -1062,8 +1072,6 @@ Tensor full(IntArrayRef size, const Scalar& fill_value, const TensorOptions& opt
 
 Tensor zeros(IntArrayRef size, const TensorOptions& options) { return full(size, 0, options.dtype(options.dtype())); }
 Tensor ones(IntArrayRef size, const TensorOptions& options) { return full(size, 1, options.dtype(options.dtype())); }
-
-
 
 // %%
 //| export core/creation.cpp
@@ -1154,8 +1162,7 @@ DimVector infer_shape(IntArrayRef shape, std::int64_t numel) {
 }
 
 // %% [markdown]
-// Which shapes can a tensor take without a copy? Going from the back, dimensions that continue each other in memory form a *chunk*, in which elements are evenly spaced. New dimensions may split or join a chunk,
-// but none may reach from one chunk into the next.
+// Which shapes can a tensor take without a copy? Going from the back, dimensions that continue each other in memory form a *chunk*, in which elements are evenly spaced. New dimensions may split or join a chunk, but none may reach from one chunk into the next.
 //
 //     sizes (2, 3, 4)  strides (12, 4, 1)     4 = 4 * 1, 12 = 3 * 4: one chunk of 24   any shape fits
 //     its transpose(0, 1): (3, 2, 4), (4, 12, 1)     12 != 4 * 1: chunks 3 | 2 | 4     (3, 2, 2, 2) fits, (6, 4) does not
@@ -1456,8 +1463,6 @@ Tensor slice(const Tensor& self, std::int64_t dim, std::optional<std::int64_t> s
   return op::slice(self, d, first, last, step);
 }
 
-
-
 // %%
 TEST_CASE("slices and what is made of views share memory and refuse what does not fit") {
   const Tensor x = arange(24).view({2, 3, 4});
@@ -1739,11 +1744,6 @@ void zip_into(const Tensor& out, const Tensor& a, const Tensor& b, F f) {
 
 // %%
 //| export core/loops.h
-// The kernels behind copy_ and fill_, for other kernels: they write into a tensor without a call through the dispatcher, so that a
-// result is not counted as changed in place before anyone has seen it.
-void copy_into(const Tensor& to, const Tensor& from);  // converts; REQUIRES: `from` broadcasts to to's sizes, and they do not overlap
-void fill_with(const Tensor& to, const Scalar& value);
-
 // Throws if `alpha` is no factor for results of this type: a floating-point number for integers, a bool for anything but bools.
 void check_alpha(const Tensor& self, const Tensor& other, const Scalar& alpha);
 
@@ -2109,7 +2109,6 @@ Tensor neg(const Tensor& self) {
   return op::neg(self);
 }
 
-
 // %%
 //| export core/pointwise.cpp
 namespace {
@@ -2119,7 +2118,6 @@ Tensor exp_cpu(const Tensor& self) {
 }  // namespace
 constinit Operator<Tensor(const Tensor&)> op::exp("exp", {.cpu = exp_cpu});
 Tensor exp(const Tensor& self) { return op::exp(self); }
-
 
 // %%
 TEST_CASE("arithmetic: broadcasting, promotion, in place, NaN, empty and 0-d") {
@@ -2404,11 +2402,16 @@ DEMO("time: the price of a stride") {
 }
 
 // %%
+//| lesson
+Tensor itself(const Tensor& self) { return self; }
+constinit Operator<Tensor(const Tensor&)> identity("identity", {.cpu = itself});
+
+// %%
 DEMO("time: what a call costs before the first addition") {
   const Tensor one = ones({1});
   const Tensor many = ones({1 << 16});
-  const double through = measure([&] { do_not_optimize(layered(one)); }, {.samples = 7}).median * 1e9;
-  const double direct = measure([&] { do_not_optimize(in_cpu(one)); }, {.samples = 7}).median * 1e9;
+  const double through = measure([&] { do_not_optimize(identity(one)); }, {.samples = 7}).median * 1e9;
+  const double direct = measure([&] { do_not_optimize(itself(one)); }, {.samples = 7}).median * 1e9;
   const double small = measure([&] { do_not_optimize(one + one); }, {.samples = 7}).median * 1e9;
   const double large = measure([&] { do_not_optimize(many + many); }, {.samples = 7}).median * 1e9;
   std::printf("  a function that returns its argument   %10.1f ns\n", direct);
@@ -2470,25 +2473,20 @@ TEST_CASE("tensors: a slice of a transpose, broadcast and reduced") {
 
 // %% [markdown] {"nbgrader": {"grade": true, "grade_id": "01-explain-strides", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}}
 // **Question 1. When is a copy cheaper than a view?** A program sums the columns of a large transposed matrix a hundred times. With your stride measurement: what does each pass cost compared with a dense one, and after how many passes does `contiguous()` pay? Why does the time per number stop growing at some stride?
-// BEGIN SOLUTION
-// A strided pass costs the measured factor more, because each number brings a whole cache line of which the rest is thrown away. The copy costs one strided pass and one write, so with a factor f it pays after about
-// (f + 1) / (f - 1) passes, two or three for a large f. Once each number has a cache line to itself a larger stride brings no more bytes; after that only pages (TLB) and prefetching make a difference.
-// END SOLUTION
+// BEGIN SOLUTION A strided pass costs the measured factor more, because each number brings a whole cache line of which the rest is thrown away. The copy costs one strided pass and one write, so with a factor f it pays after about
+// (f + 1) / (f - 1) passes, two or three for a large f. Once each number has a cache line to itself a larger stride brings no more bytes; after that only pages (TLB) and prefetching make a difference. END SOLUTION
 
 // %% [markdown] {"nbgrader": {"grade": true, "grade_id": "01-explain-layout", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}}
 // **Question 2. Strides or immutability?** NumPy and PyTorch let views write into their base; JAX has no views, TensorFlow no strides. What does each decision make easy, and what hard, for the author of a kernel, of a compiler, and of automatic differentiation?
 // BEGIN SOLUTION
 // Views save memory and copies for the user who thinks in arrays, but every kernel must accept any strides (or copy first), and a compiler must prove that two names do not share memory before it reorders anything. Automatic differentiation must notice
 // that a saved value was overwritten through another name (PyTorch counts versions per storage). Immutable arrays make values equal names: compilation, transformation and parallelism become simple, and the compiler gets back the copies by reusing buffers; the price is that
-// updating a piece of a large array relies on that optimization. Dense buffers without strides keep kernels simple and make transposes cost a pass.
-// END SOLUTION
+// updating a piece of a large array relies on that optimization. Dense buffers without strides keep kernels simple and make transposes cost a pass. END SOLUTION
 
 // %% [markdown] {"nbgrader": {"grade": true, "grade_id": "01-explain-dispatch", "locked": false, "points": 3, "schema_version": 3, "solution": true, "task": false}}
 // **Question 3. What does a call cost?** From your third demonstration: for which number of elements does half of the time of an addition go into the call itself? What follows for a network of many small tensors, and what could a framework do about it?
-// BEGIN SOLUTION
-// The fixed cost of an addition (allocating the result, sizes, the walk, the dispatcher) divided by the cost per element gives the break-even size. Most of it is allocation and set-up, not the dispatcher. Small tensors are
-// overhead-bound: batch them into larger ones, fuse several operations into one call, pool allocations, or trace and compile, so that the overhead is paid once for many operations.
-// END SOLUTION
+// BEGIN SOLUTION The fixed cost of an addition (allocating the result, sizes, the walk, the dispatcher) divided by the cost per element gives the break-even size. Most of it is allocation and set-up, not the dispatcher. Small tensors are
+// overhead-bound: batch them into larger ones, fuse several operations into one call, pool allocations, or trace and compile, so that the overhead is paid once for many operations. END SOLUTION
 
 // %% [markdown]
 // ## Module summary

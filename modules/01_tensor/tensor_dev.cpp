@@ -2473,20 +2473,25 @@ TEST_CASE("tensors: a slice of a transpose, broadcast and reduced") {
 
 // %% [markdown] {"nbgrader": {"grade": true, "grade_id": "01-explain-strides", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}}
 // **Question 1. When is a copy cheaper than a view?** A program sums the columns of a large transposed matrix a hundred times. With your stride measurement: what does each pass cost compared with a dense one, and after how many passes does `contiguous()` pay? Why does the time per number stop growing at some stride?
-// BEGIN SOLUTION A strided pass costs the measured factor more, because each number brings a whole cache line of which the rest is thrown away. The copy costs one strided pass and one write, so with a factor f it pays after about
-// (f + 1) / (f - 1) passes, two or three for a large f. Once each number has a cache line to itself a larger stride brings no more bytes; after that only pages (TLB) and prefetching make a difference. END SOLUTION
+// BEGIN SOLUTION
+// A strided pass costs the measured factor more, because each number brings a whole cache line of which the rest is thrown away. The copy costs one strided pass and one write, so with a factor f it pays after about
+// (f + 1) / (f - 1) passes, two or three for a large f. Once each number has a cache line to itself a larger stride brings no more bytes; after that only pages (TLB) and prefetching make a difference.
+// END SOLUTION
 
 // %% [markdown] {"nbgrader": {"grade": true, "grade_id": "01-explain-layout", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}}
 // **Question 2. Strides or immutability?** NumPy and PyTorch let views write into their base; JAX has no views, TensorFlow no strides. What does each decision make easy, and what hard, for the author of a kernel, of a compiler, and of automatic differentiation?
 // BEGIN SOLUTION
 // Views save memory and copies for the user who thinks in arrays, but every kernel must accept any strides (or copy first), and a compiler must prove that two names do not share memory before it reorders anything. Automatic differentiation must notice
 // that a saved value was overwritten through another name (PyTorch counts versions per storage). Immutable arrays make values equal names: compilation, transformation and parallelism become simple, and the compiler gets back the copies by reusing buffers; the price is that
-// updating a piece of a large array relies on that optimization. Dense buffers without strides keep kernels simple and make transposes cost a pass. END SOLUTION
+// updating a piece of a large array relies on that optimization. Dense buffers without strides keep kernels simple and make transposes cost a pass.
+// END SOLUTION
 
 // %% [markdown] {"nbgrader": {"grade": true, "grade_id": "01-explain-dispatch", "locked": false, "points": 3, "schema_version": 3, "solution": true, "task": false}}
 // **Question 3. What does a call cost?** From your third demonstration: for which number of elements does half of the time of an addition go into the call itself? What follows for a network of many small tensors, and what could a framework do about it?
-// BEGIN SOLUTION The fixed cost of an addition (allocating the result, sizes, the walk, the dispatcher) divided by the cost per element gives the break-even size. Most of it is allocation and set-up, not the dispatcher. Small tensors are
-// overhead-bound: batch them into larger ones, fuse several operations into one call, pool allocations, or trace and compile, so that the overhead is paid once for many operations. END SOLUTION
+// BEGIN SOLUTION
+// The fixed cost of an addition (allocating the result, sizes, the walk, the dispatcher) divided by the cost per element gives the break-even size. Most of it is allocation and set-up, not the dispatcher. Small tensors are
+// overhead-bound: batch them into larger ones, fuse several operations into one call, pool allocations, or trace and compile, so that the overhead is paid once for many operations.
+// END SOLUTION
 
 // %% [markdown]
 // ## Module summary

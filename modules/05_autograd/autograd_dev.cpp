@@ -2472,16 +2472,20 @@ TEST_CASE("integration: two layers learn XOR") {
 // Take the numbers of the demonstration "memory of a training step against depth". How do the three lines grow with depth, and which tensors are the ones that make the recorded line grow? Estimate from the slope how many bytes each layer keeps, and check your estimate against what `mm` and
 // `relu` save according to their gradient functions.
 //
-// BEGIN SOLUTION Recorded grows linearly: each layer keeps the input of mm (Input<0>, for the weight's gradient; the weight itself is kept but shared) and the output of relu, which is the next layer's input, so the same tensor, and mm's result is freed because relu saves only its output. That is n * d * 4 bytes for
-// each layer, 64 KiB here. Checkpointed keeps one input for each block of four layers plus, during the backward pass, one block's worth. Inference holds two activations at any depth. END SOLUTION
+// BEGIN SOLUTION
+// Recorded grows linearly: each layer keeps the input of mm (Input<0>, for the weight's gradient; the weight itself is kept but shared) and the output of relu, which is the next layer's input, so the same tensor, and mm's result is freed because relu saves only its output. That is n * d * 4 bytes for
+// each layer, 64 KiB here. Checkpointed keeps one input for each block of four layers plus, during the backward pass, one block's worth. Inference holds two activations at any depth.
+// END SOLUTION
 
 // %% [markdown] {"nbgrader": {"grade": true, "grade_id": "05-explain-engine", "locked": false, "points": 5, "schema_version": 3, "solution": true, "task": false}}
 // ### Explain: why counts and a queue
 //
 // Use the demonstration of the ladder. Why does recursion run the first node 2^k times, and why would a plain "visited" mark, so that each node runs once, give wrong gradients? What exactly do the counts guarantee?
 //
-// BEGIN SOLUTION Each rung has two edges to the one before, so there are 2^k ways. With a visited mark the node would run when the first gradient arrives, and what comes later along the other edges would be lost or delivered too late. The counts guarantee that a node runs once, and only when every edge into
-// it has delivered, so that it sees the full sum: this is the chain rule over all ways, regrouped node by node. END SOLUTION
+// BEGIN SOLUTION
+// Each rung has two edges to the one before, so there are 2^k ways. With a visited mark the node would run when the first gradient arrives, and what comes later along the other edges would be lost or delivered too late. The counts guarantee that a node runs once, and only when every edge into
+// it has delivered, so that it sees the full sum: this is the chain rule over all ways, regrouped node by node.
+// END SOLUTION
 
 // %% [markdown]
 // ## Module summary

@@ -121,8 +121,8 @@ TEST_CASE("refused: the namespace and what stands around it") {
   refused("enough.\n\n// %%\n}  // namespace", "enough.\n\n// %%\n} // namespace", "lesson.h\"\n\n// %%\nnamespace tinytorch {",
           "no cell with the line '}  // namespace");
   refused("using std::vector;", "#include <vector>", "%%\n#include <vector>", "#include after 'namespace");
-  refused("using std::vector;", "}  // namespace tinytorch\n#include <deque>\nint a;\nnamespace tinytorch {", "namespace tinytorch {\n\nDEMO", "stands once");
-  refused("//| lesson\nint twice_v1(int number) { return 2 * number; }", "//| lesson\n}  // namespace tinytorch\n#include <deque>\nnamespace tinytorch {", "//| lesson\n}", "no marker");
+  refused("using std::vector;", "}  // namespace tinytorch\n#include <deque>\nint a;\nnamespace tinytorch {", "int a;\nnamespace tinytorch {", "stands once");
+  refused("//| lesson\nint twice_v1(int number) { return 2 * number; }", "//| lesson\n}  // namespace tinytorch\n#include <deque>\nnamespace tinytorch {", "//| lesson\n", "no marker");
   refused("using std::vector;", "using std::vector;\n#include <deque>", "#include <deque>", "#include after 'namespace");
   refused("//| lesson\nint", "//| lesson\n#include <deque>\nint", "#include <deque>", "#include after 'namespace");
   refused("#include \"tito/lesson.h\"", "#include \"tito/lesson.h\"\nint early;", "int early;", "code before 'namespace tinytorch {'");
@@ -140,6 +140,7 @@ TEST_CASE("refused: holes that are not one whole body") {
   refused("  // BEGIN SOLUTION\n", "", "// END SOLUTION", "// END SOLUTION without // BEGIN SOLUTION");
   refused("  // BEGIN SOLUTION\n", "  // BEGIN SOLUTION\n  // BEGIN SOLUTION\n", "SOLUTION\n  // BEGIN SOLUTION", "before the // END SOLUTION");
   refused("  // BEGIN SOLUTION\n", "  // Begin solution\n", "// Begin solution", "malformed line");
+  refused("  // BEGIN SOLUTION\n", "  // BEGIN SOLUTION twice the number\n", "// BEGIN SOLUTION twice", "malformed line");
   refused("  // END HIDDEN TESTS\n", "", "// BEGIN HIDDEN TESTS", "without // END HIDDEN TESTS");
   refused("  const int sum = number + number;\n  return sum;\n", "", "// BEGIN SOLUTION", "an empty solution");
   refused("  // BEGIN SOLUTION\n  const int sum = number + number;\n", "  const int sum = number + number;\n  // BEGIN SOLUTION\n",

@@ -189,8 +189,11 @@ class ModuleParser {
     return regions;
   }
 
-  // "//BEGIN SOLUTION", "// begin solution", "/// END SOLUTION" ...
+  // "//BEGIN SOLUTION", "// begin solution", "/// END SOLUTION", "// BEGIN SOLUTION The answer" ...
   static bool looks_like_region(std::string_view text, std::string_view what) {
+    for (const char* word : {"BEGIN ", "END "}) {
+      if (text.find(word + std::string(what)) != std::string_view::npos) return true;
+    }
     if (!text.starts_with("//")) return false;
     std::string upper;
     for (const char c : text) {

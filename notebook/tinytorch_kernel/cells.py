@@ -8,7 +8,7 @@ from . import cpp
 
 MARKER = re.compile(r"^//\| *(\w+) *(.*)$", re.MULTILINE)
 NAMESPACE_LINE = re.compile(r"namespace tinytorch \{|\}( *// *namespace tinytorch)?")
-INCLUDE_BREAK = re.compile(r"\}\s+((?:#include[^\n]*\s+)+)namespace tinytorch \{")
+INCLUDE_BREAK = re.compile(r"\}\s+(#include[^\n]*\s+)+namespace tinytorch \{")
 REGISTERED = re.compile(r"\bvoid\s+([\w:]+)\s*\(\s*\)\s*\{")
 
 
@@ -76,9 +76,8 @@ def parse(key, number, source):
     cell = Cell(key, number, source)
     if NAMESPACE_LINE.fullmatch(cpp.without_comments(source).strip()) or NAMESPACE_LINE.fullmatch(source.strip()):
         return cell  # the namespace of a lesson: each cell gets it anyway
-    includes = INCLUDE_BREAK.fullmatch(cpp.without_comments(source).strip())
-    if includes:
-        source = includes[1]
+    if INCLUDE_BREAK.fullmatch(cpp.without_comments(source).strip()):
+        source = "\n".join("" if NAMESPACE_LINE.fullmatch(line.strip()) else line for line in source.split("\n"))
     if not cell.markers("mistake"):
         cell.items = cpp.split_items(source)
     return cell

@@ -124,18 +124,10 @@ def record():
         return {"gpt2": record_gpt2(root), "bert": record_bert(root)}
 
 
-def close(a, b):
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(close(a[key], b[key]) for key in a)
-    if isinstance(a, list):
-        return len(a) == len(b) and all(map(close, a, b))
-    return abs(a - b) <= 1e-5 + 1e-5 * abs(b) if isinstance(a, float) else a == b
-
-
 def other_values(stored, recorded):
     """Folders aside, which hold dates and versions."""
     computed = ("logits", "half_logits", "continuation", "hidden", "pooled", "embedding")
-    return [f"{kind}: {key}" for kind in recorded for key in computed if key in recorded[kind] and not close(recorded[kind][key], stored[kind][key])]
+    return [f"{kind}: {key}" for kind in recorded for key in computed if key in recorded[kind] and not recording.same(recorded[kind][key], stored[kind][key], 1e-5)]
 
 
 if __name__ == "__main__":

@@ -45,14 +45,23 @@ def same_versions(stored):
             cannot(f"{package} {version_of(package)} is here, and the values are those of {recorded}")
 
 
+def same(a, b, tolerance=1e-6):
+    """Equal, but for the last digits of numbers: processors round float32 differently."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key], tolerance) for key in a)
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        return len(a) == len(b) and all(same(x, y, tolerance) for x, y in zip(a, b))
+    return abs(a - b) <= tolerance * (1 + abs(b)) if isinstance(a, float) and isinstance(b, float) else a == b
+
+
 def differences(stored, recorded):
     """The names of the entries that differ, as "group: name" where a group has named entries."""
     names = []
     for group, entries in recorded.items():
         before = stored.get(group)
         if isinstance(entries, dict) and isinstance(before, dict):
-            names += [f"{group}: {name}" for name in sorted(entries.keys() | before.keys()) if entries.get(name) != before.get(name)]
-        elif entries != before:
+            names += [f"{group}: {name}" for name in sorted(entries.keys() | before.keys()) if not same(entries.get(name), before.get(name))]
+        elif not same(entries, before):
             names.append(group)
     return names
 

@@ -62,6 +62,10 @@ class Units(unittest.TestCase):
         for line in ("namespace tinytorch {", "}  // namespace tinytorch"):
             self.assertEqual(parse("a", 1, line).items, [])
 
+    def test_of_a_pause_in_the_namespace_the_includes_count(self):
+        book = notebook("// For the tests.\n}  // namespace tinytorch\n#include <set>\nnamespace tinytorch {", "int a;")
+        self.assertIn('#line 3 "In[1]"\n#include <set>\nnamespace tinytorch {\n#line 1 "In[2]"\nint a;\n}', book.unit(book.cells[1]))
+
     def test_what_is_compiled_into_the_package_is_not_declared_again(self):
         book = notebook("//| export a.h\n//| extends Tensor\nclass Mixin {};", "int a;")
         self.assertNotIn("Mixin", book.unit(book.cells[1]))

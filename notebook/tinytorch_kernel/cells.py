@@ -164,7 +164,7 @@ class Notebook:
         that were not run yet, exercises as they were handed out: a call of one of those says which exercise it is."""
         others = [other for other in self.before(cell) if other not in left_out]
         parts = ["#pragma GCC diagnostic ignored \"-Wunused-function\""]
-        late = [f'#include "{file}"' for file in self.package["late_files"]]
+        late = [f'#include "{file}"' for file in self.package.get("late_files", [])]
         last = rest and self.late_before is cell  # they may stand on what the lesson has further down
         for other in [*others, cell]:
             if other is self.late_before and not last:

@@ -2403,14 +2403,15 @@ DEMO("time: the price of a stride") {
 
 // %%
 //| lesson
+// A function, and an operator that has nothing else.
 Tensor itself(const Tensor& self) { return self; }
-constinit Operator<Tensor(const Tensor&)> identity("identity", {.cpu = itself});
+constinit Operator<Tensor(const Tensor&)> dispatched_itself("itself", {.cpu = itself});
 
 // %%
 DEMO("time: what a call costs before the first addition") {
   const Tensor one = ones({1});
   const Tensor many = ones({1 << 16});
-  const double through = measure([&] { do_not_optimize(identity(one)); }, {.samples = 7}).median * 1e9;
+  const double through = measure([&] { do_not_optimize(dispatched_itself(one)); }, {.samples = 7}).median * 1e9;
   const double direct = measure([&] { do_not_optimize(itself(one)); }, {.samples = 7}).median * 1e9;
   const double small = measure([&] { do_not_optimize(one + one); }, {.samples = 7}).median * 1e9;
   const double large = measure([&] { do_not_optimize(many + many); }, {.samples = 7}).median * 1e9;

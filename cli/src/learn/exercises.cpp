@@ -42,7 +42,11 @@ Exercise exercise_of(const Module& module, const Hole& hole, const std::set<std:
 std::string question_of(const Cell& cell) {
   for (const std::string& line : cell.body) {
     const std::size_t first = line.find_first_not_of("/ #*");
-    if (first != std::string::npos) return line.substr(first);
+    if (first == std::string::npos) continue;
+    std::string text = line.substr(first);
+    if (text.starts_with("Explain: ")) text.erase(0, 9);
+    for (std::size_t at = text.find("**"); at != std::string::npos; at = text.find("**")) text.erase(at, 2);
+    return text;
   }
   return "";
 }

@@ -19,7 +19,7 @@ namespace {
 using namespace tinytorch;
 
 constexpr std::int64_t kContext = 32;
-constexpr int kSteps = 1500;
+constexpr int kSteps = 2500;
 constexpr std::int64_t kBatch = 16;
 
 // The bytes that occur in a text, as tokens.

@@ -2467,8 +2467,8 @@ TEST_CASE("transformers: a GPT learns a sentence by heart and writes it") {
 // %% [markdown] {"nbgrader": {"grade": true, "grade_id": "12-explain-memory", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}}
 // **Question 2. What fits?** From the memory table: at which batch do the activations weigh more than parameters, gradients and Adam's moments together? Do the bytes per token change with the length, and what does that say about the attention of module 11? Name two ways to need less.
 // BEGIN SOLUTION
-// Parameters, gradients and moments are four times the first column; activations pass that at a few hundred tokens for this small model, because they grow with tokens x layers x width, while parameters grow with width squared. If the bytes per token stay the same from length 32 to 256, attention keeps nothing of size N x N; where they grow, some
-// version of it does. Less: gradient accumulation over smaller batches (module 08), checkpointing each block (module 05: only its input is kept, and the block is computed twice), fewer bytes per number (module 17).
+// Parameters, gradients and moments are four times the first column, 560 KiB; at 4.9 KB a token the activations pass that at about 120 tokens, a batch of 4 texts of 32, because they grow with tokens x layers x width, while parameters grow with width squared. The bytes per token are the same from length 32 to 256: attention keeps nothing of size
+// N x N (version 1 of module 11 would). Less: gradient accumulation over smaller batches (module 08), checkpointing each block (module 05: only its input is kept, and the block is computed twice), fewer bytes per number (module 17).
 // END SOLUTION
 
 // %% [markdown] {"nbgrader": {"grade": true, "grade_id": "12-explain-cache", "locked": false, "points": 3, "schema_version": 3, "solution": true, "task": false}}

@@ -98,6 +98,15 @@ TEST_CASE("learner: from an empty workspace to a milestone") {
   CHECK(says(result, "The gate is open."));
   CHECK(result.ok());
   CHECK(says(learner.tito({"path"}), "You have built all of it."));
+
+  result = learner.tito({"milestone", "run", "counting"});
+  CHECK(says(result, "Somebody counted."));
+  CHECK_FALSE(says(result, "guess all"));
+  CHECK(says(result, "Gate, all: 100.0 % right"));
+  CHECK(says(result, "The gate is open."));
+  CHECK(result.ok());
+  CHECK(says(learner.tito({"milestone", "list"}), "after module 01  The year 1: counting"));
+  CHECK(says(learner.tito({"milestone", "run", "2"}), "unknown milestone '2'; there are: 0001_counting"));
 }
 
 TEST_CASE("learner: a milestone's gate stays closed on a wrong package") {

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 FILE = pathlib.Path(__file__).with_name("shakespeare.json")
 record_gpt.LAYERS, record_gpt.HEADS, record_gpt.WIDTH, record_gpt.BLOCK = 2, 4, 32, 32
 BATCH, WARMUP, RATE, CONTEXT, WINDOWS = 16, 50, 1e-2, record_gpt.BLOCK, 200
-RUNS = {"short": 150, "long": 1500}
+RUNS = {"short": 150, "long": 2500}
 
 
 def loss_of(model, windows):

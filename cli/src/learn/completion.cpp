@@ -5,7 +5,7 @@
 namespace tito {
 namespace {
 
-constexpr double milestone_seconds = 300;
+constexpr double milestone_seconds = 600;
 
 bool is_learners(const Module& module) { return module.edition == Edition::Student; }
 

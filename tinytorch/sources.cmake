@@ -1,5 +1,5 @@
 # The sources of each lesson, for CMakeLists.txt.
-# Generated from the lessons 00_setup to 88_pretrained: edit the module, not this file.
+# Generated from the lessons 00_setup to 14_profiling: edit the module, not this file.
 set(TINYTORCH_SOURCES_00_setup
   core/error.cpp
   core/generator.cpp
@@ -190,6 +190,10 @@ set(TINYTORCH_SOURCES_12_transformers
   optim/warmup_cosine.cpp
   models/sampling.cpp
   models/generate.cpp)
+set(TINYTORCH_SOURCES_76_pictures
+  profiling/text_table.cpp
+  profiling/pictures.cpp
+  profiling/peaks.cpp)
 set(TINYTORCH_SOURCES_86_transformer_layers
   nn/rms_norm.cpp
   nn/transformer.cpp
@@ -197,6 +201,15 @@ set(TINYTORCH_SOURCES_86_transformer_layers
 set(TINYTORCH_SOURCES_88_pretrained
   models/published.cpp
   models/bert.cpp)
+set(TINYTORCH_SOURCES_14_profiling
+  profiling/events.cpp
+  profiling/recorder.cpp
+  profiling/flops.cpp
+  profiling/averages.cpp
+  profiling/profiler.cpp
+  profiling/trace.cpp
+  profiling/roofline.cpp
+  profiling/flame.cpp)
 set(TINYTORCH_SOURCES_generated
   core/register_all.cpp)
 set(TINYTORCH_MODULES
@@ -233,6 +246,8 @@ set(TINYTORCH_MODULES
   80_text_extras
   11_attention
   12_transformers
+  76_pictures
   86_transformer_layers
   88_pretrained
+  14_profiling
   generated)

@@ -1,5 +1,5 @@
 // All of TinyTorch.
-// Generated from the lessons 00_setup to 88_pretrained: edit the module, not this file.
+// Generated from the lessons 00_setup to 14_profiling: edit the module, not this file.
 #pragma once
 
 #include "tinytorch/core/error.h"
@@ -9,6 +9,7 @@
 #include "tinytorch/core/irange.h"
 #include "tinytorch/core/system_info.h"
 #include "tinytorch/core/npy.h"
+#include "tinytorch/core/record_function.h"
 #include "tinytorch/core/array_ref.h"
 #include "tinytorch/core/intrusive_ptr.h"
 #include "tinytorch/core/half.h"
@@ -172,8 +173,19 @@
 #include "tinytorch/optim/warmup_cosine.h"
 #include "tinytorch/models/sampling.h"
 #include "tinytorch/models/generate.h"
+#include "tinytorch/profiling/text_table.h"
+#include "tinytorch/profiling/pictures.h"
+#include "tinytorch/profiling/peaks.h"
 #include "tinytorch/nn/rms_norm.h"
 #include "tinytorch/nn/transformer.h"
 #include "tinytorch/models/beam_search.h"
 #include "tinytorch/models/published.h"
 #include "tinytorch/models/bert.h"
+#include "tinytorch/profiling/events.h"
+#include "tinytorch/profiling/recorder.h"
+#include "tinytorch/profiling/flops.h"
+#include "tinytorch/profiling/averages.h"
+#include "tinytorch/profiling/profiler.h"
+#include "tinytorch/profiling/trace.h"
+#include "tinytorch/profiling/flame.h"
+#include "tinytorch/profiling/roofline.h"

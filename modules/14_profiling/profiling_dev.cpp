@@ -2450,7 +2450,7 @@ DEMO("the roofline of this machine, with one thread, and a training step under i
 // %% [markdown]
 // ### What the profiler costs
 //
-// Two programs cannot be compared by running one after the other: the machine changes in between. So steps with and without a profile *alternate*, and medians are compared. For a step the question is whether 5 % is kept; for a single tiny operator, what an event costs in nanoseconds.
+// Two programs cannot be compared by running one after the other: the machine changes in between. So steps with and without a profile *alternate*, and medians are compared. For a step the question is whether 5 % is kept; for a single tiny operator, what an event costs in nanoseconds. (What the *test* for an observer costs when nobody looks on needs an optimized program: `benchmarks/observer.cpp`.)
 
 // %%
 //| lesson

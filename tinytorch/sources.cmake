@@ -192,6 +192,7 @@ set(TINYTORCH_SOURCES_12_transformers
   models/generate.cpp)
 set(TINYTORCH_SOURCES_76_pictures
   profiling/text_table.cpp
+  profiling/event_list.cpp
   profiling/pictures.cpp
   profiling/peaks.cpp)
 set(TINYTORCH_SOURCES_86_transformer_layers

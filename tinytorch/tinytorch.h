@@ -174,6 +174,7 @@
 #include "tinytorch/models/sampling.h"
 #include "tinytorch/models/generate.h"
 #include "tinytorch/profiling/text_table.h"
+#include "tinytorch/profiling/event_list.h"
 #include "tinytorch/profiling/pictures.h"
 #include "tinytorch/profiling/peaks.h"
 #include "tinytorch/nn/rms_norm.h"

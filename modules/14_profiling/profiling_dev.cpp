@@ -57,14 +57,13 @@
 #include <algorithm>
 #include <unordered_map>
 //| export profiling/averages.h
-#include <functional>
+#include "tinytorch/profiling/event_list.h"
 #include "tinytorch/profiling/events.h"
 //| export profiling/averages.cpp
 #include <algorithm>
 #include <map>
 #include <sstream>
 #include <tuple>
-#include "tinytorch/profiling/text_table.h"
 //| export profiling/profiler.h
 #include "tinytorch/nn/module.h"
 #include "tinytorch/profiling/averages.h"
@@ -1502,38 +1501,13 @@ TEST_CASE("profile: threads of their own, threads that outlive the profile, and 
 //                 │      │      │      │                   rows     mm    count 3   self 60   total 60
 //                 └──────┴──────┼──────┘                            add   count 1   self  5   total  5
 //
-// Self times simply add up. Totals need care when a key is inside of itself: a `Block` that contains a `Block`, an operator that calls itself on a part of its data. Its inner time is in its outer time already:
+// (`EventList`, in chapter 76, holds the rows and prints them as PyTorch does.) Self times simply add up. Totals need care when a key is inside of itself: a `Block` that contains a `Block`, an operator that calls itself on a part of its data. Its inner time is in its outer time already:
 //
 //       Block 100 ─── Block 60 ─── mm 50                 Block    count 2   self 50   total 100, not 160
 
 // %%
 //| export profiling/averages.h
 namespace autograd::profiler {
-
-// All events of one key. Times and memory are sums. Source: torch/autograd/profiler_util.py (FunctionEventAvg).
-struct FunctionEventAvg {
-  std::string key{};
-  std::string input_shapes{};  // when grouped by them: "[[128, 784], [784, 512]]"
-  RecordScope scope = RecordScope::FUNCTION;
-  std::int64_t count = 0;
-  std::int64_t self_cpu_time_total_ns = 0;
-  std::int64_t cpu_time_total_ns = 0;  // an event inside of another of its own key does not count again
-  std::int64_t self_cpu_memory_usage = 0;
-  std::int64_t cpu_memory_usage = 0;  // likewise
-  std::int64_t self_allocations = 0;
-  std::int64_t peak_memory = 0;  // the largest of all
-  std::int64_t flops = 0;
-  std::int64_t bytes = 0;
-};
-
-struct EventList {
-  std::vector<FunctionEventAvg> rows;
-  // The row of this key; throws ValueError if there is none.
-  const FunctionEventAvg& at(std::string_view key) const;
-  // As PyTorch prints it. `sort_by`: self_cpu_time_total, cpu_time_total, cpu_time, self_cpu_memory_usage, cpu_memory_usage, peak_memory, count, flops or bytes; the largest
-  // comes first. Throws ValueError for another.
-  std::string table(std::string_view sort_by = "self_cpu_time_total", std::size_t row_limit = 100) const;
-};
 
 std::string shapes_of(const FunctionEvent& event);
 // Groups events by scope and name, and by the sizes of their inputs if asked for. O(events * depth). REQUIRES: self times and memory are filled in.
@@ -1661,73 +1635,6 @@ autograd::profiler::EventList autograd::profiler::key_averages(const std::vector
 }
 #endif
 
-// %%
-//| export profiling/averages.cpp
-const autograd::profiler::FunctionEventAvg& autograd::profiler::EventList::at(std::string_view key) const {
-  const auto found = std::find_if(rows.begin(), rows.end(), [key](const FunctionEventAvg& row) { return row.key == key; });
-  TORCH_CHECK_VALUE(found != rows.end(), "no event is called '", key, "'\n[at] table() shows the names that there are.");
-  return *found;
-}
-
-namespace {
-using autograd::profiler::FunctionEventAvg;
-// What a row is sorted by.
-std::int64_t FunctionEventAvg::* sort_column(std::string_view name) {
-  using Column = std::pair<std::string_view, std::int64_t FunctionEventAvg::*>;
-  static constexpr Column columns[] = {{"self_cpu_time_total", &FunctionEventAvg::self_cpu_time_total_ns}, {"cpu_time_total", &FunctionEventAvg::cpu_time_total_ns},
-                                       {"self_cpu_memory_usage", &FunctionEventAvg::self_cpu_memory_usage}, {"cpu_memory_usage", &FunctionEventAvg::cpu_memory_usage},
-                                       {"peak_memory", &FunctionEventAvg::peak_memory},                     {"count", &FunctionEventAvg::count},
-                                       {"flops", &FunctionEventAvg::flops},                                 {"bytes", &FunctionEventAvg::bytes}};
-  for (const auto& [known, column] : columns)
-    if (known == name) return column;
-  throw ValueError("cannot sort by '" + std::string(name) + "'\n[table] choose self_cpu_time_total, cpu_time_total, cpu_time, self_cpu_memory_usage, cpu_memory_usage, peak_memory, count, flops or bytes.");
-}
-
-std::string percent(std::int64_t part, std::int64_t whole) { return autograd::profiler::with_decimals(whole == 0 ? 0 : 100.0 * static_cast<double>(part) / static_cast<double>(whole), 2, "%"); }
-}  // namespace
-
-// %%
-//| export profiling/averages.cpp
-std::string autograd::profiler::EventList::table(std::string_view sort_by, std::size_t row_limit) const {
-  std::vector<FunctionEventAvg> sorted = rows;
-  if (sort_by == "cpu_time") {
-    std::stable_sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.cpu_time_total_ns / a.count > b.cpu_time_total_ns / b.count; });
-  } else {
-    const auto column = sort_column(sort_by);
-    std::stable_sort(sorted.begin(), sorted.end(), [column](const auto& a, const auto& b) { return a.*column > b.*column; });
-  }
-  std::int64_t self_total = 0;
-  bool any_memory = false, any_flops = false, any_shapes = false;
-  for (const FunctionEventAvg& row : rows) {
-    self_total += row.self_cpu_time_total_ns;
-    any_memory = any_memory || row.self_allocations != 0 || row.self_cpu_memory_usage != 0;
-    any_flops = any_flops || row.flops != 0;
-    any_shapes = any_shapes || !row.input_shapes.empty();
-  }
-  TextTable out;
-  std::vector<std::string> head = {"Name", "Self CPU %", "Self CPU", "CPU total %", "CPU total", "CPU time avg"};
-  if (any_memory) head.insert(head.end(), {"CPU Mem", "Self CPU Mem", "Peak Mem"});
-  head.emplace_back("# of Calls");
-  if (any_flops) head.emplace_back("Total MFLOPs");
-  if (any_shapes) head.emplace_back("Input Shapes");
-  out.add_row(std::move(head));
-  for (std::size_t i = 0; i < std::min(row_limit, sorted.size()); ++i) {
-    const FunctionEventAvg& row = sorted[i];
-    std::vector<std::string> cells = {row.key.size() > 55 ? row.key.substr(0, 52) + "..." : row.key,
-                                      percent(row.self_cpu_time_total_ns, self_total),
-                                      format_time(row.self_cpu_time_total_ns),
-                                      percent(row.cpu_time_total_ns, self_total),
-                                      format_time(row.cpu_time_total_ns),
-                                      format_time(row.cpu_time_total_ns / row.count)};
-    if (any_memory) cells.insert(cells.end(), {format_memory(row.cpu_memory_usage), format_memory(row.self_cpu_memory_usage), format_memory(row.peak_memory)});
-    cells.push_back(std::to_string(row.count));
-    if (any_flops) cells.push_back(row.flops == 0 ? "--" : with_decimals(static_cast<double>(row.flops) / 1e6, 3, ""));
-    if (any_shapes) cells.push_back(row.input_shapes);
-    out.add_row(std::move(cells));
-  }
-  return out.text() + "Self CPU time total: " + format_time(self_total) + "\n";
-}
-
 // %% {"nbgrader": {"grade": true, "grade_id": "14-key-averages-test", "locked": true, "points": 6, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("key_averages: rows by key, and a total that counts what is inside of itself once") {
   std::vector<FunctionEvent> events = {made("Block", 0, 100), made("Block", 10, 70, 0), made("mm", 15, 65, 1), made("mm", 75, 80, 0), made("Block", 200, 230)};
@@ -1765,20 +1672,6 @@ TEST_CASE("key_averages: rows by key, and a total that counts what is inside of 
   CHECK_EQ(key_averages(events).rows.size(), 2);
   CHECK_EQ(key_averages(events).rows[1].cpu_time_total_ns, 6);
   // END HIDDEN TESTS
-}
-
-TEST_CASE("table: sorted, limited, in PyTorch's columns") {
-  std::vector<FunctionEvent> events = {made("add", 0, 1000), made("mm", 2000, 5000), made("add", 6000, 6500)};
-  compute_self_times(events);
-  const EventList list = key_averages(events);
-  const std::string table = list.table();
-  CHECK_LT(table.find(" mm "), table.find(" add "));
-  CHECK_LT(list.table("count").find(" add "), list.table("count").find(" mm "));
-  CHECK_EQ(list.table("cpu_time", 1).find(" add "), std::string::npos);
-  CHECK_NE(table.find("66.67%"), std::string::npos);
-  CHECK_NE(table.find("Self CPU time total: 4.500us"), std::string::npos);
-  CHECK_NE(table.find("Name    Self CPU %      Self CPU   CPU total %     CPU total  CPU time avg    # of Calls"), std::string::npos);
-  CHECK_ERROR(list.table("speed"), "cannot sort by 'speed'");
 }
 
 // %% [markdown]

@@ -17,7 +17,7 @@
 // What module 14 draws with: tables of text, flame views, memory over time, rooflines, and the two numbers under which a roofline hangs. Everything here takes plain values; what they mean, and where they come from, is the lesson's matter.
 // No exercises; it comes to learners prebuilt.
 //
-//     module 14    events ──► averages ──► TextTable          time, memory and shares by name
+//     module 14    events ──► averages ──► EventList          time, memory and shares by name
 //                    │           └───────► roofline_text, roofline_svg ◄── measure_peaks
 //                    ├──► FlameNode ─────► flame_text, flame_svg
 //                    └──► MemoryEvent ───► memory_text
@@ -32,6 +32,18 @@
 //| export profiling/text_table.cpp
 #include <algorithm>
 #include <cstdio>
+//| export profiling/event_list.h
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+#include "tinytorch/core/record_function.h"
+//| export profiling/event_list.cpp
+#include <algorithm>
+#include <utility>
+#include "tinytorch/core/error.h"
+#include "tinytorch/profiling/text_table.h"
 //| export profiling/pictures.h
 #include <cstddef>
 #include <cstdint>
@@ -67,6 +79,8 @@
 // %%
 #include "tito/lesson.h"
 #include <string>
+#include <vector>
+#include "tinytorch/profiling/event_list.h"
 #include "tinytorch/profiling/peaks.h"
 #include "tinytorch/profiling/pictures.h"
 #include "tinytorch/profiling/text_table.h"
@@ -153,6 +167,136 @@ TEST_CASE("times, memory and tables as text") {
            "----------------------  ------------  \n"
            "a name of many letters             3  \n"
            "----------------------  ------------  \n");
+}
+
+// %% [markdown]
+// ## Averages
+//
+// What module 14 adds up by name, in PyTorch's columns.
+
+// %%
+//| export profiling/event_list.h
+namespace autograd::profiler {
+
+// All events of one key. Times and memory are sums. Source: torch/autograd/profiler_util.py (FunctionEventAvg).
+struct FunctionEventAvg {
+  std::string key{};
+  std::string input_shapes{};  // when grouped by them: "[[128, 784], [784, 512]]"
+  RecordScope scope = RecordScope::FUNCTION;
+  std::int64_t count = 0;
+  std::int64_t self_cpu_time_total_ns = 0;
+  std::int64_t cpu_time_total_ns = 0;  // an event inside of another of its own key does not count again
+  std::int64_t self_cpu_memory_usage = 0;
+  std::int64_t cpu_memory_usage = 0;  // likewise
+  std::int64_t self_allocations = 0;
+  std::int64_t peak_memory = 0;  // the largest of all
+  std::int64_t flops = 0;
+  std::int64_t bytes = 0;
+};
+
+struct EventList {
+  std::vector<FunctionEventAvg> rows;
+  // The row of this key; throws ValueError if there is none.
+  const FunctionEventAvg& at(std::string_view key) const;
+  // As PyTorch prints it. `sort_by`: self_cpu_time_total, cpu_time_total, cpu_time, self_cpu_memory_usage, cpu_memory_usage, peak_memory, count, flops or bytes; the largest
+  // comes first. Throws ValueError for another.
+  std::string table(std::string_view sort_by = "self_cpu_time_total", std::size_t row_limit = 100) const;
+};
+
+}  // namespace autograd::profiler
+
+// %%
+//| export profiling/event_list.cpp
+const autograd::profiler::FunctionEventAvg& autograd::profiler::EventList::at(std::string_view key) const {
+  const auto found = std::find_if(rows.begin(), rows.end(), [key](const FunctionEventAvg& row) { return row.key == key; });
+  TORCH_CHECK_VALUE(found != rows.end(), "no event is called '", key, "'\n[at] table() shows the names that there are.");
+  return *found;
+}
+
+namespace {
+using autograd::profiler::FunctionEventAvg;
+// What a row is sorted by.
+std::int64_t FunctionEventAvg::* sort_column(std::string_view name) {
+  using Column = std::pair<std::string_view, std::int64_t FunctionEventAvg::*>;
+  static constexpr Column columns[] = {{"self_cpu_time_total", &FunctionEventAvg::self_cpu_time_total_ns}, {"cpu_time_total", &FunctionEventAvg::cpu_time_total_ns},
+                                       {"self_cpu_memory_usage", &FunctionEventAvg::self_cpu_memory_usage}, {"cpu_memory_usage", &FunctionEventAvg::cpu_memory_usage},
+                                       {"peak_memory", &FunctionEventAvg::peak_memory},                     {"count", &FunctionEventAvg::count},
+                                       {"flops", &FunctionEventAvg::flops},                                 {"bytes", &FunctionEventAvg::bytes}};
+  for (const auto& [known, column] : columns)
+    if (known == name) return column;
+  throw ValueError("cannot sort by '" + std::string(name) + "'\n[table] choose self_cpu_time_total, cpu_time_total, cpu_time, self_cpu_memory_usage, cpu_memory_usage, peak_memory, count, flops or bytes.");
+}
+
+std::string percent(std::int64_t part, std::int64_t whole) { return autograd::profiler::with_decimals(whole == 0 ? 0 : 100.0 * static_cast<double>(part) / static_cast<double>(whole), 2, "%"); }
+}  // namespace
+
+// %%
+//| export profiling/event_list.cpp
+std::string autograd::profiler::EventList::table(std::string_view sort_by, std::size_t row_limit) const {
+  std::vector<FunctionEventAvg> sorted = rows;
+  if (sort_by == "cpu_time") {
+    std::stable_sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.cpu_time_total_ns / a.count > b.cpu_time_total_ns / b.count; });
+  } else {
+    const auto column = sort_column(sort_by);
+    std::stable_sort(sorted.begin(), sorted.end(), [column](const auto& a, const auto& b) { return a.*column > b.*column; });
+  }
+  std::int64_t self_total = 0;
+  bool any_memory = false, any_flops = false, any_shapes = false;
+  for (const FunctionEventAvg& row : rows) {
+    self_total += row.self_cpu_time_total_ns;
+    any_memory = any_memory || row.self_allocations != 0 || row.self_cpu_memory_usage != 0;
+    any_flops = any_flops || row.flops != 0;
+    any_shapes = any_shapes || !row.input_shapes.empty();
+  }
+  TextTable out;
+  std::vector<std::string> head = {"Name", "Self CPU %", "Self CPU", "CPU total %", "CPU total", "CPU time avg"};
+  if (any_memory) head.insert(head.end(), {"CPU Mem", "Self CPU Mem", "Peak Mem"});
+  head.emplace_back("# of Calls");
+  if (any_flops) head.emplace_back("Total MFLOPs");
+  if (any_shapes) head.emplace_back("Input Shapes");
+  out.add_row(std::move(head));
+  for (std::size_t i = 0; i < std::min(row_limit, sorted.size()); ++i) {
+    const FunctionEventAvg& row = sorted[i];
+    std::vector<std::string> cells = {row.key.size() > 55 ? row.key.substr(0, 52) + "..." : row.key,
+                                      percent(row.self_cpu_time_total_ns, self_total),
+                                      format_time(row.self_cpu_time_total_ns),
+                                      percent(row.cpu_time_total_ns, self_total),
+                                      format_time(row.cpu_time_total_ns),
+                                      format_time(row.cpu_time_total_ns / row.count)};
+    if (any_memory) cells.insert(cells.end(), {format_memory(row.cpu_memory_usage), format_memory(row.self_cpu_memory_usage), format_memory(row.peak_memory)});
+    cells.push_back(std::to_string(row.count));
+    if (any_flops) cells.push_back(row.flops == 0 ? "--" : with_decimals(static_cast<double>(row.flops) / 1e6, 3, ""));
+    if (any_shapes) cells.push_back(row.input_shapes);
+    out.add_row(std::move(cells));
+  }
+  return out.text() + "Self CPU time total: " + format_time(self_total) + "\n";
+}
+
+// %%
+TEST_CASE("table: sorted, limited, in PyTorch's columns") {
+  using namespace autograd::profiler;
+  EventList list;
+  list.rows.resize(2);
+  list.rows[0].key = "add";
+  list.rows[0].count = 2;
+  list.rows[0].self_cpu_time_total_ns = list.rows[0].cpu_time_total_ns = 1500;
+  list.rows[1].key = "mm";
+  list.rows[1].count = 1;
+  list.rows[1].self_cpu_time_total_ns = list.rows[1].cpu_time_total_ns = 3000;
+  const std::string table = list.table();
+  CHECK_LT(table.find(" mm "), table.find(" add "));
+  CHECK_LT(list.table("count").find(" add "), list.table("count").find(" mm "));
+  CHECK_EQ(list.table("cpu_time", 1).find(" add "), std::string::npos);
+  CHECK_NE(table.find("66.67%"), std::string::npos);
+  CHECK_NE(table.find("0.750us"), std::string::npos);  // on average
+  CHECK_NE(table.find("Self CPU time total: 4.500us"), std::string::npos);
+  CHECK_NE(table.find("Name    Self CPU %      Self CPU   CPU total %     CPU total  CPU time avg    # of Calls"), std::string::npos);
+  CHECK_EQ(table.find("MFLOPs"), std::string::npos);
+  list.rows[1].flops = 2000000;
+  CHECK_NE(list.table().find("2.000"), std::string::npos);
+  CHECK_ERROR(list.table("speed"), "cannot sort by 'speed'");
+  CHECK_ERROR(list.at("conv"), "no event is called 'conv'");
+  CHECK_EQ(list.at("mm").count, 1);
 }
 
 // %% [markdown]

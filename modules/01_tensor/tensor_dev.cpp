@@ -43,12 +43,14 @@
 //| export core/storage.cpp
 #include <new>
 #include "tinytorch/core/error.h"
+#include "tinytorch/core/record_function.h"
 //| export core/dispatch.h
 #include <bit>
 #include <optional>
 #include <string_view>
 #include "tinytorch/core/array_ref.h"
 #include "tinytorch/core/promotion.h"
+#include "tinytorch/core/record_function.h"
 #include "tinytorch/core/scalar.h"
 //| export core/tensor_options.cpp
 #include <atomic>
@@ -63,6 +65,7 @@
 //| export core/functions.h
 #include "tinytorch/core/tensor_options.h"
 //| export core/tensor.h
+#include <tuple>
 #include "tinytorch/core/functions.h"
 #include "tinytorch/core/tensor_extensions.h"
 #include "tinytorch/core/tensor_impl.h"
@@ -187,13 +190,15 @@ void* allocate_bytes(std::size_t nbytes) {
   while (live > peak && !peak_bytes.compare_exchange_weak(peak, live)) {
   }
   allocation_calls.fetch_add(1);
+  if (RecordObserver* const observer = record_observer.load()) observer->memory(static_cast<std::ptrdiff_t>(nbytes), live);
   return data;
 }
 
 void free_bytes(void* data, std::size_t nbytes) {
   if (data == nullptr) return;
   ::operator delete(data, kAlignment);
-  live_bytes.fetch_sub(nbytes);
+  const std::size_t live = live_bytes.fetch_sub(nbytes) - nbytes;
+  if (RecordObserver* const observer = record_observer.load()) observer->memory(-static_cast<std::ptrdiff_t>(nbytes), live);
 }
 }  // namespace
 
@@ -384,6 +389,11 @@ constexpr bool is_undefined(const T&) {
 [[noreturn]] void fail_undefined_argument(const char* name);
 [[noreturn]] void fail_no_layer(const char* name);
 
+// Notes the tensors among arguments and results, for an observer; tensor.h has the overloads that find some.
+template <class T>
+  requires is_plain_argument<T>
+void note_tensors(RecordFunction&, const T&) {}
+
 // %%
 //| export core/dispatch.h
 // An operator: a name and one function per layer. It is a global object, initialised before any code runs (constinit). Source: aten/src/ATen/core/dispatch/Dispatcher.h.
@@ -419,6 +429,14 @@ class Operator<R(Args...)> {
   Function function(Layer layer) const { return table_[static_cast<std::size_t>(layer)]; }
 
  private:
+  // Calls the function of one layer; an observer, if there is one (module 14), sees the call.
+  R run(Layer layer, Args... args) const {
+    if (record_observer.load(std::memory_order_relaxed) != nullptr) [[unlikely]]
+      return run_observed(layer, std::forward<Args>(args)...);
+    return function(layer)(std::forward<Args>(args)...);
+  }
+  R run_observed(Layer layer, Args... args) const;
+
   const char* name_;
   LayerSet registered_;
   std::array<Function, kLayerCount> table_{};
@@ -431,8 +449,8 @@ class Operator<R(Args...)> {
 // TODO: Choose the layer and call its function.
 // APPROACH: 1. An undefined tensor among the arguments: fail_undefined_argument(name_).
 //           2. layers_of(arg) of all arguments, joined by |; keep those in registered_; take away what the thread excludes.
-//           3. None left: fail_no_layer(name_). Else call the function of the highest.
-// EXAMPLE: tensors on the CPU and no other layer registered: table_[0] is called.
+//           3. None left: fail_no_layer(name_). Else run(layer, arguments...) calls the function of the highest.
+// EXAMPLE: tensors on the CPU and no other layer registered: run(Layer::CPU, args...).
 // HINT: A fold expression, (f(args) | ...), joins over all arguments. std::forward<Args>(args)... passes them on.
 template <class R, class... Args>
 R Operator<R(Args...)>::operator()(Args... args) const {
@@ -440,7 +458,7 @@ R Operator<R(Args...)>::operator()(Args... args) const {
   if ((is_undefined(args) || ...)) fail_undefined_argument(name_);
   const LayerSet layers = ((layers_of(args) | ...) & registered_) - thread_state().excluded;
   if (layers.empty()) fail_no_layer(name_);
-  return table_[static_cast<std::size_t>(layers.highest())](std::forward<Args>(args)...);
+  return run(layers.highest(), std::forward<Args>(args)...);
   // END SOLUTION
 }
 
@@ -453,9 +471,24 @@ R Operator<R(Args...)>::operator()(Args... args) const {
   if ((is_undefined(args) || ...)) fail_undefined_argument(name_);
   const LayerSet layers = (layers_of(args) | ...) & registered_;
   if (layers.empty()) fail_no_layer(name_);
-  return table_[static_cast<std::size_t>(layers.highest())](std::forward<Args>(args)...);
+  return run(layers.highest(), std::forward<Args>(args)...);
 }
 #endif
+
+// %%
+//| export core/dispatch.h
+// Kept apart from run(), so that a call that nobody watches stays small.
+template <class R, class... Args>
+[[gnu::noinline]] R Operator<R(Args...)>::run_observed(Layer layer, Args... args) const {
+  RecordFunction record(RecordScope::FUNCTION);
+  if (record.isActive()) {
+    (note_tensors(record, args), ...);
+    record.before(name_, -1, this, layer);
+  }
+  R result = function(layer)(std::forward<Args>(args)...);
+  if (record.isActive()) note_tensors(record, result);
+  return result;
+}
 
 // %%
 //| export core/dispatch.cpp
@@ -560,6 +593,7 @@ class TensorOptions : public OptionsExtensions {
 inline TensorOptions dtype(ScalarType type) { return TensorOptions(type); }
 inline LayerSet layers_of(const TensorOptions& options) { return options.layers(); }
 inline bool is_undefined(const TensorOptions&) { return false; }
+inline void note_tensors(RecordFunction&, const TensorOptions&) {}
 
 // The floating-point type of new tensors that name none: Float at first. REQUIRES: a floating-point type.
 ScalarType get_default_dtype();
@@ -888,6 +922,17 @@ inline bool is_undefined(TensorList list) {
   for (const Tensor& tensor : list)
     if (!tensor.defined()) return true;
   return false;
+}
+inline void note_tensors(RecordFunction& record, const Tensor& tensor) {
+  if (tensor.defined()) record.add_tensor(*tensor.unsafeGetTensorImpl());
+}
+inline void note_tensors(RecordFunction& record, const std::optional<Tensor>& tensor) { note_tensors(record, tensor.value_or(Tensor())); }
+inline void note_tensors(RecordFunction& record, TensorList list) {
+  for (const Tensor& tensor : list) note_tensors(record, tensor);
+}
+template <class... T>
+void note_tensors(RecordFunction& record, const std::tuple<T...>& tensors) {
+  std::apply([&](const auto&... tensor) { (note_tensors(record, tensor), ...); }, tensors);
 }
 
 // %%

@@ -64,6 +64,7 @@
 #include <type_traits>
 #include <utility>
 #include "tinytorch/core/error.h"
+#include "tinytorch/core/record_function.h"
 //| export nn/module.h
 #include <concepts>
 #include <functional>
@@ -338,8 +339,12 @@ TEST_CASE("OrderedDict: finds by name, iterates in the order of insertion") {
 //| export nn/pimpl.h
 namespace nn {
 
+class Module;
+
 namespace detail {
 struct ModuleHolderIndicator {};
+// Begins the record of a forward pass under the module's type, as typeid spells it, and its address.
+void begin_record(RecordFunction& record, const Module& module);
 }  // namespace detail
 
 // A handle on a module, such as Linear for LinearImpl.
@@ -381,6 +386,9 @@ class ModuleHolder : public detail::ModuleHolderIndicator {
 
   template <class... Args, class M = Contained>
   auto operator()(Args&&... args) -> decltype(std::declval<M&>().forward(std::forward<Args>(args)...)) {
+    RecordFunction record(RecordScope::MODULE);
+    if constexpr (std::is_convertible_v<M*, Module*>)
+      if (record.isActive()) detail::begin_record(record, *get());
     return get()->forward(std::forward<Args>(args)...);
   }
   template <class Arg>
@@ -674,6 +682,8 @@ void nn::detail::set_data(const Tensor& self, const Tensor& fresh) {
 nn::Module::Module() : parameters_("Parameter"), buffers_("Buffer"), children_("Submodule") {}
 
 nn::Module::Module(std::string name) : Module() { name_ = std::move(name); }
+
+void nn::detail::begin_record(RecordFunction& record, const Module& module) { record.before(typeid(module).name(), -1, &module); }
 
 // The dynamic type is not known in the constructor, so the name is looked up when it is first asked for.
 const std::string& nn::Module::name() const {
@@ -2034,7 +2044,7 @@ Tensor nn::MLPImpl::forward(const Tensor& input) {
   Tensor x = input.flatten(1);
   for (std::size_t i = 0; i < layers.size(); ++i) {
     if (i > 0) x = relu(x);
-    x = layers[i]->forward(x);
+    x = layers[i](x);
   }
   return x;
   // END SOLUTION

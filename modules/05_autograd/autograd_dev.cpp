@@ -85,6 +85,7 @@ class AutogradMethods {
 #include <limits>
 #include "tinytorch/core/engine.h"
 #include "tinytorch/core/grad_mode.h"
+#include "tinytorch/core/record_function.h"
 //| export core/saved_variable.h
 #include "tinytorch/core/node.h"
 //| export core/saved_variable.cpp
@@ -96,6 +97,7 @@ class AutogradMethods {
 #include <queue>
 #include <unordered_map>
 #include "tinytorch/core/grad_mode.h"
+#include "tinytorch/core/record_function.h"
 //| export core/gradient.h
 #include <array>
 #include <tuple>
@@ -395,6 +397,7 @@ std::atomic<std::uint64_t> next_sequence_nr{0};
 }  // namespace
 Node::Node() : sequence_nr_(next_sequence_nr.fetch_add(1, std::memory_order_relaxed)) {
   if (anomaly_mode.load(std::memory_order_relaxed)) anomaly_record = record_place();
+  if (RecordObserver* const observer = record_observer.load()) observer->node(sequence_nr_);
 }
 
 std::uint32_t Node::add_input_metadata(const Tensor& output) {
@@ -1536,6 +1539,8 @@ void call_hooks(const Node& node, variable_list& grads) {
 void GraphTask::run_node(std::uint32_t number) {
   Buffer& buffer = buffers_[number];
   Node& node = *buffer.node;
+  RecordFunction record(RecordScope::BACKWARD_FUNCTION);
+  if (record.isActive()) record.before(node.name(), static_cast<std::int64_t>(node.sequence_nr()));
   call_hooks(node, buffer.grads);
   bool runs = captured_.empty() || buffer.leads;
   for (auto [capture, end] = captures_.equal_range(number); capture != end; ++capture) {

@@ -59,6 +59,13 @@
 #include <cstring>
 #include <sstream>
 #include "tinytorch/core/error.h"
+//| export core/record_function.h
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <vector>
 //| export core/array_ref.h
 #include <array>
 #include <cstdint>
@@ -99,6 +106,7 @@
 // %%
 #include "tito/lesson.h"
 #include "tito/scratch.h"
+#include "tinytorch/core/record_function.h"
 #include <array>
 #include <functional>
 #include <iomanip>
@@ -1444,6 +1452,151 @@ TEST_CASE("Device: from types and from text") {
   CHECK_FALSE(cuda::is_available());
   CHECK_EQ(cuda::device_count(), 0);
   CHECK_ERROR(require_cpu("empty", Device("cuda:1")), "Could not run 'empty' with arguments from the 'CUDA' backend.\n[empty] tensors live on the CPU here, not on cuda:1");
+}
+
+// %% [markdown]
+// ## Someone who looks on
+//
+// A profiler wants to see every operator, every node of a backward pass, every module and every allocation, and a program that is not being profiled must not pay for it. So each of these places tests one global pointer, which is almost
+// always null and which the branch predictor therefore gets right:
+//
+//     op::mm(a, b) ──► observer?  no ──► the function of the layer
+//                         │
+//                        yes ──► RecordFunction: note inputs, begin ──► the function ──► note outputs, end (also when it throws)
+//
+// What to do with what is seen is the observer's business; module 14 writes one. An observer is never destroyed: a call that began while it was
+// installed ends with it, in whatever thread and however much later.
+
+// %%
+//| export core/record_function.h
+struct TensorImpl;
+enum class Layer : std::uint8_t;
+class RecordFunction;
+
+// What is being recorded: an operator, a node of a backward pass, a part that the user named, the forward pass of a module.
+enum class RecordScope : std::uint8_t { FUNCTION, BACKWARD_FUNCTION, USER_SCOPE, MODULE };
+
+// Sees what the program does while it is installed. Calls come from all threads at once.
+class RecordObserver {
+ public:
+  virtual void begin(RecordFunction& call) = 0;
+  virtual void end(RecordFunction& call) noexcept = 0;
+  // Tensors took `change` bytes, or gave them back (below 0); `live` bytes are held now.
+  virtual void memory(std::ptrdiff_t change, std::size_t live) noexcept = 0;
+  // The call that this thread is in recorded a node for the backward pass.
+  virtual void node(std::uint64_t sequence_nr) noexcept = 0;
+
+ protected:
+  ~RecordObserver() = default;
+};
+inline constinit std::atomic<RecordObserver*> record_observer{nullptr};
+
+// A call under observation, from before() to end(), or to the end of its scope. Does nothing without an observer.
+//
+//     RecordFunction record(RecordScope::USER_SCOPE);
+//     record.before("load batch");
+//
+// Source: aten/src/ATen/record_function.h.
+class RecordFunction {
+ public:
+  explicit RecordFunction(RecordScope scope) : observer_(record_observer.load()), scope_(scope) {}
+  ~RecordFunction() { end(); }
+  RecordFunction(const RecordFunction&) = delete;
+  RecordFunction& operator=(const RecordFunction&) = delete;
+
+  bool isActive() const { return observer_ != nullptr; }
+  // Begins the call. What calls of one operator or module have in common is `source`; a name that comes with a source must be there for ever.
+  void before(std::string_view name, std::int64_t sequence_nr = -1, const void* source = nullptr, Layer layer = {});
+  void end();
+
+  RecordScope scope() const { return scope_; }
+  std::string_view name() const { return name_; }
+  const void* source() const { return source_; }
+  Layer layer() const { return layer_; }
+  std::int64_t sequence_nr() const { return sequence_nr_; }  // of a BACKWARD_FUNCTION; -1 for others
+
+  // The tensors of the call: those noted before before() are its inputs, later ones its outputs. They live as long as the call.
+  void add_tensor(const TensorImpl& tensor);
+  std::size_t input_count() const { return inputs_; }
+  std::size_t tensor_count() const { return tensors_; }
+  const TensorImpl& tensor(std::size_t index) const { return index < few_.size() ? *few_[index] : *more_[index - few_.size()]; }
+
+  // Two numbers in which the observer may remember where it keeps this call.
+  std::array<std::uint64_t, 2> place{};
+
+ private:
+  RecordObserver* observer_;
+  RecordScope scope_;
+  bool begun_ = false;
+  Layer layer_{};
+  std::string_view name_;
+  const void* source_ = nullptr;
+  std::int64_t sequence_nr_ = -1;
+  std::size_t inputs_ = 0;
+  std::size_t tensors_ = 0;
+  std::array<const TensorImpl*, 8> few_;
+  std::vector<const TensorImpl*> more_;
+};
+
+inline void RecordFunction::before(std::string_view name, std::int64_t sequence_nr, const void* source, Layer layer) {
+  if (!isActive() || begun_) return;
+  name_ = name;
+  sequence_nr_ = sequence_nr;
+  source_ = source;
+  layer_ = layer;
+  inputs_ = tensors_;
+  begun_ = true;
+  observer_->begin(*this);
+}
+
+inline void RecordFunction::end() {
+  if (!begun_) return;
+  begun_ = false;
+  observer_->end(*this);
+}
+
+inline void RecordFunction::add_tensor(const TensorImpl& tensor) {
+  if (tensors_ < few_.size()) {
+    few_[tensors_] = &tensor;
+  } else {
+    more_.push_back(&tensor);
+  }
+  ++tensors_;
+}
+
+// %%
+//| lesson
+// Writes down what it sees.
+class Witness : public RecordObserver {
+ public:
+  void begin(RecordFunction& call) override { seen += "(" + std::string(call.name()); }
+  void end(RecordFunction& call) noexcept override { seen += std::to_string(call.sequence_nr()) + ")"; }
+  void memory(std::ptrdiff_t, std::size_t) noexcept override {}
+  void node(std::uint64_t) noexcept override {}
+  std::string seen;
+};
+
+// %%
+TEST_CASE("RecordFunction: begins and ends under an observer, also when the scope is left by an exception") {
+  static Witness witness;
+  {
+    RecordFunction unseen(RecordScope::USER_SCOPE);
+    CHECK_FALSE(unseen.isActive());
+    unseen.before("unseen");
+  }
+  record_observer.store(&witness);
+  try {
+    RecordFunction outer(RecordScope::USER_SCOPE);
+    outer.before("outer", 7);
+    RecordFunction inner(RecordScope::USER_SCOPE);
+    inner.before("inner");
+    inner.end();
+    RecordFunction never(RecordScope::USER_SCOPE);  // not begun
+    throw Error("out of here");
+  } catch (const Error&) {
+  }
+  record_observer.store(nullptr);
+  CHECK_EQ(witness.seen, "(outer(inner-1)7)");
 }
 
 // %% [markdown]

@@ -341,6 +341,8 @@ nn::AnyModule nn::AnyModule::clone() const {
 
 nn::AnyValue nn::AnyModule::call(std::span<AnyValue> arguments) const {
   TORCH_CHECK(!is_empty(), "Cannot call forward() on an empty AnyModule");
+  RecordFunction record(RecordScope::MODULE);
+  if (record.isActive()) detail::begin_record(record, *module_);
   return forward_(*module_, arguments);
 }
 

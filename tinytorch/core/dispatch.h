@@ -8,6 +8,7 @@
 
 #include "tinytorch/core/array_ref.h"
 #include "tinytorch/core/promotion.h"
+#include "tinytorch/core/record_function.h"
 #include "tinytorch/core/scalar.h"
 
 namespace tinytorch {
@@ -105,6 +106,11 @@ constexpr bool is_undefined(const T&) {
 [[noreturn]] void fail_undefined_argument(const char* name);
 [[noreturn]] void fail_no_layer(const char* name);
 
+// Notes the tensors among arguments and results, for an observer; tensor.h has the overloads that find some.
+template <class T>
+  requires is_plain_argument<T>
+void note_tensors(RecordFunction&, const T&) {}
+
 // An operator: a name and one function per layer. It is a global object, initialised before any code runs (constinit). Source: aten/src/ATen/core/dispatch/Dispatcher.h.
 template <class Signature>
 class Operator;
@@ -138,6 +144,14 @@ class Operator<R(Args...)> {
   Function function(Layer layer) const { return table_[static_cast<std::size_t>(layer)]; }
 
  private:
+  // Calls the function of one layer; an observer, if there is one (module 14), sees the call.
+  R run(Layer layer, Args... args) const {
+    if (record_observer.load(std::memory_order_relaxed) != nullptr) [[unlikely]]
+      return run_observed(layer, std::forward<Args>(args)...);
+    return function(layer)(std::forward<Args>(args)...);
+  }
+  R run_observed(Layer layer, Args... args) const;
+
   const char* name_;
   LayerSet registered_;
   std::array<Function, kLayerCount> table_{};
@@ -149,7 +163,20 @@ R Operator<R(Args...)>::operator()(Args... args) const {
   if ((is_undefined(args) || ...)) fail_undefined_argument(name_);
   const LayerSet layers = ((layers_of(args) | ...) & registered_) - thread_state().excluded;
   if (layers.empty()) fail_no_layer(name_);
-  return table_[static_cast<std::size_t>(layers.highest())](std::forward<Args>(args)...);
+  return run(layers.highest(), std::forward<Args>(args)...);
+}
+
+// Kept apart from run(), so that a call that nobody watches stays small.
+template <class R, class... Args>
+[[gnu::noinline]] R Operator<R(Args...)>::run_observed(Layer layer, Args... args) const {
+  RecordFunction record(RecordScope::FUNCTION);
+  if (record.isActive()) {
+    (note_tensors(record, args), ...);
+    record.before(name_, -1, this, layer);
+  }
+  R result = function(layer)(std::forward<Args>(args)...);
+  if (record.isActive()) note_tensors(record, result);
+  return result;
 }
 
 }  // namespace tinytorch

@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "tinytorch/core/grad_mode.h"
+#include "tinytorch/core/record_function.h"
 
 namespace tinytorch {
 
@@ -159,6 +160,8 @@ void call_hooks(const Node& node, variable_list& grads) {
 void GraphTask::run_node(std::uint32_t number) {
   Buffer& buffer = buffers_[number];
   Node& node = *buffer.node;
+  RecordFunction record(RecordScope::BACKWARD_FUNCTION);
+  if (record.isActive()) record.before(node.name(), static_cast<std::int64_t>(node.sequence_nr()));
   call_hooks(node, buffer.grads);
   bool runs = captured_.empty() || buffer.leads;
   for (auto [capture, end] = captures_.equal_range(number); capture != end; ++capture) {

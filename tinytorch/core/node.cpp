@@ -8,6 +8,7 @@
 
 #include "tinytorch/core/engine.h"
 #include "tinytorch/core/grad_mode.h"
+#include "tinytorch/core/record_function.h"
 
 namespace tinytorch {
 
@@ -17,6 +18,7 @@ std::atomic<std::uint64_t> next_sequence_nr{0};
 }  // namespace
 Node::Node() : sequence_nr_(next_sequence_nr.fetch_add(1, std::memory_order_relaxed)) {
   if (anomaly_mode.load(std::memory_order_relaxed)) anomaly_record = record_place();
+  if (RecordObserver* const observer = record_observer.load()) observer->node(sequence_nr_);
 }
 
 std::uint32_t Node::add_input_metadata(const Tensor& output) {

@@ -6,6 +6,7 @@
 #include <new>
 
 #include "tinytorch/core/error.h"
+#include "tinytorch/core/record_function.h"
 
 namespace tinytorch {
 
@@ -32,13 +33,15 @@ void* allocate_bytes(std::size_t nbytes) {
   while (live > peak && !peak_bytes.compare_exchange_weak(peak, live)) {
   }
   allocation_calls.fetch_add(1);
+  if (RecordObserver* const observer = record_observer.load()) observer->memory(static_cast<std::ptrdiff_t>(nbytes), live);
   return data;
 }
 
 void free_bytes(void* data, std::size_t nbytes) {
   if (data == nullptr) return;
   ::operator delete(data, kAlignment);
-  live_bytes.fetch_sub(nbytes);
+  const std::size_t live = live_bytes.fetch_sub(nbytes) - nbytes;
+  if (RecordObserver* const observer = record_observer.load()) observer->memory(-static_cast<std::ptrdiff_t>(nbytes), live);
 }
 }  // namespace
 

@@ -2,6 +2,8 @@
 // edit the module, not this file.
 #pragma once
 
+#include <tuple>
+
 #include "tinytorch/core/functions.h"
 #include "tinytorch/core/tensor_extensions.h"
 #include "tinytorch/core/tensor_impl.h"
@@ -132,6 +134,17 @@ inline bool is_undefined(TensorList list) {
   for (const Tensor& tensor : list)
     if (!tensor.defined()) return true;
   return false;
+}
+inline void note_tensors(RecordFunction& record, const Tensor& tensor) {
+  if (tensor.defined()) record.add_tensor(*tensor.unsafeGetTensorImpl());
+}
+inline void note_tensors(RecordFunction& record, const std::optional<Tensor>& tensor) { note_tensors(record, tensor.value_or(Tensor())); }
+inline void note_tensors(RecordFunction& record, TensorList list) {
+  for (const Tensor& tensor : list) note_tensors(record, tensor);
+}
+template <class... T>
+void note_tensors(RecordFunction& record, const std::tuple<T...>& tensors) {
+  std::apply([&](const auto&... tensor) { (note_tensors(record, tensor), ...); }, tensors);
 }
 
 template <class T>

@@ -41,6 +41,7 @@ class TensorOptions : public OptionsExtensions {
 inline TensorOptions dtype(ScalarType type) { return TensorOptions(type); }
 inline LayerSet layers_of(const TensorOptions& options) { return options.layers(); }
 inline bool is_undefined(const TensorOptions&) { return false; }
+inline void note_tensors(RecordFunction&, const TensorOptions&) {}
 
 // The floating-point type of new tensors that name none: Float at first. REQUIRES: a floating-point type.
 ScalarType get_default_dtype();

@@ -25,7 +25,7 @@ Tensor nn::MLPImpl::forward(const Tensor& input) {
   Tensor x = input.flatten(1);
   for (std::size_t i = 0; i < layers.size(); ++i) {
     if (i > 0) x = relu(x);
-    x = layers[i]->forward(x);
+    x = layers[i](x);
   }
   return x;
 }

@@ -45,6 +45,8 @@ nn::Module::Module() : parameters_("Parameter"), buffers_("Buffer"), children_("
 
 nn::Module::Module(std::string name) : Module() { name_ = std::move(name); }
 
+void nn::detail::begin_record(RecordFunction& record, const Module& module) { record.before(typeid(module).name(), -1, &module); }
+
 // The dynamic type is not known in the constructor, so the name is looked up when it is first asked for.
 const std::string& nn::Module::name() const {
   if (!name_) name_ = detail::demangle(typeid(*this).name());

@@ -10,13 +10,18 @@
 #include <utility>
 
 #include "tinytorch/core/error.h"
+#include "tinytorch/core/record_function.h"
 
 namespace tinytorch {
 
 namespace nn {
 
+class Module;
+
 namespace detail {
 struct ModuleHolderIndicator {};
+// Begins the record of a forward pass under the module's type, as typeid spells it, and its address.
+void begin_record(RecordFunction& record, const Module& module);
 }  // namespace detail
 
 // A handle on a module, such as Linear for LinearImpl.
@@ -58,6 +63,9 @@ class ModuleHolder : public detail::ModuleHolderIndicator {
 
   template <class... Args, class M = Contained>
   auto operator()(Args&&... args) -> decltype(std::declval<M&>().forward(std::forward<Args>(args)...)) {
+    RecordFunction record(RecordScope::MODULE);
+    if constexpr (std::is_convertible_v<M*, Module*>)
+      if (record.isActive()) detail::begin_record(record, *get());
     return get()->forward(std::forward<Args>(args)...);
   }
   template <class Arg>

@@ -1,4 +1,4 @@
-// tito doctor: what this machine has, and what is missing.
+// tito doctor: what this machine has, what is missing, and with --peaks what it can do at most.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -8,6 +8,7 @@
 #include <set>
 #include <sstream>
 
+#include "build/library.h"
 #include "build/process.h"
 #include "build/stage_build.h"
 #include "commands/commands.h"
@@ -128,6 +129,28 @@ Json examine(const fs::path& root) {
           {"packages", package_report()}};
 }
 
+// How fast this machine computes and reads at most: measured by a program that is built from the library.
+Json measured_peaks(const fs::path& root) {
+  const NinjaResult built = build_library(root, {"peaks"});
+  if (!built.ok) {
+    fmt::print(stderr, "{}\nbenchmarks/peaks.cpp does not build\n", built.messages);
+    throw Exit{1};
+  }
+  const ProcessResult result = run_process({(library_folder(root) / "bin/peaks").string()});
+  if (!result.ok()) {
+    fmt::print(stderr, "benchmarks/peaks.cpp: {}\n", how_it_ended(result));
+    throw Exit{1};
+  }
+  return Json::parse(result.output);
+}
+
+void print_peaks(const Json& peaks) {
+  for (const Json& one : peaks) {
+    fmt::print("{:<12} {} thread(s): {:.1f} GFLOP/s float32 ({}), {:.1f} GB/s read from memory\n", "peaks", one["threads"].get<int>(),
+               one["flops_per_second"].get<double>() * 1e-9, one["simd"].get<std::string>(), one["bytes_per_second"].get<double>() * 1e-9);
+  }
+}
+
 std::string or_missing(const std::string& text) { return text.empty() ? "not found" : text; }
 
 void print_report(const Json& report) {
@@ -167,12 +190,14 @@ std::vector<std::string> missing_packages(const Json& report) {
   return missing;
 }
 
-void run_doctor(bool json) {
-  const Json report = examine(project_root());
+void run_doctor(bool json, bool peaks) {
+  Json report = examine(project_root());
+  if (peaks) report["peaks"] = measured_peaks(project_root());
   if (json) {
     fmt::print("{}\n", report.dump(2));
   } else {
     print_report(report);
+    if (peaks) print_peaks(report["peaks"]);
   }
   const std::vector<std::string> missing = missing_packages(report);
   const bool has_dpkg = !find_program("dpkg-query").empty();
@@ -190,7 +215,9 @@ void add_doctor_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("doctor", "Say what this machine has, and what is missing");
   const auto json = std::make_shared<bool>(false);
   command->add_flag("--json", *json, "print one JSON object");
-  command->callback([json] { run_doctor(*json); });
+  const auto peaks = std::make_shared<bool>(false);
+  command->add_flag("--peaks", *peaks, "measure what it can do at most: FLOP/s and bytes/s (builds the library)");
+  command->callback([json, peaks] { run_doctor(*json, *peaks); });
 }
 
 }  // namespace tito

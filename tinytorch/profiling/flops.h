@@ -1,0 +1,20 @@
+// From the lesson modules/14_profiling/profiling_dev.cpp:
+// edit the module, not this file.
+#pragma once
+
+#include "tinytorch/profiling/events.h"
+
+namespace tinytorch {
+
+namespace autograd::profiler {
+
+// Floating-point operations of one call of operator `event.name`, from the sizes of its inputs and outputs; 0 for an operator without a formula.
+// Source: torch/csrc/profiler/util.cpp (computeFlops).
+std::int64_t flops_of(const FunctionEvent& event);
+
+// The bytes that the call must read and write at least. 0 for a view.
+std::int64_t bytes_of(const FunctionEvent& event);
+
+}  // namespace autograd::profiler
+
+}  // namespace tinytorch

@@ -1,0 +1,16 @@
+// From the lesson modules/76_pictures/pictures_dev.cpp:
+// edit the module, not this file.
+#pragma once
+
+#include "tinytorch/profiling/pictures.h"
+
+namespace tinytorch {
+
+namespace autograd::profiler {
+
+// Measures the peaks of this machine with `threads` threads at once, float32; takes about a second. Throws ValueError if threads < 1.
+Peaks measure_peaks(int threads = 1);
+
+}  // namespace autograd::profiler
+
+}  // namespace tinytorch

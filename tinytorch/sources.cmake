@@ -192,6 +192,11 @@ set(TINYTORCH_SOURCES_12_transformers
   optim/warmup_cosine.cpp
   models/sampling.cpp
   models/generate.cpp)
+set(TINYTORCH_SOURCES_72_pictures
+  profiling/text_table.cpp
+  profiling/event_list.cpp
+  profiling/pictures.cpp
+  profiling/peaks.cpp)
 set(TINYTORCH_SOURCES_86_transformer_layers
   nn/rms_norm.cpp
   nn/transformer.cpp
@@ -199,6 +204,15 @@ set(TINYTORCH_SOURCES_86_transformer_layers
 set(TINYTORCH_SOURCES_88_pretrained
   models/published.cpp
   models/bert.cpp)
+set(TINYTORCH_SOURCES_14_profiling
+  profiling/events.cpp
+  profiling/recorder.cpp
+  profiling/flops.cpp
+  profiling/averages.cpp
+  profiling/profiler.cpp
+  profiling/trace.cpp
+  profiling/roofline.cpp
+  profiling/flame.cpp)
 set(TINYTORCH_SOURCES_16_kernels
   kernels/capability.cpp
   kernels/parallel.cpp
@@ -244,7 +258,9 @@ set(TINYTORCH_MODULES
   80_text_extras
   11_attention
   12_transformers
+  72_pictures
   86_transformer_layers
   88_pretrained
+  14_profiling
   16_kernels
   generated)

@@ -1501,7 +1501,7 @@ TEST_CASE("profile: threads of their own, threads that outlive the profile, and 
 //                 │      │      │      │                   rows     mm    count 3   self 60   total 60
 //                 └──────┴──────┼──────┘                            add   count 1   self  5   total  5
 //
-// (`EventList`, in chapter 76, holds the rows and prints them as PyTorch does.) Self times simply add up. Totals need care when a key is inside of itself: a `Block` that contains a `Block`, an operator that calls itself on a part of its data. Its inner time is in its outer time already:
+// (`EventList`, in chapter 72, holds the rows and prints them as PyTorch does.) Self times simply add up. Totals need care when a key is inside of itself: a `Block` that contains a `Block`, an operator that calls itself on a part of its data. Its inner time is in its outer time already:
 //
 //       Block 100 ─── Block 60 ─── mm 50                 Block    count 2   self 50   total 100, not 160
 

@@ -1,4 +1,4 @@
-// From the lesson modules/76_pictures/pictures_dev.cpp:
+// From the lesson modules/72_pictures/pictures_dev.cpp:
 // edit the module, not this file.
 
 #include "tinytorch/profiling/text_table.h"

@@ -12,7 +12,7 @@
 // ---
 
 // %% [markdown]
-// # Library chapter 76: Pictures of a profile
+// # Library chapter 72: Pictures of a profile
 //
 // What module 14 draws with: tables of text, flame views, memory over time, rooflines, and the two numbers under which a roofline hangs. Everything here takes plain values; what they mean, and where they come from, is the lesson's matter.
 // No exercises; it comes to learners prebuilt.

@@ -478,7 +478,7 @@ namespace {
 //| lesson
 // A call looks at its arguments' layers and at nothing else. There is no Tensor yet; this stands for one.
 struct Asking {
-  Asking(LayerSet set, bool is_undefined = false) : layers(set), undefined(is_undefined) {}
+  Asking(LayerSet asked, bool none = false) : layers(asked), undefined(none) {}
   LayerSet layers;
   bool undefined;
 };

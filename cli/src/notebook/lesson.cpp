@@ -189,6 +189,12 @@ std::vector<Module> modules_below(const std::vector<Module>& stage, const Module
   return below;
 }
 
+bool uses_chapters_behind(const std::vector<Module>& stage, const Module& module) {
+  const std::vector<const Module*> chapters = chapters_behind(stage, module);
+  return !headers_behind(stage, module, true).empty() ||
+         std::any_of(chapters.begin(), chapters.end(), [](const Module* chapter) { return extends_something(*chapter); });
+}
+
 std::vector<std::string> build_chapters_behind(const StageBuild& whole, const std::vector<Module>& stage, const Module& module) {
   std::vector<std::string> objects;
   const std::vector<std::string> sources = sources_of(whole.package());

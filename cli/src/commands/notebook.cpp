@@ -90,7 +90,7 @@ void print_description(const NotebookPlace& place, const NotebookArguments& argu
   if (place.workspace) options.course = course_folder();
   const StageBuild build(place.root, modules_below(place.stage, *place.module), options);
   std::vector<std::string> chapters;
-  if (place.stage.back().number != place.module->number) {
+  if (uses_chapters_behind(place.stage, *place.module)) {
     StageOptions behind = behind_options(*place.module, options.toolchain);
     behind.learner = options.learner;
     behind.course = options.course;

@@ -48,8 +48,8 @@ Cell includes_of(const Cell& cell, const std::set<std::string>& paths) {
     if (line.starts_with("//| export ")) wanted = paths.contains(line.substr(11));
     if (wanted || line.starts_with("//| after")) out.body.push_back(line);
   }
-  for (const Marker& marker : cell.markers) {
-    if (marker.word != "export" || paths.contains(marker.argument)) out.markers.push_back(marker);
+  for (const Marker& mark : cell.markers) {
+    if (mark.word != "export" || paths.contains(mark.argument)) out.markers.push_back(mark);
   }
   return out;
 }
@@ -75,11 +75,11 @@ Module only_mixins_of_chapter(const Module& chapter) {
     }
   }
   Module out = with_only(chapter, [&](const Cell& cell) {
-    const Marker* marker = cell.marker("export");
+    const Marker* exported = cell.marker("export");
     if (cell.marker("extends") != nullptr) return true;
-    if (marker == nullptr) return false;
+    if (exported == nullptr) return false;
     const bool includes = is_include_cell(chapter, static_cast<std::size_t>(&cell - chapter.cells.data()));
-    return includes || (all.contains(marker->argument) && !mixins.contains(marker->argument));
+    return includes || (all.contains(exported->argument) && !mixins.contains(exported->argument));
   });
   for (std::size_t i = 0; i < out.open_cell; ++i) {
     if (is_include_cell(out, i)) out.cells[i] = includes_of(out.cells[i], all);
@@ -187,6 +187,12 @@ std::vector<Module> modules_below(const std::vector<Module>& stage, const Module
     behind = behind || itself;
   }
   return below;
+}
+
+bool uses_chapters_behind(const std::vector<Module>& stage, const Module& module) {
+  const std::vector<const Module*> chapters = chapters_behind(stage, module);
+  return !headers_behind(stage, module, true).empty() ||
+         std::any_of(chapters.begin(), chapters.end(), [](const Module* chapter) { return extends_something(*chapter); });
 }
 
 std::vector<std::string> build_chapters_behind(const StageBuild& whole, const std::vector<Module>& stage, const Module& module) {

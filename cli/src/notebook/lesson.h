@@ -28,6 +28,8 @@ struct LessonTexts {
 std::string describe_cells(const StageBuild& build, const std::vector<Module>& stage, const Module& module, const LessonTexts& texts,
                            const std::vector<std::string>& chapters);
 
+// Whether the lesson uses library chapters behind it: includes their headers, or stands on classes by which they extend its own.
+bool uses_chapters_behind(const std::vector<Module>& stage, const Module& module);
 // These objects, compiled against the lesson as its file has it; none when that does not compile. `whole` is made with behind_options.
 StageOptions behind_options(const Module& module, const Toolchain& toolchain);
 std::vector<std::string> build_chapters_behind(const StageBuild& whole, const std::vector<Module>& stage, const Module& module);

@@ -2459,9 +2459,9 @@ TEST_CASE("transformers: a GPT learns a sentence by heart and writes it") {
 // %% [markdown] {"nbgrader": {"grade": true, "grade_id": "12-explain-depth", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}}
 // **Question 1. The road.** From the first table: how does each column change when the depth doubles? Which of the three could you train with 48 blocks, and what would the others need? Why does the initialization divide by `sqrt(2 L)`, and which column would change without it?
 // BEGIN SOLUTION
-// Without a residual road the ratio is multiplied by about the same factor for each pair of blocks: it falls (or grows) exponentially with depth, and at 48 blocks the first ones get nothing. Post-norm is in between: a constant factor for each block, from the normalization of a sum that is larger than its
-// parts; it was trained with a long warm-up and at 6 blocks. Pre-norm stays within a small factor of 1, growing slowly. The stream is a sum of 2 L contributions, whose variances add; scaling each by 1 / sqrt(2 L) keeps the stream's size independent of depth. In the pre-norm column the later blocks would otherwise see a larger
-// stream, and their normalization would divide their gradients more.
+// Without a residual road the ratio falls with the depth: measured 0.69, 0.63, 0.20 and 0.05 for 2, 4, 8 and 16 blocks, to a third and then to a quarter with each doubling. At 48 blocks the first ones would learn about a hundredth as fast as the last; they need a road. Pre-norm stays between 1 and 2. Post-norm stays near 1 here as
+// well (0.8 to 1.1), because these blocks are fresh: what a branch adds is small, and each norm behind a sum divides by hardly more than 1. When training has made the branches as large as the stream, each norm divides the road by sqrt(2), and that is why post-norm models were trained with a long warm-up and at 6 blocks. The stream is a sum of
+// 2 L contributions, whose variances add; scaling each by 1 / sqrt(2 L) keeps the stream's size independent of depth. Without it the later blocks of the pre-norm column see a larger stream, and their normalization divides their gradients more: the 1.75 at 16 blocks (these blocks are drawn without the scaling).
 // END SOLUTION
 
 // %% [markdown] {"nbgrader": {"grade": true, "grade_id": "12-explain-memory", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}}

@@ -80,6 +80,7 @@
 #include "tito/lesson.h"
 #include <string>
 #include <vector>
+#include "tinytorch/core/error.h"
 #include "tinytorch/profiling/event_list.h"
 #include "tinytorch/profiling/peaks.h"
 #include "tinytorch/profiling/pictures.h"

@@ -1,5 +1,5 @@
 # The sources of each lesson, for CMakeLists.txt.
-# Generated from the lessons 00_setup to 88_pretrained: edit the module, not this file.
+# Generated from the lessons 00_setup to 15_benchmarking: edit the module, not this file.
 set(TINYTORCH_SOURCES_00_setup
   core/error.cpp
   core/generator.cpp
@@ -197,6 +197,12 @@ set(TINYTORCH_SOURCES_86_transformer_layers
 set(TINYTORCH_SOURCES_88_pretrained
   models/published.cpp
   models/bert.cpp)
+set(TINYTORCH_SOURCES_15_benchmarking
+  benchmarking/statistics.cpp
+  benchmarking/timing.cpp
+  benchmarking/scenarios.cpp
+  benchmarking/results.cpp
+  benchmarking/pareto.cpp)
 set(TINYTORCH_SOURCES_generated
   core/register_all.cpp)
 set(TINYTORCH_MODULES
@@ -235,4 +241,5 @@ set(TINYTORCH_MODULES
   12_transformers
   86_transformer_layers
   88_pretrained
+  15_benchmarking
   generated)

@@ -1,5 +1,5 @@
 // All of TinyTorch.
-// Generated from the lessons 00_setup to 88_pretrained: edit the module, not this file.
+// Generated from the lessons 00_setup to 15_benchmarking: edit the module, not this file.
 #pragma once
 
 #include "tinytorch/core/error.h"
@@ -177,3 +177,8 @@
 #include "tinytorch/models/beam_search.h"
 #include "tinytorch/models/published.h"
 #include "tinytorch/models/bert.h"
+#include "tinytorch/benchmarking/statistics.h"
+#include "tinytorch/benchmarking/timing.h"
+#include "tinytorch/benchmarking/scenarios.h"
+#include "tinytorch/benchmarking/results.h"
+#include "tinytorch/benchmarking/pareto.h"

@@ -1,5 +1,5 @@
 // Joins what the lessons register, in their order.
-// Generated from the lessons 00_setup to 88_pretrained: edit the module, not this file.
+// Generated from the lessons 00_setup to 15_benchmarking: edit the module, not this file.
 
 namespace tinytorch {
 

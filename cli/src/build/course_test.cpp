@@ -13,6 +13,7 @@
 #include "build/library.h"
 #include "build/milestone_proof.h"
 #include "build/part_report.h"
+#include "build/performance.h"
 #include "build/progress.h"
 #include "build/recorded_output.h"
 #include "build/stage_build.h"
@@ -40,6 +41,7 @@ class CourseTest {
   bool run() {
     check_export();
     check_lint();
+    check_performance();
     test_command_line();
     test_last_stage();
     test_grading();
@@ -80,6 +82,13 @@ class CourseTest {
         }
         part.expect(complaint.empty(), complaint);
       }
+    });
+  }
+
+  void check_performance() {
+    report_.run("performance", "docs/performance.md", "", [&](Part& part) {
+      const std::string complaint = check_performance_page(root_);
+      part.expect(complaint.empty(), complaint);
     });
   }
 

@@ -25,6 +25,7 @@
 
 #include "tinytorch/benchmarking/results.h"
 #include "tinytorch/benchmarking/timing.h"
+#include "tinytorch/core/error.h"
 #include "tinytorch/core/utils.h"
 
 namespace {

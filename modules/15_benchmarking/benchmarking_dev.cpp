@@ -916,7 +916,6 @@ TEST_CASE("sample_until: as many samples as the precision needs, and all of them
   now = 0;
   const benchmarking::Sampling late = sample_until([&] { now += 1; return generator.uniform_double(); }, {.precision = 1e-6, .seconds = 30}, clock);
   CHECK_EQ(late.values.size(), 30);
-  now = 0;
   const benchmarking::Sampling minimum = sample_until([&] { now += 100; return generator.uniform_double(); }, {.precision = 1e-6}, clock);
   CHECK_EQ(minimum.values.size(), 12);
   double falling = 1000;

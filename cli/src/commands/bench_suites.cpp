@@ -123,6 +123,9 @@ class SuiteRun {
       versions_[package] = python_says(python_, fmt::format("import {0}; print({0}.__version__)", package));
       if (!versions_[package].empty()) set(std::string("VERSION_") + package, versions_[package]);
     }
+    for (const std::string& peer : arguments.against) {
+      if (versions_.at(package_of(peer)).empty()) throw std::runtime_error(fmt::format("{0} is not installed for {1}; run: ./tito bench --install {0}", package_of(peer), python_.string()));
+    }
   }
 
   void run(const fs::path& bench, const fs::path& worker, const fs::path& out) {
@@ -145,6 +148,7 @@ class SuiteRun {
   }
 
  private:
+  static std::string package_of(const std::string& peer) { return peer == "libtorch" ? "torch" : peer.substr(0, peer.find('-')); }
   fs::path folder() const { return root_ / "build/bench"; }
   void add(const std::string& option, const std::string& value) {
     command_.push_back(option);
@@ -153,18 +157,15 @@ class SuiteRun {
   void set(const std::string& name, const std::string& value) { options_.environment.emplace_back("TITO_BENCH_" + name, value); }
   bool has_suite(const std::string& suite) const { return std::find(suites_.begin(), suites_.end(), suite) != suites_.end(); }
 
-  // Whether the peer takes part. One that was asked for and is not there is an error.
+  // Whether the peer takes part.
   bool add_peer(const std::string& peer) {
     const std::vector<std::string>& asked = arguments_.against;
     const bool by_name = std::find(asked.begin(), asked.end(), peer) != asked.end();
     if (!asked.empty() && !by_name) return false;
     if (peer == "torch-compile" && !by_name) return false;  // compiles for minutes
     if (peer == "libtorch" && !has_suite("overhead") && !has_suite("start-up")) return false;
-    const std::string package = peer == "libtorch" ? "torch" : peer.substr(0, peer.find('-'));
-    if (versions_.at(package).empty()) {
-      if (by_name) throw std::runtime_error(fmt::format("{} is not installed for {}; run: ./tito bench --install {}", package, python_.string(), package));
-      return false;
-    }
+    const std::string package = package_of(peer);
+    if (versions_.at(package).empty()) return false;
     add("--peer", peer + "=" + (peer == "libtorch" ? libtorch_command() : python_command(peer, package)));
     return true;
   }

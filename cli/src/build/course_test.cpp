@@ -14,6 +14,7 @@
 #include "build/library.h"
 #include "build/milestone_proof.h"
 #include "build/part_report.h"
+#include "build/performance.h"
 #include "build/progress.h"
 #include "build/recorded_output.h"
 #include "build/stage_build.h"
@@ -64,6 +65,7 @@ class CourseTest {
     const bool thorough = options_.thorough;
     std::vector<Step> steps{{"export", true, [this] { check_export(); }},
                             {"lint", true, [this] { check_lint(); }},
+                            {"performance", true, [this] { check_performance(); }},
                             {"command-line", true, [this] { test_command_line(); }},
                             {"modules", true, [this] { test_last_stage(); }},
                             {"grading", true, [this] { test_grading(); }},
@@ -118,6 +120,13 @@ class CourseTest {
         }
         part.expect(complaint.empty(), complaint);
       }
+    });
+  }
+
+  void check_performance() {
+    report_.run("performance", "docs/performance.md", "", [&](Part& part) {
+      const std::string complaint = check_performance_page(root_);
+      part.expect(complaint.empty(), complaint);
     });
   }
 

@@ -1,5 +1,5 @@
-// tito bench: how long the builds take that people wait for. Both are measured on a copy, so that no file of the
-// project is touched.
+// tito bench: TinyTorch beside its peers (bench_suites), and how long the builds take that people wait for. The builds are measured
+// on a copy, so that no file of the project is touched.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -12,6 +12,7 @@
 #include "build/process.h"
 #include "build/progress.h"
 #include "build/stage_build.h"
+#include "commands/bench_suites.h"
 #include "commands/commands.h"
 
 namespace tito {
@@ -149,8 +150,21 @@ void bench_build(const BenchArguments& arguments) {
 }  // namespace
 
 void add_bench_command(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("bench", "Measure how long the builds take");
-  command->require_subcommand(1);
+  CLI::App* command = app.add_subcommand("bench", "Measure TinyTorch beside PyTorch and others, or how long the builds take");
+  command->require_subcommand(0, 1);
+  const auto suites = std::make_shared<SuiteArguments>();
+  command->add_option("suites", suites->suites, "suites of benchmarks/cases.json; none: all");
+  command->add_option("--against", suites->against, "torch, torch-fused, torch-channels-last, torch-compile, libtorch, numpy, onnxruntime; none: what is installed")->delimiter(',');
+  command->add_option("--install", suites->install, "install these peers from PyPI into an environment of their own")->delimiter(',');
+  command->add_option("--python", suites->python, "a python that has the peers already");
+  command->add_option("--json", suites->json, "the file for the result");
+  command->add_option("--threads", suites->threads, "threads for each side, on as many processors")->capture_default_str()->check(CLI::PositiveNumber);
+  command->add_option("--seconds", suites->seconds, "for the rounds of one case")->capture_default_str()->check(CLI::PositiveNumber);
+  command->add_option("--compare", suites->compare, "two files of results: name what got slower")->expected(2);
+  command->add_flag("--page", suites->page, "write docs/performance.md from benchmarks/results");
+  command->callback([command, suites] {
+    if (command->get_subcommands().empty()) bench_suites(*suites);
+  });
   const auto arguments = std::make_shared<BenchArguments>();
   CLI::App* edit_loop = command->add_subcommand("edit-loop", "From an edit in a module to the verdict of its tests");
   edit_loop->add_option("--module", arguments->module, "the module to edit")->capture_default_str();

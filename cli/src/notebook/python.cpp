@@ -14,17 +14,6 @@ namespace {
 
 constexpr double install_limit = 1200;
 
-fs::path environments_folder() {
-  const auto variable = [](const char* name) {
-    const char* value = std::getenv(name);
-    return fs::path(value == nullptr ? "" : value);
-  };
-  if (const fs::path given = variable("TITO_PYTHON"); !given.empty()) return given;
-  if (const fs::path data = variable("XDG_DATA_HOME"); !data.empty()) return data / "tinytorch";
-  if (const fs::path home = variable("HOME"); !home.empty()) return home / ".local/share/tinytorch";
-  return fs::temp_directory_path() / "tinytorch";
-}
-
 std::string last_lines(const std::string& text) {
   constexpr std::size_t shown = 1500;
   return text.size() > shown ? "..." + text.substr(text.size() - shown) : text;
@@ -50,16 +39,27 @@ void install(const fs::path& environment, const fs::path& requirements) {
 
 }  // namespace
 
+fs::path python_environments() {
+  const auto variable = [](const char* name) {
+    const char* value = std::getenv(name);
+    return fs::path(value == nullptr ? "" : value);
+  };
+  if (const fs::path given = variable("TITO_PYTHON"); !given.empty()) return given;
+  if (const fs::path data = variable("XDG_DATA_HOME"); !data.empty()) return data / "tinytorch";
+  if (const fs::path home = variable("HOME"); !home.empty()) return home / ".local/share/tinytorch";
+  return fs::temp_directory_path() / "tinytorch";
+}
+
 fs::path python_with(const fs::path& requirements) {
   const std::string wanted = read_text(requirements);
   const fs::path environment =
-      environments_folder() / fmt::format("python-{}", hash_of(wanted).substr(0, 8));
+      python_environments() / fmt::format("python-{}", hash_of(wanted).substr(0, 8));
   const fs::path ready = environment / "ready";
   const fs::path python = environment / "bin/python";
   // A file of the system's Python went with an upgrade: the link leads nowhere.
   const auto usable = [&] { return fs::exists(python) && read_if_there(ready) == wanted; };
   if (usable()) return python;
-  const FolderLock lock(environments_folder());
+  const FolderLock lock(python_environments());
   if (usable()) return python;
   install(environment, requirements);
   write_atomically(ready, wanted);

@@ -13,4 +13,7 @@ namespace tito {
 // where it cannot.
 fs::path python_with(const fs::path& requirements);
 
+// The folder that holds such environments: $TITO_PYTHON or else ~/.local/share/tinytorch.
+fs::path python_environments();
+
 }  // namespace tito

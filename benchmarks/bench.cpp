@@ -1,0 +1,378 @@
+// `tito bench SUITE`: TinyTorch and its peers in turns, in one run, measured and judged with module 15.
+//
+//     bench --cases cases.json --suite SUITE... --out FILE.json [--seconds S] [--threads N] [--peer NAME=COMMAND]... --ours COMMAND
+//     bench --compare BEFORE.json AFTER.json
+//
+// Each side is a process that lives as long as the run (worker.h); only one works at a time, on the same processors. The file has
+// every sample, and the ratios with their intervals.
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <sstream>
+#include <stdexcept>
+#include <thread>
+
+#include "tinytorch/benchmarking/results.h"
+#include "tinytorch/benchmarking/timing.h"
+#include "tinytorch/core/error.h"
+#include "tinytorch/core/utils.h"
+
+namespace {
+
+using namespace tinytorch;
+using Json = nlohmann::ordered_json;
+
+struct Settings {
+  std::string cases, out, ours;
+  std::vector<std::string> suites;
+  std::vector<std::pair<std::string, std::string>> peers;  // name, shell command of its worker
+  double seconds = 3;        // for the rounds of one case
+  double longest_call = 60;  // a call that takes longer is given up
+  int threads = 1;
+};
+
+pid_t start(const std::string& command, int* to, int* from) {
+  int in[2], out[2];
+  if (pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0) throw std::runtime_error("no pipe for " + command);
+  const pid_t child = fork();
+  if (child == 0) {
+    setpgid(0, 0);
+    dup2(in[0], 0);
+    dup2(out[1], 1);
+    execl("/bin/sh", "sh", "-c", ("exec " + command).c_str(), static_cast<char*>(nullptr));
+    _exit(127);
+  }
+  close(in[0]);
+  close(out[1]);
+  *to = in[1];
+  *from = out[0];
+  return child;
+}
+
+// A worker process and the lines it speaks.
+class Worker {
+ public:
+  Worker(std::string name, std::string command) : name_(std::move(name)), command_(std::move(command)) {}
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+  ~Worker() { stop(); }
+
+  const std::string& name() const { return name_; }
+  const std::string& command() const { return command_; }
+
+  // Sends a line and waits for the answer. Throws when there is none within the limit; the process is ended then.
+  std::string ask(const std::string& line, double limit) {
+    if (child_ < 0) child_ = start(command_, &to_, &from_);
+    const std::string text = line + "\n";
+    if (write(to_, text.data(), text.size()) != static_cast<ssize_t>(text.size())) give_up("it does not read");
+    const double until = benchmarking::steady_seconds() + limit;
+    std::size_t end = 0;
+    while ((end = pending_.find('\n')) == std::string::npos) {
+      const double left = until - benchmarking::steady_seconds();
+      pollfd readable{from_, POLLIN, 0};
+      if (left <= 0 || poll(&readable, 1, static_cast<int>(left * 1000) + 1) == 0) give_up("no answer within " + format_seconds(limit));
+      char buffer[4096];
+      const ssize_t count = read(from_, buffer, sizeof buffer);
+      if (count <= 0) give_up("it ended");
+      pending_.append(buffer, static_cast<std::size_t>(count));
+    }
+    const std::string answer = pending_.substr(0, end);
+    pending_.erase(0, end + 1);
+    return answer;
+  }
+
+  void stop() {
+    if (child_ < 0) return;
+    kill(-child_, SIGKILL);
+    waitpid(child_, nullptr, 0);
+    close(to_);
+    close(from_);
+    child_ = -1;
+    pending_.clear();
+  }
+
+ private:
+  [[noreturn]] void give_up(const std::string& why) {
+    stop();
+    throw std::runtime_error(why);
+  }
+
+  std::string name_, command_, pending_;
+  pid_t child_ = -1;
+  int to_ = -1, from_ = -1;
+};
+
+// One side of a case, ready to be timed.
+struct Side {
+  std::string name, note;
+  benchmarking::Timed timed;  // empty: it cannot, and `note` says why
+  double value = NAN;
+  std::int64_t calls = 1;
+  double first = 0;   // seconds of the first call, or of the second if that could be waited for
+  bool slow = false;  // that took so long that it is all there will be
+};
+
+Side prepare(Worker& worker, const std::string& work, const Settings& settings) {
+  Side side;
+  side.name = worker.name();
+  try {
+    const std::string answer = worker.ask("prepare " + work, 2 * settings.longest_call);
+    if (!answer.starts_with("ready ")) {
+      side.note = answer.starts_with("cannot ") ? answer.substr(7) : "an answer that nobody understands: " + answer;
+      return side;
+    }
+    side.value = std::strtod(answer.c_str() + 6, nullptr);
+    side.timed = [&worker, &settings](std::int64_t calls) {
+      return std::strtod(worker.ask("run " + std::to_string(calls), settings.longest_call + 10 * settings.seconds).c_str(), nullptr);
+    };
+  } catch (const std::exception& error) {
+    side.note = error.what();
+  }
+  return side;
+}
+
+// Runs a shell command to its end and returns the seconds; throws when it fails.
+double seconds_of(const std::string& command) {
+  const double begin = benchmarking::steady_seconds();
+  if (std::system((command + " >/dev/null 2>&1").c_str()) != 0) throw std::runtime_error("the command fails: " + command);
+  return benchmarking::steady_seconds() - begin;
+}
+
+// The cases of the suite `start-up` are whole commands: NAME=COMMAND in the environment's TITO_BENCH_<work>_<side>.
+Side command_side(const std::string& side_name, const std::string& what) {
+  Side side;
+  side.name = side_name;
+  const char* command = std::getenv(("TITO_BENCH_" + what + "_" + side_name).c_str());
+  if (command == nullptr) {
+    side.note = "not installed";
+    return side;
+  }
+  side.timed = [text = std::string(command)](std::int64_t calls) {
+    double sum = 0;
+    for (std::int64_t i = 0; i < calls; ++i) sum += seconds_of(text);
+    return sum;
+  };
+  return side;
+}
+
+// Warms one side up and finds how many calls make a block of 10 ms; a side that fails or is too slow says so.
+void warm_up(Side& side, const Settings& settings) {
+  if (!side.timed) return;
+  try {
+    side.first = side.timed(1);
+    if (side.first > settings.seconds && side.first < 5 * settings.seconds) side.first = side.timed(1);  // warm now
+    side.slow = side.first > settings.seconds;
+    if (side.slow) return;
+    side.calls = benchmarking::calls_for(side.timed, 0.01);
+    // Until the blocks have settled, or a fifth of the time is over.
+    std::vector<double> blocks;
+    const double until = benchmarking::steady_seconds() + settings.seconds / 5;
+    while (benchmarking::steady_seconds() < until && blocks.size() < 40) {
+      blocks.push_back(side.timed(side.calls));
+      const std::optional<std::size_t> warm = benchmarking::warmup_length(blocks);
+      if (blocks.size() >= 6 && warm && *warm < blocks.size() / 3) break;
+    }
+    side.calls = benchmarking::calls_for(side.timed, 0.01);
+  } catch (const std::exception& error) {
+    side.timed = {};
+    side.note = error.what();
+  }
+}
+
+std::string formatted(const char* format, double value) {
+  char text[64];
+  std::snprintf(text, sizeof text, format, value);
+  return text;
+}
+
+std::string ratio_text(const benchmarking::Ratio& ratio) {
+  std::string text = formatted("%8.3f", ratio.value);
+  if (ratio.interval) return text + formatted("  [%.3f, ", ratio.interval->low) + formatted("%.3f]", ratio.interval->high);
+  return text + "  (too few rounds for an interval)";
+}
+
+class Run {
+ public:
+  explicit Run(Settings settings) : settings_(std::move(settings)), ours_("tinytorch", settings_.ours) {
+    for (const auto& [name, command] : settings_.peers) peers_.push_back(std::make_unique<Worker>(name, command));
+    file_.machine = benchmarking::this_machine();
+    file_.settings = {{"threads", std::to_string(settings_.threads)}, {"seconds a case", formatted("%g", settings_.seconds)}};
+  }
+
+  void all() {
+    const Json cases = Json::parse(std::ifstream(settings_.cases));
+    std::string suite;
+    for (const Json& one : cases) {
+      if (std::find(settings_.suites.begin(), settings_.suites.end(), one.at("suite").get<std::string>()) == settings_.suites.end()) continue;
+      if (one.at("suite") != suite) {
+        suite = one.at("suite");
+        std::printf("\n%s\n", suite.c_str());
+      }
+      measure(one);
+      write();  // what is measured is kept, whatever comes next
+    }
+  }
+
+ private:
+  void measure(const Json& one) {
+    const std::string work = one.at("work");
+    std::printf("  %s\n", one.at("name").get<std::string>().c_str());
+    std::fflush(stdout);
+    const bool command = work.starts_with("command ");
+    std::vector<Side> sides;
+    sides.push_back(command ? command_side("tinytorch", work.substr(8)) : prepare(ours_, work, settings_));
+    for (const std::unique_ptr<Worker>& peer : peers_) {
+      const Json& wanted = one.at("peers");
+      if (std::find(wanted.begin(), wanted.end(), peer->name()) == wanted.end()) continue;
+      sides.push_back(command ? command_side(peer->name(), work.substr(8)) : prepare(*peer, work, settings_));
+    }
+    for (Side& side : sides) warm_up(side, settings_);
+    for (const Side& side : sides) {
+      const bool differs = !std::isnan(side.value) && !std::isnan(sides[0].value) && !(std::abs(side.value - sides[0].value) <= 1e-3 * std::abs(sides[0].value) + 1e-12);
+      if (differs) throw std::runtime_error(str(one.at("name").get<std::string>(), ": ", side.name, " computes ", side.value, ", tinytorch ", sides[0].value));
+    }
+    const std::vector<std::vector<double>> seconds = rounds(sides);
+    for (std::size_t s = 0; s < sides.size(); ++s) {
+      file_.results.push_back({one.at("suite"), one.at("name"), sides[s].name, seconds[s], sides[s].calls, one.at("flops"), one.at("bytes"), sides[s].note});
+      if (seconds[s].empty()) {
+        std::printf("    %-22s %s\n", sides[s].name.c_str(), sides[s].note.c_str());
+        continue;
+      }
+      const double middle = benchmarking::median(seconds[s]);
+      std::string rate;
+      if (one.at("flops").get<double>() > 0) rate = formatted("%9.2f GFLOP/s", one.at("flops").get<double>() / middle * 1e-9);
+      else if (one.at("bytes").get<double>() > 0) rate = formatted("%9.2f GB/s", one.at("bytes").get<double>() / middle * 1e-9);
+      std::string judged;
+      if (s > 0 && !seconds[0].empty()) {
+        const std::size_t common = std::min(seconds[0].size(), seconds[s].size());
+        const benchmarking::Ratio ratio = benchmarking::ratio_of({seconds[s].begin(), seconds[s].begin() + static_cast<std::ptrdiff_t>(common)},
+                                                                 {seconds[0].begin(), seconds[0].begin() + static_cast<std::ptrdiff_t>(common)});
+        judged = ratio_text(ratio);
+        Json row = {{"suite", one.at("suite")}, {"name", one.at("name")}, {"against", sides[s].name}, {"ratio", ratio.value}, {"rounds", common}};
+        row["low"] = ratio.interval ? Json(ratio.interval->low) : Json();
+        row["high"] = ratio.interval ? Json(ratio.interval->high) : Json();
+        ratios_.push_back(row);
+      }
+      std::printf("    %-22s %10s %-18s %s%s%s\n", sides[s].name.c_str(), format_seconds(middle).c_str(), rate.c_str(), judged.c_str(), sides[s].note.empty() ? "" : "  ", sides[s].note.c_str());
+    }
+    std::fflush(stdout);
+  }
+
+  // What each side took in each round. A side that is too slow for rounds has its first call only; then so has everyone.
+  std::vector<std::vector<double>> rounds(std::vector<Side>& sides) {
+    std::vector<std::vector<double>> seconds(sides.size());
+    std::vector<std::size_t> able;
+    bool slow = false;
+    for (std::size_t s = 0; s < sides.size(); ++s) {
+      if (!sides[s].timed) continue;
+      able.push_back(s);
+      slow = slow || sides[s].slow;
+    }
+    try {
+      if (slow) {
+        for (const std::size_t s : able) {
+          seconds[s] = {sides[s].slow ? sides[s].first : sides[s].timed(sides[s].calls) / static_cast<double>(sides[s].calls)};
+          if (sides[s].slow) sides[s].note = "one call";
+        }
+        return seconds;
+      }
+      std::vector<benchmarking::Timed> subjects;
+      std::vector<std::int64_t> calls;
+      for (const std::size_t s : able) {
+        subjects.push_back(sides[s].timed);
+        calls.push_back(sides[s].calls);
+      }
+      const double until = benchmarking::steady_seconds() + settings_.seconds;
+      // Threads of the one before spin for a while after their work; the next one must not share the processor with them.
+      const auto pause = [] { std::this_thread::sleep_for(std::chrono::milliseconds(3)); };
+      for (int done = 0; done < 3 || (done < 60 && benchmarking::steady_seconds() < until); ++done) {
+        const std::vector<std::vector<double>> more = benchmarking::interleave(subjects, calls, 1, pause);
+        for (std::size_t i = 0; i < able.size(); ++i) seconds[able[i]].push_back(more[i][0]);
+        if (benchmarking::steady_seconds() > until + 3 * settings_.seconds) break;
+      }
+    } catch (const std::exception& error) {
+      std::printf("    given up: %s\n", error.what());
+    }
+    return seconds;
+  }
+
+  void write() {
+    for (const char* name : {"tinytorch", "torch", "numpy", "onnxruntime", "libtorch"}) {
+      if (const char* version = std::getenv((std::string("TITO_BENCH_VERSION_") + name).c_str())) file_.versions[name] = version;
+    }
+    benchmarking::write_results(settings_.out, file_);
+    Json document = Json::parse(std::ifstream(settings_.out));
+    document["ratios"] = ratios_;
+    std::ofstream(settings_.out) << document.dump(1) << '\n';
+  }
+
+  Settings settings_;
+  Worker ours_;
+  std::vector<std::unique_ptr<Worker>> peers_;
+  benchmarking::ResultFile file_;
+  Json ratios_ = Json::array();
+};
+
+// Names what got slower between two files. Exit status 1 if anything did.
+int compare(const std::string& before_path, const std::string& after_path) {
+  const benchmarking::ResultFile before = benchmarking::read_results(before_path);
+  const benchmarking::ResultFile after = benchmarking::read_results(after_path);
+  if (const std::string why = benchmarking::why_not_comparable(before, after); !why.empty()) {
+    std::printf("These files should not be compared: %s.\n", why.c_str());
+    return 2;
+  }
+  int slower = 0;
+  for (const benchmarking::Change& change : benchmarking::compare_files(before, after)) {
+    slower += change.verdict == benchmarking::Verdict::Slower && change.subject == "tinytorch";
+    std::printf("%-11s %7.3f [%.3f, %.3f]  %s: %s, %s\n", std::string(benchmarking::name_of(change.verdict)).c_str(), change.ratio, change.interval.low, change.interval.high,
+                change.suite.c_str(), change.name.c_str(), change.subject.c_str());
+  }
+  std::printf("%d of TinyTorch's cases got slower (times after / before, intervals at 95 %%, tolerance 5 %%)\n", slower);
+  return slower > 0 ? 1 : 0;
+}
+
+Settings parse(int argc, char** argv) {
+  Settings settings;
+  for (int i = 1; i + 1 < argc; i += 2) {
+    const std::string option = argv[i];
+    const std::string value = argv[i + 1];
+    if (option == "--cases") settings.cases = value;
+    else if (option == "--suite") settings.suites.push_back(value);
+    else if (option == "--out") settings.out = value;
+    else if (option == "--ours") settings.ours = value;
+    else if (option == "--seconds") settings.seconds = std::stod(value);
+    else if (option == "--threads") settings.threads = std::stoi(value);
+    else if (option == "--peer") settings.peers.emplace_back(value.substr(0, value.find('=')), value.substr(value.find('=') + 1));
+    else throw std::runtime_error("unknown option " + option);
+  }
+  return settings;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    if (argc == 4 && std::strcmp(argv[1], "--compare") == 0) return compare(argv[2], argv[3]);
+    const Settings settings = parse(argc, argv);
+    signal(SIGPIPE, SIG_IGN);
+    std::vector<int> processors;
+    for (int i = 0; i < settings.threads; ++i) processors.push_back(i);
+    if (!benchmarking::pin_to_processors(processors)) std::printf("not pinned to %d processors: the system does not allow it\n", settings.threads);
+    std::printf("ratio: how many times as fast as the peer TinyTorch is; median of the rounds, 95 %% interval\n");
+    Run(settings).all();
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "bench: %s\n", error.what());
+    return 1;
+  }
+}

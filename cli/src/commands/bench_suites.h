@@ -1,0 +1,23 @@
+// tito bench SUITE: TinyTorch beside its peers, measured by the programs in benchmarks/.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace tito {
+
+struct SuiteArguments {
+  std::vector<std::string> suites;   // empty or "all": every one
+  std::vector<std::string> against;  // torch, numpy, onnxruntime, libtorch, and torch's variants; empty: all that are installed
+  std::vector<std::string> install;  // what to install, instead of measuring
+  std::string python;                // one that has the peers; empty: the environment that install makes
+  std::string json;                  // where the result goes; empty: build/bench/result.json
+  int threads = 1;
+  double seconds = 2;                // for the rounds of one case
+  std::vector<std::string> compare;  // two files of results, instead of measuring
+  bool page = false;                 // write docs/performance.md, instead of measuring
+};
+
+void bench_suites(const SuiteArguments& arguments);
+
+}  // namespace tito

@@ -1,0 +1,143 @@
+// From the lesson modules/15_benchmarking/benchmarking_dev.cpp:
+// edit the module, not this file.
+
+#include "tinytorch/benchmarking/results.h"
+
+#include <algorithm>
+#include <ctime>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "tinytorch/core/error.h"
+#include "tinytorch/core/system_info.h"
+#include "tinytorch/core/utils.h"
+
+namespace tinytorch {
+
+namespace {
+
+// The first number in /proc/loadavg.
+double load_average() {
+  const std::string text = read_if_there("/proc/loadavg");
+  return text.empty() ? 0.0 : std::atof(text.c_str());
+}
+
+std::string utc_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  gmtime_r(&now, &parts);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text;
+}
+
+}  // namespace
+
+benchmarking::Machine benchmarking::this_machine() {
+  const SystemInfo info = system_info();
+  return {info.cpu_model, info.os, info.compiler, info.cores, info.memory_bytes, info.simd, load_average(), utc_now()};
+}
+
+void benchmarking::write_results(const std::string& path, const ResultFile& file) {
+  const Machine& m = file.machine;
+  nlohmann::ordered_json document;
+  document["machine"] = {{"cpu", m.cpu}, {"cores", m.cores}, {"memory_bytes", m.memory_bytes}, {"os", m.os}, {"compiler", m.compiler}, {"simd", m.simd}, {"load", m.load}, {"date", m.date}};
+  document["versions"] = file.versions;
+  document["settings"] = file.settings;
+  document["results"] = nlohmann::ordered_json::array();
+  for (const Result& result : file.results) {
+    document["results"].push_back({{"suite", result.suite}, {"name", result.name}, {"subject", result.subject}, {"seconds", result.seconds}, {"calls", result.calls},
+                                   {"flops", result.flops}, {"bytes", result.bytes}, {"note", result.note}});
+  }
+  const std::string half = path + ".part";
+  std::ofstream(half) << document.dump(1) << '\n';
+  TORCH_CHECK(read_if_there(half).size() > 2 && std::rename(half.c_str(), path.c_str()) == 0, "cannot write ", path, "\n[write_results] does the folder exist, and is there room?");
+}
+
+benchmarking::ResultFile benchmarking::read_results(const std::string& path) {
+  const std::string text = read_file(path, "read_results");
+  try {
+    const nlohmann::json document = nlohmann::json::parse(text);
+    const nlohmann::json& m = document.at("machine");
+    ResultFile file;
+    file.machine = {m.at("cpu"), m.at("os"), m.at("compiler"), m.at("cores"), m.at("memory_bytes"), m.at("simd"), m.at("load"), m.at("date")};
+    file.versions = document.at("versions");
+    file.settings = document.at("settings");
+    for (const nlohmann::json& r : document.at("results")) {
+      file.results.push_back({r.at("suite"), r.at("name"), r.at("subject"), r.at("seconds"), r.at("calls"), r.at("flops"), r.at("bytes"), r.at("note")});
+    }
+    return file;
+  } catch (const nlohmann::json::exception& error) {
+    TORCH_CHECK(false, path, " is not a file of benchmark results\n[read_results] ", error.what());
+  }
+}
+
+namespace {
+
+// Of median(after) / median(before), at 95 %: both sides are resampled 1,000 times.
+benchmarking::Interval interval_of_ratio(const std::vector<double>& before, const std::vector<double>& after) {
+  Generator generator(0);
+  std::vector<double> ratios;
+  for (int i = 0; i < 1000; ++i) {
+    const double later = benchmarking::median(benchmarking::resample(after, generator));
+    ratios.push_back(later / benchmarking::median(benchmarking::resample(before, generator)));
+  }
+  return {benchmarking::quantile(ratios, 0.025), benchmarking::quantile(ratios, 0.975)};
+}
+
+}  // namespace
+
+// The ratio of medians, its bootstrap interval, and the verdict by the picture above.
+benchmarking::Change benchmarking::compare_samples(const std::vector<double>& before, const std::vector<double>& after, double tolerance) {
+  TORCH_CHECK_VALUE(!before.empty() && !after.empty(), "compare_samples needs values on both sides, but got ", before.size(), " and ", after.size());
+  Change change;
+  change.ratio = median(after) / median(before);
+  if (before.size() < 6 || after.size() < 6) return change;
+  change.interval = interval_of_ratio(before, after);
+  const auto [low, high] = change.interval;
+  if (low > 1 + tolerance) {
+    change.verdict = Verdict::Slower;
+  } else if (high < 1 / (1 + tolerance)) {
+    change.verdict = Verdict::Faster;
+  } else if (low >= 1 / (1 + tolerance) && high <= 1 + tolerance) {
+    change.verdict = Verdict::Same;
+  }
+  return change;
+}
+
+std::string_view benchmarking::name_of(Verdict verdict) {
+  constexpr std::string_view names[] = {"faster", "the same", "slower", "no verdict"};
+  return names[static_cast<std::size_t>(verdict)];
+}
+
+std::vector<benchmarking::Change> benchmarking::compare_files(const ResultFile& before, const ResultFile& after, double tolerance) {
+  std::vector<Change> changes;
+  for (const Result& old : before.results) {
+    const auto same_case = [&](const Result& other) { return other.suite == old.suite && other.name == old.name && other.subject == old.subject; };
+    const auto now = std::find_if(after.results.begin(), after.results.end(), same_case);
+    if (now == after.results.end() || old.seconds.empty() || now->seconds.empty()) continue;
+    Change change = compare_samples(old.seconds, now->seconds, tolerance);
+    change.suite = old.suite;
+    change.name = old.name;
+    change.subject = old.subject;
+    changes.push_back(std::move(change));
+  }
+  return changes;
+}
+
+std::string benchmarking::why_not_comparable(const ResultFile& before, const ResultFile& after) {
+  std::string why;
+  const auto differ = [&](const char* what, const std::string& left, const std::string& right) {
+    if (left != right) why += str(why.empty() ? "" : "; ", what, " '", left, "' and '", right, "'");
+  };
+  differ("CPU", before.machine.cpu, after.machine.cpu);
+  differ("cores", std::to_string(before.machine.cores), std::to_string(after.machine.cores));
+  differ("compiler", before.machine.compiler, after.machine.compiler);
+  for (const auto& [name, value] : before.settings) {
+    const auto other = after.settings.find(name);
+    differ(name.c_str(), value, other == after.settings.end() ? "" : other->second);
+  }
+  return why;
+}
+
+}  // namespace tinytorch

@@ -38,6 +38,7 @@ int main() {
                           optim::OptimizerParamGroup(others)},
                          optim::AdamWOptions(1e-2).weight_decay(0));
   optim::StepLR schedule(optimizer, /*step_size=*/100, /*gamma=*/0.3);
+  schedule.step();  // begins the schedule
   for (int step = 1; step <= 300; ++step) {
     optimizer.zero_grad();
     const Tensor loss = nn::functional::mse_loss(net(x).squeeze(1), y);

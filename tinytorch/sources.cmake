@@ -8,6 +8,7 @@ set(TINYTORCH_SOURCES_92_parts
   core/warning.cpp
   core/system_info.cpp
   core/npy.cpp
+  core/small_memory.cpp
   core/device.cpp
   core/scalar_type.cpp)
 set(TINYTORCH_SOURCES_01_tensor
@@ -24,7 +25,8 @@ set(TINYTORCH_SOURCES_01_tensor
   core/matmul.cpp)
 set(TINYTORCH_SOURCES_84_devices
   core/device_options.cpp
-  core/device_methods.cpp)
+  core/device_methods.cpp
+  core/layouts.cpp)
 set(TINYTORCH_SOURCES_90_operators
   core/ranges.cpp
   core/shapes.cpp
@@ -135,6 +137,11 @@ set(TINYTORCH_SOURCES_08_training
   serialize/save.cpp
   nn/clip_grad.cpp
   optim/trainer.cpp)
+set(TINYTORCH_SOURCES_74_tensor_breadth
+  core/special.cpp
+  core/rearranging.cpp
+  core/choosing.cpp
+  core/breadth_methods.cpp)
 set(TINYTORCH_SOURCES_79_unicode
   text/unicode.cpp
   text/unicode_tables.cpp
@@ -247,6 +254,7 @@ set(TINYTORCH_MODULES
   07_data
   94_data_files
   08_training
+  74_tensor_breadth
   79_unicode
   81_image_options
   85_weights

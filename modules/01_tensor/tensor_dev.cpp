@@ -67,6 +67,7 @@
 //| export core/tensor.h
 #include <tuple>
 #include "tinytorch/core/functions.h"
+#include "tinytorch/core/memory_format.h"
 #include "tinytorch/core/tensor_extensions.h"
 #include "tinytorch/core/tensor_impl.h"
 //| export core/basic_ops.h
@@ -182,22 +183,24 @@ constexpr std::align_val_t kAlignment{64};  // a cache line, and the widest vect
 
 void* allocate_bytes(std::size_t nbytes) {
   if (nbytes == 0) return nullptr;
-  void* data = ::operator new(nbytes, kAlignment, std::nothrow);
+  // What a thread freed a moment ago serves small tensors again (chapter 92); general memory at a multiple of 64 is slow to get.
+  void* data = nbytes <= memory::kSmallLimit ? memory::allocate_small(nbytes) : ::operator new(nbytes, kAlignment, std::nothrow);
   TORCH_CHECK(data != nullptr, "DefaultCPUAllocator: can't allocate memory: you tried to allocate ", nbytes,
               " bytes. Use smaller tensors or batches, or free some first.");
-  const std::size_t live = live_bytes.fetch_add(nbytes) + nbytes;
-  std::size_t peak = peak_bytes.load();
+  const std::size_t live = memory::add_shared(live_bytes, nbytes, std::memory_order_relaxed) + nbytes;
+  std::size_t peak = peak_bytes.load(std::memory_order_relaxed);
   while (live > peak && !peak_bytes.compare_exchange_weak(peak, live)) {
   }
-  allocation_calls.fetch_add(1);
+  memory::add_shared(allocation_calls, std::size_t{1}, std::memory_order_relaxed);
   if (RecordObserver* const observer = record_observer.load()) observer->memory(static_cast<std::ptrdiff_t>(nbytes), live);
   return data;
 }
 
 void free_bytes(void* data, std::size_t nbytes) {
   if (data == nullptr) return;
-  ::operator delete(data, kAlignment);
-  const std::size_t live = live_bytes.fetch_sub(nbytes) - nbytes;
+  if (nbytes <= memory::kSmallLimit) memory::free_small(data, nbytes);
+  else ::operator delete(data, kAlignment);
+  const std::size_t live = memory::add_shared(live_bytes, std::size_t{0} - nbytes, std::memory_order_relaxed) - nbytes;
   if (RecordObserver* const observer = record_observer.load()) observer->memory(-static_cast<std::ptrdiff_t>(nbytes), live);
 }
 }  // namespace
@@ -618,7 +621,7 @@ TypeMeta TensorOptions::dtype() const { return TypeMeta(dtype_.value_or(get_defa
 // %%
 //| export core/tensor_impl.h
 // Room for what a later module knows about a tensor (autograd keeps its record here). Opaque to this module.
-struct TensorMetadata {
+struct TensorMetadata : memory::Pooled {
   virtual ~TensorMetadata() = default;
 };
 
@@ -835,6 +838,7 @@ class Tensor : public TensorExtensions {
   TypeMeta dtype() const { return TypeMeta(impl().dtype); }
   std::size_t element_size() const { return elementSize(scalar_type()); }
   bool is_contiguous() const { return impl().contiguous; }
+  bool is_contiguous(MemoryFormat memory_format) const;  // chapter 84, as the other members with a format
   bool is_floating_point() const { return isFloatingType(scalar_type()); }
   TensorOptions options() const { return TensorOptions(scalar_type()); }
   bool is_alias_of(const Tensor& other) const { return storage().get() == other.storage().get(); }
@@ -867,7 +871,9 @@ class Tensor : public TensorExtensions {
 
   // Copies.
   Tensor contiguous() const { return is_contiguous() ? *this : clone(); }
+  Tensor contiguous(MemoryFormat memory_format) const;
   Tensor clone() const { return tinytorch::clone(*this); }
+  Tensor clone(std::optional<MemoryFormat> memory_format) const;
   Tensor& copy_(const Tensor& src) const { return self_of(tinytorch::copy_(*this, src)); }
   Tensor& fill_(const Scalar& value) const { return self_of(tinytorch::fill_(*this, value)); }
 
@@ -889,8 +895,8 @@ class Tensor : public TensorExtensions {
   Tensor& operator*=(const Scalar& other) { return mul_(other); }
 
   // Reductions.
-  Tensor sum() const { return tinytorch::sum(*this); }
-  Tensor sum(IntArrayRef dim, bool keepdim = false) const { return tinytorch::sum(*this, dim, keepdim); }
+  Tensor sum(std::optional<ScalarType> dtype = std::nullopt) const { return tinytorch::sum(dtype ? to_dtype(*this, *dtype) : *this); }
+  Tensor sum(IntArrayRef dim, bool keepdim = false, std::optional<ScalarType> dtype = std::nullopt) const { return tinytorch::sum(dtype ? to_dtype(*this, *dtype) : *this, dim, keepdim); }
 
   // Linear algebra.
   Tensor mm(const Tensor& mat2) const { return tinytorch::mm(*this, mat2); }
@@ -1746,14 +1752,19 @@ inline DimVector broadcast_strides(const Tensor& self, IntArrayRef sizes) {
 
 // %%
 //| export core/loops.h
+// Whether x can be read beside `out` without a walk: both dense and of the same sizes, or x a single number.
+inline bool lies_beside(const Tensor& out, const Tensor& x) {
+  return out.is_contiguous() && (x.numel() == 1 || (x.is_contiguous() && x.sizes() == out.sizes()));
+}
+
+// %%
+//| export core/loops.h
 // out = f(a), element by element. REQUIRES: the dtypes are Out and A, and `a` broadcasts to out's sizes.
 template <class Out, class A, class F>
 void map_into(const Tensor& out, const Tensor& a, F f) {
-  const DimVector a_strides = broadcast_strides(a, out.sizes());
-  const StridedLoop<2> loop(out.sizes(), {out.strides(), IntArrayRef(a_strides)});
   Out* const to = out.data<Out>();
   const A* const from = a.data<A>();
-  loop.run([&](const auto& offset, std::int64_t count, const auto& step) {
+  auto run = [&](const auto& offset, std::int64_t count, const auto& step) {
     Out* o = to + offset[0];
     const A* x = from + offset[1];
     if (step[0] == 1 && step[1] == 1) {
@@ -1761,7 +1772,11 @@ void map_into(const Tensor& out, const Tensor& a, F f) {
     } else {
       for (std::int64_t i = 0; i < count; ++i) o[i * step[0]] = static_cast<Out>(f(x[i * step[1]]));
     }
-  });
+  };
+  using Steps = typename StridedLoop<2>::Offsets;
+  if (lies_beside(out, a)) return run(Steps{}, out.numel(), Steps{1, a.numel() > 1});
+  const DimVector a_strides = broadcast_strides(a, out.sizes());
+  StridedLoop<2>(out.sizes(), {out.strides(), IntArrayRef(a_strides)}).run(run);
 }
 
 // %%
@@ -1769,13 +1784,10 @@ void map_into(const Tensor& out, const Tensor& a, F f) {
 // out = f(a, b), element by element. REQUIRES: the dtypes are Out, A and B, and both broadcast to out's sizes.
 template <class Out, class A, class B, class F>
 void zip_into(const Tensor& out, const Tensor& a, const Tensor& b, F f) {
-  const DimVector a_strides = broadcast_strides(a, out.sizes());
-  const DimVector b_strides = broadcast_strides(b, out.sizes());
-  const StridedLoop<3> loop(out.sizes(), {out.strides(), IntArrayRef(a_strides), IntArrayRef(b_strides)});
   Out* const to = out.data<Out>();
   const A* const left = a.data<A>();
   const B* const right = b.data<B>();
-  loop.run([&](const auto& offset, std::int64_t count, const auto& step) {
+  auto run = [&](const auto& offset, std::int64_t count, const auto& step) {
     Out* o = to + offset[0];
     const A* x = left + offset[1];
     const B* y = right + offset[2];
@@ -1784,7 +1796,12 @@ void zip_into(const Tensor& out, const Tensor& a, const Tensor& b, F f) {
     } else {
       for (std::int64_t i = 0; i < count; ++i) o[i * step[0]] = static_cast<Out>(f(x[i * step[1]], y[i * step[2]]));
     }
-  });
+  };
+  using Steps = typename StridedLoop<3>::Offsets;
+  if (lies_beside(out, a) && lies_beside(out, b)) return run(Steps{}, out.numel(), Steps{1, a.numel() > 1, b.numel() > 1});
+  const DimVector a_strides = broadcast_strides(a, out.sizes());
+  const DimVector b_strides = broadcast_strides(b, out.sizes());
+  StridedLoop<3>(out.sizes(), {out.strides(), IntArrayRef(a_strides), IntArrayRef(b_strides)}).run(run);
 }
 
 // %%

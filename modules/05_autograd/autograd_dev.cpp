@@ -95,8 +95,8 @@ class AutogradMethods {
 //| export core/engine.cpp
 #include <map>
 #include <queue>
-#include <unordered_map>
 #include "tinytorch/core/grad_mode.h"
+#include "tinytorch/core/pointer_map.h"
 #include "tinytorch/core/record_function.h"
 //| export core/gradient.h
 #include <array>
@@ -266,7 +266,7 @@ variable_list apply_with_checks(Node& node, variable_list&& grads);
 // %%
 //| export core/node.h
 // One recorded operator: turns gradients of its outputs into gradients of its inputs. Source: torch/csrc/autograd/function.h.
-class Node : public std::enable_shared_from_this<Node> {
+class Node : public std::enable_shared_from_this<Node>, public memory::Pooled {
  public:
   Node();
   explicit Node(std::uint64_t sequence_nr) : sequence_nr_(sequence_nr) {}
@@ -312,7 +312,7 @@ void delete_node(Node* node);
 
 template <class T, class... Args>
 std::shared_ptr<T> make_node(Args&&... args) {
-  return std::shared_ptr<T>(new T(std::forward<Args>(args)...), [](T* node) { delete_node(node); });
+  return std::shared_ptr<T>(new T(std::forward<Args>(args)...), [](T* node) { delete_node(node); }, memory::PooledAllocator<T>());
 }
 
 // %% [markdown]
@@ -482,7 +482,7 @@ AutogradMeta& materialize_autograd_meta(const Tensor& tensor) {
 class AccumulateGrad : public Node {
  public:
   explicit AccumulateGrad(Tensor leaf) : Node(std::numeric_limits<std::uint64_t>::max()), variable(std::move(leaf)) { add_input_metadata(variable); }
-  std::string name() const override { return "AccumulateGrad"; }
+  std::string name() const override { return "torch::autograd::AccumulateGrad"; }
   variable_list apply(variable_list&& grads) override;
   Tensor variable;
 };
@@ -570,7 +570,7 @@ TEST_CASE("edges: to the node that made a tensor, to a leaf's one accumulator, o
   const Tensor y = x * 2;
   CHECK(gradient_edge(y).function == y.grad_fn());
   const Edge leaf = gradient_edge(x);
-  CHECK_EQ(leaf.function->name(), "AccumulateGrad");
+  CHECK_EQ(leaf.function->name(), "torch::autograd::AccumulateGrad");
   CHECK(gradient_edge(x).function == leaf.function);
   CHECK(!gradient_edge(ones({2})).is_valid());
 }
@@ -695,7 +695,7 @@ class CopySlices : public Node {
     edges[0] = gradient_edge(base);  // what the view held came from the base
     set_next_edges(std::move(edges));
   }
-  std::string name() const override { return "CopySlices"; }
+  std::string name() const override { return "torch::autograd::CopySlices"; }
   variable_list apply(variable_list&& grads) override;
   void release_variables() override {
     if (write_) write_->release_variables();
@@ -774,7 +774,7 @@ TEST_CASE("writes in place: through a view into its base") {
   const Tensor x = ones({2, 2}, dtype(kDouble).requires_grad(true));
   const Tensor z = x * 1.0;
   z[0].mul_(3.0);
-  CHECK_EQ(z.grad_fn()->name(), "CopySlices");
+  CHECK_EQ(z.grad_fn()->name(), "torch::autograd::CopySlices");
   z.sum().backward();
   CHECK_EQ(x.grad(), tensor({{3.0, 3.0}, {1.0, 1.0}}, kDouble));
 }
@@ -1429,7 +1429,7 @@ class GraphTask {
 
   bool keep_graph_;
   bool accumulate_;
-  std::unordered_map<const Node*, std::uint32_t> numbers_;
+  PointerMap<Node, std::uint32_t> numbers_;
   std::vector<Buffer> buffers_;
   std::vector<std::uint32_t> targets_;
   std::priority_queue<std::pair<std::uint64_t, std::uint32_t>> ready_;                   // sequence number and number; the youngest first

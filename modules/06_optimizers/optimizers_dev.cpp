@@ -1473,7 +1473,9 @@ class LRScheduler {
   unsigned step_count() const { return step_count_; }
   // For resuming: the rates themselves are in the optimizer's groups.
   virtual void set_step_count(unsigned count) { step_count_ = count; }
-  // Goes to the beginning of the schedule: step 0 and its rates, made from those before any scheduler.
+  // The count that stands for the beginning of the schedule.
+  virtual unsigned first_count() const { return 0; }
+  // Goes to the beginning of the schedule and its rates, made from those before any scheduler.
   void start();
 
  protected:
@@ -1486,10 +1488,12 @@ class LRScheduler {
   unsigned step_count_ = 0;
 };
 
-// Multiplies the rate by gamma every step_size steps.
+// Multiplies the rate by gamma every step_size steps. As in libtorch the first step() only begins the schedule, which Python's schedulers do when they are made: the rate falls in step() number
+// step_size + 1, 2 step_size + 1, ...
 class StepLR : public LRScheduler {
  public:
   StepLR(Optimizer& optimizer, unsigned step_size, double gamma = 0.1);
+  unsigned first_count() const override { return 1; }
 
  private:
   std::vector<double> get_lrs() override;
@@ -1531,7 +1535,7 @@ void optim::LRScheduler::step() {
 }
 
 void optim::LRScheduler::start() {
-  set_step_count(0);
+  set_step_count(first_count());
   set_lrs(base_lrs_);
   set_lrs(get_lrs());
 }
@@ -1549,7 +1553,7 @@ optim::StepLR::StepLR(Optimizer& optimizer, unsigned step_size, double gamma) : 
 
 std::vector<double> optim::StepLR::get_lrs() {
   std::vector<double> rates = get_current_lrs();
-  if (step_count_ > 0 && step_count_ % step_size_ == 0)
+  if (step_count_ > 1 && (step_count_ - 1) % step_size_ == 0)
     for (double& rate : rates) rate *= gamma_;
   return rates;
 }
@@ -1631,7 +1635,7 @@ TEST_CASE("StepLR: multiplies the present rate every step_size steps") {
   const Tensor a = ones({1});
   optim::SGD optimizer({a}, 0.8);
   optim::StepLR schedule(optimizer, 2, 0.5);
-  for (const double expected : {0.8, 0.4, 0.4, 0.2, 0.2}) {
+  for (const double expected : {0.8, 0.8, 0.4, 0.4, 0.2, 0.2}) {
     schedule.step();
     CHECK_EQ(optimizer.param_groups()[0].options().get_lr(), expected);
   }

@@ -238,6 +238,13 @@ TEST_CASE("BFloat16: PyTorch's numbers, recorded") {
   CHECK_EQ(exactly(b.prod(), kBFloat16).item<double>(), -0.08349609375);
 }
 
+TEST_CASE("half precision: what is made in it, and means that are rounded once") {
+  CHECK_EQ(exactly(arange(0, 2, 0.3, kHalf), kHalf), tensor({0.0, 0.300048828125, 0.60009765625, 0.89990234375, 1.2001953125, 1.5, 1.7998046875}, kDouble));
+  CHECK_EQ(arange(3, kBFloat16), tensor({0.0, 1.0, 2.0}, kBFloat16));
+  // The sum is 6137; the half numbers beside it are 6136 and 6140, and a third of 6136 would round to 2045.
+  CHECK_EQ(exactly(tensor({2047.0, 2047.0, 2043.0}, kHalf).mean(), kHalf).item<double>(), 2046.0);
+}
+
 TEST_CASE("half precision: conversion, promotion and writing in place") {
   const Tensor h = tensor({1.0, 2.0, 3.0}, kHalf);
   CHECK_EQ((h + tensor({1.0, 2.0, 3.0}, kBFloat16)).scalar_type(), kFloat);

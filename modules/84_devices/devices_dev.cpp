@@ -32,10 +32,12 @@
 //| export core/device_options.h
 #include <optional>
 #include "tinytorch/core/device.h"
+#include "tinytorch/core/memory_format.h"
 //| export core/device_methods.h
 #include <limits>
 #include "tinytorch/core/accessor.h"
 #include "tinytorch/core/device.h"
+#include "tinytorch/core/memory_format.h"
 #include "tinytorch/core/scalar_type.h"
 
 // %% [markdown]
@@ -56,6 +58,11 @@ class DeviceOptions {
   std::optional<Device> device_opt() const { return device_; }
   DeviceIndex device_index() const { return device().index(); }
   bool has_device() const { return device_.has_value(); }
+  // Tensors are strided, and no memory is pinned: anything else is refused here.
+  [[nodiscard]] TensorOptions layout(Layout layout) const;
+  [[nodiscard]] TensorOptions pinned_memory(bool pinned) const;
+  Layout layout() const { return kStrided; }
+  bool pinned_memory() const { return false; }
 
  protected:
   void set_device(std::optional<Device> device) { device_ = device; }
@@ -66,6 +73,7 @@ class DeviceOptions {
 
 // Options that name a device only: `zeros({2}, device(kCPU))`.
 TensorOptions device(const Device& device);
+TensorOptions layout(Layout layout);
 }  // namespace tinytorch
 
 // %%
@@ -159,6 +167,8 @@ class DeviceMethods {
   Tensor cpu() const;
   Tensor cuda() const;  // throws: there is none
 
+  MemoryFormat suggest_memory_format() const;  // the one that the strides are in
+  Layout layout() const { return kStrided; }
   std::int64_t ndimension() const;
   std::size_t nbytes() const;
   std::size_t itemsize() const;
@@ -209,6 +219,14 @@ inline constinit TensorQuestion asks_for_gradients = nullptr;
 #include <string>
 #include <utility>
 #include "tinytorch/core/basic_ops.h"
+//| export core/layouts.h
+#include <optional>
+#include "tinytorch/core/basic_ops.h"
+#include "tinytorch/core/memory_format.h"
+//| export core/layouts.cpp
+#include <algorithm>
+#include <utility>
+#include <vector>
 
 // %%
 #include <sstream>
@@ -237,6 +255,16 @@ TensorOptions DeviceOptions::device(std::optional<Device> device) const {
 TensorOptions DeviceOptions::device(DeviceType type, DeviceIndex index) const { return device(Device(type, index)); }
 
 TensorOptions device(const Device& device) { return TensorOptions(device); }
+
+TensorOptions DeviceOptions::layout(Layout layout) const {
+  TORCH_CHECK_NOT_IMPLEMENTED(layout == kStrided, "Could not run 'empty' with the layout ", layout, "\n[layout] tensors are strided here.");
+  return static_cast<const TensorOptions&>(*this);
+}
+TensorOptions DeviceOptions::pinned_memory(bool pinned) const {
+  TORCH_CHECK(!pinned, "Cannot pin memory: there is no graphics card to copy it to.");
+  return static_cast<const TensorOptions&>(*this);
+}
+TensorOptions layout(Layout layout) { return TensorOptions().layout(layout); }
 
 // %%
 //| export core/device_methods.cpp
@@ -418,6 +446,100 @@ TEST_CASE("accessor: reads and writes elements of any layout, checked once") {
   CHECK_ERROR((x.accessor<double, 2>()), "expected scalar type Double but found Float");
   CHECK_EQ(*x.const_data_ptr<float>(), 1.0F);
   CHECK_ERROR(x.mutable_data_ptr<std::int64_t>(), "expected scalar type Long but found Float");
+}
+
+// %% [markdown]
+// ## The order in memory
+//
+// `x.contiguous(MemoryFormat::ChannelsLast)` is x itself when its channels are fastest already, and a copy laid out so when not. What is copied stays the same tensor to everyone who asks for elements. Results of operators are
+// contiguous here, whatever their inputs; PyTorch's elementwise operators keep the order of theirs.
+
+// %%
+//| export core/layouts.h
+// Uninitialised, laid out as `memory_format` says (Contiguous when absent). Throws for ChannelsLast of other than four dimensions, ChannelsLast3d of other than five. O(1).
+Tensor empty(IntArrayRef size, const TensorOptions& options, std::optional<MemoryFormat> memory_format);
+// A copy laid out as `memory_format` says; Preserve (or nothing) keeps the strides of a tensor that is dense in some order. O(numel).
+Tensor clone(const Tensor& self, std::optional<MemoryFormat> memory_format);
+
+// %%
+//| export core/layouts.cpp
+namespace {
+DimVector strides_in(IntArrayRef sizes, MemoryFormat format) {
+  if (format == MemoryFormat::Contiguous) return contiguous_strides(sizes);
+  TORCH_CHECK(format != MemoryFormat::Preserve, "unsupported memory format ", format);
+  const std::size_t dims = format == MemoryFormat::ChannelsLast ? 4 : 5;
+  TORCH_CHECK(sizes.size() == dims, "required rank ", dims, " tensor to use channels_last", dims == 5 ? "_3d" : "", " format");
+  return channels_last_strides(sizes);
+}
+
+// Whether every element of a run of memory belongs to the tensor, once.
+bool is_dense(const Tensor& self) {
+  // Sorted by stride, each stride is the product of the sizes before it.
+  std::vector<std::pair<std::int64_t, std::int64_t>> dims;
+  for (std::size_t i = 0; i < self.sizes().size(); ++i)
+    if (self.sizes()[i] != 1) dims.emplace_back(self.strides()[i], self.sizes()[i]);
+  std::sort(dims.begin(), dims.end());
+  std::int64_t step = 1;
+  for (const auto& [stride, size] : dims) {
+    if (stride != step) return false;
+    step *= size;
+  }
+  return true;
+}
+
+Tensor empty_laid_out(IntArrayRef sizes, ScalarType type, const DimVector& strides) {
+  const Tensor dense = empty(sizes, type);
+  return make_tensor(dense.storage(), type, dense.impl().layers, sizes, strides, 0);
+}
+}  // namespace
+
+Tensor empty(IntArrayRef size, const TensorOptions& options, std::optional<MemoryFormat> memory_format) {
+  return created(empty_laid_out(size, options.dtype(), strides_in(size, memory_format.value_or(MemoryFormat::Contiguous))), options);
+}
+
+Tensor clone(const Tensor& self, std::optional<MemoryFormat> memory_format) {
+  const MemoryFormat format = memory_format.value_or(MemoryFormat::Preserve);
+  const bool keeps = format == MemoryFormat::Preserve;
+  const DimVector strides = !keeps ? strides_in(self.sizes(), format) : is_dense(self) ? DimVector(self.strides()) : contiguous_strides(self.sizes());
+  if (IntArrayRef(strides) == IntArrayRef(contiguous_strides(self.sizes()))) return clone(self);
+  return copy_(empty_laid_out(self.sizes(), self.scalar_type(), strides), self);
+}
+
+bool Tensor::is_contiguous(MemoryFormat memory_format) const {
+  if (memory_format == MemoryFormat::Contiguous || memory_format == MemoryFormat::Preserve) return is_contiguous();
+  return dim() == (memory_format == MemoryFormat::ChannelsLast ? 4 : 5) && is_channels_last(sizes(), strides());
+}
+Tensor Tensor::contiguous(MemoryFormat memory_format) const {
+  TORCH_CHECK(memory_format != MemoryFormat::Preserve, "preserve memory format is unsupported by the contiguous operator");
+  return is_contiguous(memory_format) ? *this : tinytorch::clone(*this, memory_format);
+}
+Tensor Tensor::clone(std::optional<MemoryFormat> memory_format) const { return tinytorch::clone(*this, memory_format); }
+
+MemoryFormat DeviceMethods::suggest_memory_format() const {
+  const Tensor& self = static_cast<const Tensor&>(*this);
+  if (self.is_contiguous()) return MemoryFormat::Contiguous;
+  if (self.is_contiguous(MemoryFormat::ChannelsLast)) return MemoryFormat::ChannelsLast;
+  return self.is_contiguous(MemoryFormat::ChannelsLast3d) ? MemoryFormat::ChannelsLast3d : MemoryFormat::Contiguous;
+}
+
+// %%
+TEST_CASE("channels last: the same elements in another order of memory") {
+  const Tensor x = arange(24).view({2, 3, 2, 2});
+  const Tensor y = x.contiguous(MemoryFormat::ChannelsLast);
+  CHECK_EQ(y.strides(), IntArrayRef({12, 1, 6, 3}));
+  CHECK_EQ(y, x);
+  CHECK(y.is_contiguous(MemoryFormat::ChannelsLast));
+  CHECK_FALSE(y.is_contiguous());
+  CHECK(y.contiguous(MemoryFormat::ChannelsLast).is_same(y));
+  CHECK_EQ(y.suggest_memory_format(), MemoryFormat::ChannelsLast);
+  CHECK_EQ(y.contiguous().strides(), x.strides());
+  CHECK_EQ(y.clone(MemoryFormat::Preserve).strides(), y.strides());
+  CHECK_EQ(y.clone(MemoryFormat::Contiguous).strides(), x.strides());
+  CHECK_EQ(empty({1, 2, 3, 4, 5}, kFloat, MemoryFormat::ChannelsLast3d).strides(), IntArrayRef({120, 1, 40, 10, 2}));
+  CHECK_ERROR(x[0].contiguous(MemoryFormat::ChannelsLast), "required rank 4 tensor to use channels_last format");
+  CHECK_EQ(ones({2}, TensorOptions().layout(kStrided).dtype(kLong).pinned_memory(false)), ones({2}, kLong));
+  CHECK_ERROR(TensorOptions().layout(kSparse), "Could not run 'empty' with the layout Sparse");
+  CHECK_ERROR(x.contiguous(MemoryFormat::Preserve), "preserve memory format is unsupported by the contiguous operator");
 }
 
 // %% [markdown]

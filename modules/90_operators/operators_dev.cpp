@@ -339,6 +339,7 @@ Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, const 
   const bool integral = start.isIntegral(true) && end.isIntegral(true) && step.isIntegral(true);
   const auto count = integral ? (end.toLong() - start.toLong() + step.toLong() - (step.toLong() > 0 ? 1 : -1)) / step.toLong()
                               : static_cast<std::int64_t>(std::ceil((last - first) / stride));
+  if (options.has_dtype() && isReducedFloatingType(options.dtype())) return created(to_dtype(arange(start, end, step, kFloat), options.dtype()), options);
   const Tensor result = empty({count}, options.has_dtype() ? options.dtype() : integral ? kLong : get_default_dtype());
   dispatch_all_types(result.scalar_type(), [&]<class T>() {
     using Wide = std::conditional_t<std::is_floating_point_v<T>, double, std::int64_t>;

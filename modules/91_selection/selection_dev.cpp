@@ -1055,6 +1055,8 @@ extern Operator<std::tuple<Tensor, Tensor>(const Tensor&, std::int64_t, std::int
 Tensor mean(const Tensor& self, IntArrayRef dim, bool keepdim) {
   TORCH_CHECK_NOT_IMPLEMENTED(self.is_floating_point(), "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. Got: ",
               self.scalar_type());
+  // Two bytes: the sum is divided before it is rounded.
+  if (isReducedFloatingType(self.scalar_type())) return to_dtype(mean(to_dtype(self, kFloat), dim, keepdim), self.scalar_type());
   const std::vector<bool> mask = reduction_mask(self, dim);
   std::int64_t count = 1;
   for (std::size_t i = 0; i < mask.size(); ++i) count *= mask[i] ? self.sizes()[i] : 1;

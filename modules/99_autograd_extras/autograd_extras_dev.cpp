@@ -451,7 +451,7 @@ TEST_CASE("views: of views of views, written through, have the gradients of the 
   inner.mul_(tensor({2.0, 3.0}, kDouble));
   inner.add_(1.0);
   CHECK(inner._base().is_same(base));
-  CHECK_EQ(base.grad_fn()->name(), "CopySlices");
+  CHECK_EQ(base.grad_fn()->name(), "torch::autograd::CopySlices");
   (base * tensor({{1.0, 10.0, 100.0}, {1.0, 1.0, 1.0}}, kDouble)).sum().backward();
   CHECK_EQ(x.grad(), tensor({{1.0, 20.0, 300.0}, {1.0, 1.0, 1.0}}, kDouble));
 }
@@ -1256,7 +1256,7 @@ TEST_CASE("custom functions: an argument that forward wrote to") {
   CHECK_EQ(w.grad(), full({3}, 2.0, kDouble));
   const Tensor base = w * 1.0;
   TwiceInPlace::apply(base[0]);
-  CHECK_EQ(base.grad_fn()->name(), "CopySlices");
+  CHECK_EQ(base.grad_fn()->name(), "torch::autograd::CopySlices");
   w.mutable_grad() = Tensor();
   base.sum().backward();
   CHECK_EQ(w.grad(), tensor({2.0, 1.0, 1.0}, kDouble));

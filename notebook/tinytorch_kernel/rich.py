@@ -207,7 +207,9 @@ def unbroken(points):
 
 
 def graph(data):
-    nodes, edges = data["nodes"], data["edges"]
+    # Nodes that PyTorch writes in C++ have the names of their classes.
+    nodes = [{**node, "name": node["name"].removeprefix("torch::autograd::")} for node in data["nodes"]]
+    edges = data["edges"]
     if not nodes:
         return {"text/plain": "no graph: nothing that was recorded led to this tensor"}
     lines = ["digraph {", '  bgcolor="transparent"; rankdir=TB; node [shape=box, style="rounded,filled", fillcolor="#f4f4f4", fontname="sans-serif", fontsize=11];']

@@ -94,7 +94,11 @@ Step scheduler_named(const std::string& name, Optimizer& optimizer) {
       scheduler->step(std::sin(0.3 * t) - 0.02 * t);
     };
   };
-  if (name == "StepLR") return stepping(std::make_shared<StepLR>(optimizer, 7, 0.8));
+  if (name == "StepLR") {
+    const auto scheduler = std::make_shared<StepLR>(optimizer, 7, 0.8);
+    scheduler->step();  // Python's constructor takes this one itself
+    return stepping(scheduler);
+  }
   if (name == "MultiStepLR") return stepping(std::make_shared<MultiStepLR>(optimizer, std::vector<unsigned>{3, 20, 20, 70}, 0.5));
   if (name == "ExponentialLR") return stepping(std::make_shared<ExponentialLR>(optimizer, 0.97));
   if (name == "ConstantLR") return stepping(std::make_shared<ConstantLR>(optimizer, 0.25, 12));

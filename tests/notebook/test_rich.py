@@ -57,9 +57,10 @@ class Rich(unittest.TestCase):
         self.assertEqual([round(tick, 3) for tick in rich.ticks(0.013, 0.027)], [0.015, 0.02, 0.025])
 
     def test_a_graph_names_its_nodes_and_edges(self):
-        data = shown(kind="graph", title="", nodes=[{"name": "MulBackward0", "sizes": "[2]"}, {"name": "AccumulateGrad", "sizes": ""}],
+        data = shown(kind="graph", title="", nodes=[{"name": "MulBackward0", "sizes": "[2]"}, {"name": "torch::autograd::AccumulateGrad", "sizes": ""}],
                      edges=[[0, 1], [0, 1]], left_out=0)
         self.assertIn("0 MulBackward0 [2] -> 1 -> 1", data["text/plain"])
+        self.assertIn("\n1 AccumulateGrad", data["text/plain"])
         if "image/svg+xml" in data:
             self.assertIn("AccumulateGrad", data["image/svg+xml"])
 

@@ -68,75 +68,95 @@ class DimVector {
   DimVector(IntArrayRef values) { assign(values); }
   DimVector(std::initializer_list<std::int64_t> values) { assign(values); }
   DimVector(const DimVector& other) { assign(other); }
-  DimVector(DimVector&& other) noexcept { swap(other); }
+  DimVector(DimVector&& other) noexcept { take(other); }
   DimVector& operator=(const DimVector& other) {
     if (this != &other) assign(other);
     return *this;
   }
   DimVector& operator=(DimVector&& other) noexcept {
-    swap(other);
+    if (this != &other) take(other);
     return *this;
   }
-  ~DimVector() = default;
+  ~DimVector() { release(); }
 
-  std::int64_t* begin() { return data(); }
-  std::int64_t* end() { return data() + size_; }
-  const std::int64_t* begin() const { return data(); }
-  const std::int64_t* end() const { return data() + size_; }
-  std::int64_t* data() { return heap_ ? heap_.get() : inline_; }
-  const std::int64_t* data() const { return heap_ ? heap_.get() : inline_; }
+  std::int64_t* begin() { return data_; }
+  std::int64_t* end() { return data_ + size_; }
+  const std::int64_t* begin() const { return data_; }
+  const std::int64_t* end() const { return data_ + size_; }
+  std::int64_t* data() { return data_; }
+  const std::int64_t* data() const { return data_; }
   std::size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
-  std::int64_t& operator[](std::size_t i) { return data()[i]; }
-  std::int64_t operator[](std::size_t i) const { return data()[i]; }
-  std::int64_t& back() { return data()[size_ - 1]; }
-  operator IntArrayRef() const { return {data(), size_}; }
+  std::int64_t& operator[](std::size_t i) { return data_[i]; }
+  std::int64_t operator[](std::size_t i) const { return data_[i]; }
+  std::int64_t& back() { return data_[size_ - 1]; }
+  operator IntArrayRef() const { return {data_, size_}; }
 
   void resize(std::size_t count, std::int64_t value = 0);
-  void push_back(std::int64_t value) { resize(size_ + 1, value); }
+  void push_back(std::int64_t value) {
+    if (size_ == capacity_) grow(size_ + 1);
+    data_[size_++] = value;
+  }
   void insert(std::size_t position, std::int64_t value);
   void erase(std::size_t position);
 
  private:
   void assign(IntArrayRef values) {
-    resize(values.size());
-    for (std::size_t i = 0; i < size_; ++i) data()[i] = values[i];
+    if (values.size() > capacity_) grow(values.size());
+    size_ = values.size();
+    for (std::size_t i = 0; i < size_; ++i) data_[i] = values[i];
   }
-  void swap(DimVector& other) noexcept {
-    std::swap(heap_, other.heap_);
-    std::swap(inline_, other.inline_);
-    std::swap(size_, other.size_);
-    std::swap(capacity_, other.capacity_);
+  void grow(std::size_t count);
+  void take(DimVector& other) noexcept;
+  void release() {
+    if (data_ != inline_) delete[] data_;
   }
 
   static constexpr std::size_t kInline = 5;
-  std::unique_ptr<std::int64_t[]> heap_;
-  std::int64_t inline_[kInline] = {};
+  std::int64_t* data_ = inline_;  // or an array of its own on the heap
   std::size_t size_ = 0;
   std::size_t capacity_ = kInline;
+  std::int64_t inline_[kInline] = {};
 };
+
+// Makes room for at least `count`, on the heap.
+inline void DimVector::grow(std::size_t count) {
+  const std::size_t capacity = count > 2 * capacity_ ? count : 2 * capacity_;
+  auto* const grown = new std::int64_t[capacity];
+  for (std::size_t i = 0; i < size_; ++i) grown[i] = data_[i];
+  release();
+  data_ = grown;
+  capacity_ = capacity;
+}
+
+// Takes the elements of `other`, which is empty afterwards. The five inside are copied whether used or not: that is cheaper than to ask.
+inline void DimVector::take(DimVector& other) noexcept {
+  release();
+  const bool on_heap = other.data_ != other.inline_;
+  data_ = on_heap ? other.data_ : inline_;
+  for (std::size_t i = 0; i < kInline; ++i) inline_[i] = other.inline_[i];
+  size_ = other.size_;
+  capacity_ = other.capacity_;
+  other.data_ = other.inline_;
+  other.size_ = 0;
+  other.capacity_ = kInline;
+}
 
 // Makes the list `count` long; new elements are `value`.
 inline void DimVector::resize(std::size_t count, std::int64_t value) {
-  if (count > capacity_) {
-    const std::size_t capacity = count > 2 * capacity_ ? count : 2 * capacity_;
-    auto grown = std::make_unique<std::int64_t[]>(capacity);
-    for (std::size_t i = 0; i < size_; ++i) grown[i] = data()[i];
-    heap_ = std::move(grown);
-    capacity_ = capacity;
-  }
-  for (std::size_t i = size_; i < count; ++i) data()[i] = value;
+  if (count > capacity_) grow(count);
+  for (std::size_t i = size_; i < count; ++i) data_[i] = value;
   size_ = count;
 }
 
 inline void DimVector::insert(std::size_t position, std::int64_t value) {
   resize(size_ + 1);
-  for (std::size_t i = size_ - 1; i > position; --i) data()[i] = data()[i - 1];
-  data()[position] = value;
+  for (std::size_t i = size_ - 1; i > position; --i) data_[i] = data_[i - 1];
+  data_[position] = value;
 }
 
 inline void DimVector::erase(std::size_t position) {
-  for (std::size_t i = position; i + 1 < size_; ++i) data()[i] = data()[i + 1];
+  for (std::size_t i = position; i + 1 < size_; ++i) data_[i] = data_[i + 1];
   --size_;
 }
 

@@ -6,6 +6,7 @@
 
 #include "tinytorch/core/accessor.h"
 #include "tinytorch/core/device.h"
+#include "tinytorch/core/memory_format.h"
 #include "tinytorch/core/scalar_type.h"
 
 namespace tinytorch {
@@ -31,6 +32,8 @@ class DeviceMethods {
   Tensor cpu() const;
   Tensor cuda() const;  // throws: there is none
 
+  MemoryFormat suggest_memory_format() const;  // the one that the strides are in
+  Layout layout() const { return kStrided; }
   std::int64_t ndimension() const;
   std::size_t nbytes() const;
   std::size_t itemsize() const;

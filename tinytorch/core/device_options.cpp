@@ -17,4 +17,14 @@ TensorOptions DeviceOptions::device(DeviceType type, DeviceIndex index) const { 
 
 TensorOptions device(const Device& device) { return TensorOptions(device); }
 
+TensorOptions DeviceOptions::layout(Layout layout) const {
+  TORCH_CHECK_NOT_IMPLEMENTED(layout == kStrided, "Could not run 'empty' with the layout ", layout, "\n[layout] tensors are strided here.");
+  return static_cast<const TensorOptions&>(*this);
+}
+TensorOptions DeviceOptions::pinned_memory(bool pinned) const {
+  TORCH_CHECK(!pinned, "Cannot pin memory: there is no graphics card to copy it to.");
+  return static_cast<const TensorOptions&>(*this);
+}
+TensorOptions layout(Layout layout) { return TensorOptions().layout(layout); }
+
 }  // namespace tinytorch

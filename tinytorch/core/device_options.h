@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "tinytorch/core/device.h"
+#include "tinytorch/core/memory_format.h"
 
 namespace tinytorch {
 class TensorOptions;
@@ -18,6 +19,11 @@ class DeviceOptions {
   std::optional<Device> device_opt() const { return device_; }
   DeviceIndex device_index() const { return device().index(); }
   bool has_device() const { return device_.has_value(); }
+  // Tensors are strided, and no memory is pinned: anything else is refused here.
+  [[nodiscard]] TensorOptions layout(Layout layout) const;
+  [[nodiscard]] TensorOptions pinned_memory(bool pinned) const;
+  Layout layout() const { return kStrided; }
+  bool pinned_memory() const { return false; }
 
  protected:
   void set_device(std::optional<Device> device) { device_ = device; }
@@ -28,4 +34,5 @@ class DeviceOptions {
 
 // Options that name a device only: `zeros({2}, device(kCPU))`.
 TensorOptions device(const Device& device);
+TensorOptions layout(Layout layout);
 }  // namespace tinytorch

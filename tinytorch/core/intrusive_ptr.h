@@ -6,10 +6,12 @@
 #include <cstdint>
 #include <utility>
 
+#include "tinytorch/core/small_memory.h"
+
 namespace tinytorch {
 
 // Base class of objects that count their owners themselves. Source: c10/util/intrusive_ptr.h.
-class RefCounted {
+class RefCounted : public memory::Pooled {
  public:
   RefCounted() = default;
   RefCounted(const RefCounted&) = delete;
@@ -58,13 +60,13 @@ class intrusive_ptr {
 // One owner more. The increment needs no ordering: whoever copies a handle already sees the object.
 template <class T>
 void intrusive_ptr<T>::retain() {
-  if (object_ != nullptr) object_->count_.fetch_add(1, std::memory_order_relaxed);
+  if (object_ != nullptr) memory::add_shared(object_->count_, 1U, std::memory_order_relaxed);
 }
 
 // One owner less; the last one deletes. Acquire-release makes all writes of other owners visible to the destructor.
 template <class T>
 void intrusive_ptr<T>::release() {
-  if (object_ != nullptr && object_->count_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete object_;
+  if (object_ != nullptr && memory::add_shared(object_->count_, ~0U, std::memory_order_acq_rel) == 1) delete object_;
   object_ = nullptr;
 }
 

@@ -84,14 +84,17 @@ inline DimVector broadcast_strides(const Tensor& self, IntArrayRef sizes) {
   return strides;
 }
 
+// Whether x can be read beside `out` without a walk: both dense and of the same sizes, or x a single number.
+inline bool lies_beside(const Tensor& out, const Tensor& x) {
+  return out.is_contiguous() && (x.numel() == 1 || (x.is_contiguous() && x.sizes() == out.sizes()));
+}
+
 // out = f(a), element by element. REQUIRES: the dtypes are Out and A, and `a` broadcasts to out's sizes.
 template <class Out, class A, class F>
 void map_into(const Tensor& out, const Tensor& a, F f) {
-  const DimVector a_strides = broadcast_strides(a, out.sizes());
-  const StridedLoop<2> loop(out.sizes(), {out.strides(), IntArrayRef(a_strides)});
   Out* const to = out.data<Out>();
   const A* const from = a.data<A>();
-  loop.run([&](const auto& offset, std::int64_t count, const auto& step) {
+  auto run = [&](const auto& offset, std::int64_t count, const auto& step) {
     Out* o = to + offset[0];
     const A* x = from + offset[1];
     if (step[0] == 1 && step[1] == 1) {
@@ -99,19 +102,20 @@ void map_into(const Tensor& out, const Tensor& a, F f) {
     } else {
       for (std::int64_t i = 0; i < count; ++i) o[i * step[0]] = static_cast<Out>(f(x[i * step[1]]));
     }
-  });
+  };
+  using Steps = typename StridedLoop<2>::Offsets;
+  if (lies_beside(out, a)) return run(Steps{}, out.numel(), Steps{1, a.numel() > 1});
+  const DimVector a_strides = broadcast_strides(a, out.sizes());
+  StridedLoop<2>(out.sizes(), {out.strides(), IntArrayRef(a_strides)}).run(run);
 }
 
 // out = f(a, b), element by element. REQUIRES: the dtypes are Out, A and B, and both broadcast to out's sizes.
 template <class Out, class A, class B, class F>
 void zip_into(const Tensor& out, const Tensor& a, const Tensor& b, F f) {
-  const DimVector a_strides = broadcast_strides(a, out.sizes());
-  const DimVector b_strides = broadcast_strides(b, out.sizes());
-  const StridedLoop<3> loop(out.sizes(), {out.strides(), IntArrayRef(a_strides), IntArrayRef(b_strides)});
   Out* const to = out.data<Out>();
   const A* const left = a.data<A>();
   const B* const right = b.data<B>();
-  loop.run([&](const auto& offset, std::int64_t count, const auto& step) {
+  auto run = [&](const auto& offset, std::int64_t count, const auto& step) {
     Out* o = to + offset[0];
     const A* x = left + offset[1];
     const B* y = right + offset[2];
@@ -120,7 +124,12 @@ void zip_into(const Tensor& out, const Tensor& a, const Tensor& b, F f) {
     } else {
       for (std::int64_t i = 0; i < count; ++i) o[i * step[0]] = static_cast<Out>(f(x[i * step[1]], y[i * step[2]]));
     }
-  });
+  };
+  using Steps = typename StridedLoop<3>::Offsets;
+  if (lies_beside(out, a) && lies_beside(out, b)) return run(Steps{}, out.numel(), Steps{1, a.numel() > 1, b.numel() > 1});
+  const DimVector a_strides = broadcast_strides(a, out.sizes());
+  const DimVector b_strides = broadcast_strides(b, out.sizes());
+  StridedLoop<3>(out.sizes(), {out.strides(), IntArrayRef(a_strides), IntArrayRef(b_strides)}).run(run);
 }
 
 // Throws if `alpha` is no factor for results of this type: a floating-point number for integers, a bool for anything but bools.

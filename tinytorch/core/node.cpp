@@ -57,7 +57,7 @@ AutogradMeta& materialize_autograd_meta(const Tensor& tensor) {
 class AccumulateGrad : public Node {
  public:
   explicit AccumulateGrad(Tensor leaf) : Node(std::numeric_limits<std::uint64_t>::max()), variable(std::move(leaf)) { add_input_metadata(variable); }
-  std::string name() const override { return "AccumulateGrad"; }
+  std::string name() const override { return "torch::autograd::AccumulateGrad"; }
   variable_list apply(variable_list&& grads) override;
   Tensor variable;
 };
@@ -152,7 +152,7 @@ class CopySlices : public Node {
     edges[0] = gradient_edge(base);  // what the view held came from the base
     set_next_edges(std::move(edges));
   }
-  std::string name() const override { return "CopySlices"; }
+  std::string name() const override { return "torch::autograd::CopySlices"; }
   variable_list apply(variable_list&& grads) override;
   void release_variables() override {
     if (write_) write_->release_variables();

@@ -42,7 +42,7 @@ std::shared_ptr<const AnomalyRecord> record_place();
 variable_list apply_with_checks(Node& node, variable_list&& grads);
 
 // One recorded operator: turns gradients of its outputs into gradients of its inputs. Source: torch/csrc/autograd/function.h.
-class Node : public std::enable_shared_from_this<Node> {
+class Node : public std::enable_shared_from_this<Node>, public memory::Pooled {
  public:
   Node();
   explicit Node(std::uint64_t sequence_nr) : sequence_nr_(sequence_nr) {}
@@ -88,7 +88,7 @@ void delete_node(Node* node);
 
 template <class T, class... Args>
 std::shared_ptr<T> make_node(Args&&... args) {
-  return std::shared_ptr<T>(new T(std::forward<Args>(args)...), [](T* node) { delete_node(node); });
+  return std::shared_ptr<T>(new T(std::forward<Args>(args)...), [](T* node) { delete_node(node); }, memory::PooledAllocator<T>());
 }
 
 // How a view came to be, where that forbids a later write through it. Source: torch/csrc/autograd/variable.h.

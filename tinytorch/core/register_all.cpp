@@ -20,6 +20,7 @@ void register_parameters();  // 95_gradients
 void register_several_views();  // 99_autograd_extras
 void register_half_precision();  // 83_half_precision
 void register_archive_access();  // 08_training
+void register_special_half_precision();  // 74_tensor_breadth
 void register_pytorch_files();  // 85_weights
 void kernels_join_birth_layers();  // 16_kernels
 void register_tuned_products();  // 16_kernels
@@ -43,6 +44,7 @@ void register_all() {
   register_several_views();
   register_half_precision();
   register_archive_access();
+  register_special_half_precision();
   register_pytorch_files();
   kernels_join_birth_layers();
   register_tuned_products();

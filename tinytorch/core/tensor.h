@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "tinytorch/core/functions.h"
+#include "tinytorch/core/memory_format.h"
 #include "tinytorch/core/tensor_extensions.h"
 #include "tinytorch/core/tensor_impl.h"
 
@@ -49,6 +50,7 @@ class Tensor : public TensorExtensions {
   TypeMeta dtype() const { return TypeMeta(impl().dtype); }
   std::size_t element_size() const { return elementSize(scalar_type()); }
   bool is_contiguous() const { return impl().contiguous; }
+  bool is_contiguous(MemoryFormat memory_format) const;  // chapter 84, as the other members with a format
   bool is_floating_point() const { return isFloatingType(scalar_type()); }
   TensorOptions options() const { return TensorOptions(scalar_type()); }
   bool is_alias_of(const Tensor& other) const { return storage().get() == other.storage().get(); }
@@ -81,7 +83,9 @@ class Tensor : public TensorExtensions {
 
   // Copies.
   Tensor contiguous() const { return is_contiguous() ? *this : clone(); }
+  Tensor contiguous(MemoryFormat memory_format) const;
   Tensor clone() const { return tinytorch::clone(*this); }
+  Tensor clone(std::optional<MemoryFormat> memory_format) const;
   Tensor& copy_(const Tensor& src) const { return self_of(tinytorch::copy_(*this, src)); }
   Tensor& fill_(const Scalar& value) const { return self_of(tinytorch::fill_(*this, value)); }
 
@@ -103,8 +107,8 @@ class Tensor : public TensorExtensions {
   Tensor& operator*=(const Scalar& other) { return mul_(other); }
 
   // Reductions.
-  Tensor sum() const { return tinytorch::sum(*this); }
-  Tensor sum(IntArrayRef dim, bool keepdim = false) const { return tinytorch::sum(*this, dim, keepdim); }
+  Tensor sum(std::optional<ScalarType> dtype = std::nullopt) const { return tinytorch::sum(dtype ? to_dtype(*this, *dtype) : *this); }
+  Tensor sum(IntArrayRef dim, bool keepdim = false, std::optional<ScalarType> dtype = std::nullopt) const { return tinytorch::sum(dtype ? to_dtype(*this, *dtype) : *this, dim, keepdim); }
 
   // Linear algebra.
   Tensor mm(const Tensor& mat2) const { return tinytorch::mm(*this, mat2); }

@@ -7,9 +7,10 @@
 #include "tinytorch/nn/activation_methods.h"
 #include "tinytorch/core/autograd_methods.h"
 #include "tinytorch/core/history_methods.h"
+#include "tinytorch/core/breadth_methods.h"
 
 namespace tinytorch {
 
-class TensorExtensions : public DeviceMethods, public MoreMethods, public ActivationMethods, public AutogradMethods, public HistoryMethods {};
+class TensorExtensions : public DeviceMethods, public MoreMethods, public ActivationMethods, public AutogradMethods, public HistoryMethods, public BreadthMethods {};
 
 }  // namespace tinytorch

@@ -9,7 +9,7 @@
 namespace tinytorch {
 
 // Room for what a later module knows about a tensor (autograd keeps its record here). Opaque to this module.
-struct TensorMetadata {
+struct TensorMetadata : memory::Pooled {
   virtual ~TensorMetadata() = default;
 };
 

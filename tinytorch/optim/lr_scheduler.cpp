@@ -26,7 +26,7 @@ void optim::LRScheduler::step() {
 }
 
 void optim::LRScheduler::start() {
-  set_step_count(0);
+  set_step_count(first_count());
   set_lrs(base_lrs_);
   set_lrs(get_lrs());
 }
@@ -44,7 +44,7 @@ optim::StepLR::StepLR(Optimizer& optimizer, unsigned step_size, double gamma) : 
 
 std::vector<double> optim::StepLR::get_lrs() {
   std::vector<double> rates = get_current_lrs();
-  if (step_count_ > 0 && step_count_ % step_size_ == 0)
+  if (step_count_ > 1 && (step_count_ - 1) % step_size_ == 0)
     for (double& rate : rates) rate *= gamma_;
   return rates;
 }

@@ -17,7 +17,9 @@ class LRScheduler {
   unsigned step_count() const { return step_count_; }
   // For resuming: the rates themselves are in the optimizer's groups.
   virtual void set_step_count(unsigned count) { step_count_ = count; }
-  // Goes to the beginning of the schedule: step 0 and its rates, made from those before any scheduler.
+  // The count that stands for the beginning of the schedule.
+  virtual unsigned first_count() const { return 0; }
+  // Goes to the beginning of the schedule and its rates, made from those before any scheduler.
   void start();
 
  protected:
@@ -30,10 +32,12 @@ class LRScheduler {
   unsigned step_count_ = 0;
 };
 
-// Multiplies the rate by gamma every step_size steps.
+// Multiplies the rate by gamma every step_size steps. As in libtorch the first step() only begins the schedule, which Python's schedulers do when they are made: the rate falls in step() number
+// step_size + 1, 2 step_size + 1, ...
 class StepLR : public LRScheduler {
  public:
   StepLR(Optimizer& optimizer, unsigned step_size, double gamma = 0.1);
+  unsigned first_count() const override { return 1; }
 
  private:
   std::vector<double> get_lrs() override;

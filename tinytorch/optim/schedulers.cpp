@@ -144,7 +144,7 @@ std::vector<double> optim::SequentialLR::get_lrs() {
 void optim::SequentialLR::set_step_count(unsigned count) {
   LRScheduler::set_step_count(count);
   const auto [index, begin] = running_at(count);
-  schedulers_[index]->set_step_count(count - begin);
+  schedulers_[index]->set_step_count(count - begin + schedulers_[index]->first_count());
 }
 
 }  // namespace tinytorch

@@ -1,0 +1,2032 @@
+// ---
+// jupyter:
+//   jupytext:
+//     comment_magics: false
+//     text_representation:
+//       extension: .cpp
+//       format_name: percent
+//   kernelspec:
+//     display_name: C++20 (TinyTorch)
+//     language: c++
+//     name: tinytorch
+// ---
+
+// %% [markdown]
+// # Library chapter 74: The breadth of Tensor
+//
+// libtorch's Tensor has some five hundred methods. Programs that were written for it use a few dozen everywhere and each of the others somewhere; this chapter has those that the lessons had no reason to teach: the rest of the elementary
+// functions, second names (`arccos`, `multiply`, `greater`), forms in place, ways to rearrange, to choose, to join and to count. No exercises.
+//
+//     operators with a gradient of their own     acos asin sinh cosh asinh acosh atanh erfc erfinv exp2 lgamma polygamma   atan2 fmod hypot copysign   cumprod
+//     composed of those and of older ones        all the rest: their gradients follow by themselves
+//
+// A function is composed where that costs no accuracy. `sinh(x) = (exp(x) - exp(-x)) / 2` would: near 0 two numbers near 1 are subtracted, and nothing is left of x; so it is an operator, and the C library computes it.
+
+// %%
+//| after 08
+//| export core/special.h
+#include "tinytorch/core/ops.h"
+//| export core/special.cpp
+#include <cmath>
+#include <limits>
+#include "tinytorch/core/gradient.h"
+#include "tinytorch/core/half_precision.h"
+#include "tinytorch/core/more_loops.h"
+#include "tinytorch/core/more_ops.h"
+//| export core/breadth.h
+#include <optional>
+#include <string_view>
+#include <tuple>
+#include <vector>
+#include "tinytorch/core/special.h"
+//| export core/rearranging.cpp
+#include <algorithm>
+#include <numeric>
+#include "tinytorch/core/breadth.h"
+#include "tinytorch/core/more_ops.h"
+//| export core/choosing.cpp
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include "tinytorch/core/breadth.h"
+#include "tinytorch/core/more_loops.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/tensor_data.h"
+//| export core/breadth_methods.h
+#include <optional>
+#include <string_view>
+#include <tuple>
+#include <vector>
+#include "tinytorch/core/array_ref.h"
+#include "tinytorch/core/generator.h"
+#include "tinytorch/core/scalar.h"
+//| export core/breadth_methods.cpp
+#include "tinytorch/core/breadth.h"
+#include "tinytorch/core/engine.h"
+#include "tinytorch/core/inplace_or_view.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/nn/activations.h"
+
+// %%
+//| export core/breadth_methods.h
+//| extends Tensor
+namespace tinytorch {
+class Tensor;
+class TensorOptions;
+
+// The Tensor methods of chapter 74. Each calls the function of its name (special.h, breadth.h), where it is documented; names that end in an underscore write the result into the tensor itself, whose dtype must be able to hold it.
+class BreadthMethods {
+ public:
+  // Elementwise.
+  Tensor acos() const;
+  Tensor asin() const;
+  Tensor sinh() const;
+  Tensor cosh() const;
+  Tensor asinh() const;
+  Tensor acosh() const;
+  Tensor atanh() const;
+  Tensor exp2() const;
+  Tensor erfc() const;
+  Tensor erfinv() const;
+  Tensor lgamma() const;
+  Tensor digamma() const;
+  Tensor frac() const;
+  Tensor deg2rad() const;
+  Tensor rad2deg() const;
+  Tensor sinc() const;
+  Tensor arccos() const;
+  Tensor arcsin() const;
+  Tensor arctan() const;
+  Tensor arcsinh() const;
+  Tensor arccosh() const;
+  Tensor arctanh() const;
+  Tensor absolute() const;
+  Tensor negative() const;
+  Tensor sgn() const;
+  Tensor fix() const;
+  Tensor atan2(const Tensor& other) const;
+  Tensor arctan2(const Tensor& other) const;
+  Tensor hypot(const Tensor& other) const;
+  Tensor xlogy(const Tensor& other) const;
+  Tensor logaddexp(const Tensor& other) const;
+  Tensor logaddexp2(const Tensor& other) const;
+  Tensor fmax(const Tensor& other) const;
+  Tensor fmin(const Tensor& other) const;
+  Tensor heaviside(const Tensor& values) const;
+  Tensor fmod(const Tensor& other) const;
+  Tensor fmod(const Scalar& other) const;
+  Tensor copysign(const Tensor& other) const;
+  Tensor copysign(const Scalar& other) const;
+  Tensor subtract(const Tensor& other, const Scalar& alpha = 1) const;
+  Tensor subtract(const Scalar& other, const Scalar& alpha = 1) const;
+  Tensor multiply(const Tensor& other) const;
+  Tensor multiply(const Scalar& other) const;
+  Tensor divide(const Tensor& other) const;
+  Tensor divide(const Scalar& other) const;
+  Tensor true_divide(const Tensor& other) const;
+  Tensor true_divide(const Scalar& other) const;
+  Tensor greater(const Tensor& other) const;
+  Tensor greater(const Scalar& other) const;
+  Tensor greater_equal(const Tensor& other) const;
+  Tensor greater_equal(const Scalar& other) const;
+  Tensor less(const Tensor& other) const;
+  Tensor less(const Scalar& other) const;
+  Tensor less_equal(const Tensor& other) const;
+  Tensor less_equal(const Scalar& other) const;
+  Tensor not_equal(const Tensor& other) const;
+  Tensor not_equal(const Scalar& other) const;
+  Tensor bitwise_and(const Tensor& other) const;
+  Tensor bitwise_and(const Scalar& other) const;
+  Tensor bitwise_or(const Tensor& other) const;
+  Tensor bitwise_or(const Scalar& other) const;
+  Tensor bitwise_xor(const Tensor& other) const;
+  Tensor bitwise_xor(const Scalar& other) const;
+  Tensor clip(const std::optional<Scalar>& min, const std::optional<Scalar>& max = std::nullopt) const;
+  Tensor clip(const std::optional<Tensor>& min, const std::optional<Tensor>& max) const;
+  Tensor logit(std::optional<double> eps = std::nullopt) const;
+  Tensor float_power(const Tensor& exponent) const;
+  Tensor float_power(const Scalar& exponent) const;
+  Tensor nan_to_num(std::optional<double> nan = std::nullopt, std::optional<double> posinf = std::nullopt, std::optional<double> neginf = std::nullopt) const;
+  Tensor polygamma(std::int64_t n) const;
+  Tensor positive() const;
+  Tensor isclose(const Tensor& other, double rtol = 1e-5, double atol = 1e-8, bool equal_nan = false) const;
+  Tensor isposinf() const;
+  Tensor isneginf() const;
+  Tensor isreal() const;
+  Tensor signbit() const;
+  // Elementwise, in place.
+  Tensor& acos_() const;
+  Tensor& asin_() const;
+  Tensor& sinh_() const;
+  Tensor& cosh_() const;
+  Tensor& asinh_() const;
+  Tensor& acosh_() const;
+  Tensor& atanh_() const;
+  Tensor& exp2_() const;
+  Tensor& erfc_() const;
+  Tensor& erfinv_() const;
+  Tensor& lgamma_() const;
+  Tensor& digamma_() const;
+  Tensor& frac_() const;
+  Tensor& deg2rad_() const;
+  Tensor& rad2deg_() const;
+  Tensor& sinc_() const;
+  Tensor& arccos_() const;
+  Tensor& arcsin_() const;
+  Tensor& arctan_() const;
+  Tensor& arcsinh_() const;
+  Tensor& arccosh_() const;
+  Tensor& arctanh_() const;
+  Tensor& absolute_() const;
+  Tensor& negative_() const;
+  Tensor& sgn_() const;
+  Tensor& fix_() const;
+  Tensor& tan_() const;
+  Tensor& atan_() const;
+  Tensor& expm1_() const;
+  Tensor& log1p_() const;
+  Tensor& log2_() const;
+  Tensor& log10_() const;
+  Tensor& trunc_() const;
+  Tensor& sign_() const;
+  Tensor& sigmoid_() const;
+  Tensor& tanh_() const;
+  Tensor& atan2_(const Tensor& other) const;
+  Tensor& arctan2_(const Tensor& other) const;
+  Tensor& hypot_(const Tensor& other) const;
+  Tensor& xlogy_(const Tensor& other) const;
+  Tensor& logaddexp_(const Tensor& other) const;
+  Tensor& logaddexp2_(const Tensor& other) const;
+  Tensor& fmax_(const Tensor& other) const;
+  Tensor& fmin_(const Tensor& other) const;
+  Tensor& heaviside_(const Tensor& other) const;
+  Tensor& fmod_(const Tensor& other) const;
+  Tensor& fmod_(const Scalar& other) const;
+  Tensor& copysign_(const Tensor& other) const;
+  Tensor& copysign_(const Scalar& other) const;
+  Tensor& remainder_(const Tensor& other) const;
+  Tensor& remainder_(const Scalar& other) const;
+  Tensor& floor_divide_(const Tensor& other) const;
+  Tensor& floor_divide_(const Scalar& other) const;
+  Tensor& subtract_(const Tensor& other, const Scalar& alpha = 1) const;
+  Tensor& multiply_(const Tensor& other) const;
+  Tensor& multiply_(const Scalar& other) const;
+  Tensor& divide_(const Tensor& other) const;
+  Tensor& divide_(const Scalar& other) const;
+  Tensor& eq_(const Tensor& other) const;
+  Tensor& eq_(const Scalar& other) const;
+  Tensor& ne_(const Tensor& other) const;
+  Tensor& ne_(const Scalar& other) const;
+  Tensor& lt_(const Tensor& other) const;
+  Tensor& lt_(const Scalar& other) const;
+  Tensor& le_(const Tensor& other) const;
+  Tensor& le_(const Scalar& other) const;
+  Tensor& gt_(const Tensor& other) const;
+  Tensor& gt_(const Scalar& other) const;
+  Tensor& ge_(const Tensor& other) const;
+  Tensor& ge_(const Scalar& other) const;
+  Tensor& logical_and_(const Tensor& other) const;
+  Tensor& bitwise_and_(const Tensor& other) const;
+  Tensor& logical_or_(const Tensor& other) const;
+  Tensor& bitwise_or_(const Tensor& other) const;
+  Tensor& logical_xor_(const Tensor& other) const;
+  Tensor& bitwise_xor_(const Tensor& other) const;
+  Tensor& bitwise_not_() const;
+  Tensor& clip_(const std::optional<Scalar>& min, const std::optional<Scalar>& max = std::nullopt) const;
+  Tensor& logit_(std::optional<double> eps = std::nullopt) const;
+  Tensor& nan_to_num_(std::optional<double> nan = std::nullopt, std::optional<double> posinf = std::nullopt, std::optional<double> neginf = std::nullopt) const;
+  Tensor& tril_(std::int64_t diagonal = 0) const;
+  Tensor& triu_(std::int64_t diagonal = 0) const;
+  Tensor& cumsum_(std::int64_t dim) const;
+  Tensor& cumprod_(std::int64_t dim) const;
+  Tensor& addmm_(const Tensor& mat1, const Tensor& mat2, const Scalar& beta = 1, const Scalar& alpha = 1) const;
+  Tensor& addmv_(const Tensor& mat, const Tensor& vec, const Scalar& beta = 1, const Scalar& alpha = 1) const;
+  Tensor& addr_(const Tensor& vec1, const Tensor& vec2, const Scalar& beta = 1, const Scalar& alpha = 1) const;
+  Tensor& baddbmm_(const Tensor& batch1, const Tensor& batch2, const Scalar& beta = 1, const Scalar& alpha = 1) const;
+  Tensor& addbmm_(const Tensor& batch1, const Tensor& batch2, const Scalar& beta = 1, const Scalar& alpha = 1) const;
+  Tensor& fill_diagonal_(const Scalar& fill_value, bool wrap = false) const;
+  Tensor& index_copy_(std::int64_t dim, const Tensor& index, const Tensor& source) const;
+  Tensor& index_fill_(std::int64_t dim, const Tensor& index, const Scalar& value) const;
+  Tensor& masked_scatter_(const Tensor& mask, const Tensor& source) const;
+  // Views in place: the tensor itself gets other sizes and strides. Throw for a view that autograd follows.
+  Tensor& squeeze_() const;
+  Tensor& squeeze_(std::int64_t dim) const;
+  Tensor& unsqueeze_(std::int64_t dim) const;
+  Tensor& t_() const;
+  Tensor& transpose_(std::int64_t dim0, std::int64_t dim1) const;
+  Tensor& swapaxes_(std::int64_t axis0, std::int64_t axis1) const;
+  Tensor& swapdims_(std::int64_t dim0, std::int64_t dim1) const;
+  Tensor& as_strided_(IntArrayRef size, IntArrayRef stride, std::optional<std::int64_t> storage_offset = std::nullopt) const;
+  // Reductions.
+  Tensor nansum() const;
+  Tensor nansum(IntArrayRef dim, bool keepdim = false) const;
+  Tensor nanmean() const;
+  Tensor nanmean(IntArrayRef dim, bool keepdim = false) const;
+  Tensor count_nonzero() const;
+  Tensor count_nonzero(IntArrayRef dim) const;
+  Tensor median() const;
+  Tensor nanmedian() const;
+  Tensor quantile(double q, std::optional<std::int64_t> dim = std::nullopt, bool keepdim = false, std::string_view interpolation = "linear") const;
+  Tensor quantile(const Tensor& q, std::optional<std::int64_t> dim = std::nullopt, bool keepdim = false, std::string_view interpolation = "linear") const;
+  Tensor dist(const Tensor& other, const Scalar& p = 2) const;
+  Tensor trace() const;
+  Tensor histc(std::int64_t bins = 100, const Scalar& min = 0, const Scalar& max = 0) const;
+  Tensor bincount() const;
+  Tensor bincount(const std::optional<Tensor>& weights, std::int64_t minlength = 0) const;
+  Tensor cumprod(std::int64_t dim) const;
+  std::tuple<Tensor, Tensor> median(std::int64_t dim, bool keepdim = false) const;
+  std::tuple<Tensor, Tensor> kthvalue(std::int64_t k, std::int64_t dim = -1, bool keepdim = false) const;
+  std::tuple<Tensor, Tensor> cummax(std::int64_t dim) const;
+  std::tuple<Tensor, Tensor> cummin(std::int64_t dim) const;
+  std::tuple<Tensor, Tensor> aminmax(std::optional<std::int64_t> dim = std::nullopt, bool keepdim = false) const;
+  // Rearranging.
+  Tensor reshape_as(const Tensor& other) const;
+  Tensor movedim(IntArrayRef source, IntArrayRef destination) const;
+  Tensor movedim(std::int64_t source, std::int64_t destination) const;
+  Tensor moveaxis(std::int64_t source, std::int64_t destination) const;
+  Tensor swapaxes(std::int64_t axis0, std::int64_t axis1) const;
+  Tensor swapdims(std::int64_t dim0, std::int64_t dim1) const;
+  Tensor unflatten(std::int64_t dim, IntArrayRef sizes) const;
+  Tensor ravel() const;
+  Tensor broadcast_to(IntArrayRef size) const;
+  Tensor roll(IntArrayRef shifts, IntArrayRef dims = {}) const;
+  Tensor rot90(std::int64_t k = 1, IntArrayRef dims = {0, 1}) const;
+  Tensor fliplr() const;
+  Tensor flipud() const;
+  Tensor tile(IntArrayRef dims) const;
+  Tensor repeat_interleave(std::int64_t repeats, std::optional<std::int64_t> dim = std::nullopt) const;
+  Tensor repeat_interleave(const Tensor& repeats, std::optional<std::int64_t> dim = std::nullopt) const;
+  Tensor diag(std::int64_t diagonal = 0) const;
+  Tensor diag_embed(std::int64_t offset = 0, std::int64_t dim1 = -2, std::int64_t dim2 = -1) const;
+  Tensor diagflat(std::int64_t offset = 0) const;
+  Tensor diff(std::int64_t n = 1, std::int64_t dim = -1) const;
+  Tensor select_scatter(const Tensor& src, std::int64_t dim, std::int64_t index) const;
+  Tensor slice_scatter(const Tensor& src, std::int64_t dim = 0, std::optional<std::int64_t> start = std::nullopt, std::optional<std::int64_t> end = std::nullopt, std::int64_t step = 1) const;
+  Tensor diagonal_scatter(const Tensor& src, std::int64_t offset = 0, std::int64_t dim1 = 0, std::int64_t dim2 = 1) const;
+  std::vector<Tensor> tensor_split(std::int64_t sections, std::int64_t dim = 0) const;
+  std::vector<Tensor> tensor_split(IntArrayRef indices, std::int64_t dim = 0) const;
+  Tensor mT() const;
+  Tensor sum_to_size(IntArrayRef size) const;
+  // Choosing.
+  Tensor take(const Tensor& index) const;
+  Tensor take_along_dim(const Tensor& indices, std::optional<std::int64_t> dim = std::nullopt) const;
+  Tensor index_put(const std::vector<std::optional<Tensor>>& indices, const Tensor& values, bool accumulate = false) const;
+  Tensor index_copy(std::int64_t dim, const Tensor& index, const Tensor& source) const;
+  Tensor index_fill(std::int64_t dim, const Tensor& index, const Scalar& value) const;
+  Tensor masked_scatter(const Tensor& mask, const Tensor& source) const;
+  Tensor argwhere() const;
+  // Products.
+  Tensor baddbmm(const Tensor& batch1, const Tensor& batch2, const Scalar& beta = 1, const Scalar& alpha = 1) const;
+  Tensor addbmm(const Tensor& batch1, const Tensor& batch2, const Scalar& beta = 1, const Scalar& alpha = 1) const;
+  Tensor addmv(const Tensor& mat, const Tensor& vec, const Scalar& beta = 1, const Scalar& alpha = 1) const;
+  Tensor addr(const Tensor& vec1, const Tensor& vec2, const Scalar& beta = 1, const Scalar& alpha = 1) const;
+  Tensor vdot(const Tensor& other) const;
+  Tensor inner(const Tensor& other) const;
+  Tensor ger(const Tensor& vec2) const;
+  Tensor kron(const Tensor& other) const;
+  Tensor cross(const Tensor& other, std::optional<std::int64_t> dim = std::nullopt) const;
+  Tensor matrix_power(std::int64_t n) const;
+  // New tensors of this one's dtype, and questions.
+  Tensor new_zeros(IntArrayRef size) const;
+  Tensor new_zeros(IntArrayRef size, const TensorOptions& options) const;
+  Tensor new_ones(IntArrayRef size) const;
+  Tensor new_ones(IntArrayRef size, const TensorOptions& options) const;
+  Tensor new_empty(IntArrayRef size) const;
+  Tensor new_empty(IntArrayRef size, const TensorOptions& options) const;
+  Tensor new_full(IntArrayRef size, const Scalar& fill_value) const;
+  Tensor new_full(IntArrayRef size, const Scalar& fill_value, const TensorOptions& options) const;
+  bool is_same_size(const Tensor& other) const;
+  bool is_signed() const;
+  bool is_nonzero() const;
+  bool is_complex() const;
+  bool is_sparse() const;
+  bool is_quantized() const;
+  bool has_storage() const;
+  Tensor variable_data() const;
+  Tensor tensor_data() const;
+};
+}  // namespace tinytorch
+
+// %%
+#include "tito/lesson.h"
+#include <cmath>
+#include <limits>
+#include <vector>
+#include "tinytorch/core/autograd.h"
+#include "tinytorch/core/breadth.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/tensor_data.h"
+
+// %%
+namespace tinytorch {
+
+// %% [markdown]
+// ## Elementary functions
+//
+// Each is one line over the C library, with its derivative beside it. Three have no function there. `erfinv` begins with an approximation by Winitzki (2008) and improves it by Halley's rule, which triples the number of good digits in each
+// step; near +-1, where erf has lost its digits, erfc takes its place. `digamma` and its derivatives `polygamma` are sums over 1 / (x + k)^n: the terms far out are replaced by the Euler-Maclaurin formula.
+
+// %%
+//| export core/special.h
+// ---- Elementwise; integers become the default dtype. O(numel).
+Tensor acos(const Tensor& self);
+Tensor asin(const Tensor& self);
+Tensor sinh(const Tensor& self);
+Tensor cosh(const Tensor& self);
+Tensor asinh(const Tensor& self);
+Tensor acosh(const Tensor& self);
+Tensor atanh(const Tensor& self);
+Tensor exp2(const Tensor& self);    // 2^x
+Tensor erfc(const Tensor& self);    // 1 - erf(x), exact for large x
+Tensor erfinv(const Tensor& self);  // erf(erfinv(x)) = x; NaN beyond -1 and 1
+Tensor lgamma(const Tensor& self);  // log |Gamma(x)|
+Tensor digamma(const Tensor& self);  // its derivative
+Tensor polygamma(std::int64_t n, const Tensor& self);  // the n-th derivative of digamma. Throws for n < 0.
+// ---- Elementwise on two tensors: shapes broadcast, dtypes promote.
+Tensor atan2(const Tensor& self, const Tensor& other);  // the angle of the point (other, self)
+Tensor fmod(const Tensor& self, const Tensor& other);   // the remainder with the sign of self, as C's %
+Tensor fmod(const Tensor& self, const Scalar& other);
+Tensor hypot(const Tensor& self, const Tensor& other);  // sqrt(self^2 + other^2) without overflow on the way
+Tensor copysign(const Tensor& self, const Tensor& other);  // |self| with the sign of other
+Tensor copysign(const Tensor& self, const Scalar& other);
+// Products of the first 1, 2, ... elements along `dim`. Integers and bools give Long. O(numel).
+Tensor cumprod(const Tensor& self, std::int64_t dim);
+
+namespace op {
+extern Operator<Tensor(const Tensor&)> acos;
+extern Operator<Tensor(const Tensor&)> asin;
+extern Operator<Tensor(const Tensor&)> sinh;
+extern Operator<Tensor(const Tensor&)> cosh;
+extern Operator<Tensor(const Tensor&)> asinh;
+extern Operator<Tensor(const Tensor&)> acosh;
+extern Operator<Tensor(const Tensor&)> atanh;
+extern Operator<Tensor(const Tensor&)> exp2;
+extern Operator<Tensor(const Tensor&)> erfc;
+extern Operator<Tensor(const Tensor&)> erfinv;
+extern Operator<Tensor(const Tensor&)> lgamma;
+extern Operator<Tensor(const Tensor&, std::int64_t)> polygamma;
+extern Operator<Tensor(const Tensor&, const Tensor&)> atan2;
+extern Operator<Tensor(const Tensor&, const Tensor&)> fmod;
+extern Operator<Tensor(const Tensor&, const Tensor&)> hypot;
+extern Operator<Tensor(const Tensor&, const Tensor&)> copysign;
+extern Operator<Tensor(const Tensor&, std::int64_t)> cumprod;
+}  // namespace op
+
+// %%
+//| export core/special.cpp
+namespace {
+// The Hurwitz zeta function: the sum of (q + k)^-s over k = 0, 1, ..., for a whole s > 1. Sums ten terms (for a negative q those below 10), and the rest by the Euler-Maclaurin formula.
+double hurwitz_zeta(double s, double q) {
+  constexpr double bernoulli[] = {1.0 / 6, -1.0 / 30, 1.0 / 42, -1.0 / 30, 5.0 / 66, -691.0 / 2730, 7.0 / 6, -3617.0 / 510};
+  if (q <= 0 && q == std::floor(q)) return std::numeric_limits<double>::infinity();
+  double sum = 0;
+  double x = q;
+  for (int k = 0; k < 10 || x <= 10; ++k, ++x) sum += std::pow(x, -s);
+  sum += std::pow(x, 1 - s) / (s - 1) + std::pow(x, -s) / 2;
+  double factor = s * std::pow(x, -s - 1) / 2;  // s (s + 1) ... x^(-s - 2j + 1) / (2j)!
+  for (int j = 0; j < 8; ++j) {
+    sum += bernoulli[j] * factor;
+    factor *= (s + 2 * j + 1) * (s + 2 * j + 2) / (x * x * (2 * j + 3) * (2 * j + 4));
+  }
+  return sum;
+}
+
+double digamma_of(double x) {
+  constexpr double pi = 3.14159265358979323846;
+  if (x == 0) return std::copysign(std::numeric_limits<double>::infinity(), -x);
+  if (x < 0) {
+    double whole;
+    const double part = std::modf(x, &whole);
+    return part == 0 ? std::numeric_limits<double>::quiet_NaN() : digamma_of(1 - x) - pi / std::tan(pi * part);
+  }
+  double sum = 0;
+  for (; x < 10; ++x) sum -= 1 / x;
+  const double y = 1 / (x * x);
+  const double tail = y * (1.0 / 12 - y * (1.0 / 120 - y * (1.0 / 252 - y * (1.0 / 240 - y * (1.0 / 132 - y * (691.0 / 32760 - y / 12))))));
+  return sum + std::log(x) - 0.5 / x - tail;
+}
+
+double polygamma_of(std::int64_t n, double x) {
+  if (n == 0) return digamma_of(x);
+  const auto order = static_cast<double>(n);
+  return (n % 2 == 0 ? -1 : 1) * std::exp(std::lgamma(order + 1)) * hurwitz_zeta(order + 1, x);
+}
+
+double erfinv_of(double y) {
+  constexpr double pi = 3.14159265358979323846;
+  if (!(std::abs(y) <= 1)) return std::numeric_limits<double>::quiet_NaN();
+  if (std::abs(y) == 1) return y * std::numeric_limits<double>::infinity();
+  if (y == 0) return y;
+  const double log_term = std::log1p(-y * y);
+  const double a = 2 / (pi * 0.147) + log_term / 2;
+  double x = std::copysign(std::sqrt(std::sqrt(a * a - log_term / 0.147) - a), y);
+  for (int step = 0; step < 3; ++step) {
+    const double error = std::abs(y) < 0.5 ? std::erf(x) - y : (y < 0 ? -1 : 1) * ((1 - std::abs(y)) - std::erfc(std::abs(x)));
+    const double newton = error / (2 / std::sqrt(pi) * std::exp(-x * x));
+    x -= newton / (1 + x * newton);
+  }
+  return x;
+}
+
+// f(self) in double precision, rounded to self's dtype.
+template <class F>
+Tensor map_in_double(const char* name, const Tensor& self, F f) {
+  return map_floating(name, self, [f](auto x) { return static_cast<decltype(x)>(f(static_cast<double>(x))); });
+}
+
+Tensor acos_cpu(const Tensor& self) { return map_floating("acos", self, [](auto x) { return std::acos(x); }); }
+Tensor asin_cpu(const Tensor& self) { return map_floating("asin", self, [](auto x) { return std::asin(x); }); }
+Tensor sinh_cpu(const Tensor& self) { return map_floating("sinh", self, [](auto x) { return std::sinh(x); }); }
+Tensor cosh_cpu(const Tensor& self) { return map_floating("cosh", self, [](auto x) { return std::cosh(x); }); }
+Tensor asinh_cpu(const Tensor& self) { return map_floating("asinh", self, [](auto x) { return std::asinh(x); }); }
+Tensor acosh_cpu(const Tensor& self) { return map_floating("acosh", self, [](auto x) { return std::acosh(x); }); }
+Tensor atanh_cpu(const Tensor& self) { return map_floating("atanh", self, [](auto x) { return std::atanh(x); }); }
+Tensor exp2_cpu(const Tensor& self) { return map_floating("exp2", self, [](auto x) { return std::exp2(x); }); }
+Tensor erfc_cpu(const Tensor& self) { return map_floating("erfc", self, [](auto x) { return std::erfc(x); }); }
+Tensor erfinv_cpu(const Tensor& self) { return map_in_double("erfinv", self, erfinv_of); }
+Tensor lgamma_cpu(const Tensor& self) { return map_floating("lgamma", self, [](auto x) { return std::lgamma(x); }); }
+Tensor polygamma_cpu(const Tensor& self, std::int64_t n) {
+  return map_in_double("polygamma", self, [n](double x) { return polygamma_of(n, x); });
+}
+}  // namespace
+
+// %%
+//| export core/special.cpp
+constinit Operator<Tensor(const Tensor&)> op::acos("acos", {.cpu = acos_cpu, .autograd = gradient_of<op::acos>([](const Tensor& g, Input<0> x) { return g * -((-x * x + 1).rsqrt()); })});
+constinit Operator<Tensor(const Tensor&)> op::asin("asin", {.cpu = asin_cpu, .autograd = gradient_of<op::asin>([](const Tensor& g, Input<0> x) { return g * (-x * x + 1).rsqrt(); })});
+constinit Operator<Tensor(const Tensor&)> op::sinh("sinh", {.cpu = sinh_cpu, .autograd = gradient_of<op::sinh>([](const Tensor& g, Input<0> x) { return g * cosh(x); })});
+constinit Operator<Tensor(const Tensor&)> op::cosh("cosh", {.cpu = cosh_cpu, .autograd = gradient_of<op::cosh>([](const Tensor& g, Input<0> x) { return g * sinh(x); })});
+constinit Operator<Tensor(const Tensor&)> op::asinh("asinh", {.cpu = asinh_cpu, .autograd = gradient_of<op::asinh>([](const Tensor& g, Input<0> x) { return g * (x * x + 1).rsqrt(); })});
+constinit Operator<Tensor(const Tensor&)> op::acosh("acosh", {.cpu = acosh_cpu, .autograd = gradient_of<op::acosh>([](const Tensor& g, Input<0> x) { return g * (x * x - 1).rsqrt(); })});
+constinit Operator<Tensor(const Tensor&)> op::atanh("atanh", {.cpu = atanh_cpu, .autograd = gradient_of<op::atanh>([](const Tensor& g, Input<0> x) { return g / (1 - x * x); })});
+constinit Operator<Tensor(const Tensor&)> op::exp2("exp2", {.cpu = exp2_cpu, .autograd = gradient_of<op::exp2>([](const Tensor& g, Output y) { return g * y * std::log(2.0); })});
+constinit Operator<Tensor(const Tensor&)> op::erfc("erfc", {.cpu = erfc_cpu, .autograd = gradient_of<op::erfc>([](const Tensor& g, Input<0> x) {
+  return g * (exp(-x * x) * -1.12837916709551257390);  // -2 / sqrt(pi)
+})});
+constinit Operator<Tensor(const Tensor&)> op::erfinv("erfinv", {.cpu = erfinv_cpu, .autograd = gradient_of<op::erfinv>([](const Tensor& g, Output y) {
+  return g * (exp(y * y) * 0.88622692545275801365);  // sqrt(pi) / 2
+})});
+constinit Operator<Tensor(const Tensor&)> op::lgamma("lgamma", {.cpu = lgamma_cpu, .autograd = gradient_of<op::lgamma>([](const Tensor& g, Input<0> x) { return g * digamma(x); })});
+constinit Operator<Tensor(const Tensor&, std::int64_t)> op::polygamma("polygamma", {.cpu = polygamma_cpu, .autograd = gradient_of<op::polygamma>([](const Tensor& g, Input<0> x, Arg<1, std::int64_t> n) {
+  return g * tinytorch::polygamma(n.value + 1, x);
+})});
+
+// %%
+//| export core/special.cpp
+Tensor acos(const Tensor& self) { return op::acos(self); }
+Tensor asin(const Tensor& self) { return op::asin(self); }
+Tensor sinh(const Tensor& self) { return op::sinh(self); }
+Tensor cosh(const Tensor& self) { return op::cosh(self); }
+Tensor asinh(const Tensor& self) { return op::asinh(self); }
+Tensor acosh(const Tensor& self) { return op::acosh(self); }
+Tensor atanh(const Tensor& self) { return op::atanh(self); }
+Tensor exp2(const Tensor& self) { return op::exp2(self); }
+Tensor erfc(const Tensor& self) { return op::erfc(self); }
+Tensor erfinv(const Tensor& self) { return op::erfinv(self); }
+Tensor lgamma(const Tensor& self) { return op::lgamma(self); }
+Tensor digamma(const Tensor& self) { return op::polygamma(self, 0); }
+Tensor polygamma(std::int64_t n, const Tensor& self) {
+  TORCH_CHECK(n >= 0, "polygamma(n, x) does not support negative n.");
+  return op::polygamma(self, n);
+}
+
+// %%
+TEST_CASE("special functions: known values") {
+  const auto of = [](double x) { return tensor(x, kDouble); };
+  CHECK_CLOSE(digamma(of(1.0)), of(-0.57721566490153286061), 1e-14, 0.0);  // Euler's constant
+  CHECK_CLOSE(digamma(of(-0.5)), of(0.03648997397857652056), 1e-12, 0.0);
+  CHECK_CLOSE(polygamma(1, of(1.0)), of(1.64493406684822643647), 1e-14, 0.0);  // pi^2 / 6
+  CHECK_CLOSE(polygamma(2, of(1.0)), of(-2.40411380631918857080), 1e-13, 0.0);  // -2 zeta(3)
+  CHECK_CLOSE(erfinv(of(0.5)), of(0.47693627620446987338), 1e-14, 0.0);
+  CHECK_CLOSE(erf(erfinv(tensor({-0.999, -0.1, 1e-9, 0.7}, kDouble))), tensor({-0.999, -0.1, 1e-9, 0.7}, kDouble), 1e-14, 0.0);
+  CHECK_EQ(erfinv(of(1.0)).item<double>(), std::numeric_limits<double>::infinity());
+  CHECK(std::isnan(erfinv(of(1.5)).item<double>()));
+  CHECK(std::isnan(digamma(of(-3.0)).item<double>()));
+  CHECK_ERROR(polygamma(-1, of(1.0)), "polygamma(n, x) does not support negative n.");
+}
+
+// %%
+//| export core/special.cpp
+namespace {
+// The angles and lengths of floating-point numbers: integers are converted to the default dtype first.
+template <class F>
+Tensor zip_floating(const char* name, const Tensor& self, const Tensor& other, F f) {
+  const ScalarType common = result_type(self, other);
+  const ScalarType type = isFloatingType(common) ? common : get_default_dtype();
+  const Tensor a = to_dtype(self, type);
+  const Tensor b = to_dtype(other, type);
+  const Tensor result = empty(infer_size(a.sizes(), b.sizes()), type);
+  dispatch_floating_types(type, name, [&]<class T>() { zip_into<T, T, T>(result, a, b, f); });
+  return result;
+}
+
+Tensor atan2_cpu(const Tensor& self, const Tensor& other) {
+  return zip_floating("atan2", self, other, [](auto y, auto x) { return std::atan2(y, x); });
+}
+Tensor copysign_cpu(const Tensor& self, const Tensor& other) {
+  return zip_floating("copysign", self, other, [](auto x, auto y) { return std::copysign(x, y); });
+}
+Tensor hypot_cpu(const Tensor& self, const Tensor& other) {
+  const ScalarType type = result_type(self, other);
+  TORCH_CHECK_NOT_IMPLEMENTED(isFloatingType(type), "\"hypot_cpu\" not implemented for '", type, "'");
+  return zip_floating("hypot", self, other, [](auto x, auto y) { return std::hypot(x, y); });
+}
+Tensor fmod_cpu(const Tensor& self, const Tensor& other) {
+  TORCH_CHECK_NOT_IMPLEMENTED(result_type(self, other) != kBool, "\"fmod_cpu\" not implemented for 'Bool'");
+  return zip_promoted(self, other, [](auto x, auto y) {
+    using T = decltype(x);
+    if constexpr (std::is_floating_point_v<T>) {
+      return std::fmod(x, y);
+    } else {
+      TORCH_CHECK(y != 0, "ZeroDivisionError");
+      return y == static_cast<T>(-1) && std::is_signed_v<T> ? T{0} : static_cast<T>(x % y);  // the smallest integer % -1 is a trap
+    }
+  });
+}
+}  // namespace
+
+constinit Operator<Tensor(const Tensor&, const Tensor&)> op::atan2("atan2", {.cpu = atan2_cpu, .autograd = gradient_of<op::atan2>(
+    [](const Tensor& g, Input<0> y, Input<1> x) { return g * (x / (y * y + x * x)); },
+    [](const Tensor& g, Input<0> y, Input<1> x) { return g * (-y / (y * y + x * x)); })});
+constinit Operator<Tensor(const Tensor&, const Tensor&)> op::hypot("hypot", {.cpu = hypot_cpu, .autograd = gradient_of<op::hypot>(
+    [](const Tensor& g, Input<0> self, Output result) { return g * (self / result); },
+    [](const Tensor& g, Input<1> other, Output result) { return g * (other / result); })});
+constinit Operator<Tensor(const Tensor&, const Tensor&)> op::copysign("copysign", {.cpu = copysign_cpu, .autograd = gradient_of<op::copysign>(
+    [](const Tensor& g, Input<0> self, Output result) { return where(self == 0, zeros({}, g.options()), g * (sign(self) * sign(result))); },
+    [](const Tensor& g) { return zeros_like(g); })});
+constinit Operator<Tensor(const Tensor&, const Tensor&)> op::fmod("fmod", {.cpu = fmod_cpu, .autograd = gradient_of<op::fmod>(
+    [](const Tensor& g) { return g; },
+    [](const Tensor& g, Input<0> self, Input<1> other) { return -g * trunc(self / other); })});
+
+Tensor atan2(const Tensor& self, const Tensor& other) { return op::atan2(self, other); }
+Tensor hypot(const Tensor& self, const Tensor& other) { return op::hypot(self, other); }
+Tensor copysign(const Tensor& self, const Tensor& other) { return op::copysign(self, other); }
+Tensor copysign(const Tensor& self, const Scalar& other) { return op::copysign(self, wrapped_scalar(other)); }
+Tensor fmod(const Tensor& self, const Tensor& other) { return op::fmod(self, other); }
+Tensor fmod(const Tensor& self, const Scalar& other) { return op::fmod(self, wrapped_scalar(other)); }
+
+// %% [markdown]
+// `cumprod`'s derivative is the one that needs thought. With y_j = x_1 ... x_j, the gradient of x_i is the sum of g_j y_j over j >= i, divided by x_i, if no x is zero. Where one is zero the division fails, so then the product without
+// x_i is computed for each i: slower, and rare.
+//
+//     x    2   3   4          y    2   6   24
+//     gradient of x_2 :  (g_2 y_2 + g_3 y_3) / x_2  =  g_2 * 2 + g_3 * 8
+
+// %%
+//| export core/special.cpp
+namespace {
+Tensor cumprod_cpu(const Tensor& self, std::int64_t dim) {
+  const bool widens = !self.is_floating_point();
+  const Tensor input = widens ? to_dtype(self, kLong) : self;
+  const Tensor result = clone(input).contiguous();
+  if (result.dim() == 0 || result.numel() == 0) return result;
+  dispatch_all_types(result.scalar_type(), [&]<class T>() {
+    for_each_row<T>(result, dim, [&](std::int64_t, T* row, std::int64_t step) {
+      T product{1};
+      for (std::int64_t j = 0; j < result.size(dim); ++j) {
+        product = static_cast<T>(product * row[j * step]);
+        row[j * step] = product;
+      }
+    });
+  });
+  return result;
+}
+
+// The sum of x_i, x_(i+1), ... for each i.
+Tensor reverse_cumsum(const Tensor& x, std::int64_t dim) { return flip(cumsum(flip(x, dim), dim), dim); }
+
+Tensor cumprod_backward(const Tensor& grad, const Tensor& self, const Tensor& result, std::int64_t dim) {
+  if (self.dim() == 0) return grad;
+  if (!(self == 0).any().item<bool>()) return reverse_cumsum(grad * result, dim) / self;
+  std::vector<Tensor> parts;
+  const std::int64_t size = self.size(dim);
+  for (std::int64_t i = 0; i < size; ++i) {
+    // The products that hold x_i, without it: those before i times the products of what follows.
+    const Tensor before = i == 0 ? ones_like(self.select(dim, 0)) : self.narrow(dim, 0, i).prod(dim);
+    std::vector<Tensor> following{before.unsqueeze(dim)};
+    if (i + 1 < size) following.push_back(before.unsqueeze(dim) * cumprod(self.narrow(dim, i + 1, size - i - 1), dim));
+    parts.push_back((cat(following, dim) * grad.narrow(dim, i, size - i)).sum(dim));
+  }
+  return stack(parts, dim);
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&, std::int64_t)> op::cumprod("cumprod", {.cpu = cumprod_cpu, .autograd = gradient_of<op::cumprod>(
+    [](const Tensor& g, Input<0> self, Output result, Arg<1, std::int64_t> dim) { return cumprod_backward(g, self, result, dim); })});
+Tensor cumprod(const Tensor& self, std::int64_t dim) { return op::cumprod(self, wrap_dim(dim, self.dim())); }
+
+// %%
+//| export core/special.cpp
+//| registers
+void register_special_half_precision() {
+  compute_in_float<op::acos, op::asin, op::sinh, op::cosh, op::asinh, op::acosh, op::atanh, op::exp2, op::erfc, op::erfinv, op::lgamma, op::polygamma>();
+  compute_in_float<op::atan2, op::fmod, op::hypot, op::copysign, op::cumprod>();
+}
+
+// %%
+TEST_CASE("cumprod: gradients, also beside zeros") {
+  const Tensor x = tensor({2.0, 3.0, 4.0}, requires_grad());
+  cumprod(x, 0).backward(tensor({1.0, 10.0, 100.0}));
+  CHECK_EQ(x.grad(), tensor({1231.0, 820.0, 600.0}));
+  const Tensor z = tensor({{2.0, 0.0, 4.0}, {1.0, 1.0, 1.0}}, requires_grad());
+  cumprod(z, 1).sum().backward();
+  CHECK_EQ(z.grad(), tensor({{1.0, 10.0, 0.0}, {3.0, 2.0, 1.0}}));
+  CHECK_EQ(cumprod(tensor({true, true, false, true}), 0), tensor({1, 1, 0, 0}));
+  CHECK_EQ(fmod(tensor({-7, 7}), 3), tensor({-1, 1}));
+  CHECK_EQ(acos(tensor({1, 0})).scalar_type(), kFloat);
+  CHECK_EQ(sinh(tensor({0.5}, kHalf)).scalar_type(), kHalf);
+}
+
+// %% [markdown]
+// ## Composed functions
+//
+// What follows is made of operators that are there, so it has no derivative to write and none to get wrong. The price is memory: `nan_to_num` makes three tensors where a kernel would make one. Production frameworks write most of these in one of
+// the two ways as well: PyTorch calls them `CompositeImplicitAutograd` in `native_functions.yaml`, JAX writes nearly all of `jax.numpy` so and lets its compiler join the loops.
+//
+//     xlogy(x, y)      where(x == 0, 0, x * log(y))
+//     diag_embed(v)    zeros ── diagonal view ── copy_(v)
+//     median(x)        sort ── the middle one, by gather
+
+// %%
+//| export core/breadth.h
+// ---- Second names, as in NumPy.
+inline Tensor absolute(const Tensor& self) { return abs(self); }
+inline Tensor negative(const Tensor& self) { return neg(self); }
+inline Tensor sgn(const Tensor& self) { return sign(self); }
+inline Tensor fix(const Tensor& self) { return trunc(self); }
+inline Tensor arccos(const Tensor& self) { return acos(self); }
+inline Tensor arcsin(const Tensor& self) { return asin(self); }
+inline Tensor arctan(const Tensor& self) { return atan(self); }
+inline Tensor arcsinh(const Tensor& self) { return asinh(self); }
+inline Tensor arccosh(const Tensor& self) { return acosh(self); }
+inline Tensor arctanh(const Tensor& self) { return atanh(self); }
+inline Tensor arctan2(const Tensor& self, const Tensor& other) { return atan2(self, other); }
+inline Tensor subtract(const Tensor& self, const Tensor& other, const Scalar& alpha = 1) { return sub(self, other, alpha); }
+inline Tensor multiply(const Tensor& self, const Tensor& other) { return mul(self, other); }
+inline Tensor divide(const Tensor& self, const Tensor& other) { return div(self, other); }
+inline Tensor true_divide(const Tensor& self, const Tensor& other) { return div(self, other); }
+inline Tensor greater(const Tensor& self, const Tensor& other) { return gt(self, other); }
+inline Tensor greater_equal(const Tensor& self, const Tensor& other) { return ge(self, other); }
+inline Tensor less(const Tensor& self, const Tensor& other) { return lt(self, other); }
+inline Tensor less_equal(const Tensor& self, const Tensor& other) { return le(self, other); }
+inline Tensor not_equal(const Tensor& self, const Tensor& other) { return ne(self, other); }
+inline Tensor clip(const Tensor& self, const std::optional<Scalar>& min, const std::optional<Scalar>& max = std::nullopt) { return clamp(self, min, max); }
+inline Tensor concat(TensorList tensors, std::int64_t dim = 0) { return cat(tensors, dim); }
+inline Tensor concatenate(TensorList tensors, std::int64_t dim = 0) { return cat(tensors, dim); }
+
+// ---- Elementwise. O(numel).
+Tensor frac(const Tensor& self);  // x - trunc(x)
+Tensor deg2rad(const Tensor& self);
+Tensor rad2deg(const Tensor& self);
+Tensor sinc(const Tensor& self);  // sin(pi x) / (pi x), and 1 at 0
+// log(x / (1 - x)); with `eps`, x is first kept within [eps, 1 - eps].
+Tensor logit(const Tensor& self, std::optional<double> eps = std::nullopt);
+Tensor xlogy(const Tensor& self, const Tensor& other);  // x log(y), and 0 where x is 0 and y is no NaN
+Tensor logaddexp(const Tensor& self, const Tensor& other);  // log(exp(x) + exp(y)) without overflow
+Tensor logaddexp2(const Tensor& self, const Tensor& other);
+Tensor fmax(const Tensor& self, const Tensor& other);  // of a number and NaN, the number
+Tensor fmin(const Tensor& self, const Tensor& other);
+Tensor heaviside(const Tensor& self, const Tensor& values);  // 0 below 0, 1 above, `values` at 0
+Tensor float_power(const Tensor& self, const Tensor& exponent);  // pow in double precision
+Tensor float_power(const Tensor& self, const Scalar& exponent);
+// Numbers in place of NaN and the infinities: 0 and the largest and smallest of the dtype, unless others are given.
+Tensor nan_to_num(const Tensor& self, std::optional<double> nan = std::nullopt, std::optional<double> posinf = std::nullopt, std::optional<double> neginf = std::nullopt);
+// Quotients as they are, or rounded: "trunc" (towards 0, as C) or "floor" (as Python). Throws for another mode.
+Tensor div(const Tensor& self, const Tensor& other, std::optional<std::string_view> rounding_mode);
+Tensor div(const Tensor& self, const Scalar& other, std::optional<std::string_view> rounding_mode);
+Tensor round(const Tensor& self, std::int64_t decimals);
+Tensor clamp(const Tensor& self, const std::optional<Tensor>& min, const std::optional<Tensor>& max);  // bounds by element, which broadcast
+// Bool tensors.
+Tensor isclose(const Tensor& self, const Tensor& other, double rtol = 1e-5, double atol = 1e-8, bool equal_nan = false);
+Tensor isposinf(const Tensor& self);
+Tensor isneginf(const Tensor& self);
+Tensor isreal(const Tensor& self);
+Tensor signbit(const Tensor& self);  // also of -0
+Tensor isin(const Tensor& elements, const Tensor& test_elements, bool assume_unique = false, bool invert = false);  // O(n * m)
+
+// %%
+//| export core/choosing.cpp
+Tensor frac(const Tensor& self) { return self - trunc(self); }
+Tensor deg2rad(const Tensor& self) { return self * (3.14159265358979323846 / 180); }
+Tensor rad2deg(const Tensor& self) { return self * (180 / 3.14159265358979323846); }
+Tensor sinc(const Tensor& self) {
+  const Tensor x = where(self == 0, ones_like(self), self) * 3.14159265358979323846;
+  return where(self == 0, full({}, 1, x.scalar_type()), sin(x) / x);
+}
+Tensor logit(const Tensor& self, std::optional<double> eps) {
+  const Tensor x = eps ? clamp(self, Scalar(*eps), Scalar(1 - *eps)) : self;
+  return log(x / (1 - x));
+}
+Tensor xlogy(const Tensor& self, const Tensor& other) {
+  // The logarithm is taken of 1 where x is 0, so that neither the value nor the gradient is 0 * infinity.
+  const Tensor nothing = (self == 0).logical_and(isnan(other).logical_not());
+  return self * log(where(nothing, full({}, 1, other.scalar_type()), other));
+}
+Tensor logaddexp(const Tensor& self, const Tensor& other) {
+  const Tensor larger_one = maximum(self, other);
+  const Tensor equal_infinities = isinf(self).logical_and(self == other);
+  const Tensor apart = where(equal_infinities, full({}, 0, larger_one.scalar_type()), -abs(self - other));
+  return where(equal_infinities, larger_one, larger_one + log1p(exp(apart)));
+}
+Tensor logaddexp2(const Tensor& self, const Tensor& other) {
+  const double log_2 = 0.69314718055994530942;
+  return logaddexp(self * log_2, other * log_2) / log_2;
+}
+Tensor fmax(const Tensor& self, const Tensor& other) { return where(isnan(self), other, where(isnan(other), self, maximum(self, other))); }
+Tensor fmin(const Tensor& self, const Tensor& other) { return where(isnan(self), other, where(isnan(other), self, minimum(self, other))); }
+Tensor heaviside(const Tensor& self, const Tensor& values) {
+  TORCH_CHECK(self.scalar_type() == values.scalar_type(), "heaviside is not yet implemented for tensors with different dtypes.");
+  return where(self == 0, values, (self > 0).to(self.scalar_type()));
+}
+Tensor float_power(const Tensor& self, const Tensor& exponent) { return pow(self.to(kDouble), exponent.to(kDouble)); }
+Tensor float_power(const Tensor& self, const Scalar& exponent) { return pow(self.to(kDouble), exponent.toDouble()); }
+
+Tensor nan_to_num(const Tensor& self, std::optional<double> nan, std::optional<double> posinf, std::optional<double> neginf) {
+  if (!self.is_floating_point()) return clone(self);
+  double largest = std::numeric_limits<double>::max();
+  if (self.scalar_type() == kFloat) largest = static_cast<double>(std::numeric_limits<float>::max());
+  if (self.scalar_type() == kHalf) largest = 65504;
+  if (self.scalar_type() == kBFloat16) largest = 3.3895313892515355e38;
+  const auto number = [&](double value) { return full({}, value, self.scalar_type()); };
+  const Tensor numbers = where(isnan(self), number(nan.value_or(0)), self);
+  const Tensor below = where(isposinf(numbers), number(posinf.value_or(largest)), numbers);
+  return where(isneginf(below), number(neginf.value_or(-largest)), below);
+}
+
+Tensor div(const Tensor& self, const Tensor& other, std::optional<std::string_view> rounding_mode) {
+  if (!rounding_mode) return div(self, other);
+  if (*rounding_mode == "floor") return floor_divide(self, other);
+  TORCH_CHECK(*rounding_mode == "trunc", "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '", *rounding_mode, "'");
+  if (isFloatingType(result_type(self, other))) return trunc(div(self, other));
+  return floor_divide(abs(self), abs(other)) * sign(self) * sign(other);
+}
+Tensor div(const Tensor& self, const Scalar& other, std::optional<std::string_view> rounding_mode) { return div(self, wrapped_scalar(other), rounding_mode); }
+
+Tensor round(const Tensor& self, std::int64_t decimals) {
+  if (!self.is_floating_point() || decimals == 0) return round(self);
+  const double ten_power = std::pow(10.0, static_cast<double>(decimals < 0 ? -decimals : decimals));
+  return decimals > 0 ? round(self * ten_power) / ten_power : round(self / ten_power) * ten_power;
+}
+Tensor clamp(const Tensor& self, const std::optional<Tensor>& min, const std::optional<Tensor>& max) {
+  TORCH_CHECK(min || max, "torch.clamp: At least one of 'min' or 'max' must not be None");
+  const Tensor raised = min ? maximum(self, *min) : self;
+  return max ? minimum(raised, *max) : raised;
+}
+
+Tensor isclose(const Tensor& self, const Tensor& other, double rtol, double atol, bool equal_nan) {
+  TORCH_CHECK(self.scalar_type() == other.scalar_type(), self.scalar_type(), " did not match ", other.scalar_type());
+  TORCH_CHECK(rtol >= 0, "rtol must be greater than or equal to zero, but got ", rtol);
+  TORCH_CHECK(atol >= 0, "atol must be greater than or equal to zero, but got ", atol);
+  Tensor close = self == other;
+  if (equal_nan) close = close.logical_or(isnan(self).logical_and(isnan(other)));
+  if (self.scalar_type() == kBool) return close;
+  const Tensor x = self.is_floating_point() ? self : self.to(get_default_dtype());
+  const Tensor y = other.is_floating_point() ? other : other.to(get_default_dtype());
+  const Tensor error = abs(x - y);
+  return close.logical_or(isfinite(error).logical_and(error <= abs(y * rtol) + atol));
+}
+Tensor isposinf(const Tensor& self) { return self.is_floating_point() ? self == std::numeric_limits<double>::infinity() : zeros(self.sizes(), kBool); }
+Tensor isneginf(const Tensor& self) { return self.is_floating_point() ? self == -std::numeric_limits<double>::infinity() : zeros(self.sizes(), kBool); }
+Tensor isreal(const Tensor& self) { return ones(self.sizes(), kBool); }
+Tensor signbit(const Tensor& self) {
+  if (self.is_floating_point()) return copysign(ones_like(self.detach()), self.detach()) < 0;
+  return self.scalar_type() == kBool ? zeros(self.sizes(), kBool) : self < 0;
+}
+Tensor isin(const Tensor& elements, const Tensor& test_elements, bool, bool invert) {
+  const Tensor found = (elements.unsqueeze(-1) == test_elements.reshape({-1})).any(-1);
+  return invert ? found.logical_not() : found;
+}
+
+// %%
+//| export core/breadth.h
+// ---- Reductions. As elsewhere, `dim` counts from the end when negative.
+Tensor nansum(const Tensor& self);
+Tensor nansum(const Tensor& self, IntArrayRef dim, bool keepdim = false);  // NaN counts as 0
+Tensor nanmean(const Tensor& self);
+Tensor nanmean(const Tensor& self, IntArrayRef dim, bool keepdim = false);
+Tensor count_nonzero(const Tensor& self);
+Tensor count_nonzero(const Tensor& self, IntArrayRef dim);
+std::tuple<Tensor, Tensor> aminmax(const Tensor& self, std::optional<std::int64_t> dim = std::nullopt, bool keepdim = false);
+std::tuple<Tensor, Tensor> std_mean(const Tensor& self, IntArrayRef dim, bool unbiased = true, bool keepdim = false);
+// The middle element in rising order, the lower one of two; NaN if there is one. With a dimension also where it stands. O(n log n).
+Tensor median(const Tensor& self);
+std::tuple<Tensor, Tensor> median(const Tensor& self, std::int64_t dim, bool keepdim = false);
+Tensor nanmedian(const Tensor& self);  // of what is no NaN
+// The k-th smallest, counted from 1, and where it stands. Throws if there are not so many.
+std::tuple<Tensor, Tensor> kthvalue(const Tensor& self, std::int64_t k, std::int64_t dim = -1, bool keepdim = false);
+// The value below which a part q of the elements lies; between two elements as `interpolation` says: linear, lower, higher, nearest or midpoint. Throws for q beyond [0, 1].
+Tensor quantile(const Tensor& self, double q, std::optional<std::int64_t> dim = std::nullopt, bool keepdim = false, std::string_view interpolation = "linear");
+Tensor quantile(const Tensor& self, const Tensor& q, std::optional<std::int64_t> dim = std::nullopt, bool keepdim = false, std::string_view interpolation = "linear");
+// The largest (smallest) so far along `dim`, and where it stands: the last place of equal ones.
+std::tuple<Tensor, Tensor> cummax(const Tensor& self, std::int64_t dim);
+std::tuple<Tensor, Tensor> cummin(const Tensor& self, std::int64_t dim);
+Tensor dist(const Tensor& self, const Tensor& other, const Scalar& p = 2);  // norm(self - other, p)
+Tensor trace(const Tensor& self);  // the sum of the diagonal of a matrix
+// How many elements fall into each of `bins` equal parts of [min, max]; with min == max, of the range of the elements. O(n).
+Tensor histc(const Tensor& self, std::int64_t bins = 100, const Scalar& min = 0, const Scalar& max = 0);
+// How often each of 0, 1, 2, ... occurs among non-negative integers, or the sum of its weights. O(n + largest).
+Tensor bincount(const Tensor& self, const std::optional<Tensor>& weights = std::nullopt, std::int64_t minlength = 0);
+// Where each value would be inserted into a sorted sequence: before equal ones, or behind with `right`. O(log n) for each.
+Tensor searchsorted(const Tensor& sorted_sequence, const Tensor& self, bool out_int32 = false, bool right = false);
+Tensor bucketize(const Tensor& self, const Tensor& boundaries, bool out_int32 = false, bool right = false);
+
+// %%
+//| export core/choosing.cpp
+namespace {
+// The elements of a dense tensor of doubles, for a range-based loop; it keeps the tensor.
+class DoubleList {
+ public:
+  explicit DoubleList(const Tensor& tensor) : tensor_(tensor.contiguous()) {}
+  const double* begin() const { return tensor_.data<double>(); }
+  const double* end() const { return begin() + tensor_.numel(); }
+
+ private:
+  Tensor tensor_;
+};
+}  // namespace
+
+Tensor nansum(const Tensor& self) { return sum(self.is_floating_point() ? masked_fill(self, isnan(self), 0) : self); }
+Tensor nansum(const Tensor& self, IntArrayRef dim, bool keepdim) { return sum(self.is_floating_point() ? masked_fill(self, isnan(self), 0) : self, dim, keepdim); }
+Tensor nanmean(const Tensor& self) { return nansum(self) / sum(isnan(self).logical_not()); }
+Tensor nanmean(const Tensor& self, IntArrayRef dim, bool keepdim) { return nansum(self, dim, keepdim) / sum(isnan(self).logical_not(), dim, keepdim); }
+Tensor count_nonzero(const Tensor& self) { return sum(self != 0); }
+Tensor count_nonzero(const Tensor& self, IntArrayRef dim) { return sum(self != 0, dim); }
+std::tuple<Tensor, Tensor> aminmax(const Tensor& self, std::optional<std::int64_t> dim, bool keepdim) {
+  if (!dim) return {amin(self), amax(self)};
+  return {amin(self, *dim, keepdim), amax(self, *dim, keepdim)};
+}
+std::tuple<Tensor, Tensor> std_mean(const Tensor& self, IntArrayRef dim, bool unbiased, bool keepdim) {
+  return {tinytorch::std(self, dim, unbiased, keepdim), mean(self, dim, keepdim)};
+}
+
+namespace {
+// Element `position` of each sorted row, and where it stood.
+std::tuple<Tensor, Tensor> sorted_element(const Tensor& self, const Tensor& position, std::int64_t dim, bool keepdim) {
+  const Tensor order = argsort(self.detach(), dim);
+  const Tensor index = gather(order, dim, position);
+  const Tensor values = gather(self, dim, index);
+  return keepdim ? std::tuple(values, index) : std::tuple(values.squeeze(dim), index.squeeze(dim));
+}
+}  // namespace
+
+std::tuple<Tensor, Tensor> median(const Tensor& self, std::int64_t dim, bool keepdim) {
+  const std::int64_t d = wrap_dim(dim, self.dim());
+  if (self.dim() == 0) return {clone(self), zeros({}, kLong)};
+  TORCH_CHECK_INDEX(self.size(d) > 0, "median(): Expected reduction dim ", d, " to have non-zero size.");
+  // NaN is the largest in this order: a row that has one gives its last element.
+  const Tensor has_nan = isnan(self).any(d, true);
+  const Tensor position = where(has_nan, full({}, self.size(d) - 1, kLong), full({}, (self.size(d) - 1) / 2, kLong));
+  return sorted_element(self, position, d, keepdim);
+}
+Tensor median(const Tensor& self) {
+  if (self.numel() == 0) return full({}, std::numeric_limits<double>::quiet_NaN(), self.scalar_type());
+  return std::get<0>(median(self.reshape({-1}), 0));
+}
+Tensor nanmedian(const Tensor& self) {
+  const Tensor numbers = masked_select(self, isnan(self).logical_not());
+  return numbers.numel() == 0 ? median(self) : median(numbers);
+}
+std::tuple<Tensor, Tensor> kthvalue(const Tensor& self, std::int64_t k, std::int64_t dim, bool keepdim) {
+  const std::int64_t d = wrap_dim(dim, self.dim());
+  const std::int64_t size = self.dim() == 0 ? 1 : self.size(d);
+  TORCH_CHECK(k >= 1 && k <= size, "kthvalue(): selected number k out of range for dimension ", d);
+  if (self.dim() == 0) return {clone(self), zeros({}, kLong)};
+  DimVector one(self.sizes());
+  one[static_cast<std::size_t>(d)] = 1;
+  return sorted_element(self, full(one, k - 1, kLong), d, keepdim);
+}
+
+Tensor quantile(const Tensor& self, const Tensor& q, std::optional<std::int64_t> dim, bool keepdim, std::string_view interpolation) {
+  TORCH_CHECK(self.numel() > 0, "quantile() input tensor must be non-empty");
+  TORCH_CHECK(q.dim() <= 1, "quantile() q must be a scalar or 1D tensor");
+  TORCH_CHECK(self.scalar_type() == kFloat || self.scalar_type() == kDouble, "quantile() input tensor must be either float or double dtype");
+  TORCH_CHECK(q.scalar_type() == self.scalar_type(), "quantile() q tensor must be same dtype as the input tensor");
+  TORCH_CHECK(((q >= 0).logical_and(q <= 1)).all().item<bool>(), "quantile() q values must be in the range [0, 1]");
+  const bool known = interpolation == "linear" || interpolation == "lower" || interpolation == "higher" || interpolation == "nearest" || interpolation == "midpoint";
+  TORCH_CHECK(known, "quantile() interpolation must be one of linear, lower, higher, midpoint or nearest, but got ", interpolation);
+
+  // What the result of one q looks like.
+  const bool along = dim && self.dim() > 0;
+  const std::int64_t d = dim ? wrap_dim(*dim, self.dim()) : 0;
+  DimVector sizes(self.sizes());
+  for (std::size_t i = sizes.size(); i-- > 0;) {
+    if (along && i != static_cast<std::size_t>(d)) continue;
+    if (keepdim) sizes[i] = 1;
+    else sizes.erase(i);
+  }
+
+  const Tensor rows = along ? self.transpose(d, -1) : self.reshape({-1});
+  const Tensor sorted = std::get<0>(sort(rows));
+  const std::int64_t last = sorted.size(-1) - 1;
+  const Tensor greatest = sorted.narrow(-1, last, 1);  // NaN where the row has one
+  std::vector<Tensor> results;
+  for (const double wanted : DoubleList(q.to(kDouble).reshape({-1}))) {
+    const double place = wanted * static_cast<double>(last);
+    const double below = interpolation == "higher" ? std::ceil(place) : interpolation == "nearest" ? std::nearbyint(place) : std::floor(place);
+    const double above = interpolation == "lower" ? below : std::max(below, std::ceil(place));
+    const double weight = above == below ? 0 : interpolation == "midpoint" ? 0.5 : place - below;
+    const Tensor low = sorted.narrow(-1, static_cast<std::int64_t>(below), 1);
+    const Tensor high = sorted.narrow(-1, static_cast<std::int64_t>(above), 1);
+    const Tensor value = where(isnan(greatest), greatest, weight == 0 ? low : lerp(low, high, weight));
+    results.push_back((along ? value.transpose(d, -1) : value).reshape(sizes));
+  }
+  return q.dim() == 0 ? results[0] : stack(results);
+}
+Tensor quantile(const Tensor& self, double q, std::optional<std::int64_t> dim, bool keepdim, std::string_view interpolation) {
+  TORCH_CHECK(q >= 0 && q <= 1, "quantile() q must be in the range [0, 1] but got ", q);
+  return quantile(self, full({}, q, self.scalar_type()), dim, keepdim, interpolation);
+}
+
+namespace {
+// The values along `dim` with the largest (smallest) so far in place of each.
+std::tuple<Tensor, Tensor> running_extreme(const Tensor& self, std::int64_t dim, bool largest) {
+  if (self.dim() == 0) return {clone(self), zeros({}, kLong)};
+  const std::int64_t d = wrap_dim(dim, self.dim());
+  const Tensor rows = self.detach().contiguous();
+  const Tensor index = zeros(self.sizes(), kLong);
+  if (self.numel() == 0) return {clone(self), index};
+  dispatch_all_types(self.scalar_type(), [&]<class T>() {
+    std::int64_t* const first_index = index.data<std::int64_t>();
+    for_each_row<T>(rows, d, [&](std::int64_t, const T* row, std::int64_t step) {
+      std::int64_t* const out = first_index + (row - rows.data<T>());
+      std::int64_t best = 0;
+      for (std::int64_t j = 0; j < self.size(d); ++j) {
+        const T x = row[j * step];
+        const T y = row[best * step];
+        const auto is_nan = [](T value) { return std::isnan(static_cast<double>(value)); };
+        if (is_nan(x) || (!is_nan(y) && (largest ? x >= y : x <= y))) best = j;
+        out[j * step] = best;
+      }
+    });
+  });
+  return {gather(self, d, index), index};
+}
+}  // namespace
+std::tuple<Tensor, Tensor> cummax(const Tensor& self, std::int64_t dim) { return running_extreme(self, dim, true); }
+std::tuple<Tensor, Tensor> cummin(const Tensor& self, std::int64_t dim) { return running_extreme(self, dim, false); }
+
+Tensor dist(const Tensor& self, const Tensor& other, const Scalar& p) { return norm(self - other, p); }
+Tensor trace(const Tensor& self) {
+  TORCH_CHECK(self.dim() == 2, "trace: expected a matrix, but got tensor with dim ", self.dim());
+  return sum(diagonal(self));
+}
+
+Tensor histc(const Tensor& self, std::int64_t bins, const Scalar& min, const Scalar& max) {
+  TORCH_CHECK(bins > 0, "torch.histogram(): bins must be > 0, but got ", bins);
+  TORCH_CHECK_NOT_IMPLEMENTED(self.is_floating_point(), "\"histogram_cpu\" not implemented for '", self.scalar_type(), "'");
+  double low = min.toDouble();
+  double high = max.toDouble();
+  if (low == high && self.numel() > 0) {
+    low = amin(self).item<double>();
+    high = amax(self).item<double>();
+  }
+  if (low == high) {
+    low -= 1;
+    high += 1;
+  }
+  TORCH_CHECK(std::isfinite(low) && std::isfinite(high), "torch.histc: range of [", low, ", ", high, "] is not finite");
+  TORCH_CHECK(low < high, "torch.histc: max must be larger than min");
+  const Tensor counts = zeros({bins}, kDouble);
+  for (const double x : DoubleList(self.detach().to(kDouble).reshape({-1}))) {
+    if (!(x >= low && x <= high)) continue;
+    const auto bin = static_cast<std::int64_t>((x - low) / (high - low) * static_cast<double>(bins));
+    counts.data<double>()[std::min(bin, bins - 1)] += 1;
+  }
+  return counts.to(self.scalar_type());
+}
+
+Tensor bincount(const Tensor& self, const std::optional<Tensor>& weights, std::int64_t minlength) {
+  TORCH_CHECK(minlength >= 0, "minlength should be >= 0");
+  TORCH_CHECK(self.dim() == 1 && !self.is_floating_point(), "bincount only supports 1-d non-negative integral inputs.");
+  TORCH_CHECK(self.numel() == 0 || self.min().item<std::int64_t>() >= 0, "bincount only supports 1-d non-negative integral inputs.");
+  const bool weighted = weights && weights->defined();
+  TORCH_CHECK(!weighted || weights->sizes() == self.sizes(), "weights should be 1-d and have the same length as input");
+  const std::int64_t size = self.numel() == 0 ? minlength : std::max(minlength, self.max().item<std::int64_t>() + 1);
+  const Tensor places = self.to(kLong);
+  if (!weighted) return zeros({size}, kLong).index_add_(0, places, ones_like(places));
+  const ScalarType type = weights->scalar_type() == kFloat ? kFloat : kDouble;
+  return zeros({size}, type).index_add_(0, places, weights->to(type));
+}
+
+Tensor searchsorted(const Tensor& sorted_sequence, const Tensor& self, bool out_int32, bool right) {
+  const bool one_for_all = sorted_sequence.dim() == 1;
+  bool fits = one_for_all || sorted_sequence.dim() == self.dim();
+  for (std::int64_t i = 0; fits && !one_for_all && i + 1 < self.dim(); ++i) fits = self.size(i) == sorted_sequence.size(i);
+  TORCH_CHECK(fits, "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor and input value tensor must match, "
+              "but we got boundaries tensor ", sorted_sequence.sizes(), " and input value tensor ", self.sizes());
+  const Tensor sequence = sorted_sequence.detach().to(kDouble).contiguous();
+  const Tensor wanted = self.detach().to(kDouble).contiguous();
+  const Tensor result = empty(self.sizes(), kLong);
+  const std::int64_t length = sequence.size(-1);
+  const std::int64_t row_length = self.dim() == 0 ? 1 : self.size(-1);
+  for (std::int64_t i = 0; i < self.numel(); ++i) {
+    const double* const first = sequence.data<double>() + (one_for_all ? 0 : i / row_length * length);
+    const double value = wanted.data<double>()[i];
+    // NaN is greater than every number.
+    const double* const place = std::isnan(value) ? first + length : right ? std::upper_bound(first, first + length, value) : std::lower_bound(first, first + length, value);
+    result.data<std::int64_t>()[i] = place - first;
+  }
+  return out_int32 ? result.to(kInt) : result;
+}
+Tensor bucketize(const Tensor& self, const Tensor& boundaries, bool out_int32, bool right) {
+  TORCH_CHECK(boundaries.dim() == 1, "bucketize(): boundaries tensor must be 1 dimension, but got dim(", boundaries.dim(), ")");
+  return searchsorted(boundaries, self, out_int32, right);
+}
+
+// %%
+TEST_CASE("choosing: values, NaN and gradients") {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const Tensor x = tensor({{3.0, 1.0, 2.0}, {nan, 5.0, 4.0}}, kDouble);
+  CHECK_EQ(nansum(x).item<double>(), 15.0);
+  CHECK_EQ(nanmean(x, 1), tensor({2.0, 4.5}, kDouble));
+  CHECK_EQ(std::get<0>(median(x, 1)), tensor({2.0, nan}, kDouble));
+  CHECK_EQ(nanmedian(x).item<double>(), 3.0);
+  CHECK_EQ(std::get<1>(kthvalue(x, 1)), tensor({1, 2}));
+  CHECK_ERROR(kthvalue(x, 4), "kthvalue(): selected number k out of range for dimension 1");
+  CHECK_EQ(quantile(x[0], 0.25).item<double>(), 1.5);
+  CHECK_EQ(quantile(x, tensor({0.5, 1.0}, kDouble), 1, true), tensor({{{2.0}, {nan}}, {{3.0}, {nan}}}, kDouble));
+  CHECK_ERROR(quantile(x, 1.5), "quantile() q must be in the range [0, 1] but got 1.5");
+  CHECK_EQ(std::get<1>(cummax(tensor({1.0, 3.0, 3.0, 2.0}), 0)), tensor({0, 1, 2, 2}));
+  CHECK_EQ(histc(tensor({1.0, 2.0, 1.0, 4.0}), 3, 0, 3), tensor({0.0, 2.0, 1.0}));
+  CHECK_EQ(bincount(tensor({1, 3, 1})), tensor({0, 2, 0, 1}));
+  CHECK_ERROR(bincount(tensor({1, -3})), "bincount only supports 1-d non-negative integral inputs.");
+  CHECK_EQ(searchsorted(tensor({1.0, 3.0, 3.0, 5.0}), tensor({3.0, 0.0, 9.0})), tensor({1, 0, 4}));
+  CHECK_EQ(searchsorted(tensor({1.0, 3.0, 3.0, 5.0}), tensor({3.0, 0.0, 9.0}), false, true), tensor({3, 0, 4}));
+  CHECK_EQ(div(tensor({-7, 7}), tensor({2, 2}), "trunc"), tensor({-3, 3}));
+  CHECK_EQ(div(tensor({-7, 7}), tensor({2, 2}), "floor"), tensor({-4, 3}));
+  CHECK_ERROR(div(tensor({1}), tensor({2}), "up"), "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found 'up'");
+  CHECK_EQ(nan_to_num(tensor({nan, double{INFINITY}, 1.0}, kDouble), 7), tensor({7.0, std::numeric_limits<double>::max(), 1.0}, kDouble));
+  const Tensor z = zeros({2}, requires_grad());
+  xlogy(z, zeros({2})).sum().backward();
+  CHECK_EQ(z.grad(), tensor({0.0, 0.0}));
+  CHECK_EQ(logaddexp(tensor({double{INFINITY}, -double{INFINITY}}), tensor({double{INFINITY}, -double{INFINITY}})), tensor({double{INFINITY}, -double{INFINITY}}));
+}
+
+// %% [markdown]
+// ## Rearranging, joining, choosing
+//
+//     hstack   a | b         vstack   a        tile / repeat_interleave    1 2 1 2 / 1 1 2 2        roll     3 1 2
+//                                     b
+//
+// `movedim`, `unflatten`, `tensor_split` and their like are views; `roll`, `tile` and what joins are copies.
+
+// %%
+//| export core/breadth.h
+// ---- Views.
+Tensor movedim(const Tensor& self, IntArrayRef source, IntArrayRef destination);
+Tensor movedim(const Tensor& self, std::int64_t source, std::int64_t destination);
+inline Tensor moveaxis(const Tensor& self, std::int64_t source, std::int64_t destination) { return movedim(self, source, destination); }
+inline Tensor swapaxes(const Tensor& self, std::int64_t axis0, std::int64_t axis1) { return transpose(self, axis0, axis1); }
+inline Tensor swapdims(const Tensor& self, std::int64_t dim0, std::int64_t dim1) { return transpose(self, dim0, dim1); }
+Tensor unflatten(const Tensor& self, std::int64_t dim, IntArrayRef sizes);  // one dimension becomes several; one size may be -1
+Tensor ravel(const Tensor& self);
+Tensor broadcast_to(const Tensor& self, IntArrayRef size);
+std::vector<Tensor> broadcast_tensors(TensorList tensors);
+Tensor atleast_1d(const Tensor& self);
+Tensor atleast_2d(const Tensor& self);
+Tensor atleast_3d(const Tensor& self);
+// In `sections` parts of nearly equal length, or before each of the indices.
+std::vector<Tensor> tensor_split(const Tensor& self, std::int64_t sections, std::int64_t dim = 0);
+std::vector<Tensor> tensor_split(const Tensor& self, IntArrayRef indices, std::int64_t dim = 0);
+// ---- Copies.
+Tensor roll(const Tensor& self, IntArrayRef shifts, IntArrayRef dims = {});
+Tensor rot90(const Tensor& self, std::int64_t k = 1, IntArrayRef dims = {0, 1});
+Tensor fliplr(const Tensor& self);
+Tensor flipud(const Tensor& self);
+Tensor tile(const Tensor& self, IntArrayRef dims);
+Tensor repeat_interleave(const Tensor& self, std::int64_t repeats, std::optional<std::int64_t> dim = std::nullopt);
+Tensor repeat_interleave(const Tensor& self, const Tensor& repeats, std::optional<std::int64_t> dim = std::nullopt);
+Tensor diag(const Tensor& self, std::int64_t diagonal = 0);  // a vector as a diagonal, or the diagonal of a matrix
+Tensor diag_embed(const Tensor& self, std::int64_t offset = 0, std::int64_t dim1 = -2, std::int64_t dim2 = -1);
+Tensor diagflat(const Tensor& self, std::int64_t offset = 0);
+Tensor hstack(TensorList tensors);
+Tensor vstack(TensorList tensors);
+Tensor dstack(TensorList tensors);
+Tensor column_stack(TensorList tensors);
+Tensor block_diag(TensorList tensors);
+std::vector<Tensor> meshgrid(TensorList tensors, std::string_view indexing = "ij");
+Tensor cartesian_prod(TensorList tensors);
+Tensor diff(const Tensor& self, std::int64_t n = 1, std::int64_t dim = -1);
+// self with `src` in place of a part of it.
+Tensor select_scatter(const Tensor& self, const Tensor& src, std::int64_t dim, std::int64_t index);
+Tensor slice_scatter(const Tensor& self, const Tensor& src, std::int64_t dim = 0, std::optional<std::int64_t> start = std::nullopt,
+                     std::optional<std::int64_t> end = std::nullopt, std::int64_t step = 1);
+Tensor diagonal_scatter(const Tensor& self, const Tensor& src, std::int64_t offset = 0, std::int64_t dim1 = 0, std::int64_t dim2 = 1);
+// ---- Choosing with indices; out of range is an IndexError.
+Tensor take(const Tensor& self, const Tensor& index);  // of the flattened tensor, in the shape of index
+Tensor take_along_dim(const Tensor& self, const Tensor& indices, std::optional<std::int64_t> dim = std::nullopt);
+Tensor index_put(const Tensor& self, const std::vector<std::optional<Tensor>>& indices, const Tensor& values, bool accumulate = false);
+Tensor index_copy(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& source);
+Tensor index_fill(const Tensor& self, std::int64_t dim, const Tensor& index, const Scalar& value);
+Tensor masked_scatter(const Tensor& self, const Tensor& mask, const Tensor& source);
+std::vector<Tensor> where(const Tensor& condition);  // an index tensor for each dimension
+Tensor argwhere(const Tensor& self);
+// ---- Products.
+Tensor baddbmm(const Tensor& self, const Tensor& batch1, const Tensor& batch2, const Scalar& beta = 1, const Scalar& alpha = 1);
+Tensor addbmm(const Tensor& self, const Tensor& batch1, const Tensor& batch2, const Scalar& beta = 1, const Scalar& alpha = 1);
+Tensor addmv(const Tensor& self, const Tensor& mat, const Tensor& vec, const Scalar& beta = 1, const Scalar& alpha = 1);
+Tensor addr(const Tensor& self, const Tensor& vec1, const Tensor& vec2, const Scalar& beta = 1, const Scalar& alpha = 1);
+Tensor vdot(const Tensor& self, const Tensor& other);
+Tensor inner(const Tensor& self, const Tensor& other);
+Tensor ger(const Tensor& self, const Tensor& vec2);
+Tensor kron(const Tensor& self, const Tensor& other);
+Tensor cross(const Tensor& self, const Tensor& other, std::optional<std::int64_t> dim = std::nullopt);
+Tensor tensordot(const Tensor& self, const Tensor& other, IntArrayRef dims_self, IntArrayRef dims_other);
+Tensor matrix_power(const Tensor& self, std::int64_t n);
+// ---- Creation.
+Tensor logspace(const Scalar& start, const Scalar& end, std::int64_t steps, double base = 10, const TensorOptions& options = {});
+Tensor empty_strided(IntArrayRef size, IntArrayRef stride, const TensorOptions& options = {});
+Tensor tril_indices(std::int64_t row, std::int64_t col, std::int64_t offset = 0, const TensorOptions& options = kLong);
+Tensor triu_indices(std::int64_t row, std::int64_t col, std::int64_t offset = 0, const TensorOptions& options = kLong);
+Tensor hann_window(std::int64_t window_length, bool periodic = true, const TensorOptions& options = {});
+
+// %%
+//| export core/rearranging.cpp
+Tensor movedim(const Tensor& self, IntArrayRef source, IntArrayRef destination) {
+  TORCH_CHECK(source.size() == destination.size(), "movedim: Invalid source or destination dims: source (", source, " dims) should contain the same number of dims as destination (",
+              destination, " dims)");
+  const auto dims = static_cast<std::size_t>(self.dim());
+  std::vector<std::int64_t> order(dims, -1);
+  std::vector<bool> moved(dims, false);
+  for (std::size_t i = 0; i < source.size(); ++i) {
+    const std::int64_t from = wrap_dim(source[i], self.dim());
+    const auto to = static_cast<std::size_t>(wrap_dim(destination[i], self.dim()));
+    TORCH_CHECK(!moved[static_cast<std::size_t>(from)] && order[to] == -1, "movedim: repeated dim in `source` (", source, ") or `destination` (", destination, ")");
+    order[to] = from;
+    moved[static_cast<std::size_t>(from)] = true;
+  }
+  std::size_t next = 0;
+  for (std::int64_t& dim : order) {
+    if (dim >= 0) continue;
+    while (moved[next]) ++next;
+    dim = static_cast<std::int64_t>(next++);
+  }
+  return permute(self, order);
+}
+Tensor movedim(const Tensor& self, std::int64_t source, std::int64_t destination) { return movedim(self, IntArrayRef(source), IntArrayRef(destination)); }
+
+Tensor unflatten(const Tensor& self, std::int64_t dim, IntArrayRef sizes) {
+  const std::int64_t d = wrap_dim(dim, self.dim());
+  TORCH_CHECK(!sizes.empty(), "unflatten: sizes must be non-empty");
+  std::int64_t known = 1;
+  bool open = false;
+  for (const std::int64_t size : sizes) {
+    if (size == -1) open = true;
+    else known *= size;
+  }
+  const bool fits = open ? known != 0 && self.size(d) % known == 0 : known == self.size(d);
+  TORCH_CHECK(fits, "unflatten: Provided sizes ", sizes, " don't multiply up to the size of dim ", d, " (", self.size(d), ") in the input tensor");
+  DimVector shape(self.sizes());
+  shape.erase(static_cast<std::size_t>(d));
+  for (std::size_t i = 0; i < sizes.size(); ++i) shape.insert(static_cast<std::size_t>(d) + i, sizes[i] == -1 ? self.size(d) / known : sizes[i]);
+  return view(self, shape);
+}
+Tensor ravel(const Tensor& self) { return self.contiguous().view({-1}); }
+Tensor broadcast_to(const Tensor& self, IntArrayRef size) { return expand(self, size); }
+std::vector<Tensor> broadcast_tensors(TensorList tensors) {
+  DimVector sizes;
+  for (const Tensor& tensor : tensors) sizes = infer_size(sizes, tensor.sizes());
+  std::vector<Tensor> results;
+  for (const Tensor& tensor : tensors) results.push_back(expand(tensor, sizes));
+  return results;
+}
+Tensor atleast_1d(const Tensor& self) { return self.dim() == 0 ? self.reshape({1}) : self; }
+Tensor atleast_2d(const Tensor& self) { return self.dim() < 2 ? atleast_1d(self).unsqueeze(0) : self; }
+Tensor atleast_3d(const Tensor& self) { return self.dim() < 3 ? atleast_2d(self).unsqueeze(-1) : self; }
+
+std::vector<Tensor> tensor_split(const Tensor& self, IntArrayRef indices, std::int64_t dim) {
+  TORCH_CHECK(self.dim() > 0, "tensor_split expected at least a 1-dimensional tensor, but got a tensor with ", self.dim(), " dims");
+  std::vector<Tensor> parts;
+  std::int64_t begin = 0;
+  for (const std::int64_t end : indices) {
+    parts.push_back(slice(self, dim, begin, end));
+    begin = end;
+  }
+  parts.push_back(slice(self, dim, begin));
+  return parts;
+}
+std::vector<Tensor> tensor_split(const Tensor& self, std::int64_t sections, std::int64_t dim) {
+  TORCH_CHECK(self.dim() > 0, "tensor_split expected at least a 1-dimensional tensor, but got a tensor with ", self.dim(), " dims");
+  TORCH_CHECK(sections > 0, "number of sections must be larger than 0, got ", sections);
+  const std::int64_t size = self.size(dim);
+  std::vector<std::int64_t> indices;
+  for (std::int64_t i = 1; i < sections; ++i) indices.push_back(i * (size / sections) + std::min(i, size % sections));
+  return tensor_split(self, indices, dim);
+}
+
+// %%
+//| export core/rearranging.cpp
+Tensor roll(const Tensor& self, IntArrayRef shifts, IntArrayRef dims) {
+  TORCH_CHECK(!shifts.empty(), "`shifts` required");
+  if (dims.empty() && shifts.size() == 1) return roll(self.reshape({-1}), shifts, 0).reshape(self.sizes());
+  TORCH_CHECK(shifts.size() == dims.size(), "shifts and dimensions must align. shifts: ", shifts.size(), ", dims:", dims.size());
+  Tensor result = self;
+  for (std::size_t i = 0; i < shifts.size(); ++i) {
+    const std::int64_t size = self.dim() == 0 ? 0 : self.size(dims[i]);
+    if (size == 0) continue;
+    const std::int64_t behind = ((shifts[i] % size) + size) % size;  // so many of the last come first
+    result = cat({result.narrow(dims[i], size - behind, behind), result.narrow(dims[i], 0, size - behind)}, dims[i]);
+  }
+  return result.is_same(self) ? clone(self) : result;
+}
+
+Tensor rot90(const Tensor& self, std::int64_t k, IntArrayRef dims) {
+  TORCH_CHECK(dims.size() == 2, "expected total rotation dims == 2, but got dims = ", dims.size());
+  TORCH_CHECK(self.dim() >= 2, "expected total dims >= 2, but got total dims = ", self.dim());
+  TORCH_CHECK(wrap_dim(dims[0], self.dim()) != wrap_dim(dims[1], self.dim()), "expected rotation dims to be different, but got dim0 = ", dims[0], " and dim1 = ", dims[1]);
+  switch (((k % 4) + 4) % 4) {
+    case 1: return flip(self, dims[1]).transpose(dims[0], dims[1]);
+    case 2: return flip(self, dims);
+    case 3: return flip(self, dims[0]).transpose(dims[0], dims[1]);
+    default: return clone(self);
+  }
+}
+Tensor fliplr(const Tensor& self) {
+  TORCH_CHECK(self.dim() >= 2, "Input must be >= 2-d.");
+  return flip(self, 1);
+}
+Tensor flipud(const Tensor& self) {
+  TORCH_CHECK(self.dim() >= 1, "Input must be >= 1-d.");
+  return flip(self, 0);
+}
+Tensor tile(const Tensor& self, IntArrayRef dims) {
+  DimVector repeats(dims);
+  while (static_cast<std::int64_t>(repeats.size()) < self.dim()) repeats.insert(0, 1);
+  return repeat(self, repeats);
+}
+Tensor repeat_interleave(const Tensor& self, std::int64_t repeats, std::optional<std::int64_t> dim) {
+  TORCH_CHECK(repeats >= 0, "repeats can not be negative");
+  const Tensor input = dim ? self : self.reshape({-1});
+  const std::int64_t d = dim ? wrap_dim(*dim, self.dim()) : 0;
+  DimVector wide(input.sizes());
+  wide.insert(static_cast<std::size_t>(d) + 1, repeats);
+  return input.unsqueeze(d + 1).expand(wide).flatten(d, d + 1);
+}
+Tensor repeat_interleave(const Tensor& self, const Tensor& repeats, std::optional<std::int64_t> dim) {
+  const Tensor input = dim ? self : self.reshape({-1});
+  const std::int64_t d = dim ? wrap_dim(*dim, self.dim()) : 0;
+  if (repeats.numel() == 1) return repeat_interleave(self, repeats.item<std::int64_t>(), dim);
+  TORCH_CHECK(repeats.dim() == 1 && repeats.size(0) == input.size(d), "repeats must have the same size as input along dim, but got repeats.size(0) = ", repeats.numel(),
+              " and input.size(", d, ") = ", input.size(d));
+  const Tensor counts = repeats.to(kLong).contiguous();
+  std::vector<std::int64_t> index;
+  for (std::int64_t i = 0; i < counts.numel(); ++i) {
+    TORCH_CHECK(counts.data<std::int64_t>()[i] >= 0, "repeats can not be negative");
+    index.insert(index.end(), static_cast<std::size_t>(counts.data<std::int64_t>()[i]), i);
+  }
+  const Tensor places = empty({static_cast<std::int64_t>(index.size())}, kLong);
+  std::copy(index.begin(), index.end(), places.data<std::int64_t>());
+  return index_select(input, d, places);
+}
+
+Tensor diag_embed(const Tensor& self, std::int64_t offset, std::int64_t dim1, std::int64_t dim2) {
+  TORCH_CHECK(self.dim() > 0, "diag_embed: expected a tensor of at least one dimension, but got none");
+  const std::int64_t dims = self.dim() + 1;
+  const std::int64_t first = wrap_dim(dim1, dims);
+  const std::int64_t second = wrap_dim(dim2, dims);
+  TORCH_CHECK(first != second, "diagonal dimensions cannot be identical ", dim1, ", ", dim2);
+  DimVector sizes(self.sizes());
+  const std::int64_t side = self.size(-1) + (offset < 0 ? -offset : offset);
+  sizes.erase(sizes.size() - 1);
+  sizes.insert(static_cast<std::size_t>(std::min(first, second)), side);
+  sizes.insert(static_cast<std::size_t>(std::max(first, second)), side);
+  const Tensor result = zeros(sizes, self.options());
+  diagonal(result, offset, first, second).copy_(self);
+  return result;
+}
+Tensor diag(const Tensor& self, std::int64_t diagonal) {
+  TORCH_CHECK(self.dim() == 1 || self.dim() == 2, "diag(): Supports 1D or 2D tensors. Got ", self.dim(), "D");
+  return self.dim() == 1 ? diag_embed(self, diagonal) : clone(tinytorch::diagonal(self, diagonal));
+}
+Tensor diagflat(const Tensor& self, std::int64_t offset) { return diag_embed(self.reshape({-1}), offset); }
+
+namespace {
+template <class F>
+std::vector<Tensor> each(TensorList tensors, F f) {
+  std::vector<Tensor> results;
+  for (const Tensor& tensor : tensors) results.push_back(f(tensor));
+  return results;
+}
+}  // namespace
+Tensor hstack(TensorList tensors) {
+  TORCH_CHECK(!tensors.empty(), "hstack expects a non-empty TensorList");
+  const std::vector<Tensor> parts = each(tensors, atleast_1d);
+  return cat(parts, parts[0].dim() == 1 ? 0 : 1);
+}
+Tensor vstack(TensorList tensors) {
+  TORCH_CHECK(!tensors.empty(), "vstack expects a non-empty TensorList");
+  return cat(each(tensors, atleast_2d), 0);
+}
+Tensor dstack(TensorList tensors) {
+  TORCH_CHECK(!tensors.empty(), "dstack expects a non-empty TensorList");
+  return cat(each(tensors, atleast_3d), 2);
+}
+Tensor column_stack(TensorList tensors) {
+  TORCH_CHECK(!tensors.empty(), "column_stack expects a non-empty TensorList");
+  return cat(each(tensors, [](const Tensor& x) { return x.dim() <= 1 ? x.reshape({x.numel(), 1}) : x; }), 1);
+}
+Tensor block_diag(TensorList tensors) {
+  const std::vector<Tensor> blocks = each(tensors, atleast_2d);
+  std::int64_t rows = 0;
+  std::int64_t columns = 0;
+  ScalarType type = blocks.empty() ? get_default_dtype() : blocks[0].scalar_type();
+  for (const Tensor& block : blocks) {
+    TORCH_CHECK(block.dim() == 2, "torch.block_diag: Input tensors must have 2 or fewer dimensions. Got a tensor with ", block.dim(), " dimensions");
+    rows += block.size(0);
+    columns += block.size(1);
+    type = promoteTypes(type, block.scalar_type());
+  }
+  const Tensor result = zeros({rows, columns}, type);
+  rows = columns = 0;
+  for (const Tensor& block : blocks) {
+    result.narrow(0, rows, block.size(0)).narrow(1, columns, block.size(1)).copy_(block);
+    rows += block.size(0);
+    columns += block.size(1);
+  }
+  return result;
+}
+std::vector<Tensor> meshgrid(TensorList tensors, std::string_view indexing) {
+  TORCH_CHECK(!tensors.empty(), "meshgrid expects a non-empty TensorList");
+  TORCH_CHECK(indexing == "ij" || indexing == "xy", "torch.meshgrid: indexing must be one of \"xy\" or \"ij\", but received: ", indexing);
+  DimVector sizes;
+  for (const Tensor& tensor : tensors) {
+    TORCH_CHECK(tensor.dim() <= 1, "torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: ", tensor.sizes());
+    sizes.push_back(tensor.numel());
+  }
+  std::vector<Tensor> grids;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    DimVector shape(sizes.size(), 1);
+    shape[i] = sizes[i];
+    const Tensor grid = tensors[i].reshape(shape).expand(sizes);
+    grids.push_back(indexing == "xy" && sizes.size() > 1 ? grid.transpose(0, 1) : grid);
+  }
+  return grids;
+}
+Tensor cartesian_prod(TensorList tensors) {
+  for (const Tensor& tensor : tensors) TORCH_CHECK(tensor.dim() == 1, "Expect a 1D vector, but got shape ", tensor.sizes());
+  if (tensors.size() == 1) return tensors[0];
+  return stack(each(meshgrid(tensors), ravel), 1);
+}
+Tensor diff(const Tensor& self, std::int64_t n, std::int64_t dim) {
+  TORCH_CHECK(self.dim() > 0, "diff expects input to be at least one-dimensional");
+  TORCH_CHECK(n >= 0, "order must be non-negative but got ", n);
+  Tensor result = n == 0 ? clone(self) : self;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::int64_t size = result.size(dim);
+    if (size == 0) break;
+    const Tensor later = result.narrow(dim, 1, size - 1);
+    const Tensor earlier = result.narrow(dim, 0, size - 1);
+    result = self.scalar_type() == kBool ? logical_xor(later, earlier) : later - earlier;
+  }
+  return result;
+}
+
+Tensor select_scatter(const Tensor& self, const Tensor& src, std::int64_t dim, std::int64_t index) {
+  const Tensor result = clone(self);
+  const Tensor part = result.select(dim, index);
+  TORCH_CHECK(part.sizes() == src.sizes(), "expected src to have a size equal to the slice of self. src size = ", src.sizes(), ", slice size = ", part.sizes());
+  part.copy_(src);
+  return result;
+}
+Tensor slice_scatter(const Tensor& self, const Tensor& src, std::int64_t dim, std::optional<std::int64_t> start, std::optional<std::int64_t> end, std::int64_t step) {
+  const Tensor result = clone(self);
+  const Tensor part = slice(result, dim, start, end, step);
+  TORCH_CHECK(part.sizes() == src.sizes(), "expected src to have a size equal to the slice of self. src size = ", src.sizes(), ", slice size = ", part.sizes());
+  part.copy_(src);
+  return result;
+}
+Tensor diagonal_scatter(const Tensor& self, const Tensor& src, std::int64_t offset, std::int64_t dim1, std::int64_t dim2) {
+  const Tensor result = clone(self);
+  const Tensor part = diagonal(result, offset, dim1, dim2);
+  TORCH_CHECK(part.sizes() == src.sizes(), "expected src to have a size equal to the slice of self. src size = ", src.sizes(), ", slice size = ", part.sizes());
+  part.copy_(src);
+  return result;
+}
+
+// %%
+//| export core/rearranging.cpp
+namespace {
+// `index` as the only index, along `dim`.
+std::vector<std::optional<Tensor>> along(std::int64_t dim, const Tensor& index) {
+  std::vector<std::optional<Tensor>> indices(static_cast<std::size_t>(dim));
+  indices.emplace_back(index);
+  return indices;
+}
+}  // namespace
+
+Tensor take(const Tensor& self, const Tensor& index) {
+  TORCH_CHECK(index.scalar_type() == kLong, "take(): Expected a long tensor for index, but got ", index.scalar_type());
+  TORCH_CHECK_INDEX(self.numel() > 0 || index.numel() == 0, "take(): tried to take from an empty tensor");
+  return tinytorch::index(self.reshape({-1}), std::vector<std::optional<Tensor>>{index});
+}
+Tensor take_along_dim(const Tensor& self, const Tensor& indices, std::optional<std::int64_t> dim) {
+  TORCH_CHECK(indices.scalar_type() == kLong, "torch.take_along_dim(): dtype of indices should be Long but got ", indices.scalar_type());
+  if (!dim) return gather(self.reshape({-1}), 0, indices.reshape({-1}));
+  TORCH_CHECK(self.dim() == indices.dim(), "torch.take_along_dim(): input and indices should have the same number of dimensions, but got ", self.dim(), " dimensions for input, and ",
+              indices.dim(), " dimensions for indices");
+  const auto d = static_cast<std::size_t>(wrap_dim(*dim, self.dim()));
+  // All dimensions but `dim` broadcast.
+  DimVector self_sizes(self.sizes());
+  DimVector index_sizes(indices.sizes());
+  self_sizes[d] = index_sizes[d] = 1;
+  const DimVector common = infer_size(self_sizes, index_sizes);
+  self_sizes = index_sizes = common;
+  self_sizes[d] = self.sizes()[d];
+  index_sizes[d] = indices.sizes()[d];
+  return gather(expand(self, self_sizes), *dim, expand(indices, index_sizes));
+}
+Tensor index_put(const Tensor& self, const std::vector<std::optional<Tensor>>& indices, const Tensor& values, bool accumulate) {
+  return index_put_(clone(self), indices, values, accumulate);
+}
+Tensor index_copy(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& source) {
+  TORCH_CHECK_INDEX(index.dim() < 2, "index_copy_(): Index should have dimension 1 or 0 (got ", index.dim(), ")");
+  TORCH_CHECK(self.scalar_type() == source.scalar_type(), "index_copy_(): self and source expected to have the same dtype, but got (self) ", self.scalar_type(), " and (source) ",
+              source.scalar_type());
+  return index_put_(clone(self), along(wrap_dim(dim, self.dim()), index), source);
+}
+Tensor index_fill(const Tensor& self, std::int64_t dim, const Tensor& index, const Scalar& value) {
+  TORCH_CHECK_INDEX(index.scalar_type() == kLong, "index_fill_(): Expected dtype int64 for index.");
+  TORCH_CHECK(index.dim() <= 1, "Index has to be a vector/scalar");
+  return index_put_(clone(self), along(wrap_dim(dim, self.dim()), index), full({}, value, self.scalar_type()));
+}
+Tensor masked_scatter(const Tensor& self, const Tensor& mask, const Tensor& source) {
+  TORCH_CHECK(self.scalar_type() == source.scalar_type(), "masked_scatter: expected self and source to have same dtypes but got ", self.scalar_type(), " and ", source.scalar_type());
+  TORCH_CHECK(mask.scalar_type() == kBool, "masked_scatter_ only supports boolean masks, but got mask with dtype ", mask.scalar_type());
+  const Tensor where_true = expand(mask, infer_size(self.sizes(), mask.sizes()));
+  const std::int64_t count = sum(where_true).item<std::int64_t>();
+  TORCH_CHECK(count <= source.numel(), "Number of elements of source < number of ones in mask");
+  const Tensor result = clone(expand(self, where_true.sizes()));
+  return index_put_(result, std::vector<std::optional<Tensor>>{where_true}, source.reshape({-1}).narrow(0, 0, count));
+}
+std::vector<Tensor> where(const Tensor& condition) { return nonzero(atleast_1d(condition)).unbind(1); }
+Tensor argwhere(const Tensor& self) { return nonzero(self); }
+
+// %%
+//| export core/rearranging.cpp
+namespace {
+// beta * self + alpha * product, where beta = 0 forgets self, NaN and all.
+Tensor weighted(const Tensor& self, const Tensor& product, const Scalar& beta, const Scalar& alpha) {
+  const Tensor scaled = alpha.equal(1) ? product : product * alpha;
+  if (beta.equal(0)) return scaled;
+  return beta.equal(1) ? self + scaled : self * beta + scaled;
+}
+}  // namespace
+Tensor baddbmm(const Tensor& self, const Tensor& batch1, const Tensor& batch2, const Scalar& beta, const Scalar& alpha) { return weighted(self, bmm(batch1, batch2), beta, alpha); }
+Tensor addbmm(const Tensor& self, const Tensor& batch1, const Tensor& batch2, const Scalar& beta, const Scalar& alpha) { return weighted(self, sum(bmm(batch1, batch2), 0), beta, alpha); }
+Tensor addmv(const Tensor& self, const Tensor& mat, const Tensor& vec, const Scalar& beta, const Scalar& alpha) { return weighted(self, mv(mat, vec), beta, alpha); }
+Tensor addr(const Tensor& self, const Tensor& vec1, const Tensor& vec2, const Scalar& beta, const Scalar& alpha) { return weighted(self, outer(vec1, vec2), beta, alpha); }
+Tensor vdot(const Tensor& self, const Tensor& other) { return dot(self, other); }
+Tensor ger(const Tensor& self, const Tensor& vec2) { return outer(self, vec2); }
+Tensor inner(const Tensor& self, const Tensor& other) {
+  if (self.dim() == 0 || other.dim() == 0) return self * other;
+  TORCH_CHECK(self.size(-1) == other.size(-1), "inner() the last dimension must match on both input tensors but got shapes ", self.sizes(), " and ", other.sizes());
+  return tensordot(self, other, -1, -1);
+}
+Tensor kron(const Tensor& self, const Tensor& other) {
+  const auto dims = static_cast<std::size_t>(std::max(self.dim(), other.dim()));
+  DimVector left(dims, 1);
+  DimVector right(dims, 1);
+  for (std::size_t i = 0; i < self.sizes().size(); ++i) left[dims - self.sizes().size() + i] = self.sizes()[i];
+  for (std::size_t i = 0; i < other.sizes().size(); ++i) right[dims - other.sizes().size() + i] = other.sizes()[i];
+  DimVector a;
+  DimVector b;
+  DimVector result;
+  for (std::size_t i = 0; i < dims; ++i) {
+    a.push_back(left[i]);
+    a.push_back(1);
+    b.push_back(1);
+    b.push_back(right[i]);
+    result.push_back(left[i] * right[i]);
+  }
+  return (self.reshape(a) * other.reshape(b)).reshape(result);
+}
+Tensor cross(const Tensor& self, const Tensor& other, std::optional<std::int64_t> dim) {
+  const DimVector sizes = infer_size(self.sizes(), other.sizes());
+  const Tensor a = expand(self, sizes);
+  const Tensor b = expand(other, sizes);
+  std::int64_t d = -1;
+  if (dim) {
+    d = wrap_dim(*dim, a.dim());
+  } else {
+    for (std::int64_t i = a.dim(); i-- > 0;) d = a.size(i) == 3 ? i : d;
+    TORCH_CHECK(d >= 0, "no dimension of size 3 in input");
+  }
+  TORCH_CHECK(a.size(d) == 3, "linalg.cross: inputs dimension ", d, " must have length 3. Got ", self.size(d), " and ", other.size(d));
+  const auto part = [d](const Tensor& x, std::int64_t i) { return x.select(d, i); };
+  return stack({part(a, 1) * part(b, 2) - part(a, 2) * part(b, 1), part(a, 2) * part(b, 0) - part(a, 0) * part(b, 2), part(a, 0) * part(b, 1) - part(a, 1) * part(b, 0)}, d);
+}
+Tensor tensordot(const Tensor& self, const Tensor& other, IntArrayRef dims_self, IntArrayRef dims_other) {
+  TORCH_CHECK(dims_self.size() == dims_other.size(), "both dimension lists should have same length");
+  // The summed dimensions go to the end of one and to the front of the other; then it is a product of matrices.
+  const auto split = [](const Tensor& x, IntArrayRef dims) {
+    std::vector<std::int64_t> kept;
+    std::vector<std::int64_t> summed;
+    for (const std::int64_t dim : dims) summed.push_back(wrap_dim(dim, x.dim()));
+    for (std::int64_t i = 0; i < x.dim(); ++i)
+      if (std::find(summed.begin(), summed.end(), i) == summed.end()) kept.push_back(i);
+    return std::pair(kept, summed);
+  };
+  auto [rows, left] = split(self, dims_self);
+  auto [columns, right] = split(other, dims_other);
+  std::int64_t K = 1;
+  DimVector sizes;
+  for (std::size_t i = 0; i < left.size(); ++i) {
+    TORCH_CHECK(self.size(left[i]) == other.size(right[i]), "contracted dimensions need to match, but first has size ", self.size(left[i]), " in dim ", dims_self[i],
+                " and second has size ", other.size(right[i]), " in dim ", dims_other[i]);
+    K *= self.size(left[i]);
+  }
+  std::int64_t M = 1;
+  std::int64_t N = 1;
+  for (const std::int64_t dim : rows) {
+    sizes.push_back(self.size(dim));
+    M *= self.size(dim);
+  }
+  for (const std::int64_t dim : columns) {
+    sizes.push_back(other.size(dim));
+    N *= other.size(dim);
+  }
+  rows.insert(rows.end(), left.begin(), left.end());
+  right.insert(right.end(), columns.begin(), columns.end());
+  return mm(permute(self, rows).reshape({M, K}), permute(other, right).reshape({K, N})).reshape(sizes);
+}
+Tensor matrix_power(const Tensor& self, std::int64_t n) {
+  TORCH_CHECK(self.dim() >= 2 && self.size(-1) == self.size(-2), "linalg.matrix_power: A must be batches of square matrices, but they are ", self.dim() < 2 ? 0 : self.size(-2), " by ",
+              self.dim() < 2 ? 0 : self.size(-1), " matrices");
+  TORCH_CHECK_NOT_IMPLEMENTED(n >= 0, "matrix_power of a negative power needs the inverse of a matrix, which is not here.");
+  Tensor result = eye(self.size(-1), self.options()).expand(self.sizes());
+  for (Tensor square_of = self; n > 0; n /= 2) {
+    if (n % 2 == 1) result = matmul(result, square_of);
+    if (n > 1) square_of = matmul(square_of, square_of);
+  }
+  return result;
+}
+
+Tensor logspace(const Scalar& start, const Scalar& end, std::int64_t steps, double base, const TensorOptions& options) {
+  const Tensor exponents = linspace(start, end, steps, kDouble);
+  return created(pow(base, exponents).to(options.dtype().toScalarType()), options);
+}
+Tensor empty_strided(IntArrayRef size, IntArrayRef stride, const TensorOptions& options) {
+  TORCH_CHECK(size.size() == stride.size(), "mismatch in length of strides and shape");
+  std::int64_t elements = multiply_sizes(size) == 0 ? 0 : 1;
+  for (std::size_t i = 0; elements > 0 && i < size.size(); ++i) elements += (size[i] - 1) * stride[i];
+  return created(empty({elements}, options.dtype().toScalarType()).as_strided(size, stride, 0), options);
+}
+Tensor tril_indices(std::int64_t row, std::int64_t col, std::int64_t offset, const TensorOptions& options) {
+  return created(nonzero(tril(ones({row, col}), offset)).t().contiguous().to(options.dtype().toScalarType()), options);
+}
+Tensor triu_indices(std::int64_t row, std::int64_t col, std::int64_t offset, const TensorOptions& options) {
+  return created(nonzero(triu(ones({row, col}), offset)).t().contiguous().to(options.dtype().toScalarType()), options);
+}
+Tensor hann_window(std::int64_t window_length, bool periodic, const TensorOptions& options) {
+  TORCH_CHECK(window_length >= 0, "hann_window requires non-negative window_length, got window_length=", window_length);
+  if (window_length == 1) return ones({1}, options);
+  const double period = static_cast<double>(periodic ? window_length : window_length - 1);
+  return created((0.5 - 0.5 * cos(arange(window_length, options.dtype().toScalarType()) * (2 * 3.14159265358979323846 / period))), options);
+}
+
+// %%
+TEST_CASE("rearranging: where each element goes") {
+  const Tensor x = arange(6).view({2, 3});
+  CHECK_EQ(roll(x, 1, 1), tensor({{2, 0, 1}, {5, 3, 4}}));
+  CHECK_EQ(roll(x, -2), tensor({{2, 3, 4}, {5, 0, 1}}));
+  CHECK_EQ(rot90(x), tensor({{2, 5}, {1, 4}, {0, 3}}));
+  CHECK_EQ(movedim(zeros({2, 3, 4}), {0, 1}, {2, 0}).sizes(), IntArrayRef({3, 4, 2}));
+  CHECK_EQ(unflatten(zeros({2, 6}), 1, {-1, 3}).sizes(), IntArrayRef({2, 2, 3}));
+  CHECK_ERROR(unflatten(zeros({2, 6}), 1, {4, 2}), "unflatten: Provided sizes [4, 2] don't multiply up to the size of dim 1 (6) in the input tensor");
+  CHECK_EQ(tensor_split(arange(7), 3)[1], tensor({3, 4}));
+  CHECK_EQ(repeat_interleave(tensor({1, 2}), tensor({2, 1})), tensor({1, 1, 2}));
+  CHECK_EQ(diag_embed(tensor({1, 2}), 1), tensor({{0, 1, 0}, {0, 0, 2}, {0, 0, 0}}));
+  CHECK_EQ(diag(x), tensor({0, 4}));
+  CHECK_EQ(hstack({tensor({1, 2}), tensor({3})}), tensor({1, 2, 3}));
+  CHECK_EQ(column_stack({tensor({1, 2}), tensor({3, 4})}), tensor({{1, 3}, {2, 4}}));
+  CHECK_EQ(block_diag({tensor({{1, 2}}), tensor({{3}})}), tensor({{1, 2, 0}, {0, 0, 3}}));
+  CHECK_EQ(meshgrid({arange(2), arange(3)})[1], tensor({{0, 1, 2}, {0, 1, 2}}));
+  CHECK_EQ(take(x, tensor({-1, 0})), tensor({5, 0}));
+  CHECK_ERROR(take(x, tensor({6})), "out of");
+  CHECK_EQ(index_copy(x, 1, tensor({2}), tensor({{7}, {8}})), tensor({{0, 1, 7}, {3, 4, 8}}));
+  CHECK_EQ(masked_scatter(x, x > 3, tensor({9, 8, 7})), tensor({{0, 1, 2}, {3, 9, 8}}));
+  CHECK_EQ(where(tensor({{true, false}, {false, true}}))[1], tensor({0, 1}));
+  CHECK_EQ(kron(tensor({1, 2}), tensor({1, 10})), tensor({1, 10, 2, 20}));
+  CHECK_EQ(cross(tensor({1, 0, 0}), tensor({0, 1, 0})), tensor({0, 0, 1}));
+  CHECK_EQ(tensordot(x, x, {0}, {0}), tensor({{9, 12, 15}, {12, 17, 22}, {15, 22, 29}}));
+  CHECK_EQ(matrix_power(tensor({{1, 1}, {1, 0}}), 6), tensor({{13, 8}, {8, 5}}));
+  CHECK_EQ(baddbmm(full({1, 1, 1}, std::numeric_limits<double>::quiet_NaN()), ones({1, 1, 2}), ones({1, 2, 1}), 0), full({1, 1, 1}, 2.0));
+  CHECK_EQ(empty_strided({2, 3}, {1, 2}).strides(), IntArrayRef({1, 2}));
+  CHECK_EQ(tril_indices(2, 2), tensor({{0, 1, 1}, {0, 0, 1}}));
+  const Tensor v = ones({2}, requires_grad());
+  (diag_embed(v) * tensor({{1.0, 2.0}, {3.0, 4.0}})).sum().backward();
+  CHECK_EQ(v.grad(), tensor({1.0, 4.0}));
+}
+
+// %% [markdown]
+// ## Methods
+//
+// The methods are one line each. What writes in place computes a result and copies it into the tensor, so that autograd needs to know only about the copy. `squeeze_` and its like change no element: the tensor takes the sizes, strides and history of the view.
+//
+//     x.tanh_()       x ── tanh ──> result ── copy_ ──> x
+//     x.unsqueeze_(0) x ── view ──> sizes, strides and grad_fn go to x itself
+
+// %%
+//| export core/breadth_methods.cpp
+namespace {
+const Tensor& tensor_of(const BreadthMethods* self) { return static_cast<const Tensor&>(*self); }
+
+// What the tensor holds before it is written: a copy where a graph may want to keep it.
+Tensor unwritten(const BreadthMethods* self) {
+  const Tensor& tensor = tensor_of(self);
+  return layers_of(tensor).has(Layer::Autograd) ? clone(tensor) : tensor;
+}
+
+Tensor& write_back(const BreadthMethods* methods, const Tensor& result) {
+  const Tensor& self = tensor_of(methods);
+  TORCH_CHECK(canCast(result.scalar_type(), self.scalar_type()), "result type ", result.scalar_type(), " can't be cast to the desired output type ",
+              self.scalar_type());
+  TORCH_CHECK(self.sizes() == result.sizes(), "output with shape ", self.sizes(), " doesn't match the broadcast shape ", result.sizes());
+  return const_cast<Tensor&>(copy_(self, result));
+}
+
+// Gives the tensor the geometry and the history of a view of itself.
+Tensor& become(const BreadthMethods* methods, const Tensor& view) {
+  const Tensor& self = tensor_of(methods);
+  detail::check_inference_write(self);
+  check_inplace(self, self.requires_grad());
+  AutogradMeta* const seen = autograd_meta(view);
+  const DimVector sizes(view.sizes());
+  const DimVector strides(view.strides());
+  self.impl().set_geometry(sizes, strides, view.storage_offset());
+  detail::bump_version(self);
+  AutogradMeta* const meta = autograd_meta(self);
+  if (meta == nullptr || seen == nullptr) return const_cast<Tensor&>(self);
+  if (meta->view) meta->view = std::move(seen->view);
+  if (meta->view) meta->view->version = self.storage()->version.load();
+  if (seen->grad_fn) {
+    meta->grad_fn = seen->grad_fn;
+    meta->output_nr = seen->output_nr;
+  }
+  return const_cast<Tensor&>(self);
+}
+
+TensorOptions like(const BreadthMethods* self, const TensorOptions& options) { return options.has_dtype() ? options : options.dtype(tensor_of(self).scalar_type()); }
+
+bool nonzero_number(const BreadthMethods* self) {
+  const Tensor& tensor = tensor_of(self);
+  TORCH_CHECK(tensor.numel() != 0, "Boolean value of Tensor with no values is ambiguous");
+  TORCH_CHECK(tensor.numel() < 2, "Boolean value of Tensor with more than one value is ambiguous");
+  return tensor.item().toDouble() != 0;
+}
+
+Tensor& fill_diagonal(const BreadthMethods* methods, const Scalar& value, bool wrap) {
+  const Tensor& self = tensor_of(methods);
+  TORCH_CHECK(self.dim() >= 2, "dimensions must larger than 1");
+  for (const std::int64_t size : self.sizes()) TORCH_CHECK(self.dim() == 2 || size == self.size(0), "all dimensions of input must be of equal length");
+  std::int64_t step = 0;
+  std::int64_t length = self.size(0);
+  for (std::int64_t i = 0; i < self.dim(); ++i) {
+    step += self.stride(i);
+    length = std::min(length, self.size(i));
+  }
+  fill_(as_strided(self, {length}, {step}, self.storage_offset()), value);
+  // A tall matrix: the diagonal begins again below itself, after one row's pause.
+  if (wrap && self.dim() == 2)
+    for (std::int64_t row = self.size(1) + 1; row < self.size(0); row += self.size(1) + 1) fill_(diagonal(slice(self, 0, row)), value);
+  return const_cast<Tensor&>(self);
+}
+}  // namespace
+
+Tensor BreadthMethods::acos() const { return tinytorch::acos(tensor_of(this)); }
+Tensor BreadthMethods::asin() const { return tinytorch::asin(tensor_of(this)); }
+Tensor BreadthMethods::sinh() const { return tinytorch::sinh(tensor_of(this)); }
+Tensor BreadthMethods::cosh() const { return tinytorch::cosh(tensor_of(this)); }
+Tensor BreadthMethods::asinh() const { return tinytorch::asinh(tensor_of(this)); }
+Tensor BreadthMethods::acosh() const { return tinytorch::acosh(tensor_of(this)); }
+Tensor BreadthMethods::atanh() const { return tinytorch::atanh(tensor_of(this)); }
+Tensor BreadthMethods::exp2() const { return tinytorch::exp2(tensor_of(this)); }
+Tensor BreadthMethods::erfc() const { return tinytorch::erfc(tensor_of(this)); }
+Tensor BreadthMethods::erfinv() const { return tinytorch::erfinv(tensor_of(this)); }
+Tensor BreadthMethods::lgamma() const { return tinytorch::lgamma(tensor_of(this)); }
+Tensor BreadthMethods::digamma() const { return tinytorch::digamma(tensor_of(this)); }
+Tensor BreadthMethods::frac() const { return tinytorch::frac(tensor_of(this)); }
+Tensor BreadthMethods::deg2rad() const { return tinytorch::deg2rad(tensor_of(this)); }
+Tensor BreadthMethods::rad2deg() const { return tinytorch::rad2deg(tensor_of(this)); }
+Tensor BreadthMethods::sinc() const { return tinytorch::sinc(tensor_of(this)); }
+Tensor BreadthMethods::arccos() const { return tinytorch::arccos(tensor_of(this)); }
+Tensor BreadthMethods::arcsin() const { return tinytorch::arcsin(tensor_of(this)); }
+Tensor BreadthMethods::arctan() const { return tinytorch::arctan(tensor_of(this)); }
+Tensor BreadthMethods::arcsinh() const { return tinytorch::arcsinh(tensor_of(this)); }
+Tensor BreadthMethods::arccosh() const { return tinytorch::arccosh(tensor_of(this)); }
+Tensor BreadthMethods::arctanh() const { return tinytorch::arctanh(tensor_of(this)); }
+Tensor BreadthMethods::absolute() const { return tinytorch::absolute(tensor_of(this)); }
+Tensor BreadthMethods::negative() const { return tinytorch::negative(tensor_of(this)); }
+Tensor BreadthMethods::sgn() const { return tinytorch::sgn(tensor_of(this)); }
+Tensor BreadthMethods::fix() const { return tinytorch::fix(tensor_of(this)); }
+Tensor BreadthMethods::atan2(const Tensor& other) const { return tinytorch::atan2(tensor_of(this), other); }
+Tensor BreadthMethods::arctan2(const Tensor& other) const { return tinytorch::arctan2(tensor_of(this), other); }
+Tensor BreadthMethods::hypot(const Tensor& other) const { return tinytorch::hypot(tensor_of(this), other); }
+Tensor BreadthMethods::xlogy(const Tensor& other) const { return tinytorch::xlogy(tensor_of(this), other); }
+Tensor BreadthMethods::logaddexp(const Tensor& other) const { return tinytorch::logaddexp(tensor_of(this), other); }
+Tensor BreadthMethods::logaddexp2(const Tensor& other) const { return tinytorch::logaddexp2(tensor_of(this), other); }
+Tensor BreadthMethods::fmax(const Tensor& other) const { return tinytorch::fmax(tensor_of(this), other); }
+Tensor BreadthMethods::fmin(const Tensor& other) const { return tinytorch::fmin(tensor_of(this), other); }
+Tensor BreadthMethods::heaviside(const Tensor& values) const { return tinytorch::heaviside(tensor_of(this), values); }
+Tensor BreadthMethods::fmod(const Tensor& other) const { return tinytorch::fmod(tensor_of(this), other); }
+Tensor BreadthMethods::fmod(const Scalar& other) const { return tinytorch::fmod(tensor_of(this), other); }
+Tensor BreadthMethods::copysign(const Tensor& other) const { return tinytorch::copysign(tensor_of(this), other); }
+Tensor BreadthMethods::copysign(const Scalar& other) const { return tinytorch::copysign(tensor_of(this), other); }
+Tensor BreadthMethods::subtract(const Tensor& other, const Scalar& alpha) const { return sub(tensor_of(this), other, alpha); }
+Tensor BreadthMethods::subtract(const Scalar& other, const Scalar& alpha) const { return sub(tensor_of(this), wrapped_scalar(other), alpha); }
+Tensor BreadthMethods::multiply(const Tensor& other) const { return tinytorch::mul(tensor_of(this), other); }
+Tensor BreadthMethods::multiply(const Scalar& other) const { return tinytorch::mul(tensor_of(this), wrapped_scalar(other)); }
+Tensor BreadthMethods::divide(const Tensor& other) const { return tinytorch::div(tensor_of(this), other); }
+Tensor BreadthMethods::divide(const Scalar& other) const { return tinytorch::div(tensor_of(this), wrapped_scalar(other)); }
+Tensor BreadthMethods::true_divide(const Tensor& other) const { return tinytorch::div(tensor_of(this), other); }
+Tensor BreadthMethods::true_divide(const Scalar& other) const { return tinytorch::div(tensor_of(this), wrapped_scalar(other)); }
+Tensor BreadthMethods::greater(const Tensor& other) const { return tinytorch::gt(tensor_of(this), other); }
+Tensor BreadthMethods::greater(const Scalar& other) const { return tinytorch::gt(tensor_of(this), wrapped_scalar(other)); }
+Tensor BreadthMethods::greater_equal(const Tensor& other) const { return tinytorch::ge(tensor_of(this), other); }
+Tensor BreadthMethods::greater_equal(const Scalar& other) const { return tinytorch::ge(tensor_of(this), wrapped_scalar(other)); }
+Tensor BreadthMethods::less(const Tensor& other) const { return tinytorch::lt(tensor_of(this), other); }
+Tensor BreadthMethods::less(const Scalar& other) const { return tinytorch::lt(tensor_of(this), wrapped_scalar(other)); }
+Tensor BreadthMethods::less_equal(const Tensor& other) const { return tinytorch::le(tensor_of(this), other); }
+Tensor BreadthMethods::less_equal(const Scalar& other) const { return tinytorch::le(tensor_of(this), wrapped_scalar(other)); }
+Tensor BreadthMethods::not_equal(const Tensor& other) const { return tinytorch::ne(tensor_of(this), other); }
+Tensor BreadthMethods::not_equal(const Scalar& other) const { return tinytorch::ne(tensor_of(this), wrapped_scalar(other)); }
+Tensor BreadthMethods::bitwise_and(const Tensor& other) const { return tinytorch::bitwise_and(tensor_of(this), other); }
+Tensor BreadthMethods::bitwise_and(const Scalar& other) const { return tinytorch::bitwise_and(tensor_of(this), wrapped_scalar(other)); }
+Tensor BreadthMethods::bitwise_or(const Tensor& other) const { return tinytorch::bitwise_or(tensor_of(this), other); }
+Tensor BreadthMethods::bitwise_or(const Scalar& other) const { return tinytorch::bitwise_or(tensor_of(this), wrapped_scalar(other)); }
+Tensor BreadthMethods::bitwise_xor(const Tensor& other) const { return tinytorch::bitwise_xor(tensor_of(this), other); }
+Tensor BreadthMethods::bitwise_xor(const Scalar& other) const { return tinytorch::bitwise_xor(tensor_of(this), wrapped_scalar(other)); }
+Tensor BreadthMethods::clip(const std::optional<Scalar>& min, const std::optional<Scalar>& max) const { return tinytorch::clamp(tensor_of(this), min, max); }
+Tensor BreadthMethods::clip(const std::optional<Tensor>& min, const std::optional<Tensor>& max) const { return tinytorch::clamp(tensor_of(this), min, max); }
+Tensor BreadthMethods::logit(std::optional<double> eps) const { return tinytorch::logit(tensor_of(this), eps); }
+Tensor BreadthMethods::float_power(const Tensor& exponent) const { return tinytorch::float_power(tensor_of(this), exponent); }
+Tensor BreadthMethods::float_power(const Scalar& exponent) const { return tinytorch::float_power(tensor_of(this), exponent); }
+Tensor BreadthMethods::nan_to_num(std::optional<double> nan, std::optional<double> posinf, std::optional<double> neginf) const { return tinytorch::nan_to_num(tensor_of(this), nan, posinf, neginf); }
+Tensor BreadthMethods::polygamma(std::int64_t n) const { return tinytorch::polygamma(n, tensor_of(this)); }
+Tensor BreadthMethods::positive() const { return tensor_of(this); }
+Tensor BreadthMethods::isclose(const Tensor& other, double rtol, double atol, bool equal_nan) const { return tinytorch::isclose(tensor_of(this), other, rtol, atol, equal_nan); }
+Tensor BreadthMethods::isposinf() const { return tinytorch::isposinf(tensor_of(this)); }
+Tensor BreadthMethods::isneginf() const { return tinytorch::isneginf(tensor_of(this)); }
+Tensor BreadthMethods::isreal() const { return tinytorch::isreal(tensor_of(this)); }
+Tensor BreadthMethods::signbit() const { return tinytorch::signbit(tensor_of(this)); }
+
+Tensor& BreadthMethods::acos_() const { return write_back(this, tinytorch::acos(unwritten(this))); }
+Tensor& BreadthMethods::asin_() const { return write_back(this, tinytorch::asin(unwritten(this))); }
+Tensor& BreadthMethods::sinh_() const { return write_back(this, tinytorch::sinh(unwritten(this))); }
+Tensor& BreadthMethods::cosh_() const { return write_back(this, tinytorch::cosh(unwritten(this))); }
+Tensor& BreadthMethods::asinh_() const { return write_back(this, tinytorch::asinh(unwritten(this))); }
+Tensor& BreadthMethods::acosh_() const { return write_back(this, tinytorch::acosh(unwritten(this))); }
+Tensor& BreadthMethods::atanh_() const { return write_back(this, tinytorch::atanh(unwritten(this))); }
+Tensor& BreadthMethods::exp2_() const { return write_back(this, tinytorch::exp2(unwritten(this))); }
+Tensor& BreadthMethods::erfc_() const { return write_back(this, tinytorch::erfc(unwritten(this))); }
+Tensor& BreadthMethods::erfinv_() const { return write_back(this, tinytorch::erfinv(unwritten(this))); }
+Tensor& BreadthMethods::lgamma_() const { return write_back(this, tinytorch::lgamma(unwritten(this))); }
+Tensor& BreadthMethods::digamma_() const { return write_back(this, tinytorch::digamma(unwritten(this))); }
+Tensor& BreadthMethods::frac_() const { return write_back(this, tinytorch::frac(unwritten(this))); }
+Tensor& BreadthMethods::deg2rad_() const { return write_back(this, tinytorch::deg2rad(unwritten(this))); }
+Tensor& BreadthMethods::rad2deg_() const { return write_back(this, tinytorch::rad2deg(unwritten(this))); }
+Tensor& BreadthMethods::sinc_() const { return write_back(this, tinytorch::sinc(unwritten(this))); }
+Tensor& BreadthMethods::arccos_() const { return write_back(this, tinytorch::arccos(unwritten(this))); }
+Tensor& BreadthMethods::arcsin_() const { return write_back(this, tinytorch::arcsin(unwritten(this))); }
+Tensor& BreadthMethods::arctan_() const { return write_back(this, tinytorch::arctan(unwritten(this))); }
+Tensor& BreadthMethods::arcsinh_() const { return write_back(this, tinytorch::arcsinh(unwritten(this))); }
+Tensor& BreadthMethods::arccosh_() const { return write_back(this, tinytorch::arccosh(unwritten(this))); }
+Tensor& BreadthMethods::arctanh_() const { return write_back(this, tinytorch::arctanh(unwritten(this))); }
+Tensor& BreadthMethods::absolute_() const { return write_back(this, tinytorch::absolute(unwritten(this))); }
+Tensor& BreadthMethods::negative_() const { return write_back(this, tinytorch::negative(unwritten(this))); }
+Tensor& BreadthMethods::sgn_() const { return write_back(this, tinytorch::sgn(unwritten(this))); }
+Tensor& BreadthMethods::fix_() const { return write_back(this, tinytorch::fix(unwritten(this))); }
+Tensor& BreadthMethods::tan_() const { return write_back(this, tinytorch::tan(unwritten(this))); }
+Tensor& BreadthMethods::atan_() const { return write_back(this, tinytorch::atan(unwritten(this))); }
+Tensor& BreadthMethods::expm1_() const { return write_back(this, tinytorch::expm1(unwritten(this))); }
+Tensor& BreadthMethods::log1p_() const { return write_back(this, tinytorch::log1p(unwritten(this))); }
+Tensor& BreadthMethods::log2_() const { return write_back(this, tinytorch::log2(unwritten(this))); }
+Tensor& BreadthMethods::log10_() const { return write_back(this, tinytorch::log10(unwritten(this))); }
+Tensor& BreadthMethods::trunc_() const { return write_back(this, tinytorch::trunc(unwritten(this))); }
+Tensor& BreadthMethods::sign_() const { return write_back(this, tinytorch::sign(unwritten(this))); }
+Tensor& BreadthMethods::sigmoid_() const { return write_back(this, tinytorch::sigmoid(unwritten(this))); }
+Tensor& BreadthMethods::tanh_() const { return write_back(this, tinytorch::tanh(unwritten(this))); }
+Tensor& BreadthMethods::atan2_(const Tensor& other) const { return write_back(this, tinytorch::atan2(unwritten(this), other)); }
+Tensor& BreadthMethods::arctan2_(const Tensor& other) const { return write_back(this, tinytorch::arctan2(unwritten(this), other)); }
+Tensor& BreadthMethods::hypot_(const Tensor& other) const { return write_back(this, tinytorch::hypot(unwritten(this), other)); }
+Tensor& BreadthMethods::xlogy_(const Tensor& other) const { return write_back(this, tinytorch::xlogy(unwritten(this), other)); }
+Tensor& BreadthMethods::logaddexp_(const Tensor& other) const { return write_back(this, tinytorch::logaddexp(unwritten(this), other)); }
+Tensor& BreadthMethods::logaddexp2_(const Tensor& other) const { return write_back(this, tinytorch::logaddexp2(unwritten(this), other)); }
+Tensor& BreadthMethods::fmax_(const Tensor& other) const { return write_back(this, tinytorch::fmax(unwritten(this), other)); }
+Tensor& BreadthMethods::fmin_(const Tensor& other) const { return write_back(this, tinytorch::fmin(unwritten(this), other)); }
+Tensor& BreadthMethods::heaviside_(const Tensor& other) const { return write_back(this, tinytorch::heaviside(unwritten(this), other)); }
+Tensor& BreadthMethods::fmod_(const Tensor& other) const { return write_back(this, tinytorch::fmod(unwritten(this), other)); }
+Tensor& BreadthMethods::fmod_(const Scalar& other) const { return write_back(this, tinytorch::fmod(unwritten(this), other)); }
+Tensor& BreadthMethods::copysign_(const Tensor& other) const { return write_back(this, tinytorch::copysign(unwritten(this), other)); }
+Tensor& BreadthMethods::copysign_(const Scalar& other) const { return write_back(this, tinytorch::copysign(unwritten(this), other)); }
+Tensor& BreadthMethods::remainder_(const Tensor& other) const { return write_back(this, tinytorch::remainder(unwritten(this), other)); }
+Tensor& BreadthMethods::remainder_(const Scalar& other) const { return write_back(this, tinytorch::remainder(unwritten(this), other)); }
+Tensor& BreadthMethods::floor_divide_(const Tensor& other) const { return write_back(this, tinytorch::floor_divide(unwritten(this), other)); }
+Tensor& BreadthMethods::floor_divide_(const Scalar& other) const { return write_back(this, tinytorch::floor_divide(unwritten(this), other)); }
+Tensor& BreadthMethods::subtract_(const Tensor& other, const Scalar& alpha) const { return const_cast<Tensor&>(sub_(tensor_of(this), other, alpha)); }
+Tensor& BreadthMethods::multiply_(const Tensor& other) const { return const_cast<Tensor&>(mul_(tensor_of(this), other)); }
+Tensor& BreadthMethods::multiply_(const Scalar& other) const { return const_cast<Tensor&>(mul_(tensor_of(this), wrapped_scalar(other))); }
+Tensor& BreadthMethods::divide_(const Tensor& other) const { return const_cast<Tensor&>(div_(tensor_of(this), other)); }
+Tensor& BreadthMethods::divide_(const Scalar& other) const { return const_cast<Tensor&>(div_(tensor_of(this), wrapped_scalar(other))); }
+Tensor& BreadthMethods::eq_(const Tensor& other) const { return write_back(this, tinytorch::eq(unwritten(this), other)); }
+Tensor& BreadthMethods::eq_(const Scalar& other) const { return write_back(this, tinytorch::eq(unwritten(this), wrapped_scalar(other))); }
+Tensor& BreadthMethods::ne_(const Tensor& other) const { return write_back(this, tinytorch::ne(unwritten(this), other)); }
+Tensor& BreadthMethods::ne_(const Scalar& other) const { return write_back(this, tinytorch::ne(unwritten(this), wrapped_scalar(other))); }
+Tensor& BreadthMethods::lt_(const Tensor& other) const { return write_back(this, tinytorch::lt(unwritten(this), other)); }
+Tensor& BreadthMethods::lt_(const Scalar& other) const { return write_back(this, tinytorch::lt(unwritten(this), wrapped_scalar(other))); }
+Tensor& BreadthMethods::le_(const Tensor& other) const { return write_back(this, tinytorch::le(unwritten(this), other)); }
+Tensor& BreadthMethods::le_(const Scalar& other) const { return write_back(this, tinytorch::le(unwritten(this), wrapped_scalar(other))); }
+Tensor& BreadthMethods::gt_(const Tensor& other) const { return write_back(this, tinytorch::gt(unwritten(this), other)); }
+Tensor& BreadthMethods::gt_(const Scalar& other) const { return write_back(this, tinytorch::gt(unwritten(this), wrapped_scalar(other))); }
+Tensor& BreadthMethods::ge_(const Tensor& other) const { return write_back(this, tinytorch::ge(unwritten(this), other)); }
+Tensor& BreadthMethods::ge_(const Scalar& other) const { return write_back(this, tinytorch::ge(unwritten(this), wrapped_scalar(other))); }
+Tensor& BreadthMethods::logical_and_(const Tensor& other) const { return write_back(this, tinytorch::logical_and(unwritten(this), other)); }
+Tensor& BreadthMethods::bitwise_and_(const Tensor& other) const { return write_back(this, tinytorch::bitwise_and(unwritten(this), other)); }
+Tensor& BreadthMethods::logical_or_(const Tensor& other) const { return write_back(this, tinytorch::logical_or(unwritten(this), other)); }
+Tensor& BreadthMethods::bitwise_or_(const Tensor& other) const { return write_back(this, tinytorch::bitwise_or(unwritten(this), other)); }
+Tensor& BreadthMethods::logical_xor_(const Tensor& other) const { return write_back(this, tinytorch::logical_xor(unwritten(this), other)); }
+Tensor& BreadthMethods::bitwise_xor_(const Tensor& other) const { return write_back(this, tinytorch::bitwise_xor(unwritten(this), other)); }
+Tensor& BreadthMethods::bitwise_not_() const { return write_back(this, bitwise_not(unwritten(this))); }
+Tensor& BreadthMethods::clip_(const std::optional<Scalar>& min, const std::optional<Scalar>& max) const { return write_back(this, tinytorch::clamp(unwritten(this), min, max)); }
+Tensor& BreadthMethods::logit_(std::optional<double> eps) const { return write_back(this, tinytorch::logit(unwritten(this), eps)); }
+Tensor& BreadthMethods::nan_to_num_(std::optional<double> nan, std::optional<double> posinf, std::optional<double> neginf) const { return write_back(this, tinytorch::nan_to_num(unwritten(this), nan, posinf, neginf)); }
+Tensor& BreadthMethods::tril_(std::int64_t diagonal) const { return write_back(this, tinytorch::tril(unwritten(this), diagonal)); }
+Tensor& BreadthMethods::triu_(std::int64_t diagonal) const { return write_back(this, tinytorch::triu(unwritten(this), diagonal)); }
+Tensor& BreadthMethods::cumsum_(std::int64_t dim) const { return write_back(this, tinytorch::cumsum(unwritten(this), dim)); }
+Tensor& BreadthMethods::cumprod_(std::int64_t dim) const { return write_back(this, tinytorch::cumprod(unwritten(this), dim)); }
+Tensor& BreadthMethods::addmm_(const Tensor& mat1, const Tensor& mat2, const Scalar& beta, const Scalar& alpha) const { return write_back(this, tinytorch::addmm(unwritten(this), mat1, mat2, beta, alpha)); }
+Tensor& BreadthMethods::addmv_(const Tensor& mat, const Tensor& vec, const Scalar& beta, const Scalar& alpha) const { return write_back(this, tinytorch::addmv(unwritten(this), mat, vec, beta, alpha)); }
+Tensor& BreadthMethods::addr_(const Tensor& vec1, const Tensor& vec2, const Scalar& beta, const Scalar& alpha) const { return write_back(this, tinytorch::addr(unwritten(this), vec1, vec2, beta, alpha)); }
+Tensor& BreadthMethods::baddbmm_(const Tensor& batch1, const Tensor& batch2, const Scalar& beta, const Scalar& alpha) const { return write_back(this, tinytorch::baddbmm(unwritten(this), batch1, batch2, beta, alpha)); }
+Tensor& BreadthMethods::addbmm_(const Tensor& batch1, const Tensor& batch2, const Scalar& beta, const Scalar& alpha) const { return write_back(this, tinytorch::addbmm(unwritten(this), batch1, batch2, beta, alpha)); }
+Tensor& BreadthMethods::fill_diagonal_(const Scalar& fill_value, bool wrap) const { return fill_diagonal(this, fill_value, wrap); }
+Tensor& BreadthMethods::index_copy_(std::int64_t dim, const Tensor& index, const Tensor& source) const { return write_back(this, tinytorch::index_copy(unwritten(this), dim, index, source)); }
+Tensor& BreadthMethods::index_fill_(std::int64_t dim, const Tensor& index, const Scalar& value) const { return write_back(this, tinytorch::index_fill(unwritten(this), dim, index, value)); }
+Tensor& BreadthMethods::masked_scatter_(const Tensor& mask, const Tensor& source) const { return write_back(this, tinytorch::masked_scatter(unwritten(this), mask, source)); }
+
+Tensor& BreadthMethods::squeeze_() const { return become(this, tinytorch::squeeze(tensor_of(this))); }
+Tensor& BreadthMethods::squeeze_(std::int64_t dim) const { return become(this, tinytorch::squeeze(tensor_of(this), dim)); }
+Tensor& BreadthMethods::unsqueeze_(std::int64_t dim) const { return become(this, tinytorch::unsqueeze(tensor_of(this), dim)); }
+Tensor& BreadthMethods::t_() const { return become(this, tinytorch::t(tensor_of(this))); }
+Tensor& BreadthMethods::transpose_(std::int64_t dim0, std::int64_t dim1) const { return become(this, tinytorch::transpose(tensor_of(this), dim0, dim1)); }
+Tensor& BreadthMethods::swapaxes_(std::int64_t axis0, std::int64_t axis1) const { return become(this, tinytorch::transpose(tensor_of(this), axis0, axis1)); }
+Tensor& BreadthMethods::swapdims_(std::int64_t dim0, std::int64_t dim1) const { return become(this, tinytorch::transpose(tensor_of(this), dim0, dim1)); }
+Tensor& BreadthMethods::as_strided_(IntArrayRef size, IntArrayRef stride, std::optional<std::int64_t> storage_offset) const { return become(this, tinytorch::as_strided(tensor_of(this), size, stride, storage_offset)); }
+
+Tensor BreadthMethods::nansum() const { return tinytorch::nansum(tensor_of(this)); }
+Tensor BreadthMethods::nansum(IntArrayRef dim, bool keepdim) const { return tinytorch::nansum(tensor_of(this), dim, keepdim); }
+Tensor BreadthMethods::nanmean() const { return tinytorch::nanmean(tensor_of(this)); }
+Tensor BreadthMethods::nanmean(IntArrayRef dim, bool keepdim) const { return tinytorch::nanmean(tensor_of(this), dim, keepdim); }
+Tensor BreadthMethods::count_nonzero() const { return tinytorch::count_nonzero(tensor_of(this)); }
+Tensor BreadthMethods::count_nonzero(IntArrayRef dim) const { return tinytorch::count_nonzero(tensor_of(this), dim); }
+Tensor BreadthMethods::median() const { return tinytorch::median(tensor_of(this)); }
+Tensor BreadthMethods::nanmedian() const { return tinytorch::nanmedian(tensor_of(this)); }
+Tensor BreadthMethods::quantile(double q, std::optional<std::int64_t> dim, bool keepdim, std::string_view interpolation) const { return tinytorch::quantile(tensor_of(this), q, dim, keepdim, interpolation); }
+Tensor BreadthMethods::quantile(const Tensor& q, std::optional<std::int64_t> dim, bool keepdim, std::string_view interpolation) const { return tinytorch::quantile(tensor_of(this), q, dim, keepdim, interpolation); }
+Tensor BreadthMethods::dist(const Tensor& other, const Scalar& p) const { return tinytorch::dist(tensor_of(this), other, p); }
+Tensor BreadthMethods::trace() const { return tinytorch::trace(tensor_of(this)); }
+Tensor BreadthMethods::histc(std::int64_t bins, const Scalar& min, const Scalar& max) const { return tinytorch::histc(tensor_of(this), bins, min, max); }
+Tensor BreadthMethods::bincount() const { return tinytorch::bincount(tensor_of(this)); }
+Tensor BreadthMethods::bincount(const std::optional<Tensor>& weights, std::int64_t minlength) const { return tinytorch::bincount(tensor_of(this), weights, minlength); }
+Tensor BreadthMethods::cumprod(std::int64_t dim) const { return tinytorch::cumprod(tensor_of(this), dim); }
+std::tuple<Tensor, Tensor> BreadthMethods::median(std::int64_t dim, bool keepdim) const { return tinytorch::median(tensor_of(this), dim, keepdim); }
+std::tuple<Tensor, Tensor> BreadthMethods::kthvalue(std::int64_t k, std::int64_t dim, bool keepdim) const { return tinytorch::kthvalue(tensor_of(this), k, dim, keepdim); }
+std::tuple<Tensor, Tensor> BreadthMethods::cummax(std::int64_t dim) const { return tinytorch::cummax(tensor_of(this), dim); }
+std::tuple<Tensor, Tensor> BreadthMethods::cummin(std::int64_t dim) const { return tinytorch::cummin(tensor_of(this), dim); }
+std::tuple<Tensor, Tensor> BreadthMethods::aminmax(std::optional<std::int64_t> dim, bool keepdim) const { return tinytorch::aminmax(tensor_of(this), dim, keepdim); }
+
+Tensor BreadthMethods::reshape_as(const Tensor& other) const { return tinytorch::reshape(tensor_of(this), other.sizes()); }
+Tensor BreadthMethods::movedim(IntArrayRef source, IntArrayRef destination) const { return tinytorch::movedim(tensor_of(this), source, destination); }
+Tensor BreadthMethods::movedim(std::int64_t source, std::int64_t destination) const { return tinytorch::movedim(tensor_of(this), source, destination); }
+Tensor BreadthMethods::moveaxis(std::int64_t source, std::int64_t destination) const { return tinytorch::moveaxis(tensor_of(this), source, destination); }
+Tensor BreadthMethods::swapaxes(std::int64_t axis0, std::int64_t axis1) const { return tinytorch::swapaxes(tensor_of(this), axis0, axis1); }
+Tensor BreadthMethods::swapdims(std::int64_t dim0, std::int64_t dim1) const { return tinytorch::swapdims(tensor_of(this), dim0, dim1); }
+Tensor BreadthMethods::unflatten(std::int64_t dim, IntArrayRef sizes) const { return tinytorch::unflatten(tensor_of(this), dim, sizes); }
+Tensor BreadthMethods::ravel() const { return tinytorch::ravel(tensor_of(this)); }
+Tensor BreadthMethods::broadcast_to(IntArrayRef size) const { return tinytorch::broadcast_to(tensor_of(this), size); }
+Tensor BreadthMethods::roll(IntArrayRef shifts, IntArrayRef dims) const { return tinytorch::roll(tensor_of(this), shifts, dims); }
+Tensor BreadthMethods::rot90(std::int64_t k, IntArrayRef dims) const { return tinytorch::rot90(tensor_of(this), k, dims); }
+Tensor BreadthMethods::fliplr() const { return tinytorch::fliplr(tensor_of(this)); }
+Tensor BreadthMethods::flipud() const { return tinytorch::flipud(tensor_of(this)); }
+Tensor BreadthMethods::tile(IntArrayRef dims) const { return tinytorch::tile(tensor_of(this), dims); }
+Tensor BreadthMethods::repeat_interleave(std::int64_t repeats, std::optional<std::int64_t> dim) const { return tinytorch::repeat_interleave(tensor_of(this), repeats, dim); }
+Tensor BreadthMethods::repeat_interleave(const Tensor& repeats, std::optional<std::int64_t> dim) const { return tinytorch::repeat_interleave(tensor_of(this), repeats, dim); }
+Tensor BreadthMethods::diag(std::int64_t diagonal) const { return tinytorch::diag(tensor_of(this), diagonal); }
+Tensor BreadthMethods::diag_embed(std::int64_t offset, std::int64_t dim1, std::int64_t dim2) const { return tinytorch::diag_embed(tensor_of(this), offset, dim1, dim2); }
+Tensor BreadthMethods::diagflat(std::int64_t offset) const { return tinytorch::diagflat(tensor_of(this), offset); }
+Tensor BreadthMethods::diff(std::int64_t n, std::int64_t dim) const { return tinytorch::diff(tensor_of(this), n, dim); }
+Tensor BreadthMethods::select_scatter(const Tensor& src, std::int64_t dim, std::int64_t index) const { return tinytorch::select_scatter(tensor_of(this), src, dim, index); }
+Tensor BreadthMethods::slice_scatter(const Tensor& src, std::int64_t dim, std::optional<std::int64_t> start, std::optional<std::int64_t> end, std::int64_t step) const { return tinytorch::slice_scatter(tensor_of(this), src, dim, start, end, step); }
+Tensor BreadthMethods::diagonal_scatter(const Tensor& src, std::int64_t offset, std::int64_t dim1, std::int64_t dim2) const { return tinytorch::diagonal_scatter(tensor_of(this), src, offset, dim1, dim2); }
+std::vector<Tensor> BreadthMethods::tensor_split(std::int64_t sections, std::int64_t dim) const { return tinytorch::tensor_split(tensor_of(this), sections, dim); }
+std::vector<Tensor> BreadthMethods::tensor_split(IntArrayRef indices, std::int64_t dim) const { return tinytorch::tensor_split(tensor_of(this), indices, dim); }
+Tensor BreadthMethods::mT() const { return tinytorch::transpose(tensor_of(this), -2, -1); }
+Tensor BreadthMethods::sum_to_size(IntArrayRef size) const { return sum_to(tensor_of(this), size); }
+
+Tensor BreadthMethods::take(const Tensor& index) const { return tinytorch::take(tensor_of(this), index); }
+Tensor BreadthMethods::take_along_dim(const Tensor& indices, std::optional<std::int64_t> dim) const { return tinytorch::take_along_dim(tensor_of(this), indices, dim); }
+Tensor BreadthMethods::index_put(const std::vector<std::optional<Tensor>>& indices, const Tensor& values, bool accumulate) const { return tinytorch::index_put(tensor_of(this), indices, values, accumulate); }
+Tensor BreadthMethods::index_copy(std::int64_t dim, const Tensor& index, const Tensor& source) const { return tinytorch::index_copy(tensor_of(this), dim, index, source); }
+Tensor BreadthMethods::index_fill(std::int64_t dim, const Tensor& index, const Scalar& value) const { return tinytorch::index_fill(tensor_of(this), dim, index, value); }
+Tensor BreadthMethods::masked_scatter(const Tensor& mask, const Tensor& source) const { return tinytorch::masked_scatter(tensor_of(this), mask, source); }
+Tensor BreadthMethods::argwhere() const { return tinytorch::argwhere(tensor_of(this)); }
+
+Tensor BreadthMethods::baddbmm(const Tensor& batch1, const Tensor& batch2, const Scalar& beta, const Scalar& alpha) const { return tinytorch::baddbmm(tensor_of(this), batch1, batch2, beta, alpha); }
+Tensor BreadthMethods::addbmm(const Tensor& batch1, const Tensor& batch2, const Scalar& beta, const Scalar& alpha) const { return tinytorch::addbmm(tensor_of(this), batch1, batch2, beta, alpha); }
+Tensor BreadthMethods::addmv(const Tensor& mat, const Tensor& vec, const Scalar& beta, const Scalar& alpha) const { return tinytorch::addmv(tensor_of(this), mat, vec, beta, alpha); }
+Tensor BreadthMethods::addr(const Tensor& vec1, const Tensor& vec2, const Scalar& beta, const Scalar& alpha) const { return tinytorch::addr(tensor_of(this), vec1, vec2, beta, alpha); }
+Tensor BreadthMethods::vdot(const Tensor& other) const { return tinytorch::vdot(tensor_of(this), other); }
+Tensor BreadthMethods::inner(const Tensor& other) const { return tinytorch::inner(tensor_of(this), other); }
+Tensor BreadthMethods::ger(const Tensor& vec2) const { return tinytorch::ger(tensor_of(this), vec2); }
+Tensor BreadthMethods::kron(const Tensor& other) const { return tinytorch::kron(tensor_of(this), other); }
+Tensor BreadthMethods::cross(const Tensor& other, std::optional<std::int64_t> dim) const { return tinytorch::cross(tensor_of(this), other, dim); }
+Tensor BreadthMethods::matrix_power(std::int64_t n) const { return tinytorch::matrix_power(tensor_of(this), n); }
+
+Tensor BreadthMethods::new_zeros(IntArrayRef size) const { return tinytorch::zeros(size, tensor_of(this).options()); }
+Tensor BreadthMethods::new_zeros(IntArrayRef size, const TensorOptions& options) const { return tinytorch::zeros(size, like(this, options)); }
+Tensor BreadthMethods::new_ones(IntArrayRef size) const { return tinytorch::ones(size, tensor_of(this).options()); }
+Tensor BreadthMethods::new_ones(IntArrayRef size, const TensorOptions& options) const { return tinytorch::ones(size, like(this, options)); }
+Tensor BreadthMethods::new_empty(IntArrayRef size) const { return tinytorch::empty(size, tensor_of(this).options()); }
+Tensor BreadthMethods::new_empty(IntArrayRef size, const TensorOptions& options) const { return tinytorch::empty(size, like(this, options)); }
+Tensor BreadthMethods::new_full(IntArrayRef size, const Scalar& fill_value) const { return tinytorch::full(size, fill_value, tensor_of(this).options()); }
+Tensor BreadthMethods::new_full(IntArrayRef size, const Scalar& fill_value, const TensorOptions& options) const { return tinytorch::full(size, fill_value, like(this, options)); }
+bool BreadthMethods::is_same_size(const Tensor& other) const { return tensor_of(this).sizes() == other.sizes(); }
+bool BreadthMethods::is_signed() const { return tensor_of(this).scalar_type() != kByte && tensor_of(this).scalar_type() != kBool; }
+bool BreadthMethods::is_nonzero() const { return nonzero_number(this); }
+bool BreadthMethods::is_complex() const { return false; }
+bool BreadthMethods::is_sparse() const { return false; }
+bool BreadthMethods::is_quantized() const { return false; }
+bool BreadthMethods::has_storage() const { return tensor_of(this).defined(); }
+Tensor BreadthMethods::variable_data() const { return tensor_of(this).detach(); }
+Tensor BreadthMethods::tensor_data() const { return tensor_of(this).detach(); }
+
+// %%
+TEST_CASE("methods: in place, with gradients") {
+  const Tensor leaf = tensor({{0.5, -0.25}, {0.125, 1.0}}, requires_grad());
+  Tensor x = leaf * 1;
+  x.sinh_();
+  x.t_();
+  CHECK_EQ(x.sizes(), IntArrayRef({2, 2}));
+  (x * tensor({{1.0, 0.0}, {0.0, 0.0}})).sum().backward();
+  CHECK_CLOSE(leaf.grad(), tensor({{std::cosh(0.5), 0.0}, {0.0, 0.0}}), 1e-6, 0.0);
+  CHECK_ERROR(Tensor(leaf).unsqueeze_(0), "a leaf Variable that requires grad is being used in an in-place operation.");
+  Tensor y = zeros({2, 3});
+  const Tensor row = y[0];
+  y.unsqueeze_(0).squeeze_(0).transpose_(0, 1);
+  CHECK_EQ(y.sizes(), IntArrayRef({3, 2}));
+  row.fill_(4);
+  CHECK_EQ(y.select(1, 0), full({3}, 4.0));
+  Tensor part = y.select(1, 0);
+  part.unsqueeze_(0);
+  part.fill_(5);
+  CHECK_EQ(row, full({3}, 5.0));
+  CHECK_EQ(zeros({5, 2}).fill_diagonal_(1, true), tensor({{1.0, 0.0}, {0.0, 1.0}, {0.0, 0.0}, {1.0, 0.0}, {0.0, 1.0}}));
+  CHECK_EQ(zeros({2}, kInt).new_ones({2}), ones({2}, kInt));
+  CHECK(tensor({0.5}).is_nonzero());
+  CHECK_ERROR(zeros({2}).is_nonzero(), "Boolean value of Tensor with more than one value is ambiguous");
+  CHECK_EQ(tensor({1.0, 2.0}).lt_(tensor({2.0, 2.0})), tensor({1.0, 0.0}));
+  CHECK_EQ(tensor({7, -7}).remainder_(4), tensor({3, 1}));
+  CHECK_ERROR(tensor({1, 2}).sinh_(), "result type Float can't be cast to the desired output type Long");
+}
+
+// %%
+}  // namespace tinytorch

@@ -1,0 +1,17 @@
+// From the lesson modules/84_devices/devices_dev.cpp:
+// edit the module, not this file.
+#pragma once
+
+#include <optional>
+
+#include "tinytorch/core/basic_ops.h"
+#include "tinytorch/core/memory_format.h"
+
+namespace tinytorch {
+
+// Uninitialised, laid out as `memory_format` says (Contiguous when absent). Throws for ChannelsLast of other than four dimensions, ChannelsLast3d of other than five. O(1).
+Tensor empty(IntArrayRef size, const TensorOptions& options, std::optional<MemoryFormat> memory_format);
+// A copy laid out as `memory_format` says; Preserve (or nothing) keeps the strides of a tensor that is dense in some order. O(numel).
+Tensor clone(const Tensor& self, std::optional<MemoryFormat> memory_format);
+
+}  // namespace tinytorch

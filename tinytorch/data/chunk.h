@@ -1,0 +1,235 @@
+// From the lesson modules/73_chunks/chunks_dev.cpp:
+// edit the module, not this file.
+#pragma once
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstddef>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <iterator>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "tinytorch/core/arg.h"
+#include "tinytorch/data/samplers.h"
+#include "tinytorch/data/stream.h"
+
+namespace tinytorch {
+
+namespace data::datasets {
+
+// Reads chunks. Derive from it; read_chunk() is called by several threads at once when there are several preloaders. Source: torch/data/datasets/chunk.h.
+template <class ExampleType_, class ChunkType_ = std::vector<ExampleType_>>
+class ChunkDataReader {
+ public:
+  using ChunkType = ChunkType_;
+  using ExampleType = ExampleType_;
+  virtual ~ChunkDataReader() = default;
+
+  // The examples of chunk number `chunk_index`. REQUIRES: chunk_index < chunk_count().
+  virtual ChunkType read_chunk(std::size_t chunk_index) = 0;
+  virtual std::size_t chunk_count() = 0;
+  // Called when an epoch begins.
+  virtual void reset() = 0;
+};
+
+// How chunks become batches. Throws for no preloaders, no cache, or batches of more than the cache holds.
+struct ChunkDatasetOptions {
+  ChunkDatasetOptions() = delete;
+  ChunkDatasetOptions(std::size_t preloader_count, std::size_t batch_size, std::size_t cache_size = 2048, std::size_t cross_chunk_shuffle_count = 1)
+      : preloader_count_(preloader_count), batch_size_(batch_size), cache_size_(cache_size), cross_chunk_shuffle_count_(cross_chunk_shuffle_count) {
+    TORCH_CHECK(preloader_count_ > 0, "Preloader count is 0. At least one preloader needs to be specified.");
+    TORCH_CHECK(batch_size_ > 0, "Batch size is 0. A positive batch size needs to be specified.");
+    TORCH_CHECK(cache_size_ > 0, "Cache size is 0. A positive cache size needs to be specified.");
+    TORCH_CHECK(cache_size_ >= batch_size_, "Cache size is less than batch size. Cache needs to be large enough to hold at least one batch.");
+    TORCH_CHECK(cross_chunk_shuffle_count_ > 0, "cross_chunk_shuffle_count needs to be greater than 0.");
+  }
+  TORCH_ARG(std::size_t, preloader_count);
+  TORCH_ARG(std::size_t, batch_size);
+  TORCH_ARG(std::size_t, cache_size) = 2048;                // examples that may wait; reading pauses beyond
+  TORCH_ARG(std::size_t, cross_chunk_shuffle_count) = 1;    // chunks that are shuffled together
+};
+
+}  // namespace data::datasets
+
+namespace data::datasets {
+
+// A stream of batches from chunks. get_batch() gives `batch_size` examples, fewer at the end of the epoch, and then nothing. Begin each epoch with reset(), as a data loader does.
+// Not to be copied: share it among workers with make_shared_dataset. Source: torch/data/datasets/chunk.h.
+template <class ChunkReader, class ChunkSampler = samplers::RandomSampler, class ExampleSampler = samplers::RandomSampler>
+class ChunkDataset final
+    : public StatefulDataset<ChunkDataset<ChunkReader, ChunkSampler, ExampleSampler>, typename ChunkReader::ChunkType, std::size_t> {
+ public:
+  using UnwrappedBatchType = typename ChunkReader::ChunkType;
+  using BatchType = std::optional<UnwrappedBatchType>;
+  using BatchRequestType = std::size_t;
+  using ChunkSamplerType = ChunkSampler;
+  using ExampleSamplerType = ExampleSampler;
+
+  // `preprocessing_policy` may change the examples of a chunk before they are shuffled.
+  ChunkDataset(ChunkReader chunk_reader, ChunkSampler chunk_sampler, ExampleSampler example_sampler, ChunkDatasetOptions options,
+               std::function<void(UnwrappedBatchType&)> preprocessing_policy = {})
+      : reader_(std::move(chunk_reader)), chunk_sampler_(std::move(chunk_sampler)), example_sampler_(std::move(example_sampler)), options_(options),
+        preprocessing_policy_(std::move(preprocessing_policy)) {}
+  ChunkDataset(const ChunkDataset&) = delete;
+  ChunkDataset& operator=(const ChunkDataset&) = delete;
+  ~ChunkDataset() override { stop(); }
+
+  // The next batch, or nothing at the end of the epoch; waits until one has been read. Throws what a reader threw. Several threads may call it.
+  BatchType get_batch(std::size_t batch_size) override;
+  BatchType get_batch() { return get_batch(options_.batch_size()); }
+  void reset() override;
+  std::optional<std::size_t> size() const override { return std::nullopt; }
+  ChunkSampler& chunk_sampler() { return chunk_sampler_; }
+
+  // The chunk sampler's place in its epoch. Examples in the cache are read again.
+  void save(serialize::OutputArchive& archive) const override {
+    const std::lock_guard lock(mutex_);
+    chunk_sampler_.save(archive);
+  }
+  void load(serialize::InputArchive& archive) override {
+    const std::lock_guard lock(mutex_);
+    chunk_sampler_.load(archive);
+    loaded_ = true;
+  }
+
+ private:
+  using Example = typename ChunkReader::ExampleType;
+  // Examples in the order in which they shall leave, or the exception that stands in their place.
+  struct Piece {
+    std::vector<Example> examples;
+    std::exception_ptr error;
+  };
+
+  void preload();
+  void shuffle(std::vector<Example>& examples);
+  void stop();
+
+  ChunkReader reader_;
+  ChunkSampler chunk_sampler_;
+  ExampleSampler example_sampler_;
+  ChunkDatasetOptions options_;
+  std::function<void(UnwrappedBatchType&)> preprocessing_policy_;
+  bool loaded_ = false;
+
+  mutable std::mutex mutex_;
+  std::condition_variable room_;     // for preloaders: the cache has room, or all is to stop
+  std::condition_variable arrived_;  // for get_batch(): something is there, or nothing will come
+  std::deque<Piece> cache_;
+  std::size_t cached_ = 0;   // examples in the cache
+  std::size_t reading_ = 0;  // preloaders that are not done
+  bool stopping_ = false;
+  std::vector<std::thread> preloaders_;
+};
+
+}  // namespace data::datasets
+
+// Ends the preloaders, wherever they are, and waits for them.
+template <class ChunkReader, class ChunkSampler, class ExampleSampler>
+void data::datasets::ChunkDataset<ChunkReader, ChunkSampler, ExampleSampler>::stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  room_.notify_all();
+  for (std::thread& thread : preloaders_) thread.join();
+  preloaders_.clear();
+}
+
+// Begins an epoch: forgets what is left of the one before and starts the preloaders.
+template <class ChunkReader, class ChunkSampler, class ExampleSampler>
+void data::datasets::ChunkDataset<ChunkReader, ChunkSampler, ExampleSampler>::reset() {
+  stop();
+  reader_.reset();
+  if (!loaded_) chunk_sampler_.reset(reader_.chunk_count());
+  loaded_ = false;
+  cache_.clear();
+  cached_ = 0;
+  stopping_ = false;
+  reading_ = options_.preloader_count();
+  for (std::size_t i = 0; i < options_.preloader_count(); ++i) preloaders_.emplace_back([this] { preload(); });
+}
+
+// The example sampler's order. Called with the lock held: the sampler, and the generator behind it, are shared.
+template <class ChunkReader, class ChunkSampler, class ExampleSampler>
+void data::datasets::ChunkDataset<ChunkReader, ChunkSampler, ExampleSampler>::shuffle(std::vector<Example>& examples) {
+  example_sampler_.reset(examples.size());
+  const auto order = example_sampler_.next(examples.size());
+  if (!order) return;
+  std::vector<Example> shuffled;
+  shuffled.reserve(examples.size());
+  for (const std::size_t index : *order) shuffled.push_back(std::move(examples[index]));
+  examples = std::move(shuffled);
+}
+
+// One preloader: asks for chunk numbers, reads, and puts the examples into the cache when there is room.
+template <class ChunkReader, class ChunkSampler, class ExampleSampler>
+void data::datasets::ChunkDataset<ChunkReader, ChunkSampler, ExampleSampler>::preload() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    room_.wait(lock, [this] { return stopping_ || cached_ < options_.cache_size(); });
+    if (stopping_) break;
+    Piece piece;
+    try {
+      const auto chunks = chunk_sampler_.next(options_.cross_chunk_shuffle_count());
+      if (!chunks) break;
+      lock.unlock();
+      UnwrappedBatchType all;
+      for (const std::size_t chunk : *chunks) {
+        UnwrappedBatchType read = reader_.read_chunk(chunk);
+        if (all.empty()) all = std::move(read);
+        else std::move(read.begin(), read.end(), std::back_inserter(all));
+      }
+      if (preprocessing_policy_) preprocessing_policy_(all);
+      piece.examples.assign(std::make_move_iterator(all.begin()), std::make_move_iterator(all.end()));
+      lock.lock();
+      if (!piece.examples.empty()) shuffle(piece.examples);
+    } catch (...) {
+      if (!lock.owns_lock()) lock.lock();
+      piece.examples.clear();
+      piece.error = std::current_exception();
+    }
+    cached_ += piece.examples.size();
+    cache_.push_back(std::move(piece));
+    arrived_.notify_all();
+  }
+  --reading_;
+  arrived_.notify_all();
+}
+
+template <class ChunkReader, class ChunkSampler, class ExampleSampler>
+typename data::datasets::ChunkDataset<ChunkReader, ChunkSampler, ExampleSampler>::BatchType
+data::datasets::ChunkDataset<ChunkReader, ChunkSampler, ExampleSampler>::get_batch(std::size_t batch_size) {
+  TORCH_CHECK(batch_size == options_.batch_size(), "The requested batch size does not match with the initialized batch size.\n The requested batch size is ", batch_size,
+              ", while the dataset is created with batch size equal to ", options_.batch_size());
+  std::unique_lock lock(mutex_);
+  TORCH_CHECK(!preloaders_.empty(), "Dataset needs to call reset() before calling get_batch().");
+  UnwrappedBatchType batch;
+  while (batch.size() < batch_size) {
+    arrived_.wait(lock, [this] { return !cache_.empty() || reading_ == 0; });
+    if (cache_.empty()) break;  // the epoch's last examples
+    Piece& first = cache_.front();
+    if (first.error) {
+      if (!batch.empty()) break;  // hand out what came before it
+      const std::exception_ptr error = first.error;
+      cache_.pop_front();
+      std::rethrow_exception(error);
+    }
+    const std::size_t taken = std::min(batch_size - batch.size(), first.examples.size());
+    const auto end = first.examples.begin() + static_cast<std::ptrdiff_t>(taken);
+    std::move(first.examples.begin(), end, std::back_inserter(batch));
+    first.examples.erase(first.examples.begin(), end);
+    cached_ -= taken;
+    if (first.examples.empty()) cache_.pop_front();
+    room_.notify_all();
+  }
+  if (batch.empty()) return std::nullopt;
+  return batch;
+}
+
+}  // namespace tinytorch

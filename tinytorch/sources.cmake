@@ -220,6 +220,12 @@ set(TINYTORCH_SOURCES_14_profiling
   profiling/trace.cpp
   profiling/roofline.cpp
   profiling/flame.cpp)
+set(TINYTORCH_SOURCES_15_benchmarking
+  benchmarking/statistics.cpp
+  benchmarking/timing.cpp
+  benchmarking/scenarios.cpp
+  benchmarking/results.cpp
+  benchmarking/pareto.cpp)
 set(TINYTORCH_SOURCES_16_kernels
   kernels/capability.cpp
   kernels/parallel.cpp
@@ -270,5 +276,6 @@ set(TINYTORCH_MODULES
   86_transformer_layers
   88_pretrained
   14_profiling
+  15_benchmarking
   16_kernels
   generated)

@@ -5,9 +5,9 @@
 
 #include <map>
 #include <queue>
-#include <unordered_map>
 
 #include "tinytorch/core/grad_mode.h"
+#include "tinytorch/core/pointer_map.h"
 #include "tinytorch/core/record_function.h"
 
 namespace tinytorch {
@@ -75,7 +75,7 @@ class GraphTask {
 
   bool keep_graph_;
   bool accumulate_;
-  std::unordered_map<const Node*, std::uint32_t> numbers_;
+  PointerMap<Node, std::uint32_t> numbers_;
   std::vector<Buffer> buffers_;
   std::vector<std::uint32_t> targets_;
   std::priority_queue<std::pair<std::uint64_t, std::uint32_t>> ready_;                   // sequence number and number; the youngest first

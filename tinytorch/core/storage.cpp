@@ -25,22 +25,24 @@ constexpr std::align_val_t kAlignment{64};  // a cache line, and the widest vect
 
 void* allocate_bytes(std::size_t nbytes) {
   if (nbytes == 0) return nullptr;
-  void* data = ::operator new(nbytes, kAlignment, std::nothrow);
+  // What a thread freed a moment ago serves small tensors again (chapter 92); general memory at a multiple of 64 is slow to get.
+  void* data = nbytes <= memory::kSmallLimit ? memory::allocate_small(nbytes) : ::operator new(nbytes, kAlignment, std::nothrow);
   TORCH_CHECK(data != nullptr, "DefaultCPUAllocator: can't allocate memory: you tried to allocate ", nbytes,
               " bytes. Use smaller tensors or batches, or free some first.");
-  const std::size_t live = live_bytes.fetch_add(nbytes) + nbytes;
-  std::size_t peak = peak_bytes.load();
+  const std::size_t live = memory::add_shared(live_bytes, nbytes, std::memory_order_relaxed) + nbytes;
+  std::size_t peak = peak_bytes.load(std::memory_order_relaxed);
   while (live > peak && !peak_bytes.compare_exchange_weak(peak, live)) {
   }
-  allocation_calls.fetch_add(1);
+  memory::add_shared(allocation_calls, std::size_t{1}, std::memory_order_relaxed);
   if (RecordObserver* const observer = record_observer.load()) observer->memory(static_cast<std::ptrdiff_t>(nbytes), live);
   return data;
 }
 
 void free_bytes(void* data, std::size_t nbytes) {
   if (data == nullptr) return;
-  ::operator delete(data, kAlignment);
-  const std::size_t live = live_bytes.fetch_sub(nbytes) - nbytes;
+  if (nbytes <= memory::kSmallLimit) memory::free_small(data, nbytes);
+  else ::operator delete(data, kAlignment);
+  const std::size_t live = memory::add_shared(live_bytes, std::size_t{0} - nbytes, std::memory_order_relaxed) - nbytes;
   if (RecordObserver* const observer = record_observer.load()) observer->memory(-static_cast<std::ptrdiff_t>(nbytes), live);
 }
 }  // namespace

@@ -14,7 +14,7 @@ constexpr std::size_t text_width = 100;
 
 std::string place_text(const Place& place) { return fmt::format("{}:{}", place.file, place.line); }
 
-const Hole* hole_named(const Module& module, const std::string& grade_id) {
+const Hole* find_hole(const Module& module, const std::string& grade_id) {
   for (const Hole& hole : module.holes) {
     if (hole.grade_id == grade_id) return &hole;
   }
@@ -164,7 +164,7 @@ std::optional<Explanation> explain_first_failure(const Module& module, const Les
     if (const Test* test = test_named(module, outcome.name)) {
       out.purpose = comment_of(module, *test);
       for (const std::string& id : test->holes) {
-        if (const Hole* hole = hole_named(module, id)) out.exercises.push_back(hole);
+        if (const Hole* hole = find_hole(module, id)) out.exercises.push_back(hole);
       }
     }
     if (outcome.failures.empty()) return out;

@@ -203,7 +203,9 @@ set(TINYTORCH_SOURCES_16_kernels
   kernels/gemm.cpp
   kernels/roofline.cpp
   kernels/products.cpp
-  kernels/gemm.simd.cpp)
+  kernels/gemm.simd.DEFAULT.cpp
+  kernels/gemm.simd.AVX2.cpp
+  kernels/gemm.simd.AVX512.cpp)
 set(TINYTORCH_SOURCES_generated
   core/register_all.cpp)
 set(TINYTORCH_MODULES

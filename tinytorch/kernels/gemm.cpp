@@ -175,16 +175,15 @@ void multiply_blocks(const Product<T>& p, const kernels::GemmTable<T>& table, ke
       f(row + part.first, part.count);
     }
   };
-  std::vector<kernels::Region> rows_of_regions;
-  for (const kernels::Region& region : regions)
-    if (region.column == 0) rows_of_regions.push_back(region);
   std::vector<Part> a_parts;  // the panels of A, in order
-  for (const kernels::Region& region : rows_of_regions)
+  for (const kernels::Region& region : regions) {
+    if (region.column != 0) continue;
     for_panels(region.row, region.rows, [&](std::int64_t row, std::int64_t rows) {
       Part part(rows, 1, 0);
       part.first = row;
       a_parts.push_back(part);
     });
+  }
   for (std::int64_t k_part = 0; k_part < k_parts; ++k_part) {
     const Part block(p.K, k_parts, k_part);
     kernels::run_tasks(a_tasks + b_tasks, [&](std::int64_t task) {

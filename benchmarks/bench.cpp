@@ -296,7 +296,7 @@ class Run {
       const double until = benchmarking::steady_seconds() + settings_.seconds;
       // Threads of the one before spin for a while after their work; the next one must not share the processor with them.
       const auto pause = [] { std::this_thread::sleep_for(std::chrono::milliseconds(3)); };
-      for (int done = 0; done < 3 || (done < 60 && benchmarking::steady_seconds() < until); ++done) {
+      for (int done = 0; done < 6 || (done < 60 && benchmarking::steady_seconds() < until); ++done) {
         const std::vector<std::vector<double>> more = benchmarking::interleave(subjects, calls, 1, pause);
         for (std::size_t i = 0; i < able.size(); ++i) seconds[able[i]].push_back(more[i][0]);
         if (benchmarking::steady_seconds() > until + 3 * settings_.seconds) break;

@@ -64,7 +64,6 @@ case("training", "MLP 784-512-512-10, batch 128, Adam", "mlp 128", "torch", 6 * 
 case("training", "MLP, beside fused Adam", "mlp 128", "torch-fused", 6 * 128 * (784 * 512 + 512 * 512 + 5120), line="MLP step, 784-512-512-10, batch 128", at_least=1.3, aim=1.3)
 case("training", "LeNet-5, batch 64", "lenet 64", "torch", 3 * 64 * 2 * 281640, line="LeNet-5 step, batch 64", at_least=3, aim=6)
 case("training", "ResNet-20, batch 32", "resnet20 32", "torch", 3 * 32 * 2 * 40.5e6, line="ResNet-20 step, batch 32", at_least=2, aim=3)
-
 case("training", "ResNet-20, beside channels-last", "resnet20 32", "torch-channels-last", 3 * 32 * 2 * 40.5e6, line="ResNet-20 step, batch 32", at_least=1.3, aim=1.3)
 
 

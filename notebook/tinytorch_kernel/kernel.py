@@ -241,7 +241,8 @@ class TinyTorchKernel(Kernel):
             late = late and any(re.search(rf"\b{name}\b", text) for name in wanted for text in notebook.late_texts())
         later = bool(later_names) if wanted is None else not later_names.isdisjoint(wanted)
         for with_late, rest in ((True, False), (True, True), (False, True)):
-            if (with_late and not late) or (rest and not later):
+            # What a chapter declares may itself stand on cells that come later.
+            if (with_late and not late) or (rest and not (later or (with_late and later_names))):
                 continue
             notebook.late_before = cell if with_late else notebook.late_before
             done = self.workshop.compile(notebook.unit(cell, rest=rest), level, only_check=not cell.runs)

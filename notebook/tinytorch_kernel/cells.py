@@ -158,7 +158,7 @@ class Notebook:
         return [cell for cell in self.handed_out if cell.items and cell.source.strip() not in texts and keys.isdisjoint(cell.keys())]
 
     def late_texts(self):
-        return [Path(file).read_text(encoding="utf-8") for file in self.package.get("late_texts", [])]
+        return [Path(file).read_text(encoding="utf-8") for file in self.package.get("late_files", [])]
 
     # ---- translation units
 
@@ -167,16 +167,13 @@ class Notebook:
         that were not run yet, exercises as they were handed out: a call of one of those says which exercise it is."""
         others = [other for other in self.before(cell) if other not in left_out]
         parts = ["#pragma GCC diagnostic ignored \"-Wunused-function\""]
-        late = [f'#include "{file}"' for file in self.package.get("late_files", [])]
-        last = rest and self.late_before is cell  # they may stand on what the lesson has further down
         for other in [*others, cell]:
-            if other is self.late_before and not last:
-                parts += late
+            if other is self.late_before:
+                parts += [f'#include "{file}"' for file in self.package["late_files"]]
             parts += self.declarations(other)
         seen = [*others, cell, *(self.not_run() if rest else [])]
         for other in seen[len(others) + 1:]:
             parts += self.declarations(other)
-        parts += late if last else []
         parts += [self.registration(other) for other in seen if other.markers("registers")]
         types = {item.key for other in seen for item in other.declared()}
         for name, headers in self.package.get("late_headers", {}).items():

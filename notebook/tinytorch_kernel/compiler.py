@@ -126,14 +126,7 @@ class Workshop:
 
     def link_command(self, more):
         return [*shlex.split(self.package["link"]), "-Wl,--no-demangle", *self.package["objects"], str(self.folder / "cell.o"),
-                *more, *self.chapters(), "-lz", "-o", str(self.program)]
-
-    def chapters(self):
-        """Library chapters that stand on the lesson, as an archive: only what is used of them is linked, and asks for the lesson's functions."""
-        archive = self.folder / "chapters.a"
-        if self.package.get("late_objects") and not archive.exists():
-            self.call(["ar", "rcs", str(archive), *self.package["late_objects"]])
-        return [str(archive)] if archive.exists() else []
+                *more, "-lz", "-o", str(self.program)]
 
     def write_stand_ins(self, symbols, names):
         lines = ["#include <stdexcept>", "#include <string>",
@@ -156,8 +149,7 @@ class Workshop:
         if not os.environ.get("TITO_SANDBOX"):
             return command
         package = self.package
-        readable = [package["folder"], package["runtime"], *(str(path) for path in [self.root / "data"] if path.exists()),
-                    *{str(self.root.joinpath(*Path(file).parts[:2])) for file in package.get("late_objects", [])}]
+        readable = [package["folder"], package["runtime"], *(str(path) for path in [self.root / "data"] if path.exists())]
         words = [word for path in readable for word in ("--read", path)]
         return [os.environ["TITO"], "sandbox", "--folder", str(self.outside), "--directory", str(self.root), *words, "--write", str(self.folder),
                 *more, "--", *command]

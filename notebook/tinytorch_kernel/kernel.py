@@ -232,15 +232,15 @@ class TinyTorchKernel(Kernel):
         return False
 
     def compiled_with_more(self, cell, level, wanted=None):
-        """A cell that needs more than the cells before it: what library chapters declare that stand on this lesson (it joins for good when it
-        helps), or later cells of the lesson, as they were handed out. `wanted` are names that are missing; without it, it did not link."""
+        """A cell that needs more than the cells before it: library files that stand on this lesson (they join for good when they help),
+        or later cells of the lesson, as they were handed out. `wanted` are names that are missing; without it, it did not link."""
         notebook = self.notebook
         late = notebook.late_before is None and bool(notebook.package.get("late_files"))
         later_names = set().union(*(other.names() for other in notebook.not_run()))
         if wanted is not None:
             late = late and any(re.search(rf"\b{name}\b", text) for name in wanted for text in notebook.late_texts())
         later = bool(later_names) if wanted is None else not later_names.isdisjoint(wanted)
-        for with_late, rest in ((True, False), (True, True), (False, True)):
+        for with_late, rest in ((True, False), (False, True), (True, True)):
             if (with_late and not late) or (rest and not later):
                 continue
             notebook.late_before = cell if with_late else notebook.late_before
@@ -251,10 +251,9 @@ class TinyTorchKernel(Kernel):
                 done.ok = self.linked.ok and (rest or not self.linked.missing)
             if done.ok:
                 self.warn(done.text, cell)
-            if with_late and (rest or not done.ok):  # cells that follow do not have the rest
-                notebook.late_before = None
-            if done.ok:
                 return True
+            if with_late:
+                notebook.late_before = None
         return False
 
     @staticmethod

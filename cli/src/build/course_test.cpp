@@ -145,20 +145,19 @@ class CourseTest {
     });
   }
 
-  // A learner in a workspace of their own, with the program itself: through modules 00 (each exercise is tested) to 02 (which stands
-  // on library chapters), thoroughly through all.
+  // A learner in a workspace of their own, with the program itself: through module 00, thoroughly through all.
   void test_journey() {
     if (!fs::is_directory(root_ / "tests/journey")) return;
     const NinjaResult made = run_ninja({root_ / "build/cli", root_ / "build/cli", {"tito_journey"}, "compiling the journey"}, LineMap(root_));
     const std::string program = "build/cli/tito_journey";
-    const std::string last = options_.thorough ? course_.back().stage() : "02";
+    const std::string last = options_.thorough ? course_.back().stage() : "00";
     const std::string inputs = inputs_of({root_ / program, root_ / "modules", root_ / "cli/runtime", root_ / "milestones"});
     report_.run("journey", "a workspace to module " + last, made.ok ? inputs : "", [&](Part& part) {
       if (!made.ok) return part.expect(false, made.messages);
       TestOptions running = plain_run();
       running.memory_bytes = 0;
       running.seconds_per_test = 3600;
-      running.environment = {{"TITO_JOURNEY", last}, {"TITO_JOURNEY_EACH", options_.thorough ? last : "00"}};
+      running.environment = {{"TITO_JOURNEY", last}};
       part.add(run_tests(program, LineMap(root_), running));
     });
     if (!options_.thorough) report_.leave_out("a workspace to module " + course_.back().stage(), "--thorough");
@@ -248,12 +247,14 @@ class CourseTest {
         report_.run("grading", "isolation", inputs, [&](Part& part) { add(part, prove_isolation(build, module)); });
       }
     }
-    test_nbgrader();
-    if (!options_.thorough) report_.leave_out("grading of the other modules, and a class with nbgrader", "--thorough");
+    if (options_.thorough) {
+      test_nbgrader();
+    } else {
+      report_.leave_out("grading of the other modules, and with nbgrader", "--thorough");
+    }
   }
 
-  // With nbgrader: two submissions through the kernel, thoroughly all eight of each module; thoroughly also a class of module 00 from
-  // `tito grade init` to its report.
+  // With nbgrader: the eight submissions of each module through the kernel, and a class of module 00 from `tito grade init` to its report.
   void test_nbgrader() {
     fs::path python;
     try {
@@ -276,14 +277,11 @@ class CourseTest {
     const fs::path tests = root_ / "tests/grading";
     for (const Module& module : course_) {
       if (module.tests.empty() || module.library_chapter) continue;
-      if (module.number != "02" && !options_.thorough) continue;
       std::vector<fs::path> inputs{tests, root_ / "notebook", root_ / "cli/runtime"};
       for (const Module& below : up_to_stage(course_, module.number)) inputs.push_back(below.file);
-      Command command{(tests / "kernel_path.py").string(), module.number};
-      if (!options_.thorough) command.insert(command.end(), {"right", "wrong"});
-      run_script("kernel and fast path, " + module.folder() + (options_.thorough ? "" : ", two submissions"), inputs_of(inputs), command);
+      run_script("kernel and fast path, " + module.folder(), inputs_of(inputs), {(tests / "kernel_path.py").string(), module.number});
     }
-    if (options_.thorough) run_script("nbgrader", "", {(tests / "class_of_eight.py").string()});
+    run_script("nbgrader", "", {(tests / "class_of_eight.py").string()});
   }
 
   void prove_exercises(const StageBuild& build, const Module& module) {

@@ -89,14 +89,7 @@ void print_description(const NotebookPlace& place, const NotebookArguments& argu
   options.learner = place.workspace;
   if (place.workspace) options.course = course_folder();
   const StageBuild build(place.root, modules_below(place.stage, *place.module), options);
-  std::vector<std::string> chapters;
-  if (uses_chapters_behind(place.stage, *place.module)) {
-    StageOptions behind = behind_options(*place.module, options.toolchain);
-    behind.learner = options.learner;
-    behind.course = options.course;
-    chapters = build_chapters_behind(StageBuild(place.root, place.stage, behind), place.stage, *place.module);
-  }
-  fmt::print("{}\n", describe_cells(build, place.stage, *place.module, place.texts, chapters));
+  fmt::print("{}\n", describe_cells(build, place.stage, *place.module, place.texts));
 }
 
 // In a workspace JupyterLab writes the learner's .cpp with the notebook. Of the two, the .cpp has the cells, whichever is newer:

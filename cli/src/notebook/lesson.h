@@ -13,8 +13,7 @@ namespace tito {
 std::string notebook_text(const Module& module);
 
 // The package below a lesson: the modules before it, with the classes by which the lesson extends Tensor and others. Its cells
-// stand in the notebook, so the rest of it is not there. Library chapters behind the lesson, which stand on it, are there with
-// the classes by which they extend.
+// stand in the notebook, so the rest of it is not there.
 StageOptions cell_options(const Module& module, const Toolchain& toolchain);
 std::vector<Module> modules_below(const std::vector<Module>& stage, const Module& module);
 
@@ -24,14 +23,7 @@ struct LessonTexts {
 };
 
 // The same as one JSON object, for the kernel: compilers' command lines, objects, headers. Builds it first. Throws
-// std::runtime_error with the compiler's messages when that fails. `chapters` are objects of the library chapters behind the lesson.
-std::string describe_cells(const StageBuild& build, const std::vector<Module>& stage, const Module& module, const LessonTexts& texts,
-                           const std::vector<std::string>& chapters);
-
-// Whether the lesson uses library chapters behind it: includes their headers, or stands on classes by which they extend its own.
-bool uses_chapters_behind(const std::vector<Module>& stage, const Module& module);
-// These objects, compiled against the lesson as its file has it; none when that does not compile. `whole` is made with behind_options.
-StageOptions behind_options(const Module& module, const Toolchain& toolchain);
-std::vector<std::string> build_chapters_behind(const StageBuild& whole, const std::vector<Module>& stage, const Module& module);
+// std::runtime_error with the compiler's messages when that fails.
+std::string describe_cells(const StageBuild& build, const std::vector<Module>& stage, const Module& module, const LessonTexts& texts);
 
 }  // namespace tito

@@ -2459,8 +2459,8 @@ DEMO("who looks at whom, after 100 steps of learning to look back (weights in pe
 // **Question 1. How long a text fits?** From the memory demonstration: how many bytes does version 1 hold per pair (query, key), forwards and in training? Which tensors are they? A model has 24 layers of 16 heads and 1 GB for activations: how long may a text be with either version (batch 1, 64 features a head, what the backward pass needs stays from the
 // forward pass of every layer)? What of the memory of version 2 is left if the keys are visited in blocks of 32 instead of 64?
 // BEGIN SOLUTION
-// Per pair, divide the column by N * N. What version 1 holds in the forward pass at its peak are float tensors of N x N: the scores, the bias, their sum, the weights; in training the gradients of weights and scores and the temporaries of the
-// softmax's gradient come on top, while the weights are kept. From the forward to the backward pass only the weights stay, 4 bytes per pair and head, beside q, k, v and the output, 4 * 64 floats = 1024 bytes per word and head. With 24 * 16 = 384 heads that is
+// Per pair, divide the column by N * N: 13 bytes in the forward pass, 20 in training (at N = 512 and 1024). So three float tensors of N x N live at once in the forward pass (of the scores, the bias, their sum and the weights), and a mask of one byte per pair; in training five: the
+// weights, which are kept, and the gradients of weights and scores with the temporaries of the softmax's gradient. From the forward to the backward pass only the weights stay, 4 bytes per pair and head, beside q, k, v and the output, 4 * 64 floats = 1024 bytes per word and head. With 24 * 16 = 384 heads that is
 // 1536 N^2 + 393,216 N bytes: 2^30 bytes are full at N = 718. Version 2 keeps q, k, v, output and one number, 1028 bytes per word and head: 394,752 N, full at N = 2720, and linear from there. Blocks of 32 keys would halve
 // the tile and the transposed keys, a few KB that are the same for every N: nothing to gain.
 // END SOLUTION

@@ -953,14 +953,14 @@ TEST_CASE("channels last: the strides of images and of volumes") {
 // ## Memory for small objects
 //
 // A tensor of one element is three objects: its `TensorImpl`, its `StorageImpl` and four bytes; a recorded operator adds its node. All die soon and are made again at once. A thread therefore keeps the blocks that it
-// frees, in a list for each size, and takes the next object from there: two loads and a store, where the general allocator needs some ten nanoseconds, and many times that for memory that begins at a multiple of 64.
+// frees, in a list for each size, and takes the next object from there: a few loads and stores, where the general allocator has more to decide, and most for memory that begins at a multiple of 64.
 //
 //     free lists of a thread     64 bytes: [ ]->[ ]->[ ]     128: [ ]->[ ]     ...     512: [ ]
 //                                          ^ freed last, taken first: still in the cache
 //
 // What is freed by another thread than took it joins the other thread's lists. A list keeps at most a megabyte. Under the address and thread sanitizers each object is an allocation of its own, so that they see its end.
 //
-// Counts of owners are shared between threads, and a locked addition costs six nanoseconds, as much as the addition of ten numbers. The C library knows whether the process has ever begun a second thread; until then
+// Counts of owners are shared between threads, and a locked addition takes many times as long as a plain one. The C library knows whether the process has ever begun a second thread; until then
 // a plain addition does. TensorFlow's `BFCAllocator` and PyTorch's `CUDACachingAllocator` keep freed memory for the same reason, because asking the device for memory is slow; jemalloc and tcmalloc have such lists inside `malloc`.
 
 // %%

@@ -1009,7 +1009,7 @@ std::string demangle(const char* name);
 template <class T>
 class CppNode final : public FunctionNode {
  public:
-  std::string name() const override { return demangle(typeid(*this).name()); }
+  std::string name() const override { return "torch::autograd::CppNode<" + demangle(typeid(T).name()) + ">"; }  // as libtorch names it
 
  private:
   variable_list backward(variable_list grads) override { return T::backward(&context, std::move(grads)); }

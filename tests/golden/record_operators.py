@@ -707,6 +707,35 @@ case("lstm_cell", F(2, 3), F(2, 2), F(2, 2), F(8, 3), F(8, 2), F(8), F(8), run=l
 case("lstm_cell.batches_differ", F(2, 3), F(3, 2), F(3, 2), F(8, 3), F(8, 2), run=lambda x, h, c, *w: torch.lstm_cell(x, (h, c), *w))
 case("gru_cell.input_differs", F(2, 4), F(2, 2), F(6, 3), F(6, 2), run=torch.gru_cell)
 
+# ---- The breadth of Tensor.
+case("acos", U(2, 3), run=torch.acos)
+case("acos.special", D([-1.0, 1.0, 2.0, math.nan]), run=torch.acos)
+case("asin", U(2, 3), run=torch.asin)
+case("sinh", F(2, 3), run=torch.sinh)
+case("cosh", F(2, 3), run=torch.cosh)
+case("asinh", F(2, 3), run=torch.asinh)
+case("acosh", P(2, 3), run=lambda x: torch.acosh(x + 1))
+case("atanh", U(2, 3), run=torch.atanh)
+case("exp2", F(2, 3), run=torch.exp2)
+case("erfc", F(2, 3), run=torch.erfc)
+case("erfinv", U(2, 3), run=torch.erfinv)
+case("erfinv.special", D([-1.0, 1.0, 0.0, 1.5, 0.99999, -1e-9]), run=torch.erfinv)
+case("lgamma", P(2, 3), run=torch.lgamma)
+case("polygamma", P(2, 3), run=lambda x: torch.polygamma(1, x))
+case("polygamma.digamma", P(2, 3), run=torch.digamma)
+case("polygamma.digamma_special", D([0.0, -1.0, -0.5, 30.0, -7.25]), run=torch.digamma)
+case("polygamma.third", P(2, 3), run=lambda x: torch.polygamma(3, x))
+case("atan2", F(2, 3), P(3), run=torch.atan2)
+case("atan2.special", D([0.0, -0.0, 1.0, math.inf]), D([-1.0, -1.0, 0.0, -math.inf]), run=torch.atan2)
+case("fmod", F(2, 3), P(3), run=torch.fmod)
+case("fmod.scalar", F(2, 3), run=lambda x: torch.fmod(x, 0.7))
+case("hypot", F(2, 3), P(3), run=torch.hypot)
+case("copysign", F(2, 3), F(3), run=torch.copysign)
+case("copysign.zero", D([0.0, 1.0, -2.0]), D([-1.0, -0.0, 3.0]), run=torch.copysign)
+case("cumprod", F(2, 3), run=lambda x: x.cumprod(1))
+case("cumprod.first", F(3, 2), run=lambda x: x.cumprod(0))
+case("cumprod.zeros", D([[2.0, 0.0, 3.0, -1.0], [0.0, 4.0, 0.0, 1.0]]), run=lambda x: x.cumprod(1))
+
 
 def changed(stored, recorded):
     """gelu of infinity aside: on some processors PyTorch's float32 kernel gives NaN there."""

@@ -73,6 +73,7 @@ std::vector<OperatorCase> random_cases();
 std::vector<OperatorCase> attention_cases();
 std::vector<OperatorCase> text_cases();
 std::vector<OperatorCase> image_cases();
+std::vector<OperatorCase> breadth_cases();
 
 const std::vector<OperatorCase>& all_cases();
 

@@ -107,8 +107,10 @@ class Tensor : public TensorExtensions {
   Tensor& operator*=(const Scalar& other) { return mul_(other); }
 
   // Reductions.
-  Tensor sum(std::optional<ScalarType> dtype = std::nullopt) const { return tinytorch::sum(dtype ? to_dtype(*this, *dtype) : *this); }
-  Tensor sum(IntArrayRef dim, bool keepdim = false, std::optional<ScalarType> dtype = std::nullopt) const { return tinytorch::sum(dtype ? to_dtype(*this, *dtype) : *this, dim, keepdim); }
+  Tensor sum(std::optional<ScalarType> dtype = std::nullopt) const { return dtype ? to_dtype(to_dtype(*this, *dtype).sum(), *dtype) : tinytorch::sum(*this); }
+  Tensor sum(IntArrayRef dim, bool keepdim = false, std::optional<ScalarType> dtype = std::nullopt) const {
+    return dtype ? to_dtype(to_dtype(*this, *dtype).sum(dim, keepdim), *dtype) : tinytorch::sum(*this, dim, keepdim);
+  }
 
   // Linear algebra.
   Tensor mm(const Tensor& mat2) const { return tinytorch::mm(*this, mat2); }

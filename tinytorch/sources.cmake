@@ -1,5 +1,5 @@
 # The sources of each lesson, for CMakeLists.txt.
-# Generated from the lessons 00_setup to 16_kernels: edit the module, not this file.
+# Generated from the lessons 00_setup to 75_convolution_kernels: edit the module, not this file.
 set(TINYTORCH_SOURCES_00_setup
   core/error.cpp
   core/generator.cpp
@@ -235,6 +235,11 @@ set(TINYTORCH_SOURCES_16_kernels
   kernels/gemm.simd.DEFAULT.cpp
   kernels/gemm.simd.AVX2.cpp
   kernels/gemm.simd.AVX512.cpp)
+set(TINYTORCH_SOURCES_75_convolution_kernels
+  kernels/convolution.cpp
+  kernels/gathered.simd.DEFAULT.cpp
+  kernels/gathered.simd.AVX2.cpp
+  kernels/gathered.simd.AVX512.cpp)
 set(TINYTORCH_SOURCES_generated
   core/register_all.cpp)
 set(TINYTORCH_MODULES
@@ -278,4 +283,5 @@ set(TINYTORCH_MODULES
   14_profiling
   15_benchmarking
   16_kernels
+  75_convolution_kernels
   generated)

@@ -1,5 +1,5 @@
 // All of TinyTorch.
-// Generated from the lessons 00_setup to 16_kernels: edit the module, not this file.
+// Generated from the lessons 00_setup to 75_convolution_kernels: edit the module, not this file.
 #pragma once
 
 #include "tinytorch/core/error.h"
@@ -211,3 +211,4 @@
 #include "tinytorch/kernels/gemm.h"
 #include "tinytorch/kernels/capability_tables.h"
 #include "tinytorch/kernels/roofline.h"
+#include "tinytorch/kernels/gathered_kernels.h"

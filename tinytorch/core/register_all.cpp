@@ -1,5 +1,5 @@
 // Joins what the lessons register, in their order.
-// Generated from the lessons 00_setup to 16_kernels: edit the module, not this file.
+// Generated from the lessons 00_setup to 75_convolution_kernels: edit the module, not this file.
 
 namespace tinytorch {
 
@@ -24,6 +24,7 @@ void register_special_half_precision();  // 74_tensor_breadth
 void register_pytorch_files();  // 85_weights
 void kernels_join_birth_layers();  // 16_kernels
 void register_tuned_products();  // 16_kernels
+void register_tuned_convolution();  // 75_convolution_kernels
 void register_all();
 
 void register_all() {
@@ -48,6 +49,7 @@ void register_all() {
   register_pytorch_files();
   kernels_join_birth_layers();
   register_tuned_products();
+  register_tuned_convolution();
 }
 
 }  // namespace tinytorch

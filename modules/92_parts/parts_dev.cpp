@@ -1784,7 +1784,9 @@ Device::Device(const std::string& text) : Device(DeviceType::CPU) {
 }
 
 std::string Device::str() const {
-  return DeviceTypeName(type_, true) + (has_index() ? ":" + std::to_string(index_) : "");
+  std::string text = DeviceTypeName(type_, true);
+  if (has_index()) text.append(1, ':').append(std::to_string(index_));
+  return text;
 }
 
 void require_cpu(const char* name, const Device& device) {

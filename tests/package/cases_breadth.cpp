@@ -20,7 +20,8 @@ std::vector<OperatorCase> breadth_cases() {
       // PyTorch's first derivative of digamma is an approximation, good to nine digits (polygamma(1, 1) is pi^2 / 6: chapter 74 tests that).
       {"polygamma", CALL(polygamma(1, x[0])), {.leaves_out = "Double 0-d"}},
       {"polygamma.digamma", CALL(digamma(x[0])), {.gradient_rtol = 1e-7}},
-      {"polygamma.digamma_special", CALL(digamma(x[0])), {.at_kink = true}},
+      // At a pole the gradient is infinite; PyTorch's is 5.7e32 there.
+      {"polygamma.digamma_special", CALL(digamma(x[0])), {.at_kink = true, .leaves_out = "gradients"}},
       {"polygamma.third", CALL(polygamma(3, x[0]))},
       {"atan2", CALL(atan2(x[0], x[1]))},
       {"atan2.special", CALL(atan2(x[0], x[1])), {.at_kink = true}},

@@ -13,6 +13,8 @@ Outcome outcome_of(const OperatorCase& row, const Inputs& inputs) {
     for (const Tensor& result : row.call(inputs)) outcome.tensors.push_back(result.detach());
   } catch (const Error& error) {
     outcome.error = error.what_without_backtrace();
+  } catch (const std::exception& error) {
+    outcome.error = row.name + ": " + error.what();
   }
   return outcome;
 }

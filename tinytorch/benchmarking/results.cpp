@@ -56,20 +56,20 @@ void benchmarking::write_results(const std::string& path, const ResultFile& file
 
 benchmarking::ResultFile benchmarking::read_results(const std::string& path) {
   const std::string text = read_file(path, "read_results");
+  ResultFile file;
   try {
     const nlohmann::json document = nlohmann::json::parse(text);
     const nlohmann::json& m = document.at("machine");
-    ResultFile file;
     file.machine = {m.at("cpu"), m.at("os"), m.at("compiler"), m.at("cores"), m.at("memory_bytes"), m.at("simd"), m.at("load"), m.at("date")};
     file.versions = document.at("versions");
     file.settings = document.at("settings");
     for (const nlohmann::json& r : document.at("results")) {
       file.results.push_back({r.at("suite"), r.at("name"), r.at("subject"), r.at("seconds"), r.at("calls"), r.at("flops"), r.at("bytes"), r.at("note")});
     }
-    return file;
   } catch (const nlohmann::json::exception& error) {
     TORCH_CHECK(false, path, " is not a file of benchmark results\n[read_results] ", error.what());
   }
+  return file;
 }
 
 namespace {

@@ -92,13 +92,14 @@ std::string autograd::profiler::memory_text(const std::vector<MemoryEvent>& time
   if (timeline.empty()) return "";
   const std::int64_t first = timeline.front().time_ns;
   const double span = std::max<double>(1, static_cast<double>(timeline.back().time_ns - first));
-  std::vector<std::int64_t> levels(width, -1);
+  std::vector<std::int64_t> levels(width, -1), last(width, -1);
   for (const MemoryEvent& point : timeline) {
     const auto column = std::min(width - 1, static_cast<std::size_t>(static_cast<double>(point.time_ns - first) / span * static_cast<double>(width)));
     levels[column] = std::max(levels[column], point.live);
+    last[column] = point.live;
   }
   for (std::size_t i = 1; i < width; ++i)
-    if (levels[i] < 0) levels[i] = levels[i - 1];  // nothing changed there
+    if (last[i] < 0) levels[i] = last[i] = last[i - 1];  // nothing changed there
   const std::int64_t highest = std::max<std::int64_t>(1, *std::max_element(levels.begin(), levels.end()));
   std::string out;
   for (std::size_t row = height; row > 0; --row) {

@@ -72,6 +72,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <unordered_map>
@@ -1158,6 +1159,19 @@ class Profiler : public RecordObserver {
     f(slot->recorder, *slot);
   }
 
+  // Calls f() where nothing may be thrown, since a destructor waits; disable() throws what f threw.
+  template <class F>
+  void keep_error_of(F f) noexcept {
+    try {
+      f();
+    } catch (...) {
+      const std::lock_guard lock(error_lock_);
+      if (!error_) error_ = std::current_exception();
+    }
+  }
+
+  std::mutex error_lock_;
+  std::exception_ptr error_;
   std::mutex control_;  // held by enable() and disable()
   std::atomic<std::uint64_t> session_{0};
   std::atomic<std::uint64_t> threads_{0};
@@ -1190,6 +1204,10 @@ autograd::profiler::ProfilerResult Profiler::disable() {
   record_observer.store(nullptr);
   const std::uint64_t session = session_.exchange(0);
   const std::int64_t now = time_now();
+  {
+    const std::lock_guard errors(error_lock_);
+    if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+  }
   std::vector<autograd::profiler::FunctionEvent> events;
   std::vector<autograd::profiler::MemoryEvent> memory;
   const std::lock_guard all(registry().mutex);
@@ -1244,22 +1262,28 @@ void Profiler::end(RecordFunction& call) noexcept {
   const std::uint64_t index_and_one = call.place[1];
   if (index_and_one == 0) return;  // it was not recorded, or is another layer of an event that still runs
   const Session session{call.place[0]};
-  with_recorder(session, [&](autograd::profiler::EventRecorder& recorder, const Slot&) {
-    const auto index = static_cast<std::int64_t>(index_and_one) - 1;
-    if (session.has(Session::kShapes))
-      for (std::size_t i = call.input_count(); i < call.tensor_count(); ++i) recorder.add_output(index, autograd::profiler::info_of(call.tensor(i)));
-    recorder.end(index, now);
+  keep_error_of([&] {
+    with_recorder(session, [&](autograd::profiler::EventRecorder& recorder, const Slot&) {
+      const auto index = static_cast<std::int64_t>(index_and_one) - 1;
+      if (session.has(Session::kShapes))
+        for (std::size_t i = call.input_count(); i < call.tensor_count(); ++i) recorder.add_output(index, autograd::profiler::info_of(call.tensor(i)));
+      recorder.end(index, now);
+    });
   });
 }
 
 void Profiler::memory(std::ptrdiff_t change, std::size_t live) noexcept {
   const Session session{session_.load()};
   if (!session.has(Session::kMemory)) return;
-  with_recorder(session, [&](autograd::profiler::EventRecorder& recorder, const Slot&) { recorder.memory(change, static_cast<std::int64_t>(live), time_now()); });
+  keep_error_of([&] {
+    with_recorder(session, [&](autograd::profiler::EventRecorder& recorder, const Slot&) { recorder.memory(change, static_cast<std::int64_t>(live), time_now()); });
+  });
 }
 
 void Profiler::node(std::uint64_t sequence_nr) noexcept {
-  with_recorder(Session{session_.load()}, [&](autograd::profiler::EventRecorder& recorder, const Slot&) { recorder.node(sequence_nr); });
+  keep_error_of([&] {
+    with_recorder(Session{session_.load()}, [&](autograd::profiler::EventRecorder& recorder, const Slot&) { recorder.node(sequence_nr); });
+  });
 }
 }  // namespace
 
@@ -1301,7 +1325,11 @@ void autograd::profiler::ProfilerResult::name_modules(const nn::Module& root, co
 }
 
 autograd::profiler::profile::~profile() {
-  if (running_ && profilerEnabled()) disableProfiler();
+  if (!running_ || !profilerEnabled()) return;
+  try {
+    disableProfiler();
+  } catch (const std::exception&) {  // a destructor must not throw, and nobody asked for the result
+  }
 }
 void autograd::profiler::profile::stop() {
   if (!running_) return;

@@ -1023,6 +1023,7 @@ class ThreadPool {
 
  private:
   static void work(Job& job);
+  static void take_part(Job& job);
   void start();
   void stop();
   void serve(std::uint32_t seen);
@@ -1164,6 +1165,16 @@ void kernels::ThreadPool::work(Job& job) {
 
 // %%
 //| export kernels/parallel.cpp
+// work(), with what it throws itself kept too: a worker has nobody to throw to, and the caller waits for the workers first.
+void kernels::ThreadPool::take_part(Job& job) {
+  try {
+    work(job);
+  } catch (...) {
+    const std::lock_guard lock(job.error_lock);
+    if (!job.error) job.error = std::current_exception();
+  }
+}
+
 void kernels::ThreadPool::run(std::int64_t tasks, Task task, void* context) {
   const bool alone = tasks <= 1 || threads() == 1 || working_at_task;
   std::unique_lock busy(busy_, std::defer_lock);
@@ -1181,7 +1192,7 @@ void kernels::ThreadPool::run(std::int64_t tasks, Task task, void* context) {
   generation_.notify_all();
   {
     const AtTask at_task;
-    work(job);
+    take_part(job);
   }
   {
     const std::lock_guard lock(entry_);
@@ -1207,7 +1218,7 @@ void kernels::ThreadPool::serve(std::uint32_t seen) {
     if (job == nullptr) continue;
     {
       const ThreadStateGuard state(job->state);
-      work(*job);
+      take_part(*job);
     }
     inside_.fetch_sub(1, std::memory_order_release);
     inside_.notify_all();

@@ -57,6 +57,7 @@ class ThreadPool {
 
  private:
   static void work(Job& job);
+  static void take_part(Job& job);
   void start();
   void stop();
   void serve(std::uint32_t seen);

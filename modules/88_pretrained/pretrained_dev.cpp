@@ -626,7 +626,7 @@ TEST_CASE("GPT-2's files: there and back, as Hugging Face names and turns them")
 
 // %%
 TEST_CASE("published models: loading draws no random numbers and copies no weights") {
-  const Scratch scratch;
+  const tito::Scratch scratch;
   models::GPT model(models::GPTOptions(500, 64).n_layer(2).n_head(2).n_embd(32));
   models::save_gpt2(model, scratch.path("model"));
   manual_seed(42);

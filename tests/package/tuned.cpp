@@ -86,6 +86,7 @@ TEST_CASE("tuned kernels give what the reference gives, for every variant of the
   for_each_capability([] {
     for (const OperatorCase& row : all_cases()) {
       for (const auto& [variant, recorded_outcome] : recorded(row.name).outcomes) {
+        if (row.options.leaves_out.find(variant) != std::string_view::npos) continue;  // not defined: some operators trust their callers
         const Inputs inputs = inputs_of(recorded(row.name), variant);
         Inputs copies;
         for (const Tensor& x : inputs) copies.push_back(x.clone());

@@ -104,7 +104,7 @@ class Profiler : public RecordObserver {
     f(slot->recorder, *slot);
   }
 
-  // Calls f() where nothing may be thrown, since a destructor waits; disable() throws what f threw.
+  // Calls f(); disable() throws what f threw. The program that is watched goes on: it may be in a destructor, or in a thread of its own.
   template <class F>
   void keep_error_of(F f) noexcept {
     try {
@@ -177,21 +177,23 @@ namespace {
 void Profiler::begin(RecordFunction& call) {
   const Session session{session_.load()};
   if (call.scope() == RecordScope::MODULE && !session.has(Session::kModules)) return;
-  with_recorder(session, [&](autograd::profiler::EventRecorder& recorder, const Slot& slot) {
-    autograd::profiler::FunctionEvent event;
-    event.name = call.name();
-    event.scope = call.scope();
-    event.layer = call.layer();
-    event.source = call.source();
-    event.thread = slot.thread;
-    event.sequence_nr = call.sequence_nr();
-    if (session.has(Session::kShapes)) {
-      event.inputs.reserve(call.input_count());
-      for (std::size_t i = 0; i < call.input_count(); ++i) event.inputs.push_back(autograd::profiler::info_of(call.tensor(i)));
-    }
-    if (session.has(Session::kMemory)) event.live_at_start = static_cast<std::int64_t>(tinytorch::memory::stats().live);
-    event.start_ns = time_now();
-    call.place = {session.word, static_cast<std::uint64_t>(recorder.begin(std::move(event)) + 1)};
+  keep_error_of([&] {
+    with_recorder(session, [&](autograd::profiler::EventRecorder& recorder, const Slot& slot) {
+      autograd::profiler::FunctionEvent event;
+      event.name = call.name();
+      event.scope = call.scope();
+      event.layer = call.layer();
+      event.source = call.source();
+      event.thread = slot.thread;
+      event.sequence_nr = call.sequence_nr();
+      if (session.has(Session::kShapes)) {
+        event.inputs.reserve(call.input_count());
+        for (std::size_t i = 0; i < call.input_count(); ++i) event.inputs.push_back(autograd::profiler::info_of(call.tensor(i)));
+      }
+      if (session.has(Session::kMemory)) event.live_at_start = static_cast<std::int64_t>(tinytorch::memory::stats().live);
+      event.start_ns = time_now();
+      call.place = {session.word, static_cast<std::uint64_t>(recorder.begin(std::move(event)) + 1)};
+    });
   });
 }
 

@@ -1497,13 +1497,11 @@ TEST_CASE("profile: threads of their own, threads that outlive the profile, and 
     w.requires_grad_();
     for (int i = 0; i < times; ++i) w.mm(w).sum().backward();
   };
-  std::atomic<bool> go_on{true};
-  std::thread outliving([&] { while (go_on) work(1); });
+  std::jthread outliving([&](const std::stop_token& stop) { while (!stop.stop_requested()) work(1); });
   for (int round = 0; round < 3; ++round) {
     const ProfilerResult result = profiled([&] {
-      std::vector<std::thread> threads;
+      std::vector<std::jthread> threads;
       for (int i = 0; i < 3; ++i) threads.emplace_back(work, 20);
-      for (std::thread& thread : threads) thread.join();
     });
     std::map<std::uint64_t, std::size_t> products;  // by thread
     const auto& events = result.events();
@@ -1518,8 +1516,6 @@ TEST_CASE("profile: threads of their own, threads that outlive the profile, and 
     for (const auto& [thread, count] : products) of_twenty += count == 20 ? 1 : 0;
     CHECK_GE(of_twenty, 3);
   }
-  go_on = false;
-  outliving.join();
 }
 
 // %% [markdown]

@@ -27,7 +27,7 @@
 namespace tito {
 namespace {
 
-constexpr int missing_packages = 77;  // the exit status of a recording script that has not what it records from
+constexpr int missing_packages = 77;  // the exit status of a script that has not what it needs
 
 class CourseTest {
  public:
@@ -270,7 +270,7 @@ class CourseTest {
         Command command{python.string(), "-B"};
         command.insert(command.end(), arguments.begin(), arguments.end());
         const ProcessResult result = run_process(command, running);
-        if (result.status == 77) return part.skips.push_back(result.output);
+        if (result.status == missing_packages) return part.skips.push_back(result.output);
         part.expect(result.ok(), name + ": " + result.output);
       });
     };
@@ -308,10 +308,9 @@ class CourseTest {
                 });
   }
 
-  // Exercises filled one after the other, and a second learner, who makes each known mistake once and is told the right sentence.
-  // In some modules; thoroughly in all.
   static bool walked_usually(const Module& module) { return module.number == "00" || module.number == "02" || module.number == "04"; }
 
+  // In the modules that a usual run leaves out.
   void test_learners_way() {
     const StageBuild build(root_, course_, last_stage());
     std::vector<std::string> programs;
@@ -324,6 +323,7 @@ class CourseTest {
     }
   }
 
+  // Exercises filled one after the other, and a second learner, who makes each known mistake once and is told the right sentence.
   void prove_learners_way(const StageBuild& build, const Module& module) {
     const std::string variants = build.variants_of(module);
     if (!made(build, variants)) return not_built("journey and recognition", module.folder());

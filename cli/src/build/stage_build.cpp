@@ -248,6 +248,9 @@ void StageBuild::write_rules() {
   ninja_.rule("precompile",
               fmt::format("{} {} -I $include -I $runtime -I tests -x c++-header -c $in -o $out", common, unit), "$in",
               true);
+  const std::string edited = fmt::format("{} {} -O0 -I $include -I $runtime", common, warnings);
+  ninja_.rule("edited_with_pch", edited + " -Winvalid-pch -include $pch -c $in -o $out", "$in", true);
+  ninja_.rule("precompile_edited", edited + " -x c++-header -c $in -o $out", "$in", true);
   ninja_.rule("link",
               fmt::format("{} -pthread{}{} $in -o $out -lz", tools.compiler, mold, sanitizer_flags(tools.sanitizer)),
               "link $out", false);
@@ -314,7 +317,8 @@ void StageBuild::add_reference() {
       // What a learner edits now is compiled often, and run little.
       const bool edited = folder != "generated" && folder.substr(0, 2) == options_.edited;
       for (const std::string& source : sources) {
-        reference_.objects.push_back(compile_source(source, reference_.include, edited ? "-O0" : "-O1"));
+        reference_.objects.push_back(edited ? compile_edited(find_module(modules_, folder), source)
+                                            : compile_source(source, reference_.include, "-O1"));
         reference_.owners.push_back(folder);
       }
     }
@@ -333,20 +337,32 @@ void StageBuild::add_runtime() {
   }
 }
 
-std::string StageBuild::precompiled_header(const Module& module) {
-  std::string text =
-      "#include \"tito/lesson.h\"\n#include <algorithm>\n#include <cmath>\n#include <functional>\n"
-      "#include <memory>\n#include <sstream>\n#include <string>\n#include <vector>\n";
+// What stands before the module: the headers of the modules before it, for its tests with what a test uses.
+std::string StageBuild::precompiled_header(const Module& module, HeaderFor purpose) {
+  const bool tests = purpose == HeaderFor::Tests;
+  std::string text = tests ? "#include \"tito/lesson.h\"\n" : "";
+  text += "#include <algorithm>\n#include <cmath>\n#include <functional>\n"
+          "#include <memory>\n#include <sstream>\n#include <string>\n#include <vector>\n";
   for (const Module& earlier : modules_) {
     if (earlier.number == module.number) break;
     for (const std::string& path : exported_paths(earlier)) {
       if (path.ends_with(".h")) text += fmt::format("#include \"tinytorch/{}\"\n", path);
     }
   }
-  const fs::path header = directory_ / "precompiled" / (module.folder() + ".h");
+  const fs::path header = directory_ / "precompiled" / (module.folder() + (tests ? "_tests.h" : ".h"));
   write_if_changed(header, text);
-  ninja_.add({relative(header) + ".gch", "precompile", {relative(header)}, {}, {{"include", reference_.include}}});
+  ninja_.add({relative(header) + ".gch", tests ? "precompile" : "precompile_edited", {relative(header)}, {}, {{"include", reference_.include}}});
   return relative(header);
+}
+
+// A source that is compiled after every edit: without optimizing, behind a precompiled header, and past the cache, which could not have it.
+std::string StageBuild::compile_edited(const Module& module, const std::string& source) {
+  if (is_capability_source(source)) return compile_source(source, reference_.include, "-O0");
+  if (edited_header_.empty()) edited_header_ = precompiled_header(module, HeaderFor::Library);
+  const std::string output = relative(directory_ / "obj/edited" / source) + ".o";
+  ninja_.add({output, "edited_with_pch", {reference_.include + "/tinytorch/" + source}, {edited_header_ + ".gch"},
+              {{"include", reference_.include}, {"pch", edited_header_}}});
+  return output;
 }
 
 std::string StageBuild::cell_header(std::string_view level) const {
@@ -399,7 +415,7 @@ std::vector<std::string> StageBuild::compile_units(const std::vector<GeneratedFi
 std::vector<std::string> StageBuild::compile_tests(const Module& module, const std::vector<GeneratedFile>& units) {
   if (options_.units == Units::Plain) return compile_units(units, "tests", test_include_);
   const bool optimized = options_.units == Units::Optimized;
-  const std::string header = optimized ? "" : precompiled_header(module);
+  const std::string header = optimized ? "" : precompiled_header(module, HeaderFor::Tests);
   std::vector<std::string> objects;
   for (const GeneratedFile& unit : units) {
     const std::string source = relative(directory_ / "tests" / unit.path);

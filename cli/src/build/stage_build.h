@@ -51,7 +51,7 @@ struct StageOptions {
   fs::path library;
   // A learner's own package: warnings do not stop it, and crashes are told by line.
   bool learner = false;
-  std::string edited;                // the number of the module that a learner works on: compiled without optimizing
+  std::string edited;                // the number of the module that somebody works on: made to compile quickly
   fs::path course;                   // has cli/runtime; empty: the root
   bool variants = false;             // also the students' copies and the instrumented package
   std::vector<Program> programs;
@@ -146,7 +146,9 @@ class StageBuild {
   std::vector<std::string> compile_units(const std::vector<GeneratedFile>& units, const std::string& folder,
                                          const std::string& include, const std::string& rule = "unit");
   std::vector<std::string> compile_tests(const Module& module, const std::vector<GeneratedFile>& units);
-  std::string precompiled_header(const Module& module);
+  enum class HeaderFor { Library, Tests };
+  std::string precompiled_header(const Module& module, HeaderFor purpose);
+  std::string compile_edited(const Module& module, const std::string& source);
   void link(const std::string& program, std::vector<std::string> inputs, const std::vector<std::string>& more);
   bool wants(const Module& module) const;
 
@@ -163,6 +165,7 @@ class StageBuild {
   std::vector<std::vector<std::string>> instrumented_;  // with `variants`: objects for each entry of the package's sources
   std::vector<std::vector<std::string>> test_objects_;  // beside modules_, by index
   std::vector<std::string> runtime_;  // objects every test program links
+  std::string edited_header_;         // in front of the edited module's sources
   std::string variant_;               // the one of them that reads TITO_VARIANT
 };
 

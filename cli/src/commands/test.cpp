@@ -79,6 +79,7 @@ void test_module(const fs::path& root, const TestArguments& arguments) {
   options.toolchain = {arguments.course.compiler, sanitizer};
   options.units = Units::Precompiled;
   options.only = {module.number};
+  options.edited = module.number;
   if (module.tests.empty()) {
     fmt::print("{} has no tests\n", module.folder());
     return;

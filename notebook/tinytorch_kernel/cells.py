@@ -83,6 +83,11 @@ def parse(key, number, source):
     return cell
 
 
+def text_of(item):
+    """Its text in which blanks and comments do not count."""
+    return " ".join(cpp.without_comments(item.text).split())
+
+
 def has_own_namespace(item):
     return re.match(r"namespace\s+tinytorch\s*\{", item.text) is not None
 
@@ -97,7 +102,13 @@ class Notebook:
 
     def stand_on(self, package):
         self.package = package  # tito's description of what the cells stand on
-        self.handed_out = [parse(f"lesson-{index}", 0, source) for index, source in enumerate(package.get("handed_out", []))]
+        self.later_cells(package.get("handed_out", []))
+        self.types_of_file = {item.key: text_of(item) for source in package.get("header_cells", [])
+                              for item in parse("", 0, source).declared() if item.key.startswith("type ")}
+
+    def later_cells(self, sources):
+        """What may stand in cells that were not run yet."""
+        self.handed_out = [parse(f"lesson-{index}", 0, source) for index, source in enumerate(sources)]
 
     def find(self, key):
         return next((cell for cell in self.cells if cell.key == key), None)
@@ -158,7 +169,13 @@ class Notebook:
         return [cell for cell in self.handed_out if cell.items and cell.source.strip() not in texts and keys.isdisjoint(cell.keys())]
 
     def late_texts(self):
-        return [Path(file).read_text(encoding="utf-8") for file in self.package.get("late_files", [])]
+        return [Path(file).read_text(encoding="utf-8") for file in self.package.get("late_texts", [])]
+
+    def fits_what_is_behind(self):
+        """Whether the classes of the cells are those of the lesson's file, with which the library chapters behind it were compiled."""
+        return all(self.types_of_file.get(item.key, text_of(item)) == text_of(item)
+                   for cell in self.cells if not cell.broken for item in cell.declared()
+                   if item.key.startswith("type ") and item.key not in cell.superseded)
 
     # ---- translation units
 

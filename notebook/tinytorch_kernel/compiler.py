@@ -93,6 +93,7 @@ class Workshop:
         self.folder = Path(tempfile.mkdtemp(prefix=f"{FOLDERS}{os.getpid()}-"))
         self.outside = Path(tempfile.mkdtemp(prefix=f"{FOLDERS}{os.getpid()}-")) if os.environ.get("TITO_SANDBOX") else None
         self.runs = 0
+        self.with_behind = True  # link the library chapters behind the lesson
 
     def close(self):
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -108,15 +109,16 @@ class Workshop:
         done = self.call(command)
         return Compiled(done.returncode == 0, done.stderr + done.stdout)
 
-    def link(self):
-        """Calls of functions whose cells were not run yet throw an error that says so."""
+    def link(self, registering=False):
+        """Calls of functions whose cells were not run yet throw an error that says so. `registering`: with what the library chapters
+        behind the lesson register, which wants all of the lesson that they stand on, so that nothing may be missing."""
         self.program = self.folder / "cell"
-        done = self.call(self.link_command([]))
+        done = self.call(self.link_command([self.registrations()] if registering else []))
         if done.returncode == 0:
             return Compiled(True)
         symbols = sorted(set(UNDEFINED.findall(done.stderr)))
         names = demangled(symbols)
-        if not symbols:
+        if not symbols or registering:
             return Compiled(False, done.stderr)
         self.write_stand_ins(symbols, names)
         stand_in = str(self.folder / "missing.o")
@@ -124,9 +126,25 @@ class Workshop:
         again = self.call(self.link_command([stand_in])) if made.returncode == 0 else made
         return Compiled(again.returncode == 0, again.stderr, [name.removeprefix("tinytorch::") for name in names])
 
+    @property
+    def can_register(self):
+        return self.with_behind and bool(self.package.get("late_registrations"))
+
+    def registrations(self):
+        """The object that joins what the chapters behind the lesson register."""
+        made = self.folder / "registrations.o"
+        if not made.exists():
+            source = self.folder / "registrations.cpp"
+            source.write_text(self.package["late_registrations"], encoding="utf-8")
+            self.call([*shlex.split(self.package["link"]), "-std=c++20", "-O0", "-c", str(source), "-o", str(made)])
+        return str(made)
+
     def link_command(self, more):
-        return [*shlex.split(self.package["link"]), "-Wl,--no-demangle", *self.package["objects"], str(self.folder / "cell.o"),
-                *more, "-lz", "-o", str(self.program)]
+        behind = self.package.get("late_objects", []) if self.with_behind else []
+        # Of what stands behind the lesson only what is called; and where a cell defines the same, the cell's counts.
+        flags = ["-Wl,--gc-sections", "-Wl,-z,muldefs"] if behind else []
+        return [*shlex.split(self.package["link"]), "-Wl,--no-demangle", *flags, *self.package["objects"], str(self.folder / "cell.o"),
+                *more, *behind, "-lz", "-o", str(self.program)]
 
     def write_stand_ins(self, symbols, names):
         lines = ["#include <stdexcept>", "#include <string>",

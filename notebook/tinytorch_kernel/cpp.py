@@ -183,7 +183,9 @@ def name_item(item, plain):
         item.names.append(name.split("::")[-1])
         if plain.rstrip().endswith("}"):
             parameters = re.sub(r"\s+", " ", head[function.end() - 1:]).strip()
-            item.key = f"function {name}{parameters}"
+            # Of a template, what stands before its name tells it from others, and from the function of that name that is none.
+            template = re.sub(r"\s+", " ", head[:function.start()]).strip() + " " if plain.startswith("template") else ""
+            item.key = f"function {template}{name}{parameters}"
             if "=" not in parameters and "::" not in name and ":" not in parameters.rsplit(")", 1)[-1]:
                 item.prototype = item.text[:len(head)].rstrip() + ";"
         return

@@ -37,6 +37,12 @@ class CellError(Exception):
         self.name, self.sentence, self.lines = name, sentence, lines
 
 
+def notebook_files(folder):
+    """The notebook that this kernel runs; where the front end does not name it, all that lie in the folder."""
+    session = os.environ.get("JPY_SESSION_NAME", "")
+    return [folder / Path(session).name] if session.endswith(".ipynb") else sorted(folder.glob("*.ipynb"))
+
+
 def find_module(folder):
     """The module of the notebooks in this folder: what a notebook says of itself, or the folder's name."""
     import nbformat
@@ -44,9 +50,7 @@ def find_module(folder):
     if os.environ.get("TITO_MODULE"):
         return os.environ["TITO_MODULE"]
     names = set()
-    session = os.environ.get("JPY_SESSION_NAME", "")
-    candidates = [folder / Path(session).name] if session.endswith(".ipynb") else sorted(folder.glob("*.ipynb"))
-    for path in candidates:
+    for path in notebook_files(folder):
         try:
             names.add(nbformat.read(path, as_version=4).metadata.get("tinytorch", {}).get("module"))
         except Exception:  # another program's file
@@ -54,10 +58,33 @@ def find_module(folder):
     names.discard(None)
     if len(names) == 1:
         return names.pop()
-    for part in reversed([*folder.parts, *Path(session).parts]):
+    for part in reversed([*folder.parts, *Path(os.environ.get("JPY_SESSION_NAME", "")).parts]):
         if re.fullmatch(r"\d\d_\w+", part):
             return part
     return None
+
+
+class SavedCells:
+    """The cells of the notebook as it was saved last: there stands what the learner wrote in those that were not run yet."""
+
+    def __init__(self, folder):
+        files = notebook_files(folder)
+        self.path = files[0] if len(files) == 1 else None
+        self.stamp = None
+
+    def changed(self):
+        """Their texts, when the file is another one than at the last call; else None."""
+        import nbformat
+
+        try:
+            stamp = self.path.stat().st_mtime_ns if self.path else None
+            if stamp is None or stamp == self.stamp:
+                return None
+            self.stamp = stamp
+            cells = nbformat.read(self.path, as_version=4).cells
+            return ["\n".join("" if MAGIC.match(line) else line for line in cell.source.split("\n")) for cell in cells if cell.cell_type == "code"]
+        except Exception:  # being written, or no notebook
+            return None
 
 
 class TinyTorchKernel(Kernel):
@@ -77,6 +104,8 @@ class TinyTorchKernel(Kernel):
         self.notebook = None
         self.workshop = None
         self.linked = None  # when compiling found out that it links
+        self.with_rest = False  # whether it has what later cells of the lesson declare
+        self.registered = False  # whether the program has what the chapters behind the lesson register
         self.languages = None  # completion and inspection
 
     # ---- Jupyter's side
@@ -150,6 +179,13 @@ class TinyTorchKernel(Kernel):
         if self.notebook is None:
             self.notebook = Notebook(package)
         self.notebook.stand_on(package)
+        self.saved = SavedCells(folder)
+
+    def look_at_saved_cells(self):
+        """In place of the lesson as it was handed out, where this is a notebook of it."""
+        sources = self.saved.changed()
+        if sources and len(sources) > len(self.notebook.handed_out) // 2:
+            self.notebook.later_cells(sources)
 
     def leave_workshop(self):
         if self.workshop is not None:
@@ -176,11 +212,21 @@ class TinyTorchKernel(Kernel):
             raise CellError("CellError", "this class is a part of Tensor or Module, which are compiled already", [
                 "The package is compiled with this class as the lesson's file has it. Save the change there, and restart the kernel."])
         self.notebook.put(cell)
+        self.choose_what_is_behind()
+        self.look_at_saved_cells()
         level = "-O1" if cell.demonstrates else "-O0"
-        self.linked = None
+        self.linked, self.with_rest, self.registered = None, False, False
         self.compile(cell, level)
         if cell.runs:
             self.run(cell, seconds)
+
+    def choose_what_is_behind(self):
+        """The chapters behind the lesson are compiled already: with other classes than the notebook's they would misread its objects."""
+        fits = self.notebook.fits_what_is_behind()
+        if self.workshop.with_behind and not fits:
+            self.show({"text/plain": "A class is not as the lesson's file has it, so the library chapters behind the lesson are not there for now. "
+                                     "Save the change in the file, and restart the kernel."})
+        self.workshop.with_behind = fits
 
     def key_without_id(self, code):
         """Front ends that do not name their cells: one that defines the same things is the same cell."""
@@ -232,13 +278,12 @@ class TinyTorchKernel(Kernel):
         return False
 
     def compiled_with_more(self, cell, level, wanted=None):
-        """A cell that needs more than the cells before it: library files that stand on this lesson (they join for good when they help),
+        """A cell that needs more than the cells before it: headers that stand on this lesson (they join for good when they help),
         or later cells of the lesson, as they were handed out. `wanted` are names that are missing; without it, it did not link."""
         notebook = self.notebook
-        late = notebook.late_before is None and bool(notebook.package.get("late_files"))
+        late = wanted is not None and notebook.late_before is None and any(
+            re.search(rf"\b{name}\b", text) for name in wanted for text in notebook.late_texts())
         later_names = set().union(*(other.names() for other in notebook.not_run()))
-        if wanted is not None:
-            late = late and any(re.search(rf"\b{name}\b", text) for name in wanted for text in notebook.late_texts())
         later = bool(later_names) if wanted is None else not later_names.isdisjoint(wanted)
         for with_late, rest in ((True, False), (False, True), (True, True)):
             if (with_late and not late) or (rest and not later):
@@ -246,10 +291,10 @@ class TinyTorchKernel(Kernel):
             notebook.late_before = cell if with_late else notebook.late_before
             done = self.workshop.compile(notebook.unit(cell, rest=rest), level, only_check=not cell.runs)
             if done.ok and cell.runs:
-                self.linked = self.workshop.link()
-                # Files that leave something missing as it was are of no use.
-                done.ok = self.linked.ok and (rest or not self.linked.missing)
+                self.linked = self.link()
+                done.ok = self.linked.ok
             if done.ok:
+                self.with_rest = rest
                 self.warn(done.text, cell)
                 return True
             if with_late:
@@ -295,17 +340,36 @@ class TinyTorchKernel(Kernel):
 
     # ---- running it
 
+    def link(self):
+        """With what the chapters behind the lesson register, as soon as all that they stand on is there."""
+        self.registered = self.workshop.can_register
+        if self.registered:
+            linked = self.workshop.link(registering=True)
+            if linked.ok:
+                return linked
+            self.registered = False
+        return self.workshop.link()
+
     def run(self, cell, seconds):
-        linked = self.linked or self.workshop.link()
-        if linked.missing and self.linked is None:
-            level = "-O1" if cell.demonstrates else "-O0"
+        level = "-O1" if cell.demonstrates else "-O0"
+        linked = self.linked or self.link()
+        if linked.missing and not self.with_rest:
             if self.compiled_with_more(cell, level):
                 linked = self.linked
             else:  # what was compiled last is not this
                 self.workshop.compile(self.notebook.unit(cell), level)
-                linked = self.workshop.link()
+                linked = self.link()
         if not linked.ok:
             raise CellError("LinkError", "the cell compiles, but does not link with the others", linked.text.splitlines()[:40])
+        try:
+            self.run_program(cell, seconds)
+        except CellError:
+            # It may want what the chapters behind the lesson register, and they want the rest of the lesson.
+            if self.registered or not self.workshop.can_register or not self.compiled_with_more(cell, level) or not self.registered:
+                raise
+            self.run_program(cell, seconds)
+
+    def run_program(self, cell, seconds):
         if cell.does_something or cell.demonstrates:
             self.run_demonstrations(cell, seconds)
         if cell.tests:

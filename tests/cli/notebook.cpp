@@ -1,6 +1,8 @@
 // A lesson as a notebook, and what its cells are compiled against.
 #include <doctest/doctest.h>
 
+#include <set>
+
 #include "notebook/lesson.h"
 
 namespace tito {
@@ -37,7 +39,14 @@ TEST_CASE("below a notebook lie the modules before it, and the classes by which 
     if (file.path == "core/engine.cpp") engine = file.text;
   }
   CHECK(says(extensions, "public AutogradMethods"));
+  CHECK(says(extensions, "public HistoryMethods"));  // a library chapter's behind the lesson
   CHECK_EQ(engine, "");
+  // Of a chapter behind the lesson its mixins, and the headers of its own that these include; nothing that stands on the lesson.
+  const std::vector<Module> tensors = load_stage_of(TITO_SOURCE_ROOT, "01");
+  std::set<std::string> paths;
+  for (const GeneratedFile& file : export_package(modules_below(tensors, find_module(tensors, "01"))).files) paths.insert(file.path);
+  for (const char* path : {"core/device_methods.h", "core/accessor.h", "core/device_options.h", "core/more_methods.h"}) CHECK(paths.contains(path));
+  for (const char* path : {"core/tensor.h", "core/ops.h", "core/device.cpp", "core/more_ops.h"}) CHECK_FALSE(paths.contains(path));
   const std::vector<Module> first = load_stage_of(TITO_SOURCE_ROOT, "00");
   CHECK_EQ(modules_below(first, first.front()).size(), 0);
 }

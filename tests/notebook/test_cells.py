@@ -90,6 +90,15 @@ class Units(unittest.TestCase):
         book.put(parse("a", 1, "namespace {\nint f(int a) {\n  return 1;\n}\n}"))
         self.assertEqual([cell.source for cell in book.not_run()], ["int later;"])
 
+    def test_other_classes_than_the_file_s_do_not_fit_what_was_compiled_with_them(self):
+        book = Notebook({"header_cells": ["//| export a.h\nclass A {\n  int b;  // why\n};\nint f();"]})
+        book.put(parse("a", 1, "//| export a.h\nclass A { int b; };\nint f(int);\nclass Other {};"))
+        self.assertTrue(book.fits_what_is_behind())
+        book.put(parse("a", 2, "//| export a.h\nclass A { int b, c; };"))
+        self.assertFalse(book.fits_what_is_behind())
+        book.leave_out(book.cells[0])
+        self.assertTrue(book.fits_what_is_behind())
+
     def test_registrations_are_made(self):
         book = notebook("//| export a.cpp\n//| registers\nvoid register_gradients() {\n  f();\n}")
         self.assertIn("tinytorch::register_gradients(); return true;", book.unit(book.cells[0]))

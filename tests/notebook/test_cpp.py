@@ -83,6 +83,10 @@ class Names(unittest.TestCase):
         self.assertNotEqual(key("int f(int a) { return 1; }"), key("int f(double a) { return 1; }"))
         self.assertNotEqual(key("int A::f() { return 1; }"), key("int A::f() const { return 1; }"))
         self.assertEqual(key("int f(int a);"), "")
+        # A template beside a function of the same name, as Tensor::data_ptr() has one.
+        template = "template <class T>\nT* A::f() const { return g<T>(); }"
+        self.assertNotEqual(key(template), key("void* A::f() const { return h(); }"))
+        self.assertEqual(key(template), key("template <class T>\nT* A::f() const {\n  return k<T>();\n}"))
 
     def test_prototype(self):
         self.assertEqual(cpp.split_items("int f(int a) { return 1; }")[0].prototype, "int f(int a);")

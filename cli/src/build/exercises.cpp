@@ -131,17 +131,16 @@ bool is_told(const std::vector<KnownMistake>& recognized, const Mistake& mistake
   return std::any_of(recognized.begin(), recognized.end(), [&](const KnownMistake& other) { return other.says == mistake.says; });
 }
 
-// What a learner is told who makes a mistake when all else is done. Threads may show it differently from run to run.
+// What a learner is told whose tests end as `run` did. Threads may show a mistake differently from run to run, so it may be made again.
 std::string complaint_about_sentence(const StageBuild& build, const Module& module, const Mistake& mistake,
-                                     const std::vector<KnownMistake>& known) {
+                                     const std::vector<KnownMistake>& known, TestRun run) {
   constexpr int tries = 3;
-  std::string told;
-  for (int i = 0; i < tries; ++i) {
-    const std::vector<KnownMistake> recognized = recognize(known, run_variant(build, module, mistake.id()), module);
+  for (int i = 1;; ++i) {
+    const std::vector<KnownMistake> recognized = recognize(known, run, module);
     if (is_told(recognized, mistake)) return "";
-    told = recognized.empty() ? "nothing" : sentences_of(recognized);
+    if (i == tries) return "a learner who makes it is told: " + (recognized.empty() ? "nothing" : sentences_of(recognized));
+    run = run_variant(build, module, mistake.id());
   }
-  return "a learner who makes it is told: " + told;
 }
 
 }  // namespace
@@ -162,8 +161,6 @@ std::vector<Proof> prove_recognition(const StageBuild& build, const Module& modu
   in_parallel(proofs.size(), module.folder() + ": recognition", [&](std::size_t i) {
     const Mistake& mistake = module.mistakes[i];
     proofs[i].name = mistake.id();
-    proofs[i].complaint = complaint_about_sentence(build, module, mistake, known);
-    // In the middle of the module fewer tests come far enough to show it: then no sentence is right, and a wrong one is not.
     const auto hole = std::find_if(module.holes.begin(), module.holes.end(), [&](const Hole& other) { return other.grade_id == mistake.grade_id; });
     const auto filled = static_cast<std::size_t>(hole - module.holes.begin()) + 1;
     const std::string rest = unfilled(module, filled);
@@ -176,7 +173,7 @@ std::vector<Proof> prove_recognition(const StageBuild& build, const Module& modu
   return proofs;
 }
 
-MistakeTrial try_mistakes(const StageBuild& build, const Module& module) {
+MistakeTrial try_mistakes(const StageBuild& build, const Module& module, const std::vector<KnownMistake>& known) {
   MistakeTrial trial;
   trial.mistakes.resize(module.mistakes.size());
   trial.proofs.resize(module.mistakes.size());
@@ -189,6 +186,8 @@ MistakeTrial try_mistakes(const StageBuild& build, const Module& module) {
       trial.proofs[i].complaint = "the tests do not start with it: " + run.problem + "\n" + run.output;
     } else if (run.ok()) {
       trial.proofs[i].complaint = "no test that a student has catches it";
+    } else if (!known.empty()) {
+      trial.proofs[i].complaint = complaint_about_sentence(build, module, mistake, known, run);
     }
   });
   return trial;

@@ -26,8 +26,8 @@ std::vector<Proof> prove_holes(const StageBuild& build, const Module& module);
 // exercise that is still empty; in the end all pass.
 std::vector<Proof> prove_journey(const StageBuild& build, const Module& module);
 
-// A learner who makes each known mistake once: when all else is done they are told its sentence, and while what comes later
-// is still empty, never another one.
+// A learner who makes each known mistake while what comes later is still empty. Fewer tests come far enough to show it then: they
+// may be told nothing, and never the sentence of another mistake.
 std::vector<Proof> prove_recognition(const StageBuild& build, const Module& module, const std::vector<KnownMistake>& known);
 
 struct MistakeTrial {
@@ -35,7 +35,8 @@ struct MistakeTrial {
   std::vector<Proof> proofs;
 };
 
-// Each mistake in place of its solution: a test that a student has must fail.
-MistakeTrial try_mistakes(const StageBuild& build, const Module& module);
+// Each mistake in place of its solution, when all else is done: a test that a student has must fail. With what is `known` of the
+// module's mistakes, the learner who makes it must be told its sentence.
+MistakeTrial try_mistakes(const StageBuild& build, const Module& module, const std::vector<KnownMistake>& known = {});
 
 }  // namespace tito

@@ -13,6 +13,7 @@
 #include <map>
 #include <system_error>
 
+#include "build/part_report.h"
 #include "format/student.h"
 #include "format/units.h"
 
@@ -33,6 +34,9 @@ constexpr std::string_view cell_warnings = "-Wall -Wno-unused-function -Wno-unus
 
 // Bytes become numbers in the library, whose alignment is checked; in the tests that check takes a third of their compilation.
 constexpr std::string_view unchecked_in_tests = " -fno-sanitize=alignment";
+
+// What files are called in objects that several stages share, in place of the folder of one stage.
+constexpr std::string_view shared_sources = "build/stage";
 
 std::string sanitizer_flags(Sanitizer sanitizer) {
   switch (sanitizer) {
@@ -67,15 +71,6 @@ std::map<std::string, std::string> texts(const Package& package) {
   std::map<std::string, std::string> out;
   for (const GeneratedFile& file : package.files) out[file.path] = file.text;
   return out;
-}
-
-// Calls `found` with each "tinytorch/PATH" that the text includes.
-void for_each_include(std::string_view text, const std::function<void(std::string_view)>& found) {
-  constexpr std::string_view opening = "#include \"tinytorch/";
-  for (std::size_t at = text.find(opening); at != std::string_view::npos; at = text.find(opening, at + 1)) {
-    const std::size_t start = at + opening.size();
-    found(text.substr(start, text.find('"', start) - start));
-  }
 }
 
 std::vector<std::string> joined(const std::vector<std::vector<std::string>>& lists) {
@@ -147,6 +142,7 @@ StageBuild::StageBuild(fs::path root, const std::vector<Module>& course, StageOp
   if (options_.cells) {
     add_cells();
     write_if_changed(directory_ / "build.ninja", ninja_.text());
+    if (shared_) shared_->finish(directory_, "cells");
     return;
   }
   test_objects_.resize(modules_.size());
@@ -159,6 +155,7 @@ StageBuild::StageBuild(fs::path root, const std::vector<Module>& course, StageOp
   for (const std::string_view folder : {"package", "integration", "regression"}) add_folder_tests(folder);
   for (const Program& program : options_.programs) add_program(program);
   write_if_changed(directory_ / "build.ninja", ninja_.text());
+  if (shared_) shared_->finish(directory_, options_.units == Units::Plain ? "tests" : "edit");
 }
 
 FolderLock::FolderLock(const fs::path& folder) {
@@ -205,6 +202,14 @@ const std::vector<std::string>& StageBuild::test_objects_of(const Module& module
   throw std::logic_error("the module is not in this build");
 }
 
+std::vector<std::string> StageBuild::library_of(const std::string& folder) const {
+  std::vector<std::string> objects;
+  for (std::size_t i = 0; i < reference_.owners.size(); ++i) {
+    if (reference_.owners[i] == folder) objects.push_back(reference_.objects[i]);
+  }
+  return objects;
+}
+
 const Module& StageBuild::student_copy_of(const Module& module) const {
   for (std::size_t i = 0; i < students_.size(); ++i) {
     if (modules_[i].number == module.number) return students_[i];
@@ -223,19 +228,28 @@ void StageBuild::write_rules() {
   const std::string_view warnings = options_.learner ? learner_warnings : strict_warnings;
   const bool clang = tools.compiler.find("clang") != std::string::npos;
   const std::string cache = find_program("ccache").empty() ? "" : "CCACHE_NOHASHDIR=1 ccache ";
-  const std::string common = fmt::format("{} -std=c++20 -pthread -fdiagnostics-color=never{} -MD -MF $out.d", tools.compiler,
-                                         sanitizer_flags(tools.sanitizer));
+  const std::string common = fmt::format("{} -std=c++20 -pthread -fdiagnostics-color=never{}{} -MD -MF $out.d", tools.compiler,
+                                         sanitizer_flags(tools.sanitizer), options_.sections ? " -ffunction-sections -fdata-sections" : "");
   const std::string unit = fmt::format("-O0 -DDOCTEST_CONFIG_SUPER_FAST_ASSERTS {} {}{}{}", warnings, unit_warnings,
                                        clang ? clang_unit_warnings : "",
                                        tools.sanitizer == Sanitizer::Memory ? unchecked_in_tests : "");
   const std::string mold = find_program("mold").empty() ? "" : " -fuse-ld=mold";
-  ninja_.rule("library", fmt::format("{}{} {} $flags -I $include -I $runtime -c $in -o $out", cache, common, warnings),
-              "$in", true);
+  const std::string library = fmt::format("{}{} {} $flags -I $include -I $runtime -c $in -o ", cache, common, warnings);
+  const std::string plain_unit = fmt::format("{}{} {} -I $include -I $runtime -I tests -c $in -o ", cache, common, unit);
+  ninja_.rule("library", library + "$out", "$in", true);
   ninja_.rule("copy", fmt::format("{}{} -w $flags -I $include -I $runtime -c $in -o $out", cache, common), "$in", true);
   ninja_.rule("runtime", fmt::format("{}{} {} -O1 -I $include -I $runtime -c $in -o $out", cache, common, warnings),
               "$in", true);
-  ninja_.rule("unit", fmt::format("{}{} {} -I $include -I $runtime -I tests -c $in -o $out", cache, common, unit),
-              "$in", true);
+  ninja_.rule("unit", plain_unit + "$out", "$in", true);
+  if (options_.learner && !is_quick()) {
+    // Several stages may make the same object at the same time, and in whichever folder it was made, it names its files alike.
+    const std::string whole = fmt::format("$out.$$$$ -ffile-prefix-map={}/={}/ && mv -f $out.$$$$ $out", relative(directory_), shared_sources);
+    ninja_.rule("shared_library", library + whole, "$in", true);
+    ninja_.rule("shared_unit", plain_unit + whole, "$in", true);
+    const fs::path compiler = find_program(tools.compiler);
+    compiling_ = fmt::format("{}\n{}\n{}\n{} {}\n", library, plain_unit, compiler.string(), fs::file_size(compiler),
+                             fs::last_write_time(compiler).time_since_epoch().count());
+  }
   ninja_.rule("copy_unit", fmt::format("{}{} {} -w -I $include -I $runtime -I tests -c $in -o $out", cache, common, unit),
               "$in", true);
   ninja_.rule("optimized_unit", fmt::format("{}{} -O1 {} {} -I $include -I $runtime -I tests -c $in -o $out", cache,
@@ -258,7 +272,17 @@ void StageBuild::write_rules() {
 
 void StageBuild::write_package(const Package& package, const std::string& include) {
   write_changed(root_ / include / "tinytorch", package.files, true);
-  for (const GeneratedFile& file : package.files) lines_.add(fs::path(include) / "tinytorch" / file.path, file);
+  for (const GeneratedFile& file : package.files) add_lines(fs::path(include) / "tinytorch" / file.path, file);
+}
+
+void StageBuild::add_lines(const fs::path& written, const GeneratedFile& file) {
+  lines_.add(written, file);
+  if (shared_) lines_.add(shared_sources / written.lexically_relative(relative(directory_)), file);
+}
+
+void StageBuild::share_objects() {
+  if (compiling_.empty()) return;
+  shared_.emplace(root_, reference_.package, compiling_ + fingerprint({root_ / runtime()}));
 }
 
 std::string StageBuild::compile_source(const std::string& source, const std::string& include, std::string_view level,
@@ -269,6 +293,13 @@ std::string StageBuild::compile_source(const std::string& source, const std::str
   // Vector code means nothing without optimization, in any build.
   const std::string_view simd_level = options_.toolchain.sanitizer == Sanitizer::None ? "-O3" : "-O1";
   const std::string flags = simd ? fmt::format("{} {}", simd_level, capability_flags(source)) : std::string(level);
+  if (shared_ && rule == "library" && folder == "obj") {
+    const std::string object = shared_->object_of_file(source, flags);
+    if (!shared_->has(object)) {
+      ninja_.add({object, "shared_library", {include + "/tinytorch/" + source}, {}, {{"include", include}, {"flags", flags}}});
+    }
+    return object;
+  }
   ninja_.add({output, rule, {include + "/tinytorch/" + source}, {}, {{"include", include}, {"flags", flags}}});
   return output;
 }
@@ -302,6 +333,7 @@ void StageBuild::add_reference() {
   reference_.include = relative(directory_ / "include");
   reference_.package = export_package(modules_);
   test_include_ = reference_.include;
+  share_objects();
   write_package(reference_.package, reference_.include);
   if (!options_.library.empty()) {
     reference_.objects = {relative(options_.library)};
@@ -404,7 +436,12 @@ std::vector<std::string> StageBuild::compile_units(const std::vector<GeneratedFi
   std::vector<std::string> objects;
   for (const GeneratedFile& unit : units) {
     const std::string source = relative(directory_ / folder / unit.path);
-    lines_.add(source, unit);
+    add_lines(source, unit);
+    if (shared_ && rule == "unit") {
+      objects.push_back(shared_->object_of(unit.path, unit.text, ""));
+      if (!shared_->has(objects.back())) ninja_.add({objects.back(), "shared_unit", {source}, {}, {{"include", include}}});
+      continue;
+    }
     objects.push_back(relative(directory_ / "obj" / folder / unit.path) + ".o");
     ninja_.add({objects.back(), rule, {source}, {}, {{"include", include}}});
   }

@@ -4,12 +4,14 @@
 // units, and one build.ninja for all of it, so that what two programs share is compiled once.
 #pragma once
 
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "build/ninja.h"
+#include "build/shared_objects.h"
 #include "format/export.h"
 #include "format/module.h"
 
@@ -58,6 +60,7 @@ struct StageOptions {
   std::set<std::string> only;        // numbers of the modules whose tests are wanted; empty: all
   std::string folder;                // in build/; empty: named after the stage and the toolchain
   bool cells = false;                // for a notebook: precompiled headers for its cells, and no test programs
+  bool sections = false;             // each function in a section of its own, so that what nobody calls is not linked
 };
 
 // Keeps others from working in a folder while it lives.
@@ -98,6 +101,9 @@ class StageBuild {
   std::string program_of(std::string_view name) const { return relative(directory_ / "bin" / name); }
   // The module as a student gets it (parsed from its copy); only with `variants`.
   const Module& student_copy_of(const Module& module) const;
+  const StageOptions& options() const { return options_; }
+  // Object files of one module's part of the library; empty when the library is one file.
+  std::vector<std::string> library_of(const std::string& folder) const;
   // Object files of the library itself.
   const std::vector<std::string>& library() const { return reference_.objects; }
   const std::vector<std::string>& test_objects_of(const Module& module) const;
@@ -137,6 +143,8 @@ class StageBuild {
   std::vector<std::string> partly_instrumented(const std::set<std::string>& numbers);
   void add_cells();
   void write_package(const Package& package, const std::string& include);
+  void add_lines(const fs::path& written, const GeneratedFile& file);
+  void share_objects();
   std::string compile_source(const std::string& source, const std::string& include, std::string_view level,
                              const std::string& rule = "library");
   std::vector<std::vector<std::string>> compile_modules(const Package& package, const std::string& include);
@@ -160,6 +168,8 @@ class StageBuild {
   FolderLock lock_;
   LineMap lines_;
   NinjaFile ninja_;
+  std::string compiling_;                // the rules by which objects are made, and the compiler
+  std::optional<SharedObjects> shared_;  // in a learner's workspace
   Variant reference_;
   std::string test_include_;               // what tests of modules and programs are compiled against
   std::vector<std::vector<std::string>> instrumented_;  // with `variants`: objects for each entry of the package's sources

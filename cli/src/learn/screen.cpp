@@ -124,7 +124,8 @@ std::string cut_to_width(const std::string& line, std::size_t columns) {
 void draw(const std::vector<std::string>& lines, const ScreenSize& size) {
   std::string out = "\033[H";
   for (std::size_t i = 0; i < lines.size() && i < size.rows; ++i) {
-    out += (i == 0 ? "" : "\r\n") + cut_to_width(lines[i], size.columns) + "\033[K";
+    // Cleared first: behind a line as wide as the screen the cursor stands on its last character.
+    out += std::string(i == 0 ? "" : "\r\n") + "\033[K" + cut_to_width(lines[i], size.columns);
   }
   out += "\033[J";
   put(out);

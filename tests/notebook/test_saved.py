@@ -1,0 +1,56 @@
+"""What the kernel knows of cells that were not run: the notebook as it was saved."""
+
+import os
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+import nbformat
+
+from tinytorch_kernel.cells import Notebook, parse
+from tinytorch_kernel.kernel import SavedCells
+
+
+def save(path, *sources):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("Text."), *(nbformat.v4.new_code_cell(source) for source in sources)])
+    path.write_text(nbformat.writes(notebook))
+
+
+class Saved(unittest.TestCase):
+    def setUp(self):
+        place = tempfile.TemporaryDirectory()
+        self.addCleanup(place.cleanup)
+        self.folder = Path(place.name)
+
+    def test_the_saved_cells_are_given_once_and_again_when_they_were_saved_again(self):
+        file = self.folder / "a.ipynb"
+        save(file, "int a;", "%limit 5\nint b;")
+        saved = SavedCells(self.folder)
+        self.assertEqual(saved.changed(), ["int a;", "\nint b;"])
+        self.assertIsNone(saved.changed())
+        save(file, "int c;")
+        os.utime(file, ns=(1, 1))
+        self.assertEqual(saved.changed(), ["int c;"])
+        file.write_text("{ half a file")
+        os.utime(file, ns=(2, 2))
+        self.assertIsNone(saved.changed())
+
+    def test_of_several_notebooks_that_which_the_front_end_names(self):
+        save(self.folder / "a.ipynb", "int a;")
+        save(self.folder / "b.ipynb", "int b;")
+        self.assertIsNone(SavedCells(self.folder).changed())
+        with mock.patch.dict(os.environ, {"JPY_SESSION_NAME": "work/b.ipynb"}):
+            self.assertEqual(SavedCells(self.folder).changed(), ["int b;"])
+
+    def test_what_the_learner_wrote_further_down_counts_instead_of_what_was_handed_out(self):
+        book = Notebook({"handed_out": ['int f() {\n  throw NotImplemented("01 f: Write it.");\n}']})
+        book.put(parse("a", 1, "int f();\nint g() { return f(); }"))
+        self.assertIn("NotImplemented", book.unit(book.cells[0], rest=True))
+        book.later_cells(["int f() {\n  return 1;\n}"])
+        self.assertIn("return 1;", book.unit(book.cells[0], rest=True))
+        self.assertNotIn("NotImplemented", book.unit(book.cells[0], rest=True))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -4,6 +4,8 @@ set(TINYTORCH_SOURCES_00_setup
   core/error.cpp
   core/generator.cpp
   core/utils.cpp)
+set(TINYTORCH_SOURCES_70_memory
+  core/block_cache.cpp)
 set(TINYTORCH_SOURCES_92_parts
   core/warning.cpp
   core/system_info.cpp
@@ -235,15 +237,24 @@ set(TINYTORCH_SOURCES_16_kernels
   kernels/gemm.simd.DEFAULT.cpp
   kernels/gemm.simd.AVX2.cpp
   kernels/gemm.simd.AVX512.cpp)
+set(TINYTORCH_SOURCES_71_attention_kernels
+  kernels/attention.cpp
+  kernels/softmax_rows.simd.DEFAULT.cpp
+  kernels/softmax_rows.simd.AVX2.cpp
+  kernels/softmax_rows.simd.AVX512.cpp)
 set(TINYTORCH_SOURCES_75_convolution_kernels
   kernels/convolution.cpp
   kernels/gathered.simd.DEFAULT.cpp
   kernels/gathered.simd.AVX2.cpp
-  kernels/gathered.simd.AVX512.cpp)
+  kernels/gathered.simd.AVX512.cpp
+  kernels/window.simd.DEFAULT.cpp
+  kernels/window.simd.AVX2.cpp
+  kernels/window.simd.AVX512.cpp)
 set(TINYTORCH_SOURCES_generated
   core/register_all.cpp)
 set(TINYTORCH_MODULES
   00_setup
+  70_memory
   92_parts
   01_tensor
   84_devices
@@ -283,5 +294,6 @@ set(TINYTORCH_MODULES
   14_profiling
   15_benchmarking
   16_kernels
+  71_attention_kernels
   75_convolution_kernels
   generated)

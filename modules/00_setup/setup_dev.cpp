@@ -2214,7 +2214,7 @@ DEMO("memory that you asked for, and memory that you have") {
 
 // %% [markdown]
 // That is why frameworks keep freed memory in a pool instead of giving it back: the second tensor of the same size finds its pages already there. Module 01's allocator counts
-// what is live; module 16's keeps pools.
+// what is live, and takes its memory from such a pool (library chapter 70).
 //
 // ### Block by block: the twister as v1 and v2
 //

@@ -41,7 +41,7 @@
 #include <cstddef>
 #include "tinytorch/core/intrusive_ptr.h"
 //| export core/storage.cpp
-#include <new>
+#include "tinytorch/core/block_cache.h"
 #include "tinytorch/core/error.h"
 #include "tinytorch/core/record_function.h"
 //| export core/dispatch.h
@@ -179,12 +179,10 @@ void memory::reset_peak() { peak_bytes.store(live_bytes.load()); }
 // %%
 //| export core/storage.cpp
 namespace {
-constexpr std::align_val_t kAlignment{64};  // a cache line, and the widest vector register
-
 void* allocate_bytes(std::size_t nbytes) {
   if (nbytes == 0) return nullptr;
-  // What a thread freed a moment ago serves small tensors again (chapter 92); general memory at a multiple of 64 is slow to get.
-  void* data = nbytes <= memory::kSmallLimit ? memory::allocate_small(nbytes) : ::operator new(nbytes, kAlignment, std::nothrow);
+  // What was freed a moment ago serves again: small blocks of this thread (chapter 92), larger ones of the process (chapter 70). General memory at a multiple of 64 is slow to get.
+  void* data = nbytes <= memory::kSmallLimit ? memory::allocate_small(nbytes) : memory::allocate_block(nbytes);
   TORCH_CHECK(data != nullptr, "DefaultCPUAllocator: can't allocate memory: you tried to allocate ", nbytes,
               " bytes. Use smaller tensors or batches, or free some first.");
   const std::size_t live = memory::add_shared(live_bytes, nbytes, std::memory_order_relaxed) + nbytes;
@@ -199,7 +197,7 @@ void* allocate_bytes(std::size_t nbytes) {
 void free_bytes(void* data, std::size_t nbytes) {
   if (data == nullptr) return;
   if (nbytes <= memory::kSmallLimit) memory::free_small(data, nbytes);
-  else ::operator delete(data, kAlignment);
+  else memory::free_block(data, nbytes);
   const std::size_t live = memory::add_shared(live_bytes, std::size_t{0} - nbytes, std::memory_order_relaxed) - nbytes;
   if (RecordObserver* const observer = record_observer.load()) observer->memory(-static_cast<std::ptrdiff_t>(nbytes), live);
 }

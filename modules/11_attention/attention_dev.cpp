@@ -798,6 +798,8 @@ namespace op {
 // (output, logsumexp) of query, key, value, dropout_p, is_causal, attn_mask, scale.
 extern Operator<std::tuple<Tensor, Tensor>(const Tensor&, const Tensor&, const Tensor&, double, bool, const std::optional<Tensor>&, std::optional<double>)>
     _scaled_dot_product_flash_attention_for_cpu;
+extern Operator<std::tuple<Tensor, Tensor, Tensor>(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, double, bool, const std::optional<Tensor>&, std::optional<double>)>
+    _scaled_dot_product_flash_attention_for_cpu_backward;
 }  // namespace op
 
 // Attention in blocks: query (B, H, L, E), key (B, Hk, S, E), value (B, Hk, S, Ev), where Hk divides H -> (output (B, H, L, Ev), logsumexp (B, H, L)). attn_mask: floating point, added to the scores, broadcasts to
@@ -1016,12 +1018,9 @@ void backward_head(const FlashProblem& of, std::int64_t b, std::int64_t h, Backw
     }
   }
 }
-}  // namespace
 
-std::tuple<Tensor, Tensor, Tensor> _scaled_dot_product_flash_attention_for_cpu_backward(const Tensor& grad_out_, const Tensor& query, const Tensor& key, const Tensor& value, const Tensor& out,
-                                                                                        const Tensor& logsumexp, double, bool is_causal, const std::optional<Tensor>& attn_mask,
-                                                                                        std::optional<double> scale) {
-  const NoGradGuard no_grad;
+std::tuple<Tensor, Tensor, Tensor> flash_attention_backward_cpu(const Tensor& grad_out_, const Tensor& query, const Tensor& key, const Tensor& value, const Tensor& out, const Tensor& logsumexp, double,
+                                                                bool is_causal, const std::optional<Tensor>& attn_mask, std::optional<double> scale) {
   const FlashProblem of(query, key, value, is_causal, attn_mask, scale);
   const ScalarType dtype = query.scalar_type();
   const Tensor grad_out = grad_out_.contiguous();
@@ -1050,6 +1049,17 @@ std::tuple<Tensor, Tensor, Tensor> _scaled_dot_product_flash_attention_for_cpu_b
     }
   });
   return {grad_query, grad_key, grad_value};
+}
+}  // namespace
+
+constinit Operator<std::tuple<Tensor, Tensor, Tensor>(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, double, bool, const std::optional<Tensor>&, std::optional<double>)>
+    op::_scaled_dot_product_flash_attention_for_cpu_backward("_scaled_dot_product_flash_attention_for_cpu_backward", {.cpu = flash_attention_backward_cpu});
+
+std::tuple<Tensor, Tensor, Tensor> _scaled_dot_product_flash_attention_for_cpu_backward(const Tensor& grad_out, const Tensor& query, const Tensor& key, const Tensor& value, const Tensor& out,
+                                                                                        const Tensor& logsumexp, double dropout_p, bool is_causal, const std::optional<Tensor>& attn_mask,
+                                                                                        std::optional<double> scale) {
+  const NoGradGuard no_grad;
+  return op::_scaled_dot_product_flash_attention_for_cpu_backward(grad_out, query, key, value, out, logsumexp, dropout_p, is_causal, attn_mask, scale);
 }
 
 // %%

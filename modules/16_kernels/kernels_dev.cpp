@@ -713,9 +713,16 @@ static void pack(T* to, int width, const T* from, std::int64_t step, std::int64_
   if (step == 1) return pack_lines(to, width, from, k_step, count, K);
   int i = 0;
   if (k_step == 1) {
-    for (; i + kSquare<T> <= count; i += kSquare<T>) {
-      for (std::int64_t k = pack_squares(to + i, width, from + i * step, step, K); k < K; ++k)
-        for (int j = i; j < i + kSquare<T>; ++j) to[k * width + j] = from[j * step + k];
+    // Some k for all lines, then the next: the part of the panel that is written stays in the first cache.
+    constexpr std::int64_t together = 64;
+    for (std::int64_t first = 0; first < K; first += together) {
+      const std::int64_t some = K - first < together ? K - first : together;
+      T* const part = to + first * width;
+      for (i = 0; i + kSquare<T> <= count; i += kSquare<T>) {
+        const T* const lines = from + i * step + first;
+        for (std::int64_t k = pack_squares(part + i, width, lines, step, some); k < some; ++k)
+          for (int j = 0; j < kSquare<T>; ++j) part[k * width + i + j] = lines[j * step + k];
+      }
     }
   }
   for (; i < count; ++i)
@@ -1567,6 +1574,8 @@ TEST_CASE("divide_result: everything once, for every shape") {
 //         tasks:  for each region:  for each panel of B:  for each panel of A:  a tile      (all threads)
 //                                   first block: out = alpha A B + beta start;  later blocks: out = alpha A B + out
 //
+// Where A has no more rows than one block, a packed panel of B has one user. Packing all of B first would then send it through memory twice more, so the task that computes a panel's columns packs it, and uses it while it is in the near caches.
+//
 // `start` is what `addmm` adds: for a linear layer the bias, a line that every row starts from. So the bias costs nothing, no pass over the result of its own: it is the value with which the first block's sums are finished.
 
 // %%
@@ -1697,35 +1706,69 @@ void multiply_small(const Product<T>& p, const kernels::GemmTable<T>& table, std
   }
 }
 
+// The panels of A: each row of regions cut into panels of nearly equal height.
+template <class F>
+void for_panels(std::int64_t row, std::int64_t rows, std::int64_t most, F&& f) {
+  const std::int64_t parts = parts_of(rows, most);
+  for (std::int64_t i = 0; i < parts; ++i) {
+    const Part part(rows, parts, i);
+    f(row + part.first, part.count);
+  }
+}
+
+// One block of rows of A: all of it is packed, and who computes a panel of B's columns packs that panel too, for all of K, and uses it while it is near.
+template <class T>
+void multiply_one_block(const Product<T>& p, const kernels::GemmTable<T>& table, kernels::BlockSizes sizes) {
+  const std::int64_t k_parts = parts_of(p.K, sizes.K), strips = parts_of(p.N, table.columns);
+  T* const a_panels = packed_a.room_for<T>(p.M * p.K);
+  kernels::run_tasks(k_parts, [&](std::int64_t k_part) {
+    const Part block(p.K, k_parts, k_part);
+    for_panels(0, p.M, table.rows, [&](std::int64_t row, std::int64_t rows) {
+      table.pack(a_panels + p.M * block.first + row * block.count, static_cast<int>(rows), p.a_at(row, block.first), p.a.row, p.a.column, static_cast<int>(rows), block.count);
+    });
+  });
+  const std::int64_t tasks = std::min<std::int64_t>(strips, 32);
+  kernels::run_tasks(tasks, [&](std::int64_t task) {
+    const Part own(strips, tasks, task);
+    T* const panel = packed_b.room_for<T>(table.columns * p.K);
+    for (std::int64_t j = own.first * table.columns; j < std::min(p.N, (own.first + own.count) * table.columns); j += table.columns) {
+      const int columns = static_cast<int>(std::min<std::int64_t>(table.columns, p.N - j));
+      table.pack(panel, table.columns, p.b_at(0, j), p.b.column, p.b.row, columns, p.K);
+      for (std::int64_t k_part = 0; k_part < k_parts; ++k_part) {
+        const Part block(p.K, k_parts, k_part);
+        for_panels(0, p.M, table.rows, [&](std::int64_t row, std::int64_t rows) {
+          kernels::Tile<T> tile = p.tile_at(row, j, block.first, block.count);
+          tile.a = a_panels + p.M * block.first + row * block.count;
+          tile.b = panel + block.first * table.columns;
+          tile.b_k = table.columns;
+          table.tile(tile, static_cast<int>(rows), columns, true);
+        });
+      }
+    }
+  });
+}
+
 // Block by block, in packed panels, on all threads.
 template <class T>
 void multiply_blocks(const Product<T>& p, const kernels::GemmTable<T>& table, kernels::BlockSizes sizes) {
+  // With few rows a number of B is used a few times only: lines that are contiguous are then read in place.
+  const bool packs_b = p.b.column != 1 || p.M > 3 * table.rows;
+  if (packs_b && p.M <= sizes.M && p.K <= 16 * sizes.K) return multiply_one_block(p, table, sizes);
   const std::vector<kernels::Region> regions = kernels::divide_result(p.M, p.N, table.rows, table.columns, sizes.M);
   const std::int64_t region_count = static_cast<std::int64_t>(regions.size());
   const std::int64_t strips = parts_of(p.N, table.columns);
   const std::int64_t k_parts = parts_of(p.K, sizes.K);
   const std::int64_t most_k = parts_of(p.K, k_parts);
-  // With few rows a number of B is used a few times only: lines that are contiguous are then read in place.
-  const bool packs_b = p.b.column != 1 || p.M > 3 * table.rows;
   T* const a_panels = packed_a.room_for<T>(p.M * most_k);
   T* const b_panels = packed_b.room_for<T>((packs_b ? strips : 1) * table.columns * most_k);
   // Packing: tasks of some rows of A, then of some panels of B.
-  const std::int64_t levels = parts_of(p.M, table.rows);
-  const std::int64_t a_tasks = parts_of(levels, 8);
+  const std::int64_t a_tasks = parts_of(parts_of(p.M, table.rows), 8);
   const std::int64_t first_packed = packs_b ? 0 : p.N / table.columns;  // the panel at the edge is always packed
   const std::int64_t b_tasks = parts_of(strips - first_packed, 4);
-  // A row of regions is cut into panels of nearly equal height.
-  const auto for_panels = [&](std::int64_t row, std::int64_t rows, auto&& f) {
-    const std::int64_t parts = parts_of(rows, table.rows);
-    for (std::int64_t i = 0; i < parts; ++i) {
-      const Part part(rows, parts, i);
-      f(row + part.first, part.count);
-    }
-  };
   std::vector<Part> a_parts;  // the panels of A, in order
   for (const kernels::Region& region : regions) {
     if (region.column != 0) continue;
-    for_panels(region.row, region.rows, [&](std::int64_t row, std::int64_t rows) {
+    for_panels(region.row, region.rows, table.rows, [&](std::int64_t row, std::int64_t rows) {
       Part part(rows, 1, 0);
       part.first = row;
       a_parts.push_back(part);
@@ -1756,7 +1799,7 @@ void multiply_blocks(const Product<T>& p, const kernels::GemmTable<T>& table, ke
         const int columns = static_cast<int>(std::min<std::int64_t>(table.columns, p.N - j));
         const std::int64_t strip = j / table.columns;
         const bool packed = strip >= first_packed;
-        for_panels(region.row, region.rows, [&](std::int64_t row, std::int64_t rows) {
+        for_panels(region.row, region.rows, table.rows, [&](std::int64_t row, std::int64_t rows) {
           kernels::Tile<T> tile = p.tile_at(row, j, block.first, block.count);
           tile.a = a_panels + row * block.count;
           tile.b = packed ? b_panels + (strip - first_packed) * table.columns * block.count : p.b_at(block.first, j);
@@ -2106,14 +2149,14 @@ void multiply_some_lines(const LinesProduct<T>& p, std::int64_t i, std::int64_t 
   const T* const b = p.b + j * p.b_line;
   std::int64_t k = 0;
   for (; k + kLanes<T> <= p.K; k += kLanes<T>) {
-    Vector<T> lines[Lines];
-    HWY_UNROLL(4)
-    for (int c = 0; c < Lines; ++c) lines[c] = hn::LoadU(d, b + c * p.b_line + k);
+    Vector<T> rows[Rows];
     HWY_UNROLL(6)
-    for (int r = 0; r < Rows; ++r) {
-      const Vector<T> x = hn::LoadU(d, a + r * p.a_line + k);
-      HWY_UNROLL(4)
-      for (int c = 0; c < Lines; ++c) sums[r * Lines + c] = hn::MulAdd(x, lines[c], sums[r * Lines + c]);
+    for (int r = 0; r < Rows; ++r) rows[r] = hn::LoadU(d, a + r * p.a_line + k);
+    HWY_UNROLL(4)
+    for (int c = 0; c < Lines; ++c) {
+      const Vector<T> line = hn::LoadU(d, b + c * p.b_line + k);
+      HWY_UNROLL(6)
+      for (int r = 0; r < Rows; ++r) sums[r * Lines + c] = hn::MulAdd(rows[r], line, sums[r * Lines + c]);
     }
   }
   if (k < p.K) {
@@ -2147,15 +2190,13 @@ static void multiply_lines(const LinesProduct<T>& p) {
   // BEGIN SOLUTION
   // Four lines of b stay in the first cache while all rows of a pass by.
   constexpr bool many = kTileRows >= 12;
-  constexpr int kRows = many ? 6 : 2;
+  constexpr int kRows = many ? 6 : 3;
   std::int64_t j = 0;
   for (; j + 4 <= p.N; j += 4) {
     std::int64_t i = 0;
     for (; i + kRows <= p.M; i += kRows) multiply_some_lines<T, kRows, 4>(p, i, j);
-    if constexpr (many) {
-      if (i + 4 <= p.M) multiply_some_lines<T, 4, 4>(p, i, j), i += 4;
-      if (i + 2 <= p.M) multiply_some_lines<T, 2, 4>(p, i, j), i += 2;
-    }
+    if (many && i + 4 <= p.M) multiply_some_lines<T, 4, 4>(p, i, j), i += 4;
+    if (i + 2 <= p.M) multiply_some_lines<T, 2, 4>(p, i, j), i += 2;
     if (i < p.M) multiply_some_lines<T, 1, 4>(p, i, j);
   }
   for (; j < p.N; ++j) {

@@ -18,6 +18,7 @@ const std::map<std::string, std::string> elsewhere{
     {"created", "gives a new tensor its layers: every row of a function that creates one"},
     {"parameter", "registers a parameter: module 03 and 05"},
     {"bernoulli_", "PyTorch draws from Intel's generator here: chapter 90"},
+    {"_scaled_dot_product_flash_attention_for_cpu_backward", "the gradients of the rows of the forward pass go through it, tuned and reference"},
     {"exponential_", "PyTorch draws from Intel's generator here: chapter 90"},
 };
 

@@ -24,6 +24,7 @@ void register_special_half_precision();  // 74_tensor_breadth
 void register_pytorch_files();  // 85_weights
 void kernels_join_birth_layers();  // 16_kernels
 void register_tuned_products();  // 16_kernels
+void register_tuned_attention();  // 71_attention_kernels
 void register_tuned_convolution();  // 75_convolution_kernels
 void register_all();
 
@@ -49,6 +50,7 @@ void register_all() {
   register_pytorch_files();
   kernels_join_birth_layers();
   register_tuned_products();
+  register_tuned_attention();
   register_tuned_convolution();
 }
 

@@ -9,6 +9,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "tinytorch/core/block_cache.h"
 #include "tinytorch/core/ops.h"
 #include "tinytorch/kernels/gathered_kernels.h"
 #include "tinytorch/kernels/gemm.h"
@@ -16,6 +17,7 @@
 #include "tinytorch/nn/conv.h"
 #include "tinytorch/nn/image_checks.h"
 #include "tinytorch/nn/windows.h"
+#include "tinytorch/kernels/window_kernels.h"
 
 namespace tinytorch {
 
@@ -29,17 +31,20 @@ const kernels::GatherTable<T>& gather_table() {
   else return chosen.in_double;
 }
 
-// Numbers that are not initialised, aligned to cache lines.
+// Numbers that are not initialised, aligned to cache lines, and 16 more behind them.
 template <class T>
 class Panels {
  public:
-  explicit Panels(std::int64_t count) : memory_(static_cast<T*>(::operator new((static_cast<std::size_t>(count) + 16) * sizeof(T), std::align_val_t{64}))) {}
-  ~Panels() { ::operator delete(memory_, std::align_val_t{64}); }
+  explicit Panels(std::int64_t count) : bytes_((static_cast<std::size_t>(count) + 16) * sizeof(T)), memory_(static_cast<T*>(memory::allocate_block(bytes_))) {
+    if (memory_ == nullptr) throw std::bad_alloc();
+  }
+  ~Panels() { memory::free_block(memory_, bytes_); }
   Panels(const Panels&) = delete;
   Panels& operator=(const Panels&) = delete;
   T* at(std::int64_t i) const { return memory_ + i; }
 
  private:
+  std::size_t bytes_;
   T* memory_;
 };
 
@@ -86,14 +91,16 @@ struct PackedRows {
   void pack(const T* data, std::int64_t row, const Offsets& k_offsets) {
     kernels::run_tasks(k_pieces, [&](std::int64_t piece) {
       const Piece block(K, k_pieces, piece);
-      // Offsets that follow each other are a contiguous line.
+      // Offsets at equal distances are a line.
       for (std::int64_t k = block.first, next = k; k < block.first + block.count; k = next) {
-        for (++next; next < block.first + block.count && k_offsets[static_cast<std::size_t>(next)] == k_offsets[static_cast<std::size_t>(next - 1)] + 1;) ++next;
+        const auto distance = [&](std::int64_t i) { return k_offsets[static_cast<std::size_t>(i)] - k_offsets[static_cast<std::size_t>(i - 1)]; };
+        const std::int64_t step = k + 1 < block.first + block.count ? distance(k + 1) : 1;
+        for (++next; next < block.first + block.count && distance(next) == step;) ++next;
         for (std::int64_t r = 0; r < row_pieces; ++r) {
           const Piece rows(M, row_pieces, r);
           T* const to = panels.at(M * block.first + rows.first * block.count + (k - block.first) * rows.count);
           const int count = static_cast<int>(rows.count);
-          table.pack(to, count, data + rows.first * row + k_offsets[static_cast<std::size_t>(k)], row, 1, count, next - k);
+          table.pack(to, count, data + rows.first * row + k_offsets[static_cast<std::size_t>(k)], row, step, count, next - k);
         }
       }
     });
@@ -133,6 +140,159 @@ void multiply_gathered(const PackedRows<T>& a, const T* b, const T* b_end, const
 template <class T>
 std::int64_t longest_block(const kernels::GemmTable<T>& table) {
   return kernels::block_sizes(kernels::cache_sizes(), sizeof(T), table.rows, table.columns).K;
+}
+}  // namespace
+
+namespace {
+template <class T>
+const kernels::WindowTable<T>& window_table() {
+  using namespace kernels;
+  static constexpr const WindowKernels* tables[] = TINYTORCH_PER_CAPABILITY(window_kernels);
+  const WindowKernels& chosen = for_capability(tables);
+  if constexpr (std::is_same_v<T, float>) return chosen.in_float;
+  else return chosen.in_double;
+}
+
+// Two numbers, for rows and columns.
+struct Plane {
+  std::int64_t rows, columns;
+  std::int64_t count() const { return rows * columns; }
+};
+
+// Rows and columns out of a list of one or two sizes; a line is a plane with one row.
+Plane plane_of(IntArrayRef sizes, std::int64_t one) { return sizes.size() == 2 ? Plane{sizes[0], sizes[1]} : Plane{one, sizes[0]}; }
+
+// Whether rows of `width` windows fill vectors well enough.
+bool fills_vectors(std::int64_t width, std::int64_t lanes) { return width * 10 >= pieces_of(width, lanes) * lanes * 7; }
+
+// A stack of images (images, channels) with `before` zeros in front of rows and columns, in the phases of a stride, each phase of size `phase`; zeros also behind.
+template <class T>
+class PhasedImages {
+ public:
+  // Copies x (images, channels, size); only phases that `used` tells of. Without anything to do it refers to x.
+  PhasedImages(const T* x, std::int64_t images, std::int64_t channels, Plane size, Plane before, Plane stride, Plane phase, const std::vector<bool>& used, bool in_place)
+      : phase_(phase), stride_(stride), channel_(stride.count() * phase.count()), memory_(in_place ? 0 : images * channels * channel_ + 64), data_(in_place ? x : memory_.at(0)) {
+    if (in_place) return;
+    std::fill_n(memory_.at(images * channels * channel_), 64, T{0});
+    parallel_for(0, images * channels, std::max<std::int64_t>(1, 16384 / channel_), [&](std::int64_t first, std::int64_t stop) {
+      for (std::int64_t c = first; c < stop; ++c)
+        for (std::int64_t p = 0; p < stride.count(); ++p)
+          if (used[static_cast<std::size_t>(p)]) copy_phase(x + c * size.count(), memory_.at(c * channel_ + p * phase.count()), size, before, {p / stride.columns, p % stride.columns});
+    });
+  }
+
+  const T* data() const { return data_; }
+  std::int64_t channel() const { return channel_; }
+  std::int64_t row() const { return phase_.columns; }
+
+  // Where the pixel at distance (row, column) from a window's corner lies, relative to that corner's place in phase 0.
+  std::int64_t offset(std::int64_t row, std::int64_t column) const {
+    return (row % stride_.rows * stride_.columns + column % stride_.columns) * phase_.count() + row / stride_.rows * phase_.columns + column / stride_.columns;
+  }
+
+ private:
+  void copy_phase(const T* from, T* to, Plane size, Plane before, Plane at) const {
+    // Columns of the phase that hold pixels: those j with 0 <= j * stride + at - before < size.
+    const auto first_inside = [](std::int64_t shift, std::int64_t stride) { return shift >= 0 ? 0 : (-shift + stride - 1) / stride; };
+    const std::int64_t shift = at.columns - before.columns;
+    const std::int64_t begin = std::min(phase_.columns, first_inside(shift, stride_.columns));
+    const std::int64_t end = std::max(begin, std::min(phase_.columns, pieces_of(std::max<std::int64_t>(0, size.columns - shift), stride_.columns)));
+    for (std::int64_t i = 0; i < phase_.rows; ++i, to += phase_.columns) {
+      const std::int64_t row = i * stride_.rows + at.rows - before.rows;
+      if (row < 0 || row >= size.rows) {
+        std::fill_n(to, phase_.columns, T{0});
+        continue;
+      }
+      const T* const line = from + row * size.columns + shift;
+      std::fill_n(to, begin, T{0});
+      if (stride_.columns == 1) std::copy_n(line + begin, end - begin, to + begin);
+      else for (std::int64_t j = begin; j < end; ++j) to[j] = line[j * stride_.columns];
+      std::fill_n(to + end, phase_.columns - end, T{0});
+    }
+  }
+
+  Plane phase_, stride_;
+  std::int64_t channel_;
+  Panels<T> memory_;
+  const T* data_;
+};
+
+// The numbers of a kernel by their distance from the window's corner.
+struct Taps {
+  Offsets rows, columns;  // distances
+  Offsets weights;        // their places in a channel of the weights
+};
+
+// y (N, G M, size), whose rows are size.columns long, = windows of `image` (N, G C) times weights: element (m, c, tap v) of group g is w[g * w_group + m * w_row + c * w_channel + taps.weights[v]].
+template <class T>
+void convolve_in_place(const PhasedImages<T>& image, std::int64_t N, std::int64_t G, std::int64_t C, std::int64_t M, const T* w, std::int64_t w_group, std::int64_t w_row, std::int64_t w_channel, const Taps& taps, Plane size, T* y) {
+  const kernels::GemmTable<T>& table = kernels::gemm_table<T>();
+  const kernels::WindowTable<T>& windows = window_table<T>();
+  Offsets v_offsets;
+  for (std::size_t v = 0; v < taps.weights.size(); ++v) v_offsets.push_back(image.offset(taps.rows[v], taps.columns[v]));
+  const Offsets offsets = outer_sums(C, image.channel(), v_offsets);
+  std::vector<std::unique_ptr<PackedRows<T>>> weights;
+  for (std::int64_t g = 0; g < G; ++g) {
+    weights.push_back(std::make_unique<PackedRows<T>>(table, M, static_cast<std::int64_t>(offsets.size()), longest_block(table)));
+    weights.back()->pack(w + g * w_group, w_row, outer_sums(C, w_channel, taps.weights));
+  }
+  // The vectors of a row, then of the next row; two make a tile.
+  const std::int64_t in_row = pieces_of(size.columns, windows.lanes), vectors = size.rows * in_row;
+  const std::int64_t pairs = pieces_of(vectors, 2), L = size.count();
+  // A task: some tiles of one image and group, about a million multiply-adds.
+  const std::int64_t pieces = std::clamp<std::int64_t>(pairs * windows.lanes * 2 * M * static_cast<std::int64_t>(offsets.size()) >> 20, 1, pairs);
+  kernels::run_tasks(N * G * pieces, [&](std::int64_t task) {
+    const std::int64_t stack = task / pieces;
+    const PackedRows<T>& rows_of = *weights[static_cast<std::size_t>(stack % G)];
+    const T* const pixels = image.data() + stack * C * image.channel();
+    T* const out = y + stack * M * L;
+    const auto vector_at = [&](std::int64_t index) {
+      const std::int64_t row = index / in_row, column = index % in_row * windows.lanes;
+      return kernels::WindowVector<T>{pixels + row * image.row() + column, out + row * size.columns + column, static_cast<int>(std::min<std::int64_t>(windows.lanes, size.columns - column))};
+    };
+    const Piece piece(pairs, pieces, task % pieces);
+    for (std::int64_t part = 0; part < rows_of.k_pieces; ++part) {
+      const Piece block(rows_of.K, rows_of.k_pieces, part);
+      for (std::int64_t pair = piece.first; pair < piece.first + piece.count; ++pair) {
+        const kernels::WindowVector<T> left = vector_at(2 * pair);
+        const kernels::WindowVector<T> right = 2 * pair + 1 < vectors ? vector_at(2 * pair + 1) : kernels::WindowVector<T>{left.corner, nullptr, 0};
+        for (std::int64_t r = 0; r < rows_of.row_pieces; ++r) {
+          const Piece rows(M, rows_of.row_pieces, r);
+          kernels::WindowTile<T> tile{rows_of.panels.at(M * block.first + rows.first * block.count), offsets.data() + block.first, block.count, left, right, L, part > 0};
+          tile.left.out += rows.first * L;
+          if (right.count > 0) tile.right.out += rows.first * L;
+          windows.tile(tile, static_cast<int>(rows.count));
+        }
+      }
+    }
+  });
+}
+
+// out (G M, C V) = the sums over all images and places of y (N, G M, size) times the pixels under each number of the kernel.
+template <class T>
+void multiply_windows(const PhasedImages<T>& image, std::int64_t N, std::int64_t G, std::int64_t C, std::int64_t M, const T* y, const Taps& taps, Plane size, T* out) {
+  Offsets v_offsets;
+  for (std::size_t v = 0; v < taps.weights.size(); ++v) v_offsets.push_back(image.offset(taps.rows[v], taps.columns[v]));
+  const Offsets offsets = outer_sums(C, image.channel(), v_offsets);
+  const std::int64_t K = static_cast<std::int64_t>(offsets.size()), L = size.count();
+  // Rows without anything between them are one.
+  const Plane lines = image.row() == size.columns ? Plane{1, L} : size;
+  // Chunks of about a thousand places, whose lines stay in the caches: some images, or some rows of one.
+  const std::int64_t row_chunks = pieces_of(L, 1536) > lines.rows ? lines.rows : pieces_of(L, 1536);
+  const std::int64_t image_chunks = pieces_of(N, std::max<std::int64_t>(1, 1536 / L));
+  // Tasks: parts of the result.
+  const std::int64_t k_pieces = std::clamp<std::int64_t>(K / 48, 1, 8), m_pieces = std::clamp<std::int64_t>(M / 16, 1, pieces_of(8, k_pieces));
+  kernels::run_tasks(G * k_pieces * m_pieces, [&](std::int64_t task) {
+    const std::int64_t g = task / (k_pieces * m_pieces);
+    const Piece ks(K, k_pieces, task / m_pieces % k_pieces), ms(M, m_pieces, task % m_pieces);
+    for (std::int64_t chunk = 0; chunk < image_chunks * row_chunks; ++chunk) {
+      const Piece images(N, image_chunks, chunk / row_chunks), rows(lines.rows, row_chunks, chunk % row_chunks);
+      const T* const a = y + ((images.first * G + g) * M + ms.first) * L + rows.first * lines.columns;
+      const T* const b = image.data() + (images.first * G + g) * C * image.channel() + rows.first * image.row();
+      window_table<T>().lines({a, L, G * M * L, lines.columns, b, offsets.data() + ks.first, G * C * image.channel(), image.row(), images.count, rows.count, lines.columns, ms.count, ks.count,
+                               out + (g * M + ms.first) * K + ks.first, K, chunk > 0});
+    }
+  });
 }
 }  // namespace
 
@@ -197,32 +357,143 @@ Tensor in_type(ScalarType type, F f) {
   return type == kFloat ? f.template operator()<float>() : f.template operator()<double>();
 }
 
+// Rows and columns of a convolution of images or lines, for the tiles that read in place.
+struct PlaneShape {
+  explicit PlaneShape(const Shapes& s, IntArrayRef input_sizes)
+      : input(plane_of(spatial_sizes(input_sizes), 1)), output(plane_of(s.places, 1)), kernel(plane_of(s.grid.kernel, 1)), stride(plane_of(s.grid.stride, 1)), padding(plane_of(s.grid.padding, 0)),
+        dilation(plane_of(s.grid.dilation, 1)), phase{pieces_of(input.rows + 2 * padding.rows, stride.rows), pieces_of(input.columns + 2 * padding.columns, stride.columns)} {}
+
+  // All numbers of the kernel, at their distances from the corner.
+  Taps taps() const {
+    Taps all;
+    for (std::int64_t i = 0; i < kernel.count(); ++i) {
+      all.rows.push_back(i / kernel.columns * dilation.rows);
+      all.columns.push_back(i % kernel.columns * dilation.columns);
+      all.weights.push_back(i);
+    }
+    return all;
+  }
+
+  template <class T>
+  PhasedImages<T> images_of(const T* x, std::int64_t images, std::int64_t channels, const Taps& all, bool beyond_rows) const {
+    std::vector<bool> used(static_cast<std::size_t>(stride.count()), false);
+    for (std::size_t v = 0; v < all.weights.size(); ++v) used[static_cast<std::size_t>(all.rows[v] % stride.rows * stride.columns + all.columns[v] % stride.columns)] = true;
+    const bool in_place = stride.count() == 1 && padding.rows == 0 && padding.columns == 0 && !beyond_rows;
+    return PhasedImages<T>(x, images, channels, input, padding, stride, phase, used, in_place);
+  }
+
+  Plane input, output, kernel, stride, padding, dilation, phase;
+};
+
+// Whether the tiles that read in place do it: images or lines, in rows of `width` that fill vectors.
+template <class T>
+bool in_place_pays(std::size_t dims, std::int64_t width) {
+  return dims <= 2 && fills_vectors(width, window_table<T>().lanes);
+}
+
 Tensor convolution_tuned(const Tensor& input, const Tensor& weight, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups) {
   const ExcludeLayersGuard below(LayerSet(Layer::Autograd) | Layer::InplaceOrView);
   if (!takes(input, weight)) return op::convolution.function(Layer::CPU)(input, weight, stride, padding, dilation, groups);
   const Shapes s(input.sizes(), weight.sizes(), stride, padding, dilation, groups);
-  const Tensor x = surrounded(input, padding).contiguous(), w = weight.contiguous();
+  const Tensor w = weight.contiguous();
   const Tensor result = empty(s.output_sizes(), input.scalar_type());
   return in_type(input.scalar_type(), [&]<class T>() {
+    if (in_place_pays<T>(stride.size(), s.places[s.places.size() - 1])) {
+      const PlaneShape p(s, input.sizes());
+      const Tensor x = input.contiguous();
+      const Taps taps = p.taps();
+      const PhasedImages<T> image = p.images_of(x.data<T>(), s.N, s.G * s.C, taps, p.output.columns % window_table<T>().lanes != 0);
+      convolve_in_place(image, s.N, s.G, s.C, s.M, w.data<T>(), s.M * s.C * s.V, s.C * s.V, s.V, taps, p.output, result.data<T>());
+      return result;
+    }
+    const Tensor x = surrounded(input, padding).contiguous();
     const Offsets kernel = grid_offsets(s.grid.kernel, dilation, s.padded);
     convolve<T>(x, s.G, s.M, w.data<T>(), s.M * s.C * s.V, s.C * s.V, s.V, counted(s.V, false), kernel, grid_offsets(s.places, stride, s.padded), result.data<T>());
     return result;
   });
 }
 
+// One dimension of the gradient of the input: what the pixels of phase `phase` need. Padded place q * stride + phase takes part in the windows q - t of the taps i with i * dilation = t * stride + phase.
+struct PhaseOfInput {
+  PhaseOfInput(std::int64_t phase, std::int64_t input, std::int64_t kernel, std::int64_t stride, std::int64_t padding, std::int64_t dilation) {
+    first = std::max<std::int64_t>(0, pieces_of(padding - phase, stride));
+    count = std::max<std::int64_t>(0, pieces_of(padding + input - phase, stride) - first);
+    start = first * stride + phase - padding;
+    for (std::int64_t i = 0; i < kernel; ++i)
+      if (i * dilation % stride == phase) taps.push_back(i), back.push_back(i * dilation / stride);
+  }
+  std::int64_t first, count;  // its pixels are q = first, first + 1, ...
+  std::int64_t start;         // where the first of them lies in the input
+  Offsets taps, back;         // which numbers of the kernel, and t
+};
+
+// The gradient of the input, phase by phase. y is the gradient of the result, dense.
+template <class T>
+void convolve_back(const Shapes& s, const PlaneShape& p, const T* w, const T* y, T* result) {
+  const Plane most{(p.kernel.rows - 1) * p.dilation.rows / p.stride.rows, (p.kernel.columns - 1) * p.dilation.columns / p.stride.columns};
+  const auto phase_of = [&](std::int64_t row, std::int64_t column) {
+    return std::pair(PhaseOfInput(row, p.input.rows, p.kernel.rows, p.stride.rows, p.padding.rows, p.dilation.rows), PhaseOfInput(column, p.input.columns, p.kernel.columns, p.stride.columns, p.padding.columns, p.dilation.columns));
+  };
+  Plane size{1, 1};
+  for (std::int64_t i = 0; i < p.stride.count(); ++i) {
+    const auto [rows, columns] = phase_of(i / p.stride.columns, i % p.stride.columns);
+    size = {std::max(size.rows, rows.first + rows.count + most.rows), std::max(size.columns, columns.first + columns.count + most.columns)};
+  }
+  const bool same = size.rows == p.output.rows && size.columns == p.output.columns && p.input.columns % window_table<T>().lanes == 0;
+  const PhasedImages<T> image(y, s.N, s.G * s.M, p.output, most, {1, 1}, size, {true}, same && p.stride.count() == 1);
+  const bool direct = p.stride.count() == 1;
+  const std::int64_t planes = s.N * s.G * s.C;
+  for (std::int64_t i = 0; i < p.stride.count(); ++i) {
+    const auto [rows, columns] = phase_of(i / p.stride.columns, i % p.stride.columns);
+    Taps taps;
+    for (std::size_t r = 0; r < rows.taps.size(); ++r)
+      for (std::size_t c = 0; c < columns.taps.size(); ++c) {
+        taps.rows.push_back(rows.first + most.rows - rows.back[r]);
+        taps.columns.push_back(columns.first + most.columns - columns.back[c]);
+        taps.weights.push_back(rows.taps[r] * p.kernel.columns + columns.taps[c]);
+      }
+    const Plane part{rows.count, columns.count};
+    if (part.count() == 0) continue;
+    const Panels<T> memory(direct ? 0 : planes * part.count());
+    T* const out = direct ? result : memory.at(0);
+    if (taps.weights.empty()) std::fill_n(out, planes * part.count(), T{0});
+    // Element (c, m, v) of the weights is w[m][c][v].
+    else convolve_in_place(image, s.N, s.G, s.M, s.C, w, s.M * s.C * s.V, s.V, s.C * s.V, taps, part, out);
+    if (direct) return;
+    const std::int64_t start_row = rows.start, start_column = columns.start;
+    parallel_for(0, planes, std::max<std::int64_t>(1, 16384 / part.count()), [&](std::int64_t first, std::int64_t stop) {
+      for (std::int64_t plane = first; plane < stop; ++plane)
+        for (std::int64_t r = 0; r < part.rows; ++r) {
+          T* const to = result + (plane * p.input.rows + start_row + r * p.stride.rows) * p.input.columns + start_column;
+          const T* const from = out + (plane * part.rows + r) * part.columns;
+          for (std::int64_t c = 0; c < part.columns; ++c) to[c * p.stride.columns] = from[c];
+        }
+    });
+  }
+}
+
 Tensor convolution_input_tuned(const Tensor& grad, const Tensor& weight, IntArrayRef input_sizes, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups) {
   const ExcludeLayersGuard below(LayerSet(Layer::Autograd) | Layer::InplaceOrView);
   DimVector around;
-  bool ours = takes(grad, weight);
+  const bool ours = takes(grad, weight);
+  bool turns = ours;  // whether it is a forward convolution with the kernel turned around
   for (std::size_t d = 0; d < stride.size(); ++d) {
     around.push_back((spatial_sizes(weight.sizes())[d] - 1) * dilation[d] - padding[d]);
-    ours = ours && stride[d] == 1 && around[d] >= 0;
+    turns = turns && stride[d] == 1 && around[d] >= 0;
   }
-  if (!ours) return op::convolution_input.function(Layer::CPU)(grad, weight, input_sizes, stride, padding, dilation, groups);
+  const auto reference = [&] { return op::convolution_input.function(Layer::CPU)(grad, weight, input_sizes, stride, padding, dilation, groups); };
+  if (!ours) return reference();
   const Shapes s(input_sizes, weight.sizes(), stride, padding, dilation, groups);
-  const Tensor y = surrounded(grad, around).contiguous(), w = weight.contiguous();
-  const Tensor result = empty(input_sizes, grad.scalar_type());
   return in_type(grad.scalar_type(), [&]<class T>() {
+    const Tensor w = weight.contiguous();
+    if (in_place_pays<T>(stride.size(), input_sizes.back() / stride.back())) {
+      const Tensor result = empty(input_sizes, grad.scalar_type());
+      convolve_back<T>(s, PlaneShape(s, input_sizes), w.data<T>(), grad.contiguous().data<T>(), result.data<T>());
+      return result;
+    }
+    if (!turns) return reference();
+    const Tensor result = empty(input_sizes, grad.scalar_type());
+    const Tensor y = surrounded(grad, around).contiguous();
     const IntArrayRef wide = spatial_sizes(y.sizes());
     // Element (c, m, v) of the turned weights is w[m][c][V - 1 - v].
     convolve<T>(y, s.G, s.C, w.data<T>(), s.M * s.C * s.V, s.V, s.C * s.V, counted(s.V, true), grid_offsets(s.grid.kernel, dilation, wide),
@@ -235,9 +506,17 @@ Tensor convolution_weight_tuned(const Tensor& input, const Tensor& grad, IntArra
   const ExcludeLayersGuard below(LayerSet(Layer::Autograd) | Layer::InplaceOrView);
   if (!takes(input, grad)) return op::convolution_weight.function(Layer::CPU)(input, grad, weight_sizes, stride, padding, dilation, groups);
   const Shapes s(input.sizes(), weight_sizes, stride, padding, dilation, groups);
-  const Tensor x = surrounded(input, padding).contiguous(), y = grad.contiguous();
+  const Tensor y = grad.contiguous();
   const Tensor result = empty(weight_sizes, input.scalar_type());
   return in_type(input.scalar_type(), [&]<class T>() {
+    if (in_place_pays<T>(stride.size(), s.places[s.places.size() - 1])) {
+      const PlaneShape p(s, input.sizes());
+      const Tensor x = input.contiguous();
+      const Taps taps = p.taps();
+      multiply_windows(p.images_of(x.data<T>(), s.N, s.G * s.C, taps, false), s.N, s.G, s.C, s.M, y.data<T>(), taps, p.output, result.data<T>());
+      return result;
+    }
+    const Tensor x = surrounded(input, padding).contiguous();
     const kernels::GemmTable<T>& table = kernels::gemm_table<T>();
     const std::int64_t L = multiply_sizes(s.places), channel = multiply_sizes(s.padded), K = s.C * s.V;
     const Offsets places = grid_offsets(s.places, stride, s.padded);

@@ -150,35 +150,69 @@ void multiply_small(const Product<T>& p, const kernels::GemmTable<T>& table, std
   }
 }
 
+// The panels of A: each row of regions cut into panels of nearly equal height.
+template <class F>
+void for_panels(std::int64_t row, std::int64_t rows, std::int64_t most, F&& f) {
+  const std::int64_t parts = parts_of(rows, most);
+  for (std::int64_t i = 0; i < parts; ++i) {
+    const Part part(rows, parts, i);
+    f(row + part.first, part.count);
+  }
+}
+
+// One block of rows of A: all of it is packed, and who computes a panel of B's columns packs that panel too, for all of K, and uses it while it is near.
+template <class T>
+void multiply_one_block(const Product<T>& p, const kernels::GemmTable<T>& table, kernels::BlockSizes sizes) {
+  const std::int64_t k_parts = parts_of(p.K, sizes.K), strips = parts_of(p.N, table.columns);
+  T* const a_panels = packed_a.room_for<T>(p.M * p.K);
+  kernels::run_tasks(k_parts, [&](std::int64_t k_part) {
+    const Part block(p.K, k_parts, k_part);
+    for_panels(0, p.M, table.rows, [&](std::int64_t row, std::int64_t rows) {
+      table.pack(a_panels + p.M * block.first + row * block.count, static_cast<int>(rows), p.a_at(row, block.first), p.a.row, p.a.column, static_cast<int>(rows), block.count);
+    });
+  });
+  const std::int64_t tasks = std::min<std::int64_t>(strips, 32);
+  kernels::run_tasks(tasks, [&](std::int64_t task) {
+    const Part own(strips, tasks, task);
+    T* const panel = packed_b.room_for<T>(table.columns * p.K);
+    for (std::int64_t j = own.first * table.columns; j < std::min(p.N, (own.first + own.count) * table.columns); j += table.columns) {
+      const int columns = static_cast<int>(std::min<std::int64_t>(table.columns, p.N - j));
+      table.pack(panel, table.columns, p.b_at(0, j), p.b.column, p.b.row, columns, p.K);
+      for (std::int64_t k_part = 0; k_part < k_parts; ++k_part) {
+        const Part block(p.K, k_parts, k_part);
+        for_panels(0, p.M, table.rows, [&](std::int64_t row, std::int64_t rows) {
+          kernels::Tile<T> tile = p.tile_at(row, j, block.first, block.count);
+          tile.a = a_panels + p.M * block.first + row * block.count;
+          tile.b = panel + block.first * table.columns;
+          tile.b_k = table.columns;
+          table.tile(tile, static_cast<int>(rows), columns, true);
+        });
+      }
+    }
+  });
+}
+
 // Block by block, in packed panels, on all threads.
 template <class T>
 void multiply_blocks(const Product<T>& p, const kernels::GemmTable<T>& table, kernels::BlockSizes sizes) {
+  // With few rows a number of B is used a few times only: lines that are contiguous are then read in place.
+  const bool packs_b = p.b.column != 1 || p.M > 3 * table.rows;
+  if (packs_b && p.M <= sizes.M && p.K <= 16 * sizes.K) return multiply_one_block(p, table, sizes);
   const std::vector<kernels::Region> regions = kernels::divide_result(p.M, p.N, table.rows, table.columns, sizes.M);
   const std::int64_t region_count = static_cast<std::int64_t>(regions.size());
   const std::int64_t strips = parts_of(p.N, table.columns);
   const std::int64_t k_parts = parts_of(p.K, sizes.K);
   const std::int64_t most_k = parts_of(p.K, k_parts);
-  // With few rows a number of B is used a few times only: lines that are contiguous are then read in place.
-  const bool packs_b = p.b.column != 1 || p.M > 3 * table.rows;
   T* const a_panels = packed_a.room_for<T>(p.M * most_k);
   T* const b_panels = packed_b.room_for<T>((packs_b ? strips : 1) * table.columns * most_k);
   // Packing: tasks of some rows of A, then of some panels of B.
-  const std::int64_t levels = parts_of(p.M, table.rows);
-  const std::int64_t a_tasks = parts_of(levels, 8);
+  const std::int64_t a_tasks = parts_of(parts_of(p.M, table.rows), 8);
   const std::int64_t first_packed = packs_b ? 0 : p.N / table.columns;  // the panel at the edge is always packed
   const std::int64_t b_tasks = parts_of(strips - first_packed, 4);
-  // A row of regions is cut into panels of nearly equal height.
-  const auto for_panels = [&](std::int64_t row, std::int64_t rows, auto&& f) {
-    const std::int64_t parts = parts_of(rows, table.rows);
-    for (std::int64_t i = 0; i < parts; ++i) {
-      const Part part(rows, parts, i);
-      f(row + part.first, part.count);
-    }
-  };
   std::vector<Part> a_parts;  // the panels of A, in order
   for (const kernels::Region& region : regions) {
     if (region.column != 0) continue;
-    for_panels(region.row, region.rows, [&](std::int64_t row, std::int64_t rows) {
+    for_panels(region.row, region.rows, table.rows, [&](std::int64_t row, std::int64_t rows) {
       Part part(rows, 1, 0);
       part.first = row;
       a_parts.push_back(part);
@@ -209,7 +243,7 @@ void multiply_blocks(const Product<T>& p, const kernels::GemmTable<T>& table, ke
         const int columns = static_cast<int>(std::min<std::int64_t>(table.columns, p.N - j));
         const std::int64_t strip = j / table.columns;
         const bool packed = strip >= first_packed;
-        for_panels(region.row, region.rows, [&](std::int64_t row, std::int64_t rows) {
+        for_panels(region.row, region.rows, table.rows, [&](std::int64_t row, std::int64_t rows) {
           kernels::Tile<T> tile = p.tile_at(row, j, block.first, block.count);
           tile.a = a_panels + row * block.count;
           tile.b = packed ? b_panels + (strip - first_packed) * table.columns * block.count : p.b_at(block.first, j);

@@ -112,9 +112,16 @@ static void pack(T* to, int width, const T* from, std::int64_t step, std::int64_
   if (step == 1) return pack_lines(to, width, from, k_step, count, K);
   int i = 0;
   if (k_step == 1) {
-    for (; i + kSquare<T> <= count; i += kSquare<T>) {
-      for (std::int64_t k = pack_squares(to + i, width, from + i * step, step, K); k < K; ++k)
-        for (int j = i; j < i + kSquare<T>; ++j) to[k * width + j] = from[j * step + k];
+    // Some k for all lines, then the next: the part of the panel that is written stays in the first cache.
+    constexpr std::int64_t together = 64;
+    for (std::int64_t first = 0; first < K; first += together) {
+      const std::int64_t some = K - first < together ? K - first : together;
+      T* const part = to + first * width;
+      for (i = 0; i + kSquare<T> <= count; i += kSquare<T>) {
+        const T* const lines = from + i * step + first;
+        for (std::int64_t k = pack_squares(part + i, width, lines, step, some); k < some; ++k)
+          for (int j = 0; j < kSquare<T>; ++j) part[k * width + i + j] = lines[j * step + k];
+      }
     }
   }
   for (; i < count; ++i)
@@ -226,14 +233,14 @@ void multiply_some_lines(const LinesProduct<T>& p, std::int64_t i, std::int64_t 
   const T* const b = p.b + j * p.b_line;
   std::int64_t k = 0;
   for (; k + kLanes<T> <= p.K; k += kLanes<T>) {
-    Vector<T> lines[Lines];
-    HWY_UNROLL(4)
-    for (int c = 0; c < Lines; ++c) lines[c] = hn::LoadU(d, b + c * p.b_line + k);
+    Vector<T> rows[Rows];
     HWY_UNROLL(6)
-    for (int r = 0; r < Rows; ++r) {
-      const Vector<T> x = hn::LoadU(d, a + r * p.a_line + k);
-      HWY_UNROLL(4)
-      for (int c = 0; c < Lines; ++c) sums[r * Lines + c] = hn::MulAdd(x, lines[c], sums[r * Lines + c]);
+    for (int r = 0; r < Rows; ++r) rows[r] = hn::LoadU(d, a + r * p.a_line + k);
+    HWY_UNROLL(4)
+    for (int c = 0; c < Lines; ++c) {
+      const Vector<T> line = hn::LoadU(d, b + c * p.b_line + k);
+      HWY_UNROLL(6)
+      for (int r = 0; r < Rows; ++r) sums[r * Lines + c] = hn::MulAdd(rows[r], line, sums[r * Lines + c]);
     }
   }
   if (k < p.K) {
@@ -260,15 +267,13 @@ template <class T>
 static void multiply_lines(const LinesProduct<T>& p) {
   // Four lines of b stay in the first cache while all rows of a pass by.
   constexpr bool many = kTileRows >= 12;
-  constexpr int kRows = many ? 6 : 2;
+  constexpr int kRows = many ? 6 : 3;
   std::int64_t j = 0;
   for (; j + 4 <= p.N; j += 4) {
     std::int64_t i = 0;
     for (; i + kRows <= p.M; i += kRows) multiply_some_lines<T, kRows, 4>(p, i, j);
-    if constexpr (many) {
-      if (i + 4 <= p.M) multiply_some_lines<T, 4, 4>(p, i, j), i += 4;
-      if (i + 2 <= p.M) multiply_some_lines<T, 2, 4>(p, i, j), i += 2;
-    }
+    if (many && i + 4 <= p.M) multiply_some_lines<T, 4, 4>(p, i, j), i += 4;
+    if (i + 2 <= p.M) multiply_some_lines<T, 2, 4>(p, i, j), i += 2;
     if (i < p.M) multiply_some_lines<T, 1, 4>(p, i, j);
   }
   for (; j < p.N; ++j) {

@@ -13,6 +13,8 @@ namespace op {
 // (output, logsumexp) of query, key, value, dropout_p, is_causal, attn_mask, scale.
 extern Operator<std::tuple<Tensor, Tensor>(const Tensor&, const Tensor&, const Tensor&, double, bool, const std::optional<Tensor>&, std::optional<double>)>
     _scaled_dot_product_flash_attention_for_cpu;
+extern Operator<std::tuple<Tensor, Tensor, Tensor>(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, double, bool, const std::optional<Tensor>&, std::optional<double>)>
+    _scaled_dot_product_flash_attention_for_cpu_backward;
 }  // namespace op
 
 // Attention in blocks: query (B, H, L, E), key (B, Hk, S, E), value (B, Hk, S, Ev), where Hk divides H -> (output (B, H, L, Ev), logsumexp (B, H, L)). attn_mask: floating point, added to the scores, broadcasts to

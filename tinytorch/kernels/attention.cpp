@@ -1,0 +1,303 @@
+// From the lesson modules/71_attention_kernels/attention_kernels_dev.cpp:
+// edit the module, not this file.
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <new>
+#include <optional>
+#include <tuple>
+#include <type_traits>
+
+#include "tinytorch/core/block_cache.h"
+#include "tinytorch/core/ops.h"
+#include "tinytorch/kernels/gemm.h"
+#include "tinytorch/kernels/parallel.h"
+#include "tinytorch/kernels/softmax_row_kernels.h"
+#include "tinytorch/nn/flash_attention.h"
+
+namespace tinytorch {
+
+namespace {
+constexpr std::int64_t kQueries = 48;  // a block of queries: whole tiles of 6 or 12 rows
+constexpr std::int64_t kKeys = 256;    // a block of keys: the scores of a block stay in the second cache
+
+template <class T>
+const kernels::SoftmaxRowTable<T>& softmax_rows() {
+  using namespace kernels;
+  static constexpr const SoftmaxRowKernels* tables[] = TINYTORCH_PER_CAPABILITY(softmax_row_kernels);
+  const SoftmaxRowKernels& chosen = for_capability(tables);
+  if constexpr (std::is_same_v<T, float>) return chosen.in_float;
+  else return chosen.in_double;
+}
+
+// Memory for a while, uninitialised.
+template <class T>
+class Scratch {
+ public:
+  explicit Scratch(std::int64_t count) : bytes_(static_cast<std::size_t>(count) * sizeof(T)), data_(count == 0 ? nullptr : static_cast<T*>(memory::allocate_block(bytes_))) {
+    if (count != 0 && data_ == nullptr) throw std::bad_alloc();
+  }
+  ~Scratch() {
+    if (data_ != nullptr) memory::free_block(data_, bytes_);
+  }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  T* at(std::int64_t i) const { return data_ + i; }
+
+ private:
+  std::size_t bytes_;
+  T* data_;
+};
+
+// Rows of adjacent numbers, `step` apart.
+template <class T>
+struct Lines {
+  const T* data;
+  std::int64_t step;
+};
+
+// A right operand in panels: the strip of columns s begins at data + s * strip, its lines are as wide as a tile.
+template <class T>
+struct Strips {
+  const T* data;
+  std::int64_t strip;
+};
+
+std::int64_t strips_of(std::int64_t columns, std::int64_t width) { return (columns + width - 1) / width; }
+
+// The numbers that panels of (K, N) take.
+template <class T>
+std::int64_t panel_size(std::int64_t K, std::int64_t N) {
+  const std::int64_t width = kernels::gemm_table<T>().columns;
+  return strips_of(N, width) * width * K;
+}
+
+// x (K, N) as it is.
+template <class T>
+Strips<T> pack_rows(T* to, Lines<T> x, std::int64_t K, std::int64_t N) {
+  const kernels::GemmTable<T>& table = kernels::gemm_table<T>();
+  const std::int64_t width = table.columns;
+  for (std::int64_t s = 0; s * width < N; ++s) table.pack(to + s * width * K, table.columns, x.data + s * width, 1, x.step, static_cast<int>(std::min(width, N - s * width)), K);
+  return {to, width * K};
+}
+
+// x (N, K), turned.
+template <class T>
+Strips<T> pack_turned(T* to, Lines<T> x, std::int64_t K, std::int64_t N) {
+  const kernels::GemmTable<T>& table = kernels::gemm_table<T>();
+  const std::int64_t width = table.columns;
+  for (std::int64_t s = 0; s * width < N; ++s) table.pack(to + s * width * K, table.columns, x.data + s * width * x.step, x.step, 1, static_cast<int>(std::min(width, N - s * width)), K);
+  return {to, width * K};
+}
+
+// out (M, N) = alpha * a (M, K) x b (K, N), added to what is there if `adds`; a's element (i, k) is a[i * a_row + k * a_k].
+template <class T>
+void multiply_strips(std::int64_t M, std::int64_t N, std::int64_t K, T alpha, const T* a, std::int64_t a_row, std::int64_t a_k, Strips<T> b, bool adds, T* out, std::int64_t out_row) {
+  const kernels::GemmTable<T>& table = kernels::gemm_table<T>();
+  const std::int64_t width = table.columns, parts = strips_of(M, table.rows);
+  for (std::int64_t j = 0; j < N; j += width) {
+    for (std::int64_t part = 0; part < parts; ++part) {
+      const std::int64_t first = M * part / parts, rows = M * (part + 1) / parts - first;
+      T* const place = out + first * out_row + j;
+      table.tile({a + first * a_row, a_row, a_k, b.data + j / width * b.strip, width, K, place, out_row, adds ? place : nullptr, out_row, alpha, T{1}}, static_cast<int>(rows),
+                 static_cast<int>(std::min(width, N - j)), false);
+    }
+  }
+}
+
+// What all blocks of one call share, as in module 11. Heads' rows are adjacent numbers.
+struct Attention {
+  Attention(const Tensor& query_, const Tensor& key_, const Tensor& value_, bool is_causal, const std::optional<Tensor>& attn_mask, std::optional<double> scale_)
+      : query(dense_rows(query_)), key(dense_rows(key_)), value(dense_rows(value_)), causal(is_causal), B(query.size(0)), H(query.size(1)), Hk(key.size(1)), L(query.size(2)), S(key.size(2)), E(query.size(3)),
+        Ev(value.size(3)), scale(scale_.value_or(1 / std::sqrt(static_cast<double>(E)))) {
+    if (attn_mask && attn_mask->defined()) mask = attn_mask->expand({B, H, L, S});
+  }
+  static Tensor dense_rows(const Tensor& x) { return x.stride(-1) == 1 || x.size(-1) <= 1 ? x : x.contiguous(); }
+
+  template <class T>
+  static Lines<T> head(const Tensor& x, std::int64_t b, std::int64_t h) {
+    return {x.data<T>() + b * x.stride(0) + h * x.stride(1), x.stride(2)};
+  }
+  std::int64_t key_head(std::int64_t h) const { return h / (H / Hk); }
+  // How many keys any query before row `end` sees.
+  std::int64_t visible(std::int64_t end) const { return causal ? std::min(end, S) : S; }
+  // How many of the keys from j0 on, `columns` of them, query i sees.
+  std::int64_t seen(std::int64_t i, std::int64_t j0, std::int64_t columns) const { return causal ? std::clamp<std::int64_t>(i + 1 - j0, 0, columns) : columns; }
+
+  // scores (rows, columns) += mask, for queries from i0 on and keys from j0 on.
+  template <class T>
+  void add_mask(std::int64_t b, std::int64_t h, std::int64_t i0, std::int64_t rows, std::int64_t j0, std::int64_t columns, T* scores) const {
+    if (!mask.defined()) return;
+    const T* const first = mask.data<T>() + b * mask.stride(0) + h * mask.stride(1) + i0 * mask.stride(2) + j0 * mask.stride(3);
+    for (std::int64_t i = 0; i < rows; ++i)
+      for (std::int64_t j = 0; j < columns; ++j) scores[i * kKeys + j] += first[i * mask.stride(2) + j * mask.stride(3)];
+  }
+
+  Tensor query, key, value, mask;
+  bool causal;
+  std::int64_t B, H, Hk, L, S, E, Ev;
+  double scale;
+};
+}  // namespace
+
+namespace {
+// Queries [i0, i0 + rows) of head (b, h): out (rows, Ev), logsumexp (rows). scores: (kQueries, kKeys) of scratch.
+template <class T>
+void attend(const Attention& of, std::int64_t b, std::int64_t h, std::int64_t i0, std::int64_t rows, Strips<T> keys, Strips<T> values, T* scores, T* out, T* logsumexp) {
+  const kernels::SoftmaxRowTable<T>& softmax = softmax_rows<T>();
+  const std::int64_t width = kernels::gemm_table<T>().columns;
+  const Lines<T> query = Attention::head<T>(of.query, b, h);
+  T maximum[kQueries], sum[kQueries];
+  std::fill_n(maximum, rows, -std::numeric_limits<T>::infinity());
+  std::fill_n(sum, rows, T{0});
+  const std::int64_t visible = of.visible(i0 + rows);
+  for (std::int64_t j0 = 0; j0 < visible; j0 += kKeys) {
+    const std::int64_t columns = std::min(kKeys, visible - j0);
+    multiply_strips<T>(rows, columns, of.E, static_cast<T>(of.scale), query.data + i0 * query.step, query.step, 1, {keys.data + j0 / width * keys.strip, keys.strip}, false, scores, kKeys);
+    of.add_mask(b, h, i0, rows, j0, columns, scores);
+    for (std::int64_t i = 0; i < rows; ++i) {
+      T* const row = scores + i * kKeys;
+      const std::int64_t seen = of.seen(i0 + i, j0, columns);
+      std::fill(row + seen, row + columns, T{0});
+      if (seen == 0) continue;
+      const T correction = softmax.absorb(row, seen, &maximum[i], &sum[i]);
+      if (j0 > 0 && correction != T{1}) softmax.scale(out + i * of.Ev, of.Ev, correction);
+    }
+    multiply_strips<T>(rows, of.Ev, columns, T{1}, scores, kKeys, 1, {values.data + j0 * width, values.strip}, j0 > 0, out, of.Ev);
+  }
+  for (std::int64_t i = 0; i < rows; ++i) {
+    logsumexp[i] = sum[i] == 0 ? T{0} : maximum[i] + std::log(sum[i]);
+    if (sum[i] != 0) softmax.scale(out + i * of.Ev, of.Ev, T{1} / sum[i]);
+  }
+}
+
+// One query of head (b, h), which sees `visible` keys. scores: (S) of scratch.
+template <class T>
+void attend_alone(const Attention& of, std::int64_t b, std::int64_t h, std::int64_t i, std::int64_t visible, T* scores, T* out, T* logsumexp) {
+  const kernels::GemmTable<T>& table = kernels::gemm_table<T>();
+  const Lines<T> query = Attention::head<T>(of.query, b, h), key = Attention::head<T>(of.key, b, of.key_head(h)), value = Attention::head<T>(of.value, b, of.key_head(h));
+  table.multiply_lines({query.data + i * query.step, query.step, key.data, key.step, 1, visible, of.E, scores, visible, nullptr, 0, static_cast<T>(of.scale), T{1}});
+  if (of.mask.defined()) {
+    const T* const mask = of.mask.data<T>() + b * of.mask.stride(0) + h * of.mask.stride(1) + i * of.mask.stride(2);
+    for (std::int64_t j = 0; j < visible; ++j) scores[j] += mask[j * of.mask.stride(3)];
+  }
+  T maximum = -std::numeric_limits<T>::infinity(), sum{0};
+  softmax_rows<T>().absorb(scores, visible, &maximum, &sum);
+  *logsumexp = sum == 0 ? T{0} : maximum + std::log(sum);
+  table.multiply_row({scores, 0, 1, value.data, value.step, visible, out, 0, nullptr, 0, sum == 0 ? T{1} : T{1} / sum, T{1}}, of.Ev);
+}
+
+template <class T>
+void attend_all(const Attention& of, T* out, T* logsumexp) {
+  if (of.L == 1) {
+    kernels::run_tasks(of.B * of.H, [&](std::int64_t head) {
+      const Scratch<T> scores(of.S);
+      attend_alone(of, head / of.H, head % of.H, 0, of.visible(1), scores.at(0), out + head * of.Ev, logsumexp + head);
+    });
+    return;
+  }
+  const std::int64_t heads = of.B * of.Hk, key_size = panel_size<T>(of.E, of.S), value_size = panel_size<T>(of.S, of.Ev);
+  const Scratch<T> keys(heads * key_size), values(heads * value_size);
+  kernels::run_tasks(heads, [&](std::int64_t head) {
+    pack_turned(keys.at(head * key_size), Attention::head<T>(of.key, head / of.Hk, head % of.Hk), of.E, of.S);
+    pack_rows(values.at(head * value_size), Attention::head<T>(of.value, head / of.Hk, head % of.Hk), of.S, of.Ev);
+  });
+  const std::int64_t width = kernels::gemm_table<T>().columns, blocks = strips_of(of.L, kQueries);
+  kernels::run_tasks(of.B * of.H * blocks, [&](std::int64_t task) {
+    const Scratch<T> scores(kQueries * kKeys);
+    const std::int64_t head = task / blocks, b = head / of.H, h = head % of.H, i0 = task % blocks * kQueries;
+    const std::int64_t key_head = b * of.Hk + of.key_head(h);
+    attend<T>(of, b, h, i0, std::min(kQueries, of.L - i0), {keys.at(key_head * key_size), width * of.E}, {values.at(key_head * value_size), width * of.S}, scores.at(0), out + (head * of.L + i0) * of.Ev,
+              logsumexp + head * of.L + i0);
+  });
+}
+
+// Whether these kernels do it: float or double throughout, and something to do.
+bool attention_is_ours(const Tensor& query, const Tensor& key, const Tensor& value, const std::optional<Tensor>& mask) {
+  const ScalarType type = query.scalar_type();
+  const bool masked = mask && mask->defined();
+  return (type == kFloat || type == kDouble) && key.scalar_type() == type && value.scalar_type() == type && (!masked || mask->scalar_type() == type) && query.numel() > 0 && key.numel() > 0 && value.numel() > 0;
+}
+
+std::tuple<Tensor, Tensor> attention_tuned(const Tensor& query, const Tensor& key, const Tensor& value, double dropout_p, bool is_causal, const std::optional<Tensor>& attn_mask, std::optional<double> scale) {
+  if (!attention_is_ours(query, key, value, attn_mask)) return op::_scaled_dot_product_flash_attention_for_cpu.function(Layer::CPU)(query, key, value, dropout_p, is_causal, attn_mask, scale);
+  const ExcludeLayersGuard below(LayerSet(Layer::Autograd) | Layer::InplaceOrView);
+  const Attention of(query, key, value, is_causal, attn_mask, scale);
+  const Tensor output = empty({of.B, of.H, of.L, of.Ev}, query.scalar_type()), logsumexp = empty({of.B, of.H, of.L}, query.scalar_type());
+  if (query.scalar_type() == kFloat) attend_all(of, output.data<float>(), logsumexp.data<float>());
+  else attend_all(of, output.data<double>(), logsumexp.data<double>());
+  return {output, logsumexp};
+}
+}  // namespace
+
+namespace {
+// Head kh of batch b: all of its gradients, which are dense; those of key and value hold zeros before.
+template <class T>
+void attend_back(const Attention& of, std::int64_t b, std::int64_t kh, const Tensor& grad_out, const Tensor& out, const T* logsumexp, T* grad_query, T* grad_key, T* grad_value) {
+  const kernels::SoftmaxRowTable<T>& softmax = softmax_rows<T>();
+  const std::int64_t width = kernels::gemm_table<T>().columns, group = of.H / of.Hk;
+  const T factor = static_cast<T>(of.scale);
+  const Lines<T> key = Attention::head<T>(of.key, b, kh), value = Attention::head<T>(of.value, b, kh);
+  const Scratch<T> key_panels(panel_size<T>(of.E, of.S)), key_lines(panel_size<T>(of.S, of.E)), value_panels(panel_size<T>(of.Ev, of.S));
+  const Scratch<T> query_lines(panel_size<T>(kQueries, of.E)), grad_lines(panel_size<T>(kQueries, of.Ev)), weights(kQueries * kKeys), grad_scores(kQueries * kKeys);
+  const Strips<T> keys_turned = pack_turned(key_panels.at(0), key, of.E, of.S), keys = pack_rows(key_lines.at(0), key, of.S, of.E), values_turned = pack_turned(value_panels.at(0), value, of.Ev, of.S);
+  for (std::int64_t h = kh * group; h < (kh + 1) * group; ++h) {
+    const Lines<T> query = Attention::head<T>(of.query, b, h), grad = Attention::head<T>(grad_out, b, h), result = Attention::head<T>(out, b, h);
+    for (std::int64_t i0 = 0; i0 < of.L; i0 += kQueries) {
+      const std::int64_t rows = std::min(kQueries, of.L - i0), visible = of.visible(i0 + rows);
+      const Lines<T> own_query{query.data + i0 * query.step, query.step}, own_grad{grad.data + i0 * grad.step, grad.step};
+      const Strips<T> queries = pack_rows(query_lines.at(0), own_query, rows, of.E), grads = pack_rows(grad_lines.at(0), own_grad, rows, of.Ev);
+      T delta[kQueries];
+      for (std::int64_t i = 0; i < rows; ++i) delta[i] = softmax.dot(own_grad.data + i * grad.step, result.data + (i0 + i) * result.step, of.Ev);
+      T* const own_query_grad = grad_query + ((b * of.H + h) * of.L + i0) * of.E;
+      for (std::int64_t j0 = 0; j0 < visible; j0 += kKeys) {
+        const std::int64_t columns = std::min(kKeys, visible - j0);
+        multiply_strips<T>(rows, columns, of.E, factor, own_query.data, query.step, 1, {keys_turned.data + j0 / width * keys_turned.strip, keys_turned.strip}, false, weights.at(0), kKeys);
+        of.add_mask(b, h, i0, rows, j0, columns, weights.at(0));
+        multiply_strips<T>(rows, columns, of.Ev, T{1}, own_grad.data, grad.step, 1, {values_turned.data + j0 / width * values_turned.strip, values_turned.strip}, false, grad_scores.at(0), kKeys);
+        for (std::int64_t i = 0; i < rows; ++i) {
+          const std::int64_t seen = of.seen(i0 + i, j0, columns);
+          T* const row = weights.at(i * kKeys);
+          T* const grad_row = grad_scores.at(i * kKeys);
+          softmax.weigh(row, grad_row, seen, logsumexp[(b * of.H + h) * of.L + i0 + i], delta[i]);
+          std::fill(row + seen, row + columns, T{0});
+          std::fill(grad_row + seen, grad_row + columns, T{0});
+        }
+        multiply_strips<T>(columns, of.Ev, rows, T{1}, weights.at(0), 1, kKeys, grads, true, grad_value + j0 * of.Ev, of.Ev);
+        multiply_strips<T>(columns, of.E, rows, factor, grad_scores.at(0), 1, kKeys, queries, true, grad_key + j0 * of.E, of.E);
+        multiply_strips<T>(rows, of.E, columns, factor, grad_scores.at(0), kKeys, 1, {keys.data + j0 * width, keys.strip}, j0 > 0, own_query_grad, of.E);
+      }
+      if (visible == 0) std::fill_n(own_query_grad, rows * of.E, T{0});
+    }
+  }
+}
+
+std::tuple<Tensor, Tensor, Tensor> attention_backward_tuned(const Tensor& grad_out, const Tensor& query, const Tensor& key, const Tensor& value, const Tensor& out, const Tensor& logsumexp, double dropout_p,
+                                                            bool is_causal, const std::optional<Tensor>& attn_mask, std::optional<double> scale) {
+  const bool ours = attention_is_ours(query, key, value, attn_mask) && grad_out.scalar_type() == query.scalar_type();
+  if (!ours) return op::_scaled_dot_product_flash_attention_for_cpu_backward.function(Layer::CPU)(grad_out, query, key, value, out, logsumexp, dropout_p, is_causal, attn_mask, scale);
+  const ExcludeLayersGuard below(LayerSet(Layer::Autograd) | Layer::InplaceOrView);
+  const Attention of(query, key, value, is_causal, attn_mask, scale);
+  const ScalarType type = query.scalar_type();
+  const Tensor grad = Attention::dense_rows(grad_out), result = Attention::dense_rows(out), sums = logsumexp.contiguous();
+  const Tensor grad_query = empty(query.sizes(), type), grad_key = zeros(key.sizes(), type), grad_value = zeros(value.sizes(), type);
+  const auto back = [&]<class T>() {
+    kernels::run_tasks(of.B * of.Hk, [&](std::int64_t head) {
+      attend_back<T>(of, head / of.Hk, head % of.Hk, grad, result, sums.data<T>(), grad_query.data<T>(), grad_key.data<T>() + head * of.S * of.E, grad_value.data<T>() + head * of.S * of.Ev);
+    });
+  };
+  if (type == kFloat) back.template operator()<float>();
+  else back.template operator()<double>();
+  return {grad_query, grad_key, grad_value};
+}
+}  // namespace
+
+void register_tuned_attention() {
+  op::_scaled_dot_product_flash_attention_for_cpu.set(Layer::TunedCPU, attention_tuned);
+  op::_scaled_dot_product_flash_attention_for_cpu_backward.set(Layer::TunedCPU, attention_backward_tuned);
+}
+
+}  // namespace tinytorch

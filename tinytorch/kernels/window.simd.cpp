@@ -1,0 +1,168 @@
+// From the lesson modules/75_convolution_kernels/convolution_kernels_dev.cpp:
+// edit the module, not this file.
+
+#ifndef TINYTORCH_CAPABILITY
+#define TINYTORCH_CAPABILITY DEFAULT
+#endif
+#include <hwy/highway.h>
+#include <utility>
+#include "tinytorch/kernels/window_kernels.h"
+
+namespace tinytorch {
+
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+namespace hn = hwy::HWY_NAMESPACE;
+
+template <class T>
+using Tag = hn::ScalableTag<T>;
+template <class T>
+using Vector = hn::Vec<Tag<T>>;
+template <class T>
+constexpr int kLanes = static_cast<int>(hn::MaxLanes(Tag<T>()));
+
+// As in module 16: 32 vector registers or 16, and masks that do not touch what they leave out.
+constexpr bool kManyRegisters = HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON;
+constexpr int kTileRows = kManyRegisters ? 12 : HWY_TARGET == HWY_SCALAR ? 4 : 6;
+constexpr bool kMasksAreSafe = HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3;
+
+// The first `count` numbers at `from`, fewer than a vector has, then zeros.
+template <class T>
+HWY_INLINE Vector<T> load_first(const T* from, int count) {
+  const Tag<T> d;
+  if constexpr (kMasksAreSafe) return hn::MaskedLoad(hn::FirstN(d, static_cast<std::size_t>(count)), d, from);
+  T buffer[kLanes<T>] = {};
+  for (int i = 0; i < count; ++i) buffer[i] = from[i];
+  return hn::LoadU(d, buffer);
+}
+
+// One row of a vector of windows.
+template <class T>
+HWY_INLINE void finish_windows(Vector<T> sum, T* out, int count, bool adds) {
+  const Tag<T> d;
+  if (count == kLanes<T>) return hn::StoreU(adds ? hn::Add(sum, hn::LoadU(d, out)) : sum, d, out);
+  T buffer[kLanes<T>];
+  hn::StoreU(sum, d, buffer);
+  for (int i = 0; i < count; ++i) out[i] = adds ? buffer[i] + out[i] : buffer[i];
+}
+
+template <class T, int Rows>
+void window_tile(const WindowTile<T>& tile) {
+  const Tag<T> d;
+  Vector<T> left[Rows];
+  Vector<T> right[Rows];
+  HWY_UNROLL(12)
+  for (int i = 0; i < Rows; ++i) left[i] = right[i] = hn::Zero(d);
+  const T* a = tile.a;
+  for (std::int64_t k = 0; k < tile.K; ++k) {
+    const std::int64_t offset = tile.offsets[k];
+    const Vector<T> b_left = hn::LoadU(d, tile.left.corner + offset);
+    const Vector<T> b_right = hn::LoadU(d, tile.right.corner + offset);
+    HWY_UNROLL(12)
+    for (int i = 0; i < Rows; ++i) {
+      const Vector<T> factor = hn::Set(d, a[i]);
+      left[i] = hn::MulAdd(factor, b_left, left[i]);
+      right[i] = hn::MulAdd(factor, b_right, right[i]);
+    }
+    a += Rows;
+  }
+  HWY_UNROLL(12)
+  for (int i = 0; i < Rows; ++i) {
+    finish_windows<T>(left[i], tile.left.out + i * tile.out_row, tile.left.count, tile.adds);
+    if (tile.right.count > 0) finish_windows<T>(right[i], tile.right.out + i * tile.out_row, tile.right.count, tile.adds);
+  }
+}
+
+template <class T, int... Index>
+HWY_INLINE void choose_window_tile(const WindowTile<T>& tile, int rows, std::integer_sequence<int, Index...>) {
+  using Kernel = void (*)(const WindowTile<T>&);
+  static constexpr Kernel kernels[] = {window_tile<T, Index + 1>...};
+  kernels[rows - 1](tile);
+}
+
+template <class T>
+void any_window_tile(const WindowTile<T>& tile, int rows) {
+  choose_window_tile(tile, rows, std::make_integer_sequence<int, kTileRows>());
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+// Rows lines of a, from m on, with Lines offsets, from k on.
+template <class T, int Rows, int Lines>
+void some_window_lines(const WindowLines<T>& p, std::int64_t m, std::int64_t k) {
+  const Tag<T> d;
+  Vector<T> sums[Rows * Lines];
+  HWY_UNROLL(24)
+  for (int s = 0; s < Rows * Lines; ++s) sums[s] = hn::Zero(d);
+  const T* b[Lines];
+  HWY_UNROLL(4)
+  for (int c = 0; c < Lines; ++c) b[c] = p.b + p.offsets[k + c];
+  const std::int64_t a_line = p.a_line;
+  for (std::int64_t image = 0; image < p.images; ++image) {
+    for (std::int64_t row = 0; row < p.rows; ++row) {
+      const T* a = p.a + m * a_line + image * p.a_image + row * p.a_row;
+      std::int64_t at = image * p.b_image + row * p.b_row;
+      std::int64_t left = p.width;
+      for (; left >= kLanes<T>; left -= kLanes<T>, a += kLanes<T>, at += kLanes<T>) {
+        Vector<T> lines[Lines];
+        HWY_UNROLL(4)
+        for (int c = 0; c < Lines; ++c) lines[c] = hn::LoadU(d, b[c] + at);
+        HWY_UNROLL(6)
+        for (int r = 0; r < Rows; ++r) {
+          const Vector<T> x = hn::LoadU(d, a + r * a_line);
+          HWY_UNROLL(4)
+          for (int c = 0; c < Lines; ++c) sums[r * Lines + c] = hn::MulAdd(x, lines[c], sums[r * Lines + c]);
+        }
+      }
+      if (left > 0) {
+        const int rest = static_cast<int>(left);
+        HWY_UNROLL(6)
+        for (int r = 0; r < Rows; ++r) {
+          const Vector<T> x = load_first(a + r * a_line, rest);
+          HWY_UNROLL(4)
+          for (int c = 0; c < Lines; ++c) sums[r * Lines + c] = hn::MulAdd(x, load_first(b[c] + at, rest), sums[r * Lines + c]);
+        }
+      }
+    }
+  }
+  HWY_UNROLL(6)
+  for (int r = 0; r < Rows; ++r) {
+    T* const out = p.out + (m + r) * p.out_row + k;
+    HWY_UNROLL(4)
+    for (int c = 0; c < Lines; ++c) {
+      const T sum = hn::GetLane(hn::SumOfLanes(d, sums[r * Lines + c]));
+      out[c] = p.adds ? out[c] + sum : sum;
+    }
+  }
+}
+
+template <class T, int Rows>
+void window_lines_of(const WindowLines<T>& p, std::int64_t m) {
+  constexpr int kLines = kManyRegisters ? 4 : 3;
+  std::int64_t k = 0;
+  for (; k + kLines <= p.K; k += kLines) some_window_lines<T, Rows, kLines>(p, m, k);
+  for (; k < p.K; ++k) some_window_lines<T, Rows, 1>(p, m, k);
+}
+
+// Some lines of a stay in the first cache while all offsets pass by.
+template <class T>
+void window_lines(const WindowLines<T>& p) {
+  constexpr int kRows = kManyRegisters ? 6 : 4;
+  std::int64_t m = 0;
+  for (; m + kRows <= p.M; m += kRows) window_lines_of<T, kRows>(p, m);
+  for (; m + 2 <= p.M; m += 2) window_lines_of<T, 2>(p, m);
+  for (; m < p.M; ++m) window_lines_of<T, 1>(p, m);
+}
+
+template <class T>
+constexpr WindowTable<T> table_of_windows() {
+  return {kTileRows, kLanes<T>, any_window_tile<T>, window_lines<T>};
+}
+}  // namespace
+
+constinit const WindowKernels window_kernels = {table_of_windows<float>(), table_of_windows<double>()};
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+}  // namespace tinytorch

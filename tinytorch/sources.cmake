@@ -1,5 +1,5 @@
 # The sources of each lesson, for CMakeLists.txt.
-# Generated from the lessons 00_setup to 75_convolution_kernels: edit the module, not this file.
+# Generated from the lessons 00_setup to 76_vector_math: edit the module, not this file.
 set(TINYTORCH_SOURCES_00_setup
   core/error.cpp
   core/generator.cpp
@@ -250,6 +250,19 @@ set(TINYTORCH_SOURCES_75_convolution_kernels
   kernels/window.simd.DEFAULT.cpp
   kernels/window.simd.AVX2.cpp
   kernels/window.simd.AVX512.cpp)
+set(TINYTORCH_SOURCES_76_vector_math
+  kernels/copy.cpp
+  kernels/random.cpp
+  kernels/elementwise.cpp
+  kernels/elementwise.simd.DEFAULT.cpp
+  kernels/elementwise.simd.AVX2.cpp
+  kernels/elementwise.simd.AVX512.cpp
+  kernels/copy.simd.DEFAULT.cpp
+  kernels/copy.simd.AVX2.cpp
+  kernels/copy.simd.AVX512.cpp
+  kernels/random.simd.DEFAULT.cpp
+  kernels/random.simd.AVX2.cpp
+  kernels/random.simd.AVX512.cpp)
 set(TINYTORCH_SOURCES_generated
   core/register_all.cpp)
 set(TINYTORCH_MODULES
@@ -296,4 +309,5 @@ set(TINYTORCH_MODULES
   16_kernels
   71_attention_kernels
   75_convolution_kernels
+  76_vector_math
   generated)

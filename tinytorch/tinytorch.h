@@ -1,5 +1,5 @@
 // All of TinyTorch.
-// Generated from the lessons 00_setup to 75_convolution_kernels: edit the module, not this file.
+// Generated from the lessons 00_setup to 76_vector_math: edit the module, not this file.
 #pragma once
 
 #include "tinytorch/core/error.h"
@@ -215,3 +215,8 @@
 #include "tinytorch/kernels/softmax_row_kernels.h"
 #include "tinytorch/kernels/gathered_kernels.h"
 #include "tinytorch/kernels/window_kernels.h"
+#include "tinytorch/kernels/elementwise_kernels.h"
+#include "tinytorch/kernels/elementwise.h"
+#include "tinytorch/kernels/copy_kernels.h"
+#include "tinytorch/kernels/copy.h"
+#include "tinytorch/kernels/random_kernels.h"

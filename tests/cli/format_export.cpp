@@ -246,6 +246,15 @@ TEST_CASE("export: a .simd.cpp is compiled once for each CPU capability") {
   CHECK_EQ(capability_flags("kernels/sample.simd.DEFAULT.cpp"), "");
 }
 
+TEST_CASE("export: the header of everything leaves out what only .simd.cpp files include") {
+  const Module module = next_module("// %%\n//| export kernels/sample-inl.h\nnamespace kernels::TINYTORCH_CAPABILITY { inline int answer() { return 42; } }\n\n"
+                                    "// %%\n//| export kernels/sample.h\nint answer();\n\n");
+  const auto files = texts(std::vector<Module>{module});
+  CHECK(files.contains("kernels/sample-inl.h"));
+  CHECK(files.at("tinytorch.h").find("kernels/sample.h") != std::string::npos);
+  CHECK(files.at("tinytorch.h").find("-inl.h") == std::string::npos);
+}
+
 TEST_CASE("export refused: a name defined twice") {
   refused("// Twice `number`. O(1).", "int twice(int n) { return n; }\n// Twice `number`. O(1).", "O(1).\n//\n// TODO: Double the number.\n// APPROACH: 1. Add it to itself.\nint twice(", "'twice' is exported twice");
   refused("struct Pair {", "struct Pair {};\nstruct Pair {", "struct Pair {};\nstruct Pair {", "'nn::Pair' is exported twice");

@@ -80,6 +80,7 @@ class Generator {
   Generator clone() const;
 
   std::mutex& mutex() const { return impl_->mutex; }
+  mt19937& engine() const { return impl_->engine; }  // for kernels that draw many numbers at once
   friend bool operator==(const Generator& a, const Generator& b) { return a.impl_ == b.impl_; }
 
  private:

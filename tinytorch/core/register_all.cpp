@@ -1,5 +1,5 @@
 // Joins what the lessons register, in their order.
-// Generated from the lessons 00_setup to 75_convolution_kernels: edit the module, not this file.
+// Generated from the lessons 00_setup to 76_vector_math: edit the module, not this file.
 
 namespace tinytorch {
 
@@ -26,6 +26,9 @@ void kernels_join_birth_layers();  // 16_kernels
 void register_tuned_products();  // 16_kernels
 void register_tuned_attention();  // 71_attention_kernels
 void register_tuned_convolution();  // 75_convolution_kernels
+void register_copy_kernels();  // 76_vector_math
+void register_elementwise_kernels();  // 76_vector_math
+void register_random_kernels();  // 76_vector_math
 void register_all();
 
 void register_all() {
@@ -52,6 +55,9 @@ void register_all() {
   register_tuned_products();
   register_tuned_attention();
   register_tuned_convolution();
+  register_copy_kernels();
+  register_elementwise_kernels();
+  register_random_kernels();
 }
 
 }  // namespace tinytorch

@@ -257,8 +257,8 @@ class ModuleParser {
     for (const fs::path& part : fs::path(path)) {
       if (part == ".." || part == ".") complain("leaves tinytorch/ or is not in its shortest form");
     }
-    const bool plain = path.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_/.") == std::string::npos;
-    if (!plain || path.find("//") != std::string::npos) complain("has other characters than a-z 0-9 _ / .");
+    const bool plain = path.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_-/.") == std::string::npos;
+    if (!plain || path.find("//") != std::string::npos) complain("has other characters than a-z 0-9 _ - / .");
     static const std::set<std::string> kGenerated = {"core/tensor_extensions.h", "core/options_extensions.h",
                                                      "nn/module_extensions.h",   "core/register_all.cpp",
                                                      "tinytorch.h",              "sources.cmake"};

@@ -1,0 +1,2269 @@
+// ---
+// jupyter:
+//   jupytext:
+//     comment_magics: false
+//     text_representation:
+//       extension: .cpp
+//       format_name: percent
+//   kernelspec:
+//     display_name: C++20 (TinyTorch)
+//     language: c++
+//     name: tinytorch
+// ---
+
+// %% [markdown]
+// # Library chapter 76: Vector mathematics
+//
+// Module 16 brought the matrix product to the machine's peak. What remains of a training step is elementwise: activations, sums of two tensors, copies, random numbers. They do one to thirty operations for each number that they read, so their roof is the bandwidth of memory, and the reference loops are far below it for
+// two reasons: `std::exp` takes one number at a time, and a loop that asks for each element's stride does not become vector instructions.
+//
+//     numbers per second     reference                    here
+//     exp, tanh, gelu        a call for each number       8 or 16 at once, no call, no branch      limited by arithmetic -> by memory
+//     add, relu              vectors of the baseline      as wide as the machine has; on threads   limited by memory in both
+//     t().contiguous()       one cache line per number    blocks of cache lines, turned in registers
+//     randn, dropout         one number at a time         624 words of the generator at once
+//
+// The chapter has four parts: functions of a vector of numbers, which other chapters' kernels use too; elementwise operators on them; copies; random numbers.
+
+// %%
+//| after 16
+//| export kernels/vector_math-inl.h
+#include <hwy/highway.h>
+#include <cstdint>
+//| export kernels/elementwise_kernels.h
+#include <cstdint>
+#include "tinytorch/kernels/capability_tables.h"
+//| export kernels/elementwise.h
+#include <array>
+#include <cstdint>
+#include "tinytorch/core/tensor.h"
+//| export kernels/copy_kernels.h
+#include <cstdint>
+#include "tinytorch/kernels/capability_tables.h"
+//| export kernels/copy.h
+#include "tinytorch/core/tensor.h"
+//| export kernels/copy.cpp
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include "tinytorch/core/loops.h"
+#include "tinytorch/core/ops.h"
+#include "tinytorch/kernels/capability.h"
+#include "tinytorch/kernels/copy_kernels.h"
+#include "tinytorch/kernels/elementwise.h"
+#include "tinytorch/kernels/gemm.h"
+#include "tinytorch/kernels/parallel.h"
+//| export kernels/random_kernels.h
+#include <cstdint>
+#include "tinytorch/kernels/capability_tables.h"
+//| export kernels/random.cpp
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <type_traits>
+#include <utility>
+#include "tinytorch/core/ops.h"
+#include "tinytorch/core/random.h"
+#include "tinytorch/kernels/capability.h"
+#include "tinytorch/kernels/parallel.h"
+#include "tinytorch/kernels/random_kernels.h"
+
+// %%
+//| export kernels/elementwise.cpp
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <type_traits>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+#include "tinytorch/core/more_loops.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/system_info.h"
+#include "tinytorch/kernels/capability.h"
+#include "tinytorch/kernels/copy.h"
+#include "tinytorch/kernels/elementwise_kernels.h"
+#include "tinytorch/kernels/parallel.h"
+#include "tinytorch/nn/activations.h"
+
+// %%
+//| export kernels/elementwise.simd.cpp
+#ifndef TINYTORCH_CAPABILITY
+#define TINYTORCH_CAPABILITY DEFAULT
+#endif
+#include <hwy/cache_control.h>
+#include <hwy/highway.h>
+#include "tinytorch/kernels/elementwise_kernels.h"
+#include "tinytorch/kernels/vector_math-inl.h"
+
+// %%
+//| export kernels/copy.simd.cpp
+#ifndef TINYTORCH_CAPABILITY
+#define TINYTORCH_CAPABILITY DEFAULT
+#endif
+#include <hwy/cache_control.h>
+#include <hwy/highway.h>
+#include "tinytorch/kernels/copy_kernels.h"
+
+// %%
+//| export kernels/random.simd.cpp
+#ifndef TINYTORCH_CAPABILITY
+#define TINYTORCH_CAPABILITY DEFAULT
+#endif
+#include <hwy/highway.h>
+#include "tinytorch/kernels/random_kernels.h"
+#include "tinytorch/kernels/vector_math-inl.h"
+
+// %%
+#include <cmath>
+#include <cstdio>
+#include <limits>
+#include <vector>
+#include "tinytorch/core/autograd.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/random.h"
+#include "tinytorch/core/utils.h"
+#include "tinytorch/kernels/capability.h"
+#include "tinytorch/kernels/parallel.h"
+#include "tinytorch/nn/activations.h"
+#include "tinytorch/nn/dropout.h"
+#include "tito/lesson.h"
+
+// %%
+namespace tinytorch {
+
+// %% [markdown]
+// ## Functions of vectors
+//
+// How does one compute `exp` of eight numbers at once? Not with a table or a branch for each case, but with arithmetic that is the same for all of them. Two ideas carry all functions of this part.
+//
+// **Argument reduction.** A polynomial is good near one point only. So the argument is first brought into a small interval by a property of the function:
+//
+//     exp(x) = 2^n exp(r)           n = round(x / log 2),  r = x - n log 2   in [-0.35, 0.35]
+//     log(x) = e log 2 + log(m)     x = 2^e m              m                 in [0.71, 1.41]
+//     sin(x), cos(x)                n = round(x / (pi / 2)), r = x - n pi/2  in [-0.79, 0.79], n says which of them and which sign
+//
+// `2^n` costs nothing: n goes into the exponent's bits. The subtraction must be exact, or the error of `n log 2` becomes the error of the result. So `log 2` comes in two parts (Cody and Waite, 1980): the high one has so few bits that its product with n is exact, with or without fused multiply-add.
+//
+// **Polynomials for the rest**, with coefficients that make the largest relative error smallest (Remez's exchange algorithm), not Taylor's, which are best at one point and worse at the ends. The leading term stays outside: `1 + (r + r^2 q(r))`, so that what the polynomial rounds is small beside the result.
+//
+// **What is good enough?** A result is compared with the real number rounded correctly; the distance is counted in *ulp*, units in the last place: the distance of neighbouring floating-point numbers there. Rounding the exact value is off by at most 0.5 ulp. The C library promises about 1 and takes branches, tables and double precision for it.
+// Here the bound is 2 ulp, measured over the whole range for both dtypes and each capability, NaN, infinities, overflow and denormal numbers included. The functions are named as Highway names its own, take a tag `d`, and are written for every capability, so they also run without fused multiply-add.
+
+// %%
+//| export kernels/vector_math-inl.h
+// For *.simd.cpp files, which define TINYTORCH_CAPABILITY: functions of a Highway vector `x` of float or double, with `d` its tag. Each is within 2 ulp of the correctly rounded result (measured by the tests of
+// chapter 76) and gives what <cmath> gives for NaN, infinities, zeros, denormal numbers and where it overflows. No branches, no memory but for constants.
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// How a floating-point number lies in its bits, and constants of the same precision.
+template <class T>
+struct FloatFormat;
+
+template <>
+struct FloatFormat<float> {
+  using Bits = std::uint32_t;
+  static constexpr int kMantissa = 23;  // bits
+  static constexpr Bits kBias = 127;    // of the exponent
+  static constexpr float kRound = 0x1.8p23f;  // added, it leaves no bits for fractions
+  static constexpr float kLog2High = 0x1.62e4p-1f, kLog2Low = 0x1.7f7d1cp-20f;  // log 2; a product of the first part with a whole number up to 2^8 is exact
+};
+
+template <>
+struct FloatFormat<double> {
+  using Bits = std::uint64_t;
+  static constexpr int kMantissa = 52;
+  static constexpr Bits kBias = 1023;
+  static constexpr double kRound = 0x1.8p52;
+  static constexpr double kLog2High = 0x1.62e42feep-1, kLog2Low = 0x1.a39ef35793c76p-33;
+};
+
+// c[0] + c[1] x + c[2] x^2 + ... Long ones as two interleaved halves in x^2, which do not wait for each other.
+template <class D, class V, class T, int N>
+HWY_INLINE V Polynomial(D d, V x, const T (&c)[N]) {
+  if constexpr (N < 6) {
+    V sum = hn::Set(d, c[N - 1]);
+    HWY_UNROLL(6)
+    for (int k = N - 2; k >= 0; --k) sum = hn::MulAdd(sum, x, hn::Set(d, c[k]));
+    return sum;
+  } else {
+    constexpr int last_even = (N - 1) / 2 * 2, last_odd = N / 2 * 2 - 1;
+    const V square = hn::Mul(x, x);
+    V even = hn::Set(d, c[last_even]), odd = hn::Set(d, c[last_odd]);
+    HWY_UNROLL(16)
+    for (int k = last_even - 2; k >= 0; k -= 2) even = hn::MulAdd(even, square, hn::Set(d, c[k]));
+    HWY_UNROLL(16)
+    for (int k = last_odd - 2; k >= 1; k -= 2) odd = hn::MulAdd(odd, square, hn::Set(d, c[k]));
+    return hn::MulAdd(odd, x, even);
+  }
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %% [markdown]
+// ### exp
+//
+// The whole number n comes out of one addition: `x / log 2 + 1.5 * 2^23` has no room for fractions, so the low bits of the sum *are* n, rounded, and subtracting the constant again gives n as a float. If the constant also carries the exponent's bias, the bits only need shifting to be the float `2^n`.
+//
+// Denormal results and those near overflow have exponents that no single float has: there `2^n` is applied as two factors, and only the last multiplication rounds. Where the result is known to be an ordinary number (inside `tanh` and `erf`) one factor is enough.
+
+// %%
+//| export kernels/vector_math-inl.h
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+template <class T>
+struct ExpConstants;
+
+template <>
+struct ExpConstants<float> {
+  static constexpr float kLowest = -104, kHighest = 89;  // 0 and infinity from there on
+  // (exp(r) - 1 - r) / r^2, relative error of exp 2^-28
+  static constexpr float kSeries[] = {0.4999999341f, 0.1666652011f, 0.04166839412f, 0.008368779965f, 0.001381447104f};
+};
+
+template <>
+struct ExpConstants<double> {
+  static constexpr double kLowest = -746, kHighest = 710;
+  // relative error 2^-64
+  static constexpr double kSeries[] = {0.500000000000000004,     0.166666666666666836,     0.0416666666666660892,    0.00833333333331691763,  0.00138888888891172741,  0.000198412698966809643,
+                                       0.0000248015869245586564, 2.7557234557852664e-6,    2.75575828443380604e-7,   2.51121450268150818e-8,  2.08265203832189969e-9};
+};
+
+// exp(x), with the power of two taken from `within`, which is x brought into the range where the exponent has room: [kLowest, kHighest], or with Ordinary where exp is neither denormal nor infinite.
+// With Precise what the reduction rounds away is added again: 0.8 ulp instead of 0.95, for results that are divided afterwards.
+template <bool Ordinary, bool Precise = false, class D, class V>
+HWY_INLINE V ExpReduced(D d, V x, V within) {
+  using T = hn::TFromD<D>;
+  using Format = FloatFormat<T>;
+  const hn::RebindToUnsigned<D> du;
+  const V magic = hn::Set(d, Format::kRound + static_cast<T>(Ordinary ? Format::kBias : 2 * Format::kBias));
+  const V shifted = hn::MulAdd(within, hn::Set(d, static_cast<T>(0x1.71547652b82fep0)), magic);
+  const V n = hn::Sub(shifted, magic);
+  const V low = hn::Set(d, Format::kLog2Low);
+  const V exact = hn::NegMulAdd(n, hn::Set(d, Format::kLog2High), x);
+  const V r = hn::NegMulAdd(n, low, exact);
+  const V square = hn::Mul(r, r), series = Polynomial(d, r, ExpConstants<T>::kSeries);
+  V tail;
+  if constexpr (Precise) tail = hn::Add(r, hn::MulAdd(square, series, hn::NegMulAdd(n, low, hn::Sub(exact, r))));
+  else tail = hn::MulAdd(square, series, r);
+  const V y = hn::Add(tail, hn::Set(d, T{1}));
+  const auto bits = hn::BitCast(du, shifted);
+  if constexpr (Ordinary) {
+    return hn::Mul(y, hn::BitCast(d, hn::ShiftLeft<Format::kMantissa>(bits)));
+  } else {
+    const auto half = hn::ShiftRight<1>(bits);
+    const V first = hn::BitCast(d, hn::ShiftLeft<Format::kMantissa>(half));
+    const V second = hn::BitCast(d, hn::ShiftLeft<Format::kMantissa>(hn::Sub(bits, half)));
+    return hn::Mul(hn::Mul(y, first), second);
+  }
+}
+
+template <bool Precise = false, class D, class V>
+HWY_INLINE V Exp(D d, V x) {
+  using Constants = ExpConstants<hn::TFromD<D>>;
+  const V lowest = hn::Set(d, Constants::kLowest);
+  const V within = hn::Min(hn::Max(x, lowest), hn::Set(d, Constants::kHighest));
+  // x itself enters the polynomial: NaN stays NaN and infinity infinity. Only what lies below must be cut off.
+  return hn::IfThenZeroElse(hn::Lt(x, lowest), ExpReduced<false, Precise>(d, x, within));
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %% [markdown]
+// ### log
+//
+// Bits again: the exponent e is taken out so that m lies around 1, and `f = m - 1` is exact. In float a polynomial in f is enough. In double the series in `s = f / (2 + f)`, `log(1 + f) = 2 (s + s^3 / 3 + ...)`, is half as long for one division (it is the C library's way since fdlibm, 1993). Numbers below the smallest normal one are first multiplied by a power of two.
+
+// %%
+//| export kernels/vector_math-inl.h
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+template <class T>
+struct LogConstants;
+
+template <>
+struct LogConstants<float> {
+  static constexpr std::uint32_t kSqrtHalf = 0x3f3504f3;
+  static constexpr float kSmallestNormal = 0x1p-126f, kLift = 25;  // what is smaller is multiplied by 2^kLift
+  // (log(1 + f) - f + f^2 / 2) / f^3, relative error of log 2^-27
+  static constexpr float kSeries[] = {0.3333331673f, -0.2500081035f, 0.2000228608f, -0.1662455541f, 0.141811967f, -0.1312874909f, 0.1288161564f, -0.07859584102f};
+};
+
+template <>
+struct LogConstants<double> {
+  static constexpr std::uint64_t kSqrtHalf = 0x3fe6a09e667f3bcd;
+  static constexpr double kSmallestNormal = 0x1p-1022, kLift = 54;
+  // (log((1 + s) / (1 - s)) / s - 2) / s^2 in s^2, relative error of log 2^-59
+  static constexpr double kSeries[] = {0.666666666666673491, 0.399999999994110525, 0.285714287432689399, 0.222221984755132348, 0.181835697580153439, 0.153139029066297808, 0.147975101141062217};
+};
+
+// log(x) for x > 0 that is neither infinite nor NaN.
+template <class D, class V>
+HWY_INLINE V LogOfPositive(D d, V x) {
+  using T = hn::TFromD<D>;
+  using Format = FloatFormat<T>;
+  using Bits = typename Format::Bits;
+  using Constants = LogConstants<T>;
+  const hn::RebindToUnsigned<D> du;
+  constexpr Bits one = Format::kBias << Format::kMantissa;
+  const auto denormal = hn::Lt(x, hn::Set(d, Constants::kSmallestNormal));
+  const V lifted = hn::IfThenElse(denormal, hn::Mul(x, hn::Set(d, static_cast<T>(Bits{1} << static_cast<int>(Constants::kLift)))), x);
+  // x = 2^e m with m in [sqrt(1/2), sqrt(2)): the exponent changes where the bits pass those of sqrt(1/2).
+  const auto bits = hn::Add(hn::BitCast(du, lifted), hn::Set(du, static_cast<Bits>(one - Constants::kSqrtHalf)));
+  const V biased = hn::BitCast(d, hn::Or(hn::ShiftRight<Format::kMantissa>(bits), hn::BitCast(du, hn::Set(d, static_cast<T>(Bits{1} << Format::kMantissa)))));
+  const V bias = hn::Add(hn::Set(d, static_cast<T>((Bits{1} << Format::kMantissa) + Format::kBias)), hn::IfThenElseZero(denormal, hn::Set(d, Constants::kLift)));
+  const V e = hn::Sub(biased, bias);
+  const V m = hn::BitCast(d, hn::Add(hn::And(bits, hn::Set(du, static_cast<Bits>((Bits{1} << Format::kMantissa) - 1))), hn::Set(du, Constants::kSqrtHalf)));
+  const V f = hn::Sub(m, hn::Set(d, T{1}));
+  const V high = hn::Set(d, Format::kLog2High), low = hn::Set(d, Format::kLog2Low);
+  const V square = hn::Mul(f, f);
+  if constexpr (sizeof(T) == 4) {
+    const V tail = hn::Mul(hn::Mul(f, square), Polynomial(d, f, Constants::kSeries));
+    const V small = hn::NegMulAdd(hn::Set(d, T{0.5}), square, hn::MulAdd(e, low, tail));
+    return hn::MulAdd(e, high, hn::Add(f, small));
+  } else {
+    const V s = hn::Div(f, hn::Add(f, hn::Set(d, T{2})));
+    const V z = hn::Mul(s, s);
+    const V half_square = hn::Mul(hn::Set(d, T{0.5}), square);
+    const V tail = hn::Mul(s, hn::MulAdd(z, Polynomial(d, z, Constants::kSeries), half_square));
+    const V small = hn::Sub(hn::MulAdd(e, low, tail), half_square);
+    return hn::MulAdd(e, high, hn::Add(f, small));
+  }
+}
+
+template <class D, class V>
+HWY_INLINE V Log(D d, V x) {
+  using T = hn::TFromD<D>;
+  const V zero = hn::Zero(d), infinity = hn::Set(d, static_cast<T>(__builtin_inf()));
+  const V outside = hn::IfThenElse(hn::Eq(x, zero), hn::Neg(infinity), hn::Set(d, static_cast<T>(__builtin_nan(""))));
+  const V y = hn::IfThenElse(hn::Lt(x, infinity), LogOfPositive(d, x), x);
+  return hn::IfThenElse(hn::Gt(x, zero), y, outside);
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %% [markdown]
+// ### sigmoid, tanh, erf
+//
+// All three end in an exponential, and all three need care where the result is near 0 or 1, because a difference of nearly equal numbers has few right digits:
+//
+//     sigmoid(x) = 1 / (1 + e) for x >= 0,  e / (1 + e) for x < 0,  e = exp(-|x|)         e never overflows; tiny results keep their digits
+//     tanh(x)    = x + x^3 P(x^2)           where |x| <= 0.56
+//                = 1 - 2 / (exp(2 |x|) + 1)  beyond: the term that is subtracted is smaller than the result, and so is its error
+//     erf(x)     = x + x P(x^2)             where |x| is small
+//                = 1 - exp(-|x| - |x| Q(|x|))  beyond, Q a polynomial for the logarithm of 1 - erf
+//
+// Both forms are computed for all lanes and a mask takes the right one of each: for vectors that is cheaper than a branch.
+
+// %%
+//| export kernels/vector_math-inl.h
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+// 1 / (1 + exp(-x))
+template <class D, class V>
+HWY_INLINE V Sigmoid(D d, V x) {
+  const V one = hn::Set(d, hn::TFromD<D>{1});
+  const V e = Exp<true>(d, hn::Neg(hn::Abs(x)));
+  return hn::Div(hn::IfThenElse(hn::Lt(x, hn::Zero(d)), e, one), hn::Add(one, e));
+}
+
+template <class T>
+struct TanhConstants;
+
+template <>
+struct TanhConstants<float> {
+  static constexpr float kOne = 10;  // tanh is 1 from there on
+  // (tanh(x) / x - 1) / x^2 in x^2 for |x| <= 0.5625, relative error of tanh 2^-29
+  static constexpr float kSeries[] = {-0.3333331451f, 0.1333247138f, -0.05383924752f, 0.02101427883f, -0.006188637659f};
+};
+
+template <>
+struct TanhConstants<double> {
+  static constexpr double kOne = 20;
+  // relative error 2^-59
+  static constexpr double kSeries[] = {-0.3333333333333328,     0.133333333333234672,   -0.0539682539619022507,  0.0218694883319605249,  -0.00886323170805815261, 0.00359208291308705445,
+                                       -0.0014554836061269916,  0.000588198825864031971, -0.000232752221693906643, 0.00008240912007670859, -0.0000189317870613382874};
+};
+
+template <class D, class V>
+HWY_INLINE V Tanh(D d, V x) {
+  using T = hn::TFromD<D>;
+  using Constants = TanhConstants<T>;
+  const V one = hn::Set(d, T{1}), two = hn::Set(d, T{2});
+  const V a = hn::Abs(x);
+  const V square = hn::Mul(a, a);
+  const V near_zero = hn::MulAdd(hn::Mul(a, square), Polynomial(d, square, Constants::kSeries), a);
+  const V twice = hn::Mul(two, hn::Min(a, hn::Set(d, Constants::kOne)));
+  const V beyond = hn::Sub(one, hn::Div(two, hn::Add(ExpReduced<true>(d, twice, twice), one)));
+  // NaN is not greater: it takes the first form, which keeps it.
+  return hn::CopySign(hn::IfThenElse(hn::Gt(a, hn::Set(d, T{0.5625})), beyond, near_zero), x);
+}
+
+template <class T>
+struct ErfConstants;
+
+template <>
+struct ErfConstants<float> {
+  static constexpr float kBorder = 0.875f, kOne = 4;  // between the two forms; erf is 1 from there on
+  // erf(x) / x - 1 in x^2, relative error 2^-26
+  static constexpr float kNearZero[] = {0.1283791585f, -0.3761255717f, 0.1128252436f, -0.02679396029f, 0.005035879071f, -0.0006222454147f};
+  // -log(1 - erf(x)) / x - 1, relative error of erf 2^-29
+  static constexpr float kBeyond[] = {0.1286224309f, 0.6352588744f, 0.1060562558f, -0.0236042378f, 0.003566832795f, -0.0003039716949f, 9.328077314e-6f};
+};
+
+template <>
+struct ErfConstants<double> {
+  static constexpr double kBorder = 1, kOne = 6;
+  // relative error 2^-62
+  static constexpr double kNearZero[] = {0.128379167095512574,      -0.376126389031837482,     0.112837916709548845,  -0.0268661706450778743,  0.00522397762482842784, -0.000854832698142566102, 0.000120553311329686649,
+                                         -0.0000149255957726592617, 1.6461008487758625e-6,     -1.63503963490365215e-7, 1.46603296920580437e-8, -1.13749598971148339e-9, 5.96069301194035188e-11};
+  // relative error of erf 2^-56
+  static constexpr double kBeyond[] = {0.128379083658936215,     0.636620485797202137,     0.102769920419103314,     -0.0191228620935953004,   -0.000215230209898918814,
+                                       0.00169584417856260306,   -0.00057667574647463409,  -5.96764584740797856e-7,  0.0000961644412916918355, -0.0000569170805691325503,
+                                       0.0000209537006071315413, -5.66942451847251285e-6,  1.17633465846045944e-6,   -1.88265734963060048e-7,  2.29206312145878614e-8,
+                                       -2.05555627281368976e-9,  1.2804395572436565e-10,   -4.94517628701406635e-12, 8.91004061043310266e-14};
+};
+
+template <class D, class V>
+HWY_INLINE V Erf(D d, V x) {
+  using T = hn::TFromD<D>;
+  using Constants = ErfConstants<T>;
+  const V one = hn::Set(d, T{1});
+  const V a = hn::Abs(x);
+  const V near_zero = hn::MulAdd(a, Polynomial(d, hn::Mul(a, a), Constants::kNearZero), a);
+  const V within = hn::Min(a, hn::Set(d, Constants::kOne));
+  const V exponent = hn::Neg(hn::MulAdd(within, Polynomial(d, within, Constants::kBeyond), within));
+  const V beyond = hn::Sub(one, ExpReduced<true>(d, exponent, exponent));
+  return hn::CopySign(hn::IfThenElse(hn::Gt(a, hn::Set(d, Constants::kBorder)), beyond, near_zero), x);
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %% [markdown]
+// ### Measured in ulp
+//
+// The test sweeps over bit patterns, so that every exponent, both signs, denormal numbers, infinities and NaN are met, and for double also over the range where the functions bend. The exact value comes from the C library at higher precision. It runs the operators of this chapter's end, which call these functions, for each capability.
+
+// %%
+//| lesson
+// The distance of `got` from the real number `exact`, in units of the last place that T has there.
+template <class T>
+double ulps(T got, long double exact) {
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  const T rounded = static_cast<T>(exact);
+  if (std::isnan(exact) || std::isnan(got)) return std::isnan(exact) == std::isnan(got) ? 0 : infinity;
+  if (got == rounded) return 0;
+  if (std::isinf(rounded) || std::isinf(got)) return infinity;
+  const int exponent = rounded == 0 ? std::numeric_limits<T>::min_exponent : std::max(std::ilogb(rounded), std::numeric_limits<T>::min_exponent - 1);
+  return static_cast<double>(std::fabs(static_cast<long double>(got) - exact) / std::ldexp(1.0L, exponent - std::numeric_limits<T>::digits + 1));
+}
+
+struct VectorFunction {
+  const char* name;
+  Tensor (*tuned)(const Tensor&);
+  long double (*exact)(long double);
+  double (*exact_for_float)(double);
+};
+
+const VectorFunction kVectorFunctions[] = {
+    {"exp", [](const Tensor& x) { return exp(x); }, [](long double x) { return std::exp(x); }, [](double x) { return std::exp(x); }},
+    {"log", [](const Tensor& x) { return log(x); }, [](long double x) { return std::log(x); }, [](double x) { return std::log(x); }},
+    {"sigmoid", [](const Tensor& x) { return sigmoid(x); }, [](long double x) { return 1 / (1 + std::exp(-x)); }, [](double x) { return 1 / (1 + std::exp(-x)); }},
+    {"tanh", [](const Tensor& x) { return tanh(x); }, [](long double x) { return std::tanh(x); }, [](double x) { return std::tanh(x); }},
+    {"erf", [](const Tensor& x) { return erf(x); }, [](long double x) { return std::erf(x); }, [](double x) { return std::erf(x); }},
+};
+
+// Runs f once for each capability that this machine has.
+template <class F>
+void for_each_capability(F f) {
+  for (int c = 0; c <= static_cast<int>(kernels::hardware_capability()); ++c) {
+    const kernels::CapabilityGuard guard(static_cast<kernels::CPUCapability>(c));
+    CAPTURE(get_cpu_capability());
+    f();
+  }
+}
+
+// Floats of all exponents and signs: every so manieth bit pattern.
+Tensor float_patterns() {
+  constexpr std::uint32_t step = 4099;
+  const std::int64_t count = (std::int64_t{1} << 32) / step;
+  const Tensor x = empty({count}, kFloat);
+  for (std::int64_t i = 0; i < count; ++i) x.data<float>()[i] = std::bit_cast<float>(static_cast<std::uint32_t>(i) * step);
+  return x;
+}
+
+// Doubles of all exponents and signs, then of the ranges in which the functions are neither linear nor constant.
+Tensor double_patterns() {
+  constexpr std::int64_t each = 40'000;
+  const Tensor x = empty({4 * each}, kDouble);
+  double* const data = x.data<double>();
+  for (std::int64_t i = 0; i < each; ++i) {
+    const double fraction = static_cast<double>(i) / static_cast<double>(each);
+    data[i] = std::bit_cast<double>(static_cast<std::uint64_t>(i) * 0x0001a36e2eb1c433u);
+    data[each + i] = (2 * fraction - 1) * 750;
+    data[2 * each + i] = (2 * fraction - 1) * 8;
+    data[3 * each + i] = 0.25 + 1.75 * fraction;
+  }
+  return x;
+}
+
+template <class T>
+struct WorstUlps {
+  double ulp = 0;
+  T at = 0;
+};
+
+template <class T>
+WorstUlps<T> worst_ulps(const VectorFunction& function, const Tensor& x) {
+  const Tensor y = function.tuned(x);
+  WorstUlps<T> worst;
+  for (std::int64_t i = 0; i < x.numel(); ++i) {
+    const T number = x.data<T>()[i];
+    const long double exact = sizeof(T) == 4 ? static_cast<long double>(function.exact_for_float(static_cast<double>(number))) : function.exact(static_cast<long double>(number));
+    const double distance = ulps(y.data<T>()[i], exact);
+    if (distance > worst.ulp) worst = {distance, number};
+  }
+  return worst;
+}
+
+// %%
+TEST_CASE("exp, log, sigmoid, tanh and erf of floats are within 2 ulp") {
+  const Tensor x = float_patterns();
+  for_each_capability([&] {
+    for (const VectorFunction& function : kVectorFunctions) {
+      const WorstUlps<float> worst = worst_ulps<float>(function, x);
+      CHECK_MESSAGE(worst.ulp <= 2, function.name, "(", worst.at, ") is off by ", worst.ulp, " ulp");
+    }
+  });
+}
+
+TEST_CASE("exp, log, sigmoid, tanh and erf of doubles are within 2 ulp") {
+  if (std::numeric_limits<long double>::digits <= std::numeric_limits<double>::digits) {
+    MESSAGE("skipped: this machine has no numbers more precise than double to compare with");
+    return;
+  }
+  const Tensor x = double_patterns();
+  for_each_capability([&] {
+    for (const VectorFunction& function : kVectorFunctions) {
+      const WorstUlps<double> worst = worst_ulps<double>(function, x);
+      CHECK_MESSAGE(worst.ulp <= 2, function.name, "(", worst.at, ") is off by ", worst.ulp, " ulp");
+    }
+  });
+}
+
+TEST_CASE("special values are what the C library gives") {
+  constexpr double infinity = std::numeric_limits<double>::infinity(), nan = std::numeric_limits<double>::quiet_NaN();
+  std::vector<double> special{0.0, -0.0, infinity, -infinity, nan, 1.0, -1.0, 710.0, -746.0, 88.8, -104.5, -103.0, 1e30, -1e30, 4.9e-324, -4.9e-324, 1e-40, 1e-310};
+  special.resize(256, 0.5);  // enough for the kernels to take it
+  for_each_capability([&] {
+    for (const ScalarType type : {kFloat, kDouble}) {
+      const Tensor x = empty({static_cast<std::int64_t>(special.size())}, kDouble).copy_(from_blob(special.data(), {static_cast<std::int64_t>(special.size())}, kDouble)).to(type);
+      for (const VectorFunction& function : kVectorFunctions) {
+        CAPTURE(function.name);
+        const Tensor got = function.tuned(x).to(kDouble);
+        for (std::size_t i = 0; i < 20; ++i) {
+          const double number = x.to(kDouble).data<double>()[i];
+          const double expected = type == kFloat ? static_cast<double>(static_cast<float>(function.exact_for_float(number))) : function.exact_for_float(number);
+          const double result = got.data<double>()[i];
+          CAPTURE(number);
+          CHECK_EQ(std::isnan(result), std::isnan(expected));
+          if (std::isnan(expected)) continue;
+          CHECK_EQ(std::signbit(result), std::signbit(expected));
+          if (std::isinf(expected) || expected == 0) CHECK_EQ(result, expected);
+          else CHECK_CLOSE(result, expected, 1e-6, 0.0);
+        }
+      }
+    }
+  });
+}
+
+// %% [markdown]
+// ## Elementwise kernels
+//
+// A kernel walks over its operands in vectors. What does not fill a vector at the end is one more step with a mask, with the same instructions, so that an element's bits do not depend on where in a tensor it stands, or on how threads cut it.
+//
+//     out   | v | v | v | v | v | v | v | part |
+//     a     | v | v | v | v | v | v | v | part |        numbers beside each other
+//     b     |  one number in all lanes         |        or a single number, broadcast
+//
+// **Stores that pass the cache by.** A processor that writes into a line it does not have reads the line first. An array that is larger than all caches is thus moved three times by `relu` (input, output read, output written) where two would do. Non-temporal stores write whole lines without reading them. But they also throw the line
+// out: if the result would have stayed in the cache, whoever reads it next pays a trip to memory, two to five times the gain. So they are used only for a result that is larger than the last cache, and never in place, where the line was just read.
+
+// %%
+//| export kernels/elementwise_kernels.h
+namespace kernels {
+
+// One call of an elementwise kernel: out[i] = f(a[i], b[i], c[i]) for i < count, with a, b or c one number for all i where its step is 0. `out` may be a, b or c, but not overlap them otherwise.
+template <class T, class Out = T>
+struct Elementwise {
+  Out* out;
+  const T *a, *b, *c;
+  std::int64_t a_step, b_step, c_step;  // 1 or 0
+  std::int64_t count;
+  T p, q;             // parameters: alpha of add, bounds of clamp, ...
+  bool beyond_cache;  // whether to write past the caches
+};
+
+template <class T, class Out = T>
+using ElementwiseKernel = void (*)(const Elementwise<T, Out>&);
+
+template <class T>
+struct ElementwiseTable {
+  using Kernel = ElementwiseKernel<T>;
+  Kernel exp, log, tanh, sigmoid, erf, relu, leaky_relu, gelu, gelu_tanh, silu;                                // of a; leaky_relu with slope p
+  Kernel neg, abs, sqrt, rsqrt, reciprocal, square, floor, ceil, round, trunc, clamp;                          // of a; clamp between p and q
+  Kernel add, add_scaled, mul, div, maximum, minimum;                                                          // of a and b; add_scaled is a + p b
+  Kernel addcmul, addcdiv, lerp;                                                                               // a + p b c; a + p b / c; from a to b by p
+  ElementwiseKernel<T, bool> eq, ne, lt, le, gt, ge;                                                           // of a and b
+  void (*where)(T* out, const bool* mask, const T* a, const T* b, std::int64_t a_step, std::int64_t b_step, std::int64_t count);  // a where the mask is true, else b
+};
+
+struct ElementwiseKernels {
+  ElementwiseTable<float> in_float;
+  ElementwiseTable<double> in_double;
+};
+
+TINYTORCH_DECLARE_PER_CAPABILITY(ElementwiseKernels, elementwise_kernels)
+
+}  // namespace kernels
+
+// %%
+//| export kernels/vector_math-inl.h
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+// How many numbers a vector has.
+template <class D>
+constexpr std::int64_t LanesOf(D d) {
+  return static_cast<std::int64_t>(hn::MaxLanes(d));
+}
+
+// Masked loads and stores of x86 do not touch what the mask leaves out; elsewhere the numbers go through a buffer.
+constexpr bool kMaskedAccessIsSafe = HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3;
+
+// The first `count` numbers at `from`, then zeros. REQUIRES: 0 <= count < LanesOf(d).
+template <class D, class T>
+HWY_INLINE hn::Vec<D> LoadPart(D d, const T* from, std::int64_t count) {
+  if constexpr (kMaskedAccessIsSafe) {
+    return hn::MaskedLoad(hn::FirstN(d, static_cast<std::size_t>(count)), d, from);
+  } else {
+    T buffer[static_cast<std::size_t>(LanesOf(D()))] = {};
+    for (std::int64_t i = 0; i < count; ++i) buffer[i] = from[i];
+    return hn::LoadU(d, buffer);
+  }
+}
+
+// Stores the first `count` numbers of the vector. REQUIRES: 0 <= count < LanesOf(d).
+template <class D, class V, class T>
+HWY_INLINE void StorePart(V value, D d, T* to, std::int64_t count) {
+  if constexpr (kMaskedAccessIsSafe) {
+    hn::BlendedStore(value, hn::FirstN(d, static_cast<std::size_t>(count)), d, to);
+  } else {
+    T buffer[static_cast<std::size_t>(LanesOf(D()))];
+    hn::StoreU(value, d, buffer);
+    for (std::int64_t i = 0; i < count; ++i) to[i] = buffer[i];
+  }
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %%
+//| export kernels/elementwise.simd.cpp
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+// An operand of which numbers are read one after another.
+template <class T>
+struct Numbers {
+  const T* from;
+  template <class D>
+  HWY_INLINE hn::Vec<D> whole(D d, std::int64_t i) const { return hn::LoadU(d, from + i); }
+  template <class D>
+  HWY_INLINE hn::Vec<D> part(D d, std::int64_t i, std::int64_t count) const { return LoadPart(d, from + i, count); }
+};
+
+// An operand that is one number.
+template <class T>
+struct Repeated {
+  hn::Vec<hn::ScalableTag<T>> value;
+  template <class D>
+  HWY_INLINE hn::Vec<D> whole(D, std::int64_t) const { return value; }
+  template <class D>
+  HWY_INLINE hn::Vec<D> part(D, std::int64_t, std::int64_t) const { return value; }
+};
+
+// out[i] = f(d, operands[i]...)
+template <class T, class F, class... Operands>
+HWY_INLINE void walk(T* out, std::int64_t count, bool beyond_cache, F f, Operands... operands) {
+  const hn::ScalableTag<T> d;
+  constexpr std::int64_t lanes = LanesOf(hn::ScalableTag<T>());
+  std::int64_t i = 0;
+  if (beyond_cache && count >= 2 * lanes) {
+    // Up to a place where a vector is aligned, then whole vectors past the caches.
+    const auto place = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(out) / sizeof(T));
+    const std::int64_t before = (lanes - place % lanes) % lanes;
+    if (before > 0) StorePart(f(d, operands.part(d, 0, before)...), d, out, before);
+    for (i = before; i + lanes <= count; i += lanes) hn::Stream(f(d, operands.whole(d, i)...), d, out + i);
+    hwy::FlushStream();
+  }
+  for (; i + 2 * lanes <= count; i += 2 * lanes) {
+    const auto first = f(d, operands.whole(d, i)...);
+    const auto second = f(d, operands.whole(d, i + lanes)...);
+    hn::StoreU(first, d, out + i);
+    hn::StoreU(second, d, out + i + lanes);
+  }
+  for (; i + lanes <= count; i += lanes) hn::StoreU(f(d, operands.whole(d, i)...), d, out + i);
+  if (i < count) StorePart(f(d, operands.part(d, i, count - i)...), d, out + i, count - i);
+}
+
+template <class T>
+Repeated<T> repeated(T value) {
+  return {hn::Set(hn::ScalableTag<T>(), value)};
+}
+
+template <class T, auto F>
+void of_one(const Elementwise<T>& x) {
+  walk(x.out, x.count, x.beyond_cache, F, Numbers<T>{x.a});
+}
+
+// F(d, a, p, q)
+template <class T, auto F>
+void of_one_with(const Elementwise<T>& x) {
+  walk(x.out, x.count, x.beyond_cache, F, Numbers<T>{x.a}, repeated(x.p), repeated(x.q));
+}
+
+// F(d, a, b, p)
+template <class T, auto F>
+void of_two(const Elementwise<T>& x) {
+  const Repeated<T> p = repeated(x.p);
+  if (x.a_step != 0 && x.b_step != 0) return walk(x.out, x.count, x.beyond_cache, F, Numbers<T>{x.a}, Numbers<T>{x.b}, p);
+  if (x.a_step != 0) return walk(x.out, x.count, x.beyond_cache, F, Numbers<T>{x.a}, repeated(*x.b), p);
+  if (x.b_step != 0) return walk(x.out, x.count, x.beyond_cache, F, repeated(*x.a), Numbers<T>{x.b}, p);
+  walk(x.out, x.count, x.beyond_cache, F, repeated(*x.a), repeated(*x.b), p);
+}
+
+// F(d, a, b, c, p), all of them numbers one after another
+template <class T, auto F>
+void of_three(const Elementwise<T>& x) {
+  walk(x.out, x.count, x.beyond_cache, F, Numbers<T>{x.a}, Numbers<T>{x.b}, Numbers<T>{x.c}, repeated(x.p));
+}
+
+// F(a, b) as a bool. The compiler makes vectors of these loops.
+template <class T, auto F>
+void compared(const Elementwise<T, bool>& x) {
+  const T *const a = x.a, *const b = x.b;
+  bool* const out = x.out;
+  if (x.a_step != 0 && x.b_step != 0) {
+    for (std::int64_t i = 0; i < x.count; ++i) out[i] = F(a[i], b[i]);
+  } else if (x.a_step != 0) {
+    for (std::int64_t i = 0; i < x.count; ++i) out[i] = F(a[i], *b);
+  } else {
+    for (std::int64_t i = 0; i < x.count; ++i) out[i] = F(*a, b[i * x.b_step]);
+  }
+}
+
+template <class T>
+void choose(T* out, const bool* mask, const T* a, const T* b, std::int64_t a_step, std::int64_t b_step, std::int64_t count) {
+  if (a_step != 0 && b_step != 0) {
+    for (std::int64_t i = 0; i < count; ++i) out[i] = mask[i] ? a[i] : b[i];
+  } else if (a_step != 0) {
+    for (std::int64_t i = 0; i < count; ++i) out[i] = mask[i] ? a[i] : *b;
+  } else {
+    for (std::int64_t i = 0; i < count; ++i) out[i] = mask[i] ? *a : b[i * b_step];
+  }
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %% [markdown]
+// The functions themselves are short now. The approximation of `gelu` by tanh is written as `x sigmoid(2 u)`, which is the same: `(1 + tanh u) / 2 = 1 / (1 + exp(-2 u))`, one exponential and one division, and no digits are lost where tanh is near -1. `maximum` and `minimum` take pains with NaN, which wins, and with zeros, of which the first stays: the instructions of x86 do neither.
+
+// %%
+//| export kernels/elementwise.simd.cpp
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+constexpr auto gelu_of = [](auto d, auto x) {
+  using T = hn::TFromD<decltype(d)>;
+  const auto below = hn::Add(Erf(d, hn::Mul(x, hn::Set(d, static_cast<T>(0.70710678118654752440)))), hn::Set(d, T{1}));
+  return hn::Mul(hn::Mul(x, hn::Set(d, T{0.5})), below);
+};
+
+constexpr auto gelu_tanh_of = [](auto d, auto x) {
+  using T = hn::TFromD<decltype(d)>;
+  constexpr double twice_scale = 2 * 0.79788456080286535588;  // 2 sqrt(2 / pi)
+  const auto factor = hn::MulAdd(hn::Mul(x, x), hn::Set(d, static_cast<T>(twice_scale * 0.044715)), hn::Set(d, static_cast<T>(twice_scale)));
+  return hn::Mul(x, Sigmoid(d, hn::Mul(x, factor)));
+};
+
+// The first of two numbers where it is at least (at most) the other one, or NaN.
+constexpr auto maximum_of = [](auto, auto a, auto b, auto) { return hn::IfThenElse(hn::Or(hn::Lt(a, b), hn::IsNaN(b)), b, a); };
+constexpr auto minimum_of = [](auto, auto a, auto b, auto) { return hn::IfThenElse(hn::Or(hn::Lt(b, a), hn::IsNaN(b)), b, a); };
+
+// Between p and q: NaN stays.
+constexpr auto clamp_of = [](auto, auto x, auto p, auto q) {
+  const auto raised = hn::IfThenElse(hn::Lt(x, p), p, x);
+  return hn::IfThenElse(hn::Lt(q, raised), q, raised);
+};
+
+// From the nearer end, so that 0 and 1 are exact.
+constexpr auto lerp_of = [](auto d, auto a, auto b, auto, auto p) {
+  using T = hn::TFromD<decltype(d)>;
+  const auto difference = hn::Sub(b, a);
+  return hn::IfThenElse(hn::Lt(hn::Abs(p), hn::Set(d, T{0.5})), hn::MulAdd(p, difference, a), hn::NegMulAdd(difference, hn::Sub(hn::Set(d, T{1}), p), b));
+};
+
+template <class T>
+constexpr ElementwiseTable<T> elementwise_table_of() {
+  return {
+      .exp = of_one<T, [](auto d, auto x) { return Exp(d, x); }>,
+      .log = of_one<T, [](auto d, auto x) { return Log(d, x); }>,
+      .tanh = of_one<T, [](auto d, auto x) { return Tanh(d, x); }>,
+      .sigmoid = of_one<T, [](auto d, auto x) { return Sigmoid(d, x); }>,
+      .erf = of_one<T, [](auto d, auto x) { return Erf(d, x); }>,
+      .relu = of_one<T, [](auto d, auto x) { return hn::IfThenZeroElse(hn::Lt(x, hn::Zero(d)), x); }>,
+      .leaky_relu = of_one_with<T, [](auto d, auto x, auto p, auto) { return hn::IfThenElse(hn::Gt(x, hn::Zero(d)), x, hn::Mul(x, p)); }>,
+      .gelu = of_one<T, gelu_of>,
+      .gelu_tanh = of_one<T, gelu_tanh_of>,
+      .silu = of_one<T, [](auto d, auto x) { return hn::Mul(x, Sigmoid(d, x)); }>,
+      .neg = of_one<T, [](auto, auto x) { return hn::Neg(x); }>,
+      .abs = of_one<T, [](auto, auto x) { return hn::Abs(x); }>,
+      .sqrt = of_one<T, [](auto, auto x) { return hn::Sqrt(x); }>,
+      .rsqrt = of_one<T, [](auto d, auto x) { return hn::Div(hn::Set(d, T{1}), hn::Sqrt(x)); }>,
+      .reciprocal = of_one<T, [](auto d, auto x) { return hn::Div(hn::Set(d, T{1}), x); }>,
+      .square = of_one<T, [](auto, auto x) { return hn::Mul(x, x); }>,
+      .floor = of_one<T, [](auto, auto x) { return hn::Floor(x); }>,
+      .ceil = of_one<T, [](auto, auto x) { return hn::Ceil(x); }>,
+      .round = of_one<T, [](auto, auto x) { return hn::Round(x); }>,
+      .trunc = of_one<T, [](auto, auto x) { return hn::Trunc(x); }>,
+      .clamp = of_one_with<T, clamp_of>,
+      .add = of_two<T, [](auto, auto a, auto b, auto) { return hn::Add(a, b); }>,
+      .add_scaled = of_two<T, [](auto, auto a, auto b, auto p) { return hn::MulAdd(p, b, a); }>,
+      .mul = of_two<T, [](auto, auto a, auto b, auto) { return hn::Mul(a, b); }>,
+      .div = of_two<T, [](auto, auto a, auto b, auto) { return hn::Div(a, b); }>,
+      .maximum = of_two<T, maximum_of>,
+      .minimum = of_two<T, minimum_of>,
+      .addcmul = of_three<T, [](auto, auto a, auto b, auto c, auto p) { return hn::MulAdd(hn::Mul(p, b), c, a); }>,
+      .addcdiv = of_three<T, [](auto, auto a, auto b, auto c, auto p) { return hn::Add(a, hn::Div(hn::Mul(p, b), c)); }>,
+      .lerp = of_three<T, lerp_of>,
+      .eq = compared<T, [](T a, T b) { return a == b; }>,
+      .ne = compared<T, [](T a, T b) { return a != b; }>,
+      .lt = compared<T, [](T a, T b) { return a < b; }>,
+      .le = compared<T, [](T a, T b) { return a <= b; }>,
+      .gt = compared<T, [](T a, T b) { return (a > b); }>,
+      .ge = compared<T, [](T a, T b) { return a >= b; }>,
+      .where = choose<T>,
+  };
+}
+}  // namespace
+
+constinit const ElementwiseKernels elementwise_kernels = {elementwise_table_of<float>(), elementwise_table_of<double>()};
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %% [markdown]
+// ### Rows, and memory for results
+//
+// A tensor of any strides is a walk of rows, as in module 01. Here any row can be found, so that threads begin in the middle, and what follows each other in memory for all operands is one row:
+//
+//     sizes (8, 4096, 1024), strides (4194304, 1024, 1) for all      1 row of 33 M numbers
+//     one operand stretched along the first dimension (0, 1024, 1)   8 rows of 4 M
+//
+// A result of hundreds of megabytes costs more than its stores: memory that the process has not touched yet exists only on paper, and the first write to each page of 4 KB is a call of the system, which clears the page. Pages of 2 MB need a five hundredth of the calls, so they are asked for where results are larger than the caches.
+
+// %%
+//| export kernels/elementwise.h
+namespace kernels {
+
+// Operands of one shape as rows: neighbouring dimensions that follow each other in memory for every operand are merged, and the last one that remains is the row. Unlike StridedLoop it finds any row, so threads can begin in the middle.
+template <std::size_t N>
+class Rows {
+ public:
+  using Places = std::array<std::int64_t, N>;
+
+  // The strides are counted in elements, 0 where an operand is stretched. Without `merges` dimensions stay as they are.
+  Rows(IntArrayRef sizes, const std::array<IntArrayRef, N>& strides, bool merges = true);
+
+  std::int64_t count() const { return count_; }    // of rows
+  std::int64_t length() const { return sizes_[sizes_.size() - 1]; }  // of a row
+  Places steps() const;                            // from one number of a row to the next
+  std::int64_t numel() const { return count_ * length(); }
+  const DimVector& sizes() const { return sizes_; }  // after merging; the row's length is the last one
+  const DimVector& strides(std::size_t k) const { return strides_[k]; }
+
+  // Calls f(places) for rows [first, stop), places[k] being where the row begins in operand k. O(stop - first), after O(dimensions) to find the first one.
+  template <class F>
+  void run(std::int64_t first, std::int64_t stop, F f) const;
+
+ private:
+  DimVector sizes_;
+  std::array<DimVector, N> strides_;
+  std::int64_t count_ = 1;
+};
+
+template <std::size_t N>
+Rows<N>::Rows(IntArrayRef sizes, const std::array<IntArrayRef, N>& strides, bool merges) {
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    if (merges && sizes[i] == 1) continue;
+    bool follows = merges && !sizes_.empty();
+    for (std::size_t k = 0; follows && k < N; ++k) follows = strides_[k].back() == strides[k][i] * sizes[i];
+    if (!follows) sizes_.push_back(1);
+    sizes_.back() *= sizes[i];
+    for (std::size_t k = 0; k < N; ++k) {
+      if (follows) strides_[k].back() = strides[k][i];
+      else strides_[k].push_back(strides[k][i]);
+    }
+  }
+  if (sizes_.empty()) {
+    sizes_.push_back(1);
+    for (DimVector& steps : strides_) steps.push_back(0);
+  }
+  for (std::size_t i = 0; i + 1 < sizes_.size(); ++i) count_ *= sizes_[i];
+}
+
+template <std::size_t N>
+typename Rows<N>::Places Rows<N>::steps() const {
+  Places steps{};
+  for (std::size_t k = 0; k < N; ++k) steps[k] = strides_[k][sizes_.size() - 1];
+  return steps;
+}
+
+template <std::size_t N>
+template <class F>
+void Rows<N>::run(std::int64_t first, std::int64_t stop, F f) const {
+  const std::size_t outer = sizes_.size() - 1;
+  DimVector index(outer);
+  Places places{};
+  for (std::size_t d = outer, rest = static_cast<std::size_t>(first); d-- > 0;) {
+    index[d] = static_cast<std::int64_t>(rest) % sizes_[d];
+    rest /= static_cast<std::size_t>(sizes_[d]);
+    for (std::size_t k = 0; k < N; ++k) places[k] += index[d] * strides_[k][d];
+  }
+  for (std::int64_t row = first; row < stop; ++row) {
+    f(places);
+    for (std::size_t d = outer; d-- > 0;) {
+      for (std::size_t k = 0; k < N; ++k) places[k] += strides_[k][d];
+      if (++index[d] < sizes_[d]) break;
+      for (std::size_t k = 0; k < N; ++k) places[k] -= strides_[k][d] * sizes_[d];
+      index[d] = 0;
+    }
+  }
+}
+
+// Elements that are a task of their own, and so few that the reference takes them.
+inline constexpr std::int64_t kElementwiseGrain = 1 << 15;
+inline constexpr std::int64_t kFewElements = 128;
+
+// Bytes of this machine's largest cache; 32 MB where it does not tell.
+std::int64_t last_cache_bytes();
+
+// Whether a result of so many elements of so many bytes is larger than the caches.
+inline bool passes_caches(std::int64_t numel, std::size_t element) { return numel * static_cast<std::int64_t>(element) > last_cache_bytes(); }
+
+// An uninitialised contiguous tensor for a kernel's result. Memory beyond the caches is asked for in huge pages (2 MB) where the system has them: the first write to each page is a call of the system, and 4 KB pages need 512 times as many.
+Tensor empty_result(IntArrayRef sizes, const TensorOptions& options);
+
+}  // namespace kernels
+
+// %%
+//| export kernels/elementwise.cpp
+std::int64_t kernels::last_cache_bytes() {
+  static const std::int64_t bytes = [] {
+    std::int64_t most = 0;
+    for (const CacheInfo& cache : system_info().caches) most = std::max(most, cache.bytes);
+    return most > 0 ? most : std::int64_t{32} << 20;
+  }();
+  return bytes;
+}
+
+Tensor kernels::empty_result(IntArrayRef sizes, const TensorOptions& options) {
+  const Tensor result = empty(sizes, options);
+#ifdef __linux__
+  if (passes_caches(result.numel(), result.element_size())) {
+    constexpr std::uintptr_t page = std::uintptr_t{2} << 20;
+    const auto address = reinterpret_cast<std::uintptr_t>(result.data_ptr());
+    const std::uintptr_t first = (address + page - 1) / page * page, end = (address + static_cast<std::uintptr_t>(result.numel()) * result.element_size()) / page * page;
+    // Advice only: where it cannot be followed nothing changes.
+    if (end > first) madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);
+  }
+#endif
+  return result;
+}
+
+// %% [markdown]
+// ## Copies
+//
+// `x.t().contiguous()` reads along columns: of each cache line that comes from memory one number is used, and by the time its neighbours are wanted the line may be gone. In blocks both sides use whole lines:
+//
+//     from, rows             block of 16 x 16         to, rows
+//     |................|     read 16 lines,           |....|...
+//     |...[a b c d]....|     turn 4 x 4 at a time     |[a e i m]
+//     |...[e f g h]....|     in registers,            |[b f j n]
+//     |...[i j k l]....|     write 16 lines           |[c g k o]
+//     |...[m n o p]....|                              |[d h l p]
+//
+// Rows that are a multiple of 4096 bytes apart, as rows of matrices often are, fall on the same few places of a cache and throw each other out. So a block is turned into a small buffer of its own, and each line of it is then written at once. No prefetcher foresees lines that are pages apart: each would be read from memory before it is overwritten, and waited for. So here stores pass the cache by already where the result is larger than the core's own cache.
+//
+// The same two loops copy any permutation of dimensions: one dimension is dense in the source, one in the target, and the others only say where the next plane begins. Channels-last to channels-first is a transposition of (H W, C) for each image.
+
+// %%
+//| export kernels/copy_kernels.h
+namespace kernels {
+
+// Turns a matrix of elements of type U (their bits): to[j * to_row + i] = from[i * from_row + j] for i < rows, j < columns. They do not overlap.
+template <class U>
+using TransposeKernel = void (*)(U* to, std::int64_t to_row, const U* from, std::int64_t from_row, std::int64_t rows, std::int64_t columns, bool beyond_cache);
+
+template <class To, class From>
+using ConvertKernel = void (*)(To* to, const From* from, std::int64_t count);
+
+struct CopyKernels {
+  TransposeKernel<std::uint32_t> transpose_4;
+  TransposeKernel<std::uint64_t> transpose_8;
+  ConvertKernel<float, double> float_of_double;
+  ConvertKernel<double, float> double_of_float;
+  ConvertKernel<float, std::int64_t> float_of_long;
+  ConvertKernel<float, std::uint8_t> float_of_byte;
+  ConvertKernel<float, bool> float_of_bool;
+};
+
+TINYTORCH_DECLARE_PER_CAPABILITY(CopyKernels, copy_kernels)
+
+}  // namespace kernels
+
+// %%
+//| export kernels/copy.simd.cpp
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Elements of a cache line.
+template <class U>
+constexpr int kLine = 64 / static_cast<int>(sizeof(U));
+
+// to[j * kLine + i] = from[i * row + j] for i and j < kLine.
+template <class U>
+HWY_INLINE void turn_block(U* to, const U* from, std::int64_t row) {
+  constexpr int side = kLine<U>;
+#if HWY_TARGET == HWY_SCALAR  // no such functions
+  for (int i = 0; i < side; ++i)
+    for (int j = 0; j < side; ++j) to[j * side + i] = from[i * row + j];
+#else
+  if constexpr (sizeof(U) == 4) {
+    const hn::CappedTag<U, 4> d;
+    for (int i = 0; i < side; i += 4) {
+      for (int j = 0; j < side; j += 4) {
+        const U* const corner = from + i * row + j;
+        U* const place = to + j * side + i;
+        const auto r0 = hn::LoadU(d, corner), r1 = hn::LoadU(d, corner + row), r2 = hn::LoadU(d, corner + 2 * row), r3 = hn::LoadU(d, corner + 3 * row);
+        const auto low01 = hn::InterleaveLower(d, r0, r1), low23 = hn::InterleaveLower(d, r2, r3);
+        const auto high01 = hn::InterleaveUpper(d, r0, r1), high23 = hn::InterleaveUpper(d, r2, r3);
+        hn::StoreU(hn::ConcatLowerLower(d, low23, low01), d, place);
+        hn::StoreU(hn::ConcatUpperUpper(d, low23, low01), d, place + side);
+        hn::StoreU(hn::ConcatLowerLower(d, high23, high01), d, place + 2 * side);
+        hn::StoreU(hn::ConcatUpperUpper(d, high23, high01), d, place + 3 * side);
+      }
+    }
+  } else {
+    const hn::CappedTag<U, 2> d;
+    for (int i = 0; i < side; i += 2) {
+      for (int j = 0; j < side; j += 2) {
+        const U* const corner = from + i * row + j;
+        const auto r0 = hn::LoadU(d, corner), r1 = hn::LoadU(d, corner + row);
+        hn::StoreU(hn::InterleaveLower(d, r0, r1), d, to + j * side + i);
+        hn::StoreU(hn::InterleaveUpper(d, r0, r1), d, to + (j + 1) * side + i);
+      }
+    }
+  }
+#endif
+}
+
+// Copies a line of a block to its place.
+template <class U>
+HWY_INLINE void write_line(U* to, const U* line, bool beyond_cache) {
+  const hn::CappedTag<U, kLine<U>> d;
+  constexpr int lanes = static_cast<int>(hn::MaxLanes(hn::CappedTag<U, kLine<U>>()));
+  for (int i = 0; i < kLine<U>; i += lanes) {
+    if (beyond_cache) hn::Stream(hn::LoadU(d, line + i), d, to + i);
+    else hn::StoreU(hn::LoadU(d, line + i), d, to + i);
+  }
+}
+
+template <class U>
+void transpose(U* to, std::int64_t to_row, const U* from, std::int64_t from_row, std::int64_t rows, std::int64_t columns, bool beyond_cache) {
+  constexpr std::int64_t side = kLine<U>, most = 4 * kLine<U>;
+  alignas(64) U block[side * side];
+  const bool streams = beyond_cache && reinterpret_cast<std::uintptr_t>(to) % 64 == 0 && to_row % side == 0;
+  const std::int64_t whole_rows = rows / side * side, whole_columns = columns / side * side;
+  // Blocks of blocks, so that few pages of memory are in use at a time.
+  for (std::int64_t outer_i = 0; outer_i < whole_rows; outer_i += most) {
+    for (std::int64_t outer_j = 0; outer_j < whole_columns; outer_j += most) {
+      const std::int64_t i_end = outer_i + most < whole_rows ? outer_i + most : whole_rows, j_end = outer_j + most < whole_columns ? outer_j + most : whole_columns;
+      for (std::int64_t i = outer_i; i < i_end; i += side) {
+        for (std::int64_t j = outer_j; j < j_end; j += side) {
+          turn_block(block, from + i * from_row + j, from_row);
+          for (std::int64_t k = 0; k < side; ++k) write_line(to + (j + k) * to_row + i, block + k * side, streams);
+        }
+      }
+    }
+  }
+  if (streams) hwy::FlushStream();
+  for (std::int64_t j = 0; j < whole_columns; ++j)
+    for (std::int64_t i = whole_rows; i < rows; ++i) to[j * to_row + i] = from[i * from_row + j];
+  for (std::int64_t j = whole_columns; j < columns; ++j)
+    for (std::int64_t i = 0; i < rows; ++i) to[j * to_row + i] = from[i * from_row + j];
+}
+
+// The compiler makes vectors of it.
+template <class To, class From>
+void convert(To* to, const From* from, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) to[i] = static_cast<To>(from[i]);
+}
+}  // namespace
+
+constinit const CopyKernels copy_kernels = {transpose<std::uint32_t>, transpose<std::uint64_t>, convert<float, double>, convert<double, float>,
+                                            convert<float, std::int64_t>, convert<float, std::uint8_t>, convert<float, bool>};
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %%
+//| export kernels/copy.h
+namespace kernels {
+
+// Copies `from`, which broadcasts to to's sizes, into `to`, on the threads of the pool and without a call through the dispatcher. Other dtypes are converted. REQUIRES: they do not overlap, and `to` is not stretched. O(to.numel()).
+void copy_elements(const Tensor& to, const Tensor& from);
+
+}  // namespace kernels
+
+// %%
+//| export kernels/copy.cpp
+namespace {
+const kernels::CopyKernels& copy_table() {
+  using namespace kernels;
+  static constexpr const CopyKernels* tables[] = TINYTORCH_PER_CAPABILITY(copy_kernels);
+  return for_capability(tables);
+}
+
+std::byte* bytes_of(const Tensor& x) { return static_cast<std::byte*>(x.data_ptr()); }
+
+// One run of memory.
+void copy_run_of_bytes(const Tensor& to, const Tensor& from) {
+  constexpr std::int64_t grain = std::int64_t{1} << 18;
+  const std::int64_t bytes = to.numel() * static_cast<std::int64_t>(to.element_size());
+  parallel_for(0, bytes, grain, [&](std::int64_t first, std::int64_t stop) { std::memcpy(bytes_of(to) + first, bytes_of(from) + first, static_cast<std::size_t>(stop - first)); });
+}
+
+// The dimension of stride 1 in operand k; -1 if there is none.
+int dense_dimension(const kernels::Rows<2>& rows, std::size_t k) {
+  for (std::size_t d = rows.sizes().size(); d-- > 0;)
+    if (rows.strides(k)[d] == 1) return static_cast<int>(d);
+  return -1;
+}
+
+// The other dimensions, as a walk of their own.
+kernels::Rows<2> without(const kernels::Rows<2>& rows, int first, int second) {
+  DimVector sizes, to, from;
+  for (int d = 0; d < static_cast<int>(rows.sizes().size()); ++d) {
+    if (d == first || d == second) continue;
+    const auto i = static_cast<std::size_t>(d);
+    sizes.push_back(rows.sizes()[i]);
+    to.push_back(rows.strides(0)[i]);
+    from.push_back(rows.strides(1)[i]);
+  }
+  sizes.push_back(1);  // every element of it is a row
+  to.push_back(0);
+  from.push_back(0);
+  return {sizes, {IntArrayRef(to), IntArrayRef(from)}, false};
+}
+
+// Elements of type U, by their bits. Returns false, and does nothing, where no dimension is dense in one of the two.
+template <class U>
+bool copy_permuted(const Tensor& to, const Tensor& from, kernels::TransposeKernel<U> transpose) {
+  const DimVector from_strides = broadcast_strides(from, to.sizes());
+  const kernels::Rows<2> rows(to.sizes(), {to.strides(), IntArrayRef(from_strides)});
+  const int i = dense_dimension(rows, 0), j = dense_dimension(rows, 1);
+  if (i < 0 || j < 0) return false;
+  const kernels::Rows<2> planes = without(rows, i, j);
+  U* const target = static_cast<U*>(to.data_ptr());
+  const U* const source = static_cast<const U*>(from.data_ptr());
+  const std::int64_t length = rows.sizes()[static_cast<std::size_t>(i)];
+  if (i == j) {
+    parallel_for(0, planes.count(), std::max<std::int64_t>(1, kernels::kElementwiseGrain / length), [&](std::int64_t first, std::int64_t stop) {
+      planes.run(first, stop, [&](const auto& places) { std::memcpy(target + places[0], source + places[1], static_cast<std::size_t>(length) * sizeof(U)); });
+    });
+    return true;
+  }
+  // A task is a band of lines of the target of one plane.
+  const std::int64_t lines = rows.sizes()[static_cast<std::size_t>(j)];
+  const std::int64_t to_row = rows.strides(0)[static_cast<std::size_t>(j)], from_row = rows.strides(1)[static_cast<std::size_t>(i)];
+  const std::int64_t band = std::max<std::int64_t>(64, kernels::kElementwiseGrain / length / 64 * 64);
+  const std::int64_t bands = (lines + band - 1) / band;
+  const bool beyond_cache = to.numel() * static_cast<std::int64_t>(sizeof(U)) > kernels::cache_sizes().second;
+  parallel_for(0, planes.count() * bands, std::max<std::int64_t>(1, kernels::kElementwiseGrain / (std::min(band, lines) * length)), [&](std::int64_t first, std::int64_t stop) {
+    for (std::int64_t task = first; task < stop; ++task) {
+      const std::int64_t line = task % bands * band;
+      planes.run(task / bands, task / bands + 1, [&](const auto& places) {
+        transpose(target + places[0] + line * to_row, to_row, source + places[1] + line, from_row, length, std::min(band, lines - line), beyond_cache);
+      });
+    }
+  });
+  return true;
+}
+
+template <class To, class From>
+bool convert_run(const Tensor& to, const Tensor& from, kernels::ConvertKernel<To, From> convert) {
+  if (to.scalar_type() != scalar_type_of<To>() || from.scalar_type() != scalar_type_of<From>()) return false;
+  To* const target = to.data<To>();
+  const From* const source = from.data<From>();
+  parallel_for(0, to.numel(), kernels::kElementwiseGrain, [&](std::int64_t first, std::int64_t stop) { convert(target + first, source + first, stop - first); });
+  return true;
+}
+
+// Whether it was done by kernels.
+bool copied(const Tensor& to, const Tensor& from) {
+  const bool dense = to.is_contiguous() && from.is_contiguous() && to.sizes() == from.sizes();
+  if (to.scalar_type() == from.scalar_type()) {
+    if (dense) {
+      copy_run_of_bytes(to, from);
+      return true;
+    }
+    if (to.element_size() == 4) return copy_permuted<std::uint32_t>(to, from, copy_table().transpose_4);
+    return to.element_size() == 8 && copy_permuted<std::uint64_t>(to, from, copy_table().transpose_8);
+  }
+  const kernels::CopyKernels& table = copy_table();
+  return dense && (convert_run<float, double>(to, from, table.float_of_double) || convert_run<double, float>(to, from, table.double_of_float) ||
+                   convert_run<float, std::int64_t>(to, from, table.float_of_long) || convert_run<float, std::uint8_t>(to, from, table.float_of_byte) ||
+                   convert_run<float, bool>(to, from, table.float_of_bool));
+}
+}  // namespace
+
+void kernels::copy_elements(const Tensor& to, const Tensor& from) {
+  if (to.numel() < kFewElements || !copied(to, from)) copy_into(to, from);
+}
+
+// %%
+//| export kernels/copy.cpp
+namespace {
+Tensor to_dtype_tuned(const Tensor& self, ScalarType type) {
+  if (self.numel() < kernels::kFewElements) return op::to_dtype.function(Layer::CPU)(self, type);
+  const Tensor result = kernels::empty_result(self.sizes(), type);
+  kernels::copy_elements(result, self);
+  return result;
+}
+
+Tensor clone_tuned(const Tensor& self) {
+  if (self.numel() < kernels::kFewElements) return op::clone.function(Layer::CPU)(self);
+  return to_dtype_tuned(self, self.scalar_type());
+}
+
+const Tensor& copy_tuned(const Tensor& self, const Tensor& src) {
+  const bool takes = self.numel() >= kernels::kFewElements && src.numel() > 0 && IntArrayRef(infer_size(self.sizes(), src.sizes())) == self.sizes() && !ranges_overlap(self, src);
+  if (!takes) return op::copy_.function(Layer::CPU)(self, src);
+  check_no_internal_overlap(self);
+  kernels::copy_elements(self, src);
+  return self;
+}
+}  // namespace
+
+// %%
+//| export kernels/copy.cpp
+//| registers
+void register_copy_kernels() {
+  op::clone.set(Layer::TunedCPU, clone_tuned);
+  op::to_dtype.set(Layer::TunedCPU, to_dtype_tuned);
+  op::copy_.set(Layer::TunedCPU, copy_tuned);
+}
+
+// %%
+TEST_CASE("copies: any permutation, any size, any dtype, for each capability") {
+  for_each_capability([] {
+    for (const ScalarType type : {kFloat, kDouble, kLong, kInt, kByte, kBool}) {
+      for (const auto& [rows, columns] : {std::pair<std::int64_t, std::int64_t>{40, 40}, {16, 64}, {17, 65}, {200, 3}, {3, 200}, {130, 47}}) {
+        CAPTURE(type);
+        CAPTURE(rows);
+        const Tensor x = arange(rows * columns).remainder(251).to(type).view({rows, columns});
+        const Tensor turned = x.t().contiguous();
+        CHECK(turned.is_contiguous());
+        bool same = true;
+        for (std::int64_t i = 0; i < rows; ++i)
+          for (std::int64_t j = 0; j < columns; ++j)
+            same = same && std::memcmp(static_cast<const char*>(turned.data_ptr()) + static_cast<std::size_t>(j * rows + i) * x.element_size(),
+                                       static_cast<const char*>(x.data_ptr()) + static_cast<std::size_t>(i * columns + j) * x.element_size(), x.element_size()) == 0;
+        CHECK(same);
+      }
+    }
+  });
+}
+
+TEST_CASE("copies: more dimensions, expanded and partial ones, into views, and conversions") {
+  const Tensor x = (arange(3 * 5 * 20 * 18) * 0.5 - 7).to(kFloat).view({3, 5, 20, 18});
+  const auto both = [](auto f) {
+    const Tensor got = f();
+    const kernels::ReferenceKernelsGuard guard;
+    CHECK_EQ(got, f());
+  };
+  for_each_capability([&] {
+    both([&] { return x.permute({0, 2, 3, 1}).contiguous(); });
+    both([&] { return x.permute({3, 2, 1, 0}).contiguous(); });
+    both([&] { return x.permute({1, 0, 3, 2}).contiguous(); });
+    both([&] { return x.narrow(3, 2, 9).contiguous(); });
+    both([&] { return x.slice(3, 0, 18, 2).contiguous(); });
+    both([&] { return x.select(1, 2).unsqueeze(1).expand({3, 4, 20, 18}).contiguous(); });
+    both([&] { return x.narrow(3, 0, 1).expand({3, 5, 20, 18}).contiguous(); });
+    both([&] { return x.contiguous(MemoryFormat::ChannelsLast).contiguous(); });
+    both([&] {
+      const Tensor to = zeros({20, 18, 5, 3});
+      to.permute({3, 2, 0, 1}).copy_(x);
+      return to;
+    });
+    both([&] {
+      const Tensor to = zeros({3, 5, 20, 18}, kDouble);
+      to.copy_(x);
+      return to;
+    });
+    both([&] { return x.to(kDouble); });
+    both([&] { return x.to(kDouble).to(kFloat); });
+    both([&] { return x.to(kLong).to(kFloat); });
+    both([&] { return x.to(kByte).to(kFloat); });
+    both([&] { return x.gt(0).to(kFloat); });
+    both([&] { return x.permute({0, 2, 3, 1}).to(kDouble); });
+  });
+  CHECK_ERROR(zeros({1, 20}).expand({20, 20}).copy_(ones({20, 20})), "more than one element of the written-to tensor");
+  CHECK_ERROR(zeros({10, 20}).copy_(ones({20, 20})), "doesn't match the broadcast shape");
+}
+
+// %% [markdown]
+// ## Beside the reference
+//
+// What the operators do with these kernels is the same for all of them: find out whether the operands can be read as rows of numbers, allocate the result, divide the rows or the one long row among threads at places that depend on sizes alone, and call the kernel for each piece. What cannot be read so goes to the reference: integers, Half, strides without a
+// dense dimension, results that need conversion. So do tensors of few elements, where finding out costs more than it gains.
+//
+//     x + y, both (4096, 1024)                  1 row of 4 M numbers      in pieces of 32 K
+//     x + bias, (4096, 1024) and (1024)         4096 rows of 1024         bias begins anew with each row
+//     x + column, (4096, 1024) and (4096, 1)    4096 rows of 1024         the column is one number in each row
+
+// %%
+//| export kernels/elementwise.cpp
+namespace {
+template <class T>
+const kernels::ElementwiseTable<T>& elementwise_table() {
+  using namespace kernels;
+  static constexpr const ElementwiseKernels* tables[] = TINYTORCH_PER_CAPABILITY(elementwise_kernels);
+  const ElementwiseKernels& chosen = for_capability(tables);
+  if constexpr (std::is_same_v<T, float>) return chosen.in_float;
+  else return chosen.in_double;
+}
+
+bool is_single_or_double(ScalarType type) { return type == kFloat || type == kDouble; }
+
+// Calls f.operator()<T>() for the two types that have kernels. REQUIRES: is_single_or_double(type).
+template <class F>
+decltype(auto) with_kernel_type(ScalarType type, F f) {
+  return type == kFloat ? f.template operator()<float>() : f.template operator()<double>();
+}
+
+// One long row, in pieces on the threads of the pool.
+template <class T, class Out>
+void run_row(kernels::ElementwiseKernel<T, Out> kernel, const kernels::Elementwise<T, Out>& row) {
+  parallel_for(0, row.count, kernels::kElementwiseGrain, [&](std::int64_t first, std::int64_t stop) {
+    kernels::Elementwise<T, Out> piece = row;
+    piece.out += first;
+    piece.a += first * row.a_step;
+    piece.b += first * row.b_step;
+    piece.c += first * row.c_step;
+    piece.count = stop - first;
+    kernel(piece);
+  });
+}
+
+// f(self) as a new contiguous tensor. REQUIRES: float or double.
+template <class Pick>
+Tensor mapped(const Tensor& self, Pick pick, const Scalar& p = 0, const Scalar& q = 0) {
+  const Tensor result = kernels::empty_result(self.sizes(), self.options());
+  const bool dense = self.is_contiguous();
+  if (!dense) kernels::copy_elements(result, self);
+  with_kernel_type(self.scalar_type(), [&]<class T>() {
+    T* const out = result.data<T>();
+    const T* const in = dense ? self.data<T>() : out;
+    run_row<T, T>(pick(elementwise_table<T>()), {out, in, nullptr, nullptr, 1, 0, 0, self.numel(), p.to<T>(), q.to<T>(), dense && kernels::passes_caches(self.numel(), sizeof(T))});
+  });
+  return result;
+}
+
+bool takes_elementwise(const Tensor& self) { return self.numel() >= kernels::kFewElements && is_single_or_double(self.scalar_type()); }
+
+template <auto& Op, auto Pick>
+Tensor map_tuned(const Tensor& self) {
+  return takes_elementwise(self) ? mapped(self, Pick) : Op.function(Layer::CPU)(self);
+}
+
+const Tensor& relu_inplace_tuned(const Tensor& self) {
+  if (!takes_elementwise(self) || !self.is_contiguous()) return op::relu_.function(Layer::CPU)(self);
+  with_kernel_type(self.scalar_type(), [&]<class T>() {
+    T* const data = self.data<T>();
+    run_row<T, T>(elementwise_table<T>().relu, {data, data, nullptr, nullptr, 1, 0, 0, self.numel(), T{}, T{}, false});
+  });
+  return self;
+}
+
+Tensor gelu_tuned(const Tensor& self, bool tanh_approximation) {
+  if (!takes_elementwise(self)) return op::gelu.function(Layer::CPU)(self, tanh_approximation);
+  return mapped(self, [&](const auto& table) { return tanh_approximation ? table.gelu_tanh : table.gelu; });
+}
+
+Tensor leaky_relu_tuned(const Tensor& self, const Scalar& negative_slope) {
+  if (!takes_elementwise(self)) return op::leaky_relu.function(Layer::CPU)(self, negative_slope);
+  return mapped(self, [](const auto& table) { return table.leaky_relu; }, negative_slope);
+}
+
+Tensor pow_tuned(const Tensor& self, const Scalar& exponent) {
+  if (!takes_elementwise(self) || exponent.toDouble() != 2) return op::pow.function(Layer::CPU)(self, exponent);
+  return mapped(self, [](const auto& table) { return table.square; });
+}
+
+Tensor clamp_tuned(const Tensor& self, const std::optional<Scalar>& min, const std::optional<Scalar>& max) {
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  const double low = min ? min->toDouble() : -infinity, high = max ? max->toDouble() : infinity;
+  if (!takes_elementwise(self) || std::isnan(low) || std::isnan(high)) return op::clamp.function(Layer::CPU)(self, min, max);
+  return mapped(self, [](const auto& table) { return table.clamp; }, low, high);
+}
+}  // namespace
+
+// %%
+//| export kernels/elementwise.cpp
+namespace {
+// Two operands and where the result goes, as rows that kernels can walk.
+class Pair {
+ public:
+  Pair(const Tensor& self, const Tensor& other, ScalarType type) : a_(in_type(self, type)), b_(in_type(other, type)) {}
+
+  // Writes f(a, b) to `out`, whose dtype is that of Out. Returns false, and does nothing, where an operand's numbers do not lie in rows.
+  template <class T, class Out>
+  bool run(kernels::ElementwiseKernel<T, Out> kernel, const Tensor& out, T p, bool in_place) const;
+
+ private:
+  // Single numbers are converted, tensors are of the type already.
+  static Tensor in_type(const Tensor& x, ScalarType type) { return x.scalar_type() == type ? x : op::to_dtype.function(Layer::CPU)(x, type); }
+
+  Tensor a_, b_;
+};
+
+template <class T, class Out>
+bool Pair::run(kernels::ElementwiseKernel<T, Out> kernel, const Tensor& out, T p, bool in_place) const {
+  const DimVector a_strides = broadcast_strides(a_, out.sizes()), b_strides = broadcast_strides(b_, out.sizes());
+  const kernels::Rows<3> rows(out.sizes(), {out.strides(), IntArrayRef(a_strides), IntArrayRef(b_strides)});
+  const auto [out_step, a_step, b_step] = rows.steps();
+  if (out_step != 1 || a_step < 0 || a_step > 1 || b_step < 0 || b_step > 1 || (rows.count() > 1 && rows.length() < 8)) return false;
+  const bool long_rows = rows.length() * static_cast<std::int64_t>(sizeof(Out)) >= 4096;
+  const kernels::Elementwise<T, Out> row{out.data<Out>(), a_.data<T>(), b_.data<T>(), nullptr, a_step, b_step, 0, rows.length(), p, T{}, !in_place && long_rows && kernels::passes_caches(rows.numel(), sizeof(Out))};
+  if (rows.count() == 1) {
+    run_row<T, Out>(kernel, row);
+    return true;
+  }
+  const std::int64_t grain = std::max<std::int64_t>(1, kernels::kElementwiseGrain / rows.length());
+  parallel_for(0, rows.count(), grain, [&](std::int64_t first, std::int64_t stop) {
+    rows.run(first, stop, [&](const auto& places) {
+      kernels::Elementwise<T, Out> one = row;
+      one.out += places[0];
+      one.a += places[1];
+      one.b += places[2];
+      kernel(one);
+    });
+  });
+  return true;
+}
+
+// So few elements that the reference is called before anything else is asked.
+bool are_few(const Tensor& self, const Tensor& other) { return self.numel() < kernels::kFewElements && other.numel() < kernels::kFewElements; }
+
+// Whether kernels take the two: float or double, or a single number beside such a tensor.
+bool takes_pair(const Tensor& self, const Tensor& other) {
+  if (self.scalar_type() == other.scalar_type()) return is_single_or_double(self.scalar_type());
+  const Tensor& larger = self.numel() < other.numel() ? other : self;
+  const Tensor& smaller = self.numel() < other.numel() ? self : other;
+  return smaller.numel() == 1 && is_single_or_double(larger.scalar_type()) && result_type(self, other) == larger.scalar_type();
+}
+
+ScalarType type_of_pair(const Tensor& self, const Tensor& other) { return (self.numel() < other.numel() ? other : self).scalar_type(); }
+
+// f(self, other) as a new tensor, or an undefined one where the kernels do not do it.
+template <bool Compares, class Pick>
+Tensor zipped(const Tensor& self, const Tensor& other, const Scalar& p, Pick pick) {
+  if (!takes_pair(self, other)) return {};
+  const ScalarType type = type_of_pair(self, other);
+  const Tensor result = kernels::empty_result(infer_size(self.sizes(), other.sizes()), Compares ? kBool : type);
+  if (result.numel() == 0) return {};
+  const bool done = with_kernel_type(type, [&]<class T>() {
+    using Out = std::conditional_t<Compares, bool, T>;
+    return Pair(self, other, type).template run<T, Out>(pick(elementwise_table<T>()), result, p.to<T>(), false);
+  });
+  return done ? result : Tensor();
+}
+
+// self = f(self, other). Returns false, and does nothing, where the kernels do not do it.
+template <class Pick>
+bool zipped_in_place(const Tensor& self, const Tensor& other, const Scalar& p, Pick pick) {
+  if (!takes_pair(self, other) || type_of_pair(self, other) != self.scalar_type()) return false;
+  if (!self.is_contiguous() || (!same_elements(self, other) && ranges_overlap(self, other))) return false;
+  if (self.sizes() != other.sizes() && IntArrayRef(infer_size(self.sizes(), other.sizes())) != self.sizes()) return false;
+  return with_kernel_type(self.scalar_type(), [&]<class T>() {
+    return Pair(self, other, self.scalar_type()).template run<T, T>(pick(elementwise_table<T>()), self, p.to<T>(), true);
+  });
+}
+
+template <auto& Op, auto Pick, bool Compares = false>
+Tensor zip_tuned(const Tensor& self, const Tensor& other) {
+  if (are_few(self, other)) return Op.function(Layer::CPU)(self, other);
+  const Tensor result = zipped<Compares>(self, other, 0, Pick);
+  return result.defined() ? result : Op.function(Layer::CPU)(self, other);
+}
+
+template <auto& Op, auto Pick>
+const Tensor& zip_inplace_tuned(const Tensor& self, const Tensor& other) {
+  return !are_few(self, other) && zipped_in_place(self, other, 0, Pick) ? self : Op.function(Layer::CPU)(self, other);
+}
+
+// add and sub: a + p b, with p = alpha or -alpha.
+Scalar scaled_by(const Scalar& alpha, bool negative) { return negative ? Scalar(-alpha.toDouble()) : Scalar(alpha.toDouble()); }
+
+template <auto& Op, bool Negative>
+Tensor add_tuned(const Tensor& self, const Tensor& other, const Scalar& alpha) {
+  if (are_few(self, other)) return Op.function(Layer::CPU)(self, other, alpha);
+  const bool plain = !Negative && alpha.equal(1);
+  const Tensor result = zipped<false>(self, other, scaled_by(alpha, Negative), [plain](const auto& table) { return plain ? table.add : table.add_scaled; });
+  return result.defined() ? result : Op.function(Layer::CPU)(self, other, alpha);
+}
+
+template <auto& Op, bool Negative>
+const Tensor& add_inplace_tuned(const Tensor& self, const Tensor& other, const Scalar& alpha) {
+  if (are_few(self, other)) return Op.function(Layer::CPU)(self, other, alpha);
+  const bool plain = !Negative && alpha.equal(1);
+  const bool done = zipped_in_place(self, other, scaled_by(alpha, Negative), [plain](const auto& table) { return plain ? table.add : table.add_scaled; });
+  return done ? self : Op.function(Layer::CPU)(self, other, alpha);
+}
+}  // namespace
+
+// %%
+//| export kernels/elementwise.cpp
+namespace {
+Tensor where_tuned(const Tensor& condition, const Tensor& self, const Tensor& other) {
+  const bool takes = condition.numel() >= kernels::kFewElements && condition.scalar_type() == kBool && (takes_pair(self, other) || self.scalar_type() == other.scalar_type());
+  const ScalarType type = type_of_pair(self, other);
+  const auto hand_down = [&] { return op::where.function(Layer::CPU)(condition, self, other); };
+  if (!takes || !is_single_or_double(type)) return hand_down();
+  const DimVector sizes = infer_size(condition.sizes(), infer_size(self.sizes(), other.sizes()));
+  const DimVector own = contiguous_strides(sizes), mask = broadcast_strides(condition, sizes), first = broadcast_strides(self, sizes), second = broadcast_strides(other, sizes);
+  const kernels::Rows<4> rows(sizes, {IntArrayRef(own), IntArrayRef(mask), IntArrayRef(first), IntArrayRef(second)});
+  const auto [out_step, mask_step, a_step, b_step] = rows.steps();
+  if (rows.numel() == 0 || out_step != 1 || mask_step != 1 || a_step < 0 || a_step > 1 || b_step < 0 || b_step > 1) return hand_down();
+  const Tensor a = self.scalar_type() == type ? self : op::to_dtype.function(Layer::CPU)(self, type);
+  const Tensor b = other.scalar_type() == type ? other : op::to_dtype.function(Layer::CPU)(other, type);
+  const Tensor result = kernels::empty_result(sizes, type);
+  with_kernel_type(type, [&]<class T>() {
+    const auto choose = elementwise_table<T>().where;
+    T* const to = result.data<T>();
+    const bool* const chooses = condition.data<bool>();
+    const T *const x = a.data<T>(), *const y = b.data<T>();
+    if (rows.count() == 1) {
+      parallel_for(0, rows.length(), kernels::kElementwiseGrain, [&](std::int64_t begin, std::int64_t end) {
+        choose(to + begin, chooses + begin, x + begin * a_step, y + begin * b_step, a_step, b_step, end - begin);
+      });
+    } else {
+      parallel_for(0, rows.count(), std::max<std::int64_t>(1, kernels::kElementwiseGrain / rows.length()), [&](std::int64_t begin, std::int64_t end) {
+        rows.run(begin, end, [&](const auto& places) { choose(to + places[0], chooses + places[1], x + places[2], y + places[3], a_step, b_step, rows.length()); });
+      });
+    }
+  });
+  return result;
+}
+
+// self = f(self, a, b), all contiguous and of one dtype and shape, and none a part of another. Returns false, and does nothing, otherwise.
+template <class Pick>
+bool updated(const Tensor& self, const Tensor& a, const Tensor& b, const Scalar& p, Pick pick) {
+  if (!takes_elementwise(self) || !self.is_contiguous()) return false;
+  for (const Tensor& x : {a, b})
+    if (x.scalar_type() != self.scalar_type() || x.sizes() != self.sizes() || !x.is_contiguous() || (!same_elements(self, x) && ranges_overlap(self, x))) return false;
+  with_kernel_type(self.scalar_type(), [&]<class T>() {
+    T* const data = self.data<T>();
+    run_row<T, T>(pick(elementwise_table<T>()), {data, data, a.data<T>(), b.data<T>(), 1, 1, 1, self.numel(), p.to<T>(), T{}, false});
+  });
+  return true;
+}
+
+const Tensor& addcmul_tuned(const Tensor& self, const Tensor& tensor1, const Tensor& tensor2, const Scalar& value) {
+  const bool done = updated(self, tensor1, tensor2, value, [](const auto& table) { return table.addcmul; });
+  return done ? self : op::addcmul_.function(Layer::CPU)(self, tensor1, tensor2, value);
+}
+const Tensor& addcdiv_tuned(const Tensor& self, const Tensor& tensor1, const Tensor& tensor2, const Scalar& value) {
+  const bool done = updated(self, tensor1, tensor2, value, [](const auto& table) { return table.addcdiv; });
+  return done ? self : op::addcdiv_.function(Layer::CPU)(self, tensor1, tensor2, value);
+}
+const Tensor& lerp_tuned(const Tensor& self, const Tensor& end, const Scalar& weight) {
+  const bool done = updated(self, end, end, weight, [](const auto& table) { return table.lerp; });
+  return done ? self : op::lerp_.function(Layer::CPU)(self, end, weight);
+}
+}  // namespace
+
+// %%
+//| export kernels/elementwise.cpp
+//| registers
+// Puts the elementwise kernels above the reference.
+void register_elementwise_kernels() {
+  constexpr Layer tuned = Layer::TunedCPU;
+  op::exp.set(tuned, map_tuned<op::exp, [](const auto& table) { return table.exp; }>);
+  op::log.set(tuned, map_tuned<op::log, [](const auto& table) { return table.log; }>);
+  op::tanh.set(tuned, map_tuned<op::tanh, [](const auto& table) { return table.tanh; }>);
+  op::sigmoid.set(tuned, map_tuned<op::sigmoid, [](const auto& table) { return table.sigmoid; }>);
+  op::erf.set(tuned, map_tuned<op::erf, [](const auto& table) { return table.erf; }>);
+  op::silu.set(tuned, map_tuned<op::silu, [](const auto& table) { return table.silu; }>);
+  op::relu.set(tuned, map_tuned<op::relu, [](const auto& table) { return table.relu; }>);
+  op::relu_.set(tuned, relu_inplace_tuned);
+  op::gelu.set(tuned, gelu_tuned);
+  op::leaky_relu.set(tuned, leaky_relu_tuned);
+  op::neg.set(tuned, map_tuned<op::neg, [](const auto& table) { return table.neg; }>);
+  op::abs.set(tuned, map_tuned<op::abs, [](const auto& table) { return table.abs; }>);
+  op::sqrt.set(tuned, map_tuned<op::sqrt, [](const auto& table) { return table.sqrt; }>);
+  op::rsqrt.set(tuned, map_tuned<op::rsqrt, [](const auto& table) { return table.rsqrt; }>);
+  op::reciprocal.set(tuned, map_tuned<op::reciprocal, [](const auto& table) { return table.reciprocal; }>);
+  op::floor.set(tuned, map_tuned<op::floor, [](const auto& table) { return table.floor; }>);
+  op::ceil.set(tuned, map_tuned<op::ceil, [](const auto& table) { return table.ceil; }>);
+  op::round.set(tuned, map_tuned<op::round, [](const auto& table) { return table.round; }>);
+  op::trunc.set(tuned, map_tuned<op::trunc, [](const auto& table) { return table.trunc; }>);
+  op::pow.set(tuned, pow_tuned);
+  op::clamp.set(tuned, clamp_tuned);
+  op::add.set(tuned, add_tuned<op::add, false>);
+  op::sub.set(tuned, add_tuned<op::sub, true>);
+  op::add_.set(tuned, add_inplace_tuned<op::add_, false>);
+  op::sub_.set(tuned, add_inplace_tuned<op::sub_, true>);
+  op::mul.set(tuned, zip_tuned<op::mul, [](const auto& table) { return table.mul; }>);
+  op::div.set(tuned, zip_tuned<op::div, [](const auto& table) { return table.div; }>);
+  op::mul_.set(tuned, zip_inplace_tuned<op::mul_, [](const auto& table) { return table.mul; }>);
+  op::div_.set(tuned, zip_inplace_tuned<op::div_, [](const auto& table) { return table.div; }>);
+  op::maximum.set(tuned, zip_tuned<op::maximum, [](const auto& table) { return table.maximum; }>);
+  op::minimum.set(tuned, zip_tuned<op::minimum, [](const auto& table) { return table.minimum; }>);
+  op::eq.set(tuned, zip_tuned<op::eq, [](const auto& table) { return table.eq; }, true>);
+  op::ne.set(tuned, zip_tuned<op::ne, [](const auto& table) { return table.ne; }, true>);
+  op::lt.set(tuned, zip_tuned<op::lt, [](const auto& table) { return table.lt; }, true>);
+  op::le.set(tuned, zip_tuned<op::le, [](const auto& table) { return table.le; }, true>);
+  op::gt.set(tuned, zip_tuned<op::gt, [](const auto& table) { return table.gt; }, true>);
+  op::ge.set(tuned, zip_tuned<op::ge, [](const auto& table) { return table.ge; }, true>);
+  op::where.set(tuned, where_tuned);
+  op::addcmul_.set(tuned, addcmul_tuned);
+  op::addcdiv_.set(tuned, addcdiv_tuned);
+  op::lerp_.set(tuned, lerp_tuned);
+}
+
+// %%
+//| lesson
+struct Form {
+  const char* name;
+  Tensor (*call)(const Tensor&, const Tensor&);
+};
+
+const Form kForms[] = {
+    {"exp", [](const Tensor& x, const Tensor&) { return exp(x); }},
+    {"log", [](const Tensor& x, const Tensor&) { return log(x.abs() + 0.1); }},
+    {"tanh", [](const Tensor& x, const Tensor&) { return tanh(x); }},
+    {"sigmoid", [](const Tensor& x, const Tensor&) { return sigmoid(x); }},
+    {"erf", [](const Tensor& x, const Tensor&) { return erf(x); }},
+    {"relu", [](const Tensor& x, const Tensor&) { return relu(x); }},
+    {"relu_", [](const Tensor& x, const Tensor&) { return relu_(x.clone()).clone(); }},
+    {"leaky_relu", [](const Tensor& x, const Tensor&) { return leaky_relu(x, 0.1); }},
+    {"gelu", [](const Tensor& x, const Tensor&) { return gelu(x); }},
+    {"gelu tanh", [](const Tensor& x, const Tensor&) { return gelu(x, "tanh"); }},
+    {"silu", [](const Tensor& x, const Tensor&) { return silu(x); }},
+    {"neg", [](const Tensor& x, const Tensor&) { return -x; }},
+    {"abs", [](const Tensor& x, const Tensor&) { return abs(x); }},
+    {"sqrt", [](const Tensor& x, const Tensor&) { return sqrt(x); }},
+    {"rsqrt", [](const Tensor& x, const Tensor&) { return rsqrt(x); }},
+    {"reciprocal", [](const Tensor& x, const Tensor&) { return reciprocal(x); }},
+    {"square", [](const Tensor& x, const Tensor&) { return square(x); }},
+    {"floor", [](const Tensor& x, const Tensor&) { return floor(x); }},
+    {"ceil", [](const Tensor& x, const Tensor&) { return ceil(x); }},
+    {"round", [](const Tensor& x, const Tensor&) { return round(x); }},
+    {"trunc", [](const Tensor& x, const Tensor&) { return trunc(x); }},
+    {"clamp", [](const Tensor& x, const Tensor&) { return clamp(x, -1, 2); }},
+    {"clamp from below", [](const Tensor& x, const Tensor&) { return clamp_min(x, 0.5); }},
+    {"add", [](const Tensor& x, const Tensor& y) { return x + y; }},
+    {"add scaled", [](const Tensor& x, const Tensor& y) { return add(x, y, 0.5); }},
+    {"add a number", [](const Tensor& x, const Tensor&) { return x + 3; }},
+    {"sub", [](const Tensor& x, const Tensor& y) { return x - y; }},
+    {"sub from a number", [](const Tensor& x, const Tensor&) { return 1 - x; }},
+    {"mul", [](const Tensor& x, const Tensor& y) { return x * y; }},
+    {"div", [](const Tensor& x, const Tensor& y) { return x / y; }},
+    {"maximum", [](const Tensor& x, const Tensor& y) { return maximum(x, y); }},
+    {"minimum", [](const Tensor& x, const Tensor& y) { return minimum(x, y); }},
+    {"eq", [](const Tensor& x, const Tensor&) { return x == x.round(); }},
+    {"ne", [](const Tensor& x, const Tensor& y) { return x != y; }},
+    {"lt", [](const Tensor& x, const Tensor& y) { return x < y; }},
+    {"le", [](const Tensor& x, const Tensor&) { return x <= 0; }},
+    {"gt", [](const Tensor& x, const Tensor&) { return gt(full({}, 0.5, x.scalar_type()), x); }},
+    {"ge", [](const Tensor& x, const Tensor& y) { return x >= y; }},
+    {"where", [](const Tensor& x, const Tensor& y) { return where(x > y, x, y); }},
+    {"where with a number", [](const Tensor& x, const Tensor&) { return where(x > 0, x, zeros({}, x.options())); }},
+    {"add_", [](const Tensor& x, const Tensor& y) { return x.clone().add_(y).clone(); }},
+    {"sub_ scaled", [](const Tensor& x, const Tensor& y) { return x.clone().sub_(y, 0.25).clone(); }},
+    {"mul_ by itself", [](const Tensor& x, const Tensor&) {
+       const Tensor own = x.clone();
+       return own.mul_(own).clone();
+     }},
+    {"div_", [](const Tensor& x, const Tensor& y) { return x.clone().div_(y).clone(); }},
+    {"addcmul_", [](const Tensor& x, const Tensor& y) { return addcmul_(x.clone(), x, y, 0.5).clone(); }},
+    {"addcdiv_", [](const Tensor& x, const Tensor& y) { return addcdiv_(x.clone(), x, y, 0.5).clone(); }},
+    {"lerp_", [](const Tensor& x, const Tensor& y) { return lerp_(x.clone(), y, 0.75).clone(); }},
+};
+
+// The reference's result.
+Tensor by_reference(const Form& form, const Tensor& x, const Tensor& y) {
+  const kernels::ReferenceKernelsGuard guard;
+  return form.call(x, y);
+}
+
+// Positive and negative numbers, halves, zeros and one NaN.
+Tensor mixed_numbers(std::int64_t count, ScalarType type) {
+  const Tensor x = (arange(count).remainder(101) - 50).to(type) * 0.11;
+  if (count > 4) x.select(0, 3).fill_(std::numeric_limits<double>::quiet_NaN());
+  return x;
+}
+
+void check_form(const Form& form, const Tensor& x, const Tensor& y) {
+  CAPTURE(form.name);
+  CAPTURE(x.sizes());
+  CAPTURE(y.sizes());
+  const Tensor got = form.call(x, y), expected = by_reference(form, x, y);
+  if (got.scalar_type() == kBool) CHECK_EQ(got, expected);
+  else CHECK_CLOSE(got, expected, got.scalar_type() == kFloat ? 1e-6 : 1e-14, got.scalar_type() == kFloat ? 1e-6 : 1e-14);
+}
+
+// %%
+TEST_CASE("every form, around the width of vectors, at any place in memory") {
+  for_each_capability([] {
+    for (const ScalarType type : {kFloat, kDouble}) {
+      const Tensor many = mixed_numbers(400, type), others = mixed_numbers(400, type).flip({0}) + 0.07;
+      for (const std::int64_t size : {127, 128, 129, 130, 135, 136, 143, 144, 160, 191}) {
+        for (const std::int64_t offset : {0, 1, 7}) {
+          for (const Form& form : kForms) check_form(form, many.narrow(0, offset, size), others.narrow(0, offset + 2, size));
+        }
+      }
+    }
+  });
+}
+
+TEST_CASE("operands that broadcast, and such as lie otherwise") {
+  const Tensor x = mixed_numbers(24 * 36, kFloat).view({24, 36});
+  const Tensor row = mixed_numbers(36, kFloat), column = mixed_numbers(24, kFloat).view({24, 1}), number = full({1, 1}, 0.3);
+  const Tensor turned = mixed_numbers(36 * 24, kFloat).view({36, 24}).t();
+  const Tensor part = mixed_numbers(24 * 80, kFloat).view({24, 80}).narrow(1, 5, 36);
+  const Tensor blocks = mixed_numbers(2 * 3 * 4 * 36, kFloat).view({2, 3, 4, 36});
+  for_each_capability([&] {
+    for (const Form& form : kForms) {
+      for (const Tensor& y : {row, column, number, turned, part}) check_form(form, x, y);
+      for (const Tensor& y : {x, part, row}) check_form(form, turned, y);
+      check_form(form, blocks, blocks.select(2, 0).unsqueeze(2));
+      check_form(form, blocks, blocks.select(1, 1).unsqueeze(1));
+    }
+    check_form({"outer sum", [](const Tensor& a, const Tensor& b) { return a + b; }}, mixed_numbers(200, kFloat).view({200, 1}), row);
+    check_form({"number and tensor", [](const Tensor& a, const Tensor& b) { return b / a; }}, x, number);
+    check_form({"other dtype", [](const Tensor& a, const Tensor& b) { return a * b; }}, x, arange(36));
+    check_form({"double number", [](const Tensor& a, const Tensor&) { return a * full({}, 0.1, kDouble); }}, x, row);
+  });
+}
+
+TEST_CASE("zeros keep their sign, NaN wins, and overlapping views are written as if copied") {
+  const Tensor zero = zeros({200}), minus = -zero;
+  CHECK(std::signbit(maximum(minus, zero).data<float>()[150]));
+  CHECK(!std::signbit(minimum(zero, minus).data<float>()[150]));
+  CHECK(std::signbit(relu(minus).data<float>()[150]));
+  const Tensor nan = full({200}, std::numeric_limits<double>::quiet_NaN());
+  for (const Tensor& y : {maximum(nan, zero), maximum(zero, nan), minimum(nan, zero), minimum(zero, nan)}) CHECK_EQ(y, nan);
+  const Tensor base = arange(300).to(kFloat);
+  base.narrow(0, 1, 200).add_(base.narrow(0, 0, 200));
+  CHECK_EQ(base.narrow(0, 1, 200), (arange(200) * 2 + 1).to(kFloat));
+  const Tensor shifted = arange(300).to(kFloat);
+  shifted.narrow(0, 2, 200).copy_(shifted.narrow(0, 0, 200));
+  CHECK_EQ(shifted.narrow(0, 2, 200), arange(200).to(kFloat));
+}
+
+TEST_CASE("an element's bits depend neither on its place nor on threads") {
+  const Tensor x = mixed_numbers(100'003, kFloat), y = mixed_numbers(100'003, kFloat).flip({0});
+  for (const Form& form : kForms) {
+    CAPTURE(form.name);
+    const Tensor whole = form.call(x, y);
+    for (const int threads : {1, 3}) {
+      const ThreadsGuard guard(threads);
+      CHECK_EQ(form.call(x, y), whole);
+    }
+    CHECK_EQ(form.call(x.narrow(0, 5, 1001), y.narrow(0, 5, 1001)), whole.narrow(0, 5, 1001));
+  }
+}
+
+TEST_CASE("results larger than the caches are the same as small ones") {
+  // Through the kernels themselves: a tensor larger than the last cache takes too long for a test.
+  const kernels::ElementwiseKernels* const tables[] = TINYTORCH_PER_CAPABILITY(kernels::elementwise_kernels);
+  for_each_capability([&] {
+    const kernels::ElementwiseTable<float>& table = tables[static_cast<int>(kernels::capability())]->in_float;
+    const Tensor x = mixed_numbers(300, kFloat), through = empty({300}), past = empty({300});
+    for (const std::int64_t offset : {0, 1, 5}) {
+      for (const std::int64_t count : {1, 15, 16, 31, 64, 200}) {
+        through.fill_(-7);
+        past.fill_(-7);
+        kernels::Elementwise<float> call{through.data<float>() + offset, x.data<float>() + 3, nullptr, nullptr, 1, 0, 0, count, 0, 0, false};
+        table.exp(call);
+        call.out = past.data<float>() + offset;
+        call.beyond_cache = true;
+        table.exp(call);
+        CHECK_EQ(past, through);
+      }
+    }
+  });
+}
+
+// %% [markdown]
+// ## Random numbers
+//
+// The numbers for a seed are a promise: those of the generator mt19937, in PyTorch's order. So the way to be fast is not another generator but the same one for many numbers at once. Its state is 624 words, and 624 new ones follow from them by
+//
+//     x[k] = x[k + 397] ^ twist(x[k], x[k + 1])        for k + 397 < 624;   then x[k - 227] in place of x[k + 397]
+//
+// Word k needs none of the 16 before it, so vectors of words can be made at once; then each is tempered and becomes a float of 24 bits or, with its neighbour, a double of 53. PyTorch's normal numbers come in blocks of 16 by Box and Muller's transformation: eight radii `sqrt(-2 log u)` and eight angles, whose cosines and sines are eight numbers each: vectors again.
+//
+// The state must be made one word after another, but what follows (tempering, logarithms, sines) can be divided among threads.
+
+// %%
+//| export kernels/vector_math-inl.h
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+template <class T>
+struct CircleConstants;
+
+template <>
+struct CircleConstants<float> {
+  // pi / 2 in three parts, the first two with few bits
+  static constexpr float kHigh = 1.5703125f, kMiddle = 4.837512969970703125e-4f, kLow = 7.54978995489188e-8f;
+  static constexpr float kSine[] = {-0.166666548f, 0.008332168928f, -0.0001951601222f};     // (sin(r) - r) / r^3 in r^2
+  static constexpr float kCosine[] = {0.04166664543f, -0.001388730348f, 2.443167017e-5f};  // (cos(r) - 1 + r^2 / 2) / r^4 in r^2
+};
+
+template <>
+struct CircleConstants<double> {
+  static constexpr double kHigh = 1.57079632673412561417e+00, kMiddle = 6.07710050630396597660e-11, kLow = 2.02226624879595063154e-21;
+  static constexpr double kSine[] = {-0.166666666666666312, 0.00833333333332220525, -0.000198412698296331417, 2.75573136288171037e-6, -2.50507478713631631e-8, 1.58961821599176533e-10};
+  static constexpr double kCosine[] = {0.0416666666666665911, -0.00138888888888727328, 0.0000248015872886441888, -2.75573141178594569e-7, 2.08756922979973202e-9, -1.1358084587818486e-11};
+};
+
+// sin(x) and cos(x), within 2 ulp of 1. REQUIRES: |x| <= 100.
+template <class D, class V>
+HWY_INLINE void SinCos(D d, V x, V& sine, V& cosine) {
+  using T = hn::TFromD<D>;
+  using Bits = typename FloatFormat<T>::Bits;
+  using Constants = CircleConstants<T>;
+  const hn::RebindToUnsigned<D> du;
+  const V magic = hn::Set(d, FloatFormat<T>::kRound);
+  const V shifted = hn::MulAdd(x, hn::Set(d, static_cast<T>(0.63661977236758134308)), magic);
+  const V n = hn::Sub(shifted, magic);
+  V r = hn::NegMulAdd(n, hn::Set(d, Constants::kHigh), x);
+  r = hn::NegMulAdd(n, hn::Set(d, Constants::kMiddle), r);
+  r = hn::NegMulAdd(n, hn::Set(d, Constants::kLow), r);
+  const V square = hn::Mul(r, r);
+  const V s = hn::MulAdd(hn::Mul(r, square), Polynomial(d, square, Constants::kSine), r);
+  const V c = hn::MulAdd(hn::Mul(square, square), Polynomial(d, square, Constants::kCosine), hn::NegMulAdd(hn::Set(d, T{0.5}), square, hn::Set(d, T{1})));
+  // A quarter of a turn exchanges the two, half a turn changes signs.
+  const auto bits = hn::BitCast(du, shifted);
+  const auto odd = hn::RebindMask(d, hn::TestBit(bits, hn::Set(du, Bits{1})));
+  constexpr int to_sign = 8 * static_cast<int>(sizeof(T)) - 2;
+  const auto two = hn::Set(du, Bits{2});
+  const V sine_sign = hn::BitCast(d, hn::ShiftLeft<to_sign>(hn::And(bits, two)));
+  const V cosine_sign = hn::BitCast(d, hn::ShiftLeft<to_sign>(hn::And(hn::Add(bits, hn::Set(du, Bits{1})), two)));
+  sine = hn::Xor(hn::IfThenElse(odd, c, s), sine_sign);
+  cosine = hn::Xor(hn::IfThenElse(odd, s, c), cosine_sign);
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %%
+//| export kernels/random_kernels.h
+namespace kernels {
+
+// `words` are words of mt19937's state, which are not tempered yet.
+template <class T>
+struct RandomTable {
+  static constexpr int kWords = sizeof(T) / 4;  // that a number takes
+  void (*uniform)(T* out, const std::uint32_t* words, std::int64_t count, T low, T width);             // low + width * u, one rounding where multiplication and addition are one instruction
+  void (*normal)(T* out, const std::uint32_t* words, std::int64_t count, T mean, T std);               // by blocks of 16; REQUIRES: count is a multiple of 16
+  void (*bernoulli)(T* out, const std::uint32_t* words, std::int64_t count, double p);                 // two words for a number, also for float
+};
+
+struct RandomKernels {
+  void (*next_state)(std::uint32_t* state);  // the 624 words of mt19937 become the next ones
+  bool fused;                                // whether multiplication and addition round once
+  RandomTable<float> in_float;
+  RandomTable<double> in_double;
+};
+
+TINYTORCH_DECLARE_PER_CAPABILITY(RandomKernels, random_kernels)
+
+}  // namespace kernels
+
+// %%
+//| export kernels/random.simd.cpp
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+using Words = hn::ScalableTag<std::uint32_t>;
+
+std::uint32_t twisted(std::uint32_t u, std::uint32_t v) {
+  const std::uint32_t joined = (u & 0x80000000U) | (v & 0x7fffffffU);
+  return (joined >> 1) ^ ((v & 1U) != 0 ? 0x9908b0dfU : 0U);
+}
+
+// x[k] = x[k + distance] ^ twist(x[k], x[k + 1]) for first <= k < stop. What is read at k + distance, and at k + 1, is not written by the same vector.
+void twist_words(std::uint32_t* x, int first, int stop, int distance) {
+  const Words d;
+  constexpr int lanes = static_cast<int>(hn::MaxLanes(Words()));
+  const auto upper = hn::Set(d, 0x80000000U), lower = hn::Set(d, 0x7fffffffU), one = hn::Set(d, 1U), matrix = hn::Set(d, 0x9908b0dfU);
+  int k = first;
+  for (; k + lanes <= stop; k += lanes) {
+    const auto u = hn::LoadU(d, x + k), v = hn::LoadU(d, x + k + 1), far = hn::LoadU(d, x + k + distance);
+    const auto joined = hn::Or(hn::And(u, upper), hn::And(v, lower));
+    const auto odd = hn::And(hn::Sub(hn::Zero(d), hn::And(v, one)), matrix);
+    hn::StoreU(hn::Xor(far, hn::Xor(hn::ShiftRight<1>(joined), odd)), d, x + k);
+  }
+  for (; k < stop; ++k) x[k] = x[k + distance] ^ twisted(x[k], x[k + 1]);
+}
+
+void next_words(std::uint32_t* x) {
+  constexpr int N = 624, M = 397;
+  twist_words(x, 0, N - M, M);
+  twist_words(x, N - M, N - 1, M - N);
+  x[N - 1] = x[M - 1] ^ twisted(x[N - 1], x[0]);
+}
+
+template <class D>
+HWY_INLINE hn::Vec<D> tempered(D d, hn::Vec<D> y) {
+  y = hn::Xor(y, hn::ShiftRight<11>(y));
+  y = hn::Xor(y, hn::And(hn::ShiftLeft<7>(y), hn::Set(d, 0x9d2c5680U)));
+  y = hn::Xor(y, hn::And(hn::ShiftLeft<15>(y), hn::Set(d, 0xefc60000U)));
+  return hn::Xor(y, hn::ShiftRight<18>(y));
+}
+
+// Numbers of [0, 1): floats out of the low 24 bits of a word.
+template <class D>
+HWY_INLINE hn::Vec<D> unit_numbers(D d, const std::uint32_t* words) requires(sizeof(hn::TFromD<D>) == 4) {
+  const hn::RebindToUnsigned<D> du;
+  const hn::RebindToSigned<D> di;
+  const auto bits = hn::And(tempered(du, hn::LoadU(du, words)), hn::Set(du, (1U << 24) - 1));
+  return hn::Mul(hn::ConvertTo(d, hn::BitCast(di, bits)), hn::Set(d, 0x1p-24f));
+}
+
+// Doubles out of the low 53 bits of two words, the first of which is the upper half. 32 bits at a time become a double by standing in the mantissa of 2^84 (2^52); taking those away again is exact.
+template <class D>
+HWY_INLINE hn::Vec<D> unit_numbers(D d, const std::uint32_t* words) requires(sizeof(hn::TFromD<D>) == 8) {
+  const hn::RebindToUnsigned<D> du;
+#if HWY_TARGET == HWY_SCALAR  // vectors of one word
+  const hn::ScalableTag<std::uint32_t> dw;
+  const std::uint64_t first = hn::GetLane(tempered(dw, hn::Set(dw, words[0]))), second = hn::GetLane(tempered(dw, hn::Set(dw, words[1])));
+  const auto both = hn::Set(du, first | second << 32);
+#else
+  const hn::Repartition<std::uint32_t, D> dw;
+  const auto both = hn::BitCast(du, tempered(dw, hn::LoadU(dw, words)));
+#endif
+  const auto high = hn::And(both, hn::Set(du, (std::uint64_t{1} << 21) - 1));
+  const auto low = hn::ShiftRight<32>(both);
+  const auto high_number = hn::BitCast(d, hn::Or(high, hn::BitCast(du, hn::Set(d, 0x1p84))));
+  const auto low_number = hn::BitCast(d, hn::Or(low, hn::BitCast(du, hn::Set(d, 0x1p52))));
+  const auto whole = hn::Add(hn::Sub(high_number, hn::Set(d, 0x1p84 + 0x1p52)), low_number);
+  return hn::Mul(whole, hn::Set(d, 0x1p-53));
+}
+
+// The first `count` of the numbers that f makes of a vector of words, `per` words for a number.
+template <class T, class F>
+HWY_INLINE void fill_from_words(T* out, const std::uint32_t* words, std::int64_t count, int per, F f) {
+  const hn::ScalableTag<T> d;
+  constexpr std::int64_t lanes = LanesOf(hn::ScalableTag<T>());
+  std::int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) hn::StoreU(f(d, words + i * per), d, out + i);
+  if (i == count) return;
+  std::uint32_t last[2 * static_cast<std::size_t>(lanes)] = {};
+  for (std::int64_t k = 0; k < (count - i) * per; ++k) last[k] = words[i * per + k];
+  StorePart(f(d, last), d, out + i, count - i);
+}
+
+template <class T>
+void uniform(T* out, const std::uint32_t* words, std::int64_t count, T low, T width) {
+  fill_from_words(out, words, count, RandomTable<T>::kWords, [&](auto d, const std::uint32_t* from) { return hn::MulAdd(unit_numbers(d, from), hn::Set(d, width), hn::Set(d, low)); });
+}
+
+template <class T>
+void normal(T* out, const std::uint32_t* words, std::int64_t count, T mean, T std) {
+  const hn::CappedTag<T, 8> d;
+  constexpr int lanes = static_cast<int>(hn::MaxLanes(hn::CappedTag<T, 8>())), per = RandomTable<T>::kWords;
+  const auto one = hn::Set(d, T{1}), two_pi = hn::Set(d, 2 * static_cast<T>(3.14159265358979323846));
+  const auto scale = hn::Set(d, std), shift = hn::Set(d, mean);
+  for (std::int64_t block = 0; block < count; block += 16, words += 16 * per) {
+    for (int j = 0; j < 8; j += lanes) {
+      const auto u = hn::Sub(one, unit_numbers(d, words + j * per));
+      const auto radius = hn::Sqrt(hn::Mul(hn::Set(d, T{-2}), LogOfPositive(d, u)));
+      auto sine = one, cosine = one;
+      SinCos(d, hn::Mul(two_pi, unit_numbers(d, words + (j + 8) * per)), sine, cosine);
+      hn::StoreU(hn::MulAdd(hn::Mul(radius, cosine), scale, shift), d, out + block + j);
+      hn::StoreU(hn::MulAdd(hn::Mul(radius, sine), scale, shift), d, out + block + j + 8);
+    }
+  }
+}
+
+void bernoulli_double(double* out, const std::uint32_t* words, std::int64_t count, double p) {
+  fill_from_words(out, words, count, 2, [&](auto d, const std::uint32_t* from) { return hn::IfThenElseZero(hn::Lt(unit_numbers(d, from), hn::Set(d, p)), hn::Set(d, 1.0)); });
+}
+
+void bernoulli_float(float* out, const std::uint32_t* words, std::int64_t count, double p) {
+  const hn::ScalableTag<double> d;
+  const hn::Rebind<float, hn::ScalableTag<double>> df;
+  constexpr std::int64_t lanes = LanesOf(hn::ScalableTag<double>());
+  std::int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    const auto chosen = hn::IfThenElseZero(hn::Lt(unit_numbers(d, words + 2 * i), hn::Set(d, p)), hn::Set(d, 1.0));
+    hn::StoreU(hn::DemoteTo(df, chosen), df, out + i);
+  }
+  double rest[static_cast<std::size_t>(lanes)];
+  bernoulli_double(rest, words + 2 * i, count - i, p);
+  for (std::int64_t k = 0; i + k < count; ++k) out[i + k] = static_cast<float>(rest[k]);
+}
+}  // namespace
+
+constinit const RandomKernels random_kernels = {next_words, HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON,
+                                                {uniform<float>, normal<float>, bernoulli_float}, {uniform<double>, normal<double>, bernoulli_double}};
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %%
+//| export kernels/random.cpp
+namespace {
+const kernels::RandomKernels& random_table() {
+  using namespace kernels;
+  static constexpr const RandomKernels* tables[] = TINYTORCH_PER_CAPABILITY(random_kernels);
+  return for_capability(tables);
+}
+
+template <class T>
+const kernels::RandomTable<T>& random_table_of() {
+  if constexpr (std::is_same_v<T, float>) return random_table().in_float;
+  else return random_table().in_double;
+}
+
+// The words of a generator's state one after another, as they are before tempering. The generator is locked meanwhile, and goes on behind the last word that was taken.
+class RawWords {
+ public:
+  explicit RawWords(std::optional<Generator> generator)
+      : generator_(generator ? *std::move(generator) : default_generator()), lock_(generator_.mutex()), data_(generator_.engine().data()) {}
+  ~RawWords() { generator_.engine().set_data(data_); }
+  RawWords(const RawWords&) = delete;
+  RawWords& operator=(const RawWords&) = delete;
+
+  void take(std::uint32_t* to, std::int64_t count);
+
+ private:
+  Generator generator_;
+  std::lock_guard<std::mutex> lock_;
+  mt19937_data_pod data_;
+};
+
+void RawWords::take(std::uint32_t* to, std::int64_t count) {
+  while (count > 0) {
+    if (data_.next_ == mt19937_data_pod::N) {
+      random_table().next_state(data_.state_.data());
+      data_.next_ = 0;
+    }
+    const std::int64_t here = std::min<std::int64_t>(count, mt19937_data_pod::N - static_cast<std::int64_t>(data_.next_));
+    std::copy_n(data_.state_.data() + data_.next_, here, to);
+    data_.next_ += static_cast<std::uint32_t>(here);
+    to += here;
+    count -= here;
+  }
+}
+
+// Numbers for which words are made at a time, so that they are still in a near cache when they are used, and how many of them a task takes.
+constexpr std::int64_t kDrawnTogether = 1 << 15, kDrawGrain = 1 << 12;
+
+// Calls f(place, words, count) for all of `count` numbers at `out`, `per` words for a number, in pieces of whole blocks of 16; on the threads of the pool.
+template <class T, class F>
+void fill_drawn(T* out, std::int64_t count, int per, RawWords& raw, F f) {
+  const std::int64_t together = std::min(count, kDrawnTogether);
+  const auto words = std::make_unique_for_overwrite<std::uint32_t[]>(static_cast<std::size_t>(together * per));
+  for (std::int64_t first = 0; first < count; first += together) {
+    const std::int64_t numbers = std::min(together, count - first);
+    raw.take(words.get(), numbers * per);
+    parallel_for(0, numbers, kDrawGrain, [&](std::int64_t begin, std::int64_t end) { f(out + first + begin, words.get() + begin * per, end - begin); });
+  }
+}
+
+bool is_drawn_type(ScalarType type) { return type == kFloat || type == kDouble; }
+
+template <class F>
+decltype(auto) with_drawn_type(ScalarType type, F f) {
+  return type == kFloat ? f.template operator()<float>() : f.template operator()<double>();
+}
+
+// Copying the generator's state pays for itself from some hundred numbers on.
+bool takes_drawing(const Tensor& self) { return self.numel() >= 512 && is_drawn_type(self.scalar_type()) && self.is_contiguous(); }
+
+const Tensor& uniform_tuned(const Tensor& self, double from, double to, std::optional<Generator> generator) {
+  const bool takes = takes_drawing(self) && from <= to && with_drawn_type(self.scalar_type(), [&]<class T>() {
+    const T low = static_cast<T>(from), width = static_cast<T>(to) - low;
+    // The reference rounds once; so must this.
+    return to - from <= std::numeric_limits<T>::max() && (random_table().fused || low == 0 || width == 1);
+  });
+  if (!takes) return op::uniform_.function(Layer::CPU)(self, from, to, std::move(generator));
+  RawWords raw(std::move(generator));
+  with_drawn_type(self.scalar_type(), [&]<class T>() {
+    const T low = static_cast<T>(from), width = static_cast<T>(to) - low;
+    const auto uniform = random_table_of<T>().uniform;
+    fill_drawn(self.data<T>(), self.numel(), kernels::RandomTable<T>::kWords, raw, [&](T* out, const std::uint32_t* words, std::int64_t count) { uniform(out, words, count, low, width); });
+  });
+  return self;
+}
+
+// All of the numbers are drawn before those at the end, which stand in for the last 16 where these are no whole block.
+const Tensor& normal_tuned(const Tensor& self, double mean, double std, std::optional<Generator> generator) {
+  if (!takes_drawing(self)) return op::normal_.function(Layer::CPU)(self, mean, std, std::move(generator));
+  RawWords raw(std::move(generator));
+  with_drawn_type(self.scalar_type(), [&]<class T>() {
+    constexpr int per = kernels::RandomTable<T>::kWords;
+    const auto normal = random_table_of<T>().normal;
+    const auto draw = [&](T* out, const std::uint32_t* words, std::int64_t count) { normal(out, words, count, static_cast<T>(mean), static_cast<T>(std)); };
+    const std::int64_t whole = self.numel() / 16 * 16;
+    fill_drawn(self.data<T>(), whole, per, raw, draw);
+    if (whole == self.numel()) return;
+    std::uint32_t words[16 * per];
+    raw.take(words, (self.numel() - whole) * per);
+    raw.take(words, 16 * per);
+    draw(self.data<T>() + self.numel() - 16, words, 16);
+  });
+  return self;
+}
+
+const Tensor& bernoulli_tuned(const Tensor& self, double p, std::optional<Generator> generator) {
+  if (!takes_drawing(self)) return op::bernoulli_.function(Layer::CPU)(self, p, std::move(generator));
+  RawWords raw(std::move(generator));
+  with_drawn_type(self.scalar_type(), [&]<class T>() {
+    const auto bernoulli = random_table_of<T>().bernoulli;
+    fill_drawn(self.data<T>(), self.numel(), 2, raw, [&](T* out, const std::uint32_t* words, std::int64_t count) { bernoulli(out, words, count, p); });
+  });
+  return self;
+}
+}  // namespace
+
+// %%
+//| export kernels/random.cpp
+//| registers
+void register_random_kernels() {
+  op::uniform_.set(Layer::TunedCPU, uniform_tuned);
+  op::normal_.set(Layer::TunedCPU, normal_tuned);
+  op::bernoulli_.set(Layer::TunedCPU, bernoulli_tuned);
+}
+
+// %%
+//| lesson
+// What `fill` draws into a tensor of `count` after a few numbers have been drawn, and the number that comes next.
+template <class F>
+std::pair<Tensor, std::uint32_t> drawn(std::int64_t count, ScalarType type, F fill) {
+  Generator generator(11);
+  for (int i = 0; i < 5; ++i) generator.random();
+  const Tensor x = empty({count}, type);
+  fill(x, generator);
+  return {x, generator.random()};
+}
+
+// %%
+TEST_CASE("random numbers: the reference's for a seed, and the generator goes on where it would") {
+  const auto uniform = [](const Tensor& x, const Generator& g) { uniform_(x, 0, 1, g); };
+  const auto wide = [](const Tensor& x, const Generator& g) { uniform_(x, -3, 5, g); };
+  const auto chance = [](const Tensor& x, const Generator& g) { bernoulli_(x, 0.3, g); };
+  const auto bell = [](const Tensor& x, const Generator& g) { normal_(x, 1, 2, g); };
+  for_each_capability([&] {
+    for (const ScalarType type : {kFloat, kDouble}) {
+      for (const std::int64_t count : {511, 512, 513, 624, 1000, 1248, 5003, 100'000}) {
+        CAPTURE(type);
+        CAPTURE(count);
+        const auto check = [&](auto fill, bool exact) {
+          const auto [got, next] = drawn(count, type, fill);
+          const kernels::ReferenceKernelsGuard guard;
+          const auto [expected, expected_next] = drawn(count, type, fill);
+          CHECK_EQ(next, expected_next);
+          if (exact) CHECK_EQ(got, expected);
+          else CHECK_CLOSE(got, expected, type == kFloat ? 1e-5 : 1e-13, type == kFloat ? 2e-6 : 1e-14);
+        };
+        check(uniform, true);
+        check(wide, true);
+        check(chance, true);
+        check(bell, false);
+      }
+    }
+  });
+}
+
+TEST_CASE("random numbers: the same with any number of threads") {
+  for (const ScalarType type : {kFloat, kDouble}) {
+    const auto bell = [](const Tensor& x, const Generator& g) { normal_(x, 0, 1, g); };
+    const Tensor expected = drawn(100'001, type, bell).first;
+    for (const int threads : {1, 3}) {
+      const ThreadsGuard guard(threads);
+      CHECK_EQ(drawn(100'001, type, bell).first, expected);
+    }
+  }
+}
+
+// %% [markdown]
+// ## What it gains
+//
+// Bytes that must move, read and written, for each second, of tuned kernels and of the reference, in one thread. A copy of the same size shows what memory can do: kernels with little arithmetic cannot be faster.
+
+// %%
+DEMO("elementwise operators beside the reference, 16 MB, one thread") {
+  const ThreadsGuard one(1);
+  const Tensor x = rand({1 << 22}), y = rand({1 << 22}), square = rand({2048, 2048});
+  const auto line = [](const char* name, double bytes, auto f) {
+    const double tuned = measure(f, {.samples = 5}).minimum;
+    const kernels::ReferenceKernelsGuard guard;
+    const double reference = measure(f, {.samples = 3}).minimum;
+    std::printf("%-24s %7.2f GB/s, reference %7.2f GB/s, %5.1f times\n", name, bytes / tuned * 1e-9, bytes / reference * 1e-9, reference / tuned);
+  };
+  const double n = 1 << 22;
+  line("clone", 8 * n, [&] { do_not_optimize(x.clone()); });
+  line("add", 12 * n, [&] { do_not_optimize(x + y); });
+  line("relu", 8 * n, [&] { do_not_optimize(relu(x)); });
+  line("exp", 8 * n, [&] { do_not_optimize(exp(x)); });
+  line("tanh", 8 * n, [&] { do_not_optimize(tanh(x)); });
+  line("gelu, tanh", 8 * n, [&] { do_not_optimize(gelu(x, "tanh")); });
+  line("gelu", 8 * n, [&] { do_not_optimize(gelu(x)); });
+  line("transpose to contiguous", 8 * n, [&] { do_not_optimize(square.t().contiguous()); });
+  line("uniform", 4 * n, [&] { do_not_optimize(rand({1 << 22})); });
+  line("normal", 4 * n, [&] { do_not_optimize(randn({1 << 22})); });
+  line("dropout", 8 * n, [&] { do_not_optimize(dropout(x, 0.5)); });
+}
+
+DEMO("the largest distance from the exact value, in ulp") {
+  const Tensor floats = float_patterns(), doubles = double_patterns();
+  for_each_capability([&] {
+    for (const VectorFunction& function : kVectorFunctions)
+      std::printf("%-8s %-8s float %.3f, double %.3f\n", get_cpu_capability().c_str(), function.name, worst_ulps<float>(function, floats).ulp, worst_ulps<double>(function, doubles).ulp);
+  });
+}
+
+// %% [markdown]
+// ## In production
+//
+// **PyTorch** has the same three storeys. `aten/src/ATen/cpu/vec/vec256/vec256_float.h` and `vec512/` are `Vectorized<T>`, whose `exp`, `log`, `tanh` and `erf` call **Sleef**, a library of vector functions within 1 ulp (names end in `_u10`) or 3.5. `aten/src/ATen/native/cpu/UnaryOpsKernel.cpp` and `BinaryOpsKernel.cpp` are the loops, compiled for
+// each capability; with Intel's MKL the larger unary functions go to its vector library instead (`aten/src/ATen/cpu/vml.h`). `aten/src/ATen/TensorIterator.cpp` merges dimensions and finds the types, as `Rows` does here. Transposed copies are in `aten/src/ATen/native/Copy.cpp`, in blocks of 60 x 60. Random numbers are drawn one at a time under a lock
+// (`aten/src/ATen/native/cpu/DistributionTemplates.h`); only normal ones are turned into vectors, sixteen at a time (`normal_fill_AVX2`). It uses no non-temporal stores.
+//
+// **TensorFlow** takes Eigen's packet functions (`Eigen/src/Core/arch/Default/GenericPacketMathFunctions.h`: `pexp_float` and its like are the polynomials of this chapter) and a counter-based generator, Philox, in which any number can be computed without those before it. **JAX** compiles whole chains of elementwise operators into one loop with XLA, so that a
+// number passes through memory once for the chain and not once for each operator; its generator is Threefry, counter-based too. That is the next step beyond a fast kernel: not to run it at all (module 18).
+//
+//     x -> [add] -> memory -> [gelu] -> memory -> [dropout] -> memory      three kernels at the speed of memory
+//     x -> [add, gelu, dropout] -> memory                                  one: a third of the bytes
+
+// %%
+}  // namespace tinytorch

@@ -1,0 +1,34 @@
+// From the lesson modules/76_vector_math/vector_math_dev.cpp:
+// edit the module, not this file.
+#pragma once
+
+#include <cstdint>
+
+#include "tinytorch/kernels/capability_tables.h"
+
+namespace tinytorch {
+
+namespace kernels {
+
+// Turns a matrix of elements of type U (their bits): to[j * to_row + i] = from[i * from_row + j] for i < rows, j < columns. They do not overlap.
+template <class U>
+using TransposeKernel = void (*)(U* to, std::int64_t to_row, const U* from, std::int64_t from_row, std::int64_t rows, std::int64_t columns, bool beyond_cache);
+
+template <class To, class From>
+using ConvertKernel = void (*)(To* to, const From* from, std::int64_t count);
+
+struct CopyKernels {
+  TransposeKernel<std::uint32_t> transpose_4;
+  TransposeKernel<std::uint64_t> transpose_8;
+  ConvertKernel<float, double> float_of_double;
+  ConvertKernel<double, float> double_of_float;
+  ConvertKernel<float, std::int64_t> float_of_long;
+  ConvertKernel<float, std::uint8_t> float_of_byte;
+  ConvertKernel<float, bool> float_of_bool;
+};
+
+TINYTORCH_DECLARE_PER_CAPABILITY(CopyKernels, copy_kernels)
+
+}  // namespace kernels
+
+}  // namespace tinytorch

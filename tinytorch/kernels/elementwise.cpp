@@ -1,0 +1,352 @@
+// From the lesson modules/76_vector_math/vector_math_dev.cpp:
+// edit the module, not this file.
+
+#include "tinytorch/kernels/elementwise.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <type_traits>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+#include "tinytorch/core/more_loops.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/system_info.h"
+#include "tinytorch/kernels/capability.h"
+#include "tinytorch/kernels/copy.h"
+#include "tinytorch/kernels/elementwise_kernels.h"
+#include "tinytorch/kernels/parallel.h"
+#include "tinytorch/nn/activations.h"
+
+namespace tinytorch {
+
+std::int64_t kernels::last_cache_bytes() {
+  static const std::int64_t bytes = [] {
+    std::int64_t most = 0;
+    for (const CacheInfo& cache : system_info().caches) most = std::max(most, cache.bytes);
+    return most > 0 ? most : std::int64_t{32} << 20;
+  }();
+  return bytes;
+}
+
+Tensor kernels::empty_result(IntArrayRef sizes, const TensorOptions& options) {
+  const Tensor result = empty(sizes, options);
+#ifdef __linux__
+  if (passes_caches(result.numel(), result.element_size())) {
+    constexpr std::uintptr_t page = std::uintptr_t{2} << 20;
+    const auto address = reinterpret_cast<std::uintptr_t>(result.data_ptr());
+    const std::uintptr_t first = (address + page - 1) / page * page, end = (address + static_cast<std::uintptr_t>(result.numel()) * result.element_size()) / page * page;
+    // Advice only: where it cannot be followed nothing changes.
+    if (end > first) madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);
+  }
+#endif
+  return result;
+}
+
+namespace {
+template <class T>
+const kernels::ElementwiseTable<T>& elementwise_table() {
+  using namespace kernels;
+  static constexpr const ElementwiseKernels* tables[] = TINYTORCH_PER_CAPABILITY(elementwise_kernels);
+  const ElementwiseKernels& chosen = for_capability(tables);
+  if constexpr (std::is_same_v<T, float>) return chosen.in_float;
+  else return chosen.in_double;
+}
+
+bool is_single_or_double(ScalarType type) { return type == kFloat || type == kDouble; }
+
+// Calls f.operator()<T>() for the two types that have kernels. REQUIRES: is_single_or_double(type).
+template <class F>
+decltype(auto) with_kernel_type(ScalarType type, F f) {
+  return type == kFloat ? f.template operator()<float>() : f.template operator()<double>();
+}
+
+// One long row, in pieces on the threads of the pool.
+template <class T, class Out>
+void run_row(kernels::ElementwiseKernel<T, Out> kernel, const kernels::Elementwise<T, Out>& row) {
+  parallel_for(0, row.count, kernels::kElementwiseGrain, [&](std::int64_t first, std::int64_t stop) {
+    kernels::Elementwise<T, Out> piece = row;
+    piece.out += first;
+    piece.a += first * row.a_step;
+    piece.b += first * row.b_step;
+    piece.c += first * row.c_step;
+    piece.count = stop - first;
+    kernel(piece);
+  });
+}
+
+// f(self) as a new contiguous tensor. REQUIRES: float or double.
+template <class Pick>
+Tensor mapped(const Tensor& self, Pick pick, const Scalar& p = 0, const Scalar& q = 0) {
+  const Tensor result = kernels::empty_result(self.sizes(), self.options());
+  const bool dense = self.is_contiguous();
+  if (!dense) kernels::copy_elements(result, self);
+  with_kernel_type(self.scalar_type(), [&]<class T>() {
+    T* const out = result.data<T>();
+    const T* const in = dense ? self.data<T>() : out;
+    run_row<T, T>(pick(elementwise_table<T>()), {out, in, nullptr, nullptr, 1, 0, 0, self.numel(), p.to<T>(), q.to<T>(), dense && kernels::passes_caches(self.numel(), sizeof(T))});
+  });
+  return result;
+}
+
+bool takes_elementwise(const Tensor& self) { return self.numel() >= kernels::kFewElements && is_single_or_double(self.scalar_type()); }
+
+template <auto& Op, auto Pick>
+Tensor map_tuned(const Tensor& self) {
+  return takes_elementwise(self) ? mapped(self, Pick) : Op.function(Layer::CPU)(self);
+}
+
+const Tensor& relu_inplace_tuned(const Tensor& self) {
+  if (!takes_elementwise(self) || !self.is_contiguous()) return op::relu_.function(Layer::CPU)(self);
+  with_kernel_type(self.scalar_type(), [&]<class T>() {
+    T* const data = self.data<T>();
+    run_row<T, T>(elementwise_table<T>().relu, {data, data, nullptr, nullptr, 1, 0, 0, self.numel(), T{}, T{}, false});
+  });
+  return self;
+}
+
+Tensor gelu_tuned(const Tensor& self, bool tanh_approximation) {
+  if (!takes_elementwise(self)) return op::gelu.function(Layer::CPU)(self, tanh_approximation);
+  return mapped(self, [&](const auto& table) { return tanh_approximation ? table.gelu_tanh : table.gelu; });
+}
+
+Tensor leaky_relu_tuned(const Tensor& self, const Scalar& negative_slope) {
+  if (!takes_elementwise(self)) return op::leaky_relu.function(Layer::CPU)(self, negative_slope);
+  return mapped(self, [](const auto& table) { return table.leaky_relu; }, negative_slope);
+}
+
+Tensor pow_tuned(const Tensor& self, const Scalar& exponent) {
+  if (!takes_elementwise(self) || exponent.toDouble() != 2) return op::pow.function(Layer::CPU)(self, exponent);
+  return mapped(self, [](const auto& table) { return table.square; });
+}
+
+Tensor clamp_tuned(const Tensor& self, const std::optional<Scalar>& min, const std::optional<Scalar>& max) {
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  const double low = min ? min->toDouble() : -infinity, high = max ? max->toDouble() : infinity;
+  if (!takes_elementwise(self) || std::isnan(low) || std::isnan(high)) return op::clamp.function(Layer::CPU)(self, min, max);
+  return mapped(self, [](const auto& table) { return table.clamp; }, low, high);
+}
+}  // namespace
+
+namespace {
+// Two operands and where the result goes, as rows that kernels can walk.
+class Pair {
+ public:
+  Pair(const Tensor& self, const Tensor& other, ScalarType type) : a_(in_type(self, type)), b_(in_type(other, type)) {}
+
+  // Writes f(a, b) to `out`, whose dtype is that of Out. Returns false, and does nothing, where an operand's numbers do not lie in rows.
+  template <class T, class Out>
+  bool run(kernels::ElementwiseKernel<T, Out> kernel, const Tensor& out, T p, bool in_place) const;
+
+ private:
+  // Single numbers are converted, tensors are of the type already.
+  static Tensor in_type(const Tensor& x, ScalarType type) { return x.scalar_type() == type ? x : op::to_dtype.function(Layer::CPU)(x, type); }
+
+  Tensor a_, b_;
+};
+
+template <class T, class Out>
+bool Pair::run(kernels::ElementwiseKernel<T, Out> kernel, const Tensor& out, T p, bool in_place) const {
+  const DimVector a_strides = broadcast_strides(a_, out.sizes()), b_strides = broadcast_strides(b_, out.sizes());
+  const kernels::Rows<3> rows(out.sizes(), {out.strides(), IntArrayRef(a_strides), IntArrayRef(b_strides)});
+  const auto [out_step, a_step, b_step] = rows.steps();
+  if (out_step != 1 || a_step < 0 || a_step > 1 || b_step < 0 || b_step > 1 || (rows.count() > 1 && rows.length() < 8)) return false;
+  const bool long_rows = rows.length() * static_cast<std::int64_t>(sizeof(Out)) >= 4096;
+  const kernels::Elementwise<T, Out> row{out.data<Out>(), a_.data<T>(), b_.data<T>(), nullptr, a_step, b_step, 0, rows.length(), p, T{}, !in_place && long_rows && kernels::passes_caches(rows.numel(), sizeof(Out))};
+  if (rows.count() == 1) {
+    run_row<T, Out>(kernel, row);
+    return true;
+  }
+  const std::int64_t grain = std::max<std::int64_t>(1, kernels::kElementwiseGrain / rows.length());
+  parallel_for(0, rows.count(), grain, [&](std::int64_t first, std::int64_t stop) {
+    rows.run(first, stop, [&](const auto& places) {
+      kernels::Elementwise<T, Out> one = row;
+      one.out += places[0];
+      one.a += places[1];
+      one.b += places[2];
+      kernel(one);
+    });
+  });
+  return true;
+}
+
+// So few elements that the reference is called before anything else is asked.
+bool are_few(const Tensor& self, const Tensor& other) { return self.numel() < kernels::kFewElements && other.numel() < kernels::kFewElements; }
+
+// Whether kernels take the two: float or double, or a single number beside such a tensor.
+bool takes_pair(const Tensor& self, const Tensor& other) {
+  if (self.scalar_type() == other.scalar_type()) return is_single_or_double(self.scalar_type());
+  const Tensor& larger = self.numel() < other.numel() ? other : self;
+  const Tensor& smaller = self.numel() < other.numel() ? self : other;
+  return smaller.numel() == 1 && is_single_or_double(larger.scalar_type()) && result_type(self, other) == larger.scalar_type();
+}
+
+ScalarType type_of_pair(const Tensor& self, const Tensor& other) { return (self.numel() < other.numel() ? other : self).scalar_type(); }
+
+// f(self, other) as a new tensor, or an undefined one where the kernels do not do it.
+template <bool Compares, class Pick>
+Tensor zipped(const Tensor& self, const Tensor& other, const Scalar& p, Pick pick) {
+  if (!takes_pair(self, other)) return {};
+  const ScalarType type = type_of_pair(self, other);
+  const Tensor result = kernels::empty_result(infer_size(self.sizes(), other.sizes()), Compares ? kBool : type);
+  if (result.numel() == 0) return {};
+  const bool done = with_kernel_type(type, [&]<class T>() {
+    using Out = std::conditional_t<Compares, bool, T>;
+    return Pair(self, other, type).template run<T, Out>(pick(elementwise_table<T>()), result, p.to<T>(), false);
+  });
+  return done ? result : Tensor();
+}
+
+// self = f(self, other). Returns false, and does nothing, where the kernels do not do it.
+template <class Pick>
+bool zipped_in_place(const Tensor& self, const Tensor& other, const Scalar& p, Pick pick) {
+  if (!takes_pair(self, other) || type_of_pair(self, other) != self.scalar_type()) return false;
+  if (!self.is_contiguous() || (!same_elements(self, other) && ranges_overlap(self, other))) return false;
+  if (self.sizes() != other.sizes() && IntArrayRef(infer_size(self.sizes(), other.sizes())) != self.sizes()) return false;
+  return with_kernel_type(self.scalar_type(), [&]<class T>() {
+    return Pair(self, other, self.scalar_type()).template run<T, T>(pick(elementwise_table<T>()), self, p.to<T>(), true);
+  });
+}
+
+template <auto& Op, auto Pick, bool Compares = false>
+Tensor zip_tuned(const Tensor& self, const Tensor& other) {
+  if (are_few(self, other)) return Op.function(Layer::CPU)(self, other);
+  const Tensor result = zipped<Compares>(self, other, 0, Pick);
+  return result.defined() ? result : Op.function(Layer::CPU)(self, other);
+}
+
+template <auto& Op, auto Pick>
+const Tensor& zip_inplace_tuned(const Tensor& self, const Tensor& other) {
+  return !are_few(self, other) && zipped_in_place(self, other, 0, Pick) ? self : Op.function(Layer::CPU)(self, other);
+}
+
+// add and sub: a + p b, with p = alpha or -alpha.
+Scalar scaled_by(const Scalar& alpha, bool negative) { return negative ? Scalar(-alpha.toDouble()) : Scalar(alpha.toDouble()); }
+
+template <auto& Op, bool Negative>
+Tensor add_tuned(const Tensor& self, const Tensor& other, const Scalar& alpha) {
+  if (are_few(self, other)) return Op.function(Layer::CPU)(self, other, alpha);
+  const bool plain = !Negative && alpha.equal(1);
+  const Tensor result = zipped<false>(self, other, scaled_by(alpha, Negative), [plain](const auto& table) { return plain ? table.add : table.add_scaled; });
+  return result.defined() ? result : Op.function(Layer::CPU)(self, other, alpha);
+}
+
+template <auto& Op, bool Negative>
+const Tensor& add_inplace_tuned(const Tensor& self, const Tensor& other, const Scalar& alpha) {
+  if (are_few(self, other)) return Op.function(Layer::CPU)(self, other, alpha);
+  const bool plain = !Negative && alpha.equal(1);
+  const bool done = zipped_in_place(self, other, scaled_by(alpha, Negative), [plain](const auto& table) { return plain ? table.add : table.add_scaled; });
+  return done ? self : Op.function(Layer::CPU)(self, other, alpha);
+}
+}  // namespace
+
+namespace {
+Tensor where_tuned(const Tensor& condition, const Tensor& self, const Tensor& other) {
+  const bool takes = condition.numel() >= kernels::kFewElements && condition.scalar_type() == kBool && (takes_pair(self, other) || self.scalar_type() == other.scalar_type());
+  const ScalarType type = type_of_pair(self, other);
+  const auto hand_down = [&] { return op::where.function(Layer::CPU)(condition, self, other); };
+  if (!takes || !is_single_or_double(type)) return hand_down();
+  const DimVector sizes = infer_size(condition.sizes(), infer_size(self.sizes(), other.sizes()));
+  const DimVector own = contiguous_strides(sizes), mask = broadcast_strides(condition, sizes), first = broadcast_strides(self, sizes), second = broadcast_strides(other, sizes);
+  const kernels::Rows<4> rows(sizes, {IntArrayRef(own), IntArrayRef(mask), IntArrayRef(first), IntArrayRef(second)});
+  const auto [out_step, mask_step, a_step, b_step] = rows.steps();
+  if (rows.numel() == 0 || out_step != 1 || mask_step != 1 || a_step < 0 || a_step > 1 || b_step < 0 || b_step > 1) return hand_down();
+  const Tensor a = self.scalar_type() == type ? self : op::to_dtype.function(Layer::CPU)(self, type);
+  const Tensor b = other.scalar_type() == type ? other : op::to_dtype.function(Layer::CPU)(other, type);
+  const Tensor result = kernels::empty_result(sizes, type);
+  with_kernel_type(type, [&]<class T>() {
+    const auto choose = elementwise_table<T>().where;
+    T* const to = result.data<T>();
+    const bool* const chooses = condition.data<bool>();
+    const T *const x = a.data<T>(), *const y = b.data<T>();
+    if (rows.count() == 1) {
+      parallel_for(0, rows.length(), kernels::kElementwiseGrain, [&](std::int64_t begin, std::int64_t end) {
+        choose(to + begin, chooses + begin, x + begin * a_step, y + begin * b_step, a_step, b_step, end - begin);
+      });
+    } else {
+      parallel_for(0, rows.count(), std::max<std::int64_t>(1, kernels::kElementwiseGrain / rows.length()), [&](std::int64_t begin, std::int64_t end) {
+        rows.run(begin, end, [&](const auto& places) { choose(to + places[0], chooses + places[1], x + places[2], y + places[3], a_step, b_step, rows.length()); });
+      });
+    }
+  });
+  return result;
+}
+
+// self = f(self, a, b), all contiguous and of one dtype and shape, and none a part of another. Returns false, and does nothing, otherwise.
+template <class Pick>
+bool updated(const Tensor& self, const Tensor& a, const Tensor& b, const Scalar& p, Pick pick) {
+  if (!takes_elementwise(self) || !self.is_contiguous()) return false;
+  for (const Tensor& x : {a, b})
+    if (x.scalar_type() != self.scalar_type() || x.sizes() != self.sizes() || !x.is_contiguous() || (!same_elements(self, x) && ranges_overlap(self, x))) return false;
+  with_kernel_type(self.scalar_type(), [&]<class T>() {
+    T* const data = self.data<T>();
+    run_row<T, T>(pick(elementwise_table<T>()), {data, data, a.data<T>(), b.data<T>(), 1, 1, 1, self.numel(), p.to<T>(), T{}, false});
+  });
+  return true;
+}
+
+const Tensor& addcmul_tuned(const Tensor& self, const Tensor& tensor1, const Tensor& tensor2, const Scalar& value) {
+  const bool done = updated(self, tensor1, tensor2, value, [](const auto& table) { return table.addcmul; });
+  return done ? self : op::addcmul_.function(Layer::CPU)(self, tensor1, tensor2, value);
+}
+const Tensor& addcdiv_tuned(const Tensor& self, const Tensor& tensor1, const Tensor& tensor2, const Scalar& value) {
+  const bool done = updated(self, tensor1, tensor2, value, [](const auto& table) { return table.addcdiv; });
+  return done ? self : op::addcdiv_.function(Layer::CPU)(self, tensor1, tensor2, value);
+}
+const Tensor& lerp_tuned(const Tensor& self, const Tensor& end, const Scalar& weight) {
+  const bool done = updated(self, end, end, weight, [](const auto& table) { return table.lerp; });
+  return done ? self : op::lerp_.function(Layer::CPU)(self, end, weight);
+}
+}  // namespace
+
+// Puts the elementwise kernels above the reference.
+void register_elementwise_kernels() {
+  constexpr Layer tuned = Layer::TunedCPU;
+  op::exp.set(tuned, map_tuned<op::exp, [](const auto& table) { return table.exp; }>);
+  op::log.set(tuned, map_tuned<op::log, [](const auto& table) { return table.log; }>);
+  op::tanh.set(tuned, map_tuned<op::tanh, [](const auto& table) { return table.tanh; }>);
+  op::sigmoid.set(tuned, map_tuned<op::sigmoid, [](const auto& table) { return table.sigmoid; }>);
+  op::erf.set(tuned, map_tuned<op::erf, [](const auto& table) { return table.erf; }>);
+  op::silu.set(tuned, map_tuned<op::silu, [](const auto& table) { return table.silu; }>);
+  op::relu.set(tuned, map_tuned<op::relu, [](const auto& table) { return table.relu; }>);
+  op::relu_.set(tuned, relu_inplace_tuned);
+  op::gelu.set(tuned, gelu_tuned);
+  op::leaky_relu.set(tuned, leaky_relu_tuned);
+  op::neg.set(tuned, map_tuned<op::neg, [](const auto& table) { return table.neg; }>);
+  op::abs.set(tuned, map_tuned<op::abs, [](const auto& table) { return table.abs; }>);
+  op::sqrt.set(tuned, map_tuned<op::sqrt, [](const auto& table) { return table.sqrt; }>);
+  op::rsqrt.set(tuned, map_tuned<op::rsqrt, [](const auto& table) { return table.rsqrt; }>);
+  op::reciprocal.set(tuned, map_tuned<op::reciprocal, [](const auto& table) { return table.reciprocal; }>);
+  op::floor.set(tuned, map_tuned<op::floor, [](const auto& table) { return table.floor; }>);
+  op::ceil.set(tuned, map_tuned<op::ceil, [](const auto& table) { return table.ceil; }>);
+  op::round.set(tuned, map_tuned<op::round, [](const auto& table) { return table.round; }>);
+  op::trunc.set(tuned, map_tuned<op::trunc, [](const auto& table) { return table.trunc; }>);
+  op::pow.set(tuned, pow_tuned);
+  op::clamp.set(tuned, clamp_tuned);
+  op::add.set(tuned, add_tuned<op::add, false>);
+  op::sub.set(tuned, add_tuned<op::sub, true>);
+  op::add_.set(tuned, add_inplace_tuned<op::add_, false>);
+  op::sub_.set(tuned, add_inplace_tuned<op::sub_, true>);
+  op::mul.set(tuned, zip_tuned<op::mul, [](const auto& table) { return table.mul; }>);
+  op::div.set(tuned, zip_tuned<op::div, [](const auto& table) { return table.div; }>);
+  op::mul_.set(tuned, zip_inplace_tuned<op::mul_, [](const auto& table) { return table.mul; }>);
+  op::div_.set(tuned, zip_inplace_tuned<op::div_, [](const auto& table) { return table.div; }>);
+  op::maximum.set(tuned, zip_tuned<op::maximum, [](const auto& table) { return table.maximum; }>);
+  op::minimum.set(tuned, zip_tuned<op::minimum, [](const auto& table) { return table.minimum; }>);
+  op::eq.set(tuned, zip_tuned<op::eq, [](const auto& table) { return table.eq; }, true>);
+  op::ne.set(tuned, zip_tuned<op::ne, [](const auto& table) { return table.ne; }, true>);
+  op::lt.set(tuned, zip_tuned<op::lt, [](const auto& table) { return table.lt; }, true>);
+  op::le.set(tuned, zip_tuned<op::le, [](const auto& table) { return table.le; }, true>);
+  op::gt.set(tuned, zip_tuned<op::gt, [](const auto& table) { return table.gt; }, true>);
+  op::ge.set(tuned, zip_tuned<op::ge, [](const auto& table) { return table.ge; }, true>);
+  op::where.set(tuned, where_tuned);
+  op::addcmul_.set(tuned, addcmul_tuned);
+  op::addcdiv_.set(tuned, addcdiv_tuned);
+  op::lerp_.set(tuned, lerp_tuned);
+}
+
+}  // namespace tinytorch

@@ -1,0 +1,142 @@
+// From the lesson modules/76_vector_math/vector_math_dev.cpp:
+// edit the module, not this file.
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#include "tinytorch/core/ops.h"
+#include "tinytorch/core/random.h"
+#include "tinytorch/kernels/capability.h"
+#include "tinytorch/kernels/parallel.h"
+#include "tinytorch/kernels/random_kernels.h"
+
+namespace tinytorch {
+
+namespace {
+const kernels::RandomKernels& random_table() {
+  using namespace kernels;
+  static constexpr const RandomKernels* tables[] = TINYTORCH_PER_CAPABILITY(random_kernels);
+  return for_capability(tables);
+}
+
+template <class T>
+const kernels::RandomTable<T>& random_table_of() {
+  if constexpr (std::is_same_v<T, float>) return random_table().in_float;
+  else return random_table().in_double;
+}
+
+// The words of a generator's state one after another, as they are before tempering. The generator is locked meanwhile, and goes on behind the last word that was taken.
+class RawWords {
+ public:
+  explicit RawWords(std::optional<Generator> generator)
+      : generator_(generator ? *std::move(generator) : default_generator()), lock_(generator_.mutex()), data_(generator_.engine().data()) {}
+  ~RawWords() { generator_.engine().set_data(data_); }
+  RawWords(const RawWords&) = delete;
+  RawWords& operator=(const RawWords&) = delete;
+
+  void take(std::uint32_t* to, std::int64_t count);
+
+ private:
+  Generator generator_;
+  std::lock_guard<std::mutex> lock_;
+  mt19937_data_pod data_;
+};
+
+void RawWords::take(std::uint32_t* to, std::int64_t count) {
+  while (count > 0) {
+    if (data_.next_ == mt19937_data_pod::N) {
+      random_table().next_state(data_.state_.data());
+      data_.next_ = 0;
+    }
+    const std::int64_t here = std::min<std::int64_t>(count, mt19937_data_pod::N - static_cast<std::int64_t>(data_.next_));
+    std::copy_n(data_.state_.data() + data_.next_, here, to);
+    data_.next_ += static_cast<std::uint32_t>(here);
+    to += here;
+    count -= here;
+  }
+}
+
+// Numbers for which words are made at a time, so that they are still in a near cache when they are used, and how many of them a task takes.
+constexpr std::int64_t kDrawnTogether = 1 << 15, kDrawGrain = 1 << 12;
+
+// Calls f(place, words, count) for all of `count` numbers at `out`, `per` words for a number, in pieces of whole blocks of 16; on the threads of the pool.
+template <class T, class F>
+void fill_drawn(T* out, std::int64_t count, int per, RawWords& raw, F f) {
+  const std::int64_t together = std::min(count, kDrawnTogether);
+  const auto words = std::make_unique_for_overwrite<std::uint32_t[]>(static_cast<std::size_t>(together * per));
+  for (std::int64_t first = 0; first < count; first += together) {
+    const std::int64_t numbers = std::min(together, count - first);
+    raw.take(words.get(), numbers * per);
+    parallel_for(0, numbers, kDrawGrain, [&](std::int64_t begin, std::int64_t end) { f(out + first + begin, words.get() + begin * per, end - begin); });
+  }
+}
+
+bool is_drawn_type(ScalarType type) { return type == kFloat || type == kDouble; }
+
+template <class F>
+decltype(auto) with_drawn_type(ScalarType type, F f) {
+  return type == kFloat ? f.template operator()<float>() : f.template operator()<double>();
+}
+
+// Copying the generator's state pays for itself from some hundred numbers on.
+bool takes_drawing(const Tensor& self) { return self.numel() >= 512 && is_drawn_type(self.scalar_type()) && self.is_contiguous(); }
+
+const Tensor& uniform_tuned(const Tensor& self, double from, double to, std::optional<Generator> generator) {
+  const bool takes = takes_drawing(self) && from <= to && with_drawn_type(self.scalar_type(), [&]<class T>() {
+    const T low = static_cast<T>(from), width = static_cast<T>(to) - low;
+    // The reference rounds once; so must this.
+    return to - from <= std::numeric_limits<T>::max() && (random_table().fused || low == 0 || width == 1);
+  });
+  if (!takes) return op::uniform_.function(Layer::CPU)(self, from, to, std::move(generator));
+  RawWords raw(std::move(generator));
+  with_drawn_type(self.scalar_type(), [&]<class T>() {
+    const T low = static_cast<T>(from), width = static_cast<T>(to) - low;
+    const auto uniform = random_table_of<T>().uniform;
+    fill_drawn(self.data<T>(), self.numel(), kernels::RandomTable<T>::kWords, raw, [&](T* out, const std::uint32_t* words, std::int64_t count) { uniform(out, words, count, low, width); });
+  });
+  return self;
+}
+
+// All of the numbers are drawn before those at the end, which stand in for the last 16 where these are no whole block.
+const Tensor& normal_tuned(const Tensor& self, double mean, double std, std::optional<Generator> generator) {
+  if (!takes_drawing(self)) return op::normal_.function(Layer::CPU)(self, mean, std, std::move(generator));
+  RawWords raw(std::move(generator));
+  with_drawn_type(self.scalar_type(), [&]<class T>() {
+    constexpr int per = kernels::RandomTable<T>::kWords;
+    const auto normal = random_table_of<T>().normal;
+    const auto draw = [&](T* out, const std::uint32_t* words, std::int64_t count) { normal(out, words, count, static_cast<T>(mean), static_cast<T>(std)); };
+    const std::int64_t whole = self.numel() / 16 * 16;
+    fill_drawn(self.data<T>(), whole, per, raw, draw);
+    if (whole == self.numel()) return;
+    std::uint32_t words[16 * per];
+    raw.take(words, (self.numel() - whole) * per);
+    raw.take(words, 16 * per);
+    draw(self.data<T>() + self.numel() - 16, words, 16);
+  });
+  return self;
+}
+
+const Tensor& bernoulli_tuned(const Tensor& self, double p, std::optional<Generator> generator) {
+  if (!takes_drawing(self)) return op::bernoulli_.function(Layer::CPU)(self, p, std::move(generator));
+  RawWords raw(std::move(generator));
+  with_drawn_type(self.scalar_type(), [&]<class T>() {
+    const auto bernoulli = random_table_of<T>().bernoulli;
+    fill_drawn(self.data<T>(), self.numel(), 2, raw, [&](T* out, const std::uint32_t* words, std::int64_t count) { bernoulli(out, words, count, p); });
+  });
+  return self;
+}
+}  // namespace
+
+void register_random_kernels() {
+  op::uniform_.set(Layer::TunedCPU, uniform_tuned);
+  op::normal_.set(Layer::TunedCPU, normal_tuned);
+  op::bernoulli_.set(Layer::TunedCPU, bernoulli_tuned);
+}
+
+}  // namespace tinytorch

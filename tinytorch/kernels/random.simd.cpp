@@ -1,0 +1,140 @@
+// From the lesson modules/76_vector_math/vector_math_dev.cpp:
+// edit the module, not this file.
+
+#ifndef TINYTORCH_CAPABILITY
+#define TINYTORCH_CAPABILITY DEFAULT
+#endif
+#include <hwy/highway.h>
+#include "tinytorch/kernels/random_kernels.h"
+#include "tinytorch/kernels/vector_math-inl.h"
+
+namespace tinytorch {
+
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+using Words = hn::ScalableTag<std::uint32_t>;
+
+std::uint32_t twisted(std::uint32_t u, std::uint32_t v) {
+  const std::uint32_t joined = (u & 0x80000000U) | (v & 0x7fffffffU);
+  return (joined >> 1) ^ ((v & 1U) != 0 ? 0x9908b0dfU : 0U);
+}
+
+// x[k] = x[k + distance] ^ twist(x[k], x[k + 1]) for first <= k < stop. What is read at k + distance, and at k + 1, is not written by the same vector.
+void twist_words(std::uint32_t* x, int first, int stop, int distance) {
+  const Words d;
+  constexpr int lanes = static_cast<int>(hn::MaxLanes(Words()));
+  const auto upper = hn::Set(d, 0x80000000U), lower = hn::Set(d, 0x7fffffffU), one = hn::Set(d, 1U), matrix = hn::Set(d, 0x9908b0dfU);
+  int k = first;
+  for (; k + lanes <= stop; k += lanes) {
+    const auto u = hn::LoadU(d, x + k), v = hn::LoadU(d, x + k + 1), far = hn::LoadU(d, x + k + distance);
+    const auto joined = hn::Or(hn::And(u, upper), hn::And(v, lower));
+    const auto odd = hn::And(hn::Sub(hn::Zero(d), hn::And(v, one)), matrix);
+    hn::StoreU(hn::Xor(far, hn::Xor(hn::ShiftRight<1>(joined), odd)), d, x + k);
+  }
+  for (; k < stop; ++k) x[k] = x[k + distance] ^ twisted(x[k], x[k + 1]);
+}
+
+void next_words(std::uint32_t* x) {
+  constexpr int N = 624, M = 397;
+  twist_words(x, 0, N - M, M);
+  twist_words(x, N - M, N - 1, M - N);
+  x[N - 1] = x[M - 1] ^ twisted(x[N - 1], x[0]);
+}
+
+template <class D>
+HWY_INLINE hn::Vec<D> tempered(D d, hn::Vec<D> y) {
+  y = hn::Xor(y, hn::ShiftRight<11>(y));
+  y = hn::Xor(y, hn::And(hn::ShiftLeft<7>(y), hn::Set(d, 0x9d2c5680U)));
+  y = hn::Xor(y, hn::And(hn::ShiftLeft<15>(y), hn::Set(d, 0xefc60000U)));
+  return hn::Xor(y, hn::ShiftRight<18>(y));
+}
+
+// Numbers of [0, 1): floats out of the low 24 bits of a word.
+template <class D>
+HWY_INLINE hn::Vec<D> unit_numbers(D d, const std::uint32_t* words) requires(sizeof(hn::TFromD<D>) == 4) {
+  const hn::RebindToUnsigned<D> du;
+  const hn::RebindToSigned<D> di;
+  const auto bits = hn::And(tempered(du, hn::LoadU(du, words)), hn::Set(du, (1U << 24) - 1));
+  return hn::Mul(hn::ConvertTo(d, hn::BitCast(di, bits)), hn::Set(d, 0x1p-24f));
+}
+
+// Doubles out of the low 53 bits of two words, the first of which is the upper half. 32 bits at a time become a double by standing in the mantissa of 2^84 (2^52); taking those away again is exact.
+template <class D>
+HWY_INLINE hn::Vec<D> unit_numbers(D d, const std::uint32_t* words) requires(sizeof(hn::TFromD<D>) == 8) {
+  const hn::RebindToUnsigned<D> du;
+#if HWY_TARGET == HWY_SCALAR  // vectors of one word
+  const hn::ScalableTag<std::uint32_t> dw;
+  const std::uint64_t first = hn::GetLane(tempered(dw, hn::Set(dw, words[0]))), second = hn::GetLane(tempered(dw, hn::Set(dw, words[1])));
+  const auto both = hn::Set(du, first | second << 32);
+#else
+  const hn::Repartition<std::uint32_t, D> dw;
+  const auto both = hn::BitCast(du, tempered(dw, hn::LoadU(dw, words)));
+#endif
+  const auto high = hn::And(both, hn::Set(du, (std::uint64_t{1} << 21) - 1));
+  const auto low = hn::ShiftRight<32>(both);
+  const auto high_number = hn::BitCast(d, hn::Or(high, hn::BitCast(du, hn::Set(d, 0x1p84))));
+  const auto low_number = hn::BitCast(d, hn::Or(low, hn::BitCast(du, hn::Set(d, 0x1p52))));
+  const auto whole = hn::Add(hn::Sub(high_number, hn::Set(d, 0x1p84 + 0x1p52)), low_number);
+  return hn::Mul(whole, hn::Set(d, 0x1p-53));
+}
+
+// The first `count` of the numbers that f makes of a vector of words, `per` words for a number.
+template <class T, class F>
+HWY_INLINE void fill_from_words(T* out, const std::uint32_t* words, std::int64_t count, int per, F f) {
+  const hn::ScalableTag<T> d;
+  constexpr std::int64_t lanes = LanesOf(hn::ScalableTag<T>());
+  std::int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) hn::StoreU(f(d, words + i * per), d, out + i);
+  if (i == count) return;
+  std::uint32_t last[2 * static_cast<std::size_t>(lanes)] = {};
+  for (std::int64_t k = 0; k < (count - i) * per; ++k) last[k] = words[i * per + k];
+  StorePart(f(d, last), d, out + i, count - i);
+}
+
+template <class T>
+void uniform(T* out, const std::uint32_t* words, std::int64_t count, T low, T width) {
+  fill_from_words(out, words, count, RandomTable<T>::kWords, [&](auto d, const std::uint32_t* from) { return hn::MulAdd(unit_numbers(d, from), hn::Set(d, width), hn::Set(d, low)); });
+}
+
+template <class T>
+void normal(T* out, const std::uint32_t* words, std::int64_t count, T mean, T std) {
+  const hn::CappedTag<T, 8> d;
+  constexpr int lanes = static_cast<int>(hn::MaxLanes(hn::CappedTag<T, 8>())), per = RandomTable<T>::kWords;
+  const auto one = hn::Set(d, T{1}), two_pi = hn::Set(d, 2 * static_cast<T>(3.14159265358979323846));
+  const auto scale = hn::Set(d, std), shift = hn::Set(d, mean);
+  for (std::int64_t block = 0; block < count; block += 16, words += 16 * per) {
+    for (int j = 0; j < 8; j += lanes) {
+      const auto u = hn::Sub(one, unit_numbers(d, words + j * per));
+      const auto radius = hn::Sqrt(hn::Mul(hn::Set(d, T{-2}), LogOfPositive(d, u)));
+      auto sine = one, cosine = one;
+      SinCos(d, hn::Mul(two_pi, unit_numbers(d, words + (j + 8) * per)), sine, cosine);
+      hn::StoreU(hn::MulAdd(hn::Mul(radius, cosine), scale, shift), d, out + block + j);
+      hn::StoreU(hn::MulAdd(hn::Mul(radius, sine), scale, shift), d, out + block + j + 8);
+    }
+  }
+}
+
+void bernoulli_double(double* out, const std::uint32_t* words, std::int64_t count, double p) {
+  fill_from_words(out, words, count, 2, [&](auto d, const std::uint32_t* from) { return hn::IfThenElseZero(hn::Lt(unit_numbers(d, from), hn::Set(d, p)), hn::Set(d, 1.0)); });
+}
+
+void bernoulli_float(float* out, const std::uint32_t* words, std::int64_t count, double p) {
+  const hn::ScalableTag<double> d;
+  const hn::Rebind<float, hn::ScalableTag<double>> df;
+  constexpr std::int64_t lanes = LanesOf(hn::ScalableTag<double>());
+  std::int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    const auto chosen = hn::IfThenElseZero(hn::Lt(unit_numbers(d, words + 2 * i), hn::Set(d, p)), hn::Set(d, 1.0));
+    hn::StoreU(hn::DemoteTo(df, chosen), df, out + i);
+  }
+  double rest[static_cast<std::size_t>(lanes)];
+  bernoulli_double(rest, words + 2 * i, count - i, p);
+  for (std::int64_t k = 0; i + k < count; ++k) out[i + k] = static_cast<float>(rest[k]);
+}
+}  // namespace
+
+constinit const RandomKernels random_kernels = {next_words, HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON,
+                                                {uniform<float>, normal<float>, bernoulli_float}, {uniform<double>, normal<double>, bernoulli_double}};
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+}  // namespace tinytorch

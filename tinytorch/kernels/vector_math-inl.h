@@ -1,0 +1,354 @@
+// From the lesson modules/76_vector_math/vector_math_dev.cpp:
+// edit the module, not this file.
+#pragma once
+
+#include <hwy/highway.h>
+#include <cstdint>
+
+namespace tinytorch {
+
+// For *.simd.cpp files, which define TINYTORCH_CAPABILITY: functions of a Highway vector `x` of float or double, with `d` its tag. Each is within 2 ulp of the correctly rounded result (measured by the tests of
+// chapter 76) and gives what <cmath> gives for NaN, infinities, zeros, denormal numbers and where it overflows. No branches, no memory but for constants.
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// How a floating-point number lies in its bits, and constants of the same precision.
+template <class T>
+struct FloatFormat;
+
+template <>
+struct FloatFormat<float> {
+  using Bits = std::uint32_t;
+  static constexpr int kMantissa = 23;  // bits
+  static constexpr Bits kBias = 127;    // of the exponent
+  static constexpr float kRound = 0x1.8p23f;  // added, it leaves no bits for fractions
+  static constexpr float kLog2High = 0x1.62e4p-1f, kLog2Low = 0x1.7f7d1cp-20f;  // log 2; a product of the first part with a whole number up to 2^8 is exact
+};
+
+template <>
+struct FloatFormat<double> {
+  using Bits = std::uint64_t;
+  static constexpr int kMantissa = 52;
+  static constexpr Bits kBias = 1023;
+  static constexpr double kRound = 0x1.8p52;
+  static constexpr double kLog2High = 0x1.62e42feep-1, kLog2Low = 0x1.a39ef35793c76p-33;
+};
+
+// c[0] + c[1] x + c[2] x^2 + ... Long ones as two interleaved halves in x^2, which do not wait for each other.
+template <class D, class V, class T, int N>
+HWY_INLINE V Polynomial(D d, V x, const T (&c)[N]) {
+  if constexpr (N < 6) {
+    V sum = hn::Set(d, c[N - 1]);
+    HWY_UNROLL(6)
+    for (int k = N - 2; k >= 0; --k) sum = hn::MulAdd(sum, x, hn::Set(d, c[k]));
+    return sum;
+  } else {
+    constexpr int last_even = (N - 1) / 2 * 2, last_odd = N / 2 * 2 - 1;
+    const V square = hn::Mul(x, x);
+    V even = hn::Set(d, c[last_even]), odd = hn::Set(d, c[last_odd]);
+    HWY_UNROLL(16)
+    for (int k = last_even - 2; k >= 0; k -= 2) even = hn::MulAdd(even, square, hn::Set(d, c[k]));
+    HWY_UNROLL(16)
+    for (int k = last_odd - 2; k >= 1; k -= 2) odd = hn::MulAdd(odd, square, hn::Set(d, c[k]));
+    return hn::MulAdd(odd, x, even);
+  }
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+template <class T>
+struct ExpConstants;
+
+template <>
+struct ExpConstants<float> {
+  static constexpr float kLowest = -104, kHighest = 89;  // 0 and infinity from there on
+  // (exp(r) - 1 - r) / r^2, relative error of exp 2^-28
+  static constexpr float kSeries[] = {0.4999999341f, 0.1666652011f, 0.04166839412f, 0.008368779965f, 0.001381447104f};
+};
+
+template <>
+struct ExpConstants<double> {
+  static constexpr double kLowest = -746, kHighest = 710;
+  // relative error 2^-64
+  static constexpr double kSeries[] = {0.500000000000000004,     0.166666666666666836,     0.0416666666666660892,    0.00833333333331691763,  0.00138888888891172741,  0.000198412698966809643,
+                                       0.0000248015869245586564, 2.7557234557852664e-6,    2.75575828443380604e-7,   2.51121450268150818e-8,  2.08265203832189969e-9};
+};
+
+// exp(x), with the power of two taken from `within`, which is x brought into the range where the exponent has room: [kLowest, kHighest], or with Ordinary where exp is neither denormal nor infinite.
+// With Precise what the reduction rounds away is added again: 0.8 ulp instead of 0.95, for results that are divided afterwards.
+template <bool Ordinary, bool Precise = false, class D, class V>
+HWY_INLINE V ExpReduced(D d, V x, V within) {
+  using T = hn::TFromD<D>;
+  using Format = FloatFormat<T>;
+  const hn::RebindToUnsigned<D> du;
+  const V magic = hn::Set(d, Format::kRound + static_cast<T>(Ordinary ? Format::kBias : 2 * Format::kBias));
+  const V shifted = hn::MulAdd(within, hn::Set(d, static_cast<T>(0x1.71547652b82fep0)), magic);
+  const V n = hn::Sub(shifted, magic);
+  const V low = hn::Set(d, Format::kLog2Low);
+  const V exact = hn::NegMulAdd(n, hn::Set(d, Format::kLog2High), x);
+  const V r = hn::NegMulAdd(n, low, exact);
+  const V square = hn::Mul(r, r), series = Polynomial(d, r, ExpConstants<T>::kSeries);
+  V tail;
+  if constexpr (Precise) tail = hn::Add(r, hn::MulAdd(square, series, hn::NegMulAdd(n, low, hn::Sub(exact, r))));
+  else tail = hn::MulAdd(square, series, r);
+  const V y = hn::Add(tail, hn::Set(d, T{1}));
+  const auto bits = hn::BitCast(du, shifted);
+  if constexpr (Ordinary) {
+    return hn::Mul(y, hn::BitCast(d, hn::ShiftLeft<Format::kMantissa>(bits)));
+  } else {
+    const auto half = hn::ShiftRight<1>(bits);
+    const V first = hn::BitCast(d, hn::ShiftLeft<Format::kMantissa>(half));
+    const V second = hn::BitCast(d, hn::ShiftLeft<Format::kMantissa>(hn::Sub(bits, half)));
+    return hn::Mul(hn::Mul(y, first), second);
+  }
+}
+
+template <bool Precise = false, class D, class V>
+HWY_INLINE V Exp(D d, V x) {
+  using Constants = ExpConstants<hn::TFromD<D>>;
+  const V lowest = hn::Set(d, Constants::kLowest);
+  const V within = hn::Min(hn::Max(x, lowest), hn::Set(d, Constants::kHighest));
+  // x itself enters the polynomial: NaN stays NaN and infinity infinity. Only what lies below must be cut off.
+  return hn::IfThenZeroElse(hn::Lt(x, lowest), ExpReduced<false, Precise>(d, x, within));
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+template <class T>
+struct LogConstants;
+
+template <>
+struct LogConstants<float> {
+  static constexpr std::uint32_t kSqrtHalf = 0x3f3504f3;
+  static constexpr float kSmallestNormal = 0x1p-126f, kLift = 25;  // what is smaller is multiplied by 2^kLift
+  // (log(1 + f) - f + f^2 / 2) / f^3, relative error of log 2^-27
+  static constexpr float kSeries[] = {0.3333331673f, -0.2500081035f, 0.2000228608f, -0.1662455541f, 0.141811967f, -0.1312874909f, 0.1288161564f, -0.07859584102f};
+};
+
+template <>
+struct LogConstants<double> {
+  static constexpr std::uint64_t kSqrtHalf = 0x3fe6a09e667f3bcd;
+  static constexpr double kSmallestNormal = 0x1p-1022, kLift = 54;
+  // (log((1 + s) / (1 - s)) / s - 2) / s^2 in s^2, relative error of log 2^-59
+  static constexpr double kSeries[] = {0.666666666666673491, 0.399999999994110525, 0.285714287432689399, 0.222221984755132348, 0.181835697580153439, 0.153139029066297808, 0.147975101141062217};
+};
+
+// log(x) for x > 0 that is neither infinite nor NaN.
+template <class D, class V>
+HWY_INLINE V LogOfPositive(D d, V x) {
+  using T = hn::TFromD<D>;
+  using Format = FloatFormat<T>;
+  using Bits = typename Format::Bits;
+  using Constants = LogConstants<T>;
+  const hn::RebindToUnsigned<D> du;
+  constexpr Bits one = Format::kBias << Format::kMantissa;
+  const auto denormal = hn::Lt(x, hn::Set(d, Constants::kSmallestNormal));
+  const V lifted = hn::IfThenElse(denormal, hn::Mul(x, hn::Set(d, static_cast<T>(Bits{1} << static_cast<int>(Constants::kLift)))), x);
+  // x = 2^e m with m in [sqrt(1/2), sqrt(2)): the exponent changes where the bits pass those of sqrt(1/2).
+  const auto bits = hn::Add(hn::BitCast(du, lifted), hn::Set(du, static_cast<Bits>(one - Constants::kSqrtHalf)));
+  const V biased = hn::BitCast(d, hn::Or(hn::ShiftRight<Format::kMantissa>(bits), hn::BitCast(du, hn::Set(d, static_cast<T>(Bits{1} << Format::kMantissa)))));
+  const V bias = hn::Add(hn::Set(d, static_cast<T>((Bits{1} << Format::kMantissa) + Format::kBias)), hn::IfThenElseZero(denormal, hn::Set(d, Constants::kLift)));
+  const V e = hn::Sub(biased, bias);
+  const V m = hn::BitCast(d, hn::Add(hn::And(bits, hn::Set(du, static_cast<Bits>((Bits{1} << Format::kMantissa) - 1))), hn::Set(du, Constants::kSqrtHalf)));
+  const V f = hn::Sub(m, hn::Set(d, T{1}));
+  const V high = hn::Set(d, Format::kLog2High), low = hn::Set(d, Format::kLog2Low);
+  const V square = hn::Mul(f, f);
+  if constexpr (sizeof(T) == 4) {
+    const V tail = hn::Mul(hn::Mul(f, square), Polynomial(d, f, Constants::kSeries));
+    const V small = hn::NegMulAdd(hn::Set(d, T{0.5}), square, hn::MulAdd(e, low, tail));
+    return hn::MulAdd(e, high, hn::Add(f, small));
+  } else {
+    const V s = hn::Div(f, hn::Add(f, hn::Set(d, T{2})));
+    const V z = hn::Mul(s, s);
+    const V half_square = hn::Mul(hn::Set(d, T{0.5}), square);
+    const V tail = hn::Mul(s, hn::MulAdd(z, Polynomial(d, z, Constants::kSeries), half_square));
+    const V small = hn::Sub(hn::MulAdd(e, low, tail), half_square);
+    return hn::MulAdd(e, high, hn::Add(f, small));
+  }
+}
+
+template <class D, class V>
+HWY_INLINE V Log(D d, V x) {
+  using T = hn::TFromD<D>;
+  const V zero = hn::Zero(d), infinity = hn::Set(d, static_cast<T>(__builtin_inf()));
+  const V outside = hn::IfThenElse(hn::Eq(x, zero), hn::Neg(infinity), hn::Set(d, static_cast<T>(__builtin_nan(""))));
+  const V y = hn::IfThenElse(hn::Lt(x, infinity), LogOfPositive(d, x), x);
+  return hn::IfThenElse(hn::Gt(x, zero), y, outside);
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+// 1 / (1 + exp(-x))
+template <class D, class V>
+HWY_INLINE V Sigmoid(D d, V x) {
+  const V one = hn::Set(d, hn::TFromD<D>{1});
+  const V e = Exp<true>(d, hn::Neg(hn::Abs(x)));
+  return hn::Div(hn::IfThenElse(hn::Lt(x, hn::Zero(d)), e, one), hn::Add(one, e));
+}
+
+template <class T>
+struct TanhConstants;
+
+template <>
+struct TanhConstants<float> {
+  static constexpr float kOne = 10;  // tanh is 1 from there on
+  // (tanh(x) / x - 1) / x^2 in x^2 for |x| <= 0.5625, relative error of tanh 2^-29
+  static constexpr float kSeries[] = {-0.3333331451f, 0.1333247138f, -0.05383924752f, 0.02101427883f, -0.006188637659f};
+};
+
+template <>
+struct TanhConstants<double> {
+  static constexpr double kOne = 20;
+  // relative error 2^-59
+  static constexpr double kSeries[] = {-0.3333333333333328,     0.133333333333234672,   -0.0539682539619022507,  0.0218694883319605249,  -0.00886323170805815261, 0.00359208291308705445,
+                                       -0.0014554836061269916,  0.000588198825864031971, -0.000232752221693906643, 0.00008240912007670859, -0.0000189317870613382874};
+};
+
+template <class D, class V>
+HWY_INLINE V Tanh(D d, V x) {
+  using T = hn::TFromD<D>;
+  using Constants = TanhConstants<T>;
+  const V one = hn::Set(d, T{1}), two = hn::Set(d, T{2});
+  const V a = hn::Abs(x);
+  const V square = hn::Mul(a, a);
+  const V near_zero = hn::MulAdd(hn::Mul(a, square), Polynomial(d, square, Constants::kSeries), a);
+  const V twice = hn::Mul(two, hn::Min(a, hn::Set(d, Constants::kOne)));
+  const V beyond = hn::Sub(one, hn::Div(two, hn::Add(ExpReduced<true>(d, twice, twice), one)));
+  // NaN is not greater: it takes the first form, which keeps it.
+  return hn::CopySign(hn::IfThenElse(hn::Gt(a, hn::Set(d, T{0.5625})), beyond, near_zero), x);
+}
+
+template <class T>
+struct ErfConstants;
+
+template <>
+struct ErfConstants<float> {
+  static constexpr float kBorder = 0.875f, kOne = 4;  // between the two forms; erf is 1 from there on
+  // erf(x) / x - 1 in x^2, relative error 2^-26
+  static constexpr float kNearZero[] = {0.1283791585f, -0.3761255717f, 0.1128252436f, -0.02679396029f, 0.005035879071f, -0.0006222454147f};
+  // -log(1 - erf(x)) / x - 1, relative error of erf 2^-29
+  static constexpr float kBeyond[] = {0.1286224309f, 0.6352588744f, 0.1060562558f, -0.0236042378f, 0.003566832795f, -0.0003039716949f, 9.328077314e-6f};
+};
+
+template <>
+struct ErfConstants<double> {
+  static constexpr double kBorder = 1, kOne = 6;
+  // relative error 2^-62
+  static constexpr double kNearZero[] = {0.128379167095512574,      -0.376126389031837482,     0.112837916709548845,  -0.0268661706450778743,  0.00522397762482842784, -0.000854832698142566102, 0.000120553311329686649,
+                                         -0.0000149255957726592617, 1.6461008487758625e-6,     -1.63503963490365215e-7, 1.46603296920580437e-8, -1.13749598971148339e-9, 5.96069301194035188e-11};
+  // relative error of erf 2^-56
+  static constexpr double kBeyond[] = {0.128379083658936215,     0.636620485797202137,     0.102769920419103314,     -0.0191228620935953004,   -0.000215230209898918814,
+                                       0.00169584417856260306,   -0.00057667574647463409,  -5.96764584740797856e-7,  0.0000961644412916918355, -0.0000569170805691325503,
+                                       0.0000209537006071315413, -5.66942451847251285e-6,  1.17633465846045944e-6,   -1.88265734963060048e-7,  2.29206312145878614e-8,
+                                       -2.05555627281368976e-9,  1.2804395572436565e-10,   -4.94517628701406635e-12, 8.91004061043310266e-14};
+};
+
+template <class D, class V>
+HWY_INLINE V Erf(D d, V x) {
+  using T = hn::TFromD<D>;
+  using Constants = ErfConstants<T>;
+  const V one = hn::Set(d, T{1});
+  const V a = hn::Abs(x);
+  const V near_zero = hn::MulAdd(a, Polynomial(d, hn::Mul(a, a), Constants::kNearZero), a);
+  const V within = hn::Min(a, hn::Set(d, Constants::kOne));
+  const V exponent = hn::Neg(hn::MulAdd(within, Polynomial(d, within, Constants::kBeyond), within));
+  const V beyond = hn::Sub(one, ExpReduced<true>(d, exponent, exponent));
+  return hn::CopySign(hn::IfThenElse(hn::Gt(a, hn::Set(d, Constants::kBorder)), beyond, near_zero), x);
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+// How many numbers a vector has.
+template <class D>
+constexpr std::int64_t LanesOf(D d) {
+  return static_cast<std::int64_t>(hn::MaxLanes(d));
+}
+
+// Masked loads and stores of x86 do not touch what the mask leaves out; elsewhere the numbers go through a buffer.
+constexpr bool kMaskedAccessIsSafe = HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3;
+
+// The first `count` numbers at `from`, then zeros. REQUIRES: 0 <= count < LanesOf(d).
+template <class D, class T>
+HWY_INLINE hn::Vec<D> LoadPart(D d, const T* from, std::int64_t count) {
+  if constexpr (kMaskedAccessIsSafe) {
+    return hn::MaskedLoad(hn::FirstN(d, static_cast<std::size_t>(count)), d, from);
+  } else {
+    T buffer[static_cast<std::size_t>(LanesOf(D()))] = {};
+    for (std::int64_t i = 0; i < count; ++i) buffer[i] = from[i];
+    return hn::LoadU(d, buffer);
+  }
+}
+
+// Stores the first `count` numbers of the vector. REQUIRES: 0 <= count < LanesOf(d).
+template <class D, class V, class T>
+HWY_INLINE void StorePart(V value, D d, T* to, std::int64_t count) {
+  if constexpr (kMaskedAccessIsSafe) {
+    hn::BlendedStore(value, hn::FirstN(d, static_cast<std::size_t>(count)), d, to);
+  } else {
+    T buffer[static_cast<std::size_t>(LanesOf(D()))];
+    hn::StoreU(value, d, buffer);
+    for (std::int64_t i = 0; i < count; ++i) to[i] = buffer[i];
+  }
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+template <class T>
+struct CircleConstants;
+
+template <>
+struct CircleConstants<float> {
+  // pi / 2 in three parts, the first two with few bits
+  static constexpr float kHigh = 1.5703125f, kMiddle = 4.837512969970703125e-4f, kLow = 7.54978995489188e-8f;
+  static constexpr float kSine[] = {-0.166666548f, 0.008332168928f, -0.0001951601222f};     // (sin(r) - r) / r^3 in r^2
+  static constexpr float kCosine[] = {0.04166664543f, -0.001388730348f, 2.443167017e-5f};  // (cos(r) - 1 + r^2 / 2) / r^4 in r^2
+};
+
+template <>
+struct CircleConstants<double> {
+  static constexpr double kHigh = 1.57079632673412561417e+00, kMiddle = 6.07710050630396597660e-11, kLow = 2.02226624879595063154e-21;
+  static constexpr double kSine[] = {-0.166666666666666312, 0.00833333333332220525, -0.000198412698296331417, 2.75573136288171037e-6, -2.50507478713631631e-8, 1.58961821599176533e-10};
+  static constexpr double kCosine[] = {0.0416666666666665911, -0.00138888888888727328, 0.0000248015872886441888, -2.75573141178594569e-7, 2.08756922979973202e-9, -1.1358084587818486e-11};
+};
+
+// sin(x) and cos(x), within 2 ulp of 1. REQUIRES: |x| <= 100.
+template <class D, class V>
+HWY_INLINE void SinCos(D d, V x, V& sine, V& cosine) {
+  using T = hn::TFromD<D>;
+  using Bits = typename FloatFormat<T>::Bits;
+  using Constants = CircleConstants<T>;
+  const hn::RebindToUnsigned<D> du;
+  const V magic = hn::Set(d, FloatFormat<T>::kRound);
+  const V shifted = hn::MulAdd(x, hn::Set(d, static_cast<T>(0.63661977236758134308)), magic);
+  const V n = hn::Sub(shifted, magic);
+  V r = hn::NegMulAdd(n, hn::Set(d, Constants::kHigh), x);
+  r = hn::NegMulAdd(n, hn::Set(d, Constants::kMiddle), r);
+  r = hn::NegMulAdd(n, hn::Set(d, Constants::kLow), r);
+  const V square = hn::Mul(r, r);
+  const V s = hn::MulAdd(hn::Mul(r, square), Polynomial(d, square, Constants::kSine), r);
+  const V c = hn::MulAdd(hn::Mul(square, square), Polynomial(d, square, Constants::kCosine), hn::NegMulAdd(hn::Set(d, T{0.5}), square, hn::Set(d, T{1})));
+  // A quarter of a turn exchanges the two, half a turn changes signs.
+  const auto bits = hn::BitCast(du, shifted);
+  const auto odd = hn::RebindMask(d, hn::TestBit(bits, hn::Set(du, Bits{1})));
+  constexpr int to_sign = 8 * static_cast<int>(sizeof(T)) - 2;
+  const auto two = hn::Set(du, Bits{2});
+  const V sine_sign = hn::BitCast(d, hn::ShiftLeft<to_sign>(hn::And(bits, two)));
+  const V cosine_sign = hn::BitCast(d, hn::ShiftLeft<to_sign>(hn::And(hn::Add(bits, hn::Set(du, Bits{1})), two)));
+  sine = hn::Xor(hn::IfThenElse(odd, c, s), sine_sign);
+  cosine = hn::Xor(hn::IfThenElse(odd, s, c), cosine_sign);
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+}  // namespace tinytorch

@@ -1,5 +1,5 @@
 # The sources of each lesson, for CMakeLists.txt.
-# Generated from the lessons 00_setup to 76_vector_math: edit the module, not this file.
+# Generated from the lessons 00_setup to 77_row_kernels: edit the module, not this file.
 set(TINYTORCH_SOURCES_00_setup
   core/error.cpp
   core/generator.cpp
@@ -263,6 +263,24 @@ set(TINYTORCH_SOURCES_76_vector_math
   kernels/random.simd.DEFAULT.cpp
   kernels/random.simd.AVX2.cpp
   kernels/random.simd.AVX512.cpp)
+set(TINYTORCH_SOURCES_77_row_kernels
+  kernels/reductions.cpp
+  kernels/softmax.cpp
+  kernels/normalization.cpp
+  kernels/optimizer_steps.cpp
+  kernels/table_rows.cpp
+  kernels/reductions.simd.DEFAULT.cpp
+  kernels/reductions.simd.AVX2.cpp
+  kernels/reductions.simd.AVX512.cpp
+  kernels/softmax.simd.DEFAULT.cpp
+  kernels/softmax.simd.AVX2.cpp
+  kernels/softmax.simd.AVX512.cpp
+  kernels/normalization.simd.DEFAULT.cpp
+  kernels/normalization.simd.AVX2.cpp
+  kernels/normalization.simd.AVX512.cpp
+  kernels/optimizer_steps.simd.DEFAULT.cpp
+  kernels/optimizer_steps.simd.AVX2.cpp
+  kernels/optimizer_steps.simd.AVX512.cpp)
 set(TINYTORCH_SOURCES_generated
   core/register_all.cpp)
 set(TINYTORCH_MODULES
@@ -310,4 +328,5 @@ set(TINYTORCH_MODULES
   71_attention_kernels
   75_convolution_kernels
   76_vector_math
+  77_row_kernels
   generated)

@@ -1,5 +1,5 @@
 // All of TinyTorch.
-// Generated from the lessons 00_setup to 76_vector_math: edit the module, not this file.
+// Generated from the lessons 00_setup to 77_row_kernels: edit the module, not this file.
 #pragma once
 
 #include "tinytorch/core/error.h"
@@ -220,3 +220,8 @@
 #include "tinytorch/kernels/copy_kernels.h"
 #include "tinytorch/kernels/copy.h"
 #include "tinytorch/kernels/random_kernels.h"
+#include "tinytorch/kernels/reduction_kernels.h"
+#include "tinytorch/kernels/softmax_kernels.h"
+#include "tinytorch/kernels/moments.h"
+#include "tinytorch/kernels/normalization_kernels.h"
+#include "tinytorch/kernels/optimizer_kernels.h"

@@ -1,5 +1,5 @@
 // Joins what the lessons register, in their order.
-// Generated from the lessons 00_setup to 76_vector_math: edit the module, not this file.
+// Generated from the lessons 00_setup to 77_row_kernels: edit the module, not this file.
 
 namespace tinytorch {
 
@@ -29,6 +29,11 @@ void register_tuned_convolution();  // 75_convolution_kernels
 void register_copy_kernels();  // 76_vector_math
 void register_elementwise_kernels();  // 76_vector_math
 void register_random_kernels();  // 76_vector_math
+void register_tuned_reductions();  // 77_row_kernels
+void register_tuned_softmax();  // 77_row_kernels
+void register_tuned_normalization();  // 77_row_kernels
+void register_fused_optimizers();  // 77_row_kernels
+void register_tuned_table_rows();  // 77_row_kernels
 void register_all();
 
 void register_all() {
@@ -58,6 +63,11 @@ void register_all() {
   register_copy_kernels();
   register_elementwise_kernels();
   register_random_kernels();
+  register_tuned_reductions();
+  register_tuned_softmax();
+  register_tuned_normalization();
+  register_fused_optimizers();
+  register_tuned_table_rows();
 }
 
 }  // namespace tinytorch

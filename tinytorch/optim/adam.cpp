@@ -60,6 +60,7 @@ Tensor optim::Adam::step(LossClosure closure) {
   const NoGradGuard no_grad;
   const Tensor loss = evaluate(closure);
   for (OptimizerParamGroup& group : param_groups()) {
+    if (group_step != nullptr && group_step(*this, group)) continue;
     const auto& options = static_cast<const AdamOptions&>(group.options());
     for (const Tensor& parameter : group.params()) {
       if (!parameter.grad().defined()) continue;
@@ -76,6 +77,7 @@ Tensor optim::AdamW::step(LossClosure closure) {
   const NoGradGuard no_grad;
   const Tensor loss = evaluate(closure);
   for (OptimizerParamGroup& group : param_groups()) {
+    if (group_step != nullptr && group_step(*this, group)) continue;
     const auto& options = static_cast<const AdamWOptions&>(group.options());
     for (const Tensor& parameter : group.params()) {
       if (!parameter.grad().defined()) continue;

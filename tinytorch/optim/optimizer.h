@@ -146,6 +146,9 @@ class Optimizer {
   OptimizerOptions& defaults() noexcept { return *defaults_; }
   const OptimizerOptions& defaults() const noexcept { return *defaults_; }
 
+  // A fused kernel: updates all parameters of a group that have a gradient in one walk and returns true, or changes nothing and returns false.
+  using GroupStep = bool (*)(Optimizer& optimizer, OptimizerParamGroup& group);
+
   // State, options and rates, to and from an archive: module 08 defines both.
   void save(serialize::OutputArchive& archive) const;
   void load(serialize::InputArchive& archive);

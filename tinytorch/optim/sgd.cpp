@@ -40,6 +40,7 @@ Tensor optim::SGD::step(LossClosure closure) {
   const NoGradGuard no_grad;
   const Tensor loss = evaluate(closure);
   for (OptimizerParamGroup& group : param_groups()) {
+    if (group_step != nullptr && group_step(*this, group)) continue;
     const auto& options = static_cast<const SGDOptions&>(group.options());
     for (const Tensor& parameter : group.params())
       if (parameter.grad().defined()) sgd_update(parameter, parameter.grad(), state_of<SGDParamState>(parameter), options);

@@ -1,0 +1,2923 @@
+// ---
+// jupyter:
+//   jupytext:
+//     comment_magics: false
+//     text_representation:
+//       extension: .cpp
+//       format_name: percent
+//   kernelspec:
+//     display_name: C++20 (TinyTorch)
+//     language: c++
+//     name: tinytorch
+// ---
+
+// %% [markdown]
+// # Library chapter 77: Row kernels
+//
+// Sums, variances, maxima, softmax, normalization, an optimizer's step: each number is read, a few operations are done with it, and it is never seen again. By module 16's roofline such work lies far to the left. What decides is how many bytes pass between memory and the core, so this chapter does one thing again and
+// again: it reads each number once, while everything that must be known about it is at hand.
+//
+//     composed:   x --read--> mean --> x - mean --write--> d --read--> d * d --write--> ... --> sum          7 or 8 passes over memory
+//     here:       x --read--> [ a row, or a piece of some thousand numbers, stays in the first cache:        1 pass
+//                               sum it, walk it again around its mean, walk it again to write ]
+//
+// The second theme is order. `a + (b + c)` and `(a + b) + c` differ in the last bits, so a fast sum must say in which order it adds. Here the order follows from the sizes and the vector length alone, never from threads: pieces are cut at fixed places, and their results are joined in the order of the pieces.
+
+// %%
+//| after 16
+//| export kernels/reduction_kernels.h
+#include <cstdint>
+#include "tinytorch/kernels/capability_tables.h"
+//| export kernels/reductions.cpp
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <tuple>
+#include <type_traits>
+#include <vector>
+#include "tinytorch/core/ops.h"
+#include "tinytorch/core/reduction_ops.h"
+#include "tinytorch/kernels/capability.h"
+#include "tinytorch/kernels/moments.h"
+#include "tinytorch/kernels/parallel.h"
+#include "tinytorch/kernels/reduction_kernels.h"
+//| export kernels/softmax_kernels.h
+#include <cstdint>
+#include "tinytorch/kernels/capability_tables.h"
+//| export kernels/softmax.cpp
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <type_traits>
+#include <vector>
+#include "tinytorch/core/autograd.h"
+#include "tinytorch/core/gradient.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/kernels/capability.h"
+#include "tinytorch/kernels/elementwise.h"
+#include "tinytorch/kernels/parallel.h"
+#include "tinytorch/kernels/softmax_kernels.h"
+#include "tinytorch/nn/activations.h"
+#include "tinytorch/nn/loss.h"
+//| export kernels/moments.h
+#include "tinytorch/core/tensor.h"
+//| export kernels/normalization_kernels.h
+#include <cstdint>
+#include "tinytorch/kernels/capability_tables.h"
+//| export kernels/normalization.cpp
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <tuple>
+#include <type_traits>
+#include <vector>
+#include "tinytorch/core/autograd.h"
+#include "tinytorch/core/gradient.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/kernels/capability.h"
+#include "tinytorch/kernels/elementwise.h"
+#include "tinytorch/kernels/moments.h"
+#include "tinytorch/kernels/normalization_kernels.h"
+#include "tinytorch/kernels/parallel.h"
+#include "tinytorch/nn/layer_norm.h"
+#include "tinytorch/nn/norm.h"
+//| export kernels/optimizer_kernels.h
+#include <cstdint>
+#include "tinytorch/kernels/capability_tables.h"
+//| export kernels/optimizer_steps.cpp
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <type_traits>
+#include <vector>
+#include "tinytorch/core/inplace_or_view.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/kernels/capability.h"
+#include "tinytorch/kernels/optimizer_kernels.h"
+#include "tinytorch/kernels/parallel.h"
+#include "tinytorch/optim/adam.h"
+#include "tinytorch/optim/sgd.h"
+//| export kernels/table_rows.cpp
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include "tinytorch/core/indexing.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/kernels/parallel.h"
+#include "tinytorch/nn/embedding_ops.h"
+
+// %%
+//| export kernels/reductions.simd.cpp
+#ifndef TINYTORCH_CAPABILITY
+#define TINYTORCH_CAPABILITY DEFAULT
+#endif
+#include "tinytorch/kernels/reduction_kernels.h"
+#include "tinytorch/kernels/row_vectors-inl.h"
+//| export kernels/softmax.simd.cpp
+#ifndef TINYTORCH_CAPABILITY
+#define TINYTORCH_CAPABILITY DEFAULT
+#endif
+#include "tinytorch/kernels/row_vectors-inl.h"
+#include "tinytorch/kernels/softmax_kernels.h"
+#include "tinytorch/kernels/vector_math-inl.h"
+//| export kernels/normalization.simd.cpp
+#ifndef TINYTORCH_CAPABILITY
+#define TINYTORCH_CAPABILITY DEFAULT
+#endif
+#include "tinytorch/kernels/normalization_kernels.h"
+#include "tinytorch/kernels/row_vectors-inl.h"
+//| export kernels/optimizer_steps.simd.cpp
+#ifndef TINYTORCH_CAPABILITY
+#define TINYTORCH_CAPABILITY DEFAULT
+#endif
+#include <hwy/highway.h>
+#include "tinytorch/kernels/optimizer_kernels.h"
+//| export kernels/row_vectors-inl.h
+#include <hwy/highway.h>
+#include <cstdint>
+#include "tinytorch/kernels/reduction_kernels.h"
+
+// %%
+#include <cstdio>
+#include <limits>
+#include <utility>
+#include <vector>
+#include "tinytorch/core/autograd.h"
+#include "tinytorch/core/indexing.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/random.h"
+#include "tinytorch/core/reduction_ops.h"
+#include "tinytorch/core/tensor_data.h"
+#include "tinytorch/core/utils.h"
+#include "tinytorch/kernels/capability.h"
+#include "tinytorch/kernels/gemm.h"
+#include "tinytorch/kernels/parallel.h"
+#include "tinytorch/kernels/roofline.h"
+#include "tinytorch/nn/activations.h"
+#include "tinytorch/nn/embedding_ops.h"
+#include "tinytorch/nn/layer_norm.h"
+#include "tinytorch/nn/loss.h"
+#include "tinytorch/nn/norm.h"
+#include "tinytorch/optim/adam.h"
+#include "tinytorch/optim/sgd.h"
+#include "tito/lesson.h"
+
+// %%
+namespace tinytorch {
+
+// %% [markdown]
+// ## Adding in vectors
+//
+// A loop that adds float after float does one addition per 3 or 4 cycles, because each waits for the one before, and it loses low bits when the sum has grown. Vectors cure both, if the additions are arranged as a tree. Eight vectors are added pairwise; the result, one vector, is widened to double and added to running totals:
+//
+//     x0 + x1   x2 + x3   x4 + x5   x6 + x7        float: four additions that wait for nobody
+//         \      /            \      /
+//          +----+              +----+              float: two
+//               \              /
+//                +------------+                    float: one       -> widened -> total (double)
+//
+// So a float takes part in three additions in float, and the rest is double: the sum is as exact as the reference's, which adds in double from the first number on. (PyTorch's `cascade_sum` stays in float and keeps a ladder of partial sums instead: `aten/src/ATen/native/cpu/SumKernel.cpp`.)
+//
+// Squares are taken in double from the beginning: the square of 1e30 is no float.
+
+// %%
+//| export kernels/reduction_kernels.h
+namespace kernels {
+
+// As wide as a T, for positions beside numbers.
+template <class T>
+struct PositionOf;
+template <>
+struct PositionOf<float> {
+  using type = std::int32_t;
+};
+template <>
+struct PositionOf<double> {
+  using type = std::int64_t;
+};
+template <class T>
+using Position = typename PositionOf<T>::type;
+
+// What a variance is made of: the mean of some numbers, and the sum of their squared distances to it.
+struct Moments {
+  double mean = 0;
+  double squares = 0;
+};
+
+// Numbers that a kernel for columns may touch behind the last column of its totals.
+inline constexpr std::int64_t kColumnPadding = 16;
+
+template <class T>
+struct ReductionTable {
+  // Of the `count` numbers at x, which may begin anywhere. O(count).
+  double (*sum)(const T* x, std::int64_t count);
+  double (*sum_of_magnitudes)(const T* x, std::int64_t count);
+  double (*sum_of_squares)(const T* x, std::int64_t count);
+  // Reads x twice: choose `count` so that it stays in the first cache. REQUIRES: count > 0.
+  Moments (*moments)(const T* x, std::int64_t count);
+  // Where the first largest (smallest) number stands; the first NaN, if there is one. REQUIRES: count > 0.
+  std::int64_t (*extreme)(const T* x, std::int64_t count, bool largest);
+
+  // Of the columns of a matrix whose rows are `step` numbers apart; the totals have room for kColumnPadding numbers more than `columns`.
+  // totals[j] += the sum of column j.
+  void (*add_rows)(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, double* totals);
+  // mean[j] and squares[j] are of `count` numbers before and of count + rows after.
+  void (*moments_of_rows)(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, double* mean, double* squares, std::int64_t count);
+  // best[j] and position[j] become those of a number of column j that beats best[j]; row r has the position first + r.
+  void (*extreme_of_rows)(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, T* best, Position<T>* position, std::int64_t first, bool largest);
+};
+
+struct ReductionKernels {
+  ReductionTable<float> in_float;
+  ReductionTable<double> in_double;
+};
+
+TINYTORCH_DECLARE_PER_CAPABILITY(ReductionKernels, reduction_kernels)
+
+}  // namespace kernels
+
+// %%
+//| export kernels/row_vectors-inl.h
+// For *.simd.cpp files, which define TINYTORCH_CAPABILITY.
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+namespace hn = hwy::HWY_NAMESPACE;
+template <class T>
+using Tag = hn::ScalableTag<T>;
+template <class T>
+using Vector = hn::Vec<Tag<T>>;
+template <class T>
+constexpr std::int64_t kLanes = static_cast<std::int64_t>(hn::MaxLanes(Tag<T>()));
+
+// Totals in double of vectors of T.
+template <class T>
+class Totals;
+
+template <>
+class Totals<double> {
+ public:
+  HWY_INLINE void add(Vector<double> v) { sum_ = hn::Add(sum_, v); }
+  HWY_INLINE void add_squares(Vector<double> v) { sum_ = hn::MulAdd(v, v, sum_); }
+  HWY_INLINE void add(const Totals& other) { sum_ = hn::Add(sum_, other.sum_); }
+  HWY_INLINE double total() const { return hn::GetLane(hn::SumOfLanes(Tag<double>(), sum_)); }
+
+ private:
+  Vector<double> sum_ = hn::Zero(Tag<double>());
+};
+
+// The lower and the upper half of a vector of floats, as doubles.
+HWY_INLINE Vector<double> lower_half(Vector<float> v) { return hn::PromoteTo(Tag<double>(), hn::LowerHalf(hn::Half<Tag<float>>(), v)); }
+HWY_INLINE Vector<double> upper_half(Vector<float> v) { return hn::PromoteTo(Tag<double>(), hn::UpperHalf(hn::Half<Tag<float>>(), v)); }
+
+template <>
+class Totals<float> {
+ public:
+  HWY_INLINE void add(Vector<float> v) {
+    lower_.add(lower_half(v));
+    upper_.add(upper_half(v));
+  }
+  HWY_INLINE void add_squares(Vector<float> v) {
+    lower_.add_squares(lower_half(v));
+    upper_.add_squares(upper_half(v));
+  }
+  HWY_INLINE void add(const Totals& other) {
+    lower_.add(other.lower_);
+    upper_.add(other.upper_);
+  }
+  HWY_INLINE double total() const {
+    Totals<double> both = lower_;
+    both.add(upper_);
+    return both.total();
+  }
+
+ private:
+  Totals<double> lower_, upper_;
+};
+
+// The sum of eight vectors, as a tree.
+template <class V>
+HWY_INLINE V sum_of_eight(V a, V b, V c, V d, V e, V f, V g, V h) {
+  return hn::Add(hn::Add(hn::Add(a, b), hn::Add(c, d)), hn::Add(hn::Add(e, f), hn::Add(g, h)));
+}
+
+// The sum of f(x), where f is for vectors.
+template <class T, class F>
+HWY_INLINE double sum_of(const T* x, std::int64_t count, F f) {
+  const Tag<T> d;
+  constexpr std::int64_t L = kLanes<T>;
+  Totals<T> totals;
+  std::int64_t i = 0;
+  for (; i + 8 * L <= count; i += 8 * L) {
+    const T* const at = x + i;
+    totals.add(sum_of_eight(f(hn::LoadU(d, at)), f(hn::LoadU(d, at + L)), f(hn::LoadU(d, at + 2 * L)), f(hn::LoadU(d, at + 3 * L)), f(hn::LoadU(d, at + 4 * L)),
+                            f(hn::LoadU(d, at + 5 * L)), f(hn::LoadU(d, at + 6 * L)), f(hn::LoadU(d, at + 7 * L))));
+  }
+  for (; i + L <= count; i += L) totals.add(f(hn::LoadU(d, x + i)));
+  double rest = 0;
+  for (; i < count; ++i) rest += static_cast<double>(hn::GetLane(f(hn::Set(d, x[i]))));
+  return totals.total() + rest;
+}
+
+template <class T>
+double sum(const T* x, std::int64_t count) {
+  return sum_of(x, count, [](auto v) HWY_ATTR { return v; });
+}
+
+// Up to a vector of numbers, and `fill` behind them.
+template <class T>
+HWY_INLINE Vector<T> load_some(const T* x, std::int64_t count, T fill) {
+  HWY_ALIGN T lanes[kLanes<T>];
+  for (std::int64_t i = 0; i < kLanes<T>; ++i) lanes[i] = i < count ? x[i] : fill;
+  return hn::Load(Tag<T>(), lanes);
+}
+template <class T>
+HWY_INLINE void store_some(Vector<T> v, T* out, std::int64_t count) {
+  HWY_ALIGN T lanes[kLanes<T>];
+  hn::Store(v, Tag<T>(), lanes);
+  for (std::int64_t i = 0; i < count; ++i) out[i] = lanes[i];
+}
+
+// Calls f(i, v, count) for each vector of x; count is the number of lanes that are x's.
+template <class T, class F>
+HWY_INLINE void for_each_vector(const T* x, std::int64_t count, F f) {
+  const Tag<T> d;
+  std::int64_t i = 0;
+  for (; i + kLanes<T> <= count; i += kLanes<T>) f(i, hn::LoadU(d, x + i), kLanes<T>);
+  if (i < count) f(i, load_some(x + i, count - i, T{0}), count - i);
+}
+template <class T>
+HWY_INLINE void put(Vector<T> v, T* out, std::int64_t count) {
+  if (count == kLanes<T>) hn::StoreU(v, Tag<T>(), out);
+  else store_some(v, out, count);
+}
+
+// Whether a row of `count` numbers at `out` can be written past the caches (chapter 76), in whole aligned vectors.
+template <class T>
+HWY_INLINE bool is_aligned_row(const T* out, std::int64_t count) {
+  return count % kLanes<T> == 0 && reinterpret_cast<std::uintptr_t>(out) % (kLanes<T> * sizeof(T)) == 0;
+}
+// out[i] = f(i, v, lanes) for each vector of x; past the caches if that is wanted and possible. Whoever lets other threads read it calls hwy::FlushStream() first.
+template <class T, class F>
+HWY_INLINE void write_vectors(const T* x, std::int64_t count, T* out, bool beyond_cache, F f) {
+  if (beyond_cache && is_aligned_row(out, count)) {
+    for_each_vector(x, count, [&](std::int64_t i, Vector<T> v, std::int64_t lanes) HWY_ATTR { hn::Stream(f(i, v, lanes), Tag<T>(), out + i); });
+  } else {
+    for_each_vector(x, count, [&](std::int64_t i, Vector<T> v, std::int64_t lanes) HWY_ATTR { put<T>(f(i, v, lanes), out + i, lanes); });
+  }
+}
+
+// totals[0], totals[1], ... += the lanes of v.
+HWY_INLINE void add_to(double* totals, Vector<double> v) { hn::StoreU(hn::Add(hn::LoadU(Tag<double>(), totals), v), Tag<double>(), totals); }
+HWY_INLINE void add_to(double* totals, Vector<float> v) {
+  add_to(totals, lower_half(v));
+  add_to(totals + kLanes<double>, upper_half(v));
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %%
+//| export kernels/reductions.simd.cpp
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+template <class T>
+double sum_of_magnitudes(const T* x, std::int64_t count) {
+  return sum_of(x, count, [](auto v) HWY_ATTR { return hn::Abs(v); });
+}
+
+template <class T>
+double sum_of_squares(const T* x, std::int64_t count) {
+  const Tag<T> d;
+  constexpr std::int64_t L = kLanes<T>;
+  Totals<T> even, odd;
+  std::int64_t i = 0;
+  for (; i + 2 * L <= count; i += 2 * L) {
+    even.add_squares(hn::LoadU(d, x + i));
+    odd.add_squares(hn::LoadU(d, x + i + L));
+  }
+  even.add(odd);
+  double rest = 0;
+  for (; i < count; ++i) rest += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  return even.total() + rest;
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %% [markdown]
+// ## Variance: two passes over what the cache holds
+//
+// The textbook's `mean(x^2) - mean(x)^2` needs one pass and loses everything when the mean is large beside the spread: both terms are then nearly equal. Two ways are good. *Two passes*: first the mean, then the sum of `(x - mean)^2`. *Welford's* keeps a mean and a sum of squares and corrects both with each number: one pass, but a
+// division for each number and a chain of operations that wait for each other. Chan, Golub and LeVeque join whole groups instead of numbers:
+//
+//     group a: n_a numbers, mean m_a, squares s_a  --+        delta = m_b - m_a,  n = n_a + n_b
+//                                                    +-->     m = m_a + delta n_b / n
+//     group b: n_b numbers, mean m_b, squares s_b  --+        s = s_a + s_b + delta^2 n_a n_b / n
+//
+// So: two passes over each piece, which is small enough to stay in the first cache, and one joining per piece. Memory is read once, as by Welford, and the arithmetic is that of two plain loops. The mean that the second pass takes off is rounded to T, which makes the differences exact or nearly so; what the rounding left over is
+// the differences' own mean, and corrects both results.
+
+// %%
+//| export kernels/row_vectors-inl.h
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+// From sums of the differences to `center`: of `count` numbers.
+HWY_INLINE Moments moments_around(double center, double differences, double squares, double count) {
+  const double left_over = differences / count;
+  const double spread = squares - differences * left_over;
+  return {center + left_over, spread < 0 ? 0 : spread};  // below 0 by rounding only; NaN stays
+}
+
+template <class T>
+Moments moments(const T* x, std::int64_t count) {
+  const Tag<T> d;
+  constexpr std::int64_t L = kLanes<T>;
+  const T center = static_cast<T>(sum(x, count) / static_cast<double>(count));
+  const Vector<T> centers = hn::Set(d, center);
+  Totals<T> differences, squares, more_squares;
+  std::int64_t i = 0;
+  for (; i + 2 * L <= count; i += 2 * L) {
+    const Vector<T> a = hn::Sub(hn::LoadU(d, x + i), centers), b = hn::Sub(hn::LoadU(d, x + i + L), centers);
+    differences.add(hn::Add(a, b));
+    squares.add_squares(a);
+    more_squares.add_squares(b);
+  }
+  squares.add(more_squares);
+  double rest = 0, rest_squares = 0;
+  for (; i < count; ++i) {
+    const double difference = static_cast<double>(x[i]) - static_cast<double>(center);
+    rest += difference;
+    rest_squares += difference * difference;
+  }
+  return moments_around(static_cast<double>(center), differences.total() + rest, squares.total() + rest_squares, static_cast<double>(count));
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %% [markdown]
+// ## The largest, and where it stands
+//
+// Carrying a position along with each maximum doubles the work of the loop. Two passes over a cached piece are shorter: the first finds the largest number, the second looks for the first place that has it, and ends there. NaN counts as larger than all (and smaller than all, for a minimum): vector maxima drop NaNs, so the first pass
+// remembers whether it saw one.
+
+// %%
+//| export kernels/reductions.simd.cpp
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+// The first i with condition(x[i]), which exists.
+template <class T, class Condition>
+HWY_INLINE std::int64_t first_place(const T* x, std::int64_t count, Condition condition) {
+  const Tag<T> d;
+  constexpr std::int64_t L = kLanes<T>;
+  std::int64_t i = 0;
+  for (; i + L <= count; i += L) {
+    const auto found = condition(hn::LoadU(d, x + i));
+    if (!hn::AllFalse(d, found)) return i + hn::FindFirstTrue(d, found);
+  }
+  for (; i < count; ++i)
+    if (!hn::AllFalse(d, condition(hn::Set(d, x[i])))) return i;
+  return 0;
+}
+
+template <class T>
+std::int64_t extreme(const T* x, std::int64_t count, bool largest) {
+  const Tag<T> d;
+  constexpr std::int64_t L = kLanes<T>;
+  T best = x[0];
+  bool nan = best != best;
+  std::int64_t i = 0;
+  if (count >= L) {
+    // The smallest is the largest of the negated numbers.
+    const Vector<T> sign = hn::Set(d, largest ? T{1} : T{-1});
+    Vector<T> bests[4];
+    for (auto& b : bests) b = hn::Mul(sign, hn::LoadU(d, x));
+    auto nans = hn::IsNaN(bests[0]);
+    const auto take = [&](Vector<T>& b, std::int64_t at) HWY_ATTR {
+      const Vector<T> v = hn::Mul(sign, hn::LoadU(d, x + at));
+      nans = hn::Or(nans, hn::IsNaN(v));
+      b = hn::Max(b, v);
+    };
+    for (; i + 4 * L <= count; i += 4 * L) {
+      take(bests[0], i);
+      take(bests[1], i + L);
+      take(bests[2], i + 2 * L);
+      take(bests[3], i + 3 * L);
+    }
+    for (; i + L <= count; i += L) take(bests[0], i);
+    best = hn::GetLane(hn::MaxOfLanes(d, hn::Max(hn::Max(bests[0], bests[1]), hn::Max(bests[2], bests[3]))));
+    if (!largest) best = -best;
+    nan = !hn::AllFalse(d, nans);
+  }
+  for (; i < count; ++i) {
+    nan = nan || x[i] != x[i];
+    if (largest ? x[i] > best : x[i] < best) best = x[i];
+  }
+  if (nan) return first_place(x, count, [](auto v) HWY_ATTR { return hn::IsNaN(v); });
+  const Vector<T> wanted = hn::Set(d, best);
+  return first_place(x, count, [wanted](auto v) HWY_ATTR { return hn::Eq(v, wanted); });
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %% [markdown]
+// ## Columns
+//
+// To sum the columns of a matrix one must not walk down them: each step would fetch a cache line for one number. The walk stays along the rows, with a total for each column, and takes eight rows at a time, so that totals are loaded and stored once for eight numbers. A strip is one cache line wide; every line is then read by
+// neighbouring instructions, also when the rows are a power of two apart and compete for the same places in the cache.
+//
+//     totals  | t0 t1 t2 ... |     one cache line of columns at a time
+//                 ^
+//     row r   | x  .  .      |  \.
+//     row r+1 | x  .  .      |   >  eight rows: a tree, then one addition to the totals
+//     ...     | x            |  /
+//
+// The last columns, less than a line, are copied beside zeros first, so that one loop does all.
+
+// %%
+//| export kernels/reductions.simd.cpp
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+template <class T>
+constexpr std::int64_t kStrip = 64 / static_cast<std::int64_t>(sizeof(T));
+
+// Calls f(at, step, rows, j) for each strip of columns j, j + 1, ..., and each group of at most eight rows, of which the first begins at `at`.
+template <class T, class F>
+HWY_INLINE void for_each_strip(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, F f) {
+  for (std::int64_t r = 0; r < rows; r += 8, x += 8 * step) {
+    const std::int64_t group = rows - r < 8 ? rows - r : 8;
+    std::int64_t j = 0;
+    for (; j + kStrip<T> <= columns; j += kStrip<T>) f(x + j, step, group, j, r);
+    if (j == columns) continue;
+    HWY_ALIGN T copy[8 * kStrip<T>] = {};
+    for (std::int64_t i = 0; i < group; ++i)
+      for (std::int64_t k = j; k < columns; ++k) copy[i * kStrip<T> + k - j] = x[i * step + k];
+    f(static_cast<const T*>(copy), kStrip<T>, group, j, r);
+  }
+}
+
+template <class T>
+void add_rows(const T* x, std::int64_t x_step, std::int64_t all_rows, std::int64_t columns, double* totals) {
+  for_each_strip(x, x_step, all_rows, columns, [totals](const T* at, std::int64_t step, std::int64_t rows, std::int64_t j, std::int64_t) HWY_ATTR {
+    const Tag<T> d;
+    for (std::int64_t k = 0; k < kStrip<T>; k += kLanes<T>, at += kLanes<T>) {
+      if (rows == 8) {
+        add_to(totals + j + k, sum_of_eight(hn::LoadU(d, at), hn::LoadU(d, at + step), hn::LoadU(d, at + 2 * step), hn::LoadU(d, at + 3 * step), hn::LoadU(d, at + 4 * step),
+                                            hn::LoadU(d, at + 5 * step), hn::LoadU(d, at + 6 * step), hn::LoadU(d, at + 7 * step)));
+      } else {
+        for (std::int64_t r = 0; r < rows; ++r) add_to(totals + j + k, hn::LoadU(d, at + r * step));
+      }
+    }
+  });
+}
+
+// Joins the moments of some columns with those of `rows` numbers around `center`, whose differences to it have these sums.
+HWY_INLINE void join_moments(double* mean, double* squares, Vector<double> center, Vector<double> differences, Vector<double> difference_squares, double count, double rows) {
+  const Tag<double> d;
+  const Vector<double> left_over = hn::Mul(differences, hn::Set(d, 1 / rows));
+  const Vector<double> rounded = hn::NegMulAdd(differences, left_over, difference_squares);
+  const Vector<double> spread = hn::IfThenZeroElse(hn::Lt(rounded, hn::Zero(d)), rounded);  // below 0 by rounding only; NaN stays
+  const Vector<double> before = hn::LoadU(d, mean);
+  const Vector<double> delta = hn::Sub(hn::Add(center, left_over), before);
+  hn::StoreU(hn::MulAdd(delta, hn::Set(d, rows / (count + rows)), before), d, mean);
+  hn::StoreU(hn::Add(hn::LoadU(d, squares), hn::MulAdd(hn::Mul(delta, delta), hn::Set(d, count * rows / (count + rows)), spread)), d, squares);
+}
+
+// The sums of the differences of up to eight rows to their mean, and of their squares, for one vector of columns.
+template <class T>
+HWY_INLINE void absorb_rows(const T* at, std::int64_t step, std::int64_t rows, double* mean, double* squares, double count) {
+  const Tag<T> d;
+  const Tag<double> wide;
+  Vector<T> sum = hn::LoadU(d, at);
+  for (std::int64_t r = 1; r < rows; ++r) sum = hn::Add(sum, hn::LoadU(d, at + r * step));
+  const Vector<T> center = hn::Mul(sum, hn::Set(d, T{1} / static_cast<T>(rows)));
+  Vector<T> differences = hn::Zero(d);
+  Vector<double> lower = hn::Zero(wide), upper = lower;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const Vector<T> difference = hn::Sub(hn::LoadU(d, at + r * step), center);
+    differences = hn::Add(differences, difference);
+    if constexpr (sizeof(T) == 4) {
+      const Vector<double> a = lower_half(difference), b = upper_half(difference);
+      lower = hn::MulAdd(a, a, lower);
+      upper = hn::MulAdd(b, b, upper);
+    } else {
+      lower = hn::MulAdd(difference, difference, lower);
+    }
+  }
+  const double added = static_cast<double>(rows);
+  if constexpr (sizeof(T) == 4) {
+    join_moments(mean, squares, lower_half(center), lower_half(differences), lower, count, added);
+    join_moments(mean + kLanes<double>, squares + kLanes<double>, upper_half(center), upper_half(differences), upper, count, added);
+  } else {
+    join_moments(mean, squares, center, differences, lower, count, added);
+  }
+}
+
+template <class T>
+void moments_of_rows(const T* x, std::int64_t x_step, std::int64_t all_rows, std::int64_t columns, double* mean, double* squares, std::int64_t count) {
+  for_each_strip(x, x_step, all_rows, columns, [=](const T* at, std::int64_t step, std::int64_t rows, std::int64_t j, std::int64_t before) HWY_ATTR {
+    const double already = static_cast<double>(count + before);
+    for (std::int64_t k = 0; k < kStrip<T>; k += kLanes<T>) {
+      if (rows == 8) absorb_rows(at + k, step, 8, mean + j + k, squares + j + k, already);
+      else absorb_rows(at + k, step, rows, mean + j + k, squares + j + k, already);
+    }
+  });
+}
+
+template <class T>
+void extreme_of_rows(const T* x, std::int64_t x_step, std::int64_t all_rows, std::int64_t columns, T* best, Position<T>* position, std::int64_t first, bool largest) {
+  const Tag<T> d;
+  const Vector<T> sign = hn::Set(d, largest ? T{1} : T{-1});
+  for_each_strip(x, x_step, all_rows, columns, [=](const T* at, std::int64_t step, std::int64_t rows, std::int64_t j, std::int64_t before) HWY_ATTR {
+    const hn::RebindToSigned<Tag<T>> whole;
+    for (std::int64_t k = 0; k < kStrip<T>; k += kLanes<T>) {
+      auto where = hn::LoadU(whole, position + j + k);
+      Vector<T> best_here = hn::LoadU(d, best + j + k), highest = hn::Mul(sign, best_here);
+      for (std::int64_t r = 0; r < rows; ++r) {
+        const Vector<T> candidate = hn::LoadU(d, at + k + r * step), height = hn::Mul(sign, candidate);
+        const auto beats = hn::Or(hn::Gt(height, highest), hn::AndNot(hn::IsNaN(highest), hn::IsNaN(height)));
+        best_here = hn::IfThenElse(beats, candidate, best_here);
+        highest = hn::IfThenElse(beats, height, highest);
+        where = hn::IfThenElse(hn::RebindMask(whole, beats), hn::Set(whole, static_cast<Position<T>>(first + before + r)), where);
+      }
+      hn::StoreU(best_here, d, best + j + k);
+      hn::StoreU(where, whole, position + j + k);
+    }
+  });
+}
+
+template <class T>
+constexpr ReductionTable<T> table_of() {
+  return {sum<T>, sum_of_magnitudes<T>, sum_of_squares<T>, moments<T>, extreme<T>, add_rows<T>, moments_of_rows<T>, extreme_of_rows<T>};
+}
+}  // namespace
+
+constinit const ReductionKernels reduction_kernels = {table_of<float>(), table_of<double>()};
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %% [markdown]
+// ## Any tensor as rows or columns
+//
+// A tensor has up to so many dimensions in any order of strides, some of which are reduced. Sorted by strides, with neighbours merged that follow each other in memory, nearly all of them become one of two forms, by what lies innermost:
+//
+//     x (8, 3, 32, 32).sum({0, 2, 3})     kept 3 | reduced 8, 1024        rows:    runs of 1024 numbers that are added up
+//     x (512, 784).sum(0)                 kept 784 | reduced 512          columns: totals of 784, walked over 512 times
+//     x (512, 784).t().sum(1)             the same memory, so the same form
+//
+// Everything else (an innermost stride that is not 1, as in `x[:, ::2]`, integers, empty tensors, errors) is handed down to the reference.
+
+// %%
+//| export kernels/reductions.cpp
+namespace {
+template <class T>
+const kernels::ReductionTable<T>& reduction_table() {
+  using namespace kernels;
+  static constexpr const ReductionKernels* tables[] = TINYTORCH_PER_CAPABILITY(reduction_kernels);
+  const ReductionKernels& chosen = for_capability(tables);
+  if constexpr (std::is_same_v<T, float>) return chosen.in_float;
+  else return chosen.in_double;
+}
+
+constexpr std::size_t kMostAxes = 8;
+
+// A dimension to walk along: `step` numbers further in the tensor, `result_step` in the result.
+struct Axis {
+  std::int64_t size, step, result_step;
+};
+
+struct Axes {
+  std::array<Axis, kMostAxes> axes;
+  std::size_t count = 0;
+
+  Axis& back() { return axes[count - 1]; }
+  const Axis& back() const { return axes[count - 1]; }
+  void add(Axis axis) { axes[count++] = axis; }
+  std::int64_t numel() const {
+    std::int64_t product = 1;
+    for (std::size_t i = 0; i < count; ++i) product *= axes[i].size;
+    return product;
+  }
+  Axes without_last() const {
+    Axes rest = *this;
+    if (rest.count > 0) --rest.count;
+    return rest;
+  }
+};
+
+struct Place {
+  std::int64_t offset = 0, result = 0;
+};
+
+// Where place `i` is, counted with the last axis running fastest.
+Place place_of(const Axes& axes, std::int64_t i) {
+  Place place;
+  for (std::size_t a = axes.count; a-- > 0;) {
+    const Axis& axis = axes.axes[a];
+    const std::int64_t at = a == 0 ? i : i % axis.size;
+    if (a > 0) i /= axis.size;
+    place.offset += at * axis.step;
+    place.result += at * axis.result_step;
+  }
+  return place;
+}
+
+// The reduction of a tensor as loops, from the outermost in memory to the innermost.
+struct ReductionPlan {
+  Axes kept, reduced;
+  bool rows = false;        // whether the innermost axis is a reduced one: runs; else it is kept: columns
+  std::int64_t results = 1;  // how many numbers the result has
+  std::int64_t count = 1;    // how many numbers make one of them
+};
+
+// None unless self is float or double, of this form and not empty. `dim` as in reductions: none is all.
+std::optional<ReductionPlan> plan_reduction(const Tensor& self, IntArrayRef dim) {
+  const ScalarType type = self.scalar_type();
+  const std::size_t dims = self.sizes().size();
+  if ((type != kFloat && type != kDouble) || dims == 0 || dims > kMostAxes || self.numel() == 0) return std::nullopt;
+  std::array<bool, kMostAxes> is_reduced{};
+  for (const std::int64_t d : dim) {
+    const std::int64_t at = d < 0 ? d + self.dim() : d;
+    if (at < 0 || at >= self.dim() || is_reduced[static_cast<std::size_t>(at)]) return std::nullopt;  // the reference says what is wrong
+    is_reduced[static_cast<std::size_t>(at)] = true;
+  }
+  if (dim.empty()) is_reduced.fill(true);
+
+  // Sort what is longer than 1 by strides, the largest first.
+  struct Dimension {
+    Axis axis;
+    bool reduced;
+  };
+  std::array<Dimension, kMostAxes> sorted{};
+  std::size_t count = 0;
+  std::int64_t result_step = 1;
+  for (std::size_t d = dims; d-- > 0;) {
+    const std::int64_t size = self.sizes()[d], step = self.strides()[d];
+    const bool reduced = is_reduced[d];
+    if (size > 1) {
+      if (step <= 0) return std::nullopt;
+      std::size_t at = count++;
+      for (; at > 0 && sorted[at - 1].axis.step <= step; --at) sorted[at] = sorted[at - 1];
+      sorted[at] = {{size, step, reduced ? 0 : result_step}, reduced};
+    }
+    if (!reduced) result_step *= size;
+  }
+
+  ReductionPlan plan;
+  for (std::size_t i = 0; i < count; ++i) {
+    const Axis& axis = sorted[i].axis;
+    Axes& axes = sorted[i].reduced ? plan.reduced : plan.kept;
+    const bool follows = i > 0 && sorted[i - 1].reduced == sorted[i].reduced && axes.back().step == axis.step * axis.size && axes.back().result_step == axis.result_step * axis.size;
+    if (follows) axes.back() = {axes.back().size * axis.size, axis.step, axis.result_step};
+    else axes.add(axis);
+    (sorted[i].reduced ? plan.count : plan.results) *= axis.size;
+  }
+  plan.rows = count == 0 || sorted[count - 1].reduced;
+  if (count > 0 && sorted[count - 1].axis.step != 1) return std::nullopt;
+  if (plan.reduced.count == 0) plan.reduced.add({1, 1, 0});  // only dimensions of size 1 are reduced
+  return plan;
+}
+
+// The sizes of the result.
+DimVector sizes_after(const Tensor& self, IntArrayRef dim, bool keepdim) {
+  DimVector sizes;
+  const std::int64_t dims = self.dim();
+  for (std::int64_t d = 0; d < dims; ++d) {
+    bool reduced = dim.empty();
+    for (const std::int64_t r : dim) reduced = reduced || r == d || r + dims == d;
+    if (!reduced) sizes.push_back(self.size(d));
+    else if (keepdim) sizes.push_back(1);
+  }
+  return sizes;
+}
+
+template <class F>
+void in_reduced_type(ScalarType type, F f) {
+  if (type == kFloat) f.template operator()<float>();
+  else f.template operator()<double>();
+}
+}  // namespace
+
+// %% [markdown]
+// ## Pieces and threads
+//
+// Work is cut at places that follow from sizes. With enough results, threads divide the results. With few (the sum of everything is one), the reduced numbers are cut into segments as well, each with a partial result of its own, and the partial results are joined in order:
+//
+//     sum of 4 M numbers     | segment 0 | segment 1 | ... | segment 63 |       64 tasks, on any thread
+//                                  s0    +     s1    + ... +     s63            one thread, in this order
+//
+// A run is walked in pieces that stay in the first cache, so a kernel may read its piece twice.
+
+// %%
+//| export kernels/reductions.cpp
+namespace {
+constexpr std::int64_t kPiece = 4096;        // numbers that stay in the first cache
+constexpr std::int64_t kTaskWork = 1 << 16;  // numbers that are worth a task
+constexpr std::int64_t kEnoughTasks = 32;    // for any number of threads
+
+// In how many segments the `units` of one result are cut, of `unit` numbers each, when there are `tasks` tasks without that.
+std::int64_t segments_of(std::int64_t tasks, std::int64_t units, std::int64_t unit) {
+  if (tasks >= kEnoughTasks || tasks * units * unit <= kTaskWork) return 1;
+  const std::int64_t per_segment = std::max<std::int64_t>(1, kTaskWork / unit);
+  return std::max<std::int64_t>(1, std::min(kEnoughTasks * 2, (units + per_segment - 1) / per_segment));
+}
+
+// Calls f(task) for all tasks, some of them together if one has little work.
+template <class F>
+void for_tasks(std::int64_t tasks, std::int64_t work, F f) {
+  const std::int64_t grain = std::max<std::int64_t>(1, kTaskWork / std::max<std::int64_t>(1, work));
+  parallel_for(0, tasks, grain, [&](std::int64_t first, std::int64_t stop) {
+    for (std::int64_t task = first; task < stop; ++task) f(task);
+  });
+}
+
+// For each result: join(partial, x, count, position) for each of its pieces in order, beginning with Partial(), then finish(place, partial). Partials of segments are joined by join(partial, other).
+template <class T, class Partial, class Join, class Finish>
+void reduce_rows(const ReductionPlan& plan, const T* x, Join join, Finish finish) {
+  const std::int64_t length = plan.reduced.back().size, pieces = (length + kPiece - 1) / kPiece;
+  const Axes outer = plan.reduced.without_last();
+  const std::int64_t units = outer.numel() * pieces;
+  const auto absorb = [&](Partial& partial, const T* from, std::int64_t first, std::int64_t stop) {
+    for (std::int64_t unit = first; unit < stop; ++unit) {
+      const std::int64_t begin = unit % pieces * kPiece;
+      const std::int64_t run = pieces == units ? 0 : unit / pieces;
+      const T* const at = from + (run == 0 ? 0 : place_of(outer, run).offset) + begin;
+      join(partial, at, std::min(kPiece, length - begin), run * length + begin);
+    }
+  };
+  const std::int64_t segments = segments_of(plan.results, units, std::min(length, kPiece));
+  if (segments == 1) {
+    for_tasks(plan.results, plan.count, [&](std::int64_t i) {
+      const Place place = place_of(plan.kept, i);
+      Partial partial;
+      absorb(partial, x + place.offset, 0, units);
+      finish(place.result, partial);
+    });
+    return;
+  }
+  std::vector<Partial> partials(static_cast<std::size_t>(plan.results * segments));
+  for_tasks(plan.results * segments, plan.count / segments, [&](std::int64_t task) {
+    const std::int64_t s = task % segments;
+    Partial partial;  // on this thread's stack, away from the others' cache lines
+    absorb(partial, x + place_of(plan.kept, task / segments).offset, units * s / segments, units * (s + 1) / segments);
+    partials[static_cast<std::size_t>(task)] = partial;
+  });
+  for (std::int64_t i = 0; i < plan.results; ++i) {
+    Partial& partial = partials[static_cast<std::size_t>(i * segments)];
+    for (std::int64_t s = 1; s < segments; ++s) join(partial, partials[static_cast<std::size_t>(i * segments + s)]);
+    finish(place_of(plan.kept, i).result, partial);
+  }
+}
+
+constexpr std::int64_t kColumns = 1024;  // whose totals stay in the first cache
+constexpr std::int64_t kRowGroup = 64;   // rows of one call
+
+// The same for columns. begin(columns) makes a partial result for up to kColumns columns, which has absorb(x, step, rows, columns, position) and join(other, columns); then finish(place, partial, column).
+template <class T, class Begin, class Finish>
+void reduce_columns(const ReductionPlan& plan, const T* x, Begin begin, Finish finish) {
+  using Partial = decltype(begin(0));
+  const Axis columns = plan.kept.back(), rows = plan.reduced.back();
+  const Axes outer_kept = plan.kept.without_last(), outer_reduced = plan.reduced.without_last();
+  const std::int64_t chunks = (columns.size + kColumns - 1) / kColumns, groups = (rows.size + kRowGroup - 1) / kRowGroup;
+  const std::int64_t units = outer_reduced.numel() * groups, blocks = outer_kept.numel() * chunks;
+  const std::int64_t width = std::min(columns.size, kColumns);
+  const std::int64_t segments = segments_of(blocks, units, std::min(rows.size, kRowGroup) * width);
+  // Columns `width * block` and on: units [first, stop) into `partial`.
+  const auto absorb = [&](Partial& partial, std::int64_t block, std::int64_t first, std::int64_t stop) {
+    const std::int64_t j = block % chunks * kColumns, count = std::min(kColumns, columns.size - j);
+    const T* const from = x + place_of(outer_kept, block / chunks).offset + j;
+    for (std::int64_t unit = first; unit < stop; ++unit) {
+      const std::int64_t row = unit % groups * kRowGroup, outer = unit / groups;
+      partial.absorb(from + place_of(outer_reduced, outer).offset + row * rows.step, rows.step, std::min(kRowGroup, rows.size - row), count, outer * rows.size + row);
+    }
+  };
+  const auto write = [&](const Partial& partial, std::int64_t block) {
+    const std::int64_t j = block % chunks * kColumns, count = std::min(kColumns, columns.size - j);
+    const std::int64_t place = place_of(outer_kept, block / chunks).result + j * columns.result_step;
+    for (std::int64_t k = 0; k < count; ++k) finish(place + k * columns.result_step, partial, static_cast<std::size_t>(k));
+  };
+  if (segments == 1) {
+    for_tasks(blocks, plan.count * width, [&](std::int64_t block) {
+      Partial partial = begin(width);
+      absorb(partial, block, 0, units);
+      write(partial, block);
+    });
+    return;
+  }
+  std::vector<Partial> partials(static_cast<std::size_t>(blocks * segments), begin(width));
+  for_tasks(blocks * segments, plan.count * width / segments, [&](std::int64_t task) {
+    const std::int64_t s = task % segments;
+    absorb(partials[static_cast<std::size_t>(task)], task / segments, units * s / segments, units * (s + 1) / segments);
+  });
+  for (std::int64_t block = 0; block < blocks; ++block) {
+    Partial& partial = partials[static_cast<std::size_t>(block * segments)];
+    for (std::int64_t s = 1; s < segments; ++s) partial.join(partials[static_cast<std::size_t>(block * segments + s)], width);
+    write(partial, block);
+  }
+}
+}  // namespace
+
+// %% [markdown]
+// ## Sum and norm
+
+// %%
+//| export kernels/reductions.cpp
+namespace {
+using ColumnTotals = std::array<double, kColumns + kernels::kColumnPadding>;
+
+void begin_totals(ColumnTotals& totals, std::int64_t columns) { std::fill_n(totals.begin(), columns + kernels::kColumnPadding, 0.0); }
+
+template <class T>
+struct ColumnSums {
+  ColumnSums(const kernels::ReductionTable<T>& its_table, std::int64_t columns) : table(&its_table) { begin_totals(totals, columns); }
+  const kernels::ReductionTable<T>* table;
+  ColumnTotals totals;  // only as many as there are columns have values
+
+  void absorb(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, std::int64_t) { table->add_rows(x, step, rows, columns, totals.data()); }
+  void join(const ColumnSums& other, std::int64_t columns) {
+    for (std::size_t k = 0; k < static_cast<std::size_t>(columns); ++k) totals[k] += other.totals[k];
+  }
+};
+
+// Writes finish(the sum of kernel(x) over the pieces of each row).
+template <class T, class Kernel, class F>
+void sum_rows(const ReductionPlan& plan, const Tensor& self, const Tensor& result, Kernel kernel, F f) {
+  struct Sum {
+    double value = 0;
+  };
+  struct Joining {
+    Kernel kernel;
+    void operator()(Sum& sum, const T* x, std::int64_t count, std::int64_t) const { sum.value += kernel(x, count); }
+    void operator()(Sum& sum, const Sum& other) const { sum.value += other.value; }
+  };
+  T* const out = result.data<T>();
+  reduce_rows<T, Sum>(plan, self.data<T>(), Joining{kernel}, [=](std::int64_t place, const Sum& sum) { out[place] = static_cast<T>(f(sum.value)); });
+}
+
+Tensor sum_tuned(const Tensor& self, IntArrayRef dim, bool keepdim) {
+  const std::optional<ReductionPlan> plan = plan_reduction(self, dim);
+  if (!plan) return op::sum.function(Layer::CPU)(self, dim, keepdim);
+  const Tensor result = empty(sizes_after(self, dim, keepdim), self.scalar_type());
+  in_reduced_type(self.scalar_type(), [&]<class T>() {
+    const kernels::ReductionTable<T>& table = reduction_table<T>();
+    if (plan->rows) return sum_rows<T>(*plan, self, result, table.sum, [](double sum) { return sum; });
+    T* const out = result.data<T>();
+    reduce_columns<T>(*plan, self.data<T>(), [&](std::int64_t columns) { return ColumnSums<T>(table, columns); },
+                      [=](std::int64_t place, const ColumnSums<T>& sums, std::size_t k) { out[place] = static_cast<T>(sums.totals[k]); });
+  });
+  return result;
+}
+
+// p = 1 and 2 over runs.
+Tensor norm_tuned(const Tensor& self, double p, IntArrayRef dim, bool keepdim) {
+  const std::optional<ReductionPlan> plan = p == 1 || p == 2 ? plan_reduction(self, dim) : std::nullopt;
+  if (!plan || !plan->rows) return op::norm.function(Layer::CPU)(self, p, dim, keepdim);
+  const Tensor result = empty(sizes_after(self, dim, keepdim), self.scalar_type());
+  in_reduced_type(self.scalar_type(), [&]<class T>() {
+    const kernels::ReductionTable<T>& table = reduction_table<T>();
+    if (p == 1) sum_rows<T>(*plan, self, result, table.sum_of_magnitudes, [](double sum) { return sum; });
+    else sum_rows<T>(*plan, self, result, table.sum_of_squares, [](double sum) { return std::sqrt(sum); });
+  });
+  return result;
+}
+}  // namespace
+
+// %% [markdown]
+// ## Variance and standard deviation
+
+// %%
+//| export kernels/moments.h
+namespace kernels {
+
+// Mean and variance (divided by the count) of `self` over the dimensions `dim`, for each place that remains, in row-major order. Returns false, and writes nothing, where a tuned reduction would hand it down.
+bool moments_over(const Tensor& self, IntArrayRef dim, double* means, double* variances);
+
+}  // namespace kernels
+
+// %%
+//| export kernels/reductions.cpp
+namespace {
+struct CountedMoments {
+  kernels::Moments moments;
+  double count = 0;
+};
+
+// Joins b's numbers to a's.
+void join_moments(CountedMoments& a, const kernels::Moments& b, double b_count) {
+  const double total = a.count + b_count, delta = b.mean - a.moments.mean;
+  a.moments.squares += b.squares + delta * delta * (a.count * b_count / total);
+  a.moments.mean = a.count == 0 ? b.mean : a.moments.mean + delta * (b_count / total);
+  a.count = total;
+}
+
+template <class T>
+struct ColumnMoments {
+  ColumnMoments(const kernels::ReductionTable<T>& its_table, std::int64_t columns) : table(&its_table) {
+    begin_totals(mean, columns);
+    begin_totals(squares, columns);
+  }
+  const kernels::ReductionTable<T>* table;
+  std::int64_t count = 0;
+  ColumnTotals mean, squares;
+
+  void absorb(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, std::int64_t) {
+    table->moments_of_rows(x, step, rows, columns, mean.data(), squares.data(), count);
+    count += rows;
+  }
+  void join(const ColumnMoments& other, std::int64_t columns) {
+    for (std::size_t k = 0; k < static_cast<std::size_t>(columns); ++k) {
+      CountedMoments joined{{mean[k], squares[k]}, static_cast<double>(count)};
+      join_moments(joined, {other.mean[k], other.squares[k]}, static_cast<double>(other.count));
+      mean[k] = joined.moments.mean;
+      squares[k] = joined.moments.squares;
+    }
+    count += other.count;
+  }
+};
+
+// write(place, mean, squares) for each result.
+template <class T, class Write>
+void walk_moments(const ReductionPlan& plan, const Tensor& self, Write write) {
+  const kernels::ReductionTable<T>& table = reduction_table<T>();
+  if (plan.rows) {
+    struct Joining {
+      const kernels::ReductionTable<T>& kernels;
+      void operator()(CountedMoments& so_far, const T* x, std::int64_t count, std::int64_t) const { join_moments(so_far, kernels.moments(x, count), static_cast<double>(count)); }
+      void operator()(CountedMoments& so_far, const CountedMoments& other) const { join_moments(so_far, other.moments, other.count); }
+    };
+    reduce_rows<T, CountedMoments>(plan, self.data<T>(), Joining{table}, [=](std::int64_t place, const CountedMoments& all) { write(place, all.moments.mean, all.moments.squares); });
+  } else {
+    reduce_columns<T>(
+        plan, self.data<T>(), [&](std::int64_t columns) { return ColumnMoments<T>(table, columns); },
+        [=](std::int64_t place, const ColumnMoments<T>& all, std::size_t k) { write(place, all.mean[k], all.squares[k]); });
+  }
+}
+
+// f(variance) for each result.
+template <class F>
+Tensor variances(const ReductionPlan& plan, const Tensor& self, IntArrayRef dim, double correction, bool keepdim, F f) {
+  const Tensor result = empty(sizes_after(self, dim, keepdim), self.scalar_type());
+  const double divisor = std::max(0.0, static_cast<double>(plan.count) - correction);
+  in_reduced_type(self.scalar_type(), [&]<class T>() {
+    walk_moments<T>(plan, self, [=, out = result.data<T>()](std::int64_t place, double, double squares) { out[place] = static_cast<T>(f(squares / divisor)); });
+  });
+  return result;
+}
+}  // namespace
+
+bool kernels::moments_over(const Tensor& self, IntArrayRef dim, double* means, double* variances) {
+  const std::optional<ReductionPlan> plan = plan_reduction(self, dim);
+  if (!plan) return false;
+  const auto count = static_cast<double>(plan->count);
+  in_reduced_type(self.scalar_type(), [&]<class T>() {
+    walk_moments<T>(*plan, self, [=](std::int64_t place, double mean, double squares) {
+      means[place] = mean;
+      variances[place] = squares / count;
+    });
+  });
+  return true;
+}
+
+namespace {
+Tensor var_tuned(const Tensor& self, IntArrayRef dim, double correction, bool keepdim) {
+  const std::optional<ReductionPlan> plan = plan_reduction(self, dim);
+  if (!plan) return op::var.function(Layer::CPU)(self, dim, correction, keepdim);
+  return variances(*plan, self, dim, correction, keepdim, [](double variance) { return variance; });
+}
+Tensor std_tuned(const Tensor& self, IntArrayRef dim, double correction, bool keepdim) {
+  const std::optional<ReductionPlan> plan = plan_reduction(self, dim);
+  if (!plan) return op::std.function(Layer::CPU)(self, dim, correction, keepdim);
+  return variances(*plan, self, dim, correction, keepdim, [](double variance) { return std::sqrt(variance); });
+}
+}  // namespace
+
+// %% [markdown]
+// ## Maximum and minimum
+
+// %%
+//| export kernels/reductions.cpp
+namespace {
+template <class T>
+struct Extreme {
+  T value{};
+  std::int64_t position = -1;  // none yet
+};
+
+// Whether x takes the place of the best: NaN beats all, and the first of equals stays.
+template <class T>
+bool beats(T x, T best, bool largest) {
+  return x != x ? best == best : largest ? x > best : x < best;
+}
+
+template <class T>
+struct ExtremeOfRuns {
+  const kernels::ReductionTable<T>& table;
+  bool largest;
+  void operator()(Extreme<T>& so_far, const T* x, std::int64_t count, std::int64_t position) const {
+    const std::int64_t at = table.extreme(x, count, largest);
+    (*this)(so_far, Extreme<T>{x[at], position + at});
+  }
+  void operator()(Extreme<T>& so_far, const Extreme<T>& other) const {
+    if (so_far.position < 0 || beats(other.value, so_far.value, largest)) so_far = other;
+  }
+};
+
+template <class T>
+struct ColumnExtremes {
+  ColumnExtremes(const kernels::ReductionTable<T>& its_table, std::int64_t columns, bool the_largest) : table(&its_table), largest(the_largest) {
+    std::fill_n(best.begin(), columns + kernels::kColumnPadding, T{0});
+    std::fill_n(positions.begin(), columns + kernels::kColumnPadding, 0);
+  }
+  const kernels::ReductionTable<T>* table;
+  bool largest;
+  bool empty = true;
+  std::array<T, kColumns + kernels::kColumnPadding> best;
+  std::array<kernels::Position<T>, kColumns + kernels::kColumnPadding> positions;
+
+  void absorb(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, std::int64_t position) {
+    if (empty) {
+      std::copy(x, x + columns, best.begin());
+      std::fill_n(positions.begin(), columns, static_cast<kernels::Position<T>>(position));
+      empty = false;
+    }
+    table->extreme_of_rows(x, step, rows, columns, best.data(), positions.data(), position, largest);
+  }
+  void join(const ColumnExtremes& other, std::int64_t columns) {
+    for (std::size_t k = 0; k < static_cast<std::size_t>(columns); ++k)
+      if (beats(other.best[k], best[k], largest)) {
+        best[k] = other.best[k];
+        positions[k] = other.positions[k];
+      }
+  }
+};
+
+// Writes the extremes and their positions; either may be undefined. Positions are right for one reduced dimension.
+void extremes(const ReductionPlan& plan, const Tensor& self, bool largest, const Tensor& values, const Tensor& indices) {
+  in_reduced_type(self.scalar_type(), [&]<class T>() {
+    const kernels::ReductionTable<T>& table = reduction_table<T>();
+    T* const value = values.defined() ? values.data<T>() : nullptr;
+    std::int64_t* const index = indices.defined() ? indices.data<std::int64_t>() : nullptr;
+    const auto write = [=](std::int64_t place, T best, std::int64_t position) {
+      if (value != nullptr) value[place] = best;
+      if (index != nullptr) index[place] = position;
+    };
+    if (plan.rows) {
+      reduce_rows<T, Extreme<T>>(plan, self.data<T>(), ExtremeOfRuns<T>{table, largest}, [=](std::int64_t place, const Extreme<T>& best) { write(place, best.value, best.position); });
+    } else {
+      reduce_columns<T>(plan, self.data<T>(), [&](std::int64_t columns) { return ColumnExtremes<T>(table, columns, largest); },
+                        [=](std::int64_t place, const ColumnExtremes<T>& best, std::size_t k) { write(place, best.best[k], best.positions[k]); });
+    }
+  });
+}
+
+// As for other reductions; positions of columns are as wide as the numbers.
+std::optional<ReductionPlan> plan_extremes(const Tensor& self, IntArrayRef dim) {
+  const std::optional<ReductionPlan> plan = plan_reduction(self, dim);
+  return plan && plan->count <= std::numeric_limits<std::int32_t>::max() ? plan : std::nullopt;
+}
+
+template <bool kLargest>
+Tensor extreme_tuned(const Tensor& self, IntArrayRef dim, bool keepdim) {
+  const std::optional<ReductionPlan> plan = plan_extremes(self, dim);
+  if (!plan) return (kLargest ? op::amax : op::amin).function(Layer::CPU)(self, dim, keepdim);
+  const Tensor result = empty(sizes_after(self, dim, keepdim), self.scalar_type());
+  extremes(*plan, self, kLargest, result, Tensor());
+  return result;
+}
+
+template <bool kLargest>
+std::tuple<Tensor, Tensor> extreme_and_index_tuned(const Tensor& self, std::int64_t dim, bool keepdim) {
+  const std::optional<ReductionPlan> plan = plan_extremes(self, {dim});
+  if (!plan) return (kLargest ? op::max : op::min).function(Layer::CPU)(self, dim, keepdim);
+  const DimVector sizes = sizes_after(self, {dim}, keepdim);
+  const Tensor values = empty(sizes, self.scalar_type()), indices = empty(sizes, kLong);
+  extremes(*plan, self, kLargest, values, indices);
+  return {values, indices};
+}
+
+template <bool kLargest>
+Tensor extreme_index_tuned(const Tensor& self, std::int64_t dim, bool keepdim) {
+  const std::optional<ReductionPlan> plan = plan_extremes(self, {dim});
+  if (!plan) return (kLargest ? op::argmax : op::argmin).function(Layer::CPU)(self, dim, keepdim);
+  const Tensor indices = empty(sizes_after(self, {dim}, keepdim), kLong);
+  extremes(*plan, self, kLargest, Tensor(), indices);
+  return indices;
+}
+}  // namespace
+
+// %%
+//| export kernels/reductions.cpp
+//| registers
+void register_tuned_reductions() {
+  op::sum.set(Layer::TunedCPU, sum_tuned);
+  op::norm.set(Layer::TunedCPU, norm_tuned);
+  op::var.set(Layer::TunedCPU, var_tuned);
+  op::std.set(Layer::TunedCPU, std_tuned);
+  op::amax.set(Layer::TunedCPU, extreme_tuned<true>);
+  op::amin.set(Layer::TunedCPU, extreme_tuned<false>);
+  op::max.set(Layer::TunedCPU, extreme_and_index_tuned<true>);
+  op::min.set(Layer::TunedCPU, extreme_and_index_tuned<false>);
+  op::argmax.set(Layer::TunedCPU, extreme_index_tuned<true>);
+  op::argmin.set(Layer::TunedCPU, extreme_index_tuned<false>);
+}
+
+// %%
+//| lesson
+// The reference's results of f().
+template <class F>
+auto by_reference(F f) {
+  const kernels::ReferenceKernelsGuard reference;
+  return f();
+}
+
+// Runs f once for each capability of this machine.
+template <class F>
+void for_each_capability(F f) {
+  for (int c = 0; c <= static_cast<int>(kernels::hardware_capability()); ++c) {
+    const kernels::CapabilityGuard guard(static_cast<kernels::CPUCapability>(c));
+    CAPTURE(get_cpu_capability());
+    f();
+  }
+}
+
+// Runs f with this many threads.
+template <class F>
+auto with_threads(int threads, F f) {
+  const int before = get_num_threads();
+  set_num_threads(threads);
+  auto result = f();
+  set_num_threads(before);
+  return result;
+}
+
+struct Reduced {
+  Tensor x;
+  DimVector dim;
+};
+
+// Rows, columns, both, of odd lengths, transposed, beginning in the middle, with gaps, long enough for several segments.
+std::vector<Reduced> reductions(ScalarType type) {
+  manual_seed(77);
+  const Tensor image = randn({3, 5, 7, 9}, type), matrix = randn({37, 131}, type), wide = randn({67, 1203}, type);
+  const auto sliced = [](const Tensor& x, std::int64_t dim, std::int64_t first, std::int64_t stop) { return x.slice(dim, first, stop); };
+  return {{image, {}},          {image, {1}},        {image, {3}},      {image, {0, 2, 3}}, {image, {1, 2}},  {image.permute({0, 2, 3, 1}), {0, 1, 2}}, {image.permute({3, 1, 0, 2}), {1, 3}}, {matrix, {0}},
+          {matrix, {1}},        {matrix.t(), {1}},   {wide, {0}},       {wide, {1}},        {wide, {0, 1}},   {sliced(matrix, 1, 1, 100), {0}},         {sliced(matrix, 1, 3, 20), {1}},       {sliced(matrix, 0, 5, 9), {}},
+          {randn({1}, type), {0}}, {randn({2, 1, 3}, type), {1}}, {randn({300000}, type), {}}, {randn({70000, 3}, type), {0}}, {randn({2, 70001}, type), {1}}, {randn({3, 3000, 5, 4}, type), {0, 2}}};
+}
+
+// All reductions of one tensor.
+std::vector<Tensor> all_reductions(const Tensor& x, const DimVector& dim) {
+  std::vector<Tensor> all{op::sum(x, dim, false), op::var(x, dim, 1, true), op::std(x, dim, 0, false), op::amax(x, dim, true), op::amin(x, dim, false), op::norm(x, 1, dim, false), op::norm(x, 2, dim, true)};
+  if (dim.size() != 1) return all;
+  const auto [largest, at] = op::max(x, dim[0], false);
+  const auto [smallest, low] = op::min(x, dim[0], true);
+  for (const Tensor& t : {largest, at, smallest, low, op::argmax(x, dim[0], false), op::argmin(x, dim[0], false)}) all.push_back(t);
+  return all;
+}
+
+// %%
+TEST_CASE("reductions: what the reference gives, for all forms of tensors") {
+  for (const ScalarType type : {kFloat, kDouble}) {
+    for (const Reduced& r : reductions(type)) {
+      CAPTURE(r.x.sizes());
+      CAPTURE(r.dim);
+      const std::vector<Tensor> expected = by_reference([&] { return all_reductions(r.x, r.dim); });
+      for_each_capability([&] {
+        const std::vector<Tensor> tuned = all_reductions(r.x, r.dim);
+        const double tolerance = type == kFloat ? 1e-6 : 1e-13;
+        for (std::size_t i = 0; i < tuned.size(); ++i) CHECK_CLOSE(tuned[i], expected[i], tolerance, tolerance * (i == 0 ? 100 : 1));
+      });
+    }
+  }
+}
+
+TEST_CASE("reductions: the same bits for any number of threads") {
+  for (const Reduced& r : reductions(kFloat)) {
+    const std::vector<Tensor> alone = with_threads(1, [&] { return all_reductions(r.x, r.dim); });
+    const std::vector<Tensor> together = with_threads(3, [&] { return all_reductions(r.x, r.dim); });
+    for (std::size_t i = 0; i < alone.size(); ++i) CHECK_EQ(together[i], alone[i]);
+  }
+}
+
+TEST_CASE("reductions: NaN, infinities and zeros of both signs") {
+  const double nan = std::numeric_limits<double>::quiet_NaN(), infinity = std::numeric_limits<double>::infinity();
+  for (const double odd : {nan, infinity, -infinity, 0.0, -0.0}) {
+    for (const std::int64_t place : {0, 1, 7, 8, 30, 36}) {
+      for (const ScalarType type : {kFloat, kDouble}) {
+        const Tensor x = (arange(37 * 3).remainder(5) - 2).to(type).view({37, 3});
+        x.select(0, place).select(0, 1).fill_(odd);
+        if (place > 7) x.select(0, 3).select(0, 1).fill_(odd);
+        for (const Tensor& t : {x, x.t().contiguous().t(), x.t().contiguous(), x.t()}) {
+          for (const std::int64_t dim : {0, 1}) {
+            const std::vector<Tensor> expected = by_reference([&] { return all_reductions(t, {dim}); });
+            for_each_capability([&] {
+              const std::vector<Tensor> tuned = all_reductions(t, {dim});
+              for (std::size_t i = 0; i < tuned.size(); ++i) CHECK_CLOSE(tuned[i], expected[i], 1e-6, 1e-7);
+            });
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("variance: a mean that is large beside the spread, and squares that are no floats") {
+  manual_seed(5);
+  const Tensor spread = randn({1000, 40}, kDouble);
+  const Tensor x = (spread + 10000.0).to(kFloat);
+  for (const std::int64_t dim : {0, 1}) {
+    const Tensor exact = x.to(kDouble).var(DimVector{dim}, true);
+    for_each_capability([&] { CHECK_CLOSE(op::var(x, {dim}, 1, false).to(kDouble), exact, 1e-6, 0.0); });
+  }
+  const Tensor large = full({100}, 1e30, kFloat);
+  for_each_capability([&] {
+    CHECK_CLOSE(op::norm(large, 2, {}, false), full({}, 1e31, kFloat), 1e-6, 0.0);
+    CHECK_EQ(op::var(large, {}, 1, false), zeros({}));
+  });
+}
+
+TEST_CASE("sum: a million floats lose nothing") {
+  // 0.1f is not 1/10; what is summed is exactly 2^20 times the float.
+  const Tensor x = full({1 << 20}, 0.1f, kFloat);
+  for_each_capability([&] { CHECK_EQ(x.sum().item<double>(), static_cast<double>(0.1f) * (1 << 20)); });
+}
+
+// %% [markdown]
+// ## Softmax: three walks over a cached row, one over memory
+//
+// `softmax(x) = exp(x - m) / s` with the row's maximum m and `s = sum of exp(x - m)`. Three walks: the maximum; exponentials, which are written, and their sum; division. A row of some thousand numbers stays in the first cache meanwhile, so memory sees one read and one write.
+//
+// A row that the cache does not hold (a vocabulary of 50,000 words, in float64) would come from memory three times. There module 02's *online* form is used, on pieces: the sum of a piece is taken against the piece's own maximum, and the sum so far shrinks when a larger maximum comes. Then only one more walk writes the
+// results; the exponentials are computed twice, which is cheaper than fetching:
+//
+//     piece 0            piece 1              piece 2
+//     m0, s0   -->  m = max(m0, m1)   -->  ...                  then  out = exp(x - m) / s
+//                   s = s0 exp(m0 - m) + s1
+//
+// `log_softmax` writes `x - m - log(s)`, cross-entropy needs m and s only and writes nothing. The backward passes are of the same kind: a sum along the row, and a walk that writes.
+
+// %%
+//| export kernels/softmax_kernels.h
+namespace kernels {
+
+// What a softmax must know of a row: its maximum, and the sum of exp(x - maximum).
+struct SoftmaxSum {
+  double maximum = 0;
+  double sum = 0;
+};
+
+// Each takes one row of `count` > 0 numbers. With `beyond_cache` results are written past the caches, and a task ends with flush(). O(count).
+template <class T>
+struct SoftmaxTable {
+  SoftmaxSum (*sum)(const T* x, std::int64_t count);
+  void (*softmax)(const T* x, std::int64_t count, bool beyond_cache, T* out);
+  void (*log_softmax)(const T* x, std::int64_t count, bool beyond_cache, T* out);
+  // factor * softmax(x): the gradient of a cross-entropy, but for the target's place.
+  void (*scaled_softmax)(const T* x, std::int64_t count, double factor, T* out);
+  // result * (grad - sum of grad * result) and grad - exp(result) * sum of grad.
+  void (*softmax_backward)(const T* grad, const T* result, std::int64_t count, T* out);
+  void (*log_softmax_backward)(const T* grad, const T* result, std::int64_t count, T* out);
+  void (*flush)();
+};
+
+struct SoftmaxKernels {
+  SoftmaxTable<float> in_float;
+  SoftmaxTable<double> in_double;
+};
+
+TINYTORCH_DECLARE_PER_CAPABILITY(SoftmaxKernels, softmax_kernels)
+
+}  // namespace kernels
+
+// %%
+//| export kernels/softmax.simd.cpp
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+constexpr std::int64_t kShortRow = 8192;   // numbers that a near cache holds
+constexpr std::int64_t kRowPiece = 2048;
+
+template <class T>
+constexpr T kInfinity = static_cast<T>(__builtin_inf());
+
+// exp(x) for x that is at most a little above 0: 0 where the result would be denormal, which nothing beside the largest of a row notices.
+template <class T>
+HWY_INLINE Vector<T> exp_below_zero(Vector<T> x) {
+  const Tag<T> d;
+  const Vector<T> lowest = hn::Set(d, sizeof(T) == 4 ? T{-87} : T{-708});
+  return hn::IfThenZeroElse(hn::Lt(x, lowest), ExpReduced<true>(d, x, hn::Max(x, lowest)));
+}
+
+// The maximum, or NaN if there is one.
+template <class T>
+HWY_INLINE T maximum_of(const T* x, std::int64_t count) {
+  const Tag<T> d;
+  constexpr std::int64_t L = kLanes<T>;
+  Vector<T> a = hn::Set(d, -kInfinity<T>), b = a, c = a, e = a;
+  auto nans = hn::IsNaN(a);
+  const auto take = [&](Vector<T>& best, Vector<T> v) HWY_ATTR {
+    nans = hn::Or(nans, hn::IsNaN(v));
+    best = hn::Max(best, v);
+  };
+  std::int64_t i = 0;
+  for (; i + 4 * L <= count; i += 4 * L) {
+    take(a, hn::LoadU(d, x + i));
+    take(b, hn::LoadU(d, x + i + L));
+    take(c, hn::LoadU(d, x + i + 2 * L));
+    take(e, hn::LoadU(d, x + i + 3 * L));
+  }
+  for (; i + L <= count; i += L) take(a, hn::LoadU(d, x + i));
+  if (i < count) take(b, load_some(x + i, count - i, -kInfinity<T>));
+  if (!hn::AllFalse(d, nans)) return static_cast<T>(__builtin_nan(""));
+  return hn::GetLane(hn::MaxOfLanes(d, hn::Max(hn::Max(a, b), hn::Max(c, e))));
+}
+
+// The sum of exp(x - maximum); put(i, exponential, count) sees each vector of them.
+template <class T, class Put>
+HWY_INLINE double sum_of_exponentials(const T* x, std::int64_t count, T maximum, Put put) {
+  const Tag<T> d;
+  constexpr std::int64_t L = kLanes<T>;
+  const Vector<T> m = hn::Set(d, maximum);
+  Totals<T> totals;
+  const auto one = [&](std::int64_t i) HWY_ATTR {
+    const Vector<T> e = exp_below_zero<T>(hn::Sub(hn::LoadU(d, x + i), m));
+    put(i, e, L);
+    return e;
+  };
+  std::int64_t i = 0;
+  for (; i + 4 * L <= count; i += 4 * L) {
+    const Vector<T> a = one(i), b = one(i + L), c = one(i + 2 * L), e = one(i + 3 * L);
+    totals.add(hn::Add(hn::Add(a, b), hn::Add(c, e)));
+  }
+  for (; i + L <= count; i += L) totals.add(one(i));
+  if (i < count) {
+    const Vector<T> e = exp_below_zero<T>(hn::Sub(load_some(x + i, count - i, -kInfinity<T>), m));
+    put(i, e, count - i);
+    totals.add(e);
+  }
+  return totals.total();
+}
+
+struct PutNothing {
+  template <class V>
+  HWY_INLINE void operator()(std::int64_t, V, std::int64_t) const {}
+};
+
+template <class T>
+HWY_INLINE double exponential(double x) {
+  return static_cast<double>(hn::GetLane(Exp(Tag<double>(), hn::Set(Tag<double>(), x))));
+}
+
+// In pieces: each is read twice while the cache holds it.
+template <class T>
+SoftmaxSum row_sum(const T* x, std::int64_t count) {
+  T maximum = -kInfinity<T>;
+  double sum = 0;
+  for (std::int64_t i = 0; i < count; i += kRowPiece) {
+    const std::int64_t length = count - i < kRowPiece ? count - i : kRowPiece;
+    const T highest = maximum_of(x + i, length);
+    if (highest == -kInfinity<T>) continue;  // adds nothing
+    if (!(highest <= maximum)) {
+      sum *= exponential<T>(static_cast<double>(maximum) - static_cast<double>(highest));
+      maximum = highest;
+    }
+    sum += sum_of_exponentials(x + i, length, maximum, PutNothing());
+  }
+  return {static_cast<double>(maximum), sum};
+}
+
+template <class T>
+HWY_INLINE void write_softmax(const T* x, std::int64_t count, double factor, bool beyond_cache, T* out) {
+  const Tag<T> d;
+  if (count <= kShortRow) {
+    // Results that pass the cache by are made in a row that stays in it.
+    HWY_ALIGN T row[kShortRow];
+    T* const exponentials = beyond_cache ? row : out;
+    const double sum = sum_of_exponentials(x, count, maximum_of(x, count), [exponentials](std::int64_t i, Vector<T> e, std::int64_t lanes) HWY_ATTR { put(e, exponentials + i, lanes); });
+    const Vector<T> scale = hn::Set(d, static_cast<T>(factor / sum));
+    write_vectors(static_cast<const T*>(exponentials), count, out, beyond_cache, [=](std::int64_t, Vector<T> e, std::int64_t) HWY_ATTR { return hn::Mul(e, scale); });
+  } else {
+    const SoftmaxSum row = row_sum(x, count);
+    const Vector<T> scale = hn::Set(d, static_cast<T>(factor / row.sum)), m = hn::Set(d, static_cast<T>(row.maximum));
+    write_vectors(x, count, out, beyond_cache, [=](std::int64_t, Vector<T> v, std::int64_t) HWY_ATTR { return hn::Mul(exp_below_zero<T>(hn::Sub(v, m)), scale); });
+  }
+}
+
+template <class T>
+void softmax(const T* x, std::int64_t count, bool beyond_cache, T* out) {
+  write_softmax(x, count, 1.0, beyond_cache, out);
+}
+template <class T>
+void scaled_softmax(const T* x, std::int64_t count, double factor, T* out) {
+  write_softmax(x, count, factor, false, out);
+}
+
+template <class T>
+void log_softmax(const T* x, std::int64_t count, bool beyond_cache, T* out) {
+  const Tag<T> d;
+  const SoftmaxSum row = row_sum(x, count);
+  const Vector<T> m = hn::Set(d, static_cast<T>(row.maximum));
+  const Vector<T> log_sum = hn::Set(d, static_cast<T>(hn::GetLane(Log(Tag<double>(), hn::Set(Tag<double>(), row.sum)))));
+  write_vectors(x, count, out, beyond_cache, [=](std::int64_t, Vector<T> v, std::int64_t) HWY_ATTR { return hn::Sub(hn::Sub(v, m), log_sum); });
+}
+
+template <class T>
+void softmax_backward(const T* grad, const T* result, std::int64_t count, T* out) {
+  const Tag<T> d;
+  Totals<T> totals;
+  for_each_vector(grad, count, [&](std::int64_t i, Vector<T> g, std::int64_t lanes) HWY_ATTR {
+    totals.add(hn::Mul(g, lanes == kLanes<T> ? hn::LoadU(d, result + i) : load_some(result + i, lanes, T{0})));
+  });
+  const Vector<T> total = hn::Set(d, static_cast<T>(totals.total()));
+  for_each_vector(grad, count, [=](std::int64_t i, Vector<T> g, std::int64_t lanes) HWY_ATTR {
+    const Vector<T> y = lanes == kLanes<T> ? hn::LoadU(Tag<T>(), result + i) : load_some(result + i, lanes, T{0});
+    put(hn::Mul(y, hn::Sub(g, total)), out + i, lanes);
+  });
+}
+
+template <class T>
+void log_softmax_backward(const T* grad, const T* result, std::int64_t count, T* out) {
+  const Tag<T> d;
+  Totals<T> totals;
+  for_each_vector(grad, count, [&](std::int64_t, Vector<T> g, std::int64_t) HWY_ATTR { totals.add(g); });
+  const Vector<T> total = hn::Set(d, static_cast<T>(totals.total()));
+  for_each_vector(grad, count, [=](std::int64_t i, Vector<T> g, std::int64_t lanes) HWY_ATTR {
+    const Vector<T> y = lanes == kLanes<T> ? hn::LoadU(Tag<T>(), result + i) : load_some(result + i, lanes, T{0});
+    put(hn::NegMulAdd(exp_below_zero<T>(y), total, g), out + i, lanes);
+  });
+}
+
+void flush_softmax() { hwy::FlushStream(); }
+
+template <class T>
+constexpr SoftmaxTable<T> softmax_table_of() {
+  return {row_sum<T>, softmax<T>, log_softmax<T>, scaled_softmax<T>, softmax_backward<T>, log_softmax_backward<T>, flush_softmax};
+}
+}  // namespace
+
+constinit const SoftmaxKernels softmax_kernels = {softmax_table_of<float>(), softmax_table_of<double>()};
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %% [markdown]
+// ### The operators
+//
+// Rows lie along the last dimension of a contiguous tensor. Other dimensions are handed down. The gradients that modules 05 and 95 gave are compositions of operators: right, differentiable again, and four to ten passes over memory. So this chapter gives new ones, which use a kernel when nothing is recorded, as in nearly every backward pass. When a
+// backward pass is itself recorded, for second derivatives, they are the composition as before:
+//
+//     backward()                       not recorded   -->  kernel
+//     backward(create_graph = true)    recorded       -->  the composition, whose operators have gradients
+
+// %%
+//| export kernels/softmax.cpp
+namespace {
+template <class T>
+const kernels::SoftmaxTable<T>& softmax_table() {
+  using namespace kernels;
+  static constexpr const SoftmaxKernels* tables[] = TINYTORCH_PER_CAPABILITY(softmax_kernels);
+  const SoftmaxKernels& chosen = for_capability(tables);
+  if constexpr (std::is_same_v<T, float>) return chosen.in_float;
+  else return chosen.in_double;
+}
+
+bool is_float_or_double(const Tensor& x) { return x.scalar_type() == kFloat || x.scalar_type() == kDouble; }
+
+// Whether x has rows for these kernels along `dim`.
+bool has_rows(const Tensor& x, std::int64_t dim) { return is_float_or_double(x) && x.dim() > 0 && dim == x.dim() - 1 && x.numel() > 0; }
+
+// f(row) for rows of `count` numbers, and at the end of each task end(); on all threads. A row costs about ten operations for each number.
+template <class F, class End>
+void for_rows(std::int64_t rows, std::int64_t count, F f, End end) {
+  parallel_for(0, rows, std::max<std::int64_t>(1, (1 << 14) / count), [&](std::int64_t first, std::int64_t stop) {
+    for (std::int64_t row = first; row < stop; ++row) f(row);
+    end();
+  });
+}
+template <class F>
+void for_rows(std::int64_t rows, std::int64_t count, F f) {
+  for_rows(rows, count, f, [] {});
+}
+
+template <class F>
+void with_type(ScalarType type, F f) {
+  if (type == kFloat) f.template operator()<float>();
+  else f.template operator()<double>();
+}
+
+template <bool kLog>
+Tensor softmax_tuned(const Tensor& self, std::int64_t dim) {
+  if (!has_rows(self, dim)) return (kLog ? op::log_softmax : op::softmax).function(Layer::CPU)(self, dim);
+  const Tensor x = self.contiguous(), result = empty(self.sizes(), self.scalar_type());
+  with_type(self.scalar_type(), [&]<class T>() {
+    const std::int64_t count = x.size(-1);
+    const kernels::SoftmaxTable<T>& table = softmax_table<T>();
+    const auto kernel = kLog ? table.log_softmax : table.softmax;
+    const bool beyond_cache = x.numel() * static_cast<std::int64_t>(sizeof(T)) > kernels::last_cache_bytes();
+    for_rows(
+        x.numel() / count, count, [&, from = x.data<T>(), to = result.data<T>()](std::int64_t row) { kernel(from + row * count, count, beyond_cache, to + row * count); },
+        [&] {
+          if (beyond_cache) table.flush();
+        });
+  });
+  return result;
+}
+
+// Without a kernel: module 05's formulas.
+Tensor softmax_backward_composed(const Tensor& grad, const Tensor& result, std::int64_t dim) {
+  const Tensor weighted = grad * result;
+  return weighted - result * weighted.sum(dim, true);
+}
+Tensor log_softmax_backward_composed(const Tensor& grad, const Tensor& result, std::int64_t dim) { return grad - exp(result) * grad.sum(dim, true); }
+
+// These operators are called where nothing is recorded only.
+constinit Operator<Tensor(const Tensor&, const Tensor&, std::int64_t)> softmax_backward_op("softmax_backward", {.cpu = softmax_backward_composed});
+constinit Operator<Tensor(const Tensor&, const Tensor&, std::int64_t)> log_softmax_backward_op("log_softmax_backward", {.cpu = log_softmax_backward_composed});
+
+template <bool kLog>
+Tensor softmax_backward_tuned(const Tensor& grad, const Tensor& result, std::int64_t dim) {
+  const bool ours = has_rows(result, dim) && grad.scalar_type() == result.scalar_type();
+  if (!ours) return (kLog ? log_softmax_backward_op : softmax_backward_op).function(Layer::CPU)(grad, result, dim);
+  const Tensor g = grad.contiguous(), y = result.contiguous(), input_grad = empty(y.sizes(), y.scalar_type());
+  with_type(y.scalar_type(), [&]<class T>() {
+    const std::int64_t count = y.size(-1);
+    const auto kernel = kLog ? softmax_table<T>().log_softmax_backward : softmax_table<T>().softmax_backward;
+    for_rows(y.numel() / count, count,
+             [&, from = g.data<T>(), of = y.data<T>(), to = input_grad.data<T>()](std::int64_t row) { kernel(from + row * count, of + row * count, count, to + row * count); });
+  });
+  return input_grad;
+}
+
+// ---- Cross-entropy of self (N, C) with target (N).
+
+// Whether all targets are classes or ignored; the reference says which are not.
+bool are_classes(const Tensor& target, std::int64_t classes, std::int64_t ignore_index) {
+  const std::int64_t* const t = target.data<std::int64_t>();
+  return std::all_of(t, t + target.numel(), [=](std::int64_t c) { return c == ignore_index || (c >= 0 && c < classes); });
+}
+
+Tensor cross_entropy_tuned(const Tensor& self, const Tensor& target, const std::optional<Tensor>& weight, std::int64_t reduction, std::int64_t ignore_index) {
+  const Tensor labels = target.contiguous();
+  if (!has_rows(self, 1) || !are_classes(labels, self.size(1), ignore_index)) return op::cross_entropy.function(Layer::CPU)(self, target, weight, reduction, ignore_index);
+  const Tensor x = self.contiguous();
+  const Tensor factors = weight && weight->defined() ? weight->contiguous() : Tensor();
+  const std::int64_t N = x.size(0), C = x.size(1);
+  Tensor result;
+  with_type(self.scalar_type(), [&]<class T>() {
+    const T* const factor = factors.defined() ? factors.data<T>() : nullptr;
+    const std::int64_t* const t = labels.data<std::int64_t>();
+    const auto weight_of = [&](std::int64_t n) { return factor == nullptr ? 1.0 : static_cast<double>(factor[t[n]]); };
+    std::vector<double> losses(static_cast<std::size_t>(N));
+    for_rows(N, C, [&, from = x.data<T>()](std::int64_t n) {
+      if (t[n] == ignore_index) return;
+      const kernels::SoftmaxSum row = softmax_table<T>().sum(from + n * C, C);
+      losses[static_cast<std::size_t>(n)] = weight_of(n) * (row.maximum - static_cast<double>(from[n * C + t[n]]) + std::log(row.sum));
+    });
+    if (reduction == Reduction::None) {
+      result = empty({N}, self.scalar_type());
+      std::transform(losses.begin(), losses.end(), result.data<T>(), [](double loss) { return static_cast<T>(loss); });
+      return;
+    }
+    double total = 0, total_weight = 0;
+    for (std::int64_t n = 0; n < N; ++n) {
+      total += losses[static_cast<std::size_t>(n)];
+      if (t[n] != ignore_index) total_weight += weight_of(n);
+    }
+    result = full({}, reduction == Reduction::Mean ? total / total_weight : total, self.scalar_type());
+  });
+  return result;
+}
+
+// (softmax(self) - one at each sample's class) * coefficient, for coefficient (N) and classes (N).
+Tensor cross_entropy_backward_composed(const Tensor& coefficient, const Tensor& self, const Tensor& classes) {
+  const Tensor at_classes = scatter_add(zeros(self.sizes(), self.options()), 1, classes.unsqueeze(1), -coefficient.unsqueeze(1));
+  return softmax(self, 1) * coefficient.unsqueeze(1) + at_classes;
+}
+constinit Operator<Tensor(const Tensor&, const Tensor&, const Tensor&)> cross_entropy_backward_op("cross_entropy_backward", {.cpu = cross_entropy_backward_composed});
+
+Tensor cross_entropy_backward_tuned(const Tensor& coefficient, const Tensor& self, const Tensor& classes) {
+  if (!has_rows(self, 1) || coefficient.scalar_type() != self.scalar_type()) return cross_entropy_backward_op.function(Layer::CPU)(coefficient, self, classes);
+  const Tensor x = self.contiguous(), c = coefficient.contiguous(), labels = classes.contiguous(), input_grad = empty(x.sizes(), x.scalar_type());
+  with_type(x.scalar_type(), [&]<class T>() {
+    const std::int64_t C = x.size(1);
+    for_rows(x.size(0), C, [&, from = x.data<T>(), factor = c.data<T>(), t = labels.data<std::int64_t>(), to = input_grad.data<T>()](std::int64_t n) {
+      if (factor[n] == T{0}) {
+        std::fill_n(to + n * C, C, T{0});  // ignored
+        return;
+      }
+      softmax_table<T>().scaled_softmax(from + n * C, C, static_cast<double>(factor[n]), to + n * C);
+      to[n * C + t[n]] -= factor[n];
+    });
+  });
+  return input_grad;
+}
+
+// As chapter 95 has it: what reaches each sample, the class's weight and its part of the mean; ignored samples get 0.
+Tensor cross_entropy_gradient(const Tensor& g, const Tensor& self, const Tensor& target, const Tensor& weight, std::int64_t reduction, std::int64_t ignore_index) {
+  const Tensor ignored = target.eq(ignore_index), zero = zeros({}, self.options());
+  const Tensor classes = where(ignored, zeros({}, kLong), target);
+  const Tensor weights = where(ignored, zero, weight.defined() ? index_select(weight, 0, classes) : ones({target.size(0)}, self.options()));
+  Tensor coefficient = g * weights;
+  if (reduction == Reduction::Mean) {
+    const Tensor total = weights.sum();
+    coefficient = coefficient / where(total.eq(0), ones_like(total), total);
+  }
+  return is_recording() ? cross_entropy_backward_composed(coefficient, self, classes) : cross_entropy_backward_op(coefficient, self, classes);
+}
+}  // namespace
+
+// %%
+//| export kernels/softmax.cpp
+//| registers
+void register_tuned_softmax() {
+  op::softmax.set(Layer::TunedCPU, softmax_tuned<false>);
+  op::log_softmax.set(Layer::TunedCPU, softmax_tuned<true>);
+  op::cross_entropy.set(Layer::TunedCPU, cross_entropy_tuned);
+  softmax_backward_op.set(Layer::TunedCPU, softmax_backward_tuned<false>);
+  log_softmax_backward_op.set(Layer::TunedCPU, softmax_backward_tuned<true>);
+  cross_entropy_backward_op.set(Layer::TunedCPU, cross_entropy_backward_tuned);
+  gradient<op::softmax>([](const Tensor& g, Output result, Arg<1, std::int64_t> dim) {
+    return is_recording() ? softmax_backward_composed(g, result, dim) : softmax_backward_op(g, result, dim);
+  });
+  gradient<op::log_softmax>([](const Tensor& g, Output result, Arg<1, std::int64_t> dim) {
+    return is_recording() ? log_softmax_backward_composed(g, result, dim) : log_softmax_backward_op(g, result, dim);
+  });
+  gradient<op::cross_entropy>([](const Tensor& g, Input<0> self, Input<1> target, Input<2> weight, Arg<3, std::int64_t> reduction, Arg<4, std::int64_t> ignore_index) {
+    return cross_entropy_gradient(g, self, target, weight, reduction, ignore_index);
+  });
+}
+
+// %%
+TEST_CASE("softmax: forward and backward as the reference, for rows short, odd, long, strided and masked") {
+  manual_seed(770);
+  const double infinity = std::numeric_limits<double>::infinity();
+  for (const ScalarType type : {kFloat, kDouble}) {
+    for (const DimVector sizes : {DimVector{3, 1}, DimVector{5, 7}, DimVector{4, 8}, DimVector{2, 3, 33}, DimVector{9, 130}, DimVector{2, 20011}, DimVector{7}}) {
+      Tensor x = (randn(sizes, kDouble) * 5).to(type);
+      if (sizes.back() > 20000) x.slice(-1, 0, 5000).fill_(-infinity);  // whole pieces that add nothing
+      const Tensor g = randn(sizes, type);
+      const auto results = [&] {
+        const Tensor a = x.clone().requires_grad_(), b = x.clone().requires_grad_();
+        const Tensor y = softmax(a, -1), z = log_softmax(b, -1);
+        y.backward(g);
+        z.backward(g);
+        return std::vector<Tensor>{y.detach(), z.detach(), a.grad(), b.grad()};
+      };
+      CAPTURE(x.sizes());
+      const std::vector<Tensor> expected = by_reference(results);
+      const double tolerance = type == kFloat ? 3e-6 : 1e-13;
+      for_each_capability([&] {
+        const std::vector<Tensor> tuned = results();
+        for (std::size_t i = 0; i < tuned.size(); ++i) CHECK_CLOSE(tuned[i], expected[i], tolerance, tolerance);
+      });
+      CHECK_EQ(with_threads(1, [&] { return results()[0]; }), with_threads(3, [&] { return results()[0]; }));
+    }
+  }
+  const Tensor strided = randn({6, 20}).t();
+  CHECK_CLOSE(softmax(strided, 1), by_reference([&] { return softmax(strided, 1); }), 1e-6, 1e-7);
+  CHECK_CLOSE(softmax(strided, 0), by_reference([&] { return softmax(strided, 0); }), 1e-6, 1e-7);
+}
+
+TEST_CASE("softmax: rows of -inf, with NaN and with infinity are as the reference's") {
+  const float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
+  const Tensor x = tensor({{-infinity, -infinity, -infinity}, {0.f, nan, 1.f}, {infinity, 0.f, 1.f}, {-infinity, 2.f, 100.f}, {-1e30f, 0.f, 1e-30f}});
+  for_each_capability([&] {
+    CHECK_CLOSE(softmax(x, 1), by_reference([&] { return softmax(x, 1); }), 1e-6, 1e-30);
+    CHECK_CLOSE(log_softmax(x, 1), by_reference([&] { return log_softmax(x, 1); }), 1e-6, 1e-30);
+  });
+}
+
+TEST_CASE("cross-entropy: loss and gradient as the reference, weighted, ignored, for each reduction; and second derivatives") {
+  manual_seed(771);
+  const Tensor logits = randn({9, 21}, kDouble), weight = rand({21}, kDouble);
+  const Tensor target = arange(9) * 2;
+  target.select(0, 4).fill_(-100);
+  for (const std::int64_t reduction : {Reduction::None, Reduction::Sum, Reduction::Mean}) {
+    for (const bool weighted : {false, true}) {
+      const auto results = [&] {
+        const Tensor x = logits.clone().requires_grad_();
+        const Tensor loss = cross_entropy_loss(x, target, weighted ? std::optional(weight) : std::nullopt, reduction);
+        loss.backward(ones_like(loss) * 2);
+        return std::vector<Tensor>{loss.detach(), x.grad()};
+      };
+      const std::vector<Tensor> expected = by_reference(results), tuned = results();
+      for (std::size_t i = 0; i < tuned.size(); ++i) CHECK_CLOSE(tuned[i], expected[i], 1e-13, 1e-14);
+    }
+  }
+  CHECK_ERROR(cross_entropy_loss(logits, full({9}, 21, kLong)), "Target 21 is out of bounds");
+  // The second derivative of the loss of one sample: diag(p) - p p^T.
+  const Tensor x = randn({1, 3}, kDouble).requires_grad_();
+  const Tensor first = autograd::grad({cross_entropy_loss(x, zeros({1}, kLong))}, {x}, {}, std::nullopt, true)[0];
+  const Tensor second = autograd::grad({(first * tensor({{1.0, 2.0, 4.0}}, kDouble)).sum()}, {x})[0];
+  const Tensor p = softmax(x.detach(), 1);
+  const Tensor v = tensor({{1.0, 2.0, 4.0}}, kDouble);
+  CHECK_CLOSE(second, p * v - p * (p * v).sum(), 1e-12, 1e-12);
+}
+
+// %% [markdown]
+// ## Layer norm and batch norm
+//
+// Both take off a mean and divide by a deviation, over other numbers: layer norm over each row, which the cache holds, batch norm over each channel of the whole batch, which it does not. So layer norm reads memory once, forward and backward, and batch norm twice: once for the moments, once to write.
+//
+//     layer norm    row --> moments --> (x - mean) rstd w + b            the row is still in the cache
+//     batch norm    all of channel c --> moments | again all of it --> (x - mean_c) scale_c + shift_c
+//
+// With `x^` the normalized input and `h` the gradient times the weight, the gradient of the input is `rstd (h - mean(h) - x^ mean(h x^))`, over a row or over a channel: two sums, then a walk that writes. The statistics of a row are computed again, from the cache; those of a channel were results of the forward pass and are kept.
+//
+// The mean is a double. Rounded to float it would shift all of a row whose mean is large beside its spread, so the kernels take off the rounded mean, which is exact or nearly so, and then the rest: `(x - center) scale + shift`, where `shift` holds what rounding left.
+
+// %%
+//| export kernels/normalization_kernels.h
+namespace kernels {
+
+struct GradientSums {
+  double grad = 0;      // sum of the gradient
+  double products = 0;  // sum of the gradient times (x - center)
+};
+
+template <class T>
+struct NormalizationTable {
+  // One row of `count` > 0 numbers; weight and bias may be null.
+  // With beyond_cache results are written past the caches, and a task ends with flush().
+  void (*layer_norm)(const T* x, std::int64_t count, const T* weight, const T* bias, double eps, bool beyond_cache, T* out);
+  void (*flush)();
+  // The gradient of its input, when that of its result is `grad`.
+  void (*layer_norm_backward)(const T* grad, const T* x, std::int64_t count, const T* weight, double eps, T* out);
+  // totals[j] += the sum of grad * normalized x over at most 8 rows: of the weight's gradient.
+  void (*layer_norm_weight)(const T* grad, const T* x, std::int64_t rows, std::int64_t count, double eps, double* totals);
+  // out = (x - center) * scale + shift, for one channel and for one row of channels.
+  void (*affine)(const T* x, std::int64_t count, T center, T scale, T shift, T* out);
+  void (*affine_channels)(const T* x, std::int64_t count, const T* centers, const T* scales, const T* shifts, T* out);
+  GradientSums (*gradient_sums)(const T* grad, const T* x, std::int64_t count, T center);
+  // out = grad * a + (x - center) * b + c
+  void (*combine)(const T* grad, const T* x, std::int64_t count, T center, T a, T b, T c, T* out);
+};
+
+struct NormalizationKernels {
+  NormalizationTable<float> in_float;
+  NormalizationTable<double> in_double;
+};
+
+TINYTORCH_DECLARE_PER_CAPABILITY(NormalizationKernels, normalization_kernels)
+
+}  // namespace kernels
+
+// %%
+//| export kernels/normalization.simd.cpp
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+// Up to a vector of numbers at `from`, which may be null: then `fill`.
+template <class T>
+HWY_INLINE Vector<T> load_or(const T* from, std::int64_t i, std::int64_t lanes, T fill) {
+  if (from == nullptr) return hn::Set(Tag<T>(), fill);
+  return lanes == kLanes<T> ? hn::LoadU(Tag<T>(), from + i) : load_some(from + i, lanes, T{0});
+}
+
+// How a row is normalized: (x - center) * scale + shift.
+template <class T>
+struct RowScale {
+  T center, scale, shift;
+};
+template <class T>
+HWY_INLINE RowScale<T> row_scale(const T* x, std::int64_t count, double eps) {
+  const Moments row = moments(x, count);
+  const double rstd = 1 / __builtin_sqrt(row.squares / static_cast<double>(count) + eps);
+  const T center = static_cast<T>(row.mean);
+  return {center, static_cast<T>(rstd), static_cast<T>((static_cast<double>(center) - row.mean) * rstd)};
+}
+template <class T>
+HWY_INLINE Vector<T> normalized(Vector<T> x, const RowScale<T>& row) {
+  const Tag<T> d;
+  return hn::MulAdd(hn::Sub(x, hn::Set(d, row.center)), hn::Set(d, row.scale), hn::Set(d, row.shift));
+}
+
+template <class T>
+void layer_norm(const T* x, std::int64_t count, const T* weight, const T* bias, double eps, bool beyond_cache, T* out) {
+  const RowScale<T> row = row_scale(x, count, eps);
+  write_vectors(x, count, out, beyond_cache, [=](std::int64_t i, Vector<T> v, std::int64_t lanes) HWY_ATTR {
+    return hn::MulAdd(normalized<T>(v, row), load_or(weight, i, lanes, T{1}), load_or(bias, i, lanes, T{0}));
+  });
+}
+
+void flush_normalized() { hwy::FlushStream(); }
+
+template <class T>
+void layer_norm_backward(const T* grad, const T* x, std::int64_t count, const T* weight, double eps, T* out) {
+  const Tag<T> d;
+  const RowScale<T> row = row_scale(x, count, eps);
+  Totals<T> sums, products;
+  for_each_vector(x, count, [&](std::int64_t i, Vector<T> v, std::int64_t lanes) HWY_ATTR {
+    const Vector<T> h = hn::Mul(load_or(grad, i, lanes, T{0}), load_or(weight, i, lanes, T{1}));  // 0 behind the row's end
+    sums.add(h);
+    products.add(hn::Mul(h, normalized<T>(v, row)));
+  });
+  const Vector<T> mean = hn::Set(d, static_cast<T>(sums.total() / static_cast<double>(count)));
+  const Vector<T> mean_product = hn::Set(d, static_cast<T>(products.total() / static_cast<double>(count)));
+  for_each_vector(x, count, [=](std::int64_t i, Vector<T> v, std::int64_t lanes) HWY_ATTR {
+    const Vector<T> h = hn::Mul(load_or(grad, i, lanes, T{0}), load_or(weight, i, lanes, T{1}));
+    const Vector<T> rest = hn::NegMulAdd(normalized<T>(v, row), mean_product, hn::Sub(h, mean));
+    put(hn::Mul(rest, hn::Set(Tag<T>(), row.scale)), out + i, lanes);
+  });
+}
+
+template <class T>
+void layer_norm_weight(const T* grad, const T* x, std::int64_t rows, std::int64_t count, double eps, double* totals) {
+  const Tag<T> d;
+  RowScale<T> scales[8];
+  for (std::int64_t r = 0; r < rows; ++r) scales[r] = row_scale(x + r * count, count, eps);
+  std::int64_t j = 0;
+  for (; j + kLanes<T> <= count; j += kLanes<T>) {
+    Vector<T> sum = hn::Zero(d);
+    for (std::int64_t r = 0; r < rows; ++r) sum = hn::MulAdd(hn::LoadU(d, grad + r * count + j), normalized<T>(hn::LoadU(d, x + r * count + j), scales[r]), sum);
+    add_to(totals + j, sum);
+  }
+  for (; j < count; ++j)
+    for (std::int64_t r = 0; r < rows; ++r)
+      totals[j] += static_cast<double>(grad[r * count + j]) * static_cast<double>((x[r * count + j] - scales[r].center) * scales[r].scale + scales[r].shift);
+}
+
+template <class T>
+void affine(const T* x, std::int64_t count, T center, T scale, T shift, T* out) {
+  const RowScale<T> row{center, scale, shift};
+  for_each_vector(x, count, [=](std::int64_t i, Vector<T> v, std::int64_t lanes) HWY_ATTR { put(normalized<T>(v, row), out + i, lanes); });
+}
+
+template <class T>
+void affine_channels(const T* x, std::int64_t count, const T* centers, const T* scales, const T* shifts, T* out) {
+  for_each_vector(x, count, [=](std::int64_t i, Vector<T> v, std::int64_t lanes) HWY_ATTR {
+    put(hn::MulAdd(hn::Sub(v, load_or(centers, i, lanes, T{0})), load_or(scales, i, lanes, T{0}), load_or(shifts, i, lanes, T{0})), out + i, lanes);
+  });
+}
+
+template <class T>
+GradientSums gradient_sums(const T* grad, const T* x, std::int64_t count, T center) {
+  const Vector<T> centers = hn::Set(Tag<T>(), center);
+  Totals<T> sums, products;
+  for_each_vector(grad, count, [&](std::int64_t i, Vector<T> g, std::int64_t lanes) HWY_ATTR {
+    sums.add(g);
+    products.add(hn::Mul(g, hn::Sub(load_or(x, i, lanes, T{0}), centers)));
+  });
+  return {sums.total(), products.total()};
+}
+
+template <class T>
+void combine(const T* grad, const T* x, std::int64_t count, T center, T a, T b, T c, T* out) {
+  const Tag<T> d;
+  const Vector<T> centers = hn::Set(d, center), as = hn::Set(d, a), bs = hn::Set(d, b), cs = hn::Set(d, c);
+  for_each_vector(grad, count, [=](std::int64_t i, Vector<T> g, std::int64_t lanes) HWY_ATTR {
+    put(hn::MulAdd(g, as, hn::MulAdd(hn::Sub(load_or(x, i, lanes, T{0}), centers), bs, cs)), out + i, lanes);
+  });
+}
+
+template <class T>
+constexpr NormalizationTable<T> normalization_table_of() {
+  return {layer_norm<T>, flush_normalized, layer_norm_backward<T>, layer_norm_weight<T>, affine<T>, affine_channels<T>, gradient_sums<T>, combine<T>};
+}
+}  // namespace
+
+constinit const NormalizationKernels normalization_kernels = {normalization_table_of<float>(), normalization_table_of<double>()};
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %%
+//| export kernels/normalization.cpp
+namespace {
+template <class T>
+const kernels::NormalizationTable<T>& normalization_table() {
+  using namespace kernels;
+  static constexpr const NormalizationKernels* tables[] = TINYTORCH_PER_CAPABILITY(normalization_kernels);
+  const NormalizationKernels& chosen = for_capability(tables);
+  if constexpr (std::is_same_v<T, float>) return chosen.in_float;
+  else return chosen.in_double;
+}
+
+template <class F>
+void in_normalized_type(ScalarType type, F f) {
+  if (type == kFloat) f.template operator()<float>();
+  else f.template operator()<double>();
+}
+
+bool can_normalize(const Tensor& x) { return (x.scalar_type() == kFloat || x.scalar_type() == kDouble) && x.numel() > 0; }
+
+// A dense copy if it is defined, which keeps the memory of the pointer.
+Tensor dense_or_none(const std::optional<Tensor>& x) { return x && x->defined() ? x->contiguous() : Tensor(); }
+template <class T>
+const T* data_or_null(const Tensor& x) {
+  return x.defined() ? x.data<T>() : nullptr;
+}
+
+// Pieces of rows or channels that are worth a task.
+constexpr std::int64_t kNormalizationWork = 1 << 15;
+std::int64_t rows_together(std::int64_t count) { return std::max<std::int64_t>(1, kNormalizationWork / count); }
+
+Tensor layer_norm_tuned(const Tensor& input, IntArrayRef normalized_shape, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, double eps) {
+  if (!can_normalize(input)) return op::layer_norm.function(Layer::CPU)(input, normalized_shape, weight, bias, eps);
+  const Tensor x = input.contiguous(), result = empty(x.sizes(), x.scalar_type()), w = dense_or_none(weight), b = dense_or_none(bias);
+  const std::int64_t count = multiply_sizes(normalized_shape);
+  in_normalized_type(x.scalar_type(), [&]<class T>() {
+    const kernels::NormalizationTable<T>& table = normalization_table<T>();
+    const bool beyond_cache = x.numel() * static_cast<std::int64_t>(sizeof(T)) > kernels::last_cache_bytes();
+    parallel_for(0, x.numel() / count, rows_together(count), [&, from = x.data<T>(), scale = data_or_null<T>(w), shift = data_or_null<T>(b), to = result.data<T>()](std::int64_t first, std::int64_t stop) {
+      for (std::int64_t row = first; row < stop; ++row) table.layer_norm(from + row * count, count, scale, shift, eps, beyond_cache, to + row * count);
+      if (beyond_cache) table.flush();
+    });
+  });
+  return result;
+}
+
+// ---- Gradients. On the layer CPU they are module 12's and module 09's formulas, of differentiable operators.
+DimVector last_dims(std::int64_t dims) {
+  DimVector last;
+  for (std::int64_t i = 1; i <= dims; ++i) last.push_back(-i);
+  return last;
+}
+
+// The sizes of the last `dims` dimensions.
+DimVector row_sizes(const Tensor& x, std::int64_t dims) {
+  DimVector sizes;
+  for (std::int64_t d = x.dim() - dims; d < x.dim(); ++d) sizes.push_back(x.size(d));
+  return sizes;
+}
+
+Tensor normalized_rows(const Tensor& input, std::int64_t dims, double eps, Tensor* rstd) {
+  const Tensor centered = input - input.mean(last_dims(dims), true);
+  *rstd = rsqrt((centered * centered).mean(last_dims(dims), true) + eps);
+  return centered * *rstd;
+}
+
+Tensor layer_norm_backward_composed(const Tensor& grad, const Tensor& input, std::int64_t dims, const std::optional<Tensor>& weight, double eps) {
+  Tensor rstd;
+  const Tensor x = normalized_rows(input, dims, eps, &rstd);
+  const Tensor h = weight && weight->defined() ? grad * *weight : grad;
+  return rstd * (h - h.mean(last_dims(dims), true) - x * (h * x).mean(last_dims(dims), true));
+}
+
+// The sum over all rows of grad times the normalized input: the gradient of the weight.
+Tensor layer_norm_weight_composed(const Tensor& grad, const Tensor& input, std::int64_t dims, double eps) {
+  const Tensor product = grad * op::layer_norm(input, row_sizes(input, dims), {}, {}, eps);
+  DimVector rows;
+  for (std::int64_t d = 0; d < input.dim() - dims; ++d) rows.push_back(d);
+  return rows.empty() ? product : product.sum(rows);
+}
+
+constinit Operator<Tensor(const Tensor&, const Tensor&, std::int64_t, const std::optional<Tensor>&, double)> layer_norm_backward_op("layer_norm_backward", {.cpu = layer_norm_backward_composed});
+constinit Operator<Tensor(const Tensor&, const Tensor&, std::int64_t, double)> layer_norm_weight_op("layer_norm_weight", {.cpu = layer_norm_weight_composed});
+
+Tensor layer_norm_backward_tuned(const Tensor& grad, const Tensor& input, std::int64_t dims, const std::optional<Tensor>& weight, double eps) {
+  if (!can_normalize(input) || grad.scalar_type() != input.scalar_type()) return layer_norm_backward_op.function(Layer::CPU)(grad, input, dims, weight, eps);
+  const Tensor g = grad.contiguous(), x = input.contiguous(), w = dense_or_none(weight), result = empty(x.sizes(), x.scalar_type());
+  const std::int64_t count = multiply_sizes(row_sizes(x, dims));
+  in_normalized_type(x.scalar_type(), [&]<class T>() {
+    const auto kernel = normalization_table<T>().layer_norm_backward;
+    parallel_for(0, x.numel() / count, rows_together(count), [&, from = g.data<T>(), at = x.data<T>(), scale = data_or_null<T>(w), to = result.data<T>()](std::int64_t first, std::int64_t stop) {
+      for (std::int64_t row = first; row < stop; ++row) kernel(from + row * count, at + row * count, count, scale, eps, to + row * count);
+    });
+  });
+  return result;
+}
+
+Tensor layer_norm_weight_tuned(const Tensor& grad, const Tensor& input, std::int64_t dims, double eps) {
+  if (!can_normalize(input) || grad.scalar_type() != input.scalar_type()) return layer_norm_weight_op.function(Layer::CPU)(grad, input, dims, eps);
+  const Tensor g = grad.contiguous(), x = input.contiguous(), result = empty(row_sizes(x, dims), x.scalar_type());
+  const std::int64_t count = multiply_sizes(row_sizes(x, dims)), rows = x.numel() / count;
+  // Segments of rows, with totals of their own, which are joined in order.
+  const std::int64_t segments = std::clamp<std::int64_t>(x.numel() / kNormalizationWork, 1, std::min<std::int64_t>(16, (rows + 7) / 8));
+  in_normalized_type(x.scalar_type(), [&]<class T>() {
+    std::vector<double> totals(static_cast<std::size_t>(segments * count));
+    kernels::run_tasks(segments, [&](std::int64_t s) {
+      const std::int64_t stop = rows * (s + 1) / segments;
+      for (std::int64_t row = rows * s / segments; row < stop; row += 8)
+        normalization_table<T>().layer_norm_weight(g.data<T>() + row * count, x.data<T>() + row * count, std::min<std::int64_t>(8, stop - row), count, eps, totals.data() + s * count);
+    });
+    for (std::int64_t j = 0; j < count; ++j) {
+      double total = 0;
+      for (std::int64_t s = 0; s < segments; ++s) total += totals[static_cast<std::size_t>(s * count + j)];
+      result.data<T>()[j] = static_cast<T>(total);
+    }
+  });
+  return result;
+}
+
+// ---- Batch norm, of contiguous (N, C, L).
+
+struct ChannelShape {
+  explicit ChannelShape(const Tensor& x) : N(x.size(0)), C(x.size(1)), L(x.numel() / (N * C)) {}
+  std::int64_t N, C, L;
+};
+
+DimVector dims_but_channels(const Tensor& x) {
+  DimVector dims{0};
+  for (std::int64_t d = 2; d < x.dim(); ++d) dims.push_back(d);
+  return dims;
+}
+
+// Calls f(n, c) for each plane of L numbers.
+template <class F>
+void for_planes(const ChannelShape& s, F f) {
+  parallel_for(0, s.N * s.C, rows_together(s.L), [&](std::int64_t first, std::int64_t stop) {
+    for (std::int64_t plane = first; plane < stop; ++plane) f(plane, plane % s.C);
+  });
+}
+
+std::tuple<Tensor, Tensor, Tensor> batch_norm_tuned(const Tensor& self, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, double eps) {
+  const auto reference = [&] { return op::batch_norm.function(Layer::CPU)(self, weight, bias, eps); };
+  if (!can_normalize(self)) return reference();
+  const Tensor x = self.contiguous(), w = dense_or_none(weight), b = dense_or_none(bias);
+  const ChannelShape s(x);
+  const auto channels = static_cast<std::size_t>(s.C);
+  std::vector<double> means(channels), variances(channels);
+  if (!kernels::moments_over(x.view({s.N, s.C, s.L}), {0, 2}, means.data(), variances.data())) return reference();
+  const Tensor result = empty(x.sizes(), x.scalar_type()), mean = empty({s.C}, x.scalar_type()), variance = empty({s.C}, x.scalar_type());
+  in_normalized_type(x.scalar_type(), [&]<class T>() {
+    std::vector<T> scales(channels), shifts(channels);
+    T* const centers = mean.data<T>();
+    for (std::size_t c = 0; c < channels; ++c) {
+      const double scale = (w.defined() ? static_cast<double>(w.data<T>()[c]) : 1.0) / std::sqrt(variances[c] + eps);
+      centers[c] = static_cast<T>(means[c]);
+      variance.data<T>()[c] = static_cast<T>(variances[c]);
+      scales[c] = static_cast<T>(scale);
+      shifts[c] = static_cast<T>((b.defined() ? static_cast<double>(b.data<T>()[c]) : 0.0) - (means[c] - static_cast<double>(centers[c])) * scale);
+    }
+    const kernels::NormalizationTable<T>& table = normalization_table<T>();
+    const T* const from = x.data<T>();
+    T* const to = result.data<T>();
+    if (s.L == 1) {
+      parallel_for(0, s.N, rows_together(s.C), [&](std::int64_t first, std::int64_t stop) {
+        for (std::int64_t n = first; n < stop; ++n) table.affine_channels(from + n * s.C, s.C, centers, scales.data(), shifts.data(), to + n * s.C);
+      });
+    } else {
+      for_planes(s, [&](std::int64_t plane, std::int64_t channel) {
+        const auto c = static_cast<std::size_t>(channel);
+        table.affine(from + plane * s.L, s.L, centers[c], scales[c], shifts[c], to + plane * s.L);
+      });
+    }
+  });
+  return {result, mean, variance};
+}
+
+// What both gradients need of each channel: sums over the batch, with the means of the forward pass as centers.
+template <class T>
+std::vector<kernels::GradientSums> channel_gradient_sums(const ChannelShape& s, const T* grad, const T* x, const T* centers) {
+  const std::int64_t segments = s.C >= 32 ? 1 : std::clamp<std::int64_t>(s.N * s.L / kNormalizationWork, 1, std::min<std::int64_t>(s.N, 16));
+  std::vector<kernels::GradientSums> partial(static_cast<std::size_t>(s.C * segments));
+  parallel_for(0, s.C * segments, rows_together(std::max<std::int64_t>(1, s.N * s.L / segments)), [&](std::int64_t first, std::int64_t stop) {
+    for (std::int64_t task = first; task < stop; ++task) {
+      const std::int64_t c = task / segments, segment = task % segments;
+      kernels::GradientSums so_far;
+      for (std::int64_t n = s.N * segment / segments; n < s.N * (segment + 1) / segments; ++n) {
+        const std::int64_t at = (n * s.C + c) * s.L;
+        const kernels::GradientSums plane = normalization_table<T>().gradient_sums(grad + at, x + at, s.L, centers[c]);
+        so_far.grad += plane.grad;
+        so_far.products += plane.products;
+      }
+      partial[static_cast<std::size_t>(task)] = so_far;
+    }
+  });
+  std::vector<kernels::GradientSums> sums(static_cast<std::size_t>(s.C));
+  for (std::size_t task = 0; task < partial.size(); ++task) {
+    kernels::GradientSums& channel = sums[task / static_cast<std::size_t>(segments)];
+    channel.grad += partial[task].grad;
+    channel.products += partial[task].products;
+  }
+  return sums;
+}
+
+// With the mean and the variance that the forward pass gave.
+using BatchNormGradient = Operator<Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>&, const Tensor&, const Tensor&, double)>;
+Tensor batch_norm_backward_composed(const Tensor& grad, const Tensor& input, const std::optional<Tensor>& weight, const Tensor&, const Tensor&, double eps) {
+  return batch_norm_input_grad(grad, input, weight.value_or(Tensor()), eps);
+}
+constinit BatchNormGradient batch_norm_backward_op("batch_norm_backward", {.cpu = batch_norm_backward_composed});
+
+Tensor batch_norm_backward_tuned(const Tensor& grad, const Tensor& input, const std::optional<Tensor>& weight, const Tensor& mean, const Tensor& variance, double eps) {
+  if (!can_normalize(input) || grad.scalar_type() != input.scalar_type() || ChannelShape(input).L == 1)
+    return batch_norm_backward_op.function(Layer::CPU)(grad, input, weight, mean, variance, eps);
+  const Tensor g = grad.contiguous(), x = input.contiguous(), w = dense_or_none(weight), result = empty(x.sizes(), x.scalar_type());
+  const ChannelShape s(x);
+  in_normalized_type(x.scalar_type(), [&]<class T>() {
+    const T* const centers = mean.data<T>();
+    const std::vector<kernels::GradientSums> sums = channel_gradient_sums(s, g.data<T>(), x.data<T>(), centers);
+    struct Factors {
+      T a, b, c;
+    };
+    std::vector<Factors> factors;
+    for (std::size_t c = 0; c < sums.size(); ++c) {
+      const double rstd = 1 / std::sqrt(static_cast<double>(variance.data<T>()[c]) + eps), count = static_cast<double>(s.N * s.L);
+      const double a = rstd * (w.defined() ? static_cast<double>(w.data<T>()[c]) : 1.0);
+      factors.push_back({static_cast<T>(a), static_cast<T>(-a * rstd * rstd * sums[c].products / count), static_cast<T>(-a * sums[c].grad / count)});
+    }
+    const auto kernel = normalization_table<T>().combine;
+    for_planes(s, [&, from = g.data<T>(), at = x.data<T>(), to = result.data<T>()](std::int64_t plane, std::int64_t channel) {
+      const Factors& f = factors[static_cast<std::size_t>(channel)];
+      kernel(from + plane * s.L, at + plane * s.L, s.L, centers[channel], f.a, f.b, f.c, to + plane * s.L);
+    });
+  });
+  return result;
+}
+
+Tensor batch_norm_weight_composed(const Tensor& grad, const Tensor& input, const std::optional<Tensor>&, const Tensor&, const Tensor&, double eps) {
+  return (grad * normalized_channels(input, eps)).sum(dims_but_channels(input));
+}
+constinit BatchNormGradient batch_norm_weight_op("batch_norm_weight", {.cpu = batch_norm_weight_composed});
+
+Tensor batch_norm_weight_tuned(const Tensor& grad, const Tensor& input, const std::optional<Tensor>& weight, const Tensor& mean, const Tensor& variance, double eps) {
+  if (!can_normalize(input) || grad.scalar_type() != input.scalar_type() || ChannelShape(input).L == 1)
+    return batch_norm_weight_op.function(Layer::CPU)(grad, input, weight, mean, variance, eps);
+  const Tensor g = grad.contiguous(), x = input.contiguous();
+  const ChannelShape s(x);
+  const Tensor result = empty({s.C}, x.scalar_type());
+  in_normalized_type(x.scalar_type(), [&]<class T>() {
+    const std::vector<kernels::GradientSums> sums = channel_gradient_sums(s, g.data<T>(), x.data<T>(), mean.data<T>());
+    for (std::size_t c = 0; c < sums.size(); ++c) result.data<T>()[c] = static_cast<T>(sums[c].products / std::sqrt(static_cast<double>(variance.data<T>()[c]) + eps));
+  });
+  return result;
+}
+
+std::optional<Tensor> if_given(const Tensor& x) { return x.defined() ? std::optional(x) : std::nullopt; }
+}  // namespace
+
+// %%
+//| export kernels/normalization.cpp
+//| registers
+void register_tuned_normalization() {
+  op::layer_norm.set(Layer::TunedCPU, layer_norm_tuned);
+  op::batch_norm.set(Layer::TunedCPU, batch_norm_tuned);
+  layer_norm_backward_op.set(Layer::TunedCPU, layer_norm_backward_tuned);
+  layer_norm_weight_op.set(Layer::TunedCPU, layer_norm_weight_tuned);
+  batch_norm_backward_op.set(Layer::TunedCPU, batch_norm_backward_tuned);
+  batch_norm_weight_op.set(Layer::TunedCPU, batch_norm_weight_tuned);
+  gradient<op::layer_norm>(
+      [](const Tensor& g, Input<0> input, Arg<1, DimVector> shape, Input<2> weight, Arg<4, double> eps) {
+        const auto dims = static_cast<std::int64_t>(shape.value.size());
+        return is_recording() ? layer_norm_backward_composed(g, input, dims, if_given(weight), eps) : layer_norm_backward_op(g, input, dims, if_given(weight), eps);
+      },
+      [](const Tensor& g, Input<0> input, Arg<1, DimVector> shape, Arg<4, double> eps) {
+        const auto dims = static_cast<std::int64_t>(shape.value.size());
+        return is_recording() ? layer_norm_weight_composed(g, input, dims, eps) : layer_norm_weight_op(g, input, dims, eps);
+      },
+      [](const Tensor& g) { return g; });
+  gradient<op::batch_norm>(
+      [](const Tensor& g, Input<0> input, Input<1> weight, OutputAt<1> mean, OutputAt<2> variance, Arg<3, double> eps) {
+        return is_recording() ? batch_norm_input_grad(g, input, weight, eps) : batch_norm_backward_op(g, input, if_given(weight), mean, variance, eps);
+      },
+      [](const Tensor& g, Input<0> input, OutputAt<1> mean, OutputAt<2> variance, Arg<3, double> eps) {
+        return is_recording() ? batch_norm_weight_composed(g, input, std::nullopt, mean, variance, eps) : batch_norm_weight_op(g, input, std::nullopt, mean, variance, eps);
+      },
+      [](const Tensor& g) { return g.sum(dims_but_channels(g)); });
+}
+
+// %%
+TEST_CASE("layer norm and batch norm: results and gradients as the reference, for each form of input") {
+  manual_seed(772);
+  const auto compare = [](auto results, ScalarType type) {
+    const std::vector<Tensor> expected = by_reference(results);
+    const double tolerance = type == kFloat ? 2e-5 : 1e-11;
+    for_each_capability([&] {
+      const std::vector<Tensor> tuned = results();
+      for (std::size_t i = 0; i < tuned.size(); ++i) CHECK_CLOSE(tuned[i], expected[i], tolerance, tolerance);
+    });
+    const std::vector<Tensor> alone = with_threads(1, results), together = with_threads(3, results);
+    for (std::size_t i = 0; i < alone.size(); ++i) CHECK_EQ(together[i], alone[i]);
+  };
+  for (const ScalarType type : {kFloat, kDouble}) {
+    for (const bool affine : {false, true}) {
+      for (const DimVector& sizes : {DimVector{4, 7}, DimVector{19, 64}, DimVector{2, 3, 33}, DimVector{300, 130}, DimVector{3, 5000}}) {
+        CAPTURE(sizes);
+        const std::int64_t count = sizes.back();
+        const Tensor x = randn(sizes, type) * 3 + 1, g = randn(sizes, type), weight = randn({count}, type), bias = randn({count}, type);
+        compare([&] {
+          const Tensor a = x.clone().requires_grad_(), w = weight.clone().requires_grad_(), b = bias.clone().requires_grad_();
+          const Tensor y = affine ? layer_norm(a, {count}, w, b) : layer_norm(a, {count});
+          y.backward(g);
+          return affine ? std::vector<Tensor>{y.detach(), a.grad(), w.grad(), b.grad()} : std::vector<Tensor>{y.detach(), a.grad()};
+        }, type);
+      }
+      for (const DimVector& sizes : {DimVector{6, 5}, DimVector{4, 3, 7}, DimVector{3, 4, 5, 6}, DimVector{16, 2, 33, 70}, DimVector{5, 40, 6, 6}}) {
+        CAPTURE(sizes);
+        const std::int64_t C = sizes[1];
+        const Tensor x = (randn(sizes, type) * 3 + 1).transpose(0, -1).contiguous().transpose(0, -1), g = randn(sizes, type), weight = randn({C}, type), bias = randn({C}, type);
+        compare([&] {
+          const Tensor a = x.clone().requires_grad_(), w = weight.clone().requires_grad_(), b = bias.clone().requires_grad_();
+          const auto [y, mean, variance] = op::batch_norm(a, affine ? std::optional(w) : std::nullopt, affine ? std::optional(b) : std::nullopt, 1e-5);
+          y.backward(g);
+          std::vector<Tensor> all{y.detach(), mean.detach(), variance.detach(), a.grad()};
+          if (affine) {
+            all.push_back(w.grad());
+            all.push_back(b.grad());
+          }
+          return all;
+        }, type);
+      }
+    }
+  }
+}
+
+TEST_CASE("layer norm: a mean that is large beside the spread, and second derivatives") {
+  manual_seed(773);
+  const Tensor spread = randn({8, 100}, kDouble), x = (spread + 3000.0).to(kFloat);
+  const Tensor exact = layer_norm(x.to(kDouble), {100});
+  for_each_capability([&] { CHECK_CLOSE(layer_norm(x, {100}).to(kDouble), exact, 1e-5, 1e-5); });
+  const Tensor point = randn({2, 5}, kDouble), direction = randn({2, 5}, kDouble), weights = randn({2, 5}, kDouble);
+  const auto slope = [&](const Tensor& at, bool record) {
+    const Tensor leaf = at.clone().requires_grad_();
+    const Tensor value = (layer_norm(leaf, {5}) * weights).sum();
+    return std::pair(leaf, autograd::grad({value}, {leaf}, {}, std::nullopt, record)[0]);
+  };
+  const auto [leaf, first] = slope(point, true);
+  const Tensor second = autograd::grad({(first * direction).sum()}, {leaf})[0];
+  const double step = 1e-5;
+  const Tensor differences = (slope(point + direction * step, false).second - slope(point - direction * step, false).second) / (2 * step);
+  CHECK_CLOSE(second, differences, 1e-6, 1e-7);
+}
+
+// %% [markdown]
+// ## Optimizers: all parameters in one walk
+//
+// Module 06 composes Adam's step of eight operators for each parameter and measured what a fused loop gains. Here is that loop in vectors: a step reads p, g, m and v once and writes p, m and v, 28 bytes for a float, and does some twenty operations with them, among them a root and a division. That is limited by memory again.
+//
+//     composed   mul_ m | add_ m g | mul_ v | addcmul_ v g | sqrt v | div_ | add_ | addcdiv_ p m        8 walks for each parameter
+//     fused      p0 p1 ... | p0 ... | p0 p1 |  pieces of all parameters, handed to threads              1 walk, 1 call
+//
+// A network has many small parameters. Their pieces form one list of tasks, so a step costs one call however many there are (PyTorch: `fused=True`, `aten/src/ATen/native/cpu/FusedAdamKernel.cpp`). Where tensors have gaps, other dtypes or different ones, nothing is done and the optimizer composes.
+
+// %%
+//| export kernels/optimizer_kernels.h
+namespace kernels {
+
+// The numbers of one step of Adam for one parameter.
+template <class T>
+struct AdamStep {
+  T decay;           // what a parameter is multiplied with first: AdamW; 1 for Adam
+  T gradient_decay;  // what of the parameter is added to its gradient: Adam; 0 for AdamW
+  T beta1, beta2;
+  T one_minus_beta1, one_minus_beta2;
+  T root_scale;  // 1 / sqrt(1 - beta2^t)
+  T eps;
+  T rate;  // lr / (1 - beta1^t)
+};
+
+template <class T>
+struct SGDStep {
+  T weight_decay, momentum, one_minus_dampening, rate;
+  bool nesterov;
+  bool first;  // the buffer has no value yet
+};
+
+template <class T>
+struct OptimizerTable {
+  // One step for `count` numbers; max_exp_avg_sq is null without amsgrad, buffer without momentum.
+  void (*adam)(const AdamStep<T>& step, std::int64_t count, T* parameter, const T* grad, T* exp_avg, T* exp_avg_sq, T* max_exp_avg_sq);
+  void (*sgd)(const SGDStep<T>& step, std::int64_t count, T* parameter, const T* grad, T* buffer);
+};
+
+struct OptimizerKernels {
+  OptimizerTable<float> in_float;
+  OptimizerTable<double> in_double;
+};
+
+TINYTORCH_DECLARE_PER_CAPABILITY(OptimizerKernels, optimizer_kernels)
+
+}  // namespace kernels
+
+// %%
+//| export kernels/optimizer_steps.simd.cpp
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// The same for a tag of as many lanes as wanted: a whole vector, or one lane for the last numbers.
+template <class D, class T>
+HWY_INLINE void adam_vector(D d, const AdamStep<T>& s, T* parameter, const T* grad, T* exp_avg, T* exp_avg_sq, T* max_exp_avg_sq) {
+  const auto p = hn::Mul(hn::LoadU(d, parameter), hn::Set(d, s.decay));
+  const auto g = hn::MulAdd(p, hn::Set(d, s.gradient_decay), hn::LoadU(d, grad));
+  const auto m = hn::MulAdd(g, hn::Set(d, s.one_minus_beta1), hn::Mul(hn::LoadU(d, exp_avg), hn::Set(d, s.beta1)));
+  auto v = hn::MulAdd(hn::Mul(g, g), hn::Set(d, s.one_minus_beta2), hn::Mul(hn::LoadU(d, exp_avg_sq), hn::Set(d, s.beta2)));
+  hn::StoreU(m, d, exp_avg);
+  hn::StoreU(v, d, exp_avg_sq);
+  if (max_exp_avg_sq != nullptr) {
+    const auto before = hn::LoadU(d, max_exp_avg_sq);
+    v = hn::IfThenElse(hn::Or(hn::Gt(v, before), hn::IsNaN(v)), v, before);
+    hn::StoreU(v, d, max_exp_avg_sq);
+  }
+  const auto denominator = hn::MulAdd(hn::Sqrt(v), hn::Set(d, s.root_scale), hn::Set(d, s.eps));
+  hn::StoreU(hn::NegMulAdd(hn::Set(d, s.rate), hn::Div(m, denominator), p), d, parameter);
+}
+
+template <class T>
+void adam(const AdamStep<T>& s, std::int64_t count, T* parameter, const T* grad, T* exp_avg, T* exp_avg_sq, T* max_exp_avg_sq) {
+  const hn::ScalableTag<T> d;
+  const hn::CappedTag<T, 1> one;
+  constexpr std::int64_t L = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
+  const auto step = [&](auto tag, std::int64_t i) HWY_ATTR {
+    adam_vector(tag, s, parameter + i, grad + i, exp_avg + i, exp_avg_sq + i, max_exp_avg_sq == nullptr ? nullptr : max_exp_avg_sq + i);
+  };
+  std::int64_t i = 0;
+  for (; i + L <= count; i += L) step(d, i);
+  for (; i < count; ++i) step(one, i);
+}
+
+template <class D, class T>
+HWY_INLINE void sgd_vector(D d, const SGDStep<T>& s, T* parameter, const T* grad, T* buffer) {
+  const auto p = hn::LoadU(d, parameter);
+  auto update = hn::MulAdd(p, hn::Set(d, s.weight_decay), hn::LoadU(d, grad));
+  if (buffer != nullptr) {
+    auto kept = update;
+    if (!s.first) kept = hn::MulAdd(update, hn::Set(d, s.one_minus_dampening), hn::Mul(hn::LoadU(d, buffer), hn::Set(d, s.momentum)));
+    hn::StoreU(kept, d, buffer);
+    update = s.nesterov ? hn::MulAdd(kept, hn::Set(d, s.momentum), update) : kept;
+  }
+  hn::StoreU(hn::NegMulAdd(update, hn::Set(d, s.rate), p), d, parameter);
+}
+
+template <class T>
+void sgd(const SGDStep<T>& s, std::int64_t count, T* parameter, const T* grad, T* buffer) {
+  const hn::ScalableTag<T> d;
+  const hn::CappedTag<T, 1> one;
+  constexpr std::int64_t L = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
+  const auto step = [&](auto tag, std::int64_t i) HWY_ATTR { sgd_vector(tag, s, parameter + i, grad + i, buffer == nullptr ? nullptr : buffer + i); };
+  std::int64_t i = 0;
+  for (; i + L <= count; i += L) step(d, i);
+  for (; i < count; ++i) step(one, i);
+}
+}  // namespace
+
+constinit const OptimizerKernels optimizer_kernels = {{adam<float>, sgd<float>}, {adam<double>, sgd<double>}};
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %%
+//| export kernels/optimizer_steps.cpp
+namespace {
+template <class T>
+const kernels::OptimizerTable<T>& optimizer_table() {
+  using namespace kernels;
+  static constexpr const OptimizerKernels* tables[] = TINYTORCH_PER_CAPABILITY(optimizer_kernels);
+  const OptimizerKernels& chosen = for_capability(tables);
+  if constexpr (std::is_same_v<T, float>) return chosen.in_float;
+  else return chosen.in_double;
+}
+
+// The parameters of a group that have gradients, and what the optimizer keeps for them, in the same order. A list that is not used is empty.
+struct StepTensors {
+  std::vector<Tensor> parameters, grads, first, second, third;
+  std::vector<std::int64_t> counts;  // of the steps, this one included; for SGD whether it is the first
+};
+
+// All of one dtype, float or double, dense and as many numbers as their parameter.
+bool fit_one_walk(const StepTensors& tensors) {
+  const ScalarType type = tensors.parameters[0].scalar_type();
+  if (type != kFloat && type != kDouble) return false;
+  for (const std::vector<Tensor>* list : {&tensors.parameters, &tensors.grads, &tensors.first, &tensors.second, &tensors.third}) {
+    for (std::size_t i = 0; i < list->size(); ++i) {
+      const Tensor& t = (*list)[i];
+      if (!t.defined() || t.scalar_type() != type || !t.is_contiguous() || t.numel() != tensors.parameters[i].numel()) return false;
+    }
+  }
+  return true;
+}
+
+// Calls f(i, first, count) for pieces of all parameters, on all threads.
+template <class F>
+void for_pieces(TensorList parameters, F f) {
+  struct Piece {
+    std::size_t i;
+    std::int64_t first, count;
+  };
+  constexpr std::int64_t most = 1 << 14;
+  std::vector<Piece> pieces;
+  for (std::size_t i = 0; i < parameters.size(); ++i)
+    for (std::int64_t first = 0; first < parameters[i].numel(); first += most) pieces.push_back({i, first, std::min(most, parameters[i].numel() - first)});
+  // Small parameters share a task: tasks end where `most` numbers are together.
+  std::vector<std::size_t> ends;
+  std::int64_t together = 0;
+  for (std::size_t k = 0; k < pieces.size(); ++k) {
+    together += pieces[k].count;
+    if (together < most && k + 1 < pieces.size()) continue;
+    ends.push_back(k + 1);
+    together = 0;
+  }
+  kernels::run_tasks(static_cast<std::int64_t>(ends.size()), [&](std::int64_t task) {
+    const auto t = static_cast<std::size_t>(task);
+    for (std::size_t k = t == 0 ? 0 : ends[t - 1]; k < ends[t]; ++k) f(pieces[k].i, pieces[k].first, pieces[k].count);
+  });
+}
+
+template <class T>
+T* place_in(TensorList list, std::size_t i, std::int64_t first) {
+  return list.empty() ? nullptr : list[i].data<T>() + first;
+}
+
+// The operators return whether they did it. On the layer CPU nothing does: the optimizer composes.
+using AdamOperator = Operator<bool(TensorList, TensorList, TensorList, TensorList, TensorList, IntArrayRef, double, double, double, double, double, bool)>;
+bool no_fused_adam(TensorList, TensorList, TensorList, TensorList, TensorList, IntArrayRef, double, double, double, double, double, bool) { return false; }
+constinit AdamOperator fused_adam("fused_adam", {.cpu = no_fused_adam});
+
+bool fused_adam_tuned(TensorList parameters, TensorList grads, TensorList exp_avgs, TensorList exp_avg_sqs, TensorList max_exp_avg_sqs, IntArrayRef steps, double lr, double beta1, double beta2, double eps,
+                      double weight_decay, bool decoupled) {
+  const auto walk = [&]<class T>() {
+    std::vector<kernels::AdamStep<T>> numbers;
+    for (const std::int64_t step : steps) {
+      const double correction1 = 1 - std::pow(beta1, static_cast<double>(step)), correction2 = 1 - std::pow(beta2, static_cast<double>(step));
+      numbers.push_back({static_cast<T>(decoupled ? 1 - lr * weight_decay : 1), static_cast<T>(decoupled ? 0 : weight_decay), static_cast<T>(beta1), static_cast<T>(beta2), static_cast<T>(1 - beta1),
+                         static_cast<T>(1 - beta2), static_cast<T>(1 / std::sqrt(correction2)), static_cast<T>(eps), static_cast<T>(lr / correction1)});
+    }
+    for_pieces(parameters, [&](std::size_t i, std::int64_t first, std::int64_t count) {
+      optimizer_table<T>().adam(numbers[i], count, place_in<T>(parameters, i, first), place_in<T>(grads, i, first), place_in<T>(exp_avgs, i, first), place_in<T>(exp_avg_sqs, i, first),
+                                place_in<T>(max_exp_avg_sqs, i, first));
+    });
+  };
+  if (parameters[0].scalar_type() == kFloat) walk.template operator()<float>();
+  else walk.template operator()<double>();
+  return true;
+}
+
+using SGDOperator = Operator<bool(TensorList, TensorList, TensorList, IntArrayRef, double, double, double, double, bool)>;
+bool no_fused_sgd(TensorList, TensorList, TensorList, IntArrayRef, double, double, double, double, bool) { return false; }
+constinit SGDOperator fused_sgd("fused_sgd", {.cpu = no_fused_sgd});
+
+bool fused_sgd_tuned(TensorList parameters, TensorList grads, TensorList buffers, IntArrayRef are_first, double lr, double momentum, double dampening, double weight_decay, bool nesterov) {
+  const auto walk = [&]<class T>() {
+    for_pieces(parameters, [&](std::size_t i, std::int64_t first, std::int64_t count) {
+      const kernels::SGDStep<T> numbers{static_cast<T>(weight_decay), static_cast<T>(momentum), static_cast<T>(1 - dampening), static_cast<T>(lr), nesterov, are_first[i] != 0};
+      optimizer_table<T>().sgd(numbers, count, place_in<T>(parameters, i, first), place_in<T>(grads, i, first), place_in<T>(buffers, i, first));
+    });
+  };
+  if (parameters[0].scalar_type() == kFloat) walk.template operator()<float>();
+  else walk.template operator()<double>();
+  return true;
+}
+
+// The state of `parameter`, made at first use.
+template <class State>
+State& state_for(optim::Optimizer& optimizer, const Tensor& parameter) {
+  std::unique_ptr<optim::OptimizerParamState>& entry = optimizer.state()[parameter.unsafeGetTensorImpl()];
+  if (!entry) entry = optimizer.make_state();
+  return static_cast<State&>(*entry);
+}
+
+// Every parameter of the group that has a gradient, and the gradient.
+StepTensors with_gradients(const optim::OptimizerParamGroup& group) {
+  StepTensors tensors;
+  for (const Tensor& parameter : group.params()) {
+    if (!parameter.grad().defined()) continue;
+    tensors.parameters.push_back(parameter);
+    tensors.grads.push_back(parameter.grad());
+  }
+  return tensors;
+}
+
+// Counts the writes, as operators in place do.
+void count_step(const StepTensors& tensors) {
+  for (const std::vector<Tensor>* list : {&tensors.parameters, &tensors.first, &tensors.second, &tensors.third})
+    for (const Tensor& tensor : *list) detail::bump_version(tensor);
+}
+
+template <class Options>
+bool step_adam_group(optim::Optimizer& optimizer, optim::OptimizerParamGroup& group, bool decoupled) {
+  const auto& options = static_cast<const Options&>(group.options());
+  StepTensors tensors = with_gradients(group);
+  if (tensors.parameters.empty() || !fit_one_walk(tensors)) return false;
+  std::vector<optim::AdamParamState*> states;
+  for (const Tensor& parameter : tensors.parameters) {
+    auto& state = state_for<optim::AdamParamState>(optimizer, parameter);
+    if (!state.exp_avg().defined()) {
+      state.exp_avg(zeros_like(parameter));
+      state.exp_avg_sq(zeros_like(parameter));
+      if (options.amsgrad()) state.max_exp_avg_sq(zeros_like(parameter));
+    }
+    states.push_back(&state);
+    tensors.first.push_back(state.exp_avg());
+    tensors.second.push_back(state.exp_avg_sq());
+    if (options.amsgrad()) tensors.third.push_back(state.max_exp_avg_sq());
+    tensors.counts.push_back(state.step() + 1);
+  }
+  if (!fit_one_walk(tensors)) return false;
+  for (const Tensor& parameter : tensors.parameters) detail::check_inference_write(parameter);
+  const auto [beta1, beta2] = options.betas();
+  const bool done = fused_adam(tensors.parameters, tensors.grads, tensors.first, tensors.second, tensors.third, tensors.counts, options.lr(), beta1, beta2, options.eps(), options.weight_decay(), decoupled);
+  if (!done) return false;
+  for (std::size_t i = 0; i < states.size(); ++i) states[i]->step(tensors.counts[i]);
+  count_step(tensors);
+  return true;
+}
+
+bool step_sgd_group(optim::Optimizer& optimizer, optim::OptimizerParamGroup& group) {
+  const auto& options = static_cast<const optim::SGDOptions&>(group.options());
+  StepTensors tensors = with_gradients(group);
+  if (tensors.parameters.empty() || !fit_one_walk(tensors)) return false;
+  std::vector<optim::SGDParamState*> states;
+  for (const Tensor& parameter : tensors.parameters) {
+    auto& state = state_for<optim::SGDParamState>(optimizer, parameter);
+    if (options.momentum() == 0) continue;
+    states.push_back(&state);
+    tensors.counts.push_back(state.momentum_buffer().defined() ? 0 : 1);
+    tensors.first.push_back(state.momentum_buffer().defined() ? state.momentum_buffer() : empty_like(parameter));
+  }
+  tensors.counts.resize(tensors.parameters.size());
+  if (!fit_one_walk(tensors)) return false;
+  for (const Tensor& parameter : tensors.parameters) detail::check_inference_write(parameter);
+  const bool done = fused_sgd(tensors.parameters, tensors.grads, tensors.first, tensors.counts, options.lr(), options.momentum(), options.dampening(), options.weight_decay(), options.nesterov());
+  if (!done) return false;
+  for (std::size_t i = 0; i < states.size(); ++i) states[i]->momentum_buffer() = tensors.first[i];
+  count_step(tensors);
+  return true;
+}
+}  // namespace
+
+// %%
+//| export kernels/optimizer_steps.cpp
+//| registers
+void register_fused_optimizers() {
+  fused_adam.set(Layer::TunedCPU, fused_adam_tuned);
+  fused_sgd.set(Layer::TunedCPU, fused_sgd_tuned);
+  optim::Adam::group_step = [](optim::Optimizer& optimizer, optim::OptimizerParamGroup& group) { return step_adam_group<optim::AdamOptions>(optimizer, group, false); };
+  optim::AdamW::group_step = [](optim::Optimizer& optimizer, optim::OptimizerParamGroup& group) { return step_adam_group<optim::AdamWOptions>(optimizer, group, true); };
+  optim::SGD::group_step = step_sgd_group;
+}
+
+// %%
+//| lesson
+// Parameters of odd sizes after some steps of an optimizer, one of them without a gradient at first.
+template <class MakeOptimizer>
+std::vector<Tensor> stepped(ScalarType type, MakeOptimizer make_optimizer) {
+  manual_seed(11);
+  std::vector<Tensor> parameters;
+  for (const DimVector& sizes : {DimVector{3, 5}, DimVector{1}, DimVector{130, 257}, DimVector{17}, DimVector{}, DimVector{0}}) parameters.push_back(randn(sizes, type).requires_grad_());
+  auto optimizer = make_optimizer(parameters);
+  for (int step = 0; step < 5; ++step) {
+    for (std::size_t i = 0; i < parameters.size(); ++i)
+      if (i != 3 || step > 1) parameters[i].mutable_grad() = randn(parameters[i].sizes(), type);
+    optimizer.step();
+  }
+  for (Tensor& parameter : parameters) parameter = parameter.detach();
+  return parameters;
+}
+
+// %%
+TEST_CASE("fused optimizers: the reference's parameters after some steps, with the same bits for any number of threads") {
+  using namespace optim;
+  const auto compare = [](auto make_optimizer) {
+    for (const ScalarType type : {kFloat, kDouble}) {
+      const auto run = [&] { return stepped(type, make_optimizer); };
+      const std::vector<Tensor> expected = by_reference(run);
+      const double tolerance = type == kFloat ? 2e-6 : 1e-14;
+      for_each_capability([&] {
+        const std::vector<Tensor> tuned = run();
+        for (std::size_t i = 0; i < tuned.size(); ++i) CHECK_CLOSE(tuned[i], expected[i], tolerance, tolerance);
+      });
+      const std::vector<Tensor> alone = with_threads(1, run), together = with_threads(3, run);
+      for (std::size_t i = 0; i < alone.size(); ++i) CHECK_EQ(together[i], alone[i]);
+    }
+  };
+  using Parameters = std::vector<Tensor>;
+  compare([](const Parameters& p) { return Adam(p, AdamOptions(0.01)); });
+  compare([](const Parameters& p) { return Adam(p, AdamOptions(0.01).weight_decay(0.1).amsgrad(true).betas({0.8, 0.95})); });
+  compare([](const Parameters& p) { return AdamW(p, AdamWOptions(0.01).weight_decay(0.1)); });
+  compare([](const Parameters& p) { return AdamW(p, AdamWOptions(0.01).amsgrad(true)); });
+  compare([](const Parameters& p) { return SGD(p, SGDOptions(0.01)); });
+  compare([](const Parameters& p) { return SGD(p, SGDOptions(0.01).momentum(0.9).weight_decay(0.1).dampening(0.5)); });
+  compare([](const Parameters& p) { return SGD(p, SGDOptions(0.01).momentum(0.9).nesterov(true)); });
+}
+
+TEST_CASE("fused optimizers: the kernel runs, counts its writes, and leaves to the reference what has gaps") {
+  const Tensor p = ones({4}).requires_grad_(), wide = ones({4, 6});
+  const Tensor gaps = wide.slice(1, 0, 3).requires_grad_();
+  p.mutable_grad() = ones({4});
+  optim::AdamW dense({p}, 0.1), strided({gaps}, 0.1);
+  optim::OptimizerParamGroup& group = dense.param_groups()[0];
+  const bool tuned = birth_layers.has(Layer::TunedCPU);  // not with TINYTORCH_KERNELS=reference
+  const auto version = p._version();
+  CHECK_EQ(optim::AdamW::group_step(dense, group), tuned);
+  if (tuned) CHECK_GT(p._version(), version);
+  {
+    const kernels::ReferenceKernelsGuard reference;
+    CHECK_FALSE(optim::AdamW::group_step(dense, group));
+  }
+  gaps.mutable_grad() = ones({4, 3});
+  CHECK_FALSE(optim::AdamW::group_step(strided, strided.param_groups()[0]));
+  strided.step();
+  CHECK_CLOSE(gaps.detach(), full({4, 3}, 1 - 0.001 - 0.1), 1e-5, 1e-5);
+  CHECK_EQ(wide.slice(1, 3, 6), ones({4, 3}));
+}
+
+// %% [markdown]
+// ## Rows of tables
+//
+// An embedding copies rows, `index_select` copies pieces, and their gradients add rows to where they came from. A copy of a whole row is one `memcpy`; all that is left to do is to divide the work. Reading is easy: each task has some of the results. Adding is not, because several positions may name one row: if each task took some positions,
+// two could add to one row at once, and the order, with it the bits, would be a race. So each task owns some *rows* of the table, walks over all positions, and takes those that name its rows, in their order:
+//
+//     indices    7 2 7 0 2 9 ...           task 0 owns rows 0 to 4:  adds positions 1 3 4
+//                                          task 1 owns rows 5 to 9:  adds positions 0 2 5
+//
+// Every row gets its additions in the order of the positions, as from the reference: the same bits.
+
+// %%
+//| export kernels/table_rows.cpp
+namespace {
+// Whether all indices are in [0, rows); the reference says which are not.
+bool are_rows(const Tensor& ids, std::int64_t rows) {
+  const std::int64_t* const id = ids.data<std::int64_t>();
+  return std::all_of(id, id + ids.numel(), [rows](std::int64_t i) { return i >= 0 && i < rows; });
+}
+
+// Calls f<T> for dtypes whose elements these functions move; false for others.
+template <class F>
+bool with_element(ScalarType type, F f) {
+  if (type == kFloat) f.template operator()<float>();
+  else if (type == kDouble) f.template operator()<double>();
+  else if (type == kLong) f.template operator()<std::int64_t>();
+  else return false;
+  return true;
+}
+
+Tensor flat_long(const Tensor& indices) { return indices.to(kLong).contiguous().view({indices.numel()}); }
+
+// out (outer, count, inner) = from (outer, rows, inner) at ids (count) along the middle.
+template <class T>
+void copy_table_rows(T* out, const T* from, const std::int64_t* ids, std::int64_t outer, std::int64_t count, std::int64_t rows, std::int64_t inner) {
+  const std::int64_t together = std::max<std::int64_t>(1, (1 << 15) / inner);
+  parallel_for(0, outer * count, together, [&](std::int64_t first, std::int64_t stop) {
+    for (std::int64_t i = first; i < stop; ++i) {
+      const T* const row = from + (i / count * rows + ids[i % count]) * inner;
+      if (inner == 1) out[i] = *row;
+      else std::memcpy(out + i * inner, row, static_cast<std::size_t>(inner) * sizeof(T));
+    }
+  });
+}
+
+// table (rows, D)[ids[i]] += grad (count, D)[i], but for the positions of padding_idx.
+template <class T>
+void add_table_rows(T* table, const T* grad, const std::int64_t* ids, std::int64_t count, std::int64_t rows, std::int64_t D, std::int64_t padding_idx) {
+  const std::int64_t tasks = std::clamp<std::int64_t>(count * D / (1 << 15), 1, std::min<std::int64_t>(rows, 16));
+  kernels::run_tasks(tasks, [&](std::int64_t task) {
+    const std::int64_t first = rows * task / tasks, stop = rows * (task + 1) / tasks;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const std::int64_t row = ids[i];
+      if (row < first || row >= stop || row == padding_idx) continue;
+      T* const to = table + row * D;
+      const T* const from = grad + i * D;
+      for (std::int64_t d = 0; d < D; ++d) to[d] = static_cast<T>(to[d] + from[d]);
+    }
+  });
+}
+
+Tensor embedding_tuned(const Tensor& weight, const Tensor& indices, std::int64_t padding_idx, bool scale_grad_by_freq) {
+  const Tensor ids = flat_long(indices);
+  DimVector sizes(indices.sizes());
+  sizes.push_back(weight.size(1));
+  const bool ours = weight.is_contiguous() && weight.size(1) > 0 && ids.numel() > 0 && are_rows(ids, weight.size(0));
+  if (!ours) return op::embedding.function(Layer::CPU)(weight, indices, padding_idx, scale_grad_by_freq);
+  const Tensor result = empty(sizes, weight.scalar_type());
+  const bool done = with_element(weight.scalar_type(), [&]<class T>() {
+    copy_table_rows(result.data<T>(), weight.data<T>(), ids.data<std::int64_t>(), 1, ids.numel(), weight.size(0), weight.size(1));
+  });
+  return done ? result : op::embedding.function(Layer::CPU)(weight, indices, padding_idx, scale_grad_by_freq);
+}
+
+Tensor embedding_backward_tuned(const Tensor& grad_output, const Tensor& indices, std::int64_t num_weights, std::int64_t padding_idx, bool scale_grad_by_freq) {
+  const Tensor ids = flat_long(indices);
+  const bool is_float = grad_output.scalar_type() == kFloat || grad_output.scalar_type() == kDouble;
+  if (!is_float || scale_grad_by_freq || grad_output.numel() == 0 || !are_rows(ids, num_weights))
+    return op::embedding_dense_backward.function(Layer::CPU)(grad_output, indices, num_weights, padding_idx, scale_grad_by_freq);
+  const Tensor grad = grad_output.contiguous(), result = zeros({num_weights, grad.size(-1)}, grad.scalar_type());
+  with_element(grad.scalar_type(),
+               [&]<class T>() { add_table_rows(result.data<T>(), grad.data<T>(), ids.data<std::int64_t>(), ids.numel(), num_weights, grad.size(-1), padding_idx); });
+  return result;
+}
+
+Tensor index_select_tuned(const Tensor& self, std::int64_t dim, const Tensor& index) {
+  const auto reference = [&] { return op::index_select.function(Layer::CPU)(self, dim, index); };
+  if (self.dim() == 0 || self.numel() == 0 || index.numel() == 0 || !self.is_contiguous()) return reference();
+  const Tensor ids = flat_long(index);
+  const std::int64_t rows = self.size(dim), inner = self.stride(dim);
+  if (inner * rows * multiply_sizes(IntArrayRef(self.sizes().data(), static_cast<std::size_t>(dim))) != self.numel() || !are_rows(ids, rows)) return reference();
+  DimVector sizes(self.sizes());
+  sizes[static_cast<std::size_t>(dim)] = ids.numel();
+  const Tensor result = empty(sizes, self.scalar_type());
+  const bool done = with_element(self.scalar_type(), [&]<class T>() {
+    copy_table_rows(result.data<T>(), self.data<T>(), ids.data<std::int64_t>(), self.numel() / (rows * inner), ids.numel(), rows, inner);
+  });
+  return done ? result : reference();
+}
+
+// Rows of a table only: dimension 0 of contiguous tensors that share no memory.
+const Tensor& index_add_tuned(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& source) {
+  const bool is_float = self.scalar_type() == kFloat || self.scalar_type() == kDouble;
+  const bool ours = is_float && dim == 0 && self.dim() > 0 && source.numel() > 0 && self.is_contiguous() && !source.is_alias_of(self);
+  if (!ours) return op::index_add_.function(Layer::CPU)(self, dim, index, source);
+  const Tensor ids = flat_long(index), from = source.contiguous();
+  if (!are_rows(ids, self.size(0))) return op::index_add_.function(Layer::CPU)(self, dim, index, source);
+  with_element(self.scalar_type(),
+               [&]<class T>() { add_table_rows(self.data<T>(), from.data<T>(), ids.data<std::int64_t>(), ids.numel(), self.size(0), self.numel() / self.size(0), -1); });
+  return self;
+}
+}  // namespace
+
+// %%
+//| export kernels/table_rows.cpp
+//| registers
+void register_tuned_table_rows() {
+  op::embedding.set(Layer::TunedCPU, embedding_tuned);
+  op::embedding_dense_backward.set(Layer::TunedCPU, embedding_backward_tuned);
+  op::index_select.set(Layer::TunedCPU, index_select_tuned);
+  op::index_add_.set(Layer::TunedCPU, index_add_tuned);
+}
+
+// %%
+TEST_CASE("rows of tables: the reference's bits, for repeated indices, with padding, and on any number of threads") {
+  manual_seed(774);
+  const Tensor table = randn({50, 70}), ids = randint(0, 50, {40, 30}), three = randn({4, 50, 6});
+  const auto results = [&] {
+    const Tensor weight = table.clone().requires_grad_();
+    const Tensor rows = embedding(weight, ids, 3);
+    rows.backward(arange(40 * 30 * 70).remainder(17).to(kFloat).view({40, 30, 70}));
+    const Tensor sum = table.clone();
+    sum.index_add_(0, ids.view({1200}), ones({1200, 70}) * 0.1);
+    return std::vector<Tensor>{rows.detach(), weight.grad(), sum, three.index_select(1, ids.select(0, 0)), three.index_select(2, tensor({5, 0, 5})), three.index_select(0, tensor({3})),
+                               three.transpose(0, 1).index_select(1, tensor({2, 2})), table.to(kLong).index_select(0, tensor({49, 0}))};
+  };
+  const std::vector<Tensor> expected = by_reference(results), alone = with_threads(1, results), together = with_threads(3, results);
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    CHECK_EQ(alone[i], expected[i]);
+    CHECK_EQ(together[i], expected[i]);
+  }
+  CHECK_ERROR(embedding(table, tensor({50})), "index out of range in self");
+  CHECK_ERROR(table.index_select(0, tensor({-1})), "index -1 is out of bounds for dimension 0 with size 50");
+}
+
+// %% [markdown]
+// ## How near to the roof?
+//
+// For work like this the yardstick is bytes per second, compared with what plain reading and copying reach on this machine. Below, for tensors that a large cache holds and that it does not; the bytes are those that must be moved, so a kernel that walks twice over memory shows half.
+
+// %%
+//| lesson
+class OneThread {
+ public:
+  OneThread() { set_num_threads(1); }
+  ~OneThread() { set_num_threads(before_); }
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+
+ private:
+  int before_ = get_num_threads();
+};
+
+void print_rates(const char* what, double bytes, double tuned, double reference) {
+  std::printf("  %-34s %8.2f GB/s   reference %8.2f GB/s   %5.1f times\n", what, bytes / tuned * 1e-9, bytes / reference * 1e-9, reference / tuned);
+}
+
+template <class F>
+void compare_rates(const char* what, double bytes, F f) {
+  const auto seconds = [&] { return measure([&] { do_not_optimize(f()); }, {.samples = 3}).minimum; };
+  const double tuned = seconds();
+  const double reference = by_reference(seconds);
+  print_rates(what, bytes, tuned, reference);
+}
+
+// %%
+DEMO("row kernels and the reference, one thread, 4096 x 1024 floats") {
+  const OneThread one;
+  std::printf("memory is read at %.1f GB/s by one thread\n", kernels::machine_peaks().bytes_per_second * 1e-9);
+  const Tensor x = randn({4096, 1024}), target = randint(0, 1024, {4096}), weight = ones({1024}), bias = zeros({1024});
+  const double once = 4.0 * 4096 * 1024;
+  compare_rates("sum of all", once, [&] { return x.sum(); });
+  compare_rates("sum of rows", once, [&] { return x.sum(DimVector{1}); });
+  compare_rates("sum of columns", once, [&] { return x.sum(DimVector{0}); });
+  compare_rates("variance of rows", once, [&] { return x.var(DimVector{1}); });
+  compare_rates("variance of columns", once, [&] { return x.var(DimVector{0}); });
+  compare_rates("argmax of rows", once, [&] { return argmax(x, 1); });
+  compare_rates("argmax of columns", once, [&] { return argmax(x, 0); });
+  compare_rates("softmax", 2 * once, [&] { return softmax(x, 1); });
+  compare_rates("cross-entropy", once, [&] { return cross_entropy_loss(x, target); });
+  compare_rates("layer norm", 2 * once, [&] { return layer_norm(x, {1024}, weight, bias); });
+}
+
+DEMO("one step of AdamW for 10.8 million parameters, one thread") {
+  const OneThread one;
+  std::vector<Tensor> parameters;
+  for (int i = 0; i < 75; ++i) parameters.push_back(randn({144000}).requires_grad_());
+  for (const Tensor& parameter : parameters) parameter.mutable_grad() = randn({144000});
+  optim::AdamW optimizer(parameters, 1e-3);
+  optimizer.step();
+  const std::size_t before = memory::stats().live;
+  memory::reset_peak();
+  compare_rates("AdamW: p, g, m, v read, p, m, v written", 28.0 * 75 * 144000, [&] { return optimizer.step(); });
+  std::printf("  beside its state, a fused step allocates nothing; the reference's temporaries took %s\n", format_bytes(static_cast<std::int64_t>(memory::stats().peak - before)).c_str());
+}
+
+// %% [markdown]
+// ## Where to read on
+//
+// - **Sums.** PyTorch's `aten/src/ATen/native/cpu/SumKernel.cpp` (`cascade_sum`: four levels of partial sums in float, flushed as a counter's bits carry), `ReduceOpsKernel.cpp` and `Reduce.h` (inner and outer reductions, as rows and columns here). *The Accuracy of Floating Point Summation* (Higham, 1993) compares the orders.
+// - **Variance.** `aten/src/ATen/native/SharedReduceOps.h` has Welford's and Chan's formulas (`WelfordOps`); `aten/src/ATen/native/cpu/moments_utils.h` sums moments of rows in chunks of 16 vectors and joins them in a cascade.
+// - **Softmax.** `aten/src/ATen/native/cpu/SoftMaxKernel.cpp` (`vec_host_softmax_lastdim`: three walks) and `vec_log_softmax_lastdim_kernel`, which takes several rows at a time so that their logarithms make a vector. *Online normalizer calculation for softmax* (Milakov and Gimelshein, 2018).
+// - **Normalization.** `aten/src/ATen/native/cpu/layer_norm_kernel.cpp`, `batch_norm_kernel.cpp`; they keep each row's mean and deviation for the backward pass, where this chapter computes them again.
+// - **Optimizers.** `torch/optim/_functional` composes, `foreach` makes one call for a list of tensors, `fused` one walk: `aten/src/ATen/native/cpu/FusedAdamKernel.cpp`. XLA and `torch.compile` get there from the composition, by generating such a loop.
+// - **Tables.** `aten/src/ATen/native/cpu/IndexKernel.cpp`; for gradients of embeddings `aten/src/ATen/native/Embedding.cpp` divides the rows among threads, too.
+
+// %%
+}  // namespace tinytorch

@@ -1,0 +1,309 @@
+// From the lesson modules/77_row_kernels/row_kernels_dev.cpp:
+// edit the module, not this file.
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <tuple>
+#include <type_traits>
+#include <vector>
+
+#include "tinytorch/core/autograd.h"
+#include "tinytorch/core/gradient.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/kernels/capability.h"
+#include "tinytorch/kernels/elementwise.h"
+#include "tinytorch/kernels/moments.h"
+#include "tinytorch/kernels/normalization_kernels.h"
+#include "tinytorch/kernels/parallel.h"
+#include "tinytorch/nn/layer_norm.h"
+#include "tinytorch/nn/norm.h"
+
+namespace tinytorch {
+
+namespace {
+template <class T>
+const kernels::NormalizationTable<T>& normalization_table() {
+  using namespace kernels;
+  static constexpr const NormalizationKernels* tables[] = TINYTORCH_PER_CAPABILITY(normalization_kernels);
+  const NormalizationKernels& chosen = for_capability(tables);
+  if constexpr (std::is_same_v<T, float>) return chosen.in_float;
+  else return chosen.in_double;
+}
+
+template <class F>
+void in_normalized_type(ScalarType type, F f) {
+  if (type == kFloat) f.template operator()<float>();
+  else f.template operator()<double>();
+}
+
+bool can_normalize(const Tensor& x) { return (x.scalar_type() == kFloat || x.scalar_type() == kDouble) && x.numel() > 0; }
+
+// A dense copy if it is defined, which keeps the memory of the pointer.
+Tensor dense_or_none(const std::optional<Tensor>& x) { return x && x->defined() ? x->contiguous() : Tensor(); }
+template <class T>
+const T* data_or_null(const Tensor& x) {
+  return x.defined() ? x.data<T>() : nullptr;
+}
+
+// Pieces of rows or channels that are worth a task.
+constexpr std::int64_t kNormalizationWork = 1 << 15;
+std::int64_t rows_together(std::int64_t count) { return std::max<std::int64_t>(1, kNormalizationWork / count); }
+
+Tensor layer_norm_tuned(const Tensor& input, IntArrayRef normalized_shape, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, double eps) {
+  if (!can_normalize(input)) return op::layer_norm.function(Layer::CPU)(input, normalized_shape, weight, bias, eps);
+  const Tensor x = input.contiguous(), result = empty(x.sizes(), x.scalar_type()), w = dense_or_none(weight), b = dense_or_none(bias);
+  const std::int64_t count = multiply_sizes(normalized_shape);
+  in_normalized_type(x.scalar_type(), [&]<class T>() {
+    const kernels::NormalizationTable<T>& table = normalization_table<T>();
+    const bool beyond_cache = x.numel() * static_cast<std::int64_t>(sizeof(T)) > kernels::last_cache_bytes();
+    parallel_for(0, x.numel() / count, rows_together(count), [&, from = x.data<T>(), scale = data_or_null<T>(w), shift = data_or_null<T>(b), to = result.data<T>()](std::int64_t first, std::int64_t stop) {
+      for (std::int64_t row = first; row < stop; ++row) table.layer_norm(from + row * count, count, scale, shift, eps, beyond_cache, to + row * count);
+      if (beyond_cache) table.flush();
+    });
+  });
+  return result;
+}
+
+// ---- Gradients. On the layer CPU they are module 12's and module 09's formulas, of differentiable operators.
+DimVector last_dims(std::int64_t dims) {
+  DimVector last;
+  for (std::int64_t i = 1; i <= dims; ++i) last.push_back(-i);
+  return last;
+}
+
+// The sizes of the last `dims` dimensions.
+DimVector row_sizes(const Tensor& x, std::int64_t dims) {
+  DimVector sizes;
+  for (std::int64_t d = x.dim() - dims; d < x.dim(); ++d) sizes.push_back(x.size(d));
+  return sizes;
+}
+
+Tensor normalized_rows(const Tensor& input, std::int64_t dims, double eps, Tensor* rstd) {
+  const Tensor centered = input - input.mean(last_dims(dims), true);
+  *rstd = rsqrt((centered * centered).mean(last_dims(dims), true) + eps);
+  return centered * *rstd;
+}
+
+Tensor layer_norm_backward_composed(const Tensor& grad, const Tensor& input, std::int64_t dims, const std::optional<Tensor>& weight, double eps) {
+  Tensor rstd;
+  const Tensor x = normalized_rows(input, dims, eps, &rstd);
+  const Tensor h = weight && weight->defined() ? grad * *weight : grad;
+  return rstd * (h - h.mean(last_dims(dims), true) - x * (h * x).mean(last_dims(dims), true));
+}
+
+// The sum over all rows of grad times the normalized input: the gradient of the weight.
+Tensor layer_norm_weight_composed(const Tensor& grad, const Tensor& input, std::int64_t dims, double eps) {
+  const Tensor product = grad * op::layer_norm(input, row_sizes(input, dims), {}, {}, eps);
+  DimVector rows;
+  for (std::int64_t d = 0; d < input.dim() - dims; ++d) rows.push_back(d);
+  return rows.empty() ? product : product.sum(rows);
+}
+
+constinit Operator<Tensor(const Tensor&, const Tensor&, std::int64_t, const std::optional<Tensor>&, double)> layer_norm_backward_op("layer_norm_backward", {.cpu = layer_norm_backward_composed});
+constinit Operator<Tensor(const Tensor&, const Tensor&, std::int64_t, double)> layer_norm_weight_op("layer_norm_weight", {.cpu = layer_norm_weight_composed});
+
+Tensor layer_norm_backward_tuned(const Tensor& grad, const Tensor& input, std::int64_t dims, const std::optional<Tensor>& weight, double eps) {
+  if (!can_normalize(input) || grad.scalar_type() != input.scalar_type()) return layer_norm_backward_op.function(Layer::CPU)(grad, input, dims, weight, eps);
+  const Tensor g = grad.contiguous(), x = input.contiguous(), w = dense_or_none(weight), result = empty(x.sizes(), x.scalar_type());
+  const std::int64_t count = multiply_sizes(row_sizes(x, dims));
+  in_normalized_type(x.scalar_type(), [&]<class T>() {
+    const auto kernel = normalization_table<T>().layer_norm_backward;
+    parallel_for(0, x.numel() / count, rows_together(count), [&, from = g.data<T>(), at = x.data<T>(), scale = data_or_null<T>(w), to = result.data<T>()](std::int64_t first, std::int64_t stop) {
+      for (std::int64_t row = first; row < stop; ++row) kernel(from + row * count, at + row * count, count, scale, eps, to + row * count);
+    });
+  });
+  return result;
+}
+
+Tensor layer_norm_weight_tuned(const Tensor& grad, const Tensor& input, std::int64_t dims, double eps) {
+  if (!can_normalize(input) || grad.scalar_type() != input.scalar_type()) return layer_norm_weight_op.function(Layer::CPU)(grad, input, dims, eps);
+  const Tensor g = grad.contiguous(), x = input.contiguous(), result = empty(row_sizes(x, dims), x.scalar_type());
+  const std::int64_t count = multiply_sizes(row_sizes(x, dims)), rows = x.numel() / count;
+  // Segments of rows, with totals of their own, which are joined in order.
+  const std::int64_t segments = std::clamp<std::int64_t>(x.numel() / kNormalizationWork, 1, std::min<std::int64_t>(16, (rows + 7) / 8));
+  in_normalized_type(x.scalar_type(), [&]<class T>() {
+    std::vector<double> totals(static_cast<std::size_t>(segments * count));
+    kernels::run_tasks(segments, [&](std::int64_t s) {
+      const std::int64_t stop = rows * (s + 1) / segments;
+      for (std::int64_t row = rows * s / segments; row < stop; row += 8)
+        normalization_table<T>().layer_norm_weight(g.data<T>() + row * count, x.data<T>() + row * count, std::min<std::int64_t>(8, stop - row), count, eps, totals.data() + s * count);
+    });
+    for (std::int64_t j = 0; j < count; ++j) {
+      double total = 0;
+      for (std::int64_t s = 0; s < segments; ++s) total += totals[static_cast<std::size_t>(s * count + j)];
+      result.data<T>()[j] = static_cast<T>(total);
+    }
+  });
+  return result;
+}
+
+// ---- Batch norm, of contiguous (N, C, L).
+
+struct ChannelShape {
+  explicit ChannelShape(const Tensor& x) : N(x.size(0)), C(x.size(1)), L(x.numel() / (N * C)) {}
+  std::int64_t N, C, L;
+};
+
+DimVector dims_but_channels(const Tensor& x) {
+  DimVector dims{0};
+  for (std::int64_t d = 2; d < x.dim(); ++d) dims.push_back(d);
+  return dims;
+}
+
+// Calls f(n, c) for each plane of L numbers.
+template <class F>
+void for_planes(const ChannelShape& s, F f) {
+  parallel_for(0, s.N * s.C, rows_together(s.L), [&](std::int64_t first, std::int64_t stop) {
+    for (std::int64_t plane = first; plane < stop; ++plane) f(plane, plane % s.C);
+  });
+}
+
+std::tuple<Tensor, Tensor, Tensor> batch_norm_tuned(const Tensor& self, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, double eps) {
+  const auto reference = [&] { return op::batch_norm.function(Layer::CPU)(self, weight, bias, eps); };
+  if (!can_normalize(self)) return reference();
+  const Tensor x = self.contiguous(), w = dense_or_none(weight), b = dense_or_none(bias);
+  const ChannelShape s(x);
+  const auto channels = static_cast<std::size_t>(s.C);
+  std::vector<double> means(channels), variances(channels);
+  if (!kernels::moments_over(x.view({s.N, s.C, s.L}), {0, 2}, means.data(), variances.data())) return reference();
+  const Tensor result = empty(x.sizes(), x.scalar_type()), mean = empty({s.C}, x.scalar_type()), variance = empty({s.C}, x.scalar_type());
+  in_normalized_type(x.scalar_type(), [&]<class T>() {
+    std::vector<T> scales(channels), shifts(channels);
+    T* const centers = mean.data<T>();
+    for (std::size_t c = 0; c < channels; ++c) {
+      const double scale = (w.defined() ? static_cast<double>(w.data<T>()[c]) : 1.0) / std::sqrt(variances[c] + eps);
+      centers[c] = static_cast<T>(means[c]);
+      variance.data<T>()[c] = static_cast<T>(variances[c]);
+      scales[c] = static_cast<T>(scale);
+      shifts[c] = static_cast<T>((b.defined() ? static_cast<double>(b.data<T>()[c]) : 0.0) - (means[c] - static_cast<double>(centers[c])) * scale);
+    }
+    const kernels::NormalizationTable<T>& table = normalization_table<T>();
+    const T* const from = x.data<T>();
+    T* const to = result.data<T>();
+    if (s.L == 1) {
+      parallel_for(0, s.N, rows_together(s.C), [&](std::int64_t first, std::int64_t stop) {
+        for (std::int64_t n = first; n < stop; ++n) table.affine_channels(from + n * s.C, s.C, centers, scales.data(), shifts.data(), to + n * s.C);
+      });
+    } else {
+      for_planes(s, [&](std::int64_t plane, std::int64_t channel) {
+        const auto c = static_cast<std::size_t>(channel);
+        table.affine(from + plane * s.L, s.L, centers[c], scales[c], shifts[c], to + plane * s.L);
+      });
+    }
+  });
+  return {result, mean, variance};
+}
+
+// What both gradients need of each channel: sums over the batch, with the means of the forward pass as centers.
+template <class T>
+std::vector<kernels::GradientSums> channel_gradient_sums(const ChannelShape& s, const T* grad, const T* x, const T* centers) {
+  const std::int64_t segments = s.C >= 32 ? 1 : std::clamp<std::int64_t>(s.N * s.L / kNormalizationWork, 1, std::min<std::int64_t>(s.N, 16));
+  std::vector<kernels::GradientSums> partial(static_cast<std::size_t>(s.C * segments));
+  parallel_for(0, s.C * segments, rows_together(std::max<std::int64_t>(1, s.N * s.L / segments)), [&](std::int64_t first, std::int64_t stop) {
+    for (std::int64_t task = first; task < stop; ++task) {
+      const std::int64_t c = task / segments, segment = task % segments;
+      kernels::GradientSums so_far;
+      for (std::int64_t n = s.N * segment / segments; n < s.N * (segment + 1) / segments; ++n) {
+        const std::int64_t at = (n * s.C + c) * s.L;
+        const kernels::GradientSums plane = normalization_table<T>().gradient_sums(grad + at, x + at, s.L, centers[c]);
+        so_far.grad += plane.grad;
+        so_far.products += plane.products;
+      }
+      partial[static_cast<std::size_t>(task)] = so_far;
+    }
+  });
+  std::vector<kernels::GradientSums> sums(static_cast<std::size_t>(s.C));
+  for (std::size_t task = 0; task < partial.size(); ++task) {
+    kernels::GradientSums& channel = sums[task / static_cast<std::size_t>(segments)];
+    channel.grad += partial[task].grad;
+    channel.products += partial[task].products;
+  }
+  return sums;
+}
+
+// With the mean and the variance that the forward pass gave.
+using BatchNormGradient = Operator<Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>&, const Tensor&, const Tensor&, double)>;
+Tensor batch_norm_backward_composed(const Tensor& grad, const Tensor& input, const std::optional<Tensor>& weight, const Tensor&, const Tensor&, double eps) {
+  return batch_norm_input_grad(grad, input, weight.value_or(Tensor()), eps);
+}
+constinit BatchNormGradient batch_norm_backward_op("batch_norm_backward", {.cpu = batch_norm_backward_composed});
+
+Tensor batch_norm_backward_tuned(const Tensor& grad, const Tensor& input, const std::optional<Tensor>& weight, const Tensor& mean, const Tensor& variance, double eps) {
+  if (!can_normalize(input) || grad.scalar_type() != input.scalar_type() || ChannelShape(input).L == 1)
+    return batch_norm_backward_op.function(Layer::CPU)(grad, input, weight, mean, variance, eps);
+  const Tensor g = grad.contiguous(), x = input.contiguous(), w = dense_or_none(weight), result = empty(x.sizes(), x.scalar_type());
+  const ChannelShape s(x);
+  in_normalized_type(x.scalar_type(), [&]<class T>() {
+    const T* const centers = mean.data<T>();
+    const std::vector<kernels::GradientSums> sums = channel_gradient_sums(s, g.data<T>(), x.data<T>(), centers);
+    struct Factors {
+      T a, b, c;
+    };
+    std::vector<Factors> factors;
+    for (std::size_t c = 0; c < sums.size(); ++c) {
+      const double rstd = 1 / std::sqrt(static_cast<double>(variance.data<T>()[c]) + eps), count = static_cast<double>(s.N * s.L);
+      const double a = rstd * (w.defined() ? static_cast<double>(w.data<T>()[c]) : 1.0);
+      factors.push_back({static_cast<T>(a), static_cast<T>(-a * rstd * rstd * sums[c].products / count), static_cast<T>(-a * sums[c].grad / count)});
+    }
+    const auto kernel = normalization_table<T>().combine;
+    for_planes(s, [&, from = g.data<T>(), at = x.data<T>(), to = result.data<T>()](std::int64_t plane, std::int64_t channel) {
+      const Factors& f = factors[static_cast<std::size_t>(channel)];
+      kernel(from + plane * s.L, at + plane * s.L, s.L, centers[channel], f.a, f.b, f.c, to + plane * s.L);
+    });
+  });
+  return result;
+}
+
+Tensor batch_norm_weight_composed(const Tensor& grad, const Tensor& input, const std::optional<Tensor>&, const Tensor&, const Tensor&, double eps) {
+  return (grad * normalized_channels(input, eps)).sum(dims_but_channels(input));
+}
+constinit BatchNormGradient batch_norm_weight_op("batch_norm_weight", {.cpu = batch_norm_weight_composed});
+
+Tensor batch_norm_weight_tuned(const Tensor& grad, const Tensor& input, const std::optional<Tensor>& weight, const Tensor& mean, const Tensor& variance, double eps) {
+  if (!can_normalize(input) || grad.scalar_type() != input.scalar_type() || ChannelShape(input).L == 1)
+    return batch_norm_weight_op.function(Layer::CPU)(grad, input, weight, mean, variance, eps);
+  const Tensor g = grad.contiguous(), x = input.contiguous();
+  const ChannelShape s(x);
+  const Tensor result = empty({s.C}, x.scalar_type());
+  in_normalized_type(x.scalar_type(), [&]<class T>() {
+    const std::vector<kernels::GradientSums> sums = channel_gradient_sums(s, g.data<T>(), x.data<T>(), mean.data<T>());
+    for (std::size_t c = 0; c < sums.size(); ++c) result.data<T>()[c] = static_cast<T>(sums[c].products / std::sqrt(static_cast<double>(variance.data<T>()[c]) + eps));
+  });
+  return result;
+}
+
+std::optional<Tensor> if_given(const Tensor& x) { return x.defined() ? std::optional(x) : std::nullopt; }
+}  // namespace
+
+void register_tuned_normalization() {
+  op::layer_norm.set(Layer::TunedCPU, layer_norm_tuned);
+  op::batch_norm.set(Layer::TunedCPU, batch_norm_tuned);
+  layer_norm_backward_op.set(Layer::TunedCPU, layer_norm_backward_tuned);
+  layer_norm_weight_op.set(Layer::TunedCPU, layer_norm_weight_tuned);
+  batch_norm_backward_op.set(Layer::TunedCPU, batch_norm_backward_tuned);
+  batch_norm_weight_op.set(Layer::TunedCPU, batch_norm_weight_tuned);
+  gradient<op::layer_norm>(
+      [](const Tensor& g, Input<0> input, Arg<1, DimVector> shape, Input<2> weight, Arg<4, double> eps) {
+        const auto dims = static_cast<std::int64_t>(shape.value.size());
+        return is_recording() ? layer_norm_backward_composed(g, input, dims, if_given(weight), eps) : layer_norm_backward_op(g, input, dims, if_given(weight), eps);
+      },
+      [](const Tensor& g, Input<0> input, Arg<1, DimVector> shape, Arg<4, double> eps) {
+        const auto dims = static_cast<std::int64_t>(shape.value.size());
+        return is_recording() ? layer_norm_weight_composed(g, input, dims, eps) : layer_norm_weight_op(g, input, dims, eps);
+      },
+      [](const Tensor& g) { return g; });
+  gradient<op::batch_norm>(
+      [](const Tensor& g, Input<0> input, Input<1> weight, OutputAt<1> mean, OutputAt<2> variance, Arg<3, double> eps) {
+        return is_recording() ? batch_norm_input_grad(g, input, weight, eps) : batch_norm_backward_op(g, input, if_given(weight), mean, variance, eps);
+      },
+      [](const Tensor& g, Input<0> input, OutputAt<1> mean, OutputAt<2> variance, Arg<3, double> eps) {
+        return is_recording() ? batch_norm_weight_composed(g, input, std::nullopt, mean, variance, eps) : batch_norm_weight_op(g, input, std::nullopt, mean, variance, eps);
+      },
+      [](const Tensor& g) { return g.sum(dims_but_channels(g)); });
+}
+
+}  // namespace tinytorch

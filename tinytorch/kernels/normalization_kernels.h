@@ -1,0 +1,45 @@
+// From the lesson modules/77_row_kernels/row_kernels_dev.cpp:
+// edit the module, not this file.
+#pragma once
+
+#include <cstdint>
+
+#include "tinytorch/kernels/capability_tables.h"
+
+namespace tinytorch {
+
+namespace kernels {
+
+struct GradientSums {
+  double grad = 0;      // sum of the gradient
+  double products = 0;  // sum of the gradient times (x - center)
+};
+
+template <class T>
+struct NormalizationTable {
+  // One row of `count` > 0 numbers; weight and bias may be null.
+  // With beyond_cache results are written past the caches, and a task ends with flush().
+  void (*layer_norm)(const T* x, std::int64_t count, const T* weight, const T* bias, double eps, bool beyond_cache, T* out);
+  void (*flush)();
+  // The gradient of its input, when that of its result is `grad`.
+  void (*layer_norm_backward)(const T* grad, const T* x, std::int64_t count, const T* weight, double eps, T* out);
+  // totals[j] += the sum of grad * normalized x over at most 8 rows: of the weight's gradient.
+  void (*layer_norm_weight)(const T* grad, const T* x, std::int64_t rows, std::int64_t count, double eps, double* totals);
+  // out = (x - center) * scale + shift, for one channel and for one row of channels.
+  void (*affine)(const T* x, std::int64_t count, T center, T scale, T shift, T* out);
+  void (*affine_channels)(const T* x, std::int64_t count, const T* centers, const T* scales, const T* shifts, T* out);
+  GradientSums (*gradient_sums)(const T* grad, const T* x, std::int64_t count, T center);
+  // out = grad * a + (x - center) * b + c
+  void (*combine)(const T* grad, const T* x, std::int64_t count, T center, T a, T b, T c, T* out);
+};
+
+struct NormalizationKernels {
+  NormalizationTable<float> in_float;
+  NormalizationTable<double> in_double;
+};
+
+TINYTORCH_DECLARE_PER_CAPABILITY(NormalizationKernels, normalization_kernels)
+
+}  // namespace kernels
+
+}  // namespace tinytorch

@@ -1,0 +1,75 @@
+// From the lesson modules/77_row_kernels/row_kernels_dev.cpp:
+// edit the module, not this file.
+
+#ifndef TINYTORCH_CAPABILITY
+#define TINYTORCH_CAPABILITY DEFAULT
+#endif
+#include <hwy/highway.h>
+#include "tinytorch/kernels/optimizer_kernels.h"
+
+namespace tinytorch {
+
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// The same for a tag of as many lanes as wanted: a whole vector, or one lane for the last numbers.
+template <class D, class T>
+HWY_INLINE void adam_vector(D d, const AdamStep<T>& s, T* parameter, const T* grad, T* exp_avg, T* exp_avg_sq, T* max_exp_avg_sq) {
+  const auto p = hn::Mul(hn::LoadU(d, parameter), hn::Set(d, s.decay));
+  const auto g = hn::MulAdd(p, hn::Set(d, s.gradient_decay), hn::LoadU(d, grad));
+  const auto m = hn::MulAdd(g, hn::Set(d, s.one_minus_beta1), hn::Mul(hn::LoadU(d, exp_avg), hn::Set(d, s.beta1)));
+  auto v = hn::MulAdd(hn::Mul(g, g), hn::Set(d, s.one_minus_beta2), hn::Mul(hn::LoadU(d, exp_avg_sq), hn::Set(d, s.beta2)));
+  hn::StoreU(m, d, exp_avg);
+  hn::StoreU(v, d, exp_avg_sq);
+  if (max_exp_avg_sq != nullptr) {
+    const auto before = hn::LoadU(d, max_exp_avg_sq);
+    v = hn::IfThenElse(hn::Or(hn::Gt(v, before), hn::IsNaN(v)), v, before);
+    hn::StoreU(v, d, max_exp_avg_sq);
+  }
+  const auto denominator = hn::MulAdd(hn::Sqrt(v), hn::Set(d, s.root_scale), hn::Set(d, s.eps));
+  hn::StoreU(hn::NegMulAdd(hn::Set(d, s.rate), hn::Div(m, denominator), p), d, parameter);
+}
+
+template <class T>
+void adam(const AdamStep<T>& s, std::int64_t count, T* parameter, const T* grad, T* exp_avg, T* exp_avg_sq, T* max_exp_avg_sq) {
+  const hn::ScalableTag<T> d;
+  const hn::CappedTag<T, 1> one;
+  constexpr std::int64_t L = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
+  const auto step = [&](auto tag, std::int64_t i) HWY_ATTR {
+    adam_vector(tag, s, parameter + i, grad + i, exp_avg + i, exp_avg_sq + i, max_exp_avg_sq == nullptr ? nullptr : max_exp_avg_sq + i);
+  };
+  std::int64_t i = 0;
+  for (; i + L <= count; i += L) step(d, i);
+  for (; i < count; ++i) step(one, i);
+}
+
+template <class D, class T>
+HWY_INLINE void sgd_vector(D d, const SGDStep<T>& s, T* parameter, const T* grad, T* buffer) {
+  const auto p = hn::LoadU(d, parameter);
+  auto update = hn::MulAdd(p, hn::Set(d, s.weight_decay), hn::LoadU(d, grad));
+  if (buffer != nullptr) {
+    auto kept = update;
+    if (!s.first) kept = hn::MulAdd(update, hn::Set(d, s.one_minus_dampening), hn::Mul(hn::LoadU(d, buffer), hn::Set(d, s.momentum)));
+    hn::StoreU(kept, d, buffer);
+    update = s.nesterov ? hn::MulAdd(kept, hn::Set(d, s.momentum), update) : kept;
+  }
+  hn::StoreU(hn::NegMulAdd(update, hn::Set(d, s.rate), p), d, parameter);
+}
+
+template <class T>
+void sgd(const SGDStep<T>& s, std::int64_t count, T* parameter, const T* grad, T* buffer) {
+  const hn::ScalableTag<T> d;
+  const hn::CappedTag<T, 1> one;
+  constexpr std::int64_t L = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
+  const auto step = [&](auto tag, std::int64_t i) HWY_ATTR { sgd_vector(tag, s, parameter + i, grad + i, buffer == nullptr ? nullptr : buffer + i); };
+  std::int64_t i = 0;
+  for (; i + L <= count; i += L) step(d, i);
+  for (; i < count; ++i) step(one, i);
+}
+}  // namespace
+
+constinit const OptimizerKernels optimizer_kernels = {{adam<float>, sgd<float>}, {adam<double>, sgd<double>}};
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+}  // namespace tinytorch

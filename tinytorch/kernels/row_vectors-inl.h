@@ -1,0 +1,184 @@
+// From the lesson modules/77_row_kernels/row_kernels_dev.cpp:
+// edit the module, not this file.
+#pragma once
+
+#include <hwy/highway.h>
+#include <cstdint>
+
+#include "tinytorch/kernels/reduction_kernels.h"
+
+namespace tinytorch {
+
+// For *.simd.cpp files, which define TINYTORCH_CAPABILITY.
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+namespace hn = hwy::HWY_NAMESPACE;
+template <class T>
+using Tag = hn::ScalableTag<T>;
+template <class T>
+using Vector = hn::Vec<Tag<T>>;
+template <class T>
+constexpr std::int64_t kLanes = static_cast<std::int64_t>(hn::MaxLanes(Tag<T>()));
+
+// Totals in double of vectors of T.
+template <class T>
+class Totals;
+
+template <>
+class Totals<double> {
+ public:
+  HWY_INLINE void add(Vector<double> v) { sum_ = hn::Add(sum_, v); }
+  HWY_INLINE void add_squares(Vector<double> v) { sum_ = hn::MulAdd(v, v, sum_); }
+  HWY_INLINE void add(const Totals& other) { sum_ = hn::Add(sum_, other.sum_); }
+  HWY_INLINE double total() const { return hn::GetLane(hn::SumOfLanes(Tag<double>(), sum_)); }
+
+ private:
+  Vector<double> sum_ = hn::Zero(Tag<double>());
+};
+
+// The lower and the upper half of a vector of floats, as doubles.
+HWY_INLINE Vector<double> lower_half(Vector<float> v) { return hn::PromoteTo(Tag<double>(), hn::LowerHalf(hn::Half<Tag<float>>(), v)); }
+HWY_INLINE Vector<double> upper_half(Vector<float> v) { return hn::PromoteTo(Tag<double>(), hn::UpperHalf(hn::Half<Tag<float>>(), v)); }
+
+template <>
+class Totals<float> {
+ public:
+  HWY_INLINE void add(Vector<float> v) {
+    lower_.add(lower_half(v));
+    upper_.add(upper_half(v));
+  }
+  HWY_INLINE void add_squares(Vector<float> v) {
+    lower_.add_squares(lower_half(v));
+    upper_.add_squares(upper_half(v));
+  }
+  HWY_INLINE void add(const Totals& other) {
+    lower_.add(other.lower_);
+    upper_.add(other.upper_);
+  }
+  HWY_INLINE double total() const {
+    Totals<double> both = lower_;
+    both.add(upper_);
+    return both.total();
+  }
+
+ private:
+  Totals<double> lower_, upper_;
+};
+
+// The sum of eight vectors, as a tree.
+template <class V>
+HWY_INLINE V sum_of_eight(V a, V b, V c, V d, V e, V f, V g, V h) {
+  return hn::Add(hn::Add(hn::Add(a, b), hn::Add(c, d)), hn::Add(hn::Add(e, f), hn::Add(g, h)));
+}
+
+// The sum of f(x), where f is for vectors.
+template <class T, class F>
+HWY_INLINE double sum_of(const T* x, std::int64_t count, F f) {
+  const Tag<T> d;
+  constexpr std::int64_t L = kLanes<T>;
+  Totals<T> totals;
+  std::int64_t i = 0;
+  for (; i + 8 * L <= count; i += 8 * L) {
+    const T* const at = x + i;
+    totals.add(sum_of_eight(f(hn::LoadU(d, at)), f(hn::LoadU(d, at + L)), f(hn::LoadU(d, at + 2 * L)), f(hn::LoadU(d, at + 3 * L)), f(hn::LoadU(d, at + 4 * L)),
+                            f(hn::LoadU(d, at + 5 * L)), f(hn::LoadU(d, at + 6 * L)), f(hn::LoadU(d, at + 7 * L))));
+  }
+  for (; i + L <= count; i += L) totals.add(f(hn::LoadU(d, x + i)));
+  double rest = 0;
+  for (; i < count; ++i) rest += static_cast<double>(hn::GetLane(f(hn::Set(d, x[i]))));
+  return totals.total() + rest;
+}
+
+template <class T>
+double sum(const T* x, std::int64_t count) {
+  return sum_of(x, count, [](auto v) HWY_ATTR { return v; });
+}
+
+// Up to a vector of numbers, and `fill` behind them.
+template <class T>
+HWY_INLINE Vector<T> load_some(const T* x, std::int64_t count, T fill) {
+  HWY_ALIGN T lanes[kLanes<T>];
+  for (std::int64_t i = 0; i < kLanes<T>; ++i) lanes[i] = i < count ? x[i] : fill;
+  return hn::Load(Tag<T>(), lanes);
+}
+template <class T>
+HWY_INLINE void store_some(Vector<T> v, T* out, std::int64_t count) {
+  HWY_ALIGN T lanes[kLanes<T>];
+  hn::Store(v, Tag<T>(), lanes);
+  for (std::int64_t i = 0; i < count; ++i) out[i] = lanes[i];
+}
+
+// Calls f(i, v, count) for each vector of x; count is the number of lanes that are x's.
+template <class T, class F>
+HWY_INLINE void for_each_vector(const T* x, std::int64_t count, F f) {
+  const Tag<T> d;
+  std::int64_t i = 0;
+  for (; i + kLanes<T> <= count; i += kLanes<T>) f(i, hn::LoadU(d, x + i), kLanes<T>);
+  if (i < count) f(i, load_some(x + i, count - i, T{0}), count - i);
+}
+template <class T>
+HWY_INLINE void put(Vector<T> v, T* out, std::int64_t count) {
+  if (count == kLanes<T>) hn::StoreU(v, Tag<T>(), out);
+  else store_some(v, out, count);
+}
+
+// Whether a row of `count` numbers at `out` can be written past the caches (chapter 76), in whole aligned vectors.
+template <class T>
+HWY_INLINE bool is_aligned_row(const T* out, std::int64_t count) {
+  return count % kLanes<T> == 0 && reinterpret_cast<std::uintptr_t>(out) % (kLanes<T> * sizeof(T)) == 0;
+}
+// out[i] = f(i, v, lanes) for each vector of x; past the caches if that is wanted and possible. Whoever lets other threads read it calls hwy::FlushStream() first.
+template <class T, class F>
+HWY_INLINE void write_vectors(const T* x, std::int64_t count, T* out, bool beyond_cache, F f) {
+  if (beyond_cache && is_aligned_row(out, count)) {
+    for_each_vector(x, count, [&](std::int64_t i, Vector<T> v, std::int64_t lanes) HWY_ATTR { hn::Stream(f(i, v, lanes), Tag<T>(), out + i); });
+  } else {
+    for_each_vector(x, count, [&](std::int64_t i, Vector<T> v, std::int64_t lanes) HWY_ATTR { put<T>(f(i, v, lanes), out + i, lanes); });
+  }
+}
+
+// totals[0], totals[1], ... += the lanes of v.
+HWY_INLINE void add_to(double* totals, Vector<double> v) { hn::StoreU(hn::Add(hn::LoadU(Tag<double>(), totals), v), Tag<double>(), totals); }
+HWY_INLINE void add_to(double* totals, Vector<float> v) {
+  add_to(totals, lower_half(v));
+  add_to(totals + kLanes<double>, upper_half(v));
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+// From sums of the differences to `center`: of `count` numbers.
+HWY_INLINE Moments moments_around(double center, double differences, double squares, double count) {
+  const double left_over = differences / count;
+  const double spread = squares - differences * left_over;
+  return {center + left_over, spread < 0 ? 0 : spread};  // below 0 by rounding only; NaN stays
+}
+
+template <class T>
+Moments moments(const T* x, std::int64_t count) {
+  const Tag<T> d;
+  constexpr std::int64_t L = kLanes<T>;
+  const T center = static_cast<T>(sum(x, count) / static_cast<double>(count));
+  const Vector<T> centers = hn::Set(d, center);
+  Totals<T> differences, squares, more_squares;
+  std::int64_t i = 0;
+  for (; i + 2 * L <= count; i += 2 * L) {
+    const Vector<T> a = hn::Sub(hn::LoadU(d, x + i), centers), b = hn::Sub(hn::LoadU(d, x + i + L), centers);
+    differences.add(hn::Add(a, b));
+    squares.add_squares(a);
+    more_squares.add_squares(b);
+  }
+  squares.add(more_squares);
+  double rest = 0, rest_squares = 0;
+  for (; i < count; ++i) {
+    const double difference = static_cast<double>(x[i]) - static_cast<double>(center);
+    rest += difference;
+    rest_squares += difference * difference;
+  }
+  return moments_around(static_cast<double>(center), differences.total() + rest, squares.total() + rest_squares, static_cast<double>(count));
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+}  // namespace tinytorch

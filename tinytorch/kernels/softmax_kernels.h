@@ -1,0 +1,42 @@
+// From the lesson modules/77_row_kernels/row_kernels_dev.cpp:
+// edit the module, not this file.
+#pragma once
+
+#include <cstdint>
+
+#include "tinytorch/kernels/capability_tables.h"
+
+namespace tinytorch {
+
+namespace kernels {
+
+// What a softmax must know of a row: its maximum, and the sum of exp(x - maximum).
+struct SoftmaxSum {
+  double maximum = 0;
+  double sum = 0;
+};
+
+// Each takes one row of `count` > 0 numbers. With `beyond_cache` results are written past the caches, and a task ends with flush(). O(count).
+template <class T>
+struct SoftmaxTable {
+  SoftmaxSum (*sum)(const T* x, std::int64_t count);
+  void (*softmax)(const T* x, std::int64_t count, bool beyond_cache, T* out);
+  void (*log_softmax)(const T* x, std::int64_t count, bool beyond_cache, T* out);
+  // factor * softmax(x): the gradient of a cross-entropy, but for the target's place.
+  void (*scaled_softmax)(const T* x, std::int64_t count, double factor, T* out);
+  // result * (grad - sum of grad * result) and grad - exp(result) * sum of grad.
+  void (*softmax_backward)(const T* grad, const T* result, std::int64_t count, T* out);
+  void (*log_softmax_backward)(const T* grad, const T* result, std::int64_t count, T* out);
+  void (*flush)();
+};
+
+struct SoftmaxKernels {
+  SoftmaxTable<float> in_float;
+  SoftmaxTable<double> in_double;
+};
+
+TINYTORCH_DECLARE_PER_CAPABILITY(SoftmaxKernels, softmax_kernels)
+
+}  // namespace kernels
+
+}  // namespace tinytorch

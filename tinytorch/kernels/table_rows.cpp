@@ -1,0 +1,123 @@
+// From the lesson modules/77_row_kernels/row_kernels_dev.cpp:
+// edit the module, not this file.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "tinytorch/core/indexing.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/kernels/parallel.h"
+#include "tinytorch/nn/embedding_ops.h"
+
+namespace tinytorch {
+
+namespace {
+// Whether all indices are in [0, rows); the reference says which are not.
+bool are_rows(const Tensor& ids, std::int64_t rows) {
+  const std::int64_t* const id = ids.data<std::int64_t>();
+  return std::all_of(id, id + ids.numel(), [rows](std::int64_t i) { return i >= 0 && i < rows; });
+}
+
+// Calls f<T> for dtypes whose elements these functions move; false for others.
+template <class F>
+bool with_element(ScalarType type, F f) {
+  if (type == kFloat) f.template operator()<float>();
+  else if (type == kDouble) f.template operator()<double>();
+  else if (type == kLong) f.template operator()<std::int64_t>();
+  else return false;
+  return true;
+}
+
+Tensor flat_long(const Tensor& indices) { return indices.to(kLong).contiguous().view({indices.numel()}); }
+
+// out (outer, count, inner) = from (outer, rows, inner) at ids (count) along the middle.
+template <class T>
+void copy_table_rows(T* out, const T* from, const std::int64_t* ids, std::int64_t outer, std::int64_t count, std::int64_t rows, std::int64_t inner) {
+  const std::int64_t together = std::max<std::int64_t>(1, (1 << 15) / inner);
+  parallel_for(0, outer * count, together, [&](std::int64_t first, std::int64_t stop) {
+    for (std::int64_t i = first; i < stop; ++i) {
+      const T* const row = from + (i / count * rows + ids[i % count]) * inner;
+      if (inner == 1) out[i] = *row;
+      else std::memcpy(out + i * inner, row, static_cast<std::size_t>(inner) * sizeof(T));
+    }
+  });
+}
+
+// table (rows, D)[ids[i]] += grad (count, D)[i], but for the positions of padding_idx.
+template <class T>
+void add_table_rows(T* table, const T* grad, const std::int64_t* ids, std::int64_t count, std::int64_t rows, std::int64_t D, std::int64_t padding_idx) {
+  const std::int64_t tasks = std::clamp<std::int64_t>(count * D / (1 << 15), 1, std::min<std::int64_t>(rows, 16));
+  kernels::run_tasks(tasks, [&](std::int64_t task) {
+    const std::int64_t first = rows * task / tasks, stop = rows * (task + 1) / tasks;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const std::int64_t row = ids[i];
+      if (row < first || row >= stop || row == padding_idx) continue;
+      T* const to = table + row * D;
+      const T* const from = grad + i * D;
+      for (std::int64_t d = 0; d < D; ++d) to[d] = static_cast<T>(to[d] + from[d]);
+    }
+  });
+}
+
+Tensor embedding_tuned(const Tensor& weight, const Tensor& indices, std::int64_t padding_idx, bool scale_grad_by_freq) {
+  const Tensor ids = flat_long(indices);
+  DimVector sizes(indices.sizes());
+  sizes.push_back(weight.size(1));
+  const bool ours = weight.is_contiguous() && weight.size(1) > 0 && ids.numel() > 0 && are_rows(ids, weight.size(0));
+  if (!ours) return op::embedding.function(Layer::CPU)(weight, indices, padding_idx, scale_grad_by_freq);
+  const Tensor result = empty(sizes, weight.scalar_type());
+  const bool done = with_element(weight.scalar_type(), [&]<class T>() {
+    copy_table_rows(result.data<T>(), weight.data<T>(), ids.data<std::int64_t>(), 1, ids.numel(), weight.size(0), weight.size(1));
+  });
+  return done ? result : op::embedding.function(Layer::CPU)(weight, indices, padding_idx, scale_grad_by_freq);
+}
+
+Tensor embedding_backward_tuned(const Tensor& grad_output, const Tensor& indices, std::int64_t num_weights, std::int64_t padding_idx, bool scale_grad_by_freq) {
+  const Tensor ids = flat_long(indices);
+  const bool is_float = grad_output.scalar_type() == kFloat || grad_output.scalar_type() == kDouble;
+  if (!is_float || scale_grad_by_freq || grad_output.numel() == 0 || !are_rows(ids, num_weights))
+    return op::embedding_dense_backward.function(Layer::CPU)(grad_output, indices, num_weights, padding_idx, scale_grad_by_freq);
+  const Tensor grad = grad_output.contiguous(), result = zeros({num_weights, grad.size(-1)}, grad.scalar_type());
+  with_element(grad.scalar_type(),
+               [&]<class T>() { add_table_rows(result.data<T>(), grad.data<T>(), ids.data<std::int64_t>(), ids.numel(), num_weights, grad.size(-1), padding_idx); });
+  return result;
+}
+
+Tensor index_select_tuned(const Tensor& self, std::int64_t dim, const Tensor& index) {
+  const auto reference = [&] { return op::index_select.function(Layer::CPU)(self, dim, index); };
+  if (self.dim() == 0 || self.numel() == 0 || index.numel() == 0 || !self.is_contiguous()) return reference();
+  const Tensor ids = flat_long(index);
+  const std::int64_t rows = self.size(dim), inner = self.stride(dim);
+  if (inner * rows * multiply_sizes(IntArrayRef(self.sizes().data(), static_cast<std::size_t>(dim))) != self.numel() || !are_rows(ids, rows)) return reference();
+  DimVector sizes(self.sizes());
+  sizes[static_cast<std::size_t>(dim)] = ids.numel();
+  const Tensor result = empty(sizes, self.scalar_type());
+  const bool done = with_element(self.scalar_type(), [&]<class T>() {
+    copy_table_rows(result.data<T>(), self.data<T>(), ids.data<std::int64_t>(), self.numel() / (rows * inner), ids.numel(), rows, inner);
+  });
+  return done ? result : reference();
+}
+
+// Rows of a table only: dimension 0 of contiguous tensors that share no memory.
+const Tensor& index_add_tuned(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& source) {
+  const bool is_float = self.scalar_type() == kFloat || self.scalar_type() == kDouble;
+  const bool ours = is_float && dim == 0 && self.dim() > 0 && source.numel() > 0 && self.is_contiguous() && !source.is_alias_of(self);
+  if (!ours) return op::index_add_.function(Layer::CPU)(self, dim, index, source);
+  const Tensor ids = flat_long(index), from = source.contiguous();
+  if (!are_rows(ids, self.size(0))) return op::index_add_.function(Layer::CPU)(self, dim, index, source);
+  with_element(self.scalar_type(),
+               [&]<class T>() { add_table_rows(self.data<T>(), from.data<T>(), ids.data<std::int64_t>(), ids.numel(), self.size(0), self.numel() / self.size(0), -1); });
+  return self;
+}
+}  // namespace
+
+void register_tuned_table_rows() {
+  op::embedding.set(Layer::TunedCPU, embedding_tuned);
+  op::embedding_dense_backward.set(Layer::TunedCPU, embedding_backward_tuned);
+  op::index_select.set(Layer::TunedCPU, index_select_tuned);
+  op::index_add_.set(Layer::TunedCPU, index_add_tuned);
+}
+
+}  // namespace tinytorch

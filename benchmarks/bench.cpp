@@ -149,18 +149,27 @@ double seconds_of(const std::string& command) {
   return benchmarking::steady_seconds() - begin;
 }
 
-// The cases of the suite `start-up` are whole commands: NAME=COMMAND in the environment's TITO_BENCH_<work>_<side>.
-Side command_side(const std::string& side_name, const std::string& what) {
+// Runs a shell command to its end and returns the number that it prints; throws when it fails.
+double number_from(const std::string& command) {
+  const std::unique_ptr<FILE, int (*)(FILE*)> output(popen((command + " 2>/dev/null").c_str(), "r"), pclose);
+  double number = NAN;
+  if (!output || std::fscanf(output.get(), "%lf", &number) != 1) throw std::runtime_error("the command fails: " + command);
+  return number;
+}
+
+// The cases of the suites `start-up` and `memory` are whole commands, in the environment's TITO_BENCH_<name>_<side>. `measure` runs one and returns its
+// seconds, or the bytes that it prints.
+Side command_side(const std::string& side_name, const std::string& name, double (*measure)(const std::string& command)) {
   Side side;
   side.name = side_name;
-  const char* command = std::getenv(("TITO_BENCH_" + what + "_" + side_name).c_str());
+  const char* command = std::getenv(("TITO_BENCH_" + name + "_" + side_name).c_str());
   if (command == nullptr) {
     side.note = "not installed";
     return side;
   }
-  side.timed = [text = std::string(command)](std::int64_t calls) {
+  side.timed = [text = std::string(command), measure](std::int64_t calls) {
     double sum = 0;
-    for (std::int64_t i = 0; i < calls; ++i) sum += seconds_of(text);
+    for (std::int64_t i = 0; i < calls; ++i) sum += measure(text);
     return sum;
   };
   return side;
@@ -229,15 +238,22 @@ class Run {
     const std::string work = one.at("work");
     std::printf("  %s\n", one.at("name").get<std::string>().c_str());
     std::fflush(stdout);
-    const bool command = work.starts_with("command ");
+    const bool memory = work.starts_with("peak ");
+    const auto side_of = [&](Worker& worker) {
+      if (memory) return command_side(worker.name(), work.substr(5), number_from);
+      if (work.starts_with("command ")) return command_side(worker.name(), work.substr(8), seconds_of);
+      return prepare(worker, work, settings_);
+    };
     std::vector<Side> sides;
-    sides.push_back(command ? command_side("tinytorch", work.substr(8)) : prepare(ours_, work, settings_));
+    sides.push_back(side_of(ours_));
     for (const std::unique_ptr<Worker>& peer : peers_) {
       const Json& wanted = one.at("peers");
       if (std::find(wanted.begin(), wanted.end(), peer->name()) == wanted.end()) continue;
-      sides.push_back(command ? command_side(peer->name(), work.substr(8)) : prepare(*peer, work, settings_));
+      sides.push_back(side_of(*peer));
     }
-    for (Side& side : sides) warm_up(side, settings_);
+    if (!memory) {
+      for (Side& side : sides) warm_up(side, settings_);
+    }
     for (const Side& side : sides) {
       const bool differs = !std::isnan(side.value) && !std::isnan(sides[0].value) && !(std::abs(side.value - sides[0].value) <= 1e-3 * std::abs(sides[0].value) + 1e-12);
       if (differs) throw std::runtime_error(str(one.at("name").get<std::string>(), ": ", side.name, " computes ", side.value, ", tinytorch ", sides[0].value));
@@ -264,7 +280,7 @@ class Run {
         row["high"] = ratio.interval ? Json(ratio.interval->high) : Json();
         ratios_.push_back(row);
       }
-      std::printf("    %-22s %10s %-18s %s%s%s\n", sides[s].name.c_str(), format_seconds(middle).c_str(), rate.c_str(), judged.c_str(), sides[s].note.empty() ? "" : "  ", sides[s].note.c_str());
+      std::printf("    %-22s %10s %-18s %s%s%s\n", sides[s].name.c_str(), (memory ? formatted("%.1f MB", middle * 1e-6) : format_seconds(middle)).c_str(), rate.c_str(), judged.c_str(), sides[s].note.empty() ? "" : "  ", sides[s].note.c_str());
     }
     std::fflush(stdout);
   }

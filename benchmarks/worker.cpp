@@ -140,9 +140,9 @@ Prepared decode(const Arguments& a) {
 
 // One epoch: images, side, batch
 Prepared loader(const Arguments& a) {
-  const Tensor images = zeros({a.at(0), 1, a.at(1), a.at(1)});
+  const Tensor images = ones({a.at(0), 1, a.at(1), a.at(1)});
   auto source = std::make_shared<std::unique_ptr<data::StatelessDataLoader<data::datasets::TensorBatchDataset, data::samplers::RandomSampler>>>(
-      data::make_data_loader(data::datasets::TensorBatchDataset(images, zeros({a.at(0)}, kLong)), data::DataLoaderOptions(static_cast<std::size_t>(a.at(2)))));
+      data::make_data_loader(data::datasets::TensorBatchDataset(images, ones({a.at(0)}, kLong)), data::DataLoaderOptions(static_cast<std::size_t>(a.at(2)))));
   return {[source] {
     double rows = 0;
     for (const data::Example<>& batch : **source) rows += static_cast<double>(batch.data.size(0));
@@ -241,6 +241,7 @@ int main(int argc, char** argv) {
     std::printf("%g\n", (ones({2}) + 1).sum().item<double>());
     return 0;
   }
+  if (argc > 1 && std::strcmp(argv[1], "memory") == 0) return print_peak_bytes(lenet_step({64}), 20);
   return serve([](const std::string& work, const Arguments& arguments) {
     const auto found = works().find(work);
     return found == works().end() ? Prepared() : found->second(arguments);

@@ -11,6 +11,7 @@
 #include <cmath>
 #include <cstdio>
 #include <exception>
+#include <fstream>
 #include <functional>
 #include <iostream>
 #include <sstream>
@@ -21,6 +22,15 @@ struct Prepared {
   std::function<double()> call;  // returns a number, so that nobody can leave the work out
   double value = NAN;
 };
+
+// Makes `calls` calls and prints the most bytes that the process has held at one time (Linux).
+inline int print_peak_bytes(const Prepared& prepared, int calls) {
+  for (int i = 0; i < calls; ++i) prepared.call();
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("VmHWM:")) std::printf("%ld\n", 1024 * std::stol(line.substr(6)));
+  return 0;
+}
 
 using Prepare = std::function<Prepared(const std::string& work, const std::vector<long>& arguments)>;
 

@@ -15,6 +15,7 @@
 #include "tinytorch/core/small_memory.h"
 #include "tinytorch/core/memory_format.h"
 #include "tinytorch/core/intrusive_ptr.h"
+#include "tinytorch/core/small_vector.h"
 #include "tinytorch/core/pointer_map.h"
 #include "tinytorch/core/half.h"
 #include "tinytorch/core/scalar_type.h"

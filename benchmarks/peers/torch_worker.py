@@ -1,8 +1,9 @@
 """PyTorch's side of `tito bench`: the work of benchmarks/worker.cpp under the same names, in the same lines of text (worker.h).
 
-    python torch_worker.py [fused] [channels-last] [compile]
+    python torch_worker.py [fused] [channels-last] [compile] [memory]
 
 fused: fused optimizers. channels-last: images and convolutions in that layout. compile: models through torch.compile.
+memory: takes 20 steps of LeNet and prints the most bytes that the process held at one time.
 OMP_NUM_THREADS says how many threads it may use.
 """
 import math
@@ -77,8 +78,8 @@ def mlp(batch):
 
 def lenet(batch):
     x, y = images(batch, 1, 28, 28), classes(batch, 10)
-    model = laid_out(nn.Sequential(nn.Conv2d(1, 6, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
-                                   nn.Flatten(), nn.Linear(256, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10)))
+    model = laid_out(nn.Sequential(nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
+                                   nn.Flatten(), nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10)))
     return training(model, torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, **FUSED), lambda m: F.cross_entropy(m(x), y))
 
 
@@ -198,7 +199,7 @@ def adamw(tensors, elements):
 
 def loader(count, side, batch):
     from torch.utils.data import DataLoader, TensorDataset
-    x, y = torch.zeros(count, 1, side, side), torch.zeros(count, dtype=torch.long)
+    x, y = torch.ones(count, 1, side, side), torch.ones(count, dtype=torch.long)  # zeros might be one page of memory again and again
     if "index-select" in VARIANTS:
         def direct():
             for rows in torch.randperm(count).split(batch):
@@ -315,5 +316,17 @@ WORKS = {
 }
 
 
+def peak_bytes():
+    with open("/proc/self/status") as status:
+        return next(1024 * int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
+
+
+def memory_of_lenet():
+    step, _ = lenet(64)
+    for _ in range(20):
+        step()
+    print(peak_bytes())
+
+
 if __name__ == "__main__":
-    serve(WORKS)
+    memory_of_lenet() if "memory" in VARIANTS else serve(WORKS)

@@ -124,7 +124,7 @@ namespace tinytorch {
 //     Tensor y ---+                             +--> StorageImpl (2 owners)
 //     Tensor x.t() ---> TensorImpl (1 owner) ---+
 //
-// The allocator counts as well: bytes held now, their peak, and calls. From here on no lesson needs to guess what something costs in memory.
+// Up to 64 bytes lie in the `StorageImpl` itself, so that a tensor of a few numbers asks for two blocks of memory and not for three. The allocator counts as well: bytes held now, their peak, and calls. From here on no lesson needs to guess what something costs in memory.
 
 // %%
 //| export core/storage.h
@@ -142,7 +142,8 @@ void reset_peak();
 
 // %%
 //| export core/storage.h
-// A run of bytes with an owner count: what views share. `version` counts writes in place; it is opaque to this module. Source: c10/core/StorageImpl.h.
+// A run of bytes with an owner count: what views share. Up to 64 bytes lie in the object itself. `version` counts writes in place; it is opaque to this module.
+// Source: c10/core/StorageImpl.h.
 class StorageImpl : public RefCounted {
  public:
   using Deleter = void (*)(void* data, std::size_t nbytes, void* context);
@@ -156,10 +157,14 @@ class StorageImpl : public RefCounted {
   std::atomic<std::uint32_t> version{0};
 
  private:
+  void take_bytes(std::size_t nbytes);                          // sets data_ and nbytes_
+  void give_bytes_back(void* data, std::size_t nbytes) noexcept;
+
   void* data_;
   std::size_t nbytes_;
   Deleter deleter_ = nullptr;
   void* context_ = nullptr;
+  alignas(64) std::byte room_[64];
 };
 
 using Storage = intrusive_ptr<StorageImpl>;
@@ -179,25 +184,16 @@ void memory::reset_peak() { peak_bytes.store(live_bytes.load()); }
 // %%
 //| export core/storage.cpp
 namespace {
-void* allocate_bytes(std::size_t nbytes) {
-  if (nbytes == 0) return nullptr;
-  // What was freed a moment ago serves again: small blocks of this thread (chapter 92), larger ones of the process (chapter 70). General memory at a multiple of 64 is slow to get.
-  void* data = nbytes <= memory::kSmallLimit ? memory::allocate_small(nbytes) : memory::allocate_block(nbytes);
-  TORCH_CHECK(data != nullptr, "DefaultCPUAllocator: can't allocate memory: you tried to allocate ", nbytes,
-              " bytes. Use smaller tensors or batches, or free some first.");
+void count_taken(std::size_t nbytes) {
   const std::size_t live = memory::add_shared(live_bytes, nbytes, std::memory_order_relaxed) + nbytes;
   std::size_t peak = peak_bytes.load(std::memory_order_relaxed);
   while (live > peak && !peak_bytes.compare_exchange_weak(peak, live)) {
   }
   memory::add_shared(allocation_calls, std::size_t{1}, std::memory_order_relaxed);
   if (RecordObserver* const observer = record_observer.load()) observer->memory(static_cast<std::ptrdiff_t>(nbytes), live);
-  return data;
 }
 
-void free_bytes(void* data, std::size_t nbytes) {
-  if (data == nullptr) return;
-  if (nbytes <= memory::kSmallLimit) memory::free_small(data, nbytes);
-  else memory::free_block(data, nbytes);
+void count_given_back(std::size_t nbytes) {
   const std::size_t live = memory::add_shared(live_bytes, std::size_t{0} - nbytes, std::memory_order_relaxed) - nbytes;
   if (RecordObserver* const observer = record_observer.load()) observer->memory(-static_cast<std::ptrdiff_t>(nbytes), live);
 }
@@ -205,7 +201,27 @@ void free_bytes(void* data, std::size_t nbytes) {
 
 // %%
 //| export core/storage.cpp
-StorageImpl::StorageImpl(std::size_t nbytes) : data_(allocate_bytes(nbytes)), nbytes_(nbytes) {}
+void StorageImpl::take_bytes(std::size_t nbytes) {
+  // Few bytes lie in the object: one block of memory less to ask for. Of others, what was freed a moment ago serves again: small blocks of this thread (chapter 92), larger ones of the process (chapter 70). General memory at a multiple of 64 is slow to get.
+  void* data = nullptr;
+  if (nbytes > memory::kSmallLimit) data = memory::allocate_block(nbytes);
+  else if (nbytes > sizeof room_ || !memory::kKeepsBlocks) data = nbytes == 0 ? nullptr : memory::allocate_small(nbytes);
+  else if (nbytes > 0) data = room_;
+  TORCH_CHECK(data != nullptr || nbytes == 0, "DefaultCPUAllocator: can't allocate memory: you tried to allocate ", nbytes,
+              " bytes. Use smaller tensors or batches, or free some first.");
+  data_ = data;
+  nbytes_ = nbytes;
+  if (nbytes > 0) count_taken(nbytes);
+}
+
+void StorageImpl::give_bytes_back(void* data, std::size_t nbytes) noexcept {
+  if (data == nullptr) return;
+  if (nbytes > memory::kSmallLimit) memory::free_block(data, nbytes);
+  else if (data != room_) memory::free_small(data, nbytes);
+  count_given_back(nbytes);
+}
+
+StorageImpl::StorageImpl(std::size_t nbytes) { take_bytes(nbytes); }
 
 StorageImpl::StorageImpl(void* data, std::size_t nbytes, Deleter deleter, void* context)
     : data_(data), nbytes_(nbytes), deleter_(deleter), context_(context) {}
@@ -214,7 +230,7 @@ StorageImpl::~StorageImpl() {
   if (deleter_ != nullptr) {
     deleter_(data_, nbytes_, context_);
   } else {
-    free_bytes(data_, nbytes_);
+    give_bytes_back(data_, nbytes_);
   }
 }
 
@@ -363,8 +379,10 @@ class AutoDispatchBelowAutograd : public ExcludeLayersGuard {
   AutoDispatchBelowAutograd() : ExcludeLayersGuard(Layer::Autograd) {}
 };
 
-// Layers that every new tensor is born with beside its backend's. A later module may add to it, at start-up.
+// Layers that every new tensor is born with beside its backend's, and the modes of a thread in which each is shown to op::created, whatever its options ask for.
+// A later module may add to them, at start-up.
 inline constinit LayerSet birth_layers{};
+inline constinit std::uint32_t birth_modes = 0;
 
 // %%
 //| export core/dispatch.h
@@ -627,8 +645,11 @@ struct TensorMetadata : memory::Pooled {
 // How elements lie in a storage: sizes, strides and offset, all counted in elements.
 // The element at index (i, j, ...) is number offset + i * strides[0] + j * strides[1] + ... Source: c10/core/TensorImpl.h.
 struct TensorImpl : RefCounted {
-  TensorImpl(Storage where, ScalarType type, LayerSet asked, DimVector shape, DimVector steps, std::int64_t first);
-  void set_geometry(DimVector shape, DimVector steps, std::int64_t first);
+  TensorImpl(Storage where, ScalarType type, LayerSet asked, IntArrayRef shape, IntArrayRef steps, std::int64_t first);
+  // Dense, from the storage's beginning. REQUIRES: `count` is the product of the sizes.
+  TensorImpl(Storage where, ScalarType type, LayerSet asked, IntArrayRef shape, std::int64_t count);
+  TensorImpl(const TensorImpl& same, LayerSet asked);  // the same elements, with nothing known about them
+  void set_geometry(IntArrayRef shape, IntArrayRef steps, std::int64_t first);
 
   Storage storage;
   DimVector sizes;
@@ -700,26 +721,34 @@ TEST_CASE("contiguous_strides: each is the product of the sizes behind it") {
 std::int64_t multiply_sizes(IntArrayRef sizes) {
   std::int64_t product = 1;
   bool overflow = false;
+  bool none = false;
   for (const std::int64_t size : sizes) {
     TORCH_CHECK(size >= 0, "Trying to create tensor with negative dimension ", size, ": ", sizes);
     overflow = __builtin_mul_overflow(product, size, &product) || overflow;
+    none = none || size == 0;
   }
-  for (const std::int64_t size : sizes)
-    if (size == 0) return 0;
+  if (none) return 0;
   TORCH_CHECK(!overflow, "Storage size calculation overflowed with sizes=", sizes, "\nThe number of elements does not fit into 64 bits.");
   return product;
 }
 
 // %%
 //| export core/tensor_impl.cpp
-TensorImpl::TensorImpl(Storage where, ScalarType type, LayerSet asked, DimVector shape, DimVector steps, std::int64_t first)
+TensorImpl::TensorImpl(Storage where, ScalarType type, LayerSet asked, IntArrayRef shape, IntArrayRef steps, std::int64_t first)
     : storage(std::move(where)), dtype(type), layers(isReducedFloatingType(type) ? asked | Layer::HalfPrecision : asked) {
-  set_geometry(std::move(shape), std::move(steps), first);
+  set_geometry(shape, steps, first);
 }
 
-void TensorImpl::set_geometry(DimVector shape, DimVector steps, std::int64_t first) {
-  sizes = std::move(shape);
-  strides = std::move(steps);
+TensorImpl::TensorImpl(Storage where, ScalarType type, LayerSet asked, IntArrayRef shape, std::int64_t count)
+    : storage(std::move(where)), sizes(shape), strides(contiguous_strides(shape)), numel(count), dtype(type),
+      layers(isReducedFloatingType(type) ? asked | Layer::HalfPrecision : asked) {}
+
+TensorImpl::TensorImpl(const TensorImpl& same, LayerSet asked)
+    : storage(same.storage), sizes(same.sizes), strides(same.strides), offset(same.offset), numel(same.numel), dtype(same.dtype), layers(asked), contiguous(same.contiguous) {}
+
+void TensorImpl::set_geometry(IntArrayRef shape, IntArrayRef steps, std::int64_t first) {
+  sizes.assign(shape);
+  strides.assign(steps);
   offset = first;
   numel = multiply_sizes(sizes);
   // Dense when every stride is the product of the sizes behind it; a size of 1 may have any stride.
@@ -956,7 +985,7 @@ T* Tensor::data_ptr() const {
 // A number that stands for a tensor of that dimension or counted from the end: -1 is the last. Throws IndexError.
 std::int64_t wrap_dim(std::int64_t dim, std::int64_t dims);
 // A tensor on existing storage. The building block of creation and views; the caller checks the geometry.
-Tensor make_tensor(Storage storage, ScalarType type, LayerSet layers, DimVector sizes, DimVector strides, std::int64_t offset);
+Tensor make_tensor(Storage storage, ScalarType type, LayerSet layers, IntArrayRef sizes, IntArrayRef strides, std::int64_t offset);
 
 // %%
 //| export core/tensor.cpp
@@ -969,8 +998,8 @@ std::int64_t wrap_dim(std::int64_t dim, std::int64_t dims) {
 
 // %%
 //| export core/tensor.cpp
-Tensor make_tensor(Storage storage, ScalarType type, LayerSet layers, DimVector sizes, DimVector strides, std::int64_t offset) {
-  return Tensor(make_intrusive<TensorImpl>(std::move(storage), type, layers, std::move(sizes), std::move(strides), offset));
+Tensor make_tensor(Storage storage, ScalarType type, LayerSet layers, IntArrayRef sizes, IntArrayRef strides, std::int64_t offset) {
+  return Tensor(make_intrusive<TensorImpl>(std::move(storage), type, layers, sizes, strides, offset));
 }
 
 // %%
@@ -1084,6 +1113,10 @@ TEST_CASE("a Tensor is a handle: a copy shares, an assignment to an element writ
 //| export core/creation.cpp
 namespace {
 Tensor created_cpu(const Tensor& fresh, const TensorOptions&) { return fresh; }
+// Most new tensors ask for nothing, so they need no call.
+bool ask_for_nothing(const TensorOptions& options) {
+  return options.layers() == LayerSet(Layer::CPU) && !options.has_device() && (thread_state().modes & birth_modes) == 0;
+}
 }  // namespace
 constinit Operator<Tensor(const Tensor&, const TensorOptions&)> op::created("created", {.cpu = created_cpu});
 Tensor created(const Tensor& fresh, const TensorOptions& options) {
@@ -1100,7 +1133,9 @@ Tensor empty(IntArrayRef size, const TensorOptions& options) {
   TORCH_CHECK(!__builtin_mul_overflow(numel, static_cast<std::int64_t>(elementSize(type)), &nbytes),
               "Storage size calculation overflowed with sizes=", size);
   auto storage = make_intrusive<StorageImpl>(static_cast<std::size_t>(nbytes));
-  return created(make_tensor(std::move(storage), type, LayerSet(Layer::CPU) | birth_layers, size, contiguous_strides(size), 0), options);
+  Tensor fresh(make_intrusive<TensorImpl>(std::move(storage), type, LayerSet(Layer::CPU) | birth_layers, size, numel));
+  if (!ask_for_nothing(options)) return created(fresh, options);
+  return fresh;
 }
 
 // %%
@@ -1117,9 +1152,10 @@ ScalarType type_of_value(const Scalar& value) { return value.isFloatingPoint() ?
 }  // namespace
 
 Tensor full(IntArrayRef size, const Scalar& fill_value, const TensorOptions& options) {
-  const Tensor result = empty(size, options.dtype_opt().value_or(type_of_value(fill_value)));
+  Tensor result = empty(size, options.dtype_opt().value_or(type_of_value(fill_value)));
   fill_with(result, fill_value);
-  return created(result, options);
+  if (!ask_for_nothing(options)) return created(result, options);
+  return result;
 }
 
 Tensor zeros(IntArrayRef size, const TensorOptions& options) { return full(size, 0, options.dtype(options.dtype())); }
@@ -1147,9 +1183,9 @@ Tensor wrapped_scalar(const Scalar& value) {
 // %%
 //| export core/views.cpp
 // A new tensor over the same storage.
-Tensor alias(const Tensor& self, DimVector sizes, DimVector strides, std::int64_t offset) {
+Tensor alias(const Tensor& self, IntArrayRef sizes, IntArrayRef strides, std::int64_t offset) {
   const LayerSet layers = self.impl().layers - Layer::Autograd;
-  return make_tensor(self.storage(), self.scalar_type(), layers, std::move(sizes), std::move(strides), offset);
+  return make_tensor(self.storage(), self.scalar_type(), layers, sizes, strides, offset);
 }
 
 // %%
@@ -1183,7 +1219,7 @@ Tensor as_strided(const Tensor& self, IntArrayRef size, IntArrayRef stride, std:
 // The strides with which memory laid out as (sizes, strides) can be seen in the shape `shape`, or nothing if only a copy can. Source: aten/src/ATen/TensorUtils.cpp, computeStride.
 std::optional<DimVector> compute_stride(IntArrayRef sizes, IntArrayRef strides, IntArrayRef shape);
 // A view: a new tensor over the storage of `self`; the caller checks the geometry. O(dims).
-Tensor alias(const Tensor& self, DimVector sizes, DimVector strides, std::int64_t offset);
+Tensor alias(const Tensor& self, IntArrayRef sizes, IntArrayRef strides, std::int64_t offset);
 // `shape` with its -1 worked out so that it holds `numel` elements.
 DimVector infer_shape(IntArrayRef shape, std::int64_t numel);
 
@@ -1765,6 +1801,10 @@ template <class Out, class A, class F>
 void map_into(const Tensor& out, const Tensor& a, F f) {
   Out* const to = out.data<Out>();
   const A* const from = a.data<A>();
+  if (out.numel() == 1) {  // needs no loop
+    *to = static_cast<Out>(f(*from));
+    return;
+  }
   auto run = [&](const auto& offset, std::int64_t count, const auto& step) {
     Out* o = to + offset[0];
     const A* x = from + offset[1];
@@ -1788,6 +1828,10 @@ void zip_into(const Tensor& out, const Tensor& a, const Tensor& b, F f) {
   Out* const to = out.data<Out>();
   const A* const left = a.data<A>();
   const B* const right = b.data<B>();
+  if (out.numel() == 1) {
+    *to = static_cast<Out>(f(*left, *right));
+    return;
+  }
   auto run = [&](const auto& offset, std::int64_t count, const auto& step) {
     Out* o = to + offset[0];
     const A* x = left + offset[1];
@@ -2006,12 +2050,18 @@ TEST_CASE("result_type: numbers and 0-d tensors count by category only") {
 
 // %%
 //| export core/loops.h
+// `self` in `type`: itself, or a copy that `converted` then owns.
+inline const Tensor& in_type(const Tensor& self, ScalarType type, Tensor& converted) {
+  return self.scalar_type() == type ? self : converted = to_dtype(self, type);
+}
+
 // f(self, other) computed in `type`.
 template <class F>
 Tensor zip_as(const Tensor& self, const Tensor& other, ScalarType type, F f) {
-  const Tensor result = empty(infer_size(self.sizes(), other.sizes()), type);
-  const Tensor a = to_dtype(self, type);
-  const Tensor b = to_dtype(other, type);
+  Tensor result = self.sizes() == other.sizes() ? empty(self.sizes(), type) : empty(infer_size(self.sizes(), other.sizes()), type);
+  Tensor converted_self, converted_other;
+  const Tensor& a = in_type(self, type, converted_self);
+  const Tensor& b = in_type(other, type, converted_other);
   dispatch_all_types(type, [&]<class T>() { zip_into<T, T, T>(result, a, b, f); });
   return result;
 }
@@ -2028,7 +2078,8 @@ const Tensor& zip_in_place(const Tensor& self, const Tensor& other, ScalarType t
     copy_into(self, zip_as(self, other, type, f));
     return self;
   }
-  const Tensor b = to_dtype(other, type);
+  Tensor converted;
+  const Tensor& b = in_type(other, type, converted);
   dispatch_all_types(type, [&]<class T>() { zip_into<T, T, T>(self, self, b, f); });
   return self;
 }

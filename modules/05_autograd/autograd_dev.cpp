@@ -80,6 +80,7 @@ class AutogradMethods {
 #include "tinytorch/core/grad_mode.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/ops.h"
+#include "tinytorch/core/small_vector.h"
 //| export core/node.cpp
 #include <atomic>
 #include <limits>
@@ -93,6 +94,7 @@ class AutogradMethods {
 //| export core/engine.h
 #include "tinytorch/core/node.h"
 //| export core/engine.cpp
+#include <algorithm>
 #include <map>
 #include <queue>
 #include "tinytorch/core/grad_mode.h"
@@ -249,7 +251,7 @@ struct Edge {
 // What a node knows of one of its inputs, which is an output of the forward operator.
 struct InputMetadata {
   DimVector sizes;
-  ScalarType dtype;
+  ScalarType dtype{};
 };
 
 using edge_list = std::vector<Edge>;
@@ -281,9 +283,13 @@ class Node : public std::enable_shared_from_this<Node>, public memory::Pooled {
   // Frees what was saved for apply().
   virtual void release_variables() {}
 
-  const edge_list& next_edges() const { return next_edges_; }
+  const SmallVector<Edge, 2>& next_edges() const { return next_edges_; }
   const Edge& next_edge(std::size_t index) const { return next_edges_[index]; }
-  void set_next_edges(edge_list edges) { next_edges_ = std::move(edges); }
+  void add_next_edge(Edge edge) { next_edges_.add() = std::move(edge); }
+  void set_next_edges(edge_list edges) {
+    next_edges_.clear();
+    for (Edge& edge : edges) add_next_edge(std::move(edge));
+  }
   std::uint64_t sequence_nr() const { return sequence_nr_; }
   std::size_t num_inputs() const { return input_metadata_.size(); }
   std::size_t num_outputs() const { return next_edges_.size(); }
@@ -300,19 +306,32 @@ class Node : public std::enable_shared_from_this<Node>, public memory::Pooled {
   std::shared_ptr<const AnomalyRecord> anomaly_record;
 
  private:
-  friend void delete_node(Node* node);
+  friend void destroy_node(Node* node);
   std::uint64_t sequence_nr_;
-  edge_list next_edges_;
-  std::vector<InputMetadata> input_metadata_;
+  SmallVector<Edge, 2> next_edges_;
+  SmallVector<InputMetadata, 1> input_metadata_;
   Node* next_to_delete_ = nullptr;
 };
 
-// Deletes a node without recursing into the nodes that it alone kept alive.
-void delete_node(Node* node);
+// Destroys a node without recursing into the nodes that it alone kept alive. The last of its counts of owners, which lies in it, gives the memory back.
+void destroy_node(Node* node);
+
+// Puts a node and the counts of its owners into one block of memory.
+template <class T>
+struct NodeAllocator : memory::PooledAllocator<T> {
+  template <class U>
+  struct rebind {
+    using other = NodeAllocator<U>;
+  };
+  NodeAllocator() = default;
+  template <class U>
+  NodeAllocator(const NodeAllocator<U>&) {}
+  void destroy(T* node) { destroy_node(node); }
+};
 
 template <class T, class... Args>
 std::shared_ptr<T> make_node(Args&&... args) {
-  return std::shared_ptr<T>(new T(std::forward<Args>(args)...), [](T* node) { delete_node(node); }, memory::PooledAllocator<T>());
+  return std::allocate_shared<T>(NodeAllocator<T>(), std::forward<Args>(args)...);
 }
 
 // %% [markdown]
@@ -369,8 +388,14 @@ struct AutogradMeta : TensorMetadata {
   std::mutex mutex;
 };
 
-AutogradMeta* autograd_meta(const Tensor& tensor);  // null if there is none yet
+inline AutogradMeta* autograd_meta(const Tensor& tensor) { return static_cast<AutogradMeta*>(tensor.impl().metadata.get()); }  // null if there is none yet
 AutogradMeta& materialize_autograd_meta(const Tensor& tensor);
+
+// Whether `tensor` requires a gradient. A view does when its base does, whatever it was made under.
+inline bool wants_gradient(const Tensor& tensor) {
+  const AutogradMeta* const meta = autograd_meta(tensor);
+  return meta != nullptr && (meta->requires_grad || meta->grad_fn || (meta->view && wants_gradient(meta->view->base)));
+}
 
 // The node that computes the gradient of `tensor` onwards; null for a leaf. A view's is brought up to date first.
 std::shared_ptr<Node> history(const Tensor& tensor);
@@ -401,7 +426,9 @@ Node::Node() : sequence_nr_(next_sequence_nr.fetch_add(1, std::memory_order_rela
 }
 
 std::uint32_t Node::add_input_metadata(const Tensor& output) {
-  input_metadata_.push_back({output.sizes(), output.scalar_type()});
+  InputMetadata& added = input_metadata_.add();
+  added.sizes.assign(output.sizes());
+  added.dtype = output.scalar_type();
   return static_cast<std::uint32_t>(input_metadata_.size() - 1);
 }
 
@@ -409,23 +436,24 @@ std::uint32_t Node::add_input_metadata(const Tensor& output) {
 // ### Letting go of a million nodes
 //
 // A loop of a million steps leaves a chain of a million nodes, each owned by the one behind it. When the last handle goes, the first node is deleted, which deletes the second one inside its destructor, and so on: a million destructors, one inside the
-// other, and the stack overflows. Every `std::shared_ptr` to a node is therefore made with a deleter of ours, which only puts the node on a list if a deletion is already going on further up:
+// other, and the stack overflows. Every `std::shared_ptr` to a node is therefore made with an allocator of ours, which only puts the node on a list if one is already being destroyed further up:
 //
-//     delete_node(a) ---> list: a     loop: take a, delete it --> its edge lets go of b
-//                                               delete_node(b) --> "someone is deleting": list: b, return
-//                                     loop: take b, delete it --> ...
+//     destroy_node(a) ---> list: a     loop: take a, destroy it --> its edge lets go of b
+//                                                destroy_node(b) --> "someone is at it": list: b, return
+//                                      loop: take b, destroy it --> ...
 //
-// The list runs through the nodes themselves, so that deleting needs no memory. PyTorch does the same in `deleteNode` (`torch/csrc/autograd/function.cpp`).
+// The list runs through the nodes themselves, so that destroying needs no memory. PyTorch does the same in `deleteNode` (`torch/csrc/autograd/function.cpp`). A node that waits keeps its block of memory: `enable_shared_from_this` is an owner of the counts beside it,
+// and the last part of the node to be destroyed.
 
 // %%
 //| export core/node.cpp
 namespace {
-// Nodes waiting for deletion in this thread, linked through the nodes themselves so that it needs no memory of its own.
+// Nodes waiting for their end in this thread, linked through the nodes themselves so that it needs no memory of its own.
 thread_local constinit Node* waiting_for_deletion = nullptr;
 thread_local constinit bool deleting = false;
 }  // namespace
 
-void delete_node(Node* node) {
+void destroy_node(Node* node) {
   node->next_to_delete_ = waiting_for_deletion;
   waiting_for_deletion = node;
   if (deleting) return;  // the loop further up the stack takes it
@@ -433,7 +461,7 @@ void delete_node(Node* node) {
   while (waiting_for_deletion != nullptr) {
     Node* const first = waiting_for_deletion;
     waiting_for_deletion = first->next_to_delete_;
-    delete first;
+    first->~Node();
   }
   deleting = false;
 }
@@ -449,8 +477,6 @@ TEST_CASE("a chain of 100,000 nodes is run and freed without recursion") {
 
 // %%
 //| export core/node.cpp
-AutogradMeta* autograd_meta(const Tensor& tensor) { return static_cast<AutogradMeta*>(tensor.impl().metadata.get()); }
-
 AutogradMeta& materialize_autograd_meta(const Tensor& tensor) {
   TensorImpl& impl = tensor.impl();
   if (!impl.metadata) impl.metadata = std::make_unique<AutogradMeta>();
@@ -685,7 +711,7 @@ class CopySlices : public Node {
  public:
   CopySlices(const Tensor& base, std::function<Tensor(const Tensor&)> view, std::shared_ptr<Node> write)
       : replay_(std::move(view)), write_(std::move(write)) {
-    edge_list edges = write_->next_edges();
+    edge_list edges(write_->next_edges().begin(), write_->next_edges().end());
     edges[0] = gradient_edge(base);  // what the view held came from the base
     set_next_edges(std::move(edges));
   }
@@ -875,7 +901,7 @@ SavedVariable::SavedVariable(const Tensor& tensor, bool is_output) : is_output_(
   if (!is_output) grad_fn_ = history(tensor);
   // A handle on a tensor that is not a leaf would be a cycle once that tensor is written to and gets a new history.
   data_ = is_output || grad_fn_ ? tensor.detach() : tensor;
-  output_nr_ = static_cast<std::uint32_t>(tensor.output_nr());
+  if (const AutogradMeta* const meta = autograd_meta(tensor)) output_nr_ = meta->output_nr;
 }
 
 // %% {"nbgrader": {"grade": false, "grade_id": "05-unpack", "locked": false, "schema_version": 3, "solution": true, "task": false}}
@@ -1001,7 +1027,7 @@ inline constexpr bool is_tensor_argument = std::is_same_v<std::remove_cvref_t<T>
                                            std::is_same_v<std::remove_cvref_t<T>, std::optional<Tensor>> ||
                                            std::is_same_v<std::remove_cvref_t<T>, TensorList>;
 
-inline bool needs_grad(const Tensor& tensor) { return tensor.defined() && tensor.requires_grad(); }
+inline bool needs_grad(const Tensor& tensor) { return tensor.defined() && wants_gradient(tensor); }
 inline bool needs_grad(const std::optional<Tensor>& tensor) { return tensor && needs_grad(*tensor); }
 inline bool needs_grad(TensorList list) {
   for (const Tensor& tensor : list)
@@ -1009,10 +1035,10 @@ inline bool needs_grad(TensorList list) {
   return false;
 }
 
-inline void append_edges(edge_list& edges, const Tensor& tensor) { edges.push_back(tensor.defined() ? gradient_edge(tensor) : Edge()); }
-inline void append_edges(edge_list& edges, const std::optional<Tensor>& tensor) { append_edges(edges, tensor.value_or(Tensor())); }
-inline void append_edges(edge_list& edges, TensorList list) {
-  for (const Tensor& tensor : list) append_edges(edges, tensor);
+inline void append_edges(Node& node, const Tensor& tensor) { node.add_next_edge(tensor.defined() ? gradient_edge(tensor) : Edge()); }
+inline void append_edges(Node& node, const std::optional<Tensor>& tensor) { append_edges(node, tensor.value_or(Tensor())); }
+inline void append_edges(Node& node, TensorList list) {
+  for (const Tensor& tensor : list) append_edges(node, tensor);
 }
 
 inline void append_gradients(variable_list& out, Tensor gradient) { out.push_back(std::move(gradient)); }
@@ -1029,10 +1055,13 @@ struct Keeper<Input<I>> {
   SavedVariable saved;
   template <class Arguments>
   void keep_input(const Arguments& arguments, bool in_place) {
-    const std::optional<Tensor> value = std::get<I>(arguments);
-    // A write in place is about to destroy input 0: what it held is kept as a copy.
-    saved = SavedVariable(!value ? Tensor() : I == 0 && in_place ? value->clone() : *value, false);
+    keep(std::get<I>(arguments), in_place);
   }
+  void keep(const Tensor& value, bool in_place) {
+    // A write in place is about to destroy input 0: what it held is kept as a copy.
+    saved = I == 0 && in_place ? SavedVariable(value.clone(), false) : SavedVariable(value, false);
+  }
+  void keep(const std::optional<Tensor>& value, bool in_place) { keep(value.value_or(Tensor()), in_place); }
   void keep_output(TensorList) {}
   Input<I> get(const std::shared_ptr<Node>& owner) const { return {saved.unpack(owner)}; }
   void release() { saved.reset(); }
@@ -1183,20 +1212,17 @@ struct Recorded<Op, Operator<R(Args...)>, Fs...> {
   // A node with its edges and what the gradient functions ask for of the inputs.
   static std::shared_ptr<GradientNode<Fs...>> record(const Arguments& arguments) {
     auto node = make_node<GradientNode<Fs...>>(Op.name());
-    edge_list edges;
-    edges.reserve(sizeof...(Fs));
     for_each_input(arguments, [&]<std::size_t N>(const auto& argument) {
       auto& slot = std::get<N>(node->slots);
-      const std::size_t before = edges.size();
+      const std::size_t before = node->num_outputs();
       if constexpr (differentiable<N>) {
-        append_edges(edges, argument);
+        append_edges(*node, argument);
         if (needs_grad(argument)) slot.kept.emplace().keep_inputs(arguments, in_place);
       } else {
-        edges.emplace_back();
+        node->add_next_edge(Edge());
       }
-      slot.edges = edges.size() - before;
+      slot.edges = node->num_outputs() - before;
     });
-    node->set_next_edges(std::move(edges));
     return node;
   }
 
@@ -1207,9 +1233,8 @@ struct Recorded<Op, Operator<R(Args...)>, Fs...> {
 
   static R call(Args... args) {
     const Arguments arguments(args...);
-    const bool needed = any_needs_grad(arguments);
-    if constexpr (in_place) check_inplace(std::get<0>(arguments), needed);
-    if (!is_recording() || !needed) return below(std::forward<Args>(args)...);
+    if constexpr (in_place) check_inplace(std::get<0>(arguments), any_needs_grad(arguments));
+    if (!is_recording() || !any_needs_grad(arguments)) return below(std::forward<Args>(args)...);
     const auto node = record(arguments);
     R result = below(args...);
     const auto& held = outputs_of(result);
@@ -1381,7 +1406,21 @@ Tensor fit_gradient(Tensor grad, const Edge& edge, const Node& from, std::size_t
   return sum_to(grad, expected.sizes).to(expected.dtype);
 }
 
-void add_into(Tensor& slot, Tensor grad) { slot = slot.defined() ? slot + grad : std::move(grad); }
+// Whether writing into `grad` is seen by nobody else.
+bool is_ours_alone(const Tensor& grad) {
+  return grad.is_contiguous() && grad.getIntrusivePtr()->use_count() == 1 && grad.storage()->use_count() == 1;
+}
+
+// slot += grad; nothing yet counts as zero. A sum that the run alone holds, and that is not recorded, is added to where it lies.
+void add_into(Tensor& slot, Tensor grad) {
+  if (!slot.defined()) {
+    slot = std::move(grad);
+  } else if (!GradMode::is_enabled() && is_ours_alone(slot)) {
+    slot.add_(grad);
+  } else {
+    slot = slot + grad;
+  }
+}
 }  // namespace
 
 // %% [markdown]
@@ -1390,11 +1429,33 @@ void add_into(Tensor& slot, Tensor grad) { slot = slot.defined() ? slot + grad :
 //     numbers_    node -> number                             a hash table, asked once for each edge
 //     buffers_    [0] add    [1] f    [2] g    [3] x         what has arrived; how many edges have yet to deliver
 //     targets_     1   2      3        3                     for each edge of each node, in the same order: the number it leads to
+//
+// Gradients that meet at a node are added up. A parameter that is used a thousand times would get a thousand new tensors for that, so the engine adds to where the sum lies if nobody else can see it: the same question as in the accumulator above, and PyTorch's
+// (`torch/csrc/autograd/input_buffer.cpp`). A sum that is being recorded must stay as it is, and becomes a new tensor.
 
 // %%
 //| export core/engine.cpp
 namespace {
 constexpr std::uint32_t kNowhere = ~std::uint32_t{0};
+
+// The sums of what has arrived at a node's inputs. Almost every node has one, which needs no list; the list is made when the node is applied.
+class Arrived {
+ public:
+  explicit Arrived(std::size_t count) : others_(count > 1 ? count - 1 : 0) {}
+  Tensor& operator[](std::size_t input) { return input == 0 ? first_ : others_[input - 1]; }
+  // As a list with room for `results`, in which the node may return its own.
+  variable_list take(std::size_t results) {
+    variable_list list;
+    list.reserve(std::max(others_.size() + 1, results));
+    list.push_back(std::move(first_));
+    for (Tensor& other : others_) list.push_back(std::move(other));
+    return list;
+  }
+
+ private:
+  Tensor first_;
+  variable_list others_;
+};
 
 // The state of one backward run.
 class GraphTask {
@@ -1406,7 +1467,7 @@ class GraphTask {
   // What the run knows of one node. The roots keep the nodes alive.
   struct Buffer {
     Node* node;
-    variable_list grads;           // the sums of what has arrived, by input number
+    Arrived grads;                 // by input number
     std::size_t waiting_for = 0;   // edges that have not delivered yet
     std::size_t first_target = 0;  // where the targets of its edges begin
     bool leads = false;            // leads on to one of the inputs asked for
@@ -1434,7 +1495,7 @@ class GraphTask {
 // The number of `node`, which gets a buffer when it is new.
 std::uint32_t GraphTask::enter(Node& node) {
   const auto [entry, is_new] = numbers_.try_emplace(&node, static_cast<std::uint32_t>(buffers_.size()));
-  if (is_new) buffers_.push_back({&node, variable_list(node.num_inputs())});
+  if (is_new) buffers_.push_back({&node, Arrived(node.num_inputs())});
   return entry->second;
 }
 }  // namespace
@@ -1535,20 +1596,21 @@ void GraphTask::run_node(std::uint32_t number) {
   Node& node = *buffer.node;
   RecordFunction record(RecordScope::BACKWARD_FUNCTION);
   if (record.isActive()) record.before(node.name(), static_cast<std::int64_t>(node.sequence_nr()));
-  call_hooks(node, buffer.grads);
+  variable_list grads = buffer.grads.take(node.num_outputs());
+  call_hooks(node, grads);
   bool runs = captured_.empty() || buffer.leads;
   for (auto [capture, end] = captures_.equal_range(number); capture != end; ++capture) {
-    captured_[capture->second.second] = buffer.grads[capture->second.first];
+    captured_[capture->second.second] = grads[capture->second.first];
     runs = runs || (accumulate_ && node.next_edges().empty());  // a leaf among the inputs of backward() accumulates
   }
   variable_list results;
   if (runs) {
-    const variable_list grad_outputs = node.post_hooks.empty() ? variable_list() : buffer.grads;
-    results = anomaly_mode.load(std::memory_order_relaxed) ? apply_with_checks(node, std::move(buffer.grads)) : node(std::move(buffer.grads));
+    const variable_list grad_outputs = node.post_hooks.empty() ? variable_list() : grads;
+    results = anomaly_mode.load(std::memory_order_relaxed) ? apply_with_checks(node, std::move(grads)) : node(std::move(grads));
     for (const auto& hook : node.post_hooks) hook(results, grad_outputs);
     if (!keep_graph_) node.release_variables();
   }
-  buffer.grads = variable_list();
+  grads.clear();
   results.resize(node.num_outputs());
   for (std::size_t i = 0; i < results.size(); ++i) {
     const Edge& edge = node.next_edge(i);
@@ -1715,11 +1777,7 @@ void AutogradMethods::backward(const Tensor& gradient, std::optional<bool> retai
 
 std::shared_ptr<Node> AutogradMethods::grad_fn() const { return history(self_of(*this)); }
 
-// A view requires a gradient when its base does, whatever it was made under.
-bool AutogradMethods::requires_grad() const {
-  const AutogradMeta* const meta = autograd_meta(self_of(*this));
-  return meta != nullptr && (meta->requires_grad || meta->grad_fn || (meta->view && meta->view->base.requires_grad()));
-}
+bool AutogradMethods::requires_grad() const { return wants_gradient(self_of(*this)); }
 
 bool AutogradMethods::is_leaf() const { return grad_fn() == nullptr; }
 
@@ -1759,7 +1817,7 @@ Tensor& AutogradMethods::mutable_grad() const {
 // A second handle on the same bytes, without the graph. It shares the version counter, so a write through it is noticed.
 Tensor AutogradMethods::detach() const {
   const TensorImpl& impl = self_of(*this).impl();
-  return make_tensor(impl.storage, impl.dtype, impl.layers - Layer::Autograd, impl.sizes, impl.strides, impl.offset);
+  return Tensor(make_intrusive<TensorImpl>(impl, impl.layers - Layer::Autograd));
 }
 
 // %% {"nbgrader": {"grade": true, "grade_id": "05-double-backward-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}}
@@ -1786,6 +1844,17 @@ TEST_CASE("double backward: the gradient of a gradient") {
 //| export core/autograd.h
 // The gradient of a reduction over `dims` (none: all) of a tensor of `sizes`, stretched back to those sizes. A view.
 Tensor unreduce(const Tensor& grad, IntArrayRef sizes, IntArrayRef dims, bool keepdim);
+// grad * factor; `grad` itself when the factor is 1, as the alpha of most sums and products is.
+Tensor scaled(const Tensor& grad, const Scalar& factor);
+
+// Whether a matrix lies in memory as a transposed one, which Arg<I, LiesTransposed> keeps of input I.
+struct LiesTransposed {
+  LiesTransposed() = default;
+  explicit LiesTransposed(const Tensor& matrix) : value(matrix.stride(0) == 1 && matrix.stride(1) != 1) {}
+  bool value = false;
+};
+// The gradient of the second factor of a product. It lies in memory as that factor does, so that the gradient of the weight behind x.mm(weight.t()) comes out dense.
+Tensor mm_mat2_backward(const Tensor& grad, const Tensor& self, LiesTransposed mat2);
 
 // %%
 //| export core/gradients_basic.cpp
@@ -1808,6 +1877,10 @@ Tensor unreduce(const Tensor& grad, IntArrayRef sizes, IntArrayRef dims, bool ke
   if (dims.empty()) shape = DimVector(sizes.size(), 1);
   return (keepdim ? grad : grad.reshape(shape)).expand(sizes);
 }
+
+Tensor scaled(const Tensor& grad, const Scalar& factor) { return factor.equal(1) ? grad : grad * factor; }
+
+Tensor mm_mat2_backward(const Tensor& grad, const Tensor& self, LiesTransposed mat2) { return mat2.value ? grad.t().mm(self).t() : self.t().mm(grad); }
 
 // %% {"nbgrader": {"grade": false, "grade_id": "05-permute-backward", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export core/gradients_basic.cpp
@@ -1870,8 +1943,8 @@ Tensor permute_backward(const Tensor& grad, IntArrayRef dims) {
 //| export core/gradients_basic.cpp
 //| registers
 void register_basic_gradients() {
-  gradient<op::add, op::add_>([](const Tensor& g) { return g; }, [](const Tensor& g, Arg<2, Scalar> alpha) { return g * alpha.value; });
-  gradient<op::sub, op::sub_>([](const Tensor& g) { return g; }, [](const Tensor& g, Arg<2, Scalar> alpha) { return g * -alpha.value; });
+  gradient<op::add, op::add_>([](const Tensor& g) { return g; }, [](const Tensor& g, Arg<2, Scalar> alpha) { return scaled(g, alpha.value); });
+  gradient<op::sub, op::sub_>([](const Tensor& g) { return g; }, [](const Tensor& g, Arg<2, Scalar> alpha) { return scaled(-g, alpha.value); });
   gradient<op::mul, op::mul_>([](const Tensor& g, Input<1> other) { return g * other; }, [](const Tensor& g, Input<0> self) { return g * self; });
   gradient<op::div, op::div_>([](const Tensor& g, Input<1> other) { return g / other; },
                               [](const Tensor& g, Input<0> self, Input<1> other) { return -g * (self / other / other); });
@@ -1909,7 +1982,8 @@ void register_reduction_gradients() {
     const Tensor hits = (self == unreduce(result, self.sizes(), dim.value, keepdim)).to(g.scalar_type());
     return unreduce(g, self.sizes(), dim.value, keepdim) * hits / hits.sum(dim.value, true);
   });
-  gradient<op::mm>([](const Tensor& g, Input<1> mat2) { return g.mm(mat2.t()); }, [](const Tensor& g, Input<0> self) { return self.t().mm(g); });
+  gradient<op::mm>([](const Tensor& g, Input<1> mat2) { return g.mm(mat2.t()); },
+                   [](const Tensor& g, Input<0> self, Arg<1, LiesTransposed> mat2) { return mm_mat2_backward(g, self, mat2.value); });
   gradient<op::bmm>([](const Tensor& g, Input<1> mat2) { return g.bmm(mat2.transpose(1, 2)); },
                     [](const Tensor& g, Input<0> self) { return self.transpose(1, 2).bmm(g); });
 }

@@ -725,15 +725,17 @@ data::datasets::TensorBatchDataset::TensorBatchDataset(Tensor data, Tensor targe
 //   are contiguous.
 data::Example<> data::datasets::TensorBatchDataset::get_batch(ArrayRef<std::size_t> indices) {
   // BEGIN SOLUTION
+  const std::size_t count = *size();
   const auto gather_rows = [&](const Tensor& from) {
     DimVector sizes(from.sizes());
     sizes[0] = static_cast<std::int64_t>(indices.size());
     const Tensor rows = empty(sizes, from.options());
-    const std::size_t row_bytes = from.nbytes() / std::max<std::size_t>(1, *size());
+    const std::size_t row_bytes = from.nbytes() / std::max<std::size_t>(1, count);
+    const char* const first = static_cast<const char*>(from.data_ptr());
     char* to = static_cast<char*>(rows.data_ptr());
     for (const std::size_t index : indices) {
-      TORCH_CHECK_INDEX(index < *size(), "index ", index, " is out of bounds for dimension 0 with size ", *size());
-      if (row_bytes > 0) std::memcpy(to, static_cast<const char*>(from.data_ptr()) + index * row_bytes, row_bytes);
+      TORCH_CHECK_INDEX(index < count, "index ", index, " is out of bounds for dimension 0 with size ", count);
+      if (row_bytes > 0) std::memcpy(to, first + index * row_bytes, row_bytes);
       to += row_bytes;
     }
     return rows;

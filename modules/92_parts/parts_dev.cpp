@@ -95,6 +95,12 @@
 #include <cstdint>
 #include <utility>
 #include "tinytorch/core/small_memory.h"
+//| export core/small_vector.h
+#include <array>
+#include <cstddef>
+#include <iterator>
+#include <stdexcept>
+#include <vector>
 //| export core/pointer_map.h
 #include <cstddef>
 #include <cstdint>
@@ -796,6 +802,11 @@ class DimVector {
   operator IntArrayRef() const { return {data_, size_}; }
 
   void resize(std::size_t count, std::int64_t value = 0);
+  void assign(IntArrayRef values) {  // which may be its own
+    if (values.size() > capacity_) grow(values.size());
+    size_ = values.size();
+    for (std::size_t i = 0; i < size_; ++i) data_[i] = values[i];
+  }
   void push_back(std::int64_t value) {
     if (size_ == capacity_) grow(size_ + 1);
     data_[size_++] = value;
@@ -804,11 +815,6 @@ class DimVector {
   void erase(std::size_t position);
 
  private:
-  void assign(IntArrayRef values) {
-    if (values.size() > capacity_) grow(values.size());
-    size_ = values.size();
-    for (std::size_t i = 0; i < size_; ++i) data_[i] = values[i];
-  }
   void grow(std::size_t count);
   void take(DimVector& other) noexcept;
   void release() {
@@ -952,7 +958,7 @@ TEST_CASE("channels last: the strides of images and of volumes") {
 // %% [markdown]
 // ## Memory for small objects
 //
-// A tensor of one element is three objects: its `TensorImpl`, its `StorageImpl` and four bytes; a recorded operator adds its node. All die soon and are made again at once. A thread therefore keeps the blocks that it
+// A tensor of few elements is two objects, its `TensorImpl` and its `StorageImpl` with the bytes; a recorded operator adds its node. All die soon and are made again at once. A thread therefore keeps the blocks that it
 // frees, in a list for each size, and takes the next object from there: a few loads and stores, where the general allocator has more to decide, and most for memory that begins at a multiple of 64.
 //
 //     free lists of a thread     64 bytes: [ ]->[ ]->[ ]     128: [ ]->[ ]     ...     512: [ ]
@@ -984,6 +990,12 @@ T add_shared(std::atomic<T>& count, T delta, std::memory_order order) {
   return before;
 }
 
+// Under these sanitizers each object is an allocation of its own.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool kKeepsBlocks = false;
+#else
+inline constexpr bool kKeepsBlocks = true;
+#endif
 inline constexpr std::size_t kSmallStep = 64;    // sizes are rounded up to a multiple of it, and blocks begin at one
 inline constexpr std::size_t kSmallLimit = 512;  // the largest size that is kept
 inline constexpr std::size_t kKeptBytes = std::size_t{1} << 20;  // of one size in one thread
@@ -1055,14 +1067,8 @@ struct PooledAllocator {
 namespace {
 constexpr std::align_val_t kBlockAlignment{memory::kSmallStep};
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool keeps_blocks = false;
-#else
-constexpr bool keeps_blocks = true;
-#endif
-
 // Whole blocks where they are kept; under a sanitizer exactly what was asked for, so that it notices a step beyond.
-std::size_t block_bytes(std::size_t nbytes) { return keeps_blocks ? (nbytes + memory::kSmallStep - 1) / memory::kSmallStep * memory::kSmallStep : nbytes; }
+std::size_t block_bytes(std::size_t nbytes) { return memory::kKeepsBlocks ? (nbytes + memory::kSmallStep - 1) / memory::kSmallStep * memory::kSmallStep : nbytes; }
 
 // Gives the blocks back when the thread ends.
 struct EndOfThread {
@@ -1080,7 +1086,7 @@ struct EndOfThread {
 };
 
 void open_lists() {
-  if (!keeps_blocks || memory::small_lists.open || memory::small_lists.ended) return;
+  if (!memory::kKeepsBlocks || memory::small_lists.open || memory::small_lists.ended) return;
   static thread_local EndOfThread end_of_thread;
   memory::small_lists.open = true;
 }
@@ -1136,6 +1142,63 @@ TEST_CASE("add_shared: counts from several threads") {
   for (std::thread& thread : threads) thread.join();
   CHECK_EQ(count.load(), 40007);
   CHECK_EQ(mistaken.load(), 0);
+}
+
+// %% [markdown]
+// ## Lists of one or two
+//
+// A recorded operator has one result and one or two inputs, almost always. A `std::vector` would be an allocation for each of these lists; this list has room for the first N elements inside itself, as `DimVector` has for numbers, and moves to a vector when it
+// grows beyond. LLVM's `SmallVector`, which PyTorch uses too (`c10/util/SmallVector.h`), does the same.
+
+// %%
+//| export core/small_vector.h
+// A list that grows at its end, with room for N elements inside. T has a default value. Pointers to elements hold until it grows or is moved.
+template <class T, std::size_t N>
+class SmallVector {
+ public:
+  std::size_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  const T* begin() const { return more_.empty() ? few_.data() : more_.data(); }
+  const T* end() const { return begin() + size_; }
+  const T& operator[](std::size_t i) const { return begin()[i]; }
+  const T& at(std::size_t i) const {
+    if (i >= size_) throw std::out_of_range("SmallVector::at");
+    return begin()[i];
+  }
+  // The place of a new element at the end, which has T's default value. O(1) amortised.
+  T& add() {
+    ++size_;
+    if (size_ <= N) return few_[size_ - 1];
+    if (more_.empty()) more_.assign(std::make_move_iterator(few_.begin()), std::make_move_iterator(few_.end()));
+    return more_.emplace_back();
+  }
+  void clear() {
+    few_ = {};
+    more_.clear();
+    size_ = 0;
+  }
+
+ private:
+  std::array<T, N> few_{};
+  std::vector<T> more_;  // all of them, once there are more than N
+  std::size_t size_ = 0;
+};
+
+// %%
+TEST_CASE("SmallVector: keeps its elements when it grows beyond its room") {
+  SmallVector<std::string, 2> list;
+  CHECK(list.empty());
+  for (int i = 0; i < 5; ++i) {
+    list.add() = std::string(40, static_cast<char>('a' + i));
+    CHECK_EQ(list.size(), static_cast<std::size_t>(i) + 1);
+    for (int k = 0; k <= i; ++k) CHECK_EQ(list[static_cast<std::size_t>(k)], std::string(40, static_cast<char>('a' + k)));
+  }
+  CHECK_EQ(list.end() - list.begin(), 5);
+  CHECK_EQ(list.at(4)[0], 'e');
+  CHECK_THROWS_AS(list.at(5), std::out_of_range);
+  list.clear();
+  CHECK(list.empty());
+  CHECK_EQ(list.add(), "");
 }
 
 // %% [markdown]
@@ -1269,10 +1332,10 @@ void intrusive_ptr<T>::retain() {
 
 // %%
 //| export core/intrusive_ptr.h
-// One owner less; the last one deletes. Acquire-release makes all writes of other owners visible to the destructor.
+// One owner less; the last one deletes. Acquire-release makes all writes of other owners visible to the destructor. Who finds a count of 1 is alone, and need not count down.
 template <class T>
 void intrusive_ptr<T>::release() {
-  if (object_ != nullptr && memory::add_shared(object_->count_, ~0U, std::memory_order_acq_rel) == 1) delete object_;
+  if (object_ != nullptr && (object_->use_count() == 1 || memory::add_shared(object_->count_, ~0U, std::memory_order_acq_rel) == 1)) delete object_;
   object_ = nullptr;
 }
 
@@ -1475,7 +1538,11 @@ inline bool isIntegralType(ScalarType type, bool include_bool) {
 }
 const char* toString(ScalarType type);  // "Float", "Long", ...
 const char* cpp_name(ScalarType type);  // "float", "int64_t", ...
-std::size_t elementSize(ScalarType type);
+// Bytes of one element.
+constexpr std::size_t elementSize(ScalarType type) {
+  constexpr std::uint8_t sizes[] = {1, 1, 1, 2, 4, 8, 2, 2, 4, 8};  // in the order of ScalarType
+  return sizes[static_cast<std::size_t>(type)];
+}
 inline std::ostream& operator<<(std::ostream& out, ScalarType type) { return out << toString(type); }
 
 // What `tensor.dtype()` gives: an element type that prints as its C++ type, "float" and not "Float". It compares with a ScalarType and becomes one where one is asked for.
@@ -1569,9 +1636,6 @@ const char* TypeMeta::name() const {
   return names[static_cast<std::size_t>(type_)];
 }
 
-std::size_t elementSize(ScalarType type) {
-  return dispatch_stored_types(type, []<class T>() { return sizeof(T); });
-}
 
 void fail_reduced_type(ScalarType type) {
   throw NotImplementedError(std::string("this operator is not implemented for '") + toString(type) + "'. Convert with to(kFloat) first.");
@@ -1605,7 +1669,7 @@ class Scalar {
   std::int64_t toLong() const { return to<std::int64_t>(); }
   int toInt() const { return to<int>(); }
   bool toBool() const { return to<bool>(); }
-  bool equal(double value) const { return toDouble() == value; }
+  bool equal(double value) const { return (isFloatingPoint() ? real_ : static_cast<double>(integer_)) == value; }
   Scalar operator-() const { return isFloatingPoint() ? Scalar(-real_) : Scalar(-integer_); }
   friend std::ostream& operator<<(std::ostream& out, const Scalar& s) {
     if (s.isFloatingPoint()) return out << s.real_;

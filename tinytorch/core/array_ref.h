@@ -93,6 +93,11 @@ class DimVector {
   operator IntArrayRef() const { return {data_, size_}; }
 
   void resize(std::size_t count, std::int64_t value = 0);
+  void assign(IntArrayRef values) {  // which may be its own
+    if (values.size() > capacity_) grow(values.size());
+    size_ = values.size();
+    for (std::size_t i = 0; i < size_; ++i) data_[i] = values[i];
+  }
   void push_back(std::int64_t value) {
     if (size_ == capacity_) grow(size_ + 1);
     data_[size_++] = value;
@@ -101,11 +106,6 @@ class DimVector {
   void erase(std::size_t position);
 
  private:
-  void assign(IntArrayRef values) {
-    if (values.size() > capacity_) grow(values.size());
-    size_ = values.size();
-    for (std::size_t i = 0; i < size_; ++i) data_[i] = values[i];
-  }
   void grow(std::size_t count);
   void take(DimVector& other) noexcept;
   void release() {

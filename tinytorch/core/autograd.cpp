@@ -19,11 +19,7 @@ void AutogradMethods::backward(const Tensor& gradient, std::optional<bool> retai
 
 std::shared_ptr<Node> AutogradMethods::grad_fn() const { return history(self_of(*this)); }
 
-// A view requires a gradient when its base does, whatever it was made under.
-bool AutogradMethods::requires_grad() const {
-  const AutogradMeta* const meta = autograd_meta(self_of(*this));
-  return meta != nullptr && (meta->requires_grad || meta->grad_fn || (meta->view && meta->view->base.requires_grad()));
-}
+bool AutogradMethods::requires_grad() const { return wants_gradient(self_of(*this)); }
 
 bool AutogradMethods::is_leaf() const { return grad_fn() == nullptr; }
 
@@ -61,7 +57,7 @@ Tensor& AutogradMethods::mutable_grad() const {
 // A second handle on the same bytes, without the graph. It shares the version counter, so a write through it is noticed.
 Tensor AutogradMethods::detach() const {
   const TensorImpl& impl = self_of(*this).impl();
-  return make_tensor(impl.storage, impl.dtype, impl.layers - Layer::Autograd, impl.sizes, impl.strides, impl.offset);
+  return Tensor(make_intrusive<TensorImpl>(impl, impl.layers - Layer::Autograd));
 }
 
 }  // namespace tinytorch

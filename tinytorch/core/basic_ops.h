@@ -43,7 +43,7 @@ inline Tensor operator*(const Scalar& a, const Tensor& b) { return mul(wrapped_s
 // The strides with which memory laid out as (sizes, strides) can be seen in the shape `shape`, or nothing if only a copy can. Source: aten/src/ATen/TensorUtils.cpp, computeStride.
 std::optional<DimVector> compute_stride(IntArrayRef sizes, IntArrayRef strides, IntArrayRef shape);
 // A view: a new tensor over the storage of `self`; the caller checks the geometry. O(dims).
-Tensor alias(const Tensor& self, DimVector sizes, DimVector strides, std::int64_t offset);
+Tensor alias(const Tensor& self, IntArrayRef sizes, IntArrayRef strides, std::int64_t offset);
 // `shape` with its -1 worked out so that it holds `numel` elements.
 DimVector infer_shape(IntArrayRef shape, std::int64_t numel);
 

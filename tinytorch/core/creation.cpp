@@ -8,6 +8,10 @@ namespace tinytorch {
 
 namespace {
 Tensor created_cpu(const Tensor& fresh, const TensorOptions&) { return fresh; }
+// Most new tensors ask for nothing, so they need no call.
+bool ask_for_nothing(const TensorOptions& options) {
+  return options.layers() == LayerSet(Layer::CPU) && !options.has_device() && (thread_state().modes & birth_modes) == 0;
+}
 }  // namespace
 constinit Operator<Tensor(const Tensor&, const TensorOptions&)> op::created("created", {.cpu = created_cpu});
 Tensor created(const Tensor& fresh, const TensorOptions& options) {
@@ -22,7 +26,9 @@ Tensor empty(IntArrayRef size, const TensorOptions& options) {
   TORCH_CHECK(!__builtin_mul_overflow(numel, static_cast<std::int64_t>(elementSize(type)), &nbytes),
               "Storage size calculation overflowed with sizes=", size);
   auto storage = make_intrusive<StorageImpl>(static_cast<std::size_t>(nbytes));
-  return created(make_tensor(std::move(storage), type, LayerSet(Layer::CPU) | birth_layers, size, contiguous_strides(size), 0), options);
+  Tensor fresh(make_intrusive<TensorImpl>(std::move(storage), type, LayerSet(Layer::CPU) | birth_layers, size, numel));
+  if (!ask_for_nothing(options)) return created(fresh, options);
+  return fresh;
 }
 
 namespace {
@@ -30,9 +36,10 @@ ScalarType type_of_value(const Scalar& value) { return value.isFloatingPoint() ?
 }  // namespace
 
 Tensor full(IntArrayRef size, const Scalar& fill_value, const TensorOptions& options) {
-  const Tensor result = empty(size, options.dtype_opt().value_or(type_of_value(fill_value)));
+  Tensor result = empty(size, options.dtype_opt().value_or(type_of_value(fill_value)));
   fill_with(result, fill_value);
-  return created(result, options);
+  if (!ask_for_nothing(options)) return created(result, options);
+  return result;
 }
 
 Tensor zeros(IntArrayRef size, const TensorOptions& options) { return full(size, 0, options.dtype(options.dtype())); }

@@ -75,10 +75,11 @@ void DeviceMethods::check_below_2_31() const {
 
 void StorageImpl::resize(std::size_t nbytes) {
   TORCH_CHECK(deleter_ == nullptr, "Trying to resize storage that is not resizable");
-  StorageImpl other(nbytes);
-  if (data_ != nullptr && other.data_ != nullptr) std::memcpy(other.data_, data_, nbytes < nbytes_ ? nbytes : nbytes_);
-  std::swap(data_, other.data_);
-  std::swap(nbytes_, other.nbytes_);
+  void* const before = data_;
+  const std::size_t nbytes_before = nbytes_;
+  take_bytes(nbytes);
+  if (data_ != before && data_ != nullptr && before != nullptr) std::memcpy(data_, before, nbytes < nbytes_before ? nbytes : nbytes_before);
+  give_bytes_back(before, nbytes_before);
 }
 
 const Tensor& DeviceMethods::resize_(IntArrayRef size) const {

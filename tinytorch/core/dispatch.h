@@ -81,8 +81,10 @@ class AutoDispatchBelowAutograd : public ExcludeLayersGuard {
   AutoDispatchBelowAutograd() : ExcludeLayersGuard(Layer::Autograd) {}
 };
 
-// Layers that every new tensor is born with beside its backend's. A later module may add to it, at start-up.
+// Layers that every new tensor is born with beside its backend's, and the modes of a thread in which each is shown to op::created, whatever its options ask for.
+// A later module may add to them, at start-up.
 inline constinit LayerSet birth_layers{};
+inline constinit std::uint32_t birth_modes = 0;
 
 // Which layers an argument asks for. Plain values ask for none; tensor.h adds tensors, lists of them and options.
 // A type that is not listed does not compile: a silent "none" for a list of tensors once swallowed gradients.

@@ -3,6 +3,7 @@
 
 #include "tinytorch/core/engine.h"
 
+#include <algorithm>
 #include <map>
 #include <queue>
 
@@ -42,11 +43,44 @@ Tensor fit_gradient(Tensor grad, const Edge& edge, const Node& from, std::size_t
   return sum_to(grad, expected.sizes).to(expected.dtype);
 }
 
-void add_into(Tensor& slot, Tensor grad) { slot = slot.defined() ? slot + grad : std::move(grad); }
+// Whether writing into `grad` is seen by nobody else.
+bool is_ours_alone(const Tensor& grad) {
+  return grad.is_contiguous() && grad.getIntrusivePtr()->use_count() == 1 && grad.storage()->use_count() == 1;
+}
+
+// slot += grad; nothing yet counts as zero. A sum that the run alone holds, and that is not recorded, is added to where it lies.
+void add_into(Tensor& slot, Tensor grad) {
+  if (!slot.defined()) {
+    slot = std::move(grad);
+  } else if (!GradMode::is_enabled() && is_ours_alone(slot)) {
+    slot.add_(grad);
+  } else {
+    slot = slot + grad;
+  }
+}
 }  // namespace
 
 namespace {
 constexpr std::uint32_t kNowhere = ~std::uint32_t{0};
+
+// The sums of what has arrived at a node's inputs. Almost every node has one, which needs no list; the list is made when the node is applied.
+class Arrived {
+ public:
+  explicit Arrived(std::size_t count) : others_(count > 1 ? count - 1 : 0) {}
+  Tensor& operator[](std::size_t input) { return input == 0 ? first_ : others_[input - 1]; }
+  // As a list with room for `results`, in which the node may return its own.
+  variable_list take(std::size_t results) {
+    variable_list list;
+    list.reserve(std::max(others_.size() + 1, results));
+    list.push_back(std::move(first_));
+    for (Tensor& other : others_) list.push_back(std::move(other));
+    return list;
+  }
+
+ private:
+  Tensor first_;
+  variable_list others_;
+};
 
 // The state of one backward run.
 class GraphTask {
@@ -58,7 +92,7 @@ class GraphTask {
   // What the run knows of one node. The roots keep the nodes alive.
   struct Buffer {
     Node* node;
-    variable_list grads;           // the sums of what has arrived, by input number
+    Arrived grads;                 // by input number
     std::size_t waiting_for = 0;   // edges that have not delivered yet
     std::size_t first_target = 0;  // where the targets of its edges begin
     bool leads = false;            // leads on to one of the inputs asked for
@@ -86,7 +120,7 @@ class GraphTask {
 // The number of `node`, which gets a buffer when it is new.
 std::uint32_t GraphTask::enter(Node& node) {
   const auto [entry, is_new] = numbers_.try_emplace(&node, static_cast<std::uint32_t>(buffers_.size()));
-  if (is_new) buffers_.push_back({&node, variable_list(node.num_inputs())});
+  if (is_new) buffers_.push_back({&node, Arrived(node.num_inputs())});
   return entry->second;
 }
 }  // namespace
@@ -162,20 +196,21 @@ void GraphTask::run_node(std::uint32_t number) {
   Node& node = *buffer.node;
   RecordFunction record(RecordScope::BACKWARD_FUNCTION);
   if (record.isActive()) record.before(node.name(), static_cast<std::int64_t>(node.sequence_nr()));
-  call_hooks(node, buffer.grads);
+  variable_list grads = buffer.grads.take(node.num_outputs());
+  call_hooks(node, grads);
   bool runs = captured_.empty() || buffer.leads;
   for (auto [capture, end] = captures_.equal_range(number); capture != end; ++capture) {
-    captured_[capture->second.second] = buffer.grads[capture->second.first];
+    captured_[capture->second.second] = grads[capture->second.first];
     runs = runs || (accumulate_ && node.next_edges().empty());  // a leaf among the inputs of backward() accumulates
   }
   variable_list results;
   if (runs) {
-    const variable_list grad_outputs = node.post_hooks.empty() ? variable_list() : buffer.grads;
-    results = anomaly_mode.load(std::memory_order_relaxed) ? apply_with_checks(node, std::move(buffer.grads)) : node(std::move(buffer.grads));
+    const variable_list grad_outputs = node.post_hooks.empty() ? variable_list() : grads;
+    results = anomaly_mode.load(std::memory_order_relaxed) ? apply_with_checks(node, std::move(grads)) : node(std::move(grads));
     for (const auto& hook : node.post_hooks) hook(results, grad_outputs);
     if (!keep_graph_) node.release_variables();
   }
-  buffer.grads = variable_list();
+  grads.clear();
   results.resize(node.num_outputs());
   for (std::size_t i = 0; i < results.size(); ++i) {
     const Edge& edge = node.next_edge(i);

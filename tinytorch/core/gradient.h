@@ -36,7 +36,7 @@ inline constexpr bool is_tensor_argument = std::is_same_v<std::remove_cvref_t<T>
                                            std::is_same_v<std::remove_cvref_t<T>, std::optional<Tensor>> ||
                                            std::is_same_v<std::remove_cvref_t<T>, TensorList>;
 
-inline bool needs_grad(const Tensor& tensor) { return tensor.defined() && tensor.requires_grad(); }
+inline bool needs_grad(const Tensor& tensor) { return tensor.defined() && wants_gradient(tensor); }
 inline bool needs_grad(const std::optional<Tensor>& tensor) { return tensor && needs_grad(*tensor); }
 inline bool needs_grad(TensorList list) {
   for (const Tensor& tensor : list)
@@ -44,10 +44,10 @@ inline bool needs_grad(TensorList list) {
   return false;
 }
 
-inline void append_edges(edge_list& edges, const Tensor& tensor) { edges.push_back(tensor.defined() ? gradient_edge(tensor) : Edge()); }
-inline void append_edges(edge_list& edges, const std::optional<Tensor>& tensor) { append_edges(edges, tensor.value_or(Tensor())); }
-inline void append_edges(edge_list& edges, TensorList list) {
-  for (const Tensor& tensor : list) append_edges(edges, tensor);
+inline void append_edges(Node& node, const Tensor& tensor) { node.add_next_edge(tensor.defined() ? gradient_edge(tensor) : Edge()); }
+inline void append_edges(Node& node, const std::optional<Tensor>& tensor) { append_edges(node, tensor.value_or(Tensor())); }
+inline void append_edges(Node& node, TensorList list) {
+  for (const Tensor& tensor : list) append_edges(node, tensor);
 }
 
 inline void append_gradients(variable_list& out, Tensor gradient) { out.push_back(std::move(gradient)); }
@@ -64,10 +64,13 @@ struct Keeper<Input<I>> {
   SavedVariable saved;
   template <class Arguments>
   void keep_input(const Arguments& arguments, bool in_place) {
-    const std::optional<Tensor> value = std::get<I>(arguments);
-    // A write in place is about to destroy input 0: what it held is kept as a copy.
-    saved = SavedVariable(!value ? Tensor() : I == 0 && in_place ? value->clone() : *value, false);
+    keep(std::get<I>(arguments), in_place);
   }
+  void keep(const Tensor& value, bool in_place) {
+    // A write in place is about to destroy input 0: what it held is kept as a copy.
+    saved = I == 0 && in_place ? SavedVariable(value.clone(), false) : SavedVariable(value, false);
+  }
+  void keep(const std::optional<Tensor>& value, bool in_place) { keep(value.value_or(Tensor()), in_place); }
   void keep_output(TensorList) {}
   Input<I> get(const std::shared_ptr<Node>& owner) const { return {saved.unpack(owner)}; }
   void release() { saved.reset(); }
@@ -216,20 +219,17 @@ struct Recorded<Op, Operator<R(Args...)>, Fs...> {
   // A node with its edges and what the gradient functions ask for of the inputs.
   static std::shared_ptr<GradientNode<Fs...>> record(const Arguments& arguments) {
     auto node = make_node<GradientNode<Fs...>>(Op.name());
-    edge_list edges;
-    edges.reserve(sizeof...(Fs));
     for_each_input(arguments, [&]<std::size_t N>(const auto& argument) {
       auto& slot = std::get<N>(node->slots);
-      const std::size_t before = edges.size();
+      const std::size_t before = node->num_outputs();
       if constexpr (differentiable<N>) {
-        append_edges(edges, argument);
+        append_edges(*node, argument);
         if (needs_grad(argument)) slot.kept.emplace().keep_inputs(arguments, in_place);
       } else {
-        edges.emplace_back();
+        node->add_next_edge(Edge());
       }
-      slot.edges = edges.size() - before;
+      slot.edges = node->num_outputs() - before;
     });
-    node->set_next_edges(std::move(edges));
     return node;
   }
 
@@ -240,9 +240,8 @@ struct Recorded<Op, Operator<R(Args...)>, Fs...> {
 
   static R call(Args... args) {
     const Arguments arguments(args...);
-    const bool needed = any_needs_grad(arguments);
-    if constexpr (in_place) check_inplace(std::get<0>(arguments), needed);
-    if (!is_recording() || !needed) return below(std::forward<Args>(args)...);
+    if constexpr (in_place) check_inplace(std::get<0>(arguments), any_needs_grad(arguments));
+    if (!is_recording() || !any_needs_grad(arguments)) return below(std::forward<Args>(args)...);
     const auto node = record(arguments);
     R result = below(args...);
     const auto& held = outputs_of(result);

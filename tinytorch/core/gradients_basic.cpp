@@ -27,6 +27,10 @@ Tensor unreduce(const Tensor& grad, IntArrayRef sizes, IntArrayRef dims, bool ke
   return (keepdim ? grad : grad.reshape(shape)).expand(sizes);
 }
 
+Tensor scaled(const Tensor& grad, const Scalar& factor) { return factor.equal(1) ? grad : grad * factor; }
+
+Tensor mm_mat2_backward(const Tensor& grad, const Tensor& self, LiesTransposed mat2) { return mat2.value ? grad.t().mm(self).t() : self.t().mm(grad); }
+
 namespace {
 // The gradient of permute: `grad` with its dimensions put back. A view.
 Tensor permute_backward(const Tensor& grad, IntArrayRef dims) {
@@ -50,8 +54,8 @@ void register_view_gradients() {
 }
 
 void register_basic_gradients() {
-  gradient<op::add, op::add_>([](const Tensor& g) { return g; }, [](const Tensor& g, Arg<2, Scalar> alpha) { return g * alpha.value; });
-  gradient<op::sub, op::sub_>([](const Tensor& g) { return g; }, [](const Tensor& g, Arg<2, Scalar> alpha) { return g * -alpha.value; });
+  gradient<op::add, op::add_>([](const Tensor& g) { return g; }, [](const Tensor& g, Arg<2, Scalar> alpha) { return scaled(g, alpha.value); });
+  gradient<op::sub, op::sub_>([](const Tensor& g) { return g; }, [](const Tensor& g, Arg<2, Scalar> alpha) { return scaled(-g, alpha.value); });
   gradient<op::mul, op::mul_>([](const Tensor& g, Input<1> other) { return g * other; }, [](const Tensor& g, Input<0> self) { return g * self; });
   gradient<op::div, op::div_>([](const Tensor& g, Input<1> other) { return g / other; },
                               [](const Tensor& g, Input<0> self, Input<1> other) { return -g * (self / other / other); });
@@ -83,7 +87,8 @@ void register_reduction_gradients() {
     const Tensor hits = (self == unreduce(result, self.sizes(), dim.value, keepdim)).to(g.scalar_type());
     return unreduce(g, self.sizes(), dim.value, keepdim) * hits / hits.sum(dim.value, true);
   });
-  gradient<op::mm>([](const Tensor& g, Input<1> mat2) { return g.mm(mat2.t()); }, [](const Tensor& g, Input<0> self) { return self.t().mm(g); });
+  gradient<op::mm>([](const Tensor& g, Input<1> mat2) { return g.mm(mat2.t()); },
+                   [](const Tensor& g, Input<0> self, Arg<1, LiesTransposed> mat2) { return mm_mat2_backward(g, self, mat2.value); });
   gradient<op::bmm>([](const Tensor& g, Input<1> mat2) { return g.bmm(mat2.transpose(1, 2)); },
                     [](const Tensor& g, Input<0> self) { return self.transpose(1, 2).bmm(g); });
 }

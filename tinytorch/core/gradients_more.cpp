@@ -23,6 +23,7 @@ void register_inplace_or_view() {
     return op::created(fresh, options).requires_grad_(true);
   });
   birth_layers = birth_layers | Layer::InplaceOrView;
+  birth_modes |= GradMode::kInference;
 }
 
 namespace {
@@ -142,9 +143,9 @@ void register_two_operand_gradients() {
                            return -g * (tensor1 * value.value / (tensor2 * tensor2));
                          });
   gradient<op::addmm>(
-      [](const Tensor& g, Arg<3, Scalar> beta) { return g * beta.value; },
-      [](const Tensor& g, Input<2> mat2, Arg<4, Scalar> alpha) { return g.mm(mat2.t()) * alpha.value; },
-      [](const Tensor& g, Input<1> mat1, Arg<4, Scalar> alpha) { return mat1.t().mm(g) * alpha.value; });
+      [](const Tensor& g, Arg<3, Scalar> beta) { return scaled(g, beta.value); },
+      [](const Tensor& g, Input<2> mat2, Arg<4, Scalar> alpha) { return scaled(g.mm(mat2.t()), alpha.value); },
+      [](const Tensor& g, Input<1> mat1, Arg<2, LiesTransposed> mat2, Arg<4, Scalar> alpha) { return scaled(mm_mat2_backward(g, mat1, mat2.value), alpha.value); });
 }
 
 void register_more_reduction_gradients() {

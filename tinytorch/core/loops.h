@@ -94,6 +94,10 @@ template <class Out, class A, class F>
 void map_into(const Tensor& out, const Tensor& a, F f) {
   Out* const to = out.data<Out>();
   const A* const from = a.data<A>();
+  if (out.numel() == 1) {  // needs no loop
+    *to = static_cast<Out>(f(*from));
+    return;
+  }
   auto run = [&](const auto& offset, std::int64_t count, const auto& step) {
     Out* o = to + offset[0];
     const A* x = from + offset[1];
@@ -115,6 +119,10 @@ void zip_into(const Tensor& out, const Tensor& a, const Tensor& b, F f) {
   Out* const to = out.data<Out>();
   const A* const left = a.data<A>();
   const B* const right = b.data<B>();
+  if (out.numel() == 1) {
+    *to = static_cast<Out>(f(*left, *right));
+    return;
+  }
   auto run = [&](const auto& offset, std::int64_t count, const auto& step) {
     Out* o = to + offset[0];
     const A* x = left + offset[1];
@@ -151,12 +159,18 @@ Tensor map_floating(const char* name, const Tensor& self, F f) {
   return result;
 }
 
+// `self` in `type`: itself, or a copy that `converted` then owns.
+inline const Tensor& in_type(const Tensor& self, ScalarType type, Tensor& converted) {
+  return self.scalar_type() == type ? self : converted = to_dtype(self, type);
+}
+
 // f(self, other) computed in `type`.
 template <class F>
 Tensor zip_as(const Tensor& self, const Tensor& other, ScalarType type, F f) {
-  const Tensor result = empty(infer_size(self.sizes(), other.sizes()), type);
-  const Tensor a = to_dtype(self, type);
-  const Tensor b = to_dtype(other, type);
+  Tensor result = self.sizes() == other.sizes() ? empty(self.sizes(), type) : empty(infer_size(self.sizes(), other.sizes()), type);
+  Tensor converted_self, converted_other;
+  const Tensor& a = in_type(self, type, converted_self);
+  const Tensor& b = in_type(other, type, converted_other);
   dispatch_all_types(type, [&]<class T>() { zip_into<T, T, T>(result, a, b, f); });
   return result;
 }
@@ -173,7 +187,8 @@ const Tensor& zip_in_place(const Tensor& self, const Tensor& other, ScalarType t
     copy_into(self, zip_as(self, other, type, f));
     return self;
   }
-  const Tensor b = to_dtype(other, type);
+  Tensor converted;
+  const Tensor& b = in_type(other, type, converted);
   dispatch_all_types(type, [&]<class T>() { zip_into<T, T, T>(self, self, b, f); });
   return self;
 }

@@ -22,17 +22,19 @@ Node::Node() : sequence_nr_(next_sequence_nr.fetch_add(1, std::memory_order_rela
 }
 
 std::uint32_t Node::add_input_metadata(const Tensor& output) {
-  input_metadata_.push_back({output.sizes(), output.scalar_type()});
+  InputMetadata& added = input_metadata_.add();
+  added.sizes.assign(output.sizes());
+  added.dtype = output.scalar_type();
   return static_cast<std::uint32_t>(input_metadata_.size() - 1);
 }
 
 namespace {
-// Nodes waiting for deletion in this thread, linked through the nodes themselves so that it needs no memory of its own.
+// Nodes waiting for their end in this thread, linked through the nodes themselves so that it needs no memory of its own.
 thread_local constinit Node* waiting_for_deletion = nullptr;
 thread_local constinit bool deleting = false;
 }  // namespace
 
-void delete_node(Node* node) {
+void destroy_node(Node* node) {
   node->next_to_delete_ = waiting_for_deletion;
   waiting_for_deletion = node;
   if (deleting) return;  // the loop further up the stack takes it
@@ -40,12 +42,10 @@ void delete_node(Node* node) {
   while (waiting_for_deletion != nullptr) {
     Node* const first = waiting_for_deletion;
     waiting_for_deletion = first->next_to_delete_;
-    delete first;
+    first->~Node();
   }
   deleting = false;
 }
-
-AutogradMeta* autograd_meta(const Tensor& tensor) { return static_cast<AutogradMeta*>(tensor.impl().metadata.get()); }
 
 AutogradMeta& materialize_autograd_meta(const Tensor& tensor) {
   TensorImpl& impl = tensor.impl();
@@ -148,7 +148,7 @@ class CopySlices : public Node {
  public:
   CopySlices(const Tensor& base, std::function<Tensor(const Tensor&)> view, std::shared_ptr<Node> write)
       : replay_(std::move(view)), write_(std::move(write)) {
-    edge_list edges = write_->next_edges();
+    edge_list edges(write_->next_edges().begin(), write_->next_edges().end());
     edges[0] = gradient_edge(base);  // what the view held came from the base
     set_next_edges(std::move(edges));
   }

@@ -11,6 +11,7 @@
 #include "tinytorch/core/grad_mode.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/ops.h"
+#include "tinytorch/core/small_vector.h"
 
 namespace tinytorch {
 
@@ -27,7 +28,7 @@ struct Edge {
 // What a node knows of one of its inputs, which is an output of the forward operator.
 struct InputMetadata {
   DimVector sizes;
-  ScalarType dtype;
+  ScalarType dtype{};
 };
 
 using edge_list = std::vector<Edge>;
@@ -57,9 +58,13 @@ class Node : public std::enable_shared_from_this<Node>, public memory::Pooled {
   // Frees what was saved for apply().
   virtual void release_variables() {}
 
-  const edge_list& next_edges() const { return next_edges_; }
+  const SmallVector<Edge, 2>& next_edges() const { return next_edges_; }
   const Edge& next_edge(std::size_t index) const { return next_edges_[index]; }
-  void set_next_edges(edge_list edges) { next_edges_ = std::move(edges); }
+  void add_next_edge(Edge edge) { next_edges_.add() = std::move(edge); }
+  void set_next_edges(edge_list edges) {
+    next_edges_.clear();
+    for (Edge& edge : edges) add_next_edge(std::move(edge));
+  }
   std::uint64_t sequence_nr() const { return sequence_nr_; }
   std::size_t num_inputs() const { return input_metadata_.size(); }
   std::size_t num_outputs() const { return next_edges_.size(); }
@@ -76,19 +81,32 @@ class Node : public std::enable_shared_from_this<Node>, public memory::Pooled {
   std::shared_ptr<const AnomalyRecord> anomaly_record;
 
  private:
-  friend void delete_node(Node* node);
+  friend void destroy_node(Node* node);
   std::uint64_t sequence_nr_;
-  edge_list next_edges_;
-  std::vector<InputMetadata> input_metadata_;
+  SmallVector<Edge, 2> next_edges_;
+  SmallVector<InputMetadata, 1> input_metadata_;
   Node* next_to_delete_ = nullptr;
 };
 
-// Deletes a node without recursing into the nodes that it alone kept alive.
-void delete_node(Node* node);
+// Destroys a node without recursing into the nodes that it alone kept alive. The last of its counts of owners, which lies in it, gives the memory back.
+void destroy_node(Node* node);
+
+// Puts a node and the counts of its owners into one block of memory.
+template <class T>
+struct NodeAllocator : memory::PooledAllocator<T> {
+  template <class U>
+  struct rebind {
+    using other = NodeAllocator<U>;
+  };
+  NodeAllocator() = default;
+  template <class U>
+  NodeAllocator(const NodeAllocator<U>&) {}
+  void destroy(T* node) { destroy_node(node); }
+};
 
 template <class T, class... Args>
 std::shared_ptr<T> make_node(Args&&... args) {
-  return std::shared_ptr<T>(new T(std::forward<Args>(args)...), [](T* node) { delete_node(node); }, memory::PooledAllocator<T>());
+  return std::allocate_shared<T>(NodeAllocator<T>(), std::forward<Args>(args)...);
 }
 
 // How a view came to be, where that forbids a later write through it. Source: torch/csrc/autograd/variable.h.
@@ -115,8 +133,14 @@ struct AutogradMeta : TensorMetadata {
   std::mutex mutex;
 };
 
-AutogradMeta* autograd_meta(const Tensor& tensor);  // null if there is none yet
+inline AutogradMeta* autograd_meta(const Tensor& tensor) { return static_cast<AutogradMeta*>(tensor.impl().metadata.get()); }  // null if there is none yet
 AutogradMeta& materialize_autograd_meta(const Tensor& tensor);
+
+// Whether `tensor` requires a gradient. A view does when its base does, whatever it was made under.
+inline bool wants_gradient(const Tensor& tensor) {
+  const AutogradMeta* const meta = autograd_meta(tensor);
+  return meta != nullptr && (meta->requires_grad || meta->grad_fn || (meta->view && wants_gradient(meta->view->base)));
+}
 
 // The node that computes the gradient of `tensor` onwards; null for a leaf. A view's is brought up to date first.
 std::shared_ptr<Node> history(const Tensor& tensor);

@@ -15,7 +15,7 @@ SavedVariable::SavedVariable(const Tensor& tensor, bool is_output) : is_output_(
   if (!is_output) grad_fn_ = history(tensor);
   // A handle on a tensor that is not a leaf would be a cycle once that tensor is written to and gets a new history.
   data_ = is_output || grad_fn_ ? tensor.detach() : tensor;
-  output_nr_ = static_cast<std::uint32_t>(tensor.output_nr());
+  if (const AutogradMeta* const meta = autograd_meta(tensor)) output_nr_ = meta->output_nr;
 }
 
 // The tensor as it was saved, with its history if recording is on. Throws Error if it was freed or has been written to since. O(1), copies nothing.

@@ -36,7 +36,7 @@ class Scalar {
   std::int64_t toLong() const { return to<std::int64_t>(); }
   int toInt() const { return to<int>(); }
   bool toBool() const { return to<bool>(); }
-  bool equal(double value) const { return toDouble() == value; }
+  bool equal(double value) const { return (isFloatingPoint() ? real_ : static_cast<double>(integer_)) == value; }
   Scalar operator-() const { return isFloatingPoint() ? Scalar(-real_) : Scalar(-integer_); }
   friend std::ostream& operator<<(std::ostream& out, const Scalar& s) {
     if (s.isFloatingPoint()) return out << s.real_;

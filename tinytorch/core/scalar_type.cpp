@@ -20,10 +20,6 @@ const char* TypeMeta::name() const {
   return names[static_cast<std::size_t>(type_)];
 }
 
-std::size_t elementSize(ScalarType type) {
-  return dispatch_stored_types(type, []<class T>() { return sizeof(T); });
-}
-
 void fail_reduced_type(ScalarType type) {
   throw NotImplementedError(std::string("this operator is not implemented for '") + toString(type) + "'. Convert with to(kFloat) first.");
 }

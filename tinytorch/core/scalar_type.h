@@ -40,7 +40,11 @@ inline bool isIntegralType(ScalarType type, bool include_bool) {
 }
 const char* toString(ScalarType type);  // "Float", "Long", ...
 const char* cpp_name(ScalarType type);  // "float", "int64_t", ...
-std::size_t elementSize(ScalarType type);
+// Bytes of one element.
+constexpr std::size_t elementSize(ScalarType type) {
+  constexpr std::uint8_t sizes[] = {1, 1, 1, 2, 4, 8, 2, 2, 4, 8};  // in the order of ScalarType
+  return sizes[static_cast<std::size_t>(type)];
+}
 inline std::ostream& operator<<(std::ostream& out, ScalarType type) { return out << toString(type); }
 
 // What `tensor.dtype()` gives: an element type that prints as its C++ type, "float" and not "Float". It compares with a ScalarType and becomes one where one is asked for.

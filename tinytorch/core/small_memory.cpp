@@ -10,14 +10,8 @@ namespace tinytorch {
 namespace {
 constexpr std::align_val_t kBlockAlignment{memory::kSmallStep};
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool keeps_blocks = false;
-#else
-constexpr bool keeps_blocks = true;
-#endif
-
 // Whole blocks where they are kept; under a sanitizer exactly what was asked for, so that it notices a step beyond.
-std::size_t block_bytes(std::size_t nbytes) { return keeps_blocks ? (nbytes + memory::kSmallStep - 1) / memory::kSmallStep * memory::kSmallStep : nbytes; }
+std::size_t block_bytes(std::size_t nbytes) { return memory::kKeepsBlocks ? (nbytes + memory::kSmallStep - 1) / memory::kSmallStep * memory::kSmallStep : nbytes; }
 
 // Gives the blocks back when the thread ends.
 struct EndOfThread {
@@ -35,7 +29,7 @@ struct EndOfThread {
 };
 
 void open_lists() {
-  if (!keeps_blocks || memory::small_lists.open || memory::small_lists.ended) return;
+  if (!memory::kKeepsBlocks || memory::small_lists.open || memory::small_lists.ended) return;
   static thread_local EndOfThread end_of_thread;
   memory::small_lists.open = true;
 }

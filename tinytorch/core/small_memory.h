@@ -33,6 +33,12 @@ T add_shared(std::atomic<T>& count, T delta, std::memory_order order) {
   return before;
 }
 
+// Under these sanitizers each object is an allocation of its own.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool kKeepsBlocks = false;
+#else
+inline constexpr bool kKeepsBlocks = true;
+#endif
 inline constexpr std::size_t kSmallStep = 64;    // sizes are rounded up to a multiple of it, and blocks begin at one
 inline constexpr std::size_t kSmallLimit = 512;  // the largest size that is kept
 inline constexpr std::size_t kKeptBytes = std::size_t{1} << 20;  // of one size in one thread

@@ -20,7 +20,8 @@ MemoryStats stats();
 void reset_peak();
 }  // namespace memory
 
-// A run of bytes with an owner count: what views share. `version` counts writes in place; it is opaque to this module. Source: c10/core/StorageImpl.h.
+// A run of bytes with an owner count: what views share. Up to 64 bytes lie in the object itself. `version` counts writes in place; it is opaque to this module.
+// Source: c10/core/StorageImpl.h.
 class StorageImpl : public RefCounted {
  public:
   using Deleter = void (*)(void* data, std::size_t nbytes, void* context);
@@ -34,10 +35,14 @@ class StorageImpl : public RefCounted {
   std::atomic<std::uint32_t> version{0};
 
  private:
+  void take_bytes(std::size_t nbytes);                          // sets data_ and nbytes_
+  void give_bytes_back(void* data, std::size_t nbytes) noexcept;
+
   void* data_;
   std::size_t nbytes_;
   Deleter deleter_ = nullptr;
   void* context_ = nullptr;
+  alignas(64) std::byte room_[64];
 };
 
 using Storage = intrusive_ptr<StorageImpl>;

@@ -14,8 +14,8 @@ std::int64_t wrap_dim(std::int64_t dim, std::int64_t dims) {
   return dim < 0 ? dim + range : dim;
 }
 
-Tensor make_tensor(Storage storage, ScalarType type, LayerSet layers, DimVector sizes, DimVector strides, std::int64_t offset) {
-  return Tensor(make_intrusive<TensorImpl>(std::move(storage), type, layers, std::move(sizes), std::move(strides), offset));
+Tensor make_tensor(Storage storage, ScalarType type, LayerSet layers, IntArrayRef sizes, IntArrayRef strides, std::int64_t offset) {
+  return Tensor(make_intrusive<TensorImpl>(std::move(storage), type, layers, sizes, strides, offset));
 }
 
 std::int64_t Tensor::size(std::int64_t dim) const {

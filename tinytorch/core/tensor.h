@@ -163,6 +163,6 @@ T* Tensor::data_ptr() const {
 // A number that stands for a tensor of that dimension or counted from the end: -1 is the last. Throws IndexError.
 std::int64_t wrap_dim(std::int64_t dim, std::int64_t dims);
 // A tensor on existing storage. The building block of creation and views; the caller checks the geometry.
-Tensor make_tensor(Storage storage, ScalarType type, LayerSet layers, DimVector sizes, DimVector strides, std::int64_t offset);
+Tensor make_tensor(Storage storage, ScalarType type, LayerSet layers, IntArrayRef sizes, IntArrayRef strides, std::int64_t offset);
 
 }  // namespace tinytorch

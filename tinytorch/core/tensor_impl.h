@@ -16,8 +16,11 @@ struct TensorMetadata : memory::Pooled {
 // How elements lie in a storage: sizes, strides and offset, all counted in elements.
 // The element at index (i, j, ...) is number offset + i * strides[0] + j * strides[1] + ... Source: c10/core/TensorImpl.h.
 struct TensorImpl : RefCounted {
-  TensorImpl(Storage where, ScalarType type, LayerSet asked, DimVector shape, DimVector steps, std::int64_t first);
-  void set_geometry(DimVector shape, DimVector steps, std::int64_t first);
+  TensorImpl(Storage where, ScalarType type, LayerSet asked, IntArrayRef shape, IntArrayRef steps, std::int64_t first);
+  // Dense, from the storage's beginning. REQUIRES: `count` is the product of the sizes.
+  TensorImpl(Storage where, ScalarType type, LayerSet asked, IntArrayRef shape, std::int64_t count);
+  TensorImpl(const TensorImpl& same, LayerSet asked);  // the same elements, with nothing known about them
+  void set_geometry(IntArrayRef shape, IntArrayRef steps, std::int64_t first);
 
   Storage storage;
   DimVector sizes;

@@ -8,9 +8,9 @@
 namespace tinytorch {
 
 // A new tensor over the same storage.
-Tensor alias(const Tensor& self, DimVector sizes, DimVector strides, std::int64_t offset) {
+Tensor alias(const Tensor& self, IntArrayRef sizes, IntArrayRef strides, std::int64_t offset) {
   const LayerSet layers = self.impl().layers - Layer::Autograd;
-  return make_tensor(self.storage(), self.scalar_type(), layers, std::move(sizes), std::move(strides), offset);
+  return make_tensor(self.storage(), self.scalar_type(), layers, sizes, strides, offset);
 }
 
 namespace {

@@ -112,7 +112,7 @@ void add_times(std::string& page, const ResultsOfRun& run) {
     std::string time, rate, ratio;
     if (!seconds.empty()) {
       const double middle = middle_of(seconds);
-      time = readable_seconds(middle);
+      time = result.at("suite") == "memory" ? fmt::format("{:.1f} MB", middle * 1e-6) : readable_seconds(middle);
       if (result.at("flops").get<double>() > 0) rate = fmt::format("{:.3g} GFLOP/s", result.at("flops").get<double>() / middle * 1e-9);
       else if (result.at("bytes").get<double>() > 0) rate = fmt::format("{:.3g} GB/s", result.at("bytes").get<double>() / middle * 1e-9);
     }

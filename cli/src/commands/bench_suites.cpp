@@ -82,7 +82,8 @@ struct Libtorch {
 fs::path build_libtorch_worker(const fs::path& root, const Libtorch& libtorch) {
   const fs::path program = root / "build/bench/libtorch_worker";
   const fs::path source = root / "benchmarks/peers/libtorch_worker.cpp";
-  if (fs::exists(program) && fs::last_write_time(program) > fs::last_write_time(source)) return program;
+  const auto newer_than = [&](const fs::path& input) { return fs::last_write_time(program) > fs::last_write_time(input); };
+  if (fs::exists(program) && newer_than(source) && newer_than(root / "benchmarks/worker.h")) return program;
   fmt::print(stderr, "compiling benchmarks/peers/libtorch_worker.cpp behind libtorch's header (a minute)\n");
   fs::create_directories(program.parent_path());
   const std::string lib = (libtorch.folder / "lib").string();
@@ -138,6 +139,7 @@ class SuiteRun {
     write_header_programs(folder());
     set("VERSION_tinytorch", "0.1.0");
     set("first_tinytorch", worker.string() + " first");
+    set("lenet_tinytorch", worker.string() + " memory");
     set("header_tinytorch", fmt::format("g++ -std=c++20 -O2 -I{} -c {} -o /dev/null", root_.string(), (folder() / "header_tinytorch.cpp").string()));
     bool any = false;
     for (const std::string& peer : bench_peers) any = add_peer(peer) || any;
@@ -163,7 +165,7 @@ class SuiteRun {
     const bool by_name = std::find(asked.begin(), asked.end(), peer) != asked.end();
     if (!asked.empty() && !by_name) return false;
     if (peer == "torch-compile" && !by_name) return false;  // compiles for minutes
-    if (peer == "libtorch" && !has_suite("overhead") && !has_suite("start-up")) return false;
+    if (peer == "libtorch" && !has_suite("overhead") && !has_suite("start-up") && !has_suite("memory")) return false;
     const std::string package = package_of(peer);
     if (versions_.at(package).empty()) return false;
     add("--peer", peer + "=" + (peer == "libtorch" ? libtorch_command() : python_command(peer, package)));
@@ -172,6 +174,7 @@ class SuiteRun {
 
   std::string python_command(const std::string& peer, const std::string& package) {
     if (peer == "torch") set("first_torch", fmt::format("{} -c 'import torch; print((torch.ones(2) + 1).sum().item())'", python_.string()));
+    if (peer == "torch") set("lenet_torch", fmt::format("{} {} memory", python_.string(), (root_ / "benchmarks/peers/torch_worker.py").string()));
     const std::string variant = peer == package ? "" : " " + peer.substr(package.size() + 1);
     return fmt::format("{} {}{}", python_.string(), (root_ / "benchmarks/peers" / (package + "_worker.py")).string(), variant);
   }
@@ -181,6 +184,7 @@ class SuiteRun {
     const std::string worker = build_libtorch_worker(root_, libtorch).string();
     set("VERSION_libtorch", versions_.at("torch"));
     set("first_libtorch", worker + " first");
+    set("lenet_libtorch", worker + " memory");
     set("header_libtorch", fmt::format("g++ -std=c++20 -O2 -w {} -c {} -o /dev/null", fmt::join(libtorch.includes(), " "), (folder() / "header_libtorch.cpp").string()));
     return worker;
   }

@@ -171,6 +171,11 @@ set(TINYTORCH_SOURCES_09_cnn
   nn/norm.cpp
   models/lenet.cpp
   models/resnet.cpp)
+set(TINYTORCH_SOURCES_68_matrices
+  core/solving.cpp
+  core/factoring.cpp
+  core/pairs.cpp
+  core/linalg_methods.cpp)
 set(TINYTORCH_SOURCES_78_conv_more
   nn/fold.cpp
   nn/more_conv.cpp
@@ -185,6 +190,11 @@ set(TINYTORCH_SOURCES_10_text
   text/bpe_files.cpp
   nn/embedding_ops.cpp
   nn/positions.cpp)
+set(TINYTORCH_SOURCES_69_resizing
+  nn/resize.cpp
+  nn/grid_sample.cpp
+  nn/pixels.cpp
+  nn/edges.cpp)
 set(TINYTORCH_SOURCES_80_text_extras
   text/wordpiece.cpp
   nn/embedding.cpp
@@ -314,8 +324,10 @@ set(TINYTORCH_MODULES
   87_recurrent
   89_watching
   09_cnn
+  68_matrices
   78_conv_more
   10_text
+  69_resizing
   80_text_extras
   11_attention
   12_transformers

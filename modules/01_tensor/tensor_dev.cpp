@@ -805,7 +805,8 @@ Tensor slice(const Tensor& self, std::int64_t dim = 0, std::optional<std::int64_
 Tensor reshape(const Tensor& self, IntArrayRef shape);  // a view where the strides allow it, a copy where not
 
 // ---- Copies.
-Tensor clone(const Tensor& self);
+Tensor clone(const Tensor& self);  // in self's order of memory, if that has no gaps
+Tensor in_row_order(const Tensor& self);  // `self` itself when it is contiguous
 Tensor to_dtype(const Tensor& self, ScalarType type);  // `self` itself when it has that type
 const Tensor& copy_(const Tensor& self, const Tensor& src);  // converts and broadcasts src into self
 const Tensor& fill_(const Tensor& self, const Scalar& value);
@@ -898,7 +899,7 @@ class Tensor : public TensorExtensions {
   }
 
   // Copies.
-  Tensor contiguous() const { return is_contiguous() ? *this : clone(); }
+  Tensor contiguous() const { return is_contiguous() ? *this : tinytorch::in_row_order(*this); }
   Tensor contiguous(MemoryFormat memory_format) const;
   Tensor clone() const { return tinytorch::clone(*this); }
   Tensor clone(std::optional<MemoryFormat> memory_format) const;
@@ -1064,7 +1065,7 @@ extern Operator<Tensor(const Tensor&, IntArrayRef)> view;
 extern Operator<Tensor(const Tensor&, IntArrayRef)> expand;
 extern Operator<Tensor(const Tensor&, std::int64_t, std::int64_t)> select;
 extern Operator<Tensor(const Tensor&, std::int64_t, std::int64_t, std::int64_t, std::int64_t)> slice;
-extern Operator<Tensor(const Tensor&)> clone;
+extern Operator<Tensor(const Tensor&, bool)> clone;  // whether it keeps self's order in memory
 extern Operator<Tensor(const Tensor&, ScalarType)> to_dtype;
 extern Operator<const Tensor&(const Tensor&, const Tensor&)> copy_;
 extern Operator<const Tensor&(const Tensor&, const Scalar&)> fill_;
@@ -1370,7 +1371,7 @@ TEST_CASE("view: the same memory in another shape, or an error") {
 //| export core/views.cpp
 Tensor reshape(const Tensor& self, IntArrayRef shape) {
   const DimVector sizes = infer_shape(shape, self.numel());
-  return compute_stride(self.sizes(), self.strides(), sizes) ? view(self, sizes) : view(self.clone(), sizes);
+  return compute_stride(self.sizes(), self.strides(), sizes) ? view(self, sizes) : view(in_row_order(self), sizes);
 }
 
 // %% [markdown]
@@ -1789,9 +1790,20 @@ inline DimVector broadcast_strides(const Tensor& self, IntArrayRef sizes) {
 
 // %%
 //| export core/loops.h
-// Whether x can be read beside `out` without a walk: both dense and of the same sizes, or x a single number.
+// Chapter 84: whether a tensor's elements fill a run of memory, in some order of its dimensions; and an uninitialised tensor of `sizes` in the memory order of `operands`, as PyTorch's TensorIterator chooses it for elementwise results.
+bool is_dense(const Tensor& self);
+Tensor empty_in_order_of(std::initializer_list<const Tensor*> operands, IntArrayRef sizes, ScalarType type);
+
+// A new result beside its operands: in row order where they are.
+inline Tensor empty_beside(const Tensor& a, IntArrayRef sizes, ScalarType type) { return a.is_contiguous() ? empty(sizes, type) : empty_in_order_of({&a}, sizes, type); }
+inline Tensor empty_beside(const Tensor& a, const Tensor& b, IntArrayRef sizes, ScalarType type) {
+  return a.is_contiguous() && b.is_contiguous() ? empty(sizes, type) : empty_in_order_of({&a, &b}, sizes, type);
+}
+
+// Whether x can be read beside `out` without a walk: both dense and of the same sizes and order, or x a single number.
 inline bool lies_beside(const Tensor& out, const Tensor& x) {
-  return out.is_contiguous() && (x.numel() == 1 || (x.is_contiguous() && x.sizes() == out.sizes()));
+  if (!out.is_contiguous()) return x.strides() == out.strides() && x.sizes() == out.sizes() && is_dense(out);
+  return x.numel() == 1 || (x.is_contiguous() && x.sizes() == out.sizes());
 }
 
 // %%
@@ -1892,7 +1904,7 @@ void check_no_internal_overlap(const Tensor& written) {
 template <class F>
 Tensor map_floating(const char* name, const Tensor& self, F f) {
   const Tensor input = self.is_floating_point() ? self : to_dtype(self, get_default_dtype());
-  const Tensor result = empty(input.sizes(), input.options());
+  const Tensor result = empty_beside(input, input.sizes(), input.scalar_type());
   dispatch_floating_types(input.scalar_type(), name, [&]<class T>() { map_into<T, T>(result, input, f); });
   return result;
 }
@@ -2058,7 +2070,8 @@ inline const Tensor& in_type(const Tensor& self, ScalarType type, Tensor& conver
 // f(self, other) computed in `type`.
 template <class F>
 Tensor zip_as(const Tensor& self, const Tensor& other, ScalarType type, F f) {
-  Tensor result = self.sizes() == other.sizes() ? empty(self.sizes(), type) : empty(infer_size(self.sizes(), other.sizes()), type);
+  const bool same_sizes = self.sizes() == other.sizes();
+  const Tensor result = same_sizes ? empty_beside(self, other, self.sizes(), type) : empty_beside(self, other, infer_size(self.sizes(), other.sizes()), type);
   Tensor converted_self, converted_other;
   const Tensor& a = in_type(self, type, converted_self);
   const Tensor& b = in_type(other, type, converted_other);
@@ -2164,13 +2177,15 @@ void fill_with(const Tensor& to, const Scalar& value) {
 // %%
 //| export core/pointwise.cpp
 namespace {
-Tensor to_dtype_cpu(const Tensor& self, ScalarType type) {
-  const Tensor result = empty(self.sizes(), type);
+// A copy in row order, or in self's own where it has one without gaps.
+Tensor copied(const Tensor& self, ScalarType type, bool keeps_order) {
+  const Tensor result = keeps_order && is_dense(self) ? empty_beside(self, self.sizes(), type) : empty(self.sizes(), type);
   copy_into(result, self);
   return result;
 }
 
-Tensor clone_cpu(const Tensor& self) { return to_dtype_cpu(self, self.scalar_type()); }
+Tensor to_dtype_cpu(const Tensor& self, ScalarType type) { return copied(self, type, true); }
+Tensor clone_cpu(const Tensor& self, bool keeps_order) { return copied(self, self.scalar_type(), keeps_order); }
 
 const Tensor& copy_cpu(const Tensor& self, const Tensor& src) {
   const DimVector sizes = infer_size(self.sizes(), src.sizes());
@@ -2178,15 +2193,16 @@ const Tensor& copy_cpu(const Tensor& self, const Tensor& src) {
   if (same_elements(self, src)) return self;
   check_no_internal_overlap(self);
   // Source and target may be views that overlap: then the source is copied out first.
-  copy_into(self, ranges_overlap(self, src) ? clone_cpu(src) : src);
+  copy_into(self, ranges_overlap(self, src) ? clone_cpu(src, true) : src);
   return self;
 }
 }  // namespace
-constinit Operator<Tensor(const Tensor&)> op::clone("clone", {.cpu = clone_cpu});
+constinit Operator<Tensor(const Tensor&, bool)> op::clone("clone", {.cpu = clone_cpu});
 constinit Operator<const Tensor&(const Tensor&, const Tensor&)> op::copy_("copy_", {.cpu = copy_cpu});
 constinit Operator<Tensor(const Tensor&, ScalarType)> op::to_dtype("to", {.cpu = to_dtype_cpu});
 
-Tensor clone(const Tensor& self) { return op::clone(self); }
+Tensor clone(const Tensor& self) { return op::clone(self, true); }
+Tensor in_row_order(const Tensor& self) { return self.is_contiguous() ? self : op::clone(self, false); }
 const Tensor& copy_(const Tensor& self, const Tensor& src) { return op::copy_(self, src); }
 Tensor to_dtype(const Tensor& self, ScalarType type) { return self.scalar_type() == type ? self : op::to_dtype(self, type); }
 
@@ -2206,7 +2222,7 @@ const Tensor& fill_(const Tensor& self, const Scalar& value) { return op::fill_(
 namespace {
 template <class F>
 Tensor map(const Tensor& self, F f) {
-  const Tensor result = empty(self.sizes(), self.options());
+  const Tensor result = empty_beside(self, self.sizes(), self.scalar_type());
   dispatch_all_types(self.scalar_type(), [&]<class T>() { map_into<T, T>(result, self, [f](T x) { return static_cast<T>(f(x)); }); });
   return result;
 }

@@ -229,14 +229,14 @@ namespace {
 // max(x, 0) for every element, as a new tensor of the same shape and dtype. NaN stays NaN. O(numel).
 //
 // TODO: Fill a new tensor with max(x, 0).
-// APPROACH: 1. Make an uninitialised tensor with the sizes and options of `self`.
+// APPROACH: 1. empty_like(self) is an uninitialised tensor of the same sizes and dtype.
 //           2. dispatch_all_types(self.scalar_type(), [&]<class T>() { ... }) gives the element type.
 //           3. map_into<T, T>(result, self, f) writes f(x) for each x.
 // EXAMPLE: relu of [-1, 0, 2] is [0, 0, 2].
 // HINT: Which of `x > 0 ? x : 0` and `x < 0 ? 0 : x` keeps a NaN?
 Tensor relu_cpu(const Tensor& self) {
   // BEGIN SOLUTION
-  const Tensor result = empty(self.sizes(), self.options());
+  const Tensor result = empty_like(self);
   dispatch_all_types(self.scalar_type(), [&]<class T>() {
     map_into<T, T>(result, self, [](T x) { return x < T{0} ? T{0} : x; });
   });
@@ -251,7 +251,7 @@ Tensor relu_cpu(const Tensor& self) {
 //| says instead, so that NaN falls through to x itself and a broken value stays visible.
 #if 0
 Tensor relu_cpu(const Tensor& self) {
-  const Tensor result = empty(self.sizes(), self.options());
+  const Tensor result = empty_like(self);
   dispatch_all_types(self.scalar_type(), [&]<class T>() {
     map_into<T, T>(result, self, [](T x) { return x > T{0} ? x : T{0}; });
   });
@@ -394,7 +394,7 @@ TEST_CASE("relu_: writes into the tensor it was given, and only there") {
 // point.
 template <class F>
 Tensor map_real(const char* name, const Tensor& self, F f) {
-  const Tensor result = empty(self.sizes(), self.options());
+  const Tensor result = empty_beside(self, self.sizes(), self.scalar_type());
   dispatch_floating_types(self.scalar_type(), name, [&]<class T>() { map_into<T, T>(result, self, f); });
   return result;
 }

@@ -371,6 +371,8 @@ struct ViewMeta {
   std::function<Tensor(const Tensor&)> replay;
   std::uint32_t version = 0;  // the storage's version for which grad_fn holds
   CreationMeta creation = CreationMeta::Default;
+  const char* one_of = nullptr;  // the function that returned it with others, and its place among them
+  std::size_t place = 0;
 };
 
 // %%
@@ -527,7 +529,7 @@ variable_list AccumulateGrad::apply(variable_list&& grads) {
   if (!meta.grad.defined()) {
     // A gradient that nobody else holds is taken as it is; a shared or stretched one is copied, since later sums write into it.
     const bool sole = incoming.is_contiguous() && incoming.getIntrusivePtr()->use_count() == 1 && incoming.storage()->use_count() == 1;
-    meta.grad = sole ? incoming : incoming.clone();
+    meta.grad = sole ? incoming : incoming.clone(MemoryFormat::Contiguous);
   } else if (GradMode::is_enabled()) {
     meta.grad = meta.grad + incoming;
   } else {
@@ -739,7 +741,7 @@ class CopySlices : public Node {
 variable_list CopySlices::apply(variable_list&& grads) {
   // BEGIN SOLUTION
   if (!grads[0].defined()) return variable_list(next_edges().size());
-  const Tensor whole = grads[0].clone();
+  const Tensor whole = grads[0].clone(MemoryFormat::Contiguous);
   const Tensor part = replay_(whole);
   variable_list results = write_->apply({part.clone()});
   if (results[0].defined()) {
@@ -833,7 +835,7 @@ TEST_CASE("writes in place: what is refused, and what an optimizer may do") {
 #if 0
 variable_list CopySlices::apply(variable_list&& grads) {
   if (!grads[0].defined()) return variable_list(next_edges().size());
-  const Tensor whole = grads[0].clone();
+  const Tensor whole = grads[0].clone(MemoryFormat::Contiguous);
   const Tensor part = replay_(whole);
   variable_list results = write_->apply({part.clone()});
   results[0] = whole;
@@ -1579,9 +1581,9 @@ void call_hooks(const Node& node, variable_list& grads) {
   std::size_t position = 0;
   for (const auto& [input, hook] : node.tensor_pre_hooks) {
     Tensor& grad = grads[input];
-    if (!grad.defined() || !*hook) continue;
+    if (!*hook) continue;
     if (Tensor replaced = (*hook)(grad); replaced.defined()) {
-      TORCH_CHECK(replaced.sizes() == grad.sizes(), "hook '", position, "' has changed the size of value\n[register_hook] from ", grad.sizes(), " to ", replaced.sizes());
+      TORCH_CHECK(!grad.defined() || replaced.sizes() == grad.sizes(), "hook '", position, "' has changed the size of value\n[register_hook] from ", grad.sizes(), " to ", replaced.sizes());
       grad = std::move(replaced);
     }
     ++position;
@@ -1716,8 +1718,7 @@ std::pair<edge_list, variable_list> starting_points(const variable_list& tensors
                   "; reduce to one element, for example with sum(), or pass a gradient of these sizes.");
       grad = ones_like(tensors[i].detach());
     }
-    TORCH_CHECK(grad.sizes() == tensors[i].sizes(), "Mismatch in shape: grad_output[", i, "] has a shape of ", grad.sizes(), " and output[", i,
-                "] has a shape of ", tensors[i].sizes(), ".");
+    TORCH_CHECK(grad.sizes() == tensors[i].sizes(), "invalid gradient at index ", i, " - got ", grad.sizes(), " but expected shape compatible with ", tensors[i].sizes());
     grads.push_back(std::move(grad));
   }
   return {std::move(roots), std::move(grads)};
@@ -1754,8 +1755,8 @@ variable_list autograd::grad(const variable_list& outputs, const variable_list& 
   TORCH_CHECK(!inputs.empty(), "grad requires non-empty inputs.");
   auto [roots, grads] = starting_points(outputs, grad_outputs);
   variable_list result = run_backward(roots, std::move(grads), retain_graph.value_or(create_graph), create_graph, edges_of_inputs(inputs));
-  for (const Tensor& grad : result)
-    TORCH_CHECK(allow_unused || grad.defined(), "One of the differentiated Tensors appears to not have been used in the graph. "
+  for (std::size_t i = 0; i < result.size(); ++i)
+    TORCH_CHECK(allow_unused || result[i].defined(), "element ", i, "of the differentiated Tensors appears to not have been used in the graph. "  // libtorch's words, as they are
                 "Set allow_unused=True if this is the desired behavior.");
   return result;
 }

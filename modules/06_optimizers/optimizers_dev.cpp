@@ -178,6 +178,8 @@ class OptimizerCloneableParamState : public OptimizerParamState {
 template <class Derived>
 class OptimizerCloneableOptions : public OptimizerOptions {
   std::unique_ptr<OptimizerOptions> clone() const override { return std::make_unique<Derived>(static_cast<const Derived&>(*this)); }
+
+ public:
   double get_lr() const override { return static_cast<const Derived&>(*this).lr(); }
   void set_lr(double rate) override { static_cast<Derived&>(*this).lr(rate); }
   void inherit(OptimizerOptions& defaults) override {
@@ -882,6 +884,9 @@ optim::Adagrad::Adagrad(std::vector<OptimizerParamGroup> groups, AdagradOptions 
   TORCH_CHECK(defaults.weight_decay() >= 0, "Invalid weight_decay value: ", defaults.weight_decay());
   TORCH_CHECK(defaults.initial_accumulator_value() >= 0, "Invalid initial_accumulator_value value: ", defaults.initial_accumulator_value());
   TORCH_CHECK(defaults.eps() >= 0, "Invalid epsilon value: ", defaults.eps());
+  // Unlike the others', its sums are there before the first step, as in PyTorch.
+  for (const OptimizerParamGroup& group : param_groups())
+    for (const Tensor& parameter : group.params()) state_of<AdagradParamState>(parameter).sum(full_like(parameter, defaults.initial_accumulator_value()));
 }
 
 namespace {
@@ -1476,7 +1481,7 @@ namespace optim {
 // Sets the learning rate of every group after each epoch (or step). Source: torch/csrc/api/include/torch/optim/schedulers/lr_scheduler.h.
 class LRScheduler {
  public:
-  explicit LRScheduler(Optimizer& optimizer);
+  explicit LRScheduler(Optimizer& optimizer, bool counts_first = false);
   virtual ~LRScheduler() = default;
   void step();
   unsigned step_count() const { return step_count_; }
@@ -1488,13 +1493,16 @@ class LRScheduler {
   void start();
 
  protected:
-  // The rates for step_count_, one for each group.
+  // The rates that step() sets, one for each group. As in libtorch it sees how many steps were taken before this one; with counts_first this one is counted.
   virtual std::vector<double> get_lrs() = 0;
   std::vector<double> get_current_lrs() const;
   void set_lrs(const std::vector<double>& rates);
   Optimizer& optimizer_;
   std::vector<double> base_lrs_;  // before any scheduler
   unsigned step_count_ = 0;
+
+ private:
+  bool counts_first_;
 };
 
 // Multiplies the rate by gamma every step_size steps. As in libtorch the first step() only begins the schedule, which Python's schedulers do when they are made: the rate falls in step() number
@@ -1525,7 +1533,7 @@ class CosineAnnealingLR : public LRScheduler {
 
 // %%
 //| export optim/lr_scheduler.cpp
-optim::LRScheduler::LRScheduler(Optimizer& optimizer) : optimizer_(optimizer) {
+optim::LRScheduler::LRScheduler(Optimizer& optimizer, bool counts_first) : optimizer_(optimizer), counts_first_(counts_first) {
   for (OptimizerParamGroup& group : optimizer_.param_groups()) {
     if (!group.initial_lr()) group.initial_lr() = group.options().get_lr();
     base_lrs_.push_back(*group.initial_lr());
@@ -1539,8 +1547,9 @@ std::vector<double> optim::LRScheduler::get_current_lrs() const {
 }
 
 void optim::LRScheduler::step() {
-  ++step_count_;
+  if (counts_first_) ++step_count_;
   set_lrs(get_lrs());
+  if (!counts_first_) ++step_count_;
 }
 
 void optim::LRScheduler::start() {
@@ -1556,7 +1565,7 @@ void optim::LRScheduler::set_lrs(const std::vector<double>& rates) {
   for (std::size_t i = 0; i < groups.size(); ++i) groups[i].options().set_lr(rates[i]);
 }
 
-optim::StepLR::StepLR(Optimizer& optimizer, unsigned step_size, double gamma) : LRScheduler(optimizer), step_size_(step_size), gamma_(gamma) {
+optim::StepLR::StepLR(Optimizer& optimizer, unsigned step_size, double gamma) : LRScheduler(optimizer, true), step_size_(step_size), gamma_(gamma) {
   TORCH_CHECK_VALUE(step_size > 0, "StepLR needs a step_size of at least 1, but got 0");
 }
 
@@ -1568,7 +1577,7 @@ std::vector<double> optim::StepLR::get_lrs() {
 }
 
 optim::CosineAnnealingLR::CosineAnnealingLR(Optimizer& optimizer, std::int64_t T_max, double eta_min)
-    : LRScheduler(optimizer), T_max_(T_max), eta_min_(eta_min) {
+    : LRScheduler(optimizer, true), T_max_(T_max), eta_min_(eta_min) {
   TORCH_CHECK_VALUE(T_max > 0, "CosineAnnealingLR needs a T_max of at least 1, but got ", T_max);
 }
 

@@ -59,6 +59,7 @@ class ModuleSerialization {
 #include <string_view>
 #include <utility>
 #include <vector>
+#include "tinytorch/core/ivalue.h"
 #include "tinytorch/core/tensor.h"
 //| export serialize/archive.cpp
 #include <algorithm>
@@ -436,7 +437,9 @@ class OutputArchive {
   void write(const std::string& key, const Tensor& tensor, bool is_buffer = false);
   void write(const std::string& key, double value);
   void write(const std::string& key, const std::string& value);
+  void write(const std::string& key, const char* value) { write(key, std::string(value)); }
   void write(const std::string& key, const OutputArchive& nested);
+  void write(const std::string& key, const IValue& value);  // a tensor, a bool, an integer, a real number or a text
   template <std::integral T>
   void write(const std::string& key, T value) {
     write_integer(key, static_cast<std::int64_t>(value));
@@ -481,6 +484,7 @@ class InputArchive {
   void read(const std::string& key, Tensor& tensor, bool is_buffer = false) const;
   void read(const std::string& key, double& value) const;
   void read(const std::string& key, std::string& value) const;
+  void read(const std::string& key, IValue& value) const;  // whatever was written
   void read(const std::string& key, InputArchive& nested) const;  // everything below `key.`
   template <std::integral T>
   void read(const std::string& key, T& value) const {
@@ -489,6 +493,7 @@ class InputArchive {
     value = static_cast<T>(found);
   }
   bool try_read(const std::string& key, Tensor& tensor, bool is_buffer = false) const;
+  bool try_read(const std::string& key, IValue& value) const;
   bool try_read(const std::string& key, InputArchive& nested) const;
   template <class... Ts>
   void operator()(Ts&&... arguments) {
@@ -541,6 +546,15 @@ void serialize::OutputArchive::write(const std::string& key, double value) {
 void serialize::OutputArchive::write(const std::string& key, const std::string& value) {
   refuse_reserved(key);
   values_[key] = "s:" + value;
+}
+void serialize::OutputArchive::write(const std::string& key, const IValue& value) {
+  if (value.isTensor()) return write(key, value.toTensor());
+  if (value.isInt()) return write(key, value.toInt());
+  if (value.isDouble()) return write(key, value.toDouble());
+  if (value.isString()) return write(key, value.toStringRef());
+  TORCH_CHECK(value.isBool(), "cannot save '", key, "': archives hold tensors, bools, integers, real numbers and texts");
+  refuse_reserved(key);
+  values_[key] = value.toBool() ? "b:1" : "b:0";
 }
 void serialize::OutputArchive::write(const std::string& key, const OutputArchive& nested) {
   for (const auto& [name, tensor] : nested.tensors_) tensors_[key + "." + name] = tensor;
@@ -752,6 +766,28 @@ bool serialize::InputArchive::try_read(const std::string& key, Tensor& tensor, b
   return true;
 }
 
+bool serialize::InputArchive::try_read(const std::string& key, IValue& value) const {
+  const auto found = values_.find(key);
+  if (found == values_.end()) {
+    Tensor tensor;
+    if (!try_read(key, tensor)) return false;
+    value = std::move(tensor);
+    return true;
+  }
+  double real;
+  std::string text;
+  switch (found->second.empty() ? ' ' : found->second[0]) {
+    case 'i': value = read_integer(key); break;
+    case 'd': read(key, real), value = real; break;
+    case 'b': value = value_of(values_, key, 'b', name_) == "1"; break;
+    default: read(key, text), value = std::move(text);
+  }
+  return true;
+}
+void serialize::InputArchive::read(const std::string& key, IValue& value) const {
+  TORCH_CHECK(try_read(key, value), "No such serialized IValue '", key, "'\n[load] ", name_, " has nothing of this name.");
+}
+
 bool serialize::InputArchive::try_read(const std::string& key, InputArchive& nested) const {
   const std::string prefix = key + ".";
   nested = InputArchive();
@@ -952,6 +988,14 @@ template <class Value, class... SaveToArgs>
 void save(const Value& value, SaveToArgs&&... arguments) {
   serialize::OutputArchive archive;
   archive << value;
+  archive.save_to(std::forward<SaveToArgs>(arguments)...);
+}
+
+// A list in braces: save({a, b}, "two.pt").
+template <class... SaveToArgs>
+void save(const std::vector<Tensor>& tensors, SaveToArgs&&... arguments) {
+  serialize::OutputArchive archive;
+  archive << tensors;
   archive.save_to(std::forward<SaveToArgs>(arguments)...);
 }
 

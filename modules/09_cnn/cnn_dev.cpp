@@ -64,6 +64,7 @@
 #include <cmath>
 #include <limits>
 #include <ostream>
+#include "tinytorch/core/breadth.h"
 #include "tinytorch/core/indexing.h"
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/more_ops.h"
@@ -1009,15 +1010,18 @@ Tensor convolution(const Tensor& input, const Tensor& weight, const std::optiona
   } else {
     const DimVector extra = expanded_to("output_padding", output_padding, dims);
     DimVector sizes{input.size(0), weight.size(1) * groups};
+    std::vector<std::int64_t> beyond(2 * dims);  // whole strides of output padding, where no window lies: zeros
     for (std::size_t d = 0; d < dims; ++d) {
       TORCH_CHECK(extra[d] >= 0, "negative output_padding is not supported");
-      TORCH_CHECK(extra[d] < grid.stride[d], "output padding must be smaller than either stride or dilation, but got output_padding ",
+      TORCH_CHECK(extra[d] < std::max(grid.stride[d], grid.dilation[d]), "output padding must be smaller than either stride or dilation, but got output_padding ",
                   IntArrayRef(extra), ", stride ", IntArrayRef(grid.stride), " and dilation ", IntArrayRef(grid.dilation));
-      sizes.push_back((input.sizes()[2 + d] - 1) * grid.stride[d] - 2 * grid.padding[d] + grid.dilation[d] * (grid.kernel[d] - 1) + extra[d] + 1);
+      sizes.push_back((input.sizes()[2 + d] - 1) * grid.stride[d] - 2 * grid.padding[d] + grid.dilation[d] * (grid.kernel[d] - 1) + extra[d] % grid.stride[d] + 1);
+      beyond[2 * (dims - d) - 1] = extra[d] - extra[d] % grid.stride[d];
       TORCH_CHECK(sizes.back() > 0, "Given input size per channel: ", in_parentheses(spatial_sizes(input.sizes()), " x "), ". Calculated output size per channel: ", in_parentheses(spatial_sizes(sizes), " x "),
                   ". Output size is too small");
     }
     result = op::convolution_input(input, weight, sizes, grid.stride, grid.padding, grid.dilation, groups);
+    if (*std::max_element(beyond.begin(), beyond.end()) > 0) result = nn::detail::pad_with(result, beyond, kConstant);
   }
   return bias ? result + beside_channels(*bias, dims) : result;
 }
@@ -1427,10 +1431,13 @@ TEST_CASE("window_lengths: what a mean is divided by") {
 // %%
 //| export nn/pool.cpp
 namespace {
+// Sums divided by their numbers; int64 towards zero.
+Tensor mean_of(const Tensor& sums, const Tensor& counts) { return div(sums, counts, sums.is_floating_point() ? std::nullopt : std::optional<std::string_view>("trunc")); }
+
 // Each of `sums` (N, C, oH, oW) divided by the product of its row's and its column's length.
 Tensor divide_by_lengths(const Tensor& sums, const std::vector<double>& rows, const std::vector<double>& columns) {
   const Tensor lengths = tensor(rows, kDouble).unsqueeze(1) * tensor(columns, kDouble);
-  return sums / lengths.to(sums.scalar_type());
+  return mean_of(sums, lengths.to(sums.scalar_type()));
 }
 }  // namespace
 
@@ -1440,7 +1447,7 @@ Tensor avg_pool2d(const Tensor& self, IntArrayRef kernel_size, IntArrayRef strid
   const DimVector step = pool_pair("avg_pool2d", "stride", stride, kernel);
   const DimVector around = pool_pair("avg_pool2d", "padding", padding);
   TORCH_CHECK(!divisor_override || *divisor_override != 0, "divisor must be not zero");
-  TORCH_CHECK(self.is_floating_point(), "\"avg_pool2d\" not implemented for '", self.scalar_type(), "'\n[avg_pool2d] convert with to(kFloat) first.");
+  TORCH_CHECK(self.is_floating_point() || self.scalar_type() == kLong, "\"avg_pool2d\" not implemented for '", self.scalar_type(), "'\n[avg_pool2d] convert with to(kFloat) first.");
   const DimVector output = pooled_size(self, kernel, step, around, {1, 1}, ceil_mode);
   Tensor image = self.dim() == 4 ? self : self.unsqueeze(0);
   const DimVector size = spatial_sizes(image.sizes());
@@ -1450,7 +1457,7 @@ Tensor avg_pool2d(const Tensor& self, IntArrayRef kernel_size, IntArrayRef strid
   if (overhang[1] > 0 || overhang[3] > 0) image = nn::functional::pad(image, overhang);
   const Tensor columns = op::im2col(image, kernel, {1, 1}, around, step);
   const Tensor sums = columns.view({image.size(0), image.size(1), volume(kernel), volume(output)}).sum(2).view({image.size(0), image.size(1), output[0], output[1]});
-  const Tensor result = divisor_override ? sums / *divisor_override
+  const Tensor result = divisor_override ? mean_of(sums, full({}, *divisor_override, sums.options()))
                                          : divide_by_lengths(sums, window_lengths(output[0], size[0], kernel[0], step[0], around[0], count_include_pad),
                                                              window_lengths(output[1], size[1], kernel[1], step[1], around[1], count_include_pad));
   return self.dim() == 4 ? result : result.squeeze(0);

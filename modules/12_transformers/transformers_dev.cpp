@@ -1580,7 +1580,7 @@ double optim::WarmupCosineLR::factor(unsigned step) const {
 // %%
 //| export optim/warmup_cosine.cpp
 optim::WarmupCosineLR::WarmupCosineLR(Optimizer& optimizer, unsigned warmup_steps, unsigned total_steps, double final_ratio)
-    : LRScheduler(optimizer), warmup_steps_(warmup_steps), total_steps_(total_steps), final_ratio_(final_ratio) {
+    : LRScheduler(optimizer, true), warmup_steps_(warmup_steps), total_steps_(total_steps), final_ratio_(final_ratio) {
   TORCH_CHECK_VALUE(total_steps > warmup_steps, "WarmupCosineLR needs more steps than its warm-up has, but got ", total_steps, " with a warm-up of ", warmup_steps);
   start();
 }

@@ -42,15 +42,22 @@
 #include "tinytorch/data/samplers.h"
 #include "tinytorch/data/stream.h"
 
+//| export data/sampler_archives.h
+#include "tinytorch/data/samplers.h"
+#include "tinytorch/serialize/archive.h"
+
 // %%
 #include "tito/lesson.h"
 #include <atomic>
 #include <numeric>
 #include <set>
+#include <sstream>
 #include <stdexcept>
 #include <vector>
 #include "tinytorch/data/chunk.h"
+#include "tinytorch/data/sampler_archives.h"
 #include "tinytorch/data/shared.h"
+#include "tinytorch/serialize/save.h"
 
 // %%
 namespace tinytorch {
@@ -361,6 +368,37 @@ TEST_CASE("ChunkDataset: a loader with workers; a damaged chunk is an error in i
   CHECK(left.get_batch() == std::vector<int>{0, 1});
   left.reset();
   CHECK(left.get_batch() == std::vector<int>{0, 1});
+}
+
+// %% [markdown]
+// ## A sampler's place, saved
+//
+// An epoch that is interrupted goes on where it was if the sampler is saved beside the model: `save(sampler, "place.pt")`. A sampler knows how to write itself into an archive; what save() and load() want besides is an operator that says so.
+
+// %%
+//| export data/sampler_archives.h
+namespace data::samplers {
+template <class BatchRequest>
+serialize::OutputArchive& operator<<(serialize::OutputArchive& archive, const Sampler<BatchRequest>& sampler) {
+  sampler.save(archive);
+  return archive;
+}
+template <class BatchRequest>
+serialize::InputArchive& operator>>(serialize::InputArchive& archive, Sampler<BatchRequest>& sampler) {
+  sampler.load(archive);
+  return archive;
+}
+}  // namespace data::samplers
+
+// %%
+TEST_CASE("samplers: saved in the middle of an epoch") {
+  data::samplers::SequentialSampler sampler(5);
+  sampler.next(3);
+  std::stringstream stream;
+  save(sampler, stream);
+  data::samplers::SequentialSampler other(5);
+  load(other, stream);
+  CHECK(other.next(9) == std::vector<std::size_t>{3, 4});
 }
 
 // %%

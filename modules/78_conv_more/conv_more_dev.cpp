@@ -46,6 +46,7 @@
 #include <algorithm>
 #include <utility>
 #include <vector>
+#include "tinytorch/core/breadth.h"
 #include "tinytorch/core/indexing.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/tensor_data.h"
@@ -563,7 +564,7 @@ Tensor avg_pool3d(const Tensor& self, IntArrayRef kernel_size, IntArrayRef strid
     if (!divisor_override) divisor = divisor * tensor(window_lengths(output[d], sizes[first + d], kernel[d], step[d], around[d], count_include_pad), kDouble).view(shape);
   }
   for (std::size_t d = 0; d < 3; ++d) sizes[first + d] = output[d];
-  return sums.reshape(sizes) / divisor.to(self.scalar_type());
+  return div(sums.reshape(sizes), divisor.to(self.scalar_type()), self.is_floating_point() ? std::nullopt : std::optional<std::string_view>("trunc"));
 }
 
 // %% [markdown]

@@ -37,6 +37,7 @@
 //| export core/half_precision.cpp
 #include "tinytorch/core/half_precision.h"
 #include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/random.h"
 #include "tinytorch/nn/activations.h"
 #include "tinytorch/nn/loss.h"
 #include "tinytorch/nn/more_activations.h"
@@ -46,6 +47,7 @@
 #include <tuple>
 #include "tinytorch/core/autograd.h"
 #include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/random.h"
 #include "tinytorch/core/tensor_data.h"
 #include "tinytorch/nn/activations.h"
 #include "tinytorch/nn/linear.h"
@@ -169,6 +171,35 @@ void round_and_compute_in_float() {
 
 // %%
 //| export core/half_precision.cpp
+namespace {
+// As PyTorch draws them: blocks of 16, each transformed before the next is drawn; a last one that is not full overlaps the block before it.
+const Tensor& normal_in_float(const Tensor& self, double mean, double std, std::optional<Generator> generator) {
+  const ExcludeLayersGuard guard(detail::above_cpu);
+  const Tensor whole = to_dtype(self, kFloat);
+  const std::int64_t n = self.numel();
+  if (n < 16 || !self.is_contiguous() || n % 16 == 0) {
+    op::normal_(whole, mean, std, generator);
+  } else {
+    const Tensor flat = whole.view({n});
+    op::normal_(flat.slice(0, 0, n / 16 * 16), mean, std, generator);
+    op::normal_(flat.slice(0, n - 16, n), mean, std, generator);
+  }
+  copy_into(self, whole);
+  return self;
+}
+
+// Without bounds, as many integers as the dtype holds exactly: 2^11 and 2^8.
+const Tensor& random_in_float(const Tensor& self, std::optional<std::int64_t> from, std::optional<std::int64_t> to, std::optional<Generator> generator) {
+  const ExcludeLayersGuard guard(detail::above_cpu);
+  const Tensor whole = to_dtype(self, kFloat);
+  op::random_(whole, from.value_or(0), !from && !to ? (self.scalar_type() == kHalf ? 2049 : 257) : to, generator);
+  copy_into(self, whole);
+  return self;
+}
+}  // namespace
+
+// %%
+//| export core/half_precision.cpp
 //| registers
 void register_half_precision() {
   compute_in_float<op::add, op::add_, op::sub, op::sub_, op::mul, op::mul_,
@@ -186,6 +217,9 @@ void register_half_precision() {
                    op::sigmoid, op::tanh, op::silu, op::softplus, op::softmax, op::log_softmax>();
   compute_in_float<op::hardtanh, op::threshold, op::hardshrink, op::softshrink, op::mish, op::log_sigmoid, op::prelu>();
   compute_in_float<op::nll_loss, op::cross_entropy, op::binary_cross_entropy, op::binary_cross_entropy_with_logits>();
+  compute_in_float<op::uniform_, op::bernoulli_, op::bernoulli_tensor_, op::exponential_>();
+  op::normal_.set(Layer::HalfPrecision, normal_in_float);
+  op::random_.set(Layer::HalfPrecision, random_in_float);
   detail::asks_for_gradients = [](const Tensor& self) { return self.requires_grad(); };
 }
 
@@ -270,7 +304,20 @@ TEST_CASE("half precision: conversion, promotion and writing in place") {
   CHECK_ERROR(h.view({3, 1}).expand({3, 2}).add_(1), "more than one element of the written-to tensor");
   CHECK_ERROR(full({2}, 1e6, kHalf), "value cannot be converted to type c10::Half without overflow");
   CHECK_ERROR(ones({2, 2}).mm(ones({2, 2}, kHalf)), "expected m1 and m2 to have the same dtype, but got: float != c10::Half");
-  CHECK_ERROR(empty({2}, kHalf).normal_(), "not implemented for 'Half'");
+}
+
+TEST_CASE("half precision: random numbers are PyTorch's, recorded") {
+  const auto drawn = [](ScalarType type, const Tensor& (*draw)(const Tensor&), std::int64_t count) {
+    manual_seed(1);
+    return exactly(draw(empty({count}, type)), type);
+  };
+  const auto normals = [](const Tensor& x) -> const Tensor& { return normal_(x); };
+  const auto integers = [](const Tensor& x) -> const Tensor& { return random_(x); };
+  CHECK_EQ(drawn(kHalf, [](const Tensor& x) -> const Tensor& { return uniform_(x, -3, 5); }, 4), tensor({3.060546875, -0.765625, 0.224609375, 2.876953125}, kDouble));
+  CHECK_EQ(drawn(kHalf, integers, 4), tensor({1426.0, 1016.0, 1416.0, 128.0}, kDouble));
+  CHECK_EQ(drawn(kBFloat16, integers, 4), tensor({137.0, 180.0, 12.0, 2.0}, kDouble));
+  CHECK_EQ(drawn(kHalf, normals, 3), tensor({0.6611328125, 0.266845703125, 0.061676025390625}, kDouble));
+  CHECK_EQ(drawn(kHalf, normals, 18), tensor({-1.525390625, -0.75, -0.69677734375, -1.1611328125, 0.69970703125, 0.1990966796875, 0.86572265625, 0.244384765625, -0.6630859375, 0.80712890625, 1.1015625, -0.1759033203125, -2.24609375, -1.4462890625, 0.0611572265625, -0.61767578125, -0.7978515625, -0.131591796875}, kDouble));
 }
 
 TEST_CASE("half precision: gradients pass through, in the tensor's own type") {

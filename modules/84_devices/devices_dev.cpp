@@ -35,6 +35,7 @@
 #include "tinytorch/core/memory_format.h"
 //| export core/device_methods.h
 #include <limits>
+#include <optional>
 #include "tinytorch/core/accessor.h"
 #include "tinytorch/core/device.h"
 #include "tinytorch/core/memory_format.h"
@@ -159,6 +160,7 @@ class DeviceMethods {
   // The tensor with another dtype, or itself when it has that dtype already (a copy of itself with `copy`). Throws for another device than the CPU. O(numel).
   Tensor to(ScalarType dtype, bool non_blocking = false, bool copy = false) const;
   Tensor to(TypeMeta dtype, bool non_blocking = false, bool copy = false) const;
+  Tensor to(ScalarType dtype, bool non_blocking, bool copy, std::optional<MemoryFormat> memory_format) const;  // laid out so; nothing or Preserve keeps the order
   Tensor to(Device device, ScalarType dtype, bool non_blocking = false, bool copy = false) const;
   Tensor to(const TensorOptions& options, bool non_blocking = false, bool copy = false) const;
   Tensor to(const Tensor& other, bool non_blocking = false, bool copy = false) const;
@@ -225,8 +227,10 @@ inline constinit TensorQuestion asks_for_gradients = nullptr;
 #include "tinytorch/core/memory_format.h"
 //| export core/layouts.cpp
 #include <algorithm>
+#include <initializer_list>
 #include <utility>
 #include <vector>
+#include "tinytorch/core/loops.h"
 
 // %%
 #include <sstream>
@@ -296,6 +300,11 @@ Tensor DeviceMethods::to(const TensorOptions& options, bool, bool copy) const {
 }
 
 Tensor DeviceMethods::to(const Tensor& other, bool, bool copy) const { return converted(tensor_of(*this), other.scalar_type(), copy); }
+Tensor DeviceMethods::to(ScalarType dtype, bool, bool copy, std::optional<MemoryFormat> memory_format) const {
+  if (memory_format.value_or(MemoryFormat::Preserve) == MemoryFormat::Preserve) return to(dtype, false, copy);
+  const Tensor result = to(dtype);
+  return copy && result.is_same(tensor_of(*this)) ? result.clone(memory_format) : result.contiguous(*memory_format);
+}
 Tensor DeviceMethods::toType(ScalarType dtype) const { return to(dtype); }
 Tensor DeviceMethods::type_as(const Tensor& other) const { return to(other); }
 Tensor DeviceMethods::cpu() const { return to(tensor_of(*this)); }
@@ -451,13 +460,22 @@ TEST_CASE("accessor: reads and writes elements of any layout, checked once") {
 // %% [markdown]
 // ## The order in memory
 //
-// `x.contiguous(MemoryFormat::ChannelsLast)` is x itself when its channels are fastest already, and a copy laid out so when not. What is copied stays the same tensor to everyone who asks for elements. Results of operators are
-// contiguous here, whatever their inputs; PyTorch's elementwise operators keep the order of theirs.
+// `x.contiguous(MemoryFormat::ChannelsLast)` is x itself when its channels are fastest already, and a copy laid out so when not. What is copied stays the same tensor to everyone who asks for elements.
+//
+// A chain of elementwise operators keeps the order of its operands, or each link would copy from one order into the other. The result's dimensions are sorted by the operands' strides, the first operand's first; a dimension that an operand stretches says nothing.
+//
+//     x.t() + 1        in the order of x.t(): (3, 2) with strides (1, 3)
+//     x.t() + y        of x.t(), the first that has an opinion
+//     x[:, ::2] + 1    rows first, without the gaps
+//
+// Copies keep the order of a tensor without gaps. Everything else (products, reductions, convolutions, norms) gives rows here; PyTorch's convolutions, poolings and norms also keep channels last.
 
 // %%
 //| export core/layouts.h
 // Uninitialised, laid out as `memory_format` says (Contiguous when absent). Throws for ChannelsLast of other than four dimensions, ChannelsLast3d of other than five. O(1).
 Tensor empty(IntArrayRef size, const TensorOptions& options, std::optional<MemoryFormat> memory_format);
+// Uninitialised, of self's sizes and strides; in row order where self has gaps.
+Tensor empty_as_copied(const Tensor& self, ScalarType type);
 // A copy laid out as `memory_format` says; Preserve (or nothing) keeps the strides of a tensor that is dense in some order. O(numel).
 Tensor clone(const Tensor& self, std::optional<MemoryFormat> memory_format);
 
@@ -472,8 +490,10 @@ DimVector strides_in(IntArrayRef sizes, MemoryFormat format) {
   return channels_last_strides(sizes);
 }
 
-// Whether every element of a run of memory belongs to the tensor, once.
+}  // namespace
+
 bool is_dense(const Tensor& self) {
+  if (self.is_contiguous()) return true;
   // Sorted by stride, each stride is the product of the sizes before it.
   std::vector<std::pair<std::int64_t, std::int64_t>> dims;
   for (std::size_t i = 0; i < self.sizes().size(); ++i)
@@ -487,11 +507,60 @@ bool is_dense(const Tensor& self) {
   return true;
 }
 
+namespace {
 Tensor empty_laid_out(IntArrayRef sizes, ScalarType type, const DimVector& strides) {
   const Tensor dense = empty(sizes, type);
   return make_tensor(dense.storage(), type, dense.impl().layers, sizes, strides, 0);
 }
+
+// The strides of an operand in the result's sizes; 0 where it is stretched.
+DimVector strides_within(const Tensor& operand, IntArrayRef sizes) {
+  DimVector strides(sizes.size());
+  const std::size_t added = sizes.size() - operand.sizes().size();
+  for (std::size_t i = added; i < sizes.size(); ++i) strides[i] = operand.sizes()[i - added] == 1 && sizes[i] != 1 ? 0 : operand.strides()[i - added];
+  return strides;
+}
+
+// Whether dimension a should be slower than b: 1 yes, -1 no, 0 no operand says. Source: TensorIteratorBase::reorder_dimensions.
+int slower(const std::vector<DimVector>& operands, IntArrayRef sizes, std::size_t a, std::size_t b) {
+  for (const DimVector& strides : operands) {
+    if (strides[a] == 0 || strides[b] == 0) continue;
+    if (strides[a] != strides[b]) return strides[a] > strides[b] ? 1 : -1;
+    if (sizes[a] > sizes[b]) return 1;
+  }
+  return 0;
+}
 }  // namespace
+
+Tensor empty_in_order_of(std::initializer_list<const Tensor*> operands, IntArrayRef sizes, ScalarType type) {
+  const Tensor& first = **operands.begin();
+  const bool alike = std::all_of(operands.begin(), operands.end(), [&](const Tensor* x) { return x->sizes() == sizes && x->strides() == first.strides(); });
+  if (alike && is_dense(first)) return empty_laid_out(sizes, type, DimVector(first.strides()));
+  std::vector<DimVector> strides;
+  for (const Tensor* operand : operands) strides.push_back(strides_within(*operand, sizes));
+  // The dimensions, fastest first: an insertion sort, since not every two can be compared.
+  std::vector<std::size_t> order(sizes.size());
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = order.size() - 1 - i;
+  for (std::size_t i = 1; i < order.size(); ++i) {
+    std::size_t moving = i;
+    for (std::size_t other = i; other-- > 0;) {
+      const int comparison = slower(strides, sizes, order[other], order[moving]);
+      if (comparison < 0) break;
+      if (comparison == 0) continue;
+      std::swap(order[other], order[moving]);
+      moving = other;
+    }
+  }
+  DimVector result(sizes.size());
+  std::int64_t step = 1;
+  for (const std::size_t d : order) {
+    result[d] = step;
+    step *= sizes[d];
+  }
+  return empty_laid_out(sizes, type, result);
+}
+
+Tensor empty_as_copied(const Tensor& self, ScalarType type) { return is_dense(self) ? empty_laid_out(self.sizes(), type, DimVector(self.strides())) : empty(self.sizes(), type); }
 
 Tensor empty(IntArrayRef size, const TensorOptions& options, std::optional<MemoryFormat> memory_format) {
   return created(empty_laid_out(size, options.dtype(), strides_in(size, memory_format.value_or(MemoryFormat::Contiguous))), options);
@@ -499,10 +568,8 @@ Tensor empty(IntArrayRef size, const TensorOptions& options, std::optional<Memor
 
 Tensor clone(const Tensor& self, std::optional<MemoryFormat> memory_format) {
   const MemoryFormat format = memory_format.value_or(MemoryFormat::Preserve);
-  const bool keeps = format == MemoryFormat::Preserve;
-  const DimVector strides = !keeps ? strides_in(self.sizes(), format) : is_dense(self) ? DimVector(self.strides()) : contiguous_strides(self.sizes());
-  if (IntArrayRef(strides) == IntArrayRef(contiguous_strides(self.sizes()))) return clone(self);
-  return copy_(empty_laid_out(self.sizes(), self.scalar_type(), strides), self);
+  if (format == MemoryFormat::Preserve || format == MemoryFormat::Contiguous) return op::clone(self, format == MemoryFormat::Preserve);
+  return copy_(empty_laid_out(self.sizes(), self.scalar_type(), strides_in(self.sizes(), format)), self);
 }
 
 bool Tensor::is_contiguous(MemoryFormat memory_format) const {
@@ -540,6 +607,25 @@ TEST_CASE("channels last: the same elements in another order of memory") {
   CHECK_EQ(ones({2}, TensorOptions().layout(kStrided).dtype(kLong).pinned_memory(false)), ones({2}, kLong));
   CHECK_ERROR(TensorOptions().layout(kSparse), "Could not run 'empty' with the layout Sparse");
   CHECK_ERROR(x.contiguous(MemoryFormat::Preserve), "preserve memory format is unsupported by the contiguous operator");
+}
+
+TEST_CASE("elementwise results and copies lie as their operands do") {
+  const Tensor x = arange(6, kFloat).view({2, 3});
+  const Tensor t = x.t();
+  CHECK_EQ((t + 1).strides(), IntArrayRef({1, 3}));
+  CHECK_EQ(t + 1, (x + 1).t());
+  CHECK_EQ((t * t).strides(), IntArrayRef({1, 3}));
+  CHECK_EQ((t + ones({3, 2})).strides(), IntArrayRef({1, 3}));
+  CHECK_EQ((ones({3, 2}) + t).strides(), IntArrayRef({2, 1}));
+  CHECK_EQ((t + ones({2})).strides(), IntArrayRef({1, 3}));  // a row has no opinion about rows
+  CHECK_EQ((ones({2}) + t).strides(), IntArrayRef({1, 3}));
+  CHECK_EQ(t.clone().strides(), IntArrayRef({1, 3}));
+  CHECK_EQ(t.to(kDouble).strides(), IntArrayRef({1, 3}));
+  CHECK_EQ(t.clone(MemoryFormat::Contiguous).strides(), IntArrayRef({2, 1}));
+  CHECK_EQ(t.contiguous().strides(), IntArrayRef({2, 1}));
+  CHECK_EQ(x.slice(1, 0, 3, 2).clone().strides(), IntArrayRef({2, 1}));
+  CHECK_EQ((ones({3, 1}).expand({3, 4}) + 1).strides(), IntArrayRef({4, 1}));
+  CHECK_EQ(t.reshape({6}), tensor({0.0, 3.0, 1.0, 4.0, 2.0, 5.0}));
 }
 
 // %% [markdown]

@@ -44,6 +44,8 @@
 #include "tinytorch/core/loops.h"
 //| export core/ranges.cpp
 #include <cmath>
+#include "tinytorch/core/layouts.h"
+#include "tinytorch/core/loops.h"
 #include "tinytorch/core/pointwise_ops.h"
 //| export core/shapes.cpp
 #include "tinytorch/core/pointwise_ops.h"
@@ -101,6 +103,11 @@ Tensor arange(const Scalar& start, const Scalar& end, const TensorOptions& optio
 Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, const TensorOptions& options = {});
 Tensor empty_like(const Tensor& self, const TensorOptions& options = {});  // self's sizes, and its dtype unless options name one
 Tensor zeros_like(const Tensor& self, const TensorOptions& options = {});
+// As the four without a format, laid out as it says (Preserve, or nothing: as self).
+Tensor empty_like(const Tensor& self, const TensorOptions& options, std::optional<MemoryFormat> memory_format);
+Tensor zeros_like(const Tensor& self, const TensorOptions& options, std::optional<MemoryFormat> memory_format);
+Tensor ones_like(const Tensor& self, const TensorOptions& options, std::optional<MemoryFormat> memory_format);
+Tensor full_like(const Tensor& self, const Scalar& fill_value, const TensorOptions& options, std::optional<MemoryFormat> memory_format);
 Tensor ones_like(const Tensor& self, const TensorOptions& options = {});
 Tensor full_like(const Tensor& self, const Scalar& fill_value, const TensorOptions& options = {});
 
@@ -235,8 +242,8 @@ std::vector<Tensor> split(const Tensor& self, std::int64_t split_size, std::int6
 std::vector<Tensor> split_with_sizes(const Tensor& self, IntArrayRef split_sizes, std::int64_t dim = 0);
 std::vector<Tensor> unbind(const Tensor& self, std::int64_t dim = 0);
 namespace detail {
-// Called with the views that split, chunk or unbind return together. Chapter 99 sets it: autograd refuses writes into one of several.
-using OnSeveralViews = void (*)(const std::vector<Tensor>&);
+// Called with the views that a function, split or unbind, returns together. Chapter 99 sets it: autograd refuses writes into one of several.
+using OnSeveralViews = void (*)(const std::vector<Tensor>&, const char* function);
 inline constinit OnSeveralViews on_several_views = nullptr;
 }  // namespace detail
 Tensor repeat(const Tensor& self, IntArrayRef repeats);
@@ -360,11 +367,29 @@ TensorOptions options_like(const Tensor& self, const TensorOptions& options) {
 }
 }  // namespace
 
-Tensor empty_like(const Tensor& self, const TensorOptions& options) { return empty(self.sizes(), options_like(self, options)); }
+Tensor empty_like(const Tensor& self, const TensorOptions& options) {
+  const TensorOptions like = options_like(self, options);
+  return self.is_contiguous() ? empty(self.sizes(), like) : created(empty_as_copied(self, like.dtype()), like);
+}
+Tensor empty_like(const Tensor& self, const TensorOptions& options, std::optional<MemoryFormat> memory_format) {
+  return memory_format.value_or(MemoryFormat::Preserve) == MemoryFormat::Preserve ? empty_like(self, options) : empty(self.sizes(), options_like(self, options), memory_format);
+}
+Tensor full_like(const Tensor& self, const Scalar& fill_value, const TensorOptions& options, std::optional<MemoryFormat> memory_format) {
+  const TensorOptions like = options_like(self, options);
+  const Tensor result = empty_like(self, like.dtype(), memory_format);
+  fill_with(result, fill_value);
+  return created(result, like);
+}
+Tensor zeros_like(const Tensor& self, const TensorOptions& options, std::optional<MemoryFormat> memory_format) { return full_like(self, 0, options, memory_format); }
+Tensor ones_like(const Tensor& self, const TensorOptions& options, std::optional<MemoryFormat> memory_format) { return full_like(self, 1, options, memory_format); }
 Tensor zeros_like(const Tensor& self, const TensorOptions& options) { return full_like(self, 0, options); }
 Tensor ones_like(const Tensor& self, const TensorOptions& options) { return full_like(self, 1, options); }
 Tensor full_like(const Tensor& self, const Scalar& fill_value, const TensorOptions& options) {
-  return full(self.sizes(), fill_value, options_like(self, options));
+  const TensorOptions like = options_like(self, options);
+  if (self.is_contiguous()) return full(self.sizes(), fill_value, like);
+  const Tensor result = empty_as_copied(self, like.dtype());
+  fill_with(result, fill_value);
+  return created(result, like);
 }
 
 // %%
@@ -508,7 +533,7 @@ inline const char* type_meta_name(ScalarType type) {
 // f(self) in self's dtype.
 template <class F>
 Tensor map_same(const Tensor& self, F f) {
-  const Tensor result = empty(self.sizes(), self.scalar_type());
+  const Tensor result = empty_beside(self, self.sizes(), self.scalar_type());
   dispatch_all_types(self.scalar_type(), [&]<class T>() { map_into<T, T>(result, self, f); });
   return result;
 }
@@ -516,7 +541,7 @@ Tensor map_same(const Tensor& self, F f) {
 // f(self) as Bool.
 template <class F>
 Tensor map_to_bool(const Tensor& self, F f) {
-  const Tensor result = empty(self.sizes(), kBool);
+  const Tensor result = empty_beside(self, self.sizes(), kBool);
   dispatch_all_types(self.scalar_type(), [&]<class T>() { map_into<bool, T>(result, self, f); });
   return result;
 }
@@ -527,7 +552,7 @@ Tensor zip_promoted(const Tensor& self, const Tensor& other, F f) {
   const ScalarType type = result_type(self, other);
   const Tensor a = to_dtype(self, type);
   const Tensor b = to_dtype(other, type);
-  const Tensor result = empty(infer_size(a.sizes(), b.sizes()), std::is_void_v<Out> ? type : kBool);
+  const Tensor result = empty_beside(a, b, infer_size(a.sizes(), b.sizes()), std::is_void_v<Out> ? type : kBool);
   dispatch_all_types(type, [&]<class T>() {
     zip_into<std::conditional_t<std::is_void_v<Out>, T, bool>, T, T>(result, a, b, f);
   });
@@ -658,7 +683,7 @@ namespace {
 template <class F>
 Tensor compare(const Tensor& self, const Tensor& other, F f) {
   const ScalarType type = result_type(self, other);
-  const Tensor result = empty(infer_size(self.sizes(), other.sizes()), kBool);
+  const Tensor result = empty_beside(self, other, infer_size(self.sizes(), other.sizes()), kBool);
   const Tensor a = to_dtype(self, type);
   const Tensor b = to_dtype(other, type);
   dispatch_all_types(type, [&]<class T>() { zip_into<bool, T, T>(result, a, b, f); });
@@ -724,7 +749,8 @@ namespace {
 Tensor where_cpu(const Tensor& condition, const Tensor& self, const Tensor& other) {
   const ScalarType type = result_type(self, other);
   const DimVector sizes = infer_size(condition.sizes(), infer_size(self.sizes(), other.sizes()));
-  const Tensor result = empty(sizes, type);
+  const bool by_rows = condition.is_contiguous() && self.is_contiguous() && other.is_contiguous();
+  const Tensor result = by_rows ? empty(sizes, type) : empty_in_order_of({&condition, &self, &other}, sizes, type);
   copy_into(result, other);
   const Tensor chosen = to_dtype(self, type);
   const DimVector mask_strides = broadcast_strides(condition, sizes);
@@ -906,7 +932,7 @@ ScalarType clamp_type(const Tensor& self, const std::optional<Scalar>& min,
 
 Tensor clamp_cpu(const Tensor& self, const std::optional<Scalar>& min, const std::optional<Scalar>& max) {
   const Tensor input = to_dtype(self, clamp_type(self, min, max));
-  const Tensor result = empty(input.sizes(), input.scalar_type());
+  const Tensor result = empty_beside(input, input.sizes(), input.scalar_type());
   dispatch_all_types(input.scalar_type(), [&]<class T>() {
     // For uint8 a negative bound is 0, not the number that it wraps around to.
     const auto bound = [](const std::optional<Scalar>& number) {
@@ -1592,8 +1618,8 @@ Tensor stack(TensorList tensors, std::int64_t dim) {
 // %%
 //| export core/joining.cpp
 namespace {
-std::vector<Tensor> together(std::vector<Tensor> views) {
-  if (detail::on_several_views != nullptr) detail::on_several_views(views);
+std::vector<Tensor> together(std::vector<Tensor> views, const char* function) {
+  if (detail::on_several_views != nullptr) detail::on_several_views(views, function);
   return views;
 }
 }  // namespace
@@ -1605,10 +1631,10 @@ std::vector<Tensor> split(const Tensor& self, std::int64_t split_size, std::int6
   TORCH_CHECK(split_size > 0 || size == 0,
               "split_size can only be 0 if dimension size is 0, but got dimension size of ", size);
   std::vector<Tensor> pieces;
-  if (size == 0) return together({slice(self, dim)});
+  if (size == 0) return together({slice(self, dim)}, "Split");
   for (std::int64_t start = 0; start < size; start += split_size)
     pieces.push_back(narrow(self, dim, start, std::min(split_size, size - start)));
-  return together(std::move(pieces));
+  return together(std::move(pieces), "Split");
 }
 
 std::vector<Tensor> split_with_sizes(const Tensor& self, IntArrayRef split_sizes, std::int64_t dim) {
@@ -1629,7 +1655,7 @@ std::vector<Tensor> split_with_sizes(const Tensor& self, IntArrayRef split_sizes
     pieces.push_back(narrow(self, dim, start, size));
     start += size;
   }
-  return together(std::move(pieces));
+  return together(std::move(pieces), "SplitWithSizes");
 }
 
 // %%
@@ -1648,7 +1674,7 @@ std::vector<Tensor> unbind(const Tensor& self, std::int64_t dim) {
   TORCH_CHECK_INDEX(self.dim() > 0, "Dimension specified as ", dim, " but tensor has no dimensions");
   std::vector<Tensor> slices;
   for (std::int64_t i = 0; i < self.size(dim); ++i) slices.push_back(select(self, dim, i));
-  return together(std::move(slices));
+  return together(std::move(slices), "Unbind");
 }
 
 // %%

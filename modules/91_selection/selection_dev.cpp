@@ -45,6 +45,7 @@
 #include <cmath>
 #include <limits>
 #include "tinytorch/core/index_loops.h"
+#include "tinytorch/core/indexing.h"
 #include "tinytorch/core/reduction_ops.h"
 //| export core/statistics.cpp
 #include <cmath>
@@ -62,6 +63,7 @@
 #include "tinytorch/core/pointwise_ops.h"
 //| export core/triangles.cpp
 #include <algorithm>
+#include "tinytorch/core/layouts.h"
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/matrix_ops.h"
 //| export core/products.cpp
@@ -1118,9 +1120,16 @@ constinit Operator<std::tuple<Tensor, Tensor>(const Tensor&, std::int64_t, bool)
 constinit Operator<Tensor(const Tensor&, std::int64_t, bool)> op::argmax("argmax", {.cpu = argmax_cpu});
 std::tuple<Tensor, Tensor> max(const Tensor& self, std::int64_t dim, bool keepdim) { return op::max(self, wrap_dim(dim, self.dim()), keepdim); }
 Tensor argmax(const Tensor& self, std::int64_t dim, bool keepdim) { return op::argmax(self, wrap_dim(dim, self.dim()), keepdim); }
+namespace {
+// The extreme of all elements, as the mean of the NaNs where it is one: each of them then has its share of the gradient, as in PyTorch.
+Tensor shared_by_nans(const Tensor& self, const Tensor& extreme) {
+  const bool matters = layers_of(self).has(Layer::Autograd) && self.is_floating_point() && std::isnan(extreme.item<double>());
+  return matters ? self.index({self.isnan()}).mean() : extreme;
+}
+}  // namespace
 Tensor max(const Tensor& self) {
   TORCH_CHECK(self.numel() > 0, "max(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.");
-  return amax(self, {});
+  return shared_by_nans(self, amax(self, {}));
 }
 Tensor argmax(const Tensor& self) {
   TORCH_CHECK_INDEX(self.numel() > 0, "argmax(): Expected reduction dim to be specified for input.numel() == 0.");
@@ -1185,7 +1194,7 @@ Tensor min(const Tensor& self) {
   TORCH_CHECK(self.numel() > 0,
               "min(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction "
               "dim with the 'dim' argument.");
-  return amin(self);
+  return shared_by_nans(self, amin(self));
 }
 std::tuple<Tensor, Tensor> min(const Tensor& self, std::int64_t dim, bool keepdim) {
   return op::min(self, wrap_dim(dim, self.dim()), keepdim);
@@ -1701,7 +1710,7 @@ namespace {
 // A copy of self in which the elements of the last two dimensions stay where keep(row, column).
 template <class F>
 Tensor triangle(const Tensor& self, F keep) {
-  const Tensor result = clone(self);
+  const Tensor result = clone(self, MemoryFormat::Contiguous);
   const std::int64_t rows = self.size(-2);
   const std::int64_t columns = self.size(-1);
   dispatch_all_types(self.scalar_type(), [&]<class T>() {

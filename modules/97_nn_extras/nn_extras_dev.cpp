@@ -198,7 +198,7 @@ extern Operator<Tensor(const Tensor&, const Tensor&)> prelu;  // weight broadcas
 //| export nn/more_activations.cpp
 namespace {
 Tensor hardtanh_cpu(const Tensor& self, const Scalar& min_val, const Scalar& max_val) {
-  const Tensor result = empty(self.sizes(), self.options());
+  const Tensor result = empty_beside(self, self.sizes(), self.scalar_type());
   dispatch_all_types(self.scalar_type(), [&]<class T>() {
     map_into<T, T>(result, self, [low = min_val.to<T>(), high = max_val.to<T>()](T x) {
       const T raised = x < low ? low : x;
@@ -209,7 +209,7 @@ Tensor hardtanh_cpu(const Tensor& self, const Scalar& min_val, const Scalar& max
 }
 
 Tensor threshold_cpu(const Tensor& self, const Scalar& threshold, const Scalar& value) {
-  const Tensor result = empty(self.sizes(), self.options());
+  const Tensor result = empty_beside(self, self.sizes(), self.scalar_type());
   dispatch_all_types(self.scalar_type(), [&]<class T>() {
     map_into<T, T>(result, self, [t = threshold.to<T>(), v = value.to<T>()](T x) { return x <= t ? v : x; });
   });

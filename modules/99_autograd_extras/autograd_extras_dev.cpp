@@ -284,7 +284,7 @@ TEST_CASE("backward and grad: what is refused, and how") {
   const Tensor x = ones({2}, requires_grad());
   CHECK_ERROR((x * 2).backward(), "grad can be implicitly created only for scalar outputs");
   CHECK_ERROR(ones({1}).backward(), "element 0 of tensors does not require grad and does not have a grad_fn");
-  CHECK_ERROR((x * 2).backward(ones({3})), "Mismatch in shape: grad_output[0] has a shape of [3] and output[0] has a shape of [2].");
+  CHECK_ERROR((x * 2).backward(ones({3})), "invalid gradient at index 0 - got [3] but expected shape compatible with [2]");
   CHECK_ERROR(autograd::backward({x.sum(), x.sum()}, {ones({})}), "got 2 tensors and 1 gradients");
   CHECK_ERROR(autograd::grad({x.sum()}, {ones({1}, requires_grad())}), "appears to not have been used in the graph");
   CHECK_ERROR(autograd::grad({x.sum()}, {ones({1})}), "One of the differentiated Tensors does not require grad");
@@ -369,10 +369,13 @@ std::int64_t HistoryMethods::_version() const {
 //| registers
 // Views that split, chunk or unbind return together belong to one node in PyTorch, and none may be written through while gradients are recorded.
 void register_several_views() {
-  detail::on_several_views = [](const std::vector<Tensor>& views) {
-    for (const Tensor& view : views) {
-      AutogradMeta* const meta = autograd_meta(view);
-      if (meta != nullptr && meta->view && meta->view->creation == CreationMeta::Default) meta->view->creation = CreationMeta::MultiOutputNode;
+  detail::on_several_views = [](const std::vector<Tensor>& views, const char* function) {
+    for (std::size_t i = 0; i < views.size(); ++i) {
+      AutogradMeta* const meta = autograd_meta(views[i]);
+      if (meta == nullptr || !meta->view || meta->view->creation != CreationMeta::Default) continue;
+      meta->view->creation = CreationMeta::MultiOutputNode;
+      meta->view->one_of = function;
+      meta->view->place = i;
     }
   };
 }
@@ -390,7 +393,9 @@ void check_view_write(const AutogradMeta& meta, bool indirect) {
     what = meta.grad_fn ? str("Output ", meta.output_nr, " of ", meta.grad_fn->name(), " is a view of a view which") : std::string("A view");
     what += inference ? " was created in inference mode and" + modified + " in normal mode." : " was created in no_grad mode and" + modified + " with grad mode enabled.";
   } else {
-    what = str("Output ", meta.output_nr, " of ", meta.grad_fn->name(), " is a view and", modified, ".");
+    // Each of several has a node of its own here; in PyTorch they have one, which the sentence names.
+    const bool several = meta.view->one_of != nullptr && !indirect;
+    what = str("Output ", several ? meta.view->place : meta.output_nr, " of ", several ? std::string(meta.view->one_of) : meta.grad_fn->name(), " is a view and", modified, ".");
   }
   TORCH_CHECK(creation != CreationMeta::MultiOutputNode, what, " This view is the output of a function that returns multiple views. Such functions do not "
               "allow the output views to be modified inplace. You should replace the inplace operation by an out-of-place one.");
@@ -426,9 +431,9 @@ TEST_CASE("views: a write through one that was made without recording is refused
 TEST_CASE("views: none of several that were returned together may be written through") {
   const Tensor x = ones({4}, requires_grad()) * 1;
   const std::vector<Tensor> halves = x.split(2);
-  CHECK_ERROR(halves[1].mul_(2), "is a view and is being modified inplace. This view is the output of a function that returns multiple views.");
+  CHECK_ERROR(halves[1].mul_(2), "Output 1 of Split is a view and is being modified inplace. This view is the output of a function that returns multiple views.");
   CHECK_ERROR(x.chunk(2)[0].zero_(), "returns multiple views");
-  CHECK_ERROR(x.view({2, 2}).unbind()[0].mul_(2), "returns multiple views");
+  CHECK_ERROR(x.view({2, 2}).unbind()[0].mul_(2), "Output 0 of Unbind is a view");
   ones({4}).split(2)[0].mul_(2);  // nothing is recorded
   const NoGradGuard no_grad;
   halves[0].mul_(2);

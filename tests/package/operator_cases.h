@@ -74,6 +74,9 @@ std::vector<OperatorCase> attention_cases();
 std::vector<OperatorCase> text_cases();
 std::vector<OperatorCase> image_cases();
 std::vector<OperatorCase> breadth_cases();
+std::vector<OperatorCase> linalg_cases();
+std::vector<OperatorCase> resizing_cases();
+std::vector<OperatorCase> reducing_cases();
 
 const std::vector<OperatorCase>& all_cases();
 

@@ -19,7 +19,7 @@ extern Operator<Tensor(const Tensor&, IntArrayRef)> view;
 extern Operator<Tensor(const Tensor&, IntArrayRef)> expand;
 extern Operator<Tensor(const Tensor&, std::int64_t, std::int64_t)> select;
 extern Operator<Tensor(const Tensor&, std::int64_t, std::int64_t, std::int64_t, std::int64_t)> slice;
-extern Operator<Tensor(const Tensor&)> clone;
+extern Operator<Tensor(const Tensor&, bool)> clone;  // whether it keeps self's order in memory
 extern Operator<Tensor(const Tensor&, ScalarType)> to_dtype;
 extern Operator<const Tensor&(const Tensor&, const Tensor&)> copy_;
 extern Operator<const Tensor&(const Tensor&, const Scalar&)> fill_;

@@ -131,6 +131,8 @@ Tensor column_stack(TensorList tensors);
 Tensor block_diag(TensorList tensors);
 std::vector<Tensor> meshgrid(TensorList tensors, std::string_view indexing = "ij");
 Tensor cartesian_prod(TensorList tensors);
+Tensor combinations(const Tensor& self, std::int64_t r = 2, bool with_replacement = false);  // every r of a vector's elements, in their order, as rows
+Tensor chain_matmul(TensorList matrices);  // the product of matrices, from left to right
 Tensor diff(const Tensor& self, std::int64_t n = 1, std::int64_t dim = -1);
 // self with `src` in place of a part of it.
 Tensor select_scatter(const Tensor& self, const Tensor& src, std::int64_t dim, std::int64_t index);
@@ -164,5 +166,21 @@ Tensor empty_strided(IntArrayRef size, IntArrayRef stride, const TensorOptions& 
 Tensor tril_indices(std::int64_t row, std::int64_t col, std::int64_t offset = 0, const TensorOptions& options = kLong);
 Tensor triu_indices(std::int64_t row, std::int64_t col, std::int64_t offset = 0, const TensorOptions& options = kLong);
 Tensor hann_window(std::int64_t window_length, bool periodic = true, const TensorOptions& options = {});
+
+// self with src[i] joined to it at index[i] along `dim` by reduce: "sum", "prod", "mean", "amax" or "amin"; without include_self what stood where something is joined does not count. Sizes as in scatter. O(index.numel()).
+Tensor scatter_reduce(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& src, std::string_view reduce, bool include_self = true);
+// The same for whole slices: source[i] is joined to slice index[i] of self. reduce: "prod", "mean", "amax" or "amin".
+Tensor index_reduce(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& source, std::string_view reduce, bool include_self = true);
+// Integers' bits moved up (zeros come in) or down (copies of the sign come in). By fewer than none or more than there are: 0, or only the sign.
+Tensor bitwise_left_shift(const Tensor& self, const Tensor& other);
+Tensor bitwise_left_shift(const Tensor& self, const Scalar& other);
+Tensor bitwise_right_shift(const Tensor& self, const Tensor& other);
+Tensor bitwise_right_shift(const Tensor& self, const Scalar& other);
+
+namespace op {
+extern Operator<Tensor(const Tensor&, std::int64_t, const Tensor&, const Tensor&, std::int64_t, bool)> scatter_reduce;  // the reduction by its place in the list above
+extern Operator<Tensor(const Tensor&, const Tensor&)> bitwise_left_shift;
+extern Operator<Tensor(const Tensor&, const Tensor&)> bitwise_right_shift;
+}  // namespace op
 
 }  // namespace tinytorch

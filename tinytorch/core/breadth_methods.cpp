@@ -207,6 +207,7 @@ Tensor& BreadthMethods::remainder_(const Scalar& other) const { return write_bac
 Tensor& BreadthMethods::floor_divide_(const Tensor& other) const { return write_back(this, tinytorch::floor_divide(unwritten(this), other)); }
 Tensor& BreadthMethods::floor_divide_(const Scalar& other) const { return write_back(this, tinytorch::floor_divide(unwritten(this), other)); }
 Tensor& BreadthMethods::subtract_(const Tensor& other, const Scalar& alpha) const { return const_cast<Tensor&>(sub_(tensor_of(this), other, alpha)); }
+Tensor& BreadthMethods::subtract_(const Scalar& other, const Scalar& alpha) const { return subtract_(wrapped_scalar(other), alpha); }
 Tensor& BreadthMethods::multiply_(const Tensor& other) const { return const_cast<Tensor&>(mul_(tensor_of(this), other)); }
 Tensor& BreadthMethods::multiply_(const Scalar& other) const { return const_cast<Tensor&>(mul_(tensor_of(this), wrapped_scalar(other))); }
 Tensor& BreadthMethods::divide_(const Tensor& other) const { return const_cast<Tensor&>(div_(tensor_of(this), other)); }
@@ -312,6 +313,20 @@ Tensor BreadthMethods::index_put(const std::vector<std::optional<Tensor>>& indic
 Tensor BreadthMethods::index_copy(std::int64_t dim, const Tensor& index, const Tensor& source) const { return tinytorch::index_copy(tensor_of(this), dim, index, source); }
 Tensor BreadthMethods::index_fill(std::int64_t dim, const Tensor& index, const Scalar& value) const { return tinytorch::index_fill(tensor_of(this), dim, index, value); }
 Tensor BreadthMethods::masked_scatter(const Tensor& mask, const Tensor& source) const { return tinytorch::masked_scatter(tensor_of(this), mask, source); }
+Tensor BreadthMethods::scatter_reduce(std::int64_t dim, const Tensor& index, const Tensor& src, std::string_view reduce, bool include_self) const { return tinytorch::scatter_reduce(tensor_of(this), dim, index, src, reduce, include_self); }
+Tensor& BreadthMethods::scatter_reduce_(std::int64_t dim, const Tensor& index, const Tensor& src, std::string_view reduce, bool include_self) const {
+  return write_back(this, tinytorch::scatter_reduce(unwritten(this), dim, index, src, reduce, include_self));
+}
+Tensor BreadthMethods::index_reduce(std::int64_t dim, const Tensor& index, const Tensor& source, std::string_view reduce, bool include_self) const { return tinytorch::index_reduce(tensor_of(this), dim, index, source, reduce, include_self); }
+Tensor& BreadthMethods::index_reduce_(std::int64_t dim, const Tensor& index, const Tensor& source, std::string_view reduce, bool include_self) const {
+  return write_back(this, tinytorch::index_reduce(unwritten(this), dim, index, source, reduce, include_self));
+}
+Tensor BreadthMethods::bitwise_left_shift(const Tensor& other) const { return tinytorch::bitwise_left_shift(tensor_of(this), other); }
+Tensor BreadthMethods::bitwise_left_shift(const Scalar& other) const { return tinytorch::bitwise_left_shift(tensor_of(this), other); }
+Tensor& BreadthMethods::bitwise_left_shift_(const Tensor& other) const { return write_back(this, tinytorch::bitwise_left_shift(unwritten(this), other)); }
+Tensor BreadthMethods::bitwise_right_shift(const Tensor& other) const { return tinytorch::bitwise_right_shift(tensor_of(this), other); }
+Tensor BreadthMethods::bitwise_right_shift(const Scalar& other) const { return tinytorch::bitwise_right_shift(tensor_of(this), other); }
+Tensor& BreadthMethods::bitwise_right_shift_(const Tensor& other) const { return write_back(this, tinytorch::bitwise_right_shift(unwritten(this), other)); }
 Tensor BreadthMethods::argwhere() const { return tinytorch::argwhere(tensor_of(this)); }
 
 Tensor BreadthMethods::baddbmm(const Tensor& batch1, const Tensor& batch2, const Scalar& beta, const Scalar& alpha) const { return tinytorch::baddbmm(tensor_of(this), batch1, batch2, beta, alpha); }

@@ -150,6 +150,7 @@ class BreadthMethods {
   Tensor& floor_divide_(const Tensor& other) const;
   Tensor& floor_divide_(const Scalar& other) const;
   Tensor& subtract_(const Tensor& other, const Scalar& alpha = 1) const;
+  Tensor& subtract_(const Scalar& other, const Scalar& alpha = 1) const;
   Tensor& multiply_(const Tensor& other) const;
   Tensor& multiply_(const Scalar& other) const;
   Tensor& divide_(const Tensor& other) const;
@@ -255,6 +256,16 @@ class BreadthMethods {
   Tensor index_copy(std::int64_t dim, const Tensor& index, const Tensor& source) const;
   Tensor index_fill(std::int64_t dim, const Tensor& index, const Scalar& value) const;
   Tensor masked_scatter(const Tensor& mask, const Tensor& source) const;
+  Tensor scatter_reduce(std::int64_t dim, const Tensor& index, const Tensor& src, std::string_view reduce, bool include_self = true) const;
+  Tensor& scatter_reduce_(std::int64_t dim, const Tensor& index, const Tensor& src, std::string_view reduce, bool include_self = true) const;
+  Tensor index_reduce(std::int64_t dim, const Tensor& index, const Tensor& source, std::string_view reduce, bool include_self = true) const;
+  Tensor& index_reduce_(std::int64_t dim, const Tensor& index, const Tensor& source, std::string_view reduce, bool include_self = true) const;
+  Tensor bitwise_left_shift(const Tensor& other) const;
+  Tensor bitwise_left_shift(const Scalar& other) const;
+  Tensor bitwise_right_shift(const Tensor& other) const;
+  Tensor bitwise_right_shift(const Scalar& other) const;
+  Tensor& bitwise_left_shift_(const Tensor& other) const;
+  Tensor& bitwise_right_shift_(const Tensor& other) const;
   Tensor argwhere() const;
   // Products.
   Tensor baddbmm(const Tensor& batch1, const Tensor& batch2, const Scalar& beta = 1, const Scalar& alpha = 1) const;

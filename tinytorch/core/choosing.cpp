@@ -3,9 +3,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
+#include <type_traits>
 
 #include "tinytorch/core/breadth.h"
+#include "tinytorch/core/gradient.h"
+#include "tinytorch/core/layouts.h"
 #include "tinytorch/core/more_loops.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/tensor_data.h"
@@ -303,5 +307,198 @@ Tensor bucketize(const Tensor& self, const Tensor& boundaries, bool out_int32, b
   TORCH_CHECK(boundaries.dim() == 1, "bucketize(): boundaries tensor must be 1 dimension, but got dim(", boundaries.dim(), ")");
   return searchsorted(boundaries, self, out_int32, right);
 }
+
+namespace {
+constexpr std::string_view reductions[] = {"sum", "prod", "mean", "amax", "amin"};
+enum : std::int64_t { kBySum, kByProduct, kByMean, kByLargest, kBySmallest };
+
+// Calls f(element of `to`, element of `src`) for every element of `index` (Long, at least one dimension), which says where along `dim` the first is.
+template <class T, class F>
+void for_each_scattered(const Tensor& to, std::int64_t dim, const Tensor& index, const Tensor& src, F f) {
+  DimVector strides(to.strides());
+  const std::int64_t along = strides[static_cast<std::size_t>(dim)], size = to.size(dim);
+  strides[static_cast<std::size_t>(dim)] = 0;
+  const StridedLoop<3> loop(index.sizes(), {IntArrayRef(strides), index.strides(), src.strides()});
+  loop.run([&](const auto& offset, std::int64_t count, const auto& step) {
+    T* const out = to.data<T>() + offset[0];
+    const std::int64_t* const where = index.data<std::int64_t>() + offset[1];
+    const T* const in = src.data<T>() + offset[2];
+    for (std::int64_t i = 0; i < count; ++i) {
+      const std::int64_t at = where[i * step[1]];
+      TORCH_CHECK(at >= 0 && at < size, "index ", at, " is out of bounds for dimension ", dim, " with size ", size);
+      f(out[i * step[0] + at * along], in[i * step[2]]);
+    }
+  });
+}
+
+// What a reduction begins with.
+template <class T>
+T neutral(std::int64_t reduce) {
+  using Limits = std::numeric_limits<T>;
+  if (reduce == kByLargest) return Limits::has_infinity ? -Limits::infinity() : Limits::lowest();
+  if (reduce == kBySmallest) return Limits::has_infinity ? Limits::infinity() : Limits::max();
+  return static_cast<T>(reduce == kByProduct ? 1 : 0);
+}
+
+template <class T>
+T joined(std::int64_t reduce, T a, T b) {
+  if (reduce == kByLargest) return larger(a, b);
+  if (reduce == kBySmallest) return smaller(a, b);
+  return static_cast<T>(reduce == kByProduct ? a * b : a + b);
+}
+
+Tensor scatter_reduce_cpu(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& src, std::int64_t reduce, bool include_self) {
+  const Tensor result = clone(self, MemoryFormat::Contiguous);
+  const auto vector_of = [](const Tensor& x) { return x.dim() == 0 ? x.view({1}) : x; };
+  const Tensor to = vector_of(result), from = vector_of(src), where_to = to_dtype(vector_of(index), kLong);
+  dispatch_all_types(self.scalar_type(), [&]<class T>() {
+    if (!include_self) for_each_scattered<T>(to, dim, where_to, from, [reduce](T& out, T) { out = neutral<T>(reduce); });
+    for_each_scattered<T>(to, dim, where_to, from, [reduce](T& out, T in) { out = joined<T>(reduce, out, in); });
+  });
+  if (reduce != kByMean) return result;
+  const Tensor counts = scatter_add(include_self ? ones(self.sizes(), kLong) : zeros(self.sizes(), kLong), dim, index, ones(index.sizes(), kLong)).clamp_min(1);
+  return self.is_floating_point() ? result / counts.to(self.scalar_type()) : floor_divide(result, counts.to(self.scalar_type()));
+}
+
+// What is joined to self at no place of `index` keeps its gradient; elsewhere only with include_self.
+Tensor of_self(const Tensor& grad, std::int64_t dim, const Tensor& index, bool include_self) { return include_self ? grad : scatter(grad, dim, index, 0); }
+
+// How many numbers were joined at each place, self's among them with include_self; at least 1.
+Tensor numbers_joined(const Tensor& like, std::int64_t dim, const Tensor& index, bool include_self) {
+  return scatter_add(include_self ? ones_like(like) : zeros_like(like), dim, index, ones(index.sizes(), like.options())).clamp_min(1);
+}
+
+// The part of src that `index` reaches.
+Tensor fitted(const Tensor& src, const Tensor& index) {
+  Tensor part = src;
+  for (std::int64_t d = 0; d < index.dim(); ++d) part = part.narrow(d, 0, index.size(d));
+  return part;
+}
+
+// The gradient over the number of those that are the extreme at their place, for each of them.
+Tensor share_of_extreme(const Tensor& grad, const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& src, const Tensor& result, bool include_self) {
+  const Tensor here = of_self((self == result).to(grad.scalar_type()), dim, index, include_self);
+  const Tensor there = (fitted(src, index) == result.gather(dim, index)).to(grad.scalar_type());
+  return grad / scatter_add(here, dim, index, there).clamp_min(1);
+}
+}  // namespace
+
+namespace {
+Tensor scatter_reduce_self_backward(const Tensor& grad, const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& src, const Tensor& result, std::int64_t reduce, bool include_self) {
+  switch (reduce) {
+    case kByProduct: {
+      // The product of the others: the whole divided by one's own, or, of a zero, computed with a 1 in its place.
+      const Tensor own = where(self == 0, ones_like(self), self);
+      return of_self(grad * scatter_reduce(own, dim, index, src, "prod", include_self) / own, dim, index, include_self);
+    }
+    case kByMean: return of_self(grad / numbers_joined(grad, dim, index, include_self), dim, index, include_self);
+    case kByLargest:
+    case kBySmallest: return of_self((self == result).to(grad.scalar_type()) * share_of_extreme(grad, self, dim, index, src, result, include_self), dim, index, include_self);
+    default: return of_self(grad, dim, index, include_self);
+  }
+}
+
+// The gradient for the part of src that index reaches.
+Tensor scatter_reduce_part_backward(const Tensor& grad, const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& src, const Tensor& result, std::int64_t reduce, bool include_self) {
+  switch (reduce) {
+    case kByProduct: {
+      // Of a place with one zero among the sources, only that zero's gradient is not zero.
+      const Tensor is_zero = src == 0;
+      const Tensor zeros_there = scatter_add(zeros_like(self), dim, index, is_zero.to(self.scalar_type())).gather(dim, index);
+      const Tensor lone = is_zero.logical_and(zeros_there == 1);
+      const Tensor without = scatter_reduce(self, dim, index, where(lone, ones_like(src), src), "prod", include_self);
+      const Tensor plain = (grad * result).gather(dim, index) / where(is_zero, ones_like(src), src);
+      return where(lone, (grad * without).gather(dim, index), plain);
+    }
+    case kByMean: return (grad / numbers_joined(grad, dim, index, include_self)).gather(dim, index);
+    case kByLargest:
+    case kBySmallest: return (src == result.gather(dim, index)).to(grad.scalar_type()) * share_of_extreme(grad, self, dim, index, src, result, include_self).gather(dim, index);
+    default: return grad.gather(dim, index);
+  }
+}
+
+Tensor scatter_reduce_src_backward(const Tensor& grad, const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& src, const Tensor& result, std::int64_t reduce, bool include_self) {
+  const Tensor part = scatter_reduce_part_backward(grad, self, dim, index, fitted(src, index), result, reduce, include_self);
+  if (part.sizes() == src.sizes()) return part;
+  Tensor whole = zeros_like(src);
+  fitted(whole, index).copy_(part);
+  return whole;
+}
+
+// Bits moved by a number of places that may be negative or too large.
+template <class F>
+Tensor shifted(const char* name, const Tensor& self, const Tensor& other, F f) {
+  const ScalarType type = result_type(self, other);
+  TORCH_CHECK_NOT_IMPLEMENTED(isIntegralType(type, false), "\"", name, "\" not implemented for '", type, "'");
+  return zip_promoted(self, other, [f](auto x, auto places) {
+    using T = decltype(x);
+    if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) return f(x, places);
+    else return x;
+  });
+}
+Tensor bitwise_left_shift_cpu(const Tensor& self, const Tensor& other) {
+  return shifted("lshift_cpu", self, other, [](auto x, auto places) {
+    using T = decltype(x);
+    constexpr int bits = static_cast<int>(sizeof(T) * 8);
+    return static_cast<std::make_signed_t<T>>(places) < 0 || static_cast<std::int64_t>(places) >= bits ? T{0} : static_cast<T>(static_cast<std::make_unsigned_t<T>>(x) << places);
+  });
+}
+Tensor bitwise_right_shift_cpu(const Tensor& self, const Tensor& other) {
+  return shifted("rshift_cpu", self, other, [](auto x, auto places) {
+    using T = decltype(x);
+    constexpr int most = static_cast<int>(sizeof(T) * 8) - (std::is_signed_v<T> ? 1 : 0);
+    const bool beyond = static_cast<std::make_signed_t<T>>(places) < 0 || static_cast<std::int64_t>(places) >= most;
+    if (beyond) return static_cast<T>(std::is_signed_v<T> && x < T{0} ? -1 : 0);
+    return static_cast<T>(x >> places);
+  });
+}
+}  // namespace
+
+constinit Operator<Tensor(const Tensor&, std::int64_t, const Tensor&, const Tensor&, std::int64_t, bool)> op::scatter_reduce("scatter_reduce", {
+    .cpu = scatter_reduce_cpu,
+    .autograd = gradient_of<op::scatter_reduce>(
+        [](const Tensor& g, Input<0> self, Arg<1, std::int64_t> dim, Input<2> index, Input<3> src, Output result, Arg<4, std::int64_t> reduce, Arg<5, bool> include_self) {
+          return scatter_reduce_self_backward(g, self, dim.value, index, fitted(src, index), result, reduce.value, include_self.value);
+        },
+        no_gradient,
+        [](const Tensor& g, Input<0> self, Arg<1, std::int64_t> dim, Input<2> index, Input<3> src, Output result, Arg<4, std::int64_t> reduce, Arg<5, bool> include_self) {
+          return scatter_reduce_src_backward(g, self, dim.value, index, src, result, reduce.value, include_self.value);
+        })});
+constinit Operator<Tensor(const Tensor&, const Tensor&)> op::bitwise_left_shift("bitwise_left_shift", {.cpu = bitwise_left_shift_cpu});
+constinit Operator<Tensor(const Tensor&, const Tensor&)> op::bitwise_right_shift("bitwise_right_shift", {.cpu = bitwise_right_shift_cpu});
+
+Tensor scatter_reduce(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& src, std::string_view reduce, bool include_self) {
+  const auto* const found = std::find(std::begin(reductions), std::end(reductions), reduce);
+  TORCH_CHECK(found != std::end(reductions), "reduce argument must be either sum, prod, mean, amax or amin, got ", reduce);
+  TORCH_CHECK(self.scalar_type() == src.scalar_type(), "scatter(): Expected self.dtype to be equal to src.dtype");
+  TORCH_CHECK(index.scalar_type() == kLong || index.scalar_type() == kInt, "scatter(): Expected dtype int32/int64 for index");
+  const std::int64_t d = wrap_dim(dim, self.dim());
+  if (index.numel() == 0) return clone(self);
+  const auto dims = [](const Tensor& x) { return std::max<std::int64_t>(x.dim(), 1); };
+  TORCH_CHECK(dims(index) == dims(self), "Index tensor must have the same number of dimensions as self tensor");
+  TORCH_CHECK(dims(index) == dims(src), "Index tensor must have the same number of dimensions as src tensor");
+  for (std::int64_t i = 0; i < index.dim(); ++i)
+    TORCH_CHECK(index.size(i) <= src.size(i) && (i == d || index.size(i) <= self.size(i)), "Expected index ", index.sizes(), " to be no larger than self ", self.sizes(), " apart from dimension ", d,
+                " and to be no larger size than src ", src.sizes());
+  return op::scatter_reduce(self, d, index, src, found - std::begin(reductions), include_self);
+}
+
+Tensor index_reduce(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& source, std::string_view reduce, bool include_self) {
+  TORCH_CHECK(reduce == "prod" || reduce == "mean" || reduce == "amax" || reduce == "amin", "index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got ", reduce, ".");
+  TORCH_CHECK(index.dim() <= 1, "index_reduce_(): Index is supposed to be a vector, but got dim: ", index.dim());
+  TORCH_CHECK(index.scalar_type() == kLong || index.scalar_type() == kInt, "index_reduce_(): Expected dtype int32/int64 for index");
+  TORCH_CHECK(self.scalar_type() == source.scalar_type(), "index_reduce_(): self and source must have the same scalar type");
+  const std::int64_t d = wrap_dim(dim, self.dim());
+  TORCH_CHECK(source.dim() == 0 || index.numel() == source.size(d), "index_reduce_(): Number of indices (", index.numel(), ") should be equal to source.size(dim) (", source.dim() == 0 ? 1 : source.size(d), ")");
+  DimVector shape(static_cast<std::size_t>(std::max<std::int64_t>(source.dim(), 1)), 1);
+  shape[static_cast<std::size_t>(d)] = index.numel();
+  const Tensor slices = source.dim() == 0 ? source.view({1}) : source;
+  return scatter_reduce(self, d, index.view(shape).expand(slices.sizes()), slices, reduce, include_self);
+}
+
+Tensor bitwise_left_shift(const Tensor& self, const Tensor& other) { return op::bitwise_left_shift(self, other); }
+Tensor bitwise_left_shift(const Tensor& self, const Scalar& other) { return op::bitwise_left_shift(self, wrapped_scalar(other)); }
+Tensor bitwise_right_shift(const Tensor& self, const Tensor& other) { return op::bitwise_right_shift(self, other); }
+Tensor bitwise_right_shift(const Tensor& self, const Scalar& other) { return op::bitwise_right_shift(self, wrapped_scalar(other)); }
 
 }  // namespace tinytorch

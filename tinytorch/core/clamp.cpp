@@ -30,7 +30,7 @@ ScalarType clamp_type(const Tensor& self, const std::optional<Scalar>& min,
 
 Tensor clamp_cpu(const Tensor& self, const std::optional<Scalar>& min, const std::optional<Scalar>& max) {
   const Tensor input = to_dtype(self, clamp_type(self, min, max));
-  const Tensor result = empty(input.sizes(), input.scalar_type());
+  const Tensor result = empty_beside(input, input.sizes(), input.scalar_type());
   dispatch_all_types(input.scalar_type(), [&]<class T>() {
     // For uint8 a negative bound is 0, not the number that it wraps around to.
     const auto bound = [](const std::optional<Scalar>& number) {

@@ -13,7 +13,7 @@ namespace {
 template <class F>
 Tensor compare(const Tensor& self, const Tensor& other, F f) {
   const ScalarType type = result_type(self, other);
-  const Tensor result = empty(infer_size(self.sizes(), other.sizes()), kBool);
+  const Tensor result = empty_beside(self, other, infer_size(self.sizes(), other.sizes()), kBool);
   const Tensor a = to_dtype(self, type);
   const Tensor b = to_dtype(other, type);
   dispatch_all_types(type, [&]<class T>() { zip_into<bool, T, T>(result, a, b, f); });
@@ -75,7 +75,8 @@ namespace {
 Tensor where_cpu(const Tensor& condition, const Tensor& self, const Tensor& other) {
   const ScalarType type = result_type(self, other);
   const DimVector sizes = infer_size(condition.sizes(), infer_size(self.sizes(), other.sizes()));
-  const Tensor result = empty(sizes, type);
+  const bool by_rows = condition.is_contiguous() && self.is_contiguous() && other.is_contiguous();
+  const Tensor result = by_rows ? empty(sizes, type) : empty_in_order_of({&condition, &self, &other}, sizes, type);
   copy_into(result, other);
   const Tensor chosen = to_dtype(self, type);
   const DimVector mask_strides = broadcast_strides(condition, sizes);

@@ -39,6 +39,11 @@ Tensor DeviceMethods::to(const TensorOptions& options, bool, bool copy) const {
 }
 
 Tensor DeviceMethods::to(const Tensor& other, bool, bool copy) const { return converted(tensor_of(*this), other.scalar_type(), copy); }
+Tensor DeviceMethods::to(ScalarType dtype, bool, bool copy, std::optional<MemoryFormat> memory_format) const {
+  if (memory_format.value_or(MemoryFormat::Preserve) == MemoryFormat::Preserve) return to(dtype, false, copy);
+  const Tensor result = to(dtype);
+  return copy && result.is_same(tensor_of(*this)) ? result.clone(memory_format) : result.contiguous(*memory_format);
+}
 Tensor DeviceMethods::toType(ScalarType dtype) const { return to(dtype); }
 Tensor DeviceMethods::type_as(const Tensor& other) const { return to(other); }
 Tensor DeviceMethods::cpu() const { return to(tensor_of(*this)); }

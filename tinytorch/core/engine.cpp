@@ -179,9 +179,9 @@ void call_hooks(const Node& node, variable_list& grads) {
   std::size_t position = 0;
   for (const auto& [input, hook] : node.tensor_pre_hooks) {
     Tensor& grad = grads[input];
-    if (!grad.defined() || !*hook) continue;
+    if (!*hook) continue;
     if (Tensor replaced = (*hook)(grad); replaced.defined()) {
-      TORCH_CHECK(replaced.sizes() == grad.sizes(), "hook '", position, "' has changed the size of value\n[register_hook] from ", grad.sizes(), " to ", replaced.sizes());
+      TORCH_CHECK(!grad.defined() || replaced.sizes() == grad.sizes(), "hook '", position, "' has changed the size of value\n[register_hook] from ", grad.sizes(), " to ", replaced.sizes());
       grad = std::move(replaced);
     }
     ++position;
@@ -257,8 +257,7 @@ std::pair<edge_list, variable_list> starting_points(const variable_list& tensors
                   "; reduce to one element, for example with sum(), or pass a gradient of these sizes.");
       grad = ones_like(tensors[i].detach());
     }
-    TORCH_CHECK(grad.sizes() == tensors[i].sizes(), "Mismatch in shape: grad_output[", i, "] has a shape of ", grad.sizes(), " and output[", i,
-                "] has a shape of ", tensors[i].sizes(), ".");
+    TORCH_CHECK(grad.sizes() == tensors[i].sizes(), "invalid gradient at index ", i, " - got ", grad.sizes(), " but expected shape compatible with ", tensors[i].sizes());
     grads.push_back(std::move(grad));
   }
   return {std::move(roots), std::move(grads)};
@@ -293,8 +292,8 @@ variable_list autograd::grad(const variable_list& outputs, const variable_list& 
   TORCH_CHECK(!inputs.empty(), "grad requires non-empty inputs.");
   auto [roots, grads] = starting_points(outputs, grad_outputs);
   variable_list result = run_backward(roots, std::move(grads), retain_graph.value_or(create_graph), create_graph, edges_of_inputs(inputs));
-  for (const Tensor& grad : result)
-    TORCH_CHECK(allow_unused || grad.defined(), "One of the differentiated Tensors appears to not have been used in the graph. "
+  for (std::size_t i = 0; i < result.size(); ++i)
+    TORCH_CHECK(allow_unused || result[i].defined(), "element ", i, "of the differentiated Tensors appears to not have been used in the graph. "  // libtorch's words, as they are
                 "Set allow_unused=True if this is the desired behavior.");
   return result;
 }

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "tinytorch/core/index_loops.h"
+#include "tinytorch/core/indexing.h"
 #include "tinytorch/core/reduction_ops.h"
 
 namespace tinytorch {
@@ -59,9 +60,16 @@ constinit Operator<std::tuple<Tensor, Tensor>(const Tensor&, std::int64_t, bool)
 constinit Operator<Tensor(const Tensor&, std::int64_t, bool)> op::argmax("argmax", {.cpu = argmax_cpu});
 std::tuple<Tensor, Tensor> max(const Tensor& self, std::int64_t dim, bool keepdim) { return op::max(self, wrap_dim(dim, self.dim()), keepdim); }
 Tensor argmax(const Tensor& self, std::int64_t dim, bool keepdim) { return op::argmax(self, wrap_dim(dim, self.dim()), keepdim); }
+namespace {
+// The extreme of all elements, as the mean of the NaNs where it is one: each of them then has its share of the gradient, as in PyTorch.
+Tensor shared_by_nans(const Tensor& self, const Tensor& extreme) {
+  const bool matters = layers_of(self).has(Layer::Autograd) && self.is_floating_point() && std::isnan(extreme.item<double>());
+  return matters ? self.index({self.isnan()}).mean() : extreme;
+}
+}  // namespace
 Tensor max(const Tensor& self) {
   TORCH_CHECK(self.numel() > 0, "max(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.");
-  return amax(self, {});
+  return shared_by_nans(self, amax(self, {}));
 }
 Tensor argmax(const Tensor& self) {
   TORCH_CHECK_INDEX(self.numel() > 0, "argmax(): Expected reduction dim to be specified for input.numel() == 0.");
@@ -122,7 +130,7 @@ Tensor min(const Tensor& self) {
   TORCH_CHECK(self.numel() > 0,
               "min(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction "
               "dim with the 'dim' argument.");
-  return amin(self);
+  return shared_by_nans(self, amin(self));
 }
 std::tuple<Tensor, Tensor> min(const Tensor& self, std::int64_t dim, bool keepdim) {
   return op::min(self, wrap_dim(dim, self.dim()), keepdim);

@@ -28,7 +28,8 @@ Tensor slice(const Tensor& self, std::int64_t dim = 0, std::optional<std::int64_
 Tensor reshape(const Tensor& self, IntArrayRef shape);  // a view where the strides allow it, a copy where not
 
 // ---- Copies.
-Tensor clone(const Tensor& self);
+Tensor clone(const Tensor& self);  // in self's order of memory, if that has no gaps
+Tensor in_row_order(const Tensor& self);  // `self` itself when it is contiguous
 Tensor to_dtype(const Tensor& self, ScalarType type);  // `self` itself when it has that type
 const Tensor& copy_(const Tensor& self, const Tensor& src);  // converts and broadcasts src into self
 const Tensor& fill_(const Tensor& self, const Scalar& value);

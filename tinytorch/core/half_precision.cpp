@@ -4,11 +4,39 @@
 #include "tinytorch/core/half_precision.h"
 
 #include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/random.h"
 #include "tinytorch/nn/activations.h"
 #include "tinytorch/nn/loss.h"
 #include "tinytorch/nn/more_activations.h"
 
 namespace tinytorch {
+
+namespace {
+// As PyTorch draws them: blocks of 16, each transformed before the next is drawn; a last one that is not full overlaps the block before it.
+const Tensor& normal_in_float(const Tensor& self, double mean, double std, std::optional<Generator> generator) {
+  const ExcludeLayersGuard guard(detail::above_cpu);
+  const Tensor whole = to_dtype(self, kFloat);
+  const std::int64_t n = self.numel();
+  if (n < 16 || !self.is_contiguous() || n % 16 == 0) {
+    op::normal_(whole, mean, std, generator);
+  } else {
+    const Tensor flat = whole.view({n});
+    op::normal_(flat.slice(0, 0, n / 16 * 16), mean, std, generator);
+    op::normal_(flat.slice(0, n - 16, n), mean, std, generator);
+  }
+  copy_into(self, whole);
+  return self;
+}
+
+// Without bounds, as many integers as the dtype holds exactly: 2^11 and 2^8.
+const Tensor& random_in_float(const Tensor& self, std::optional<std::int64_t> from, std::optional<std::int64_t> to, std::optional<Generator> generator) {
+  const ExcludeLayersGuard guard(detail::above_cpu);
+  const Tensor whole = to_dtype(self, kFloat);
+  op::random_(whole, from.value_or(0), !from && !to ? (self.scalar_type() == kHalf ? 2049 : 257) : to, generator);
+  copy_into(self, whole);
+  return self;
+}
+}  // namespace
 
 void register_half_precision() {
   compute_in_float<op::add, op::add_, op::sub, op::sub_, op::mul, op::mul_,
@@ -26,6 +54,9 @@ void register_half_precision() {
                    op::sigmoid, op::tanh, op::silu, op::softplus, op::softmax, op::log_softmax>();
   compute_in_float<op::hardtanh, op::threshold, op::hardshrink, op::softshrink, op::mish, op::log_sigmoid, op::prelu>();
   compute_in_float<op::nll_loss, op::cross_entropy, op::binary_cross_entropy, op::binary_cross_entropy_with_logits>();
+  compute_in_float<op::uniform_, op::bernoulli_, op::bernoulli_tensor_, op::exponential_>();
+  op::normal_.set(Layer::HalfPrecision, normal_in_float);
+  op::random_.set(Layer::HalfPrecision, random_in_float);
   detail::asks_for_gradients = [](const Tensor& self) { return self.requires_grad(); };
 }
 

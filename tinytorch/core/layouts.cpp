@@ -4,8 +4,11 @@
 #include "tinytorch/core/layouts.h"
 
 #include <algorithm>
+#include <initializer_list>
 #include <utility>
 #include <vector>
+
+#include "tinytorch/core/loops.h"
 
 namespace tinytorch {
 
@@ -18,8 +21,10 @@ DimVector strides_in(IntArrayRef sizes, MemoryFormat format) {
   return channels_last_strides(sizes);
 }
 
-// Whether every element of a run of memory belongs to the tensor, once.
+}  // namespace
+
 bool is_dense(const Tensor& self) {
+  if (self.is_contiguous()) return true;
   // Sorted by stride, each stride is the product of the sizes before it.
   std::vector<std::pair<std::int64_t, std::int64_t>> dims;
   for (std::size_t i = 0; i < self.sizes().size(); ++i)
@@ -33,11 +38,60 @@ bool is_dense(const Tensor& self) {
   return true;
 }
 
+namespace {
 Tensor empty_laid_out(IntArrayRef sizes, ScalarType type, const DimVector& strides) {
   const Tensor dense = empty(sizes, type);
   return make_tensor(dense.storage(), type, dense.impl().layers, sizes, strides, 0);
 }
+
+// The strides of an operand in the result's sizes; 0 where it is stretched.
+DimVector strides_within(const Tensor& operand, IntArrayRef sizes) {
+  DimVector strides(sizes.size());
+  const std::size_t added = sizes.size() - operand.sizes().size();
+  for (std::size_t i = added; i < sizes.size(); ++i) strides[i] = operand.sizes()[i - added] == 1 && sizes[i] != 1 ? 0 : operand.strides()[i - added];
+  return strides;
+}
+
+// Whether dimension a should be slower than b: 1 yes, -1 no, 0 no operand says. Source: TensorIteratorBase::reorder_dimensions.
+int slower(const std::vector<DimVector>& operands, IntArrayRef sizes, std::size_t a, std::size_t b) {
+  for (const DimVector& strides : operands) {
+    if (strides[a] == 0 || strides[b] == 0) continue;
+    if (strides[a] != strides[b]) return strides[a] > strides[b] ? 1 : -1;
+    if (sizes[a] > sizes[b]) return 1;
+  }
+  return 0;
+}
 }  // namespace
+
+Tensor empty_in_order_of(std::initializer_list<const Tensor*> operands, IntArrayRef sizes, ScalarType type) {
+  const Tensor& first = **operands.begin();
+  const bool alike = std::all_of(operands.begin(), operands.end(), [&](const Tensor* x) { return x->sizes() == sizes && x->strides() == first.strides(); });
+  if (alike && is_dense(first)) return empty_laid_out(sizes, type, DimVector(first.strides()));
+  std::vector<DimVector> strides;
+  for (const Tensor* operand : operands) strides.push_back(strides_within(*operand, sizes));
+  // The dimensions, fastest first: an insertion sort, since not every two can be compared.
+  std::vector<std::size_t> order(sizes.size());
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = order.size() - 1 - i;
+  for (std::size_t i = 1; i < order.size(); ++i) {
+    std::size_t moving = i;
+    for (std::size_t other = i; other-- > 0;) {
+      const int comparison = slower(strides, sizes, order[other], order[moving]);
+      if (comparison < 0) break;
+      if (comparison == 0) continue;
+      std::swap(order[other], order[moving]);
+      moving = other;
+    }
+  }
+  DimVector result(sizes.size());
+  std::int64_t step = 1;
+  for (const std::size_t d : order) {
+    result[d] = step;
+    step *= sizes[d];
+  }
+  return empty_laid_out(sizes, type, result);
+}
+
+Tensor empty_as_copied(const Tensor& self, ScalarType type) { return is_dense(self) ? empty_laid_out(self.sizes(), type, DimVector(self.strides())) : empty(self.sizes(), type); }
 
 Tensor empty(IntArrayRef size, const TensorOptions& options, std::optional<MemoryFormat> memory_format) {
   return created(empty_laid_out(size, options.dtype(), strides_in(size, memory_format.value_or(MemoryFormat::Contiguous))), options);
@@ -45,10 +99,8 @@ Tensor empty(IntArrayRef size, const TensorOptions& options, std::optional<Memor
 
 Tensor clone(const Tensor& self, std::optional<MemoryFormat> memory_format) {
   const MemoryFormat format = memory_format.value_or(MemoryFormat::Preserve);
-  const bool keeps = format == MemoryFormat::Preserve;
-  const DimVector strides = !keeps ? strides_in(self.sizes(), format) : is_dense(self) ? DimVector(self.strides()) : contiguous_strides(self.sizes());
-  if (IntArrayRef(strides) == IntArrayRef(contiguous_strides(self.sizes()))) return clone(self);
-  return copy_(empty_laid_out(self.sizes(), self.scalar_type(), strides), self);
+  if (format == MemoryFormat::Preserve || format == MemoryFormat::Contiguous) return op::clone(self, format == MemoryFormat::Preserve);
+  return copy_(empty_laid_out(self.sizes(), self.scalar_type(), strides_in(self.sizes(), format)), self);
 }
 
 bool Tensor::is_contiguous(MemoryFormat memory_format) const {

@@ -84,9 +84,20 @@ inline DimVector broadcast_strides(const Tensor& self, IntArrayRef sizes) {
   return strides;
 }
 
-// Whether x can be read beside `out` without a walk: both dense and of the same sizes, or x a single number.
+// Chapter 84: whether a tensor's elements fill a run of memory, in some order of its dimensions; and an uninitialised tensor of `sizes` in the memory order of `operands`, as PyTorch's TensorIterator chooses it for elementwise results.
+bool is_dense(const Tensor& self);
+Tensor empty_in_order_of(std::initializer_list<const Tensor*> operands, IntArrayRef sizes, ScalarType type);
+
+// A new result beside its operands: in row order where they are.
+inline Tensor empty_beside(const Tensor& a, IntArrayRef sizes, ScalarType type) { return a.is_contiguous() ? empty(sizes, type) : empty_in_order_of({&a}, sizes, type); }
+inline Tensor empty_beside(const Tensor& a, const Tensor& b, IntArrayRef sizes, ScalarType type) {
+  return a.is_contiguous() && b.is_contiguous() ? empty(sizes, type) : empty_in_order_of({&a, &b}, sizes, type);
+}
+
+// Whether x can be read beside `out` without a walk: both dense and of the same sizes and order, or x a single number.
 inline bool lies_beside(const Tensor& out, const Tensor& x) {
-  return out.is_contiguous() && (x.numel() == 1 || (x.is_contiguous() && x.sizes() == out.sizes()));
+  if (!out.is_contiguous()) return x.strides() == out.strides() && x.sizes() == out.sizes() && is_dense(out);
+  return x.numel() == 1 || (x.is_contiguous() && x.sizes() == out.sizes());
 }
 
 // out = f(a), element by element. REQUIRES: the dtypes are Out and A, and `a` broadcasts to out's sizes.
@@ -154,7 +165,7 @@ void check_no_internal_overlap(const Tensor& written);
 template <class F>
 Tensor map_floating(const char* name, const Tensor& self, F f) {
   const Tensor input = self.is_floating_point() ? self : to_dtype(self, get_default_dtype());
-  const Tensor result = empty(input.sizes(), input.options());
+  const Tensor result = empty_beside(input, input.sizes(), input.scalar_type());
   dispatch_floating_types(input.scalar_type(), name, [&]<class T>() { map_into<T, T>(result, input, f); });
   return result;
 }
@@ -167,7 +178,8 @@ inline const Tensor& in_type(const Tensor& self, ScalarType type, Tensor& conver
 // f(self, other) computed in `type`.
 template <class F>
 Tensor zip_as(const Tensor& self, const Tensor& other, ScalarType type, F f) {
-  Tensor result = self.sizes() == other.sizes() ? empty(self.sizes(), type) : empty(infer_size(self.sizes(), other.sizes()), type);
+  const bool same_sizes = self.sizes() == other.sizes();
+  const Tensor result = same_sizes ? empty_beside(self, other, self.sizes(), type) : empty_beside(self, other, infer_size(self.sizes(), other.sizes()), type);
   Tensor converted_self, converted_other;
   const Tensor& a = in_type(self, type, converted_self);
   const Tensor& b = in_type(other, type, converted_other);

@@ -19,7 +19,7 @@ inline const char* type_meta_name(ScalarType type) {
 // f(self) in self's dtype.
 template <class F>
 Tensor map_same(const Tensor& self, F f) {
-  const Tensor result = empty(self.sizes(), self.scalar_type());
+  const Tensor result = empty_beside(self, self.sizes(), self.scalar_type());
   dispatch_all_types(self.scalar_type(), [&]<class T>() { map_into<T, T>(result, self, f); });
   return result;
 }
@@ -27,7 +27,7 @@ Tensor map_same(const Tensor& self, F f) {
 // f(self) as Bool.
 template <class F>
 Tensor map_to_bool(const Tensor& self, F f) {
-  const Tensor result = empty(self.sizes(), kBool);
+  const Tensor result = empty_beside(self, self.sizes(), kBool);
   dispatch_all_types(self.scalar_type(), [&]<class T>() { map_into<bool, T>(result, self, f); });
   return result;
 }
@@ -38,7 +38,7 @@ Tensor zip_promoted(const Tensor& self, const Tensor& other, F f) {
   const ScalarType type = result_type(self, other);
   const Tensor a = to_dtype(self, type);
   const Tensor b = to_dtype(other, type);
-  const Tensor result = empty(infer_size(a.sizes(), b.sizes()), std::is_void_v<Out> ? type : kBool);
+  const Tensor result = empty_beside(a, b, infer_size(a.sizes(), b.sizes()), std::is_void_v<Out> ? type : kBool);
   dispatch_all_types(type, [&]<class T>() {
     zip_into<std::conditional_t<std::is_void_v<Out>, T, bool>, T, T>(result, a, b, f);
   });

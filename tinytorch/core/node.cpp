@@ -73,7 +73,7 @@ variable_list AccumulateGrad::apply(variable_list&& grads) {
   if (!meta.grad.defined()) {
     // A gradient that nobody else holds is taken as it is; a shared or stretched one is copied, since later sums write into it.
     const bool sole = incoming.is_contiguous() && incoming.getIntrusivePtr()->use_count() == 1 && incoming.storage()->use_count() == 1;
-    meta.grad = sole ? incoming : incoming.clone();
+    meta.grad = sole ? incoming : incoming.clone(MemoryFormat::Contiguous);
   } else if (GradMode::is_enabled()) {
     meta.grad = meta.grad + incoming;
   } else {
@@ -167,7 +167,7 @@ class CopySlices : public Node {
 // O(base.numel()); does not change what it was given.
 variable_list CopySlices::apply(variable_list&& grads) {
   if (!grads[0].defined()) return variable_list(next_edges().size());
-  const Tensor whole = grads[0].clone();
+  const Tensor whole = grads[0].clone(MemoryFormat::Contiguous);
   const Tensor part = replay_(whole);
   variable_list results = write_->apply({part.clone()});
   if (results[0].defined()) {

@@ -118,6 +118,8 @@ struct ViewMeta {
   std::function<Tensor(const Tensor&)> replay;
   std::uint32_t version = 0;  // the storage's version for which grad_fn holds
   CreationMeta creation = CreationMeta::Default;
+  const char* one_of = nullptr;  // the function that returned it with others, and its place among them
+  std::size_t place = 0;
 };
 
 // What autograd knows of a tensor; lives in the tensor's metadata slot. Source: torch/csrc/autograd/variable.h.

@@ -141,13 +141,15 @@ void fill_with(const Tensor& to, const Scalar& value) {
 }
 
 namespace {
-Tensor to_dtype_cpu(const Tensor& self, ScalarType type) {
-  const Tensor result = empty(self.sizes(), type);
+// A copy in row order, or in self's own where it has one without gaps.
+Tensor copied(const Tensor& self, ScalarType type, bool keeps_order) {
+  const Tensor result = keeps_order && is_dense(self) ? empty_beside(self, self.sizes(), type) : empty(self.sizes(), type);
   copy_into(result, self);
   return result;
 }
 
-Tensor clone_cpu(const Tensor& self) { return to_dtype_cpu(self, self.scalar_type()); }
+Tensor to_dtype_cpu(const Tensor& self, ScalarType type) { return copied(self, type, true); }
+Tensor clone_cpu(const Tensor& self, bool keeps_order) { return copied(self, self.scalar_type(), keeps_order); }
 
 const Tensor& copy_cpu(const Tensor& self, const Tensor& src) {
   const DimVector sizes = infer_size(self.sizes(), src.sizes());
@@ -155,15 +157,16 @@ const Tensor& copy_cpu(const Tensor& self, const Tensor& src) {
   if (same_elements(self, src)) return self;
   check_no_internal_overlap(self);
   // Source and target may be views that overlap: then the source is copied out first.
-  copy_into(self, ranges_overlap(self, src) ? clone_cpu(src) : src);
+  copy_into(self, ranges_overlap(self, src) ? clone_cpu(src, true) : src);
   return self;
 }
 }  // namespace
-constinit Operator<Tensor(const Tensor&)> op::clone("clone", {.cpu = clone_cpu});
+constinit Operator<Tensor(const Tensor&, bool)> op::clone("clone", {.cpu = clone_cpu});
 constinit Operator<const Tensor&(const Tensor&, const Tensor&)> op::copy_("copy_", {.cpu = copy_cpu});
 constinit Operator<Tensor(const Tensor&, ScalarType)> op::to_dtype("to", {.cpu = to_dtype_cpu});
 
-Tensor clone(const Tensor& self) { return op::clone(self); }
+Tensor clone(const Tensor& self) { return op::clone(self, true); }
+Tensor in_row_order(const Tensor& self) { return self.is_contiguous() ? self : op::clone(self, false); }
 const Tensor& copy_(const Tensor& self, const Tensor& src) { return op::copy_(self, src); }
 Tensor to_dtype(const Tensor& self, ScalarType type) { return self.scalar_type() == type ? self : op::to_dtype(self, type); }
 
@@ -179,7 +182,7 @@ const Tensor& fill_(const Tensor& self, const Scalar& value) { return op::fill_(
 namespace {
 template <class F>
 Tensor map(const Tensor& self, F f) {
-  const Tensor result = empty(self.sizes(), self.options());
+  const Tensor result = empty_beside(self, self.sizes(), self.scalar_type());
   dispatch_all_types(self.scalar_type(), [&]<class T>() { map_into<T, T>(result, self, [f](T x) { return static_cast<T>(f(x)); }); });
   return result;
 }

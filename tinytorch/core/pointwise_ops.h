@@ -14,6 +14,11 @@ Tensor arange(const Scalar& start, const Scalar& end, const TensorOptions& optio
 Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, const TensorOptions& options = {});
 Tensor empty_like(const Tensor& self, const TensorOptions& options = {});  // self's sizes, and its dtype unless options name one
 Tensor zeros_like(const Tensor& self, const TensorOptions& options = {});
+// As the four without a format, laid out as it says (Preserve, or nothing: as self).
+Tensor empty_like(const Tensor& self, const TensorOptions& options, std::optional<MemoryFormat> memory_format);
+Tensor zeros_like(const Tensor& self, const TensorOptions& options, std::optional<MemoryFormat> memory_format);
+Tensor ones_like(const Tensor& self, const TensorOptions& options, std::optional<MemoryFormat> memory_format);
+Tensor full_like(const Tensor& self, const Scalar& fill_value, const TensorOptions& options, std::optional<MemoryFormat> memory_format);
 Tensor ones_like(const Tensor& self, const TensorOptions& options = {});
 Tensor full_like(const Tensor& self, const Scalar& fill_value, const TensorOptions& options = {});
 
@@ -148,8 +153,8 @@ std::vector<Tensor> split(const Tensor& self, std::int64_t split_size, std::int6
 std::vector<Tensor> split_with_sizes(const Tensor& self, IntArrayRef split_sizes, std::int64_t dim = 0);
 std::vector<Tensor> unbind(const Tensor& self, std::int64_t dim = 0);
 namespace detail {
-// Called with the views that split, chunk or unbind return together. Chapter 99 sets it: autograd refuses writes into one of several.
-using OnSeveralViews = void (*)(const std::vector<Tensor>&);
+// Called with the views that a function, split or unbind, returns together. Chapter 99 sets it: autograd refuses writes into one of several.
+using OnSeveralViews = void (*)(const std::vector<Tensor>&, const char* function);
 inline constinit OnSeveralViews on_several_views = nullptr;
 }  // namespace detail
 Tensor repeat(const Tensor& self, IntArrayRef repeats);

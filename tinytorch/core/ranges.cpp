@@ -3,6 +3,8 @@
 
 #include <cmath>
 
+#include "tinytorch/core/layouts.h"
+#include "tinytorch/core/loops.h"
 #include "tinytorch/core/pointwise_ops.h"
 
 namespace tinytorch {
@@ -37,11 +39,29 @@ TensorOptions options_like(const Tensor& self, const TensorOptions& options) {
 }
 }  // namespace
 
-Tensor empty_like(const Tensor& self, const TensorOptions& options) { return empty(self.sizes(), options_like(self, options)); }
+Tensor empty_like(const Tensor& self, const TensorOptions& options) {
+  const TensorOptions like = options_like(self, options);
+  return self.is_contiguous() ? empty(self.sizes(), like) : created(empty_as_copied(self, like.dtype()), like);
+}
+Tensor empty_like(const Tensor& self, const TensorOptions& options, std::optional<MemoryFormat> memory_format) {
+  return memory_format.value_or(MemoryFormat::Preserve) == MemoryFormat::Preserve ? empty_like(self, options) : empty(self.sizes(), options_like(self, options), memory_format);
+}
+Tensor full_like(const Tensor& self, const Scalar& fill_value, const TensorOptions& options, std::optional<MemoryFormat> memory_format) {
+  const TensorOptions like = options_like(self, options);
+  const Tensor result = empty_like(self, like.dtype(), memory_format);
+  fill_with(result, fill_value);
+  return created(result, like);
+}
+Tensor zeros_like(const Tensor& self, const TensorOptions& options, std::optional<MemoryFormat> memory_format) { return full_like(self, 0, options, memory_format); }
+Tensor ones_like(const Tensor& self, const TensorOptions& options, std::optional<MemoryFormat> memory_format) { return full_like(self, 1, options, memory_format); }
 Tensor zeros_like(const Tensor& self, const TensorOptions& options) { return full_like(self, 0, options); }
 Tensor ones_like(const Tensor& self, const TensorOptions& options) { return full_like(self, 1, options); }
 Tensor full_like(const Tensor& self, const Scalar& fill_value, const TensorOptions& options) {
-  return full(self.sizes(), fill_value, options_like(self, options));
+  const TensorOptions like = options_like(self, options);
+  if (self.is_contiguous()) return full(self.sizes(), fill_value, like);
+  const Tensor result = empty_as_copied(self, like.dtype());
+  fill_with(result, fill_value);
+  return created(result, like);
 }
 
 }  // namespace tinytorch

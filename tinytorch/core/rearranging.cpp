@@ -227,6 +227,28 @@ std::vector<Tensor> meshgrid(TensorList tensors, std::string_view indexing) {
   }
   return grids;
 }
+Tensor combinations(const Tensor& self, std::int64_t r, bool with_replacement) {
+  TORCH_CHECK(self.dim() == 1, "Expect a 1D vector, but got shape ", self.sizes());
+  TORCH_CHECK(r >= 0, "Expect a non-negative number, but got ", r);
+  if (r == 0) return empty({0}, self.options());
+  // All rows of positions, and of these the ascending ones.
+  std::vector<Tensor> positions(static_cast<std::size_t>(r), arange(self.numel()));
+  const std::vector<Tensor> grids = meshgrid(positions, "ij");
+  Tensor ascends = ones(grids[0].sizes(), kBool);
+  for (std::size_t i = 0; i + 1 < grids.size(); ++i) ascends = ascends.logical_and(with_replacement ? grids[i] <= grids[i + 1] : grids[i] < grids[i + 1]);
+  std::vector<Tensor> columns;
+  for (const Tensor& grid : grids) columns.push_back(self.index_select(0, grid.masked_select(ascends)));
+  return stack(columns, 1);
+}
+Tensor chain_matmul(TensorList matrices) {
+  TORCH_CHECK(!matrices.empty(), "chain_matmul(): Expected one or more matrices");
+  Tensor product = matrices[0];
+  for (std::size_t i = 0; i < matrices.size(); ++i) {
+    TORCH_CHECK(matrices[i].dim() == 2, "Tensor dimension is ", matrices[i].dim(), ", expected 2 instead.");
+    if (i > 0) product = mm(product, matrices[i]);
+  }
+  return product;
+}
 Tensor cartesian_prod(TensorList tensors) {
   for (const Tensor& tensor : tensors) TORCH_CHECK(tensor.dim() == 1, "Expect a 1D vector, but got shape ", tensor.sizes());
   if (tensors.size() == 1) return tensors[0];

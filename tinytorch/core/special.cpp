@@ -8,6 +8,7 @@
 
 #include "tinytorch/core/gradient.h"
 #include "tinytorch/core/half_precision.h"
+#include "tinytorch/core/layouts.h"
 #include "tinytorch/core/more_loops.h"
 #include "tinytorch/core/more_ops.h"
 
@@ -133,7 +134,7 @@ Tensor zip_floating(const char* name, const Tensor& self, const Tensor& other, F
   const ScalarType type = isFloatingType(common) ? common : get_default_dtype();
   const Tensor a = to_dtype(self, type);
   const Tensor b = to_dtype(other, type);
-  const Tensor result = empty(infer_size(a.sizes(), b.sizes()), type);
+  const Tensor result = empty_beside(a, b, infer_size(a.sizes(), b.sizes()), type);
   dispatch_floating_types(type, name, [&]<class T>() { zip_into<T, T, T>(result, a, b, f); });
   return result;
 }
@@ -187,7 +188,7 @@ namespace {
 Tensor cumprod_cpu(const Tensor& self, std::int64_t dim) {
   const bool widens = !self.is_floating_point();
   const Tensor input = widens ? to_dtype(self, kLong) : self;
-  const Tensor result = clone(input).contiguous();
+  const Tensor result = clone(input, MemoryFormat::Contiguous);
   if (result.dim() == 0 || result.numel() == 0) return result;
   dispatch_all_types(result.scalar_type(), [&]<class T>() {
     for_each_row<T>(result, dim, [&](std::int64_t, T* row, std::int64_t step) {

@@ -82,7 +82,7 @@ class Tensor : public TensorExtensions {
   }
 
   // Copies.
-  Tensor contiguous() const { return is_contiguous() ? *this : clone(); }
+  Tensor contiguous() const { return is_contiguous() ? *this : tinytorch::in_row_order(*this); }
   Tensor contiguous(MemoryFormat memory_format) const;
   Tensor clone() const { return tinytorch::clone(*this); }
   Tensor clone(std::optional<MemoryFormat> memory_format) const;

@@ -79,10 +79,13 @@ std::int64_t HistoryMethods::_version() const {
 
 // Views that split, chunk or unbind return together belong to one node in PyTorch, and none may be written through while gradients are recorded.
 void register_several_views() {
-  detail::on_several_views = [](const std::vector<Tensor>& views) {
-    for (const Tensor& view : views) {
-      AutogradMeta* const meta = autograd_meta(view);
-      if (meta != nullptr && meta->view && meta->view->creation == CreationMeta::Default) meta->view->creation = CreationMeta::MultiOutputNode;
+  detail::on_several_views = [](const std::vector<Tensor>& views, const char* function) {
+    for (std::size_t i = 0; i < views.size(); ++i) {
+      AutogradMeta* const meta = autograd_meta(views[i]);
+      if (meta == nullptr || !meta->view || meta->view->creation != CreationMeta::Default) continue;
+      meta->view->creation = CreationMeta::MultiOutputNode;
+      meta->view->one_of = function;
+      meta->view->place = i;
     }
   };
 }
@@ -98,7 +101,9 @@ void check_view_write(const AutogradMeta& meta, bool indirect) {
     what = meta.grad_fn ? str("Output ", meta.output_nr, " of ", meta.grad_fn->name(), " is a view of a view which") : std::string("A view");
     what += inference ? " was created in inference mode and" + modified + " in normal mode." : " was created in no_grad mode and" + modified + " with grad mode enabled.";
   } else {
-    what = str("Output ", meta.output_nr, " of ", meta.grad_fn->name(), " is a view and", modified, ".");
+    // Each of several has a node of its own here; in PyTorch they have one, which the sentence names.
+    const bool several = meta.view->one_of != nullptr && !indirect;
+    what = str("Output ", several ? meta.view->place : meta.output_nr, " of ", several ? std::string(meta.view->one_of) : meta.grad_fn->name(), " is a view and", modified, ".");
   }
   TORCH_CHECK(creation != CreationMeta::MultiOutputNode, what, " This view is the output of a function that returns multiple views. Such functions do not "
               "allow the output views to be modified inplace. You should replace the inplace operation by an out-of-place one.");

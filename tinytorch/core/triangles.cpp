@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "tinytorch/core/layouts.h"
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/matrix_ops.h"
 
@@ -12,7 +13,7 @@ namespace {
 // A copy of self in which the elements of the last two dimensions stay where keep(row, column).
 template <class F>
 Tensor triangle(const Tensor& self, F keep) {
-  const Tensor result = clone(self);
+  const Tensor result = clone(self, MemoryFormat::Contiguous);
   const std::int64_t rows = self.size(-2);
   const std::int64_t columns = self.size(-1);
   dispatch_all_types(self.scalar_type(), [&]<class T>() {

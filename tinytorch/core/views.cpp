@@ -107,7 +107,7 @@ Tensor view(const Tensor& self, IntArrayRef size) { return op::view(self, size);
 
 Tensor reshape(const Tensor& self, IntArrayRef shape) {
   const DimVector sizes = infer_shape(shape, self.numel());
-  return compute_stride(self.sizes(), self.strides(), sizes) ? view(self, sizes) : view(self.clone(), sizes);
+  return compute_stride(self.sizes(), self.strides(), sizes) ? view(self, sizes) : view(in_row_order(self), sizes);
 }
 
 namespace {

@@ -15,7 +15,7 @@ namespace tinytorch {
 namespace {
 // max(x, 0) for every element, as a new tensor of the same shape and dtype. NaN stays NaN. O(numel).
 Tensor relu_cpu(const Tensor& self) {
-  const Tensor result = empty(self.sizes(), self.options());
+  const Tensor result = empty_like(self);
   dispatch_all_types(self.scalar_type(), [&]<class T>() {
     map_into<T, T>(result, self, [](T x) { return x < T{0} ? T{0} : x; });
   });

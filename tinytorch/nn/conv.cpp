@@ -136,15 +136,18 @@ Tensor convolution(const Tensor& input, const Tensor& weight, const std::optiona
   } else {
     const DimVector extra = expanded_to("output_padding", output_padding, dims);
     DimVector sizes{input.size(0), weight.size(1) * groups};
+    std::vector<std::int64_t> beyond(2 * dims);  // whole strides of output padding, where no window lies: zeros
     for (std::size_t d = 0; d < dims; ++d) {
       TORCH_CHECK(extra[d] >= 0, "negative output_padding is not supported");
-      TORCH_CHECK(extra[d] < grid.stride[d], "output padding must be smaller than either stride or dilation, but got output_padding ",
+      TORCH_CHECK(extra[d] < std::max(grid.stride[d], grid.dilation[d]), "output padding must be smaller than either stride or dilation, but got output_padding ",
                   IntArrayRef(extra), ", stride ", IntArrayRef(grid.stride), " and dilation ", IntArrayRef(grid.dilation));
-      sizes.push_back((input.sizes()[2 + d] - 1) * grid.stride[d] - 2 * grid.padding[d] + grid.dilation[d] * (grid.kernel[d] - 1) + extra[d] + 1);
+      sizes.push_back((input.sizes()[2 + d] - 1) * grid.stride[d] - 2 * grid.padding[d] + grid.dilation[d] * (grid.kernel[d] - 1) + extra[d] % grid.stride[d] + 1);
+      beyond[2 * (dims - d) - 1] = extra[d] - extra[d] % grid.stride[d];
       TORCH_CHECK(sizes.back() > 0, "Given input size per channel: ", in_parentheses(spatial_sizes(input.sizes()), " x "), ". Calculated output size per channel: ", in_parentheses(spatial_sizes(sizes), " x "),
                   ". Output size is too small");
     }
     result = op::convolution_input(input, weight, sizes, grid.stride, grid.padding, grid.dilation, groups);
+    if (*std::max_element(beyond.begin(), beyond.end()) > 0) result = nn::detail::pad_with(result, beyond, kConstant);
   }
   return bias ? result + beside_channels(*bias, dims) : result;
 }

@@ -11,7 +11,7 @@ namespace tinytorch {
 // point.
 template <class F>
 Tensor map_real(const char* name, const Tensor& self, F f) {
-  const Tensor result = empty(self.sizes(), self.options());
+  const Tensor result = empty_beside(self, self.sizes(), self.scalar_type());
   dispatch_floating_types(self.scalar_type(), name, [&]<class T>() { map_into<T, T>(result, self, f); });
   return result;
 }

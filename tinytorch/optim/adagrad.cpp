@@ -14,6 +14,9 @@ optim::Adagrad::Adagrad(std::vector<OptimizerParamGroup> groups, AdagradOptions 
   TORCH_CHECK(defaults.weight_decay() >= 0, "Invalid weight_decay value: ", defaults.weight_decay());
   TORCH_CHECK(defaults.initial_accumulator_value() >= 0, "Invalid initial_accumulator_value value: ", defaults.initial_accumulator_value());
   TORCH_CHECK(defaults.eps() >= 0, "Invalid epsilon value: ", defaults.eps());
+  // Unlike the others', its sums are there before the first step, as in PyTorch.
+  for (const OptimizerParamGroup& group : param_groups())
+    for (const Tensor& parameter : group.params()) state_of<AdagradParamState>(parameter).sum(full_like(parameter, defaults.initial_accumulator_value()));
 }
 
 namespace {

@@ -7,7 +7,7 @@
 
 namespace tinytorch {
 
-optim::LRScheduler::LRScheduler(Optimizer& optimizer) : optimizer_(optimizer) {
+optim::LRScheduler::LRScheduler(Optimizer& optimizer, bool counts_first) : optimizer_(optimizer), counts_first_(counts_first) {
   for (OptimizerParamGroup& group : optimizer_.param_groups()) {
     if (!group.initial_lr()) group.initial_lr() = group.options().get_lr();
     base_lrs_.push_back(*group.initial_lr());
@@ -21,8 +21,9 @@ std::vector<double> optim::LRScheduler::get_current_lrs() const {
 }
 
 void optim::LRScheduler::step() {
-  ++step_count_;
+  if (counts_first_) ++step_count_;
   set_lrs(get_lrs());
+  if (!counts_first_) ++step_count_;
 }
 
 void optim::LRScheduler::start() {
@@ -38,7 +39,7 @@ void optim::LRScheduler::set_lrs(const std::vector<double>& rates) {
   for (std::size_t i = 0; i < groups.size(); ++i) groups[i].options().set_lr(rates[i]);
 }
 
-optim::StepLR::StepLR(Optimizer& optimizer, unsigned step_size, double gamma) : LRScheduler(optimizer), step_size_(step_size), gamma_(gamma) {
+optim::StepLR::StepLR(Optimizer& optimizer, unsigned step_size, double gamma) : LRScheduler(optimizer, true), step_size_(step_size), gamma_(gamma) {
   TORCH_CHECK_VALUE(step_size > 0, "StepLR needs a step_size of at least 1, but got 0");
 }
 
@@ -50,7 +51,7 @@ std::vector<double> optim::StepLR::get_lrs() {
 }
 
 optim::CosineAnnealingLR::CosineAnnealingLR(Optimizer& optimizer, std::int64_t T_max, double eta_min)
-    : LRScheduler(optimizer), T_max_(T_max), eta_min_(eta_min) {
+    : LRScheduler(optimizer, true), T_max_(T_max), eta_min_(eta_min) {
   TORCH_CHECK_VALUE(T_max > 0, "CosineAnnealingLR needs a T_max of at least 1, but got ", T_max);
 }
 

@@ -11,7 +11,7 @@ namespace optim {
 // Sets the learning rate of every group after each epoch (or step). Source: torch/csrc/api/include/torch/optim/schedulers/lr_scheduler.h.
 class LRScheduler {
  public:
-  explicit LRScheduler(Optimizer& optimizer);
+  explicit LRScheduler(Optimizer& optimizer, bool counts_first = false);
   virtual ~LRScheduler() = default;
   void step();
   unsigned step_count() const { return step_count_; }
@@ -23,13 +23,16 @@ class LRScheduler {
   void start();
 
  protected:
-  // The rates for step_count_, one for each group.
+  // The rates that step() sets, one for each group. As in libtorch it sees how many steps were taken before this one; with counts_first this one is counted.
   virtual std::vector<double> get_lrs() = 0;
   std::vector<double> get_current_lrs() const;
   void set_lrs(const std::vector<double>& rates);
   Optimizer& optimizer_;
   std::vector<double> base_lrs_;  // before any scheduler
   unsigned step_count_ = 0;
+
+ private:
+  bool counts_first_;
 };
 
 // Multiplies the rate by gamma every step_size steps. As in libtorch the first step() only begins the schedule, which Python's schedulers do when they are made: the rate falls in step() number

@@ -64,6 +64,8 @@ class OptimizerCloneableParamState : public OptimizerParamState {
 template <class Derived>
 class OptimizerCloneableOptions : public OptimizerOptions {
   std::unique_ptr<OptimizerOptions> clone() const override { return std::make_unique<Derived>(static_cast<const Derived&>(*this)); }
+
+ public:
   double get_lr() const override { return static_cast<const Derived&>(*this).lr(); }
   void set_lr(double rate) override { static_cast<Derived&>(*this).lr(rate); }
   void inherit(OptimizerOptions& defaults) override {

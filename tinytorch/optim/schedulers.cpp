@@ -19,18 +19,18 @@ double half_cosine(double start, double end, double progress) { return end + (st
 }  // namespace
 
 optim::MultiStepLR::MultiStepLR(Optimizer& optimizer, std::vector<unsigned> milestones, double gamma)
-    : LRScheduler(optimizer), milestones_(std::move(milestones)), gamma_(gamma) {}
+    : LRScheduler(optimizer, true), milestones_(std::move(milestones)), gamma_(gamma) {}
 
 std::vector<double> optim::MultiStepLR::get_lrs() {
   const auto times = std::count(milestones_.begin(), milestones_.end(), step_count_);
   return scaled(get_current_lrs(), std::pow(gamma_, static_cast<double>(times)));
 }
 
-optim::ExponentialLR::ExponentialLR(Optimizer& optimizer, double gamma) : LRScheduler(optimizer), gamma_(gamma) {}
+optim::ExponentialLR::ExponentialLR(Optimizer& optimizer, double gamma) : LRScheduler(optimizer, true), gamma_(gamma) {}
 
 std::vector<double> optim::ExponentialLR::get_lrs() { return scaled(get_current_lrs(), step_count_ == 0 ? 1.0 : gamma_); }
 
-optim::ConstantLR::ConstantLR(Optimizer& optimizer, double factor, unsigned total_iters) : LRScheduler(optimizer), factor_(factor), total_iters_(total_iters) {
+optim::ConstantLR::ConstantLR(Optimizer& optimizer, double factor, unsigned total_iters) : LRScheduler(optimizer, true), factor_(factor), total_iters_(total_iters) {
   TORCH_CHECK_VALUE(factor >= 0 && factor <= 1, "Constant multiplicative factor expected to be between 0 and 1.");
   start();
 }
@@ -38,7 +38,7 @@ optim::ConstantLR::ConstantLR(Optimizer& optimizer, double factor, unsigned tota
 std::vector<double> optim::ConstantLR::get_lrs() { return scaled(base_lrs_, step_count_ < total_iters_ ? factor_ : 1.0); }
 
 optim::LinearLR::LinearLR(Optimizer& optimizer, double start_factor, double end_factor, unsigned total_iters)
-    : LRScheduler(optimizer), start_factor_(start_factor), end_factor_(end_factor), total_iters_(total_iters) {
+    : LRScheduler(optimizer, true), start_factor_(start_factor), end_factor_(end_factor), total_iters_(total_iters) {
   TORCH_CHECK_VALUE(start_factor > 0 && start_factor <= 1, "Starting multiplicative factor expected to be greater than 0 and less or equal to 1.");
   TORCH_CHECK_VALUE(end_factor >= 0 && end_factor <= 1, "Ending multiplicative factor expected to be between 0 and 1.");
   TORCH_CHECK_VALUE(total_iters > 0, "LinearLR needs total_iters of at least 1, but got 0");
@@ -51,7 +51,7 @@ std::vector<double> optim::LinearLR::get_lrs() {
 }
 
 optim::CosineAnnealingWarmRestarts::CosineAnnealingWarmRestarts(Optimizer& optimizer, unsigned T_0, unsigned T_mult, double eta_min)
-    : LRScheduler(optimizer), T_0_(T_0), T_mult_(T_mult), eta_min_(eta_min) {
+    : LRScheduler(optimizer, true), T_0_(T_0), T_mult_(T_mult), eta_min_(eta_min) {
   TORCH_CHECK_VALUE(T_0 > 0, "Expected positive integer T_0, but got ", T_0);
   TORCH_CHECK_VALUE(T_mult >= 1, "Expected integer T_mult >= 1, but got ", T_mult);
 }
@@ -66,7 +66,7 @@ std::vector<double> optim::CosineAnnealingWarmRestarts::get_lrs() {
   return rates;
 }
 
-optim::OneCycleLR::OneCycleLR(Optimizer& optimizer, OneCycleLROptions options) : LRScheduler(optimizer), options_(std::move(options)) {
+optim::OneCycleLR::OneCycleLR(Optimizer& optimizer, OneCycleLROptions options) : LRScheduler(optimizer, true), options_(std::move(options)) {
   TORCH_CHECK_VALUE(options_.total_steps() > 0, "Expected positive integer total_steps, but got ", options_.total_steps());
   TORCH_CHECK_VALUE(options_.pct_start() >= 0 && options_.pct_start() <= 1, "Expected float between 0 and 1 pct_start, but got ", options_.pct_start());
   const double first = options_.max_lr() / options_.div_factor();
@@ -115,7 +115,7 @@ std::vector<double> optim::OneCycleLR::get_lrs() {
 }
 
 optim::SequentialLR::SequentialLR(Optimizer& optimizer, std::vector<std::shared_ptr<LRScheduler>> schedulers, std::vector<unsigned> milestones)
-    : LRScheduler(optimizer), schedulers_(std::move(schedulers)), milestones_(std::move(milestones)) {
+    : LRScheduler(optimizer, true), schedulers_(std::move(schedulers)), milestones_(std::move(milestones)) {
   TORCH_CHECK_VALUE(!schedulers_.empty(), "SequentialLR expects at least one scheduler, but got no scheduler.");
   TORCH_CHECK_VALUE(milestones_.size() + 1 == schedulers_.size(),
                     "Sequential Schedulers expects number of schedulers provided to be one more than the number of milestone points, but got number of schedulers ",

@@ -50,6 +50,15 @@ void serialize::OutputArchive::write(const std::string& key, const std::string& 
   refuse_reserved(key);
   values_[key] = "s:" + value;
 }
+void serialize::OutputArchive::write(const std::string& key, const IValue& value) {
+  if (value.isTensor()) return write(key, value.toTensor());
+  if (value.isInt()) return write(key, value.toInt());
+  if (value.isDouble()) return write(key, value.toDouble());
+  if (value.isString()) return write(key, value.toStringRef());
+  TORCH_CHECK(value.isBool(), "cannot save '", key, "': archives hold tensors, bools, integers, real numbers and texts");
+  refuse_reserved(key);
+  values_[key] = value.toBool() ? "b:1" : "b:0";
+}
 void serialize::OutputArchive::write(const std::string& key, const OutputArchive& nested) {
   for (const auto& [name, tensor] : nested.tensors_) tensors_[key + "." + name] = tensor;
   for (const auto& [name, value] : nested.values_) values_[key + "." + name] = value;
@@ -246,6 +255,28 @@ bool serialize::InputArchive::try_read(const std::string& key, Tensor& tensor, b
   if (found == tensors_.end()) return false;
   tensor = found->second;
   return true;
+}
+
+bool serialize::InputArchive::try_read(const std::string& key, IValue& value) const {
+  const auto found = values_.find(key);
+  if (found == values_.end()) {
+    Tensor tensor;
+    if (!try_read(key, tensor)) return false;
+    value = std::move(tensor);
+    return true;
+  }
+  double real;
+  std::string text;
+  switch (found->second.empty() ? ' ' : found->second[0]) {
+    case 'i': value = read_integer(key); break;
+    case 'd': read(key, real), value = real; break;
+    case 'b': value = value_of(values_, key, 'b', name_) == "1"; break;
+    default: read(key, text), value = std::move(text);
+  }
+  return true;
+}
+void serialize::InputArchive::read(const std::string& key, IValue& value) const {
+  TORCH_CHECK(try_read(key, value), "No such serialized IValue '", key, "'\n[load] ", name_, " has nothing of this name.");
 }
 
 bool serialize::InputArchive::try_read(const std::string& key, InputArchive& nested) const {

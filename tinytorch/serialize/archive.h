@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "tinytorch/core/ivalue.h"
 #include "tinytorch/core/tensor.h"
 
 namespace tinytorch {
@@ -24,7 +25,9 @@ class OutputArchive {
   void write(const std::string& key, const Tensor& tensor, bool is_buffer = false);
   void write(const std::string& key, double value);
   void write(const std::string& key, const std::string& value);
+  void write(const std::string& key, const char* value) { write(key, std::string(value)); }
   void write(const std::string& key, const OutputArchive& nested);
+  void write(const std::string& key, const IValue& value);  // a tensor, a bool, an integer, a real number or a text
   template <std::integral T>
   void write(const std::string& key, T value) {
     write_integer(key, static_cast<std::int64_t>(value));
@@ -67,6 +70,7 @@ class InputArchive {
   void read(const std::string& key, Tensor& tensor, bool is_buffer = false) const;
   void read(const std::string& key, double& value) const;
   void read(const std::string& key, std::string& value) const;
+  void read(const std::string& key, IValue& value) const;  // whatever was written
   void read(const std::string& key, InputArchive& nested) const;  // everything below `key.`
   template <std::integral T>
   void read(const std::string& key, T& value) const {
@@ -75,6 +79,7 @@ class InputArchive {
     value = static_cast<T>(found);
   }
   bool try_read(const std::string& key, Tensor& tensor, bool is_buffer = false) const;
+  bool try_read(const std::string& key, IValue& value) const;
   bool try_read(const std::string& key, InputArchive& nested) const;
   template <class... Ts>
   void operator()(Ts&&... arguments) {

@@ -63,6 +63,14 @@ void save(const Value& value, SaveToArgs&&... arguments) {
   archive.save_to(std::forward<SaveToArgs>(arguments)...);
 }
 
+// A list in braces: save({a, b}, "two.pt").
+template <class... SaveToArgs>
+void save(const std::vector<Tensor>& tensors, SaveToArgs&&... arguments) {
+  serialize::OutputArchive archive;
+  archive << tensors;
+  archive.save_to(std::forward<SaveToArgs>(arguments)...);
+}
+
 // Reads what save() wrote, from a file, a stream or a buffer. What is damaged or does not fit throws and changes nothing. A list is appended to, as in libtorch.
 template <class Value, class... LoadFromArgs>
 void load(Value& value, LoadFromArgs&&... arguments) {

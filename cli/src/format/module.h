@@ -56,8 +56,8 @@ enum class Edition {
   Student,    // a student's copy, perhaps worked on: bodies stand where solutions were
 };
 
-// Whether a number, or a name that begins with one, is a library chapter's: 7x to 9x are.
-inline bool is_library_chapter(std::string_view number) { return number[0] >= '7'; }
+// Whether a number, or a name that begins with one, is a library chapter's: 6x to 9x are.
+inline bool is_library_chapter(std::string_view number) { return number[0] >= '6'; }
 
 struct Module {
   Edition edition = Edition::Reference;

@@ -1,0 +1,1099 @@
+// ---
+// jupyter:
+//   jupytext:
+//     comment_magics: false
+//     text_representation:
+//       extension: .cpp
+//       format_name: percent
+//   kernelspec:
+//     display_name: C++20 (TinyTorch)
+//     language: c++
+//     name: tinytorch
+// ---
+
+// %% [markdown]
+// # Library chapter 68: Solving and factoring matrices
+//
+// Networks multiply matrices; around them stand programs that also solve with them: whitening, Kalman filters, Gaussian processes, low-rank adapters, second-order optimizers, losses with a determinant in them. PyTorch calls LAPACK for these. Here they are
+// the textbooks' algorithms, a page each, and their gradients, which are short once each factorization is differentiated as an equation. No exercises.
+//
+//     A x = b            Gaussian elimination with row exchanges     n^3 / 3 products
+//     A = L L^T          Cholesky, A symmetric and positive          n^3 / 6
+//     A = Q R            Householder reflections                     2 m n^2
+//     A = V diag(l) V^T  Jacobi rotations, A symmetric               some 8 sweeps of 2 n^3
+//     A = U diag(s) V^T  one-sided Jacobi rotations                  some 8 sweeps of 3 m n^2
+//
+// All take batches: the last two dimensions are the matrix, those before count matrices, which are worked one after the other. They compute in the input's own dtype, float or double.
+//
+// *A gradient by implicit differentiation.* X = A^-1 is defined by A X = I. Differentiate: dA X + A dX = 0, so dX = -X dA X. For a loss with gradient G for X, the gradient for A is what makes <G, dX> = <.., dA>: it is -X^T G X^T. No step of the elimination is
+// differentiated; the same trick gives all gradients of this chapter, and makes second derivatives follow, because they are products of matrices again.
+
+// %%
+//| after 09
+//| export core/linalg.h
+#include <optional>
+#include <string_view>
+#include <tuple>
+#include "tinytorch/core/ops.h"
+//| export core/solving.cpp
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+#include <vector>
+#include "tinytorch/core/custom_function.h"
+#include "tinytorch/core/gradient.h"
+#include "tinytorch/core/linalg.h"
+#include "tinytorch/core/loops.h"
+#include "tinytorch/core/more_ops.h"
+//| export core/factoring.cpp
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <utility>
+#include <vector>
+#include "tinytorch/core/breadth.h"
+#include "tinytorch/core/custom_function.h"
+#include "tinytorch/core/linalg.h"
+#include "tinytorch/core/loops.h"
+#include "tinytorch/core/more_ops.h"
+//| export core/pairs.h
+#include <optional>
+#include "tinytorch/core/ops.h"
+//| export core/pairs.cpp
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/pairs.h"
+//| export core/linalg_methods.h
+#include <cstdint>
+#include <optional>
+#include <tuple>
+//| export core/linalg_methods.cpp
+#include "tinytorch/core/linalg.h"
+#include "tinytorch/core/pairs.h"
+
+// %%
+//| export core/linalg_methods.h
+//| extends Tensor
+namespace tinytorch {
+class Tensor;
+
+// The Tensor methods of chapter 68. Each calls the function of its name (linalg.h, pairs.h), where it is documented.
+class LinalgMethods {
+ public:
+  Tensor inverse() const;
+  Tensor det() const;
+  Tensor logdet() const;
+  std::tuple<Tensor, Tensor> slogdet() const;
+  Tensor cholesky(bool upper = false) const;
+  Tensor cholesky_solve(const Tensor& input2, bool upper = false) const;
+  std::tuple<Tensor, Tensor> qr(bool some = true) const;
+  std::tuple<Tensor, Tensor, Tensor> svd(bool some = true, bool compute_uv = true) const;
+  Tensor pinverse(double rcond = 1e-15) const;
+  Tensor cov(std::int64_t correction = 1) const;
+  Tensor cov(std::int64_t correction, const std::optional<Tensor>& fweights) const;
+  Tensor cov(std::int64_t correction, const std::optional<Tensor>& fweights, const std::optional<Tensor>& aweights) const;
+  Tensor corrcoef() const;
+};
+}  // namespace tinytorch
+
+// %%
+#include "tito/lesson.h"
+#include <cmath>
+#include <tuple>
+#include <vector>
+#include "tinytorch/core/autograd.h"
+#include "tinytorch/core/linalg.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/pairs.h"
+#include "tinytorch/core/tensor_data.h"
+
+// %%
+namespace tinytorch {
+
+// %% [markdown]
+// ## Elimination
+//
+// Subtract multiples of the row with the pivot from the rows below, until the matrix is triangular. The pivot is the largest number left in its column: with a small one the multiples are large and rounding errors grow with them.
+//
+//     2  1 | 3      exchange     4  1 | 5      row 2 - 0.5 row 1     4  1   | 5
+//     4  1 | 5     -------->     2  1 | 3     ----------------->     0  0.5 | 0.5      then x2 = 1, x1 = 1
+//
+// The determinant is the product of the pivots, with a minus for each exchange. It over- and underflows soon (0.1^100 is 1e-100, and float ends at 1e-38), so `slogdet` gives its sign and the logarithm of its size.
+
+// %%
+//| export core/linalg.h
+// ---- Of square matrices (..., n, n), float or double. O(n^3) for each.
+Tensor linalg_inv(const Tensor& A);  // throws for a singular matrix
+inline Tensor inverse(const Tensor& self) { return linalg_inv(self); }
+Tensor linalg_det(const Tensor& A);  // (...)
+inline Tensor det(const Tensor& self) { return linalg_det(self); }
+std::tuple<Tensor, Tensor> linalg_slogdet(const Tensor& A);  // the sign, 0 for a singular matrix, and log |det|
+inline std::tuple<Tensor, Tensor> slogdet(const Tensor& self) { return linalg_slogdet(self); }
+Tensor logdet(const Tensor& self);  // NaN for a negative determinant, -inf for a singular matrix
+// X with A X = B, or X A = B unless `left`. B is (..., n, k), or (..., n) with the batch dimensions of A; they broadcast otherwise. Throws for a singular matrix.
+Tensor linalg_solve(const Tensor& A, const Tensor& B, bool left = true);
+// The lower (upper) triangular L (U) with A = L L^T (U^T U). Only that triangle of A is read. Throws unless A is positive definite.
+Tensor linalg_cholesky(const Tensor& A, bool upper = false);
+inline Tensor cholesky(const Tensor& self, bool upper = false) { return linalg_cholesky(self, upper); }
+// As linalg_solve, of a triangular A: only that triangle is read, and not the diagonal when it is to be ones. A zero on the diagonal gives infinities. O(n^2 k).
+Tensor linalg_solve_triangular(const Tensor& self, const Tensor& B, bool upper, bool left = true, bool unitriangular = false);
+// X with A X = self for the factor of A that linalg_cholesky gave.
+Tensor cholesky_solve(const Tensor& self, const Tensor& input2, bool upper = false);
+
+namespace op {
+extern Operator<Tensor(const Tensor&)> linalg_inv;
+extern Operator<Tensor(const Tensor&)> linalg_det;
+extern Operator<Tensor(const Tensor&, const Tensor&)> linalg_solve;
+extern Operator<Tensor(const Tensor&, bool)> linalg_cholesky;
+extern Operator<Tensor(const Tensor&, const Tensor&, bool, bool)> linalg_solve_triangular;
+}  // namespace op
+
+// %%
+//| export core/solving.cpp
+namespace {
+void check_square(const char* name, const Tensor& A) {
+  TORCH_CHECK(A.dim() >= 2, name, ": The input tensor A must have at least 2 dimensions.");
+  TORCH_CHECK(A.size(-1) == A.size(-2), name, ": A must be batches of square matrices, but they are ", A.size(-2), " by ", A.size(-1), " matrices");
+}
+void check_real(const char* name, const Tensor& A) {
+  TORCH_CHECK(A.is_floating_point(), name, ": Expected a floating point or complex tensor as input. Got ", A.scalar_type());
+  TORCH_CHECK_NOT_IMPLEMENTED(A.scalar_type() == kFloat || A.scalar_type() == kDouble, name, ": Low precision dtypes not supported. Got ", A.scalar_type(), "\n[", name, "] convert with to(kFloat) first.");
+}
+
+// Whether there are several matrices: errors then say which one.
+std::string batch_element(const Tensor& A, std::int64_t b) { return A.dim() > 2 ? str("(Batch element ", b, "): ") : ""; }
+
+std::int64_t matrix_count(const Tensor& A) {
+  std::int64_t count = 1;
+  for (std::int64_t d = 0; d < A.dim() - 2; ++d) count *= A.size(d);
+  return count;
+}
+
+// Makes the rows `a` (n x n) upper triangular and does the same to the rows `b` (n x k). Gives the sign of the row exchanges, and the 1-based number of the first zero pivot, or 0.
+template <class T>
+std::pair<int, std::int64_t> eliminate(T* a, std::int64_t n, T* b, std::int64_t k) {
+  int sign = 1;
+  std::int64_t zero_pivot = 0;
+  for (std::int64_t j = 0; j < n; ++j) {
+    // The largest number of column j from the diagonal down.
+    std::int64_t pivot = j;
+    for (std::int64_t i = j + 1; i < n; ++i)
+      if (std::abs(a[i * n + j]) > std::abs(a[pivot * n + j])) pivot = i;
+    if (pivot != j) {
+      std::swap_ranges(a + j * n, a + (j + 1) * n, a + pivot * n);
+      std::swap_ranges(b + j * k, b + (j + 1) * k, b + pivot * k);
+      sign = -sign;
+    }
+    if (a[j * n + j] == T{0}) {
+      if (zero_pivot == 0) zero_pivot = j + 1;
+      continue;
+    }
+    for (std::int64_t i = j + 1; i < n; ++i) {
+      const T factor = a[i * n + j] / a[j * n + j];
+      if (factor == T{0}) continue;
+      for (std::int64_t c = j; c < n; ++c) a[i * n + c] -= factor * a[j * n + c];
+      for (std::int64_t c = 0; c < k; ++c) b[i * k + c] -= factor * b[j * k + c];
+    }
+  }
+  return {sign, zero_pivot};
+}
+
+// b := a^-1 b for a triangular a (n x n).
+template <class T>
+void substitute(const T* a, std::int64_t n, T* b, std::int64_t k, bool upper, bool unit) {
+  for (std::int64_t step = 0; step < n; ++step) {
+    const std::int64_t i = upper ? n - 1 - step : step;
+    for (std::int64_t j = upper ? i + 1 : 0; j < (upper ? n : i); ++j)
+      for (std::int64_t c = 0; c < k; ++c) b[i * k + c] -= a[i * n + j] * b[j * k + c];
+    if (!unit)
+      for (std::int64_t c = 0; c < k; ++c) b[i * k + c] /= a[i * n + i];
+  }
+}
+
+// A copy in the order of rows, whatever the input's memory.
+Tensor row_copy(const Tensor& A) {
+  const Tensor copy = empty(A.sizes(), A.scalar_type());
+  copy_into(copy, A);
+  return copy;
+}
+
+Tensor linalg_inv_cpu(const Tensor& A) {
+  const Tensor work = row_copy(A);
+  const std::int64_t n = A.size(-1);
+  const Tensor result = zeros(A.sizes(), A.scalar_type());
+  dispatch_floating_types(A.scalar_type(), "linalg_inv", [&]<class T>() {
+    for (std::int64_t b = 0; b < matrix_count(A) && n > 0; ++b) {
+      T* const a = work.data<T>() + b * n * n;
+      T* const x = result.data<T>() + b * n * n;
+      for (std::int64_t i = 0; i < n; ++i) x[i * n + i] = T{1};
+      const std::int64_t zero_pivot = eliminate(a, n, x, n).second;
+      TORCH_CHECK(zero_pivot == 0, "linalg.inv: ", batch_element(A, b), "The diagonal element ", zero_pivot, " is zero, the inversion could not be completed because the input matrix is singular.");
+      substitute(a, n, x, n, true, false);
+    }
+  });
+  return result;
+}
+
+Tensor linalg_solve_cpu(const Tensor& A, const Tensor& B) {
+  const Tensor work = row_copy(A);
+  const Tensor result = row_copy(B);
+  const std::int64_t n = A.size(-1), k = B.size(-1);
+  dispatch_floating_types(A.scalar_type(), "linalg_solve", [&]<class T>() {
+    for (std::int64_t b = 0; b < matrix_count(A); ++b) {
+      T* const a = work.data<T>() + b * n * n;
+      T* const x = result.data<T>() + b * n * k;
+      TORCH_CHECK(eliminate(a, n, x, k).second == 0, "torch.linalg.solve: ", batch_element(A, b), "The solver failed because the input matrix is singular.");
+      substitute(a, n, x, k, true, false);
+    }
+  });
+  return result;
+}
+
+// The sign and the pivots' sizes, of each matrix: f(b, sign, pivots).
+template <class F>
+void for_each_pivots(const Tensor& A, F f) {
+  const Tensor work = row_copy(A);
+  const std::int64_t n = A.size(-1);
+  dispatch_floating_types(A.scalar_type(), "linalg_det", [&]<class T>() {
+    for (std::int64_t b = 0; b < matrix_count(A); ++b) {
+      T* const a = work.data<T>() + b * n * n;
+      const int sign = eliminate(a, n, static_cast<T*>(nullptr), 0).first;
+      f(b, sign, a);
+    }
+  });
+}
+
+DimVector batch_sizes(const Tensor& A) { return DimVector(IntArrayRef(A.sizes().data(), A.sizes().size() - 2)); }
+
+Tensor linalg_det_cpu(const Tensor& A) {
+  const Tensor result = empty(batch_sizes(A), A.scalar_type());
+  const std::int64_t n = A.size(-1);
+  for_each_pivots(A, [&]<class T>(std::int64_t b, int sign, const T* a) {
+    T product = static_cast<T>(sign);
+    for (std::int64_t i = 0; i < n; ++i) product *= a[i * n + i];
+    result.data<T>()[b] = product;
+  });
+  return result;
+}
+
+Tensor linalg_cholesky_cpu(const Tensor& A, bool upper) {
+  const Tensor L = row_copy(upper ? A.transpose(-2, -1) : A);
+  const std::int64_t n = A.size(-1);
+  dispatch_floating_types(A.scalar_type(), "linalg_cholesky", [&]<class T>() {
+    for (std::int64_t b = 0; b < matrix_count(A); ++b) {
+      T* const l = L.data<T>() + b * n * n;
+      for (std::int64_t j = 0; j < n; ++j) {
+        // Row j of L from the rows above: l_jc = (a_jc - sum of l_jk l_ck) / l_cc, and what is left of a_jj is the square of l_jj.
+        for (std::int64_t c = 0; c <= j; ++c) {
+          T rest = l[j * n + c];
+          for (std::int64_t k = 0; k < c; ++k) rest -= l[j * n + k] * l[c * n + k];
+          TORCH_CHECK(c < j || rest > T{0}, "linalg.cholesky: ", batch_element(A, b), "The factorization could not be completed because the input is not positive-definite (the leading minor of order ", j + 1,
+                             " is not positive-definite).");
+          l[j * n + c] = c < j ? rest / l[c * n + c] : std::sqrt(rest);
+        }
+        for (std::int64_t c = j + 1; c < n; ++c) l[j * n + c] = T{0};
+      }
+    }
+  });
+  return upper ? row_copy(L.transpose(-2, -1)) : L;
+}
+
+Tensor linalg_solve_triangular_cpu(const Tensor& A, const Tensor& B, bool upper, bool unitriangular) {
+  const Tensor a = row_copy(A);
+  const Tensor result = row_copy(B);
+  const std::int64_t n = A.size(-1), k = B.size(-1);
+  dispatch_floating_types(A.scalar_type(), "linalg_solve_triangular", [&]<class T>() {
+    for (std::int64_t b = 0; b < matrix_count(A); ++b) substitute(a.data<T>() + b * n * n, n, result.data<T>() + b * n * k, k, upper, unitriangular);
+  });
+  return result;
+}
+}  // namespace
+
+// %% [markdown]
+// **Gradients.** With G the gradient of the result:
+//
+//     X = A^-1          dA = -X^T G X^T
+//     A X = B           dB = A^-T G        dA = -dB X^T
+//     det A             dA = G cofactors(A) = G det(A) A^-T where A is not singular
+//     log |det A|       dA = G A^-T
+//     A = L L^T         dA = L^-T P L^-1, P the symmetric matrix with the lower triangle of L^T G, half of it
+//
+// Of a singular matrix the cofactors are computed one by one, as determinants of the matrix without a row and a column: n^2 determinants, and rare.
+
+// %%
+//| export core/solving.cpp
+namespace {
+Tensor mT(const Tensor& x) { return x.transpose(-2, -1); }
+
+// The cofactors of every matrix: (-1)^(i + j) times the determinant without row i and column j.
+Tensor cofactors(const Tensor& A) {
+  const std::int64_t n = A.size(-1);
+  const auto without = [n](const Tensor& x, std::int64_t dim, std::int64_t i) { return cat({x.narrow(dim, 0, i), x.narrow(dim, i + 1, n - i - 1)}, dim); };
+  std::vector<Tensor> rows;
+  for (std::int64_t i = 0; i < n; ++i) {
+    std::vector<Tensor> row;
+    for (std::int64_t j = 0; j < n; ++j) row.push_back(linalg_det(without(without(A, -2, i), -1, j)) * ((i + j) % 2 == 0 ? 1 : -1));
+    rows.push_back(stack(row, -1));
+  }
+  return stack(rows, -2);
+}
+
+Tensor det_backward(const Tensor& grad, const Tensor& A, const Tensor& det) {
+  if (A.numel() == 0) return zeros_like(A);
+  const Tensor g = grad.unsqueeze(-1).unsqueeze(-1);
+  const bool singular = (det == 0).any().item<bool>();
+  return singular ? g * cofactors(A) : g * det.unsqueeze(-1).unsqueeze(-1) * mT(linalg_inv(A));
+}
+
+Tensor cholesky_backward(const Tensor& grad, const Tensor& result, bool upper) {
+  const Tensor L = upper ? mT(result) : result;
+  const Tensor G = upper ? mT(grad) : grad;
+  const Tensor lower = tril(matmul(mT(L), G));
+  const Tensor P = (lower + mT(tril(lower, -1))) * 0.5;
+  // L^-T P L^-1, where P L^-1 is the transpose of L^-T P^T
+  const Tensor left = linalg_solve_triangular(mT(L), P, true);
+  return mT(linalg_solve_triangular(mT(L), mT(left), true));
+}
+}  // namespace
+
+constinit Operator<Tensor(const Tensor&)> op::linalg_inv("linalg_inv", {
+    .cpu = linalg_inv_cpu,
+    .autograd = gradient_of<op::linalg_inv>([](const Tensor& g, Output X) { return -matmul(mT(X), matmul(g, mT(X))); })});
+constinit Operator<Tensor(const Tensor&)> op::linalg_det("linalg_det", {
+    .cpu = linalg_det_cpu,
+    .autograd = gradient_of<op::linalg_det>([](const Tensor& g, Input<0> A, Output det) { return det_backward(g, A, det); })});
+constinit Operator<Tensor(const Tensor&, const Tensor&)> op::linalg_solve("linalg_solve", {
+    .cpu = linalg_solve_cpu,
+    .autograd = gradient_of<op::linalg_solve>(
+        [](const Tensor& g, Input<0> A, Output X) { return -matmul(tinytorch::linalg_solve(mT(A), g), mT(X)); },
+        [](const Tensor& g, Input<0> A) { return tinytorch::linalg_solve(mT(A), g); })});
+constinit Operator<Tensor(const Tensor&, bool)> op::linalg_cholesky("linalg_cholesky", {
+    .cpu = linalg_cholesky_cpu,
+    .autograd = gradient_of<op::linalg_cholesky>([](const Tensor& g, Output L, Arg<1, bool> upper) { return cholesky_backward(g, L, upper.value); })});
+constinit Operator<Tensor(const Tensor&, const Tensor&, bool, bool)> op::linalg_solve_triangular("linalg_solve_triangular", {
+    .cpu = linalg_solve_triangular_cpu,
+    .autograd = gradient_of<op::linalg_solve_triangular>(
+        [](const Tensor& g, Input<0> A, Output X, Arg<2, bool> upper, Arg<3, bool> unit) {
+          const Tensor full = -matmul(tinytorch::linalg_solve_triangular(mT(A), g, !upper.value, true, unit.value), mT(X));
+          return upper.value ? triu(full, unit.value ? 1 : 0) : tril(full, unit.value ? -1 : 0);
+        },
+        [](const Tensor& g, Input<0> A, Arg<2, bool> upper, Arg<3, bool> unit) { return tinytorch::linalg_solve_triangular(mT(A), g, !upper.value, true, unit.value); })});
+
+namespace {
+// Two results, of which the second has a gradient: a custom function (chapter 99), since an operator's gradient is that of its first result.
+struct SignAndLogDeterminant : autograd::Function<SignAndLogDeterminant> {
+  static variable_list forward(autograd::AutogradContext* context, const Tensor& A) {
+    const Tensor sign = empty(batch_sizes(A), A.scalar_type());
+    const Tensor logarithm = empty(batch_sizes(A), A.scalar_type());
+    const std::int64_t n = A.size(-1);
+    for_each_pivots(A, [&]<class T>(std::int64_t b, int exchanges, const T* a) {
+      T s = static_cast<T>(exchanges), sum{0};
+      for (std::int64_t i = 0; i < n; ++i) {
+        const T pivot = a[i * n + i];
+        s = pivot == T{0} ? T{0} : pivot < T{0} ? -s : s;
+        sum += std::log(std::abs(pivot));
+      }
+      sign.data<T>()[b] = s;
+      logarithm.data<T>()[b] = sum;
+    });
+    context->save_for_backward({A});
+    context->mark_non_differentiable({sign});
+    return {sign, logarithm};
+  }
+  static variable_list backward(autograd::AutogradContext* context, variable_list gradients) {
+    const Tensor A = context->get_saved_variables()[0];
+    return {gradients[1].unsqueeze(-1).unsqueeze(-1) * mT(linalg_inv(A))};
+  }
+};
+}  // namespace
+
+// %%
+//| export core/solving.cpp
+Tensor linalg_inv(const Tensor& A) {
+  check_square("linalg.inv", A);
+  check_real("linalg.inv", A);
+  return op::linalg_inv(A);
+}
+
+Tensor linalg_det(const Tensor& A) {
+  check_square("linalg.det", A);
+  check_real("linalg.det", A);
+  return op::linalg_det(A);
+}
+
+std::tuple<Tensor, Tensor> linalg_slogdet(const Tensor& A) {
+  check_square("linalg.slogdet", A);
+  check_real("linalg.slogdet", A);
+  const variable_list results = SignAndLogDeterminant::apply(A);
+  return {results[0], results[1]};
+}
+
+Tensor logdet(const Tensor& self) {
+  check_square("logdet", self);
+  check_real("logdet", self);
+  const auto [sign, logarithm] = linalg_slogdet(self);
+  return where(sign == -1, full({}, std::numeric_limits<double>::quiet_NaN(), self.options()), logarithm);
+}
+
+namespace {
+// Both with the batch dimensions of both.
+std::pair<Tensor, Tensor> with_common_batch(const char* name, const Tensor& A, const Tensor& B) {
+  TORCH_CHECK(A.scalar_type() == B.scalar_type(), name, ": Expected A and B to have the same dtype, but found A of type ", A.scalar_type(), " and B of type ", B.scalar_type(), " instead");
+  const DimVector batch = infer_size(batch_sizes(A), batch_sizes(B));
+  const auto expanded = [&batch](const Tensor& x) {
+    DimVector sizes = batch;
+    sizes.push_back(x.size(-2));
+    sizes.push_back(x.size(-1));
+    return x.expand(sizes);
+  };
+  return {expanded(A), expanded(B)};
+}
+}  // namespace
+
+Tensor linalg_solve(const Tensor& A, const Tensor& B, bool left) {
+  check_square("linalg.solve", A);
+  check_real("linalg.solve", A);
+  const bool is_vector = B.dim() == 1 || (B.dim() == A.dim() - 1 && B.sizes() == IntArrayRef(A.sizes().data(), A.sizes().size() - 1));
+  TORCH_CHECK(left || !is_vector, "linalg.solve: Vector broadcasting of the left hand side is not supported for left=False. In this case linalg.solve is equivalent to B / A.squeeze(-1)");
+  const Tensor columns = is_vector ? B.unsqueeze(-1) : left ? B : mT(B);
+  TORCH_CHECK(columns.dim() >= 2 && columns.size(-2) == A.size(-1), "linalg.solve: Incompatible shapes of A and B for the equation ", left ? "AX = B" : "XA = B", " (", A.size(-2), "x", A.size(-1), " and ",
+              B.dim() > 1 ? B.size(-2) : B.size(0), "x", B.dim() > 1 ? B.size(-1) : 1, ")");
+  const auto [matrices, right] = with_common_batch("linalg.solve", left ? A : mT(A), columns);
+  const Tensor X = op::linalg_solve(matrices, right);
+  return is_vector ? X.squeeze(-1) : left ? X : mT(X);
+}
+
+Tensor linalg_cholesky(const Tensor& A, bool upper) {
+  check_square("linalg.cholesky", A);
+  check_real("linalg.cholesky", A);
+  return op::linalg_cholesky(A, upper);
+}
+
+Tensor linalg_solve_triangular(const Tensor& self, const Tensor& B, bool upper, bool left, bool unitriangular) {
+  check_square("linalg.solve_triangular", self);
+  check_real("linalg.solve_triangular", self);
+  TORCH_CHECK(B.dim() >= 2, "linalg.solve_triangular: The input tensor B must have at least 2 dimensions.");
+  const Tensor columns = left ? B : mT(B);
+  TORCH_CHECK(columns.size(-2) == self.size(-1), "linalg.solve_triangular: Incompatible shapes of A and B for the equation ", left ? "AX = B" : "XA = B", " (", self.size(-2), "x", self.size(-1), " and ", B.size(-2),
+              "x", B.size(-1), ")");
+  const auto [matrices, right] = with_common_batch("linalg.solve_triangular", left ? self : mT(self), columns);
+  const Tensor X = op::linalg_solve_triangular(matrices, right, upper == left, unitriangular);
+  return left ? X : mT(X);
+}
+
+// L L^T X = B: once down, once up.
+Tensor cholesky_solve(const Tensor& self, const Tensor& input2, bool upper) {
+  TORCH_CHECK(self.dim() >= 2, "b should have at least 2 dimensions, but has ", self.dim(), " dimensions instead");
+  TORCH_CHECK(input2.dim() >= 2, "u should have at least 2 dimensions, but has ", input2.dim(), " dimensions instead");
+  const Tensor L = upper ? mT(input2) : input2;
+  return linalg_solve_triangular(mT(L), linalg_solve_triangular(L, self, false), true);
+}
+
+// %%
+TEST_CASE("linalg: inverse, determinant and solutions, with their gradients") {
+  const Tensor A = tensor({{0.0, 2.0}, {4.0, 1.0}}, kDouble);  // the first pivot is 0 without an exchange
+  CHECK_CLOSE(inverse(A), tensor({{-0.125, 0.25}, {0.5, 0.0}}, kDouble), 1e-15, 1e-15);
+  CHECK_CLOSE(det(A), tensor(-8.0, kDouble), 1e-15, 0.0);
+  CHECK_CLOSE(linalg_solve(A, tensor({2.0, 5.0}, kDouble)), tensor({1.0, 1.0}, kDouble), 1e-15, 0.0);
+  CHECK_CLOSE(matmul(linalg_solve(A, eye(2, kDouble), false), A), eye(2, kDouble), 1e-15, 1e-15);
+  const auto [sign, logarithm] = slogdet(A);
+  CHECK_EQ(sign.item<double>(), -1);
+  CHECK_CLOSE(logarithm, tensor(std::log(8.0), kDouble), 1e-15, 0.0);
+  CHECK(std::isnan(logdet(A).item<double>()));
+  // (7 x 7) 1e-60 has a determinant of 1e-420, which no double holds.
+  CHECK_EQ(det(eye(7, kDouble) * 1e-60).item<double>(), 0);
+  CHECK_CLOSE(logdet(eye(7, kDouble) * 1e-60), tensor(-420 * std::log(10.0), kDouble), 1e-14, 0.0);
+  // The gradient of the determinant is the matrix of cofactors, also where A is singular.
+  const Tensor S = tensor({{1.0, 2.0}, {2.0, 4.0}}, TensorOptions(kDouble).requires_grad(true));
+  det(S).backward();
+  CHECK_EQ(S.grad(), tensor({{4.0, -2.0}, {-2.0, 1.0}}, kDouble));
+  CHECK_ERROR(inverse(S.detach()), "linalg.inv: The diagonal element 2 is zero, the inversion could not be completed because the input matrix is singular.");
+  CHECK_ERROR(linalg_solve(S.detach(), ones({2}, kDouble)), "torch.linalg.solve: The solver failed because the input matrix is singular.");
+  CHECK_ERROR(det(ones({2, 3})), "linalg.det: A must be batches of square matrices, but they are 2 by 3 matrices");
+  CHECK_ERROR(inverse(ones({2, 2}, kLong)), "linalg.inv: Expected a floating point or complex tensor as input. Got Long");
+}
+
+TEST_CASE("linalg: Cholesky and triangular systems") {
+  const Tensor A = tensor({{4.0, 2.0}, {2.0, 5.0}}, kDouble);
+  const Tensor L = linalg_cholesky(A);
+  CHECK_EQ(L, tensor({{2.0, 0.0}, {1.0, 2.0}}, kDouble));
+  CHECK_EQ(linalg_cholesky(A, true), L.t());
+  CHECK_CLOSE(matmul(A, cholesky_solve(ones({2, 1}, kDouble), L)), ones({2, 1}, kDouble), 1e-15, 0.0);
+  CHECK_EQ(linalg_solve_triangular(L, tensor({{2.0}, {3.0}}, kDouble), false), tensor({{1.0}, {1.0}}, kDouble));
+  CHECK_EQ(linalg_solve_triangular(L, tensor({{2.0}, {3.0}}, kDouble), false, true, true), tensor({{2.0}, {1.0}}, kDouble));
+  CHECK_ERROR(linalg_cholesky(A - 4 * eye(2, kDouble)), "linalg.cholesky: The factorization could not be completed because the input is not positive-definite (the leading minor of order 1 is not positive-definite).");
+  CHECK_ERROR(linalg_cholesky(stack({A, -A})), "linalg.cholesky: (Batch element 1): The factorization could not be completed");
+}
+
+// %% [markdown]
+// ## QR: reflections
+//
+// A *Householder reflection* I - tau v v^T mirrors space at a plane. With v = x - beta e1, beta = -sign(x1) |x|, it turns the column x into beta e1: everything below the diagonal becomes zero at once, and because mirroring keeps lengths, rounding errors do not grow. One reflection for each column makes A upper
+// triangular; the product of the reflections is Q. Gram-Schmidt, which subtracts projections instead, loses orthogonality as the square of the condition number.
+//
+// ## Eigenvalues: rotations
+//
+// Jacobi (1846) turns two coordinates p, q of a symmetric matrix by the angle that makes a_pq zero. Other entries that were zero fill up again, but the sum of squares off the diagonal falls by 2 a_pq^2 each time, and once it is small it falls quadratically. LAPACK first makes the matrix tridiagonal, which costs fewer
+// products for large n; Jacobi is shorter, and its small eigenvalues are at least as accurate.
+//
+// Turning pairs of *columns* of A until all are orthogonal (Hestenes 1958) is Jacobi on A^T A without ever computing A^T A, which would square the condition number: the columns' lengths are then the singular values, the normalised columns U, the product of the rotations V.
+//
+//     A  ->  A J1 J2 ...  =  U diag(s)      V = J1 J2 ...      A = U diag(s) V^T
+//
+// Signs and orders are conventions: an eigenvector times -1 is one as well. Values come in order (ascending for `eigh`, descending for `svd`); the vectors' signs are the algorithm's, and other libraries' differ. Losses must not depend on them.
+
+// %%
+//| export core/linalg.h
+// ---- Factorizations of (..., m, n), float or double.
+// Q (..., m, k) with orthonormal columns and upper triangular R (..., k, n); k is min(m, n) for mode "reduced", m for "complete"; "r" gives an empty Q. The signs are LAPACK's. Gradients where m >= n or mode is "reduced". O(m n^2).
+std::tuple<Tensor, Tensor> linalg_qr(const Tensor& A, std::string_view mode = "reduced");
+inline std::tuple<Tensor, Tensor> qr(const Tensor& self, bool some = true) { return linalg_qr(self, some ? "reduced" : "complete"); }
+// Eigenvalues (..., n), ascending, and eigenvectors, the columns of (..., n, n), of symmetric matrices, of which only one triangle is read. Gradients through vectors are infinite where two values are equal.
+std::tuple<Tensor, Tensor> linalg_eigh(const Tensor& A, std::string_view UPLO = "L");
+Tensor linalg_eigvalsh(const Tensor& A, std::string_view UPLO = "L");
+// U (..., m, k), S (..., k) descending, V^T (..., k, n); without full_matrices k is min(m, n), with it U and V^T are square.
+std::tuple<Tensor, Tensor, Tensor> linalg_svd(const Tensor& A, bool full_matrices = true);
+Tensor linalg_svdvals(const Tensor& A);
+std::tuple<Tensor, Tensor, Tensor> svd(const Tensor& self, bool some = true, bool compute_uv = true);  // U, S and V, not its transpose
+// The Moore-Penrose inverse (..., n, m); singular values up to rtol times the largest count as zero (max(m, n) times the dtype's epsilon when absent).
+Tensor linalg_pinv(const Tensor& A, std::optional<double> rtol = std::nullopt);
+inline Tensor pinverse(const Tensor& self, double rcond = 1e-15) { return linalg_pinv(self, rcond); }
+// How many singular values count, as Long (...).
+Tensor linalg_matrix_rank(const Tensor& A, std::optional<double> tol = std::nullopt);
+
+// The same under the names of torch::linalg.
+namespace linalg {
+inline Tensor inv(const Tensor& A) { return linalg_inv(A); }
+inline Tensor det(const Tensor& A) { return linalg_det(A); }
+inline std::tuple<Tensor, Tensor> slogdet(const Tensor& A) { return linalg_slogdet(A); }
+inline Tensor solve(const Tensor& A, const Tensor& B, bool left) { return linalg_solve(A, B, left); }
+inline Tensor solve_triangular(const Tensor& A, const Tensor& B, bool upper, bool left, bool unitriangular) { return linalg_solve_triangular(A, B, upper, left, unitriangular); }
+inline Tensor cholesky(const Tensor& A) { return linalg_cholesky(A); }
+inline std::tuple<Tensor, Tensor> qr(const Tensor& A, std::string_view mode = "reduced") { return linalg_qr(A, mode); }
+inline std::tuple<Tensor, Tensor> eigh(const Tensor& A, std::string_view UPLO) { return linalg_eigh(A, UPLO); }
+inline Tensor eigvalsh(const Tensor& A, std::string_view UPLO) { return linalg_eigvalsh(A, UPLO); }
+inline std::tuple<Tensor, Tensor, Tensor> svd(const Tensor& A, bool full_matrices) { return linalg_svd(A, full_matrices); }
+inline Tensor svdvals(const Tensor& A) { return linalg_svdvals(A); }
+}  // namespace linalg
+
+// %%
+//| export core/factoring.cpp
+namespace {
+void check_matrix(const char* name, const Tensor& A, bool square = false) {
+  TORCH_CHECK(A.dim() >= 2, name, ": The input tensor A must have at least 2 dimensions.");
+  TORCH_CHECK(!square || A.size(-1) == A.size(-2), name, ": A must be batches of square matrices, but they are ", A.size(-2), " by ", A.size(-1), " matrices");
+  TORCH_CHECK(A.is_floating_point(), name, ": Expected a floating point or complex tensor as input. Got ", A.scalar_type());
+  TORCH_CHECK_NOT_IMPLEMENTED(A.scalar_type() == kFloat || A.scalar_type() == kDouble, name, ": Low precision dtypes not supported. Got ", A.scalar_type(), "\n[", name, "] convert with to(kFloat) first.");
+}
+
+// The sizes of the batch, followed by `matrix`.
+DimVector batch_of(const Tensor& A, IntArrayRef matrix) {
+  DimVector sizes(IntArrayRef(A.sizes().data(), A.sizes().size() - 2));
+  for (const std::int64_t size : matrix) sizes.push_back(size);
+  return sizes;
+}
+
+std::int64_t batch_count(const Tensor& A) {
+  std::int64_t count = 1;
+  for (std::int64_t d = 0; d < A.dim() - 2; ++d) count *= A.size(d);
+  return count;
+}
+
+Tensor by_rows(const Tensor& A) {
+  const Tensor copy = empty(A.sizes(), A.scalar_type());
+  copy_into(copy, A);
+  return copy;
+}
+
+Tensor transposed(const Tensor& x) { return x.transpose(-2, -1); }
+
+// Makes r (m x n) upper triangular by reflections, and collects them in q (m x m), which begins as the identity.
+template <class T>
+void reflect_to_triangle(T* r, T* q, std::int64_t m, std::int64_t n) {
+  std::vector<T> v(static_cast<std::size_t>(m));
+  for (std::int64_t j = 0; j < std::min(m - 1, n); ++j) {
+    // v = x - beta e1, scaled to begin with 1
+    T below{0};
+    for (std::int64_t i = j + 1; i < m; ++i) below = std::hypot(below, r[i * n + j]);
+    if (below == T{0}) continue;
+    const T alpha = r[j * n + j];
+    const T beta = -std::copysign(std::hypot(alpha, below), alpha);
+    const T tau = (beta - alpha) / beta;
+    v[static_cast<std::size_t>(j)] = T{1};
+    for (std::int64_t i = j + 1; i < m; ++i) v[static_cast<std::size_t>(i)] = r[i * n + j] / (alpha - beta);
+    // rows of r from the left, columns of q from the right
+    for (std::int64_t c = j; c < n; ++c) {
+      T dot{0};
+      for (std::int64_t i = j; i < m; ++i) dot += v[static_cast<std::size_t>(i)] * r[i * n + c];
+      for (std::int64_t i = j; i < m; ++i) r[i * n + c] -= tau * dot * v[static_cast<std::size_t>(i)];
+    }
+    for (std::int64_t row = 0; row < m; ++row) {
+      T dot{0};
+      for (std::int64_t i = j; i < m; ++i) dot += q[row * m + i] * v[static_cast<std::size_t>(i)];
+      for (std::int64_t i = j; i < m; ++i) q[row * m + i] -= tau * dot * v[static_cast<std::size_t>(i)];
+    }
+    for (std::int64_t i = j + 1; i < m; ++i) r[i * n + j] = T{0};
+  }
+}
+
+// Q (..., m, m) and R (..., m, n).
+std::pair<Tensor, Tensor> full_qr(const Tensor& A) {
+  const std::int64_t m = A.size(-2), n = A.size(-1);
+  const Tensor R = by_rows(A);
+  const Tensor Q = by_rows(eye(m, A.scalar_type()).expand(batch_of(A, {m, m})));
+  dispatch_floating_types(A.scalar_type(), "linalg_qr", [&]<class T>() {
+    for (std::int64_t b = 0; b < batch_count(A); ++b) reflect_to_triangle(R.data<T>() + b * m * n, Q.data<T>() + b * m * m, m, n);
+  });
+  return {Q, R};
+}
+
+// Turns the columns p and q of x (rows x n) by the angle with this cosine and sine.
+template <class T>
+void rotate_columns(T* x, std::int64_t rows, std::int64_t n, std::int64_t p, std::int64_t q, T cosine, T sine) {
+  for (std::int64_t i = 0; i < rows; ++i) {
+    const T a = x[i * n + p], b = x[i * n + q];
+    x[i * n + p] = cosine * a - sine * b;
+    x[i * n + q] = sine * a + cosine * b;
+  }
+}
+
+// Cosine and sine of the smaller angle that diagonalises [[a, c], [c, b]]. Golub and Van Loan, algorithm 8.4.1.
+template <class T>
+std::pair<T, T> jacobi_angle(T a, T b, T c) {
+  if (c == T{0}) return {T{1}, T{0}};
+  const T zeta = (b - a) / (2 * c);
+  const T tangent = std::copysign(T{1}, zeta) / (std::abs(zeta) + std::hypot(T{1}, zeta));
+  const T cosine = 1 / std::hypot(T{1}, tangent);
+  return {cosine, cosine * tangent};
+}
+
+// Makes the symmetric a (n x n) diagonal; v, which begins as the identity, holds the eigenvectors in its columns.
+template <class T>
+void diagonalise(T* a, T* v, std::int64_t n) {
+  for (int sweep = 0; sweep < 60; ++sweep) {
+    bool changed = false;
+    for (std::int64_t p = 0; p < n; ++p) {
+      for (std::int64_t q = p + 1; q < n; ++q) {
+        const T off = a[p * n + q];
+        if (std::abs(off) <= std::numeric_limits<T>::epsilon() / 8 * std::sqrt(std::abs(a[p * n + p] * a[q * n + q])) || std::abs(off) < std::numeric_limits<T>::min()) continue;
+        changed = true;
+        const auto [cosine, sine] = jacobi_angle(a[p * n + p], a[q * n + q], off);
+        rotate_columns(a, n, n, p, q, cosine, sine);
+        for (std::int64_t i = 0; i < n; ++i) {
+          const T x = a[p * n + i], y = a[q * n + i];
+          a[p * n + i] = cosine * x - sine * y;
+          a[q * n + i] = sine * x + cosine * y;
+        }
+        rotate_columns(v, n, n, p, q, cosine, sine);
+      }
+    }
+    if (!changed) return;
+  }
+}
+
+// Turns columns of u (m x n) until they are orthogonal; v (n x n), which begins as the identity, turns with them.
+template <class T>
+void orthogonalise(T* u, T* v, std::int64_t m, std::int64_t n) {
+  for (int sweep = 0; sweep < 60; ++sweep) {
+    bool changed = false;
+    for (std::int64_t p = 0; p < n; ++p) {
+      for (std::int64_t q = p + 1; q < n; ++q) {
+        T pp{0}, qq{0}, pq{0};
+        for (std::int64_t i = 0; i < m; ++i) {
+          pp += u[i * n + p] * u[i * n + p];
+          qq += u[i * n + q] * u[i * n + q];
+          pq += u[i * n + p] * u[i * n + q];
+        }
+        if (std::abs(pq) <= std::numeric_limits<T>::epsilon() / 4 * std::sqrt(pp * qq) || std::abs(pq) < std::numeric_limits<T>::min()) continue;
+        changed = true;
+        const auto [cosine, sine] = jacobi_angle(pp, qq, pq);
+        rotate_columns(u, m, n, p, q, cosine, sine);
+        rotate_columns(v, n, n, p, q, cosine, sine);
+      }
+    }
+    if (!changed) return;
+  }
+}
+}  // namespace
+
+// %% [markdown]
+// **Gradients.** Differentiate A = Q R with Q^T Q = I: dQ = Q W + ..., where W = Q^T dQ is antisymmetric, and dR R^-1 is upper triangular, so the two can be told apart in Q^T dA R^-1: its lower triangle is W's. The same with A V = V diag(l): W = V^T dV has the entries
+//
+//     w_ij = (V^T dA V)_ij / (l_j - l_i)        for i != j        dl_i = (V^T dA V)_ii
+//
+// Two eigenvalues that are equal have no directions of their own, and the quotient says so. Operators record the gradient of one result; these have two or three with gradients, so they are custom functions.
+
+// %%
+//| export core/factoring.cpp
+namespace {
+// What the backward of a part of the results gives where none arrived.
+Tensor or_zeros(const Tensor& gradient, const Tensor& like) { return gradient.defined() ? gradient : zeros_like(like); }
+
+// X plus its transpose, with the diagonal once.
+Tensor mirrored(const Tensor& upper) { return upper + transposed(triu(upper, 1)); }
+
+// dA of A = Q R with R square: (gQ + Q mirrored(triu(gR R^T - Q^T gQ))) R^-T.
+Tensor square_qr_backward(const Tensor& gQ, const Tensor& gR, const Tensor& Q, const Tensor& R) {
+  const Tensor inner = matmul(gR, transposed(R)) - matmul(transposed(Q), gQ);
+  const Tensor left = gQ + matmul(Q, mirrored(triu(inner)));
+  return transposed(linalg_solve_triangular(R, transposed(left), true));
+}
+
+struct QR : autograd::Function<QR> {
+  static variable_list forward(autograd::AutogradContext* context, const Tensor& A, bool complete, bool with_q) {
+    const std::int64_t m = A.size(-2), n = A.size(-1), k = std::min(m, n);
+    auto [Q, R] = full_qr(A);
+    if (!complete) {
+      Q = by_rows(Q.narrow(-1, 0, k));
+      R = by_rows(R.narrow(-2, 0, k));
+    }
+    if (!with_q) Q = empty({0}, A.scalar_type());
+    context->save_for_backward({Q, R});
+    context->saved_data["complete"] = complete;
+    context->saved_data["with_q"] = with_q;
+    return {Q, R};
+  }
+  static variable_list backward(autograd::AutogradContext* context, variable_list gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const Tensor &Q = saved[0], &R = saved[1];
+    TORCH_CHECK(context->saved_data["with_q"].toBool(), "The derivative of linalg.qr depends on Q, which is not computed when mode='r'. Please use linalg.qr(A, mode='reduced') if you are going to require gradients wrt. A.");
+    const std::int64_t m = Q.size(-2), n = R.size(-1);
+    TORCH_CHECK(!context->saved_data["complete"].toBool() || m <= n, "The QR decomposition is not differentiable when mode='complete' and nrows > ncols.");
+    const Tensor gQ = or_zeros(gradients[0], Q), gR = or_zeros(gradients[1], R);
+    if (m >= n) return {square_qr_backward(gQ, gR, Q, R), Tensor(), Tensor()};
+    // A = [X Y] with a square X = Q U, and Y = Q V: what arrives at V comes from Y, and through Q = X U^-1 from X.
+    const Tensor gU = gR.narrow(-1, 0, m), gV = gR.narrow(-1, m, n - m), U = R.narrow(-1, 0, m), V = R.narrow(-1, m, n - m);
+    const Tensor through_q = gQ + matmul(matmul(Q, V), transposed(gV));
+    return {cat({square_qr_backward(through_q, gU, Q, U), matmul(Q, gV)}, -1), Tensor(), Tensor()};
+  }
+};
+
+struct SymmetricEigen : autograd::Function<SymmetricEigen> {
+  static variable_list forward(autograd::AutogradContext* context, const Tensor& A, bool lower) {
+    const std::int64_t n = A.size(-1);
+    const Tensor one = lower ? tril(A) : transposed(triu(A));
+    const Tensor work = by_rows(one + transposed(tril(one, -1)));
+    const Tensor V = by_rows(eye(n, A.scalar_type()).expand(A.sizes()));
+    const Tensor L = empty(batch_of(A, {n}), A.scalar_type());
+    dispatch_floating_types(A.scalar_type(), "linalg_eigh", [&]<class T>() {
+      for (std::int64_t b = 0; b < batch_count(A); ++b) {
+        T* const a = work.data<T>() + b * n * n;
+        diagonalise(a, V.data<T>() + b * n * n, n);
+        for (std::int64_t i = 0; i < n; ++i) L.data<T>()[b * n + i] = a[i * n + i];
+      }
+    });
+    const auto [values, order] = L.sort(-1);
+    const Tensor vectors = V.gather(-1, order.unsqueeze(-2).expand(V.sizes()));
+    context->save_for_backward({values, vectors});
+    return {values, vectors};
+  }
+  static variable_list backward(autograd::AutogradContext* context, variable_list gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const Tensor &L = saved[0], &V = saved[1];
+    Tensor inner = diag_embed(or_zeros(gradients[0], L));
+    if (gradients[1].defined()) {
+      const Tensor identity = eye(L.size(-1), L.options());
+      const Tensor differences = L.unsqueeze(-2) - L.unsqueeze(-1) + identity;  // of any value on the diagonal, where the numerator is made zero
+      inner = inner + matmul(transposed(V), gradients[1]) * (1 - identity) / differences;
+    }
+    return {matmul(V, matmul(inner, transposed(V))), Tensor()};
+  }
+};
+
+// U (m x n), S and V of a tall A; columns of U that belong to no singular value are still zero.
+template <class T>
+void svd_of_tall(T* u, T* s, T* v, std::int64_t m, std::int64_t n) {
+  orthogonalise(u, v, m, n);
+  for (std::int64_t j = 0; j < n; ++j) {
+    T length{0};
+    for (std::int64_t i = 0; i < m; ++i) length = std::hypot(length, u[i * n + j]);
+    s[j] = length;
+    for (std::int64_t i = 0; i < m && length > T{0}; ++i) u[i * n + j] /= length;
+  }
+}
+
+struct SVD : autograd::Function<SVD> {
+  static variable_list forward(autograd::AutogradContext* context, const Tensor& A, bool full) {
+    const bool wide = A.size(-2) < A.size(-1);
+    const Tensor tall = by_rows(wide ? transposed(A) : A);
+    const std::int64_t m = tall.size(-2), n = tall.size(-1);
+    const Tensor turned = by_rows(eye(n, A.scalar_type()).expand(batch_of(A, {n, n})));
+    const Tensor lengths = empty(batch_of(A, {n}), A.scalar_type());
+    dispatch_floating_types(A.scalar_type(), "linalg_svd", [&]<class T>() {
+      for (std::int64_t b = 0; b < batch_count(A); ++b) svd_of_tall(tall.data<T>() + b * m * n, lengths.data<T>() + b * n, turned.data<T>() + b * n * n, m, n);
+    });
+    const auto by_length = lengths.sort(-1, true);
+    const Tensor &S = std::get<0>(by_length), &order = std::get<1>(by_length);
+    const auto sorted = [&order](const Tensor& x) { return x.gather(-1, order.unsqueeze(-2).expand(x.sizes())); };
+    Tensor left = sorted(tall);
+    const Tensor right = sorted(turned);
+    // Columns without a singular value, and those that make U square: the reflections that make U triangular have them, up to the sign of the others.
+    if (full || (S == 0).any().item<bool>()) {
+      const Tensor Q = full_qr(left).first;
+      const Tensor found = (S > 0).unsqueeze(-2);
+      left = where(found, left, Q.narrow(-1, 0, n));
+      if (full) left = cat({left, Q.narrow(-1, n, m - n)}, -1);
+    }
+    const Tensor U = wide ? right : left;
+    const Tensor Vh = transposed(wide ? left : right);
+    context->save_for_backward({U, S, Vh});
+    return {U, S, Vh};
+  }
+  static variable_list backward(autograd::AutogradContext* context, variable_list gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const std::int64_t k = saved[1].size(-1);
+    const auto used = [](const Tensor& gradient, std::int64_t dim, std::int64_t count) {
+      TORCH_CHECK(!gradient.defined() || gradient.size(dim) == count,
+                  "svd_backward: The singular vectors beyond the first min(m, n) are not unique, so they have no gradient\n[svd] use full_matrices = false (some = true).");
+      return gradient;
+    };
+    const Tensor gU = used(gradients[0], -1, k), gVh = used(gradients[2], -2, k);
+    const Tensor U = saved[0].narrow(-1, 0, k), Vh = saved[2].narrow(-2, 0, k);
+    const Tensor& S = saved[1];
+    Tensor inner = diag_embed(or_zeros(gradients[1], S));
+    if (!gU.defined() && !gVh.defined()) return {matmul(U, matmul(inner, Vh)), Tensor()};
+    const Tensor identity = eye(k, S.options());
+    const Tensor squares = S * S;
+    const Tensor E = squares.unsqueeze(-2) - squares.unsqueeze(-1) + identity;
+    const auto skew = [](const Tensor& x) { return x - transposed(x); };
+    Tensor beside;  // of directions outside of the columns of U, or of V
+    if (gU.defined()) {
+      const Tensor UtgU = matmul(transposed(U), gU);
+      inner = inner + skew(UtgU) / E * S.unsqueeze(-2);
+      if (U.size(-2) > k) beside = matmul((gU - matmul(U, UtgU)) / S.unsqueeze(-2), Vh);
+    }
+    if (gVh.defined()) {
+      const Tensor VtgV = matmul(Vh, transposed(gVh));
+      inner = inner + S.unsqueeze(-1) * (skew(VtgV) / E);
+      if (Vh.size(-1) > k) {
+        const Tensor rest = matmul(U, (gVh - matmul(transposed(VtgV), Vh)) / S.unsqueeze(-1));
+        beside = beside.defined() ? beside + rest : rest;
+      }
+    }
+    const Tensor gA = matmul(U, matmul(inner, Vh));
+    return {beside.defined() ? gA + beside : gA, Tensor()};
+  }
+};
+}  // namespace
+
+std::tuple<Tensor, Tensor> linalg_qr(const Tensor& A, std::string_view mode) {
+  TORCH_CHECK(mode == "reduced" || mode == "complete" || mode == "r", "qr received unrecognized mode '", mode, "' but expected one of 'reduced' (default), 'r', or 'complete'");
+  check_matrix("linalg.qr", A);
+  const variable_list results = QR::apply(A, mode == "complete", mode != "r");
+  return {results[0], results[1]};
+}
+
+std::tuple<Tensor, Tensor> linalg_eigh(const Tensor& A, std::string_view UPLO) {
+  check_matrix("linalg.eigh", A, true);
+  TORCH_CHECK(UPLO == "L" || UPLO == "l" || UPLO == "U" || UPLO == "u", "Expected UPLO argument to be 'L' or 'U', but got ", UPLO);
+  const variable_list results = SymmetricEigen::apply(A, UPLO == "L" || UPLO == "l");
+  return {results[0], results[1]};
+}
+Tensor linalg_eigvalsh(const Tensor& A, std::string_view UPLO) {
+  check_matrix("linalg.eigvalsh", A, true);
+  return std::get<0>(linalg_eigh(A, UPLO));
+}
+
+std::tuple<Tensor, Tensor, Tensor> linalg_svd(const Tensor& A, bool full_matrices) {
+  check_matrix("linalg.svd", A);
+  const variable_list results = SVD::apply(A, full_matrices);
+  return {results[0], results[1], results[2]};
+}
+Tensor linalg_svdvals(const Tensor& A) {
+  check_matrix("linalg.svdvals", A);
+  return std::get<1>(linalg_svd(A, false));
+}
+std::tuple<Tensor, Tensor, Tensor> svd(const Tensor& self, bool some, bool compute_uv) {
+  check_matrix("linalg.svd", self);
+  const auto [U, S, Vh] = linalg_svd(self, !some);
+  if (compute_uv) return {U, S, transposed(Vh)};
+  return {zeros(batch_of(self, {self.size(-2), self.size(-2)}), self.options()), S, zeros(batch_of(self, {self.size(-1), self.size(-1)}), self.options())};
+}
+
+namespace {
+// Singular values above the tolerance, as a mask.
+Tensor that_count(const Tensor& S, const Tensor& A, std::optional<double> rtol) {
+  const double epsilon = A.scalar_type() == kFloat ? std::numeric_limits<float>::epsilon() : std::numeric_limits<double>::epsilon();
+  return S > S.narrow(-1, 0, 1) * rtol.value_or(epsilon * static_cast<double>(std::max(A.size(-1), A.size(-2))));
+}
+}  // namespace
+
+Tensor linalg_pinv(const Tensor& A, std::optional<double> rtol) {
+  check_matrix("linalg.pinv", A);
+  if (A.numel() == 0) return zeros(batch_of(A, {A.size(-1), A.size(-2)}), A.options());
+  const auto [U, S, Vh] = linalg_svd(A, false);
+  const Tensor counts = that_count(S, A, rtol);
+  const Tensor inverse_values = where(counts, where(counts, S, ones_like(S)).reciprocal(), zeros_like(S));
+  return matmul(transposed(Vh) * inverse_values.unsqueeze(-2), transposed(U));
+}
+
+Tensor linalg_matrix_rank(const Tensor& A, std::optional<double> tol) {
+  check_matrix("linalg.matrix_rank", A);
+  if (A.numel() == 0) return zeros(batch_of(A, {}), kLong);
+  const Tensor S = linalg_svdvals(A.detach());
+  return (tol ? S > *tol : that_count(S, A, std::nullopt)).sum(-1);
+}
+
+// %%
+//| lesson
+// The largest entry of |x^T x - I|: 0 for orthonormal columns.
+double off_orthonormal(const Tensor& x) { return (x.transpose(-2, -1).matmul(x) - eye(x.size(-1), x.options())).abs().max().item<double>(); }
+
+// %%
+TEST_CASE("linalg: QR, eigenvalues and singular values multiply to the matrix that they came from") {
+  manual_seed(3);
+  for (const auto& [m, n] : std::vector<std::pair<std::int64_t, std::int64_t>>{{4, 4}, {6, 3}, {3, 5}, {1, 4}, {5, 1}}) {
+    const Tensor A = randn({2, m, n}, kDouble);
+    for (const char* mode : {"reduced", "complete"}) {
+      const auto [Q, R] = linalg_qr(A, mode);
+      CHECK_CLOSE(matmul(Q, R), A, 1e-13, 1e-13);
+      CHECK(off_orthonormal(Q) < 1e-14);
+      CHECK_EQ(R, triu(R));
+    }
+    for (const bool full : {false, true}) {
+      const auto [U, S, Vh] = linalg_svd(A, full);
+      const std::int64_t k = std::min(m, n);
+      CHECK_CLOSE(matmul(U.narrow(-1, 0, k) * S.unsqueeze(-2), Vh.narrow(-2, 0, k)), A, 1e-13, 1e-13);
+      CHECK(off_orthonormal(U) < 1e-13);
+      CHECK(off_orthonormal(Vh.transpose(-2, -1)) < 1e-13);
+      CHECK_EQ(U.size(-1), full ? m : k);
+    }
+    CHECK_CLOSE(matmul(matmul(A, linalg_pinv(A)), A), A, 1e-12, 1e-12);
+  }
+  const Tensor B = randn({5, 5}, kDouble);
+  const auto [L, V] = linalg_eigh(B + B.t());
+  CHECK_CLOSE(matmul(V * L, V.t()), B + B.t(), 1e-13, 1e-13);
+  CHECK(off_orthonormal(V) < 1e-14);
+  CHECK_EQ(L, std::get<0>(L.sort()));
+  CHECK_CLOSE(linalg_eigvalsh(tensor({{2.0, 9.0}, {1.0, 2.0}}, kDouble)), tensor({1.0, 3.0}, kDouble), 1e-14, 0.0);  // the upper 9 is not read
+  // A matrix of rank one.
+  const Tensor one = outer(tensor({3.0, 0.0, 4.0}, kDouble), tensor({1.0, 2.0, 2.0}, kDouble));
+  CHECK_EQ(linalg_matrix_rank(one).item<std::int64_t>(), 1);
+  const auto [U, S, Vh] = linalg_svd(one);
+  CHECK_CLOSE(S[0], tensor(15.0, kDouble), 1e-14, 0.0);
+  CHECK(off_orthonormal(U) < 1e-13);
+  CHECK_ERROR(linalg_qr(ones({3})), "linalg.qr: The input tensor A must have at least 2 dimensions.");
+  CHECK_ERROR(linalg_eigh(ones({2, 2}), "M"), "Expected UPLO argument to be 'L' or 'U', but got M");
+}
+
+TEST_CASE("linalg: the gradient of the eigenvalues' sum is the identity; of the singular values' sum U V^T") {
+  const Tensor B = tensor({{2.0, 1.0, 0.0}, {1.0, 3.0, 0.5}, {0.0, 0.5, -1.0}}, TensorOptions(kDouble).requires_grad(true));
+  linalg_eigvalsh(B).sum().backward();
+  CHECK_CLOSE(B.grad(), eye(3, kDouble), 1e-13, 1e-13);
+  B.mutable_grad().zero_();
+  const auto [U, S, Vh] = linalg_svd(B, false);
+  S.sum().backward();
+  CHECK_CLOSE(B.grad(), matmul(U, Vh).detach(), 1e-12, 1e-12);
+  const Tensor tall = ones({3, 2}, TensorOptions(kDouble).requires_grad(true));
+  CHECK_ERROR(std::get<0>(linalg_svd(tall, true)).sum().backward(), "svd_backward: The singular vectors beyond the first min(m, n) are not unique");
+  CHECK_ERROR(std::get<1>(linalg_qr(tall, "r")).sum().backward(), "The derivative of linalg.qr depends on Q, which is not computed when mode='r'");
+}
+
+// %% [markdown]
+// ## Pairs of rows
+//
+// `cdist` has the distance of each row of one matrix from each of another, for nearest neighbours and clusters. Written as a norm of differences it needs memory for P x R x M numbers. The Euclidean one can do with P x R by |a|^2 + |b|^2 - 2 a.b, which
+// cancels where points lie close: PyTorch uses it beyond 25 rows, here the differences are kept.
+//
+// `cov` treats rows as variables and columns as observations.
+
+// %%
+//| export core/pairs.h
+// The p-norm distances between the rows of x1 (..., P, M) and those of x2 (..., R, M): (..., P, R). Batches broadcast. O(P R M) time and memory. The gradient at distance 0 is 0. Throws unless M is the same and p >= 0.
+Tensor cdist(const Tensor& x1, const Tensor& x2, double p = 2);
+// The covariances of the rows of self (variables, observations), or of one variable (observations). `correction` 1 divides by n - 1; fweights count repeats of observations (integers), aweights weigh them.
+Tensor cov(const Tensor& self, std::int64_t correction = 1, const std::optional<Tensor>& fweights = {}, const std::optional<Tensor>& aweights = {});
+// The covariances divided by the standard deviations, from -1 to 1.
+Tensor corrcoef(const Tensor& self);
+
+// %%
+//| export core/pairs.cpp
+Tensor cdist(const Tensor& x1, const Tensor& x2, double p) {
+  TORCH_CHECK(x1.is_floating_point(), "cdist only supports floating-point dtypes, X1 got: ", x1.scalar_type());
+  TORCH_CHECK(x2.is_floating_point(), "cdist only supports floating-point dtypes, X2 got: ", x2.scalar_type());
+  TORCH_CHECK(x1.dim() >= 2, "cdist only supports at least 2D tensors, X1 got: ", x1.dim(), "D");
+  TORCH_CHECK(x2.dim() >= 2, "cdist only supports at least 2D tensors, X2 got: ", x2.dim(), "D");
+  TORCH_CHECK(x1.size(-1) == x2.size(-1), "X1 and X2 must have the same number of columns. X1: ", x1.size(-1), " X2: ", x2.size(-1));
+  TORCH_CHECK(p >= 0, "cdist only supports non-negative p values");
+  return (x1.unsqueeze(-2) - x2.unsqueeze(-3)).norm(Scalar(p), {-1});
+}
+
+Tensor cov(const Tensor& self, std::int64_t correction, const std::optional<Tensor>& fweights, const std::optional<Tensor>& aweights) {
+  TORCH_CHECK(self.dim() <= 2, "cov(): expected input to have two or fewer dimensions but got an input with ", self.dim(), " dimensions");
+  TORCH_CHECK(self.scalar_type() != kBool, "cov(): bool dtype is not supported for input");
+  Tensor x = self.dim() < 2 ? self.reshape({1, -1}) : self;
+  if (!x.is_floating_point()) x = x.to(get_default_dtype());
+  const std::int64_t n = x.size(1);
+  Tensor weights;
+  if (fweights && fweights->defined()) {
+    TORCH_CHECK(fweights->dim() <= 1, "cov(): expected fweights to have one or fewer dimensions but got fweights with ", fweights->dim(), " dimensions");
+    TORCH_CHECK(!fweights->is_floating_point() && fweights->scalar_type() != kBool, "cov(): expected fweights to have integral dtype but got fweights with ", fweights->scalar_type(), " dtype");
+    TORCH_CHECK(fweights->numel() == n, "cov(): expected fweights to have the same numel as there are observations in the input but got ", fweights->numel(), " != ", n);
+    TORCH_CHECK(n == 0 || fweights->min().item<double>() >= 0, "cov(): fweights cannot be negative");
+    weights = *fweights;
+  }
+  if (aweights && aweights->defined()) {
+    TORCH_CHECK(aweights->dim() <= 1, "cov(): expected aweights to have one or fewer dimensions but got aweights with ", aweights->dim(), " dimensions");
+    TORCH_CHECK(aweights->is_floating_point(), "cov(): expected aweights to have floating point dtype but got aweights with ", aweights->scalar_type(), " dtype");
+    TORCH_CHECK(aweights->numel() == n, "cov(): expected aweights to have the same numel as there are observations in the input but got ", aweights->numel(), " != ", n);
+    TORCH_CHECK(n == 0 || aweights->min().item<double>() >= 0, "cov(): aweights cannot be negative");
+    weights = weights.defined() ? weights * *aweights : *aweights;
+  }
+  const Tensor sum = weights.defined() ? weights.sum() : full({}, static_cast<double>(n), x.options());
+  TORCH_CHECK(!weights.defined() || n == 0 || sum.item<double>() != 0, "cov(): weights sum to zero, can't be normalized");
+  const Tensor mean = (weights.defined() ? x * weights : x).sum(1, true) / sum;
+  const Tensor centred = x - mean;
+  // What to divide by: the sum of the weights less the correction, weighted as the observations are.
+  Tensor norm = sum - static_cast<double>(correction);
+  if (aweights && aweights->defined() && correction != 0) norm = sum - (weights * *aweights).sum() / sum * static_cast<double>(correction);
+  const Tensor scaled = (weights.defined() ? centred * weights : centred).to(x.scalar_type());
+  return (matmul(centred, scaled.t()) / norm.clamp_min(0).to(x.scalar_type())).squeeze();
+}
+
+Tensor corrcoef(const Tensor& self) {
+  TORCH_CHECK(self.dim() <= 2, "corrcoef(): expected input to have two or fewer dimensions but got an input with ", self.dim(), " dimensions");
+  const Tensor c = cov(self);
+  if (c.dim() == 0) return c / c;
+  const Tensor deviations = c.diagonal().sqrt();
+  return (c / deviations.unsqueeze(-1) / deviations.unsqueeze(0)).clamp(-1, 1);  // rounding may have gone beyond
+}
+
+// %%
+//| export core/linalg_methods.cpp
+namespace {
+const Tensor& matrix_of(const LinalgMethods* methods) { return static_cast<const Tensor&>(*methods); }
+}  // namespace
+Tensor LinalgMethods::inverse() const { return tinytorch::inverse(matrix_of(this)); }
+Tensor LinalgMethods::det() const { return tinytorch::det(matrix_of(this)); }
+Tensor LinalgMethods::logdet() const { return tinytorch::logdet(matrix_of(this)); }
+std::tuple<Tensor, Tensor> LinalgMethods::slogdet() const { return tinytorch::slogdet(matrix_of(this)); }
+Tensor LinalgMethods::cholesky(bool upper) const { return tinytorch::cholesky(matrix_of(this), upper); }
+Tensor LinalgMethods::cholesky_solve(const Tensor& input2, bool upper) const { return tinytorch::cholesky_solve(matrix_of(this), input2, upper); }
+std::tuple<Tensor, Tensor> LinalgMethods::qr(bool some) const { return tinytorch::qr(matrix_of(this), some); }
+std::tuple<Tensor, Tensor, Tensor> LinalgMethods::svd(bool some, bool compute_uv) const { return tinytorch::svd(matrix_of(this), some, compute_uv); }
+Tensor LinalgMethods::pinverse(double rcond) const { return tinytorch::pinverse(matrix_of(this), rcond); }
+Tensor LinalgMethods::cov(std::int64_t correction) const { return tinytorch::cov(matrix_of(this), correction); }
+Tensor LinalgMethods::cov(std::int64_t correction, const std::optional<Tensor>& fweights) const { return tinytorch::cov(matrix_of(this), correction, fweights); }
+Tensor LinalgMethods::cov(std::int64_t correction, const std::optional<Tensor>& fweights, const std::optional<Tensor>& aweights) const { return tinytorch::cov(matrix_of(this), correction, fweights, aweights); }
+Tensor LinalgMethods::corrcoef() const { return tinytorch::corrcoef(matrix_of(this)); }
+
+// %%
+TEST_CASE("pairs: distances, covariances, and the methods") {
+  const Tensor x = tensor({{0.0, 0.0}, {3.0, 4.0}}, kDouble);
+  CHECK_EQ(cdist(x, tensor({{3.0, 0.0}}, kDouble)), tensor({{3.0}, {4.0}}, kDouble));
+  CHECK_EQ(cdist(x, x, 1), tensor({{0.0, 7.0}, {7.0, 0.0}}, kDouble));
+  CHECK_ERROR(cdist(x, ones({1, 3}, kDouble)), "X1 and X2 must have the same number of columns. X1: 2 X2: 3");
+  const Tensor observations = tensor({{1.0, 2.0, 3.0}, {3.0, 2.0, 1.0}}, kDouble);
+  CHECK_CLOSE(observations.cov(), tensor({{1.0, -1.0}, {-1.0, 1.0}}, kDouble), 1e-14, 0.0);
+  CHECK_CLOSE(observations.corrcoef(), observations.cov(), 1e-14, 0.0);
+  CHECK_CLOSE(cov(tensor({1.0, 2.0}, kDouble), 0, tensor({1, 3})), tensor(0.1875, kDouble), 1e-14, 0.0);
+  const Tensor A = tensor({{2.0, 1.0}, {1.0, 2.0}}, kDouble);
+  CHECK_CLOSE(A.inverse(), linalg_inv(A), 0.0, 0.0);
+  CHECK_CLOSE(A.det(), tensor(3.0, kDouble), 1e-15, 0.0);
+  CHECK_CLOSE(A.cholesky().det(), tensor(std::sqrt(3.0), kDouble), 1e-15, 0.0);
+  CHECK_CLOSE(std::get<1>(A.svd()), tensor({3.0, 1.0}, kDouble), 1e-14, 0.0);
+}
+
+// %%
+}  // namespace tinytorch

@@ -1,0 +1,80 @@
+// How results lie in memory: channels last, preserved and contiguous formats, transposed operands.
+#include <torch/torch.h>
+
+#include <iostream>
+#include <string>
+
+using torch::Tensor;
+
+void lies(const std::string& name, const Tensor& x) {
+  std::cout << name << " " << x.sizes() << " " << x.strides() << " " << x.is_contiguous() << x.is_contiguous(torch::MemoryFormat::ChannelsLast) << " " << x.suggest_memory_format() << "\n";
+}
+
+int main() {
+  const Tensor x = torch::arange(24, torch::kFloat).view({1, 2, 3, 4});
+  const Tensor last = x.contiguous(torch::MemoryFormat::ChannelsLast);
+  lies("x", x);
+  lies("last", last);
+  std::cout << torch::equal(x, last) << "\n";
+
+  // Copies keep the order of a dense tensor.
+  lies("clone", last.clone());
+  lies("clone contiguous", last.clone(torch::MemoryFormat::Contiguous));
+  lies("clone of a transpose", x.transpose(1, 3).clone());
+  lies("clone of a slice", x.slice(3, 0, 4, 2).clone());
+  lies("clone of an expanded one", torch::ones({2, 1}).expand({2, 3}).clone());
+  lies("empty_like", torch::empty_like(last));
+  lies("zeros_like", torch::zeros_like(last));
+  lies("zeros_like contiguous", torch::zeros_like(last, torch::TensorOptions(), torch::MemoryFormat::Contiguous));
+  lies("ones_like of a transpose", torch::ones_like(x[0][0].t()));
+  lies("full_like", torch::full_like(last, 2));
+  lies("rand_like", torch::rand_like(last));
+  lies("to double", last.to(torch::kDouble));
+  lies("to double of a transpose", x[0][0].t().to(torch::kDouble));
+  lies("to with a format", x.to(torch::kDouble, false, true, torch::MemoryFormat::ChannelsLast));
+  lies("contiguous", last.contiguous());
+  lies("contiguous again", last.contiguous(torch::MemoryFormat::ChannelsLast));
+  lies("empty", torch::empty({2, 3, 4, 5}, torch::kFloat, torch::MemoryFormat::ChannelsLast));
+  lies("volume", torch::empty({2, 3, 4, 5, 6}, torch::TensorOptions(), torch::MemoryFormat::ChannelsLast3d));
+
+  // Elementwise results lie as their operands do.
+  lies("relu", torch::relu(last));
+  lies("exp", last.exp());
+  lies("negative", -last);
+  lies("sum of both", last + last);
+  lies("with a number", last * 2);
+  lies("with a channel", last + torch::ones({2, 1, 1}));
+  lies("mixed, last first", last + x);
+  lies("mixed, last second", x + last);
+  lies("comparison", last > 3);
+  lies("where", torch::where(last > 3, last, torch::zeros({})));
+  const Tensor t = torch::arange(6, torch::kFloat).view({2, 3}).t();
+  lies("transposed", t + 1);
+  lies("transposed exp", t.exp());
+  lies("both transposed", t * t);
+  lies("one transposed", t + torch::ones({3, 2}));
+  lies("broadcast row", t + torch::ones({2}));
+  lies("three dimensions", x[0].permute({2, 0, 1}).abs());
+  lies("three dimensions and a number", 1 - x[0].permute({1, 2, 0}));
+  lies("strided", torch::arange(12, torch::kFloat).view({3, 4}).slice(1, 0, 4, 2) + 1);
+  lies("expanded", torch::ones({3, 1}).expand({3, 4}) + 1);
+  lies("clamp", t.clamp(0, 2));
+  lies("pow", t.pow(2));
+  lies("to int", t.to(torch::kInt));
+  lies("sigmoid", torch::sigmoid(t));
+  lies("dropout", torch::dropout(t, 0.5, true));
+  lies("gradient", [] {
+    const Tensor w = torch::ones({2, 3}, torch::requires_grad());
+    (w.t() * 2).sum().backward();
+    return w.grad();
+  }());
+
+  // Layers.
+  torch::nn::Conv2d conv(torch::nn::Conv2dOptions(2, 3, 2));
+  torch::nn::BatchNorm2d norm(2);
+  lies("convolution", conv(last));
+  lies("norm", norm(last));
+  lies("pooling", torch::max_pool2d(last, 2));
+  lies("average", torch::nn::functional::avg_pool2d(last, torch::nn::functional::AvgPool2dFuncOptions(2)));
+  std::cout << t + 1 << "\n" << (last + x).reshape({24}).slice(0, 0, 5) << "\n";
+}

@@ -1,0 +1,366 @@
+// From the lesson modules/68_matrices/matrices_dev.cpp:
+// edit the module, not this file.
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <utility>
+#include <vector>
+
+#include "tinytorch/core/breadth.h"
+#include "tinytorch/core/custom_function.h"
+#include "tinytorch/core/linalg.h"
+#include "tinytorch/core/loops.h"
+#include "tinytorch/core/more_ops.h"
+
+namespace tinytorch {
+
+namespace {
+void check_matrix(const char* name, const Tensor& A, bool square = false) {
+  TORCH_CHECK(A.dim() >= 2, name, ": The input tensor A must have at least 2 dimensions.");
+  TORCH_CHECK(!square || A.size(-1) == A.size(-2), name, ": A must be batches of square matrices, but they are ", A.size(-2), " by ", A.size(-1), " matrices");
+  TORCH_CHECK(A.is_floating_point(), name, ": Expected a floating point or complex tensor as input. Got ", A.scalar_type());
+  TORCH_CHECK_NOT_IMPLEMENTED(A.scalar_type() == kFloat || A.scalar_type() == kDouble, name, ": Low precision dtypes not supported. Got ", A.scalar_type(), "\n[", name, "] convert with to(kFloat) first.");
+}
+
+// The sizes of the batch, followed by `matrix`.
+DimVector batch_of(const Tensor& A, IntArrayRef matrix) {
+  DimVector sizes(IntArrayRef(A.sizes().data(), A.sizes().size() - 2));
+  for (const std::int64_t size : matrix) sizes.push_back(size);
+  return sizes;
+}
+
+std::int64_t batch_count(const Tensor& A) {
+  std::int64_t count = 1;
+  for (std::int64_t d = 0; d < A.dim() - 2; ++d) count *= A.size(d);
+  return count;
+}
+
+Tensor by_rows(const Tensor& A) {
+  const Tensor copy = empty(A.sizes(), A.scalar_type());
+  copy_into(copy, A);
+  return copy;
+}
+
+Tensor transposed(const Tensor& x) { return x.transpose(-2, -1); }
+
+// Makes r (m x n) upper triangular by reflections, and collects them in q (m x m), which begins as the identity.
+template <class T>
+void reflect_to_triangle(T* r, T* q, std::int64_t m, std::int64_t n) {
+  std::vector<T> v(static_cast<std::size_t>(m));
+  for (std::int64_t j = 0; j < std::min(m - 1, n); ++j) {
+    // v = x - beta e1, scaled to begin with 1
+    T below{0};
+    for (std::int64_t i = j + 1; i < m; ++i) below = std::hypot(below, r[i * n + j]);
+    if (below == T{0}) continue;
+    const T alpha = r[j * n + j];
+    const T beta = -std::copysign(std::hypot(alpha, below), alpha);
+    const T tau = (beta - alpha) / beta;
+    v[static_cast<std::size_t>(j)] = T{1};
+    for (std::int64_t i = j + 1; i < m; ++i) v[static_cast<std::size_t>(i)] = r[i * n + j] / (alpha - beta);
+    // rows of r from the left, columns of q from the right
+    for (std::int64_t c = j; c < n; ++c) {
+      T dot{0};
+      for (std::int64_t i = j; i < m; ++i) dot += v[static_cast<std::size_t>(i)] * r[i * n + c];
+      for (std::int64_t i = j; i < m; ++i) r[i * n + c] -= tau * dot * v[static_cast<std::size_t>(i)];
+    }
+    for (std::int64_t row = 0; row < m; ++row) {
+      T dot{0};
+      for (std::int64_t i = j; i < m; ++i) dot += q[row * m + i] * v[static_cast<std::size_t>(i)];
+      for (std::int64_t i = j; i < m; ++i) q[row * m + i] -= tau * dot * v[static_cast<std::size_t>(i)];
+    }
+    for (std::int64_t i = j + 1; i < m; ++i) r[i * n + j] = T{0};
+  }
+}
+
+// Q (..., m, m) and R (..., m, n).
+std::pair<Tensor, Tensor> full_qr(const Tensor& A) {
+  const std::int64_t m = A.size(-2), n = A.size(-1);
+  const Tensor R = by_rows(A);
+  const Tensor Q = by_rows(eye(m, A.scalar_type()).expand(batch_of(A, {m, m})));
+  dispatch_floating_types(A.scalar_type(), "linalg_qr", [&]<class T>() {
+    for (std::int64_t b = 0; b < batch_count(A); ++b) reflect_to_triangle(R.data<T>() + b * m * n, Q.data<T>() + b * m * m, m, n);
+  });
+  return {Q, R};
+}
+
+// Turns the columns p and q of x (rows x n) by the angle with this cosine and sine.
+template <class T>
+void rotate_columns(T* x, std::int64_t rows, std::int64_t n, std::int64_t p, std::int64_t q, T cosine, T sine) {
+  for (std::int64_t i = 0; i < rows; ++i) {
+    const T a = x[i * n + p], b = x[i * n + q];
+    x[i * n + p] = cosine * a - sine * b;
+    x[i * n + q] = sine * a + cosine * b;
+  }
+}
+
+// Cosine and sine of the smaller angle that diagonalises [[a, c], [c, b]]. Golub and Van Loan, algorithm 8.4.1.
+template <class T>
+std::pair<T, T> jacobi_angle(T a, T b, T c) {
+  if (c == T{0}) return {T{1}, T{0}};
+  const T zeta = (b - a) / (2 * c);
+  const T tangent = std::copysign(T{1}, zeta) / (std::abs(zeta) + std::hypot(T{1}, zeta));
+  const T cosine = 1 / std::hypot(T{1}, tangent);
+  return {cosine, cosine * tangent};
+}
+
+// Makes the symmetric a (n x n) diagonal; v, which begins as the identity, holds the eigenvectors in its columns.
+template <class T>
+void diagonalise(T* a, T* v, std::int64_t n) {
+  for (int sweep = 0; sweep < 60; ++sweep) {
+    bool changed = false;
+    for (std::int64_t p = 0; p < n; ++p) {
+      for (std::int64_t q = p + 1; q < n; ++q) {
+        const T off = a[p * n + q];
+        if (std::abs(off) <= std::numeric_limits<T>::epsilon() / 8 * std::sqrt(std::abs(a[p * n + p] * a[q * n + q])) || std::abs(off) < std::numeric_limits<T>::min()) continue;
+        changed = true;
+        const auto [cosine, sine] = jacobi_angle(a[p * n + p], a[q * n + q], off);
+        rotate_columns(a, n, n, p, q, cosine, sine);
+        for (std::int64_t i = 0; i < n; ++i) {
+          const T x = a[p * n + i], y = a[q * n + i];
+          a[p * n + i] = cosine * x - sine * y;
+          a[q * n + i] = sine * x + cosine * y;
+        }
+        rotate_columns(v, n, n, p, q, cosine, sine);
+      }
+    }
+    if (!changed) return;
+  }
+}
+
+// Turns columns of u (m x n) until they are orthogonal; v (n x n), which begins as the identity, turns with them.
+template <class T>
+void orthogonalise(T* u, T* v, std::int64_t m, std::int64_t n) {
+  for (int sweep = 0; sweep < 60; ++sweep) {
+    bool changed = false;
+    for (std::int64_t p = 0; p < n; ++p) {
+      for (std::int64_t q = p + 1; q < n; ++q) {
+        T pp{0}, qq{0}, pq{0};
+        for (std::int64_t i = 0; i < m; ++i) {
+          pp += u[i * n + p] * u[i * n + p];
+          qq += u[i * n + q] * u[i * n + q];
+          pq += u[i * n + p] * u[i * n + q];
+        }
+        if (std::abs(pq) <= std::numeric_limits<T>::epsilon() / 4 * std::sqrt(pp * qq) || std::abs(pq) < std::numeric_limits<T>::min()) continue;
+        changed = true;
+        const auto [cosine, sine] = jacobi_angle(pp, qq, pq);
+        rotate_columns(u, m, n, p, q, cosine, sine);
+        rotate_columns(v, n, n, p, q, cosine, sine);
+      }
+    }
+    if (!changed) return;
+  }
+}
+}  // namespace
+
+namespace {
+// What the backward of a part of the results gives where none arrived.
+Tensor or_zeros(const Tensor& gradient, const Tensor& like) { return gradient.defined() ? gradient : zeros_like(like); }
+
+// X plus its transpose, with the diagonal once.
+Tensor mirrored(const Tensor& upper) { return upper + transposed(triu(upper, 1)); }
+
+// dA of A = Q R with R square: (gQ + Q mirrored(triu(gR R^T - Q^T gQ))) R^-T.
+Tensor square_qr_backward(const Tensor& gQ, const Tensor& gR, const Tensor& Q, const Tensor& R) {
+  const Tensor inner = matmul(gR, transposed(R)) - matmul(transposed(Q), gQ);
+  const Tensor left = gQ + matmul(Q, mirrored(triu(inner)));
+  return transposed(linalg_solve_triangular(R, transposed(left), true));
+}
+
+struct QR : autograd::Function<QR> {
+  static variable_list forward(autograd::AutogradContext* context, const Tensor& A, bool complete, bool with_q) {
+    const std::int64_t m = A.size(-2), n = A.size(-1), k = std::min(m, n);
+    auto [Q, R] = full_qr(A);
+    if (!complete) {
+      Q = by_rows(Q.narrow(-1, 0, k));
+      R = by_rows(R.narrow(-2, 0, k));
+    }
+    if (!with_q) Q = empty({0}, A.scalar_type());
+    context->save_for_backward({Q, R});
+    context->saved_data["complete"] = complete;
+    context->saved_data["with_q"] = with_q;
+    return {Q, R};
+  }
+  static variable_list backward(autograd::AutogradContext* context, variable_list gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const Tensor &Q = saved[0], &R = saved[1];
+    TORCH_CHECK(context->saved_data["with_q"].toBool(), "The derivative of linalg.qr depends on Q, which is not computed when mode='r'. Please use linalg.qr(A, mode='reduced') if you are going to require gradients wrt. A.");
+    const std::int64_t m = Q.size(-2), n = R.size(-1);
+    TORCH_CHECK(!context->saved_data["complete"].toBool() || m <= n, "The QR decomposition is not differentiable when mode='complete' and nrows > ncols.");
+    const Tensor gQ = or_zeros(gradients[0], Q), gR = or_zeros(gradients[1], R);
+    if (m >= n) return {square_qr_backward(gQ, gR, Q, R), Tensor(), Tensor()};
+    // A = [X Y] with a square X = Q U, and Y = Q V: what arrives at V comes from Y, and through Q = X U^-1 from X.
+    const Tensor gU = gR.narrow(-1, 0, m), gV = gR.narrow(-1, m, n - m), U = R.narrow(-1, 0, m), V = R.narrow(-1, m, n - m);
+    const Tensor through_q = gQ + matmul(matmul(Q, V), transposed(gV));
+    return {cat({square_qr_backward(through_q, gU, Q, U), matmul(Q, gV)}, -1), Tensor(), Tensor()};
+  }
+};
+
+struct SymmetricEigen : autograd::Function<SymmetricEigen> {
+  static variable_list forward(autograd::AutogradContext* context, const Tensor& A, bool lower) {
+    const std::int64_t n = A.size(-1);
+    const Tensor one = lower ? tril(A) : transposed(triu(A));
+    const Tensor work = by_rows(one + transposed(tril(one, -1)));
+    const Tensor V = by_rows(eye(n, A.scalar_type()).expand(A.sizes()));
+    const Tensor L = empty(batch_of(A, {n}), A.scalar_type());
+    dispatch_floating_types(A.scalar_type(), "linalg_eigh", [&]<class T>() {
+      for (std::int64_t b = 0; b < batch_count(A); ++b) {
+        T* const a = work.data<T>() + b * n * n;
+        diagonalise(a, V.data<T>() + b * n * n, n);
+        for (std::int64_t i = 0; i < n; ++i) L.data<T>()[b * n + i] = a[i * n + i];
+      }
+    });
+    const auto [values, order] = L.sort(-1);
+    const Tensor vectors = V.gather(-1, order.unsqueeze(-2).expand(V.sizes()));
+    context->save_for_backward({values, vectors});
+    return {values, vectors};
+  }
+  static variable_list backward(autograd::AutogradContext* context, variable_list gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const Tensor &L = saved[0], &V = saved[1];
+    Tensor inner = diag_embed(or_zeros(gradients[0], L));
+    if (gradients[1].defined()) {
+      const Tensor identity = eye(L.size(-1), L.options());
+      const Tensor differences = L.unsqueeze(-2) - L.unsqueeze(-1) + identity;  // of any value on the diagonal, where the numerator is made zero
+      inner = inner + matmul(transposed(V), gradients[1]) * (1 - identity) / differences;
+    }
+    return {matmul(V, matmul(inner, transposed(V))), Tensor()};
+  }
+};
+
+// U (m x n), S and V of a tall A; columns of U that belong to no singular value are still zero.
+template <class T>
+void svd_of_tall(T* u, T* s, T* v, std::int64_t m, std::int64_t n) {
+  orthogonalise(u, v, m, n);
+  for (std::int64_t j = 0; j < n; ++j) {
+    T length{0};
+    for (std::int64_t i = 0; i < m; ++i) length = std::hypot(length, u[i * n + j]);
+    s[j] = length;
+    for (std::int64_t i = 0; i < m && length > T{0}; ++i) u[i * n + j] /= length;
+  }
+}
+
+struct SVD : autograd::Function<SVD> {
+  static variable_list forward(autograd::AutogradContext* context, const Tensor& A, bool full) {
+    const bool wide = A.size(-2) < A.size(-1);
+    const Tensor tall = by_rows(wide ? transposed(A) : A);
+    const std::int64_t m = tall.size(-2), n = tall.size(-1);
+    const Tensor turned = by_rows(eye(n, A.scalar_type()).expand(batch_of(A, {n, n})));
+    const Tensor lengths = empty(batch_of(A, {n}), A.scalar_type());
+    dispatch_floating_types(A.scalar_type(), "linalg_svd", [&]<class T>() {
+      for (std::int64_t b = 0; b < batch_count(A); ++b) svd_of_tall(tall.data<T>() + b * m * n, lengths.data<T>() + b * n, turned.data<T>() + b * n * n, m, n);
+    });
+    const auto by_length = lengths.sort(-1, true);
+    const Tensor &S = std::get<0>(by_length), &order = std::get<1>(by_length);
+    const auto sorted = [&order](const Tensor& x) { return x.gather(-1, order.unsqueeze(-2).expand(x.sizes())); };
+    Tensor left = sorted(tall);
+    const Tensor right = sorted(turned);
+    // Columns without a singular value, and those that make U square: the reflections that make U triangular have them, up to the sign of the others.
+    if (full || (S == 0).any().item<bool>()) {
+      const Tensor Q = full_qr(left).first;
+      const Tensor found = (S > 0).unsqueeze(-2);
+      left = where(found, left, Q.narrow(-1, 0, n));
+      if (full) left = cat({left, Q.narrow(-1, n, m - n)}, -1);
+    }
+    const Tensor U = wide ? right : left;
+    const Tensor Vh = transposed(wide ? left : right);
+    context->save_for_backward({U, S, Vh});
+    return {U, S, Vh};
+  }
+  static variable_list backward(autograd::AutogradContext* context, variable_list gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const std::int64_t k = saved[1].size(-1);
+    const auto used = [](const Tensor& gradient, std::int64_t dim, std::int64_t count) {
+      TORCH_CHECK(!gradient.defined() || gradient.size(dim) == count,
+                  "svd_backward: The singular vectors beyond the first min(m, n) are not unique, so they have no gradient\n[svd] use full_matrices = false (some = true).");
+      return gradient;
+    };
+    const Tensor gU = used(gradients[0], -1, k), gVh = used(gradients[2], -2, k);
+    const Tensor U = saved[0].narrow(-1, 0, k), Vh = saved[2].narrow(-2, 0, k);
+    const Tensor& S = saved[1];
+    Tensor inner = diag_embed(or_zeros(gradients[1], S));
+    if (!gU.defined() && !gVh.defined()) return {matmul(U, matmul(inner, Vh)), Tensor()};
+    const Tensor identity = eye(k, S.options());
+    const Tensor squares = S * S;
+    const Tensor E = squares.unsqueeze(-2) - squares.unsqueeze(-1) + identity;
+    const auto skew = [](const Tensor& x) { return x - transposed(x); };
+    Tensor beside;  // of directions outside of the columns of U, or of V
+    if (gU.defined()) {
+      const Tensor UtgU = matmul(transposed(U), gU);
+      inner = inner + skew(UtgU) / E * S.unsqueeze(-2);
+      if (U.size(-2) > k) beside = matmul((gU - matmul(U, UtgU)) / S.unsqueeze(-2), Vh);
+    }
+    if (gVh.defined()) {
+      const Tensor VtgV = matmul(Vh, transposed(gVh));
+      inner = inner + S.unsqueeze(-1) * (skew(VtgV) / E);
+      if (Vh.size(-1) > k) {
+        const Tensor rest = matmul(U, (gVh - matmul(transposed(VtgV), Vh)) / S.unsqueeze(-1));
+        beside = beside.defined() ? beside + rest : rest;
+      }
+    }
+    const Tensor gA = matmul(U, matmul(inner, Vh));
+    return {beside.defined() ? gA + beside : gA, Tensor()};
+  }
+};
+}  // namespace
+
+std::tuple<Tensor, Tensor> linalg_qr(const Tensor& A, std::string_view mode) {
+  TORCH_CHECK(mode == "reduced" || mode == "complete" || mode == "r", "qr received unrecognized mode '", mode, "' but expected one of 'reduced' (default), 'r', or 'complete'");
+  check_matrix("linalg.qr", A);
+  const variable_list results = QR::apply(A, mode == "complete", mode != "r");
+  return {results[0], results[1]};
+}
+
+std::tuple<Tensor, Tensor> linalg_eigh(const Tensor& A, std::string_view UPLO) {
+  check_matrix("linalg.eigh", A, true);
+  TORCH_CHECK(UPLO == "L" || UPLO == "l" || UPLO == "U" || UPLO == "u", "Expected UPLO argument to be 'L' or 'U', but got ", UPLO);
+  const variable_list results = SymmetricEigen::apply(A, UPLO == "L" || UPLO == "l");
+  return {results[0], results[1]};
+}
+Tensor linalg_eigvalsh(const Tensor& A, std::string_view UPLO) {
+  check_matrix("linalg.eigvalsh", A, true);
+  return std::get<0>(linalg_eigh(A, UPLO));
+}
+
+std::tuple<Tensor, Tensor, Tensor> linalg_svd(const Tensor& A, bool full_matrices) {
+  check_matrix("linalg.svd", A);
+  const variable_list results = SVD::apply(A, full_matrices);
+  return {results[0], results[1], results[2]};
+}
+Tensor linalg_svdvals(const Tensor& A) {
+  check_matrix("linalg.svdvals", A);
+  return std::get<1>(linalg_svd(A, false));
+}
+std::tuple<Tensor, Tensor, Tensor> svd(const Tensor& self, bool some, bool compute_uv) {
+  check_matrix("linalg.svd", self);
+  const auto [U, S, Vh] = linalg_svd(self, !some);
+  if (compute_uv) return {U, S, transposed(Vh)};
+  return {zeros(batch_of(self, {self.size(-2), self.size(-2)}), self.options()), S, zeros(batch_of(self, {self.size(-1), self.size(-1)}), self.options())};
+}
+
+namespace {
+// Singular values above the tolerance, as a mask.
+Tensor that_count(const Tensor& S, const Tensor& A, std::optional<double> rtol) {
+  const double epsilon = A.scalar_type() == kFloat ? std::numeric_limits<float>::epsilon() : std::numeric_limits<double>::epsilon();
+  return S > S.narrow(-1, 0, 1) * rtol.value_or(epsilon * static_cast<double>(std::max(A.size(-1), A.size(-2))));
+}
+}  // namespace
+
+Tensor linalg_pinv(const Tensor& A, std::optional<double> rtol) {
+  check_matrix("linalg.pinv", A);
+  if (A.numel() == 0) return zeros(batch_of(A, {A.size(-1), A.size(-2)}), A.options());
+  const auto [U, S, Vh] = linalg_svd(A, false);
+  const Tensor counts = that_count(S, A, rtol);
+  const Tensor inverse_values = where(counts, where(counts, S, ones_like(S)).reciprocal(), zeros_like(S));
+  return matmul(transposed(Vh) * inverse_values.unsqueeze(-2), transposed(U));
+}
+
+Tensor linalg_matrix_rank(const Tensor& A, std::optional<double> tol) {
+  check_matrix("linalg.matrix_rank", A);
+  if (A.numel() == 0) return zeros(batch_of(A, {}), kLong);
+  const Tensor S = linalg_svdvals(A.detach());
+  return (tol ? S > *tol : that_count(S, A, std::nullopt)).sum(-1);
+}
+
+}  // namespace tinytorch

@@ -230,6 +230,7 @@
 #include "tinytorch/kernels/copy.h"
 #include "tinytorch/kernels/random_kernels.h"
 #include "tinytorch/kernels/reduction_kernels.h"
+#include "tinytorch/kernels/fused_gradient.h"
 #include "tinytorch/kernels/softmax_kernels.h"
 #include "tinytorch/kernels/moments.h"
 #include "tinytorch/kernels/normalization_kernels.h"

@@ -463,6 +463,7 @@ void destroy_node(Node* node) {
   while (waiting_for_deletion != nullptr) {
     Node* const first = waiting_for_deletion;
     waiting_for_deletion = first->next_to_delete_;
+    const std::weak_ptr<Node> keeps_memory = first->weak_from_this();  // the counts lie in the same block: it must outlast the destructor
     first->~Node();
   }
   deleting = false;

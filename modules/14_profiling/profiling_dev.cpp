@@ -2369,7 +2369,7 @@ DEMO("the roofline of this machine, with one thread, and a training step under i
 // %% [markdown]
 // ### What the profiler costs
 //
-// Two programs cannot be compared by running one after the other: the machine changes in between. So steps with and without a profile *alternate*, and medians are compared. For a step the question is whether 5 % is kept; for a single tiny operator, what an event costs in nanoseconds. (What the *test* for an observer costs when nobody looks on needs an optimized program: `benchmarks/observer.cpp`.)
+// Two programs cannot be compared by running one after the other: the machine changes in between. So steps with and without a profile *alternate*, and medians are compared. For a step the question is whether 5 % is kept; for a single tiny operator, what an event costs in nanoseconds. (What the *test* for an observer costs when nobody looks on needs an optimized program: `benchmarks/observer.cpp`. On an AMD EPYC a call of an empty operator took 6.2 ns with the test and without it.)
 
 // %%
 //| lesson
@@ -2488,8 +2488,8 @@ TEST_CASE("profiling: a training step beside a loading thread, from calls to tra
 // %% [markdown] {"nbgrader": {"grade": true, "grade_id": "14-explain-cost", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}}
 // **Question 2. What does looking cost?** From the last demonstration: what does an event cost, and how many events has a step? Does their product agree with the measured difference? For which programs would your profile be wrong because of its own cost, and in which direction: does it make parents or children look slower? Why may the profiler be on in all threads without one lock for all?
 // BEGIN SOLUTION
-// An event costs some hundreds of nanoseconds (two clock readings, a lock that is free, a few small allocations for shapes), a step has between one and two hundred events, so some tens of microseconds, far below 1 % of a step of milliseconds: it drowns in the noise of the measurement. A program of tiny operators, tens of nanoseconds
-// each, is slowed down several times. begin() reads the clock last and end() reads it first, so the cost falls into the parent: parents of many small children look slower than they are. Each thread has its own recorder with its own lock, which only the collection at the end contends for.
+// An event costs half a microsecond (two clock readings, a lock that is free, a few small allocations for shapes; on an AMD EPYC `add` of one element took 0.11 us without and 0.64 us with a profile, by benchmarks/observer.cpp), a step with Adam has three hundred events (326 there), so some 0.2 ms, half a percent of that step of 42 ms: it drowns
+// in the noise, which was 5 % either way. A program of tiny operators, tens of nanoseconds each, is slowed down several times. begin() reads the clock last and end() reads it first, so the cost falls into the parent: parents of many small children look slower than they are. Each thread has its own recorder with its own lock, which only the collection at the end contends for.
 // END SOLUTION
 
 // %% [markdown] {"nbgrader": {"grade": true, "grade_id": "14-explain-memory", "locked": false, "points": 3, "schema_version": 3, "solution": true, "task": false}}

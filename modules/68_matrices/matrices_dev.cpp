@@ -794,8 +794,10 @@ struct SymmetricEigen : autograd::Function<SymmetricEigen> {
     Tensor inner = diag_embed(or_zeros(gradients[0], L));
     if (gradients[1].defined()) {
       const Tensor identity = eye(L.size(-1), L.options());
-      const Tensor differences = L.unsqueeze(-2) - L.unsqueeze(-1) + identity;  // of any value on the diagonal, where the numerator is made zero
-      inner = inner + matmul(transposed(V), gradients[1]) * (1 - identity) / differences;
+      const Tensor differences = L.unsqueeze(-2) - L.unsqueeze(-1) + identity;  // of any value on the diagonal, where the numerator is zero
+      // Only the antisymmetric part turns V; the rest would change its lengths. The result is symmetric, whichever triangle was read.
+      const Tensor turn = matmul(transposed(V), gradients[1]);
+      inner = inner + (turn - transposed(turn)) / 2 / differences;
     }
     return {matmul(V, matmul(inner, transposed(V))), Tensor()};
   }

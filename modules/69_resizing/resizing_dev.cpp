@@ -774,6 +774,9 @@ std::tuple<Tensor, Tensor> fractional_max_pool(const char* name, const Tensor& s
   const Tensor planes = self.flatten(0, self.dim() - D - 1);
   const Tensor samples = random_samples.reshape({-1, D});
   TORCH_CHECK(samples.size(0) == planes.size(0), "Expect _random_samples.size(0) equals to input batch size times its channels, but got ", random_samples.sizes(), " for an input of ", self.sizes());
+  DimVector sizes(IntArrayRef(self.sizes().data(), self.sizes().size() - dims));
+  for (const std::int64_t size : output_size) sizes.push_back(size);
+  if (planes.size(0) == 0) return {empty(sizes, self.options()), empty(sizes, kLong)};
   const Tensor numbers = arange(planes[0].numel()).view(spatial);
   std::vector<Tensor> values, places;
   for (std::int64_t plane = 0; plane < planes.size(0); ++plane) {
@@ -797,8 +800,6 @@ std::tuple<Tensor, Tensor> fractional_max_pool(const char* name, const Tensor& s
     values.push_back(largest);
     places.push_back(where_from.view(windows).permute(order).flatten(D).gather(-1, index.unsqueeze(-1)).squeeze(-1));
   }
-  DimVector sizes(IntArrayRef(self.sizes().data(), self.sizes().size() - dims));
-  for (const std::int64_t size : output_size) sizes.push_back(size);
   return {stack(values).view(sizes), stack(places).view(sizes)};
 }
 }  // namespace

@@ -41,6 +41,7 @@
 #include "tinytorch/core/arg.h"
 #include "tinytorch/data/samplers.h"
 #include "tinytorch/data/stream.h"
+#include "tinytorch/data/worker_exception.h"
 
 //| export data/sampler_archives.h
 #include "tinytorch/data/samplers.h"
@@ -109,7 +110,7 @@ struct ChunkDatasetOptions {
 // The chunk sampler is shared by the preloaders, so one of them asks at a time. Reading happens outside of the lock. Which of two chunks enters the cache first is then the threads' affair: with one preloader the order of batches is the samplers' alone,
 // with several it is not.
 //
-// An exception in a reader does not end the epoch: it takes its place in the cache, and get_batch() throws it when it comes there, as in libtorch.
+// An exception in a reader does not end the epoch: it takes its place in the cache, and get_batch() throws it, wrapped as a loader's workers wrap theirs, when it comes there. libtorch does the same, and can read nothing more after it; here the next chunk follows.
 
 // %%
 //| export data/chunk.h
@@ -136,7 +137,7 @@ class ChunkDataset final
   ChunkDataset& operator=(const ChunkDataset&) = delete;
   ~ChunkDataset() override { stop(); }
 
-  // The next batch, or nothing at the end of the epoch; waits until one has been read. Throws what a reader threw. Several threads may call it.
+  // The next batch, or nothing at the end of the epoch; waits until one has been read. Throws what a reader threw as a WorkerException. Several threads may call it.
   BatchType get_batch(std::size_t batch_size) override;
   BatchType get_batch() { return get_batch(options_.batch_size()); }
   void reset() override;
@@ -280,7 +281,7 @@ data::datasets::ChunkDataset<ChunkReader, ChunkSampler, ExampleSampler>::get_bat
       if (!batch.empty()) break;  // hand out what came before it
       const std::exception_ptr error = first.error;
       cache_.pop_front();
-      std::rethrow_exception(error);
+      throw WorkerException(error);
     }
     const std::size_t taken = std::min(batch_size - batch.size(), first.examples.size());
     const auto end = first.examples.begin() + static_cast<std::ptrdiff_t>(taken);
@@ -360,7 +361,7 @@ TEST_CASE("ChunkDataset: a loader with workers; a damaged chunk is an error in i
   InOrder damaged(Numbers({2, 99, 2}), order, order, data::datasets::ChunkDatasetOptions(1, 4), [](std::vector<int>& chunk) { chunk.push_back(-1); });
   damaged.reset();
   CHECK(damaged.get_batch() == std::vector<int>{0, 1, -1});
-  CHECK_THROWS_WITH(damaged.get_batch(), "chunk 1 is damaged");
+  CHECK_THROWS_WITH(damaged.get_batch(), "Caught exception in DataLoader worker thread. Original message: chunk 1 is damaged");
   CHECK(damaged.get_batch() == std::vector<int>{20, 21, -1});
   CHECK_FALSE(damaged.get_batch().has_value());
   InOrder left(Numbers({10, 10, 10}), order, order, data::datasets::ChunkDatasetOptions(1, 2, 4));

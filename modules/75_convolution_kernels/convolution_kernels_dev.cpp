@@ -75,6 +75,7 @@
 #include "tinytorch/core/autograd.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/random.h"
+#include "tinytorch/core/tensor_data.h"
 #include "tinytorch/core/utils.h"
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/parallel.h"
@@ -159,7 +160,7 @@ constinit const GatherKernels gather_kernels = {{pack_gathered<float>}, {pack_ga
 // %% [markdown]
 // ## Tiles that read the image where it lies
 //
-// Packing a line costs two copies, and the tile uses it for as many multiply-adds as the weights have rows: with 64 output channels the copies are a fifth of the time, with 16 they are half. But where stride is 1, the windows of one output row are neighbours, and the pixels under one number of the kernel are a contiguous line of the image:
+// Packing a line costs two copies, and the tile uses it for as many multiply-adds as the weights have rows: a convolution with 16 output channels copies four times as much for its work as one with 64. But where stride is 1, the windows of one output row are neighbours, and the pixels under one number of the kernel are a contiguous line of the image:
 //
 //     windows of an output row      w0 w1 w2 ... w7          pixels under kernel number k: image + where(k) + 0 1 2 ... 7
 //     a tile                        left vector              its first window's corner, and where(k) for all k

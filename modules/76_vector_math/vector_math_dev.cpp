@@ -82,9 +82,6 @@
 #include <limits>
 #include <optional>
 #include <type_traits>
-#ifdef __linux__
-#include <sys/mman.h>
-#endif
 #include "tinytorch/core/more_loops.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/system_info.h"
@@ -123,15 +120,19 @@
 #include "tinytorch/kernels/vector_math-inl.h"
 
 // %%
+#include <bit>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <limits>
 #include <vector>
 #include "tinytorch/core/autograd.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/random.h"
+#include "tinytorch/core/tensor_data.h"
 #include "tinytorch/core/utils.h"
 #include "tinytorch/kernels/capability.h"
+#include "tinytorch/kernels/elementwise_kernels.h"
 #include "tinytorch/kernels/parallel.h"
 #include "tinytorch/nn/activations.h"
 #include "tinytorch/nn/dropout.h"
@@ -369,12 +370,17 @@ HWY_INLINE V Log(D d, V x) {
 //| export kernels/vector_math-inl.h
 namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
-// 1 / (1 + exp(-x))
+// 1 / (1 + exp(-x)). Exponential, sum and quotient would round three times, each by up to one ulp of a result just below a power of two; so what the sum rounds away is taken off again: a / (b + c) = a / b - a / b * c / b for a tiny c.
 template <class D, class V>
 HWY_INLINE V Sigmoid(D d, V x) {
   const V one = hn::Set(d, hn::TFromD<D>{1});
+  const auto negative = hn::Lt(x, hn::Zero(d));
   const V e = Exp<true>(d, hn::Neg(hn::Abs(x)));
-  return hn::Div(hn::IfThenElse(hn::Lt(x, hn::Zero(d)), e, one), hn::Add(one, e));
+  const V sum = hn::Add(one, e);
+  const V lost = hn::Sub(e, hn::Sub(sum, one));
+  const V quotient = hn::Div(hn::IfThenElse(negative, e, one), sum);
+  const V inverse = hn::IfThenElse(negative, hn::Sub(one, quotient), quotient);  // of the sum
+  return hn::NegMulAdd(hn::Mul(quotient, lost), inverse, quotient);
 }
 
 template <class T>
@@ -492,6 +498,18 @@ void for_each_capability(F f) {
     f();
   }
 }
+
+// Sets the number of threads for a scope.
+class ThreadsGuard {
+ public:
+  explicit ThreadsGuard(int threads) : before_(get_num_threads()) { set_num_threads(threads); }
+  ~ThreadsGuard() { set_num_threads(before_); }
+  ThreadsGuard(const ThreadsGuard&) = delete;
+  ThreadsGuard& operator=(const ThreadsGuard&) = delete;
+
+ private:
+  int before_;
+};
 
 // Floats of all exponents and signs: every so manieth bit pattern.
 Tensor float_patterns() {
@@ -966,9 +984,6 @@ std::int64_t last_cache_bytes();
 // Whether a result of so many elements of so many bytes is larger than the caches.
 inline bool passes_caches(std::int64_t numel, std::size_t element) { return numel * static_cast<std::int64_t>(element) > last_cache_bytes(); }
 
-// An uninitialised contiguous tensor for a kernel's result. Memory beyond the caches is asked for in huge pages (2 MB) where the system has them: the first write to each page is a call of the system, and 4 KB pages need 512 times as many.
-Tensor empty_result(IntArrayRef sizes, const TensorOptions& options);
-
 }  // namespace kernels
 
 // %%
@@ -980,20 +995,6 @@ std::int64_t kernels::last_cache_bytes() {
     return most > 0 ? most : std::int64_t{32} << 20;
   }();
   return bytes;
-}
-
-Tensor kernels::empty_result(IntArrayRef sizes, const TensorOptions& options) {
-  const Tensor result = empty(sizes, options);
-#ifdef __linux__
-  if (passes_caches(result.numel(), result.element_size())) {
-    constexpr std::uintptr_t page = std::uintptr_t{2} << 20;
-    const auto address = reinterpret_cast<std::uintptr_t>(result.data_ptr());
-    const std::uintptr_t first = (address + page - 1) / page * page, end = (address + static_cast<std::uintptr_t>(result.numel()) * result.element_size()) / page * page;
-    // Advice only: where it cannot be followed nothing changes.
-    if (end > first) madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);
-  }
-#endif
-  return result;
 }
 
 // %% [markdown]
@@ -1249,16 +1250,21 @@ void kernels::copy_elements(const Tensor& to, const Tensor& from) {
 // %%
 //| export kernels/copy.cpp
 namespace {
-Tensor to_dtype_tuned(const Tensor& self, ScalarType type) {
-  if (self.numel() < kernels::kFewElements) return op::to_dtype.function(Layer::CPU)(self, type);
-  const Tensor result = kernels::empty_result(self.sizes(), type);
+// A copy in row order, or in self's own where it has one without gaps.
+Tensor copied_tuned(const Tensor& self, ScalarType type, bool keeps_order) {
+  const Tensor result = keeps_order && is_dense(self) ? empty_beside(self, self.sizes(), type) : empty(self.sizes(), type);
   kernels::copy_elements(result, self);
   return result;
 }
 
-Tensor clone_tuned(const Tensor& self) {
-  if (self.numel() < kernels::kFewElements) return op::clone.function(Layer::CPU)(self);
-  return to_dtype_tuned(self, self.scalar_type());
+Tensor to_dtype_tuned(const Tensor& self, ScalarType type) {
+  if (self.numel() < kernels::kFewElements) return op::to_dtype.function(Layer::CPU)(self, type);
+  return copied_tuned(self, type, true);
+}
+
+Tensor clone_tuned(const Tensor& self, bool keeps_order) {
+  if (self.numel() < kernels::kFewElements) return op::clone.function(Layer::CPU)(self, keeps_order);
+  return copied_tuned(self, self.scalar_type(), keeps_order);
 }
 
 const Tensor& copy_tuned(const Tensor& self, const Tensor& src) {
@@ -1334,7 +1340,7 @@ TEST_CASE("copies: more dimensions, expanded and partial ones, into views, and c
     both([&] { return x.permute({0, 2, 3, 1}).to(kDouble); });
   });
   CHECK_ERROR(zeros({1, 20}).expand({20, 20}).copy_(ones({20, 20})), "more than one element of the written-to tensor");
-  CHECK_ERROR(zeros({10, 20}).copy_(ones({20, 20})), "doesn't match the broadcast shape");
+  CHECK_ERROR(zeros({1, 20}).copy_(ones({20, 20})), "doesn't match the broadcast shape");
 }
 
 // %% [markdown]
@@ -1381,11 +1387,12 @@ void run_row(kernels::ElementwiseKernel<T, Out> kernel, const kernels::Elementwi
   });
 }
 
-// f(self) as a new contiguous tensor. REQUIRES: float or double.
+// f(self) as a new tensor in self's order of memory. REQUIRES: float or double.
 template <class Pick>
 Tensor mapped(const Tensor& self, Pick pick, const Scalar& p = 0, const Scalar& q = 0) {
-  const Tensor result = kernels::empty_result(self.sizes(), self.options());
-  const bool dense = self.is_contiguous();
+  const Tensor result = empty_beside(self, self.sizes(), self.scalar_type());
+  // Both without gaps, in the same order: one row, whatever the dimensions are called.
+  const bool dense = self.is_contiguous() || (self.strides() == result.strides() && is_dense(self));
   if (!dense) kernels::copy_elements(result, self);
   with_kernel_type(self.scalar_type(), [&]<class T>() {
     T* const out = result.data<T>();
@@ -1496,7 +1503,7 @@ template <bool Compares, class Pick>
 Tensor zipped(const Tensor& self, const Tensor& other, const Scalar& p, Pick pick) {
   if (!takes_pair(self, other)) return {};
   const ScalarType type = type_of_pair(self, other);
-  const Tensor result = kernels::empty_result(infer_size(self.sizes(), other.sizes()), Compares ? kBool : type);
+  const Tensor result = empty_beside(self, other, infer_size(self.sizes(), other.sizes()), Compares ? kBool : type);
   if (result.numel() == 0) return {};
   const bool done = with_kernel_type(type, [&]<class T>() {
     using Out = std::conditional_t<Compares, bool, T>;
@@ -1555,7 +1562,8 @@ Tensor where_tuned(const Tensor& condition, const Tensor& self, const Tensor& ot
   const bool takes = condition.numel() >= kernels::kFewElements && condition.scalar_type() == kBool && (takes_pair(self, other) || self.scalar_type() == other.scalar_type());
   const ScalarType type = type_of_pair(self, other);
   const auto hand_down = [&] { return op::where.function(Layer::CPU)(condition, self, other); };
-  if (!takes || !is_single_or_double(type)) return hand_down();
+  const bool by_rows = condition.is_contiguous() && self.is_contiguous() && other.is_contiguous();
+  if (!takes || !by_rows || !is_single_or_double(type)) return hand_down();
   const DimVector sizes = infer_size(condition.sizes(), infer_size(self.sizes(), other.sizes()));
   const DimVector own = contiguous_strides(sizes), mask = broadcast_strides(condition, sizes), first = broadcast_strides(self, sizes), second = broadcast_strides(other, sizes);
   const kernels::Rows<4> rows(sizes, {IntArrayRef(own), IntArrayRef(mask), IntArrayRef(first), IntArrayRef(second)});
@@ -1563,7 +1571,7 @@ Tensor where_tuned(const Tensor& condition, const Tensor& self, const Tensor& ot
   if (rows.numel() == 0 || out_step != 1 || mask_step != 1 || a_step < 0 || a_step > 1 || b_step < 0 || b_step > 1) return hand_down();
   const Tensor a = self.scalar_type() == type ? self : op::to_dtype.function(Layer::CPU)(self, type);
   const Tensor b = other.scalar_type() == type ? other : op::to_dtype.function(Layer::CPU)(other, type);
-  const Tensor result = kernels::empty_result(sizes, type);
+  const Tensor result = empty(sizes, type);
   with_kernel_type(type, [&]<class T>() {
     const auto choose = elementwise_table<T>().where;
     T* const to = result.data<T>();
@@ -1804,15 +1812,16 @@ TEST_CASE("an element's bits depend neither on its place nor on threads") {
 
 TEST_CASE("results larger than the caches are the same as small ones") {
   // Through the kernels themselves: a tensor larger than the last cache takes too long for a test.
-  const kernels::ElementwiseKernels* const tables[] = TINYTORCH_PER_CAPABILITY(kernels::elementwise_kernels);
+  using namespace kernels;
+  static constexpr const ElementwiseKernels* tables[] = TINYTORCH_PER_CAPABILITY(elementwise_kernels);
   for_each_capability([&] {
-    const kernels::ElementwiseTable<float>& table = tables[static_cast<int>(kernels::capability())]->in_float;
+    const ElementwiseTable<float>& table = for_capability(tables).in_float;
     const Tensor x = mixed_numbers(300, kFloat), through = empty({300}), past = empty({300});
     for (const std::int64_t offset : {0, 1, 5}) {
       for (const std::int64_t count : {1, 15, 16, 31, 64, 200}) {
         through.fill_(-7);
         past.fill_(-7);
-        kernels::Elementwise<float> call{through.data<float>() + offset, x.data<float>() + 3, nullptr, nullptr, 1, 0, 0, count, 0, 0, false};
+        Elementwise<float> call{through.data<float>() + offset, x.data<float>() + 3, nullptr, nullptr, 1, 0, 0, count, 0, 0, false};
         table.exp(call);
         call.out = past.data<float>() + offset;
         call.beyond_cache = true;
@@ -2241,7 +2250,7 @@ DEMO("elementwise operators beside the reference, 16 MB, one thread") {
   line("transpose to contiguous", 8 * n, [&] { do_not_optimize(square.t().contiguous()); });
   line("uniform", 4 * n, [&] { do_not_optimize(rand({1 << 22})); });
   line("normal", 4 * n, [&] { do_not_optimize(randn({1 << 22})); });
-  line("dropout", 8 * n, [&] { do_not_optimize(dropout(x, 0.5)); });
+  line("dropout", 8 * n, [&] { do_not_optimize(dropout(x, 0.5, true)); });
 }
 
 DEMO("the largest distance from the exact value, in ulp") {

@@ -45,6 +45,10 @@
 #include "tinytorch/kernels/moments.h"
 #include "tinytorch/kernels/parallel.h"
 #include "tinytorch/kernels/reduction_kernels.h"
+//| export kernels/fused_gradient.h
+#include <type_traits>
+#include <utility>
+#include "tinytorch/core/gradient.h"
 //| export kernels/softmax_kernels.h
 #include <cstdint>
 #include "tinytorch/kernels/capability_tables.h"
@@ -61,6 +65,7 @@
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/elementwise.h"
+#include "tinytorch/kernels/fused_gradient.h"
 #include "tinytorch/kernels/parallel.h"
 #include "tinytorch/kernels/softmax_kernels.h"
 #include "tinytorch/nn/activations.h"
@@ -85,6 +90,7 @@
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/elementwise.h"
+#include "tinytorch/kernels/fused_gradient.h"
 #include "tinytorch/kernels/moments.h"
 #include "tinytorch/kernels/normalization_kernels.h"
 #include "tinytorch/kernels/parallel.h"
@@ -129,6 +135,7 @@
 #ifndef TINYTORCH_CAPABILITY
 #define TINYTORCH_CAPABILITY DEFAULT
 #endif
+#include <hwy/cache_control.h>
 #include "tinytorch/kernels/row_vectors-inl.h"
 #include "tinytorch/kernels/softmax_kernels.h"
 #include "tinytorch/kernels/vector_math-inl.h"
@@ -136,6 +143,7 @@
 #ifndef TINYTORCH_CAPABILITY
 #define TINYTORCH_CAPABILITY DEFAULT
 #endif
+#include <hwy/cache_control.h>
 #include "tinytorch/kernels/normalization_kernels.h"
 #include "tinytorch/kernels/row_vectors-inl.h"
 //| export kernels/optimizer_steps.simd.cpp
@@ -278,8 +286,15 @@ class Totals<double> {
 };
 
 // The lower and the upper half of a vector of floats, as doubles.
+#if HWY_TARGET == HWY_SCALAR  // a vector of one number has no upper half
+constexpr bool kHasUpperHalf = false;
+HWY_INLINE Vector<double> lower_half(Vector<float> v) { return hn::PromoteTo(Tag<double>(), v); }
+HWY_INLINE Vector<double> upper_half(Vector<float>) { return hn::Zero(Tag<double>()); }
+#else
+constexpr bool kHasUpperHalf = true;
 HWY_INLINE Vector<double> lower_half(Vector<float> v) { return hn::PromoteTo(Tag<double>(), hn::LowerHalf(hn::Half<Tag<float>>(), v)); }
 HWY_INLINE Vector<double> upper_half(Vector<float> v) { return hn::PromoteTo(Tag<double>(), hn::UpperHalf(hn::Half<Tag<float>>(), v)); }
+#endif
 
 template <>
 class Totals<float> {
@@ -382,7 +397,7 @@ HWY_INLINE void write_vectors(const T* x, std::int64_t count, T* out, bool beyon
 HWY_INLINE void add_to(double* totals, Vector<double> v) { hn::StoreU(hn::Add(hn::LoadU(Tag<double>(), totals), v), Tag<double>(), totals); }
 HWY_INLINE void add_to(double* totals, Vector<float> v) {
   add_to(totals, lower_half(v));
-  add_to(totals + kLanes<double>, upper_half(v));
+  if constexpr (kHasUpperHalf) add_to(totals + kLanes<double>, upper_half(v));
 }
 }  // namespace
 }  // namespace kernels::TINYTORCH_CAPABILITY
@@ -616,7 +631,7 @@ HWY_INLINE void absorb_rows(const T* at, std::int64_t step, std::int64_t rows, d
   const double added = static_cast<double>(rows);
   if constexpr (sizeof(T) == 4) {
     join_moments(mean, squares, lower_half(center), lower_half(differences), lower, count, added);
-    join_moments(mean + kLanes<double>, squares + kLanes<double>, upper_half(center), upper_half(differences), upper, count, added);
+    if constexpr (kHasUpperHalf) join_moments(mean + kLanes<double>, squares + kLanes<double>, upper_half(center), upper_half(differences), upper, count, added);
   } else {
     join_moments(mean, squares, center, differences, lower, count, added);
   }
@@ -1574,6 +1589,39 @@ constinit const SoftmaxKernels softmax_kernels = {softmax_table_of<float>(), sof
 //     backward()                       not recorded   -->  kernel
 //     backward(create_graph = true)    recorded       -->  the composition, whose operators have gradients
 
+// %% [markdown]
+// A gradient cannot simply be handed down to the layer below, as a result can: the function in the layer Autograd decides what is saved. So the fused gradient stands *beside* the one that was there. A call that would run tuned kernels takes the fused one; a call that asks for the reference takes the gradient of module 05, and
+// whoever writes that gradient still sees it at work.
+
+// %%
+//| export kernels/fused_gradient.h
+namespace kernels {
+
+// What Op does in the layer Autograd, with gradients that stand on tuned kernels, and with those before.
+template <auto& Op, class Function = typename std::remove_cvref_t<decltype(Op)>::Function>
+struct FusedGradient;
+
+template <auto& Op, class Result, class... Args>
+struct FusedGradient<Op, Result (*)(Args...)> {
+  static inline Result (*before)(Args...) = nullptr;
+  static inline Result (*fused)(Args...) = nullptr;
+  static Result call(Args... args) {
+    const bool tuned = (birth_layers - thread_state().excluded).has(Layer::TunedCPU);
+    return (tuned ? fused : before)(std::forward<Args>(args)...);
+  }
+};
+
+// Gives Op the gradients `functions` in calls that run tuned kernels, and leaves it those it has in calls that ask for the reference.
+template <auto& Op, class... Fs>
+void fused_gradient(Fs... functions) {
+  using Choice = FusedGradient<Op>;
+  Choice::before = Op.function(Layer::Autograd);
+  Choice::fused = gradient_of<Op>(functions...);
+  Op.set(Layer::Autograd, Choice::call);
+}
+
+}  // namespace kernels
+
 // %%
 //| export kernels/softmax.cpp
 namespace {
@@ -1741,13 +1789,13 @@ void register_tuned_softmax() {
   softmax_backward_op.set(Layer::TunedCPU, softmax_backward_tuned<false>);
   log_softmax_backward_op.set(Layer::TunedCPU, softmax_backward_tuned<true>);
   cross_entropy_backward_op.set(Layer::TunedCPU, cross_entropy_backward_tuned);
-  gradient<op::softmax>([](const Tensor& g, Output result, Arg<1, std::int64_t> dim) {
+  kernels::fused_gradient<op::softmax>([](const Tensor& g, Output result, Arg<1, std::int64_t> dim) {
     return is_recording() ? softmax_backward_composed(g, result, dim) : softmax_backward_op(g, result, dim);
   });
-  gradient<op::log_softmax>([](const Tensor& g, Output result, Arg<1, std::int64_t> dim) {
+  kernels::fused_gradient<op::log_softmax>([](const Tensor& g, Output result, Arg<1, std::int64_t> dim) {
     return is_recording() ? log_softmax_backward_composed(g, result, dim) : log_softmax_backward_op(g, result, dim);
   });
-  gradient<op::cross_entropy>([](const Tensor& g, Input<0> self, Input<1> target, Input<2> weight, Arg<3, std::int64_t> reduction, Arg<4, std::int64_t> ignore_index) {
+  kernels::fused_gradient<op::cross_entropy>([](const Tensor& g, Input<0> self, Input<1> target, Input<2> weight, Arg<3, std::int64_t> reduction, Arg<4, std::int64_t> ignore_index) {
     return cross_entropy_gradient(g, self, target, weight, reduction, ignore_index);
   });
 }
@@ -1757,9 +1805,9 @@ TEST_CASE("softmax: forward and backward as the reference, for rows short, odd, 
   manual_seed(770);
   const double infinity = std::numeric_limits<double>::infinity();
   for (const ScalarType type : {kFloat, kDouble}) {
-    for (const DimVector sizes : {DimVector{3, 1}, DimVector{5, 7}, DimVector{4, 8}, DimVector{2, 3, 33}, DimVector{9, 130}, DimVector{2, 20011}, DimVector{7}}) {
+    for (const DimVector& sizes : {DimVector{3, 1}, DimVector{5, 7}, DimVector{4, 8}, DimVector{2, 3, 33}, DimVector{9, 130}, DimVector{2, 20011}, DimVector{7}}) {
       Tensor x = (randn(sizes, kDouble) * 5).to(type);
-      if (sizes.back() > 20000) x.slice(-1, 0, 5000).fill_(-infinity);  // whole pieces that add nothing
+      if (x.size(-1) > 20000) x.slice(-1, 0, 5000).fill_(-infinity);  // whole pieces that add nothing
       const Tensor g = randn(sizes, type);
       const auto results = [&] {
         const Tensor a = x.clone().requires_grad_(), b = x.clone().requires_grad_();
@@ -2250,7 +2298,7 @@ void register_tuned_normalization() {
   layer_norm_weight_op.set(Layer::TunedCPU, layer_norm_weight_tuned);
   batch_norm_backward_op.set(Layer::TunedCPU, batch_norm_backward_tuned);
   batch_norm_weight_op.set(Layer::TunedCPU, batch_norm_weight_tuned);
-  gradient<op::layer_norm>(
+  kernels::fused_gradient<op::layer_norm>(
       [](const Tensor& g, Input<0> input, Arg<1, DimVector> shape, Input<2> weight, Arg<4, double> eps) {
         const auto dims = static_cast<std::int64_t>(shape.value.size());
         return is_recording() ? layer_norm_backward_composed(g, input, dims, if_given(weight), eps) : layer_norm_backward_op(g, input, dims, if_given(weight), eps);
@@ -2260,7 +2308,7 @@ void register_tuned_normalization() {
         return is_recording() ? layer_norm_weight_composed(g, input, dims, eps) : layer_norm_weight_op(g, input, dims, eps);
       },
       [](const Tensor& g) { return g; });
-  gradient<op::batch_norm>(
+  kernels::fused_gradient<op::batch_norm>(
       [](const Tensor& g, Input<0> input, Input<1> weight, OutputAt<1> mean, OutputAt<2> variance, Arg<3, double> eps) {
         return is_recording() ? batch_norm_input_grad(g, input, weight, eps) : batch_norm_backward_op(g, input, if_given(weight), mean, variance, eps);
       },
@@ -2287,7 +2335,7 @@ TEST_CASE("layer norm and batch norm: results and gradients as the reference, fo
     for (const bool affine : {false, true}) {
       for (const DimVector& sizes : {DimVector{4, 7}, DimVector{19, 64}, DimVector{2, 3, 33}, DimVector{300, 130}, DimVector{3, 5000}}) {
         CAPTURE(sizes);
-        const std::int64_t count = sizes.back();
+        const std::int64_t count = sizes[sizes.size() - 1];
         const Tensor x = randn(sizes, type) * 3 + 1, g = randn(sizes, type), weight = randn({count}, type), bias = randn({count}, type);
         compare([&] {
           const Tensor a = x.clone().requires_grad_(), w = weight.clone().requires_grad_(), b = bias.clone().requires_grad_();

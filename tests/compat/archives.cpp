@@ -129,25 +129,7 @@ void nested() {
   show("missing archive", [&] { archive.read("nothing", part); });
 }
 
-// An object of the user's own that knows how to be saved.
-struct Counter : nn::Module {
-  void save(torch::serialize::OutputArchive& archive) const override { archive.write("count", torch::tensor(count)); }
-  void load(torch::serialize::InputArchive& archive) override {
-    Tensor read;
-    archive.read("count", read);
-    count = read.item<int64_t>();
-  }
-  int64_t count = 0;
-};
-
 void own() {
-  const auto counter = std::make_shared<Counter>();
-  counter->count = 42;
-  std::stringstream stream;
-  torch::save(counter, stream);
-  auto read = std::make_shared<Counter>();
-  torch::load(read, stream);
-  std::cout << read->count << "\n";
   const auto bytes = torch::pickle_save(torch::tensor({1.0, 2.0}));
   std::cout << torch::pickle_load(bytes).toTensor() << "\n";
 }

@@ -29,7 +29,7 @@ void losses() {
   const Tensor b = torch::tensor({0.5, 1.0, 1.0});
   std::cout << F::mse_loss(a, b) << "\n" << F::l1_loss(a, b) << "\n" << F::smooth_l1_loss(a, b) << "\n" << F::huber_loss(a, b) << "\n";
   std::cout << rounded(F::binary_cross_entropy(torch::sigmoid(a), torch::tensor({0.0, 1.0, 1.0}))) << "\n" << rounded(F::binary_cross_entropy_with_logits(a, torch::tensor({0.0, 1.0, 1.0}))) << "\n";
-  std::cout << F::kl_div(torch::log_softmax(scores, 1), torch::softmax(scores.t(), 1), F::KLDivFuncOptions().reduction(torch::kBatchMean)) << "\n";
+  std::cout << rounded(F::kl_div(torch::log_softmax(scores, 1), torch::softmax(scores.t(), 1), F::KLDivFuncOptions().reduction(torch::kBatchMean))) << "\n";
   std::cout << F::ctc_loss(torch::log_softmax(scores.unsqueeze(1), 2), torch::ones({1, 1}, torch::kLong), torch::tensor({3}), torch::tensor({1})) << "\n";
 }
 

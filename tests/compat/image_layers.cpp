@@ -47,7 +47,7 @@ void convolutions() {
   auto reflect = filled(nn::Conv2d(nn::Conv2dOptions(2, 4, 3).groups(2).padding({1, 2}).padding_mode(torch::kReflect)));
   std::cout << *reflect << "\n" << reflect(x)[0][1] << "\n";
   auto circular = filled(nn::Conv1d(nn::Conv1dOptions(2, 1, 3).padding(1).padding_mode(torch::kCircular)));
-  std::cout << *circular << "\n" << circular(numbers({1, 2, 5})) << "\n";
+  std::cout << circular(numbers({1, 2, 5})) << "\n";
   std::cout << filled(nn::Conv3d(nn::Conv3dOptions(1, 1, 2)))(numbers({1, 1, 3, 3, 3})) << "\n";
   auto transposed = filled(nn::ConvTranspose2d(nn::ConvTranspose2dOptions(2, 1, 3).stride(2).padding(1).output_padding(1)));
   std::cout << *transposed << "\n" << transposed(numbers({1, 2, 3, 3})) << "\n";
@@ -67,12 +67,13 @@ void poolings() {
   const auto [values, indices] = F::max_pool2d_with_indices(x, F::MaxPool2dFuncOptions(2).dilation(2).stride(1));
   std::cout << values << "\n" << indices << "\n";
   std::cout << nn::AvgPool2d(nn::AvgPool2dOptions(2).padding(1).count_include_pad(false))(x) << "\n" << nn::AvgPool2d(nn::AvgPool2dOptions(2).ceil_mode(true).divisor_override(3))(x) << "\n";
-  std::cout << *nn::AvgPool2d(nn::AvgPool2dOptions({3, 2}).stride({2, 1})) << *nn::AdaptiveAvgPool2d(3) << *nn::AdaptiveMaxPool1d(2) << *nn::AvgPool1d(3) << *nn::MaxPool3d(2) << "\n";
+  std::cout << *nn::AvgPool2d(nn::AvgPool2dOptions({3, 2}).stride({2, 1})) << *nn::AdaptiveAvgPool2d(3) << *nn::MaxPool3d(2) << "\n";
   std::cout << nn::AdaptiveAvgPool2d(nn::AdaptiveAvgPool2dOptions({3, 2}))(x) << "\n" << nn::AdaptiveMaxPool2d(2)(x) << "\n" << nn::AdaptiveAvgPool2d(nn::AdaptiveAvgPool2dOptions({2, torch::nullopt}))(x).sizes() << "\n";
   std::cout << nn::LPPool2d(nn::LPPool2dOptions(2, 2))(x) << "\n" << nn::LPPool1d(nn::LPPool1dOptions(3, 2).stride(1))(numbers({1, 1, 5})) << *nn::LPPool2d(nn::LPPool2dOptions(2, {2, 3})) << "\n";
   nn::MaxPool2d halves(2);
   const auto [pooled, where] = halves->forward_with_indices(x);
-  std::cout << nn::MaxUnpool2d(2)(pooled, where) << "\n" << nn::MaxUnpool2d(2)(pooled, where, std::vector<int64_t>{1, 1, 5, 5}).sizes() << *nn::MaxUnpool2d(nn::MaxUnpool2dOptions(3).stride(2).padding(1)) << "\n";
+  std::cout << nn::MaxUnpool2d(2)(pooled, where, std::vector<int64_t>{1, 1, 5, 5}) << *nn::MaxUnpool2d(nn::MaxUnpool2dOptions(3).stride(2).padding(1)) << "\n";
+  show("too small", [&] { nn::MaxUnpool2d(2)(pooled, where); });
   std::cout << F::avg_pool2d(torch::arange(16, torch::kDouble).view({1, 4, 4}), F::AvgPool2dFuncOptions(2)) << "\n";
   torch::manual_seed(2);
   std::cout << nn::FractionalMaxPool2d(nn::FractionalMaxPool2dOptions(2).output_size(2)._random_samples(torch::full({1, 1, 2}, 0.5, torch::kDouble)))(x) << "\n";
@@ -89,7 +90,6 @@ void norms() {
   std::cout << filled(nn::GroupNorm(nn::GroupNormOptions(1, 2)))(x)[1] << "\n" << filled(nn::InstanceNorm2d(nn::InstanceNorm2dOptions(2).affine(true)))(x)[1] << "\n" << nn::LocalResponseNorm(nn::LocalResponseNormOptions(2).alpha(0.5))(x)[0] << "\n";
   show("channels", [&] { batch(numbers({2, 3, 2, 2})); });
   show("one value", [&] { filled(nn::BatchNorm1d(2))(numbers({1, 2})); });
-  show("groups", [&] { nn::GroupNorm(2, 3)(numbers({1, 3})); });
 }
 
 void padding_and_shapes() {
@@ -99,7 +99,6 @@ void padding_and_shapes() {
   std::cout << nn::Unfold(nn::UnfoldOptions(2))(x) << "\n" << nn::Fold(nn::FoldOptions({3, 3}, 2))(nn::Unfold(nn::UnfoldOptions(2))(x)) << *nn::Unfold(nn::UnfoldOptions({2, 3}).stride(2)) << "\n";
   std::cout << nn::PixelShuffle(2)(numbers({1, 4, 2, 2})) << "\n" << nn::PixelUnshuffle(2)(numbers({1, 1, 4, 4})).sizes() << *nn::PixelShuffle(2) << *nn::PixelUnshuffle(3) << "\n";
   show("pixels", [&] { nn::PixelShuffle(2)(numbers({1, 3, 2, 2})); });
-  show("reflection", [&] { F::pad(x, F::PadFuncOptions({3, 0}).mode(torch::kReflect)); });
 }
 
 void resizing() {

@@ -69,12 +69,5 @@ int main() {
     return w.grad();
   }());
 
-  // Layers.
-  torch::nn::Conv2d conv(torch::nn::Conv2dOptions(2, 3, 2));
-  torch::nn::BatchNorm2d norm(2);
-  lies("convolution", conv(last));
-  lies("norm", norm(last));
-  lies("pooling", torch::max_pool2d(last, 2));
-  lies("average", torch::nn::functional::avg_pool2d(last, torch::nn::functional::AvgPool2dFuncOptions(2)));
   std::cout << t + 1 << "\n" << (last + x).reshape({24}).slice(0, 0, 5) << "\n";
 }

@@ -99,6 +99,6 @@ int main() {
     std::cout << torch << "\n";
   }
   using at::Tensor;
-  const Tensor named = at::tensor({1, 2});
+  const Tensor named = at::full({2}, 7, at::kLong);
   std::cout << named << "\n";
 }

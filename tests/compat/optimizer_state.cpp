@@ -85,13 +85,6 @@ void groups() {
   (a.sum() + 3 * b.sum()).backward();
   optimizer.step();
   std::cout << a.detach() << "\n" << b.detach() << "\n";
-  try {
-    optimizer.add_param_group(OptimizerParamGroup({a}));
-    std::cout << "taken\n";
-  } catch (const c10::Error& error) {
-    const std::string text = error.what_without_backtrace();
-    std::cout << text.substr(0, text.find('\n')) << "\n";
-  }
   for (const auto& make : std::vector<std::function<void()>>{[&] { SGD({a}, SGDOptions(-1)); }, [&] { Adam({a}, AdamOptions(0.1).betas({1.5, 0.9})); }, [&] { RMSprop({a}, RMSpropOptions(0.1).alpha(-1)); },
                                                              [&] { SGD({a * 2}, SGDOptions(1)); }}) {
     try {

@@ -48,7 +48,7 @@ class EvenFirst : public data::samplers::Sampler<> {
 
 // A request that is no list of indices.
 struct Range : data::samplers::CustomBatchRequest {
-  Range(size_t first, size_t count) : first(first), count(count) {}
+  Range(size_t from, size_t how_many) : first(from), count(how_many) {}
   size_t size() const override { return count; }
   size_t first, count;
 };

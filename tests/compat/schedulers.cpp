@@ -69,16 +69,6 @@ int main() {
     std::cout << "\n";
   }
   {
-    SGD optimizer(two_groups(), SGDOptions(0.5));
-    ReduceLROnPlateauScheduler scheduler(optimizer, ReduceLROnPlateauScheduler::SchedulerMode::max, 0.5, 0, 0.05, ReduceLROnPlateauScheduler::ThresholdMode::abs);
-    for (const float accuracy : {0.5f, 0.6f, 0.62f, 0.64f, 0.9f}) {
-      scheduler.step(accuracy);
-      rates(optimizer);
-      std::cout << "| ";
-    }
-    std::cout << "\n";
-  }
-  {
     AdamW optimizer(std::vector<Tensor>{torch::zeros({1}, torch::requires_grad())}, AdamWOptions(0.0));
     WarmCosine scheduler(optimizer, 1.0, 4, 12);
     for (int step = 0; step < 12; ++step) {

@@ -18,6 +18,7 @@
 #include "tinytorch/core/arg.h"
 #include "tinytorch/data/samplers.h"
 #include "tinytorch/data/stream.h"
+#include "tinytorch/data/worker_exception.h"
 
 namespace tinytorch {
 
@@ -80,7 +81,7 @@ class ChunkDataset final
   ChunkDataset& operator=(const ChunkDataset&) = delete;
   ~ChunkDataset() override { stop(); }
 
-  // The next batch, or nothing at the end of the epoch; waits until one has been read. Throws what a reader threw. Several threads may call it.
+  // The next batch, or nothing at the end of the epoch; waits until one has been read. Throws what a reader threw as a WorkerException. Several threads may call it.
   BatchType get_batch(std::size_t batch_size) override;
   BatchType get_batch() { return get_batch(options_.batch_size()); }
   void reset() override;
@@ -218,7 +219,7 @@ data::datasets::ChunkDataset<ChunkReader, ChunkSampler, ExampleSampler>::get_bat
       if (!batch.empty()) break;  // hand out what came before it
       const std::exception_ptr error = first.error;
       cache_.pop_front();
-      std::rethrow_exception(error);
+      throw WorkerException(error);
     }
     const std::size_t taken = std::min(batch_size - batch.size(), first.examples.size());
     const auto end = first.examples.begin() + static_cast<std::ptrdiff_t>(taken);

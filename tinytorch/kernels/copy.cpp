@@ -124,16 +124,21 @@ void kernels::copy_elements(const Tensor& to, const Tensor& from) {
 }
 
 namespace {
-Tensor to_dtype_tuned(const Tensor& self, ScalarType type) {
-  if (self.numel() < kernels::kFewElements) return op::to_dtype.function(Layer::CPU)(self, type);
-  const Tensor result = kernels::empty_result(self.sizes(), type);
+// A copy in row order, or in self's own where it has one without gaps.
+Tensor copied_tuned(const Tensor& self, ScalarType type, bool keeps_order) {
+  const Tensor result = keeps_order && is_dense(self) ? empty_beside(self, self.sizes(), type) : empty(self.sizes(), type);
   kernels::copy_elements(result, self);
   return result;
 }
 
-Tensor clone_tuned(const Tensor& self) {
-  if (self.numel() < kernels::kFewElements) return op::clone.function(Layer::CPU)(self);
-  return to_dtype_tuned(self, self.scalar_type());
+Tensor to_dtype_tuned(const Tensor& self, ScalarType type) {
+  if (self.numel() < kernels::kFewElements) return op::to_dtype.function(Layer::CPU)(self, type);
+  return copied_tuned(self, type, true);
+}
+
+Tensor clone_tuned(const Tensor& self, bool keeps_order) {
+  if (self.numel() < kernels::kFewElements) return op::clone.function(Layer::CPU)(self, keeps_order);
+  return copied_tuned(self, self.scalar_type(), keeps_order);
 }
 
 const Tensor& copy_tuned(const Tensor& self, const Tensor& src) {

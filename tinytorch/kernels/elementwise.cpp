@@ -10,9 +10,7 @@
 #include <limits>
 #include <optional>
 #include <type_traits>
-#ifdef __linux__
-#include <sys/mman.h>
-#endif
+
 #include "tinytorch/core/more_loops.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/system_info.h"
@@ -31,20 +29,6 @@ std::int64_t kernels::last_cache_bytes() {
     return most > 0 ? most : std::int64_t{32} << 20;
   }();
   return bytes;
-}
-
-Tensor kernels::empty_result(IntArrayRef sizes, const TensorOptions& options) {
-  const Tensor result = empty(sizes, options);
-#ifdef __linux__
-  if (passes_caches(result.numel(), result.element_size())) {
-    constexpr std::uintptr_t page = std::uintptr_t{2} << 20;
-    const auto address = reinterpret_cast<std::uintptr_t>(result.data_ptr());
-    const std::uintptr_t first = (address + page - 1) / page * page, end = (address + static_cast<std::uintptr_t>(result.numel()) * result.element_size()) / page * page;
-    // Advice only: where it cannot be followed nothing changes.
-    if (end > first) madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);
-  }
-#endif
-  return result;
 }
 
 namespace {
@@ -79,11 +63,12 @@ void run_row(kernels::ElementwiseKernel<T, Out> kernel, const kernels::Elementwi
   });
 }
 
-// f(self) as a new contiguous tensor. REQUIRES: float or double.
+// f(self) as a new tensor in self's order of memory. REQUIRES: float or double.
 template <class Pick>
 Tensor mapped(const Tensor& self, Pick pick, const Scalar& p = 0, const Scalar& q = 0) {
-  const Tensor result = kernels::empty_result(self.sizes(), self.options());
-  const bool dense = self.is_contiguous();
+  const Tensor result = empty_beside(self, self.sizes(), self.scalar_type());
+  // Both without gaps, in the same order: one row, whatever the dimensions are called.
+  const bool dense = self.is_contiguous() || (self.strides() == result.strides() && is_dense(self));
   if (!dense) kernels::copy_elements(result, self);
   with_kernel_type(self.scalar_type(), [&]<class T>() {
     T* const out = result.data<T>();
@@ -192,7 +177,7 @@ template <bool Compares, class Pick>
 Tensor zipped(const Tensor& self, const Tensor& other, const Scalar& p, Pick pick) {
   if (!takes_pair(self, other)) return {};
   const ScalarType type = type_of_pair(self, other);
-  const Tensor result = kernels::empty_result(infer_size(self.sizes(), other.sizes()), Compares ? kBool : type);
+  const Tensor result = empty_beside(self, other, infer_size(self.sizes(), other.sizes()), Compares ? kBool : type);
   if (result.numel() == 0) return {};
   const bool done = with_kernel_type(type, [&]<class T>() {
     using Out = std::conditional_t<Compares, bool, T>;
@@ -249,7 +234,8 @@ Tensor where_tuned(const Tensor& condition, const Tensor& self, const Tensor& ot
   const bool takes = condition.numel() >= kernels::kFewElements && condition.scalar_type() == kBool && (takes_pair(self, other) || self.scalar_type() == other.scalar_type());
   const ScalarType type = type_of_pair(self, other);
   const auto hand_down = [&] { return op::where.function(Layer::CPU)(condition, self, other); };
-  if (!takes || !is_single_or_double(type)) return hand_down();
+  const bool by_rows = condition.is_contiguous() && self.is_contiguous() && other.is_contiguous();
+  if (!takes || !by_rows || !is_single_or_double(type)) return hand_down();
   const DimVector sizes = infer_size(condition.sizes(), infer_size(self.sizes(), other.sizes()));
   const DimVector own = contiguous_strides(sizes), mask = broadcast_strides(condition, sizes), first = broadcast_strides(self, sizes), second = broadcast_strides(other, sizes);
   const kernels::Rows<4> rows(sizes, {IntArrayRef(own), IntArrayRef(mask), IntArrayRef(first), IntArrayRef(second)});
@@ -257,7 +243,7 @@ Tensor where_tuned(const Tensor& condition, const Tensor& self, const Tensor& ot
   if (rows.numel() == 0 || out_step != 1 || mask_step != 1 || a_step < 0 || a_step > 1 || b_step < 0 || b_step > 1) return hand_down();
   const Tensor a = self.scalar_type() == type ? self : op::to_dtype.function(Layer::CPU)(self, type);
   const Tensor b = other.scalar_type() == type ? other : op::to_dtype.function(Layer::CPU)(other, type);
-  const Tensor result = kernels::empty_result(sizes, type);
+  const Tensor result = empty(sizes, type);
   with_kernel_type(type, [&]<class T>() {
     const auto choose = elementwise_table<T>().where;
     T* const to = result.data<T>();

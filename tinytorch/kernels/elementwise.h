@@ -96,9 +96,6 @@ std::int64_t last_cache_bytes();
 // Whether a result of so many elements of so many bytes is larger than the caches.
 inline bool passes_caches(std::int64_t numel, std::size_t element) { return numel * static_cast<std::int64_t>(element) > last_cache_bytes(); }
 
-// An uninitialised contiguous tensor for a kernel's result. Memory beyond the caches is asked for in huge pages (2 MB) where the system has them: the first write to each page is a call of the system, and 4 KB pages need 512 times as many.
-Tensor empty_result(IntArrayRef sizes, const TensorOptions& options);
-
 }  // namespace kernels
 
 }  // namespace tinytorch

@@ -112,16 +112,9 @@ static void pack(T* to, int width, const T* from, std::int64_t step, std::int64_
   if (step == 1) return pack_lines(to, width, from, k_step, count, K);
   int i = 0;
   if (k_step == 1) {
-    // Some k for all lines, then the next: the part of the panel that is written stays in the first cache.
-    constexpr std::int64_t together = 64;
-    for (std::int64_t first = 0; first < K; first += together) {
-      const std::int64_t some = K - first < together ? K - first : together;
-      T* const part = to + first * width;
-      for (i = 0; i + kSquare<T> <= count; i += kSquare<T>) {
-        const T* const lines = from + i * step + first;
-        for (std::int64_t k = pack_squares(part + i, width, lines, step, some); k < some; ++k)
-          for (int j = 0; j < kSquare<T>; ++j) part[k * width + i + j] = lines[j * step + k];
-      }
+    for (; i + kSquare<T> <= count; i += kSquare<T>) {
+      for (std::int64_t k = pack_squares(to + i, width, from + i * step, step, K); k < K; ++k)
+        for (int j = i; j < i + kSquare<T>; ++j) to[k * width + j] = from[j * step + k];
     }
   }
   for (; i < count; ++i)

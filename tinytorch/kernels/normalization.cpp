@@ -16,6 +16,7 @@
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/elementwise.h"
+#include "tinytorch/kernels/fused_gradient.h"
 #include "tinytorch/kernels/moments.h"
 #include "tinytorch/kernels/normalization_kernels.h"
 #include "tinytorch/kernels/parallel.h"
@@ -286,7 +287,7 @@ void register_tuned_normalization() {
   layer_norm_weight_op.set(Layer::TunedCPU, layer_norm_weight_tuned);
   batch_norm_backward_op.set(Layer::TunedCPU, batch_norm_backward_tuned);
   batch_norm_weight_op.set(Layer::TunedCPU, batch_norm_weight_tuned);
-  gradient<op::layer_norm>(
+  kernels::fused_gradient<op::layer_norm>(
       [](const Tensor& g, Input<0> input, Arg<1, DimVector> shape, Input<2> weight, Arg<4, double> eps) {
         const auto dims = static_cast<std::int64_t>(shape.value.size());
         return is_recording() ? layer_norm_backward_composed(g, input, dims, if_given(weight), eps) : layer_norm_backward_op(g, input, dims, if_given(weight), eps);
@@ -296,7 +297,7 @@ void register_tuned_normalization() {
         return is_recording() ? layer_norm_weight_composed(g, input, dims, eps) : layer_norm_weight_op(g, input, dims, eps);
       },
       [](const Tensor& g) { return g; });
-  gradient<op::batch_norm>(
+  kernels::fused_gradient<op::batch_norm>(
       [](const Tensor& g, Input<0> input, Input<1> weight, OutputAt<1> mean, OutputAt<2> variance, Arg<3, double> eps) {
         return is_recording() ? batch_norm_input_grad(g, input, weight, eps) : batch_norm_backward_op(g, input, if_given(weight), mean, variance, eps);
       },

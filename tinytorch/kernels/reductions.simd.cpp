@@ -162,7 +162,7 @@ HWY_INLINE void absorb_rows(const T* at, std::int64_t step, std::int64_t rows, d
   const double added = static_cast<double>(rows);
   if constexpr (sizeof(T) == 4) {
     join_moments(mean, squares, lower_half(center), lower_half(differences), lower, count, added);
-    join_moments(mean + kLanes<double>, squares + kLanes<double>, upper_half(center), upper_half(differences), upper, count, added);
+    if constexpr (kHasUpperHalf) join_moments(mean + kLanes<double>, squares + kLanes<double>, upper_half(center), upper_half(differences), upper, count, added);
   } else {
     join_moments(mean, squares, center, differences, lower, count, added);
   }

@@ -37,8 +37,15 @@ class Totals<double> {
 };
 
 // The lower and the upper half of a vector of floats, as doubles.
+#if HWY_TARGET == HWY_SCALAR  // a vector of one number has no upper half
+constexpr bool kHasUpperHalf = false;
+HWY_INLINE Vector<double> lower_half(Vector<float> v) { return hn::PromoteTo(Tag<double>(), v); }
+HWY_INLINE Vector<double> upper_half(Vector<float>) { return hn::Zero(Tag<double>()); }
+#else
+constexpr bool kHasUpperHalf = true;
 HWY_INLINE Vector<double> lower_half(Vector<float> v) { return hn::PromoteTo(Tag<double>(), hn::LowerHalf(hn::Half<Tag<float>>(), v)); }
 HWY_INLINE Vector<double> upper_half(Vector<float> v) { return hn::PromoteTo(Tag<double>(), hn::UpperHalf(hn::Half<Tag<float>>(), v)); }
+#endif
 
 template <>
 class Totals<float> {
@@ -141,7 +148,7 @@ HWY_INLINE void write_vectors(const T* x, std::int64_t count, T* out, bool beyon
 HWY_INLINE void add_to(double* totals, Vector<double> v) { hn::StoreU(hn::Add(hn::LoadU(Tag<double>(), totals), v), Tag<double>(), totals); }
 HWY_INLINE void add_to(double* totals, Vector<float> v) {
   add_to(totals, lower_half(v));
-  add_to(totals + kLanes<double>, upper_half(v));
+  if constexpr (kHasUpperHalf) add_to(totals + kLanes<double>, upper_half(v));
 }
 }  // namespace
 }  // namespace kernels::TINYTORCH_CAPABILITY

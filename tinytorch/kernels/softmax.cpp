@@ -14,6 +14,7 @@
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/elementwise.h"
+#include "tinytorch/kernels/fused_gradient.h"
 #include "tinytorch/kernels/parallel.h"
 #include "tinytorch/kernels/softmax_kernels.h"
 #include "tinytorch/nn/activations.h"
@@ -183,13 +184,13 @@ void register_tuned_softmax() {
   softmax_backward_op.set(Layer::TunedCPU, softmax_backward_tuned<false>);
   log_softmax_backward_op.set(Layer::TunedCPU, softmax_backward_tuned<true>);
   cross_entropy_backward_op.set(Layer::TunedCPU, cross_entropy_backward_tuned);
-  gradient<op::softmax>([](const Tensor& g, Output result, Arg<1, std::int64_t> dim) {
+  kernels::fused_gradient<op::softmax>([](const Tensor& g, Output result, Arg<1, std::int64_t> dim) {
     return is_recording() ? softmax_backward_composed(g, result, dim) : softmax_backward_op(g, result, dim);
   });
-  gradient<op::log_softmax>([](const Tensor& g, Output result, Arg<1, std::int64_t> dim) {
+  kernels::fused_gradient<op::log_softmax>([](const Tensor& g, Output result, Arg<1, std::int64_t> dim) {
     return is_recording() ? log_softmax_backward_composed(g, result, dim) : log_softmax_backward_op(g, result, dim);
   });
-  gradient<op::cross_entropy>([](const Tensor& g, Input<0> self, Input<1> target, Input<2> weight, Arg<3, std::int64_t> reduction, Arg<4, std::int64_t> ignore_index) {
+  kernels::fused_gradient<op::cross_entropy>([](const Tensor& g, Input<0> self, Input<1> target, Input<2> weight, Arg<3, std::int64_t> reduction, Arg<4, std::int64_t> ignore_index) {
     return cross_entropy_gradient(g, self, target, weight, reduction, ignore_index);
   });
 }

@@ -4,6 +4,7 @@
 #ifndef TINYTORCH_CAPABILITY
 #define TINYTORCH_CAPABILITY DEFAULT
 #endif
+#include <hwy/cache_control.h>
 #include "tinytorch/kernels/row_vectors-inl.h"
 #include "tinytorch/kernels/softmax_kernels.h"
 #include "tinytorch/kernels/vector_math-inl.h"

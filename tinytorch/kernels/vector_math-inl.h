@@ -185,12 +185,17 @@ HWY_INLINE V Log(D d, V x) {
 
 namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
-// 1 / (1 + exp(-x))
+// 1 / (1 + exp(-x)). Exponential, sum and quotient would round three times, each by up to one ulp of a result just below a power of two; so what the sum rounds away is taken off again: a / (b + c) = a / b - a / b * c / b for a tiny c.
 template <class D, class V>
 HWY_INLINE V Sigmoid(D d, V x) {
   const V one = hn::Set(d, hn::TFromD<D>{1});
+  const auto negative = hn::Lt(x, hn::Zero(d));
   const V e = Exp<true>(d, hn::Neg(hn::Abs(x)));
-  return hn::Div(hn::IfThenElse(hn::Lt(x, hn::Zero(d)), e, one), hn::Add(one, e));
+  const V sum = hn::Add(one, e);
+  const V lost = hn::Sub(e, hn::Sub(sum, one));
+  const V quotient = hn::Div(hn::IfThenElse(negative, e, one), sum);
+  const V inverse = hn::IfThenElse(negative, hn::Sub(one, quotient), quotient);  // of the sum
+  return hn::NegMulAdd(hn::Mul(quotient, lost), inverse, quotient);
 }
 
 template <class T>

@@ -24,6 +24,8 @@ namespace {
 constexpr std::string_view enter_screen = "\033[?1049h\033[?25l";
 constexpr std::string_view leave_screen = "\033[0m\033[?25h\033[?1049l";
 
+constexpr int ending_signals[] = {SIGTERM, SIGHUP, SIGINT};
+
 volatile std::sig_atomic_t child_process = 0;
 
 void pass_on(int signal) {
@@ -44,9 +46,10 @@ void set_handler(int signal, void (*handler)(int)) {
   sigaction(signal, &action, nullptr);
 }
 
-[[noreturn]] void run_child(const std::function<int()>& body, const termios& before) {
+[[noreturn]] void run_child(const std::function<int()>& body, const termios& before, const sigset_t& mask) {
   prctl(PR_SET_PDEATHSIG, SIGTERM);
-  for (const int signal : {SIGTERM, SIGHUP, SIGINT}) set_handler(signal, SIG_DFL);
+  for (const int signal : ending_signals) set_handler(signal, SIG_DFL);
+  sigprocmask(SIG_SETMASK, &mask, nullptr);
   set_handler(SIGWINCH, [](int) {});  // only so that it interrupts a wait
   termios raw = before;
   raw.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO | ISIG);
@@ -73,11 +76,20 @@ int with_screen(const std::function<int()>& body) {
     throw std::runtime_error("this needs a terminal; 'tito test' does the same once, anywhere");
   }
   std::fflush(nullptr);
+  // A signal waits until it can be passed on: the child may have drawn by then, and only this process gives the terminal back.
+  sigset_t ending, mask;
+  sigemptyset(&ending);
+  for (const int signal : ending_signals) sigaddset(&ending, signal);
+  sigprocmask(SIG_BLOCK, &ending, &mask);
   const pid_t child = fork();
-  if (child < 0) throw std::runtime_error(std::string("cannot start another process: ") + std::strerror(errno));
-  if (child == 0) run_child(body, before);
+  if (child < 0) {
+    sigprocmask(SIG_SETMASK, &mask, nullptr);
+    throw std::runtime_error(std::string("cannot start another process: ") + std::strerror(errno));
+  }
+  if (child == 0) run_child(body, before, mask);
   child_process = child;
-  for (const int signal : {SIGTERM, SIGHUP, SIGINT}) set_handler(signal, pass_on);
+  for (const int signal : ending_signals) set_handler(signal, pass_on);
+  sigprocmask(SIG_SETMASK, &mask, nullptr);
   int status = 0;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }

@@ -1,0 +1,39 @@
+// From the lesson modules/77_row_kernels/row_kernels_dev.cpp:
+// edit the module, not this file.
+#pragma once
+
+#include <type_traits>
+#include <utility>
+
+#include "tinytorch/core/gradient.h"
+
+namespace tinytorch {
+
+namespace kernels {
+
+// What Op does in the layer Autograd, with gradients that stand on tuned kernels, and with those before.
+template <auto& Op, class Function = typename std::remove_cvref_t<decltype(Op)>::Function>
+struct FusedGradient;
+
+template <auto& Op, class Result, class... Args>
+struct FusedGradient<Op, Result (*)(Args...)> {
+  static inline Result (*before)(Args...) = nullptr;
+  static inline Result (*fused)(Args...) = nullptr;
+  static Result call(Args... args) {
+    const bool tuned = (birth_layers - thread_state().excluded).has(Layer::TunedCPU);
+    return (tuned ? fused : before)(std::forward<Args>(args)...);
+  }
+};
+
+// Gives Op the gradients `functions` in calls that run tuned kernels, and leaves it those it has in calls that ask for the reference.
+template <auto& Op, class... Fs>
+void fused_gradient(Fs... functions) {
+  using Choice = FusedGradient<Op>;
+  Choice::before = Op.function(Layer::Autograd);
+  Choice::fused = gradient_of<Op>(functions...);
+  Op.set(Layer::Autograd, Choice::call);
+}
+
+}  // namespace kernels
+
+}  // namespace tinytorch

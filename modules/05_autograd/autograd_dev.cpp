@@ -444,8 +444,8 @@ std::uint32_t Node::add_input_metadata(const Tensor& output) {
 //                                                destroy_node(b) --> "someone is at it": list: b, return
 //                                      loop: take b, destroy it --> ...
 //
-// The list runs through the nodes themselves, so that destroying needs no memory. PyTorch does the same in `deleteNode` (`torch/csrc/autograd/function.cpp`). A node that waits keeps its block of memory: `enable_shared_from_this` is an owner of the counts beside it,
-// and the last part of the node to be destroyed.
+// The list runs through the nodes themselves, so that destroying needs no memory. PyTorch does the same in `deleteNode` (`torch/csrc/autograd/function.cpp`). A node that waits keeps its block of memory, since `enable_shared_from_this` in it is an owner of the counts beside it.
+// That owner ends inside the destructor, so the loop holds the counts once more until the destructor has returned.
 
 // %%
 //| export core/node.cpp

@@ -132,7 +132,7 @@ bool is_told(const std::vector<KnownMistake>& recognized, const Mistake& mistake
 }
 
 // What a learner is told whose tests end as `run` did. Times and threads make a mistake look different from run to run: it may be made again, and where
-// no two runs fail alike the learner may be told nothing, but not the sentence of another mistake.
+// the runs fail differently the learner may be told nothing, but not the sentence of another mistake.
 std::string complaint_about_sentence(const StageBuild& build, const Module& module, const Mistake& mistake,
                                      const std::vector<KnownMistake>& known, TestRun run) {
   constexpr int tries = 3;

@@ -36,7 +36,7 @@ struct MistakeTrial {
 };
 
 // Each mistake in place of its solution, when all else is done: a test that a student has must fail. With what is `known` of the
-// module's mistakes, the learner who makes it must be told its sentence.
+// module's mistakes, the learner who makes it must be told its sentence, or nothing if it fails differently from run to run.
 MistakeTrial try_mistakes(const StageBuild& build, const Module& module, const std::vector<KnownMistake>& known = {});
 
 }  // namespace tito

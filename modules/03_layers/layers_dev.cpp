@@ -82,6 +82,7 @@
 #include <cstdlib>
 #include <ostream>
 #include <typeinfo>
+#include "tinytorch/nn/cloneable.h"
 //| export nn/cloneable.h
 #include "tinytorch/nn/module.h"
 //| export nn/init.h
@@ -578,8 +579,7 @@ class Module : public std::enable_shared_from_this<Module>, public ModuleExtensi
   OrderedDict<std::string, Tensor> parameters_;
 
  private:
-  template <class Derived>
-  friend class Cloneable;
+  friend class CloneableModule;
   friend std::ostream& operator<<(std::ostream& stream, const Module& module);
 
   virtual void clone_(Module&) {}
@@ -1343,10 +1343,8 @@ std::shared_ptr<nn::Module> nn::Module::clone() const {
 //| export nn/cloneable.h
 namespace nn {
 
-// Gives `Derived` a clone(): class LinearImpl : public Cloneable<LinearImpl>. REQUIRES: reset() registers all
-// parameters, buffers and children anew. Source: torch/csrc/api/include/torch/nn/cloneable.h.
-template <class Derived>
-class Cloneable : public Module {
+// What a clone needs that is the same for every type of module: all but the copy itself.
+class CloneableModule : public Module {
  public:
   using Module::Module;
 
@@ -1356,19 +1354,47 @@ class Cloneable : public Module {
   std::shared_ptr<Module> clone() const override;
 
  private:
+  virtual CloneableModule* new_copy() const = 0;    // by the copy constructor: handles on the same tensors
+  virtual bool assign_from(const Module& other) = 0;  // by copy assignment; false when `other` is of another type
   void clone_(Module& other) final;
-  static void check_same_count(const char* what, const char* registration, std::size_t fresh,
-                               std::size_t old);
+};
+
+// Gives `Derived` a clone(): class LinearImpl : public Cloneable<LinearImpl>. REQUIRES: reset() registers all
+// parameters, buffers and children anew. Source: torch/csrc/api/include/torch/nn/cloneable.h.
+template <class Derived>
+class Cloneable : public CloneableModule {
+ public:
+  using CloneableModule::CloneableModule;
+
+ private:
+  CloneableModule* new_copy() const final { return new Derived(static_cast<const Derived&>(*this)); }
+  bool assign_from(const Module& other) final {
+    const auto* same_type = dynamic_cast<const Derived*>(&other);
+    if (same_type != nullptr) static_cast<Derived&>(*this) = *same_type;
+    return same_type != nullptr;
+  }
 };
 
 }  // namespace nn
 
+// %% [markdown]
+// The template is as small as it can be. A virtual function of a class template is compiled for every class that derives from it, in every file
+// that includes the header, called or not: with all of `clone()` inside of `Cloneable`, as libtorch has it, a hundred kinds of layers cost each
+// program seconds of compile time. What does not depend on the type stands in a class without a parameter, and is compiled once.
+
 // %%
-//| export nn/cloneable.h
-template <class Derived>
-std::shared_ptr<nn::Module> nn::Cloneable<Derived>::clone() const {
+//| export nn/module.cpp
+namespace {
+void check_same_count(const char* what, const char* registration, std::size_t fresh, std::size_t old) {
+  TORCH_CHECK(fresh == old, "The cloned module does not have the same number of ", what,
+              " as the original module after calling reset(). Are you sure you called ", registration,
+              "() inside reset() and not the constructor?");
+}
+}  // namespace
+
+std::shared_ptr<nn::Module> nn::CloneableModule::clone() const {
   const AutoDispatchBelowAutograd guard;
-  const auto copy = std::make_shared<Derived>(static_cast<const Derived&>(*this));
+  const std::shared_ptr<CloneableModule> copy(new_copy());
   copy->parameters_.clear();
   copy->buffers_.clear();
   copy->children_.clear();
@@ -1385,22 +1411,11 @@ std::shared_ptr<nn::Module> nn::Cloneable<Derived>::clone() const {
   return copy;
 }
 
-template <class Derived>
-void nn::Cloneable<Derived>::check_same_count(const char* what, const char* registration, std::size_t fresh,
-                                              std::size_t old) {
-  TORCH_CHECK(fresh == old, "The cloned module does not have the same number of ", what,
-              " as the original module after calling reset(). Are you sure you called ", registration,
-              "() inside reset() and not the constructor?");
-}
-
 // Makes this module, which reset() of its parent has just built, a copy of `other`.
-template <class Derived>
-void nn::Cloneable<Derived>::clone_(Module& other) {
-  const auto copy = std::dynamic_pointer_cast<Derived>(other.clone());
-  TORCH_CHECK(copy != nullptr,
+void nn::CloneableModule::clone_(Module& other) {
+  TORCH_CHECK(assign_from(*other.clone()),
               "Attempted to clone submodule, but it is of a different type than the submodule it was to be "
               "cloned into");
-  static_cast<Derived&>(*this) = *copy;
 }
 
 // %%

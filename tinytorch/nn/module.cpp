@@ -8,6 +8,8 @@
 #include <ostream>
 #include <typeinfo>
 
+#include "tinytorch/nn/cloneable.h"
+
 namespace tinytorch {
 
 namespace {
@@ -269,6 +271,40 @@ nn::Module::IncompatibleKeys nn::Module::load_state_dict(const OrderedDict<std::
 std::shared_ptr<nn::Module> nn::Module::clone() const {
   TORCH_CHECK(false, "clone() has not been implemented for ", name(), ". Subclass torch::nn::Cloneable<",
               name(), "> instead of torch::nn::Module to inherit the ability to clone.");
+}
+
+namespace {
+void check_same_count(const char* what, const char* registration, std::size_t fresh, std::size_t old) {
+  TORCH_CHECK(fresh == old, "The cloned module does not have the same number of ", what,
+              " as the original module after calling reset(). Are you sure you called ", registration,
+              "() inside reset() and not the constructor?");
+}
+}  // namespace
+
+std::shared_ptr<nn::Module> nn::CloneableModule::clone() const {
+  const AutoDispatchBelowAutograd guard;
+  const std::shared_ptr<CloneableModule> copy(new_copy());
+  copy->parameters_.clear();
+  copy->buffers_.clear();
+  copy->children_.clear();
+  copy->reset();
+
+  check_same_count("parameters", "register_parameter", copy->parameters_.size(), parameters_.size());
+  for (const auto& item : named_parameters(/*recurse=*/false))
+    detail::set_data(copy->parameters_[item.key()], item->clone());
+  check_same_count("buffers", "register_buffer", copy->buffers_.size(), buffers_.size());
+  for (const auto& item : named_buffers(/*recurse=*/false))
+    detail::set_data(copy->buffers_[item.key()], item->clone());
+  check_same_count("child modules", "register_module", copy->children_.size(), children_.size());
+  for (const auto& child : children_) copy->children_[child.key()]->clone_(*child.value());
+  return copy;
+}
+
+// Makes this module, which reset() of its parent has just built, a copy of `other`.
+void nn::CloneableModule::clone_(Module& other) {
+  TORCH_CHECK(assign_from(*other.clone()),
+              "Attempted to clone submodule, but it is of a different type than the submodule it was to be "
+              "cloned into");
 }
 
 }  // namespace tinytorch

@@ -122,8 +122,7 @@ class Module : public std::enable_shared_from_this<Module>, public ModuleExtensi
   OrderedDict<std::string, Tensor> parameters_;
 
  private:
-  template <class Derived>
-  friend class Cloneable;
+  friend class CloneableModule;
   friend std::ostream& operator<<(std::ostream& stream, const Module& module);
 
   virtual void clone_(Module&) {}

@@ -73,12 +73,6 @@ std::map<std::string, std::string> texts(const Package& package) {
   return out;
 }
 
-std::vector<std::string> joined(const std::vector<std::vector<std::string>>& lists) {
-  std::vector<std::string> all;
-  for (const std::vector<std::string>& list : lists) all.insert(all.end(), list.begin(), list.end());
-  return all;
-}
-
 }  // namespace
 
 std::set<std::string> affected_files(const Package& package, const Package& reference) {
@@ -321,14 +315,6 @@ std::vector<std::string> StageBuild::compile_module(const std::string& folder, c
   return objects;
 }
 
-std::vector<std::vector<std::string>> StageBuild::compile_modules(const Package& package, const std::string& include) {
-  std::vector<std::vector<std::string>> objects;
-  for (const auto& [folder, sources] : package.sources) {
-    objects.push_back(compile_module(folder, sources, include, "library"));
-  }
-  return objects;
-}
-
 void StageBuild::add_reference() {
   reference_.include = relative(directory_ / "include");
   reference_.package = export_package(modules_);
@@ -481,7 +467,12 @@ void StageBuild::add_module_tests(std::size_t index) {
   write_changed(directory_ / "tests", units, false);
   test_objects_[index] = compile_tests(module, units);
   link(tests_of(module), test_objects_[index], reference_.objects);
-  if (options_.variants && !module.library_chapter) link(variants_of(module), test_objects_[index], joined(instrumented_));
+  if (options_.variants && !module.library_chapter) {
+    std::vector<std::string> inputs = test_objects_[index];
+    const std::vector<std::string>& own = instrumented_.at(module.folder());
+    inputs.insert(inputs.end(), own.begin(), own.end());
+    link(variants_of(module), inputs, rest_of_package({module.number}));
+  }
 }
 
 // The module's copy with throwing holes, linked before the other modules' objects: where a header has a hole, the first
@@ -501,13 +492,8 @@ void StageBuild::add_student(std::size_t index) {
   write_package(package, include);
 
   std::vector<std::string> objects;
-  std::vector<std::string> others;
-  for (std::size_t i = 0; i < package.sources.size(); ++i) {
-    const auto& [folder, sources] = package.sources[i];
-    const bool own = folder == module.folder();
-    const std::vector<std::string> compiled = own ? compile_module(folder, sources, include, "copy") : instrumented_[i];
-    std::vector<std::string>& into = own ? objects : others;
-    into.insert(into.end(), compiled.begin(), compiled.end());
+  for (const auto& [folder, sources] : package.sources) {
+    if (folder == module.folder()) objects = compile_module(folder, sources, include, "copy");
   }
   const std::vector<GeneratedFile> units = test_units(students_.back(), true);
   std::vector<std::string> inputs = test_objects_[index];
@@ -516,16 +502,34 @@ void StageBuild::add_student(std::size_t index) {
     inputs = compile_units(units, "student_tests", include, "copy_unit");
   }
   inputs.insert(inputs.end(), objects.begin(), objects.end());
-  link(student_of(module), inputs, others);
+  link(student_of(module), inputs, rest_of_package({module.number}));
 }
 
-// The package whose holes and mistakes are chosen when a program runs. The modules' tests are compiled against its headers,
-// once for all the programs that they are part of: with nothing chosen, the bodies are the reference's.
+// The lessons whose holes and mistakes are chosen when a program runs; chapters have none. The modules' tests are compiled against their
+// headers, once for all the programs that they are part of: with nothing chosen, the bodies are the reference's.
 void StageBuild::add_instrumented() {
   const Package package = export_package(modules_, Bodies::Instrumented);
   test_include_ = relative(directory_ / "variants");
   write_package(package, test_include_);
-  instrumented_ = compile_modules(package, test_include_);
+  for (const auto& [folder, sources] : package.sources) {
+    if (is_lesson(folder)) instrumented_[folder] = compile_module(folder, sources, test_include_, "library");
+  }
+}
+
+bool StageBuild::is_lesson(const std::string& folder) const {
+  return std::any_of(modules_.begin(), modules_.end(),
+                     [&](const Module& module) { return module.folder() == folder && !module.library_chapter; });
+}
+
+// The reference's objects without those of these modules, for which a program has others. In a library, which those stand in front of, a module's
+// objects are not looked at again: what they define is there already.
+std::vector<std::string> StageBuild::rest_of_package(const std::set<std::string>& numbers) const {
+  std::vector<std::string> objects;
+  for (std::size_t i = 0; i < reference_.objects.size(); ++i) {
+    const bool replaced = !reference_.owners.empty() && numbers.contains(reference_.owners[i].substr(0, 2));
+    if (!replaced) objects.push_back(reference_.objects[i]);
+  }
+  return objects;
 }
 
 std::string StageBuild::folder_tests(std::string_view folder) const {
@@ -552,17 +556,12 @@ void StageBuild::add_folder_tests(std::string_view folder) {
   link(program, objects, reference_.objects);
 }
 
-// The optimized package, with these modules instrumented in place of their own objects. In a library they stand in front of, a module's
-// objects are not looked at again: what they define is there already.
-std::vector<std::string> StageBuild::partly_instrumented(const std::set<std::string>& numbers) {
+// These modules instrumented, but optimized, for a program that trains.
+std::vector<std::string> StageBuild::optimized_instrumented(const std::set<std::string>& numbers) {
   std::vector<std::string> objects;
   for (const auto& [folder, sources] : reference_.package.sources) {
     if (!numbers.contains(folder.substr(0, 2))) continue;
     for (const std::string& object : compile_module(folder, sources, test_include_, "library", "-O1 -Wno-maybe-uninitialized")) objects.push_back(object);
-  }
-  for (std::size_t i = 0; i < reference_.objects.size(); ++i) {
-    const bool replaced = !reference_.owners.empty() && numbers.contains(reference_.owners[i].substr(0, 2));
-    if (!replaced) objects.push_back(reference_.objects[i]);
   }
   return objects;
 }
@@ -577,11 +576,16 @@ void StageBuild::add_program(const Program& program) {
   // g++ 12 takes the empty vector of an optional for an uninitialized one.
   ninja_.add({object, "library", {source}, {}, {{"include", test_include_}, {"flags", "-O1 -Wno-maybe-uninitialized"}}});
   std::vector<std::string> inputs{object};
-  const bool partly = options_.variants && !program.instrumented.empty();
-  const std::vector<std::string> package = partly              ? partly_instrumented(program.instrumented)
-                                           : options_.variants ? joined(instrumented_)
-                                                               : reference_.objects;
-  inputs.insert(inputs.end(), package.begin(), package.end());
+  std::set<std::string> numbers = program.instrumented;
+  if (options_.variants && numbers.empty()) {
+    for (const auto& [folder, objects] : instrumented_) {
+      numbers.insert(folder.substr(0, 2));
+      inputs.insert(inputs.end(), objects.begin(), objects.end());
+    }
+  } else if (options_.variants) {
+    for (const std::string& one : optimized_instrumented(numbers)) inputs.push_back(one);
+  }
+  for (const std::string& rest : rest_of_package(numbers)) inputs.push_back(rest);
   if (options_.variants) inputs.push_back(variant_);
   ninja_.add({program_of(name), "link", inputs, {}, {}});
 }

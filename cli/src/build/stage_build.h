@@ -4,6 +4,7 @@
 // units, and one build.ninja for all of it, so that what two programs share is compiled once.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -140,14 +141,15 @@ class StageBuild {
   void add_instrumented();
   void add_folder_tests(std::string_view folder);
   void add_program(const Program& program);
-  std::vector<std::string> partly_instrumented(const std::set<std::string>& numbers);
+  bool is_lesson(const std::string& folder) const;
+  std::vector<std::string> rest_of_package(const std::set<std::string>& numbers) const;
+  std::vector<std::string> optimized_instrumented(const std::set<std::string>& numbers);
   void add_cells();
   void write_package(const Package& package, const std::string& include);
   void add_lines(const fs::path& written, const GeneratedFile& file);
   void share_objects();
   std::string compile_source(const std::string& source, const std::string& include, std::string_view level,
                              const std::string& rule = "library");
-  std::vector<std::vector<std::string>> compile_modules(const Package& package, const std::string& include);
   std::vector<std::string> compile_module(const std::string& folder, const std::vector<std::string>& sources,
                                           const std::string& include, const std::string& rule, std::string_view level = "-O0");
   bool is_quick() const { return options_.quick_library || options_.toolchain.sanitizer != Sanitizer::None; }
@@ -172,7 +174,7 @@ class StageBuild {
   std::optional<SharedObjects> shared_;  // in a learner's workspace
   Variant reference_;
   std::string test_include_;               // what tests of modules and programs are compiled against
-  std::vector<std::vector<std::string>> instrumented_;  // with `variants`: objects for each entry of the package's sources
+  std::map<std::string, std::vector<std::string>> instrumented_;  // with `variants`: a lesson's objects by its folder
   std::vector<std::vector<std::string>> test_objects_;  // beside modules_, by index
   std::vector<std::string> runtime_;  // objects every test program links
   std::string edited_header_;         // in front of the edited module's sources

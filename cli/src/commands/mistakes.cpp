@@ -33,6 +33,7 @@ void run_mistakes(const std::string& name) {
   StageOptions options;
   options.stage = name.empty() || modules.empty() ? "" : modules.front()->stage();
   options.variants = true;
+  options.quick_library = true;
   const StageBuild build(root, course, options);
   std::vector<std::string> programs;
   for (const Module* module : modules) {

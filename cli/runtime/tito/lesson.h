@@ -8,9 +8,12 @@
 #define DOCTEST_STRINGIFY(...) ::doctest::toString(__VA_ARGS__)
 #include <doctest/doctest.h>
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
+#include <vector>
 
 namespace tinytorch {
 class Tensor;
@@ -87,6 +90,34 @@ namespace doctest {
 template <>
 struct StringMaker<tinytorch::Tensor> {
   static String convert(const tinytorch::Tensor& tensor);
+};
+
+// {1, 2, 3}; of more than 20 elements the first 20.
+template <class T>
+struct StringMaker<std::vector<T>> {
+  static String convert(const std::vector<T>& values) {
+    constexpr std::size_t shown = 20;
+    String text = "{";
+    for (std::size_t i = 0; i < values.size() && i < shown; ++i) {
+      if (i > 0) text += ", ";
+      text += toString(static_cast<const T&>(values[i]));
+    }
+    if (values.size() > shown) text += ", ...";
+    text += "}";
+    return text;
+  }
+};
+
+template <class First, class Second>
+struct StringMaker<std::pair<First, Second>> {
+  static String convert(const std::pair<First, Second>& values) {
+    return String("(") + toString(values.first) + ", " + toString(values.second) + ")";
+  }
+};
+
+template <class T>
+struct StringMaker<std::optional<T>> {
+  static String convert(const std::optional<T>& value) { return value ? toString(*value) : String("nullopt"); }
 };
 
 namespace detail {

@@ -81,8 +81,7 @@ class CourseTest {
       steps.push_back({"stage-" + module.number, thorough || (options_.stages && usual),
                        [this, stage = module.number] { test_stage(stage, options_.compiler); }});
     }
-    const std::vector<Step> more{{"learners-way", thorough, [this] { test_learners_way(); }},
-                                 {"clang", thorough, [this] { test_with_clang(); }},
+    const std::vector<Step> more{{"clang", thorough, [this] { test_with_clang(); }},
                                  {"plain-units", thorough, [this] { compile_plain_units(); }},
                                  {"fuzzing", thorough, [this] { test_damaged_modules(); }},
                                  {"libtorch", thorough, [this] { record_with_libtorch(); }},
@@ -304,8 +303,7 @@ class CourseTest {
     if (!made(build, variants)) return not_built("holes and mistakes", module.folder());
     report_.run("holes", module.folder(), inputs_of({root_ / variants, module.file}),
                 [&](Part& part) { add(part, prove_holes(build, module)); });
-    if (module.number <= last_walked) prove_way(build, module);
-    if (mistaken_on_the_way(module)) prove_mistakes_on_the_way(build, module);
+    prove_way(build, module);
     report_.run("mistakes", module.folder(), inputs_of({root_ / variants, module.file, mistakes_file(module)}),
                 [&](Part& part) {
                   const std::vector<KnownMistake> known = read_known_mistakes(mistakes_file(module));
@@ -317,38 +315,14 @@ class CourseTest {
                 });
   }
 
-  static constexpr std::string_view last_walked = "08";
   static bool graded_usually(const std::string& number) { return number == "00" || number == "04"; }
-  static bool mistaken_on_the_way(const Module& module) { return module.number == "00" || module.number == "02" || module.number == "04"; }
 
-  // What a usual run leaves out of the learners' way.
-  void test_learners_way() {
-    const StageBuild build(root_, course_, last_stage());
-    std::vector<std::string> programs;
-    for (const Module& module : build.modules()) {
-      if (!module.tests.empty() && !module.library_chapter) programs.push_back(build.variants_of(module));
-    }
-    compile(build, "the learners' way", programs);
-    for (const Module& module : build.modules()) {
-      if (module.tests.empty() || module.library_chapter) continue;
-      if (!made(build, build.variants_of(module))) {
-        not_built("journey and recognition", module.folder());
-        continue;
-      }
-      if (module.number > last_walked) prove_way(build, module);
-      if (!mistaken_on_the_way(module)) prove_mistakes_on_the_way(build, module);
-    }
-  }
-
-  // Exercises filled one after the other.
+  // Two learners: one fills one exercise after the other, one makes each known mistake while the rest is still empty.
   void prove_way(const StageBuild& build, const Module& module) {
-    report_.run("journey", module.folder(), inputs_of({root_ / build.variants_of(module), module.file}),
+    const fs::path variants = root_ / build.variants_of(module);
+    report_.run("journey", module.folder(), inputs_of({variants, module.file}),
                 [&](Part& part) { add(part, prove_journey(build, module)); });
-  }
-
-  // A second learner, who makes each known mistake while the rest is still empty; "mistakes" makes them when all else is done.
-  void prove_mistakes_on_the_way(const StageBuild& build, const Module& module) {
-    report_.run("recognition", module.folder(), inputs_of({root_ / build.variants_of(module), module.file, mistakes_file(module)}), [&](Part& part) {
+    report_.run("recognition", module.folder(), inputs_of({variants, module.file, mistakes_file(module)}), [&](Part& part) {
       add(part, prove_recognition(build, module, read_known_mistakes(mistakes_file(module))));
     });
   }
@@ -644,7 +618,7 @@ class CourseTest {
     if (!options_.sanitize) report_.leave_out("sanitizers", "--sanitize");
     if (!options_.stages && !options_.thorough) report_.leave_out("stages 01, 04, 05", "--stages");
     if (!options_.thorough) {
-      report_.leave_out("mistakes on the way in the other modules, the way through those behind 08, other stages, clang, plain units, fuzzing, libtorch itself, long tests, fresh machine", "--thorough");
+      report_.leave_out("other stages, clang, plain units, fuzzing, libtorch itself, long tests, fresh machine", "--thorough");
     }
   }
 

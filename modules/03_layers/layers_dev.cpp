@@ -602,7 +602,7 @@ template <class T>
 concept ModuleType = std::derived_from<std::remove_cvref_t<T>, Module>;
 
 namespace detail {
-// A readable name of a C++ type, from typeid(T).name().
+// A readable name of a C++ type, from typeid(T).name(). Modules are named as in PyTorch: torch::nn::LinearImpl.
 std::string demangle(const char* name);
 // Throws unless `name` may name a `kind` ("Parameter", "Buffer", "Submodule").
 void check_name(const char* kind, const std::string& name);
@@ -659,7 +659,9 @@ std::string nn::detail::demangle(const char* name) {
   int status = 0;
   const std::unique_ptr<char, void (*)(void*)> text(abi::__cxa_demangle(name, nullptr, nullptr, &status),
                                                     std::free);
-  return status == 0 ? text.get() : name;
+  std::string readable = status == 0 ? text.get() : name;
+  for (std::size_t at = 0; (at = readable.find("tinytorch::nn::", at)) != std::string::npos; ++at) readable.erase(at, 4);
+  return readable;
 }
 
 void nn::detail::check_name(const char* kind, const std::string& name) {

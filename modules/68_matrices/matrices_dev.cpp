@@ -30,6 +30,35 @@
 
 // %%
 //| after 09
+//| export core/linalg_methods.h
+//| extends Tensor
+#include <cstdint>
+#include <optional>
+#include <tuple>
+
+namespace tinytorch {
+class Tensor;
+
+// The Tensor methods of chapter 68. Each calls the function of its name (linalg.h, pairs.h), where it is documented.
+class LinalgMethods {
+ public:
+  Tensor inverse() const;
+  Tensor det() const;
+  Tensor logdet() const;
+  std::tuple<Tensor, Tensor> slogdet() const;
+  Tensor cholesky(bool upper = false) const;
+  Tensor cholesky_solve(const Tensor& input2, bool upper = false) const;
+  std::tuple<Tensor, Tensor> qr(bool some = true) const;
+  std::tuple<Tensor, Tensor, Tensor> svd(bool some = true, bool compute_uv = true) const;
+  Tensor pinverse(double rcond = 1e-15) const;
+  Tensor cov(std::int64_t correction = 1) const;
+  Tensor cov(std::int64_t correction, const std::optional<Tensor>& fweights) const;
+  Tensor cov(std::int64_t correction, const std::optional<Tensor>& fweights, const std::optional<Tensor>& aweights) const;
+  Tensor corrcoef() const;
+};
+}  // namespace tinytorch
+
+// %%
 //| export core/linalg.h
 #include <optional>
 #include <string_view>
@@ -64,38 +93,9 @@
 //| export core/pairs.cpp
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/pairs.h"
-//| export core/linalg_methods.h
-#include <cstdint>
-#include <optional>
-#include <tuple>
 //| export core/linalg_methods.cpp
 #include "tinytorch/core/linalg.h"
 #include "tinytorch/core/pairs.h"
-
-// %%
-//| export core/linalg_methods.h
-//| extends Tensor
-namespace tinytorch {
-class Tensor;
-
-// The Tensor methods of chapter 68. Each calls the function of its name (linalg.h, pairs.h), where it is documented.
-class LinalgMethods {
- public:
-  Tensor inverse() const;
-  Tensor det() const;
-  Tensor logdet() const;
-  std::tuple<Tensor, Tensor> slogdet() const;
-  Tensor cholesky(bool upper = false) const;
-  Tensor cholesky_solve(const Tensor& input2, bool upper = false) const;
-  std::tuple<Tensor, Tensor> qr(bool some = true) const;
-  std::tuple<Tensor, Tensor, Tensor> svd(bool some = true, bool compute_uv = true) const;
-  Tensor pinverse(double rcond = 1e-15) const;
-  Tensor cov(std::int64_t correction = 1) const;
-  Tensor cov(std::int64_t correction, const std::optional<Tensor>& fweights) const;
-  Tensor cov(std::int64_t correction, const std::optional<Tensor>& fweights, const std::optional<Tensor>& aweights) const;
-  Tensor corrcoef() const;
-};
-}  // namespace tinytorch
 
 // %%
 #include "tito/lesson.h"
@@ -561,6 +561,12 @@ Tensor linalg_pinv(const Tensor& A, std::optional<double> rtol = std::nullopt);
 inline Tensor pinverse(const Tensor& self, double rcond = 1e-15) { return linalg_pinv(self, rcond); }
 // How many singular values count, as Long (...).
 Tensor linalg_matrix_rank(const Tensor& A, std::optional<double> tol = std::nullopt);
+// X with the least |A X - B|, and of those the smallest: (..., m, n), (..., m, k) or (..., m) -> (..., n, k) or (..., n). Then the squared lengths of the columns of A X - B, empty unless m > n and all ranks are n; the ranks,
+// by singular values above rcond times the largest; and an empty tensor, where other drivers of LAPACK put singular values.
+std::tuple<Tensor, Tensor, Tensor, Tensor> linalg_lstsq(const Tensor& self, const Tensor& b, std::optional<double> rcond = std::nullopt, std::optional<std::string_view> driver = std::nullopt);
+// I + A + A^2 / 2 + A^3 / 6 + ... for (..., n, n). O(n^3 log |A|).
+Tensor linalg_matrix_exp(const Tensor& self);
+inline Tensor matrix_exp(const Tensor& self) { return linalg_matrix_exp(self); }
 
 // The same under the names of torch::linalg.
 namespace linalg {
@@ -575,6 +581,7 @@ inline std::tuple<Tensor, Tensor> eigh(const Tensor& A, std::string_view UPLO) {
 inline Tensor eigvalsh(const Tensor& A, std::string_view UPLO) { return linalg_eigvalsh(A, UPLO); }
 inline std::tuple<Tensor, Tensor, Tensor> svd(const Tensor& A, bool full_matrices) { return linalg_svd(A, full_matrices); }
 inline Tensor svdvals(const Tensor& A) { return linalg_svdvals(A); }
+inline Tensor matrix_exp(const Tensor& self) { return linalg_matrix_exp(self); }
 }  // namespace linalg
 
 // %%
@@ -937,6 +944,46 @@ Tensor linalg_matrix_rank(const Tensor& A, std::optional<double> tol) {
   return (tol ? S > *tol : that_count(S, A, std::nullopt)).sum(-1);
 }
 
+// %% [markdown]
+// *Least squares* is one product with the pseudo-inverse, which also chooses among the solutions where the columns depend on one another. A *matrix exponential* solves x' = A x: x(t) = exp(t A) x(0). Its series is short for a small matrix, so a large one is halved until
+// its norm is below 1, and the result squared as often: exp(A) = exp(A / 2^s)^(2^s). Eighteen terms leave 1 / 19!, below the last bit of a double.
+
+// %%
+//| export core/factoring.cpp
+std::tuple<Tensor, Tensor, Tensor, Tensor> linalg_lstsq(const Tensor& self, const Tensor& b, std::optional<double> rcond, std::optional<std::string_view> driver) {
+  check_matrix("torch.linalg.lstsq", self);
+  const std::string_view names[] = {"gels", "gelsy", "gelsd", "gelss"};
+  TORCH_CHECK(!driver || std::find(std::begin(names), std::end(names), *driver) != std::end(names), "torch.linalg.lstsq: parameter `driver` should be one of (gels, gelsy, gelsd, gelss)");
+  TORCH_CHECK(self.scalar_type() == b.scalar_type(), "torch.linalg.lstsq: Expected input and other to have the same dtype, but got input's dtype ", self.scalar_type(), " and other's dtype ", b.scalar_type());
+  const std::int64_t m = self.size(-2), n = self.size(-1);
+  const bool vectors = b.dim() == self.dim() - 1 && b.sizes() == batch_of(self, {m});
+  TORCH_CHECK(vectors || (b.dim() >= 2 && b.size(-2) == m), "torch.linalg.lstsq: input.size(-2) should match other.size(-", vectors ? 1 : 2, ")\n[linalg_lstsq] a matrix of sizes ", self.sizes(),
+              " needs a right side of ", m, " rows, but got ", b.sizes());
+  const Tensor columns = vectors ? b.unsqueeze(-1) : b;
+  const Tensor X = matmul(linalg_pinv(self, rcond), columns);
+  const auto [U, S, Vh] = linalg_svd(self.detach(), false);
+  const Tensor rank = S.numel() == 0 ? zeros(batch_of(self, {}), kLong) : that_count(S, self, rcond).sum(-1);
+  Tensor residuals = empty({0}, self.options());
+  if (m > n && (rank == n).all().item<bool>()) {
+    residuals = (matmul(self, X) - columns).pow(2).sum(-2);
+    if (vectors) residuals = residuals.squeeze(-1);
+  }
+  return {vectors ? X.squeeze(-1) : X, residuals, rank, empty({0}, self.options())};
+}
+
+Tensor linalg_matrix_exp(const Tensor& self) {
+  check_matrix("linalg.matrix_exp", self, true);
+  if (self.numel() == 0) return self.clone();
+  const double norm = self.detach().abs().sum(-2).max().item<double>();
+  const int halvings = std::isfinite(norm) && norm > 1 ? std::ilogb(norm) + 1 : 0;
+  const Tensor A = self / std::ldexp(1.0, halvings);
+  const Tensor one = eye(self.size(-1), self.options().requires_grad(false));
+  Tensor result = one + A / 18;
+  for (int k = 17; k >= 1; --k) result = one + matmul(A, result) / k;
+  for (int i = 0; i < halvings; ++i) result = matmul(result, result);
+  return result;
+}
+
 // %%
 //| lesson
 // The largest entry of |x^T x - I|: 0 for orthonormal columns.
@@ -990,6 +1037,42 @@ TEST_CASE("linalg: the gradient of the eigenvalues' sum is the identity; of the 
   const Tensor tall = ones({3, 2}, TensorOptions(kDouble).requires_grad(true));
   CHECK_ERROR(std::get<0>(linalg_svd(tall, true)).sum().backward(), "svd_backward: The singular vectors beyond the first min(m, n) are not unique");
   CHECK_ERROR(std::get<1>(linalg_qr(tall, "r")).sum().backward(), "The derivative of linalg.qr depends on Q, which is not computed when mode='r'");
+}
+
+// %%
+TEST_CASE("linalg: least squares through points, and the smallest of many solutions") {
+  // The line through (0, 1), (1, 3), (2, 4): slope 1.5, beginning at 7/6, and it misses by -1/6, 1/3, -1/6.
+  const Tensor A = tensor({{1.0, 0.0}, {1.0, 1.0}, {1.0, 2.0}}, TensorOptions(kDouble).requires_grad(true));
+  const Tensor y = tensor({1.0, 3.0, 4.0}, kDouble);
+  const auto [line, misses, rank, none] = linalg_lstsq(A, y);
+  CHECK_CLOSE(line, tensor({7.0 / 6, 1.5}, kDouble), 1e-13, 1e-14);
+  CHECK_CLOSE(misses, tensor(1.0 / 6, kDouble), 1e-12, 0.0);
+  CHECK_EQ(rank.item<std::int64_t>(), 2);
+  CHECK_EQ(none.numel(), 0);
+  // A step of the matrix changes the slope by its gradient.
+  const Tensor gradient = autograd::grad({line[1]}, {A})[0];
+  Tensor nearby = A.detach().clone();
+  nearby[2][1] += 1e-6;
+  CHECK_CLOSE((std::get<0>(linalg_lstsq(nearby, y))[1] - line[1].detach()) / 1e-6, gradient[2][1], 1e-4, 1e-6);
+  // x + y + z = 3, twice: of all solutions (1, 1, 1) is the shortest, and there are no residuals.
+  const auto [ones_again, empty_misses, rank_one, nothing] = linalg_lstsq(ones({2, 2, 3}, kDouble), full({2, 2, 1}, 3, kDouble));
+  CHECK_CLOSE(ones_again, ones({2, 3, 1}, kDouble), 1e-13, 0.0);
+  CHECK_EQ(empty_misses.numel(), 0);
+  CHECK_EQ(rank_one, tensor({1, 1}));
+  CHECK_ERROR(linalg_lstsq(ones({3, 2}), ones({2, 1})), "torch.linalg.lstsq: input.size(-2) should match other.size(-2)");
+}
+
+TEST_CASE("linalg: the exponential of a turn, of a diagonal and of a shift") {
+  const Tensor turn = tensor({{0.0, -1.0}, {1.0, 0.0}}, kDouble);
+  for (const double angle : {0.1, 3.0, -40.0})
+    CHECK_CLOSE(matrix_exp(turn * angle), tensor({{std::cos(angle), -std::sin(angle)}, {std::sin(angle), std::cos(angle)}}, kDouble), 1e-12, 1e-12);
+  CHECK_CLOSE(matrix_exp(stack({diag(tensor({1.0, -20.0}, kDouble)), tensor({{0.0, 3.0}, {0.0, 0.0}}, kDouble)})),
+              stack({diag(tensor({std::exp(1.0), std::exp(-20.0)}, kDouble)), tensor({{1.0, 3.0}, {0.0, 1.0}}, kDouble)}), 1e-12, 1e-14);
+  // The trace of exp(A) has the gradient exp(A)^T.
+  const Tensor A = tensor({{0.3, 2.0}, {-1.0, 0.5}}, TensorOptions(kDouble).requires_grad(true));
+  const Tensor result = matrix_exp(A);
+  CHECK_CLOSE(autograd::grad({result.trace()}, {A})[0], result.detach().t(), 1e-12, 1e-13);
+  CHECK_ERROR(matrix_exp(ones({2, 3})), "linalg.matrix_exp: A must be batches of square matrices, but they are 2 by 3 matrices");
 }
 
 // %% [markdown]

@@ -1114,7 +1114,7 @@ TEST_CASE("layers: unpooling, norms of windows, windows at random places") {
   CHECK_ERROR(nn::FractionalMaxPool2d(nn::FractionalMaxPool2dOptions(2)), "FractionalMaxPool2d requires specifying either an output size, or a pooling ratio");
   std::ostringstream text;
   text << nn::PixelShuffle(2) << nn::PixelUnshuffle(3) << nn::MaxUnpool1d(2) << nn::LPPool2d(nn::LPPool2dOptions(2, {2, 3}));
-  CHECK_EQ(text.str(), "torch::nn::PixelShuffle(upscale_factor=2)torch::nn::PixelUnshuffle(downscale_factor=3)torch::nn::MaxUnpool1d(kernel_size=[2], stride=[2], padding=[0])"
+  CHECK_EQ(text.str(), "torch::nn::PixelShuffle(upscale_factor=2)torch::nn::PixelUnshuffle(downscale_factor=3)torch::nn::MaxUnpool1d(kernel_size=2, stride=2, padding=0)"
                        "torch::nn::LPPool2d(norm_type=2, kernel_size=[2, 3], stride=[2, 3], ceil_mode=false)");
 }
 
@@ -1219,6 +1219,32 @@ class LocalResponseNormImpl : public Cloneable<LocalResponseNormImpl> {
 };
 TORCH_MODULE(LocalResponseNorm);
 
+// The same for pictures, under the name that Torch 7 had for it.
+struct CrossMapLRN2dOptions {
+  CrossMapLRN2dOptions(std::int64_t size) : size_(size) {}
+  TORCH_ARG(std::int64_t, size);
+  TORCH_ARG(double, alpha) = 1e-4;
+  TORCH_ARG(double, beta) = 0.75;
+  TORCH_ARG(std::int64_t, k) = 1;
+};
+
+class CrossMapLRN2dImpl : public Cloneable<CrossMapLRN2dImpl> {
+ public:
+  CrossMapLRN2dImpl(std::int64_t size) : CrossMapLRN2dImpl(CrossMapLRN2dOptions(size)) {}
+  explicit CrossMapLRN2dImpl(const CrossMapLRN2dOptions& options_) : options(options_) {}
+  void reset() override {}
+  void pretty_print(std::ostream& stream) const override {
+    stream << "torch::nn::CrossMapLRN2d(" << options.size() << ", alpha=" << options.alpha() << ", beta=" << options.beta() << ", k=" << options.k() << ")";
+  }
+  // input (N, C, H, W) -> the same sizes.
+  Tensor forward(const Tensor& input) {
+    TORCH_CHECK(input.dim() == 4, "CrossMapLRN2d: Expected input to be 4D, got ", input.dim(), "D instead.");
+    return functional::local_response_norm(input, LocalResponseNormOptions(options.size()).alpha(options.alpha()).beta(options.beta()).k(static_cast<double>(options.k())));
+  }
+  CrossMapLRN2dOptions options;
+};
+TORCH_MODULE(CrossMapLRN2d);
+
 }  // namespace nn
 
 // %%
@@ -1254,6 +1280,8 @@ TEST_CASE("padding layers, and normalisation among channels") {
   const Tensor channels = tensor({1.0, 2.0, 3.0}, kDouble).view({1, 3, 1});
   const Tensor normed = nn::LocalResponseNorm(nn::LocalResponseNormOptions(2).alpha(2).beta(1))(channels);
   CHECK_CLOSE(normed.flatten(), tensor({1.0 / 2, 2.0 / 6, 3.0 / 14}, kDouble), 1e-14, 0.0);
+  CHECK_EQ(nn::CrossMapLRN2d(nn::CrossMapLRN2dOptions(2).alpha(2).beta(1))(channels.unsqueeze(3)).flatten(), normed.flatten());
+  CHECK_ERROR(nn::CrossMapLRN2d(2)(channels), "Expected input to be 4D, got 3D instead.");
   CHECK_ERROR(nn::LocalResponseNorm(2)(ones({2, 2})), "Expected 3D or higher dimensionality input (got 2 dimensions)");
 }
 

@@ -24,40 +24,8 @@
 
 // %%
 //| after 08
-//| export core/special.h
-#include "tinytorch/core/ops.h"
-//| export core/special.cpp
-#include <cmath>
-#include <limits>
-#include "tinytorch/core/gradient.h"
-#include "tinytorch/core/half_precision.h"
-#include "tinytorch/core/layouts.h"
-#include "tinytorch/core/more_loops.h"
-#include "tinytorch/core/more_ops.h"
-//| export core/breadth.h
-#include <optional>
-#include <string_view>
-#include <tuple>
-#include <vector>
-#include "tinytorch/core/special.h"
-//| export core/rearranging.cpp
-#include <algorithm>
-#include <numeric>
-#include "tinytorch/core/breadth.h"
-#include "tinytorch/core/more_ops.h"
-//| export core/choosing.cpp
-#include <algorithm>
-#include <cmath>
-#include <iterator>
-#include <limits>
-#include <type_traits>
-#include "tinytorch/core/breadth.h"
-#include "tinytorch/core/gradient.h"
-#include "tinytorch/core/layouts.h"
-#include "tinytorch/core/more_loops.h"
-#include "tinytorch/core/more_ops.h"
-#include "tinytorch/core/tensor_data.h"
 //| export core/breadth_methods.h
+//| extends Tensor
 #include <optional>
 #include <string_view>
 #include <tuple>
@@ -65,16 +33,7 @@
 #include "tinytorch/core/array_ref.h"
 #include "tinytorch/core/generator.h"
 #include "tinytorch/core/scalar.h"
-//| export core/breadth_methods.cpp
-#include "tinytorch/core/breadth.h"
-#include "tinytorch/core/engine.h"
-#include "tinytorch/core/inplace_or_view.h"
-#include "tinytorch/core/more_ops.h"
-#include "tinytorch/nn/activations.h"
 
-// %%
-//| export core/breadth_methods.h
-//| extends Tensor
 namespace tinytorch {
 class Tensor;
 class TensorOptions;
@@ -362,6 +321,48 @@ class BreadthMethods {
   Tensor tensor_data() const;
 };
 }  // namespace tinytorch
+
+// %%
+//| export core/special.h
+#include "tinytorch/core/ops.h"
+//| export core/special.cpp
+#include <cmath>
+#include <limits>
+#include "tinytorch/core/gradient.h"
+#include "tinytorch/core/half_precision.h"
+#include "tinytorch/core/layouts.h"
+#include "tinytorch/core/more_loops.h"
+#include "tinytorch/core/more_ops.h"
+//| export core/breadth.h
+#include <optional>
+#include <string_view>
+#include <tuple>
+#include <vector>
+#include "tinytorch/core/special.h"
+//| export core/rearranging.cpp
+#include <algorithm>
+#include <initializer_list>
+#include <numeric>
+#include "tinytorch/core/breadth.h"
+#include "tinytorch/core/more_ops.h"
+//| export core/choosing.cpp
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+#include <limits>
+#include <type_traits>
+#include "tinytorch/core/breadth.h"
+#include "tinytorch/core/gradient.h"
+#include "tinytorch/core/layouts.h"
+#include "tinytorch/core/more_loops.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/tensor_data.h"
+//| export core/breadth_methods.cpp
+#include "tinytorch/core/breadth.h"
+#include "tinytorch/core/engine.h"
+#include "tinytorch/core/inplace_or_view.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/nn/activations.h"
 
 // %%
 #include "tito/lesson.h"
@@ -1143,6 +1144,13 @@ Tensor atleast_3d(const Tensor& self);
 // In `sections` parts of nearly equal length, or before each of the indices.
 std::vector<Tensor> tensor_split(const Tensor& self, std::int64_t sections, std::int64_t dim = 0);
 std::vector<Tensor> tensor_split(const Tensor& self, IntArrayRef indices, std::int64_t dim = 0);
+// In equal parts or at indices, along the dimension of columns, of rows, and the third. Views.
+std::vector<Tensor> hsplit(const Tensor& self, std::int64_t sections);
+std::vector<Tensor> hsplit(const Tensor& self, IntArrayRef indices);
+std::vector<Tensor> vsplit(const Tensor& self, std::int64_t sections);
+std::vector<Tensor> vsplit(const Tensor& self, IntArrayRef indices);
+std::vector<Tensor> dsplit(const Tensor& self, std::int64_t sections);
+std::vector<Tensor> dsplit(const Tensor& self, IntArrayRef indices);
 // ---- Copies.
 Tensor roll(const Tensor& self, IntArrayRef shifts, IntArrayRef dims = {});
 Tensor rot90(const Tensor& self, std::int64_t k = 1, IntArrayRef dims = {0, 1});
@@ -1164,6 +1172,11 @@ Tensor cartesian_prod(TensorList tensors);
 Tensor combinations(const Tensor& self, std::int64_t r = 2, bool with_replacement = false);  // every r of a vector's elements, in their order, as rows
 Tensor chain_matmul(TensorList matrices);  // the product of matrices, from left to right
 Tensor diff(const Tensor& self, std::int64_t n = 1, std::int64_t dim = -1);
+// The area under the line through values that are `dx`, or whose places are `x`, apart.
+Tensor trapezoid(const Tensor& y, const Scalar& dx = 1, std::int64_t dim = -1);
+Tensor trapezoid(const Tensor& y, const Tensor& x, std::int64_t dim = -1);
+// log of the sum of exp so far, without overflow, in doubling steps: O(n log n).
+Tensor logcumsumexp(const Tensor& self, std::int64_t dim);
 // self with `src` in place of a part of it.
 Tensor select_scatter(const Tensor& self, const Tensor& src, std::int64_t dim, std::int64_t index);
 Tensor slice_scatter(const Tensor& self, const Tensor& src, std::int64_t dim = 0, std::optional<std::int64_t> start = std::nullopt,
@@ -1195,7 +1208,12 @@ Tensor logspace(const Scalar& start, const Scalar& end, std::int64_t steps, doub
 Tensor empty_strided(IntArrayRef size, IntArrayRef stride, const TensorOptions& options = {});
 Tensor tril_indices(std::int64_t row, std::int64_t col, std::int64_t offset = 0, const TensorOptions& options = kLong);
 Tensor triu_indices(std::int64_t row, std::int64_t col, std::int64_t offset = 0, const TensorOptions& options = kLong);
+Tensor vander(const Tensor& x, std::optional<std::int64_t> N = std::nullopt, bool increasing = false);  // the powers of a vector's elements, N to a row
+// Windows for signals, of window_length numbers; a periodic one leaves its last number to the next period.
 Tensor hann_window(std::int64_t window_length, bool periodic = true, const TensorOptions& options = {});
+Tensor hamming_window(std::int64_t window_length, bool periodic = true, double alpha = 0.54, double beta = 0.46, const TensorOptions& options = {});
+Tensor blackman_window(std::int64_t window_length, bool periodic = true, const TensorOptions& options = {});
+Tensor bartlett_window(std::int64_t window_length, bool periodic = true, const TensorOptions& options = {});
 
 // %%
 //| export core/rearranging.cpp
@@ -1270,6 +1288,26 @@ std::vector<Tensor> tensor_split(const Tensor& self, std::int64_t sections, std:
   for (std::int64_t i = 1; i < sections; ++i) indices.push_back(i * (size / sections) + std::min(i, size % sections));
   return tensor_split(self, indices, dim);
 }
+
+namespace {
+// Equal parts only.
+std::vector<Tensor> split_equally(const char* name, const Tensor& self, std::int64_t sections, std::int64_t least_dims, std::int64_t dim) {
+  TORCH_CHECK(self.dim() >= least_dims, "torch.", name, " requires a tensor with at least ", least_dims, " dimension", least_dims == 1 ? "" : "s", ", but got a tensor with ", self.dim(), " dimensions!");
+  TORCH_CHECK(sections > 0 && self.size(dim) % sections == 0, "torch.", name, " attempted to split along dimension ", dim, ", but the size of the dimension ", self.size(dim),
+              " is not divisible by the split_size ", sections, "!");
+  return tensor_split(self, sections, dim);
+}
+std::vector<Tensor> split_there(const char* name, const Tensor& self, IntArrayRef indices, std::int64_t least_dims, std::int64_t dim) {
+  TORCH_CHECK(self.dim() >= least_dims, "torch.", name, " requires a tensor with at least ", least_dims, " dimension", least_dims == 1 ? "" : "s", ", but got a tensor with ", self.dim(), " dimensions!");
+  return tensor_split(self, indices, dim);
+}
+}  // namespace
+std::vector<Tensor> hsplit(const Tensor& self, std::int64_t sections) { return split_equally("hsplit", self, sections, 1, self.dim() == 1 ? 0 : 1); }
+std::vector<Tensor> hsplit(const Tensor& self, IntArrayRef indices) { return split_there("hsplit", self, indices, 1, self.dim() == 1 ? 0 : 1); }
+std::vector<Tensor> vsplit(const Tensor& self, std::int64_t sections) { return split_equally("vsplit", self, sections, 2, 0); }
+std::vector<Tensor> vsplit(const Tensor& self, IntArrayRef indices) { return split_there("vsplit", self, indices, 2, 0); }
+std::vector<Tensor> dsplit(const Tensor& self, std::int64_t sections) { return split_equally("dsplit", self, sections, 3, 2); }
+std::vector<Tensor> dsplit(const Tensor& self, IntArrayRef indices) { return split_there("dsplit", self, indices, 3, 2); }
 
 // %%
 //| export core/rearranging.cpp
@@ -1640,6 +1678,31 @@ Tensor matrix_power(const Tensor& self, std::int64_t n) {
   return result;
 }
 
+Tensor trapezoid(const Tensor& y, const Scalar& dx, std::int64_t dim) {
+  if (y.size(dim) == 0) return zeros_like(y).sum(dim);
+  return (y.narrow(dim, 0, y.size(dim) - 1) + y.narrow(dim, 1, y.size(dim) - 1)).sum(dim) * (dx.toDouble() / 2);
+}
+Tensor trapezoid(const Tensor& y, const Tensor& x, std::int64_t dim) {
+  if (y.size(dim) == 0) return zeros_like(y).sum(dim);
+  Tensor width = diff(x, 1, x.dim() == 1 ? 0 : dim);
+  if (x.dim() == 1) {
+    // A vector of places lies along `dim`.
+    DimVector sizes(static_cast<std::size_t>(y.dim()), 1);
+    sizes[static_cast<std::size_t>(wrap_dim(dim, y.dim()))] = width.size(0);
+    width = width.view(sizes);
+  }
+  return ((y.narrow(dim, 0, y.size(dim) - 1) + y.narrow(dim, 1, y.size(dim) - 1)) * width).sum(dim) / 2;
+}
+Tensor logcumsumexp(const Tensor& self, std::int64_t dim) {
+  if (self.dim() == 0) return self.clone();
+  Tensor result = self.clone();
+  const std::int64_t n = self.size(dim);
+  // What reaches back `step` places is joined with what reaches back as far from there.
+  for (std::int64_t step = 1; step < n; step *= 2)
+    result = cat({result.narrow(dim, 0, step), logaddexp(result.narrow(dim, step, n - step), result.narrow(dim, 0, n - step))}, dim);
+  return result;
+}
+
 Tensor logspace(const Scalar& start, const Scalar& end, std::int64_t steps, double base, const TensorOptions& options) {
   const Tensor exponents = linspace(start, end, steps, kDouble);
   return created(pow(base, exponents).to(options.dtype().toScalarType()), options);
@@ -1656,11 +1719,42 @@ Tensor tril_indices(std::int64_t row, std::int64_t col, std::int64_t offset, con
 Tensor triu_indices(std::int64_t row, std::int64_t col, std::int64_t offset, const TensorOptions& options) {
   return created(nonzero(triu(ones({row, col}), offset)).t().contiguous().to(options.dtype().toScalarType()), options);
 }
+Tensor vander(const Tensor& x, std::optional<std::int64_t> N, bool increasing) {
+  TORCH_CHECK(x.dim() == 1, "x must be a one-dimensional tensor.");
+  const std::int64_t count = N.value_or(x.size(0));
+  TORCH_CHECK(count >= 0, "N must be non-negative.");
+  Tensor powers = arange(count, kLong);
+  if (!increasing) powers = powers.flip({0});
+  return pow(x.unsqueeze(-1), powers);
+}
+
+namespace {
+// sum of parts[k] cos(2 pi k i / period) for i = 0, 1, ...
+Tensor window_of_cosines(const char* name, std::int64_t length, bool periodic, std::initializer_list<double> parts, const TensorOptions& options) {
+  TORCH_CHECK(length >= 0, name, " requires non-negative window_length, got window_length=", length);
+  if (length == 1) return ones({1}, options);
+  const double turn = 2 * 3.14159265358979323846 / static_cast<double>(periodic ? length : length - 1);
+  const Tensor places = arange(length, options.dtype().toScalarType());
+  Tensor window = zeros({length}, options.dtype().toScalarType());
+  double k = 0;
+  for (const double part : parts) window = window + part * cos(places * (turn * k++));
+  return created(window, options);
+}
+}  // namespace
 Tensor hann_window(std::int64_t window_length, bool periodic, const TensorOptions& options) {
-  TORCH_CHECK(window_length >= 0, "hann_window requires non-negative window_length, got window_length=", window_length);
+  return window_of_cosines("hann_window", window_length, periodic, {0.5, -0.5}, options);
+}
+Tensor hamming_window(std::int64_t window_length, bool periodic, double alpha, double beta, const TensorOptions& options) {
+  return window_of_cosines("hamming_window", window_length, periodic, {alpha, -beta}, options);
+}
+Tensor blackman_window(std::int64_t window_length, bool periodic, const TensorOptions& options) {
+  return window_of_cosines("blackman_window", window_length, periodic, {0.42, -0.5, 0.08}, options);
+}
+Tensor bartlett_window(std::int64_t window_length, bool periodic, const TensorOptions& options) {
+  TORCH_CHECK(window_length >= 0, "bartlett_window requires non-negative window_length, got window_length=", window_length);
   if (window_length == 1) return ones({1}, options);
-  const double period = static_cast<double>(periodic ? window_length : window_length - 1);
-  return created((0.5 - 0.5 * cos(arange(window_length, options.dtype().toScalarType()) * (2 * 3.14159265358979323846 / period))), options);
+  const double half = static_cast<double>(periodic ? window_length : window_length - 1) / 2;
+  return created(1 - abs(arange(window_length, options.dtype().toScalarType()) / half - 1), options);
 }
 
 // %%
@@ -1692,6 +1786,20 @@ TEST_CASE("rearranging: where each element goes") {
   CHECK_EQ(baddbmm(full({1, 1, 1}, std::numeric_limits<double>::quiet_NaN()), ones({1, 1, 2}), ones({1, 2, 1}), 0), full({1, 1, 1}, 2.0));
   CHECK_EQ(empty_strided({2, 3}, {1, 2}).strides(), IntArrayRef({1, 2}));
   CHECK_EQ(tril_indices(2, 2), tensor({{0, 1, 1}, {0, 0, 1}}));
+  CHECK_EQ(hsplit(x, 3)[1], tensor({{1}, {4}}));
+  CHECK_EQ(vsplit(x, {1})[1], tensor({{3, 4, 5}}));
+  CHECK_EQ(dsplit(zeros({1, 1, 4}), 2)[1].sizes(), IntArrayRef({1, 1, 2}));
+  CHECK_ERROR(hsplit(x, 2), "torch.hsplit attempted to split along dimension 1, but the size of the dimension 3 is not divisible by the split_size 2!");
+  CHECK_ERROR(vsplit(arange(3), 3), "torch.vsplit requires a tensor with at least 2 dimensions, but got a tensor with 1 dimensions!");
+  CHECK_EQ(vander(tensor({2, 3})), tensor({{2, 1}, {3, 1}}));
+  CHECK_EQ(vander(tensor({2, 3}), 3, true), tensor({{1, 2, 4}, {1, 3, 9}}));
+  CHECK_EQ(trapezoid(tensor({0.0, 1.0, 4.0}), 0.5), tensor(1.5));
+  CHECK_EQ(trapezoid(tensor({{0.0, 1.0, 4.0}}), tensor({0.0, 1.0, 3.0})), tensor({5.5}));
+  // A term of e^1000 in front, and e^-1000 before it.
+  CHECK_CLOSE(logcumsumexp(tensor({-1000.0, 1000.0, 1000.0, 0.0}, kDouble), 0), tensor({-1000.0, 1000.0, 1000.0 + std::log(2.0), 1000.0 + std::log(2.0)}, kDouble), 1e-14, 0.0);
+  CHECK_CLOSE(hamming_window(4, true, 0.54, 0.46, kDouble), tensor({0.08, 0.54, 1.0, 0.54}, kDouble), 1e-14, 0.0);
+  CHECK_CLOSE(blackman_window(3, false, kDouble), tensor({0.0, 1.0, 0.0}, kDouble), 1e-14, 1e-14);
+  CHECK_CLOSE(bartlett_window(5, false, kDouble), tensor({0.0, 0.5, 1.0, 0.5, 0.0}, kDouble), 1e-14, 0.0);
   const Tensor v = ones({2}, requires_grad());
   (diag_embed(v) * tensor({{1.0, 2.0}, {3.0, 4.0}})).sum().backward();
   CHECK_EQ(v.grad(), tensor({1.0, 4.0}));

@@ -424,7 +424,7 @@ TEST_CASE("conv1d, conv3d: conv2d with another number of dimensions") {
   CHECK_ERROR(conv1d(ones({3}), kernel), "Expected 2D (unbatched) or 3D (batched) input to conv1d, but got input of size: [3]");
   nn::Conv1d layer(nn::Conv1dOptions(4, 6, 3).stride(2).padding(2).padding_mode(kCircular));
   CHECK_EQ(layer(randn({2, 4, 9})).sizes(), IntArrayRef({2, 6, 6}));
-  CHECK_EQ(printed(layer), "torch::nn::Conv1d(4, 6, kernel_size=[3], stride=[2], padding=[2], padding_mode=kCircular)");
+  CHECK_EQ(printed(layer), "torch::nn::Conv1d(4, 6, kernel_size=3, stride=2, padding=2, padding_mode=kCircular)");
   CHECK_EQ(nn::Conv3d(2, 3, 2)(randn({2, 3, 4, 5})).sizes(), IntArrayRef({3, 2, 3, 4}));
 }
 
@@ -814,7 +814,7 @@ TEST_CASE("pooling layers: options, printed text") {
   CHECK_EQ(printed(nn::MaxPool2d(2)), "torch::nn::MaxPool2d(kernel_size=[2, 2], stride=[2, 2], padding=[0, 0], dilation=[1, 1], ceil_mode=false)");
   CHECK_EQ(printed(nn::AvgPool2d(nn::AvgPool2dOptions({2, 3}).stride(1))), "torch::nn::AvgPool2d(kernel_size=[2, 3], stride=[1, 1], padding=[0, 0])");
   CHECK_EQ(printed(nn::AdaptiveAvgPool2d(1)), "torch::nn::AdaptiveAvgPool2d(output_size=[1, 1])");
-  CHECK_EQ(printed(nn::AdaptiveMaxPool1d(3)), "torch::nn::AdaptiveMaxPool1d(output_size=[3])");
+  CHECK_EQ(printed(nn::AdaptiveMaxPool1d(3)), "torch::nn::AdaptiveMaxPool1d(output_size=3)");
 }
 
 // %% [markdown]

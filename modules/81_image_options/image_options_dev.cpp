@@ -68,7 +68,7 @@ namespace tinytorch {
 
 // %%
 //| export core/expanding_array.h
-// D values, given as D or as one for all: kernel_size(3) and kernel_size({3, 5}). Source: torch/csrc/api/include/torch/expanding_array.h.
+// D values, given as D or as one for all: kernel_size(3) and kernel_size({3, 5}). One is printed as a number, several as a list. Source: torch/csrc/api/include/torch/expanding_array.h.
 template <std::size_t D, class T = std::int64_t>
 class ExpandingArray {
  public:
@@ -94,7 +94,8 @@ class ExpandingArray {
 
 template <std::size_t D, class T>
 std::ostream& operator<<(std::ostream& out, const ExpandingArray<D, T>& values) {
-  return out << ArrayRef<T>(values);
+  if constexpr (D == 1) return out << (*values)[0];
+  else return out << ArrayRef<T>(values);
 }
 
 // The same where a value may be left out: {5, nullopt}.
@@ -108,11 +109,11 @@ class ExpandingArrayWithOptionalElem : public ExpandingArray<D, std::optional<T>
 template <std::size_t D, class T>
 std::ostream& operator<<(std::ostream& out, const ExpandingArrayWithOptionalElem<D, T>& values) {
   for (std::size_t i = 0; i < D; ++i) {
-    out << (i == 0 ? "[" : ", ");
+    if (D > 1) out << (i == 0 ? "[" : ", ");
     if ((*values)[i]) out << *(*values)[i];
     else out << "None";
   }
-  return out << ']';
+  return D > 1 ? out << ']' : out;
 }
 
 // %%
@@ -129,6 +130,8 @@ TEST_CASE("ExpandingArray: one value for all dimensions, or one for each") {
   CHECK_ERROR(ExpandingArray<2>({3}), "Expected 2 values, but instead got 1");
   CHECK_EQ(text(ExpandingArrayWithOptionalElem<2>({7, std::nullopt})), "[7, None]");
   CHECK_EQ(text(ExpandingArrayWithOptionalElem<2>(4)), "[4, 4]");
+  CHECK_EQ(text(ExpandingArray<1>(2)), "2");
+  CHECK_EQ(text(ExpandingArrayWithOptionalElem<1>({std::nullopt})), "None");
 }
 
 // %% [markdown]

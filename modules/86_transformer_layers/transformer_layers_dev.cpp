@@ -276,16 +276,16 @@ Tensor nn::TransformerEncoderLayerImpl::forward(const Tensor& src, const Tensor&
 
 void nn::TransformerDecoderLayerImpl::reset() {
   self_attn = register_module("self_attn", attention_of(options.d_model(), options.nhead(), options.dropout()));
-  dropout1 = register_module("dropout1", Dropout(options.dropout()));
-  norm1 = register_module("norm1", norm_of(options.d_model()));
   multihead_attn = register_module("multihead_attn", attention_of(options.d_model(), options.nhead(), options.dropout()));
-  dropout2 = register_module("dropout2", Dropout(options.dropout()));
-  norm2 = register_module("norm2", norm_of(options.d_model()));
   linear1 = register_module("linear1", Linear(options.d_model(), options.dim_feedforward()));
   dropout = register_module("dropout", Dropout(options.dropout()));
   linear2 = register_module("linear2", Linear(options.dim_feedforward(), options.d_model()));
-  dropout3 = register_module("dropout3", Dropout(options.dropout()));
+  norm1 = register_module("norm1", norm_of(options.d_model()));
+  norm2 = register_module("norm2", norm_of(options.d_model()));
   norm3 = register_module("norm3", norm_of(options.d_model()));
+  dropout1 = register_module("dropout1", Dropout(options.dropout()));
+  dropout2 = register_module("dropout2", Dropout(options.dropout()));
+  dropout3 = register_module("dropout3", Dropout(options.dropout()));
 }
 
 Tensor nn::TransformerDecoderLayerImpl::forward(Tensor tgt, const Tensor& memory, const Tensor& tgt_mask, const Tensor& memory_mask, const Tensor& tgt_key_padding_mask,

@@ -1034,6 +1034,7 @@ std::tuple<Tensor, Tensor> topk(const Tensor& self, std::int64_t k, std::int64_t
 // %%
 //| export core/reduction_ops.h
 namespace op {
+extern Operator<Tensor(const Tensor&, IntArrayRef, bool)> mean;
 extern Operator<Tensor(const Tensor&, IntArrayRef, bool)> amax;
 extern Operator<std::tuple<Tensor, Tensor>(const Tensor&, std::int64_t, bool)> max;
 extern Operator<Tensor(const Tensor&, std::int64_t, bool)> argmax;
@@ -1054,15 +1055,22 @@ extern Operator<std::tuple<Tensor, Tensor>(const Tensor&, std::int64_t, std::int
 
 // %%
 //| export core/statistics.cpp
-Tensor mean(const Tensor& self, IntArrayRef dim, bool keepdim) {
-  TORCH_CHECK_NOT_IMPLEMENTED(self.is_floating_point(), "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. Got: ",
-              self.scalar_type());
+namespace {
+// Made of two operators, and one in the graph: MeanBackward0.
+Tensor mean_cpu(const Tensor& self, IntArrayRef dim, bool keepdim) {
   // Two bytes: the sum is divided before it is rounded.
-  if (isReducedFloatingType(self.scalar_type())) return to_dtype(mean(to_dtype(self, kFloat), dim, keepdim), self.scalar_type());
+  if (isReducedFloatingType(self.scalar_type())) return to_dtype(mean_cpu(to_dtype(self, kFloat), dim, keepdim), self.scalar_type());
   const std::vector<bool> mask = reduction_mask(self, dim);
   std::int64_t count = 1;
   for (std::size_t i = 0; i < mask.size(); ++i) count *= mask[i] ? self.sizes()[i] : 1;
   return sum(self, dim, keepdim) / count;
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&, IntArrayRef, bool)> op::mean("mean", {.cpu = mean_cpu});
+Tensor mean(const Tensor& self, IntArrayRef dim, bool keepdim) {
+  TORCH_CHECK_NOT_IMPLEMENTED(self.is_floating_point(), "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. Got: ",
+              self.scalar_type());
+  return op::mean(self, dim, keepdim);
 }
 Tensor mean(const Tensor& self) { return mean(self, {}, false); }
 

@@ -371,7 +371,7 @@ TEST_CASE("AnyModule: calls forward without knowing the type, and fills default 
   CHECK(!wrapped.clone().get<nn::Linear>()->weight.is_same(layer->weight));
   CHECK_ERROR(
       wrapped.get<nn::Dropout>(),
-      "Attempted to cast module of type tinytorch::nn::LinearImpl to type tinytorch::nn::DropoutImpl");
+      "Attempted to cast module of type torch::nn::LinearImpl to type torch::nn::DropoutImpl");
 }
 
 // %% [markdown]
@@ -812,7 +812,7 @@ TEST_CASE("ModuleList: registered by position, and inserting moves the names") {
   CHECK_EQ(list->at<nn::LinearImpl>(1).options.in_features(), 1);
   CHECK_EQ(list->named_children()["1"].get(), &list->at<nn::LinearImpl>(1));
   CHECK_EQ(list->named_children()["2"].get(), list->ptr(2).get());
-  CHECK_ERROR(list->at<nn::DropoutImpl>(0), "Unable to cast module[0] to tinytorch::nn::DropoutImpl");
+  CHECK_ERROR(list->at<nn::DropoutImpl>(0), "Unable to cast module[0] to torch::nn::DropoutImpl");
   CHECK(list->ptr<nn::DropoutImpl>(0) == nullptr);
   CHECK_ERROR(list->ptr(3), "Index out of range");
   CHECK_ERROR(list->insert(4, nn::Dropout(0.5)), "Index out of range");
@@ -834,7 +834,7 @@ TEST_CASE("ModuleDict: registered by name, replaced by update") {
   CHECK_EQ(printed(dict),
            "torch::nn::ModuleDict(\n  (x): torch::nn::Linear(in_features=1, out_features=2, bias=true)\n  (y): "
            "torch::nn::Dropout(p=0.5, inplace=false)\n)");
-  CHECK_ERROR(dict->at<nn::DropoutImpl>("x"), "Unable to cast module[x] to tinytorch::nn::DropoutImpl");
+  CHECK_ERROR(dict->at<nn::DropoutImpl>("x"), "Unable to cast module[x] to torch::nn::DropoutImpl");
   CHECK_ERROR(dict[std::string("z")], "Key 'z' is not defined");
   dict->update(nn::ModuleDictImpl::Pairs{{"x", nn::Linear(5, 6).ptr()}});
   CHECK_EQ(dict->at<nn::LinearImpl>("x").options.in_features(), 5);

@@ -458,8 +458,20 @@ TEST_CASE("gradients of two tensors: ties are shared") {
 
 // %%
 //| export core/gradients_more.cpp
+template <>
+constexpr bool detail::counts_dims<op::mean> = true;
+template <>
+constexpr bool detail::counts_dims<op::prod> = true;
+
+// %%
+//| export core/gradients_more.cpp
 //| registers
 void register_more_reduction_gradients() {
+  // The mean is a sum and a quotient, but one node: n equal shares of the gradient.
+  gradient<op::mean>([](const Tensor& g, Sizes<0> sizes, Arg<1, DimVector> dims, Arg<2, bool> keepdim) {
+    const double count = static_cast<double>(Tensor(unreduce(g, sizes, dims.value, keepdim)).numel()) / static_cast<double>(std::max<std::int64_t>(1, g.numel()));
+    return unreduce(g / count, sizes, dims.value, keepdim);
+  });
   gradient<op::prod>([](const Tensor& g, Input<0> self, Output result, Arg<1, DimVector> dims, Arg<2, bool> keepdim) {
     return prod_backward(g, self, result, dims.value, keepdim);
   });

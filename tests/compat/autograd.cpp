@@ -29,6 +29,18 @@ void first_gradients() {
   std::cout << x.grad() << "\n";
 }
 
+// What the nodes of a graph are called; overloads are counted.
+void names() {
+  const torch::Tensor x = torch::ones({2, 2}, torch::requires_grad());
+  const torch::Tensor y = x + 2;
+  const torch::Tensor z = y * y * 3;
+  for (const torch::Tensor& result : {y, y * y, z, z.mean(), z.mean(0), z.sum(), z.sum(1), z.prod(), x - y, x - 1, 1 - x, x / y, x / 2, x.pow(2), x.exp(), x.mm(y), x.log_softmax(1), x.expand({3, 2, 2}), x.reshape({4}), x[0], x.clone()})
+    std::cout << result.grad_fn()->name() << " ";
+  torch::Tensor written = x * 1;
+  written.add_(1);
+  std::cout << written.grad_fn()->name() << " " << z.mean().grad_fn()->next_edges()[0].function->name() << "\n";
+}
+
 void higher_gradients() {
   const torch::Tensor x = torch::tensor({2.0, 3.0}, torch::requires_grad());
   const torch::Tensor y = x.pow(3).sum();
@@ -81,6 +93,7 @@ void modes() {
 
 int main() {
   first_gradients();
+  names();
   higher_gradients();
   hooks();
   writes();

@@ -84,6 +84,8 @@ int main() {
   nn::Sequential named({{"up", nn::Linear(2, 4)}, {"act", nn::Tanh()}, {"down", nn::Linear(4, 2)}});
   std::cout << named << "\n" << named->size() << "\n";
   std::cout << nn::Bilinear(2, 3, 4) << nn::Flatten() << nn::LeakyReLU(nn::LeakyReLUOptions().negative_slope(0.2)) << nn::Softmax(1) << nn::Dropout(0.25) << nn::CrossEntropyLoss() << nn::CTCLoss() << "\n";
+  std::cout << nn::Conv1d(nn::Conv1dOptions(2, 3, 3).stride(2)) << nn::MaxPool1d(nn::MaxPool1dOptions(2).padding(1)) << nn::AvgPool1d(3) << nn::AdaptiveAvgPool1d(4) << nn::ConvTranspose1d(nn::ConvTranspose1dOptions(1, 2, 3).dilation(2)) << nn::CrossMapLRN2d(nn::CrossMapLRN2dOptions(3).alpha(0.5).k(2)) << nn::LPPool1d(nn::LPPool1dOptions(2, 3)) << "\n";
+  std::cout << nn::MultiheadAttention(4, 2) << "\n" << nn::CrossMapLRN2d(3)(torch::arange(1, 5, torch::kDouble).view({1, 2, 2, 1})).flatten() << "\n" << block->name() << " " << nn::Linear(1, 1)->name() << " " << net.name() << "\n";
   try {
     net.register_module("first", nn::Linear(1, 1));
   } catch (const c10::Error& error) {

@@ -113,6 +113,13 @@ Tensor atleast_3d(const Tensor& self);
 // In `sections` parts of nearly equal length, or before each of the indices.
 std::vector<Tensor> tensor_split(const Tensor& self, std::int64_t sections, std::int64_t dim = 0);
 std::vector<Tensor> tensor_split(const Tensor& self, IntArrayRef indices, std::int64_t dim = 0);
+// In equal parts or at indices, along the dimension of columns, of rows, and the third. Views.
+std::vector<Tensor> hsplit(const Tensor& self, std::int64_t sections);
+std::vector<Tensor> hsplit(const Tensor& self, IntArrayRef indices);
+std::vector<Tensor> vsplit(const Tensor& self, std::int64_t sections);
+std::vector<Tensor> vsplit(const Tensor& self, IntArrayRef indices);
+std::vector<Tensor> dsplit(const Tensor& self, std::int64_t sections);
+std::vector<Tensor> dsplit(const Tensor& self, IntArrayRef indices);
 // ---- Copies.
 Tensor roll(const Tensor& self, IntArrayRef shifts, IntArrayRef dims = {});
 Tensor rot90(const Tensor& self, std::int64_t k = 1, IntArrayRef dims = {0, 1});
@@ -134,6 +141,11 @@ Tensor cartesian_prod(TensorList tensors);
 Tensor combinations(const Tensor& self, std::int64_t r = 2, bool with_replacement = false);  // every r of a vector's elements, in their order, as rows
 Tensor chain_matmul(TensorList matrices);  // the product of matrices, from left to right
 Tensor diff(const Tensor& self, std::int64_t n = 1, std::int64_t dim = -1);
+// The area under the line through values that are `dx`, or whose places are `x`, apart.
+Tensor trapezoid(const Tensor& y, const Scalar& dx = 1, std::int64_t dim = -1);
+Tensor trapezoid(const Tensor& y, const Tensor& x, std::int64_t dim = -1);
+// log of the sum of exp so far, without overflow, in doubling steps: O(n log n).
+Tensor logcumsumexp(const Tensor& self, std::int64_t dim);
 // self with `src` in place of a part of it.
 Tensor select_scatter(const Tensor& self, const Tensor& src, std::int64_t dim, std::int64_t index);
 Tensor slice_scatter(const Tensor& self, const Tensor& src, std::int64_t dim = 0, std::optional<std::int64_t> start = std::nullopt,
@@ -165,7 +177,12 @@ Tensor logspace(const Scalar& start, const Scalar& end, std::int64_t steps, doub
 Tensor empty_strided(IntArrayRef size, IntArrayRef stride, const TensorOptions& options = {});
 Tensor tril_indices(std::int64_t row, std::int64_t col, std::int64_t offset = 0, const TensorOptions& options = kLong);
 Tensor triu_indices(std::int64_t row, std::int64_t col, std::int64_t offset = 0, const TensorOptions& options = kLong);
+Tensor vander(const Tensor& x, std::optional<std::int64_t> N = std::nullopt, bool increasing = false);  // the powers of a vector's elements, N to a row
+// Windows for signals, of window_length numbers; a periodic one leaves its last number to the next period.
 Tensor hann_window(std::int64_t window_length, bool periodic = true, const TensorOptions& options = {});
+Tensor hamming_window(std::int64_t window_length, bool periodic = true, double alpha = 0.54, double beta = 0.46, const TensorOptions& options = {});
+Tensor blackman_window(std::int64_t window_length, bool periodic = true, const TensorOptions& options = {});
+Tensor bartlett_window(std::int64_t window_length, bool periodic = true, const TensorOptions& options = {});
 
 // self with src[i] joined to it at index[i] along `dim` by reduce: "sum", "prod", "mean", "amax" or "amin"; without include_self what stood where something is joined does not count. Sizes as in scatter. O(index.numel()).
 Tensor scatter_reduce(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& src, std::string_view reduce, bool include_self = true);

@@ -6,7 +6,6 @@
 #include <string_view>
 #include <tuple>
 #include <vector>
-
 #include "tinytorch/core/array_ref.h"
 #include "tinytorch/core/generator.h"
 #include "tinytorch/core/scalar.h"

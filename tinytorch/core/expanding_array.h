@@ -12,7 +12,7 @@
 
 namespace tinytorch {
 
-// D values, given as D or as one for all: kernel_size(3) and kernel_size({3, 5}). Source: torch/csrc/api/include/torch/expanding_array.h.
+// D values, given as D or as one for all: kernel_size(3) and kernel_size({3, 5}). One is printed as a number, several as a list. Source: torch/csrc/api/include/torch/expanding_array.h.
 template <std::size_t D, class T = std::int64_t>
 class ExpandingArray {
  public:
@@ -38,7 +38,8 @@ class ExpandingArray {
 
 template <std::size_t D, class T>
 std::ostream& operator<<(std::ostream& out, const ExpandingArray<D, T>& values) {
-  return out << ArrayRef<T>(values);
+  if constexpr (D == 1) return out << (*values)[0];
+  else return out << ArrayRef<T>(values);
 }
 
 // The same where a value may be left out: {5, nullopt}.
@@ -52,11 +53,11 @@ class ExpandingArrayWithOptionalElem : public ExpandingArray<D, std::optional<T>
 template <std::size_t D, class T>
 std::ostream& operator<<(std::ostream& out, const ExpandingArrayWithOptionalElem<D, T>& values) {
   for (std::size_t i = 0; i < D; ++i) {
-    out << (i == 0 ? "[" : ", ");
+    if (D > 1) out << (i == 0 ? "[" : ", ");
     if ((*values)[i]) out << *(*values)[i];
     else out << "None";
   }
-  return out << ']';
+  return D > 1 ? out << ']' : out;
 }
 
 }  // namespace tinytorch

@@ -365,4 +365,38 @@ Tensor linalg_matrix_rank(const Tensor& A, std::optional<double> tol) {
   return (tol ? S > *tol : that_count(S, A, std::nullopt)).sum(-1);
 }
 
+std::tuple<Tensor, Tensor, Tensor, Tensor> linalg_lstsq(const Tensor& self, const Tensor& b, std::optional<double> rcond, std::optional<std::string_view> driver) {
+  check_matrix("torch.linalg.lstsq", self);
+  const std::string_view names[] = {"gels", "gelsy", "gelsd", "gelss"};
+  TORCH_CHECK(!driver || std::find(std::begin(names), std::end(names), *driver) != std::end(names), "torch.linalg.lstsq: parameter `driver` should be one of (gels, gelsy, gelsd, gelss)");
+  TORCH_CHECK(self.scalar_type() == b.scalar_type(), "torch.linalg.lstsq: Expected input and other to have the same dtype, but got input's dtype ", self.scalar_type(), " and other's dtype ", b.scalar_type());
+  const std::int64_t m = self.size(-2), n = self.size(-1);
+  const bool vectors = b.dim() == self.dim() - 1 && b.sizes() == batch_of(self, {m});
+  TORCH_CHECK(vectors || (b.dim() >= 2 && b.size(-2) == m), "torch.linalg.lstsq: input.size(-2) should match other.size(-", vectors ? 1 : 2, ")\n[linalg_lstsq] a matrix of sizes ", self.sizes(),
+              " needs a right side of ", m, " rows, but got ", b.sizes());
+  const Tensor columns = vectors ? b.unsqueeze(-1) : b;
+  const Tensor X = matmul(linalg_pinv(self, rcond), columns);
+  const auto [U, S, Vh] = linalg_svd(self.detach(), false);
+  const Tensor rank = S.numel() == 0 ? zeros(batch_of(self, {}), kLong) : that_count(S, self, rcond).sum(-1);
+  Tensor residuals = empty({0}, self.options());
+  if (m > n && (rank == n).all().item<bool>()) {
+    residuals = (matmul(self, X) - columns).pow(2).sum(-2);
+    if (vectors) residuals = residuals.squeeze(-1);
+  }
+  return {vectors ? X.squeeze(-1) : X, residuals, rank, empty({0}, self.options())};
+}
+
+Tensor linalg_matrix_exp(const Tensor& self) {
+  check_matrix("linalg.matrix_exp", self, true);
+  if (self.numel() == 0) return self.clone();
+  const double norm = self.detach().abs().sum(-2).max().item<double>();
+  const int halvings = std::isfinite(norm) && norm > 1 ? std::ilogb(norm) + 1 : 0;
+  const Tensor A = self / std::ldexp(1.0, halvings);
+  const Tensor one = eye(self.size(-1), self.options().requires_grad(false));
+  Tensor result = one + A / 18;
+  for (int k = 17; k >= 1; --k) result = one + matmul(A, result) / k;
+  for (int i = 0; i < halvings; ++i) result = matmul(result, result);
+  return result;
+}
+
 }  // namespace tinytorch

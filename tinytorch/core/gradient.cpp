@@ -8,7 +8,8 @@ namespace tinytorch {
 std::string detail::node_name(const char* operator_name) {
   std::string name;
   bool capital = true;
-  for (const char* c = operator_name; *c != '\0'; ++c) {
+  const char* c = operator_name;
+  for (; *c != '\0' && *c != '.'; ++c) {
     if (*c == '_') {
       capital = true;
       continue;
@@ -16,7 +17,7 @@ std::string detail::node_name(const char* operator_name) {
     name += capital && *c >= 'a' && *c <= 'z' ? static_cast<char>(*c - 'a' + 'A') : *c;
     capital = false;
   }
-  return name + "Backward0";
+  return name + "Backward" + (*c == '.' ? c + 1 : "0");
 }
 
 }  // namespace tinytorch

@@ -53,8 +53,31 @@ inline void append_edges(Node& node, TensorList list) {
 inline void append_gradients(variable_list& out, Tensor gradient) { out.push_back(std::move(gradient)); }
 inline void append_gradients(variable_list& out, std::vector<Tensor> gradients) { out.insert(out.end(), gradients.begin(), gradients.end()); }
 
-// "log_softmax" -> "LogSoftmaxBackward0"
+// "log_softmax" -> "LogSoftmaxBackward0", "mul.1" -> "MulBackward1"
 std::string node_name(const char* operator_name);
+
+template <auto& Op, auto&... Others>
+constexpr bool is_one_of = ((static_cast<const void*>(&Op) == static_cast<const void*>(&Others)) || ...);
+// PyTorch counts the overloads of an operator in the names of nodes: x * y records MulBackward0 and x * 2 MulBackward1, x.sum() SumBackward0 and x.sum(0) SumBackward1.
+template <auto& Op>
+constexpr bool counts_numbers = is_one_of<Op, op::add, op::add_, op::sub, op::sub_, op::mul, op::mul_, op::div, op::div_>;
+template <auto& Op>
+constexpr bool counts_dims = is_one_of<Op, op::sum>;
+
+// "mul", or "mul.1" where the call is that of the second overload. A difference and a quotient cannot be turned, so that 1 - x is a call with two tensors.
+template <auto& Op, class Arguments>
+const char* recorded_name(const Arguments& arguments) {
+  bool second = false;
+  if constexpr (counts_numbers<Op>) {
+    second = std::get<1>(arguments).impl().wrapped_number || (is_one_of<Op, op::add, op::mul> && std::get<0>(arguments).impl().wrapped_number);
+  } else if constexpr (counts_dims<Op>) {
+    second = !std::get<1>(arguments).empty();
+  } else {
+    return Op.name();
+  }
+  static const std::string name = std::string(Op.name()) + ".1";
+  return second ? name.c_str() : Op.name();
+}
 // How each kind of parameter is filled at the forward call and read back in the backward pass.
 template <class P>
 struct Keeper;
@@ -218,7 +241,7 @@ struct Recorded<Op, Operator<R(Args...)>, Fs...> {
 
   // A node with its edges and what the gradient functions ask for of the inputs.
   static std::shared_ptr<GradientNode<Fs...>> record(const Arguments& arguments) {
-    auto node = make_node<GradientNode<Fs...>>(Op.name());
+    auto node = make_node<GradientNode<Fs...>>(recorded_name<Op>(arguments));
     for_each_input(arguments, [&]<std::size_t N>(const auto& argument) {
       auto& slot = std::get<N>(node->slots);
       const std::size_t before = node->num_outputs();

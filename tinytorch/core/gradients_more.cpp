@@ -148,7 +148,17 @@ void register_two_operand_gradients() {
       [](const Tensor& g, Input<1> mat1, Arg<2, LiesTransposed> mat2, Arg<4, Scalar> alpha) { return scaled(mm_mat2_backward(g, mat1, mat2.value), alpha.value); });
 }
 
+template <>
+constexpr bool detail::counts_dims<op::mean> = true;
+template <>
+constexpr bool detail::counts_dims<op::prod> = true;
+
 void register_more_reduction_gradients() {
+  // The mean is a sum and a quotient, but one node: n equal shares of the gradient.
+  gradient<op::mean>([](const Tensor& g, Sizes<0> sizes, Arg<1, DimVector> dims, Arg<2, bool> keepdim) {
+    const double count = static_cast<double>(Tensor(unreduce(g, sizes, dims.value, keepdim)).numel()) / static_cast<double>(std::max<std::int64_t>(1, g.numel()));
+    return unreduce(g / count, sizes, dims.value, keepdim);
+  });
   gradient<op::prod>([](const Tensor& g, Input<0> self, Output result, Arg<1, DimVector> dims, Arg<2, bool> keepdim) {
     return prod_backward(g, self, result, dims.value, keepdim);
   });

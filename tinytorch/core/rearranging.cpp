@@ -2,6 +2,7 @@
 // edit the module, not this file.
 
 #include <algorithm>
+#include <initializer_list>
 #include <numeric>
 
 #include "tinytorch/core/breadth.h"
@@ -80,6 +81,26 @@ std::vector<Tensor> tensor_split(const Tensor& self, std::int64_t sections, std:
   for (std::int64_t i = 1; i < sections; ++i) indices.push_back(i * (size / sections) + std::min(i, size % sections));
   return tensor_split(self, indices, dim);
 }
+
+namespace {
+// Equal parts only.
+std::vector<Tensor> split_equally(const char* name, const Tensor& self, std::int64_t sections, std::int64_t least_dims, std::int64_t dim) {
+  TORCH_CHECK(self.dim() >= least_dims, "torch.", name, " requires a tensor with at least ", least_dims, " dimension", least_dims == 1 ? "" : "s", ", but got a tensor with ", self.dim(), " dimensions!");
+  TORCH_CHECK(sections > 0 && self.size(dim) % sections == 0, "torch.", name, " attempted to split along dimension ", dim, ", but the size of the dimension ", self.size(dim),
+              " is not divisible by the split_size ", sections, "!");
+  return tensor_split(self, sections, dim);
+}
+std::vector<Tensor> split_there(const char* name, const Tensor& self, IntArrayRef indices, std::int64_t least_dims, std::int64_t dim) {
+  TORCH_CHECK(self.dim() >= least_dims, "torch.", name, " requires a tensor with at least ", least_dims, " dimension", least_dims == 1 ? "" : "s", ", but got a tensor with ", self.dim(), " dimensions!");
+  return tensor_split(self, indices, dim);
+}
+}  // namespace
+std::vector<Tensor> hsplit(const Tensor& self, std::int64_t sections) { return split_equally("hsplit", self, sections, 1, self.dim() == 1 ? 0 : 1); }
+std::vector<Tensor> hsplit(const Tensor& self, IntArrayRef indices) { return split_there("hsplit", self, indices, 1, self.dim() == 1 ? 0 : 1); }
+std::vector<Tensor> vsplit(const Tensor& self, std::int64_t sections) { return split_equally("vsplit", self, sections, 2, 0); }
+std::vector<Tensor> vsplit(const Tensor& self, IntArrayRef indices) { return split_there("vsplit", self, indices, 2, 0); }
+std::vector<Tensor> dsplit(const Tensor& self, std::int64_t sections) { return split_equally("dsplit", self, sections, 3, 2); }
+std::vector<Tensor> dsplit(const Tensor& self, IntArrayRef indices) { return split_there("dsplit", self, indices, 3, 2); }
 
 Tensor roll(const Tensor& self, IntArrayRef shifts, IntArrayRef dims) {
   TORCH_CHECK(!shifts.empty(), "`shifts` required");
@@ -444,6 +465,31 @@ Tensor matrix_power(const Tensor& self, std::int64_t n) {
   return result;
 }
 
+Tensor trapezoid(const Tensor& y, const Scalar& dx, std::int64_t dim) {
+  if (y.size(dim) == 0) return zeros_like(y).sum(dim);
+  return (y.narrow(dim, 0, y.size(dim) - 1) + y.narrow(dim, 1, y.size(dim) - 1)).sum(dim) * (dx.toDouble() / 2);
+}
+Tensor trapezoid(const Tensor& y, const Tensor& x, std::int64_t dim) {
+  if (y.size(dim) == 0) return zeros_like(y).sum(dim);
+  Tensor width = diff(x, 1, x.dim() == 1 ? 0 : dim);
+  if (x.dim() == 1) {
+    // A vector of places lies along `dim`.
+    DimVector sizes(static_cast<std::size_t>(y.dim()), 1);
+    sizes[static_cast<std::size_t>(wrap_dim(dim, y.dim()))] = width.size(0);
+    width = width.view(sizes);
+  }
+  return ((y.narrow(dim, 0, y.size(dim) - 1) + y.narrow(dim, 1, y.size(dim) - 1)) * width).sum(dim) / 2;
+}
+Tensor logcumsumexp(const Tensor& self, std::int64_t dim) {
+  if (self.dim() == 0) return self.clone();
+  Tensor result = self.clone();
+  const std::int64_t n = self.size(dim);
+  // What reaches back `step` places is joined with what reaches back as far from there.
+  for (std::int64_t step = 1; step < n; step *= 2)
+    result = cat({result.narrow(dim, 0, step), logaddexp(result.narrow(dim, step, n - step), result.narrow(dim, 0, n - step))}, dim);
+  return result;
+}
+
 Tensor logspace(const Scalar& start, const Scalar& end, std::int64_t steps, double base, const TensorOptions& options) {
   const Tensor exponents = linspace(start, end, steps, kDouble);
   return created(pow(base, exponents).to(options.dtype().toScalarType()), options);
@@ -460,11 +506,42 @@ Tensor tril_indices(std::int64_t row, std::int64_t col, std::int64_t offset, con
 Tensor triu_indices(std::int64_t row, std::int64_t col, std::int64_t offset, const TensorOptions& options) {
   return created(nonzero(triu(ones({row, col}), offset)).t().contiguous().to(options.dtype().toScalarType()), options);
 }
+Tensor vander(const Tensor& x, std::optional<std::int64_t> N, bool increasing) {
+  TORCH_CHECK(x.dim() == 1, "x must be a one-dimensional tensor.");
+  const std::int64_t count = N.value_or(x.size(0));
+  TORCH_CHECK(count >= 0, "N must be non-negative.");
+  Tensor powers = arange(count, kLong);
+  if (!increasing) powers = powers.flip({0});
+  return pow(x.unsqueeze(-1), powers);
+}
+
+namespace {
+// sum of parts[k] cos(2 pi k i / period) for i = 0, 1, ...
+Tensor window_of_cosines(const char* name, std::int64_t length, bool periodic, std::initializer_list<double> parts, const TensorOptions& options) {
+  TORCH_CHECK(length >= 0, name, " requires non-negative window_length, got window_length=", length);
+  if (length == 1) return ones({1}, options);
+  const double turn = 2 * 3.14159265358979323846 / static_cast<double>(periodic ? length : length - 1);
+  const Tensor places = arange(length, options.dtype().toScalarType());
+  Tensor window = zeros({length}, options.dtype().toScalarType());
+  double k = 0;
+  for (const double part : parts) window = window + part * cos(places * (turn * k++));
+  return created(window, options);
+}
+}  // namespace
 Tensor hann_window(std::int64_t window_length, bool periodic, const TensorOptions& options) {
-  TORCH_CHECK(window_length >= 0, "hann_window requires non-negative window_length, got window_length=", window_length);
+  return window_of_cosines("hann_window", window_length, periodic, {0.5, -0.5}, options);
+}
+Tensor hamming_window(std::int64_t window_length, bool periodic, double alpha, double beta, const TensorOptions& options) {
+  return window_of_cosines("hamming_window", window_length, periodic, {alpha, -beta}, options);
+}
+Tensor blackman_window(std::int64_t window_length, bool periodic, const TensorOptions& options) {
+  return window_of_cosines("blackman_window", window_length, periodic, {0.42, -0.5, 0.08}, options);
+}
+Tensor bartlett_window(std::int64_t window_length, bool periodic, const TensorOptions& options) {
+  TORCH_CHECK(window_length >= 0, "bartlett_window requires non-negative window_length, got window_length=", window_length);
   if (window_length == 1) return ones({1}, options);
-  const double period = static_cast<double>(periodic ? window_length : window_length - 1);
-  return created((0.5 - 0.5 * cos(arange(window_length, options.dtype().toScalarType()) * (2 * 3.14159265358979323846 / period))), options);
+  const double half = static_cast<double>(periodic ? window_length : window_length - 1) / 2;
+  return created(1 - abs(arange(window_length, options.dtype().toScalarType()) / half - 1), options);
 }
 
 }  // namespace tinytorch

@@ -54,6 +54,7 @@ std::tuple<Tensor, Tensor> topk(const Tensor& self, std::int64_t k, std::int64_t
                                 bool largest = true, bool sorted = true);
 
 namespace op {
+extern Operator<Tensor(const Tensor&, IntArrayRef, bool)> mean;
 extern Operator<Tensor(const Tensor&, IntArrayRef, bool)> amax;
 extern Operator<std::tuple<Tensor, Tensor>(const Tensor&, std::int64_t, bool)> max;
 extern Operator<Tensor(const Tensor&, std::int64_t, bool)> argmax;

@@ -249,7 +249,7 @@ std::tuple<Tensor, Tensor> nn::functional::multi_head_attention_forward(const Te
   return {tinytorch::linear(detail::merge_heads(output), options.out_proj_weight(), options.out_proj_bias()), weights};
 }
 
-nn::MultiheadAttentionImpl::MultiheadAttentionImpl(const MultiheadAttentionOptions& options_) : options(options_) { MultiheadAttentionImpl::reset(); }
+nn::MultiheadAttentionImpl::MultiheadAttentionImpl(const MultiheadAttentionOptions& options_) : Cloneable("torch::nn::MultiheadAttention"), options(options_) { MultiheadAttentionImpl::reset(); }
 
 void nn::MultiheadAttentionImpl::reset() {
   const std::int64_t E = options.embed_dim();

@@ -104,6 +104,32 @@ class LocalResponseNormImpl : public Cloneable<LocalResponseNormImpl> {
 };
 TORCH_MODULE(LocalResponseNorm);
 
+// The same for pictures, under the name that Torch 7 had for it.
+struct CrossMapLRN2dOptions {
+  CrossMapLRN2dOptions(std::int64_t size) : size_(size) {}
+  TORCH_ARG(std::int64_t, size);
+  TORCH_ARG(double, alpha) = 1e-4;
+  TORCH_ARG(double, beta) = 0.75;
+  TORCH_ARG(std::int64_t, k) = 1;
+};
+
+class CrossMapLRN2dImpl : public Cloneable<CrossMapLRN2dImpl> {
+ public:
+  CrossMapLRN2dImpl(std::int64_t size) : CrossMapLRN2dImpl(CrossMapLRN2dOptions(size)) {}
+  explicit CrossMapLRN2dImpl(const CrossMapLRN2dOptions& options_) : options(options_) {}
+  void reset() override {}
+  void pretty_print(std::ostream& stream) const override {
+    stream << "torch::nn::CrossMapLRN2d(" << options.size() << ", alpha=" << options.alpha() << ", beta=" << options.beta() << ", k=" << options.k() << ")";
+  }
+  // input (N, C, H, W) -> the same sizes.
+  Tensor forward(const Tensor& input) {
+    TORCH_CHECK(input.dim() == 4, "CrossMapLRN2d: Expected input to be 4D, got ", input.dim(), "D instead.");
+    return functional::local_response_norm(input, LocalResponseNormOptions(options.size()).alpha(options.alpha()).beta(options.beta()).k(static_cast<double>(options.k())));
+  }
+  CrossMapLRN2dOptions options;
+};
+TORCH_MODULE(CrossMapLRN2d);
+
 }  // namespace nn
 
 }  // namespace tinytorch

@@ -25,7 +25,9 @@ std::string nn::detail::demangle(const char* name) {
   int status = 0;
   const std::unique_ptr<char, void (*)(void*)> text(abi::__cxa_demangle(name, nullptr, nullptr, &status),
                                                     std::free);
-  return status == 0 ? text.get() : name;
+  std::string readable = status == 0 ? text.get() : name;
+  for (std::size_t at = 0; (at = readable.find("tinytorch::nn::", at)) != std::string::npos; ++at) readable.erase(at, 4);
+  return readable;
 }
 
 void nn::detail::check_name(const char* kind, const std::string& name) {

@@ -145,7 +145,7 @@ template <class T>
 concept ModuleType = std::derived_from<std::remove_cvref_t<T>, Module>;
 
 namespace detail {
-// A readable name of a C++ type, from typeid(T).name().
+// A readable name of a C++ type, from typeid(T).name(). Modules are named as in PyTorch: torch::nn::LinearImpl.
 std::string demangle(const char* name);
 // Throws unless `name` may name a `kind` ("Parameter", "Buffer", "Submodule").
 void check_name(const char* kind, const std::string& name);

@@ -23,7 +23,7 @@ constinit Operator<Tensor(const Tensor&)> nothing("nothing", {.cpu = same});
   static volatile unsigned registered_bit = static_cast<unsigned>(Layer::CPU);
   const LayerSet registered(static_cast<Layer>(registered_bit));  // loaded, as the operator's is
   const LayerSet layers = (layers_of(x) & registered) - thread_state().excluded;
-  if (layers.empty()) fail_no_layer(nothing.name());
+  if (layers.empty()) fail_no_layer(nothing.name(), layers);
   return nothing.function(layers.highest())(x);
 }
 

@@ -26,6 +26,7 @@ set(TINYTORCH_SOURCES_01_tensor
   core/tensor_impl.cpp
   core/matmul.cpp)
 set(TINYTORCH_SOURCES_84_devices
+  core/backend.cpp
   core/device_options.cpp
   core/device_methods.cpp
   core/layouts.cpp)
@@ -84,6 +85,8 @@ set(TINYTORCH_SOURCES_05_autograd
   core/checkpoint.cpp
   nn/gradients.cpp
   core/gradient.cpp)
+set(TINYTORCH_SOURCES_66_backends
+  core/device_kernels.cpp)
 set(TINYTORCH_SOURCES_82_more_functions
   core/unique.cpp
   nn/ctc.cpp
@@ -307,6 +310,7 @@ set(TINYTORCH_MODULES
   93_nn_modules
   04_losses
   05_autograd
+  66_backends
   82_more_functions
   95_gradients
   97_nn_extras

@@ -39,6 +39,7 @@
 #include "tinytorch/core/scalar_type.h"
 //| export core/storage.h
 #include <cstddef>
+#include "tinytorch/core/device.h"
 #include "tinytorch/core/intrusive_ptr.h"
 //| export core/storage.cpp
 #include "tinytorch/core/block_cache.h"
@@ -151,8 +152,9 @@ class StorageImpl : public RefCounted {
   StorageImpl(void* data, std::size_t nbytes, Deleter deleter, void* context);
   ~StorageImpl() override;
 
-  void* data() const { return data_; }
+  void* data() const { return data_; }  // of a device's memory: an address that only the device understands
   std::size_t nbytes() const { return nbytes_; }
+  virtual Device device() const { return DeviceType::CPU; }
   void resize(std::size_t nbytes);  // keeps the bytes that fit; chapter 84
   std::atomic<std::uint32_t> version{0};
 
@@ -298,20 +300,22 @@ TEST_CASE("promotion: category first, then width") {
 // `add` will soon mean several things: the loop on this CPU, the bookkeeping for gradients, later a quantized or a compiled version. An `if` for each in each operator would not scale. So an operator is an
 // object with a small table, one function pointer per *layer*. A call collects the layers that its arguments ask for, drops those this thread has switched off, and jumps to the highest.
 //
-//                      CPU       TunedCPU      HalfPrecision    InplaceOrView     Autograd
-//     op::add     [ add_cpu    | (module 16) |  (chapter 83)  |       -         |  (module 05)  ]
-//     op::view    [ view_cpu   |      -      |       -        |  (module 05)    |  (module 05)  ]
+//                      CPU       TunedCPU      HalfPrecision    PrivateUse1      InplaceOrView     Autograd
+//     op::add     [ add_cpu    | (module 16) |  (chapter 83)  |  (a device)    |       -         |  (module 05)  ]
+//     op::view    [ view_cpu   |      -      |       -        |  (chapter 66)  |  (module 05)    |  (module 05)  ]
 //
 //     layers = (union of the arguments' layers) & registered - excluded by the thread
 //     call the highest; it may exclude itself and call the operator again
 //
-// Layers are bits of an integer, so all of this costs a few instructions, which Part 2 measures.
+// Layers are bits of an integer, so all of this costs a few instructions, which Part 2 measures. One bit is a mark, `Elsewhere`: tensors carry it whose bytes lie in the memory of a device that joined from outside of the library,
+// and an operator as long as it has no function for such devices. Where both meet, nothing may run. The mark is the sign bit, so that the test for "nothing left" finds it without a test of its own.
 
 // %%
 //| export core/dispatch.h
 // The layers that an operator can have, from the lowest to the highest. A call runs the highest one that its arguments ask for. Source: c10/core/DispatchKey.h.
-enum class Layer : std::uint8_t { CPU, TunedCPU, HalfPrecision, InplaceOrView, Autograd };
-inline constexpr std::size_t kLayerCount = 5;
+// PrivateUse1 is for a device from outside (chapter 84). Elsewhere is no layer but a mark: of tensors on such a device, and of operators that have no function for it.
+enum class Layer : std::uint8_t { CPU, TunedCPU, HalfPrecision, PrivateUse1, InplaceOrView, Autograd, Elsewhere = 31 };
+inline constexpr std::size_t kLayerCount = 6;
 
 // A set of layers, as bits. Source: c10/core/DispatchKeySet.h.
 class LayerSet {
@@ -319,7 +323,8 @@ class LayerSet {
   constexpr LayerSet() = default;
   constexpr LayerSet(Layer layer) : bits_(static_cast<std::uint32_t>(1U << static_cast<unsigned>(layer))) {}
   constexpr bool has(Layer layer) const { return (bits_ & LayerSet(layer).bits_) != 0; }
-  constexpr bool empty() const { return bits_ == 0; }
+  // Whether there is nothing to run: no layer, or the mark Elsewhere, which is the sign.
+  constexpr bool empty() const { return static_cast<std::int32_t>(bits_) <= 0; }
   constexpr Layer highest() const { return static_cast<Layer>(std::bit_width(bits_) - 1); }
   friend constexpr LayerSet operator|(LayerSet a, LayerSet b) { return from_bits(a.bits_ | b.bits_); }
   friend constexpr LayerSet operator&(LayerSet a, LayerSet b) { return from_bits(a.bits_ & b.bits_); }
@@ -406,7 +411,8 @@ constexpr bool is_undefined(const T&) {
 }
 
 [[noreturn]] void fail_undefined_argument(const char* name);
-[[noreturn]] void fail_no_layer(const char* name);
+[[noreturn]] void fail_no_kernel_elsewhere(const char* name);  // chapter 84
+[[noreturn]] void fail_no_layer(const char* name, LayerSet left);
 
 // Notes the tensors among arguments and results, for an observer; tensor.h has the overloads that find some.
 template <class T>
@@ -443,7 +449,8 @@ class Operator<R(Args...)> {
   // Adds or replaces the function of one layer. At start-up only: calls do not lock.
   constexpr void set(Layer layer, Function implementation) {
     table_[static_cast<std::size_t>(layer)] = implementation;
-    if (implementation != nullptr) registered_ = registered_ | layer;
+    if (implementation == nullptr) return;
+    registered_ = (layer == Layer::PrivateUse1 ? registered_ - Layer::Elsewhere : registered_) | layer;
   }
   Function function(Layer layer) const { return table_[static_cast<std::size_t>(layer)]; }
 
@@ -457,7 +464,7 @@ class Operator<R(Args...)> {
   R run_observed(Layer layer, Args... args) const;
 
   const char* name_;
-  LayerSet registered_;
+  LayerSet registered_ = Layer::Elsewhere;
   std::array<Function, kLayerCount> table_{};
 };
 
@@ -468,7 +475,7 @@ class Operator<R(Args...)> {
 // TODO: Choose the layer and call its function.
 // APPROACH: 1. An undefined tensor among the arguments: fail_undefined_argument(name_).
 //           2. layers_of(arg) of all arguments, joined by |; keep those in registered_; take away what the thread excludes.
-//           3. None left: fail_no_layer(name_). Else run(layer, arguments...) calls the function of the highest.
+//           3. None left: fail_no_layer(name_, layers). Else run(layer, arguments...) calls the function of the highest.
 // EXAMPLE: tensors on the CPU and no other layer registered: run(Layer::CPU, args...).
 // HINT: A fold expression, (f(args) | ...), joins over all arguments. std::forward<Args>(args)... passes them on.
 template <class R, class... Args>
@@ -476,7 +483,7 @@ R Operator<R(Args...)>::operator()(Args... args) const {
   // BEGIN SOLUTION
   if ((is_undefined(args) || ...)) fail_undefined_argument(name_);
   const LayerSet layers = ((layers_of(args) | ...) & registered_) - thread_state().excluded;
-  if (layers.empty()) fail_no_layer(name_);
+  if (layers.empty()) fail_no_layer(name_, layers);
   return run(layers.highest(), std::forward<Args>(args)...);
   // END SOLUTION
 }
@@ -489,7 +496,7 @@ template <class R, class... Args>
 R Operator<R(Args...)>::operator()(Args... args) const {
   if ((is_undefined(args) || ...)) fail_undefined_argument(name_);
   const LayerSet layers = (layers_of(args) | ...) & registered_;
-  if (layers.empty()) fail_no_layer(name_);
+  if (layers.empty()) fail_no_layer(name_, layers);
   return run(layers.highest(), std::forward<Args>(args)...);
 }
 #endif
@@ -516,7 +523,8 @@ void fail_undefined_argument(const char* name) {
               "] an argument is a default-constructed Tensor; give it a value first, for example with empty() or zeros().");
 }
 
-void fail_no_layer(const char* name) {
+void fail_no_layer(const char* name, LayerSet left) {
+  if (left.has(Layer::Elsewhere)) fail_no_kernel_elsewhere(name);
   throw NotImplementedError(std::string("Could not run '") + name + "' with these arguments: no layer of the operator accepts them.");
 }
 
@@ -561,6 +569,8 @@ TEST_CASE("dispatch: the highest layer that is asked for, registered and not exc
   const Asking undefined{Layer::CPU, false};
   CHECK_ERROR(layered(undefined), "Expected a proper Tensor but got None (or an undefined Tensor in C++)");
   CHECK_ERROR(nowhere(all), "Could not run 'nowhere'");
+  const Asking elsewhere{LayerSet(Layer::PrivateUse1) | Layer::Elsewhere | Layer::Autograd};
+  CHECK_ERROR(layered(elsewhere), "Could not run 'layered' with arguments from the");
   // BEGIN HIDDEN TESTS
   const ExcludeLayersGuard none(LayerSet(Layer::CPU) | Layer::InplaceOrView | Layer::Autograd);
   CHECK_ERROR(layered(all), "Could not run 'layered'");
@@ -665,6 +675,9 @@ struct TensorImpl : RefCounted {
 
 // %%
 //| export core/tensor_impl.h
+// Refuses to let the host read a device's memory; chapter 84.
+[[noreturn]] void fail_read_elsewhere(const TensorImpl& tensor);
+
 // Strides of a tensor whose last dimension is dense: each the product of the sizes behind it.
 DimVector contiguous_strides(IntArrayRef sizes);
 // The product of sizes; 1 for none. Throws if one is negative or the product overflows.
@@ -869,16 +882,19 @@ class Tensor : public TensorExtensions {
   bool is_contiguous() const { return impl().contiguous; }
   bool is_contiguous(MemoryFormat memory_format) const;  // chapter 84, as the other members with a format
   bool is_floating_point() const { return isFloatingType(scalar_type()); }
-  TensorOptions options() const { return TensorOptions(scalar_type()); }
+  bool is_elsewhere() const { return impl().layers.has(Layer::Elsewhere); }  // on a device from outside, whose memory the host cannot read
+  TensorOptions options() const { return is_elsewhere() ? TensorOptions(scalar_type()).device(storage()->device()) : TensorOptions(scalar_type()); }
   bool is_alias_of(const Tensor& other) const { return storage().get() == other.storage().get(); }
 
-  // Access. data_ptr<T>() checks the dtype; data<T>() is its unchecked twin for kernels.
+  // Access. data_ptr<T>() checks the dtype; data<T>() is its twin for kernels, which does not. Both throw where the bytes lie in a device's memory.
   void* data_ptr() const;
   template <class T>
   T* data_ptr() const;
   template <class T>
   T* data() const {
-    return static_cast<T*>(impl().storage->data()) + impl().offset;
+    const TensorImpl& self = impl();
+    if (self.layers.has(Layer::Elsewhere)) [[unlikely]] fail_read_elsewhere(self);
+    return static_cast<T*>(self.storage->data()) + self.offset;
   }
   Scalar item() const;
   template <class T>
@@ -940,6 +956,11 @@ class Tensor : public TensorExtensions {
 };
 
 using TensorList = ArrayRef<Tensor>;
+
+// Chapter 84: what lies on a device, for the host; and a tensor of the host on a device.
+Tensor to_host(const Tensor& self);
+Tensor to_device(const Tensor& self, const Device& device);
+void require_device(const char* function, const Device& device);  // throws if no tensor can live there
 
 // %%
 //| export core/tensor.h
@@ -1018,6 +1039,7 @@ std::int64_t Tensor::stride(std::int64_t dim) const {
 // %%
 //| export core/tensor.cpp
 void* Tensor::data_ptr() const {
+  if (is_elsewhere()) fail_read_elsewhere(impl());
   char* const base = static_cast<char*>(storage()->data());
   return base == nullptr ? nullptr : base + static_cast<std::size_t>(storage_offset()) * element_size();
 }
@@ -1025,6 +1047,7 @@ void* Tensor::data_ptr() const {
 Scalar Tensor::item() const {
   TORCH_CHECK(numel() == 1, "a Tensor with ", numel(), " elements cannot be converted to Scalar\n[item] sizes ", sizes(),
               "; select one element first.");
+  if (is_elsewhere()) return to_host(*this).item();
   return dispatch_stored_types(scalar_type(), [this]<class T>() { return Scalar(*data<T>()); });
 }
 
@@ -1121,8 +1144,8 @@ bool ask_for_nothing(const TensorOptions& options) {
 }  // namespace
 constinit Operator<Tensor(const Tensor&, const TensorOptions&)> op::created("created", {.cpu = created_cpu});
 Tensor created(const Tensor& fresh, const TensorOptions& options) {
-  require_cpu("empty", options.device());
-  return op::created(fresh, options);
+  require_device("empty", options.device());
+  return op::created(to_device(fresh, options.device()), options);
 }
 
 // %%

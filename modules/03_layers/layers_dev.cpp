@@ -552,9 +552,9 @@ class Module : public std::enable_shared_from_this<Module>, public ModuleExtensi
   void eval() { train(false); }
   virtual bool is_training() const noexcept { return is_training_; }
 
-  // Casts all parameters and buffers of the tree. They stay the same tensors, so handles on them see the change.
+  // Casts or moves all parameters and buffers of the tree. They stay the same tensors, so handles on them see the change. Gradients are left where they are.
   virtual void to(ScalarType dtype, bool non_blocking = false);
-  virtual void to(Device device, bool = false) { require_cpu("Module::to", device); }
+  virtual void to(Device device, bool non_blocking = false);
   virtual void to(Device device, ScalarType dtype, bool non_blocking = false) { to(device), to(dtype, non_blocking); }
 
   // An independent copy; implemented by Cloneable.
@@ -675,7 +675,8 @@ void nn::detail::set_data(const Tensor& self, const Tensor& fresh) {
   const TensorImpl& from = fresh.impl();
   to.storage = from.storage;
   to.dtype = from.dtype;
-  to.layers = isReducedFloatingType(to.dtype) ? to.layers | Layer::HalfPrecision : to.layers - Layer::HalfPrecision;
+  const LayerSet history = LayerSet(Layer::Autograd) | Layer::InplaceOrView;
+  to.layers = (to.layers & history) | (from.layers - history);
   to.set_geometry(from.sizes, from.strides, from.offset);
 }
 
@@ -1070,6 +1071,13 @@ void nn::Module::to(ScalarType dtype, bool non_blocking) {
   for (const auto& child : children_) child.value()->to(dtype, non_blocking);
   for (const Tensor& tensor : parameters(false)) detail::set_data(tensor, tensor.to(dtype));
   for (const Tensor& tensor : buffers(false)) detail::set_data(tensor, tensor.to(dtype));
+}
+
+void nn::Module::to(Device device, bool non_blocking) {
+  const AutoDispatchBelowAutograd guard;
+  for (const auto& child : children_) child.value()->to(device, non_blocking);
+  for (const Tensor& tensor : parameters(false)) detail::set_data(tensor, to_device(tensor, device));
+  for (const Tensor& tensor : buffers(false)) detail::set_data(tensor, to_device(tensor, device));
 }
 
 // %%

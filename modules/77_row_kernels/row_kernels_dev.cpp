@@ -1606,7 +1606,7 @@ struct FusedGradient<Op, Result (*)(Args...)> {
   static inline Result (*before)(Args...) = nullptr;
   static inline Result (*fused)(Args...) = nullptr;
   static Result call(Args... args) {
-    const bool tuned = (birth_layers - thread_state().excluded).has(Layer::TunedCPU);
+    const bool tuned = (birth_layers - thread_state().excluded).has(Layer::TunedCPU) && !(layers_of(args) | ...).has(Layer::Elsewhere);
     return (tuned ? fused : before)(std::forward<Args>(args)...);
   }
 };
@@ -2514,14 +2514,14 @@ struct StepTensors {
   std::vector<std::int64_t> counts;  // of the steps, this one included; for SGD whether it is the first
 };
 
-// All of one dtype, float or double, dense and as many numbers as their parameter.
+// All of one dtype, float or double, dense, as many numbers as their parameter, and in the host's memory.
 bool fit_one_walk(const StepTensors& tensors) {
   const ScalarType type = tensors.parameters[0].scalar_type();
   if (type != kFloat && type != kDouble) return false;
   for (const std::vector<Tensor>* list : {&tensors.parameters, &tensors.grads, &tensors.first, &tensors.second, &tensors.third}) {
     for (std::size_t i = 0; i < list->size(); ++i) {
       const Tensor& t = (*list)[i];
-      if (!t.defined() || t.scalar_type() != type || !t.is_contiguous() || t.numel() != tensors.parameters[i].numel()) return false;
+      if (!t.defined() || t.scalar_type() != type || !t.is_contiguous() || t.is_elsewhere() || t.numel() != tensors.parameters[i].numel()) return false;
     }
   }
   return true;

@@ -15,7 +15,8 @@
 // # Library chapter 84: Where a tensor lives, and what is inside
 //
 // Two things that programs do around a tensor rather than with it. They say where it shall live and of which type it shall be: `x.to(device)`, `zeros({2}, torch::device(torch::kCPU).dtype(torch::kDouble))`. And they reach
-// into it: a loop over its elements through an `accessor`, new sizes for the same tensor with `resize_`, other data under the same handle with `set_data`. No exercises.
+// into it: a loop over its elements through an `accessor`, new sizes for the same tensor with `resize_`, other data under the same handle with `set_data`. And a third thing: a device that the library does not know joins it,
+// with memory that the host cannot read. No exercises.
 //
 //     x.to(kCPU, kDouble)          another tensor, or x itself when nothing changes
 //     x.accessor<float, 2>()       a[i][j], as fast as the pointer arithmetic it hides
@@ -33,6 +34,15 @@
 #include <optional>
 #include "tinytorch/core/device.h"
 #include "tinytorch/core/memory_format.h"
+//| export core/backend.h
+#include <cstddef>
+#include <string>
+#include "tinytorch/core/tensor.h"
+//| export core/backend.cpp
+#include <atomic>
+#include <vector>
+#include "tinytorch/core/basic_ops.h"
+#include "tinytorch/core/loops.h"
 //| export core/device_methods.h
 #include <limits>
 #include <optional>
@@ -152,12 +162,12 @@ class TensorOptions;
 // Devices, conversion and access. Source: aten/src/ATen/core/TensorBase.h.
 class DeviceMethods {
  public:
-  Device device() const;  // the CPU
+  Device device() const;  // the CPU, or a device from outside (core/backend.h)
   DeviceIndex get_device() const { return device().index(); }
   bool is_cpu() const { return device().is_cpu(); }
   bool is_cuda() const { return device().is_cuda(); }
 
-  // The tensor with another dtype, or itself when it has that dtype already (a copy of itself with `copy`). Throws for another device than the CPU. O(numel).
+  // The tensor with another dtype or on another device, or itself when it is so already (a copy of itself with `copy`). Throws for a device that is not there. O(numel).
   Tensor to(ScalarType dtype, bool non_blocking = false, bool copy = false) const;
   Tensor to(TypeMeta dtype, bool non_blocking = false, bool copy = false) const;
   Tensor to(ScalarType dtype, bool non_blocking, bool copy, std::optional<MemoryFormat> memory_format) const;  // laid out so; nothing or Preserve keeps the order
@@ -220,6 +230,7 @@ inline constinit TensorQuestion asks_for_gradients = nullptr;
 #include <cstring>
 #include <string>
 #include <utility>
+#include "tinytorch/core/backend.h"
 #include "tinytorch/core/basic_ops.h"
 //| export core/layouts.h
 #include <optional>
@@ -233,7 +244,10 @@ inline constinit TensorQuestion asks_for_gradients = nullptr;
 #include "tinytorch/core/loops.h"
 
 // %%
+#include <cstring>
 #include <sstream>
+#include <vector>
+#include "tinytorch/core/backend.h"
 #include "tinytorch/core/formatting.h"
 #include "tinytorch/core/ops.h"
 #include "tinytorch/core/tensor_data.h"
@@ -245,8 +259,8 @@ namespace tinytorch {
 // %% [markdown]
 // ## Devices
 //
-// A device in the options is kept there and asked for when a tensor is made: options for a graphics card may be built, and the first tensor with them is refused with the name of the device. `to` is a conversion of the
-// dtype after that same question.
+// A device in the options is kept there and asked for when a tensor is made: options for a graphics card may be built, and the first tensor with them is refused with the name of the device. `to` moves to the device, if
+// there is such a one, and converts the dtype on the host.
 
 // %%
 //| export core/device_options.cpp
@@ -281,25 +295,24 @@ Tensor converted(const Tensor& self, ScalarType dtype, bool copy) {
 }
 }  // namespace
 
-Device DeviceMethods::device() const {
-  tensor_of(*this).impl();  // throws for an undefined tensor
-  return kCPU;
-}
+Device DeviceMethods::device() const { return tensor_of(*this).storage()->device(); }
 
 Tensor DeviceMethods::to(ScalarType dtype, bool, bool copy) const { return converted(tensor_of(*this), dtype, copy); }
 Tensor DeviceMethods::to(TypeMeta dtype, bool, bool copy) const { return converted(tensor_of(*this), dtype, copy); }
 
 Tensor DeviceMethods::to(Device device, ScalarType dtype, bool, bool copy) const {
-  require_cpu("to", device);
-  return converted(tensor_of(*this), dtype, copy);
+  const Tensor& self = tensor_of(*this);
+  if (device.is_cpu() && !self.is_elsewhere()) return converted(self, dtype, copy);
+  const Tensor result = to_device(self.is_elsewhere() ? self : to_dtype(self, dtype), device);
+  return converted(result, dtype, copy && result.is_same(self));
 }
 
 Tensor DeviceMethods::to(const TensorOptions& options, bool, bool copy) const {
-  require_cpu("to", options.device());
-  return converted(tensor_of(*this), options.dtype_opt().value_or(tensor_of(*this).scalar_type()), copy);
+  const Tensor& self = tensor_of(*this);
+  return to(options.has_device() ? options.device() : device(), options.dtype_opt().value_or(self.scalar_type()), false, copy);
 }
 
-Tensor DeviceMethods::to(const Tensor& other, bool, bool copy) const { return converted(tensor_of(*this), other.scalar_type(), copy); }
+Tensor DeviceMethods::to(const Tensor& other, bool, bool copy) const { return to(other.device(), other.scalar_type(), false, copy); }
 Tensor DeviceMethods::to(ScalarType dtype, bool, bool copy, std::optional<MemoryFormat> memory_format) const {
   if (memory_format.value_or(MemoryFormat::Preserve) == MemoryFormat::Preserve) return to(dtype, false, copy);
   const Tensor result = to(dtype);
@@ -307,7 +320,7 @@ Tensor DeviceMethods::to(ScalarType dtype, bool, bool copy, std::optional<Memory
 }
 Tensor DeviceMethods::toType(ScalarType dtype) const { return to(dtype); }
 Tensor DeviceMethods::type_as(const Tensor& other) const { return to(other); }
-Tensor DeviceMethods::cpu() const { return to(tensor_of(*this)); }
+Tensor DeviceMethods::cpu() const { return to_host(tensor_of(*this)); }
 
 Tensor DeviceMethods::cuda() const {
   require_cpu("cuda", kCUDA);
@@ -319,7 +332,7 @@ Tensor DeviceMethods::cuda() const {
 std::int64_t DeviceMethods::ndimension() const { return tensor_of(*this).dim(); }
 std::size_t DeviceMethods::nbytes() const { return static_cast<std::size_t>(tensor_of(*this).numel()) * itemsize(); }
 std::size_t DeviceMethods::itemsize() const { return tensor_of(*this).element_size(); }
-std::string DeviceMethods::toString() const { return std::string("CPU") + tinytorch::toString(tensor_of(*this).scalar_type()) + "Type"; }
+std::string DeviceMethods::toString() const { return DeviceTypeName(device().type()) + tinytorch::toString(tensor_of(*this).scalar_type()) + "Type"; }
 Tensor& DeviceMethods::zero_() const { return tensor_of(*this).fill_(0); }
 
 // %%
@@ -455,6 +468,305 @@ TEST_CASE("accessor: reads and writes elements of any layout, checked once") {
   CHECK_ERROR((x.accessor<double, 2>()), "expected scalar type Double but found Float");
   CHECK_EQ(*x.const_data_ptr<float>(), 1.0F);
   CHECK_ERROR(x.mutable_data_ptr<std::int64_t>(), "expected scalar type Long but found Float");
+}
+
+// %% [markdown]
+// ## A device from outside
+//
+// A framework cannot know every chip. PyTorch keeps one type of device free for whoever builds the next one, `PrivateUse1`, and asks three things of them: a name, an allocator, and copies to and from their memory. Nothing in the framework is
+// recompiled, the device's code lies in a library of its own, and from then on `x.to("systolic")` works. Here the three are one class, `Backend`:
+//
+//     host                                                     device
+//     Tensor --> TensorImpl --> DeviceStorage                  its memory
+//                sizes          device: systolic:0             +--------------+
+//                strides        address: 0x400 ----- no -----> | . . 1.5 2.5  |     copy_to_device, copy_from_device
+//                layers         (a number for the host)        +--------------+     are the only ways across
+//                  PrivateUse1  the kernels of the device
+//                  Elsewhere    nobody reads this on the host
+//
+// Sizes, strides and offset stay on the host, so views of a device's tensor cost nothing there either. The bytes do not: `data_ptr`, an accessor or a loop of the CPU's kernels end in a sentence, not in a crash or in wrong numbers. An operator is
+// found as ever: the tensor asks for `PrivateUse1`, and the operator has a function there or not (chapter 66 says how to give it one). What is between the two is never guessed: no operator copies its arguments to another device on
+// its own, because a training step that crosses the bus for each operator is slower than the CPU alone, and nobody sees why.
+
+// %%
+//| export core/backend.h
+// What a device from outside brings: memory, and copies to and from it. Addresses are the device's; the host does not read through them. Calls come from any thread.
+// Source: c10/core/Allocator.h, aten/src/ATen/detail/PrivateUse1HooksInterface.h.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual DeviceIndex device_count() const { return 1; }
+  // The address of memory for nbytes > 0. Throws when there is no room.
+  virtual void* allocate(std::size_t nbytes, DeviceIndex index) = 0;
+  virtual void deallocate(void* address, std::size_t nbytes, DeviceIndex index) noexcept = 0;
+  // nbytes > 0. When they return, the copy is done, and everything that was asked of the device before it.
+  virtual void copy_to_device(void* address, const void* host, std::size_t nbytes, DeviceIndex index) = 0;
+  virtual void copy_from_device(void* host, const void* address, std::size_t nbytes, DeviceIndex index) = 0;
+  // An operator without a kernel for the device was computed on the CPU (chapter 66): its arguments came over, its results go back.
+  virtual void fell_back(const char* /*operator_name*/) {}
+};
+
+// Makes `backend` the one of all devices of type PrivateUse1, and `name` the name of their type. The backend lives as long as the process. Throws if there is one already.
+void register_backend(const std::string& name, Backend& backend);
+// The backend of a device. Throws if there is no such device.
+Backend& backend_of(const char* function, const Device& device);
+
+// A dense tensor without values in the memory of a device from outside. For its kernels.
+Tensor empty_on_device(IntArrayRef sizes, ScalarType type, const Device& device);
+// Where the first element of a device's tensor lies, in the device's memory. Throws for a tensor of the host.
+void* device_address(const Tensor& self);
+
+template <>
+inline constexpr bool is_plain_argument<Device> = true;
+namespace op {
+extern Operator<Tensor(const Tensor&, const Device&)> to_device;
+}
+
+// %%
+//| export core/backend.cpp
+namespace {
+std::atomic<Backend*> backend_from_outside{nullptr};
+
+// Bytes in a device's memory. Nothing of them can be read here, and they cannot be resized.
+class DeviceStorage : public StorageImpl {
+ public:
+  DeviceStorage(Backend& backend, std::size_t nbytes, Device device)
+      : StorageImpl(nbytes == 0 ? nullptr : backend.allocate(nbytes, device.index()), nbytes, [](void*, std::size_t, void*) {}, nullptr), backend_(backend), device_(device) {}
+  ~DeviceStorage() override {
+    if (nbytes() > 0) backend_.deallocate(data(), nbytes(), device_.index());
+  }
+  Device device() const override { return device_; }
+
+ private:
+  Backend& backend_;
+  Device device_;
+};
+
+constexpr LayerSet kLayersElsewhere = LayerSet(Layer::PrivateUse1) | Layer::Elsewhere;
+
+// A device without an index is the first of its type.
+Device with_index(const Device& device) { return device.has_index() || device.is_cpu() ? device : Device(device.type(), 0); }
+
+Tensor make_on_device(IntArrayRef sizes, IntArrayRef strides, ScalarType type, const Device& device) {
+  const Device there = with_index(device);
+  const std::size_t nbytes = static_cast<std::size_t>(multiply_sizes(sizes)) * elementSize(type);
+  return make_tensor(Storage(new DeviceStorage(backend_of("empty", there), nbytes, there)), type, kLayersElsewhere | (birth_layers - Layer::TunedCPU), sizes, strides, 0);
+}
+
+// Reckoned as a number: it is no pointer of the host's.
+void* address_of(const Tensor& self) {
+  return reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(self.storage()->data()) + static_cast<std::uintptr_t>(self.storage_offset()) * self.element_size());
+}
+
+// How many bytes lie between the first element and the end of the last one.
+std::size_t span_of(const Tensor& self) {
+  if (self.numel() == 0) return 0;
+  std::int64_t last = 0;
+  for (std::size_t i = 0; i < self.sizes().size(); ++i) last += (self.sizes()[i] - 1) * self.strides()[i];
+  return static_cast<std::size_t>(last + 1) * self.element_size();
+}
+
+// A tensor of the host with the elements of `self` and its strides; what lies between them comes along.
+Tensor mirrored(const Tensor& self) {
+  const std::size_t nbytes = span_of(self);
+  auto storage = make_intrusive<StorageImpl>(nbytes);
+  const Device device = self.storage()->device();
+  if (nbytes > 0) backend_of("to", device).copy_from_device(storage->data(), address_of(self), nbytes, device.index());
+  return make_tensor(std::move(storage), self.scalar_type(), LayerSet(Layer::CPU) | birth_layers, self.sizes(), self.strides(), 0);
+}
+}  // namespace
+
+void register_backend(const std::string& name, Backend& backend) {
+  register_privateuse1_backend(name);
+  Backend* none = nullptr;
+  TORCH_CHECK(backend_from_outside.compare_exchange_strong(none, &backend), "a backend is registered for '", name, "' already\n[register_backend] a process has one device from outside.");
+}
+
+void require_device(const char* function, const Device& device) {
+  if (!device.is_cpu()) backend_of(function, device);
+}
+
+Backend& backend_of(const char* function, const Device& device) {
+  Backend* const backend = backend_from_outside.load();
+  if (!device.is_privateuseone() || backend == nullptr) require_cpu(function, device.is_cpu() ? Device(kPrivateUse1) : device);
+  TORCH_CHECK(device.index() < backend->device_count(), "invalid device ordinal\n[", function, "] there is no ", device, "; devices of this type: ", static_cast<int>(backend->device_count()));
+  return *backend;
+}
+
+Tensor empty_on_device(IntArrayRef sizes, ScalarType type, const Device& device) { return make_on_device(sizes, contiguous_strides(sizes), type, device); }
+
+void* device_address(const Tensor& self) {
+  TORCH_CHECK(self.is_elsewhere(), "Expected a tensor on a device, but it is on ", self.storage()->device(), "\n[device_address] move it there with to() first.");
+  return address_of(self);
+}
+
+// %%
+//| export core/backend.cpp
+void fail_read_elsewhere(const TensorImpl& tensor) {
+  const Device device = tensor.storage->device();
+  throw TypeError(str("can't read ", device, " device type tensor on the host. Use Tensor.cpu() to copy the tensor to host memory first.\n[data_ptr] sizes ", IntArrayRef(tensor.sizes), "; its bytes lie in the memory of ", device,
+                      ", where a kernel of that device finds them by device_address()."));
+}
+
+void fail_no_kernel_elsewhere(const char* name) {
+  throw NotImplementedError(str("Could not run '", name, "' with arguments from the '", get_privateuse1_backend(false), "' backend.\n[", name, "] no kernel is registered for ", get_privateuse1_backend(),
+                                ": give it one with device_kernel<op::", name, ", ...>(), let the CPU compute it with compute_on_cpu<op::", name, ">(), or bring the arguments over with cpu()."));
+}
+
+// %%
+//| export core/backend.cpp
+namespace {
+Tensor host_to_device(const Tensor& self, const Device& device) {
+  const Device there = with_index(device);
+  Backend& backend = backend_of("to", there);
+  const Tensor dense = is_dense(self) ? self : self.contiguous();
+  const Tensor result = make_on_device(dense.sizes(), dense.strides(), dense.scalar_type(), there);
+  if (dense.numel() > 0) backend.copy_to_device(address_of(result), dense.data_ptr(), dense.nbytes(), there.index());
+  return result;
+}
+
+Tensor device_to_any(const Tensor& self, const Device& device) {
+  const Tensor here = mirrored(self);
+  const Tensor dense = is_dense(here) ? here : here.contiguous();
+  return device.is_cpu() ? dense : host_to_device(dense, device);
+}
+
+// Across devices through the host: self's elements with whatever lies between them come over, are written, and go back.
+const Tensor& copy_across(const Tensor& self, const Tensor& src) {
+  const ExcludeLayersGuard below(LayerSet(Layer::Autograd) | Layer::InplaceOrView);
+  const Tensor from = to_host(src);
+  if (!self.is_elsewhere()) return copy_(self, from), self;
+  check_no_internal_overlap(self);
+  const Device device = self.storage()->device();
+  const Tensor here = self.is_contiguous() ? empty(self.sizes(), self.scalar_type()) : mirrored(self);
+  copy_(here, from);
+  if (const std::size_t nbytes = span_of(self); nbytes > 0) backend_of("copy_", device).copy_to_device(address_of(self), here.storage()->data(), nbytes, device.index());
+  return self;
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&, const Device&)> op::to_device("_to_copy", {.cpu = host_to_device});
+
+Tensor to_host(const Tensor& self) { return self.is_elsewhere() ? op::to_device(self, kCPU) : self; }
+Tensor to_device(const Tensor& self, const Device& device) { return with_index(device) == self.storage()->device() || (device.is_cpu() && !self.is_elsewhere()) ? self : op::to_device(self, device); }
+
+// %% [markdown]
+// What any device can do is registered here: its tensors are made, moved, copied and looked at through views. `copy_` between two places brings what differs in type or strides into order on the host, so that the bus carries dense runs of
+// bytes; a device that can do better within its own memory puts its own function there.
+
+// %%
+//| export core/backend.cpp
+//| registers
+void register_device_copies() {
+  op::to_device.set(Layer::PrivateUse1, device_to_any);
+  op::copy_.set(Layer::PrivateUse1, copy_across);
+  const auto shared = [](auto&... ops) { (ops.set(Layer::PrivateUse1, ops.function(Layer::CPU)), ...); };
+  shared(op::created, op::as_strided, op::view, op::expand, op::select, op::slice);
+}
+
+// %%
+//| lesson
+// A device for the tests. Its addresses are numbers from 64 on, which no host may read through.
+class Attic : public Backend {
+ public:
+  void* allocate(std::size_t nbytes, DeviceIndex) override {
+    TORCH_CHECK(used_ + nbytes <= memory_.size(), "the attic is full");
+    used_ += (nbytes + 63) / 64 * 64;
+    return reinterpret_cast<void*>(used_ - (nbytes + 63) / 64 * 64 + 64);
+  }
+  void deallocate(void*, std::size_t, DeviceIndex) noexcept override { ++freed; }
+  void copy_to_device(void* address, const void* host, std::size_t nbytes, DeviceIndex) override {
+    std::memcpy(at(address), host, nbytes);
+    bytes_in += nbytes;
+  }
+  void copy_from_device(void* host, const void* address, std::size_t nbytes, DeviceIndex) override {
+    std::memcpy(host, at(address), nbytes);
+    bytes_out += nbytes;
+  }
+  std::size_t bytes_in = 0, bytes_out = 0, freed = 0;
+
+ private:
+  std::byte* at(const void* address) { return memory_.data() + (reinterpret_cast<std::size_t>(address) - 64); }
+  std::vector<std::byte> memory_ = std::vector<std::byte>(1 << 16);
+  std::size_t used_ = 0;
+};
+
+Attic& attic() {
+  static Attic device;
+  [[maybe_unused]] static const bool registered = (register_backend("attic", device), true);
+  return device;
+}
+
+// %%
+TEST_CASE("a device from outside: made there, moved there and back, seen through views") {
+  Attic& device = attic();
+  CHECK_EQ(Device("attic:0").str(), "attic:0");
+  const Tensor x = tensor({{1.0, 2.0, 3.0}, {4.0, 5.0, 6.0}});
+  const std::size_t in = device.bytes_in, out = device.bytes_out;
+  const Tensor there = x.to("attic");
+  CHECK_EQ(there.device(), Device("attic:0"));
+  CHECK(there.is_elsewhere());
+  CHECK_EQ(there.toString(), "ATTICFloatType");
+  CHECK_EQ(device.bytes_in - in, 24);
+  CHECK(there.to("attic:0").is_same(there));
+  CHECK_EQ(there.cpu(), x);
+  CHECK_EQ(device.bytes_out - out, 24);
+  // Views are the host's business, and what crosses is what they show.
+  CHECK_EQ(there.select(0, 1).cpu(), tensor({4.0, 5.0, 6.0}));
+  CHECK_EQ(device.bytes_out - out, 36);
+  CHECK_EQ(there.slice(1, 0, 3, 2).cpu(), tensor({{1.0, 3.0}, {4.0, 6.0}}));
+  CHECK_EQ(there.view({3, 2}).select(1, 1).cpu(), tensor({2.0, 4.0, 6.0}));
+  CHECK_EQ(there[1][2].item<float>(), 6.0F);
+  CHECK_EQ(x.t().to("attic").strides(), IntArrayRef({1, 3}));
+  CHECK_EQ(x.t().to("attic").cpu(), x.t());
+  CHECK_EQ(there.options().device(), Device("attic:0"));
+  CHECK_EQ(full({2}, 7, there.options()).cpu(), tensor({7.0, 7.0}));
+  CHECK_EQ(zeros({2}, dtype(kLong).device(Device("attic"))).cpu(), tensor({0, 0}));
+  CHECK_EQ(x.to(Device("attic"), kDouble).cpu().scalar_type(), kDouble);
+  CHECK_EQ(x.to(there).device(), Device("attic:0"));
+  CHECK_EQ(zeros({0, 3}).to("attic").cpu().sizes(), IntArrayRef({0, 3}));
+  const std::size_t freed = device.freed;
+  { const Tensor gone = x.to("attic"); }
+  CHECK_EQ(device.freed - freed, 1);
+}
+
+TEST_CASE("a device from outside: copy_ writes across, into views and from other types") {
+  attic();
+  const Tensor there = zeros({2, 3}, device(Device("attic")));
+  there.copy_(tensor({{1, 2, 3}, {4, 5, 6}}));
+  CHECK_EQ(there.cpu(), tensor({{1.0, 2.0, 3.0}, {4.0, 5.0, 6.0}}));
+  there.slice(1, 0, 3, 2).copy_(tensor({10.0, 30.0}));
+  CHECK_EQ(there.cpu(), tensor({{10.0, 2.0, 30.0}, {10.0, 5.0, 30.0}}));
+  const Tensor here = zeros({3});
+  here.copy_(there.select(0, 1));
+  CHECK_EQ(here, tensor({10.0, 5.0, 30.0}));
+  there.select(0, 0).copy_(there.select(0, 1));
+  CHECK_EQ(there.select(0, 0).cpu(), here);
+  CHECK_ERROR(there.copy_(zeros({4})), "The size of tensor a (3) must match the size of tensor b (4)");
+}
+
+TEST_CASE("a device from outside: what the host may not do ends in a sentence") {
+  attic();
+  const Tensor x = ones({2});
+  const Tensor there = x.to("attic");
+  const std::string sentence = "can't read attic:0 device type tensor on the host. Use Tensor.cpu() to copy the tensor to host memory first.";
+  CHECK_ERROR(there.data_ptr(), sentence);
+  CHECK_ERROR(there.data_ptr<float>(), sentence);
+  CHECK_ERROR(there.data<float>(), sentence);
+  CHECK_ERROR((there.accessor<float, 1>()), sentence);
+  CHECK_ERROR(op::mul.function(Layer::CPU)(there, there), sentence);
+  // Without a kernel nothing runs, whether all arguments lie there or some.
+  const std::string no_kernel = "Could not run 'mul' with arguments from the 'ATTIC' backend.\n[mul] no kernel is registered for attic: give it one with device_kernel<op::mul, ...>()";
+  CHECK_ERROR(there * there, no_kernel);
+  CHECK_ERROR(there * x, no_kernel);
+  CHECK_ERROR(x * there, no_kernel);
+  CHECK_ERROR(there * 2, no_kernel);
+  CHECK_ERROR(x.mul_(there), "Could not run 'mul_' with arguments from the 'ATTIC' backend.");
+  CHECK_ERROR(x.to("attic:3"), "invalid device ordinal\n[to] there is no attic:3; devices of this type: 1");
+  CHECK_ERROR(there.resize_({100}), "Trying to resize storage that is not resizable");
+  CHECK_ERROR(device_address(x), "Expected a tensor on a device, but it is on cpu");
+  Attic second;
+  CHECK_ERROR(register_backend("attic", second), "a backend is registered for 'attic' already");
+  CHECK_ERROR(register_backend("cellar", second), "has already been set! Current backend: attic");
 }
 
 // %% [markdown]
@@ -666,7 +978,8 @@ void DeviceMethods::set_data(const Tensor& new_data) const {
   const TensorImpl& from = new_data.impl();
   to.storage = from.storage;
   to.dtype = from.dtype;
-  to.layers = from.layers.has(Layer::HalfPrecision) ? to.layers | Layer::HalfPrecision : to.layers - Layer::HalfPrecision;
+  const LayerSet history = LayerSet(Layer::Autograd) | Layer::InplaceOrView;
+  to.layers = (to.layers & history) | (from.layers - history);
   to.set_geometry(from.sizes, from.strides, from.offset);
 }
 

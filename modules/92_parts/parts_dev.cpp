@@ -121,6 +121,7 @@
 #include <ostream>
 #include <string>
 //| export core/device.cpp
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <utility>
@@ -1745,11 +1746,13 @@ TEST_CASE("Scalar: remembers its kind, and converts only what fits") {
 // the answer is no, but a program has to be able to ask, to name a device, and to be told plainly when it wants one that is not there.
 //
 //     "cuda:1"  --->  Device { type CUDA, index 1 }  --->  zeros({2}, device)  --->  an error that names the device
+//
+// One type is free for a device that joins from outside of the library (chapter 84): `PrivateUse1`, as PyTorch calls it. Who brings the device gives the type its name, and from then on "tpu:0" is a device like another.
 
 // %%
 //| export core/device.h
 // Where a tensor lives. The numbers are PyTorch's. Source: torch/headeronly/core/DeviceType.h.
-enum class DeviceType : std::int8_t { CPU = 0, CUDA = 1, XLA = 9, XPU = 12, MPS = 13, Meta = 14 };
+enum class DeviceType : std::int8_t { CPU = 0, CUDA = 1, XLA = 9, XPU = 12, MPS = 13, Meta = 14, PrivateUse1 = 20 };
 using DeviceIndex = std::int8_t;
 
 inline constexpr DeviceType kCPU = DeviceType::CPU;
@@ -1758,6 +1761,12 @@ inline constexpr DeviceType kXLA = DeviceType::XLA;
 inline constexpr DeviceType kXPU = DeviceType::XPU;
 inline constexpr DeviceType kMPS = DeviceType::MPS;
 inline constexpr DeviceType kMeta = DeviceType::Meta;
+inline constexpr DeviceType kPrivateUse1 = DeviceType::PrivateUse1;
+
+// Gives devices of type PrivateUse1 their name, which is "privateuseone" before. Throws for one that is no lower-case word, that another type has, or when they have another already.
+// Source: c10/core/DeviceType.cpp.
+void register_privateuse1_backend(const std::string& name);
+std::string get_privateuse1_backend(bool lower_case = true);
 
 // "cuda", or "CUDA" when not lower_case.
 std::string DeviceTypeName(DeviceType type, bool lower_case = false);
@@ -1779,6 +1788,7 @@ class Device {
   bool is_cuda() const { return type_ == DeviceType::CUDA; }
   bool is_mps() const { return type_ == DeviceType::MPS; }
   bool is_meta() const { return type_ == DeviceType::Meta; }
+  bool is_privateuseone() const { return type_ == DeviceType::PrivateUse1; }
   std::string str() const;  // "cuda:1"
   friend bool operator==(const Device&, const Device&) = default;
   friend std::ostream& operator<<(std::ostream& out, const Device& device) { return out << device.str(); }
@@ -1809,10 +1819,26 @@ constexpr std::array<std::pair<DeviceType, const char*>, 6> kDeviceNames{{{Devic
                                                                           {DeviceType::XPU, "xpu"},
                                                                           {DeviceType::MPS, "mps"},
                                                                           {DeviceType::Meta, "meta"}}};
+
+std::string& privateuse1_name() {
+  static std::string name = "privateuseone";
+  return name;
+}
 }  // namespace
 
+void register_privateuse1_backend(const std::string& name) {
+  const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || c == '_'; };
+  TORCH_CHECK(!name.empty() && std::all_of(name.begin(), name.end(), letter), "a device's name is a word of lower-case letters, but got '", name, "'");
+  for (const auto& [type, text] : kDeviceNames) TORCH_CHECK(name != text, "Cannot register the name '", name, "': it is that of another type of device");
+  std::string& known = privateuse1_name();
+  TORCH_CHECK(known == "privateuseone" || known == name, "torch.register_privateuse1_backend() has already been set! Current backend: ", known, "\n[register_privateuse1_backend] a process has one device from outside.");
+  known = name;
+}
+
+std::string get_privateuse1_backend(bool lower_case) { return DeviceTypeName(kPrivateUse1, lower_case); }
+
 std::string DeviceTypeName(DeviceType type, bool lower_case) {
-  std::string name;
+  std::string name = type == kPrivateUse1 ? privateuse1_name() : std::string();
   for (const auto& [known, text] : kDeviceNames)
     if (known == type) name = text;
   if (!lower_case)
@@ -1831,7 +1857,8 @@ Device::Device(const std::string& text) : Device(DeviceType::CPU) {
   TORCH_CHECK(!text.empty(), "Device string must not be empty");
   const std::size_t colon = text.find(':');
   const std::string type = text.substr(0, colon);
-  bool known = false;
+  bool known = type == privateuse1_name();
+  if (known) type_ = DeviceType::PrivateUse1;
   for (const auto& [candidate, name] : kDeviceNames) {
     if (type != name) continue;
     type_ = candidate;
@@ -1876,6 +1903,9 @@ TEST_CASE("Device: from types and from text") {
   CHECK_FALSE(Device(kCPU).has_index());
   CHECK(Device("mps").is_mps());
   CHECK_EQ(DeviceTypeName(kCUDA), "CUDA");
+  CHECK(Device("privateuseone:1") == Device(kPrivateUse1, 1));
+  CHECK_ERROR(register_privateuse1_backend("cuda"), "Cannot register the name 'cuda'");
+  CHECK_ERROR(register_privateuse1_backend("A device"), "a device's name is a word of lower-case letters, but got 'A device'");
   CHECK_ERROR(Device(""), "Device string must not be empty");
   CHECK_ERROR(Device("gpu"), "device type at start of device string: gpu");
   for (const char* text : {"cuda:", "cuda:x", "cuda:-1", "cuda:01", "cuda:1x", "cuda:999"}) CHECK_ERROR(Device(text), std::string("Invalid device string: '") + text + "'");

@@ -934,7 +934,8 @@ Tensor randperm(std::int64_t n, const TensorOptions& options) { return randperm(
 //| export core/random.cpp
 namespace {
 TensorOptions sizes_and_dtype_of(const Tensor& self, const TensorOptions& options) {
-  return options.dtype(options.dtype_opt().value_or(self.scalar_type()));
+  const TensorOptions typed = options.dtype(options.dtype_opt().value_or(self.scalar_type()));
+  return self.is_elsewhere() && !options.has_device() ? typed.device(self.storage()->device()) : typed;
 }
 
 // An uninitialised tensor of self's sizes whose elements lie in memory in self's order: transposed like self.
@@ -1768,7 +1769,7 @@ std::ostream& print(std::ostream& stream, const Tensor& tensor, std::int64_t lin
   if (!tensor.defined()) return stream << "[ Tensor (undefined) ]";
   const FormatGuard guard(stream);
   const AutoDispatchBelowAutograd below;
-  const Tensor dense = tensor.to(kDouble).contiguous();
+  const Tensor dense = to_host(tensor).to(kDouble).contiguous();
   const double* const values = dense.data<double>();
   if (dense.dim() == 0) {
     stream << shortest_text(values[0]) << '\n';
@@ -1777,7 +1778,7 @@ std::ostream& print(std::ostream& stream, const Tensor& tensor, std::int64_t lin
     else if (dense.dim() == 2) print_matrix(stream, values, dense.size(0), dense.size(1), linesize, 0);
     else print_matrices(stream, dense, linesize);
   }
-  stream << "[ CPU" << tensor.scalar_type() << "Type{";
+  stream << "[ " << tensor.toString() << '{';
   for (std::size_t d = 0; d < dense.sizes().size(); ++d) stream << (d == 0 ? "" : ",") << dense.sizes()[d];
   return stream << "} ]";
 }

@@ -15,8 +15,8 @@ bool ask_for_nothing(const TensorOptions& options) {
 }  // namespace
 constinit Operator<Tensor(const Tensor&, const TensorOptions&)> op::created("created", {.cpu = created_cpu});
 Tensor created(const Tensor& fresh, const TensorOptions& options) {
-  require_cpu("empty", options.device());
-  return op::created(fresh, options);
+  require_device("empty", options.device());
+  return op::created(to_device(fresh, options.device()), options);
 }
 
 Tensor empty(IntArrayRef size, const TensorOptions& options) {

@@ -3,6 +3,7 @@
 
 #include "tinytorch/core/device.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <utility>
@@ -18,10 +19,26 @@ constexpr std::array<std::pair<DeviceType, const char*>, 6> kDeviceNames{{{Devic
                                                                           {DeviceType::XPU, "xpu"},
                                                                           {DeviceType::MPS, "mps"},
                                                                           {DeviceType::Meta, "meta"}}};
+
+std::string& privateuse1_name() {
+  static std::string name = "privateuseone";
+  return name;
+}
 }  // namespace
 
+void register_privateuse1_backend(const std::string& name) {
+  const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || c == '_'; };
+  TORCH_CHECK(!name.empty() && std::all_of(name.begin(), name.end(), letter), "a device's name is a word of lower-case letters, but got '", name, "'");
+  for (const auto& [type, text] : kDeviceNames) TORCH_CHECK(name != text, "Cannot register the name '", name, "': it is that of another type of device");
+  std::string& known = privateuse1_name();
+  TORCH_CHECK(known == "privateuseone" || known == name, "torch.register_privateuse1_backend() has already been set! Current backend: ", known, "\n[register_privateuse1_backend] a process has one device from outside.");
+  known = name;
+}
+
+std::string get_privateuse1_backend(bool lower_case) { return DeviceTypeName(kPrivateUse1, lower_case); }
+
 std::string DeviceTypeName(DeviceType type, bool lower_case) {
-  std::string name;
+  std::string name = type == kPrivateUse1 ? privateuse1_name() : std::string();
   for (const auto& [known, text] : kDeviceNames)
     if (known == type) name = text;
   if (!lower_case)
@@ -40,7 +57,8 @@ Device::Device(const std::string& text) : Device(DeviceType::CPU) {
   TORCH_CHECK(!text.empty(), "Device string must not be empty");
   const std::size_t colon = text.find(':');
   const std::string type = text.substr(0, colon);
-  bool known = false;
+  bool known = type == privateuse1_name();
+  if (known) type_ = DeviceType::PrivateUse1;
   for (const auto& [candidate, name] : kDeviceNames) {
     if (type != name) continue;
     type_ = candidate;

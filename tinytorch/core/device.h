@@ -9,7 +9,7 @@
 namespace tinytorch {
 
 // Where a tensor lives. The numbers are PyTorch's. Source: torch/headeronly/core/DeviceType.h.
-enum class DeviceType : std::int8_t { CPU = 0, CUDA = 1, XLA = 9, XPU = 12, MPS = 13, Meta = 14 };
+enum class DeviceType : std::int8_t { CPU = 0, CUDA = 1, XLA = 9, XPU = 12, MPS = 13, Meta = 14, PrivateUse1 = 20 };
 using DeviceIndex = std::int8_t;
 
 inline constexpr DeviceType kCPU = DeviceType::CPU;
@@ -18,6 +18,12 @@ inline constexpr DeviceType kXLA = DeviceType::XLA;
 inline constexpr DeviceType kXPU = DeviceType::XPU;
 inline constexpr DeviceType kMPS = DeviceType::MPS;
 inline constexpr DeviceType kMeta = DeviceType::Meta;
+inline constexpr DeviceType kPrivateUse1 = DeviceType::PrivateUse1;
+
+// Gives devices of type PrivateUse1 their name, which is "privateuseone" before. Throws for one that is no lower-case word, that another type has, or when they have another already.
+// Source: c10/core/DeviceType.cpp.
+void register_privateuse1_backend(const std::string& name);
+std::string get_privateuse1_backend(bool lower_case = true);
 
 // "cuda", or "CUDA" when not lower_case.
 std::string DeviceTypeName(DeviceType type, bool lower_case = false);
@@ -39,6 +45,7 @@ class Device {
   bool is_cuda() const { return type_ == DeviceType::CUDA; }
   bool is_mps() const { return type_ == DeviceType::MPS; }
   bool is_meta() const { return type_ == DeviceType::Meta; }
+  bool is_privateuseone() const { return type_ == DeviceType::PrivateUse1; }
   std::string str() const;  // "cuda:1"
   friend bool operator==(const Device&, const Device&) = default;
   friend std::ostream& operator<<(std::ostream& out, const Device& device) { return out << device.str(); }

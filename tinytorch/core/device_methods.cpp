@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "tinytorch/core/backend.h"
 #include "tinytorch/core/basic_ops.h"
 
 namespace tinytorch {
@@ -20,25 +21,24 @@ Tensor converted(const Tensor& self, ScalarType dtype, bool copy) {
 }
 }  // namespace
 
-Device DeviceMethods::device() const {
-  tensor_of(*this).impl();  // throws for an undefined tensor
-  return kCPU;
-}
+Device DeviceMethods::device() const { return tensor_of(*this).storage()->device(); }
 
 Tensor DeviceMethods::to(ScalarType dtype, bool, bool copy) const { return converted(tensor_of(*this), dtype, copy); }
 Tensor DeviceMethods::to(TypeMeta dtype, bool, bool copy) const { return converted(tensor_of(*this), dtype, copy); }
 
 Tensor DeviceMethods::to(Device device, ScalarType dtype, bool, bool copy) const {
-  require_cpu("to", device);
-  return converted(tensor_of(*this), dtype, copy);
+  const Tensor& self = tensor_of(*this);
+  if (device.is_cpu() && !self.is_elsewhere()) return converted(self, dtype, copy);
+  const Tensor result = to_device(self.is_elsewhere() ? self : to_dtype(self, dtype), device);
+  return converted(result, dtype, copy && result.is_same(self));
 }
 
 Tensor DeviceMethods::to(const TensorOptions& options, bool, bool copy) const {
-  require_cpu("to", options.device());
-  return converted(tensor_of(*this), options.dtype_opt().value_or(tensor_of(*this).scalar_type()), copy);
+  const Tensor& self = tensor_of(*this);
+  return to(options.has_device() ? options.device() : device(), options.dtype_opt().value_or(self.scalar_type()), false, copy);
 }
 
-Tensor DeviceMethods::to(const Tensor& other, bool, bool copy) const { return converted(tensor_of(*this), other.scalar_type(), copy); }
+Tensor DeviceMethods::to(const Tensor& other, bool, bool copy) const { return to(other.device(), other.scalar_type(), false, copy); }
 Tensor DeviceMethods::to(ScalarType dtype, bool, bool copy, std::optional<MemoryFormat> memory_format) const {
   if (memory_format.value_or(MemoryFormat::Preserve) == MemoryFormat::Preserve) return to(dtype, false, copy);
   const Tensor result = to(dtype);
@@ -46,7 +46,7 @@ Tensor DeviceMethods::to(ScalarType dtype, bool, bool copy, std::optional<Memory
 }
 Tensor DeviceMethods::toType(ScalarType dtype) const { return to(dtype); }
 Tensor DeviceMethods::type_as(const Tensor& other) const { return to(other); }
-Tensor DeviceMethods::cpu() const { return to(tensor_of(*this)); }
+Tensor DeviceMethods::cpu() const { return to_host(tensor_of(*this)); }
 
 Tensor DeviceMethods::cuda() const {
   require_cpu("cuda", kCUDA);
@@ -56,7 +56,7 @@ Tensor DeviceMethods::cuda() const {
 std::int64_t DeviceMethods::ndimension() const { return tensor_of(*this).dim(); }
 std::size_t DeviceMethods::nbytes() const { return static_cast<std::size_t>(tensor_of(*this).numel()) * itemsize(); }
 std::size_t DeviceMethods::itemsize() const { return tensor_of(*this).element_size(); }
-std::string DeviceMethods::toString() const { return std::string("CPU") + tinytorch::toString(tensor_of(*this).scalar_type()) + "Type"; }
+std::string DeviceMethods::toString() const { return DeviceTypeName(device().type()) + tinytorch::toString(tensor_of(*this).scalar_type()) + "Type"; }
 Tensor& DeviceMethods::zero_() const { return tensor_of(*this).fill_(0); }
 
 void* DeviceMethods::checked_data(ScalarType type) const {
@@ -108,7 +108,8 @@ void DeviceMethods::set_data(const Tensor& new_data) const {
   const TensorImpl& from = new_data.impl();
   to.storage = from.storage;
   to.dtype = from.dtype;
-  to.layers = from.layers.has(Layer::HalfPrecision) ? to.layers | Layer::HalfPrecision : to.layers - Layer::HalfPrecision;
+  const LayerSet history = LayerSet(Layer::Autograd) | Layer::InplaceOrView;
+  to.layers = (to.layers & history) | (from.layers - history);
   to.set_geometry(from.sizes, from.strides, from.offset);
 }
 

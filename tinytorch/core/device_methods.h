@@ -17,12 +17,12 @@ class TensorOptions;
 // Devices, conversion and access. Source: aten/src/ATen/core/TensorBase.h.
 class DeviceMethods {
  public:
-  Device device() const;  // the CPU
+  Device device() const;  // the CPU, or a device from outside (core/backend.h)
   DeviceIndex get_device() const { return device().index(); }
   bool is_cpu() const { return device().is_cpu(); }
   bool is_cuda() const { return device().is_cuda(); }
 
-  // The tensor with another dtype, or itself when it has that dtype already (a copy of itself with `copy`). Throws for another device than the CPU. O(numel).
+  // The tensor with another dtype or on another device, or itself when it is so already (a copy of itself with `copy`). Throws for a device that is not there. O(numel).
   Tensor to(ScalarType dtype, bool non_blocking = false, bool copy = false) const;
   Tensor to(TypeMeta dtype, bool non_blocking = false, bool copy = false) const;
   Tensor to(ScalarType dtype, bool non_blocking, bool copy, std::optional<MemoryFormat> memory_format) const;  // laid out so; nothing or Preserve keeps the order

@@ -10,7 +10,8 @@ void fail_undefined_argument(const char* name) {
               "] an argument is a default-constructed Tensor; give it a value first, for example with empty() or zeros().");
 }
 
-void fail_no_layer(const char* name) {
+void fail_no_layer(const char* name, LayerSet left) {
+  if (left.has(Layer::Elsewhere)) fail_no_kernel_elsewhere(name);
   throw NotImplementedError(std::string("Could not run '") + name + "' with these arguments: no layer of the operator accepts them.");
 }
 

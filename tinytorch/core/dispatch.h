@@ -14,8 +14,9 @@
 namespace tinytorch {
 
 // The layers that an operator can have, from the lowest to the highest. A call runs the highest one that its arguments ask for. Source: c10/core/DispatchKey.h.
-enum class Layer : std::uint8_t { CPU, TunedCPU, HalfPrecision, InplaceOrView, Autograd };
-inline constexpr std::size_t kLayerCount = 5;
+// PrivateUse1 is for a device from outside (chapter 84). Elsewhere is no layer but a mark: of tensors on such a device, and of operators that have no function for it.
+enum class Layer : std::uint8_t { CPU, TunedCPU, HalfPrecision, PrivateUse1, InplaceOrView, Autograd, Elsewhere = 31 };
+inline constexpr std::size_t kLayerCount = 6;
 
 // A set of layers, as bits. Source: c10/core/DispatchKeySet.h.
 class LayerSet {
@@ -23,7 +24,8 @@ class LayerSet {
   constexpr LayerSet() = default;
   constexpr LayerSet(Layer layer) : bits_(static_cast<std::uint32_t>(1U << static_cast<unsigned>(layer))) {}
   constexpr bool has(Layer layer) const { return (bits_ & LayerSet(layer).bits_) != 0; }
-  constexpr bool empty() const { return bits_ == 0; }
+  // Whether there is nothing to run: no layer, or the mark Elsewhere, which is the sign.
+  constexpr bool empty() const { return static_cast<std::int32_t>(bits_) <= 0; }
   constexpr Layer highest() const { return static_cast<Layer>(std::bit_width(bits_) - 1); }
   friend constexpr LayerSet operator|(LayerSet a, LayerSet b) { return from_bits(a.bits_ | b.bits_); }
   friend constexpr LayerSet operator&(LayerSet a, LayerSet b) { return from_bits(a.bits_ & b.bits_); }
@@ -106,7 +108,8 @@ constexpr bool is_undefined(const T&) {
 }
 
 [[noreturn]] void fail_undefined_argument(const char* name);
-[[noreturn]] void fail_no_layer(const char* name);
+[[noreturn]] void fail_no_kernel_elsewhere(const char* name);  // chapter 84
+[[noreturn]] void fail_no_layer(const char* name, LayerSet left);
 
 // Notes the tensors among arguments and results, for an observer; tensor.h has the overloads that find some.
 template <class T>
@@ -141,7 +144,8 @@ class Operator<R(Args...)> {
   // Adds or replaces the function of one layer. At start-up only: calls do not lock.
   constexpr void set(Layer layer, Function implementation) {
     table_[static_cast<std::size_t>(layer)] = implementation;
-    if (implementation != nullptr) registered_ = registered_ | layer;
+    if (implementation == nullptr) return;
+    registered_ = (layer == Layer::PrivateUse1 ? registered_ - Layer::Elsewhere : registered_) | layer;
   }
   Function function(Layer layer) const { return table_[static_cast<std::size_t>(layer)]; }
 
@@ -155,7 +159,7 @@ class Operator<R(Args...)> {
   R run_observed(Layer layer, Args... args) const;
 
   const char* name_;
-  LayerSet registered_;
+  LayerSet registered_ = Layer::Elsewhere;
   std::array<Function, kLayerCount> table_{};
 };
 
@@ -164,7 +168,7 @@ template <class R, class... Args>
 R Operator<R(Args...)>::operator()(Args... args) const {
   if ((is_undefined(args) || ...)) fail_undefined_argument(name_);
   const LayerSet layers = ((layers_of(args) | ...) & registered_) - thread_state().excluded;
-  if (layers.empty()) fail_no_layer(name_);
+  if (layers.empty()) fail_no_layer(name_, layers);
   return run(layers.highest(), std::forward<Args>(args)...);
 }
 

@@ -141,7 +141,7 @@ std::ostream& print(std::ostream& stream, const Tensor& tensor, std::int64_t lin
   if (!tensor.defined()) return stream << "[ Tensor (undefined) ]";
   const FormatGuard guard(stream);
   const AutoDispatchBelowAutograd below;
-  const Tensor dense = tensor.to(kDouble).contiguous();
+  const Tensor dense = to_host(tensor).to(kDouble).contiguous();
   const double* const values = dense.data<double>();
   if (dense.dim() == 0) {
     stream << shortest_text(values[0]) << '\n';
@@ -150,7 +150,7 @@ std::ostream& print(std::ostream& stream, const Tensor& tensor, std::int64_t lin
     else if (dense.dim() == 2) print_matrix(stream, values, dense.size(0), dense.size(1), linesize, 0);
     else print_matrices(stream, dense, linesize);
   }
-  stream << "[ CPU" << tensor.scalar_type() << "Type{";
+  stream << "[ " << tensor.toString() << '{';
   for (std::size_t d = 0; d < dense.sizes().size(); ++d) stream << (d == 0 ? "" : ",") << dense.sizes()[d];
   return stream << "} ]";
 }

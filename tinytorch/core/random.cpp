@@ -298,7 +298,8 @@ Tensor randperm(std::int64_t n, const TensorOptions& options) { return randperm(
 
 namespace {
 TensorOptions sizes_and_dtype_of(const Tensor& self, const TensorOptions& options) {
-  return options.dtype(options.dtype_opt().value_or(self.scalar_type()));
+  const TensorOptions typed = options.dtype(options.dtype_opt().value_or(self.scalar_type()));
+  return self.is_elsewhere() && !options.has_device() ? typed.device(self.storage()->device()) : typed;
 }
 
 // An uninitialised tensor of self's sizes whose elements lie in memory in self's order: transposed like self.

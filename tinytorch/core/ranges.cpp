@@ -35,7 +35,8 @@ Tensor arange(const Scalar& end, const TensorOptions& options) { return arange(0
 
 namespace {
 TensorOptions options_like(const Tensor& self, const TensorOptions& options) {
-  return options.dtype(options.has_dtype() ? options.dtype() : self.scalar_type());
+  const TensorOptions typed = options.dtype(options.has_dtype() ? options.dtype() : self.scalar_type());
+  return self.is_elsewhere() && !options.has_device() ? typed.device(self.storage()->device()) : typed;
 }
 }  // namespace
 
@@ -48,7 +49,7 @@ Tensor empty_like(const Tensor& self, const TensorOptions& options, std::optiona
 }
 Tensor full_like(const Tensor& self, const Scalar& fill_value, const TensorOptions& options, std::optional<MemoryFormat> memory_format) {
   const TensorOptions like = options_like(self, options);
-  const Tensor result = empty_like(self, like.dtype(), memory_format);
+  const Tensor result = empty_like(self, TensorOptions(like.dtype()).device(kCPU), memory_format);
   fill_with(result, fill_value);
   return created(result, like);
 }

@@ -3,11 +3,13 @@
 
 namespace tinytorch {
 
+void register_device_copies();  // 84_devices
 void register_view_gradients();  // 05_autograd
 void register_basic_gradients();  // 05_autograd
 void register_copy_gradients();  // 05_autograd
 void register_reduction_gradients();  // 05_autograd
 void register_activation_gradients();  // 05_autograd
+void register_devices();  // 66_backends
 void register_inplace_or_view();  // 95_gradients
 void register_elementary_gradients();  // 95_gradients
 void register_two_operand_gradients();  // 95_gradients
@@ -37,11 +39,13 @@ void register_tuned_table_rows();  // 77_row_kernels
 void register_all();
 
 void register_all() {
+  register_device_copies();
   register_view_gradients();
   register_basic_gradients();
   register_copy_gradients();
   register_reduction_gradients();
   register_activation_gradients();
+  register_devices();
   register_inplace_or_view();
   register_elementary_gradients();
   register_two_operand_gradients();

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 
+#include "tinytorch/core/device.h"
 #include "tinytorch/core/intrusive_ptr.h"
 
 namespace tinytorch {
@@ -29,8 +30,9 @@ class StorageImpl : public RefCounted {
   StorageImpl(void* data, std::size_t nbytes, Deleter deleter, void* context);
   ~StorageImpl() override;
 
-  void* data() const { return data_; }
+  void* data() const { return data_; }  // of a device's memory: an address that only the device understands
   std::size_t nbytes() const { return nbytes_; }
+  virtual Device device() const { return DeviceType::CPU; }
   void resize(std::size_t nbytes);  // keeps the bytes that fit; chapter 84
   std::atomic<std::uint32_t> version{0};
 

@@ -29,6 +29,7 @@ std::int64_t Tensor::stride(std::int64_t dim) const {
 }
 
 void* Tensor::data_ptr() const {
+  if (is_elsewhere()) fail_read_elsewhere(impl());
   char* const base = static_cast<char*>(storage()->data());
   return base == nullptr ? nullptr : base + static_cast<std::size_t>(storage_offset()) * element_size();
 }
@@ -36,6 +37,7 @@ void* Tensor::data_ptr() const {
 Scalar Tensor::item() const {
   TORCH_CHECK(numel() == 1, "a Tensor with ", numel(), " elements cannot be converted to Scalar\n[item] sizes ", sizes(),
               "; select one element first.");
+  if (is_elsewhere()) return to_host(*this).item();
   return dispatch_stored_types(scalar_type(), [this]<class T>() { return Scalar(*data<T>()); });
 }
 

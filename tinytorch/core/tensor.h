@@ -52,16 +52,19 @@ class Tensor : public TensorExtensions {
   bool is_contiguous() const { return impl().contiguous; }
   bool is_contiguous(MemoryFormat memory_format) const;  // chapter 84, as the other members with a format
   bool is_floating_point() const { return isFloatingType(scalar_type()); }
-  TensorOptions options() const { return TensorOptions(scalar_type()); }
+  bool is_elsewhere() const { return impl().layers.has(Layer::Elsewhere); }  // on a device from outside, whose memory the host cannot read
+  TensorOptions options() const { return is_elsewhere() ? TensorOptions(scalar_type()).device(storage()->device()) : TensorOptions(scalar_type()); }
   bool is_alias_of(const Tensor& other) const { return storage().get() == other.storage().get(); }
 
-  // Access. data_ptr<T>() checks the dtype; data<T>() is its unchecked twin for kernels.
+  // Access. data_ptr<T>() checks the dtype; data<T>() is its twin for kernels, which does not. Both throw where the bytes lie in a device's memory.
   void* data_ptr() const;
   template <class T>
   T* data_ptr() const;
   template <class T>
   T* data() const {
-    return static_cast<T*>(impl().storage->data()) + impl().offset;
+    const TensorImpl& self = impl();
+    if (self.layers.has(Layer::Elsewhere)) [[unlikely]] fail_read_elsewhere(self);
+    return static_cast<T*>(self.storage->data()) + self.offset;
   }
   Scalar item() const;
   template <class T>
@@ -123,6 +126,11 @@ class Tensor : public TensorExtensions {
 };
 
 using TensorList = ArrayRef<Tensor>;
+
+// Chapter 84: what lies on a device, for the host; and a tensor of the host on a device.
+Tensor to_host(const Tensor& self);
+Tensor to_device(const Tensor& self, const Device& device);
+void require_device(const char* function, const Device& device);  // throws if no tensor can live there
 
 inline LayerSet layers_of(const Tensor& tensor) { return tensor.unsafeGetTensorImpl()->layers; }
 inline bool is_undefined(const Tensor& tensor) { return !tensor.defined(); }

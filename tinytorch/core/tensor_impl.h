@@ -34,6 +34,9 @@ struct TensorImpl : RefCounted {
   std::unique_ptr<TensorMetadata> metadata;
 };
 
+// Refuses to let the host read a device's memory; chapter 84.
+[[noreturn]] void fail_read_elsewhere(const TensorImpl& tensor);
+
 // Strides of a tensor whose last dimension is dense: each the product of the sizes behind it.
 DimVector contiguous_strides(IntArrayRef sizes);
 // The product of sizes; 1 for none. Throws if one is negative or the product overflows.

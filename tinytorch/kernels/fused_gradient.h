@@ -20,7 +20,7 @@ struct FusedGradient<Op, Result (*)(Args...)> {
   static inline Result (*before)(Args...) = nullptr;
   static inline Result (*fused)(Args...) = nullptr;
   static Result call(Args... args) {
-    const bool tuned = (birth_layers - thread_state().excluded).has(Layer::TunedCPU);
+    const bool tuned = (birth_layers - thread_state().excluded).has(Layer::TunedCPU) && !(layers_of(args) | ...).has(Layer::Elsewhere);
     return (tuned ? fused : before)(std::forward<Args>(args)...);
   }
 };

@@ -41,7 +41,8 @@ void nn::detail::set_data(const Tensor& self, const Tensor& fresh) {
   const TensorImpl& from = fresh.impl();
   to.storage = from.storage;
   to.dtype = from.dtype;
-  to.layers = isReducedFloatingType(to.dtype) ? to.layers | Layer::HalfPrecision : to.layers - Layer::HalfPrecision;
+  const LayerSet history = LayerSet(Layer::Autograd) | Layer::InplaceOrView;
+  to.layers = (to.layers & history) | (from.layers - history);
   to.set_geometry(from.sizes, from.strides, from.offset);
 }
 
@@ -194,6 +195,13 @@ void nn::Module::to(ScalarType dtype, bool non_blocking) {
   for (const auto& child : children_) child.value()->to(dtype, non_blocking);
   for (const Tensor& tensor : parameters(false)) detail::set_data(tensor, tensor.to(dtype));
   for (const Tensor& tensor : buffers(false)) detail::set_data(tensor, tensor.to(dtype));
+}
+
+void nn::Module::to(Device device, bool non_blocking) {
+  const AutoDispatchBelowAutograd guard;
+  for (const auto& child : children_) child.value()->to(device, non_blocking);
+  for (const Tensor& tensor : parameters(false)) detail::set_data(tensor, to_device(tensor, device));
+  for (const Tensor& tensor : buffers(false)) detail::set_data(tensor, to_device(tensor, device));
 }
 
 // Writes this module's own text and, if there are children, each on a line of its own, two spaces deeper than

@@ -95,9 +95,9 @@ class Module : public std::enable_shared_from_this<Module>, public ModuleExtensi
   void eval() { train(false); }
   virtual bool is_training() const noexcept { return is_training_; }
 
-  // Casts all parameters and buffers of the tree. They stay the same tensors, so handles on them see the change.
+  // Casts or moves all parameters and buffers of the tree. They stay the same tensors, so handles on them see the change. Gradients are left where they are.
   virtual void to(ScalarType dtype, bool non_blocking = false);
-  virtual void to(Device device, bool = false) { require_cpu("Module::to", device); }
+  virtual void to(Device device, bool non_blocking = false);
   virtual void to(Device device, ScalarType dtype, bool non_blocking = false) { to(device), to(dtype, non_blocking); }
 
   // An independent copy; implemented by Cloneable.

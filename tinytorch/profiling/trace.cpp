@@ -26,6 +26,7 @@ std::string trace_layer(Layer layer) {
   switch (layer) {
     case Layer::CPU: return "CPU";
     case Layer::HalfPrecision: return "HalfPrecision";
+    case Layer::PrivateUse1: return "PrivateUse1";
     case Layer::InplaceOrView: return "InplaceOrView";
     case Layer::Autograd: return "Autograd";
     default: return "layer " + std::to_string(static_cast<int>(layer));

@@ -337,6 +337,7 @@ class CourseTest {
       part.expect(built.ok, "the library does not build with plain CMake:\n" + built.messages);
     });
     run_recorded("examples", "", "examples", root_ / "tests/examples");
+    run_recorded("a device from outside", "accelerator_", "examples/accelerator", root_ / "tests/examples/accelerator");
     const fs::path generate = library_folder(root_) / "bin/generate";
     report_.run("library", "generate", inputs_of({generate, root_ / "tests/generate"}),
                 [&](Part& part) { add(part, prove_generate(root_, generate, root_ / "build/generate_model")); });
@@ -349,6 +350,7 @@ class CourseTest {
       use_installed(part, "tests/install", "user", "-DCMAKE_PREFIX_PATH=" + prefix.string());
       use_installed(part, "tests/install/libtorch_project", "example-app", "-DTorch_DIR=" + torch.string());
       use_installed(part, "examples/cmake_project", "predict", "-DCMAKE_PREFIX_PATH=" + prefix.string());
+      use_installed(part, "examples/accelerator", "accelerator_check_device", "-DCMAKE_PREFIX_PATH=" + prefix.string());
     });
   }
 

@@ -1,5 +1,5 @@
 # The sources of each lesson, for CMakeLists.txt.
-# Generated from the lessons 00_setup to 77_row_kernels: edit the module, not this file.
+# Generated from the lessons 00_setup to 89_training_kernels: edit the module, not this file.
 set(TINYTORCH_SOURCES_00_setup
   core/error.cpp
   core/generator.cpp
@@ -142,6 +142,9 @@ set(TINYTORCH_SOURCES_08_training
   serialize/save.cpp
   nn/clip_grad.cpp
   optim/trainer.cpp)
+set(TINYTORCH_SOURCES_67_watching
+  optim/early_stopping.cpp
+  utils/tensorboard.cpp)
 set(TINYTORCH_SOURCES_74_tensor_breadth
   core/special.cpp
   core/rearranging.cpp
@@ -164,9 +167,6 @@ set(TINYTORCH_SOURCES_85_weights
 set(TINYTORCH_SOURCES_87_recurrent
   nn/packed_sequence.cpp
   nn/recurrent.cpp)
-set(TINYTORCH_SOURCES_89_watching
-  optim/early_stopping.cpp
-  utils/tensorboard.cpp)
 set(TINYTORCH_SOURCES_09_cnn
   nn/windows.cpp
   nn/conv.cpp
@@ -280,8 +280,6 @@ set(TINYTORCH_SOURCES_77_row_kernels
   kernels/reductions.cpp
   kernels/softmax.cpp
   kernels/normalization.cpp
-  kernels/optimizer_steps.cpp
-  kernels/table_rows.cpp
   kernels/reductions.simd.DEFAULT.cpp
   kernels/reductions.simd.AVX2.cpp
   kernels/reductions.simd.AVX512.cpp
@@ -290,7 +288,19 @@ set(TINYTORCH_SOURCES_77_row_kernels
   kernels/softmax.simd.AVX512.cpp
   kernels/normalization.simd.DEFAULT.cpp
   kernels/normalization.simd.AVX2.cpp
-  kernels/normalization.simd.AVX512.cpp
+  kernels/normalization.simd.AVX512.cpp)
+set(TINYTORCH_SOURCES_89_training_kernels
+  kernels/slopes.cpp
+  kernels/pooling.cpp
+  kernels/positions.cpp
+  kernels/optimizer_steps.cpp
+  kernels/table_rows.cpp
+  kernels/slopes.simd.DEFAULT.cpp
+  kernels/slopes.simd.AVX2.cpp
+  kernels/slopes.simd.AVX512.cpp
+  kernels/pooling.simd.DEFAULT.cpp
+  kernels/pooling.simd.AVX2.cpp
+  kernels/pooling.simd.AVX512.cpp
   kernels/optimizer_steps.simd.DEFAULT.cpp
   kernels/optimizer_steps.simd.AVX2.cpp
   kernels/optimizer_steps.simd.AVX512.cpp)
@@ -321,12 +331,12 @@ set(TINYTORCH_MODULES
   07_data
   94_data_files
   08_training
+  67_watching
   74_tensor_breadth
   79_unicode
   81_image_options
   85_weights
   87_recurrent
-  89_watching
   09_cnn
   68_matrices
   78_conv_more
@@ -345,4 +355,5 @@ set(TINYTORCH_MODULES
   75_convolution_kernels
   76_vector_math
   77_row_kernels
+  89_training_kernels
   generated)

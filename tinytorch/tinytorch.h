@@ -1,5 +1,5 @@
 // All of TinyTorch.
-// Generated from the lessons 00_setup to 77_row_kernels: edit the module, not this file.
+// Generated from the lessons 00_setup to 89_training_kernels: edit the module, not this file.
 #pragma once
 
 #include "tinytorch/core/error.h"
@@ -139,6 +139,8 @@
 #include "tinytorch/serialize/save.h"
 #include "tinytorch/nn/clip_grad.h"
 #include "tinytorch/optim/trainer.h"
+#include "tinytorch/optim/early_stopping.h"
+#include "tinytorch/utils/tensorboard.h"
 #include "tinytorch/data/chunk.h"
 #include "tinytorch/data/sampler_archives.h"
 #include "tinytorch/core/breadth_methods.h"
@@ -156,8 +158,6 @@
 #include "tinytorch/serialize/safetensors.h"
 #include "tinytorch/nn/recurrent.h"
 #include "tinytorch/nn/packed_sequence.h"
-#include "tinytorch/optim/early_stopping.h"
-#include "tinytorch/utils/tensorboard.h"
 #include "tinytorch/nn/windows.h"
 #include "tinytorch/nn/conv.h"
 #include "tinytorch/nn/pool.h"
@@ -236,4 +236,6 @@
 #include "tinytorch/kernels/softmax_kernels.h"
 #include "tinytorch/kernels/moments.h"
 #include "tinytorch/kernels/normalization_kernels.h"
+#include "tinytorch/kernels/slope_kernels.h"
+#include "tinytorch/kernels/pooling_kernels.h"
 #include "tinytorch/kernels/optimizer_kernels.h"

@@ -1716,11 +1716,17 @@ inline Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bi
 // TODO: One matrix product, and the bias where there is one.
 // APPROACH: 1. matmul of the input with the transposed weight: it takes any number of leading dimensions.
 //           2. Add the bias if it is defined; broadcasting repeats it over the rows.
-//           3. For a matrix, addmm(bias, input, weight.t()) does both without a second tensor.
+//           3. For a matrix, addmm(bias, input, weight.t()) does both without a second tensor; a contiguous input of more dimensions is a matrix after view({-1, in}).
 // EXAMPLE: linear(x (5, 4), W (3, 4), b (3)) is (5, 3). Tensor() is undefined, and bias.defined() asks.
 Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
   // BEGIN SOLUTION
   if (input.dim() == 2 && bias.defined()) return addmm(bias, input, weight.t());
+  // Leading dimensions that lie dense in memory are the rows of one matrix.
+  if (input.dim() > 2 && bias.defined() && bias.dim() == 1 && weight.dim() == 2 && input.is_contiguous() && input.numel() > 0) {
+    DimVector sizes(input.sizes());
+    sizes[sizes.size() - 1] = weight.size(0);
+    return addmm(bias, input.view({-1, input.size(-1)}), weight.t()).view(sizes);
+  }
   const Tensor output = matmul(input, weight.t());
   return bias.defined() ? output + bias : output;
   // END SOLUTION

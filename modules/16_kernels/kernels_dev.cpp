@@ -89,6 +89,7 @@
 #ifndef TINYTORCH_CAPABILITY
 #define TINYTORCH_CAPABILITY DEFAULT
 #endif
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 #include <utility>
 #include "tinytorch/kernels/gemm_kernels.h"
@@ -681,15 +682,54 @@ HWY_INLINE std::int64_t pack_squares(T* to, int width, const T* from, std::int64
   return k;
 }
 
-// `count` numbers side by side, K times: whole lines are copied.
+// The same for two lines, which six rows leave over.
+template <class T>
+HWY_INLINE std::int64_t pack_pairs(T* to, int width, const T* from, std::int64_t step, std::int64_t K) {
+  std::int64_t k = 0;
+#if HWY_TARGET == HWY_SCALAR
+  static_cast<void>(to), static_cast<void>(width), static_cast<void>(from), static_cast<void>(step), static_cast<void>(K);
+#else
+  if constexpr (kSquare<T> == 4) {
+    const hn::CappedTag<T, 4> d;
+    const hn::CappedTag<T, 2> pair;
+    for (; k + 4 <= K; k += 4, from += 4, to += 4 * width) {
+      const auto r0 = hn::LoadU(d, from), r1 = hn::LoadU(d, from + step);
+      const auto low = hn::InterleaveLower(d, r0, r1), high = hn::InterleaveUpper(d, r0, r1);
+      hn::StoreU(hn::LowerHalf(pair, low), pair, to);
+      hn::StoreU(hn::UpperHalf(pair, low), pair, to + width);
+      hn::StoreU(hn::LowerHalf(pair, high), pair, to + 2 * width);
+      hn::StoreU(hn::UpperHalf(pair, high), pair, to + 3 * width);
+    }
+  }
+#endif
+  return k;
+}
+
+// `count` numbers side by side. Panels of six rows are narrower than a vector of eight, so what is left over is copied by halves.
+template <class T>
+HWY_INLINE void copy_numbers(T* to, const T* from, int count) {
+  const Tag<T> d;
+  int i = 0;
+  for (; i + kLanes<T> <= count; i += kLanes<T>) hn::StoreU(hn::LoadU(d, from + i), d, to + i);
+#if HWY_TARGET != HWY_SCALAR
+  const hn::CappedTag<T, 8> eight;
+  const hn::CappedTag<T, 4> four;
+  const hn::CappedTag<T, 2> two;
+  if (kLanes<T> > 8 && i + 8 <= count) hn::StoreU(hn::LoadU(eight, from + i), eight, to + i), i += 8;
+  if (kLanes<T> > 4 && i + 4 <= count) hn::StoreU(hn::LoadU(four, from + i), four, to + i), i += 4;
+  if (kLanes<T> > 2 && i + 2 <= count) hn::StoreU(hn::LoadU(two, from + i), two, to + i), i += 2;
+#endif
+  for (; i < count; ++i) to[i] = from[i];
+}
+
+// Lines, K times. They lie far apart, often in pages of their own, where the processor does not see the next one coming: it is told.
 template <class T>
 HWY_INLINE void pack_lines(T* to, int width, const T* from, std::int64_t k_step, int count, std::int64_t K) {
-  const Tag<T> d;
+  constexpr std::int64_t ahead = 12;
   for (std::int64_t k = 0; k < K; ++k, from += k_step, to += width) {
-    int i = 0;
-    for (; i + kLanes<T> <= count; i += kLanes<T>) hn::StoreU(hn::LoadU(d, from + i), d, to + i);
-    for (; i < count; ++i) to[i] = from[i];
-    for (; i < width; ++i) to[i] = T{0};
+    if (k + ahead < K) hwy::Prefetch(from + ahead * k_step);
+    copy_numbers(to, from, count);
+    for (int i = count; i < width; ++i) to[i] = T{0};
   }
 }
 }  // namespace
@@ -716,6 +756,11 @@ static void pack(T* to, int width, const T* from, std::int64_t step, std::int64_
     for (; i + kSquare<T> <= count; i += kSquare<T>) {
       for (std::int64_t k = pack_squares(to + i, width, from + i * step, step, K); k < K; ++k)
         for (int j = i; j < i + kSquare<T>; ++j) to[k * width + j] = from[j * step + k];
+    }
+    if (kSquare<T> == 4 && i + 2 <= count) {
+      for (std::int64_t k = pack_pairs(to + i, width, from + i * step, step, K); k < K; ++k)
+        for (int j = i; j < i + 2; ++j) to[k * width + j] = from[j * step + k];
+      i += 2;
     }
   }
   for (; i < count; ++i)

@@ -14,7 +14,7 @@
 // %% [markdown]
 // # Library chapter 77: Row kernels
 //
-// Sums, variances, maxima, softmax, normalization, an optimizer's step: each number is read, a few operations are done with it, and it is never seen again. By module 16's roofline such work lies far to the left. What decides is how many bytes pass between memory and the core, so this chapter does one thing again and
+// Sums, variances, maxima, softmax, normalization: each number is read, a few operations are done with it, and it is never seen again. By module 16's roofline such work lies far to the left. What decides is how many bytes pass between memory and the core, so this chapter does one thing again and
 // again: it reads each number once, while everything that must be known about it is at hand.
 //
 //     composed:   x --read--> mean --> x - mean --write--> d --read--> d * d --write--> ... --> sum          7 or 8 passes over memory
@@ -96,33 +96,6 @@
 #include "tinytorch/kernels/parallel.h"
 #include "tinytorch/nn/layer_norm.h"
 #include "tinytorch/nn/norm.h"
-//| export kernels/optimizer_kernels.h
-#include <cstdint>
-#include "tinytorch/kernels/capability_tables.h"
-//| export kernels/optimizer_steps.cpp
-#include <algorithm>
-#include <cmath>
-#include <cstddef>
-#include <cstdint>
-#include <memory>
-#include <type_traits>
-#include <vector>
-#include "tinytorch/core/inplace_or_view.h"
-#include "tinytorch/core/more_ops.h"
-#include "tinytorch/kernels/capability.h"
-#include "tinytorch/kernels/optimizer_kernels.h"
-#include "tinytorch/kernels/parallel.h"
-#include "tinytorch/optim/adam.h"
-#include "tinytorch/optim/sgd.h"
-//| export kernels/table_rows.cpp
-#include <algorithm>
-#include <cstddef>
-#include <cstdint>
-#include <cstring>
-#include "tinytorch/core/indexing.h"
-#include "tinytorch/core/more_ops.h"
-#include "tinytorch/kernels/parallel.h"
-#include "tinytorch/nn/embedding_ops.h"
 
 // %%
 //| export kernels/reductions.simd.cpp
@@ -146,12 +119,6 @@
 #include <hwy/cache_control.h>
 #include "tinytorch/kernels/normalization_kernels.h"
 #include "tinytorch/kernels/row_vectors-inl.h"
-//| export kernels/optimizer_steps.simd.cpp
-#ifndef TINYTORCH_CAPABILITY
-#define TINYTORCH_CAPABILITY DEFAULT
-#endif
-#include <hwy/highway.h>
-#include "tinytorch/kernels/optimizer_kernels.h"
 //| export kernels/row_vectors-inl.h
 #include <hwy/highway.h>
 #include <cstdint>
@@ -174,12 +141,9 @@
 #include "tinytorch/kernels/parallel.h"
 #include "tinytorch/kernels/roofline.h"
 #include "tinytorch/nn/activations.h"
-#include "tinytorch/nn/embedding_ops.h"
 #include "tinytorch/nn/layer_norm.h"
 #include "tinytorch/nn/loss.h"
 #include "tinytorch/nn/norm.h"
-#include "tinytorch/optim/adam.h"
-#include "tinytorch/optim/sgd.h"
 #include "tito/lesson.h"
 
 // %%
@@ -440,7 +404,7 @@ double sum_of_squares(const T* x, std::int64_t count) {
 //     group b: n_b numbers, mean m_b, squares s_b  --+        s = s_a + s_b + delta^2 n_a n_b / n
 //
 // So: two passes over each piece, which is small enough to stay in the first cache, and one joining per piece. Memory is read once, as by Welford, and the arithmetic is that of two plain loops. The mean that the second pass takes off is rounded to T, which makes the differences exact or nearly so; what the rounding left over is
-// the differences' own mean, and corrects both results.
+// the differences' own mean, and corrects both results. As in a sum, four vectors are added in T before they become doubles: converting them costs more than adding, and three roundings of positive numbers are 3 ulp at most.
 
 // %%
 //| export kernels/row_vectors-inl.h
@@ -459,15 +423,14 @@ Moments moments(const T* x, std::int64_t count) {
   constexpr std::int64_t L = kLanes<T>;
   const T center = static_cast<T>(sum(x, count) / static_cast<double>(count));
   const Vector<T> centers = hn::Set(d, center);
-  Totals<T> differences, squares, more_squares;
+  Totals<T> differences, squares;
   std::int64_t i = 0;
-  for (; i + 2 * L <= count; i += 2 * L) {
-    const Vector<T> a = hn::Sub(hn::LoadU(d, x + i), centers), b = hn::Sub(hn::LoadU(d, x + i + L), centers);
-    differences.add(hn::Add(a, b));
-    squares.add_squares(a);
-    more_squares.add_squares(b);
+  for (; i + 4 * L <= count; i += 4 * L) {
+    const T* const at = x + i;
+    const Vector<T> a = hn::Sub(hn::LoadU(d, at), centers), b = hn::Sub(hn::LoadU(d, at + L), centers), c = hn::Sub(hn::LoadU(d, at + 2 * L), centers), e = hn::Sub(hn::LoadU(d, at + 3 * L), centers);
+    differences.add(hn::Add(hn::Add(a, b), hn::Add(c, e)));
+    squares.add(hn::Add(hn::MulAdd(a, a, hn::Mul(b, b)), hn::MulAdd(c, c, hn::Mul(e, e))));
   }
-  squares.add(more_squares);
   double rest = 0, rest_squares = 0;
   for (; i < count; ++i) {
     const double difference = static_cast<double>(x[i]) - static_cast<double>(center);
@@ -2004,11 +1967,22 @@ void affine_channels(const T* x, std::int64_t count, const T* centers, const T* 
 
 template <class T>
 GradientSums gradient_sums(const T* grad, const T* x, std::int64_t count, T center) {
-  const Vector<T> centers = hn::Set(Tag<T>(), center);
+  const Tag<T> d;
+  constexpr std::int64_t L = kLanes<T>;
+  const Vector<T> centers = hn::Set(d, center);
   Totals<T> sums, products;
-  for_each_vector(grad, count, [&](std::int64_t i, Vector<T> g, std::int64_t lanes) HWY_ATTR {
+  std::int64_t i = 0;
+  for (; i + 4 * L <= count; i += 4 * L) {
+    const T *const g = grad + i, *const at = x + i;
+    const Vector<T> g0 = hn::LoadU(d, g), g1 = hn::LoadU(d, g + L), g2 = hn::LoadU(d, g + 2 * L), g3 = hn::LoadU(d, g + 3 * L);
+    const Vector<T> left = hn::MulAdd(g0, hn::Sub(hn::LoadU(d, at), centers), hn::Mul(g1, hn::Sub(hn::LoadU(d, at + L), centers)));
+    const Vector<T> right = hn::MulAdd(g2, hn::Sub(hn::LoadU(d, at + 2 * L), centers), hn::Mul(g3, hn::Sub(hn::LoadU(d, at + 3 * L), centers)));
+    sums.add(hn::Add(hn::Add(g0, g1), hn::Add(g2, g3)));
+    products.add(hn::Add(left, right));
+  }
+  for_each_vector(grad + i, count - i, [&](std::int64_t j, Vector<T> g, std::int64_t lanes) HWY_ATTR {
     sums.add(g);
-    products.add(hn::Mul(g, hn::Sub(load_or(x, i, lanes, T{0}), centers)));
+    products.add(hn::Mul(g, hn::Sub(load_or(x, i + j, lanes, T{0}), centers)));
   });
   return {sums.total(), products.total()};
 }
@@ -2383,520 +2357,6 @@ TEST_CASE("layer norm: a mean that is large beside the spread, and second deriva
 }
 
 // %% [markdown]
-// ## Optimizers: all parameters in one walk
-//
-// Module 06 composes Adam's step of eight operators for each parameter and measured what a fused loop gains. Here is that loop in vectors: a step reads p, g, m and v once and writes p, m and v, 28 bytes for a float, and does some twenty operations with them, among them a root and a division. That is limited by memory again.
-//
-//     composed   mul_ m | add_ m g | mul_ v | addcmul_ v g | sqrt v | div_ | add_ | addcdiv_ p m        8 walks for each parameter
-//     fused      p0 p1 ... | p0 ... | p0 p1 |  pieces of all parameters, handed to threads              1 walk, 1 call
-//
-// A network has many small parameters. Their pieces form one list of tasks, so a step costs one call however many there are (PyTorch: `fused=True`, `aten/src/ATen/native/cpu/FusedAdamKernel.cpp`). Where tensors have gaps, other dtypes or different ones, nothing is done and the optimizer composes.
-
-// %%
-//| export kernels/optimizer_kernels.h
-namespace kernels {
-
-// The numbers of one step of Adam for one parameter.
-template <class T>
-struct AdamStep {
-  T decay;           // what a parameter is multiplied with first: AdamW; 1 for Adam
-  T gradient_decay;  // what of the parameter is added to its gradient: Adam; 0 for AdamW
-  T beta1, beta2;
-  T one_minus_beta1, one_minus_beta2;
-  T root_scale;  // 1 / sqrt(1 - beta2^t)
-  T eps;
-  T rate;  // lr / (1 - beta1^t)
-};
-
-template <class T>
-struct SGDStep {
-  T weight_decay, momentum, one_minus_dampening, rate;
-  bool nesterov;
-  bool first;  // the buffer has no value yet
-};
-
-template <class T>
-struct OptimizerTable {
-  // One step for `count` numbers; max_exp_avg_sq is null without amsgrad, buffer without momentum.
-  void (*adam)(const AdamStep<T>& step, std::int64_t count, T* parameter, const T* grad, T* exp_avg, T* exp_avg_sq, T* max_exp_avg_sq);
-  void (*sgd)(const SGDStep<T>& step, std::int64_t count, T* parameter, const T* grad, T* buffer);
-};
-
-struct OptimizerKernels {
-  OptimizerTable<float> in_float;
-  OptimizerTable<double> in_double;
-};
-
-TINYTORCH_DECLARE_PER_CAPABILITY(OptimizerKernels, optimizer_kernels)
-
-}  // namespace kernels
-
-// %%
-//| export kernels/optimizer_steps.simd.cpp
-namespace kernels::TINYTORCH_CAPABILITY {
-namespace {
-namespace hn = hwy::HWY_NAMESPACE;
-
-// The same for a tag of as many lanes as wanted: a whole vector, or one lane for the last numbers.
-template <class D, class T>
-HWY_INLINE void adam_vector(D d, const AdamStep<T>& s, T* parameter, const T* grad, T* exp_avg, T* exp_avg_sq, T* max_exp_avg_sq) {
-  const auto p = hn::Mul(hn::LoadU(d, parameter), hn::Set(d, s.decay));
-  const auto g = hn::MulAdd(p, hn::Set(d, s.gradient_decay), hn::LoadU(d, grad));
-  const auto m = hn::MulAdd(g, hn::Set(d, s.one_minus_beta1), hn::Mul(hn::LoadU(d, exp_avg), hn::Set(d, s.beta1)));
-  auto v = hn::MulAdd(hn::Mul(g, g), hn::Set(d, s.one_minus_beta2), hn::Mul(hn::LoadU(d, exp_avg_sq), hn::Set(d, s.beta2)));
-  hn::StoreU(m, d, exp_avg);
-  hn::StoreU(v, d, exp_avg_sq);
-  if (max_exp_avg_sq != nullptr) {
-    const auto before = hn::LoadU(d, max_exp_avg_sq);
-    v = hn::IfThenElse(hn::Or(hn::Gt(v, before), hn::IsNaN(v)), v, before);
-    hn::StoreU(v, d, max_exp_avg_sq);
-  }
-  const auto denominator = hn::MulAdd(hn::Sqrt(v), hn::Set(d, s.root_scale), hn::Set(d, s.eps));
-  hn::StoreU(hn::NegMulAdd(hn::Set(d, s.rate), hn::Div(m, denominator), p), d, parameter);
-}
-
-template <class T>
-void adam(const AdamStep<T>& s, std::int64_t count, T* parameter, const T* grad, T* exp_avg, T* exp_avg_sq, T* max_exp_avg_sq) {
-  const hn::ScalableTag<T> d;
-  const hn::CappedTag<T, 1> one;
-  constexpr std::int64_t L = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
-  const auto step = [&](auto tag, std::int64_t i) HWY_ATTR {
-    adam_vector(tag, s, parameter + i, grad + i, exp_avg + i, exp_avg_sq + i, max_exp_avg_sq == nullptr ? nullptr : max_exp_avg_sq + i);
-  };
-  std::int64_t i = 0;
-  for (; i + L <= count; i += L) step(d, i);
-  for (; i < count; ++i) step(one, i);
-}
-
-template <class D, class T>
-HWY_INLINE void sgd_vector(D d, const SGDStep<T>& s, T* parameter, const T* grad, T* buffer) {
-  const auto p = hn::LoadU(d, parameter);
-  auto update = hn::MulAdd(p, hn::Set(d, s.weight_decay), hn::LoadU(d, grad));
-  if (buffer != nullptr) {
-    auto kept = update;
-    if (!s.first) kept = hn::MulAdd(update, hn::Set(d, s.one_minus_dampening), hn::Mul(hn::LoadU(d, buffer), hn::Set(d, s.momentum)));
-    hn::StoreU(kept, d, buffer);
-    update = s.nesterov ? hn::MulAdd(kept, hn::Set(d, s.momentum), update) : kept;
-  }
-  hn::StoreU(hn::NegMulAdd(update, hn::Set(d, s.rate), p), d, parameter);
-}
-
-template <class T>
-void sgd(const SGDStep<T>& s, std::int64_t count, T* parameter, const T* grad, T* buffer) {
-  const hn::ScalableTag<T> d;
-  const hn::CappedTag<T, 1> one;
-  constexpr std::int64_t L = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
-  const auto step = [&](auto tag, std::int64_t i) HWY_ATTR { sgd_vector(tag, s, parameter + i, grad + i, buffer == nullptr ? nullptr : buffer + i); };
-  std::int64_t i = 0;
-  for (; i + L <= count; i += L) step(d, i);
-  for (; i < count; ++i) step(one, i);
-}
-}  // namespace
-
-constinit const OptimizerKernels optimizer_kernels = {{adam<float>, sgd<float>}, {adam<double>, sgd<double>}};
-}  // namespace kernels::TINYTORCH_CAPABILITY
-
-// %%
-//| export kernels/optimizer_steps.cpp
-namespace {
-template <class T>
-const kernels::OptimizerTable<T>& optimizer_table() {
-  using namespace kernels;
-  static constexpr const OptimizerKernels* tables[] = TINYTORCH_PER_CAPABILITY(optimizer_kernels);
-  const OptimizerKernels& chosen = for_capability(tables);
-  if constexpr (std::is_same_v<T, float>) return chosen.in_float;
-  else return chosen.in_double;
-}
-
-// The parameters of a group that have gradients, and what the optimizer keeps for them, in the same order. A list that is not used is empty.
-struct StepTensors {
-  std::vector<Tensor> parameters, grads, first, second, third;
-  std::vector<std::int64_t> counts;  // of the steps, this one included; for SGD whether it is the first
-};
-
-// All of one dtype, float or double, dense, as many numbers as their parameter, and in the host's memory.
-bool fit_one_walk(const StepTensors& tensors) {
-  const ScalarType type = tensors.parameters[0].scalar_type();
-  if (type != kFloat && type != kDouble) return false;
-  for (const std::vector<Tensor>* list : {&tensors.parameters, &tensors.grads, &tensors.first, &tensors.second, &tensors.third}) {
-    for (std::size_t i = 0; i < list->size(); ++i) {
-      const Tensor& t = (*list)[i];
-      if (!t.defined() || t.scalar_type() != type || !t.is_contiguous() || t.is_elsewhere() || t.numel() != tensors.parameters[i].numel()) return false;
-    }
-  }
-  return true;
-}
-
-// Calls f(i, first, count) for pieces of all parameters, on all threads.
-template <class F>
-void for_pieces(TensorList parameters, F f) {
-  struct Piece {
-    std::size_t i;
-    std::int64_t first, count;
-  };
-  constexpr std::int64_t most = 1 << 14;
-  std::vector<Piece> pieces;
-  for (std::size_t i = 0; i < parameters.size(); ++i)
-    for (std::int64_t first = 0; first < parameters[i].numel(); first += most) pieces.push_back({i, first, std::min(most, parameters[i].numel() - first)});
-  // Small parameters share a task: tasks end where `most` numbers are together.
-  std::vector<std::size_t> ends;
-  std::int64_t together = 0;
-  for (std::size_t k = 0; k < pieces.size(); ++k) {
-    together += pieces[k].count;
-    if (together < most && k + 1 < pieces.size()) continue;
-    ends.push_back(k + 1);
-    together = 0;
-  }
-  kernels::run_tasks(static_cast<std::int64_t>(ends.size()), [&](std::int64_t task) {
-    const auto t = static_cast<std::size_t>(task);
-    for (std::size_t k = t == 0 ? 0 : ends[t - 1]; k < ends[t]; ++k) f(pieces[k].i, pieces[k].first, pieces[k].count);
-  });
-}
-
-template <class T>
-T* place_in(TensorList list, std::size_t i, std::int64_t first) {
-  return list.empty() ? nullptr : list[i].data<T>() + first;
-}
-
-// The operators return whether they did it. On the layer CPU nothing does: the optimizer composes.
-using AdamOperator = Operator<bool(TensorList, TensorList, TensorList, TensorList, TensorList, IntArrayRef, double, double, double, double, double, bool)>;
-bool no_fused_adam(TensorList, TensorList, TensorList, TensorList, TensorList, IntArrayRef, double, double, double, double, double, bool) { return false; }
-constinit AdamOperator fused_adam("fused_adam", {.cpu = no_fused_adam});
-
-bool fused_adam_tuned(TensorList parameters, TensorList grads, TensorList exp_avgs, TensorList exp_avg_sqs, TensorList max_exp_avg_sqs, IntArrayRef steps, double lr, double beta1, double beta2, double eps,
-                      double weight_decay, bool decoupled) {
-  const auto walk = [&]<class T>() {
-    std::vector<kernels::AdamStep<T>> numbers;
-    for (const std::int64_t step : steps) {
-      const double correction1 = 1 - std::pow(beta1, static_cast<double>(step)), correction2 = 1 - std::pow(beta2, static_cast<double>(step));
-      numbers.push_back({static_cast<T>(decoupled ? 1 - lr * weight_decay : 1), static_cast<T>(decoupled ? 0 : weight_decay), static_cast<T>(beta1), static_cast<T>(beta2), static_cast<T>(1 - beta1),
-                         static_cast<T>(1 - beta2), static_cast<T>(1 / std::sqrt(correction2)), static_cast<T>(eps), static_cast<T>(lr / correction1)});
-    }
-    for_pieces(parameters, [&](std::size_t i, std::int64_t first, std::int64_t count) {
-      optimizer_table<T>().adam(numbers[i], count, place_in<T>(parameters, i, first), place_in<T>(grads, i, first), place_in<T>(exp_avgs, i, first), place_in<T>(exp_avg_sqs, i, first),
-                                place_in<T>(max_exp_avg_sqs, i, first));
-    });
-  };
-  if (parameters[0].scalar_type() == kFloat) walk.template operator()<float>();
-  else walk.template operator()<double>();
-  return true;
-}
-
-using SGDOperator = Operator<bool(TensorList, TensorList, TensorList, IntArrayRef, double, double, double, double, bool)>;
-bool no_fused_sgd(TensorList, TensorList, TensorList, IntArrayRef, double, double, double, double, bool) { return false; }
-constinit SGDOperator fused_sgd("fused_sgd", {.cpu = no_fused_sgd});
-
-bool fused_sgd_tuned(TensorList parameters, TensorList grads, TensorList buffers, IntArrayRef are_first, double lr, double momentum, double dampening, double weight_decay, bool nesterov) {
-  const auto walk = [&]<class T>() {
-    for_pieces(parameters, [&](std::size_t i, std::int64_t first, std::int64_t count) {
-      const kernels::SGDStep<T> numbers{static_cast<T>(weight_decay), static_cast<T>(momentum), static_cast<T>(1 - dampening), static_cast<T>(lr), nesterov, are_first[i] != 0};
-      optimizer_table<T>().sgd(numbers, count, place_in<T>(parameters, i, first), place_in<T>(grads, i, first), place_in<T>(buffers, i, first));
-    });
-  };
-  if (parameters[0].scalar_type() == kFloat) walk.template operator()<float>();
-  else walk.template operator()<double>();
-  return true;
-}
-
-// The state of `parameter`, made at first use.
-template <class State>
-State& state_for(optim::Optimizer& optimizer, const Tensor& parameter) {
-  std::unique_ptr<optim::OptimizerParamState>& entry = optimizer.state()[parameter.unsafeGetTensorImpl()];
-  if (!entry) entry = optimizer.make_state();
-  return static_cast<State&>(*entry);
-}
-
-// Every parameter of the group that has a gradient, and the gradient.
-StepTensors with_gradients(const optim::OptimizerParamGroup& group) {
-  StepTensors tensors;
-  for (const Tensor& parameter : group.params()) {
-    if (!parameter.grad().defined()) continue;
-    tensors.parameters.push_back(parameter);
-    tensors.grads.push_back(parameter.grad());
-  }
-  return tensors;
-}
-
-// Counts the writes, as operators in place do.
-void count_step(const StepTensors& tensors) {
-  for (const std::vector<Tensor>* list : {&tensors.parameters, &tensors.first, &tensors.second, &tensors.third})
-    for (const Tensor& tensor : *list) detail::bump_version(tensor);
-}
-
-template <class Options>
-bool step_adam_group(optim::Optimizer& optimizer, optim::OptimizerParamGroup& group, bool decoupled) {
-  const auto& options = static_cast<const Options&>(group.options());
-  StepTensors tensors = with_gradients(group);
-  if (tensors.parameters.empty() || !fit_one_walk(tensors)) return false;
-  std::vector<optim::AdamParamState*> states;
-  for (const Tensor& parameter : tensors.parameters) {
-    auto& state = state_for<optim::AdamParamState>(optimizer, parameter);
-    if (!state.exp_avg().defined()) {
-      state.exp_avg(zeros_like(parameter));
-      state.exp_avg_sq(zeros_like(parameter));
-      if (options.amsgrad()) state.max_exp_avg_sq(zeros_like(parameter));
-    }
-    states.push_back(&state);
-    tensors.first.push_back(state.exp_avg());
-    tensors.second.push_back(state.exp_avg_sq());
-    if (options.amsgrad()) tensors.third.push_back(state.max_exp_avg_sq());
-    tensors.counts.push_back(state.step() + 1);
-  }
-  if (!fit_one_walk(tensors)) return false;
-  for (const Tensor& parameter : tensors.parameters) detail::check_inference_write(parameter);
-  const auto [beta1, beta2] = options.betas();
-  const bool done = fused_adam(tensors.parameters, tensors.grads, tensors.first, tensors.second, tensors.third, tensors.counts, options.lr(), beta1, beta2, options.eps(), options.weight_decay(), decoupled);
-  if (!done) return false;
-  for (std::size_t i = 0; i < states.size(); ++i) states[i]->step(tensors.counts[i]);
-  count_step(tensors);
-  return true;
-}
-
-bool step_sgd_group(optim::Optimizer& optimizer, optim::OptimizerParamGroup& group) {
-  const auto& options = static_cast<const optim::SGDOptions&>(group.options());
-  StepTensors tensors = with_gradients(group);
-  if (tensors.parameters.empty() || !fit_one_walk(tensors)) return false;
-  std::vector<optim::SGDParamState*> states;
-  for (const Tensor& parameter : tensors.parameters) {
-    auto& state = state_for<optim::SGDParamState>(optimizer, parameter);
-    if (options.momentum() == 0) continue;
-    states.push_back(&state);
-    tensors.counts.push_back(state.momentum_buffer().defined() ? 0 : 1);
-    tensors.first.push_back(state.momentum_buffer().defined() ? state.momentum_buffer() : empty_like(parameter));
-  }
-  tensors.counts.resize(tensors.parameters.size());
-  if (!fit_one_walk(tensors)) return false;
-  for (const Tensor& parameter : tensors.parameters) detail::check_inference_write(parameter);
-  const bool done = fused_sgd(tensors.parameters, tensors.grads, tensors.first, tensors.counts, options.lr(), options.momentum(), options.dampening(), options.weight_decay(), options.nesterov());
-  if (!done) return false;
-  for (std::size_t i = 0; i < states.size(); ++i) states[i]->momentum_buffer() = tensors.first[i];
-  count_step(tensors);
-  return true;
-}
-}  // namespace
-
-// %%
-//| export kernels/optimizer_steps.cpp
-//| registers
-void register_fused_optimizers() {
-  fused_adam.set(Layer::TunedCPU, fused_adam_tuned);
-  fused_sgd.set(Layer::TunedCPU, fused_sgd_tuned);
-  optim::Adam::group_step = [](optim::Optimizer& optimizer, optim::OptimizerParamGroup& group) { return step_adam_group<optim::AdamOptions>(optimizer, group, false); };
-  optim::AdamW::group_step = [](optim::Optimizer& optimizer, optim::OptimizerParamGroup& group) { return step_adam_group<optim::AdamWOptions>(optimizer, group, true); };
-  optim::SGD::group_step = step_sgd_group;
-}
-
-// %%
-//| lesson
-// Parameters of odd sizes after some steps of an optimizer, one of them without a gradient at first.
-template <class MakeOptimizer>
-std::vector<Tensor> stepped(ScalarType type, MakeOptimizer make_optimizer) {
-  manual_seed(11);
-  std::vector<Tensor> parameters;
-  for (const DimVector& sizes : {DimVector{3, 5}, DimVector{1}, DimVector{130, 257}, DimVector{17}, DimVector{}, DimVector{0}}) parameters.push_back(randn(sizes, type).requires_grad_());
-  auto optimizer = make_optimizer(parameters);
-  for (int step = 0; step < 5; ++step) {
-    for (std::size_t i = 0; i < parameters.size(); ++i)
-      if (i != 3 || step > 1) parameters[i].mutable_grad() = randn(parameters[i].sizes(), type);
-    optimizer.step();
-  }
-  for (Tensor& parameter : parameters) parameter = parameter.detach();
-  return parameters;
-}
-
-// %%
-TEST_CASE("fused optimizers: the reference's parameters after some steps, with the same bits for any number of threads") {
-  using namespace optim;
-  const auto compare = [](auto make_optimizer) {
-    for (const ScalarType type : {kFloat, kDouble}) {
-      const auto run = [&] { return stepped(type, make_optimizer); };
-      const std::vector<Tensor> expected = by_reference(run);
-      const double tolerance = type == kFloat ? 2e-6 : 1e-14;
-      for_each_capability([&] {
-        const std::vector<Tensor> tuned = run();
-        for (std::size_t i = 0; i < tuned.size(); ++i) CHECK_CLOSE(tuned[i], expected[i], tolerance, tolerance);
-      });
-      const std::vector<Tensor> alone = with_threads(1, run), together = with_threads(3, run);
-      for (std::size_t i = 0; i < alone.size(); ++i) CHECK_EQ(together[i], alone[i]);
-    }
-  };
-  using Parameters = std::vector<Tensor>;
-  compare([](const Parameters& p) { return Adam(p, AdamOptions(0.01)); });
-  compare([](const Parameters& p) { return Adam(p, AdamOptions(0.01).weight_decay(0.1).amsgrad(true).betas({0.8, 0.95})); });
-  compare([](const Parameters& p) { return AdamW(p, AdamWOptions(0.01).weight_decay(0.1)); });
-  compare([](const Parameters& p) { return AdamW(p, AdamWOptions(0.01).amsgrad(true)); });
-  compare([](const Parameters& p) { return SGD(p, SGDOptions(0.01)); });
-  compare([](const Parameters& p) { return SGD(p, SGDOptions(0.01).momentum(0.9).weight_decay(0.1).dampening(0.5)); });
-  compare([](const Parameters& p) { return SGD(p, SGDOptions(0.01).momentum(0.9).nesterov(true)); });
-}
-
-TEST_CASE("fused optimizers: the kernel runs, counts its writes, and leaves to the reference what has gaps") {
-  const Tensor p = ones({4}).requires_grad_(), wide = ones({4, 6});
-  const Tensor gaps = wide.slice(1, 0, 3).requires_grad_();
-  p.mutable_grad() = ones({4});
-  optim::AdamW dense({p}, 0.1), strided({gaps}, 0.1);
-  optim::OptimizerParamGroup& group = dense.param_groups()[0];
-  const bool tuned = birth_layers.has(Layer::TunedCPU);  // not with TINYTORCH_KERNELS=reference
-  const auto version = p._version();
-  CHECK_EQ(optim::AdamW::group_step(dense, group), tuned);
-  if (tuned) CHECK_GT(p._version(), version);
-  {
-    const kernels::ReferenceKernelsGuard reference;
-    CHECK_FALSE(optim::AdamW::group_step(dense, group));
-  }
-  gaps.mutable_grad() = ones({4, 3});
-  CHECK_FALSE(optim::AdamW::group_step(strided, strided.param_groups()[0]));
-  strided.step();
-  CHECK_CLOSE(gaps.detach(), full({4, 3}, 1 - 0.001 - 0.1), 1e-5, 1e-5);
-  CHECK_EQ(wide.slice(1, 3, 6), ones({4, 3}));
-}
-
-// %% [markdown]
-// ## Rows of tables
-//
-// An embedding copies rows, `index_select` copies pieces, and their gradients add rows to where they came from. A copy of a whole row is one `memcpy`; all that is left to do is to divide the work. Reading is easy: each task has some of the results. Adding is not, because several positions may name one row: if each task took some positions,
-// two could add to one row at once, and the order, with it the bits, would be a race. So each task owns some *rows* of the table, walks over all positions, and takes those that name its rows, in their order:
-//
-//     indices    7 2 7 0 2 9 ...           task 0 owns rows 0 to 4:  adds positions 1 3 4
-//                                          task 1 owns rows 5 to 9:  adds positions 0 2 5
-//
-// Every row gets its additions in the order of the positions, as from the reference: the same bits.
-
-// %%
-//| export kernels/table_rows.cpp
-namespace {
-// Whether all indices are in [0, rows); the reference says which are not.
-bool are_rows(const Tensor& ids, std::int64_t rows) {
-  const std::int64_t* const id = ids.data<std::int64_t>();
-  return std::all_of(id, id + ids.numel(), [rows](std::int64_t i) { return i >= 0 && i < rows; });
-}
-
-// Calls f<T> for dtypes whose elements these functions move; false for others.
-template <class F>
-bool with_element(ScalarType type, F f) {
-  if (type == kFloat) f.template operator()<float>();
-  else if (type == kDouble) f.template operator()<double>();
-  else if (type == kLong) f.template operator()<std::int64_t>();
-  else return false;
-  return true;
-}
-
-Tensor flat_long(const Tensor& indices) { return indices.to(kLong).contiguous().view({indices.numel()}); }
-
-// out (outer, count, inner) = from (outer, rows, inner) at ids (count) along the middle.
-template <class T>
-void copy_table_rows(T* out, const T* from, const std::int64_t* ids, std::int64_t outer, std::int64_t count, std::int64_t rows, std::int64_t inner) {
-  const std::int64_t together = std::max<std::int64_t>(1, (1 << 15) / inner);
-  parallel_for(0, outer * count, together, [&](std::int64_t first, std::int64_t stop) {
-    for (std::int64_t i = first; i < stop; ++i) {
-      const T* const row = from + (i / count * rows + ids[i % count]) * inner;
-      if (inner == 1) out[i] = *row;
-      else std::memcpy(out + i * inner, row, static_cast<std::size_t>(inner) * sizeof(T));
-    }
-  });
-}
-
-// table (rows, D)[ids[i]] += grad (count, D)[i], but for the positions of padding_idx.
-template <class T>
-void add_table_rows(T* table, const T* grad, const std::int64_t* ids, std::int64_t count, std::int64_t rows, std::int64_t D, std::int64_t padding_idx) {
-  const std::int64_t tasks = std::clamp<std::int64_t>(count * D / (1 << 15), 1, std::min<std::int64_t>(rows, 16));
-  kernels::run_tasks(tasks, [&](std::int64_t task) {
-    const std::int64_t first = rows * task / tasks, stop = rows * (task + 1) / tasks;
-    for (std::int64_t i = 0; i < count; ++i) {
-      const std::int64_t row = ids[i];
-      if (row < first || row >= stop || row == padding_idx) continue;
-      T* const to = table + row * D;
-      const T* const from = grad + i * D;
-      for (std::int64_t d = 0; d < D; ++d) to[d] = static_cast<T>(to[d] + from[d]);
-    }
-  });
-}
-
-Tensor embedding_tuned(const Tensor& weight, const Tensor& indices, std::int64_t padding_idx, bool scale_grad_by_freq) {
-  const Tensor ids = flat_long(indices);
-  DimVector sizes(indices.sizes());
-  sizes.push_back(weight.size(1));
-  const bool ours = weight.is_contiguous() && weight.size(1) > 0 && ids.numel() > 0 && are_rows(ids, weight.size(0));
-  if (!ours) return op::embedding.function(Layer::CPU)(weight, indices, padding_idx, scale_grad_by_freq);
-  const Tensor result = empty(sizes, weight.scalar_type());
-  const bool done = with_element(weight.scalar_type(), [&]<class T>() {
-    copy_table_rows(result.data<T>(), weight.data<T>(), ids.data<std::int64_t>(), 1, ids.numel(), weight.size(0), weight.size(1));
-  });
-  return done ? result : op::embedding.function(Layer::CPU)(weight, indices, padding_idx, scale_grad_by_freq);
-}
-
-Tensor embedding_backward_tuned(const Tensor& grad_output, const Tensor& indices, std::int64_t num_weights, std::int64_t padding_idx, bool scale_grad_by_freq) {
-  const Tensor ids = flat_long(indices);
-  const bool is_float = grad_output.scalar_type() == kFloat || grad_output.scalar_type() == kDouble;
-  if (!is_float || scale_grad_by_freq || grad_output.numel() == 0 || !are_rows(ids, num_weights))
-    return op::embedding_dense_backward.function(Layer::CPU)(grad_output, indices, num_weights, padding_idx, scale_grad_by_freq);
-  const Tensor grad = grad_output.contiguous(), result = zeros({num_weights, grad.size(-1)}, grad.scalar_type());
-  with_element(grad.scalar_type(),
-               [&]<class T>() { add_table_rows(result.data<T>(), grad.data<T>(), ids.data<std::int64_t>(), ids.numel(), num_weights, grad.size(-1), padding_idx); });
-  return result;
-}
-
-Tensor index_select_tuned(const Tensor& self, std::int64_t dim, const Tensor& index) {
-  const auto reference = [&] { return op::index_select.function(Layer::CPU)(self, dim, index); };
-  if (self.dim() == 0 || self.numel() == 0 || index.numel() == 0 || !self.is_contiguous()) return reference();
-  const Tensor ids = flat_long(index);
-  const std::int64_t rows = self.size(dim), inner = self.stride(dim);
-  if (inner * rows * multiply_sizes(IntArrayRef(self.sizes().data(), static_cast<std::size_t>(dim))) != self.numel() || !are_rows(ids, rows)) return reference();
-  DimVector sizes(self.sizes());
-  sizes[static_cast<std::size_t>(dim)] = ids.numel();
-  const Tensor result = empty(sizes, self.scalar_type());
-  const bool done = with_element(self.scalar_type(), [&]<class T>() {
-    copy_table_rows(result.data<T>(), self.data<T>(), ids.data<std::int64_t>(), self.numel() / (rows * inner), ids.numel(), rows, inner);
-  });
-  return done ? result : reference();
-}
-
-// Rows of a table only: dimension 0 of contiguous tensors that share no memory.
-const Tensor& index_add_tuned(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& source) {
-  const bool is_float = self.scalar_type() == kFloat || self.scalar_type() == kDouble;
-  const bool ours = is_float && dim == 0 && self.dim() > 0 && source.numel() > 0 && self.is_contiguous() && !source.is_alias_of(self);
-  if (!ours) return op::index_add_.function(Layer::CPU)(self, dim, index, source);
-  const Tensor ids = flat_long(index), from = source.contiguous();
-  if (!are_rows(ids, self.size(0))) return op::index_add_.function(Layer::CPU)(self, dim, index, source);
-  with_element(self.scalar_type(),
-               [&]<class T>() { add_table_rows(self.data<T>(), from.data<T>(), ids.data<std::int64_t>(), ids.numel(), self.size(0), self.numel() / self.size(0), -1); });
-  return self;
-}
-}  // namespace
-
-// %%
-//| export kernels/table_rows.cpp
-//| registers
-void register_tuned_table_rows() {
-  op::embedding.set(Layer::TunedCPU, embedding_tuned);
-  op::embedding_dense_backward.set(Layer::TunedCPU, embedding_backward_tuned);
-  op::index_select.set(Layer::TunedCPU, index_select_tuned);
-  op::index_add_.set(Layer::TunedCPU, index_add_tuned);
-}
-
-// %%
-TEST_CASE("rows of tables: the reference's bits, for repeated indices, with padding, and on any number of threads") {
-  manual_seed(774);
-  const Tensor table = randn({50, 70}), ids = randint(0, 50, {40, 30}), three = randn({4, 50, 6});
-  const auto results = [&] {
-    const Tensor weight = table.clone().requires_grad_();
-    const Tensor rows = embedding(weight, ids, 3);
-    rows.backward(arange(40 * 30 * 70).remainder(17).to(kFloat).view({40, 30, 70}));
-    const Tensor sum = table.clone();
-    sum.index_add_(0, ids.view({1200}), ones({1200, 70}) * 0.1);
-    return std::vector<Tensor>{rows.detach(), weight.grad(), sum, three.index_select(1, ids.select(0, 0)), three.index_select(2, tensor({5, 0, 5})), three.index_select(0, tensor({3})),
-                               three.transpose(0, 1).index_select(1, tensor({2, 2})), table.to(kLong).index_select(0, tensor({49, 0}))};
-  };
-  const std::vector<Tensor> expected = by_reference(results), alone = with_threads(1, results), together = with_threads(3, results);
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    CHECK_EQ(alone[i], expected[i]);
-    CHECK_EQ(together[i], expected[i]);
-  }
-  CHECK_ERROR(embedding(table, tensor({50})), "index out of range in self");
-  CHECK_ERROR(table.index_select(0, tensor({-1})), "index -1 is out of bounds for dimension 0 with size 50");
-}
-
-// %% [markdown]
 // ## How near to the roof?
 //
 // For work like this the yardstick is bytes per second, compared with what plain reading and copying reach on this machine. Below, for tensors that a large cache holds and that it does not; the bytes are those that must be moved, so a kernel that walks twice over memory shows half.
@@ -2944,19 +2404,6 @@ DEMO("row kernels and the reference, one thread, 4096 x 1024 floats") {
   compare_rates("layer norm", 2 * once, [&] { return layer_norm(x, {1024}, weight, bias); });
 }
 
-DEMO("one step of AdamW for 10.8 million parameters, one thread") {
-  const OneThread one;
-  std::vector<Tensor> parameters;
-  for (int i = 0; i < 75; ++i) parameters.push_back(randn({144000}).requires_grad_());
-  for (const Tensor& parameter : parameters) parameter.mutable_grad() = randn({144000});
-  optim::AdamW optimizer(parameters, 1e-3);
-  optimizer.step();
-  const std::size_t before = memory::stats().live;
-  memory::reset_peak();
-  compare_rates("AdamW: p, g, m, v read, p, m, v written", 28.0 * 75 * 144000, [&] { return optimizer.step(); });
-  std::printf("  beside its state, a fused step allocates nothing; the reference's temporaries took %s\n", format_bytes(static_cast<std::int64_t>(memory::stats().peak - before)).c_str());
-}
-
 // %% [markdown]
 // ## Where to read on
 //
@@ -2964,8 +2411,6 @@ DEMO("one step of AdamW for 10.8 million parameters, one thread") {
 // - **Variance.** `aten/src/ATen/native/SharedReduceOps.h` has Welford's and Chan's formulas (`WelfordOps`); `aten/src/ATen/native/cpu/moments_utils.h` sums moments of rows in chunks of 16 vectors and joins them in a cascade.
 // - **Softmax.** `aten/src/ATen/native/cpu/SoftMaxKernel.cpp` (`vec_host_softmax_lastdim`: three walks) and `vec_log_softmax_lastdim_kernel`, which takes several rows at a time so that their logarithms make a vector. *Online normalizer calculation for softmax* (Milakov and Gimelshein, 2018).
 // - **Normalization.** `aten/src/ATen/native/cpu/layer_norm_kernel.cpp`, `batch_norm_kernel.cpp`; they keep each row's mean and deviation for the backward pass, where this chapter computes them again.
-// - **Optimizers.** `torch/optim/_functional` composes, `foreach` makes one call for a list of tensors, `fused` one walk: `aten/src/ATen/native/cpu/FusedAdamKernel.cpp`. XLA and `torch.compile` get there from the composition, by generating such a loop.
-// - **Tables.** `aten/src/ATen/native/cpu/IndexKernel.cpp`; for gradients of embeddings `aten/src/ATen/native/Embedding.cpp` divides the rows among threads, too.
 
 // %%
 }  // namespace tinytorch

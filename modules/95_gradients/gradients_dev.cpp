@@ -649,7 +649,9 @@ namespace {
 constexpr double kSqrtHalf = 0.70710678118654752440;       // 1 / sqrt(2)
 constexpr double kNormalDensity = 0.39894228040143267794;  // 1 / sqrt(2 pi)
 constexpr double kGeluScale = 0.79788456080286535588;      // sqrt(2 / pi)
+}  // namespace
 
+// g times the slope of gelu at x; also the form that chapter 89 records.
 Tensor gelu_backward(const Tensor& g, const Tensor& x, bool tanh_approximation) {
   if (!tanh_approximation) {
     const Tensor below = (erf(x * kSqrtHalf) + 1) * 0.5;
@@ -661,6 +663,7 @@ Tensor gelu_backward(const Tensor& g, const Tensor& x, bool tanh_approximation) 
   return g * ((t + 1) * 0.5 + x * (1 - t * t) * ((square * (3 * 0.044715) + 1) * (0.5 * kGeluScale)));
 }
 
+namespace {
 // exp(x) where x <= 0, and 1 elsewhere: the other branch must not overflow, or its gradient would be 0 * inf.
 Tensor exp_below_zero(const Tensor& x) { return exp(where(x > 0, zeros_like(x), x)); }
 }  // namespace

@@ -1,5 +1,5 @@
 // The methods that lessons add to TensorOptions.
-// Generated from the lessons 00_setup to 77_row_kernels: edit the module, not this file.
+// Generated from the lessons 00_setup to 89_training_kernels: edit the module, not this file.
 #pragma once
 
 #include "tinytorch/core/device_options.h"

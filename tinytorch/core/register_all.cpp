@@ -1,5 +1,5 @@
 // Joins what the lessons register, in their order.
-// Generated from the lessons 00_setup to 77_row_kernels: edit the module, not this file.
+// Generated from the lessons 00_setup to 89_training_kernels: edit the module, not this file.
 
 namespace tinytorch {
 
@@ -34,8 +34,11 @@ void register_random_kernels();  // 76_vector_math
 void register_tuned_reductions();  // 77_row_kernels
 void register_tuned_softmax();  // 77_row_kernels
 void register_tuned_normalization();  // 77_row_kernels
-void register_fused_optimizers();  // 77_row_kernels
-void register_tuned_table_rows();  // 77_row_kernels
+void register_tuned_slopes();  // 89_training_kernels
+void register_tuned_pooling();  // 89_training_kernels
+void register_tuned_positions();  // 89_training_kernels
+void register_fused_optimizers();  // 89_training_kernels
+void register_tuned_table_rows();  // 89_training_kernels
 void register_all();
 
 void register_all() {
@@ -70,6 +73,9 @@ void register_all() {
   register_tuned_reductions();
   register_tuned_softmax();
   register_tuned_normalization();
+  register_tuned_slopes();
+  register_tuned_pooling();
+  register_tuned_positions();
   register_fused_optimizers();
   register_tuned_table_rows();
 }

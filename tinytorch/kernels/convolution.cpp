@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstddef>
+#include <cstring>
 #include <memory>
 #include <new>
 #include <type_traits>
@@ -165,6 +166,24 @@ Plane plane_of(IntArrayRef sizes, std::int64_t one) { return sizes.size() == 2 ?
 // Whether rows of `width` windows fill vectors well enough.
 bool fills_vectors(std::int64_t width, std::int64_t lanes) { return width * 10 >= pieces_of(width, lanes) * lanes * 7; }
 
+// Lines of images are short: a call of the C library would cost more than its work.
+template <class T>
+void zero_few(T* to, std::int64_t count) {
+  if (count > 3) return static_cast<void>(std::fill_n(to, count, T{0}));
+  if (count > 0) to[0] = T{0};
+  if (count > 1) to[1] = T{0};
+  if (count > 2) to[2] = T{0};
+}
+
+template <class T>
+void copy_few(T* to, const T* from, std::int64_t count) {
+  if (count > 128) return static_cast<void>(std::copy_n(from, count, to));
+  std::int64_t i = 0;
+  for (; i + 8 <= count; i += 8) std::memcpy(to + i, from + i, 8 * sizeof(T));
+  if (i + 4 <= count) std::memcpy(to + i, from + i, 4 * sizeof(T)), i += 4;
+  for (; i < count; ++i) to[i] = from[i];
+}
+
 // A stack of images (images, channels) with `before` zeros in front of rows and columns, in the phases of a stride, each phase of size `phase`; zeros also behind.
 template <class T>
 class PhasedImages {
@@ -204,10 +223,10 @@ class PhasedImages {
         continue;
       }
       const T* const line = from + row * size.columns + shift;
-      std::fill_n(to, begin, T{0});
-      if (stride_.columns == 1) std::copy_n(line + begin, end - begin, to + begin);
+      zero_few(to, begin);
+      if (stride_.columns == 1) copy_few(to + begin, line + begin, end - begin);
       else for (std::int64_t j = begin; j < end; ++j) to[j] = line[j * stride_.columns];
-      std::fill_n(to + end, phase_.columns - end, T{0});
+      zero_few(to + end, phase_.columns - end);
     }
   }
 
@@ -385,10 +404,11 @@ struct PlaneShape {
   Plane input, output, kernel, stride, padding, dilation, phase;
 };
 
-// Whether the tiles that read in place do it: images or lines, in rows of `width` that fill vectors.
+// Whether the tiles that read in place do it: images or lines, in rows of `width` that fill vectors. For few rows M of the result also such that fill them less well: a panel is packed at the cost of some 20 rows.
 template <class T>
-bool in_place_pays(std::size_t dims, std::int64_t width) {
-  return dims <= 2 && fills_vectors(width, window_table<T>().lanes);
+bool in_place_pays(std::size_t dims, std::int64_t width, std::int64_t M) {
+  const std::int64_t lanes = window_table<T>().lanes;
+  return dims <= 2 && (fills_vectors(width, lanes) || M * (pieces_of(width, lanes) * lanes - width) < 20 * width);
 }
 
 Tensor convolution_tuned(const Tensor& input, const Tensor& weight, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups) {
@@ -398,7 +418,7 @@ Tensor convolution_tuned(const Tensor& input, const Tensor& weight, IntArrayRef 
   const Tensor w = weight.contiguous();
   const Tensor result = empty(s.output_sizes(), input.scalar_type());
   return in_type(input.scalar_type(), [&]<class T>() {
-    if (in_place_pays<T>(stride.size(), s.places[s.places.size() - 1])) {
+    if (in_place_pays<T>(stride.size(), s.places[s.places.size() - 1], s.M)) {
       const PlaneShape p(s, input.sizes());
       const Tensor x = input.contiguous();
       const Taps taps = p.taps();
@@ -486,7 +506,7 @@ Tensor convolution_input_tuned(const Tensor& grad, const Tensor& weight, IntArra
   const Shapes s(input_sizes, weight.sizes(), stride, padding, dilation, groups);
   return in_type(grad.scalar_type(), [&]<class T>() {
     const Tensor w = weight.contiguous();
-    if (in_place_pays<T>(stride.size(), input_sizes.back() / stride.back())) {
+    if (in_place_pays<T>(stride.size(), input_sizes.back() / stride.back(), s.C)) {
       const Tensor result = empty(input_sizes, grad.scalar_type());
       convolve_back<T>(s, PlaneShape(s, input_sizes), w.data<T>(), grad.contiguous().data<T>(), result.data<T>());
       return result;
@@ -509,7 +529,7 @@ Tensor convolution_weight_tuned(const Tensor& input, const Tensor& grad, IntArra
   const Tensor y = grad.contiguous();
   const Tensor result = empty(weight_sizes, input.scalar_type());
   return in_type(input.scalar_type(), [&]<class T>() {
-    if (in_place_pays<T>(stride.size(), s.places[s.places.size() - 1])) {
+    if (in_place_pays<T>(stride.size(), s.places[s.places.size() - 1], s.M)) {
       const PlaneShape p(s, input.sizes());
       const Tensor x = input.contiguous();
       const Taps taps = p.taps();

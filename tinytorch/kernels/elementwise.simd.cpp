@@ -103,15 +103,21 @@ void compared(const Elementwise<T, bool>& x) {
   }
 }
 
+// Both numbers are read whatever the mask says, so that the compiler makes a selection of vectors and not a jump, which a random mask would make it guess wrong.
 template <class T>
 void choose(T* out, const bool* mask, const T* a, const T* b, std::int64_t a_step, std::int64_t b_step, std::int64_t count) {
-  if (a_step != 0 && b_step != 0) {
-    for (std::int64_t i = 0; i < count; ++i) out[i] = mask[i] ? a[i] : b[i];
-  } else if (a_step != 0) {
-    for (std::int64_t i = 0; i < count; ++i) out[i] = mask[i] ? a[i] : *b;
-  } else {
-    for (std::int64_t i = 0; i < count; ++i) out[i] = mask[i] ? *a : b[i * b_step];
-  }
+  const auto select = [&](auto first, auto second) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      const T x = first(i), y = second(i);
+      out[i] = mask[i] ? x : y;
+    }
+  };
+  const auto each_a = [a](std::int64_t i) { return a[i]; }, each_b = [b](std::int64_t i) { return b[i]; };
+  const auto one_a = [x = *a](std::int64_t) { return x; }, one_b = [y = *b](std::int64_t) { return y; };
+  if (a_step != 0 && b_step != 0) select(each_a, each_b);
+  else if (a_step != 0) select(each_a, one_b);
+  else if (b_step != 0) select(one_a, each_b);
+  else select(one_a, one_b);
 }
 }  // namespace
 }  // namespace kernels::TINYTORCH_CAPABILITY

@@ -1,5 +1,5 @@
 // kernels/gemm.simd.cpp for the CPU capability AVX2.
-// Generated from the lessons 00_setup to 77_row_kernels: edit the module, not this file.
+// Generated from the lessons 00_setup to 89_training_kernels: edit the module, not this file.
 
 #ifdef __x86_64__
 #define TINYTORCH_CAPABILITY AVX2

@@ -97,11 +97,22 @@ void affine_channels(const T* x, std::int64_t count, const T* centers, const T* 
 
 template <class T>
 GradientSums gradient_sums(const T* grad, const T* x, std::int64_t count, T center) {
-  const Vector<T> centers = hn::Set(Tag<T>(), center);
+  const Tag<T> d;
+  constexpr std::int64_t L = kLanes<T>;
+  const Vector<T> centers = hn::Set(d, center);
   Totals<T> sums, products;
-  for_each_vector(grad, count, [&](std::int64_t i, Vector<T> g, std::int64_t lanes) HWY_ATTR {
+  std::int64_t i = 0;
+  for (; i + 4 * L <= count; i += 4 * L) {
+    const T *const g = grad + i, *const at = x + i;
+    const Vector<T> g0 = hn::LoadU(d, g), g1 = hn::LoadU(d, g + L), g2 = hn::LoadU(d, g + 2 * L), g3 = hn::LoadU(d, g + 3 * L);
+    const Vector<T> left = hn::MulAdd(g0, hn::Sub(hn::LoadU(d, at), centers), hn::Mul(g1, hn::Sub(hn::LoadU(d, at + L), centers)));
+    const Vector<T> right = hn::MulAdd(g2, hn::Sub(hn::LoadU(d, at + 2 * L), centers), hn::Mul(g3, hn::Sub(hn::LoadU(d, at + 3 * L), centers)));
+    sums.add(hn::Add(hn::Add(g0, g1), hn::Add(g2, g3)));
+    products.add(hn::Add(left, right));
+  }
+  for_each_vector(grad + i, count - i, [&](std::int64_t j, Vector<T> g, std::int64_t lanes) HWY_ATTR {
     sums.add(g);
-    products.add(hn::Mul(g, hn::Sub(load_or(x, i, lanes, T{0}), centers)));
+    products.add(hn::Mul(g, hn::Sub(load_or(x, i + j, lanes, T{0}), centers)));
   });
   return {sums.total(), products.total()};
 }

@@ -1,5 +1,5 @@
 // kernels/reductions.simd.cpp for the CPU capability DEFAULT.
-// Generated from the lessons 00_setup to 77_row_kernels: edit the module, not this file.
+// Generated from the lessons 00_setup to 89_training_kernels: edit the module, not this file.
 
 #define TINYTORCH_CAPABILITY DEFAULT
 #include "tinytorch/kernels/reductions.simd.cpp"

@@ -168,15 +168,14 @@ Moments moments(const T* x, std::int64_t count) {
   constexpr std::int64_t L = kLanes<T>;
   const T center = static_cast<T>(sum(x, count) / static_cast<double>(count));
   const Vector<T> centers = hn::Set(d, center);
-  Totals<T> differences, squares, more_squares;
+  Totals<T> differences, squares;
   std::int64_t i = 0;
-  for (; i + 2 * L <= count; i += 2 * L) {
-    const Vector<T> a = hn::Sub(hn::LoadU(d, x + i), centers), b = hn::Sub(hn::LoadU(d, x + i + L), centers);
-    differences.add(hn::Add(a, b));
-    squares.add_squares(a);
-    more_squares.add_squares(b);
+  for (; i + 4 * L <= count; i += 4 * L) {
+    const T* const at = x + i;
+    const Vector<T> a = hn::Sub(hn::LoadU(d, at), centers), b = hn::Sub(hn::LoadU(d, at + L), centers), c = hn::Sub(hn::LoadU(d, at + 2 * L), centers), e = hn::Sub(hn::LoadU(d, at + 3 * L), centers);
+    differences.add(hn::Add(hn::Add(a, b), hn::Add(c, e)));
+    squares.add(hn::Add(hn::MulAdd(a, a, hn::Mul(b, b)), hn::MulAdd(c, c, hn::Mul(e, e))));
   }
-  squares.add(more_squares);
   double rest = 0, rest_squares = 0;
   for (; i < count; ++i) {
     const double difference = static_cast<double>(x[i]) - static_cast<double>(center);

@@ -1,4 +1,4 @@
-// From the lesson modules/77_row_kernels/row_kernels_dev.cpp:
+// From the lesson modules/89_training_kernels/training_kernels_dev.cpp:
 // edit the module, not this file.
 
 #include <algorithm>

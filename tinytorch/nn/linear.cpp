@@ -15,6 +15,12 @@ namespace tinytorch {
 // out); the weight is transposed as a view.
 Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
   if (input.dim() == 2 && bias.defined()) return addmm(bias, input, weight.t());
+  // Leading dimensions that lie dense in memory are the rows of one matrix.
+  if (input.dim() > 2 && bias.defined() && bias.dim() == 1 && weight.dim() == 2 && input.is_contiguous() && input.numel() > 0) {
+    DimVector sizes(input.sizes());
+    sizes[sizes.size() - 1] = weight.size(0);
+    return addmm(bias, input.view({-1, input.size(-1)}), weight.t()).view(sizes);
+  }
   const Tensor output = matmul(input, weight.t());
   return bias.defined() ? output + bias : output;
 }

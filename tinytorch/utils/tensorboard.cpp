@@ -1,4 +1,4 @@
-// From the lesson modules/89_watching/watching_dev.cpp:
+// From the lesson modules/67_watching/watching_dev.cpp:
 // edit the module, not this file.
 
 #include "tinytorch/utils/tensorboard.h"

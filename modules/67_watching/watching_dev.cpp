@@ -12,7 +12,7 @@
 // ---
 
 // %% [markdown]
-// # Library chapter 89: Watching a run
+// # Library chapter 67: Watching a run
 //
 // A trainer tells its callbacks how far it is. This chapter has two that most runs use: one that ends a run which no longer gets better, and one that writes what the run does to a file that TensorBoard draws while it grows.
 //

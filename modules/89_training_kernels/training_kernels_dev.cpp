@@ -1,0 +1,1344 @@
+// ---
+// jupyter:
+//   jupytext:
+//     comment_magics: false
+//     text_representation:
+//       extension: .cpp
+//       format_name: percent
+//   kernelspec:
+//     display_name: C++20 (TinyTorch)
+//     language: c++
+//     name: tinytorch-cpp
+// ---
+
+// %% [markdown]
+// # Library chapter 89: Kernels of a training step
+//
+// Module 14's profiler, laid on a step of LeNet-5, found its products at a quarter of the time. The rest stood in places of which nobody thinks as work: which of four pixels is the largest, where a gradient passes a `relu`, what the slope of `gelu` is. Each is a line of a lesson, composed of operators that are fast by themselves:
+//
+//     gelu_backward:  x * x, x * square, * 0.04, + x, * 0.8, tanh, t * t, 1 - , * x, ...          17 operators, each a walk over all numbers
+//     here:           read g and x once, all of it in registers, write once                        1 walk
+//
+// This chapter follows the profile: slopes of activations, windows of pooling, numbers that are picked by position, rows of tables; and at the end of a step the optimizer, all parameters in one walk.
+
+// %%
+//| after 16
+//| export kernels/slope_kernels.h
+#include <cstdint>
+#include "tinytorch/kernels/capability_tables.h"
+//| export kernels/slopes.cpp
+#include <cstdint>
+#include <type_traits>
+#include "tinytorch/core/autograd.h"
+#include "tinytorch/core/gradient.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/kernels/capability.h"
+#include "tinytorch/kernels/elementwise.h"
+#include "tinytorch/kernels/fused_gradient.h"
+#include "tinytorch/kernels/parallel.h"
+#include "tinytorch/kernels/slope_kernels.h"
+#include "tinytorch/nn/activations.h"
+//| export kernels/pooling_kernels.h
+#include <cstdint>
+#include "tinytorch/kernels/capability_tables.h"
+//| export kernels/pooling.cpp
+#include <algorithm>
+#include <cstdint>
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/kernels/capability.h"
+#include "tinytorch/kernels/parallel.h"
+#include "tinytorch/kernels/pooling_kernels.h"
+#include "tinytorch/nn/pool.h"
+//| export kernels/positions.cpp
+#include <algorithm>
+#include <cstdint>
+#include "tinytorch/core/autograd.h"
+#include "tinytorch/core/gradient.h"
+#include "tinytorch/core/indexing.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/kernels/fused_gradient.h"
+#include "tinytorch/kernels/parallel.h"
+//| export kernels/optimizer_kernels.h
+#include <cstdint>
+#include "tinytorch/kernels/capability_tables.h"
+//| export kernels/optimizer_steps.cpp
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <type_traits>
+#include <vector>
+#include "tinytorch/core/inplace_or_view.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/kernels/capability.h"
+#include "tinytorch/kernels/optimizer_kernels.h"
+#include "tinytorch/kernels/parallel.h"
+#include "tinytorch/optim/adam.h"
+#include "tinytorch/optim/sgd.h"
+//| export kernels/table_rows.cpp
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include "tinytorch/core/indexing.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/kernels/parallel.h"
+#include "tinytorch/nn/embedding_ops.h"
+
+// %%
+//| export kernels/slopes.simd.cpp
+#ifndef TINYTORCH_CAPABILITY
+#define TINYTORCH_CAPABILITY DEFAULT
+#endif
+#include <hwy/highway.h>
+#include "tinytorch/kernels/slope_kernels.h"
+#include "tinytorch/kernels/vector_math-inl.h"
+//| export kernels/pooling.simd.cpp
+#ifndef TINYTORCH_CAPABILITY
+#define TINYTORCH_CAPABILITY DEFAULT
+#endif
+#include <hwy/highway.h>
+#include "tinytorch/kernels/pooling_kernels.h"
+//| export kernels/optimizer_steps.simd.cpp
+#ifndef TINYTORCH_CAPABILITY
+#define TINYTORCH_CAPABILITY DEFAULT
+#endif
+#include <hwy/highway.h>
+#include "tinytorch/kernels/optimizer_kernels.h"
+
+// %%
+#include <cstdio>
+#include <limits>
+#include <vector>
+#include "tinytorch/core/autograd.h"
+#include "tinytorch/core/indexing.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/random.h"
+#include "tinytorch/core/tensor_data.h"
+#include "tinytorch/core/utils.h"
+#include "tinytorch/kernels/capability.h"
+#include "tinytorch/kernels/parallel.h"
+#include "tinytorch/nn/activations.h"
+#include "tinytorch/nn/embedding_ops.h"
+#include "tinytorch/nn/pool.h"
+#include "tinytorch/optim/adam.h"
+#include "tinytorch/optim/sgd.h"
+#include "tito/lesson.h"
+
+// %%
+namespace tinytorch {
+
+// %% [markdown]
+// ## Slopes
+//
+// The gradient of an activation is the gradient that arrives, times the slope at the place where the forward pass was. Some slopes need what went in, others what came out:
+//
+//     relu      g where y > 0, else 0         from the result y; where y is NaN, g passes, as in module 05
+//     sigmoid   g y (1 - y)                   from the result
+//     tanh      g (1 - y y)                   from the result
+//     silu      g s (1 + x (1 - s))           from the input x, with s = sigmoid(x)
+//     gelu      g (c + x d)                   c = (1 + erf(x / sqrt 2)) / 2, the share of a normal distribution below x, and d its density
+//     gelu tanh g (s + 2 x s (1 - s) u')      s = sigmoid(2 u), where u = sqrt(2 / pi) (x + 0.044715 x^3)
+//
+// The last line follows from module 76's form of `gelu`, `x s`. By the product rule its slope is `s + x s'`, and the derivative of `sigmoid(2 u)` is `2 s (1 - s) u'`. Written with tanh it would need `1 - t t`, which loses digits where t is near 1; `s (1 - s)` loses fewer, and one exponential serves for all.
+
+// %%
+//| export kernels/slope_kernels.h
+namespace kernels {
+
+// out[i] = grad[i] * slope at i, for i < count; `saved` holds results for relu, sigmoid and tanh, inputs for the others. `out` may be grad. O(count).
+template <class T>
+struct SlopeTable {
+  using Kernel = void (*)(const T* grad, const T* saved, std::int64_t count, T* out);
+  Kernel relu, sigmoid, tanh, silu, gelu, gelu_tanh;
+};
+
+struct SlopeKernels {
+  SlopeTable<float> in_float;
+  SlopeTable<double> in_double;
+};
+
+TINYTORCH_DECLARE_PER_CAPABILITY(SlopeKernels, slope_kernels)
+
+}  // namespace kernels
+
+// %%
+//| export kernels/slopes.simd.cpp
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+// Two vectors at a time, so that one waits for its exponential while the other computes.
+template <class T, auto F>
+void walk_slopes(const T* grad, const T* saved, std::int64_t count, T* out) {
+  const hn::ScalableTag<T> d;
+  constexpr std::int64_t lanes = LanesOf(hn::ScalableTag<T>());
+  std::int64_t i = 0;
+  for (; i + 2 * lanes <= count; i += 2 * lanes) {
+    const auto first = F(d, hn::LoadU(d, grad + i), hn::LoadU(d, saved + i));
+    const auto second = F(d, hn::LoadU(d, grad + i + lanes), hn::LoadU(d, saved + i + lanes));
+    hn::StoreU(first, d, out + i);
+    hn::StoreU(second, d, out + i + lanes);
+  }
+  for (; i + lanes <= count; i += lanes) hn::StoreU(F(d, hn::LoadU(d, grad + i), hn::LoadU(d, saved + i)), d, out + i);
+  if (i < count) StorePart(F(d, LoadPart(d, grad + i, count - i), LoadPart(d, saved + i, count - i)), d, out + i, count - i);
+}
+
+constexpr auto relu_slope = [](auto d, auto g, auto y) { return hn::IfThenZeroElse(hn::Le(y, hn::Zero(d)), g); };
+
+constexpr auto sigmoid_slope = [](auto d, auto g, auto y) { return hn::Mul(g, hn::Mul(y, hn::Sub(hn::Set(d, hn::TFromD<decltype(d)>{1}), y))); };
+
+constexpr auto tanh_slope = [](auto d, auto g, auto y) { return hn::Mul(g, hn::NegMulAdd(y, y, hn::Set(d, hn::TFromD<decltype(d)>{1}))); };
+
+constexpr auto silu_slope = [](auto d, auto g, auto x) {
+  const auto one = hn::Set(d, hn::TFromD<decltype(d)>{1});
+  const auto s = Sigmoid(d, x);
+  return hn::Mul(g, hn::Mul(s, hn::MulAdd(x, hn::Sub(one, s), one)));
+};
+
+constexpr auto gelu_slope = [](auto d, auto g, auto x) {
+  using T = hn::TFromD<decltype(d)>;
+  const auto half = hn::Set(d, T{0.5});
+  const auto below = hn::MulAdd(half, Erf(d, hn::Mul(x, hn::Set(d, static_cast<T>(0.70710678118654752440)))), half);
+  const auto density = hn::Mul(Exp(d, hn::Mul(hn::Mul(x, x), hn::Set(d, T{-0.5}))), hn::Set(d, static_cast<T>(0.39894228040143267794)));
+  return hn::Mul(g, hn::MulAdd(x, density, below));
+};
+
+constexpr auto gelu_tanh_slope = [](auto d, auto g, auto x) {
+  using T = hn::TFromD<decltype(d)>;
+  constexpr double twice_scale = 2 * 0.79788456080286535588;  // 2 sqrt(2 / pi)
+  const auto one = hn::Set(d, T{1}), square = hn::Mul(x, x), scale = hn::Set(d, static_cast<T>(twice_scale));
+  const auto s = Sigmoid(d, hn::Mul(x, hn::MulAdd(square, hn::Set(d, static_cast<T>(twice_scale * 0.044715)), scale)));
+  const auto slope_of_u = hn::MulAdd(square, hn::Set(d, static_cast<T>(twice_scale * 3 * 0.044715)), scale);
+  return hn::Mul(g, hn::MulAdd(hn::Mul(x, slope_of_u), hn::Mul(s, hn::Sub(one, s)), s));
+};
+
+template <class T>
+constexpr SlopeTable<T> slope_table_of() {
+  return {walk_slopes<T, relu_slope>, walk_slopes<T, sigmoid_slope>, walk_slopes<T, tanh_slope>, walk_slopes<T, silu_slope>, walk_slopes<T, gelu_slope>, walk_slopes<T, gelu_tanh_slope>};
+}
+}  // namespace
+
+constinit const SlopeKernels slope_kernels = {slope_table_of<float>(), slope_table_of<double>()};
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %% [markdown]
+// As in chapter 77, a gradient is an operator with two implementations: the composition of modules 05 and 95, which also serves wherever a backward pass is recorded, and the kernel. The gradient that arrives and the saved tensor have the same sizes; where they lie differently in memory, they are made contiguous first.
+
+// %%
+//| export kernels/slopes.cpp
+// Of chapter 95.
+Tensor gelu_backward(const Tensor& g, const Tensor& x, bool tanh_approximation);
+
+namespace {
+template <class T>
+const kernels::SlopeTable<T>& slope_table() {
+  using namespace kernels;
+  static constexpr const SlopeKernels* tables[] = TINYTORCH_PER_CAPABILITY(slope_kernels);
+  const SlopeKernels& chosen = for_capability(tables);
+  if constexpr (std::is_same_v<T, float>) return chosen.in_float;
+  else return chosen.in_double;
+}
+
+bool has_slope_kernel(const Tensor& grad, const Tensor& saved) {
+  const ScalarType type = saved.scalar_type();
+  return saved.numel() >= kernels::kFewElements && (type == kFloat || type == kDouble) && grad.scalar_type() == type && grad.sizes() == saved.sizes();
+}
+
+// grad times the slopes at `saved`, as a new contiguous tensor. REQUIRES: has_slope_kernel.
+template <class Pick>
+Tensor times_slopes(const Tensor& grad, const Tensor& saved, Pick pick) {
+  const Tensor g = grad.contiguous(), s = saved.contiguous(), result = empty(s.sizes(), s.scalar_type());
+  const auto run = [&]<class T>() {
+    const auto kernel = pick(slope_table<T>());
+    parallel_for(0, s.numel(), kernels::kElementwiseGrain, [&, from = g.data<T>(), at = s.data<T>(), to = result.data<T>()](std::int64_t first, std::int64_t stop) {
+      kernel(from + first, at + first, stop - first, to + first);
+    });
+  };
+  if (s.scalar_type() == kFloat) run.template operator()<float>();
+  else run.template operator()<double>();
+  return result;
+}
+
+// The gradient of an activation: (gradient of the result, what was saved).
+using SlopeOperator = Operator<Tensor(const Tensor&, const Tensor&)>;
+
+template <auto& Op, auto Pick>
+Tensor slope_tuned(const Tensor& grad, const Tensor& saved) {
+  return has_slope_kernel(grad, saved) ? times_slopes(grad, saved, Pick) : Op.function(Layer::CPU)(grad, saved);
+}
+
+Tensor relu_backward_composed(const Tensor& g, const Tensor& y) { return where(y <= 0, zeros({}, g.options()), g); }
+Tensor sigmoid_backward_composed(const Tensor& g, const Tensor& y) { return g * (y * (1 - y)); }
+Tensor tanh_backward_composed(const Tensor& g, const Tensor& y) { return g * (1 - y * y); }
+Tensor silu_backward_composed(const Tensor& g, const Tensor& x) {
+  const Tensor s = sigmoid(x);
+  return g * (s * (x * (1 - s) + 1));
+}
+Tensor gelu_backward_composed(const Tensor& g, const Tensor& x) { return gelu_backward(g, x, false); }
+Tensor gelu_tanh_backward_composed(const Tensor& g, const Tensor& x) { return gelu_backward(g, x, true); }
+
+constinit SlopeOperator relu_backward_op("relu_backward", {.cpu = relu_backward_composed});
+constinit SlopeOperator sigmoid_backward_op("sigmoid_backward", {.cpu = sigmoid_backward_composed});
+constinit SlopeOperator tanh_backward_op("tanh_backward", {.cpu = tanh_backward_composed});
+constinit SlopeOperator silu_backward_op("silu_backward", {.cpu = silu_backward_composed});
+constinit SlopeOperator gelu_backward_op("gelu_backward", {.cpu = gelu_backward_composed});
+constinit SlopeOperator gelu_tanh_backward_op("gelu_tanh_backward", {.cpu = gelu_tanh_backward_composed});
+}  // namespace
+
+// %%
+//| export kernels/slopes.cpp
+//| registers
+void register_tuned_slopes() {
+  relu_backward_op.set(Layer::TunedCPU, slope_tuned<relu_backward_op, [](const auto& table) { return table.relu; }>);
+  sigmoid_backward_op.set(Layer::TunedCPU, slope_tuned<sigmoid_backward_op, [](const auto& table) { return table.sigmoid; }>);
+  tanh_backward_op.set(Layer::TunedCPU, slope_tuned<tanh_backward_op, [](const auto& table) { return table.tanh; }>);
+  silu_backward_op.set(Layer::TunedCPU, slope_tuned<silu_backward_op, [](const auto& table) { return table.silu; }>);
+  gelu_backward_op.set(Layer::TunedCPU, slope_tuned<gelu_backward_op, [](const auto& table) { return table.gelu; }>);
+  gelu_tanh_backward_op.set(Layer::TunedCPU, slope_tuned<gelu_tanh_backward_op, [](const auto& table) { return table.gelu_tanh; }>);
+  kernels::fused_gradient<op::relu>([](const Tensor& g, Output y) { return is_recording() ? relu_backward_composed(g, y) : relu_backward_op(g, y); });
+  kernels::fused_gradient<op::sigmoid>([](const Tensor& g, Output y) { return is_recording() ? sigmoid_backward_composed(g, y) : sigmoid_backward_op(g, y); });
+  kernels::fused_gradient<op::tanh>([](const Tensor& g, Output y) { return is_recording() ? tanh_backward_composed(g, y) : tanh_backward_op(g, y); });
+  kernels::fused_gradient<op::silu>([](const Tensor& g, Input<0> x) { return is_recording() ? silu_backward_composed(g, x) : silu_backward_op(g, x); });
+  kernels::fused_gradient<op::gelu>([](const Tensor& g, Input<0> x, Arg<1, bool> tanh_approximation) {
+    if (is_recording()) return gelu_backward(g, x, tanh_approximation);
+    return tanh_approximation ? gelu_tanh_backward_op(g, x) : gelu_backward_op(g, x);
+  });
+}
+
+// %%
+//| lesson
+// The reference's results of f().
+template <class F>
+auto by_reference(F f) {
+  const kernels::ReferenceKernelsGuard reference;
+  return f();
+}
+
+// Runs f once for each capability of this machine.
+template <class F>
+void for_each_capability(F f) {
+  for (int c = 0; c <= static_cast<int>(kernels::hardware_capability()); ++c) {
+    const kernels::CapabilityGuard guard(static_cast<kernels::CPUCapability>(c));
+    CAPTURE(get_cpu_capability());
+    f();
+  }
+}
+
+// Runs f with this many threads.
+template <class F>
+auto with_threads(int threads, F f) {
+  const int before = get_num_threads();
+  set_num_threads(threads);
+  auto result = f();
+  set_num_threads(before);
+  return result;
+}
+
+struct Activation {
+  const char* name;
+  Tensor (*call)(const Tensor&);
+};
+
+const Activation kActivations[] = {
+    {"relu", [](const Tensor& x) { return relu(x); }},
+    {"sigmoid", [](const Tensor& x) { return sigmoid(x); }},
+    {"tanh", [](const Tensor& x) { return tanh(x); }},
+    {"silu", [](const Tensor& x) { return silu(x); }},
+    {"gelu", [](const Tensor& x) { return gelu(x); }},
+    {"gelu tanh", [](const Tensor& x) { return gelu(x, "tanh"); }},
+};
+
+Tensor gradient_at(const Activation& activation, const Tensor& x, const Tensor& grad) {
+  const Tensor leaf = x.detach().clone().requires_grad_();
+  activation.call(leaf).backward(grad);
+  return leaf.grad();
+}
+
+// %%
+TEST_CASE("slopes: as the reference, for few numbers and many, dense and not, in float and double, with any number of threads") {
+  manual_seed(670);
+  for (const Activation& activation : kActivations) {
+    for (const ScalarType type : {kFloat, kDouble}) {
+      for (const DimVector& sizes : {DimVector{5}, DimVector{128}, DimVector{131}, DimVector{7, 45}, DimVector{3, 300, 200}}) {
+        CAPTURE(activation.name);
+        CAPTURE(sizes);
+        const Tensor x = randn(sizes, type) * 3, g = randn(sizes, type), turned = randn(sizes, type).transpose(0, -1).contiguous().transpose(0, -1);
+        const Tensor expected = by_reference([&] { return gradient_at(activation, x, g); }), expected_turned = by_reference([&] { return gradient_at(activation, turned, g); });
+        const double tolerance = type == kFloat ? 4e-6 : 1e-14;
+        for_each_capability([&] {
+          CHECK_CLOSE(gradient_at(activation, x, g), expected, tolerance, tolerance);
+          CHECK_CLOSE(gradient_at(activation, turned, g), expected_turned, tolerance, tolerance);
+        });
+        CHECK_EQ(with_threads(1, [&] { return gradient_at(activation, x, g); }), with_threads(3, [&] { return gradient_at(activation, x, g); }));
+      }
+    }
+  }
+}
+
+TEST_CASE("slopes: near the exact ones where digits are lost easily") {
+  // In float, against the composition in double. Far to the left the slopes of gelu are small: 1e-7 beside 1 is one unit of the last place.
+  const Tensor x = linspace(-12, 12, 4801, kDouble), g = ones_like(x);
+  for (const Activation& activation : kActivations) {
+    CAPTURE(activation.name);
+    const Tensor exact = by_reference([&] { return gradient_at(activation, x.to(kFloat).to(kDouble), g); });
+    for_each_capability([&] { CHECK_CLOSE(gradient_at(activation, x.to(kFloat), g.to(kFloat)).to(kDouble), exact, 2e-6, 3e-7); });
+  }
+}
+
+TEST_CASE("slopes: zeros, infinities and NaN are as the reference's; relu's slope at zero is zero") {
+  const float infinity = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
+  // Repeated, for the kernels take 128 numbers and more.
+  const Tensor x = tensor({0.F, -0.F, 1.F, -1.F, nan, infinity, -infinity, 1e-30F, -1e-30F, 3e38F}).repeat({14}), g = full_like(x, 2);
+  for (const Activation& activation : {kActivations[0], kActivations[1], kActivations[2], kActivations[3]}) {
+    CAPTURE(activation.name);
+    const Tensor expected = by_reference([&] { return gradient_at(activation, x, g); });
+    for_each_capability([&] { CHECK_CLOSE(gradient_at(activation, x, g), expected, 1e-6, 1e-30); });
+  }
+  for_each_capability([&] { CHECK_EQ(gradient_at(kActivations[0], x, g).slice(0, 0, 4), tensor({0.F, 0.F, 2.F, 0.F})); });
+}
+
+TEST_CASE("slopes: second derivatives of a recorded backward pass") {
+  manual_seed(671);
+  const Tensor point = randn({150}, kDouble), direction = randn({150}, kDouble), weights = randn({150}, kDouble);
+  for (const Activation& activation : kActivations) {
+    if (activation.name == kActivations[0].name) continue;  // relu has none
+    CAPTURE(activation.name);
+    const auto slope = [&](const Tensor& at, bool record) {
+      const Tensor leaf = at.clone().requires_grad_();
+      return std::pair(leaf, autograd::grad({(activation.call(leaf) * weights).sum()}, {leaf}, {}, std::nullopt, record)[0]);
+    };
+    const double step = 1e-5;
+    const Tensor differences = (slope(point + direction * step, false).second - slope(point - direction * step, false).second) / (2 * step);
+    const auto [leaf, first] = slope(point, true);
+    CHECK_CLOSE(autograd::grad({(first * direction).sum()}, {leaf})[0], differences, 1e-6, 1e-7);
+  }
+}
+
+// %% [markdown]
+// ## Windows of pooling
+//
+// Module 09 asks every pixel of every window whether it lies inside of the image and whether it is the largest so far. In a trained network half of these questions come out either way, and the processor, which guesses the answers in order to go on, guesses wrong: 15 to 20 lost cycles each time.
+//
+// A vector asks for 8 windows at once and selects instead of jumping. For stride 2, the usual one, the pixels of neighbouring windows are every second number of a row; one load of two vectors is taken apart into the even and the odd ones, and a window of two columns needs just these:
+//
+//     row        a0 b0 a1 b1 a2 b2 a3 b3 ...       windows   [a0 b0]  [a1 b1]  [a2 b2]  ...
+//     row below  c0 d0 c1 d1 c2 d2 c3 d3 ...                 [c0 d0]  [c1 d1]  [c2 d2]
+//     even, odd  a0 a1 a2 a3 ...   b0 b1 b2 b3 ...            largest = a;  b > largest ? b;  c > ...;  d > ...
+//
+// Beside the largest number goes the place where it stood, in lanes of the same width. The last vector of a row may look beyond the row, at pixels that lie behind in memory; those windows are not written.
+
+// %%
+//| export kernels/pooling_kernels.h
+namespace kernels {
+
+// Neighbouring windows of a row, all of whose pixels are in the plane: pixel (i, j) of window x is corner[x * stride + i * row + j * column].
+template <class T>
+struct PoolingRow {
+  const T* corner;
+  std::int64_t readable;  // numbers from the corner to the end of memory: what a vector reads beyond its windows is not used
+  std::int64_t rows, columns, row, column, stride;
+  std::int64_t first;  // where in the plane the corner is
+  std::int64_t count;
+  std::int64_t* winners;  // winners[x] = where in the plane the largest number of window x is: the first one of equals; the last NaN if there is one
+};
+
+struct PoolingKernels {
+  void (*in_float)(const PoolingRow<float>& row);
+  void (*in_double)(const PoolingRow<double>& row);
+};
+
+TINYTORCH_DECLARE_PER_CAPABILITY(PoolingKernels, pooling_kernels)
+
+}  // namespace kernels
+
+// %%
+//| export kernels/pooling.simd.cpp
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// The largest numbers of a vector of windows so far, and their distances from their windows' corners.
+template <class T>
+class Largest {
+ public:
+  using Tag = hn::ScalableTag<T>;
+  using Places = hn::RebindToSigned<Tag>;
+  static constexpr std::int64_t kLanes = static_cast<std::int64_t>(hn::MaxLanes(Tag()));
+
+  explicit Largest(const PoolingRow<T>& row) : row_(row) {}
+
+  // Windows x to x + count. REQUIRES: count <= kLanes; fits(x).
+  void find(std::int64_t x, std::int64_t count) {
+    const T* const corner = row_.corner + x * row_.stride;
+    empty_ = true;
+    for (std::int64_t i = 0; i < row_.rows; ++i) {
+      for (std::int64_t j = 0; j < row_.columns; ++j) {
+        const std::int64_t at = i * row_.row + j * row_.column;
+        if (row_.stride == 1) {
+          meet(hn::LoadU(Tag(), corner + at), at);
+          continue;
+        }
+        hn::Vec<Tag> even, odd;
+        hn::LoadInterleaved2(Tag(), corner + at, even, odd);
+        meet(even, at);
+        if (row_.column == 1 && j + 1 < row_.columns) meet(odd, at + 1), ++j;
+      }
+    }
+    hn::TFromD<Places> places[kLanes];
+    hn::StoreU(places_, Places(), places);
+    for (std::int64_t lane = 0; lane < count; ++lane) row_.winners[x + lane] = row_.first + (x + lane) * row_.stride + places[lane];
+  }
+
+  // Whether vectors for kLanes windows from x on stay inside of what may be read.
+  bool fits(std::int64_t x) const {
+    // With pairs the last load begins at an even column.
+    const std::int64_t last_column = row_.stride == 2 && row_.column == 1 ? (row_.columns - 1) / 2 * 2 : (row_.columns - 1) * row_.column;
+    return x * row_.stride + (row_.rows - 1) * row_.row + last_column + kLanes * row_.stride <= row_.readable;
+  }
+
+ private:
+  HWY_INLINE void meet(hn::Vec<Tag> value, std::int64_t at) {
+    const auto place = hn::Set(Places(), static_cast<hn::TFromD<Places>>(at));
+    if (empty_) {
+      empty_ = false;
+      values_ = value;
+      places_ = place;
+      return;
+    }
+    const auto wins = hn::Or(hn::Gt(value, values_), hn::IsNaN(value));
+    values_ = hn::IfThenElse(wins, value, values_);
+    places_ = hn::IfThenElse(hn::RebindMask(Places(), wins), place, places_);
+  }
+
+  const PoolingRow<T>& row_;
+  bool empty_ = true;
+  hn::Vec<Tag> values_ = hn::Zero(Tag());
+  hn::Vec<Places> places_ = hn::Zero(Places());
+};
+
+template <class T>
+void find_largest(const PoolingRow<T>& row) {
+  std::int64_t x = 0;
+  constexpr std::int64_t lanes = Largest<T>::kLanes;
+  if ((row.stride == 1 || row.stride == 2) && row.rows * row.row < (std::int64_t{1} << 30)) {
+    Largest<T> largest(row);
+    for (; x + lanes <= row.count && largest.fits(x); x += lanes) largest.find(x, lanes);
+    if (x < row.count && largest.fits(x)) largest.find(x, row.count - x), x = row.count;
+  }
+  for (; x < row.count; ++x) {
+    const T* const corner = row.corner + x * row.stride;
+    std::int64_t place = 0;
+    for (std::int64_t i = 0; i < row.rows; ++i) {
+      for (std::int64_t j = i == 0 ? 1 : 0; j < row.columns; ++j) {
+        const std::int64_t at = i * row.row + j * row.column;
+        const T value = corner[at];
+        // A selection, not a jump.
+        const bool wins = static_cast<bool>(static_cast<int>(value > corner[place]) | static_cast<int>(value != value));
+        place = wins ? at : place;
+      }
+    }
+    row.winners[x] = row.first + x * row.stride + place;
+  }
+}
+}  // namespace
+
+constinit const PoolingKernels pooling_kernels = {find_largest<float>, find_largest<double>};
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %% [markdown]
+// Windows that hang over an edge, because of padding or of `ceil_mode`, are few. They are asked pixel by pixel, as in module 09.
+
+// %%
+//| export kernels/pooling.cpp
+namespace {
+const kernels::PoolingKernels& pooling_table() {
+  using namespace kernels;
+  static constexpr const PoolingKernels* tables[] = TINYTORCH_PER_CAPABILITY(pooling_kernels);
+  return for_capability(tables);
+}
+
+// Windows along one dimension.
+struct PooledLine {
+  PooledLine(std::int64_t size_, std::int64_t kernel_, std::int64_t stride_, std::int64_t padding_, std::int64_t dilation_, std::int64_t count)
+      : size(size_), kernel(kernel_), stride(stride_), padding(padding_), dilation(dilation_), first(std::min(count, (padding + stride - 1) / stride)) {
+    const std::int64_t room = size + padding - (kernel - 1) * dilation - 1;  // where the last window that is inside begins, counted from the padding
+    stop = std::clamp<std::int64_t>(room < 0 ? 0 : room / stride + 1, first, count);
+  }
+  std::int64_t begin(std::int64_t window) const { return window * stride - padding; }
+
+  std::int64_t size, kernel, stride, padding, dilation;
+  std::int64_t first, stop;  // windows that lie inside: [first, stop)
+};
+
+// One window, of which a part may lie outside.
+template <class T>
+std::int64_t winner_at_edge(const T* plane, const PooledLine& rows, const PooledLine& columns, std::int64_t y, std::int64_t x) {
+  std::int64_t best = -1;
+  for (std::int64_t i = 0; i < rows.kernel; ++i)
+    for (std::int64_t j = 0; j < columns.kernel; ++j) {
+      const std::int64_t row = rows.begin(y) + i * rows.dilation, column = columns.begin(x) + j * columns.dilation;
+      if (row < 0 || row >= rows.size || column < 0 || column >= columns.size) continue;
+      const std::int64_t here = row * columns.size + column;
+      if (best < 0 || plane[here] > plane[best] || plane[here] != plane[here]) best = here;
+    }
+  return best;
+}
+
+template <class T, class Kernel>
+void pool_plane(Kernel kernel, const T* plane, const T* end, const PooledLine& rows, const PooledLine& columns, std::int64_t height, std::int64_t width, std::int64_t* winners) {
+  for (std::int64_t y = 0; y < height; ++y, winners += width) {
+    const bool inside = y >= rows.first && y < rows.stop;
+    const std::int64_t first = inside ? columns.first : width, stop = inside ? columns.stop : width;
+    for (std::int64_t x = 0; x < first; ++x) winners[x] = winner_at_edge(plane, rows, columns, y, x);
+    if (first < stop) {
+      const std::int64_t corner = rows.begin(y) * columns.size + columns.begin(first);
+      kernel({plane + corner, end - plane - corner, rows.kernel, columns.kernel, rows.dilation * columns.size, columns.dilation, columns.stride, corner, stop - first, winners + first});
+    }
+    for (std::int64_t x = stop; x < width; ++x) winners[x] = winner_at_edge(plane, rows, columns, y, x);
+  }
+}
+
+Tensor max_pool_indices_tuned(const Tensor& self, IntArrayRef output, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation) {
+  const ScalarType type = self.scalar_type();
+  if ((type != kFloat && type != kDouble) || self.numel() == 0) return op::max_pool_indices.function(Layer::CPU)(self, output, kernel, stride, padding, dilation);
+  const Tensor planes = self.contiguous();
+  const PooledLine rows(self.size(-2), kernel[0], stride[0], padding[0], dilation[0], output[0]), columns(self.size(-1), kernel[1], stride[1], padding[1], dilation[1], output[1]);
+  DimVector sizes(self.sizes());
+  sizes[sizes.size() - 2] = output[0];
+  sizes[sizes.size() - 1] = output[1];
+  const Tensor result = empty(sizes, kLong);
+  const std::int64_t plane = rows.size * columns.size, windows = output[0] * output[1];
+  std::int64_t* const winners = result.data<std::int64_t>();
+  const auto run = [&]<class T>(void (*row_kernel)(const kernels::PoolingRow<T>&)) {
+    const T* const from = planes.data<T>();
+    parallel_for(0, planes.numel() / plane, std::max<std::int64_t>(1, 16384 / plane), [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t p = begin; p < end; ++p) pool_plane<T>(row_kernel, from + p * plane, from + planes.numel(), rows, columns, output[0], output[1], winners + p * windows);
+    });
+  };
+  if (type == kFloat) run(pooling_table().in_float);
+  else run(pooling_table().in_double);
+  return result;
+}
+}  // namespace
+
+// %%
+//| export kernels/pooling.cpp
+//| registers
+void register_tuned_pooling() { op::max_pool_indices.set(Layer::TunedCPU, max_pool_indices_tuned); }
+
+// %%
+//| lesson
+struct Pooling {
+  DimVector sizes, kernel, stride, padding, dilation;
+  bool ceil_mode;
+};
+
+std::vector<Pooling> poolings() {
+  return {{{2, 3, 28, 28}, {2, 2}, {2, 2}, {0, 0}, {1, 1}, false}, {{1, 2, 10, 10}, {2, 2}, {2, 2}, {0, 0}, {1, 1}, false}, {{1, 1, 2, 2}, {2, 2}, {2, 2}, {0, 0}, {1, 1}, false},
+          {{2, 2, 17, 35}, {3, 3}, {2, 2}, {1, 1}, {1, 1}, false}, {{3, 21, 40}, {3, 3}, {1, 1}, {0, 0}, {1, 1}, false},       {{1, 1, 19, 67}, {2, 5}, {1, 2}, {1, 2}, {2, 1}, false},
+          {{1, 2, 15, 33}, {2, 2}, {2, 2}, {0, 0}, {1, 1}, true},  {{1, 1, 40, 50}, {3, 2}, {3, 3}, {0, 0}, {1, 1}, false},    {{1, 1, 33, 41}, {2, 2}, {2, 2}, {0, 0}, {3, 2}, false},
+          {{1, 1, 1, 64}, {1, 4}, {1, 2}, {0, 0}, {1, 1}, false},  {{1, 1, 5, 64}, {1, 1}, {2, 2}, {0, 0}, {1, 1}, false},     {{2, 1, 16, 16}, {16, 16}, {16, 16}, {0, 0}, {1, 1}, false}};
+}
+
+// %%
+TEST_CASE("max pooling: values and positions exactly the reference's, for each form of window, with equal numbers and NaN") {
+  manual_seed(672);
+  for (const ScalarType type : {kFloat, kDouble}) {
+    for (const Pooling& p : poolings()) {
+      CAPTURE(p.sizes);
+      CAPTURE(p.kernel);
+      // Few different numbers, so that windows have equal ones, and some NaN.
+      Tensor x = (randn(p.sizes, type) * 2).round();
+      x = where(rand(p.sizes) < 0.02, full({}, std::numeric_limits<double>::quiet_NaN(), x.options()), x);
+      const auto both = [&] { return max_pool2d_with_indices(x, p.kernel, p.stride, p.padding, p.dilation, p.ceil_mode); };
+      const auto [values, indices] = by_reference(both);
+      for_each_capability([&] {
+        const auto [tuned, places] = both();
+        CHECK_EQ(places, indices);
+        CHECK_CLOSE(tuned, values, 0, 0);
+      });
+      CHECK_EQ(with_threads(1, [&] { return std::get<1>(both()); }), with_threads(3, [&] { return std::get<1>(both()); }));
+    }
+  }
+  const Tensor whole = arange(64).view({1, 1, 8, 8});
+  CHECK_EQ(max_pool2d(whole, 2), by_reference([&] { return max_pool2d(whole, 2); }));
+}
+
+// %% [markdown]
+// ## Numbers picked by position
+//
+// The values of a pooling are picked from the plane by `gather`, and in the backward pass `scatter_add_` puts gradients back where the values came from. The reference takes any shape along any dimension, and for that makes a tensor of positions first. Along the last dimension of a contiguous tensor a row's numbers lie side by side, and an
+// index is a distance. All indices are looked at before anything is written, since an error must leave nothing behind.
+//
+// The gradient of `gather` begins with zeros that nobody else has, so it adds to them in place instead of to a copy. Within a row gradients are added in the order of the indices, as the reference does; rows are divided among threads, and no two tasks write to the same one.
+
+// %%
+//| export kernels/positions.cpp
+namespace {
+// Whether `index` picks from rows of `self` along its last dimension, one row of indices for each: contiguous, and all of them in range.
+bool picks_from_rows(const Tensor& self, std::int64_t dim, const Tensor& index) {
+  if (self.dim() == 0 || index.dim() != self.dim() || dim != self.dim() - 1 || index.scalar_type() != kLong || index.numel() == 0) return false;
+  if (self.scalar_type() != kFloat && self.scalar_type() != kDouble) return false;
+  const std::size_t last = self.sizes().size() - 1;
+  if (!self.is_contiguous() || !index.is_contiguous() || !std::equal(self.sizes().begin(), self.sizes().begin() + last, index.sizes().begin())) return false;
+  const std::int64_t* const at = index.data<std::int64_t>();
+  const auto length = static_cast<std::uint64_t>(self.size(-1));
+  std::uint64_t outside = 0;  // counted, not jumped out of: the loop becomes vectors
+  for (std::int64_t i = 0; i < index.numel(); ++i) outside += static_cast<std::uint64_t>(at[i]) >= length;
+  return outside == 0;
+}
+
+// Calls f<T>(row of self, row of indices, first of them) for every row, on the threads of the pool.
+template <class F>
+void for_picked_rows(const Tensor& self, const Tensor& index, F f) {
+  const std::int64_t length = self.size(-1), picked = index.size(-1);
+  const auto run = [&]<class T>() {
+    parallel_for(0, index.numel() / picked, std::max<std::int64_t>(1, 16384 / picked), [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t row = begin; row < end; ++row) f(self.data<T>() + row * length, index.data<std::int64_t>() + row * picked, row * picked);
+    });
+  };
+  if (self.scalar_type() == kFloat) run.template operator()<float>();
+  else run.template operator()<double>();
+}
+
+Tensor gather_tuned(const Tensor& self, std::int64_t dim, const Tensor& index) {
+  if (!picks_from_rows(self, dim, index)) return op::gather.function(Layer::CPU)(self, dim, index);
+  const Tensor result = empty(index.sizes(), self.scalar_type());
+  for_picked_rows(self, index, [&, picked = index.size(-1)]<class T>(T* row, const std::int64_t* at, std::int64_t first) {
+    T* const out = result.data<T>() + first;
+    for (std::int64_t i = 0; i < picked; ++i) out[i] = row[at[i]];
+  });
+  return result;
+}
+
+const Tensor& scatter_add_tuned(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& src) {
+  const bool ours = src.sizes() == index.sizes() && src.is_contiguous() && !src.is_alias_of(self) && picks_from_rows(self, dim, index);
+  if (!ours) return op::scatter_add_.function(Layer::CPU)(self, dim, index, src);
+  for_picked_rows(self, index, [&, picked = index.size(-1)]<class T>(T* row, const std::int64_t* at, std::int64_t first) {
+    const T* const from = src.data<T>() + first;
+    for (std::int64_t i = 0; i < picked; ++i) row[at[i]] += from[i];
+  });
+  return self;
+}
+}  // namespace
+
+// %%
+//| export kernels/positions.cpp
+//| registers
+void register_tuned_positions() {
+  op::gather.set(Layer::TunedCPU, gather_tuned);
+  op::scatter_add_.set(Layer::TunedCPU, scatter_add_tuned);
+  kernels::fused_gradient<op::gather>(
+      [](const Tensor& g, Sizes<0> sizes, Arg<1, std::int64_t> dim, Input<2> index) {
+        const Tensor whole = zeros(sizes, g.options());
+        return is_recording() ? scatter_add(whole, dim, index, g) : scatter_add_(whole, dim, index, g.contiguous());
+      },
+      no_gradient);
+}
+
+// %%
+TEST_CASE("gather and scatter_add_: as the reference along any dimension, with places met twice; gradients too") {
+  manual_seed(673);
+  for (const ScalarType type : {kFloat, kDouble, kLong}) {
+    for (const std::int64_t dim : {0, 1, 2}) {
+      const Tensor x = (randn({4, 5, 60}) * 10).to(type), g = (randn({4, 5, 60}) * 10).to(type);
+      for (const Tensor& index : {randint(0, x.size(dim), {4, 5, 60}), randint(0, x.size(dim), {4, 5, 60}).narrow(2, 0, 7), randint(0, x.size(dim), {4, 5, 7}), randint(0, x.size(dim), {2, 3, 7})}) {
+        CAPTURE(dim);
+        CAPTURE(index.sizes());
+        const auto results = [&] { return std::vector<Tensor>{gather(x, dim, index), scatter_add(x, dim, index, g)}; };
+        const std::vector<Tensor> expected = by_reference(results), tuned = results();
+        for (std::size_t i = 0; i < tuned.size(); ++i) CHECK_EQ(tuned[i], expected[i]);
+        if (type == kLong) continue;
+        const auto gradient = [&] {
+          const Tensor leaf = x.clone().requires_grad_();
+          gather(leaf, dim, index).backward(g.slice(0, 0, index.size(0)).slice(1, 0, index.size(1)).slice(2, 0, index.size(2)));
+          return leaf.grad();
+        };
+        CHECK_EQ(gradient(), by_reference(gradient));
+      }
+    }
+  }
+  const Tensor own = arange(6, kFloat), index = tensor({0L, 0L, 1L, 5L, 5L, 5L});
+  CHECK_EQ(own.clone().scatter_add_(0, index, own), tensor({1.F, 3.F, 2.F, 3.F, 4.F, 17.F}));
+}
+
+TEST_CASE("gather and scatter_add_: an index outside of a row is an error, and nothing was written") {
+  const Tensor x = zeros({2, 3}), index = tensor({{0L, 1L}, {2L, 3L}});
+  CHECK_ERROR(gather(x, 1, index), "index 3 is out of bounds");
+  CHECK_ERROR(scatter_add_(x, 1, index, ones({2, 2})), "index 3 is out of bounds");
+  CHECK_ERROR(gather(x, 1, tensor({{0L, -1L}, {2L, 0L}})), "index -1 is out of bounds");
+}
+
+TEST_CASE("gather: second derivatives of a recorded backward pass") {
+  const Tensor x = tensor({{1.0, 2.0, 3.0}}, kDouble).requires_grad_(), index = tensor({{2L, 0L, 2L}});
+  const Tensor first = autograd::grad({gather(x, 1, index).pow(3).sum()}, {x}, {}, std::nullopt, true)[0];
+  CHECK_CLOSE(first.detach(), tensor({{3.0, 0.0, 54.0}}, kDouble), 1e-12, 1e-12);
+  CHECK_CLOSE(autograd::grad({first.sum()}, {x})[0], tensor({{6.0, 0.0, 36.0}}, kDouble), 1e-12, 1e-12);
+}
+
+// %% [markdown]
+// ## Optimizers: all parameters in one walk
+//
+// Module 06 composes Adam's step of eight operators for each parameter and measured what a fused loop gains. Here is that loop in vectors: a step reads p, g, m and v once and writes p, m and v, 28 bytes for a float, and does some twenty operations with them, among them a root and a division. That is limited by memory again.
+//
+//     composed   mul_ m | add_ m g | mul_ v | addcmul_ v g | sqrt v | div_ | add_ | addcdiv_ p m        8 walks for each parameter
+//     fused      p0 p1 ... | p0 ... | p0 p1 |  pieces of all parameters, handed to threads              1 walk, 1 call
+//
+// A network has many small parameters. Their pieces form one list of tasks, so a step costs one call however many there are (PyTorch: `fused=True`, `aten/src/ATen/native/cpu/FusedAdamKernel.cpp`). Where tensors have gaps, other dtypes or different ones, nothing is done and the optimizer composes.
+
+// %%
+//| export kernels/optimizer_kernels.h
+namespace kernels {
+
+// The numbers of one step of Adam for one parameter.
+template <class T>
+struct AdamStep {
+  T decay;           // what a parameter is multiplied with first: AdamW; 1 for Adam
+  T gradient_decay;  // what of the parameter is added to its gradient: Adam; 0 for AdamW
+  T beta1, beta2;
+  T one_minus_beta1, one_minus_beta2;
+  T root_scale;  // 1 / sqrt(1 - beta2^t)
+  T eps;
+  T rate;  // lr / (1 - beta1^t)
+};
+
+template <class T>
+struct SGDStep {
+  T weight_decay, momentum, one_minus_dampening, rate;
+  bool nesterov;
+  bool first;  // the buffer has no value yet
+};
+
+template <class T>
+struct OptimizerTable {
+  // One step for `count` numbers; max_exp_avg_sq is null without amsgrad, buffer without momentum.
+  void (*adam)(const AdamStep<T>& step, std::int64_t count, T* parameter, const T* grad, T* exp_avg, T* exp_avg_sq, T* max_exp_avg_sq);
+  void (*sgd)(const SGDStep<T>& step, std::int64_t count, T* parameter, const T* grad, T* buffer);
+};
+
+struct OptimizerKernels {
+  OptimizerTable<float> in_float;
+  OptimizerTable<double> in_double;
+};
+
+TINYTORCH_DECLARE_PER_CAPABILITY(OptimizerKernels, optimizer_kernels)
+
+}  // namespace kernels
+
+// %%
+//| export kernels/optimizer_steps.simd.cpp
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// The same for a tag of as many lanes as wanted: a whole vector, or one lane for the last numbers.
+template <class D, class T>
+HWY_INLINE void adam_vector(D d, const AdamStep<T>& s, T* parameter, const T* grad, T* exp_avg, T* exp_avg_sq, T* max_exp_avg_sq) {
+  const auto p = hn::Mul(hn::LoadU(d, parameter), hn::Set(d, s.decay));
+  const auto g = hn::MulAdd(p, hn::Set(d, s.gradient_decay), hn::LoadU(d, grad));
+  const auto m = hn::MulAdd(g, hn::Set(d, s.one_minus_beta1), hn::Mul(hn::LoadU(d, exp_avg), hn::Set(d, s.beta1)));
+  auto v = hn::MulAdd(hn::Mul(g, g), hn::Set(d, s.one_minus_beta2), hn::Mul(hn::LoadU(d, exp_avg_sq), hn::Set(d, s.beta2)));
+  hn::StoreU(m, d, exp_avg);
+  hn::StoreU(v, d, exp_avg_sq);
+  if (max_exp_avg_sq != nullptr) {
+    const auto before = hn::LoadU(d, max_exp_avg_sq);
+    v = hn::IfThenElse(hn::Or(hn::Gt(v, before), hn::IsNaN(v)), v, before);
+    hn::StoreU(v, d, max_exp_avg_sq);
+  }
+  const auto denominator = hn::MulAdd(hn::Sqrt(v), hn::Set(d, s.root_scale), hn::Set(d, s.eps));
+  hn::StoreU(hn::NegMulAdd(hn::Set(d, s.rate), hn::Div(m, denominator), p), d, parameter);
+}
+
+template <class T>
+void adam(const AdamStep<T>& s, std::int64_t count, T* parameter, const T* grad, T* exp_avg, T* exp_avg_sq, T* max_exp_avg_sq) {
+  const hn::ScalableTag<T> d;
+  const hn::CappedTag<T, 1> one;
+  constexpr std::int64_t L = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
+  const auto step = [&](auto tag, std::int64_t i) HWY_ATTR {
+    adam_vector(tag, s, parameter + i, grad + i, exp_avg + i, exp_avg_sq + i, max_exp_avg_sq == nullptr ? nullptr : max_exp_avg_sq + i);
+  };
+  std::int64_t i = 0;
+  for (; i + L <= count; i += L) step(d, i);
+  for (; i < count; ++i) step(one, i);
+}
+
+template <class D, class T>
+HWY_INLINE void sgd_vector(D d, const SGDStep<T>& s, T* parameter, const T* grad, T* buffer) {
+  const auto p = hn::LoadU(d, parameter);
+  auto update = hn::MulAdd(p, hn::Set(d, s.weight_decay), hn::LoadU(d, grad));
+  if (buffer != nullptr) {
+    auto kept = update;
+    if (!s.first) kept = hn::MulAdd(update, hn::Set(d, s.one_minus_dampening), hn::Mul(hn::LoadU(d, buffer), hn::Set(d, s.momentum)));
+    hn::StoreU(kept, d, buffer);
+    update = s.nesterov ? hn::MulAdd(kept, hn::Set(d, s.momentum), update) : kept;
+  }
+  hn::StoreU(hn::NegMulAdd(update, hn::Set(d, s.rate), p), d, parameter);
+}
+
+template <class T>
+void sgd(const SGDStep<T>& s, std::int64_t count, T* parameter, const T* grad, T* buffer) {
+  const hn::ScalableTag<T> d;
+  const hn::CappedTag<T, 1> one;
+  constexpr std::int64_t L = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
+  const auto step = [&](auto tag, std::int64_t i) HWY_ATTR { sgd_vector(tag, s, parameter + i, grad + i, buffer == nullptr ? nullptr : buffer + i); };
+  std::int64_t i = 0;
+  for (; i + L <= count; i += L) step(d, i);
+  for (; i < count; ++i) step(one, i);
+}
+}  // namespace
+
+constinit const OptimizerKernels optimizer_kernels = {{adam<float>, sgd<float>}, {adam<double>, sgd<double>}};
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %%
+//| export kernels/optimizer_steps.cpp
+namespace {
+template <class T>
+const kernels::OptimizerTable<T>& optimizer_table() {
+  using namespace kernels;
+  static constexpr const OptimizerKernels* tables[] = TINYTORCH_PER_CAPABILITY(optimizer_kernels);
+  const OptimizerKernels& chosen = for_capability(tables);
+  if constexpr (std::is_same_v<T, float>) return chosen.in_float;
+  else return chosen.in_double;
+}
+
+// The parameters of a group that have gradients, and what the optimizer keeps for them, in the same order. A list that is not used is empty.
+struct StepTensors {
+  std::vector<Tensor> parameters, grads, first, second, third;
+  std::vector<std::int64_t> counts;  // of the steps, this one included; for SGD whether it is the first
+};
+
+// All of one dtype, float or double, dense, as many numbers as their parameter, and in the host's memory.
+bool fit_one_walk(const StepTensors& tensors) {
+  const ScalarType type = tensors.parameters[0].scalar_type();
+  if (type != kFloat && type != kDouble) return false;
+  for (const std::vector<Tensor>* list : {&tensors.parameters, &tensors.grads, &tensors.first, &tensors.second, &tensors.third}) {
+    for (std::size_t i = 0; i < list->size(); ++i) {
+      const Tensor& t = (*list)[i];
+      if (!t.defined() || t.scalar_type() != type || !t.is_contiguous() || t.is_elsewhere() || t.numel() != tensors.parameters[i].numel()) return false;
+    }
+  }
+  return true;
+}
+
+// Calls f(i, first, count) for pieces of all parameters, on all threads.
+template <class F>
+void for_pieces(TensorList parameters, F f) {
+  struct Piece {
+    std::size_t i;
+    std::int64_t first, count;
+  };
+  constexpr std::int64_t most = 1 << 14;
+  std::vector<Piece> pieces;
+  for (std::size_t i = 0; i < parameters.size(); ++i)
+    for (std::int64_t first = 0; first < parameters[i].numel(); first += most) pieces.push_back({i, first, std::min(most, parameters[i].numel() - first)});
+  // Small parameters share a task: tasks end where `most` numbers are together.
+  std::vector<std::size_t> ends;
+  std::int64_t together = 0;
+  for (std::size_t k = 0; k < pieces.size(); ++k) {
+    together += pieces[k].count;
+    if (together < most && k + 1 < pieces.size()) continue;
+    ends.push_back(k + 1);
+    together = 0;
+  }
+  kernels::run_tasks(static_cast<std::int64_t>(ends.size()), [&](std::int64_t task) {
+    const auto t = static_cast<std::size_t>(task);
+    for (std::size_t k = t == 0 ? 0 : ends[t - 1]; k < ends[t]; ++k) f(pieces[k].i, pieces[k].first, pieces[k].count);
+  });
+}
+
+template <class T>
+T* place_in(TensorList list, std::size_t i, std::int64_t first) {
+  return list.empty() ? nullptr : list[i].data<T>() + first;
+}
+
+// The operators return whether they did it. On the layer CPU nothing does: the optimizer composes.
+using AdamOperator = Operator<bool(TensorList, TensorList, TensorList, TensorList, TensorList, IntArrayRef, double, double, double, double, double, bool)>;
+bool no_fused_adam(TensorList, TensorList, TensorList, TensorList, TensorList, IntArrayRef, double, double, double, double, double, bool) { return false; }
+constinit AdamOperator fused_adam("fused_adam", {.cpu = no_fused_adam});
+
+bool fused_adam_tuned(TensorList parameters, TensorList grads, TensorList exp_avgs, TensorList exp_avg_sqs, TensorList max_exp_avg_sqs, IntArrayRef steps, double lr, double beta1, double beta2, double eps,
+                      double weight_decay, bool decoupled) {
+  const auto walk = [&]<class T>() {
+    std::vector<kernels::AdamStep<T>> numbers;
+    for (const std::int64_t step : steps) {
+      const double correction1 = 1 - std::pow(beta1, static_cast<double>(step)), correction2 = 1 - std::pow(beta2, static_cast<double>(step));
+      numbers.push_back({static_cast<T>(decoupled ? 1 - lr * weight_decay : 1), static_cast<T>(decoupled ? 0 : weight_decay), static_cast<T>(beta1), static_cast<T>(beta2), static_cast<T>(1 - beta1),
+                         static_cast<T>(1 - beta2), static_cast<T>(1 / std::sqrt(correction2)), static_cast<T>(eps), static_cast<T>(lr / correction1)});
+    }
+    for_pieces(parameters, [&](std::size_t i, std::int64_t first, std::int64_t count) {
+      optimizer_table<T>().adam(numbers[i], count, place_in<T>(parameters, i, first), place_in<T>(grads, i, first), place_in<T>(exp_avgs, i, first), place_in<T>(exp_avg_sqs, i, first),
+                                place_in<T>(max_exp_avg_sqs, i, first));
+    });
+  };
+  if (parameters[0].scalar_type() == kFloat) walk.template operator()<float>();
+  else walk.template operator()<double>();
+  return true;
+}
+
+using SGDOperator = Operator<bool(TensorList, TensorList, TensorList, IntArrayRef, double, double, double, double, bool)>;
+bool no_fused_sgd(TensorList, TensorList, TensorList, IntArrayRef, double, double, double, double, bool) { return false; }
+constinit SGDOperator fused_sgd("fused_sgd", {.cpu = no_fused_sgd});
+
+bool fused_sgd_tuned(TensorList parameters, TensorList grads, TensorList buffers, IntArrayRef are_first, double lr, double momentum, double dampening, double weight_decay, bool nesterov) {
+  const auto walk = [&]<class T>() {
+    for_pieces(parameters, [&](std::size_t i, std::int64_t first, std::int64_t count) {
+      const kernels::SGDStep<T> numbers{static_cast<T>(weight_decay), static_cast<T>(momentum), static_cast<T>(1 - dampening), static_cast<T>(lr), nesterov, are_first[i] != 0};
+      optimizer_table<T>().sgd(numbers, count, place_in<T>(parameters, i, first), place_in<T>(grads, i, first), place_in<T>(buffers, i, first));
+    });
+  };
+  if (parameters[0].scalar_type() == kFloat) walk.template operator()<float>();
+  else walk.template operator()<double>();
+  return true;
+}
+
+// The state of `parameter`, made at first use.
+template <class State>
+State& state_for(optim::Optimizer& optimizer, const Tensor& parameter) {
+  std::unique_ptr<optim::OptimizerParamState>& entry = optimizer.state()[parameter.unsafeGetTensorImpl()];
+  if (!entry) entry = optimizer.make_state();
+  return static_cast<State&>(*entry);
+}
+
+// Every parameter of the group that has a gradient, and the gradient.
+StepTensors with_gradients(const optim::OptimizerParamGroup& group) {
+  StepTensors tensors;
+  for (const Tensor& parameter : group.params()) {
+    if (!parameter.grad().defined()) continue;
+    tensors.parameters.push_back(parameter);
+    tensors.grads.push_back(parameter.grad());
+  }
+  return tensors;
+}
+
+// Counts the writes, as operators in place do.
+void count_step(const StepTensors& tensors) {
+  for (const std::vector<Tensor>* list : {&tensors.parameters, &tensors.first, &tensors.second, &tensors.third})
+    for (const Tensor& tensor : *list) detail::bump_version(tensor);
+}
+
+template <class Options>
+bool step_adam_group(optim::Optimizer& optimizer, optim::OptimizerParamGroup& group, bool decoupled) {
+  const auto& options = static_cast<const Options&>(group.options());
+  StepTensors tensors = with_gradients(group);
+  if (tensors.parameters.empty() || !fit_one_walk(tensors)) return false;
+  std::vector<optim::AdamParamState*> states;
+  for (const Tensor& parameter : tensors.parameters) {
+    auto& state = state_for<optim::AdamParamState>(optimizer, parameter);
+    if (!state.exp_avg().defined()) {
+      state.exp_avg(zeros_like(parameter));
+      state.exp_avg_sq(zeros_like(parameter));
+      if (options.amsgrad()) state.max_exp_avg_sq(zeros_like(parameter));
+    }
+    states.push_back(&state);
+    tensors.first.push_back(state.exp_avg());
+    tensors.second.push_back(state.exp_avg_sq());
+    if (options.amsgrad()) tensors.third.push_back(state.max_exp_avg_sq());
+    tensors.counts.push_back(state.step() + 1);
+  }
+  if (!fit_one_walk(tensors)) return false;
+  for (const Tensor& parameter : tensors.parameters) detail::check_inference_write(parameter);
+  const auto [beta1, beta2] = options.betas();
+  const bool done = fused_adam(tensors.parameters, tensors.grads, tensors.first, tensors.second, tensors.third, tensors.counts, options.lr(), beta1, beta2, options.eps(), options.weight_decay(), decoupled);
+  if (!done) return false;
+  for (std::size_t i = 0; i < states.size(); ++i) states[i]->step(tensors.counts[i]);
+  count_step(tensors);
+  return true;
+}
+
+bool step_sgd_group(optim::Optimizer& optimizer, optim::OptimizerParamGroup& group) {
+  const auto& options = static_cast<const optim::SGDOptions&>(group.options());
+  StepTensors tensors = with_gradients(group);
+  if (tensors.parameters.empty() || !fit_one_walk(tensors)) return false;
+  std::vector<optim::SGDParamState*> states;
+  for (const Tensor& parameter : tensors.parameters) {
+    auto& state = state_for<optim::SGDParamState>(optimizer, parameter);
+    if (options.momentum() == 0) continue;
+    states.push_back(&state);
+    tensors.counts.push_back(state.momentum_buffer().defined() ? 0 : 1);
+    tensors.first.push_back(state.momentum_buffer().defined() ? state.momentum_buffer() : empty_like(parameter));
+  }
+  tensors.counts.resize(tensors.parameters.size());
+  if (!fit_one_walk(tensors)) return false;
+  for (const Tensor& parameter : tensors.parameters) detail::check_inference_write(parameter);
+  const bool done = fused_sgd(tensors.parameters, tensors.grads, tensors.first, tensors.counts, options.lr(), options.momentum(), options.dampening(), options.weight_decay(), options.nesterov());
+  if (!done) return false;
+  for (std::size_t i = 0; i < states.size(); ++i) states[i]->momentum_buffer() = tensors.first[i];
+  count_step(tensors);
+  return true;
+}
+}  // namespace
+
+// %%
+//| export kernels/optimizer_steps.cpp
+//| registers
+void register_fused_optimizers() {
+  fused_adam.set(Layer::TunedCPU, fused_adam_tuned);
+  fused_sgd.set(Layer::TunedCPU, fused_sgd_tuned);
+  optim::Adam::group_step = [](optim::Optimizer& optimizer, optim::OptimizerParamGroup& group) { return step_adam_group<optim::AdamOptions>(optimizer, group, false); };
+  optim::AdamW::group_step = [](optim::Optimizer& optimizer, optim::OptimizerParamGroup& group) { return step_adam_group<optim::AdamWOptions>(optimizer, group, true); };
+  optim::SGD::group_step = step_sgd_group;
+}
+
+// %%
+//| lesson
+// Parameters of odd sizes after some steps of an optimizer, one of them without a gradient at first.
+template <class MakeOptimizer>
+std::vector<Tensor> stepped(ScalarType type, MakeOptimizer make_optimizer) {
+  manual_seed(11);
+  std::vector<Tensor> parameters;
+  for (const DimVector& sizes : {DimVector{3, 5}, DimVector{1}, DimVector{130, 257}, DimVector{17}, DimVector{}, DimVector{0}}) parameters.push_back(randn(sizes, type).requires_grad_());
+  auto optimizer = make_optimizer(parameters);
+  for (int step = 0; step < 5; ++step) {
+    for (std::size_t i = 0; i < parameters.size(); ++i)
+      if (i != 3 || step > 1) parameters[i].mutable_grad() = randn(parameters[i].sizes(), type);
+    optimizer.step();
+  }
+  for (Tensor& parameter : parameters) parameter = parameter.detach();
+  return parameters;
+}
+
+// %%
+TEST_CASE("fused optimizers: the reference's parameters after some steps, with the same bits for any number of threads") {
+  using namespace optim;
+  const auto compare = [](auto make_optimizer) {
+    for (const ScalarType type : {kFloat, kDouble}) {
+      const auto run = [&] { return stepped(type, make_optimizer); };
+      const std::vector<Tensor> expected = by_reference(run);
+      const double tolerance = type == kFloat ? 2e-6 : 1e-14;
+      for_each_capability([&] {
+        const std::vector<Tensor> tuned = run();
+        for (std::size_t i = 0; i < tuned.size(); ++i) CHECK_CLOSE(tuned[i], expected[i], tolerance, tolerance);
+      });
+      const std::vector<Tensor> alone = with_threads(1, run), together = with_threads(3, run);
+      for (std::size_t i = 0; i < alone.size(); ++i) CHECK_EQ(together[i], alone[i]);
+    }
+  };
+  using Parameters = std::vector<Tensor>;
+  compare([](const Parameters& p) { return Adam(p, AdamOptions(0.01)); });
+  compare([](const Parameters& p) { return Adam(p, AdamOptions(0.01).weight_decay(0.1).amsgrad(true).betas({0.8, 0.95})); });
+  compare([](const Parameters& p) { return AdamW(p, AdamWOptions(0.01).weight_decay(0.1)); });
+  compare([](const Parameters& p) { return AdamW(p, AdamWOptions(0.01).amsgrad(true)); });
+  compare([](const Parameters& p) { return SGD(p, SGDOptions(0.01)); });
+  compare([](const Parameters& p) { return SGD(p, SGDOptions(0.01).momentum(0.9).weight_decay(0.1).dampening(0.5)); });
+  compare([](const Parameters& p) { return SGD(p, SGDOptions(0.01).momentum(0.9).nesterov(true)); });
+}
+
+TEST_CASE("fused optimizers: the kernel runs, counts its writes, and leaves to the reference what has gaps") {
+  const Tensor p = ones({4}).requires_grad_(), wide = ones({4, 6});
+  const Tensor gaps = wide.slice(1, 0, 3).requires_grad_();
+  p.mutable_grad() = ones({4});
+  optim::AdamW dense({p}, 0.1), strided({gaps}, 0.1);
+  optim::OptimizerParamGroup& group = dense.param_groups()[0];
+  const bool tuned = birth_layers.has(Layer::TunedCPU);  // not with TINYTORCH_KERNELS=reference
+  const auto version = p._version();
+  CHECK_EQ(optim::AdamW::group_step(dense, group), tuned);
+  if (tuned) CHECK_GT(p._version(), version);
+  {
+    const kernels::ReferenceKernelsGuard reference;
+    CHECK_FALSE(optim::AdamW::group_step(dense, group));
+  }
+  gaps.mutable_grad() = ones({4, 3});
+  CHECK_FALSE(optim::AdamW::group_step(strided, strided.param_groups()[0]));
+  strided.step();
+  CHECK_CLOSE(gaps.detach(), full({4, 3}, 1 - 0.001 - 0.1), 1e-5, 1e-5);
+  CHECK_EQ(wide.slice(1, 3, 6), ones({4, 3}));
+}
+
+// %% [markdown]
+// ## Rows of tables
+//
+// An embedding copies rows, `index_select` copies pieces, and their gradients add rows to where they came from. A copy of a whole row is one `memcpy`; all that is left to do is to divide the work. Reading is easy: each task has some of the results. Adding is not, because several positions may name one row: if each task took some positions,
+// two could add to one row at once, and the order, with it the bits, would be a race. So each task owns some *rows* of the table, walks over all positions, and takes those that name its rows, in their order:
+//
+//     indices    7 2 7 0 2 9 ...           task 0 owns rows 0 to 4:  adds positions 1 3 4
+//                                          task 1 owns rows 5 to 9:  adds positions 0 2 5
+//
+// Every row gets its additions in the order of the positions, as from the reference: the same bits.
+
+// %%
+//| export kernels/table_rows.cpp
+namespace {
+// Whether all indices are in [0, rows); the reference says which are not.
+bool are_rows(const Tensor& ids, std::int64_t rows) {
+  const std::int64_t* const id = ids.data<std::int64_t>();
+  return std::all_of(id, id + ids.numel(), [rows](std::int64_t i) { return i >= 0 && i < rows; });
+}
+
+// Calls f<T> for dtypes whose elements these functions move; false for others.
+template <class F>
+bool with_element(ScalarType type, F f) {
+  if (type == kFloat) f.template operator()<float>();
+  else if (type == kDouble) f.template operator()<double>();
+  else if (type == kLong) f.template operator()<std::int64_t>();
+  else return false;
+  return true;
+}
+
+Tensor flat_long(const Tensor& indices) { return indices.to(kLong).contiguous().view({indices.numel()}); }
+
+// out (outer, count, inner) = from (outer, rows, inner) at ids (count) along the middle.
+template <class T>
+void copy_table_rows(T* out, const T* from, const std::int64_t* ids, std::int64_t outer, std::int64_t count, std::int64_t rows, std::int64_t inner) {
+  const std::int64_t together = std::max<std::int64_t>(1, (1 << 15) / inner);
+  parallel_for(0, outer * count, together, [&](std::int64_t first, std::int64_t stop) {
+    for (std::int64_t i = first; i < stop; ++i) {
+      const T* const row = from + (i / count * rows + ids[i % count]) * inner;
+      if (inner == 1) out[i] = *row;
+      else std::memcpy(out + i * inner, row, static_cast<std::size_t>(inner) * sizeof(T));
+    }
+  });
+}
+
+// table (rows, D)[ids[i]] += grad (count, D)[i], but for the positions of padding_idx.
+template <class T>
+void add_table_rows(T* table, const T* grad, const std::int64_t* ids, std::int64_t count, std::int64_t rows, std::int64_t D, std::int64_t padding_idx) {
+  const std::int64_t tasks = std::clamp<std::int64_t>(count * D / (1 << 15), 1, std::min<std::int64_t>(rows, 16));
+  kernels::run_tasks(tasks, [&](std::int64_t task) {
+    const std::int64_t first = rows * task / tasks, stop = rows * (task + 1) / tasks;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const std::int64_t row = ids[i];
+      if (row < first || row >= stop || row == padding_idx) continue;
+      T* const to = table + row * D;
+      const T* const from = grad + i * D;
+      for (std::int64_t d = 0; d < D; ++d) to[d] = static_cast<T>(to[d] + from[d]);
+    }
+  });
+}
+
+Tensor embedding_tuned(const Tensor& weight, const Tensor& indices, std::int64_t padding_idx, bool scale_grad_by_freq) {
+  const Tensor ids = flat_long(indices);
+  DimVector sizes(indices.sizes());
+  sizes.push_back(weight.size(1));
+  const bool ours = weight.is_contiguous() && weight.size(1) > 0 && ids.numel() > 0 && are_rows(ids, weight.size(0));
+  if (!ours) return op::embedding.function(Layer::CPU)(weight, indices, padding_idx, scale_grad_by_freq);
+  const Tensor result = empty(sizes, weight.scalar_type());
+  const bool done = with_element(weight.scalar_type(), [&]<class T>() {
+    copy_table_rows(result.data<T>(), weight.data<T>(), ids.data<std::int64_t>(), 1, ids.numel(), weight.size(0), weight.size(1));
+  });
+  return done ? result : op::embedding.function(Layer::CPU)(weight, indices, padding_idx, scale_grad_by_freq);
+}
+
+Tensor embedding_backward_tuned(const Tensor& grad_output, const Tensor& indices, std::int64_t num_weights, std::int64_t padding_idx, bool scale_grad_by_freq) {
+  const Tensor ids = flat_long(indices);
+  const bool is_float = grad_output.scalar_type() == kFloat || grad_output.scalar_type() == kDouble;
+  if (!is_float || scale_grad_by_freq || grad_output.numel() == 0 || !are_rows(ids, num_weights))
+    return op::embedding_dense_backward.function(Layer::CPU)(grad_output, indices, num_weights, padding_idx, scale_grad_by_freq);
+  const Tensor grad = grad_output.contiguous(), result = zeros({num_weights, grad.size(-1)}, grad.scalar_type());
+  with_element(grad.scalar_type(),
+               [&]<class T>() { add_table_rows(result.data<T>(), grad.data<T>(), ids.data<std::int64_t>(), ids.numel(), num_weights, grad.size(-1), padding_idx); });
+  return result;
+}
+
+Tensor index_select_tuned(const Tensor& self, std::int64_t dim, const Tensor& index) {
+  const auto reference = [&] { return op::index_select.function(Layer::CPU)(self, dim, index); };
+  if (self.dim() == 0 || self.numel() == 0 || index.numel() == 0 || !self.is_contiguous()) return reference();
+  const Tensor ids = flat_long(index);
+  const std::int64_t rows = self.size(dim), inner = self.stride(dim);
+  if (inner * rows * multiply_sizes(IntArrayRef(self.sizes().data(), static_cast<std::size_t>(dim))) != self.numel() || !are_rows(ids, rows)) return reference();
+  DimVector sizes(self.sizes());
+  sizes[static_cast<std::size_t>(dim)] = ids.numel();
+  const Tensor result = empty(sizes, self.scalar_type());
+  const bool done = with_element(self.scalar_type(), [&]<class T>() {
+    copy_table_rows(result.data<T>(), self.data<T>(), ids.data<std::int64_t>(), self.numel() / (rows * inner), ids.numel(), rows, inner);
+  });
+  return done ? result : reference();
+}
+
+// Rows of a table only: dimension 0 of contiguous tensors that share no memory.
+const Tensor& index_add_tuned(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& source) {
+  const bool is_float = self.scalar_type() == kFloat || self.scalar_type() == kDouble;
+  const bool ours = is_float && dim == 0 && self.dim() > 0 && source.numel() > 0 && self.is_contiguous() && !source.is_alias_of(self);
+  if (!ours) return op::index_add_.function(Layer::CPU)(self, dim, index, source);
+  const Tensor ids = flat_long(index), from = source.contiguous();
+  if (!are_rows(ids, self.size(0))) return op::index_add_.function(Layer::CPU)(self, dim, index, source);
+  with_element(self.scalar_type(),
+               [&]<class T>() { add_table_rows(self.data<T>(), from.data<T>(), ids.data<std::int64_t>(), ids.numel(), self.size(0), self.numel() / self.size(0), -1); });
+  return self;
+}
+}  // namespace
+
+// %%
+//| export kernels/table_rows.cpp
+//| registers
+void register_tuned_table_rows() {
+  op::embedding.set(Layer::TunedCPU, embedding_tuned);
+  op::embedding_dense_backward.set(Layer::TunedCPU, embedding_backward_tuned);
+  op::index_select.set(Layer::TunedCPU, index_select_tuned);
+  op::index_add_.set(Layer::TunedCPU, index_add_tuned);
+}
+
+// %%
+TEST_CASE("rows of tables: the reference's bits, for repeated indices, with padding, and on any number of threads") {
+  manual_seed(774);
+  const Tensor table = randn({50, 70}), ids = randint(0, 50, {40, 30}), three = randn({4, 50, 6});
+  const auto results = [&] {
+    const Tensor weight = table.clone().requires_grad_();
+    const Tensor rows = embedding(weight, ids, 3);
+    rows.backward(arange(40 * 30 * 70).remainder(17).to(kFloat).view({40, 30, 70}));
+    const Tensor sum = table.clone();
+    sum.index_add_(0, ids.view({1200}), ones({1200, 70}) * 0.1);
+    return std::vector<Tensor>{rows.detach(), weight.grad(), sum, three.index_select(1, ids.select(0, 0)), three.index_select(2, tensor({5, 0, 5})), three.index_select(0, tensor({3})),
+                               three.transpose(0, 1).index_select(1, tensor({2, 2})), table.to(kLong).index_select(0, tensor({49, 0}))};
+  };
+  const std::vector<Tensor> expected = by_reference(results), alone = with_threads(1, results), together = with_threads(3, results);
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    CHECK_EQ(alone[i], expected[i]);
+    CHECK_EQ(together[i], expected[i]);
+  }
+  CHECK_ERROR(embedding(table, tensor({50})), "index out of range in self");
+  CHECK_ERROR(table.index_select(0, tensor({-1})), "index -1 is out of bounds for dimension 0 with size 50");
+}
+
+// %%
+DEMO("what LeNet-5 asks for beside its products: reference and tuned, one thread") {
+  const int before = get_num_threads();
+  set_num_threads(1);
+  const Tensor image = relu(randn({64, 6, 28, 28})), grad = randn({64, 6, 28, 28}), pooled = randn({64, 6, 14, 14});
+  const auto seconds = [](const auto& f) { return measure([&] { do_not_optimize(f()); }, {.samples = 3}).minimum; };
+  const auto compare = [&](const char* what, const auto& f) {
+    const double tuned = seconds(f), reference = by_reference([&] { return seconds(f); });
+    std::printf("  %-28s %9.1f us   reference %9.1f us   %5.1f times\n", what, tuned * 1e6, reference * 1e6, reference / tuned);
+  };
+  compare("max_pool2d", [&] { return max_pool2d(image, 2); });
+  compare("max_pool2d and its gradient", [&] {
+    const Tensor leaf = image.detach().requires_grad_();
+    max_pool2d(leaf, 2).backward(pooled);
+    return leaf.grad();
+  });
+  for (const Activation& activation : kActivations) compare(activation.name, [&] {
+    const Tensor leaf = image.detach().requires_grad_();
+    activation.call(leaf).backward(grad);
+    return leaf.grad();
+  });
+  set_num_threads(before);
+}
+
+DEMO("one step of AdamW for 10.8 million parameters, one thread") {
+  const int before_threads = get_num_threads();
+  set_num_threads(1);
+  std::vector<Tensor> parameters;
+  for (int i = 0; i < 75; ++i) parameters.push_back(randn({144000}).requires_grad_());
+  for (const Tensor& parameter : parameters) parameter.mutable_grad() = randn({144000});
+  optim::AdamW optimizer(parameters, 1e-3);
+  optimizer.step();
+  const std::size_t before = memory::stats().live;
+  memory::reset_peak();
+  const auto seconds = [&] { return measure([&] { do_not_optimize(optimizer.step()); }, {.samples = 3}).minimum; };
+  const double tuned = seconds(), reference = by_reference(seconds), bytes = 28.0 * 75 * 144000;
+  std::printf("  p, g, m, v read, p, m, v written %8.2f GB/s   reference %8.2f GB/s   %5.1f times\n", bytes / tuned * 1e-9, bytes / reference * 1e-9, reference / tuned);
+  std::printf("  beside its state, a fused step allocates nothing; the reference's temporaries took %s\n", format_bytes(static_cast<std::int64_t>(memory::stats().peak - before)).c_str());
+  set_num_threads(before_threads);
+}
+
+// %% [markdown]
+// ## Where to read on
+//
+// PyTorch has slopes as operators of their own (`threshold_backward`, `gelu_backward`, in `aten/src/ATen/native/cpu/Activation.cpp`), written with its `Vectorized` class, and pools with channels side by side where it may choose (`aten/src/ATen/native/cpu/MaxPoolKernel.cpp`), so that a vector holds one pixel of many channels and nothing must be taken
+// apart. Compilers go further: XLA and `torch.compile` join a slope with the product before it, so that the gradient is not written at all.
+//
+// - **Optimizers.** `torch/optim/_functional` composes, `foreach` makes one call for a list of tensors, `fused` one walk: `aten/src/ATen/native/cpu/FusedAdamKernel.cpp`. XLA and `torch.compile` get there from the composition, by generating such a loop.
+// - **Tables.** `aten/src/ATen/native/cpu/IndexKernel.cpp`; for gradients of embeddings `aten/src/ATen/native/Embedding.cpp` divides the rows among threads, too.
+
+// %%
+}  // namespace tinytorch

@@ -1,0 +1,88 @@
+// From the lesson modules/89_training_kernels/training_kernels_dev.cpp:
+// edit the module, not this file.
+
+#include <algorithm>
+#include <cstdint>
+
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/kernels/capability.h"
+#include "tinytorch/kernels/parallel.h"
+#include "tinytorch/kernels/pooling_kernels.h"
+#include "tinytorch/nn/pool.h"
+
+namespace tinytorch {
+
+namespace {
+const kernels::PoolingKernels& pooling_table() {
+  using namespace kernels;
+  static constexpr const PoolingKernels* tables[] = TINYTORCH_PER_CAPABILITY(pooling_kernels);
+  return for_capability(tables);
+}
+
+// Windows along one dimension.
+struct PooledLine {
+  PooledLine(std::int64_t size_, std::int64_t kernel_, std::int64_t stride_, std::int64_t padding_, std::int64_t dilation_, std::int64_t count)
+      : size(size_), kernel(kernel_), stride(stride_), padding(padding_), dilation(dilation_), first(std::min(count, (padding + stride - 1) / stride)) {
+    const std::int64_t room = size + padding - (kernel - 1) * dilation - 1;  // where the last window that is inside begins, counted from the padding
+    stop = std::clamp<std::int64_t>(room < 0 ? 0 : room / stride + 1, first, count);
+  }
+  std::int64_t begin(std::int64_t window) const { return window * stride - padding; }
+
+  std::int64_t size, kernel, stride, padding, dilation;
+  std::int64_t first, stop;  // windows that lie inside: [first, stop)
+};
+
+// One window, of which a part may lie outside.
+template <class T>
+std::int64_t winner_at_edge(const T* plane, const PooledLine& rows, const PooledLine& columns, std::int64_t y, std::int64_t x) {
+  std::int64_t best = -1;
+  for (std::int64_t i = 0; i < rows.kernel; ++i)
+    for (std::int64_t j = 0; j < columns.kernel; ++j) {
+      const std::int64_t row = rows.begin(y) + i * rows.dilation, column = columns.begin(x) + j * columns.dilation;
+      if (row < 0 || row >= rows.size || column < 0 || column >= columns.size) continue;
+      const std::int64_t here = row * columns.size + column;
+      if (best < 0 || plane[here] > plane[best] || plane[here] != plane[here]) best = here;
+    }
+  return best;
+}
+
+template <class T, class Kernel>
+void pool_plane(Kernel kernel, const T* plane, const T* end, const PooledLine& rows, const PooledLine& columns, std::int64_t height, std::int64_t width, std::int64_t* winners) {
+  for (std::int64_t y = 0; y < height; ++y, winners += width) {
+    const bool inside = y >= rows.first && y < rows.stop;
+    const std::int64_t first = inside ? columns.first : width, stop = inside ? columns.stop : width;
+    for (std::int64_t x = 0; x < first; ++x) winners[x] = winner_at_edge(plane, rows, columns, y, x);
+    if (first < stop) {
+      const std::int64_t corner = rows.begin(y) * columns.size + columns.begin(first);
+      kernel({plane + corner, end - plane - corner, rows.kernel, columns.kernel, rows.dilation * columns.size, columns.dilation, columns.stride, corner, stop - first, winners + first});
+    }
+    for (std::int64_t x = stop; x < width; ++x) winners[x] = winner_at_edge(plane, rows, columns, y, x);
+  }
+}
+
+Tensor max_pool_indices_tuned(const Tensor& self, IntArrayRef output, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation) {
+  const ScalarType type = self.scalar_type();
+  if ((type != kFloat && type != kDouble) || self.numel() == 0) return op::max_pool_indices.function(Layer::CPU)(self, output, kernel, stride, padding, dilation);
+  const Tensor planes = self.contiguous();
+  const PooledLine rows(self.size(-2), kernel[0], stride[0], padding[0], dilation[0], output[0]), columns(self.size(-1), kernel[1], stride[1], padding[1], dilation[1], output[1]);
+  DimVector sizes(self.sizes());
+  sizes[sizes.size() - 2] = output[0];
+  sizes[sizes.size() - 1] = output[1];
+  const Tensor result = empty(sizes, kLong);
+  const std::int64_t plane = rows.size * columns.size, windows = output[0] * output[1];
+  std::int64_t* const winners = result.data<std::int64_t>();
+  const auto run = [&]<class T>(void (*row_kernel)(const kernels::PoolingRow<T>&)) {
+    const T* const from = planes.data<T>();
+    parallel_for(0, planes.numel() / plane, std::max<std::int64_t>(1, 16384 / plane), [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t p = begin; p < end; ++p) pool_plane<T>(row_kernel, from + p * plane, from + planes.numel(), rows, columns, output[0], output[1], winners + p * windows);
+    });
+  };
+  if (type == kFloat) run(pooling_table().in_float);
+  else run(pooling_table().in_double);
+  return result;
+}
+}  // namespace
+
+void register_tuned_pooling() { op::max_pool_indices.set(Layer::TunedCPU, max_pool_indices_tuned); }
+
+}  // namespace tinytorch

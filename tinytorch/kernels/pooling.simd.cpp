@@ -1,0 +1,104 @@
+// From the lesson modules/89_training_kernels/training_kernels_dev.cpp:
+// edit the module, not this file.
+
+#ifndef TINYTORCH_CAPABILITY
+#define TINYTORCH_CAPABILITY DEFAULT
+#endif
+#include <hwy/highway.h>
+#include "tinytorch/kernels/pooling_kernels.h"
+
+namespace tinytorch {
+
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// The largest numbers of a vector of windows so far, and their distances from their windows' corners.
+template <class T>
+class Largest {
+ public:
+  using Tag = hn::ScalableTag<T>;
+  using Places = hn::RebindToSigned<Tag>;
+  static constexpr std::int64_t kLanes = static_cast<std::int64_t>(hn::MaxLanes(Tag()));
+
+  explicit Largest(const PoolingRow<T>& row) : row_(row) {}
+
+  // Windows x to x + count. REQUIRES: count <= kLanes; fits(x).
+  void find(std::int64_t x, std::int64_t count) {
+    const T* const corner = row_.corner + x * row_.stride;
+    empty_ = true;
+    for (std::int64_t i = 0; i < row_.rows; ++i) {
+      for (std::int64_t j = 0; j < row_.columns; ++j) {
+        const std::int64_t at = i * row_.row + j * row_.column;
+        if (row_.stride == 1) {
+          meet(hn::LoadU(Tag(), corner + at), at);
+          continue;
+        }
+        hn::Vec<Tag> even, odd;
+        hn::LoadInterleaved2(Tag(), corner + at, even, odd);
+        meet(even, at);
+        if (row_.column == 1 && j + 1 < row_.columns) meet(odd, at + 1), ++j;
+      }
+    }
+    hn::TFromD<Places> places[kLanes];
+    hn::StoreU(places_, Places(), places);
+    for (std::int64_t lane = 0; lane < count; ++lane) row_.winners[x + lane] = row_.first + (x + lane) * row_.stride + places[lane];
+  }
+
+  // Whether vectors for kLanes windows from x on stay inside of what may be read.
+  bool fits(std::int64_t x) const {
+    // With pairs the last load begins at an even column.
+    const std::int64_t last_column = row_.stride == 2 && row_.column == 1 ? (row_.columns - 1) / 2 * 2 : (row_.columns - 1) * row_.column;
+    return x * row_.stride + (row_.rows - 1) * row_.row + last_column + kLanes * row_.stride <= row_.readable;
+  }
+
+ private:
+  HWY_INLINE void meet(hn::Vec<Tag> value, std::int64_t at) {
+    const auto place = hn::Set(Places(), static_cast<hn::TFromD<Places>>(at));
+    if (empty_) {
+      empty_ = false;
+      values_ = value;
+      places_ = place;
+      return;
+    }
+    const auto wins = hn::Or(hn::Gt(value, values_), hn::IsNaN(value));
+    values_ = hn::IfThenElse(wins, value, values_);
+    places_ = hn::IfThenElse(hn::RebindMask(Places(), wins), place, places_);
+  }
+
+  const PoolingRow<T>& row_;
+  bool empty_ = true;
+  hn::Vec<Tag> values_ = hn::Zero(Tag());
+  hn::Vec<Places> places_ = hn::Zero(Places());
+};
+
+template <class T>
+void find_largest(const PoolingRow<T>& row) {
+  std::int64_t x = 0;
+  constexpr std::int64_t lanes = Largest<T>::kLanes;
+  if ((row.stride == 1 || row.stride == 2) && row.rows * row.row < (std::int64_t{1} << 30)) {
+    Largest<T> largest(row);
+    for (; x + lanes <= row.count && largest.fits(x); x += lanes) largest.find(x, lanes);
+    if (x < row.count && largest.fits(x)) largest.find(x, row.count - x), x = row.count;
+  }
+  for (; x < row.count; ++x) {
+    const T* const corner = row.corner + x * row.stride;
+    std::int64_t place = 0;
+    for (std::int64_t i = 0; i < row.rows; ++i) {
+      for (std::int64_t j = i == 0 ? 1 : 0; j < row.columns; ++j) {
+        const std::int64_t at = i * row.row + j * row.column;
+        const T value = corner[at];
+        // A selection, not a jump.
+        const bool wins = static_cast<bool>(static_cast<int>(value > corner[place]) | static_cast<int>(value != value));
+        place = wins ? at : place;
+      }
+    }
+    row.winners[x] = row.first + x * row.stride + place;
+  }
+}
+}  // namespace
+
+constinit const PoolingKernels pooling_kernels = {find_largest<float>, find_largest<double>};
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+}  // namespace tinytorch

@@ -1,0 +1,29 @@
+// From the lesson modules/89_training_kernels/training_kernels_dev.cpp:
+// edit the module, not this file.
+#pragma once
+
+#include <cstdint>
+
+#include "tinytorch/kernels/capability_tables.h"
+
+namespace tinytorch {
+
+namespace kernels {
+
+// out[i] = grad[i] * slope at i, for i < count; `saved` holds results for relu, sigmoid and tanh, inputs for the others. `out` may be grad. O(count).
+template <class T>
+struct SlopeTable {
+  using Kernel = void (*)(const T* grad, const T* saved, std::int64_t count, T* out);
+  Kernel relu, sigmoid, tanh, silu, gelu, gelu_tanh;
+};
+
+struct SlopeKernels {
+  SlopeTable<float> in_float;
+  SlopeTable<double> in_double;
+};
+
+TINYTORCH_DECLARE_PER_CAPABILITY(SlopeKernels, slope_kernels)
+
+}  // namespace kernels
+
+}  // namespace tinytorch

@@ -1,0 +1,95 @@
+// From the lesson modules/89_training_kernels/training_kernels_dev.cpp:
+// edit the module, not this file.
+
+#include <cstdint>
+#include <type_traits>
+
+#include "tinytorch/core/autograd.h"
+#include "tinytorch/core/gradient.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/kernels/capability.h"
+#include "tinytorch/kernels/elementwise.h"
+#include "tinytorch/kernels/fused_gradient.h"
+#include "tinytorch/kernels/parallel.h"
+#include "tinytorch/kernels/slope_kernels.h"
+#include "tinytorch/nn/activations.h"
+
+namespace tinytorch {
+
+// Of chapter 95.
+Tensor gelu_backward(const Tensor& g, const Tensor& x, bool tanh_approximation);
+
+namespace {
+template <class T>
+const kernels::SlopeTable<T>& slope_table() {
+  using namespace kernels;
+  static constexpr const SlopeKernels* tables[] = TINYTORCH_PER_CAPABILITY(slope_kernels);
+  const SlopeKernels& chosen = for_capability(tables);
+  if constexpr (std::is_same_v<T, float>) return chosen.in_float;
+  else return chosen.in_double;
+}
+
+bool has_slope_kernel(const Tensor& grad, const Tensor& saved) {
+  const ScalarType type = saved.scalar_type();
+  return saved.numel() >= kernels::kFewElements && (type == kFloat || type == kDouble) && grad.scalar_type() == type && grad.sizes() == saved.sizes();
+}
+
+// grad times the slopes at `saved`, as a new contiguous tensor. REQUIRES: has_slope_kernel.
+template <class Pick>
+Tensor times_slopes(const Tensor& grad, const Tensor& saved, Pick pick) {
+  const Tensor g = grad.contiguous(), s = saved.contiguous(), result = empty(s.sizes(), s.scalar_type());
+  const auto run = [&]<class T>() {
+    const auto kernel = pick(slope_table<T>());
+    parallel_for(0, s.numel(), kernels::kElementwiseGrain, [&, from = g.data<T>(), at = s.data<T>(), to = result.data<T>()](std::int64_t first, std::int64_t stop) {
+      kernel(from + first, at + first, stop - first, to + first);
+    });
+  };
+  if (s.scalar_type() == kFloat) run.template operator()<float>();
+  else run.template operator()<double>();
+  return result;
+}
+
+// The gradient of an activation: (gradient of the result, what was saved).
+using SlopeOperator = Operator<Tensor(const Tensor&, const Tensor&)>;
+
+template <auto& Op, auto Pick>
+Tensor slope_tuned(const Tensor& grad, const Tensor& saved) {
+  return has_slope_kernel(grad, saved) ? times_slopes(grad, saved, Pick) : Op.function(Layer::CPU)(grad, saved);
+}
+
+Tensor relu_backward_composed(const Tensor& g, const Tensor& y) { return where(y <= 0, zeros({}, g.options()), g); }
+Tensor sigmoid_backward_composed(const Tensor& g, const Tensor& y) { return g * (y * (1 - y)); }
+Tensor tanh_backward_composed(const Tensor& g, const Tensor& y) { return g * (1 - y * y); }
+Tensor silu_backward_composed(const Tensor& g, const Tensor& x) {
+  const Tensor s = sigmoid(x);
+  return g * (s * (x * (1 - s) + 1));
+}
+Tensor gelu_backward_composed(const Tensor& g, const Tensor& x) { return gelu_backward(g, x, false); }
+Tensor gelu_tanh_backward_composed(const Tensor& g, const Tensor& x) { return gelu_backward(g, x, true); }
+
+constinit SlopeOperator relu_backward_op("relu_backward", {.cpu = relu_backward_composed});
+constinit SlopeOperator sigmoid_backward_op("sigmoid_backward", {.cpu = sigmoid_backward_composed});
+constinit SlopeOperator tanh_backward_op("tanh_backward", {.cpu = tanh_backward_composed});
+constinit SlopeOperator silu_backward_op("silu_backward", {.cpu = silu_backward_composed});
+constinit SlopeOperator gelu_backward_op("gelu_backward", {.cpu = gelu_backward_composed});
+constinit SlopeOperator gelu_tanh_backward_op("gelu_tanh_backward", {.cpu = gelu_tanh_backward_composed});
+}  // namespace
+
+void register_tuned_slopes() {
+  relu_backward_op.set(Layer::TunedCPU, slope_tuned<relu_backward_op, [](const auto& table) { return table.relu; }>);
+  sigmoid_backward_op.set(Layer::TunedCPU, slope_tuned<sigmoid_backward_op, [](const auto& table) { return table.sigmoid; }>);
+  tanh_backward_op.set(Layer::TunedCPU, slope_tuned<tanh_backward_op, [](const auto& table) { return table.tanh; }>);
+  silu_backward_op.set(Layer::TunedCPU, slope_tuned<silu_backward_op, [](const auto& table) { return table.silu; }>);
+  gelu_backward_op.set(Layer::TunedCPU, slope_tuned<gelu_backward_op, [](const auto& table) { return table.gelu; }>);
+  gelu_tanh_backward_op.set(Layer::TunedCPU, slope_tuned<gelu_tanh_backward_op, [](const auto& table) { return table.gelu_tanh; }>);
+  kernels::fused_gradient<op::relu>([](const Tensor& g, Output y) { return is_recording() ? relu_backward_composed(g, y) : relu_backward_op(g, y); });
+  kernels::fused_gradient<op::sigmoid>([](const Tensor& g, Output y) { return is_recording() ? sigmoid_backward_composed(g, y) : sigmoid_backward_op(g, y); });
+  kernels::fused_gradient<op::tanh>([](const Tensor& g, Output y) { return is_recording() ? tanh_backward_composed(g, y) : tanh_backward_op(g, y); });
+  kernels::fused_gradient<op::silu>([](const Tensor& g, Input<0> x) { return is_recording() ? silu_backward_composed(g, x) : silu_backward_op(g, x); });
+  kernels::fused_gradient<op::gelu>([](const Tensor& g, Input<0> x, Arg<1, bool> tanh_approximation) {
+    if (is_recording()) return gelu_backward(g, x, tanh_approximation);
+    return tanh_approximation ? gelu_tanh_backward_op(g, x) : gelu_backward_op(g, x);
+  });
+}
+
+}  // namespace tinytorch

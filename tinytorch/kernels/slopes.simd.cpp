@@ -1,0 +1,69 @@
+// From the lesson modules/89_training_kernels/training_kernels_dev.cpp:
+// edit the module, not this file.
+
+#ifndef TINYTORCH_CAPABILITY
+#define TINYTORCH_CAPABILITY DEFAULT
+#endif
+#include <hwy/highway.h>
+#include "tinytorch/kernels/slope_kernels.h"
+#include "tinytorch/kernels/vector_math-inl.h"
+
+namespace tinytorch {
+
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+// Two vectors at a time, so that one waits for its exponential while the other computes.
+template <class T, auto F>
+void walk_slopes(const T* grad, const T* saved, std::int64_t count, T* out) {
+  const hn::ScalableTag<T> d;
+  constexpr std::int64_t lanes = LanesOf(hn::ScalableTag<T>());
+  std::int64_t i = 0;
+  for (; i + 2 * lanes <= count; i += 2 * lanes) {
+    const auto first = F(d, hn::LoadU(d, grad + i), hn::LoadU(d, saved + i));
+    const auto second = F(d, hn::LoadU(d, grad + i + lanes), hn::LoadU(d, saved + i + lanes));
+    hn::StoreU(first, d, out + i);
+    hn::StoreU(second, d, out + i + lanes);
+  }
+  for (; i + lanes <= count; i += lanes) hn::StoreU(F(d, hn::LoadU(d, grad + i), hn::LoadU(d, saved + i)), d, out + i);
+  if (i < count) StorePart(F(d, LoadPart(d, grad + i, count - i), LoadPart(d, saved + i, count - i)), d, out + i, count - i);
+}
+
+constexpr auto relu_slope = [](auto d, auto g, auto y) { return hn::IfThenZeroElse(hn::Le(y, hn::Zero(d)), g); };
+
+constexpr auto sigmoid_slope = [](auto d, auto g, auto y) { return hn::Mul(g, hn::Mul(y, hn::Sub(hn::Set(d, hn::TFromD<decltype(d)>{1}), y))); };
+
+constexpr auto tanh_slope = [](auto d, auto g, auto y) { return hn::Mul(g, hn::NegMulAdd(y, y, hn::Set(d, hn::TFromD<decltype(d)>{1}))); };
+
+constexpr auto silu_slope = [](auto d, auto g, auto x) {
+  const auto one = hn::Set(d, hn::TFromD<decltype(d)>{1});
+  const auto s = Sigmoid(d, x);
+  return hn::Mul(g, hn::Mul(s, hn::MulAdd(x, hn::Sub(one, s), one)));
+};
+
+constexpr auto gelu_slope = [](auto d, auto g, auto x) {
+  using T = hn::TFromD<decltype(d)>;
+  const auto half = hn::Set(d, T{0.5});
+  const auto below = hn::MulAdd(half, Erf(d, hn::Mul(x, hn::Set(d, static_cast<T>(0.70710678118654752440)))), half);
+  const auto density = hn::Mul(Exp(d, hn::Mul(hn::Mul(x, x), hn::Set(d, T{-0.5}))), hn::Set(d, static_cast<T>(0.39894228040143267794)));
+  return hn::Mul(g, hn::MulAdd(x, density, below));
+};
+
+constexpr auto gelu_tanh_slope = [](auto d, auto g, auto x) {
+  using T = hn::TFromD<decltype(d)>;
+  constexpr double twice_scale = 2 * 0.79788456080286535588;  // 2 sqrt(2 / pi)
+  const auto one = hn::Set(d, T{1}), square = hn::Mul(x, x), scale = hn::Set(d, static_cast<T>(twice_scale));
+  const auto s = Sigmoid(d, hn::Mul(x, hn::MulAdd(square, hn::Set(d, static_cast<T>(twice_scale * 0.044715)), scale)));
+  const auto slope_of_u = hn::MulAdd(square, hn::Set(d, static_cast<T>(twice_scale * 3 * 0.044715)), scale);
+  return hn::Mul(g, hn::MulAdd(hn::Mul(x, slope_of_u), hn::Mul(s, hn::Sub(one, s)), s));
+};
+
+template <class T>
+constexpr SlopeTable<T> slope_table_of() {
+  return {walk_slopes<T, relu_slope>, walk_slopes<T, sigmoid_slope>, walk_slopes<T, tanh_slope>, walk_slopes<T, silu_slope>, walk_slopes<T, gelu_slope>, walk_slopes<T, gelu_tanh_slope>};
+}
+}  // namespace
+
+constinit const SlopeKernels slope_kernels = {slope_table_of<float>(), slope_table_of<double>()};
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+}  // namespace tinytorch

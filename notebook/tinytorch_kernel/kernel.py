@@ -105,6 +105,7 @@ class TinyTorchKernel(Kernel):
         self.workshop = None
         self.linked = None  # when compiling found out that it links
         self.with_rest = False  # whether it has what later cells of the lesson declare
+        self.wants_rest = False  # whether the last program did not link without it: the next will hardly either
         self.registered = False  # whether the program has what the chapters behind the lesson register
         self.languages = None  # completion and inspection
 
@@ -239,10 +240,11 @@ class TinyTorchKernel(Kernel):
 
     def compile(self, cell, level):
         """Compiles the cell's unit. What it uses of cells run later moves ahead of it; earlier cells that no longer compile are left out."""
+        if cell.runs and self.wants_rest and self.compiled_with_more(cell, level):
+            return
         left_out = set()
         for _ in range(12):
-            unit = self.notebook.unit(cell, left_out)
-            done = self.workshop.compile(unit, level, only_check=not cell.runs)
+            done = self.workshop.compile(self.notebook.unit(cell, left_out, bodies=cell.runs), level, only_check=not cell.runs)
             if done.ok:
                 break
             found = [message for message in compiler.messages(done.text) if "error" in message["kind"]]
@@ -289,7 +291,7 @@ class TinyTorchKernel(Kernel):
             if (with_late and not late) or (rest and not later):
                 continue
             notebook.late_before = cell if with_late else notebook.late_before
-            done = self.workshop.compile(notebook.unit(cell, rest=rest), level, only_check=not cell.runs)
+            done = self.workshop.compile(notebook.unit(cell, rest=rest, bodies=cell.runs), level, only_check=not cell.runs)
             if done.ok and cell.runs:
                 self.linked = self.link()
                 done.ok = self.linked.ok
@@ -353,9 +355,11 @@ class TinyTorchKernel(Kernel):
     def run(self, cell, seconds):
         level = "-O1" if cell.demonstrates else "-O0"
         linked = self.linked or self.link()
+        self.wants_rest = self.with_rest
         if linked.missing and not self.with_rest:
             if self.compiled_with_more(cell, level):
                 linked = self.linked
+                self.wants_rest = self.with_rest
             else:  # what was compiled last is not this
                 self.workshop.compile(self.notebook.unit(cell), level)
                 linked = self.link()

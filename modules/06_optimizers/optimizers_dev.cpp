@@ -388,7 +388,7 @@ class SGD : public Optimizer {
   SGD(std::vector<Tensor> params, SGDOptions defaults) : SGD({OptimizerParamGroup(std::move(params))}, std::move(defaults)) {}
   Tensor step(LossClosure closure = nullptr) override;
   std::string name() const override { return "SGD"; }
-  static inline GroupStep group_step = nullptr;  // set at start-up, by chapter 77
+  static inline GroupStep group_step = nullptr;  // set at start-up, by chapter 89
   std::unique_ptr<OptimizerParamState> make_state() const override { return std::make_unique<SGDParamState>(); }
 };
 
@@ -738,7 +738,7 @@ void sgd_update(const Tensor& parameter, const Tensor& grad, optim::SGDParamStat
 
 // %% [markdown]
 // The step itself is the same for all methods: for each group, for each parameter that has a gradient, update. Recording is off, because an update is no part of the function that is differentiated; and the write raises the parameter's version, so
-// that a graph which still needs the old value notices (module 05). Much later chapter 77 brings a kernel that does a whole group in one walk over memory (the systems part of this module shows why that is faster); `group_step` is where it comes in, and what you write here is what it must agree with.
+// that a graph which still needs the old value notices (module 05). Much later chapter 89 brings a kernel that does a whole group in one walk over memory (the systems part of this module shows why that is faster); `group_step` is where it comes in, and what you write here is what it must agree with.
 
 // %%
 //| export optim/sgd.cpp
@@ -1158,7 +1158,7 @@ class Adam : public Optimizer {
   Adam(std::vector<Tensor> params, AdamOptions defaults = {}) : Adam({OptimizerParamGroup(std::move(params))}, std::move(defaults)) {}
   Tensor step(LossClosure closure = nullptr) override;
   std::string name() const override { return "Adam"; }
-  static inline GroupStep group_step = nullptr;  // set at start-up, by chapter 77
+  static inline GroupStep group_step = nullptr;  // set at start-up, by chapter 89
   std::unique_ptr<OptimizerParamState> make_state() const override { return std::make_unique<AdamParamState>(); }
 };
 
@@ -1169,7 +1169,7 @@ class AdamW : public Optimizer {
   AdamW(std::vector<Tensor> params, AdamWOptions defaults = {}) : AdamW({OptimizerParamGroup(std::move(params))}, std::move(defaults)) {}
   Tensor step(LossClosure closure = nullptr) override;
   std::string name() const override { return "AdamW"; }
-  static inline GroupStep group_step = nullptr;  // set at start-up, by chapter 77
+  static inline GroupStep group_step = nullptr;  // set at start-up, by chapter 89
   std::unique_ptr<OptimizerParamState> make_state() const override { return std::make_unique<AdamParamState>(); }
 };
 
@@ -1374,7 +1374,7 @@ TEST_CASE("Adam: three steps in PyTorch's numbers, plain, with other settings, a
 // TODO: Write AdamW's step; Adam's, above, shows the form.
 // APPROACH: 1. Recording off, closure evaluated. 2. For each group and parameter with a gradient: decay in place, then adam_update.
 // EXAMPLE: with lr 0.1, weight_decay 0.2 and p = 1, the decay alone makes p 0.98.
-// HINT: the group's options are AdamWOptions. The line with group_step may be left out: it only makes the step faster, once chapter 77 is there.
+// HINT: the group's options are AdamWOptions. The line with group_step may be left out: it only makes the step faster, once chapter 89 is there.
 Tensor optim::AdamW::step(LossClosure closure) {
   // BEGIN SOLUTION
   const NoGradGuard no_grad;

@@ -805,7 +805,7 @@ TEST_CASE("pack: any strides, zeros at the edge") {
   for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<float>(i);
   for_each_capability([&] {
     for (const auto& [step, k_step] : std::vector<std::pair<std::int64_t, std::int64_t>>{{1, 50}, {50, 1}, {3, 40}, {0, 2}, {1, 1}}) {
-      for (const int count : {1, 3, 4, 7, 32}) {
+      for (const int count : {1, 2, 3, 4, 5, 6, 7, 12, 32}) {
         for (const std::int64_t K : {1, 4, 6, 17}) {
           std::vector<float> panel(static_cast<std::size_t>(32 * K + 1), -1.0F);
           kernels::gemm_table<float>().pack(panel.data(), 32, numbers.data(), step, k_step, count, K);
@@ -1897,7 +1897,8 @@ void kernels::multiply(std::int64_t M, std::int64_t N, std::int64_t K, T alpha, 
   }
   const GemmTable<T>& table = gemm_table<T>();
   const bool lines = (a.column == 1 || K == 1) && (b.row == 1 || K == 1);
-  if (lines && std::min(M, N) <= 16) return multiply_lines(product, table);
+  // For so few rows packing the lines of B costs more than it gains; short lines pay more for the sum across their lanes.
+  if (lines && std::min(M, N) <= (K >= 256 ? 32 : 16)) return multiply_lines(product, table);
   if (M == 1 && b.column == 1) return multiply_row(product, table);
   const BlockSizes sizes = block_sizes(cache_sizes(), sizeof(T), table.rows, table.columns);
   if (M * N * K <= 128 * 128 * 128) return multiply_small(product, table, sizes.K);

@@ -1226,7 +1226,8 @@ Tensor movedim(const Tensor& self, IntArrayRef source, IntArrayRef destination) 
   for (std::size_t i = 0; i < source.size(); ++i) {
     const std::int64_t from = wrap_dim(source[i], self.dim());
     const auto to = static_cast<std::size_t>(wrap_dim(destination[i], self.dim()));
-    TORCH_CHECK(!moved[static_cast<std::size_t>(from)] && order[to] == -1, "movedim: repeated dim in `source` (", source, ") or `destination` (", destination, ")");
+    TORCH_CHECK(!moved[static_cast<std::size_t>(from)], "movedim: repeated dim in `source` (", source, ")");
+    TORCH_CHECK(order[to] == -1, "movedim: repeated dim in `destination` (", destination, ")");
     order[to] = from;
     moved[static_cast<std::size_t>(from)] = true;
   }
@@ -1534,6 +1535,9 @@ std::vector<std::optional<Tensor>> along(std::int64_t dim, const Tensor& index) 
 Tensor take(const Tensor& self, const Tensor& index) {
   TORCH_CHECK(index.scalar_type() == kLong, "take(): Expected a long tensor for index, but got ", index.scalar_type());
   TORCH_CHECK_INDEX(self.numel() > 0 || index.numel() == 0, "take(): tried to take from an empty tensor");
+  const Tensor places = index.contiguous();
+  for (const std::int64_t place : ArrayRef<std::int64_t>(places.data_ptr<std::int64_t>(), static_cast<std::size_t>(places.numel())))
+    TORCH_CHECK_INDEX(place >= -self.numel() && place < self.numel(), "out of range: tried to access index ", place, " on a tensor of ", self.numel(), " elements.");
   return tinytorch::index(self.reshape({-1}), std::vector<std::optional<Tensor>>{index});
 }
 Tensor take_along_dim(const Tensor& self, const Tensor& indices, std::optional<std::int64_t> dim) {
@@ -1775,7 +1779,8 @@ TEST_CASE("rearranging: where each element goes") {
   CHECK_EQ(block_diag({tensor({{1, 2}}), tensor({{3}})}), tensor({{1, 2, 0}, {0, 0, 3}}));
   CHECK_EQ(meshgrid({arange(2), arange(3)})[1], tensor({{0, 1, 2}, {0, 1, 2}}));
   CHECK_EQ(take(x, tensor({-1, 0})), tensor({5, 0}));
-  CHECK_ERROR(take(x, tensor({6})), "out of");
+  CHECK_ERROR(take(x, tensor({6})), "out of range: tried to access index 6 on a tensor of 6 elements.");
+  CHECK_ERROR(movedim(x, {0, 1}, {1, 1}), "movedim: repeated dim in `destination` ([1, 1])");
   CHECK_EQ(index_copy(x, 1, tensor({2}), tensor({{7}, {8}})), tensor({{0, 1, 7}, {3, 4, 8}}));
   CHECK_EQ(masked_scatter(x, x > 3, tensor({9, 8, 7})), tensor({{0, 1, 2}, {3, 9, 8}}));
   CHECK_EQ(where(tensor({{true, false}, {false, true}}))[1], tensor({0, 1}));
@@ -1787,7 +1792,7 @@ TEST_CASE("rearranging: where each element goes") {
   CHECK_EQ(empty_strided({2, 3}, {1, 2}).strides(), IntArrayRef({1, 2}));
   CHECK_EQ(tril_indices(2, 2), tensor({{0, 1, 1}, {0, 0, 1}}));
   CHECK_EQ(hsplit(x, 3)[1], tensor({{1}, {4}}));
-  CHECK_EQ(vsplit(x, {1})[1], tensor({{3, 4, 5}}));
+  CHECK_EQ(vsplit(x, IntArrayRef{1})[1], tensor({{3, 4, 5}}));
   CHECK_EQ(dsplit(zeros({1, 1, 4}), 2)[1].sizes(), IntArrayRef({1, 1, 2}));
   CHECK_ERROR(hsplit(x, 2), "torch.hsplit attempted to split along dimension 1, but the size of the dimension 3 is not divisible by the split_size 2!");
   CHECK_ERROR(vsplit(arange(3), 3), "torch.vsplit requires a tensor with at least 2 dimensions, but got a tensor with 1 dimensions!");

@@ -711,7 +711,7 @@ void multiply_windows(const PhasedImages<T>& image, std::int64_t N, std::int64_t
 // - **Gradient of the input**: again a forward convolution, of the output's gradient with zeros around it, with the kernel turned around and input and output channels exchanged; one for each phase of the stride. From panels this is done for stride 1 only, and module 09's way (a product, then `add_windows`) for others.
 // - **Gradient of the weight**: the output's gradient (M, N L) times pixels (N L, K): the sum over images and places is the inner dimension of one product.
 //
-// Each has two ways. Rows of windows that fill at least 70 % of their vectors (56, 28 or 8 in vectors of eight, not 10) are read in place; the others, and volumes, go through panels. Integers, Half and empty results are handed down to the reference.
+// Each has two ways. Rows of windows that fill at least 70 % of their vectors (56, 28 or 8 in vectors of eight, not 10) are read in place, and so are less full ones where the result has few rows, which do not use a panel often enough to pay for it; the others, and volumes, go through panels. Integers, Half and empty results are handed down to the reference.
 
 // %%
 //| export kernels/convolution.cpp
@@ -981,7 +981,9 @@ std::vector<Setting> settings() {
           {{2, 3, 16, 24}, {13, 3, 3, 3}, {1, 1}, {1, 1}, {1, 1}, 1},   {{3, 4, 9, 15}, {6, 2, 3, 3}, {1, 1}, {0, 2}, {2, 3}, 2},     {{2, 2, 17, 31}, {3, 2, 5, 3}, {2, 2}, {2, 1}, {1, 1}, 1},
           {{2, 3, 15, 32}, {5, 3, 1, 1}, {2, 2}, {0, 0}, {1, 1}, 1},    {{1, 2, 20, 46}, {4, 2, 3, 4}, {3, 3}, {1, 4}, {2, 1}, 1},    {{5, 2, 32}, {4, 1, 3}, {1}, {1}, {1}, 2},
           {{1, 60, 8, 8}, {7, 60, 3, 3}, {1, 1}, {1, 1}, {1, 1}, 1},    {{40, 2, 8, 8}, {3, 2, 3, 3}, {1, 1}, {3, 3}, {1, 1}, 1},     {{1, 2, 48, 48}, {20, 2, 2, 3}, {1, 1}, {0, 0}, {1, 1}, 1},
-          {{2, 40, 10, 10}, {50, 40, 3, 3}, {1, 1}, {1, 1}, {1, 1}, 1}, {{1, 6, 7, 7}, {6, 1, 3, 3}, {1, 1}, {1, 1}, {1, 1}, 6},       {{2, 3, 4, 4}, {4, 3, 1, 1}, {1, 1}, {2, 2}, {1, 1}, 1}};
+          {{2, 40, 10, 10}, {50, 40, 3, 3}, {1, 1}, {1, 1}, {1, 1}, 1}, {{1, 6, 7, 7}, {6, 1, 3, 3}, {1, 1}, {1, 1}, {1, 1}, 6},       {{2, 3, 4, 4}, {4, 3, 1, 1}, {1, 1}, {2, 2}, {1, 1}, 1},
+          {{3, 6, 14, 14}, {16, 6, 5, 5}, {1, 1}, {0, 0}, {1, 1}, 1},   {{2, 3, 9, 9}, {2, 3, 3, 3}, {1, 1}, {1, 1}, {1, 1}, 1},     {{2, 3, 11, 18}, {40, 3, 3, 3}, {2, 2}, {1, 4}, {1, 1}, 1},
+          {{1, 2, 9, 140}, {3, 2, 2, 9}, {1, 1}, {1, 5}, {1, 1}, 1},    {{1, 1, 3, 3}, {1, 1, 3, 3}, {1, 1}, {0, 0}, {1, 1}, 1}};
 }
 
 // Result and both gradients for whole numbers, which every order of summing gives exactly.

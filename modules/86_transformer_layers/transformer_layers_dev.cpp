@@ -363,9 +363,10 @@ void nn::TransformerImpl::reset_parameters() {
 Tensor nn::TransformerImpl::forward(const Tensor& src, const Tensor& tgt, const Tensor& src_mask, const Tensor& tgt_mask, const Tensor& memory_mask, const Tensor& src_key_padding_mask,
                                     const Tensor& tgt_key_padding_mask, const Tensor& memory_key_padding_mask) {
   TORCH_CHECK(src.dim() == 3 && tgt.dim() == 3, "src and tgt should have 3 dimensions, but got ", src.dim(), " and ", tgt.dim(), "\n[Transformer] they are (length, batch, d_model).");
-  TORCH_CHECK(src.size(1) == tgt.size(1), "the batch number of src and tgt must be equal\n[Transformer] sequences come first: (length, batch, d_model); got ", src.sizes(), " and ", tgt.sizes());
-  TORCH_CHECK(src.size(2) == options.d_model() && tgt.size(2) == options.d_model(), "the feature number of src and tgt must be equal to d_model\n[Transformer] d_model is ", options.d_model(),
-              ", and the sizes are ", src.sizes(), " and ", tgt.sizes());
+  TORCH_CHECK(src.size(1) == tgt.size(1), "src and tgt should have equal batch size (at dim 1), but got ", src.size(1), " and ", tgt.size(1),
+              "\n[Transformer] sequences come first: (length, batch, d_model); got ", src.sizes(), " and ", tgt.sizes());
+  TORCH_CHECK(src.size(2) == options.d_model() && tgt.size(2) == options.d_model(), "src and tgt should have same feature size as d_model (at dim 2), but got ", src.size(2), " and ", tgt.size(2),
+              " while d_model is ", options.d_model(), "\n[Transformer] they are (length, batch, d_model); got ", src.sizes(), " and ", tgt.sizes());
   const Tensor memory = encoder.forward<Tensor>(src, src_mask, src_key_padding_mask);
   return decoder.forward<Tensor>(tgt, memory, tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask);
 }
@@ -386,8 +387,8 @@ TEST_CASE("Transformer: parameter names, masks and errors") {
   CHECK_EQ(parameters["decoder.layers.0.linear1.weight"].sizes(), IntArrayRef({12, 8}));
   CHECK_EQ(nn::TransformerImpl::generate_square_subsequent_mask(2), tensor({{0.0, -INFINITY}, {0.0, 0.0}}));
   const Tensor x = zeros({3, 2, 8});
-  CHECK_ERROR(model(x, zeros({3, 1, 8})), "the batch number of src and tgt must be equal");
-  CHECK_ERROR(model(x, zeros({3, 2, 7})), "the feature number of src and tgt must be equal to d_model");
+  CHECK_ERROR(model(x, zeros({3, 1, 8})), "src and tgt should have equal batch size (at dim 1), but got 2 and 1");
+  CHECK_ERROR(model(x, zeros({3, 2, 7})), "src and tgt should have same feature size as d_model (at dim 2), but got 8 and 7 while d_model is 8");
   CHECK_EQ(model->clone()->parameters().size(), parameters.size());
 }
 

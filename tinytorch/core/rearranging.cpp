@@ -19,7 +19,8 @@ Tensor movedim(const Tensor& self, IntArrayRef source, IntArrayRef destination) 
   for (std::size_t i = 0; i < source.size(); ++i) {
     const std::int64_t from = wrap_dim(source[i], self.dim());
     const auto to = static_cast<std::size_t>(wrap_dim(destination[i], self.dim()));
-    TORCH_CHECK(!moved[static_cast<std::size_t>(from)] && order[to] == -1, "movedim: repeated dim in `source` (", source, ") or `destination` (", destination, ")");
+    TORCH_CHECK(!moved[static_cast<std::size_t>(from)], "movedim: repeated dim in `source` (", source, ")");
+    TORCH_CHECK(order[to] == -1, "movedim: repeated dim in `destination` (", destination, ")");
     order[to] = from;
     moved[static_cast<std::size_t>(from)] = true;
   }
@@ -323,6 +324,9 @@ std::vector<std::optional<Tensor>> along(std::int64_t dim, const Tensor& index) 
 Tensor take(const Tensor& self, const Tensor& index) {
   TORCH_CHECK(index.scalar_type() == kLong, "take(): Expected a long tensor for index, but got ", index.scalar_type());
   TORCH_CHECK_INDEX(self.numel() > 0 || index.numel() == 0, "take(): tried to take from an empty tensor");
+  const Tensor places = index.contiguous();
+  for (const std::int64_t place : ArrayRef<std::int64_t>(places.data_ptr<std::int64_t>(), static_cast<std::size_t>(places.numel())))
+    TORCH_CHECK_INDEX(place >= -self.numel() && place < self.numel(), "out of range: tried to access index ", place, " on a tensor of ", self.numel(), " elements.");
   return tinytorch::index(self.reshape({-1}), std::vector<std::optional<Tensor>>{index});
 }
 Tensor take_along_dim(const Tensor& self, const Tensor& indices, std::optional<std::int64_t> dim) {

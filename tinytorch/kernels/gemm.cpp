@@ -301,7 +301,8 @@ void kernels::multiply(std::int64_t M, std::int64_t N, std::int64_t K, T alpha, 
   }
   const GemmTable<T>& table = gemm_table<T>();
   const bool lines = (a.column == 1 || K == 1) && (b.row == 1 || K == 1);
-  if (lines && std::min(M, N) <= 16) return multiply_lines(product, table);
+  // For so few rows packing the lines of B costs more than it gains; short lines pay more for the sum across their lanes.
+  if (lines && std::min(M, N) <= (K >= 256 ? 32 : 16)) return multiply_lines(product, table);
   if (M == 1 && b.column == 1) return multiply_row(product, table);
   const BlockSizes sizes = block_sizes(cache_sizes(), sizeof(T), table.rows, table.columns);
   if (M * N * K <= 128 * 128 * 128) return multiply_small(product, table, sizes.K);

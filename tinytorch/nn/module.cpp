@@ -198,6 +198,7 @@ void nn::Module::to(ScalarType dtype, bool non_blocking) {
 }
 
 void nn::Module::to(Device device, bool non_blocking) {
+  require_device("Module::to", device);
   const AutoDispatchBelowAutograd guard;
   for (const auto& child : children_) child.value()->to(device, non_blocking);
   for (const Tensor& tensor : parameters(false)) detail::set_data(tensor, to_device(tensor, device));

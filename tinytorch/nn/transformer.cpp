@@ -127,9 +127,10 @@ void nn::TransformerImpl::reset_parameters() {
 Tensor nn::TransformerImpl::forward(const Tensor& src, const Tensor& tgt, const Tensor& src_mask, const Tensor& tgt_mask, const Tensor& memory_mask, const Tensor& src_key_padding_mask,
                                     const Tensor& tgt_key_padding_mask, const Tensor& memory_key_padding_mask) {
   TORCH_CHECK(src.dim() == 3 && tgt.dim() == 3, "src and tgt should have 3 dimensions, but got ", src.dim(), " and ", tgt.dim(), "\n[Transformer] they are (length, batch, d_model).");
-  TORCH_CHECK(src.size(1) == tgt.size(1), "the batch number of src and tgt must be equal\n[Transformer] sequences come first: (length, batch, d_model); got ", src.sizes(), " and ", tgt.sizes());
-  TORCH_CHECK(src.size(2) == options.d_model() && tgt.size(2) == options.d_model(), "the feature number of src and tgt must be equal to d_model\n[Transformer] d_model is ", options.d_model(),
-              ", and the sizes are ", src.sizes(), " and ", tgt.sizes());
+  TORCH_CHECK(src.size(1) == tgt.size(1), "src and tgt should have equal batch size (at dim 1), but got ", src.size(1), " and ", tgt.size(1),
+              "\n[Transformer] sequences come first: (length, batch, d_model); got ", src.sizes(), " and ", tgt.sizes());
+  TORCH_CHECK(src.size(2) == options.d_model() && tgt.size(2) == options.d_model(), "src and tgt should have same feature size as d_model (at dim 2), but got ", src.size(2), " and ", tgt.size(2),
+              " while d_model is ", options.d_model(), "\n[Transformer] they are (length, batch, d_model); got ", src.sizes(), " and ", tgt.sizes());
   const Tensor memory = encoder.forward<Tensor>(src, src_mask, src_key_padding_mask);
   return decoder.forward<Tensor>(tgt, memory, tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask);
 }

@@ -63,7 +63,7 @@ class Adam : public Optimizer {
   Adam(std::vector<Tensor> params, AdamOptions defaults = {}) : Adam({OptimizerParamGroup(std::move(params))}, std::move(defaults)) {}
   Tensor step(LossClosure closure = nullptr) override;
   std::string name() const override { return "Adam"; }
-  static inline GroupStep group_step = nullptr;  // set at start-up, by chapter 77
+  static inline GroupStep group_step = nullptr;  // set at start-up, by chapter 89
   std::unique_ptr<OptimizerParamState> make_state() const override { return std::make_unique<AdamParamState>(); }
 };
 
@@ -74,7 +74,7 @@ class AdamW : public Optimizer {
   AdamW(std::vector<Tensor> params, AdamWOptions defaults = {}) : AdamW({OptimizerParamGroup(std::move(params))}, std::move(defaults)) {}
   Tensor step(LossClosure closure = nullptr) override;
   std::string name() const override { return "AdamW"; }
-  static inline GroupStep group_step = nullptr;  // set at start-up, by chapter 77
+  static inline GroupStep group_step = nullptr;  // set at start-up, by chapter 89
   std::unique_ptr<OptimizerParamState> make_state() const override { return std::make_unique<AdamParamState>(); }
 };
 

@@ -37,7 +37,7 @@ class SGD : public Optimizer {
   SGD(std::vector<Tensor> params, SGDOptions defaults) : SGD({OptimizerParamGroup(std::move(params))}, std::move(defaults)) {}
   Tensor step(LossClosure closure = nullptr) override;
   std::string name() const override { return "SGD"; }
-  static inline GroupStep group_step = nullptr;  // set at start-up, by chapter 77
+  static inline GroupStep group_step = nullptr;  // set at start-up, by chapter 89
   std::unique_ptr<OptimizerParamState> make_state() const override { return std::make_unique<SGDParamState>(); }
 };
 

@@ -305,8 +305,8 @@ void Machine::compute(const Instruction& i) {
   const float* const c = at(i.c);
   if (i.opcode == Opcode::Pick) {
     for (int r = 0; r < i.a.rows; ++r) {
-      const auto index = static_cast<int>(b[r]);
-      out[r] = index >= 0 && index < i.a.columns ? a[r * i.a.columns + index] : NAN;
+      const bool inside = b[r] >= 0 && b[r] < static_cast<float>(i.a.columns);
+      out[r] = inside ? a[r * i.a.columns + static_cast<int>(b[r])] : NAN;
     }
     return;
   }

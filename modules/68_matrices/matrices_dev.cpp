@@ -103,6 +103,7 @@ class LinalgMethods {
 #include <tuple>
 #include <vector>
 #include "tinytorch/core/autograd.h"
+#include "tinytorch/core/breadth.h"
 #include "tinytorch/core/linalg.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/pairs.h"

@@ -179,20 +179,19 @@ class Notebook:
 
     # ---- translation units
 
-    def unit(self, cell, left_out=(), rest=False, bodies=True):
+    def unit(self, cell, left_out=(), rest=False):
         """The text that is compiled for a cell: what others declare, then the cell. With `rest`, also what the lesson has in cells
-        that were not run yet, exercises as they were handed out: a call of one of those says which exercise it is. Without `bodies`, of
-        the others' functions only the prototypes: enough to check the cell, and much quicker."""
+        that were not run yet, exercises as they were handed out: a call of one of those says which exercise it is."""
         others = [other for other in self.before(cell) if other not in left_out]
         parts = ["#pragma GCC diagnostic ignored \"-Wunused-function\""]
         for other in [*others, cell]:
             if other is self.late_before:
                 parts += [f'#include "{file}"' for file in self.package["late_files"]]
-            parts += self.declarations(other, bodies or other is cell)
+            parts += self.declarations(other)
         seen = [*others, cell, *(self.not_run() if rest else [])]
         for other in seen[len(others) + 1:]:
-            parts += self.declarations(other, bodies)
-        parts += [self.registration(other) for other in seen if other.markers("registers") and (bodies or other is cell)]
+            parts += self.declarations(other)
+        parts += [self.registration(other) for other in seen if other.markers("registers")]
         types = {item.key for other in seen for item in other.declared()}
         for name, headers in self.package.get("late_headers", {}).items():
             if f"type {name}" in types:
@@ -203,7 +202,7 @@ class Notebook:
             parts += self.body(cell)
         return "\n".join(parts) + "\n"
 
-    def declarations(self, cell, bodies=True):
+    def declarations(self, cell):
         if self.in_package(cell):
             return []
         parts, inside = [], False
@@ -213,11 +212,6 @@ class Notebook:
                 if not item.prototype:
                     continue
                 item = cpp.Item(item.kind, item.prototype, item.line)
-            elif not bodies:
-                text = item.declaration
-                if not text:
-                    continue
-                item = cpp.Item(item.kind, text, item.line)
             bare = item.kind == cpp.DIRECTIVE or has_own_namespace(item)
             if bare and item.kind == cpp.DIRECTIVE and inside and not item.text.startswith("#include"):
                 parts.append(located(cell, item))

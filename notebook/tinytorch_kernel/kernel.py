@@ -244,7 +244,8 @@ class TinyTorchKernel(Kernel):
             return
         left_out = set()
         for _ in range(12):
-            done = self.workshop.compile(self.notebook.unit(cell, left_out, bodies=cell.runs), level, only_check=not cell.runs)
+            unit = self.notebook.unit(cell, left_out)
+            done = self.workshop.compile(unit, level, only_check=not cell.runs)
             if done.ok:
                 break
             found = [message for message in compiler.messages(done.text) if "error" in message["kind"]]
@@ -291,7 +292,7 @@ class TinyTorchKernel(Kernel):
             if (with_late and not late) or (rest and not later):
                 continue
             notebook.late_before = cell if with_late else notebook.late_before
-            done = self.workshop.compile(notebook.unit(cell, rest=rest, bodies=cell.runs), level, only_check=not cell.runs)
+            done = self.workshop.compile(notebook.unit(cell, rest=rest), level, only_check=not cell.runs)
             if done.ok and cell.runs:
                 self.linked = self.link()
                 done.ok = self.linked.ok

@@ -5,6 +5,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cctype>
 #include <chrono>
 #include <csignal>
@@ -18,6 +19,27 @@ namespace tito {
 namespace {
 
 using fixture::Learner;
+
+// The lines of the last screen that was drawn to its end; none when there is no such screen.
+std::vector<std::string> last_frame(const std::string& output) {
+  const std::size_t end = output.rfind("\033[J");
+  const std::size_t begin = output.rfind("\033[H", end);
+  if (end == std::string::npos || begin == std::string::npos) return {};
+  return split_lines(output.substr(begin + 3, end - begin - 3));
+}
+
+// Of ASCII text: what takes room on the screen.
+std::string without_colours(const std::string& line) {
+  std::string out;
+  for (std::size_t i = 0; i < line.size(); ++i) {
+    if (line[i] == '\033') {
+      while (i < line.size() && std::isalpha(static_cast<unsigned char>(line[i])) == 0) ++i;
+    } else if (line[i] != '\r') {
+      out += line[i];
+    }
+  }
+  return out;
+}
 
 // A program on a pseudo-terminal; the test holds the other end, and both ends of the terminal stay open.
 class Terminal {
@@ -58,6 +80,22 @@ class Terminal {
     while (seen_.find(text) == std::string::npos) {
       if (std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() > seconds) {
         MESSAGE("not shown: " << text << "\n" << seen_);
+        return false;
+      }
+      read_some();
+    }
+    return true;
+  }
+  // A whole screen of at most so many lines and columns. The one that was being drawn when the size changed is not it.
+  bool shows_screen(std::size_t rows, std::size_t columns, double seconds) {
+    const auto start = std::chrono::steady_clock::now();
+    const auto fits = [&](const std::vector<std::string>& lines) {
+      return !lines.empty() && lines.size() <= rows &&
+             std::all_of(lines.begin(), lines.end(), [&](const std::string& line) { return without_colours(line).size() <= columns; });
+    };
+    while (!fits(last_frame(seen_))) {
+      if (std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() > seconds) {
+        MESSAGE("no screen of " << rows << " x " << columns << "\n" << seen_);
         return false;
       }
       read_some();
@@ -112,27 +150,6 @@ class Terminal {
 
 bool left_screen(const std::string& output) { return output.rfind("\033[?1049l") > output.rfind("\033[?1049h") && output.rfind("\033[?25h") != std::string::npos; }
 
-// The lines of the last screen that was drawn to its end.
-std::vector<std::string> last_frame(const std::string& output) {
-  const std::size_t end = output.rfind("\033[J");
-  const std::size_t begin = output.rfind("\033[H", end);
-  REQUIRE(begin != std::string::npos);
-  return split_lines(output.substr(begin + 3, end - begin - 3));
-}
-
-// Of ASCII text: what takes room on the screen.
-std::string without_colours(const std::string& line) {
-  std::string out;
-  for (std::size_t i = 0; i < line.size(); ++i) {
-    if (line[i] == '\033') {
-      while (i < line.size() && std::isalpha(static_cast<unsigned char>(line[i])) == 0) ++i;
-    } else if (line[i] != '\r') {
-      out += line[i];
-    }
-  }
-  return out;
-}
-
 // The processes of a program's group that draw: the child that with_screen starts.
 pid_t drawing_process(pid_t parent) {
   std::ifstream in("/proc/" + std::to_string(parent) + "/task/" + std::to_string(parent) + "/children");
@@ -167,10 +184,7 @@ TEST_CASE("watch: tests on save, hints, next, resize, quit") {
   terminal.forget();
   terminal.resize(12, 40);
   CHECK(terminal.shows("00_tiny", 5));
-  CHECK(terminal.shows("\033[J", 5));  // the end of a frame
-  const std::vector<std::string> frame = last_frame(terminal.seen());
-  CHECK_LE(frame.size(), 12);
-  for (const std::string& line : frame) CHECK_LE(without_colours(line).size(), 40);
+  CHECK(terminal.shows_screen(12, 40, 5));
   terminal.press('q');
   CHECK_EQ(terminal.wait(), 0);
   CHECK(terminal.is_as_before());

@@ -99,23 +99,6 @@ class Units(unittest.TestCase):
         book.leave_out(book.cells[0])
         self.assertTrue(book.fits_what_is_behind())
 
-    def test_a_cell_that_is_only_checked_stands_behind_prototypes(self):
-        kept = ["template <class T>\nT t() { return 11; }", "constexpr int c() { return 12; }", "auto a() { return 13; }",
-                "struct S {\n  int inside() { return 14; }\n  int m() const;\n};", "int d(int x = 2) { return 15; }"]
-        book = notebook(*kept, "int f(int a) { return 21; }", "int S::m() const { return 22; }", "//| registers\nvoid register_f() { f(23); }",
-                        "int g() { return f(31); }")
-        unit = book.unit(book.cells[-1], bodies=False)
-        for number in (11, 12, 13, 14, 15, 31):
-            self.assertIn(str(number), unit)
-        for number in (21, 22, 23):
-            self.assertNotIn(str(number), unit)
-        self.assertIn("int f(int a);", unit)
-        self.assertNotIn("S::m", unit)
-        self.assertNotIn("registered_by", unit)
-        self.assertIn("22", book.unit(book.cells[-1]))
-        # What it registers itself is checked.
-        self.assertIn("tinytorch::register_f(); return true;", book.unit(book.cells[-2], bodies=False))
-
     def test_registrations_are_made(self):
         book = notebook("//| export a.cpp\n//| registers\nvoid register_gradients() {\n  f();\n}")
         self.assertIn("tinytorch::register_gradients(); return true;", book.unit(book.cells[0]))

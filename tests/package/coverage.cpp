@@ -16,6 +16,7 @@ namespace fs = std::filesystem;
 // Operators that the table cannot hold, and who tests them instead.
 const std::map<std::string, std::string> elsewhere{
     {"created", "gives a new tensor its layers: every row of a function that creates one"},
+    {"to_device", "moves to a device from outside, which PyTorch does not have: chapters 84 and 66"},
     {"parameter", "registers a parameter: module 03 and 05"},
     {"bernoulli_", "PyTorch draws from Intel's generator here: chapter 90"},
     {"_scaled_dot_product_flash_attention_for_cpu_backward", "the gradients of the rows of the forward pass go through it, tuned and reference"},

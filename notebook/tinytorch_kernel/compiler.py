@@ -1,7 +1,6 @@
 """Compiling a cell's unit, linking it with the package, and running it in a process with limits."""
 
 import ctypes
-import hashlib
 import json
 import os
 import re
@@ -84,61 +83,6 @@ def die_with_parent():
         pass
 
 
-class Kept:
-    """What compilers made, by all that went into it: the same cells behind the same package are compiled once, also for another kernel.
-    What was not used for longest goes when there is too much."""
-
-    def __init__(self, folder, limit=1 << 30):
-        self.folder = folder
-        self.limit = limit
-
-    def find(self, key, target):
-        """What the compiler said, with the object in `target` (None when only the text was checked); or None where nothing is kept."""
-        entry = self.folder / key
-        try:
-            text = (entry / "text").read_text(encoding="utf-8")
-            if target is not None:
-                shutil.copyfile(entry / "object", target, follow_symlinks=False)
-            os.utime(entry)
-        except OSError:
-            return None
-        return text
-
-    def keep(self, key, text, made):
-        growing = None
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            growing = Path(tempfile.mkdtemp(prefix="partial-", dir=self.folder))
-            (growing / "text").write_text(text, encoding="utf-8")
-            if made is not None:
-                copy_file(made, growing / "object")
-            growing.rename(self.folder / key)
-            self.make_room()
-        except OSError:  # another kernel has just kept it, or the disk is full
-            if growing:
-                shutil.rmtree(growing, ignore_errors=True)
-
-    def make_room(self):
-        entries = []
-        for entry in self.folder.iterdir():
-            try:
-                entries.append((entry.stat().st_mtime, sum(file.stat().st_size for file in entry.iterdir()), entry))
-            except OSError:  # another kernel has just removed it
-                continue
-        total = sum(size for _, size, _ in entries)
-        for _, size, entry in sorted(entries):
-            if total <= self.limit:
-                break
-            shutil.rmtree(entry, ignore_errors=True)
-            total -= size
-
-
-def copy_file(source, target):
-    """Without following a link: a program in the sandbox may write where the object lies."""
-    with os.fdopen(os.open(source, os.O_RDONLY | os.O_NOFOLLOW), "rb") as data, open(target, "wb") as out:
-        shutil.copyfileobj(data, out)
-
-
 class Workshop:
     """A folder of its own in which cells become programs."""
 
@@ -150,8 +94,6 @@ class Workshop:
         self.outside = Path(tempfile.mkdtemp(prefix=f"{FOLDERS}{os.getpid()}-")) if os.environ.get("TITO_SANDBOX") else None
         self.runs = 0
         self.with_behind = True  # link the library chapters behind the lesson
-        # Beside the package: what programs in the sandbox read has no other learner's cells.
-        self.kept = Kept(Path(package["folder"] + "-kept"))
 
     def close(self):
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -163,33 +105,9 @@ class Workshop:
         self.unit.write_text(unit, encoding="utf-8")
         package = self.package
         command = [*shlex.split(package["compile"][level]), "-include", package["header"][level], "-I", package["stand_ins"], "-I", package["late_folder"]]
-        made = None if only_check else self.folder / "cell.o"
-        key = self.key_of(command, unit, only_check)
-        known = self.kept.find(key, made)
-        if known is not None:
-            return Compiled(True, known)
-        command += ["-fsyntax-only", str(self.unit)] if only_check else ["-c", str(self.unit), "-o", str(made)]
+        command += ["-fsyntax-only", str(self.unit)] if only_check else ["-c", str(self.unit), "-o", str(self.folder / "cell.o")]
         done = self.call(command)
-        text = done.stderr + done.stdout
-        if done.returncode == 0:
-            self.kept.keep(key, text, made)
-        return Compiled(done.returncode == 0, text)
-
-    def key_of(self, command, unit, only_check):
-        """Of all that a unit is compiled from. The precompiled headers and files are told by when they were written."""
-        package = self.package
-        files = [*(header + ".gch" for header in package["header"].values()), *package.get("late_files", []), *package.get("late_texts", []),
-                 *sorted(str(path) for path in Path(package["runtime"]).rglob("*"))]
-        stamps = [(file, *self.stamp(self.root / file)) for file in files]
-        return hashlib.sha256(json.dumps([command, unit, only_check, stamps]).encode()).hexdigest()
-
-    @staticmethod
-    def stamp(path):
-        try:
-            about = path.stat()
-        except OSError:
-            return (0, 0)
-        return (about.st_mtime_ns, about.st_size)
+        return Compiled(done.returncode == 0, done.stderr + done.stdout)
 
     def link(self, registering=False):
         """Calls of functions whose cells were not run yet throw an error that says so. `registering`: with what the library chapters

@@ -932,36 +932,21 @@ Tensor randperm(std::int64_t n, const TensorOptions& options) { return randperm(
 
 // %%
 //| export core/random.cpp
-namespace {
-TensorOptions sizes_and_dtype_of(const Tensor& self, const TensorOptions& options) {
-  const TensorOptions typed = options.dtype(options.dtype_opt().value_or(self.scalar_type()));
-  return self.is_elsewhere() && !options.has_device() ? typed.device(self.storage()->device()) : typed;
+namespace detail {
+TensorOptions options_like(const Tensor& self, const TensorOptions& options);  // chapter 90
 }
-
-// An uninitialised tensor of self's sizes whose elements lie in memory in self's order: transposed like self.
-Tensor empty_in_order_of(const Tensor& self, ScalarType type) {
-  const DimVector order = memory_order(self);
-  DimVector sizes;
-  DimVector back(order.size());
-  for (std::size_t i = 0; i < order.size(); ++i) {
-    sizes.push_back(self.size(order[i]));
-    back[static_cast<std::size_t>(order[i])] = static_cast<std::int64_t>(i);
-  }
-  return permute(empty(sizes, type), back);
-}
-}  // namespace
 
 Tensor rand_like(const Tensor& self, const TensorOptions& options) {
-  const TensorOptions wanted = sizes_and_dtype_of(self, options);
-  return created(uniform_(empty_in_order_of(self, wanted.dtype())), wanted);
+  const TensorOptions wanted = detail::options_like(self, options);
+  return created(uniform_(empty_beside(self, self.sizes(), wanted.dtype())), wanted);
 }
 Tensor randn_like(const Tensor& self, const TensorOptions& options) {
-  const TensorOptions wanted = sizes_and_dtype_of(self, options);
-  return created(normal_(empty_in_order_of(self, wanted.dtype())), wanted);
+  const TensorOptions wanted = detail::options_like(self, options);
+  return created(normal_(empty_beside(self, self.sizes(), wanted.dtype())), wanted);
 }
 Tensor randint_like(const Tensor& self, std::int64_t low, std::int64_t high, const TensorOptions& options) {
-  const TensorOptions wanted = sizes_and_dtype_of(self, options);
-  return created(random_(empty_in_order_of(self, wanted.dtype()), low, high), wanted);
+  const TensorOptions wanted = detail::options_like(self, options);
+  return created(random_(empty_beside(self, self.sizes(), wanted.dtype()), low, high), wanted);
 }
 Tensor randint_like(const Tensor& self, std::int64_t high, const TensorOptions& options) {
   return randint_like(self, 0, high, options);

@@ -33,22 +33,25 @@ Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, const 
 Tensor arange(const Scalar& start, const Scalar& end, const TensorOptions& options) { return arange(start, end, 1, options); }
 Tensor arange(const Scalar& end, const TensorOptions& options) { return arange(0, end, 1, options); }
 
-namespace {
-TensorOptions options_like(const Tensor& self, const TensorOptions& options) {
+namespace detail {
+// What a tensor like `self` is made with: self's dtype and device, where `options` have none.
+TensorOptions options_like(const Tensor& self, const TensorOptions& options);
+}  // namespace detail
+
+TensorOptions detail::options_like(const Tensor& self, const TensorOptions& options) {
   const TensorOptions typed = options.dtype(options.has_dtype() ? options.dtype() : self.scalar_type());
   return self.is_elsewhere() && !options.has_device() ? typed.device(self.storage()->device()) : typed;
 }
-}  // namespace
 
 Tensor empty_like(const Tensor& self, const TensorOptions& options) {
-  const TensorOptions like = options_like(self, options);
+  const TensorOptions like = detail::options_like(self, options);
   return self.is_contiguous() ? empty(self.sizes(), like) : created(empty_as_copied(self, like.dtype()), like);
 }
 Tensor empty_like(const Tensor& self, const TensorOptions& options, std::optional<MemoryFormat> memory_format) {
-  return memory_format.value_or(MemoryFormat::Preserve) == MemoryFormat::Preserve ? empty_like(self, options) : empty(self.sizes(), options_like(self, options), memory_format);
+  return memory_format.value_or(MemoryFormat::Preserve) == MemoryFormat::Preserve ? empty_like(self, options) : empty(self.sizes(), detail::options_like(self, options), memory_format);
 }
 Tensor full_like(const Tensor& self, const Scalar& fill_value, const TensorOptions& options, std::optional<MemoryFormat> memory_format) {
-  const TensorOptions like = options_like(self, options);
+  const TensorOptions like = detail::options_like(self, options);
   const Tensor result = empty_like(self, TensorOptions(like.dtype()).device(kCPU), memory_format);
   fill_with(result, fill_value);
   return created(result, like);
@@ -58,7 +61,7 @@ Tensor ones_like(const Tensor& self, const TensorOptions& options, std::optional
 Tensor zeros_like(const Tensor& self, const TensorOptions& options) { return full_like(self, 0, options); }
 Tensor ones_like(const Tensor& self, const TensorOptions& options) { return full_like(self, 1, options); }
 Tensor full_like(const Tensor& self, const Scalar& fill_value, const TensorOptions& options) {
-  const TensorOptions like = options_like(self, options);
+  const TensorOptions like = detail::options_like(self, options);
   if (self.is_contiguous()) return full(self.sizes(), fill_value, like);
   const Tensor result = empty_as_copied(self, like.dtype());
   fill_with(result, fill_value);

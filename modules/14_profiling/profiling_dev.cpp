@@ -95,10 +95,10 @@
 
 // %%
 #include "tito/lesson.h"
+#include "tito/scratch.h"
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
-#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <map>
@@ -1898,11 +1898,11 @@ TEST_CASE("trace: it parses, entries nest by their times alone, and arrows lead 
   CHECK_NE(mm.at("args").at("layer").get<std::string>(), "Autograd");
   CHECK_EQ(mm.at("args").at("flops").get<int>(), 128);
 
-  const std::string path = (std::filesystem::temp_directory_path() / "tinytorch_profile_trace.json").string();
+  const tito::Scratch scratch;
+  const std::string path = scratch.path("trace.json");
   result.save(path);
   std::ifstream file(path);
   CHECK_EQ(json::parse(file).dump(), trace.dump());
-  std::filesystem::remove(path);
   CHECK_ERROR(result.save("/no/such/folder/trace.json"), "the trace could not be written to '/no/such/folder/trace.json'");
 }
 

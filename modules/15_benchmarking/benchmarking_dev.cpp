@@ -102,10 +102,10 @@
 
 // %%
 #include "tito/lesson.h"
+#include "tito/scratch.h"
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <filesystem>
 #include <fstream>
 #include <map>
 #include <numeric>
@@ -1557,9 +1557,8 @@ benchmarking::ResultFile benchmarking::read_results(const std::string& path) {
 
 // %%
 TEST_CASE("result files: what is written comes back, and damage is named") {
-  const std::string folder = (std::filesystem::temp_directory_path() / "tinytorch_results").string();
-  std::filesystem::create_directories(folder);
-  const std::string path = folder + "/a.json";
+  const tito::Scratch scratch;
+  const std::string path = scratch.path("a.json");
   benchmarking::ResultFile file;
   file.machine = benchmarking::this_machine();
   CHECK_GT(file.machine.cores, 0);
@@ -1579,8 +1578,7 @@ TEST_CASE("result files: what is written comes back, and damage is named") {
   std::ofstream(path) << "{\"machine\": {}}";
   CHECK_ERROR(benchmarking::read_results(path), "is not a file of benchmark results");
   CHECK_ERROR(benchmarking::read_results(path), "cpu");
-  CHECK_ERROR(benchmarking::write_results(folder + "/missing/a.json", file), "cannot write");
-  std::filesystem::remove_all(folder);
+  CHECK_ERROR(benchmarking::write_results(scratch.path("missing/a.json"), file), "cannot write");
 }
 
 // %% [markdown]
@@ -2439,10 +2437,10 @@ TEST_CASE("benchmarking: from blocks to verdicts") {
   add("improved", 1e-3, 0.5e-3, 0.04);
   add("untouched", 2e-3, 2e-3, 0.02);
   add("noisy", 1e-3, 1.1e-3, 1.9);
-  const std::string path = (std::filesystem::temp_directory_path() / "tinytorch_benchmarking.json").string();
+  const tito::Scratch scratch;
+  const std::string path = scratch.path("before.json");
   benchmarking::write_results(path, before);
   const std::vector<benchmarking::Change> changes = benchmarking::compare_files(benchmarking::read_results(path), after);
-  std::filesystem::remove(path);
   REQUIRE_EQ(changes.size(), 4);
   CHECK_EQ(benchmarking::name_of(changes[0].verdict), "slower");
   CHECK_EQ(benchmarking::name_of(changes[1].verdict), "faster");

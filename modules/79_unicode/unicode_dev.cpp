@@ -62,10 +62,8 @@
 
 // %%
 #include "tito/lesson.h"
-#include <filesystem>
-#include <fstream>
+#include "tito/scratch.h"
 #include <string>
-#include <unistd.h>
 #include <vector>
 
 // %%
@@ -813,11 +811,8 @@ std::string text::json_text(std::string_view text) { return json(text).dump(); }
 
 // %%
 TEST_CASE("read_vocabulary_json: tokens by id, and a sentence for everything else") {
-  const std::string path = (std::filesystem::temp_directory_path() / ("tinytorch_vocabulary_" + std::to_string(::getpid()) + ".json")).string();
-  const auto read = [&](const std::string& content) {
-    std::ofstream(path, std::ios::binary) << content;
-    return text::read_vocabulary_json(path);
-  };
+  const tito::Scratch scratch;
+  const auto read = [&](const std::string& content) { return text::read_vocabulary_json(scratch.write("vocab.json", content)); };
   CHECK_EQ(read(R"( {"b": 1, "\u0120a": 0} )"), std::vector<std::string>{"\u0120a", "b"});
   CHECK_EQ(read("{}").size(), 0);
   CHECK_ERROR(read("[]"), "is no object");
@@ -835,7 +830,6 @@ TEST_CASE("read_vocabulary_json: tokens by id, and a sentence for everything els
   CHECK_ERROR(read(R"({"a": 0, "b": 0})"), "gives the id 0 twice");
   CHECK_ERROR(read(std::string(100000, '[')), "is no object");
   CHECK_EQ(text::json_text("a\"\n"), "\"a\\\"\\n\"");
-  std::filesystem::remove(path);
 }
 
 // %%

@@ -158,6 +158,7 @@ class StageBuild {
   std::vector<std::string> compile_tests(const Module& module, const std::vector<GeneratedFile>& units);
   enum class HeaderFor { Library, Tests };
   std::string precompiled_header(const Module& module, HeaderFor purpose);
+  std::string precompiled_package();
   std::string compile_edited(const Module& module, const std::string& source);
   void link(const std::string& program, std::vector<std::string> inputs, const std::vector<std::string>& more);
   bool wants(const Module& module) const;
@@ -178,6 +179,7 @@ class StageBuild {
   std::vector<std::vector<std::string>> test_objects_;  // beside modules_, by index
   std::vector<std::string> runtime_;  // objects every test program links
   std::string edited_header_;         // in front of the edited module's sources
+  std::string folder_header_;         // in front of the tests in tests/
   std::string variant_;               // the one of them that reads TITO_VARIANT
 };
 

@@ -51,6 +51,8 @@ class LinalgMethods {
   std::tuple<Tensor, Tensor> qr(bool some = true) const;
   std::tuple<Tensor, Tensor, Tensor> svd(bool some = true, bool compute_uv = true) const;
   Tensor pinverse(double rcond = 1e-15) const;
+  Tensor matrix_power(std::int64_t n) const;
+  Tensor matrix_exp() const;
   Tensor cov(std::int64_t correction = 1) const;
   Tensor cov(std::int64_t correction, const std::optional<Tensor>& fweights) const;
   Tensor cov(std::int64_t correction, const std::optional<Tensor>& fweights, const std::optional<Tensor>& aweights) const;
@@ -562,11 +564,14 @@ Tensor linalg_pinv(const Tensor& A, std::optional<double> rtol = std::nullopt);
 inline Tensor pinverse(const Tensor& self, double rcond = 1e-15) { return linalg_pinv(self, rcond); }
 // How many singular values count, as Long (...).
 Tensor linalg_matrix_rank(const Tensor& A, std::optional<double> tol = std::nullopt);
-// X with the least |A X - B|, and of those the smallest: (..., m, n), (..., m, k) or (..., m) -> (..., n, k) or (..., n). Then the squared lengths of the columns of A X - B, empty unless m > n and all ranks are n; the ranks,
+// X with the least |A X - B|, and of those the smallest: (..., m, n), (..., m, k) or (..., m) -> (..., n, k) or (..., n). Then the squared lengths of the columns of A X - B, for a driver other than LAPACK's gelsy, which is meant where none is named, and empty unless m > n and all ranks are n; the ranks,
 // by singular values above rcond times the largest; and an empty tensor, where other drivers of LAPACK put singular values.
 std::tuple<Tensor, Tensor, Tensor, Tensor> linalg_lstsq(const Tensor& self, const Tensor& b, std::optional<double> rcond = std::nullopt, std::optional<std::string_view> driver = std::nullopt);
 // I + A + A^2 / 2 + A^3 / 6 + ... for (..., n, n). O(n^3 log |A|).
 Tensor linalg_matrix_exp(const Tensor& self);
+// A multiplied with itself n times, by squares: log n products. Of a negative n, the power of the inverse.
+Tensor matrix_power(const Tensor& self, std::int64_t n);
+Tensor linalg_matrix_power(const Tensor& A, std::int64_t n);
 inline Tensor matrix_exp(const Tensor& self) { return linalg_matrix_exp(self); }
 
 // The same under the names of torch::linalg.
@@ -583,6 +588,7 @@ inline Tensor eigvalsh(const Tensor& A, std::string_view UPLO) { return linalg_e
 inline std::tuple<Tensor, Tensor, Tensor> svd(const Tensor& A, bool full_matrices) { return linalg_svd(A, full_matrices); }
 inline Tensor svdvals(const Tensor& A) { return linalg_svdvals(A); }
 inline Tensor matrix_exp(const Tensor& self) { return linalg_matrix_exp(self); }
+inline Tensor matrix_power(const Tensor& A, std::int64_t n) { return linalg_matrix_power(A, n); }
 }  // namespace linalg
 
 // %%
@@ -965,7 +971,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> linalg_lstsq(const Tensor& self, cons
   const auto [U, S, Vh] = linalg_svd(self.detach(), false);
   const Tensor rank = S.numel() == 0 ? zeros(batch_of(self, {}), kLong) : that_count(S, self, rcond).sum(-1);
   Tensor residuals = empty({0}, self.options());
-  if (m > n && (rank == n).all().item<bool>()) {
+  if (driver && *driver != "gelsy" && m > n && (rank == n).all().item<bool>()) {
     residuals = (matmul(self, X) - columns).pow(2).sum(-2);
     if (vectors) residuals = residuals.squeeze(-1);
   }
@@ -984,6 +990,18 @@ Tensor linalg_matrix_exp(const Tensor& self) {
   for (int i = 0; i < halvings; ++i) result = matmul(result, result);
   return result;
 }
+Tensor matrix_power(const Tensor& self, std::int64_t n) {
+  TORCH_CHECK(self.dim() >= 2 && self.size(-1) == self.size(-2), "linalg.matrix_power: A must be batches of square matrices, but they are ", self.dim() < 2 ? 0 : self.size(-2), " by ",
+              self.dim() < 2 ? 0 : self.size(-1), " matrices");
+  if (n < 0) return matrix_power(linalg_inv(self), -n);
+  Tensor result = eye(self.size(-1), self.options()).expand(self.sizes());
+  for (Tensor square_of = self; n > 0; n /= 2) {
+    if (n % 2 == 1) result = matmul(result, square_of);
+    if (n > 1) square_of = matmul(square_of, square_of);
+  }
+  return result;
+}
+Tensor linalg_matrix_power(const Tensor& A, std::int64_t n) { return matrix_power(A, n); }
 
 // %%
 //| lesson
@@ -1045,11 +1063,12 @@ TEST_CASE("linalg: least squares through points, and the smallest of many soluti
   // The line through (0, 1), (1, 3), (2, 4): slope 1.5, beginning at 7/6, and it misses by -1/6, 1/3, -1/6.
   const Tensor A = tensor({{1.0, 0.0}, {1.0, 1.0}, {1.0, 2.0}}, TensorOptions(kDouble).requires_grad(true));
   const Tensor y = tensor({1.0, 3.0, 4.0}, kDouble);
-  const auto [line, misses, rank, none] = linalg_lstsq(A, y);
+  const auto [line, misses, rank, none] = linalg_lstsq(A, y, std::nullopt, "gels");
   CHECK_CLOSE(line, tensor({7.0 / 6, 1.5}, kDouble), 1e-13, 1e-14);
   CHECK_CLOSE(misses, tensor(1.0 / 6, kDouble), 1e-12, 0.0);
   CHECK_EQ(rank.item<std::int64_t>(), 2);
   CHECK_EQ(none.numel(), 0);
+  CHECK_EQ(std::get<1>(linalg_lstsq(A, y)).numel(), 0);
   // A step of the matrix changes the slope by its gradient.
   const Tensor gradient = autograd::grad({line[1]}, {A})[0];
   Tensor nearby = A.detach().clone();
@@ -1061,6 +1080,14 @@ TEST_CASE("linalg: least squares through points, and the smallest of many soluti
   CHECK_EQ(empty_misses.numel(), 0);
   CHECK_EQ(rank_one, tensor({1, 1}));
   CHECK_ERROR(linalg_lstsq(ones({3, 2}), ones({2, 1})), "torch.linalg.lstsq: input.size(-2) should match other.size(-2)");
+}
+
+TEST_CASE("linalg: powers of a matrix, of its inverse too") {
+  const Tensor fibonacci = tensor({{1, 1}, {1, 0}});
+  CHECK_EQ(matrix_power(fibonacci, 6), tensor({{13, 8}, {8, 5}}));
+  CHECK_CLOSE(fibonacci.to(kDouble).matrix_power(-3), tensor({{-1.0, 2.0}, {2.0, -3.0}}, kDouble), 1e-13, 1e-13);
+  CHECK_EQ(matrix_power(fibonacci, 0), eye(2, kLong));
+  CHECK_ERROR(matrix_power(ones({2, 3}), 2), "linalg.matrix_power: A must be batches of square matrices, but they are 2 by 3 matrices");
 }
 
 TEST_CASE("linalg: the exponential of a turn, of a diagonal and of a shift") {
@@ -1152,6 +1179,8 @@ const Tensor& matrix_of(const LinalgMethods* methods) { return static_cast<const
 }  // namespace
 Tensor LinalgMethods::inverse() const { return tinytorch::inverse(matrix_of(this)); }
 Tensor LinalgMethods::det() const { return tinytorch::det(matrix_of(this)); }
+Tensor LinalgMethods::matrix_power(std::int64_t n) const { return tinytorch::matrix_power(matrix_of(this), n); }
+Tensor LinalgMethods::matrix_exp() const { return tinytorch::linalg_matrix_exp(matrix_of(this)); }
 Tensor LinalgMethods::logdet() const { return tinytorch::logdet(matrix_of(this)); }
 std::tuple<Tensor, Tensor> LinalgMethods::slogdet() const { return tinytorch::slogdet(matrix_of(this)); }
 Tensor LinalgMethods::cholesky(bool upper) const { return tinytorch::cholesky(matrix_of(this), upper); }

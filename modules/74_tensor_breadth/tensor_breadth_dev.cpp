@@ -242,6 +242,7 @@ class BreadthMethods {
   std::tuple<Tensor, Tensor> median(std::int64_t dim, bool keepdim = false) const;
   std::tuple<Tensor, Tensor> kthvalue(std::int64_t k, std::int64_t dim = -1, bool keepdim = false) const;
   std::tuple<Tensor, Tensor> cummax(std::int64_t dim) const;
+  Tensor logcumsumexp(std::int64_t dim) const;
   std::tuple<Tensor, Tensor> cummin(std::int64_t dim) const;
   std::tuple<Tensor, Tensor> aminmax(std::optional<std::int64_t> dim = std::nullopt, bool keepdim = false) const;
   // Rearranging.
@@ -270,6 +271,13 @@ class BreadthMethods {
   Tensor diagonal_scatter(const Tensor& src, std::int64_t offset = 0, std::int64_t dim1 = 0, std::int64_t dim2 = 1) const;
   std::vector<Tensor> tensor_split(std::int64_t sections, std::int64_t dim = 0) const;
   std::vector<Tensor> tensor_split(IntArrayRef indices, std::int64_t dim = 0) const;
+  std::vector<Tensor> hsplit(std::int64_t sections) const;
+  std::vector<Tensor> hsplit(IntArrayRef indices) const;
+  std::vector<Tensor> vsplit(std::int64_t sections) const;
+  std::vector<Tensor> vsplit(IntArrayRef indices) const;
+  std::vector<Tensor> dsplit(std::int64_t sections) const;
+  std::vector<Tensor> dsplit(IntArrayRef indices) const;
+  Tensor unfold(std::int64_t dimension, std::int64_t size, std::int64_t step) const;  // every window of `size` elements, `step` apart, as a view
   Tensor mT() const;
   Tensor sum_to_size(IntArrayRef size) const;
   // Choosing.
@@ -300,7 +308,6 @@ class BreadthMethods {
   Tensor ger(const Tensor& vec2) const;
   Tensor kron(const Tensor& other) const;
   Tensor cross(const Tensor& other, std::optional<std::int64_t> dim = std::nullopt) const;
-  Tensor matrix_power(std::int64_t n) const;
   // New tensors of this one's dtype, and questions.
   Tensor new_zeros(IntArrayRef size) const;
   Tensor new_zeros(IntArrayRef size, const TensorOptions& options) const;
@@ -770,7 +777,8 @@ Tensor sinc(const Tensor& self) {
   return where(self == 0, full({}, 1, x.scalar_type()), sin(x) / x);
 }
 Tensor logit(const Tensor& self, std::optional<double> eps) {
-  const Tensor x = eps ? clamp(self, Scalar(*eps), Scalar(1 - *eps)) : self;
+  const Tensor numbers = isFloatingType(self.scalar_type()) ? self : self.to(get_default_dtype());
+  const Tensor x = eps ? clamp(numbers, Scalar(*eps), Scalar(1 - *eps)) : numbers;
   return log(x / (1 - x));
 }
 Tensor xlogy(const Tensor& self, const Tensor& other) {
@@ -788,8 +796,8 @@ Tensor logaddexp2(const Tensor& self, const Tensor& other) {
   const double log_2 = 0.69314718055994530942;
   return logaddexp(self * log_2, other * log_2) / log_2;
 }
-Tensor fmax(const Tensor& self, const Tensor& other) { return where(isnan(self), other, where(isnan(other), self, maximum(self, other))); }
-Tensor fmin(const Tensor& self, const Tensor& other) { return where(isnan(self), other, where(isnan(other), self, minimum(self, other))); }
+Tensor fmax(const Tensor& self, const Tensor& other) { return where(isnan(other), self, where(isnan(self), other, maximum(self, other))); }
+Tensor fmin(const Tensor& self, const Tensor& other) { return where(isnan(other), self, where(isnan(self), other, minimum(self, other))); }
 Tensor heaviside(const Tensor& self, const Tensor& values) {
   TORCH_CHECK(self.scalar_type() == values.scalar_type(), "heaviside is not yet implemented for tensors with different dtypes.");
   return where(self == 0, values, (self > 0).to(self.scalar_type()));
@@ -996,8 +1004,8 @@ Tensor quantile(const Tensor& self, double q, std::optional<std::int64_t> dim, b
 namespace {
 // The values along `dim` with the largest (smallest) so far in place of each.
 std::tuple<Tensor, Tensor> running_extreme(const Tensor& self, std::int64_t dim, bool largest) {
-  if (self.dim() == 0) return {clone(self), zeros({}, kLong)};
   const std::int64_t d = wrap_dim(dim, self.dim());
+  if (self.dim() == 0) return {clone(self), zeros({}, kLong)};
   const Tensor rows = self.detach().contiguous();
   const Tensor index = zeros(self.sizes(), kLong);
   if (self.numel() == 0) return {clone(self), index};
@@ -1202,7 +1210,6 @@ Tensor ger(const Tensor& self, const Tensor& vec2);
 Tensor kron(const Tensor& self, const Tensor& other);
 Tensor cross(const Tensor& self, const Tensor& other, std::optional<std::int64_t> dim = std::nullopt);
 Tensor tensordot(const Tensor& self, const Tensor& other, IntArrayRef dims_self, IntArrayRef dims_other);
-Tensor matrix_power(const Tensor& self, std::int64_t n);
 // ---- Creation.
 Tensor logspace(const Scalar& start, const Scalar& end, std::int64_t steps, double base = 10, const TensorOptions& options = {});
 Tensor empty_strided(IntArrayRef size, IntArrayRef stride, const TensorOptions& options = {});
@@ -1220,7 +1227,7 @@ Tensor bartlett_window(std::int64_t window_length, bool periodic = true, const T
 Tensor movedim(const Tensor& self, IntArrayRef source, IntArrayRef destination) {
   TORCH_CHECK(source.size() == destination.size(), "movedim: Invalid source or destination dims: source (", source, " dims) should contain the same number of dims as destination (",
               destination, " dims)");
-  const auto dims = static_cast<std::size_t>(self.dim());
+  const auto dims = static_cast<std::size_t>(std::max<std::int64_t>(self.dim(), 1));  // a 0-d tensor takes 0 and -1
   std::vector<std::int64_t> order(dims, -1);
   std::vector<bool> moved(dims, false);
   for (std::size_t i = 0; i < source.size(); ++i) {
@@ -1231,6 +1238,7 @@ Tensor movedim(const Tensor& self, IntArrayRef source, IntArrayRef destination) 
     order[to] = from;
     moved[static_cast<std::size_t>(from)] = true;
   }
+  if (self.dim() == 0) return self;
   std::size_t next = 0;
   for (std::int64_t& dim : order) {
     if (dim >= 0) continue;
@@ -1293,13 +1301,13 @@ std::vector<Tensor> tensor_split(const Tensor& self, std::int64_t sections, std:
 namespace {
 // Equal parts only.
 std::vector<Tensor> split_equally(const char* name, const Tensor& self, std::int64_t sections, std::int64_t least_dims, std::int64_t dim) {
-  TORCH_CHECK(self.dim() >= least_dims, "torch.", name, " requires a tensor with at least ", least_dims, " dimension", least_dims == 1 ? "" : "s", ", but got a tensor with ", self.dim(), " dimensions!");
+  TORCH_CHECK(self.dim() >= least_dims, "torch.", name, " requires a tensor with at least ", least_dims, " dimension, but got a tensor with ", self.dim(), " dimensions!");
   TORCH_CHECK(sections > 0 && self.size(dim) % sections == 0, "torch.", name, " attempted to split along dimension ", dim, ", but the size of the dimension ", self.size(dim),
               " is not divisible by the split_size ", sections, "!");
   return tensor_split(self, sections, dim);
 }
 std::vector<Tensor> split_there(const char* name, const Tensor& self, IntArrayRef indices, std::int64_t least_dims, std::int64_t dim) {
-  TORCH_CHECK(self.dim() >= least_dims, "torch.", name, " requires a tensor with at least ", least_dims, " dimension", least_dims == 1 ? "" : "s", ", but got a tensor with ", self.dim(), " dimensions!");
+  TORCH_CHECK(self.dim() >= least_dims, "torch.", name, " requires a tensor with at least ", least_dims, " dimension, but got a tensor with ", self.dim(), " dimensions!");
   return tensor_split(self, indices, dim);
 }
 }  // namespace
@@ -1563,7 +1571,10 @@ Tensor index_copy(const Tensor& self, std::int64_t dim, const Tensor& index, con
   TORCH_CHECK_INDEX(index.dim() < 2, "index_copy_(): Index should have dimension 1 or 0 (got ", index.dim(), ")");
   TORCH_CHECK(self.scalar_type() == source.scalar_type(), "index_copy_(): self and source expected to have the same dtype, but got (self) ", self.scalar_type(), " and (source) ",
               source.scalar_type());
-  return index_put_(clone(self), along(wrap_dim(dim, self.dim()), index), source);
+  const std::int64_t d = wrap_dim(dim, self.dim());
+  const std::int64_t given = source.dim() == 0 ? 1 : source.size(d);
+  TORCH_CHECK_INDEX(index.numel() == given, "index_copy_(): Number of indices (", index.numel(), ") should be equal to source.size(dim) (", given, ")");
+  return index_put_(clone(self), along(d, index), source);
 }
 Tensor index_fill(const Tensor& self, std::int64_t dim, const Tensor& index, const Scalar& value) {
   TORCH_CHECK_INDEX(index.scalar_type() == kLong, "index_fill_(): Expected dtype int64 for index.");
@@ -1587,9 +1598,10 @@ Tensor argwhere(const Tensor& self) { return nonzero(self); }
 namespace {
 // beta * self + alpha * product, where beta = 0 forgets self, NaN and all.
 Tensor weighted(const Tensor& self, const Tensor& product, const Scalar& beta, const Scalar& alpha) {
-  const Tensor scaled = alpha.equal(1) ? product : product * alpha;
+  const auto of_that_type = [&](const Scalar& factor) { return isIntegralType(product.scalar_type(), true) ? Scalar(factor.to<std::int64_t>()) : factor; };
+  const Tensor scaled = alpha.equal(1) ? product : product * of_that_type(alpha);
   if (beta.equal(0)) return scaled;
-  return beta.equal(1) ? self + scaled : self * beta + scaled;
+  return beta.equal(1) ? self + scaled : self * of_that_type(beta) + scaled;
 }
 }  // namespace
 Tensor baddbmm(const Tensor& self, const Tensor& batch1, const Tensor& batch2, const Scalar& beta, const Scalar& alpha) { return weighted(self, bmm(batch1, batch2), beta, alpha); }
@@ -1670,17 +1682,6 @@ Tensor tensordot(const Tensor& self, const Tensor& other, IntArrayRef dims_self,
   right.insert(right.end(), columns.begin(), columns.end());
   return mm(permute(self, rows).reshape({M, K}), permute(other, right).reshape({K, N})).reshape(sizes);
 }
-Tensor matrix_power(const Tensor& self, std::int64_t n) {
-  TORCH_CHECK(self.dim() >= 2 && self.size(-1) == self.size(-2), "linalg.matrix_power: A must be batches of square matrices, but they are ", self.dim() < 2 ? 0 : self.size(-2), " by ",
-              self.dim() < 2 ? 0 : self.size(-1), " matrices");
-  TORCH_CHECK_NOT_IMPLEMENTED(n >= 0, "matrix_power of a negative power needs the inverse of a matrix, which is not here.");
-  Tensor result = eye(self.size(-1), self.options()).expand(self.sizes());
-  for (Tensor square_of = self; n > 0; n /= 2) {
-    if (n % 2 == 1) result = matmul(result, square_of);
-    if (n > 1) square_of = matmul(square_of, square_of);
-  }
-  return result;
-}
 
 Tensor trapezoid(const Tensor& y, const Scalar& dx, std::int64_t dim) {
   if (y.size(dim) == 0) return zeros_like(y).sum(dim);
@@ -1698,12 +1699,12 @@ Tensor trapezoid(const Tensor& y, const Tensor& x, std::int64_t dim) {
   return ((y.narrow(dim, 0, y.size(dim) - 1) + y.narrow(dim, 1, y.size(dim) - 1)) * width).sum(dim) / 2;
 }
 Tensor logcumsumexp(const Tensor& self, std::int64_t dim) {
-  if (self.dim() == 0) return self.clone();
+  const std::int64_t d = wrap_dim(dim, self.dim());
   Tensor result = self.clone();
-  const std::int64_t n = self.size(dim);
+  const std::int64_t n = self.dim() == 0 ? 1 : self.size(d);
   // What reaches back `step` places is joined with what reaches back as far from there.
   for (std::int64_t step = 1; step < n; step *= 2)
-    result = cat({result.narrow(dim, 0, step), logaddexp(result.narrow(dim, step, n - step), result.narrow(dim, 0, n - step))}, dim);
+    result = cat({result.narrow(d, 0, step), logaddexp(result.narrow(d, step, n - step), result.narrow(d, 0, n - step))}, d);
   return result;
 }
 
@@ -1787,15 +1788,17 @@ TEST_CASE("rearranging: where each element goes") {
   CHECK_EQ(kron(tensor({1, 2}), tensor({1, 10})), tensor({1, 10, 2, 20}));
   CHECK_EQ(cross(tensor({1, 0, 0}), tensor({0, 1, 0})), tensor({0, 0, 1}));
   CHECK_EQ(tensordot(x, x, {0}, {0}), tensor({{9, 12, 15}, {12, 17, 22}, {15, 22, 29}}));
-  CHECK_EQ(matrix_power(tensor({{1, 1}, {1, 0}}), 6), tensor({{13, 8}, {8, 5}}));
   CHECK_EQ(baddbmm(full({1, 1, 1}, std::numeric_limits<double>::quiet_NaN()), ones({1, 1, 2}), ones({1, 2, 1}), 0), full({1, 1, 1}, 2.0));
   CHECK_EQ(empty_strided({2, 3}, {1, 2}).strides(), IntArrayRef({1, 2}));
   CHECK_EQ(tril_indices(2, 2), tensor({{0, 1, 1}, {0, 0, 1}}));
   CHECK_EQ(hsplit(x, 3)[1], tensor({{1}, {4}}));
   CHECK_EQ(vsplit(x, IntArrayRef{1})[1], tensor({{3, 4, 5}}));
   CHECK_EQ(dsplit(zeros({1, 1, 4}), 2)[1].sizes(), IntArrayRef({1, 1, 2}));
+  CHECK_EQ(x.vsplit(IntArrayRef{1})[1], tensor({{3, 4, 5}}));
+  CHECK_EQ(arange(5).unfold(0, 3, 2), tensor({{0, 1, 2}, {2, 3, 4}}));
+  CHECK_EQ(movedim(tensor(2.5), 0, -1).item<float>(), 2.5F);
   CHECK_ERROR(hsplit(x, 2), "torch.hsplit attempted to split along dimension 1, but the size of the dimension 3 is not divisible by the split_size 2!");
-  CHECK_ERROR(vsplit(arange(3), 3), "torch.vsplit requires a tensor with at least 2 dimensions, but got a tensor with 1 dimensions!");
+  CHECK_ERROR(vsplit(arange(3), 3), "torch.vsplit requires a tensor with at least 2 dimension, but got a tensor with 1 dimensions!");  // sic
   CHECK_EQ(vander(tensor({2, 3})), tensor({{2, 1}, {3, 1}}));
   CHECK_EQ(vander(tensor({2, 3}), 3, true), tensor({{1, 2, 4}, {1, 3, 9}}));
   CHECK_EQ(trapezoid(tensor({0.0, 1.0, 4.0}), 0.5), tensor(1.5));
@@ -2339,6 +2342,7 @@ Tensor BreadthMethods::cumprod(std::int64_t dim) const { return tinytorch::cumpr
 std::tuple<Tensor, Tensor> BreadthMethods::median(std::int64_t dim, bool keepdim) const { return tinytorch::median(tensor_of(this), dim, keepdim); }
 std::tuple<Tensor, Tensor> BreadthMethods::kthvalue(std::int64_t k, std::int64_t dim, bool keepdim) const { return tinytorch::kthvalue(tensor_of(this), k, dim, keepdim); }
 std::tuple<Tensor, Tensor> BreadthMethods::cummax(std::int64_t dim) const { return tinytorch::cummax(tensor_of(this), dim); }
+Tensor BreadthMethods::logcumsumexp(std::int64_t dim) const { return tinytorch::logcumsumexp(tensor_of(this), dim); }
 std::tuple<Tensor, Tensor> BreadthMethods::cummin(std::int64_t dim) const { return tinytorch::cummin(tensor_of(this), dim); }
 std::tuple<Tensor, Tensor> BreadthMethods::aminmax(std::optional<std::int64_t> dim, bool keepdim) const { return tinytorch::aminmax(tensor_of(this), dim, keepdim); }
 
@@ -2367,6 +2371,13 @@ Tensor BreadthMethods::slice_scatter(const Tensor& src, std::int64_t dim, std::o
 Tensor BreadthMethods::diagonal_scatter(const Tensor& src, std::int64_t offset, std::int64_t dim1, std::int64_t dim2) const { return tinytorch::diagonal_scatter(tensor_of(this), src, offset, dim1, dim2); }
 std::vector<Tensor> BreadthMethods::tensor_split(std::int64_t sections, std::int64_t dim) const { return tinytorch::tensor_split(tensor_of(this), sections, dim); }
 std::vector<Tensor> BreadthMethods::tensor_split(IntArrayRef indices, std::int64_t dim) const { return tinytorch::tensor_split(tensor_of(this), indices, dim); }
+std::vector<Tensor> BreadthMethods::hsplit(std::int64_t sections) const { return tinytorch::hsplit(tensor_of(this), sections); }
+std::vector<Tensor> BreadthMethods::hsplit(IntArrayRef indices) const { return tinytorch::hsplit(tensor_of(this), indices); }
+std::vector<Tensor> BreadthMethods::vsplit(std::int64_t sections) const { return tinytorch::vsplit(tensor_of(this), sections); }
+std::vector<Tensor> BreadthMethods::vsplit(IntArrayRef indices) const { return tinytorch::vsplit(tensor_of(this), indices); }
+std::vector<Tensor> BreadthMethods::dsplit(std::int64_t sections) const { return tinytorch::dsplit(tensor_of(this), sections); }
+std::vector<Tensor> BreadthMethods::dsplit(IntArrayRef indices) const { return tinytorch::dsplit(tensor_of(this), indices); }
+Tensor BreadthMethods::unfold(std::int64_t dimension, std::int64_t size, std::int64_t step) const { return tinytorch::unfold(tensor_of(this), dimension, size, step); }
 Tensor BreadthMethods::mT() const { return tinytorch::transpose(tensor_of(this), -2, -1); }
 Tensor BreadthMethods::sum_to_size(IntArrayRef size) const { return sum_to(tensor_of(this), size); }
 
@@ -2401,7 +2412,6 @@ Tensor BreadthMethods::inner(const Tensor& other) const { return tinytorch::inne
 Tensor BreadthMethods::ger(const Tensor& vec2) const { return tinytorch::ger(tensor_of(this), vec2); }
 Tensor BreadthMethods::kron(const Tensor& other) const { return tinytorch::kron(tensor_of(this), other); }
 Tensor BreadthMethods::cross(const Tensor& other, std::optional<std::int64_t> dim) const { return tinytorch::cross(tensor_of(this), other, dim); }
-Tensor BreadthMethods::matrix_power(std::int64_t n) const { return tinytorch::matrix_power(tensor_of(this), n); }
 
 Tensor BreadthMethods::new_zeros(IntArrayRef size) const { return tinytorch::zeros(size, tensor_of(this).options()); }
 Tensor BreadthMethods::new_zeros(IntArrayRef size, const TensorOptions& options) const { return tinytorch::zeros(size, like(this, options)); }

@@ -77,6 +77,7 @@ std::vector<OperatorCase> breadth_cases();
 std::vector<OperatorCase> linalg_cases();
 std::vector<OperatorCase> resizing_cases();
 std::vector<OperatorCase> reducing_cases();
+std::vector<OperatorCase> composed_cases();
 
 const std::vector<OperatorCase>& all_cases();
 

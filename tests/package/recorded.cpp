@@ -41,7 +41,7 @@ const File& file() {
   static const File contents = [] {
     const nlohmann::json document = read_golden("operators.json");
     File out;
-    for (const nlohmann::json& part : {document, read_golden("image_operators.json"), read_golden("breadth_operators.json")})
+    for (const nlohmann::json& part : {document, read_golden("image_operators.json"), read_golden("breadth_operators.json"), read_golden("composed_operators.json")})
       for (const auto& [name, written] : part.at("cases").items()) out.cases.emplace(name, recorded_from(written));
     for (const auto& [name, rows] : document.at("promotion").items())
       out.promotion.emplace(name, rows.get<std::vector<std::string>>());

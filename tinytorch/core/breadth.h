@@ -171,7 +171,6 @@ Tensor ger(const Tensor& self, const Tensor& vec2);
 Tensor kron(const Tensor& self, const Tensor& other);
 Tensor cross(const Tensor& self, const Tensor& other, std::optional<std::int64_t> dim = std::nullopt);
 Tensor tensordot(const Tensor& self, const Tensor& other, IntArrayRef dims_self, IntArrayRef dims_other);
-Tensor matrix_power(const Tensor& self, std::int64_t n);
 // ---- Creation.
 Tensor logspace(const Scalar& start, const Scalar& end, std::int64_t steps, double base = 10, const TensorOptions& options = {});
 Tensor empty_strided(IntArrayRef size, IntArrayRef stride, const TensorOptions& options = {});

@@ -276,6 +276,7 @@ Tensor BreadthMethods::cumprod(std::int64_t dim) const { return tinytorch::cumpr
 std::tuple<Tensor, Tensor> BreadthMethods::median(std::int64_t dim, bool keepdim) const { return tinytorch::median(tensor_of(this), dim, keepdim); }
 std::tuple<Tensor, Tensor> BreadthMethods::kthvalue(std::int64_t k, std::int64_t dim, bool keepdim) const { return tinytorch::kthvalue(tensor_of(this), k, dim, keepdim); }
 std::tuple<Tensor, Tensor> BreadthMethods::cummax(std::int64_t dim) const { return tinytorch::cummax(tensor_of(this), dim); }
+Tensor BreadthMethods::logcumsumexp(std::int64_t dim) const { return tinytorch::logcumsumexp(tensor_of(this), dim); }
 std::tuple<Tensor, Tensor> BreadthMethods::cummin(std::int64_t dim) const { return tinytorch::cummin(tensor_of(this), dim); }
 std::tuple<Tensor, Tensor> BreadthMethods::aminmax(std::optional<std::int64_t> dim, bool keepdim) const { return tinytorch::aminmax(tensor_of(this), dim, keepdim); }
 
@@ -304,6 +305,13 @@ Tensor BreadthMethods::slice_scatter(const Tensor& src, std::int64_t dim, std::o
 Tensor BreadthMethods::diagonal_scatter(const Tensor& src, std::int64_t offset, std::int64_t dim1, std::int64_t dim2) const { return tinytorch::diagonal_scatter(tensor_of(this), src, offset, dim1, dim2); }
 std::vector<Tensor> BreadthMethods::tensor_split(std::int64_t sections, std::int64_t dim) const { return tinytorch::tensor_split(tensor_of(this), sections, dim); }
 std::vector<Tensor> BreadthMethods::tensor_split(IntArrayRef indices, std::int64_t dim) const { return tinytorch::tensor_split(tensor_of(this), indices, dim); }
+std::vector<Tensor> BreadthMethods::hsplit(std::int64_t sections) const { return tinytorch::hsplit(tensor_of(this), sections); }
+std::vector<Tensor> BreadthMethods::hsplit(IntArrayRef indices) const { return tinytorch::hsplit(tensor_of(this), indices); }
+std::vector<Tensor> BreadthMethods::vsplit(std::int64_t sections) const { return tinytorch::vsplit(tensor_of(this), sections); }
+std::vector<Tensor> BreadthMethods::vsplit(IntArrayRef indices) const { return tinytorch::vsplit(tensor_of(this), indices); }
+std::vector<Tensor> BreadthMethods::dsplit(std::int64_t sections) const { return tinytorch::dsplit(tensor_of(this), sections); }
+std::vector<Tensor> BreadthMethods::dsplit(IntArrayRef indices) const { return tinytorch::dsplit(tensor_of(this), indices); }
+Tensor BreadthMethods::unfold(std::int64_t dimension, std::int64_t size, std::int64_t step) const { return tinytorch::unfold(tensor_of(this), dimension, size, step); }
 Tensor BreadthMethods::mT() const { return tinytorch::transpose(tensor_of(this), -2, -1); }
 Tensor BreadthMethods::sum_to_size(IntArrayRef size) const { return sum_to(tensor_of(this), size); }
 
@@ -338,7 +346,6 @@ Tensor BreadthMethods::inner(const Tensor& other) const { return tinytorch::inne
 Tensor BreadthMethods::ger(const Tensor& vec2) const { return tinytorch::ger(tensor_of(this), vec2); }
 Tensor BreadthMethods::kron(const Tensor& other) const { return tinytorch::kron(tensor_of(this), other); }
 Tensor BreadthMethods::cross(const Tensor& other, std::optional<std::int64_t> dim) const { return tinytorch::cross(tensor_of(this), other, dim); }
-Tensor BreadthMethods::matrix_power(std::int64_t n) const { return tinytorch::matrix_power(tensor_of(this), n); }
 
 Tensor BreadthMethods::new_zeros(IntArrayRef size) const { return tinytorch::zeros(size, tensor_of(this).options()); }
 Tensor BreadthMethods::new_zeros(IntArrayRef size, const TensorOptions& options) const { return tinytorch::zeros(size, like(this, options)); }

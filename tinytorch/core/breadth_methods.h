@@ -218,6 +218,7 @@ class BreadthMethods {
   std::tuple<Tensor, Tensor> median(std::int64_t dim, bool keepdim = false) const;
   std::tuple<Tensor, Tensor> kthvalue(std::int64_t k, std::int64_t dim = -1, bool keepdim = false) const;
   std::tuple<Tensor, Tensor> cummax(std::int64_t dim) const;
+  Tensor logcumsumexp(std::int64_t dim) const;
   std::tuple<Tensor, Tensor> cummin(std::int64_t dim) const;
   std::tuple<Tensor, Tensor> aminmax(std::optional<std::int64_t> dim = std::nullopt, bool keepdim = false) const;
   // Rearranging.
@@ -246,6 +247,13 @@ class BreadthMethods {
   Tensor diagonal_scatter(const Tensor& src, std::int64_t offset = 0, std::int64_t dim1 = 0, std::int64_t dim2 = 1) const;
   std::vector<Tensor> tensor_split(std::int64_t sections, std::int64_t dim = 0) const;
   std::vector<Tensor> tensor_split(IntArrayRef indices, std::int64_t dim = 0) const;
+  std::vector<Tensor> hsplit(std::int64_t sections) const;
+  std::vector<Tensor> hsplit(IntArrayRef indices) const;
+  std::vector<Tensor> vsplit(std::int64_t sections) const;
+  std::vector<Tensor> vsplit(IntArrayRef indices) const;
+  std::vector<Tensor> dsplit(std::int64_t sections) const;
+  std::vector<Tensor> dsplit(IntArrayRef indices) const;
+  Tensor unfold(std::int64_t dimension, std::int64_t size, std::int64_t step) const;  // every window of `size` elements, `step` apart, as a view
   Tensor mT() const;
   Tensor sum_to_size(IntArrayRef size) const;
   // Choosing.
@@ -276,7 +284,6 @@ class BreadthMethods {
   Tensor ger(const Tensor& vec2) const;
   Tensor kron(const Tensor& other) const;
   Tensor cross(const Tensor& other, std::optional<std::int64_t> dim = std::nullopt) const;
-  Tensor matrix_power(std::int64_t n) const;
   // New tensors of this one's dtype, and questions.
   Tensor new_zeros(IntArrayRef size) const;
   Tensor new_zeros(IntArrayRef size, const TensorOptions& options) const;

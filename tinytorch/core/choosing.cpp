@@ -24,7 +24,8 @@ Tensor sinc(const Tensor& self) {
   return where(self == 0, full({}, 1, x.scalar_type()), sin(x) / x);
 }
 Tensor logit(const Tensor& self, std::optional<double> eps) {
-  const Tensor x = eps ? clamp(self, Scalar(*eps), Scalar(1 - *eps)) : self;
+  const Tensor numbers = isFloatingType(self.scalar_type()) ? self : self.to(get_default_dtype());
+  const Tensor x = eps ? clamp(numbers, Scalar(*eps), Scalar(1 - *eps)) : numbers;
   return log(x / (1 - x));
 }
 Tensor xlogy(const Tensor& self, const Tensor& other) {
@@ -42,8 +43,8 @@ Tensor logaddexp2(const Tensor& self, const Tensor& other) {
   const double log_2 = 0.69314718055994530942;
   return logaddexp(self * log_2, other * log_2) / log_2;
 }
-Tensor fmax(const Tensor& self, const Tensor& other) { return where(isnan(self), other, where(isnan(other), self, maximum(self, other))); }
-Tensor fmin(const Tensor& self, const Tensor& other) { return where(isnan(self), other, where(isnan(other), self, minimum(self, other))); }
+Tensor fmax(const Tensor& self, const Tensor& other) { return where(isnan(other), self, where(isnan(self), other, maximum(self, other))); }
+Tensor fmin(const Tensor& self, const Tensor& other) { return where(isnan(other), self, where(isnan(self), other, minimum(self, other))); }
 Tensor heaviside(const Tensor& self, const Tensor& values) {
   TORCH_CHECK(self.scalar_type() == values.scalar_type(), "heaviside is not yet implemented for tensors with different dtypes.");
   return where(self == 0, values, (self > 0).to(self.scalar_type()));
@@ -215,8 +216,8 @@ Tensor quantile(const Tensor& self, double q, std::optional<std::int64_t> dim, b
 namespace {
 // The values along `dim` with the largest (smallest) so far in place of each.
 std::tuple<Tensor, Tensor> running_extreme(const Tensor& self, std::int64_t dim, bool largest) {
-  if (self.dim() == 0) return {clone(self), zeros({}, kLong)};
   const std::int64_t d = wrap_dim(dim, self.dim());
+  if (self.dim() == 0) return {clone(self), zeros({}, kLong)};
   const Tensor rows = self.detach().contiguous();
   const Tensor index = zeros(self.sizes(), kLong);
   if (self.numel() == 0) return {clone(self), index};

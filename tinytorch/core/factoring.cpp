@@ -379,7 +379,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> linalg_lstsq(const Tensor& self, cons
   const auto [U, S, Vh] = linalg_svd(self.detach(), false);
   const Tensor rank = S.numel() == 0 ? zeros(batch_of(self, {}), kLong) : that_count(S, self, rcond).sum(-1);
   Tensor residuals = empty({0}, self.options());
-  if (m > n && (rank == n).all().item<bool>()) {
+  if (driver && *driver != "gelsy" && m > n && (rank == n).all().item<bool>()) {
     residuals = (matmul(self, X) - columns).pow(2).sum(-2);
     if (vectors) residuals = residuals.squeeze(-1);
   }
@@ -398,5 +398,17 @@ Tensor linalg_matrix_exp(const Tensor& self) {
   for (int i = 0; i < halvings; ++i) result = matmul(result, result);
   return result;
 }
+Tensor matrix_power(const Tensor& self, std::int64_t n) {
+  TORCH_CHECK(self.dim() >= 2 && self.size(-1) == self.size(-2), "linalg.matrix_power: A must be batches of square matrices, but they are ", self.dim() < 2 ? 0 : self.size(-2), " by ",
+              self.dim() < 2 ? 0 : self.size(-1), " matrices");
+  if (n < 0) return matrix_power(linalg_inv(self), -n);
+  Tensor result = eye(self.size(-1), self.options()).expand(self.sizes());
+  for (Tensor square_of = self; n > 0; n /= 2) {
+    if (n % 2 == 1) result = matmul(result, square_of);
+    if (n > 1) square_of = matmul(square_of, square_of);
+  }
+  return result;
+}
+Tensor linalg_matrix_power(const Tensor& A, std::int64_t n) { return matrix_power(A, n); }
 
 }  // namespace tinytorch

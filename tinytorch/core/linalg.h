@@ -52,11 +52,14 @@ Tensor linalg_pinv(const Tensor& A, std::optional<double> rtol = std::nullopt);
 inline Tensor pinverse(const Tensor& self, double rcond = 1e-15) { return linalg_pinv(self, rcond); }
 // How many singular values count, as Long (...).
 Tensor linalg_matrix_rank(const Tensor& A, std::optional<double> tol = std::nullopt);
-// X with the least |A X - B|, and of those the smallest: (..., m, n), (..., m, k) or (..., m) -> (..., n, k) or (..., n). Then the squared lengths of the columns of A X - B, empty unless m > n and all ranks are n; the ranks,
+// X with the least |A X - B|, and of those the smallest: (..., m, n), (..., m, k) or (..., m) -> (..., n, k) or (..., n). Then the squared lengths of the columns of A X - B, for a driver other than LAPACK's gelsy, which is meant where none is named, and empty unless m > n and all ranks are n; the ranks,
 // by singular values above rcond times the largest; and an empty tensor, where other drivers of LAPACK put singular values.
 std::tuple<Tensor, Tensor, Tensor, Tensor> linalg_lstsq(const Tensor& self, const Tensor& b, std::optional<double> rcond = std::nullopt, std::optional<std::string_view> driver = std::nullopt);
 // I + A + A^2 / 2 + A^3 / 6 + ... for (..., n, n). O(n^3 log |A|).
 Tensor linalg_matrix_exp(const Tensor& self);
+// A multiplied with itself n times, by squares: log n products. Of a negative n, the power of the inverse.
+Tensor matrix_power(const Tensor& self, std::int64_t n);
+Tensor linalg_matrix_power(const Tensor& A, std::int64_t n);
 inline Tensor matrix_exp(const Tensor& self) { return linalg_matrix_exp(self); }
 
 // The same under the names of torch::linalg.
@@ -73,6 +76,7 @@ inline Tensor eigvalsh(const Tensor& A, std::string_view UPLO) { return linalg_e
 inline std::tuple<Tensor, Tensor, Tensor> svd(const Tensor& A, bool full_matrices) { return linalg_svd(A, full_matrices); }
 inline Tensor svdvals(const Tensor& A) { return linalg_svdvals(A); }
 inline Tensor matrix_exp(const Tensor& self) { return linalg_matrix_exp(self); }
+inline Tensor matrix_power(const Tensor& A, std::int64_t n) { return linalg_matrix_power(A, n); }
 }  // namespace linalg
 
 }  // namespace tinytorch

@@ -13,6 +13,8 @@ const Tensor& matrix_of(const LinalgMethods* methods) { return static_cast<const
 }  // namespace
 Tensor LinalgMethods::inverse() const { return tinytorch::inverse(matrix_of(this)); }
 Tensor LinalgMethods::det() const { return tinytorch::det(matrix_of(this)); }
+Tensor LinalgMethods::matrix_power(std::int64_t n) const { return tinytorch::matrix_power(matrix_of(this), n); }
+Tensor LinalgMethods::matrix_exp() const { return tinytorch::linalg_matrix_exp(matrix_of(this)); }
 Tensor LinalgMethods::logdet() const { return tinytorch::logdet(matrix_of(this)); }
 std::tuple<Tensor, Tensor> LinalgMethods::slogdet() const { return tinytorch::slogdet(matrix_of(this)); }
 Tensor LinalgMethods::cholesky(bool upper) const { return tinytorch::cholesky(matrix_of(this), upper); }

@@ -21,6 +21,8 @@ class LinalgMethods {
   std::tuple<Tensor, Tensor> qr(bool some = true) const;
   std::tuple<Tensor, Tensor, Tensor> svd(bool some = true, bool compute_uv = true) const;
   Tensor pinverse(double rcond = 1e-15) const;
+  Tensor matrix_power(std::int64_t n) const;
+  Tensor matrix_exp() const;
   Tensor cov(std::int64_t correction = 1) const;
   Tensor cov(std::int64_t correction, const std::optional<Tensor>& fweights) const;
   Tensor cov(std::int64_t correction, const std::optional<Tensor>& fweights, const std::optional<Tensor>& aweights) const;

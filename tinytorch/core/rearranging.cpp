@@ -13,7 +13,7 @@ namespace tinytorch {
 Tensor movedim(const Tensor& self, IntArrayRef source, IntArrayRef destination) {
   TORCH_CHECK(source.size() == destination.size(), "movedim: Invalid source or destination dims: source (", source, " dims) should contain the same number of dims as destination (",
               destination, " dims)");
-  const auto dims = static_cast<std::size_t>(self.dim());
+  const auto dims = static_cast<std::size_t>(std::max<std::int64_t>(self.dim(), 1));  // a 0-d tensor takes 0 and -1
   std::vector<std::int64_t> order(dims, -1);
   std::vector<bool> moved(dims, false);
   for (std::size_t i = 0; i < source.size(); ++i) {
@@ -24,6 +24,7 @@ Tensor movedim(const Tensor& self, IntArrayRef source, IntArrayRef destination) 
     order[to] = from;
     moved[static_cast<std::size_t>(from)] = true;
   }
+  if (self.dim() == 0) return self;
   std::size_t next = 0;
   for (std::int64_t& dim : order) {
     if (dim >= 0) continue;
@@ -86,13 +87,13 @@ std::vector<Tensor> tensor_split(const Tensor& self, std::int64_t sections, std:
 namespace {
 // Equal parts only.
 std::vector<Tensor> split_equally(const char* name, const Tensor& self, std::int64_t sections, std::int64_t least_dims, std::int64_t dim) {
-  TORCH_CHECK(self.dim() >= least_dims, "torch.", name, " requires a tensor with at least ", least_dims, " dimension", least_dims == 1 ? "" : "s", ", but got a tensor with ", self.dim(), " dimensions!");
+  TORCH_CHECK(self.dim() >= least_dims, "torch.", name, " requires a tensor with at least ", least_dims, " dimension, but got a tensor with ", self.dim(), " dimensions!");
   TORCH_CHECK(sections > 0 && self.size(dim) % sections == 0, "torch.", name, " attempted to split along dimension ", dim, ", but the size of the dimension ", self.size(dim),
               " is not divisible by the split_size ", sections, "!");
   return tensor_split(self, sections, dim);
 }
 std::vector<Tensor> split_there(const char* name, const Tensor& self, IntArrayRef indices, std::int64_t least_dims, std::int64_t dim) {
-  TORCH_CHECK(self.dim() >= least_dims, "torch.", name, " requires a tensor with at least ", least_dims, " dimension", least_dims == 1 ? "" : "s", ", but got a tensor with ", self.dim(), " dimensions!");
+  TORCH_CHECK(self.dim() >= least_dims, "torch.", name, " requires a tensor with at least ", least_dims, " dimension, but got a tensor with ", self.dim(), " dimensions!");
   return tensor_split(self, indices, dim);
 }
 }  // namespace
@@ -352,7 +353,10 @@ Tensor index_copy(const Tensor& self, std::int64_t dim, const Tensor& index, con
   TORCH_CHECK_INDEX(index.dim() < 2, "index_copy_(): Index should have dimension 1 or 0 (got ", index.dim(), ")");
   TORCH_CHECK(self.scalar_type() == source.scalar_type(), "index_copy_(): self and source expected to have the same dtype, but got (self) ", self.scalar_type(), " and (source) ",
               source.scalar_type());
-  return index_put_(clone(self), along(wrap_dim(dim, self.dim()), index), source);
+  const std::int64_t d = wrap_dim(dim, self.dim());
+  const std::int64_t given = source.dim() == 0 ? 1 : source.size(d);
+  TORCH_CHECK_INDEX(index.numel() == given, "index_copy_(): Number of indices (", index.numel(), ") should be equal to source.size(dim) (", given, ")");
+  return index_put_(clone(self), along(d, index), source);
 }
 Tensor index_fill(const Tensor& self, std::int64_t dim, const Tensor& index, const Scalar& value) {
   TORCH_CHECK_INDEX(index.scalar_type() == kLong, "index_fill_(): Expected dtype int64 for index.");
@@ -374,9 +378,10 @@ Tensor argwhere(const Tensor& self) { return nonzero(self); }
 namespace {
 // beta * self + alpha * product, where beta = 0 forgets self, NaN and all.
 Tensor weighted(const Tensor& self, const Tensor& product, const Scalar& beta, const Scalar& alpha) {
-  const Tensor scaled = alpha.equal(1) ? product : product * alpha;
+  const auto of_that_type = [&](const Scalar& factor) { return isIntegralType(product.scalar_type(), true) ? Scalar(factor.to<std::int64_t>()) : factor; };
+  const Tensor scaled = alpha.equal(1) ? product : product * of_that_type(alpha);
   if (beta.equal(0)) return scaled;
-  return beta.equal(1) ? self + scaled : self * beta + scaled;
+  return beta.equal(1) ? self + scaled : self * of_that_type(beta) + scaled;
 }
 }  // namespace
 Tensor baddbmm(const Tensor& self, const Tensor& batch1, const Tensor& batch2, const Scalar& beta, const Scalar& alpha) { return weighted(self, bmm(batch1, batch2), beta, alpha); }
@@ -457,17 +462,6 @@ Tensor tensordot(const Tensor& self, const Tensor& other, IntArrayRef dims_self,
   right.insert(right.end(), columns.begin(), columns.end());
   return mm(permute(self, rows).reshape({M, K}), permute(other, right).reshape({K, N})).reshape(sizes);
 }
-Tensor matrix_power(const Tensor& self, std::int64_t n) {
-  TORCH_CHECK(self.dim() >= 2 && self.size(-1) == self.size(-2), "linalg.matrix_power: A must be batches of square matrices, but they are ", self.dim() < 2 ? 0 : self.size(-2), " by ",
-              self.dim() < 2 ? 0 : self.size(-1), " matrices");
-  TORCH_CHECK_NOT_IMPLEMENTED(n >= 0, "matrix_power of a negative power needs the inverse of a matrix, which is not here.");
-  Tensor result = eye(self.size(-1), self.options()).expand(self.sizes());
-  for (Tensor square_of = self; n > 0; n /= 2) {
-    if (n % 2 == 1) result = matmul(result, square_of);
-    if (n > 1) square_of = matmul(square_of, square_of);
-  }
-  return result;
-}
 
 Tensor trapezoid(const Tensor& y, const Scalar& dx, std::int64_t dim) {
   if (y.size(dim) == 0) return zeros_like(y).sum(dim);
@@ -485,12 +479,12 @@ Tensor trapezoid(const Tensor& y, const Tensor& x, std::int64_t dim) {
   return ((y.narrow(dim, 0, y.size(dim) - 1) + y.narrow(dim, 1, y.size(dim) - 1)) * width).sum(dim) / 2;
 }
 Tensor logcumsumexp(const Tensor& self, std::int64_t dim) {
-  if (self.dim() == 0) return self.clone();
+  const std::int64_t d = wrap_dim(dim, self.dim());
   Tensor result = self.clone();
-  const std::int64_t n = self.size(dim);
+  const std::int64_t n = self.dim() == 0 ? 1 : self.size(d);
   // What reaches back `step` places is joined with what reaches back as far from there.
   for (std::int64_t step = 1; step < n; step *= 2)
-    result = cat({result.narrow(dim, 0, step), logaddexp(result.narrow(dim, step, n - step), result.narrow(dim, 0, n - step))}, dim);
+    result = cat({result.narrow(d, 0, step), logaddexp(result.narrow(d, step, n - step), result.narrow(d, 0, n - step))}, d);
   return result;
 }
 

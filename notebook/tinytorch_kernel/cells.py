@@ -9,6 +9,7 @@ from . import cpp
 MARKER = re.compile(r"^//\| *(\w+) *(.*)$", re.MULTILINE)
 NAMESPACE_LINE = re.compile(r"namespace tinytorch \{|\}( *// *namespace tinytorch)?")
 INCLUDE_BREAK = re.compile(r"\}\s+(#include[^\n]*\s+)+namespace tinytorch \{")
+LINE = re.compile(r'^#line \d+ "(.*)"$', re.MULTILINE)
 REGISTERED = re.compile(r"\bvoid\s+([\w:]+)\s*\(\s*\)\s*\{")
 
 
@@ -27,6 +28,12 @@ class Cell:
 
     def markers(self, word):
         return [argument for found, argument in MARKER.findall(self.source) if found == word]
+
+    @property
+    def file(self):
+        """The source file of the package that its whole text belongs to; empty for a header's, a test's, or a learner's own cell."""
+        files = {argument.split()[0] for argument in self.markers("export") if argument}
+        return files.pop() if len(files) == 1 and all(file.endswith(".cpp") for file in files) else ""
 
     @property
     def of_lesson(self):
@@ -179,20 +186,17 @@ class Notebook:
 
     # ---- translation units
 
-    def unit(self, cell, left_out=(), rest=False):
+    def unit(self, cell, left_out=(), rest=False, bodies=True, apart=False):
         """The text that is compiled for a cell: what others declare, then the cell. With `rest`, also what the lesson has in cells
-        that were not run yet, exercises as they were handed out: a call of one of those says which exercise it is."""
+        that were not run yet, exercises as they were handed out: a call of one of those says which exercise it is. Without `bodies`, of
+        the others' functions only the prototypes: enough to check the cell, and much quicker. With `apart`, without the cells whose text
+        is compiled as a file of its own (`unit_of_file`)."""
         others = [other for other in self.before(cell) if other not in left_out]
-        parts = ["#pragma GCC diagnostic ignored \"-Wunused-function\""]
-        for other in [*others, cell]:
-            if other is self.late_before:
-                parts += [f'#include "{file}"' for file in self.package["late_files"]]
-            parts += self.declarations(other)
         seen = [*others, cell, *(self.not_run() if rest else [])]
-        for other in seen[len(others) + 1:]:
-            parts += self.declarations(other)
-        parts += [self.registration(other) for other in seen if other.markers("registers")]
-        types = {item.key for other in seen for item in other.declared()}
+        compiled = [other for other in seen if other is cell or not (apart and other.file)]
+        parts = self.all_declarations(seen, compiled, cell, bodies)
+        parts += [self.registration(other) for other in compiled if other.markers("registers") and (bodies or other is cell)]
+        types = {item.key for other in compiled for item in other.declared()}
         for name, headers in self.package.get("late_headers", {}).items():
             if f"type {name}" in types:
                 parts += [f'#include "{header}"' for header in headers]
@@ -202,7 +206,39 @@ class Notebook:
             parts += self.body(cell)
         return "\n".join(parts) + "\n"
 
-    def declarations(self, cell):
+    def all_declarations(self, seen, compiled, cell, bodies=True):
+        """What those of the seen cells declare that are `compiled`."""
+        parts = ["#pragma GCC diagnostic ignored \"-Wunused-function\""]
+        for other in seen:
+            if other is self.late_before:
+                parts += [f'#include "{file}"' for file in self.package["late_files"]]
+            if other in compiled:
+                parts += self.declarations(other, bodies or other is cell)
+        return parts
+
+    def files(self, cell, rest=False):
+        """The package's source files of which cells were run that `cell` sees."""
+        return list(dict.fromkeys(other.file for other in [*self.before(cell), *(self.not_run() if rest else [])] if other.file))
+
+    def unit_of_file(self, file, cell, rest=False):
+        """What `cell` sees of the package's source file `file`, as it is compiled in the package: behind the headers, and with no other
+        source file's and no test's functions around it."""
+        seen = [*self.before(cell), *(self.not_run() if rest else [])]
+        compiled = [other for other in seen if other.file == file or (other.markers("export") and not other.file)]
+        parts = self.all_declarations(seen, compiled, cell)
+        parts += [self.registration(other) for other in compiled if other.file and other.markers("registers")]
+        return "\n".join(parts) + "\n"
+
+    def same_file(self, file, unit, other_unit):
+        """Whether two units of a file differ in no more than the numbers of cells with headers."""
+        own = {cell.name for cell in self.cells if cell.file == file}
+
+        def plain(text):
+            return LINE.sub(lambda match: match.group() if match.group(1) in own else "", text)
+
+        return plain(unit) == plain(other_unit)
+
+    def declarations(self, cell, bodies=True):
         if self.in_package(cell):
             return []
         parts, inside = [], False
@@ -212,6 +248,11 @@ class Notebook:
                 if not item.prototype:
                     continue
                 item = cpp.Item(item.kind, item.prototype, item.line)
+            elif not bodies:
+                text = item.declaration
+                if not text:
+                    continue
+                item = cpp.Item(item.kind, text, item.line)
             bare = item.kind == cpp.DIRECTIVE or has_own_namespace(item)
             if bare and item.kind == cpp.DIRECTIVE and inside and not item.text.startswith("#include"):
                 parts.append(located(cell, item))

@@ -93,6 +93,8 @@ class Workshop:
         self.folder = Path(tempfile.mkdtemp(prefix=f"{FOLDERS}{os.getpid()}-"))
         self.outside = Path(tempfile.mkdtemp(prefix=f"{FOLDERS}{os.getpid()}-")) if os.environ.get("TITO_SANDBOX") else None
         self.runs = 0
+        self.apart = []  # objects that are linked with the cell's
+        self.kept = {}  # by source file and level: the unit whose object lies in the folder
         self.with_behind = True  # link the library chapters behind the lesson
 
     def close(self):
@@ -101,13 +103,36 @@ class Workshop:
             shutil.rmtree(self.outside, ignore_errors=True)
 
     def compile(self, unit, level, only_check=False):
+        self.apart = []
         self.unit = self.folder / "cell.cpp"
         self.unit.write_text(unit, encoding="utf-8")
-        package = self.package
-        command = [*shlex.split(package["compile"][level]), "-include", package["header"][level], "-I", package["stand_ins"], "-I", package["late_folder"]]
-        command += ["-fsyntax-only", str(self.unit)] if only_check else ["-c", str(self.unit), "-o", str(self.folder / "cell.o")]
-        done = self.call(command)
+        done = self.call([*self.compiler(level), *(["-fsyntax-only", str(self.unit)] if only_check else self.into("cell"))])
         return Compiled(done.returncode == 0, done.stderr + done.stdout)
+
+    def compile_apart(self, unit, files, level, same):
+        """Compiles a cell's unit and, beside it, `files`: units by name. One is kept while `same(name, unit, the one before)`."""
+        folder = self.folder / "files"
+        folder.mkdir(exist_ok=True)
+        (self.folder / "cell.cpp").write_text(unit, encoding="utf-8")
+        names = {name: "files/" + re.sub(r"\W", "_", name + level) for name in files}
+        stale = [name for name in files if (name, level) not in self.kept or not same(name, files[name], self.kept[name, level])]
+        for name in stale:
+            self.kept.pop((name, level), None)
+            (self.folder / (names[name] + ".cpp")).write_text(files[name], encoding="utf-8")
+        done = self.call_all([[*self.compiler(level), *self.into(name)] for name in ["cell", *(names[name] for name in stale)]])
+        for name, ended in zip(stale, done[1:]):
+            if ended.returncode == 0:
+                self.kept[name, level] = files[name]
+        self.apart = [str(self.folder / (name + ".o")) for name in names.values()]
+        ok = all(ended.returncode == 0 for ended in done)
+        return Compiled(ok, done[0].stderr + done[0].stdout)
+
+    def compiler(self, level):
+        package = self.package
+        return [*shlex.split(package["compile"][level]), "-include", package["header"][level], "-I", package["stand_ins"], "-I", package["late_folder"]]
+
+    def into(self, name):
+        return ["-c", str(self.folder / (name + ".cpp")), "-o", str(self.folder / (name + ".o"))]
 
     def link(self, registering=False):
         """Calls of functions whose cells were not run yet throw an error that says so. `registering`: with what the library chapters
@@ -144,7 +169,7 @@ class Workshop:
         # Of what stands behind the lesson only what is called; and where a cell defines the same, the cell's counts.
         flags = ["-Wl,--gc-sections", "-Wl,-z,muldefs"] if behind else []
         return [*shlex.split(self.package["link"]), "-Wl,--no-demangle", *flags, *self.package["objects"], str(self.folder / "cell.o"),
-                *more, *behind, "-lz", "-o", str(self.program)]
+                *self.apart, *more, *behind, "-lz", "-o", str(self.program)]
 
     def write_stand_ins(self, symbols, names):
         lines = ["#include <stdexcept>", "#include <string>",
@@ -173,15 +198,27 @@ class Workshop:
                 *more, "--", *command]
 
     def call(self, command):
-        command = self.sandboxed(command, "--starts-programs")
-        process = subprocess.Popen(command, cwd=self.root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                   text=True, errors="replace", start_new_session=True)
-        try:
-            out, err = process.communicate()
-        except BaseException:  # also when the kernel is interrupted
-            stop(process)
-            raise
-        return subprocess.CompletedProcess(command, process.returncode, out, err)
+        return self.call_all([command])[0]
+
+    def call_all(self, commands):
+        """Runs the commands, as many at once as there are processors."""
+        done = []
+        at_once = os.cpu_count() or 1
+        for first in range(0, len(commands), at_once):
+            running = []
+            try:
+                for command in commands[first:first + at_once]:
+                    command = self.sandboxed(command, "--starts-programs")
+                    running.append(subprocess.Popen(command, cwd=self.root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                                    stderr=subprocess.PIPE, text=True, errors="replace", start_new_session=True))
+                for process in running:
+                    out, err = process.communicate()
+                    done.append(subprocess.CompletedProcess(process.args, process.returncode, out, err))
+            except BaseException:  # also when the kernel is interrupted
+                for process in running:
+                    stop(process)
+                raise
+        return done
 
     def run(self, arguments, on_output, seconds, memory, output_bytes=2 << 20):
         """Runs the program; `on_output` gets what it prints, piece by piece. Events of its tests come back."""

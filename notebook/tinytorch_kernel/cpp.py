@@ -24,6 +24,18 @@ class Item:
     prototype: str = ""  # of a function: its declaration
     inside: set = field(default_factory=set)  # of a namespace: the keys of what it defines
 
+    @property
+    def declaration(self):
+        """What those need who only call it: of a function with a body its prototype, of a member (its class declares it) nothing; all of
+        what must be seen to be used."""
+        head = bare(self.text).split("{")[0]
+        if not self.key.startswith("function ") or re.search(r"\b(template|constexpr|consteval|auto)\b", head):
+            return self.text
+        if self.prototype:
+            return self.prototype
+        member = re.search(r"\w::[\w~]+\s*\(", head)  # and no operator: of what that takes, classes may not say enough
+        return "" if member and re.match(r"function [\w~]+(::[\w~]+)+\(", self.key) else self.text
+
 
 def blank(match):
     return re.sub(r"[^\n]", " ", match.group())

@@ -240,12 +240,13 @@ class TinyTorchKernel(Kernel):
 
     def compile(self, cell, level):
         """Compiles the cell's unit. What it uses of cells run later moves ahead of it; earlier cells that no longer compile are left out."""
+        if cell.runs and self.compiled_apart(cell, level, (True, False) if self.wants_rest else (False, True)):
+            return
         if cell.runs and self.wants_rest and self.compiled_with_more(cell, level):
             return
         left_out = set()
         for _ in range(12):
-            unit = self.notebook.unit(cell, left_out)
-            done = self.workshop.compile(unit, level, only_check=not cell.runs)
+            done = self.workshop.compile(self.notebook.unit(cell, left_out, bodies=cell.runs), level, only_check=not cell.runs)
             if done.ok:
                 break
             found = [message for message in compiler.messages(done.text) if "error" in message["kind"]]
@@ -280,6 +281,29 @@ class TinyTorchKernel(Kernel):
                     return True
         return False
 
+    def compiled_apart(self, cell, level, rests):
+        """A program in which the lesson's source files are compiled each for itself, as in the package, and only when their cells changed.
+        Whatever stands in the way, the cells are compiled as one unit, which also knows what to say of errors. `rests` says whether
+        to take the cells in that were not run yet: each way is tried."""
+        notebook = self.notebook
+        for rest in rests:
+            files = notebook.files(cell, rest)
+            if cell.file or not files or (rest and not notebook.not_run()):
+                continue
+            units = {file: notebook.unit_of_file(file, cell, rest) for file in files}
+            done = self.workshop.compile_apart(notebook.unit(cell, rest=rest, apart=True), units, level, notebook.same_file)
+            if not done.ok and not rest and not compiler.undeclared(done.text):
+                return False
+            if not done.ok:
+                continue
+            self.linked = self.link()
+            if self.linked.ok and not self.linked.missing:
+                self.with_rest = rest
+                self.warn(done.text, cell)
+                return True
+            self.linked = None
+        return False
+
     def compiled_with_more(self, cell, level, wanted=None):
         """A cell that needs more than the cells before it: headers that stand on this lesson (they join for good when they help),
         or later cells of the lesson, as they were handed out. `wanted` are names that are missing; without it, it did not link."""
@@ -292,7 +316,7 @@ class TinyTorchKernel(Kernel):
             if (with_late and not late) or (rest and not later):
                 continue
             notebook.late_before = cell if with_late else notebook.late_before
-            done = self.workshop.compile(notebook.unit(cell, rest=rest), level, only_check=not cell.runs)
+            done = self.workshop.compile(notebook.unit(cell, rest=rest, bodies=cell.runs), level, only_check=not cell.runs)
             if done.ok and cell.runs:
                 self.linked = self.link()
                 done.ok = self.linked.ok
@@ -370,8 +394,12 @@ class TinyTorchKernel(Kernel):
             self.run_program(cell, seconds)
         except CellError:
             # It may want what the chapters behind the lesson register, and they want the rest of the lesson.
-            if self.registered or not self.workshop.can_register or not self.compiled_with_more(cell, level) or not self.registered:
+            if self.registered or not self.workshop.can_register:
                 raise
+            with_rest = self.compiled_apart(cell, level, (True,)) or self.compiled_with_more(cell, level)
+            if not with_rest or not self.registered:
+                raise
+            self.wants_rest = self.with_rest
             self.run_program(cell, seconds)
 
     def run_program(self, cell, seconds):

@@ -54,4 +54,28 @@ TEST_CASE("below a notebook lie the modules before it, and the classes by which 
   CHECK_EQ(modules_below(first, first.front()).size(), 0);
 }
 
+TEST_CASE("what a lesson includes is there for its cells") {
+  for (const Module& module : load_course(TITO_SOURCE_ROOT)) {
+    if (module.number > "16") continue;
+    const std::vector<Module> stage = load_stage_of(TITO_SOURCE_ROOT, module.number);
+    std::set<std::string> there;
+    for (const GeneratedFile& file : export_package(modules_below(stage, module)).files) there.insert(file.path);
+    for (const GeneratedFile& file : generated_for_cells(stage, module)) there.insert(file.path);
+    // The lesson's own, and what stands on it.
+    for (std::size_t i = 0; i < stage.size(); ++i) {
+      if (stage[i].number < module.number) continue;
+      const std::vector<std::string> paths = exported_paths(stage[i]);
+      there.insert(paths.begin(), paths.end());
+    }
+    for (const std::string& path : exported_paths(module)) {
+      for (const SourceLine& line : include_lines(module, path)) {
+        constexpr std::string_view opening = "#include \"tinytorch/";
+        if (!line.text.starts_with(opening)) continue;
+        const std::string wanted = line.text.substr(opening.size(), line.text.rfind('"') - opening.size());
+        CHECK_MESSAGE(there.contains(wanted), module.folder() << " " << path << " includes " << wanted);
+      }
+    }
+  }
+}
+
 }  // namespace tito

@@ -99,6 +99,69 @@ class Units(unittest.TestCase):
         book.leave_out(book.cells[0])
         self.assertTrue(book.fits_what_is_behind())
 
+    def test_a_cell_that_is_only_checked_stands_behind_prototypes(self):
+        kept = ["template <class T>\nT t() { return 11; }", "constexpr int c() { return 12; }", "auto a() { return 13; }",
+                "struct S {\n  int inside() { return 14; }\n  int m() const;\n};", "int d(int x = 2) { return 15; }"]
+        book = notebook(*kept, "int f(int a) { return 21; }", "int S::m() const { return 22; }", "//| registers\nvoid register_f() { f(23); }",
+                        "int g() { return f(31); }")
+        unit = book.unit(book.cells[-1], bodies=False)
+        for number in (11, 12, 13, 14, 15, 31):
+            self.assertIn(str(number), unit)
+        for number in (21, 22, 23):
+            self.assertNotIn(str(number), unit)
+        self.assertIn("int f(int a);", unit)
+        self.assertNotIn("S::m", unit)
+        self.assertNotIn("registered_by", unit)
+        self.assertIn("22", book.unit(book.cells[-1]))
+        # What it registers itself is checked.
+        self.assertIn("tinytorch::register_f(); return true;", book.unit(book.cells[-2], bodies=False))
+
+    LESSON = ["//| export b.h\nstruct B { int m(); };\nint b();\nvoid register_b();", "//| export b.cpp\nnamespace {\nint helper() { return 51; }\n}",
+              "//| export b.cpp\nint b() { return helper(); }", "//| export c.cpp\nint B::m() { return 61; }",
+              "//| export b.cpp\n//| registers\nvoid register_b() { b(); }", "//| lesson\nint shown() { return 71; }", "int own() { return 81; }",
+              'TEST_CASE("b") { CHECK_EQ(b(), 51); }']
+
+    def test_a_program_apart_has_no_source_file_s_cells(self):
+        book = notebook(*self.LESSON)
+        test = book.cells[-1]
+        self.assertEqual(book.files(test), ["b.cpp", "c.cpp"])
+        unit = book.unit(test, apart=True)
+        for text in ("struct B", "return 71;", "return 81;", "TEST_CASE"):
+            self.assertIn(text, unit)
+        for text in ("helper", "B::m", "registered_by"):
+            self.assertNotIn(text, unit)
+
+    def test_a_source_file_s_unit_is_what_the_package_has_in_it(self):
+        book = notebook(*self.LESSON)
+        unit = book.unit_of_file("b.cpp", book.cells[-1])
+        for text in ("struct B", "return 51;", "return helper();", "tinytorch::register_b(); return true;"):
+            self.assertIn(text, unit)
+        for text in ("B::m", "return 71;", "return 81;", "TEST_CASE"):
+            self.assertNotIn(text, unit)
+
+    def test_a_source_file_s_unit_with_the_cells_that_were_not_run(self):
+        book = Notebook({"handed_out": self.LESSON})
+        for number in (1, 8):
+            book.put(parse(f"cell-{number}", number, self.LESSON[number - 1]))
+        self.assertEqual(book.files(book.cells[-1]), [])
+        self.assertEqual(book.files(book.cells[-1], rest=True), ["b.cpp", "c.cpp"])
+        self.assertIn("return helper();", book.unit_of_file("b.cpp", book.cells[-1], rest=True))
+
+    def test_a_source_file_is_the_same_when_only_cells_of_others_have_new_numbers(self):
+        book = notebook(*self.LESSON)
+        units = [book.unit_of_file("b.cpp", book.cells[-1])]
+        for number, key in ((9, 1), (10, 2)):  # a header, then a cell of the file itself
+            book.put(parse(f"cell-{key}", number, self.LESSON[key - 1]))
+            units.append(book.unit_of_file("b.cpp", book.cells[-1]))
+        self.assertNotEqual(units[0], units[1])
+        self.assertTrue(book.same_file("b.cpp", units[0], units[1]))
+        self.assertFalse(book.same_file("b.cpp", units[1], units[2]))
+
+    def test_a_definition_in_a_learner_s_own_cell_counts_instead_of_a_source_file_s(self):
+        book = notebook("//| export b.h\nint b();", "//| export b.cpp\nint b() { return 1; }", "int b() { return 2; }", "b()")
+        self.assertNotIn("return 1;", book.unit_of_file("b.cpp", book.cells[-1]))
+        self.assertIn("return 2;", book.unit(book.cells[-1], apart=True))
+
     def test_registrations_are_made(self):
         book = notebook("//| export a.cpp\n//| registers\nvoid register_gradients() {\n  f();\n}")
         self.assertIn("tinytorch::register_gradients(); return true;", book.unit(book.cells[0]))

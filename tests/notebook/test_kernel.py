@@ -98,6 +98,38 @@ class KernelTest(unittest.TestCase):
         self.good("int early() { return late(); }", "a")
         self.assertEqual(self.good("early()"), "2\n")
 
+    # Cells of a lesson's source file are compiled apart from the programs that call them.
+
+    def test_a_source_file_s_cells(self):
+        self.good("//| export tried.h\nint counted();\nint twice(int a);", "header")
+        self.good("//| export tried.cpp\nnamespace {\nint calls = 0;\n}", "state")
+        self.good("//| export tried.cpp\nint counted() { return ++calls; }", "counted")
+        self.good("//| export other.cpp\nint twice(int a) { return 2 * a; }", "twice")
+        test = 'TEST_CASE("twice") {\n  CHECK_EQ(twice(counted()), 2);\n  CHECK_EQ(twice(counted()), 4);\n}'
+        self.assertEqual(self.good(test, "test"), "1 test passed (2 checks)\n")
+        # Another body, and the same one again.
+        self.good("//| export other.cpp\nint twice(int a) { return 3 * a; }", "twice")
+        self.assertIn("3, 2", self.bad(test, "test")[1])
+        self.good("//| export other.cpp\nint twice(int a) { return 2 * a; }", "twice")
+        self.good(test, "test")
+        # Another class in the header.
+        self.good("//| export tried.h\nint counted();\nint twice(int a, int b = 1);", "header")
+        self.good("//| export other.cpp\nint twice(int a, int b) { return 2 * a * b; }", "twice")
+        self.good(test, "test")
+
+    def test_a_source_file_s_cells_that_use_a_learner_s_own(self):
+        self.good("int base() { return 20; }", "own")
+        self.good("//| export tried.h\nint twice();", "header")
+        self.good("//| export tried.cpp\nint twice() { return 2 * base(); }", "twice")
+        self.assertEqual(self.good("twice()", "c"), "40\n")
+        self.good("int base() { return 30; }", "own")
+        self.assertEqual(self.good("twice()", "c"), "60\n")
+
+    def test_a_crash_in_a_source_file_s_cell_is_found_there(self):
+        self.good("//| export tried.h\nint read(int* p);", "header")
+        self.good("//| export tried.cpp\nint read(int* p) {\n  return *p;\n}", "read")
+        self.assertRegex(self.bad('TEST_CASE("read") { CHECK_EQ(read(nullptr), 1); }')[1], r"at In\[\d+\]:3")
+
     def test_a_plot_is_a_picture(self):
         _, shown = self.good('tito::plot({3, 2, 1}, "loss");')
         self.assertIn("<svg", shown[0]["image/svg+xml"])

@@ -266,6 +266,17 @@ std::vector<Module> modules_below(const std::vector<Module>& stage, const Module
   return below;
 }
 
+std::vector<GeneratedFile> generated_for_cells(const std::vector<Module>& stage, const Module& module) {
+  std::set<std::string> there;
+  for (const GeneratedFile& file : export_package(modules_below(stage, module)).files) there.insert(file.path);
+  std::vector<GeneratedFile> out;
+  for (const GeneratedFile& file : export_package(stage).files) {
+    const bool of_lesson = std::any_of(stage.begin(), stage.end(), [&](const Module& other) { return makes(other, file.path); });
+    if (!of_lesson && !there.contains(file.path) && includes(module, file.path)) out.push_back(file);
+  }
+  return out;
+}
+
 std::string describe_cells(const StageBuild& build, const std::vector<Module>& stage, const Module& module,
                            const LessonTexts& texts) {
   std::vector<std::string> targets = build.library();
@@ -275,7 +286,7 @@ std::string describe_cells(const StageBuild& build, const std::vector<Module>& s
   if (!built.ok) {
     throw std::runtime_error(built.messages + "\nwhat " + module.folder() + " stands on does not compile");
   }
-  // Files that the lesson itself makes are there for its #include lines, and empty.
+  // Files that the lesson itself makes are there for its #include lines, and empty; what is generated for it is there too.
   std::vector<GeneratedFile> stand_ins;
   for (const std::string& path : exported_paths(module)) {
     if (path.ends_with(".h")) stand_ins.push_back({path, "", {}, {}});
@@ -302,6 +313,7 @@ std::string describe_cells(const StageBuild& build, const std::vector<Module>& s
       }
     }
   }
+  for (const GeneratedFile& file : generated_for_cells(stage, module)) stand_ins.push_back(file);
   if (!headers.empty()) write_changed(late / "tinytorch", headers, true);
   const std::vector<Module> used = chapters_used(behind, module, included);
   std::string registrations;

@@ -17,6 +17,10 @@ std::string notebook_text(const Module& module);
 StageOptions cell_options(const Module& module, const Toolchain& toolchain);
 std::vector<Module> modules_below(const std::vector<Module>& stage, const Module& module);
 
+// Headers that the lesson includes and that come from no lesson, where the package below it has none: the base of a class that the
+// lesson itself defines.
+std::vector<GeneratedFile> generated_for_cells(const std::vector<Module>& stage, const Module& module);
+
 struct LessonTexts {
   fs::path mistakes;       // the file with the signatures of known mistakes
   std::string handed_out;  // the student's copy: where a cell uses a later one, that is what the later one says

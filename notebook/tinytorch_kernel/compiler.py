@@ -124,8 +124,7 @@ class Workshop:
             if ended.returncode == 0:
                 self.kept[name, level] = files[name]
         self.apart = [str(self.folder / (name + ".o")) for name in names.values()]
-        ok = all(ended.returncode == 0 for ended in done)
-        return Compiled(ok, done[0].stderr + done[0].stdout)
+        return Compiled(all(ended.returncode == 0 for ended in done), "".join(ended.stderr + ended.stdout for ended in done))
 
     def compiler(self, level):
         package = self.package

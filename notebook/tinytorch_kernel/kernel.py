@@ -286,13 +286,14 @@ class TinyTorchKernel(Kernel):
         Whatever stands in the way, the cells are compiled as one unit, which also knows what to say of errors. `rests` says whether
         to take the cells in that were not run yet: each way is tried."""
         notebook = self.notebook
+        later_names = set().union(*(other.names() for other in notebook.not_run()))
         for rest in rests:
             files = notebook.files(cell, rest)
-            if cell.file or not files or (rest and not notebook.not_run()):
+            if cell.file or not files or (rest and not later_names):
                 continue
             units = {file: notebook.unit_of_file(file, cell, rest) for file in files}
             done = self.workshop.compile_apart(notebook.unit(cell, rest=rest, apart=True), units, level, notebook.same_file)
-            if not done.ok and not rest and not compiler.undeclared(done.text):
+            if not done.ok and not rest and later_names.isdisjoint(compiler.undeclared(done.text)):
                 return False
             if not done.ok:
                 continue

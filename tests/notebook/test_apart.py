@@ -1,5 +1,6 @@
 """What is compiled again of a lesson's source files, and what when a program cannot be had from them."""
 
+import re
 import subprocess
 import unittest
 from unittest import mock
@@ -61,7 +62,8 @@ class FakeWorkshop:
     def compile_apart(self, unit, files, level, same):
         self.text = "".join([unit, *files.values()])
         self.ways.append("rest" if "later in the lesson" in self.text else "apart")
-        return Compiled("refused" not in self.text, "In[1]:1: error: no" if "refused" in self.text else "")
+        called = "".join(re.findall(r"refused\(\) { return (\w+)\(", self.text))
+        return Compiled("refused" not in self.text, f"In[1]:2:1: error: '{called}' was not declared in this scope" if called else "")
 
     def link(self, registering=False):
         return Compiled(True, missing=["later()"] if "later();" in self.text and "int later() {" not in self.text else [])
@@ -92,6 +94,12 @@ class Ways(unittest.TestCase):
         later = "//| export a.cpp\nint later() { return 1; }"
         self.assertEqual(self.ways("//| export a.h\nint later();", "//| export a.cpp\nint a() { return later(); }", 'TEST_CASE("a") { a(); }',
                                    handed_out=["//| export a.h\nint later();", later]), ["apart", "rest"])
+
+    def test_with_the_rest_only_where_that_has_what_the_compiler_misses(self):
+        source = "//| export a.cpp\nint refused() { return %s(); }"
+        handed_out = ["//| export a.h\nint other();"]
+        self.assertEqual(self.ways(source % "typo", 'TEST_CASE("a") {}', handed_out=handed_out), ["apart", "whole"])
+        self.assertEqual(self.ways(source % "other", 'TEST_CASE("a") {}', handed_out=handed_out), ["apart", "rest", "whole"])
 
     def test_as_one_unit_when_the_compiler_refuses(self):
         self.assertEqual(self.ways("//| export a.cpp\nint refused() { return 1; }", 'TEST_CASE("a") {}'), ["apart", "whole"])

@@ -262,7 +262,10 @@ set(TINYTORCH_SOURCES_75_convolution_kernels
   kernels/gathered.simd.AVX512.cpp
   kernels/window.simd.DEFAULT.cpp
   kernels/window.simd.AVX2.cpp
-  kernels/window.simd.AVX512.cpp)
+  kernels/window.simd.AVX512.cpp
+  kernels/winograd.simd.DEFAULT.cpp
+  kernels/winograd.simd.AVX2.cpp
+  kernels/winograd.simd.AVX512.cpp)
 set(TINYTORCH_SOURCES_76_vector_math
   kernels/copy.cpp
   kernels/random.cpp

@@ -226,6 +226,7 @@
 #include "tinytorch/kernels/softmax_row_kernels.h"
 #include "tinytorch/kernels/gathered_kernels.h"
 #include "tinytorch/kernels/window_kernels.h"
+#include "tinytorch/kernels/winograd_kernels.h"
 #include "tinytorch/kernels/elementwise_kernels.h"
 #include "tinytorch/kernels/elementwise.h"
 #include "tinytorch/kernels/copy_kernels.h"

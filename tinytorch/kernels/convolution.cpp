@@ -19,6 +19,7 @@
 #include "tinytorch/nn/image_checks.h"
 #include "tinytorch/nn/windows.h"
 #include "tinytorch/kernels/window_kernels.h"
+#include "tinytorch/kernels/winograd_kernels.h"
 
 namespace tinytorch {
 
@@ -316,6 +317,100 @@ void multiply_windows(const PhasedImages<T>& image, std::int64_t N, std::int64_t
 }  // namespace
 
 namespace {
+const kernels::WinogradTable& winograd_kernels() {
+  using namespace kernels;
+  static constexpr const WinogradTable* tables[] = TINYTORCH_PER_CAPABILITY(winograd_table);
+  return for_capability(tables);
+}
+
+// A convolution of x (N, C, input) with kernels of 3 x 3 and stride 1 to (N, M, output), cut into rows of tiles, and these into blocks.
+struct WinogradShape {
+  WinogradShape(std::int64_t images, std::int64_t channels, std::int64_t results, Plane input_size, Plane output_size, Plane around)
+      : N(images), C(channels), M(results), input(input_size), output(output_size), padding(around), tiles{pieces_of(output.rows, 4), pieces_of(output.columns, 4)} {
+    const std::int64_t width = std::max(16, kernels::gemm_table<float>().columns);
+    C_step = pieces_of(C, width) * width;
+    M_step = pieces_of(M, width) * width;
+    const std::int64_t most = std::max<std::int64_t>(12, kernels::cache_sizes().second / (2 * 144 * (C_step + M_step)));
+    block_rows = std::max<std::int64_t>(1, most / tiles.columns);
+    blocks = pieces_of(N * tiles.rows, block_rows);
+  }
+
+  bool pays() const { return C >= 16 && M >= 16 && tiles.count() * N >= 24 && tiles.count() * 16 * 5 <= output.count() * 9; }
+
+  std::int64_t rows_of(std::int64_t block) const { return std::min(block_rows, N * tiles.rows - block * block_rows); }
+  // Numbers of one place of a block; not a power of two, so that 36 places do not compete for the same lines of the cache.
+  std::int64_t place(std::int64_t step) const { return block_rows * tiles.columns * step + 16; }
+
+  // Calls f(line, tile) for the rows of tiles of `block`: a plane of `size` in a stack of images, tiles beginning at -`before`, and the number of the first tile in the block.
+  template <class Pixel, class F>
+  void for_rows(std::int64_t block, Pixel* images, std::int64_t channels, Plane size, Plane before, F f) const {
+    for (std::int64_t r = 0; r < rows_of(block); ++r) {
+      const std::int64_t row = block * block_rows + r, image = row / tiles.rows;
+      f(kernels::WinogradLine<Pixel>{images + image * channels * size.count(), size.count(), channels, size.rows, size.columns, row % tiles.rows * 4 - before.rows, -before.columns, tiles.columns}, r * tiles.columns);
+    }
+  }
+
+  void map_pixels(std::int64_t block, const float* x, float* to, float* scratch) const {
+    for_rows(block, x, C, input, padding, [&](const auto& line, std::int64_t tile) { winograd_kernels().pixels(line, {to + tile * C_step, place(C_step), C_step}, scratch); });
+  }
+
+  std::int64_t N, C, M;
+  Plane input, output, padding, tiles;
+  std::int64_t C_step, M_step, block_rows, blocks;
+};
+
+// y (N, M, output): element (m, c, v) of the kernel is w[m * row + c * channel + v * tap].
+void convolve_winograd(const WinogradShape& s, const float* x, const float* w, std::int64_t row, std::int64_t channel, std::int64_t tap, float* y) {
+  const kernels::WinogradTable& maps = winograd_kernels();
+  const kernels::GemmTable<float>& table = kernels::gemm_table<float>();
+  const std::int64_t width = table.columns, panels = pieces_of(s.M, width);
+  const Panels<float> kernel(36 * s.M_step * s.C);
+  maps.kernel({w, row, channel, tap, s.M, s.C}, width, kernel.at(0));
+  kernels::run_tasks(s.blocks, [&](std::int64_t block) {
+    const Panels<float> pixels(36 * s.place(s.C_step)), results(36 * s.place(s.M_step)), scratch(maps.scratch(s.tiles.columns));
+    s.map_pixels(block, x, pixels.at(0), scratch.at(0));
+    const std::int64_t tiles = s.rows_of(block) * s.tiles.columns, pieces = pieces_of(tiles, table.rows);
+    for (std::int64_t f = 0; f < 36; ++f)
+      for (std::int64_t p = 0; p < panels; ++p)
+        for (std::int64_t r = 0; r < pieces; ++r) {
+          const Piece rows(tiles, pieces, r);
+          table.tile({pixels.at(f * s.place(s.C_step) + rows.first * s.C_step), s.C_step, 1, kernel.at((f * panels + p) * s.C * width), width, s.C,
+                      results.at(f * s.place(s.M_step) + rows.first * s.M_step + p * width), s.M_step, nullptr, 0, 1.0F, 1.0F},
+                     static_cast<int>(rows.count), static_cast<int>(width), false);
+        }
+    s.for_rows(block, y, s.M, s.output, {0, 0}, [&](const auto& line, std::int64_t tile) { maps.results(line, {results.at(tile * s.M_step), s.place(s.M_step), s.M_step}, scratch.at(0)); });
+  });
+}
+
+// The gradient of the kernel (M, C, 3, 3), for the gradient y (N, M, output) of the result.
+void multiply_winograd(const WinogradShape& s, const float* x, const float* y, float* w) {
+  const kernels::WinogradTable& maps = winograd_kernels();
+  const kernels::GemmTable<float>& table = kernels::gemm_table<float>();
+  // Each part of the blocks has sums of its own, which are added at the end: as many parts whatever the number of threads.
+  const std::int64_t width = table.columns, panels = s.C_step / width, parts = std::min<std::int64_t>(4, s.blocks), part = 36 * s.M * s.C_step;
+  const Panels<float> sums(parts * part);
+  kernels::run_tasks(parts, [&](std::int64_t task) {
+    const Panels<float> pixels(36 * s.place(s.C_step)), slopes(36 * s.place(s.M_step)), scratch(maps.scratch(s.tiles.columns));
+    const Piece mine(s.blocks, parts, task);
+    for (std::int64_t block = mine.first; block < mine.first + mine.count; ++block) {
+      s.map_pixels(block, x, pixels.at(0), scratch.at(0));
+      s.for_rows(block, y, s.M, s.output, {0, 0}, [&](const auto& line, std::int64_t tile) { maps.slopes(line, {slopes.at(tile * s.M_step), s.place(s.M_step), s.M_step}, scratch.at(0)); });
+      const std::int64_t tiles = s.rows_of(block) * s.tiles.columns, pieces = pieces_of(s.M, table.rows);
+      for (std::int64_t f = 0; f < 36; ++f)
+        for (std::int64_t p = 0; p < panels; ++p)
+          for (std::int64_t r = 0; r < pieces; ++r) {
+            const Piece rows(s.M, pieces, r);
+            float* const out = sums.at(task * part + (f * s.M + rows.first) * s.C_step + p * width);
+            table.tile({slopes.at(f * s.place(s.M_step) + rows.first), 1, s.M_step, pixels.at(f * s.place(s.C_step) + p * width), s.C_step, tiles, out, s.C_step, block == mine.first ? nullptr : out, s.C_step, 1.0F, 1.0F},
+                       static_cast<int>(rows.count), static_cast<int>(width), false);
+          }
+    }
+  });
+  maps.kernel_gradient({sums.at(0), s.M * s.C_step, s.C_step}, parts, part, s.M, s.C, w);
+}
+}  // namespace
+
+namespace {
 // Whether these kernels do it: float or double, and something to do.
 bool takes(const Tensor& self, const Tensor& other) {
   const ScalarType type = self.scalar_type();
@@ -404,6 +499,12 @@ struct PlaneShape {
   Plane input, output, kernel, stride, padding, dilation, phase;
 };
 
+// Whether Winograd's way takes it, in `type`.
+bool winograd_fits(const Shapes& s, const PlaneShape& p, ScalarType type) {
+  return type == kFloat && s.grid.kernel.size() == 2 && s.G == 1 && p.kernel.rows == 3 && p.kernel.columns == 3 && p.stride.count() == 1 && p.dilation.count() == 1;
+}
+WinogradShape winograd_forward(const Shapes& s, const PlaneShape& p) { return {s.N, s.C, s.M, p.input, p.output, p.padding}; }
+
 // Whether the tiles that read in place do it: images or lines, in rows of `width` that fill vectors. For few rows M of the result also such that fill them less well: a panel is packed at the cost of some 20 rows.
 template <class T>
 bool in_place_pays(std::size_t dims, std::int64_t width, std::int64_t M) {
@@ -417,6 +518,12 @@ Tensor convolution_tuned(const Tensor& input, const Tensor& weight, IntArrayRef 
   const Shapes s(input.sizes(), weight.sizes(), stride, padding, dilation, groups);
   const Tensor w = weight.contiguous();
   const Tensor result = empty(s.output_sizes(), input.scalar_type());
+  if (const PlaneShape p(s, input.sizes()); winograd_fits(s, p, input.scalar_type())) {
+    if (const WinogradShape shape = winograd_forward(s, p); shape.pays()) {
+      convolve_winograd(shape, input.contiguous().data<float>(), w.data<float>(), s.C * 9, 9, 1, result.data<float>());
+      return result;
+    }
+  }
   return in_type(input.scalar_type(), [&]<class T>() {
     if (in_place_pays<T>(stride.size(), s.places[s.places.size() - 1], s.M)) {
       const PlaneShape p(s, input.sizes());
@@ -504,6 +611,15 @@ Tensor convolution_input_tuned(const Tensor& grad, const Tensor& weight, IntArra
   const auto reference = [&] { return op::convolution_input.function(Layer::CPU)(grad, weight, input_sizes, stride, padding, dilation, groups); };
   if (!ours) return reference();
   const Shapes s(input_sizes, weight.sizes(), stride, padding, dilation, groups);
+  if (const PlaneShape p(s, input_sizes); turns && winograd_fits(s, p, grad.scalar_type())) {
+    // From the result's channels to the input's; element (c, m, v) of the turned kernel is w[m][c][8 - v].
+    const WinogradShape shape(s.N, s.M, s.C, p.output, p.input, {2 - p.padding.rows, 2 - p.padding.columns});
+    if (shape.pays()) {
+      const Tensor result = empty(input_sizes, kFloat);
+      convolve_winograd(shape, grad.contiguous().data<float>(), weight.contiguous().data<float>() + 8, 9, s.C * 9, -1, result.data<float>());
+      return result;
+    }
+  }
   return in_type(grad.scalar_type(), [&]<class T>() {
     const Tensor w = weight.contiguous();
     if (in_place_pays<T>(stride.size(), input_sizes.back() / stride.back(), s.C)) {
@@ -528,6 +644,12 @@ Tensor convolution_weight_tuned(const Tensor& input, const Tensor& grad, IntArra
   const Shapes s(input.sizes(), weight_sizes, stride, padding, dilation, groups);
   const Tensor y = grad.contiguous();
   const Tensor result = empty(weight_sizes, input.scalar_type());
+  if (const PlaneShape p(s, input.sizes()); winograd_fits(s, p, input.scalar_type())) {
+    if (const WinogradShape shape = winograd_forward(s, p); shape.pays()) {
+      multiply_winograd(shape, input.contiguous().data<float>(), y.data<float>(), result.data<float>());
+      return result;
+    }
+  }
   return in_type(input.scalar_type(), [&]<class T>() {
     if (in_place_pays<T>(stride.size(), s.places[s.places.size() - 1], s.M)) {
       const PlaneShape p(s, input.sizes());

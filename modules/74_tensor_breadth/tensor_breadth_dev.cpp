@@ -1605,7 +1605,7 @@ Tensor weighted(const Tensor& self, const Tensor& product, const Scalar& beta, c
 }
 }  // namespace
 Tensor baddbmm(const Tensor& self, const Tensor& batch1, const Tensor& batch2, const Scalar& beta, const Scalar& alpha) { return weighted(self, bmm(batch1, batch2), beta, alpha); }
-Tensor addbmm(const Tensor& self, const Tensor& batch1, const Tensor& batch2, const Scalar& beta, const Scalar& alpha) { return weighted(self, sum(bmm(batch1, batch2), 0), beta, alpha); }
+Tensor addbmm(const Tensor& self, const Tensor& batch1, const Tensor& batch2, const Scalar& beta, const Scalar& alpha) { return weighted(self, sum(bmm(batch1, batch2), 0).to(batch1.scalar_type()), beta, alpha); }
 Tensor addmv(const Tensor& self, const Tensor& mat, const Tensor& vec, const Scalar& beta, const Scalar& alpha) { return weighted(self, mv(mat, vec), beta, alpha); }
 Tensor addr(const Tensor& self, const Tensor& vec1, const Tensor& vec2, const Scalar& beta, const Scalar& alpha) { return weighted(self, outer(vec1, vec2), beta, alpha); }
 Tensor vdot(const Tensor& self, const Tensor& other) { return dot(self, other); }

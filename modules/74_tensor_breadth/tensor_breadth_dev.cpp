@@ -786,13 +786,18 @@ Tensor xlogy(const Tensor& self, const Tensor& other) {
   const Tensor nothing = (self == 0).logical_and(isnan(other).logical_not());
   return self * log(where(nothing, full({}, 1, other.scalar_type()), other));
 }
+namespace {
+void check_floats(const char* name, ScalarType type) { TORCH_CHECK_NOT_IMPLEMENTED(isFloatingType(type), "\"", name, "\" not implemented for '", type, "'"); }
+}  // namespace
 Tensor logaddexp(const Tensor& self, const Tensor& other) {
+  check_floats("logaddexp_cpu", result_type(self, other));
   const Tensor larger_one = maximum(self, other);
   const Tensor equal_infinities = isinf(self).logical_and(self == other);
   const Tensor apart = where(equal_infinities, full({}, 0, larger_one.scalar_type()), -abs(self - other));
   return where(equal_infinities, larger_one, larger_one + log1p(exp(apart)));
 }
 Tensor logaddexp2(const Tensor& self, const Tensor& other) {
+  check_floats("logaddexp2_cpu", result_type(self, other));
   const double log_2 = 0.69314718055994530942;
   return logaddexp(self * log_2, other * log_2) / log_2;
 }
@@ -1700,6 +1705,7 @@ Tensor trapezoid(const Tensor& y, const Tensor& x, std::int64_t dim) {
 }
 Tensor logcumsumexp(const Tensor& self, std::int64_t dim) {
   const std::int64_t d = wrap_dim(dim, self.dim());
+  TORCH_CHECK_NOT_IMPLEMENTED(self.is_floating_point(), "\"logcumsumexp_out_cpu\" not implemented for '", self.scalar_type(), "'");
   Tensor result = self.clone();
   const std::int64_t n = self.dim() == 0 ? 1 : self.size(d);
   // What reaches back `step` places is joined with what reaches back as far from there.
@@ -1804,6 +1810,7 @@ TEST_CASE("rearranging: where each element goes") {
   CHECK_EQ(trapezoid(tensor({0.0, 1.0, 4.0}), 0.5), tensor(1.5));
   CHECK_EQ(trapezoid(tensor({{0.0, 1.0, 4.0}}), tensor({0.0, 1.0, 3.0})), tensor({5.5}));
   // A term of e^1000 in front, and e^-1000 before it.
+  CHECK_ERROR(logaddexp(arange(2), arange(2)), "\"logaddexp_cpu\" not implemented for 'Long'");  // where -2^63 would be subtracted
   CHECK_CLOSE(logcumsumexp(tensor({-1000.0, 1000.0, 1000.0, 0.0}, kDouble), 0), tensor({-1000.0, 1000.0, 1000.0 + std::log(2.0), 1000.0 + std::log(2.0)}, kDouble), 1e-14, 0.0);
   CHECK_CLOSE(hamming_window(4, true, 0.54, 0.46, kDouble), tensor({0.08, 0.54, 1.0, 0.54}, kDouble), 1e-14, 0.0);
   CHECK_CLOSE(blackman_window(3, false, kDouble), tensor({0.0, 1.0, 0.0}, kDouble), 1e-14, 1e-14);

@@ -217,5 +217,16 @@ case("tril_indices", L([0]), run=lambda x: torch.tril_indices(3, 4, 1))
 case("triu_indices", L([0]), run=lambda x: torch.triu_indices(3, 4, -1))
 
 
+def record():
+    """Without integers in place of NaN and infinities, which no conversion defines."""
+    recorded = base.record(CASES)
+    for name, (inputs, _) in CASES.items():
+        if all(torch.isfinite(x).all() for x in inputs):
+            continue
+        for variant in ("Long", "Int", "Byte"):
+            recorded[name].pop(variant, None)
+    return {"cases": recorded}
+
+
 if __name__ == "__main__":
-    recording.main(FILE, lambda: {"cases": base.record(CASES)}, recording.row_by_row)
+    recording.main(FILE, record, recording.row_by_row)

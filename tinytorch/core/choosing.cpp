@@ -33,13 +33,18 @@ Tensor xlogy(const Tensor& self, const Tensor& other) {
   const Tensor nothing = (self == 0).logical_and(isnan(other).logical_not());
   return self * log(where(nothing, full({}, 1, other.scalar_type()), other));
 }
+namespace {
+void check_floats(const char* name, ScalarType type) { TORCH_CHECK_NOT_IMPLEMENTED(isFloatingType(type), "\"", name, "\" not implemented for '", type, "'"); }
+}  // namespace
 Tensor logaddexp(const Tensor& self, const Tensor& other) {
+  check_floats("logaddexp_cpu", result_type(self, other));
   const Tensor larger_one = maximum(self, other);
   const Tensor equal_infinities = isinf(self).logical_and(self == other);
   const Tensor apart = where(equal_infinities, full({}, 0, larger_one.scalar_type()), -abs(self - other));
   return where(equal_infinities, larger_one, larger_one + log1p(exp(apart)));
 }
 Tensor logaddexp2(const Tensor& self, const Tensor& other) {
+  check_floats("logaddexp2_cpu", result_type(self, other));
   const double log_2 = 0.69314718055994530942;
   return logaddexp(self * log_2, other * log_2) / log_2;
 }

@@ -480,6 +480,7 @@ Tensor trapezoid(const Tensor& y, const Tensor& x, std::int64_t dim) {
 }
 Tensor logcumsumexp(const Tensor& self, std::int64_t dim) {
   const std::int64_t d = wrap_dim(dim, self.dim());
+  TORCH_CHECK_NOT_IMPLEMENTED(self.is_floating_point(), "\"logcumsumexp_out_cpu\" not implemented for '", self.scalar_type(), "'");
   Tensor result = self.clone();
   const std::int64_t n = self.dim() == 0 ? 1 : self.size(d);
   // What reaches back `step` places is joined with what reaches back as far from there.

@@ -1809,8 +1809,8 @@ TEST_CASE("rearranging: where each element goes") {
   CHECK_EQ(vander(tensor({2, 3}), 3, true), tensor({{1, 2, 4}, {1, 3, 9}}));
   CHECK_EQ(trapezoid(tensor({0.0, 1.0, 4.0}), 0.5), tensor(1.5));
   CHECK_EQ(trapezoid(tensor({{0.0, 1.0, 4.0}}), tensor({0.0, 1.0, 3.0})), tensor({5.5}));
-  // A term of e^1000 in front, and e^-1000 before it.
   CHECK_ERROR(logaddexp(arange(2), arange(2)), "\"logaddexp_cpu\" not implemented for 'Long'");  // where -2^63 would be subtracted
+  // A term of e^1000 in front, and e^-1000 before it.
   CHECK_CLOSE(logcumsumexp(tensor({-1000.0, 1000.0, 1000.0, 0.0}, kDouble), 0), tensor({-1000.0, 1000.0, 1000.0 + std::log(2.0), 1000.0 + std::log(2.0)}, kDouble), 1e-14, 0.0);
   CHECK_CLOSE(hamming_window(4, true, 0.54, 0.46, kDouble), tensor({0.08, 0.54, 1.0, 0.54}, kDouble), 1e-14, 0.0);
   CHECK_CLOSE(blackman_window(3, false, kDouble), tensor({0.0, 1.0, 0.0}, kDouble), 1e-14, 1e-14);

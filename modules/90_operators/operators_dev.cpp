@@ -362,14 +362,12 @@ Tensor arange(const Scalar& end, const TensorOptions& options) { return arange(0
 // %%
 //| export core/ranges.cpp
 namespace detail {
-// What a tensor like `self` is made with: self's dtype and device, where `options` have none.
-TensorOptions options_like(const Tensor& self, const TensorOptions& options);
-}  // namespace detail
-
-TensorOptions detail::options_like(const Tensor& self, const TensorOptions& options) {
+// What a tensor like `self` is made with: self's dtype and device, where `options` have none. For chapter 96 too.
+TensorOptions options_like(const Tensor& self, const TensorOptions& options) {
   const TensorOptions typed = options.dtype(options.has_dtype() ? options.dtype() : self.scalar_type());
   return self.is_elsewhere() && !options.has_device() ? typed.device(self.storage()->device()) : typed;
 }
+}  // namespace detail
 
 Tensor empty_like(const Tensor& self, const TensorOptions& options) {
   const TensorOptions like = detail::options_like(self, options);

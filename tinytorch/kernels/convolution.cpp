@@ -336,6 +336,9 @@ struct WinogradShape {
   }
 
   bool pays() const { return C >= 16 && M >= 16 && tiles.count() * N >= 24 && tiles.count() * 16 * 5 <= output.count() * 9; }
+  // The kernel's gradient keeps four sums of so many numbers: from 16 MB each on (340 channels to 340), that is too much memory for the time it saves.
+  std::int64_t numbers_of_kernel() const { return 36 * M * C_step; }
+  bool pays_for_kernel() const { return pays() && numbers_of_kernel() <= std::int64_t{1} << 22; }
 
   std::int64_t rows_of(std::int64_t block) const { return std::min(block_rows, N * tiles.rows - block * block_rows); }
   // Numbers of one place of a block; not a power of two, so that 36 places do not compete for the same lines of the cache.
@@ -387,7 +390,7 @@ void multiply_winograd(const WinogradShape& s, const float* x, const float* y, f
   const kernels::WinogradTable& maps = winograd_kernels();
   const kernels::GemmTable<float>& table = kernels::gemm_table<float>();
   // Each part of the blocks has sums of its own, which are added at the end: as many parts whatever the number of threads.
-  const std::int64_t width = table.columns, panels = s.C_step / width, parts = std::min<std::int64_t>(4, s.blocks), part = 36 * s.M * s.C_step;
+  const std::int64_t width = table.columns, panels = s.C_step / width, parts = std::min<std::int64_t>(4, s.blocks), part = s.numbers_of_kernel();
   const Panels<float> sums(parts * part);
   kernels::run_tasks(parts, [&](std::int64_t task) {
     const Panels<float> pixels(36 * s.place(s.C_step)), slopes(36 * s.place(s.M_step)), scratch(maps.scratch(s.tiles.columns));
@@ -645,7 +648,7 @@ Tensor convolution_weight_tuned(const Tensor& input, const Tensor& grad, IntArra
   const Tensor y = grad.contiguous();
   const Tensor result = empty(weight_sizes, input.scalar_type());
   if (const PlaneShape p(s, input.sizes()); winograd_fits(s, p, input.scalar_type())) {
-    if (const WinogradShape shape = winograd_forward(s, p); shape.pays()) {
+    if (const WinogradShape shape = winograd_forward(s, p); shape.pays_for_kernel()) {
       multiply_winograd(shape, input.contiguous().data<float>(), y.data<float>(), result.data<float>());
       return result;
     }

@@ -38,6 +38,9 @@ constexpr std::string_view unchecked_in_tests = " -fno-sanitize=alignment";
 // g++ looks for memory to free whenever it has doubled what it holds; to do so from half a gigabyte on saves a twentieth of its time.
 constexpr std::string_view seldom_collecting = " --param ggc-min-heapsize=500000";
 
+// The package in one file, beside the programs that test it.
+constexpr std::string_view package_name = "libtinytorch.so";
+
 // What files are called in objects that several stages share, in place of the folder of one stage.
 constexpr std::string_view shared_sources = "build/stage";
 
@@ -48,10 +51,10 @@ std::string sanitizer_flags(Sanitizer sanitizer) {
     case Sanitizer::Memory:
       // With its checks for null pointers, g++ 12 does not take the address of a function template for a constant, which an
       // operator that brings its gradient needs. The address sanitizer finds null pointers too.
-      return " -g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined"
+      return " -fPIC -g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined"
              " -fno-sanitize=null,returns-nonnull-attribute,nonnull-attribute -DDOCTEST_CONFIG_NO_POSIX_SIGNALS";
     case Sanitizer::Thread:
-      return " -g1 -fno-omit-frame-pointer -fsanitize=thread -DDOCTEST_CONFIG_NO_POSIX_SIGNALS";
+      return " -fPIC -g1 -fno-omit-frame-pointer -fsanitize=thread -DDOCTEST_CONFIG_NO_POSIX_SIGNALS";
     case Sanitizer::None:
       break;
   }
@@ -265,7 +268,10 @@ void StageBuild::write_rules() {
   ninja_.rule("edited_with_pch", edited + " -Winvalid-pch -include $pch -c $in -o $out", "$in", true);
   ninja_.rule("precompile_edited", edited + " -x c++-header -c $in -o $out", "$in", true);
   ninja_.rule("link",
-              fmt::format("{} -pthread{}{} $in -o $out -lz", tools.compiler, mold, sanitizer_flags(tools.sanitizer)),
+              fmt::format("{} -pthread{}{} $in -o $out -Wl,-rpath,'$$ORIGIN' -lz", tools.compiler, mold, sanitizer_flags(tools.sanitizer)),
+              "link $out", false);
+  ninja_.rule("link_shared", fmt::format("{} -shared -Wl,-soname,{} -pthread{}{} $in -o $out -lz", tools.compiler, package_name, mold,
+                                         sanitizer_flags(tools.sanitizer)),
               "link $out", false);
 }
 
@@ -465,13 +471,21 @@ void StageBuild::link(const std::string& program, std::vector<std::string> input
   ninja_.add({program, "link", inputs, {}, {}});
 }
 
+// With a sanitizer the package takes a quarter of a gigabyte: one shared object serves all programs that test it.
+std::vector<std::string> StageBuild::linked_package() {
+  if (options_.toolchain.sanitizer == Sanitizer::None) return reference_.objects;
+  const std::string output = relative(directory_ / "bin" / package_name);
+  ninja_.add({output, "link_shared", reference_.objects, {}, {}});
+  return {output};
+}
+
 void StageBuild::add_module_tests(std::size_t index) {
   const Module& module = modules_[index];
   const std::vector<GeneratedFile> units =
       test_units(module, true, options_.variants ? Bodies::Instrumented : Bodies::Reference, is_quick() ? whole_module : tests_per_unit);
   write_changed(directory_ / "tests", units, false);
   test_objects_[index] = compile_tests(module, units);
-  link(tests_of(module), test_objects_[index], reference_.objects);
+  link(tests_of(module), test_objects_[index], linked_package());
   if (options_.variants && !module.library_chapter) {
     std::vector<std::string> inputs = test_objects_[index];
     const std::vector<std::string>& own = instrumented_.at(module.folder());
@@ -565,7 +579,7 @@ void StageBuild::add_folder_tests(std::string_view folder) {
     }
     ninja_.add(edge);
   }
-  link(program, objects, reference_.objects);
+  link(program, objects, linked_package());
 }
 
 // The whole package with what its tests in tests/ are written with: reading that takes longer than compiling most of them.

@@ -161,6 +161,7 @@ class StageBuild {
   std::string precompiled_package();
   std::string compile_edited(const Module& module, const std::string& source);
   void link(const std::string& program, std::vector<std::string> inputs, const std::vector<std::string>& more);
+  std::vector<std::string> linked_package();
   bool wants(const Module& module) const;
 
   fs::path root_;

@@ -93,6 +93,8 @@ class LinalgMethods {
 #include <optional>
 #include "tinytorch/core/ops.h"
 //| export core/pairs.cpp
+#include "tinytorch/core/breadth.h"
+#include "tinytorch/core/indexing.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/pairs.h"
 //| export core/linalg_methods.cpp
@@ -1115,10 +1117,16 @@ TEST_CASE("linalg: the exponential of a turn, of a diagonal and of a shift") {
 //| export core/pairs.h
 // The p-norm distances between the rows of x1 (..., P, M) and those of x2 (..., R, M): (..., P, R). Batches broadcast. O(P R M) time and memory. The gradient at distance 0 is 0. Throws unless M is the same and p >= 0.
 Tensor cdist(const Tensor& x1, const Tensor& x2, double p = 2);
+// The p-norm distances between the rows i < j of self (N, M), row by row of the upper triangle: N (N - 1) / 2 numbers. The gradient at distance 0 is 0; for p = infinity
+// it is shared by the coordinates that are equally far apart, as norm's is. O(N^2 M). Throws unless self has two dimensions and p >= 0.
+Tensor pdist(const Tensor& self, double p = 2);
 // The covariances of the rows of self (variables, observations), or of one variable (observations). `correction` 1 divides by n - 1; fweights count repeats of observations (integers), aweights weigh them.
 Tensor cov(const Tensor& self, std::int64_t correction = 1, const std::optional<Tensor>& fweights = {}, const std::optional<Tensor>& aweights = {});
 // The covariances divided by the standard deviations, from -1 to 1.
 Tensor corrcoef(const Tensor& self);
+namespace nn::functional {
+using tinytorch::pdist;
+}  // namespace nn::functional
 
 // %%
 //| export core/pairs.cpp
@@ -1130,6 +1138,14 @@ Tensor cdist(const Tensor& x1, const Tensor& x2, double p) {
   TORCH_CHECK(x1.size(-1) == x2.size(-1), "X1 and X2 must have the same number of columns. X1: ", x1.size(-1), " X2: ", x2.size(-1));
   TORCH_CHECK(p >= 0, "cdist only supports non-negative p values");
   return (x1.unsqueeze(-2) - x2.unsqueeze(-3)).norm(Scalar(p), {-1});
+}
+
+Tensor pdist(const Tensor& self, double p) {
+  TORCH_CHECK(self.dim() == 2, "pdist only supports 2D tensors, got: ", self.dim(), "D");
+  TORCH_CHECK(self.is_floating_point(), "pdist only supports floating-point dtypes");
+  TORCH_CHECK(p >= 0, "pdist only supports non-negative p values");
+  const Tensor rows = triu_indices(self.size(0), self.size(0), 1);
+  return (self.index_select(0, rows[0]) - self.index_select(0, rows[1])).norm(Scalar(p), {-1});
 }
 
 Tensor cov(const Tensor& self, std::int64_t correction, const std::optional<Tensor>& fweights, const std::optional<Tensor>& aweights) {
@@ -1199,6 +1215,14 @@ TEST_CASE("pairs: distances, covariances, and the methods") {
   CHECK_EQ(cdist(x, tensor({{3.0, 0.0}}, kDouble)), tensor({{3.0}, {4.0}}, kDouble));
   CHECK_EQ(cdist(x, x, 1), tensor({{0.0, 7.0}, {7.0, 0.0}}, kDouble));
   CHECK_ERROR(cdist(x, ones({1, 3}, kDouble)), "X1 and X2 must have the same number of columns. X1: 2 X2: 3");
+  const Tensor corners = tensor({{0.0, 0.0}, {3.0, 4.0}, {3.0, 0.0}}, kDouble).requires_grad_();
+  CHECK_EQ(pdist(corners).detach(), tensor({5.0, 3.0, 4.0}, kDouble));  // (0, 1), (0, 2), (1, 2)
+  CHECK_EQ(nn::functional::pdist(corners, 1).detach(), tensor({7.0, 3.0, 4.0}, kDouble));
+  pdist(corners).sum().backward();
+  CHECK_CLOSE(corners.grad(), tensor({{-1.6, -0.8}, {0.6, 1.8}, {1.0, -1.0}}, kDouble), 1e-14, 1e-15);
+  CHECK_EQ(pdist(ones({1, 2})).sizes(), IntArrayRef({0}));
+  CHECK_ERROR(pdist(ones({2})), "pdist only supports 2D tensors, got: 1D");
+  CHECK_ERROR(pdist(x, -1), "pdist only supports non-negative p values");
   const Tensor observations = tensor({{1.0, 2.0, 3.0}, {3.0, 2.0, 1.0}}, kDouble);
   CHECK_CLOSE(observations.cov(), tensor({{1.0, -1.0}, {-1.0, 1.0}}, kDouble), 1e-14, 0.0);
   CHECK_CLOSE(observations.corrcoef(), observations.cov(), 1e-14, 0.0);

@@ -686,6 +686,8 @@ TEST_CASE("grid_sample: the identity, a shift, what lies outside, gradients for 
 //     4 channels of 1 x 1      a | b | c | d        one channel of 2 x 2      a b
 //                                                                            c d
 //
+// `channel_shuffle` (Zhang et al. 2017) mixes the channels of grouped convolutions, which otherwise never meet.
+//
 // `max_unpool` puts the maxima of a pooling back to where they were found, with zeros around them. `lp_pool` is the p-norm of each window, between a sum (p = 1) and a maximum (p = infinity). `fractional_max_pool` (Graham 2014) chooses its windows at random so that the
 // picture shrinks by a factor that is no whole number.
 
@@ -694,6 +696,8 @@ TEST_CASE("grid_sample: the identity, a shift, what lies outside, gradients for 
 // (..., C r^2, H, W) as (..., C, H r, W r), and back. A copy. Throws where r does not divide.
 Tensor pixel_shuffle(const Tensor& self, std::int64_t upscale_factor);
 Tensor pixel_unshuffle(const Tensor& self, std::int64_t downscale_factor);
+// The channels of self (N, C, ...), seen as `groups` rows of C / groups, read by columns: each new group holds some of every old one. A copy. Throws unless groups divides C.
+Tensor channel_shuffle(const Tensor& self, std::int64_t groups);
 // Zeros of `output_size` (the spatial dimensions) with the values of `self` at the places `indices`, as max_pool2d_with_indices counts them. (C, H, W) or (N, C, H, W), in 3d one dimension more. Throws for places outside.
 Tensor max_unpool2d(const Tensor& self, const Tensor& indices, IntArrayRef output_size);
 Tensor max_unpool3d(const Tensor& self, const Tensor& indices, IntArrayRef output_size, IntArrayRef stride, IntArrayRef padding);
@@ -715,6 +719,16 @@ Tensor pixel_shuffle(const Tensor& self, std::int64_t upscale_factor) {
   // (..., C, r, r, H, W) -> (..., C, H, r, W, r)
   const Tensor x = self.reshape(split);
   return x.transpose(-4, -2).transpose(-3, -2).transpose(-2, -1).reshape(sizes);
+}
+
+Tensor channel_shuffle(const Tensor& self, std::int64_t groups) {
+  TORCH_CHECK(self.dim() > 2, "channel_shuffle expects input with > 2 dims, but got input with sizes ", self.sizes());
+  const std::int64_t C = self.size(1);
+  TORCH_CHECK(groups > 0, "Number of groups to divide channels in must be positive. Value of groups:", groups);
+  TORCH_CHECK(C % groups == 0, "Number of channels must be divisible by groups. Got ", C, " channels and ", groups, " groups.");
+  DimVector split{self.size(0), groups, C / groups};
+  for (std::int64_t d = 2; d < self.dim(); ++d) split.push_back(self.size(d));
+  return self.reshape(split).transpose(1, 2).reshape(self.sizes());
 }
 
 Tensor pixel_unshuffle(const Tensor& self, std::int64_t downscale_factor) {
@@ -828,6 +842,9 @@ TEST_CASE("pixel_shuffle and back; max_unpool puts maxima where they were") {
   const Tensor y = arange(2 * 18 * 2 * 3).view({2, 18, 2, 3});
   CHECK_EQ(pixel_shuffle(y, 3).sizes(), IntArrayRef({2, 2, 6, 9}));
   CHECK_EQ(pixel_unshuffle(pixel_shuffle(y, 3), 3), y);
+  CHECK_EQ(channel_shuffle(arange(6).view({1, 6, 1}), 2).flatten(), tensor({0, 3, 1, 4, 2, 5}));
+  CHECK_EQ(channel_shuffle(channel_shuffle(y, 3), 6), y);  // rows of columns, and back
+  CHECK_ERROR(channel_shuffle(y, 4), "Number of channels must be divisible by groups. Got 18 channels and 4 groups.");
   CHECK_ERROR(pixel_shuffle(y, 2), "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of upscale_factor, but input.size(-3)=18 is not divisible by 4");
   const Tensor picture = tensor({{{1.0, 5.0}, {2.0, 3.0}}}, requires_grad());
   const auto [pooled, places] = max_pool2d_with_indices(picture, 2);

@@ -159,6 +159,14 @@ case("bitwise_right_shift.bool", B([True, False]), B([True, False]), run=torch.b
 case("max.all_nan", D([1.0, float("nan"), 3.0, float("nan")]), run=lambda x: x.max())
 case("min.all_nan", D([1.0, float("nan"), 3.0]), run=lambda x: x.min())
 
+# ---- Chapters 68 and 69: distances of the rows of one matrix, channels of grouped convolutions.
+case("pdist", F(4, 3), run=torch.pdist)
+case("pdist.first", F(3, 2), run=lambda x: torch.pdist(x, 1))
+case("pdist.largest", D([[0.5, -1.0], [2.0, 0.25], [-1.5, 0.75]]), run=lambda x: torch.pdist(x, float("inf")))
+case("pdist.one_dimension", F(3), run=torch.pdist)
+case("channel_shuffle", F(2, 6, 2, 1), run=lambda x: torch.channel_shuffle(x, 3))
+case("channel_shuffle.not_divisible", F(1, 4, 2), run=lambda x: torch.channel_shuffle(x, 3))
+
 
 if __name__ == "__main__":
     recording.main(FILE, lambda: {"cases": base.record(CASES)}, recording.row_by_row)

@@ -3,6 +3,8 @@
 
 #include "tinytorch/core/pairs.h"
 
+#include "tinytorch/core/breadth.h"
+#include "tinytorch/core/indexing.h"
 #include "tinytorch/core/more_ops.h"
 
 namespace tinytorch {
@@ -15,6 +17,14 @@ Tensor cdist(const Tensor& x1, const Tensor& x2, double p) {
   TORCH_CHECK(x1.size(-1) == x2.size(-1), "X1 and X2 must have the same number of columns. X1: ", x1.size(-1), " X2: ", x2.size(-1));
   TORCH_CHECK(p >= 0, "cdist only supports non-negative p values");
   return (x1.unsqueeze(-2) - x2.unsqueeze(-3)).norm(Scalar(p), {-1});
+}
+
+Tensor pdist(const Tensor& self, double p) {
+  TORCH_CHECK(self.dim() == 2, "pdist only supports 2D tensors, got: ", self.dim(), "D");
+  TORCH_CHECK(self.is_floating_point(), "pdist only supports floating-point dtypes");
+  TORCH_CHECK(p >= 0, "pdist only supports non-negative p values");
+  const Tensor rows = triu_indices(self.size(0), self.size(0), 1);
+  return (self.index_select(0, rows[0]) - self.index_select(0, rows[1])).norm(Scalar(p), {-1});
 }
 
 Tensor cov(const Tensor& self, std::int64_t correction, const std::optional<Tensor>& fweights, const std::optional<Tensor>& aweights) {

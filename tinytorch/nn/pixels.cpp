@@ -28,6 +28,16 @@ Tensor pixel_shuffle(const Tensor& self, std::int64_t upscale_factor) {
   return x.transpose(-4, -2).transpose(-3, -2).transpose(-2, -1).reshape(sizes);
 }
 
+Tensor channel_shuffle(const Tensor& self, std::int64_t groups) {
+  TORCH_CHECK(self.dim() > 2, "channel_shuffle expects input with > 2 dims, but got input with sizes ", self.sizes());
+  const std::int64_t C = self.size(1);
+  TORCH_CHECK(groups > 0, "Number of groups to divide channels in must be positive. Value of groups:", groups);
+  TORCH_CHECK(C % groups == 0, "Number of channels must be divisible by groups. Got ", C, " channels and ", groups, " groups.");
+  DimVector split{self.size(0), groups, C / groups};
+  for (std::int64_t d = 2; d < self.dim(); ++d) split.push_back(self.size(d));
+  return self.reshape(split).transpose(1, 2).reshape(self.sizes());
+}
+
 Tensor pixel_unshuffle(const Tensor& self, std::int64_t downscale_factor) {
   TORCH_CHECK(self.dim() >= 3, "pixel_unshuffle expects input to have at least 3 dimensions, but got input with ", self.dim(), " dimension(s)");
   TORCH_CHECK(downscale_factor > 0, "pixel_unshuffle expects a positive downscale_factor, but got ", downscale_factor);

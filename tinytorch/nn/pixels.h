@@ -17,6 +17,8 @@ namespace tinytorch {
 // (..., C r^2, H, W) as (..., C, H r, W r), and back. A copy. Throws where r does not divide.
 Tensor pixel_shuffle(const Tensor& self, std::int64_t upscale_factor);
 Tensor pixel_unshuffle(const Tensor& self, std::int64_t downscale_factor);
+// The channels of self (N, C, ...), seen as `groups` rows of C / groups, read by columns: each new group holds some of every old one. A copy. Throws unless groups divides C.
+Tensor channel_shuffle(const Tensor& self, std::int64_t groups);
 // Zeros of `output_size` (the spatial dimensions) with the values of `self` at the places `indices`, as max_pool2d_with_indices counts them. (C, H, W) or (N, C, H, W), in 3d one dimension more. Throws for places outside.
 Tensor max_unpool2d(const Tensor& self, const Tensor& indices, IntArrayRef output_size);
 Tensor max_unpool3d(const Tensor& self, const Tensor& indices, IntArrayRef output_size, IntArrayRef stride, IntArrayRef padding);

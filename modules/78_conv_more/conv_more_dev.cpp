@@ -34,9 +34,13 @@
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/nn/windows.h"
 //| export nn/more_conv.h
+#include <concepts>
+#include <string_view>
 #include "tinytorch/nn/conv.h"
 //| export nn/more_conv.cpp
 #include <ostream>
+#include <string>
+#include <variant>
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/nn/image_checks.h"
 //| export nn/more_pool.h
@@ -229,6 +233,17 @@ Tensor conv1d(const Tensor& input, const Tensor& weight, const std::optional<Ten
               std::int64_t groups = 1);
 Tensor conv3d(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias = {}, IntArrayRef stride = 1, IntArrayRef padding = 0, IntArrayRef dilation = 1,
               std::int64_t groups = 1);
+// With the padding "same" (stride 1 only) or "valid", as conv2d() takes it.
+Tensor conv_named_padding(std::int64_t dims, const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias, IntArrayRef stride, std::string_view padding, IntArrayRef dilation,
+                          std::int64_t groups);
+template <std::convertible_to<std::string_view> Name>
+Tensor conv1d(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias, IntArrayRef stride, const Name& padding, IntArrayRef dilation = 1, std::int64_t groups = 1) {
+  return conv_named_padding(1, input, weight, bias, stride, padding, dilation, groups);
+}
+template <std::convertible_to<std::string_view> Name>
+Tensor conv3d(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias, IntArrayRef stride, const Name& padding, IntArrayRef dilation = 1, std::int64_t groups = 1) {
+  return conv_named_padding(3, input, weight, bias, stride, padding, dilation, groups);
+}
 // The transposed convolutions: weight (C, O / groups, kernel...). The output has (size - 1) * stride - 2 padding + dilation (kernel - 1) + output_padding + 1 elements along each dimension.
 Tensor conv_transpose1d(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias = {}, IntArrayRef stride = 1, IntArrayRef padding = 0,
                         IntArrayRef output_padding = 0, std::int64_t groups = 1, IntArrayRef dilation = 1);
@@ -271,6 +286,7 @@ TORCH_MODULE(Conv3d);
 // Source: torch/csrc/api/include/torch/nn/options/conv.h.
 template <std::size_t D>
 struct ConvTransposeOptions {
+  using padding_mode_t = detail::conv_padding_mode_t;
   ConvTransposeOptions(std::int64_t in_channels, std::int64_t out_channels, ExpandingArray<D> kernel_size)
       : in_channels_(in_channels), out_channels_(out_channels), kernel_size_(kernel_size) {}
   TORCH_ARG(std::int64_t, in_channels);
@@ -282,6 +298,7 @@ struct ConvTransposeOptions {
   TORCH_ARG(std::int64_t, groups) = 1;
   TORCH_ARG(bool, bias) = true;
   TORCH_ARG(ExpandingArray<D>, dilation) = 1;
+  TORCH_ARG(padding_mode_t, padding_mode) = kZeros;  // forward() refuses any other
 };
 using ConvTranspose1dOptions = ConvTransposeOptions<1>;
 using ConvTranspose2dOptions = ConvTransposeOptions<2>;
@@ -297,7 +314,7 @@ class ConvTransposeNdImpl : public Cloneable<Derived> {
   void reset() override;
   void reset_parameters() { init_convolution(weight, bias, std::get<0>(init::_calculate_fan_in_and_fan_out(weight))); }
   void pretty_print(std::ostream& stream) const override;
-  // With `output_size` (D sizes), the output padding that gives this size instead of the option's.
+  // With `output_size` (D sizes, or those of examples and channels before them), the output padding that gives this size instead of the option's.
   Tensor forward(const Tensor& input, const std::optional<IntArrayRef>& output_size = std::nullopt);
 
   ConvTransposeOptions<D> options;
@@ -321,9 +338,31 @@ class ConvTranspose3dImpl : public ConvTransposeNdImpl<3, ConvTranspose3dImpl> {
 TORCH_MODULE(ConvTranspose3d);
 
 namespace detail {
-// The output padding with which a transposed convolution gives `wanted` instead of `least`, the sizes without any.
-DimVector output_padding_for(IntArrayRef wanted, IntArrayRef least, IntArrayRef stride);
+// The output padding with which a transposed convolution of `input` (its spatial sizes) gives `wanted` instead of `least`, the sizes without any.
+DimVector output_padding_for(IntArrayRef wanted, IntArrayRef least, IntArrayRef stride, IntArrayRef input);
 }  // namespace detail
+
+namespace functional {
+// Source: torch/csrc/api/include/torch/nn/options/conv.h.
+template <std::size_t D>
+struct ConvTransposeFuncOptions {
+  TORCH_ARG(Tensor, bias) = Tensor();
+  TORCH_ARG(ExpandingArray<D>, stride) = 1;
+  TORCH_ARG(ExpandingArray<D>, padding) = 0;
+  TORCH_ARG(ExpandingArray<D>, output_padding) = 0;
+  TORCH_ARG(std::int64_t, groups) = 1;
+  TORCH_ARG(ExpandingArray<D>, dilation) = 1;
+};
+using ConvTranspose1dFuncOptions = ConvTransposeFuncOptions<1>;
+using ConvTranspose2dFuncOptions = ConvTransposeFuncOptions<2>;
+using ConvTranspose3dFuncOptions = ConvTransposeFuncOptions<3>;
+// The functions of the same names, with their arguments in options.
+Tensor conv1d(const Tensor& input, const Tensor& weight, const Conv1dFuncOptions& options = {});
+Tensor conv3d(const Tensor& input, const Tensor& weight, const Conv3dFuncOptions& options = {});
+Tensor conv_transpose1d(const Tensor& input, const Tensor& weight, const ConvTranspose1dFuncOptions& options = {});
+Tensor conv_transpose2d(const Tensor& input, const Tensor& weight, const ConvTranspose2dFuncOptions& options = {});
+Tensor conv_transpose3d(const Tensor& input, const Tensor& weight, const ConvTranspose3dFuncOptions& options = {});
+}  // namespace functional
 
 }  // namespace nn
 
@@ -355,6 +394,7 @@ void nn::ConvTransposeNdImpl<D, Derived>::pretty_print(std::ostream& stream) con
 
 template <std::size_t D, class Derived>
 Tensor nn::ConvTransposeNdImpl<D, Derived>::forward(const Tensor& input, const std::optional<IntArrayRef>& output_size) {
+  TORCH_CHECK(std::holds_alternative<enumtype::kZeros>(options.padding_mode()), "Only `zeros` padding mode is supported for ConvTranspose", D, "d");
   const std::string name = str("conv_transpose", D, "d");
   return detail::of_batch(name.c_str(), input, static_cast<std::int64_t>(D), [&](const Tensor& batch) {
     DimVector extra = IntArrayRef(options.output_padding());
@@ -362,7 +402,7 @@ Tensor nn::ConvTransposeNdImpl<D, Derived>::forward(const Tensor& input, const s
       DimVector least;
       for (std::size_t d = 0; d < D; ++d)
         least.push_back((batch.sizes()[2 + d] - 1) * (*options.stride())[d] - 2 * (*options.padding())[d] + (*options.dilation())[d] * ((*options.kernel_size())[d] - 1) + 1);
-      extra = detail::output_padding_for(*output_size, least, options.stride());
+      extra = detail::output_padding_for(*output_size, least, options.stride(), IntArrayRef(batch.sizes().data() + 2, D));
     }
     return convolution(batch, weight, bias, options.stride(), options.padding(), options.dilation(), true, extra, options.groups());
   });
@@ -385,6 +425,17 @@ Tensor conv1d(const Tensor& input, const Tensor& weight, const std::optional<Ten
 Tensor conv3d(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups) {
   return conv_nd("conv3d", 3, input, weight, bias, stride, padding, dilation, false, 0, groups);
 }
+
+Tensor conv_named_padding(std::int64_t dims, const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias, IntArrayRef stride, std::string_view padding, IntArrayRef dilation,
+                          std::int64_t groups) {
+  TORCH_CHECK(padding == "same" || padding == "valid", "Invalid padding string: '", padding, "'\n[conv", dims, "d] it is \"same\", \"valid\" or a number.");
+  const auto convolve = [&](const Tensor& x) { return dims == 1 ? conv1d(x, weight, bias, stride, 0, dilation, groups) : conv3d(x, weight, bias, stride, 0, dilation, groups); };
+  const bool fits = weight.dim() == dims + 2 && (input.dim() == dims + 1 || input.dim() == dims + 2);
+  if (padding == "valid" || !fits) return convolve(input);  // which says what is wrong with other shapes
+  for (const std::int64_t s : stride) TORCH_CHECK(s == 1, "padding='same' is not supported for strided convolutions");
+  return convolve(nn::detail::pad_with(input, nn::detail::same_padding(spatial_sizes(weight.sizes()), expanded_to("dilation", dilation, static_cast<std::size_t>(dims))), kConstant));
+}
+
 Tensor conv_transpose1d(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias, IntArrayRef stride, IntArrayRef padding, IntArrayRef output_padding,
                         std::int64_t groups, IntArrayRef dilation) {
   return conv_nd("conv_transpose1d", 1, input, weight, bias, stride, padding, dilation, true, output_padding, groups);
@@ -398,15 +449,55 @@ Tensor conv_transpose3d(const Tensor& input, const Tensor& weight, const std::op
   return conv_nd("conv_transpose3d", 3, input, weight, bias, stride, padding, dilation, true, output_padding, groups);
 }
 
-DimVector nn::detail::output_padding_for(IntArrayRef wanted, IntArrayRef least, IntArrayRef stride) {
-  TORCH_CHECK(wanted.size() == least.size(), "output_size must have ", least.size(), " or ", least.size() + 2, " elements (got ", wanted.size(), ")");
+namespace {
+// As libtorch prints a vector: 5 7.
+std::string spaced(IntArrayRef sizes) {
+  std::string text;
+  for (const std::int64_t size : sizes) text += str(text.empty() ? "" : " ", size);
+  return text;
+}
+}  // namespace
+
+DimVector nn::detail::output_padding_for(IntArrayRef wanted, IntArrayRef least, IntArrayRef stride, IntArrayRef input) {
+  const std::size_t D = least.size();
+  TORCH_CHECK(wanted.size() == D || wanted.size() == D + 2, "output_size must have ", D, " or ", D + 2, " elements (got ", wanted.size(), ")");
+  if (wanted.size() == D + 2) wanted = IntArrayRef(wanted.data() + 2, D);
+  DimVector most;
+  for (std::size_t d = 0; d < D; ++d) most.push_back(least[d] + stride[d] - 1);
   DimVector extra;
-  for (std::size_t d = 0; d < least.size(); ++d) {
-    TORCH_CHECK(wanted[d] >= least[d] && wanted[d] < least[d] + stride[d], "requested an output size of ", wanted, ", but valid sizes range from ", least, " to ",
-                in_parentheses(least), " + stride - 1");
+  for (std::size_t d = 0; d < D; ++d) {
+    TORCH_CHECK(wanted[d] >= least[d] && wanted[d] <= most[d], "requested an output size of ", wanted, ", but valid sizes range from ", spaced(least), " to ", spaced(most), " (for an input of ", input, ")");
     extra.push_back(wanted[d] - least[d]);
   }
   return extra;
+}
+
+// %%
+//| export nn/more_conv.cpp
+namespace {
+// Calls f(padding) with the options' padding: a name or numbers.
+template <std::size_t D, class F>
+Tensor with_padding(const nn::detail::conv_padding_t<D>& padding, F f) {
+  if (std::holds_alternative<enumtype::kSame>(padding)) return f("same");
+  const ExpandingArray<D> numbers = nn::detail::padding_numbers(padding);
+  return f(IntArrayRef(numbers));
+}
+}  // namespace
+
+Tensor nn::functional::conv1d(const Tensor& input, const Tensor& weight, const Conv1dFuncOptions& options) {
+  return with_padding<1>(options.padding(), [&](const auto& padding) { return tinytorch::conv1d(input, weight, options.bias(), options.stride(), padding, options.dilation(), options.groups()); });
+}
+Tensor nn::functional::conv3d(const Tensor& input, const Tensor& weight, const Conv3dFuncOptions& options) {
+  return with_padding<3>(options.padding(), [&](const auto& padding) { return tinytorch::conv3d(input, weight, options.bias(), options.stride(), padding, options.dilation(), options.groups()); });
+}
+Tensor nn::functional::conv_transpose1d(const Tensor& input, const Tensor& weight, const ConvTranspose1dFuncOptions& options) {
+  return tinytorch::conv_transpose1d(input, weight, options.bias(), options.stride(), options.padding(), options.output_padding(), options.groups(), options.dilation());
+}
+Tensor nn::functional::conv_transpose2d(const Tensor& input, const Tensor& weight, const ConvTranspose2dFuncOptions& options) {
+  return tinytorch::conv_transpose2d(input, weight, options.bias(), options.stride(), options.padding(), options.output_padding(), options.groups(), options.dilation());
+}
+Tensor nn::functional::conv_transpose3d(const Tensor& input, const Tensor& weight, const ConvTranspose3dFuncOptions& options) {
+  return tinytorch::conv_transpose3d(input, weight, options.bias(), options.stride(), options.padding(), options.output_padding(), options.groups(), options.dilation());
 }
 
 // %%
@@ -426,6 +517,17 @@ TEST_CASE("conv1d, conv3d: conv2d with another number of dimensions") {
   CHECK_EQ(layer(randn({2, 4, 9})).sizes(), IntArrayRef({2, 6, 6}));
   CHECK_EQ(printed(layer), "torch::nn::Conv1d(4, 6, kernel_size=3, stride=2, padding=2, padding_mode=kCircular)");
   CHECK_EQ(nn::Conv3d(2, 3, 2)(randn({2, 3, 4, 5})).sizes(), IntArrayRef({3, 2, 3, 4}));
+  // By name: the odd zero of an even kernel stands at the end.
+  CHECK_CLOSE(conv1d(signal, kernel, {}, 1, "same", 2, 2), conv1d(signal, kernel, {}, 1, 2, 2, 2));
+  CHECK_EQ(conv1d(ones({1, 1, 4}), ones({1, 1, 2}), {}, 1, "same").flatten(), tensor({2.0, 2.0, 2.0, 1.0}));
+  CHECK_CLOSE(conv3d(volume_in, weight, {}, 1, "valid"), conv3d(volume_in, weight));
+  CHECK_EQ(conv3d(volume_in, weight, {}, 1, "same").sizes(), IntArrayRef({1, 3, 3, 4, 5}));
+  CHECK_ERROR(conv1d(signal, kernel, {}, 2, "same", 1, 2), "padding='same' is not supported for strided convolutions");
+  CHECK_ERROR(conv1d(signal, kernel, {}, 1, "full", 1, 2), "Invalid padding string: 'full'");
+  namespace F = nn::functional;
+  CHECK_EQ(F::conv1d(signal, kernel, F::Conv1dFuncOptions().stride(2).padding(1).dilation(2).groups(2)), conv1d(signal, kernel, {}, 2, 1, 2, 2));
+  CHECK_EQ(F::conv1d(signal, kernel, F::Conv1dFuncOptions().padding(kSame).groups(2)), conv1d(signal, kernel, {}, 1, "same", 1, 2));
+  CHECK_EQ(F::conv3d(volume_in, weight, F::Conv3dFuncOptions().padding(kValid)), conv3d(volume_in, weight));
 }
 
 // %%
@@ -441,7 +543,14 @@ TEST_CASE("transposed convolutions: kernels laid over the output") {
   const Tensor image = randn({2, 4, 3, 4});
   CHECK_EQ(layer(image).sizes(), IntArrayRef({2, 6, 5, 7}));
   CHECK_EQ(layer->forward(image, IntArrayRef({6, 8})).sizes(), IntArrayRef({2, 6, 6, 8}));
-  CHECK_ERROR(layer->forward(image, IntArrayRef({7, 8})), "requested an output size of [7, 8], but valid sizes range from [5, 7]");
+  CHECK_EQ(layer->forward(image, IntArrayRef({2, 6, 6, 8})).sizes(), IntArrayRef({2, 6, 6, 8}));
+  CHECK_ERROR(layer->forward(image, IntArrayRef({7, 8})), "requested an output size of [7, 8], but valid sizes range from 5 7 to 6 8 (for an input of [3, 4])");
+  CHECK_ERROR(layer->forward(image, IntArrayRef({7})), "output_size must have 2 or 4 elements (got 1)");
+  CHECK_ERROR(nn::ConvTranspose2d(nn::ConvTranspose2dOptions(4, 6, 3).padding_mode(kReflect))(image), "Only `zeros` padding mode is supported for ConvTranspose2d");
+  namespace F = nn::functional;
+  CHECK_EQ(F::conv_transpose1d(x, ones({1, 1, 3}), F::ConvTranspose1dFuncOptions().stride(2).padding(1).output_padding(1)), conv_transpose1d(x, ones({1, 1, 3}), {}, 2, 1, 1));
+  CHECK_EQ(F::conv_transpose2d(image, layer->weight, F::ConvTranspose2dFuncOptions().bias(layer->bias).stride(2).padding(1).groups(2)), layer(image));
+  CHECK_EQ(F::conv_transpose3d(ones({1, 1, 2, 2, 2}), ones({1, 2, 2, 2, 2}), F::ConvTranspose3dFuncOptions().dilation(2)).sizes(), IntArrayRef({1, 2, 4, 4, 4}));
   CHECK_EQ(printed(layer), "torch::nn::ConvTranspose2d(4, 6, kernel_size=[3, 3], stride=[2, 2], padding=[1, 1], groups=2)");
   CHECK_EQ(nn::ConvTranspose3d(1, 2, 2)(ones({1, 2, 2, 2})).sizes(), IntArrayRef({2, 3, 3, 3}));
 }
@@ -793,6 +902,9 @@ DimVector adaptive_size(const ExpandingArrayWithOptionalElem<D>& size, const Ten
   inline Tensor adaptive_max_pool##D##d(const Tensor& input, const AdaptiveMaxPool##D##dFuncOptions& options) {                                             \
     return AdaptiveMaxPool##D##dImpl(options).forward(input);                                                                                               \
   }                                                                                                                                                         \
+  inline std::tuple<Tensor, Tensor> adaptive_max_pool##D##d_with_indices(const Tensor& input, const AdaptiveMaxPool##D##dFuncOptions& options) {            \
+    return AdaptiveMaxPool##D##dImpl(options).forward_with_indices(input);                                                                                  \
+  }                                                                                                                                                         \
   }
 TINYTORCH_ADAPTIVE_POOL(1, ExpandingArray)
 TINYTORCH_ADAPTIVE_POOL(2, ExpandingArrayWithOptionalElem)
@@ -809,6 +921,8 @@ TEST_CASE("pooling layers: options, printed text") {
   CHECK_EQ(nn::AvgPool2d(nn::AvgPool2dOptions(3).padding(1).count_include_pad(false))(x), avg_pool2d(x, 3, {}, 1, false, false));
   CHECK_EQ(nn::AdaptiveAvgPool2d(nn::AdaptiveAvgPool2dOptions({1, std::nullopt}))(x), adaptive_avg_pool2d(x, {1, 4}));
   CHECK_EQ(nn::functional::max_pool2d(x, nn::functional::MaxPool2dFuncOptions(3).stride(2)), max_pool2d(x, 3, 2));
+  CHECK_EQ(std::get<1>(nn::functional::adaptive_max_pool2d_with_indices(x, nn::functional::AdaptiveMaxPool2dFuncOptions({1, 2}))), std::get<1>(adaptive_max_pool2d(x, {1, 2})));
+  CHECK_EQ(std::get<1>(nn::functional::adaptive_max_pool1d_with_indices(x[0][0], nn::functional::AdaptiveMaxPool1dFuncOptions(2))), std::get<1>(adaptive_max_pool1d(x[0][0], 2)));
   CHECK_EQ(nn::MaxPool1d(2)(x[0][0]), max_pool1d(x[0][0], 2));
   CHECK_EQ(nn::MaxPool3d(2)(x), max_pool3d(x, 2));
   CHECK_EQ(printed(nn::MaxPool2d(2)), "torch::nn::MaxPool2d(kernel_size=[2, 2], stride=[2, 2], padding=[0, 0], dilation=[1, 1], ceil_mode=false)");

@@ -54,6 +54,17 @@ void convolutions() {
   std::cout << filled(nn::ConvTranspose1d(nn::ConvTranspose1dOptions(1, 2, 3).dilation(2).output_padding(1)))(numbers({1, 1, 3})) << "\n";
   std::cout << transposed(numbers({1, 2, 3, 3}), std::vector<int64_t>{5, 6}).sizes() << "\n";
   std::cout << torch::conv2d(x, numbers({2, 2, 3, 3})).sizes() << torch::conv1d(numbers({2, 5}), numbers({3, 2, 2})).sizes() << F::conv2d(x, numbers({2, 1, 3, 3}), F::Conv2dFuncOptions().groups(2).padding(1)).sizes() << "\n";
+  const Tensor signal = numbers({1, 2, 5});
+  std::cout << F::conv1d(signal, numbers({2, 1, 2}), F::Conv1dFuncOptions().padding(torch::kSame).groups(2)) << torch::conv1d(signal, numbers({1, 2, 3}), {}, 1, "same") << "\n";
+  std::cout << F::conv3d(numbers({1, 1, 2, 3, 3}), numbers({1, 1, 2, 2, 2}), F::Conv3dFuncOptions().bias(numbers({1})).stride({1, 1, 2}).padding({0, 1, 1})) << "\n";
+  std::cout << F::conv_transpose1d(signal, numbers({2, 1, 3}), F::ConvTranspose1dFuncOptions().stride(2).padding(1).output_padding(1).bias(numbers({1}))) << "\n";
+  std::cout << F::conv_transpose2d(x, numbers({2, 2, 2, 3}), F::ConvTranspose2dFuncOptions().stride({2, 1}).groups(2).dilation({1, 2})).sizes()
+            << F::conv_transpose3d(numbers({1, 2, 2, 2, 2}), numbers({2, 1, 2, 2, 2}), F::ConvTranspose3dFuncOptions().padding(1)).sizes() << "\n";
+  std::cout << torch::channel_shuffle(torch::arange(12).view({1, 6, 2}), 2) << F::pdist(numbers({3, 2})) << "\n";
+  std::cout << transposed(numbers({1, 2, 3, 3}), std::vector<int64_t>{1, 1, 6, 5}).sizes() << "\n";
+  show("sizes of a transposed convolution", [&] { transposed(numbers({1, 2, 3, 3}), std::vector<int64_t>{7, 5}); });
+  show("how many sizes", [&] { transposed(numbers({1, 2, 3, 3}), std::vector<int64_t>{7}); });
+  show("padding of a transposed convolution", [&] { nn::ConvTranspose1d(nn::ConvTranspose1dOptions(1, 1, 2).padding_mode(torch::kReflect))(numbers({1, 1, 3})); });
   show("channels", [&] { plain(numbers({1, 3, 5, 5})); });
   show("window", [&] { torch::conv2d(numbers({1, 1, 2, 2}), numbers({1, 1, 3, 3})); });
   show("groups", [&] { nn::Conv2d(nn::Conv2dOptions(3, 4, 1).groups(2)); });
@@ -69,6 +80,8 @@ void poolings() {
   std::cout << nn::AvgPool2d(nn::AvgPool2dOptions(2).padding(1).count_include_pad(false))(x) << "\n" << nn::AvgPool2d(nn::AvgPool2dOptions(2).ceil_mode(true).divisor_override(3))(x) << "\n";
   std::cout << *nn::AvgPool2d(nn::AvgPool2dOptions({3, 2}).stride({2, 1})) << *nn::AdaptiveAvgPool2d(3) << *nn::MaxPool3d(2) << "\n";
   std::cout << nn::AdaptiveAvgPool2d(nn::AdaptiveAvgPool2dOptions({3, 2}))(x) << "\n" << nn::AdaptiveMaxPool2d(2)(x) << "\n" << nn::AdaptiveAvgPool2d(nn::AdaptiveAvgPool2dOptions({2, torch::nullopt}))(x).sizes() << "\n";
+  const auto [greatest, places] = F::adaptive_max_pool2d_with_indices(x, F::AdaptiveMaxPool2dFuncOptions({2, 3}));
+  std::cout << greatest << places << std::get<1>(F::adaptive_max_pool1d_with_indices(x[0], F::AdaptiveMaxPool1dFuncOptions(2))) << std::get<1>(F::adaptive_max_pool3d_with_indices(x, F::AdaptiveMaxPool3dFuncOptions(1))) << "\n";
   std::cout << nn::LPPool2d(nn::LPPool2dOptions(2, 2))(x) << "\n" << nn::LPPool1d(nn::LPPool1dOptions(3, 2).stride(1))(numbers({1, 1, 5})) << *nn::LPPool2d(nn::LPPool2dOptions(2, {2, 3})) << "\n";
   nn::MaxPool2d halves(2);
   const auto [pooled, where] = halves->forward_with_indices(x);

@@ -4,6 +4,8 @@
 #include "tinytorch/nn/more_conv.h"
 
 #include <ostream>
+#include <string>
+#include <variant>
 
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/nn/image_checks.h"
@@ -25,6 +27,17 @@ Tensor conv1d(const Tensor& input, const Tensor& weight, const std::optional<Ten
 Tensor conv3d(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups) {
   return conv_nd("conv3d", 3, input, weight, bias, stride, padding, dilation, false, 0, groups);
 }
+
+Tensor conv_named_padding(std::int64_t dims, const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias, IntArrayRef stride, std::string_view padding, IntArrayRef dilation,
+                          std::int64_t groups) {
+  TORCH_CHECK(padding == "same" || padding == "valid", "Invalid padding string: '", padding, "'\n[conv", dims, "d] it is \"same\", \"valid\" or a number.");
+  const auto convolve = [&](const Tensor& x) { return dims == 1 ? conv1d(x, weight, bias, stride, 0, dilation, groups) : conv3d(x, weight, bias, stride, 0, dilation, groups); };
+  const bool fits = weight.dim() == dims + 2 && (input.dim() == dims + 1 || input.dim() == dims + 2);
+  if (padding == "valid" || !fits) return convolve(input);  // which says what is wrong with other shapes
+  for (const std::int64_t s : stride) TORCH_CHECK(s == 1, "padding='same' is not supported for strided convolutions");
+  return convolve(nn::detail::pad_with(input, nn::detail::same_padding(spatial_sizes(weight.sizes()), expanded_to("dilation", dilation, static_cast<std::size_t>(dims))), kConstant));
+}
+
 Tensor conv_transpose1d(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias, IntArrayRef stride, IntArrayRef padding, IntArrayRef output_padding,
                         std::int64_t groups, IntArrayRef dilation) {
   return conv_nd("conv_transpose1d", 1, input, weight, bias, stride, padding, dilation, true, output_padding, groups);
@@ -38,15 +51,53 @@ Tensor conv_transpose3d(const Tensor& input, const Tensor& weight, const std::op
   return conv_nd("conv_transpose3d", 3, input, weight, bias, stride, padding, dilation, true, output_padding, groups);
 }
 
-DimVector nn::detail::output_padding_for(IntArrayRef wanted, IntArrayRef least, IntArrayRef stride) {
-  TORCH_CHECK(wanted.size() == least.size(), "output_size must have ", least.size(), " or ", least.size() + 2, " elements (got ", wanted.size(), ")");
+namespace {
+// As libtorch prints a vector: 5 7.
+std::string spaced(IntArrayRef sizes) {
+  std::string text;
+  for (const std::int64_t size : sizes) text += str(text.empty() ? "" : " ", size);
+  return text;
+}
+}  // namespace
+
+DimVector nn::detail::output_padding_for(IntArrayRef wanted, IntArrayRef least, IntArrayRef stride, IntArrayRef input) {
+  const std::size_t D = least.size();
+  TORCH_CHECK(wanted.size() == D || wanted.size() == D + 2, "output_size must have ", D, " or ", D + 2, " elements (got ", wanted.size(), ")");
+  if (wanted.size() == D + 2) wanted = IntArrayRef(wanted.data() + 2, D);
+  DimVector most;
+  for (std::size_t d = 0; d < D; ++d) most.push_back(least[d] + stride[d] - 1);
   DimVector extra;
-  for (std::size_t d = 0; d < least.size(); ++d) {
-    TORCH_CHECK(wanted[d] >= least[d] && wanted[d] < least[d] + stride[d], "requested an output size of ", wanted, ", but valid sizes range from ", least, " to ",
-                in_parentheses(least), " + stride - 1");
+  for (std::size_t d = 0; d < D; ++d) {
+    TORCH_CHECK(wanted[d] >= least[d] && wanted[d] <= most[d], "requested an output size of ", wanted, ", but valid sizes range from ", spaced(least), " to ", spaced(most), " (for an input of ", input, ")");
     extra.push_back(wanted[d] - least[d]);
   }
   return extra;
+}
+
+namespace {
+// Calls f(padding) with the options' padding: a name or numbers.
+template <std::size_t D, class F>
+Tensor with_padding(const nn::detail::conv_padding_t<D>& padding, F f) {
+  if (std::holds_alternative<enumtype::kSame>(padding)) return f("same");
+  const ExpandingArray<D> numbers = nn::detail::padding_numbers(padding);
+  return f(IntArrayRef(numbers));
+}
+}  // namespace
+
+Tensor nn::functional::conv1d(const Tensor& input, const Tensor& weight, const Conv1dFuncOptions& options) {
+  return with_padding<1>(options.padding(), [&](const auto& padding) { return tinytorch::conv1d(input, weight, options.bias(), options.stride(), padding, options.dilation(), options.groups()); });
+}
+Tensor nn::functional::conv3d(const Tensor& input, const Tensor& weight, const Conv3dFuncOptions& options) {
+  return with_padding<3>(options.padding(), [&](const auto& padding) { return tinytorch::conv3d(input, weight, options.bias(), options.stride(), padding, options.dilation(), options.groups()); });
+}
+Tensor nn::functional::conv_transpose1d(const Tensor& input, const Tensor& weight, const ConvTranspose1dFuncOptions& options) {
+  return tinytorch::conv_transpose1d(input, weight, options.bias(), options.stride(), options.padding(), options.output_padding(), options.groups(), options.dilation());
+}
+Tensor nn::functional::conv_transpose2d(const Tensor& input, const Tensor& weight, const ConvTranspose2dFuncOptions& options) {
+  return tinytorch::conv_transpose2d(input, weight, options.bias(), options.stride(), options.padding(), options.output_padding(), options.groups(), options.dilation());
+}
+Tensor nn::functional::conv_transpose3d(const Tensor& input, const Tensor& weight, const ConvTranspose3dFuncOptions& options) {
+  return tinytorch::conv_transpose3d(input, weight, options.bias(), options.stride(), options.padding(), options.output_padding(), options.groups(), options.dilation());
 }
 
 }  // namespace tinytorch

@@ -2,6 +2,9 @@
 // edit the module, not this file.
 #pragma once
 
+#include <concepts>
+#include <string_view>
+
 #include "tinytorch/nn/conv.h"
 
 namespace tinytorch {
@@ -11,6 +14,17 @@ Tensor conv1d(const Tensor& input, const Tensor& weight, const std::optional<Ten
               std::int64_t groups = 1);
 Tensor conv3d(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias = {}, IntArrayRef stride = 1, IntArrayRef padding = 0, IntArrayRef dilation = 1,
               std::int64_t groups = 1);
+// With the padding "same" (stride 1 only) or "valid", as conv2d() takes it.
+Tensor conv_named_padding(std::int64_t dims, const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias, IntArrayRef stride, std::string_view padding, IntArrayRef dilation,
+                          std::int64_t groups);
+template <std::convertible_to<std::string_view> Name>
+Tensor conv1d(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias, IntArrayRef stride, const Name& padding, IntArrayRef dilation = 1, std::int64_t groups = 1) {
+  return conv_named_padding(1, input, weight, bias, stride, padding, dilation, groups);
+}
+template <std::convertible_to<std::string_view> Name>
+Tensor conv3d(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias, IntArrayRef stride, const Name& padding, IntArrayRef dilation = 1, std::int64_t groups = 1) {
+  return conv_named_padding(3, input, weight, bias, stride, padding, dilation, groups);
+}
 // The transposed convolutions: weight (C, O / groups, kernel...). The output has (size - 1) * stride - 2 padding + dilation (kernel - 1) + output_padding + 1 elements along each dimension.
 Tensor conv_transpose1d(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias = {}, IntArrayRef stride = 1, IntArrayRef padding = 0,
                         IntArrayRef output_padding = 0, std::int64_t groups = 1, IntArrayRef dilation = 1);
@@ -53,6 +67,7 @@ TORCH_MODULE(Conv3d);
 // Source: torch/csrc/api/include/torch/nn/options/conv.h.
 template <std::size_t D>
 struct ConvTransposeOptions {
+  using padding_mode_t = detail::conv_padding_mode_t;
   ConvTransposeOptions(std::int64_t in_channels, std::int64_t out_channels, ExpandingArray<D> kernel_size)
       : in_channels_(in_channels), out_channels_(out_channels), kernel_size_(kernel_size) {}
   TORCH_ARG(std::int64_t, in_channels);
@@ -64,6 +79,7 @@ struct ConvTransposeOptions {
   TORCH_ARG(std::int64_t, groups) = 1;
   TORCH_ARG(bool, bias) = true;
   TORCH_ARG(ExpandingArray<D>, dilation) = 1;
+  TORCH_ARG(padding_mode_t, padding_mode) = kZeros;  // forward() refuses any other
 };
 using ConvTranspose1dOptions = ConvTransposeOptions<1>;
 using ConvTranspose2dOptions = ConvTransposeOptions<2>;
@@ -79,7 +95,7 @@ class ConvTransposeNdImpl : public Cloneable<Derived> {
   void reset() override;
   void reset_parameters() { init_convolution(weight, bias, std::get<0>(init::_calculate_fan_in_and_fan_out(weight))); }
   void pretty_print(std::ostream& stream) const override;
-  // With `output_size` (D sizes), the output padding that gives this size instead of the option's.
+  // With `output_size` (D sizes, or those of examples and channels before them), the output padding that gives this size instead of the option's.
   Tensor forward(const Tensor& input, const std::optional<IntArrayRef>& output_size = std::nullopt);
 
   ConvTransposeOptions<D> options;
@@ -103,9 +119,31 @@ class ConvTranspose3dImpl : public ConvTransposeNdImpl<3, ConvTranspose3dImpl> {
 TORCH_MODULE(ConvTranspose3d);
 
 namespace detail {
-// The output padding with which a transposed convolution gives `wanted` instead of `least`, the sizes without any.
-DimVector output_padding_for(IntArrayRef wanted, IntArrayRef least, IntArrayRef stride);
+// The output padding with which a transposed convolution of `input` (its spatial sizes) gives `wanted` instead of `least`, the sizes without any.
+DimVector output_padding_for(IntArrayRef wanted, IntArrayRef least, IntArrayRef stride, IntArrayRef input);
 }  // namespace detail
+
+namespace functional {
+// Source: torch/csrc/api/include/torch/nn/options/conv.h.
+template <std::size_t D>
+struct ConvTransposeFuncOptions {
+  TORCH_ARG(Tensor, bias) = Tensor();
+  TORCH_ARG(ExpandingArray<D>, stride) = 1;
+  TORCH_ARG(ExpandingArray<D>, padding) = 0;
+  TORCH_ARG(ExpandingArray<D>, output_padding) = 0;
+  TORCH_ARG(std::int64_t, groups) = 1;
+  TORCH_ARG(ExpandingArray<D>, dilation) = 1;
+};
+using ConvTranspose1dFuncOptions = ConvTransposeFuncOptions<1>;
+using ConvTranspose2dFuncOptions = ConvTransposeFuncOptions<2>;
+using ConvTranspose3dFuncOptions = ConvTransposeFuncOptions<3>;
+// The functions of the same names, with their arguments in options.
+Tensor conv1d(const Tensor& input, const Tensor& weight, const Conv1dFuncOptions& options = {});
+Tensor conv3d(const Tensor& input, const Tensor& weight, const Conv3dFuncOptions& options = {});
+Tensor conv_transpose1d(const Tensor& input, const Tensor& weight, const ConvTranspose1dFuncOptions& options = {});
+Tensor conv_transpose2d(const Tensor& input, const Tensor& weight, const ConvTranspose2dFuncOptions& options = {});
+Tensor conv_transpose3d(const Tensor& input, const Tensor& weight, const ConvTranspose3dFuncOptions& options = {});
+}  // namespace functional
 
 }  // namespace nn
 
@@ -135,6 +173,7 @@ void nn::ConvTransposeNdImpl<D, Derived>::pretty_print(std::ostream& stream) con
 
 template <std::size_t D, class Derived>
 Tensor nn::ConvTransposeNdImpl<D, Derived>::forward(const Tensor& input, const std::optional<IntArrayRef>& output_size) {
+  TORCH_CHECK(std::holds_alternative<enumtype::kZeros>(options.padding_mode()), "Only `zeros` padding mode is supported for ConvTranspose", D, "d");
   const std::string name = str("conv_transpose", D, "d");
   return detail::of_batch(name.c_str(), input, static_cast<std::int64_t>(D), [&](const Tensor& batch) {
     DimVector extra = IntArrayRef(options.output_padding());
@@ -142,7 +181,7 @@ Tensor nn::ConvTransposeNdImpl<D, Derived>::forward(const Tensor& input, const s
       DimVector least;
       for (std::size_t d = 0; d < D; ++d)
         least.push_back((batch.sizes()[2 + d] - 1) * (*options.stride())[d] - 2 * (*options.padding())[d] + (*options.dilation())[d] * ((*options.kernel_size())[d] - 1) + 1);
-      extra = detail::output_padding_for(*output_size, least, options.stride());
+      extra = detail::output_padding_for(*output_size, least, options.stride(), IntArrayRef(batch.sizes().data() + 2, D));
     }
     return convolution(batch, weight, bias, options.stride(), options.padding(), options.dilation(), true, extra, options.groups());
   });

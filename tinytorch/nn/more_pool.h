@@ -133,6 +133,9 @@ DimVector adaptive_size(const ExpandingArrayWithOptionalElem<D>& size, const Ten
   inline Tensor adaptive_max_pool##D##d(const Tensor& input, const AdaptiveMaxPool##D##dFuncOptions& options) {                                             \
     return AdaptiveMaxPool##D##dImpl(options).forward(input);                                                                                               \
   }                                                                                                                                                         \
+  inline std::tuple<Tensor, Tensor> adaptive_max_pool##D##d_with_indices(const Tensor& input, const AdaptiveMaxPool##D##dFuncOptions& options) {            \
+    return AdaptiveMaxPool##D##dImpl(options).forward_with_indices(input);                                                                                  \
+  }                                                                                                                                                         \
   }
 TINYTORCH_ADAPTIVE_POOL(1, ExpandingArray)
 TINYTORCH_ADAPTIVE_POOL(2, ExpandingArrayWithOptionalElem)

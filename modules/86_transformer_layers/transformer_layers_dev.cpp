@@ -125,6 +125,7 @@ class TransformerEncoderLayerImpl : public Cloneable<TransformerEncoderLayerImpl
   TransformerEncoderLayerImpl(std::int64_t d_model, std::int64_t nhead) : TransformerEncoderLayerImpl(TransformerEncoderLayerOptions(d_model, nhead)) {}
   explicit TransformerEncoderLayerImpl(TransformerEncoderLayerOptions options_) : options(std::move(options_)) { TransformerEncoderLayerImpl::reset(); }
   void reset() override;
+  void reset_parameters();
   // src (S, B, d_model) -> the same sizes. src_mask (S, S) or (B nhead, S, S), src_key_padding_mask (B, S).
   Tensor forward(const Tensor& src, const Tensor& src_mask = {}, const Tensor& src_key_padding_mask = {});
 
@@ -142,6 +143,7 @@ class TransformerDecoderLayerImpl : public Cloneable<TransformerDecoderLayerImpl
   TransformerDecoderLayerImpl(std::int64_t d_model, std::int64_t nhead) : TransformerDecoderLayerImpl(TransformerDecoderLayerOptions(d_model, nhead)) {}
   explicit TransformerDecoderLayerImpl(TransformerDecoderLayerOptions options_) : options(std::move(options_)) { TransformerDecoderLayerImpl::reset(); }
   void reset() override;
+  void reset_parameters();
   // tgt (T, B, d_model), memory (S, B, d_model) -> (T, B, d_model). tgt_mask (T, T), memory_mask (T, S), the padding masks (B, T) and (B, S).
   Tensor forward(Tensor tgt, const Tensor& memory, const Tensor& tgt_mask = {}, const Tensor& memory_mask = {}, const Tensor& tgt_key_padding_mask = {},
                  const Tensor& memory_key_padding_mask = {});
@@ -179,10 +181,12 @@ class TransformerEncoderImpl : public Cloneable<TransformerEncoderImpl> {
   TransformerEncoderImpl(TransformerEncoderLayer encoder_layer, std::int64_t num_layers) : TransformerEncoderImpl(TransformerEncoderOptions(std::move(encoder_layer), num_layers)) {}
   explicit TransformerEncoderImpl(TransformerEncoderOptions options_) : options(std::move(options_)) { TransformerEncoderImpl::reset(); }
   void reset() override;
+  void reset_parameters();  // draws those of every layer anew; the normalization is copied from the options again
   Tensor forward(const Tensor& src, const Tensor& src_mask = {}, const Tensor& src_key_padding_mask = {});
 
   TransformerEncoderOptions options;
   ModuleList layers = nullptr;
+  AnyModule norm;  // a copy of the options', or empty
 };
 TORCH_MODULE(TransformerEncoder);
 
@@ -191,11 +195,13 @@ class TransformerDecoderImpl : public Cloneable<TransformerDecoderImpl> {
   TransformerDecoderImpl(TransformerDecoderLayer decoder_layer, std::int64_t num_layers) : TransformerDecoderImpl(TransformerDecoderOptions(std::move(decoder_layer), num_layers)) {}
   explicit TransformerDecoderImpl(TransformerDecoderOptions options_) : options(std::move(options_)) { TransformerDecoderImpl::reset(); }
   void reset() override;
+  void reset_parameters();  // draws those of every layer anew; the normalization is copied from the options again
   Tensor forward(const Tensor& tgt, const Tensor& memory, const Tensor& tgt_mask = {}, const Tensor& memory_mask = {}, const Tensor& tgt_key_padding_mask = {},
                  const Tensor& memory_key_padding_mask = {});
 
   TransformerDecoderOptions options;
   ModuleList layers = nullptr;
+  AnyModule norm;  // a copy of the options', or empty
 };
 TORCH_MODULE(TransformerDecoder);
 
@@ -268,6 +274,14 @@ void nn::TransformerEncoderLayerImpl::reset() {
   dropout2 = register_module("dropout2", Dropout(options.dropout()));
 }
 
+void nn::TransformerEncoderLayerImpl::reset_parameters() {
+  self_attn->_reset_parameters();
+  linear1->reset_parameters();
+  linear2->reset_parameters();
+  norm1->reset_parameters();
+  norm2->reset_parameters();
+}
+
 Tensor nn::TransformerEncoderLayerImpl::forward(const Tensor& src, const Tensor& src_mask, const Tensor& src_key_padding_mask) {
   const Tensor attended = std::get<0>(self_attn(src, src, src, src_key_padding_mask, /*need_weights=*/false, src_mask));
   const Tensor x = norm1(src + dropout1(attended));
@@ -288,6 +302,16 @@ void nn::TransformerDecoderLayerImpl::reset() {
   dropout3 = register_module("dropout3", Dropout(options.dropout()));
 }
 
+void nn::TransformerDecoderLayerImpl::reset_parameters() {
+  self_attn->_reset_parameters();
+  multihead_attn->_reset_parameters();
+  linear1->reset_parameters();
+  linear2->reset_parameters();
+  norm1->reset_parameters();
+  norm2->reset_parameters();
+  norm3->reset_parameters();
+}
+
 Tensor nn::TransformerDecoderLayerImpl::forward(Tensor tgt, const Tensor& memory, const Tensor& tgt_mask, const Tensor& memory_mask, const Tensor& tgt_key_padding_mask,
                                                 const Tensor& memory_key_padding_mask) {
   const Tensor own = std::get<0>(self_attn(tgt, tgt, tgt, tgt_key_padding_mask, /*need_weights=*/false, tgt_mask));
@@ -306,25 +330,39 @@ void nn::TransformerEncoderImpl::reset() {
   layers = register_module("layers", ModuleList());
   for (std::int64_t i = 0; i < options.num_layers(); ++i) layers->push_back(options.encoder_layer()->clone());
   if (!options.norm().is_empty()) {
-    options.norm() = options.norm().clone();
-    register_module("norm", options.norm().ptr());
+    norm = options.norm().clone();
+    register_module("norm", norm.ptr());
   }
+}
+
+void nn::TransformerEncoderImpl::reset_parameters() {
+  for (std::size_t i = 0; i < layers->size(); ++i) layers->at<TransformerEncoderLayerImpl>(i).reset_parameters();
+  if (!norm.is_empty()) unregister_module("norm");
+  norm = options.norm().is_empty() ? AnyModule() : options.norm().clone();
+  if (!norm.is_empty()) register_module("norm", norm.ptr());
 }
 
 Tensor nn::TransformerEncoderImpl::forward(const Tensor& src, const Tensor& src_mask, const Tensor& src_key_padding_mask) {
   TORCH_CHECK(!layers->is_empty(), "TransformerEncoder should have at least one encoder layer.");
   Tensor x = src;
   for (std::size_t i = 0; i < layers->size(); ++i) x = layers->at<TransformerEncoderLayerImpl>(i).forward(x, src_mask, src_key_padding_mask);
-  return options.norm().is_empty() ? x : options.norm().forward<Tensor>(x);
+  return norm.is_empty() ? x : norm.forward<Tensor>(x);
 }
 
 void nn::TransformerDecoderImpl::reset() {
   layers = register_module("layers", ModuleList());
   for (std::int64_t i = 0; i < options.num_layers(); ++i) layers->push_back(options.decoder_layer()->clone());
   if (!options.norm().is_empty()) {
-    options.norm() = options.norm().clone();
-    register_module("norm", options.norm().ptr());
+    norm = options.norm().clone();
+    register_module("norm", norm.ptr());
   }
+}
+
+void nn::TransformerDecoderImpl::reset_parameters() {
+  for (std::size_t i = 0; i < layers->size(); ++i) layers->at<TransformerDecoderLayerImpl>(i).reset_parameters();
+  if (!norm.is_empty()) unregister_module("norm");
+  norm = options.norm().is_empty() ? AnyModule() : options.norm().clone();
+  if (!norm.is_empty()) register_module("norm", norm.ptr());
 }
 
 Tensor nn::TransformerDecoderImpl::forward(const Tensor& tgt, const Tensor& memory, const Tensor& tgt_mask, const Tensor& memory_mask, const Tensor& tgt_key_padding_mask,
@@ -333,7 +371,7 @@ Tensor nn::TransformerDecoderImpl::forward(const Tensor& tgt, const Tensor& memo
   Tensor x = tgt;
   for (std::size_t i = 0; i < layers->size(); ++i)
     x = layers->at<TransformerDecoderLayerImpl>(i).forward(x, memory, tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask);
-  return options.norm().is_empty() ? x : options.norm().forward<Tensor>(x);
+  return norm.is_empty() ? x : norm.forward<Tensor>(x);
 }
 
 void nn::TransformerImpl::reset() {
@@ -390,6 +428,32 @@ TEST_CASE("Transformer: parameter names, masks and errors") {
   CHECK_ERROR(model(x, zeros({3, 1, 8})), "src and tgt should have equal batch size (at dim 1), but got 2 and 1");
   CHECK_ERROR(model(x, zeros({3, 2, 7})), "src and tgt should have same feature size as d_model (at dim 2), but got 8 and 7 while d_model is 8");
   CHECK_EQ(model->clone()->parameters().size(), parameters.size());
+}
+
+// %%
+TEST_CASE("Transformer: reset_parameters draws every layer anew") {
+  manual_seed(2);
+  nn::TransformerEncoder encoder(nn::TransformerEncoderOptions(nn::TransformerEncoderLayerOptions(4, 2).dim_feedforward(3), 2).norm(nn::AnyModule(nn::LayerNorm(nn::LayerNormOptions({4})))));
+  nn::TransformerDecoder decoder(nn::TransformerDecoderLayer(nn::TransformerDecoderLayerOptions(4, 2).dim_feedforward(3)), 2);
+  {
+    const NoGradGuard no_grad;
+    for (const Tensor& parameter : encoder->parameters()) parameter.fill_(0.5);
+    for (const Tensor& parameter : decoder->parameters()) parameter.fill_(0.5);
+  }
+  encoder->reset_parameters();
+  decoder->reset_parameters();
+  const auto parameters = encoder->named_parameters();
+  CHECK_EQ(parameters.size(), 2 * 12 + 2);
+  CHECK_EQ(parameters["norm.weight"].detach(), ones({4}));
+  CHECK_EQ(parameters["layers.1.norm2.bias"].detach(), zeros({4}));
+  CHECK_EQ(parameters["layers.1.self_attn.in_proj_bias"].detach(), zeros({12}));
+  CHECK(!parameters["layers.0.linear1.weight"].equal(parameters["layers.1.linear1.weight"]));  // each is drawn for itself now
+  CHECK_EQ(decoder->parameters().size(), 36);
+  // All but the weight behind the heads, which MultiheadAttention leaves alone, libtorch's too.
+  for (const auto& item : decoder->named_parameters()) CHECK_EQ(item.value().detach().equal(full(item.value().sizes(), 0.5)), item.key().ends_with("out_proj.weight"));
+  CHECK(encoder->norm.get<nn::LayerNorm>()->weight.is_same(parameters["norm.weight"]));
+  const Tensor x = randn({3, 1, 4});
+  CHECK_EQ(decoder(x, encoder(x)).sizes(), x.sizes());
 }
 
 // %%

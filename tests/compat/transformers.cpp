@@ -112,6 +112,14 @@ void stacks() {
   auto decoder = filled(nn::TransformerDecoder(nn::TransformerDecoderLayer(nn::TransformerDecoderLayerOptions(4, 1).dim_feedforward(3).dropout(0.0)), 2));
   std::cout << decoder->parameters().size() << "\n" << rounded(decoder(numbers({2, 2, 4}), numbers({3, 2, 4}, 1))) << "\n";
 
+  torch::manual_seed(6);
+  encoder->to(torch::kFloat);  // parameters are drawn in their own dtype
+  encoder->reset_parameters();
+  decoder->layers[0]->as<nn::TransformerDecoderLayer>()->reset_parameters();
+  for (const auto& item : encoder->named_parameters()) std::cout << item.key() << " " << rounded(item.value().flatten()[0]).item<double>() << "\n";
+  for (const auto& item : decoder->layers[0]->named_parameters()) std::cout << item.key() << " " << rounded(item.value().flatten()[0]).item<double>() << "\n";
+  std::cout << encoder->norm.is_empty() << decoder->norm.is_empty() << "\n";
+
   auto model = filled(nn::Transformer(nn::TransformerOptions(4, 2, 1, 1).dim_feedforward(3).dropout(0.0)));
   std::cout << *model << "\n";
   for (const auto& item : model->named_parameters()) std::cout << item.key() << " " << item.value().sizes() << "\n";

@@ -37,6 +37,14 @@ void nn::TransformerEncoderLayerImpl::reset() {
   dropout2 = register_module("dropout2", Dropout(options.dropout()));
 }
 
+void nn::TransformerEncoderLayerImpl::reset_parameters() {
+  self_attn->_reset_parameters();
+  linear1->reset_parameters();
+  linear2->reset_parameters();
+  norm1->reset_parameters();
+  norm2->reset_parameters();
+}
+
 Tensor nn::TransformerEncoderLayerImpl::forward(const Tensor& src, const Tensor& src_mask, const Tensor& src_key_padding_mask) {
   const Tensor attended = std::get<0>(self_attn(src, src, src, src_key_padding_mask, /*need_weights=*/false, src_mask));
   const Tensor x = norm1(src + dropout1(attended));
@@ -57,6 +65,16 @@ void nn::TransformerDecoderLayerImpl::reset() {
   dropout3 = register_module("dropout3", Dropout(options.dropout()));
 }
 
+void nn::TransformerDecoderLayerImpl::reset_parameters() {
+  self_attn->_reset_parameters();
+  multihead_attn->_reset_parameters();
+  linear1->reset_parameters();
+  linear2->reset_parameters();
+  norm1->reset_parameters();
+  norm2->reset_parameters();
+  norm3->reset_parameters();
+}
+
 Tensor nn::TransformerDecoderLayerImpl::forward(Tensor tgt, const Tensor& memory, const Tensor& tgt_mask, const Tensor& memory_mask, const Tensor& tgt_key_padding_mask,
                                                 const Tensor& memory_key_padding_mask) {
   const Tensor own = std::get<0>(self_attn(tgt, tgt, tgt, tgt_key_padding_mask, /*need_weights=*/false, tgt_mask));
@@ -70,25 +88,39 @@ void nn::TransformerEncoderImpl::reset() {
   layers = register_module("layers", ModuleList());
   for (std::int64_t i = 0; i < options.num_layers(); ++i) layers->push_back(options.encoder_layer()->clone());
   if (!options.norm().is_empty()) {
-    options.norm() = options.norm().clone();
-    register_module("norm", options.norm().ptr());
+    norm = options.norm().clone();
+    register_module("norm", norm.ptr());
   }
+}
+
+void nn::TransformerEncoderImpl::reset_parameters() {
+  for (std::size_t i = 0; i < layers->size(); ++i) layers->at<TransformerEncoderLayerImpl>(i).reset_parameters();
+  if (!norm.is_empty()) unregister_module("norm");
+  norm = options.norm().is_empty() ? AnyModule() : options.norm().clone();
+  if (!norm.is_empty()) register_module("norm", norm.ptr());
 }
 
 Tensor nn::TransformerEncoderImpl::forward(const Tensor& src, const Tensor& src_mask, const Tensor& src_key_padding_mask) {
   TORCH_CHECK(!layers->is_empty(), "TransformerEncoder should have at least one encoder layer.");
   Tensor x = src;
   for (std::size_t i = 0; i < layers->size(); ++i) x = layers->at<TransformerEncoderLayerImpl>(i).forward(x, src_mask, src_key_padding_mask);
-  return options.norm().is_empty() ? x : options.norm().forward<Tensor>(x);
+  return norm.is_empty() ? x : norm.forward<Tensor>(x);
 }
 
 void nn::TransformerDecoderImpl::reset() {
   layers = register_module("layers", ModuleList());
   for (std::int64_t i = 0; i < options.num_layers(); ++i) layers->push_back(options.decoder_layer()->clone());
   if (!options.norm().is_empty()) {
-    options.norm() = options.norm().clone();
-    register_module("norm", options.norm().ptr());
+    norm = options.norm().clone();
+    register_module("norm", norm.ptr());
   }
+}
+
+void nn::TransformerDecoderImpl::reset_parameters() {
+  for (std::size_t i = 0; i < layers->size(); ++i) layers->at<TransformerDecoderLayerImpl>(i).reset_parameters();
+  if (!norm.is_empty()) unregister_module("norm");
+  norm = options.norm().is_empty() ? AnyModule() : options.norm().clone();
+  if (!norm.is_empty()) register_module("norm", norm.ptr());
 }
 
 Tensor nn::TransformerDecoderImpl::forward(const Tensor& tgt, const Tensor& memory, const Tensor& tgt_mask, const Tensor& memory_mask, const Tensor& tgt_key_padding_mask,
@@ -97,7 +129,7 @@ Tensor nn::TransformerDecoderImpl::forward(const Tensor& tgt, const Tensor& memo
   Tensor x = tgt;
   for (std::size_t i = 0; i < layers->size(); ++i)
     x = layers->at<TransformerDecoderLayerImpl>(i).forward(x, memory, tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask);
-  return options.norm().is_empty() ? x : options.norm().forward<Tensor>(x);
+  return norm.is_empty() ? x : norm.forward<Tensor>(x);
 }
 
 void nn::TransformerImpl::reset() {

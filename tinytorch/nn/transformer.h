@@ -55,6 +55,7 @@ class TransformerEncoderLayerImpl : public Cloneable<TransformerEncoderLayerImpl
   TransformerEncoderLayerImpl(std::int64_t d_model, std::int64_t nhead) : TransformerEncoderLayerImpl(TransformerEncoderLayerOptions(d_model, nhead)) {}
   explicit TransformerEncoderLayerImpl(TransformerEncoderLayerOptions options_) : options(std::move(options_)) { TransformerEncoderLayerImpl::reset(); }
   void reset() override;
+  void reset_parameters();
   // src (S, B, d_model) -> the same sizes. src_mask (S, S) or (B nhead, S, S), src_key_padding_mask (B, S).
   Tensor forward(const Tensor& src, const Tensor& src_mask = {}, const Tensor& src_key_padding_mask = {});
 
@@ -72,6 +73,7 @@ class TransformerDecoderLayerImpl : public Cloneable<TransformerDecoderLayerImpl
   TransformerDecoderLayerImpl(std::int64_t d_model, std::int64_t nhead) : TransformerDecoderLayerImpl(TransformerDecoderLayerOptions(d_model, nhead)) {}
   explicit TransformerDecoderLayerImpl(TransformerDecoderLayerOptions options_) : options(std::move(options_)) { TransformerDecoderLayerImpl::reset(); }
   void reset() override;
+  void reset_parameters();
   // tgt (T, B, d_model), memory (S, B, d_model) -> (T, B, d_model). tgt_mask (T, T), memory_mask (T, S), the padding masks (B, T) and (B, S).
   Tensor forward(Tensor tgt, const Tensor& memory, const Tensor& tgt_mask = {}, const Tensor& memory_mask = {}, const Tensor& tgt_key_padding_mask = {},
                  const Tensor& memory_key_padding_mask = {});
@@ -109,10 +111,12 @@ class TransformerEncoderImpl : public Cloneable<TransformerEncoderImpl> {
   TransformerEncoderImpl(TransformerEncoderLayer encoder_layer, std::int64_t num_layers) : TransformerEncoderImpl(TransformerEncoderOptions(std::move(encoder_layer), num_layers)) {}
   explicit TransformerEncoderImpl(TransformerEncoderOptions options_) : options(std::move(options_)) { TransformerEncoderImpl::reset(); }
   void reset() override;
+  void reset_parameters();  // draws those of every layer anew; the normalization is copied from the options again
   Tensor forward(const Tensor& src, const Tensor& src_mask = {}, const Tensor& src_key_padding_mask = {});
 
   TransformerEncoderOptions options;
   ModuleList layers = nullptr;
+  AnyModule norm;  // a copy of the options', or empty
 };
 TORCH_MODULE(TransformerEncoder);
 
@@ -121,11 +125,13 @@ class TransformerDecoderImpl : public Cloneable<TransformerDecoderImpl> {
   TransformerDecoderImpl(TransformerDecoderLayer decoder_layer, std::int64_t num_layers) : TransformerDecoderImpl(TransformerDecoderOptions(std::move(decoder_layer), num_layers)) {}
   explicit TransformerDecoderImpl(TransformerDecoderOptions options_) : options(std::move(options_)) { TransformerDecoderImpl::reset(); }
   void reset() override;
+  void reset_parameters();  // draws those of every layer anew; the normalization is copied from the options again
   Tensor forward(const Tensor& tgt, const Tensor& memory, const Tensor& tgt_mask = {}, const Tensor& memory_mask = {}, const Tensor& tgt_key_padding_mask = {},
                  const Tensor& memory_key_padding_mask = {});
 
   TransformerDecoderOptions options;
   ModuleList layers = nullptr;
+  AnyModule norm;  // a copy of the options', or empty
 };
 TORCH_MODULE(TransformerDecoder);
 

@@ -1925,7 +1925,11 @@ void safetensors::save_sharded(const OrderedDict<std::string, Tensor>& tensors, 
   }
   const std::filesystem::path root(folder);
   const std::map<std::string, std::string> metadata{{"format", "pt"}};
-  if (shards.size() == 1) return save_file(tensors, (root / "model.safetensors").string(), metadata);
+  if (shards.size() == 1) {
+    save_file(tensors, (root / "model.safetensors").string(), metadata);
+    std::filesystem::remove(root / kIndexName);  // of a larger model that was here before: it would be read in place of this one
+    return;
+  }
   const auto five_digits = [](std::size_t number) {
     const std::string digits = std::to_string(number);
     return std::string(digits.size() < 5 ? 5 - digits.size() : 0, '0') + digits;
@@ -1937,6 +1941,7 @@ void safetensors::save_sharded(const OrderedDict<std::string, Tensor>& tensors, 
     for (const auto& entry : shards[i]) index["weight_map"][entry.key()] = name;
   }
   serialize::write_file_atomically((root / kIndexName).string(), index.dump(2) + "\n");
+  std::filesystem::remove(root / "model.safetensors");  // of a smaller one: Hugging Face's readers would take it first
 }
 
 // %%
@@ -1965,8 +1970,15 @@ TEST_CASE("safetensors: a model in several files, and an index that lies") {
   CHECK_ERROR(with("model-00003-of-00003", "model-00009-of-00003"), "No such file or directory");
   CHECK_ERROR(with("weight_map", "weights"), "the index has no weight_map");
 
-  safetensors::save_sharded(tensors, scratch.path("."), 1000);
+  // Another model in the same folder: what is read is what was saved last.
+  OrderedDict<std::string, Tensor> other;
+  for (int i = 0; i < 5; ++i) other.insert("layer." + std::to_string(i), full({10}, i + 7, kFloat));
+  safetensors::save_sharded(other, scratch.path("."), 1000);
   CHECK_EQ(safetensors::load_file(scratch.path("model.safetensors")).size(), 5);
+  CHECK_EQ(safetensors::load_sharded(scratch.path("."))["layer.4"], full({10}, 11, kFloat));
+  safetensors::save_sharded(tensors, scratch.path("."), 100);
+  CHECK_EQ(safetensors::load_sharded(scratch.path("."))["layer.4"], full({10}, 4, kFloat));
+  CHECK_FALSE(std::filesystem::exists(scratch.path("model.safetensors")));
 }
 
 // %% [markdown]

@@ -266,7 +266,11 @@ void safetensors::save_sharded(const OrderedDict<std::string, Tensor>& tensors, 
   }
   const std::filesystem::path root(folder);
   const std::map<std::string, std::string> metadata{{"format", "pt"}};
-  if (shards.size() == 1) return save_file(tensors, (root / "model.safetensors").string(), metadata);
+  if (shards.size() == 1) {
+    save_file(tensors, (root / "model.safetensors").string(), metadata);
+    std::filesystem::remove(root / kIndexName);  // of a larger model that was here before: it would be read in place of this one
+    return;
+  }
   const auto five_digits = [](std::size_t number) {
     const std::string digits = std::to_string(number);
     return std::string(digits.size() < 5 ? 5 - digits.size() : 0, '0') + digits;
@@ -278,6 +282,7 @@ void safetensors::save_sharded(const OrderedDict<std::string, Tensor>& tensors, 
     for (const auto& entry : shards[i]) index["weight_map"][entry.key()] = name;
   }
   serialize::write_file_atomically((root / kIndexName).string(), index.dump(2) + "\n");
+  std::filesystem::remove(root / "model.safetensors");  // of a smaller one: Hugging Face's readers would take it first
 }
 
 }  // namespace tinytorch

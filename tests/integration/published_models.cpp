@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "golden/damage.h"
 #include "golden/reader.h"
 #include "tito/lesson.h"
 #include "tito/scratch.h"
@@ -75,6 +76,36 @@ TEST_CASE("BERT as transformers saves it: the same vectors and sentence embeddin
     CHECK_EQ(output.pooler_output.defined(), name == "encoder");
     if (output.pooler_output.defined()) CHECK_CLOSE(output.pooler_output, tensor_from(golden.at("pooled")), 1e-4, 1e-4);
   }
+}
+
+TEST_CASE("damaged folders of models: the config, the index and the vocabulary are read, or refused with a sentence") {
+  const nlohmann::json golden = read_golden("pretrained.json");
+  const NoGradGuard no_grad;
+  Damage damage(88);
+  int read = 0;
+  const auto check = [&](const nlohmann::json& files, const std::string& file, const auto& load) {
+    CAPTURE(file);
+    const tito::Scratch scratch;
+    const std::string folder = write(scratch, "model", files);
+    const std::string sound = files.at(file).at("text").get<std::string>();
+    for (int i = 0; i < 250; ++i) {
+      std::ofstream(folder + "/" + file, std::ios::binary) << damage.apply(sound);
+      CAPTURE(damage.what());
+      CHECK_EQ(complaint_of([&] {
+                 load(folder);
+                 ++read;
+               }),
+               "");
+    }
+  };
+  const auto load_gpt2 = [](const std::string& folder) { models::load_gpt2(folder)->forward(tensor({{1, 2, 3}})); };
+  const auto load_bert = [](const std::string& folder) { models::load_bert(folder)->forward(tensor({{1, 2, 3}})); };
+  const nlohmann::json& gpt2 = golden.at("gpt2").at("folders");
+  check(gpt2.at("language model"), "config.json", load_gpt2);
+  check(gpt2.at("sharded"), "model.safetensors.index.json", load_gpt2);
+  check(gpt2.at("language model"), "vocab.json", [](const std::string& folder) { text::BPETokenizer::from_files(folder + "/vocab.json", folder + "/merges.txt"); });
+  check(golden.at("bert").at("folders").at("encoder"), "config.json", load_bert);
+  CHECK_GT(read, 20);  // damaged entries that nobody reads
 }
 
 }  // namespace tinytorch::testing

@@ -182,6 +182,32 @@ TEST_CASE("a damaged vocabulary or list of merges is refused with its name, or i
   CHECK(accepted > 50);
 }
 
+TEST_CASE("a damaged vocabulary of word pieces is refused with its name, or is one that gives every text ids within it") {
+  const tito::Scratch folder;
+  std::string content;
+  for (const std::string& piece : golden().at("word_pieces").at("vocabulary").get<std::vector<std::string>>()) content += piece + "\n";
+  content.resize(content.find('\n', 1500) + 1);  // damage hits what matters more often in a small file
+  std::mt19937 random(12);
+  int refused = 0;
+  int accepted = 0;
+  for (int trial = 0; trial < 800; ++trial) {
+    const std::string path = folder.write("vocab.txt", damaged(content, random));
+    CAPTURE(trial);
+    try {
+      const auto tokenizer = text::WordPieceTokenizer::from_file(path);
+      ++accepted;
+      for (const char* sample : {"Hello, world! [MASK] unspeakable", "\xff\xfe\xc3", "東京都 é e\u0301"})
+        for (const std::int64_t id : tokenizer.encode(sample)) CHECK((id >= 0 && id < tokenizer.vocab_size()));
+    } catch (const Error& error) {
+      ++refused;
+      const std::string message = error.what_without_backtrace();
+      CHECK_MESSAGE(message.find(path) != std::string::npos, message);
+    }
+  }
+  CHECK(refused > 30);
+  CHECK(accepted > 100);
+}
+
 TEST_CASE("a vocabulary from a stranger takes no more memory than its size") {
   const tito::Scratch folder;
   const std::string merges = folder.write("m.txt", "#version: 0.2\n");

@@ -1,4 +1,5 @@
 // The reshapes between (T, B, C), heads and logits. Wrong ones have the right sizes; what tells them apart is which element depends on which.
+#include <algorithm>
 #include <array>
 #include <string>
 #include <vector>
@@ -124,6 +125,31 @@ TEST_CASE("logits: (B, T, V) and targets (B, T) are flattened in one order") {
     if (T > 1 && B > 1) CHECK_ERROR(sequence_first.view({-1, V}), "view size is not compatible with input tensor's size and stride");
   }
   CHECK_ERROR(cross_entropy_loss(randn({2, 3, 4}), randint(0, 3, {2, 3})), "Expected target size");
+}
+
+TEST_CASE("GPT: cached logits of prompts of unequal lengths are those of each text alone, however the new tokens come") {
+  const NoGradGuard no_grad;
+  manual_seed(6);
+  models::GPT model(models::GPTOptions(13, 16).n_layer(3).n_head(2).n_embd(8));
+  model->to(kDouble);
+  for (Tensor& parameter : model->parameters()) parameter.normal_(0, 0.5);
+  model->eval();
+  const std::vector<std::int64_t> lengths = {6, 1, 4};
+  const std::int64_t longest = 6, more = 8;
+  const Tensor texts = randint(0, 13, {3, longest + more});  // each row: filling, prompt, what follows
+  const Tensor filling = tensor({0, 5, 2});
+  std::vector<Tensor> alone;  // the logits of every row without filling, cache and neighbours
+  for (std::int64_t row = 0; row < 3; ++row) alone.push_back(model(texts[row].slice(0, longest - lengths[static_cast<std::size_t>(row)]).unsqueeze(0))[0]);
+  for (const std::int64_t piece : {1, 2, 3, 8}) {  // one new token at a time, or several
+    CAPTURE(piece);
+    models::GPTCache cache(3);
+    Tensor known = model(texts.narrow(1, 0, longest), &cache, filling);
+    for (std::int64_t at = longest; at < longest + more; at += piece) known = cat({known, model(texts.narrow(1, at, std::min(piece, longest + more - at)), &cache, filling)}, 1);
+    for (std::int64_t row = 0; row < 3; ++row) CHECK_CLOSE(known[row].slice(0, longest - lengths[static_cast<std::size_t>(row)]), alone[static_cast<std::size_t>(row)], 1e-10, 1e-12);
+  }
+  // And without a cache: the whole batch at once.
+  const Tensor at_once = model(texts, nullptr, filling);
+  for (std::int64_t row = 0; row < 3; ++row) CHECK_CLOSE(at_once[row].slice(0, longest - lengths[static_cast<std::size_t>(row)]), alone[static_cast<std::size_t>(row)], 1e-10, 1e-12);
 }
 
 TEST_CASE("attention: blocks and the written-out form agree for every size around the blocks' ends") {

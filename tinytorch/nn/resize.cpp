@@ -22,11 +22,11 @@ struct Tap {
 };
 using Taps = std::vector<Tap>;
 
-enum class Kernel { Nearest, NearestExact, Linear, Cubic, LinearAntialias, CubicAntialias };
+enum class Filter { Nearest, NearestExact, Linear, Cubic, LinearAntialias, CubicAntialias };
 
 // How many input pixels one output pixel stands for.
-double input_step(Kernel kernel, std::int64_t in, std::int64_t out, bool align_corners, std::optional<double> scale) {
-  if (align_corners && kernel != Kernel::Nearest && kernel != Kernel::NearestExact) return out > 1 ? static_cast<double>(in - 1) / static_cast<double>(out - 1) : 0;
+double input_step(Filter kernel, std::int64_t in, std::int64_t out, bool align_corners, std::optional<double> scale) {
+  if (align_corners && kernel != Filter::Nearest && kernel != Filter::NearestExact) return out > 1 ? static_cast<double>(in - 1) / static_cast<double>(out - 1) : 0;
   return scale && *scale > 0 ? 1 / *scale : static_cast<double>(in) / static_cast<double>(out);
 }
 
@@ -41,9 +41,9 @@ double cubic(double distance, double a) {
   return x < 2 ? ((a * x - 5 * a) * x + 8 * a) * x - 4 * a : 0;
 }
 
-Taps nearest_taps(Kernel kernel, std::int64_t in, std::int64_t out, double step) {
+Taps nearest_taps(Filter kernel, std::int64_t in, std::int64_t out, double step) {
   Tap tap;
-  const double centre = kernel == Kernel::NearestExact ? 0.5 : 0;
+  const double centre = kernel == Filter::NearestExact ? 0.5 : 0;
   for (std::int64_t i = 0; i < out; ++i) {
     // In single precision, as PyTorch decides which pixel it is.
     const auto place = static_cast<std::int64_t>(std::floor((static_cast<float>(i) + static_cast<float>(centre)) * static_cast<float>(step)));
@@ -80,8 +80,8 @@ Taps cubic_taps(std::int64_t in, std::int64_t out, double step, bool align_corne
 }
 
 // The window is as wide as what the output pixel covers; its weights are made to sum to one.
-Taps antialias_taps(Kernel kernel, std::int64_t in, std::int64_t out, double step) {
-  const bool is_cubic = kernel == Kernel::CubicAntialias;
+Taps antialias_taps(Filter kernel, std::int64_t in, std::int64_t out, double step) {
+  const bool is_cubic = kernel == Filter::CubicAntialias;
   const double stretch = std::max(step, 1.0);
   const double reach = (is_cubic ? 2 : 1) * stretch;
   Taps taps(static_cast<std::size_t>(std::ceil(reach)) * 2 + 1);
@@ -104,11 +104,11 @@ Taps antialias_taps(Kernel kernel, std::int64_t in, std::int64_t out, double ste
   return taps;
 }
 
-Taps taps_of(Kernel kernel, std::int64_t in, std::int64_t out, bool align_corners, std::optional<double> scale) {
+Taps taps_of(Filter kernel, std::int64_t in, std::int64_t out, bool align_corners, std::optional<double> scale) {
   const double step = input_step(kernel, in, out, align_corners, scale);
-  if (kernel == Kernel::Nearest || kernel == Kernel::NearestExact) return nearest_taps(kernel, in, out, step);
-  if (kernel == Kernel::Linear) return linear_taps(in, out, step, align_corners);
-  if (kernel == Kernel::Cubic) return cubic_taps(in, out, step, align_corners);
+  if (kernel == Filter::Nearest || kernel == Filter::NearestExact) return nearest_taps(kernel, in, out, step);
+  if (kernel == Filter::Linear) return linear_taps(in, out, step, align_corners);
+  if (kernel == Filter::Cubic) return cubic_taps(in, out, step, align_corners);
   return antialias_taps(kernel, in, out, step);
 }
 
@@ -135,7 +135,7 @@ std::string named_sizes(IntArrayRef sizes) {
   return text + ")";
 }
 
-Tensor upsample(const Tensor& self, IntArrayRef output_size, Kernel kernel, bool align_corners, const std::vector<std::optional<double>>& scales) {
+Tensor upsample(const Tensor& self, IntArrayRef output_size, Filter kernel, bool align_corners, const std::vector<std::optional<double>>& scales) {
   const std::size_t dims = scales.size();
   TORCH_CHECK(output_size.size() == dims, "It is expected output_size equals to ", dims, ", but got size ", output_size.size());
   TORCH_CHECK(self.dim() == static_cast<std::int64_t>(dims) + 2, "It is expected input_size equals to ", dims + 2, ", but got size ", self.dim());
@@ -144,8 +144,8 @@ Tensor upsample(const Tensor& self, IntArrayRef output_size, Kernel kernel, bool
   for (std::size_t d = 0; d < dims; ++d) positive = positive && input_size[d] > 0 && output_size[d] > 0;
   TORCH_CHECK(positive, "Input and output sizes should be greater than 0, but got input ", named_sizes(input_size), " output ", named_sizes(output_size));
   TORCH_CHECK(self.size(1) > 0, "Non-empty ", dims + 2, "D data tensor expected but got a tensor with sizes ", self.sizes());
-  const bool weighs = kernel != Kernel::Nearest && kernel != Kernel::NearestExact;
-  TORCH_CHECK_NOT_IMPLEMENTED(!weighs || self.is_floating_point(), "\"compute_indices_weights_", kernel == Kernel::Linear || kernel == Kernel::LinearAntialias ? "linear" : "cubic",
+  const bool weighs = kernel != Filter::Nearest && kernel != Filter::NearestExact;
+  TORCH_CHECK_NOT_IMPLEMENTED(!weighs || self.is_floating_point(), "\"compute_indices_weights_", kernel == Filter::Linear || kernel == Filter::LinearAntialias ? "linear" : "cubic",
                               "\" not implemented for '", self.scalar_type(), "'\n[upsample] convert with to(kFloat) first.");
   Tensor result = self;
   for (std::size_t d = dims; d-- > 0;) result = resample(result, static_cast<std::int64_t>(d) + 2, taps_of(kernel, input_size[d], output_size[d], align_corners, scales[d]));
@@ -153,37 +153,37 @@ Tensor upsample(const Tensor& self, IntArrayRef output_size, Kernel kernel, bool
 }
 }  // namespace
 
-Tensor upsample_nearest1d(const Tensor& self, IntArrayRef output_size, std::optional<double> scales) { return upsample(self, output_size, Kernel::Nearest, false, {scales}); }
+Tensor upsample_nearest1d(const Tensor& self, IntArrayRef output_size, std::optional<double> scales) { return upsample(self, output_size, Filter::Nearest, false, {scales}); }
 Tensor upsample_nearest2d(const Tensor& self, IntArrayRef output_size, std::optional<double> scales_h, std::optional<double> scales_w) {
-  return upsample(self, output_size, Kernel::Nearest, false, {scales_h, scales_w});
+  return upsample(self, output_size, Filter::Nearest, false, {scales_h, scales_w});
 }
 Tensor upsample_nearest3d(const Tensor& self, IntArrayRef output_size, std::optional<double> scales_d, std::optional<double> scales_h, std::optional<double> scales_w) {
-  return upsample(self, output_size, Kernel::Nearest, false, {scales_d, scales_h, scales_w});
+  return upsample(self, output_size, Filter::Nearest, false, {scales_d, scales_h, scales_w});
 }
-Tensor _upsample_nearest_exact1d(const Tensor& self, IntArrayRef output_size, std::optional<double> scales) { return upsample(self, output_size, Kernel::NearestExact, false, {scales}); }
+Tensor _upsample_nearest_exact1d(const Tensor& self, IntArrayRef output_size, std::optional<double> scales) { return upsample(self, output_size, Filter::NearestExact, false, {scales}); }
 Tensor _upsample_nearest_exact2d(const Tensor& self, IntArrayRef output_size, std::optional<double> scales_h, std::optional<double> scales_w) {
-  return upsample(self, output_size, Kernel::NearestExact, false, {scales_h, scales_w});
+  return upsample(self, output_size, Filter::NearestExact, false, {scales_h, scales_w});
 }
 Tensor _upsample_nearest_exact3d(const Tensor& self, IntArrayRef output_size, std::optional<double> scales_d, std::optional<double> scales_h, std::optional<double> scales_w) {
-  return upsample(self, output_size, Kernel::NearestExact, false, {scales_d, scales_h, scales_w});
+  return upsample(self, output_size, Filter::NearestExact, false, {scales_d, scales_h, scales_w});
 }
 Tensor upsample_linear1d(const Tensor& self, IntArrayRef output_size, bool align_corners, std::optional<double> scales) {
-  return upsample(self, output_size, Kernel::Linear, align_corners, {scales});
+  return upsample(self, output_size, Filter::Linear, align_corners, {scales});
 }
 Tensor upsample_bilinear2d(const Tensor& self, IntArrayRef output_size, bool align_corners, std::optional<double> scales_h, std::optional<double> scales_w) {
-  return upsample(self, output_size, Kernel::Linear, align_corners, {scales_h, scales_w});
+  return upsample(self, output_size, Filter::Linear, align_corners, {scales_h, scales_w});
 }
 Tensor upsample_trilinear3d(const Tensor& self, IntArrayRef output_size, bool align_corners, std::optional<double> scales_d, std::optional<double> scales_h, std::optional<double> scales_w) {
-  return upsample(self, output_size, Kernel::Linear, align_corners, {scales_d, scales_h, scales_w});
+  return upsample(self, output_size, Filter::Linear, align_corners, {scales_d, scales_h, scales_w});
 }
 Tensor upsample_bicubic2d(const Tensor& self, IntArrayRef output_size, bool align_corners, std::optional<double> scales_h, std::optional<double> scales_w) {
-  return upsample(self, output_size, Kernel::Cubic, align_corners, {scales_h, scales_w});
+  return upsample(self, output_size, Filter::Cubic, align_corners, {scales_h, scales_w});
 }
 Tensor _upsample_bilinear2d_aa(const Tensor& self, IntArrayRef output_size, bool align_corners, std::optional<double> scales_h, std::optional<double> scales_w) {
-  return upsample(self, output_size, Kernel::LinearAntialias, align_corners, {scales_h, scales_w});
+  return upsample(self, output_size, Filter::LinearAntialias, align_corners, {scales_h, scales_w});
 }
 Tensor _upsample_bicubic2d_aa(const Tensor& self, IntArrayRef output_size, bool align_corners, std::optional<double> scales_h, std::optional<double> scales_w) {
-  return upsample(self, output_size, Kernel::CubicAntialias, align_corners, {scales_h, scales_w});
+  return upsample(self, output_size, Filter::CubicAntialias, align_corners, {scales_h, scales_w});
 }
 
 namespace {
@@ -224,8 +224,8 @@ Tensor nn::functional::interpolate(const Tensor& input, const InterpolateFuncOpt
   if (options.scale_factor() && !options.recompute_scale_factor().value_or(false)) scales.assign(options.scale_factor()->begin(), options.scale_factor()->end());
   if (which == 5) return dims == 1 ? tinytorch::adaptive_avg_pool1d(input, size) : dims == 2 ? tinytorch::adaptive_avg_pool2d(input, size) : tinytorch::adaptive_avg_pool3d(input, size);
   const bool align_corners = options.align_corners().value_or(false);
-  const Kernel kernel = which == 0 ? Kernel::Nearest : which == 6 ? Kernel::NearestExact : which == 3 ? (options.antialias() ? Kernel::CubicAntialias : Kernel::Cubic)
-                                                       : options.antialias() ? Kernel::LinearAntialias : Kernel::Linear;
+  const Filter kernel = which == 0 ? Filter::Nearest : which == 6 ? Filter::NearestExact : which == 3 ? (options.antialias() ? Filter::CubicAntialias : Filter::Cubic)
+                                                       : options.antialias() ? Filter::LinearAntialias : Filter::Linear;
   return upsample(input, size, kernel, align_corners, scales);
 }
 

@@ -23,7 +23,7 @@ struct PerformanceFixture {
   PerformanceFixture& operator=(const PerformanceFixture&) = delete;
 
   void results(const std::string& ratio, const std::string& load = "0.5") const {
-    std::ofstream(root / "benchmarks/results/run.json") << R"({"machine": {"cpu": "C", "os": "O", "compiler": "G", "cores": 2, "memory_bytes": 1, "simd": [], "load": )" << load
+    std::ofstream(root / "benchmarks/results/run.json") << R"({"machine": {"cpu": "C", "os": "O", "compiler": "G", "cores": 2, "memory_bytes": 1, "simd": ["sse2", "avx2"], "load": )" << load
         << R"(, "date": "2026-01-01T00:00:00Z"}, "versions": {"torch": "2"}, "settings": {"threads": "1"}, "results": [
           {"suite": "gemm", "name": "a", "subject": "tinytorch", "seconds": [3e-9, 1e-9, 2e-9, 2e-9], "calls": 1, "flops": 16, "bytes": 0, "note": ""},
           {"suite": "gemm", "name": "a", "subject": "torch", "seconds": [], "calls": 1, "flops": 16, "bytes": 0, "note": "it ended"}],
@@ -42,6 +42,7 @@ TEST_CASE("performance page: met, not met, undecided, not measured") {
   CHECK(fixture.page_has("| small | b | | torch | | 1.2 | 1.5 | not measured |"));
   fixture.results(R"("ratio": 1.3, "low": 1.25, "high": 1.4)");
   CHECK(fixture.page_has("| small | a | run | torch | 1.30 [1.25, 1.40] | 1.2 | 1.5 | met |"));
+  CHECK(fixture.page_has("- `run.json`: C with AVX2, 2 cores, O, G; 1 threads;"));
   fixture.results(R"("ratio": 1.1, "low": 1.0, "high": 1.19)");
   CHECK(fixture.page_has("1.10 [1.00, 1.19] | 1.2 | 1.5 | **not met** |"));
   fixture.results(R"("ratio": 1.2, "low": 1.1, "high": 1.3)");

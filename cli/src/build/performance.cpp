@@ -73,13 +73,20 @@ std::string verdict_on(const BenchJson& ratio, double target) {
   return low >= target ? "met" : high < target ? "**not met**" : "undecided";
 }
 
+// The widest vector instructions that the processor has; kernels are chosen by them.
+std::string vector_instructions(const BenchJson& machine) {
+  const std::vector<std::string> has = machine.value("simd", std::vector<std::string>{});
+  const auto with = [&](const std::string& name) { return std::find(has.begin(), has.end(), name) != has.end(); };
+  return with("avx512f") ? "AVX-512" : with("avx2") ? "AVX2" : has.empty() ? "no vector instructions" : has.back();
+}
+
 std::string machine_text(const ResultsOfRun& run) {
   const BenchJson& m = run.content.at("machine");
   std::string versions;
   for (const auto& [name, version] : run.content.at("versions").items()) versions += fmt::format("{}{} {}", versions.empty() ? "" : ", ", name, version.get<std::string>());
   const double load = m.at("load").get<double>();
   const int cores = m.at("cores").get<int>();
-  return fmt::format("- `{}.json`: {}, {} cores, {}, {}; {} threads; {}; {}; load average {:.1f}{}\n", run.name, m.at("cpu").get<std::string>(), cores, m.at("os").get<std::string>(),
+  return fmt::format("- `{}.json`: {} with {}, {} cores, {}, {}; {} threads; {}; {}; load average {:.1f}{}\n", run.name, m.at("cpu").get<std::string>(), vector_instructions(m), cores, m.at("os").get<std::string>(),
                      m.at("compiler").get<std::string>(), run.content.at("settings").at("threads").get<std::string>(), versions, m.at("date").get<std::string>(), load,
                      load > cores ? " (**other programs wanted the processors as well: repeat it on a quiet machine before you believe it**)" : "");
 }

@@ -55,6 +55,7 @@
 #include <vector>
 #include "tinytorch/core/dispatch.h"
 //| export kernels/parallel.cpp
+#include <chrono>
 #include <cstdlib>
 #include "tinytorch/core/error.h"
 //| export kernels/gemm.h
@@ -1018,7 +1019,7 @@ TEST_CASE("multiply_tile: every height and width, packed and in place") {
 //
 // Four questions decide whether such a pool is any good.
 //
-// - *Who waits how?* A sleeping thread takes microseconds to wake, so a worker first looks at the counter in a loop for some microseconds and only then sleeps. A pool that only spins is fast in a benchmark and burns the machine otherwise: when another program needs a core, everybody waits for a thread that is not running.
+// - *Who waits how?* A sleeping thread takes five to fifty microseconds to wake, and a training step divides work some hundreds of times, with less than that between two of them. So a worker first looks at the counter in a loop, for a fifth of a millisecond, and only then sleeps. A pool that only spins is fast in a benchmark and burns the machine otherwise: when another program needs a core, everybody waits for a thread that is not running.
 // - *Who waits for whom?* The caller waits only for workers that have begun a task. A worker that never woke up, because its core was busy, is not missed: the others took the tasks.
 // - *What if a task calls an operator?* It runs its tasks itself, inside. The cores have work already.
 // - *What if several threads call at once* (a server, a data loader)? One gets the pool, the others work alone. There are never more busy threads than there were callers and workers.
@@ -1135,16 +1136,17 @@ void relax() {
 #endif
 }
 
-// Some tens of microseconds.
-constexpr int kSpins = 1000;
+// Longer than what an operator does between two parallel calls, and than a sleeping core takes to wake, which in a virtual machine is some fifty microseconds.
+constexpr std::chrono::microseconds kSpinTime(200);
 
 // Returns when `value` is not `old` any more: looks for a while, then sleeps.
 template <class T>
 void wait_for_change(const std::atomic<T>& value, T old) {
-  for (int i = 0; i < kSpins; ++i) {
+  const auto end = std::chrono::steady_clock::now() + kSpinTime;
+  do {
     if (value.load(std::memory_order_acquire) != old) return;
     relax();
-  }
+  } while (std::chrono::steady_clock::now() < end);
   value.wait(old, std::memory_order_acquire);
 }
 

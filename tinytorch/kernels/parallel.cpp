@@ -3,6 +3,7 @@
 
 #include "tinytorch/kernels/parallel.h"
 
+#include <chrono>
 #include <cstdlib>
 
 #include "tinytorch/core/error.h"
@@ -31,16 +32,17 @@ void relax() {
 #endif
 }
 
-// Some tens of microseconds.
-constexpr int kSpins = 1000;
+// Longer than what an operator does between two parallel calls, and than a sleeping core takes to wake, which in a virtual machine is some fifty microseconds.
+constexpr std::chrono::microseconds kSpinTime(200);
 
 // Returns when `value` is not `old` any more: looks for a while, then sleeps.
 template <class T>
 void wait_for_change(const std::atomic<T>& value, T old) {
-  for (int i = 0; i < kSpins; ++i) {
+  const auto end = std::chrono::steady_clock::now() + kSpinTime;
+  do {
     if (value.load(std::memory_order_acquire) != old) return;
     relax();
-  }
+  } while (std::chrono::steady_clock::now() < end);
   value.wait(old, std::memory_order_acquire);
 }
 

@@ -63,6 +63,33 @@ def bare(text):
     return TOKENS.sub(replace, text)
 
 
+REQUIRES = re.compile(r"(?:(?P<before>\brequires|&&|\|\||!)\s*)?\brequires\b\s*")
+
+
+def end_of_bracket(plain, start):
+    """Behind the bracket that opens at `start`, or the end of the text."""
+    depth = 0
+    for at in range(start, len(plain)):
+        depth += (plain[at] in "({[") - (plain[at] in ")}]")
+        if depth == 0:
+            return at + 1
+    return len(plain)
+
+
+def without_requirements(plain):
+    """The same text with blanks for what a requires clause has in brackets: it names nothing, and what follows belongs to the same item."""
+    at = 0
+    while match := REQUIRES.search(plain, at):
+        at = match.end()
+        expression = match.group("before")  # else a clause, behind which the function's body may stand
+        for opening in "({" if expression else "(":
+            if plain[at:at + 1] == opening:
+                end = end_of_bracket(plain, at)
+                plain = plain[:at] + re.sub(r"[^\n]", " ", plain[at:end]) + plain[end:]
+                at = end + len(plain[end:]) - len(plain[end:].lstrip())
+    return plain
+
+
 def end_of_directive(text, start):
     end = start
     while True:
@@ -122,7 +149,7 @@ def is_class(head):
 
 def split_items(text):
     """The outermost items of a cell, comments in front included in none."""
-    plain = bare(text)
+    plain = without_requirements(bare(text))
     items, at = [], 0
     while True:
         while at < len(plain) and plain[at] in " \t\n;":

@@ -21,6 +21,9 @@ class SplitItems(unittest.TestCase):
                      "enum class Colour : int { Red, Blue };",
                      "template <class T>\nconcept Number = requires(T a) { a + a; };",
                      "template <class T> T half(T a) { return a / 2; }",
+                     "template <auto& A, auto& B>\n  requires requires { A.name(); }\nvoid both(int a) {\n  f(a);\n}",
+                     "template <class T>\n  requires std::is_class_v<T> && requires(T t) { { t.f() } -> std::same_as<int>; }\nint call(T t) { return t.f(); }",
+                     "template <class T> int size(T t) requires (sizeof(T) > 4) { return 1; }",
                      "namespace nn { int a; void f() {} }",
                      "using Row = std::vector<double>;",
                      "static const std::vector<int> table = {1, 2, {3}};",
@@ -75,6 +78,8 @@ class Names(unittest.TestCase):
         self.assertEqual(self.names("enum class Colour { Red };"), ["Colour"])
         self.assertEqual(self.names("using Row = std::vector<double>;"), ["Row"])
         self.assertEqual(self.names("const std::vector<int> table = f(1);"), ["table"])
+        self.assertEqual(self.names("template <class T>\n  requires requires(T t) { t.f(); }\nvoid call(T t) {}"), ["call"])
+        self.assertEqual(self.names("template <class T>\n  requires(!T::is_big)\nvoid call(T t) {}"), ["call"])
         self.assertEqual(self.names("namespace nn { class A {}; int f(); }"), ["A", "f"])
 
     def test_overloads_differ_and_redefinitions_do_not(self):

@@ -191,7 +191,7 @@ class Workshop:
         if not os.environ.get("TITO_SANDBOX"):
             return command
         package = self.package
-        readable = [package["folder"], package["runtime"], *(str(path) for path in [self.root / "data"] if path.exists())]
+        readable = [package["folder"], package["runtime"], *(str(path) for path in [self.root / "build/objects", self.root / "data"] if path.exists())]
         words = [word for path in readable for word in ("--read", path)]
         return [os.environ["TITO"], "sandbox", "--folder", str(self.outside), "--directory", str(self.root), *words, "--write", str(self.folder),
                 *more, "--", *command]

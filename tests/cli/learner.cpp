@@ -126,6 +126,15 @@ TEST_CASE("learner: missing modules can be borrowed") {
   CHECK(says(learner.tito({"test", "01", "--reference"}), "01_more: 1 tests passed"));
 }
 
+TEST_CASE("learner: what a notebook stands on is compiled once, and described as often as its kernel starts") {
+  const Learner learner;
+  const ProcessResult first = learner.tito({"notebook", "01", "--reference", "--describe"});
+  CHECK_MESSAGE(first.ok(), first.output);
+  CHECK(first.output.find("build/objects/core-tiny.cpp-") != std::string::npos);
+  const ProcessResult again = learner.tito({"notebook", "01", "--reference", "--describe"});
+  CHECK_EQ(again.output, first.output);
+}
+
 TEST_CASE("learner: a test that was changed does not count") {
   const Learner learner;
   learner.fill_twice("return 3 * x;");

@@ -1,4 +1,4 @@
-// Object files that the stages of a workspace share: each is named after all that goes into it, so one that is there is never
+// Object files that the stages of a workspace share, and notebooks: each is named after all that goes into it, so one that is there is never
 // compiled again, whichever stage made it.
 #pragma once
 

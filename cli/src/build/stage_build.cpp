@@ -243,7 +243,7 @@ void StageBuild::write_rules() {
   ninja_.rule("runtime", fmt::format("{}{} {} -O1 -I $include -I $runtime -c $in -o $out", cache, common, warnings),
               "$in", true);
   ninja_.rule("unit", plain_unit + "$out", "$in", true);
-  if (options_.learner && !is_quick()) {
+  if ((options_.learner || options_.cells) && !is_quick()) {
     // Several stages may make the same object at the same time, and in whichever folder it was made, it names its files alike.
     const std::string whole = fmt::format("$out.$$$$ -ffile-prefix-map={}/={}/ && mv -f $out.$$$$ $out", relative(directory_), shared_sources);
     ninja_.rule("shared_library", library + whole, "$in", true);
@@ -419,13 +419,17 @@ void StageBuild::add_cells() {
     }
   }
   text += "#include \"tito/display.h\"\n";
+  std::vector<std::string> needed = reference_.objects;
+  needed.insert(needed.end(), runtime_.begin(), runtime_.end());
   for (const std::string_view level : {"-O0", "-O1"}) {
     const std::string header = cell_header(level);
     write_if_changed(root_ / header, text);
     ninja_.rule("precompile" + std::string(level),
                 cell_compiler(level) + " -MD -MT $out -MF $out.d -x c++-header -c $in -o $out.partial && mv $out.partial $out", "$in", true);
     ninja_.add({header + ".gch", "precompile" + std::string(level), {header}, {}, {}});
+    needed.push_back(header + ".gch");
   }
+  ninja_.add({cell_target(), "phony", needed, {}, {}});
 }
 
 std::vector<std::string> StageBuild::compile_units(const std::vector<GeneratedFile>& units, const std::string& folder,

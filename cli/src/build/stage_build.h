@@ -117,6 +117,7 @@ class StageBuild {
   std::string cell_header(std::string_view level) const;
   std::string cell_compiler(std::string_view level) const;  // a command line without input and output
   std::string cell_linker() const;
+  std::string cell_target() const { return relative(directory_ / "cells/all"); }  // all that they stand on; of shared objects some are no targets
   const std::string& include() const { return reference_.include; }
 
   NinjaResult build(const std::vector<std::string>& targets, std::string label, bool keep_going = false) const;
@@ -173,7 +174,7 @@ class StageBuild {
   LineMap lines_;
   NinjaFile ninja_;
   std::string compiling_;                // the rules by which objects are made, and the compiler
-  std::optional<SharedObjects> shared_;  // in a learner's workspace
+  std::optional<SharedObjects> shared_;  // in a learner's workspace, and of what notebooks stand on
   Variant reference_;
   std::string test_include_;               // what tests of modules and programs are compiled against
   std::map<std::string, std::vector<std::string>> instrumented_;  // with `variants`: a lesson's objects by its folder

@@ -279,10 +279,7 @@ std::vector<GeneratedFile> generated_for_cells(const std::vector<Module>& stage,
 
 std::string describe_cells(const StageBuild& build, const std::vector<Module>& stage, const Module& module,
                            const LessonTexts& texts) {
-  std::vector<std::string> targets = build.library();
-  targets.insert(targets.end(), build.runtime_objects().begin(), build.runtime_objects().end());
-  for (const std::string_view level : {"-O0", "-O1"}) targets.push_back(build.cell_header(level) + ".gch");
-  const NinjaResult built = build.build(targets, "compiling what " + module.folder() + " stands on");
+  const NinjaResult built = build.build({build.cell_target()}, "compiling what " + module.folder() + " stands on");
   if (!built.ok) {
     throw std::runtime_error(built.messages + "\nwhat " + module.folder() + " stands on does not compile");
   }

@@ -84,17 +84,24 @@ TEST_CASE("what a lesson includes is there for its cells") {
 
 TEST_CASE("notebooks share the objects of what they stand on, where these see the same Tensor") {
   const fs::path root = fs::temp_directory_path() / ("tito_notebooks_" + std::to_string(getpid()));
-  const auto objects = [&](std::string_view number) {
+  const auto objects = [&](std::string_view number, bool learner = false) {
     const std::vector<Module> stage = load_stage_of(TITO_SOURCE_ROOT, number);
     const Module& module = find_module(stage, number);
     StageOptions options = cell_options(module, {});
     options.course = TITO_SOURCE_ROOT;
+    options.learner = learner;
     return StageBuild(root, modules_below(stage, module), options).library_of("01_tensor");
   };
   const std::vector<std::string> third = objects("03");
   CHECK_FALSE(third.empty());
   CHECK_EQ(third, objects("04"));
   CHECK_NE(third, objects("05"));  // autograd gives Tensor methods
+  // In a workspace also with `tito test`.
+  StageOptions tests;
+  tests.course = TITO_SOURCE_ROOT;
+  tests.learner = true;
+  tests.only = {"none"};
+  CHECK_EQ(objects("05", true), StageBuild(root, load_stage_of(TITO_SOURCE_ROOT, "05"), tests).library_of("01_tensor"));
   fs::remove_all(root);
 }
 

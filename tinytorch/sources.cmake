@@ -82,6 +82,7 @@ set(TINYTORCH_SOURCES_05_autograd
   core/engine.cpp
   core/autograd.cpp
   core/gradients_basic.cpp
+  core/gradients_views.cpp
   core/checkpoint.cpp
   nn/gradients.cpp
   core/gradient.cpp)

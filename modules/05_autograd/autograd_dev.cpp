@@ -115,6 +115,10 @@ class AutogradMethods {
 #include "tinytorch/core/autograd.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/ops.h"
+//| export core/gradients_views.cpp
+#include "tinytorch/core/autograd.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/ops.h"
 //| export core/checkpoint.h
 #include <functional>
 #include "tinytorch/core/generator.h"
@@ -1886,7 +1890,7 @@ struct LiesTransposed {
 Tensor mm_mat2_backward(const Tensor& grad, const Tensor& self, LiesTransposed mat2);
 
 // %%
-//| export core/gradients_basic.cpp
+//| export core/gradients_views.cpp
 namespace {
 // The gradient of a view's part, in a tensor of the whole's sizes: zero elsewhere.
 template <class F>
@@ -1898,6 +1902,8 @@ Tensor into_zeros(const Tensor& grad, IntArrayRef sizes, F view_of) {
 
 }  // namespace
 
+// %%
+//| export core/gradients_basic.cpp
 // `grad` of a reduction, stretched back over the reduced dimensions.
 Tensor unreduce(const Tensor& grad, IntArrayRef sizes, IntArrayRef dims, bool keepdim) {
   DimVector shape(sizes);
@@ -1912,7 +1918,7 @@ Tensor scaled(const Tensor& grad, const Scalar& factor) { return factor.equal(1)
 Tensor mm_mat2_backward(const Tensor& grad, const Tensor& self, LiesTransposed mat2) { return mat2.value ? grad.t().mm(self).t() : self.t().mm(grad); }
 
 // %% {"nbgrader": {"grade": false, "grade_id": "05-permute-backward", "locked": false, "schema_version": 3, "solution": true, "task": false}}
-//| export core/gradients_basic.cpp
+//| export core/gradients_views.cpp
 namespace {
 // The gradient of permute: `grad` with its dimensions put back. A view.
 //
@@ -1930,7 +1936,7 @@ Tensor permute_backward(const Tensor& grad, IntArrayRef dims) {
 }  // namespace
 
 // %%
-//| export core/gradients_basic.cpp
+//| export core/gradients_views.cpp
 //| registers
 void register_view_gradients() {
   gradient<op::view>([](const Tensor& g, Sizes<0> sizes) { return g.reshape(sizes); });

@@ -7,17 +7,6 @@
 
 namespace tinytorch {
 
-namespace {
-// The gradient of a view's part, in a tensor of the whole's sizes: zero elsewhere.
-template <class F>
-Tensor into_zeros(const Tensor& grad, IntArrayRef sizes, F view_of) {
-  const Tensor whole = zeros(sizes, grad.options());
-  view_of(whole).copy_(grad);
-  return whole;
-}
-
-}  // namespace
-
 // `grad` of a reduction, stretched back over the reduced dimensions.
 Tensor unreduce(const Tensor& grad, IntArrayRef sizes, IntArrayRef dims, bool keepdim) {
   DimVector shape(sizes);
@@ -30,28 +19,6 @@ Tensor unreduce(const Tensor& grad, IntArrayRef sizes, IntArrayRef dims, bool ke
 Tensor scaled(const Tensor& grad, const Scalar& factor) { return factor.equal(1) ? grad : grad * factor; }
 
 Tensor mm_mat2_backward(const Tensor& grad, const Tensor& self, LiesTransposed mat2) { return mat2.value ? grad.t().mm(self).t() : self.t().mm(grad); }
-
-namespace {
-// The gradient of permute: `grad` with its dimensions put back. A view.
-Tensor permute_backward(const Tensor& grad, IntArrayRef dims) {
-  DimVector inverse(dims.size());
-  for (std::size_t i = 0; i < dims.size(); ++i) inverse[static_cast<std::size_t>(wrap_dim(dims[i], grad.dim()))] = static_cast<std::int64_t>(i);
-  return grad.permute(inverse);
-}
-}  // namespace
-
-void register_view_gradients() {
-  gradient<op::view>([](const Tensor& g, Sizes<0> sizes) { return g.reshape(sizes); });
-  gradient<op::expand>([](const Tensor& g) { return g; });
-  gradient<op::permute>([](const Tensor& g, Arg<1, DimVector> dims) { return permute_backward(g, dims.value); });
-  gradient<op::select>([](const Tensor& g, Sizes<0> sizes, Arg<1, std::int64_t> dim, Arg<2, std::int64_t> index) {
-    return into_zeros(g, sizes, [&](const Tensor& whole) { return whole.select(dim, index); });
-  });
-  gradient<op::slice>([](const Tensor& g, Sizes<0> sizes, Arg<1, std::int64_t> dim, Arg<2, std::int64_t> start, Arg<3, std::int64_t> end,
-                         Arg<4, std::int64_t> step) {
-    return into_zeros(g, sizes, [&](const Tensor& whole) { return whole.slice(dim, start.value, end.value, step); });
-  });
-}
 
 void register_basic_gradients() {
   gradient<op::add, op::add_>([](const Tensor& g) { return g; }, [](const Tensor& g, Arg<2, Scalar> alpha) { return scaled(g, alpha.value); });

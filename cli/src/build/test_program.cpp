@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <random>
@@ -42,25 +43,50 @@ class AddressBook {
  public:
   AddressBook(const fs::path& program, const LineMap& lines) : program_(program), lines_(lines) {}
 
-  std::vector<Place> places(const nlohmann::json& event) {
-    const std::vector<std::uint64_t> addresses = event.value("trace", std::vector<std::uint64_t>());
-    if (addresses.empty() || find_program("addr2line").empty()) return {};
-    Command command{"addr2line", "--inlines", "--exe=" + program_.string()};
-    // A return address lies behind its call; what a signal met is met exactly.
-    const std::string kind = event.value("kind", "");
-    const bool exact = kind == "crashed" || kind == "hung";
-    for (std::size_t i = 0; i < addresses.size(); ++i) {
-      command.push_back(fmt::format("{:#x}", exact && i == 0 ? addresses[i] : addresses[i] - 1));
+  // All at once: addr2line reads the program anew each time.
+  void look_up(const std::vector<nlohmann::json>& events) {
+    if (find_program("addr2line").empty()) return;
+    Command command{"addr2line", "--addresses", "--inlines", "--exe=" + program_.string()};
+    for (const nlohmann::json& event : events) {
+      for (const std::uint64_t address : addresses_of(event)) {
+        if (places_.try_emplace(address).second) command.push_back(fmt::format("{:#x}", address));
+      }
     }
-    std::vector<Place> out;
+    if (places_.empty()) return;
+    std::vector<Place>* found = nullptr;
     for (const std::string& text : split_lines(run_process(command).output)) {
-      const std::optional<Place> place = place_of_line(text);
-      if (place && (out.empty() || out.back().file != place->file || out.back().line != place->line)) out.push_back(*place);
+      if (text.starts_with("0x")) {
+        found = &places_[std::stoull(text, nullptr, 16)];
+      } else if (const std::optional<Place> place = place_of_line(text); place && found != nullptr) {
+        found->push_back(*place);
+      }
+    }
+  }
+
+  // Innermost first.
+  std::vector<Place> places(const nlohmann::json& event) const {
+    std::vector<Place> out;
+    for (const std::uint64_t address : addresses_of(event)) {
+      const auto found = places_.find(address);
+      if (found == places_.end()) continue;
+      for (const Place& place : found->second) {
+        if (out.empty() || out.back().file != place.file || out.back().line != place.line) out.push_back(place);
+      }
     }
     return out;
   }
 
  private:
+  // A return address lies behind its call; what a signal met is met exactly.
+  static std::vector<std::uint64_t> addresses_of(const nlohmann::json& event) {
+    if (!event.is_object()) return {};
+    std::vector<std::uint64_t> trace = event.value("trace", std::vector<std::uint64_t>());
+    const std::string kind = event.value("kind", "");
+    const bool exact = kind == "crashed" || kind == "hung";
+    for (std::size_t i = exact ? 1 : 0; i < trace.size(); ++i) --trace[i];
+    return trace;
+  }
+
   // "/where/it/was/compiled/build/stage05-gcc/tests/05_autograd/tests_1.cpp:12 (discriminator 3)"
   std::optional<Place> place_of_line(const std::string& text) const {
     const std::size_t begin = text.find("build/stage");
@@ -71,6 +97,7 @@ class AddressBook {
 
   fs::path program_;
   const LineMap& lines_;
+  std::map<std::uint64_t, std::vector<Place>> places_;
 };
 
 bool was_forged(const TestOutcome& test) {
@@ -104,7 +131,7 @@ std::optional<std::string> unsealed(const SealKey& key, std::uint64_t number, co
   return text;
 }
 
-void read_event(const nlohmann::json& event, const LineMap& lines, AddressBook& addresses, TestRun& run) {
+void read_event(const nlohmann::json& event, const LineMap& lines, const AddressBook& addresses, TestRun& run) {
   const std::string kind = event.value("event", "");
   if (kind == "test") {
     run.tests.push_back(TestOutcome{event.value("test", ""), place_of(event, lines), false, 0, 0, {}, ""});
@@ -141,19 +168,25 @@ std::string as_utf8(std::string text) {
 void read_events(const fs::path& file, const std::optional<SealKey>& key, const LineMap& lines, AddressBook addresses, TestRun& run) {
   std::ifstream in(file);
   std::uint64_t number = 0;
+  std::vector<nlohmann::json> events;  // null for a line that was forged
   for (std::string line; std::getline(in, line);) {
     if (in.eof()) break;  // cut off in the middle
     if (key) {
       const std::optional<std::string> text = unsealed(*key, number, line);
       if (!text) {
-        note_forgery(run);
+        events.push_back(nullptr);
         continue;
       }
       ++number;
       line = *text;
     }
     const nlohmann::json event = nlohmann::json::parse(as_utf8(line), nullptr, false);
-    if (event.is_object()) read_event(event, lines, addresses, run);
+    if (event.is_object()) events.push_back(event);
+  }
+  addresses.look_up(events);
+  for (const nlohmann::json& event : events) {
+    if (event.is_null()) note_forgery(run);
+    else read_event(event, lines, addresses, run);
   }
 }
 

@@ -2,7 +2,7 @@
 
     python3 measure_class.py 05 100 [--kill-at 40] [--folder DIR] [tito grade run's options]
 
-The eight submissions again and again, each with a line of its own, so that every one of them is compiled. With --kill-at, grading is
+The eight submissions again and again, each with a declaration of its own in every exercise, so that all of it is compiled for every one of them. With --kill-at, grading is
 killed when so many grades are there, and the same command goes on. With --folder, a measurement that was cut off goes on as well.
 Prints the time on the clock and that of the processors, which other work on the machine does not lengthen.
 """
@@ -30,7 +30,7 @@ def write_class(module, count, folder):
     files, points = [], {}
     for i in range(count):
         source = eight[i % len(eight)]
-        text = source.read_text().replace('"solution": true, "task": false}}\n', f'"solution": true, "task": false}}}}\n// Student {i}.\n')
+        text = source.read_text().replace('"solution": true, "task": false}}\n', f'"solution": true, "task": false}}}}\nstruct Student{i};\n')
         files.append(folder / f"student{i:03}.cpp")
         files[-1].write_text(text)
         points[files[-1].stem] = expected[source.stem]

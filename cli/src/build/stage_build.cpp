@@ -197,13 +197,6 @@ bool StageBuild::wants(const Module& module) const {
   return !module.tests.empty() && (options_.only.empty() || options_.only.contains(module.number));
 }
 
-const std::vector<std::string>& StageBuild::test_objects_of(const Module& module) const {
-  for (std::size_t i = 0; i < modules_.size(); ++i) {
-    if (modules_[i].number == module.number) return test_objects_[i];
-  }
-  throw std::logic_error("the module is not in this build");
-}
-
 std::vector<std::string> StageBuild::library_of(const std::string& folder) const {
   std::vector<std::string> objects;
   for (std::size_t i = 0; i < reference_.owners.size(); ++i) {
@@ -494,7 +487,7 @@ void StageBuild::add_module_tests(std::size_t index) {
     std::vector<std::string> inputs = test_objects_[index];
     const std::vector<std::string>& own = instrumented_.at(module.folder());
     inputs.insert(inputs.end(), own.begin(), own.end());
-    link(variants_of(module), inputs, rest_of_package({module.number}));
+    link(variants_of(module), inputs, library_without({module.number}));
   }
 }
 
@@ -525,7 +518,7 @@ void StageBuild::add_student(std::size_t index) {
     inputs = compile_units(units, "student_tests", include, "copy_unit");
   }
   inputs.insert(inputs.end(), objects.begin(), objects.end());
-  link(student_of(module), inputs, rest_of_package({module.number}));
+  link(student_of(module), inputs, library_without({module.number}));
 }
 
 // The lessons whose holes and mistakes are chosen when a program runs; chapters have none. The modules' tests are compiled against their
@@ -544,9 +537,7 @@ bool StageBuild::is_lesson(const std::string& folder) const {
                      [&](const Module& module) { return module.folder() == folder && !module.library_chapter; });
 }
 
-// The reference's objects without those of these modules, for which a program has others. In a library, which those stand in front of, a module's
-// objects are not looked at again: what they define is there already.
-std::vector<std::string> StageBuild::rest_of_package(const std::set<std::string>& numbers) const {
+std::vector<std::string> StageBuild::library_without(const std::set<std::string>& numbers) const {
   std::vector<std::string> objects;
   for (std::size_t i = 0; i < reference_.objects.size(); ++i) {
     const bool replaced = !reference_.owners.empty() && numbers.contains(reference_.owners[i].substr(0, 2));
@@ -623,7 +614,7 @@ void StageBuild::add_program(const Program& program) {
   } else if (options_.variants) {
     for (const std::string& one : optimized_instrumented(numbers)) inputs.push_back(one);
   }
-  for (const std::string& rest : rest_of_package(numbers)) inputs.push_back(rest);
+  for (const std::string& rest : library_without(numbers)) inputs.push_back(rest);
   if (options_.variants) inputs.push_back(variant_);
   ninja_.add({program_of(name), "link", inputs, {}, {}});
 }

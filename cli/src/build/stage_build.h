@@ -107,7 +107,9 @@ class StageBuild {
   std::vector<std::string> library_of(const std::string& folder) const;
   // Object files of the library itself.
   const std::vector<std::string>& library() const { return reference_.objects; }
-  const std::vector<std::string>& test_objects_of(const Module& module) const;
+  // Object files of the library without those of these modules (by number), for which a program has others; in one library of all, which those
+  // stand in front of, they are not looked at again: what they define is there already.
+  std::vector<std::string> library_without(const std::set<std::string>& numbers) const;
   const Package& package() const { return reference_.package; }
   // What every test program links besides: its main function and the like.
   const std::vector<std::string>& runtime_objects() const { return runtime_; }
@@ -143,7 +145,6 @@ class StageBuild {
   void add_folder_tests(std::string_view folder);
   void add_program(const Program& program);
   bool is_lesson(const std::string& folder) const;
-  std::vector<std::string> rest_of_package(const std::set<std::string>& numbers) const;
   std::vector<std::string> optimized_instrumented(const std::set<std::string>& numbers);
   void add_cells();
   void write_package(const Package& package, const std::string& include);

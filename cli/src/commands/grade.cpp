@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 
+#include "build/library.h"
 #include "build/progress.h"
 #include "commands/commands.h"
 #include "format/student.h"
@@ -53,10 +54,7 @@ void run_files(const RunArguments& arguments) {
   if (arguments.json) silence_progress();
   const std::vector<Module> course = load_stage_of(root, arguments.stage.empty() ? arguments.module : arguments.stage);
   const Module& module = find_module(course, arguments.module);
-  StageOptions options;
-  options.stage = arguments.stage.empty() ? module.stage() : find_module(course, arguments.stage).stage();
-  options.only = {module.number};
-  const StageBuild build(root, course, options);
+  const StageBuild build(root, course, at_own_stage(arguments.stage.empty() ? module : find_module(course, arguments.stage)));
   const fs::path folder = build.directory() / "grading" / module.folder();
   fs::create_directories(folder);
   const Sandbox sandbox = arguments.no_isolation ? Sandbox::none() : Sandbox::isolated(folder);
@@ -232,8 +230,8 @@ void autograde(const StepArguments& arguments) {
 
 struct EightArguments {
   std::string module;
-  std::string stage;
   std::string write;
+  bool library = false;
   bool record = false;
   bool isolation = false;
   bool forged = false;
@@ -242,21 +240,19 @@ struct EightArguments {
 // For the course's own tests: docs/grading.md.
 void try_eight(const EightArguments& arguments) {
   const fs::path root = project_root();
-  const std::vector<Module> course = load_stage_of(root, arguments.stage.empty() ? arguments.module : arguments.stage);
+  const std::vector<Module> course = arguments.library ? load_course(root) : load_stage_of(root, arguments.module);
   const Module& module = find_module(course, arguments.module);
+  const fs::path tests = root / "tests/grading";
   if (!arguments.write.empty()) {
-    for (const auto& [name, text] : eight_submissions(module, root / "tests/grading")) write_atomically(fs::path(arguments.write) / (name + ".cpp"), text);
+    for (const auto& [name, text] : eight_submissions(module, tests)) write_atomically(fs::path(arguments.write) / (name + ".cpp"), text);
     return;
   }
-  StageOptions options;
-  options.stage = arguments.stage.empty() ? module.stage() : find_module(course, arguments.stage).stage();
-  options.only = {module.number};
-  const StageBuild build(root, course, options);
-  if (arguments.record) return record_eight(build, module, root / "tests/grading");
+  const StageBuild build(root, course, arguments.library ? in_front_of_library(library_file(root)) : at_own_stage(module));
+  if (arguments.record) return record_eight(build, module, tests);
   bool good = true;
   const std::vector<Proof> proofs = arguments.isolation ? prove_isolation(build, module)
                                     : arguments.forged  ? prove_reports(build, module)
-                                                        : prove_grading(build, module, root / "tests/grading");
+                                                        : prove_grading(build, module, tests);
   for (const Proof& proof : proofs) {
     fmt::print("{}: {}\n", proof.name, proof.complaint.empty() ? "as expected" : proof.complaint);
     good = good && proof.complaint.empty();
@@ -268,7 +264,7 @@ void add_eight(CLI::App& grade) {
   CLI::App* command = grade.add_subcommand("eight", "Try the grader on eight submissions that show what it must tell apart");
   const auto arguments = std::make_shared<EightArguments>();
   command->add_option("module", arguments->module, "05 or autograd")->required();
-  command->add_option("--stage", arguments->stage, "the stage they are compiled at (default: the module's own)");
+  command->add_flag("--library", arguments->library, "in front of the whole course's library, which must be built, instead of the module's stage");
   command->add_option("--write", arguments->write, "only write them to this folder");
   command->add_flag("--isolation", arguments->isolation, "with 00: submissions that try to break out, instead");
   command->add_flag("--forged", arguments->forged, "with 00: submissions that forge the tests' report, instead");

@@ -10,6 +10,8 @@
 #include <map>
 #include <regex>
 
+#include "build/parallel.h"
+#include "format/cpp_scan.h"
 #include "format/units.h"
 #include "learn/exercises.h"
 #include "learn/text_files.h"
@@ -20,11 +22,14 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::string_view compile_flags =
-    "-std=c++20 -pthread -fdiagnostics-color=never -O0 -g1 -w -Werror=return-type -fmax-errors=20 -DDOCTEST_CONFIG_SUPER_FAST_ASSERTS";
+    "-std=c++20 -pthread -fdiagnostics-color=never -O0 -g1 -w -Werror=return-type -fmax-errors=20 -DDOCTEST_CONFIG_SUPER_FAST_ASSERTS"
+    " --param ggc-min-heapsize=500000";  // looking for memory to free took a tenth of the time
 constexpr std::size_t object_bytes = std::size_t{1} << 30;
 constexpr std::size_t written_bytes = std::size_t{64} << 20;
 constexpr std::size_t printed_bytes = std::size_t{8} << 20;
 constexpr std::size_t shown_message = 1500;
+constexpr std::string_view all_headers = "package.h";  // precompiled beside it
+constexpr std::string_view answers_unit = "answers.cpp";
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -43,8 +48,82 @@ std::string shortened(std::string text) {
   return text + " ...";
 }
 
+// Lessons whose answers stand in what a Tensor is made of: there is hardly a header that they do not change.
+bool reaches_every_header(const Module& module) { return module.number < "02"; }
+
+// Whether they differ in comments and blanks alone.
+bool same_code(const std::string& left, const std::string& right) try {
+  const std::vector<Token> one = scan_tokens(left), other = scan_tokens(right);
+  return std::equal(one.begin(), one.end(), other.begin(), other.end(), [](const Token& a, const Token& b) { return a.text == b.text; });
+} catch (const ScanError&) {
+  return false;
+}
+
+// Takes the course's text where an answer changes no more than comments, so that it counts as unchanged.
+void keep_same_code(std::vector<GeneratedFile>& files, const std::vector<GeneratedFile>& course) {
+  for (GeneratedFile& file : files) {
+    const auto found = std::find_if(course.begin(), course.end(), [&](const GeneratedFile& other) { return other.path == file.path; });
+    if (found != course.end() && found->text != file.text && same_code(found->text, file.text)) file = *found;
+  }
+}
+
+// What an object depends on beside its source: the package's headers and how they are compiled.
+std::string headers_of(const Package& package) {
+  std::string all(compile_flags);
+  for (const GeneratedFile& file : package.files) {
+    if (file.path.ends_with(".h")) all += file.text;
+  }
+  return all;
+}
+
+// Of a command that compiles.
+std::string source_of(const Command& command) { return *(std::find(command.begin(), command.end(), "-c") + 1); }
+
+bool refuse(Answer& answer, const std::string& message) {
+  if (answer.state != Answer::State::Answered) return false;
+  answer.state = Answer::State::Refused;
+  answer.message = message;
+  return true;
+}
+
+// "submission/05_autograd/autograd_dev.cpp:812" -> "05-reduce-to:4"; the reference's lines are those of tests that no answer touches.
+void name_cells(const AnswerSheet& sheet, const Module& submitted, const Module& reference, Place& place) {
+  const bool answered = place.file == submitted.file.string();
+  if (!answered && fs::path(place.file).filename() != reference.file.filename()) return;
+  const auto [id, line] = sheet.place(answered ? submitted : reference, place.line);
+  if (!id.empty()) place = {id, line};
+}
+
+}  // namespace
+
+StageOptions at_own_stage(const Module& module) {
+  StageOptions options;
+  options.stage = module.stage();
+  options.only = {"none"};
+  return options;
+}
+
+StageOptions in_front_of_library(const fs::path& library) {
+  StageOptions options;
+  options.library = library;
+  options.only = {"none"};
+  options.folder = "stage-grading";
+  return options;
+}
+
+// One try to compile a sheet of answers.
+struct Grader::Attempt {
+  explicit Attempt(const fs::path& root, const fs::path& scratch) : folder(scratch), lines(root) {}
+
+  fs::path folder;  // with include/, tests/, the objects and the program
+  Module module;
+  LineMap lines;
+  std::vector<std::string> replaced;  // sources of the package that are compiled here
+  std::vector<std::string> units;     // test units that are compiled here, relative to the root
+};
+
 // A folder that goes with its owner.
-class Scratch {
+class Grader::Scratch {
  public:
   explicit Scratch(const fs::path& parent) {
     static std::atomic<int> count = 0;
@@ -64,32 +143,23 @@ class Scratch {
   fs::path path_;
 };
 
-bool refuse(Answer& answer, const std::string& message) {
-  if (answer.state != Answer::State::Answered) return false;
-  answer.state = Answer::State::Refused;
-  answer.message = message;
-  return true;
-}
+// A submission as a program: with the answers that compile.
+class Grader::Work {
+ public:
+  Work(const Grader& grader, const Submission& submission) : sheet(grader.module_, submission) {
+    bool built = false;
+    while (!built) {
+      scratch_.emplace(grader.folder_ / "work");
+      attempt.emplace(grader.build_.root(), scratch_->path());
+      built = grader.try_to_build(sheet, *attempt);
+    }
+  }
 
-// "submission/05_autograd/autograd_dev.cpp:812" -> "05-reduce-to:4"; the reference's lines are those of tests that no answer touches.
-void name_cells(const AnswerSheet& sheet, const Module& submitted, const Module& reference, Place& place) {
-  const bool answered = place.file == submitted.file.string();
-  if (!answered && fs::path(place.file).filename() != reference.file.filename()) return;
-  const auto [id, line] = sheet.place(answered ? submitted : reference, place.line);
-  if (!id.empty()) place = {id, line};
-}
+  AnswerSheet sheet;
+  std::optional<Attempt> attempt;
 
-}  // namespace
-
-// One try to compile a sheet of answers.
-struct Grader::Attempt {
-  explicit Attempt(const fs::path& root, const fs::path& scratch) : folder(scratch), lines(root) {}
-
-  fs::path folder;  // with include/, tests/, the objects and the program
-  Module module;
-  LineMap lines;
-  std::vector<std::string> replaced;  // sources of the package that are compiled here
-  std::vector<std::string> units;     // test units that are compiled here, relative to the root
+ private:
+  std::optional<Scratch> scratch_;
 };
 
 double Grade::score() const {
@@ -109,25 +179,25 @@ Grader::Grader(const StageBuild& build, const Module& module, Sandbox sandbox, f
       module_(module),
       sandbox_(std::move(sandbox)),
       folder_(std::move(folder)),
-      headers_(folder_ / "include"),
-      precompiled_(folder_ / "precompiled/package.h"),
+      shared_((reaches_every_header(module) ? folder_ : folder_.parent_path()) / "headers"),
       limits_(limits),
       known_(read_known_mistakes(mistakes_file(module))) {
-  if (build_.library().size() != sources_of(build_.package()).size()) {
-    throw std::logic_error("submissions are graded on a build that compiles each source by itself");
-  }
-  const NinjaResult made = build_.build({build_.tests_of(module_)}, "compiling what submissions of " + module_.folder() + " stand on");
-  if (!made.ok) throw std::runtime_error("the course's own " + module_.folder() + " does not compile:\n" + made.messages);
+  std::vector<std::string> below = build_.library_without({module_.number});
+  below.insert(below.end(), build_.runtime_objects().begin(), build_.runtime_objects().end());
+  const NinjaResult made = build_.build(below, "compiling what submissions of " + module_.folder() + " stand on");
+  if (!made.ok) throw std::runtime_error("what " + module_.folder() + " stands on does not compile:\n" + made.messages);
   write_headers();
   precompile();
+  compile_course();
 }
 
-// The headers that no answer changes. Neither sources nor other headers are there: they have the solutions, which a submission
-// must not see.
+// The headers that no answer changes: neither this lesson's nor another's that is graded behind the same. Neither sources nor other
+// headers are there: they have the solutions, which a submission must not see.
 void Grader::write_headers() {
   std::vector<Module> course = build_.modules();
   for (Module& module : course) {
-    if (module.number == module_.number) module = AnswerSheet(module_, Submission{}).module();
+    const bool graded_here = module.number == module_.number || !(reaches_every_header(module_) || reaches_every_header(module));
+    if (!module.library_chapter && graded_here) module = AnswerSheet(module, Submission{}).module();
   }
   const std::set<std::string> affected = affected_files(export_package(course), build_.package());
   std::vector<GeneratedFile> headers;
@@ -139,25 +209,20 @@ void Grader::write_headers() {
     same_for_all_.insert(file.path);
     if (file.path != "tinytorch.h") all += "#include \"tinytorch/" + file.path + "\"\n";
   }
-  write_changed(headers_ / "tinytorch", headers, true);
-  write_if_changed(precompiled_, all);
+  write_changed(shared_ / "include/tinytorch", headers, true);
+  write_if_changed(shared_ / all_headers, all);
 }
 
 void Grader::precompile() const {
-  const fs::path output = precompiled_.string() + ".gch";
-  const std::string inputs = hash_of(read_text(precompiled_) + [&] {
-    std::string all(compile_flags);
-    for (const GeneratedFile& file : build_.package().files) {
-      if (file.path.ends_with(".h")) all += file.text;
-    }
-    return all;
-  }());
-  const fs::path made_from = precompiled_.parent_path() / "inputs";
+  const fs::path header = shared_ / all_headers;
+  const fs::path output = header.string() + ".gch";
+  const std::string inputs = hash_of(read_text(header) + headers_of(build_.package()));
+  const fs::path made_from = shared_ / "inputs";
   if (fs::exists(output) && read_if_there(made_from) == inputs) return;
+  const std::string growing = output.string() + ".new";
   Command command{"g++"};
   add_words(command, compile_flags);
-  const std::string growing = output.string() + ".new";
-  command.insert(command.end(), {"-I", relative(headers_), "-I", "cli/runtime", "-x", "c++-header", relative(precompiled_), "-o", relative(growing)});
+  command.insert(command.end(), {"-I", relative(shared_ / "include"), "-I", "cli/runtime", "-x", "c++-header", relative(header), "-o", relative(growing)});
   ProcessOptions options;
   options.directory = build_.root();
   const ProcessResult result = run_process(command, options);
@@ -166,8 +231,58 @@ void Grader::precompile() const {
   write_atomically(made_from, inputs);
 }
 
+// The module's sources and tests as the course has them, for submissions that leave them as they are.
+void Grader::compile_course() {
+  const fs::path folder = folder_ / "course";
+  course_units_ = test_units(module_, true);
+  write_changed(folder / "tests", course_units_, true);
+  struct Unit {
+    std::string source, object, inputs;
+  };
+  const std::string headers = headers_of(build_.package());
+  std::vector<Unit> stale;
+  const auto wants = [&](const std::string& source, const fs::path& object, const std::string& text) {
+    const Unit unit{source, relative(object), hash_of(headers + text)};
+    if (!fs::exists(object) || read_if_there(object.string() + ".inputs") != unit.inputs) stale.push_back(unit);
+    return unit.object;
+  };
+  for (const GeneratedFile& file : build_.package().files) {
+    const auto& sources = build_.package().sources;
+    const bool own = std::any_of(sources.begin(), sources.end(), [&](const auto& entry) {
+      return entry.first == module_.folder() && std::find(entry.second.begin(), entry.second.end(), file.path) != entry.second.end();
+    });
+    if (own) course_sources_[file.path] = wants(build_.include() + "/tinytorch/" + file.path, folder / (file.path + ".o"), file.text);
+  }
+  for (const GeneratedFile& unit : course_units_) course_tests_.push_back(wants(relative(folder / "tests" / unit.path), folder / (unit.path + ".o"), unit.text));
+  std::atomic<bool> together = true;
+  in_parallel(stale.size(), "compiling the course's own " + module_.folder(), [&](std::size_t i) {
+    const Unit& unit = stale[i];
+    fs::create_directories((build_.root() / unit.object).parent_path());
+    ProcessOptions options;
+    options.directory = build_.root();
+    ProcessResult result = run_process(compile_command(unit.source, unit.object, {build_.include()}, true), options);
+    if (result.ok()) return write_atomically(build_.root() / (unit.object + ".inputs"), unit.inputs);
+    together = false;
+    result = run_process(compile_command(unit.source, unit.object, {build_.include()}, false), options);
+    if (!result.ok()) throw std::runtime_error("the course's own " + module_.folder() + " does not compile:\n" + result.output);
+  });
+  together_ = together;
+}
+
+Command Grader::compile_command(const std::string& source, const std::string& object, const std::vector<std::string>& includes, bool behind_all) const {
+  Command command{"g++"};
+  add_words(command, compile_flags);
+  const bool simd = is_capability_source(source);
+  if (simd) add_words(command, "-O3 " + capability_flags(source));
+  if (behind_all && !simd) command.insert(command.end(), {"-include", relative(shared_ / all_headers)});
+  for (const std::string& include : includes) command.insert(command.end(), {"-I", include});
+  command.insert(command.end(), {"-I", "cli/runtime", "-c", source, "-o", object});
+  return command;
+}
+
 ProcessResult Grader::compile(const Command& command, const fs::path& folder) const {
-  Reach reach{build_.root(), {headers_, precompiled_.parent_path(), build_.root() / "cli/runtime", build_.directory() / "obj"}, {folder}, {}, true};
+  Reach reach{build_.root(), {shared_, folder_ / "course", build_.root() / "cli/runtime", build_.directory() / "obj"}, {folder}, {}, true};
+  if (!build_.options().library.empty()) reach.readable.push_back(build_.options().library);
   Command whole = sandbox_.wrapper(reach);
   whole.insert(whole.end(), command.begin(), command.end());
   ProcessOptions options;
@@ -190,42 +305,27 @@ ProcessResult Grader::compile(const Command& command, const fs::path& folder) co
 std::vector<Command> Grader::build_commands(const Attempt& attempt, bool together) const {
   std::vector<Command> commands;
   std::vector<std::string> objects;
-  const std::string include = relative(attempt.folder / "include");
-  const auto add = [&](const std::string& source, const std::string& object) {
-    Command command{"g++"};
-    add_words(command, compile_flags);
-    const bool simd = is_capability_source(source);
-    if (simd) add_words(command, "-O3 " + capability_flags(source));
-    if (together && !simd) command.insert(command.end(), {"-include", relative(precompiled_)});
-    command.insert(command.end(), {"-I", include, "-I", relative(headers_), "-I", "cli/runtime"});
-    command.insert(command.end(), {"-c", source, "-o", object});
-    commands.push_back(command);
-    objects.push_back(object);
+  const std::vector<std::string> includes{relative(attempt.folder / "include"), relative(shared_ / "include")};
+  const auto add = [&](const std::string& source) {
+    objects.push_back(source + ".o");
+    commands.push_back(compile_command(source, objects.back(), includes, together));
   };
-  if (together && !attempt.replaced.empty()) {
-    add(relative(attempt.folder / "answers.cpp"), relative(attempt.folder / "answers.o"));
-  }
+  if (together && !attempt.replaced.empty()) add(relative(attempt.folder / answers_unit));
   for (const std::string& source : attempt.replaced) {
-    if (!together || is_capability_source(source)) {
-      const std::string path = relative(attempt.folder / "include/tinytorch" / source);
-      add(path, path + ".o");
-    }
+    if (!together || is_capability_source(source)) add(relative(attempt.folder / "include/tinytorch" / source));
   }
-  for (const std::string& unit : attempt.units) add(unit, unit + ".o");
-  if (attempt.units.empty()) {
-    const std::vector<std::string>& tests = build_.test_objects_of(module_);
-    objects.insert(objects.end(), tests.begin(), tests.end());
-  }
-  const std::vector<std::string> sources = sources_of(build_.package());
-  for (std::size_t i = 0; i < sources.size(); ++i) {
-    const bool replaced = std::find(attempt.replaced.begin(), attempt.replaced.end(), sources[i]) != attempt.replaced.end();
-    if (!replaced) objects.push_back(build_.library()[i]);
+  for (const std::string& unit : attempt.units) add(unit);
+  if (attempt.units.empty()) objects.insert(objects.end(), course_tests_.begin(), course_tests_.end());
+  for (const auto& [source, object] : course_sources_) {
+    if (std::find(attempt.replaced.begin(), attempt.replaced.end(), source) == attempt.replaced.end()) objects.push_back(object);
   }
   Command link{"g++", "-pthread"};
   if (!find_program("mold").empty()) link.emplace_back("-fuse-ld=mold");
   // The runtime's first: what it does before main comes before what answers do there.
   link.insert(link.end(), build_.runtime_objects().begin(), build_.runtime_objects().end());
   link.insert(link.end(), objects.begin(), objects.end());
+  const std::vector<std::string> below = build_.library_without({module_.number});
+  link.insert(link.end(), below.begin(), below.end());
   link.insert(link.end(), {"-o", relative(attempt.folder / "program"), "-lz"});
   commands.push_back(link);
   return commands;
@@ -265,6 +365,7 @@ bool Grader::try_to_build(AnswerSheet& sheet, Attempt& attempt) const {
       if (module.number == module_.number) module = attempt.module;
     }
     package = export_package(course);
+    keep_same_code(package.files, build_.package().files);
   } catch (const Diagnostic& error) {
     Answer* answer = error.line > 0 ? sheet.at(attempt.module, error.line) : nullptr;
     if (answer != nullptr && refuse(*answer, error.message)) return false;
@@ -297,10 +398,10 @@ bool Grader::try_to_build(AnswerSheet& sheet, Attempt& attempt) const {
   for (const std::string& source : attempt.replaced) {
     if (!is_capability_source(source)) together += "#include \"tinytorch/" + source + "\"\n";
   }
-  write_if_changed(attempt.folder / "answers.cpp", together);
-  const std::vector<GeneratedFile> units = test_units(attempt.module, true);
-  const std::vector<GeneratedFile> course_units = test_units(module_, true);
-  const bool same_units = std::equal(units.begin(), units.end(), course_units.begin(), course_units.end(),
+  write_if_changed(attempt.folder / answers_unit, together);
+  std::vector<GeneratedFile> units = test_units(attempt.module, true);
+  keep_same_code(units, course_units_);
+  const bool same_units = std::equal(units.begin(), units.end(), course_units_.begin(), course_units_.end(),
                                      [](const GeneratedFile& a, const GeneratedFile& b) { return a.text == b.text; });
   if (own_headers || !same_units) write_changed(attempt.folder / "tests", units, true);
   for (const GeneratedFile& unit : units) {
@@ -308,19 +409,25 @@ bool Grader::try_to_build(AnswerSheet& sheet, Attempt& attempt) const {
     attempt.lines.add(path, unit);
     if (own_headers || !same_units) attempt.units.push_back(path);
   }
-  for (const GeneratedFile& unit : course_units) attempt.lines.add(relative(build_.directory() / "tests" / unit.path), unit);
-  if (together_ && !first_failure(attempt, true)) return true;
-  const std::optional<ProcessResult> failure = first_failure(attempt, false);
-  if (!failure) {
-    together_ = false;
-    return true;
+  for (const GeneratedFile& file : build_.package().files) {
+    if (course_sources_.contains(file.path)) attempt.lines.add(fs::path(build_.include()) / "tinytorch" / file.path, file);
   }
+  for (const GeneratedFile& unit : course_units_) attempt.lines.add(relative(folder_ / "course/tests" / unit.path), unit);
+  std::vector<Command> apart = build_commands(attempt, false);
+  if (together_) {
+    const std::optional<ProcessResult> failure = first_failure(attempt, build_commands(attempt, true));
+    if (!failure) return true;
+    // What was complained about comes first: what does not compile without the other headers either is known soon.
+    std::stable_partition(apart.begin(), apart.end() - 1, [&](const Command& command) { return failure->output.find(source_of(command) + ":") != std::string::npos; });
+  }
+  const std::optional<ProcessResult> failure = first_failure(attempt, apart);
+  if (!failure) return true;
   blame(sheet, attempt, failure->output.empty() || failure->timed_out ? "the compiler was " + how_it_ended(*failure) : failure->output);
   return false;
 }
 
-std::optional<ProcessResult> Grader::first_failure(const Attempt& attempt, bool together) const {
-  for (const Command& command : build_commands(attempt, together)) {
+std::optional<ProcessResult> Grader::first_failure(const Attempt& attempt, const std::vector<Command>& commands) const {
+  for (const Command& command : commands) {
     const ProcessResult result = compile(command, attempt.folder);
     if (!result.ok()) return result;
   }
@@ -328,7 +435,7 @@ std::optional<ProcessResult> Grader::first_failure(const Attempt& attempt, bool 
 }
 
 // Every test runs, also behind one that ends the program: it is started again from the next test on.
-TestRun Grader::run_tests_of(const AnswerSheet& sheet, const Attempt& attempt) const {
+TestRun Grader::run_tests_of(const AnswerSheet& sheet, const Attempt& attempt, bool hidden_tests) const {
   const Clock::time_point start = Clock::now();
   const fs::path report = attempt.folder / "report.jsonl";
   std::ofstream(report).close();
@@ -338,7 +445,10 @@ TestRun Grader::run_tests_of(const AnswerSheet& sheet, const Attempt& attempt) c
   if (fs::is_directory(build_.root() / "data")) reach.readable.push_back(build_.root() / "data");
   reach.writable = {report};
   TestOptions options;
-  if (!limits_.hidden_tests) reach.environment = options.environment = {{"TITO_TESTS", "visible"}};
+  if (!hidden_tests) reach.environment.emplace_back("TITO_TESTS", "visible");
+  // In the package of the whole course tuned kernels would answer in place of the submission.
+  if (module_.stage() < "16") reach.environment.emplace_back("TINYTORCH_KERNELS", "reference");
+  options.environment = reach.environment;
   options.root = build_.root();
   options.wrapper = sandbox_.wrapper(reach);
   options.report = report;
@@ -373,18 +483,20 @@ TestRun Grader::run_tests_of(const AnswerSheet& sheet, const Attempt& attempt) c
 
 Grade Grader::grade(const Submission& submission) const {
   const Clock::time_point start = Clock::now();
-  AnswerSheet sheet(module_, submission);
+  Grade grade = outcome(Work(*this, submission), true);
+  grade.seconds = seconds_since(start);
+  return grade;
+}
+
+std::pair<Grade, Grade> Grader::grade_also_visible(const Submission& submission) const {
+  const Work work(*this, submission);
+  return {outcome(work, true), outcome(work, false)};
+}
+
+Grade Grader::outcome(const Work& work, bool hidden_tests) const {
+  const Module& module = work.attempt->module;
+  const TestRun run = run_tests_of(work.sheet, *work.attempt, hidden_tests);
   Grade grade;
-  TestRun run;
-  Module module;
-  for (bool built = false; !built;) {
-    const Scratch scratch(folder_ / "work");
-    Attempt attempt(build_.root(), scratch.path());
-    built = try_to_build(sheet, attempt);
-    if (!built) continue;
-    run = run_tests_of(sheet, attempt);
-    module = attempt.module;
-  }
   const std::set<std::string> passed = passed_cells(module, run);
   std::map<std::string, GradedCell> cells;
   for (const Test& test : module.tests) {
@@ -409,8 +521,7 @@ Grade Grader::grade(const Submission& submission) const {
     }
   }
   if (!run.ok()) grade.mistakes = recognize(known_, run, module_);
-  grade.answers = sheet.answers;
-  grade.seconds = seconds_since(start);
+  grade.answers = work.sheet.answers;
   return grade;
 }
 

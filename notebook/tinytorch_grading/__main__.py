@@ -292,7 +292,7 @@ def prepare_kernel(module, isolated):
     spec = {"argv": [sys.executable, "-m", "tinytorch_kernel", "-f", "{connection_file}"], "display_name": "C++20 (TinyTorch)",
             "language": "c++", "interrupt_mode": "message",
             "env": {"PYTHONPATH": os.environ["PYTHONPATH"], "TITO": os.environ["TITO"], "TITO_ROOT": os.environ["TITO_ROOT"],
-                    "TITO_NOTEBOOK_ROOT": os.environ["TITO_ROOT"], "TITO_MODULE": module, "TITO_CELL_SECONDS": "20",
+                    "TITO_NOTEBOOK_ROOT": os.environ["TITO_ROOT"], "TITO_MODULE": module, "TITO_CELL_SECONDS": "20", "TITO_GRADES": "1",
                     "TITO_SANDBOX": "1" if isolated else ""}}
     (jupyter / "kernels/tinytorch").mkdir(parents=True, exist_ok=True)
     write_atomically(jupyter / "kernels/tinytorch/kernel.json", json.dumps(spec, indent=1) + "\n")

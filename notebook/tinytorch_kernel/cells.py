@@ -68,15 +68,19 @@ class Cell:
 
     @property
     def demonstrates(self):
-        return any(item.text.startswith("DEMO") for item in self.of_kind(cpp.TEST))
+        return any(demonstrates(item) for item in self.items)
 
     @property
     def tests(self):
-        return any(not item.text.startswith("DEMO") for item in self.of_kind(cpp.TEST))
+        return any(not demonstrates(item) for item in self.of_kind(cpp.TEST))
 
     @property
     def runs(self):
         return self.does_something or self.demonstrates or self.tests
+
+
+def demonstrates(item):
+    return item.kind == cpp.TEST and item.text.startswith("DEMO")
 
 
 def parse(key, number, source):

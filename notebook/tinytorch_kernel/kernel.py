@@ -11,9 +11,11 @@ from ipykernel.kernelbase import Kernel
 
 from . import __doc__ as about
 from . import compiler, report, rich
-from .cells import Notebook, parse
+from .cells import Notebook, demonstrates, parse
 
 DEFAULT_SECONDS = float(os.environ.get("TITO_CELL_SECONDS", "60"))
+# Of demonstrations no grade comes, and they take longer than tests: they are compiled optimized, with all that they stand on.
+GRADES = bool(os.environ.get("TITO_GRADES"))
 MEMORY = 4 << 30
 MAGIC = re.compile(r"^(?://[ \t]*)?%(\w+)[ \t]*([^\n]*)$")
 
@@ -204,6 +206,8 @@ class TinyTorchKernel(Kernel):
             return
         self.get_ready()
         cell = parse(cell_id or self.key_without_id(code), self.execution_count, code)
+        if GRADES:
+            cell.items = [item for item in cell.items if not demonstrates(item)]
         if not cell.items:
             return
         if self.notebook.in_package(cell):

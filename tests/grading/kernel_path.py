@@ -3,7 +3,7 @@
     python kernel_path.py MODULE [NAME ...]     with an environment that has notebook/grading.txt, and TITO naming the program
 
 Without names, all of the eight submissions that `tito grade eight` makes; and one more, a right one that writes a file outside. With
-isolation it gets its points and there is no file; without it there is one, which shows that it tries.
+isolation it gets its points and there is no file; without it, by the fast path, there is one, which shows that it tries.
 """
 
 import json
@@ -54,7 +54,7 @@ def main(number, names, folder):
     assert f"{len(wanted)} graded by the kernel" in said, said
     assert gradebook(course) == wanted, f"the kernel gives {gradebook(course)} instead of {wanted}"
     assert not outside.exists(), "a submission wrote a file outside of the sandbox"
-    tito(course, "autograde", number, "--kernel", "--no-isolation", "--student", BREAKER)
+    tito(ROOT, "run", number, str(folder / "in" / (BREAKER + ".ipynb")), "--no-isolation")
     assert outside.exists(), "it writes no file without a sandbox either, so it proves nothing"
     print(f"{module}: the kernel gives {len(names)} submissions the points that the fast path gives")
 

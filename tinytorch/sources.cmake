@@ -251,6 +251,12 @@ set(TINYTORCH_SOURCES_16_kernels
   kernels/gemm.simd.DEFAULT.cpp
   kernels/gemm.simd.AVX2.cpp
   kernels/gemm.simd.AVX512.cpp)
+set(TINYTORCH_SOURCES_65_half_kernels
+  kernels/half_products.cpp
+  kernels/half_attention.cpp
+  kernels/half_products.simd.DEFAULT.cpp
+  kernels/half_products.simd.AVX2.cpp
+  kernels/half_products.simd.AVX512.cpp)
 set(TINYTORCH_SOURCES_71_attention_kernels
   kernels/attention.cpp
   kernels/softmax_rows.simd.DEFAULT.cpp
@@ -355,6 +361,7 @@ set(TINYTORCH_MODULES
   14_profiling
   15_benchmarking
   16_kernels
+  65_half_kernels
   71_attention_kernels
   75_convolution_kernels
   76_vector_math

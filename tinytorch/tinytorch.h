@@ -223,6 +223,8 @@
 #include "tinytorch/kernels/gemm.h"
 #include "tinytorch/kernels/capability_tables.h"
 #include "tinytorch/kernels/roofline.h"
+#include "tinytorch/kernels/half_kernels.h"
+#include "tinytorch/kernels/half_products.h"
 #include "tinytorch/kernels/softmax_row_kernels.h"
 #include "tinytorch/kernels/gathered_kernels.h"
 #include "tinytorch/kernels/window_kernels.h"

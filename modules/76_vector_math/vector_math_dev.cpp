@@ -54,6 +54,7 @@
 #include "tinytorch/kernels/copy_kernels.h"
 #include "tinytorch/kernels/elementwise.h"
 #include "tinytorch/kernels/gemm.h"
+#include "tinytorch/kernels/half_products.h"
 #include "tinytorch/kernels/parallel.h"
 //| export kernels/random_kernels.h
 #include <cstdint>
@@ -1031,6 +1032,7 @@ template <class To, class From>
 using ConvertKernel = void (*)(To* to, const From* from, std::int64_t count);
 
 struct CopyKernels {
+  TransposeKernel<std::uint16_t> transpose_2;
   TransposeKernel<std::uint32_t> transpose_4;
   TransposeKernel<std::uint64_t> transpose_8;
   ConvertKernel<float, double> float_of_double;
@@ -1058,10 +1060,12 @@ constexpr int kLine = 64 / static_cast<int>(sizeof(U));
 template <class U>
 HWY_INLINE void turn_block(U* to, const U* from, std::int64_t row) {
   constexpr int side = kLine<U>;
-#if HWY_TARGET == HWY_SCALAR  // no such functions
-  for (int i = 0; i < side; ++i)
-    for (int j = 0; j < side; ++j) to[j * side + i] = from[i * row + j];
-#else
+  if constexpr (sizeof(U) == 2 || HWY_TARGET == HWY_SCALAR) {
+    for (int i = 0; i < side; ++i)
+      for (int j = 0; j < side; ++j) to[j * side + i] = from[i * row + j];
+    return;
+  }
+#if HWY_TARGET != HWY_SCALAR  // which has no such functions
   if constexpr (sizeof(U) == 4) {
     const hn::CappedTag<U, 4> d;
     for (int i = 0; i < side; i += 4) {
@@ -1077,7 +1081,8 @@ HWY_INLINE void turn_block(U* to, const U* from, std::int64_t row) {
         hn::StoreU(hn::ConcatUpperUpper(d, high23, high01), d, place + 3 * side);
       }
     }
-  } else {
+  }
+  if constexpr (sizeof(U) == 8) {
     const hn::CappedTag<U, 2> d;
     for (int i = 0; i < side; i += 2) {
       for (int j = 0; j < side; j += 2) {
@@ -1134,7 +1139,7 @@ void convert(To* to, const From* from, std::int64_t count) {
 }
 }  // namespace
 
-constinit const CopyKernels copy_kernels = {transpose<std::uint32_t>, transpose<std::uint64_t>, convert<float, double>, convert<double, float>,
+constinit const CopyKernels copy_kernels = {transpose<std::uint16_t>, transpose<std::uint32_t>, transpose<std::uint64_t>, convert<float, double>, convert<double, float>,
                                             convert<float, std::int64_t>, convert<float, std::uint8_t>, convert<float, bool>};
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
@@ -1231,6 +1236,21 @@ bool convert_run(const Tensor& to, const Tensor& from, kernels::ConvertKernel<To
   return true;
 }
 
+// Half and BFloat16 to float and back, by the kernels of chapter 65.
+bool convert_half_run(const Tensor& to, const Tensor& from) {
+  const bool widens = isReducedFloatingType(from.scalar_type());
+  const Tensor& half = widens ? from : to;
+  if (!isReducedFloatingType(half.scalar_type()) || (widens ? to : from).scalar_type() != kFloat) return false;
+  const kernels::HalfTable& table = kernels::half_table(half.scalar_type());
+  float* const floats = (widens ? to : from).data<float>();
+  std::uint16_t* const bits = static_cast<std::uint16_t*>(half.data_ptr());
+  parallel_for(0, to.numel(), kernels::kElementwiseGrain, [&](std::int64_t first, std::int64_t stop) {
+    if (widens) table.widen(floats + first, bits + first, stop - first);
+    else table.narrow(bits + first, floats + first, stop - first);
+  });
+  return true;
+}
+
 // Whether it was done by kernels.
 bool copied(const Tensor& to, const Tensor& from) {
   const bool dense = to.is_contiguous() && from.is_contiguous() && to.sizes() == from.sizes();
@@ -1239,13 +1259,14 @@ bool copied(const Tensor& to, const Tensor& from) {
       copy_run_of_bytes(to, from);
       return true;
     }
+    if (to.element_size() == 2) return copy_permuted<std::uint16_t>(to, from, copy_table().transpose_2);
     if (to.element_size() == 4) return copy_permuted<std::uint32_t>(to, from, copy_table().transpose_4);
     return to.element_size() == 8 && copy_permuted<std::uint64_t>(to, from, copy_table().transpose_8);
   }
   const kernels::CopyKernels& table = copy_table();
   return dense && (convert_run<float, double>(to, from, table.float_of_double) || convert_run<double, float>(to, from, table.double_of_float) ||
                    convert_run<float, std::int64_t>(to, from, table.float_of_long) || convert_run<float, std::uint8_t>(to, from, table.float_of_byte) ||
-                   convert_run<float, bool>(to, from, table.float_of_bool));
+                   convert_run<float, bool>(to, from, table.float_of_bool) || convert_half_run(to, from));
 }
 }  // namespace
 

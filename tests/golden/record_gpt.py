@@ -5,7 +5,7 @@
     python tests/golden/record_gpt.py --check     # fails when PyTorch gives something else than the file says
 
 The GPT is module 12's, built from torch.nn, from one seed: 50 steps of AdamW with warm-up, cosine and clipping on random windows of data/lessons.txt; the losses, and the
-validation loss after them. The encoder-decoder is torch.nn.Transformer with parameters drawn in the order of their names. Needs torch.
+validation loss after them. A wider one in Half and BFloat16: its logits. The encoder-decoder is torch.nn.Transformer with parameters drawn in the order of their names. Needs torch.
 """
 import math
 import pathlib
@@ -20,35 +20,36 @@ from torch.nn import functional as F
 
 FILE = pathlib.Path(__file__).with_name("gpt.json")
 TEXT = pathlib.Path(__file__).parents[2] / "data" / "lessons.txt"
-NAMES = {torch.float64: "Double", torch.float32: "Float"}
+NAMES = {torch.float64: "Double", torch.float32: "Float", torch.float16: "Half", torch.bfloat16: "BFloat16"}
 LAYERS, HEADS, WIDTH, BLOCK, BATCH, STEPS, WARMUP, RATE = 2, 2, 16, 16, 4, 50, 10, 1e-2
 
 
 class Block(nn.Module):
-    def __init__(self):
+    def __init__(self, width, heads):
         super().__init__()
-        self.ln_1 = nn.LayerNorm(WIDTH)
-        self.c_attn = nn.Linear(WIDTH, 3 * WIDTH)
-        self.attn_c_proj = nn.Linear(WIDTH, WIDTH)
-        self.ln_2 = nn.LayerNorm(WIDTH)
-        self.c_fc = nn.Linear(WIDTH, 4 * WIDTH)
-        self.mlp_c_proj = nn.Linear(4 * WIDTH, WIDTH)
+        self.heads = heads
+        self.ln_1 = nn.LayerNorm(width)
+        self.c_attn = nn.Linear(width, 3 * width)
+        self.attn_c_proj = nn.Linear(width, width)
+        self.ln_2 = nn.LayerNorm(width)
+        self.c_fc = nn.Linear(width, 4 * width)
+        self.mlp_c_proj = nn.Linear(4 * width, width)
 
     def forward(self, x):
         B, T, C = x.shape
-        q, k, v = (part.view(B, T, HEADS, C // HEADS).transpose(1, 2) for part in self.c_attn(self.ln_1(x)).split(C, 2))
+        q, k, v = (part.view(B, T, self.heads, C // self.heads).transpose(1, 2) for part in self.c_attn(self.ln_1(x)).split(C, 2))
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(B, T, C)
         x = x + self.attn_c_proj(y)
         return x + self.mlp_c_proj(F.gelu(self.c_fc(self.ln_2(x)), approximate="tanh"))
 
 
 class GPT(nn.Module):
-    def __init__(self, vocabulary):
+    def __init__(self, vocabulary, width=WIDTH, heads=HEADS, block=BLOCK):
         super().__init__()
-        self.wte = nn.Embedding(vocabulary, WIDTH)
-        self.wpe = nn.Embedding(BLOCK, WIDTH)
-        self.h = nn.ModuleList([Block() for _ in range(LAYERS)])
-        self.ln_f = nn.LayerNorm(WIDTH)
+        self.wte = nn.Embedding(vocabulary, width)
+        self.wpe = nn.Embedding(block, width)
+        self.h = nn.ModuleList([Block(width, heads) for _ in range(LAYERS)])
+        self.ln_f = nn.LayerNorm(width)
         for name, parameter in self.named_parameters():
             if parameter.dim() >= 2:
                 nn.init.normal_(parameter, 0, 0.02 / math.sqrt(2 * LAYERS) if name.endswith("c_proj.weight") else 0.02)
@@ -116,8 +117,23 @@ def transformer(activation):
     return {"result": ["Double", list(result.shape), result.detach().reshape(-1).tolist()], "gradients": gradients}
 
 
+def half(dtype):
+    """A wider GPT in two bytes a number, its weights drawn in float32 and rounded: logits of every third token of a text."""
+    torch.manual_seed(65)
+    model = GPT(50, width=64, heads=4, block=24)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.dim() >= 2:
+                parameter.mul_(4)
+    tokens = (torch.arange(20) * 31).remainder(50)[None]
+    with torch.no_grad():
+        logits = model.to(dtype)(tokens)[0, ::3]
+    return {"logits": ["Double", list(logits.shape), logits.double().reshape(-1).tolist()]}
+
+
 def record():
     return {"runs": {NAMES[dtype]: train(dtype) for dtype in (torch.float64, torch.float32)},
+            "half": {NAMES[dtype]: half(dtype) for dtype in (torch.float16, torch.bfloat16)},
             "transformer": {activation: transformer(activation) for activation in ("relu", "gelu")}}
 
 

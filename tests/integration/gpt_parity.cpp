@@ -1,4 +1,4 @@
-// The same GPT, text and seed as in tests/golden/record_gpt.py: PyTorch's losses, step by step, and its validation loss. And nn::Transformer with PyTorch's results.
+// The same GPT, text and seed as in tests/golden/record_gpt.py: PyTorch's losses, step by step, and its validation loss; a GPT in half precision; and nn::Transformer with PyTorch's results.
 #include <algorithm>
 #include <fstream>
 #include <iterator>
@@ -100,7 +100,30 @@ void check_transformer(const std::string& activation, const nn::TransformerOptio
   }
 }
 
+// The same weights in two bytes a number; the text goes through the model at once, and token by token with a cache.
+void check_half(ScalarType dtype, double tolerance) {
+  CAPTURE(dtype);
+  const NoGradGuard no_grad;
+  manual_seed(65);
+  models::GPT model(models::GPTOptions(50, 24).n_layer(2).n_head(4).n_embd(64));
+  for (const Tensor& parameter : model->parameters())
+    if (parameter.dim() >= 2) parameter.mul_(4);
+  model->to(dtype);
+  const Tensor tokens = (arange(20) * 31).remainder(50).unsqueeze(0), expected = tensor_from(recorded().at("half").at(toString(dtype)).at("logits"));
+  const auto every_third = [](const Tensor& logits) { return logits.select(0, 0).slice(0, 0, 20, 3).to(kDouble); };
+  CHECK_CLOSE(every_third(model->forward(tokens)), expected, tolerance, tolerance);
+  models::GPTCache cache(2);
+  std::vector<Tensor> parts;
+  for (std::int64_t t = 0; t < 20; ++t) parts.push_back(model->forward(tokens.narrow(1, t, 1), &cache));
+  CHECK_CLOSE(every_third(cat(parts, 1)), expected, tolerance, tolerance);
+}
+
 }  // namespace
+
+TEST_CASE("a GPT in Half and BFloat16 says what it says in PyTorch") {
+  check_half(kHalf, 0.004);
+  check_half(kBFloat16, 0.03);
+}
 
 TEST_CASE("a GPT trains as in PyTorch: 50 steps with warm-up, cosine, clipping and decay groups") {
   check_training(kDouble);

@@ -26,6 +26,8 @@ void register_special_half_precision();  // 74_tensor_breadth
 void register_pytorch_files();  // 85_weights
 void kernels_join_birth_layers();  // 16_kernels
 void register_tuned_products();  // 16_kernels
+void register_half_products();  // 65_half_kernels
+void register_half_transformer();  // 65_half_kernels
 void register_tuned_attention();  // 71_attention_kernels
 void register_tuned_convolution();  // 75_convolution_kernels
 void register_copy_kernels();  // 76_vector_math
@@ -65,6 +67,8 @@ void register_all() {
   register_pytorch_files();
   kernels_join_birth_layers();
   register_tuned_products();
+  register_half_products();
+  register_half_transformer();
   register_tuned_attention();
   register_tuned_convolution();
   register_copy_kernels();

@@ -15,6 +15,7 @@
 #include "tinytorch/kernels/copy_kernels.h"
 #include "tinytorch/kernels/elementwise.h"
 #include "tinytorch/kernels/gemm.h"
+#include "tinytorch/kernels/half_products.h"
 #include "tinytorch/kernels/parallel.h"
 
 namespace tinytorch {
@@ -101,6 +102,21 @@ bool convert_run(const Tensor& to, const Tensor& from, kernels::ConvertKernel<To
   return true;
 }
 
+// Half and BFloat16 to float and back, by the kernels of chapter 65.
+bool convert_half_run(const Tensor& to, const Tensor& from) {
+  const bool widens = isReducedFloatingType(from.scalar_type());
+  const Tensor& half = widens ? from : to;
+  if (!isReducedFloatingType(half.scalar_type()) || (widens ? to : from).scalar_type() != kFloat) return false;
+  const kernels::HalfTable& table = kernels::half_table(half.scalar_type());
+  float* const floats = (widens ? to : from).data<float>();
+  std::uint16_t* const bits = static_cast<std::uint16_t*>(half.data_ptr());
+  parallel_for(0, to.numel(), kernels::kElementwiseGrain, [&](std::int64_t first, std::int64_t stop) {
+    if (widens) table.widen(floats + first, bits + first, stop - first);
+    else table.narrow(bits + first, floats + first, stop - first);
+  });
+  return true;
+}
+
 // Whether it was done by kernels.
 bool copied(const Tensor& to, const Tensor& from) {
   const bool dense = to.is_contiguous() && from.is_contiguous() && to.sizes() == from.sizes();
@@ -109,13 +125,14 @@ bool copied(const Tensor& to, const Tensor& from) {
       copy_run_of_bytes(to, from);
       return true;
     }
+    if (to.element_size() == 2) return copy_permuted<std::uint16_t>(to, from, copy_table().transpose_2);
     if (to.element_size() == 4) return copy_permuted<std::uint32_t>(to, from, copy_table().transpose_4);
     return to.element_size() == 8 && copy_permuted<std::uint64_t>(to, from, copy_table().transpose_8);
   }
   const kernels::CopyKernels& table = copy_table();
   return dense && (convert_run<float, double>(to, from, table.float_of_double) || convert_run<double, float>(to, from, table.double_of_float) ||
                    convert_run<float, std::int64_t>(to, from, table.float_of_long) || convert_run<float, std::uint8_t>(to, from, table.float_of_byte) ||
-                   convert_run<float, bool>(to, from, table.float_of_bool));
+                   convert_run<float, bool>(to, from, table.float_of_bool) || convert_half_run(to, from));
 }
 }  // namespace
 

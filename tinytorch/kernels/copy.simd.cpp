@@ -22,10 +22,12 @@ constexpr int kLine = 64 / static_cast<int>(sizeof(U));
 template <class U>
 HWY_INLINE void turn_block(U* to, const U* from, std::int64_t row) {
   constexpr int side = kLine<U>;
-#if HWY_TARGET == HWY_SCALAR  // no such functions
-  for (int i = 0; i < side; ++i)
-    for (int j = 0; j < side; ++j) to[j * side + i] = from[i * row + j];
-#else
+  if constexpr (sizeof(U) == 2 || HWY_TARGET == HWY_SCALAR) {
+    for (int i = 0; i < side; ++i)
+      for (int j = 0; j < side; ++j) to[j * side + i] = from[i * row + j];
+    return;
+  }
+#if HWY_TARGET != HWY_SCALAR  // which has no such functions
   if constexpr (sizeof(U) == 4) {
     const hn::CappedTag<U, 4> d;
     for (int i = 0; i < side; i += 4) {
@@ -41,7 +43,8 @@ HWY_INLINE void turn_block(U* to, const U* from, std::int64_t row) {
         hn::StoreU(hn::ConcatUpperUpper(d, high23, high01), d, place + 3 * side);
       }
     }
-  } else {
+  }
+  if constexpr (sizeof(U) == 8) {
     const hn::CappedTag<U, 2> d;
     for (int i = 0; i < side; i += 2) {
       for (int j = 0; j < side; j += 2) {
@@ -98,7 +101,7 @@ void convert(To* to, const From* from, std::int64_t count) {
 }
 }  // namespace
 
-constinit const CopyKernels copy_kernels = {transpose<std::uint32_t>, transpose<std::uint64_t>, convert<float, double>, convert<double, float>,
+constinit const CopyKernels copy_kernels = {transpose<std::uint16_t>, transpose<std::uint32_t>, transpose<std::uint64_t>, convert<float, double>, convert<double, float>,
                                             convert<float, std::int64_t>, convert<float, std::uint8_t>, convert<float, bool>};
 }  // namespace kernels::TINYTORCH_CAPABILITY
 

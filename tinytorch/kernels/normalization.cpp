@@ -13,6 +13,7 @@
 
 #include "tinytorch/core/autograd.h"
 #include "tinytorch/core/gradient.h"
+#include "tinytorch/core/half_precision.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/elementwise.h"
@@ -287,6 +288,7 @@ void register_tuned_normalization() {
   layer_norm_weight_op.set(Layer::TunedCPU, layer_norm_weight_tuned);
   batch_norm_backward_op.set(Layer::TunedCPU, batch_norm_backward_tuned);
   batch_norm_weight_op.set(Layer::TunedCPU, batch_norm_weight_tuned);
+  compute_in_float<layer_norm_backward_op, layer_norm_weight_op>();
   kernels::fused_gradient<op::layer_norm>(
       [](const Tensor& g, Input<0> input, Arg<1, DimVector> shape, Input<2> weight, Arg<4, double> eps) {
         const auto dims = static_cast<std::int64_t>(shape.value.size());

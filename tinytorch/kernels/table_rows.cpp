@@ -26,6 +26,8 @@ bool with_element(ScalarType type, F f) {
   if (type == kFloat) f.template operator()<float>();
   else if (type == kDouble) f.template operator()<double>();
   else if (type == kLong) f.template operator()<std::int64_t>();
+  else if (type == kHalf) f.template operator()<Half>();
+  else if (type == kBFloat16) f.template operator()<BFloat16>();
   else return false;
   return true;
 }

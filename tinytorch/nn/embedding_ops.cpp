@@ -75,7 +75,7 @@ Tensor embedding_cpu(const Tensor& weight, const Tensor& indices, std::int64_t, 
   DimVector sizes(indices.sizes());
   sizes.push_back(weight.size(1));
   const Tensor result = empty(sizes, weight.scalar_type());
-  dispatch_all_types(weight.scalar_type(), [&]<class T>() {
+  dispatch_stored_types(weight.scalar_type(), [&]<class T>() {
     copy_rows(result.data<T>(), weight.data<T>(), flat.data<std::int64_t>(), flat.numel(), weight.size(0),
               weight.size(1), weight.strides());
   });

@@ -1,0 +1,203 @@
+// From the lesson modules/65_half_kernels/half_kernels_dev.cpp:
+// edit the module, not this file.
+
+#ifndef TINYTORCH_CAPABILITY
+#define TINYTORCH_CAPABILITY DEFAULT
+#endif
+#include <hwy/cache_control.h>
+#include <hwy/highway.h>
+#include <cstdint>
+#include "tinytorch/kernels/half_kernels.h"
+
+namespace tinytorch {
+
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+namespace hn = hwy::HWY_NAMESPACE;
+using Floats = hn::ScalableTag<float>;
+using Words = hn::RebindToUnsigned<Floats>;
+using Bits = hn::Rebind<std::uint16_t, Floats>;  // half a register
+using FloatVector = hn::Vec<Floats>;
+using WordVector = hn::Vec<Words>;
+using BitVector = hn::Vec<Bits>;
+constexpr int kLanes = static_cast<int>(hn::MaxLanes(Floats()));
+constexpr int kCacheLine = 32;  // numbers of two bytes in 64
+constexpr int kAhead = 2048;    // a page: the processor does not look beyond its end by itself
+constexpr bool kConvertsHalf = HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3;
+
+HWY_INLINE WordVector word(std::uint32_t bits) { return hn::Set(Words(), bits); }
+HWY_INLINE FloatVector as_float(WordVector bits) { return hn::BitCast(Floats(), bits); }
+HWY_INLINE WordVector as_word(FloatVector x) { return hn::BitCast(Words(), x); }
+// The lower 16 bits of words that have no others.
+HWY_INLINE BitVector lower(WordVector bits) { return hn::DemoteTo(Bits(), hn::BitCast(hn::RebindToSigned<Floats>(), bits)); }
+
+struct BFloat16Format {
+  static HWY_INLINE FloatVector widen(BitVector bits) { return as_float(hn::ShiftLeft<16>(hn::PromoteTo(Words(), bits))); }
+  static HWY_INLINE BitVector narrow(FloatVector x) {
+    const WordVector bits = as_word(x);
+    const WordVector odd = hn::And(hn::ShiftRight<16>(bits), word(1));
+    const WordVector rounded = hn::ShiftRight<16>(hn::Add(hn::Add(bits, word(0x7FFF)), odd));
+    return lower(hn::IfThenElse(hn::RebindMask(Words(), hn::IsNaN(x)), word(0x7FC0), rounded));
+  }
+};
+
+struct HalfFormat {
+  static HWY_INLINE FloatVector widen(BitVector bits) {
+    if constexpr (kConvertsHalf) return hn::PromoteTo(Floats(), hn::BitCast(hn::Rebind<hwy::float16_t, Floats>(), bits));
+    const WordVector wide = hn::PromoteTo(Words(), bits);
+    const WordVector sign = hn::ShiftLeft<16>(hn::And(wide, word(0x8000))), magnitude = hn::And(wide, word(0x7FFF));
+    const FloatVector normal = hn::Mul(as_float(hn::Add(hn::ShiftLeft<13>(magnitude), word(224U << 23))), hn::Set(Floats(), 0x1p-112F));
+    const FloatVector small = hn::Sub(as_float(hn::Or(magnitude, word(126U << 23))), hn::Set(Floats(), 0.5F));
+    const auto is_small = hn::RebindMask(Floats(), hn::Lt(magnitude, word(0x0400)));
+    return as_float(hn::Or(as_word(hn::IfThenElse(is_small, small, normal)), sign));
+  }
+  static HWY_INLINE BitVector narrow(FloatVector x) {
+    if constexpr (kConvertsHalf) return hn::BitCast(Bits(), hn::DemoteTo(hn::Rebind<hwy::float16_t, Floats>(), x));
+    const WordVector bits = as_word(x);
+    const WordVector sign = hn::And(hn::ShiftRight<16>(bits), word(0x8000)), magnitude = hn::And(bits, word(0x7FFFFFFF));
+    const WordVector odd = hn::And(hn::ShiftRight<13>(magnitude), word(1));
+    const WordVector normal = hn::ShiftRight<13>(hn::Sub(hn::Add(hn::Add(magnitude, word(0x0FFF)), odd), word(112U << 23)));
+    const WordVector small = hn::Sub(as_word(hn::Add(as_float(magnitude), hn::Set(Floats(), 0.5F))), word(126U << 23));
+    WordVector result = hn::IfThenElse(hn::Lt(magnitude, word(0x38800000)), small, normal);
+    result = hn::IfThenElse(hn::Lt(magnitude, word(0x477FF000)), result, word(0x7C00));  // 65520 and more
+    result = hn::IfThenElse(hn::Lt(word(0x7F800000), magnitude), word(0x7E00), result);  // NaN
+    return lower(hn::Or(result, sign));
+  }
+};
+
+template <class Format>
+HWY_INLINE FloatVector load(const std::uint16_t* from) {
+  return Format::widen(hn::LoadU(Bits(), from));
+}
+
+// The first `count` numbers, then zeros.
+template <class Format>
+HWY_INLINE FloatVector load_first(const std::uint16_t* from, std::int64_t count) {
+  if (count >= kLanes) return load<Format>(from);
+  std::uint16_t buffer[kLanes] = {};
+  for (std::int64_t i = 0; i < count; ++i) buffer[i] = from[i];
+  return load<Format>(buffer);
+}
+HWY_INLINE FloatVector load_first(const float* from, std::int64_t count) {
+  if (count >= kLanes) return hn::LoadU(Floats(), from);
+  float buffer[kLanes] = {};
+  for (std::int64_t i = 0; i < count; ++i) buffer[i] = from[i];
+  return hn::LoadU(Floats(), buffer);
+}
+
+// Stores the first `count` numbers.
+HWY_INLINE void store_first(FloatVector x, float* to, std::int64_t count) {
+  if (count >= kLanes) return hn::StoreU(x, Floats(), to);
+  float buffer[kLanes];
+  hn::StoreU(x, Floats(), buffer);
+  for (std::int64_t i = 0; i < count; ++i) to[i] = buffer[i];
+}
+HWY_INLINE void store_first(BitVector bits, std::uint16_t* to, std::int64_t count) {
+  if (count >= kLanes) return hn::StoreU(bits, Bits(), to);
+  std::uint16_t buffer[kLanes];
+  hn::StoreU(bits, Bits(), buffer);
+  for (std::int64_t i = 0; i < count; ++i) to[i] = buffer[i];
+}
+
+template <class Format>
+void widen(float* to, const std::uint16_t* from, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; i += kLanes) store_first(load_first<Format>(from + i, count - i), to + i, count - i);
+}
+
+template <class Format>
+void narrow(std::uint16_t* to, const float* from, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; i += kLanes) store_first(Format::narrow(load_first(from + i, count - i)), to + i, count - i);
+}
+
+template <class Format>
+void finish(std::uint16_t* to, const float* sums, float alpha, const std::uint16_t* start, float beta, std::int64_t count) {
+  const FloatVector scale = hn::Set(Floats(), alpha), start_scale = hn::Set(Floats(), beta);
+  for (std::int64_t i = 0; i < count; i += kLanes) {
+    FloatVector x = hn::Mul(scale, load_first(sums + i, count - i));
+    if (start != nullptr) x = hn::MulAdd(start_scale, load_first<Format>(start + i, count - i), x);
+    store_first(Format::narrow(x), to + i, count - i);
+  }
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+// Rows rows of a, from row i on, with column j of b. Each row has Vectors sums.
+template <class Format, int Rows, int Vectors>
+void multiply_column(const HalfProduct& p, std::int64_t i, std::int64_t j) {
+  FloatVector sums[Rows * Vectors];
+  HWY_UNROLL(8)
+  for (int s = 0; s < Rows * Vectors; ++s) sums[s] = hn::Zero(Floats());
+  const float* const a = p.a + i * p.a_row;
+  const std::uint16_t* const b = p.b + j * p.b_line;
+  std::int64_t k = 0;
+  for (; k + Vectors * kLanes <= p.K; k += Vectors * kLanes) {
+    for (int v = 0; v < Vectors * kLanes; v += kCacheLine) hwy::Prefetch(b + k + v + kAhead);
+    HWY_UNROLL(8)
+    for (int v = 0; v < Vectors; ++v) {
+      const FloatVector weights = load<Format>(b + k + v * kLanes);
+      HWY_UNROLL(4)
+      for (int r = 0; r < Rows; ++r) sums[r * Vectors + v] = hn::MulAdd(hn::LoadU(Floats(), a + r * p.a_row + k + v * kLanes), weights, sums[r * Vectors + v]);
+    }
+  }
+  for (; k < p.K; k += kLanes) {
+    const FloatVector weights = load_first<Format>(b + k, p.K - k);
+    HWY_UNROLL(4)
+    for (int r = 0; r < Rows; ++r) sums[r * Vectors] = hn::MulAdd(load_first(a + r * p.a_row + k, p.K - k), weights, sums[r * Vectors]);
+  }
+  HWY_UNROLL(4)
+  for (int r = 0; r < Rows; ++r) {
+    FloatVector sum = sums[r * Vectors];
+    HWY_UNROLL(8)
+    for (int v = 1; v < Vectors; ++v) sum = hn::Add(sum, sums[r * Vectors + v]);
+    p.sums[(i + r) * p.sums_row + j] = hn::GetLane(hn::SumOfLanes(Floats(), sum));
+  }
+}
+
+template <class Format>
+void multiply_columns(const HalfProduct& p) {
+  for (std::int64_t j = 0; j < p.columns; ++j) {
+    std::int64_t i = 0;
+    for (; i + 4 <= p.M; i += 4) multiply_column<Format, 4, 2>(p, i, j);
+    for (; i + 2 <= p.M; i += 2) multiply_column<Format, 2, 4>(p, i, j);
+    if (i < p.M) multiply_column<Format, 1, 8>(p, i, j);
+  }
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+template <class Format>
+void multiply_rows(const HalfProduct& p) {
+  constexpr std::int64_t kSums = 4096;  // 16 KB
+  const std::int64_t strip = kSums / p.M / kLanes * kLanes;
+  for (std::int64_t first = 0; first < p.columns; first += strip) {
+    const std::int64_t count = p.columns - first < strip ? p.columns - first : strip;
+    for (std::int64_t i = 0; i < p.M; ++i)
+      for (std::int64_t j = 0; j < count; j += kLanes) store_first(hn::Zero(Floats()), p.sums + i * p.sums_row + first + j, count - j);
+    for (std::int64_t k = 0; k < p.K; ++k) {
+      const std::uint16_t* const line = p.b + k * p.b_line + first;
+      for (std::int64_t i = 0; i < p.M; ++i) {
+        const FloatVector factor = hn::Set(Floats(), p.a[i * p.a_row + k]);
+        float* const sums = p.sums + i * p.sums_row + first;
+        std::int64_t j = 0;
+        for (; j + kCacheLine <= count; j += kCacheLine) {
+          if (i == 0) hwy::Prefetch(line + p.b_line + j);
+          for (int v = 0; v < kCacheLine; v += kLanes) hn::StoreU(hn::MulAdd(factor, load<Format>(line + j + v), hn::LoadU(Floats(), sums + j + v)), Floats(), sums + j + v);
+        }
+        for (; j < count; j += kLanes) store_first(hn::MulAdd(factor, load_first<Format>(line + j, count - j), load_first(sums + j, count - j)), sums + j, count - j);
+      }
+    }
+  }
+}
+
+template <class Format>
+constexpr HalfTable table_of = {multiply_columns<Format>, multiply_rows<Format>, widen<Format>, narrow<Format>, finish<Format>};
+}  // namespace
+
+constinit const HalfKernels half_kernels = {table_of<HalfFormat>, table_of<BFloat16Format>};
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+}  // namespace tinytorch

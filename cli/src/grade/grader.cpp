@@ -155,6 +155,7 @@ class Grader::Work {
     }
   }
 
+  const Clock::time_point start = Clock::now();
   AnswerSheet sheet;
   std::optional<Attempt> attempt;
 
@@ -481,12 +482,7 @@ TestRun Grader::run_tests_of(const AnswerSheet& sheet, const Attempt& attempt, b
   return all;
 }
 
-Grade Grader::grade(const Submission& submission) const {
-  const Clock::time_point start = Clock::now();
-  Grade grade = outcome(Work(*this, submission), true);
-  grade.seconds = seconds_since(start);
-  return grade;
-}
+Grade Grader::grade(const Submission& submission) const { return outcome(Work(*this, submission), true); }
 
 std::pair<Grade, Grade> Grader::grade_also_visible(const Submission& submission) const {
   const Work work(*this, submission);
@@ -522,6 +518,7 @@ Grade Grader::outcome(const Work& work, bool hidden_tests) const {
   }
   if (!run.ok()) grade.mistakes = recognize(known_, run, module_);
   grade.answers = work.sheet.answers;
+  grade.seconds = seconds_since(work.start);
   return grade;
 }
 

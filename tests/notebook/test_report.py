@@ -3,6 +3,7 @@
 import unittest
 
 from tinytorch_kernel import report
+from tinytorch_kernel.kernel import WAITING
 from tinytorch_kernel.compiler import Ended
 
 
@@ -54,6 +55,15 @@ class Report(unittest.TestCase):
         self.assertIn("This looks like a mistake that others have made: Shift first.", described(test("shifts", False, [failure]) + END, known=KNOWN)[2])
         for other in ({"check": "CHECK_EQ( a, 1 )", "values": "9, 1"}, {"check": "CHECK( b )", "values": "2, 1"}):
             self.assertFalse(any("others have made" in line for line in described(test("shifts", False, [other]) + END, known=KNOWN)[2]))
+
+
+class Waiting(unittest.TestCase):
+    def test_what_an_empty_exercise_throws(self):
+        for said in ("In[5]:3: 05 AccumulateGrad::apply: Add the gradient that arrived to the leaf's.",
+                     "In[7]:1: 07 data::DataLoaderBase<Dataset,Batch,BatchRequest>::run_job: Make the job's batch.",
+                     "In[7]:1: relu(Tensor) is declared, but the cell that defines it was not run"):
+            self.assertRegex(said, WAITING)
+        self.assertNotRegex("In[7]:1: mat1 and mat2 shapes cannot be multiplied (2x3 and 2x3)", WAITING)
 
 
 if __name__ == "__main__":

@@ -1315,7 +1315,7 @@ void register_copy_kernels() {
 // %%
 TEST_CASE("copies: any permutation, any size, any dtype, for each capability") {
   for_each_capability([] {
-    for (const ScalarType type : {kFloat, kDouble, kLong, kInt, kByte, kBool}) {
+    for (const ScalarType type : {kFloat, kDouble, kLong, kInt, kShort, kHalf, kBFloat16, kByte, kBool}) {
       for (const auto& [rows, columns] : {std::pair<std::int64_t, std::int64_t>{40, 40}, {16, 64}, {17, 65}, {200, 3}, {3, 200}, {130, 47}}) {
         CAPTURE(type);
         CAPTURE(rows);
@@ -1364,6 +1364,12 @@ TEST_CASE("copies: more dimensions, expanded and partial ones, into views, and c
     both([&] { return x.to(kLong).to(kFloat); });
     both([&] { return x.to(kByte).to(kFloat); });
     both([&] { return x.gt(0).to(kFloat); });
+    for (const ScalarType half : {kHalf, kBFloat16}) {
+      both([&] { return (x * 77.7).to(half); });  // beyond what Half holds, too
+      both([&] { return x.to(half).to(kFloat); });
+      both([&] { return x.to(half).permute({0, 2, 3, 1}).contiguous(); });
+      both([&] { return x.to(half).permute({0, 2, 1, 3}).to(kFloat); });
+    }
     both([&] { return x.permute({0, 2, 3, 1}).to(kDouble); });
   });
   CHECK_ERROR(zeros({1, 20}).expand({20, 20}).copy_(ones({20, 20})), "more than one element of the written-to tensor");

@@ -1281,7 +1281,8 @@ TEST_CASE("rows of tables: the reference's bits, for repeated indices, with padd
     const Tensor sum = table.clone();
     sum.index_add_(0, ids.view({1200}), ones({1200, 70}) * 0.1);
     return std::vector<Tensor>{rows.detach(), weight.grad(), sum, three.index_select(1, ids.select(0, 0)), three.index_select(2, tensor({5, 0, 5})), three.index_select(0, tensor({3})),
-                               three.transpose(0, 1).index_select(1, tensor({2, 2})), table.to(kLong).index_select(0, tensor({49, 0}))};
+                               three.transpose(0, 1).index_select(1, tensor({2, 2})), table.to(kLong).index_select(0, tensor({49, 0})),
+                               embedding(table.to(kHalf), ids), embedding(table.to(kBFloat16), ids)};
   };
   const std::vector<Tensor> expected = by_reference(results), alone = with_threads(1, results), together = with_threads(3, results);
   for (std::size_t i = 0; i < expected.size(); ++i) {

@@ -125,7 +125,7 @@ namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
 // Rows rows of a, from row i on, with column j of b. Each row has Vectors sums.
 template <class Format, int Rows, int Vectors>
-void multiply_column(const HalfProduct& p, std::int64_t i, std::int64_t j) {
+HWY_INLINE void multiply_column(const HalfProduct& p, std::int64_t i, std::int64_t j) {
   FloatVector sums[Rows * Vectors];
   HWY_UNROLL(8)
   for (int s = 0; s < Rows * Vectors; ++s) sums[s] = hn::Zero(Floats());
@@ -155,9 +155,31 @@ void multiply_column(const HalfProduct& p, std::int64_t i, std::int64_t j) {
   }
 }
 
+// One row with four short columns.
+template <class Format>
+HWY_INLINE void multiply_short_columns(const HalfProduct& p, std::int64_t j) {
+  FloatVector sums[4];
+  HWY_UNROLL(4)
+  for (int c = 0; c < 4; ++c) sums[c] = hn::Zero(Floats());
+  const std::uint16_t* const b = p.b + j * p.b_line;
+  for (std::int64_t k = 0; k < p.K; k += kLanes) {
+    const FloatVector row = load_first(p.a + k, p.K - k);
+    HWY_UNROLL(4)
+    for (int c = 0; c < 4; ++c) {
+      if (k % kCacheLine == 0) hwy::Prefetch(b + c * p.b_line + k + kAhead);
+      sums[c] = hn::MulAdd(row, load_first<Format>(b + c * p.b_line + k, p.K - k), sums[c]);
+    }
+  }
+  HWY_UNROLL(4)
+  for (int c = 0; c < 4; ++c) p.sums[j + c] = hn::GetLane(hn::SumOfLanes(Floats(), sums[c]));
+}
+
 template <class Format>
 void multiply_columns(const HalfProduct& p) {
-  for (std::int64_t j = 0; j < p.columns; ++j) {
+  std::int64_t j = 0;
+  if (p.M == 1 && p.K <= 8 * kLanes)
+    for (; j + 4 <= p.columns; j += 4) multiply_short_columns<Format>(p, j);
+  for (; j < p.columns; ++j) {
     std::int64_t i = 0;
     for (; i + 4 <= p.M; i += 4) multiply_column<Format, 4, 2>(p, i, j);
     for (; i + 2 <= p.M; i += 2) multiply_column<Format, 2, 4>(p, i, j);
@@ -169,11 +191,31 @@ void multiply_columns(const HalfProduct& p) {
 
 namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
+// One row with four vectors of columns, from column j on.
+template <class Format>
+HWY_INLINE void multiply_narrow_rows(const HalfProduct& p, std::int64_t j) {
+  FloatVector sums[4];
+  HWY_UNROLL(4)
+  for (int v = 0; v < 4; ++v) sums[v] = hn::Zero(Floats());
+  for (std::int64_t k = 0; k < p.K; ++k) {
+    const std::uint16_t* const line = p.b + k * p.b_line + j;
+    for (int v = 0; v < 4 * kLanes; v += kCacheLine) hwy::Prefetch(line + v + kAhead);
+    const FloatVector factor = hn::Set(Floats(), p.a[k]);
+    HWY_UNROLL(4)
+    for (int v = 0; v < 4; ++v) sums[v] = hn::MulAdd(factor, load<Format>(line + v * kLanes), sums[v]);
+  }
+  HWY_UNROLL(4)
+  for (int v = 0; v < 4; ++v) hn::StoreU(sums[v], Floats(), p.sums + j + v * kLanes);
+}
+
 template <class Format>
 void multiply_rows(const HalfProduct& p) {
   constexpr std::int64_t kSums = 4096;  // 16 KB
   const std::int64_t strip = kSums / p.M / kLanes * kLanes;
-  for (std::int64_t first = 0; first < p.columns; first += strip) {
+  std::int64_t done = 0;
+  if (p.M == 1 && p.columns <= 16 * kLanes)
+    for (; done + 4 * kLanes <= p.columns; done += 4 * kLanes) multiply_narrow_rows<Format>(p, done);
+  for (std::int64_t first = done; first < p.columns; first += strip) {
     const std::int64_t count = p.columns - first < strip ? p.columns - first : strip;
     for (std::int64_t i = 0; i < p.M; ++i)
       for (std::int64_t j = 0; j < count; j += kLanes) store_first(hn::Zero(Floats()), p.sums + i * p.sums_row + first + j, count - j);

@@ -80,6 +80,9 @@ case("training", "AdamW step, 10.8M parameters", "adamw 75 144000", "torch-fused
 parameters = 12 * 12 * 768**2 + 50257 * 768
 case("decode", "GPT-2-124M shape, prefill of 128 tokens", "prefill 128", "torch", 2 * 128 * 12 * 12 * 768**2, 4 * parameters, line="GPT-2-124M shape, prefill 128, float32", at_least=1.3, aim=1.6)
 case("decode", "GPT-2-124M shape, one token after 128", "decode 128 64", "torch", 2 * parameters, 4 * parameters, line="GPT-2-124M shape, decode, float32", at_least=1.0, aim=1.05)
+for short, name in (("bf16", "BFloat16"), ("fp16", "Half")):
+    case("decode", f"GPT-2-124M shape, one token after 128, weights in {name}", f"decode_{short} 128 64", "tinytorch-float32 torch", 2 * parameters, 2 * parameters,
+         line="GPT-2-124M shape, decode, bf16 or fp16 weights, against float32", at_least=1.8, aim=2.0)
 
 case("loader", "60,000 x 28 x 28, batch 128, shuffled", "loader 60000 28 128", "torch torch-index-select", bytes=2 * 4 * 60000 * 784, line="loader, 60,000 x 28 x 28, batch 128, shuffled", at_least=8, aim=15)
 

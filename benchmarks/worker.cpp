@@ -122,9 +122,13 @@ Prepared prefill(const Arguments& a) {
   }};
 }
 
+// The peer tinytorch-float32: works in half precision are done in float32.
+bool half_as_float = false;
+
 // One token after a prompt of a[0]; the text grows by one with each call, and starts anew after a[1] of them.
-Prepared decode(const Arguments& a) {
+Prepared decode(const Arguments& a, ScalarType type) {
   models::GPT model = gpt2_shape();
+  if (type != kFloat && !half_as_float) model->to(type);
   const Tensor prompt = (arange(a.at(0)) * 31).view({1, a.at(0)});
   const auto cache = std::make_shared<models::GPTCache>(12);
   const long most = a.at(1);
@@ -228,7 +232,9 @@ const std::map<std::string, Make>& works() {
       {"gpt", gpt_step},
       {"adamw", adamw_step},
       {"prefill", prefill},
-      {"decode", decode},
+      {"decode", [](const A& a) { return decode(a, kFloat); }},
+      {"decode_bf16", [](const A& a) { return decode(a, kBFloat16); }},
+      {"decode_fp16", [](const A& a) { return decode(a, kHalf); }},
       {"loader", loader},
   };
   return table;
@@ -242,6 +248,7 @@ int main(int argc, char** argv) {
     return 0;
   }
   if (argc > 1 && std::strcmp(argv[1], "memory") == 0) return print_peak_bytes(lenet_step({64}), 20);
+  half_as_float = argc > 1 && std::strcmp(argv[1], "float32") == 0;
   return serve([](const std::string& work, const Arguments& arguments) {
     const auto found = works().find(work);
     return found == works().end() ? Prepared() : found->second(arguments);

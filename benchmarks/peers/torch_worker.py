@@ -161,8 +161,8 @@ def gpt2_shape():
     return GPT(12, 768, 12, 1024, 50257).eval()
 
 
-def empty_cache():
-    return [[torch.empty(1, 12, 1024, 64), torch.empty(1, 12, 1024, 64), 0] for _ in range(12)]
+def empty_cache(dtype=torch.float32):
+    return [[torch.empty(1, 12, 1024, 64, dtype=dtype), torch.empty(1, 12, 1024, 64, dtype=dtype), 0] for _ in range(12)]
 
 
 def prefill(length):
@@ -175,15 +175,15 @@ def prefill(length):
     return call, math.nan
 
 
-def decode(length, most):
-    model = gpt2_shape()
+def decode(length, most, dtype=torch.float32):
+    model = gpt2_shape().to(dtype)
     prompt, token = (torch.arange(length) * 31).view(1, length), torch.full((1, 1), 42)
     state = {}
 
     def call():
         with torch.inference_mode():
             if not state or state["cache"][0][2] >= length + most:
-                state["cache"] = empty_cache()
+                state["cache"] = empty_cache(dtype)
                 model.features(prompt, state["cache"])
             return (model.features(token, state["cache"]) @ model.wte.weight.t())[0, 0, 0].item()
     return call, math.nan
@@ -312,7 +312,8 @@ WORKS = {
     "rand": lambda count: (lambda: torch.rand(count), math.nan), "randn": lambda count: (lambda: torch.randn(count), math.nan),
     "conv3x3": lambda *a: conv(*a, False), "conv3x3_step": lambda *a: conv(*a, True),
     "add_one": lambda: add_one(False), "add_one_graph": lambda: add_one(True), "chain": chain,
-    "mlp": mlp, "lenet": lenet, "resnet20": resnet20, "gpt": gpt, "adamw": adamw, "prefill": prefill, "decode": decode, "loader": loader,
+    "mlp": mlp, "lenet": lenet, "resnet20": resnet20, "gpt": gpt, "adamw": adamw, "prefill": prefill, "decode": decode,
+    "decode_bf16": lambda *a: decode(*a, torch.bfloat16), "decode_fp16": lambda *a: decode(*a, torch.float16), "loader": loader,
 }
 
 

@@ -19,7 +19,7 @@
 namespace tito {
 namespace {
 
-const std::vector<std::string> bench_peers = {"torch", "torch-fused", "torch-channels-last", "torch-compile", "torch-index-select", "libtorch", "numpy", "onnxruntime"};
+const std::vector<std::string> bench_peers = {"torch", "torch-fused", "torch-channels-last", "torch-compile", "torch-index-select", "libtorch", "numpy", "onnxruntime", "tinytorch-float32"};
 
 // Runs a command that prints; throws when it fails.
 void run_shown(const Command& command, const ProcessOptions& given = {}) {
@@ -120,6 +120,7 @@ class SuiteRun {
  public:
   SuiteRun(fs::path root, const SuiteArguments& arguments, std::vector<std::string> suites)
       : root_(std::move(root)), arguments_(arguments), suites_(std::move(suites)), python_(python_of_peers(arguments)) {
+    versions_["tinytorch"] = "0.1.0";
     for (const char* package : {"torch", "numpy", "onnxruntime"}) {
       versions_[package] = python_says(python_, fmt::format("import {0}; print({0}.__version__)", package));
       if (!versions_[package].empty()) set(std::string("VERSION_") + package, versions_[package]);
@@ -137,12 +138,12 @@ class SuiteRun {
     options_.environment.emplace_back("OMP_NUM_THREADS", threads);
     options_.environment.emplace_back("OPENBLAS_NUM_THREADS", threads);
     write_header_programs(folder());
-    set("VERSION_tinytorch", "0.1.0");
+    set("VERSION_tinytorch", versions_.at("tinytorch"));
     set("first_tinytorch", worker.string() + " first");
     set("lenet_tinytorch", worker.string() + " memory");
     set("header_tinytorch", fmt::format("g++ -std=c++20 -O2 -I{} -c {} -o /dev/null", root_.string(), (folder() / "header_tinytorch.cpp").string()));
     bool any = false;
-    for (const std::string& peer : bench_peers) any = add_peer(peer) || any;
+    for (const std::string& peer : bench_peers) any = (add_peer(peer, worker) && package_of(peer) != "tinytorch") || any;
     if (!any) fmt::print("No peers are installed, so TinyTorch is measured alone; run: ./tito bench --install torch,numpy\n");
     std::fflush(stdout);
     run_shown(command_, options_);
@@ -159,16 +160,17 @@ class SuiteRun {
   void set(const std::string& name, const std::string& value) { options_.environment.emplace_back("TITO_BENCH_" + name, value); }
   bool has_suite(const std::string& suite) const { return std::find(suites_.begin(), suites_.end(), suite) != suites_.end(); }
 
-  // Whether the peer takes part.
-  bool add_peer(const std::string& peer) {
+  // Whether the peer takes part. `worker` is TinyTorch's own, which is a peer too where it does in float32 what is measured in half precision.
+  bool add_peer(const std::string& peer, const fs::path& worker) {
     const std::vector<std::string>& asked = arguments_.against;
     const bool by_name = std::find(asked.begin(), asked.end(), peer) != asked.end();
     if (!asked.empty() && !by_name) return false;
     if (peer == "torch-compile" && !by_name) return false;  // compiles for minutes
     if (peer == "libtorch" && !has_suite("overhead") && !has_suite("start-up") && !has_suite("memory")) return false;
+    if (peer == "tinytorch-float32" && !has_suite("decode")) return false;
     const std::string package = package_of(peer);
     if (versions_.at(package).empty()) return false;
-    add("--peer", peer + "=" + (peer == "libtorch" ? libtorch_command() : python_command(peer, package)));
+    add("--peer", peer + "=" + (peer == "libtorch" ? libtorch_command() : package == "tinytorch" ? worker.string() + " float32" : python_command(peer, package)));
     return true;
   }
 
@@ -193,7 +195,7 @@ class SuiteRun {
   const SuiteArguments& arguments_;
   std::vector<std::string> suites_;
   fs::path python_;
-  std::map<std::string, std::string> versions_;  // of the packages that Python has; empty: not installed
+  std::map<std::string, std::string> versions_;  // of TinyTorch, and of the packages that Python has; empty: not installed
   Command command_;
   ProcessOptions options_;
 };

@@ -867,6 +867,8 @@ class Tensor : public TensorExtensions {
     return *impl_;
   }
   TensorImpl* unsafeGetTensorImpl() const { return impl_.get(); }
+  void reset() { impl_.reset(); }  // lets go: the handle is undefined
+  std::size_t use_count() const { return defined() ? impl_->use_count() : 0; }
   const intrusive_ptr<TensorImpl>& getIntrusivePtr() const { return impl_; }
   std::int64_t dim() const { return static_cast<std::int64_t>(impl().sizes.size()); }
   IntArrayRef sizes() const { return impl().sizes; }
@@ -887,6 +889,7 @@ class Tensor : public TensorExtensions {
   bool is_alias_of(const Tensor& other) const { return storage().get() == other.storage().get(); }
 
   // Access. data_ptr<T>() checks the dtype; data<T>() is its twin for kernels, which does not. Both throw where the bytes lie in a device's memory.
+  Tensor data() const;  // the same data without a history; chapter 74
   void* data_ptr() const;
   template <class T>
   T* data_ptr() const;
@@ -2602,12 +2605,12 @@ DEMO("time: two orders of three loops") {
 //     result_type              result_type                         aten/src/ATen/native/TypeProperties.cpp
 //
 // **PyTorch** has over a hundred dispatch keys and more than two thousand operators, listed as data in `aten/src/ATen/native/native_functions.yaml`, from which most of the plumbing is generated. Its TensorIterator also reorders dimensions by stride and splits work
-// over threads, and a result keeps the memory order of its inputs, where ours is always dense in the last dimension. Its in-place operators refuse operands that overlap in part; ours copy first.
+// over threads; an elementwise result keeps the memory order of its operands there, as here. Its in-place operators refuse operands that overlap in part; ours copy first.
 //
 // **TensorFlow** (`tensorflow/core/framework/tensor.h`) keeps tensors dense: a `Tensor` is a shape and a reference-counted buffer without strides, so a transpose is a kernel that copies. That makes every kernel simpler and leaves it to graph compilation to remove the copies. Kernels are chosen by device and dtype
 // (`tensorflow/core/framework/op_kernel.h`).
 //
-// **JAX** arrays are immutable: there are no views to write through, `x.at[0].set(y)` gives a new array, and XLA reuses the buffer where nobody looks. Layout is the compiler's business, not the program's. NumPy has strides as here, in bytes and possibly negative.
+// **JAX** arrays are immutable: there are no views to write through, `x.at[0].set(y)` gives a new array, and XLA reuses the buffer where nobody looks (`jax/_src/array.py`). Layout is the compiler's business, not the program's. NumPy has strides as here, in bytes and possibly negative.
 
 // %% [markdown]
 // ## Integration test

@@ -557,8 +557,8 @@ class Module : public std::enable_shared_from_this<Module>, public ModuleExtensi
   virtual void to(Device device, bool non_blocking = false);
   virtual void to(Device device, ScalarType dtype, bool non_blocking = false) { to(device), to(dtype, non_blocking); }
 
-  // An independent copy; implemented by Cloneable.
-  virtual std::shared_ptr<Module> clone() const;
+  // An independent copy, on `device` if one is named; implemented by Cloneable.
+  virtual std::shared_ptr<Module> clone(const std::optional<Device>& device = std::nullopt) const;
 
   // The module as one of another type, or nullptr: module->as<nn::Linear>(), module->as<nn::LinearImpl>().
   template <class M>
@@ -1345,7 +1345,7 @@ TEST_CASE("load_state_dict: everything or nothing") {
 
 // %%
 //| export nn/module.cpp
-std::shared_ptr<nn::Module> nn::Module::clone() const {
+std::shared_ptr<nn::Module> nn::Module::clone(const std::optional<Device>&) const {
   TORCH_CHECK(false, "clone() has not been implemented for ", name(), ". Subclass torch::nn::Cloneable<",
               name(), "> instead of torch::nn::Module to inherit the ability to clone.");
 }
@@ -1362,7 +1362,7 @@ class CloneableModule : public Module {
   // Registers and initialises everything that belongs to the module; called by its constructor and by clone().
   virtual void reset() = 0;
 
-  std::shared_ptr<Module> clone() const override;
+  std::shared_ptr<Module> clone(const std::optional<Device>& device = std::nullopt) const override;
 
  private:
   virtual CloneableModule* new_copy() const = 0;    // by the copy constructor: handles on the same tensors
@@ -1403,7 +1403,7 @@ void check_same_count(const char* what, const char* registration, std::size_t fr
 }
 }  // namespace
 
-std::shared_ptr<nn::Module> nn::CloneableModule::clone() const {
+std::shared_ptr<nn::Module> nn::CloneableModule::clone(const std::optional<Device>& device) const {
   const AutoDispatchBelowAutograd guard;
   const std::shared_ptr<CloneableModule> copy(new_copy());
   copy->parameters_.clear();
@@ -1419,6 +1419,7 @@ std::shared_ptr<nn::Module> nn::CloneableModule::clone() const {
     detail::set_data(copy->buffers_[item.key()], item->clone());
   check_same_count("child modules", "register_module", copy->children_.size(), children_.size());
   for (const auto& child : children_) copy->children_[child.key()]->clone_(*child.value());
+  if (device) copy->to(*device);
   return copy;
 }
 

@@ -51,6 +51,7 @@
 //| export nn/conv.cpp
 #include <algorithm>
 #include "tinytorch/core/autograd.h"
+#include "tinytorch/core/layouts.h"
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/nn/windows.h"
@@ -66,6 +67,7 @@
 #include <ostream>
 #include "tinytorch/core/breadth.h"
 #include "tinytorch/core/indexing.h"
+#include "tinytorch/core/layouts.h"
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/tensor_data.h"
@@ -80,6 +82,7 @@
 //| export nn/norm.cpp
 #include <cmath>
 #include "tinytorch/core/autograd.h"
+#include "tinytorch/core/layouts.h"
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/more_ops.h"
 //| export models/lenet.h
@@ -1023,6 +1026,7 @@ Tensor convolution(const Tensor& input, const Tensor& weight, const std::optiona
     result = op::convolution_input(input, weight, sizes, grid.stride, grid.padding, grid.dilation, groups);
     if (*std::max_element(beyond.begin(), beyond.end()) > 0) result = nn::detail::pad_with(result, beyond, kConstant);
   }
+  result = in_format_of(weight, in_format_of(input, result));
   return bias ? result + beside_channels(*bias, dims) : result;
 }
 
@@ -1347,7 +1351,8 @@ std::tuple<Tensor, Tensor> max_pool2d_with_indices(const Tensor& self, IntArrayR
   const DimVector apart = pool_pair("max_pool2d", "dilation", dilation);
   const DimVector output = pooled_size(self, kernel, step, around, apart, ceil_mode);
   const Tensor indices = op::max_pool_indices(self, output, kernel, step, around, apart);
-  return {self.flatten(-2).gather(-1, indices.flatten(-2)).view(indices.sizes()), indices};
+  const Tensor values = self.flatten(-2).gather(-1, indices.flatten(-2)).view(indices.sizes());
+  return {in_format_of(self, values), in_format_of(self, indices)};
 }
 
 Tensor max_pool2d(const Tensor& self, IntArrayRef kernel_size, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, bool ceil_mode) {
@@ -1460,7 +1465,7 @@ Tensor avg_pool2d(const Tensor& self, IntArrayRef kernel_size, IntArrayRef strid
   const Tensor result = divisor_override ? mean_of(sums, full({}, *divisor_override, sums.options()))
                                          : divide_by_lengths(sums, window_lengths(output[0], size[0], kernel[0], step[0], around[0], count_include_pad),
                                                              window_lengths(output[1], size[1], kernel[1], step[1], around[1], count_include_pad));
-  return self.dim() == 4 ? result : result.squeeze(0);
+  return self.dim() == 4 ? in_format_of(self, result) : result.squeeze(0);
 }
 
 // %%
@@ -1775,7 +1780,7 @@ Tensor batch_norm(const Tensor& input, const std::optional<Tensor>& weight_or_no
   }
   const auto [result, mean, variance] = op::batch_norm(input, weight, bias, eps);
   if (running_mean && running_var) update_running_averages(*running_mean, *running_var, mean.detach(), variance.detach(), input.numel() / input.size(1), momentum);
-  return result;
+  return in_format_of(input, result);
 }
 
 // %%

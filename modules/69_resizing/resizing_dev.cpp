@@ -43,6 +43,7 @@
 #include <cmath>
 #include <utility>
 #include "tinytorch/core/indexing.h"
+#include "tinytorch/core/layouts.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/tensor_data.h"
 #include "tinytorch/nn/more_pool.h"
@@ -68,6 +69,7 @@
 //| export nn/pixels.cpp
 #include <utility>
 #include "tinytorch/core/indexing.h"
+#include "tinytorch/core/layouts.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/random.h"
 #include "tinytorch/core/tensor_data.h"
@@ -270,7 +272,7 @@ Tensor upsample(const Tensor& self, IntArrayRef output_size, Filter kernel, bool
                               "\" not implemented for '", self.scalar_type(), "'\n[upsample] convert with to(kFloat) first.");
   Tensor result = self;
   for (std::size_t d = dims; d-- > 0;) result = resample(result, static_cast<std::int64_t>(d) + 2, taps_of(kernel, input_size[d], output_size[d], align_corners, scales[d]));
-  return result;
+  return in_format_of(self, result);
 }
 }  // namespace
 
@@ -718,7 +720,7 @@ Tensor pixel_shuffle(const Tensor& self, std::int64_t upscale_factor) {
   for (const std::int64_t size : {C / (r * r), H * r, W * r}) sizes.push_back(size);
   // (..., C, r, r, H, W) -> (..., C, H, r, W, r)
   const Tensor x = self.reshape(split);
-  return x.transpose(-4, -2).transpose(-3, -2).transpose(-2, -1).reshape(sizes);
+  return in_format_of(self, x.transpose(-4, -2).transpose(-3, -2).transpose(-2, -1).reshape(sizes));
 }
 
 Tensor channel_shuffle(const Tensor& self, std::int64_t groups) {
@@ -743,7 +745,7 @@ Tensor pixel_unshuffle(const Tensor& self, std::int64_t downscale_factor) {
   for (const std::int64_t size : {C * r * r, H / r, W / r}) sizes.push_back(size);
   // (..., C, H, r, W, r) -> (..., C, r, r, H, W)
   const Tensor x = self.reshape(split);
-  return x.transpose(-3, -2).transpose(-4, -2).transpose(-3, -1).reshape(sizes);
+  return in_format_of(self, x.transpose(-3, -2).transpose(-4, -2).transpose(-3, -1).reshape(sizes));
 }
 
 namespace {

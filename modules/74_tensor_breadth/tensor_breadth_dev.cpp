@@ -325,6 +325,7 @@ class BreadthMethods {
   bool is_quantized() const;
   bool has_storage() const;
   Tensor variable_data() const;
+  Tensor numpy_T() const;  // all dimensions in reverse order
   Tensor tensor_data() const;
 };
 }  // namespace tinytorch
@@ -365,6 +366,7 @@ class BreadthMethods {
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/tensor_data.h"
 //| export core/breadth_methods.cpp
+#include <numeric>
 #include "tinytorch/core/breadth.h"
 #include "tinytorch/core/engine.h"
 #include "tinytorch/core/inplace_or_view.h"
@@ -877,6 +879,7 @@ Tensor count_nonzero(const Tensor& self);
 Tensor count_nonzero(const Tensor& self, IntArrayRef dim);
 std::tuple<Tensor, Tensor> aminmax(const Tensor& self, std::optional<std::int64_t> dim = std::nullopt, bool keepdim = false);
 std::tuple<Tensor, Tensor> std_mean(const Tensor& self, IntArrayRef dim, bool unbiased = true, bool keepdim = false);
+inline std::tuple<Tensor, Tensor> std_mean(const Tensor& self) { return std_mean(self, IntArrayRef()); }
 // The middle element in rising order, the lower one of two; NaN if there is one. With a dimension also where it stands. O(n log n).
 Tensor median(const Tensor& self);
 std::tuple<Tensor, Tensor> median(const Tensor& self, std::int64_t dim, bool keepdim = false);
@@ -1840,6 +1843,25 @@ Tensor bitwise_left_shift(const Tensor& self, const Tensor& other);
 Tensor bitwise_left_shift(const Tensor& self, const Scalar& other);
 Tensor bitwise_right_shift(const Tensor& self, const Tensor& other);
 Tensor bitwise_right_shift(const Tensor& self, const Scalar& other);
+inline Tensor bitwise_and(const Tensor& self, const Scalar& other) { return bitwise_and(self, wrapped_scalar(other)); }
+inline Tensor bitwise_or(const Tensor& self, const Scalar& other) { return bitwise_or(self, wrapped_scalar(other)); }
+inline Tensor bitwise_xor(const Tensor& self, const Scalar& other) { return bitwise_xor(self, wrapped_scalar(other)); }
+inline Tensor operator&(const Tensor& a, const Scalar& b) { return bitwise_and(a, b); }
+inline Tensor operator|(const Tensor& a, const Scalar& b) { return bitwise_or(a, b); }
+inline Tensor operator^(const Tensor& a, const Scalar& b) { return bitwise_xor(a, b); }
+inline Tensor operator&(const Scalar& a, const Tensor& b) { return bitwise_and(wrapped_scalar(a), b); }
+inline Tensor operator|(const Scalar& a, const Tensor& b) { return bitwise_or(wrapped_scalar(a), b); }
+inline Tensor operator^(const Scalar& a, const Tensor& b) { return bitwise_xor(wrapped_scalar(a), b); }
+// other - alpha * self
+inline Tensor rsub(const Tensor& self, const Tensor& other, const Scalar& alpha = 1) { return sub(other, self, alpha); }
+inline Tensor rsub(const Tensor& self, const Scalar& other, const Scalar& alpha = 1) { return sub(wrapped_scalar(other), self, alpha); }
+// Second names.
+inline Tensor trapz(const Tensor& y, const Tensor& x, std::int64_t dim = -1) { return trapezoid(y, x, dim); }
+inline Tensor trapz(const Tensor& y, double dx = 1, std::int64_t dim = -1) { return trapezoid(y, dx, dim); }
+inline bool is_floating_point(const Tensor& self) { return self.is_floating_point(); }
+inline std::int64_t numel(const Tensor& self) { return self.numel(); }
+inline ScalarType promote_types(ScalarType a, ScalarType b) { return promoteTypes(a, b); }
+inline bool can_cast(ScalarType from, ScalarType to) { return canCast(from, to); }
 
 namespace op {
 extern Operator<Tensor(const Tensor&, std::int64_t, const Tensor&, const Tensor&, std::int64_t, bool)> scatter_reduce;  // the reduction by its place in the list above
@@ -2070,6 +2092,15 @@ TEST_CASE("scatter_reduce, index_reduce and shifts") {
   CHECK_ERROR(scatter_reduce(self, 0, index, src, "median"), "reduce argument must be either sum, prod, mean, amax or amin, got median");
   CHECK_ERROR(scatter_reduce(self, 0, tensor({0, 5, 2}), src, "sum"), "index 5 is out of bounds for dimension 0 with size 3");
   CHECK_EQ(bitwise_left_shift(tensor({1, -3, 5}), 2), tensor({4, -12, 20}));
+  CHECK_EQ(tensor({7, -7, 3}) & 3, tensor({3, 1, 3}));
+  CHECK_EQ(8 | tensor({7, -7, 3}, kInt), tensor({15, -7, 11}, kInt));
+  CHECK_EQ(tensor({7, -7, 3}) ^ 1, tensor({6, -8, 2}));
+  CHECK_EQ(rsub(tensor({1, 2}), 5, 2), tensor({3, 1}));
+  CHECK_EQ(ones({3, 4}).scatter_(1, tensor({{0, 1}, {2, 2}}), 3, "multiply"), tensor({{3., 3., 1., 1.}, {1., 1., 9., 1.}, {1., 1., 1., 1.}}));
+  CHECK_EQ(ones({2, 2}).scatter_(0, tensor({{1, 1}}), tensor({{2., 3.}}), "add"), tensor({{1., 1.}, {3., 4.}}));
+  CHECK_ERROR(ones({2}).scatter_(0, tensor({1}), 3, "mean"), "reduce argument must be either add or multiply.");
+  CHECK_EQ(tensor({1., 5., 9.}).clamp(tensor({2., 2., 2.}), tensor({6., 4., 7.})), tensor({2., 4., 7.}));
+  CHECK_EQ(ones({2, 3, 4}).numpy_T().sizes(), IntArrayRef({4, 3, 2}));
   CHECK_EQ(bitwise_right_shift(tensor({16, -3, 5}), tensor({2, 1, 99})), tensor({4, -2, 0}));
   CHECK_ERROR(bitwise_left_shift(ones({2}), 1), "\"lshift_cpu\" not implemented for 'Float'");
 }
@@ -2213,7 +2244,7 @@ Tensor BreadthMethods::bitwise_or(const Scalar& other) const { return tinytorch:
 Tensor BreadthMethods::bitwise_xor(const Tensor& other) const { return tinytorch::bitwise_xor(tensor_of(this), other); }
 Tensor BreadthMethods::bitwise_xor(const Scalar& other) const { return tinytorch::bitwise_xor(tensor_of(this), wrapped_scalar(other)); }
 Tensor BreadthMethods::clip(const std::optional<Scalar>& min, const std::optional<Scalar>& max) const { return tinytorch::clamp(tensor_of(this), min, max); }
-Tensor BreadthMethods::clip(const std::optional<Tensor>& min, const std::optional<Tensor>& max) const { return tinytorch::clamp(tensor_of(this), min, max); }
+Tensor BreadthMethods::clip(const std::optional<Tensor>& min, const std::optional<Tensor>& max) const { return tinytorch::clamp(static_cast<const Tensor&>(*this), min, max); }
 Tensor BreadthMethods::logit(std::optional<double> eps) const { return tinytorch::logit(tensor_of(this), eps); }
 Tensor BreadthMethods::float_power(const Tensor& exponent) const { return tinytorch::float_power(tensor_of(this), exponent); }
 Tensor BreadthMethods::float_power(const Scalar& exponent) const { return tinytorch::float_power(tensor_of(this), exponent); }
@@ -2408,6 +2439,22 @@ Tensor& BreadthMethods::bitwise_left_shift_(const Tensor& other) const { return 
 Tensor BreadthMethods::bitwise_right_shift(const Tensor& other) const { return tinytorch::bitwise_right_shift(tensor_of(this), other); }
 Tensor BreadthMethods::bitwise_right_shift(const Scalar& other) const { return tinytorch::bitwise_right_shift(tensor_of(this), other); }
 Tensor& BreadthMethods::bitwise_right_shift_(const Tensor& other) const { return write_back(this, tinytorch::bitwise_right_shift(unwritten(this), other)); }
+Tensor MoreMethods::clamp(const Tensor& min, const Tensor& max) const { return tinytorch::clamp(static_cast<const Tensor&>(*this), min, max); }
+
+namespace {
+std::string_view name_of_reduction(std::string_view reduce) {
+  TORCH_CHECK(reduce == "add" || reduce == "multiply", "reduce argument must be either add or multiply.");
+  return reduce == "add" ? "sum" : "prod";
+}
+}  // namespace
+Tensor& MoreMethods::scatter_(std::int64_t dim, const Tensor& index, const Tensor& src, std::string_view reduce) const {
+  const auto* self = static_cast<const Tensor*>(this);
+  return write_back(self, tinytorch::scatter_reduce(unwritten(self), dim, index, src, name_of_reduction(reduce)));
+}
+Tensor& MoreMethods::scatter_(std::int64_t dim, const Tensor& index, const Scalar& value, std::string_view reduce) const {
+  return scatter_(dim, index, full(index.sizes(), value, static_cast<const Tensor&>(*this).scalar_type()), reduce);
+}
+
 Tensor BreadthMethods::argwhere() const { return tinytorch::argwhere(tensor_of(this)); }
 
 Tensor BreadthMethods::baddbmm(const Tensor& batch1, const Tensor& batch2, const Scalar& beta, const Scalar& alpha) const { return tinytorch::baddbmm(tensor_of(this), batch1, batch2, beta, alpha); }
@@ -2436,6 +2483,13 @@ bool BreadthMethods::is_sparse() const { return false; }
 bool BreadthMethods::is_quantized() const { return false; }
 bool BreadthMethods::has_storage() const { return tensor_of(this).defined(); }
 Tensor BreadthMethods::variable_data() const { return tensor_of(this).detach(); }
+Tensor Tensor::data() const { return detach(); }
+Tensor BreadthMethods::numpy_T() const {
+  const Tensor& self = tensor_of(this);
+  std::vector<std::int64_t> reversed(static_cast<std::size_t>(self.dim()));
+  std::iota(reversed.rbegin(), reversed.rend(), 0);
+  return self.permute(reversed);
+}
 Tensor BreadthMethods::tensor_data() const { return tensor_of(this).detach(); }
 
 // %%

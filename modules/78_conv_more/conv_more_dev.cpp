@@ -52,6 +52,7 @@
 #include <vector>
 #include "tinytorch/core/breadth.h"
 #include "tinytorch/core/indexing.h"
+#include "tinytorch/core/layouts.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/tensor_data.h"
 #include "tinytorch/nn/windows.h"
@@ -60,6 +61,7 @@
 //| export nn/more_norm.cpp
 #include <ostream>
 #include "tinytorch/core/autograd.h"
+#include "tinytorch/core/layouts.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/nn/image_checks.h"
 
@@ -639,7 +641,7 @@ std::tuple<Tensor, Tensor> max_pool3d_with_indices(const Tensor& self, IntArrayR
   sizes[sizes.size() - 3] = values.size(2);
   sizes[sizes.size() - 2] = in_slice.size(2);
   sizes[sizes.size() - 1] = in_slice.size(3);
-  return {values.reshape(sizes), (slices * (self.size(-2) * self.size(-1)) + places).reshape(sizes)};
+  return {in_format_of(self, values.reshape(sizes)), in_format_of(self, (slices * (self.size(-2) * self.size(-1)) + places).reshape(sizes))};
 }
 
 Tensor max_pool3d(const Tensor& self, IntArrayRef kernel_size, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, bool ceil_mode) {
@@ -719,7 +721,7 @@ Tensor adaptive_avg(const char* function, const Tensor& self, IntArrayRef output
     const Tensor matrix = averaging_matrix(count, self.size(-d), self.scalar_type());
     result = matmul(result.transpose(-d, -1), matrix.t()).transpose(-d, -1);
   }
-  return result.contiguous();
+  return dims == 2 ? in_format_of(self, result.contiguous()) : result.contiguous();
 }
 
 std::tuple<Tensor, Tensor> adaptive_max(const char* function, const Tensor& self, IntArrayRef output_size, std::int64_t dims) {
@@ -753,7 +755,10 @@ Tensor adaptive_avg_pool1d(const Tensor& self, IntArrayRef output_size) { return
 Tensor adaptive_avg_pool2d(const Tensor& self, IntArrayRef output_size) { return adaptive_avg("adaptive_avg_pool2d", self, output_size, 2); }
 Tensor adaptive_avg_pool3d(const Tensor& self, IntArrayRef output_size) { return adaptive_avg("adaptive_avg_pool3d", self, output_size, 3); }
 std::tuple<Tensor, Tensor> adaptive_max_pool1d(const Tensor& self, IntArrayRef output_size) { return adaptive_max("adaptive_max_pool1d", self, output_size, 1); }
-std::tuple<Tensor, Tensor> adaptive_max_pool2d(const Tensor& self, IntArrayRef output_size) { return adaptive_max("adaptive_max_pool2d", self, output_size, 2); }
+std::tuple<Tensor, Tensor> adaptive_max_pool2d(const Tensor& self, IntArrayRef output_size) {
+  const auto [values, positions] = adaptive_max("adaptive_max_pool2d", self, output_size, 2);
+  return {in_format_of(self, values), in_format_of(self, positions)};
+}
 std::tuple<Tensor, Tensor> adaptive_max_pool3d(const Tensor& self, IntArrayRef output_size) { return adaptive_max("adaptive_max_pool3d", self, output_size, 3); }
 
 // %%
@@ -1086,7 +1091,7 @@ Tensor group_norm(const Tensor& input, std::int64_t num_groups, const std::optio
               " and input of shape ", input.sizes());
   if (input.numel() == 0) return scaled(input.clone(), weight, bias);
   const Tensor rows = input.reshape({1, input.size(0) * num_groups, -1});
-  return scaled(batch_norm(rows, {}, {}, {}, {}, true, 0, eps).view(input.sizes()), weight, bias);
+  return scaled(in_format_of(input, batch_norm(rows, {}, {}, {}, {}, true, 0, eps).view(input.sizes())), weight, bias);
 }
 
 Tensor instance_norm(const Tensor& input, const std::optional<Tensor>& weight_or_none, const std::optional<Tensor>& bias_or_none, const std::optional<Tensor>& mean_or_none,
@@ -1112,7 +1117,6 @@ Tensor instance_norm(const Tensor& input, const std::optional<Tensor>& weight_or
 }
 
 void nn::GroupNormImpl::reset() {
-  TORCH_CHECK(options.num_groups() > 0 && options.num_channels() % options.num_groups() == 0, "num_channels must be divisible by num_groups");
   weight = register_parameter("weight", options.affine() ? empty({options.num_channels()}) : Tensor(), options.affine());
   bias = register_parameter("bias", options.affine() ? empty({options.num_channels()}) : Tensor(), options.affine());
   reset_parameters();
@@ -1140,6 +1144,7 @@ TEST_CASE("norms within an example") {
   CHECK_CLOSE(group_norm(x.narrow(0, 1, 1), 2)[0], grouped[1]);  // other examples do not matter
   CHECK_CLOSE(group_norm(x, 4), instance_norm(x, {}, {}, {}, {}, true, 0.1, 1e-5));
   CHECK_ERROR(group_norm(x, 3), "Expected number of channels in input to be divisible by num_groups, but got input of shape [2, 4, 3, 3] and num_groups=3");
+  CHECK_ERROR(nn::GroupNorm(3, 4)(x.to(kFloat)), "Expected number of channels in input to be divisible by num_groups");  // not before it is called
   nn::GroupNorm layer(2, 4);
   CHECK_CLOSE(layer(x.to(kFloat)).detach(), grouped.to(kFloat), 1e-4, 1e-5);
   CHECK_EQ(printed(layer), "torch::nn::GroupNorm(2, 4, eps=1e-05, affine=true)");

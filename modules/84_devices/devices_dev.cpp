@@ -780,7 +780,7 @@ TEST_CASE("a device from outside: what the host may not do ends in a sentence") 
 //     x.t() + y        of x.t(), the first that has an opinion
 //     x[:, ::2] + 1    rows first, without the gaps
 //
-// Copies keep the order of a tensor without gaps. Everything else (products, reductions, convolutions, norms) gives rows here; PyTorch's convolutions, poolings and norms also keep channels last.
+// Copies keep the order of a tensor without gaps. Convolutions, poolings and norms compute rows and lay the result out as their input was, with the channels last where it has them there. Everything else (products, reductions) gives rows.
 
 // %%
 //| export core/layouts.h
@@ -790,6 +790,8 @@ Tensor empty(IntArrayRef size, const TensorOptions& options, std::optional<Memor
 Tensor empty_as_copied(const Tensor& self, ScalarType type);
 // A copy laid out as `memory_format` says; Preserve (or nothing) keeps the strides of a tensor that is dense in some order. O(numel).
 Tensor clone(const Tensor& self, std::optional<MemoryFormat> memory_format);
+// `result` with its channels last if those of `input` are; otherwise as it is. O(numel) where it copies.
+Tensor in_format_of(const Tensor& input, const Tensor& result);
 
 // %%
 //| export core/layouts.cpp
@@ -882,6 +884,11 @@ Tensor clone(const Tensor& self, std::optional<MemoryFormat> memory_format) {
   const MemoryFormat format = memory_format.value_or(MemoryFormat::Preserve);
   if (format == MemoryFormat::Preserve || format == MemoryFormat::Contiguous) return op::clone(self, format == MemoryFormat::Preserve);
   return copy_(empty_laid_out(self.sizes(), self.scalar_type(), strides_in(self.sizes(), format)), self);
+}
+
+Tensor in_format_of(const Tensor& input, const Tensor& result) {
+  const MemoryFormat format = input.suggest_memory_format();
+  return format == MemoryFormat::Contiguous || result.dim() != input.dim() ? result : result.contiguous(format);
 }
 
 bool Tensor::is_contiguous(MemoryFormat memory_format) const {

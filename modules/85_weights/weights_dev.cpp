@@ -101,6 +101,7 @@
 #include "tito/scratch.h"
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <unistd.h>
 #include "tinytorch/core/ops.h"
 #include "tinytorch/core/tensor_data.h"
@@ -2014,6 +2015,76 @@ TEST_CASE("a module's state_dict travels through both formats") {
     CHECK(keys.missing_keys.empty());
     CHECK_EQ(fresh->forward(input), expected);
   }
+}
+
+// %% [markdown]
+// ### A module with a word to say
+//
+// `save` and `load` are virtual, as in libtorch. The default writes the module's own tensors and lets each child write its part under its name; an override calls it and adds to the archive. A child may even write something else than its tensors:
+// then nothing can be checked beforehand, each module reads what it wrote, and what was read is put back if one of them throws.
+
+// %%
+//| lesson
+// Keeps how many examples it has seen beside its layer.
+struct CountingImpl : nn::Module {
+  CountingImpl() { layer = register_module("layer", nn::Linear(2, 1)); }
+  void save(serialize::OutputArchive& archive) const override {
+    Module::save(archive);
+    archive.write("seen", seen);
+  }
+  void load(serialize::InputArchive& archive) override {
+    Module::load(archive);
+    archive.read("seen", seen);
+  }
+  nn::Linear layer{nullptr};
+  std::int64_t seen = 0;
+};
+
+// Stores its weight's sum only.
+struct PackedImpl : nn::Module {
+  explicit PackedImpl(bool broken = false) : broken_(broken) { weight = register_parameter("weight", zeros({3})); }
+  void save(serialize::OutputArchive& archive) const override { archive.write("sum", weight.sum().item<double>()); }
+  void load(serialize::InputArchive& archive) override {
+    double sum = 0;
+    archive.read("sum", sum);
+    const AutoDispatchBelowAutograd below_autograd;
+    weight.fill_(sum / 3);
+    TORCH_CHECK(!broken_, "cannot unpack");
+  }
+  Tensor weight;
+  bool broken_;
+};
+
+struct PartsImpl : nn::Module {
+  explicit PartsImpl(bool packed, bool broken = false) {
+    first = register_module("first", std::make_shared<CountingImpl>());
+    if (packed) second = register_module("second", std::make_shared<PackedImpl>(broken));
+  }
+  std::shared_ptr<CountingImpl> first;
+  std::shared_ptr<PackedImpl> second;
+};
+
+// %%
+TEST_CASE("save and load: a module that overrides them keeps what it adds, wherever it stands in the tree") {
+  for (const bool packed : {false, true}) {
+    CAPTURE(packed);
+    auto model = std::make_shared<PartsImpl>(packed), other = std::make_shared<PartsImpl>(packed);
+    model->first->seen = 7;
+    if (packed) model->second->weight.detach().fill_(2);
+    std::stringstream stream;
+    save(model, stream);
+    load(other, stream);
+    CHECK_EQ(other->first->seen, 7);
+    CHECK_EQ(other->first->layer->weight.detach(), model->first->layer->weight.detach());
+    if (packed) CHECK_EQ(other->second->weight.detach(), full({3}, 2.0));
+  }
+  auto model = std::make_shared<PartsImpl>(true), broken = std::make_shared<PartsImpl>(true, true);
+  const Tensor before = broken->first->layer->weight.detach().clone();
+  std::stringstream stream;
+  save(model, stream);
+  CHECK_ERROR(load(broken, stream), "No such serialized tensor 'second.weight'");
+  CHECK_EQ(broken->first->layer->weight.detach(), before);
+  CHECK_EQ(broken->second->weight.detach(), zeros({3}));
 }
 
 // %%

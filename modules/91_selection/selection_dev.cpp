@@ -1013,6 +1013,10 @@ Tensor std(const Tensor& self);
 Tensor std(const Tensor& self, IntArrayRef dim, bool unbiased = true, bool keepdim = false);
 std::tuple<Tensor, Tensor> var_mean(const Tensor& self, IntArrayRef dim, bool unbiased = true,
                                     bool keepdim = false);
+std::tuple<Tensor, Tensor> var_mean(const Tensor& self);
+// Over (count - correction); nothing means 1.
+Tensor var(const Tensor& self, IntArrayRef dim, const std::optional<Scalar>& correction, bool keepdim = false);
+Tensor std(const Tensor& self, IntArrayRef dim, const std::optional<Scalar>& correction, bool keepdim = false);
 template <std::same_as<bool> Bool>
 Tensor var(const Tensor& self, Bool unbiased) {
   return var(self, IntArrayRef(), unbiased);
@@ -1027,6 +1031,8 @@ Tensor norm(const Tensor& self, const std::optional<Scalar>& p, IntArrayRef dim,
 Tensor cumsum(const Tensor& self, std::int64_t dim);
 std::tuple<Tensor, Tensor> sort(const Tensor& self, std::int64_t dim = -1,
                                 bool descending = false);  // stable; values and indices; NaN is largest
+std::tuple<Tensor, Tensor> sort(const Tensor& self, std::optional<bool> stable, std::int64_t dim = -1,
+                                bool descending = false);
 Tensor argsort(const Tensor& self, std::int64_t dim = -1, bool descending = false);
 std::tuple<Tensor, Tensor> topk(const Tensor& self, std::int64_t k, std::int64_t dim = -1,
                                 bool largest = true, bool sorted = true);
@@ -1322,9 +1328,18 @@ Tensor std(const Tensor& self, IntArrayRef dim, bool unbiased, bool keepdim) {
   return op::std(self, dim, unbiased ? 1 : 0, keepdim);
 }
 Tensor std(const Tensor& self) { return tinytorch::std(self, IntArrayRef()); }
+Tensor var(const Tensor& self, IntArrayRef dim, const std::optional<Scalar>& correction, bool keepdim) {
+  check_var(self);
+  return op::var(self, dim, correction.value_or(1).to<double>(), keepdim);
+}
+Tensor std(const Tensor& self, IntArrayRef dim, const std::optional<Scalar>& correction, bool keepdim) {
+  check_var(self);
+  return op::std(self, dim, correction.value_or(1).to<double>(), keepdim);
+}
 std::tuple<Tensor, Tensor> var_mean(const Tensor& self, IntArrayRef dim, bool unbiased, bool keepdim) {
   return {var(self, dim, unbiased, keepdim), mean(self, dim, keepdim)};
 }
+std::tuple<Tensor, Tensor> var_mean(const Tensor& self) { return var_mean(self, IntArrayRef()); }
 
 // %%
 //| export core/statistics.cpp
@@ -1455,6 +1470,9 @@ constinit Operator<std::tuple<Tensor, Tensor>(const Tensor&, std::int64_t, std::
 std::tuple<Tensor, Tensor> sort(const Tensor& self, std::int64_t dim, bool descending) {
   return op::sort(self, wrap_dim(dim, self.dim()), descending);
 }
+std::tuple<Tensor, Tensor> sort(const Tensor& self, std::optional<bool>, std::int64_t dim, bool descending) {
+  return sort(self, dim, descending);
+}
 Tensor argsort(const Tensor& self, std::int64_t dim, bool descending) {
   return std::get<1>(sort(self, dim, descending));
 }
@@ -1535,6 +1553,9 @@ TEST_CASE("var, std and norm") {
   CHECK_CLOSE(tensor({5.0}).std(), tensor(NAN));
   CHECK_CLOSE(zeros({0}).var(false), tensor(NAN));
   CHECK_CLOSE(std::get<1>(var_mean(x, 0)), tensor({0.75, 5.25, -2.0}));
+  CHECK_EQ(std::get<0>(var_mean(x)), var(x));
+  CHECK_EQ(tinytorch::std(x, 1, Scalar(0)), tinytorch::std(x, 1, false));
+  CHECK_CLOSE(var(x, IntArrayRef{0}, Scalar(-2)) * 4, var(x, 0, false) * 2);
   CHECK_CLOSE(x.norm(), tensor(9.02773476));
   CHECK_CLOSE(x.norm(1), tensor(16.0));
   CHECK_CLOSE(x.norm(3), tensor(8.22659492));

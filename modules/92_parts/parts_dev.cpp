@@ -746,6 +746,10 @@ class ArrayRef {
   constexpr const T& front() const { return data_[0]; }
   constexpr const T& back() const { return data_[size_ - 1]; }
   std::vector<T> vec() const { return std::vector<T>(begin(), end()); }
+  // Without the first `begin` elements, or `count` of these. REQUIRES: there are so many.
+  constexpr ArrayRef slice(std::size_t begin) const { return slice(begin, size_ - begin); }
+  constexpr ArrayRef slice(std::size_t begin, std::size_t count) const { return ArrayRef(data_ + begin, count); }
+  bool equals(ArrayRef other) const { return *this == other; }
 
   friend bool operator==(ArrayRef a, ArrayRef b) {
     if (a.size_ != b.size_) return false;
@@ -1555,6 +1559,8 @@ class TypeMeta {
   constexpr ScalarType toScalarType() const { return type_; }
   std::size_t itemsize() const { return elementSize(type_); }
   const char* name() const;
+  template <class T>
+  static constexpr TypeMeta Make();
   friend constexpr bool operator==(TypeMeta a, TypeMeta b) { return a.type_ == b.type_; }
   friend constexpr bool operator==(TypeMeta a, ScalarType b) { return a.type_ == b; }
   friend std::ostream& operator<<(std::ostream& out, TypeMeta type) { return out << type.name(); }
@@ -1582,6 +1588,12 @@ constexpr ScalarType scalar_type_of() {
     else return ScalarType::Long;
   }
 }
+template <class T>
+constexpr TypeMeta TypeMeta::Make() {
+  return TypeMeta(scalar_type_of<T>());
+}
+inline TypeMeta scalarTypeToTypeMeta(ScalarType type) { return TypeMeta(type); }
+inline ScalarType typeMetaToScalarType(TypeMeta type) { return type; }
 
 [[noreturn]] void fail_reduced_type(ScalarType type);
 

@@ -271,7 +271,7 @@ class AnyModule {
   T get() const {
     return T(ptr<typename T::ContainedType>());
   }
-  AnyModule clone() const;
+  AnyModule clone(const std::optional<Device>& device = std::nullopt) const;
 
   // Calls the module's forward(). Types must match exactly: an int does not become a double on the way.
   template <class... Args>
@@ -333,9 +333,9 @@ std::shared_ptr<nn::Module> nn::AnyModule::ptr() const {
   return module_;
 }
 
-nn::AnyModule nn::AnyModule::clone() const {
+nn::AnyModule nn::AnyModule::clone(const std::optional<Device>& device) const {
   AnyModule copy = *this;
-  if (!is_empty()) copy.module_ = module_->clone();
+  if (!is_empty()) copy.module_ = module_->clone(device);
   return copy;
 }
 
@@ -430,7 +430,7 @@ class SequentialImpl : public Cloneable<SequentialImpl> {
   explicit SequentialImpl(std::initializer_list<NamedAnyModule> modules);
 
   void reset() override {}
-  std::shared_ptr<Module> clone() const override;
+  std::shared_ptr<Module> clone(const std::optional<Device>& device = std::nullopt) const override;
   void pretty_print(std::ostream& stream) const override;
 
   // Calls the modules one after the other, the first with `inputs`.
@@ -519,11 +519,11 @@ void nn::SequentialImpl::push_back(std::string name, AnyModule module) {
 }
 
 // The clone keeps the names, which live in the registered children.
-std::shared_ptr<nn::Module> nn::SequentialImpl::clone() const {
+std::shared_ptr<nn::Module> nn::SequentialImpl::clone(const std::optional<Device>& device) const {
   const auto copy = std::make_shared<SequentialImpl>();
   const std::vector<std::string> names = named_children().keys();
   copy->train(is_training());  // before it has children: each keeps its own mode
-  for (std::size_t i = 0; i < size(); ++i) copy->push_back(names[i], modules_[i].clone());
+  for (std::size_t i = 0; i < size(); ++i) copy->push_back(names[i], modules_[i].clone(device));
   return copy;
 }
 
@@ -626,7 +626,7 @@ class ModuleListImpl : public Cloneable<ModuleListImpl> {
   }
 
   void reset() override {}
-  std::shared_ptr<Module> clone() const override;
+  std::shared_ptr<Module> clone(const std::optional<Device>& device = std::nullopt) const override;
   void pretty_print(std::ostream& stream) const override;
 
   void push_back(std::shared_ptr<Module> module);
@@ -689,7 +689,7 @@ class ModuleDictImpl : public Cloneable<ModuleDictImpl> {
   explicit ModuleDictImpl(const Modules& modules) { update(modules); }
 
   void reset() override {}
-  std::shared_ptr<Module> clone() const override;
+  std::shared_ptr<Module> clone(const std::optional<Device>& device = std::nullopt) const override;
   void pretty_print(std::ostream& stream) const override;
 
   // Adds modules, or replaces those whose names are there.
@@ -742,10 +742,10 @@ T& nn::ModuleDictImpl::at(const std::string& key) const {
 
 // %%
 //| export nn/containers.cpp
-std::shared_ptr<nn::Module> nn::ModuleListImpl::clone() const {
+std::shared_ptr<nn::Module> nn::ModuleListImpl::clone(const std::optional<Device>& device) const {
   const auto copy = std::make_shared<ModuleListImpl>();
   copy->train(is_training());  // before it has children: each keeps its own mode
-  for (const auto& module : modules_) copy->push_back(module->clone());
+  for (const auto& module : modules_) copy->push_back(module->clone(device));
   return copy;
 }
 
@@ -771,10 +771,10 @@ std::shared_ptr<nn::Module> nn::ModuleListImpl::ptr(std::size_t index) const {
 
 // %%
 //| export nn/containers.cpp
-std::shared_ptr<nn::Module> nn::ModuleDictImpl::clone() const {
+std::shared_ptr<nn::Module> nn::ModuleDictImpl::clone(const std::optional<Device>& device) const {
   const auto copy = std::make_shared<ModuleDictImpl>();
   copy->train(is_training());
-  for (const auto& item : modules_) copy->insert(item.key(), item.value()->clone());
+  for (const auto& item : modules_) copy->insert(item.key(), item.value()->clone(device));
   return copy;
 }
 

@@ -110,6 +110,7 @@ class MoreMethods {
   Tensor rsqrt() const;
   Tensor square() const;
   Tensor clamp(const std::optional<Scalar>& min, const std::optional<Scalar>& max = std::nullopt) const;
+  Tensor clamp(const Tensor& min, const Tensor& max) const;  // bounds by element; chapter 74
   Tensor clamp_min(const Scalar& min) const;
   Tensor clamp_max(const Scalar& max) const;
   Tensor maximum(const Tensor& other) const;
@@ -201,6 +202,9 @@ class MoreMethods {
   Tensor gather(std::int64_t dim, const Tensor& index, bool sparse_grad = false) const;
   Tensor& scatter_(std::int64_t dim, const Tensor& index, const Tensor& src) const;
   Tensor& scatter_(std::int64_t dim, const Tensor& index, const Scalar& value) const;
+  // What is there and what comes are joined, by "add" or "multiply"; chapter 74.
+  Tensor& scatter_(std::int64_t dim, const Tensor& index, const Tensor& src, std::string_view reduce) const;
+  Tensor& scatter_(std::int64_t dim, const Tensor& index, const Scalar& value, std::string_view reduce) const;
   Tensor scatter(std::int64_t dim, const Tensor& index, const Tensor& src) const;
   Tensor scatter(std::int64_t dim, const Tensor& index, const Scalar& value) const;
   Tensor& scatter_add_(std::int64_t dim, const Tensor& index, const Tensor& src) const;
@@ -231,14 +235,17 @@ class MoreMethods {
   template <std::same_as<bool> Bool>
   Tensor var(Bool unbiased) const;
   Tensor var(IntArrayRef dim, bool unbiased = true, bool keepdim = false) const;
+  Tensor var(IntArrayRef dim, const std::optional<Scalar>& correction, bool keepdim = false) const;
   Tensor std() const;
   template <std::same_as<bool> Bool>
   Tensor std(Bool unbiased) const;
   Tensor std(IntArrayRef dim, bool unbiased = true, bool keepdim = false) const;
+  Tensor std(IntArrayRef dim, const std::optional<Scalar>& correction, bool keepdim = false) const;
   Tensor norm(const Scalar& p = 2) const;
   Tensor norm(const std::optional<Scalar>& p, IntArrayRef dim, bool keepdim = false) const;
   Tensor cumsum(std::int64_t dim) const;
   std::tuple<Tensor, Tensor> sort(std::int64_t dim = -1, bool descending = false) const;
+  std::tuple<Tensor, Tensor> sort(std::optional<bool> stable, std::int64_t dim = -1, bool descending = false) const;
   Tensor argsort(std::int64_t dim = -1, bool descending = false) const;
   std::tuple<Tensor, Tensor> topk(std::int64_t k, std::int64_t dim = -1, bool largest = true,
                                   bool sorted = true) const;
@@ -587,6 +594,7 @@ Tensor randn(IntArrayRef size, std::optional<Generator> generator, const TensorO
 Tensor randint(std::int64_t high, IntArrayRef size,
                const TensorOptions& options = kLong);  // integers of [low, high)
 Tensor randint(std::int64_t low, std::int64_t high, IntArrayRef size, const TensorOptions& options = kLong);
+Tensor randint(std::int64_t high, IntArrayRef size, std::optional<Generator> generator, const TensorOptions& options = kLong);
 Tensor randint(std::int64_t low, std::int64_t high, IntArrayRef size, std::optional<Generator> generator,
                const TensorOptions& options = kLong);
 Tensor randperm(std::int64_t n, const TensorOptions& options = kLong);  // 0 ... n - 1 in random order
@@ -904,6 +912,9 @@ Tensor randint(std::int64_t low, std::int64_t high, IntArrayRef size, const Tens
 }
 Tensor randint(std::int64_t high, IntArrayRef size, const TensorOptions& options) {
   return randint(0, high, size, std::nullopt, options);
+}
+Tensor randint(std::int64_t high, IntArrayRef size, std::optional<Generator> generator, const TensorOptions& options) {
+  return randint(0, high, size, std::move(generator), options);
 }
 
 // %%
@@ -1569,6 +1580,12 @@ template Tensor MoreMethods::std(bool) const;
 Tensor MoreMethods::std(IntArrayRef dim, bool unbiased, bool keepdim) const {
   return tinytorch::std(tensor_of(this), dim, unbiased, keepdim);
 }
+Tensor MoreMethods::var(IntArrayRef dim, const std::optional<Scalar>& correction, bool keepdim) const {
+  return tinytorch::var(tensor_of(this), dim, correction, keepdim);
+}
+Tensor MoreMethods::std(IntArrayRef dim, const std::optional<Scalar>& correction, bool keepdim) const {
+  return tinytorch::std(tensor_of(this), dim, correction, keepdim);
+}
 Tensor MoreMethods::norm(const Scalar& p) const { return tinytorch::norm(tensor_of(this), p); }
 Tensor MoreMethods::norm(const std::optional<Scalar>& p, IntArrayRef dim, bool keepdim) const {
   return tinytorch::norm(tensor_of(this), p, dim, keepdim);
@@ -1576,6 +1593,9 @@ Tensor MoreMethods::norm(const std::optional<Scalar>& p, IntArrayRef dim, bool k
 Tensor MoreMethods::cumsum(std::int64_t dim) const { return tinytorch::cumsum(tensor_of(this), dim); }
 std::tuple<Tensor, Tensor> MoreMethods::sort(std::int64_t dim, bool descending) const {
   return tinytorch::sort(tensor_of(this), dim, descending);
+}
+std::tuple<Tensor, Tensor> MoreMethods::sort(std::optional<bool> stable, std::int64_t dim, bool descending) const {
+  return tinytorch::sort(tensor_of(this), stable, dim, descending);
 }
 Tensor MoreMethods::argsort(std::int64_t dim, bool descending) const {
   return tinytorch::argsort(tensor_of(this), dim, descending);

@@ -77,6 +77,7 @@
 #include "tinytorch/core/ops.h"
 //| export nn/padding.cpp
 #include <algorithm>
+#include "tinytorch/core/layouts.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/tensor_data.h"
 //| export nn/more_losses.h
@@ -932,7 +933,7 @@ class ParameterListImpl : public Cloneable<ParameterListImpl> {
   }
 
   void reset() override {}
-  std::shared_ptr<Module> clone() const override;
+  std::shared_ptr<Module> clone(const std::optional<Device>& device = std::nullopt) const override;
   void pretty_print(std::ostream& stream) const override;
 
   // Registers `parameter`; it requires a gradient if it did before.
@@ -966,7 +967,7 @@ class ParameterDictImpl : public Cloneable<ParameterDictImpl> {
   explicit ParameterDictImpl(const OrderedDict<std::string, Tensor>& parameters);
 
   void reset() override {}
-  std::shared_ptr<Module> clone() const override;
+  std::shared_ptr<Module> clone(const std::optional<Device>& device = std::nullopt) const override;
   void pretty_print(std::ostream& stream) const override;
 
   Tensor& insert(const std::string& key, const Tensor& parameter);
@@ -1023,10 +1024,11 @@ void nn::ParameterListImpl::append(const Tensor& parameter) {
   register_parameter(std::to_string(size()), parameter, parameter.requires_grad());
 }
 
-std::shared_ptr<nn::Module> nn::ParameterListImpl::clone() const {
+std::shared_ptr<nn::Module> nn::ParameterListImpl::clone(const std::optional<Device>& device) const {
   const auto copy = std::make_shared<ParameterListImpl>();
   for (const auto& item : parameters_) copy->append(copied(item.value()));
   copy->train(is_training());
+  if (device) copy->to(*device);
   return copy;
 }
 
@@ -1057,10 +1059,11 @@ Tensor nn::ParameterDictImpl::pop(const std::string& key) {
   return parameter;
 }
 
-std::shared_ptr<nn::Module> nn::ParameterDictImpl::clone() const {
+std::shared_ptr<nn::Module> nn::ParameterDictImpl::clone(const std::optional<Device>& device) const {
   const auto copy = std::make_shared<ParameterDictImpl>();
   for (const auto& item : parameters_) copy->insert(item.key(), copied(item.value()));
   copy->train(is_training());
+  if (device) copy->to(*device);
   return copy;
 }
 
@@ -1329,7 +1332,7 @@ Tensor nn::functional::pad(const Tensor& input, const PadFuncOptions& options) {
     result = constant ? pad_constant(result, dim, amounts[i], amounts[i + 1], options.value())
                       : pad_from_input(result, dim, amounts[i], amounts[i + 1], options.mode());
   }
-  return result;
+  return input.dim() == 4 ? in_format_of(input, result) : result;
 }
 
 // %%

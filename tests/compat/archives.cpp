@@ -129,6 +129,48 @@ void nested() {
   show("missing archive", [&] { archive.read("nothing", part); });
 }
 
+// A module that keeps more than parameters, below one that does not.
+struct CountingImpl : nn::Module {
+  CountingImpl() : layer(register_module("layer", nn::Linear(2, 1))) {}
+  void save(torch::serialize::OutputArchive& archive) const override {
+    nn::Module::save(archive);
+    archive.write("seen", seen);
+  }
+  void load(torch::serialize::InputArchive& archive) override {
+    nn::Module::load(archive);
+    torch::IValue value;
+    archive.read("seen", value);
+    seen = value.toInt();
+  }
+  nn::Linear layer;
+  std::int64_t seen = 0;
+};
+TORCH_MODULE(Counting);
+
+struct ParentImpl : nn::Module {
+  ParentImpl() : child(register_module("child", Counting())) {}
+  Counting child;
+};
+TORCH_MODULE(Parent);
+
+void overridden() {
+  Parent one, other;
+  one->child->seen = 41;
+  std::stringstream stream;
+  torch::save(one, stream);
+  torch::load(other, stream);
+  std::cout << other->child->seen << torch::equal(other->child->layer->weight, one->child->layer->weight) << one->is_serializable() << "\n";
+  std::stringstream again;
+  torch::save(one, again);
+  torch::load(other, again, torch::kCPU);
+  CountingImpl alone;
+  torch::serialize::OutputArchive out;
+  alone.save(out);
+  std::cout << other->child->layer->weight.device() << "\n";
+  const auto copy = nn::Linear(2, 2)->clone(torch::Device(torch::kCPU));
+  std::cout << copy->parameters().size() << "\n";
+}
+
 void own() {
   const auto bytes = torch::pickle_save(torch::tensor({1.0, 2.0}));
   std::cout << torch::pickle_load(bytes).toTensor() << "\n";
@@ -139,5 +181,6 @@ int main() {
   tensors();
   modules();
   nested();
+  overridden();
   own();
 }

@@ -3,6 +3,7 @@
 
 #include <iostream>
 #include <string>
+#include <vector>
 
 using torch::Tensor;
 
@@ -10,7 +11,45 @@ void lies(const std::string& name, const Tensor& x) {
   std::cout << name << " " << x.sizes() << " " << x.strides() << " " << x.is_contiguous() << x.is_contiguous(torch::MemoryFormat::ChannelsLast) << " " << x.suggest_memory_format() << "\n";
 }
 
+// Convolutions, poolings and norms of pictures with the channels last.
+void layers() {
+  namespace nn = torch::nn;
+  namespace F = torch::nn::functional;
+  torch::manual_seed(1);
+  const Tensor rows = torch::rand({2, 3, 6, 6});
+  const Tensor last = rows.contiguous(torch::MemoryFormat::ChannelsLast);
+  const auto both = [&](const std::string& name, const auto& layer) {
+    const Tensor result = layer(last);
+    lies(name, result);
+    std::cout << torch::allclose(result, layer(rows), 1e-4, 1e-6) << layer(rows).is_contiguous() << "\n";
+  };
+  const Tensor weight = torch::rand({4, 3, 3, 3});
+  both("conv2d", [&](const Tensor& x) { return torch::conv2d(x, weight, torch::rand({4}).mul(0)); });
+  both("conv2d of a group each", [&](const Tensor& x) { return torch::conv2d(x, torch::ones({3, 1, 3, 3}), {}, 2, 1, 1, 3); });
+  both("conv_transpose2d", [&](const Tensor& x) { return torch::conv_transpose2d(x, torch::ones({3, 4, 2, 2})); });
+  lies("conv2d, weight last", torch::conv2d(rows, weight.contiguous(torch::MemoryFormat::ChannelsLast)));
+  both("max_pool2d", [](const Tensor& x) { return torch::max_pool2d(x, 2); });
+  both("its indices", [](const Tensor& x) { return std::get<1>(torch::max_pool2d_with_indices(x, 2)); });
+  both("avg_pool2d", [](const Tensor& x) { return torch::avg_pool2d(x, 2); });
+  both("adaptive_avg_pool2d", [](const Tensor& x) { return torch::adaptive_avg_pool2d(x, {2, 2}); });
+  both("adaptive_max_pool2d", [](const Tensor& x) { return std::get<0>(torch::adaptive_max_pool2d(x, {2, 2})); });
+  nn::BatchNorm2d norm(3);
+  both("batch_norm", [&](const Tensor& x) { return norm(x); });
+  norm->eval();
+  both("batch_norm in evaluation", [&](const Tensor& x) { return norm(x); });
+  both("group_norm", [&](const Tensor& x) { return nn::GroupNorm(1, 3)(x); });
+  both("upsample nearest", [](const Tensor& x) { return F::interpolate(x, F::InterpolateFuncOptions().scale_factor(std::vector<double>{2, 2}).mode(torch::kNearest)); });
+  both("upsample bilinear", [](const Tensor& x) { return F::interpolate(x, F::InterpolateFuncOptions().scale_factor(std::vector<double>{2, 2}).mode(torch::kBilinear).align_corners(false)); });
+  both("pad", [](const Tensor& x) { return F::pad(x, F::PadFuncOptions({1, 1, 1, 1})); });
+  both("reflection", [](const Tensor& x) { return F::pad(x, F::PadFuncOptions({1, 1, 1, 1}).mode(torch::kReflect)); });
+  both("pixel_unshuffle", [](const Tensor& x) { return torch::pixel_unshuffle(x, 2); });
+  const Tensor volume = torch::rand({2, 3, 4, 4, 4}).contiguous(torch::MemoryFormat::ChannelsLast3d);
+  std::cout << torch::conv3d(volume, torch::ones({4, 3, 3, 3, 3})).strides() << torch::max_pool3d(volume, 2).strides() << nn::BatchNorm3d(3)(volume).strides() << "\n";
+  std::cout << torch::max_pool2d(last[0], 2).strides() << "\n";
+}
+
 int main() {
+  layers();
   const Tensor x = torch::arange(24, torch::kFloat).view({1, 2, 3, 4});
   const Tensor last = x.contiguous(torch::MemoryFormat::ChannelsLast);
   lies("x", x);

@@ -117,6 +117,29 @@ void created() {
   std::cout << torch::logspace(0, 2, 3) << torch::hann_window(4) << torch::hamming_window(4) << torch::blackman_window(5).slice(0, 1) << torch::bartlett_window(5) << "\n";
 }
 
+// Numbers beside tensors, second names, further arguments.
+void forms() {
+  const Tensor x = numbers({2, 3}), l = torch::tensor({7, -7, 3});
+  std::cout << (l & 3) << (l | 8) << (l ^ 1) << torch::bitwise_and(l, 3) << (1 & l) << torch::rsub(x, 1) << x.clamp(x * 0, x * 0 + 1) << "\n";
+  std::cout << std::get<0>(torch::var_mean(x)) << x.std(1, torch::optional<at::Scalar>(0), false) << std::get<1>(torch::sort(x, true, 1, true)) << torch::trapz(x) << "\n";
+  std::cout << torch::ones({2, 3}, torch::kDouble).scatter_(1, torch::tensor({{0, 1}, {2, 2}}), 3, "multiply") << x.numpy_T().sizes() << x.data().requires_grad() << "\n";
+  std::cout << torch::promote_types(torch::kInt, torch::kHalf) << torch::can_cast(torch::kFloat, torch::kInt) << torch::is_floating_point(x) << torch::numel(x) << torch::IntArrayRef({1, 2, 3}).slice(1) << torch::IntArrayRef({1}).equals({1}) << "\n";
+  torch::Generator generator = at::detail::createCPUGenerator(42);
+  std::cout << torch::randint(5, {3}, generator) << "\n";
+  torch::set_default_dtype(torch::scalarTypeToTypeMeta(torch::kDouble));
+  std::cout << torch::ones({1}) << torch::typeMetaToScalarType(torch::ones({1}).dtype()) << "\n";
+  torch::set_default_dtype(caffe2::TypeMeta::Make<float>());
+  Tensor handle = torch::ones({1}), second = handle;
+  std::cout << handle.use_count() << "\n";
+  handle.reset();
+  std::cout << handle.defined() << second.use_count() << "\n";
+  try {
+    AT_ERROR("no ", 3);
+  } catch (const c10::Error& error) {
+    std::cout << error.what_without_backtrace() << "\n";
+  }
+}
+
 void gradients() {
   const Tensor x = numbers({2, 3}).requires_grad_();
   const auto of = [&](const Tensor& result) { return torch::autograd::grad({result.pow(2).sum()}, {x})[0]; };
@@ -133,5 +156,6 @@ int main() {
   choosing();
   products();
   created();
+  forms();
   gradients();
 }

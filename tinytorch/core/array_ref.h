@@ -38,6 +38,10 @@ class ArrayRef {
   constexpr const T& front() const { return data_[0]; }
   constexpr const T& back() const { return data_[size_ - 1]; }
   std::vector<T> vec() const { return std::vector<T>(begin(), end()); }
+  // Without the first `begin` elements, or `count` of these. REQUIRES: there are so many.
+  constexpr ArrayRef slice(std::size_t begin) const { return slice(begin, size_ - begin); }
+  constexpr ArrayRef slice(std::size_t begin, std::size_t count) const { return ArrayRef(data_ + begin, count); }
+  bool equals(ArrayRef other) const { return *this == other; }
 
   friend bool operator==(ArrayRef a, ArrayRef b) {
     if (a.size_ != b.size_) return false;

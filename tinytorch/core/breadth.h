@@ -75,6 +75,7 @@ Tensor count_nonzero(const Tensor& self);
 Tensor count_nonzero(const Tensor& self, IntArrayRef dim);
 std::tuple<Tensor, Tensor> aminmax(const Tensor& self, std::optional<std::int64_t> dim = std::nullopt, bool keepdim = false);
 std::tuple<Tensor, Tensor> std_mean(const Tensor& self, IntArrayRef dim, bool unbiased = true, bool keepdim = false);
+inline std::tuple<Tensor, Tensor> std_mean(const Tensor& self) { return std_mean(self, IntArrayRef()); }
 // The middle element in rising order, the lower one of two; NaN if there is one. With a dimension also where it stands. O(n log n).
 Tensor median(const Tensor& self);
 std::tuple<Tensor, Tensor> median(const Tensor& self, std::int64_t dim, bool keepdim = false);
@@ -192,6 +193,25 @@ Tensor bitwise_left_shift(const Tensor& self, const Tensor& other);
 Tensor bitwise_left_shift(const Tensor& self, const Scalar& other);
 Tensor bitwise_right_shift(const Tensor& self, const Tensor& other);
 Tensor bitwise_right_shift(const Tensor& self, const Scalar& other);
+inline Tensor bitwise_and(const Tensor& self, const Scalar& other) { return bitwise_and(self, wrapped_scalar(other)); }
+inline Tensor bitwise_or(const Tensor& self, const Scalar& other) { return bitwise_or(self, wrapped_scalar(other)); }
+inline Tensor bitwise_xor(const Tensor& self, const Scalar& other) { return bitwise_xor(self, wrapped_scalar(other)); }
+inline Tensor operator&(const Tensor& a, const Scalar& b) { return bitwise_and(a, b); }
+inline Tensor operator|(const Tensor& a, const Scalar& b) { return bitwise_or(a, b); }
+inline Tensor operator^(const Tensor& a, const Scalar& b) { return bitwise_xor(a, b); }
+inline Tensor operator&(const Scalar& a, const Tensor& b) { return bitwise_and(wrapped_scalar(a), b); }
+inline Tensor operator|(const Scalar& a, const Tensor& b) { return bitwise_or(wrapped_scalar(a), b); }
+inline Tensor operator^(const Scalar& a, const Tensor& b) { return bitwise_xor(wrapped_scalar(a), b); }
+// other - alpha * self
+inline Tensor rsub(const Tensor& self, const Tensor& other, const Scalar& alpha = 1) { return sub(other, self, alpha); }
+inline Tensor rsub(const Tensor& self, const Scalar& other, const Scalar& alpha = 1) { return sub(wrapped_scalar(other), self, alpha); }
+// Second names.
+inline Tensor trapz(const Tensor& y, const Tensor& x, std::int64_t dim = -1) { return trapezoid(y, x, dim); }
+inline Tensor trapz(const Tensor& y, double dx = 1, std::int64_t dim = -1) { return trapezoid(y, dx, dim); }
+inline bool is_floating_point(const Tensor& self) { return self.is_floating_point(); }
+inline std::int64_t numel(const Tensor& self) { return self.numel(); }
+inline ScalarType promote_types(ScalarType a, ScalarType b) { return promoteTypes(a, b); }
+inline bool can_cast(ScalarType from, ScalarType to) { return canCast(from, to); }
 
 namespace op {
 extern Operator<Tensor(const Tensor&, std::int64_t, const Tensor&, const Tensor&, std::int64_t, bool)> scatter_reduce;  // the reduction by its place in the list above

@@ -3,6 +3,8 @@
 
 #include "tinytorch/core/breadth_methods.h"
 
+#include <numeric>
+
 #include "tinytorch/core/breadth.h"
 #include "tinytorch/core/engine.h"
 #include "tinytorch/core/inplace_or_view.h"
@@ -140,7 +142,7 @@ Tensor BreadthMethods::bitwise_or(const Scalar& other) const { return tinytorch:
 Tensor BreadthMethods::bitwise_xor(const Tensor& other) const { return tinytorch::bitwise_xor(tensor_of(this), other); }
 Tensor BreadthMethods::bitwise_xor(const Scalar& other) const { return tinytorch::bitwise_xor(tensor_of(this), wrapped_scalar(other)); }
 Tensor BreadthMethods::clip(const std::optional<Scalar>& min, const std::optional<Scalar>& max) const { return tinytorch::clamp(tensor_of(this), min, max); }
-Tensor BreadthMethods::clip(const std::optional<Tensor>& min, const std::optional<Tensor>& max) const { return tinytorch::clamp(tensor_of(this), min, max); }
+Tensor BreadthMethods::clip(const std::optional<Tensor>& min, const std::optional<Tensor>& max) const { return tinytorch::clamp(static_cast<const Tensor&>(*this), min, max); }
 Tensor BreadthMethods::logit(std::optional<double> eps) const { return tinytorch::logit(tensor_of(this), eps); }
 Tensor BreadthMethods::float_power(const Tensor& exponent) const { return tinytorch::float_power(tensor_of(this), exponent); }
 Tensor BreadthMethods::float_power(const Scalar& exponent) const { return tinytorch::float_power(tensor_of(this), exponent); }
@@ -335,6 +337,22 @@ Tensor& BreadthMethods::bitwise_left_shift_(const Tensor& other) const { return 
 Tensor BreadthMethods::bitwise_right_shift(const Tensor& other) const { return tinytorch::bitwise_right_shift(tensor_of(this), other); }
 Tensor BreadthMethods::bitwise_right_shift(const Scalar& other) const { return tinytorch::bitwise_right_shift(tensor_of(this), other); }
 Tensor& BreadthMethods::bitwise_right_shift_(const Tensor& other) const { return write_back(this, tinytorch::bitwise_right_shift(unwritten(this), other)); }
+Tensor MoreMethods::clamp(const Tensor& min, const Tensor& max) const { return tinytorch::clamp(static_cast<const Tensor&>(*this), min, max); }
+
+namespace {
+std::string_view name_of_reduction(std::string_view reduce) {
+  TORCH_CHECK(reduce == "add" || reduce == "multiply", "reduce argument must be either add or multiply.");
+  return reduce == "add" ? "sum" : "prod";
+}
+}  // namespace
+Tensor& MoreMethods::scatter_(std::int64_t dim, const Tensor& index, const Tensor& src, std::string_view reduce) const {
+  const auto* self = static_cast<const Tensor*>(this);
+  return write_back(self, tinytorch::scatter_reduce(unwritten(self), dim, index, src, name_of_reduction(reduce)));
+}
+Tensor& MoreMethods::scatter_(std::int64_t dim, const Tensor& index, const Scalar& value, std::string_view reduce) const {
+  return scatter_(dim, index, full(index.sizes(), value, static_cast<const Tensor&>(*this).scalar_type()), reduce);
+}
+
 Tensor BreadthMethods::argwhere() const { return tinytorch::argwhere(tensor_of(this)); }
 
 Tensor BreadthMethods::baddbmm(const Tensor& batch1, const Tensor& batch2, const Scalar& beta, const Scalar& alpha) const { return tinytorch::baddbmm(tensor_of(this), batch1, batch2, beta, alpha); }
@@ -363,6 +381,13 @@ bool BreadthMethods::is_sparse() const { return false; }
 bool BreadthMethods::is_quantized() const { return false; }
 bool BreadthMethods::has_storage() const { return tensor_of(this).defined(); }
 Tensor BreadthMethods::variable_data() const { return tensor_of(this).detach(); }
+Tensor Tensor::data() const { return detach(); }
+Tensor BreadthMethods::numpy_T() const {
+  const Tensor& self = tensor_of(this);
+  std::vector<std::int64_t> reversed(static_cast<std::size_t>(self.dim()));
+  std::iota(reversed.rbegin(), reversed.rend(), 0);
+  return self.permute(reversed);
+}
 Tensor BreadthMethods::tensor_data() const { return tensor_of(this).detach(); }
 
 }  // namespace tinytorch

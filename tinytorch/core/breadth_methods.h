@@ -301,6 +301,7 @@ class BreadthMethods {
   bool is_quantized() const;
   bool has_storage() const;
   Tensor variable_data() const;
+  Tensor numpy_T() const;  // all dimensions in reverse order
   Tensor tensor_data() const;
 };
 }  // namespace tinytorch

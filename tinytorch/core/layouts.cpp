@@ -103,6 +103,11 @@ Tensor clone(const Tensor& self, std::optional<MemoryFormat> memory_format) {
   return copy_(empty_laid_out(self.sizes(), self.scalar_type(), strides_in(self.sizes(), format)), self);
 }
 
+Tensor in_format_of(const Tensor& input, const Tensor& result) {
+  const MemoryFormat format = input.suggest_memory_format();
+  return format == MemoryFormat::Contiguous || result.dim() != input.dim() ? result : result.contiguous(format);
+}
+
 bool Tensor::is_contiguous(MemoryFormat memory_format) const {
   if (memory_format == MemoryFormat::Contiguous || memory_format == MemoryFormat::Preserve) return is_contiguous();
   return dim() == (memory_format == MemoryFormat::ChannelsLast ? 4 : 5) && is_channels_last(sizes(), strides());

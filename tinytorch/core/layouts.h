@@ -15,5 +15,7 @@ Tensor empty(IntArrayRef size, const TensorOptions& options, std::optional<Memor
 Tensor empty_as_copied(const Tensor& self, ScalarType type);
 // A copy laid out as `memory_format` says; Preserve (or nothing) keeps the strides of a tensor that is dense in some order. O(numel).
 Tensor clone(const Tensor& self, std::optional<MemoryFormat> memory_format);
+// `result` with its channels last if those of `input` are; otherwise as it is. O(numel) where it copies.
+Tensor in_format_of(const Tensor& input, const Tensor& result);
 
 }  // namespace tinytorch

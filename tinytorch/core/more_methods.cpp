@@ -333,6 +333,12 @@ template Tensor MoreMethods::std(bool) const;
 Tensor MoreMethods::std(IntArrayRef dim, bool unbiased, bool keepdim) const {
   return tinytorch::std(tensor_of(this), dim, unbiased, keepdim);
 }
+Tensor MoreMethods::var(IntArrayRef dim, const std::optional<Scalar>& correction, bool keepdim) const {
+  return tinytorch::var(tensor_of(this), dim, correction, keepdim);
+}
+Tensor MoreMethods::std(IntArrayRef dim, const std::optional<Scalar>& correction, bool keepdim) const {
+  return tinytorch::std(tensor_of(this), dim, correction, keepdim);
+}
 Tensor MoreMethods::norm(const Scalar& p) const { return tinytorch::norm(tensor_of(this), p); }
 Tensor MoreMethods::norm(const std::optional<Scalar>& p, IntArrayRef dim, bool keepdim) const {
   return tinytorch::norm(tensor_of(this), p, dim, keepdim);
@@ -340,6 +346,9 @@ Tensor MoreMethods::norm(const std::optional<Scalar>& p, IntArrayRef dim, bool k
 Tensor MoreMethods::cumsum(std::int64_t dim) const { return tinytorch::cumsum(tensor_of(this), dim); }
 std::tuple<Tensor, Tensor> MoreMethods::sort(std::int64_t dim, bool descending) const {
   return tinytorch::sort(tensor_of(this), dim, descending);
+}
+std::tuple<Tensor, Tensor> MoreMethods::sort(std::optional<bool> stable, std::int64_t dim, bool descending) const {
+  return tinytorch::sort(tensor_of(this), stable, dim, descending);
 }
 Tensor MoreMethods::argsort(std::int64_t dim, bool descending) const {
   return tinytorch::argsort(tensor_of(this), dim, descending);

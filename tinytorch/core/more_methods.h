@@ -88,6 +88,7 @@ class MoreMethods {
   Tensor rsqrt() const;
   Tensor square() const;
   Tensor clamp(const std::optional<Scalar>& min, const std::optional<Scalar>& max = std::nullopt) const;
+  Tensor clamp(const Tensor& min, const Tensor& max) const;  // bounds by element; chapter 74
   Tensor clamp_min(const Scalar& min) const;
   Tensor clamp_max(const Scalar& max) const;
   Tensor maximum(const Tensor& other) const;
@@ -179,6 +180,9 @@ class MoreMethods {
   Tensor gather(std::int64_t dim, const Tensor& index, bool sparse_grad = false) const;
   Tensor& scatter_(std::int64_t dim, const Tensor& index, const Tensor& src) const;
   Tensor& scatter_(std::int64_t dim, const Tensor& index, const Scalar& value) const;
+  // What is there and what comes are joined, by "add" or "multiply"; chapter 74.
+  Tensor& scatter_(std::int64_t dim, const Tensor& index, const Tensor& src, std::string_view reduce) const;
+  Tensor& scatter_(std::int64_t dim, const Tensor& index, const Scalar& value, std::string_view reduce) const;
   Tensor scatter(std::int64_t dim, const Tensor& index, const Tensor& src) const;
   Tensor scatter(std::int64_t dim, const Tensor& index, const Scalar& value) const;
   Tensor& scatter_add_(std::int64_t dim, const Tensor& index, const Tensor& src) const;
@@ -209,14 +213,17 @@ class MoreMethods {
   template <std::same_as<bool> Bool>
   Tensor var(Bool unbiased) const;
   Tensor var(IntArrayRef dim, bool unbiased = true, bool keepdim = false) const;
+  Tensor var(IntArrayRef dim, const std::optional<Scalar>& correction, bool keepdim = false) const;
   Tensor std() const;
   template <std::same_as<bool> Bool>
   Tensor std(Bool unbiased) const;
   Tensor std(IntArrayRef dim, bool unbiased = true, bool keepdim = false) const;
+  Tensor std(IntArrayRef dim, const std::optional<Scalar>& correction, bool keepdim = false) const;
   Tensor norm(const Scalar& p = 2) const;
   Tensor norm(const std::optional<Scalar>& p, IntArrayRef dim, bool keepdim = false) const;
   Tensor cumsum(std::int64_t dim) const;
   std::tuple<Tensor, Tensor> sort(std::int64_t dim = -1, bool descending = false) const;
+  std::tuple<Tensor, Tensor> sort(std::optional<bool> stable, std::int64_t dim = -1, bool descending = false) const;
   Tensor argsort(std::int64_t dim = -1, bool descending = false) const;
   std::tuple<Tensor, Tensor> topk(std::int64_t k, std::int64_t dim = -1, bool largest = true,
                                   bool sorted = true) const;

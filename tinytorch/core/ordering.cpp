@@ -70,6 +70,9 @@ constinit Operator<std::tuple<Tensor, Tensor>(const Tensor&, std::int64_t, std::
 std::tuple<Tensor, Tensor> sort(const Tensor& self, std::int64_t dim, bool descending) {
   return op::sort(self, wrap_dim(dim, self.dim()), descending);
 }
+std::tuple<Tensor, Tensor> sort(const Tensor& self, std::optional<bool>, std::int64_t dim, bool descending) {
+  return sort(self, dim, descending);
+}
 Tensor argsort(const Tensor& self, std::int64_t dim, bool descending) {
   return std::get<1>(sort(self, dim, descending));
 }

@@ -273,6 +273,9 @@ Tensor randint(std::int64_t low, std::int64_t high, IntArrayRef size, const Tens
 Tensor randint(std::int64_t high, IntArrayRef size, const TensorOptions& options) {
   return randint(0, high, size, std::nullopt, options);
 }
+Tensor randint(std::int64_t high, IntArrayRef size, std::optional<Generator> generator, const TensorOptions& options) {
+  return randint(0, high, size, std::move(generator), options);
+}
 
 Tensor randperm(std::int64_t n, std::optional<Generator> generator, const TensorOptions& options) {
   const Tensor result = empty({n}, options.dtype());

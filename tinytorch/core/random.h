@@ -41,6 +41,7 @@ Tensor randn(IntArrayRef size, std::optional<Generator> generator, const TensorO
 Tensor randint(std::int64_t high, IntArrayRef size,
                const TensorOptions& options = kLong);  // integers of [low, high)
 Tensor randint(std::int64_t low, std::int64_t high, IntArrayRef size, const TensorOptions& options = kLong);
+Tensor randint(std::int64_t high, IntArrayRef size, std::optional<Generator> generator, const TensorOptions& options = kLong);
 Tensor randint(std::int64_t low, std::int64_t high, IntArrayRef size, std::optional<Generator> generator,
                const TensorOptions& options = kLong);
 Tensor randperm(std::int64_t n, const TensorOptions& options = kLong);  // 0 ... n - 1 in random order

@@ -35,6 +35,10 @@ Tensor std(const Tensor& self);
 Tensor std(const Tensor& self, IntArrayRef dim, bool unbiased = true, bool keepdim = false);
 std::tuple<Tensor, Tensor> var_mean(const Tensor& self, IntArrayRef dim, bool unbiased = true,
                                     bool keepdim = false);
+std::tuple<Tensor, Tensor> var_mean(const Tensor& self);
+// Over (count - correction); nothing means 1.
+Tensor var(const Tensor& self, IntArrayRef dim, const std::optional<Scalar>& correction, bool keepdim = false);
+Tensor std(const Tensor& self, IntArrayRef dim, const std::optional<Scalar>& correction, bool keepdim = false);
 template <std::same_as<bool> Bool>
 Tensor var(const Tensor& self, Bool unbiased) {
   return var(self, IntArrayRef(), unbiased);
@@ -49,6 +53,8 @@ Tensor norm(const Tensor& self, const std::optional<Scalar>& p, IntArrayRef dim,
 Tensor cumsum(const Tensor& self, std::int64_t dim);
 std::tuple<Tensor, Tensor> sort(const Tensor& self, std::int64_t dim = -1,
                                 bool descending = false);  // stable; values and indices; NaN is largest
+std::tuple<Tensor, Tensor> sort(const Tensor& self, std::optional<bool> stable, std::int64_t dim = -1,
+                                bool descending = false);
 Tensor argsort(const Tensor& self, std::int64_t dim = -1, bool descending = false);
 std::tuple<Tensor, Tensor> topk(const Tensor& self, std::int64_t k, std::int64_t dim = -1,
                                 bool largest = true, bool sorted = true);

@@ -56,6 +56,8 @@ class TypeMeta {
   constexpr ScalarType toScalarType() const { return type_; }
   std::size_t itemsize() const { return elementSize(type_); }
   const char* name() const;
+  template <class T>
+  static constexpr TypeMeta Make();
   friend constexpr bool operator==(TypeMeta a, TypeMeta b) { return a.type_ == b.type_; }
   friend constexpr bool operator==(TypeMeta a, ScalarType b) { return a.type_ == b; }
   friend std::ostream& operator<<(std::ostream& out, TypeMeta type) { return out << type.name(); }
@@ -81,6 +83,12 @@ constexpr ScalarType scalar_type_of() {
     else return ScalarType::Long;
   }
 }
+template <class T>
+constexpr TypeMeta TypeMeta::Make() {
+  return TypeMeta(scalar_type_of<T>());
+}
+inline TypeMeta scalarTypeToTypeMeta(ScalarType type) { return TypeMeta(type); }
+inline ScalarType typeMetaToScalarType(TypeMeta type) { return type; }
 
 [[noreturn]] void fail_reduced_type(ScalarType type);
 

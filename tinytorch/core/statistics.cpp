@@ -131,9 +131,18 @@ Tensor std(const Tensor& self, IntArrayRef dim, bool unbiased, bool keepdim) {
   return op::std(self, dim, unbiased ? 1 : 0, keepdim);
 }
 Tensor std(const Tensor& self) { return tinytorch::std(self, IntArrayRef()); }
+Tensor var(const Tensor& self, IntArrayRef dim, const std::optional<Scalar>& correction, bool keepdim) {
+  check_var(self);
+  return op::var(self, dim, correction.value_or(1).to<double>(), keepdim);
+}
+Tensor std(const Tensor& self, IntArrayRef dim, const std::optional<Scalar>& correction, bool keepdim) {
+  check_var(self);
+  return op::std(self, dim, correction.value_or(1).to<double>(), keepdim);
+}
 std::tuple<Tensor, Tensor> var_mean(const Tensor& self, IntArrayRef dim, bool unbiased, bool keepdim) {
   return {var(self, dim, unbiased, keepdim), mean(self, dim, keepdim)};
 }
+std::tuple<Tensor, Tensor> var_mean(const Tensor& self) { return var_mean(self, IntArrayRef()); }
 
 namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();

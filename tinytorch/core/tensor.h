@@ -37,6 +37,8 @@ class Tensor : public TensorExtensions {
     return *impl_;
   }
   TensorImpl* unsafeGetTensorImpl() const { return impl_.get(); }
+  void reset() { impl_.reset(); }  // lets go: the handle is undefined
+  std::size_t use_count() const { return defined() ? impl_->use_count() : 0; }
   const intrusive_ptr<TensorImpl>& getIntrusivePtr() const { return impl_; }
   std::int64_t dim() const { return static_cast<std::int64_t>(impl().sizes.size()); }
   IntArrayRef sizes() const { return impl().sizes; }
@@ -57,6 +59,7 @@ class Tensor : public TensorExtensions {
   bool is_alias_of(const Tensor& other) const { return storage().get() == other.storage().get(); }
 
   // Access. data_ptr<T>() checks the dtype; data<T>() is its twin for kernels, which does not. Both throw where the bytes lie in a device's memory.
+  Tensor data() const;  // the same data without a history; chapter 74
   void* data_ptr() const;
   template <class T>
   T* data_ptr() const;

@@ -29,9 +29,9 @@ std::shared_ptr<nn::Module> nn::AnyModule::ptr() const {
   return module_;
 }
 
-nn::AnyModule nn::AnyModule::clone() const {
+nn::AnyModule nn::AnyModule::clone(const std::optional<Device>& device) const {
   AnyModule copy = *this;
-  if (!is_empty()) copy.module_ = module_->clone();
+  if (!is_empty()) copy.module_ = module_->clone(device);
   return copy;
 }
 

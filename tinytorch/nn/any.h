@@ -150,7 +150,7 @@ class AnyModule {
   T get() const {
     return T(ptr<typename T::ContainedType>());
   }
-  AnyModule clone() const;
+  AnyModule clone(const std::optional<Device>& device = std::nullopt) const;
 
   // Calls the module's forward(). Types must match exactly: an int does not become a double on the way.
   template <class... Args>

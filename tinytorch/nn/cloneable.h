@@ -16,7 +16,7 @@ class CloneableModule : public Module {
   // Registers and initialises everything that belongs to the module; called by its constructor and by clone().
   virtual void reset() = 0;
 
-  std::shared_ptr<Module> clone() const override;
+  std::shared_ptr<Module> clone(const std::optional<Device>& device = std::nullopt) const override;
 
  private:
   virtual CloneableModule* new_copy() const = 0;    // by the copy constructor: handles on the same tensors

@@ -7,10 +7,10 @@
 
 namespace tinytorch {
 
-std::shared_ptr<nn::Module> nn::ModuleListImpl::clone() const {
+std::shared_ptr<nn::Module> nn::ModuleListImpl::clone(const std::optional<Device>& device) const {
   const auto copy = std::make_shared<ModuleListImpl>();
   copy->train(is_training());  // before it has children: each keeps its own mode
-  for (const auto& module : modules_) copy->push_back(module->clone());
+  for (const auto& module : modules_) copy->push_back(module->clone(device));
   return copy;
 }
 
@@ -34,10 +34,10 @@ std::shared_ptr<nn::Module> nn::ModuleListImpl::ptr(std::size_t index) const {
   return modules_[index];
 }
 
-std::shared_ptr<nn::Module> nn::ModuleDictImpl::clone() const {
+std::shared_ptr<nn::Module> nn::ModuleDictImpl::clone(const std::optional<Device>& device) const {
   const auto copy = std::make_shared<ModuleDictImpl>();
   copy->train(is_training());
-  for (const auto& item : modules_) copy->insert(item.key(), item.value()->clone());
+  for (const auto& item : modules_) copy->insert(item.key(), item.value()->clone(device));
   return copy;
 }
 

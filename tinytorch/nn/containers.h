@@ -25,7 +25,7 @@ class ModuleListImpl : public Cloneable<ModuleListImpl> {
   }
 
   void reset() override {}
-  std::shared_ptr<Module> clone() const override;
+  std::shared_ptr<Module> clone(const std::optional<Device>& device = std::nullopt) const override;
   void pretty_print(std::ostream& stream) const override;
 
   void push_back(std::shared_ptr<Module> module);
@@ -88,7 +88,7 @@ class ModuleDictImpl : public Cloneable<ModuleDictImpl> {
   explicit ModuleDictImpl(const Modules& modules) { update(modules); }
 
   void reset() override {}
-  std::shared_ptr<Module> clone() const override;
+  std::shared_ptr<Module> clone(const std::optional<Device>& device = std::nullopt) const override;
   void pretty_print(std::ostream& stream) const override;
 
   // Adds modules, or replaces those whose names are there.

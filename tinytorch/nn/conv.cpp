@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "tinytorch/core/autograd.h"
+#include "tinytorch/core/layouts.h"
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/nn/windows.h"
@@ -149,6 +150,7 @@ Tensor convolution(const Tensor& input, const Tensor& weight, const std::optiona
     result = op::convolution_input(input, weight, sizes, grid.stride, grid.padding, grid.dilation, groups);
     if (*std::max_element(beyond.begin(), beyond.end()) > 0) result = nn::detail::pad_with(result, beyond, kConstant);
   }
+  result = in_format_of(weight, in_format_of(input, result));
   return bias ? result + beside_channels(*bias, dims) : result;
 }
 

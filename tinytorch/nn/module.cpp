@@ -279,7 +279,7 @@ nn::Module::IncompatibleKeys nn::Module::load_state_dict(const OrderedDict<std::
   return keys;
 }
 
-std::shared_ptr<nn::Module> nn::Module::clone() const {
+std::shared_ptr<nn::Module> nn::Module::clone(const std::optional<Device>&) const {
   TORCH_CHECK(false, "clone() has not been implemented for ", name(), ". Subclass torch::nn::Cloneable<",
               name(), "> instead of torch::nn::Module to inherit the ability to clone.");
 }
@@ -292,7 +292,7 @@ void check_same_count(const char* what, const char* registration, std::size_t fr
 }
 }  // namespace
 
-std::shared_ptr<nn::Module> nn::CloneableModule::clone() const {
+std::shared_ptr<nn::Module> nn::CloneableModule::clone(const std::optional<Device>& device) const {
   const AutoDispatchBelowAutograd guard;
   const std::shared_ptr<CloneableModule> copy(new_copy());
   copy->parameters_.clear();
@@ -308,6 +308,7 @@ std::shared_ptr<nn::Module> nn::CloneableModule::clone() const {
     detail::set_data(copy->buffers_[item.key()], item->clone());
   check_same_count("child modules", "register_module", copy->children_.size(), children_.size());
   for (const auto& child : children_) copy->children_[child.key()]->clone_(*child.value());
+  if (device) copy->to(*device);
   return copy;
 }
 

@@ -100,8 +100,8 @@ class Module : public std::enable_shared_from_this<Module>, public ModuleExtensi
   virtual void to(Device device, bool non_blocking = false);
   virtual void to(Device device, ScalarType dtype, bool non_blocking = false) { to(device), to(dtype, non_blocking); }
 
-  // An independent copy; implemented by Cloneable.
-  virtual std::shared_ptr<Module> clone() const;
+  // An independent copy, on `device` if one is named; implemented by Cloneable.
+  virtual std::shared_ptr<Module> clone(const std::optional<Device>& device = std::nullopt) const;
 
   // The module as one of another type, or nullptr: module->as<nn::Linear>(), module->as<nn::LinearImpl>().
   template <class M>

@@ -6,6 +6,7 @@
 #include <ostream>
 
 #include "tinytorch/core/autograd.h"
+#include "tinytorch/core/layouts.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/nn/image_checks.h"
 
@@ -36,7 +37,7 @@ Tensor group_norm(const Tensor& input, std::int64_t num_groups, const std::optio
               " and input of shape ", input.sizes());
   if (input.numel() == 0) return scaled(input.clone(), weight, bias);
   const Tensor rows = input.reshape({1, input.size(0) * num_groups, -1});
-  return scaled(batch_norm(rows, {}, {}, {}, {}, true, 0, eps).view(input.sizes()), weight, bias);
+  return scaled(in_format_of(input, batch_norm(rows, {}, {}, {}, {}, true, 0, eps).view(input.sizes())), weight, bias);
 }
 
 Tensor instance_norm(const Tensor& input, const std::optional<Tensor>& weight_or_none, const std::optional<Tensor>& bias_or_none, const std::optional<Tensor>& mean_or_none,
@@ -62,7 +63,6 @@ Tensor instance_norm(const Tensor& input, const std::optional<Tensor>& weight_or
 }
 
 void nn::GroupNormImpl::reset() {
-  TORCH_CHECK(options.num_groups() > 0 && options.num_channels() % options.num_groups() == 0, "num_channels must be divisible by num_groups");
   weight = register_parameter("weight", options.affine() ? empty({options.num_channels()}) : Tensor(), options.affine());
   bias = register_parameter("bias", options.affine() ? empty({options.num_channels()}) : Tensor(), options.affine());
   reset_parameters();

@@ -9,6 +9,7 @@
 
 #include "tinytorch/core/breadth.h"
 #include "tinytorch/core/indexing.h"
+#include "tinytorch/core/layouts.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/tensor_data.h"
 #include "tinytorch/nn/windows.h"
@@ -71,7 +72,7 @@ std::tuple<Tensor, Tensor> max_pool3d_with_indices(const Tensor& self, IntArrayR
   sizes[sizes.size() - 3] = values.size(2);
   sizes[sizes.size() - 2] = in_slice.size(2);
   sizes[sizes.size() - 1] = in_slice.size(3);
-  return {values.reshape(sizes), (slices * (self.size(-2) * self.size(-1)) + places).reshape(sizes)};
+  return {in_format_of(self, values.reshape(sizes)), in_format_of(self, (slices * (self.size(-2) * self.size(-1)) + places).reshape(sizes))};
 }
 
 Tensor max_pool3d(const Tensor& self, IntArrayRef kernel_size, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, bool ceil_mode) {
@@ -146,7 +147,7 @@ Tensor adaptive_avg(const char* function, const Tensor& self, IntArrayRef output
     const Tensor matrix = averaging_matrix(count, self.size(-d), self.scalar_type());
     result = matmul(result.transpose(-d, -1), matrix.t()).transpose(-d, -1);
   }
-  return result.contiguous();
+  return dims == 2 ? in_format_of(self, result.contiguous()) : result.contiguous();
 }
 
 std::tuple<Tensor, Tensor> adaptive_max(const char* function, const Tensor& self, IntArrayRef output_size, std::int64_t dims) {
@@ -180,7 +181,10 @@ Tensor adaptive_avg_pool1d(const Tensor& self, IntArrayRef output_size) { return
 Tensor adaptive_avg_pool2d(const Tensor& self, IntArrayRef output_size) { return adaptive_avg("adaptive_avg_pool2d", self, output_size, 2); }
 Tensor adaptive_avg_pool3d(const Tensor& self, IntArrayRef output_size) { return adaptive_avg("adaptive_avg_pool3d", self, output_size, 3); }
 std::tuple<Tensor, Tensor> adaptive_max_pool1d(const Tensor& self, IntArrayRef output_size) { return adaptive_max("adaptive_max_pool1d", self, output_size, 1); }
-std::tuple<Tensor, Tensor> adaptive_max_pool2d(const Tensor& self, IntArrayRef output_size) { return adaptive_max("adaptive_max_pool2d", self, output_size, 2); }
+std::tuple<Tensor, Tensor> adaptive_max_pool2d(const Tensor& self, IntArrayRef output_size) {
+  const auto [values, positions] = adaptive_max("adaptive_max_pool2d", self, output_size, 2);
+  return {in_format_of(self, values), in_format_of(self, positions)};
+}
 std::tuple<Tensor, Tensor> adaptive_max_pool3d(const Tensor& self, IntArrayRef output_size) { return adaptive_max("adaptive_max_pool3d", self, output_size, 3); }
 
 }  // namespace tinytorch

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "tinytorch/core/autograd.h"
+#include "tinytorch/core/layouts.h"
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/more_ops.h"
 
@@ -108,7 +109,7 @@ Tensor batch_norm(const Tensor& input, const std::optional<Tensor>& weight_or_no
   }
   const auto [result, mean, variance] = op::batch_norm(input, weight, bias, eps);
   if (running_mean && running_var) update_running_averages(*running_mean, *running_var, mean.detach(), variance.detach(), input.numel() / input.size(1), momentum);
-  return result;
+  return in_format_of(input, result);
 }
 
 void nn::check_values_per_channel(const Tensor& input) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "tinytorch/core/layouts.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/tensor_data.h"
 
@@ -60,7 +61,7 @@ Tensor nn::functional::pad(const Tensor& input, const PadFuncOptions& options) {
     result = constant ? pad_constant(result, dim, amounts[i], amounts[i + 1], options.value())
                       : pad_from_input(result, dim, amounts[i], amounts[i + 1], options.mode());
   }
-  return result;
+  return input.dim() == 4 ? in_format_of(input, result) : result;
 }
 
 }  // namespace tinytorch

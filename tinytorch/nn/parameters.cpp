@@ -25,10 +25,11 @@ void nn::ParameterListImpl::append(const Tensor& parameter) {
   register_parameter(std::to_string(size()), parameter, parameter.requires_grad());
 }
 
-std::shared_ptr<nn::Module> nn::ParameterListImpl::clone() const {
+std::shared_ptr<nn::Module> nn::ParameterListImpl::clone(const std::optional<Device>& device) const {
   const auto copy = std::make_shared<ParameterListImpl>();
   for (const auto& item : parameters_) copy->append(copied(item.value()));
   copy->train(is_training());
+  if (device) copy->to(*device);
   return copy;
 }
 
@@ -57,10 +58,11 @@ Tensor nn::ParameterDictImpl::pop(const std::string& key) {
   return parameter;
 }
 
-std::shared_ptr<nn::Module> nn::ParameterDictImpl::clone() const {
+std::shared_ptr<nn::Module> nn::ParameterDictImpl::clone(const std::optional<Device>& device) const {
   const auto copy = std::make_shared<ParameterDictImpl>();
   for (const auto& item : parameters_) copy->insert(item.key(), copied(item.value()));
   copy->train(is_training());
+  if (device) copy->to(*device);
   return copy;
 }
 

@@ -29,7 +29,7 @@ class ParameterListImpl : public Cloneable<ParameterListImpl> {
   }
 
   void reset() override {}
-  std::shared_ptr<Module> clone() const override;
+  std::shared_ptr<Module> clone(const std::optional<Device>& device = std::nullopt) const override;
   void pretty_print(std::ostream& stream) const override;
 
   // Registers `parameter`; it requires a gradient if it did before.
@@ -63,7 +63,7 @@ class ParameterDictImpl : public Cloneable<ParameterDictImpl> {
   explicit ParameterDictImpl(const OrderedDict<std::string, Tensor>& parameters);
 
   void reset() override {}
-  std::shared_ptr<Module> clone() const override;
+  std::shared_ptr<Module> clone(const std::optional<Device>& device = std::nullopt) const override;
   void pretty_print(std::ostream& stream) const override;
 
   Tensor& insert(const std::string& key, const Tensor& parameter);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "tinytorch/core/indexing.h"
+#include "tinytorch/core/layouts.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/random.h"
 #include "tinytorch/core/tensor_data.h"
@@ -25,7 +26,7 @@ Tensor pixel_shuffle(const Tensor& self, std::int64_t upscale_factor) {
   for (const std::int64_t size : {C / (r * r), H * r, W * r}) sizes.push_back(size);
   // (..., C, r, r, H, W) -> (..., C, H, r, W, r)
   const Tensor x = self.reshape(split);
-  return x.transpose(-4, -2).transpose(-3, -2).transpose(-2, -1).reshape(sizes);
+  return in_format_of(self, x.transpose(-4, -2).transpose(-3, -2).transpose(-2, -1).reshape(sizes));
 }
 
 Tensor channel_shuffle(const Tensor& self, std::int64_t groups) {
@@ -50,7 +51,7 @@ Tensor pixel_unshuffle(const Tensor& self, std::int64_t downscale_factor) {
   for (const std::int64_t size : {C * r * r, H / r, W / r}) sizes.push_back(size);
   // (..., C, H, r, W, r) -> (..., C, r, r, H, W)
   const Tensor x = self.reshape(split);
-  return x.transpose(-3, -2).transpose(-4, -2).transpose(-3, -1).reshape(sizes);
+  return in_format_of(self, x.transpose(-3, -2).transpose(-4, -2).transpose(-3, -1).reshape(sizes));
 }
 
 namespace {

@@ -10,6 +10,7 @@
 
 #include "tinytorch/core/breadth.h"
 #include "tinytorch/core/indexing.h"
+#include "tinytorch/core/layouts.h"
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/tensor_data.h"
@@ -64,7 +65,8 @@ std::tuple<Tensor, Tensor> max_pool2d_with_indices(const Tensor& self, IntArrayR
   const DimVector apart = pool_pair("max_pool2d", "dilation", dilation);
   const DimVector output = pooled_size(self, kernel, step, around, apart, ceil_mode);
   const Tensor indices = op::max_pool_indices(self, output, kernel, step, around, apart);
-  return {self.flatten(-2).gather(-1, indices.flatten(-2)).view(indices.sizes()), indices};
+  const Tensor values = self.flatten(-2).gather(-1, indices.flatten(-2)).view(indices.sizes());
+  return {in_format_of(self, values), in_format_of(self, indices)};
 }
 
 Tensor max_pool2d(const Tensor& self, IntArrayRef kernel_size, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, bool ceil_mode) {
@@ -101,7 +103,7 @@ Tensor avg_pool2d(const Tensor& self, IntArrayRef kernel_size, IntArrayRef strid
   const Tensor result = divisor_override ? mean_of(sums, full({}, *divisor_override, sums.options()))
                                          : divide_by_lengths(sums, window_lengths(output[0], size[0], kernel[0], step[0], around[0], count_include_pad),
                                                              window_lengths(output[1], size[1], kernel[1], step[1], around[1], count_include_pad));
-  return self.dim() == 4 ? result : result.squeeze(0);
+  return self.dim() == 4 ? in_format_of(self, result) : result.squeeze(0);
 }
 
 }  // namespace tinytorch

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "tinytorch/core/indexing.h"
+#include "tinytorch/core/layouts.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/tensor_data.h"
 #include "tinytorch/nn/more_pool.h"
@@ -149,7 +150,7 @@ Tensor upsample(const Tensor& self, IntArrayRef output_size, Filter kernel, bool
                               "\" not implemented for '", self.scalar_type(), "'\n[upsample] convert with to(kFloat) first.");
   Tensor result = self;
   for (std::size_t d = dims; d-- > 0;) result = resample(result, static_cast<std::int64_t>(d) + 2, taps_of(kernel, input_size[d], output_size[d], align_corners, scales[d]));
-  return result;
+  return in_format_of(self, result);
 }
 }  // namespace
 

@@ -21,11 +21,11 @@ void nn::SequentialImpl::push_back(std::string name, AnyModule module) {
 }
 
 // The clone keeps the names, which live in the registered children.
-std::shared_ptr<nn::Module> nn::SequentialImpl::clone() const {
+std::shared_ptr<nn::Module> nn::SequentialImpl::clone(const std::optional<Device>& device) const {
   const auto copy = std::make_shared<SequentialImpl>();
   const std::vector<std::string> names = named_children().keys();
   copy->train(is_training());  // before it has children: each keeps its own mode
-  for (std::size_t i = 0; i < size(); ++i) copy->push_back(names[i], modules_[i].clone());
+  for (std::size_t i = 0; i < size(); ++i) copy->push_back(names[i], modules_[i].clone(device));
   return copy;
 }
 

@@ -208,13 +208,22 @@ void serialize::InputArchive::load_bytes(std::string_view bytes, const std::stri
   values_ = std::move(values);
 }
 
-void serialize::InputArchive::load_from(const std::string& path) { load_bytes(read_file(path), path); }
-void serialize::InputArchive::load_from(std::istream& stream) { load_bytes(std::string(std::istreambuf_iterator<char>(stream), {}), "stream"); }
-void serialize::InputArchive::load_from(const char* data, std::size_t size) { load_bytes({data, size}, "buffer"); }
-void serialize::InputArchive::load_from(const std::function<std::size_t(std::uint64_t, void*, std::size_t)>& read, const std::function<std::size_t()>& size) {
+void serialize::InputArchive::move_to(std::optional<Device> device) {
+  if (!device) return;
+  for (auto& [name, tensor] : tensors_) tensor = tensor.to(*device);
+}
+void serialize::InputArchive::load_from(const std::string& path, std::optional<Device> device) { load_bytes(read_file(path), path), move_to(device); }
+void serialize::InputArchive::load_from(std::istream& stream, std::optional<Device> device) {
+  load_bytes(std::string(std::istreambuf_iterator<char>(stream), {}), "stream");
+  move_to(device);
+}
+void serialize::InputArchive::load_from(const char* data, std::size_t size, std::optional<Device> device) { load_bytes({data, size}, "buffer"), move_to(device); }
+void serialize::InputArchive::load_from(const std::function<std::size_t(std::uint64_t, void*, std::size_t)>& read, const std::function<std::size_t()>& size,
+                                        std::optional<Device> device) {
   std::string bytes(size(), '\0');
   bytes.resize(read(0, bytes.data(), bytes.size()));
   load_bytes(bytes, "reader");
+  move_to(device);
 }
 
 namespace {

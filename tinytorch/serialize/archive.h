@@ -6,6 +6,7 @@
 #include <functional>
 #include <iosfwd>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -60,11 +61,13 @@ inline constinit PytorchFileReader read_pytorch_file = nullptr;
 // What an OutputArchive wrote, or the tensors in a file that Python's torch.save or libtorch wrote. Loading checks the whole file before anything is used, and executes nothing.
 class InputArchive {
  public:
-  void load_from(const std::string& path);
-  void load_from(std::istream& stream);
-  void load_from(const char* data, std::size_t size);
+  // All of them put the tensors on `device` if one is named.
+  void load_from(const std::string& path, std::optional<Device> device = std::nullopt);
+  void load_from(std::istream& stream, std::optional<Device> device = std::nullopt);
+  void load_from(const char* data, std::size_t size, std::optional<Device> device = std::nullopt);
   // By `read(position, buffer, count)`, which returns how many bytes it gave, and `size()`.
-  void load_from(const std::function<std::size_t(std::uint64_t, void*, std::size_t)>& read, const std::function<std::size_t()>& size);
+  void load_from(const std::function<std::size_t(std::uint64_t, void*, std::size_t)>& read, const std::function<std::size_t()>& size,
+                 std::optional<Device> device = std::nullopt);
 
   // Throws if the archive has no such key, or a value of another kind, or an integer that T does not hold.
   void read(const std::string& key, Tensor& tensor, bool is_buffer = false) const;
@@ -92,12 +95,17 @@ class InputArchive {
   const std::map<std::string, Tensor>& tensors() const { return tensors_; }
   // Where it was loaded from, for error sentences.
   const std::string& name() const { return name_; }
+  // Whether the parameters and buffers in it are in their module already, so that only a module's further values are left to read.
+  bool restored() const { return restored_; }
+  void set_restored(bool restored) { restored_ = restored; }
 
  private:
   void load_bytes(std::string_view bytes, const std::string& name);
+  void move_to(std::optional<Device> device);
   std::int64_t read_integer(const std::string& key) const;
   [[noreturn]] void refuse_integer(const std::string& key, std::int64_t value) const;
   std::string name_ = "archive";
+  bool restored_ = false;
   std::map<std::string, Tensor> tensors_;
   std::map<std::string, std::string> values_;
 };

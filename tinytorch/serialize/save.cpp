@@ -17,16 +17,23 @@ namespace tinytorch {
 namespace {
 using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
 
-NamedTensors state_of_module(const nn::Module& module) {
+NamedTensors state_of_module(const nn::Module& module, bool recurse = true) {
   NamedTensors state;
-  for (const auto& entry : module.named_parameters()) state.emplace_back(entry.key(), entry.value());
-  for (const auto& entry : module.named_buffers()) state.emplace_back(entry.key(), entry.value());
+  for (const auto& entry : module.named_parameters(recurse)) state.emplace_back(entry.key(), entry.value());
+  for (const auto& entry : module.named_buffers(recurse)) state.emplace_back(entry.key(), entry.value());
   return state;
 }
 }  // namespace
 
 void nn::ModuleSerialization::save(serialize::OutputArchive& archive) const {
-  for (const auto& [name, tensor] : state_of_module(static_cast<const nn::Module&>(*this))) archive.write(name, tensor);
+  const auto& module = static_cast<const nn::Module&>(*this);
+  for (const auto& [name, tensor] : state_of_module(module, /*recurse=*/false)) archive.write(name, tensor);
+  for (const auto& child : module.named_children()) {
+    if (!child.value()->is_serializable()) continue;
+    serialize::OutputArchive part;
+    child.value()->save(part);
+    archive.write(child.key(), part);
+  }
 }
 
 // Checks that `archive` has every parameter and buffer of `module` with its sizes and dtype; throws, and has changed nothing, if not. Returns the change:
@@ -48,7 +55,59 @@ std::function<void()> serialize::prepare_load(const InputArchive& archive, nn::M
   };
 }
 
-void nn::ModuleSerialization::load(serialize::InputArchive& archive) { serialize::prepare_load(archive, static_cast<nn::Module&>(*this))(); }
+namespace {
+// Lets each child read its part of the archive.
+void load_children(const serialize::InputArchive& archive, nn::Module& module, bool restored) {
+  for (const auto& child : module.named_children()) {
+    if (!child.value()->is_serializable()) continue;
+    serialize::InputArchive part;
+    archive.try_read(child.key(), part);
+    part.set_restored(restored);
+    child.value()->load(part);
+  }
+}
+
+// For a module one of whose children writes something else than its parameters: each reads its own. Puts everything back if one throws.
+void load_piece_by_piece(const serialize::InputArchive& archive, nn::Module& module) {
+  const AutoDispatchBelowAutograd below_autograd;
+  NamedTensors before;
+  for (const auto& [name, tensor] : state_of_module(module)) before.emplace_back(name, tensor.clone());
+  try {
+    for (const auto& [name, own] : state_of_module(module, /*recurse=*/false)) {
+      Tensor saved;
+      archive.read(name, saved);
+      TORCH_CHECK(saved.sizes() == own.sizes() && saved.scalar_type() == own.scalar_type(), "size or dtype mismatch for ", name);
+      own.copy_(saved);
+    }
+    load_children(archive, module, /*restored=*/false);
+  } catch (...) {
+    const NamedTensors state = state_of_module(module);
+    for (std::size_t i = 0; i < state.size(); ++i) state[i].second.copy_(before[i].second);
+    throw;
+  }
+}
+}  // namespace
+
+void nn::ModuleSerialization::load(serialize::InputArchive& archive) {
+  auto& module = static_cast<nn::Module&>(*this);
+  if (archive.restored()) return load_children(archive, module, true);
+  std::function<void()> change;
+  std::exception_ptr misfit;
+  try {
+    change = serialize::prepare_load(archive, module);
+  } catch (const Error&) {
+    misfit = std::current_exception();
+  }
+  if (!misfit) {
+    change();
+    return load_children(archive, module, true);
+  }
+  try {
+    load_piece_by_piece(archive, module);
+  } catch (const Error&) {
+    std::rethrow_exception(misfit);  // it names the tensor from the root
+  }
+}
 
 serialize::OutputArchive& serialize::operator<<(OutputArchive& archive, const nn::Module& module) {
   module.save(archive);

@@ -3,4 +3,5 @@
 
 #include <tinytorch/tinytorch.h>
 
+#include <c10/util/Exception.h>
 #include <torch/detail/names.h>

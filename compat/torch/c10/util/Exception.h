@@ -4,3 +4,8 @@
 #include <tinytorch/core/warning.h>
 
 #include <torch/detail/names.h>
+
+#define AT_ERROR(...)                \
+  do {                               \
+    TORCH_CHECK(false, __VA_ARGS__); \
+  } while (false)

@@ -23,3 +23,6 @@ using namespace tinytorch;
 namespace c10 {
 using namespace tinytorch;
 }
+namespace caffe2 {
+using namespace tinytorch;
+}

@@ -32,6 +32,15 @@ TEST_CASE("tokens: comments vanish, literals stay whole") {
   CHECK_EQ(token_texts("a<b<c>>d"), Texts{"a", "<", "b", "<", "c", ">", ">", "d"});
 }
 
+TEST_CASE("tokens: the same code has other comments and blanks, and no other words") {
+  CHECK(same_code("int f(int x) {\n  // twice\n  return x + x;\n}\n", "int f(int x) { return x\n  + x; /* done */ }"));
+  CHECK_FALSE(same_code("return x + x;", "return x + y;"));
+  CHECK_FALSE(same_code("return x + x;", "return x + x; return x;"));
+  CHECK_FALSE(same_code("return \"a b\";", "return \"a  b\";"));
+  CHECK_FALSE(same_code("return x >> 1;", "return x > > 1;"));
+  CHECK_FALSE(same_code("return 1;", "return 1; /*"));
+}
+
 TEST_CASE("tokens: what does not end is refused with its line") {
   const auto line_of_error = [](std::string_view text) {
     try {

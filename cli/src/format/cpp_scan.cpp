@@ -747,6 +747,21 @@ class DeclarationParser {
 
 std::vector<Token> scan_tokens(std::string_view text) { return Tokenizer(text).run(); }
 
+bool same_code(std::string_view left, std::string_view right) try {
+  const std::vector<Token> one = scan_tokens(left), other = scan_tokens(right);
+  if (one.size() != other.size()) return false;
+  // "> >" is not ">>", though either is two tokens here.
+  const auto joins = [](const std::vector<Token>& tokens, std::size_t i) {
+    return i > 0 && tokens[i].kind == Token::Kind::Punctuator && tokens[i - 1].kind == Token::Kind::Punctuator && tokens[i - 1].end() == tokens[i].begin;
+  };
+  for (std::size_t i = 0; i < one.size(); ++i) {
+    if (one[i].text != other[i].text || joins(one, i) != joins(other, i)) return false;
+  }
+  return true;
+} catch (const ScanError&) {
+  return false;
+}
+
 std::vector<bool> lines_inside_literals(std::string_view text) {
   std::vector<bool> inside(static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n')) + 1);
   for (const Token& token : scan_tokens(text)) {

@@ -34,6 +34,9 @@ struct Token {
 // The tokens view `text`, which must outlive them.
 std::vector<Token> scan_tokens(std::string_view text);
 
+// Whether two texts differ in comments and blanks alone; false where one cannot be scanned.
+bool same_code(std::string_view left, std::string_view right);
+
 // Lines (from 0) that lie inside a literal that spans several, so that their blanks matter.
 std::vector<bool> lines_inside_literals(std::string_view text);
 

@@ -51,14 +51,6 @@ std::string shortened(std::string text) {
 // Lessons whose answers stand in what a Tensor is made of: there is hardly a header that they do not change.
 bool reaches_every_header(const Module& module) { return module.number < "02"; }
 
-// Whether they differ in comments and blanks alone.
-bool same_code(const std::string& left, const std::string& right) try {
-  const std::vector<Token> one = scan_tokens(left), other = scan_tokens(right);
-  return std::equal(one.begin(), one.end(), other.begin(), other.end(), [](const Token& a, const Token& b) { return a.text == b.text; });
-} catch (const ScanError&) {
-  return false;
-}
-
 // Takes the course's text where an answer changes no more than comments, so that it counts as unchanged.
 void keep_same_code(std::vector<GeneratedFile>& files, const std::vector<GeneratedFile>& course) {
   for (GeneratedFile& file : files) {

@@ -367,7 +367,7 @@ void multiply_rows(const HalfProduct& p) {
   if (p.M == 1 && p.columns <= 16 * kLanes)
     for (; done + 4 * kLanes <= p.columns; done += 4 * kLanes) multiply_narrow_rows<Format>(p, done);
   for (std::int64_t first = done; first < p.columns; first += strip) {
-    const std::int64_t count = p.columns - first < strip ? p.columns - first : strip;
+    const std::int64_t count = p.columns - first < strip ? p.columns - first : strip, rows_ahead = 1 + kAhead / count;
     for (std::int64_t i = 0; i < p.M; ++i)
       for (std::int64_t j = 0; j < count; j += kLanes) store_first(hn::Zero(Floats()), p.sums + i * p.sums_row + first + j, count - j);
     for (std::int64_t k = 0; k < p.K; ++k) {
@@ -377,7 +377,7 @@ void multiply_rows(const HalfProduct& p) {
         float* const sums = p.sums + i * p.sums_row + first;
         std::int64_t j = 0;
         for (; j + kCacheLine <= count; j += kCacheLine) {
-          if (i == 0) hwy::Prefetch(line + p.b_line + j);
+          if (i == 0) hwy::Prefetch(line + rows_ahead * p.b_line + j);
           for (int v = 0; v < kCacheLine; v += kLanes) hn::StoreU(hn::MulAdd(factor, load<Format>(line + j + v), hn::LoadU(Floats(), sums + j + v)), Floats(), sums + j + v);
         }
         for (; j < count; j += kLanes) store_first(hn::MulAdd(factor, load_first<Format>(line + j, count - j), load_first(sums + j, count - j)), sums + j, count - j);
@@ -396,8 +396,8 @@ constinit const HalfKernels half_kernels = {table_of<HalfFormat>, table_of<BFloa
 // %% [markdown]
 // ## The product
 //
-// The operands come from `mm` and `addmm` with any strides. A few rows are made floats and dense, which costs nothing beside the matrix; a matrix that has no contiguous lines at all is copied. Above eight rows widening in registers would be repeated for every few rows: then the columns are widened in panels of about
-// a megabyte, and module 16's packed product takes each panel.
+// The operands come from `mm` and `addmm` with any strides. A few rows are made floats and dense, which costs nothing beside the matrix; a matrix that has no contiguous lines at all is copied. Of more than sixteen rows (eight, where the matrix's rows are contiguous) each few would widen the matrix again, and that takes longer than to widen it in panels of about
+// a megabyte, of which module 16's packed product takes each.
 
 // %%
 //| export kernels/half_products.h
@@ -420,8 +420,6 @@ const kernels::HalfTable& kernels::half_table(ScalarType type) {
 bool kernels::is_tuned_half(const Tensor& x) { return isReducedFloatingType(x.scalar_type()) && (layers_of(x) - thread_state().excluded).has(Layer::TunedCPU); }
 
 namespace {
-constexpr std::int64_t kFewRows = 8;
-
 std::uint16_t* bits_of(const Tensor& x) { return static_cast<std::uint16_t*>(x.data_ptr()); }
 
 // The second operand of a product. Its lines are contiguous: its columns if by_columns, else its rows.
@@ -473,7 +471,7 @@ Tensor product_of_halves(const Tensor& start, const Tensor& mat1, const Tensor& 
     const std::uint16_t* const from = added.defined() ? bits_of(added) + i * added.stride(0) + first : nullptr;
     table.finish(bits_of(result) + i * N + first, sums.data<float>() + i * N + first, alpha, from, beta, stop - first);
   };
-  if (M <= kFewRows) {
+  if (M <= (by_columns ? 16 : 8)) {
     // Some hundred thousand products are a task; of rows it has a piece that is long enough to be a stream.
     const std::int64_t grain = std::max<std::int64_t>(b.by_columns ? 16 : 1024, (1 << 18) / (M * std::max<std::int64_t>(K, 1)) / 16 * 16);
     parallel_for(0, N, grain, [&](std::int64_t first, std::int64_t stop) {
@@ -599,7 +597,7 @@ TEST_CASE("half precision products: sums in float, rounded once, for all sizes a
   struct Size {
     std::int64_t M, K, N;
   };
-  const std::vector<Size> sizes = {{1, 1, 1}, {1, 7, 3}, {1, 768, 37}, {2, 33, 64}, {3, 100, 257}, {5, 16, 12}, {8, 48, 300}, {9, 40, 70}, {40, 65, 129}, {1, 0, 5}, {3, 5, 0}, {0, 5, 3}, {20, 0, 4}, {11, 3000, 150}};
+  const std::vector<Size> sizes = {{1, 1, 1}, {1, 7, 3}, {1, 768, 37}, {2, 33, 64}, {3, 100, 257}, {5, 16, 12}, {8, 48, 300}, {9, 40, 70}, {15, 90, 33}, {40, 65, 129}, {1, 0, 5}, {3, 5, 0}, {0, 5, 3}, {20, 0, 4}, {11, 3000, 150}};
   for_each_capability([&] {
     for (const Size& s : sizes) {
       for (const ScalarType type : {kHalf, kBFloat16}) {

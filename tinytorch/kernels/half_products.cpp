@@ -25,8 +25,6 @@ const kernels::HalfTable& kernels::half_table(ScalarType type) {
 bool kernels::is_tuned_half(const Tensor& x) { return isReducedFloatingType(x.scalar_type()) && (layers_of(x) - thread_state().excluded).has(Layer::TunedCPU); }
 
 namespace {
-constexpr std::int64_t kFewRows = 8;
-
 std::uint16_t* bits_of(const Tensor& x) { return static_cast<std::uint16_t*>(x.data_ptr()); }
 
 // The second operand of a product. Its lines are contiguous: its columns if by_columns, else its rows.
@@ -78,7 +76,7 @@ Tensor product_of_halves(const Tensor& start, const Tensor& mat1, const Tensor& 
     const std::uint16_t* const from = added.defined() ? bits_of(added) + i * added.stride(0) + first : nullptr;
     table.finish(bits_of(result) + i * N + first, sums.data<float>() + i * N + first, alpha, from, beta, stop - first);
   };
-  if (M <= kFewRows) {
+  if (M <= (by_columns ? 16 : 8)) {
     // Some hundred thousand products are a task; of rows it has a piece that is long enough to be a stream.
     const std::int64_t grain = std::max<std::int64_t>(b.by_columns ? 16 : 1024, (1 << 18) / (M * std::max<std::int64_t>(K, 1)) / 16 * 16);
     parallel_for(0, N, grain, [&](std::int64_t first, std::int64_t stop) {

@@ -216,7 +216,7 @@ void multiply_rows(const HalfProduct& p) {
   if (p.M == 1 && p.columns <= 16 * kLanes)
     for (; done + 4 * kLanes <= p.columns; done += 4 * kLanes) multiply_narrow_rows<Format>(p, done);
   for (std::int64_t first = done; first < p.columns; first += strip) {
-    const std::int64_t count = p.columns - first < strip ? p.columns - first : strip;
+    const std::int64_t count = p.columns - first < strip ? p.columns - first : strip, rows_ahead = 1 + kAhead / count;
     for (std::int64_t i = 0; i < p.M; ++i)
       for (std::int64_t j = 0; j < count; j += kLanes) store_first(hn::Zero(Floats()), p.sums + i * p.sums_row + first + j, count - j);
     for (std::int64_t k = 0; k < p.K; ++k) {
@@ -226,7 +226,7 @@ void multiply_rows(const HalfProduct& p) {
         float* const sums = p.sums + i * p.sums_row + first;
         std::int64_t j = 0;
         for (; j + kCacheLine <= count; j += kCacheLine) {
-          if (i == 0) hwy::Prefetch(line + p.b_line + j);
+          if (i == 0) hwy::Prefetch(line + rows_ahead * p.b_line + j);
           for (int v = 0; v < kCacheLine; v += kLanes) hn::StoreU(hn::MulAdd(factor, load<Format>(line + j + v), hn::LoadU(Floats(), sums + j + v)), Floats(), sums + j + v);
         }
         for (; j < count; j += kLanes) store_first(hn::MulAdd(factor, load_first<Format>(line + j, count - j), load_first(sums + j, count - j)), sums + j, count - j);

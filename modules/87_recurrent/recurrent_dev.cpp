@@ -130,6 +130,13 @@ Tensor gru_cell(const Tensor& input, const Tensor& hx, const Tensor& w_ih, const
 // Gates i, f, g, o; hx is {h, c}, and so is the result.
 std::tuple<Tensor, Tensor> lstm_cell(const Tensor& input, TensorList hx, const Tensor& w_ih, const Tensor& w_hh, const Tensor& b_ih = {}, const Tensor& b_hh = {});
 
+// Whole layers: input (T, B, I), or (B, T, I) with batch_first, from the first states hx (layers * directions, B, H) -> outputs and last states. `params` lists w_ih, w_hh, with has_biases b_ih and b_hh, and where an LSTM
+// projects (its h is smaller than its c) w_hr, of each direction of each layer. Between the layers dropout when `train`. Throws on sizes that do not fit.
+std::tuple<Tensor, Tensor> rnn_tanh(const Tensor& input, const Tensor& hx, TensorList params, bool has_biases, std::int64_t num_layers, double dropout, bool train, bool bidirectional, bool batch_first);
+std::tuple<Tensor, Tensor> rnn_relu(const Tensor& input, const Tensor& hx, TensorList params, bool has_biases, std::int64_t num_layers, double dropout, bool train, bool bidirectional, bool batch_first);
+std::tuple<Tensor, Tensor> gru(const Tensor& input, const Tensor& hx, TensorList params, bool has_biases, std::int64_t num_layers, double dropout, bool train, bool bidirectional, bool batch_first);
+std::tuple<Tensor, Tensor, Tensor> lstm(const Tensor& input, TensorList hx, TensorList params, bool has_biases, std::int64_t num_layers, double dropout, bool train, bool bidirectional, bool batch_first);
+
 // %%
 //| export nn/recurrent.cpp
 namespace {
@@ -927,6 +934,56 @@ std::tuple<Tensor, std::vector<Tensor>> nn::detail::run_layers(const Tensor& inp
 // %%
 //| export nn/recurrent.cpp
 namespace {
+// Layers that are given by a list of weights, which says their sizes.
+struct ListedLayers {
+  ListedLayers(std::int64_t gates, const Tensor& input, TensorList params, bool has_biases, std::int64_t num_layers, double dropout, bool bidirectional, bool batch_first, bool projects)
+      : options(nn::detail::RNNOptionsBase(gates, 0, 0).num_layers(num_layers).dropout(dropout).bidirectional(bidirectional).batch_first(batch_first)) {
+    const std::size_t each = 2 + (has_biases ? 2 : 0) + (projects ? 1 : 0), expected = each * static_cast<std::size_t>(num_layers * (bidirectional ? 2 : 1));
+    TORCH_CHECK(params.size() == expected && expected > 0, "got an incorrect number of RNN parameters\n[RNN] expected ", expected, ", got ", params.size());
+    for (std::size_t i = 0; i < params.size(); i += each) {
+      nn::detail::CellWeights cell{params[i], params[i + 1], {}, {}, {}};
+      if (has_biases) cell.b_ih = params[i + 2], cell.b_hh = params[i + 3];
+      if (projects) cell.w_hr = params[i + each - 1];
+      weights.push_back(cell);
+    }
+    options.input_size(params[0].size(1)).hidden_size(params[0].size(0) / gates);
+    check_recurrent_input(input, options);
+  }
+
+  nn::detail::RNNOptionsBase options;
+  std::vector<nn::detail::CellWeights> weights;
+};
+
+std::tuple<Tensor, Tensor> run_listed(std::int64_t gates, nn::detail::RunDirection run, const Tensor& input, const Tensor& hx, TensorList params, bool has_biases, std::int64_t num_layers, double dropout,
+                                      bool train, bool bidirectional, bool batch_first) {
+  const ListedLayers layers(gates, input, params, has_biases, num_layers, dropout, bidirectional, batch_first, false);
+  const Tensor first = state_or_zeros(hx, input, batch_of(input, layers.options), layers.options, layers.options.hidden_size(), "hidden");
+  const auto [output, last] = nn::detail::run_layers(input, {first}, layers.weights, layers.options, train, run);
+  return {output, last[0]};
+}
+}  // namespace
+
+std::tuple<Tensor, Tensor> rnn_tanh(const Tensor& input, const Tensor& hx, TensorList params, bool has_biases, std::int64_t num_layers, double dropout, bool train, bool bidirectional, bool batch_first) {
+  return run_listed(1, run_rnn_tanh, input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first);
+}
+std::tuple<Tensor, Tensor> rnn_relu(const Tensor& input, const Tensor& hx, TensorList params, bool has_biases, std::int64_t num_layers, double dropout, bool train, bool bidirectional, bool batch_first) {
+  return run_listed(1, run_rnn_relu, input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first);
+}
+std::tuple<Tensor, Tensor> gru(const Tensor& input, const Tensor& hx, TensorList params, bool has_biases, std::int64_t num_layers, double dropout, bool train, bool bidirectional, bool batch_first) {
+  return run_listed(3, run_gru, input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first);
+}
+std::tuple<Tensor, Tensor, Tensor> lstm(const Tensor& input, TensorList hx, TensorList params, bool has_biases, std::int64_t num_layers, double dropout, bool train, bool bidirectional, bool batch_first) {
+  TORCH_CHECK(hx.size() == 2, "lstm expects two hidden states");
+  const bool projects = hx[0].dim() == 3 && hx[1].dim() == 3 && hx[0].size(2) != hx[1].size(2);
+  const ListedLayers layers(4, input, params, has_biases, num_layers, dropout, bidirectional, batch_first, projects);
+  const std::int64_t batch = batch_of(input, layers.options), hidden = layers.options.hidden_size();
+  const Tensor h = state_or_zeros(hx[0], input, batch, layers.options, projects ? layers.weights[0].w_hr.size(0) : hidden, "hidden[0]");
+  const Tensor c = state_or_zeros(hx[1], input, batch, layers.options, hidden, "hidden[1]");
+  const auto [output, last] = nn::detail::run_layers(input, {h, c}, layers.weights, layers.options, train, run_lstm);
+  return {output, last[0], last[1]};
+}
+
+namespace {
 template <class Options>
 nn::detail::RNNOptionsBase base_options(std::int64_t gates, const Options& options) {
   return nn::detail::RNNOptionsBase(gates, options.input_size(), options.hidden_size())
@@ -1135,6 +1192,25 @@ TEST_CASE("GRU: two layers in both directions") {
        {1.6590351314820424, 3.4998708520494954, 1.6559754879224882}});
 }
 
+TEST_CASE("layers as functions: what the modules compute with their weights") {
+  manual_seed(3);
+  const Tensor x = randn({2, 5, 3});
+  nn::LSTM lstm_layer(nn::LSTMOptions(3, 4).num_layers(2).bidirectional(true).batch_first(true).proj_size(2));
+  const auto [expected, states] = lstm_layer(x);
+  const auto [output, h, c] = lstm(x, {zeros({4, 2, 2}), zeros({4, 2, 4})}, lstm_layer->all_weights(), true, 2, 0, true, true, true);
+  CHECK_EQ(output.detach(), expected.detach());
+  CHECK_EQ(h.detach(), std::get<0>(states).detach());
+  CHECK_EQ(c.detach(), std::get<1>(states).detach());
+  nn::GRU gru_layer(nn::GRUOptions(3, 4).bias(false));
+  CHECK_EQ(std::get<0>(gru(x, zeros({1, 5, 4}), gru_layer->all_weights(), false, 1, 0, true, false, false)).detach(), std::get<0>(gru_layer(x)).detach());
+  nn::RNN rnn_layer(nn::RNNOptions(3, 4).nonlinearity(kReLU));
+  CHECK_EQ(std::get<1>(rnn_relu(x, zeros({1, 5, 4}), rnn_layer->all_weights(), true, 1, 0, true, false, false)).detach(), std::get<1>(rnn_layer(x)).detach());
+  CHECK_ERROR(gru(x, zeros({1, 5, 4}), gru_layer->all_weights(), true, 1, 0, true, false, false), "got an incorrect number of RNN parameters");
+  CHECK_ERROR(lstm(x, {zeros({1, 5, 4})}, lstm_layer->all_weights(), true, 2, 0, true, true, true), "lstm expects two hidden states");
+  CHECK_ERROR(gru(x, zeros({1, 4, 4}), gru_layer->all_weights(), false, 1, 0, true, false, false), "Expected hidden size [1, 5, 4], got [1, 4, 4]");
+}
+
+// %%
 TEST_CASE("cells: two steps, as PyTorch's and as a layer of one step") {
   const DoubleScope scope;
   manual_seed(5);

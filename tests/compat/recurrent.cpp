@@ -90,9 +90,24 @@ void packed() {
   show("unsorted", [&] { rnn::pack_padded_sequence(padded, torch::tensor({1, 2, 4})); });
 }
 
+void functions() {
+  nn::LSTM layer(nn::LSTMOptions(3, 2).num_layers(2).bidirectional(true));
+  fill(*layer);
+  const Tensor x = numbers({4, 1, 3});
+  const auto [output, h, c] = torch::lstm(x, {torch::zeros({4, 1, 2}, torch::kDouble), torch::ones({4, 1, 2}, torch::kDouble)}, layer->parameters(), true, 2, 0.0, false, true, false);
+  std::cout << output << "\n" << h << "\n" << c << "\n";
+  nn::GRU gru(nn::GRUOptions(3, 2).batch_first(true).bias(false));
+  fill(*gru);
+  const auto [states, last] = torch::gru(x, torch::zeros({1, 4, 2}, torch::kDouble), gru->parameters(), false, 1, 0.0, false, false, true);
+  std::cout << states << "\n" << last << "\n";
+  show("weights", [&] { torch::gru(x, torch::zeros({1, 4, 2}, torch::kDouble), gru->parameters(), true, 1, 0.0, false, false, true); });
+  show("states", [&] { torch::lstm(x, {torch::zeros({4, 1, 2}, torch::kDouble)}, layer->parameters(), true, 2, 0.0, false, true, false); });
+}
+
 int main() {
   std::cout << std::boolalpha;
   layers();
   cells();
   packed();
+  functions();
 }

@@ -325,6 +325,56 @@ std::tuple<Tensor, std::vector<Tensor>> nn::detail::run_layers(const Tensor& inp
 }
 
 namespace {
+// Layers that are given by a list of weights, which says their sizes.
+struct ListedLayers {
+  ListedLayers(std::int64_t gates, const Tensor& input, TensorList params, bool has_biases, std::int64_t num_layers, double dropout, bool bidirectional, bool batch_first, bool projects)
+      : options(nn::detail::RNNOptionsBase(gates, 0, 0).num_layers(num_layers).dropout(dropout).bidirectional(bidirectional).batch_first(batch_first)) {
+    const std::size_t each = 2 + (has_biases ? 2 : 0) + (projects ? 1 : 0), expected = each * static_cast<std::size_t>(num_layers * (bidirectional ? 2 : 1));
+    TORCH_CHECK(params.size() == expected && expected > 0, "got an incorrect number of RNN parameters\n[RNN] expected ", expected, ", got ", params.size());
+    for (std::size_t i = 0; i < params.size(); i += each) {
+      nn::detail::CellWeights cell{params[i], params[i + 1], {}, {}, {}};
+      if (has_biases) cell.b_ih = params[i + 2], cell.b_hh = params[i + 3];
+      if (projects) cell.w_hr = params[i + each - 1];
+      weights.push_back(cell);
+    }
+    options.input_size(params[0].size(1)).hidden_size(params[0].size(0) / gates);
+    check_recurrent_input(input, options);
+  }
+
+  nn::detail::RNNOptionsBase options;
+  std::vector<nn::detail::CellWeights> weights;
+};
+
+std::tuple<Tensor, Tensor> run_listed(std::int64_t gates, nn::detail::RunDirection run, const Tensor& input, const Tensor& hx, TensorList params, bool has_biases, std::int64_t num_layers, double dropout,
+                                      bool train, bool bidirectional, bool batch_first) {
+  const ListedLayers layers(gates, input, params, has_biases, num_layers, dropout, bidirectional, batch_first, false);
+  const Tensor first = state_or_zeros(hx, input, batch_of(input, layers.options), layers.options, layers.options.hidden_size(), "hidden");
+  const auto [output, last] = nn::detail::run_layers(input, {first}, layers.weights, layers.options, train, run);
+  return {output, last[0]};
+}
+}  // namespace
+
+std::tuple<Tensor, Tensor> rnn_tanh(const Tensor& input, const Tensor& hx, TensorList params, bool has_biases, std::int64_t num_layers, double dropout, bool train, bool bidirectional, bool batch_first) {
+  return run_listed(1, run_rnn_tanh, input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first);
+}
+std::tuple<Tensor, Tensor> rnn_relu(const Tensor& input, const Tensor& hx, TensorList params, bool has_biases, std::int64_t num_layers, double dropout, bool train, bool bidirectional, bool batch_first) {
+  return run_listed(1, run_rnn_relu, input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first);
+}
+std::tuple<Tensor, Tensor> gru(const Tensor& input, const Tensor& hx, TensorList params, bool has_biases, std::int64_t num_layers, double dropout, bool train, bool bidirectional, bool batch_first) {
+  return run_listed(3, run_gru, input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first);
+}
+std::tuple<Tensor, Tensor, Tensor> lstm(const Tensor& input, TensorList hx, TensorList params, bool has_biases, std::int64_t num_layers, double dropout, bool train, bool bidirectional, bool batch_first) {
+  TORCH_CHECK(hx.size() == 2, "lstm expects two hidden states");
+  const bool projects = hx[0].dim() == 3 && hx[1].dim() == 3 && hx[0].size(2) != hx[1].size(2);
+  const ListedLayers layers(4, input, params, has_biases, num_layers, dropout, bidirectional, batch_first, projects);
+  const std::int64_t batch = batch_of(input, layers.options), hidden = layers.options.hidden_size();
+  const Tensor h = state_or_zeros(hx[0], input, batch, layers.options, projects ? layers.weights[0].w_hr.size(0) : hidden, "hidden[0]");
+  const Tensor c = state_or_zeros(hx[1], input, batch, layers.options, hidden, "hidden[1]");
+  const auto [output, last] = nn::detail::run_layers(input, {h, c}, layers.weights, layers.options, train, run_lstm);
+  return {output, last[0], last[1]};
+}
+
+namespace {
 template <class Options>
 nn::detail::RNNOptionsBase base_options(std::int64_t gates, const Options& options) {
   return nn::detail::RNNOptionsBase(gates, options.input_size(), options.hidden_size())

@@ -18,8 +18,8 @@
 // Before the first tensor exists, a machine-learning framework already needs four things, and every module after this one uses them in almost every function:
 //
 // 1. **Errors that say what to do.** Most of the time spent with a framework is spent reading its errors.
-// 2. **Random numbers that come back.** The same seed must give the same weights, the same shuffling, the same loss curve, today and after a restart. Ours will be *PyTorch's*
-//    numbers, bit for bit.
+// 2. **Random numbers that come back.** The same seed must give the same weights (the numbers that a network learns), the same shuffling of the data, the same loss curve
+//    (how its error falls), today and after a restart. Ours will be *PyTorch's* numbers, bit for bit.
 // 3. **A description of the machine.** Two runs of the same program differ by a factor of ten because of a cache, a compiler flag or a vector extension. A number without the
 //    machine it was measured on means little.
 // 4. **Measurements that can be trusted**, and readers for numbers that do not trust the file.
@@ -52,6 +52,10 @@
 //
 // An exercise is a function whose body is missing. Its contract stands above it, and its test right below. `tito test 00` says which are left; `tito run 00` runs the
 // demonstrations, of which the first one works at once.
+//
+// What begins with `//|`, and the JSON after `// %%`, is for `tito`: `export core/error.h` sends a cell to that file of your framework, `lesson` keeps it in this file. In a
+// test, `CHECK_ERROR(expression, "text")` wants an Error whose message contains the text, and `CHECK_CLOSE(a, b, r, t)` wants |a - b| <= t + r |b|. Code that a framework
+// needs and nobody has to write stands in *library chapters*, which have numbers from 60 on.
 
 // %%
 //| export core/error.h
@@ -191,7 +195,8 @@ DEMO("what the networks of this course will learn to read") {
 //     did you mean other.t()?                   next step
 //
 // Every error of TinyTorch has the third form. Making the text is slow: it formats numbers and allocates strings. That does not matter when a check fails, and must not happen
-// when it passes, because a check stands in front of every operator. So a check has two sides, which live in different places:
+// when it passes, because a check stands in front of every operator (in this course an operation on tensors, such as the matrix product `mm`; not C++'s `operator+`). So a
+// check has two sides, which live in different places:
 //
 //     TORCH_CHECK(dim < n, "dim ", dim, " is out of range for ", n)
 //
@@ -226,8 +231,8 @@ class NotImplemented : public std::exception {
 };
 
 // %% [markdown]
-// Messages are put together from pieces of any type: text, numbers, later shapes and dtypes. `operator<<` already knows how to write all of them, and new types bring their
-// own, so one small variadic template is enough, and here it is. A *fold expression* `(out << ... << args)` expands to `((out << a) << b) << c`.
+// Messages are put together from pieces of any type: text, numbers, later the shapes and element types of tensors. `operator<<` already knows how to write all of them, and new
+// types bring their own, so one small variadic template is enough, and here it is. A *fold expression* `(out << ... << args)` expands to `((out << a) << b) << c`.
 
 // %%
 //| export core/error.h
@@ -347,7 +352,7 @@ void Error::refresh_what() {
 //
 // TODO: Put message, context and backtrace together.
 // APPROACH: 1. Start from msg_. 2. Add the context in one of its two forms. 3. Add "\n" and backtrace_ if it is wanted and not empty.
-// EXAMPLE: message "no", contexts "a" and "b", backtrace "at x": "no\n a\n b\nat x", or without backtrace "no\n a\n b".
+// EXAMPLE: message "no", contexts "a" and "b", backtrace "at x": "no\n  a\n  b\nat x", or without backtrace "no\n  a\n  b".
 // HINT: context_.size() decides between the two forms; a loop over no entries adds nothing.
 std::string Error::compute_what(bool include_backtrace) const {
   // BEGIN SOLUTION
@@ -512,7 +517,7 @@ TEST_CASE("TORCH_CHECK: what() says where, what_without_backtrace() does not") {
 //                  v                   v                   v
 //              1608637542          3421126067          4083286876    ...             what we see (seed 42)
 //
-// PyTorch's CPU generator is the *Mersenne Twister* mt19937 of Matsumoto and Nishimura (1998), and so is ours. Its state are 624 words of 32 bits, x[0] to x[623]. The next
+// PyTorch's CPU generator is the *Mersenne Twister* mt19937 of Matsumoto and Nishimura (1998), and so is ours. Its state is 624 words of 32 bits, x[0] to x[623]. The next
 // word comes from three old ones. Take the top bit of x[k] and the other 31 of x[k+1], shift them down by one, xor with a constant where the bit that fell out was 1, and xor
 // with the word 397 places further on:
 //
@@ -524,8 +529,8 @@ TEST_CASE("TORCH_CHECK: what() says where, what_without_backtrace() does not") {
 //          +------ join -------+--> >> 1 --> xor 0x9908b0df ----+------- xor ---------+
 //                                            (if the last bit was 1)
 //
-// All of it is linear algebra over the numbers 0 and 1, with xor as the sum: one step multiplies a vector of 19,937 bits by a matrix whose powers run through all states but
-// zero. Time is O(1) per number; the memory is 2,496 bytes, whatever you draw.
+// All of it is linear algebra over the numbers 0 and 1, with xor as the sum: one step multiplies a vector of 19,937 bits (624 words of 32, without the low 31 bits of the
+// oldest word, which no step reads) by a matrix whose powers run through all states but zero. Time is O(1) per number; the memory is 2,496 bytes, whatever you draw.
 //
 // We begin at the end of the diagram. The words of the state have a visible pattern from one to the next; *tempering* spreads their bits:
 
@@ -942,7 +947,8 @@ TEST_CASE("uniform: fills [0, 1) and stays below 1") {
 
 // %% [markdown]
 // Seeding comes next, because it has a trap that shows only together with what follows it. A generator remembers more than its engine: normal numbers are made in pairs, and
-// the second one waits for the next call. A stream that starts anew must not begin with a leftover of the old one.
+// the second one waits for the next call. A stream that starts anew must not begin with a leftover of the old one. The test of the normal
+// numbers, below, tries that.
 
 // %% {"nbgrader": {"grade": false, "grade_id": "00-set-seed", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export core/generator.cpp
@@ -980,7 +986,7 @@ void Generator::set_current_seed(uint64_t seed) {
 //              +---------------
 //
 // Two details. `u2` may be exactly 0 and is never 1, so ln(1 - u2) is always finite while ln(u2) is not. And `log1p(-u)` is ln(1 - u) computed without losing the digits of a
-// small u. PyTorch returns the cosine first and keeps the sine for the next call (for a whole tensor of 16 numbers and more it goes another way, which module 01 follows).
+// small u. PyTorch returns the cosine first and keeps the sine for the next call (for a whole tensor of 16 numbers and more it goes another way: library chapter 96).
 
 // %% {"nbgrader": {"grade": false, "grade_id": "00-normal", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export core/generator.cpp
@@ -1058,8 +1064,8 @@ TEST_CASE("normal: mean 0, variance 1, and the tails a bell has") {
 }
 
 // %% [markdown]
-// A long training run will be interrupted. To go on *exactly*, with the same shuffles and the same dropout, a checkpoint must hold the state of the generator: the 624 words,
-// the position among them, and the normal number that waits. Ours is a line of text, so that it fits into any file and can be looked at:
+// A long training run will be interrupted. To go on *exactly*, with the same shuffles and the same dropout (random zeros, module 03), a checkpoint must hold the state of the
+// generator: the 624 words, the position among them, and the normal number that waits. Ours is a line of text, so that it fits into any file and can be looked at:
 //
 //     mt19937-1   42    3          -           5f2e31a0 9c01d2ee ... 624 words
 //     \_______/  seed  position  the waiting   (hexadecimal)
@@ -1137,8 +1143,8 @@ class StateReader {
 // goes on, a field is not a number in its range, or the state cannot be (is_valid).
 //
 // TODO: Read everything, check everything, then change the generator.
-// APPROACH: 1. A StateReader; check the tag. 2. Read seed and position (base 10), the waiting number ("-" or base 16) and 624 words (base 16) into local variables. 3. Check
-// that nothing follows and that an engine with this data is_valid(). 4. Assign engine and waiting number.
+// APPROACH: 1. A StateReader; check its field("the tag") against state_tag. 2. Read seed and position (base 10), the waiting number ("-" or base 16) and 624 words (base 16) into local variables.
+// 3. Check that nothing follows (done()) and that an engine with this data is_valid(); the tests look for "all words are zero" in that message. 4. Assign engine and waiting number.
 // EXAMPLE: g.set_state(g.state()) changes nothing.
 // HINT: std::bit_cast<double>(bits) turns the 64 bits back into the number they were.
 void Generator::set_state(std::string_view text) {
@@ -1584,7 +1590,7 @@ TEST_CASE("median_of: the middle, whatever the order and the outliers") {
 // %% [markdown]
 // Now design a measurement. You get only its contract, and decide the rest. The difficulty is in the clock: reading it takes longer than many a call, and some clocks step by
 // a whole microsecond, so the time of one fast call cannot be read off. And the first call is different from all others: it meets cold caches, pages that are not there yet,
-// and symbols that the linker has not bound.
+// and functions of shared libraries whose addresses are only now looked up.
 //
 //     call    call call call call call call call      call call call call call call call
 //     |-------| |----|----|----|----|----|----|  ...  |----|----|----|----|----|----|
@@ -1604,6 +1610,7 @@ TEST_CASE("median_of: the middle, whatever the order and the outliers") {
 //
 // TODO: Design a measurement that keeps this contract.
 // APPROACH: yours. Questions to answer first: How do you find the number of calls without knowing how long one takes? Which calls do you throw away?
+// The message for samples < 1 says that there must be "at least one sample".
 // EXAMPLE: measure([] { work(); }).median
 // HINT: doubling the number of calls finds one that is long enough in a few steps, whatever the unit of time is.
 Measurement measure(const std::function<void()>& function, MeasureOptions options,
@@ -1864,8 +1871,9 @@ TEST_CASE("find_data: finds what ships, and lists the places where it looked") {
 }
 
 // %% [markdown]
-// The text reader answers with file, line, value and rule. Four cases deserve care: a number followed by other characters (`12abc` is not 12), a last line without line end
-// (it counts), Windows line ends, and a line of another length, which most often means that the file was cut off.
+// The text reader answers with file, line, value and rule. Five cases deserve care: a number followed by other characters (`12abc` is not 12), two commas with nothing
+// between them ('' is not a number), a last line without line end (it counts), Windows line ends, and a line of another length, which most often means that the file was
+// cut off.
 
 // %% {"nbgrader": {"grade": false, "grade_id": "00-read-text", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export core/utils.cpp
@@ -2114,7 +2122,8 @@ TEST_CASE("the three sums agree, and only the checked ones notice a wrong size")
 //        |                                   ^ |         ^ |
 //        +-----------------------------------+ +---------+ +--> 1 -> 2 -> 0     all lines, in one cycle
 //
-// Sattolo's algorithm makes such a cycle with your generator: a shuffle in which no element may stay where it is. O(n) time, in place.
+// Sattolo's algorithm makes such a cycle with your generator: a shuffle in which each element, from the last on, changes places with an earlier one, never with itself.
+// O(n) time, in place.
 
 // %%
 //| lesson
@@ -2174,7 +2183,7 @@ DEMO("the caches of your machine, seen from a walk through memory") {
 
 // %% [markdown]
 // The steps of the stairs stand where the report of your machine says the caches end, or a little before, because other data lives there, too. A tensor of a thousand floats
-// is in L1; a batch of images is not. In module 16 these stairs decide how a matrix is cut into tiles.
+// is in L1; a batch of images, which pass through a network together, is not. In module 16 these stairs decide how a matrix is cut into tiles.
 //
 // ### What memory costs, and when
 //
@@ -2358,7 +2367,7 @@ DEMO("a random number, in several ways") {
 // *What are the trade-offs in our toolchain?* C++ gives control over memory and time, and takes safety and fast builds. We buy some of both back: sanitizers find what the
 // language lets pass; splitting a module into small units, with a precompiled header and a compiler cache, keeps an edit at about a second. PyTorch and JAX answer with two
 // languages, Python above and C++ below, and pay at the border between them. We stay on one side of it, so that you see everything. Few dependencies mean more to write and
-// less to trust: this framework has no BLAS inside, and module 16 pays for it.
+// less to trust: this framework has no BLAS (a library of matrix products) inside, and module 16 pays for it.
 //
 // ## Integration test
 //
@@ -2440,9 +2449,10 @@ TEST_CASE("integration: what goes wrong far below says what was going on above")
 // 3. A colleague reports that a change made training 4 % faster, measured once before and once after. What do you ask for?
 
 // %% [markdown] {"nbgrader": {"grade": true, "grade_id": "00-explain-memory", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}}
-// **Explain: the stairs.** A layer has 256 x 256 weights in float32 and a second one 4096 x 4096. Using the stairs that you measured, say for each from which level its
-// weights come when a batch passes through, and estimate how long it takes to read them once, (a) if every cache line is waited for as in the walk and (b) if lines arrive one
-// after the other without waiting, at 10 GB/s. What does the difference between (a) and (b) say about how a kernel should go through memory? Quote your numbers.
+// **Explain: the stairs.** A layer multiplies its inputs by a matrix of 256 x 256 weights in float32, and a second one by 4096 x 4096. Using the stairs that you measured, say
+// for each from which level its weights come when a batch of inputs passes through, and estimate how long it takes to read them once, (a) if every cache line is waited for as
+// in the walk and (b) if lines arrive one after the other without waiting, at 10 GB/s. What does the difference between (a) and (b) say about how a kernel should go through
+// memory? Quote your numbers.
 // BEGIN SOLUTION
 // 256 x 256 x 4 bytes is 256 KiB: it fits into L2 on most machines (a few nanoseconds a line). 4096 x 4096 x 4 is 64 MiB, which is beyond most L3 caches: about 100 ns a line
 // when each is waited for. (a) 64 MiB are 1,048,576 lines; at 100 ns that is about 0.1 s; the small one has 4,096 lines, at 4 ns about 16 us. (b) At 10 GB/s, 64 MiB take
@@ -2473,9 +2483,9 @@ TEST_CASE("integration: what goes wrong far below says what was going on above")
 //     |                          every later module                                          |
 //     +----------------------------+---------------------------+-----------------------------+
 //     | core/error.h               | core/generator.h          | core/utils.h                |
-//     | TORCH_CHECK, Error,        | mt19937, Generator:       | system_info, measure,       |
-//     | warnings with a handler    | PyTorch's numbers, exact  | irange, readers that check  |
-//     |                            | resume                    |                             |
+//     | TORCH_CHECK, Error:        | mt19937, Generator:       | value_of_key, measure,      |
+//     | a message only on failure, | PyTorch's numbers, exact  | median_of, readers that     |
+//     | with context and place     | resume                    | check                       |
 //     +----------------------------+---------------------------+-----------------------------+
 //
 // - A check is a branch; its message lives elsewhere and is made only when needed. Errors name values, the rule and the next step.

@@ -106,13 +106,15 @@ namespace tinytorch {
 // %% [markdown]
 // ## Part 1: Foundations
 //
-// A tensor of d dimensions is a function from indices to numbers. With sizes n and strides s it lies in memory so that
+// A tensor of d dimensions is a function from indices to numbers. Its sizes together are its *shape*; with d = 0 it has no index and one number (a *0-d tensor*). A *stride* says how many elements further in memory the next index
+// of its dimension lies. With sizes n and strides s a tensor lies in memory so that
 //
 //     position(i1, ..., id) = offset + i1 * s1 + ... + id * sd          0 <= ik < nk
 //
 // Reading one element costs O(d). Changing sizes, strides or offset costs O(d) too, and gives another tensor over the same memory: a *view*. Copying costs O(n1 * ... * nd). This is the whole reason for strides.
 //
 // Sizes and strides are kept in a `DimVector`, which holds up to five numbers inside itself, and passed as an `IntArrayRef`, a pointer and a length (library chapter 92): a heap allocation for each list would cost more than a small addition.
+// Use a `DimVector` as a `std::vector<std::int64_t>`: `DimVector(n, value)`, `size()`, `back()`, `push_back(x)`, `erase(i)`. It converts to an `IntArrayRef`, and can be made from one.
 
 // %% [markdown]
 // ### Who owns the bytes
@@ -253,7 +255,7 @@ TEST_CASE("storage: the allocator counts live bytes, the peak and the calls") {
 // %% [markdown]
 // ### Element types and promotion
 //
-// What is the type of `int64 + float32`? PyTorch orders types in three categories, and the higher category wins; within one, the wider type.
+// The type of a tensor's elements is its *dtype*. What is the dtype of `int64 + float32`? PyTorch orders types in three categories, and the higher category wins; within one, the wider type.
 //
 //     bool   <   uint8  int8  int16  int32  int64   <   float32  float64
 //     ------     ---------------------------------      ----------------
@@ -297,7 +299,7 @@ TEST_CASE("promotion: category first, then width") {
 // %% [markdown]
 // ### The dispatcher
 //
-// `add` will soon mean several things: the loop on this CPU, the bookkeeping for gradients, later a quantized or a compiled version. An `if` for each in each operator would not scale. So an operator is an
+// `add` will soon mean several things: the loop on this CPU (its *kernel*), the bookkeeping for gradients, later a version for other hardware. An `if` for each in each operator would not scale. So an operator is an
 // object with a small table, one function pointer per *layer*. A call collects the layers that its arguments ask for, drops those this thread has switched off, and jumps to the highest.
 //
 //                      CPU       TunedCPU      HalfPrecision    PrivateUse1      InplaceOrView     Autograd
@@ -307,8 +309,11 @@ TEST_CASE("promotion: category first, then width") {
 //     layers = (union of the arguments' layers) & registered - excluded by the thread
 //     call the highest; it may exclude itself and call the operator again
 //
-// Layers are bits of an integer, so all of this costs a few instructions, which Part 2 measures. One bit is a mark, `Elsewhere`: tensors carry it whose bytes lie in the memory of a device that joined from outside of the library,
-// and an operator as long as it has no function for such devices. Where both meet, nothing may run. The mark is the sign bit, so that the test for "nothing left" finds it without a test of its own.
+// Layers are bits of an integer, so all of this costs a few instructions, which Part 2 measures. `layers_of(arg)` gives the layers of one argument; `|`, `&` and `-` join, intersect and take away. An argument may also be a tensor
+// without value, made by `Tensor x;`: `is_undefined(arg)` says so, and no operator accepts it.
+//
+// One bit is no layer but a mark, `Elsewhere`. A tensor carries it if its bytes lie in the memory of a device from outside of the library, and an operator (in `registered`) as long as it has no function for such devices.
+// Where both carry it, `&` keeps it, and nothing may run. You need no test for it: the mark is the sign bit, and `empty()` is true when it is left.
 
 // %%
 //| export core/dispatch.h
@@ -580,7 +585,8 @@ TEST_CASE("dispatch: the highest layer that is asked for, registered and not exc
 // %% [markdown]
 // ### Sizes, strides, offset
 //
-// `TensorOptions` say how a new tensor shall be. `TensorImpl` is the recipe: which storage, which sizes, strides and offset, and in the last dimension of a fresh tensor neighbours are neighbours in memory:
+// `TensorOptions` say how a new tensor shall be. `TensorImpl` is the recipe: which storage, which sizes, strides and offset. In a fresh tensor the rows follow each other without gaps, and neighbours in the last dimension are neighbours in memory.
+// Such a tensor is called *contiguous*, or dense:
 //
 //     sizes    (2, 3, 4)
 //     strides (12, 4, 1)      each the product of the sizes behind it
@@ -788,11 +794,13 @@ void TensorImpl::set_geometry(IntArrayRef shape, IntArrayRef steps, std::int64_t
 // %% [markdown]
 // ### The functions
 //
-// Every operation is a plain function with its contract here, and most have an operator object behind them. A function that only combines others, as `flatten` and `mean` do, needs none.
+// Every operation is a plain function with its contract here, and most have an operator object behind them. A function that only combines others, as `flatten` and `mean` do, needs none. A name that ends in `_` writes into its first argument, *in place*.
 //
 //     x.mul(y)  --->  mul(x, y)  --->  op::mul(x, y)  --->  mul_cpu
 //     method          function:        dispatcher:          kernel:
 //                     checks           which layer?         loops
+//
+// Read the contracts in the next cell (*broadcasting* is explained below). Of the class after it only remember that methods forward to functions; what it has for later chapters (formats, devices) can wait.
 
 // %%
 //| export core/functions.h
@@ -1289,7 +1297,8 @@ DimVector infer_shape(IntArrayRef shape, std::int64_t numel) {
 //
 // TODO: Cut the old dimensions into chunks and place the new ones into them.
 // APPROACH: 1. No elements: contiguous strides will do.
-//           2. Walk the old dimensions from the back and multiply their sizes while the next one continues the chunk:
+//           2. Walk the old dimensions from the back and multiply their sizes: that is `chunk`. Its elements are `chunk_stride`
+//              apart, the stride of the dimension that it began with. The next dimension continues it if
 //              strides[i - 1] == chunk * chunk_stride (or its size is 1).
 //           3. At the end of a chunk take new dimensions from the back until their product reaches the chunk; their
 //              strides are products of the new sizes behind them, times chunk_stride. If the products differ: std::nullopt.
@@ -1416,7 +1425,8 @@ namespace {
 // Throws if a size that is not 1 would change. O(dims), no data is copied.
 //
 // TODO: Compute sizes and strides of the expanded view.
-// APPROACH: 1. Fewer sizes than dimensions: an error (the sentence stands in the tests).
+// APPROACH: 1. Fewer sizes than dimensions: an error (the sentence stands in the tests). So is -1 for a new dimension D: "The expanded
+//              size of the tensor (-1) isn't allowed in a leading, non-existing dimension D".
 //           2. From the last dimension to the first: -1 stands for the old size; new leading dimensions count as size 1.
 //           3. A stretched or new dimension has stride 0, another keeps its own. alias() makes the view.
 // EXAMPLE: (3, 1) with strides (1, 1) expanded to {2, 3, 4} has strides (0, 1, 0).
@@ -1678,8 +1688,8 @@ TEST_CASE("unfold: windows that share memory") {
 //     sizes (2, 3, 4), all contiguous     ->  one loop of 24
 //     a (3, 4) + b (4) stretched: strides (4, 1) and (0, 1)  ->  3 runs of 4
 //
-//     index   0 0   0 1   0 2   1 0 ...        the last dimension first; on overflow it goes
-//     offset  +s2   +s2   -3*s2 +s1            back to 0 and the one before it moves
+//     index   0 0     0 1     0 2     (0 3)    1 0 ...      the last of the outer dimensions first; when it has
+//     offset   0      +s2     +s2      +s2    -3*s2 +s1     reached its size it goes back and the one before it moves
 
 // %%
 //| export core/loops.h
@@ -2299,7 +2309,7 @@ TEST_CASE("arithmetic: broadcasting, promotion, in place, NaN, empty and 0-d") {
 // %% [markdown]
 // ### Reductions
 //
-// A sum is the same walk once more: the accumulator gets stride 0 along the dimensions that disappear, so that many elements of `x` meet one of it. The same stride that repeats on reading collects on writing.
+// A *reduction* makes one number of many, along some dimensions. A sum is the same walk once more: the accumulator gets stride 0 along the dimensions that disappear, so that many elements of `x` meet one of it. The same stride that repeats on reading collects on writing.
 //
 //     x (2, 3) strides (3, 1)       0 1 2          sum over dim 1:  acc (2, 1) strides (1, 0)
 //                                   3 4 5          sum over dim 0:  acc (1, 3) strides (0, 1)

@@ -18,7 +18,8 @@
 // A layer multiplies by a matrix. Two layers in a row multiply by two matrices, and that is again one matrix:
 // without something *between* them, a hundred layers can do no more than one. The something is an activation,
 // a function applied to every element: relu, sigmoid, tanh, gelu and their relatives. At the end of a
-// classifier stands one more, softmax, which looks at a whole row and turns it into probabilities.
+// classifier (a network that says to which class its input belongs) stands one more, softmax, which looks
+// at a whole row and turns it into probabilities.
 //
 // The formulas fit on a postcard. What makes them a systems topic is that the machine computes with 32 bits
 // and moves memory: `exp` overflows at 89, a small difference between two large numbers vanishes, and a
@@ -31,7 +32,7 @@
 // - say for which inputs a formula overflows, cancels or loses its small values, and rewrite it so that it
 //   does not;
 // - compute a softmax in one pass over its input plus one over its output, and explain why that pass is the
-//   heart of attention kernels;
+//   heart of attention kernels (module 11);
 // - tell an operation limited by memory from one limited by arithmetic, by measurement.
 //
 // **Where it sits.** The functions of this module are exported to `nn/activations.h`. Module 03 wraps them as
@@ -126,8 +127,8 @@ namespace tinytorch {
 // ### The functions, and why they are there
 //
 // Here is everything this module exports. `op::` holds the operator objects of the dispatcher; a function
-// does its checks and calls its operator, so that later modules can put their layers (gradients, profiling,
-// faster kernels) around it.
+// does its checks and calls its operator, so that later modules can put layers of the dispatcher
+// (gradients, faster kernels; not the layers of a network) around it.
 //
 // All of them are O(numel) in time and return a tensor as large as their input. They differ in what one
 // element costs, from one comparison to an `erf`, and you will measure that difference in Part 2.
@@ -217,8 +218,9 @@ DEMO("what the activations look like") {
 //     x --> [W1] --> relu --> [W2] --> y     is more: |x| = relu(x) + relu(-x), and no matrix gives |x|
 //
 // The code follows the definition, `max(x, 0)`, with one decision to make: what happens to NaN? A NaN in the
-// activations means that something earlier went wrong. PyTorch passes it on, so that the error shows in the
-// loss. A comparison with NaN is always false, therefore it matters which way round you write the test.
+// input means that something earlier went wrong. PyTorch passes it on, so that the mistake shows in the loss,
+// the number that training makes smaller and everybody watches. A comparison with NaN is always false,
+// therefore it matters which way round you write the test.
 //
 // The loop is not yours to write again: `map_into<T, T>(result, self, f)` from module 01 walks over any
 // strides, and `dispatch_all_types` turns the run-time dtype into the compile-time type `T`.
@@ -374,8 +376,9 @@ TEST_CASE("relu_: writes into the tensor it was given, and only there") {
 // %% [markdown]
 // ### Relatives with a slope below zero
 //
-// A unit whose input stays negative outputs 0 and, as module 05 will show, receives no gradient: it is dead.
-// `leaky_relu` leaves a small slope below zero, `elu` bends smoothly towards `-alpha`.
+// A unit (one element of a layer's output) whose input stays negative outputs 0 and, as module 05 will show,
+// receives no gradient: it is dead. `leaky_relu` leaves a small slope below zero, `elu` bends smoothly towards
+// `-alpha`.
 //
 //       relu         leaky_relu            elu
 //           /              /                  /
@@ -550,7 +553,7 @@ TEST_CASE("tanh and silu: PyTorch's values") {
 // `softplus(x) = log(1 + exp(x))` is a smooth relu. It fails at both ends, in two different ways:
 //
 //      x = 100     exp(x) = inf           log(1 + inf) = inf         right answer: 100
-//      x =  20     fine in either form
+//      x =  20     exp(x) = 4.9e8         log(1 + 4.9e8) = 20        right answer: 20
 //      x = -20     exp(x) = 2.1e-9        1 + 2.1e-9 rounds to 1     log(1) = 0, right answer: 2.1e-9
 //                                         (a float has 24 bits, so next to 1 it cannot see less than 6e-8)
 //
@@ -744,7 +747,8 @@ TEST_CASE("gelu: exact and approximate differ, and both are PyTorch's") {
 // and a second one that uses a property of the formula: subtracting the same number from every score changes
 // nothing, because `exp(x - m) = exp(x) / exp(m)` and the factor cancels. With `m` the maximum of the row,
 // the largest exponent is 0, every `exp` is at most 1, and at least one is exactly 1: neither overflow nor a
-// sum of 0 is possible.
+// sum of 0 is possible. (`amax({dim}, true)` is the maximum along `dim`; `true` keeps that dimension, with size
+// 1, so that the result broadcasts against the rows.)
 //
 //       scores        1000   1001   1002
 //       exp            inf    inf    inf       inf / inf = NaN                      (v1)
@@ -1002,7 +1006,8 @@ namespace {
 // REQUIRES: 0 <= dim < max(self.dim(), 1).
 //
 // TODO: Turn each row into probabilities.
-// APPROACH: 1. Make an empty result, and dispatch_floating_types(self.scalar_type(),
+// APPROACH: 1. empty(self.sizes(), self.options()) is a contiguous result, as for_each_row_pair wants it
+//              (empty_like takes over self's order in memory); dispatch_floating_types(self.scalar_type(),
 //              "softmax_lastdim_kernel_impl", [&]<class T>() { ... }).
 //           2. for_each_row_pair<T>(self, result, dim, [](Row<const T> in, Row<T> out, std::int64_t count) {
 //              ... }) visits all rows.
@@ -1178,6 +1183,9 @@ TEST_CASE("log_softmax: finite where a probability would round to 0") {
 //
 //       logsumexp(x) = m + log( sum exp(x - m) )          m = 0 instead where the maximum is infinite:
 //                                                         -inf - (-inf) would be NaN
+//
+// Operators that help (library chapter 90): `where(condition, a, b)` takes each element from `a` or from `b`, a
+// comparison such as `x == 1.0` gives the condition, and `abs(x)` and `zeros_like(x)` do what they say.
 
 // %% {"nbgrader": {"grade": false, "grade_id": "02-logsumexp", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export nn/activations.cpp
@@ -1187,13 +1195,14 @@ TEST_CASE("log_softmax: finite where a probability would round to 0") {
 // O(numel).
 //
 // TODO: Compose it from amax, exp, sum and log, with the maximum taken out.
-// APPROACH: 1. maximum = amax(input, dim, true); where it is infinite, take 0 instead (where, abs,
-//              zeros_like).
+// APPROACH: 1. input is self, converted if it has integers. maximum = amax(input, dim, true); where it is
+//              infinite, take 0 instead (where, abs, zeros_like).
 //           2. log(sum(exp(input - shift), dim, true)) + shift.
 //           3. Without keepdim, drop the dimensions of size 1 again: view(result, sizes), where module 01's reductions
 //              compute the sizes as reduced_sizes(input.sizes(), reduction_mask(input, dim), false).
 // EXAMPLE: logsumexp of [1000, 1000] is 1000.6931.
-// HINT: amax refuses an empty dimension, and an empty tensor has no maximum to take out: answer it first.
+// HINT: amax refuses an empty dimension, and an empty tensor has no maximum to take out: answer it first. The
+//       sum of nothing is 0, and its log is -inf.
 Tensor logsumexp(const Tensor& self, IntArrayRef dim, bool keepdim) {
   // BEGIN SOLUTION
   const Tensor input = self.is_floating_point() ? self : self.to(get_default_dtype());
@@ -1298,7 +1307,8 @@ TEST_CASE("methods: the same as the functions") {
 // ## Part 2: Systems analysis
 //
 // Three questions, answered by measurement on your machine: what does an element cost, what does a softmax
-// hold in memory, and what does it gain to walk over memory less often?
+// hold in memory, and what does it gain to walk over memory less often? Your softmax is *fused*: one kernel
+// does what v2 composes of five operators.
 //
 // An elementwise operation on floats reads 4 bytes and writes 4 bytes per element. If the arithmetic is
 // cheap, the time is that of moving the bytes, and a cheaper formula gains nothing: the operation is
@@ -1414,7 +1424,8 @@ DEMO("what fusing gains: time per element by row length") {
 // %% [markdown]
 // ## Part 3: Production context
 //
-// Every framework has these functions; they differ in who removes the passes over memory.
+// Every framework has these functions; they differ in who removes the passes over memory. *Eager*
+// means that an operator runs when it is called; a graph is run later, as a whole.
 //
 //       PyTorch, eager          one hand-written kernel per operator      softmax: one kernel
 //                               x --> [softmax kernel] --> y              relu after a matmul: two kernels
@@ -1438,7 +1449,8 @@ DEMO("what fusing gains: time per element by row length") {
 //
 // What they have and this module leaves out: SIMD versions of `exp` and `erf` (Sleef in PyTorch; module 16
 // does it), threads over rows, half-precision inputs with sums in float, and fusing an activation into the
-// matrix product before it (module 16 as an epilogue, module 18 by a compiler).
+// matrix product before it (module 16 as an epilogue, work added to the end of a kernel; module 18 by a
+// compiler).
 
 // %% [markdown]
 // ## Integration test
@@ -1497,8 +1509,9 @@ TEST_CASE("activations: the forward pass of a small classifier") {
 
 // %% [markdown] {"nbgrader": {"grade": true, "grade_id": "02-explain-design", "locked": false, "points": 3, "schema_version": 3, "solution": true, "task": false}}
 // **Question 3. Where should an activation live?** PyTorch keeps activations apart from the layers before
-// them; cuDNN offers convolution-with-relu as one call. What does each choice cost the user, and what the
-// implementer? Why is `approximate="tanh"` an argument of gelu, and not a setting of the library?
+// them; cuDNN, the library for NVIDIA's GPUs, offers convolution-with-relu as one call. What does each choice
+// cost the user, and what the implementer? Why is `approximate="tanh"` an argument of gelu, and not a setting
+// of the library?
 // BEGIN SOLUTION
 // Apart: every combination is possible with few operators, and gradients are written once each; the price is
 // one more pass over memory, which a fusing compiler or an epilogue can win back. Together: fast, but every

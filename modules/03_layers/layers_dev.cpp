@@ -16,10 +16,10 @@
 // # Module 03: Layers
 //
 // So far a network is a handful of tensors and a function that you must call with all of them in the right order. That works for two matrices. For two hundred it does not: somebody has to know which tensors are to be trained,
-// what they are called in a file, whether dropout is on, and how the whole thing is copied. This module builds the object that knows: `Module`, a tree of named tensors with a `forward` at each node.
+// what they are called in a file, whether the network is just being trained or used, and how the whole thing is copied. This module builds the object that knows: `Module`, a tree of named tensors with a `forward` at each node.
 //
-//     MLP ("net")                                     what the tree answers
-//      ├── fc1: Linear                                 parameters()        what an optimizer updates
+//     a multi-layer perceptron, MLP ("net")           what the tree answers
+//      ├── fc1: Linear                                 parameters()        what training changes
 //      │     ├── weight (32, 64)   ── "fc1.weight"     state_dict()        what a file stores, by name
 //      │     └── bias   (32)       ── "fc1.bias"       train() / eval()    how dropout behaves, for all of it
 //      └── fc2: Linear                                 to(kDouble)         another type, for all of it
@@ -155,7 +155,7 @@ DEMO("what four units of a trained layer look for") {
 //
 // ### What a layer is
 //
-// A layer is a function with tensors that belong to it. `Linear` maps a batch $x$ of shape (B, in) to
+// A layer is a function with tensors that belong to it. `Linear` maps a *batch* $x$ of shape (B, in), B samples with one row each, to
 //
 //     y = x W^T + b          W: (out, in)   b: (out)   y: (B, out)       2 B in out floating-point operations
 //
@@ -166,8 +166,8 @@ DEMO("what four units of a trained layer look for") {
 //
 // ### A dictionary that remembers the order
 //
-// Names must be unique, and their order must not change between two runs: the optimizer of module 06 and a checkpoint
-// both rely on the order in which parameters were registered. A hash map alone forgets it, a vector alone is slow to
+// Names must be unique, and their order must not change between two runs: the optimizer of module 06 (the code that changes the parameters
+// in training) and a checkpoint (a file with the state of a training run) both rely on the order in which parameters were registered. A hash map alone forgets it, a vector alone is slow to
 // search. PyTorch keeps both:
 //
 //     items:  [ ("weight", W) , ("bias", b) ]          in the order of insertion
@@ -470,7 +470,8 @@ TEST_CASE("handles: copies share, nullptr is empty, and arguments go to the cons
 // not converted and not cloned. This is among the most common bugs in real model code, and nothing warns about it.
 //
 // A parameter is a plain Tensor, as in libtorch: there is no wrapper type. What makes it a parameter is where it is registered. It passes through an
-// operator, `op::parameter`, that has nothing to do yet; module 05 adds a layer to it that sets `requires_grad`.
+// operator, `op::parameter`, that has nothing to do yet. Module 05 will give this operator a function on its layer Autograd (a layer of module 01's dispatcher, no layer of a
+// network), which marks the tensor as one whose gradient is wanted: `requires_grad`. Until then the flag changes nothing.
 
 // %%
 //| export nn/module.h
@@ -930,7 +931,7 @@ TEST_CASE("apply: every module once, parents first, with its full name") {
 //     "a.inner"  ->   value            ->   "a.inner.value"
 //     "b"        ->   value            ->   "b.value"
 //
-// The tests below write into parameters under `AutoDispatchBelowAutograd`: from module 05 on, a parameter requires a
+// The tests below write into parameters while a `const AutoDispatchBelowAutograd guard;` lives: from module 05 on, a parameter requires a
 // gradient and refuses to be overwritten in the middle of a computation.
 
 // %% {"nbgrader": {"grade": false, "grade_id": "03-named-tensors", "locked": false, "schema_version": 3, "solution": true, "task": false}}
@@ -1198,7 +1199,7 @@ std::string quoted_list(const std::vector<std::string>& names) {
 //           'size mismatch for fc1.bias: copying a param with shape [32] from checkpoint, the shape in current
 //           model is [16].' (all on one line).
 // EXAMPLE: net->load_state_dict(other->state_dict()) makes two nets of one shape compute the same.
-// HINT: quoted_list() writes the names; copy below autograd, with AutoDispatchBelowAutograd.
+// HINT: quoted_list() writes the names, str() of module 00 joins a message, copy_ converts the dtype. Copy while an AutoDispatchBelowAutograd guard lives, as the test above does.
 nn::Module::IncompatibleKeys nn::Module::load_state_dict(const OrderedDict<std::string, Tensor>& state,
                                                          bool strict) {
   // BEGIN SOLUTION
@@ -1461,7 +1462,7 @@ TEST_CASE("clone: new tensors, same values; a handle shares") {
 // %% [markdown]
 // ### Where weights begin
 //
-// If every weight of a layer with $n$ inputs has variance $\sigma^2$, the output has variance $n \sigma^2$ times that
+// If the weights of a layer with $n$ inputs are independent, with mean 0 and variance $\sigma^2$, the output has variance $n \sigma^2$ times that
 // of the input. Over 10 layers that is the 10th power of a number: above 1 the signal explodes, below 1 it vanishes,
 // and the gradients of module 05 do the same on the way back. The variance must be about $1/n$, or $2/n$ behind a
 // ReLU, which removes half of the signal:
@@ -1471,12 +1472,13 @@ TEST_CASE("clone: new tensors, same values; a handle shares") {
 //                                   σ² too large    ▁▂▃▅▇█████
 //
 //     fan_in  = inputs of one output unit        W (out, in): fan_in = in, fan_out = out
-//     gain    = what the activation takes away   linear, sigmoid 1; tanh 5/3; relu √2; leaky_relu(a) √(2 / (1 + a²))
+//     gain    = makes up for what the activation takes away: linear, sigmoid 1; tanh 5/3; relu √2; leaky_relu(a) √(2 / (1 + a²))
 //     Kaiming:  std = gain / √fan                uniform on [-bound, bound] has std = bound / √3,
 //     Xavier:   std = gain √(2 / (in + out))     so bound = √3 · std              (library chapter 93)
+//     (the first names of the authors, Kaiming He and Xavier Glorot; std: the standard deviation σ)
 //
 // PyTorch's `Linear` calls `kaiming_uniform_` with a = √5 for the weight. Put in: gain = √(2/6), std = 1/√(3 in),
-// bound = 1/√in. That is the rule of Lua Torch in new words, kept so that old results stay reproducible. It is
+// bound = 1/√in. That is the rule of PyTorch's predecessor Lua Torch in new words, kept so that old results stay reproducible. It is
 // smaller than what He et al. derived for ReLU networks; many training scripts set it anew.
 
 // %%
@@ -1718,7 +1720,8 @@ inline Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bi
 // TODO: One matrix product, and the bias where there is one.
 // APPROACH: 1. matmul of the input with the transposed weight: it takes any number of leading dimensions.
 //           2. Add the bias if it is defined; broadcasting repeats it over the rows.
-//           3. For a matrix, addmm(bias, input, weight.t()) does both without a second tensor; a contiguous input of more dimensions is a matrix after view({-1, in}).
+//           These two are right for every shape. 3. Faster: for a matrix, addmm(bias, input, weight.t()) is bias + input x weight.t() without a second tensor; a contiguous
+//           input of more dimensions is a matrix after view({-1, in}).
 // EXAMPLE: linear(x (5, 4), W (3, 4), b (3)) is (5, 3). Tensor() is undefined, and bias.defined() asks.
 Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
   // BEGIN SOLUTION
@@ -2070,7 +2073,7 @@ void nn::MLPImpl::reset() {
 // The scores of each sample. `input` is (B, ...); everything behind B is flattened.
 //
 // TODO: Flatten, then every layer, with relu between two layers and none behind the last.
-// APPROACH: 1. Flatten all dimensions but the first. 2. Call each layer on the value so far, with relu between two.
+// APPROACH: 1. input.flatten(1) joins all dimensions from number 1 on. 2. Call each of `layers` on the value so far, with relu between two.
 // EXAMPLE: MLP({64, 32, 10}) of images (5, 1, 8, 8) is (5, 10).
 Tensor nn::MLPImpl::forward(const Tensor& input) {
   // BEGIN SOLUTION
@@ -2288,7 +2291,7 @@ DEMO("what a model weighs, by formula and by the allocator") {
 //
 //     v1   three loops, as in the formula            one sum at a time: each addition waits for the last
 //     v2   matmul(x, W.t()) + b                      rows of the result innermost: many sums at once
-//     v3   linear: addmm(b, x, W.t())                v2 without a second tensor and a second pass for the bias
+//     v3   linear: addmm(b, x, W.t()) = b + x W^T    v2 without a second tensor and a second pass for the bias
 //     v4   addmm(b, x, Wt), with Wt stored (in, out) v3 without a hidden copy
 //
 // The transpose itself is free, but module 01's `mm` wants its second operand contiguous and copies it if it is not:
@@ -2396,7 +2399,7 @@ DEMO("the signal after each of 20 layers, for three initialisations") {
 //
 // **PyTorch.** Read `torch/csrc/api/src/nn/module.cpp` next to your `module.cpp`; the functions have the same names,
 // and you will recognise most of the bodies. `torch/csrc/api/include/torch/nn/pimpl.h` and `cloneable.h` are this
-// module's holder and `Cloneable`; In Python (`torch/nn/modules/module.py`) registration happens in `__setattr__`:
+// module's holder and `Cloneable`. In Python (`torch/nn/modules/module.py`) registration happens in `__setattr__`:
 // assigning a `Parameter` to an attribute registers it. C++ cannot intercept an assignment, so registration is
 // explicit. Left out here: forward and backward hooks, `state_dict` hooks and versions, parametrizations, devices,
 // lazily built layers. Python's `parameters()` removes duplicates when a tensor is shared; libtorch's, and ours,
@@ -2414,7 +2417,7 @@ DEMO("the signal after each of 20 layers, for three initialisations") {
 //
 // **JAX.** There is no module in JAX itself; libraries add them. Flax's `Dense` (`flax/linen/linear.py`) describes;
 // `init(key, x)` returns the parameters, and `apply(params, x)` is a pure function, so that `grad`, `vmap` and `jit`
-// can transform it (`jax/_src/tree_util.py` flattens and rebuilds the tree, which is what `named_parameters()` does
+// can transform it, to its derivative, to a function of a batch, to compiled code (`jax/_src/tree_util.py` flattens and rebuilds the tree, which is what `named_parameters()` does
 // here). The random key is an argument and no global generator, so the order in which layers are built does not
 // change their values. In this module it does: an additional layer in front moves all numbers behind it.
 //
@@ -2497,7 +2500,7 @@ TEST_CASE("integration: another class with the same names takes the same state")
 
 // %% [markdown] {"nbgrader": {"grade": true, "grade_id": "03-explain-ownership", "locked": false, "points": 5, "schema_version": 3, "solution": true, "task": false}}
 // **2. Who owns the weights?** In PyTorch a module owns its parameters and the optimizer changes them in place; in
-// JAX parameters are values that go in and come out. Take three tasks: (a) two networks that share an embedding, (b)
+// JAX parameters are values that go in and come out. Take three tasks: (a) two networks that share a weight matrix, (b)
 // undoing the last step because the loss became NaN, (c) a model that fills three quarters of the memory. For each,
 // which design makes it easy, which makes it hard, and what does the other side do about it? Use the memory that you
 // measured for a second handle and for a clone.

@@ -23,7 +23,7 @@
 // The formulas are short again, and again the work is in the machine. A classifier that is very wrong is
 // where learning must be strongest, and exactly there `log(softmax(x))` gives infinity. A mean over a batch
 // must know what it divides by when samples are weighted or left out. And for a language model with 100,000
-// words the loss layer, a few lines of code, holds more memory than the rest of the network.
+// words the loss layer, a few lines of code, can hold more memory than the rest of the network.
 //
 // **Objectives.** After this module you can
 //
@@ -91,7 +91,8 @@ namespace tinytorch {
 // Let the model say how probable each possible answer is, and call the model good if it gives the data a high
 // probability. Samples are independent, so their probabilities multiply; the logarithm turns the product into
 // a sum, the sign turns "high" into "low". That is the *negative log-likelihood*, and each familiar loss is
-// it, for one assumption about the data:
+// it, for one assumption about the data. x is what the network gives, y the answer in the data; constant
+// factors and terms, such as the 1/2 of the Gaussian, do not move the minimum and are left out:
 //
 //       the answer is ...                  p(answer)               -log p        the loss
 //       a number with Gaussian noise       exp(-(x - y)^2 / 2)     (x - y)^2     mse_loss
@@ -102,8 +103,8 @@ namespace tinytorch {
 // The x in the last two lines is a *logit*: the raw score that the last layer gives, any real number. sigmoid and
 // softmax turn logits into probabilities. (For two classes it is the logarithm of the odds p / (1 - p); hence the name.)
 //
-// Every loss here reads its N x C inputs once: O(N C) time, and O(1) memory for the result if it is fused,
-// O(N C) if it is composed of tensor operations. Part 2 measures the difference.
+// Every loss here reads its N x C inputs (N samples, C numbers for each) once: O(N C) time, and O(1) memory for
+// the result if it is fused into one loop, as module 02's softmax is, O(N C) if it is composed of tensor operations. Part 2 measures the difference.
 //
 // Here is what this module exports. The functions have libtorch's names and arguments; a reduction is passed
 // as a number because PyTorch's operators do so.
@@ -185,7 +186,8 @@ extern Operator<Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>
 //
 // A loss is computed for each element or sample, and then reduced. The mean is the default, for a reason that
 // shows in training: with the sum, a batch of twice the size makes gradients twice as large, and the learning
-// rate would have to change with the batch size.
+// rate (the number that a gradient is multiplied by before it is subtracted from a weight) would have to change
+// with the batch size.
 //
 //       losses (2, 3)          None:  as they are, (2, 3)
 //       [ 1  0  2 ]            Sum:   9
@@ -267,9 +269,9 @@ TEST_CASE("apply_reduction: none, mean over all elements, sum") {
 // O(numel).
 //
 // TODO: Square the differences and reduce them.
-// APPROACH: 1. The difference. 2. If it is not floating point: TORCH_CHECK_NOT_IMPLEMENTED with "\"mse_cpu\"
-//              not implemented for 'Long'"
-//           (the name of its scalar_type()). 3. pow(2), then apply_reduction.
+// APPROACH: 1. The difference. 2. TORCH_CHECK_NOT_IMPLEMENTED that it is_floating_point(), with the message
+//              "mse_cpu" not implemented for 'Long'      (both kinds of quotes are part of it; for Long stands
+//              the difference's scalar_type()). 3. pow(2), then apply_reduction.
 // EXAMPLE: mse_loss of [1, 2] and [1, 5] is 4.5.
 Tensor mse_loss(const Tensor& self, const Tensor& target, std::int64_t reduction) {
   // BEGIN SOLUTION
@@ -408,7 +410,8 @@ TEST_CASE("l1_loss, smooth_l1_loss, huber_loss and kl_div: PyTorch's values") {
 //           x = -1000:   log(1 + exp(1000)) = inf           max(1000, 0) + log1p(exp(-1000)) = 1000
 //           x =  1000:   log(1 + exp(-1000)) = 0            max(-1000, 0) + log1p(exp(-1000)) = 0
 //
-// The right-hand side never takes `exp` of a positive number. `pos_weight` multiplies the yes term: with 1
+// The right-hand side never takes `exp` of a positive number. With the first identity the loss of a target t
+// becomes `(1 - t) x - log(sigmoid(x))`, and the second one gives its last term. `pos_weight` multiplies the yes term: with 1
 // yes among 100 samples, a weight of 99 balances the two classes.
 
 // %%
@@ -600,7 +603,7 @@ TEST_CASE("binary_cross_entropy: probabilities, with the logarithm kept above -1
 // ### Many classes, weights, and samples that do not count
 //
 // With C classes, the network gives C log-probabilities per sample and the target is an index: the loss is
-// `-row[target]`, a single read. A one-hot target would say the same with C numbers per sample; the index is
+// `-row[target]`, a single read. A one-hot target (1 for the class, 0 for all others) would say the same with C numbers per sample; the index is
 // the sparse form of it.
 //
 //       log-probabilities (4, 3)          target     weight[target]     weighted loss
@@ -632,10 +635,10 @@ namespace {
 // TODO: Walk over the samples, skip the ignored ones, weigh the others, and reduce.
 // APPROACH: 1. for_each_row<T>(input, 1, [&](std::int64_t n, const T* row, std::int64_t stride) { ... })
 //              visits sample n; Row<const T>{row, stride} is its row.
-//           2. target.contiguous().data<std::int64_t>()[n] is its target t. Ignored ones first, then the
-//              check of the range.
-//           3. Sum losses and weights in double. For None, write each loss into an empty({N},
-//              input.options()).
+//           2. Before the walk, const Tensor labels = target.contiguous(); then labels.data<std::int64_t>()[n]
+//              is its target t. Ignored ones first, then the check of the range.
+//           3. Sum losses and weights in double. For None, write each loss into a zeros({N}, input.options()):
+//              ignored samples stay 0.
 //           4. A scalar result is full({}, value, input.options()).
 // EXAMPLE: With losses [1, 2, 6] and weights [1, 1, 2] (not yet applied), Sum is 15 and Mean is 15 / 4.
 // HINT: TORCH_CHECK_INDEX(condition, "Target ", t, " is out of bounds.").
@@ -903,7 +906,8 @@ TEST_CASE("nll_loss: a wrong shape or dtype gets PyTorch's sentence") {
 //       v2   x -> log_softmax (N, C) -> pick t                    right; N x C numbers written, N used
 //       v3   x -> (m, s) per row, and x[t]                        one pass, two numbers per row
 //
-// Everything needed is the pair (maximum, sum) of module 02's `row_normalizer`. The loss is at least 0, and
+// Everything needed is the pair of module 02's `row_normalizer`: the maximum m of the row, and s, the sum of
+// exp(x - m). The loss is at least 0, and
 // finite for finite logits.
 
 // %%
@@ -925,7 +929,7 @@ namespace {
 // logit overflows. O(C).
 //
 // TODO: Compute the loss of one sample from its logits.
-// APPROACH: row_normalizer(row, C) has the maximum m and the sum s of exp(row[j] - m).
+// APPROACH: row_normalizer(row, C) has the fields maximum (m) and sum (s, the sum of exp(row[j] - m), a double).
 // EXAMPLE: For the row [0, 1000] the loss of class 1 is 0, that of class 0 is 1000.
 // HINT: m and row[t] may both be large: take their difference first.
 template <class T>
@@ -1105,7 +1109,7 @@ TEST_CASE("cross_entropy_loss: positions of a sequence, and targets that are pro
 //
 // Written out, the loss is a mixture, so the smoothed target never has to be built:
 //
-//       loss = (1 - e) * (-log p[t])  +  e / C * sum over classes of (-weight[c] * log p[c])
+//       loss = (1 - e) * (-weight[t] * log p[t])  +  e / C * sum over classes of (-weight[c] * log p[c])
 //
 // Both terms treat ignored samples alike, and for Mean both divide by the same sum of weights.
 
@@ -1120,11 +1124,12 @@ namespace {
 // APPROACH: 1. log_softmax(self, class_dim(self)), once, for both terms; nll_loss gives the first, reduced.
 //           2. The second per sample: -(log-probabilities, times broadcast_weight(self, *weight) if there is
 //              one).sum({class dim}).
-//           3. where(target == ignore_index, zeros, it) drops ignored samples; then reduce.
+//           3. where(target == ignore_index, zeros_like(it), it) drops ignored samples. Then, as `reduction`
+//              asks: nothing, the sum, or the sum divided by the weights that take part (HINT).
 //           4. (1 - label_smoothing) * first + label_smoothing / C * second.
 // EXAMPLE: With label_smoothing 1 and logits of 0, the loss is log(C).
-// HINT: The sum of the weights that take part is nll_loss of log-probabilities that are all -1, with
-//       Reduction::Sum.
+// HINT: The sum of the weights that take part is nll_loss of log-probabilities that are all -1,
+//       full_like(self, -1), with Reduction::Sum.
 Tensor smoothed_cross_entropy(const Tensor& self, const Tensor& target, const std::optional<Tensor>& weight,
                               std::int64_t reduction, std::int64_t ignore_index, double label_smoothing) {
   // BEGIN SOLUTION
@@ -1689,7 +1694,7 @@ TEST_CASE("mse_loss of (N, 1) and (N): everybody against everybody, with a warni
 //
 // In a language model the last layer is a matrix product: hidden states (N, D) times the vocabulary's weight
 // (V, D), transposed. With V = 100,000 words and N = 8,192 positions the logits are 8,192 x 100,000 floats: 3
-// GB, for a result of one number. The hidden states are a hundredth of that.
+// GB, for a result of one number. With D = 1,024 the hidden states are a hundredth of that.
 //
 //       hidden (N, D)  x  weight^T (D, V)   =   logits (N, V)   -->  loss
 //       ┌──────┐          ┌────────────┐        ┌────────────┐

@@ -177,7 +177,8 @@ DEMO("a derivative that nobody wrote down") {
 //
 // ### What is recorded
 //
-// A node stands for one recorded operator. Its edges point *against* the computation, to the nodes of the operators that made its inputs; a leaf that requires gradients has a node `AccumulateGrad` that adds what arrives into `grad()`.
+// A node stands for one recorded operator. Its edges point *against* the computation, to the nodes of the operators that made its inputs. A *leaf* is a tensor that no recorded operator made: a parameter, or data. It *requires gradients* if the user said so
+// (`requires_grad_()`), and then so does every result computed from it. Such a leaf has a node `AccumulateGrad`, which adds what arrives into `grad()`.
 //
 //     loss.grad_fn ---> [SumBackward0] --edge 0--> [MulBackward0] --edge 0--> [AccumulateGrad: x]
 //                                                   saved: x, w   --edge 1--> [AccumulateGrad: w]
@@ -339,7 +340,8 @@ std::shared_ptr<T> make_node(Args&&... args) {
 }
 
 // %% [markdown]
-// And what a program asks of the graph: every leaf's gradient, added to its `grad()`, or the gradients of some tensors, as results.
+// And what a program asks of the graph: every leaf's gradient, added to its `grad()`, or the gradients of some tensors, as results. `retain_graph` keeps what was saved, for another backward pass through the same graph;
+// `create_graph` records the backward pass itself, so that its results can be differentiated again.
 
 // %%
 //| export core/engine.h
@@ -448,8 +450,8 @@ std::uint32_t Node::add_input_metadata(const Tensor& output) {
 //                                                destroy_node(b) --> "someone is at it": list: b, return
 //                                      loop: take b, destroy it --> ...
 //
-// The list runs through the nodes themselves, so that destroying needs no memory. PyTorch does the same in `deleteNode` (`torch/csrc/autograd/function.cpp`). A node that waits keeps its block of memory, since `enable_shared_from_this` in it is an owner of the counts beside it.
-// That owner ends inside the destructor, so the loop holds the counts once more until the destructor has returned.
+// The list runs through the nodes themselves, so that destroying needs no memory. PyTorch does the same in `deleteNode` (`torch/csrc/autograd/function.cpp`). Node and counts of owners lie in one block, which is freed when the last strong or weak owner is gone.
+// `enable_shared_from_this` holds a weak one, which keeps the block of a node that waits. It ends inside the destructor, so the loop holds another until the destructor has returned.
 
 // %%
 //| export core/node.cpp
@@ -494,9 +496,11 @@ AutogradMeta& materialize_autograd_meta(const Tensor& tensor) {
 // ### Where a gradient goes: leaves
 //
 // `gradient_edge(t)` answers, for any tensor, where the gradient of `t` has to be sent. A result of a recorded operator: to its `grad_fn`, at the input number that is its output number. A leaf that requires gradients: to its accumulator, which is made
-// when first asked for and must be the *same one* for as long as anybody uses it, because hooks and `autograd::grad` recognise a leaf by it. Anything else: nowhere.
+// when first asked for and must be the *same one* for as long as anybody uses it, because `autograd::grad` recognises a leaf by it, and because it carries the leaf's *hooks* (functions of the user that
+// see, and may replace, a gradient on its way). Anything else: nowhere.
 //
-// The accumulator itself is the first node to write. Three things need thought:
+// The accumulator itself is the first node to write. Its tests go back through a whole graph, as most in this lesson do: until the engine's last function, `run`, is written, they fail and name a function
+// that is still missing. Three things need thought:
 //
 //     first gradient      take it, or copy it?     If anyone else holds it (another leaf may have received the very same tensor, or it is a
 //                                                  stretched view), a later `grad += ...` would write into theirs: copy. If it is ours alone: take it.
@@ -520,8 +524,8 @@ class AccumulateGrad : public Node {
 // Safe when several threads go back through graphs with this leaf. O(numel).
 //
 // TODO: Add the gradient that arrived to the leaf's.
-// APPROACH: 1. Nothing defined: nothing to do. 2. Lock meta.mutex. 3. First gradient: keep it as it is only if it is contiguous and both the tensor and its
-//   storage have a single owner; else keep a clone. 4. Later ones: `add_` in place; if recording is on, `grad = grad + incoming`.
+// APPROACH: 1. Nothing defined: nothing to do. 2. Lock the mutex of meta = materialize_autograd_meta(variable). 3. First gradient: meta.grad keeps it as it is only if it is contiguous and both
+//   getIntrusivePtr() and storage() have a use_count() of 1; else a clone(MemoryFormat::Contiguous). 4. Later ones: `add_` in place; if GradMode is enabled, `grad = grad + incoming`.
 // EXAMPLE: two backward passes through y = 3 x leave x.grad() = 6.
 // HINT: std::move(grads[0]) out of the list first, or the list is a second owner.
 variable_list AccumulateGrad::apply(variable_list&& grads) {
@@ -550,7 +554,7 @@ variable_list AccumulateGrad::apply(variable_list&& grads) {
 //
 // TODO: Say where the gradient of `tensor` goes.
 // APPROACH: 1. history(tensor), if any, with the tensor's output_nr. 2. A leaf without requires_grad: an edge to nowhere, Edge().
-//   3. Else the leaf's accumulator: autograd_meta(tensor)->grad_accumulator.lock(), or a new make_node<AccumulateGrad>(tensor), which gets the leaf's hooks and is remembered.
+//   3. Else the leaf's accumulator: autograd_meta(tensor)->grad_accumulator.lock(), or a new make_node<AccumulateGrad>(tensor), whose tensor_pre_hooks get {0, hook} for each of the metadata's hooks, and which is remembered.
 // EXAMPLE: for y = x * 2, gradient_edge(y).function is y.grad_fn(), and gradient_edge(x).function is an AccumulateGrad.
 // HINT: lock the metadata's mutex around step 3: two threads may ask at once.
 Edge gradient_edge(const Tensor& tensor) {
@@ -779,7 +783,7 @@ void rebase_history(const Tensor& tensor, const std::shared_ptr<Node>& node) {
 // of the write requires gradients. O(1).
 //
 // TODO: Refuse writes that would make gradients wrong.
-// APPROACH: 1. Without recording, or when no argument requires a gradient, everything is allowed. 2. For a view (autograd_meta(tensor)->view): check_view_write knows which kinds are refused; and if the tensor
+// APPROACH: 1. Without recording, or when no argument requires a gradient, everything is allowed. 2. For a view (autograd_meta(tensor)->view): check_view_write(*meta, false) knows which kinds are refused; and if the tensor
 //   requires a gradient, its base must not be a leaf. 3. A leaf that requires a gradient is refused.
 // EXAMPLE: w.add_(1) on a parameter throws; under NoGradGuard it is what every optimizer does.
 // HINT: is_recording(); the sentences stand in the test below.
@@ -919,7 +923,7 @@ SavedVariable::SavedVariable(const Tensor& tensor, bool is_output) : is_output_(
 // APPROACH: 1. Freed already (released_): the error for a second backward pass. 2. Nothing was saved: an undefined tensor. 3. The storage's version differs from saved_version_: the error that names the tensor and
 //   both versions. 4. Without recording, or for a leaf, data_ is enough. 5. Else a detached handle whose metadata gets the history: `owner` for an output, grad_fn_ for an input.
 // EXAMPLE: y = exp(x); y.add_(1); y.sum().backward() throws "... is at version 1; expected version 0 instead."
-// HINT: copy the two messages from the tests; programs recognise PyTorch's sentences.
+// HINT: copy the two messages from the tests; programs recognise PyTorch's sentences. A detached handle has lost the layer Autograd, too: put it back as set_history does.
 Tensor SavedVariable::unpack(const std::shared_ptr<Node>& owner) const {
   // BEGIN SOLUTION
   TORCH_CHECK(!released_,
@@ -1604,7 +1608,7 @@ void GraphTask::deliver(std::uint32_t number, std::uint32_t input_nr, Tensor gra
 }  // namespace
 
 // %% [markdown]
-// `run_node` is one step: hooks may look at what arrived and replace it, `retain_grad` keeps a copy, a capture takes it away for `autograd::grad`, the node is applied, and what it saved is freed unless the graph is kept.
+// `run_node` is one step: hooks may look at what arrived and replace it, `retain_grad` (asked of a tensor that is no leaf) keeps a copy, a capture takes it away for `autograd::grad`, the node is applied, and what it saved is freed unless the graph is kept.
 
 // %%
 //| export core/engine.cpp
@@ -2515,7 +2519,7 @@ TEST_CASE("v1 and v2 agree with the engine on a chain") {
 //
 // | yours | PyTorch | what it does beyond |
 // |---|---|---|
-// | `Node`, `Edge` | `torch/csrc/autograd/function.h`, `edge.h` | metadata for devices, anomaly mode that keeps the forward stack |
+// | `Node`, `Edge` | `torch/csrc/autograd/function.h`, `edge.h` | metadata for devices |
 // | `GraphTask`, `run_backward` | `engine.cpp`, `graph_task.h`, `input_buffer.h` | one thread for each device, streams, re-entrant depth limits |
 // | `SavedVariable` | `saved_variable.h` | hooks that may move what is saved to disk or to the CPU |
 // | `gradient<op::mul>(...)` | `tools/autograd/derivatives.yaml`, `FunctionsManual.cpp` | generated C++ for some 2,000 operators, forward mode, complex numbers |
@@ -2532,12 +2536,12 @@ TEST_CASE("v1 and v2 agree with the engine on a chain") {
 // - TensorFlow: `tensorflow/python/eager/backprop.py` (`GradientTape`); gradients are registered by operator name with `@ops.RegisterGradient`.
 // - JAX: `jax/_src/interpreters/ad.py`. Reverse mode there is forward mode (`jvp`) followed by transposition: one table of forward derivatives and one of transposes. The notes *Autodidax* build it from nothing.
 //
-// What production does differently from this lesson: buffers in the engine are added in place where nobody else holds them; kernels fuse forward and backward of whole blocks; and compilers (module 18) see the graph before it runs.
+// What production does differently from this lesson: kernels fuse forward and backward of whole blocks; and compilers (module 18) see the graph before it runs.
 
 // %% [markdown]
 // ## Integration test
 //
-// A network of modules 02 to 04 learns XOR, which one linear layer cannot, by plain gradient descent written out: forward, backward, a write under `NoGradGuard`.
+// A network of modules 02 to 04 learns XOR, which one linear layer cannot, by plain gradient descent (`w -= 0.5 * gradient`) written out: forward, backward, a write under `NoGradGuard`.
 
 // %% {"nbgrader": {"grade": true, "grade_id": "05-integration-test", "locked": true, "points": 10, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("integration: two layers learn XOR") {

@@ -27,9 +27,9 @@
 // - say where an optimizer keeps its state, why it is keyed by parameter, and what it costs in bytes and in time;
 // - recognize three common faults of training runs by what the loss does.
 //
-// **Where it sits.** Below it: gradients from module 05 and the parameters of module 03's tree. Above it: the training loop of module 08, which saves this module's state, and the fused and sharded versions of modules 16 and 19.
+// **Where it sits.** Below it: gradients from module 05 and the parameters of module 03's tree. Above it: the training loop of module 08, which saves this module's state, and the fused (one pass over memory) and sharded (spread over machines) versions of modules 16 and 19.
 //
-// **Prerequisites.** Modules 01 to 05 and chapter 90; gradients and the exponential mean (introduced below).
+// **Prerequisites.** Modules 01 to 05, and library chapter 90 for the operators that the text names; gradients and the exponential mean (introduced below).
 
 // %%
 //| export optim/optimizer.h
@@ -93,7 +93,7 @@ namespace tinytorch {
 //
 // ### Why one step length does not fit
 //
-// Near a minimum a loss looks like a bowl: `f = (c1 x1^2 + c2 x2^2 + ...) / 2`, with a curvature `c` in each direction. Gradient descent multiplies each coordinate by `1 - lr * c` per step. That shrinks only while `lr < 2 / c`, so the
+// Near a minimum a loss looks like a bowl: `f = (c1 x1^2 + c2 x2^2 + ...) / 2`, with a curvature `c` in each direction. The slope along a coordinate is `c x`, so a step of gradient descent multiplies it by `1 - lr * c`. That shrinks only while `lr < 2 / c`, so the
 // *steepest* direction limits the rate, and the *flattest* direction then needs about `c_max / c_min` steps. This ratio is the condition number, and for networks it is large.
 //
 //       steep across (c = 25)                         lr too large:  x -> -1.1 x -> 1.2 x ...   bounces out
@@ -353,7 +353,8 @@ Tensor optim::Optimizer::evaluate(const LossClosure& closure) {
 }
 
 // %% [markdown]
-// The first concrete optimizer is SGD. Its update comes below; its interface stands here, so that groups can be tested on it.
+// The first concrete optimizer is SGD. Its update comes below; its interface stands here, so that groups can be tested on it. `TORCH_ARG` (module 03) makes a private member with setters and getters of its name: `options.momentum()` reads
+// the momentum, `options.momentum(0.9)` sets it, and `state.momentum_buffer()` is a reference to the tensor itself, which can be assigned and changed in place.
 
 // %%
 //| export optim/sgd.h
@@ -407,7 +408,7 @@ optim::SGD::SGD(std::vector<OptimizerParamGroup> groups, SGDOptions defaults) : 
 }
 
 // %% [markdown]
-// Adding a group is where mistakes of the user can be found, so that is where they are refused. A parameter that stands in two groups would be updated twice per step. A tensor that is not a leaf gets no gradient: an optimizer that accepted it would
+// Adding a group is where mistakes of the user can be found, so that is where they are refused. A parameter that stands in two groups would be updated twice per step. A tensor that is not a leaf (`is_leaf()` of module 05: a result of a recorded operator) gets no gradient: an optimizer that accepted it would
 // do nothing, without a word.
 //
 // A group's options may say only what differs. In Python, `{"params": p, "weight_decay": 0.1}` takes everything else from the optimizer's defaults. C++ options
@@ -831,10 +832,13 @@ TEST_CASE("SGD: a closure computes the loss, and bad settings are refused") {
 //       p = p - lr g / (sqrt(s) + eps)
 //                                          g:  0  0  0  1 ...  --> s:  0  0  0  1 ...  --> its first step is lr: a rare feature learns at once
 //
-// The sum only grows, so each step is shorter than the one before. For convex problems that is a proof; a network stops learning. RMSprop forgets: it keeps a running *mean* instead, so the divisor follows the present size of the gradients.
+// `eps`, a tiny number, only keeps an element that never had a gradient from 0 / 0. The sum only grows, so for a steady gradient each step is shorter than the one before. For convex problems that is what a proof of convergence needs; a network stops learning too early.
+// RMSprop forgets: it keeps a running *mean* instead, so the divisor follows the present size of the gradients. The mean is *exponential*: a gradient's share in it shrinks by the factor `a` with every later step. It starts at 0, so at first it is too small.
 //
 //       v = a v + (1 - a) g^2              a = 0.99: remembers about 100 steps
 //       centered: v - (mean of g)^2        the variance: a steady gradient has little of it, so its steps are long
+//
+// Both are written with two operators of chapter 90 that make one pass over memory: `x.addcmul_(a, b, value)` is `x += value * a * b`, and `x.addcdiv_(a, b, value)` is `x += value * a / b`. Adagrad is given; RMSprop is yours.
 
 // %%
 //| export optim/adagrad.h
@@ -1099,7 +1103,7 @@ TEST_CASE("RMSprop: three steps in PyTorch's numbers, plain, with momentum, and 
 //       1-b1^t    0.1    0.19   0.27   0.65   1.0    1.0                         0.1 g by sqrt(0.001 g^2) = 0.03 g:
 //       1-b2^t    0.001  0.002  0.003  0.01   0.1    0.63                        three times too far
 //
-// `eps` stands outside the root and keeps an element whose gradients were all 0 from 0 / 0. AMSGrad divides by the largest `v` so far instead of the present one, so that steps cannot grow again.
+// `eps` stands outside the root and keeps an element whose gradients were all 0 from 0 / 0. AMSGrad divides by the largest `v` so far instead of the present one (element by element: `maximum(a, b)`), so that steps cannot grow again.
 
 // %%
 //| export optim/adam.h
@@ -1360,7 +1364,7 @@ TEST_CASE("Adam: three steps in PyTorch's numbers, plain, with other settings, a
 // %% [markdown]
 // ### AdamW: decay that decays
 //
-// With SGD, adding `weight_decay * p` to the gradient and shrinking `p` by `lr * weight_decay` are the same. With Adam they are not: what is added to the gradient is then *divided by its usual size* like everything else. A weight with large gradients
+// With SGD, adding `weight_decay * p` to the gradient (*L2*, after the penalty whose gradient it is) and shrinking `p` by the factor `1 - lr * weight_decay` are the same. With Adam they are not: what is added to the gradient is then *divided by its usual size* like everything else. A weight with large gradients
 // is hardly decayed, a weight with none is decayed by a full `lr`. AdamW takes the decay out of the gradient:
 //
 //       Adam, L2                                        AdamW, decoupled
@@ -1470,7 +1474,7 @@ TEST_CASE("AdamW: three steps in PyTorch's numbers, with and without AMSGrad") {
 //                   └──                      ╰── eta_min
 //
 // There are two ways to compute a rate: from the *present* one (StepLR multiplies it by gamma, so a change by hand in between stays), or from the *first* one and the step number (cosine). The second has no memory but the step number, which makes
-// resuming simple.
+// resuming simple. In code `step()` sets the rates that `get_lrs()` returns, one for each group. For both schedules here (`counts_first` is true) `step_count_` has counted the present step already: it is 1 in the first `step()`.
 //
 //       cosine:   lr_t = eta_min + (lr_0 - eta_min) (1 + cos(pi t / T_max)) / 2
 
@@ -1667,8 +1671,8 @@ TEST_CASE("StepLR: multiplies the present rate every step_size steps") {
 // %% [markdown]
 // ### Design: the moments of all parameters, in one block
 //
-// A network has hundreds of parameter tensors, many of them small. Adam as written makes two storages for each: hundreds of allocations, scattered over memory. Large systems put the moments of all parameters into *one* storage per
-// kind and give each parameter a view into it. Then one `memset` clears them, one file write saves them, one message sends them to another machine, and a rank that holds a part of the optimizer (module 19) holds a range of bytes.
+// A network has hundreds of parameter tensors, many of them small. The *moments* are Adam's two means, `exp_avg` and `exp_avg_sq`. Adam as written makes two storages for each parameter: hundreds of allocations, scattered over memory. Large systems put the moments of all parameters into *one* storage per
+// kind and give each parameter a view into it. Then one `memset` clears them, one file write saves them, one message sends them to another machine, and a *rank* (one of the processes that train together, module 19) that holds a part of the optimizer holds a range of bytes.
 //
 //       exp_avg of:   fc1.weight (32, 64)        fc1.bias (32)   fc2.weight (10, 32)    fc2.bias (10)
 //                    ┌──────────────────────────┬───────────────┬──────────────────────┬─────────┐
@@ -1867,7 +1871,7 @@ TEST_CASE("debug: the plateau is gone") {
 // %% [markdown]
 // ### Debug: a layer that does not learn
 //
-// Weight decay is for the weights of products; biases and the scales of normalization layers have one element per feature and should not be pulled to 0. So one makes two groups. This function does, and the network it was
+// Weight decay is for the matrices of products; biases and the scales of normalization layers (module 09: factors, one per feature, near 1) should not be pulled to 0. So one makes two groups. This function does, and the network it was
 // written for trained well. In another network one layer stays exactly as it was initialized, and nothing complains.
 //
 //       named_parameters()          ends in ".weight"  --> group 0, decayed
@@ -2243,7 +2247,7 @@ DEMO("what a step costs: one large parameter, and many small ones") {
 // - **TensorFlow.** `tensorflow/core/kernels/training_ops.cc` has `ApplyAdam`, one kernel per step and variable as in v2, where Eigen expressions fuse the passes. Keras calls the state "slots" and saves them with the variables.
 // - **JAX.** optax (`optax/_src/transform.py`, `scale_by_adam`) makes Adam out of *gradient transformations* that are chained: `chain(scale_by_adam(), add_decayed_weights(wd), scale(-lr))`. Decoupled decay is then just the order of two links. The state is a tree with the parameters' shape, and
 //   XLA fuses the whole update into a few loops.
-// - **Large models.** At two bytes per weight the two float32 moments are eight more and a float32 master copy four. ZeRO (DeepSpeed, `torch/distributed/optim/zero_redundancy_optimizer.py`) gives each machine a part of the state: your one block, cut into ranges. 8-bit optimizers keep moments as int8 with a scale per block.
+// - **Large models.** Beside a weight of two bytes (half precision) stand eight bytes for its two float32 moments, and four for an exact float32 copy of it that the steps are added to. ZeRO (DeepSpeed, `torch/distributed/optim/zero_redundancy_optimizer.py`) gives each machine a part of the state: your one block, cut into ranges. 8-bit optimizers keep moments as int8 with a scale per block.
 //
 // Chapter 98 adds L-BFGS, which follows curvature instead of guessing it, and more schedules. What production frameworks have and this module leaves out: sparse gradients, step counts that live on the device, and fused kernels with SIMD (module 16).
 

@@ -34,11 +34,11 @@
 // - Read a binary format without believing anything that a file claims about itself.
 // - Measure what batching gains, when workers help and when they only cost, and what a prefetch queue does to memory.
 //
-// **Where it sits.** Module 01's tensors and views, and the random permutations and gathers of chapter 90, are all that is needed.
+// **Where it sits.** Module 01's tensors and views, and three functions of library chapters (`stack` of chapter 90, `index_select` of 91, the random permutation `randperm` of 96), are all that is needed.
 // Library chapter 94 adds breadth on the same interfaces: whole files (IDX, CIFAR-10, CSV, text), memory mapping, caches, augmentation, streams,
 // and samplers for several machines. Module 08 trains with the loader built here. Nothing here knows about networks or gradients.
 //
-// **Prerequisites.** Modules 00 and 01; C++ threads as far as `std::thread`, `std::mutex` and `std::condition_variable`, which the
+// **Prerequisites.** Modules 00 and 01, and from module 03 the macro `TORCH_ARG(type, name)`, which gives a struct of options a setting with setter and getter; C++ threads as far as `std::thread`, `std::mutex` and `std::condition_variable`, which the
 // lesson introduces where they are used.
 
 // %%
@@ -359,7 +359,7 @@ TEST_CASE("get_batch: the examples that the request names, in its order") {
 
 // %% [markdown]
 // A dataset of your own is these few lines. Here are the 1,797 handwritten digits that ship with the course (8 x 8 pixels with 17 grey levels, Alpaydin and
-// Kaynak, 1998), and what `get_batch` gives for a request. `tito run 07` draws them.
+// Kaynak, 1998), read with module 00's `find_data` and `read_numeric_text`, and what `get_batch` gives for a request. `tito run 07` draws them.
 //
 //     a line of digits/optdigits.csv:   0 0 5 13 9 1 0 0 ... 10 0 0 0   0        64 pixels from 0 to 16, and the class
 //     example i:                        data (1, 8, 8) from 0 to 1, target ()    views of two tensors: nothing is copied
@@ -565,7 +565,7 @@ TEST_CASE("transforms: by tensor, by example, and chained") {
 //     +-----+  +-----+       +-----+     +-----+-----+-- --+-----+
 //
 // `cat`, its neighbour, joins along a dimension that is there already: sixteen (1, 8, 8) give a (16, 8, 8), and the channel
-// dimension is lost. The targets are tensors of no dimension at all; `cat` refuses them, `stack` makes a vector.
+// dimension is lost. The targets are tensors of no dimension at all; `cat` refuses them, `stack` makes a vector. `stack(tensors)` takes a `std::vector<Tensor>`, and throws by itself for an empty one and for sizes that differ.
 
 // %%
 //| export data/transforms.h
@@ -709,7 +709,7 @@ data::datasets::TensorBatchDataset::TensorBatchDataset(Tensor data, Tensor targe
 // %% [markdown]
 // **A design exercise.** `TensorBatchDataset` gives whole batches. Nothing but the contract is given here: what the batch holds, how much
 // memory may be touched on the way, what happens to a wrong index. How you get there is yours to decide: a loop over rows, a list of
-// views and one `stack`, an index tensor and one gather. Part 2 measures two of these ways against each other.
+// views and one `stack`, an index tensor and one gather. Part 2 measures two of these ways against each other. (`TORCH_CHECK_INDEX(condition, ...)` of module 00 throws an IndexError.)
 
 // %% {"nbgrader": {"grade": false, "grade_id": "07-gather-batch", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export data/datasets.cpp
@@ -721,7 +721,7 @@ data::datasets::TensorBatchDataset::TensorBatchDataset(Tensor data, Tensor targe
 // TODO: Give the batch, without copying anything that is not in it.
 // APPROACH: yours. Think of what is allocated: for each row, for each batch, for each call.
 // EXAMPLE: with data (100, 3) and indices {5, 1}, the result's data is a (2, 3) with rows 5 and 1.
-// HINT: chapter 90 has index_select(self, dim, index) and stack(tensors); module 01 has select, copy_ and data_ptr. data_ and targets_
+// HINT: there are index_select(self, dim, index) of chapter 91, stack(tensors) of 90, and select, copy_ and data_ptr of module 01. data_ and targets_
 //   are contiguous.
 data::Example<> data::datasets::TensorBatchDataset::get_batch(ArrayRef<std::size_t> indices) {
   // BEGIN SOLUTION
@@ -822,7 +822,7 @@ TEST_CASE("datasets on tensors: rows, and sizes that do not fit") {
 //
 // The permutation costs 8 bytes per example and O(N) time per epoch. What a sampler must *remember* to go on later is little: the
 // permutation and a position. `state()` gives it as named tensors, which is what a checkpoint is made of; `save` and `load` put the
-// same into libtorch's archives, which module 08 brings. Checking a state that comes from a file is chapter 94's work.
+// same into libtorch's archives, the files of module 08. `state()` and `set_state()` are only declared here: a state that comes from a file must be checked, and chapter 94 does that.
 
 // %%
 //| export data/samplers.h
@@ -1242,7 +1242,7 @@ TEST_CASE("DataShuttle: results of two workers, and what is in flight") {
 //     1 -> deliver                         next: 2, which is in the buffer: deliver without waiting
 //     3 -> deliver
 //
-// No more than J jobs are in flight, so the buffer needs J places, and job n goes to place n mod J. Reordering is not free: while
+// No more than J jobs are sent out whose batches have not been delivered, so the buffer needs J places, and job n goes to place n mod J. Reordering is not free: while
 // job 0 is slow, finished batches lie in the buffer and no new jobs are sent out. Where order does not matter (evaluation), it can be
 // switched off: `enforce_ordering(false)`.
 
@@ -1749,8 +1749,8 @@ auto data::DataLoaderBase<Dataset, Batch, BatchRequest>::run_job(Dataset& datase
 #endif
 
 // %% [markdown]
-// And the loader's side. The number of jobs in flight is the loader's *credit*: `max_jobs` at the start, one spent for each batch that
-// is delivered, one earned back by sending out the next request.
+// And the loader's side. It begins with `max_jobs` *credits*: a job that is sent out costs one, and its batch, once delivered, gives it back. So for
+// each batch that it delivers it sends out the next request.
 
 // %% {"nbgrader": {"grade": false, "grade_id": "07-receive-batch", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export data/dataloader.h
@@ -2030,7 +2030,7 @@ TEST_CASE("DataLoader: leaving an epoch early, and joining") {
 // The header is a claim by whoever wrote the file, and a reader that believes it can be made to allocate any amount of memory. So the
 // order is: read the few bytes of the header, check every field, compare the size that it claims with what a file of this length can
 // hold, and only then allocate. A gzip file does not know its unpacked length in advance, but there is a bound: deflate's best case is 1,032
-// bytes out of one. You write the part that decides; `read_idx` of chapter 94 opens the file, calls it, and unpacks the values.
+// bytes out of one. You write the part that decides: it gets the bytes of the header, and as `capacity` the most bytes of values that a file of this length can hold (`elementSize(type)` of module 01 is how many one value has). `read_idx` of chapter 94 opens the file, calls it, and unpacks the values.
 
 // %%
 //| export data/idx_header.h
@@ -2388,8 +2388,7 @@ TEST_CASE("the queue never holds more than max_jobs batches and the one in use")
 //     tf.data         a source dataset    map               threads of a runtime   a ring of pending results
 //     Grain (JAX)     IndexSampler        DataSource        processes              worker i mod W
 //
-// **PyTorch.** In Python one process runs one thread of Python at a time, so workers are *processes*: the dataset is pickled or
-// forked, batches come back through shared memory, and a thread copies them into page-locked memory, from where a GPU can fetch them
+// **PyTorch.** In Python one process runs one thread of Python at a time (the one that holds the global interpreter lock, the GIL), so workers are *processes*: the dataset is pickled (turned into bytes) or forked, batches come back through shared memory, and a thread copies them into page-locked memory, from where a GPU can fetch them
 // without the CPU. Each worker seeds its generators with a base seed plus its number, or all would draw the same augmentations.
 //
 // **TensorFlow.** A pipeline is a graph of datasets, each with an iterator: `shuffle`, `map`, `batch`, `prefetch`. The number of threads and the size of each
@@ -2493,7 +2492,7 @@ TEST_CASE("integration: two epochs of digits, the same for any number of workers
 // - A queue between threads waits on a condition, looks before it sleeps, and is bounded by credits: `max_jobs` batches are in flight, and that is the memory of loading ahead.
 // - Results carry sequence numbers, so that the number of workers does not change the run; errors and the thread state travel with them.
 // - Workers help where examples wait, or compute with cores to spare; for cheap examples they cost.
-// - A file's header is a claim. Check it against what the file can hold before you allocate, and say which file, which line, which column.
+// - A file's header is a claim. Check it against what the file can hold before you allocate, and say in the error which file it is and what does not fit.
 // - An epoch can be saved as the sampler's state at its beginning and the number of batches delivered. Module 08 writes it into checkpoints, and trains.
 
 // %%

@@ -27,7 +27,7 @@
 //
 // **Where it sits.** It joins modules 03 to 07. Module 13 describes runs in files, module 19 runs the same loop on several machines, where the checkpoint is what a failed machine comes back to.
 //
-// **Prerequisites.** Modules 01 to 07; files and errors of the operating system as far as the lesson introduces them.
+// **Prerequisites.** Modules 01 to 07, and the digits of library chapter 94; files and errors of the operating system as far as the lesson introduces them.
 
 // %%
 //| export nn/module_serialization.h
@@ -187,6 +187,8 @@ namespace tinytorch {
 //       4. fsync   the folder       the name is on the disk
 //
 // Without step 2 a power cut after step 3 may leave the new *name* with bytes that never reached the disk: an empty checkpoint.
+//
+// The calls are the operating system's. `open` gives a *file descriptor*, the number of the open file; `write` hands bytes to the kernel, which writes them to the disk when it likes; `fsync(descriptor)` returns when they are there; `rename` moves the name. A call that fails gives -1 and leaves the reason as a number in `errno`.
 
 // %%
 //| export serialize/file.h
@@ -434,6 +436,8 @@ TEST_CASE("write_file_atomically: the whole new file, or the old one and a sente
 //                       "__metadata__": {"crc32": "...", "step": "i:7"}}
 //
 // The reader believes nothing: `n` against the size of the file, each range against the data, the product of each shape against its range (with care: the product may overflow), that the ranges follow each other without a gap or an overlap to the end of the file, and last a checksum of the data, which finds the flipped bit that all other checks let pass. Archives nest: `write("optimizer", archive)` puts a name and a dot before everything in it.
+//
+// The archives are given. Read the two interfaces, `OutputArchive::bytes()` and `InputArchive::load_bytes()`, which write and check the picture above; skim the rest. (`IValue`, of chapter 99, holds a tensor, a bool, a number or a text.)
 
 // %%
 //| export serialize/archive.h
@@ -943,7 +947,7 @@ TEST_CASE("archives: a truncated, changed or foreign file is one sentence") {
 //                                                                                    |
 //       phase 2: copy, cannot fail                     only if every line of phase 1 was ok
 //
-// You write phase 1 so that it *returns* phase 2, as a function to call. A trainer can then check module, optimizer, loader and generator first and change them all afterwards, or none.
+// You write phase 1 so that it *returns* phase 2, as a function to call. A trainer can then check module, optimizer, loader and generator first and change them all afterwards, or none. What follows your function is given: modules whose children write more than their parameters, lists, and the optimizer, in the same two phases.
 
 // %%
 //| export serialize/save.cpp
@@ -1431,7 +1435,7 @@ TEST_CASE("save and load: tensors, lists and an optimizer with its moments") {
 //                              +--> one norm, 13 --> factor
 //       bias.grad    [12]   ---+                            * 2 / 13 --> [1.85]
 //
-// Clipping each tensor by itself, or each element (`clip_grad_value_`), turns the direction. A norm that is infinite or NaN cannot be mended: it can be reported, or spoils everything.
+// Clipping each tensor by itself, or each element (`clip_grad_value_`), turns the direction. A norm that is infinite or NaN cannot be mended: it can be reported, or spoils everything. That it spoils is wanted, so that nobody overlooks it; but `std::min(1.0, NaN)` is 1 in C++, so a NaN must be passed on by hand.
 
 // %%
 //| export nn/clip_grad.h
@@ -1569,10 +1573,10 @@ TEST_CASE("clip_grad_norm_: one factor for all gradients, at most 1") {
 //             callbacks;  checkpoint if due
 //         scheduler.step;  callbacks;  checkpoint
 //
-// *Accumulation.* A batch of 64 that does not fit in memory can be done as 4 of 16: gradients add up. The loss is a mean, so each part must be divided by 4, or the step is four times as long. It is exact for losses that are means over equal parts; it is not for BatchNorm, which
+// *Accumulation.* A batch of 64 that does not fit in memory can be done as 4 of 16: gradients add up. The loss is a mean, so each part must be divided by 4, or the step is four times as long. It is exact for losses that are means over equal parts; it is not for BatchNorm (module 09, a layer that normalizes by the mean and variance of the batch that it sees), which
 // sees 16 examples. At the end of an epoch fewer batches may be left: the sum is then brought to the scale of a whole one.
 //
-// *Callbacks* get the `Progress` and decide nothing but whether to go on: a progress bar, a log, early stopping. A callback with a memory (how long has the metric not fallen?) hands the trainer its `fields()`, or that memory would begin anew after a restart.
+// *Callbacks* get the `Progress` and decide nothing but whether to go on: a progress bar, a log, early stopping. A callback with a memory (how long has the metric not fallen?) hands the trainer its `fields()` (names and addresses, as an optimizer's state in module 06), or that memory would begin anew after a restart.
 
 // %%
 //| export optim/trainer.h
@@ -1871,7 +1875,7 @@ TEST_CASE("update: the rest of an epoch counts as a mean, clipping comes first, 
 //       moments, step counts, rates         optimizer                               Adam's first steps again: the loss jumps
 //       place in the schedule               scheduler: one number                   the wrong rate, for the rest of the run
 //       which examples come next            loader: the epoch's permutation, count  some examples twice, others never
-//       what dropout will draw              default generator: 624 words            other numbers; an equal run, not the same
+//       what dropout will draw              default generator (module 00)           other numbers; an equal run, not the same
 //
 // It is taken between two updates, so no gradients need to be saved. In the middle of an epoch the loader's state is that of the *epoch's beginning* and the number of batches delivered (module 07): what workers have already loaded ahead is not lost, since it is loaded again.
 
@@ -2090,7 +2094,7 @@ TEST_CASE("resume: a run that was cut off in the middle of an epoch ends with th
 //       step-200.ckpt  sound     <-- take this
 //       step-1000.ckpt damaged                   1000 is newer than 200, though "step-1000" < "step-200" as text
 //
-// Checkpoints are large: the test looks at the memory and at what is read.
+// Checkpoints are large: the test looks at the memory that is held. `InputArchive().load_from(path)` throws Error for a file that is damaged.
 
 // %% {"nbgrader": {"grade": false, "grade_id": "08-newest-sound", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export serialize/save.cpp
@@ -2223,7 +2227,8 @@ Tensor evaluate_as_found(nn::Sequential& model, Loader& loader) {
 //
 // TODO: Write the evaluation so that it disturbs nothing.
 // APPROACH: which guard keeps operators from being recorded? Which mode of the module switches dropout off, and who switches it on again?
-// HINT: is_training() and train(bool) of module 03; a sum of doubles has no graph.
+// HINT: is_training() and train(bool) of module 03; a sum of doubles has no graph. In a template C++ wants item<double>() of what depends on the batch to be called as
+//       `.template item<double>()`; a `const Tensor loss = ...` before it does as well.
 template <class Loader>
 double evaluate(nn::Sequential& model, Loader& loader) {
   // BEGIN SOLUTION
@@ -2539,7 +2544,7 @@ DEMO("what a safe save costs: in place (v1), beside and renamed (v2), and waitin
 //       torch.save(state dicts)          BackupAndRestore                   step(state, batch) -> state
 //              |                                |                                  |
 //       torch.distributed.checkpoint     TF checkpoint: sharded tables      Orbax: a tree of arrays, written
-//       one file per rank, resharded     of named variables                 in the background, renamed at the end
+//       one file per process, resharded  of named variables                 in the background, renamed at the end
 //
 // - **PyTorch.** The loop is the user's; Lightning's and Hugging Face's trainers are this module's `Trainer` with more callbacks. `torch/csrc/api/src/serialize.cpp` and `torch/csrc/api/include/torch/serialize/archive.h` have the archives, `torch/csrc/api/include/torch/nn/utils/clip_grad.h` the clipping, `caffe2/serialize/inline_container.cc` the zip
 //   container with a checksum per record. `torch.save` writes in place: who wants an atomic save writes beside it and renames, as you did. `torch/distributed/checkpoint/filesystem.py` does.

@@ -47,7 +47,7 @@
 //     +----------+     +-----------+     +-------------+     +--------+     +-----------+
 //         exports core/error, core/generator, core/utils
 //
-// **Prerequisites.** C++: functions, classes, templates that take any type, `std::string` and `std::vector`. No machine learning yet. **Time:** three to four hours.
+// **Prerequisites.** C++: functions, classes, templates that take any type, `std::string` and `std::vector`. No machine learning yet. **Time:** four to five hours.
 // **Pattern:** Build, Use, Reflect: you make design decisions here and should be able to defend them.
 //
 // An exercise is a function whose body is missing. Its contract stands above it, and its test right below. `tito test 00` says which are left; `tito run 00` runs the

@@ -1239,6 +1239,7 @@ nn::Module::IncompatibleKeys nn::Module::load_state_dict(const OrderedDict<std::
   const OrderedDict<std::string, Tensor> own = state_dict();
   IncompatibleKeys keys;
   std::string problems;
+  const AutoDispatchBelowAutograd guard;
   for (const auto& item : state)
     if (!own.contains(item.key())) keys.unexpected_keys.push_back(item.key());
   for (const auto& item : own) {

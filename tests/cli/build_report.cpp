@@ -159,6 +159,10 @@ TEST_CASE("known mistakes: a learner's failure is recognized by its checks and v
   const std::vector<KnownMistake> shows_twice{{"05-a/one", "one", {{"t", "c", "1"}, {"u", "d", "2"}}}};
   CHECK(recognize(shows_twice, run_with({{"t", "c", "1"}}), module).empty());
   CHECK_EQ(recognize(shows_twice, run_with({{"t", "c", "1"}, {"u", "e", "threw 05 later: Do it."}}), module).size(), 1);
+  // A crash that does not come here says nothing against it either, but it is not enough to know the mistake by.
+  const std::vector<KnownMistake> crashes{{"05-a/one", "one", {{"t", "c", "1"}, {"u", "crashed", "SIGSEGV"}}}};
+  CHECK_EQ(recognize(crashes, run_with({{"t", "c", "1"}}), module).size(), 1);
+  CHECK(recognize(crashes, run_with({{"v", "c", "1"}}), module).empty());
   // What an Error says of the place in the code is not part of what it shows: a workspace has other folders.
   const std::vector<KnownMistake> thrown{{"05-a/one", "one", signature_of(run_with({{"t", "threw", "cut off\nException raised from f at here.cpp:1"}}))}};
   CHECK_EQ(recognize(thrown, run_with({{"t", "threw", "cut off\nException raised from f at /there.cpp:20"}}), module).size(), 1);

@@ -31,11 +31,11 @@ std::set<std::string> waiting_tests(const TestRun& run, const Module& module) {
 }
 
 // How well the failures fit a mistake: the recorded checks that failed with the same values; 0 when one of them did not
-// fail at all, though its test came that far.
+// fail at all, though its test came that far. A crash may fail to come: what lies at a wrong address depends on what else is in the program.
 std::size_t fit(const KnownMistake& mistake, const std::vector<FailedCheck>& failures, const std::set<std::string>& waiting) {
   std::size_t same_values = 0;
   for (const FailedCheck& recorded : mistake.signature) {
-    bool failed = waiting.contains(recorded.test);
+    bool failed = recorded.check == "crashed" || waiting.contains(recorded.test);
     for (const FailedCheck& failure : failures) {
       if (!same_check(recorded, failure)) continue;
       failed = true;

@@ -469,10 +469,10 @@ struct WinogradTable {
   void (*slopes)(const WinogradLine<const float>& line, const WinogradNumbers<float>& to, float* scratch);
   // The 4 x 4 pixels At m A of each tile, as far as they are inside.
   void (*results)(const WinogradLine<float>& line, const WinogradNumbers<const float>& from, float* scratch);
-  // U = G g Gt in panels of `width` results, a multiple of the lanes: place f, channel c, result m at to[((f * panels + m / width) * C + c) * width + m % width], zeros behind the last result.
-  void (*kernel)(const WinogradKernel& kernel, std::int64_t width, float* to);
-  // w (M, C, 3, 3) = Gt u G; u is the sum of `parts` stacks of numbers, `part` apart: place f of (m, c) at u[f * place + m * tile + c].
-  void (*kernel_gradient)(const WinogradNumbers<const float>& u, std::int64_t parts, std::int64_t part, std::int64_t M, std::int64_t C, float* w);
+  // U = G g Gt of the channels from `first` to `stop`, in panels of `width` results, a multiple of the lanes: place f, channel c, result m at to[((f * panels + m / width) * C + c) * width + m % width], zeros behind the last result.
+  void (*kernel)(const WinogradKernel& kernel, std::int64_t width, std::int64_t first, std::int64_t stop, float* to);
+  // w (M, C, 3, 3) = Gt u G for the results from `first` to `stop`; u is the sum of `parts` stacks of numbers, `part` apart: place f of (m, c) at u[f * place + m * tile + c].
+  void (*kernel_gradient)(const WinogradNumbers<const float>& u, std::int64_t parts, std::int64_t part, std::int64_t first, std::int64_t stop, std::int64_t C, float* w);
 };
 
 TINYTORCH_DECLARE_PER_CAPABILITY(WinogradTable, winograd_table)
@@ -723,14 +723,14 @@ void winograd_results(const WinogradLine<float>& line, const WinogradNumbers<con
   }
 }
 
-void winograd_kernel(const WinogradKernel& kernel, std::int64_t width, float* to) {
+void winograd_kernel(const WinogradKernel& kernel, std::int64_t width, std::int64_t first, std::int64_t stop, float* to) {
   const std::int64_t panels = (kernel.M + width - 1) / width, place = panels * kernel.C * width;
   alignas(64) float taps[9 * kFloats];
   alignas(64) float half[18 * kFloats];  // (6, 3)
   for (std::int64_t m = 0; m < panels * width; m += kFloats) {
     const int count = static_cast<int>(std::clamp<std::int64_t>(kernel.M - m, 0, kFloats));
     std::fill_n(taps, 9 * kFloats, 0.0F);
-    for (std::int64_t c = 0; c < kernel.C; ++c) {
+    for (std::int64_t c = first; c < stop; ++c) {
       for (int lane = 0; lane < count; ++lane) {
         const float* const w = kernel.w + (m + lane) * kernel.row + c * kernel.channel;
         for (int v = 0; v < 9; ++v) taps[v * kFloats + lane] = w[v * kernel.tap];
@@ -741,12 +741,12 @@ void winograd_kernel(const WinogradKernel& kernel, std::int64_t width, float* to
   }
 }
 
-void winograd_kernel_gradient(const WinogradNumbers<const float>& u, std::int64_t parts, std::int64_t part, std::int64_t M, std::int64_t C, float* w) {
+void winograd_kernel_gradient(const WinogradNumbers<const float>& u, std::int64_t parts, std::int64_t part, std::int64_t first, std::int64_t stop, std::int64_t C, float* w) {
   const FloatTag d;
   alignas(64) float sums[36 * kFloats];
   alignas(64) float half[18 * kFloats];  // (6, 3)
   alignas(64) float taps[9 * kFloats];
-  for (std::int64_t m = 0; m < M; ++m) {
+  for (std::int64_t m = first; m < stop; ++m) {
     for (std::int64_t c = 0; c < C; c += kFloats) {
       for (int f = 0; f < 36; ++f) {
         const float* const numbers = u.data + f * u.place + m * u.tile + c;
@@ -1145,7 +1145,7 @@ void convolve_winograd(const WinogradShape& s, const float* x, const float* w, s
   const kernels::GemmTable<float>& table = kernels::gemm_table<float>();
   const std::int64_t width = table.columns, panels = pieces_of(s.M, width);
   const Panels<float> kernel(36 * s.M_step * s.C);
-  maps.kernel({w, row, channel, tap, s.M, s.C}, width, kernel.at(0));
+  parallel_for(0, s.C, std::max<std::int64_t>(1, 2048 / s.M_step), [&](std::int64_t first, std::int64_t stop) { maps.kernel({w, row, channel, tap, s.M, s.C}, width, first, stop, kernel.at(0)); });
   kernels::run_tasks(s.blocks, [&](std::int64_t block) {
     const Panels<float> pixels(36 * s.place(s.C_step)), results(36 * s.place(s.M_step)), scratch(maps.scratch(s.tiles.columns));
     s.map_pixels(block, x, pixels.at(0), scratch.at(0));
@@ -1186,7 +1186,8 @@ void multiply_winograd(const WinogradShape& s, const float* x, const float* y, f
           }
     }
   });
-  maps.kernel_gradient({sums.at(0), s.M * s.C_step, s.C_step}, parts, part, s.M, s.C, w);
+  parallel_for(0, s.M, std::max<std::int64_t>(1, 1024 / s.C_step),
+               [&](std::int64_t first, std::int64_t stop) { maps.kernel_gradient({sums.at(0), s.M * s.C_step, s.C_step}, parts, part, first, stop, s.C, w); });
 }
 }  // namespace
 

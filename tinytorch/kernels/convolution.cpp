@@ -368,7 +368,7 @@ void convolve_winograd(const WinogradShape& s, const float* x, const float* w, s
   const kernels::GemmTable<float>& table = kernels::gemm_table<float>();
   const std::int64_t width = table.columns, panels = pieces_of(s.M, width);
   const Panels<float> kernel(36 * s.M_step * s.C);
-  maps.kernel({w, row, channel, tap, s.M, s.C}, width, kernel.at(0));
+  parallel_for(0, s.C, std::max<std::int64_t>(1, 2048 / s.M_step), [&](std::int64_t first, std::int64_t stop) { maps.kernel({w, row, channel, tap, s.M, s.C}, width, first, stop, kernel.at(0)); });
   kernels::run_tasks(s.blocks, [&](std::int64_t block) {
     const Panels<float> pixels(36 * s.place(s.C_step)), results(36 * s.place(s.M_step)), scratch(maps.scratch(s.tiles.columns));
     s.map_pixels(block, x, pixels.at(0), scratch.at(0));
@@ -409,7 +409,8 @@ void multiply_winograd(const WinogradShape& s, const float* x, const float* y, f
           }
     }
   });
-  maps.kernel_gradient({sums.at(0), s.M * s.C_step, s.C_step}, parts, part, s.M, s.C, w);
+  parallel_for(0, s.M, std::max<std::int64_t>(1, 1024 / s.C_step),
+               [&](std::int64_t first, std::int64_t stop) { maps.kernel_gradient({sums.at(0), s.M * s.C_step, s.C_step}, parts, part, first, stop, s.C, w); });
 }
 }  // namespace
 

@@ -241,14 +241,14 @@ void winograd_results(const WinogradLine<float>& line, const WinogradNumbers<con
   }
 }
 
-void winograd_kernel(const WinogradKernel& kernel, std::int64_t width, float* to) {
+void winograd_kernel(const WinogradKernel& kernel, std::int64_t width, std::int64_t first, std::int64_t stop, float* to) {
   const std::int64_t panels = (kernel.M + width - 1) / width, place = panels * kernel.C * width;
   alignas(64) float taps[9 * kFloats];
   alignas(64) float half[18 * kFloats];  // (6, 3)
   for (std::int64_t m = 0; m < panels * width; m += kFloats) {
     const int count = static_cast<int>(std::clamp<std::int64_t>(kernel.M - m, 0, kFloats));
     std::fill_n(taps, 9 * kFloats, 0.0F);
-    for (std::int64_t c = 0; c < kernel.C; ++c) {
+    for (std::int64_t c = first; c < stop; ++c) {
       for (int lane = 0; lane < count; ++lane) {
         const float* const w = kernel.w + (m + lane) * kernel.row + c * kernel.channel;
         for (int v = 0; v < 9; ++v) taps[v * kFloats + lane] = w[v * kernel.tap];
@@ -259,12 +259,12 @@ void winograd_kernel(const WinogradKernel& kernel, std::int64_t width, float* to
   }
 }
 
-void winograd_kernel_gradient(const WinogradNumbers<const float>& u, std::int64_t parts, std::int64_t part, std::int64_t M, std::int64_t C, float* w) {
+void winograd_kernel_gradient(const WinogradNumbers<const float>& u, std::int64_t parts, std::int64_t part, std::int64_t first, std::int64_t stop, std::int64_t C, float* w) {
   const FloatTag d;
   alignas(64) float sums[36 * kFloats];
   alignas(64) float half[18 * kFloats];  // (6, 3)
   alignas(64) float taps[9 * kFloats];
-  for (std::int64_t m = 0; m < M; ++m) {
+  for (std::int64_t m = first; m < stop; ++m) {
     for (std::int64_t c = 0; c < C; c += kFloats) {
       for (int f = 0; f < 36; ++f) {
         const float* const numbers = u.data + f * u.place + m * u.tile + c;

@@ -194,10 +194,11 @@ class Notebook:
         """The text that is compiled for a cell: what others declare, then the cell. With `rest`, also what the lesson has in cells
         that were not run yet, exercises as they were handed out: a call of one of those says which exercise it is. Without `bodies`, of
         the others' functions only the prototypes: enough to check the cell, and much quicker. With `apart`, without the cells whose text
-        is compiled as a file of its own (`unit_of_file`)."""
+        is compiled as a file of its own (`unit_of_file`); a program never has those that are compiled for each CPU capability."""
         others = [other for other in self.before(cell) if other not in left_out]
         seen = [*others, cell, *(self.not_run() if rest else [])]
-        compiled = [other for other in seen if other is cell or not (apart and other.file)]
+        left_to_files = {other for other in seen if other.file and (apart or (cell.runs and self.per_capability(other.file)))}
+        compiled = [other for other in seen if other is cell or other not in left_to_files]
         parts = self.all_declarations(seen, compiled, cell, bodies)
         parts += [self.registration(other) for other in compiled if other.markers("registers") and (bodies or other is cell)]
         types = {item.key for other in compiled for item in other.declared()}
@@ -224,10 +225,14 @@ class Notebook:
         """The package's source files of which cells were run that `cell` sees."""
         return list(dict.fromkeys(other.file for other in [*self.before(cell), *(self.not_run() if rest else [])] if other.file))
 
-    def unit_of_file(self, file, cell, rest=False):
+    def per_capability(self, file):
+        """Whether the package has it compiled for each CPU capability (`*.simd.cpp`)."""
+        return file in self.package.get("capabilities", {})
+
+    def unit_of_file(self, file, cell, rest=False, left_out=()):
         """What `cell` sees of the package's source file `file`, as it is compiled in the package: behind the headers, and with no other
         source file's and no test's functions around it."""
-        seen = [*self.before(cell), *(self.not_run() if rest else [])]
+        seen = [*(other for other in self.before(cell) if other not in left_out), *(self.not_run() if rest else [])]
         compiled = [other for other in seen if other.file == file or (other.markers("export") and not other.file)]
         parts = self.all_declarations(seen, compiled, cell)
         parts += [self.registration(other) for other in compiled if other.file and other.markers("registers")]

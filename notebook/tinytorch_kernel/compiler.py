@@ -94,7 +94,8 @@ class Workshop:
         self.outside = Path(tempfile.mkdtemp(prefix=f"{FOLDERS}{os.getpid()}-")) if os.environ.get("TITO_SANDBOX") else None
         self.runs = 0
         self.apart = []  # objects that are linked with the cell's
-        self.kept = {}  # by source file and level: the unit whose object lies in the folder
+        self.kept = {}  # by source file and level: the unit whose objects lie in the folder
+        self.capabilities = package.get("capabilities", {})  # of a source file: the CPU capabilities it is compiled for, with their flags
         self.with_behind = True  # link the library chapters behind the lesson
 
     def close(self):
@@ -114,21 +115,38 @@ class Workshop:
         folder = self.folder / "files"
         folder.mkdir(exist_ok=True)
         (self.folder / "cell.cpp").write_text(unit, encoding="utf-8")
-        names = {name: "files/" + re.sub(r"\W", "_", name + level) for name in files}
-        stale = [name for name in files if (name, level) not in self.kept or not same(name, files[name], self.kept[name, level])]
+        # Of an inline function the linker keeps the first copy: those for one CPU capability come last.
+        names = sorted(files, key=lambda name: name in self.capabilities)
+        keys = {name: (name, "" if name in self.capabilities else level) for name in names}
+        stale = [name for name in names if keys[name] not in self.kept or not same(name, files[name], self.kept[keys[name]])]
+        commands = [[*self.compiler(level), *self.into("cell")]]
         for name in stale:
-            self.kept.pop((name, level), None)
-            (self.folder / (names[name] + ".cpp")).write_text(files[name], encoding="utf-8")
-        done = self.call_all([[*self.compiler(level), *self.into(name)] for name in ["cell", *(names[name] for name in stale)]])
-        for name, ended in zip(stale, done[1:]):
-            if ended.returncode == 0:
-                self.kept[name, level] = files[name]
-        self.apart = [str(self.folder / (name + ".o")) for name in names.values()]
+            self.kept.pop(keys[name], None)
+            for object, compiler in self.objects_of(name, level):
+                (self.folder / (object + ".cpp")).write_text(files[name], encoding="utf-8")
+                commands.append([*compiler, *self.into(object)])
+        done = self.call_all(commands)
+        outcomes = iter(done[1:])
+        for name in stale:
+            if not any([next(outcomes).returncode for _ in self.objects_of(name, level)]):
+                self.kept[keys[name]] = files[name]
+        self.apart = [str(self.folder / (object + ".o")) for name in names for object, _ in self.objects_of(name, level)]
         return Compiled(all(ended.returncode == 0 for ended in done), "".join(ended.stderr + ended.stdout for ended in done))
 
-    def compiler(self, level):
+    def objects_of(self, file, level):
+        """What a source file is compiled to, with the compiler for each: one object, or one for each CPU capability."""
+        name = "files/" + re.sub(r"\W", "_", file)
+        if file not in self.capabilities:
+            return [(name + level.replace("-", "_"), self.compiler(level))]
+        # Behind no precompiled header, which has other flags: such a file includes what it needs.
+        plain = self.compiler(level, precompiled=False)
+        return [(f"{name}_{capability}", [*plain, *shlex.split(flags), f"-DTINYTORCH_CAPABILITY={capability}"])
+                for capability, flags in self.capabilities[file].items()]
+
+    def compiler(self, level, precompiled=True):
         package = self.package
-        return [*shlex.split(package["compile"][level]), "-include", package["header"][level], "-I", package["stand_ins"], "-I", package["late_folder"]]
+        header = ["-include", package["header"][level]] if precompiled else []
+        return [*shlex.split(package["compile"][level]), *header, "-I", package["stand_ins"], "-I", package["late_folder"]]
 
     def into(self, name):
         return ["-c", str(self.folder / (name + ".cpp")), "-o", str(self.folder / (name + ".o"))]

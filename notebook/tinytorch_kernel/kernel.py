@@ -250,7 +250,7 @@ class TinyTorchKernel(Kernel):
             return
         left_out = set()
         for _ in range(12):
-            done = self.workshop.compile(self.notebook.unit(cell, left_out, bodies=cell.runs), level, only_check=not cell.runs)
+            done = self.compiled_as_one(cell, level, left_out)
             if done.ok:
                 break
             found = [message for message in compiler.messages(done.text) if "error" in message["kind"]]
@@ -284,6 +284,16 @@ class TinyTorchKernel(Kernel):
                     self.notebook.move_ahead(other, cell)
                     return True
         return False
+
+    def compiled_as_one(self, cell, level, left_out=(), rest=False):
+        """The cells in one unit, but for those that are compiled for each CPU capability."""
+        notebook = self.notebook
+        unit = notebook.unit(cell, left_out, rest=rest, bodies=cell.runs)
+        files = [file for file in notebook.files(cell, rest) if notebook.per_capability(file)] if cell.runs else []
+        if not files:
+            return self.workshop.compile(unit, level, only_check=not cell.runs)
+        units = {file: notebook.unit_of_file(file, cell, rest, left_out) for file in files}
+        return self.workshop.compile_apart(unit, units, level, notebook.same_file)
 
     def compiled_apart(self, cell, level, rests):
         """A program in which the lesson's source files are compiled each for itself, as in the package, and only when their cells changed.
@@ -321,7 +331,7 @@ class TinyTorchKernel(Kernel):
             if (with_late and not late) or (rest and not later):
                 continue
             notebook.late_before = cell if with_late else notebook.late_before
-            done = self.workshop.compile(notebook.unit(cell, rest=rest, bodies=cell.runs), level, only_check=not cell.runs)
+            done = self.compiled_as_one(cell, level, rest=rest)
             if done.ok and cell.runs:
                 self.linked = self.link()
                 done.ok = self.linked.ok
@@ -391,7 +401,7 @@ class TinyTorchKernel(Kernel):
                 linked = self.linked
                 self.wants_rest = self.with_rest
             else:  # what was compiled last is not this
-                self.workshop.compile(self.notebook.unit(cell), level)
+                self.compiled_as_one(cell, level)
                 linked = self.link()
         if not linked.ok:
             raise CellError("LinkError", "the cell compiles, but does not link with the others", linked.text.splitlines()[:40])

@@ -126,5 +126,5 @@ def describe_tests(events, ended, seconds, places, known=()):
     if failed or not normal:
         sentence = f"{len(failed)} of {len(tests)} tests failed" if failed else "the tests did not come to their end"
         return False, sentence, lines
-    sentence = f"{passed} test{'s' * (passed != 1)} passed ({checks} checks)"
+    sentence = f"{passed} test{'s' * (passed != 1)} passed ({checks} check{'s' * (checks != 1)})"
     return True, sentence, lines

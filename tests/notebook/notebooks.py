@@ -52,7 +52,7 @@ def complaints(notebook):
 
 def passed_tests(notebook):
     text = "".join(output.text for cell in notebook.cells for output in cell.get("outputs", []) if output.output_type == "stream")
-    return sum(int(number) for number in re.findall(r"^(\d+) tests? passed \(\d+ checks\)$", text, re.MULTILINE))
+    return sum(int(number) for number in re.findall(r"^(\d+) tests? passed \(\d+ checks?\)$", text, re.MULTILINE))
 
 
 class Lesson(unittest.TestCase):

@@ -23,6 +23,7 @@ class Objects(unittest.TestCase):
         names = []
 
         def call_all(commands):
+            self.commands = [" ".join(command) for command in commands]
             names.extend(command[-1].rpartition("/")[2] for command in commands)
             return [subprocess.CompletedProcess(command, int(name in self.fails), "", "") for command, name in zip(commands, names)]
 
@@ -45,9 +46,22 @@ class Objects(unittest.TestCase):
         self.assertEqual(self.compiled({"a.cpp": "1"}), ["cell.o", "a_cpp_O0.o"])
         self.assertTrue(self.done.ok)
 
+    def test_a_file_for_each_cpu_capability(self):
+        self.workshop.capabilities = {"k.simd.cpp": {"DEFAULT": "-O3", "AVX2": "-O3 -mavx2"}}
+        of_k = ["k_simd_cpp_DEFAULT.o", "k_simd_cpp_AVX2.o"]
+        self.fails = {"k_simd_cpp_DEFAULT.o"}
+        files = {"k.simd.cpp": "1", "a.cpp": "1"}
+        self.assertEqual(self.compiled(files), ["cell.o", "a_cpp_O0.o", *of_k])  # none before those that any CPU runs
+        self.assertRegex(self.commands[-1], "c .*-O3 -mavx2 -DTINYTORCH_CAPABILITY=AVX2 ")
+        self.assertNotIn("a.h", self.commands[-1])
+        self.fails = set()
+        self.assertEqual(self.compiled(files), ["cell.o", *of_k])
+        self.assertEqual(self.compiled(files, "-O1"), ["cell.o", "a_cpp_O1.o"])
+        self.assertEqual([path.rpartition("/")[2] for path in self.workshop.apart], ["a_cpp_O1.o", *of_k])
+
 
 class FakeWorkshop:
-    """A compiler that takes every text without `refused`, and a linker that wants `later` defined."""
+    """A compiler that takes every text, in source files only those without `refused`, and a linker that wants `later` defined."""
 
     can_register = False
 
@@ -63,7 +77,7 @@ class FakeWorkshop:
         self.text = "".join([unit, *files.values()])
         self.ways.append("rest" if "later in the lesson" in self.text else "apart")
         called = "".join(re.findall(r"refused\(\) { return (\w+)\(", self.text))
-        return Compiled("refused" not in self.text, f"In[1]:2:1: error: '{called}' was not declared in this scope" if called else "")
+        return Compiled("refused" not in "".join(files.values()), f"In[1]:2:1: error: '{called}' was not declared in this scope" if called else "")
 
     def link(self, registering=False):
         return Compiled(True, missing=["later()"] if "later();" in self.text and "int later() {" not in self.text else [])
@@ -74,7 +88,7 @@ class Ways(unittest.TestCase):
         """How the last of these cells was compiled."""
         kernel = TinyTorchKernel()
         kernel.silent = True
-        kernel.notebook = Notebook({"handed_out": handed_out})
+        kernel.notebook = Notebook({"handed_out": handed_out, "capabilities": {"k.simd.cpp": {"DEFAULT": ""}}})
         kernel.workshop = FakeWorkshop()
         kernel.run_program = lambda cell, seconds: None
         for number, source in enumerate(sources, 1):
@@ -103,6 +117,9 @@ class Ways(unittest.TestCase):
 
     def test_as_one_unit_when_the_compiler_refuses(self):
         self.assertEqual(self.ways("//| export a.cpp\nint refused() { return 1; }", 'TEST_CASE("a") {}'), ["apart", "whole"])
+
+    def test_what_is_for_one_cpu_capability_never_joins_that_unit(self):
+        self.assertEqual(self.ways("//| export a.cpp\nint refused() { return 1; }", "//| export k.simd.cpp\nint k;", 'TEST_CASE("a") {}'), ["apart", "apart"])
 
 
 if __name__ == "__main__":

@@ -131,6 +131,14 @@ class Units(unittest.TestCase):
         for text in ("helper", "B::m", "registered_by"):
             self.assertNotIn(text, unit)
 
+    def test_what_is_compiled_for_each_cpu_capability_is_in_no_program_s_own_unit(self):
+        book = notebook("//| export k.simd.cpp\nint first() { return 11; }", "//| export k.simd.cpp\nint second() { return first(); }", 'TEST_CASE("k") {}')
+        book.package["capabilities"] = {"k.simd.cpp": {"DEFAULT": ""}}
+        self.assertNotIn("return 11;", book.unit(book.cells[2]))
+        self.assertIn("return 11;", book.unit(book.cells[1]))  # which is only checked
+        self.assertIn("return 11;", book.unit_of_file("k.simd.cpp", book.cells[2]))
+        self.assertNotIn("return 11;", book.unit_of_file("k.simd.cpp", book.cells[2], left_out={book.cells[0]}))
+
     def test_a_source_file_s_unit_is_what_the_package_has_in_it(self):
         book = notebook(*self.LESSON)
         unit = book.unit_of_file("b.cpp", book.cells[-1])

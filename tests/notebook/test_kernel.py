@@ -69,7 +69,7 @@ class KernelTest(unittest.TestCase):
 
     def test_a_function_and_its_test(self):
         self.assertEqual(self.good("int twice(int a) { return 2 * a; }"), "")
-        self.assertEqual(self.good('TEST_CASE("twice") { CHECK_EQ(twice(2), 4); }'), "1 test passed (1 checks)\n")
+        self.assertEqual(self.good('TEST_CASE("twice") { CHECK_EQ(twice(2), 4); }'), "1 test passed (1 check)\n")
 
     def test_redefinition_in_the_same_cell_and_in_another(self):
         self.good("int one() { return 1; }", "a")

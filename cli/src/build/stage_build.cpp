@@ -288,9 +288,7 @@ std::string StageBuild::compile_source(const std::string& source, const std::str
   const bool simd = is_capability_source(source);
   const std::string_view folder = level == "-O0" && !simd ? "obj/quick" : "obj";
   const std::string output = fmt::format("{}.o", relative(directory_ / folder / fs::relative(root_ / include, directory_) / source));
-  // Vector code means nothing without optimization, in any build.
-  const std::string_view simd_level = options_.toolchain.sanitizer == Sanitizer::None ? "-O3" : "-O1";
-  const std::string flags = simd ? fmt::format("{} {}", simd_level, capability_flags(source)) : std::string(level);
+  const std::string flags = simd ? capability_compiler_flags(source) : std::string(level);
   if (shared_ && rule == "library" && folder == "obj") {
     const std::string object = shared_->object_of_file(source, flags);
     if (!shared_->has(object)) {
@@ -300,6 +298,11 @@ std::string StageBuild::compile_source(const std::string& source, const std::str
   }
   ninja_.add({output, rule, {include + "/tinytorch/" + source}, {}, {{"include", include}, {"flags", flags}}});
   return output;
+}
+
+// Vector code means nothing without optimization, in any build.
+std::string StageBuild::capability_compiler_flags(const std::string& source) const {
+  return fmt::format("{} {}", options_.toolchain.sanitizer == Sanitizer::None ? "-O3" : "-O1", capability_flags(source));
 }
 
 // The sources of a module in one unit: each header is read once, which is most of a build that does not optimize. Sources for one CPU

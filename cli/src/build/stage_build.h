@@ -119,6 +119,7 @@ class StageBuild {
   std::string cell_header(std::string_view level) const;
   std::string cell_compiler(std::string_view level) const;  // a command line without input and output
   std::string cell_linker() const;
+  std::string capability_compiler_flags(const std::string& source) const;  // how one that is compiled for a CPU capability differs from others
   std::string cell_target() const { return relative(directory_ / "cells/all"); }  // all that they stand on; of shared objects some are no targets
   const std::string& include() const { return reference_.include; }
 

@@ -224,6 +224,20 @@ std::string registrations_of(const std::vector<Module>& chapters, const Package&
          "  return true;\n}();\n}  // namespace\n}  // namespace tinytorch\n";
 }
 
+// For each *.simd.cpp of the lesson: the CPU capabilities it is compiled for, and the flags for each.
+nlohmann::ordered_json capabilities(const StageBuild& build, const Module& module, const Package& package) {
+  nlohmann::ordered_json out = nlohmann::ordered_json::object();
+  for (const GeneratedFile& file : package.files) {
+    if (!is_capability_source(file.path)) continue;
+    const std::size_t end = file.path.size() - std::string_view(".cpp").size();
+    const std::size_t dot = file.path.rfind('.', end - 1);
+    const std::string source = file.path.substr(0, dot) + ".cpp", capability = file.path.substr(dot + 1, end - dot - 1);
+    if (!makes(module, source) || (capability != "DEFAULT" && capability_flags(file.path).empty())) continue;
+    out[source][capability] = build.capability_compiler_flags(file.path);
+  }
+  return out;
+}
+
 // Types that the lesson's headers define. While a notebook has others, what was compiled against these does not fit.
 nlohmann::ordered_json header_cells(const Module& module) {
   nlohmann::ordered_json out = nlohmann::ordered_json::array();
@@ -339,6 +353,7 @@ std::string describe_cells(const StageBuild& build, const std::vector<Module>& s
       {"objects", objects},
       {"mixins", mixins},
       {"mistakes", fs::absolute(texts.mistakes).string()},
+      {"capabilities", capabilities(build, module, package)},
       {"handed_out", code_cells(module.file, texts.handed_out)},
       {"late_headers", late_headers(module)},
       {"late_files", late_files},

@@ -611,6 +611,15 @@ TEST_CASE("edges: autograd::grad finds a leaf by its accumulator") {
   const Tensor y = (x * x).sum();
   CHECK_EQ(autograd::grad({y}, {x})[0], tensor({6.0}, kDouble));
   CHECK(!x.grad().defined());
+  // BEGIN HIDDEN TESTS
+  const Tensor hooked = ones({2}, requires_grad());
+  hooked.register_hook([](const Tensor& grad) { return grad * 5; });
+  (hooked * 2).sum().backward();
+  CHECK_EQ(hooked.grad(), full({2}, 10.0));
+  const auto [largest, place] = max(hooked * 2, 0);
+  CHECK(gradient_edge(largest).function == largest.grad_fn());
+  CHECK(!gradient_edge(place).is_valid());
+  // END HIDDEN TESTS
 }
 
 // %%
@@ -818,6 +827,15 @@ TEST_CASE("writes in place: overwritten values get no gradient, the new ones do"
   (z * z).sum().backward();
   CHECK_EQ(x.grad(), tensor({{0.0, 0.0}, {8.0, 8.0}}, kDouble));
   CHECK_EQ(y.grad(), tensor({14.0, 16.0}, kDouble));
+  // BEGIN HIDDEN TESTS
+  const Tensor a = ones({3}, dtype(kDouble).requires_grad(true));
+  const Tensor b = a * 2.0;
+  b.slice(0, 1, 3).mul_(tensor({5.0, 7.0}, kDouble));
+  const Tensor given = tensor({1.0, 2.0, 3.0}, kDouble);
+  b.backward(given);
+  CHECK_EQ(a.grad(), tensor({2.0, 20.0, 42.0}, kDouble));
+  CHECK_EQ(given, tensor({1.0, 2.0, 3.0}, kDouble));  // what was given is not written to
+  // END HIDDEN TESTS
 }
 
 // %% {"nbgrader": {"grade": true, "grade_id": "05-check-inplace-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}}
@@ -836,6 +854,13 @@ TEST_CASE("writes in place: what is refused, and what an optimizer may do") {
   const Tensor plain = ones({2});
   plain.add_(w);  // a tensor without gradients joins the graph
   CHECK(plain.requires_grad());
+  // BEGIN HIDDEN TESTS
+  const Tensor rows = ones({2, 2});
+  rows[0].add_(w);  // and so does the base of such a view
+  CHECK(rows.requires_grad());
+  (w * 1).add_(1);  // a result may be written to
+  CHECK_ERROR((rows * 1).unbind()[1].add_(1), "Output 1 of Unbind is a view and is being modified inplace.");
+  // END HIDDEN TESTS
 }
 
 // %%
@@ -959,6 +984,12 @@ TEST_CASE("saved tensors: a write in between is an error that names both version
   const Tensor c = x * b;
   b.add_(1.0);
   CHECK_ERROR(c.sum().backward(), "is at version 1; expected version 0 instead.");
+  // BEGIN HIDDEN TESTS
+  b.add_(1.0);
+  const Tensor late = x * b;
+  b.mul_(2.0);
+  CHECK_ERROR(late.sum().backward(), "is at version 3; expected version 2 instead.");
+  // END HIDDEN TESTS
 }
 
 TEST_CASE("saved tensors: freed by the first backward pass unless the graph is retained") {
@@ -968,6 +999,12 @@ TEST_CASE("saved tensors: freed by the first backward pass unless the graph is r
   y.backward();
   CHECK_EQ(x.grad(), tensor({12.0}, kDouble));
   CHECK_ERROR(y.backward(), "Trying to backward through the graph a second time");
+  // BEGIN HIDDEN TESTS
+  // What was saved comes back with its history: d/dx of d/dx (2x)^2 is 8.
+  const Tensor inner = x * 2.0;
+  const Tensor slope = autograd::grad({(inner * inner).sum()}, {x}, {}, true, true)[0];
+  CHECK_EQ(autograd::grad({slope.sum()}, {x})[0], tensor({8.0}, kDouble));
+  // END HIDDEN TESTS
 }
 
 // %%
@@ -1703,7 +1740,52 @@ TEST_CASE("engine: a node waits for all its edges") {
   const Tensor long_way = ((h * 3.0) * 5.0) * 7.0;
   (h + long_way).sum().backward();
   CHECK_EQ(x.grad(), tensor({2.0 + 2.0 * 105.0}, kDouble));
+  // BEGIN HIDDEN TESTS
+  Tensor ladder = x;
+  for (int i = 0; i < 10; ++i) ladder = ladder + ladder;
+  CHECK_EQ(autograd::grad({ladder}, {x})[0], tensor({1024.0}, kDouble));
+  // Several roots, one of them on the way of another, and results in the order of the inputs.
+  const Tensor y = tensor({4.0}, dtype(kDouble).requires_grad(true));
+  const Tensor product = x * y;
+  const variable_list both = autograd::grad({product * product, product}, {y, x});
+  CHECK_EQ(both[0], tensor({2.0 * 6.0 * 1.5 + 1.5}, kDouble));
+  CHECK_EQ(both[1], tensor({2.0 * 6.0 * 4.0 + 4.0}, kDouble));
+  // END HIDDEN TESTS
 }
+
+// %%
+//| mistake 05-run roots-do-not-wait
+//| says A root waits for the gradient that you deliver to it yourself: count that one, too, or its count goes below zero and it is never ready.
+#if 0
+variable_list GraphTask::run(const edge_list& roots, variable_list grads, const edge_list& inputs) {
+  count_dependencies(roots);
+  capture(inputs);
+  for (std::size_t i = 0; i < roots.size(); ++i) deliver(numbers_.at(roots[i].function.get()), roots[i].input_nr, std::move(grads[i]));
+  while (!ready_.empty()) {
+    const std::uint32_t number = ready_.top().second;
+    ready_.pop();
+    run_node(number);
+  }
+  return std::move(captured_);
+}
+#endif
+
+// %%
+//| mistake 05-run pops-what-it-did-not-run
+//| says While a node runs, others join the queue: pop() before run_node, or it takes away one of those, which then never runs.
+#if 0
+variable_list GraphTask::run(const edge_list& roots, variable_list grads, const edge_list& inputs) {
+  count_dependencies(roots);
+  capture(inputs);
+  for (const Edge& root : roots) ++buffers_[numbers_.at(root.function.get())].waiting_for;
+  for (std::size_t i = 0; i < roots.size(); ++i) deliver(numbers_.at(roots[i].function.get()), roots[i].input_nr, std::move(grads[i]));
+  while (!ready_.empty()) {
+    run_node(ready_.top().second);
+    ready_.pop();
+  }
+  return std::move(captured_);
+}
+#endif
 
 // %%
 //| mistake 05-deliver overwrites
@@ -1866,6 +1948,11 @@ TEST_CASE("double backward: the gradient of a gradient") {
   CHECK_EQ(second.detach(), tensor({48.0}, kDouble));  // 12 x^2
   second.sum().backward();
   CHECK_EQ(x.grad(), tensor({48.0}, kDouble));  // 24 x
+  // BEGIN HIDDEN TESTS
+  const Tensor y = tensor({3.0}, dtype(kDouble).requires_grad(true));
+  const Tensor by_x = autograd::grad({(x * x * y).exp().log().sum()}, {x}, {}, true, true)[0];  // 2 x y
+  CHECK_CLOSE(autograd::grad({by_x.sum()}, {y})[0], tensor({4.0}, kDouble));
+  // END HIDDEN TESTS
 }
 
 // %% [markdown]
@@ -1964,6 +2051,12 @@ TEST_CASE("gradients of views: back to where the elements came from") {
   const Tensor y = ones({2, 3}, dtype(kDouble).requires_grad(true));
   (y.slice(1, 0, 3, 2) * 2.0 + y.select(1, 1).unsqueeze(1)).sum().backward();
   CHECK_EQ(y.grad(), tensor({{2.0, 2.0, 2.0}, {2.0, 2.0, 2.0}}, kDouble));
+  // BEGIN HIDDEN TESTS
+  const Tensor z = zeros({2, 3, 4, 5}, dtype(kDouble).requires_grad(true));
+  const Tensor factor = arange(120).to(kDouble).view({5, 3, 2, 4});
+  (z.permute({-1, 1, 0, -2}) * factor).sum().backward();
+  CHECK_EQ(z.grad(), factor.permute({2, 1, 3, 0}));
+  // END HIDDEN TESTS
 }
 
 // %%
@@ -2066,6 +2159,11 @@ TEST_CASE("gradients of arithmetic agree with finite differences") {
   CHECK(gradcheck([](const Tensor& t) { return (t.exp() + t.abs().sqrt() + t.abs().log()).sum(); }, x));
   CHECK(gradcheck([](const Tensor& t) { return t.mm(t.t()).sum(); }, x));
   CHECK(gradcheck([](const Tensor& t) { return (t.amax({1}) * t.max()).sum(); }, x));
+  // BEGIN HIDDEN TESTS
+  const Tensor column = tensor({{2.0}, {-3.0}}, kDouble);
+  CHECK(gradcheck([&](const Tensor& t) { return ((x * t + x / t) * (t - other)).sum(); }, column));
+  CHECK(gradcheck([&](const Tensor& t) { return x.mm((t * t).sum(1, true).expand({2, 4}).t().slice(0, 0, 3)).pow(2).sum(); }, column));
+  // END HIDDEN TESTS
 }
 
 // %% [markdown]
@@ -2119,6 +2217,11 @@ TEST_CASE("softmax: a gradient that is the same for all classes vanishes") {
   const Tensor x = tensor({1.0, 2.0, 3.0}, dtype(kDouble).requires_grad(true));
   softmax(x, 0).sum().backward();
   CHECK_CLOSE(x.grad(), zeros({3}, kDouble), 0, 1e-15);
+  // BEGIN HIDDEN TESTS
+  const Tensor cube = arange(12).to(kDouble).view({2, 3, 2}).sqrt();
+  const Tensor weight = arange(12).to(kDouble).view({2, 3, 2});
+  for (const std::int64_t dim : {0, 1, -1}) CHECK(gradcheck([&](const Tensor& t) { return (softmax(t, dim) * weight).sum(); }, cube));
+  // END HIDDEN TESTS
 }
 
 // %%
@@ -2244,6 +2347,15 @@ TEST_CASE("checkpoint: the same gradients, for the input and for parameters insi
   (autograd::checkpoint(block, x) * 1.0).sum().backward();
   CHECK_EQ(x.grad(), x_grad);
   CHECK_EQ(w.grad(), w_grad);
+  // BEGIN HIDDEN TESTS
+  // One block inside another, on an input that is no leaf.
+  x.mutable_grad() = Tensor();
+  w.mutable_grad() = Tensor();
+  const auto outer = [&](const Tensor& t) { return autograd::checkpoint(block, t * 0.5); };
+  autograd::checkpoint(outer, x * 2.0).sum().backward();
+  CHECK_CLOSE(x.grad(), x_grad);
+  CHECK_CLOSE(w.grad(), w_grad);
+  // END HIDDEN TESTS
 }
 
 TEST_CASE("checkpoint: keeps a fraction of the memory") {
@@ -2325,7 +2437,32 @@ TEST_CASE("debug: a branch that is not taken must not spoil the gradient") {
   CHECK_EQ(y.detach(), tensor({2.0, 0.0, 0.0}, kDouble));
   y.sum().backward();
   CHECK_EQ(x.grad(), tensor({0.25, 0.0, 0.0}, kDouble));
+  // BEGIN HIDDEN TESTS
+  const Tensor other = tensor({{-3.0, 0.25}, {25.0, 0.0}}, dtype(kDouble).requires_grad(true));
+  const Tensor root = mended_sqrt_or_zero(other);
+  CHECK_CLOSE(root.detach(), tensor({{0.0, 0.5}, {5.0, 0.0}}, kDouble));
+  root.sum().backward();
+  CHECK_CLOSE(other.grad(), tensor({{0.0, 1.0}, {0.1, 0.0}}, kDouble));
+  // END HIDDEN TESTS
 }
+
+// %%
+//| mistake 05-debug-nan mends-negatives-only
+//| says At 0 the root is still infinitely steep, and 0 * inf is NaN: where x is not positive, put a harmless number such as 1 under the root.
+#if 0
+Tensor mended_sqrt_or_zero(const Tensor& x) {
+  return where(x > 0, sqrt(x.abs()), zeros_like(x));
+}
+#endif
+
+// %%
+//| mistake 05-debug-nan adds-epsilon
+//| says A small number under the root changes the values, and below it the root is NaN as before: choose what goes under the root with where().
+#if 0
+Tensor mended_sqrt_or_zero(const Tensor& x) {
+  return where(x > 0, sqrt(x + 1e-12), zeros_like(x));
+}
+#endif
 
 // %% [markdown]
 // ### Debugging: a layer that does not learn
@@ -2370,7 +2507,38 @@ TEST_CASE("debug: both weights learn, the target is a constant") {
   // prediction 6, smoothed 1.5, difference 4.5: d/dprediction = 2 * 4.5 = 9
   CHECK_CLOSE(first.grad(), tensor({27.0}, kDouble));
   CHECK_CLOSE(second.grad(), tensor({18.0}, kDouble));
+  // BEGIN HIDDEN TESTS
+  const Tensor a = tensor({1.0}, dtype(kDouble).requires_grad(true));
+  const Tensor b = tensor({0.5}, dtype(kDouble).requires_grad(true));
+  const Tensor loss = mended_loss(a, b, tensor({2.0}, kDouble), tensor({3.0}, kDouble));
+  loss.backward();  // prediction 1, smoothed 2.8, difference -1.8
+  CHECK_CLOSE(loss.detach(), tensor(3.24, kDouble));
+  CHECK_CLOSE(a.grad(), tensor({-3.6}, kDouble));
+  CHECK_CLOSE(b.grad(), tensor({-7.2}, kDouble));
+  // END HIDDEN TESTS
 }
+
+// %%
+//| mistake 05-debug-frozen detaches-nothing
+//| says The smoothed target counts as a constant: detach the prediction in it, or the network also learns to move its own target.
+#if 0
+Tensor mended_loss(const Tensor& first, const Tensor& second, const Tensor& x, const Tensor& target) {
+  const Tensor prediction = second * (first * x);
+  const Tensor smoothed = target * 0.9 + prediction * 0.1;
+  return (prediction - smoothed).pow(2).mean();
+}
+#endif
+
+// %%
+//| mistake 05-debug-frozen detaches-the-hidden-value
+//| says In the smoothed target, second still gets a gradient: detach all of second * hidden there, not only hidden.
+#if 0
+Tensor mended_loss(const Tensor& first, const Tensor& second, const Tensor& x, const Tensor& target) {
+  const Tensor hidden = first * x;
+  const Tensor smoothed = target * 0.9 + (second * hidden.detach()) * 0.1;
+  return (second * hidden - smoothed).pow(2).mean();
+}
+#endif
 
 // %% [markdown]
 // ## Part 2: Systems analysis

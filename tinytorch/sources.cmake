@@ -80,10 +80,11 @@ set(TINYTORCH_SOURCES_05_autograd
   core/node.cpp
   core/saved_variable.cpp
   core/engine.cpp
-  core/autograd.cpp
+  core/gradient_formulas.cpp
+  core/checkpoint.cpp)
+set(TINYTORCH_SOURCES_64_gradient_table
   core/gradients_basic.cpp
   core/gradients_views.cpp
-  core/checkpoint.cpp
   nn/gradients.cpp
   core/gradient.cpp)
 set(TINYTORCH_SOURCES_66_backends
@@ -106,6 +107,8 @@ set(TINYTORCH_SOURCES_97_nn_extras
   nn/more_loss_modules.cpp)
 set(TINYTORCH_SOURCES_99_autograd_extras
   core/tensor_history.cpp
+  core/autograd.cpp
+  core/destroy_node.cpp
   core/anomaly_mode.cpp
   core/ivalue.cpp
   core/custom_function.cpp)
@@ -330,6 +333,7 @@ set(TINYTORCH_MODULES
   93_nn_modules
   04_losses
   05_autograd
+  64_gradient_table
   66_backends
   82_more_functions
   95_gradients

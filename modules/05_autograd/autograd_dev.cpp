@@ -100,23 +100,13 @@ class AutogradMethods {
 #include "tinytorch/core/grad_mode.h"
 #include "tinytorch/core/pointer_map.h"
 #include "tinytorch/core/record_function.h"
-//| export core/gradient.h
-#include <array>
-#include <tuple>
-#include "tinytorch/core/grad_mode.h"
-#include "tinytorch/core/saved_variable.h"
 //| export core/autograd.h
 #include "tinytorch/core/engine.h"
 #include "tinytorch/core/grad_mode.h"
-#include "tinytorch/core/gradient.h"
-//| export core/autograd.cpp
-#include "tinytorch/core/ops.h"
-//| export core/gradients_basic.cpp
-#include "tinytorch/core/autograd.h"
-#include "tinytorch/core/more_ops.h"
-#include "tinytorch/core/ops.h"
-//| export core/gradients_views.cpp
-#include "tinytorch/core/autograd.h"
+#include "tinytorch/core/saved_variable.h"
+//| export core/gradient_formulas.h
+#include "tinytorch/core/tensor.h"
+//| export core/gradient_formulas.cpp
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/ops.h"
 //| export core/checkpoint.h
@@ -125,9 +115,6 @@ class AutogradMethods {
 #include "tinytorch/core/tensor.h"
 //| export core/checkpoint.cpp
 #include "tinytorch/core/autograd.h"
-//| export nn/gradients.cpp
-#include "tinytorch/core/autograd.h"
-#include "tinytorch/nn/activations.h"
 
 // %%
 #include <algorithm>
@@ -415,6 +402,8 @@ void set_history(const Tensor& tensor, const std::shared_ptr<Node>& node);
 void rebase_history(const Tensor& tensor, const std::shared_ptr<Node>& node);
 // Throws if `tensor` must not be written in place. `requires_grad`: some argument of the write requires gradients.
 void check_inplace(const Tensor& tensor, bool requires_grad);
+// Lets a node's hooks look at the gradients that arrived, and replace them; keeps those that retain_grad() asked for. In chapter 99.
+void call_hooks(const Node& node, variable_list& grads);
 // Throws, in PyTorch's words, if a view of its kind must not be written through, or (`indirect`) its base not be written to. In chapter 99.
 void check_view_write(const AutogradMeta& meta, bool indirect);
 
@@ -441,39 +430,8 @@ std::uint32_t Node::add_input_metadata(const Tensor& output) {
 }
 
 // %% [markdown]
-// ### Letting go of a million nodes
-//
-// A loop of a million steps leaves a chain of a million nodes, each owned by the one behind it. When the last handle goes, the first node is deleted, which deletes the second one inside its destructor, and so on: a million destructors, one inside the
-// other, and the stack overflows. Every `std::shared_ptr` to a node is therefore made with an allocator of ours, which only puts the node on a list if one is already being destroyed further up:
-//
-//     destroy_node(a) ---> list: a     loop: take a, destroy it --> its edge lets go of b
-//                                                destroy_node(b) --> "someone is at it": list: b, return
-//                                      loop: take b, destroy it --> ...
-//
-// The list runs through the nodes themselves, so that destroying needs no memory. PyTorch does the same in `deleteNode` (`torch/csrc/autograd/function.cpp`). Node and counts of owners lie in one block, which is freed when the last strong or weak owner is gone.
-// `enable_shared_from_this` holds a weak one, which keeps the block of a node that waits. It ends inside the destructor, so the loop holds another until the destructor has returned.
-
-// %%
-//| export core/node.cpp
-namespace {
-// Nodes waiting for their end in this thread, linked through the nodes themselves so that it needs no memory of its own.
-thread_local constinit Node* waiting_for_deletion = nullptr;
-thread_local constinit bool deleting = false;
-}  // namespace
-
-void destroy_node(Node* node) {
-  node->next_to_delete_ = waiting_for_deletion;
-  waiting_for_deletion = node;
-  if (deleting) return;  // the loop further up the stack takes it
-  deleting = true;
-  while (waiting_for_deletion != nullptr) {
-    Node* const first = waiting_for_deletion;
-    waiting_for_deletion = first->next_to_delete_;
-    const std::weak_ptr<Node> keeps_memory = first->weak_from_this();  // the counts lie in the same block: it must outlast the destructor
-    first->~Node();
-  }
-  deleting = false;
-}
+// A loop of a million steps leaves a chain of a million nodes, each owned by the one behind it. When the last handle goes, the first node's destructor would delete the second node, and so on, a million destructors one inside the other, until the stack overflows. `destroy_node`, which the
+// allocator above calls, therefore puts a node on a list while another one is being destroyed further up (library chapter 99, "Letting go").
 
 // %% {"nbgrader": {"grade": true, "grade_id": "05-chain-test", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("a chain of 100,000 nodes is run and freed without recursion") {
@@ -1025,9 +983,46 @@ Tensor SavedVariable::unpack(const std::shared_ptr<Node>& owner) const {
 #endif
 
 // %% [markdown]
-// ### Gradients as a table
+// ### From a formula to a node
 //
-// An operator's gradient is a line of calculus. We want to write it as one: no node class, no saving, no shapes. The *types of the parameters* say what must be kept:
+// An operator's gradient is a line of calculus, and its node is that line with edges and with what it needs of the forward pass. Here is the node of a product, written out by hand:
+//
+//     apply:   g (of z = x * y)  --+--> g * y    along edge 0, to x       needs y
+//                                  +--> g * x    along edge 1, to y       needs x
+
+// %%
+//| lesson
+// z = x * y as one node.
+class ProductByHand : public Node {
+ public:
+  ProductByHand(const Tensor& x, const Tensor& y) : x_(x, false), y_(y, false) { set_next_edges({gradient_edge(x), gradient_edge(y)}); }
+  std::string name() const override { return "ProductByHand"; }
+  variable_list apply(variable_list&& grads) override {
+    const std::shared_ptr<Node> self = shared_from_this();
+    return {grads[0] * y_.unpack(self), grads[0] * x_.unpack(self)};
+  }
+  void release_variables() override {
+    x_.reset();
+    y_.reset();
+  }
+
+ private:
+  SavedVariable x_, y_;
+};
+
+// Computes without recording, then ties the result to its node.
+Tensor product_by_hand(const Tensor& x, const Tensor& y) {
+  Tensor result;
+  {
+    const NoGradGuard no_grad;
+    result = x * y;
+  }
+  set_history(result, make_node<ProductByHand>(x, y));
+  return result;
+}
+
+// %% [markdown]
+// We do not want to write such a class for each of some hundred operators, so we write the line of calculus alone. The *types of the parameters* say what must be kept:
 //
 // ```cpp
 // gradient<op::mul>([](const Tensor& g, Input<1> other) { return g * other; },     // towards input 0: needs input 1
@@ -1035,312 +1030,8 @@ Tensor SavedVariable::unpack(const std::shared_ptr<Node>& owner) const {
 // gradient<op::exp>([](const Tensor& g, Output result) { return g * result; });    // exp is its own derivative
 // ```
 //
-// Templates read these parameters and make the node: a *slot* for each tensor argument with what its function asked for, filled only if that input needs a gradient. If `self` is data and only `other` is a parameter, `other`'s value is not kept. PyTorch reaches the same with a
-// code generator that reads `tools/autograd/derivatives.yaml`.
-//
-// The next cells are this machinery. Read the names of the parts; the details of the templates can wait.
-//
-//     gradient function  --parameters-->  Keeper for each: how to save it, how to give it back
-//     Slot               = function + keepers, if its input needs a gradient
-//     GradientNode       = slots; apply() calls each
-//     Recorded::call     = the function on the Autograd layer: record, call the layers below, set history
-
-// %%
-//| export core/gradient.h
-// The parameters of a gradient after the gradient that arrives say what it needs from the forward call:
-template <std::size_t I>
-struct Input : Tensor {};  // input I, saved
-template <std::size_t I>
-struct OutputAt : Tensor {};  // output I, saved
-using Output = OutputAt<0>;
-template <std::size_t I>
-struct Sizes : DimVector {};  // the sizes of input I
-template <std::size_t I, class T>
-struct Arg {  // argument I, which is no tensor
-  T value{};
-  operator const T&() const { return value; }
-};
-
-// Stands in place of a gradient for an input that has none (a mask, an index).
-struct NoGradient {
-  Tensor operator()(const Tensor&) const { return {}; }
-};
-inline constexpr NoGradient no_gradient{};
-
-// %%
-//| export core/gradient.h
-namespace detail {
-template <class T>
-inline constexpr bool is_tensor_argument = std::is_same_v<std::remove_cvref_t<T>, Tensor> ||
-                                           std::is_same_v<std::remove_cvref_t<T>, std::optional<Tensor>> ||
-                                           std::is_same_v<std::remove_cvref_t<T>, TensorList>;
-
-inline bool needs_grad(const Tensor& tensor) { return tensor.defined() && wants_gradient(tensor); }
-inline bool needs_grad(const std::optional<Tensor>& tensor) { return tensor && needs_grad(*tensor); }
-inline bool needs_grad(TensorList list) {
-  for (const Tensor& tensor : list)
-    if (needs_grad(tensor)) return true;
-  return false;
-}
-
-inline void append_edges(Node& node, const Tensor& tensor) { node.add_next_edge(tensor.defined() ? gradient_edge(tensor) : Edge()); }
-inline void append_edges(Node& node, const std::optional<Tensor>& tensor) { append_edges(node, tensor.value_or(Tensor())); }
-inline void append_edges(Node& node, TensorList list) {
-  for (const Tensor& tensor : list) append_edges(node, tensor);
-}
-
-inline void append_gradients(variable_list& out, Tensor gradient) { out.push_back(std::move(gradient)); }
-inline void append_gradients(variable_list& out, std::vector<Tensor> gradients) { out.insert(out.end(), gradients.begin(), gradients.end()); }
-
-// "log_softmax" -> "LogSoftmaxBackward0", "mul.1" -> "MulBackward1"
-std::string node_name(const char* operator_name);
-
-template <auto& Op, auto&... Others>
-constexpr bool is_one_of = ((static_cast<const void*>(&Op) == static_cast<const void*>(&Others)) || ...);
-// PyTorch counts the overloads of an operator in the names of nodes: x * y records MulBackward0 and x * 2 MulBackward1, x.sum() SumBackward0 and x.sum(0) SumBackward1.
-template <auto& Op>
-constexpr bool counts_numbers = is_one_of<Op, op::add, op::add_, op::sub, op::sub_, op::mul, op::mul_, op::div, op::div_>;
-template <auto& Op>
-constexpr bool counts_dims = is_one_of<Op, op::sum>;
-
-// "mul", or "mul.1" where the call is that of the second overload. A difference and a quotient cannot be turned, so that 1 - x is a call with two tensors.
-template <auto& Op, class Arguments>
-const char* recorded_name(const Arguments& arguments) {
-  bool second = false;
-  if constexpr (counts_numbers<Op>) {
-    second = std::get<1>(arguments).impl().wrapped_number || (is_one_of<Op, op::add, op::mul> && std::get<0>(arguments).impl().wrapped_number);
-  } else if constexpr (counts_dims<Op>) {
-    second = !std::get<1>(arguments).empty();
-  } else {
-    return Op.name();
-  }
-  static const std::string name = std::string(Op.name()) + ".1";
-  return second ? name.c_str() : Op.name();
-}
-// How each kind of parameter is filled at the forward call and read back in the backward pass.
-template <class P>
-struct Keeper;
-
-template <std::size_t I>
-struct Keeper<Input<I>> {
-  SavedVariable saved;
-  template <class Arguments>
-  void keep_input(const Arguments& arguments, bool in_place) {
-    keep(std::get<I>(arguments), in_place);
-  }
-  void keep(const Tensor& value, bool in_place) {
-    // A write in place is about to destroy input 0: what it held is kept as a copy.
-    saved = I == 0 && in_place ? SavedVariable(value.clone(), false) : SavedVariable(value, false);
-  }
-  void keep(const std::optional<Tensor>& value, bool in_place) { keep(value.value_or(Tensor()), in_place); }
-  void keep_output(TensorList) {}
-  Input<I> get(const std::shared_ptr<Node>& owner) const { return {saved.unpack(owner)}; }
-  void release() { saved.reset(); }
-};
-
-template <std::size_t I>
-struct Keeper<OutputAt<I>> {
-  SavedVariable saved;
-  template <class Arguments>
-  void keep_input(const Arguments&, bool) {}
-  void keep_output(TensorList outputs) { saved = SavedVariable(outputs[I], true); }
-  OutputAt<I> get(const std::shared_ptr<Node>& owner) const { return {saved.unpack(owner)}; }
-  void release() { saved.reset(); }
-};
-
-template <std::size_t I>
-struct Keeper<Sizes<I>> {
-  Sizes<I> sizes;
-  template <class Arguments>
-  void keep_input(const Arguments& arguments, bool) {
-    sizes = Sizes<I>{DimVector(std::get<I>(arguments).sizes())};
-  }
-  void keep_output(TensorList) {}
-  const Sizes<I>& get(const std::shared_ptr<Node>&) const { return sizes; }
-  void release() {}
-};
-
-template <std::size_t I, class T>
-struct Keeper<Arg<I, T>> {
-  Arg<I, T> argument;
-  template <class Arguments>
-  void keep_input(const Arguments& arguments, bool) {
-    argument.value = T(std::get<I>(arguments));
-  }
-  void keep_output(TensorList) {}
-  const Arg<I, T>& get(const std::shared_ptr<Node>&) const { return argument; }
-  void release() {}
-};
-
-// A gradient function with everything that its parameters ask for.
-template <class F, class Call = decltype(&F::operator())>
-struct Keepers;
-template <class F, class R, class... P>
-struct Keepers<F, R (F::*)(const Tensor&, P...) const> {
-  std::tuple<Keeper<std::remove_cvref_t<P>>...> keepers;
-  template <class Arguments>
-  void keep_inputs(const Arguments& arguments, bool in_place) {
-    std::apply([&](auto&... keeper) { (keeper.keep_input(arguments, in_place), ...); }, keepers);
-  }
-  void keep_outputs(TensorList outputs) {
-    std::apply([&](auto&... keeper) { (keeper.keep_output(outputs), ...); }, keepers);
-  }
-  R call(const Tensor& grad, const std::shared_ptr<Node>& owner) const {
-    return std::apply([&](const auto&... keeper) { return F{}(grad, keeper.get(owner)...); }, keepers);
-  }
-  void release() {
-    std::apply([](auto&... keeper) { (keeper.release(), ...); }, keepers);
-  }
-};
-// One gradient function with what it saved, if its input needs a gradient.
-template <class F>
-struct Slot {
-  std::size_t edges = 0;  // more than one for a list of tensors
-  std::optional<Keepers<F>> kept;
-
-  void apply(const Tensor& grad, const std::shared_ptr<Node>& owner, variable_list& result) const {
-    if (kept && grad.defined()) {
-      append_gradients(result, kept->call(grad, owner));
-    } else {
-      result.resize(result.size() + edges);
-    }
-  }
-  void keep_outputs(TensorList outputs) {
-    if (kept) kept->keep_outputs(outputs);
-  }
-  void release() {
-    if (kept) kept->release();
-  }
-};
-
-// The node of an operator: one slot for each of its tensor arguments.
-template <class... Fs>
-class GradientNode : public Node {
- public:
-  explicit GradientNode(const char* operator_name) : operator_name_(operator_name) {}
-  std::string name() const override { return node_name(operator_name_); }
-
-  variable_list apply(variable_list&& grads) override {
-    const Tensor grad = std::move(grads[0]);
-    const std::shared_ptr<Node> self = shared_from_this();
-    variable_list result = std::move(grads);  // its memory serves again
-    result.clear();
-    result.reserve(next_edges().size());
-    std::apply([&](const auto&... slot) { (slot.apply(grad, self, result), ...); }, slots);
-    return result;
-  }
-  void release_variables() override {
-    std::apply([](auto&... slot) { (slot.release(), ...); }, slots);
-  }
-
-  std::tuple<Slot<Fs>...> slots;
-
- private:
-  const char* operator_name_;
-};
-}  // namespace detail
-
-// %%
-//| export core/gradient.h
-namespace detail {
-// The results of an operator, one after the other, without a copy of a single one.
-inline const Tensor& outputs_of(const Tensor& result) { return result; }
-inline const std::vector<Tensor>& outputs_of(const std::vector<Tensor>& results) { return results; }
-template <class... T>
-std::array<Tensor, sizeof...(T)> outputs_of(const std::tuple<T...>& results) {
-  return std::apply([](const auto&... output) { return std::array<Tensor, sizeof...(T)>{output...}; }, results);
-}
-
-// The Autograd layer of operator Op: records a node and calls the layers below.
-template <auto& Op, class Signature, class... Fs>
-struct Recorded;
-
-template <auto& Op, class R, class... Args, class... Fs>
-struct Recorded<Op, Operator<R(Args...)>, Fs...> {
-  static constexpr bool in_place = std::is_same_v<R, const Tensor&>;
-  using Arguments = std::tuple<const Args&...>;
-  template <std::size_t N>
-  static constexpr bool differentiable = !std::is_same_v<std::tuple_element_t<N, std::tuple<Fs...>>, NoGradient>;
-
-  // Calls f.operator()<N>(argument) for the N-th gradient function and the N-th tensor argument.
-  template <std::size_t N = 0, std::size_t I = 0, class F>
-  static void for_each_input(const Arguments& arguments, F f) {
-    if constexpr (N < sizeof...(Fs) && I < sizeof...(Args)) {
-      constexpr bool is_input = is_tensor_argument<std::tuple_element_t<I, std::tuple<Args...>>>;
-      if constexpr (is_input) f.template operator()<N>(std::get<I>(arguments));
-      for_each_input<N + (is_input ? 1 : 0), I + 1>(arguments, f);
-    }
-  }
-
-  static bool any_needs_grad(const Arguments& arguments) {
-    bool any = false;
-    for_each_input(arguments, [&]<std::size_t N>(const auto& argument) {
-      if constexpr (differentiable<N>) any = any || needs_grad(argument);
-    });
-    return any;
-  }
-
-  // A node with its edges and what the gradient functions ask for of the inputs.
-  static std::shared_ptr<GradientNode<Fs...>> record(const Arguments& arguments) {
-    auto node = make_node<GradientNode<Fs...>>(recorded_name<Op>(arguments));
-    for_each_input(arguments, [&]<std::size_t N>(const auto& argument) {
-      auto& slot = std::get<N>(node->slots);
-      const std::size_t before = node->num_outputs();
-      if constexpr (differentiable<N>) {
-        append_edges(*node, argument);
-        if (needs_grad(argument)) slot.kept.emplace().keep_inputs(arguments, in_place);
-      } else {
-        node->add_next_edge(Edge());
-      }
-      slot.edges = node->num_outputs() - before;
-    });
-    return node;
-  }
-
-  static R below(Args... args) {
-    const ExcludeLayersGuard guard(Layer::Autograd);
-    return Op(std::forward<Args>(args)...);
-  }
-
-  static R call(Args... args) {
-    const Arguments arguments(args...);
-    if constexpr (in_place) check_inplace(std::get<0>(arguments), any_needs_grad(arguments));
-    if (!is_recording() || !any_needs_grad(arguments)) return below(std::forward<Args>(args)...);
-    const auto node = record(arguments);
-    R result = below(args...);
-    const auto& held = outputs_of(result);
-    const TensorList outputs(held);
-    std::apply([&](auto&... slot) { (slot.keep_outputs(outputs), ...); }, node->slots);
-    if constexpr (in_place) {
-      rebase_history(result, node);
-    } else {
-      for (const Tensor& output : outputs) set_history(output, node);
-    }
-    return result;
-  }
-};
-}  // namespace detail
-
-// %%
-//| export core/gradient.h
-// The Autograd layer made of one gradient function for each tensor argument. A gradient function takes the gradient of
-// the result and what it names as further parameters. It need not sum over broadcast dimensions: the engine does.
-template <auto& Op, class... Fs>
-constexpr auto gradient_of(Fs...) {
-  return &detail::Recorded<Op, std::remove_cvref_t<decltype(Op)>, Fs...>::call;
-}
-
-// Gives an operator of an earlier module its gradients, and its form in place, if named, the same.
-template <auto& Op, class... Fs>
-void gradient(Fs... functions) {
-  Op.set(Layer::Autograd, gradient_of<Op>(functions...));
-}
-template <auto& Op, auto& InPlace, class... Fs>
-  requires requires { InPlace.name(); }
-void gradient(Fs... functions) {
-  Op.set(Layer::Autograd, gradient_of<Op>(functions...));
-  InPlace.set(Layer::Autograd, gradient_of<InPlace>(functions...));
-}
+// Templates (library chapter 64) read these parameters and make the class: a *slot* for each tensor argument with what its function asked for, filled only if that input needs a gradient. If `self` is data and only `other` is a parameter, `other`'s value is not kept, where the node above keeps both.
+// What they put on the operator's layer Autograd does what `product_by_hand` does: it records a node, calls the layers below, and sets the history. PyTorch reaches the same with a code generator that reads `tools/autograd/derivatives.yaml`.
 
 // %% {"nbgrader": {"grade": true, "grade_id": "05-slots-test", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("slots: only what a gradient needs is kept") {
@@ -1354,28 +1045,13 @@ TEST_CASE("slots: only what a gradient needs is kept") {
   const std::size_t after_add = memory::stats().live;
   CHECK_EQ(after_mul - before, 2 * 8000);    // the result and the factor
   CHECK_EQ(after_add - after_mul, 1 * 8000);  // the result alone
-  CHECK_EQ(kept.grad_fn()->name(), "MulBackward0");
-  CHECK_EQ(sum.grad_fn()->name(), "AddBackward0");
-  CHECK_EQ((2 * w).grad_fn()->name(), "MulBackward1");
-  CHECK_EQ(w.sum().grad_fn()->name(), "SumBackward0");
-  CHECK_EQ(w.sum(0).grad_fn()->name(), "SumBackward1");
-}
-
-// %%
-//| export core/gradient.cpp
-std::string detail::node_name(const char* operator_name) {
-  std::string name;
-  bool capital = true;
-  const char* c = operator_name;
-  for (; *c != '\0' && *c != '.'; ++c) {
-    if (*c == '_') {
-      capital = true;
-      continue;
-    }
-    name += capital && *c >= 'a' && *c <= 'z' ? static_cast<char>(*c - 'a' + 'A') : *c;
-    capital = false;
-  }
-  return name + "Backward" + (*c == '.' ? c + 1 : "0");
+  // The data's gradient is not asked for, so -w itself is let go; the node by hand keeps it all the same.
+  const Tensor by_table = -w * data;
+  const std::size_t after_table = memory::stats().live;
+  const Tensor by_hand = product_by_hand(-w, data);
+  CHECK_EQ(after_table - after_add, 1 * 8000);
+  CHECK_EQ(memory::stats().live - after_table, 2 * 8000);
+  CHECK_EQ((*by_hand.grad_fn())({full({1000}, 3.0, kDouble)})[0], full({1000}, 3.0, kDouble));
 }
 
 // %% [markdown]
@@ -1650,21 +1326,6 @@ void GraphTask::deliver(std::uint32_t number, std::uint32_t input_nr, Tensor gra
 // %%
 //| export core/engine.cpp
 namespace {
-void call_hooks(const Node& node, variable_list& grads) {
-  std::size_t position = 0;
-  for (const auto& [input, hook] : node.tensor_pre_hooks) {
-    Tensor& grad = grads[input];
-    if (!*hook) continue;
-    if (Tensor replaced = (*hook)(grad); replaced.defined()) {
-      TORCH_CHECK(!grad.defined() || replaced.sizes() == grad.sizes(), "hook '", position, "' has changed the size of value\n[register_hook] from ", grad.sizes(), " to ", replaced.sizes());
-      grad = std::move(replaced);
-    }
-    ++position;
-  }
-  for (const auto& [input, kept] : node.retained_grads)
-    if (grads[input].defined()) *kept = kept->defined() ? *kept + grads[input] : grads[input].clone();
-}
-
 // Hooks, captures, the node itself, and delivery of what it returned.
 void GraphTask::run_node(std::uint32_t number) {
   Buffer& buffer = buffers_[number];
@@ -1816,128 +1477,12 @@ void GraphTask::count_dependencies(const edge_list& roots) {
 #endif
 
 // %% [markdown]
-// Around the engine stand the functions that users call. `backward` accumulates into leaves; `autograd::grad` returns gradients and touches no leaf. Both start from the same roots.
-
-// %%
-//| export core/engine.cpp
-namespace {
-// The edges where a backward run starts, and the gradients to start with.
-std::pair<edge_list, variable_list> starting_points(const variable_list& tensors, const variable_list& given) {
-  TORCH_CHECK(given.empty() || given.size() == tensors.size(), "got ", tensors.size(), " tensors and ", given.size(), " gradients");
-  edge_list roots;
-  variable_list grads;
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    roots.push_back(tensors[i].defined() ? gradient_edge(tensors[i]) : Edge());
-    TORCH_CHECK(roots.back().is_valid(), "element ", i, " of tensors does not require grad and does not have a grad_fn\n"
-                "Nothing it was computed from has requires_grad, or it was computed under NoGradGuard.");
-    Tensor grad = given.empty() ? Tensor() : given[i];
-    if (!grad.defined()) {
-      TORCH_CHECK(tensors[i].numel() == 1, "grad can be implicitly created only for scalar outputs\n[backward] sizes ", tensors[i].sizes(),
-                  "; reduce to one element, for example with sum(), or pass a gradient of these sizes.");
-      grad = ones_like(tensors[i].detach());
-    }
-    TORCH_CHECK(grad.sizes() == tensors[i].sizes(), "invalid gradient at index ", i, " - got ", grad.sizes(), " but expected shape compatible with ", tensors[i].sizes());
-    grads.push_back(std::move(grad));
-  }
-  return {std::move(roots), std::move(grads)};
-}
-}  // namespace
-
-// %%
-//| export core/engine.cpp
-namespace {
-edge_list edges_of_inputs(const variable_list& inputs) {
-  edge_list edges;
-  for (const Tensor& input : inputs) {
-    edges.push_back(input.defined() ? gradient_edge(input) : Edge());
-    TORCH_CHECK_VALUE(edges.back().is_valid(), "One of the differentiated Tensors does not require grad");
-  }
-  return edges;
-}
-}  // namespace
-
-void autograd::backward(const variable_list& tensors, const variable_list& grad_tensors, std::optional<bool> retain_graph, bool create_graph,
-                        const variable_list& inputs) {
-  if (create_graph)
-    TORCH_WARN_ONCE("Using backward() with create_graph=True will create a reference cycle between the parameter and its gradient which can cause a memory leak. "
-                    "We recommend using autograd.grad when creating the graph to avoid this. If you have to use this function, make sure to reset the .grad fields "
-                    "of your parameters to None after use to break the cycle and avoid the leak.");
-  auto [roots, grads] = starting_points(tensors, grad_tensors);
-  const edge_list targets = edges_of_inputs(inputs);
-  for (const Tensor& input : inputs) input.retain_grad();  // one that is no leaf receives its gradient too
-  run_backward(roots, std::move(grads), retain_graph.value_or(create_graph), create_graph, targets, true);
-}
-
-variable_list autograd::grad(const variable_list& outputs, const variable_list& inputs, const variable_list& grad_outputs,
-                             std::optional<bool> retain_graph, bool create_graph, bool allow_unused) {
-  TORCH_CHECK(!inputs.empty(), "grad requires non-empty inputs.");
-  auto [roots, grads] = starting_points(outputs, grad_outputs);
-  variable_list result = run_backward(roots, std::move(grads), retain_graph.value_or(create_graph), create_graph, edges_of_inputs(inputs));
-  for (std::size_t i = 0; i < result.size(); ++i)
-    TORCH_CHECK(allow_unused || result[i].defined(), "element ", i, "of the differentiated Tensors appears to not have been used in the graph. "  // libtorch's words, as they are
-                "Set allow_unused=True if this is the desired behavior.");
-  return result;
-}
-
-// %% [markdown]
-// And the methods of Tensor. Each looks into the metadata slot or calls the functions above.
-
-// %%
-//| export core/autograd.cpp
-namespace {
-const Tensor& self_of(const AutogradMethods& methods) { return static_cast<const Tensor&>(methods); }
-}  // namespace
-
-void AutogradMethods::backward() const { autograd::backward({self_of(*this)}); }
-void AutogradMethods::backward(const Tensor& gradient, std::optional<bool> retain_graph, bool create_graph, std::optional<ArrayRef<Tensor>> inputs) const {
-  TORCH_CHECK(!inputs || !inputs->empty(), "'inputs' argument to backward cannot be empty");
-  autograd::backward({self_of(*this)}, {gradient}, retain_graph, create_graph, inputs ? inputs->vec() : variable_list());
-}
-
-std::shared_ptr<Node> AutogradMethods::grad_fn() const { return history(self_of(*this)); }
-
-bool AutogradMethods::requires_grad() const { return wants_gradient(self_of(*this)); }
-
-bool AutogradMethods::is_leaf() const { return grad_fn() == nullptr; }
-
-std::int64_t AutogradMethods::output_nr() const {
-  const AutogradMeta* const meta = autograd_meta(self_of(*this));
-  return meta == nullptr ? 0 : meta->output_nr;
-}
-
-// %%
-//| export core/autograd.cpp
-Tensor& AutogradMethods::requires_grad_(bool requires_grad) const {
-  const Tensor& self = self_of(*this);
-  TORCH_CHECK(!requires_grad || self.is_floating_point(), "only Tensors of floating point and complex dtype can require gradients");
-  TORCH_CHECK(!requires_grad || !is_inference(self) || in_inference_mode(), "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.");
-  TORCH_CHECK(is_leaf() || requires_grad, "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a "
-              "subgraph that doesn't require differentiation use var_no_grad = var.detach().");
-  if (is_leaf() && requires_grad != this->requires_grad()) {
-    materialize_autograd_meta(self).requires_grad = requires_grad;
-    TensorImpl& impl = self.impl();
-    impl.layers = requires_grad || autograd_meta(self)->view ? impl.layers | Layer::Autograd : impl.layers - Layer::Autograd;
-  }
-  return const_cast<Tensor&>(self);
-}
-
-const Tensor& AutogradMethods::grad() const {
-  static const Tensor none;
-  const AutogradMeta* const meta = autograd_meta(self_of(*this));
-  if (meta == nullptr) return none;
-  return meta->retained_grad ? *meta->retained_grad : meta->grad;
-}
-
-Tensor& AutogradMethods::mutable_grad() const {
-  AutogradMeta& meta = materialize_autograd_meta(self_of(*this));
-  return meta.retained_grad ? *meta.retained_grad : meta.grad;
-}
-
-// A second handle on the same bytes, without the graph. It shares the version counter, so a write through it is noticed.
-Tensor AutogradMethods::detach() const {
-  const TensorImpl& impl = self_of(*this).impl();
-  return Tensor(make_intrusive<TensorImpl>(impl, impl.layers - Layer::Autograd));
-}
+// Around the engine stand the functions that users call, which check what they are given (library chapter 99). `backward` accumulates into leaves; `autograd::grad` returns gradients and touches no leaf:
+//
+//     roots:    gradient_edge(t) of each tensor           backward:  run_backward(roots, ones, ..., {})
+//     ones:     ones_like(t), if no gradient is given     grad:      run_backward(roots, ones, ..., gradient_edge(x) of each input asked for)
+//
+// The methods of Tensor, `backward()`, `grad()`, `requires_grad_()` and the like, call these or look into the metadata slot.
 
 // %% {"nbgrader": {"grade": true, "grade_id": "05-double-backward-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("double backward: the gradient of a gradient") {
@@ -1965,52 +1510,14 @@ TEST_CASE("double backward: the gradient of a gradient") {
 //     example    dims = 2 0 1:  output 0 was input 2, so in the inverse, position 2 holds 0
 
 // %%
-//| export core/autograd.h
-// The gradient of a reduction over `dims` (none: all) of a tensor of `sizes`, stretched back to those sizes. A view.
-Tensor unreduce(const Tensor& grad, IntArrayRef sizes, IntArrayRef dims, bool keepdim);
-// grad * factor; `grad` itself when the factor is 1, as the alpha of most sums and products is.
-Tensor scaled(const Tensor& grad, const Scalar& factor);
-
-// Whether a matrix lies in memory as a transposed one, which Arg<I, LiesTransposed> keeps of input I.
-struct LiesTransposed {
-  LiesTransposed() = default;
-  explicit LiesTransposed(const Tensor& matrix) : value(matrix.stride(0) == 1 && matrix.stride(1) != 1) {}
-  bool value = false;
-};
-// The gradient of the second factor of a product. It lies in memory as that factor does, so that the gradient of the weight behind x.mm(weight.t()) comes out dense.
-Tensor mm_mat2_backward(const Tensor& grad, const Tensor& self, LiesTransposed mat2);
-
-// %%
-//| export core/gradients_views.cpp
-namespace {
-// The gradient of a view's part, in a tensor of the whole's sizes: zero elsewhere.
-template <class F>
-Tensor into_zeros(const Tensor& grad, IntArrayRef sizes, F view_of) {
-  const Tensor whole = zeros(sizes, grad.options());
-  view_of(whole).copy_(grad);
-  return whole;
-}
-
-}  // namespace
-
-// %%
-//| export core/gradients_basic.cpp
-// `grad` of a reduction, stretched back over the reduced dimensions.
-Tensor unreduce(const Tensor& grad, IntArrayRef sizes, IntArrayRef dims, bool keepdim) {
-  DimVector shape(sizes);
-  for (const std::int64_t dim : dims)
-    if (!shape.empty()) shape[static_cast<std::size_t>(wrap_dim(dim, static_cast<std::int64_t>(sizes.size())))] = 1;
-  if (dims.empty()) shape = DimVector(sizes.size(), 1);
-  return (keepdim ? grad : grad.reshape(shape)).expand(sizes);
-}
-
-Tensor scaled(const Tensor& grad, const Scalar& factor) { return factor.equal(1) ? grad : grad * factor; }
-
-Tensor mm_mat2_backward(const Tensor& grad, const Tensor& self, LiesTransposed mat2) { return mat2.value ? grad.t().mm(self).t() : self.t().mm(grad); }
+//| export core/gradient_formulas.h
+// The gradient of permute: `grad` with its dimensions put back. A view.
+Tensor permute_backward(const Tensor& grad, IntArrayRef dims);
+// The gradient of softmax along `dim`: (N..., C) like `grad` and `result`, the softmax. O(numel).
+Tensor softmax_backward(const Tensor& grad, const Tensor& result, std::int64_t dim);
 
 // %% {"nbgrader": {"grade": false, "grade_id": "05-permute-backward", "locked": false, "schema_version": 3, "solution": true, "task": false}}
-//| export core/gradients_views.cpp
-namespace {
+//| export core/gradient_formulas.cpp
 // The gradient of permute: `grad` with its dimensions put back. A view.
 //
 // TODO: Undo the permutation.
@@ -2023,23 +1530,6 @@ Tensor permute_backward(const Tensor& grad, IntArrayRef dims) {
   for (std::size_t i = 0; i < dims.size(); ++i) inverse[static_cast<std::size_t>(wrap_dim(dims[i], grad.dim()))] = static_cast<std::int64_t>(i);
   return grad.permute(inverse);
   // END SOLUTION
-}
-}  // namespace
-
-// %%
-//| export core/gradients_views.cpp
-//| registers
-void register_view_gradients() {
-  gradient<op::view>([](const Tensor& g, Sizes<0> sizes) { return g.reshape(sizes); });
-  gradient<op::expand>([](const Tensor& g) { return g; });
-  gradient<op::permute>([](const Tensor& g, Arg<1, DimVector> dims) { return permute_backward(g, dims.value); });
-  gradient<op::select>([](const Tensor& g, Sizes<0> sizes, Arg<1, std::int64_t> dim, Arg<2, std::int64_t> index) {
-    return into_zeros(g, sizes, [&](const Tensor& whole) { return whole.select(dim, index); });
-  });
-  gradient<op::slice>([](const Tensor& g, Sizes<0> sizes, Arg<1, std::int64_t> dim, Arg<2, std::int64_t> start, Arg<3, std::int64_t> end,
-                         Arg<4, std::int64_t> step) {
-    return into_zeros(g, sizes, [&](const Tensor& whole) { return whole.slice(dim, start.value, end.value, step); });
-  });
 }
 
 // %% {"nbgrader": {"grade": true, "grade_id": "05-permute-backward-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}}
@@ -2069,56 +1559,16 @@ Tensor permute_backward(const Tensor& grad, IntArrayRef dims) {
 #endif
 
 // %% [markdown]
-// Then arithmetic. Compare each line with your calculus: the quotient rule, the power rule. `abs` has no derivative at 0; like PyTorch we take 0 there (a *subgradient*). The last lines of this part belong to writes in place: `copy_` forgets the old values (zeros go back).
-
-// %%
-//| export core/gradients_basic.cpp
-//| registers
-void register_basic_gradients() {
-  gradient<op::add, op::add_>([](const Tensor& g) { return g; }, [](const Tensor& g, Arg<2, Scalar> alpha) { return scaled(g, alpha.value); });
-  gradient<op::sub, op::sub_>([](const Tensor& g) { return g; }, [](const Tensor& g, Arg<2, Scalar> alpha) { return scaled(-g, alpha.value); });
-  gradient<op::mul, op::mul_>([](const Tensor& g, Input<1> other) { return g * other; }, [](const Tensor& g, Input<0> self) { return g * self; });
-  gradient<op::div, op::div_>([](const Tensor& g, Input<1> other) { return g / other; },
-                              [](const Tensor& g, Input<0> self, Input<1> other) { return -g * (self / other / other); });
-  gradient<op::pow>([](const Tensor& g, Input<0> self, Arg<1, Scalar> exponent) {
-    const double e = exponent.value.toDouble();
-    return e == 0 ? zeros_like(self) : g * (self.pow(e - 1) * e);
-  });
-  gradient<op::neg>([](const Tensor& g) { return -g; });
-  gradient<op::abs>([](const Tensor& g, Input<0> self) { return g * self.sign(); });
-  gradient<op::sign>([](const Tensor& g) { return zeros_like(g); });
-  gradient<op::exp>([](const Tensor& g, Output result) { return g * result; });
-  gradient<op::log>([](const Tensor& g, Input<0> self) { return g / self; });
-  gradient<op::sqrt>([](const Tensor& g, Output result) { return g / (result * 2); });
-  gradient<op::where>(no_gradient, [](const Tensor& g, Input<0> condition) { return where(condition, g, zeros({}, g.options())); },
-                      [](const Tensor& g, Input<0> condition) { return where(condition, zeros({}, g.options()), g); });
-}
-
-// %%
-//| export core/gradients_basic.cpp
-//| registers
-void register_copy_gradients() {
-  gradient<op::clone>([](const Tensor& g) { return g; });
-  gradient<op::to_dtype>([](const Tensor& g) { return g; });
-  gradient<op::copy_>([](const Tensor& g) { return zeros_like(g); }, [](const Tensor& g) { return g; });
-  gradient<op::fill_>([](const Tensor& g) { return zeros_like(g); });
-}
-
-// %%
-//| export core/gradients_basic.cpp
-//| registers
-void register_reduction_gradients() {
-  gradient<op::sum>([](const Tensor& g, Sizes<0> sizes, Arg<1, DimVector> dim, Arg<2, bool> keepdim) { return unreduce(g, sizes, dim.value, keepdim); });
-  gradient<op::amax>([](const Tensor& g, Input<0> self, Output result, Arg<1, DimVector> dim, Arg<2, bool> keepdim) {
-    // Elements that tie for the largest share the gradient equally.
-    const Tensor hits = (self == unreduce(result, self.sizes(), dim.value, keepdim)).to(g.scalar_type());
-    return unreduce(g, self.sizes(), dim.value, keepdim) * hits / hits.sum(dim.value, true);
-  });
-  gradient<op::mm>([](const Tensor& g, Input<1> mat2) { return g.mm(mat2.t()); },
-                   [](const Tensor& g, Input<0> self, Arg<1, LiesTransposed> mat2) { return mm_mat2_backward(g, self, mat2.value); });
-  gradient<op::bmm>([](const Tensor& g, Input<1> mat2) { return g.bmm(mat2.transpose(1, 2)); },
-                    [](const Tensor& g, Input<0> self) { return self.transpose(1, 2).bmm(g); });
-}
+// The table itself is chapter 64's. Some of its lines, to be compared with your calculus (the quotient rule, a product of matrices, a function whose derivative is cheapest from its result), and one that belongs to writes in place, since `copy_` forgets the old values:
+//
+// ```cpp
+// gradient<op::div, op::div_>([](const Tensor& g, Input<1> other) { return g / other; },
+//                             [](const Tensor& g, Input<0> self, Input<1> other) { return -g * (self / other / other); });
+// gradient<op::mm>([](const Tensor& g, Input<1> mat2) { return g.mm(mat2.t()); }, [](const Tensor& g, Input<0> self) { return self.t().mm(g); });
+// gradient<op::sqrt>([](const Tensor& g, Output result) { return g / (result * 2); });
+// gradient<op::relu>([](const Tensor& g, Output result) { return where(result <= 0, zeros({}, g.options()), g); });
+// gradient<op::copy_>([](const Tensor& g) { return zeros_like(g); }, [](const Tensor& g) { return g; });
+// ```
 
 // %% [markdown]
 // How does one know that a gradient is right? By asking the function itself: `(f(x + h) - f(x - h)) / 2h` is the derivative up to an error of h squared, in float64 good to about ten digits. This test needs nothing of what it tests, so it finds any error in a formula. `gradcheck` does it for each element of each input.
@@ -2177,8 +1627,7 @@ TEST_CASE("gradients of arithmetic agree with finite differences") {
 // gradients of the losses, and those of `gelu`, `elu` and their like, stand in library chapter 95: you could write each of them now.
 
 // %% {"nbgrader": {"grade": false, "grade_id": "05-softmax-backward", "locked": false, "schema_version": 3, "solution": true, "task": false}}
-//| export nn/gradients.cpp
-namespace {
+//| export core/gradient_formulas.cpp
 // The gradient of softmax along `dim`: (N..., C) like `grad` and `result`, the softmax. O(numel).
 //
 // TODO: Multiply `grad` by the Jacobian of softmax, without forming it.
@@ -2190,18 +1639,6 @@ Tensor softmax_backward(const Tensor& grad, const Tensor& result, std::int64_t d
   const Tensor weighted = grad * result;
   return weighted - result * weighted.sum(dim, true);
   // END SOLUTION
-}
-}  // namespace
-
-// %%
-//| export nn/gradients.cpp
-//| registers
-void register_activation_gradients() {
-  gradient<op::relu, op::relu_>([](const Tensor& g, Output result) { return where(result <= 0, zeros({}, g.options()), g); });
-  gradient<op::sigmoid>([](const Tensor& g, Output result) { return g * (result * (1 - result)); });
-  gradient<op::tanh>([](const Tensor& g, Output result) { return g * (1 - result * result); });
-  gradient<op::softmax>([](const Tensor& g, Output result, Arg<1, std::int64_t> dim) { return softmax_backward(g, result, dim); });
-  gradient<op::log_softmax>([](const Tensor& g, Output result, Arg<1, std::int64_t> dim) { return g - exp(result) * g.sum(dim.value, true); });
 }
 
 // %% {"nbgrader": {"grade": true, "grade_id": "05-softmax-backward-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}}

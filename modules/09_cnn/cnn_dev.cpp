@@ -39,6 +39,7 @@
 //| export nn/windows.cpp
 #include <algorithm>
 #include "tinytorch/core/autograd.h"
+#include "tinytorch/core/gradient.h"
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/more_ops.h"
 //| export nn/conv.h
@@ -51,6 +52,7 @@
 //| export nn/conv.cpp
 #include <algorithm>
 #include "tinytorch/core/autograd.h"
+#include "tinytorch/core/gradient.h"
 #include "tinytorch/core/layouts.h"
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/more_ops.h"
@@ -82,6 +84,7 @@
 //| export nn/norm.cpp
 #include <cmath>
 #include "tinytorch/core/autograd.h"
+#include "tinytorch/core/gradient.h"
 #include "tinytorch/core/layouts.h"
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/more_ops.h"

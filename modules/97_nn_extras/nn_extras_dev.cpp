@@ -38,6 +38,7 @@
 #include <cmath>
 #include <limits>
 #include "tinytorch/core/autograd.h"
+#include "tinytorch/core/gradient.h"
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/nn/map_real.h"

@@ -71,6 +71,11 @@ class HistoryMethods {
 //| export core/tensor_history.cpp
 #include "tinytorch/core/autograd.h"
 #include "tinytorch/core/pointwise_ops.h"
+//| export core/autograd.cpp
+#include "tinytorch/core/engine.h"
+#include "tinytorch/core/ops.h"
+//| export core/destroy_node.cpp
+#include "tinytorch/core/node.h"
 //| export core/anomaly_mode.h
 #include <string>
 #include <vector>
@@ -182,6 +187,21 @@ void HistoryMethods::retain_grad() const {
   meta.grad_fn->retained_grads.emplace_back(meta.output_nr, meta.retained_grad);
 }
 
+void call_hooks(const Node& node, variable_list& grads) {
+  std::size_t position = 0;
+  for (const auto& [input, hook] : node.tensor_pre_hooks) {
+    Tensor& grad = grads[input];
+    if (!*hook) continue;
+    if (Tensor replaced = (*hook)(grad); replaced.defined()) {
+      TORCH_CHECK(!grad.defined() || replaced.sizes() == grad.sizes(), "hook '", position, "' has changed the size of value\n[register_hook] from ", grad.sizes(), " to ", replaced.sizes());
+      grad = std::move(replaced);
+    }
+    ++position;
+  }
+  for (const auto& [input, kept] : node.retained_grads)
+    if (grads[input].defined()) *kept = kept->defined() ? *kept + grads[input] : grads[input].clone();
+}
+
 // %%
 TEST_CASE("hooks: see a gradient, replace it, and go") {
   const Tensor x = ones({2}, dtype(kDouble).requires_grad(true));
@@ -262,7 +282,128 @@ TEST_CASE("retain_grad: the gradient of a result in the middle, summed over pass
 // %% [markdown]
 // ## Starting and stopping
 //
-// What `backward` and `grad` take beside the tensors, and what they refuse.
+// `backward` and `grad` start from the same roots: the edge of each tensor, with the gradient that was given for it, or one where it has a single element. What else they take, and what they refuse:
+
+// %%
+//| export core/autograd.cpp
+namespace {
+// The edges where a backward run starts, and the gradients to start with.
+std::pair<edge_list, variable_list> starting_points(const variable_list& tensors, const variable_list& given) {
+  TORCH_CHECK(given.empty() || given.size() == tensors.size(), "got ", tensors.size(), " tensors and ", given.size(), " gradients");
+  edge_list roots;
+  variable_list grads;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    roots.push_back(tensors[i].defined() ? gradient_edge(tensors[i]) : Edge());
+    TORCH_CHECK(roots.back().is_valid(), "element ", i, " of tensors does not require grad and does not have a grad_fn\n"
+                "Nothing it was computed from has requires_grad, or it was computed under NoGradGuard.");
+    Tensor grad = given.empty() ? Tensor() : given[i];
+    if (!grad.defined()) {
+      TORCH_CHECK(tensors[i].numel() == 1, "grad can be implicitly created only for scalar outputs\n[backward] sizes ", tensors[i].sizes(),
+                  "; reduce to one element, for example with sum(), or pass a gradient of these sizes.");
+      grad = ones_like(tensors[i].detach());
+    }
+    TORCH_CHECK(grad.sizes() == tensors[i].sizes(), "invalid gradient at index ", i, " - got ", grad.sizes(), " but expected shape compatible with ", tensors[i].sizes());
+    grads.push_back(std::move(grad));
+  }
+  return {std::move(roots), std::move(grads)};
+}
+}  // namespace
+
+// %%
+//| export core/autograd.cpp
+namespace {
+edge_list edges_of_inputs(const variable_list& inputs) {
+  edge_list edges;
+  for (const Tensor& input : inputs) {
+    edges.push_back(input.defined() ? gradient_edge(input) : Edge());
+    TORCH_CHECK_VALUE(edges.back().is_valid(), "One of the differentiated Tensors does not require grad");
+  }
+  return edges;
+}
+}  // namespace
+
+void autograd::backward(const variable_list& tensors, const variable_list& grad_tensors, std::optional<bool> retain_graph, bool create_graph,
+                        const variable_list& inputs) {
+  if (create_graph)
+    TORCH_WARN_ONCE("Using backward() with create_graph=True will create a reference cycle between the parameter and its gradient which can cause a memory leak. "
+                    "We recommend using autograd.grad when creating the graph to avoid this. If you have to use this function, make sure to reset the .grad fields "
+                    "of your parameters to None after use to break the cycle and avoid the leak.");
+  auto [roots, grads] = starting_points(tensors, grad_tensors);
+  const edge_list targets = edges_of_inputs(inputs);
+  for (const Tensor& input : inputs) input.retain_grad();  // one that is no leaf receives its gradient too
+  run_backward(roots, std::move(grads), retain_graph.value_or(create_graph), create_graph, targets, true);
+}
+
+variable_list autograd::grad(const variable_list& outputs, const variable_list& inputs, const variable_list& grad_outputs,
+                             std::optional<bool> retain_graph, bool create_graph, bool allow_unused) {
+  TORCH_CHECK(!inputs.empty(), "grad requires non-empty inputs.");
+  auto [roots, grads] = starting_points(outputs, grad_outputs);
+  variable_list result = run_backward(roots, std::move(grads), retain_graph.value_or(create_graph), create_graph, edges_of_inputs(inputs));
+  for (std::size_t i = 0; i < result.size(); ++i)
+    TORCH_CHECK(allow_unused || result[i].defined(), "element ", i, "of the differentiated Tensors appears to not have been used in the graph. "  // libtorch's words, as they are
+                "Set allow_unused=True if this is the desired behavior.");
+  return result;
+}
+
+// %% [markdown]
+// The methods of Tensor that module 05 declares look into the metadata slot, or call these.
+
+// %%
+//| export core/autograd.cpp
+namespace {
+const Tensor& self_of(const AutogradMethods& methods) { return static_cast<const Tensor&>(methods); }
+}  // namespace
+
+void AutogradMethods::backward() const { autograd::backward({self_of(*this)}); }
+void AutogradMethods::backward(const Tensor& gradient, std::optional<bool> retain_graph, bool create_graph, std::optional<ArrayRef<Tensor>> inputs) const {
+  TORCH_CHECK(!inputs || !inputs->empty(), "'inputs' argument to backward cannot be empty");
+  autograd::backward({self_of(*this)}, {gradient}, retain_graph, create_graph, inputs ? inputs->vec() : variable_list());
+}
+
+std::shared_ptr<Node> AutogradMethods::grad_fn() const { return history(self_of(*this)); }
+
+bool AutogradMethods::requires_grad() const { return wants_gradient(self_of(*this)); }
+
+bool AutogradMethods::is_leaf() const { return grad_fn() == nullptr; }
+
+std::int64_t AutogradMethods::output_nr() const {
+  const AutogradMeta* const meta = autograd_meta(self_of(*this));
+  return meta == nullptr ? 0 : meta->output_nr;
+}
+
+// %%
+//| export core/autograd.cpp
+Tensor& AutogradMethods::requires_grad_(bool requires_grad) const {
+  const Tensor& self = self_of(*this);
+  TORCH_CHECK(!requires_grad || self.is_floating_point(), "only Tensors of floating point and complex dtype can require gradients");
+  TORCH_CHECK(!requires_grad || !is_inference(self) || in_inference_mode(), "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.");
+  TORCH_CHECK(is_leaf() || requires_grad, "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a "
+              "subgraph that doesn't require differentiation use var_no_grad = var.detach().");
+  if (is_leaf() && requires_grad != this->requires_grad()) {
+    materialize_autograd_meta(self).requires_grad = requires_grad;
+    TensorImpl& impl = self.impl();
+    impl.layers = requires_grad || autograd_meta(self)->view ? impl.layers | Layer::Autograd : impl.layers - Layer::Autograd;
+  }
+  return const_cast<Tensor&>(self);
+}
+
+const Tensor& AutogradMethods::grad() const {
+  static const Tensor none;
+  const AutogradMeta* const meta = autograd_meta(self_of(*this));
+  if (meta == nullptr) return none;
+  return meta->retained_grad ? *meta->retained_grad : meta->grad;
+}
+
+Tensor& AutogradMethods::mutable_grad() const {
+  AutogradMeta& meta = materialize_autograd_meta(self_of(*this));
+  return meta.retained_grad ? *meta.retained_grad : meta.grad;
+}
+
+// A second handle on the same bytes, without the graph. It shares the version counter, so a write through it is noticed.
+Tensor AutogradMethods::detach() const {
+  const TensorImpl& impl = self_of(*this).impl();
+  return Tensor(make_intrusive<TensorImpl>(impl, impl.layers - Layer::Autograd));
+}
 
 // %%
 TEST_CASE("backward: only the inputs asked for accumulate, also where they are no leaves") {
@@ -323,6 +464,54 @@ TEST_CASE("grad: several outputs and inputs, weights, and graphs of gradients") 
   CHECK(!grads[0].requires_grad());
   CHECK(autograd::grad({a * b}, {a}, {}, true, true)[0].requires_grad());
   CHECK(!a.grad().defined());
+}
+
+// %% [markdown]
+// ## Letting go
+//
+// A loop of a million steps leaves a chain of a million nodes, each owned by the one behind it. When the last handle goes, the first node is deleted, which deletes the second one inside its destructor, and so on: a million destructors, one inside the
+// other, and the stack overflows. Every `std::shared_ptr` to a node is therefore made with an allocator of module 05, whose `destroy_node` only puts the node on a list if one is already being destroyed further up:
+//
+//     destroy_node(a) ---> list: a     loop: take a, destroy it --> its edge lets go of b
+//                                                destroy_node(b) --> "someone is at it": list: b, return
+//                                      loop: take b, destroy it --> ...
+//
+// The list runs through the nodes themselves, so that destroying needs no memory. PyTorch does the same in `deleteNode` (`torch/csrc/autograd/function.cpp`). Node and counts of owners lie in one block, which is freed when the last strong or weak owner is gone.
+// `enable_shared_from_this` holds a weak one, which keeps the block of a node that waits. It ends inside the destructor, so the loop holds another until the destructor has returned.
+
+// %%
+//| export core/destroy_node.cpp
+namespace {
+// Nodes waiting for their end in this thread, linked through the nodes themselves so that it needs no memory of its own.
+thread_local constinit Node* waiting_for_deletion = nullptr;
+thread_local constinit bool deleting = false;
+}  // namespace
+
+void destroy_node(Node* node) {
+  node->next_to_delete_ = waiting_for_deletion;
+  waiting_for_deletion = node;
+  if (deleting) return;  // the loop further up the stack takes it
+  deleting = true;
+  while (waiting_for_deletion != nullptr) {
+    Node* const first = waiting_for_deletion;
+    waiting_for_deletion = first->next_to_delete_;
+    const std::weak_ptr<Node> keeps_memory = first->weak_from_this();  // the counts lie in the same block: it must outlast the destructor
+    first->~Node();
+  }
+  deleting = false;
+}
+
+// %%
+TEST_CASE("nodes: a chain that nobody went back through is freed without recursion") {
+  const Tensor x = ones({1}, requires_grad());
+  std::weak_ptr<Node> first;
+  {
+    Tensor y = -x;
+    first = y.grad_fn();
+    for (int i = 0; i < 200000; ++i) y = -y;
+    CHECK(!first.expired());
+  }
+  CHECK(first.expired());
 }
 
 // %% [markdown]

@@ -175,21 +175,6 @@ void GraphTask::deliver(std::uint32_t number, std::uint32_t input_nr, Tensor gra
 }  // namespace
 
 namespace {
-void call_hooks(const Node& node, variable_list& grads) {
-  std::size_t position = 0;
-  for (const auto& [input, hook] : node.tensor_pre_hooks) {
-    Tensor& grad = grads[input];
-    if (!*hook) continue;
-    if (Tensor replaced = (*hook)(grad); replaced.defined()) {
-      TORCH_CHECK(!grad.defined() || replaced.sizes() == grad.sizes(), "hook '", position, "' has changed the size of value\n[register_hook] from ", grad.sizes(), " to ", replaced.sizes());
-      grad = std::move(replaced);
-    }
-    ++position;
-  }
-  for (const auto& [input, kept] : node.retained_grads)
-    if (grads[input].defined()) *kept = kept->defined() ? *kept + grads[input] : grads[input].clone();
-}
-
 // Hooks, captures, the node itself, and delivery of what it returned.
 void GraphTask::run_node(std::uint32_t number) {
   Buffer& buffer = buffers_[number];
@@ -239,63 +224,6 @@ variable_list GraphTask::run(const edge_list& roots, variable_list grads, const 
 variable_list run_backward(const edge_list& roots, variable_list grads, bool keep_graph, bool create_graph, const edge_list& inputs, bool accumulate) {
   const AutoGradMode recording(create_graph);
   return GraphTask(keep_graph, accumulate).run(roots, std::move(grads), inputs);
-}
-
-namespace {
-// The edges where a backward run starts, and the gradients to start with.
-std::pair<edge_list, variable_list> starting_points(const variable_list& tensors, const variable_list& given) {
-  TORCH_CHECK(given.empty() || given.size() == tensors.size(), "got ", tensors.size(), " tensors and ", given.size(), " gradients");
-  edge_list roots;
-  variable_list grads;
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    roots.push_back(tensors[i].defined() ? gradient_edge(tensors[i]) : Edge());
-    TORCH_CHECK(roots.back().is_valid(), "element ", i, " of tensors does not require grad and does not have a grad_fn\n"
-                "Nothing it was computed from has requires_grad, or it was computed under NoGradGuard.");
-    Tensor grad = given.empty() ? Tensor() : given[i];
-    if (!grad.defined()) {
-      TORCH_CHECK(tensors[i].numel() == 1, "grad can be implicitly created only for scalar outputs\n[backward] sizes ", tensors[i].sizes(),
-                  "; reduce to one element, for example with sum(), or pass a gradient of these sizes.");
-      grad = ones_like(tensors[i].detach());
-    }
-    TORCH_CHECK(grad.sizes() == tensors[i].sizes(), "invalid gradient at index ", i, " - got ", grad.sizes(), " but expected shape compatible with ", tensors[i].sizes());
-    grads.push_back(std::move(grad));
-  }
-  return {std::move(roots), std::move(grads)};
-}
-}  // namespace
-
-namespace {
-edge_list edges_of_inputs(const variable_list& inputs) {
-  edge_list edges;
-  for (const Tensor& input : inputs) {
-    edges.push_back(input.defined() ? gradient_edge(input) : Edge());
-    TORCH_CHECK_VALUE(edges.back().is_valid(), "One of the differentiated Tensors does not require grad");
-  }
-  return edges;
-}
-}  // namespace
-
-void autograd::backward(const variable_list& tensors, const variable_list& grad_tensors, std::optional<bool> retain_graph, bool create_graph,
-                        const variable_list& inputs) {
-  if (create_graph)
-    TORCH_WARN_ONCE("Using backward() with create_graph=True will create a reference cycle between the parameter and its gradient which can cause a memory leak. "
-                    "We recommend using autograd.grad when creating the graph to avoid this. If you have to use this function, make sure to reset the .grad fields "
-                    "of your parameters to None after use to break the cycle and avoid the leak.");
-  auto [roots, grads] = starting_points(tensors, grad_tensors);
-  const edge_list targets = edges_of_inputs(inputs);
-  for (const Tensor& input : inputs) input.retain_grad();  // one that is no leaf receives its gradient too
-  run_backward(roots, std::move(grads), retain_graph.value_or(create_graph), create_graph, targets, true);
-}
-
-variable_list autograd::grad(const variable_list& outputs, const variable_list& inputs, const variable_list& grad_outputs,
-                             std::optional<bool> retain_graph, bool create_graph, bool allow_unused) {
-  TORCH_CHECK(!inputs.empty(), "grad requires non-empty inputs.");
-  auto [roots, grads] = starting_points(outputs, grad_outputs);
-  variable_list result = run_backward(roots, std::move(grads), retain_graph.value_or(create_graph), create_graph, edges_of_inputs(inputs));
-  for (std::size_t i = 0; i < result.size(); ++i)
-    TORCH_CHECK(allow_unused || result[i].defined(), "element ", i, "of the differentiated Tensors appears to not have been used in the graph. "  // libtorch's words, as they are
-                "Set allow_unused=True if this is the desired behavior.");
-  return result;
 }
 
 }  // namespace tinytorch

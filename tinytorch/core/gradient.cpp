@@ -1,4 +1,4 @@
-// From the lesson modules/05_autograd/autograd_dev.cpp:
+// From the lesson modules/64_gradient_table/gradient_table_dev.cpp:
 // edit the module, not this file.
 
 #include "tinytorch/core/gradient.h"

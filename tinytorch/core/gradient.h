@@ -1,4 +1,4 @@
-// From the lesson modules/05_autograd/autograd_dev.cpp:
+// From the lesson modules/64_gradient_table/gradient_table_dev.cpp:
 // edit the module, not this file.
 #pragma once
 
@@ -298,5 +298,19 @@ void gradient(Fs... functions) {
   Op.set(Layer::Autograd, gradient_of<Op>(functions...));
   InPlace.set(Layer::Autograd, gradient_of<InPlace>(functions...));
 }
+
+// The gradient of a reduction over `dims` (none: all) of a tensor of `sizes`, stretched back to those sizes. A view.
+Tensor unreduce(const Tensor& grad, IntArrayRef sizes, IntArrayRef dims, bool keepdim);
+// grad * factor; `grad` itself when the factor is 1, as the alpha of most sums and products is.
+Tensor scaled(const Tensor& grad, const Scalar& factor);
+
+// Whether a matrix lies in memory as a transposed one, which Arg<I, LiesTransposed> keeps of input I.
+struct LiesTransposed {
+  LiesTransposed() = default;
+  explicit LiesTransposed(const Tensor& matrix) : value(matrix.stride(0) == 1 && matrix.stride(1) != 1) {}
+  bool value = false;
+};
+// The gradient of the second factor of a product. It lies in memory as that factor does, so that the gradient of the weight behind x.mm(weight.t()) comes out dense.
+Tensor mm_mat2_backward(const Tensor& grad, const Tensor& self, LiesTransposed mat2);
 
 }  // namespace tinytorch

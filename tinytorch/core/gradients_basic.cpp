@@ -1,7 +1,7 @@
-// From the lesson modules/05_autograd/autograd_dev.cpp:
+// From the lesson modules/64_gradient_table/gradient_table_dev.cpp:
 // edit the module, not this file.
 
-#include "tinytorch/core/autograd.h"
+#include "tinytorch/core/gradient.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/ops.h"
 

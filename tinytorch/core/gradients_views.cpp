@@ -1,7 +1,8 @@
-// From the lesson modules/05_autograd/autograd_dev.cpp:
+// From the lesson modules/64_gradient_table/gradient_table_dev.cpp:
 // edit the module, not this file.
 
-#include "tinytorch/core/autograd.h"
+#include "tinytorch/core/gradient.h"
+#include "tinytorch/core/gradient_formulas.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/ops.h"
 
@@ -14,16 +15,6 @@ Tensor into_zeros(const Tensor& grad, IntArrayRef sizes, F view_of) {
   const Tensor whole = zeros(sizes, grad.options());
   view_of(whole).copy_(grad);
   return whole;
-}
-
-}  // namespace
-
-namespace {
-// The gradient of permute: `grad` with its dimensions put back. A view.
-Tensor permute_backward(const Tensor& grad, IntArrayRef dims) {
-  DimVector inverse(dims.size());
-  for (std::size_t i = 0; i < dims.size(); ++i) inverse[static_cast<std::size_t>(wrap_dim(dims[i], grad.dim()))] = static_cast<std::int64_t>(i);
-  return grad.permute(inverse);
 }
 }  // namespace
 

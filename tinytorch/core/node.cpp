@@ -28,26 +28,6 @@ std::uint32_t Node::add_input_metadata(const Tensor& output) {
   return static_cast<std::uint32_t>(input_metadata_.size() - 1);
 }
 
-namespace {
-// Nodes waiting for their end in this thread, linked through the nodes themselves so that it needs no memory of its own.
-thread_local constinit Node* waiting_for_deletion = nullptr;
-thread_local constinit bool deleting = false;
-}  // namespace
-
-void destroy_node(Node* node) {
-  node->next_to_delete_ = waiting_for_deletion;
-  waiting_for_deletion = node;
-  if (deleting) return;  // the loop further up the stack takes it
-  deleting = true;
-  while (waiting_for_deletion != nullptr) {
-    Node* const first = waiting_for_deletion;
-    waiting_for_deletion = first->next_to_delete_;
-    const std::weak_ptr<Node> keeps_memory = first->weak_from_this();  // the counts lie in the same block: it must outlast the destructor
-    first->~Node();
-  }
-  deleting = false;
-}
-
 AutogradMeta& materialize_autograd_meta(const Tensor& tensor) {
   TensorImpl& impl = tensor.impl();
   if (!impl.metadata) impl.metadata = std::make_unique<AutogradMeta>();

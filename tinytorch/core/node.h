@@ -154,6 +154,8 @@ void set_history(const Tensor& tensor, const std::shared_ptr<Node>& node);
 void rebase_history(const Tensor& tensor, const std::shared_ptr<Node>& node);
 // Throws if `tensor` must not be written in place. `requires_grad`: some argument of the write requires gradients.
 void check_inplace(const Tensor& tensor, bool requires_grad);
+// Lets a node's hooks look at the gradients that arrived, and replace them; keeps those that retain_grad() asked for. In chapter 99.
+void call_hooks(const Node& node, variable_list& grads);
 // Throws, in PyTorch's words, if a view of its kind must not be written through, or (`indirect`) its base not be written to. In chapter 99.
 void check_view_write(const AutogradMeta& meta, bool indirect);
 

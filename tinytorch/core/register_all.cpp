@@ -4,11 +4,11 @@
 namespace tinytorch {
 
 void register_device_copies();  // 84_devices
-void register_view_gradients();  // 05_autograd
-void register_basic_gradients();  // 05_autograd
-void register_copy_gradients();  // 05_autograd
-void register_reduction_gradients();  // 05_autograd
-void register_activation_gradients();  // 05_autograd
+void register_view_gradients();  // 64_gradient_table
+void register_basic_gradients();  // 64_gradient_table
+void register_copy_gradients();  // 64_gradient_table
+void register_reduction_gradients();  // 64_gradient_table
+void register_activation_gradients();  // 64_gradient_table
 void register_devices();  // 66_backends
 void register_inplace_or_view();  // 95_gradients
 void register_elementary_gradients();  // 95_gradients

@@ -45,6 +45,21 @@ void HistoryMethods::retain_grad() const {
   meta.grad_fn->retained_grads.emplace_back(meta.output_nr, meta.retained_grad);
 }
 
+void call_hooks(const Node& node, variable_list& grads) {
+  std::size_t position = 0;
+  for (const auto& [input, hook] : node.tensor_pre_hooks) {
+    Tensor& grad = grads[input];
+    if (!*hook) continue;
+    if (Tensor replaced = (*hook)(grad); replaced.defined()) {
+      TORCH_CHECK(!grad.defined() || replaced.sizes() == grad.sizes(), "hook '", position, "' has changed the size of value\n[register_hook] from ", grad.sizes(), " to ", replaced.sizes());
+      grad = std::move(replaced);
+    }
+    ++position;
+  }
+  for (const auto& [input, kept] : node.retained_grads)
+    if (grads[input].defined()) *kept = kept->defined() ? *kept + grads[input] : grads[input].clone();
+}
+
 const Tensor& HistoryMethods::set_requires_grad(bool requires_grad) const {
   const Tensor& self = tensor_of(*this);
   if (self.is_leaf()) self.requires_grad_(requires_grad);

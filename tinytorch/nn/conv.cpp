@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "tinytorch/core/autograd.h"
+#include "tinytorch/core/gradient.h"
 #include "tinytorch/core/layouts.h"
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/more_ops.h"

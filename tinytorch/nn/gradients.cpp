@@ -1,18 +1,11 @@
-// From the lesson modules/05_autograd/autograd_dev.cpp:
+// From the lesson modules/64_gradient_table/gradient_table_dev.cpp:
 // edit the module, not this file.
 
-#include "tinytorch/core/autograd.h"
+#include "tinytorch/core/gradient.h"
+#include "tinytorch/core/gradient_formulas.h"
 #include "tinytorch/nn/activations.h"
 
 namespace tinytorch {
-
-namespace {
-// The gradient of softmax along `dim`: (N..., C) like `grad` and `result`, the softmax. O(numel).
-Tensor softmax_backward(const Tensor& grad, const Tensor& result, std::int64_t dim) {
-  const Tensor weighted = grad * result;
-  return weighted - result * weighted.sum(dim, true);
-}
-}  // namespace
 
 void register_activation_gradients() {
   gradient<op::relu, op::relu_>([](const Tensor& g, Output result) { return where(result <= 0, zeros({}, g.options()), g); });

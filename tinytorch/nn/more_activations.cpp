@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "tinytorch/core/autograd.h"
+#include "tinytorch/core/gradient.h"
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/nn/map_real.h"

@@ -171,7 +171,21 @@ class StorageImpl : public RefCounted {
   alignas(64) std::byte room_[64];
 };
 
-using Storage = intrusive_ptr<StorageImpl>;
+// The handle on it that tensors share. Source: c10/core/Storage.h.
+class Storage : public intrusive_ptr<StorageImpl> {
+ public:
+  using intrusive_ptr::intrusive_ptr;
+  Storage() = default;
+  Storage(intrusive_ptr impl) : intrusive_ptr(std::move(impl)) {}
+
+  const void* data() const { return get()->data(); }
+  void* mutable_data() const { return get()->data(); }
+  std::size_t nbytes() const { return get()->nbytes(); }
+  std::size_t use_count() const { return get()->use_count(); }
+  Device device() const { return get()->device(); }
+  bool is_alias_of(const Storage& other) const { return get() == other.get(); }
+  StorageImpl* unsafeGetStorageImpl() const { return get(); }
+};
 
 // %%
 //| export core/storage.cpp
@@ -244,7 +258,7 @@ TEST_CASE("storage: the allocator counts live bytes, the peak and the calls") {
   {
     const Storage storage = make_intrusive<StorageImpl>(4096);
     const Storage other = storage;
-    CHECK_EQ(storage->use_count(), 2);
+    CHECK_EQ(storage.use_count(), 2);
     CHECK_EQ(memory::stats().live, before.live + 4096);
     CHECK_EQ(memory::stats().allocations, before.allocations + 1);
     CHECK_EQ(reinterpret_cast<std::uintptr_t>(storage->data()) % 64, 0);
@@ -604,6 +618,7 @@ class TensorOptions : public OptionsExtensions {
   TensorOptions(TypeMeta type) : dtype_(type) {}
   template <std::convertible_to<Device> T>
   TensorOptions(const T& device) { set_device(device); }
+  TensorOptions(MemoryFormat format) { set_memory_format(format); }
 
   [[nodiscard]] TensorOptions dtype(std::optional<ScalarType> type) const {
     TensorOptions changed = *this;
@@ -632,7 +647,8 @@ inline bool is_undefined(const TensorOptions&) { return false; }
 inline void note_tensors(RecordFunction&, const TensorOptions&) {}
 
 // The floating-point type of new tensors that name none: Float at first. REQUIRES: a floating-point type.
-ScalarType get_default_dtype();
+TypeMeta get_default_dtype();
+inline ScalarType get_default_dtype_as_scalartype() { return get_default_dtype(); }
 void set_default_dtype(ScalarType type);
 
 // %%
@@ -641,7 +657,7 @@ namespace {
 std::atomic<ScalarType> default_dtype{ScalarType::Float};
 }
 
-ScalarType get_default_dtype() { return default_dtype.load(std::memory_order_relaxed); }
+TypeMeta get_default_dtype() { return TypeMeta(default_dtype.load(std::memory_order_relaxed)); }
 
 void set_default_dtype(ScalarType type) {
   TORCH_CHECK_TYPE(isFloatingType(type), "only floating-point types are supported as the default type\n[set_default_dtype] got ", type,
@@ -808,6 +824,7 @@ class Tensor;
 
 // ---- Creation. `options` names the dtype (default: get_default_dtype(), or the type of the given values).
 Tensor empty(IntArrayRef size, const TensorOptions& options = {});  // uninitialised
+Tensor empty(IntArrayRef size, const TensorOptions& options, std::optional<MemoryFormat> memory_format);  // laid out so (Contiguous when absent); chapter 84
 Tensor zeros(IntArrayRef size, const TensorOptions& options = {});
 Tensor ones(IntArrayRef size, const TensorOptions& options = {});
 Tensor full(IntArrayRef size, const Scalar& fill_value, const TensorOptions& options = {});
@@ -917,6 +934,7 @@ class Tensor : public TensorExtensions {
   Tensor operator[](std::int64_t index) const { return tinytorch::select(*this, 0, index); }
   Tensor as_strided(IntArrayRef size, IntArrayRef stride, std::optional<std::int64_t> storage_offset = std::nullopt) const { return tinytorch::as_strided(*this, size, stride, storage_offset); }
   Tensor view(IntArrayRef size) const { return tinytorch::view(*this, size); }
+  Tensor view(ScalarType dtype) const;  // the same bytes read as another type; chapter 84
   Tensor reshape(IntArrayRef shape) const { return tinytorch::reshape(*this, shape); }
   Tensor expand(IntArrayRef size) const { return tinytorch::expand(*this, size); }
   Tensor select(std::int64_t dim, std::int64_t index) const { return tinytorch::select(*this, dim, index); }
@@ -1162,6 +1180,7 @@ Tensor created(const Tensor& fresh, const TensorOptions& options) {
 // %%
 //| export core/creation.cpp
 Tensor empty(IntArrayRef size, const TensorOptions& options) {
+  if (options.has_memory_format()) return empty(size, options, std::nullopt);
   const ScalarType type = options.dtype();
   const std::int64_t numel = multiply_sizes(size);
   std::int64_t nbytes = 0;

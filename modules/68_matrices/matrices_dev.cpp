@@ -66,6 +66,7 @@ class LinalgMethods {
 #include <string_view>
 #include <tuple>
 #include "tinytorch/core/ops.h"
+#include "tinytorch/core/optional_array_ref.h"
 //| export core/solving.cpp
 #include <algorithm>
 #include <cmath>
@@ -569,6 +570,16 @@ Tensor linalg_matrix_rank(const Tensor& A, std::optional<double> tol = std::null
 // X with the least |A X - B|, and of those the smallest: (..., m, n), (..., m, k) or (..., m) -> (..., n, k) or (..., n). Then the squared lengths of the columns of A X - B, for a driver other than LAPACK's gelsy, which is meant where none is named, and empty unless m > n and all ranks are n; the ranks,
 // by singular values above rcond times the largest; and an empty tensor, where other drivers of LAPACK put singular values.
 std::tuple<Tensor, Tensor, Tensor, Tensor> linalg_lstsq(const Tensor& self, const Tensor& b, std::optional<double> rcond = std::nullopt, std::optional<std::string_view> driver = std::nullopt);
+// ---- Norms, in `dtype` where one is named (not a narrower one than self's). `keepdim` leaves sizes of 1.
+// (sum |x|^ord)^(1 / ord) over `dim`, over everything when absent; the largest or smallest |x| for infinities, how many are not 0 for 0.
+Tensor linalg_vector_norm(const Tensor& self, const Scalar& ord = 2, OptionalIntArrayRef dim = std::nullopt, bool keepdim = false, std::optional<ScalarType> dtype = std::nullopt);
+// Of the matrices in the dimensions `dim`. "fro": of all elements as of a vector; "nuc": the sum of singular values; 1 (infinity): the largest sum of |x| in a column (row); 2: the largest singular value; negative: the smallest of these.
+Tensor linalg_matrix_norm(const Tensor& self, const Scalar& ord, IntArrayRef dim = {-2, -1}, bool keepdim = false, std::optional<ScalarType> dtype = std::nullopt);
+Tensor linalg_matrix_norm(const Tensor& self, std::string_view ord = "fro", IntArrayRef dim = {-2, -1}, bool keepdim = false, std::optional<ScalarType> dtype = std::nullopt);
+// The matrix norm where ord is named and there are two dimensions, else the vector norm (2 where none is named).
+Tensor linalg_norm(const Tensor& self, const std::optional<Scalar>& ord = std::nullopt, OptionalIntArrayRef dim = std::nullopt, bool keepdim = false, std::optional<ScalarType> dtype = std::nullopt);
+Tensor linalg_norm(const Tensor& self, std::string_view ord, OptionalIntArrayRef dim = std::nullopt, bool keepdim = false, std::optional<ScalarType> dtype = std::nullopt);
+
 // I + A + A^2 / 2 + A^3 / 6 + ... for (..., n, n). O(n^3 log |A|).
 Tensor linalg_matrix_exp(const Tensor& self);
 // A multiplied with itself n times, by squares: log n products. Of a negative n, the power of the inverse.
@@ -589,6 +600,11 @@ inline std::tuple<Tensor, Tensor> eigh(const Tensor& A, std::string_view UPLO) {
 inline Tensor eigvalsh(const Tensor& A, std::string_view UPLO) { return linalg_eigvalsh(A, UPLO); }
 inline std::tuple<Tensor, Tensor, Tensor> svd(const Tensor& A, bool full_matrices) { return linalg_svd(A, full_matrices); }
 inline Tensor svdvals(const Tensor& A) { return linalg_svdvals(A); }
+inline Tensor norm(const Tensor& self, const std::optional<Scalar>& ord, OptionalIntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) { return linalg_norm(self, ord, dim, keepdim, dtype); }
+inline Tensor norm(const Tensor& self, std::string_view ord, OptionalIntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) { return linalg_norm(self, ord, dim, keepdim, dtype); }
+inline Tensor vector_norm(const Tensor& self, const Scalar& ord, OptionalIntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) { return linalg_vector_norm(self, ord, dim, keepdim, dtype); }
+inline Tensor matrix_norm(const Tensor& self, const Scalar& ord, IntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) { return linalg_matrix_norm(self, ord, dim, keepdim, dtype); }
+inline Tensor matrix_norm(const Tensor& self, std::string_view ord, IntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) { return linalg_matrix_norm(self, ord, dim, keepdim, dtype); }
 inline Tensor matrix_exp(const Tensor& self) { return linalg_matrix_exp(self); }
 inline Tensor matrix_power(const Tensor& A, std::int64_t n) { return linalg_matrix_power(A, n); }
 }  // namespace linalg
@@ -1103,6 +1119,130 @@ TEST_CASE("linalg: the exponential of a turn, of a diagonal and of a shift") {
   const Tensor result = matrix_exp(A);
   CHECK_CLOSE(autograd::grad({result.trace()}, {A})[0], result.detach().t(), 1e-12, 1e-13);
   CHECK_ERROR(matrix_exp(ones({2, 3})), "linalg.matrix_exp: A must be batches of square matrices, but they are 2 by 3 matrices");
+}
+
+// %% [markdown]
+// ## Norms
+//
+// How large is a matrix? As a list of numbers: by the root of the sum of their squares, which is called Frobenius' norm. As a map: by how much it stretches a vector at most, which is its largest singular value. The sum of all singular values, the *nuclear* norm, is small for
+// matrices of low rank, as the sum of |x| is for vectors with few entries; and the largest sum of |x| over a column or a row bounds the stretching without an SVD.
+
+// %%
+//| export core/factoring.cpp
+namespace {
+// Refuses integers, and a result of a type that has no room for self's numbers.
+void check_norm_types(const char* name, const Tensor& self, std::optional<ScalarType> dtype) {
+  TORCH_CHECK_NOT_IMPLEMENTED(self.is_floating_point(), name, ": Expected a floating point or complex tensor as input. Got ", self.scalar_type());
+  if (!dtype) return;
+  TORCH_CHECK(isFloatingType(*dtype), name, ": dtype should be floating point or complex, but got ", *dtype);
+  TORCH_CHECK(promoteTypes(self.scalar_type(), *dtype) == *dtype, name, ": the dtype of the input (", self.scalar_type(), ") should be convertible without narrowing to the specified dtype (", *dtype, ")");
+}
+
+// The largest or the smallest over one dimension; the largest of nothing is 0.
+Tensor extreme(const Tensor& x, bool largest, std::int64_t dim, bool keepdim) {
+  if (!largest) return amin(x, dim, keepdim);
+  return x.size(dim) == 0 ? x.sum(dim, keepdim) : amax(x, dim, keepdim);
+}
+
+// The two dimensions of a matrix norm, counted from the front.
+std::pair<std::int64_t, std::int64_t> matrix_dims(const Tensor& self, IntArrayRef dim, std::optional<ScalarType> dtype) {
+  constexpr const char* name = "linalg.matrix_norm";
+  TORCH_CHECK(self.dim() >= 2, name, ": The input tensor A must have at least 2 dimensions.");
+  check_norm_types(name, self, dtype);
+  TORCH_CHECK(dim.size() == 2, name, ": dim must be a 2-tuple. Got ", dim);
+  const std::int64_t rows = wrap_dim(dim[0], self.dim()), columns = wrap_dim(dim[1], self.dim());
+  TORCH_CHECK(rows != columns, name, ": dims must be different. Got (", rows, ", ", columns, ")");
+  return {rows, columns};
+}
+
+// The singular values of the matrices in two dimensions, in the last one, joined by f.
+template <class F>
+Tensor of_singular_values(const Tensor& self, std::int64_t rows, std::int64_t columns, bool keepdim, F f) {
+  const Tensor result = f(linalg_svdvals(self.movedim({rows, columns}, {-2, -1})));
+  if (!keepdim) return result;
+  const auto [first, second] = std::minmax(rows, columns);
+  return result.unsqueeze(first).unsqueeze(second);
+}
+}  // namespace
+
+Tensor linalg_vector_norm(const Tensor& self, const Scalar& ord, OptionalIntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) {
+  check_norm_types("linalg.vector_norm", self, dtype);
+  return norm(dtype ? self.to(*dtype) : self, ord, dim.value_or(IntArrayRef()), keepdim);
+}
+
+Tensor linalg_matrix_norm(const Tensor& self, const Scalar& ord, IntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) {
+  auto [rows, columns] = matrix_dims(self, dim, dtype);
+  const double order = ord.toDouble(), size = std::fabs(order);
+  TORCH_CHECK(size == 1 || size == 2 || std::isinf(size), "linalg.matrix_norm: Order ", order, " not supported.");
+  const Tensor A = dtype ? self.to(*dtype) : self;
+  if (size == 2) return of_singular_values(A, rows, columns, keepdim, [&](const Tensor& s) { return extreme(s, order > 0, -1, false); });
+  if (std::isinf(size)) std::swap(rows, columns);
+  const Tensor sums = linalg_vector_norm(A, 1, rows, keepdim);
+  return extreme(sums, order > 0, columns - (!keepdim && rows < columns ? 1 : 0), keepdim);
+}
+
+Tensor linalg_matrix_norm(const Tensor& self, std::string_view ord, IntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) {
+  TORCH_CHECK(ord == "fro" || ord == "nuc", "linalg.matrix_norm: Order ", ord, " not supported.");
+  const auto [rows, columns] = matrix_dims(self, dim, dtype);
+  if (ord == "fro") return linalg_vector_norm(self, 2, {rows, columns}, keepdim, dtype);
+  return of_singular_values(dtype ? self.to(*dtype) : self, rows, columns, keepdim, [](const Tensor& s) { return s.sum(-1); });
+}
+
+namespace {
+void check_norm_dims(const Tensor& self, const OptionalIntArrayRef& dim) {
+  TORCH_CHECK(!dim || dim->size() == 1 || dim->size() == 2, "linalg.norm: If dim is specified, it must be of length 1 or 2. Got ", dim.value_or(IntArrayRef()));
+  TORCH_CHECK(dim || self.dim() == 1 || self.dim() == 2, "linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got ", self.dim(), "D.");
+}
+}  // namespace
+
+Tensor linalg_norm(const Tensor& self, const std::optional<Scalar>& ord, OptionalIntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) {
+  if (dim || ord) check_norm_dims(self, dim);
+  const bool is_matrix = dim ? dim->size() == 2 : self.dim() == 2;
+  if (!ord || !is_matrix) return linalg_vector_norm(self, ord.value_or(2), dim, keepdim, dtype);
+  return linalg_matrix_norm(self, *ord, dim.value_or(IntArrayRef({0, 1})), keepdim, dtype);
+}
+
+Tensor linalg_norm(const Tensor& self, std::string_view ord, OptionalIntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) {
+  check_norm_dims(self, dim);
+  return linalg_matrix_norm(self, ord, dim.value_or(IntArrayRef({0, 1})), keepdim, dtype);
+}
+
+// %%
+TEST_CASE("linalg: norms of vectors and of matrices") {
+  const Tensor A = tensor({{1.0, 2.0, 3.0}, {4.0, 5.0, 6.0}}, kDouble);
+  const auto number = [](const Tensor& x) { return x.item<double>(); };
+  CHECK_EQ(number(linalg_norm(A)), doctest::Approx(std::sqrt(91.0)));
+  CHECK_EQ(number(linalg_norm(A, "fro")), doctest::Approx(std::sqrt(91.0)));
+  CHECK_EQ(number(linalg_norm(A, 1)), 9.0);
+  CHECK_EQ(number(linalg_norm(A, -1)), 5.0);
+  CHECK_EQ(number(linalg_norm(A, INFINITY)), 15.0);
+  CHECK_EQ(number(linalg_norm(A, -INFINITY)), 6.0);
+  CHECK_EQ(number(linalg_norm(A, 2)), doctest::Approx(9.508032000695724));
+  CHECK_EQ(number(linalg_norm(A, -2)), doctest::Approx(0.7728696356734838));
+  CHECK_EQ(number(linalg_norm(A, "nuc")), doctest::Approx(9.508032000695724 + 0.7728696356734838));
+  CHECK_EQ(number(linalg_vector_norm(A, 3)), doctest::Approx(std::cbrt(441.0)));
+  CHECK_CLOSE(linalg_norm(A, 2, 1), tensor({std::sqrt(14.0), std::sqrt(77.0)}, kDouble));
+  CHECK_EQ(linalg_norm(A, 1, {1, 0}, true), tensor({{15.0}}, kDouble));
+  CHECK_EQ(linalg_vector_norm(A, 2, std::nullopt, true).sizes(), IntArrayRef({1, 1}));
+  CHECK_EQ(linalg_vector_norm(A.to(kFloat), 2, {}, false, kDouble).scalar_type(), kDouble);
+  const Tensor x = arange(24, kDouble).view({2, 3, 4});
+  CHECK_CLOSE(linalg_matrix_norm(x, 2, {0, 2}), tensor({27.2787409349, 36.7950101113, 47.1030990882}, kDouble), 1e-10, 0.0);
+  CHECK_EQ(linalg_matrix_norm(x, 2, {2, 0}, true).sizes(), IntArrayRef({1, 3, 1}));
+  CHECK_EQ(linalg_matrix_norm(x, INFINITY, {0, 2}, true), tensor({{{54.0}, {70.0}, {86.0}}}, kDouble));
+  CHECK_EQ(linalg_matrix_norm(x, 1, {2, 0}), tensor({54.0, 70.0, 86.0}, kDouble));
+  CHECK_EQ(linalg_matrix_norm(zeros({2, 0, 3}), 2), zeros({2}));
+  CHECK_EQ(linalg_matrix_norm(zeros({3, 0}), 1), zeros({}));
+  CHECK_EQ(linalg::norm(A, 1, std::nullopt, false, std::nullopt), linalg_norm(A, 1));
+  CHECK_EQ(linalg::matrix_norm(A, "fro", {0, 1}, false, std::nullopt), linalg_norm(A));
+  CHECK_ERROR(linalg_norm(A, 3), "linalg.matrix_norm: Order 3 not supported.");
+  CHECK_ERROR(linalg_norm(A, "x"), "linalg.matrix_norm: Order x not supported.");
+  CHECK_ERROR(linalg_norm(x, 2), "linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got 3D.");
+  CHECK_ERROR(linalg_norm(x, 2, {0, 1, 2}), "linalg.norm: If dim is specified, it must be of length 1 or 2. Got [0, 1, 2]");
+  CHECK_ERROR(linalg_norm(x[0][0], "fro"), "linalg.matrix_norm: The input tensor A must have at least 2 dimensions.");
+  CHECK_ERROR(linalg_matrix_norm(A, "fro", {0, 0}), "linalg.matrix_norm: dims must be different. Got (0, 0)");
+  CHECK_ERROR(linalg_vector_norm(tensor({1})), "linalg.vector_norm: Expected a floating point or complex tensor as input. Got Long");
+  CHECK_ERROR(linalg_vector_norm(A, 2, std::nullopt, false, kLong), "linalg.vector_norm: dtype should be floating point or complex, but got Long");
+  CHECK_ERROR(linalg_vector_norm(A, 2, std::nullopt, false, kFloat), "linalg.vector_norm: the dtype of the input (Double) should be convertible without narrowing to the specified dtype (Float)");
 }
 
 // %% [markdown]

@@ -31,6 +31,7 @@
 #include <type_traits>
 #include "tinytorch/core/array_ref.h"
 //| export core/device_options.h
+#include <iosfwd>
 #include <optional>
 #include "tinytorch/core/device.h"
 #include "tinytorch/core/memory_format.h"
@@ -74,17 +75,30 @@ class DeviceOptions {
   [[nodiscard]] TensorOptions pinned_memory(bool pinned) const;
   Layout layout() const { return kStrided; }
   bool pinned_memory() const { return false; }
+  bool has_layout() const { return has_layout_; }
+  bool has_pinned_memory() const { return has_pinned_memory_; }
+  // What `empty`, the `*_like` functions and `to` lay elements out in; other functions do not ask.
+  [[nodiscard]] TensorOptions memory_format(std::optional<MemoryFormat> memory_format) const;
+  std::optional<MemoryFormat> memory_format_opt() const { return memory_format_; }
+  bool has_memory_format() const { return memory_format_.has_value(); }
 
  protected:
   void set_device(std::optional<Device> device) { device_ = device; }
+  void set_memory_format(std::optional<MemoryFormat> format) { memory_format_ = format; }
 
  private:
   std::optional<Device> device_;
+  std::optional<MemoryFormat> memory_format_;
+  bool has_layout_ = false;
+  bool has_pinned_memory_ = false;
 };
 
-// Options that name a device only: `zeros({2}, device(kCPU))`.
+// Options that name one thing only: `zeros({2}, device(kCPU))`.
 TensorOptions device(const Device& device);
 TensorOptions layout(Layout layout);
+TensorOptions memory_format(MemoryFormat memory_format);
+// "TensorOptions(dtype=long int, device=cpu (default), ...": each with what it will be when it names nothing.
+std::ostream& operator<<(std::ostream& out, const TensorOptions& options);
 }  // namespace tinytorch
 
 // %%
@@ -168,12 +182,12 @@ class DeviceMethods {
   bool is_cuda() const { return device().is_cuda(); }
 
   // The tensor with another dtype or on another device, or itself when it is so already (a copy of itself with `copy`). Throws for a device that is not there. O(numel).
-  Tensor to(ScalarType dtype, bool non_blocking = false, bool copy = false) const;
-  Tensor to(TypeMeta dtype, bool non_blocking = false, bool copy = false) const;
-  Tensor to(ScalarType dtype, bool non_blocking, bool copy, std::optional<MemoryFormat> memory_format) const;  // laid out so; nothing or Preserve keeps the order
-  Tensor to(Device device, ScalarType dtype, bool non_blocking = false, bool copy = false) const;
-  Tensor to(const TensorOptions& options, bool non_blocking = false, bool copy = false) const;
-  Tensor to(const Tensor& other, bool non_blocking = false, bool copy = false) const;
+  // It lies as `memory_format` says; nothing, or Preserve, keeps the order. `options` may name it instead.
+  Tensor to(ScalarType dtype, bool non_blocking = false, bool copy = false, std::optional<MemoryFormat> memory_format = std::nullopt) const;
+  Tensor to(TypeMeta dtype, bool non_blocking = false, bool copy = false, std::optional<MemoryFormat> memory_format = std::nullopt) const;
+  Tensor to(Device device, ScalarType dtype, bool non_blocking = false, bool copy = false, std::optional<MemoryFormat> memory_format = std::nullopt) const;
+  Tensor to(const TensorOptions& options, bool non_blocking = false, bool copy = false, std::optional<MemoryFormat> memory_format = std::nullopt) const;
+  Tensor to(const Tensor& other, bool non_blocking = false, bool copy = false, std::optional<MemoryFormat> memory_format = std::nullopt) const;
   Tensor toType(ScalarType dtype) const;
   Tensor type_as(const Tensor& other) const;
   Tensor cpu() const;
@@ -225,6 +239,7 @@ inline constinit TensorQuestion asks_for_gradients = nullptr;
 
 // %%
 //| export core/device_options.cpp
+#include <ostream>
 #include "tinytorch/core/tensor_options.h"
 //| export core/device_methods.cpp
 #include <cstring>
@@ -232,6 +247,7 @@ inline constinit TensorQuestion asks_for_gradients = nullptr;
 #include <utility>
 #include "tinytorch/core/backend.h"
 #include "tinytorch/core/basic_ops.h"
+#include "tinytorch/core/layouts.h"
 //| export core/layouts.h
 #include <optional>
 #include "tinytorch/core/basic_ops.h"
@@ -239,6 +255,7 @@ inline constinit TensorQuestion asks_for_gradients = nullptr;
 //| export core/layouts.cpp
 #include <algorithm>
 #include <initializer_list>
+#include <string>
 #include <utility>
 #include <vector>
 #include "tinytorch/core/loops.h"
@@ -276,48 +293,71 @@ TensorOptions device(const Device& device) { return TensorOptions(device); }
 
 TensorOptions DeviceOptions::layout(Layout layout) const {
   TORCH_CHECK_NOT_IMPLEMENTED(layout == kStrided, "Could not run 'empty' with the layout ", layout, "\n[layout] tensors are strided here.");
-  return static_cast<const TensorOptions&>(*this);
+  TensorOptions changed = static_cast<const TensorOptions&>(*this);
+  static_cast<DeviceOptions&>(changed).has_layout_ = true;
+  return changed;
 }
 TensorOptions DeviceOptions::pinned_memory(bool pinned) const {
   TORCH_CHECK(!pinned, "Cannot pin memory: there is no graphics card to copy it to.");
-  return static_cast<const TensorOptions&>(*this);
+  TensorOptions changed = static_cast<const TensorOptions&>(*this);
+  static_cast<DeviceOptions&>(changed).has_pinned_memory_ = true;
+  return changed;
+}
+TensorOptions DeviceOptions::memory_format(std::optional<MemoryFormat> memory_format) const {
+  TensorOptions changed = static_cast<const TensorOptions&>(*this);
+  static_cast<DeviceOptions&>(changed).memory_format_ = memory_format;
+  return changed;
 }
 TensorOptions layout(Layout layout) { return TensorOptions().layout(layout); }
+TensorOptions memory_format(MemoryFormat memory_format) { return TensorOptions(memory_format); }
+
+std::ostream& operator<<(std::ostream& out, const TensorOptions& options) {
+  const auto print = [&out](const char* label, const auto& value, bool named) { out << label << value << (named ? "" : " (default)"); };
+  const bool gradients = options.layers().has(Layer::Autograd);
+  print("TensorOptions(dtype=", options.dtype(), options.has_dtype());
+  print(", device=", options.device(), options.has_device());
+  print(", layout=", options.layout(), options.has_layout());
+  print(", requires_grad=", gradients ? "true" : "false", gradients);
+  print(", pinned_memory=", "false", options.has_pinned_memory());
+  out << ", memory_format=";
+  if (options.has_memory_format()) out << *options.memory_format_opt();
+  else out << "(nullopt)";
+  return out << ")";
+}
 
 // %%
 //| export core/device_methods.cpp
 namespace {
 const Tensor& tensor_of(const DeviceMethods& methods) { return static_cast<const Tensor&>(methods); }
 
-Tensor converted(const Tensor& self, ScalarType dtype, bool copy) {
+Tensor converted(const Tensor& self, ScalarType dtype, bool copy, std::optional<MemoryFormat> memory_format) {
+  const MemoryFormat format = memory_format.value_or(MemoryFormat::Preserve);
+  const bool lies_so = format == MemoryFormat::Preserve || self.suggest_memory_format() == format;  // as PyTorch asks: any strides that are not channels last pass for Contiguous
+  if (dtype == self.scalar_type()) return copy || !lies_so ? clone(self, format) : self;
   const Tensor result = to_dtype(self, dtype);
-  return copy && result.is_same(self) ? clone(self) : result;
+  return format == MemoryFormat::Preserve ? result : result.contiguous(format);
 }
 }  // namespace
 
 Device DeviceMethods::device() const { return tensor_of(*this).storage()->device(); }
 
-Tensor DeviceMethods::to(ScalarType dtype, bool, bool copy) const { return converted(tensor_of(*this), dtype, copy); }
-Tensor DeviceMethods::to(TypeMeta dtype, bool, bool copy) const { return converted(tensor_of(*this), dtype, copy); }
+Tensor DeviceMethods::to(ScalarType dtype, bool, bool copy, std::optional<MemoryFormat> memory_format) const { return converted(tensor_of(*this), dtype, copy, memory_format); }
+Tensor DeviceMethods::to(TypeMeta dtype, bool, bool copy, std::optional<MemoryFormat> memory_format) const { return converted(tensor_of(*this), dtype, copy, memory_format); }
 
-Tensor DeviceMethods::to(Device device, ScalarType dtype, bool, bool copy) const {
+Tensor DeviceMethods::to(Device device, ScalarType dtype, bool, bool copy, std::optional<MemoryFormat> memory_format) const {
   const Tensor& self = tensor_of(*this);
-  if (device.is_cpu() && !self.is_elsewhere()) return converted(self, dtype, copy);
-  const Tensor result = to_device(self.is_elsewhere() ? self : to_dtype(self, dtype), device);
-  return converted(result, dtype, copy && result.is_same(self));
+  if (device.is_cpu() && !self.is_elsewhere()) return converted(self, dtype, copy, memory_format);
+  const Tensor result = to_device(self.is_elsewhere() ? self : converted(self, dtype, false, memory_format), device);
+  return converted(result, dtype, copy && result.is_same(self), self.is_elsewhere() ? memory_format : std::nullopt);
 }
 
-Tensor DeviceMethods::to(const TensorOptions& options, bool, bool copy) const {
+Tensor DeviceMethods::to(const TensorOptions& options, bool, bool copy, std::optional<MemoryFormat> memory_format) const {
+  TORCH_CHECK(!options.layers().has(Layer::Autograd), "Operators taking TensorOptions cannot take a TensorOptions with options.requires_grad set as true. This isn't implemented yet.");
   const Tensor& self = tensor_of(*this);
-  return to(options.has_device() ? options.device() : device(), options.dtype_opt().value_or(self.scalar_type()), false, copy);
+  return to(options.has_device() ? options.device() : device(), options.dtype_opt().value_or(self.scalar_type()), false, copy, format_of(options, memory_format));
 }
 
-Tensor DeviceMethods::to(const Tensor& other, bool, bool copy) const { return to(other.device(), other.scalar_type(), false, copy); }
-Tensor DeviceMethods::to(ScalarType dtype, bool, bool copy, std::optional<MemoryFormat> memory_format) const {
-  if (memory_format.value_or(MemoryFormat::Preserve) == MemoryFormat::Preserve) return to(dtype, false, copy);
-  const Tensor result = to(dtype);
-  return copy && result.is_same(tensor_of(*this)) ? result.clone(memory_format) : result.contiguous(*memory_format);
-}
+Tensor DeviceMethods::to(const Tensor& other, bool, bool copy, std::optional<MemoryFormat> memory_format) const { return to(other.device(), other.scalar_type(), false, copy, memory_format); }
 Tensor DeviceMethods::toType(ScalarType dtype) const { return to(dtype); }
 Tensor DeviceMethods::type_as(const Tensor& other) const { return to(other); }
 Tensor DeviceMethods::cpu() const { return to_host(tensor_of(*this)); }
@@ -784,8 +824,8 @@ TEST_CASE("a device from outside: what the host may not do ends in a sentence") 
 
 // %%
 //| export core/layouts.h
-// Uninitialised, laid out as `memory_format` says (Contiguous when absent). Throws for ChannelsLast of other than four dimensions, ChannelsLast3d of other than five. O(1).
-Tensor empty(IntArrayRef size, const TensorOptions& options, std::optional<MemoryFormat> memory_format);
+// The format that options or an argument name, if one does. Throws if both do.
+std::optional<MemoryFormat> format_of(const TensorOptions& options, std::optional<MemoryFormat> memory_format);
 // Uninitialised, of self's sizes and strides; in row order where self has gaps.
 Tensor empty_as_copied(const Tensor& self, ScalarType type);
 // A copy laid out as `memory_format` says; Preserve (or nothing) keeps the strides of a tensor that is dense in some order. O(numel).
@@ -876,8 +916,14 @@ Tensor empty_in_order_of(std::initializer_list<const Tensor*> operands, IntArray
 
 Tensor empty_as_copied(const Tensor& self, ScalarType type) { return is_dense(self) ? empty_laid_out(self.sizes(), type, DimVector(self.strides())) : empty(self.sizes(), type); }
 
+std::optional<MemoryFormat> format_of(const TensorOptions& options, std::optional<MemoryFormat> memory_format) {
+  TORCH_CHECK(!options.has_memory_format() || !memory_format, "Cannot set memory_format both in TensorOptions and explicit argument; please delete the redundant setter.");
+  return options.has_memory_format() ? options.memory_format_opt() : memory_format;
+}
+
 Tensor empty(IntArrayRef size, const TensorOptions& options, std::optional<MemoryFormat> memory_format) {
-  return created(empty_laid_out(size, options.dtype(), strides_in(size, memory_format.value_or(MemoryFormat::Contiguous))), options);
+  const MemoryFormat format = format_of(options, memory_format).value_or(MemoryFormat::Contiguous);
+  return created(empty_laid_out(size, options.dtype(), strides_in(size, format)), options);
 }
 
 Tensor clone(const Tensor& self, std::optional<MemoryFormat> memory_format) {
@@ -924,8 +970,38 @@ TEST_CASE("channels last: the same elements in another order of memory") {
   CHECK_EQ(empty({1, 2, 3, 4, 5}, kFloat, MemoryFormat::ChannelsLast3d).strides(), IntArrayRef({120, 1, 40, 10, 2}));
   CHECK_ERROR(x[0].contiguous(MemoryFormat::ChannelsLast), "required rank 4 tensor to use channels_last format");
   CHECK_EQ(ones({2}, TensorOptions().layout(kStrided).dtype(kLong).pinned_memory(false)), ones({2}, kLong));
+  // Options name a format for empty and to; zeros does not ask for it.
+  const TensorOptions last = memory_format(MemoryFormat::ChannelsLast);
+  CHECK_EQ(last.memory_format_opt(), MemoryFormat::ChannelsLast);
+  CHECK_FALSE(last.memory_format(std::nullopt).has_memory_format());
+  CHECK_EQ(empty({2, 3, 2, 2}, last).strides(), y.strides());
+  CHECK_EQ(empty({2, 3, 2, 2}, MemoryFormat::ChannelsLast).strides(), y.strides());
+  CHECK_EQ(zeros({2, 3, 2, 2}, last).strides(), x.strides());
+  CHECK_EQ(x.to(last.dtype(kFloat)).strides(), y.strides());
+  CHECK_EQ(x.to(last), x);
+  CHECK(y.to(last).is_same(y));
+  CHECK_EQ(y.to(memory_format(MemoryFormat::Contiguous)).strides(), x.strides());
+  CHECK_EQ(x.to(kCPU, kFloat, false, false, MemoryFormat::ChannelsLast).strides(), y.strides());
+  CHECK_EQ(x.to(y, false, false, MemoryFormat::ChannelsLast).strides(), y.strides());
+  // As in PyTorch: strides that are no format pass for Contiguous, unless a copy is made.
+  const Tensor t = ones({2, 3}).t();
+  CHECK(t.to(kFloat, false, false, MemoryFormat::Contiguous).is_same(t));
+  CHECK_EQ(t.to(kFloat, false, true, MemoryFormat::Contiguous).strides(), IntArrayRef({2, 1}));
+  CHECK_EQ(t.to(kDouble, false, false, MemoryFormat::Contiguous).strides(), IntArrayRef({2, 1}));
+  CHECK_EQ(t.to(kFloat, false, true).strides(), IntArrayRef({1, 3}));
+  CHECK_ERROR(x.to(last, false, false, MemoryFormat::ChannelsLast), "Cannot set memory_format both in TensorOptions and explicit argument; please delete the redundant setter.");
+  CHECK_ERROR(empty({2}, last), "required rank 4 tensor to use channels_last format");
+  CHECK_ERROR(empty({2}, memory_format(MemoryFormat::Preserve)), "unsupported memory format Preserve");
   CHECK_ERROR(TensorOptions().layout(kSparse), "Could not run 'empty' with the layout Sparse");
   CHECK_ERROR(x.contiguous(MemoryFormat::Preserve), "preserve memory format is unsupported by the contiguous operator");
+}
+
+TEST_CASE("options print what they name, and what they will be where they name nothing") {
+  CHECK_EQ(str(TensorOptions()), "TensorOptions(dtype=float (default), device=cpu (default), layout=Strided (default), requires_grad=false (default), pinned_memory=false (default), memory_format=(nullopt))");
+  CHECK_EQ(str(dtype(kLong).device(kCPU).layout(kStrided).pinned_memory(false).memory_format(MemoryFormat::ChannelsLast).layers(Layer::Autograd)),
+           "TensorOptions(dtype=long int, device=cpu, layout=Strided, requires_grad=true, pinned_memory=false, memory_format=ChannelsLast)");
+  CHECK(get_default_dtype() == kFloat);
+  CHECK_EQ(str(get_default_dtype()), "float");
 }
 
 TEST_CASE("elementwise results and copies lie as their operands do") {
@@ -945,6 +1021,72 @@ TEST_CASE("elementwise results and copies lie as their operands do") {
   CHECK_EQ(x.slice(1, 0, 3, 2).clone().strides(), IntArrayRef({2, 1}));
   CHECK_EQ((ones({3, 1}).expand({3, 4}) + 1).strides(), IntArrayRef({4, 1}));
   CHECK_EQ(t.reshape({6}), tensor({0.0, 3.0, 1.0, 4.0, 2.0, 5.0}));
+}
+
+// %% [markdown]
+// ## The same bytes, another type
+//
+// `x.view(kInt)` reads x's bytes as integers: nothing is copied, and a write goes through. Types of the same size keep sizes and strides. Of a narrower one there are more in the last dimension, whose elements must lie side by side; of a wider one fewer, and the sizes,
+// the strides and the beginning must be whole numbers of it. To autograd the result is a tensor without a history, also when x has one; its writes count in x's version.
+//
+//     x.view(kByte)     float (2, 3)     strides (3, 1)      ->  uint8   (2, 12)   strides (12, 1)
+//     x.view(kDouble)   float (2, 4)     strides (4, 1)      ->  float64 (2, 2)    strides (2, 1)
+
+// %%
+//| export core/layouts.cpp
+Tensor Tensor::view(ScalarType dtype) const {
+  const auto from = static_cast<std::int64_t>(element_size());
+  const auto to = static_cast<std::int64_t>(elementSize(dtype));
+  const std::string which = str("to view ", scalar_type(), " as ", dtype, " (different element sizes)");
+  DimVector sizes = impl().sizes;
+  DimVector strides = impl().strides;
+  std::int64_t offset = storage_offset();
+  if (from != to) {
+    TORCH_CHECK(dim() > 0, "self.dim() cannot be 0 ", which);
+    const std::size_t last = sizes.size() - 1;
+    const std::int64_t ratio = from > to ? from / to : to / from;
+    const auto check = [&](std::int64_t value, const auto&... name) { TORCH_CHECK(from > to || value % ratio == 0, name..., " must be divisible by ", ratio, " ", which, ", but got ", value); };
+    const auto rescale = [&](std::int64_t& value) { value = from > to ? value * ratio : value / ratio; };
+    check(sizes[last], "self.size(-1)");
+    check(offset, "self.storage_offset()");
+    TORCH_CHECK(strides[last] == 1, "self.stride(-1) must be 1 ", which, ", but got ", strides[last]);
+    rescale(sizes[last]);
+    rescale(offset);
+    for (std::size_t i = 0; i < last; ++i) {
+      check(strides[i], "self.stride(", i, ")");
+      rescale(strides[i]);
+    }
+  }
+  return make_tensor(storage(), dtype, impl().layers - Layer::Autograd - Layer::HalfPrecision, sizes, strides, offset);
+}
+
+// %%
+TEST_CASE("view(dtype): the same bytes, of narrower and wider types too") {
+  const Tensor x = tensor({{1.0, 2.0, 3.0, 4.0}, {5.0, 6.0, 7.0, 8.0}});
+  CHECK_EQ(x.view(kInt)[0][0].item<int>(), 0x3F800000);
+  CHECK_EQ(x.view(kByte).sizes(), IntArrayRef({2, 16}));
+  CHECK_EQ(x.view(kByte).strides(), IntArrayRef({16, 1}));
+  CHECK_EQ(x.view(kByte).slice(1, 0, 4)[0], tensor({0, 0, 128, 63}, kByte));
+  const Tensor wide = x.slice(1, 2, 4).view(kLong);
+  CHECK_EQ(wide.sizes(), IntArrayRef({2, 1}));
+  CHECK_EQ(wide.strides(), IntArrayRef({2, 1}));
+  CHECK_EQ(wide.storage_offset(), 1);
+  CHECK_EQ(wide.view(kFloat), x.slice(1, 2, 4));
+  CHECK(wide.is_alias_of(x));
+  CHECK_EQ(x.t().view(kInt).strides(), IntArrayRef({1, 4}));
+  x.view(kInt)[0][0] = 0;
+  CHECK_EQ(x[0][0].item<float>(), 0.0F);
+  // A narrow float joins the layer that computes it, and leaves it again.
+  CHECK(x.view(kBFloat16).impl().layers.has(Layer::HalfPrecision));
+  CHECK_FALSE(x.to(kHalf).view(kShort).impl().layers.has(Layer::HalfPrecision));
+  CHECK_ERROR(x.slice(1, 0, 3).view(kLong), "self.size(-1) must be divisible by 2 to view Float as Long (different element sizes), but got 3");
+  CHECK_ERROR(x.slice(1, 1, 3).view(kDouble), "self.storage_offset() must be divisible by 2 to view Float as Double (different element sizes), but got 1");
+  CHECK_ERROR(x.slice(1, 0, 4, 2).view(kDouble), "self.stride(-1) must be 1 to view Float as Double (different element sizes), but got 2");
+  CHECK_ERROR(x.t().view(kShort), "self.stride(-1) must be 1 to view Float as Short (different element sizes), but got 4");
+  CHECK_ERROR(x.as_strided({2, 2}, {3, 1}).view(kLong), "self.stride(0) must be divisible by 2 to view Float as Long (different element sizes), but got 3");
+  CHECK_ERROR(x[0][0].view(kLong), "self.dim() cannot be 0 to view Float as Long (different element sizes)");
+  CHECK_EQ(x[0][1].view(kInt).item<int>(), 0x40000000);
+  CHECK_EQ(zeros({0}).view(kLong).sizes(), IntArrayRef({0}));
 }
 
 // %% [markdown]
@@ -998,7 +1140,7 @@ TEST_CASE("resize_: the same tensor and storage with other sizes") {
   CHECK_EQ(x.sizes(), IntArrayRef({3, 4}));
   CHECK_EQ(x.strides(), IntArrayRef({4, 1}));
   CHECK_EQ(x.flatten().slice(0, 0, 6), arange(6));
-  CHECK_EQ(x.storage()->nbytes(), 96);
+  CHECK_EQ(x.storage().nbytes(), 96);
   second[0] = 30;  // still the same memory
   CHECK_EQ(x[0][3].item<int>(), 30);
   x.resize_({2, 2});

@@ -101,15 +101,12 @@ namespace tinytorch {
 Tensor arange(const Scalar& end, const TensorOptions& options = {});
 Tensor arange(const Scalar& start, const Scalar& end, const TensorOptions& options = {});
 Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, const TensorOptions& options = {});
-Tensor empty_like(const Tensor& self, const TensorOptions& options = {});  // self's sizes, and its dtype unless options name one
-Tensor zeros_like(const Tensor& self, const TensorOptions& options = {});
+// Of self's sizes, and of its dtype unless options name one; laid out as `memory_format` or options say, and as self when they do not.
+Tensor empty_like(const Tensor& self, const TensorOptions& options = {}, std::optional<MemoryFormat> memory_format = std::nullopt);
+Tensor zeros_like(const Tensor& self, const TensorOptions& options = {}, std::optional<MemoryFormat> memory_format = std::nullopt);
+Tensor ones_like(const Tensor& self, const TensorOptions& options = {}, std::optional<MemoryFormat> memory_format = std::nullopt);
+Tensor full_like(const Tensor& self, const Scalar& fill_value, const TensorOptions& options = {}, std::optional<MemoryFormat> memory_format = std::nullopt);
 // As the four without a format, laid out as it says (Preserve, or nothing: as self).
-Tensor empty_like(const Tensor& self, const TensorOptions& options, std::optional<MemoryFormat> memory_format);
-Tensor zeros_like(const Tensor& self, const TensorOptions& options, std::optional<MemoryFormat> memory_format);
-Tensor ones_like(const Tensor& self, const TensorOptions& options, std::optional<MemoryFormat> memory_format);
-Tensor full_like(const Tensor& self, const Scalar& fill_value, const TensorOptions& options, std::optional<MemoryFormat> memory_format);
-Tensor ones_like(const Tensor& self, const TensorOptions& options = {});
-Tensor full_like(const Tensor& self, const Scalar& fill_value, const TensorOptions& options = {});
 
 // ---- Shapes: views of self.
 Tensor permute(const Tensor& self, IntArrayRef dims);
@@ -369,30 +366,28 @@ TensorOptions options_like(const Tensor& self, const TensorOptions& options) {
 }
 }  // namespace detail
 
-Tensor empty_like(const Tensor& self, const TensorOptions& options) {
-  const TensorOptions like = detail::options_like(self, options);
-  return self.is_contiguous() ? empty(self.sizes(), like) : created(empty_as_copied(self, like.dtype()), like);
+namespace detail {
+// Uninitialised and on the host, as `like` says, which is what options_like gave. For chapter 96 too.
+Tensor empty_as(const Tensor& self, const TensorOptions& like, std::optional<MemoryFormat> memory_format) {
+  const MemoryFormat format = format_of(like, memory_format).value_or(MemoryFormat::Preserve);
+  return format == MemoryFormat::Preserve ? empty_beside(self, self.sizes(), like.dtype()) : empty(self.sizes(), like.dtype(), format);
 }
+}  // namespace detail
+
 Tensor empty_like(const Tensor& self, const TensorOptions& options, std::optional<MemoryFormat> memory_format) {
-  return memory_format.value_or(MemoryFormat::Preserve) == MemoryFormat::Preserve ? empty_like(self, options) : empty(self.sizes(), detail::options_like(self, options), memory_format);
+  const TensorOptions like = detail::options_like(self, options);
+  if (self.is_contiguous() && !format_of(like, memory_format)) return empty(self.sizes(), like);
+  return created(detail::empty_as(self, like, memory_format), like);
 }
 Tensor full_like(const Tensor& self, const Scalar& fill_value, const TensorOptions& options, std::optional<MemoryFormat> memory_format) {
   const TensorOptions like = detail::options_like(self, options);
-  const Tensor result = empty_like(self, TensorOptions(like.dtype()).device(kCPU), memory_format);
+  if (self.is_contiguous() && !format_of(like, memory_format)) return full(self.sizes(), fill_value, like);
+  const Tensor result = detail::empty_as(self, like, memory_format);
   fill_with(result, fill_value);
   return created(result, like);
 }
 Tensor zeros_like(const Tensor& self, const TensorOptions& options, std::optional<MemoryFormat> memory_format) { return full_like(self, 0, options, memory_format); }
 Tensor ones_like(const Tensor& self, const TensorOptions& options, std::optional<MemoryFormat> memory_format) { return full_like(self, 1, options, memory_format); }
-Tensor zeros_like(const Tensor& self, const TensorOptions& options) { return full_like(self, 0, options); }
-Tensor ones_like(const Tensor& self, const TensorOptions& options) { return full_like(self, 1, options); }
-Tensor full_like(const Tensor& self, const Scalar& fill_value, const TensorOptions& options) {
-  const TensorOptions like = detail::options_like(self, options);
-  if (self.is_contiguous()) return full(self.sizes(), fill_value, like);
-  const Tensor result = empty_as_copied(self, like.dtype());
-  fill_with(result, fill_value);
-  return created(result, like);
-}
 
 // %%
 TEST_CASE("arange counts up to the end, and *_like takes sizes and dtype") {
@@ -402,6 +397,16 @@ TEST_CASE("arange counts up to the end, and *_like takes sizes and dtype") {
   CHECK_EQ(arange(3.0).scalar_type(), kFloat);
   CHECK_EQ(zeros_like(arange(2)), tensor({0, 0}));
   CHECK_EQ(full_like(zeros({2}), 3, kInt), tensor({3, 3}, kInt));
+  const Tensor x = zeros({2, 3, 4, 4});
+  const TensorOptions last = memory_format(MemoryFormat::ChannelsLast);
+  CHECK_EQ(full_like(x, 2, last), full({2, 3, 4, 4}, 2.0));
+  CHECK(full_like(x, 2, last).is_contiguous(MemoryFormat::ChannelsLast));
+  CHECK(empty_like(x, last).is_contiguous(MemoryFormat::ChannelsLast));
+  CHECK(zeros_like(ones_like(x, last)).is_contiguous(MemoryFormat::ChannelsLast));
+  CHECK(zeros_like(ones_like(x, last), memory_format(MemoryFormat::Contiguous)).is_contiguous());
+  CHECK(zeros_like(ones_like(x, last), {}, MemoryFormat::Contiguous).is_contiguous());
+  CHECK_EQ(empty_like(zeros({4, 6}).t().slice(0, 0, 6, 2)).strides(), IntArrayRef({1, 3}));  // no gaps, in self's order
+  CHECK_ERROR(zeros_like(x, last, MemoryFormat::ChannelsLast), "Cannot set memory_format both in TensorOptions and explicit argument");
   CHECK_ERROR(arange(0, 1, 0), "step must be nonzero");
   CHECK_ERROR(arange(0, 1, -1), "upper bound and lower bound inconsistent with step sign");
 }

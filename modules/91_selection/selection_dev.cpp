@@ -1365,7 +1365,7 @@ Tensor p_norm(const Tensor& self, const std::vector<bool>& mask, double p, bool 
 
 Tensor norm_cpu(const Tensor& self, double p, IntArrayRef dim, bool keepdim) {
   const std::vector<bool> mask = reduction_mask(self, dim);
-  if (std::isinf(p)) {
+  if (p < 0 || p == kInfinity) {
     TORCH_CHECK(self.numel() > 0 || !dim.empty(), "linalg.vector_norm cannot compute the ", p,
                 " norm on an empty tensor because the operation does not have an identity");
     for (std::size_t i = 0; i < mask.size(); ++i)
@@ -1570,6 +1570,7 @@ TEST_CASE("var, std and norm") {
   CHECK_ERROR(tensor({1, 2}).var(), "std and var only support floating point and complex dtypes");
   CHECK_ERROR(tensor({1, 2}).norm(),
               "linalg.vector_norm: Expected a floating point or complex tensor as input. Got Long");
+  CHECK_ERROR(zeros({0}).norm(-1), "linalg.vector_norm cannot compute the -1 norm on an empty tensor because the operation does not have an identity");
   CHECK_ERROR(zeros({0}).norm(INFINITY),
               "linalg.vector_norm cannot compute the inf norm on an empty tensor because the operation does "
               "not have an identity");

@@ -31,6 +31,10 @@
 #include "tinytorch/core/error.h"
 //| export core/warning.cpp
 #include <iostream>
+//| export core/check_op.h
+#include <sstream>
+#include <utility>
+#include "tinytorch/core/error.h"
 //| export core/irange.h
 #include <cstddef>
 #include <iterator>
@@ -74,6 +78,12 @@
 #include <ostream>
 #include <vector>
 #include "tinytorch/core/error.h"
+//| export core/optional_array_ref.h
+#include <concepts>
+#include <initializer_list>
+#include <optional>
+#include <type_traits>
+#include "tinytorch/core/array_ref.h"
 //| export core/small_memory.h
 #include <atomic>
 #include <cstddef>
@@ -304,6 +314,69 @@ TEST_CASE("TORCH_WARN: goes to the handler of the scope, once where once was ask
   CHECK(outer.messages.empty());
   for (int i = 0; i < 3; ++i) TORCH_WARN_ONCE("only once, i = ", i);
   CHECK_EQ(outer.messages, std::vector<std::string>{"only once, i = 0"});
+}
+
+// %% [markdown]
+// ## Checks that show both sides
+//
+// `TORCH_CHECK(a == b)` can only say that it failed. `TORCH_CHECK_EQ(a, b)` shows the two values as well, and more can be written behind it: `TORCH_CHECK_EQ(rows, 3) << "in " << file`. The error is thrown when the statement is over, by a destructor:
+// when everything has been written.
+
+// %%
+//| export core/check_op.h
+namespace detail {
+// Collects what a failed comparison has to say and throws it as an Error when the statement ends. Source: c10/util/Logging.h (MessageLogger).
+class FailedComparison {
+ public:
+  explicit FailedComparison(SourceLocation where) : where_(where) {}
+  FailedComparison(const FailedComparison&) = delete;
+  FailedComparison& operator=(const FailedComparison&) = delete;
+  ~FailedComparison() noexcept(false) { throw Error(where_, out_.str()); }
+  std::ostream& stream() { return out_; }
+
+ private:
+  SourceLocation where_;
+  std::ostringstream out_;
+};
+
+// Makes a stream void, so that both sides of a `?:` are.
+struct IgnoreStream {
+  void operator&(std::ostream&) const {}
+};
+}  // namespace detail
+
+// Throws an Error that shows both values unless `val1 op val2` holds; they are evaluated again for it. Source: c10/util/Exception.h.
+#define TORCH_CHECK_OP(val1, val2, op)                                                                                  \
+  ((val1)op(val2)) ? static_cast<void>(0)                                                                               \
+                   : ::tinytorch::detail::IgnoreStream() & ::tinytorch::detail::FailedComparison(TINYTORCH_HERE).stream() \
+                         << "Check failed: " #val1 " " #op " " #val2 " (" << (val1) << " vs. " << (val2) << "). "
+#define TORCH_CHECK_EQ(val1, val2) TORCH_CHECK_OP(val1, val2, ==)
+#define TORCH_CHECK_NE(val1, val2) TORCH_CHECK_OP(val1, val2, !=)
+#define TORCH_CHECK_LT(val1, val2) TORCH_CHECK_OP(val1, val2, <)
+#define TORCH_CHECK_LE(val1, val2) TORCH_CHECK_OP(val1, val2, <=)
+#define TORCH_CHECK_GT(val1, val2) TORCH_CHECK_OP(val1, val2, >)
+#define TORCH_CHECK_GE(val1, val2) TORCH_CHECK_OP(val1, val2, >=)
+
+// %%
+TEST_CASE("TORCH_CHECK_EQ and its kind: say both values and what is written behind") {
+  const int rows = 2;
+  const auto wants_three = [&] { TORCH_CHECK_EQ(rows, 3) << "in a.txt"; };
+  CHECK_ERROR(wants_three(), "Check failed: rows == 3 (2 vs. 3). in a.txt");
+  TORCH_CHECK_EQ(rows, 2) << "never said";
+  TORCH_CHECK_NE(rows, 3);
+  TORCH_CHECK_LT(rows, 3);
+  TORCH_CHECK_LE(rows, 2);
+  TORCH_CHECK_GT(rows, 1);
+  TORCH_CHECK_GE(rows, 2);
+  const auto fails = [&](int which) {
+    if (which == 0) TORCH_CHECK_NE(rows, 2);
+    else if (which == 1) TORCH_CHECK_LT(rows, 2);
+    else if (which == 2) TORCH_CHECK_LE(rows, 1);
+    else if (which == 3) TORCH_CHECK_GT(rows, 2);
+    else TORCH_CHECK_GE(rows, 3);
+  };
+  const char* said[] = {"rows != 2 (2 vs. 2)", "rows < 2 (2 vs. 2)", "rows <= 1 (2 vs. 1)", "rows > 2 (2 vs. 2)", "rows >= 3 (2 vs. 3)"};
+  for (int which = 0; which < 5; ++which) CHECK_ERROR(fails(which), std::string("Check failed: ") + said[which]);
 }
 
 // %% [markdown]
@@ -903,6 +976,32 @@ TEST_CASE("DimVector: five sizes inside, more on the heap") {
   CHECK_EQ(IntArrayRef(moved), IntArrayRef({4, 5}));
   sizes = copy;
   CHECK_EQ(sizes.size(), 9);
+}
+
+// %%
+//| export core/optional_array_ref.h
+// What an IntArrayRef takes, or nothing, for a parameter. A std::optional<IntArrayRef> would not do: it takes no `{0, 1}`, and of the number 1 it would keep a reference into itself being made. Source: c10/util/OptionalArrayRef.h.
+class OptionalIntArrayRef : public std::optional<IntArrayRef> {
+ public:
+  OptionalIntArrayRef() = default;
+  OptionalIntArrayRef(std::nullopt_t) {}
+  OptionalIntArrayRef(const std::int64_t& one) : optional(IntArrayRef(one)) {}
+  OptionalIntArrayRef(std::initializer_list<std::int64_t> list) : optional(IntArrayRef(list)) {}
+  template <class T>
+    requires(std::convertible_to<const T&, IntArrayRef> && !std::is_arithmetic_v<T>)
+  OptionalIntArrayRef(const T& list) : optional(IntArrayRef(list)) {}
+};
+
+// %%
+TEST_CASE("OptionalIntArrayRef: nothing, one number, braces and lists") {
+  const auto text = [](OptionalIntArrayRef list) { return list ? str(*list) : "none"; };
+  CHECK_EQ(text({}), "none");
+  CHECK_EQ(text(std::nullopt), "none");
+  CHECK_EQ(text(7), "[7]");
+  CHECK_EQ(text({0, 1}), "[0, 1]");
+  CHECK_EQ(text(IntArrayRef()), "[]");
+  CHECK_EQ(text(std::vector<std::int64_t>{4, 5}), "[4, 5]");
+  CHECK_EQ(text(DimVector{2, 3}), "[2, 3]");
 }
 
 // %% [markdown]

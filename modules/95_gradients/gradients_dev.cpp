@@ -624,7 +624,11 @@ void register_random_gradients() {
   gradient<op::bernoulli_>(none);
   gradient<op::bernoulli_tensor_>(none, no_gradient);
   gradient<op::exponential_>(none);
-  count_writes<op::uniform_, op::normal_, op::random_, op::bernoulli_, op::bernoulli_tensor_, op::exponential_>();
+  gradient<op::cauchy_>(none);
+  gradient<op::log_normal_>(none);
+  gradient<op::geometric_>(none);
+  gradient<op::poisson>(none);
+  count_writes<op::uniform_, op::normal_, op::random_, op::bernoulli_, op::bernoulli_tensor_, op::exponential_, op::cauchy_, op::log_normal_, op::geometric_>();
   count_writes<op::lerp_, op::addcmul_, op::addcdiv_, op::index_add_, op::scatter_, op::scatter_add_, op::index_put_>();
 }
 
@@ -636,6 +640,15 @@ TEST_CASE("gradients of writes in place: overwritten values get none, and the ve
   CHECK_EQ(y._version(), 1);
   y.sum().backward();
   CHECK_EQ(x.grad(), zeros({2}, kDouble));
+  for (Tensor& (MoreMethods::*draw)(double, double, std::optional<Generator>) const : {&MoreMethods::cauchy_, &MoreMethods::log_normal_}) {
+    const Tensor z = x * 3.0;
+    (z.*draw)(1, 2, std::nullopt);
+    CHECK_EQ(z._version(), 1);
+    CHECK_EQ(autograd::grad({z.sum()}, {x})[0], zeros({2}, kDouble));
+  }
+  const Tensor z = x * 3.0;
+  CHECK_EQ(z.geometric_(0.5)._version(), 1);
+  CHECK_EQ(autograd::grad({(z + poisson(x)).sum()}, {x})[0], zeros({2}, kDouble));
 }
 
 // %% [markdown]

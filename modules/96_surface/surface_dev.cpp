@@ -171,6 +171,9 @@ class MoreMethods {
   Tensor& bernoulli_(const Tensor& p, std::optional<Generator> generator = std::nullopt) const;
   Tensor& bernoulli_(double p = 0.5, std::optional<Generator> generator = std::nullopt) const;
   Tensor& exponential_(double lambd = 1, std::optional<Generator> generator = std::nullopt) const;
+  Tensor& cauchy_(double median = 0, double sigma = 1, std::optional<Generator> generator = std::nullopt) const;
+  Tensor& log_normal_(double mean = 1, double std = 2, std::optional<Generator> generator = std::nullopt) const;
+  Tensor& geometric_(double p, std::optional<Generator> generator = std::nullopt) const;
   Tensor bernoulli(std::optional<Generator> generator = std::nullopt) const;
   Tensor multinomial(std::int64_t num_samples, bool replacement = false,
                      std::optional<Generator> generator = std::nullopt) const;
@@ -585,6 +588,9 @@ const Tensor& bernoulli_(const Tensor& self, const Tensor& p,
                          std::optional<Generator> generator = std::nullopt);
 const Tensor& exponential_(const Tensor& self, double lambd = 1,
                            std::optional<Generator> generator = std::nullopt);
+const Tensor& cauchy_(const Tensor& self, double median = 0, double sigma = 1, std::optional<Generator> generator = std::nullopt);
+const Tensor& log_normal_(const Tensor& self, double mean = 1, double std = 2, std::optional<Generator> generator = std::nullopt);  // exp of a normal number
+const Tensor& geometric_(const Tensor& self, double p, std::optional<Generator> generator = std::nullopt);  // how many trials until the first success: 1, 2, ...
 
 // ---- New tensors.
 Tensor rand(IntArrayRef size, const TensorOptions& options = {});  // uniform in [0, 1)
@@ -599,11 +605,10 @@ Tensor randint(std::int64_t low, std::int64_t high, IntArrayRef size, std::optio
                const TensorOptions& options = kLong);
 Tensor randperm(std::int64_t n, const TensorOptions& options = kLong);  // 0 ... n - 1 in random order
 Tensor randperm(std::int64_t n, std::optional<Generator> generator, const TensorOptions& options = kLong);
-Tensor rand_like(const Tensor& self, const TensorOptions& options = {});
-Tensor randn_like(const Tensor& self, const TensorOptions& options = {});
-Tensor randint_like(const Tensor& self, std::int64_t high, const TensorOptions& options = {});
-Tensor randint_like(const Tensor& self, std::int64_t low, std::int64_t high,
-                    const TensorOptions& options = {});
+Tensor rand_like(const Tensor& self, const TensorOptions& options = {}, std::optional<MemoryFormat> memory_format = std::nullopt);
+Tensor randn_like(const Tensor& self, const TensorOptions& options = {}, std::optional<MemoryFormat> memory_format = std::nullopt);
+Tensor randint_like(const Tensor& self, std::int64_t high, const TensorOptions& options = {}, std::optional<MemoryFormat> memory_format = std::nullopt);
+Tensor randint_like(const Tensor& self, std::int64_t low, std::int64_t high, const TensorOptions& options = {}, std::optional<MemoryFormat> memory_format = std::nullopt);
 Tensor normal(double mean, double std, IntArrayRef size, std::optional<Generator> generator = std::nullopt,
               const TensorOptions& options = {});
 Tensor normal(const Tensor& mean, double std = 1, std::optional<Generator> generator = std::nullopt);
@@ -612,6 +617,7 @@ Tensor normal(const Tensor& mean, const Tensor& std, std::optional<Generator> ge
 Tensor bernoulli(const Tensor& self,
                  std::optional<Generator> generator = std::nullopt);  // probabilities in, zeros and ones out
 Tensor bernoulli(const Tensor& self, double p, std::optional<Generator> generator = std::nullopt);
+Tensor poisson(const Tensor& self, std::optional<Generator> generator = std::nullopt);  // rates in, counts out, of the same floating-point type
 // Indices (Long) drawn with probabilities proportional to `self`: (C) -> (num_samples), (N, C) -> (N, num_samples).
 Tensor multinomial(const Tensor& self, std::int64_t num_samples, bool replacement = false,
                    std::optional<Generator> generator = std::nullopt);
@@ -640,6 +646,10 @@ extern Operator<const Tensor&(const Tensor&, std::optional<std::int64_t>, std::o
 extern Operator<const Tensor&(const Tensor&, double, std::optional<Generator>)> bernoulli_;
 extern Operator<const Tensor&(const Tensor&, const Tensor&, std::optional<Generator>)> bernoulli_tensor_;
 extern Operator<const Tensor&(const Tensor&, double, std::optional<Generator>)> exponential_;
+extern Operator<const Tensor&(const Tensor&, double, double, std::optional<Generator>)> cauchy_;
+extern Operator<const Tensor&(const Tensor&, double, double, std::optional<Generator>)> log_normal_;
+extern Operator<const Tensor&(const Tensor&, double, std::optional<Generator>)> geometric_;
+extern Operator<Tensor(const Tensor&, std::optional<Generator>)> poisson;
 }  // namespace op
 
 // %%
@@ -894,6 +904,104 @@ const Tensor& exponential_(const Tensor& self, double lambd, std::optional<Gener
 
 // %%
 //| export core/random.cpp
+namespace {
+constexpr double kPi = 3.14159265358979323846;
+
+const Tensor& cauchy_cpu(const Tensor& self, double median, double sigma, std::optional<Generator> generator) {
+  dispatch_floating_types(self.scalar_type(), "cauchy_cpu", [&]<class T>() {
+    Draw draw(std::move(generator));
+    fill_in_memory_order<T>(self, [&] { return static_cast<T>(median + sigma * std::tan(kPi * (draw.uniform<double>() - 0.5))); });
+  });
+  return self;
+}
+
+const Tensor& log_normal_cpu(const Tensor& self, double mean, double std, std::optional<Generator> generator) {
+  dispatch_floating_types(self.scalar_type(), "log_normal_cpu", [&]<class T>() {
+    Draw draw(std::move(generator));
+    fill_in_memory_order<T>(self, [&] { return static_cast<T>(std::exp(draw->normal_double() * std + mean)); });
+  });
+  return self;
+}
+
+const Tensor& geometric_cpu(const Tensor& self, double p, std::optional<Generator> generator) {
+  dispatch_all_types(self.scalar_type(), [&]<class T>() {
+    Draw draw(std::move(generator));
+    fill_in_memory_order<T>(self, [&] { return static_cast<T>(std::ceil(std::log(draw.uniform<double>()) / std::log1p(-p))); });
+  });
+  return self;
+}
+}  // namespace
+constinit Operator<const Tensor&(const Tensor&, double, double, std::optional<Generator>)> op::cauchy_("cauchy_", {.cpu = cauchy_cpu});
+constinit Operator<const Tensor&(const Tensor&, double, double, std::optional<Generator>)> op::log_normal_("log_normal_", {.cpu = log_normal_cpu});
+constinit Operator<const Tensor&(const Tensor&, double, std::optional<Generator>)> op::geometric_("geometric_", {.cpu = geometric_cpu});
+
+const Tensor& cauchy_(const Tensor& self, double median, double sigma, std::optional<Generator> generator) {
+  TORCH_CHECK(sigma > 0.0, "cauchy_ expects sigma > 0.0, but found sigma=", sigma);
+  TORCH_CHECK(self.is_floating_point(), "Cauchy distribution is a continuous probability distribution. dtype must be a floating point but you specified ", self.dtype());
+  return op::cauchy_(self, median, sigma, std::move(generator));
+}
+const Tensor& log_normal_(const Tensor& self, double mean, double std, std::optional<Generator> generator) {
+  TORCH_CHECK(std > 0.0, "log_normal_ expects std > 0.0, but found std=", std);
+  return op::log_normal_(self, mean, std, std::move(generator));
+}
+const Tensor& geometric_(const Tensor& self, double p, std::optional<Generator> generator) {
+  TORCH_CHECK(0 < p && p < 1, "geometric_ expects p to be in (0, 1), but got p=", p);
+  TORCH_CHECK_NOT_IMPLEMENTED(self.scalar_type() != kBool, "\"geometric_cpu\" not implemented for 'Bool'");
+  return op::geometric_(self, p, std::move(generator));
+}
+
+// %%
+//| export core/random.cpp
+namespace {
+// From 10 on: a point under a hat over the distribution, taken or drawn again (W. Hoermann, 1993, The transformed rejection method for generating Poisson random variables, PTRS).
+std::int64_t draw_many(double rate, Draw& draw) {
+  const double root = std::sqrt(rate), log_rate = std::log(rate);
+  const double b = 0.931 + 2.53 * root;
+  const double a = -0.059 + 0.02483 * b;
+  const double inverse_alpha = 1.1239 + 1.1328 / (b - 3.4);
+  const double squeeze = 0.9277 - 3.6224 / (b - 2);
+  while (true) {
+    const double u = draw.uniform<double>() - 0.5, v = draw.uniform<double>();
+    const double edge = 0.5 - std::fabs(u);
+    const double k = std::floor((2 * a / edge + b) * u + rate + 0.43);
+    if (edge >= 0.07 && v <= squeeze) return static_cast<std::int64_t>(k);
+    if (k < 0 || (edge < 0.013 && v > edge)) continue;
+    if (std::log(v) + std::log(inverse_alpha) - std::log(a / (edge * edge) + b) <= -rate + k * log_rate - std::lgamma(k + 1)) return static_cast<std::int64_t>(k);
+  }
+}
+
+// Below: how many uniform numbers can be multiplied before the product is exp(-rate) or less.
+std::int64_t draw_few(double rate, Draw& draw) {
+  if (rate == 0) return 0;
+  const double end = std::exp(-rate);
+  double product = 1;
+  for (std::int64_t count = 0;; ++count) {
+    product *= draw.uniform<double>();
+    if (product <= end) return count;
+  }
+}
+
+Tensor poisson_cpu(const Tensor& self, std::optional<Generator> generator) {
+  const Tensor result = empty(self.sizes(), self.scalar_type());
+  dispatch_floating_types(self.scalar_type(), "poisson_cpu", [&]<class T>() {
+    Draw draw(std::move(generator));
+    const StridedLoop<2> loop(self.sizes(), {result.strides(), self.strides()});
+    loop.run([&, out = result.data<T>(), in = self.data<T>()](const auto& offset, std::int64_t count, const auto& step) {
+      for (std::int64_t i = 0; i < count; ++i) {
+        const auto rate = static_cast<double>(in[offset[1] + i * step[1]]);
+        TORCH_CHECK(rate >= 0, "invalid Poisson rate, expected rate to be non-negative");
+        out[offset[0] + i * step[0]] = static_cast<T>(rate < 10 ? draw_few(rate, draw) : draw_many(rate, draw));
+      }
+    });
+  });
+  return result;
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&, std::optional<Generator>)> op::poisson("poisson", {.cpu = poisson_cpu});
+Tensor poisson(const Tensor& self, std::optional<Generator> generator) { return op::poisson(self, std::move(generator)); }
+
+// %%
+//| export core/random.cpp
 Tensor rand(IntArrayRef size, std::optional<Generator> generator, const TensorOptions& options) {
   return created(uniform_(empty(size, options.dtype()), 0, 1, std::move(generator)), options);
 }
@@ -945,22 +1053,23 @@ Tensor randperm(std::int64_t n, const TensorOptions& options) { return randperm(
 //| export core/random.cpp
 namespace detail {
 TensorOptions options_like(const Tensor& self, const TensorOptions& options);  // chapter 90
+Tensor empty_as(const Tensor& self, const TensorOptions& like, std::optional<MemoryFormat> memory_format);
 }
 
-Tensor rand_like(const Tensor& self, const TensorOptions& options) {
+Tensor rand_like(const Tensor& self, const TensorOptions& options, std::optional<MemoryFormat> memory_format) {
   const TensorOptions wanted = detail::options_like(self, options);
-  return created(uniform_(empty_beside(self, self.sizes(), wanted.dtype())), wanted);
+  return created(uniform_(detail::empty_as(self, wanted, memory_format)), wanted);
 }
-Tensor randn_like(const Tensor& self, const TensorOptions& options) {
+Tensor randn_like(const Tensor& self, const TensorOptions& options, std::optional<MemoryFormat> memory_format) {
   const TensorOptions wanted = detail::options_like(self, options);
-  return created(normal_(empty_beside(self, self.sizes(), wanted.dtype())), wanted);
+  return created(normal_(detail::empty_as(self, wanted, memory_format)), wanted);
 }
-Tensor randint_like(const Tensor& self, std::int64_t low, std::int64_t high, const TensorOptions& options) {
+Tensor randint_like(const Tensor& self, std::int64_t low, std::int64_t high, const TensorOptions& options, std::optional<MemoryFormat> memory_format) {
   const TensorOptions wanted = detail::options_like(self, options);
-  return created(random_(empty_beside(self, self.sizes(), wanted.dtype()), low, high), wanted);
+  return created(random_(detail::empty_as(self, wanted, memory_format), low, high), wanted);
 }
-Tensor randint_like(const Tensor& self, std::int64_t high, const TensorOptions& options) {
-  return randint_like(self, 0, high, options);
+Tensor randint_like(const Tensor& self, std::int64_t high, const TensorOptions& options, std::optional<MemoryFormat> memory_format) {
+  return randint_like(self, 0, high, options, memory_format);
 }
 
 // %%
@@ -1181,6 +1290,32 @@ TEST_CASE("randint, random_ and randperm") {
 }
 
 // %%
+TEST_CASE("cauchy_, log_normal_, geometric_ and poisson: PyTorch's numbers, recorded") {
+  manual_seed(0);
+  CHECK_CLOSE(empty({4}).cauchy_(), tensor({10.597729682922363, 0.7647672891616821, -0.12829934060573578, 3.9330732822418213}));
+  CHECK_CLOSE(empty({2}, kDouble).cauchy_(1, 3), tensor({2.469966730097306, 4.896510707718919}, kDouble));
+  manual_seed(0);
+  CHECK_CLOSE(empty({4}).log_normal_(), tensor({59.2634162902832, 1.5115599632263184, 0.03481946140527725, 8.47281265258789}));
+  CHECK_CLOSE(empty({3}, kDouble).log_normal_(0, 0.5), tensor({0.5814320474450209, 0.49693417929333616, 1.2234483937532386}, kDouble));
+  manual_seed(0);
+  CHECK_EQ(empty({6}).geometric_(0.3), tensor({1.0, 1.0, 3.0, 1.0, 2.0, 1.0}));
+  CHECK_EQ(empty({4}, kLong).geometric_(0.01), tensor({172, 105, 54, 124}));
+  CHECK_EQ(empty({3}, kByte).geometric_(0.5), tensor({2, 3, 2}, kByte));
+  manual_seed(0);
+  const Tensor rates = tensor({{0.5, 3.0, 0.0}, {12.0, 100.0, 9.9}});
+  CHECK_EQ(poisson(rates), tensor({{2.0, 4.0, 0.0}, {13.0, 99.0, 10.0}}));
+  CHECK_EQ(poisson(rates.t()), tensor({{0.0, 9.0}, {5.0, 90.0}, {0.0, 11.0}}));
+  CHECK_EQ(poisson(rates.to(kDouble) * 1000), tensor({{522.0, 3051.0, 0.0}, {12073.0, 99767.0, 9789.0}}, kDouble));
+  CHECK_ERROR(empty({2}).cauchy_(0, 0), "cauchy_ expects sigma > 0.0, but found sigma=0");
+  CHECK_ERROR(empty({2}, kLong).cauchy_(), "Cauchy distribution is a continuous probability distribution. dtype must be a floating point but you specified long int");
+  CHECK_ERROR(empty({2}).log_normal_(0, 0), "log_normal_ expects std > 0.0, but found std=0");
+  CHECK_ERROR(empty({2}, kLong).log_normal_(), "\"log_normal_cpu\" not implemented for 'Long'");
+  CHECK_ERROR(empty({2}).geometric_(1), "geometric_ expects p to be in (0, 1), but got p=1");
+  CHECK_ERROR(empty({2}, kBool).geometric_(0.5), "\"geometric_cpu\" not implemented for 'Bool'");
+  CHECK_ERROR(poisson(tensor({-1.0})), "invalid Poisson rate, expected rate to be non-negative");
+  CHECK_ERROR(poisson(tensor({1})), "\"poisson_cpu\" not implemented for 'Long'");
+}
+
 TEST_CASE("bernoulli, exponential_, multinomial and normal with tensors") {
   manual_seed(42);
   CHECK_EQ(bernoulli(full({8}, 0.5)), tensor({0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0}));
@@ -1442,6 +1577,15 @@ Tensor& MoreMethods::bernoulli_(double p, std::optional<Generator> generator) co
 }
 Tensor& MoreMethods::exponential_(double lambd, std::optional<Generator> generator) const {
   return same(tinytorch::exponential_(tensor_of(this), lambd, std::move(generator)));
+}
+Tensor& MoreMethods::cauchy_(double median, double sigma, std::optional<Generator> generator) const {
+  return same(tinytorch::cauchy_(tensor_of(this), median, sigma, std::move(generator)));
+}
+Tensor& MoreMethods::log_normal_(double mean, double std, std::optional<Generator> generator) const {
+  return same(tinytorch::log_normal_(tensor_of(this), mean, std, std::move(generator)));
+}
+Tensor& MoreMethods::geometric_(double p, std::optional<Generator> generator) const {
+  return same(tinytorch::geometric_(tensor_of(this), p, std::move(generator)));
 }
 Tensor MoreMethods::bernoulli(std::optional<Generator> generator) const {
   return tinytorch::bernoulli(tensor_of(this), std::move(generator));

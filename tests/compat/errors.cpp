@@ -14,7 +14,8 @@ void show(const std::string& what, const std::function<void()>& operation) {
     const std::string text = error.what_without_backtrace();
     std::cout << what << " (index): " << text.substr(0, text.find('\n')) << "\n";
   } catch (const c10::Error& error) {
-    const std::string text = error.what_without_backtrace();
+    std::string text = error.what_without_backtrace();
+    if (const std::size_t at = text.find("Check failed: "); at != std::string::npos) text.erase(0, at);  // before it, libtorch has the time and the place
     std::cout << what << ": " << text.substr(0, text.find('\n')) << "\n";
   }
 }
@@ -45,6 +46,11 @@ int main() {
   show("backward", [&] { x.backward(); });
   show("backward of many", [&] { torch::ones({2}, torch::requires_grad()).mul(2).backward(); });
   show("check", [&] { TORCH_CHECK(x.size(0) == 3, "wanted 3 rows, got ", x.size(0)); });
+  const int64_t rows = x.size(0);
+  show("check of two", [&] { TORCH_CHECK_EQ(rows, 3) << "in a sentence"; });
+  show("check of an order", [&] { TORCH_CHECK_LT(rows, 2); });
+  TORCH_CHECK_NE(rows, 3);
+  TORCH_CHECK_GE(rows, 2) << "not said";
   show("nll", [&] { torch::nll_loss(x, torch::tensor({0, 7})); });
   show("undefined", [&] { torch::Tensor(); });
 }

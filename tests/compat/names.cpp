@@ -101,4 +101,12 @@ int main() {
   using at::Tensor;
   const Tensor named = at::full({2}, 7, at::kLong);
   std::cout << named << "\n";
+
+  // The version, and standard containers, which print with libtorch.
+  std::cout << TORCH_VERSION_MAJOR << " " << TORCH_VERSION_MINOR << " " << TORCH_VERSION << "\n";
+  std::cout << std::vector<int64_t>{1, 2} << "; " << std::vector<std::pair<std::string, double>>{{"a", 0.5}} << "; " << std::vector<int>(101, 7) << "\n";
+  ::torch::OrderedDict<std::string, int> sizes;
+  sizes.insert("rows", 2);
+  sizes.insert("columns", 3);
+  std::cout << sizes.keys() << ": " << sizes.values() << "\n";
 }

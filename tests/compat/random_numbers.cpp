@@ -12,6 +12,12 @@ int main() {
   std::cout << torch::rand_like(torch::ones({2, 2})) << "\n" << torch::normal(0.0, 1.0, {3}) << "\n";
   std::cout << torch::multinomial(torch::tensor({0.1, 0.6, 0.3}), 4, /*replacement=*/true) << "\n";
 
+  torch::manual_seed(0);
+  std::cout << torch::empty({4}).cauchy_() << "\n" << torch::empty({2}, torch::kDouble).cauchy_(1, 3) << "\n";
+  std::cout << torch::empty({4}).log_normal_() << "\n" << torch::empty({6}, torch::kLong).geometric_(0.3) << "\n";
+  const torch::Tensor rates = torch::tensor({{0.5, 3.0, 0.0}, {12.0, 100.0, 9.9}});
+  std::cout << torch::poisson(rates) << "\n" << torch::poisson(rates.t()) << "\n";
+
   torch::manual_seed(1234);
   const torch::Tensor first = torch::randn({100});
   torch::manual_seed(1234);

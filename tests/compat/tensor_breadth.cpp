@@ -148,7 +148,31 @@ void gradients() {
   std::cout << x.mean().grad_fn()->name() << " " << x.mean(1).grad_fn()->name() << "\n";
 }
 
+void norms() {
+  const Tensor x = numbers({2, 3, 4});
+  const Tensor A = x[0] + torch::eye(3, 4, torch::kDouble);
+  for (const double order : {1.0, -1.0, 2.0, -2.0, infinity, -infinity}) std::cout << torch::linalg_norm(A, order).item<float>() << " ";
+  std::cout << torch::linalg_norm(x).item<float>() << " " << torch::linalg_norm(A, "fro").item<float>() << " " << torch::linalg_norm(A, "nuc").item<float>() << " " << torch::linalg_norm(A[0], 3).item<float>() << "\n";
+  std::cout << torch::linalg_norm(x, 2, {0, 2}) << torch::linalg_norm(x, 1, 1) << torch::linalg_norm(A, infinity, {1, 0}, true) << "\n";
+  std::cout << torch::linalg_vector_norm(x, 3, torch::IntArrayRef({0, 2})) << torch::linalg_vector_norm(x, 0) << torch::linalg_vector_norm(A, infinity, {1}, true) << "\n";
+  std::cout << torch::linalg_vector_norm(A.to(torch::kFloat), 1, torch::nullopt, false, torch::kDouble).dtype() << "\n";
+  std::cout << torch::linalg_matrix_norm(x) << torch::linalg_matrix_norm(x, "nuc", {2, 0}, true).sizes() << torch::linalg_matrix_norm(x, -infinity, {0, 2}) << torch::linalg_matrix_norm(torch::ones({3, 0}), 1) << "\n";
+  show("order", [&] { torch::linalg_norm(A, 3); });
+  show("name", [&] { torch::linalg_norm(A, "x"); });
+  show("three dimensions", [&] { torch::linalg_norm(x, 2); });
+  show("three named", [&] { torch::linalg_norm(x, 2, {0, 1, 2}); });
+  show("of a vector", [&] { torch::linalg_matrix_norm(A[0]); });
+  show("the same twice", [&] { torch::linalg_matrix_norm(A, "fro", {0, 0}); });
+  show("integers", [&] { torch::linalg_vector_norm(torch::arange(3)); });
+  show("narrower", [&] { torch::linalg_vector_norm(A, 2, torch::nullopt, false, torch::kFloat); });
+  show("nothing", [&] { torch::linalg_vector_norm(torch::ones({0}), -1); });
+  const Tensor leaf = A.clone().requires_grad_();
+  (torch::linalg_norm(leaf, 2) + torch::linalg_norm(leaf, "nuc") + torch::linalg_norm(leaf, 1)).backward();
+  std::cout << leaf.grad() << "\n";
+}
+
 int main() {
+  norms();
   elementwise();
   in_place();
   reductions();

@@ -11,6 +11,11 @@ std::vector<OperatorCase> view_cases() {
       {"as_strided", CALL(x[0].as_strided({2, 2}, {1, 2}, 1)), {.needs_contiguous = true}},
       {"as_strided.overlapping", CALL(x[0].as_strided({3, 3}, {1, 1})), {.needs_contiguous = true}},
       {"as_strided.too_large", CALL(x[0].as_strided({3, 3}, {2, 1}))},
+      // Shared bytes without a history are no view to autograd, so copies are compared.
+      {"view.as_int", CALL(x[0].view(kInt).clone()), {.needs_contiguous = true}},
+      {"view.as_byte", CALL(x[0].view(kByte).clone()), {.needs_contiguous = true}},
+      {"view.as_long", CALL(x[0].view(kLong).clone()), {.needs_contiguous = true}},
+      {"view.not_divisible", CALL(x[0].to(kFloat).view(kLong))},
       {"view", CALL(x[0].view({3, 4})), {.needs_contiguous = true}},
       {"view.inferred", CALL(x[0].view({4, -1})), {.needs_contiguous = true}},
       {"view.of_no_elements", CALL(x[0].view({3, 0}))},

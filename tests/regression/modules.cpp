@@ -6,6 +6,7 @@
 
 #include "tinytorch/tinytorch.h"
 #include "tito/lesson.h"
+#include "tito/scratch.h"
 
 namespace tinytorch::testing {
 namespace {
@@ -15,7 +16,44 @@ struct CollectedWarnings : WarningHandler {
   std::vector<std::string> messages;
 };
 
+// A module that keeps more than its parameters.
+struct CountingImpl : nn::Module {
+  CountingImpl() { layer = register_module("layer", nn::Linear(2, 1)); }
+  Tensor forward(const Tensor& x) {
+    ++seen;
+    return layer(x);
+  }
+  void save(serialize::OutputArchive& archive) const override {
+    Module::save(archive);
+    archive.write("seen", seen);
+  }
+  void load(serialize::InputArchive& archive) override {
+    Module::load(archive);
+    archive.read("seen", seen);
+  }
+  nn::Linear layer{nullptr};
+  std::int64_t seen = 0;
+};
+
 }  // namespace
+
+// It copied parameters and buffers only, and did not ask the module.
+TEST_CASE("a Trainer takes up what a module adds to its checkpoint") {
+  const tito::Scratch scratch;
+  const auto run = [&](std::int64_t epochs) {
+    manual_seed(1);
+    auto model = std::make_shared<CountingImpl>();
+    optim::SGD optimizer(model->parameters(), 0.1);
+    optim::Trainer trainer(*model, [&](const Tensor& x) { return model->forward(x); }, optimizer, [](const Tensor& output, const Tensor& target) { return mse_loss(output, target); },
+                           optim::TrainerOptions().epochs(epochs).checkpoint(scratch.path("checkpoint")));
+    const auto loader = data::make_data_loader(data::datasets::TensorBatchDataset(ones({4, 2}), zeros({4, 1})), data::DataLoaderOptions(2));
+    trainer.resume(*loader);
+    trainer.fit(*loader);
+    return model->seen;
+  };
+  CHECK_EQ(run(1), 2);
+  CHECK_EQ(run(3), 6);
+}
 
 // The clone set its own mode last, for all of its children.
 TEST_CASE("a clone of a Sequential keeps a child that is frozen in evaluation mode") {

@@ -370,7 +370,7 @@ Tensor BreadthMethods::new_zeros(IntArrayRef size, const TensorOptions& options)
 Tensor BreadthMethods::new_ones(IntArrayRef size) const { return tinytorch::ones(size, tensor_of(this).options()); }
 Tensor BreadthMethods::new_ones(IntArrayRef size, const TensorOptions& options) const { return tinytorch::ones(size, like(this, options)); }
 Tensor BreadthMethods::new_empty(IntArrayRef size) const { return tinytorch::empty(size, tensor_of(this).options()); }
-Tensor BreadthMethods::new_empty(IntArrayRef size, const TensorOptions& options) const { return tinytorch::empty(size, like(this, options)); }
+Tensor BreadthMethods::new_empty(IntArrayRef size, const TensorOptions& options) const { return tinytorch::empty(size, like(this, options).memory_format(std::nullopt)); }
 Tensor BreadthMethods::new_full(IntArrayRef size, const Scalar& fill_value) const { return tinytorch::full(size, fill_value, tensor_of(this).options()); }
 Tensor BreadthMethods::new_full(IntArrayRef size, const Scalar& fill_value, const TensorOptions& options) const { return tinytorch::full(size, fill_value, like(this, options)); }
 bool BreadthMethods::is_same_size(const Tensor& other) const { return tensor_of(this).sizes() == other.sizes(); }
@@ -379,6 +379,10 @@ bool BreadthMethods::is_nonzero() const { return nonzero_number(this); }
 bool BreadthMethods::is_complex() const { return false; }
 bool BreadthMethods::is_sparse() const { return false; }
 bool BreadthMethods::is_quantized() const { return false; }
+bool BreadthMethods::is_set_to(const Tensor& tensor) const {
+  const Tensor& self = tensor_of(this);
+  return self.is_alias_of(tensor) && self.storage_offset() == tensor.storage_offset() && self.sizes() == tensor.sizes() && self.strides() == tensor.strides();
+}
 bool BreadthMethods::has_storage() const { return tensor_of(this).defined(); }
 Tensor BreadthMethods::variable_data() const { return tensor_of(this).detach(); }
 Tensor Tensor::data() const { return detach(); }

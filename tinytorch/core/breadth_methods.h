@@ -294,6 +294,7 @@ class BreadthMethods {
   Tensor new_full(IntArrayRef size, const Scalar& fill_value) const;
   Tensor new_full(IntArrayRef size, const Scalar& fill_value, const TensorOptions& options) const;
   bool is_same_size(const Tensor& other) const;
+  bool is_set_to(const Tensor& tensor) const;  // the same elements of the same storage
   bool is_signed() const;
   bool is_nonzero() const;
   bool is_complex() const;

@@ -20,6 +20,7 @@ Tensor created(const Tensor& fresh, const TensorOptions& options) {
 }
 
 Tensor empty(IntArrayRef size, const TensorOptions& options) {
+  if (options.has_memory_format()) return empty(size, options, std::nullopt);
   const ScalarType type = options.dtype();
   const std::int64_t numel = multiply_sizes(size);
   std::int64_t nbytes = 0;

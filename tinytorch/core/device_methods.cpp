@@ -9,41 +9,41 @@
 
 #include "tinytorch/core/backend.h"
 #include "tinytorch/core/basic_ops.h"
+#include "tinytorch/core/layouts.h"
 
 namespace tinytorch {
 
 namespace {
 const Tensor& tensor_of(const DeviceMethods& methods) { return static_cast<const Tensor&>(methods); }
 
-Tensor converted(const Tensor& self, ScalarType dtype, bool copy) {
+Tensor converted(const Tensor& self, ScalarType dtype, bool copy, std::optional<MemoryFormat> memory_format) {
+  const MemoryFormat format = memory_format.value_or(MemoryFormat::Preserve);
+  const bool lies_so = format == MemoryFormat::Preserve || self.suggest_memory_format() == format;  // as PyTorch asks: any strides that are not channels last pass for Contiguous
+  if (dtype == self.scalar_type()) return copy || !lies_so ? clone(self, format) : self;
   const Tensor result = to_dtype(self, dtype);
-  return copy && result.is_same(self) ? clone(self) : result;
+  return format == MemoryFormat::Preserve ? result : result.contiguous(format);
 }
 }  // namespace
 
 Device DeviceMethods::device() const { return tensor_of(*this).storage()->device(); }
 
-Tensor DeviceMethods::to(ScalarType dtype, bool, bool copy) const { return converted(tensor_of(*this), dtype, copy); }
-Tensor DeviceMethods::to(TypeMeta dtype, bool, bool copy) const { return converted(tensor_of(*this), dtype, copy); }
+Tensor DeviceMethods::to(ScalarType dtype, bool, bool copy, std::optional<MemoryFormat> memory_format) const { return converted(tensor_of(*this), dtype, copy, memory_format); }
+Tensor DeviceMethods::to(TypeMeta dtype, bool, bool copy, std::optional<MemoryFormat> memory_format) const { return converted(tensor_of(*this), dtype, copy, memory_format); }
 
-Tensor DeviceMethods::to(Device device, ScalarType dtype, bool, bool copy) const {
+Tensor DeviceMethods::to(Device device, ScalarType dtype, bool, bool copy, std::optional<MemoryFormat> memory_format) const {
   const Tensor& self = tensor_of(*this);
-  if (device.is_cpu() && !self.is_elsewhere()) return converted(self, dtype, copy);
-  const Tensor result = to_device(self.is_elsewhere() ? self : to_dtype(self, dtype), device);
-  return converted(result, dtype, copy && result.is_same(self));
+  if (device.is_cpu() && !self.is_elsewhere()) return converted(self, dtype, copy, memory_format);
+  const Tensor result = to_device(self.is_elsewhere() ? self : converted(self, dtype, false, memory_format), device);
+  return converted(result, dtype, copy && result.is_same(self), self.is_elsewhere() ? memory_format : std::nullopt);
 }
 
-Tensor DeviceMethods::to(const TensorOptions& options, bool, bool copy) const {
+Tensor DeviceMethods::to(const TensorOptions& options, bool, bool copy, std::optional<MemoryFormat> memory_format) const {
+  TORCH_CHECK(!options.layers().has(Layer::Autograd), "Operators taking TensorOptions cannot take a TensorOptions with options.requires_grad set as true. This isn't implemented yet.");
   const Tensor& self = tensor_of(*this);
-  return to(options.has_device() ? options.device() : device(), options.dtype_opt().value_or(self.scalar_type()), false, copy);
+  return to(options.has_device() ? options.device() : device(), options.dtype_opt().value_or(self.scalar_type()), false, copy, format_of(options, memory_format));
 }
 
-Tensor DeviceMethods::to(const Tensor& other, bool, bool copy) const { return to(other.device(), other.scalar_type(), false, copy); }
-Tensor DeviceMethods::to(ScalarType dtype, bool, bool copy, std::optional<MemoryFormat> memory_format) const {
-  if (memory_format.value_or(MemoryFormat::Preserve) == MemoryFormat::Preserve) return to(dtype, false, copy);
-  const Tensor result = to(dtype);
-  return copy && result.is_same(tensor_of(*this)) ? result.clone(memory_format) : result.contiguous(*memory_format);
-}
+Tensor DeviceMethods::to(const Tensor& other, bool, bool copy, std::optional<MemoryFormat> memory_format) const { return to(other.device(), other.scalar_type(), false, copy, memory_format); }
 Tensor DeviceMethods::toType(ScalarType dtype) const { return to(dtype); }
 Tensor DeviceMethods::type_as(const Tensor& other) const { return to(other); }
 Tensor DeviceMethods::cpu() const { return to_host(tensor_of(*this)); }

@@ -23,12 +23,12 @@ class DeviceMethods {
   bool is_cuda() const { return device().is_cuda(); }
 
   // The tensor with another dtype or on another device, or itself when it is so already (a copy of itself with `copy`). Throws for a device that is not there. O(numel).
-  Tensor to(ScalarType dtype, bool non_blocking = false, bool copy = false) const;
-  Tensor to(TypeMeta dtype, bool non_blocking = false, bool copy = false) const;
-  Tensor to(ScalarType dtype, bool non_blocking, bool copy, std::optional<MemoryFormat> memory_format) const;  // laid out so; nothing or Preserve keeps the order
-  Tensor to(Device device, ScalarType dtype, bool non_blocking = false, bool copy = false) const;
-  Tensor to(const TensorOptions& options, bool non_blocking = false, bool copy = false) const;
-  Tensor to(const Tensor& other, bool non_blocking = false, bool copy = false) const;
+  // It lies as `memory_format` says; nothing, or Preserve, keeps the order. `options` may name it instead.
+  Tensor to(ScalarType dtype, bool non_blocking = false, bool copy = false, std::optional<MemoryFormat> memory_format = std::nullopt) const;
+  Tensor to(TypeMeta dtype, bool non_blocking = false, bool copy = false, std::optional<MemoryFormat> memory_format = std::nullopt) const;
+  Tensor to(Device device, ScalarType dtype, bool non_blocking = false, bool copy = false, std::optional<MemoryFormat> memory_format = std::nullopt) const;
+  Tensor to(const TensorOptions& options, bool non_blocking = false, bool copy = false, std::optional<MemoryFormat> memory_format = std::nullopt) const;
+  Tensor to(const Tensor& other, bool non_blocking = false, bool copy = false, std::optional<MemoryFormat> memory_format = std::nullopt) const;
   Tensor toType(ScalarType dtype) const;
   Tensor type_as(const Tensor& other) const;
   Tensor cpu() const;

@@ -2,6 +2,7 @@
 // edit the module, not this file.
 #pragma once
 
+#include <iosfwd>
 #include <optional>
 
 #include "tinytorch/core/device.h"
@@ -24,15 +25,28 @@ class DeviceOptions {
   [[nodiscard]] TensorOptions pinned_memory(bool pinned) const;
   Layout layout() const { return kStrided; }
   bool pinned_memory() const { return false; }
+  bool has_layout() const { return has_layout_; }
+  bool has_pinned_memory() const { return has_pinned_memory_; }
+  // What `empty`, the `*_like` functions and `to` lay elements out in; other functions do not ask.
+  [[nodiscard]] TensorOptions memory_format(std::optional<MemoryFormat> memory_format) const;
+  std::optional<MemoryFormat> memory_format_opt() const { return memory_format_; }
+  bool has_memory_format() const { return memory_format_.has_value(); }
 
  protected:
   void set_device(std::optional<Device> device) { device_ = device; }
+  void set_memory_format(std::optional<MemoryFormat> format) { memory_format_ = format; }
 
  private:
   std::optional<Device> device_;
+  std::optional<MemoryFormat> memory_format_;
+  bool has_layout_ = false;
+  bool has_pinned_memory_ = false;
 };
 
-// Options that name a device only: `zeros({2}, device(kCPU))`.
+// Options that name one thing only: `zeros({2}, device(kCPU))`.
 TensorOptions device(const Device& device);
 TensorOptions layout(Layout layout);
+TensorOptions memory_format(MemoryFormat memory_format);
+// "TensorOptions(dtype=long int, device=cpu (default), ...": each with what it will be when it names nothing.
+std::ostream& operator<<(std::ostream& out, const TensorOptions& options);
 }  // namespace tinytorch

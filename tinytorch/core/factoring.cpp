@@ -411,4 +411,82 @@ Tensor matrix_power(const Tensor& self, std::int64_t n) {
 }
 Tensor linalg_matrix_power(const Tensor& A, std::int64_t n) { return matrix_power(A, n); }
 
+namespace {
+// Refuses integers, and a result of a type that has no room for self's numbers.
+void check_norm_types(const char* name, const Tensor& self, std::optional<ScalarType> dtype) {
+  TORCH_CHECK_NOT_IMPLEMENTED(self.is_floating_point(), name, ": Expected a floating point or complex tensor as input. Got ", self.scalar_type());
+  if (!dtype) return;
+  TORCH_CHECK(isFloatingType(*dtype), name, ": dtype should be floating point or complex, but got ", *dtype);
+  TORCH_CHECK(promoteTypes(self.scalar_type(), *dtype) == *dtype, name, ": the dtype of the input (", self.scalar_type(), ") should be convertible without narrowing to the specified dtype (", *dtype, ")");
+}
+
+// The largest or the smallest over one dimension; the largest of nothing is 0.
+Tensor extreme(const Tensor& x, bool largest, std::int64_t dim, bool keepdim) {
+  if (!largest) return amin(x, dim, keepdim);
+  return x.size(dim) == 0 ? x.sum(dim, keepdim) : amax(x, dim, keepdim);
+}
+
+// The two dimensions of a matrix norm, counted from the front.
+std::pair<std::int64_t, std::int64_t> matrix_dims(const Tensor& self, IntArrayRef dim, std::optional<ScalarType> dtype) {
+  constexpr const char* name = "linalg.matrix_norm";
+  TORCH_CHECK(self.dim() >= 2, name, ": The input tensor A must have at least 2 dimensions.");
+  check_norm_types(name, self, dtype);
+  TORCH_CHECK(dim.size() == 2, name, ": dim must be a 2-tuple. Got ", dim);
+  const std::int64_t rows = wrap_dim(dim[0], self.dim()), columns = wrap_dim(dim[1], self.dim());
+  TORCH_CHECK(rows != columns, name, ": dims must be different. Got (", rows, ", ", columns, ")");
+  return {rows, columns};
+}
+
+// The singular values of the matrices in two dimensions, in the last one, joined by f.
+template <class F>
+Tensor of_singular_values(const Tensor& self, std::int64_t rows, std::int64_t columns, bool keepdim, F f) {
+  const Tensor result = f(linalg_svdvals(self.movedim({rows, columns}, {-2, -1})));
+  if (!keepdim) return result;
+  const auto [first, second] = std::minmax(rows, columns);
+  return result.unsqueeze(first).unsqueeze(second);
+}
+}  // namespace
+
+Tensor linalg_vector_norm(const Tensor& self, const Scalar& ord, OptionalIntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) {
+  check_norm_types("linalg.vector_norm", self, dtype);
+  return norm(dtype ? self.to(*dtype) : self, ord, dim.value_or(IntArrayRef()), keepdim);
+}
+
+Tensor linalg_matrix_norm(const Tensor& self, const Scalar& ord, IntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) {
+  auto [rows, columns] = matrix_dims(self, dim, dtype);
+  const double order = ord.toDouble(), size = std::fabs(order);
+  TORCH_CHECK(size == 1 || size == 2 || std::isinf(size), "linalg.matrix_norm: Order ", order, " not supported.");
+  const Tensor A = dtype ? self.to(*dtype) : self;
+  if (size == 2) return of_singular_values(A, rows, columns, keepdim, [&](const Tensor& s) { return extreme(s, order > 0, -1, false); });
+  if (std::isinf(size)) std::swap(rows, columns);
+  const Tensor sums = linalg_vector_norm(A, 1, rows, keepdim);
+  return extreme(sums, order > 0, columns - (!keepdim && rows < columns ? 1 : 0), keepdim);
+}
+
+Tensor linalg_matrix_norm(const Tensor& self, std::string_view ord, IntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) {
+  TORCH_CHECK(ord == "fro" || ord == "nuc", "linalg.matrix_norm: Order ", ord, " not supported.");
+  const auto [rows, columns] = matrix_dims(self, dim, dtype);
+  if (ord == "fro") return linalg_vector_norm(self, 2, {rows, columns}, keepdim, dtype);
+  return of_singular_values(dtype ? self.to(*dtype) : self, rows, columns, keepdim, [](const Tensor& s) { return s.sum(-1); });
+}
+
+namespace {
+void check_norm_dims(const Tensor& self, const OptionalIntArrayRef& dim) {
+  TORCH_CHECK(!dim || dim->size() == 1 || dim->size() == 2, "linalg.norm: If dim is specified, it must be of length 1 or 2. Got ", dim.value_or(IntArrayRef()));
+  TORCH_CHECK(dim || self.dim() == 1 || self.dim() == 2, "linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got ", self.dim(), "D.");
+}
+}  // namespace
+
+Tensor linalg_norm(const Tensor& self, const std::optional<Scalar>& ord, OptionalIntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) {
+  if (dim || ord) check_norm_dims(self, dim);
+  const bool is_matrix = dim ? dim->size() == 2 : self.dim() == 2;
+  if (!ord || !is_matrix) return linalg_vector_norm(self, ord.value_or(2), dim, keepdim, dtype);
+  return linalg_matrix_norm(self, *ord, dim.value_or(IntArrayRef({0, 1})), keepdim, dtype);
+}
+
+Tensor linalg_norm(const Tensor& self, std::string_view ord, OptionalIntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) {
+  check_norm_dims(self, dim);
+  return linalg_matrix_norm(self, ord, dim.value_or(IntArrayRef({0, 1})), keepdim, dtype);
+}
+
 }  // namespace tinytorch

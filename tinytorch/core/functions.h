@@ -10,6 +10,7 @@ class Tensor;
 
 // ---- Creation. `options` names the dtype (default: get_default_dtype(), or the type of the given values).
 Tensor empty(IntArrayRef size, const TensorOptions& options = {});  // uninitialised
+Tensor empty(IntArrayRef size, const TensorOptions& options, std::optional<MemoryFormat> memory_format);  // laid out so (Contiguous when absent); chapter 84
 Tensor zeros(IntArrayRef size, const TensorOptions& options = {});
 Tensor ones(IntArrayRef size, const TensorOptions& options = {});
 Tensor full(IntArrayRef size, const Scalar& fill_value, const TensorOptions& options = {});

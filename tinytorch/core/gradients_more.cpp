@@ -264,7 +264,11 @@ void register_random_gradients() {
   gradient<op::bernoulli_>(none);
   gradient<op::bernoulli_tensor_>(none, no_gradient);
   gradient<op::exponential_>(none);
-  count_writes<op::uniform_, op::normal_, op::random_, op::bernoulli_, op::bernoulli_tensor_, op::exponential_>();
+  gradient<op::cauchy_>(none);
+  gradient<op::log_normal_>(none);
+  gradient<op::geometric_>(none);
+  gradient<op::poisson>(none);
+  count_writes<op::uniform_, op::normal_, op::random_, op::bernoulli_, op::bernoulli_tensor_, op::exponential_, op::cauchy_, op::log_normal_, op::geometric_>();
   count_writes<op::lerp_, op::addcmul_, op::addcdiv_, op::index_add_, op::scatter_, op::scatter_add_, op::index_put_>();
 }
 

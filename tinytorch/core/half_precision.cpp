@@ -54,7 +54,7 @@ void register_half_precision() {
                    op::sigmoid, op::tanh, op::silu, op::softplus, op::softmax, op::log_softmax>();
   compute_in_float<op::hardtanh, op::threshold, op::hardshrink, op::softshrink, op::mish, op::log_sigmoid, op::prelu>();
   compute_in_float<op::nll_loss, op::cross_entropy, op::binary_cross_entropy, op::binary_cross_entropy_with_logits>();
-  compute_in_float<op::uniform_, op::bernoulli_, op::bernoulli_tensor_, op::exponential_>();
+  compute_in_float<op::uniform_, op::bernoulli_, op::bernoulli_tensor_, op::exponential_, op::cauchy_, op::log_normal_, op::geometric_, op::poisson>();
   op::normal_.set(Layer::HalfPrecision, normal_in_float);
   op::random_.set(Layer::HalfPrecision, random_in_float);
   detail::asks_for_gradients = [](const Tensor& self) { return self.requires_grad(); };

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <initializer_list>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -93,8 +94,14 @@ Tensor empty_in_order_of(std::initializer_list<const Tensor*> operands, IntArray
 
 Tensor empty_as_copied(const Tensor& self, ScalarType type) { return is_dense(self) ? empty_laid_out(self.sizes(), type, DimVector(self.strides())) : empty(self.sizes(), type); }
 
+std::optional<MemoryFormat> format_of(const TensorOptions& options, std::optional<MemoryFormat> memory_format) {
+  TORCH_CHECK(!options.has_memory_format() || !memory_format, "Cannot set memory_format both in TensorOptions and explicit argument; please delete the redundant setter.");
+  return options.has_memory_format() ? options.memory_format_opt() : memory_format;
+}
+
 Tensor empty(IntArrayRef size, const TensorOptions& options, std::optional<MemoryFormat> memory_format) {
-  return created(empty_laid_out(size, options.dtype(), strides_in(size, memory_format.value_or(MemoryFormat::Contiguous))), options);
+  const MemoryFormat format = format_of(options, memory_format).value_or(MemoryFormat::Contiguous);
+  return created(empty_laid_out(size, options.dtype(), strides_in(size, format)), options);
 }
 
 Tensor clone(const Tensor& self, std::optional<MemoryFormat> memory_format) {
@@ -123,6 +130,32 @@ MemoryFormat DeviceMethods::suggest_memory_format() const {
   if (self.is_contiguous()) return MemoryFormat::Contiguous;
   if (self.is_contiguous(MemoryFormat::ChannelsLast)) return MemoryFormat::ChannelsLast;
   return self.is_contiguous(MemoryFormat::ChannelsLast3d) ? MemoryFormat::ChannelsLast3d : MemoryFormat::Contiguous;
+}
+
+Tensor Tensor::view(ScalarType dtype) const {
+  const auto from = static_cast<std::int64_t>(element_size());
+  const auto to = static_cast<std::int64_t>(elementSize(dtype));
+  const std::string which = str("to view ", scalar_type(), " as ", dtype, " (different element sizes)");
+  DimVector sizes = impl().sizes;
+  DimVector strides = impl().strides;
+  std::int64_t offset = storage_offset();
+  if (from != to) {
+    TORCH_CHECK(dim() > 0, "self.dim() cannot be 0 ", which);
+    const std::size_t last = sizes.size() - 1;
+    const std::int64_t ratio = from > to ? from / to : to / from;
+    const auto check = [&](std::int64_t value, const auto&... name) { TORCH_CHECK(from > to || value % ratio == 0, name..., " must be divisible by ", ratio, " ", which, ", but got ", value); };
+    const auto rescale = [&](std::int64_t& value) { value = from > to ? value * ratio : value / ratio; };
+    check(sizes[last], "self.size(-1)");
+    check(offset, "self.storage_offset()");
+    TORCH_CHECK(strides[last] == 1, "self.stride(-1) must be 1 ", which, ", but got ", strides[last]);
+    rescale(sizes[last]);
+    rescale(offset);
+    for (std::size_t i = 0; i < last; ++i) {
+      check(strides[i], "self.stride(", i, ")");
+      rescale(strides[i]);
+    }
+  }
+  return make_tensor(storage(), dtype, impl().layers - Layer::Autograd - Layer::HalfPrecision, sizes, strides, offset);
 }
 
 }  // namespace tinytorch

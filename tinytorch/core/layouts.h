@@ -9,8 +9,8 @@
 
 namespace tinytorch {
 
-// Uninitialised, laid out as `memory_format` says (Contiguous when absent). Throws for ChannelsLast of other than four dimensions, ChannelsLast3d of other than five. O(1).
-Tensor empty(IntArrayRef size, const TensorOptions& options, std::optional<MemoryFormat> memory_format);
+// The format that options or an argument name, if one does. Throws if both do.
+std::optional<MemoryFormat> format_of(const TensorOptions& options, std::optional<MemoryFormat> memory_format);
 // Uninitialised, of self's sizes and strides; in row order where self has gaps.
 Tensor empty_as_copied(const Tensor& self, ScalarType type);
 // A copy laid out as `memory_format` says; Preserve (or nothing) keeps the strides of a tensor that is dense in some order. O(numel).

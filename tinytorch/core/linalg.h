@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "tinytorch/core/ops.h"
+#include "tinytorch/core/optional_array_ref.h"
 
 namespace tinytorch {
 
@@ -55,6 +56,16 @@ Tensor linalg_matrix_rank(const Tensor& A, std::optional<double> tol = std::null
 // X with the least |A X - B|, and of those the smallest: (..., m, n), (..., m, k) or (..., m) -> (..., n, k) or (..., n). Then the squared lengths of the columns of A X - B, for a driver other than LAPACK's gelsy, which is meant where none is named, and empty unless m > n and all ranks are n; the ranks,
 // by singular values above rcond times the largest; and an empty tensor, where other drivers of LAPACK put singular values.
 std::tuple<Tensor, Tensor, Tensor, Tensor> linalg_lstsq(const Tensor& self, const Tensor& b, std::optional<double> rcond = std::nullopt, std::optional<std::string_view> driver = std::nullopt);
+// ---- Norms, in `dtype` where one is named (not a narrower one than self's). `keepdim` leaves sizes of 1.
+// (sum |x|^ord)^(1 / ord) over `dim`, over everything when absent; the largest or smallest |x| for infinities, how many are not 0 for 0.
+Tensor linalg_vector_norm(const Tensor& self, const Scalar& ord = 2, OptionalIntArrayRef dim = std::nullopt, bool keepdim = false, std::optional<ScalarType> dtype = std::nullopt);
+// Of the matrices in the dimensions `dim`. "fro": of all elements as of a vector; "nuc": the sum of singular values; 1 (infinity): the largest sum of |x| in a column (row); 2: the largest singular value; negative: the smallest of these.
+Tensor linalg_matrix_norm(const Tensor& self, const Scalar& ord, IntArrayRef dim = {-2, -1}, bool keepdim = false, std::optional<ScalarType> dtype = std::nullopt);
+Tensor linalg_matrix_norm(const Tensor& self, std::string_view ord = "fro", IntArrayRef dim = {-2, -1}, bool keepdim = false, std::optional<ScalarType> dtype = std::nullopt);
+// The matrix norm where ord is named and there are two dimensions, else the vector norm (2 where none is named).
+Tensor linalg_norm(const Tensor& self, const std::optional<Scalar>& ord = std::nullopt, OptionalIntArrayRef dim = std::nullopt, bool keepdim = false, std::optional<ScalarType> dtype = std::nullopt);
+Tensor linalg_norm(const Tensor& self, std::string_view ord, OptionalIntArrayRef dim = std::nullopt, bool keepdim = false, std::optional<ScalarType> dtype = std::nullopt);
+
 // I + A + A^2 / 2 + A^3 / 6 + ... for (..., n, n). O(n^3 log |A|).
 Tensor linalg_matrix_exp(const Tensor& self);
 // A multiplied with itself n times, by squares: log n products. Of a negative n, the power of the inverse.
@@ -75,6 +86,11 @@ inline std::tuple<Tensor, Tensor> eigh(const Tensor& A, std::string_view UPLO) {
 inline Tensor eigvalsh(const Tensor& A, std::string_view UPLO) { return linalg_eigvalsh(A, UPLO); }
 inline std::tuple<Tensor, Tensor, Tensor> svd(const Tensor& A, bool full_matrices) { return linalg_svd(A, full_matrices); }
 inline Tensor svdvals(const Tensor& A) { return linalg_svdvals(A); }
+inline Tensor norm(const Tensor& self, const std::optional<Scalar>& ord, OptionalIntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) { return linalg_norm(self, ord, dim, keepdim, dtype); }
+inline Tensor norm(const Tensor& self, std::string_view ord, OptionalIntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) { return linalg_norm(self, ord, dim, keepdim, dtype); }
+inline Tensor vector_norm(const Tensor& self, const Scalar& ord, OptionalIntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) { return linalg_vector_norm(self, ord, dim, keepdim, dtype); }
+inline Tensor matrix_norm(const Tensor& self, const Scalar& ord, IntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) { return linalg_matrix_norm(self, ord, dim, keepdim, dtype); }
+inline Tensor matrix_norm(const Tensor& self, std::string_view ord, IntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) { return linalg_matrix_norm(self, ord, dim, keepdim, dtype); }
 inline Tensor matrix_exp(const Tensor& self) { return linalg_matrix_exp(self); }
 inline Tensor matrix_power(const Tensor& A, std::int64_t n) { return linalg_matrix_power(A, n); }
 }  // namespace linalg

@@ -202,6 +202,15 @@ Tensor& MoreMethods::bernoulli_(double p, std::optional<Generator> generator) co
 Tensor& MoreMethods::exponential_(double lambd, std::optional<Generator> generator) const {
   return same(tinytorch::exponential_(tensor_of(this), lambd, std::move(generator)));
 }
+Tensor& MoreMethods::cauchy_(double median, double sigma, std::optional<Generator> generator) const {
+  return same(tinytorch::cauchy_(tensor_of(this), median, sigma, std::move(generator)));
+}
+Tensor& MoreMethods::log_normal_(double mean, double std, std::optional<Generator> generator) const {
+  return same(tinytorch::log_normal_(tensor_of(this), mean, std, std::move(generator)));
+}
+Tensor& MoreMethods::geometric_(double p, std::optional<Generator> generator) const {
+  return same(tinytorch::geometric_(tensor_of(this), p, std::move(generator)));
+}
 Tensor MoreMethods::bernoulli(std::optional<Generator> generator) const {
   return tinytorch::bernoulli(tensor_of(this), std::move(generator));
 }

@@ -12,15 +12,12 @@ namespace tinytorch {
 Tensor arange(const Scalar& end, const TensorOptions& options = {});
 Tensor arange(const Scalar& start, const Scalar& end, const TensorOptions& options = {});
 Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, const TensorOptions& options = {});
-Tensor empty_like(const Tensor& self, const TensorOptions& options = {});  // self's sizes, and its dtype unless options name one
-Tensor zeros_like(const Tensor& self, const TensorOptions& options = {});
+// Of self's sizes, and of its dtype unless options name one; laid out as `memory_format` or options say, and as self when they do not.
+Tensor empty_like(const Tensor& self, const TensorOptions& options = {}, std::optional<MemoryFormat> memory_format = std::nullopt);
+Tensor zeros_like(const Tensor& self, const TensorOptions& options = {}, std::optional<MemoryFormat> memory_format = std::nullopt);
+Tensor ones_like(const Tensor& self, const TensorOptions& options = {}, std::optional<MemoryFormat> memory_format = std::nullopt);
+Tensor full_like(const Tensor& self, const Scalar& fill_value, const TensorOptions& options = {}, std::optional<MemoryFormat> memory_format = std::nullopt);
 // As the four without a format, laid out as it says (Preserve, or nothing: as self).
-Tensor empty_like(const Tensor& self, const TensorOptions& options, std::optional<MemoryFormat> memory_format);
-Tensor zeros_like(const Tensor& self, const TensorOptions& options, std::optional<MemoryFormat> memory_format);
-Tensor ones_like(const Tensor& self, const TensorOptions& options, std::optional<MemoryFormat> memory_format);
-Tensor full_like(const Tensor& self, const Scalar& fill_value, const TensorOptions& options, std::optional<MemoryFormat> memory_format);
-Tensor ones_like(const Tensor& self, const TensorOptions& options = {});
-Tensor full_like(const Tensor& self, const Scalar& fill_value, const TensorOptions& options = {});
 
 // ---- Shapes: views of self.
 Tensor permute(const Tensor& self, IntArrayRef dims);

@@ -254,6 +254,100 @@ const Tensor& exponential_(const Tensor& self, double lambd, std::optional<Gener
   return op::exponential_(self, lambd, std::move(generator));
 }
 
+namespace {
+constexpr double kPi = 3.14159265358979323846;
+
+const Tensor& cauchy_cpu(const Tensor& self, double median, double sigma, std::optional<Generator> generator) {
+  dispatch_floating_types(self.scalar_type(), "cauchy_cpu", [&]<class T>() {
+    Draw draw(std::move(generator));
+    fill_in_memory_order<T>(self, [&] { return static_cast<T>(median + sigma * std::tan(kPi * (draw.uniform<double>() - 0.5))); });
+  });
+  return self;
+}
+
+const Tensor& log_normal_cpu(const Tensor& self, double mean, double std, std::optional<Generator> generator) {
+  dispatch_floating_types(self.scalar_type(), "log_normal_cpu", [&]<class T>() {
+    Draw draw(std::move(generator));
+    fill_in_memory_order<T>(self, [&] { return static_cast<T>(std::exp(draw->normal_double() * std + mean)); });
+  });
+  return self;
+}
+
+const Tensor& geometric_cpu(const Tensor& self, double p, std::optional<Generator> generator) {
+  dispatch_all_types(self.scalar_type(), [&]<class T>() {
+    Draw draw(std::move(generator));
+    fill_in_memory_order<T>(self, [&] { return static_cast<T>(std::ceil(std::log(draw.uniform<double>()) / std::log1p(-p))); });
+  });
+  return self;
+}
+}  // namespace
+constinit Operator<const Tensor&(const Tensor&, double, double, std::optional<Generator>)> op::cauchy_("cauchy_", {.cpu = cauchy_cpu});
+constinit Operator<const Tensor&(const Tensor&, double, double, std::optional<Generator>)> op::log_normal_("log_normal_", {.cpu = log_normal_cpu});
+constinit Operator<const Tensor&(const Tensor&, double, std::optional<Generator>)> op::geometric_("geometric_", {.cpu = geometric_cpu});
+
+const Tensor& cauchy_(const Tensor& self, double median, double sigma, std::optional<Generator> generator) {
+  TORCH_CHECK(sigma > 0.0, "cauchy_ expects sigma > 0.0, but found sigma=", sigma);
+  TORCH_CHECK(self.is_floating_point(), "Cauchy distribution is a continuous probability distribution. dtype must be a floating point but you specified ", self.dtype());
+  return op::cauchy_(self, median, sigma, std::move(generator));
+}
+const Tensor& log_normal_(const Tensor& self, double mean, double std, std::optional<Generator> generator) {
+  TORCH_CHECK(std > 0.0, "log_normal_ expects std > 0.0, but found std=", std);
+  return op::log_normal_(self, mean, std, std::move(generator));
+}
+const Tensor& geometric_(const Tensor& self, double p, std::optional<Generator> generator) {
+  TORCH_CHECK(0 < p && p < 1, "geometric_ expects p to be in (0, 1), but got p=", p);
+  TORCH_CHECK_NOT_IMPLEMENTED(self.scalar_type() != kBool, "\"geometric_cpu\" not implemented for 'Bool'");
+  return op::geometric_(self, p, std::move(generator));
+}
+
+namespace {
+// From 10 on: a point under a hat over the distribution, taken or drawn again (W. Hoermann, 1993, The transformed rejection method for generating Poisson random variables, PTRS).
+std::int64_t draw_many(double rate, Draw& draw) {
+  const double root = std::sqrt(rate), log_rate = std::log(rate);
+  const double b = 0.931 + 2.53 * root;
+  const double a = -0.059 + 0.02483 * b;
+  const double inverse_alpha = 1.1239 + 1.1328 / (b - 3.4);
+  const double squeeze = 0.9277 - 3.6224 / (b - 2);
+  while (true) {
+    const double u = draw.uniform<double>() - 0.5, v = draw.uniform<double>();
+    const double edge = 0.5 - std::fabs(u);
+    const double k = std::floor((2 * a / edge + b) * u + rate + 0.43);
+    if (edge >= 0.07 && v <= squeeze) return static_cast<std::int64_t>(k);
+    if (k < 0 || (edge < 0.013 && v > edge)) continue;
+    if (std::log(v) + std::log(inverse_alpha) - std::log(a / (edge * edge) + b) <= -rate + k * log_rate - std::lgamma(k + 1)) return static_cast<std::int64_t>(k);
+  }
+}
+
+// Below: how many uniform numbers can be multiplied before the product is exp(-rate) or less.
+std::int64_t draw_few(double rate, Draw& draw) {
+  if (rate == 0) return 0;
+  const double end = std::exp(-rate);
+  double product = 1;
+  for (std::int64_t count = 0;; ++count) {
+    product *= draw.uniform<double>();
+    if (product <= end) return count;
+  }
+}
+
+Tensor poisson_cpu(const Tensor& self, std::optional<Generator> generator) {
+  const Tensor result = empty(self.sizes(), self.scalar_type());
+  dispatch_floating_types(self.scalar_type(), "poisson_cpu", [&]<class T>() {
+    Draw draw(std::move(generator));
+    const StridedLoop<2> loop(self.sizes(), {result.strides(), self.strides()});
+    loop.run([&, out = result.data<T>(), in = self.data<T>()](const auto& offset, std::int64_t count, const auto& step) {
+      for (std::int64_t i = 0; i < count; ++i) {
+        const auto rate = static_cast<double>(in[offset[1] + i * step[1]]);
+        TORCH_CHECK(rate >= 0, "invalid Poisson rate, expected rate to be non-negative");
+        out[offset[0] + i * step[0]] = static_cast<T>(rate < 10 ? draw_few(rate, draw) : draw_many(rate, draw));
+      }
+    });
+  });
+  return result;
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&, std::optional<Generator>)> op::poisson("poisson", {.cpu = poisson_cpu});
+Tensor poisson(const Tensor& self, std::optional<Generator> generator) { return op::poisson(self, std::move(generator)); }
+
 Tensor rand(IntArrayRef size, std::optional<Generator> generator, const TensorOptions& options) {
   return created(uniform_(empty(size, options.dtype()), 0, 1, std::move(generator)), options);
 }
@@ -301,22 +395,23 @@ Tensor randperm(std::int64_t n, const TensorOptions& options) { return randperm(
 
 namespace detail {
 TensorOptions options_like(const Tensor& self, const TensorOptions& options);  // chapter 90
+Tensor empty_as(const Tensor& self, const TensorOptions& like, std::optional<MemoryFormat> memory_format);
 }
 
-Tensor rand_like(const Tensor& self, const TensorOptions& options) {
+Tensor rand_like(const Tensor& self, const TensorOptions& options, std::optional<MemoryFormat> memory_format) {
   const TensorOptions wanted = detail::options_like(self, options);
-  return created(uniform_(empty_beside(self, self.sizes(), wanted.dtype())), wanted);
+  return created(uniform_(detail::empty_as(self, wanted, memory_format)), wanted);
 }
-Tensor randn_like(const Tensor& self, const TensorOptions& options) {
+Tensor randn_like(const Tensor& self, const TensorOptions& options, std::optional<MemoryFormat> memory_format) {
   const TensorOptions wanted = detail::options_like(self, options);
-  return created(normal_(empty_beside(self, self.sizes(), wanted.dtype())), wanted);
+  return created(normal_(detail::empty_as(self, wanted, memory_format)), wanted);
 }
-Tensor randint_like(const Tensor& self, std::int64_t low, std::int64_t high, const TensorOptions& options) {
+Tensor randint_like(const Tensor& self, std::int64_t low, std::int64_t high, const TensorOptions& options, std::optional<MemoryFormat> memory_format) {
   const TensorOptions wanted = detail::options_like(self, options);
-  return created(random_(empty_beside(self, self.sizes(), wanted.dtype()), low, high), wanted);
+  return created(random_(detail::empty_as(self, wanted, memory_format), low, high), wanted);
 }
-Tensor randint_like(const Tensor& self, std::int64_t high, const TensorOptions& options) {
-  return randint_like(self, 0, high, options);
+Tensor randint_like(const Tensor& self, std::int64_t high, const TensorOptions& options, std::optional<MemoryFormat> memory_format) {
+  return randint_like(self, 0, high, options, memory_format);
 }
 
 Tensor normal(double mean, double std, IntArrayRef size, std::optional<Generator> generator,

@@ -32,6 +32,9 @@ const Tensor& bernoulli_(const Tensor& self, const Tensor& p,
                          std::optional<Generator> generator = std::nullopt);
 const Tensor& exponential_(const Tensor& self, double lambd = 1,
                            std::optional<Generator> generator = std::nullopt);
+const Tensor& cauchy_(const Tensor& self, double median = 0, double sigma = 1, std::optional<Generator> generator = std::nullopt);
+const Tensor& log_normal_(const Tensor& self, double mean = 1, double std = 2, std::optional<Generator> generator = std::nullopt);  // exp of a normal number
+const Tensor& geometric_(const Tensor& self, double p, std::optional<Generator> generator = std::nullopt);  // how many trials until the first success: 1, 2, ...
 
 // ---- New tensors.
 Tensor rand(IntArrayRef size, const TensorOptions& options = {});  // uniform in [0, 1)
@@ -46,11 +49,10 @@ Tensor randint(std::int64_t low, std::int64_t high, IntArrayRef size, std::optio
                const TensorOptions& options = kLong);
 Tensor randperm(std::int64_t n, const TensorOptions& options = kLong);  // 0 ... n - 1 in random order
 Tensor randperm(std::int64_t n, std::optional<Generator> generator, const TensorOptions& options = kLong);
-Tensor rand_like(const Tensor& self, const TensorOptions& options = {});
-Tensor randn_like(const Tensor& self, const TensorOptions& options = {});
-Tensor randint_like(const Tensor& self, std::int64_t high, const TensorOptions& options = {});
-Tensor randint_like(const Tensor& self, std::int64_t low, std::int64_t high,
-                    const TensorOptions& options = {});
+Tensor rand_like(const Tensor& self, const TensorOptions& options = {}, std::optional<MemoryFormat> memory_format = std::nullopt);
+Tensor randn_like(const Tensor& self, const TensorOptions& options = {}, std::optional<MemoryFormat> memory_format = std::nullopt);
+Tensor randint_like(const Tensor& self, std::int64_t high, const TensorOptions& options = {}, std::optional<MemoryFormat> memory_format = std::nullopt);
+Tensor randint_like(const Tensor& self, std::int64_t low, std::int64_t high, const TensorOptions& options = {}, std::optional<MemoryFormat> memory_format = std::nullopt);
 Tensor normal(double mean, double std, IntArrayRef size, std::optional<Generator> generator = std::nullopt,
               const TensorOptions& options = {});
 Tensor normal(const Tensor& mean, double std = 1, std::optional<Generator> generator = std::nullopt);
@@ -59,6 +61,7 @@ Tensor normal(const Tensor& mean, const Tensor& std, std::optional<Generator> ge
 Tensor bernoulli(const Tensor& self,
                  std::optional<Generator> generator = std::nullopt);  // probabilities in, zeros and ones out
 Tensor bernoulli(const Tensor& self, double p, std::optional<Generator> generator = std::nullopt);
+Tensor poisson(const Tensor& self, std::optional<Generator> generator = std::nullopt);  // rates in, counts out, of the same floating-point type
 // Indices (Long) drawn with probabilities proportional to `self`: (C) -> (num_samples), (N, C) -> (N, num_samples).
 Tensor multinomial(const Tensor& self, std::int64_t num_samples, bool replacement = false,
                    std::optional<Generator> generator = std::nullopt);
@@ -87,6 +90,10 @@ extern Operator<const Tensor&(const Tensor&, std::optional<std::int64_t>, std::o
 extern Operator<const Tensor&(const Tensor&, double, std::optional<Generator>)> bernoulli_;
 extern Operator<const Tensor&(const Tensor&, const Tensor&, std::optional<Generator>)> bernoulli_tensor_;
 extern Operator<const Tensor&(const Tensor&, double, std::optional<Generator>)> exponential_;
+extern Operator<const Tensor&(const Tensor&, double, double, std::optional<Generator>)> cauchy_;
+extern Operator<const Tensor&(const Tensor&, double, double, std::optional<Generator>)> log_normal_;
+extern Operator<const Tensor&(const Tensor&, double, std::optional<Generator>)> geometric_;
+extern Operator<Tensor(const Tensor&, std::optional<Generator>)> poisson;
 }  // namespace op
 
 }  // namespace tinytorch

@@ -41,29 +41,27 @@ TensorOptions options_like(const Tensor& self, const TensorOptions& options) {
 }
 }  // namespace detail
 
-Tensor empty_like(const Tensor& self, const TensorOptions& options) {
-  const TensorOptions like = detail::options_like(self, options);
-  return self.is_contiguous() ? empty(self.sizes(), like) : created(empty_as_copied(self, like.dtype()), like);
+namespace detail {
+// Uninitialised and on the host, as `like` says, which is what options_like gave. For chapter 96 too.
+Tensor empty_as(const Tensor& self, const TensorOptions& like, std::optional<MemoryFormat> memory_format) {
+  const MemoryFormat format = format_of(like, memory_format).value_or(MemoryFormat::Preserve);
+  return format == MemoryFormat::Preserve ? empty_beside(self, self.sizes(), like.dtype()) : empty(self.sizes(), like.dtype(), format);
 }
+}  // namespace detail
+
 Tensor empty_like(const Tensor& self, const TensorOptions& options, std::optional<MemoryFormat> memory_format) {
-  return memory_format.value_or(MemoryFormat::Preserve) == MemoryFormat::Preserve ? empty_like(self, options) : empty(self.sizes(), detail::options_like(self, options), memory_format);
+  const TensorOptions like = detail::options_like(self, options);
+  if (self.is_contiguous() && !format_of(like, memory_format)) return empty(self.sizes(), like);
+  return created(detail::empty_as(self, like, memory_format), like);
 }
 Tensor full_like(const Tensor& self, const Scalar& fill_value, const TensorOptions& options, std::optional<MemoryFormat> memory_format) {
   const TensorOptions like = detail::options_like(self, options);
-  const Tensor result = empty_like(self, TensorOptions(like.dtype()).device(kCPU), memory_format);
+  if (self.is_contiguous() && !format_of(like, memory_format)) return full(self.sizes(), fill_value, like);
+  const Tensor result = detail::empty_as(self, like, memory_format);
   fill_with(result, fill_value);
   return created(result, like);
 }
 Tensor zeros_like(const Tensor& self, const TensorOptions& options, std::optional<MemoryFormat> memory_format) { return full_like(self, 0, options, memory_format); }
 Tensor ones_like(const Tensor& self, const TensorOptions& options, std::optional<MemoryFormat> memory_format) { return full_like(self, 1, options, memory_format); }
-Tensor zeros_like(const Tensor& self, const TensorOptions& options) { return full_like(self, 0, options); }
-Tensor ones_like(const Tensor& self, const TensorOptions& options) { return full_like(self, 1, options); }
-Tensor full_like(const Tensor& self, const Scalar& fill_value, const TensorOptions& options) {
-  const TensorOptions like = detail::options_like(self, options);
-  if (self.is_contiguous()) return full(self.sizes(), fill_value, like);
-  const Tensor result = empty_as_copied(self, like.dtype());
-  fill_with(result, fill_value);
-  return created(result, like);
-}
 
 }  // namespace tinytorch

@@ -166,7 +166,7 @@ Tensor p_norm(const Tensor& self, const std::vector<bool>& mask, double p, bool 
 
 Tensor norm_cpu(const Tensor& self, double p, IntArrayRef dim, bool keepdim) {
   const std::vector<bool> mask = reduction_mask(self, dim);
-  if (std::isinf(p)) {
+  if (p < 0 || p == kInfinity) {
     TORCH_CHECK(self.numel() > 0 || !dim.empty(), "linalg.vector_norm cannot compute the ", p,
                 " norm on an empty tensor because the operation does not have an identity");
     for (std::size_t i = 0; i < mask.size(); ++i)

@@ -47,6 +47,20 @@ class StorageImpl : public RefCounted {
   alignas(64) std::byte room_[64];
 };
 
-using Storage = intrusive_ptr<StorageImpl>;
+// The handle on it that tensors share. Source: c10/core/Storage.h.
+class Storage : public intrusive_ptr<StorageImpl> {
+ public:
+  using intrusive_ptr::intrusive_ptr;
+  Storage() = default;
+  Storage(intrusive_ptr impl) : intrusive_ptr(std::move(impl)) {}
+
+  const void* data() const { return get()->data(); }
+  void* mutable_data() const { return get()->data(); }
+  std::size_t nbytes() const { return get()->nbytes(); }
+  std::size_t use_count() const { return get()->use_count(); }
+  Device device() const { return get()->device(); }
+  bool is_alias_of(const Storage& other) const { return get() == other.get(); }
+  StorageImpl* unsafeGetStorageImpl() const { return get(); }
+};
 
 }  // namespace tinytorch

@@ -79,6 +79,7 @@ class Tensor : public TensorExtensions {
   Tensor operator[](std::int64_t index) const { return tinytorch::select(*this, 0, index); }
   Tensor as_strided(IntArrayRef size, IntArrayRef stride, std::optional<std::int64_t> storage_offset = std::nullopt) const { return tinytorch::as_strided(*this, size, stride, storage_offset); }
   Tensor view(IntArrayRef size) const { return tinytorch::view(*this, size); }
+  Tensor view(ScalarType dtype) const;  // the same bytes read as another type; chapter 84
   Tensor reshape(IntArrayRef shape) const { return tinytorch::reshape(*this, shape); }
   Tensor expand(IntArrayRef size) const { return tinytorch::expand(*this, size); }
   Tensor select(std::int64_t dim, std::int64_t index) const { return tinytorch::select(*this, dim, index); }

@@ -16,6 +16,7 @@ class TensorOptions : public OptionsExtensions {
   TensorOptions(TypeMeta type) : dtype_(type) {}
   template <std::convertible_to<Device> T>
   TensorOptions(const T& device) { set_device(device); }
+  TensorOptions(MemoryFormat format) { set_memory_format(format); }
 
   [[nodiscard]] TensorOptions dtype(std::optional<ScalarType> type) const {
     TensorOptions changed = *this;
@@ -44,7 +45,8 @@ inline bool is_undefined(const TensorOptions&) { return false; }
 inline void note_tensors(RecordFunction&, const TensorOptions&) {}
 
 // The floating-point type of new tensors that name none: Float at first. REQUIRES: a floating-point type.
-ScalarType get_default_dtype();
+TypeMeta get_default_dtype();
+inline ScalarType get_default_dtype_as_scalartype() { return get_default_dtype(); }
 void set_default_dtype(ScalarType type);
 
 }  // namespace tinytorch

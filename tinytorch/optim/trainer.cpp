@@ -100,7 +100,11 @@ std::optional<optim::Trainer::Checkpoint> optim::Trainer::read_checkpoint() {
   Generator().set_state(checkpoint.generator);  // throws here if it is damaged
   serialize::InputArchive part;
   archive.read("module", part);
-  checkpoint.changes.push_back(serialize::prepare_load(part, module_));
+  checkpoint.changes.push_back([this, part, change = serialize::prepare_load(part, module_)]() mutable {
+    change();
+    part.set_restored(true);
+    module_.load(part);  // what an overriding load() reads besides
+  });
   archive.read("optimizer", part);
   checkpoint.changes.push_back(serialize::prepare_load(part, optimizer_));
   for (const auto& [name, fields] : remembered_) checkpoint.changes.push_back(prepare_fields(archive, "remembered." + name, fields));

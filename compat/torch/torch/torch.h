@@ -4,4 +4,6 @@
 #include <tinytorch/tinytorch.h>
 
 #include <c10/util/Exception.h>
+#include <c10/util/Logging.h>
 #include <torch/detail/names.h>
+#include <torch/version.h>

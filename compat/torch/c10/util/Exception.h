@@ -1,5 +1,6 @@
 #pragma once
 
+#include <tinytorch/core/check_op.h>
 #include <tinytorch/core/error.h>
 #include <tinytorch/core/warning.h>
 

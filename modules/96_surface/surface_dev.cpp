@@ -1305,7 +1305,7 @@ TEST_CASE("cauchy_, log_normal_, geometric_ and poisson: PyTorch's numbers, reco
   const Tensor rates = tensor({{0.5, 3.0, 0.0}, {12.0, 100.0, 9.9}});
   CHECK_EQ(poisson(rates), tensor({{2.0, 4.0, 0.0}, {13.0, 99.0, 10.0}}));
   CHECK_EQ(poisson(rates.t()), tensor({{0.0, 9.0}, {5.0, 90.0}, {0.0, 11.0}}));
-  CHECK_EQ(poisson(rates.to(kDouble) * 1000), tensor({{522.0, 3051.0, 0.0}, {12073.0, 99767.0, 9789.0}}, kDouble));
+  CHECK_EQ(poisson(rates.to(kDouble) * 1000), tensor({{528.0, 3044.0, 0.0}, {12095.0, 100059.0, 9920.0}}, kDouble));
   CHECK_ERROR(empty({2}).cauchy_(0, 0), "cauchy_ expects sigma > 0.0, but found sigma=0");
   CHECK_ERROR(empty({2}, kLong).cauchy_(), "Cauchy distribution is a continuous probability distribution. dtype must be a floating point but you specified long int");
   CHECK_ERROR(empty({2}).log_normal_(0, 0), "log_normal_ expects std > 0.0, but found std=0");

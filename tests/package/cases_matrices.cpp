@@ -21,7 +21,7 @@ Tensor sampled(const Inputs& x, std::int64_t mode, std::int64_t padding, bool al
 }  // namespace
 
 std::vector<OperatorCase> linalg_cases() {
-  constexpr double infinity = std::numeric_limits<double>::infinity();
+  static constexpr double infinity = std::numeric_limits<double>::infinity();
   return {
       {"linalg_inv", CALL(linalg_inv(x[0] + threes(x[0])))},
       {"linalg_inv.batch", CALL(linalg_inv(x[0] + threes(x[0])))},

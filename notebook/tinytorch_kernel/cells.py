@@ -36,6 +36,11 @@ class Cell:
         return files.pop() if len(files) == 1 and all(file.endswith(".cpp") for file in files) else ""
 
     @property
+    def in_header(self):
+        """Whether the package has its text, or part of it, in a header: every source file sees it."""
+        return bool(self.markers("export")) and not self.file
+
+    @property
     def of_lesson(self):
         return bool(MARKER.search(self.source))
 
@@ -196,7 +201,9 @@ class Notebook:
         the others' functions only the prototypes: enough to check the cell, and much quicker. With `apart`, without the cells whose text
         is compiled as a file of its own (`unit_of_file`); a program never has those that are compiled for each CPU capability."""
         others = [other for other in self.before(cell) if other not in left_out]
-        seen = [*others, cell, *(self.not_run() if rest else [])]
+        more = self.not_run() if rest else []
+        headers = [other for other in more if cell.file and other.in_header]  # a source file's cell stands behind all headers
+        seen = [*others, *headers, cell, *(other for other in more if other not in headers)]
         left_to_files = {other for other in seen if other.file and (apart or (cell.runs and self.per_capability(other.file)))}
         compiled = [other for other in seen if other is cell or other not in left_to_files]
         parts = self.all_declarations(seen, compiled, cell, bodies)
@@ -233,7 +240,8 @@ class Notebook:
         """What `cell` sees of the package's source file `file`, as it is compiled in the package: behind the headers, and with no other
         source file's and no test's functions around it."""
         seen = [*(other for other in self.before(cell) if other not in left_out), *(self.not_run() if rest else [])]
-        compiled = [other for other in seen if other.file == file or (other.markers("export") and not other.file)]
+        seen.sort(key=lambda other: other.file == file)
+        compiled = [other for other in seen if other.file == file or other.in_header]
         parts = self.all_declarations(seen, compiled, cell)
         parts += [self.registration(other) for other in compiled if other.file and other.markers("registers")]
         return "\n".join(parts) + "\n"

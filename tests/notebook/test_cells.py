@@ -155,6 +155,19 @@ class Units(unittest.TestCase):
         self.assertEqual(book.files(book.cells[-1], rest=True), ["b.cpp", "c.cpp"])
         self.assertIn("return helper();", book.unit_of_file("b.cpp", book.cells[-1], rest=True))
 
+    def test_a_source_file_stands_behind_headers_that_the_lesson_shows_later(self):
+        lesson = ["//| export a.h\nint a();", "//| export a.cpp\nint a() { return Later().value; }", "//| export b.h\nstruct Later { int value = 5; };",
+                  'TEST_CASE("a") {}']
+        book = notebook(*lesson)
+        unit = book.unit_of_file("a.cpp", book.cells[-1])
+        self.assertLess(unit.index("struct Later"), unit.index("return Later()"))
+        book = Notebook({"handed_out": lesson})
+        for number in (1, 2):
+            book.put(parse(f"cell-{number}", number, lesson[number - 1]))
+        unit = book.unit(book.cells[1], rest=True, bodies=False)
+        self.assertLess(unit.index("struct Later"), unit.index("return Later()"))
+        self.assertEqual(unit.count("struct Later"), 1)
+
     def test_a_source_file_is_the_same_when_only_cells_of_others_have_new_numbers(self):
         book = notebook(*self.LESSON)
         units = [book.unit_of_file("b.cpp", book.cells[-1])]

@@ -14,10 +14,6 @@ set(TINYTORCH_SOURCES_92_parts
   core/device.cpp
   core/scalar_type.cpp)
 set(TINYTORCH_SOURCES_01_tensor
-  core/storage.cpp
-  core/tensor_options.cpp
-  core/tensor.cpp
-  core/creation.cpp
   core/views.cpp
   core/pointwise.cpp
   core/reductions.cpp
@@ -27,12 +23,16 @@ set(TINYTORCH_SOURCES_01_tensor
   core/matmul.cpp)
 set(TINYTORCH_SOURCES_84_devices
   core/backend.cpp
+  core/storage.cpp
+  core/tensor_options.cpp
+  core/tensor.cpp
   core/device_options.cpp
   core/device_methods.cpp
   core/layouts.cpp)
 set(TINYTORCH_SOURCES_90_operators
   core/ranges.cpp
   core/shapes.cpp
+  core/copies.cpp
   core/arithmetic.cpp
   core/comparison.cpp
   core/elementary.cpp
@@ -52,6 +52,7 @@ set(TINYTORCH_SOURCES_91_selection
   core/einsum.cpp)
 set(TINYTORCH_SOURCES_96_surface
   core/random.cpp
+  core/creation.cpp
   core/more_creation.cpp
   core/more_methods.cpp
   core/formatting.cpp

@@ -12,6 +12,7 @@
 #include "tinytorch/core/system_info.h"
 #include "tinytorch/core/npy.h"
 #include "tinytorch/core/record_function.h"
+#include "tinytorch/core/layer_set.h"
 #include "tinytorch/core/array_ref.h"
 #include "tinytorch/core/optional_array_ref.h"
 #include "tinytorch/core/small_memory.h"

@@ -41,20 +41,10 @@
 #include <cstddef>
 #include "tinytorch/core/device.h"
 #include "tinytorch/core/intrusive_ptr.h"
-//| export core/storage.cpp
-#include "tinytorch/core/block_cache.h"
-#include "tinytorch/core/error.h"
-#include "tinytorch/core/record_function.h"
 //| export core/dispatch.h
-#include <bit>
-#include <optional>
 #include <string_view>
-#include "tinytorch/core/array_ref.h"
+#include "tinytorch/core/layer_set.h"
 #include "tinytorch/core/promotion.h"
-#include "tinytorch/core/record_function.h"
-#include "tinytorch/core/scalar.h"
-//| export core/tensor_options.cpp
-#include <atomic>
 //| export core/tensor_options.h
 #include "tinytorch/core/device.h"
 #include "tinytorch/core/dispatch.h"
@@ -77,16 +67,9 @@
 #include <algorithm>
 #include <cmath>
 #include "tinytorch/core/basic_ops.h"
-//| export core/tensor.cpp
-#include "tinytorch/core/basic_ops.h"
-//| export core/creation.cpp
-#include "tinytorch/core/loops.h"
-#include "tinytorch/core/basic_ops.h"
 //| export core/views.cpp
-#include <algorithm>
 #include "tinytorch/core/basic_ops.h"
 //| export core/pointwise.cpp
-#include <cmath>
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/basic_ops.h"
 //| export core/reductions.cpp
@@ -128,6 +111,7 @@ namespace tinytorch {
 //     Tensor x.t() ---> TensorImpl (1 owner) ---+
 //
 // Up to 64 bytes lie in the `StorageImpl` itself, so that a tensor of a few numbers asks for two blocks of memory and not for three. The allocator counts as well: bytes held now, their peak, and calls. From here on no lesson needs to guess what something costs in memory.
+// How bytes are taken, counted and given back stands in library chapter 84.
 
 // %%
 //| export core/storage.h
@@ -186,71 +170,6 @@ class Storage : public intrusive_ptr<StorageImpl> {
   bool is_alias_of(const Storage& other) const { return get() == other.get(); }
   StorageImpl* unsafeGetStorageImpl() const { return get(); }
 };
-
-// %%
-//| export core/storage.cpp
-namespace {
-std::atomic<std::size_t> live_bytes{0};
-std::atomic<std::size_t> peak_bytes{0};
-std::atomic<std::size_t> allocation_calls{0};
-}  // namespace
-
-MemoryStats memory::stats() { return {live_bytes.load(), peak_bytes.load(), allocation_calls.load()}; }
-
-void memory::reset_peak() { peak_bytes.store(live_bytes.load()); }
-
-// %%
-//| export core/storage.cpp
-namespace {
-void count_taken(std::size_t nbytes) {
-  const std::size_t live = memory::add_shared(live_bytes, nbytes, std::memory_order_relaxed) + nbytes;
-  std::size_t peak = peak_bytes.load(std::memory_order_relaxed);
-  while (live > peak && !peak_bytes.compare_exchange_weak(peak, live)) {
-  }
-  memory::add_shared(allocation_calls, std::size_t{1}, std::memory_order_relaxed);
-  if (RecordObserver* const observer = record_observer.load()) observer->memory(static_cast<std::ptrdiff_t>(nbytes), live);
-}
-
-void count_given_back(std::size_t nbytes) {
-  const std::size_t live = memory::add_shared(live_bytes, std::size_t{0} - nbytes, std::memory_order_relaxed) - nbytes;
-  if (RecordObserver* const observer = record_observer.load()) observer->memory(-static_cast<std::ptrdiff_t>(nbytes), live);
-}
-}  // namespace
-
-// %%
-//| export core/storage.cpp
-void StorageImpl::take_bytes(std::size_t nbytes) {
-  // Few bytes lie in the object: one block of memory less to ask for. Of others, what was freed a moment ago serves again: small blocks of this thread (chapter 92), larger ones of the process (chapter 70). General memory at a multiple of 64 is slow to get.
-  void* data = nullptr;
-  if (nbytes > memory::kSmallLimit) data = memory::allocate_block(nbytes);
-  else if (nbytes > sizeof room_ || !memory::kKeepsBlocks) data = nbytes == 0 ? nullptr : memory::allocate_small(nbytes);
-  else if (nbytes > 0) data = room_;
-  TORCH_CHECK(data != nullptr || nbytes == 0, "DefaultCPUAllocator: can't allocate memory: you tried to allocate ", nbytes,
-              " bytes. Use smaller tensors or batches, or free some first.");
-  data_ = data;
-  nbytes_ = nbytes;
-  if (nbytes > 0) count_taken(nbytes);
-}
-
-void StorageImpl::give_bytes_back(void* data, std::size_t nbytes) noexcept {
-  if (data == nullptr) return;
-  if (nbytes > memory::kSmallLimit) memory::free_block(data, nbytes);
-  else if (data != room_) memory::free_small(data, nbytes);
-  count_given_back(nbytes);
-}
-
-StorageImpl::StorageImpl(std::size_t nbytes) { take_bytes(nbytes); }
-
-StorageImpl::StorageImpl(void* data, std::size_t nbytes, Deleter deleter, void* context)
-    : data_(data), nbytes_(nbytes), deleter_(deleter), context_(context) {}
-
-StorageImpl::~StorageImpl() {
-  if (deleter_ != nullptr) {
-    deleter_(data_, nbytes_, context_);
-  } else {
-    give_bytes_back(data_, nbytes_);
-  }
-}
 
 // %%
 TEST_CASE("storage: the allocator counts live bytes, the peak and the calls") {
@@ -323,123 +242,25 @@ TEST_CASE("promotion: category first, then width") {
 //     layers = (union of the arguments' layers) & registered - excluded by the thread
 //     call the highest; it may exclude itself and call the operator again
 //
-// Layers are bits of an integer, so all of this costs a few instructions, which Part 2 measures. `layers_of(arg)` gives the layers of one argument; `|`, `&` and `-` join, intersect and take away. An argument may also be a tensor
-// without value, made by `Tensor x;`: `is_undefined(arg)` says so, and no operator accepts it.
+// Layers are bits of an integer, so all of this costs a few instructions, which Part 2 measures. `Layer` names them from the lowest to the highest, a `LayerSet` is a set of them. Both, and what a thread has switched off, stand in library chapter 92:
+//
+//     a | b    a & b    a - b                          two sets joined, intersected, one taken away from the other
+//     set.has(Layer::CPU)  set.empty()  set.highest()
+//     layers_of(arg)                                   the layers that one argument asks for; a plain value asks for none
+//     thread_state().excluded                          what this thread has switched off; ExcludeLayersGuard does so for a scope,
+//                                                      AutoDispatchBelowAutograd does it for Autograd
+//
+// An argument may also be a tensor without value, made by `Tensor x;`: `is_undefined(arg)` says so, and no operator accepts it.
 //
 // One bit is no layer but a mark, `Elsewhere`. A tensor carries it if its bytes lie in the memory of a device from outside of the library, and an operator (in `registered`) as long as it has no function for such devices.
 // Where both carry it, `&` keeps it, and nothing may run. You need no test for it: the mark is the sign bit, and `empty()` is true when it is left.
 
 // %%
 //| export core/dispatch.h
-// The layers that an operator can have, from the lowest to the highest. A call runs the highest one that its arguments ask for. Source: c10/core/DispatchKey.h.
-// PrivateUse1 is for a device from outside (chapter 84). Elsewhere is no layer but a mark: of tensors on such a device, and of operators that have no function for it.
-enum class Layer : std::uint8_t { CPU, TunedCPU, HalfPrecision, PrivateUse1, InplaceOrView, Autograd, Elsewhere = 31 };
-inline constexpr std::size_t kLayerCount = 6;
-
-// A set of layers, as bits. Source: c10/core/DispatchKeySet.h.
-class LayerSet {
- public:
-  constexpr LayerSet() = default;
-  constexpr LayerSet(Layer layer) : bits_(static_cast<std::uint32_t>(1U << static_cast<unsigned>(layer))) {}
-  constexpr bool has(Layer layer) const { return (bits_ & LayerSet(layer).bits_) != 0; }
-  // Whether there is nothing to run: no layer, or the mark Elsewhere, which is the sign.
-  constexpr bool empty() const { return static_cast<std::int32_t>(bits_) <= 0; }
-  constexpr Layer highest() const { return static_cast<Layer>(std::bit_width(bits_) - 1); }
-  friend constexpr LayerSet operator|(LayerSet a, LayerSet b) { return from_bits(a.bits_ | b.bits_); }
-  friend constexpr LayerSet operator&(LayerSet a, LayerSet b) { return from_bits(a.bits_ & b.bits_); }
-  friend constexpr LayerSet operator-(LayerSet a, LayerSet b) { return from_bits(a.bits_ & ~b.bits_); }
-  friend constexpr bool operator==(LayerSet a, LayerSet b) = default;
-
- private:
-  static constexpr LayerSet from_bits(std::uint32_t bits) {
-    LayerSet set;
-    set.bits_ = bits;
-    return set;
-  }
-  std::uint32_t bits_ = 0;
-};
-
-// %%
-//| export core/dispatch.h
-// What a thread carries along: layers switched off, and modes, whose bits belong to later modules. Worker threads
-// and engines copy it from the thread that started them. Source: c10/core/impl/LocalDispatchKeySet.h.
-struct ThreadState {
-  LayerSet excluded;
-  std::uint32_t modes = 0;
-};
-inline thread_local constinit ThreadState current_thread_state{};
-inline ThreadState& thread_state() { return current_thread_state; }
-
-// Puts a thread state in place for a scope.
-class ThreadStateGuard {
- public:
-  explicit ThreadStateGuard(ThreadState state) : saved_(thread_state()) { thread_state() = state; }
-  ~ThreadStateGuard() { thread_state() = saved_; }
-  ThreadStateGuard(const ThreadStateGuard&) = delete;
-  ThreadStateGuard& operator=(const ThreadStateGuard&) = delete;
-
- private:
-  ThreadState saved_;
-};
-
-// Switches layers off for a scope.
-class ExcludeLayersGuard {
- public:
-  explicit ExcludeLayersGuard(LayerSet layers) : saved_(thread_state().excluded) {
-    thread_state().excluded = saved_ | layers;
-  }
-  ~ExcludeLayersGuard() { thread_state().excluded = saved_; }
-  ExcludeLayersGuard(const ExcludeLayersGuard&) = delete;
-  ExcludeLayersGuard& operator=(const ExcludeLayersGuard&) = delete;
-
- private:
-  LayerSet saved_;
-};
-
-// For code that changes parameters as such (initialisation, loading): runs below the layers above InplaceOrView, so
-// that writes are still counted. Source: aten/src/ATen/core/LegacyTypeDispatch.h.
-class AutoDispatchBelowAutograd : public ExcludeLayersGuard {
- public:
-  AutoDispatchBelowAutograd() : ExcludeLayersGuard(Layer::Autograd) {}
-};
-
-// Layers that every new tensor is born with beside its backend's, and the modes of a thread in which each is shown to op::created, whatever its options ask for.
-// A later module may add to them, at start-up.
-inline constinit LayerSet birth_layers{};
-inline constinit std::uint32_t birth_modes = 0;
-
-// %%
-//| export core/dispatch.h
-// Which layers an argument asks for. Plain values ask for none; tensor.h adds tensors, lists of them and options.
-// A type that is not listed does not compile: a silent "none" for a list of tensors once swallowed gradients.
-template <class T>
-inline constexpr bool is_plain_argument =
-    std::is_arithmetic_v<T> || std::is_enum_v<T> || std::is_same_v<T, Scalar> || std::is_same_v<T, IntArrayRef>;
-template <class T>
-inline constexpr bool is_plain_argument<std::optional<T>> = is_plain_argument<T>;
-
-template <class T>
-  requires is_plain_argument<T>
-constexpr LayerSet layers_of(const T&) {
-  return {};
-}
-template <class T>
-  requires is_plain_argument<T>
-constexpr bool is_undefined(const T&) {
-  return false;
-}
-
 [[noreturn]] void fail_undefined_argument(const char* name);
 [[noreturn]] void fail_no_kernel_elsewhere(const char* name);  // chapter 84
 [[noreturn]] void fail_no_layer(const char* name, LayerSet left);
 
-// Notes the tensors among arguments and results, for an observer; tensor.h has the overloads that find some.
-template <class T>
-  requires is_plain_argument<T>
-void note_tensors(RecordFunction&, const T&) {}
-
-// %%
-//| export core/dispatch.h
 // An operator: a name and one function per layer. It is a global object, initialised before any code runs (constinit). Source: aten/src/ATen/core/dispatch/Dispatcher.h.
 template <class Signature>
 class Operator;
@@ -652,22 +473,6 @@ inline ScalarType get_default_dtype_as_scalartype() { return get_default_dtype()
 void set_default_dtype(ScalarType type);
 
 // %%
-//| export core/tensor_options.cpp
-namespace {
-std::atomic<ScalarType> default_dtype{ScalarType::Float};
-}
-
-TypeMeta get_default_dtype() { return TypeMeta(default_dtype.load(std::memory_order_relaxed)); }
-
-void set_default_dtype(ScalarType type) {
-  TORCH_CHECK_TYPE(isFloatingType(type), "only floating-point types are supported as the default type\n[set_default_dtype] got ", type,
-                   "; use kFloat or kDouble.");
-  default_dtype.store(type, std::memory_order_relaxed);
-}
-
-TypeMeta TensorOptions::dtype() const { return TypeMeta(dtype_.value_or(get_default_dtype())); }
-
-// %%
 //| export core/tensor_impl.h
 // Room for what a later module knows about a tensor (autograd keeps its record here). Opaque to this module.
 struct TensorMetadata : memory::Pooled {
@@ -816,6 +621,7 @@ void TensorImpl::set_geometry(IntArrayRef shape, IntArrayRef steps, std::int64_t
 //     method          function:        dispatcher:          kernel:
 //                     checks           which layer?         loops
 //
+// This module writes the kernels from which most can be learned: views, a product, a sum, a product of matrices. The bodies of the other functions stand in library chapters: making tensors (96), reading their elements (84), copies and the rest of arithmetic (90).
 // Read the contracts in the next cell (*broadcasting* is explained below). Of the class after it only remember that methods forward to functions; what it has for later chapters (formats, devices) can wait.
 
 // %%
@@ -1039,52 +845,6 @@ std::int64_t wrap_dim(std::int64_t dim, std::int64_t dims);
 Tensor make_tensor(Storage storage, ScalarType type, LayerSet layers, IntArrayRef sizes, IntArrayRef strides, std::int64_t offset);
 
 // %%
-//| export core/tensor.cpp
-std::int64_t wrap_dim(std::int64_t dim, std::int64_t dims) {
-  const std::int64_t range = dims == 0 ? 1 : dims;
-  TORCH_CHECK_INDEX(dim >= -range && dim < range, "Dimension out of range (expected to be in range of [", -range, ", ", range - 1,
-                    "], but got ", dim, ")");
-  return dim < 0 ? dim + range : dim;
-}
-
-// %%
-//| export core/tensor.cpp
-Tensor make_tensor(Storage storage, ScalarType type, LayerSet layers, IntArrayRef sizes, IntArrayRef strides, std::int64_t offset) {
-  return Tensor(make_intrusive<TensorImpl>(std::move(storage), type, layers, sizes, strides, offset));
-}
-
-// %%
-//| export core/tensor.cpp
-std::int64_t Tensor::size(std::int64_t dim) const {
-  TORCH_CHECK_INDEX(this->dim() > 0, "Dimension specified as ", dim, " but tensor has no dimensions");
-  return sizes()[static_cast<std::size_t>(wrap_dim(dim, this->dim()))];
-}
-
-std::int64_t Tensor::stride(std::int64_t dim) const {
-  TORCH_CHECK_INDEX(this->dim() > 0, "Dimension specified as ", dim, " but tensor has no dimensions");
-  return strides()[static_cast<std::size_t>(wrap_dim(dim, this->dim()))];
-}
-
-// %%
-//| export core/tensor.cpp
-void* Tensor::data_ptr() const {
-  if (is_elsewhere()) fail_read_elsewhere(impl());
-  char* const base = static_cast<char*>(storage()->data());
-  return base == nullptr ? nullptr : base + static_cast<std::size_t>(storage_offset()) * element_size();
-}
-
-Scalar Tensor::item() const {
-  TORCH_CHECK(numel() == 1, "a Tensor with ", numel(), " elements cannot be converted to Scalar\n[item] sizes ", sizes(),
-              "; select one element first.");
-  if (is_elsewhere()) return to_host(*this).item();
-  return dispatch_stored_types(scalar_type(), [this]<class T>() { return Scalar(*data<T>()); });
-}
-
-Tensor& Tensor::operator=(const Tensor& other) && { return copy_(other); }
-Tensor& Tensor::operator=(Tensor&& other) && { return copy_(other); }
-Tensor& Tensor::operator=(const Scalar& value) && { return fill_(value); }
-
-// %%
 TEST_CASE("anatomy: sizes, strides and offset over shared storage") {
   const Storage storage = make_intrusive<StorageImpl>(6 * sizeof(float));
   const Tensor x = make_tensor(storage, kFloat, Layer::CPU, {2, 3}, {3, 1}, 0);
@@ -1162,67 +922,14 @@ TEST_CASE("a Tensor is a handle: a copy shares, an assignment to an element writ
   CHECK_ERROR(same.size(2), "Dimension out of range (expected to be in range of [-2, 1], but got 2)");
 }
 
-// %%
-//| export core/creation.cpp
-namespace {
-Tensor created_cpu(const Tensor& fresh, const TensorOptions&) { return fresh; }
-// Most new tensors ask for nothing, so they need no call.
-bool ask_for_nothing(const TensorOptions& options) {
-  return options.layers() == LayerSet(Layer::CPU) && !options.has_device() && (thread_state().modes & birth_modes) == 0;
-}
-}  // namespace
-constinit Operator<Tensor(const Tensor&, const TensorOptions&)> op::created("created", {.cpu = created_cpu});
-Tensor created(const Tensor& fresh, const TensorOptions& options) {
-  require_device("empty", options.device());
-  return op::created(to_device(fresh, options.device()), options);
-}
-
-// %%
-//| export core/creation.cpp
-Tensor empty(IntArrayRef size, const TensorOptions& options) {
-  if (options.has_memory_format()) return empty(size, options, std::nullopt);
-  const ScalarType type = options.dtype();
-  const std::int64_t numel = multiply_sizes(size);
-  std::int64_t nbytes = 0;
-  TORCH_CHECK(!__builtin_mul_overflow(numel, static_cast<std::int64_t>(elementSize(type)), &nbytes),
-              "Storage size calculation overflowed with sizes=", size);
-  auto storage = make_intrusive<StorageImpl>(static_cast<std::size_t>(nbytes));
-  Tensor fresh(make_intrusive<TensorImpl>(std::move(storage), type, LayerSet(Layer::CPU) | birth_layers, size, numel));
-  if (!ask_for_nothing(options)) return created(fresh, options);
-  return fresh;
-}
-
-// %%
-//| export core/loops.h
-// The kernels behind copy_ and fill_, for other kernels: they write into a tensor without a call through the dispatcher, so that a
-// result is not counted as changed in place before anyone has seen it.
-void copy_into(const Tensor& to, const Tensor& from);  // converts; REQUIRES: `from` broadcasts to to's sizes, and they do not overlap
-void fill_with(const Tensor& to, const Scalar& value);
-
-// %%
-//| export core/creation.cpp
-namespace {
-ScalarType type_of_value(const Scalar& value) { return value.isFloatingPoint() ? get_default_dtype() : value.type(); }
-}  // namespace
-
-Tensor full(IntArrayRef size, const Scalar& fill_value, const TensorOptions& options) {
-  Tensor result = empty(size, options.dtype_opt().value_or(type_of_value(fill_value)));
-  fill_with(result, fill_value);
-  if (!ask_for_nothing(options)) return created(result, options);
-  return result;
-}
-
-Tensor zeros(IntArrayRef size, const TensorOptions& options) { return full(size, 0, options.dtype(options.dtype())); }
-Tensor ones(IntArrayRef size, const TensorOptions& options) { return full(size, 1, options.dtype(options.dtype())); }
-
-// %%
-//| export core/creation.cpp
-Tensor wrapped_scalar(const Scalar& value) {
-  const Tensor result = empty({}, value.isFloatingPoint() ? kDouble : value.type());
-  dispatch_all_types(result.scalar_type(), [&]<class T>() { *result.data<T>() = value.to<T>(); });
-  result.impl().wrapped_number = true;
-  return result;
-}
+// %% [markdown]
+// A new tensor is two blocks of memory: the bytes, and how to read them. `empty` is no more than this, with checks and options around it; `zeros`, `ones` and `full` then write into what it gives.
+//
+// ```cpp
+// const std::int64_t numel = multiply_sizes(size);
+// auto storage = make_intrusive<StorageImpl>(static_cast<std::size_t>(numel) * elementSize(type));
+// return Tensor(make_intrusive<TensorImpl>(std::move(storage), type, Layer::CPU, size, numel));
+// ```
 
 // %% [markdown]
 // ### Views
@@ -1234,38 +941,13 @@ Tensor wrapped_scalar(const Scalar& value) {
 //     x[1]     (4)             (1)            4       8  9 10 11
 //     x.select(1, 2)  (3)      (4)            2       -> 2 6 10
 //     x.slice(1, 0, 4, 2) (3, 2)  (4, 2)      0       -> 0 2 | 4 6 | 8 10
+
 // %%
 //| export core/views.cpp
 // A new tensor over the same storage.
 Tensor alias(const Tensor& self, IntArrayRef sizes, IntArrayRef strides, std::int64_t offset) {
   const LayerSet layers = self.impl().layers - Layer::Autograd;
   return make_tensor(self.storage(), self.scalar_type(), layers, sizes, strides, offset);
-}
-
-// %%
-//| export core/views.cpp
-namespace {
-Tensor as_strided_cpu(const Tensor& self, IntArrayRef size, IntArrayRef stride, std::optional<std::int64_t> storage_offset) {
-  const std::int64_t first = storage_offset.value_or(self.storage_offset());
-  const bool is_empty = multiply_sizes(size) == 0;
-  double last = static_cast<double>(first);  // of a position: a double does not overflow, and is exact where it can be in bounds
-  for (std::size_t i = 0; i < size.size(); ++i) last += static_cast<double>(size[i] - 1) * static_cast<double>(stride[i]);
-  const double needed = (last + 1) * static_cast<double>(self.element_size());
-  TORCH_CHECK(is_empty || needed <= static_cast<double>(self.storage()->nbytes()), "setStorage: sizes ", size, ", strides ", stride,
-              ", storage offset ", first, ", and itemsize ", self.element_size(), " requiring a storage size of ",
-              static_cast<std::size_t>(needed), " are out of bounds for storage of size ", self.storage()->nbytes());
-  return alias(self, size, stride, first);
-}
-}  // namespace
-constinit Operator<Tensor(const Tensor&, IntArrayRef, IntArrayRef, std::optional<std::int64_t>)> op::as_strided("as_strided",
-                                                                                                         {.cpu = as_strided_cpu});
-
-Tensor as_strided(const Tensor& self, IntArrayRef size, IntArrayRef stride, std::optional<std::int64_t> storage_offset) {
-  TORCH_CHECK(size.size() == stride.size(), "mismatch in length of strides and shape");
-  for (const std::int64_t step : stride)
-    TORCH_CHECK(step >= 0, "as_strided: Negative strides are not supported at the moment, got strides: ", stride);
-  TORCH_CHECK(storage_offset.value_or(0) >= 0, "Tensor: invalid storage offset ", storage_offset.value_or(0));
-  return op::as_strided(self, size, stride, storage_offset);
 }
 
 // %%
@@ -1277,37 +959,19 @@ Tensor alias(const Tensor& self, IntArrayRef sizes, IntArrayRef strides, std::in
 // `shape` with its -1 worked out so that it holds `numel` elements.
 DimVector infer_shape(IntArrayRef shape, std::int64_t numel);
 
-// %%
-//| export core/views.cpp
-DimVector infer_shape(IntArrayRef shape, std::int64_t numel) {
-  DimVector sizes(shape);
-  std::int64_t known = 1;
-  bool overflow = false;
-  std::optional<std::size_t> open;
-  for (std::size_t i = 0; i < shape.size(); ++i) {
-    if (shape[i] == -1) {
-      TORCH_CHECK(!open, "only one dimension can be inferred");
-      open = i;
-    } else {
-      TORCH_CHECK(shape[i] >= 0, "invalid shape dimension ", shape[i], " at index ", i, " of shape ", shape);
-      overflow = __builtin_mul_overflow(known, shape[i], &known) || overflow;
-    }
-  }
-  if (open && known > 0 && !overflow && numel % known == 0) {
-    sizes[*open] = numel / known;
-    return sizes;
-  }
-  TORCH_CHECK(!(open && known == 0 && numel == 0), "cannot reshape tensor of 0 elements into shape ", shape,
-              " because the unspecified dimension size -1 can be any value and is ambiguous");
-  TORCH_CHECK(!open && !overflow && known == numel, "shape '", shape, "' is invalid for input of size ", numel);
-  return sizes;
-}
-
 // %% [markdown]
 // Which shapes can a tensor take without a copy? Going from the back, dimensions that continue each other in memory form a *chunk*, in which elements are evenly spaced. New dimensions may split or join a chunk, but none may reach from one chunk into the next.
 //
 //     sizes (2, 3, 4)  strides (12, 4, 1)     4 = 4 * 1, 12 = 3 * 4: one chunk of 24   any shape fits
 //     its transpose(0, 1): (3, 2, 4), (4, 12, 1)     12 != 4 * 1: chunks 3 | 2 | 4     (3, 2, 2, 2) fits, (6, 4) does not
+//
+// By hand, for sizes (3, 4) with strides (1, 3), a transpose, in the shape (3, 2, 2):
+//
+//     from the back: 4, stride 3     the 3 before it has stride 1, not 4 * 3: the chunk ends, 4 elements, 3 apart
+//         place 2: stride 3          2 of 4 placed
+//         place 2: stride 2 * 3      4 of 4: the chunk is full
+//     then 3, stride 1               no dimension is left: a chunk of 3 elements, 1 apart
+//         place 3: stride 1          so the strides are (1, 6, 3); the shape (12) would have met a full chunk of 4 with 12
 
 // %% {"nbgrader": {"grade": false, "grade_id": "01-compute-stride", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export core/views.cpp
@@ -1580,32 +1244,9 @@ TEST_CASE("select: one dimension less, the offset moved") {
   // END HIDDEN TESTS
 }
 
-// %%
-//| export core/views.cpp
-namespace {
-Tensor slice_cpu(const Tensor& self, std::int64_t dim, std::int64_t start, std::int64_t end, std::int64_t step) {
-  DimVector sizes(self.sizes());
-  DimVector strides(self.strides());
-  const auto d = static_cast<std::size_t>(dim);
-  const std::int64_t offset = self.storage_offset() + start * strides[d];
-  sizes[d] = end > start ? 1 + (end - start - 1) / step : 0;
-  if (__builtin_mul_overflow(strides[d], step, &strides[d])) strides[d] = 0;  // then there is at most one element
-  return alias(self, sizes, strides, offset);
-}
-}  // namespace
-constinit Operator<Tensor(const Tensor&, std::int64_t, std::int64_t, std::int64_t, std::int64_t)> op::slice("slice", {.cpu = slice_cpu});
-
-// Elements start, start + step, ... below end of one dimension. Bounds count from the end when negative and are clamped, as in Python.
-Tensor slice(const Tensor& self, std::int64_t dim, std::optional<std::int64_t> start, std::optional<std::int64_t> end, std::int64_t step) {
-  TORCH_CHECK_INDEX(self.dim() > 0, "slice() cannot be applied to a 0-dim tensor.");
-  TORCH_CHECK(step > 0, "slice step must be positive");
-  const std::int64_t d = wrap_dim(dim, self.dim());
-  const std::int64_t size = self.size(d);
-  auto clamp = [size](std::int64_t bound) { return std::clamp<std::int64_t>(bound < 0 ? bound + size : bound, 0, size); };
-  const std::int64_t first = clamp(start.value_or(0));
-  const std::int64_t last = std::max(first, clamp(end.value_or(size)));
-  return op::slice(self, d, first, last, step);
-}
+// %% [markdown]
+// Two more views are arithmetic of the same kind (library chapter 90). `slice(dim, start, end, step)` moves the offset by `start` steps and makes the stride `step` times as long; its bounds count from the end when negative and are clamped, as in Python.
+// `as_strided(size, stride, offset)` is the most general view: any sizes and strides that stay inside the storage. Nothing says that each element appears only once.
 
 // %%
 TEST_CASE("slices and what is made of views share memory and refuse what does not fit") {
@@ -1918,8 +1559,10 @@ void zip_into(const Tensor& out, const Tensor& a, const Tensor& b, F f) {
 
 // %%
 //| export core/loops.h
-// Throws if `alpha` is no factor for results of this type: a floating-point number for integers, a bool for anything but bools.
-void check_alpha(const Tensor& self, const Tensor& other, const Scalar& alpha);
+// The kernels behind copy_ and fill_, for other kernels: they write into a tensor without a call through the dispatcher, so that a
+// result is not counted as changed in place before anyone has seen it.
+void copy_into(const Tensor& to, const Tensor& from);  // converts; REQUIRES: `from` broadcasts to to's sizes, and they do not overlap
+void fill_with(const Tensor& to, const Scalar& value);
 
 // Whether both are the same elements in the same order, so that reading one while writing the other is safe.
 bool same_elements(const Tensor& a, const Tensor& b);
@@ -1927,31 +1570,6 @@ bool same_elements(const Tensor& a, const Tensor& b);
 bool ranges_overlap(const Tensor& a, const Tensor& b);
 // Refuses to write into a tensor in which several indices are one element, as in the result of expand().
 void check_no_internal_overlap(const Tensor& written);
-
-// %%
-//| export core/pointwise.cpp
-bool same_elements(const Tensor& a, const Tensor& b) {
-  return a.is_alias_of(b) && a.scalar_type() == b.scalar_type() && a.storage_offset() == b.storage_offset() && a.sizes() == b.sizes() &&
-         a.strides() == b.strides();
-}
-
-bool ranges_overlap(const Tensor& a, const Tensor& b) {
-  if (!a.is_alias_of(b) || a.numel() == 0 || b.numel() == 0) return false;
-  auto end = [](const Tensor& x) {
-    std::int64_t last = x.storage_offset();
-    for (std::size_t i = 0; i < x.sizes().size(); ++i) last += (x.sizes()[i] - 1) * x.strides()[i];
-    return static_cast<std::size_t>(last + 1) * x.element_size();
-  };
-  auto begin = [](const Tensor& x) { return static_cast<std::size_t>(x.storage_offset()) * x.element_size(); };
-  return begin(a) < end(b) && begin(b) < end(a);
-}
-
-void check_no_internal_overlap(const Tensor& written) {
-  for (std::size_t i = 0; i < written.sizes().size(); ++i)
-    TORCH_CHECK(written.strides()[i] != 0 || written.sizes()[i] <= 1,
-                "unsupported operation: more than one element of the written-to tensor refers to a single memory location. Please clone() "
-                "the tensor before performing the operation.\nsizes ", written.sizes(), ", strides ", written.strides());
-}
 
 // %%
 //| export core/loops.h
@@ -2115,6 +1733,9 @@ TEST_CASE("result_type: numbers and 0-d tensors count by category only") {
   // END HIDDEN TESTS
 }
 
+// %% [markdown]
+// Now an operator of two tensors takes a line. `zip_as` joins what every one of them needs: the shape of the result, the conversion to one type, and the walk.
+
 // %%
 //| export core/loops.h
 // `self` in `type`: itself, or a copy that `converted` then owns.
@@ -2134,175 +1755,25 @@ Tensor zip_as(const Tensor& self, const Tensor& other, ScalarType type, F f) {
   return result;
 }
 
-// self = f(self, other): computed in the common type, which must fit into self's.
-template <class F>
-const Tensor& zip_in_place(const Tensor& self, const Tensor& other, ScalarType type, F f) {
-  const DimVector sizes = infer_size(self.sizes(), other.sizes());
-  TORCH_CHECK(canCast(type, self.scalar_type()), "result type ", type, " can't be cast to the desired output type ", self.scalar_type());
-  TORCH_CHECK(IntArrayRef(sizes) == self.sizes(), "output with shape ", self.sizes(), " doesn't match the broadcast shape ", IntArrayRef(sizes));
-  check_no_internal_overlap(self);
-  const bool separate = type == self.scalar_type() && (same_elements(self, other) || !ranges_overlap(self, other));
-  if (!separate) {
-    copy_into(self, zip_as(self, other, type, f));
-    return self;
-  }
-  Tensor converted;
-  const Tensor& b = in_type(other, type, converted);
-  dispatch_all_types(type, [&]<class T>() { zip_into<T, T, T>(self, self, b, f); });
-  return self;
-}
-
 // %%
 //| export core/pointwise.cpp
 namespace {
-// self + alpha * other with the multiplication left out when alpha is 1.
-template <class F>
-void with_alpha(const Scalar& alpha, F f) {
-  if (alpha.equal(1)) {
-    f([](auto x, auto y) { return x + y; });
-  } else {
-    f([alpha](auto x, auto y) {
-      using T = decltype(y);
-      return static_cast<T>(x + alpha.to<T>() * y);
-    });
-  }
+Tensor mul_cpu(const Tensor& self, const Tensor& other) {
+  return zip_as(self, other, result_type(self, other), [](auto x, auto y) { return static_cast<decltype(x)>(x * y); });
 }
-
-Tensor add_cpu(const Tensor& self, const Tensor& other, const Scalar& alpha) {
-  Tensor result;
-  with_alpha(alpha, [&](auto f) { result = zip_as(self, other, result_type(self, other), f); });
-  return result;
-}
-
-const Tensor& add_inplace_cpu(const Tensor& self, const Tensor& other, const Scalar& alpha) {
-  with_alpha(alpha, [&](auto f) { zip_in_place(self, other, result_type(self, other), f); });
-  return self;
-}
-}  // namespace
-
-void check_alpha(const Tensor& self, const Tensor& other, const Scalar& alpha) {
-  if (alpha.type() == kLong || !self.defined() || !other.defined()) return;
-  const ScalarType type = result_type(self, other);
-  TORCH_CHECK(!alpha.isBoolean() || type == kBool, "Boolean alpha only supported for Boolean results.");
-  TORCH_CHECK(!alpha.isFloatingPoint() || isFloatingType(type),
-              "For integral input tensors, argument alpha must not be a floating point number.");
-}
-constinit Operator<Tensor(const Tensor&, const Tensor&, const Scalar&)> op::add("add", {.cpu = add_cpu});
-constinit Operator<const Tensor&(const Tensor&, const Tensor&, const Scalar&)> op::add_("add_", {.cpu = add_inplace_cpu});
-
-Tensor add(const Tensor& self, const Tensor& other, const Scalar& alpha) {
-  check_alpha(self, other, alpha);
-  return op::add(self, other, alpha);
-}
-const Tensor& add_(const Tensor& self, const Tensor& other, const Scalar& alpha) {
-  check_alpha(self, other, alpha);
-  return op::add_(self, other, alpha);
-}
-
-// %%
-//| export core/pointwise.cpp
-namespace {
-constexpr auto multiply = [](auto x, auto y) { return static_cast<decltype(x)>(x * y); };
-Tensor mul_cpu(const Tensor& self, const Tensor& other) { return zip_as(self, other, result_type(self, other), multiply); }
-const Tensor& mul_inplace_cpu(const Tensor& self, const Tensor& other) { return zip_in_place(self, other, result_type(self, other), multiply); }
 }  // namespace
 constinit Operator<Tensor(const Tensor&, const Tensor&)> op::mul("mul", {.cpu = mul_cpu});
-constinit Operator<const Tensor&(const Tensor&, const Tensor&)> op::mul_("mul_", {.cpu = mul_inplace_cpu});
 Tensor mul(const Tensor& self, const Tensor& other) { return op::mul(self, other); }
-const Tensor& mul_(const Tensor& self, const Tensor& other) { return op::mul_(self, other); }
 
-// %%
-//| export core/pointwise.cpp
-void copy_into(const Tensor& to, const Tensor& from) {
-  dispatch_stored_types(to.scalar_type(), [&]<class T>() {
-    dispatch_stored_types(from.scalar_type(), [&]<class S>() { map_into<T, S>(to, from, [](S x) { return static_cast<T>(x); }); });
-  });
-}
-
-void fill_with(const Tensor& to, const Scalar& value) {
-  // Writes only: what new memory holds may not even be a valid bool.
-  const StridedLoop<1> loop(to.sizes(), {to.strides()});
-  dispatch_stored_types(to.scalar_type(), [&]<class T>() {
-    loop.run([data = to.data<T>(), number = value.to<T>()](const auto& offset, std::int64_t count, const auto& step) {
-      for (std::int64_t i = 0; i < count; ++i) data[offset[0] + i * step[0]] = number;
-    });
-  });
-}
-
-// %%
-//| export core/pointwise.cpp
-namespace {
-// A copy in row order, or in self's own where it has one without gaps.
-Tensor copied(const Tensor& self, ScalarType type, bool keeps_order) {
-  const Tensor result = keeps_order && is_dense(self) ? empty_beside(self, self.sizes(), type) : empty(self.sizes(), type);
-  copy_into(result, self);
-  return result;
-}
-
-Tensor to_dtype_cpu(const Tensor& self, ScalarType type) { return copied(self, type, true); }
-Tensor clone_cpu(const Tensor& self, bool keeps_order) { return copied(self, self.scalar_type(), keeps_order); }
-
-const Tensor& copy_cpu(const Tensor& self, const Tensor& src) {
-  const DimVector sizes = infer_size(self.sizes(), src.sizes());
-  TORCH_CHECK(IntArrayRef(sizes) == self.sizes(), "output with shape ", self.sizes(), " doesn't match the broadcast shape ", IntArrayRef(sizes));
-  if (same_elements(self, src)) return self;
-  check_no_internal_overlap(self);
-  // Source and target may be views that overlap: then the source is copied out first.
-  copy_into(self, ranges_overlap(self, src) ? clone_cpu(src, true) : src);
-  return self;
-}
-}  // namespace
-constinit Operator<Tensor(const Tensor&, bool)> op::clone("clone", {.cpu = clone_cpu});
-constinit Operator<const Tensor&(const Tensor&, const Tensor&)> op::copy_("copy_", {.cpu = copy_cpu});
-constinit Operator<Tensor(const Tensor&, ScalarType)> op::to_dtype("to", {.cpu = to_dtype_cpu});
-
-Tensor clone(const Tensor& self) { return op::clone(self, true); }
-Tensor in_row_order(const Tensor& self) { return self.is_contiguous() ? self : op::clone(self, false); }
-const Tensor& copy_(const Tensor& self, const Tensor& src) { return op::copy_(self, src); }
-Tensor to_dtype(const Tensor& self, ScalarType type) { return self.scalar_type() == type ? self : op::to_dtype(self, type); }
-
-// %%
-//| export core/pointwise.cpp
-namespace {
-const Tensor& fill_cpu(const Tensor& self, const Scalar& value) {
-  fill_with(self, value);
-  return self;
-}
-}  // namespace
-constinit Operator<const Tensor&(const Tensor&, const Scalar&)> op::fill_("fill_", {.cpu = fill_cpu});
-const Tensor& fill_(const Tensor& self, const Scalar& value) { return op::fill_(self, value); }
-
-// %%
-//| export core/pointwise.cpp
-namespace {
-template <class F>
-Tensor map(const Tensor& self, F f) {
-  const Tensor result = empty_beside(self, self.sizes(), self.scalar_type());
-  dispatch_all_types(self.scalar_type(), [&]<class T>() { map_into<T, T>(result, self, [f](T x) { return static_cast<T>(f(x)); }); });
-  return result;
-}
-Tensor neg_cpu(const Tensor& self) {
-  return map(self, [](auto x) { return -x; });
-}
-}  // namespace
-constinit Operator<Tensor(const Tensor&)> op::neg("neg", {.cpu = neg_cpu});
-
-Tensor neg(const Tensor& self) {
-  TORCH_CHECK_NOT_IMPLEMENTED(!self.defined() || self.scalar_type() != kBool,
-              "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use the `~` or "
-              "`logical_not()` operator instead.");
-  return op::neg(self);
-}
-
-// %%
-//| export core/pointwise.cpp
-namespace {
-Tensor exp_cpu(const Tensor& self) {
-  return map_floating("exp", self, [](auto x) { return std::exp(x); });
-}
-}  // namespace
-constinit Operator<Tensor(const Tensor&)> op::exp("exp", {.cpu = exp_cpu});
-Tensor exp(const Tensor& self) { return op::exp(self); }
+// %% [markdown]
+// `add`, `neg`, `exp` and copies are the same walk with another lambda (library chapter 90). Writing *in place* asks for more care. The common type must fit into self's, and so must the shape. A stretched tensor is refused: several of its indices are one element. And what is
+// read may lie in the memory that is written:
+//
+//     x.slice(0, 1).copy_(x.slice(0, 0, 5))       x: 0 1 2 3 4 5
+//                                                     \ \ \ \ \       element by element, x[0] would go to x[1], from there to x[2], ...
+//                                                    0 0 1 2 3 4      so the source is copied out first
+//
+// `ranges_overlap` finds this out from offsets, sizes and strides. If both are the very same elements, as in `x += x`, each is read before it is written, and no copy is needed.
 
 // %%
 TEST_CASE("arithmetic: broadcasting, promotion, in place, NaN, empty and 0-d") {

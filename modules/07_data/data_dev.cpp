@@ -1701,7 +1701,7 @@ void data::DataLoaderBase<Dataset, Batch, BatchRequest>::join() {
 // APPROACH: 1. A result with the job's number. 2. Put the thread state in place. 3. get_batch, into the result.
 //   4. catch (...): keep std::current_exception() in the result.
 // EXAMPLE: for a dataset that throws for index 3, the job {3} gives a result without a batch and with an exception.
-// HINT: module 01's ThreadStateGuard puts a state in place for a scope.
+// HINT: ThreadStateGuard (chapter 92) puts a state in place for a scope.
 template <class Dataset, class Batch, class BatchRequest>
 auto data::DataLoaderBase<Dataset, Batch, BatchRequest>::run_job(Dataset& dataset, Job job) -> Result {
   // BEGIN SOLUTION

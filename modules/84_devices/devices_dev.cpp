@@ -16,7 +16,8 @@
 //
 // Two things that programs do around a tensor rather than with it. They say where it shall live and of which type it shall be: `x.to(device)`, `zeros({2}, torch::device(torch::kCPU).dtype(torch::kDouble))`. And they reach
 // into it: a loop over its elements through an `accessor`, new sizes for the same tensor with `resize_`, other data under the same handle with `set_data`. And a third thing: a device that the library does not know joins it,
-// with memory that the host cannot read. No exercises.
+// with memory that the host cannot read.
+// Before all that stand the bodies of what module 01 declares: how a storage gets its bytes, which type a tensor has if nobody names one, and how a tensor hands out its elements. No exercises.
 //
 //     x.to(kCPU, kDouble)          another tensor, or x itself when nothing changes
 //     x.accessor<float, 2>()       a[i][j], as fast as the pointer arithmetic it hides
@@ -238,6 +239,17 @@ inline constinit TensorQuestion asks_for_gradients = nullptr;
 }  // namespace tinytorch
 
 // %%
+//| export core/storage.cpp
+#include <atomic>
+#include "tinytorch/core/block_cache.h"
+#include "tinytorch/core/error.h"
+#include "tinytorch/core/record_function.h"
+#include "tinytorch/core/storage.h"
+//| export core/tensor_options.cpp
+#include <atomic>
+#include "tinytorch/core/tensor_options.h"
+//| export core/tensor.cpp
+#include "tinytorch/core/basic_ops.h"
 //| export core/device_options.cpp
 #include <ostream>
 #include "tinytorch/core/tensor_options.h"
@@ -272,6 +284,145 @@ inline constinit TensorQuestion asks_for_gradients = nullptr;
 
 // %%
 namespace tinytorch {
+
+// %% [markdown]
+// ## The bytes of a storage
+//
+// A storage of the CPU keeps up to 64 bytes in itself and asks chapter 92 (small blocks) or chapter 70 (large ones) for more; one that is made from a pointer gives it to its deleter. Both kinds are counted where bytes are taken and given back.
+//
+//     nbytes    <= 64       room_, inside the StorageImpl
+//               <= kSmallLimit   memory::allocate_small     lists of this thread
+//               larger           memory::allocate_block     kept by the process
+
+// %%
+//| export core/storage.cpp
+namespace {
+std::atomic<std::size_t> live_bytes{0};
+std::atomic<std::size_t> peak_bytes{0};
+std::atomic<std::size_t> allocation_calls{0};
+}  // namespace
+
+MemoryStats memory::stats() { return {live_bytes.load(), peak_bytes.load(), allocation_calls.load()}; }
+
+void memory::reset_peak() { peak_bytes.store(live_bytes.load()); }
+
+// %%
+//| export core/storage.cpp
+namespace {
+void count_taken(std::size_t nbytes) {
+  const std::size_t live = memory::add_shared(live_bytes, nbytes, std::memory_order_relaxed) + nbytes;
+  std::size_t peak = peak_bytes.load(std::memory_order_relaxed);
+  while (live > peak && !peak_bytes.compare_exchange_weak(peak, live)) {
+  }
+  memory::add_shared(allocation_calls, std::size_t{1}, std::memory_order_relaxed);
+  if (RecordObserver* const observer = record_observer.load()) observer->memory(static_cast<std::ptrdiff_t>(nbytes), live);
+}
+
+void count_given_back(std::size_t nbytes) {
+  const std::size_t live = memory::add_shared(live_bytes, std::size_t{0} - nbytes, std::memory_order_relaxed) - nbytes;
+  if (RecordObserver* const observer = record_observer.load()) observer->memory(-static_cast<std::ptrdiff_t>(nbytes), live);
+}
+}  // namespace
+
+// %%
+//| export core/storage.cpp
+void StorageImpl::take_bytes(std::size_t nbytes) {
+  // Few bytes lie in the object: one block of memory less to ask for. Of others, what was freed a moment ago serves again: small blocks of this thread (chapter 92), larger ones of the process (chapter 70). General memory at a multiple of 64 is slow to get.
+  void* data = nullptr;
+  if (nbytes > memory::kSmallLimit) data = memory::allocate_block(nbytes);
+  else if (nbytes > sizeof room_ || !memory::kKeepsBlocks) data = nbytes == 0 ? nullptr : memory::allocate_small(nbytes);
+  else if (nbytes > 0) data = room_;
+  TORCH_CHECK(data != nullptr || nbytes == 0, "DefaultCPUAllocator: can't allocate memory: you tried to allocate ", nbytes,
+              " bytes. Use smaller tensors or batches, or free some first.");
+  data_ = data;
+  nbytes_ = nbytes;
+  if (nbytes > 0) count_taken(nbytes);
+}
+
+void StorageImpl::give_bytes_back(void* data, std::size_t nbytes) noexcept {
+  if (data == nullptr) return;
+  if (nbytes > memory::kSmallLimit) memory::free_block(data, nbytes);
+  else if (data != room_) memory::free_small(data, nbytes);
+  count_given_back(nbytes);
+}
+
+StorageImpl::StorageImpl(std::size_t nbytes) { take_bytes(nbytes); }
+
+StorageImpl::StorageImpl(void* data, std::size_t nbytes, Deleter deleter, void* context)
+    : data_(data), nbytes_(nbytes), deleter_(deleter), context_(context) {}
+
+StorageImpl::~StorageImpl() {
+  if (deleter_ != nullptr) {
+    deleter_(data_, nbytes_, context_);
+  } else {
+    give_bytes_back(data_, nbytes_);
+  }
+}
+
+// %% [markdown]
+// ## Options, sizes and elements
+
+// %%
+//| export core/tensor_options.cpp
+namespace {
+std::atomic<ScalarType> default_dtype{ScalarType::Float};
+}
+
+TypeMeta get_default_dtype() { return TypeMeta(default_dtype.load(std::memory_order_relaxed)); }
+
+void set_default_dtype(ScalarType type) {
+  TORCH_CHECK_TYPE(isFloatingType(type), "only floating-point types are supported as the default type\n[set_default_dtype] got ", type,
+                   "; use kFloat or kDouble.");
+  default_dtype.store(type, std::memory_order_relaxed);
+}
+
+TypeMeta TensorOptions::dtype() const { return TypeMeta(dtype_.value_or(get_default_dtype())); }
+
+// %%
+//| export core/tensor.cpp
+std::int64_t wrap_dim(std::int64_t dim, std::int64_t dims) {
+  const std::int64_t range = dims == 0 ? 1 : dims;
+  TORCH_CHECK_INDEX(dim >= -range && dim < range, "Dimension out of range (expected to be in range of [", -range, ", ", range - 1,
+                    "], but got ", dim, ")");
+  return dim < 0 ? dim + range : dim;
+}
+
+// %%
+//| export core/tensor.cpp
+Tensor make_tensor(Storage storage, ScalarType type, LayerSet layers, IntArrayRef sizes, IntArrayRef strides, std::int64_t offset) {
+  return Tensor(make_intrusive<TensorImpl>(std::move(storage), type, layers, sizes, strides, offset));
+}
+
+// %%
+//| export core/tensor.cpp
+std::int64_t Tensor::size(std::int64_t dim) const {
+  TORCH_CHECK_INDEX(this->dim() > 0, "Dimension specified as ", dim, " but tensor has no dimensions");
+  return sizes()[static_cast<std::size_t>(wrap_dim(dim, this->dim()))];
+}
+
+std::int64_t Tensor::stride(std::int64_t dim) const {
+  TORCH_CHECK_INDEX(this->dim() > 0, "Dimension specified as ", dim, " but tensor has no dimensions");
+  return strides()[static_cast<std::size_t>(wrap_dim(dim, this->dim()))];
+}
+
+// %%
+//| export core/tensor.cpp
+void* Tensor::data_ptr() const {
+  if (is_elsewhere()) fail_read_elsewhere(impl());
+  char* const base = static_cast<char*>(storage()->data());
+  return base == nullptr ? nullptr : base + static_cast<std::size_t>(storage_offset()) * element_size();
+}
+
+Scalar Tensor::item() const {
+  TORCH_CHECK(numel() == 1, "a Tensor with ", numel(), " elements cannot be converted to Scalar\n[item] sizes ", sizes(),
+              "; select one element first.");
+  if (is_elsewhere()) return to_host(*this).item();
+  return dispatch_stored_types(scalar_type(), [this]<class T>() { return Scalar(*data<T>()); });
+}
+
+Tensor& Tensor::operator=(const Tensor& other) && { return copy_(other); }
+Tensor& Tensor::operator=(Tensor&& other) && { return copy_(other); }
+Tensor& Tensor::operator=(const Scalar& value) && { return fill_(value); }
 
 // %% [markdown]
 // ## Devices

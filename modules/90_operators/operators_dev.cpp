@@ -48,6 +48,10 @@
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/pointwise_ops.h"
 //| export core/shapes.cpp
+#include <algorithm>
+#include "tinytorch/core/pointwise_ops.h"
+//| export core/copies.cpp
+#include "tinytorch/core/loops.h"
 #include "tinytorch/core/pointwise_ops.h"
 //| export core/arithmetic.cpp
 #include <cmath>
@@ -355,7 +359,6 @@ Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, const 
 Tensor arange(const Scalar& start, const Scalar& end, const TensorOptions& options) { return arange(start, end, 1, options); }
 Tensor arange(const Scalar& end, const TensorOptions& options) { return arange(0, end, 1, options); }
 
-
 // %%
 //| export core/ranges.cpp
 namespace detail {
@@ -414,7 +417,86 @@ TEST_CASE("arange counts up to the end, and *_like takes sizes and dtype") {
 // %% [markdown]
 // ## Shapes
 //
-// Views made as in module 01: `permute` deals the sizes and strides out anew, and the others are a `permute`, a `view` or a `slice`.
+// Views made as in module 01: `as_strided` takes any sizes and strides inside the storage, `slice` moves the offset and stretches a stride, `permute` deals the sizes and strides out anew, and the others are a `permute`, a `view` or a `slice`.
+
+// %%
+//| export core/shapes.cpp
+namespace {
+Tensor as_strided_cpu(const Tensor& self, IntArrayRef size, IntArrayRef stride, std::optional<std::int64_t> storage_offset) {
+  const std::int64_t first = storage_offset.value_or(self.storage_offset());
+  const bool is_empty = multiply_sizes(size) == 0;
+  double last = static_cast<double>(first);  // of a position: a double does not overflow, and is exact where it can be in bounds
+  for (std::size_t i = 0; i < size.size(); ++i) last += static_cast<double>(size[i] - 1) * static_cast<double>(stride[i]);
+  const double needed = (last + 1) * static_cast<double>(self.element_size());
+  TORCH_CHECK(is_empty || needed <= static_cast<double>(self.storage()->nbytes()), "setStorage: sizes ", size, ", strides ", stride,
+              ", storage offset ", first, ", and itemsize ", self.element_size(), " requiring a storage size of ",
+              static_cast<std::size_t>(needed), " are out of bounds for storage of size ", self.storage()->nbytes());
+  return alias(self, size, stride, first);
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&, IntArrayRef, IntArrayRef, std::optional<std::int64_t>)> op::as_strided("as_strided",
+                                                                                                         {.cpu = as_strided_cpu});
+
+Tensor as_strided(const Tensor& self, IntArrayRef size, IntArrayRef stride, std::optional<std::int64_t> storage_offset) {
+  TORCH_CHECK(size.size() == stride.size(), "mismatch in length of strides and shape");
+  for (const std::int64_t step : stride)
+    TORCH_CHECK(step >= 0, "as_strided: Negative strides are not supported at the moment, got strides: ", stride);
+  TORCH_CHECK(storage_offset.value_or(0) >= 0, "Tensor: invalid storage offset ", storage_offset.value_or(0));
+  return op::as_strided(self, size, stride, storage_offset);
+}
+
+// %%
+//| export core/shapes.cpp
+DimVector infer_shape(IntArrayRef shape, std::int64_t numel) {
+  DimVector sizes(shape);
+  std::int64_t known = 1;
+  bool overflow = false;
+  std::optional<std::size_t> open;
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i] == -1) {
+      TORCH_CHECK(!open, "only one dimension can be inferred");
+      open = i;
+    } else {
+      TORCH_CHECK(shape[i] >= 0, "invalid shape dimension ", shape[i], " at index ", i, " of shape ", shape);
+      overflow = __builtin_mul_overflow(known, shape[i], &known) || overflow;
+    }
+  }
+  if (open && known > 0 && !overflow && numel % known == 0) {
+    sizes[*open] = numel / known;
+    return sizes;
+  }
+  TORCH_CHECK(!(open && known == 0 && numel == 0), "cannot reshape tensor of 0 elements into shape ", shape,
+              " because the unspecified dimension size -1 can be any value and is ambiguous");
+  TORCH_CHECK(!open && !overflow && known == numel, "shape '", shape, "' is invalid for input of size ", numel);
+  return sizes;
+}
+
+// %%
+//| export core/shapes.cpp
+namespace {
+Tensor slice_cpu(const Tensor& self, std::int64_t dim, std::int64_t start, std::int64_t end, std::int64_t step) {
+  DimVector sizes(self.sizes());
+  DimVector strides(self.strides());
+  const auto d = static_cast<std::size_t>(dim);
+  const std::int64_t offset = self.storage_offset() + start * strides[d];
+  sizes[d] = end > start ? 1 + (end - start - 1) / step : 0;
+  if (__builtin_mul_overflow(strides[d], step, &strides[d])) strides[d] = 0;  // then there is at most one element
+  return alias(self, sizes, strides, offset);
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&, std::int64_t, std::int64_t, std::int64_t, std::int64_t)> op::slice("slice", {.cpu = slice_cpu});
+
+// Elements start, start + step, ... below end of one dimension. Bounds count from the end when negative and are clamped, as in Python.
+Tensor slice(const Tensor& self, std::int64_t dim, std::optional<std::int64_t> start, std::optional<std::int64_t> end, std::int64_t step) {
+  TORCH_CHECK_INDEX(self.dim() > 0, "slice() cannot be applied to a 0-dim tensor.");
+  TORCH_CHECK(step > 0, "slice step must be positive");
+  const std::int64_t d = wrap_dim(dim, self.dim());
+  const std::int64_t size = self.size(d);
+  auto clamp = [size](std::int64_t bound) { return std::clamp<std::int64_t>(bound < 0 ? bound + size : bound, 0, size); };
+  const std::int64_t first = clamp(start.value_or(0));
+  const std::int64_t last = std::max(first, clamp(end.value_or(size)));
+  return op::slice(self, d, first, last, step);
+}
 
 // %%
 //| export core/shapes.cpp
@@ -520,6 +602,101 @@ TEST_CASE("shapes: permute, transpose, narrow, squeeze and flatten share memory 
 }
 
 // %% [markdown]
+// ## Copies, and memory that is written while it is read
+//
+// A copy is a walk that converts. Before something is written in place, three questions are asked: are two operands the same elements, does their memory overlap otherwise, and is one element of the target several of its indices?
+//
+//     same_elements    x += x                             read, then write, element by element: safe
+//     ranges_overlap   x.slice(0, 1).copy_(x.slice(0, 0, 5))   the source is copied out first
+//     stride 0         x.expand({3, 2}).add_(1)           refused
+
+// %%
+//| export core/copies.cpp
+bool same_elements(const Tensor& a, const Tensor& b) {
+  return a.is_alias_of(b) && a.scalar_type() == b.scalar_type() && a.storage_offset() == b.storage_offset() && a.sizes() == b.sizes() &&
+         a.strides() == b.strides();
+}
+
+bool ranges_overlap(const Tensor& a, const Tensor& b) {
+  if (!a.is_alias_of(b) || a.numel() == 0 || b.numel() == 0) return false;
+  auto end = [](const Tensor& x) {
+    std::int64_t last = x.storage_offset();
+    for (std::size_t i = 0; i < x.sizes().size(); ++i) last += (x.sizes()[i] - 1) * x.strides()[i];
+    return static_cast<std::size_t>(last + 1) * x.element_size();
+  };
+  auto begin = [](const Tensor& x) { return static_cast<std::size_t>(x.storage_offset()) * x.element_size(); };
+  return begin(a) < end(b) && begin(b) < end(a);
+}
+
+void check_no_internal_overlap(const Tensor& written) {
+  for (std::size_t i = 0; i < written.sizes().size(); ++i)
+    TORCH_CHECK(written.strides()[i] != 0 || written.sizes()[i] <= 1,
+                "unsupported operation: more than one element of the written-to tensor refers to a single memory location. Please clone() "
+                "the tensor before performing the operation.\nsizes ", written.sizes(), ", strides ", written.strides());
+}
+
+// %%
+//| export core/copies.cpp
+void copy_into(const Tensor& to, const Tensor& from) {
+  dispatch_stored_types(to.scalar_type(), [&]<class T>() {
+    dispatch_stored_types(from.scalar_type(), [&]<class S>() { map_into<T, S>(to, from, [](S x) { return static_cast<T>(x); }); });
+  });
+}
+
+void fill_with(const Tensor& to, const Scalar& value) {
+  // Writes only: what new memory holds may not even be a valid bool.
+  const StridedLoop<1> loop(to.sizes(), {to.strides()});
+  dispatch_stored_types(to.scalar_type(), [&]<class T>() {
+    loop.run([data = to.data<T>(), number = value.to<T>()](const auto& offset, std::int64_t count, const auto& step) {
+      for (std::int64_t i = 0; i < count; ++i) data[offset[0] + i * step[0]] = number;
+    });
+  });
+}
+
+// %%
+//| export core/copies.cpp
+namespace {
+// A copy in row order, or in self's own where it has one without gaps.
+Tensor copied(const Tensor& self, ScalarType type, bool keeps_order) {
+  const Tensor result = keeps_order && is_dense(self) ? empty_beside(self, self.sizes(), type) : empty(self.sizes(), type);
+  copy_into(result, self);
+  return result;
+}
+
+Tensor to_dtype_cpu(const Tensor& self, ScalarType type) { return copied(self, type, true); }
+Tensor clone_cpu(const Tensor& self, bool keeps_order) { return copied(self, self.scalar_type(), keeps_order); }
+
+const Tensor& copy_cpu(const Tensor& self, const Tensor& src) {
+  const DimVector sizes = infer_size(self.sizes(), src.sizes());
+  TORCH_CHECK(IntArrayRef(sizes) == self.sizes(), "output with shape ", self.sizes(), " doesn't match the broadcast shape ", IntArrayRef(sizes));
+  if (same_elements(self, src)) return self;
+  check_no_internal_overlap(self);
+  // Source and target may be views that overlap: then the source is copied out first.
+  copy_into(self, ranges_overlap(self, src) ? clone_cpu(src, true) : src);
+  return self;
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&, bool)> op::clone("clone", {.cpu = clone_cpu});
+constinit Operator<const Tensor&(const Tensor&, const Tensor&)> op::copy_("copy_", {.cpu = copy_cpu});
+constinit Operator<Tensor(const Tensor&, ScalarType)> op::to_dtype("to", {.cpu = to_dtype_cpu});
+
+Tensor clone(const Tensor& self) { return op::clone(self, true); }
+Tensor in_row_order(const Tensor& self) { return self.is_contiguous() ? self : op::clone(self, false); }
+const Tensor& copy_(const Tensor& self, const Tensor& src) { return op::copy_(self, src); }
+Tensor to_dtype(const Tensor& self, ScalarType type) { return self.scalar_type() == type ? self : op::to_dtype(self, type); }
+
+// %%
+//| export core/copies.cpp
+namespace {
+const Tensor& fill_cpu(const Tensor& self, const Scalar& value) {
+  fill_with(self, value);
+  return self;
+}
+}  // namespace
+constinit Operator<const Tensor&(const Tensor&, const Scalar&)> op::fill_("fill_", {.cpu = fill_cpu});
+const Tensor& fill_(const Tensor& self, const Scalar& value) { return op::fill_(self, value); }
+
+// %% [markdown]
 // ## Pointwise
 //
 // The loops are module 01's `map_into` and `zip_into`. A few small helpers name what recurs: keep the dtype, compute in the common dtype, give booleans.
@@ -564,6 +741,102 @@ Tensor zip_promoted(const Tensor& self, const Tensor& other, F f) {
     zip_into<std::conditional_t<std::is_void_v<Out>, T, bool>, T, T>(result, a, b, f);
   });
   return result;
+}
+
+// %%
+//| export core/more_loops.h
+// self = f(self, other): computed in the common type, which must fit into self's.
+template <class F>
+const Tensor& zip_in_place(const Tensor& self, const Tensor& other, ScalarType type, F f) {
+  const DimVector sizes = infer_size(self.sizes(), other.sizes());
+  TORCH_CHECK(canCast(type, self.scalar_type()), "result type ", type, " can't be cast to the desired output type ", self.scalar_type());
+  TORCH_CHECK(IntArrayRef(sizes) == self.sizes(), "output with shape ", self.sizes(), " doesn't match the broadcast shape ", IntArrayRef(sizes));
+  check_no_internal_overlap(self);
+  const bool separate = type == self.scalar_type() && (same_elements(self, other) || !ranges_overlap(self, other));
+  if (!separate) {
+    copy_into(self, zip_as(self, other, type, f));
+    return self;
+  }
+  Tensor converted;
+  const Tensor& b = in_type(other, type, converted);
+  dispatch_all_types(type, [&]<class T>() { zip_into<T, T, T>(self, self, b, f); });
+  return self;
+}
+
+// Throws if `alpha` is no factor for results of this type: a floating-point number for integers, a bool for anything but bools.
+void check_alpha(const Tensor& self, const Tensor& other, const Scalar& alpha);
+
+// %%
+//| export core/arithmetic.cpp
+namespace {
+// self + alpha * other with the multiplication left out when alpha is 1.
+template <class F>
+void with_alpha(const Scalar& alpha, F f) {
+  if (alpha.equal(1)) {
+    f([](auto x, auto y) { return x + y; });
+  } else {
+    f([alpha](auto x, auto y) {
+      using T = decltype(y);
+      return static_cast<T>(x + alpha.to<T>() * y);
+    });
+  }
+}
+
+Tensor add_cpu(const Tensor& self, const Tensor& other, const Scalar& alpha) {
+  Tensor result;
+  with_alpha(alpha, [&](auto f) { result = zip_as(self, other, result_type(self, other), f); });
+  return result;
+}
+
+const Tensor& add_inplace_cpu(const Tensor& self, const Tensor& other, const Scalar& alpha) {
+  with_alpha(alpha, [&](auto f) { zip_in_place(self, other, result_type(self, other), f); });
+  return self;
+}
+}  // namespace
+
+void check_alpha(const Tensor& self, const Tensor& other, const Scalar& alpha) {
+  if (alpha.type() == kLong || !self.defined() || !other.defined()) return;
+  const ScalarType type = result_type(self, other);
+  TORCH_CHECK(!alpha.isBoolean() || type == kBool, "Boolean alpha only supported for Boolean results.");
+  TORCH_CHECK(!alpha.isFloatingPoint() || isFloatingType(type),
+              "For integral input tensors, argument alpha must not be a floating point number.");
+}
+constinit Operator<Tensor(const Tensor&, const Tensor&, const Scalar&)> op::add("add", {.cpu = add_cpu});
+constinit Operator<const Tensor&(const Tensor&, const Tensor&, const Scalar&)> op::add_("add_", {.cpu = add_inplace_cpu});
+
+Tensor add(const Tensor& self, const Tensor& other, const Scalar& alpha) {
+  check_alpha(self, other, alpha);
+  return op::add(self, other, alpha);
+}
+const Tensor& add_(const Tensor& self, const Tensor& other, const Scalar& alpha) {
+  check_alpha(self, other, alpha);
+  return op::add_(self, other, alpha);
+}
+
+// %%
+//| export core/arithmetic.cpp
+namespace {
+const Tensor& mul_inplace_cpu(const Tensor& self, const Tensor& other) {
+  return zip_in_place(self, other, result_type(self, other), [](auto x, auto y) { return static_cast<decltype(x)>(x * y); });
+}
+}  // namespace
+constinit Operator<const Tensor&(const Tensor&, const Tensor&)> op::mul_("mul_", {.cpu = mul_inplace_cpu});
+const Tensor& mul_(const Tensor& self, const Tensor& other) { return op::mul_(self, other); }
+
+// %%
+//| export core/arithmetic.cpp
+namespace {
+Tensor neg_cpu(const Tensor& self) {
+  return map_same(self, [](auto x) { return -x; });
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&)> op::neg("neg", {.cpu = neg_cpu});
+
+Tensor neg(const Tensor& self) {
+  TORCH_CHECK_NOT_IMPLEMENTED(!self.defined() || self.scalar_type() != kBool,
+              "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use the `~` or "
+              "`logical_not()` operator instead.");
+  return op::neg(self);
 }
 
 // %%
@@ -644,6 +917,9 @@ Tensor sign(const Tensor& self) { return op::sign(self); }
 // %%
 //| export core/elementary.cpp
 namespace {
+Tensor exp_cpu(const Tensor& self) {
+  return map_floating("exp", self, [](auto x) { return std::exp(x); });
+}
 Tensor log_cpu(const Tensor& self) {
   return map_floating("log", self, [](auto x) { return std::log(x); });
 }
@@ -651,8 +927,10 @@ Tensor sqrt_cpu(const Tensor& self) {
   return map_floating("sqrt", self, [](auto x) { return std::sqrt(x); });
 }
 }  // namespace
+constinit Operator<Tensor(const Tensor&)> op::exp("exp", {.cpu = exp_cpu});
 constinit Operator<Tensor(const Tensor&)> op::log("log", {.cpu = log_cpu});
 constinit Operator<Tensor(const Tensor&)> op::sqrt("sqrt", {.cpu = sqrt_cpu});
+Tensor exp(const Tensor& self) { return op::exp(self); }
 Tensor log(const Tensor& self) { return op::log(self); }
 Tensor sqrt(const Tensor& self) { return op::sqrt(self); }
 

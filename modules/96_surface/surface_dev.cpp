@@ -292,6 +292,9 @@ class MoreMethods {
 #include <numeric>
 #include "tinytorch/core/index_loops.h"
 #include "tinytorch/core/more_ops.h"
+//| export core/creation.cpp
+#include "tinytorch/core/basic_ops.h"
+#include "tinytorch/core/loops.h"
 //| export core/more_creation.cpp
 #include <cmath>
 #include "tinytorch/core/ops.h"
@@ -475,9 +478,66 @@ TEST_CASE("tensors from values, ranges and memory") {
 }
 
 // %% [markdown]
-// ## Ranges and shapes of others
+// ## New tensors
+//
+// First the functions that module 01 declares. Each factory ends with `created`, an operator, so that a later module hears of every tensor that asks for its layer; most ask for nothing, and then there is no call.
 //
 // Source: aten/src/ATen/native/{TensorFactories,RangeFactories}.cpp.
+
+// %%
+//| export core/creation.cpp
+namespace {
+Tensor created_cpu(const Tensor& fresh, const TensorOptions&) { return fresh; }
+// Most new tensors ask for nothing, so they need no call.
+bool ask_for_nothing(const TensorOptions& options) {
+  return options.layers() == LayerSet(Layer::CPU) && !options.has_device() && (thread_state().modes & birth_modes) == 0;
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&, const TensorOptions&)> op::created("created", {.cpu = created_cpu});
+Tensor created(const Tensor& fresh, const TensorOptions& options) {
+  require_device("empty", options.device());
+  return op::created(to_device(fresh, options.device()), options);
+}
+
+// %%
+//| export core/creation.cpp
+Tensor empty(IntArrayRef size, const TensorOptions& options) {
+  if (options.has_memory_format()) return empty(size, options, std::nullopt);
+  const ScalarType type = options.dtype();
+  const std::int64_t numel = multiply_sizes(size);
+  std::int64_t nbytes = 0;
+  TORCH_CHECK(!__builtin_mul_overflow(numel, static_cast<std::int64_t>(elementSize(type)), &nbytes),
+              "Storage size calculation overflowed with sizes=", size);
+  auto storage = make_intrusive<StorageImpl>(static_cast<std::size_t>(nbytes));
+  Tensor fresh(make_intrusive<TensorImpl>(std::move(storage), type, LayerSet(Layer::CPU) | birth_layers, size, numel));
+  if (!ask_for_nothing(options)) return created(fresh, options);
+  return fresh;
+}
+
+// %%
+//| export core/creation.cpp
+namespace {
+ScalarType type_of_value(const Scalar& value) { return value.isFloatingPoint() ? get_default_dtype() : value.type(); }
+}  // namespace
+
+Tensor full(IntArrayRef size, const Scalar& fill_value, const TensorOptions& options) {
+  Tensor result = empty(size, options.dtype_opt().value_or(type_of_value(fill_value)));
+  fill_with(result, fill_value);
+  if (!ask_for_nothing(options)) return created(result, options);
+  return result;
+}
+
+Tensor zeros(IntArrayRef size, const TensorOptions& options) { return full(size, 0, options.dtype(options.dtype())); }
+Tensor ones(IntArrayRef size, const TensorOptions& options) { return full(size, 1, options.dtype(options.dtype())); }
+
+// %%
+//| export core/creation.cpp
+Tensor wrapped_scalar(const Scalar& value) {
+  const Tensor result = empty({}, value.isFloatingPoint() ? kDouble : value.type());
+  dispatch_all_types(result.scalar_type(), [&]<class T>() { *result.data<T>() = value.to<T>(); });
+  result.impl().wrapped_number = true;
+  return result;
+}
 
 // %%
 //| export core/ops.h

@@ -228,6 +228,20 @@ TEST_CASE("export: includes keep their order when other directives stand among t
   CHECK_NE(ordered.at("core/sample.h").find("once\n\n#define TARGET \"x\"\n#include \"b.h\"\n#include <vector>\n\nname"), std::string::npos);
 }
 
+TEST_CASE("export: a source includes the header of its name, its own in front and another module's where the author says") {
+  const Module declares = parse_module("modules/05_plan/plan_dev.cpp", "// %% [markdown]\n// # Module 05: Plan\n\n// %%\nnamespace tinytorch {\n\n"
+                                       "// %%\n//| export core/plan.h\nint plan();\n\n// %%\n}  // namespace tinytorch\n");
+  const Module defines = parse_module("modules/06_next/next_dev.cpp", "// %% [markdown]\n// # Module 06: Next\n\n// %%\n//| export core/plan.cpp\n#include \"tinytorch/core/a.h\"\n"
+                                      "#include \"tinytorch/core/plan.h\"\n\n// %%\nnamespace tinytorch {\n\n// %%\n//| export core/plan.cpp\nint plan() { return 1; }\n\n"
+                                      "// %%\n}  // namespace tinytorch\n");
+  const std::string text = texts({declares, defines}).at("core/plan.cpp");
+  CHECK_NE(text.find("file.\n\n#include \"tinytorch/core/a.h\"\n#include \"tinytorch/core/plan.h\"\n\nnamespace"), std::string::npos);
+  const Module both = parse_module("modules/05_plan/plan_dev.cpp", "// %% [markdown]\n// # Module 05: Plan\n\n// %%\n//| export core/plan.cpp\n#include \"tinytorch/core/a.h\"\n"
+                                   "#include \"tinytorch/core/plan.h\"\n\n// %%\nnamespace tinytorch {\n\n// %%\n//| export core/plan.h\nint plan();\n\n"
+                                   "// %%\n//| export core/plan.cpp\nint plan() { return 1; }\n\n// %%\n}  // namespace tinytorch\n");
+  CHECK_NE(texts(both).at("core/plan.cpp").find("file.\n\n#include \"tinytorch/core/plan.h\"\n\n#include \"tinytorch/core/a.h\"\n\nnamespace"), std::string::npos);
+}
+
 TEST_CASE("export: a .simd.cpp is compiled once for each CPU capability") {
   const Module module = next_module("// %%\n//| export kernels/sample.simd.cpp\nnamespace kernels::TINYTORCH_CAPABILITY { int answer() { return 42; } }\n\n"
                                     "// %%\n//| export kernels/sample.cpp\nint plain() { return 1; }\n");

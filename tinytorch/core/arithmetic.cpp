@@ -9,6 +9,73 @@
 namespace tinytorch {
 
 namespace {
+// self + alpha * other with the multiplication left out when alpha is 1.
+template <class F>
+void with_alpha(const Scalar& alpha, F f) {
+  if (alpha.equal(1)) {
+    f([](auto x, auto y) { return x + y; });
+  } else {
+    f([alpha](auto x, auto y) {
+      using T = decltype(y);
+      return static_cast<T>(x + alpha.to<T>() * y);
+    });
+  }
+}
+
+Tensor add_cpu(const Tensor& self, const Tensor& other, const Scalar& alpha) {
+  Tensor result;
+  with_alpha(alpha, [&](auto f) { result = zip_as(self, other, result_type(self, other), f); });
+  return result;
+}
+
+const Tensor& add_inplace_cpu(const Tensor& self, const Tensor& other, const Scalar& alpha) {
+  with_alpha(alpha, [&](auto f) { zip_in_place(self, other, result_type(self, other), f); });
+  return self;
+}
+}  // namespace
+
+void check_alpha(const Tensor& self, const Tensor& other, const Scalar& alpha) {
+  if (alpha.type() == kLong || !self.defined() || !other.defined()) return;
+  const ScalarType type = result_type(self, other);
+  TORCH_CHECK(!alpha.isBoolean() || type == kBool, "Boolean alpha only supported for Boolean results.");
+  TORCH_CHECK(!alpha.isFloatingPoint() || isFloatingType(type),
+              "For integral input tensors, argument alpha must not be a floating point number.");
+}
+constinit Operator<Tensor(const Tensor&, const Tensor&, const Scalar&)> op::add("add", {.cpu = add_cpu});
+constinit Operator<const Tensor&(const Tensor&, const Tensor&, const Scalar&)> op::add_("add_", {.cpu = add_inplace_cpu});
+
+Tensor add(const Tensor& self, const Tensor& other, const Scalar& alpha) {
+  check_alpha(self, other, alpha);
+  return op::add(self, other, alpha);
+}
+const Tensor& add_(const Tensor& self, const Tensor& other, const Scalar& alpha) {
+  check_alpha(self, other, alpha);
+  return op::add_(self, other, alpha);
+}
+
+namespace {
+const Tensor& mul_inplace_cpu(const Tensor& self, const Tensor& other) {
+  return zip_in_place(self, other, result_type(self, other), [](auto x, auto y) { return static_cast<decltype(x)>(x * y); });
+}
+}  // namespace
+constinit Operator<const Tensor&(const Tensor&, const Tensor&)> op::mul_("mul_", {.cpu = mul_inplace_cpu});
+const Tensor& mul_(const Tensor& self, const Tensor& other) { return op::mul_(self, other); }
+
+namespace {
+Tensor neg_cpu(const Tensor& self) {
+  return map_same(self, [](auto x) { return -x; });
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&)> op::neg("neg", {.cpu = neg_cpu});
+
+Tensor neg(const Tensor& self) {
+  TORCH_CHECK_NOT_IMPLEMENTED(!self.defined() || self.scalar_type() != kBool,
+              "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use the `~` or "
+              "`logical_not()` operator instead.");
+  return op::neg(self);
+}
+
+namespace {
 ScalarType division_type(const Tensor& self, const Tensor& other) {
   const ScalarType type = result_type(self, other);
   return isFloatingType(type) ? type : get_default_dtype();

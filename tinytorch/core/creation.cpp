@@ -1,8 +1,8 @@
-// From the lesson modules/01_tensor/tensor_dev.cpp:
+// From the lesson modules/96_surface/surface_dev.cpp:
 // edit the module, not this file.
 
-#include "tinytorch/core/loops.h"
 #include "tinytorch/core/basic_ops.h"
+#include "tinytorch/core/loops.h"
 
 namespace tinytorch {
 

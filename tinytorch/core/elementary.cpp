@@ -9,6 +9,9 @@
 namespace tinytorch {
 
 namespace {
+Tensor exp_cpu(const Tensor& self) {
+  return map_floating("exp", self, [](auto x) { return std::exp(x); });
+}
 Tensor log_cpu(const Tensor& self) {
   return map_floating("log", self, [](auto x) { return std::log(x); });
 }
@@ -16,8 +19,10 @@ Tensor sqrt_cpu(const Tensor& self) {
   return map_floating("sqrt", self, [](auto x) { return std::sqrt(x); });
 }
 }  // namespace
+constinit Operator<Tensor(const Tensor&)> op::exp("exp", {.cpu = exp_cpu});
 constinit Operator<Tensor(const Tensor&)> op::log("log", {.cpu = log_cpu});
 constinit Operator<Tensor(const Tensor&)> op::sqrt("sqrt", {.cpu = sqrt_cpu});
+Tensor exp(const Tensor& self) { return op::exp(self); }
 Tensor log(const Tensor& self) { return op::log(self); }
 Tensor sqrt(const Tensor& self) { return op::sqrt(self); }
 

@@ -9,11 +9,6 @@
 
 namespace tinytorch {
 
-// The kernels behind copy_ and fill_, for other kernels: they write into a tensor without a call through the dispatcher, so that a
-// result is not counted as changed in place before anyone has seen it.
-void copy_into(const Tensor& to, const Tensor& from);  // converts; REQUIRES: `from` broadcasts to to's sizes, and they do not overlap
-void fill_with(const Tensor& to, const Scalar& value);
-
 // A walk over N operands of one shape, each with its own strides. Dimensions of size 1 are dropped and neighbours that follow
 // each other in memory for every operand are merged, so that a contiguous walk of any shape is one loop. Source: aten/src/ATen/TensorIterator.cpp.
 template <std::size_t N>
@@ -151,8 +146,10 @@ void zip_into(const Tensor& out, const Tensor& a, const Tensor& b, F f) {
   StridedLoop<3>(out.sizes(), {out.strides(), IntArrayRef(a_strides), IntArrayRef(b_strides)}).run(run);
 }
 
-// Throws if `alpha` is no factor for results of this type: a floating-point number for integers, a bool for anything but bools.
-void check_alpha(const Tensor& self, const Tensor& other, const Scalar& alpha);
+// The kernels behind copy_ and fill_, for other kernels: they write into a tensor without a call through the dispatcher, so that a
+// result is not counted as changed in place before anyone has seen it.
+void copy_into(const Tensor& to, const Tensor& from);  // converts; REQUIRES: `from` broadcasts to to's sizes, and they do not overlap
+void fill_with(const Tensor& to, const Scalar& value);
 
 // Whether both are the same elements in the same order, so that reading one while writing the other is safe.
 bool same_elements(const Tensor& a, const Tensor& b);
@@ -185,24 +182,6 @@ Tensor zip_as(const Tensor& self, const Tensor& other, ScalarType type, F f) {
   const Tensor& b = in_type(other, type, converted_other);
   dispatch_all_types(type, [&]<class T>() { zip_into<T, T, T>(result, a, b, f); });
   return result;
-}
-
-// self = f(self, other): computed in the common type, which must fit into self's.
-template <class F>
-const Tensor& zip_in_place(const Tensor& self, const Tensor& other, ScalarType type, F f) {
-  const DimVector sizes = infer_size(self.sizes(), other.sizes());
-  TORCH_CHECK(canCast(type, self.scalar_type()), "result type ", type, " can't be cast to the desired output type ", self.scalar_type());
-  TORCH_CHECK(IntArrayRef(sizes) == self.sizes(), "output with shape ", self.sizes(), " doesn't match the broadcast shape ", IntArrayRef(sizes));
-  check_no_internal_overlap(self);
-  const bool separate = type == self.scalar_type() && (same_elements(self, other) || !ranges_overlap(self, other));
-  if (!separate) {
-    copy_into(self, zip_as(self, other, type, f));
-    return self;
-  }
-  Tensor converted;
-  const Tensor& b = in_type(other, type, converted);
-  dispatch_all_types(type, [&]<class T>() { zip_into<T, T, T>(self, self, b, f); });
-  return self;
 }
 
 // Marks the dimensions to reduce; an empty list means all. Throws for a dimension out of range or named twice.

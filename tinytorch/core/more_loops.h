@@ -45,6 +45,27 @@ Tensor zip_promoted(const Tensor& self, const Tensor& other, F f) {
   return result;
 }
 
+// self = f(self, other): computed in the common type, which must fit into self's.
+template <class F>
+const Tensor& zip_in_place(const Tensor& self, const Tensor& other, ScalarType type, F f) {
+  const DimVector sizes = infer_size(self.sizes(), other.sizes());
+  TORCH_CHECK(canCast(type, self.scalar_type()), "result type ", type, " can't be cast to the desired output type ", self.scalar_type());
+  TORCH_CHECK(IntArrayRef(sizes) == self.sizes(), "output with shape ", self.sizes(), " doesn't match the broadcast shape ", IntArrayRef(sizes));
+  check_no_internal_overlap(self);
+  const bool separate = type == self.scalar_type() && (same_elements(self, other) || !ranges_overlap(self, other));
+  if (!separate) {
+    copy_into(self, zip_as(self, other, type, f));
+    return self;
+  }
+  Tensor converted;
+  const Tensor& b = in_type(other, type, converted);
+  dispatch_all_types(type, [&]<class T>() { zip_into<T, T, T>(self, self, b, f); });
+  return self;
+}
+
+// Throws if `alpha` is no factor for results of this type: a floating-point number for integers, a bool for anything but bools.
+void check_alpha(const Tensor& self, const Tensor& other, const Scalar& alpha);
+
 // Calls f(k, row, stride) for every row of `self` along `dim`: element j of row k is row[j * stride]. Rows are counted in the order of the other dimensions, so k is also the
 // position in a contiguous result without `dim`.
 template <class T, class F>

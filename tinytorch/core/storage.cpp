@@ -1,11 +1,12 @@
-// From the lesson modules/01_tensor/tensor_dev.cpp:
+// From the lesson modules/84_devices/devices_dev.cpp:
 // edit the module, not this file.
 
-#include "tinytorch/core/storage.h"
+#include <atomic>
 
 #include "tinytorch/core/block_cache.h"
 #include "tinytorch/core/error.h"
 #include "tinytorch/core/record_function.h"
+#include "tinytorch/core/storage.h"
 
 namespace tinytorch {
 

@@ -1,7 +1,5 @@
-// From the lesson modules/01_tensor/tensor_dev.cpp:
+// From the lesson modules/84_devices/devices_dev.cpp:
 // edit the module, not this file.
-
-#include "tinytorch/core/tensor.h"
 
 #include "tinytorch/core/basic_ops.h"
 

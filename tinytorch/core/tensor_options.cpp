@@ -1,9 +1,9 @@
-// From the lesson modules/01_tensor/tensor_dev.cpp:
+// From the lesson modules/84_devices/devices_dev.cpp:
 // edit the module, not this file.
 
-#include "tinytorch/core/tensor_options.h"
-
 #include <atomic>
+
+#include "tinytorch/core/tensor_options.h"
 
 namespace tinytorch {
 

@@ -1,8 +1,6 @@
 // From the lesson modules/01_tensor/tensor_dev.cpp:
 // edit the module, not this file.
 
-#include <algorithm>
-
 #include "tinytorch/core/basic_ops.h"
 
 namespace tinytorch {
@@ -11,54 +9,6 @@ namespace tinytorch {
 Tensor alias(const Tensor& self, IntArrayRef sizes, IntArrayRef strides, std::int64_t offset) {
   const LayerSet layers = self.impl().layers - Layer::Autograd;
   return make_tensor(self.storage(), self.scalar_type(), layers, sizes, strides, offset);
-}
-
-namespace {
-Tensor as_strided_cpu(const Tensor& self, IntArrayRef size, IntArrayRef stride, std::optional<std::int64_t> storage_offset) {
-  const std::int64_t first = storage_offset.value_or(self.storage_offset());
-  const bool is_empty = multiply_sizes(size) == 0;
-  double last = static_cast<double>(first);  // of a position: a double does not overflow, and is exact where it can be in bounds
-  for (std::size_t i = 0; i < size.size(); ++i) last += static_cast<double>(size[i] - 1) * static_cast<double>(stride[i]);
-  const double needed = (last + 1) * static_cast<double>(self.element_size());
-  TORCH_CHECK(is_empty || needed <= static_cast<double>(self.storage()->nbytes()), "setStorage: sizes ", size, ", strides ", stride,
-              ", storage offset ", first, ", and itemsize ", self.element_size(), " requiring a storage size of ",
-              static_cast<std::size_t>(needed), " are out of bounds for storage of size ", self.storage()->nbytes());
-  return alias(self, size, stride, first);
-}
-}  // namespace
-constinit Operator<Tensor(const Tensor&, IntArrayRef, IntArrayRef, std::optional<std::int64_t>)> op::as_strided("as_strided",
-                                                                                                         {.cpu = as_strided_cpu});
-
-Tensor as_strided(const Tensor& self, IntArrayRef size, IntArrayRef stride, std::optional<std::int64_t> storage_offset) {
-  TORCH_CHECK(size.size() == stride.size(), "mismatch in length of strides and shape");
-  for (const std::int64_t step : stride)
-    TORCH_CHECK(step >= 0, "as_strided: Negative strides are not supported at the moment, got strides: ", stride);
-  TORCH_CHECK(storage_offset.value_or(0) >= 0, "Tensor: invalid storage offset ", storage_offset.value_or(0));
-  return op::as_strided(self, size, stride, storage_offset);
-}
-
-DimVector infer_shape(IntArrayRef shape, std::int64_t numel) {
-  DimVector sizes(shape);
-  std::int64_t known = 1;
-  bool overflow = false;
-  std::optional<std::size_t> open;
-  for (std::size_t i = 0; i < shape.size(); ++i) {
-    if (shape[i] == -1) {
-      TORCH_CHECK(!open, "only one dimension can be inferred");
-      open = i;
-    } else {
-      TORCH_CHECK(shape[i] >= 0, "invalid shape dimension ", shape[i], " at index ", i, " of shape ", shape);
-      overflow = __builtin_mul_overflow(known, shape[i], &known) || overflow;
-    }
-  }
-  if (open && known > 0 && !overflow && numel % known == 0) {
-    sizes[*open] = numel / known;
-    return sizes;
-  }
-  TORCH_CHECK(!(open && known == 0 && numel == 0), "cannot reshape tensor of 0 elements into shape ", shape,
-              " because the unspecified dimension size -1 can be any value and is ambiguous");
-  TORCH_CHECK(!open && !overflow && known == numel, "shape '", shape, "' is invalid for input of size ", numel);
-  return sizes;
 }
 
 // The strides with which memory laid out as (sizes, strides) can be seen in the shape `shape`, or nothing if only a copy can.
@@ -157,31 +107,6 @@ Tensor select(const Tensor& self, std::int64_t dim, std::int64_t index) {
   const std::int64_t size = self.size(d);
   TORCH_CHECK_INDEX(index >= -size && index < size, "select(): index ", index, " out of range for tensor of size ", self.sizes(), " at dimension ", d);
   return op::select(self, d, index < 0 ? index + size : index);
-}
-
-namespace {
-Tensor slice_cpu(const Tensor& self, std::int64_t dim, std::int64_t start, std::int64_t end, std::int64_t step) {
-  DimVector sizes(self.sizes());
-  DimVector strides(self.strides());
-  const auto d = static_cast<std::size_t>(dim);
-  const std::int64_t offset = self.storage_offset() + start * strides[d];
-  sizes[d] = end > start ? 1 + (end - start - 1) / step : 0;
-  if (__builtin_mul_overflow(strides[d], step, &strides[d])) strides[d] = 0;  // then there is at most one element
-  return alias(self, sizes, strides, offset);
-}
-}  // namespace
-constinit Operator<Tensor(const Tensor&, std::int64_t, std::int64_t, std::int64_t, std::int64_t)> op::slice("slice", {.cpu = slice_cpu});
-
-// Elements start, start + step, ... below end of one dimension. Bounds count from the end when negative and are clamped, as in Python.
-Tensor slice(const Tensor& self, std::int64_t dim, std::optional<std::int64_t> start, std::optional<std::int64_t> end, std::int64_t step) {
-  TORCH_CHECK_INDEX(self.dim() > 0, "slice() cannot be applied to a 0-dim tensor.");
-  TORCH_CHECK(step > 0, "slice step must be positive");
-  const std::int64_t d = wrap_dim(dim, self.dim());
-  const std::int64_t size = self.size(d);
-  auto clamp = [size](std::int64_t bound) { return std::clamp<std::int64_t>(bound < 0 ? bound + size : bound, 0, size); };
-  const std::int64_t first = clamp(start.value_or(0));
-  const std::int64_t last = std::max(first, clamp(end.value_or(size)));
-  return op::slice(self, d, first, last, step);
 }
 
 // All windows of `size` neighbours along `dimension`, `step` apart. The sizes are those of self, except that `dimension` has the number

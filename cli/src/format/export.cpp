@@ -236,15 +236,16 @@ class PackageBuilder {
     out.push_back({"// From the lesson " + module_path(module) + ":", 0});
     out.push_back({"// " + std::string(kEditTheModule), 0});
     if (is_header(path)) out.push_back({"#pragma once", 0});
-    Source added;
+    Source includes = include_lines(module, path);
     const std::string own_header = path.substr(0, path.rfind('.')) + ".h";
     const auto own = drafts_.find(own_header);
     if (!is_header(path) && own != drafts_.end() && own->second.module == &module) {
+      const std::string include = "#include \"tinytorch/" + own_header + "\"";
       add_blank(out);
-      out.push_back({"#include \"tinytorch/" + own_header + "\"", 0});
+      out.push_back({include, 0});
+      std::erase_if(includes, [&](const SourceLine& line) { return line.text == include; });
     }
-    add_includes(out, includes_without(include_lines(module, path), own_header, is_header(path)),
-                 includes_for_holes(path, draft, bodies));
+    add_includes(out, includes, includes_for_holes(path, draft, bodies));
     bool inside = false;
     for (const std::size_t cell : draft.cells) {
       const bool wrap = !opens_namespace(module, cell);
@@ -262,12 +263,6 @@ class PackageBuilder {
       out.push_back({"}  // namespace tinytorch", 0});
     }
     return generated_file(path, &module, tidy(out));
-  }
-
-  static Source includes_without(Source lines, const std::string& own_header, bool is_header_file) {
-    if (is_header_file) return lines;
-    std::erase_if(lines, [&](const SourceLine& line) { return line.text == "#include \"tinytorch/" + own_header + "\""; });
-    return lines;
   }
 
   // Empty holes throw NotImplemented, which core/error.h declares.

@@ -1,0 +1,87 @@
+// From the lesson modules/90_operators/operators_dev.cpp:
+// edit the module, not this file.
+
+#include "tinytorch/core/loops.h"
+#include "tinytorch/core/pointwise_ops.h"
+
+namespace tinytorch {
+
+bool same_elements(const Tensor& a, const Tensor& b) {
+  return a.is_alias_of(b) && a.scalar_type() == b.scalar_type() && a.storage_offset() == b.storage_offset() && a.sizes() == b.sizes() &&
+         a.strides() == b.strides();
+}
+
+bool ranges_overlap(const Tensor& a, const Tensor& b) {
+  if (!a.is_alias_of(b) || a.numel() == 0 || b.numel() == 0) return false;
+  auto end = [](const Tensor& x) {
+    std::int64_t last = x.storage_offset();
+    for (std::size_t i = 0; i < x.sizes().size(); ++i) last += (x.sizes()[i] - 1) * x.strides()[i];
+    return static_cast<std::size_t>(last + 1) * x.element_size();
+  };
+  auto begin = [](const Tensor& x) { return static_cast<std::size_t>(x.storage_offset()) * x.element_size(); };
+  return begin(a) < end(b) && begin(b) < end(a);
+}
+
+void check_no_internal_overlap(const Tensor& written) {
+  for (std::size_t i = 0; i < written.sizes().size(); ++i)
+    TORCH_CHECK(written.strides()[i] != 0 || written.sizes()[i] <= 1,
+                "unsupported operation: more than one element of the written-to tensor refers to a single memory location. Please clone() "
+                "the tensor before performing the operation.\nsizes ", written.sizes(), ", strides ", written.strides());
+}
+
+void copy_into(const Tensor& to, const Tensor& from) {
+  dispatch_stored_types(to.scalar_type(), [&]<class T>() {
+    dispatch_stored_types(from.scalar_type(), [&]<class S>() { map_into<T, S>(to, from, [](S x) { return static_cast<T>(x); }); });
+  });
+}
+
+void fill_with(const Tensor& to, const Scalar& value) {
+  // Writes only: what new memory holds may not even be a valid bool.
+  const StridedLoop<1> loop(to.sizes(), {to.strides()});
+  dispatch_stored_types(to.scalar_type(), [&]<class T>() {
+    loop.run([data = to.data<T>(), number = value.to<T>()](const auto& offset, std::int64_t count, const auto& step) {
+      for (std::int64_t i = 0; i < count; ++i) data[offset[0] + i * step[0]] = number;
+    });
+  });
+}
+
+namespace {
+// A copy in row order, or in self's own where it has one without gaps.
+Tensor copied(const Tensor& self, ScalarType type, bool keeps_order) {
+  const Tensor result = keeps_order && is_dense(self) ? empty_beside(self, self.sizes(), type) : empty(self.sizes(), type);
+  copy_into(result, self);
+  return result;
+}
+
+Tensor to_dtype_cpu(const Tensor& self, ScalarType type) { return copied(self, type, true); }
+Tensor clone_cpu(const Tensor& self, bool keeps_order) { return copied(self, self.scalar_type(), keeps_order); }
+
+const Tensor& copy_cpu(const Tensor& self, const Tensor& src) {
+  const DimVector sizes = infer_size(self.sizes(), src.sizes());
+  TORCH_CHECK(IntArrayRef(sizes) == self.sizes(), "output with shape ", self.sizes(), " doesn't match the broadcast shape ", IntArrayRef(sizes));
+  if (same_elements(self, src)) return self;
+  check_no_internal_overlap(self);
+  // Source and target may be views that overlap: then the source is copied out first.
+  copy_into(self, ranges_overlap(self, src) ? clone_cpu(src, true) : src);
+  return self;
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&, bool)> op::clone("clone", {.cpu = clone_cpu});
+constinit Operator<const Tensor&(const Tensor&, const Tensor&)> op::copy_("copy_", {.cpu = copy_cpu});
+constinit Operator<Tensor(const Tensor&, ScalarType)> op::to_dtype("to", {.cpu = to_dtype_cpu});
+
+Tensor clone(const Tensor& self) { return op::clone(self, true); }
+Tensor in_row_order(const Tensor& self) { return self.is_contiguous() ? self : op::clone(self, false); }
+const Tensor& copy_(const Tensor& self, const Tensor& src) { return op::copy_(self, src); }
+Tensor to_dtype(const Tensor& self, ScalarType type) { return self.scalar_type() == type ? self : op::to_dtype(self, type); }
+
+namespace {
+const Tensor& fill_cpu(const Tensor& self, const Scalar& value) {
+  fill_with(self, value);
+  return self;
+}
+}  // namespace
+constinit Operator<const Tensor&(const Tensor&, const Scalar&)> op::fill_("fill_", {.cpu = fill_cpu});
+const Tensor& fill_(const Tensor& self, const Scalar& value) { return op::fill_(self, value); }
+
+}  // namespace tinytorch

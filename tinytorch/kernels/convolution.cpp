@@ -516,6 +516,41 @@ bool in_place_pays(std::size_t dims, std::int64_t width, std::int64_t M) {
   return dims <= 2 && (fills_vectors(width, lanes) || M * (pieces_of(width, lanes) * lanes - width) < 20 * width);
 }
 
+// Images (N, C, spatial) as one image (1, C, ..., columns * N): the pixels of one place of all of them are neighbours.
+Tensor side_by_side(const Tensor& images) {
+  DimVector order, sizes(images.sizes());
+  for (std::int64_t d = 1; d < images.dim(); ++d) order.push_back(d);
+  order.push_back(0);
+  sizes.back() *= sizes[0];
+  sizes[0] = 1;
+  return images.permute(order).contiguous().view(sizes);
+}
+
+// The way back, to N images.
+Tensor one_by_one(const Tensor& image, std::int64_t N) {
+  DimVector order{image.dim() - 1}, sizes(image.select(0, 0).sizes());
+  for (std::int64_t d = 0; d + 1 < image.dim(); ++d) order.push_back(d);
+  sizes.back() /= N;
+  sizes.push_back(N);
+  return image.view(sizes).permute(order).contiguous();
+}
+
+// Distances in columns, where a pixel is N numbers wide.
+DimVector in_wide_columns(IntArrayRef distances, std::int64_t N) {
+  DimVector wide(distances);
+  wide.back() *= N;
+  return wide;
+}
+
+// Whether turning the images around pays: `numbers` are moved, each at the cost of 16 multiply-adds. What it saves are the lanes behind the rows of `sizes`, which are written or summed over.
+template <class T>
+bool side_by_side_pays(const Shapes& s, IntArrayRef sizes, std::int64_t numbers) {
+  if (s.N == 1 || sizes.size() > 2 || IntArrayRef(s.grid.stride).back() != 1) return false;
+  const std::int64_t lanes = window_table<T>().lanes, rows = sizes.size() == 2 ? sizes[0] : 1;
+  const std::int64_t saved = (s.N * pieces_of(sizes.back(), lanes) - pieces_of(s.N * sizes.back(), lanes)) * lanes * rows;
+  return saved * s.G * s.M * s.C * s.V > 16 * numbers;
+}
+
 Tensor convolution_tuned(const Tensor& input, const Tensor& weight, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups) {
   const ExcludeLayersGuard below(LayerSet(Layer::Autograd) | Layer::InplaceOrView);
   if (!takes(input, weight)) return op::convolution.function(Layer::CPU)(input, weight, stride, padding, dilation, groups);
@@ -529,6 +564,8 @@ Tensor convolution_tuned(const Tensor& input, const Tensor& weight, IntArrayRef 
     }
   }
   return in_type(input.scalar_type(), [&]<class T>() {
+    if (side_by_side_pays<T>(s, s.places, input.numel() + result.numel()))
+      return one_by_one(convolution_tuned(side_by_side(input), w, stride, in_wide_columns(padding, s.N), in_wide_columns(dilation, s.N), groups), s.N);
     if (in_place_pays<T>(stride.size(), s.places[s.places.size() - 1], s.M)) {
       const PlaneShape p(s, input.sizes());
       const Tensor x = input.contiguous();
@@ -626,6 +663,11 @@ Tensor convolution_input_tuned(const Tensor& grad, const Tensor& weight, IntArra
   }
   return in_type(grad.scalar_type(), [&]<class T>() {
     const Tensor w = weight.contiguous();
+    if (side_by_side_pays<T>(s, spatial_sizes(input_sizes), grad.numel() + multiply_sizes(input_sizes))) {
+      DimVector wide = in_wide_columns(input_sizes, s.N);
+      wide[0] = 1;
+      return one_by_one(convolution_input_tuned(side_by_side(grad), w, wide, stride, in_wide_columns(padding, s.N), in_wide_columns(dilation, s.N), groups), s.N);
+    }
     if (in_place_pays<T>(stride.size(), input_sizes.back() / stride.back(), s.C)) {
       const Tensor result = empty(input_sizes, grad.scalar_type());
       convolve_back<T>(s, PlaneShape(s, input_sizes), w.data<T>(), grad.contiguous().data<T>(), result.data<T>());
@@ -655,6 +697,8 @@ Tensor convolution_weight_tuned(const Tensor& input, const Tensor& grad, IntArra
     }
   }
   return in_type(input.scalar_type(), [&]<class T>() {
+    if (s.V > 1 && side_by_side_pays<T>(s, s.places, input.numel() + y.numel()))
+      return convolution_weight_tuned(side_by_side(input), side_by_side(y), weight_sizes, stride, in_wide_columns(padding, s.N), in_wide_columns(dilation, s.N), groups);
     if (in_place_pays<T>(stride.size(), s.places[s.places.size() - 1], s.M)) {
       const PlaneShape p(s, input.sizes());
       const Tensor x = input.contiguous();

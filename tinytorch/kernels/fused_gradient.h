@@ -25,13 +25,19 @@ struct FusedGradient<Op, Result (*)(Args...)> {
   }
 };
 
-// Gives Op the gradients `functions` in calls that run tuned kernels, and leaves it those it has in calls that ask for the reference.
-template <auto& Op, class... Fs>
-void fused_gradient(Fs... functions) {
+// Has `recorded` record the calls of Op that run tuned kernels, and leaves those that ask for the reference to what recorded them before.
+template <auto& Op>
+void fused_recording(decltype(FusedGradient<Op>::fused) recorded) {
   using Choice = FusedGradient<Op>;
   Choice::before = Op.function(Layer::Autograd);
-  Choice::fused = gradient_of<Op>(functions...);
+  Choice::fused = recorded;
   Op.set(Layer::Autograd, Choice::call);
+}
+
+// The same with the gradients `functions`.
+template <auto& Op, class... Fs>
+void fused_gradient(Fs... functions) {
+  fused_recording<Op>(gradient_of<Op>(functions...));
 }
 
 }  // namespace kernels

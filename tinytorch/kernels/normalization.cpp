@@ -227,18 +227,20 @@ std::vector<kernels::GradientSums> channel_gradient_sums(const ChannelShape& s, 
   return sums;
 }
 
-// With the mean and the variance that the forward pass gave.
-using BatchNormGradient = Operator<Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>&, const Tensor&, const Tensor&, double)>;
-Tensor batch_norm_backward_composed(const Tensor& grad, const Tensor& input, const std::optional<Tensor>& weight, const Tensor&, const Tensor&, double eps) {
-  return batch_norm_input_grad(grad, input, weight.value_or(Tensor()), eps);
+// The gradients of input, weight and bias, with the mean and the variance that the forward pass gave.
+using BatchNormGradients = std::tuple<Tensor, Tensor, Tensor>;
+BatchNormGradients batch_norm_backward_composed(const Tensor& grad, const Tensor& input, const std::optional<Tensor>& weight, const Tensor&, const Tensor&, double eps) {
+  const DimVector dims = dims_but_channels(input);
+  return {batch_norm_input_grad(grad, input, weight.value_or(Tensor()), eps), (grad * normalized_channels(input, eps)).sum(dims), grad.sum(dims)};
 }
-constinit BatchNormGradient batch_norm_backward_op("batch_norm_backward", {.cpu = batch_norm_backward_composed});
+constinit Operator<BatchNormGradients(const Tensor&, const Tensor&, const std::optional<Tensor>&, const Tensor&, const Tensor&, double)> batch_norm_backward_op("batch_norm_backward", {.cpu = batch_norm_backward_composed});
 
-Tensor batch_norm_backward_tuned(const Tensor& grad, const Tensor& input, const std::optional<Tensor>& weight, const Tensor& mean, const Tensor& variance, double eps) {
+BatchNormGradients batch_norm_backward_tuned(const Tensor& grad, const Tensor& input, const std::optional<Tensor>& weight, const Tensor& mean, const Tensor& variance, double eps) {
   if (!can_normalize(input) || grad.scalar_type() != input.scalar_type() || ChannelShape(input).L == 1)
     return batch_norm_backward_op.function(Layer::CPU)(grad, input, weight, mean, variance, eps);
   const Tensor g = grad.contiguous(), x = input.contiguous(), w = dense_or_none(weight), result = empty(x.sizes(), x.scalar_type());
   const ChannelShape s(x);
+  const Tensor weight_grad = empty({s.C}, x.scalar_type()), bias_grad = empty({s.C}, x.scalar_type());
   in_normalized_type(x.scalar_type(), [&]<class T>() {
     const T* const centers = mean.data<T>();
     const std::vector<kernels::GradientSums> sums = channel_gradient_sums(s, g.data<T>(), x.data<T>(), centers);
@@ -250,6 +252,8 @@ Tensor batch_norm_backward_tuned(const Tensor& grad, const Tensor& input, const 
       const double rstd = 1 / std::sqrt(static_cast<double>(variance.data<T>()[c]) + eps), count = static_cast<double>(s.N * s.L);
       const double a = rstd * (w.defined() ? static_cast<double>(w.data<T>()[c]) : 1.0);
       factors.push_back({static_cast<T>(a), static_cast<T>(-a * rstd * rstd * sums[c].products / count), static_cast<T>(-a * sums[c].grad / count)});
+      weight_grad.data<T>()[c] = static_cast<T>(sums[c].products * rstd);
+      bias_grad.data<T>()[c] = static_cast<T>(sums[c].grad);
     }
     const auto kernel = normalization_table<T>().combine;
     for_planes(s, [&, from = g.data<T>(), at = x.data<T>(), to = result.data<T>()](std::int64_t plane, std::int64_t channel) {
@@ -257,28 +261,58 @@ Tensor batch_norm_backward_tuned(const Tensor& grad, const Tensor& input, const 
       kernel(from + plane * s.L, at + plane * s.L, s.L, centers[channel], f.a, f.b, f.c, to + plane * s.L);
     });
   });
-  return result;
-}
-
-Tensor batch_norm_weight_composed(const Tensor& grad, const Tensor& input, const std::optional<Tensor>&, const Tensor&, const Tensor&, double eps) {
-  return (grad * normalized_channels(input, eps)).sum(dims_but_channels(input));
-}
-constinit BatchNormGradient batch_norm_weight_op("batch_norm_weight", {.cpu = batch_norm_weight_composed});
-
-Tensor batch_norm_weight_tuned(const Tensor& grad, const Tensor& input, const std::optional<Tensor>& weight, const Tensor& mean, const Tensor& variance, double eps) {
-  if (!can_normalize(input) || grad.scalar_type() != input.scalar_type() || ChannelShape(input).L == 1)
-    return batch_norm_weight_op.function(Layer::CPU)(grad, input, weight, mean, variance, eps);
-  const Tensor g = grad.contiguous(), x = input.contiguous();
-  const ChannelShape s(x);
-  const Tensor result = empty({s.C}, x.scalar_type());
-  in_normalized_type(x.scalar_type(), [&]<class T>() {
-    const std::vector<kernels::GradientSums> sums = channel_gradient_sums(s, g.data<T>(), x.data<T>(), mean.data<T>());
-    for (std::size_t c = 0; c < sums.size(); ++c) result.data<T>()[c] = static_cast<T>(sums[c].products / std::sqrt(static_cast<double>(variance.data<T>()[c]) + eps));
-  });
-  return result;
+  return {result, weight_grad, bias_grad};
 }
 
 std::optional<Tensor> if_given(const Tensor& x) { return x.defined() ? std::optional(x) : std::nullopt; }
+
+// Chapter 64's nodes ask each gradient for itself, so that the walk for the sums would be made three times. This one makes it once.
+class BatchNormNode : public Node {
+ public:
+  BatchNormNode(const Tensor& input, const std::optional<Tensor>& weight, double eps) : input_(input, false), weight_(weight.value_or(Tensor()), false), eps_(eps) {}
+  void keep(const Tensor& mean, const Tensor& variance) {
+    mean_ = SavedVariable(mean, true);
+    variance_ = SavedVariable(variance, true);
+  }
+  std::string name() const override { return detail::node_name(op::batch_norm.name()); }
+
+  variable_list apply(variable_list&& grads) override {
+    variable_list result(3);
+    if (!grads[0].defined()) return result;
+    const std::shared_ptr<Node> self = shared_from_this();
+    const Tensor mean = mean_.unpack(self), variance = variance_.unpack(self);
+    const Tensor input = input_.unpack(self);
+    const std::optional<Tensor> weight = if_given(weight_.unpack(self));
+    std::tie(result[0], result[1], result[2]) =
+        is_recording() ? batch_norm_backward_composed(grads[0], input, weight, mean, variance, eps_) : batch_norm_backward_op(grads[0], input, weight, mean, variance, eps_);
+    for (std::size_t i = 0; i < 3; ++i)
+      if (!next_edge(i).is_valid()) result[i] = Tensor();
+    return result;
+  }
+  void release_variables() override {
+    for (SavedVariable* saved : {&input_, &weight_, &mean_, &variance_}) saved->reset();
+  }
+
+ private:
+  SavedVariable input_, weight_, mean_, variance_;
+  double eps_;
+};
+
+std::tuple<Tensor, Tensor, Tensor> batch_norm_recorded(const Tensor& self, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, double eps) {
+  const auto below = [&] {
+    const ExcludeLayersGuard guard(Layer::Autograd);
+    return op::batch_norm(self, weight, bias, eps);
+  };
+  if (!is_recording() || !(detail::needs_grad(self) || detail::needs_grad(weight) || detail::needs_grad(bias))) return below();
+  const auto node = make_node<BatchNormNode>(self, weight, eps);
+  detail::append_edges(*node, self);
+  detail::append_edges(*node, weight);
+  detail::append_edges(*node, bias);
+  const auto results = below();
+  node->keep(std::get<1>(results), std::get<2>(results));
+  std::apply([&](const auto&... result) { (set_history(result, node), ...); }, results);
+  return results;
+}
 }  // namespace
 
 void register_tuned_normalization() {
@@ -287,7 +321,6 @@ void register_tuned_normalization() {
   layer_norm_backward_op.set(Layer::TunedCPU, layer_norm_backward_tuned);
   layer_norm_weight_op.set(Layer::TunedCPU, layer_norm_weight_tuned);
   batch_norm_backward_op.set(Layer::TunedCPU, batch_norm_backward_tuned);
-  batch_norm_weight_op.set(Layer::TunedCPU, batch_norm_weight_tuned);
   compute_in_float<layer_norm_backward_op, layer_norm_weight_op>();
   kernels::fused_gradient<op::layer_norm>(
       [](const Tensor& g, Input<0> input, Arg<1, DimVector> shape, Input<2> weight, Arg<4, double> eps) {
@@ -299,14 +332,7 @@ void register_tuned_normalization() {
         return is_recording() ? layer_norm_weight_composed(g, input, dims, eps) : layer_norm_weight_op(g, input, dims, eps);
       },
       [](const Tensor& g) { return g; });
-  kernels::fused_gradient<op::batch_norm>(
-      [](const Tensor& g, Input<0> input, Input<1> weight, OutputAt<1> mean, OutputAt<2> variance, Arg<3, double> eps) {
-        return is_recording() ? batch_norm_input_grad(g, input, weight, eps) : batch_norm_backward_op(g, input, if_given(weight), mean, variance, eps);
-      },
-      [](const Tensor& g, Input<0> input, OutputAt<1> mean, OutputAt<2> variance, Arg<3, double> eps) {
-        return is_recording() ? batch_norm_weight_composed(g, input, std::nullopt, mean, variance, eps) : batch_norm_weight_op(g, input, std::nullopt, mean, variance, eps);
-      },
-      [](const Tensor& g) { return g.sum(dims_but_channels(g)); });
+  kernels::fused_recording<op::batch_norm>(batch_norm_recorded);
 }
 
 }  // namespace tinytorch

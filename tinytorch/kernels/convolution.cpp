@@ -191,13 +191,13 @@ class PhasedImages {
  public:
   // Copies x (images, channels, size); only phases that `used` tells of. Without anything to do it refers to x.
   PhasedImages(const T* x, std::int64_t images, std::int64_t channels, Plane size, Plane before, Plane stride, Plane phase, const std::vector<bool>& used, bool in_place)
-      : phase_(phase), stride_(stride), channel_(stride.count() * phase.count()), memory_(in_place ? 0 : images * channels * channel_ + 64), data_(in_place ? x : memory_.at(0)) {
+      : size_(size), before_(before), phase_(phase), stride_(stride), channel_(stride.count() * phase.count()), memory_(in_place ? 0 : images * channels * channel_ + 64), data_(in_place ? x : memory_.at(0)) {
     if (in_place) return;
     std::fill_n(memory_.at(images * channels * channel_), 64, T{0});
     parallel_for(0, images * channels, std::max<std::int64_t>(1, 16384 / channel_), [&](std::int64_t first, std::int64_t stop) {
       for (std::int64_t c = first; c < stop; ++c)
         for (std::int64_t p = 0; p < stride.count(); ++p)
-          if (used[static_cast<std::size_t>(p)]) copy_phase(x + c * size.count(), memory_.at(c * channel_ + p * phase.count()), size, before, {p / stride.columns, p % stride.columns});
+          if (used[static_cast<std::size_t>(p)]) copy_phase(x + c * size.count(), memory_.at(c * channel_ + p * phase.count()), {p / stride.columns, p % stride.columns});
     });
   }
 
@@ -205,25 +205,31 @@ class PhasedImages {
   std::int64_t channel() const { return channel_; }
   std::int64_t row() const { return phase_.columns; }
 
+  // Whether windows of row `row` meet pixels of x at this distance of rows from their corners, and not only zeros.
+  bool meets(std::int64_t row, std::int64_t distance) const {
+    const std::int64_t at = row * stride_.rows + distance - before_.rows;
+    return at >= 0 && at < size_.rows;
+  }
+
   // Where the pixel at distance (row, column) from a window's corner lies, relative to that corner's place in phase 0.
   std::int64_t offset(std::int64_t row, std::int64_t column) const {
     return (row % stride_.rows * stride_.columns + column % stride_.columns) * phase_.count() + row / stride_.rows * phase_.columns + column / stride_.columns;
   }
 
  private:
-  void copy_phase(const T* from, T* to, Plane size, Plane before, Plane at) const {
-    // Columns of the phase that hold pixels: those j with 0 <= j * stride + at - before < size.
+  void copy_phase(const T* from, T* to, Plane at) const {
+    // Columns of the phase that hold pixels: those j with 0 <= j * stride + at - before < size_.
     const auto first_inside = [](std::int64_t shift, std::int64_t stride) { return shift >= 0 ? 0 : (-shift + stride - 1) / stride; };
-    const std::int64_t shift = at.columns - before.columns;
+    const std::int64_t shift = at.columns - before_.columns;
     const std::int64_t begin = std::min(phase_.columns, first_inside(shift, stride_.columns));
-    const std::int64_t end = std::max(begin, std::min(phase_.columns, pieces_of(std::max<std::int64_t>(0, size.columns - shift), stride_.columns)));
+    const std::int64_t end = std::max(begin, std::min(phase_.columns, pieces_of(std::max<std::int64_t>(0, size_.columns - shift), stride_.columns)));
     for (std::int64_t i = 0; i < phase_.rows; ++i, to += phase_.columns) {
-      const std::int64_t row = i * stride_.rows + at.rows - before.rows;
-      if (row < 0 || row >= size.rows) {
+      const std::int64_t row = i * stride_.rows + at.rows - before_.rows;
+      if (row < 0 || row >= size_.rows) {
         std::fill_n(to, phase_.columns, T{0});
         continue;
       }
-      const T* const line = from + row * size.columns + shift;
+      const T* const line = from + row * size_.columns + shift;
       zero_few(to, begin);
       if (stride_.columns == 1) copy_few(to + begin, line + begin, end - begin);
       else for (std::int64_t j = begin; j < end; ++j) to[j] = line[j * stride_.columns];
@@ -231,7 +237,7 @@ class PhasedImages {
     }
   }
 
-  Plane phase_, stride_;
+  Plane size_, before_, phase_, stride_;
   std::int64_t channel_;
   Panels<T> memory_;
   const T* data_;
@@ -243,18 +249,56 @@ struct Taps {
   Offsets weights;        // their places in a channel of the weights
 };
 
+// The numbers of a kernel of C channels in the order in which they are multiplied: offsets of their pixels, their places in the weights, and the range of them that the windows of each row need, if that is not always all.
+template <class T>
+struct KernelOrder {
+  struct Range {
+    std::int64_t first = 0, stop = 0;
+  };
+
+  KernelOrder(const PhasedImages<T>& image, std::int64_t C, std::int64_t w_channel, const Taps& taps, std::int64_t rows) {
+    // Where the rows of the kernel begin. If few of them meet only zeros, they stay together: the weights of a channel are packed faster in one piece.
+    std::vector<std::size_t> begins;
+    std::int64_t met = 0;
+    for (std::size_t v = 0; v < taps.rows.size(); ++v) {
+      if (v > 0 && taps.rows[v] == taps.rows[v - 1]) continue;
+      begins.push_back(v);
+      for (std::int64_t row = 0; row < rows; ++row) met += image.meets(row, taps.rows[v]) ? 1 : 0;
+    }
+    const bool by_rows = met * 8 <= rows * static_cast<std::int64_t>(begins.size()) * 7;
+    if (by_rows) needed.resize(static_cast<std::size_t>(rows));
+    else begins = {0};
+    begins.push_back(taps.rows.size());
+    for (std::size_t line = 0; line + 1 < begins.size(); ++line) {
+      const auto first = static_cast<std::int64_t>(pixels.size());
+      for (std::int64_t c = 0; c < C; ++c)
+        for (std::size_t v = begins[line]; v < begins[line + 1]; ++v) {
+          pixels.push_back(c * image.channel() + image.offset(taps.rows[v], taps.columns[v]));
+          weights.push_back(c * w_channel + taps.weights[v]);
+        }
+      for (std::size_t row = 0; row < needed.size(); ++row) {
+        if (!image.meets(static_cast<std::int64_t>(row), taps.rows[begins[line]])) continue;
+        if (needed[row].stop == 0) needed[row].first = first;
+        needed[row].stop = static_cast<std::int64_t>(pixels.size());
+      }
+    }
+  }
+
+  Offsets pixels, weights;
+  std::vector<Range> needed;
+};
+
 // y (N, G M, size), whose rows are size.columns long, = windows of `image` (N, G C) times weights: element (m, c, tap v) of group g is w[g * w_group + m * w_row + c * w_channel + taps.weights[v]].
 template <class T>
 void convolve_in_place(const PhasedImages<T>& image, std::int64_t N, std::int64_t G, std::int64_t C, std::int64_t M, const T* w, std::int64_t w_group, std::int64_t w_row, std::int64_t w_channel, const Taps& taps, Plane size, T* y) {
   const kernels::GemmTable<T>& table = kernels::gemm_table<T>();
   const kernels::WindowTable<T>& windows = window_table<T>();
-  Offsets v_offsets;
-  for (std::size_t v = 0; v < taps.weights.size(); ++v) v_offsets.push_back(image.offset(taps.rows[v], taps.columns[v]));
-  const Offsets offsets = outer_sums(C, image.channel(), v_offsets);
+  const KernelOrder<T> order(image, C, w_channel, taps, size.rows);
+  const Offsets& offsets = order.pixels;
   std::vector<std::unique_ptr<PackedRows<T>>> weights;
   for (std::int64_t g = 0; g < G; ++g) {
     weights.push_back(std::make_unique<PackedRows<T>>(table, M, static_cast<std::int64_t>(offsets.size()), longest_block(table)));
-    weights.back()->pack(w + g * w_group, w_row, outer_sums(C, w_channel, taps.weights));
+    weights.back()->pack(w + g * w_group, w_row, order.weights);
   }
   // The vectors of a row, then of the next row; two make a tile.
   const std::int64_t in_row = pieces_of(size.columns, windows.lanes), vectors = size.rows * in_row;
@@ -276,9 +320,16 @@ void convolve_in_place(const PhasedImages<T>& image, std::int64_t N, std::int64_
       for (std::int64_t pair = piece.first; pair < piece.first + piece.count; ++pair) {
         const kernels::WindowVector<T> left = vector_at(2 * pair);
         const kernels::WindowVector<T> right = 2 * pair + 1 < vectors ? vector_at(2 * pair + 1) : kernels::WindowVector<T>{left.corner, nullptr, 0};
+        std::int64_t first = block.first, stop = block.first + block.count;
+        if (!order.needed.empty()) {
+          const auto above = order.needed[static_cast<std::size_t>(2 * pair / in_row)], below = order.needed[static_cast<std::size_t>(std::min(2 * pair + 1, vectors - 1) / in_row)];
+          first = std::max(first, std::min(above.first, below.first));
+          stop = std::max(first, std::min(stop, std::max(above.stop, below.stop)));
+          if (part > 0 && first == stop) continue;
+        }
         for (std::int64_t r = 0; r < rows_of.row_pieces; ++r) {
           const Piece rows(M, rows_of.row_pieces, r);
-          kernels::WindowTile<T> tile{rows_of.panels.at(M * block.first + rows.first * block.count), offsets.data() + block.first, block.count, left, right, L, part > 0};
+          kernels::WindowTile<T> tile{rows_of.panels.at(M * block.first + rows.first * block.count + (first - block.first) * rows.count), offsets.data() + first, stop - first, left, right, L, part > 0};
           tile.left.out += rows.first * L;
           if (right.count > 0) tile.right.out += rows.first * L;
           windows.tile(tile, static_cast<int>(rows.count));

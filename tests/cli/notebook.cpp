@@ -56,6 +56,19 @@ TEST_CASE("below a notebook lie the modules before it, and the classes by which 
   CHECK_EQ(modules_below(first, first.front()).size(), 0);
 }
 
+TEST_CASE("chapters behind a lesson that register functions for its tensors join its notebook") {
+  const std::vector<Module> stage = load_stage_of(TITO_SOURCE_ROOT, "05");
+  std::set<std::string> joined;
+  for (const Module& chapter : chapters_used(stage, find_module(stage, "05"), {})) joined.insert(chapter.folder());
+  CHECK(joined.contains("64_gradient_table"));
+  for (const Module& chapter : stage) {
+    const bool registers = std::any_of(chapter.cells.begin(), chapter.cells.end(), [](const Cell& cell) { return cell.marker("registers") != nullptr; });
+    if (chapter.after != "05" || !registers) continue;
+    CAPTURE(chapter.folder());
+    CHECK(joined.contains(chapter.folder()));
+  }
+}
+
 TEST_CASE("what a lesson includes is there for its cells") {
   for (const Module& module : load_course(TITO_SOURCE_ROOT)) {
     if (module.number > "16") continue;

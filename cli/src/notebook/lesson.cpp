@@ -83,12 +83,11 @@ Module only_mixins(const Module& module) {
   return out;
 }
 
-bool extends_something(const Module& module) {
-  for (const Cell& cell : module.cells) {
-    if (cell.marker("extends") != nullptr) return true;
-  }
-  return false;
+bool has_marker(const Module& module, std::string_view word) {
+  return std::any_of(module.cells.begin(), module.cells.end(), [&](const Cell& cell) { return cell.marker(word) != nullptr; });
 }
+
+bool extends_something(const Module& module) { return has_marker(module, "extends"); }
 
 bool makes(const Module& module, std::string_view path) {
   const std::vector<std::string> paths = exported_paths(module);
@@ -155,19 +154,6 @@ std::set<std::string> with_included(const std::vector<std::string>& headers, con
     for (const std::string& line : lines) {
       if (const std::string path = path_in(line); texts.contains(path) && out.insert(path).second) next.push_back(path);
     }
-  }
-  return out;
-}
-
-// Of those chapters, the ones without which the lesson's tests do not run: those of which it includes something, also indirectly, and
-// where it is itself about what a Tensor is (it includes some of them, or gives Tensor methods), those that do the same.
-std::vector<Module> chapters_used(const std::vector<Module>& behind, const Module& module, const std::set<std::string>& included) {
-  std::vector<Module> out;
-  for (const Module& chapter : behind) {
-    const std::vector<std::string> paths = exported_paths(chapter);
-    const bool wanted = std::any_of(paths.begin(), paths.end(), [&](const std::string& path) { return included.contains(path); });
-    const bool joins = extends_something(chapter) && (!included.empty() || extends(module, "Tensor"));
-    if (wanted || joins) out.push_back(chapter);
   }
   return out;
 }
@@ -280,6 +266,17 @@ std::vector<Module> modules_below(const std::vector<Module>& stage, const Module
   return below;
 }
 
+std::vector<Module> chapters_used(const std::vector<Module>& stage, const Module& module, const std::set<std::string>& included) {
+  std::vector<Module> out;
+  for (const Module& chapter : chapters_behind(stage, module)) {
+    const std::vector<std::string> paths = exported_paths(chapter);
+    const bool wanted = std::any_of(paths.begin(), paths.end(), [&](const std::string& path) { return included.contains(path); });
+    const bool joins = (extends_something(chapter) || has_marker(chapter, "registers")) && (!included.empty() || extends(module, "Tensor"));
+    if (wanted || joins) out.push_back(chapter);
+  }
+  return out;
+}
+
 std::vector<GeneratedFile> generated_for_cells(const std::vector<Module>& stage, const Module& module) {
   std::set<std::string> there;
   for (const GeneratedFile& file : export_package(modules_below(stage, module)).files) there.insert(file.path);
@@ -326,7 +323,7 @@ std::string describe_cells(const StageBuild& build, const std::vector<Module>& s
   }
   for (const GeneratedFile& file : generated_for_cells(stage, module)) stand_ins.push_back(file);
   if (!headers.empty()) write_changed(late / "tinytorch", headers, true);
-  const std::vector<Module> used = chapters_used(behind, module, included);
+  const std::vector<Module> used = chapters_used(stage, module, included);
   std::string registrations;
   if (const fs::path archive = archive_of(used, build, stage); !archive.empty()) {
     late_objects.push_back(archive.string());

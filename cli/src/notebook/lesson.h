@@ -1,6 +1,7 @@
 // A lesson as a notebook, and what its cells are compiled against.
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,10 @@ std::string notebook_text(const Module& module);
 // stand in the notebook, so the rest of it is not there.
 StageOptions cell_options(const Module& module, const Toolchain& toolchain);
 std::vector<Module> modules_below(const std::vector<Module>& stage, const Module& module);
+
+// Of the library chapters behind the lesson at its stage, the ones without which its tests do not run: those of which it includes something (`included`, also indirectly), and
+// where it is itself about what a Tensor is (it includes some of them, or gives Tensor methods), those that give classes methods or register functions.
+std::vector<Module> chapters_used(const std::vector<Module>& stage, const Module& module, const std::set<std::string>& included);
 
 // Headers that the lesson includes and that come from no lesson, where the package below it has none: the base of a class that the
 // lesson itself defines.

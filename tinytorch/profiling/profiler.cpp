@@ -253,6 +253,8 @@ autograd::profiler::ProfilerResult::ProfilerResult(std::vector<FunctionEvent> ev
   }
 }
 
+autograd::profiler::EventList autograd::profiler::ProfilerResult::key_averages(bool group_by_input_shape) const { return profiler::key_averages(events_, group_by_input_shape); }
+
 void autograd::profiler::ProfilerResult::save(const std::string& path) const { save_chrome_trace(path, events_, memory_); }
 
 void autograd::profiler::ProfilerResult::name_modules(const nn::Module& root, const std::string& prefix) {

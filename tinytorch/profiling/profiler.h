@@ -28,7 +28,7 @@ class ProfilerResult {
   // Bytes held by tensors of the whole process, in order of time.
   const std::vector<MemoryEvent>& memory_timeline() const { return memory_; }
   std::int64_t duration_ns() const { return duration_ns_; }
-  EventList key_averages(bool group_by_input_shape = false) const { return profiler::key_averages(events_, group_by_input_shape); }
+  EventList key_averages(bool group_by_input_shape = false) const;
   // Writes a trace that Chrome (about:tracing) and Perfetto (ui.perfetto.dev) open. Throws Error if the file cannot be written.
   void save(const std::string& path) const;
   // Puts the names that parts of `root` have in its tree before the events of these modules: "Linear" becomes "fc1 (Linear)".

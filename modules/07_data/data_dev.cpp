@@ -146,6 +146,8 @@
 #include "tinytorch/core/random.h"
 #include "tinytorch/core/tensor_data.h"
 #include "tinytorch/core/utils.h"
+// What state() and set_state() of the samplers below are made of (chapter 94): a loader asks its sampler for them.
+#include "tinytorch/data/saved_state.h"
 #include "tito/lesson.h"
 
 // %%

@@ -908,7 +908,7 @@ std::int64_t longest_block(const kernels::GemmTable<T>& table) {
 //
 // Copying costs one pass over the image. Without padding and stride nothing is copied, if no vector reads beyond the end.
 //
-// Some rows of the kernel meet nothing but the zeros above or below an image. Where these are many (5 x 5 gradients back to 14 rows from 10: 20 of 70), the kernel is multiplied row by row, all channels of a row together, so that what a row of windows needs of it is one range: 0.26 ms instead of 0.34 for LeNet-5's second convolution.
+// Some rows of the kernel meet nothing but the zeros above or below an image. Where these are many (5 x 5 gradients back to 14 rows from 10: 20 of 70), the kernel is multiplied row by row, all channels of a row together, so that what a row of windows needs of it is one range. LeNet-5's second convolution is such a case.
 //
 // The gradient of the input goes through phases backwards: the pixels of one phase were touched by those numbers of the kernel only that lie on it, so each phase of the gradient is a convolution of stride 1, of the result's gradient with a part of the kernel, turned around.
 
@@ -1256,7 +1256,7 @@ void multiply_winograd(const WinogradShape& s, const float* x, const float* y, f
 //
 //     (N, C, H, W)  -- permute, contiguous -->  (1, C, H, W N), columns N apart  -- convolution with dilation N in columns -->  (1, M, oH, oW N)  -- back -->  (N, M, oH, oW)
 //
-// Rows of W N windows always fill their vectors, and lie where a line of the cache begins if N is a multiple of 16. LeNet-5's second convolution, 10 x 10 windows of 64 images, took 0.26 ms of one AVX-512 core and now 0.17; the gradient of its input 0.43 and 0.34, that of its weights 0.40 and 0.18. Turning around moves each number of image
+// Rows of W N windows always fill their vectors, and lie where a line of the cache begins if N is a multiple of 16. LeNet-5's second convolution, 10 x 10 windows of 64 images, gains most in the gradient of its weights, which sums over the lanes (`benchmarks/notes.md` has the times). Turning around moves each number of image
 // and result once. It pays if it saves more multiply-adds in empty lanes than the moving costs; windows of one pixel do too little with a number, and so do few channels.
 //
 // So each map has four ways. Kernels of 3 x 3 with stride 1 go Winograd's way in float32, where it pays. Of the others, batches of images with short rows are turned around, unless columns have a stride. Rows of windows that fill at least 70 % of their vectors (56, 28 or 8 in vectors of eight, not 10) are read in place, and so are less full ones

@@ -269,7 +269,7 @@ int run_demos(std::string_view filter) {
     try {
       demo.run();
     } catch (const std::exception& error) {
-      std::printf("%s:%d: the demonstration stopped: %s\n", demo.file, demo.line, error.what());
+      std::printf("\n%s:%d: the demonstration stopped: %s\n", demo.file, demo.line, error.what());
       ++failures;
     }
     std::fflush(stdout);

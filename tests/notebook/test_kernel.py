@@ -92,6 +92,14 @@ class KernelTest(unittest.TestCase):
     def test_a_demonstration(self):
         self.assertIn("hello", self.good('DEMO("greet") { std::cout << "hello\\n"; }'))
 
+    def test_a_demonstration_that_waits_for_an_exercise(self):
+        # In the middle of a line, and for a name with brackets and dots in it.
+        text = self.good('DEMO("waits") {\n  std::cout << "begun:";\n  throw std::runtime_error("01 Operator<R(Args...)>::operator(): Choose the layer.");\n}')
+        self.assertIn("begun:", text)
+        self.assertRegex(text, r"This demonstration waits for what comes later in the lesson \(In\[\d+\]:1: 01 Operator<R\(Args\.\.\.\)>::operator\(\): Choose the layer\.\)")
+        self.assertNotIn("the demonstration stopped", text)
+        self.assertIn("no such file", self.bad('DEMO("breaks") { throw std::runtime_error("no such file"); }')[1])
+
     def test_a_cell_that_needs_one_that_was_run_later(self):
         self.good("int early() { return 1; }", "a")
         self.good("int late() { return 2; }", "b")

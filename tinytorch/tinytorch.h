@@ -9,6 +9,7 @@
 #include "tinytorch/core/warning.h"
 #include "tinytorch/core/check_op.h"
 #include "tinytorch/core/irange.h"
+#include "tinytorch/core/function_ref.h"
 #include "tinytorch/core/system_info.h"
 #include "tinytorch/core/npy.h"
 #include "tinytorch/core/record_function.h"

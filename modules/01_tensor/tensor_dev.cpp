@@ -67,6 +67,7 @@
 #include <algorithm>
 #include <cmath>
 #include "tinytorch/core/basic_ops.h"
+#include "tinytorch/core/function_ref.h"
 //| export core/views.cpp
 #include "tinytorch/core/basic_ops.h"
 //| export core/pointwise.cpp
@@ -1343,7 +1344,7 @@ TEST_CASE("unfold: windows that share memory") {
 // %% [markdown]
 // ### Loops over strided memory
 //
-// All kernels share one walk. It first simplifies: sizes of 1 vanish, and dimensions that continue each other for *every* operand merge. Then the innermost dimension is a plain loop, and the others count like an odometer.
+// All kernels share one walk. It first simplifies: sizes of 1 vanish, and dimensions that continue each other for *every* operand merge. Then the innermost dimension is a plain loop, and the others count like an odometer. A kernel is handed over by its address (`function_ref`, chapter 92; PyTorch's TensorIterator does the same): the walk is compiled once, only the inner loop again for each kernel and dtype.
 //
 //     sizes (2, 3, 4), all contiguous     ->  one loop of 24
 //     a (3, 4) + b (4) stretched: strides (4, 1) and (0, 1)  ->  3 runs of 4
@@ -1362,8 +1363,9 @@ class StridedLoop {
   StridedLoop(IntArrayRef sizes, const std::array<IntArrayRef, N>& strides);
 
   // Calls inner(offsets, count, steps) for each innermost run: element i of operand k is at offsets[k] + i * steps[k].
-  template <class F>
-  void run(F&& inner) const;
+  // An inner loop copies the steps that it needs: as far as the compiler knows, an int64 that it writes could be one of them.
+  using Inner = function_ref<void(const Offsets& offsets, std::int64_t count, const Offsets& steps)>;
+  void run(Inner inner) const;
 
  private:
   bool empty_ = false;
@@ -1404,8 +1406,7 @@ StridedLoop<N>::StridedLoop(IntArrayRef sizes, const std::array<IntArrayRef, N>&
 // EXAMPLE: sizes (2, 3) and strides (10, 1): inner gets offset 0, then offset 10, each with count 3 and step 1.
 // HINT: strides_[k][d] is the stride of operand k in dimension d.
 template <std::size_t N>
-template <class F>
-void StridedLoop<N>::run(F&& inner) const {
+void StridedLoop<N>::run(Inner inner) const {
   // BEGIN SOLUTION
   if (empty_) return;
   const std::size_t outer = sizes_.size() - 1;
@@ -1433,8 +1434,7 @@ void StridedLoop<N>::run(F&& inner) const {
 //| says The last outer dimension moves first, as the last wheel of an odometer; only when it is full does the one before it move.
 #if 0
 template <std::size_t N>
-template <class F>
-void StridedLoop<N>::run(F&& inner) const {
+void StridedLoop<N>::run(Inner inner) const {
   if (empty_) return;
   const std::size_t outer = sizes_.size() - 1;
   Offsets offsets{};
@@ -1502,6 +1502,19 @@ inline bool lies_beside(const Tensor& out, const Tensor& x) {
   return x.numel() == 1 || (x.is_contiguous() && x.sizes() == out.sizes());
 }
 
+// Calls inner for `out` and operands that are stretched to its sizes: once where all lie beside each other.
+inline void walk(const Tensor& out, const Tensor& a, StridedLoop<2>::Inner inner) {
+  if (lies_beside(out, a)) return inner({}, out.numel(), {1, a.numel() > 1});
+  const DimVector a_strides = broadcast_strides(a, out.sizes());
+  StridedLoop<2>(out.sizes(), {out.strides(), IntArrayRef(a_strides)}).run(inner);
+}
+inline void walk(const Tensor& out, const Tensor& a, const Tensor& b, StridedLoop<3>::Inner inner) {
+  if (lies_beside(out, a) && lies_beside(out, b)) return inner({}, out.numel(), {1, a.numel() > 1, b.numel() > 1});
+  const DimVector a_strides = broadcast_strides(a, out.sizes());
+  const DimVector b_strides = broadcast_strides(b, out.sizes());
+  StridedLoop<3>(out.sizes(), {out.strides(), IntArrayRef(a_strides), IntArrayRef(b_strides)}).run(inner);
+}
+
 // %%
 //| export core/loops.h
 // out = f(a), element by element. REQUIRES: the dtypes are Out and A, and `a` broadcasts to out's sizes.
@@ -1513,19 +1526,16 @@ void map_into(const Tensor& out, const Tensor& a, F f) {
     *to = static_cast<Out>(f(*from));
     return;
   }
-  auto run = [&](const auto& offset, std::int64_t count, const auto& step) {
+  walk(out, a, [&](const auto& offset, std::int64_t count, const auto& step) {
     Out* o = to + offset[0];
     const A* x = from + offset[1];
-    if (step[0] == 1 && step[1] == 1) {
+    const std::int64_t o_step = step[0], x_step = step[1];
+    if (o_step == 1 && x_step == 1) {
       for (std::int64_t i = 0; i < count; ++i) o[i] = static_cast<Out>(f(x[i]));
     } else {
-      for (std::int64_t i = 0; i < count; ++i) o[i * step[0]] = static_cast<Out>(f(x[i * step[1]]));
+      for (std::int64_t i = 0; i < count; ++i) o[i * o_step] = static_cast<Out>(f(x[i * x_step]));
     }
-  };
-  using Steps = typename StridedLoop<2>::Offsets;
-  if (lies_beside(out, a)) return run(Steps{}, out.numel(), Steps{1, a.numel() > 1});
-  const DimVector a_strides = broadcast_strides(a, out.sizes());
-  StridedLoop<2>(out.sizes(), {out.strides(), IntArrayRef(a_strides)}).run(run);
+  });
 }
 
 // %%
@@ -1540,21 +1550,17 @@ void zip_into(const Tensor& out, const Tensor& a, const Tensor& b, F f) {
     *to = static_cast<Out>(f(*left, *right));
     return;
   }
-  auto run = [&](const auto& offset, std::int64_t count, const auto& step) {
+  walk(out, a, b, [&](const auto& offset, std::int64_t count, const auto& step) {
     Out* o = to + offset[0];
     const A* x = left + offset[1];
     const B* y = right + offset[2];
-    if (step[0] == 1 && step[1] == 1 && step[2] == 1) {
+    const std::int64_t o_step = step[0], x_step = step[1], y_step = step[2];
+    if (o_step == 1 && x_step == 1 && y_step == 1) {
       for (std::int64_t i = 0; i < count; ++i) o[i] = static_cast<Out>(f(x[i], y[i]));
     } else {
-      for (std::int64_t i = 0; i < count; ++i) o[i * step[0]] = static_cast<Out>(f(x[i * step[1]], y[i * step[2]]));
+      for (std::int64_t i = 0; i < count; ++i) o[i * o_step] = static_cast<Out>(f(x[i * x_step], y[i * y_step]));
     }
-  };
-  using Steps = typename StridedLoop<3>::Offsets;
-  if (lies_beside(out, a) && lies_beside(out, b)) return run(Steps{}, out.numel(), Steps{1, a.numel() > 1, b.numel() > 1});
-  const DimVector a_strides = broadcast_strides(a, out.sizes());
-  const DimVector b_strides = broadcast_strides(b, out.sizes());
-  StridedLoop<3>(out.sizes(), {out.strides(), IntArrayRef(a_strides), IntArrayRef(b_strides)}).run(run);
+  });
 }
 
 // %%
@@ -1844,12 +1850,13 @@ Tensor fold(const Tensor& self, const std::vector<bool>& mask, bool keepdim, Acc
   loop.run([&](const auto& offset, std::int64_t count, const auto& step) {
     Acc* a = to + offset[0];
     const T* x = from + offset[1];
-    if (step[0] == 0) {
+    const std::int64_t a_step = step[0], x_step = step[1];
+    if (a_step == 0) {
       Acc total = *a;
-      for (std::int64_t i = 0; i < count; ++i) total = f(total, x[i * step[1]]);
+      for (std::int64_t i = 0; i < count; ++i) total = f(total, x[i * x_step]);
       *a = total;
     } else {
-      for (std::int64_t i = 0; i < count; ++i) a[i * step[0]] = f(a[i * step[0]], x[i * step[1]]);
+      for (std::int64_t i = 0; i < count; ++i) a[i * a_step] = f(a[i * a_step], x[i * x_step]);
     }
   });
   return acc;

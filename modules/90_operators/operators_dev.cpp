@@ -648,7 +648,9 @@ void fill_with(const Tensor& to, const Scalar& value) {
   const StridedLoop<1> loop(to.sizes(), {to.strides()});
   dispatch_stored_types(to.scalar_type(), [&]<class T>() {
     loop.run([data = to.data<T>(), number = value.to<T>()](const auto& offset, std::int64_t count, const auto& step) {
-      for (std::int64_t i = 0; i < count; ++i) data[offset[0] + i * step[0]] = number;
+      T* const out = data + offset[0];
+      const std::int64_t apart = step[0];
+      for (std::int64_t i = 0; i < count; ++i) out[i * apart] = number;
     });
   });
 }
@@ -1044,8 +1046,12 @@ Tensor where_cpu(const Tensor& condition, const Tensor& self, const Tensor& othe
   dispatch_all_types(type, [&]<class T>() {
     loop.run([out = result.data<T>(), mask = condition.data<bool>(), in = chosen.data<T>()](const auto& offset, std::int64_t count,
                                                                                               const auto& step) {
+      T* const to = out + offset[0];
+      const bool* const chosen_here = mask + offset[1];
+      const T* const from = in + offset[2];
+      const std::int64_t to_step = step[0], mask_step = step[1], from_step = step[2];
       for (std::int64_t i = 0; i < count; ++i)
-        if (mask[offset[1] + i * step[1]]) out[offset[0] + i * step[0]] = in[offset[2] + i * step[2]];
+        if (chosen_here[i * mask_step]) to[i * to_step] = from[i * from_step];
     });
   });
   return result;

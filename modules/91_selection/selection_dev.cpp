@@ -237,8 +237,11 @@ void for_each_position(IntArrayRef sizes, const Tensor& self, IntArrayRef self_s
   const StridedLoop<3> loop(sizes, {self_strides, IntArrayRef(position_strides), other.strides()});
   loop.run([&, base = self.data<T>(), where = positions.data<std::int64_t>(), out = other.data<T>()](
                const auto& offset, std::int64_t count, const auto& step) {
-    for (std::int64_t i = 0; i < count; ++i)
-      f(base[offset[0] + i * step[0] + where[offset[1] + i * step[1]]], out[offset[2] + i * step[2]]);
+    T* const element = base + offset[0];
+    const std::int64_t* const position = where + offset[1];
+    T* const other_element = out + offset[2];
+    const std::int64_t step_0 = step[0], step_1 = step[1], step_2 = step[2];
+    for (std::int64_t i = 0; i < count; ++i) f(element[i * step_0 + position[i * step_1]], other_element[i * step_2]);
   });
 }
 

@@ -329,10 +329,11 @@ void for_each_scattered(const Tensor& to, std::int64_t dim, const Tensor& index,
     T* const out = to.data<T>() + offset[0];
     const std::int64_t* const where = index.data<std::int64_t>() + offset[1];
     const T* const in = src.data<T>() + offset[2];
+    const std::int64_t out_step = step[0], where_step = step[1], in_step = step[2];
     for (std::int64_t i = 0; i < count; ++i) {
-      const std::int64_t at = where[i * step[1]];
+      const std::int64_t at = where[i * where_step];
       TORCH_CHECK(at >= 0 && at < size, "index ", at, " is out of bounds for dimension ", dim, " with size ", size);
-      f(out[i * step[0] + at * along], in[i * step[2]]);
+      f(out[i * out_step + at * along], in[i * in_step]);
     }
   });
 }

@@ -40,7 +40,9 @@ void fill_with(const Tensor& to, const Scalar& value) {
   const StridedLoop<1> loop(to.sizes(), {to.strides()});
   dispatch_stored_types(to.scalar_type(), [&]<class T>() {
     loop.run([data = to.data<T>(), number = value.to<T>()](const auto& offset, std::int64_t count, const auto& step) {
-      for (std::int64_t i = 0; i < count; ++i) data[offset[0] + i * step[0]] = number;
+      T* const out = data + offset[0];
+      const std::int64_t apart = step[0];
+      for (std::int64_t i = 0; i < count; ++i) out[i * apart] = number;
     });
   });
 }

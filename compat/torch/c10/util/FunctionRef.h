@@ -1,0 +1,5 @@
+#pragma once
+
+#include <tinytorch/core/function_ref.h>
+
+#include <torch/detail/names.h>

@@ -88,7 +88,7 @@ struct Pooled {
   static void* operator new(std::size_t nbytes) { return nbytes <= kSmallLimit ? allocate_small(nbytes) : ::operator new(nbytes); }
   static void operator delete(void* object, std::size_t nbytes) noexcept {
     if (nbytes <= kSmallLimit) free_small(object, nbytes);
-    else ::operator delete(object, nbytes);
+    else ::operator delete(object);  // clang before 19 knows no form with a size
   }
 };
 

@@ -131,6 +131,8 @@ set(TINYTORCH_SOURCES_07_data
   data/transforms.cpp
   data/samplers.cpp
   data/idx_header.cpp)
+set(TINYTORCH_SOURCES_63_archives
+  serialize/archive.cpp)
 set(TINYTORCH_SOURCES_94_data_files
   data/idx.cpp
   data/mapped.cpp
@@ -142,7 +144,6 @@ set(TINYTORCH_SOURCES_94_data_files
   data/stream.cpp
   data/saved_state.cpp)
 set(TINYTORCH_SOURCES_08_training
-  serialize/archive.cpp
   serialize/file.cpp
   serialize/save.cpp
   nn/clip_grad.cpp
@@ -344,6 +345,7 @@ set(TINYTORCH_MODULES
   83_half_precision
   98_optim_extras
   07_data
+  63_archives
   94_data_files
   08_training
   67_watching

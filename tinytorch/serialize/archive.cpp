@@ -1,4 +1,4 @@
-// From the lesson modules/08_training/training_dev.cpp:
+// From the lesson modules/63_archives/archives_dev.cpp:
 // edit the module, not this file.
 
 #include "tinytorch/serialize/archive.h"
@@ -18,8 +18,6 @@
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/ops.h"
 #include "tinytorch/core/tensor_data.h"
-#include "tinytorch/data/samplers.h"
-#include "tinytorch/serialize/file.h"
 
 namespace tinytorch {
 
@@ -109,7 +107,6 @@ std::string serialize::OutputArchive::bytes() const {
   return file + text + data;
 }
 
-void serialize::OutputArchive::save_to(const std::string& path) const { write_file_atomically(path, bytes()); }
 void serialize::OutputArchive::save_to(std::ostream& stream) const {
   const std::string all = bytes();
   stream.write(all.data(), static_cast<std::streamsize>(all.size()));
@@ -212,7 +209,6 @@ void serialize::InputArchive::move_to(std::optional<Device> device) {
   if (!device) return;
   for (auto& [name, tensor] : tensors_) tensor = tensor.to(*device);
 }
-void serialize::InputArchive::load_from(const std::string& path, std::optional<Device> device) { load_bytes(read_file(path), path), move_to(device); }
 void serialize::InputArchive::load_from(std::istream& stream, std::optional<Device> device) {
   load_bytes(std::string(std::istreambuf_iterator<char>(stream), {}), "stream");
   move_to(device);
@@ -308,15 +304,6 @@ std::vector<std::string> serialize::InputArchive::keys() const {
   for (const auto& [name, tensor] : tensors_) names.insert(name.substr(0, name.find('.')));
   for (const auto& [name, value] : values_) names.insert(name.substr(0, name.find('.')));
   return {names.begin(), names.end()};
-}
-
-void register_archive_access() {
-  serialize::archive_access.write = [](serialize::OutputArchive& archive, const std::string& key, const Tensor& value) { archive.write(key, value); };
-  serialize::archive_access.read = [](serialize::InputArchive& archive, const std::string& key) {
-    Tensor value;
-    archive.read(key, value);
-    return value;
-  };
 }
 
 }  // namespace tinytorch

@@ -1,4 +1,4 @@
-// From the lesson modules/08_training/training_dev.cpp:
+// From the lesson modules/63_archives/archives_dev.cpp:
 // edit the module, not this file.
 #pragma once
 

@@ -11,8 +11,23 @@
 
 #include "tinytorch/core/ops.h"
 #include "tinytorch/core/tensor_data.h"
+#include "tinytorch/data/samplers.h"
+#include "tinytorch/serialize/file.h"
 
 namespace tinytorch {
+
+void serialize::OutputArchive::save_to(const std::string& path) const { write_file_atomically(path, bytes()); }
+void serialize::InputArchive::load_from(const std::string& path, std::optional<Device> device) { load_bytes(read_file(path), path), move_to(device); }
+
+// Module 07's samplers write their state into an archive, and knew none yet.
+void register_archive_access() {
+  serialize::archive_access.write = [](serialize::OutputArchive& archive, const std::string& key, const Tensor& value) { archive.write(key, value); };
+  serialize::archive_access.read = [](serialize::InputArchive& archive, const std::string& key) {
+    Tensor value;
+    archive.read(key, value);
+    return value;
+  };
+}
 
 namespace {
 using NamedTensors = std::vector<std::pair<std::string, Tensor>>;

@@ -424,10 +424,10 @@ TEST_CASE("bootstrap_interval: as wide as the statistic is uncertain") {
   }
   CHECK(repeats);
   REQUIRE_EQ(seen.size(), 4);  // no value but those of the sample
-  for (const auto& [value, count] : seen) {
-    CAPTURE(value);
-    CHECK_GT(count, 420);  // of 500 expected
-    CHECK_LT(count, 580);
+  for (const auto& entry : seen) {
+    CAPTURE(entry.first);
+    CHECK_GT(entry.second, 420);  // of 500 expected
+    CHECK_LT(entry.second, 580);
   }
   // The mean of n values of deviation s moves by s / sqrt(n): the bootstrap must find that by itself.
   std::vector<double> normal(200);

@@ -509,7 +509,8 @@ Tensor by_version(Multiply version, const Tensor& a, const Tensor& b) {
 
 // %% {"nbgrader": {"grade": true, "grade_id": "16-multiply-tiles-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("multiply_tiles: what the three loops give") {
-  for (const auto& [M, K, N] : std::vector<std::array<std::int64_t, 3>>{{1, 1, 1}, {4, 3, 64}, {5, 7, 70}, {13, 20, 130}, {3, 0, 5}, {2, 9, 63}}) {
+  for (const auto& sizes : std::vector<std::array<std::int64_t, 3>>{{1, 1, 1}, {4, 3, 64}, {5, 7, 70}, {13, 20, 130}, {3, 0, 5}, {2, 9, 63}}) {
+    const std::int64_t M = sizes[0], K = sizes[1], N = sizes[2];
     CAPTURE(M);
     CAPTURE(N);
     const Tensor a = (arange(M * K).remainder(7) - 3).to(kFloat).view({M, K});
@@ -1585,7 +1586,8 @@ std::string why_no_division(std::int64_t M, std::int64_t N, std::int64_t rows, s
 // %% {"nbgrader": {"grade": true, "grade_id": "16-divide-result-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("divide_result: everything once, for every shape") {
   const std::vector<std::pair<std::int64_t, std::int64_t>> shapes{{1, 1}, {12, 32}, {13, 33}, {8, 3072}, {768, 8}, {1000, 1000}, {481, 64}, {5, 100}, {2000, 31}};
-  for (const auto& [M, N] : shapes) {
+  for (const auto& shape : shapes) {
+    const std::int64_t M = shape.first, N = shape.second;
     CAPTURE(M);
     CAPTURE(N);
     CHECK_EQ(why_no_division(M, N, 12, 32, 480), "");

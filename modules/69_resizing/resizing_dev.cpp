@@ -849,7 +849,8 @@ TEST_CASE("pixel_shuffle and back; max_unpool puts maxima where they were") {
   CHECK_ERROR(channel_shuffle(y, 4), "Number of channels must be divisible by groups. Got 18 channels and 4 groups.");
   CHECK_ERROR(pixel_shuffle(y, 2), "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of upscale_factor, but input.size(-3)=18 is not divisible by 4");
   const Tensor picture = tensor({{{1.0, 5.0}, {2.0, 3.0}}}, requires_grad());
-  const auto [pooled, places] = max_pool2d_with_indices(picture, 2);
+  const std::tuple<Tensor, Tensor> largest = max_pool2d_with_indices(picture, 2);
+  const Tensor &pooled = std::get<0>(largest), &places = std::get<1>(largest);
   const Tensor back = max_unpool2d(pooled, places, {2, 2});
   CHECK_EQ(back.detach(), tensor({{{0.0, 5.0}, {0.0, 0.0}}}));
   (back * 3).sum().backward();
@@ -1117,7 +1118,8 @@ void FractionalMaxPool3dImpl::reset() {
 TEST_CASE("layers: unpooling, norms of windows, windows at random places") {
   namespace F = nn::functional;
   const Tensor x = arange(1, 17, kFloat).view({1, 1, 4, 4});
-  const auto [pooled, places] = nn::MaxPool2d(2)->forward_with_indices(x);
+  const std::tuple<Tensor, Tensor> maxima = nn::MaxPool2d(2)->forward_with_indices(x);
+  const Tensor &pooled = std::get<0>(maxima), &places = std::get<1>(maxima);
   CHECK_EQ(nn::MaxUnpool2d(2)->forward(pooled, places).sum().item<float>(), 6 + 8 + 14 + 16);
   CHECK_EQ(nn::MaxUnpool2d(2)->forward(pooled, places, std::vector<std::int64_t>{1, 1, 5, 5}).sizes(), IntArrayRef({1, 1, 5, 5}));
   CHECK_ERROR(nn::MaxUnpool2d(2)->forward(pooled, places, std::vector<std::int64_t>{1, 1, 9, 4}), "invalid output_size [9, 4] (dim 0 must be between 2 and 6)");

@@ -579,7 +579,8 @@ TEST_CASE("tuned attention: the same bits for any number of threads, rows that s
 DEMO("attention of 256 queries and keys, 6 heads of 64: reference and tuned") {
   const Tensor q = randn({1, 6, 256, 64}), k = randn({1, 6, 256, 64}), v = randn({1, 6, 256, 64}), g = randn({1, 6, 256, 64});
   const auto time = [&] {
-    const auto [out, lse] = _scaled_dot_product_flash_attention_for_cpu(q, k, v, 0, true);
+    const auto attended = _scaled_dot_product_flash_attention_for_cpu(q, k, v, 0, true);
+    const Tensor &out = std::get<0>(attended), &lse = std::get<1>(attended);
     const double forward = measure([&] { do_not_optimize(_scaled_dot_product_flash_attention_for_cpu(q, k, v, 0, true)); }, {.samples = 3}).minimum;
     const double backward = measure([&] { do_not_optimize(_scaled_dot_product_flash_attention_for_cpu_backward(g, q, k, v, out, lse, 0, true)); }, {.samples = 3}).minimum;
     std::printf("forward %12s   backward %12s\n", format_seconds(forward).c_str(), format_seconds(backward).c_str());

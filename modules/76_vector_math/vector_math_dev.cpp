@@ -798,8 +798,10 @@ void choose(T* out, const bool* mask, const T* a, const T* b, std::int64_t a_ste
       out[i] = mask[i] ? x : y;
     }
   };
-  const auto each_a = [a](std::int64_t i) { return a[i]; }, each_b = [b](std::int64_t i) { return b[i]; };
-  const auto one_a = [x = *a](std::int64_t) { return x; }, one_b = [y = *b](std::int64_t) { return y; };
+  const auto each_a = [a](std::int64_t i) { return a[i]; };
+  const auto each_b = [b](std::int64_t i) { return b[i]; };
+  const auto one_a = [x = *a](std::int64_t) { return x; };
+  const auto one_b = [y = *b](std::int64_t) { return y; };
   if (a_step != 0 && b_step != 0) select(each_a, each_b);
   else if (a_step != 0) select(each_a, one_b);
   else if (b_step != 0) select(one_a, each_b);
@@ -1316,7 +1318,8 @@ void register_copy_kernels() {
 TEST_CASE("copies: any permutation, any size, any dtype, for each capability") {
   for_each_capability([] {
     for (const ScalarType type : {kFloat, kDouble, kLong, kInt, kShort, kHalf, kBFloat16, kByte, kBool}) {
-      for (const auto& [rows, columns] : {std::pair<std::int64_t, std::int64_t>{40, 40}, {16, 64}, {17, 65}, {200, 3}, {3, 200}, {130, 47}}) {
+      for (const auto& shape : {std::pair<std::int64_t, std::int64_t>{40, 40}, {16, 64}, {17, 65}, {200, 3}, {3, 200}, {130, 47}}) {
+        const std::int64_t rows = shape.first, columns = shape.second;
         CAPTURE(type);
         CAPTURE(rows);
         const Tensor x = arange(rows * columns).remainder(251).to(type).view({rows, columns});
@@ -1600,8 +1603,9 @@ Tensor where_tuned(const Tensor& condition, const Tensor& self, const Tensor& ot
   const DimVector sizes = infer_size(condition.sizes(), infer_size(self.sizes(), other.sizes()));
   const DimVector own = contiguous_strides(sizes), mask = broadcast_strides(condition, sizes), first = broadcast_strides(self, sizes), second = broadcast_strides(other, sizes);
   const kernels::Rows<4> rows(sizes, {IntArrayRef(own), IntArrayRef(mask), IntArrayRef(first), IntArrayRef(second)});
-  const auto [out_step, mask_step, a_step, b_step] = rows.steps();
-  if (rows.numel() == 0 || out_step != 1 || mask_step != 1 || a_step < 0 || a_step > 1 || b_step < 0 || b_step > 1) return hand_down();
+  const auto steps = rows.steps();
+  const std::int64_t a_step = steps[2], b_step = steps[3];
+  if (rows.numel() == 0 || steps[0] != 1 || steps[1] != 1 || a_step < 0 || a_step > 1 || b_step < 0 || b_step > 1) return hand_down();
   const Tensor a = self.scalar_type() == type ? self : op::to_dtype.function(Layer::CPU)(self, type);
   const Tensor b = other.scalar_type() == type ? other : op::to_dtype.function(Layer::CPU)(other, type);
   const Tensor result = empty(sizes, type);

@@ -651,7 +651,8 @@ TEST_CASE("max pooling: values and positions exactly the reference's, for each f
       Tensor x = (randn(p.sizes, type) * 2).round();
       x = where(rand(p.sizes) < 0.02, full({}, std::numeric_limits<double>::quiet_NaN(), x.options()), x);
       const auto both = [&] { return max_pool2d_with_indices(x, p.kernel, p.stride, p.padding, p.dilation, p.ceil_mode); };
-      const auto [values, indices] = by_reference(both);
+      const std::tuple<Tensor, Tensor> expected = by_reference(both);
+      const Tensor &values = std::get<0>(expected), &indices = std::get<1>(expected);
       for_each_capability([&] {
         const auto [tuned, places] = both();
         CHECK_EQ(places, indices);

@@ -239,8 +239,9 @@ Tensor where_tuned(const Tensor& condition, const Tensor& self, const Tensor& ot
   const DimVector sizes = infer_size(condition.sizes(), infer_size(self.sizes(), other.sizes()));
   const DimVector own = contiguous_strides(sizes), mask = broadcast_strides(condition, sizes), first = broadcast_strides(self, sizes), second = broadcast_strides(other, sizes);
   const kernels::Rows<4> rows(sizes, {IntArrayRef(own), IntArrayRef(mask), IntArrayRef(first), IntArrayRef(second)});
-  const auto [out_step, mask_step, a_step, b_step] = rows.steps();
-  if (rows.numel() == 0 || out_step != 1 || mask_step != 1 || a_step < 0 || a_step > 1 || b_step < 0 || b_step > 1) return hand_down();
+  const auto steps = rows.steps();
+  const std::int64_t a_step = steps[2], b_step = steps[3];
+  if (rows.numel() == 0 || steps[0] != 1 || steps[1] != 1 || a_step < 0 || a_step > 1 || b_step < 0 || b_step > 1) return hand_down();
   const Tensor a = self.scalar_type() == type ? self : op::to_dtype.function(Layer::CPU)(self, type);
   const Tensor b = other.scalar_type() == type ? other : op::to_dtype.function(Layer::CPU)(other, type);
   const Tensor result = empty(sizes, type);

@@ -112,8 +112,10 @@ void choose(T* out, const bool* mask, const T* a, const T* b, std::int64_t a_ste
       out[i] = mask[i] ? x : y;
     }
   };
-  const auto each_a = [a](std::int64_t i) { return a[i]; }, each_b = [b](std::int64_t i) { return b[i]; };
-  const auto one_a = [x = *a](std::int64_t) { return x; }, one_b = [y = *b](std::int64_t) { return y; };
+  const auto each_a = [a](std::int64_t i) { return a[i]; };
+  const auto each_b = [b](std::int64_t i) { return b[i]; };
+  const auto one_a = [x = *a](std::int64_t) { return x; };
+  const auto one_b = [y = *b](std::int64_t) { return y; };
   if (a_step != 0 && b_step != 0) select(each_a, each_b);
   else if (a_step != 0) select(each_a, one_b);
   else if (b_step != 0) select(one_a, each_b);

@@ -20,7 +20,7 @@ MEMORY = 4 << 30
 MAGIC = re.compile(r"^(?://[ \t]*)?%(\w+)[ \t]*([^\n]*)$")
 
 # What an exercise throws that was not written yet, and what stands in for a function whose cell was not run.
-WAITING = re.compile(r": \d\d [\w:~<>,.() ]+: | is declared, but the cell that defines it was not run")
+WAITING = re.compile(r": \d\d (?:[\w:~]|<[\w:~<>,.() ]*>)+(?:\(\))?: | is declared, but the cell that defines it was not run")
 
 HELP = """\
 A cell of declarations adds them; a test or a demonstration in it runs at once, in a process of its own. A cell with statements runs

@@ -134,32 +134,27 @@ struct Keeper<Arg<I, T>> {
 };
 
 // A gradient function with everything that its parameters ask for.
+template <class P>
+using KeeperOf = Keeper<std::remove_cvref_t<P>>;
 template <class F, class Call = decltype(&F::operator())>
 struct Keepers;
 template <class F, class R, class... P>
-struct Keepers<F, R (F::*)(const Tensor&, P...) const> {
-  std::tuple<Keeper<std::remove_cvref_t<P>>...> keepers;
+struct Keepers<F, R (F::*)(const Tensor&, P...) const> : KeeperOf<P>... {
   template <class Arguments>
-  void keep_inputs(const Arguments& arguments, bool in_place) {
-    std::apply([&](auto&... keeper) { (keeper.keep_input(arguments, in_place), ...); }, keepers);
+  void keep_inputs([[maybe_unused]] const Arguments& arguments, [[maybe_unused]] bool in_place) {
+    (KeeperOf<P>::keep_input(arguments, in_place), ...);
   }
-  void keep_outputs(TensorList outputs) {
-    std::apply([&](auto&... keeper) { (keeper.keep_output(outputs), ...); }, keepers);
-  }
-  R call(const Tensor& grad, const std::shared_ptr<Node>& owner) const {
-    return std::apply([&](const auto&... keeper) { return F{}(grad, keeper.get(owner)...); }, keepers);
-  }
-  void release() {
-    std::apply([](auto&... keeper) { (keeper.release(), ...); }, keepers);
-  }
+  void keep_outputs([[maybe_unused]] TensorList outputs) { (KeeperOf<P>::keep_output(outputs), ...); }
+  R call(const Tensor& grad, [[maybe_unused]] const std::shared_ptr<Node>& owner) const { return F{}(grad, KeeperOf<P>::get(owner)...); }
+  void release() { (KeeperOf<P>::release(), ...); }
 };
-// One gradient function with what it saved, if its input needs a gradient.
-template <class F>
+// The gradient function of tensor argument N with what it saved, if that argument needs a gradient.
+template <std::size_t N, class F>
 struct Slot {
   std::size_t edges = 0;  // more than one for a list of tensors
   std::optional<Keepers<F>> kept;
 
-  void apply(const Tensor& grad, const std::shared_ptr<Node>& owner, variable_list& result) const {
+  void append(const Tensor& grad, const std::shared_ptr<Node>& owner, variable_list& result) const {
     if (kept && grad.defined()) {
       append_gradients(result, kept->call(grad, owner));
     } else {
@@ -169,14 +164,17 @@ struct Slot {
   void keep_outputs(TensorList outputs) {
     if (kept) kept->keep_outputs(outputs);
   }
-  void release() {
+  void forget() {
     if (kept) kept->release();
   }
 };
 
-// The node of an operator: one slot for each of its tensor arguments.
-template <class... Fs>
-class GradientNode : public Node {
+// The node of an operator: one slot for each of its tensor arguments. Slots are base classes, and so are keepers: tuples of them would compile
+// half as long again, and there are some hundred operators.
+template <class Numbers, class... Fs>
+class GradientNode;
+template <std::size_t... N, class... Fs>
+class GradientNode<std::index_sequence<N...>, Fs...> : public Node, public Slot<N, Fs>... {
  public:
   explicit GradientNode(const char* operator_name) : operator_name_(operator_name) {}
   std::string name() const override { return node_name(operator_name_); }
@@ -187,14 +185,11 @@ class GradientNode : public Node {
     variable_list result = std::move(grads);  // its memory serves again
     result.clear();
     result.reserve(next_edges().size());
-    std::apply([&](const auto&... slot) { (slot.apply(grad, self, result), ...); }, slots);
+    (Slot<N, Fs>::append(grad, self, result), ...);
     return result;
   }
-  void release_variables() override {
-    std::apply([](auto&... slot) { (slot.release(), ...); }, slots);
-  }
-
-  std::tuple<Slot<Fs>...> slots;
+  void release_variables() override { (Slot<N, Fs>::forget(), ...); }
+  void keep_outputs(TensorList outputs) { (Slot<N, Fs>::keep_outputs(outputs), ...); }
 
  private:
   const char* operator_name_;
@@ -210,50 +205,50 @@ std::array<Tensor, sizeof...(T)> outputs_of(const std::tuple<T...>& results) {
   return std::apply([](const auto&... output) { return std::array<Tensor, sizeof...(T)>{output...}; }, results);
 }
 
+// The place among the parameters of the N-th one that is a tensor.
+template <std::size_t N, class... Args>
+constexpr std::size_t tensor_position() {
+  std::size_t place = 0, found = 0, at = sizeof...(Args);
+  ((is_tensor_argument<Args> && found++ == N ? at = place++ : place++), ...);
+  return at;
+}
+
 // The Autograd layer of operator Op: records a node and calls the layers below.
-template <auto& Op, class Signature, class... Fs>
+template <auto& Op, class Signature, class Numbers, class... Fs>
 struct Recorded;
 
-template <auto& Op, class R, class... Args, class... Fs>
-struct Recorded<Op, Operator<R(Args...)>, Fs...> {
+template <auto& Op, class R, class... Args, std::size_t... N, class... Fs>
+struct Recorded<Op, Operator<R(Args...)>, std::index_sequence<N...>, Fs...> {
   static constexpr bool in_place = std::is_same_v<R, const Tensor&>;
   using Arguments = std::tuple<const Args&...>;
-  template <std::size_t N>
-  static constexpr bool differentiable = !std::is_same_v<std::tuple_element_t<N, std::tuple<Fs...>>, NoGradient>;
+  using RecordedNode = GradientNode<std::index_sequence<N...>, Fs...>;
 
-  // Calls f.operator()<N>(argument) for the N-th gradient function and the N-th tensor argument.
-  template <std::size_t N = 0, std::size_t I = 0, class F>
-  static void for_each_input(const Arguments& arguments, F f) {
-    if constexpr (N < sizeof...(Fs) && I < sizeof...(Args)) {
-      constexpr bool is_input = is_tensor_argument<std::tuple_element_t<I, std::tuple<Args...>>>;
-      if constexpr (is_input) f.template operator()<N>(std::get<I>(arguments));
-      for_each_input<N + (is_input ? 1 : 0), I + 1>(arguments, f);
-    }
+  template <std::size_t Number>
+  static const auto& input(const Arguments& arguments) {
+    return std::get<tensor_position<Number, Args...>()>(arguments);
   }
 
   static bool any_needs_grad(const Arguments& arguments) {
-    bool any = false;
-    for_each_input(arguments, [&]<std::size_t N>(const auto& argument) {
-      if constexpr (differentiable<N>) any = any || needs_grad(argument);
-    });
-    return any;
+    return ((!std::is_same_v<Fs, NoGradient> && needs_grad(input<N>(arguments))) || ...);
   }
 
   // A node with its edges and what the gradient functions ask for of the inputs.
-  static std::shared_ptr<GradientNode<Fs...>> record(const Arguments& arguments) {
-    auto node = make_node<GradientNode<Fs...>>(recorded_name<Op>(arguments));
-    for_each_input(arguments, [&]<std::size_t N>(const auto& argument) {
-      auto& slot = std::get<N>(node->slots);
-      const std::size_t before = node->num_outputs();
-      if constexpr (differentiable<N>) {
-        append_edges(*node, argument);
-        if (needs_grad(argument)) slot.kept.emplace().keep_inputs(arguments, in_place);
-      } else {
-        node->add_next_edge(Edge());
-      }
-      slot.edges = node->num_outputs() - before;
-    });
+  static std::shared_ptr<RecordedNode> record(const Arguments& arguments) {
+    auto node = make_node<RecordedNode>(recorded_name<Op>(arguments));
+    (fill<Slot<N, Fs>, std::is_same_v<Fs, NoGradient>>(*node, input<N>(arguments), arguments), ...);
     return node;
+  }
+  template <class SlotOfInput, bool nowhere>
+  static void fill(RecordedNode& node, const auto& argument, const Arguments& arguments) {
+    SlotOfInput& slot = node;
+    const std::size_t before = node.num_outputs();
+    if constexpr (nowhere) {
+      node.add_next_edge(Edge());
+    } else {
+      append_edges(node, argument);
+      if (needs_grad(argument)) slot.kept.emplace().keep_inputs(arguments, in_place);
+    }
+    slot.edges = node.num_outputs() - before;
   }
 
   static R below(Args... args) {
@@ -269,7 +264,7 @@ struct Recorded<Op, Operator<R(Args...)>, Fs...> {
     R result = below(args...);
     const auto& held = outputs_of(result);
     const TensorList outputs(held);
-    std::apply([&](auto&... slot) { (slot.keep_outputs(outputs), ...); }, node->slots);
+    node->keep_outputs(outputs);
     if constexpr (in_place) {
       rebase_history(result, node);
     } else {
@@ -284,7 +279,7 @@ struct Recorded<Op, Operator<R(Args...)>, Fs...> {
 // the result and what it names as further parameters. It need not sum over broadcast dimensions: the engine does.
 template <auto& Op, class... Fs>
 constexpr auto gradient_of(Fs...) {
-  return &detail::Recorded<Op, std::remove_cvref_t<decltype(Op)>, Fs...>::call;
+  return &detail::Recorded<Op, std::remove_cvref_t<decltype(Op)>, std::index_sequence_for<Fs...>, Fs...>::call;
 }
 
 // Gives an operator of an earlier module its gradients, and its form in place, if named, the same.

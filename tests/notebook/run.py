@@ -1,4 +1,5 @@
-"""The tests of the notebook's kernel, or with a module's folder, that lesson as a notebook. Prints a line for each test."""
+"""The tests of the notebook's kernel; with "sanitizers", those that need one; with a module's folder, that lesson as a notebook.
+Prints a line for each test."""
 
 import sys
 import unittest
@@ -28,7 +29,9 @@ class Lines(unittest.TestResult):
 
 def main(folders):
     sys.path.insert(0, str(HERE))
-    if folders:
+    if folders == ["sanitizers"]:
+        suite = unittest.defaultTestLoader.loadTestsFromName("sanitizers")
+    elif folders:
         import notebooks
 
         suite = unittest.TestSuite(notebooks.tests_of(folder) for folder in folders)

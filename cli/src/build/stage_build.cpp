@@ -318,7 +318,11 @@ std::vector<std::string> StageBuild::compile_module(const std::string& folder, c
     else text += fmt::format("#include \"tinytorch/{}\"\n", source);
   }
   write_if_changed(unit, text);
-  ninja_.add({objects.front(), rule, {relative(unit)}, {}, {{"include", include}, {"flags", std::string(level)}}});
+  const bool shared = shared_ && rule == "library" && level != "-O0";
+  if (shared) objects.front() = shared_->object_of(folder + ".cpp", text, level);
+  if (!shared || !shared_->has(objects.front())) {
+    ninja_.add({objects.front(), shared ? "shared_library" : rule, {relative(unit)}, {}, {{"include", include}, {"flags", std::string(level)}}});
+  }
   return objects;
 }
 
@@ -339,15 +343,26 @@ void StageBuild::add_reference() {
     }
   } else {
     for (const auto& [folder, sources] : reference_.package.sources) {
-      // What a learner edits now is compiled often, and run little.
-      const bool edited = folder != "generated" && folder.substr(0, 2) == options_.edited;
-      for (const std::string& source : sources) {
-        reference_.objects.push_back(edited ? compile_edited(find_module(modules_, folder), source)
-                                            : compile_source(source, reference_.include, "-O1"));
+      for (const std::string& object : compile_optimized(folder, sources)) {
+        reference_.objects.push_back(object);
         reference_.owners.push_back(folder);
       }
     }
   }
+}
+
+// A module's part of a library that programs run on, and not only tests. In a learner's lesson two sources may have helpers of one name, which
+// one unit could not have.
+std::vector<std::string> StageBuild::compile_optimized(const std::string& folder, const std::vector<std::string>& sources) {
+  const bool generated = folder == "generated";
+  // What somebody edits now is compiled often, and run little.
+  const bool edited = !generated && folder.substr(0, 2) == options_.edited;
+  if (!generated && !edited && !(options_.learner && is_lesson(folder))) return compile_module(folder, sources, reference_.include, "library", "-O1");
+  std::vector<std::string> objects;
+  for (const std::string& source : sources) {
+    objects.push_back(edited ? compile_edited(find_module(modules_, folder), source) : compile_source(source, reference_.include, "-O1"));
+  }
+  return objects;
 }
 
 void StageBuild::add_runtime() {

@@ -163,6 +163,7 @@ class StageBuild {
   std::string precompiled_header(const Module& module, HeaderFor purpose);
   std::string precompiled_package();
   std::string compile_edited(const Module& module, const std::string& source);
+  std::vector<std::string> compile_optimized(const std::string& folder, const std::vector<std::string>& sources);
   void link(const std::string& program, std::vector<std::string> inputs, const std::vector<std::string>& more);
   std::vector<std::string> linked_package();
   bool wants(const Module& module) const;

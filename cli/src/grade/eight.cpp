@@ -102,7 +102,7 @@ Sandbox sandbox_for(const fs::path& folder) {
 
 GradingLimits limits_for_trials() {
   GradingLimits limits;
-  limits.seconds_per_test = 8;
+  limits.seconds_per_test = 4;
   return limits;
 }
 

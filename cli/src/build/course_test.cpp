@@ -203,8 +203,8 @@ class CourseTest {
     }
     for (const std::string& folder : folders(build)) programs.push_back(build.folder_tests(folder));
     compile(build, "the last stage", programs);
-    run_modules(build, build.modules(), "modules", plain_run());
-    run_folders(build, "programs' tests", plain_run());
+    run_programs(build, "modules", module_programs(build, build.modules()), plain_run());
+    run_programs(build, "programs' tests", folder_programs(build), plain_run());
     for (const Module& module : build.modules()) {
       if (!module.tests.empty() && !module.library_chapter) prove_exercises(build, module);
     }
@@ -246,8 +246,8 @@ class CourseTest {
         prove_grading_of(module, *whole, inputs_of(inputs));
       }
     }
-    test_nbgrader();
-    if (!options_.thorough) report_.leave_out("grading of the other modules, by the kernel too, and a class with nbgrader", "--thorough");
+    if (options_.thorough) return test_class();
+    report_.leave_out("grading of the other modules, by the kernel too, and a class with nbgrader", "--thorough");
   }
 
   void prove_grading_of(const Module& module, const StageBuild& build, const std::string& inputs) {
@@ -261,37 +261,48 @@ class CourseTest {
     }
   }
 
-  // With nbgrader: two submissions of module 00 through the kernel; thoroughly the eight of each module, and a class of module 00 from
-  // `tito grade init` to its report.
-  void test_nbgrader() {
+  // A class of module 00 with nbgrader, from `tito grade init` to its report.
+  void test_class() {
     fs::path python;
     try {
       python = python_with(root_ / "notebook/grading.txt");
     } catch (const std::runtime_error& error) {
       return report_.skip("grading", "nbgrader", error.what());
     }
-    const auto run_script = [&](const std::string& name, const std::string& inputs, const Command& arguments) {
-      report_.run("grading", name, inputs, [&](Part& part) {
-        ProcessOptions running;
-        running.seconds = 3600;
-        running.environment = {{"TITO", fs::read_symlink("/proc/self/exe").string()}, {"TITO_ROOT", root_.string()}};
-        Command command{python.string(), "-B"};
-        command.insert(command.end(), arguments.begin(), arguments.end());
-        const ProcessResult result = run_process(command, running);
-        if (result.status == missing_packages) return part.skips.push_back(result.output);
-        part.expect(result.ok(), name + ": " + result.output);
-      });
-    };
-    const fs::path tests = root_ / "tests/grading";
+    report_.run("grading", "nbgrader", "", [&](Part& part) { run_grading_script(part, python, {"class_of_eight.py"}); });
+  }
+
+  // nbgrader's own way through the kernel, which gives what the fast path gives: two submissions of module 00; thoroughly the eight of each module.
+  std::vector<PartReport::Work> kernel_paths() {
+    std::vector<PartReport::Work> paths;
+    fs::path python;
+    try {
+      python = python_with(root_ / "notebook/grading.txt");
+    } catch (const std::runtime_error& error) {
+      report_.skip("notebooks", "grading by the kernel", error.what());
+      return paths;
+    }
     for (const Module& module : course_) {
       if (module.tests.empty() || module.library_chapter || (module.number != "00" && !options_.thorough)) continue;
-      std::vector<fs::path> inputs{tests, root_ / "notebook", root_ / "cli/runtime"};
+      std::vector<fs::path> inputs{root_ / "tests/grading", root_ / "notebook", root_ / "cli/runtime"};
       for (const Module& below : up_to_stage(course_, module.number)) inputs.push_back(below.file);
-      Command script{(tests / "kernel_path.py").string(), module.number};
+      Command script{"kernel_path.py", module.number};
       if (!options_.thorough) script.emplace_back("wrong");  // and the one that tries to break out, which is right
-      run_script(fmt::format("kernel and fast path, {}{}", module.folder(), options_.thorough ? ", at length" : ""), inputs_of(inputs), script);
+      paths.push_back({fmt::format("grading {}{}", module.folder(), options_.thorough ? ", at length" : ""), inputs_of(inputs),
+                       [this, python, script](Part& part) { run_grading_script(part, python, script); }});
     }
-    if (options_.thorough) run_script("nbgrader", "", {(tests / "class_of_eight.py").string()});
+    return paths;
+  }
+
+  void run_grading_script(Part& part, const fs::path& python, const Command& script) {
+    ProcessOptions running;
+    running.seconds = 7200;
+    running.environment = {{"TITO", fs::read_symlink("/proc/self/exe").string()}, {"TITO_ROOT", root_.string()}};
+    Command command{python.string(), "-B", (root_ / "tests/grading" / script.front()).string()};
+    command.insert(command.end(), script.begin() + 1, script.end());
+    const ProcessResult result = run_process(command, running);
+    if (result.status == missing_packages) return part.skips.push_back(result.output);
+    part.expect(result.ok(), script.front() + ": " + result.output);
   }
 
   void prove_exercises(const StageBuild& build, const Module& module) {
@@ -407,7 +418,7 @@ class CourseTest {
     running.directory = root_ / "tests/notebook";
     running.seconds = 3600;
     running.environment = {{"JUPYTER_PATH", jupyter.string()}, {"PYTHONPATH", notebook_folder().string()}};
-    std::vector<PartReport::Work> notebooks;
+    std::vector<PartReport::Work> notebooks = kernel_paths();
     const auto add_part = [&](const std::string& name, const std::vector<fs::path>& inputs, const Command& arguments) {
       std::vector<fs::path> all = inputs;
       all.insert(all.end(), {root_ / "notebook", root_ / "tests/notebook", root_ / "cli/runtime"});
@@ -535,8 +546,12 @@ class CourseTest {
       for (const std::string& folder : folders(build)) programs.push_back(build.folder_tests(folder));
     }
     compile(build, group, programs);
-    run_modules(build, modules, group, running);
-    if (with_folders) run_folders(build, group, running);
+    std::vector<TestProgram> all = module_programs(build, modules);
+    if (with_folders) {
+      const std::vector<TestProgram> longest = folder_programs(build);
+      all.insert(all.begin(), longest.begin(), longest.end());
+    }
+    run_programs(build, group, all, running);
   }
 
   void test_stage(const std::string& stage, const std::string& compiler) {
@@ -554,7 +569,7 @@ class CourseTest {
     if (options.variants) programs.push_back(build.variants_of(lesson));
     const std::string group = "stage " + stage;
     compile(build, group, programs);
-    run_modules(build, build.modules(), group, plain_run());
+    run_programs(build, group, module_programs(build, build.modules()), plain_run());
     // A mistake may show otherwise where the modules behind it are missing, and a learner makes it there.
     if (options.variants && made(build, build.variants_of(lesson))) {
       report_.run(group, "recognition", inputs_of({root_ / build.variants_of(lesson), lesson.file, mistakes_file(lesson)}),
@@ -653,24 +668,24 @@ class CourseTest {
     report_.run(group, name, "", [](Part& part) { part.expect(false, "not run, since it does not compile"); });
   }
 
-  void run_modules(const StageBuild& build, const std::vector<Module>& modules, const std::string& group, const TestOptions& running) {
-    std::vector<TestProgram> programs;
-    for (const Module& module : modules) {
-      if (!module.tests.empty()) programs.push_back({module.folder(), build.tests_of(module)});
-    }
-    run_programs(build, group, programs, running);
-  }
-
-  void run_folders(const StageBuild& build, const std::string& group, const TestOptions& running) {
-    std::vector<TestProgram> programs;
-    for (const std::string& folder : folders(build)) programs.push_back({"tests/" + folder, build.folder_tests(folder)});
-    run_programs(build, group, programs, running);
-  }
-
   struct TestProgram {
     std::string name;
     std::string path;
   };
+
+  static std::vector<TestProgram> module_programs(const StageBuild& build, const std::vector<Module>& modules) {
+    std::vector<TestProgram> programs;
+    for (const Module& module : modules) {
+      if (!module.tests.empty()) programs.push_back({module.folder(), build.tests_of(module)});
+    }
+    return programs;
+  }
+
+  static std::vector<TestProgram> folder_programs(const StageBuild& build) {
+    std::vector<TestProgram> programs;
+    for (const std::string& folder : folders(build)) programs.push_back({"tests/" + folder, build.folder_tests(folder)});
+    return programs;
+  }
 
   void run_programs(const StageBuild& build, const std::string& group, const std::vector<TestProgram>& programs, const TestOptions& running) {
     std::vector<PartReport::Work> all;

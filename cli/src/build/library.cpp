@@ -21,8 +21,7 @@ NinjaResult build_library(const fs::path& root, const std::vector<std::string>& 
   const fs::path folder = library_folder(root);
   if (!fs::exists(folder / "build.ninja")) {
     Command arguments{"-S", root.string(), "-B", folder.string(), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
-                      "-DTINYTORCH_PROGRAMS=ON", "-DTINYTORCH_WERROR=ON", "-DCMAKE_UNITY_BUILD=ON",
-                      "-DCMAKE_UNITY_BUILD_BATCH_SIZE=0"};
+                      "-DTINYTORCH_PROGRAMS=ON", "-DTINYTORCH_WERROR=ON"};
     if (!find_program("ccache").empty()) arguments.push_back("-DCMAKE_CXX_COMPILER_LAUNCHER=ccache");
     run_cmake(arguments);
   }

@@ -38,6 +38,9 @@ constexpr std::string_view unchecked_in_tests = " -fno-sanitize=alignment";
 // g++ looks for memory to free whenever it has doubled what it holds; to do so from half a gigabyte on saves a twentieth of its time.
 constexpr std::string_view seldom_collecting = " --param ggc-min-heapsize=500000";
 
+// What test programs link besides runs beside every test.
+constexpr std::string_view runtime_flags = "-O1";
+
 // The package in one file, beside the programs that test it.
 constexpr std::string_view package_name = "libtinytorch.so";
 
@@ -233,14 +236,15 @@ void StageBuild::write_rules() {
   const std::string plain_unit = fmt::format("{}{} {} -I $include -I $runtime -I tests -c $in -o ", cache, common, unit);
   ninja_.rule("library", library + "$out", "$in", true);
   ninja_.rule("copy", fmt::format("{}{} -w $flags -I $include -I $runtime -c $in -o $out", cache, common), "$in", true);
-  ninja_.rule("runtime", fmt::format("{}{} {} -O1 -I $include -I $runtime -c $in -o $out", cache, common, warnings),
-              "$in", true);
+  const std::string runtime_objects = fmt::format("{}{} {} {} -I $include -I $runtime -c $in -o ", cache, common, warnings, runtime_flags);
+  ninja_.rule("runtime", runtime_objects + "$out", "$in", true);
   ninja_.rule("unit", plain_unit + "$out", "$in", true);
   if ((options_.learner || options_.cells) && !is_quick()) {
     // Several stages may make the same object at the same time, and in whichever folder it was made, it names its files alike.
     const std::string whole = fmt::format("$out.$$$$ -ffile-prefix-map={}/={}/ && mv -f $out.$$$$ $out", relative(directory_), shared_sources);
     ninja_.rule("shared_library", library + whole, "$in", true);
     ninja_.rule("shared_unit", plain_unit + whole, "$in", true);
+    ninja_.rule("shared_runtime", runtime_objects + whole, "$in", true);
     const fs::path compiler = find_program(tools.compiler);
     compiling_ = fmt::format("{}\n{}\n{}\n{} {}\n", library, plain_unit, compiler.string(), fs::file_size(compiler),
                              fs::last_write_time(compiler).time_since_epoch().count());
@@ -370,8 +374,12 @@ void StageBuild::add_runtime() {
   const bool has_tensor = texts(reference_.package).contains("core/tensor.h");
   if (has_tensor) sources.push_back("tensor_checks.cpp");
   for (const std::string& source : sources) {
-    const std::string output = relative(directory_ / "obj/runtime" / (source + ".o"));
-    ninja_.add({output, "runtime", {runtime() + "/" + source}, {}, {{"include", reference_.include}}});
+    std::string output = relative(directory_ / "obj/runtime" / (source + ".o"));
+    const fs::path file = root_ / runtime() / source;
+    if (shared_) output = shared_->object_of("runtime/" + source, read_text(file), runtime_flags);
+    if (!shared_ || !shared_->has(output)) {
+      ninja_.add({output, shared_ ? "shared_runtime" : "runtime", {runtime() + "/" + source}, {}, {{"include", reference_.include}}});
+    }
     runtime_.push_back(output);
     if (source == "variant.cpp") variant_ = output;
   }

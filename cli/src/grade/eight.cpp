@@ -218,13 +218,13 @@ std::vector<std::pair<std::string, std::string>> eight_submissions(const Module&
   const Mistake& mistake = module.mistakes.at(0);
   const std::string wrong = with(hole_named(module, mistake.grade_id).grade_id, mistake.body);
   const auto [known, answers] = hard_coded(module, tests);
-  return {{"right", filled(module, right)},
+  return {{"endless-loop", with(last, {"  for (volatile int i = 0;; i = i + 1) {", "  }"})},  // first, since it takes longest
+          {"right", filled(module, right)},
           {"wrong", wrong},
           {"hard-coded", with(known, answers)},
           {"untouched", filled(module, {})},
           {"syntax-error", with(last, {"  int x = ;", "  return this is not C++;"})},
           {"segfault", with(last, {"  *static_cast<volatile int*>(nullptr) = 1;", "  throw 1;"})},
-          {"endless-loop", with(last, {"  for (volatile int i = 0;; i = i + 1) {", "  }"})},
           {"tampered", with_empty_tests(module, wrong)}};
 }
 

@@ -5,7 +5,7 @@
 namespace tinytorch::testing {
 namespace {
 
-const nlohmann::json& recorded() {
+const nlohmann::json& recorded_networks() {
   static const nlohmann::json document = read_golden("cnn.json");
   return document;
 }
@@ -55,13 +55,13 @@ void check_training(Network network, const nlohmann::json& run, IntArrayRef size
 TEST_CASE("LeNet trains as in PyTorch") {
   const DefaultDouble scope;
   manual_seed(2015);
-  check_training(models::LeNet(12, 3), recorded().at("lenet"), {16, 1, 12, 12}, 0.05);
+  check_training(models::LeNet(12, 3), recorded_networks().at("lenet"), {16, 1, 12, 12}, 0.05);
 }
 
 TEST_CASE("ResNet-20 trains as in PyTorch") {
   const DefaultDouble scope;
   manual_seed(2015);
-  check_training(models::resnet20(), recorded().at("resnet20"), {4, 3, 8, 8}, 0.01);
+  check_training(models::resnet20(), recorded_networks().at("resnet20"), {4, 3, 8, 8}, 0.01);
 }
 
 }  // namespace tinytorch::testing

@@ -13,7 +13,7 @@ namespace {
 constexpr std::int64_t kBlock = 16;
 constexpr unsigned kSteps = 50;
 
-const nlohmann::json& recorded() {
+const nlohmann::json& recorded_gpt() {
   static const nlohmann::json document = read_golden("gpt.json");
   return document;
 }
@@ -43,7 +43,7 @@ Text lessons() {
 
 void check_training(ScalarType dtype) {
   CAPTURE(dtype);
-  const nlohmann::json& run = recorded().at("runs").at(toString(dtype));
+  const nlohmann::json& run = recorded_gpt().at("runs").at(toString(dtype));
   const DefaultDtype scope(dtype);
   const bool exact = dtype == kDouble;
   const Text text = lessons();
@@ -76,7 +76,7 @@ void check_training(ScalarType dtype) {
 
 void check_transformer(const std::string& activation, const nn::TransformerOptions::activation_t& function) {
   CAPTURE(activation);
-  const nlohmann::json& expected = recorded().at("transformer").at(activation);
+  const nlohmann::json& expected = recorded_gpt().at("transformer").at(activation);
   const DefaultDtype scope(kDouble);
   nn::Transformer model(nn::TransformerOptions(8, 2, 2, 2).dim_feedforward(12).dropout(0).activation(function));
   const auto parameters = model->named_parameters();
@@ -109,7 +109,7 @@ void check_half(ScalarType dtype, double tolerance) {
   for (const Tensor& parameter : model->parameters())
     if (parameter.dim() >= 2) parameter.mul_(4);
   model->to(dtype);
-  const Tensor tokens = (arange(20) * 31).remainder(50).unsqueeze(0), expected = tensor_from(recorded().at("half").at(toString(dtype)).at("logits"));
+  const Tensor tokens = (arange(20) * 31).remainder(50).unsqueeze(0), expected = tensor_from(recorded_gpt().at("half").at(toString(dtype)).at("logits"));
   const auto every_third = [](const Tensor& logits) { return logits.select(0, 0).slice(0, 0, 20, 3).to(kDouble); };
   CHECK_CLOSE(every_third(model->forward(tokens)), expected, tolerance, tolerance);
   models::GPTCache cache(2);

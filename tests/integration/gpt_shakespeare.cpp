@@ -14,13 +14,13 @@ namespace {
 constexpr std::int64_t kContext = 32;
 constexpr std::int64_t kWindows = 200;
 
-struct Text {
+struct Shakespeare {
   Tensor training, held_out;
   std::int64_t vocabulary = 0;
 };
 
 // Nothing where TINYTORCH_DATA names no folder with the text.
-std::optional<Text> shakespeare() {
+std::optional<Shakespeare> shakespeare() {
   const char* const folder = std::getenv("TINYTORCH_DATA");
   if (folder == nullptr || !std::filesystem::exists(std::filesystem::path(folder) / "tinyshakespeare.txt")) {
     MESSAGE("skipped: TINYTORCH_DATA does not name a folder with tinyshakespeare.txt");
@@ -34,7 +34,7 @@ std::optional<Text> shakespeare() {
   for (const char letter : text) tokens.push_back(static_cast<std::int64_t>(letters.find(letter)));
   const Tensor all = tensor(tokens);
   const std::int64_t count = all.size(0) * 9 / 10;
-  return Text{all.narrow(0, 0, count), all.narrow(0, count, all.size(0) - count), static_cast<std::int64_t>(letters.size())};
+  return Shakespeare{all.narrow(0, 0, count), all.narrow(0, count, all.size(0) - count), static_cast<std::int64_t>(letters.size())};
 }
 
 double validation_loss(models::GPT& model, const Tensor& held_out) {
@@ -48,7 +48,7 @@ double validation_loss(models::GPT& model, const Tensor& held_out) {
 // The validation loss ends within `tolerance` (relative) of PyTorch's. On the way, at the highest rate, rounding alone moves it by some percent
 // (tuned and reference kernels agree to 1e-6 in every step's gradients, and part there): 10 % after every 50 steps.
 void check_training(const std::string& run, double tolerance) {
-  const std::optional<Text> text = shakespeare();
+  const std::optional<Shakespeare> text = shakespeare();
   if (!text) return;
   const nlohmann::json expected = read_golden("shakespeare.json").at(run);
   const auto steps = expected.at("steps").get<unsigned>();

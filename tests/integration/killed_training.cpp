@@ -19,8 +19,8 @@ namespace {
 
 constexpr std::int64_t epochs = 6;
 
-struct Run {
-  Run(std::uint64_t seed, const std::string& checkpoint)
+struct KilledRun {
+  KilledRun(std::uint64_t seed, const std::string& checkpoint)
       : model(seeded(seed)),
         optimizer(model->parameters(), optim::AdamOptions(0.01)),
         trainer(*model, [this](const Tensor& x) { return model->forward(x); }, optimizer,
@@ -54,7 +54,7 @@ bool finishes_within(const std::string& checkpoint, unsigned microseconds) {
   REQUIRE(child >= 0);
   if (child == 0) {
     try {
-      Run(99, checkpoint).train();
+      KilledRun(99, checkpoint).train();
     } catch (...) {
       _exit(1);
     }
@@ -71,7 +71,7 @@ bool finishes_within(const std::string& checkpoint, unsigned microseconds) {
 // The first steps, so that each process goes on from the seed of this one.
 void begin(const std::string& checkpoint) {
   struct Enough {};
-  Run first(5, checkpoint);
+  KilledRun first(5, checkpoint);
   first.trainer.on_step([](const optim::Progress& progress) {
     if (progress.step == 2) throw Enough();
   });
@@ -80,13 +80,13 @@ void begin(const std::string& checkpoint) {
 
 // The step of the checkpoint on the disk, which must be sound whatever the moment.
 std::int64_t step_on_disk(const std::string& checkpoint) {
-  Run seen(1, checkpoint);
+  KilledRun seen(1, checkpoint);
   CHECK(seen.trainer.resume(*seen.loader));
   return seen.trainer.progress().step;
 }
 
-void check_same_end(const std::string& checkpoint, const Run& whole) {
-  Run resumed(99, checkpoint);
+void check_same_end(const std::string& checkpoint, const KilledRun& whole) {
+  KilledRun resumed(99, checkpoint);
   resumed.train();
   CHECK_EQ(resumed.trainer.progress().step, whole.trainer.progress().step);
   const std::vector<Tensor> expected = whole.model->parameters();
@@ -122,7 +122,7 @@ TEST_CASE("a training process that is killed a dozen times ends with the bits of
     step_on_disk(checkpoint);
   }
   CHECK(killed > 0);
-  Run whole(5, "");
+  KilledRun whole(5, "");
   whole.trainer.fit(*whole.loader);
   check_same_end(checkpoint, whole);
   std::filesystem::remove_all(folder);
@@ -133,7 +133,7 @@ TEST_CASE("thorough: a thousand kills at random moments, many of them inside of 
   std::mt19937 random(seed);
   const std::string folder = new_folder();
   const std::string checkpoint = folder + "/run";
-  Run whole(5, "");
+  KilledRun whole(5, "");
   whole.trainer.fit(*whole.loader);
   int killed = 0, inside_a_write = 0, finished = 0;
   while (killed < 1000) {

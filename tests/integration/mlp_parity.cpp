@@ -4,21 +4,16 @@
 #include <memory>
 
 #include "golden/reader.h"
+#include "integration/default_dtype.h"
 #include "tito/lesson.h"
 
 namespace tinytorch::testing {
 namespace {
 
-const nlohmann::json& recorded() {
+const nlohmann::json& recorded_mlp() {
   static const nlohmann::json document = read_golden("mlp.json");
   return document;
 }
-
-struct DefaultDtype {
-  explicit DefaultDtype(ScalarType type) : before(get_default_dtype()) { set_default_dtype(type); }
-  ~DefaultDtype() { set_default_dtype(before); }
-  ScalarType before;
-};
 
 std::unique_ptr<optim::Optimizer> optimizer_named(const std::string& name, const std::vector<Tensor>& parameters) {
   if (name == "SGD")
@@ -40,7 +35,7 @@ void check_parameters(const std::vector<Tensor>& parameters, const nlohmann::jso
 void check_training(const std::string& optimizer_name, ScalarType dtype) {
   const std::string name = optimizer_name + ", " + toString(dtype);
   CAPTURE(name);
-  const nlohmann::json& run = recorded().at("runs").at(name);
+  const nlohmann::json& run = recorded_mlp().at("runs").at(name);
   const DefaultDtype scope(dtype);
   const bool exact = dtype == kDouble;
   manual_seed(2024);
@@ -71,7 +66,7 @@ void check_stream(const std::string& name, std::uint64_t seed, const std::functi
   CAPTURE(name);
   manual_seed(seed);
   const std::vector<Tensor> drawn = draw();
-  const nlohmann::json& expected = recorded().at("random").at(name);
+  const nlohmann::json& expected = recorded_mlp().at("random").at(name);
   REQUIRE_EQ(drawn.size(), expected.size());
   for (std::size_t i = 0; i < drawn.size(); ++i) {
     CAPTURE(i);

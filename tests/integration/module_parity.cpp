@@ -4,18 +4,13 @@
 #include <vector>
 
 #include "golden/reader.h"
+#include "integration/default_dtype.h"
 #include "tito/lesson.h"
 
 namespace tinytorch::testing {
 namespace {
 
 namespace F = nn::functional;
-
-struct DefaultDtype {
-  explicit DefaultDtype(ScalarType type) : before(get_default_dtype()) { set_default_dtype(type); }
-  ~DefaultDtype() { set_default_dtype(before); }
-  ScalarType before;
-};
 
 struct Run {
   std::vector<Tensor> parameters;

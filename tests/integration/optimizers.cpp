@@ -20,7 +20,7 @@ using namespace optim;
 using Parameters = std::vector<Tensor>;
 using MakeOptimizer = std::function<std::unique_ptr<Optimizer>(const Parameters&)>;
 
-const nlohmann::json& recorded() {
+const nlohmann::json& recorded_optimizers() {
   static const nlohmann::json document = read_golden("optim.json");
   return document;
 }
@@ -129,8 +129,8 @@ Step scheduler_named(const std::string& name, Optimizer& optimizer) {
 
 TEST_CASE("each optimizer's first 100 steps are PyTorch's") {
   const DoubleByDefault scope;
-  CHECK_EQ(recorded().at("optimizers").size(), optimizers().size());
-  for (const auto& entry : recorded().at("optimizers").items()) {
+  CHECK_EQ(recorded_optimizers().at("optimizers").size(), optimizers().size());
+  for (const auto& entry : recorded_optimizers().at("optimizers").items()) {
     const std::string& name = entry.key();
     const auto& run = entry.value();
     CAPTURE(name);
@@ -149,7 +149,7 @@ TEST_CASE("each optimizer's first 100 steps are PyTorch's") {
 }
 
 TEST_CASE("each scheduler's first 100 rates are PyTorch's") {
-  for (const auto& entry : recorded().at("schedulers").items()) {
+  for (const auto& entry : recorded_optimizers().at("schedulers").items()) {
     const std::string& name = entry.key();
     const auto& rows = entry.value();
     CAPTURE(name);

@@ -11,6 +11,7 @@
 
 #include "golden/damage.h"
 #include "golden/reader.h"
+#include "integration/output_of.h"
 #include "tito/lesson.h"
 #include "tito/scratch.h"
 
@@ -25,17 +26,6 @@ std::string from_hex(const std::string& digits) {
 
 OrderedDict<std::string, Tensor> tensors_of(const std::string& kind, const std::string& bytes, const std::string& name) {
   return kind == "pt" ? serialize::named_tensors(serialize::parse_checkpoint(bytes, name)) : safetensors::load(bytes);
-}
-
-// What a command prints; its exit status must be 0.
-std::string output_of(const std::string& command) {
-  std::FILE* const pipe = popen(command.c_str(), "r");
-  REQUIRE(pipe != nullptr);
-  std::string text;
-  std::array<char, 4096> buffer{};
-  for (std::size_t count; (count = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0;) text.append(buffer.data(), count);
-  CHECK_EQ(pclose(pipe), 0);
-  return text;
 }
 
 }  // namespace

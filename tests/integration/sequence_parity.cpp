@@ -4,16 +4,11 @@
 #include <vector>
 
 #include "golden/reader.h"
+#include "integration/default_dtype.h"
 #include "tito/lesson.h"
 
 namespace tinytorch::testing {
 namespace {
-
-struct DefaultDtype {
-  explicit DefaultDtype(ScalarType type) : before(get_default_dtype()) { set_default_dtype(type); }
-  ~DefaultDtype() { set_default_dtype(before); }
-  ScalarType before;
-};
 
 struct Layer {
   std::vector<Tensor> parameters;

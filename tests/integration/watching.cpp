@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "golden/reader.h"
+#include "integration/output_of.h"
 #include "tito/lesson.h"
 
 namespace tinytorch::testing {
@@ -30,17 +31,6 @@ std::string new_folder() {
   std::string name = (std::filesystem::temp_directory_path() / "watching-XXXXXX").string();
   REQUIRE(mkdtemp(name.data()) != nullptr);
   return name;
-}
-
-// What a command prints; its exit status must be 0.
-std::string output_of(const std::string& command) {
-  std::FILE* const pipe = popen(command.c_str(), "r");
-  REQUIRE(pipe != nullptr);
-  std::string text;
-  std::array<char, 4096> buffer{};
-  for (std::size_t count; (count = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0;) text.append(buffer.data(), count);
-  CHECK_EQ(pclose(pipe), 0);
-  return text;
 }
 
 }  // namespace

@@ -4,7 +4,6 @@
 namespace tinytorch::testing {
 namespace {
 
-Tensor threes(const Tensor& x) { return eye(x.size(-1), x.scalar_type()) * 3; }
 Results all_of(const std::tuple<Tensor, Tensor, Tensor>& three) { return std::vector<Tensor>{std::get<0>(three), std::get<1>(three), std::get<2>(three)}; }
 
 }  // namespace

@@ -6,7 +6,6 @@
 namespace tinytorch::testing {
 namespace {
 
-Tensor threes(const Tensor& x) { return eye(x.size(-1), x.scalar_type()) * 3; }
 Tensor symmetric(const Tensor& x) { return x + x.mT(); }
 Tensor positive(const Tensor& x) { return matmul(x, x.mT()) + threes(x); }
 

@@ -90,8 +90,6 @@ Inputs defined_of(const Inputs& tensors) {
   return out;
 }
 
-bool has_values(const OperatorCase& row) { return recorded(row.name).outcomes.at("Double").error.empty(); }
-
 }  // namespace
 
 TEST_CASE("what PyTorch differentiates has its gradient, and nothing else has one") {

@@ -36,8 +36,6 @@ bool kept_between(const Tensor& x) {
   return equal(gaps, full_like(gaps, x.scalar_type() == kBool ? Scalar(true) : Scalar(between)));
 }
 
-bool has_values(const OperatorCase& row) { return recorded(row.name).outcomes.at("Double").error.empty(); }
-
 std::string why_not_same(const Results& actual, const Results& expected) {
   for (std::size_t i = 0; i < expected.size(); ++i) {
     const std::string complaint = tito::why_not_close(actual[i], expected[i], 1e-12, 1e-13);

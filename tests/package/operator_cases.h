@@ -81,4 +81,7 @@ std::vector<OperatorCase> composed_cases();
 
 const std::vector<OperatorCase>& all_cases();
 
+// What makes a random square matrix one that has an inverse.
+inline Tensor threes(const Tensor& x) { return eye(x.size(-1), x.scalar_type()) * 3; }
+
 }  // namespace tinytorch::testing

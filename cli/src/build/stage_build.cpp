@@ -38,6 +38,9 @@ constexpr std::string_view unchecked_in_tests = " -fno-sanitize=alignment";
 // g++ looks for memory to free whenever it has doubled what it holds; to do so from half a gigabyte on saves a twentieth of its time.
 constexpr std::string_view seldom_collecting = " --param ggc-min-heapsize=500000";
 
+// Of the files in tests/, which all read the whole package: what that makes g++ instantiate is half of compiling one.
+constexpr std::size_t files_per_unit = 4;
+
 // What test programs link besides runs beside every test.
 constexpr std::string_view runtime_flags = "-O1";
 
@@ -585,15 +588,19 @@ void StageBuild::add_folder_tests(std::string_view folder) {
   if (program.empty()) return;
   std::vector<std::string> sources;
   for (const fs::directory_entry& entry : fs::directory_iterator(root_ / "tests" / folder)) {
-    if (entry.path().extension() == ".cpp") sources.push_back(relative(entry.path()));
+    if (entry.path().extension() == ".cpp") sources.push_back(fmt::format("{}/{}", folder, entry.path().filename().string()));
   }
   std::sort(sources.begin(), sources.end());
   const bool precompiles = !is_clang(options_.toolchain);  // clang++ writes and reads another form
   if (precompiles && folder_header_.empty()) folder_header_ = precompiled_package();
   std::vector<std::string> objects;
-  for (const std::string& source : sources) {
-    objects.push_back(relative(directory_ / "obj" / (source + ".o")));
-    Edge edge{objects.back(), precompiles ? "unit_with_pch" : "unit", {source}, {}, {{"include", reference_.include}}};
+  for (std::size_t first = 0; first < sources.size(); first += files_per_unit) {
+    const fs::path unit = directory_ / "units" / fmt::format("{}_{}.cpp", folder, first / files_per_unit + 1);
+    std::string text;
+    for (std::size_t i = first; i < std::min(sources.size(), first + files_per_unit); ++i) text += fmt::format("#include \"{}\"\n", sources[i]);
+    write_if_changed(unit, text);
+    objects.push_back(relative(directory_ / "obj/units" / unit.filename()) + ".o");
+    Edge edge{objects.back(), precompiles ? "unit_with_pch" : "unit", {relative(unit)}, {}, {{"include", reference_.include}}};
     if (precompiles) {
       edge.implicit.push_back(folder_header_ + ".gch");
       edge.variables.emplace_back("pch", folder_header_);

@@ -1,6 +1,7 @@
 // Known mistakes, parts that need not run again, and reports of test programs.
 #include <unistd.h>
 
+#include <csignal>
 #include <fstream>
 
 #include "build/known_mistakes.h"
@@ -192,6 +193,20 @@ TEST_CASE("parts: what passed with the same inputs is not run again") {
   // A failure also forgets the earlier success.
   test("a", true);
   CHECK_EQ(runs, 4);
+}
+
+TEST_CASE("parts: what passed beside one that was stopped is not run again") {
+  const Folder folder("parts_stopped");
+  const auto passes = [](Part& part) { part.expect(true, ""); };
+  const std::string once = "inputs";
+  PartReport first(folder.path / "passed.json", true);
+  CHECK_THROWS_AS(first.run_all("group", {{"passes", once, passes}, {"stopped", once, [](Part&) { throw Interrupted(SIGTERM); }}}), Interrupted);
+  PartReport second(folder.path / "passed.json", true);
+  bool ran = false;
+  second.run("group", "passes", once, [&](Part&) { ran = true; });
+  CHECK_FALSE(ran);
+  second.run("group", "stopped", once, [&](Part&) { ran = true; });
+  CHECK(ran);
 }
 
 TEST_CASE("parts: an exception is one failure, and what was skipped is said") {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <fstream>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -118,6 +119,7 @@ void PartReport::run_all(const std::string& group, const std::vector<Work>& all)
     if (parts[i].unchanged) parts[i].passed = before->second.count;
     if (!parts[i].unchanged) to_run.push_back(i);
   }
+  std::mutex remembering;
   const auto run_one = [&](std::size_t i) {
     const Clock::time_point start = Clock::now();
     try {
@@ -128,6 +130,9 @@ void PartReport::run_all(const std::string& group, const std::vector<Work>& all)
       parts[i].expect(false, error.what());
     }
     parts[i].seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    // At once: what is stopped in the middle does not run again what passed.
+    const std::lock_guard lock(remembering);
+    if (!all[i].inputs.empty()) remember(parts[i], all[i].inputs);
   };
   if (to_run.size() == 1) {
     run_one(to_run[0]);
@@ -136,10 +141,7 @@ void PartReport::run_all(const std::string& group, const std::vector<Work>& all)
     in_parallel(to_run.size(), "running " + group, [&](std::size_t i) { run_one(to_run[i]); });
     share_time(parts, to_run, std::chrono::duration<double>(Clock::now() - start).count());
   }
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    if (!parts[i].unchanged && !all[i].inputs.empty()) remember(parts[i], all[i].inputs);
-    report(parts[i]);
-  }
+  for (const Part& part : parts) report(part);
 }
 
 void PartReport::report(const Part& part) {

@@ -185,6 +185,17 @@ void copy_few(T* to, const T* from, std::int64_t count) {
   for (; i < count; ++i) to[i] = from[i];
 }
 
+// to[i * to_step] = from[i * from_step] for i < count. A loop whose steps the compiler knows becomes shuffles of vectors: the usual stride has loops of its own.
+template <class T>
+void spread(T* to, std::int64_t to_step, const T* from, std::int64_t from_step, std::int64_t count) {
+  if (to_step == 1 && from_step == 2)
+    for (std::int64_t i = 0; i < count; ++i) to[i] = from[2 * i];
+  else if (to_step == 2 && from_step == 1)
+    for (std::int64_t i = 0; i < count; ++i) to[2 * i] = from[i];
+  else
+    for (std::int64_t i = 0; i < count; ++i) to[i * to_step] = from[i * from_step];
+}
+
 // A stack of images (images, channels) with `before` zeros in front of rows and columns, in the phases of a stride, each phase of size `phase`; zeros also behind.
 template <class T>
 class PhasedImages {
@@ -206,9 +217,15 @@ class PhasedImages {
   std::int64_t row() const { return phase_.columns; }
 
   // Whether windows of row `row` meet pixels of x at this distance of rows from their corners, and not only zeros.
-  bool meets(std::int64_t row, std::int64_t distance) const {
+  bool meets_row(std::int64_t row, std::int64_t distance) const {
     const std::int64_t at = row * stride_.rows + distance - before_.rows;
     return at >= 0 && at < size_.rows;
+  }
+
+  // Whether some of the `count` windows from column `column` on may meet pixels at this distance of columns.
+  bool meets_columns(std::int64_t column, std::int64_t count, std::int64_t distance) const {
+    const std::int64_t first = column * stride_.columns + distance - before_.columns;
+    return first < size_.columns && first + (count - 1) * stride_.columns >= 0;
   }
 
   // Where the pixel at distance (row, column) from a window's corner lies, relative to that corner's place in phase 0.
@@ -232,7 +249,7 @@ class PhasedImages {
       const T* const line = from + row * size_.columns + shift;
       zero_few(to, begin);
       if (stride_.columns == 1) copy_few(to + begin, line + begin, end - begin);
-      else for (std::int64_t j = begin; j < end; ++j) to[j] = line[j * stride_.columns];
+      else spread(to + begin, 1, line + begin * stride_.columns, stride_.columns, end - begin);
       zero_few(to + end, phase_.columns - end);
     }
   }
@@ -249,43 +266,78 @@ struct Taps {
   Offsets weights;        // their places in a channel of the weights
 };
 
-// The numbers of a kernel of C channels in the order in which they are multiplied: offsets of their pixels, their places in the weights, and the range of them that the windows of each row need, if that is not always all.
+// The numbers of a kernel of C channels in the order in which they are multiplied: offsets of their pixels, and their places in the weights. The windows of a row come in vectors of `lanes`.
 template <class T>
-struct KernelOrder {
+class KernelOrder {
+ public:
+  KernelOrder(const PhasedImages<T>& image, std::int64_t C, std::int64_t w_channel, const Taps& taps, Plane size, std::int64_t lanes) : channels_(C) {
+    const auto count = static_cast<std::int64_t>(taps.rows.size());
+    while (width_ < count && taps.rows[static_cast<std::size_t>(width_)] == taps.rows[0]) ++width_;
+    std::int64_t met_rows = 0, met_columns = 0;
+    for (std::int64_t row = 0; row < size.rows; ++row) {
+      rows_.push_back(range_of(count / width_, [&](std::int64_t k) { return image.meets_row(row, taps.rows[static_cast<std::size_t>(k * width_)]); }));
+      met_rows += rows_.back().stop - rows_.back().first;
+    }
+    for (std::int64_t x = 0; x < size.columns; x += lanes) {
+      columns_.push_back(range_of(width_, [&](std::int64_t k) { return image.meets_columns(x, std::min(lanes, size.columns - x), taps.columns[static_cast<std::size_t>(k)]); }));
+      met_columns += columns_.back().stop - columns_.back().first;
+    }
+    // If little would be left out, the numbers of a channel stay together: they are packed faster in one piece.
+    leaves_out_ = met_rows * met_columns * 8 <= size.rows * static_cast<std::int64_t>(columns_.size()) * count * 7;
+    const auto add = [&](std::int64_t c, std::size_t v) {
+      pixels.push_back(c * image.channel() + image.offset(taps.rows[v], taps.columns[v]));
+      weights.push_back(c * w_channel + taps.weights[v]);
+    };
+    if (leaves_out_) {
+      for (std::size_t v = 0; v < taps.rows.size(); ++v)
+        for (std::int64_t c = 0; c < C; ++c) add(c, v);
+    } else {
+      for (std::int64_t c = 0; c < C; ++c)
+        for (std::size_t v = 0; v < taps.rows.size(); ++v) add(c, v);
+    }
+  }
+
+  // Calls f(first, stop) for the ranges of numbers that two vectors need, counted row by row.
+  template <class F>
+  void for_needed(std::int64_t left, std::int64_t right, F f) const {
+    if (!leaves_out_) return f(0, static_cast<std::int64_t>(pixels.size()));
+    const auto in_row = static_cast<std::int64_t>(columns_.size());
+    const Range rows = joined(rows_, left / in_row, right / in_row), columns = joined(columns_, left % in_row, right % in_row);
+    if (columns.first == 0 && columns.stop == width_) return f(rows.first * width_ * channels_, rows.stop * width_ * channels_);
+    for (std::int64_t row = rows.first; row < rows.stop; ++row) f((row * width_ + columns.first) * channels_, (row * width_ + columns.stop) * channels_);
+  }
+
+  bool leaves_out() const { return leaves_out_; }
+
+  Offsets pixels, weights;
+
+ private:
   struct Range {
     std::int64_t first = 0, stop = 0;
   };
 
-  KernelOrder(const PhasedImages<T>& image, std::int64_t C, std::int64_t w_channel, const Taps& taps, std::int64_t rows) {
-    // Where the rows of the kernel begin. If few of them meet only zeros, they stay together: the weights of a channel are packed faster in one piece.
-    std::vector<std::size_t> begins;
-    std::int64_t met = 0;
-    for (std::size_t v = 0; v < taps.rows.size(); ++v) {
-      if (v > 0 && taps.rows[v] == taps.rows[v - 1]) continue;
-      begins.push_back(v);
-      for (std::int64_t row = 0; row < rows; ++row) met += image.meets(row, taps.rows[v]) ? 1 : 0;
+  // From the first number for which f holds to the last one.
+  template <class F>
+  static Range range_of(std::int64_t count, F f) {
+    Range range;
+    for (std::int64_t k = 0; k < count; ++k) {
+      if (!f(k)) continue;
+      if (range.stop == 0) range.first = k;
+      range.stop = k + 1;
     }
-    const bool by_rows = met * 8 <= rows * static_cast<std::int64_t>(begins.size()) * 7;
-    if (by_rows) needed.resize(static_cast<std::size_t>(rows));
-    else begins = {0};
-    begins.push_back(taps.rows.size());
-    for (std::size_t line = 0; line + 1 < begins.size(); ++line) {
-      const auto first = static_cast<std::int64_t>(pixels.size());
-      for (std::int64_t c = 0; c < C; ++c)
-        for (std::size_t v = begins[line]; v < begins[line + 1]; ++v) {
-          pixels.push_back(c * image.channel() + image.offset(taps.rows[v], taps.columns[v]));
-          weights.push_back(c * w_channel + taps.weights[v]);
-        }
-      for (std::size_t row = 0; row < needed.size(); ++row) {
-        if (!image.meets(static_cast<std::int64_t>(row), taps.rows[begins[line]])) continue;
-        if (needed[row].stop == 0) needed[row].first = first;
-        needed[row].stop = static_cast<std::int64_t>(pixels.size());
-      }
-    }
+    return range;
   }
 
-  Offsets pixels, weights;
-  std::vector<Range> needed;
+  static Range joined(const std::vector<Range>& ranges, std::int64_t a, std::int64_t b) {
+    const Range &one = ranges[static_cast<std::size_t>(a)], &other = ranges[static_cast<std::size_t>(b)];
+    if (one.stop == 0) return other;
+    if (other.stop == 0) return one;
+    return {std::min(one.first, other.first), std::max(one.stop, other.stop)};
+  }
+
+  std::int64_t channels_, width_ = 1;  // of a row of the kernel
+  std::vector<Range> rows_, columns_;  // of the kernel: what a row of windows, and what each vector of a row, meets
+  bool leaves_out_ = false;
 };
 
 // y (N, G M, size), whose rows are size.columns long, = windows of `image` (N, G C) times weights: element (m, c, tap v) of group g is w[g * w_group + m * w_row + c * w_channel + taps.weights[v]].
@@ -293,7 +345,7 @@ template <class T>
 void convolve_in_place(const PhasedImages<T>& image, std::int64_t N, std::int64_t G, std::int64_t C, std::int64_t M, const T* w, std::int64_t w_group, std::int64_t w_row, std::int64_t w_channel, const Taps& taps, Plane size, T* y) {
   const kernels::GemmTable<T>& table = kernels::gemm_table<T>();
   const kernels::WindowTable<T>& windows = window_table<T>();
-  const KernelOrder<T> order(image, C, w_channel, taps, size.rows);
+  const KernelOrder<T> order(image, C, w_channel, taps, size, windows.lanes);
   const Offsets& offsets = order.pixels;
   std::vector<std::unique_ptr<PackedRows<T>>> weights;
   for (std::int64_t g = 0; g < G; ++g) {
@@ -305,14 +357,29 @@ void convolve_in_place(const PhasedImages<T>& image, std::int64_t N, std::int64_
   const std::int64_t pairs = pieces_of(vectors, 2), L = size.count();
   // A task: some tiles of one image and group, about a million multiply-adds.
   const std::int64_t pieces = std::clamp<std::int64_t>(pairs * windows.lanes * 2 * M * static_cast<std::int64_t>(offsets.size()) >> 20, 1, pairs);
+  // A window may be computed twice if it is neither added to nor another task's as well.
+  const bool twice = weights[0]->k_pieces == 1 && !order.leaves_out() && pieces == 1;
+  const std::int64_t last = twice ? std::max<std::int64_t>(0, size.columns - windows.lanes) : size.columns;
+  struct Place {
+    std::int64_t corner, out;
+    int count;
+  };
+  std::vector<Place> places;
+  for (std::int64_t row = 0; row < size.rows; ++row)
+    for (std::int64_t i = 0; i < in_row; ++i) {
+      const std::int64_t column = std::min(i * windows.lanes, last);
+      places.push_back({row * image.row() + column, row * size.columns + column, static_cast<int>(std::min<std::int64_t>(windows.lanes, size.columns - column))});
+    }
+  std::vector<Piece> row_pieces;
+  for (std::int64_t r = 0; r < weights[0]->row_pieces; ++r) row_pieces.emplace_back(M, weights[0]->row_pieces, r);
   kernels::run_tasks(N * G * pieces, [&](std::int64_t task) {
     const std::int64_t stack = task / pieces;
     const PackedRows<T>& rows_of = *weights[static_cast<std::size_t>(stack % G)];
     const T* const pixels = image.data() + stack * C * image.channel();
     T* const out = y + stack * M * L;
     const auto vector_at = [&](std::int64_t index) {
-      const std::int64_t row = index / in_row, column = index % in_row * windows.lanes;
-      return kernels::WindowVector<T>{pixels + row * image.row() + column, out + row * size.columns + column, static_cast<int>(std::min<std::int64_t>(windows.lanes, size.columns - column))};
+      const Place& place = places[static_cast<std::size_t>(index)];
+      return kernels::WindowVector<T>{pixels + place.corner, out + place.out, place.count};
     };
     const Piece piece(pairs, pieces, task % pieces);
     for (std::int64_t part = 0; part < rows_of.k_pieces; ++part) {
@@ -320,20 +387,22 @@ void convolve_in_place(const PhasedImages<T>& image, std::int64_t N, std::int64_
       for (std::int64_t pair = piece.first; pair < piece.first + piece.count; ++pair) {
         const kernels::WindowVector<T> left = vector_at(2 * pair);
         const kernels::WindowVector<T> right = 2 * pair + 1 < vectors ? vector_at(2 * pair + 1) : kernels::WindowVector<T>{left.corner, nullptr, 0};
-        std::int64_t first = block.first, stop = block.first + block.count;
-        if (!order.needed.empty()) {
-          const auto above = order.needed[static_cast<std::size_t>(2 * pair / in_row)], below = order.needed[static_cast<std::size_t>(std::min(2 * pair + 1, vectors - 1) / in_row)];
-          first = std::max(first, std::min(above.first, below.first));
-          stop = std::max(first, std::min(stop, std::max(above.stop, below.stop)));
-          if (part > 0 && first == stop) continue;
-        }
-        for (std::int64_t r = 0; r < rows_of.row_pieces; ++r) {
-          const Piece rows(M, rows_of.row_pieces, r);
-          kernels::WindowTile<T> tile{rows_of.panels.at(M * block.first + rows.first * block.count + (first - block.first) * rows.count), offsets.data() + first, stop - first, left, right, L, part > 0};
-          tile.left.out += rows.first * L;
-          if (right.count > 0) tile.right.out += rows.first * L;
-          windows.tile(tile, static_cast<int>(rows.count));
-        }
+        bool begun = part > 0;
+        const auto multiply = [&](std::int64_t first, std::int64_t stop) {
+          for (const Piece& rows : row_pieces) {
+            kernels::WindowTile<T> tile{rows_of.panels.at(M * block.first + rows.first * block.count + (first - block.first) * rows.count), offsets.data() + first, stop - first, left, right, L, begun};
+            tile.left.out += rows.first * L;
+            if (right.count > 0) tile.right.out += rows.first * L;
+            windows.tile(tile, static_cast<int>(rows.count));
+          }
+          begun = true;
+        };
+        order.for_needed(2 * pair, std::min(2 * pair + 1, vectors - 1), [&](std::int64_t first, std::int64_t stop) {
+          first = std::max(first, block.first);
+          stop = std::min(stop, block.first + block.count);
+          if (first < stop) multiply(first, stop);
+        });
+        if (!begun) multiply(block.first, block.first);
       }
     }
   });
@@ -351,19 +420,24 @@ void multiply_windows(const PhasedImages<T>& image, std::int64_t N, std::int64_t
   // Chunks of about a thousand places, whose lines stay in the caches: some images, or some rows of one.
   const std::int64_t row_chunks = pieces_of(L, 1536) > lines.rows ? lines.rows : pieces_of(L, 1536);
   const std::int64_t image_chunks = pieces_of(N, std::max<std::int64_t>(1, 1536 / L));
-  // Tasks: parts of the result.
+  // Tasks: parts of the result. Where these are few, chunks are divided too, each part with sums of its own, which are added at the end.
   const std::int64_t k_pieces = std::clamp<std::int64_t>(K / 48, 1, 8), m_pieces = std::clamp<std::int64_t>(M / 16, 1, pieces_of(8, k_pieces));
-  kernels::run_tasks(G * k_pieces * m_pieces, [&](std::int64_t task) {
-    const std::int64_t g = task / (k_pieces * m_pieces);
-    const Piece ks(K, k_pieces, task / m_pieces % k_pieces), ms(M, m_pieces, task % m_pieces);
-    for (std::int64_t chunk = 0; chunk < image_chunks * row_chunks; ++chunk) {
+  const std::int64_t pieces = G * k_pieces * m_pieces, chunks = image_chunks * row_chunks, parts = pieces < 4 ? std::min<std::int64_t>(4, chunks) : 1, numbers = G * M * K;
+  const Panels<T> sums((parts - 1) * numbers);
+  kernels::run_tasks(pieces * parts, [&](std::int64_t task) {
+    const std::int64_t part = task / pieces, piece = task % pieces, g = piece / (k_pieces * m_pieces);
+    const Piece ks(K, k_pieces, piece / m_pieces % k_pieces), ms(M, m_pieces, piece % m_pieces), mine(chunks, parts, part);
+    T* const to = part == 0 ? out : sums.at((part - 1) * numbers);
+    for (std::int64_t chunk = mine.first; chunk < mine.first + mine.count; ++chunk) {
       const Piece images(N, image_chunks, chunk / row_chunks), rows(lines.rows, row_chunks, chunk % row_chunks);
       const T* const a = y + ((images.first * G + g) * M + ms.first) * L + rows.first * lines.columns;
       const T* const b = image.data() + (images.first * G + g) * C * image.channel() + rows.first * image.row();
       window_table<T>().lines({a, L, G * M * L, lines.columns, b, offsets.data() + ks.first, G * C * image.channel(), image.row(), images.count, rows.count, lines.columns, ms.count, ks.count,
-                               out + (g * M + ms.first) * K + ks.first, K, chunk > 0});
+                               to + (g * M + ms.first) * K + ks.first, K, chunk > mine.first});
     }
   });
+  for (std::int64_t part = 1; part < parts; ++part)
+    for (std::int64_t i = 0; i < numbers; ++i) out[i] += sums.at((part - 1) * numbers)[i];
 }
 }  // namespace
 
@@ -374,16 +448,38 @@ const kernels::WinogradTable& winograd_kernels() {
   return for_capability(tables);
 }
 
+// How products with so many columns are tiled: as wide as module 16's tiles are, or, where that leaves half of them empty, 16 wide.
+struct WinogradTiles {
+  explicit WinogradTiles(std::int64_t columns)
+      : table(kernels::gemm_table<float>()), maps(winograd_kernels()), narrow(columns <= 16 && table.columns > 16), width(narrow ? 16 : table.columns) {}
+
+  void multiply(const kernels::Tile<float>& tile, std::int64_t rows_of_tile) const {
+    if (narrow) maps.narrow_tile(tile, static_cast<int>(rows_of_tile));
+    else table.tile(tile, static_cast<int>(rows_of_tile), static_cast<int>(width), false);
+  }
+  // `columns` and what fills their last tile, and the last sixteen.
+  std::int64_t filled(std::int64_t columns) const {
+    const std::int64_t step = std::max<std::int64_t>(16, width);
+    return pieces_of(columns, step) * step;
+  }
+
+  const kernels::GemmTable<float>& table;
+  const kernels::WinogradTable& maps;
+  bool narrow;
+  std::int64_t width;
+};
+
 // A convolution of x (N, C, input) with kernels of 3 x 3 and stride 1 to (N, M, output), cut into rows of tiles, and these into blocks.
 struct WinogradShape {
   WinogradShape(std::int64_t images, std::int64_t channels, std::int64_t results, Plane input_size, Plane output_size, Plane around)
       : N(images), C(channels), M(results), input(input_size), output(output_size), padding(around), tiles{pieces_of(output.rows, 4), pieces_of(output.columns, 4)} {
-    const std::int64_t width = std::max(16, kernels::gemm_table<float>().columns);
-    C_step = pieces_of(C, width) * width;
-    M_step = pieces_of(M, width) * width;
+    C_step = WinogradTiles(C).filled(C);
+    M_step = WinogradTiles(M).filled(M);
     const std::int64_t most = std::max<std::int64_t>(12, kernels::cache_sizes().second / (2 * 144 * (C_step + M_step)));
-    block_rows = std::max<std::int64_t>(1, most / tiles.columns);
-    blocks = pieces_of(N * tiles.rows, block_rows);
+    // Of equal size, and a multiple of four, so that two or four threads have the same to do.
+    const std::int64_t all_rows = N * tiles.rows;
+    blocks = std::min(all_rows, std::max<std::int64_t>(4, (pieces_of(all_rows, std::max<std::int64_t>(1, most / tiles.columns)) + 2) / 4 * 4));
+    block_rows = pieces_of(all_rows, blocks);
   }
 
   bool pays() const { return C >= 16 && M >= 16 && tiles.count() * N >= 24 && tiles.count() * 16 * 5 <= output.count() * 9; }
@@ -391,15 +487,16 @@ struct WinogradShape {
   std::int64_t numbers_of_kernel() const { return 36 * M * C_step; }
   bool pays_for_kernel() const { return pays() && numbers_of_kernel() <= std::int64_t{1} << 22; }
 
-  std::int64_t rows_of(std::int64_t block) const { return std::min(block_rows, N * tiles.rows - block * block_rows); }
+  Piece rows_of(std::int64_t block) const { return {N * tiles.rows, blocks, block}; }
   // Numbers of one place of a block; not a power of two, so that 36 places do not compete for the same lines of the cache.
   std::int64_t place(std::int64_t step) const { return block_rows * tiles.columns * step + 16; }
 
   // Calls f(line, tile) for the rows of tiles of `block`: a plane of `size` in a stack of images, tiles beginning at -`before`, and the number of the first tile in the block.
   template <class Pixel, class F>
   void for_rows(std::int64_t block, Pixel* images, std::int64_t channels, Plane size, Plane before, F f) const {
-    for (std::int64_t r = 0; r < rows_of(block); ++r) {
-      const std::int64_t row = block * block_rows + r, image = row / tiles.rows;
+    const Piece rows = rows_of(block);
+    for (std::int64_t r = 0; r < rows.count; ++r) {
+      const std::int64_t row = rows.first + r, image = row / tiles.rows;
       f(kernels::WinogradLine<Pixel>{images + image * channels * size.count(), size.count(), channels, size.rows, size.columns, row % tiles.rows * 4 - before.rows, -before.columns, tiles.columns}, r * tiles.columns);
     }
   }
@@ -416,21 +513,21 @@ struct WinogradShape {
 // y (N, M, output): element (m, c, v) of the kernel is w[m * row + c * channel + v * tap].
 void convolve_winograd(const WinogradShape& s, const float* x, const float* w, std::int64_t row, std::int64_t channel, std::int64_t tap, float* y) {
   const kernels::WinogradTable& maps = winograd_kernels();
-  const kernels::GemmTable<float>& table = kernels::gemm_table<float>();
-  const std::int64_t width = table.columns, panels = pieces_of(s.M, width);
+  const WinogradTiles product(s.M);
+  const std::int64_t width = product.width, panels = pieces_of(s.M, width);
   const Panels<float> kernel(36 * s.M_step * s.C);
   parallel_for(0, s.C, std::max<std::int64_t>(1, 2048 / s.M_step), [&](std::int64_t first, std::int64_t stop) { maps.kernel({w, row, channel, tap, s.M, s.C}, width, first, stop, kernel.at(0)); });
   kernels::run_tasks(s.blocks, [&](std::int64_t block) {
     const Panels<float> pixels(36 * s.place(s.C_step)), results(36 * s.place(s.M_step)), scratch(maps.scratch(s.tiles.columns));
     s.map_pixels(block, x, pixels.at(0), scratch.at(0));
-    const std::int64_t tiles = s.rows_of(block) * s.tiles.columns, pieces = pieces_of(tiles, table.rows);
+    const std::int64_t tiles = s.rows_of(block).count * s.tiles.columns, pieces = pieces_of(tiles, product.table.rows);
     for (std::int64_t f = 0; f < 36; ++f)
       for (std::int64_t p = 0; p < panels; ++p)
         for (std::int64_t r = 0; r < pieces; ++r) {
           const Piece rows(tiles, pieces, r);
-          table.tile({pixels.at(f * s.place(s.C_step) + rows.first * s.C_step), s.C_step, 1, kernel.at((f * panels + p) * s.C * width), width, s.C,
-                      results.at(f * s.place(s.M_step) + rows.first * s.M_step + p * width), s.M_step, nullptr, 0, 1.0F, 1.0F},
-                     static_cast<int>(rows.count), static_cast<int>(width), false);
+          product.multiply({pixels.at(f * s.place(s.C_step) + rows.first * s.C_step), s.C_step, 1, kernel.at((f * panels + p) * s.C * width), width, s.C,
+                            results.at(f * s.place(s.M_step) + rows.first * s.M_step + p * width), s.M_step, nullptr, 0, 1.0F, 1.0F},
+                           rows.count);
         }
     s.for_rows(block, y, s.M, s.output, {0, 0}, [&](const auto& line, std::int64_t tile) { maps.results(line, {results.at(tile * s.M_step), s.place(s.M_step), s.M_step}, scratch.at(0)); });
   });
@@ -439,9 +536,9 @@ void convolve_winograd(const WinogradShape& s, const float* x, const float* w, s
 // The gradient of the kernel (M, C, 3, 3), for the gradient y (N, M, output) of the result.
 void multiply_winograd(const WinogradShape& s, const float* x, const float* y, float* w) {
   const kernels::WinogradTable& maps = winograd_kernels();
-  const kernels::GemmTable<float>& table = kernels::gemm_table<float>();
+  const WinogradTiles product(s.C);
   // Each part of the blocks has sums of its own, which are added at the end: as many parts whatever the number of threads.
-  const std::int64_t width = table.columns, panels = s.C_step / width, parts = std::min<std::int64_t>(4, s.blocks), part = s.numbers_of_kernel();
+  const std::int64_t width = product.width, panels = s.C_step / width, parts = std::min<std::int64_t>(4, s.blocks), part = s.numbers_of_kernel();
   const Panels<float> sums(parts * part);
   kernels::run_tasks(parts, [&](std::int64_t task) {
     const Panels<float> pixels(36 * s.place(s.C_step)), slopes(36 * s.place(s.M_step)), scratch(maps.scratch(s.tiles.columns));
@@ -449,14 +546,14 @@ void multiply_winograd(const WinogradShape& s, const float* x, const float* y, f
     for (std::int64_t block = mine.first; block < mine.first + mine.count; ++block) {
       s.map_pixels(block, x, pixels.at(0), scratch.at(0));
       s.for_rows(block, y, s.M, s.output, {0, 0}, [&](const auto& line, std::int64_t tile) { maps.slopes(line, {slopes.at(tile * s.M_step), s.place(s.M_step), s.M_step}, scratch.at(0)); });
-      const std::int64_t tiles = s.rows_of(block) * s.tiles.columns, pieces = pieces_of(s.M, table.rows);
+      const std::int64_t tiles = s.rows_of(block).count * s.tiles.columns, pieces = pieces_of(s.M, product.table.rows);
       for (std::int64_t f = 0; f < 36; ++f)
         for (std::int64_t p = 0; p < panels; ++p)
           for (std::int64_t r = 0; r < pieces; ++r) {
             const Piece rows(s.M, pieces, r);
             float* const out = sums.at(task * part + (f * s.M + rows.first) * s.C_step + p * width);
-            table.tile({slopes.at(f * s.place(s.M_step) + rows.first), 1, s.M_step, pixels.at(f * s.place(s.C_step) + p * width), s.C_step, tiles, out, s.C_step, block == mine.first ? nullptr : out, s.C_step, 1.0F, 1.0F},
-                       static_cast<int>(rows.count), static_cast<int>(width), false);
+            product.multiply({slopes.at(f * s.place(s.M_step) + rows.first), 1, s.M_step, pixels.at(f * s.place(s.C_step) + p * width), s.C_step, tiles, out, s.C_step, block == mine.first ? nullptr : out, s.C_step, 1.0F, 1.0F},
+                             rows.count);
           }
     }
   });
@@ -472,14 +569,13 @@ bool takes(const Tensor& self, const Tensor& other) {
   return (type == kFloat || type == kDouble) && other.scalar_type() == type && self.numel() > 0 && other.numel() > 0;
 }
 
-// y (N, G M, places) = the windows of x (N, G C, spatial), which has its padding already, times weights w, of which element (m, c, v) of group g is
+// y (N, G M, places) = the windows of x (N, G C, channel), which has its padding already, times weights w, of which element (m, c, v) of group g is
 // w[g * w_group + m * w_row + c * w_channel + v_offsets[v]].
 template <class T>
-void convolve(const Tensor& x, std::int64_t G, std::int64_t M, const T* w, std::int64_t w_group, std::int64_t w_row, std::int64_t w_channel, const Offsets& v_offsets,
+void convolve(const T* x, std::int64_t N, std::int64_t G, std::int64_t C, std::int64_t channel, std::int64_t M, const T* w, std::int64_t w_group, std::int64_t w_row, std::int64_t w_channel, const Offsets& v_offsets,
               const Offsets& kernel_offsets, const Offsets& places, T* y) {
   const kernels::GemmTable<T>& table = kernels::gemm_table<T>();
-  const std::int64_t N = x.size(0), C = x.size(1) / G, L = static_cast<std::int64_t>(places.size());
-  const std::int64_t channel = multiply_sizes(spatial_sizes(x.sizes()));
+  const std::int64_t L = static_cast<std::int64_t>(places.size());
   const Offsets w_offsets = outer_sums(C, w_channel, v_offsets);
   const Offsets k_offsets = outer_sums(C, channel, kernel_offsets);
   std::vector<std::unique_ptr<PackedRows<T>>> weights;
@@ -490,12 +586,11 @@ void convolve(const Tensor& x, std::int64_t G, std::int64_t M, const T* w, std::
   // A task: some panels of one image and group.
   const std::int64_t strips = pieces_of(L, table.columns);
   const std::int64_t pieces = pieces_of(strips, 8);
-  const T* const data = x.data<T>();
   kernels::run_tasks(N * G * pieces, [&](std::int64_t task) {
     const std::int64_t image = task / pieces, g = image % G;
     const Piece piece(strips, pieces, task % pieces);
     const std::int64_t first = piece.first * table.columns;
-    multiply_gathered(*weights[static_cast<std::size_t>(g)], data + image * C * channel, data + x.numel(), k_offsets, places, first, std::min(L - first, piece.count * table.columns),
+    multiply_gathered(*weights[static_cast<std::size_t>(g)], x + image * C * channel, x + N * G * C * channel, k_offsets, places, first, std::min(L - first, piece.count * table.columns),
                       y + image * M * L, L);
   });
 }
@@ -627,7 +722,7 @@ Tensor convolution_tuned(const Tensor& input, const Tensor& weight, IntArrayRef 
     }
     const Tensor x = surrounded(input, padding).contiguous();
     const Offsets kernel = grid_offsets(s.grid.kernel, dilation, s.padded);
-    convolve<T>(x, s.G, s.M, w.data<T>(), s.M * s.C * s.V, s.C * s.V, s.V, counted(s.V, false), kernel, grid_offsets(s.places, stride, s.padded), result.data<T>());
+    convolve<T>(x.data<T>(), s.N, s.G, s.C, multiply_sizes(s.padded), s.M, w.data<T>(), s.M * s.C * s.V, s.C * s.V, s.V, counted(s.V, false), kernel, grid_offsets(s.places, stride, s.padded), result.data<T>());
     return result;
   });
 }
@@ -646,7 +741,7 @@ struct PhaseOfInput {
   Offsets taps, back;         // which numbers of the kernel, and t
 };
 
-// The gradient of the input, phase by phase. y is the gradient of the result, dense.
+// The gradient of the input, phase by phase: from the image in place where the phase's rows fill vectors, else from panels. y is the gradient of the result, dense.
 template <class T>
 void convolve_back(const Shapes& s, const PlaneShape& p, const T* w, const T* y, T* result) {
   const Plane most{(p.kernel.rows - 1) * p.dilation.rows / p.stride.rows, (p.kernel.columns - 1) * p.dilation.columns / p.stride.columns};
@@ -677,7 +772,12 @@ void convolve_back(const Shapes& s, const PlaneShape& p, const T* w, const T* y,
     T* const out = direct ? result : memory.at(0);
     if (taps.weights.empty()) std::fill_n(out, planes * part.count(), T{0});
     // Element (c, m, v) of the weights is w[m][c][v].
-    else convolve_in_place(image, s.N, s.G, s.M, s.C, w, s.M * s.C * s.V, s.V, s.C * s.V, taps, part, out);
+    else if (direct || in_place_pays<T>(2, part.columns, s.C)) convolve_in_place(image, s.N, s.G, s.M, s.C, w, s.M * s.C * s.V, s.V, s.C * s.V, taps, part, out);
+    else {
+      Offsets kernel;
+      for (std::size_t v = 0; v < taps.weights.size(); ++v) kernel.push_back(image.offset(taps.rows[v], taps.columns[v]));
+      convolve<T>(image.data(), s.N, s.G, s.M, image.channel(), s.C, w, s.M * s.C * s.V, s.V, s.C * s.V, taps.weights, kernel, grid_offsets({part.rows, part.columns}, {1, 1}, {size.rows, size.columns}), out);
+    }
     if (direct) return;
     const std::int64_t start_row = rows.start, start_column = columns.start;
     parallel_for(0, planes, std::max<std::int64_t>(1, 16384 / part.count()), [&](std::int64_t first, std::int64_t stop) {
@@ -685,7 +785,7 @@ void convolve_back(const Shapes& s, const PlaneShape& p, const T* w, const T* y,
         for (std::int64_t r = 0; r < part.rows; ++r) {
           T* const to = result + (plane * p.input.rows + start_row + r * p.stride.rows) * p.input.columns + start_column;
           const T* const from = out + (plane * part.rows + r) * part.columns;
-          for (std::int64_t c = 0; c < part.columns; ++c) to[c * p.stride.columns] = from[c];
+          spread(to, p.stride.columns, from, 1, part.columns);
         }
     });
   }
@@ -719,7 +819,7 @@ Tensor convolution_input_tuned(const Tensor& grad, const Tensor& weight, IntArra
       wide[0] = 1;
       return one_by_one(convolution_input_tuned(side_by_side(grad), w, wide, stride, in_wide_columns(padding, s.N), in_wide_columns(dilation, s.N), groups), s.N);
     }
-    if (in_place_pays<T>(stride.size(), input_sizes.back() / stride.back(), s.C)) {
+    if (in_place_pays<T>(stride.size(), input_sizes.back() / stride.back(), s.C) || (!turns && stride.size() <= 2)) {
       const Tensor result = empty(input_sizes, grad.scalar_type());
       convolve_back<T>(s, PlaneShape(s, input_sizes), w.data<T>(), grad.contiguous().data<T>(), result.data<T>());
       return result;
@@ -729,7 +829,7 @@ Tensor convolution_input_tuned(const Tensor& grad, const Tensor& weight, IntArra
     const Tensor y = surrounded(grad, around).contiguous();
     const IntArrayRef wide = spatial_sizes(y.sizes());
     // Element (c, m, v) of the turned weights is w[m][c][V - 1 - v].
-    convolve<T>(y, s.G, s.C, w.data<T>(), s.M * s.C * s.V, s.V, s.C * s.V, counted(s.V, true), grid_offsets(s.grid.kernel, dilation, wide),
+    convolve<T>(y.data<T>(), s.N, s.G, s.M, multiply_sizes(wide), s.C, w.data<T>(), s.M * s.C * s.V, s.V, s.C * s.V, counted(s.V, true), grid_offsets(s.grid.kernel, dilation, wide),
                 grid_offsets(spatial_sizes(input_sizes), stride, wide), result.data<T>());
     return result;
   });

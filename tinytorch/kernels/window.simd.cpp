@@ -152,6 +152,7 @@ void window_lines(const WindowLines<T>& p) {
   constexpr int kRows = kManyRegisters ? 6 : 4;
   std::int64_t m = 0;
   for (; m + kRows <= p.M; m += kRows) window_lines_of<T, kRows>(p, m);
+  for (; m + 4 <= p.M; m += 4) window_lines_of<T, 4>(p, m);
   for (; m + 2 <= p.M; m += 2) window_lines_of<T, 2>(p, m);
   for (; m < p.M; ++m) window_lines_of<T, 1>(p, m);
 }

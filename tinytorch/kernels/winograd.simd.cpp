@@ -6,6 +6,7 @@
 #endif
 #include <hwy/highway.h>
 #include <algorithm>
+#include <utility>
 #include "tinytorch/kernels/winograd_kernels.h"
 
 namespace tinytorch {
@@ -124,6 +125,36 @@ HWY_INLINE void turn_blocks(FloatVector& v0, FloatVector& v1, FloatVector& v2, F
 }
 #endif
 
+#if HWY_TARGET != HWY_SCALAR
+// Exchanges rows and columns of as many vectors as each has lanes.
+HWY_INLINE void turn_square(FloatVector* v) {
+  const FloatTag d;
+  constexpr int kBlocks = kFloats / 4;
+  HWY_UNROLL(4)
+  for (int i = 0; i < kFloats; i += 4) turn_blocks(v[i], v[i + 1], v[i + 2], v[i + 3]);
+  // Now the blocks: block b of vector 4 a + j goes to block a of vector 4 b + j.
+  if constexpr (kBlocks == 2) {
+    HWY_UNROLL(4)
+    for (int j = 0; j < 4; ++j) {
+      const FloatVector low = hn::ConcatLowerLower(d, v[4 + j], v[j]);
+      v[4 + j] = hn::ConcatUpperUpper(d, v[4 + j], v[j]);
+      v[j] = low;
+    }
+  }
+  if constexpr (kBlocks == 4) {
+    HWY_UNROLL(4)
+    for (int j = 0; j < 4; ++j) {
+      const FloatVector even_low = hn::ConcatLowerLower(d, v[8 + j], v[j]), odd_low = hn::ConcatLowerLower(d, v[12 + j], v[4 + j]);
+      const FloatVector even_high = hn::ConcatUpperUpper(d, v[8 + j], v[j]), odd_high = hn::ConcatUpperUpper(d, v[12 + j], v[4 + j]);
+      v[j] = hn::OddEvenBlocks(hn::SwapAdjacentBlocks(odd_low), even_low);
+      v[4 + j] = hn::OddEvenBlocks(odd_low, hn::SwapAdjacentBlocks(even_low));
+      v[8 + j] = hn::OddEvenBlocks(hn::SwapAdjacentBlocks(odd_high), even_high);
+      v[12 + j] = hn::OddEvenBlocks(odd_high, hn::SwapAdjacentBlocks(even_high));
+    }
+  }
+}
+#endif
+
 // How far pixels lie apart: a line of the cache, whatever the lanes.
 constexpr std::int64_t kPixel = 16;
 
@@ -132,6 +163,14 @@ HWY_INLINE void turn_in(const float* const* lines, std::int64_t at, std::int64_t
   std::int64_t i = 0;
 #if HWY_TARGET != HWY_SCALAR
   const FloatTag d;
+  for (; i + kFloats <= count; i += kFloats) {
+    FloatVector square[kFloats];
+    HWY_UNROLL(16)
+    for (int lane = 0; lane < kFloats; ++lane) square[lane] = hn::LoadU(d, lines[lane] + at + i);
+    turn_square(square);
+    HWY_UNROLL(16)
+    for (int lane = 0; lane < kFloats; ++lane) hn::StoreU(square[lane], d, to + (i + lane) * kPixel);
+  }
   for (; i + 4 <= count; i += 4) {
     FloatVector v0 = load_blocks(d, lines, at + i), v1 = load_blocks(d, lines + 1, at + i), v2 = load_blocks(d, lines + 2, at + i), v3 = load_blocks(d, lines + 3, at + i);
     turn_blocks(v0, v1, v2, v3);
@@ -150,6 +189,14 @@ HWY_INLINE void turn_out(const float* from, float* const* lines, std::int64_t at
   std::int64_t i = 0;
 #if HWY_TARGET != HWY_SCALAR
   const FloatTag d;
+  for (; channels == kFloats && i + kFloats <= count; i += kFloats) {
+    FloatVector square[kFloats];
+    HWY_UNROLL(16)
+    for (int lane = 0; lane < kFloats; ++lane) square[lane] = hn::LoadU(d, from + (i + lane) * kPixel);
+    turn_square(square);
+    HWY_UNROLL(16)
+    for (int lane = 0; lane < kFloats; ++lane) hn::StoreU(square[lane], d, lines[lane] + at + i);
+  }
   for (; i + 4 <= count; i += 4) {
     FloatVector v0 = hn::LoadU(d, from + i * kPixel), v1 = hn::LoadU(d, from + (i + 1) * kPixel), v2 = hn::LoadU(d, from + (i + 2) * kPixel), v3 = hn::LoadU(d, from + (i + 3) * kPixel);
     turn_blocks(v0, v1, v2, v3);
@@ -280,9 +327,40 @@ void winograd_kernel_gradient(const WinogradNumbers<const float>& u, std::int64_
     }
   }
 }
+template <int Rows>
+void narrow_rows(const Tile<float>& tile) {
+  const FloatTag d;
+  for (int j = 0; j < 16; j += kFloats) {
+    FloatVector sums[Rows];
+    HWY_UNROLL(12)
+    for (int i = 0; i < Rows; ++i) sums[i] = hn::Zero(d);
+    const float* a = tile.a;
+    const float* b = tile.b + j;
+    const std::int64_t a_row = tile.a_row;
+    for (std::int64_t k = 0; k < tile.K; ++k, a += tile.a_k, b += tile.b_k) {
+      const FloatVector line = hn::LoadU(d, b);
+      HWY_UNROLL(12)
+      for (int i = 0; i < Rows; ++i) sums[i] = hn::MulAdd(hn::Set(d, a[i * a_row]), line, sums[i]);
+    }
+    HWY_UNROLL(12)
+    for (int i = 0; i < Rows; ++i) {
+      if (tile.start != nullptr) sums[i] = hn::Add(sums[i], hn::LoadU(d, tile.start + i * tile.start_row + j));
+      hn::StoreU(sums[i], d, tile.out + i * tile.out_row + j);
+    }
+  }
+}
+
+template <int... Index>
+HWY_INLINE void choose_narrow(const Tile<float>& tile, int rows, std::integer_sequence<int, Index...>) {
+  using Kernel = void (*)(const Tile<float>&);
+  static constexpr Kernel kernels[] = {narrow_rows<Index + 1>...};
+  kernels[rows - 1](tile);
+}
+
+void narrow_tile(const Tile<float>& tile, int rows) { choose_narrow(tile, rows, std::make_integer_sequence<int, 12>()); }
 }  // namespace
 
-constinit const WinogradTable winograd_table = {winograd_scratch, winograd_pixels, winograd_slopes, winograd_results, winograd_kernel, winograd_kernel_gradient};
+constinit const WinogradTable winograd_table = {winograd_scratch, winograd_pixels, winograd_slopes, winograd_results, winograd_kernel, winograd_kernel_gradient, narrow_tile};
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 }  // namespace tinytorch

@@ -135,8 +135,8 @@ constexpr auto gelu_of = [](auto d, auto x) {
 constexpr auto gelu_tanh_of = [](auto d, auto x) {
   using T = hn::TFromD<decltype(d)>;
   constexpr double twice_scale = 2 * 0.79788456080286535588;  // 2 sqrt(2 / pi)
-  const auto factor = hn::MulAdd(hn::Mul(x, x), hn::Set(d, static_cast<T>(twice_scale * 0.044715)), hn::Set(d, static_cast<T>(twice_scale)));
-  return hn::Mul(x, Sigmoid(d, hn::Mul(x, factor)));
+  const auto factor = hn::MulAdd(hn::Mul(x, x), hn::Set(d, static_cast<T>(-twice_scale * 0.044715)), hn::Set(d, static_cast<T>(-twice_scale)));
+  return hn::Div(x, hn::Add(hn::Set(d, T{1}), Exp(d, hn::Mul(x, factor))));
 };
 
 // The first of two numbers where it is at least (at most) the other one, or NaN.

@@ -99,6 +99,7 @@
 #define TINYTORCH_CAPABILITY DEFAULT
 #endif
 #include <hwy/highway.h>
+#include <algorithm>
 #include "tinytorch/kernels/pooling_kernels.h"
 //| export kernels/optimizer_steps.simd.cpp
 #ifndef TINYTORCH_CAPABILITY
@@ -207,7 +208,7 @@ constexpr auto gelu_tanh_slope = [](auto d, auto g, auto x) {
   using T = hn::TFromD<decltype(d)>;
   constexpr double twice_scale = 2 * 0.79788456080286535588;  // 2 sqrt(2 / pi)
   const auto one = hn::Set(d, T{1}), square = hn::Mul(x, x), scale = hn::Set(d, static_cast<T>(twice_scale));
-  const auto s = Sigmoid(d, hn::Mul(x, hn::MulAdd(square, hn::Set(d, static_cast<T>(twice_scale * 0.044715)), scale)));
+  const auto s = hn::Div(one, hn::Add(one, Exp(d, hn::Mul(x, hn::NegMulSub(square, hn::Set(d, static_cast<T>(twice_scale * 0.044715)), scale)))));
   const auto slope_of_u = hn::MulAdd(square, hn::Set(d, static_cast<T>(twice_scale * 3 * 0.044715)), scale);
   return hn::Mul(g, hn::MulAdd(hn::Mul(x, slope_of_u), hn::Mul(s, hn::Sub(one, s)), s));
 };
@@ -426,6 +427,7 @@ TEST_CASE("slopes: second derivatives of a recorded backward pass") {
 //     even, odd  a0 a1 a2 a3 ...   b0 b1 b2 b3 ...            largest = a;  b > largest ? b;  c > ...;  d > ...
 //
 // Beside the largest number goes the place where it stood, in lanes of the same width. The last vector of a row may look beyond the row, at pixels that lie behind in memory; those windows are not written.
+// A place is 64 bits, twice a lane of float. With AVX-512, whose masked stores cost no more than others, places are widened and written by vectors; elsewhere one by one.
 
 // %%
 //| export kernels/pooling_kernels.h
@@ -486,7 +488,9 @@ class Largest {
     }
     hn::TFromD<Places> places[kLanes];
     hn::StoreU(places_, Places(), places);
-    for (std::int64_t lane = 0; lane < count; ++lane) row_.winners[x + lane] = row_.first + (x + lane) * row_.stride + places[lane];
+    const std::int64_t first = row_.first + x * row_.stride;
+    if constexpr (HWY_TARGET == HWY_AVX3) return write_whole(places, first, row_.winners + x, count);
+    for (std::int64_t lane = 0; lane < count; ++lane) row_.winners[x + lane] = first + lane * row_.stride + places[lane];
   }
 
   // Whether vectors for kLanes windows from x on stay inside of what may be read.
@@ -508,6 +512,22 @@ class Largest {
     const auto wins = hn::Or(hn::Gt(value, values_), hn::IsNaN(value));
     values_ = hn::IfThenElse(wins, value, values_);
     places_ = hn::IfThenElse(hn::RebindMask(Places(), wins), place, places_);
+  }
+
+  // Vectors of places, of which a mask stores the first `count`.
+  HWY_INLINE void write_whole(const hn::TFromD<Places>* places, std::int64_t first, std::int64_t* to, std::int64_t count) {
+    const hn::ScalableTag<std::int64_t> d;
+    const hn::Rebind<hn::TFromD<Places>, hn::ScalableTag<std::int64_t>> as_places;
+    constexpr std::int64_t kWide = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<std::int64_t>()));
+    const auto lanes = hn::Iota(d, 0), corners = row_.stride == 2 ? hn::Add(lanes, lanes) : lanes;
+    for (std::int64_t lane = 0; lane < count; lane += kWide) {
+      const auto corner = hn::Add(corners, hn::Set(d, first + lane * row_.stride));
+      const auto distance = hn::LoadU(as_places, places + lane);
+      hn::Vec<decltype(d)> place;
+      if constexpr (sizeof(T) == 4) place = hn::Add(corner, hn::PromoteTo(d, distance));
+      else place = hn::Add(corner, distance);
+      hn::BlendedStore(place, hn::FirstN(d, static_cast<std::size_t>(std::min(kWide, count - lane))), d, to + lane);
+    }
   }
 
   const PoolingRow<T>& row_;
@@ -683,10 +703,11 @@ bool picks_from_rows(const Tensor& self, std::int64_t dim, const Tensor& index) 
   const std::size_t last = self.sizes().size() - 1;
   if (!self.is_contiguous() || !index.is_contiguous() || !std::equal(self.sizes().begin(), self.sizes().begin() + last, index.sizes().begin())) return false;
   const std::int64_t* const at = index.data<std::int64_t>();
-  const auto length = static_cast<std::uint64_t>(self.size(-1));
-  std::uint64_t outside = 0;  // counted, not jumped out of: the loop becomes vectors
-  for (std::int64_t i = 0; i < index.numel(); ++i) outside += static_cast<std::uint64_t>(at[i]) >= length;
-  return outside == 0;
+  const auto highest = static_cast<std::uint64_t>(self.size(-1)) - 1;
+  // An index that is negative, or beyond the highest, leaves a sign bit. No jump, and no comparison of 64 bits, which SSE2 has not: the loop becomes vectors.
+  std::uint64_t signs = 0;
+  for (std::int64_t i = 0; i < index.numel(); ++i) signs |= static_cast<std::uint64_t>(at[i]) | (highest - static_cast<std::uint64_t>(at[i]));
+  return static_cast<std::int64_t>(signs) >= 0;
 }
 
 // Calls f<T>(row of self, row of indices, first of them) for every row, on the threads of the pool.

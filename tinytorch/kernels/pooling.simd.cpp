@@ -5,6 +5,7 @@
 #define TINYTORCH_CAPABILITY DEFAULT
 #endif
 #include <hwy/highway.h>
+#include <algorithm>
 #include "tinytorch/kernels/pooling_kernels.h"
 
 namespace tinytorch {
@@ -42,7 +43,9 @@ class Largest {
     }
     hn::TFromD<Places> places[kLanes];
     hn::StoreU(places_, Places(), places);
-    for (std::int64_t lane = 0; lane < count; ++lane) row_.winners[x + lane] = row_.first + (x + lane) * row_.stride + places[lane];
+    const std::int64_t first = row_.first + x * row_.stride;
+    if constexpr (HWY_TARGET == HWY_AVX3) return write_whole(places, first, row_.winners + x, count);
+    for (std::int64_t lane = 0; lane < count; ++lane) row_.winners[x + lane] = first + lane * row_.stride + places[lane];
   }
 
   // Whether vectors for kLanes windows from x on stay inside of what may be read.
@@ -64,6 +67,22 @@ class Largest {
     const auto wins = hn::Or(hn::Gt(value, values_), hn::IsNaN(value));
     values_ = hn::IfThenElse(wins, value, values_);
     places_ = hn::IfThenElse(hn::RebindMask(Places(), wins), place, places_);
+  }
+
+  // Vectors of places, of which a mask stores the first `count`.
+  HWY_INLINE void write_whole(const hn::TFromD<Places>* places, std::int64_t first, std::int64_t* to, std::int64_t count) {
+    const hn::ScalableTag<std::int64_t> d;
+    const hn::Rebind<hn::TFromD<Places>, hn::ScalableTag<std::int64_t>> as_places;
+    constexpr std::int64_t kWide = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<std::int64_t>()));
+    const auto lanes = hn::Iota(d, 0), corners = row_.stride == 2 ? hn::Add(lanes, lanes) : lanes;
+    for (std::int64_t lane = 0; lane < count; lane += kWide) {
+      const auto corner = hn::Add(corners, hn::Set(d, first + lane * row_.stride));
+      const auto distance = hn::LoadU(as_places, places + lane);
+      hn::Vec<decltype(d)> place;
+      if constexpr (sizeof(T) == 4) place = hn::Add(corner, hn::PromoteTo(d, distance));
+      else place = hn::Add(corner, distance);
+      hn::BlendedStore(place, hn::FirstN(d, static_cast<std::size_t>(std::min(kWide, count - lane))), d, to + lane);
+    }
   }
 
   const PoolingRow<T>& row_;

@@ -52,7 +52,7 @@ constexpr auto gelu_tanh_slope = [](auto d, auto g, auto x) {
   using T = hn::TFromD<decltype(d)>;
   constexpr double twice_scale = 2 * 0.79788456080286535588;  // 2 sqrt(2 / pi)
   const auto one = hn::Set(d, T{1}), square = hn::Mul(x, x), scale = hn::Set(d, static_cast<T>(twice_scale));
-  const auto s = Sigmoid(d, hn::Mul(x, hn::MulAdd(square, hn::Set(d, static_cast<T>(twice_scale * 0.044715)), scale)));
+  const auto s = hn::Div(one, hn::Add(one, Exp(d, hn::Mul(x, hn::NegMulSub(square, hn::Set(d, static_cast<T>(twice_scale * 0.044715)), scale)))));
   const auto slope_of_u = hn::MulAdd(square, hn::Set(d, static_cast<T>(twice_scale * 3 * 0.044715)), scale);
   return hn::Mul(g, hn::MulAdd(hn::Mul(x, slope_of_u), hn::Mul(s, hn::Sub(one, s)), s));
 };

@@ -121,6 +121,7 @@
 #include "tinytorch/kernels/normalization_kernels.h"
 #include "tinytorch/kernels/row_vectors-inl.h"
 //| export kernels/row_vectors-inl.h
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 #include <cstdint>
 #include "tinytorch/kernels/reduction_kernels.h"
@@ -164,6 +165,9 @@ namespace tinytorch {
 // So a float takes part in three additions in float, and the rest is double: the sum is as exact as the reference's, which adds in double from the first number on. (PyTorch's `cascade_sum` stays in float and keeps a ladder of partial sums instead: `aten/src/ATen/native/cpu/SumKernel.cpp`.)
 //
 // Squares are taken in double from the beginning: the square of 1e30 is no float.
+//
+// What is added this fast waits for memory. The processor sees a walk and fetches ahead of it by itself, but only to the end of a page of 4 KB: what lies behind it in memory may be anywhere. A row of 1,024 floats is a page, so every row would begin with a wait. The kernel asks for what lies a page ahead;
+// behind the last row it asks in vain, which is no error.
 
 // %%
 //| export kernels/reduction_kernels.h
@@ -286,6 +290,14 @@ class Totals<float> {
   Totals<double> lower_, upper_;
 };
 
+// Has `count` numbers fetched that lie a page behind x, whether or not there are any.
+template <std::int64_t count, class T>
+HWY_INLINE void fetch_ahead(const T* x) {
+  const auto ahead = reinterpret_cast<std::uintptr_t>(x) + 4096;
+  HWY_UNROLL(8)
+  for (std::uintptr_t line = 0; line < static_cast<std::uintptr_t>(count) * sizeof(T); line += 64) hwy::Prefetch(reinterpret_cast<const T*>(ahead + line));
+}
+
 // The sum of eight vectors, as a tree.
 template <class V>
 HWY_INLINE V sum_of_eight(V a, V b, V c, V d, V e, V f, V g, V h) {
@@ -301,6 +313,7 @@ HWY_INLINE double sum_of(const T* x, std::int64_t count, F f) {
   std::int64_t i = 0;
   for (; i + 8 * L <= count; i += 8 * L) {
     const T* const at = x + i;
+    fetch_ahead<8 * L>(at);
     totals.add(sum_of_eight(f(hn::LoadU(d, at)), f(hn::LoadU(d, at + L)), f(hn::LoadU(d, at + 2 * L)), f(hn::LoadU(d, at + 3 * L)), f(hn::LoadU(d, at + 4 * L)),
                             f(hn::LoadU(d, at + 5 * L)), f(hn::LoadU(d, at + 6 * L)), f(hn::LoadU(d, at + 7 * L))));
   }
@@ -1407,6 +1420,7 @@ HWY_INLINE T maximum_of(const T* x, std::int64_t count) {
   };
   std::int64_t i = 0;
   for (; i + 4 * L <= count; i += 4 * L) {
+    fetch_ahead<4 * L>(x + i);
     take(a, hn::LoadU(d, x + i));
     take(b, hn::LoadU(d, x + i + L));
     take(c, hn::LoadU(d, x + i + 2 * L));
@@ -1918,6 +1932,7 @@ template <class T>
 void layer_norm(const T* x, std::int64_t count, const T* weight, const T* bias, double eps, bool beyond_cache, T* out) {
   const RowScale<T> row = row_scale(x, count, eps);
   write_vectors(x, count, out, beyond_cache, [=](std::int64_t i, Vector<T> v, std::int64_t lanes) HWY_ATTR {
+    fetch_ahead<kLanes<T>>(x + i);  // of the next row: this one is in the cache, and memory has nothing else to do
     return hn::MulAdd(normalized<T>(v, row), load_or(weight, i, lanes, T{1}), load_or(bias, i, lanes, T{0}));
   });
 }

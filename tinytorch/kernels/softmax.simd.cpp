@@ -40,6 +40,7 @@ HWY_INLINE T maximum_of(const T* x, std::int64_t count) {
   };
   std::int64_t i = 0;
   for (; i + 4 * L <= count; i += 4 * L) {
+    fetch_ahead<4 * L>(x + i);
     take(a, hn::LoadU(d, x + i));
     take(b, hn::LoadU(d, x + i + L));
     take(c, hn::LoadU(d, x + i + 2 * L));

@@ -433,20 +433,22 @@ TEST_CASE("slopes: second derivatives of a recorded backward pass") {
 //| export kernels/pooling_kernels.h
 namespace kernels {
 
-// Neighbouring windows of a row, all of whose pixels are in the plane: pixel (i, j) of window x is corner[x * stride + i * row + j * column].
+// Rows of neighbouring windows, all of whose pixels are in the plane: pixel (i, j) of window x of the first row is corner[x * stride + i * row + j * column].
 template <class T>
-struct PoolingRow {
+struct PoolingRows {
   const T* corner;
   std::int64_t readable;  // numbers from the corner to the end of memory: what a vector reads beyond its windows is not used
   std::int64_t rows, columns, row, column, stride;
   std::int64_t first;  // where in the plane the corner is
   std::int64_t count;
   std::int64_t* winners;  // winners[x] = where in the plane the largest number of window x is: the first one of equals; the last NaN if there is one
+  std::int64_t lines;     // how many rows of windows; from one to the next it is corner_step in the plane and winners_step in the winners
+  std::int64_t corner_step, winners_step;
 };
 
 struct PoolingKernels {
-  void (*in_float)(const PoolingRow<float>& row);
-  void (*in_double)(const PoolingRow<double>& row);
+  void (*in_float)(const PoolingRows<float>& row);
+  void (*in_double)(const PoolingRows<double>& row);
 };
 
 TINYTORCH_DECLARE_PER_CAPABILITY(PoolingKernels, pooling_kernels)
@@ -467,7 +469,16 @@ class Largest {
   using Places = hn::RebindToSigned<Tag>;
   static constexpr std::int64_t kLanes = static_cast<std::int64_t>(hn::MaxLanes(Tag()));
 
-  explicit Largest(const PoolingRow<T>& row) : row_(row) {}
+  explicit Largest(const PoolingRows<T>& rows) : row_(rows) {}
+
+  const PoolingRows<T>& row() const { return row_; }
+  // To the next row of windows.
+  void go_on() {
+    row_.corner += row_.corner_step;
+    row_.readable -= row_.corner_step;
+    row_.first += row_.corner_step;
+    row_.winners += row_.winners_step;
+  }
 
   // Windows x to x + count. REQUIRES: count <= kLanes; fits(x).
   void find(std::int64_t x, std::int64_t count) {
@@ -530,18 +541,18 @@ class Largest {
     }
   }
 
-  const PoolingRow<T>& row_;
+  PoolingRows<T> row_;
   bool empty_ = true;
   hn::Vec<Tag> values_ = hn::Zero(Tag());
   hn::Vec<Places> places_ = hn::Zero(Places());
 };
 
+// The first row of windows.
 template <class T>
-void find_largest(const PoolingRow<T>& row) {
+HWY_INLINE void find_in_line(Largest<T>& largest, const PoolingRows<T>& row, bool by_vectors) {
   std::int64_t x = 0;
   constexpr std::int64_t lanes = Largest<T>::kLanes;
-  if ((row.stride == 1 || row.stride == 2) && row.rows * row.row < (std::int64_t{1} << 30)) {
-    Largest<T> largest(row);
+  if (by_vectors) {
     for (; x + lanes <= row.count && largest.fits(x); x += lanes) largest.find(x, lanes);
     if (x < row.count && largest.fits(x)) largest.find(x, row.count - x), x = row.count;
   }
@@ -558,6 +569,16 @@ void find_largest(const PoolingRow<T>& row) {
       }
     }
     row.winners[x] = row.first + x * row.stride + place;
+  }
+}
+
+template <class T>
+void find_largest(const PoolingRows<T>& rows) {
+  const bool by_vectors = (rows.stride == 1 || rows.stride == 2) && rows.rows * rows.row < (std::int64_t{1} << 30);
+  Largest<T> largest(rows);
+  for (std::int64_t line = 0; line < rows.lines; ++line) {
+    find_in_line(largest, largest.row(), by_vectors);
+    largest.go_on();
   }
 }
 }  // namespace
@@ -606,15 +627,16 @@ std::int64_t winner_at_edge(const T* plane, const PooledLine& rows, const Pooled
 
 template <class T, class Kernel>
 void pool_plane(Kernel kernel, const T* plane, const T* end, const PooledLine& rows, const PooledLine& columns, std::int64_t height, std::int64_t width, std::int64_t* winners) {
-  for (std::int64_t y = 0; y < height; ++y, winners += width) {
+  if (rows.first < rows.stop && columns.first < columns.stop) {
+    const std::int64_t corner = rows.begin(rows.first) * columns.size + columns.begin(columns.first);
+    kernel({plane + corner, end - plane - corner, rows.kernel, columns.kernel, rows.dilation * columns.size, columns.dilation, columns.stride, corner, columns.stop - columns.first,
+            winners + rows.first * width + columns.first, rows.stop - rows.first, rows.stride * columns.size, width});
+  }
+  for (std::int64_t y = 0; y < height; ++y) {
     const bool inside = y >= rows.first && y < rows.stop;
     const std::int64_t first = inside ? columns.first : width, stop = inside ? columns.stop : width;
-    for (std::int64_t x = 0; x < first; ++x) winners[x] = winner_at_edge(plane, rows, columns, y, x);
-    if (first < stop) {
-      const std::int64_t corner = rows.begin(y) * columns.size + columns.begin(first);
-      kernel({plane + corner, end - plane - corner, rows.kernel, columns.kernel, rows.dilation * columns.size, columns.dilation, columns.stride, corner, stop - first, winners + first});
-    }
-    for (std::int64_t x = stop; x < width; ++x) winners[x] = winner_at_edge(plane, rows, columns, y, x);
+    for (std::int64_t x = 0; x < first; ++x) winners[y * width + x] = winner_at_edge(plane, rows, columns, y, x);
+    for (std::int64_t x = stop; x < width; ++x) winners[y * width + x] = winner_at_edge(plane, rows, columns, y, x);
   }
 }
 
@@ -629,7 +651,7 @@ Tensor max_pool_indices_tuned(const Tensor& self, IntArrayRef output, IntArrayRe
   const Tensor result = empty(sizes, kLong);
   const std::int64_t plane = rows.size * columns.size, windows = output[0] * output[1];
   std::int64_t* const winners = result.data<std::int64_t>();
-  const auto run = [&]<class T>(void (*row_kernel)(const kernels::PoolingRow<T>&)) {
+  const auto run = [&]<class T>(void (*row_kernel)(const kernels::PoolingRows<T>&)) {
     const T* const from = planes.data<T>();
     parallel_for(0, planes.numel() / plane, std::max<std::int64_t>(1, 16384 / plane), [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t p = begin; p < end; ++p) pool_plane<T>(row_kernel, from + p * plane, from + planes.numel(), rows, columns, output[0], output[1], winners + p * windows);

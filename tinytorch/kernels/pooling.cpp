@@ -48,15 +48,16 @@ std::int64_t winner_at_edge(const T* plane, const PooledLine& rows, const Pooled
 
 template <class T, class Kernel>
 void pool_plane(Kernel kernel, const T* plane, const T* end, const PooledLine& rows, const PooledLine& columns, std::int64_t height, std::int64_t width, std::int64_t* winners) {
-  for (std::int64_t y = 0; y < height; ++y, winners += width) {
+  if (rows.first < rows.stop && columns.first < columns.stop) {
+    const std::int64_t corner = rows.begin(rows.first) * columns.size + columns.begin(columns.first);
+    kernel({plane + corner, end - plane - corner, rows.kernel, columns.kernel, rows.dilation * columns.size, columns.dilation, columns.stride, corner, columns.stop - columns.first,
+            winners + rows.first * width + columns.first, rows.stop - rows.first, rows.stride * columns.size, width});
+  }
+  for (std::int64_t y = 0; y < height; ++y) {
     const bool inside = y >= rows.first && y < rows.stop;
     const std::int64_t first = inside ? columns.first : width, stop = inside ? columns.stop : width;
-    for (std::int64_t x = 0; x < first; ++x) winners[x] = winner_at_edge(plane, rows, columns, y, x);
-    if (first < stop) {
-      const std::int64_t corner = rows.begin(y) * columns.size + columns.begin(first);
-      kernel({plane + corner, end - plane - corner, rows.kernel, columns.kernel, rows.dilation * columns.size, columns.dilation, columns.stride, corner, stop - first, winners + first});
-    }
-    for (std::int64_t x = stop; x < width; ++x) winners[x] = winner_at_edge(plane, rows, columns, y, x);
+    for (std::int64_t x = 0; x < first; ++x) winners[y * width + x] = winner_at_edge(plane, rows, columns, y, x);
+    for (std::int64_t x = stop; x < width; ++x) winners[y * width + x] = winner_at_edge(plane, rows, columns, y, x);
   }
 }
 
@@ -71,7 +72,7 @@ Tensor max_pool_indices_tuned(const Tensor& self, IntArrayRef output, IntArrayRe
   const Tensor result = empty(sizes, kLong);
   const std::int64_t plane = rows.size * columns.size, windows = output[0] * output[1];
   std::int64_t* const winners = result.data<std::int64_t>();
-  const auto run = [&]<class T>(void (*row_kernel)(const kernels::PoolingRow<T>&)) {
+  const auto run = [&]<class T>(void (*row_kernel)(const kernels::PoolingRows<T>&)) {
     const T* const from = planes.data<T>();
     parallel_for(0, planes.numel() / plane, std::max<std::int64_t>(1, 16384 / plane), [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t p = begin; p < end; ++p) pool_plane<T>(row_kernel, from + p * plane, from + planes.numel(), rows, columns, output[0], output[1], winners + p * windows);

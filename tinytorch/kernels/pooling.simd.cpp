@@ -22,7 +22,16 @@ class Largest {
   using Places = hn::RebindToSigned<Tag>;
   static constexpr std::int64_t kLanes = static_cast<std::int64_t>(hn::MaxLanes(Tag()));
 
-  explicit Largest(const PoolingRow<T>& row) : row_(row) {}
+  explicit Largest(const PoolingRows<T>& rows) : row_(rows) {}
+
+  const PoolingRows<T>& row() const { return row_; }
+  // To the next row of windows.
+  void go_on() {
+    row_.corner += row_.corner_step;
+    row_.readable -= row_.corner_step;
+    row_.first += row_.corner_step;
+    row_.winners += row_.winners_step;
+  }
 
   // Windows x to x + count. REQUIRES: count <= kLanes; fits(x).
   void find(std::int64_t x, std::int64_t count) {
@@ -85,18 +94,18 @@ class Largest {
     }
   }
 
-  const PoolingRow<T>& row_;
+  PoolingRows<T> row_;
   bool empty_ = true;
   hn::Vec<Tag> values_ = hn::Zero(Tag());
   hn::Vec<Places> places_ = hn::Zero(Places());
 };
 
+// The first row of windows.
 template <class T>
-void find_largest(const PoolingRow<T>& row) {
+HWY_INLINE void find_in_line(Largest<T>& largest, const PoolingRows<T>& row, bool by_vectors) {
   std::int64_t x = 0;
   constexpr std::int64_t lanes = Largest<T>::kLanes;
-  if ((row.stride == 1 || row.stride == 2) && row.rows * row.row < (std::int64_t{1} << 30)) {
-    Largest<T> largest(row);
+  if (by_vectors) {
     for (; x + lanes <= row.count && largest.fits(x); x += lanes) largest.find(x, lanes);
     if (x < row.count && largest.fits(x)) largest.find(x, row.count - x), x = row.count;
   }
@@ -113,6 +122,16 @@ void find_largest(const PoolingRow<T>& row) {
       }
     }
     row.winners[x] = row.first + x * row.stride + place;
+  }
+}
+
+template <class T>
+void find_largest(const PoolingRows<T>& rows) {
+  const bool by_vectors = (rows.stride == 1 || rows.stride == 2) && rows.rows * rows.row < (std::int64_t{1} << 30);
+  Largest<T> largest(rows);
+  for (std::int64_t line = 0; line < rows.lines; ++line) {
+    find_in_line(largest, largest.row(), by_vectors);
+    largest.go_on();
   }
 }
 }  // namespace

@@ -70,6 +70,7 @@
 #include "tinytorch/core/function_ref.h"
 //| export core/views.cpp
 #include "tinytorch/core/basic_ops.h"
+#include "tinytorch/core/small_vector.h"
 //| export core/pointwise.cpp
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/basic_ops.h"
@@ -165,9 +166,13 @@ class Storage : public intrusive_ptr<StorageImpl> {
 
   const void* data() const { return get()->data(); }
   void* mutable_data() const { return get()->data(); }
+  DataPtr data_ptr() const { return {get()->data(), device()}; }
+  DataPtr mutable_data_ptr() const { return data_ptr(); }
   std::size_t nbytes() const { return get()->nbytes(); }
   std::size_t use_count() const { return get()->use_count(); }
+  bool unique() const { return use_count() == 1; }
   Device device() const { return get()->device(); }
+  DeviceType device_type() const { return device().type(); }
   bool is_alias_of(const Storage& other) const { return get() == other.get(); }
   StorageImpl* unsafeGetStorageImpl() const { return get(); }
 };
@@ -429,6 +434,8 @@ TEST_CASE("dispatch: the highest layer that is asked for, registered and not exc
 //               |  |  +------ next column: 1 further
 //               |  +--------- next row: a row has 4
 //               +------------ next matrix: 3 rows of 4
+//
+// How a `TensorImpl` takes its geometry and finds out whether it is contiguous stands in library chapter 84.
 
 // %%
 //| export core/tensor_options.h
@@ -557,52 +564,6 @@ TEST_CASE("contiguous_strides: each is the product of the sizes behind it") {
   // END HIDDEN TESTS
 }
 
-// %%
-//| export core/tensor_impl.cpp
-std::int64_t multiply_sizes(IntArrayRef sizes) {
-  std::int64_t product = 1;
-  bool overflow = false;
-  bool none = false;
-  for (const std::int64_t size : sizes) {
-    TORCH_CHECK(size >= 0, "Trying to create tensor with negative dimension ", size, ": ", sizes);
-    overflow = __builtin_mul_overflow(product, size, &product) || overflow;
-    none = none || size == 0;
-  }
-  if (none) return 0;
-  TORCH_CHECK(!overflow, "Storage size calculation overflowed with sizes=", sizes, "\nThe number of elements does not fit into 64 bits.");
-  return product;
-}
-
-// %%
-//| export core/tensor_impl.cpp
-TensorImpl::TensorImpl(Storage where, ScalarType type, LayerSet asked, IntArrayRef shape, IntArrayRef steps, std::int64_t first)
-    : storage(std::move(where)), dtype(type), layers(isReducedFloatingType(type) ? asked | Layer::HalfPrecision : asked) {
-  set_geometry(shape, steps, first);
-}
-
-TensorImpl::TensorImpl(Storage where, ScalarType type, LayerSet asked, IntArrayRef shape, std::int64_t count)
-    : storage(std::move(where)), sizes(shape), strides(contiguous_strides(shape)), numel(count), dtype(type),
-      layers(isReducedFloatingType(type) ? asked | Layer::HalfPrecision : asked) {}
-
-TensorImpl::TensorImpl(const TensorImpl& same, LayerSet asked)
-    : storage(same.storage), sizes(same.sizes), strides(same.strides), offset(same.offset), numel(same.numel), dtype(same.dtype), layers(asked), contiguous(same.contiguous) {}
-
-void TensorImpl::set_geometry(IntArrayRef shape, IntArrayRef steps, std::int64_t first) {
-  sizes.assign(shape);
-  strides.assign(steps);
-  offset = first;
-  numel = multiply_sizes(sizes);
-  // Dense when every stride is the product of the sizes behind it; a size of 1 may have any stride.
-  contiguous = true;
-  std::int64_t step = 1;
-  for (std::size_t i = sizes.size(); i-- > 0;) {
-    if (sizes[i] == 1) continue;
-    contiguous = contiguous && strides[i] == step;
-    step *= sizes[i];
-  }
-  contiguous = contiguous || numel == 0;
-}
-
 // %% [markdown]
 // ### The Tensor
 //
@@ -717,7 +678,7 @@ class Tensor : public TensorExtensions {
   bool is_contiguous(MemoryFormat memory_format) const;  // chapter 84, as the other members with a format
   bool is_floating_point() const { return isFloatingType(scalar_type()); }
   bool is_elsewhere() const { return impl().layers.has(Layer::Elsewhere); }  // on a device from outside, whose memory the host cannot read
-  TensorOptions options() const { return is_elsewhere() ? TensorOptions(scalar_type()).device(storage()->device()) : TensorOptions(scalar_type()); }
+  TensorOptions options() const;  // with dtype, device and layout named; chapter 84
   bool is_alias_of(const Tensor& other) const { return storage().get() == other.storage().get(); }
 
   // Access. data_ptr<T>() checks the dtype; data<T>() is its twin for kernels, which does not. Both throw where the bytes lie in a device's memory.
@@ -968,24 +929,51 @@ DimVector infer_shape(IntArrayRef shape, std::int64_t numel);
 //
 // By hand, for sizes (3, 4) with strides (1, 3), a transpose, in the shape (3, 2, 2):
 //
-//     from the back: 4, stride 3     the 3 before it has stride 1, not 4 * 3: the chunk ends, 4 elements, 3 apart
-//         place 2: stride 3          2 of 4 placed
-//         place 2: stride 2 * 3      4 of 4: the chunk is full
-//     then 3, stride 1               no dimension is left: a chunk of 3 elements, 1 apart
-//         place 3: stride 1          so the strides are (1, 6, 3); the shape (12) would have met a full chunk of 4 with 12
+//     chunks from the back: 4 elements, 3 apart     the 3 before them has stride 1, not 4 * 3, so it begins another
+//                           3 elements, 1 apart
+//
+//     into the chunk of 4:  place 2: stride 3          2 of 4 placed
+//                           place 2: stride 2 * 3      4 of 4: the chunk is full
+//     into the chunk of 3:  place 3: stride 1          so the strides are (1, 6, 3); the shape (12) would have met a full chunk of 4 with 12
+//
+// Cutting the old dimensions into chunks is given; the walk over memory further down merges dimensions by the same rule. You place the new ones.
+
+// %%
+//| export core/views.cpp
+namespace {
+// Elements that are evenly spaced: `count` of them, `stride` apart.
+struct Chunk {
+  std::int64_t count = 1;
+  std::int64_t stride = 1;
+};
+
+// The chunks of memory laid out as (sizes, strides), the last one first. O(dims).
+SmallVector<Chunk, 5> chunks_of(IntArrayRef sizes, IntArrayRef strides) {
+  SmallVector<Chunk, 5> chunks;
+  Chunk* chunk = nullptr;  // the one that is being gathered
+  for (std::size_t i = sizes.size(); i-- > 0;) {
+    const bool continues = chunk != nullptr && (sizes[i] == 1 || strides[i] == chunk->count * chunk->stride);
+    if (!continues) {
+      chunk = &chunks.add();
+      chunk->stride = strides[i];
+    }
+    chunk->count *= sizes[i];
+  }
+  if (chunks.empty()) chunks.add();  // a 0-d tensor has one element
+  return chunks;
+}
+}  // namespace
 
 // %% {"nbgrader": {"grade": false, "grade_id": "01-compute-stride", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export core/views.cpp
 // The strides with which memory laid out as (sizes, strides) can be seen in the shape `shape`, or nothing if only a copy can.
 // REQUIRES: both have the same number of elements. O(dims).
 //
-// TODO: Cut the old dimensions into chunks and place the new ones into them.
+// TODO: Place the new dimensions into the chunks.
 // APPROACH: 1. No elements: contiguous strides will do.
-//           2. Walk the old dimensions from the back and multiply their sizes: that is `chunk`. Its elements are `chunk_stride`
-//              apart, the stride of the dimension that it began with. The next dimension continues it if
-//              strides[i - 1] == chunk * chunk_stride (or its size is 1).
-//           3. At the end of a chunk take new dimensions from the back until their product reaches the chunk; their
-//              strides are products of the new sizes behind them, times chunk_stride. If the products differ: std::nullopt.
+//           2. For each chunk of chunks_of(sizes, strides), the last one first: take new dimensions from the back until the product of
+//              their sizes reaches its count. The stride of each is the product of those that this chunk got before it, times the chunk's stride.
+//           3. If the product is not the count in the end: std::nullopt.
 // EXAMPLE: compute_stride({3, 4}, {1, 3}, {3, 2, 2}) is {1, 6, 3}; for {12} it is nothing.
 // HINT: New sizes of 1 fit anywhere: take them also when the chunk is full.
 std::optional<DimVector> compute_stride(IntArrayRef sizes, IntArrayRef strides, IntArrayRef shape) {
@@ -993,34 +981,22 @@ std::optional<DimVector> compute_stride(IntArrayRef sizes, IntArrayRef strides, 
   if (multiply_sizes(sizes) == 0) return contiguous_strides(shape);
   DimVector result(shape.size());
   std::size_t next = shape.size();  // the next dimension of `shape` to place, from the back
-  std::int64_t chunk_stride = sizes.empty() ? 1 : strides.back();
-  std::int64_t chunk = 1;   // elements of the old dimensions gathered so far
-  std::int64_t placed = 1;  // elements of the new dimensions placed in this chunk
-  for (std::size_t i = sizes.size(); i-- > 0;) {
-    chunk *= sizes[i];
-    // A chunk ends where the next old dimension does not continue it in memory.
-    const bool last = i == 0;
-    if (!last && (sizes[i - 1] == 1 || strides[i - 1] == chunk * chunk_stride)) continue;
-    while (next > 0 && (placed < chunk || shape[next - 1] == 1)) {
+  for (const Chunk& chunk : chunks_of(sizes, strides)) {
+    std::int64_t placed = 1;
+    while (next > 0 && (placed < chunk.count || shape[next - 1] == 1)) {
       --next;
-      result[next] = placed * chunk_stride;
+      result[next] = placed * chunk.stride;
       placed *= shape[next];
     }
-    if (placed != chunk) return std::nullopt;
-    if (!last) {
-      chunk_stride = strides[i - 1];
-      chunk = 1;
-      placed = 1;
-    }
+    if (placed != chunk.count) return std::nullopt;
   }
-  while (next > 0) result[--next] = placed * chunk_stride;  // a 0-d tensor seen as sizes of 1
   return result;
   // END SOLUTION
 }
 
 // %%
 //| mistake 01-compute-stride forgets-the-strides
-//| says Sizes that fit are not enough: in a transpose the dimensions do not continue each other in memory. Compare strides[i - 1] with chunk * chunk_stride.
+//| says Sizes that fit are not enough: in a transpose the dimensions do not continue each other in memory. Place the new ones chunk by chunk.
 #if 0
 std::optional<DimVector> compute_stride(IntArrayRef sizes, IntArrayRef strides, IntArrayRef shape) {
   if (multiply_sizes(sizes) != multiply_sizes(shape) || strides.size() != sizes.size()) return std::nullopt;
@@ -1035,6 +1011,27 @@ std::optional<DimVector> compute_stride(IntArrayRef sizes, IntArrayRef strides, 
 std::optional<DimVector> compute_stride(IntArrayRef sizes, IntArrayRef strides, IntArrayRef shape) {
   if (!(strides == IntArrayRef(contiguous_strides(sizes)))) return std::nullopt;
   return contiguous_strides(shape);
+}
+#endif
+
+// %%
+//| mistake 01-compute-stride leaves-out-ones
+//| says A new dimension of size 1 fits anywhere: take it also when the chunk is full, or it is left without a stride.
+#if 0
+std::optional<DimVector> compute_stride(IntArrayRef sizes, IntArrayRef strides, IntArrayRef shape) {
+  if (multiply_sizes(sizes) == 0) return contiguous_strides(shape);
+  DimVector result(shape.size());
+  std::size_t next = shape.size();
+  for (const Chunk& chunk : chunks_of(sizes, strides)) {
+    std::int64_t placed = 1;
+    while (next > 0 && placed < chunk.count) {
+      --next;
+      result[next] = placed * chunk.stride;
+      placed *= shape[next];
+    }
+    if (placed != chunk.count) return std::nullopt;
+  }
+  return result;
 }
 #endif
 
@@ -1105,35 +1102,21 @@ Tensor reshape(const Tensor& self, IntArrayRef shape) {
 // %% {"nbgrader": {"grade": false, "grade_id": "01-expand", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export core/views.cpp
 namespace {
-// A view of `self` with sizes `size`: new dimensions in front, and dimensions of size 1 stretched, both with stride 0; -1 keeps a size.
-// Throws if a size that is not 1 would change. O(dims), no data is copied.
+// A view of `self` with sizes `size`: new dimensions in front, and dimensions of size 1 stretched, both with stride 0. O(dims), no data is copied.
+// REQUIRES: counted from the last, each size of self is 1 or the one in `size`, which has at least as many.
 //
-// TODO: Compute sizes and strides of the expanded view.
-// APPROACH: 1. Fewer sizes than dimensions: an error (the sentence stands in the tests). So is -1 for a new dimension D: "The expanded
-//              size of the tensor (-1) isn't allowed in a leading, non-existing dimension D".
-//           2. From the last dimension to the first: -1 stands for the old size; new leading dimensions count as size 1.
-//           3. A stretched or new dimension has stride 0, another keeps its own. alias() makes the view.
+// TODO: Compute the strides of the expanded view.
+// APPROACH: 1. `added = size.size() - self.sizes().size()` leading dimensions are new: dimension i - added of self stands at i.
+//           2. A stretched or new dimension has stride 0, another keeps its own. alias() makes the view.
 // EXAMPLE: (3, 1) with strides (1, 1) expanded to {2, 3, 4} has strides (0, 1, 0).
-// HINT: `added = size.size() - self.sizes().size()` leading dimensions are new.
+// HINT: DimVector(n) has n zeros. A dimension is stretched if its size changes.
 Tensor expand_cpu(const Tensor& self, IntArrayRef size) {
   // BEGIN SOLUTION
-  TORCH_CHECK(size.size() >= self.sizes().size(), "expand(CPU", self.scalar_type(), "Type{", self.sizes(), "}, size=", size,
-              "): the number of sizes provided (", size.size(), ") must be greater or equal to the number of dimensions in the tensor (",
-              self.dim(), ")");
-  DimVector sizes(size);
-  DimVector strides(size.size());
   const std::size_t added = size.size() - self.sizes().size();
-  for (std::size_t i = size.size(); i-- > 0;) {
-    const std::int64_t old = i < added ? 1 : self.sizes()[i - added];
-    if (size[i] == -1) {
-      TORCH_CHECK(i >= added, "The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension ", i);
-      sizes[i] = old;
-    }
-    TORCH_CHECK(old == sizes[i] || old == 1, "The expanded size of the tensor (", sizes[i], ") must match the existing size (", old,
-                ") at non-singleton dimension ", i, ".  Target sizes: ", size, ".  Tensor sizes: ", self.sizes());
-    strides[i] = i < added || (old == 1 && sizes[i] != 1) ? 0 : self.strides()[i - added];
-  }
-  return alias(self, sizes, strides, self.storage_offset());
+  DimVector strides(size.size());
+  for (std::size_t i = added; i < size.size(); ++i)
+    if (self.sizes()[i - added] == size[i]) strides[i] = self.strides()[i - added];
+  return alias(self, size, strides, self.storage_offset());
   // END SOLUTION
 }
 }  // namespace
@@ -1143,22 +1126,46 @@ Tensor expand_cpu(const Tensor& self, IntArrayRef size) {
 //| says Expanding must not copy: share the storage and give the stretched dimensions stride 0.
 #if 0
 Tensor expand_cpu(const Tensor& self, IntArrayRef size) {
-  TORCH_CHECK(size.size() >= self.sizes().size(), "the number of sizes provided (", size.size(), ") must be greater or equal to the number of dimensions in the tensor (", self.dim(), ")");
-  DimVector sizes(size);
-  for (std::size_t i = 0; i < size.size(); ++i) {
-    const std::size_t added = size.size() - self.sizes().size();
-    const std::int64_t old = i < added ? 1 : self.sizes()[i - added];
-    if (size[i] == -1) sizes[i] = old;
-    TORCH_CHECK(old == sizes[i] || old == 1, "The expanded size of the tensor (", sizes[i], ") must match the existing size (", old, ") at non-singleton dimension ", i);
-  }
-  return copy_(empty(sizes, self.options()), self);
+  const Tensor result = empty(size, self.options());
+  const std::size_t added = size.size() - self.sizes().size();
+  DimVector strides(size.size());
+  for (std::size_t i = added; i < size.size(); ++i)
+    if (self.sizes()[i - added] == size[i]) strides[i] = self.strides()[i - added];
+  return copy_(result, alias(self, size, strides, self.storage_offset()));
+}
+#endif
+
+// %%
+//| mistake 01-expand aligned-at-the-front
+//| says Sizes are laid side by side from the last dimension: the new dimensions stand in front.
+#if 0
+Tensor expand_cpu(const Tensor& self, IntArrayRef size) {
+  DimVector strides(size.size());
+  for (std::size_t i = 0; i < self.sizes().size(); ++i)
+    if (self.sizes()[i] == size[i]) strides[i] = self.strides()[i];
+  return alias(self, size, strides, self.storage_offset());
 }
 #endif
 
 // %%
 //| export core/views.cpp
 constinit Operator<Tensor(const Tensor&, IntArrayRef)> op::expand("expand", {.cpu = expand_cpu});
-Tensor expand(const Tensor& self, IntArrayRef size) { return op::expand(self, size); }
+
+Tensor expand(const Tensor& self, IntArrayRef size) {
+  TORCH_CHECK(size.size() >= self.sizes().size(), "expand(CPU", self.scalar_type(), "Type{", self.sizes(), "}, size=", size,
+              "): the number of sizes provided (", size.size(), ") must be greater or equal to the number of dimensions in the tensor (",
+              self.dim(), ")");
+  DimVector sizes(size);
+  const std::size_t added = size.size() - self.sizes().size();
+  for (std::size_t i = size.size(); i-- > 0;) {
+    const std::int64_t old = i < added ? 1 : self.sizes()[i - added];
+    TORCH_CHECK(size[i] != -1 || i >= added, "The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension ", i);
+    if (size[i] == -1) sizes[i] = old;
+    TORCH_CHECK(old == sizes[i] || old == 1, "The expanded size of the tensor (", sizes[i], ") must match the existing size (", old,
+                ") at non-singleton dimension ", i, ".  Target sizes: ", size, ".  Tensor sizes: ", self.sizes());
+  }
+  return op::expand(self, sizes);
+}
 
 // %% {"nbgrader": {"grade": true, "grade_id": "01-expand-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("expand: stride 0 instead of copies") {
@@ -1368,6 +1375,8 @@ class StridedLoop {
   void run(Inner inner) const;
 
  private:
+  bool advance(DimVector& index, Offsets& offsets) const;
+
   bool empty_ = false;
   DimVector sizes_;                   // outermost first; at least one
   std::array<DimVector, N> strides_;  // of each operand
@@ -1397,35 +1406,24 @@ StridedLoop<N>::StridedLoop(IntArrayRef sizes, const std::array<IntArrayRef, N>&
 
 // %% {"nbgrader": {"grade": false, "grade_id": "01-strided-run", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export core/loops.h
-// Calls inner(offsets, count, steps) for each innermost run, the first dimension slowest. O(number of runs * N), no allocation up to six dimensions.
+// Moves `index`, which counts all dimensions but the innermost, one step on, the last of them first, and with it the offsets of all operands. False when every position has been seen.
+// O(N) on average.
 //
-// TODO: Call `inner` for each position of the outer dimensions.
-// APPROACH: 1. Nothing to do if empty_. The last entry of sizes_ is the innermost dimension: it gives count, its strides steps.
-//           2. Keep an index and the offsets of all operands; call inner.
-//           3. Advance the last outer dimension. If it reaches its size, take its whole way back from the offsets, set it to 0, and advance the one before it. No dimension left: done.
-// EXAMPLE: sizes (2, 3) and strides (10, 1): inner gets offset 0, then offset 10, each with count 3 and step 1.
-// HINT: strides_[k][d] is the stride of operand k in dimension d.
+// TODO: Move on like an odometer.
+// APPROACH: Beginning with the last entry of `index`: one more, and each offset takes one step of that dimension. If it has not reached its size: true.
+//           Else take its whole way back from the offsets, set it to 0, and go on with the entry before it. No entry left: false.
+// EXAMPLE: sizes (2, 3) and strides (10, 1): index (0) with offset 0 becomes (1) with offset 10; after that there is no more.
+// HINT: strides_[k][d] is the stride of operand k in dimension d, sizes_[d] its size.
 template <std::size_t N>
-void StridedLoop<N>::run(Inner inner) const {
+bool StridedLoop<N>::advance(DimVector& index, Offsets& offsets) const {
   // BEGIN SOLUTION
-  if (empty_) return;
-  const std::size_t outer = sizes_.size() - 1;
-  Offsets offsets{};
-  Offsets steps{};
-  for (std::size_t k = 0; k < N; ++k) steps[k] = strides_[k][outer];
-  DimVector index(outer);
-  while (true) {
-    inner(offsets, sizes_[outer], steps);
-    // Advance the index like an odometer: the last outer dimension first.
-    std::size_t d = outer;
-    while (d-- > 0) {
-      for (std::size_t k = 0; k < N; ++k) offsets[k] += strides_[k][d];
-      if (++index[d] < sizes_[d]) break;
-      for (std::size_t k = 0; k < N; ++k) offsets[k] -= strides_[k][d] * sizes_[d];
-      index[d] = 0;
-    }
-    if (d == static_cast<std::size_t>(-1)) return;
+  for (std::size_t d = index.size(); d-- > 0;) {
+    for (std::size_t k = 0; k < N; ++k) offsets[k] += strides_[k][d];
+    if (++index[d] < sizes_[d]) return true;
+    for (std::size_t k = 0; k < N; ++k) offsets[k] -= strides_[k][d] * sizes_[d];
+    index[d] = 0;
   }
+  return false;
   // END SOLUTION
 }
 
@@ -1434,26 +1432,46 @@ void StridedLoop<N>::run(Inner inner) const {
 //| says The last outer dimension moves first, as the last wheel of an odometer; only when it is full does the one before it move.
 #if 0
 template <std::size_t N>
-void StridedLoop<N>::run(Inner inner) const {
-  if (empty_) return;
-  const std::size_t outer = sizes_.size() - 1;
-  Offsets offsets{};
-  Offsets steps{};
-  for (std::size_t k = 0; k < N; ++k) steps[k] = strides_[k][outer];
-  DimVector index(outer);
-  while (true) {
-    inner(offsets, sizes_[outer], steps);
-    std::size_t d = 0;
-    for (; d < outer; ++d) {
-      for (std::size_t k = 0; k < N; ++k) offsets[k] += strides_[k][d];
-      if (++index[d] < sizes_[d]) break;
-      for (std::size_t k = 0; k < N; ++k) offsets[k] -= strides_[k][d] * sizes_[d];
-      index[d] = 0;
-    }
-    if (d == outer) return;
+bool StridedLoop<N>::advance(DimVector& index, Offsets& offsets) const {
+  for (std::size_t d = 0; d < index.size(); ++d) {
+    for (std::size_t k = 0; k < N; ++k) offsets[k] += strides_[k][d];
+    if (++index[d] < sizes_[d]) return true;
+    for (std::size_t k = 0; k < N; ++k) offsets[k] -= strides_[k][d] * sizes_[d];
+    index[d] = 0;
   }
+  return false;
 }
 #endif
+
+// %%
+//| mistake 01-strided-run never-goes-back
+//| says A dimension that is full goes back to 0, and the offsets with it: take its stride times its size away again.
+#if 0
+template <std::size_t N>
+bool StridedLoop<N>::advance(DimVector& index, Offsets& offsets) const {
+  for (std::size_t d = index.size(); d-- > 0;) {
+    for (std::size_t k = 0; k < N; ++k) offsets[k] += strides_[k][d];
+    if (++index[d] < sizes_[d]) return true;
+    index[d] = 0;
+  }
+  return false;
+}
+#endif
+
+// %%
+//| export core/loops.h
+// No allocation up to six dimensions.
+template <std::size_t N>
+void StridedLoop<N>::run(Inner inner) const {
+  if (empty_) return;
+  const std::size_t innermost = sizes_.size() - 1;
+  Offsets steps{};
+  for (std::size_t k = 0; k < N; ++k) steps[k] = strides_[k][innermost];
+  DimVector index(innermost);
+  Offsets offsets{};
+  do inner(offsets, sizes_[innermost], steps);
+  while (advance(index, offsets));
+}
 
 // %% {"nbgrader": {"grade": true, "grade_id": "01-strided-run-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("StridedLoop: every run once, in order, merged where memory allows") {

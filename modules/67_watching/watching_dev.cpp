@@ -341,7 +341,7 @@ TEST_CASE("SummaryWriter: records in order, each with its length; a full disk is
   utils::tensorboard::SummaryWriter second(scratch.path("runs/first"), [] { return 101.0; });
   CHECK_NE(second.path(), writer.path());
   CHECK_ERROR(writer.add_histogram("weight", zeros({0})), "The input has no element.");
-  CHECK_ERROR(writer.add_histogram("weight", tensor({1.0, NAN})), "The histogram of 'weight' has values that are not finite");
+  CHECK_ERROR(writer.add_histogram("weight", tensor({1.0F, NAN})), "The histogram of 'weight' has values that are not finite");
   CHECK_ERROR(utils::tensorboard::SummaryWriter("/dev/null/runs"), "cannot make the folder /dev/null/runs");
   CHECK_EQ(serialize::read_file(writer.path()), bytes);
 }

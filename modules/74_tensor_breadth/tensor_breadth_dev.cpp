@@ -71,6 +71,8 @@ class BreadthMethods {
   Tensor atan2(const Tensor& other) const;
   Tensor arctan2(const Tensor& other) const;
   Tensor hypot(const Tensor& other) const;
+  Tensor gcd(const Tensor& other) const;
+  Tensor lcm(const Tensor& other) const;
   Tensor xlogy(const Tensor& other) const;
   Tensor logaddexp(const Tensor& other) const;
   Tensor logaddexp2(const Tensor& other) const;
@@ -158,6 +160,8 @@ class BreadthMethods {
   Tensor& atan2_(const Tensor& other) const;
   Tensor& arctan2_(const Tensor& other) const;
   Tensor& hypot_(const Tensor& other) const;
+  Tensor& gcd_(const Tensor& other) const;
+  Tensor& lcm_(const Tensor& other) const;
   Tensor& xlogy_(const Tensor& other) const;
   Tensor& logaddexp_(const Tensor& other) const;
   Tensor& logaddexp2_(const Tensor& other) const;
@@ -178,6 +182,21 @@ class BreadthMethods {
   Tensor& multiply_(const Scalar& other) const;
   Tensor& divide_(const Tensor& other) const;
   Tensor& divide_(const Scalar& other) const;
+  Tensor& true_divide_(const Tensor& other) const;
+  Tensor& true_divide_(const Scalar& other) const;
+  Tensor& greater_(const Tensor& other) const;
+  Tensor& greater_(const Scalar& other) const;
+  Tensor& greater_equal_(const Tensor& other) const;
+  Tensor& greater_equal_(const Scalar& other) const;
+  Tensor& less_(const Tensor& other) const;
+  Tensor& less_(const Scalar& other) const;
+  Tensor& less_equal_(const Tensor& other) const;
+  Tensor& less_equal_(const Scalar& other) const;
+  Tensor& not_equal_(const Tensor& other) const;
+  Tensor& not_equal_(const Scalar& other) const;
+  Tensor& float_power_(const Tensor& exponent) const;
+  Tensor& float_power_(const Scalar& exponent) const;
+  Tensor& polygamma_(std::int64_t n) const;
   Tensor& eq_(const Tensor& other) const;
   Tensor& eq_(const Scalar& other) const;
   Tensor& ne_(const Tensor& other) const;
@@ -240,6 +259,7 @@ class BreadthMethods {
   Tensor bincount(const std::optional<Tensor>& weights, std::int64_t minlength = 0) const;
   Tensor cumprod(std::int64_t dim) const;
   std::tuple<Tensor, Tensor> median(std::int64_t dim, bool keepdim = false) const;
+  std::tuple<Tensor, Tensor> mode(std::int64_t dim = -1, bool keepdim = false) const;
   std::tuple<Tensor, Tensor> kthvalue(std::int64_t k, std::int64_t dim = -1, bool keepdim = false) const;
   std::tuple<Tensor, Tensor> cummax(std::int64_t dim) const;
   Tensor logcumsumexp(std::int64_t dim) const;
@@ -372,6 +392,7 @@ class BreadthMethods {
 #include "tinytorch/core/engine.h"
 #include "tinytorch/core/inplace_or_view.h"
 #include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/unique.h"
 #include "tinytorch/nn/activations.h"
 
 // %%
@@ -2211,6 +2232,8 @@ Tensor BreadthMethods::fix() const { return tinytorch::fix(tensor_of(this)); }
 Tensor BreadthMethods::atan2(const Tensor& other) const { return tinytorch::atan2(tensor_of(this), other); }
 Tensor BreadthMethods::arctan2(const Tensor& other) const { return tinytorch::arctan2(tensor_of(this), other); }
 Tensor BreadthMethods::hypot(const Tensor& other) const { return tinytorch::hypot(tensor_of(this), other); }
+Tensor BreadthMethods::gcd(const Tensor& other) const { return tinytorch::gcd(tensor_of(this), other); }
+Tensor BreadthMethods::lcm(const Tensor& other) const { return tinytorch::lcm(tensor_of(this), other); }
 Tensor BreadthMethods::xlogy(const Tensor& other) const { return tinytorch::xlogy(tensor_of(this), other); }
 Tensor BreadthMethods::logaddexp(const Tensor& other) const { return tinytorch::logaddexp(tensor_of(this), other); }
 Tensor BreadthMethods::logaddexp2(const Tensor& other) const { return tinytorch::logaddexp2(tensor_of(this), other); }
@@ -2298,6 +2321,8 @@ Tensor& BreadthMethods::tanh_() const { return write_back(this, tinytorch::tanh(
 Tensor& BreadthMethods::atan2_(const Tensor& other) const { return write_back(this, tinytorch::atan2(unwritten(this), other)); }
 Tensor& BreadthMethods::arctan2_(const Tensor& other) const { return write_back(this, tinytorch::arctan2(unwritten(this), other)); }
 Tensor& BreadthMethods::hypot_(const Tensor& other) const { return write_back(this, tinytorch::hypot(unwritten(this), other)); }
+Tensor& BreadthMethods::gcd_(const Tensor& other) const { return write_back(this, tinytorch::gcd(unwritten(this), other)); }
+Tensor& BreadthMethods::lcm_(const Tensor& other) const { return write_back(this, tinytorch::lcm(unwritten(this), other)); }
 Tensor& BreadthMethods::xlogy_(const Tensor& other) const { return write_back(this, tinytorch::xlogy(unwritten(this), other)); }
 Tensor& BreadthMethods::logaddexp_(const Tensor& other) const { return write_back(this, tinytorch::logaddexp(unwritten(this), other)); }
 Tensor& BreadthMethods::logaddexp2_(const Tensor& other) const { return write_back(this, tinytorch::logaddexp2(unwritten(this), other)); }
@@ -2318,6 +2343,25 @@ Tensor& BreadthMethods::multiply_(const Tensor& other) const { return const_cast
 Tensor& BreadthMethods::multiply_(const Scalar& other) const { return const_cast<Tensor&>(mul_(tensor_of(this), wrapped_scalar(other))); }
 Tensor& BreadthMethods::divide_(const Tensor& other) const { return const_cast<Tensor&>(div_(tensor_of(this), other)); }
 Tensor& BreadthMethods::divide_(const Scalar& other) const { return const_cast<Tensor&>(div_(tensor_of(this), wrapped_scalar(other))); }
+Tensor& BreadthMethods::true_divide_(const Tensor& other) const { return const_cast<Tensor&>(div_(tensor_of(this), other)); }
+Tensor& BreadthMethods::true_divide_(const Scalar& other) const { return const_cast<Tensor&>(div_(tensor_of(this), wrapped_scalar(other))); }
+Tensor& BreadthMethods::greater_(const Tensor& other) const { return gt_(other); }
+Tensor& BreadthMethods::greater_(const Scalar& other) const { return gt_(other); }
+Tensor& BreadthMethods::greater_equal_(const Tensor& other) const { return ge_(other); }
+Tensor& BreadthMethods::greater_equal_(const Scalar& other) const { return ge_(other); }
+Tensor& BreadthMethods::less_(const Tensor& other) const { return lt_(other); }
+Tensor& BreadthMethods::less_(const Scalar& other) const { return lt_(other); }
+Tensor& BreadthMethods::less_equal_(const Tensor& other) const { return le_(other); }
+Tensor& BreadthMethods::less_equal_(const Scalar& other) const { return le_(other); }
+Tensor& BreadthMethods::not_equal_(const Tensor& other) const { return ne_(other); }
+Tensor& BreadthMethods::not_equal_(const Scalar& other) const { return ne_(other); }
+Tensor& BreadthMethods::float_power_(const Tensor& exponent) const {
+  const ScalarType type = tensor_of(this).scalar_type();
+  TORCH_CHECK(type == kDouble, "the base given to float_power_ has dtype ", type, " but the operation's result requires dtype Double");
+  return write_back(this, tinytorch::float_power(unwritten(this), exponent));
+}
+Tensor& BreadthMethods::float_power_(const Scalar& exponent) const { return float_power_(wrapped_scalar(exponent)); }
+Tensor& BreadthMethods::polygamma_(std::int64_t n) const { return write_back(this, tinytorch::polygamma(n, unwritten(this))); }
 Tensor& BreadthMethods::eq_(const Tensor& other) const { return write_back(this, tinytorch::eq(unwritten(this), other)); }
 Tensor& BreadthMethods::eq_(const Scalar& other) const { return write_back(this, tinytorch::eq(unwritten(this), wrapped_scalar(other))); }
 Tensor& BreadthMethods::ne_(const Tensor& other) const { return write_back(this, tinytorch::ne(unwritten(this), other)); }
@@ -2380,6 +2424,7 @@ Tensor BreadthMethods::bincount() const { return tinytorch::bincount(tensor_of(t
 Tensor BreadthMethods::bincount(const std::optional<Tensor>& weights, std::int64_t minlength) const { return tinytorch::bincount(tensor_of(this), weights, minlength); }
 Tensor BreadthMethods::cumprod(std::int64_t dim) const { return tinytorch::cumprod(tensor_of(this), dim); }
 std::tuple<Tensor, Tensor> BreadthMethods::median(std::int64_t dim, bool keepdim) const { return tinytorch::median(tensor_of(this), dim, keepdim); }
+std::tuple<Tensor, Tensor> BreadthMethods::mode(std::int64_t dim, bool keepdim) const { return tinytorch::mode(tensor_of(this), dim, keepdim); }
 std::tuple<Tensor, Tensor> BreadthMethods::kthvalue(std::int64_t k, std::int64_t dim, bool keepdim) const { return tinytorch::kthvalue(tensor_of(this), k, dim, keepdim); }
 std::tuple<Tensor, Tensor> BreadthMethods::cummax(std::int64_t dim) const { return tinytorch::cummax(tensor_of(this), dim); }
 Tensor BreadthMethods::logcumsumexp(std::int64_t dim) const { return tinytorch::logcumsumexp(tensor_of(this), dim); }
@@ -2523,6 +2568,13 @@ TEST_CASE("methods: in place, with gradients") {
   CHECK(tensor({0.5}).is_nonzero());
   CHECK_ERROR(zeros({2}).is_nonzero(), "Boolean value of Tensor with more than one value is ambiguous");
   CHECK_EQ(tensor({1.0, 2.0}).lt_(tensor({2.0, 2.0})), tensor({1.0, 0.0}));
+  CHECK_EQ(tensor({1.0, 2.0}).greater_equal_(2), tensor({0.0, 1.0}));
+  CHECK_EQ(tensor({1.0, 2.0}).true_divide_(4), tensor({0.25, 0.5}));
+  CHECK_EQ(tensor({2.0}, kDouble).float_power_(3), tensor({8.0}, kDouble));
+  CHECK_ERROR(tensor({2.0}).float_power_(3), "the base given to float_power_ has dtype Float but the operation's result requires dtype Double");
+  CHECK_EQ(tensor({12, -18}).gcd_(tensor({18, 12})).lcm(tensor(4)), tensor({12, 12}));
+  CHECK_ERROR(ones({2}, kBool).gcd_(tensor({2, 4})), "result type Long can't be cast to the desired output type Bool");
+  CHECK_EQ(std::get<1>(tensor({{1, 2, 2}}).mode()), tensor({2}));
   CHECK_EQ(tensor({7, -7}).remainder_(4), tensor({3, 1}));
   CHECK_ERROR(tensor({1, 2}).sinh_(), "result type Float can't be cast to the desired output type Long");
 }

@@ -14,7 +14,7 @@
 // %% [markdown]
 // # Library chapter 82: Classes, labels and very many words
 //
-// Functions about numbers that are names: which of them occur (`unique`), each as a row of zeros with a one (`one_hot`), a loss for sequences of labels whose places nobody wrote down (`CTCLoss`), and a softmax over so many
+// Functions about numbers that are names: which of them occur (`unique`) and which most often (`mode`), each as a row of zeros with a one (`one_hot`), a loss for sequences of labels whose places nobody wrote down (`CTCLoss`), and a softmax over so many
 // classes that computing all of them would be the whole cost (`AdaptiveLogSoftmaxWithLoss`). All are composed of operators, so gradients follow by themselves. No exercises.
 //
 //     tensor({3, 1, 3})   --> unique   values (1, 3)   inverse (1, 0, 1)   counts (1, 2)
@@ -28,8 +28,11 @@
 #include "tinytorch/core/ops.h"
 //| export core/unique.cpp
 #include <algorithm>
+#include <cmath>
 #include <numeric>
+#include <utility>
 #include <vector>
+#include "tinytorch/core/more_loops.h"
 #include "tinytorch/core/more_ops.h"
 //| export nn/ctc.h
 #include "tinytorch/core/arg.h"
@@ -84,6 +87,8 @@ namespace tinytorch {
 //     sorted    1  1  2  3  3  7
 //     new       1  0  1  1  0  1
 //     group     0  0  1  2  2  3        cumsum(new) - 1
+//
+// `mode` looks for the longest group in each row. Its gradient is that of the one element it names.
 
 // %%
 //| export core/unique.h
@@ -95,6 +100,9 @@ std::tuple<Tensor, Tensor> _unique(const Tensor& self, bool sorted = true, bool 
 std::tuple<Tensor, Tensor, Tensor> unique_consecutive(const Tensor& self, bool return_inverse = false, bool return_counts = false);
 // The different slices of self along `dim`, in lexicographic order.
 std::tuple<Tensor, Tensor, Tensor> unique_dim(const Tensor& self, std::int64_t dim, bool sorted = true, bool return_inverse = false, bool return_counts = false);
+
+// The value that occurs most often along `dim`, the smallest of several, and where one of its elements stands; the gradient goes to that one. NaNs are all different (PyTorch's answer depends on their order). Throws IndexError for a dimension without elements. O(n log n).
+std::tuple<Tensor, Tensor> mode(const Tensor& self, std::int64_t dim = -1, bool keepdim = false);
 
 // (...) of Long -> (..., C): a one at the class of each element, zeros elsewhere. C is `num_classes`, or one more than the largest class when -1. O(numel * C).
 Tensor one_hot(const Tensor& self, std::int64_t num_classes = -1);
@@ -132,7 +140,7 @@ Tensor differs_from_last(const Tensor& values) {
 }  // namespace
 
 std::tuple<Tensor, Tensor, Tensor> _unique2(const Tensor& self, bool, bool return_inverse, bool return_counts) {
-  const AutoDispatchBelowAutograd no_gradient;
+  const AutoDispatchBelowAutograd below_autograd;
   const auto [values, order] = sort(reshape(self, {-1}), 0);
   const Groups groups = number_groups(differs_from_last(values));
   const auto [inverse, counts] = inverse_and_counts(groups, order, self.sizes(), return_inverse, return_counts);
@@ -145,7 +153,7 @@ std::tuple<Tensor, Tensor> _unique(const Tensor& self, bool sorted, bool return_
 }
 
 std::tuple<Tensor, Tensor, Tensor> unique_consecutive(const Tensor& self, bool return_inverse, bool return_counts) {
-  const AutoDispatchBelowAutograd no_gradient;
+  const AutoDispatchBelowAutograd below_autograd;
   const Tensor values = reshape(self, {-1});
   const Groups groups = number_groups(differs_from_last(values));
   const auto [inverse, counts] = inverse_and_counts(groups, arange(values.numel()), self.sizes(), return_inverse, return_counts);
@@ -153,7 +161,7 @@ std::tuple<Tensor, Tensor, Tensor> unique_consecutive(const Tensor& self, bool r
 }
 
 std::tuple<Tensor, Tensor, Tensor> unique_dim(const Tensor& self, std::int64_t dim, bool, bool return_inverse, bool return_counts) {
-  const AutoDispatchBelowAutograd no_gradient;
+  const AutoDispatchBelowAutograd below_autograd;
   const Tensor slices = self.transpose(0, dim);
   const std::int64_t n = slices.size(0);
   const Tensor rows = slices.contiguous().view({n, n == 0 ? 0 : slices.numel() / n});
@@ -169,6 +177,70 @@ std::tuple<Tensor, Tensor, Tensor> unique_dim(const Tensor& self, std::int64_t d
   const Groups groups = number_groups(fresh);
   const auto [inverse, counts] = inverse_and_counts(groups, order, {n}, return_inverse, return_counts);
   return {self.index_select(dim, order.index_select(0, groups.first)), inverse, counts};
+}
+
+// %%
+//| export core/unique.cpp
+namespace {
+// Where the longest run of equal values ends, once (value, place) pairs stand in order. NaN is the largest.
+template <class T>
+std::int64_t place_of_mode(std::vector<std::pair<T, std::int64_t>>& elements) {
+  std::sort(elements.begin(), elements.end(), [](const auto& a, const auto& b) {
+    if constexpr (std::is_floating_point_v<T>)
+      if (std::isnan(b.first)) return !std::isnan(a.first);
+    return a.first < b.first;
+  });
+  std::size_t longest = 0, length = 0;
+  std::int64_t place = 0;
+  for (std::size_t i = 0; i < elements.size(); ++i) {
+    ++length;
+    if (i + 1 < elements.size() && elements[i].first == elements[i + 1].first) continue;
+    if (length > longest) {
+      longest = length;
+      place = elements[i].second;
+    }
+    length = 0;
+  }
+  return place;
+}
+}  // namespace
+
+std::tuple<Tensor, Tensor> mode(const Tensor& self, std::int64_t dim, bool keepdim) {
+  const std::int64_t d = wrap_dim(dim, self.dim());
+  if (self.dim() == 0) return {clone(self), zeros({}, kLong)};
+  const std::int64_t size = self.size(d);
+  TORCH_CHECK_INDEX(size > 0, "mode(): Expected reduction dim ", d, " to have non-zero size.");
+  DimVector sizes(self.sizes());
+  sizes[static_cast<std::size_t>(d)] = 1;
+  const Tensor places = empty(sizes, kLong);
+  const Tensor values = isReducedFloatingType(self.scalar_type()) ? self.detach().to(kFloat) : self.detach();
+  dispatch_all_types(values.scalar_type(), [&]<class T>() {
+    std::vector<std::pair<T, std::int64_t>> elements(static_cast<std::size_t>(size));
+    for_each_row<T>(values, d, [&](std::int64_t k, const T* row, std::int64_t step) {
+      for (std::int64_t j = 0; j < size; ++j) elements[static_cast<std::size_t>(j)] = {row[j * step], j};
+      places.data<std::int64_t>()[k] = place_of_mode(elements);
+    });
+  });
+  const Tensor modes = gather(self, d, places);
+  return keepdim ? std::tuple(modes, places) : std::tuple(modes.squeeze(d), places.squeeze(d));
+}
+
+// %%
+TEST_CASE("mode: the value that occurs most often, and where it stands") {
+  const Tensor x = tensor({{3.0, 1.0, 3.0, 1.0}, {2.0, 2.0, 5.0, 0.0}}, requires_grad());
+  const auto [values, places] = mode(x);
+  CHECK_EQ(values, tensor({1.0, 2.0}));
+  CHECK_EQ(places, tensor({3, 1}));
+  values.sum().backward();
+  CHECK_EQ(x.grad(), tensor({{0.0, 0.0, 0.0, 1.0}, {0.0, 1.0, 0.0, 0.0}}));
+  CHECK_EQ(std::get<0>(mode(x, 0, true)), tensor({{2.0, 1.0, 3.0, 0.0}}));
+  CHECK_EQ(std::get<1>(mode(x, 0)), tensor({1, 0, 0, 1}));
+  CHECK_EQ(std::get<0>(mode(tensor({NAN, 2.0F, NAN, 2.0F, NAN}))), tensor(2.0));
+  CHECK_EQ(std::get<0>(mode(tensor({true, false, true}))), tensor(true));
+  CHECK_EQ(std::get<0>(mode(tensor({5.0, 4.0, 5.0}, kHalf))), tensor(5.0, kHalf));
+  CHECK_EQ(std::get<1>(mode(tensor(3))), tensor(0));
+  CHECK_EQ(std::get<0>(mode(zeros({0, 2}))).sizes(), IntArrayRef({0}));
+  CHECK_ERROR(mode(zeros({2, 0})), "mode(): Expected reduction dim 1 to have non-zero size.");
 }
 
 // %%
@@ -191,7 +263,7 @@ TEST_CASE("unique: values, where they stand, and how often") {
   CHECK_EQ(values, tensor({1, 2, 3, 7}));
   CHECK_EQ(inverse, tensor({2, 0, 1, 2, 0, 3}));
   CHECK_EQ(counts, tensor({2, 1, 2, 1}));
-  const auto [numbers, places, many] = _unique2(tensor({{2.0, 1.0}, {2.0, NAN}}), true, true, true);
+  const auto [numbers, places, many] = _unique2(tensor({{2.0F, 1.0F}, {2.0F, NAN}}), true, true, true);
   CHECK_EQ(numbers, tensor({1.0F, 2.0F, NAN}));
   CHECK_EQ(places, tensor({{1, 0}, {1, 2}}));
   CHECK_EQ(many, tensor({1, 2, 1}));

@@ -76,6 +76,8 @@ class DeviceOptions {
   [[nodiscard]] TensorOptions pinned_memory(bool pinned) const;
   Layout layout() const { return kStrided; }
   bool pinned_memory() const { return false; }
+  std::optional<Layout> layout_opt() const { return has_layout_ ? std::optional(kStrided) : std::nullopt; }
+  std::optional<bool> pinned_memory_opt() const { return has_pinned_memory_ ? std::optional(false) : std::nullopt; }
   bool has_layout() const { return has_layout_; }
   bool has_pinned_memory() const { return has_pinned_memory_; }
   // What `empty`, the `*_like` functions and `to` lay elements out in; other functions do not ask.
@@ -98,7 +100,7 @@ class DeviceOptions {
 TensorOptions device(const Device& device);
 TensorOptions layout(Layout layout);
 TensorOptions memory_format(MemoryFormat memory_format);
-// "TensorOptions(dtype=long int, device=cpu (default), ...": each with what it will be when it names nothing.
+// "TensorOptions(dtype=long int, device=cpu (default), ...": what is named, and of the rest what it will be.
 std::ostream& operator<<(std::ostream& out, const TensorOptions& options);
 }  // namespace tinytorch
 
@@ -380,6 +382,52 @@ TypeMeta TensorOptions::dtype() const { return TypeMeta(dtype_.value_or(get_defa
 
 // %%
 //| export core/tensor.cpp
+std::int64_t multiply_sizes(IntArrayRef sizes) {
+  std::int64_t product = 1;
+  bool overflow = false;
+  bool none = false;
+  for (const std::int64_t size : sizes) {
+    TORCH_CHECK(size >= 0, "Trying to create tensor with negative dimension ", size, ": ", sizes);
+    overflow = __builtin_mul_overflow(product, size, &product) || overflow;
+    none = none || size == 0;
+  }
+  if (none) return 0;
+  TORCH_CHECK(!overflow, "Storage size calculation overflowed with sizes=", sizes, "\nThe number of elements does not fit into 64 bits.");
+  return product;
+}
+
+// %%
+//| export core/tensor.cpp
+TensorImpl::TensorImpl(Storage where, ScalarType type, LayerSet asked, IntArrayRef shape, IntArrayRef steps, std::int64_t first)
+    : storage(std::move(where)), dtype(type), layers(isReducedFloatingType(type) ? asked | Layer::HalfPrecision : asked) {
+  set_geometry(shape, steps, first);
+}
+
+TensorImpl::TensorImpl(Storage where, ScalarType type, LayerSet asked, IntArrayRef shape, std::int64_t count)
+    : storage(std::move(where)), sizes(shape), strides(contiguous_strides(shape)), numel(count), dtype(type),
+      layers(isReducedFloatingType(type) ? asked | Layer::HalfPrecision : asked) {}
+
+TensorImpl::TensorImpl(const TensorImpl& same, LayerSet asked)
+    : storage(same.storage), sizes(same.sizes), strides(same.strides), offset(same.offset), numel(same.numel), dtype(same.dtype), layers(asked), contiguous(same.contiguous) {}
+
+void TensorImpl::set_geometry(IntArrayRef shape, IntArrayRef steps, std::int64_t first) {
+  sizes.assign(shape);
+  strides.assign(steps);
+  offset = first;
+  numel = multiply_sizes(sizes);
+  // Dense when every stride is the product of the sizes behind it; a size of 1 may have any stride.
+  contiguous = true;
+  std::int64_t step = 1;
+  for (std::size_t i = sizes.size(); i-- > 0;) {
+    if (sizes[i] == 1) continue;
+    contiguous = contiguous && strides[i] == step;
+    step *= sizes[i];
+  }
+  contiguous = contiguous || numel == 0;
+}
+
+// %%
+//| export core/tensor.cpp
 std::int64_t wrap_dim(std::int64_t dim, std::int64_t dims) {
   const std::int64_t range = dims == 0 ? 1 : dims;
   TORCH_CHECK_INDEX(dim >= -range && dim < range, "Dimension out of range (expected to be in range of [", -range, ", ", range - 1,
@@ -418,6 +466,10 @@ Scalar Tensor::item() const {
               "; select one element first.");
   if (is_elsewhere()) return to_host(*this).item();
   return dispatch_stored_types(scalar_type(), [this]<class T>() { return Scalar(*data<T>()); });
+}
+
+TensorOptions Tensor::options() const {
+  return TensorOptions(scalar_type()).device(is_elsewhere() ? storage()->device() : Device(DeviceType::CPU)).layout(kStrided);
 }
 
 Tensor& Tensor::operator=(const Tensor& other) && { return copy_(other); }
@@ -465,10 +517,15 @@ TensorOptions memory_format(MemoryFormat memory_format) { return TensorOptions(m
 std::ostream& operator<<(std::ostream& out, const TensorOptions& options) {
   const auto print = [&out](const char* label, const auto& value, bool named) { out << label << value << (named ? "" : " (default)"); };
   const bool gradients = options.layers().has(Layer::Autograd);
+  // Before module 05 options have no requires_grad that could be named.
+  const bool names_gradients = [](const auto& all) {
+    if constexpr (requires { all.has_requires_grad(); }) return all.has_requires_grad();
+    else return false;
+  }(options);
   print("TensorOptions(dtype=", options.dtype(), options.has_dtype());
   print(", device=", options.device(), options.has_device());
   print(", layout=", options.layout(), options.has_layout());
-  print(", requires_grad=", gradients ? "true" : "false", gradients);
+  print(", requires_grad=", gradients ? "true" : "false", gradients || names_gradients);
   print(", pinned_memory=", "false", options.has_pinned_memory());
   out << ", memory_format=";
   if (options.has_memory_format()) out << *options.memory_format_opt();
@@ -1151,6 +1208,11 @@ TEST_CASE("options print what they name, and what they will be where they name n
   CHECK_EQ(str(TensorOptions()), "TensorOptions(dtype=float (default), device=cpu (default), layout=Strided (default), requires_grad=false (default), pinned_memory=false (default), memory_format=(nullopt))");
   CHECK_EQ(str(dtype(kLong).device(kCPU).layout(kStrided).pinned_memory(false).memory_format(MemoryFormat::ChannelsLast).layers(Layer::Autograd)),
            "TensorOptions(dtype=long int, device=cpu, layout=Strided, requires_grad=true, pinned_memory=false, memory_format=ChannelsLast)");
+  const TensorOptions of_tensor = zeros({2}, kLong).options();
+  CHECK_EQ(str(of_tensor), "TensorOptions(dtype=long int, device=cpu, layout=Strided, requires_grad=false (default), pinned_memory=false (default), memory_format=(nullopt))");
+  CHECK_EQ(of_tensor.layout_opt(), kStrided);
+  CHECK_FALSE(of_tensor.pinned_memory_opt().has_value());
+  CHECK_FALSE(TensorOptions().layout_opt().has_value());
   CHECK(get_default_dtype() == kFloat);
   CHECK_EQ(str(get_default_dtype()), "float");
 }

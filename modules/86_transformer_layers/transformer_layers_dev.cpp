@@ -423,7 +423,7 @@ TEST_CASE("Transformer: parameter names, masks and errors") {
   CHECK_EQ(parameters["encoder.norm.weight"].sizes(), IntArrayRef({8}));
   CHECK_EQ(parameters["decoder.layers.0.multihead_attn.out_proj.bias"].sizes(), IntArrayRef({8}));
   CHECK_EQ(parameters["decoder.layers.0.linear1.weight"].sizes(), IntArrayRef({12, 8}));
-  CHECK_EQ(nn::TransformerImpl::generate_square_subsequent_mask(2), tensor({{0.0, -INFINITY}, {0.0, 0.0}}));
+  CHECK_EQ(nn::TransformerImpl::generate_square_subsequent_mask(2), tensor({{0.0F, -INFINITY}, {0.0F, 0.0F}}));
   const Tensor x = zeros({3, 2, 8});
   CHECK_ERROR(model(x, zeros({3, 1, 8})), "src and tgt should have equal batch size (at dim 1), but got 2 and 1");
   CHECK_ERROR(model(x, zeros({3, 2, 7})), "src and tgt should have same feature size as d_model (at dim 2), but got 8 and 7 while d_model is 8");

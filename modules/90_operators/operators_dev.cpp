@@ -74,6 +74,8 @@
 #include "tinytorch/core/pointwise_ops.h"
 //| export core/logical.cpp
 #include <cmath>
+#include <type_traits>
+#include <utility>
 #include "tinytorch/core/more_loops.h"
 #include "tinytorch/core/pointwise_ops.h"
 //| export core/in_place.cpp
@@ -191,6 +193,8 @@ Tensor bitwise_not(const Tensor& self);
 Tensor bitwise_and(const Tensor& self, const Tensor& other);
 Tensor bitwise_or(const Tensor& self, const Tensor& other);
 Tensor bitwise_xor(const Tensor& self, const Tensor& other);
+Tensor gcd(const Tensor& self, const Tensor& other);  // the greatest common divisor of integers; of 0 and n it is |n|. O(log of the smaller) each
+Tensor lcm(const Tensor& self, const Tensor& other);  // their least common multiple; 0 if one is 0
 inline Tensor operator&(const Tensor& a, const Tensor& b) { return bitwise_and(a, b); }
 inline Tensor operator|(const Tensor& a, const Tensor& b) { return bitwise_or(a, b); }
 inline Tensor operator^(const Tensor& a, const Tensor& b) { return bitwise_xor(a, b); }
@@ -284,6 +288,8 @@ extern Operator<Tensor(const Tensor&)> bitwise_not;
 extern Operator<Tensor(const Tensor&, const Tensor&)> bitwise_and;
 extern Operator<Tensor(const Tensor&, const Tensor&)> bitwise_or;
 extern Operator<Tensor(const Tensor&, const Tensor&)> bitwise_xor;
+extern Operator<Tensor(const Tensor&, const Tensor&)> gcd;
+extern Operator<Tensor(const Tensor&, const Tensor&)> lcm;
 extern Operator<Tensor(const Tensor&)> isnan;
 extern Operator<Tensor(const Tensor&)> isinf;
 extern Operator<Tensor(const Tensor&)> isfinite;
@@ -1420,6 +1426,81 @@ Tensor bitwise_and(const Tensor& self, const Tensor& other) { return op::bitwise
 Tensor bitwise_or(const Tensor& self, const Tensor& other) { return op::bitwise_or(self, other); }
 Tensor bitwise_xor(const Tensor& self, const Tensor& other) { return op::bitwise_xor(self, other); }
 
+// %% [markdown]
+// Divisors of integers go the same way. Euclid's algorithm takes remainders until nothing is left. The smallest integer has no positive twin: as in PyTorch it stands for its own absolute value, and what does not fit wraps around.
+//
+//     gcd(12, 18):   18 % 12 = 6    12 % 6 = 0    so 6            lcm = 12 / 6 * 18
+
+// %%
+//| export core/logical.cpp
+namespace {
+// |x| as an unsigned number of at least 32 bits.
+template <class T>
+auto magnitude(T x) {
+  using Unsigned = std::make_unsigned_t<decltype(x + 0)>;
+  return x < 0 ? Unsigned{0} - static_cast<Unsigned>(x) : static_cast<Unsigned>(x);
+}
+
+template <class T>
+T common_divisor(T x, T y) {
+  T a = static_cast<T>(magnitude(x));
+  T b = static_cast<T>(magnitude(y));
+  while (a != 0) {
+    b = static_cast<T>(b % a);
+    std::swap(a, b);
+  }
+  return b;
+}
+
+template <class T>
+T common_multiple(T x, T y) {
+  const T divisor = common_divisor(x, y);
+  if (divisor == 0) return 0;
+  const auto product = magnitude(x) / magnitude(divisor) * magnitude(y);
+  return static_cast<T>(magnitude(static_cast<decltype(x + 0)>(product)));
+}
+
+// f on integers that are no bools; other types are refused.
+template <class F>
+Tensor zip_integers(const char* name, const Tensor& self, const Tensor& other, F f) {
+  const ScalarType type = result_type(self, other);
+  TORCH_CHECK_NOT_IMPLEMENTED(isIntegralType(type, false), "\"", name, "_cpu\" not implemented for '", type, "'");
+  return zip_promoted(self, other, [f](auto x, auto y) {
+    using T = decltype(x);
+    if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) return f(x, y);
+    else return x;
+  });
+}
+Tensor gcd_cpu(const Tensor& self, const Tensor& other) {
+  return zip_integers("gcd", self, other, [](auto x, auto y) { return common_divisor(x, y); });
+}
+Tensor lcm_cpu(const Tensor& self, const Tensor& other) {
+  return zip_integers("lcm", self, other, [](auto x, auto y) { return common_multiple(x, y); });
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&, const Tensor&)> op::gcd("gcd", {.cpu = gcd_cpu});
+constinit Operator<Tensor(const Tensor&, const Tensor&)> op::lcm("lcm", {.cpu = lcm_cpu});
+Tensor gcd(const Tensor& self, const Tensor& other) { return op::gcd(self, other); }
+Tensor lcm(const Tensor& self, const Tensor& other) { return op::lcm(self, other); }
+
+// %%
+TEST_CASE("gcd and lcm: signs, zeros, and what does not fit") {
+  const Tensor a = tensor({12, -18, 0, 7});
+  CHECK_EQ(gcd(a, tensor({18, 12, 0, 0})), tensor({6, 6, 0, 7}));
+  CHECK_EQ(lcm(a, tensor({18, 12, 0, 0})), tensor({36, 36, 0, 0}));
+  CHECK_EQ(gcd(tensor({12}, kByte), tensor({-18}, kChar)), tensor({6}, kShort));
+  CHECK_EQ(gcd(a, tensor({true})), ones({4}, kLong));
+  const Tensor least = tensor({std::numeric_limits<std::int64_t>::min()});
+  CHECK_EQ(gcd(least, tensor({6})), tensor({-2}));
+  CHECK_EQ(lcm(least, tensor({6})), least);
+  CHECK_EQ(lcm(least, tensor({7})), least);
+  CHECK_EQ(gcd(tensor({-128}, kChar), tensor({0}, kChar)), tensor({-128}, kChar));
+  CHECK_EQ(lcm(tensor({100}, kByte), tensor({7}, kByte)), tensor({188}, kByte));
+  CHECK_EQ(lcm(tensor({100}, kChar), tensor({7}, kChar)), tensor({-68}, kChar));
+  CHECK_ERROR(gcd(a, tensor({2.0})), "\"gcd_cpu\" not implemented for 'Float'");
+  CHECK_ERROR(lcm(tensor({true}), tensor({true})), "\"lcm_cpu\" not implemented for 'Bool'");
+}
+
 // %%
 //| export core/logical.cpp
 namespace {
@@ -1677,15 +1758,16 @@ TEST_CASE("elementary functions: values, integers, strides, empty and 0-d") {
 
 // %%
 TEST_CASE("clamp, maximum and minimum: NaN passes through") {
-  const Tensor x = tensor({-2.0, 0.5, 3.0, NAN});
-  CHECK_EQ(clamp(x, -1, 1), tensor({-1.0, 0.5, 1.0, NAN}));
-  CHECK_EQ(x.clamp(0), tensor({0.0, 0.5, 3.0, NAN}));
-  CHECK_EQ(x.clamp_max(0.25), tensor({-2.0, 0.25, 0.25, NAN}));
-  CHECK_EQ(clamp(x, 3, 2), tensor({2.0, 2.0, 2.0, NAN}));
+  const double nan = NAN;
+  const Tensor x = tensor({-2.0, 0.5, 3.0, nan});
+  CHECK_EQ(clamp(x, -1, 1), tensor({-1.0, 0.5, 1.0, nan}));
+  CHECK_EQ(x.clamp(0), tensor({0.0, 0.5, 3.0, nan}));
+  CHECK_EQ(x.clamp_max(0.25), tensor({-2.0, 0.25, 0.25, nan}));
+  CHECK_EQ(clamp(x, 3, 2), tensor({2.0, 2.0, 2.0, nan}));
   CHECK_EQ(clamp(tensor({1, 2, 3}), 1.5), tensor({1.5, 2.0, 3.0}));
   CHECK_EQ(clamp(tensor({1, 2, 3}), 2, 2), tensor({2, 2, 2}));
-  CHECK_EQ(maximum(x, tensor({{0.0}, {NAN}})), tensor({{0.0, 0.5, 3.0, NAN}, {NAN, NAN, NAN, NAN}}));
-  CHECK_EQ(minimum(x, tensor(0)), tensor({-2.0, 0.0, 0.0, NAN}));
+  CHECK_EQ(maximum(x, tensor({{0.0}, {nan}})), tensor({{0.0, 0.5, 3.0, nan}, {nan, nan, nan, nan}}));
+  CHECK_EQ(minimum(x, tensor(0)), tensor({-2.0, 0.0, 0.0, nan}));
   CHECK_EQ(max(tensor({1, 5}), tensor({3, 2})), tensor({3, 5}));
   CHECK_EQ(maximum(tensor({1, 2}), tensor({1.5, 1.5}, kDouble)), tensor({1.5, 2.0}, kDouble));
   CHECK_ERROR(clamp(x, std::nullopt, std::nullopt),
@@ -1718,7 +1800,9 @@ TEST_CASE("remainder, floor_divide and pow round as Python does") {
 
 // %%
 TEST_CASE("logic: truth of numbers, bits of integers, and what is finite") {
-  const Tensor x = tensor({0.0, 2.0, NAN, -INFINITY});
+  const double nan = NAN;
+  const double inf = INFINITY;
+  const Tensor x = tensor({0.0, 2.0, nan, -inf});
   const Tensor n = tensor({6, 3});
   CHECK_EQ(logical_not(x), tensor({true, false, false, false}));
   CHECK_EQ(logical_and(x, tensor({1, 0, 1, 1})), tensor({false, false, true, true}));
@@ -1740,13 +1824,14 @@ TEST_CASE("logic: truth of numbers, bits of integers, and what is finite") {
 
 // %%
 TEST_CASE("where with numbers, and masked_fill") {
+  const double inf = INFINITY;
   const Tensor mask = tensor({{true, false}, {false, true}});
   const Tensor x = tensor({{1.0, 2.0}, {3.0, 4.0}});
   CHECK_EQ(where(mask, x, 0.5), tensor({{1.0, 0.5}, {0.5, 4.0}}));
   CHECK_EQ(where(mask, -1, x.t()), tensor({{-1.0, 3.0}, {2.0, -1.0}}));
   CHECK_EQ(where(mask, 1, 2), tensor({{1, 2}, {2, 1}}));
   CHECK_EQ(where(mask, 1.5, 2), tensor({{1.5, 2.0}, {2.0, 1.5}}));
-  CHECK_EQ(x.masked_fill(mask, -INFINITY), tensor({{-INFINITY, 2.0}, {3.0, -INFINITY}}));
+  CHECK_EQ(x.masked_fill(mask, -INFINITY), tensor({{-inf, 2.0}, {3.0, -inf}}));
   CHECK_EQ(x.masked_fill(tensor({true, false}), tensor(7.0)), tensor({{7.0, 2.0}, {7.0, 4.0}}));
   CHECK_EQ(tensor({1, 2}).masked_fill(tensor({true, false}), 1.5), tensor({1, 2}));
   const Tensor y = x.clone();
@@ -1812,7 +1897,7 @@ TEST_CASE("comparison, sub, div, pow and where") {
   CHECK(!nan.equal(nan));
   CHECK(nan.allclose(nan, 1e-5, 1e-8, true));
   CHECK_EQ(abs(tensor({-2, 3})), tensor({2, 3}));
-  CHECK_EQ(sign(tensor({-2.0, 0.0, NAN})), tensor({-1.0, 0.0, 0.0}));
+  CHECK_EQ(sign(tensor({-2.0F, 0.0F, NAN})), tensor({-1.0, 0.0, 0.0}));
   CHECK_EQ(pow(tensor({2, 3}), 3), tensor({8, 27}));
   CHECK_ERROR(pow(tensor({2}), -1), "Integers to negative integer powers are not allowed.");
   CHECK_ERROR(tensor({true}) - tensor({true}), "Subtraction, the `-` operator, with two bool tensors is not supported.");

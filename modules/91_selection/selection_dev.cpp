@@ -876,7 +876,8 @@ TEST_CASE("flip") {
 
 // %%
 TEST_CASE("nonzero and masked_select") {
-  const Tensor x = tensor({{0.0, 2.0, NAN}, {4.0, 0.0, 6.0}});
+  const double nan = NAN;
+  const Tensor x = tensor({{0.0, 2.0, nan}, {4.0, 0.0, 6.0}});
   CHECK_EQ(nonzero(x), tensor({{0, 1}, {0, 2}, {1, 0}, {1, 2}}));
   CHECK_EQ(nonzero(x.t()), tensor({{0, 1}, {1, 0}, {2, 0}, {2, 1}}));
   CHECK_EQ(nonzero(tensor(3)), zeros({1, 0}, kLong));
@@ -1488,6 +1489,7 @@ std::tuple<Tensor, Tensor> topk(const Tensor& self, std::int64_t k, std::int64_t
 
 // %%
 TEST_CASE("min, amin and argmin: NaN wins, the first of equals") {
+  const double nan = NAN;
   const Tensor x = tensor({{3.0, -1.0, 2.0}, {-1.0, 5.0, -1.0}});
   CHECK_EQ(min(x), tensor(-1.0));
   CHECK_EQ(max(x), tensor(5.0));
@@ -1499,8 +1501,8 @@ TEST_CASE("min, amin and argmin: NaN wins, the first of equals") {
   CHECK_EQ(x.argmin(), tensor(1));
   CHECK_EQ(x.argmin(0), tensor({1, 0, 1}));
   CHECK_EQ(x.argmin(std::nullopt, true), tensor({{1}}));
-  CHECK_EQ(min(tensor({1.0, NAN, 0.0})), tensor(NAN));
-  CHECK_EQ(tensor({1.0, NAN, NAN}).argmin(), tensor(1));
+  CHECK_EQ(min(tensor({1.0, nan, 0.0})), tensor(nan));
+  CHECK_EQ(tensor({1.0, nan, nan}).argmin(), tensor(1));
   CHECK_EQ(std::get<0>(tensor(4).min(0)), tensor(4));
   CHECK_EQ(tensor({3, 2}, kByte).min(), tensor(2, kByte));
   CHECK_EQ(zeros({2, 0}).amin({0}), zeros({0}, kFloat));
@@ -1582,21 +1584,22 @@ TEST_CASE("var, std and norm") {
 
 // %%
 TEST_CASE("cumsum, sort, argsort and topk") {
-  const Tensor x = tensor({{3.0, 1.0, NAN, 2.0}, {1.0, 4.0, 1.0, -5.0}});
-  CHECK_CLOSE(x.cumsum(1), tensor({{3.0, 4.0, NAN, NAN}, {1.0, 5.0, 6.0, 1.0}}));
-  CHECK_CLOSE(x.t().cumsum(0), tensor({{3.0, 1.0}, {4.0, 5.0}, {NAN, 6.0}, {NAN, 1.0}}));
-  CHECK_CLOSE(x.cumsum(0), tensor({{3.0, 1.0, NAN, 2.0}, {4.0, 5.0, NAN, -3.0}}));
+  const double nan = NAN;
+  const Tensor x = tensor({{3.0, 1.0, nan, 2.0}, {1.0, 4.0, 1.0, -5.0}});
+  CHECK_CLOSE(x.cumsum(1), tensor({{3.0, 4.0, nan, nan}, {1.0, 5.0, 6.0, 1.0}}));
+  CHECK_CLOSE(x.t().cumsum(0), tensor({{3.0, 1.0}, {4.0, 5.0}, {nan, 6.0}, {nan, 1.0}}));
+  CHECK_CLOSE(x.cumsum(0), tensor({{3.0, 1.0, nan, 2.0}, {4.0, 5.0, nan, -3.0}}));
   CHECK_EQ(tensor({true, true}).cumsum(0), tensor({1, 2}));
   CHECK_EQ(tensor({1, 2}, kInt).cumsum(0), tensor({1, 3}));
   CHECK_CLOSE(tensor(3.0).cumsum(0), tensor(3.0));
   CHECK_CLOSE(zeros({0}).cumsum(0), zeros({0}, kFloat));
-  CHECK_EQ(std::get<0>(x.sort()), tensor({{1.0, 2.0, 3.0, NAN}, {-5.0, 1.0, 1.0, 4.0}}));
+  CHECK_EQ(std::get<0>(x.sort()), tensor({{1.0, 2.0, 3.0, nan}, {-5.0, 1.0, 1.0, 4.0}}));
   CHECK_EQ(std::get<1>(x.sort()), tensor({{1, 3, 0, 2}, {3, 0, 2, 1}}));
   CHECK_EQ(std::get<1>(x.sort(-1, true)), tensor({{2, 0, 3, 1}, {1, 0, 2, 3}}));
-  CHECK_EQ(std::get<0>(x.sort(0)), tensor({{1.0, 1.0, 1.0, -5.0}, {3.0, 4.0, NAN, 2.0}}));
+  CHECK_EQ(std::get<0>(x.sort(0)), tensor({{1.0, 1.0, 1.0, -5.0}, {3.0, 4.0, nan, 2.0}}));
   CHECK_EQ(x.t().argsort(0), tensor({{1, 3}, {3, 0}, {0, 2}, {2, 1}}));
   CHECK_EQ(std::get<0>(tensor(2).sort()), tensor(2));
-  CHECK_EQ(std::get<0>(x.topk(2)), tensor({{NAN, 3.0}, {4.0, 1.0}}));
+  CHECK_EQ(std::get<0>(x.topk(2)), tensor({{nan, 3.0}, {4.0, 1.0}}));
   CHECK_EQ(std::get<1>(x.topk(1, 0)), tensor({{0, 1, 0, 0}}));
   CHECK_EQ(std::get<0>(x.topk(2, 1, false)), tensor({{1.0, 2.0}, {-5.0, 1.0}}));
   CHECK_EQ(std::get<1>(tensor(2).topk(1)), tensor(0));

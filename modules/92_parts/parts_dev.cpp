@@ -139,6 +139,7 @@
 #include "tinytorch/core/error.h"
 #include "tinytorch/core/half.h"
 //| export core/device.h
+#include <cstddef>
 #include <cstdint>
 #include <ostream>
 #include <string>
@@ -1924,6 +1925,8 @@ TEST_CASE("Scalar: remembers its kind, and converts only what fits") {
 //     "cuda:1"  --->  Device { type CUDA, index 1 }  --->  zeros({2}, device)  --->  an error that names the device
 //
 // One type is free for a device that joins from outside of the library (chapter 84): `PrivateUse1`, as PyTorch calls it. Who brings the device gives the type its name, and from then on "tpu:0" is a device like another.
+//
+// An address means something on its own device only. `DataPtr` keeps the two together; a storage hands it out (module 01).
 
 // %%
 //| export core/device.h
@@ -1972,6 +1975,22 @@ class Device {
  private:
   DeviceType type_;
   DeviceIndex index_;
+};
+
+// An address in a device's memory. It owns nothing: what it points to lives as long as the storage that gave it. Source: c10/core/Allocator.h.
+class DataPtr {
+ public:
+  DataPtr(void* data, Device device) : data_(data), device_(device) {}
+  void* get() const { return data_; }
+  void* mutable_get() const { return data_; }
+  void* operator->() const { return data_; }
+  Device device() const { return device_; }
+  explicit operator bool() const { return data_ != nullptr; }
+  friend bool operator==(const DataPtr& pointer, std::nullptr_t) { return pointer.data_ == nullptr; }
+
+ private:
+  void* data_;
+  Device device_;
 };
 
 // Throws unless tensors can live there: on the CPU. `name` is the function that was asked.
@@ -2086,6 +2105,12 @@ TEST_CASE("Device: from types and from text") {
   CHECK_ERROR(Device("gpu"), "device type at start of device string: gpu");
   for (const char* text : {"cuda:", "cuda:x", "cuda:-1", "cuda:01", "cuda:1x", "cuda:999"}) CHECK_ERROR(Device(text), std::string("Invalid device string: '") + text + "'");
   CHECK_ERROR(Device("cpu:1"), "CPU device index must be -1 or zero, got 1");
+  int number = 3;
+  const DataPtr pointer(&number, Device("cuda:1"));
+  CHECK_EQ(pointer.get(), &number);
+  CHECK_EQ(pointer.device().str(), "cuda:1");
+  CHECK(pointer != nullptr);
+  CHECK_FALSE(DataPtr(nullptr, kCPU));
   CHECK_FALSE(cuda::is_available());
   CHECK_EQ(cuda::device_count(), 0);
   CHECK_ERROR(require_cpu("empty", Device("cuda:1")), "Could not run 'empty' with arguments from the 'CUDA' backend.\n[empty] tensors live on the CPU here, not on cuda:1");

@@ -41,14 +41,20 @@ class ModuleGradients {
 // %%
 //| export core/autograd_options.h
 //| extends TensorOptions
+#include <optional>
+
 namespace tinytorch {
 class TensorOptions;
 
 // What autograd adds to TensorOptions: `dtype(kDouble).requires_grad(true)`.
 class AutogradOptions {
  public:
-  TensorOptions requires_grad(bool requires_grad) const;
+  [[nodiscard]] TensorOptions requires_grad(std::optional<bool> requires_grad) const;  // nothing: as if it had not been named
   bool requires_grad() const;
+  bool has_requires_grad() const { return has_requires_grad_; }
+
+ private:
+  bool has_requires_grad_ = false;
 };
 }  // namespace tinytorch
 
@@ -202,9 +208,11 @@ void detail::mark_view(const Tensor& view, const Tensor& of, std::function<Tenso
 
 // %%
 //| export core/inplace_or_view.cpp
-TensorOptions AutogradOptions::requires_grad(bool requires_grad) const {
+TensorOptions AutogradOptions::requires_grad(std::optional<bool> requires_grad) const {
   const auto& self = static_cast<const TensorOptions&>(*this);
-  return self.layers(requires_grad ? self.layers() | Layer::Autograd : self.layers() - Layer::Autograd);
+  TensorOptions changed = self.layers(requires_grad.value_or(false) ? self.layers() | Layer::Autograd : self.layers() - Layer::Autograd);
+  static_cast<AutogradOptions&>(changed).has_requires_grad_ = requires_grad.has_value();
+  return changed;
 }
 bool AutogradOptions::requires_grad() const { return static_cast<const TensorOptions&>(*this).layers().has(Layer::Autograd); }
 
@@ -227,6 +235,21 @@ void register_inplace_or_view() {
 }
 
 // %%
+TEST_CASE("options say whether requires_grad was named") {
+  const auto part = [](const TensorOptions& options) {
+    const std::string text = str(options);
+    const std::size_t begin = text.find("requires_grad=");
+    return text.substr(begin, text.find(", pinned") - begin);
+  };
+  CHECK_EQ(part(TensorOptions()), "requires_grad=false (default)");
+  CHECK_EQ(part(TensorOptions().requires_grad(false)), "requires_grad=false");
+  CHECK_EQ(part(TensorOptions().requires_grad(true)), "requires_grad=true");
+  CHECK_EQ(part(TensorOptions().requires_grad(true).requires_grad(std::nullopt)), "requires_grad=false (default)");
+  CHECK_EQ(part(ones({2}, requires_grad()).options()), "requires_grad=false (default)");
+  CHECK(requires_grad(false).has_requires_grad());
+  CHECK_FALSE(ones({2}, requires_grad(false)).requires_grad());
+}
+
 TEST_CASE("writes are counted and views remember their base, also while nothing is recorded") {
   const NoGradGuard no_grad;
   const Tensor x = ones({2, 3});
@@ -438,8 +461,8 @@ void register_two_operand_gradients() {
 
 // %%
 TEST_CASE("gradients of two tensors: where one is NaN, both have the gradient") {
-  const Tensor a = tensor({NAN, 1.0}, dtype(kDouble).requires_grad(true));
-  const Tensor b = tensor({1.0, NAN}, dtype(kDouble).requires_grad(true));
+  const Tensor a = tensor({NAN, 1.0F}, dtype(kDouble).requires_grad(true));
+  const Tensor b = tensor({1.0F, NAN}, dtype(kDouble).requires_grad(true));
   (maximum(a, b) + minimum(a, b)).sum().backward();
   CHECK_EQ(a.grad(), tensor({2.0, 2.0}, kDouble));
   CHECK_EQ(b.grad(), tensor({2.0, 2.0}, kDouble));
@@ -701,7 +724,7 @@ void register_more_activation_gradients() {
 
 // %%
 TEST_CASE("gradients of activations at NaN") {
-  const Tensor x = tensor({NAN, -1.0, 2.0}, dtype(kDouble).requires_grad(true));
+  const Tensor x = tensor({NAN, -1.0F, 2.0F}, dtype(kDouble).requires_grad(true));
   relu(x).sum().backward();
   CHECK_EQ(x.grad(), tensor({1.0, 0.0, 1.0}, kDouble));
   x.mutable_grad() = Tensor();

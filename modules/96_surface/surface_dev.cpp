@@ -270,6 +270,8 @@ class MoreMethods {
 // %%
 //| export core/tensor_data.h
 #include <functional>
+#include <ostream>
+#include <string>
 #include <vector>
 #include "tinytorch/core/pointwise_ops.h"
 //| export core/random.h
@@ -337,18 +339,20 @@ static_assert(sizeof(Tensor) == sizeof(void*), "a Tensor is a handle, one pointe
 //     tensor({{1, 2}, {3, 4}})
 //             |   |
 //             +---+--> TensorData sizes (2), values 1 2  --+
-//                      TensorData sizes (2), values 3 4  --+--> sizes (2, 2), values 1 2 3 4, all Long
+//                      TensorData sizes (2), values 3 4  --+--> sizes (2, 2), values 1 2 3 4, all Int
+//
+// Values keep the type they have in C++, and all must have the same one: `{1.0, NAN}` is a double and a float, and an error, because nobody can tell which was meant. The tensor's dtype follows from the
+// type by a rule of its own: int and int64 make Long, float and double the default dtype, everything else stays. So `tensor({1, 2})` is what Python's `torch.tensor([1, 2])` is.
 
 // %%
 //| export core/tensor_data.h
-// Nested braces of any depth as one value: what `tensor({{1, 2}, {3, 4}})` receives. Integers make Long, booleans Bool, floating-point numbers the default dtype; levels must
-// have equal lengths.
+// Nested braces of any depth as one value: what `tensor({{1, 2}, {3, 4}})` receives. All values must have one type, and the levels equal lengths.
 // Source: torch/csrc/api/include/torch/detail/TensorDataContainer.h.
 class TensorData {
  public:
   template <class T>
-    requires std::is_arithmetic_v<T>
-  TensorData(T value) : type_(kind_of<T>()), values_{Scalar(value)} {}
+    requires(std::is_arithmetic_v<T> || ReducedFloat<T>)
+  TensorData(T value) : type_(scalar_type_of<T>()), values_{Scalar(value)} {}
   TensorData(std::initializer_list<TensorData> rows);
   template <class T>
   TensorData(const std::vector<T>& values) : TensorData(values.data(), values.size()) {}
@@ -358,24 +362,23 @@ class TensorData {
   TensorData(ArrayRef<T> values) : TensorData(values.data(), values.size()) {}
 
   const DimVector& sizes() const { return sizes_; }
-  ScalarType type() const { return type_; }
+  ScalarType type() const { return type_; }  // of the values
   const std::vector<Scalar>& values() const { return values_; }
 
  private:
   template <class T>
-  TensorData(const T* values, std::size_t count) : type_(kind_of<T>()), values_(values, values + count) {
+  TensorData(const T* values, std::size_t count) : type_(scalar_type_of<T>()), values_(values, values + count) {
     sizes_.push_back(static_cast<std::int64_t>(count));
   }
   TensorData(const bool*, std::size_t) = delete;
-  template <class T>
-  static ScalarType kind_of() {
-    return std::is_floating_point_v<T> ? get_default_dtype() : std::is_same_v<T, bool> ? kBool : kLong;
-  }
   DimVector sizes_;
   ScalarType type_;
   std::vector<Scalar> values_;
 };
 
+std::ostream& operator<<(std::ostream& out, const TensorData& data);  // {{1, 2}, {3, 4}}
+
+// Without a dtype in the options: Long of ints and int64s, the default dtype of floats and doubles, else the values' own.
 Tensor tensor(const TensorData& data, const TensorOptions& options = {});
 inline Tensor scalar_tensor(const Scalar& value, const TensorOptions& options = {}) { return full({}, value, options.dtype(options.dtype())); }
 
@@ -389,6 +392,38 @@ Tensor from_blob(void* data, IntArrayRef sizes, IntArrayRef strides, std::int64_
 
 // %%
 //| export core/tensor_data.cpp
+namespace {
+// The values of dimension `dim` and those behind it; `value` is the next one.
+void write_braces(std::ostream& out, const TensorData& data, std::size_t dim, const Scalar*& value) {
+  if (dim == data.sizes().size()) {
+    const Scalar& one = *value++;
+    if (one.isFloatingPoint()) out << one.toDouble();
+    else out << one.toLong();
+    return;
+  }
+  out << '{';
+  for (std::int64_t i = 0; i < data.sizes()[dim]; ++i) {
+    if (i > 0) out << ", ";
+    write_braces(out, data, dim + 1, value);
+  }
+  out << '}';
+}
+
+std::string with_blanks(IntArrayRef sizes) {
+  std::string text;
+  for (const std::int64_t size : sizes) text.append(text.empty() ? "" : " ").append(std::to_string(size));
+  return text;
+}
+}  // namespace
+
+std::ostream& operator<<(std::ostream& out, const TensorData& data) {
+  const Scalar* first = data.values().data();
+  write_braces(out, data, 0, first);
+  return out;
+}
+
+// %%
+//| export core/tensor_data.cpp
 TensorData::TensorData(std::initializer_list<TensorData> rows) : type_(get_default_dtype()) {
   sizes_.push_back(static_cast<std::int64_t>(rows.size()));
   if (rows.size() == 0) return;
@@ -396,10 +431,10 @@ TensorData::TensorData(std::initializer_list<TensorData> rows) : type_(get_defau
   type_ = first.type_;
   for (const std::int64_t size : first.sizes_) sizes_.push_back(size);
   for (const TensorData& row : rows) {
-    TORCH_CHECK(IntArrayRef(row.sizes_) == IntArrayRef(first.sizes_), "Expected all sub-lists to have sizes: ", IntArrayRef(first.sizes_),
-                " (e.g. the first one), but got a sub-list with sizes: ", IntArrayRef(row.sizes_));
+    TORCH_CHECK(IntArrayRef(row.sizes_) == IntArrayRef(first.sizes_), "Expected all sub-lists to have sizes: ", with_blanks(first.sizes_), " (e.g. ", first,
+                "), but got sub-list ", row, " with sizes: ", with_blanks(row.sizes_));
     TORCH_CHECK(row.type_ == first.type_, "Expected all elements of the tensor to have the same scalar type: ", first.type_,
-                ", but got element of scalar type: ", row.type_);
+                ", but got element of scalar type: ", row.type_, "\n[tensor] write all values in one C++ type: 1.0 is a double, 1.0F and NAN are floats.");
     values_.insert(values_.end(), row.values_.begin(), row.values_.end());
   }
 }
@@ -407,7 +442,8 @@ TensorData::TensorData(std::initializer_list<TensorData> rows) : type_(get_defau
 // %%
 //| export core/tensor_data.cpp
 Tensor tensor(const TensorData& data, const TensorOptions& options) {
-  Tensor result = empty(data.sizes(), options.dtype_opt().value_or(data.type()));
+  const ScalarType type = data.type() == kInt ? kLong : data.type() == kFloat || data.type() == kDouble ? get_default_dtype() : data.type();
+  Tensor result = empty(data.sizes(), options.dtype_opt().value_or(type));
   dispatch_stored_types(result.scalar_type(), [&]<class T>() {
     T* out = result.data<T>();
     for (const Scalar& value : data.values()) *out++ = value.to<T>();
@@ -451,7 +487,18 @@ TEST_CASE("tensors from values, ranges and memory") {
   CHECK_EQ(tensor({1.5}).scalar_type(), kFloat);
   CHECK_EQ(tensor(true).dim(), 0);
   CHECK_EQ(tensor({}).sizes(), IntArrayRef({0}));
-  CHECK_ERROR(tensor({{1, 2}, {3}}), "Expected all sub-lists to have sizes");
+  CHECK_ERROR(tensor({{1, 2}, {3}}), "Expected all sub-lists to have sizes: 2 (e.g. {1, 2}), but got sub-list {3} with sizes: 1");
+  const std::int64_t two = 2;
+  CHECK_ERROR(tensor({1.0, 2.0F}), "Expected all elements of the tensor to have the same scalar type: Double, but got element of scalar type: Float");
+  CHECK_ERROR(tensor({{1}, {two}}), "Expected all elements of the tensor to have the same scalar type: Int, but got element of scalar type: Long");
+  CHECK_ERROR(tensor({1, 2.0}), "Expected all elements of the tensor to have the same scalar type: Int, but got element of scalar type: Double");
+  CHECK_EQ(tensor({two, two}).scalar_type(), kLong);
+  CHECK_EQ(tensor({1.5F}).scalar_type(), kFloat);
+  CHECK_EQ(tensor(std::vector<double>{1.5}).scalar_type(), kFloat);
+  CHECK_EQ(tensor(std::vector<std::uint8_t>{255}), full({1}, 255, kByte));
+  CHECK_EQ(tensor(static_cast<short>(2)).scalar_type(), kShort);
+  CHECK_EQ(tensor({Half(1.5), Half(2.0)}).scalar_type(), kHalf);
+  CHECK_EQ(str(TensorData{{1.5, 2.0}, {0.25, 3.0}}), "{{1.5, 2}, {0.25, 3}}");
   CHECK_ERROR(full({2}, 300, kByte), "value cannot be converted to type uint8_t without overflow");
   CHECK_EQ(arange(5, 0, -2), tensor({5, 3, 1}));
   CHECK_EQ(arange(0, 1, 0.3).numel(), 4);
@@ -490,7 +537,7 @@ namespace {
 Tensor created_cpu(const Tensor& fresh, const TensorOptions&) { return fresh; }
 // Most new tensors ask for nothing, so they need no call.
 bool ask_for_nothing(const TensorOptions& options) {
-  return options.layers() == LayerSet(Layer::CPU) && !options.has_device() && (thread_state().modes & birth_modes) == 0;
+  return options.layers() == LayerSet(Layer::CPU) && options.device().is_cpu() && (thread_state().modes & birth_modes) == 0;
 }
 }  // namespace
 constinit Operator<Tensor(const Tensor&, const TensorOptions&)> op::created("created", {.cpu = created_cpu});

@@ -53,4 +53,9 @@ int main() {
   TORCH_CHECK_GE(rows, 2) << "not said";
   show("nll", [&] { torch::nll_loss(x, torch::tensor({0, 7})); });
   show("undefined", [&] { torch::Tensor(); });
+  show("a double and a float", [] { torch::tensor({1.0, 2.0F}); });
+  show("an int and an int64", [&] { torch::tensor({{1}, {rows}}); });
+  show("braces of two lengths", [] { torch::tensor({{1.5, 2.0}, {3.0}}); });
+  show("braces and a number", [] { torch::tensor({{1, 2}, 3}); });
+  std::cout << torch::tensor({static_cast<short>(1)}).dtype() << " " << torch::tensor({torch::Half(1.5)}).dtype() << " " << torch::tensor(std::vector<uint8_t>{1}).dtype() << " " << torch::tensor(std::vector<double>{1}).dtype() << "\n";
 }

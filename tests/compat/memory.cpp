@@ -25,6 +25,10 @@ int main() {
   static_cast<float*>(storage.mutable_data())[4] = -1;
   std::cout << row << "\n" << static_cast<const float*>(storage.data())[4] << "\n";
   std::cout << x.is_set_to(storage ? x.view({2, 4}) : row) << x.is_set_to(row) << "\n";
+  const at::DataPtr& pointer = storage.data_ptr();
+  std::cout << static_cast<float*>(pointer.get())[4] << " " << pointer.device() << " " << (pointer.get() == x.data_ptr()) << (row.storage().data_ptr().get() == row.data_ptr()) << (pointer == nullptr) << static_cast<bool>(pointer) << "\n";
+  static_cast<float*>(storage.mutable_data_ptr().get())[4] = -2;
+  std::cout << row[0] << storage.device_type() << " " << storage.unique() << " " << row.storage().nbytes() << "\n";
 
   // The same bytes, read as another type.
   std::cout << x.view(torch::kInt) << "\n" << x.view(torch::kByte).sizes() << " " << x.view(torch::kDouble).strides() << "\n";
@@ -64,6 +68,8 @@ int main() {
   // Printed options; what they print with stays behind in the stream, so it is a stream of its own.
   std::ostringstream text;
   text << torch::TensorOptions() << "\n" << last.dtype(torch::kLong).device(torch::kCPU).layout(torch::kStrided).requires_grad(true).pinned_memory(false) << "\n";
+  text << x.options() << "\n" << torch::ones({2}, torch::requires_grad()).to(torch::kLong).options() << "\n" << torch::requires_grad(false) << "\n" << torch::requires_grad(false).requires_grad(std::nullopt) << "\n";
+  text << x.options().has_device() << x.options().has_layout() << x.options().has_requires_grad() << torch::requires_grad(false).has_requires_grad() << x.options().has_pinned_memory() << x.options().layout_opt().has_value() << "\n";
   std::cout << text.str();
   std::cout << torch::get_default_dtype() << (torch::get_default_dtype() == torch::kFloat) << torch::get_default_dtype_as_scalartype() << "\n";
 }

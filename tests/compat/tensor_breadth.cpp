@@ -59,6 +59,12 @@ void in_place() {
   y.lt_(1);
   std::cout << y << "\n";
   show("a long into an int", [] { torch::ones({2}, torch::kInt).multiply_(1.5); });
+  Tensor z = torch::tensor({12, -18, 0, 7});
+  const Tensor twelve = torch::full({4}, 12, torch::kLong);
+  std::cout << torch::gcd(z, twelve) << torch::lcm(z, twelve) << z.lcm(torch::tensor({4, 6, 9, 2})) << z.gcd_(twelve).lcm_(torch::tensor(4)) << "\n";
+  std::cout << z.greater_(3).less_equal_(1) << y.not_equal_(1).true_divide_(4).float_power_(2).greater_equal_(0.0625) << "\n";
+  show("gcd", [&] { z.gcd(torch::ones({4})); });
+  show("float_power_", [] { torch::ones({2}).float_power_(2); });
 }
 
 void reductions() {
@@ -68,6 +74,10 @@ void reductions() {
   const auto [middle, where] = n.median(1);
   const auto [second, place] = n.kthvalue(2, 1);
   std::cout << middle << where << second << place << "\n";
+  const auto [commonest, found] = n.mode();
+  const auto [of_rows, found_in] = torch::mode(torch::tensor({{1, 2, 2}, {1, 0, 2}}), 0, true);
+  std::cout << commonest << found << of_rows << found_in << "\n";
+  show("mode", [] { torch::zeros({2, 0}).mode(); });
   const auto [highest, highest_at] = n.cummax(1);
   const auto [lowest, lowest_at] = n.cummin(1);
   std::cout << highest << highest_at << lowest << lowest_at << n.cumprod(1) << torch::logcumsumexp(n, 1) << "\n";

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Records what PyTorch gives for the operators of library chapters 70, 71 and some of 74 in tests/golden/breadth_operators.json, in the form of operators.json.
+"""Records what PyTorch gives for the operators of library chapters 68 and 69 and some of 74, 82 and 90 in tests/golden/breadth_operators.json, in the form of operators.json.
 
     python tests/golden/record_breadth_operators.py             # writes the file
     python tests/golden/record_breadth_operators.py --check     # fails when PyTorch gives something else than the file says
@@ -195,6 +195,24 @@ case("view.as_int", F(2, 4), run=lambda x: x.view(torch.int32).clone())
 case("view.as_byte", F(2, 4), run=lambda x: x.view(torch.uint8).clone())
 case("view.as_long", F(2, 4), run=lambda x: x.view(torch.int64).clone())
 case("view.not_divisible", F(2, 3), run=lambda x: x.float().view(torch.int64))
+
+# ---- Chapters 90 and 82: divisors, and the value that occurs most often.
+least = -2**63
+case("gcd", L([[12, -18, 0, 7]]), L([[18], [12], [0]]), run=torch.gcd)
+case("gcd.least", L([least, least, 0]), L([6, 7, least]), run=torch.gcd)
+case("gcd.small", L([-128, 100, -128]).to(torch.int8), L([0, -75, -128]).to(torch.int8), run=torch.gcd)
+case("gcd.mixed", L([12, 255]).to(torch.uint8), L([-18, 51]).to(torch.int8), run=torch.gcd)
+case("gcd.floating", F(2), F(2), run=torch.gcd)
+case("gcd.sizes_differ", L([1, 2]), L([1, 2, 3]), run=torch.gcd)
+case("lcm", L([[12, -18, 0, 7]]), L([[18], [12], [0]]), run=torch.lcm)
+case("lcm.wraps", L([least, 2**62]), L([6, 3]), run=torch.lcm)
+case("lcm.small", L([100, -128]).to(torch.int8), L([7, 3]).to(torch.int8), run=torch.lcm)
+case("lcm.bytes", L([100, 9]).to(torch.uint8), L([7, 6]).to(torch.uint8), run=torch.lcm)
+case("lcm.floating", F(2), F(2), run=torch.lcm)
+case("mode", D([[3.0, 1.0, 3.0, 1.0], [2.0, 2.0, 5.0, 0.0]]), run=torch.mode)
+case("mode.first", D([[3.0, 1.0], [2.0, 1.0], [3.0, 4.0]]), run=lambda x: torch.mode(x, 0, True))
+case("mode.many", D([i * 5 % 7 for i in range(60)]), run=torch.mode)
+case("mode.nothing", F(2, 0), run=torch.mode)
 
 
 if __name__ == "__main__":

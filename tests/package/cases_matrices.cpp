@@ -203,6 +203,21 @@ std::vector<OperatorCase> reducing_cases() {
       {"bitwise_right_shift.bool", CALL(bitwise_right_shift(x[0], x[1]))},
       {"max.all_nan", CALL(x[0].max()), {.at_kink = true}},
       {"min.all_nan", CALL(x[0].min()), {.at_kink = true}},
+      {"gcd", CALL(gcd(x[0], x[1]))},
+      {"gcd.least", CALL(gcd(x[0], x[1]))},
+      {"gcd.small", CALL(gcd(x[0], x[1]))},
+      {"gcd.mixed", CALL(gcd(x[0], x[1]))},
+      {"gcd.floating", CALL(gcd(x[0], x[1]))},
+      {"gcd.sizes_differ", CALL(gcd(x[0], x[1]))},
+      {"lcm", CALL(lcm(x[0], x[1]))},
+      {"lcm.wraps", CALL(lcm(x[0], x[1]))},
+      {"lcm.small", CALL(lcm(x[0], x[1]))},
+      {"lcm.bytes", CALL(lcm(x[0], x[1]))},
+      {"lcm.floating", CALL(lcm(x[0], x[1]))},
+      {"mode", CALL(mode(x[0])), {.at_kink = true}},
+      {"mode.first", CALL(mode(x[0], 0, true)), {.at_kink = true}},
+      {"mode.many", CALL(mode(x[0])), {.at_kink = true}},
+      {"mode.nothing", CALL(mode(x[0]))},
   };
 }
 

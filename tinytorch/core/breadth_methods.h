@@ -47,6 +47,8 @@ class BreadthMethods {
   Tensor atan2(const Tensor& other) const;
   Tensor arctan2(const Tensor& other) const;
   Tensor hypot(const Tensor& other) const;
+  Tensor gcd(const Tensor& other) const;
+  Tensor lcm(const Tensor& other) const;
   Tensor xlogy(const Tensor& other) const;
   Tensor logaddexp(const Tensor& other) const;
   Tensor logaddexp2(const Tensor& other) const;
@@ -134,6 +136,8 @@ class BreadthMethods {
   Tensor& atan2_(const Tensor& other) const;
   Tensor& arctan2_(const Tensor& other) const;
   Tensor& hypot_(const Tensor& other) const;
+  Tensor& gcd_(const Tensor& other) const;
+  Tensor& lcm_(const Tensor& other) const;
   Tensor& xlogy_(const Tensor& other) const;
   Tensor& logaddexp_(const Tensor& other) const;
   Tensor& logaddexp2_(const Tensor& other) const;
@@ -154,6 +158,21 @@ class BreadthMethods {
   Tensor& multiply_(const Scalar& other) const;
   Tensor& divide_(const Tensor& other) const;
   Tensor& divide_(const Scalar& other) const;
+  Tensor& true_divide_(const Tensor& other) const;
+  Tensor& true_divide_(const Scalar& other) const;
+  Tensor& greater_(const Tensor& other) const;
+  Tensor& greater_(const Scalar& other) const;
+  Tensor& greater_equal_(const Tensor& other) const;
+  Tensor& greater_equal_(const Scalar& other) const;
+  Tensor& less_(const Tensor& other) const;
+  Tensor& less_(const Scalar& other) const;
+  Tensor& less_equal_(const Tensor& other) const;
+  Tensor& less_equal_(const Scalar& other) const;
+  Tensor& not_equal_(const Tensor& other) const;
+  Tensor& not_equal_(const Scalar& other) const;
+  Tensor& float_power_(const Tensor& exponent) const;
+  Tensor& float_power_(const Scalar& exponent) const;
+  Tensor& polygamma_(std::int64_t n) const;
   Tensor& eq_(const Tensor& other) const;
   Tensor& eq_(const Scalar& other) const;
   Tensor& ne_(const Tensor& other) const;
@@ -216,6 +235,7 @@ class BreadthMethods {
   Tensor bincount(const std::optional<Tensor>& weights, std::int64_t minlength = 0) const;
   Tensor cumprod(std::int64_t dim) const;
   std::tuple<Tensor, Tensor> median(std::int64_t dim, bool keepdim = false) const;
+  std::tuple<Tensor, Tensor> mode(std::int64_t dim = -1, bool keepdim = false) const;
   std::tuple<Tensor, Tensor> kthvalue(std::int64_t k, std::int64_t dim = -1, bool keepdim = false) const;
   std::tuple<Tensor, Tensor> cummax(std::int64_t dim) const;
   Tensor logcumsumexp(std::int64_t dim) const;

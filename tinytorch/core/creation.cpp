@@ -10,7 +10,7 @@ namespace {
 Tensor created_cpu(const Tensor& fresh, const TensorOptions&) { return fresh; }
 // Most new tensors ask for nothing, so they need no call.
 bool ask_for_nothing(const TensorOptions& options) {
-  return options.layers() == LayerSet(Layer::CPU) && !options.has_device() && (thread_state().modes & birth_modes) == 0;
+  return options.layers() == LayerSet(Layer::CPU) && options.device().is_cpu() && (thread_state().modes & birth_modes) == 0;
 }
 }  // namespace
 constinit Operator<Tensor(const Tensor&, const TensorOptions&)> op::created("created", {.cpu = created_cpu});

@@ -2,6 +2,7 @@
 // edit the module, not this file.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <ostream>
 #include <string>
@@ -53,6 +54,22 @@ class Device {
  private:
   DeviceType type_;
   DeviceIndex index_;
+};
+
+// An address in a device's memory. It owns nothing: what it points to lives as long as the storage that gave it. Source: c10/core/Allocator.h.
+class DataPtr {
+ public:
+  DataPtr(void* data, Device device) : data_(data), device_(device) {}
+  void* get() const { return data_; }
+  void* mutable_get() const { return data_; }
+  void* operator->() const { return data_; }
+  Device device() const { return device_; }
+  explicit operator bool() const { return data_ != nullptr; }
+  friend bool operator==(const DataPtr& pointer, std::nullptr_t) { return pointer.data_ == nullptr; }
+
+ private:
+  void* data_;
+  Device device_;
 };
 
 // Throws unless tensors can live there: on the CPU. `name` is the function that was asked.

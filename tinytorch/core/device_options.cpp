@@ -42,10 +42,15 @@ TensorOptions memory_format(MemoryFormat memory_format) { return TensorOptions(m
 std::ostream& operator<<(std::ostream& out, const TensorOptions& options) {
   const auto print = [&out](const char* label, const auto& value, bool named) { out << label << value << (named ? "" : " (default)"); };
   const bool gradients = options.layers().has(Layer::Autograd);
+  // Before module 05 options have no requires_grad that could be named.
+  const bool names_gradients = [](const auto& all) {
+    if constexpr (requires { all.has_requires_grad(); }) return all.has_requires_grad();
+    else return false;
+  }(options);
   print("TensorOptions(dtype=", options.dtype(), options.has_dtype());
   print(", device=", options.device(), options.has_device());
   print(", layout=", options.layout(), options.has_layout());
-  print(", requires_grad=", gradients ? "true" : "false", gradients);
+  print(", requires_grad=", gradients ? "true" : "false", gradients || names_gradients);
   print(", pinned_memory=", "false", options.has_pinned_memory());
   out << ", memory_format=";
   if (options.has_memory_format()) out << *options.memory_format_opt();

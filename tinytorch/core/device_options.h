@@ -25,6 +25,8 @@ class DeviceOptions {
   [[nodiscard]] TensorOptions pinned_memory(bool pinned) const;
   Layout layout() const { return kStrided; }
   bool pinned_memory() const { return false; }
+  std::optional<Layout> layout_opt() const { return has_layout_ ? std::optional(kStrided) : std::nullopt; }
+  std::optional<bool> pinned_memory_opt() const { return has_pinned_memory_ ? std::optional(false) : std::nullopt; }
   bool has_layout() const { return has_layout_; }
   bool has_pinned_memory() const { return has_pinned_memory_; }
   // What `empty`, the `*_like` functions and `to` lay elements out in; other functions do not ask.
@@ -47,6 +49,6 @@ class DeviceOptions {
 TensorOptions device(const Device& device);
 TensorOptions layout(Layout layout);
 TensorOptions memory_format(MemoryFormat memory_format);
-// "TensorOptions(dtype=long int, device=cpu (default), ...": each with what it will be when it names nothing.
+// "TensorOptions(dtype=long int, device=cpu (default), ...": what is named, and of the rest what it will be.
 std::ostream& operator<<(std::ostream& out, const TensorOptions& options);
 }  // namespace tinytorch

@@ -34,9 +34,11 @@ void detail::mark_view(const Tensor& view, const Tensor& of, std::function<Tenso
   view.impl().layers = view.impl().layers | Layer::Autograd;
 }
 
-TensorOptions AutogradOptions::requires_grad(bool requires_grad) const {
+TensorOptions AutogradOptions::requires_grad(std::optional<bool> requires_grad) const {
   const auto& self = static_cast<const TensorOptions&>(*this);
-  return self.layers(requires_grad ? self.layers() | Layer::Autograd : self.layers() - Layer::Autograd);
+  TensorOptions changed = self.layers(requires_grad.value_or(false) ? self.layers() | Layer::Autograd : self.layers() - Layer::Autograd);
+  static_cast<AutogradOptions&>(changed).has_requires_grad_ = requires_grad.has_value();
+  return changed;
 }
 bool AutogradOptions::requires_grad() const { return static_cast<const TensorOptions&>(*this).layers().has(Layer::Autograd); }
 

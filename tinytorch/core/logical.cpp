@@ -2,6 +2,8 @@
 // edit the module, not this file.
 
 #include <cmath>
+#include <type_traits>
+#include <utility>
 
 #include "tinytorch/core/more_loops.h"
 #include "tinytorch/core/pointwise_ops.h"
@@ -81,6 +83,56 @@ Tensor bitwise_not(const Tensor& self) { return op::bitwise_not(self); }
 Tensor bitwise_and(const Tensor& self, const Tensor& other) { return op::bitwise_and(self, other); }
 Tensor bitwise_or(const Tensor& self, const Tensor& other) { return op::bitwise_or(self, other); }
 Tensor bitwise_xor(const Tensor& self, const Tensor& other) { return op::bitwise_xor(self, other); }
+
+namespace {
+// |x| as an unsigned number of at least 32 bits.
+template <class T>
+auto magnitude(T x) {
+  using Unsigned = std::make_unsigned_t<decltype(x + 0)>;
+  return x < 0 ? Unsigned{0} - static_cast<Unsigned>(x) : static_cast<Unsigned>(x);
+}
+
+template <class T>
+T common_divisor(T x, T y) {
+  T a = static_cast<T>(magnitude(x));
+  T b = static_cast<T>(magnitude(y));
+  while (a != 0) {
+    b = static_cast<T>(b % a);
+    std::swap(a, b);
+  }
+  return b;
+}
+
+template <class T>
+T common_multiple(T x, T y) {
+  const T divisor = common_divisor(x, y);
+  if (divisor == 0) return 0;
+  const auto product = magnitude(x) / magnitude(divisor) * magnitude(y);
+  return static_cast<T>(magnitude(static_cast<decltype(x + 0)>(product)));
+}
+
+// f on integers that are no bools; other types are refused.
+template <class F>
+Tensor zip_integers(const char* name, const Tensor& self, const Tensor& other, F f) {
+  const ScalarType type = result_type(self, other);
+  TORCH_CHECK_NOT_IMPLEMENTED(isIntegralType(type, false), "\"", name, "_cpu\" not implemented for '", type, "'");
+  return zip_promoted(self, other, [f](auto x, auto y) {
+    using T = decltype(x);
+    if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) return f(x, y);
+    else return x;
+  });
+}
+Tensor gcd_cpu(const Tensor& self, const Tensor& other) {
+  return zip_integers("gcd", self, other, [](auto x, auto y) { return common_divisor(x, y); });
+}
+Tensor lcm_cpu(const Tensor& self, const Tensor& other) {
+  return zip_integers("lcm", self, other, [](auto x, auto y) { return common_multiple(x, y); });
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&, const Tensor&)> op::gcd("gcd", {.cpu = gcd_cpu});
+constinit Operator<Tensor(const Tensor&, const Tensor&)> op::lcm("lcm", {.cpu = lcm_cpu});
+Tensor gcd(const Tensor& self, const Tensor& other) { return op::gcd(self, other); }
+Tensor lcm(const Tensor& self, const Tensor& other) { return op::lcm(self, other); }
 
 namespace {
 Tensor isnan_cpu(const Tensor& self) {

@@ -24,6 +24,8 @@ class StridedLoop {
   void run(Inner inner) const;
 
  private:
+  bool advance(DimVector& index, Offsets& offsets) const;
+
   bool empty_ = false;
   DimVector sizes_;                   // outermost first; at least one
   std::array<DimVector, N> strides_;  // of each operand
@@ -49,27 +51,30 @@ StridedLoop<N>::StridedLoop(IntArrayRef sizes, const std::array<IntArrayRef, N>&
   }
 }
 
-// Calls inner(offsets, count, steps) for each innermost run, the first dimension slowest. O(number of runs * N), no allocation up to six dimensions.
+// Moves `index`, which counts all dimensions but the innermost, one step on, the last of them first, and with it the offsets of all operands. False when every position has been seen.
+// O(N) on average.
+template <std::size_t N>
+bool StridedLoop<N>::advance(DimVector& index, Offsets& offsets) const {
+  for (std::size_t d = index.size(); d-- > 0;) {
+    for (std::size_t k = 0; k < N; ++k) offsets[k] += strides_[k][d];
+    if (++index[d] < sizes_[d]) return true;
+    for (std::size_t k = 0; k < N; ++k) offsets[k] -= strides_[k][d] * sizes_[d];
+    index[d] = 0;
+  }
+  return false;
+}
+
+// No allocation up to six dimensions.
 template <std::size_t N>
 void StridedLoop<N>::run(Inner inner) const {
   if (empty_) return;
-  const std::size_t outer = sizes_.size() - 1;
-  Offsets offsets{};
+  const std::size_t innermost = sizes_.size() - 1;
   Offsets steps{};
-  for (std::size_t k = 0; k < N; ++k) steps[k] = strides_[k][outer];
-  DimVector index(outer);
-  while (true) {
-    inner(offsets, sizes_[outer], steps);
-    // Advance the index like an odometer: the last outer dimension first.
-    std::size_t d = outer;
-    while (d-- > 0) {
-      for (std::size_t k = 0; k < N; ++k) offsets[k] += strides_[k][d];
-      if (++index[d] < sizes_[d]) break;
-      for (std::size_t k = 0; k < N; ++k) offsets[k] -= strides_[k][d] * sizes_[d];
-      index[d] = 0;
-    }
-    if (d == static_cast<std::size_t>(-1)) return;
-  }
+  for (std::size_t k = 0; k < N; ++k) steps[k] = strides_[k][innermost];
+  DimVector index(innermost);
+  Offsets offsets{};
+  do inner(offsets, sizes_[innermost], steps);
+  while (advance(index, offsets));
 }
 
 // The strides of `self` seen in the larger shape `sizes`: 0 where it is stretched. REQUIRES: it broadcasts to `sizes`.

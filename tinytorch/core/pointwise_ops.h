@@ -98,6 +98,8 @@ Tensor bitwise_not(const Tensor& self);
 Tensor bitwise_and(const Tensor& self, const Tensor& other);
 Tensor bitwise_or(const Tensor& self, const Tensor& other);
 Tensor bitwise_xor(const Tensor& self, const Tensor& other);
+Tensor gcd(const Tensor& self, const Tensor& other);  // the greatest common divisor of integers; of 0 and n it is |n|. O(log of the smaller) each
+Tensor lcm(const Tensor& self, const Tensor& other);  // their least common multiple; 0 if one is 0
 inline Tensor operator&(const Tensor& a, const Tensor& b) { return bitwise_and(a, b); }
 inline Tensor operator|(const Tensor& a, const Tensor& b) { return bitwise_or(a, b); }
 inline Tensor operator^(const Tensor& a, const Tensor& b) { return bitwise_xor(a, b); }
@@ -189,6 +191,8 @@ extern Operator<Tensor(const Tensor&)> bitwise_not;
 extern Operator<Tensor(const Tensor&, const Tensor&)> bitwise_and;
 extern Operator<Tensor(const Tensor&, const Tensor&)> bitwise_or;
 extern Operator<Tensor(const Tensor&, const Tensor&)> bitwise_xor;
+extern Operator<Tensor(const Tensor&, const Tensor&)> gcd;
+extern Operator<Tensor(const Tensor&, const Tensor&)> lcm;
 extern Operator<Tensor(const Tensor&)> isnan;
 extern Operator<Tensor(const Tensor&)> isinf;
 extern Operator<Tensor(const Tensor&)> isfinite;

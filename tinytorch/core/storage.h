@@ -56,9 +56,13 @@ class Storage : public intrusive_ptr<StorageImpl> {
 
   const void* data() const { return get()->data(); }
   void* mutable_data() const { return get()->data(); }
+  DataPtr data_ptr() const { return {get()->data(), device()}; }
+  DataPtr mutable_data_ptr() const { return data_ptr(); }
   std::size_t nbytes() const { return get()->nbytes(); }
   std::size_t use_count() const { return get()->use_count(); }
+  bool unique() const { return use_count() == 1; }
   Device device() const { return get()->device(); }
+  DeviceType device_type() const { return device().type(); }
   bool is_alias_of(const Storage& other) const { return get() == other.get(); }
   StorageImpl* unsafeGetStorageImpl() const { return get(); }
 };

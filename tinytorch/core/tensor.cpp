@@ -5,6 +5,48 @@
 
 namespace tinytorch {
 
+std::int64_t multiply_sizes(IntArrayRef sizes) {
+  std::int64_t product = 1;
+  bool overflow = false;
+  bool none = false;
+  for (const std::int64_t size : sizes) {
+    TORCH_CHECK(size >= 0, "Trying to create tensor with negative dimension ", size, ": ", sizes);
+    overflow = __builtin_mul_overflow(product, size, &product) || overflow;
+    none = none || size == 0;
+  }
+  if (none) return 0;
+  TORCH_CHECK(!overflow, "Storage size calculation overflowed with sizes=", sizes, "\nThe number of elements does not fit into 64 bits.");
+  return product;
+}
+
+TensorImpl::TensorImpl(Storage where, ScalarType type, LayerSet asked, IntArrayRef shape, IntArrayRef steps, std::int64_t first)
+    : storage(std::move(where)), dtype(type), layers(isReducedFloatingType(type) ? asked | Layer::HalfPrecision : asked) {
+  set_geometry(shape, steps, first);
+}
+
+TensorImpl::TensorImpl(Storage where, ScalarType type, LayerSet asked, IntArrayRef shape, std::int64_t count)
+    : storage(std::move(where)), sizes(shape), strides(contiguous_strides(shape)), numel(count), dtype(type),
+      layers(isReducedFloatingType(type) ? asked | Layer::HalfPrecision : asked) {}
+
+TensorImpl::TensorImpl(const TensorImpl& same, LayerSet asked)
+    : storage(same.storage), sizes(same.sizes), strides(same.strides), offset(same.offset), numel(same.numel), dtype(same.dtype), layers(asked), contiguous(same.contiguous) {}
+
+void TensorImpl::set_geometry(IntArrayRef shape, IntArrayRef steps, std::int64_t first) {
+  sizes.assign(shape);
+  strides.assign(steps);
+  offset = first;
+  numel = multiply_sizes(sizes);
+  // Dense when every stride is the product of the sizes behind it; a size of 1 may have any stride.
+  contiguous = true;
+  std::int64_t step = 1;
+  for (std::size_t i = sizes.size(); i-- > 0;) {
+    if (sizes[i] == 1) continue;
+    contiguous = contiguous && strides[i] == step;
+    step *= sizes[i];
+  }
+  contiguous = contiguous || numel == 0;
+}
+
 std::int64_t wrap_dim(std::int64_t dim, std::int64_t dims) {
   const std::int64_t range = dims == 0 ? 1 : dims;
   TORCH_CHECK_INDEX(dim >= -range && dim < range, "Dimension out of range (expected to be in range of [", -range, ", ", range - 1,
@@ -37,6 +79,10 @@ Scalar Tensor::item() const {
               "; select one element first.");
   if (is_elsewhere()) return to_host(*this).item();
   return dispatch_stored_types(scalar_type(), [this]<class T>() { return Scalar(*data<T>()); });
+}
+
+TensorOptions Tensor::options() const {
+  return TensorOptions(scalar_type()).device(is_elsewhere() ? storage()->device() : Device(DeviceType::CPU)).layout(kStrided);
 }
 
 Tensor& Tensor::operator=(const Tensor& other) && { return copy_(other); }

@@ -55,7 +55,7 @@ class Tensor : public TensorExtensions {
   bool is_contiguous(MemoryFormat memory_format) const;  // chapter 84, as the other members with a format
   bool is_floating_point() const { return isFloatingType(scalar_type()); }
   bool is_elsewhere() const { return impl().layers.has(Layer::Elsewhere); }  // on a device from outside, whose memory the host cannot read
-  TensorOptions options() const { return is_elsewhere() ? TensorOptions(scalar_type()).device(storage()->device()) : TensorOptions(scalar_type()); }
+  TensorOptions options() const;  // with dtype, device and layout named; chapter 84
   bool is_alias_of(const Tensor& other) const { return storage().get() == other.storage().get(); }
 
   // Access. data_ptr<T>() checks the dtype; data<T>() is its twin for kernels, which does not. Both throw where the bytes lie in a device's memory.

@@ -5,6 +5,36 @@
 
 namespace tinytorch {
 
+namespace {
+// The values of dimension `dim` and those behind it; `value` is the next one.
+void write_braces(std::ostream& out, const TensorData& data, std::size_t dim, const Scalar*& value) {
+  if (dim == data.sizes().size()) {
+    const Scalar& one = *value++;
+    if (one.isFloatingPoint()) out << one.toDouble();
+    else out << one.toLong();
+    return;
+  }
+  out << '{';
+  for (std::int64_t i = 0; i < data.sizes()[dim]; ++i) {
+    if (i > 0) out << ", ";
+    write_braces(out, data, dim + 1, value);
+  }
+  out << '}';
+}
+
+std::string with_blanks(IntArrayRef sizes) {
+  std::string text;
+  for (const std::int64_t size : sizes) text.append(text.empty() ? "" : " ").append(std::to_string(size));
+  return text;
+}
+}  // namespace
+
+std::ostream& operator<<(std::ostream& out, const TensorData& data) {
+  const Scalar* first = data.values().data();
+  write_braces(out, data, 0, first);
+  return out;
+}
+
 TensorData::TensorData(std::initializer_list<TensorData> rows) : type_(get_default_dtype()) {
   sizes_.push_back(static_cast<std::int64_t>(rows.size()));
   if (rows.size() == 0) return;
@@ -12,16 +42,17 @@ TensorData::TensorData(std::initializer_list<TensorData> rows) : type_(get_defau
   type_ = first.type_;
   for (const std::int64_t size : first.sizes_) sizes_.push_back(size);
   for (const TensorData& row : rows) {
-    TORCH_CHECK(IntArrayRef(row.sizes_) == IntArrayRef(first.sizes_), "Expected all sub-lists to have sizes: ", IntArrayRef(first.sizes_),
-                " (e.g. the first one), but got a sub-list with sizes: ", IntArrayRef(row.sizes_));
+    TORCH_CHECK(IntArrayRef(row.sizes_) == IntArrayRef(first.sizes_), "Expected all sub-lists to have sizes: ", with_blanks(first.sizes_), " (e.g. ", first,
+                "), but got sub-list ", row, " with sizes: ", with_blanks(row.sizes_));
     TORCH_CHECK(row.type_ == first.type_, "Expected all elements of the tensor to have the same scalar type: ", first.type_,
-                ", but got element of scalar type: ", row.type_);
+                ", but got element of scalar type: ", row.type_, "\n[tensor] write all values in one C++ type: 1.0 is a double, 1.0F and NAN are floats.");
     values_.insert(values_.end(), row.values_.begin(), row.values_.end());
   }
 }
 
 Tensor tensor(const TensorData& data, const TensorOptions& options) {
-  Tensor result = empty(data.sizes(), options.dtype_opt().value_or(data.type()));
+  const ScalarType type = data.type() == kInt ? kLong : data.type() == kFloat || data.type() == kDouble ? get_default_dtype() : data.type();
+  Tensor result = empty(data.sizes(), options.dtype_opt().value_or(type));
   dispatch_stored_types(result.scalar_type(), [&]<class T>() {
     T* out = result.data<T>();
     for (const Scalar& value : data.values()) *out++ = value.to<T>();

@@ -3,20 +3,21 @@
 #pragma once
 
 #include <functional>
+#include <ostream>
+#include <string>
 #include <vector>
 
 #include "tinytorch/core/pointwise_ops.h"
 
 namespace tinytorch {
 
-// Nested braces of any depth as one value: what `tensor({{1, 2}, {3, 4}})` receives. Integers make Long, booleans Bool, floating-point numbers the default dtype; levels must
-// have equal lengths.
+// Nested braces of any depth as one value: what `tensor({{1, 2}, {3, 4}})` receives. All values must have one type, and the levels equal lengths.
 // Source: torch/csrc/api/include/torch/detail/TensorDataContainer.h.
 class TensorData {
  public:
   template <class T>
-    requires std::is_arithmetic_v<T>
-  TensorData(T value) : type_(kind_of<T>()), values_{Scalar(value)} {}
+    requires(std::is_arithmetic_v<T> || ReducedFloat<T>)
+  TensorData(T value) : type_(scalar_type_of<T>()), values_{Scalar(value)} {}
   TensorData(std::initializer_list<TensorData> rows);
   template <class T>
   TensorData(const std::vector<T>& values) : TensorData(values.data(), values.size()) {}
@@ -26,24 +27,23 @@ class TensorData {
   TensorData(ArrayRef<T> values) : TensorData(values.data(), values.size()) {}
 
   const DimVector& sizes() const { return sizes_; }
-  ScalarType type() const { return type_; }
+  ScalarType type() const { return type_; }  // of the values
   const std::vector<Scalar>& values() const { return values_; }
 
  private:
   template <class T>
-  TensorData(const T* values, std::size_t count) : type_(kind_of<T>()), values_(values, values + count) {
+  TensorData(const T* values, std::size_t count) : type_(scalar_type_of<T>()), values_(values, values + count) {
     sizes_.push_back(static_cast<std::int64_t>(count));
   }
   TensorData(const bool*, std::size_t) = delete;
-  template <class T>
-  static ScalarType kind_of() {
-    return std::is_floating_point_v<T> ? get_default_dtype() : std::is_same_v<T, bool> ? kBool : kLong;
-  }
   DimVector sizes_;
   ScalarType type_;
   std::vector<Scalar> values_;
 };
 
+std::ostream& operator<<(std::ostream& out, const TensorData& data);  // {{1, 2}, {3, 4}}
+
+// Without a dtype in the options: Long of ints and int64s, the default dtype of floats and doubles, else the values' own.
 Tensor tensor(const TensorData& data, const TensorOptions& options = {});
 inline Tensor scalar_tensor(const Scalar& value, const TensorOptions& options = {}) { return full({}, value, options.dtype(options.dtype())); }
 

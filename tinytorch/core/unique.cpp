@@ -4,9 +4,12 @@
 #include "tinytorch/core/unique.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
+#include <utility>
 #include <vector>
 
+#include "tinytorch/core/more_loops.h"
 #include "tinytorch/core/more_ops.h"
 
 namespace tinytorch {
@@ -38,7 +41,7 @@ Tensor differs_from_last(const Tensor& values) {
 }  // namespace
 
 std::tuple<Tensor, Tensor, Tensor> _unique2(const Tensor& self, bool, bool return_inverse, bool return_counts) {
-  const AutoDispatchBelowAutograd no_gradient;
+  const AutoDispatchBelowAutograd below_autograd;
   const auto [values, order] = sort(reshape(self, {-1}), 0);
   const Groups groups = number_groups(differs_from_last(values));
   const auto [inverse, counts] = inverse_and_counts(groups, order, self.sizes(), return_inverse, return_counts);
@@ -51,7 +54,7 @@ std::tuple<Tensor, Tensor> _unique(const Tensor& self, bool sorted, bool return_
 }
 
 std::tuple<Tensor, Tensor, Tensor> unique_consecutive(const Tensor& self, bool return_inverse, bool return_counts) {
-  const AutoDispatchBelowAutograd no_gradient;
+  const AutoDispatchBelowAutograd below_autograd;
   const Tensor values = reshape(self, {-1});
   const Groups groups = number_groups(differs_from_last(values));
   const auto [inverse, counts] = inverse_and_counts(groups, arange(values.numel()), self.sizes(), return_inverse, return_counts);
@@ -59,7 +62,7 @@ std::tuple<Tensor, Tensor, Tensor> unique_consecutive(const Tensor& self, bool r
 }
 
 std::tuple<Tensor, Tensor, Tensor> unique_dim(const Tensor& self, std::int64_t dim, bool, bool return_inverse, bool return_counts) {
-  const AutoDispatchBelowAutograd no_gradient;
+  const AutoDispatchBelowAutograd below_autograd;
   const Tensor slices = self.transpose(0, dim);
   const std::int64_t n = slices.size(0);
   const Tensor rows = slices.contiguous().view({n, n == 0 ? 0 : slices.numel() / n});
@@ -75,6 +78,50 @@ std::tuple<Tensor, Tensor, Tensor> unique_dim(const Tensor& self, std::int64_t d
   const Groups groups = number_groups(fresh);
   const auto [inverse, counts] = inverse_and_counts(groups, order, {n}, return_inverse, return_counts);
   return {self.index_select(dim, order.index_select(0, groups.first)), inverse, counts};
+}
+
+namespace {
+// Where the longest run of equal values ends, once (value, place) pairs stand in order. NaN is the largest.
+template <class T>
+std::int64_t place_of_mode(std::vector<std::pair<T, std::int64_t>>& elements) {
+  std::sort(elements.begin(), elements.end(), [](const auto& a, const auto& b) {
+    if constexpr (std::is_floating_point_v<T>)
+      if (std::isnan(b.first)) return !std::isnan(a.first);
+    return a.first < b.first;
+  });
+  std::size_t longest = 0, length = 0;
+  std::int64_t place = 0;
+  for (std::size_t i = 0; i < elements.size(); ++i) {
+    ++length;
+    if (i + 1 < elements.size() && elements[i].first == elements[i + 1].first) continue;
+    if (length > longest) {
+      longest = length;
+      place = elements[i].second;
+    }
+    length = 0;
+  }
+  return place;
+}
+}  // namespace
+
+std::tuple<Tensor, Tensor> mode(const Tensor& self, std::int64_t dim, bool keepdim) {
+  const std::int64_t d = wrap_dim(dim, self.dim());
+  if (self.dim() == 0) return {clone(self), zeros({}, kLong)};
+  const std::int64_t size = self.size(d);
+  TORCH_CHECK_INDEX(size > 0, "mode(): Expected reduction dim ", d, " to have non-zero size.");
+  DimVector sizes(self.sizes());
+  sizes[static_cast<std::size_t>(d)] = 1;
+  const Tensor places = empty(sizes, kLong);
+  const Tensor values = isReducedFloatingType(self.scalar_type()) ? self.detach().to(kFloat) : self.detach();
+  dispatch_all_types(values.scalar_type(), [&]<class T>() {
+    std::vector<std::pair<T, std::int64_t>> elements(static_cast<std::size_t>(size));
+    for_each_row<T>(values, d, [&](std::int64_t k, const T* row, std::int64_t step) {
+      for (std::int64_t j = 0; j < size; ++j) elements[static_cast<std::size_t>(j)] = {row[j * step], j};
+      places.data<std::int64_t>()[k] = place_of_mode(elements);
+    });
+  });
+  const Tensor modes = gather(self, d, places);
+  return keepdim ? std::tuple(modes, places) : std::tuple(modes.squeeze(d), places.squeeze(d));
 }
 
 Tensor one_hot(const Tensor& self, std::int64_t num_classes) {

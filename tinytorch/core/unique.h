@@ -18,6 +18,9 @@ std::tuple<Tensor, Tensor, Tensor> unique_consecutive(const Tensor& self, bool r
 // The different slices of self along `dim`, in lexicographic order.
 std::tuple<Tensor, Tensor, Tensor> unique_dim(const Tensor& self, std::int64_t dim, bool sorted = true, bool return_inverse = false, bool return_counts = false);
 
+// The value that occurs most often along `dim`, the smallest of several, and where one of its elements stands; the gradient goes to that one. NaNs are all different (PyTorch's answer depends on their order). Throws IndexError for a dimension without elements. O(n log n).
+std::tuple<Tensor, Tensor> mode(const Tensor& self, std::int64_t dim = -1, bool keepdim = false);
+
 // (...) of Long -> (..., C): a one at the class of each element, zeros elsewhere. C is `num_classes`, or one more than the largest class when -1. O(numel * C).
 Tensor one_hot(const Tensor& self, std::int64_t num_classes = -1);
 

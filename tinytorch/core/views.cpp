@@ -2,6 +2,7 @@
 // edit the module, not this file.
 
 #include "tinytorch/core/basic_ops.h"
+#include "tinytorch/core/small_vector.h"
 
 namespace tinytorch {
 
@@ -11,33 +12,45 @@ Tensor alias(const Tensor& self, IntArrayRef sizes, IntArrayRef strides, std::in
   return make_tensor(self.storage(), self.scalar_type(), layers, sizes, strides, offset);
 }
 
+namespace {
+// Elements that are evenly spaced: `count` of them, `stride` apart.
+struct Chunk {
+  std::int64_t count = 1;
+  std::int64_t stride = 1;
+};
+
+// The chunks of memory laid out as (sizes, strides), the last one first. O(dims).
+SmallVector<Chunk, 5> chunks_of(IntArrayRef sizes, IntArrayRef strides) {
+  SmallVector<Chunk, 5> chunks;
+  Chunk* chunk = nullptr;  // the one that is being gathered
+  for (std::size_t i = sizes.size(); i-- > 0;) {
+    const bool continues = chunk != nullptr && (sizes[i] == 1 || strides[i] == chunk->count * chunk->stride);
+    if (!continues) {
+      chunk = &chunks.add();
+      chunk->stride = strides[i];
+    }
+    chunk->count *= sizes[i];
+  }
+  if (chunks.empty()) chunks.add();  // a 0-d tensor has one element
+  return chunks;
+}
+}  // namespace
+
 // The strides with which memory laid out as (sizes, strides) can be seen in the shape `shape`, or nothing if only a copy can.
 // REQUIRES: both have the same number of elements. O(dims).
 std::optional<DimVector> compute_stride(IntArrayRef sizes, IntArrayRef strides, IntArrayRef shape) {
   if (multiply_sizes(sizes) == 0) return contiguous_strides(shape);
   DimVector result(shape.size());
   std::size_t next = shape.size();  // the next dimension of `shape` to place, from the back
-  std::int64_t chunk_stride = sizes.empty() ? 1 : strides.back();
-  std::int64_t chunk = 1;   // elements of the old dimensions gathered so far
-  std::int64_t placed = 1;  // elements of the new dimensions placed in this chunk
-  for (std::size_t i = sizes.size(); i-- > 0;) {
-    chunk *= sizes[i];
-    // A chunk ends where the next old dimension does not continue it in memory.
-    const bool last = i == 0;
-    if (!last && (sizes[i - 1] == 1 || strides[i - 1] == chunk * chunk_stride)) continue;
-    while (next > 0 && (placed < chunk || shape[next - 1] == 1)) {
+  for (const Chunk& chunk : chunks_of(sizes, strides)) {
+    std::int64_t placed = 1;
+    while (next > 0 && (placed < chunk.count || shape[next - 1] == 1)) {
       --next;
-      result[next] = placed * chunk_stride;
+      result[next] = placed * chunk.stride;
       placed *= shape[next];
     }
-    if (placed != chunk) return std::nullopt;
-    if (!last) {
-      chunk_stride = strides[i - 1];
-      chunk = 1;
-      placed = 1;
-    }
+    if (placed != chunk.count) return std::nullopt;
   }
-  while (next > 0) result[--next] = placed * chunk_stride;  // a 0-d tensor seen as sizes of 1
   return result;
 }
 
@@ -61,31 +74,34 @@ Tensor reshape(const Tensor& self, IntArrayRef shape) {
 }
 
 namespace {
-// A view of `self` with sizes `size`: new dimensions in front, and dimensions of size 1 stretched, both with stride 0; -1 keeps a size.
-// Throws if a size that is not 1 would change. O(dims), no data is copied.
+// A view of `self` with sizes `size`: new dimensions in front, and dimensions of size 1 stretched, both with stride 0. O(dims), no data is copied.
+// REQUIRES: counted from the last, each size of self is 1 or the one in `size`, which has at least as many.
 Tensor expand_cpu(const Tensor& self, IntArrayRef size) {
-  TORCH_CHECK(size.size() >= self.sizes().size(), "expand(CPU", self.scalar_type(), "Type{", self.sizes(), "}, size=", size,
-              "): the number of sizes provided (", size.size(), ") must be greater or equal to the number of dimensions in the tensor (",
-              self.dim(), ")");
-  DimVector sizes(size);
-  DimVector strides(size.size());
   const std::size_t added = size.size() - self.sizes().size();
-  for (std::size_t i = size.size(); i-- > 0;) {
-    const std::int64_t old = i < added ? 1 : self.sizes()[i - added];
-    if (size[i] == -1) {
-      TORCH_CHECK(i >= added, "The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension ", i);
-      sizes[i] = old;
-    }
-    TORCH_CHECK(old == sizes[i] || old == 1, "The expanded size of the tensor (", sizes[i], ") must match the existing size (", old,
-                ") at non-singleton dimension ", i, ".  Target sizes: ", size, ".  Tensor sizes: ", self.sizes());
-    strides[i] = i < added || (old == 1 && sizes[i] != 1) ? 0 : self.strides()[i - added];
-  }
-  return alias(self, sizes, strides, self.storage_offset());
+  DimVector strides(size.size());
+  for (std::size_t i = added; i < size.size(); ++i)
+    if (self.sizes()[i - added] == size[i]) strides[i] = self.strides()[i - added];
+  return alias(self, size, strides, self.storage_offset());
 }
 }  // namespace
 
 constinit Operator<Tensor(const Tensor&, IntArrayRef)> op::expand("expand", {.cpu = expand_cpu});
-Tensor expand(const Tensor& self, IntArrayRef size) { return op::expand(self, size); }
+
+Tensor expand(const Tensor& self, IntArrayRef size) {
+  TORCH_CHECK(size.size() >= self.sizes().size(), "expand(CPU", self.scalar_type(), "Type{", self.sizes(), "}, size=", size,
+              "): the number of sizes provided (", size.size(), ") must be greater or equal to the number of dimensions in the tensor (",
+              self.dim(), ")");
+  DimVector sizes(size);
+  const std::size_t added = size.size() - self.sizes().size();
+  for (std::size_t i = size.size(); i-- > 0;) {
+    const std::int64_t old = i < added ? 1 : self.sizes()[i - added];
+    TORCH_CHECK(size[i] != -1 || i >= added, "The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension ", i);
+    if (size[i] == -1) sizes[i] = old;
+    TORCH_CHECK(old == sizes[i] || old == 1, "The expanded size of the tensor (", sizes[i], ") must match the existing size (", old,
+                ") at non-singleton dimension ", i, ".  Target sizes: ", size, ".  Tensor sizes: ", self.sizes());
+  }
+  return op::expand(self, sizes);
+}
 
 namespace {
 // The view at `index` of dimension `dim`, which disappears. REQUIRES: 0 <= dim < self.dim(), 0 <= index < size(dim). O(dims).

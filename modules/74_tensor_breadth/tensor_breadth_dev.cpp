@@ -2575,6 +2575,7 @@ TEST_CASE("methods: in place, with gradients") {
   CHECK_EQ(tensor({12, -18}).gcd_(tensor({18, 12})).lcm(tensor(4)), tensor({12, 12}));
   CHECK_ERROR(ones({2}, kBool).gcd_(tensor({2, 4})), "result type Long can't be cast to the desired output type Bool");
   CHECK_EQ(std::get<1>(tensor({{1, 2, 2}}).mode()), tensor({2}));
+  CHECK_EQ(std::get<0>(tensor({5.0, 4.0, 5.0}, kHalf).mode()), tensor(5.0, kHalf));
   CHECK_EQ(tensor({7, -7}).remainder_(4), tensor({3, 1}));
   CHECK_ERROR(tensor({1, 2}).sinh_(), "result type Float can't be cast to the desired output type Long");
 }

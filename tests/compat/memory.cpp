@@ -69,7 +69,7 @@ int main() {
   std::ostringstream text;
   text << torch::TensorOptions() << "\n" << last.dtype(torch::kLong).device(torch::kCPU).layout(torch::kStrided).requires_grad(true).pinned_memory(false) << "\n";
   text << x.options() << "\n" << torch::ones({2}, torch::requires_grad()).to(torch::kLong).options() << "\n" << torch::requires_grad(false) << "\n" << torch::requires_grad(false).requires_grad(std::nullopt) << "\n";
-  text << x.options().has_device() << x.options().has_layout() << x.options().has_requires_grad() << torch::requires_grad(false).has_requires_grad() << x.options().has_pinned_memory() << x.options().layout_opt().has_value() << "\n";
+  std::cout << x.options().has_device() << x.options().has_layout() << x.options().has_requires_grad() << torch::requires_grad(false).has_requires_grad() << x.options().has_pinned_memory() << x.options().layout_opt().has_value() << "\n";
   std::cout << text.str();
   std::cout << torch::get_default_dtype() << (torch::get_default_dtype() == torch::kFloat) << torch::get_default_dtype_as_scalartype() << "\n";
 }

@@ -565,6 +565,15 @@ TEST_CASE("contiguous_strides: each is the product of the sizes behind it") {
 }
 
 // %% [markdown]
+// A tensor that was just made has these strides. Each result of an operator is made so; the other constructors, which take strides, stand in chapter 84.
+
+// %%
+//| export core/tensor_impl.cpp
+TensorImpl::TensorImpl(Storage where, ScalarType type, LayerSet asked, IntArrayRef shape, std::int64_t count)
+    : storage(std::move(where)), sizes(shape), strides(contiguous_strides(shape)), numel(count), dtype(type),
+      layers(isReducedFloatingType(type) ? asked | Layer::HalfPrecision : asked) {}
+
+// %% [markdown]
 // ### The Tensor
 //
 // The Tensor itself is a handle: a pointer to a `TensorImpl` and many methods, each of which calls the function of the same name. Copying a Tensor copies the pointer. So `const Tensor&` promises that the handle stays, not that

@@ -403,10 +403,6 @@ TensorImpl::TensorImpl(Storage where, ScalarType type, LayerSet asked, IntArrayR
   set_geometry(shape, steps, first);
 }
 
-TensorImpl::TensorImpl(Storage where, ScalarType type, LayerSet asked, IntArrayRef shape, std::int64_t count)
-    : storage(std::move(where)), sizes(shape), strides(contiguous_strides(shape)), numel(count), dtype(type),
-      layers(isReducedFloatingType(type) ? asked | Layer::HalfPrecision : asked) {}
-
 TensorImpl::TensorImpl(const TensorImpl& same, LayerSet asked)
     : storage(same.storage), sizes(same.sizes), strides(same.strides), offset(same.offset), numel(same.numel), dtype(same.dtype), layers(asked), contiguous(same.contiguous) {}
 

@@ -16,4 +16,8 @@ DimVector contiguous_strides(IntArrayRef sizes) {
   return strides;
 }
 
+TensorImpl::TensorImpl(Storage where, ScalarType type, LayerSet asked, IntArrayRef shape, std::int64_t count)
+    : storage(std::move(where)), sizes(shape), strides(contiguous_strides(shape)), numel(count), dtype(type),
+      layers(isReducedFloatingType(type) ? asked | Layer::HalfPrecision : asked) {}
+
 }  // namespace tinytorch

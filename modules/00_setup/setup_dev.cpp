@@ -696,6 +696,8 @@ TEST_CASE("mt19937: the state that a seed makes") {
 
 // %%
 //| export core/generator.cpp
+Generator::Generator(uint64_t seed) : impl_(std::make_shared<Impl>(seed)) {}
+
 namespace {
 
 // The top bit of u and the other 31 of v, shifted down by one; xored with a constant when the bit that fell out was 1.
@@ -787,7 +789,7 @@ bool mt19937::is_valid() const {
 // generator that several threads use.
 class Generator {
  public:
-  explicit Generator(uint64_t seed = default_rng_seed_val) : impl_(std::make_shared<Impl>(seed)) {}
+  explicit Generator(uint64_t seed = default_rng_seed_val);
 
   void set_current_seed(uint64_t seed);
   uint64_t current_seed() const { return impl_->engine.seed(); }

@@ -1959,7 +1959,7 @@ struct DropoutOptions {
 // dropout() in training mode, nothing in evaluation mode.
 class DropoutImpl : public Cloneable<DropoutImpl> {
  public:
-  explicit DropoutImpl(const DropoutOptions& options_ = {}) : options(options_) { DropoutImpl::reset(); }
+  explicit DropoutImpl(const DropoutOptions& options_ = {});
   void reset() override;
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(Tensor input);
@@ -1972,6 +1972,8 @@ TORCH_MODULE(Dropout);
 
 // %%
 //| export nn/dropout.cpp
+nn::DropoutImpl::DropoutImpl(const DropoutOptions& options_) : options(options_) { DropoutImpl::reset(); }
+
 void nn::DropoutImpl::reset() { check_dropout_probability(options.p()); }
 
 Tensor nn::DropoutImpl::forward(Tensor input) {

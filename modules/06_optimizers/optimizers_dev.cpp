@@ -201,19 +201,17 @@ namespace optim {
 // Parameters that share settings. Without settings of its own a group takes the optimizer's defaults.
 class OptimizerParamGroup {
  public:
-  OptimizerParamGroup(std::vector<Tensor> params) : params_(std::move(params)) {}
-  OptimizerParamGroup(std::vector<Tensor> params, std::unique_ptr<OptimizerOptions> options)
-      : params_(std::move(params)), options_(std::move(options)) {}
-  OptimizerParamGroup(const OptimizerParamGroup& other)
-      : params_(other.params_), options_(other.options_ ? other.options_->clone() : nullptr), initial_lr_(other.initial_lr_) {}
-  OptimizerParamGroup(OptimizerParamGroup&&) = default;
-  OptimizerParamGroup& operator=(OptimizerParamGroup&&) = default;
-  ~OptimizerParamGroup() = default;
+  OptimizerParamGroup(std::vector<Tensor> params);
+  OptimizerParamGroup(std::vector<Tensor> params, std::unique_ptr<OptimizerOptions> options);
+  OptimizerParamGroup(const OptimizerParamGroup& other);  // with options of its own
+  OptimizerParamGroup(OptimizerParamGroup&&) noexcept;
+  OptimizerParamGroup& operator=(OptimizerParamGroup&&) noexcept;
+  ~OptimizerParamGroup();
 
   bool has_options() const { return options_ != nullptr; }
   OptimizerOptions& options();
   const OptimizerOptions& options() const;
-  void set_options(std::unique_ptr<OptimizerOptions> options) { options_ = std::move(options); }
+  void set_options(std::unique_ptr<OptimizerOptions> options);
   std::vector<Tensor>& params() { return params_; }
   const std::vector<Tensor>& params() const { return params_; }
   // The rate before any scheduler changed it; the first scheduler writes it down.
@@ -233,13 +231,12 @@ class Optimizer {
   using State = std::unordered_map<void*, std::unique_ptr<OptimizerParamState>>;
 
   Optimizer(std::vector<OptimizerParamGroup> groups, std::unique_ptr<OptimizerOptions> defaults);
-  Optimizer(std::vector<Tensor> parameters, std::unique_ptr<OptimizerOptions> defaults)
-      : Optimizer(std::vector<OptimizerParamGroup>{OptimizerParamGroup(std::move(parameters))}, std::move(defaults)) {}
+  Optimizer(std::vector<Tensor> parameters, std::unique_ptr<OptimizerOptions> defaults);
   Optimizer(const Optimizer&) = delete;
-  Optimizer(Optimizer&&) = default;
+  Optimizer(Optimizer&&);
   Optimizer& operator=(const Optimizer&) = delete;
-  Optimizer& operator=(Optimizer&&) = default;
-  virtual ~Optimizer() = default;
+  Optimizer& operator=(Optimizer&&);
+  virtual ~Optimizer();
 
   // One update of every parameter that has a gradient. A closure, if given, computes the loss and its gradients first; its result
   // is returned, or an undefined tensor.
@@ -250,13 +247,13 @@ class Optimizer {
   virtual std::unique_ptr<OptimizerParamState> make_state() const;
 
   void add_param_group(const OptimizerParamGroup& group);
-  void add_parameters(const std::vector<Tensor>& parameters) { add_param_group(OptimizerParamGroup(parameters)); }
+  void add_parameters(const std::vector<Tensor>& parameters);
   void zero_grad(bool set_to_none = true);
   std::vector<OptimizerParamGroup>& param_groups() noexcept { return param_groups_; }
   const std::vector<OptimizerParamGroup>& param_groups() const noexcept { return param_groups_; }
   // Those of the first group.
-  std::vector<Tensor>& parameters() { return param_groups_.at(0).params(); }
-  const std::vector<Tensor>& parameters() const { return param_groups_.at(0).params(); }
+  std::vector<Tensor>& parameters();
+  const std::vector<Tensor>& parameters() const;
   // How many parameters there are in all groups.
   std::size_t size() const noexcept;
   State& state() noexcept { return state_; }
@@ -342,9 +339,29 @@ const optim::OptimizerOptions& optim::OptimizerParamGroup::options() const {
   return const_cast<OptimizerParamGroup&>(*this).options();
 }
 
+optim::OptimizerParamGroup::OptimizerParamGroup(std::vector<Tensor> params) : params_(std::move(params)) {}
+optim::OptimizerParamGroup::OptimizerParamGroup(std::vector<Tensor> params, std::unique_ptr<OptimizerOptions> options)
+    : params_(std::move(params)), options_(std::move(options)) {}
+optim::OptimizerParamGroup::OptimizerParamGroup(const OptimizerParamGroup& other)
+    : params_(other.params_), options_(other.options_ ? other.options_->clone() : nullptr), initial_lr_(other.initial_lr_) {}
+optim::OptimizerParamGroup::OptimizerParamGroup(OptimizerParamGroup&&) noexcept = default;
+optim::OptimizerParamGroup& optim::OptimizerParamGroup::operator=(OptimizerParamGroup&&) noexcept = default;
+optim::OptimizerParamGroup::~OptimizerParamGroup() = default;
+void optim::OptimizerParamGroup::set_options(std::unique_ptr<OptimizerOptions> options) { options_ = std::move(options); }
+
 optim::Optimizer::Optimizer(std::vector<OptimizerParamGroup> groups, std::unique_ptr<OptimizerOptions> defaults) : defaults_(std::move(defaults)) {
   for (const OptimizerParamGroup& group : groups) add_param_group(group);
 }
+
+optim::Optimizer::Optimizer(std::vector<Tensor> parameters, std::unique_ptr<OptimizerOptions> defaults)
+    : Optimizer(std::vector<OptimizerParamGroup>{OptimizerParamGroup(std::move(parameters))}, std::move(defaults)) {}
+optim::Optimizer::Optimizer(Optimizer&&) = default;
+optim::Optimizer& optim::Optimizer::operator=(Optimizer&&) = default;
+optim::Optimizer::~Optimizer() = default;
+
+void optim::Optimizer::add_parameters(const std::vector<Tensor>& parameters) { add_param_group(OptimizerParamGroup(parameters)); }
+std::vector<Tensor>& optim::Optimizer::parameters() { return param_groups_.at(0).params(); }
+const std::vector<Tensor>& optim::Optimizer::parameters() const { return param_groups_.at(0).params(); }
 
 Tensor optim::Optimizer::evaluate(const LossClosure& closure) {
   if (!closure) return {};
@@ -369,16 +386,14 @@ struct SGDOptions : public OptimizerCloneableOptions<SGDOptions> {
   TORCH_ARG(bool, nesterov) = false;
 
  public:
-  Fields fields() override {
-    return {{"lr", &lr_}, {"momentum", &momentum_}, {"dampening", &dampening_}, {"weight_decay", &weight_decay_}, {"nesterov", &nesterov_}};
-  }
+  Fields fields() override;
 };
 
 struct SGDParamState : public OptimizerCloneableParamState<SGDParamState> {
   TORCH_ARG(Tensor, momentum_buffer);
 
  public:
-  Fields fields() override { return {{"momentum_buffer", &momentum_buffer_}}; }
+  Fields fields() override;
 };
 
 // Stochastic gradient descent: p -= lr * v with v = momentum * v + (1 - dampening) * g, where g includes weight_decay * p.
@@ -386,17 +401,24 @@ struct SGDParamState : public OptimizerCloneableParamState<SGDParamState> {
 class SGD : public Optimizer {
  public:
   SGD(std::vector<OptimizerParamGroup> groups, SGDOptions defaults);
-  SGD(std::vector<Tensor> params, SGDOptions defaults) : SGD({OptimizerParamGroup(std::move(params))}, std::move(defaults)) {}
+  SGD(std::vector<Tensor> params, SGDOptions defaults);
   Tensor step(LossClosure closure = nullptr) override;
   std::string name() const override { return "SGD"; }
   static inline GroupStep group_step = nullptr;  // set at start-up, by chapter 89
-  std::unique_ptr<OptimizerParamState> make_state() const override { return std::make_unique<SGDParamState>(); }
+  std::unique_ptr<OptimizerParamState> make_state() const override;
 };
 
 }  // namespace optim
 
 // %%
 //| export optim/sgd.cpp
+optim::Fields optim::SGDOptions::fields() {
+  return {{"lr", &lr_}, {"momentum", &momentum_}, {"dampening", &dampening_}, {"weight_decay", &weight_decay_}, {"nesterov", &nesterov_}};
+}
+optim::Fields optim::SGDParamState::fields() { return {{"momentum_buffer", &momentum_buffer_}}; }
+optim::SGD::SGD(std::vector<Tensor> params, SGDOptions defaults) : SGD({OptimizerParamGroup(std::move(params))}, std::move(defaults)) {}
+std::unique_ptr<optim::OptimizerParamState> optim::SGD::make_state() const { return std::make_unique<SGDParamState>(); }
+
 optim::SGDOptions::SGDOptions(double lr) : lr_(lr) {}
 
 optim::SGD::SGD(std::vector<OptimizerParamGroup> groups, SGDOptions defaults) : Optimizer(std::move(groups), std::make_unique<SGDOptions>(defaults)) {
@@ -845,7 +867,7 @@ TEST_CASE("SGD: a closure computes the loss, and bad settings are refused") {
 namespace optim {
 
 struct AdagradOptions : public OptimizerCloneableOptions<AdagradOptions> {
-  AdagradOptions(double lr = 1e-2) : lr_(lr) {}
+  AdagradOptions(double lr = 1e-2);
   TORCH_ARG(double, lr);
   TORCH_ARG(double, lr_decay) = 0;
   TORCH_ARG(double, weight_decay) = 0;
@@ -853,9 +875,7 @@ struct AdagradOptions : public OptimizerCloneableOptions<AdagradOptions> {
   TORCH_ARG(double, eps) = 1e-10;
 
  public:
-  Fields fields() override {
-    return {{"lr", &lr_}, {"lr_decay", &lr_decay_}, {"weight_decay", &weight_decay_}, {"initial_accumulator_value", &initial_accumulator_value_}, {"eps", &eps_}};
-  }
+  Fields fields() override;
 };
 
 struct AdagradParamState : public OptimizerCloneableParamState<AdagradParamState> {
@@ -863,7 +883,7 @@ struct AdagradParamState : public OptimizerCloneableParamState<AdagradParamState
   TORCH_ARG(std::int64_t, step) = 0;
 
  public:
-  Fields fields() override { return {{"sum", &sum_}, {"step", &step_}}; }
+  Fields fields() override;
 };
 
 // Adagrad: a step of lr * g / (sqrt(sum of g^2) + eps), where the rate may also fall as lr / (1 + steps * lr_decay).
@@ -871,16 +891,24 @@ struct AdagradParamState : public OptimizerCloneableParamState<AdagradParamState
 class Adagrad : public Optimizer {
  public:
   Adagrad(std::vector<OptimizerParamGroup> groups, AdagradOptions defaults = {});
-  Adagrad(std::vector<Tensor> params, AdagradOptions defaults = {}) : Adagrad({OptimizerParamGroup(std::move(params))}, std::move(defaults)) {}
+  Adagrad(std::vector<Tensor> params, AdagradOptions defaults = {});
   Tensor step(LossClosure closure = nullptr) override;
   std::string name() const override { return "Adagrad"; }
-  std::unique_ptr<OptimizerParamState> make_state() const override { return std::make_unique<AdagradParamState>(); }
+  std::unique_ptr<OptimizerParamState> make_state() const override;
 };
 
 }  // namespace optim
 
 // %%
 //| export optim/adagrad.cpp
+optim::AdagradOptions::AdagradOptions(double lr) : lr_(lr) {}
+optim::Fields optim::AdagradOptions::fields() {
+  return {{"lr", &lr_}, {"lr_decay", &lr_decay_}, {"weight_decay", &weight_decay_}, {"initial_accumulator_value", &initial_accumulator_value_}, {"eps", &eps_}};
+}
+optim::Fields optim::AdagradParamState::fields() { return {{"sum", &sum_}, {"step", &step_}}; }
+optim::Adagrad::Adagrad(std::vector<Tensor> params, AdagradOptions defaults) : Adagrad({OptimizerParamGroup(std::move(params))}, std::move(defaults)) {}
+std::unique_ptr<optim::OptimizerParamState> optim::Adagrad::make_state() const { return std::make_unique<AdagradParamState>(); }
+
 optim::Adagrad::Adagrad(std::vector<OptimizerParamGroup> groups, AdagradOptions defaults)
     : Optimizer(std::move(groups), std::make_unique<AdagradOptions>(defaults)) {
   TORCH_CHECK(defaults.lr() >= 0, "Invalid learning rate: ", defaults.lr());
@@ -931,7 +959,7 @@ TEST_CASE("Adagrad: three steps in PyTorch's numbers, plain and with every setti
 namespace optim {
 
 struct RMSpropOptions : public OptimizerCloneableOptions<RMSpropOptions> {
-  RMSpropOptions(double lr = 1e-2) : lr_(lr) {}
+  RMSpropOptions(double lr = 1e-2);
   TORCH_ARG(double, lr);
   TORCH_ARG(double, alpha) = 0.99;
   TORCH_ARG(double, eps) = 1e-8;
@@ -940,9 +968,7 @@ struct RMSpropOptions : public OptimizerCloneableOptions<RMSpropOptions> {
   TORCH_ARG(bool, centered) = false;
 
  public:
-  Fields fields() override {
-    return {{"lr", &lr_}, {"alpha", &alpha_}, {"eps", &eps_}, {"weight_decay", &weight_decay_}, {"momentum", &momentum_}, {"centered", &centered_}};
-  }
+  Fields fields() override;
 };
 
 struct RMSpropParamState : public OptimizerCloneableParamState<RMSpropParamState> {
@@ -952,9 +978,7 @@ struct RMSpropParamState : public OptimizerCloneableParamState<RMSpropParamState
   TORCH_ARG(Tensor, grad_avg);
 
  public:
-  Fields fields() override {
-    return {{"step", &step_}, {"square_avg", &square_avg_}, {"momentum_buffer", &momentum_buffer_}, {"grad_avg", &grad_avg_}};
-  }
+  Fields fields() override;
 };
 
 // RMSprop: the gradient divided by the root of the running mean of its square (centered: of its variance), with momentum on the quotient.
@@ -962,16 +986,26 @@ struct RMSpropParamState : public OptimizerCloneableParamState<RMSpropParamState
 class RMSprop : public Optimizer {
  public:
   RMSprop(std::vector<OptimizerParamGroup> groups, RMSpropOptions defaults = {});
-  RMSprop(std::vector<Tensor> params, RMSpropOptions defaults = {}) : RMSprop({OptimizerParamGroup(std::move(params))}, std::move(defaults)) {}
+  RMSprop(std::vector<Tensor> params, RMSpropOptions defaults = {});
   Tensor step(LossClosure closure = nullptr) override;
   std::string name() const override { return "RMSprop"; }
-  std::unique_ptr<OptimizerParamState> make_state() const override { return std::make_unique<RMSpropParamState>(); }
+  std::unique_ptr<OptimizerParamState> make_state() const override;
 };
 
 }  // namespace optim
 
 // %%
 //| export optim/rmsprop.cpp
+optim::RMSpropOptions::RMSpropOptions(double lr) : lr_(lr) {}
+optim::Fields optim::RMSpropOptions::fields() {
+  return {{"lr", &lr_}, {"alpha", &alpha_}, {"eps", &eps_}, {"weight_decay", &weight_decay_}, {"momentum", &momentum_}, {"centered", &centered_}};
+}
+optim::Fields optim::RMSpropParamState::fields() {
+  return {{"step", &step_}, {"square_avg", &square_avg_}, {"momentum_buffer", &momentum_buffer_}, {"grad_avg", &grad_avg_}};
+}
+optim::RMSprop::RMSprop(std::vector<Tensor> params, RMSpropOptions defaults) : RMSprop({OptimizerParamGroup(std::move(params))}, std::move(defaults)) {}
+std::unique_ptr<optim::OptimizerParamState> optim::RMSprop::make_state() const { return std::make_unique<RMSpropParamState>(); }
+
 optim::RMSprop::RMSprop(std::vector<OptimizerParamGroup> groups, RMSpropOptions defaults)
     : Optimizer(std::move(groups), std::make_unique<RMSpropOptions>(defaults)) {
   TORCH_CHECK(defaults.lr() >= 0, "Invalid learning rate: ", defaults.lr());
@@ -1110,7 +1144,7 @@ TEST_CASE("RMSprop: three steps in PyTorch's numbers, plain, with momentum, and 
 namespace optim {
 
 struct AdamOptions : public OptimizerCloneableOptions<AdamOptions> {
-  AdamOptions(double lr = 1e-3) : lr_(lr) {}
+  AdamOptions(double lr = 1e-3);
   using betas_t = std::tuple<double, double>;
   TORCH_ARG(double, lr);
   TORCH_ARG(betas_t, betas) = std::make_tuple(0.9, 0.999);
@@ -1119,14 +1153,11 @@ struct AdamOptions : public OptimizerCloneableOptions<AdamOptions> {
   TORCH_ARG(bool, amsgrad) = false;
 
  public:
-  Fields fields() override {
-    auto& [beta1, beta2] = betas_;
-    return {{"lr", &lr_}, {"beta1", &beta1}, {"beta2", &beta2}, {"eps", &eps_}, {"weight_decay", &weight_decay_}, {"amsgrad", &amsgrad_}};
-  }
+  Fields fields() override;
 };
 
 struct AdamWOptions : public OptimizerCloneableOptions<AdamWOptions> {
-  AdamWOptions(double lr = 1e-3) : lr_(lr) {}
+  AdamWOptions(double lr = 1e-3);
   using betas_t = std::tuple<double, double>;
   TORCH_ARG(double, lr);
   TORCH_ARG(betas_t, betas) = std::make_tuple(0.9, 0.999);
@@ -1135,10 +1166,7 @@ struct AdamWOptions : public OptimizerCloneableOptions<AdamWOptions> {
   TORCH_ARG(bool, amsgrad) = false;
 
  public:
-  Fields fields() override {
-    auto& [beta1, beta2] = betas_;
-    return {{"lr", &lr_}, {"beta1", &beta1}, {"beta2", &beta2}, {"eps", &eps_}, {"weight_decay", &weight_decay_}, {"amsgrad", &amsgrad_}};
-  }
+  Fields fields() override;
 };
 
 struct AdamParamState : public OptimizerCloneableParamState<AdamParamState> {
@@ -1148,9 +1176,7 @@ struct AdamParamState : public OptimizerCloneableParamState<AdamParamState> {
   TORCH_ARG(Tensor, max_exp_avg_sq);
 
  public:
-  Fields fields() override {
-    return {{"step", &step_}, {"exp_avg", &exp_avg_}, {"exp_avg_sq", &exp_avg_sq_}, {"max_exp_avg_sq", &max_exp_avg_sq_}};
-  }
+  Fields fields() override;
 };
 using AdamWParamState = AdamParamState;
 
@@ -1159,28 +1185,46 @@ using AdamWParamState = AdamParamState;
 class Adam : public Optimizer {
  public:
   Adam(std::vector<OptimizerParamGroup> groups, AdamOptions defaults = {});
-  Adam(std::vector<Tensor> params, AdamOptions defaults = {}) : Adam({OptimizerParamGroup(std::move(params))}, std::move(defaults)) {}
+  Adam(std::vector<Tensor> params, AdamOptions defaults = {});
   Tensor step(LossClosure closure = nullptr) override;
   std::string name() const override { return "Adam"; }
   static inline GroupStep group_step = nullptr;  // set at start-up, by chapter 89
-  std::unique_ptr<OptimizerParamState> make_state() const override { return std::make_unique<AdamParamState>(); }
+  std::unique_ptr<OptimizerParamState> make_state() const override;
 };
 
 // AdamW: Adam whose weight decay shrinks the parameter itself, apart from the gradient. Source: Loshchilov and Hutter 2019.
 class AdamW : public Optimizer {
  public:
   AdamW(std::vector<OptimizerParamGroup> groups, AdamWOptions defaults = {});
-  AdamW(std::vector<Tensor> params, AdamWOptions defaults = {}) : AdamW({OptimizerParamGroup(std::move(params))}, std::move(defaults)) {}
+  AdamW(std::vector<Tensor> params, AdamWOptions defaults = {});
   Tensor step(LossClosure closure = nullptr) override;
   std::string name() const override { return "AdamW"; }
   static inline GroupStep group_step = nullptr;  // set at start-up, by chapter 89
-  std::unique_ptr<OptimizerParamState> make_state() const override { return std::make_unique<AdamParamState>(); }
+  std::unique_ptr<OptimizerParamState> make_state() const override;
 };
 
 }  // namespace optim
 
 // %%
 //| export optim/adam.cpp
+optim::AdamOptions::AdamOptions(double lr) : lr_(lr) {}
+optim::Fields optim::AdamOptions::fields() {
+  auto& [beta1, beta2] = betas_;
+  return {{"lr", &lr_}, {"beta1", &beta1}, {"beta2", &beta2}, {"eps", &eps_}, {"weight_decay", &weight_decay_}, {"amsgrad", &amsgrad_}};
+}
+optim::AdamWOptions::AdamWOptions(double lr) : lr_(lr) {}
+optim::Fields optim::AdamWOptions::fields() {
+  auto& [beta1, beta2] = betas_;
+  return {{"lr", &lr_}, {"beta1", &beta1}, {"beta2", &beta2}, {"eps", &eps_}, {"weight_decay", &weight_decay_}, {"amsgrad", &amsgrad_}};
+}
+optim::Fields optim::AdamParamState::fields() {
+  return {{"step", &step_}, {"exp_avg", &exp_avg_}, {"exp_avg_sq", &exp_avg_sq_}, {"max_exp_avg_sq", &max_exp_avg_sq_}};
+}
+optim::Adam::Adam(std::vector<Tensor> params, AdamOptions defaults) : Adam({OptimizerParamGroup(std::move(params))}, std::move(defaults)) {}
+std::unique_ptr<optim::OptimizerParamState> optim::Adam::make_state() const { return std::make_unique<AdamParamState>(); }
+optim::AdamW::AdamW(std::vector<Tensor> params, AdamWOptions defaults) : AdamW({OptimizerParamGroup(std::move(params))}, std::move(defaults)) {}
+std::unique_ptr<optim::OptimizerParamState> optim::AdamW::make_state() const { return std::make_unique<AdamParamState>(); }
+
 namespace {
 template <class Options>
 void check_adam(const Options& options) {

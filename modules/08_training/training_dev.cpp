@@ -1141,7 +1141,7 @@ class Trainer {
   // A callback that returns false ends the run after this epoch; it stays ended when it is resumed.
   void on_epoch(std::function<bool(const Progress&)> callback) { epoch_callbacks_.push_back(std::move(callback)); }
   // Values of a callback that belong to the run: kept in the checkpoint, and put back by resume(). They must outlive the trainer.
-  void remember(const std::string& name, Fields fields) { remembered_.emplace_back(name, std::move(fields)); }
+  void remember(const std::string& name, Fields fields);
   const Progress& progress() const { return progress_; }
 
  private:
@@ -1200,6 +1200,8 @@ void optim::Trainer::fit(Loader& loader) {
 
 // %%
 //| export optim/trainer.cpp
+void optim::Trainer::remember(const std::string& name, Fields fields) { remembered_.emplace_back(name, std::move(fields)); }
+
 optim::Trainer::Trainer(nn::Module& module, Forward forward, Optimizer& optimizer, Loss loss, TrainerOptions options)
     : module_(module), forward_(std::move(forward)), optimizer_(optimizer), loss_(std::move(loss)), options_(std::move(options)) {
   TORCH_CHECK_VALUE(options_.accumulate() >= 1, "Trainer needs accumulate of at least 1, but got ", options_.accumulate());

@@ -1148,8 +1148,8 @@ namespace nn {
 // The convolution of (N, C, H, W) or (C, H, W); see conv2d(). Padding of another kind than zeros is put around the input first.
 class Conv2dImpl : public ConvNdImpl<2, Conv2dImpl> {
  public:
-  Conv2dImpl(std::int64_t in_channels, std::int64_t out_channels, ExpandingArray<2> kernel_size) : Conv2dImpl(Conv2dOptions(in_channels, out_channels, kernel_size)) {}
-  explicit Conv2dImpl(const Conv2dOptions& options_) : ConvNdImpl(options_) {}
+  Conv2dImpl(std::int64_t in_channels, std::int64_t out_channels, ExpandingArray<2> kernel_size);
+  explicit Conv2dImpl(const Conv2dOptions& options_);
   Tensor forward(const Tensor& input);
 };
 TORCH_MODULE(Conv2d);
@@ -1162,6 +1162,9 @@ Tensor conv2d(const Tensor& input, const Tensor& weight, const Conv2dFuncOptions
 
 // %%
 //| export nn/conv.cpp
+nn::Conv2dImpl::Conv2dImpl(std::int64_t in_channels, std::int64_t out_channels, ExpandingArray<2> kernel_size) : Conv2dImpl(Conv2dOptions(in_channels, out_channels, kernel_size)) {}
+nn::Conv2dImpl::Conv2dImpl(const Conv2dOptions& options_) : ConvNdImpl(options_) {}
+
 Tensor nn::Conv2dImpl::forward(const Tensor& input) {
   const Tensor result = detail::convolve(as_batch("conv2d", input, 2), weight, bias, options);
   return input.dim() == 4 ? result : result.squeeze(0);
@@ -2044,7 +2047,7 @@ namespace models {
 // Two convolutions with batch norm, and a shortcut around them. He et al. 2015, figure 2.
 class BasicBlockImpl : public nn::Cloneable<BasicBlockImpl> {
  public:
-  BasicBlockImpl(std::int64_t in_channels_, std::int64_t out_channels_, std::int64_t stride_) : in_channels(in_channels_), out_channels(out_channels_), stride(stride_) { BasicBlockImpl::reset(); }
+  BasicBlockImpl(std::int64_t in_channels_, std::int64_t out_channels_, std::int64_t stride_);
   void reset() override;
   void pretty_print(std::ostream& stream) const override { stream << "tinytorch::models::BasicBlock"; }
   Tensor forward(const Tensor& input);
@@ -2076,12 +2079,16 @@ class ResNetImpl : public nn::Cloneable<ResNetImpl> {
 };
 TORCH_MODULE(ResNet);
 
-inline ResNet resnet20(std::int64_t classes = 10) { return ResNet(3, classes); }
+ResNet resnet20(std::int64_t classes = 10);
 
 }  // namespace models
 
 // %%
 //| export models/resnet.cpp
+models::ResNet models::resnet20(std::int64_t classes) { return ResNet(3, classes); }
+
+models::BasicBlockImpl::BasicBlockImpl(std::int64_t in_channels_, std::int64_t out_channels_, std::int64_t stride_) : in_channels(in_channels_), out_channels(out_channels_), stride(stride_) { BasicBlockImpl::reset(); }
+
 namespace {
 // 3 x 3, with padding 1 and no bias: the batch norm behind it has one.
 nn::Conv2d conv3x3(std::int64_t in_channels, std::int64_t out_channels, std::int64_t stride) {

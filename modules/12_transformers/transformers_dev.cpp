@@ -183,8 +183,8 @@ struct LayerNormOptions {
 // layer_norm() with a weight of ones and a bias of zeros to learn from, or without either. Source: torch/csrc/api/src/nn/modules/normalization.cpp.
 class LayerNormImpl : public Cloneable<LayerNormImpl> {
  public:
-  LayerNormImpl(std::vector<std::int64_t> normalized_shape) : LayerNormImpl(LayerNormOptions(std::move(normalized_shape))) {}
-  explicit LayerNormImpl(LayerNormOptions options_) : options(std::move(options_)) { LayerNormImpl::reset(); }
+  LayerNormImpl(std::vector<std::int64_t> normalized_shape);
+  explicit LayerNormImpl(LayerNormOptions options_);
   void reset() override;
   void reset_parameters();
   void pretty_print(std::ostream& stream) const override;
@@ -382,6 +382,9 @@ Tensor layer_norm_backward(const Tensor& grad, const Tensor& input, std::size_t 
 
 // %%
 //| export nn/layer_norm.cpp
+nn::LayerNormImpl::LayerNormImpl(std::vector<std::int64_t> normalized_shape) : LayerNormImpl(LayerNormOptions(std::move(normalized_shape))) {}
+nn::LayerNormImpl::LayerNormImpl(LayerNormOptions options_) : options(std::move(options_)) { LayerNormImpl::reset(); }
+
 namespace {
 
 Tensor layer_norm_cpu(const Tensor& input, IntArrayRef normalized_shape, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, double eps) {
@@ -843,7 +846,7 @@ struct GPTOptions {
 // Causal self-attention with H heads over (B, T, C), with a cache for generation.
 class CausalSelfAttentionImpl : public nn::Cloneable<CausalSelfAttentionImpl> {
  public:
-  explicit CausalSelfAttentionImpl(GPTOptions options_) : options(std::move(options_)) { CausalSelfAttentionImpl::reset(); }
+  explicit CausalSelfAttentionImpl(GPTOptions options_);
   void reset() override;
   // (B, T, C) -> (B, T, C). Each position sees itself and those before it; `mask`, as attention_mask() makes it, replaces this rule. With a `cache` the T positions follow those
   // in it, and are added to it; then T > 1 new positions after others need a mask. O(T S C + T C^2) for S positions in all.
@@ -858,7 +861,7 @@ TORCH_MODULE(CausalSelfAttention);
 // The feed-forward network: C -> 4 C -> gelu (by tanh, as GPT-2) -> C, for each position by itself.
 class FeedForwardImpl : public nn::Cloneable<FeedForwardImpl> {
  public:
-  explicit FeedForwardImpl(GPTOptions options_) : options(std::move(options_)) { FeedForwardImpl::reset(); }
+  explicit FeedForwardImpl(GPTOptions options_);
   void reset() override;
   Tensor forward(const Tensor& x);
 
@@ -871,7 +874,7 @@ TORCH_MODULE(FeedForward);
 // One transformer block, pre-norm. Source: Radford et al. 2019; Xiong et al. 2020 on the place of the normalization.
 class BlockImpl : public nn::Cloneable<BlockImpl> {
  public:
-  explicit BlockImpl(GPTOptions options_) : options(std::move(options_)) { BlockImpl::reset(); }
+  explicit BlockImpl(GPTOptions options_);
   void reset() override;
   // (B, T, C) -> (B, T, C): x plus attention of norm 1, plus feed-forward of norm 2. `mask` and `cache` go to the attention.
   Tensor forward(const Tensor& x, const Tensor& mask = Tensor(), KeyValueCache* cache = nullptr);
@@ -887,6 +890,20 @@ TORCH_MODULE(Block);
 
 // %%
 //| export models/gpt.cpp
+void models::GPTCache::reorder(const Tensor& rows) {
+  for (KeyValueCache& layer : layers) layer.reorder(rows);
+}
+
+std::size_t models::GPTCache::bytes() const {
+  std::size_t sum = 0;
+  for (const KeyValueCache& layer : layers) sum += layer.bytes();
+  return sum;
+}
+
+models::CausalSelfAttentionImpl::CausalSelfAttentionImpl(GPTOptions options_) : options(std::move(options_)) { CausalSelfAttentionImpl::reset(); }
+models::FeedForwardImpl::FeedForwardImpl(GPTOptions options_) : options(std::move(options_)) { FeedForwardImpl::reset(); }
+models::BlockImpl::BlockImpl(GPTOptions options_) : options(std::move(options_)) { BlockImpl::reset(); }
+
 void models::CausalSelfAttentionImpl::reset() {
   const std::int64_t C = options.n_embd();
   TORCH_CHECK(options.n_head() > 0 && C % options.n_head() == 0, "embed_dim must be divisible by num_heads\n[CausalSelfAttention] n_embd is ", C, " and n_head is ",
@@ -1131,14 +1148,8 @@ namespace models {
 struct GPTCache {
   explicit GPTCache(std::int64_t n_layer) : layers(static_cast<std::size_t>(n_layer)) {}
   std::int64_t length() const { return layers.empty() ? 0 : layers.front().length(); }
-  void reorder(const Tensor& rows) {
-    for (KeyValueCache& layer : layers) layer.reorder(rows);
-  }
-  std::size_t bytes() const {
-    std::size_t sum = 0;
-    for (const KeyValueCache& layer : layers) sum += layer.bytes();
-    return sum;
-  }
+  void reorder(const Tensor& rows);
+  std::size_t bytes() const;
   std::vector<KeyValueCache> layers;
 };
 
@@ -1146,7 +1157,7 @@ struct GPTCache {
 // Source: Radford et al. 2019, Language Models are Unsupervised Multitask Learners.
 class GPTImpl : public nn::Cloneable<GPTImpl> {
  public:
-  explicit GPTImpl(GPTOptions options_) : options(std::move(options_)) { GPTImpl::reset(); }
+  explicit GPTImpl(GPTOptions options_);
   void reset() override;
   // Draws all parameters anew, as GPT-2 does.
   void init_weights();
@@ -1178,6 +1189,8 @@ std::vector<optim::OptimizerParamGroup> decay_groups(const nn::Module& module, c
 
 // %%
 //| export models/gpt.cpp
+models::GPTImpl::GPTImpl(GPTOptions options_) : options(std::move(options_)) { GPTImpl::reset(); }
+
 void models::GPTImpl::reset() {
   wte = register_module("wte", nn::Embedding(options.vocab_size(), options.n_embd()));
   wpe = register_module("wpe", nn::Embedding(options.block_size(), options.n_embd()));

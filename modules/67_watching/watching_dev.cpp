@@ -86,7 +86,7 @@ class EarlyStopping {
   explicit EarlyStopping(std::int64_t patience, double min_delta = 0) : patience_(patience), min_delta_(min_delta) {}
   bool goes_on(double metric);
   double best() const { return best_; }
-  Fields fields() { return {{"best", &best_}, {"waited", &waited_}}; }
+  Fields fields();
 
  private:
   std::int64_t patience_;
@@ -99,6 +99,8 @@ class EarlyStopping {
 
 // %%
 //| export optim/early_stopping.cpp
+optim::Fields optim::EarlyStopping::fields() { return {{"best", &best_}, {"waited", &waited_}}; }
+
 bool optim::EarlyStopping::goes_on(double metric) {
   if (metric < best_ - min_delta_) {
     best_ = metric;

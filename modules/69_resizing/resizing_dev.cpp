@@ -384,7 +384,7 @@ Tensor interpolate(const Tensor& input, const InterpolateFuncOptions& options = 
 
 class UpsampleImpl : public Cloneable<UpsampleImpl> {
  public:
-  explicit UpsampleImpl(UpsampleOptions options_ = {}) : options(std::move(options_)) {}
+  explicit UpsampleImpl(UpsampleOptions options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input);
@@ -396,6 +396,8 @@ TORCH_MODULE(Upsample);
 
 // %%
 //| export nn/resize.cpp
+nn::UpsampleImpl::UpsampleImpl(UpsampleOptions options_) : options(std::move(options_)) {}
+
 namespace {
 using InterpolateMode = nn::functional::InterpolateFuncOptions::mode_t;
 
@@ -946,7 +948,7 @@ inline Tensor fractional_max_pool3d(const Tensor& input, const FractionalMaxPool
 
 class PixelShuffleImpl : public Cloneable<PixelShuffleImpl> {
  public:
-  explicit PixelShuffleImpl(const PixelShuffleOptions& options_) : options(options_) {}
+  explicit PixelShuffleImpl(const PixelShuffleOptions& options_);
   void reset() override {}
   void pretty_print(std::ostream& stream) const override { stream << "torch::nn::PixelShuffle(upscale_factor=" << options.upscale_factor() << ")"; }
   Tensor forward(const Tensor& input) { return pixel_shuffle(input, options.upscale_factor()); }
@@ -955,7 +957,7 @@ class PixelShuffleImpl : public Cloneable<PixelShuffleImpl> {
 TORCH_MODULE(PixelShuffle);
 class PixelUnshuffleImpl : public Cloneable<PixelUnshuffleImpl> {
  public:
-  explicit PixelUnshuffleImpl(const PixelUnshuffleOptions& options_) : options(options_) {}
+  explicit PixelUnshuffleImpl(const PixelUnshuffleOptions& options_);
   void reset() override {}
   void pretty_print(std::ostream& stream) const override { stream << "torch::nn::PixelUnshuffle(downscale_factor=" << options.downscale_factor() << ")"; }
   Tensor forward(const Tensor& input) { return pixel_unshuffle(input, options.downscale_factor()); }
@@ -1020,6 +1022,9 @@ TINYTORCH_FRACTIONAL_POOL(3)
 
 // %%
 //| export nn/pixels.cpp
+nn::PixelShuffleImpl::PixelShuffleImpl(const PixelShuffleOptions& options_) : options(options_) {}
+nn::PixelUnshuffleImpl::PixelUnshuffleImpl(const PixelUnshuffleOptions& options_) : options(options_) {}
+
 namespace nn {
 namespace {
 // The size that pooling came from: the smallest one, or the one that is asked for, which may be larger or smaller by less than a stride.
@@ -1229,8 +1234,8 @@ Tensor local_response_norm(const Tensor& input, const LocalResponseNormFuncOptio
 
 class LocalResponseNormImpl : public Cloneable<LocalResponseNormImpl> {
  public:
-  LocalResponseNormImpl(std::int64_t size) : LocalResponseNormImpl(LocalResponseNormOptions(size)) {}
-  explicit LocalResponseNormImpl(const LocalResponseNormOptions& options_) : options(options_) {}
+  LocalResponseNormImpl(std::int64_t size);
+  explicit LocalResponseNormImpl(const LocalResponseNormOptions& options_);
   void reset() override {}
   void pretty_print(std::ostream& stream) const override {
     stream << "torch::nn::LocalResponseNorm(" << options.size() << ", alpha=" << options.alpha() << ", beta=" << options.beta() << ", k=" << options.k() << ")";
@@ -1251,17 +1256,14 @@ struct CrossMapLRN2dOptions {
 
 class CrossMapLRN2dImpl : public Cloneable<CrossMapLRN2dImpl> {
  public:
-  CrossMapLRN2dImpl(std::int64_t size) : CrossMapLRN2dImpl(CrossMapLRN2dOptions(size)) {}
-  explicit CrossMapLRN2dImpl(const CrossMapLRN2dOptions& options_) : options(options_) {}
+  CrossMapLRN2dImpl(std::int64_t size);
+  explicit CrossMapLRN2dImpl(const CrossMapLRN2dOptions& options_);
   void reset() override {}
   void pretty_print(std::ostream& stream) const override {
     stream << "torch::nn::CrossMapLRN2d(" << options.size() << ", alpha=" << options.alpha() << ", beta=" << options.beta() << ", k=" << options.k() << ")";
   }
   // input (N, C, H, W) -> the same sizes.
-  Tensor forward(const Tensor& input) {
-    TORCH_CHECK(input.dim() == 4, "CrossMapLRN2d: Expected input to be 4D, got ", input.dim(), "D instead.");
-    return functional::local_response_norm(input, LocalResponseNormOptions(options.size()).alpha(options.alpha()).beta(options.beta()).k(static_cast<double>(options.k())));
-  }
+  Tensor forward(const Tensor& input);
   CrossMapLRN2dOptions options;
 };
 TORCH_MODULE(CrossMapLRN2d);
@@ -1270,6 +1272,16 @@ TORCH_MODULE(CrossMapLRN2d);
 
 // %%
 //| export nn/edges.cpp
+nn::LocalResponseNormImpl::LocalResponseNormImpl(std::int64_t size) : LocalResponseNormImpl(LocalResponseNormOptions(size)) {}
+nn::LocalResponseNormImpl::LocalResponseNormImpl(const LocalResponseNormOptions& options_) : options(options_) {}
+nn::CrossMapLRN2dImpl::CrossMapLRN2dImpl(std::int64_t size) : CrossMapLRN2dImpl(CrossMapLRN2dOptions(size)) {}
+nn::CrossMapLRN2dImpl::CrossMapLRN2dImpl(const CrossMapLRN2dOptions& options_) : options(options_) {}
+
+Tensor nn::CrossMapLRN2dImpl::forward(const Tensor& input) {
+  TORCH_CHECK(input.dim() == 4, "CrossMapLRN2d: Expected input to be 4D, got ", input.dim(), "D instead.");
+  return functional::local_response_norm(input, LocalResponseNormOptions(options.size()).alpha(options.alpha()).beta(options.beta()).k(static_cast<double>(options.k())));
+}
+
 Tensor nn::functional::local_response_norm(const Tensor& input, const LocalResponseNormFuncOptions& options) {
   TORCH_CHECK(input.dim() >= 3, "Expected 3D or higher dimensionality input (got ", input.dim(), " dimensions)");
   const std::int64_t C = input.size(1);

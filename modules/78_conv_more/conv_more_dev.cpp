@@ -131,8 +131,8 @@ inline Tensor fold(const Tensor& input, const FoldFuncOptions& options) {
 
 class UnfoldImpl : public Cloneable<UnfoldImpl> {
  public:
-  UnfoldImpl(ExpandingArray<2> kernel_size) : UnfoldImpl(UnfoldOptions(kernel_size)) {}
-  explicit UnfoldImpl(const UnfoldOptions& options_) : options(options_) {}
+  UnfoldImpl(ExpandingArray<2> kernel_size);
+  explicit UnfoldImpl(const UnfoldOptions& options_);
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input) { return functional::unfold(input, options); }
@@ -142,8 +142,8 @@ TORCH_MODULE(Unfold);
 
 class FoldImpl : public Cloneable<FoldImpl> {
  public:
-  FoldImpl(ExpandingArray<2> output_size, ExpandingArray<2> kernel_size) : FoldImpl(FoldOptions(output_size, kernel_size)) {}
-  explicit FoldImpl(const FoldOptions& options_) : options(options_) {}
+  FoldImpl(ExpandingArray<2> output_size, ExpandingArray<2> kernel_size);
+  explicit FoldImpl(const FoldOptions& options_);
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input) { return functional::fold(input, options); }
@@ -155,6 +155,11 @@ TORCH_MODULE(Fold);
 
 // %%
 //| export nn/fold.cpp
+nn::UnfoldImpl::UnfoldImpl(ExpandingArray<2> kernel_size) : UnfoldImpl(UnfoldOptions(kernel_size)) {}
+nn::UnfoldImpl::UnfoldImpl(const UnfoldOptions& options_) : options(options_) {}
+nn::FoldImpl::FoldImpl(ExpandingArray<2> output_size, ExpandingArray<2> kernel_size) : FoldImpl(FoldOptions(output_size, kernel_size)) {}
+nn::FoldImpl::FoldImpl(const FoldOptions& options_) : options(options_) {}
+
 namespace {
 WindowGrid checked_grid(IntArrayRef kernel_size, IntArrayRef dilation, IntArrayRef padding, IntArrayRef stride) {
   const WindowGrid grid{expanded_to("kernel_size", kernel_size, 2), expanded_to("stride", stride, 2), expanded_to("padding", padding, 2), expanded_to("dilation", dilation, 2)};
@@ -268,8 +273,8 @@ Tensor of_batch(const char* name, const Tensor& input, std::int64_t dims, F f) {
 
 class Conv1dImpl : public ConvNdImpl<1, Conv1dImpl> {
  public:
-  Conv1dImpl(std::int64_t in_channels, std::int64_t out_channels, ExpandingArray<1> kernel_size) : Conv1dImpl(Conv1dOptions(in_channels, out_channels, kernel_size)) {}
-  explicit Conv1dImpl(const Conv1dOptions& options_) : ConvNdImpl(options_) {}
+  Conv1dImpl(std::int64_t in_channels, std::int64_t out_channels, ExpandingArray<1> kernel_size);
+  explicit Conv1dImpl(const Conv1dOptions& options_);
   Tensor forward(const Tensor& input) {
     return detail::of_batch("conv1d", input, 1, [&](const Tensor& batch) { return detail::convolve(batch, weight, bias, options); });
   }
@@ -277,8 +282,8 @@ class Conv1dImpl : public ConvNdImpl<1, Conv1dImpl> {
 TORCH_MODULE(Conv1d);
 class Conv3dImpl : public ConvNdImpl<3, Conv3dImpl> {
  public:
-  Conv3dImpl(std::int64_t in_channels, std::int64_t out_channels, ExpandingArray<3> kernel_size) : Conv3dImpl(Conv3dOptions(in_channels, out_channels, kernel_size)) {}
-  explicit Conv3dImpl(const Conv3dOptions& options_) : ConvNdImpl(options_) {}
+  Conv3dImpl(std::int64_t in_channels, std::int64_t out_channels, ExpandingArray<3> kernel_size);
+  explicit Conv3dImpl(const Conv3dOptions& options_);
   Tensor forward(const Tensor& input) {
     return detail::of_batch("conv3d", input, 3, [&](const Tensor& batch) { return detail::convolve(batch, weight, bias, options); });
   }
@@ -412,6 +417,11 @@ Tensor nn::ConvTransposeNdImpl<D, Derived>::forward(const Tensor& input, const s
 
 // %%
 //| export nn/more_conv.cpp
+nn::Conv1dImpl::Conv1dImpl(std::int64_t in_channels, std::int64_t out_channels, ExpandingArray<1> kernel_size) : Conv1dImpl(Conv1dOptions(in_channels, out_channels, kernel_size)) {}
+nn::Conv1dImpl::Conv1dImpl(const Conv1dOptions& options_) : ConvNdImpl(options_) {}
+nn::Conv3dImpl::Conv3dImpl(std::int64_t in_channels, std::int64_t out_channels, ExpandingArray<3> kernel_size) : Conv3dImpl(Conv3dOptions(in_channels, out_channels, kernel_size)) {}
+nn::Conv3dImpl::Conv3dImpl(const Conv3dOptions& options_) : ConvNdImpl(options_) {}
+
 namespace {
 Tensor conv_nd(const char* name, std::int64_t dims, const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias, IntArrayRef stride, IntArrayRef padding,
                IntArrayRef dilation, bool transposed, IntArrayRef output_padding, std::int64_t groups) {
@@ -977,8 +987,8 @@ struct GroupNormOptions {
 
 class GroupNormImpl : public Cloneable<GroupNormImpl> {
  public:
-  GroupNormImpl(std::int64_t num_groups, std::int64_t num_channels) : GroupNormImpl(GroupNormOptions(num_groups, num_channels)) {}
-  explicit GroupNormImpl(const GroupNormOptions& options_) : options(options_) { GroupNormImpl::reset(); }
+  GroupNormImpl(std::int64_t num_groups, std::int64_t num_channels);
+  explicit GroupNormImpl(const GroupNormOptions& options_);
   void reset() override;
   void reset_parameters();
   void pretty_print(std::ostream& stream) const override;
@@ -1057,15 +1067,20 @@ struct InstanceNormFuncOptions {
   TORCH_ARG(double, momentum) = 0.1;
   TORCH_ARG(double, eps) = 1e-5;
 };
-inline Tensor instance_norm(const Tensor& input, const InstanceNormFuncOptions& options = {}) {
-  return tinytorch::instance_norm(input, options.weight(), options.bias(), options.running_mean(), options.running_var(), options.use_input_stats(), options.momentum(), options.eps());
-}
+Tensor instance_norm(const Tensor& input, const InstanceNormFuncOptions& options = {});
 }  // namespace functional
 
 }  // namespace nn
 
 // %%
 //| export nn/more_norm.cpp
+Tensor nn::functional::instance_norm(const Tensor& input, const InstanceNormFuncOptions& options) {
+  return tinytorch::instance_norm(input, options.weight(), options.bias(), options.running_mean(), options.running_var(), options.use_input_stats(), options.momentum(), options.eps());
+}
+
+nn::GroupNormImpl::GroupNormImpl(std::int64_t num_groups, std::int64_t num_channels) : GroupNormImpl(GroupNormOptions(num_groups, num_channels)) {}
+nn::GroupNormImpl::GroupNormImpl(const GroupNormOptions& options_) : options(options_) { GroupNormImpl::reset(); }
+
 namespace {
 std::optional<Tensor> present(const std::optional<Tensor>& tensor) { return tensor && tensor->defined() ? tensor : std::nullopt; }
 

@@ -350,7 +350,7 @@ Tensor embedding_bag(const Tensor& input, const Tensor& weight, const EmbeddingB
 // A trained table whose rows are summed, averaged or maximized by bags. Born normal (0, 1), its padding row zero. Source: torch/csrc/api/src/nn/modules/embedding.cpp.
 class EmbeddingBagImpl : public Cloneable<EmbeddingBagImpl> {
  public:
-  EmbeddingBagImpl(std::int64_t num_embeddings, std::int64_t embedding_dim) : EmbeddingBagImpl(EmbeddingBagOptions(num_embeddings, embedding_dim)) {}
+  EmbeddingBagImpl(std::int64_t num_embeddings, std::int64_t embedding_dim);
   explicit EmbeddingBagImpl(EmbeddingBagOptions options_);
   void reset() override;
   void reset_parameters();
@@ -374,6 +374,8 @@ class EmbeddingBag : public ModuleHolder<EmbeddingBagImpl> {
 
 // %%
 //| export nn/embedding_bag.cpp
+nn::EmbeddingBagImpl::EmbeddingBagImpl(std::int64_t num_embeddings, std::int64_t embedding_dim) : EmbeddingBagImpl(EmbeddingBagOptions(num_embeddings, embedding_dim)) {}
+
 namespace {
 
 const char* mode_name(const nn::EmbeddingBagMode& mode) {
@@ -856,7 +858,7 @@ struct PositionalEncodingOptions {
 // Throws IndexError if offset + T goes beyond max_length.
 class PositionalEncodingImpl : public Cloneable<PositionalEncodingImpl> {
  public:
-  explicit PositionalEncodingImpl(const PositionalEncodingOptions& options_) : options(options_) { PositionalEncodingImpl::reset(); }
+  explicit PositionalEncodingImpl(const PositionalEncodingOptions& options_);
   void reset() override;
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& x, std::int64_t offset = 0);
@@ -870,10 +872,7 @@ TORCH_MODULE(PositionalEncoding);
 // offset + T goes beyond max_length: a learned table knows nothing of later positions.
 class LearnedPositionsImpl : public Cloneable<LearnedPositionsImpl> {
  public:
-  LearnedPositionsImpl(std::int64_t max_length, std::int64_t embedding_dim)
-      : max_length_(max_length), embedding_dim_(embedding_dim) {
-    LearnedPositionsImpl::reset();
-  }
+  LearnedPositionsImpl(std::int64_t max_length, std::int64_t embedding_dim);
   void reset() override;
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& x, std::int64_t offset = 0);
@@ -890,6 +889,10 @@ TORCH_MODULE(LearnedPositions);
 
 // %%
 //| export nn/position_modules.cpp
+nn::LearnedPositionsImpl::LearnedPositionsImpl(std::int64_t max_length, std::int64_t embedding_dim) : max_length_(max_length), embedding_dim_(embedding_dim) { LearnedPositionsImpl::reset(); }
+
+nn::PositionalEncodingImpl::PositionalEncodingImpl(const PositionalEncodingOptions& options_) : options(options_) { PositionalEncodingImpl::reset(); }
+
 namespace {
 // Rows offset .. offset + T of a table of positions, for x (..., T, D).
 Tensor rows_for(const Tensor& table, const Tensor& x, std::int64_t offset) {

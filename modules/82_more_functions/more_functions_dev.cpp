@@ -334,7 +334,7 @@ Tensor ctc_loss(const Tensor& log_probs, const Tensor& targets, const Tensor& in
 
 class CTCLossImpl : public Cloneable<CTCLossImpl> {
  public:
-  explicit CTCLossImpl(CTCLossOptions options_ = {}) : options(std::move(options_)) {}
+  explicit CTCLossImpl(CTCLossOptions options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& log_probs, const Tensor& targets, const Tensor& input_lengths, const Tensor& target_lengths) {
@@ -347,6 +347,8 @@ TORCH_MODULE(CTCLoss);
 
 // %%
 //| export nn/ctc.cpp
+nn::CTCLossImpl::CTCLossImpl(CTCLossOptions options_) : options(std::move(options_)) {}
+
 namespace {
 constexpr double kNever = -1e30;  // the logarithm of a probability of 0
 

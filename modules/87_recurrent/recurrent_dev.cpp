@@ -293,8 +293,8 @@ class RNNCellImplBase : public Cloneable<Derived> {
 // One step of rnn_tanh_cell or rnn_relu_cell; without hx from a state of zeros.
 class RNNCellImpl : public detail::RNNCellImplBase<RNNCellImpl> {
  public:
-  RNNCellImpl(std::int64_t input_size, std::int64_t hidden_size) : RNNCellImpl(RNNCellOptions(input_size, hidden_size)) {}
-  explicit RNNCellImpl(const RNNCellOptions& options_) : RNNCellImplBase({options_.input_size(), options_.hidden_size(), options_.bias(), 1}), options(options_) {}
+  RNNCellImpl(std::int64_t input_size, std::int64_t hidden_size);
+  explicit RNNCellImpl(const RNNCellOptions& options_);
   Tensor forward(const Tensor& input, const Tensor& hx = {});
   void pretty_print(std::ostream& stream) const override;
   RNNCellOptions options;
@@ -304,8 +304,8 @@ TORCH_MODULE(RNNCell);
 // One step of lstm_cell: (h, c); without hx from zeros.
 class LSTMCellImpl : public detail::RNNCellImplBase<LSTMCellImpl> {
  public:
-  LSTMCellImpl(std::int64_t input_size, std::int64_t hidden_size) : LSTMCellImpl(LSTMCellOptions(input_size, hidden_size)) {}
-  explicit LSTMCellImpl(const LSTMCellOptions& options_) : RNNCellImplBase({options_.input_size(), options_.hidden_size(), options_.bias(), 4}), options(options_) {}
+  LSTMCellImpl(std::int64_t input_size, std::int64_t hidden_size);
+  explicit LSTMCellImpl(const LSTMCellOptions& options_);
   std::tuple<Tensor, Tensor> forward(const Tensor& input, std::optional<std::tuple<Tensor, Tensor>> hx_opt = {});
   void pretty_print(std::ostream& stream) const override;
   LSTMCellOptions options;
@@ -315,8 +315,8 @@ TORCH_MODULE(LSTMCell);
 // One step of gru_cell; without hx from zeros.
 class GRUCellImpl : public detail::RNNCellImplBase<GRUCellImpl> {
  public:
-  GRUCellImpl(std::int64_t input_size, std::int64_t hidden_size) : GRUCellImpl(GRUCellOptions(input_size, hidden_size)) {}
-  explicit GRUCellImpl(const GRUCellOptions& options_) : RNNCellImplBase({options_.input_size(), options_.hidden_size(), options_.bias(), 3}), options(options_) {}
+  GRUCellImpl(std::int64_t input_size, std::int64_t hidden_size);
+  explicit GRUCellImpl(const GRUCellOptions& options_);
   Tensor forward(const Tensor& input, const Tensor& hx = {});
   void pretty_print(std::ostream& stream) const override;
   GRUCellOptions options;
@@ -327,6 +327,13 @@ TORCH_MODULE(GRUCell);
 
 // %%
 //| export nn/recurrent.cpp
+nn::RNNCellImpl::RNNCellImpl(std::int64_t input_size, std::int64_t hidden_size) : RNNCellImpl(RNNCellOptions(input_size, hidden_size)) {}
+nn::RNNCellImpl::RNNCellImpl(const RNNCellOptions& options_) : RNNCellImplBase({options_.input_size(), options_.hidden_size(), options_.bias(), 1}), options(options_) {}
+nn::LSTMCellImpl::LSTMCellImpl(std::int64_t input_size, std::int64_t hidden_size) : LSTMCellImpl(LSTMCellOptions(input_size, hidden_size)) {}
+nn::LSTMCellImpl::LSTMCellImpl(const LSTMCellOptions& options_) : RNNCellImplBase({options_.input_size(), options_.hidden_size(), options_.bias(), 4}), options(options_) {}
+nn::GRUCellImpl::GRUCellImpl(std::int64_t input_size, std::int64_t hidden_size) : GRUCellImpl(GRUCellOptions(input_size, hidden_size)) {}
+nn::GRUCellImpl::GRUCellImpl(const GRUCellOptions& options_) : RNNCellImplBase({options_.input_size(), options_.hidden_size(), options_.bias(), 3}), options(options_) {}
+
 namespace {
 // Uniform on [-1/sqrt(hidden_size), 1/sqrt(hidden_size)], in order.
 void reset_recurrent(const std::vector<Tensor>& weights, std::int64_t hidden_size) {
@@ -690,7 +697,7 @@ struct GRUOptions {
 // input (T, B, I), or (B, T, I) if batch_first; hx (layers * directions, B, H), default zeros -> (output (T, B, directions * H), h_n). O(T B H (I + H)) time per layer and direction.
 class RNNImpl : public detail::RNNImplBase<RNNImpl> {
  public:
-  RNNImpl(std::int64_t input_size, std::int64_t hidden_size) : RNNImpl(RNNOptions(input_size, hidden_size)) {}
+  RNNImpl(std::int64_t input_size, std::int64_t hidden_size);
   explicit RNNImpl(const RNNOptions& options_);
   std::tuple<Tensor, Tensor> forward(const Tensor& input, Tensor hx = {});
   // The same for sequences of unequal lengths; hx and h_n in the order in which they were packed from. So for LSTM and GRU.
@@ -706,7 +713,7 @@ TORCH_MODULE(RNN);
 // The same with hx = (h, c) -> (output, (h_n, c_n)). With proj_size P, h and the output have P features: h = W_hr (o tanh(c)).
 class LSTMImpl : public detail::RNNImplBase<LSTMImpl> {
  public:
-  LSTMImpl(std::int64_t input_size, std::int64_t hidden_size) : LSTMImpl(LSTMOptions(input_size, hidden_size)) {}
+  LSTMImpl(std::int64_t input_size, std::int64_t hidden_size);
   explicit LSTMImpl(const LSTMOptions& options_);
   std::tuple<Tensor, std::tuple<Tensor, Tensor>> forward(const Tensor& input, std::optional<std::tuple<Tensor, Tensor>> hx_opt = {});
   std::tuple<utils::rnn::PackedSequence, std::tuple<Tensor, Tensor>> forward_with_packed_input(const utils::rnn::PackedSequence& packed_input, std::optional<std::tuple<Tensor, Tensor>> hx_opt = {});
@@ -717,7 +724,7 @@ TORCH_MODULE(LSTM);
 
 class GRUImpl : public detail::RNNImplBase<GRUImpl> {
  public:
-  GRUImpl(std::int64_t input_size, std::int64_t hidden_size) : GRUImpl(GRUOptions(input_size, hidden_size)) {}
+  GRUImpl(std::int64_t input_size, std::int64_t hidden_size);
   explicit GRUImpl(const GRUOptions& options_);
   std::tuple<Tensor, Tensor> forward(const Tensor& input, Tensor hx = {});
   std::tuple<utils::rnn::PackedSequence, Tensor> forward_with_packed_input(const utils::rnn::PackedSequence& packed_input, Tensor hx = {});
@@ -730,6 +737,10 @@ TORCH_MODULE(GRU);
 
 // %%
 //| export nn/recurrent.cpp
+nn::RNNImpl::RNNImpl(std::int64_t input_size, std::int64_t hidden_size) : RNNImpl(RNNOptions(input_size, hidden_size)) {}
+nn::LSTMImpl::LSTMImpl(std::int64_t input_size, std::int64_t hidden_size) : LSTMImpl(LSTMOptions(input_size, hidden_size)) {}
+nn::GRUImpl::GRUImpl(std::int64_t input_size, std::int64_t hidden_size) : GRUImpl(GRUOptions(input_size, hidden_size)) {}
+
 std::vector<nn::detail::CellWeights> nn::detail::register_recurrent_weights(Module& module, const RNNOptionsBase& options) {
   TORCH_CHECK(options.dropout() >= 0 && options.dropout() <= 1, "dropout should be a number in range [0, 1] representing the probability of an element being zeroed");
   TORCH_CHECK(options.hidden_size() > 0, "hidden_size must be greater than zero");

@@ -109,8 +109,8 @@ struct BertOptions {
 // A linear layer under the name `dense`.
 class BertDenseImpl : public nn::Cloneable<BertDenseImpl> {
  public:
-  BertDenseImpl(std::int64_t in, std::int64_t out) : in_(in), out_(out) { BertDenseImpl::reset(); }
-  void reset() override { dense = register_module("dense", nn::Linear(in_, out_)); }
+  BertDenseImpl(std::int64_t in, std::int64_t out);
+  void reset() override;
   Tensor forward(const Tensor& x) { return dense->forward(x); }
   nn::Linear dense = nullptr;
 
@@ -122,7 +122,7 @@ TORCH_MODULE(BertDense);
 // What ends both halves of a layer: LayerNorm(residual + dropout(dense(x))).
 class BertOutputLayerImpl : public nn::Cloneable<BertOutputLayerImpl> {
  public:
-  BertOutputLayerImpl(std::int64_t in, BertOptions options_) : options(std::move(options_)), in_(in) { BertOutputLayerImpl::reset(); }
+  BertOutputLayerImpl(std::int64_t in, BertOptions options_);
   void reset() override;
   Tensor forward(const Tensor& x, const Tensor& residual);
   BertOptions options;
@@ -137,7 +137,7 @@ TORCH_MODULE(BertOutputLayer);
 
 class BertSelfAttentionImpl : public nn::Cloneable<BertSelfAttentionImpl> {
  public:
-  explicit BertSelfAttentionImpl(BertOptions options_) : options(std::move(options_)) { BertSelfAttentionImpl::reset(); }
+  explicit BertSelfAttentionImpl(BertOptions options_);
   void reset() override;
   // (B, T, C) -> (B, T, C). `mask` (B, 1, 1, T), Bool: true where a token may be looked at; undefined: everywhere.
   Tensor forward(const Tensor& x, const Tensor& mask);
@@ -148,7 +148,7 @@ TORCH_MODULE(BertSelfAttention);
 
 class BertAttentionImpl : public nn::Cloneable<BertAttentionImpl> {
  public:
-  explicit BertAttentionImpl(BertOptions options_) : options(std::move(options_)) { BertAttentionImpl::reset(); }
+  explicit BertAttentionImpl(BertOptions options_);
   void reset() override;
   Tensor forward(const Tensor& x, const Tensor& mask) { return output->forward(self->forward(x, mask), x); }
   BertOptions options;
@@ -159,7 +159,7 @@ TORCH_MODULE(BertAttention);
 
 class BertLayerImpl : public nn::Cloneable<BertLayerImpl> {
  public:
-  explicit BertLayerImpl(BertOptions options_) : options(std::move(options_)) { BertLayerImpl::reset(); }
+  explicit BertLayerImpl(BertOptions options_);
   void reset() override;
   Tensor forward(const Tensor& x, const Tensor& mask);
   BertOptions options;
@@ -171,7 +171,7 @@ TORCH_MODULE(BertLayer);
 
 class BertEncoderImpl : public nn::Cloneable<BertEncoderImpl> {
  public:
-  explicit BertEncoderImpl(BertOptions options_) : options(std::move(options_)) { BertEncoderImpl::reset(); }
+  explicit BertEncoderImpl(BertOptions options_);
   void reset() override;
   Tensor forward(Tensor x, const Tensor& mask);
   BertOptions options;
@@ -181,7 +181,7 @@ TORCH_MODULE(BertEncoder);
 
 class BertEmbeddingsImpl : public nn::Cloneable<BertEmbeddingsImpl> {
  public:
-  explicit BertEmbeddingsImpl(BertOptions options_) : options(std::move(options_)) { BertEmbeddingsImpl::reset(); }
+  explicit BertEmbeddingsImpl(BertOptions options_);
   void reset() override;
   Tensor forward(const Tensor& input_ids, const Tensor& token_type_ids);
   BertOptions options;
@@ -199,7 +199,7 @@ struct BertOutput {
 // An encoder: a vector for each token, in which the whole text takes part. Source: Devlin et al. 2018, BERT; names of parameters as in the files published on Hugging Face.
 class BertImpl : public nn::Cloneable<BertImpl> {
  public:
-  explicit BertImpl(BertOptions options_ = {}) : options(std::move(options_)) { BertImpl::reset(); }
+  explicit BertImpl(BertOptions options_ = {});
   void reset() override;
   // input_ids (B, T), Long. token_type_ids (B, T), Long: 0 for the first sentence, 1 for the second; undefined: all 0. attention_mask (B, T): not 0 for tokens, 0 for filling; undefined: no filling.
   // Throws on other shapes, and on texts longer than max_position_embeddings.
@@ -219,6 +219,17 @@ Tensor mean_embedding(const Tensor& hidden, const Tensor& attention_mask);
 
 // %%
 //| export models/bert.cpp
+void models::BertDenseImpl::reset() { dense = register_module("dense", nn::Linear(in_, out_)); }
+
+models::BertDenseImpl::BertDenseImpl(std::int64_t in, std::int64_t out) : in_(in), out_(out) { BertDenseImpl::reset(); }
+models::BertOutputLayerImpl::BertOutputLayerImpl(std::int64_t in, BertOptions options_) : options(std::move(options_)), in_(in) { BertOutputLayerImpl::reset(); }
+models::BertSelfAttentionImpl::BertSelfAttentionImpl(BertOptions options_) : options(std::move(options_)) { BertSelfAttentionImpl::reset(); }
+models::BertAttentionImpl::BertAttentionImpl(BertOptions options_) : options(std::move(options_)) { BertAttentionImpl::reset(); }
+models::BertLayerImpl::BertLayerImpl(BertOptions options_) : options(std::move(options_)) { BertLayerImpl::reset(); }
+models::BertEncoderImpl::BertEncoderImpl(BertOptions options_) : options(std::move(options_)) { BertEncoderImpl::reset(); }
+models::BertEmbeddingsImpl::BertEmbeddingsImpl(BertOptions options_) : options(std::move(options_)) { BertEmbeddingsImpl::reset(); }
+models::BertImpl::BertImpl(BertOptions options_) : options(std::move(options_)) { BertImpl::reset(); }
+
 namespace {
 nn::LayerNorm bert_norm(const models::BertOptions& options) { return nn::LayerNorm(nn::LayerNormOptions({options.hidden_size()}).eps(options.layer_norm_eps())); }
 

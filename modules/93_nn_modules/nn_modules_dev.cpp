@@ -484,8 +484,7 @@ class Sequential : public ModuleHolder<SequentialImpl> {
  public:
   using ModuleHolder<SequentialImpl>::ModuleHolder;
   Sequential() = default;
-  Sequential(std::initializer_list<NamedAnyModule> modules)
-      : ModuleHolder(std::make_shared<SequentialImpl>(modules)) {}
+  Sequential(std::initializer_list<NamedAnyModule> modules);
 };
 
 }  // namespace nn
@@ -505,6 +504,8 @@ ReturnType nn::SequentialImpl::forward(Inputs&&... inputs) {
 
 // %%
 //| export nn/sequential.cpp
+nn::Sequential::Sequential(std::initializer_list<NamedAnyModule> modules) : ModuleHolder(std::make_shared<SequentialImpl>(modules)) {}
+
 nn::SequentialImpl::SequentialImpl(OrderedDict<std::string, AnyModule>&& modules) {
   for (auto& item : modules) push_back(item.key(), std::move(item.value()));
 }
@@ -685,8 +686,8 @@ class ModuleDictImpl : public Cloneable<ModuleDictImpl> {
   using ConstIterator = Modules::ConstIterator;
 
   ModuleDictImpl() = default;
-  explicit ModuleDictImpl(const Pairs& modules) { update(modules); }
-  explicit ModuleDictImpl(const Modules& modules) { update(modules); }
+  explicit ModuleDictImpl(const Pairs& modules);
+  explicit ModuleDictImpl(const Modules& modules);
 
   void reset() override {}
   std::shared_ptr<Module> clone(const std::optional<Device>& device = std::nullopt) const override;
@@ -700,19 +701,19 @@ class ModuleDictImpl : public Cloneable<ModuleDictImpl> {
   }
   // Takes a module out and returns it. It stays registered.
   std::shared_ptr<Module> pop(const std::string& key);
-  void clear() { modules_.clear(); }
+  void clear();
 
-  Pairs items() const { return modules_.pairs(); }
-  std::vector<std::string> keys() const { return modules_.keys(); }
-  std::vector<std::shared_ptr<Module>> values() const { return modules_.values(); }
+  Pairs items() const;
+  std::vector<std::string> keys() const;
+  std::vector<std::shared_ptr<Module>> values() const;
   Iterator begin() { return modules_.begin(); }
   Iterator end() { return modules_.end(); }
   ConstIterator begin() const { return modules_.begin(); }
   ConstIterator end() const { return modules_.end(); }
   std::size_t size() const noexcept { return modules_.size(); }
   bool empty() const noexcept { return modules_.is_empty(); }
-  bool contains(const std::string& key) const noexcept { return modules_.contains(key); }
-  std::shared_ptr<Module> operator[](const std::string& key) const { return modules_[key]; }
+  bool contains(const std::string& key) const noexcept;
+  std::shared_ptr<Module> operator[](const std::string& key) const;
   template <ModuleType T>
   T& at(const std::string& key) const;
 
@@ -742,6 +743,16 @@ T& nn::ModuleDictImpl::at(const std::string& key) const {
 
 // %%
 //| export nn/containers.cpp
+void nn::ModuleDictImpl::clear() { modules_.clear(); }
+nn::ModuleDictImpl::Pairs nn::ModuleDictImpl::items() const { return modules_.pairs(); }
+std::vector<std::string> nn::ModuleDictImpl::keys() const { return modules_.keys(); }
+std::vector<std::shared_ptr<nn::Module>> nn::ModuleDictImpl::values() const { return modules_.values(); }
+bool nn::ModuleDictImpl::contains(const std::string& key) const noexcept { return modules_.contains(key); }
+std::shared_ptr<nn::Module> nn::ModuleDictImpl::operator[](const std::string& key) const { return modules_[key]; }
+
+nn::ModuleDictImpl::ModuleDictImpl(const Pairs& modules) { update(modules); }
+nn::ModuleDictImpl::ModuleDictImpl(const Modules& modules) { update(modules); }
+
 std::shared_ptr<nn::Module> nn::ModuleListImpl::clone(const std::optional<Device>& device) const {
   const auto copy = std::make_shared<ModuleListImpl>();
   copy->train(is_training());  // before it has children: each keeps its own mode
@@ -955,7 +966,7 @@ namespace nn {
 class FunctionalImpl : public Cloneable<FunctionalImpl> {
  public:
   using Function = std::function<Tensor(Tensor)>;
-  explicit FunctionalImpl(Function function) : function_(std::move(function)) {}
+  explicit FunctionalImpl(Function function);
   template <class F, class... Args>
     requires(sizeof...(Args) > 0)
   explicit FunctionalImpl(F function, Args&&... args)
@@ -972,7 +983,7 @@ TORCH_MODULE(Functional);
 
 class ReLUImpl : public Cloneable<ReLUImpl> {
  public:
-  explicit ReLUImpl(const ReLUOptions& options_ = {}) : options(options_) {}
+  explicit ReLUImpl(const ReLUOptions& options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(Tensor input) { return functional::relu(input, options); }
@@ -981,7 +992,7 @@ class ReLUImpl : public Cloneable<ReLUImpl> {
 TORCH_MODULE(ReLU);
 class LeakyReLUImpl : public Cloneable<LeakyReLUImpl> {
  public:
-  explicit LeakyReLUImpl(const LeakyReLUOptions& options_ = {}) : options(options_) {}
+  explicit LeakyReLUImpl(const LeakyReLUOptions& options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(Tensor input) { return functional::leaky_relu(input, options); }
@@ -990,7 +1001,7 @@ class LeakyReLUImpl : public Cloneable<LeakyReLUImpl> {
 TORCH_MODULE(LeakyReLU);
 class ELUImpl : public Cloneable<ELUImpl> {
  public:
-  explicit ELUImpl(const ELUOptions& options_ = {}) : options(options_) {}
+  explicit ELUImpl(const ELUOptions& options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(Tensor input) { return functional::elu(input, options); }
@@ -999,7 +1010,7 @@ class ELUImpl : public Cloneable<ELUImpl> {
 TORCH_MODULE(ELU);
 class GELUImpl : public Cloneable<GELUImpl> {
  public:
-  explicit GELUImpl(const GELUOptions& options_ = {}) : options(options_) {}
+  explicit GELUImpl(const GELUOptions& options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input) { return functional::gelu(input, options); }
@@ -1036,7 +1047,7 @@ class SiLUImpl : public Cloneable<SiLUImpl> {
 TORCH_MODULE(SiLU);
 class SoftplusImpl : public Cloneable<SoftplusImpl> {
  public:
-  explicit SoftplusImpl(const SoftplusOptions& options_ = {}) : options(options_) {}
+  explicit SoftplusImpl(const SoftplusOptions& options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input) { return functional::softplus(input, options); }
@@ -1045,8 +1056,8 @@ class SoftplusImpl : public Cloneable<SoftplusImpl> {
 TORCH_MODULE(Softplus);
 class SoftmaxImpl : public Cloneable<SoftmaxImpl> {
  public:
-  explicit SoftmaxImpl(std::int64_t dim) : SoftmaxImpl(SoftmaxOptions(dim)) {}
-  explicit SoftmaxImpl(const SoftmaxOptions& options_) : options(options_) {}
+  explicit SoftmaxImpl(std::int64_t dim);
+  explicit SoftmaxImpl(const SoftmaxOptions& options_);
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input) { return softmax(input, options.dim()); }
@@ -1055,8 +1066,8 @@ class SoftmaxImpl : public Cloneable<SoftmaxImpl> {
 TORCH_MODULE(Softmax);
 class LogSoftmaxImpl : public Cloneable<LogSoftmaxImpl> {
  public:
-  explicit LogSoftmaxImpl(std::int64_t dim) : LogSoftmaxImpl(LogSoftmaxOptions(dim)) {}
-  explicit LogSoftmaxImpl(const LogSoftmaxOptions& options_) : options(options_) {}
+  explicit LogSoftmaxImpl(std::int64_t dim);
+  explicit LogSoftmaxImpl(const LogSoftmaxOptions& options_);
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input) { return log_softmax(input, options.dim()); }
@@ -1068,6 +1079,17 @@ TORCH_MODULE(LogSoftmax);
 
 // %%
 //| export nn/modules.cpp
+nn::FunctionalImpl::FunctionalImpl(Function function) : function_(std::move(function)) {}
+nn::ReLUImpl::ReLUImpl(const ReLUOptions& options_) : options(options_) {}
+nn::LeakyReLUImpl::LeakyReLUImpl(const LeakyReLUOptions& options_) : options(options_) {}
+nn::ELUImpl::ELUImpl(const ELUOptions& options_) : options(options_) {}
+nn::GELUImpl::GELUImpl(const GELUOptions& options_) : options(options_) {}
+nn::SoftplusImpl::SoftplusImpl(const SoftplusOptions& options_) : options(options_) {}
+nn::SoftmaxImpl::SoftmaxImpl(std::int64_t dim) : SoftmaxImpl(SoftmaxOptions(dim)) {}
+nn::SoftmaxImpl::SoftmaxImpl(const SoftmaxOptions& options_) : options(options_) {}
+nn::LogSoftmaxImpl::LogSoftmaxImpl(std::int64_t dim) : LogSoftmaxImpl(LogSoftmaxOptions(dim)) {}
+nn::LogSoftmaxImpl::LogSoftmaxImpl(const LogSoftmaxOptions& options_) : options(options_) {}
+
 namespace {
 // What `self` holds before it is overwritten: a copy where a graph may want to keep it.
 Tensor unwritten(const Tensor& self) { return layers_of(self).has(Layer::Autograd) ? self.clone() : self; }
@@ -1173,7 +1195,7 @@ class IdentityImpl : public Cloneable<IdentityImpl> {
   IdentityImpl() = default;
   template <class... Ignored>
     requires(sizeof...(Ignored) > 0 && !(std::derived_from<std::remove_cvref_t<Ignored>, Module> && ...))
-  explicit IdentityImpl(Ignored&&...) {}
+  explicit IdentityImpl(Ignored&&...);
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input) { return input; }
@@ -1259,7 +1281,7 @@ struct FlattenOptions {
 // Joins dimensions, by default all but the batch: (B, 1, 8, 8) -> (B, 64).
 class FlattenImpl : public Cloneable<FlattenImpl> {
  public:
-  explicit FlattenImpl(const FlattenOptions& options_ = {}) : options(options_) {}
+  explicit FlattenImpl(const FlattenOptions& options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input) { return input.flatten(options.start_dim(), options.end_dim()); }
@@ -1279,7 +1301,7 @@ class UnflattenImpl : public Cloneable<UnflattenImpl> {
  public:
   UnflattenImpl(std::int64_t dim, std::vector<std::int64_t> sizes)
       : UnflattenImpl(UnflattenOptions(dim, std::move(sizes))) {}
-  explicit UnflattenImpl(UnflattenOptions options_) : options(std::move(options_)) {}
+  explicit UnflattenImpl(UnflattenOptions options_);
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input);
@@ -1302,7 +1324,7 @@ class BilinearImpl : public Cloneable<BilinearImpl> {
  public:
   BilinearImpl(std::int64_t in1_features, std::int64_t in2_features, std::int64_t out_features)
       : BilinearImpl(BilinearOptions(in1_features, in2_features, out_features)) {}
-  explicit BilinearImpl(const BilinearOptions& options_) : options(options_) { BilinearImpl::reset(); }
+  explicit BilinearImpl(const BilinearOptions& options_);
   void reset() override;
   void reset_parameters();
   void pretty_print(std::ostream& stream) const override;
@@ -1324,6 +1346,11 @@ inline Tensor bilinear(const Tensor& input1, const Tensor& input2, const Tensor&
 
 // %%
 //| export nn/more_layers.cpp
+nn::IdentityImpl::IdentityImpl(Ignored&&...) {}
+nn::FlattenImpl::FlattenImpl(const FlattenOptions& options_) : options(options_) {}
+nn::UnflattenImpl::UnflattenImpl(UnflattenOptions options_) : options(std::move(options_)) {}
+nn::BilinearImpl::BilinearImpl(const BilinearOptions& options_) : options(options_) { BilinearImpl::reset(); }
+
 namespace {
 void check_bilinear(const Tensor& input1, const Tensor& input2, const Tensor& weight, const Tensor& bias) {
   TORCH_CHECK(input1.dim() == input2.dim(), "bilinear(): input dimensions do not match: got ", input1.dim(), " and ",
@@ -1465,7 +1492,7 @@ using FeatureAlphaDropoutOptions = DropoutOptions;
 // dropout2d(): (N, C, H, W) or (C, H, W); drops channels.
 class Dropout2dImpl : public Cloneable<Dropout2dImpl> {
  public:
-  explicit Dropout2dImpl(const Dropout2dOptions& options_ = {}) : options(options_) { Dropout2dImpl::reset(); }
+  explicit Dropout2dImpl(const Dropout2dOptions& options_ = {});
   void reset() override;
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(Tensor input);
@@ -1476,7 +1503,7 @@ TORCH_MODULE(Dropout2d);
 // dropout3d(): (N, C, D, H, W) or (C, D, H, W); drops channels.
 class Dropout3dImpl : public Cloneable<Dropout3dImpl> {
  public:
-  explicit Dropout3dImpl(const Dropout3dOptions& options_ = {}) : options(options_) { Dropout3dImpl::reset(); }
+  explicit Dropout3dImpl(const Dropout3dOptions& options_ = {});
   void reset() override;
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(Tensor input);
@@ -1486,7 +1513,7 @@ TORCH_MODULE(Dropout3d);
 
 class AlphaDropoutImpl : public Cloneable<AlphaDropoutImpl> {
  public:
-  explicit AlphaDropoutImpl(const AlphaDropoutOptions& options_ = {}) : options(options_) { AlphaDropoutImpl::reset(); }
+  explicit AlphaDropoutImpl(const AlphaDropoutOptions& options_ = {});
   void reset() override;
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(Tensor input);
@@ -1536,6 +1563,10 @@ Tensor feature_alpha_dropout(Tensor input, const FeatureAlphaDropoutFuncOptions&
 
 // %%
 //| export nn/more_dropout.cpp
+nn::Dropout2dImpl::Dropout2dImpl(const Dropout2dOptions& options_) : options(options_) { Dropout2dImpl::reset(); }
+nn::Dropout3dImpl::Dropout3dImpl(const Dropout3dOptions& options_) : options(options_) { Dropout3dImpl::reset(); }
+nn::AlphaDropoutImpl::AlphaDropoutImpl(const AlphaDropoutOptions& options_) : options(options_) { AlphaDropoutImpl::reset(); }
+
 namespace {
 void check_probability(double p) {
   TORCH_CHECK(p >= 0 && p <= 1, "dropout probability has to be between 0 and 1, but got ", p);

@@ -619,7 +619,7 @@ namespace nn {
 
 class SELUImpl : public Cloneable<SELUImpl> {
  public:
-  explicit SELUImpl(const SELUOptions& options_ = {}) : options(options_) {}
+  explicit SELUImpl(const SELUOptions& options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(Tensor input) { return functional::selu(input, options); }
@@ -628,7 +628,7 @@ class SELUImpl : public Cloneable<SELUImpl> {
 TORCH_MODULE(SELU);
 class ReLU6Impl : public Cloneable<ReLU6Impl> {
  public:
-  explicit ReLU6Impl(const ReLU6Options& options_ = {}) : options(options_) {}
+  explicit ReLU6Impl(const ReLU6Options& options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(Tensor input) { return functional::relu6(input, options); }
@@ -637,7 +637,7 @@ class ReLU6Impl : public Cloneable<ReLU6Impl> {
 TORCH_MODULE(ReLU6);
 class HardtanhImpl : public Cloneable<HardtanhImpl> {
  public:
-  explicit HardtanhImpl(const HardtanhOptions& options_ = {}) : options(options_) {}
+  explicit HardtanhImpl(const HardtanhOptions& options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(Tensor input) { return functional::hardtanh(input, options); }
@@ -646,7 +646,7 @@ class HardtanhImpl : public Cloneable<HardtanhImpl> {
 TORCH_MODULE(Hardtanh);
 class CELUImpl : public Cloneable<CELUImpl> {
  public:
-  explicit CELUImpl(const CELUOptions& options_ = {}) : options(options_) {}
+  explicit CELUImpl(const CELUOptions& options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(Tensor input) { return functional::celu(input, options); }
@@ -655,7 +655,7 @@ class CELUImpl : public Cloneable<CELUImpl> {
 TORCH_MODULE(CELU);
 class GLUImpl : public Cloneable<GLUImpl> {
  public:
-  explicit GLUImpl(const GLUOptions& options_ = {}) : options(options_) {}
+  explicit GLUImpl(const GLUOptions& options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input) { return functional::glu(input, options); }
@@ -664,7 +664,7 @@ class GLUImpl : public Cloneable<GLUImpl> {
 TORCH_MODULE(GLU);
 class HardshrinkImpl : public Cloneable<HardshrinkImpl> {
  public:
-  explicit HardshrinkImpl(const HardshrinkOptions& options_ = {}) : options(options_) {}
+  explicit HardshrinkImpl(const HardshrinkOptions& options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input) { return functional::hardshrink(input, options); }
@@ -673,7 +673,7 @@ class HardshrinkImpl : public Cloneable<HardshrinkImpl> {
 TORCH_MODULE(Hardshrink);
 class SoftshrinkImpl : public Cloneable<SoftshrinkImpl> {
  public:
-  explicit SoftshrinkImpl(const SoftshrinkOptions& options_ = {}) : options(options_) {}
+  explicit SoftshrinkImpl(const SoftshrinkOptions& options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input) { return functional::softshrink(input, options); }
@@ -682,8 +682,8 @@ class SoftshrinkImpl : public Cloneable<SoftshrinkImpl> {
 TORCH_MODULE(Softshrink);
 class ThresholdImpl : public Cloneable<ThresholdImpl> {
  public:
-  ThresholdImpl(double threshold, double value) : ThresholdImpl(ThresholdOptions(threshold, value)) {}
-  explicit ThresholdImpl(const ThresholdOptions& options_) : options(options_) {}
+  ThresholdImpl(double threshold, double value);
+  explicit ThresholdImpl(const ThresholdOptions& options_);
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(Tensor input) { return functional::threshold(input, options); }
@@ -692,8 +692,8 @@ class ThresholdImpl : public Cloneable<ThresholdImpl> {
 TORCH_MODULE(Threshold);
 class SoftminImpl : public Cloneable<SoftminImpl> {
  public:
-  explicit SoftminImpl(std::int64_t dim) : SoftminImpl(SoftminOptions(dim)) {}
-  explicit SoftminImpl(const SoftminOptions& options_) : options(options_) {}
+  explicit SoftminImpl(std::int64_t dim);
+  explicit SoftminImpl(const SoftminOptions& options_);
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input) { return functional::softmin(input, options.dim()); }
@@ -747,7 +747,7 @@ TORCH_MODULE(Softmax2d);
 // rrelu(): random slopes in training mode, their mean in evaluation mode.
 class RReLUImpl : public Cloneable<RReLUImpl> {
  public:
-  explicit RReLUImpl(const RReLUOptions& options_ = {}) : options(options_) {}
+  explicit RReLUImpl(const RReLUOptions& options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(Tensor input);
@@ -758,7 +758,7 @@ TORCH_MODULE(RReLU);
 // prelu() with a weight of its own: (num_parameters), filled with `init`.
 class PReLUImpl : public Cloneable<PReLUImpl> {
  public:
-  explicit PReLUImpl(const PReLUOptions& options_ = {}) : options(options_) { PReLUImpl::reset(); }
+  explicit PReLUImpl(const PReLUOptions& options_ = {});
   void reset() override;
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input) { return functional::prelu(input, weight); }
@@ -771,6 +771,20 @@ TORCH_MODULE(PReLU);
 
 // %%
 //| export nn/more_modules.cpp
+nn::SELUImpl::SELUImpl(const SELUOptions& options_) : options(options_) {}
+nn::ReLU6Impl::ReLU6Impl(const ReLU6Options& options_) : options(options_) {}
+nn::HardtanhImpl::HardtanhImpl(const HardtanhOptions& options_) : options(options_) {}
+nn::CELUImpl::CELUImpl(const CELUOptions& options_) : options(options_) {}
+nn::GLUImpl::GLUImpl(const GLUOptions& options_) : options(options_) {}
+nn::HardshrinkImpl::HardshrinkImpl(const HardshrinkOptions& options_) : options(options_) {}
+nn::SoftshrinkImpl::SoftshrinkImpl(const SoftshrinkOptions& options_) : options(options_) {}
+nn::ThresholdImpl::ThresholdImpl(double threshold, double value) : ThresholdImpl(ThresholdOptions(threshold, value)) {}
+nn::ThresholdImpl::ThresholdImpl(const ThresholdOptions& options_) : options(options_) {}
+nn::SoftminImpl::SoftminImpl(std::int64_t dim) : SoftminImpl(SoftminOptions(dim)) {}
+nn::SoftminImpl::SoftminImpl(const SoftminOptions& options_) : options(options_) {}
+nn::RReLUImpl::RReLUImpl(const RReLUOptions& options_) : options(options_) {}
+nn::PReLUImpl::PReLUImpl(const PReLUOptions& options_) : options(options_) { PReLUImpl::reset(); }
+
 Tensor nn::Softmax2dImpl::forward(const Tensor& input) {
   TORCH_CHECK(input.dim() == 3 || input.dim() == 4, "Softmax2d requires a 3D or 4D tensor as input");
   return tinytorch::softmax(input, -3);
@@ -979,21 +993,21 @@ class ParameterDictImpl : public Cloneable<ParameterDictImpl> {
   void update(const Container& container) {
     for (const auto& item : container) parameters_[item.key()] = item.value();
   }
-  void clear() { parameters_.clear(); }
+  void clear();
 
-  std::vector<std::string> keys() const { return parameters_.keys(); }
-  std::vector<Tensor> values() const { return parameters_.values(); }
+  std::vector<std::string> keys() const;
+  std::vector<Tensor> values() const;
   Iterator begin() { return parameters_.begin(); }
   Iterator end() { return parameters_.end(); }
   ConstIterator begin() const { return parameters_.begin(); }
   ConstIterator end() const { return parameters_.end(); }
   std::size_t size() const noexcept { return parameters_.size(); }
   bool empty() const noexcept { return parameters_.is_empty(); }
-  bool contains(const std::string& key) const noexcept { return parameters_.contains(key); }
-  Tensor& get(const std::string& key) { return parameters_[key]; }
-  const Tensor& get(const std::string& key) const { return parameters_[key]; }
-  Tensor& operator[](const std::string& key) { return parameters_[key]; }
-  const Tensor& operator[](const std::string& key) const { return parameters_[key]; }
+  bool contains(const std::string& key) const noexcept;
+  Tensor& get(const std::string& key);
+  const Tensor& get(const std::string& key) const;
+  Tensor& operator[](const std::string& key);
+  const Tensor& operator[](const std::string& key) const;
 };
 TORCH_MODULE(ParameterDict);
 
@@ -1009,6 +1023,15 @@ void vector_to_parameters(const Tensor& vec, const std::vector<Tensor>& paramete
 
 // %%
 //| export nn/parameters.cpp
+void nn::ParameterDictImpl::clear() { parameters_.clear(); }
+std::vector<std::string> nn::ParameterDictImpl::keys() const { return parameters_.keys(); }
+std::vector<Tensor> nn::ParameterDictImpl::values() const { return parameters_.values(); }
+bool nn::ParameterDictImpl::contains(const std::string& key) const noexcept { return parameters_.contains(key); }
+Tensor& nn::ParameterDictImpl::get(const std::string& key) { return parameters_[key]; }
+const Tensor& nn::ParameterDictImpl::get(const std::string& key) const { return parameters_[key]; }
+Tensor& nn::ParameterDictImpl::operator[](const std::string& key) { return parameters_[key]; }
+const Tensor& nn::ParameterDictImpl::operator[](const std::string& key) const { return parameters_[key]; }
+
 namespace {
 void print_parameters(std::ostream& stream, const char* name, const OrderedDict<std::string, Tensor>& parameters) {
   stream << "torch::nn::" << name << "(\n";
@@ -1175,7 +1198,7 @@ Tensor cosine_similarity(const Tensor& x1, const Tensor& x2, const CosineSimilar
 
 class PairwiseDistanceImpl : public Cloneable<PairwiseDistanceImpl> {
  public:
-  explicit PairwiseDistanceImpl(const PairwiseDistanceOptions& options_ = {}) : options(options_) {}
+  explicit PairwiseDistanceImpl(const PairwiseDistanceOptions& options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& x1, const Tensor& x2) { return functional::pairwise_distance(x1, x2, options); }
@@ -1185,7 +1208,7 @@ TORCH_MODULE(PairwiseDistance);
 
 class CosineSimilarityImpl : public Cloneable<CosineSimilarityImpl> {
  public:
-  explicit CosineSimilarityImpl(const CosineSimilarityOptions& options_ = {}) : options(options_) {}
+  explicit CosineSimilarityImpl(const CosineSimilarityOptions& options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& x1, const Tensor& x2) { return functional::cosine_similarity(x1, x2, options); }
@@ -1197,6 +1220,9 @@ TORCH_MODULE(CosineSimilarity);
 
 // %%
 //| export nn/distance.cpp
+nn::PairwiseDistanceImpl::PairwiseDistanceImpl(const PairwiseDistanceOptions& options_) : options(options_) {}
+nn::CosineSimilarityImpl::CosineSimilarityImpl(const CosineSimilarityOptions& options_) : options(options_) {}
+
 Tensor pairwise_distance(const Tensor& x1, const Tensor& x2, double p, double eps, bool keepdim) {
   return norm(x1 - x2 + eps, p, {-1}, keepdim);
 }
@@ -1721,7 +1747,7 @@ namespace nn {
 
 class MarginRankingLossImpl : public Cloneable<MarginRankingLossImpl> {
  public:
-  explicit MarginRankingLossImpl(MarginRankingLossOptions options_ = {}) : options(std::move(options_)) {}
+  explicit MarginRankingLossImpl(MarginRankingLossOptions options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input1, const Tensor& input2, const Tensor& target) {
@@ -1732,7 +1758,7 @@ class MarginRankingLossImpl : public Cloneable<MarginRankingLossImpl> {
 TORCH_MODULE(MarginRankingLoss);
 class HingeEmbeddingLossImpl : public Cloneable<HingeEmbeddingLossImpl> {
  public:
-  explicit HingeEmbeddingLossImpl(HingeEmbeddingLossOptions options_ = {}) : options(std::move(options_)) {}
+  explicit HingeEmbeddingLossImpl(HingeEmbeddingLossOptions options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input, const Tensor& target) {
@@ -1743,7 +1769,7 @@ class HingeEmbeddingLossImpl : public Cloneable<HingeEmbeddingLossImpl> {
 TORCH_MODULE(HingeEmbeddingLoss);
 class CosineEmbeddingLossImpl : public Cloneable<CosineEmbeddingLossImpl> {
  public:
-  explicit CosineEmbeddingLossImpl(CosineEmbeddingLossOptions options_ = {}) : options(std::move(options_)) {}
+  explicit CosineEmbeddingLossImpl(CosineEmbeddingLossOptions options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input1, const Tensor& input2, const Tensor& target) {
@@ -1754,7 +1780,7 @@ class CosineEmbeddingLossImpl : public Cloneable<CosineEmbeddingLossImpl> {
 TORCH_MODULE(CosineEmbeddingLoss);
 class SoftMarginLossImpl : public Cloneable<SoftMarginLossImpl> {
  public:
-  explicit SoftMarginLossImpl(SoftMarginLossOptions options_ = {}) : options(std::move(options_)) {}
+  explicit SoftMarginLossImpl(SoftMarginLossOptions options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input, const Tensor& target) {
@@ -1765,7 +1791,7 @@ class SoftMarginLossImpl : public Cloneable<SoftMarginLossImpl> {
 TORCH_MODULE(SoftMarginLoss);
 class MultiLabelMarginLossImpl : public Cloneable<MultiLabelMarginLossImpl> {
  public:
-  explicit MultiLabelMarginLossImpl(MultiLabelMarginLossOptions options_ = {}) : options(std::move(options_)) {}
+  explicit MultiLabelMarginLossImpl(MultiLabelMarginLossOptions options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input, const Tensor& target) {
@@ -1776,7 +1802,7 @@ class MultiLabelMarginLossImpl : public Cloneable<MultiLabelMarginLossImpl> {
 TORCH_MODULE(MultiLabelMarginLoss);
 class TripletMarginLossImpl : public Cloneable<TripletMarginLossImpl> {
  public:
-  explicit TripletMarginLossImpl(TripletMarginLossOptions options_ = {}) : options(std::move(options_)) {}
+  explicit TripletMarginLossImpl(TripletMarginLossOptions options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& anchor, const Tensor& positive, const Tensor& negative) {
@@ -1787,7 +1813,7 @@ class TripletMarginLossImpl : public Cloneable<TripletMarginLossImpl> {
 TORCH_MODULE(TripletMarginLoss);
 class TripletMarginWithDistanceLossImpl : public Cloneable<TripletMarginWithDistanceLossImpl> {
  public:
-  explicit TripletMarginWithDistanceLossImpl(TripletMarginWithDistanceLossOptions options_ = {}) : options(std::move(options_)) {}
+  explicit TripletMarginWithDistanceLossImpl(TripletMarginWithDistanceLossOptions options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& anchor, const Tensor& positive, const Tensor& negative) {
@@ -1798,7 +1824,7 @@ class TripletMarginWithDistanceLossImpl : public Cloneable<TripletMarginWithDist
 TORCH_MODULE(TripletMarginWithDistanceLoss);
 class PoissonNLLLossImpl : public Cloneable<PoissonNLLLossImpl> {
  public:
-  explicit PoissonNLLLossImpl(PoissonNLLLossOptions options_ = {}) : options(std::move(options_)) {}
+  explicit PoissonNLLLossImpl(PoissonNLLLossOptions options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& log_input, const Tensor& targets) {
@@ -1809,7 +1835,7 @@ class PoissonNLLLossImpl : public Cloneable<PoissonNLLLossImpl> {
 TORCH_MODULE(PoissonNLLLoss);
 class MultiLabelSoftMarginLossImpl : public Cloneable<MultiLabelSoftMarginLossImpl> {
  public:
-  explicit MultiLabelSoftMarginLossImpl(MultiLabelSoftMarginLossOptions options_ = {}) : options(std::move(options_)) { MultiLabelSoftMarginLossImpl::reset(); }
+  explicit MultiLabelSoftMarginLossImpl(MultiLabelSoftMarginLossOptions options_ = {});
   void reset() override;
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input, const Tensor& target);
@@ -1819,7 +1845,7 @@ class MultiLabelSoftMarginLossImpl : public Cloneable<MultiLabelSoftMarginLossIm
 TORCH_MODULE(MultiLabelSoftMarginLoss);
 class MultiMarginLossImpl : public Cloneable<MultiMarginLossImpl> {
  public:
-  explicit MultiMarginLossImpl(MultiMarginLossOptions options_ = {}) : options(std::move(options_)) { MultiMarginLossImpl::reset(); }
+  explicit MultiMarginLossImpl(MultiMarginLossOptions options_ = {});
   void reset() override;
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input, const Tensor& target);
@@ -1832,6 +1858,17 @@ TORCH_MODULE(MultiMarginLoss);
 
 // %%
 //| export nn/more_loss_modules.cpp
+nn::MarginRankingLossImpl::MarginRankingLossImpl(MarginRankingLossOptions options_) : options(std::move(options_)) {}
+nn::HingeEmbeddingLossImpl::HingeEmbeddingLossImpl(HingeEmbeddingLossOptions options_) : options(std::move(options_)) {}
+nn::CosineEmbeddingLossImpl::CosineEmbeddingLossImpl(CosineEmbeddingLossOptions options_) : options(std::move(options_)) {}
+nn::SoftMarginLossImpl::SoftMarginLossImpl(SoftMarginLossOptions options_) : options(std::move(options_)) {}
+nn::MultiLabelMarginLossImpl::MultiLabelMarginLossImpl(MultiLabelMarginLossOptions options_) : options(std::move(options_)) {}
+nn::TripletMarginLossImpl::TripletMarginLossImpl(TripletMarginLossOptions options_) : options(std::move(options_)) {}
+nn::TripletMarginWithDistanceLossImpl::TripletMarginWithDistanceLossImpl(TripletMarginWithDistanceLossOptions options_) : options(std::move(options_)) {}
+nn::PoissonNLLLossImpl::PoissonNLLLossImpl(PoissonNLLLossOptions options_) : options(std::move(options_)) {}
+nn::MultiLabelSoftMarginLossImpl::MultiLabelSoftMarginLossImpl(MultiLabelSoftMarginLossOptions options_) : options(std::move(options_)) { MultiLabelSoftMarginLossImpl::reset(); }
+nn::MultiMarginLossImpl::MultiMarginLossImpl(MultiMarginLossOptions options_) : options(std::move(options_)) { MultiMarginLossImpl::reset(); }
+
 namespace {
 // A copy, so that a clone of the module does not share its buffer with the options.
 Tensor weight_buffer(nn::Module& module, const Tensor& weight) {

@@ -75,7 +75,7 @@ namespace tinytorch {
 namespace optim {
 
 struct LBFGSOptions : public OptimizerCloneableOptions<LBFGSOptions> {
-  LBFGSOptions(double lr = 1) : lr_(lr) {}
+  LBFGSOptions(double lr = 1);
   TORCH_ARG(double, lr);
   TORCH_ARG(std::int64_t, max_iter) = 20;                          // iterations in one step()
   TORCH_ARG(std::optional<std::int64_t>, max_eval) = std::nullopt;  // calls of the closure in one step(); by default max_iter * 5 / 4
@@ -85,10 +85,7 @@ struct LBFGSOptions : public OptimizerCloneableOptions<LBFGSOptions> {
   TORCH_ARG(std::optional<std::string>, line_search_fn) = std::nullopt;  // "strong_wolfe" or none: steps of length lr
 
  public:
-  Fields fields() override {
-    return {{"lr", &lr_}, {"max_iter", &max_iter_}, {"max_eval", &max_eval_}, {"tolerance_grad", &tolerance_grad_}, {"tolerance_change", &tolerance_change_},
-            {"history_size", &history_size_}, {"line_search_fn", &line_search_fn_}};
-  }
+  Fields fields() override;
 };
 
 // All parameters are one vector here; its state is kept under the first of them.
@@ -105,10 +102,7 @@ struct LBFGSParamState : public OptimizerCloneableParamState<LBFGSParamState> {
   TORCH_ARG(std::deque<Tensor>, ro);        // 1 / (s.y)
 
  public:
-  Fields fields() override {
-    return {{"func_evals", &func_evals_}, {"n_iter", &n_iter_}, {"t", &t_}, {"prev_loss", &prev_loss_}, {"d", &d_}, {"H_diag", &H_diag_},
-            {"prev_flat_grad", &prev_flat_grad_}, {"old_dirs", &old_dirs_}, {"old_stps", &old_stps_}, {"ro", &ro_}};
-  }
+  Fields fields() override;
   bool spans_all_parameters() const override { return true; }
 };
 
@@ -117,10 +111,10 @@ struct LBFGSParamState : public OptimizerCloneableParamState<LBFGSParamState> {
 class LBFGS : public Optimizer {
  public:
   LBFGS(std::vector<OptimizerParamGroup> groups, LBFGSOptions defaults = {});
-  LBFGS(std::vector<Tensor> params, LBFGSOptions defaults = {}) : LBFGS({OptimizerParamGroup(std::move(params))}, std::move(defaults)) {}
+  LBFGS(std::vector<Tensor> params, LBFGSOptions defaults = {});
   Tensor step(LossClosure closure) override;
   std::string name() const override { return "LBFGS"; }
-  std::unique_ptr<OptimizerParamState> make_state() const override { return std::make_unique<LBFGSParamState>(); }
+  std::unique_ptr<OptimizerParamState> make_state() const override;
 
  private:
   Tensor flat_grad() const;
@@ -131,6 +125,18 @@ class LBFGS : public Optimizer {
 
 // %%
 //| export optim/lbfgs.cpp
+optim::LBFGSOptions::LBFGSOptions(double lr) : lr_(lr) {}
+optim::Fields optim::LBFGSOptions::fields() {
+  return {{"lr", &lr_}, {"max_iter", &max_iter_}, {"max_eval", &max_eval_}, {"tolerance_grad", &tolerance_grad_}, {"tolerance_change", &tolerance_change_},
+          {"history_size", &history_size_}, {"line_search_fn", &line_search_fn_}};
+}
+optim::Fields optim::LBFGSParamState::fields() {
+  return {{"func_evals", &func_evals_}, {"n_iter", &n_iter_}, {"t", &t_}, {"prev_loss", &prev_loss_}, {"d", &d_}, {"H_diag", &H_diag_},
+          {"prev_flat_grad", &prev_flat_grad_}, {"old_dirs", &old_dirs_}, {"old_stps", &old_stps_}, {"ro", &ro_}};
+}
+optim::LBFGS::LBFGS(std::vector<Tensor> params, LBFGSOptions defaults) : LBFGS({OptimizerParamGroup(std::move(params))}, std::move(defaults)) {}
+std::unique_ptr<optim::OptimizerParamState> optim::LBFGS::make_state() const { return std::make_unique<LBFGSParamState>(); }
+
 optim::LBFGS::LBFGS(std::vector<OptimizerParamGroup> groups, LBFGSOptions defaults) : Optimizer(std::move(groups), std::make_unique<LBFGSOptions>(defaults)) {
   TORCH_CHECK(param_groups_.size() == 1, "LBFGS doesn't support per-parameter options (parameter groups)");
   TORCH_CHECK(defaults.lr() >= 0, "Invalid learning rate: ", defaults.lr());

@@ -26,6 +26,8 @@ void mt19937::init_with_uint32(uint64_t seed) {
   }
 }
 
+Generator::Generator(uint64_t seed) : impl_(std::make_shared<Impl>(seed)) {}
+
 namespace {
 
 // The top bit of u and the other 31 of v, shifted down by one; xored with a constant when the bit that fell out was 1.

@@ -60,7 +60,7 @@ class mt19937 {
 // generator that several threads use.
 class Generator {
  public:
-  explicit Generator(uint64_t seed = default_rng_seed_val) : impl_(std::make_shared<Impl>(seed)) {}
+  explicit Generator(uint64_t seed = default_rng_seed_val);
 
   void set_current_seed(uint64_t seed);
   uint64_t current_seed() const { return impl_->engine.seed(); }

@@ -8,6 +8,17 @@
 
 namespace tinytorch {
 
+void models::BertDenseImpl::reset() { dense = register_module("dense", nn::Linear(in_, out_)); }
+
+models::BertDenseImpl::BertDenseImpl(std::int64_t in, std::int64_t out) : in_(in), out_(out) { BertDenseImpl::reset(); }
+models::BertOutputLayerImpl::BertOutputLayerImpl(std::int64_t in, BertOptions options_) : options(std::move(options_)), in_(in) { BertOutputLayerImpl::reset(); }
+models::BertSelfAttentionImpl::BertSelfAttentionImpl(BertOptions options_) : options(std::move(options_)) { BertSelfAttentionImpl::reset(); }
+models::BertAttentionImpl::BertAttentionImpl(BertOptions options_) : options(std::move(options_)) { BertAttentionImpl::reset(); }
+models::BertLayerImpl::BertLayerImpl(BertOptions options_) : options(std::move(options_)) { BertLayerImpl::reset(); }
+models::BertEncoderImpl::BertEncoderImpl(BertOptions options_) : options(std::move(options_)) { BertEncoderImpl::reset(); }
+models::BertEmbeddingsImpl::BertEmbeddingsImpl(BertOptions options_) : options(std::move(options_)) { BertEmbeddingsImpl::reset(); }
+models::BertImpl::BertImpl(BertOptions options_) : options(std::move(options_)) { BertImpl::reset(); }
+
 namespace {
 nn::LayerNorm bert_norm(const models::BertOptions& options) { return nn::LayerNorm(nn::LayerNormOptions({options.hidden_size()}).eps(options.layer_norm_eps())); }
 

@@ -24,6 +24,20 @@ Tensor models::attention_mask(std::int64_t queries, std::int64_t keys, const Ten
   return (seen & (real | (k == q))).unsqueeze(1);
 }
 
+void models::GPTCache::reorder(const Tensor& rows) {
+  for (KeyValueCache& layer : layers) layer.reorder(rows);
+}
+
+std::size_t models::GPTCache::bytes() const {
+  std::size_t sum = 0;
+  for (const KeyValueCache& layer : layers) sum += layer.bytes();
+  return sum;
+}
+
+models::CausalSelfAttentionImpl::CausalSelfAttentionImpl(GPTOptions options_) : options(std::move(options_)) { CausalSelfAttentionImpl::reset(); }
+models::FeedForwardImpl::FeedForwardImpl(GPTOptions options_) : options(std::move(options_)) { FeedForwardImpl::reset(); }
+models::BlockImpl::BlockImpl(GPTOptions options_) : options(std::move(options_)) { BlockImpl::reset(); }
+
 void models::CausalSelfAttentionImpl::reset() {
   const std::int64_t C = options.n_embd();
   TORCH_CHECK(options.n_head() > 0 && C % options.n_head() == 0, "embed_dim must be divisible by num_heads\n[CausalSelfAttention] n_embd is ", C, " and n_head is ",
@@ -70,6 +84,8 @@ Tensor models::BlockImpl::forward(const Tensor& x, const Tensor& mask, KeyValueC
   const Tensor mixed = x + attn->forward(ln_1->forward(x), mask, cache);
   return mixed + mlp->forward(ln_2->forward(mixed));
 }
+
+models::GPTImpl::GPTImpl(GPTOptions options_) : options(std::move(options_)) { GPTImpl::reset(); }
 
 void models::GPTImpl::reset() {
   wte = register_module("wte", nn::Embedding(options.vocab_size(), options.n_embd()));

@@ -41,7 +41,7 @@ struct GPTOptions {
 // Causal self-attention with H heads over (B, T, C), with a cache for generation.
 class CausalSelfAttentionImpl : public nn::Cloneable<CausalSelfAttentionImpl> {
  public:
-  explicit CausalSelfAttentionImpl(GPTOptions options_) : options(std::move(options_)) { CausalSelfAttentionImpl::reset(); }
+  explicit CausalSelfAttentionImpl(GPTOptions options_);
   void reset() override;
   // (B, T, C) -> (B, T, C). Each position sees itself and those before it; `mask`, as attention_mask() makes it, replaces this rule. With a `cache` the T positions follow those
   // in it, and are added to it; then T > 1 new positions after others need a mask. O(T S C + T C^2) for S positions in all.
@@ -56,7 +56,7 @@ TORCH_MODULE(CausalSelfAttention);
 // The feed-forward network: C -> 4 C -> gelu (by tanh, as GPT-2) -> C, for each position by itself.
 class FeedForwardImpl : public nn::Cloneable<FeedForwardImpl> {
  public:
-  explicit FeedForwardImpl(GPTOptions options_) : options(std::move(options_)) { FeedForwardImpl::reset(); }
+  explicit FeedForwardImpl(GPTOptions options_);
   void reset() override;
   Tensor forward(const Tensor& x);
 
@@ -69,7 +69,7 @@ TORCH_MODULE(FeedForward);
 // One transformer block, pre-norm. Source: Radford et al. 2019; Xiong et al. 2020 on the place of the normalization.
 class BlockImpl : public nn::Cloneable<BlockImpl> {
  public:
-  explicit BlockImpl(GPTOptions options_) : options(std::move(options_)) { BlockImpl::reset(); }
+  explicit BlockImpl(GPTOptions options_);
   void reset() override;
   // (B, T, C) -> (B, T, C): x plus attention of norm 1, plus feed-forward of norm 2. `mask` and `cache` go to the attention.
   Tensor forward(const Tensor& x, const Tensor& mask = Tensor(), KeyValueCache* cache = nullptr);
@@ -89,14 +89,8 @@ namespace models {
 struct GPTCache {
   explicit GPTCache(std::int64_t n_layer) : layers(static_cast<std::size_t>(n_layer)) {}
   std::int64_t length() const { return layers.empty() ? 0 : layers.front().length(); }
-  void reorder(const Tensor& rows) {
-    for (KeyValueCache& layer : layers) layer.reorder(rows);
-  }
-  std::size_t bytes() const {
-    std::size_t sum = 0;
-    for (const KeyValueCache& layer : layers) sum += layer.bytes();
-    return sum;
-  }
+  void reorder(const Tensor& rows);
+  std::size_t bytes() const;
   std::vector<KeyValueCache> layers;
 };
 
@@ -104,7 +98,7 @@ struct GPTCache {
 // Source: Radford et al. 2019, Language Models are Unsupervised Multitask Learners.
 class GPTImpl : public nn::Cloneable<GPTImpl> {
  public:
-  explicit GPTImpl(GPTOptions options_) : options(std::move(options_)) { GPTImpl::reset(); }
+  explicit GPTImpl(GPTOptions options_);
   void reset() override;
   // Draws all parameters anew, as GPT-2 does.
   void init_weights();

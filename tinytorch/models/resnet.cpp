@@ -12,6 +12,10 @@
 
 namespace tinytorch {
 
+models::ResNet models::resnet20(std::int64_t classes) { return ResNet(3, classes); }
+
+models::BasicBlockImpl::BasicBlockImpl(std::int64_t in_channels_, std::int64_t out_channels_, std::int64_t stride_) : in_channels(in_channels_), out_channels(out_channels_), stride(stride_) { BasicBlockImpl::reset(); }
+
 namespace {
 // 3 x 3, with padding 1 and no bias: the batch norm behind it has one.
 nn::Conv2d conv3x3(std::int64_t in_channels, std::int64_t out_channels, std::int64_t stride) {

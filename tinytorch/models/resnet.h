@@ -14,7 +14,7 @@ namespace models {
 // Two convolutions with batch norm, and a shortcut around them. He et al. 2015, figure 2.
 class BasicBlockImpl : public nn::Cloneable<BasicBlockImpl> {
  public:
-  BasicBlockImpl(std::int64_t in_channels_, std::int64_t out_channels_, std::int64_t stride_) : in_channels(in_channels_), out_channels(out_channels_), stride(stride_) { BasicBlockImpl::reset(); }
+  BasicBlockImpl(std::int64_t in_channels_, std::int64_t out_channels_, std::int64_t stride_);
   void reset() override;
   void pretty_print(std::ostream& stream) const override { stream << "tinytorch::models::BasicBlock"; }
   Tensor forward(const Tensor& input);
@@ -46,7 +46,7 @@ class ResNetImpl : public nn::Cloneable<ResNetImpl> {
 };
 TORCH_MODULE(ResNet);
 
-inline ResNet resnet20(std::int64_t classes = 10) { return ResNet(3, classes); }
+ResNet resnet20(std::int64_t classes = 10);
 
 }  // namespace models
 

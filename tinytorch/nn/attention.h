@@ -58,9 +58,7 @@ namespace functional {
 
 struct MultiheadAttentionForwardFuncOptions {
   MultiheadAttentionForwardFuncOptions(std::int64_t embed_dim_to_check, std::int64_t num_heads, Tensor in_proj_weight, Tensor in_proj_bias, Tensor bias_k, Tensor bias_v, bool add_zero_attn,
-                                       double dropout_p, Tensor out_proj_weight, Tensor out_proj_bias)
-      : embed_dim_to_check_(embed_dim_to_check), num_heads_(num_heads), in_proj_weight_(std::move(in_proj_weight)), in_proj_bias_(std::move(in_proj_bias)), bias_k_(std::move(bias_k)),
-        bias_v_(std::move(bias_v)), add_zero_attn_(add_zero_attn), dropout_p_(dropout_p), out_proj_weight_(std::move(out_proj_weight)), out_proj_bias_(std::move(out_proj_bias)) {}
+                                       double dropout_p, Tensor out_proj_weight, Tensor out_proj_bias);
   TORCH_ARG(std::int64_t, embed_dim_to_check);
   TORCH_ARG(std::int64_t, num_heads);
   TORCH_ARG(Tensor, in_proj_weight);
@@ -95,7 +93,7 @@ std::tuple<Tensor, Tensor> multi_head_attention_forward(const Tensor& query, con
 // xavier-uniform, biases are 0, out_proj is born as a Linear. Source: torch/csrc/api/src/nn/modules/activation.cpp.
 class MultiheadAttentionImpl : public Cloneable<MultiheadAttentionImpl> {
  public:
-  MultiheadAttentionImpl(std::int64_t embed_dim, std::int64_t num_heads) : MultiheadAttentionImpl(MultiheadAttentionOptions(embed_dim, num_heads)) {}
+  MultiheadAttentionImpl(std::int64_t embed_dim, std::int64_t num_heads);
   explicit MultiheadAttentionImpl(const MultiheadAttentionOptions& options_);
   void reset() override;
   void _reset_parameters();

@@ -7,6 +7,16 @@
 
 namespace tinytorch {
 
+void nn::ModuleDictImpl::clear() { modules_.clear(); }
+nn::ModuleDictImpl::Pairs nn::ModuleDictImpl::items() const { return modules_.pairs(); }
+std::vector<std::string> nn::ModuleDictImpl::keys() const { return modules_.keys(); }
+std::vector<std::shared_ptr<nn::Module>> nn::ModuleDictImpl::values() const { return modules_.values(); }
+bool nn::ModuleDictImpl::contains(const std::string& key) const noexcept { return modules_.contains(key); }
+std::shared_ptr<nn::Module> nn::ModuleDictImpl::operator[](const std::string& key) const { return modules_[key]; }
+
+nn::ModuleDictImpl::ModuleDictImpl(const Pairs& modules) { update(modules); }
+nn::ModuleDictImpl::ModuleDictImpl(const Modules& modules) { update(modules); }
+
 std::shared_ptr<nn::Module> nn::ModuleListImpl::clone(const std::optional<Device>& device) const {
   const auto copy = std::make_shared<ModuleListImpl>();
   copy->train(is_training());  // before it has children: each keeps its own mode

@@ -84,8 +84,8 @@ class ModuleDictImpl : public Cloneable<ModuleDictImpl> {
   using ConstIterator = Modules::ConstIterator;
 
   ModuleDictImpl() = default;
-  explicit ModuleDictImpl(const Pairs& modules) { update(modules); }
-  explicit ModuleDictImpl(const Modules& modules) { update(modules); }
+  explicit ModuleDictImpl(const Pairs& modules);
+  explicit ModuleDictImpl(const Modules& modules);
 
   void reset() override {}
   std::shared_ptr<Module> clone(const std::optional<Device>& device = std::nullopt) const override;
@@ -99,19 +99,19 @@ class ModuleDictImpl : public Cloneable<ModuleDictImpl> {
   }
   // Takes a module out and returns it. It stays registered.
   std::shared_ptr<Module> pop(const std::string& key);
-  void clear() { modules_.clear(); }
+  void clear();
 
-  Pairs items() const { return modules_.pairs(); }
-  std::vector<std::string> keys() const { return modules_.keys(); }
-  std::vector<std::shared_ptr<Module>> values() const { return modules_.values(); }
+  Pairs items() const;
+  std::vector<std::string> keys() const;
+  std::vector<std::shared_ptr<Module>> values() const;
   Iterator begin() { return modules_.begin(); }
   Iterator end() { return modules_.end(); }
   ConstIterator begin() const { return modules_.begin(); }
   ConstIterator end() const { return modules_.end(); }
   std::size_t size() const noexcept { return modules_.size(); }
   bool empty() const noexcept { return modules_.is_empty(); }
-  bool contains(const std::string& key) const noexcept { return modules_.contains(key); }
-  std::shared_ptr<Module> operator[](const std::string& key) const { return modules_[key]; }
+  bool contains(const std::string& key) const noexcept;
+  std::shared_ptr<Module> operator[](const std::string& key) const;
   template <ModuleType T>
   T& at(const std::string& key) const;
 

@@ -179,6 +179,9 @@ Tensor conv2d_named_padding(const Tensor& input, const Tensor& weight, const std
   return conv2d(nn::detail::pad_with(input, amounts, kConstant), weight, bias, 1, 0, dilation, groups);
 }
 
+nn::Conv2dImpl::Conv2dImpl(std::int64_t in_channels, std::int64_t out_channels, ExpandingArray<2> kernel_size) : Conv2dImpl(Conv2dOptions(in_channels, out_channels, kernel_size)) {}
+nn::Conv2dImpl::Conv2dImpl(const Conv2dOptions& options_) : ConvNdImpl(options_) {}
+
 Tensor nn::Conv2dImpl::forward(const Tensor& input) {
   const Tensor result = detail::convolve(as_batch("conv2d", input, 2), weight, bias, options);
   return input.dim() == 4 ? result : result.squeeze(0);

@@ -56,8 +56,8 @@ namespace nn {
 // The convolution of (N, C, H, W) or (C, H, W); see conv2d(). Padding of another kind than zeros is put around the input first.
 class Conv2dImpl : public ConvNdImpl<2, Conv2dImpl> {
  public:
-  Conv2dImpl(std::int64_t in_channels, std::int64_t out_channels, ExpandingArray<2> kernel_size) : Conv2dImpl(Conv2dOptions(in_channels, out_channels, kernel_size)) {}
-  explicit Conv2dImpl(const Conv2dOptions& options_) : ConvNdImpl(options_) {}
+  Conv2dImpl(std::int64_t in_channels, std::int64_t out_channels, ExpandingArray<2> kernel_size);
+  explicit Conv2dImpl(const Conv2dOptions& options_);
   Tensor forward(const Tensor& input);
 };
 TORCH_MODULE(Conv2d);

@@ -13,6 +13,8 @@
 
 namespace tinytorch {
 
+nn::CTCLossImpl::CTCLossImpl(CTCLossOptions options_) : options(std::move(options_)) {}
+
 namespace {
 constexpr double kNever = -1e30;  // the logarithm of a probability of 0
 

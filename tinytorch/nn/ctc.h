@@ -31,7 +31,7 @@ Tensor ctc_loss(const Tensor& log_probs, const Tensor& targets, const Tensor& in
 
 class CTCLossImpl : public Cloneable<CTCLossImpl> {
  public:
-  explicit CTCLossImpl(CTCLossOptions options_ = {}) : options(std::move(options_)) {}
+  explicit CTCLossImpl(CTCLossOptions options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& log_probs, const Tensor& targets, const Tensor& input_lengths, const Tensor& target_lengths) {

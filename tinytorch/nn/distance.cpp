@@ -10,6 +10,9 @@
 
 namespace tinytorch {
 
+nn::PairwiseDistanceImpl::PairwiseDistanceImpl(const PairwiseDistanceOptions& options_) : options(options_) {}
+nn::CosineSimilarityImpl::CosineSimilarityImpl(const CosineSimilarityOptions& options_) : options(options_) {}
+
 Tensor pairwise_distance(const Tensor& x1, const Tensor& x2, double p, double eps, bool keepdim) {
   return norm(x1 - x2 + eps, p, {-1}, keepdim);
 }

@@ -42,7 +42,7 @@ Tensor cosine_similarity(const Tensor& x1, const Tensor& x2, const CosineSimilar
 
 class PairwiseDistanceImpl : public Cloneable<PairwiseDistanceImpl> {
  public:
-  explicit PairwiseDistanceImpl(const PairwiseDistanceOptions& options_ = {}) : options(options_) {}
+  explicit PairwiseDistanceImpl(const PairwiseDistanceOptions& options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& x1, const Tensor& x2) { return functional::pairwise_distance(x1, x2, options); }
@@ -52,7 +52,7 @@ TORCH_MODULE(PairwiseDistance);
 
 class CosineSimilarityImpl : public Cloneable<CosineSimilarityImpl> {
  public:
-  explicit CosineSimilarityImpl(const CosineSimilarityOptions& options_ = {}) : options(options_) {}
+  explicit CosineSimilarityImpl(const CosineSimilarityOptions& options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& x1, const Tensor& x2) { return functional::cosine_similarity(x1, x2, options); }

@@ -36,6 +36,8 @@ Tensor& dropout_(Tensor& input, double p, bool train) {
   return input.mul_(dropout_mask(input, p));
 }
 
+nn::DropoutImpl::DropoutImpl(const DropoutOptions& options_) : options(options_) { DropoutImpl::reset(); }
+
 void nn::DropoutImpl::reset() { check_dropout_probability(options.p()); }
 
 Tensor nn::DropoutImpl::forward(Tensor input) {

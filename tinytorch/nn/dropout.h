@@ -24,7 +24,7 @@ struct DropoutOptions {
 // dropout() in training mode, nothing in evaluation mode.
 class DropoutImpl : public Cloneable<DropoutImpl> {
  public:
-  explicit DropoutImpl(const DropoutOptions& options_ = {}) : options(options_) { DropoutImpl::reset(); }
+  explicit DropoutImpl(const DropoutOptions& options_ = {});
   void reset() override;
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(Tensor input);

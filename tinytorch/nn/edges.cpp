@@ -10,6 +10,16 @@
 
 namespace tinytorch {
 
+nn::LocalResponseNormImpl::LocalResponseNormImpl(std::int64_t size) : LocalResponseNormImpl(LocalResponseNormOptions(size)) {}
+nn::LocalResponseNormImpl::LocalResponseNormImpl(const LocalResponseNormOptions& options_) : options(options_) {}
+nn::CrossMapLRN2dImpl::CrossMapLRN2dImpl(std::int64_t size) : CrossMapLRN2dImpl(CrossMapLRN2dOptions(size)) {}
+nn::CrossMapLRN2dImpl::CrossMapLRN2dImpl(const CrossMapLRN2dOptions& options_) : options(options_) {}
+
+Tensor nn::CrossMapLRN2dImpl::forward(const Tensor& input) {
+  TORCH_CHECK(input.dim() == 4, "CrossMapLRN2d: Expected input to be 4D, got ", input.dim(), "D instead.");
+  return functional::local_response_norm(input, LocalResponseNormOptions(options.size()).alpha(options.alpha()).beta(options.beta()).k(static_cast<double>(options.k())));
+}
+
 Tensor nn::functional::local_response_norm(const Tensor& input, const LocalResponseNormFuncOptions& options) {
   TORCH_CHECK(input.dim() >= 3, "Expected 3D or higher dimensionality input (got ", input.dim(), " dimensions)");
   const std::int64_t C = input.size(1);

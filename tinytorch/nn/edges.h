@@ -93,8 +93,8 @@ Tensor local_response_norm(const Tensor& input, const LocalResponseNormFuncOptio
 
 class LocalResponseNormImpl : public Cloneable<LocalResponseNormImpl> {
  public:
-  LocalResponseNormImpl(std::int64_t size) : LocalResponseNormImpl(LocalResponseNormOptions(size)) {}
-  explicit LocalResponseNormImpl(const LocalResponseNormOptions& options_) : options(options_) {}
+  LocalResponseNormImpl(std::int64_t size);
+  explicit LocalResponseNormImpl(const LocalResponseNormOptions& options_);
   void reset() override {}
   void pretty_print(std::ostream& stream) const override {
     stream << "torch::nn::LocalResponseNorm(" << options.size() << ", alpha=" << options.alpha() << ", beta=" << options.beta() << ", k=" << options.k() << ")";
@@ -115,17 +115,14 @@ struct CrossMapLRN2dOptions {
 
 class CrossMapLRN2dImpl : public Cloneable<CrossMapLRN2dImpl> {
  public:
-  CrossMapLRN2dImpl(std::int64_t size) : CrossMapLRN2dImpl(CrossMapLRN2dOptions(size)) {}
-  explicit CrossMapLRN2dImpl(const CrossMapLRN2dOptions& options_) : options(options_) {}
+  CrossMapLRN2dImpl(std::int64_t size);
+  explicit CrossMapLRN2dImpl(const CrossMapLRN2dOptions& options_);
   void reset() override {}
   void pretty_print(std::ostream& stream) const override {
     stream << "torch::nn::CrossMapLRN2d(" << options.size() << ", alpha=" << options.alpha() << ", beta=" << options.beta() << ", k=" << options.k() << ")";
   }
   // input (N, C, H, W) -> the same sizes.
-  Tensor forward(const Tensor& input) {
-    TORCH_CHECK(input.dim() == 4, "CrossMapLRN2d: Expected input to be 4D, got ", input.dim(), "D instead.");
-    return functional::local_response_norm(input, LocalResponseNormOptions(options.size()).alpha(options.alpha()).beta(options.beta()).k(static_cast<double>(options.k())));
-  }
+  Tensor forward(const Tensor& input);
   CrossMapLRN2dOptions options;
 };
 TORCH_MODULE(CrossMapLRN2d);

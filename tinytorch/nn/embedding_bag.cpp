@@ -16,6 +16,8 @@
 
 namespace tinytorch {
 
+nn::EmbeddingBagImpl::EmbeddingBagImpl(std::int64_t num_embeddings, std::int64_t embedding_dim) : EmbeddingBagImpl(EmbeddingBagOptions(num_embeddings, embedding_dim)) {}
+
 namespace {
 
 const char* mode_name(const nn::EmbeddingBagMode& mode) {

@@ -64,7 +64,7 @@ Tensor embedding_bag(const Tensor& input, const Tensor& weight, const EmbeddingB
 // A trained table whose rows are summed, averaged or maximized by bags. Born normal (0, 1), its padding row zero. Source: torch/csrc/api/src/nn/modules/embedding.cpp.
 class EmbeddingBagImpl : public Cloneable<EmbeddingBagImpl> {
  public:
-  EmbeddingBagImpl(std::int64_t num_embeddings, std::int64_t embedding_dim) : EmbeddingBagImpl(EmbeddingBagOptions(num_embeddings, embedding_dim)) {}
+  EmbeddingBagImpl(std::int64_t num_embeddings, std::int64_t embedding_dim);
   explicit EmbeddingBagImpl(EmbeddingBagOptions options_);
   void reset() override;
   void reset_parameters();

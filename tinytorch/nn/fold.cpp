@@ -10,6 +10,11 @@
 
 namespace tinytorch {
 
+nn::UnfoldImpl::UnfoldImpl(ExpandingArray<2> kernel_size) : UnfoldImpl(UnfoldOptions(kernel_size)) {}
+nn::UnfoldImpl::UnfoldImpl(const UnfoldOptions& options_) : options(options_) {}
+nn::FoldImpl::FoldImpl(ExpandingArray<2> output_size, ExpandingArray<2> kernel_size) : FoldImpl(FoldOptions(output_size, kernel_size)) {}
+nn::FoldImpl::FoldImpl(const FoldOptions& options_) : options(options_) {}
+
 namespace {
 WindowGrid checked_grid(IntArrayRef kernel_size, IntArrayRef dilation, IntArrayRef padding, IntArrayRef stride) {
   const WindowGrid grid{expanded_to("kernel_size", kernel_size, 2), expanded_to("stride", stride, 2), expanded_to("padding", padding, 2), expanded_to("dilation", dilation, 2)};

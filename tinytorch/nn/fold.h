@@ -43,8 +43,8 @@ inline Tensor fold(const Tensor& input, const FoldFuncOptions& options) {
 
 class UnfoldImpl : public Cloneable<UnfoldImpl> {
  public:
-  UnfoldImpl(ExpandingArray<2> kernel_size) : UnfoldImpl(UnfoldOptions(kernel_size)) {}
-  explicit UnfoldImpl(const UnfoldOptions& options_) : options(options_) {}
+  UnfoldImpl(ExpandingArray<2> kernel_size);
+  explicit UnfoldImpl(const UnfoldOptions& options_);
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input) { return functional::unfold(input, options); }
@@ -54,8 +54,8 @@ TORCH_MODULE(Unfold);
 
 class FoldImpl : public Cloneable<FoldImpl> {
  public:
-  FoldImpl(ExpandingArray<2> output_size, ExpandingArray<2> kernel_size) : FoldImpl(FoldOptions(output_size, kernel_size)) {}
-  explicit FoldImpl(const FoldOptions& options_) : options(options_) {}
+  FoldImpl(ExpandingArray<2> output_size, ExpandingArray<2> kernel_size);
+  explicit FoldImpl(const FoldOptions& options_);
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input) { return functional::fold(input, options); }

@@ -50,6 +50,9 @@ Tensor layer_norm_backward(const Tensor& grad, const Tensor& input, std::size_t 
 }
 }  // namespace
 
+nn::LayerNormImpl::LayerNormImpl(std::vector<std::int64_t> normalized_shape) : LayerNormImpl(LayerNormOptions(std::move(normalized_shape))) {}
+nn::LayerNormImpl::LayerNormImpl(LayerNormOptions options_) : options(std::move(options_)) { LayerNormImpl::reset(); }
+
 namespace {
 
 Tensor layer_norm_cpu(const Tensor& input, IntArrayRef normalized_shape, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, double eps) {

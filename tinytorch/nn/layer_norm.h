@@ -34,8 +34,8 @@ struct LayerNormOptions {
 // layer_norm() with a weight of ones and a bias of zeros to learn from, or without either. Source: torch/csrc/api/src/nn/modules/normalization.cpp.
 class LayerNormImpl : public Cloneable<LayerNormImpl> {
  public:
-  LayerNormImpl(std::vector<std::int64_t> normalized_shape) : LayerNormImpl(LayerNormOptions(std::move(normalized_shape))) {}
-  explicit LayerNormImpl(LayerNormOptions options_) : options(std::move(options_)) { LayerNormImpl::reset(); }
+  LayerNormImpl(std::vector<std::int64_t> normalized_shape);
+  explicit LayerNormImpl(LayerNormOptions options_);
   void reset() override;
   void reset_parameters();
   void pretty_print(std::ostream& stream) const override;

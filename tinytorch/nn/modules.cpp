@@ -9,6 +9,17 @@
 
 namespace tinytorch {
 
+nn::FunctionalImpl::FunctionalImpl(Function function) : function_(std::move(function)) {}
+nn::ReLUImpl::ReLUImpl(const ReLUOptions& options_) : options(options_) {}
+nn::LeakyReLUImpl::LeakyReLUImpl(const LeakyReLUOptions& options_) : options(options_) {}
+nn::ELUImpl::ELUImpl(const ELUOptions& options_) : options(options_) {}
+nn::GELUImpl::GELUImpl(const GELUOptions& options_) : options(options_) {}
+nn::SoftplusImpl::SoftplusImpl(const SoftplusOptions& options_) : options(options_) {}
+nn::SoftmaxImpl::SoftmaxImpl(std::int64_t dim) : SoftmaxImpl(SoftmaxOptions(dim)) {}
+nn::SoftmaxImpl::SoftmaxImpl(const SoftmaxOptions& options_) : options(options_) {}
+nn::LogSoftmaxImpl::LogSoftmaxImpl(std::int64_t dim) : LogSoftmaxImpl(LogSoftmaxOptions(dim)) {}
+nn::LogSoftmaxImpl::LogSoftmaxImpl(const LogSoftmaxOptions& options_) : options(options_) {}
+
 namespace {
 // What `self` holds before it is overwritten: a copy where a graph may want to keep it.
 Tensor unwritten(const Tensor& self) { return layers_of(self).has(Layer::Autograd) ? self.clone() : self; }

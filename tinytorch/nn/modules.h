@@ -97,7 +97,7 @@ namespace nn {
 class FunctionalImpl : public Cloneable<FunctionalImpl> {
  public:
   using Function = std::function<Tensor(Tensor)>;
-  explicit FunctionalImpl(Function function) : function_(std::move(function)) {}
+  explicit FunctionalImpl(Function function);
   template <class F, class... Args>
     requires(sizeof...(Args) > 0)
   explicit FunctionalImpl(F function, Args&&... args)
@@ -114,7 +114,7 @@ TORCH_MODULE(Functional);
 
 class ReLUImpl : public Cloneable<ReLUImpl> {
  public:
-  explicit ReLUImpl(const ReLUOptions& options_ = {}) : options(options_) {}
+  explicit ReLUImpl(const ReLUOptions& options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(Tensor input) { return functional::relu(input, options); }
@@ -123,7 +123,7 @@ class ReLUImpl : public Cloneable<ReLUImpl> {
 TORCH_MODULE(ReLU);
 class LeakyReLUImpl : public Cloneable<LeakyReLUImpl> {
  public:
-  explicit LeakyReLUImpl(const LeakyReLUOptions& options_ = {}) : options(options_) {}
+  explicit LeakyReLUImpl(const LeakyReLUOptions& options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(Tensor input) { return functional::leaky_relu(input, options); }
@@ -132,7 +132,7 @@ class LeakyReLUImpl : public Cloneable<LeakyReLUImpl> {
 TORCH_MODULE(LeakyReLU);
 class ELUImpl : public Cloneable<ELUImpl> {
  public:
-  explicit ELUImpl(const ELUOptions& options_ = {}) : options(options_) {}
+  explicit ELUImpl(const ELUOptions& options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(Tensor input) { return functional::elu(input, options); }
@@ -141,7 +141,7 @@ class ELUImpl : public Cloneable<ELUImpl> {
 TORCH_MODULE(ELU);
 class GELUImpl : public Cloneable<GELUImpl> {
  public:
-  explicit GELUImpl(const GELUOptions& options_ = {}) : options(options_) {}
+  explicit GELUImpl(const GELUOptions& options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input) { return functional::gelu(input, options); }
@@ -176,7 +176,7 @@ class SiLUImpl : public Cloneable<SiLUImpl> {
 TORCH_MODULE(SiLU);
 class SoftplusImpl : public Cloneable<SoftplusImpl> {
  public:
-  explicit SoftplusImpl(const SoftplusOptions& options_ = {}) : options(options_) {}
+  explicit SoftplusImpl(const SoftplusOptions& options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input) { return functional::softplus(input, options); }
@@ -185,8 +185,8 @@ class SoftplusImpl : public Cloneable<SoftplusImpl> {
 TORCH_MODULE(Softplus);
 class SoftmaxImpl : public Cloneable<SoftmaxImpl> {
  public:
-  explicit SoftmaxImpl(std::int64_t dim) : SoftmaxImpl(SoftmaxOptions(dim)) {}
-  explicit SoftmaxImpl(const SoftmaxOptions& options_) : options(options_) {}
+  explicit SoftmaxImpl(std::int64_t dim);
+  explicit SoftmaxImpl(const SoftmaxOptions& options_);
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input) { return softmax(input, options.dim()); }
@@ -195,8 +195,8 @@ class SoftmaxImpl : public Cloneable<SoftmaxImpl> {
 TORCH_MODULE(Softmax);
 class LogSoftmaxImpl : public Cloneable<LogSoftmaxImpl> {
  public:
-  explicit LogSoftmaxImpl(std::int64_t dim) : LogSoftmaxImpl(LogSoftmaxOptions(dim)) {}
-  explicit LogSoftmaxImpl(const LogSoftmaxOptions& options_) : options(options_) {}
+  explicit LogSoftmaxImpl(std::int64_t dim);
+  explicit LogSoftmaxImpl(const LogSoftmaxOptions& options_);
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input) { return log_softmax(input, options.dim()); }

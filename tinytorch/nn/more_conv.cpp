@@ -12,6 +12,11 @@
 
 namespace tinytorch {
 
+nn::Conv1dImpl::Conv1dImpl(std::int64_t in_channels, std::int64_t out_channels, ExpandingArray<1> kernel_size) : Conv1dImpl(Conv1dOptions(in_channels, out_channels, kernel_size)) {}
+nn::Conv1dImpl::Conv1dImpl(const Conv1dOptions& options_) : ConvNdImpl(options_) {}
+nn::Conv3dImpl::Conv3dImpl(std::int64_t in_channels, std::int64_t out_channels, ExpandingArray<3> kernel_size) : Conv3dImpl(Conv3dOptions(in_channels, out_channels, kernel_size)) {}
+nn::Conv3dImpl::Conv3dImpl(const Conv3dOptions& options_) : ConvNdImpl(options_) {}
+
 namespace {
 Tensor conv_nd(const char* name, std::int64_t dims, const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias, IntArrayRef stride, IntArrayRef padding,
                IntArrayRef dilation, bool transposed, IntArrayRef output_padding, std::int64_t groups) {

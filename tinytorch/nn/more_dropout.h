@@ -26,7 +26,7 @@ using FeatureAlphaDropoutOptions = DropoutOptions;
 // dropout2d(): (N, C, H, W) or (C, H, W); drops channels.
 class Dropout2dImpl : public Cloneable<Dropout2dImpl> {
  public:
-  explicit Dropout2dImpl(const Dropout2dOptions& options_ = {}) : options(options_) { Dropout2dImpl::reset(); }
+  explicit Dropout2dImpl(const Dropout2dOptions& options_ = {});
   void reset() override;
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(Tensor input);
@@ -37,7 +37,7 @@ TORCH_MODULE(Dropout2d);
 // dropout3d(): (N, C, D, H, W) or (C, D, H, W); drops channels.
 class Dropout3dImpl : public Cloneable<Dropout3dImpl> {
  public:
-  explicit Dropout3dImpl(const Dropout3dOptions& options_ = {}) : options(options_) { Dropout3dImpl::reset(); }
+  explicit Dropout3dImpl(const Dropout3dOptions& options_ = {});
   void reset() override;
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(Tensor input);
@@ -47,7 +47,7 @@ TORCH_MODULE(Dropout3d);
 
 class AlphaDropoutImpl : public Cloneable<AlphaDropoutImpl> {
  public:
-  explicit AlphaDropoutImpl(const AlphaDropoutOptions& options_ = {}) : options(options_) { AlphaDropoutImpl::reset(); }
+  explicit AlphaDropoutImpl(const AlphaDropoutOptions& options_ = {});
   void reset() override;
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(Tensor input);

@@ -10,6 +10,11 @@
 
 namespace tinytorch {
 
+nn::IdentityImpl::IdentityImpl(Ignored&&...) {}
+nn::FlattenImpl::FlattenImpl(const FlattenOptions& options_) : options(options_) {}
+nn::UnflattenImpl::UnflattenImpl(UnflattenOptions options_) : options(std::move(options_)) {}
+nn::BilinearImpl::BilinearImpl(const BilinearOptions& options_) : options(options_) { BilinearImpl::reset(); }
+
 namespace {
 void check_bilinear(const Tensor& input1, const Tensor& input2, const Tensor& weight, const Tensor& bias) {
   TORCH_CHECK(input1.dim() == input2.dim(), "bilinear(): input dimensions do not match: got ", input1.dim(), " and ",

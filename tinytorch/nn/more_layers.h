@@ -16,7 +16,7 @@ class IdentityImpl : public Cloneable<IdentityImpl> {
   IdentityImpl() = default;
   template <class... Ignored>
     requires(sizeof...(Ignored) > 0 && !(std::derived_from<std::remove_cvref_t<Ignored>, Module> && ...))
-  explicit IdentityImpl(Ignored&&...) {}
+  explicit IdentityImpl(Ignored&&...);
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input) { return input; }
@@ -39,7 +39,7 @@ struct FlattenOptions {
 // Joins dimensions, by default all but the batch: (B, 1, 8, 8) -> (B, 64).
 class FlattenImpl : public Cloneable<FlattenImpl> {
  public:
-  explicit FlattenImpl(const FlattenOptions& options_ = {}) : options(options_) {}
+  explicit FlattenImpl(const FlattenOptions& options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input) { return input.flatten(options.start_dim(), options.end_dim()); }
@@ -59,7 +59,7 @@ class UnflattenImpl : public Cloneable<UnflattenImpl> {
  public:
   UnflattenImpl(std::int64_t dim, std::vector<std::int64_t> sizes)
       : UnflattenImpl(UnflattenOptions(dim, std::move(sizes))) {}
-  explicit UnflattenImpl(UnflattenOptions options_) : options(std::move(options_)) {}
+  explicit UnflattenImpl(UnflattenOptions options_);
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input);
@@ -82,7 +82,7 @@ class BilinearImpl : public Cloneable<BilinearImpl> {
  public:
   BilinearImpl(std::int64_t in1_features, std::int64_t in2_features, std::int64_t out_features)
       : BilinearImpl(BilinearOptions(in1_features, in2_features, out_features)) {}
-  explicit BilinearImpl(const BilinearOptions& options_) : options(options_) { BilinearImpl::reset(); }
+  explicit BilinearImpl(const BilinearOptions& options_);
   void reset() override;
   void reset_parameters();
   void pretty_print(std::ostream& stream) const override;

@@ -116,7 +116,7 @@ namespace nn {
 
 class MarginRankingLossImpl : public Cloneable<MarginRankingLossImpl> {
  public:
-  explicit MarginRankingLossImpl(MarginRankingLossOptions options_ = {}) : options(std::move(options_)) {}
+  explicit MarginRankingLossImpl(MarginRankingLossOptions options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input1, const Tensor& input2, const Tensor& target) {
@@ -127,7 +127,7 @@ class MarginRankingLossImpl : public Cloneable<MarginRankingLossImpl> {
 TORCH_MODULE(MarginRankingLoss);
 class HingeEmbeddingLossImpl : public Cloneable<HingeEmbeddingLossImpl> {
  public:
-  explicit HingeEmbeddingLossImpl(HingeEmbeddingLossOptions options_ = {}) : options(std::move(options_)) {}
+  explicit HingeEmbeddingLossImpl(HingeEmbeddingLossOptions options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input, const Tensor& target) {
@@ -138,7 +138,7 @@ class HingeEmbeddingLossImpl : public Cloneable<HingeEmbeddingLossImpl> {
 TORCH_MODULE(HingeEmbeddingLoss);
 class CosineEmbeddingLossImpl : public Cloneable<CosineEmbeddingLossImpl> {
  public:
-  explicit CosineEmbeddingLossImpl(CosineEmbeddingLossOptions options_ = {}) : options(std::move(options_)) {}
+  explicit CosineEmbeddingLossImpl(CosineEmbeddingLossOptions options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input1, const Tensor& input2, const Tensor& target) {
@@ -149,7 +149,7 @@ class CosineEmbeddingLossImpl : public Cloneable<CosineEmbeddingLossImpl> {
 TORCH_MODULE(CosineEmbeddingLoss);
 class SoftMarginLossImpl : public Cloneable<SoftMarginLossImpl> {
  public:
-  explicit SoftMarginLossImpl(SoftMarginLossOptions options_ = {}) : options(std::move(options_)) {}
+  explicit SoftMarginLossImpl(SoftMarginLossOptions options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input, const Tensor& target) {
@@ -160,7 +160,7 @@ class SoftMarginLossImpl : public Cloneable<SoftMarginLossImpl> {
 TORCH_MODULE(SoftMarginLoss);
 class MultiLabelMarginLossImpl : public Cloneable<MultiLabelMarginLossImpl> {
  public:
-  explicit MultiLabelMarginLossImpl(MultiLabelMarginLossOptions options_ = {}) : options(std::move(options_)) {}
+  explicit MultiLabelMarginLossImpl(MultiLabelMarginLossOptions options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input, const Tensor& target) {
@@ -171,7 +171,7 @@ class MultiLabelMarginLossImpl : public Cloneable<MultiLabelMarginLossImpl> {
 TORCH_MODULE(MultiLabelMarginLoss);
 class TripletMarginLossImpl : public Cloneable<TripletMarginLossImpl> {
  public:
-  explicit TripletMarginLossImpl(TripletMarginLossOptions options_ = {}) : options(std::move(options_)) {}
+  explicit TripletMarginLossImpl(TripletMarginLossOptions options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& anchor, const Tensor& positive, const Tensor& negative) {
@@ -182,7 +182,7 @@ class TripletMarginLossImpl : public Cloneable<TripletMarginLossImpl> {
 TORCH_MODULE(TripletMarginLoss);
 class TripletMarginWithDistanceLossImpl : public Cloneable<TripletMarginWithDistanceLossImpl> {
  public:
-  explicit TripletMarginWithDistanceLossImpl(TripletMarginWithDistanceLossOptions options_ = {}) : options(std::move(options_)) {}
+  explicit TripletMarginWithDistanceLossImpl(TripletMarginWithDistanceLossOptions options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& anchor, const Tensor& positive, const Tensor& negative) {
@@ -193,7 +193,7 @@ class TripletMarginWithDistanceLossImpl : public Cloneable<TripletMarginWithDist
 TORCH_MODULE(TripletMarginWithDistanceLoss);
 class PoissonNLLLossImpl : public Cloneable<PoissonNLLLossImpl> {
  public:
-  explicit PoissonNLLLossImpl(PoissonNLLLossOptions options_ = {}) : options(std::move(options_)) {}
+  explicit PoissonNLLLossImpl(PoissonNLLLossOptions options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& log_input, const Tensor& targets) {
@@ -204,7 +204,7 @@ class PoissonNLLLossImpl : public Cloneable<PoissonNLLLossImpl> {
 TORCH_MODULE(PoissonNLLLoss);
 class MultiLabelSoftMarginLossImpl : public Cloneable<MultiLabelSoftMarginLossImpl> {
  public:
-  explicit MultiLabelSoftMarginLossImpl(MultiLabelSoftMarginLossOptions options_ = {}) : options(std::move(options_)) { MultiLabelSoftMarginLossImpl::reset(); }
+  explicit MultiLabelSoftMarginLossImpl(MultiLabelSoftMarginLossOptions options_ = {});
   void reset() override;
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input, const Tensor& target);
@@ -214,7 +214,7 @@ class MultiLabelSoftMarginLossImpl : public Cloneable<MultiLabelSoftMarginLossIm
 TORCH_MODULE(MultiLabelSoftMarginLoss);
 class MultiMarginLossImpl : public Cloneable<MultiMarginLossImpl> {
  public:
-  explicit MultiMarginLossImpl(MultiMarginLossOptions options_ = {}) : options(std::move(options_)) { MultiMarginLossImpl::reset(); }
+  explicit MultiMarginLossImpl(MultiMarginLossOptions options_ = {});
   void reset() override;
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input, const Tensor& target);

@@ -59,6 +59,20 @@ Tensor nn::functional::gumbel_softmax(const Tensor& logits, const GumbelSoftmaxF
   return one_hot - soft.detach() + soft;
 }
 
+nn::SELUImpl::SELUImpl(const SELUOptions& options_) : options(options_) {}
+nn::ReLU6Impl::ReLU6Impl(const ReLU6Options& options_) : options(options_) {}
+nn::HardtanhImpl::HardtanhImpl(const HardtanhOptions& options_) : options(options_) {}
+nn::CELUImpl::CELUImpl(const CELUOptions& options_) : options(options_) {}
+nn::GLUImpl::GLUImpl(const GLUOptions& options_) : options(options_) {}
+nn::HardshrinkImpl::HardshrinkImpl(const HardshrinkOptions& options_) : options(options_) {}
+nn::SoftshrinkImpl::SoftshrinkImpl(const SoftshrinkOptions& options_) : options(options_) {}
+nn::ThresholdImpl::ThresholdImpl(double threshold, double value) : ThresholdImpl(ThresholdOptions(threshold, value)) {}
+nn::ThresholdImpl::ThresholdImpl(const ThresholdOptions& options_) : options(options_) {}
+nn::SoftminImpl::SoftminImpl(std::int64_t dim) : SoftminImpl(SoftminOptions(dim)) {}
+nn::SoftminImpl::SoftminImpl(const SoftminOptions& options_) : options(options_) {}
+nn::RReLUImpl::RReLUImpl(const RReLUOptions& options_) : options(options_) {}
+nn::PReLUImpl::PReLUImpl(const PReLUOptions& options_) : options(options_) { PReLUImpl::reset(); }
+
 Tensor nn::Softmax2dImpl::forward(const Tensor& input) {
   TORCH_CHECK(input.dim() == 3 || input.dim() == 4, "Softmax2d requires a 3D or 4D tensor as input");
   return tinytorch::softmax(input, -3);

@@ -118,7 +118,7 @@ namespace nn {
 
 class SELUImpl : public Cloneable<SELUImpl> {
  public:
-  explicit SELUImpl(const SELUOptions& options_ = {}) : options(options_) {}
+  explicit SELUImpl(const SELUOptions& options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(Tensor input) { return functional::selu(input, options); }
@@ -127,7 +127,7 @@ class SELUImpl : public Cloneable<SELUImpl> {
 TORCH_MODULE(SELU);
 class ReLU6Impl : public Cloneable<ReLU6Impl> {
  public:
-  explicit ReLU6Impl(const ReLU6Options& options_ = {}) : options(options_) {}
+  explicit ReLU6Impl(const ReLU6Options& options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(Tensor input) { return functional::relu6(input, options); }
@@ -136,7 +136,7 @@ class ReLU6Impl : public Cloneable<ReLU6Impl> {
 TORCH_MODULE(ReLU6);
 class HardtanhImpl : public Cloneable<HardtanhImpl> {
  public:
-  explicit HardtanhImpl(const HardtanhOptions& options_ = {}) : options(options_) {}
+  explicit HardtanhImpl(const HardtanhOptions& options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(Tensor input) { return functional::hardtanh(input, options); }
@@ -145,7 +145,7 @@ class HardtanhImpl : public Cloneable<HardtanhImpl> {
 TORCH_MODULE(Hardtanh);
 class CELUImpl : public Cloneable<CELUImpl> {
  public:
-  explicit CELUImpl(const CELUOptions& options_ = {}) : options(options_) {}
+  explicit CELUImpl(const CELUOptions& options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(Tensor input) { return functional::celu(input, options); }
@@ -154,7 +154,7 @@ class CELUImpl : public Cloneable<CELUImpl> {
 TORCH_MODULE(CELU);
 class GLUImpl : public Cloneable<GLUImpl> {
  public:
-  explicit GLUImpl(const GLUOptions& options_ = {}) : options(options_) {}
+  explicit GLUImpl(const GLUOptions& options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input) { return functional::glu(input, options); }
@@ -163,7 +163,7 @@ class GLUImpl : public Cloneable<GLUImpl> {
 TORCH_MODULE(GLU);
 class HardshrinkImpl : public Cloneable<HardshrinkImpl> {
  public:
-  explicit HardshrinkImpl(const HardshrinkOptions& options_ = {}) : options(options_) {}
+  explicit HardshrinkImpl(const HardshrinkOptions& options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input) { return functional::hardshrink(input, options); }
@@ -172,7 +172,7 @@ class HardshrinkImpl : public Cloneable<HardshrinkImpl> {
 TORCH_MODULE(Hardshrink);
 class SoftshrinkImpl : public Cloneable<SoftshrinkImpl> {
  public:
-  explicit SoftshrinkImpl(const SoftshrinkOptions& options_ = {}) : options(options_) {}
+  explicit SoftshrinkImpl(const SoftshrinkOptions& options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input) { return functional::softshrink(input, options); }
@@ -181,8 +181,8 @@ class SoftshrinkImpl : public Cloneable<SoftshrinkImpl> {
 TORCH_MODULE(Softshrink);
 class ThresholdImpl : public Cloneable<ThresholdImpl> {
  public:
-  ThresholdImpl(double threshold, double value) : ThresholdImpl(ThresholdOptions(threshold, value)) {}
-  explicit ThresholdImpl(const ThresholdOptions& options_) : options(options_) {}
+  ThresholdImpl(double threshold, double value);
+  explicit ThresholdImpl(const ThresholdOptions& options_);
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(Tensor input) { return functional::threshold(input, options); }
@@ -191,8 +191,8 @@ class ThresholdImpl : public Cloneable<ThresholdImpl> {
 TORCH_MODULE(Threshold);
 class SoftminImpl : public Cloneable<SoftminImpl> {
  public:
-  explicit SoftminImpl(std::int64_t dim) : SoftminImpl(SoftminOptions(dim)) {}
-  explicit SoftminImpl(const SoftminOptions& options_) : options(options_) {}
+  explicit SoftminImpl(std::int64_t dim);
+  explicit SoftminImpl(const SoftminOptions& options_);
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input) { return functional::softmin(input, options.dim()); }
@@ -244,7 +244,7 @@ TORCH_MODULE(Softmax2d);
 // rrelu(): random slopes in training mode, their mean in evaluation mode.
 class RReLUImpl : public Cloneable<RReLUImpl> {
  public:
-  explicit RReLUImpl(const RReLUOptions& options_ = {}) : options(options_) {}
+  explicit RReLUImpl(const RReLUOptions& options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(Tensor input);
@@ -255,7 +255,7 @@ TORCH_MODULE(RReLU);
 // prelu() with a weight of its own: (num_parameters), filled with `init`.
 class PReLUImpl : public Cloneable<PReLUImpl> {
  public:
-  explicit PReLUImpl(const PReLUOptions& options_ = {}) : options(options_) { PReLUImpl::reset(); }
+  explicit PReLUImpl(const PReLUOptions& options_ = {});
   void reset() override;
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input) { return functional::prelu(input, weight); }

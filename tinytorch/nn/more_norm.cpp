@@ -12,6 +12,13 @@
 
 namespace tinytorch {
 
+Tensor nn::functional::instance_norm(const Tensor& input, const InstanceNormFuncOptions& options) {
+  return tinytorch::instance_norm(input, options.weight(), options.bias(), options.running_mean(), options.running_var(), options.use_input_stats(), options.momentum(), options.eps());
+}
+
+nn::GroupNormImpl::GroupNormImpl(std::int64_t num_groups, std::int64_t num_channels) : GroupNormImpl(GroupNormOptions(num_groups, num_channels)) {}
+nn::GroupNormImpl::GroupNormImpl(const GroupNormOptions& options_) : options(options_) { GroupNormImpl::reset(); }
+
 namespace {
 std::optional<Tensor> present(const std::optional<Tensor>& tensor) { return tensor && tensor->defined() ? tensor : std::nullopt; }
 

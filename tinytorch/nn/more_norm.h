@@ -38,8 +38,8 @@ struct GroupNormOptions {
 
 class GroupNormImpl : public Cloneable<GroupNormImpl> {
  public:
-  GroupNormImpl(std::int64_t num_groups, std::int64_t num_channels) : GroupNormImpl(GroupNormOptions(num_groups, num_channels)) {}
-  explicit GroupNormImpl(const GroupNormOptions& options_) : options(options_) { GroupNormImpl::reset(); }
+  GroupNormImpl(std::int64_t num_groups, std::int64_t num_channels);
+  explicit GroupNormImpl(const GroupNormOptions& options_);
   void reset() override;
   void reset_parameters();
   void pretty_print(std::ostream& stream) const override;
@@ -118,9 +118,7 @@ struct InstanceNormFuncOptions {
   TORCH_ARG(double, momentum) = 0.1;
   TORCH_ARG(double, eps) = 1e-5;
 };
-inline Tensor instance_norm(const Tensor& input, const InstanceNormFuncOptions& options = {}) {
-  return tinytorch::instance_norm(input, options.weight(), options.bias(), options.running_mean(), options.running_var(), options.use_input_stats(), options.momentum(), options.eps());
-}
+Tensor instance_norm(const Tensor& input, const InstanceNormFuncOptions& options = {});
 }  // namespace functional
 
 }  // namespace nn

@@ -9,6 +9,15 @@
 
 namespace tinytorch {
 
+void nn::ParameterDictImpl::clear() { parameters_.clear(); }
+std::vector<std::string> nn::ParameterDictImpl::keys() const { return parameters_.keys(); }
+std::vector<Tensor> nn::ParameterDictImpl::values() const { return parameters_.values(); }
+bool nn::ParameterDictImpl::contains(const std::string& key) const noexcept { return parameters_.contains(key); }
+Tensor& nn::ParameterDictImpl::get(const std::string& key) { return parameters_[key]; }
+const Tensor& nn::ParameterDictImpl::get(const std::string& key) const { return parameters_[key]; }
+Tensor& nn::ParameterDictImpl::operator[](const std::string& key) { return parameters_[key]; }
+const Tensor& nn::ParameterDictImpl::operator[](const std::string& key) const { return parameters_[key]; }
+
 namespace {
 void print_parameters(std::ostream& stream, const char* name, const OrderedDict<std::string, Tensor>& parameters) {
   stream << "torch::nn::" << name << "(\n";

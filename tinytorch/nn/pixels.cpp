@@ -143,6 +143,9 @@ std::tuple<Tensor, Tensor> fractional_max_pool3d(const Tensor& self, IntArrayRef
   return fractional_max_pool("fractional_max_pool3d", self, kernel_size, output_size, random_samples);
 }
 
+nn::PixelShuffleImpl::PixelShuffleImpl(const PixelShuffleOptions& options_) : options(options_) {}
+nn::PixelUnshuffleImpl::PixelUnshuffleImpl(const PixelUnshuffleOptions& options_) : options(options_) {}
+
 namespace nn {
 namespace {
 // The size that pooling came from: the smallest one, or the one that is asked for, which may be larger or smaller by less than a stride.

@@ -109,7 +109,7 @@ inline Tensor fractional_max_pool3d(const Tensor& input, const FractionalMaxPool
 
 class PixelShuffleImpl : public Cloneable<PixelShuffleImpl> {
  public:
-  explicit PixelShuffleImpl(const PixelShuffleOptions& options_) : options(options_) {}
+  explicit PixelShuffleImpl(const PixelShuffleOptions& options_);
   void reset() override {}
   void pretty_print(std::ostream& stream) const override { stream << "torch::nn::PixelShuffle(upscale_factor=" << options.upscale_factor() << ")"; }
   Tensor forward(const Tensor& input) { return pixel_shuffle(input, options.upscale_factor()); }
@@ -118,7 +118,7 @@ class PixelShuffleImpl : public Cloneable<PixelShuffleImpl> {
 TORCH_MODULE(PixelShuffle);
 class PixelUnshuffleImpl : public Cloneable<PixelUnshuffleImpl> {
  public:
-  explicit PixelUnshuffleImpl(const PixelUnshuffleOptions& options_) : options(options_) {}
+  explicit PixelUnshuffleImpl(const PixelUnshuffleOptions& options_);
   void reset() override {}
   void pretty_print(std::ostream& stream) const override { stream << "torch::nn::PixelUnshuffle(downscale_factor=" << options.downscale_factor() << ")"; }
   Tensor forward(const Tensor& input) { return pixel_unshuffle(input, options.downscale_factor()); }

@@ -10,6 +10,10 @@
 
 namespace tinytorch {
 
+nn::LearnedPositionsImpl::LearnedPositionsImpl(std::int64_t max_length, std::int64_t embedding_dim) : max_length_(max_length), embedding_dim_(embedding_dim) { LearnedPositionsImpl::reset(); }
+
+nn::PositionalEncodingImpl::PositionalEncodingImpl(const PositionalEncodingOptions& options_) : options(options_) { PositionalEncodingImpl::reset(); }
+
 namespace {
 // Rows offset .. offset + T of a table of positions, for x (..., T, D).
 Tensor rows_for(const Tensor& table, const Tensor& x, std::int64_t offset) {

@@ -23,7 +23,7 @@ struct PositionalEncodingOptions {
 // Throws IndexError if offset + T goes beyond max_length.
 class PositionalEncodingImpl : public Cloneable<PositionalEncodingImpl> {
  public:
-  explicit PositionalEncodingImpl(const PositionalEncodingOptions& options_) : options(options_) { PositionalEncodingImpl::reset(); }
+  explicit PositionalEncodingImpl(const PositionalEncodingOptions& options_);
   void reset() override;
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& x, std::int64_t offset = 0);
@@ -37,10 +37,7 @@ TORCH_MODULE(PositionalEncoding);
 // offset + T goes beyond max_length: a learned table knows nothing of later positions.
 class LearnedPositionsImpl : public Cloneable<LearnedPositionsImpl> {
  public:
-  LearnedPositionsImpl(std::int64_t max_length, std::int64_t embedding_dim)
-      : max_length_(max_length), embedding_dim_(embedding_dim) {
-    LearnedPositionsImpl::reset();
-  }
+  LearnedPositionsImpl(std::int64_t max_length, std::int64_t embedding_dim);
   void reset() override;
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& x, std::int64_t offset = 0);

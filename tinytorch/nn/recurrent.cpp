@@ -76,6 +76,13 @@ std::tuple<Tensor, Tensor> lstm_cell(const Tensor& input, TensorList hx, const T
   return lstm_step(linear(input, w_ih, b_ih), hx[0], hx[1], w_hh, b_hh);
 }
 
+nn::RNNCellImpl::RNNCellImpl(std::int64_t input_size, std::int64_t hidden_size) : RNNCellImpl(RNNCellOptions(input_size, hidden_size)) {}
+nn::RNNCellImpl::RNNCellImpl(const RNNCellOptions& options_) : RNNCellImplBase({options_.input_size(), options_.hidden_size(), options_.bias(), 1}), options(options_) {}
+nn::LSTMCellImpl::LSTMCellImpl(std::int64_t input_size, std::int64_t hidden_size) : LSTMCellImpl(LSTMCellOptions(input_size, hidden_size)) {}
+nn::LSTMCellImpl::LSTMCellImpl(const LSTMCellOptions& options_) : RNNCellImplBase({options_.input_size(), options_.hidden_size(), options_.bias(), 4}), options(options_) {}
+nn::GRUCellImpl::GRUCellImpl(std::int64_t input_size, std::int64_t hidden_size) : GRUCellImpl(GRUCellOptions(input_size, hidden_size)) {}
+nn::GRUCellImpl::GRUCellImpl(const GRUCellOptions& options_) : RNNCellImplBase({options_.input_size(), options_.hidden_size(), options_.bias(), 3}), options(options_) {}
+
 namespace {
 // Uniform on [-1/sqrt(hidden_size), 1/sqrt(hidden_size)], in order.
 void reset_recurrent(const std::vector<Tensor>& weights, std::int64_t hidden_size) {
@@ -124,6 +131,10 @@ void nn::RNNCellImpl::pretty_print(std::ostream& stream) const {
 }
 void nn::LSTMCellImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::LSTMCell" << detail::cell_description(options_base, ""); }
 void nn::GRUCellImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::GRUCell" << detail::cell_description(options_base, ""); }
+
+nn::RNNImpl::RNNImpl(std::int64_t input_size, std::int64_t hidden_size) : RNNImpl(RNNOptions(input_size, hidden_size)) {}
+nn::LSTMImpl::LSTMImpl(std::int64_t input_size, std::int64_t hidden_size) : LSTMImpl(LSTMOptions(input_size, hidden_size)) {}
+nn::GRUImpl::GRUImpl(std::int64_t input_size, std::int64_t hidden_size) : GRUImpl(GRUOptions(input_size, hidden_size)) {}
 
 std::vector<nn::detail::CellWeights> nn::detail::register_recurrent_weights(Module& module, const RNNOptionsBase& options) {
   TORCH_CHECK(options.dropout() >= 0 && options.dropout() <= 1, "dropout should be a number in range [0, 1] representing the probability of an element being zeroed");

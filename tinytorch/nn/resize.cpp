@@ -187,6 +187,8 @@ Tensor _upsample_bicubic2d_aa(const Tensor& self, IntArrayRef output_size, bool 
   return upsample(self, output_size, Filter::CubicAntialias, align_corners, {scales_h, scales_w});
 }
 
+nn::UpsampleImpl::UpsampleImpl(UpsampleOptions options_) : options(std::move(options_)) {}
+
 namespace {
 using InterpolateMode = nn::functional::InterpolateFuncOptions::mode_t;
 

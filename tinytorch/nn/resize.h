@@ -70,7 +70,7 @@ Tensor interpolate(const Tensor& input, const InterpolateFuncOptions& options = 
 
 class UpsampleImpl : public Cloneable<UpsampleImpl> {
  public:
-  explicit UpsampleImpl(UpsampleOptions options_ = {}) : options(std::move(options_)) {}
+  explicit UpsampleImpl(UpsampleOptions options_ = {});
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input);

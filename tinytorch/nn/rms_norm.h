@@ -27,8 +27,8 @@ struct RMSNormOptions {
 // rms_norm() with a weight of ones to learn from, or without.
 class RMSNormImpl : public Cloneable<RMSNormImpl> {
  public:
-  RMSNormImpl(std::vector<std::int64_t> normalized_shape) : RMSNormImpl(RMSNormOptions(std::move(normalized_shape))) {}
-  explicit RMSNormImpl(RMSNormOptions options_) : options(std::move(options_)) { RMSNormImpl::reset(); }
+  RMSNormImpl(std::vector<std::int64_t> normalized_shape);
+  explicit RMSNormImpl(RMSNormOptions options_);
   void reset() override;
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input);

@@ -52,8 +52,8 @@ struct TransformerDecoderLayerOptions {
 // Self-attention and a feed-forward network, each added to its input and normalized. Source: torch/csrc/api/src/nn/modules/transformer.cpp.
 class TransformerEncoderLayerImpl : public Cloneable<TransformerEncoderLayerImpl> {
  public:
-  TransformerEncoderLayerImpl(std::int64_t d_model, std::int64_t nhead) : TransformerEncoderLayerImpl(TransformerEncoderLayerOptions(d_model, nhead)) {}
-  explicit TransformerEncoderLayerImpl(TransformerEncoderLayerOptions options_) : options(std::move(options_)) { TransformerEncoderLayerImpl::reset(); }
+  TransformerEncoderLayerImpl(std::int64_t d_model, std::int64_t nhead);
+  explicit TransformerEncoderLayerImpl(TransformerEncoderLayerOptions options_);
   void reset() override;
   void reset_parameters();
   // src (S, B, d_model) -> the same sizes. src_mask (S, S) or (B nhead, S, S), src_key_padding_mask (B, S).
@@ -70,8 +70,8 @@ TORCH_MODULE(TransformerEncoderLayer);
 // Self-attention, attention to the memory, and a feed-forward network, each added to its input and normalized.
 class TransformerDecoderLayerImpl : public Cloneable<TransformerDecoderLayerImpl> {
  public:
-  TransformerDecoderLayerImpl(std::int64_t d_model, std::int64_t nhead) : TransformerDecoderLayerImpl(TransformerDecoderLayerOptions(d_model, nhead)) {}
-  explicit TransformerDecoderLayerImpl(TransformerDecoderLayerOptions options_) : options(std::move(options_)) { TransformerDecoderLayerImpl::reset(); }
+  TransformerDecoderLayerImpl(std::int64_t d_model, std::int64_t nhead);
+  explicit TransformerDecoderLayerImpl(TransformerDecoderLayerOptions options_);
   void reset() override;
   void reset_parameters();
   // tgt (T, B, d_model), memory (S, B, d_model) -> (T, B, d_model). tgt_mask (T, T), memory_mask (T, S), the padding masks (B, T) and (B, S).
@@ -89,18 +89,16 @@ TORCH_MODULE(TransformerDecoderLayer);
 // ---- Stacks.
 
 struct TransformerEncoderOptions {
-  TransformerEncoderOptions(TransformerEncoderLayer encoder_layer, std::int64_t num_layers) : encoder_layer_(std::move(encoder_layer)), num_layers_(num_layers) {}
-  TransformerEncoderOptions(const TransformerEncoderLayerOptions& encoder_layer_options, std::int64_t num_layers)
-      : TransformerEncoderOptions(TransformerEncoderLayer(encoder_layer_options), num_layers) {}
+  TransformerEncoderOptions(TransformerEncoderLayer encoder_layer, std::int64_t num_layers);
+  TransformerEncoderOptions(const TransformerEncoderLayerOptions& encoder_layer_options, std::int64_t num_layers);
   TORCH_ARG(TransformerEncoderLayer, encoder_layer) = nullptr;
   TORCH_ARG(std::int64_t, num_layers);
   TORCH_ARG(AnyModule, norm);  // behind the last layer, if there is one
 };
 
 struct TransformerDecoderOptions {
-  TransformerDecoderOptions(TransformerDecoderLayer decoder_layer, std::int64_t num_layers) : decoder_layer_(std::move(decoder_layer)), num_layers_(num_layers) {}
-  TransformerDecoderOptions(const TransformerDecoderLayerOptions& decoder_layer_options, std::int64_t num_layers)
-      : TransformerDecoderOptions(TransformerDecoderLayer(decoder_layer_options), num_layers) {}
+  TransformerDecoderOptions(TransformerDecoderLayer decoder_layer, std::int64_t num_layers);
+  TransformerDecoderOptions(const TransformerDecoderLayerOptions& decoder_layer_options, std::int64_t num_layers);
   TORCH_ARG(TransformerDecoderLayer, decoder_layer) = nullptr;
   TORCH_ARG(std::int64_t, num_layers);
   TORCH_ARG(AnyModule, norm);
@@ -108,8 +106,8 @@ struct TransformerDecoderOptions {
 
 class TransformerEncoderImpl : public Cloneable<TransformerEncoderImpl> {
  public:
-  TransformerEncoderImpl(TransformerEncoderLayer encoder_layer, std::int64_t num_layers) : TransformerEncoderImpl(TransformerEncoderOptions(std::move(encoder_layer), num_layers)) {}
-  explicit TransformerEncoderImpl(TransformerEncoderOptions options_) : options(std::move(options_)) { TransformerEncoderImpl::reset(); }
+  TransformerEncoderImpl(TransformerEncoderLayer encoder_layer, std::int64_t num_layers);
+  explicit TransformerEncoderImpl(TransformerEncoderOptions options_);
   void reset() override;
   void reset_parameters();  // draws those of every layer anew; the normalization is copied from the options again
   Tensor forward(const Tensor& src, const Tensor& src_mask = {}, const Tensor& src_key_padding_mask = {});
@@ -122,8 +120,8 @@ TORCH_MODULE(TransformerEncoder);
 
 class TransformerDecoderImpl : public Cloneable<TransformerDecoderImpl> {
  public:
-  TransformerDecoderImpl(TransformerDecoderLayer decoder_layer, std::int64_t num_layers) : TransformerDecoderImpl(TransformerDecoderOptions(std::move(decoder_layer), num_layers)) {}
-  explicit TransformerDecoderImpl(TransformerDecoderOptions options_) : options(std::move(options_)) { TransformerDecoderImpl::reset(); }
+  TransformerDecoderImpl(TransformerDecoderLayer decoder_layer, std::int64_t num_layers);
+  explicit TransformerDecoderImpl(TransformerDecoderOptions options_);
   void reset() override;
   void reset_parameters();  // draws those of every layer anew; the normalization is copied from the options again
   Tensor forward(const Tensor& tgt, const Tensor& memory, const Tensor& tgt_mask = {}, const Tensor& memory_mask = {}, const Tensor& tgt_key_padding_mask = {},
@@ -157,7 +155,7 @@ struct TransformerOptions {
 // An encoder and a decoder, each with a normalization at its end; all matrices are drawn xavier-uniform. Source: Vaswani et al. 2017; torch/csrc/api/src/nn/modules/transformer.cpp.
 class TransformerImpl : public Cloneable<TransformerImpl> {
  public:
-  explicit TransformerImpl(TransformerOptions options_ = {}) : options(std::move(options_)) { TransformerImpl::reset(); }
+  explicit TransformerImpl(TransformerOptions options_ = {});
   void reset() override;
   void reset_parameters();
   // src (S, B, d_model), tgt (T, B, d_model) -> (T, B, d_model); masks as in the layers.

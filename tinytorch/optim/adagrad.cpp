@@ -7,6 +7,14 @@
 
 namespace tinytorch {
 
+optim::AdagradOptions::AdagradOptions(double lr) : lr_(lr) {}
+optim::Fields optim::AdagradOptions::fields() {
+  return {{"lr", &lr_}, {"lr_decay", &lr_decay_}, {"weight_decay", &weight_decay_}, {"initial_accumulator_value", &initial_accumulator_value_}, {"eps", &eps_}};
+}
+optim::Fields optim::AdagradParamState::fields() { return {{"sum", &sum_}, {"step", &step_}}; }
+optim::Adagrad::Adagrad(std::vector<Tensor> params, AdagradOptions defaults) : Adagrad({OptimizerParamGroup(std::move(params))}, std::move(defaults)) {}
+std::unique_ptr<optim::OptimizerParamState> optim::Adagrad::make_state() const { return std::make_unique<AdagradParamState>(); }
+
 optim::Adagrad::Adagrad(std::vector<OptimizerParamGroup> groups, AdagradOptions defaults)
     : Optimizer(std::move(groups), std::make_unique<AdagradOptions>(defaults)) {
   TORCH_CHECK(defaults.lr() >= 0, "Invalid learning rate: ", defaults.lr());

@@ -9,7 +9,7 @@ namespace tinytorch {
 namespace optim {
 
 struct AdagradOptions : public OptimizerCloneableOptions<AdagradOptions> {
-  AdagradOptions(double lr = 1e-2) : lr_(lr) {}
+  AdagradOptions(double lr = 1e-2);
   TORCH_ARG(double, lr);
   TORCH_ARG(double, lr_decay) = 0;
   TORCH_ARG(double, weight_decay) = 0;
@@ -17,9 +17,7 @@ struct AdagradOptions : public OptimizerCloneableOptions<AdagradOptions> {
   TORCH_ARG(double, eps) = 1e-10;
 
  public:
-  Fields fields() override {
-    return {{"lr", &lr_}, {"lr_decay", &lr_decay_}, {"weight_decay", &weight_decay_}, {"initial_accumulator_value", &initial_accumulator_value_}, {"eps", &eps_}};
-  }
+  Fields fields() override;
 };
 
 struct AdagradParamState : public OptimizerCloneableParamState<AdagradParamState> {
@@ -27,7 +25,7 @@ struct AdagradParamState : public OptimizerCloneableParamState<AdagradParamState
   TORCH_ARG(std::int64_t, step) = 0;
 
  public:
-  Fields fields() override { return {{"sum", &sum_}, {"step", &step_}}; }
+  Fields fields() override;
 };
 
 // Adagrad: a step of lr * g / (sqrt(sum of g^2) + eps), where the rate may also fall as lr / (1 + steps * lr_decay).
@@ -35,10 +33,10 @@ struct AdagradParamState : public OptimizerCloneableParamState<AdagradParamState
 class Adagrad : public Optimizer {
  public:
   Adagrad(std::vector<OptimizerParamGroup> groups, AdagradOptions defaults = {});
-  Adagrad(std::vector<Tensor> params, AdagradOptions defaults = {}) : Adagrad({OptimizerParamGroup(std::move(params))}, std::move(defaults)) {}
+  Adagrad(std::vector<Tensor> params, AdagradOptions defaults = {});
   Tensor step(LossClosure closure = nullptr) override;
   std::string name() const override { return "Adagrad"; }
-  std::unique_ptr<OptimizerParamState> make_state() const override { return std::make_unique<AdagradParamState>(); }
+  std::unique_ptr<OptimizerParamState> make_state() const override;
 };
 
 }  // namespace optim

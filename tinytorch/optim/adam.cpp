@@ -9,6 +9,24 @@
 
 namespace tinytorch {
 
+optim::AdamOptions::AdamOptions(double lr) : lr_(lr) {}
+optim::Fields optim::AdamOptions::fields() {
+  auto& [beta1, beta2] = betas_;
+  return {{"lr", &lr_}, {"beta1", &beta1}, {"beta2", &beta2}, {"eps", &eps_}, {"weight_decay", &weight_decay_}, {"amsgrad", &amsgrad_}};
+}
+optim::AdamWOptions::AdamWOptions(double lr) : lr_(lr) {}
+optim::Fields optim::AdamWOptions::fields() {
+  auto& [beta1, beta2] = betas_;
+  return {{"lr", &lr_}, {"beta1", &beta1}, {"beta2", &beta2}, {"eps", &eps_}, {"weight_decay", &weight_decay_}, {"amsgrad", &amsgrad_}};
+}
+optim::Fields optim::AdamParamState::fields() {
+  return {{"step", &step_}, {"exp_avg", &exp_avg_}, {"exp_avg_sq", &exp_avg_sq_}, {"max_exp_avg_sq", &max_exp_avg_sq_}};
+}
+optim::Adam::Adam(std::vector<Tensor> params, AdamOptions defaults) : Adam({OptimizerParamGroup(std::move(params))}, std::move(defaults)) {}
+std::unique_ptr<optim::OptimizerParamState> optim::Adam::make_state() const { return std::make_unique<AdamParamState>(); }
+optim::AdamW::AdamW(std::vector<Tensor> params, AdamWOptions defaults) : AdamW({OptimizerParamGroup(std::move(params))}, std::move(defaults)) {}
+std::unique_ptr<optim::OptimizerParamState> optim::AdamW::make_state() const { return std::make_unique<AdamParamState>(); }
+
 namespace {
 template <class Options>
 void check_adam(const Options& options) {

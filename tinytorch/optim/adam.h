@@ -11,7 +11,7 @@ namespace tinytorch {
 namespace optim {
 
 struct AdamOptions : public OptimizerCloneableOptions<AdamOptions> {
-  AdamOptions(double lr = 1e-3) : lr_(lr) {}
+  AdamOptions(double lr = 1e-3);
   using betas_t = std::tuple<double, double>;
   TORCH_ARG(double, lr);
   TORCH_ARG(betas_t, betas) = std::make_tuple(0.9, 0.999);
@@ -20,14 +20,11 @@ struct AdamOptions : public OptimizerCloneableOptions<AdamOptions> {
   TORCH_ARG(bool, amsgrad) = false;
 
  public:
-  Fields fields() override {
-    auto& [beta1, beta2] = betas_;
-    return {{"lr", &lr_}, {"beta1", &beta1}, {"beta2", &beta2}, {"eps", &eps_}, {"weight_decay", &weight_decay_}, {"amsgrad", &amsgrad_}};
-  }
+  Fields fields() override;
 };
 
 struct AdamWOptions : public OptimizerCloneableOptions<AdamWOptions> {
-  AdamWOptions(double lr = 1e-3) : lr_(lr) {}
+  AdamWOptions(double lr = 1e-3);
   using betas_t = std::tuple<double, double>;
   TORCH_ARG(double, lr);
   TORCH_ARG(betas_t, betas) = std::make_tuple(0.9, 0.999);
@@ -36,10 +33,7 @@ struct AdamWOptions : public OptimizerCloneableOptions<AdamWOptions> {
   TORCH_ARG(bool, amsgrad) = false;
 
  public:
-  Fields fields() override {
-    auto& [beta1, beta2] = betas_;
-    return {{"lr", &lr_}, {"beta1", &beta1}, {"beta2", &beta2}, {"eps", &eps_}, {"weight_decay", &weight_decay_}, {"amsgrad", &amsgrad_}};
-  }
+  Fields fields() override;
 };
 
 struct AdamParamState : public OptimizerCloneableParamState<AdamParamState> {
@@ -49,9 +43,7 @@ struct AdamParamState : public OptimizerCloneableParamState<AdamParamState> {
   TORCH_ARG(Tensor, max_exp_avg_sq);
 
  public:
-  Fields fields() override {
-    return {{"step", &step_}, {"exp_avg", &exp_avg_}, {"exp_avg_sq", &exp_avg_sq_}, {"max_exp_avg_sq", &max_exp_avg_sq_}};
-  }
+  Fields fields() override;
 };
 using AdamWParamState = AdamParamState;
 
@@ -60,22 +52,22 @@ using AdamWParamState = AdamParamState;
 class Adam : public Optimizer {
  public:
   Adam(std::vector<OptimizerParamGroup> groups, AdamOptions defaults = {});
-  Adam(std::vector<Tensor> params, AdamOptions defaults = {}) : Adam({OptimizerParamGroup(std::move(params))}, std::move(defaults)) {}
+  Adam(std::vector<Tensor> params, AdamOptions defaults = {});
   Tensor step(LossClosure closure = nullptr) override;
   std::string name() const override { return "Adam"; }
   static inline GroupStep group_step = nullptr;  // set at start-up, by chapter 89
-  std::unique_ptr<OptimizerParamState> make_state() const override { return std::make_unique<AdamParamState>(); }
+  std::unique_ptr<OptimizerParamState> make_state() const override;
 };
 
 // AdamW: Adam whose weight decay shrinks the parameter itself, apart from the gradient. Source: Loshchilov and Hutter 2019.
 class AdamW : public Optimizer {
  public:
   AdamW(std::vector<OptimizerParamGroup> groups, AdamWOptions defaults = {});
-  AdamW(std::vector<Tensor> params, AdamWOptions defaults = {}) : AdamW({OptimizerParamGroup(std::move(params))}, std::move(defaults)) {}
+  AdamW(std::vector<Tensor> params, AdamWOptions defaults = {});
   Tensor step(LossClosure closure = nullptr) override;
   std::string name() const override { return "AdamW"; }
   static inline GroupStep group_step = nullptr;  // set at start-up, by chapter 89
-  std::unique_ptr<OptimizerParamState> make_state() const override { return std::make_unique<AdamParamState>(); }
+  std::unique_ptr<OptimizerParamState> make_state() const override;
 };
 
 }  // namespace optim

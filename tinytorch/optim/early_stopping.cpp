@@ -7,6 +7,8 @@
 
 namespace tinytorch {
 
+optim::Fields optim::EarlyStopping::fields() { return {{"best", &best_}, {"waited", &waited_}}; }
+
 bool optim::EarlyStopping::goes_on(double metric) {
   if (metric < best_ - min_delta_) {
     best_ = metric;

@@ -19,7 +19,7 @@ class EarlyStopping {
   explicit EarlyStopping(std::int64_t patience, double min_delta = 0) : patience_(patience), min_delta_(min_delta) {}
   bool goes_on(double metric);
   double best() const { return best_; }
-  Fields fields() { return {{"best", &best_}, {"waited", &waited_}}; }
+  Fields fields();
 
  private:
   std::int64_t patience_;

@@ -11,6 +11,18 @@
 
 namespace tinytorch {
 
+optim::LBFGSOptions::LBFGSOptions(double lr) : lr_(lr) {}
+optim::Fields optim::LBFGSOptions::fields() {
+  return {{"lr", &lr_}, {"max_iter", &max_iter_}, {"max_eval", &max_eval_}, {"tolerance_grad", &tolerance_grad_}, {"tolerance_change", &tolerance_change_},
+          {"history_size", &history_size_}, {"line_search_fn", &line_search_fn_}};
+}
+optim::Fields optim::LBFGSParamState::fields() {
+  return {{"func_evals", &func_evals_}, {"n_iter", &n_iter_}, {"t", &t_}, {"prev_loss", &prev_loss_}, {"d", &d_}, {"H_diag", &H_diag_},
+          {"prev_flat_grad", &prev_flat_grad_}, {"old_dirs", &old_dirs_}, {"old_stps", &old_stps_}, {"ro", &ro_}};
+}
+optim::LBFGS::LBFGS(std::vector<Tensor> params, LBFGSOptions defaults) : LBFGS({OptimizerParamGroup(std::move(params))}, std::move(defaults)) {}
+std::unique_ptr<optim::OptimizerParamState> optim::LBFGS::make_state() const { return std::make_unique<LBFGSParamState>(); }
+
 optim::LBFGS::LBFGS(std::vector<OptimizerParamGroup> groups, LBFGSOptions defaults) : Optimizer(std::move(groups), std::make_unique<LBFGSOptions>(defaults)) {
   TORCH_CHECK(param_groups_.size() == 1, "LBFGS doesn't support per-parameter options (parameter groups)");
   TORCH_CHECK(defaults.lr() >= 0, "Invalid learning rate: ", defaults.lr());

@@ -51,9 +51,29 @@ const optim::OptimizerOptions& optim::OptimizerParamGroup::options() const {
   return const_cast<OptimizerParamGroup&>(*this).options();
 }
 
+optim::OptimizerParamGroup::OptimizerParamGroup(std::vector<Tensor> params) : params_(std::move(params)) {}
+optim::OptimizerParamGroup::OptimizerParamGroup(std::vector<Tensor> params, std::unique_ptr<OptimizerOptions> options)
+    : params_(std::move(params)), options_(std::move(options)) {}
+optim::OptimizerParamGroup::OptimizerParamGroup(const OptimizerParamGroup& other)
+    : params_(other.params_), options_(other.options_ ? other.options_->clone() : nullptr), initial_lr_(other.initial_lr_) {}
+optim::OptimizerParamGroup::OptimizerParamGroup(OptimizerParamGroup&&) noexcept = default;
+optim::OptimizerParamGroup& optim::OptimizerParamGroup::operator=(OptimizerParamGroup&&) noexcept = default;
+optim::OptimizerParamGroup::~OptimizerParamGroup() = default;
+void optim::OptimizerParamGroup::set_options(std::unique_ptr<OptimizerOptions> options) { options_ = std::move(options); }
+
 optim::Optimizer::Optimizer(std::vector<OptimizerParamGroup> groups, std::unique_ptr<OptimizerOptions> defaults) : defaults_(std::move(defaults)) {
   for (const OptimizerParamGroup& group : groups) add_param_group(group);
 }
+
+optim::Optimizer::Optimizer(std::vector<Tensor> parameters, std::unique_ptr<OptimizerOptions> defaults)
+    : Optimizer(std::vector<OptimizerParamGroup>{OptimizerParamGroup(std::move(parameters))}, std::move(defaults)) {}
+optim::Optimizer::Optimizer(Optimizer&&) = default;
+optim::Optimizer& optim::Optimizer::operator=(Optimizer&&) = default;
+optim::Optimizer::~Optimizer() = default;
+
+void optim::Optimizer::add_parameters(const std::vector<Tensor>& parameters) { add_param_group(OptimizerParamGroup(parameters)); }
+std::vector<Tensor>& optim::Optimizer::parameters() { return param_groups_.at(0).params(); }
+const std::vector<Tensor>& optim::Optimizer::parameters() const { return param_groups_.at(0).params(); }
 
 Tensor optim::Optimizer::evaluate(const LossClosure& closure) {
   if (!closure) return {};

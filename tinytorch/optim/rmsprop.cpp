@@ -7,6 +7,16 @@
 
 namespace tinytorch {
 
+optim::RMSpropOptions::RMSpropOptions(double lr) : lr_(lr) {}
+optim::Fields optim::RMSpropOptions::fields() {
+  return {{"lr", &lr_}, {"alpha", &alpha_}, {"eps", &eps_}, {"weight_decay", &weight_decay_}, {"momentum", &momentum_}, {"centered", &centered_}};
+}
+optim::Fields optim::RMSpropParamState::fields() {
+  return {{"step", &step_}, {"square_avg", &square_avg_}, {"momentum_buffer", &momentum_buffer_}, {"grad_avg", &grad_avg_}};
+}
+optim::RMSprop::RMSprop(std::vector<Tensor> params, RMSpropOptions defaults) : RMSprop({OptimizerParamGroup(std::move(params))}, std::move(defaults)) {}
+std::unique_ptr<optim::OptimizerParamState> optim::RMSprop::make_state() const { return std::make_unique<RMSpropParamState>(); }
+
 optim::RMSprop::RMSprop(std::vector<OptimizerParamGroup> groups, RMSpropOptions defaults)
     : Optimizer(std::move(groups), std::make_unique<RMSpropOptions>(defaults)) {
   TORCH_CHECK(defaults.lr() >= 0, "Invalid learning rate: ", defaults.lr());

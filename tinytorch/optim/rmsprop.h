@@ -9,7 +9,7 @@ namespace tinytorch {
 namespace optim {
 
 struct RMSpropOptions : public OptimizerCloneableOptions<RMSpropOptions> {
-  RMSpropOptions(double lr = 1e-2) : lr_(lr) {}
+  RMSpropOptions(double lr = 1e-2);
   TORCH_ARG(double, lr);
   TORCH_ARG(double, alpha) = 0.99;
   TORCH_ARG(double, eps) = 1e-8;
@@ -18,9 +18,7 @@ struct RMSpropOptions : public OptimizerCloneableOptions<RMSpropOptions> {
   TORCH_ARG(bool, centered) = false;
 
  public:
-  Fields fields() override {
-    return {{"lr", &lr_}, {"alpha", &alpha_}, {"eps", &eps_}, {"weight_decay", &weight_decay_}, {"momentum", &momentum_}, {"centered", &centered_}};
-  }
+  Fields fields() override;
 };
 
 struct RMSpropParamState : public OptimizerCloneableParamState<RMSpropParamState> {
@@ -30,9 +28,7 @@ struct RMSpropParamState : public OptimizerCloneableParamState<RMSpropParamState
   TORCH_ARG(Tensor, grad_avg);
 
  public:
-  Fields fields() override {
-    return {{"step", &step_}, {"square_avg", &square_avg_}, {"momentum_buffer", &momentum_buffer_}, {"grad_avg", &grad_avg_}};
-  }
+  Fields fields() override;
 };
 
 // RMSprop: the gradient divided by the root of the running mean of its square (centered: of its variance), with momentum on the quotient.
@@ -40,10 +36,10 @@ struct RMSpropParamState : public OptimizerCloneableParamState<RMSpropParamState
 class RMSprop : public Optimizer {
  public:
   RMSprop(std::vector<OptimizerParamGroup> groups, RMSpropOptions defaults = {});
-  RMSprop(std::vector<Tensor> params, RMSpropOptions defaults = {}) : RMSprop({OptimizerParamGroup(std::move(params))}, std::move(defaults)) {}
+  RMSprop(std::vector<Tensor> params, RMSpropOptions defaults = {});
   Tensor step(LossClosure closure = nullptr) override;
   std::string name() const override { return "RMSprop"; }
-  std::unique_ptr<OptimizerParamState> make_state() const override { return std::make_unique<RMSpropParamState>(); }
+  std::unique_ptr<OptimizerParamState> make_state() const override;
 };
 
 }  // namespace optim

@@ -7,6 +7,13 @@
 
 namespace tinytorch {
 
+optim::Fields optim::SGDOptions::fields() {
+  return {{"lr", &lr_}, {"momentum", &momentum_}, {"dampening", &dampening_}, {"weight_decay", &weight_decay_}, {"nesterov", &nesterov_}};
+}
+optim::Fields optim::SGDParamState::fields() { return {{"momentum_buffer", &momentum_buffer_}}; }
+optim::SGD::SGD(std::vector<Tensor> params, SGDOptions defaults) : SGD({OptimizerParamGroup(std::move(params))}, std::move(defaults)) {}
+std::unique_ptr<optim::OptimizerParamState> optim::SGD::make_state() const { return std::make_unique<SGDParamState>(); }
+
 optim::SGDOptions::SGDOptions(double lr) : lr_(lr) {}
 
 optim::SGD::SGD(std::vector<OptimizerParamGroup> groups, SGDOptions defaults) : Optimizer(std::move(groups), std::make_unique<SGDOptions>(defaults)) {

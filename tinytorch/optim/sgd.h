@@ -17,16 +17,14 @@ struct SGDOptions : public OptimizerCloneableOptions<SGDOptions> {
   TORCH_ARG(bool, nesterov) = false;
 
  public:
-  Fields fields() override {
-    return {{"lr", &lr_}, {"momentum", &momentum_}, {"dampening", &dampening_}, {"weight_decay", &weight_decay_}, {"nesterov", &nesterov_}};
-  }
+  Fields fields() override;
 };
 
 struct SGDParamState : public OptimizerCloneableParamState<SGDParamState> {
   TORCH_ARG(Tensor, momentum_buffer);
 
  public:
-  Fields fields() override { return {{"momentum_buffer", &momentum_buffer_}}; }
+  Fields fields() override;
 };
 
 // Stochastic gradient descent: p -= lr * v with v = momentum * v + (1 - dampening) * g, where g includes weight_decay * p.
@@ -34,11 +32,11 @@ struct SGDParamState : public OptimizerCloneableParamState<SGDParamState> {
 class SGD : public Optimizer {
  public:
   SGD(std::vector<OptimizerParamGroup> groups, SGDOptions defaults);
-  SGD(std::vector<Tensor> params, SGDOptions defaults) : SGD({OptimizerParamGroup(std::move(params))}, std::move(defaults)) {}
+  SGD(std::vector<Tensor> params, SGDOptions defaults);
   Tensor step(LossClosure closure = nullptr) override;
   std::string name() const override { return "SGD"; }
   static inline GroupStep group_step = nullptr;  // set at start-up, by chapter 89
-  std::unique_ptr<OptimizerParamState> make_state() const override { return std::make_unique<SGDParamState>(); }
+  std::unique_ptr<OptimizerParamState> make_state() const override;
 };
 
 }  // namespace optim

@@ -11,6 +11,8 @@
 
 namespace tinytorch {
 
+void optim::Trainer::remember(const std::string& name, Fields fields) { remembered_.emplace_back(name, std::move(fields)); }
+
 optim::Trainer::Trainer(nn::Module& module, Forward forward, Optimizer& optimizer, Loss loss, TrainerOptions options)
     : module_(module), forward_(std::move(forward)), optimizer_(optimizer), loss_(std::move(loss)), options_(std::move(options)) {
   TORCH_CHECK_VALUE(options_.accumulate() >= 1, "Trainer needs accumulate of at least 1, but got ", options_.accumulate());

@@ -60,7 +60,7 @@ class Trainer {
   // A callback that returns false ends the run after this epoch; it stays ended when it is resumed.
   void on_epoch(std::function<bool(const Progress&)> callback) { epoch_callbacks_.push_back(std::move(callback)); }
   // Values of a callback that belong to the run: kept in the checkpoint, and put back by resume(). They must outlive the trainer.
-  void remember(const std::string& name, Fields fields) { remembered_.emplace_back(name, std::move(fields)); }
+  void remember(const std::string& name, Fields fields);
   const Progress& progress() const { return progress_; }
 
  private:

@@ -1499,6 +1499,17 @@ TEST_CASE("StridedLoop: every run once, in order, merged where memory allows") {
   CHECK(seen.empty());
   StridedLoop<1>(IntArrayRef(), {IntArrayRef()}).run(record);
   CHECK(seen == std::vector<std::int64_t>{0, 1, 0});
+  // BEGIN HIDDEN TESTS
+  std::vector<std::int64_t> walked, expected;
+  StridedLoop<2>({3, 2, 4, 2}, {IntArrayRef({5, 60, 700, 1}), IntArrayRef({0, 9, 2, 100})}).run([&](const auto& offset, std::int64_t count, const auto& step) {
+    for (std::int64_t i = 0; i < count; ++i) walked.insert(walked.end(), {offset[0] + i * step[0], offset[1] + i * step[1]});
+  });
+  for (std::int64_t a = 0; a < 3; ++a)
+    for (std::int64_t b = 0; b < 2; ++b)
+      for (std::int64_t c = 0; c < 4; ++c)
+        for (std::int64_t d = 0; d < 2; ++d) expected.insert(expected.end(), {5 * a + 60 * b + 700 * c + d, 9 * b + 2 * c + 100 * d});
+  CHECK(walked == expected);
+  // END HIDDEN TESTS
 }
 
 // %%
@@ -1603,6 +1614,9 @@ bool same_elements(const Tensor& a, const Tensor& b);
 bool ranges_overlap(const Tensor& a, const Tensor& b);
 // Refuses to write into a tensor in which several indices are one element, as in the result of expand().
 void check_no_internal_overlap(const Tensor& written);
+// Refuses to write into some elements of a tensor that is read, but not into the very same ones. As in PyTorch, only of tensors without gaps:
+// of others the ranges may overlap and the elements not.
+void check_no_partial_overlap(const Tensor& written, const Tensor& read);
 
 // %%
 //| export core/loops.h
@@ -1804,9 +1818,10 @@ Tensor mul(const Tensor& self, const Tensor& other) { return op::mul(self, other
 //
 //     x.slice(0, 1).copy_(x.slice(0, 0, 5))       x: 0 1 2 3 4 5
 //                                                     \ \ \ \ \       element by element, x[0] would go to x[1], from there to x[2], ...
-//                                                    0 0 1 2 3 4      so the source is copied out first
+//                                                    0 0 0 0 0 0
 //
-// `ranges_overlap` finds this out from offsets, sizes and strides. If both are the very same elements, as in `x += x`, each is read before it is written, and no copy is needed.
+// PyTorch refuses that, and so do we; `clone()` the source first. `ranges_overlap` finds it out from offsets, sizes and strides. If both are the very same elements, as in `x += x`, each is read before it is written, and all is well. Of a tensor with gaps, every second element say, the
+// ranges may overlap and the elements not: there the source is copied out first.
 
 // %%
 TEST_CASE("arithmetic: broadcasting, promotion, in place, NaN, empty and 0-d") {
@@ -1818,12 +1833,15 @@ TEST_CASE("arithmetic: broadcasting, promotion, in place, NaN, empty and 0-d") {
   CHECK_EQ((zeros({0, 3}) + ones({1, 3})).sizes(), IntArrayRef({0, 3}));
   CHECK_EQ(tensor({200}, kByte) + 100, tensor({44}, kByte));
   const Tensor x = arange(6);
-  x.slice(0, 1).copy_(x.slice(0, 0, 5));
+  const char* const overlap = "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory location.";
+  CHECK_ERROR(x.slice(0, 1).copy_(x.slice(0, 0, 5)), overlap);
+  x.slice(0, 1).copy_(x.slice(0, 0, 5).clone());
   CHECK_EQ(x, tensor({0, 0, 1, 2, 3, 4}));
   x.slice(0, 0, 3) += 10;
   CHECK_EQ(x, tensor({10, 10, 11, 2, 3, 4}));
   const Tensor square = arange(4).view({2, 2});
-  CHECK_EQ(square.add_(square.t()), tensor({{0, 3}, {3, 6}}));
+  CHECK_ERROR(square.add_(square.t()), overlap);
+  CHECK_EQ(square.add_(square.t().clone()), tensor({{0, 3}, {3, 6}}));
   CHECK_ERROR(x.add_(0.5), "result type Float can't be cast to the desired output type Long");
   CHECK_ERROR(zeros({3}).add_(ones({2, 3})), "output with shape [3] doesn't match the broadcast shape [2, 3]");
   CHECK_ERROR(-tensor({true}), "Negation, the `-` operator, on a bool tensor is not supported.");
@@ -1930,7 +1948,8 @@ TEST_CASE("sum: over any dimensions, strides and dtypes, also of nothing") {
 //     v1 touches     *                 *                 *          one number of each cache line
 //     v2 touches     *   *   *   *     *   *   *   *                all of them
 //
-// Both do the same arithmetic. The framework keeps v2; v1 stays here to be measured. Module 16 goes on from v2.
+// Both do the same arithmetic. The framework keeps v2; v1 stays here to be measured, and so does v3, the first step of what production does: v2 reads and writes a number of `out` for each multiplication, v3 keeps a small tile of the result in registers
+// until k has run through. Module 16 goes on from there.
 
 // %%
 //| export core/matmul.h
@@ -2042,10 +2061,36 @@ Tensor mm_v1(const Tensor& a, const Tensor& b) {
 }
 
 // %%
-TEST_CASE("v1 and v2 of the matrix product agree") {
-  const Tensor a = arange(12, kFloat).view({3, 4});
-  const Tensor b = arange(20, kFloat).view({4, 5});
+//| lesson
+// v3: a tile of two rows and four columns of the result stays in registers while k runs. Both are dense matrices of floats.
+// REQUIRES: an even number of rows, a multiple of four columns.
+Tensor mm_v3(const Tensor& a, const Tensor& b) {
+  const std::int64_t M = a.size(0);
+  const std::int64_t K = a.size(1);
+  const std::int64_t N = b.size(1);
+  const Tensor result = empty({M, N});
+  for (std::int64_t i = 0; i < M; i += 2)
+    for (std::int64_t j = 0; j < N; j += 4) {
+      const float* const x = a.data<float>() + i * K;
+      const float* y = b.data<float>() + j;
+      float p0 = 0, p1 = 0, p2 = 0, p3 = 0, q0 = 0, q1 = 0, q2 = 0, q3 = 0;
+      for (std::int64_t k = 0; k < K; ++k, y += N) {
+        p0 += x[k] * y[0], p1 += x[k] * y[1], p2 += x[k] * y[2], p3 += x[k] * y[3];
+        q0 += x[k + K] * y[0], q1 += x[k + K] * y[1], q2 += x[k + K] * y[2], q3 += x[k + K] * y[3];
+      }
+      float* const out = result.data<float>() + i * N + j;
+      out[0] = p0, out[1] = p1, out[2] = p2, out[3] = p3;
+      out[N] = q0, out[N + 1] = q1, out[N + 2] = q2, out[N + 3] = q3;
+    }
+  return result;
+}
+
+// %%
+TEST_CASE("v1, v2 and v3 of the matrix product agree") {
+  const Tensor a = arange(24, kFloat).view({4, 6});
+  const Tensor b = arange(48, kFloat).view({6, 8});
   CHECK_EQ(mm_v1(a, b), mm(a, b));
+  CHECK_EQ(mm_v3(a, b), mm(a, b));
 }
 
 // %% [markdown]
@@ -2112,14 +2157,15 @@ DEMO("time: what a call costs before the first addition") {
 }
 
 // %%
-DEMO("time: two orders of three loops") {
-  std::printf("     n     v1 (i,j,k) ms   v2 (i,k,j) ms   v1 / v2\n");
+DEMO("time: two orders of three loops, and a tile in registers") {
+  std::printf("     n     v1 (i,j,k) ms   v2 (i,k,j) ms      v3 (tile) ms   v1 / v2   v2 / v3\n");
   for (const std::int64_t n : {32, 64, 128, 256}) {
     const Tensor a = ones({n, n});
     const double v1 = measure([&] { do_not_optimize(mm_v1(a, a)); }, {.samples = 3}).median * 1e3;
     const double v2 = measure([&] { do_not_optimize(mm(a, a)); }, {.samples = 3}).median * 1e3;
-    std::printf("  %4lld %17.3f %15.3f %9.1f  %s\n", static_cast<long long>(n), v1, v2, v1 / v2,
-                std::string(static_cast<std::size_t>(std::min(40.0, v1 / v2 * 3)), '#').c_str());
+    const double v3 = measure([&] { do_not_optimize(mm_v3(a, a)); }, {.samples = 3}).median * 1e3;
+    std::printf("  %4lld %17.3f %15.3f %17.3f %9.1f %9.1f  %s\n", static_cast<long long>(n), v1, v2, v3, v1 / v2, v2 / v3,
+                std::string(static_cast<std::size_t>(std::min(40.0, v1 / v3 * 3)), '#').c_str());
   }
 }
 
@@ -2139,7 +2185,7 @@ DEMO("time: two orders of three loops") {
 //     result_type              result_type                         aten/src/ATen/native/TypeProperties.cpp
 //
 // **PyTorch** has over a hundred dispatch keys and more than two thousand operators, listed as data in `aten/src/ATen/native/native_functions.yaml`, from which most of the plumbing is generated. Its TensorIterator also reorders dimensions by stride and splits work
-// over threads; an elementwise result keeps the memory order of its operands there, as here. Its in-place operators refuse operands that overlap in part; ours copy first.
+// over threads; an elementwise result keeps the memory order of its operands there, as here. Its in-place operators refuse operands that overlap in part, as ours do.
 //
 // **TensorFlow** (`tensorflow/core/framework/tensor.h`) keeps tensors dense: a `Tensor` is a shape and a reference-counted buffer without strides, so a transpose is a kernel that copies. That makes every kernel simpler and leaves it to graph compilation to remove the copies. Kernels are chosen by device and dtype
 // (`tensorflow/core/framework/op_kernel.h`).

@@ -2147,8 +2147,10 @@ Tensor unwritten(const BreadthMethods* self) {
   return layers_of(tensor).has(Layer::Autograd) ? clone(tensor) : tensor;
 }
 
-Tensor& write_back(const BreadthMethods* methods, const Tensor& result) {
+// `other` is the operand that is read beside the tensor, if there is one.
+Tensor& write_back(const BreadthMethods* methods, const Tensor& result, const Tensor& other = Tensor()) {
   const Tensor& self = tensor_of(methods);
+  if (other.defined()) check_no_partial_overlap(self, other);
   TORCH_CHECK(canCast(result.scalar_type(), self.scalar_type()), "result type ", result.scalar_type(), " can't be cast to the desired output type ",
               self.scalar_type());
   TORCH_CHECK(self.sizes() == result.sizes(), "output with shape ", self.sizes(), " doesn't match the broadcast shape ", result.sizes());
@@ -2318,24 +2320,24 @@ Tensor& BreadthMethods::trunc_() const { return write_back(this, tinytorch::trun
 Tensor& BreadthMethods::sign_() const { return write_back(this, tinytorch::sign(unwritten(this))); }
 Tensor& BreadthMethods::sigmoid_() const { return write_back(this, tinytorch::sigmoid(unwritten(this))); }
 Tensor& BreadthMethods::tanh_() const { return write_back(this, tinytorch::tanh(unwritten(this))); }
-Tensor& BreadthMethods::atan2_(const Tensor& other) const { return write_back(this, tinytorch::atan2(unwritten(this), other)); }
-Tensor& BreadthMethods::arctan2_(const Tensor& other) const { return write_back(this, tinytorch::arctan2(unwritten(this), other)); }
-Tensor& BreadthMethods::hypot_(const Tensor& other) const { return write_back(this, tinytorch::hypot(unwritten(this), other)); }
-Tensor& BreadthMethods::gcd_(const Tensor& other) const { return write_back(this, tinytorch::gcd(unwritten(this), other)); }
-Tensor& BreadthMethods::lcm_(const Tensor& other) const { return write_back(this, tinytorch::lcm(unwritten(this), other)); }
-Tensor& BreadthMethods::xlogy_(const Tensor& other) const { return write_back(this, tinytorch::xlogy(unwritten(this), other)); }
-Tensor& BreadthMethods::logaddexp_(const Tensor& other) const { return write_back(this, tinytorch::logaddexp(unwritten(this), other)); }
-Tensor& BreadthMethods::logaddexp2_(const Tensor& other) const { return write_back(this, tinytorch::logaddexp2(unwritten(this), other)); }
-Tensor& BreadthMethods::fmax_(const Tensor& other) const { return write_back(this, tinytorch::fmax(unwritten(this), other)); }
-Tensor& BreadthMethods::fmin_(const Tensor& other) const { return write_back(this, tinytorch::fmin(unwritten(this), other)); }
-Tensor& BreadthMethods::heaviside_(const Tensor& other) const { return write_back(this, tinytorch::heaviside(unwritten(this), other)); }
-Tensor& BreadthMethods::fmod_(const Tensor& other) const { return write_back(this, tinytorch::fmod(unwritten(this), other)); }
+Tensor& BreadthMethods::atan2_(const Tensor& other) const { return write_back(this, tinytorch::atan2(unwritten(this), other), other); }
+Tensor& BreadthMethods::arctan2_(const Tensor& other) const { return write_back(this, tinytorch::arctan2(unwritten(this), other), other); }
+Tensor& BreadthMethods::hypot_(const Tensor& other) const { return write_back(this, tinytorch::hypot(unwritten(this), other), other); }
+Tensor& BreadthMethods::gcd_(const Tensor& other) const { return write_back(this, tinytorch::gcd(unwritten(this), other), other); }
+Tensor& BreadthMethods::lcm_(const Tensor& other) const { return write_back(this, tinytorch::lcm(unwritten(this), other), other); }
+Tensor& BreadthMethods::xlogy_(const Tensor& other) const { return write_back(this, tinytorch::xlogy(unwritten(this), other), other); }
+Tensor& BreadthMethods::logaddexp_(const Tensor& other) const { return write_back(this, tinytorch::logaddexp(unwritten(this), other), other); }
+Tensor& BreadthMethods::logaddexp2_(const Tensor& other) const { return write_back(this, tinytorch::logaddexp2(unwritten(this), other), other); }
+Tensor& BreadthMethods::fmax_(const Tensor& other) const { return write_back(this, tinytorch::fmax(unwritten(this), other), other); }
+Tensor& BreadthMethods::fmin_(const Tensor& other) const { return write_back(this, tinytorch::fmin(unwritten(this), other), other); }
+Tensor& BreadthMethods::heaviside_(const Tensor& other) const { return write_back(this, tinytorch::heaviside(unwritten(this), other), other); }
+Tensor& BreadthMethods::fmod_(const Tensor& other) const { return write_back(this, tinytorch::fmod(unwritten(this), other), other); }
 Tensor& BreadthMethods::fmod_(const Scalar& other) const { return write_back(this, tinytorch::fmod(unwritten(this), other)); }
-Tensor& BreadthMethods::copysign_(const Tensor& other) const { return write_back(this, tinytorch::copysign(unwritten(this), other)); }
+Tensor& BreadthMethods::copysign_(const Tensor& other) const { return write_back(this, tinytorch::copysign(unwritten(this), other), other); }
 Tensor& BreadthMethods::copysign_(const Scalar& other) const { return write_back(this, tinytorch::copysign(unwritten(this), other)); }
-Tensor& BreadthMethods::remainder_(const Tensor& other) const { return write_back(this, tinytorch::remainder(unwritten(this), other)); }
+Tensor& BreadthMethods::remainder_(const Tensor& other) const { return write_back(this, tinytorch::remainder(unwritten(this), other), other); }
 Tensor& BreadthMethods::remainder_(const Scalar& other) const { return write_back(this, tinytorch::remainder(unwritten(this), other)); }
-Tensor& BreadthMethods::floor_divide_(const Tensor& other) const { return write_back(this, tinytorch::floor_divide(unwritten(this), other)); }
+Tensor& BreadthMethods::floor_divide_(const Tensor& other) const { return write_back(this, tinytorch::floor_divide(unwritten(this), other), other); }
 Tensor& BreadthMethods::floor_divide_(const Scalar& other) const { return write_back(this, tinytorch::floor_divide(unwritten(this), other)); }
 Tensor& BreadthMethods::subtract_(const Tensor& other, const Scalar& alpha) const { return const_cast<Tensor&>(sub_(tensor_of(this), other, alpha)); }
 Tensor& BreadthMethods::subtract_(const Scalar& other, const Scalar& alpha) const { return subtract_(wrapped_scalar(other), alpha); }
@@ -2362,24 +2364,24 @@ Tensor& BreadthMethods::float_power_(const Tensor& exponent) const {
 }
 Tensor& BreadthMethods::float_power_(const Scalar& exponent) const { return float_power_(wrapped_scalar(exponent)); }
 Tensor& BreadthMethods::polygamma_(std::int64_t n) const { return write_back(this, tinytorch::polygamma(n, unwritten(this))); }
-Tensor& BreadthMethods::eq_(const Tensor& other) const { return write_back(this, tinytorch::eq(unwritten(this), other)); }
+Tensor& BreadthMethods::eq_(const Tensor& other) const { return write_back(this, tinytorch::eq(unwritten(this), other), other); }
 Tensor& BreadthMethods::eq_(const Scalar& other) const { return write_back(this, tinytorch::eq(unwritten(this), wrapped_scalar(other))); }
-Tensor& BreadthMethods::ne_(const Tensor& other) const { return write_back(this, tinytorch::ne(unwritten(this), other)); }
+Tensor& BreadthMethods::ne_(const Tensor& other) const { return write_back(this, tinytorch::ne(unwritten(this), other), other); }
 Tensor& BreadthMethods::ne_(const Scalar& other) const { return write_back(this, tinytorch::ne(unwritten(this), wrapped_scalar(other))); }
-Tensor& BreadthMethods::lt_(const Tensor& other) const { return write_back(this, tinytorch::lt(unwritten(this), other)); }
+Tensor& BreadthMethods::lt_(const Tensor& other) const { return write_back(this, tinytorch::lt(unwritten(this), other), other); }
 Tensor& BreadthMethods::lt_(const Scalar& other) const { return write_back(this, tinytorch::lt(unwritten(this), wrapped_scalar(other))); }
-Tensor& BreadthMethods::le_(const Tensor& other) const { return write_back(this, tinytorch::le(unwritten(this), other)); }
+Tensor& BreadthMethods::le_(const Tensor& other) const { return write_back(this, tinytorch::le(unwritten(this), other), other); }
 Tensor& BreadthMethods::le_(const Scalar& other) const { return write_back(this, tinytorch::le(unwritten(this), wrapped_scalar(other))); }
-Tensor& BreadthMethods::gt_(const Tensor& other) const { return write_back(this, tinytorch::gt(unwritten(this), other)); }
+Tensor& BreadthMethods::gt_(const Tensor& other) const { return write_back(this, tinytorch::gt(unwritten(this), other), other); }
 Tensor& BreadthMethods::gt_(const Scalar& other) const { return write_back(this, tinytorch::gt(unwritten(this), wrapped_scalar(other))); }
-Tensor& BreadthMethods::ge_(const Tensor& other) const { return write_back(this, tinytorch::ge(unwritten(this), other)); }
+Tensor& BreadthMethods::ge_(const Tensor& other) const { return write_back(this, tinytorch::ge(unwritten(this), other), other); }
 Tensor& BreadthMethods::ge_(const Scalar& other) const { return write_back(this, tinytorch::ge(unwritten(this), wrapped_scalar(other))); }
-Tensor& BreadthMethods::logical_and_(const Tensor& other) const { return write_back(this, tinytorch::logical_and(unwritten(this), other)); }
-Tensor& BreadthMethods::bitwise_and_(const Tensor& other) const { return write_back(this, tinytorch::bitwise_and(unwritten(this), other)); }
-Tensor& BreadthMethods::logical_or_(const Tensor& other) const { return write_back(this, tinytorch::logical_or(unwritten(this), other)); }
-Tensor& BreadthMethods::bitwise_or_(const Tensor& other) const { return write_back(this, tinytorch::bitwise_or(unwritten(this), other)); }
-Tensor& BreadthMethods::logical_xor_(const Tensor& other) const { return write_back(this, tinytorch::logical_xor(unwritten(this), other)); }
-Tensor& BreadthMethods::bitwise_xor_(const Tensor& other) const { return write_back(this, tinytorch::bitwise_xor(unwritten(this), other)); }
+Tensor& BreadthMethods::logical_and_(const Tensor& other) const { return write_back(this, tinytorch::logical_and(unwritten(this), other), other); }
+Tensor& BreadthMethods::bitwise_and_(const Tensor& other) const { return write_back(this, tinytorch::bitwise_and(unwritten(this), other), other); }
+Tensor& BreadthMethods::logical_or_(const Tensor& other) const { return write_back(this, tinytorch::logical_or(unwritten(this), other), other); }
+Tensor& BreadthMethods::bitwise_or_(const Tensor& other) const { return write_back(this, tinytorch::bitwise_or(unwritten(this), other), other); }
+Tensor& BreadthMethods::logical_xor_(const Tensor& other) const { return write_back(this, tinytorch::logical_xor(unwritten(this), other), other); }
+Tensor& BreadthMethods::bitwise_xor_(const Tensor& other) const { return write_back(this, tinytorch::bitwise_xor(unwritten(this), other), other); }
 Tensor& BreadthMethods::bitwise_not_() const { return write_back(this, bitwise_not(unwritten(this))); }
 Tensor& BreadthMethods::clip_(const std::optional<Scalar>& min, const std::optional<Scalar>& max) const { return write_back(this, tinytorch::clamp(unwritten(this), min, max)); }
 Tensor& BreadthMethods::logit_(std::optional<double> eps) const { return write_back(this, tinytorch::logit(unwritten(this), eps)); }
@@ -2394,7 +2396,7 @@ Tensor& BreadthMethods::addr_(const Tensor& vec1, const Tensor& vec2, const Scal
 Tensor& BreadthMethods::baddbmm_(const Tensor& batch1, const Tensor& batch2, const Scalar& beta, const Scalar& alpha) const { return write_back(this, tinytorch::baddbmm(unwritten(this), batch1, batch2, beta, alpha)); }
 Tensor& BreadthMethods::addbmm_(const Tensor& batch1, const Tensor& batch2, const Scalar& beta, const Scalar& alpha) const { return write_back(this, tinytorch::addbmm(unwritten(this), batch1, batch2, beta, alpha)); }
 Tensor& BreadthMethods::fill_diagonal_(const Scalar& fill_value, bool wrap) const { return fill_diagonal(this, fill_value, wrap); }
-Tensor& BreadthMethods::index_copy_(std::int64_t dim, const Tensor& index, const Tensor& source) const { return write_back(this, tinytorch::index_copy(unwritten(this), dim, index, source)); }
+Tensor& BreadthMethods::index_copy_(std::int64_t dim, const Tensor& index, const Tensor& source) const { return write_back(this, tinytorch::index_copy(unwritten(this), dim, index, source), source); }
 Tensor& BreadthMethods::index_fill_(std::int64_t dim, const Tensor& index, const Scalar& value) const { return write_back(this, tinytorch::index_fill(unwritten(this), dim, index, value)); }
 Tensor& BreadthMethods::masked_scatter_(const Tensor& mask, const Tensor& source) const { return write_back(this, tinytorch::masked_scatter(unwritten(this), mask, source)); }
 
@@ -2482,10 +2484,10 @@ Tensor& BreadthMethods::index_reduce_(std::int64_t dim, const Tensor& index, con
 }
 Tensor BreadthMethods::bitwise_left_shift(const Tensor& other) const { return tinytorch::bitwise_left_shift(tensor_of(this), other); }
 Tensor BreadthMethods::bitwise_left_shift(const Scalar& other) const { return tinytorch::bitwise_left_shift(tensor_of(this), other); }
-Tensor& BreadthMethods::bitwise_left_shift_(const Tensor& other) const { return write_back(this, tinytorch::bitwise_left_shift(unwritten(this), other)); }
+Tensor& BreadthMethods::bitwise_left_shift_(const Tensor& other) const { return write_back(this, tinytorch::bitwise_left_shift(unwritten(this), other), other); }
 Tensor BreadthMethods::bitwise_right_shift(const Tensor& other) const { return tinytorch::bitwise_right_shift(tensor_of(this), other); }
 Tensor BreadthMethods::bitwise_right_shift(const Scalar& other) const { return tinytorch::bitwise_right_shift(tensor_of(this), other); }
-Tensor& BreadthMethods::bitwise_right_shift_(const Tensor& other) const { return write_back(this, tinytorch::bitwise_right_shift(unwritten(this), other)); }
+Tensor& BreadthMethods::bitwise_right_shift_(const Tensor& other) const { return write_back(this, tinytorch::bitwise_right_shift(unwritten(this), other), other); }
 Tensor MoreMethods::clamp(const Tensor& min, const Tensor& max) const { return tinytorch::clamp(static_cast<const Tensor&>(*this), min, max); }
 
 namespace {

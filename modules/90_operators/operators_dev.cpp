@@ -613,7 +613,7 @@ TEST_CASE("shapes: permute, transpose, narrow, squeeze and flatten share memory 
 // A copy is a walk that converts. Before something is written in place, three questions are asked: are two operands the same elements, does their memory overlap otherwise, and is one element of the target several of its indices?
 //
 //     same_elements    x += x                             read, then write, element by element: safe
-//     ranges_overlap   x.slice(0, 1).copy_(x.slice(0, 0, 5))   the source is copied out first
+//     ranges_overlap   x.slice(0, 1).copy_(x.slice(0, 0, 5))   refused; of tensors with gaps the source is copied out first
 //     stride 0         x.expand({3, 2}).add_(1)           refused
 
 // %%
@@ -639,6 +639,13 @@ void check_no_internal_overlap(const Tensor& written) {
     TORCH_CHECK(written.strides()[i] != 0 || written.sizes()[i] <= 1,
                 "unsupported operation: more than one element of the written-to tensor refers to a single memory location. Please clone() "
                 "the tensor before performing the operation.\nsizes ", written.sizes(), ", strides ", written.strides());
+}
+
+void check_no_partial_overlap(const Tensor& written, const Tensor& read) {
+  if (!written.is_alias_of(read) || same_elements(written, read) || !is_dense(written) || !is_dense(read)) return;
+  TORCH_CHECK(!ranges_overlap(written, read), "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory location. "
+              "Please clone() the tensor before performing the operation.\nwritten: sizes ", written.sizes(), ", strides ", written.strides(), ", offset ",
+              written.storage_offset(), "; read: sizes ", read.sizes(), ", strides ", read.strides(), ", offset ", read.storage_offset());
 }
 
 // %%
@@ -679,7 +686,8 @@ const Tensor& copy_cpu(const Tensor& self, const Tensor& src) {
   TORCH_CHECK(IntArrayRef(sizes) == self.sizes(), "output with shape ", self.sizes(), " doesn't match the broadcast shape ", IntArrayRef(sizes));
   if (same_elements(self, src)) return self;
   check_no_internal_overlap(self);
-  // Source and target may be views that overlap: then the source is copied out first.
+  check_no_partial_overlap(self, src);
+  // Views with gaps may still overlap: then the source is copied out first.
   copy_into(self, ranges_overlap(self, src) ? clone_cpu(src, true) : src);
   return self;
 }
@@ -760,6 +768,7 @@ const Tensor& zip_in_place(const Tensor& self, const Tensor& other, ScalarType t
   TORCH_CHECK(canCast(type, self.scalar_type()), "result type ", type, " can't be cast to the desired output type ", self.scalar_type());
   TORCH_CHECK(IntArrayRef(sizes) == self.sizes(), "output with shape ", self.sizes(), " doesn't match the broadcast shape ", IntArrayRef(sizes));
   check_no_internal_overlap(self);
+  check_no_partial_overlap(self, other);
   const bool separate = type == self.scalar_type() && (same_elements(self, other) || !ranges_overlap(self, other));
   if (!separate) {
     copy_into(self, zip_as(self, other, type, f));
@@ -1635,6 +1644,8 @@ void check_update(const Tensor& self, const Tensor& a, const Tensor& b) {
   const DimVector sizes = infer_size(infer_size(self.sizes(), a.sizes()), b.sizes());
   TORCH_CHECK(IntArrayRef(sizes) == self.sizes(), "output with shape ", self.sizes(),
               " doesn't match the broadcast shape ", IntArrayRef(sizes));
+  check_no_partial_overlap(self, a);
+  check_no_partial_overlap(self, b);
 }
 }  // namespace
 

@@ -326,6 +326,7 @@ void check_scatter(const char* name, const Tensor& self, std::int64_t dim, const
            (i == dim || at_least_1d(self).size(i) >= index.size(i));
   TORCH_CHECK(fits, "Expected index ", index.sizes(), " to be no larger than self ", self.sizes(),
               " apart from dimension ", dim, " and to be no larger size than src ", src.sizes());
+  check_no_partial_overlap(self, src);
 }
 }  // namespace
 constinit Operator<const Tensor&(const Tensor&, std::int64_t, const Tensor&, const Tensor&)> op::scatter_(
@@ -602,6 +603,7 @@ Tensor index_cpu(const Tensor& self, TensorList indices) {
 }
 
 const Tensor& index_put_cpu(const Tensor& self, TensorList indices, const Tensor& values, bool accumulate) {
+  check_no_partial_overlap(self, values);
   const Tensor from = values.is_alias_of(self) ? clone(values) : values;
   if (accumulate) {
     walk_indices(self, indices, from, [](auto& element, const auto& value) {

@@ -29,6 +29,13 @@ void check_no_internal_overlap(const Tensor& written) {
                 "the tensor before performing the operation.\nsizes ", written.sizes(), ", strides ", written.strides());
 }
 
+void check_no_partial_overlap(const Tensor& written, const Tensor& read) {
+  if (!written.is_alias_of(read) || same_elements(written, read) || !is_dense(written) || !is_dense(read)) return;
+  TORCH_CHECK(!ranges_overlap(written, read), "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory location. "
+              "Please clone() the tensor before performing the operation.\nwritten: sizes ", written.sizes(), ", strides ", written.strides(), ", offset ",
+              written.storage_offset(), "; read: sizes ", read.sizes(), ", strides ", read.strides(), ", offset ", read.storage_offset());
+}
+
 void copy_into(const Tensor& to, const Tensor& from) {
   dispatch_stored_types(to.scalar_type(), [&]<class T>() {
     dispatch_stored_types(from.scalar_type(), [&]<class S>() { map_into<T, S>(to, from, [](S x) { return static_cast<T>(x); }); });
@@ -63,7 +70,8 @@ const Tensor& copy_cpu(const Tensor& self, const Tensor& src) {
   TORCH_CHECK(IntArrayRef(sizes) == self.sizes(), "output with shape ", self.sizes(), " doesn't match the broadcast shape ", IntArrayRef(sizes));
   if (same_elements(self, src)) return self;
   check_no_internal_overlap(self);
-  // Source and target may be views that overlap: then the source is copied out first.
+  check_no_partial_overlap(self, src);
+  // Views with gaps may still overlap: then the source is copied out first.
   copy_into(self, ranges_overlap(self, src) ? clone_cpu(src, true) : src);
   return self;
 }

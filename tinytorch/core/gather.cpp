@@ -83,6 +83,7 @@ void check_scatter(const char* name, const Tensor& self, std::int64_t dim, const
            (i == dim || at_least_1d(self).size(i) >= index.size(i));
   TORCH_CHECK(fits, "Expected index ", index.sizes(), " to be no larger than self ", self.sizes(),
               " apart from dimension ", dim, " and to be no larger size than src ", src.sizes());
+  check_no_partial_overlap(self, src);
 }
 }  // namespace
 constinit Operator<const Tensor&(const Tensor&, std::int64_t, const Tensor&, const Tensor&)> op::scatter_(

@@ -85,6 +85,13 @@ struct InFloat<Op, RoundFirst, Operator<R(Args...)>> {
   }
 };
 
+// Checked before the operands become float copies.
+inline void refuse_overlap(const Tensor& self, const Tensor& argument) {
+  if (argument.defined()) check_no_partial_overlap(self, argument);
+}
+template <class T>
+void refuse_overlap(const Tensor&, const T&) {}
+
 // In place: computed on a float copy of self, which is written back rounded.
 template <auto& Op, bool RoundFirst, class... Args>
 struct InFloat<Op, RoundFirst, Operator<const Tensor&(const Tensor&, Args...)>> {
@@ -92,6 +99,7 @@ struct InFloat<Op, RoundFirst, Operator<const Tensor&(const Tensor&, Args...)>> 
     const ExcludeLayersGuard guard(above_cpu);
     if (!isReducedFloatingType(self.scalar_type())) return Op(self, widened(args, std::nullopt)...), self;
     check_no_internal_overlap(self);
+    (refuse_overlap(self, args), ...);
     const Tensor copy = to_dtype(self, kFloat);
     Op(copy, widened(args, std::nullopt)...);
     copy_into(self, copy);

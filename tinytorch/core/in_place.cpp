@@ -82,6 +82,8 @@ void check_update(const Tensor& self, const Tensor& a, const Tensor& b) {
   const DimVector sizes = infer_size(infer_size(self.sizes(), a.sizes()), b.sizes());
   TORCH_CHECK(IntArrayRef(sizes) == self.sizes(), "output with shape ", self.sizes(),
               " doesn't match the broadcast shape ", IntArrayRef(sizes));
+  check_no_partial_overlap(self, a);
+  check_no_partial_overlap(self, b);
 }
 }  // namespace
 

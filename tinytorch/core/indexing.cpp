@@ -140,6 +140,7 @@ Tensor index_cpu(const Tensor& self, TensorList indices) {
 }
 
 const Tensor& index_put_cpu(const Tensor& self, TensorList indices, const Tensor& values, bool accumulate) {
+  check_no_partial_overlap(self, values);
   const Tensor from = values.is_alias_of(self) ? clone(values) : values;
   if (accumulate) {
     walk_indices(self, indices, from, [](auto& element, const auto& value) {

@@ -169,6 +169,9 @@ bool same_elements(const Tensor& a, const Tensor& b);
 bool ranges_overlap(const Tensor& a, const Tensor& b);
 // Refuses to write into a tensor in which several indices are one element, as in the result of expand().
 void check_no_internal_overlap(const Tensor& written);
+// Refuses to write into some elements of a tensor that is read, but not into the very same ones. As in PyTorch, only of tensors without gaps:
+// of others the ranges may overlap and the elements not.
+void check_no_partial_overlap(const Tensor& written, const Tensor& read);
 
 // f(self) for floating-point functions: integers are converted to the default dtype first.
 template <class F>

@@ -52,6 +52,7 @@ const Tensor& zip_in_place(const Tensor& self, const Tensor& other, ScalarType t
   TORCH_CHECK(canCast(type, self.scalar_type()), "result type ", type, " can't be cast to the desired output type ", self.scalar_type());
   TORCH_CHECK(IntArrayRef(sizes) == self.sizes(), "output with shape ", self.sizes(), " doesn't match the broadcast shape ", IntArrayRef(sizes));
   check_no_internal_overlap(self);
+  check_no_partial_overlap(self, other);
   const bool separate = type == self.scalar_type() && (same_elements(self, other) || !ranges_overlap(self, other));
   if (!separate) {
     copy_into(self, zip_as(self, other, type, f));

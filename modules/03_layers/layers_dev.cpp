@@ -1004,6 +1004,14 @@ TEST_CASE("named_parameters: full names, in the order of registration, sharing d
 
   root->a_->register_parameter("unused", {}, false);
   CHECK_EQ(root->parameters().size(), 4);
+  // BEGIN HIDDEN TESTS
+  const auto above = std::make_shared<Branch>(1);
+  above->register_module("root", root);
+  CHECK_EQ(joined(above->named_parameters().keys()), "scale inner.value root.last root.a.scale root.a.inner.value root.b.value");
+  CHECK_EQ(joined(above->named_buffers().keys()), "count root.a.count");
+  CHECK(above->named_parameters()["root.a.scale"].is_same(root->a_->scale_));
+  CHECK_EQ(joined(Leaf(3).named_parameters().keys()), "value");
+  // END HIDDEN TESTS
 }
 
 // %% [markdown]
@@ -1050,6 +1058,18 @@ TEST_CASE("train and eval: the whole tree changes mode") {
   root->a_->train();
   CHECK(root->a_->inner_->is_training());
   CHECK(!root->b_->is_training());
+  // BEGIN HIDDEN TESTS
+  struct Frozen : nn::Module {
+    void train(bool) override { nn::Module::train(false); }
+  };
+  const auto frozen = root->b_->register_module("frozen", std::make_shared<Frozen>());
+  root->train();
+  CHECK(root->is_training());
+  CHECK(root->b_->is_training());
+  CHECK(!frozen->is_training());  // its own train() decides
+  root->train(false);
+  CHECK(!root->a_->inner_->is_training());
+  // END HIDDEN TESTS
 }
 
 // %% [markdown]
@@ -1630,6 +1650,16 @@ TEST_CASE("kaiming_uniform_: PyTorch's numbers for the same seed") {
               tensor({{-0.004322518, 0.309715837, -0.475185335}, {-0.424894601, -0.222368971, 0.154820725}}));
   CHECK_ERROR(nn::init::kaiming_uniform_(empty({3})),
               "Fan in and fan out cannot be computed for tensor with fewer than 2 dimensions");
+  // BEGIN HIDDEN TESTS
+  const auto within = [](IntArrayRef sizes, double bound) {
+    manual_seed(5);
+    return nn::init::uniform_(empty(sizes), -bound, bound);
+  };
+  manual_seed(5);
+  CHECK_CLOSE(nn::init::kaiming_uniform_(empty({50, 20}), 0.2), within({50, 20}, std::sqrt(3.0 * 2.0 / 1.04 / 20.0)));
+  manual_seed(5);
+  CHECK_CLOSE(nn::init::kaiming_uniform_(empty({8, 4, 3, 3}), 0, kFanOut, kReLU), within({8, 4, 3, 3}, std::sqrt(3.0 * 2.0 / (8.0 * 9.0))));
+  // END HIDDEN TESTS
 }
 
 // %% [markdown]
@@ -2111,6 +2141,16 @@ TEST_CASE("MLP: relu between the layers, none behind the last") {
   CHECK_EQ(nn::MLP(std::vector<std::int64_t>{64, 32, 10})(zeros({5, 1, 8, 8})).sizes(), IntArrayRef({5, 10}));
   CHECK_ERROR(nn::MLP(std::vector<std::int64_t>{3}),
               "an MLP needs at least an input and an output size, but got [3]");
+  // BEGIN HIDDEN TESTS
+  manual_seed(4);
+  nn::MLP deep(std::vector<std::int64_t>{6, 5, 4, 3});
+  const Tensor images = randn({7, 1, 2, 3});
+  const Tensor hidden = relu(deep->layers[1](relu(deep->layers[0](images.reshape({7, 6})))));
+  CHECK_EQ(deep(images), deep->layers[2](hidden));
+  CHECK(!deep(images).ge(0).all().item<bool>());
+  nn::MLP one_layer(std::vector<std::int64_t>{6, 2});
+  CHECK_EQ(one_layer(images), one_layer->layers[0](images.reshape({7, 6})));
+  // END HIDDEN TESTS
 }
 
 // %% [markdown]
@@ -2427,6 +2467,9 @@ DEMO("the signal after each of 20 layers, for three initialisations") {
 // **Production detail.** On a GPU, initialising a model that a checkpoint will overwrite is waste: PyTorch can build it on
 // the "meta" device, where tensors have sizes and no memory, and load with `assign=True`. Frameworks fuse not only the
 // bias but also the activation into the product (`aten/src/ATen/native/Linear.cpp`).
+//
+// **Why relu is no part of Linear.** Then why is it a layer of its own in all three? It has nothing to learn, so nothing of it is named or saved; it follows convolutions and norms as well as products, and none stands behind the last layer. As `Linear(activation)` each layer would
+// carry every activation as an option (Keras offers that, as a shorthand). The price is a pass over memory that the fusion above takes back, where somebody recognizes the pair.
 
 // %% [markdown]
 // ## Integration test

@@ -1905,6 +1905,15 @@ Tensor mended_sqrt_or_zero(const Tensor& x) {
 // ### Debugging: a layer that does not learn
 //
 // Another colleague smooths the target of a small network with the network's own output and detaches "to save memory". The loss goes down at first, then stays; one of the two weights never moves. There is no error: an edge that leads nowhere is legal.
+//
+//     as found     first --(*)-- detach --+--(*)-- prediction ---------------------(-)--> loss
+//                           |      X      |   |                                     |
+//                           x             |  second                                 |
+//                                         +--(*)-- 0.1 * prediction --(+)-- smoothed
+//                                             |                        |
+//                                            second               0.9 * target
+//
+// A gradient comes back along the lines. Which of the ways to `first` and to `second` shall it take, and which not?
 
 // %%
 //| lesson
@@ -2080,8 +2089,62 @@ void recursive_backward(Node& node, variable_list grads) {
     if (node.next_edge(i).is_valid()) recursive_backward(*node.next_edge(i).function, {results[i]});
 }
 
+// What v1 knows of a value, and a square that it records. The closure keeps x, and what it adds to.
+struct TapeValue {
+  Tensor value;
+  Tensor grad = zeros_like(value);
+};
+
+std::shared_ptr<TapeValue> tape_square(Tape& tape, const std::shared_ptr<TapeValue>& x) {
+  const auto y = std::make_shared<TapeValue>(TapeValue{x->value.pow(2)});
+  tape.steps.emplace_back([x, y] { x->grad = x->grad + y->grad * (x->value * 2); });
+  return y;
+}
+
 // %%
-DEMO("v1, v2, v3: how often does each run a node of a ladder of sums?") {
+DEMO("v1, v2, v3: time and memory of a chain of squares, and of one that goes on behind the loss") {
+  constexpr int squares = 200;
+  const Tensor start = ones({1000});
+  const auto by_tape = [&](int needed) {
+    const NoGradGuard no_grad;
+    Tape tape;
+    auto y = std::make_shared<TapeValue>(TapeValue{start});
+    auto loss = y;
+    for (int i = 1; i <= squares; ++i) {
+      y = tape_square(tape, y);
+      if (i == needed) loss = y;
+    }
+    loss->grad = ones_like(start);
+    tape.backward();
+  };
+  const auto by_graph = [&](int needed, const std::function<void(const Tensor&)>& go_back) {
+    const Tensor x = start.detach().requires_grad_();
+    Tensor y = x, loss;
+    for (int i = 1; i <= squares; ++i) {
+      y = y.pow(2);
+      if (i == needed) loss = y;
+    }
+    go_back(loss);
+  };
+  std::printf("%-28s %14s %10s\n", "", "us per square", "peak KiB");
+  for (const int needed : {squares, squares / 4}) {
+    const auto line = [&](const char* name, const std::function<void()>& run) {
+      const double kib = static_cast<double>(peak_bytes(run)) / 1024;
+      std::printf("%-28s %14.2f %10.0f\n", name, measure(run, {.samples = 5}).median * 1e6 / squares, kib);
+    };
+    std::printf("the loss needs %d of %d\n", needed, squares);
+    line("  v1: a tape", [&] { by_tape(needed); });
+    line("  v2: recursion", [&] { by_graph(needed, [&](const Tensor& loss) { recursive_backward(*loss.grad_fn(), {ones_like(start)}); }); });
+    line("  v3: counts and a queue", [&] { by_graph(needed, [&](const Tensor& loss) { loss.backward(ones_like(start)); }); });
+  }
+  std::fflush(stdout);
+}
+
+// %% [markdown]
+// What to look for: the tape runs every closure whatever the loss needs, and keeps a gradient for each value until the end. The graph lets go of a gradient as soon as it was handed on, and v3 also of what a node had saved. On a chain recursion is as quick as the queue; the ladder below is where it is lost.
+
+// %%
+DEMO("v2, v3: how often does each run a node of a ladder of sums?") {
   // y_k = y_{k-1} + y_{k-1}: two ways at each step, so 2^k ways to x.
   for (const int rungs : {4, 8, 12}) {
     const Tensor x = ones({1}, requires_grad());

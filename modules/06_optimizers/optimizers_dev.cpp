@@ -1910,6 +1910,21 @@ TEST_CASE("debug: the plateau is gone") {
   };
   CHECK_GT(run(minimize_as_found), 1e-3);  // each element is within lr of its target, and no nearer
   CHECK_LT(run(minimize), 1e-8);
+  // BEGIN HIDDEN TESTS
+  const auto well = [](const Tensor& p) { return (p * tensor({1.0, 4.0}, kDouble)).pow(2).sum() + p.sum(); };
+  const Tensor p = tensor({2.0, -1.0}, dtype(kDouble).requires_grad(true)), by_hand = tensor({2.0, -1.0}, dtype(kDouble).requires_grad(true));
+  optim::Adam optimizer({by_hand}, optim::AdamOptions(0.02));
+  double last = 0;
+  for (int i = 0; i < 25; ++i) {
+    optimizer.zero_grad();
+    const Tensor value = well(by_hand);
+    value.backward();
+    optimizer.step();
+    last = value.item<double>();
+  }
+  CHECK_EQ(minimize(p, [&] { return well(p); }, 25, 0.02), last);
+  CHECK_EQ(p.detach(), by_hand.detach());
+  // END HIDDEN TESTS
 }
 
 // %% [markdown]
@@ -2010,6 +2025,20 @@ TEST_CASE("debug: every parameter is in exactly one group, and all of them move"
   net.forward(randn({5, 4})).pow(2).sum().backward();
   optimizer.step();
   for (std::size_t i = 0; i < before.size(); ++i) CHECK(!net.parameters()[i].detach().equal(before[i]));
+  // BEGIN HIDDEN TESTS
+  struct Misnamed : nn::Module {
+    Misnamed() {
+      register_parameter("weight", ones({5}));
+      register_parameter("bias", ones({2, 3, 2}));
+      register_parameter("temperature", ones({}));
+      register_module("inner", std::make_shared<ScaledNet>());
+    }
+  };
+  CHECK_EQ(elements(decay_groups(Misnamed(), 0.1, 0.5)), std::vector<std::int64_t>{12 + 12 + 6, 5 + 1 + 3 + 3});
+  const std::vector<optim::OptimizerParamGroup> other = decay_groups(Misnamed(), 0.3, 0.7);
+  CHECK_EQ(static_cast<const optim::AdamWOptions&>(other.at(0).options()).weight_decay(), 0.7);
+  CHECK_EQ(static_cast<const optim::AdamWOptions&>(other.at(1).options()).lr(), 0.3);
+  // END HIDDEN TESTS
 }
 
 // %% [markdown]

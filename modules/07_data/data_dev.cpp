@@ -2412,7 +2412,10 @@ TEST_CASE("the queue never holds more than max_jobs batches and the one in use")
 //
 // What production adds and this lesson leaves out: pinned memory and copies to a device on a stream of their own; formats that pack many examples into large
 // files, because a million small files are slow on any network disk; shuffling at two levels (shards, then a buffer) where N permutations of single reads would
-// be too slow; sharding over machines (module 19); and caching of what was decoded once.
+// be too slow; sharding over machines (module 19).
+//
+// **Where a cache may stand.** Bytes of files cost nothing (the system keeps them) and save the disk; decoded examples also save the decoding, for N examples of memory (`CachedDataset` of chapter 94); augmented examples or finished batches save
+// everything, and every epoch sees the same ones. So cache in front of the first step that is random: tf.data's `cache()` stands before `shuffle` and augmentation.
 
 // %% [markdown]
 // ## Integration test

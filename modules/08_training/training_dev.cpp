@@ -23,7 +23,8 @@
 // - write the loop of forward, backward, clip, update and say why the steps stand in this order;
 // - train with batches that do not fit, by accumulating gradients, and say when that is exact;
 // - write a file so that a crash or a full disk leaves the old one or the new one, and never half of one;
-// - read a file that may be damaged without believing it; and name everything that a checkpoint must hold.
+// - read a file that may be damaged without believing it; and name everything that a checkpoint must hold;
+// - see in the gradients, layer by layer, why a deep network does not learn or blows up.
 //
 // **Where it sits.** It joins modules 03 to 07. Module 13 describes runs in files, module 19 runs the same loop on several machines, where the checkpoint is what a failed machine comes back to.
 //
@@ -128,9 +129,11 @@ class ModuleSerialization {
 #include "tinytorch/data/vision.h"
 #include "tinytorch/nn/clip_grad.h"
 #include "tinytorch/nn/dropout.h"
+#include "tinytorch/nn/init.h"
 #include "tinytorch/nn/loss.h"
 #include "tinytorch/nn/mlp.h"
 #include "tinytorch/nn/modules.h"
+#include "tinytorch/nn/more_init.h"
 #include "tinytorch/nn/sequential.h"
 #include "tinytorch/optim/adam.h"
 #include "tinytorch/optim/sgd.h"
@@ -1381,6 +1384,23 @@ TEST_CASE("update: the rest of an epoch counts as a mean, clipping comes first, 
   const auto [clipped, clipping] = Line().train(8, optim::TrainerOptions().clip_norm(0.5));
   CHECK_CLOSE(clipped.norm().item<double>(), 0.05, 1e-4, 0.0);
   CHECK_GT(clipping.grad_norm, 0.5);
+  // BEGIN HIDDEN TESTS
+  // Eight batches of one, three at a time: 3, 3 and 2, and each mean is clipped.
+  const auto [weight_of_three, three] = Line().train(1, optim::TrainerOptions().accumulate(3).clip_norm(2.0));
+  double norm = 0;
+  {
+    const NoGradGuard no_grad;
+    by_hand.layer->weight.zero_();
+    for (const std::int64_t first : {0, 3, 6}) {
+      const Tensor mean = gradient(first, std::min<std::int64_t>(first + 3, 8));
+      norm = mean.norm().item<double>();
+      by_hand.layer->weight.sub_(mean * std::min(1.0, 2.0 / norm), 0.1);
+    }
+  }
+  CHECK_EQ(three.step, 3);
+  CHECK_CLOSE(weight_of_three, by_hand.layer->weight.detach(), 1e-5, 1e-6);
+  CHECK_CLOSE(three.grad_norm, norm, 1e-5, 0.0);
+  // END HIDDEN TESTS
 }
 
 // %% [markdown]
@@ -1822,6 +1842,20 @@ TEST_CASE("debug: evaluation gives the same number twice, keeps no memory, and l
   run.model->eval();
   CHECK_EQ(evaluate(run.model, *batches), first);
   CHECK(!run.model->is_training());
+  // BEGIN HIDDEN TESTS
+  // The mean over batches, the last of which is smaller.
+  manual_seed(2);
+  const Tensor images = randn({11, 4}), labels = randint(0, 2, {11}, kLong);
+  const auto uneven = data::make_data_loader<data::samplers::SequentialSampler>(data::datasets::TensorBatchDataset(images, labels), data::DataLoaderOptions(4));
+  const auto part = [&](std::int64_t from, std::int64_t to) {
+    return cross_entropy_loss(run.model->forward(images.slice(0, from, to)), labels.slice(0, from, to)).detach().item<double>();
+  };
+  CHECK_CLOSE(evaluate(run.model, *uneven), (part(0, 4) + part(4, 8) + part(8, 11)) / 3, 1e-6, 0.0);
+  run.model->train();
+  evaluate(run.model, *uneven);
+  CHECK(run.model->is_training());
+  CHECK(run.model->forward(images).requires_grad());  // recording goes on
+  // END HIDDEN TESTS
 }
 
 // %% [markdown]
@@ -1923,6 +1957,172 @@ TEST_CASE("debug: a restarted run has the numbers of one that went through") {
   }
   CHECK(!train_with_restart(pack_as_found).equal(line.layer->weight.detach()));
   CHECK_EQ(train_with_restart(pack), line.layer->weight.detach());
+  // BEGIN HIDDEN TESTS
+  const auto network = [] { return nn::Sequential(nn::Linear(2, 3), nn::Tanh(), nn::Linear(3, 1)); };
+  nn::Sequential model = network(), restored = network();
+  const optim::SGDOptions options = optim::SGDOptions(0.05).momentum(0.9);
+  optim::SGD momentum(model->parameters(), options), again(restored->parameters(), options);
+  const auto step = [&](nn::Sequential& net, optim::Optimizer& by) {
+    by.zero_grad();
+    mse_loss(net->forward(line.x), line.y).backward();
+    by.step();
+  };
+  for (int i = 0; i < 3; ++i) step(model, momentum);
+  unpack(pack(*model, momentum), *restored, again);
+  step(model, momentum);
+  step(restored, again);
+  for (std::size_t i = 0; i < model->parameters().size(); ++i) CHECK_EQ(restored->parameters()[i].detach(), model->parameters()[i].detach());
+  // END HIDDEN TESTS
+}
+
+// %% [markdown]
+// ### Debug: a run that blows up
+//
+// A gradient on its way back passes every layer's weights. Where a layer has n inputs, weights of standard deviation s, and relu behind it, the gradient changes its size by about r = s * sqrt(n / 2), so over L layers by r to the power L:
+//
+//       what arrives at layer     10      9      8     ...      2         1
+//
+//       r = 1   healthy          ####   ####   ####           ####      ####       all layers learn
+//       r < 1   it vanishes      ####   ###    ##             .         .          the first ones stand still
+//       r > 1   it explodes      #      ##     ####           ........  ........   until a float holds it no longer
+//
+// The loss does not show which of these it is; the norms of the gradients do, layer by layer. The gradient of a bias is that of the layer's output, summed over the batch, so its norm says what arrived there.
+
+// %%
+//| lesson
+// Ten layers of `width` units with relu between them, and one unit behind them.
+nn::MLP deep_network(std::int64_t width) {
+  std::vector<std::int64_t> sizes(11, width);
+  sizes.push_back(1);
+  return nn::MLP(sizes);
+}
+
+// What arrives at each layer, the first one first: the norm of its bias's gradient for one batch of random numbers.
+std::vector<double> gradient_flow(nn::MLP& model) {
+  model->zero_grad();
+  mse_loss(model->forward(randn({64, model->sizes.front()})), randn({64, 1})).backward();
+  std::vector<double> norms;
+  for (const nn::Linear& layer : model->layers) norms.push_back(layer->bias.grad().norm().item<double>());
+  return norms;
+}
+
+// As found: weights that suited a network of three layers of 50 units.
+void draw_as_found(nn::MLP& model) {
+  for (nn::Linear& layer : model->layers) {
+    nn::init::normal_(layer->weight, 0, 0.2);
+    nn::init::constant_(layer->bias, 0);
+  }
+}
+
+// %%
+DEMO("gradient flow: what arrives at each of eleven layers, for three ways to draw the weights") {
+  const auto show = [](const char* name, const std::function<void(nn::MLP&)>& draw) {
+    manual_seed(3);
+    nn::MLP model = deep_network(256);
+    draw(model);
+    const std::vector<double> norms = gradient_flow(model);
+    std::printf("  %s\n", name);
+    for (std::size_t i = 0; i < norms.size(); ++i)  // a bar twice as long is a norm squared
+      std::printf("    layer %2zu %12.3g  %s\n", i + 1, norms[i], std::string(static_cast<std::size_t>(std::clamp(20 + 3 * std::log10(norms[i]), 0.0, 60.0)), '#').c_str());
+  };
+  show("as Linear draws them (module 03)", [](nn::MLP&) {});
+  show("for relu (Kaiming)", [](nn::MLP& model) {
+    for (nn::Linear& layer : model->layers) nn::init::kaiming_normal_(layer->weight, 0, kFanIn, kReLU);
+  });
+  show("as found, standard deviation 0.2", draw_as_found);
+  std::fflush(stdout);
+}
+
+// %% [markdown]
+// A run took its weights from a smaller network, where it trained well. Since the network is wider and deeper its loss is NaN after some steps. Clipping would bound each step, and the first layers would still get nearly all of it. Mend the cause.
+
+// %% {"nbgrader": {"grade": false, "grade_id": "08-debug-explodes", "locked": false, "schema_version": 3, "solution": true, "task": false}}
+//| lesson
+//| exercise debug
+// Draws the weights of a network with relu between its layers so that what arrives at the first layer is about as large as what arrives at the last, for
+// any width and depth; the biases are 0.
+//
+// TODO: Draw the weights so that r is 1 in every layer.
+// APPROACH: r = s * sqrt(n / 2) must be 1: on what does the standard deviation s depend, layer by layer?
+// HINT: module 03's kaiming_normal_(weight, 0, kFanIn, kReLU) knows n and relu.
+void draw_weights(nn::MLP& model) {
+  // BEGIN SOLUTION
+  for (nn::Linear& layer : model->layers) {
+    nn::init::kaiming_normal_(layer->weight, 0, kFanIn, kReLU);
+    nn::init::constant_(layer->bias, 0);
+  }
+  // END SOLUTION
+}
+
+// %%
+//| mistake 08-debug-explodes another-constant
+//| says This standard deviation is right for one width only: s = sqrt(2 / n) depends on the number of inputs of each layer.
+#if 0
+void draw_weights(nn::MLP& model) {
+  for (nn::Linear& layer : model->layers) {
+    nn::init::normal_(layer->weight, 0, 0.088);
+    nn::init::constant_(layer->bias, 0);
+  }
+}
+#endif
+
+// %%
+//| mistake 08-debug-explodes forgets-relu
+//| says Relu lets half of the gradient through: without the 2 in s = sqrt(2 / n) each layer takes 0.7 of it, and ten layers nearly all.
+#if 0
+void draw_weights(nn::MLP& model) {
+  for (nn::Linear& layer : model->layers) {
+    nn::init::kaiming_normal_(layer->weight, 0, kFanIn, kLinear);
+    nn::init::constant_(layer->bias, 0);
+  }
+}
+#endif
+
+// %%
+//| lesson
+// How many times as much arrives at the first layer as at the last hidden one.
+double first_to_last(nn::MLP& model) {
+  const std::vector<double> norms = gradient_flow(model);
+  return norms.front() / norms[norms.size() - 2];
+}
+
+// %% {"nbgrader": {"grade": true, "grade_id": "08-debug-explodes-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}}
+TEST_CASE("debug: the gradient keeps its size in wide and narrow networks, and the loss falls") {
+  manual_seed(3);
+  for (const std::int64_t width : {32, 256}) {
+    CAPTURE(width);
+    nn::MLP model = deep_network(width);
+    draw_weights(model);
+    const double ratio = first_to_last(model);
+    CHECK_GT(ratio, 0.1);
+    CHECK_LT(ratio, 10);
+  }
+  const auto last_loss = [](void (*draw)(nn::MLP&)) {
+    manual_seed(4);
+    nn::MLP model = deep_network(64);
+    draw(model);
+    const Tensor x = randn({32, 64}), y = x.narrow(1, 0, 1);
+    optim::SGD optimizer(model->parameters(), 0.02);
+    double last = 0;
+    for (int i = 0; i < 40; ++i) {
+      optimizer.zero_grad();
+      const Tensor loss = mse_loss(model->forward(x), y);
+      loss.backward();
+      optimizer.step();
+      last = loss.item<double>();
+    }
+    return last;
+  };
+  CHECK(!(last_loss(draw_as_found) < 1e6));  // also when it is NaN
+  CHECK_LT(last_loss(draw_weights), 0.5);
+  // BEGIN HIDDEN TESTS
+  nn::MLP narrowing(std::vector<std::int64_t>{300, 200, 150, 100, 70, 50, 30, 1});
+  draw_weights(narrowing);
+  for (const nn::Linear& layer : narrowing->layers) {
+    CHECK_EQ(layer->bias.abs().sum().item<double>(), 0.0);
+    CHECK_CLOSE(layer->weight.detach().pow(2).mean().item<double>() * static_cast<double>(layer->weight.size(1)), 2.0, 0.5, 0.0);
+  }
+  // END HIDDEN TESTS
 }
 
 // %% [markdown]

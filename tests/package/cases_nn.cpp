@@ -5,12 +5,11 @@ namespace tinytorch::testing {
 std::vector<OperatorCase> activation_cases() {
   return {
       {"relu", CALL(relu(x[0]))},
-      // At NaN, PyTorch lets the gradient of relu and elu pass.
-      {"relu.special", CALL(relu(x[0])), {.at_kink = true, .leaves_out = "gradients"}},
+      {"relu.special", CALL(relu(x[0])), {.at_kink = true}},
       {"leaky_relu", CALL(leaky_relu(x[0], 0.1))},
       {"leaky_relu.special", CALL(leaky_relu(x[0], 0.1)), {.at_kink = true}},
       {"elu", CALL(elu(x[0], 0.7))},
-      {"elu.special", CALL(elu(x[0], 0.7)), {.at_kink = true, .leaves_out = "gradients"}},
+      {"elu.special", CALL(elu(x[0], 0.7)), {.at_kink = true}},
       {"gelu", CALL(gelu(x[0]))},
       {"gelu.special", CALL(gelu(x[0])), {.at_kink = true}},
       {"sigmoid", CALL(sigmoid(x[0]))},
@@ -68,8 +67,7 @@ std::vector<OperatorCase> loss_cases() {
       {"cross_entropy.sum", CALL(cross_entropy_loss(x[0], x[1], std::nullopt, Reduction::Sum))},
       {"cross_entropy.none", CALL(cross_entropy_loss(x[0], x[1], x[2], Reduction::None))},
       {"cross_entropy.ignored", CALL(cross_entropy_loss(x[0], x[1], std::nullopt, Reduction::Mean, 1))},
-      // 0 / 0 is NaN in PyTorch too; its gradient is 0 there, and NaN here.
-      {"cross_entropy.all_ignored", CALL(cross_entropy_loss(x[0], x[1], std::nullopt, Reduction::Mean, 1)), {.at_kink = true, .leaves_out = "gradients"}},
+      {"cross_entropy.all_ignored", CALL(cross_entropy_loss(x[0], x[1], std::nullopt, Reduction::Mean, 1)), {.at_kink = true}},
       {"cross_entropy.smoothed", CALL(cross_entropy_loss(x[0], x[1], x[2], Reduction::Mean, -100, 0.1))},
       {"cross_entropy.large", CALL(cross_entropy_loss(x[0], x[1], std::nullopt, Reduction::None)), {.at_kink = true}},
   };
@@ -97,9 +95,8 @@ std::vector<OperatorCase> more_nn_cases() {
       {"softshrink.special", CALL(softshrink(x[0])), {.at_kink = true}},
       {"mish.special", CALL(mish(x[0])), {.at_kink = true}},
       {"log_sigmoid.special", CALL(log_sigmoid(x[0])), {.at_kink = true}},
-      // At NaN, PyTorch lets the gradient of elu pass.
-      {"selu.special", CALL(selu(x[0])), {.at_kink = true, .leaves_out = "gradients"}},
-      {"celu.special", CALL(celu(x[0])), {.at_kink = true, .leaves_out = "gradients"}},
+      {"selu.special", CALL(selu(x[0])), {.at_kink = true}},
+      {"celu.special", CALL(celu(x[0])), {.at_kink = true}},
       {"glu", CALL(F::glu(x[0]))},
       {"glu.first", CALL(F::glu(x[0], 0))},
       {"glu.odd", CALL(glu(x[0]))},

@@ -83,8 +83,7 @@ std::vector<OperatorCase> pointwise_cases() {
       {"clamp_max", CALL(x[0].clamp_max(0.2))},
       {"maximum", CALL(maximum(x[0], x[1]))},
       {"maximum.ties", CALL(maximum(x[0], x[1])), {.at_kink = true}},
-      // Where one operand is NaN, PyTorch gives both the whole gradient; here neither gets any.
-      {"maximum.nan", CALL(maximum(x[0], x[1])), {.at_kink = true, .leaves_out = "gradients"}},
+      {"maximum.nan", CALL(maximum(x[0], x[1])), {.at_kink = true}},
       {"minimum", CALL(minimum(x[0], x[1]))},
       {"minimum.ties", CALL(minimum(x[0], x[1])), {.at_kink = true}},
       {"remainder", CALL(remainder(x[0], x[1])), {.also_takes = "Bool"}},

@@ -4,7 +4,7 @@
 // them recorded: "add", or "add.alpha", where the part before the dot is the operator. From each row follow
 //   parity.cpp     the results for float64, float32, integers, bools, 0-d and empty inputs, and the errors
 //   gradients.cpp  gradients of first and second order, by finite differences, and PyTorch's own at kinks
-//   layouts.cpp    inputs that are not contiguous; views are tracked, writes are counted, other inputs are left alone
+//   layouts.cpp    inputs that are not contiguous or stretched; views are tracked, writes are counted, other inputs are left alone
 //   coverage.cpp   that no operator is without a row
 #pragma once
 
@@ -23,6 +23,7 @@ struct Results : std::vector<Tensor> {
   Results(const Tensor& one) : std::vector<Tensor>{one} {}
   Results(const std::tuple<Tensor, Tensor>& two) : std::vector<Tensor>{std::get<0>(two), std::get<1>(two)} {}
   Results(std::vector<Tensor> several) : std::vector<Tensor>(std::move(several)) {}
+  Results() = default;
 };
 
 struct CaseOptions {

@@ -67,6 +67,22 @@ TEST_CASE("units: without the hidden tests") {
   CHECK_NE(whole.find("TEST_SUITE_END();"), std::string::npos);
 }
 
+TEST_CASE("units: of the tests those that start threads, by themselves or as a loader's workers") {
+  const std::string cells = "\n// %%\nTEST_CASE(\"a\") {\n  std::jthread other([] {});\n}\n\nTEST_CASE(\"b\") {\n  CHECK(true);\n}\n\n// %%\nTEST_CASE(\"c\") {\n"
+                            "  options.workers(2);\n}\n\nTEST_CASE(\"d\") {\n  set_num_threads(2);\n}\n\nDEMO(\"e\") {\n  std::thread other;\n}\n";
+  const Module module = sample("using std::vector;\n", "using std::vector;\n" + cells);
+  const std::vector<GeneratedFile> units = test_units(module, true, Bodies::Reference, whole_module, Chosen::WithThreads);
+  REQUIRE_EQ(units.size(), 1);
+  std::string found;
+  for (const char* name : {"a", "b", "c", "d"}) {
+    if (units[0].text.find(std::string("TEST_CASE(\"") + name) != std::string::npos) found += name;
+  }
+  CHECK_EQ(found, "acd");
+  CHECK_EQ(units[0].text.find("twice: two of them"), std::string::npos);
+  CHECK_EQ(units[0].text.find("DEMO"), std::string::npos);
+  CHECK(test_units(sample(), true, Bodies::Reference, whole_module, Chosen::WithThreads).empty());
+}
+
 TEST_CASE("units: many tests are spread evenly, each in one unit, in order") {
   std::string cells;
   for (int i = 0; i < 60; ++i) cells += "TEST_CASE(\"number " + std::to_string(i) + "\") {}\n";

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <functional>
 #include <memory>
+#include <random>
 
 #include "build/exercises.h"
 #include "build/generate_test.h"
@@ -67,6 +68,7 @@ class CourseTest {
     const bool thorough = options_.thorough;
     std::vector<Step> steps{{"export", true, [this] { check_export(); }},
                             {"lint", true, [this] { check_lint(); }},
+                            {"fuzzing", true, [this] { test_damaged_modules(); }},
                             {"performance", true, [this] { check_performance(); }},
                             {"command-line", true, [this] { test_command_line(); }},
                             {"modules", true, [this] { test_last_stage(); }},
@@ -84,7 +86,6 @@ class CourseTest {
     }
     const std::vector<Step> more{{"clang", thorough, [this] { test_with_clang(); }},
                                  {"plain-units", thorough, [this] { compile_plain_units(); }},
-                                 {"fuzzing", thorough, [this] { test_damaged_modules(); }},
                                  {"libtorch", thorough, [this] { record_with_libtorch(); }},
                                  {"long-tests", thorough, [this] { test_at_length(); }},
                                  {"fresh-machine", thorough, [this] { test_on_fresh_machine(); }}};
@@ -489,8 +490,7 @@ class CourseTest {
 
   // What was recorded from PyTorch, libtorch and the other packages is still what they give, where they are installed.
   void record_with_libtorch() {
-    const char* named = std::getenv("TINYTORCH_PYTHON");
-    const std::string python = named == nullptr ? "python3" : named;
+    const std::string python = recording_python();
     if (find_program(python).empty()) return report_.skip("libtorch itself", "all", python + " is not installed");
     std::vector<fs::path> scripts{root_ / "tests/compat/record.py"};
     for (const fs::directory_entry& entry : fs::directory_iterator(root_ / "tests/golden")) {
@@ -524,11 +524,11 @@ class CourseTest {
       return report_.skip(group, "all", "setarch -R is refused here, and the thread sanitizer needs it");
     }
     options.toolchain.sanitizer = Sanitizer::Thread;
-    options.only = {"05", "07", "14", "16"};  // those that work with threads
+    options.tests = Chosen::WithThreads;
     const StageBuild thread(root_, course_, options);
     std::vector<Module> modules;
     for (const Module& module : thread.modules()) {
-      if (options.only.contains(module.number)) modules.push_back(module);
+      if (thread.wants(module)) modules.push_back(module);
     }
     running.environment = {{"TSAN_OPTIONS", "halt_on_error=1:second_deadlock_stack=1"}};
     test_everything(thread, group, modules, running, options_.thorough);
@@ -597,10 +597,15 @@ class CourseTest {
     }
   }
 
+  // Usually for about a second; thoroughly for minutes.
   void test_damaged_modules() {
-    report_.run("fuzzing", "module files", inputs_of({root_ / "modules"}), [&](Part& part) {
-      const FuzzResult result = fuzz_in_child(root_, 20'000, 60);
+    const std::size_t tries = options_.thorough ? 20'000 : 100;
+    report_.run("fuzzing", fmt::format("{} damaged module files", tries), inputs_of({root_ / "modules"}), [&](Part& part) {
+      const std::uint64_t seed = std::random_device{}();
+      if (!options_.json) fmt::print("fuzzing: seed {}\n", seed);
+      const FuzzResult result = fuzz_in_child(root_, tries, seed);
       part.passed += result.tries;
+      part.expect(result.tries == tries, fmt::format("{} of {} damaged files were tried, seed {}", result.tries, tries, seed));
       for (const std::string& complaint : result.complaints) part.expect(false, complaint);
     });
   }
@@ -627,6 +632,7 @@ class CourseTest {
     } else {
       running.environment = {{"TINYTORCH_PYTHON", python.string()}};
     }
+    if (has_torch(recording_python())) running.environment.emplace_back("TINYTORCH_PYTHON_WITH_TORCH", recording_python());
     for (const std::string& folder : folders(build)) {
       const std::string program = build.folder_tests(folder);
       if (!made(build, program)) {
@@ -646,7 +652,7 @@ class CourseTest {
     if (!options_.sanitize) report_.leave_out("sanitizers", "--sanitize");
     if (!options_.stages && !options_.thorough) report_.leave_out("stages 01, 04, 05", "--stages");
     if (!options_.thorough) {
-      report_.leave_out("other stages, clang, plain units, fuzzing, libtorch itself, long tests, fresh machine", "--thorough");
+      report_.leave_out("other stages, clang, plain units, more fuzzing, libtorch itself, long tests, fresh machine", "--thorough");
     }
   }
 

@@ -15,7 +15,6 @@
 
 #include "build/part_report.h"
 #include "format/student.h"
-#include "format/units.h"
 
 namespace tito {
 namespace {
@@ -200,7 +199,9 @@ std::string StageBuild::bin(const Module& module, std::string_view kind) const {
 }
 
 bool StageBuild::wants(const Module& module) const {
-  return !module.tests.empty() && (options_.only.empty() || options_.only.contains(module.number));
+  if (!options_.only.empty() && !options_.only.contains(module.number)) return false;
+  return std::any_of(module.tests.begin(), module.tests.end(),
+                     [&](const Test& test) { return options_.tests == Chosen::AllTests || starts_threads(module, test); });
 }
 
 std::vector<std::string> StageBuild::library_of(const std::string& folder) const {
@@ -508,7 +509,7 @@ std::vector<std::string> StageBuild::linked_package() {
 void StageBuild::add_module_tests(std::size_t index) {
   const Module& module = modules_[index];
   const std::vector<GeneratedFile> units =
-      test_units(module, true, options_.variants ? Bodies::Instrumented : Bodies::Reference, is_quick() ? whole_module : tests_per_unit);
+      test_units(module, true, options_.variants ? Bodies::Instrumented : Bodies::Reference, is_quick() ? whole_module : tests_per_unit, options_.tests);
   write_changed(directory_ / "tests", units, false);
   test_objects_[index] = compile_tests(module, units);
   link(tests_of(module), test_objects_[index], linked_package());

@@ -15,6 +15,7 @@
 #include "build/shared_objects.h"
 #include "format/export.h"
 #include "format/module.h"
+#include "format/units.h"
 
 namespace tito {
 
@@ -59,6 +60,7 @@ struct StageOptions {
   bool variants = false;             // also the students' copies and the instrumented package
   std::vector<Program> programs;
   std::set<std::string> only;        // numbers of the modules whose tests are wanted; empty: all
+  Chosen tests = Chosen::AllTests;   // of these tests
   std::string folder;                // in build/; empty: named after the stage and the toolchain
   bool cells = false;                // for a notebook: precompiled headers for its cells, and no test programs
   bool sections = false;             // each function in a section of its own, so that what nobody calls is not linked
@@ -92,6 +94,8 @@ class StageBuild {
   const std::vector<Module>& modules() const { return modules_; }
   const LineMap& lines() const { return lines_; }
 
+  // Whether the options ask for tests of this module.
+  bool wants(const Module& module) const;
   // Paths of programs, relative to the root; they are targets for build().
   std::string tests_of(const Module& module) const;
   std::string student_of(const Module& module) const { return bin(module, "student"); }    // with empty holes
@@ -166,7 +170,6 @@ class StageBuild {
   std::vector<std::string> compile_optimized(const std::string& folder, const std::vector<std::string>& sources);
   void link(const std::string& program, std::vector<std::string> inputs, const std::vector<std::string>& more);
   std::vector<std::string> linked_package();
-  bool wants(const Module& module) const;
 
   fs::path root_;
   StageOptions options_;

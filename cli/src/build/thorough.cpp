@@ -3,8 +3,8 @@
 #include <fmt/core.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <cstdint>
+#include <cstdlib>
 #include <exception>
 #include <random>
 
@@ -62,17 +62,14 @@ std::string compile_as_plain_unit(const fs::path& root, const std::vector<Module
   return result.ok() ? "" : result.output;
 }
 
-FuzzResult fuzz_module_files(const std::vector<Module>& course, std::size_t tries, double seconds) {
-  std::mt19937_64 random(20240517);
-  FuzzResult result;
-  const auto start = std::chrono::steady_clock::now();
-  const auto elapsed = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
+std::vector<std::string> fuzz_module_files(const std::vector<Module>& course, std::size_t tries, std::uint64_t seed) {
+  std::mt19937_64 random(seed);
   std::vector<std::string> texts;
   for (const Module& module : course) texts.push_back(read_text(module.file));
-  while (result.tries < tries && elapsed() < seconds) {
+  std::vector<std::string> complaints;
+  for (std::size_t i = 1; i <= tries; ++i) {
     const std::size_t which = random() % course.size();
     const std::string text = damaged(texts[which], random);
-    ++result.tries;
     try {
       std::vector<Module> changed = up_to_stage(course, course[which].stage());
       for (Module& module : changed) {
@@ -82,20 +79,19 @@ FuzzResult fuzz_module_files(const std::vector<Module>& course, std::size_t trie
     } catch (const Diagnostic&) {
       // Refused with file and line, as it should be.
     } catch (const std::exception& error) {
-      result.complaints.push_back(
-          fmt::format("{}, damaged copy {}: not a diagnostic: {}", course[which].folder(), result.tries, error.what()));
+      complaints.push_back(fmt::format("{}, damaged copy {} of seed {}: not a diagnostic: {}", course[which].folder(), i, seed, error.what()));
     }
   }
-  return result;
+  return complaints;
 }
 
-FuzzResult fuzz_in_child(const fs::path& root, std::size_t tries, double seconds) {
+FuzzResult fuzz_in_child(const fs::path& root, std::size_t tries, std::uint64_t seed) {
   ProcessOptions options;
   options.directory = root;
-  options.seconds = seconds + 60;
+  options.seconds = 60 + static_cast<double>(tries);
   options.memory_bytes = std::size_t{4} << 30;
   const ProcessResult child = run_process(
-      {fs::read_symlink("/proc/self/exe").string(), "fuzz", std::to_string(tries), std::to_string(seconds)}, options);
+      {fs::read_symlink("/proc/self/exe").string(), "fuzz", std::to_string(tries), std::to_string(seed)}, options);
   FuzzResult result;
   for (const std::string& line : split_lines(child.output)) {
     if (line.starts_with("tries ")) {
@@ -104,14 +100,20 @@ FuzzResult fuzz_in_child(const fs::path& root, std::size_t tries, double seconds
       result.complaints.push_back(line);
     }
   }
-  if (!child.ok()) result.complaints.push_back("the parser's process: " + how_it_ended(child));
+  if (!child.ok()) result.complaints.push_back(fmt::format("the parser's process, seed {}: {}", seed, how_it_ended(child)));
   return result;
 }
 
+namespace {
+bool has_packages(const std::string& python, const std::string& packages) {
+  return !find_program(python).empty() && run_process({python, "-c", "import " + packages}).ok();
+}
+}  // namespace
+
 fs::path prepare_python(const fs::path& root, std::string& why_not) {
   const fs::path python = root / "build/python/bin/python";
-  const Command has_packages{python.string(), "-c", "import tensorboard, safetensors, numpy"};
-  if (fs::exists(python) && run_process(has_packages).ok()) return python;
+  const std::string packages = "tensorboard, safetensors, numpy";
+  if (has_packages(python.string(), packages)) return python;
   if (find_program("python3").empty()) {
     why_not = "python3 is not installed (apt-get install python3-venv)";
     return {};
@@ -123,10 +125,17 @@ fs::path prepare_python(const fs::path& root, std::string& why_not) {
     return {};
   }
   const ProcessResult installed = run_process({python.string(), "-m", "pip", "install", "-q", "tensorboard==2.21.0", "safetensors==0.8.0", "numpy"}, options);
-  if (installed.ok() && run_process(has_packages).ok()) return python;
+  if (installed.ok() && has_packages(python.string(), packages)) return python;
   why_not = "pip cannot install tensorboard and safetensors here";
   return {};
 }
+
+std::string recording_python() {
+  const char* const named = std::getenv("TINYTORCH_PYTHON");
+  return named == nullptr || *named == '\0' ? "python3" : named;
+}
+
+bool has_torch(const std::string& python) { return has_packages(python, "torch, safetensors, numpy"); }
 
 std::string why_no_fresh_machine() {
   if (find_program("debootstrap").empty()) return "debootstrap is not installed (apt-get install debootstrap)";

@@ -109,17 +109,16 @@ void run_test(const TestArguments& arguments) {
   if (!test_course(root, arguments.course)) throw Exit{1};
 }
 
-// For tito test --thorough.
+// For tito test, which runs it as a process of its own.
 void add_fuzz_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("fuzz", "Parse and export damaged copies of the modules")->group("");
-  const auto tries = std::make_shared<std::size_t>(1000);
-  const auto seconds = std::make_shared<double>(10);
-  command->add_option("tries", *tries);
-  command->add_option("seconds", *seconds);
-  command->callback([tries, seconds] {
-    const FuzzResult result = fuzz_module_files(load_course(project_root()), *tries, *seconds);
-    for (const std::string& complaint : result.complaints) fmt::print("{}\n", complaint);
-    fmt::print("tries {}\n", result.tries);
+  const auto tries = std::make_shared<std::size_t>();
+  const auto seed = std::make_shared<std::uint64_t>();
+  command->add_option("tries", *tries)->required();
+  command->add_option("seed", *seed)->required();
+  command->callback([tries, seed] {
+    for (const std::string& complaint : fuzz_module_files(load_course(project_root()), *tries, *seed)) fmt::print("{}\n", complaint);
+    fmt::print("tries {}\n", *tries);
   });
 }
 
@@ -137,7 +136,7 @@ void add_test_command(CLI::App& app) {
   command->add_flag("--reference", arguments->reference, "in a workspace: borrow the course's modules for those that are missing");
   command->add_flag("--stages", course.stages, "also the packages of stages 01, 04 and 05");
   command->add_flag("--thorough", course.thorough,
-                    "also every stage, clang, plain translation units, fuzzing, and a fresh machine");
+                    "also every stage, clang, plain translation units, more fuzzing, and a fresh machine");
   command->add_flag("--notebooks", course.notebooks, "also every module as a notebook, from top to bottom");
   command->add_option("--part", course.parts, "only these parts of the whole, as plain-units,clang; a wrong name lists all")->delimiter(',');
   command->add_flag("--strict", course.strict, "fail when something that was asked for had to be skipped");

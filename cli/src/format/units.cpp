@@ -99,9 +99,20 @@ Source shared_code(const Module& module, Bodies bodies) {
 
 }  // namespace
 
-std::vector<GeneratedFile> test_units(const Module& module, bool with_hidden, Bodies bodies, std::size_t per_unit) {
+bool starts_threads(const Module& module, const Test& test) {
+  const std::vector<std::string>& body = module.cells[test.cell].body;
+  for (std::size_t i = test.first; i <= test.last; ++i) {
+    for (const char* const start : {"std::thread", "std::jthread", "workers(", "num_threads("}) {
+      if (body[i].find(start) != std::string::npos) return !test.is_demo;
+    }
+  }
+  return false;
+}
+
+std::vector<GeneratedFile> test_units(const Module& module, bool with_hidden, Bodies bodies, std::size_t per_unit, Chosen chosen) {
   std::vector<Source> tests;
   for (const Test& test : module.tests) {
+    if (chosen == Chosen::WithThreads && !starts_threads(module, test)) continue;
     Source lines = test_lines(module, test, with_hidden);
     if (!lines.empty()) tests.push_back(std::move(lines));
   }

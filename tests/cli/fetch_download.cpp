@@ -310,6 +310,102 @@ TEST_CASE("fetch: an archive is unpacked, as a whole or not at all") {
   CHECK_FALSE(fs::exists(empty.path / "batches.unpacking"));
 }
 
+namespace {
+
+// A project whose table has one set of these files, published where nobody listens.
+struct Project : Folder {
+  explicit Project(const std::map<std::string, std::string>& files) {
+    fs::create_directory(path / "data");
+    std::string listed;
+    for (const auto& [name, bytes] : files) {
+      const PublicFile file = described(name, bytes);
+      listed += "{ name = '" + name + "', bytes = " + std::to_string(file.bytes) + ", md5 = '" + file.md5 + "' }, ";
+    }
+    write("data/sets.toml", "[letters]\ntitle = 'Some letters'\nsource = 'A. Uthor, 1998'\nlicence = 'CC0'\nfolder = 'letters'\nfrom = 'http://127.0.0.1:9/'\nfiles = [" + listed + "]\n");
+  }
+
+  // `tito data ...` in this project; with `wrapper` in front.
+  ProcessResult data(const Command& arguments, const std::string& folder = "", Command wrapper = {}) const {
+    Command command = std::move(wrapper);
+    command.push_back(fs::read_symlink("/proc/self/exe").parent_path() / "tito");
+    command.emplace_back("data");
+    command.insert(command.end(), arguments.begin(), arguments.end());
+    ProcessOptions running;
+    running.directory = path;
+    running.seconds = 60;
+    running.environment = {{"TITO_ROOT", path.string()}, {"TINYTORCH_DATA", folder}};
+    return run_process(command, running);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("tito data list: each set with its size, source and licence") {
+  const Project project({{"a.txt", std::string(1'000'000, 'a')}, {"b.txt", std::string(550'000, 'b')}});
+  const ProcessResult listed = project.data({"list"});
+  CHECK_EQ(listed.status, 0);
+  CHECK_EQ(listed.output, "letters             1.6 MB  Some letters\n" + std::string(28, ' ') + "A. Uthor, 1998\n" + std::string(28, ' ') + "licence: CC0\n");
+}
+
+TEST_CASE("tito data get: a set is fetched once, gone on with, and refused by name or checksum") {
+  const std::map<std::string, std::string> files{{"a.txt", sample_bytes()}, {"b.txt", "bbb"}};
+  const Project project(files);
+  const std::string head = "Some letters\nfrom A. Uthor, 1998\nlicence: CC0\n";
+  const auto line = [](const std::string& name, const std::string& how) { return name + std::string(31 - name.size(), ' ') + how + "\n"; };
+  const std::string where = "in " + (project.path / "data/letters").string() + "\n";
+  {
+    Server::Behaviour breaks_off;
+    breaks_off.cut_after = 100'000;
+    const Server server(files, breaks_off);
+    const ProcessResult broken = project.data({"get", "letters", "--mirror", server.url()});
+    CHECK_EQ(broken.status, 1);
+    CHECK(contains(broken.output, "100000 of " + std::to_string(sample_bytes().size()) + " bytes have arrived: run the same command again to go on from there"));
+  }
+  const Server server(files, {});
+  const ProcessResult rest = project.data({"get", "letters", "--mirror", server.url()});
+  CHECK_EQ(rest.status, 0);
+  CHECK_EQ(rest.output, head + line("a.txt", "downloaded the rest, checksum right") + line("b.txt", "downloaded, checksum right") + where);
+  CHECK_EQ(server.ranges(), std::vector<std::string>{"100000-", ""});
+  CHECK_EQ(read_text(project.path / "data/letters/a.txt"), files.at("a.txt"));
+  CHECK_EQ(project.data({"get", "letters"}).output, head + line("a.txt", "already there") + line("b.txt", "already there") + where);
+
+  // Into another folder: the environment's, or the one of --to, which counts more.
+  const Folder named;
+  const Folder asked;
+  CHECK(contains(project.data({"get", "letters", "--mirror", server.url()}, named.path.string()).output, "in " + (named.path / "letters").string()));
+  CHECK_EQ(read_text(named.path / "letters/b.txt"), "bbb");
+  CHECK(project.data({"get", "letters", "--to", asked.path.string(), "--mirror", server.url()}, named.path.string()).ok());
+  CHECK_EQ(read_text(asked.path / "letters/b.txt"), "bbb");
+
+  const ProcessResult unknown = project.data({"get", "numbers"});
+  CHECK_EQ(unknown.status, 1);
+  CHECK_EQ(unknown.output, "no data set is named 'numbers'; there are: letters\n");
+  const Server lies({{"a.txt", files.at("a.txt")}, {"b.txt", "BBB"}}, {});
+  const Folder empty;
+  const ProcessResult wrong = project.data({"get", "letters", "--to", empty.path.string(), "--mirror", lies.url()});
+  CHECK_EQ(wrong.status, 1);
+  CHECK(contains(wrong.output, "is published; the download was discarded"));
+}
+
+TEST_CASE("tito data get: in a terminal, one line is written over until the file is there") {
+  if (find_program("script").empty()) {
+    MESSAGE("skipped: script is not installed (apt-get install bsdutils)");
+    return;
+  }
+  const std::map<std::string, std::string> files{{"a.txt", sample_bytes()}};
+  const Project project(files);
+  const Server server(files, {});
+  const Folder log;
+  // A program whose whole command line is one argument.
+  log.write("get", "#!/bin/sh\nexec script -qec \"$*\" /dev/null\n");
+  fs::permissions(log.path / "get", fs::perms::owner_all);
+  const ProcessResult shown = project.data({"get", "letters", "--mirror", server.url()}, "", {(log.path / "get").string()});
+  CHECK_EQ(shown.status, 0);
+  const std::string name = "a.txt" + std::string(26, ' ');
+  CHECK(contains(shown.output, "\r" + name + "  0.3 of 0.3 MB, 100%\r\n" + name + "downloaded, checksum right\r\n"));
+  CHECK_EQ(shown.output.find("100%"), shown.output.rfind("100%"));
+}
+
 TEST_CASE("sets: the table of the course") {
   const std::vector<PublicSet> sets = read_sets(fs::path(TITO_SOURCE_ROOT) / "data/sets.toml");
   for (const char* name : {"mnist", "fashion-mnist", "cifar10", "tinyshakespeare"}) {

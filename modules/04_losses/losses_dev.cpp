@@ -635,7 +635,7 @@ namespace {
 // TODO: Walk over the samples, skip the ignored ones, weigh the others, and reduce.
 // APPROACH: 1. for_each_row<T>(input, 1, [&](std::int64_t n, const T* row, std::int64_t stride) { ... })
 //              visits sample n; Row<const T>{row, stride} is its row.
-//           2. Before the walk, const Tensor labels = target.contiguous(); then labels.data<std::int64_t>()[n]
+//           2. Before the walk, make target contiguous; of the result, data<std::int64_t>()[n]
 //              is its target t. Ignored ones first, then the check of the range.
 //           3. Sum losses and weights in double. For None, write each loss into a zeros({N}, input.options()):
 //              ignored samples stay 0.

@@ -901,7 +901,7 @@ TEST_CASE("attention, version 2: blocks give the numbers of version 1") {
     const Tensor keys = nn::detail::share_heads(x[1], x[0].size(1));
     Tensor scores = matmul(x[0], keys.transpose(-2, -1)) * scale.value_or(1 / std::sqrt(static_cast<double>(x[0].size(-1))));
     const Tensor bias = nn::detail::attention_bias(mask, causal, x[0].size(2), x[1].size(2), kDouble);
-    if (bias.defined()) scores = scores + bias;
+    if (bias.defined()) scores = bias + scores;
     CHECK_CLOSE(logsumexp_, logsumexp(scores, -1), 1e-12, 1e-13);
   };
   check(random_qkv(1, 1, 1, 3, 5, 4), false, {}, {});           // one tile

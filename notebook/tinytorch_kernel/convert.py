@@ -74,12 +74,16 @@ def worked_in(path):
 
 def main(arguments):
     parser = argparse.ArgumentParser(prog="tinytorch_kernel.convert")
-    parser.add_argument("source", type=Path)
+    parser.add_argument("source", type=Path, help="a lesson, or a folder of them, each called as its module")
     parser.add_argument("notebook", type=Path)
-    parser.add_argument("--module", required=True)
+    parser.add_argument("--module")
     parser.add_argument("--paired", action="store_true", help="saving the notebook in JupyterLab also writes the .cpp beside it")
     parser.add_argument("--replace", action="store_true", help="even where somebody worked in it")
     options = parser.parse_args(arguments)
+    if options.source.is_dir():
+        for lesson in options.source.glob("*.cpp"):
+            write_atomically(options.notebook / (lesson.stem + ".ipynb"), nbformat.writes(convert(lesson.read_text(encoding="utf-8"), lesson.stem)) + "\n")
+        return 0
     notebook = convert(options.source.read_text(encoding="utf-8"), options.module, options.paired)
     path = options.notebook
     if path.exists() and not options.replace:

@@ -188,6 +188,38 @@ TEST_CASE("lint: what a student gets has no solution and no hidden test, and all
   finds(Lesson().change(whole, "// BEGIN HIDDEN TESTS\n" + bare + "// END HIDDEN TESTS\n"), "points", "is hidden as a whole");
 }
 
+// Parts of what is the instructor's, each put where a student would read it.
+TEST_CASE("lint: leaks of a few lines are found in prose, comments, tests and examples") {
+  const std::string prose = "// What was built, what was measured, and which module uses it next.\n";
+  const std::string in_test = "  const Tensor x = tensor({1.0, 2.0, 3.0, 6.0});\n";
+  const std::string part = "part of the solution of '20-moving-sum': ";
+  finds(Lesson().change(prose, "// The loop says sum += x[i *\n// step]; if (i >= window) sum -= x[(i - window) * step]; and no more.\n"), "student-copy", part + "sum += x[i * step];");
+  finds(Lesson().change(prose, "// Write `TORCH_CHECK(window >= 1 && window <= n, \"moving_sum: window \", window, \" must be between 1 and \", n);` first.\n"), "student-copy", part);
+  finds(Lesson().change(in_test, in_test + "    sum += x[i * step];  // as above\n\n    if (i >= window)   sum -= x[(i - window) * step];\n"), "student-copy", part);
+  finds(Lesson().change("//| lesson\n", "//| lesson\n// double sum = 0;\n// for (std::int64_t i = 0; i < n; ++i) {\n"), "student-copy", part + "double sum = 0;");
+  finds(Lesson().change("  const Tensor result = empty({self.size(0) - window + 1}, kFloat);\n  for", "  const float* x = self.data<float>();\n  const std::int64_t step = self.stride(0);\n  for"),
+        "student-copy", part);
+  finds(Lesson().change("// HINT: mean()", "// const Tensor x = self.is_floating_point() ? self : self.to(kFloat);\n// HINT: mean()"), "student-copy", "part of the solution of '20-centered'");
+  finds(Lesson().change(prose, "// It checks CHECK_CLOSE(sketch_moving_sum(x, 1), x); CHECK_ERROR(sketch_moving_sum(ones({2, 2}), 1), \"1-D\"); too.\n"), "student-copy", "hidden tests of '20-moving-sum-test'");
+  finds(Lesson().change(prose, "// windows: its sums are independent, so vector units compute several at once, while each sum of v2 waits for the last.\n//\n"
+                               "// v2 wins from the start here because v1 pays for a view and a reduction in each window. A fused v1 would win for small\n"
+                               "// windows: its sums are independent, so vector units compute several at once, while each sum of v2 waits for the last.\n"),
+        "student-copy", "the answer of '20-explain-window'");
+  finds(Lesson().change("  return x - x.mean();\n", "  return self - self.to(kFloat).mean();\n").change("  const Tensor x = self.is_floating_point() ? self : self.to(kFloat);\n", "")
+            .change(prose, "// In short: return self - self.to(kFloat).mean(); that is all.\n"), "student-copy", "the solution of '20-centered'");
+}
+
+TEST_CASE("lint: lines that a lesson needs elsewhere too are no leaks") {
+  const std::string loop = "    sum += x[i * step];\n    if (i >= window) sum -= x[(i - window) * step];\n";
+  const std::string exported = "// %%\n//| export sketch/sketch.cpp\nnamespace {\ndouble part_of(const float* x, int n) {\n" + loop + "}\n}\n\n// %% [markdown]\n// ### A sum that slides";
+  CHECK(Lesson().change("// %% [markdown]\n// ### A sum that slides", exported).findings().empty());
+  const std::string lesson = "//| lesson\n// v1: sums every window anew.";
+  const std::string faulty = "//| lesson\ndouble faulty(const float* x, int n) {\n" + loop + "}\n// v1: sums every window anew.";
+  finds(Lesson().change(lesson, faulty), "student-copy", "part of the solution of '20-moving-sum'");
+  finds(Lesson().change("//| exercise design", "//| exercise debug").change(lesson, faulty), "exercise-kinds", "no design exercise");
+  CHECK(Lesson().change("  const Tensor x = tensor({1.0, 2.0, 3.0, 6.0});\n", "  double sum = 0;\n  const Tensor x = tensor({1.0, 2.0, 3.0, 6.0});\n").findings().empty());
+}
+
 TEST_CASE("lint: a graded test at once after each exercise") {
   const std::vector<Finding> findings = Lesson().erase("TEST_CASE(\"sketch_moving_sum: add", "// %% [markdown]").findings();
   const auto has = [&](std::string_view rule, std::string_view part) {

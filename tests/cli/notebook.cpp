@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <set>
 
+#include "format/leaks.h"
 #include "format/source.h"
 #include "notebook/lesson.h"
+#include "notebook/student_notebook.h"
 
 namespace tito {
 namespace {
@@ -92,6 +94,35 @@ TEST_CASE("what a lesson includes is there for its cells") {
         CHECK(there.contains(wanted));
       }
     }
+  }
+}
+
+// A notebook around one cell of each kind, with `source` in the code cell and `output` in what it showed.
+std::string small_notebook(const std::string& source, const std::string& output) {
+  const nlohmann::json code = {{"cell_type", "code"}, {"metadata", nlohmann::json::object()}, {"source", source},
+                               {"outputs", {{{"output_type", "stream"}, {"name", "stdout"}, {"text", {output}}}}}};
+  const nlohmann::json prose = {{"cell_type", "markdown"}, {"metadata", nlohmann::json::object()}, {"source", {"# Title\n", "More."}}};
+  return nlohmann::json{{"cells", {prose, code}}, {"metadata", nlohmann::json::object()}, {"nbformat", 4}}.dump();
+}
+
+TEST_CASE("what a student gets as a notebook is searched, outputs and all") {
+  const std::vector<Cell> cells = cells_of_notebook(small_notebook("//| lesson\nint one() { return 1; }", "said"));
+  REQUIRE_EQ(cells.size(), 3);
+  CHECK_EQ(cells[0].body, std::vector<std::string>{"// # Title", "// More."});
+  CHECK(cells[1].marker("lesson") != nullptr);
+  CHECK_EQ(cells[1].body.back(), "int one() { return 1; }");
+  CHECK(says(join_lines(cells[2].body), "// said"));
+
+  const Module module = lesson("04");
+  const std::string solution = "  const std::int64_t C = input.size(1);\n  const Tensor labels = target.contiguous();\n";
+  REQUIRE(says(read_text(module.file), solution));
+  const auto leaks = [&](const std::string& source, const std::string& output) {
+    return find_leaks(module, cells_of_notebook(small_notebook(source, output)), "notebook");
+  };
+  CHECK(leaks("int one() { return 1; }", "said").empty());
+  for (const std::vector<Finding>& found : {leaks(solution, "said"), leaks("", solution)}) {
+    REQUIRE_EQ(found.size(), 1);
+    CHECK(says(found[0].message, "the student's notebook has part of the solution of '04-"));
   }
 }
 

@@ -26,6 +26,7 @@
 #include "grade/grader.h"
 #include "notebook/kernel.h"
 #include "notebook/python.h"
+#include "notebook/student_notebook.h"
 
 namespace tito {
 namespace {
@@ -440,9 +441,25 @@ class CourseTest {
       add_part(module.folder(), inputs, {module.folder()});
       if (options_.notebooks || options_.thorough) add_part(module.folder() + ", student's copy", inputs, {module.folder() + ":student"});
     }
+    notebooks.push_back(students_notebooks(python));
     report_.run_all("notebooks", notebooks);
     if (!options_.notebooks && !options_.thorough) return report_.leave_out("the other notebooks, students' notebooks, a browser", "--notebooks");
     test_in_browser();
+  }
+
+  // No solution and no hidden test is in what students get as notebooks.
+  PartReport::Work students_notebooks(const fs::path& python) {
+    std::vector<fs::path> inputs{root_ / "notebook/tinytorch_kernel/convert.py", root_ / "cli/src/format"};
+    std::vector<const Module*> lessons;
+    for (const Module& module : course_) {
+      if (module.library_chapter) continue;
+      inputs.push_back(module.file);
+      lessons.push_back(&module);
+    }
+    return {"students' notebooks give nothing away", inputs_of(inputs), [lessons, python](Part& part) {
+              part.passed += lessons.size();
+              for (const Finding& leak : leaks_in_notebooks(lessons, python)) part.expect(false, fmt::format("{}: {}", leak.line, leak.message));
+            }};
   }
 
   // JupyterLab in chromium, as a learner uses it.

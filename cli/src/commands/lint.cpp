@@ -9,6 +9,9 @@
 #include "commands/commands.h"
 #include "format/export.h"
 #include "format/lint.h"
+#include "notebook/kernel.h"
+#include "notebook/python.h"
+#include "notebook/student_notebook.h"
 
 namespace tito {
 namespace {
@@ -41,6 +44,15 @@ void print_text(const std::vector<Finding>& findings, bool quiet) {
   }
 }
 
+// Those of the modules, or of `only`, that students get as notebooks.
+std::vector<const Module*> lessons(const std::vector<Module>& course, const Module* only) {
+  std::vector<const Module*> out;
+  for (const Module& module : course) {
+    if (!module.library_chapter && (only == nullptr || only == &module)) out.push_back(&module);
+  }
+  return out;
+}
+
 void run_lint(const LintOptions& options) {
   const fs::path root = project_root();
   const std::vector<Module> course = options.module.empty() ? load_course(root) : load_stage_of(root, options.module);
@@ -51,6 +63,10 @@ void run_lint(const LintOptions& options) {
     if (only != nullptr && &module != only) continue;
     for (Finding& finding : lint_module(module, course)) findings.push_back(std::move(finding));
   }
+  const fs::path python = python_if_installed(notebook_folder() / "requirements.txt");
+  if (!python.empty()) {
+    for (Finding& leak : leaks_in_notebooks(lessons(course, only), python)) findings.push_back(std::move(leak));
+  }
   const auto errors = std::count_if(findings.begin(), findings.end(), is_error);
   if (options.json) {
     print_json(findings);
@@ -58,6 +74,7 @@ void run_lint(const LintOptions& options) {
     print_text(findings, options.quiet);
     fmt::print("{} modules: {} errors, {} notes\n", only != nullptr ? 1 : course.size(), errors,
                findings.size() - static_cast<std::size_t>(errors));
+    if (python.empty()) fmt::print("students' notebooks were not made and searched: jupytext is not installed ('tito notebook' does that)\n");
   }
   if (errors != 0) throw Exit{1};
 }

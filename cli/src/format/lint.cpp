@@ -11,6 +11,7 @@
 
 #include "format/cpp_scan.h"
 #include "format/export.h"
+#include "format/leaks.h"
 #include "format/source.h"
 #include "format/student.h"
 
@@ -441,41 +442,11 @@ class Linter {
     return value.is_object() ? "{" + out + "}" : "[" + out + "]";
   }
 
-  // Lines of code without the space around them; comments, blank lines and lone braces tell nothing.
-  static std::vector<std::string> telling_lines(const std::vector<std::string>& lines) {
-    std::vector<std::string> out;
-    for (const std::string& line : lines) {
-      const std::string text(trim(line));
-      if (text.size() > 2 && !text.starts_with("//")) out.push_back(text);
-    }
-    return out;
-  }
-
-  static bool has_in_order(const std::vector<std::string>& all, const std::vector<std::string>& part) {
-    return std::search(all.begin(), all.end(), part.begin(), part.end()) != all.end();
-  }
-
   // Searched by content: what a student gets has no solution and no hidden test in it, and is worth as much.
   void check_student_copy() {
     const std::string text_of_copy = student_copy(module_);
     const CellFile copy = parse_cells(module_.file, text_of_copy);
-    std::vector<std::string> code;
-    double given = 0;
-    for (const Cell& one : copy.cells) {
-      given += one.points();
-      for (std::string& line : telling_lines(one.body)) code.push_back(std::move(line));
-    }
-    const auto refuse = [&](int line, const std::vector<std::string>& lines, const std::string& what) {
-      // One short line, such as "return x;", stands in many places.
-      constexpr std::size_t telling_length = 40;
-      const bool telling = lines.size() > 1 || (lines.size() == 1 && lines[0].size() >= telling_length);
-      if (telling && has_in_order(code, lines)) error(line, "student-copy", "the student's copy has " + what);
-    };
-    for (const Hole& hole : module_.holes) {
-      const std::vector<std::string>& body = cell(hole.cell).body;
-      refuse(hole.line, telling_lines({body.begin() + static_cast<std::ptrdiff_t>(hole.body_first), body.begin() + static_cast<std::ptrdiff_t>(hole.body_last) + 1}),
-             "the solution of '" + hole.grade_id + "'");
-    }
+    for (Finding& leak : find_leaks(module_, copy.cells, "copy")) findings_.push_back(std::move(leak));
     // In a copy that somebody worked on, the last function of a cell is the exercise: helpers stand above it.
     const Module parsed = parse_module(module_.file, text_of_copy, Edition::Student);
     for (std::size_t i = 0; i < module_.holes.size(); ++i) {
@@ -484,18 +455,9 @@ class Linter {
             "'" + module_.holes[i].function + "' is not the last function of its cell; give what follows a cell of its own");
     }
     double points = 0;
-    for (const Cell& one : module_.cells) {
-      points += one.points();
-      std::vector<std::string> hidden;
-      bool inside = false;
-      for (const std::string& line : one.body) {
-        const std::string_view text = trim(line);
-        if (text == "// END HIDDEN TESTS") inside = false;
-        if (inside) hidden.push_back(line);
-        if (text == "// BEGIN HIDDEN TESTS") inside = true;
-      }
-      refuse(one.line, telling_lines(hidden), "hidden tests of '" + one.grade_id() + "'");
-    }
+    double given = 0;
+    for (const Cell& one : module_.cells) points += one.points();
+    for (const Cell& one : copy.cells) given += one.points();
     if (points == given) return;
     error(1, "points", fmt::format("the module gives {:g} points, the student's copy {:g}: a graded cell is hidden as a whole", points, given));
   }

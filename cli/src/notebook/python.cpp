@@ -19,6 +19,9 @@ std::string last_lines(const std::string& text) {
   return text.size() > shown ? "..." + text.substr(text.size() - shown) : text;
 }
 
+// For what these requirements list.
+fs::path environment_of(const std::string& wanted) { return python_environments() / fmt::format("python-{}", hash_of(wanted).substr(0, 8)); }
+
 void install(const fs::path& environment, const fs::path& requirements) {
   if (find_program("python3").empty()) {
     throw std::runtime_error("python3 is not installed, and notebooks need it (apt-get install python3-venv)");
@@ -50,20 +53,23 @@ fs::path python_environments() {
   return fs::temp_directory_path() / "tinytorch";
 }
 
-fs::path python_with(const fs::path& requirements) {
+fs::path python_if_installed(const fs::path& requirements) {
   const std::string wanted = read_text(requirements);
-  const fs::path environment =
-      python_environments() / fmt::format("python-{}", hash_of(wanted).substr(0, 8));
-  const fs::path ready = environment / "ready";
+  const fs::path environment = environment_of(wanted);
   const fs::path python = environment / "bin/python";
   // A file of the system's Python went with an upgrade: the link leads nowhere.
-  const auto usable = [&] { return fs::exists(python) && read_if_there(ready) == wanted; };
-  if (usable()) return python;
+  return fs::exists(python) && read_if_there(environment / "ready") == wanted ? python : fs::path();
+}
+
+fs::path python_with(const fs::path& requirements) {
+  if (const fs::path python = python_if_installed(requirements); !python.empty()) return python;
   const FolderLock lock(python_environments());
-  if (usable()) return python;
+  if (const fs::path python = python_if_installed(requirements); !python.empty()) return python;
+  const std::string wanted = read_text(requirements);
+  const fs::path environment = environment_of(wanted);
   install(environment, requirements);
-  write_atomically(ready, wanted);
-  return python;
+  write_atomically(environment / "ready", wanted);
+  return environment / "bin/python";
 }
 
 }  // namespace tito

@@ -13,6 +13,9 @@ namespace tito {
 // where it cannot.
 fs::path python_with(const fs::path& requirements);
 
+// The same if it is there already, and an empty path otherwise.
+fs::path python_if_installed(const fs::path& requirements);
+
 // The folder that holds such environments: $TITO_PYTHON or else ~/.local/share/tinytorch.
 fs::path python_environments();
 

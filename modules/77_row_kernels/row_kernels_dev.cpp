@@ -97,6 +97,7 @@
 #include "tinytorch/kernels/parallel.h"
 #include "tinytorch/nn/layer_norm.h"
 #include "tinytorch/nn/norm.h"
+#include "tinytorch/nn/rms_norm.h"
 
 // %%
 //| export kernels/reductions.simd.cpp
@@ -146,6 +147,7 @@
 #include "tinytorch/nn/layer_norm.h"
 #include "tinytorch/nn/loss.h"
 #include "tinytorch/nn/norm.h"
+#include "tinytorch/nn/rms_norm.h"
 #include "tito/lesson.h"
 
 // %%
@@ -328,6 +330,22 @@ double sum(const T* x, std::int64_t count) {
   return sum_of(x, count, [](auto v) HWY_ATTR { return v; });
 }
 
+template <class T>
+double sum_of_squares(const T* x, std::int64_t count) {
+  const Tag<T> d;
+  constexpr std::int64_t L = kLanes<T>;
+  Totals<T> even, odd;
+  std::int64_t i = 0;
+  for (; i + 2 * L <= count; i += 2 * L) {
+    even.add_squares(hn::LoadU(d, x + i));
+    odd.add_squares(hn::LoadU(d, x + i + L));
+  }
+  even.add(odd);
+  double rest = 0;
+  for (; i < count; ++i) rest += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  return even.total() + rest;
+}
+
 // Up to a vector of numbers, and `fill` behind them.
 template <class T>
 HWY_INLINE Vector<T> load_some(const T* x, std::int64_t count, T fill) {
@@ -387,22 +405,6 @@ namespace {
 template <class T>
 double sum_of_magnitudes(const T* x, std::int64_t count) {
   return sum_of(x, count, [](auto v) HWY_ATTR { return hn::Abs(v); });
-}
-
-template <class T>
-double sum_of_squares(const T* x, std::int64_t count) {
-  const Tag<T> d;
-  constexpr std::int64_t L = kLanes<T>;
-  Totals<T> even, odd;
-  std::int64_t i = 0;
-  for (; i + 2 * L <= count; i += 2 * L) {
-    even.add_squares(hn::LoadU(d, x + i));
-    odd.add_squares(hn::LoadU(d, x + i + L));
-  }
-  even.add(odd);
-  double rest = 0;
-  for (; i < count; ++i) rest += static_cast<double>(x[i]) * static_cast<double>(x[i]);
-  return even.total() + rest;
 }
 }  // namespace
 }  // namespace kernels::TINYTORCH_CAPABILITY
@@ -1852,11 +1854,13 @@ TEST_CASE("cross-entropy: loss and gradient as the reference, weighted, ignored,
 }
 
 // %% [markdown]
-// ## Layer norm and batch norm
+// ## Layer norm, RMS norm and batch norm
 //
-// Both take off a mean and divide by a deviation, over other numbers: layer norm over each row, which the cache holds, batch norm over each channel of the whole batch, which it does not. So layer norm reads memory once, forward and backward, and batch norm twice: once for the moments, once to write.
+// Layer norm and batch norm take off a mean and divide by a deviation, over other numbers: layer norm over each row, which the cache holds, batch norm over each channel of the whole batch, which it does not. So layer norm reads memory once, forward and backward, and batch norm twice: once for the moments, once to write.
+// RMS norm is layer norm around 0 in place of the mean: the same walks with another center, and a gradient without the mean of `h`.
 //
 //     layer norm    row --> moments --> (x - mean) rstd w + b            the row is still in the cache
+//     RMS norm      row --> squares --> (x - 0) rstd w
 //     batch norm    all of channel c --> moments | again all of it --> (x - mean_c) scale_c + shift_c
 //
 // With `x^` the normalized input and `h` the gradient times the weight, the gradient of the input is `rstd (h - mean(h) - x^ mean(h x^))`, over a row or over a channel: two sums, then a walk that writes. The statistics of a row are computed again, from the cache; those of a channel were results of the forward pass and are kept.
@@ -1872,16 +1876,22 @@ struct GradientSums {
   double products = 0;  // sum of the gradient times (x - center)
 };
 
+// Layer norm or RMS norm of rows of `count` > 0 numbers; weight and bias may be null.
+template <class T>
+struct RowNormTable {
+  // One row. With beyond_cache results are written past the caches, and a task ends with flush().
+  void (*forward)(const T* x, std::int64_t count, const T* weight, const T* bias, double eps, bool beyond_cache, T* out);
+  // The gradient of its input, when that of its result is `grad`.
+  void (*backward)(const T* grad, const T* x, std::int64_t count, const T* weight, double eps, T* out);
+  // totals[j] += the sum of grad * normalized x over at most 8 rows: of the weight's gradient.
+  void (*weight)(const T* grad, const T* x, std::int64_t rows, std::int64_t count, double eps, double* totals);
+};
+
 template <class T>
 struct NormalizationTable {
-  // One row of `count` > 0 numbers; weight and bias may be null.
-  // With beyond_cache results are written past the caches, and a task ends with flush().
-  void (*layer_norm)(const T* x, std::int64_t count, const T* weight, const T* bias, double eps, bool beyond_cache, T* out);
+  RowNormTable<T> layer_norm;
+  RowNormTable<T> rms_norm;
   void (*flush)();
-  // The gradient of its input, when that of its result is `grad`.
-  void (*layer_norm_backward)(const T* grad, const T* x, std::int64_t count, const T* weight, double eps, T* out);
-  // totals[j] += the sum of grad * normalized x over at most 8 rows: of the weight's gradient.
-  void (*layer_norm_weight)(const T* grad, const T* x, std::int64_t rows, std::int64_t count, double eps, double* totals);
   // out = (x - center) * scale + shift, for one channel and for one row of channels.
   void (*affine)(const T* x, std::int64_t count, T center, T scale, T shift, T* out);
   void (*affine_channels)(const T* x, std::int64_t count, const T* centers, const T* scales, const T* shifts, T* out);
@@ -1915,8 +1925,10 @@ template <class T>
 struct RowScale {
   T center, scale, shift;
 };
-template <class T>
+// Around the row's mean, or around 0.
+template <bool kCentered, class T>
 HWY_INLINE RowScale<T> row_scale(const T* x, std::int64_t count, double eps) {
+  if constexpr (!kCentered) return {T{0}, static_cast<T>(1 / __builtin_sqrt(sum_of_squares(x, count) / static_cast<double>(count) + eps)), T{0}};
   const Moments row = moments(x, count);
   const double rstd = 1 / __builtin_sqrt(row.squares / static_cast<double>(count) + eps);
   const T center = static_cast<T>(row.mean);
@@ -1928,9 +1940,9 @@ HWY_INLINE Vector<T> normalized(Vector<T> x, const RowScale<T>& row) {
   return hn::MulAdd(hn::Sub(x, hn::Set(d, row.center)), hn::Set(d, row.scale), hn::Set(d, row.shift));
 }
 
-template <class T>
-void layer_norm(const T* x, std::int64_t count, const T* weight, const T* bias, double eps, bool beyond_cache, T* out) {
-  const RowScale<T> row = row_scale(x, count, eps);
+template <bool kCentered, class T>
+void row_norm(const T* x, std::int64_t count, const T* weight, const T* bias, double eps, bool beyond_cache, T* out) {
+  const RowScale<T> row = row_scale<kCentered>(x, count, eps);
   write_vectors(x, count, out, beyond_cache, [=](std::int64_t i, Vector<T> v, std::int64_t lanes) HWY_ATTR {
     fetch_ahead<kLanes<T>>(x + i);  // of the next row: this one is in the cache, and memory has nothing else to do
     return hn::MulAdd(normalized<T>(v, row), load_or(weight, i, lanes, T{1}), load_or(bias, i, lanes, T{0}));
@@ -1939,14 +1951,14 @@ void layer_norm(const T* x, std::int64_t count, const T* weight, const T* bias, 
 
 void flush_normalized() { hwy::FlushStream(); }
 
-template <class T>
-void layer_norm_backward(const T* grad, const T* x, std::int64_t count, const T* weight, double eps, T* out) {
+template <bool kCentered, class T>
+void row_norm_backward(const T* grad, const T* x, std::int64_t count, const T* weight, double eps, T* out) {
   const Tag<T> d;
-  const RowScale<T> row = row_scale(x, count, eps);
+  const RowScale<T> row = row_scale<kCentered>(x, count, eps);
   Totals<T> sums, products;
   for_each_vector(x, count, [&](std::int64_t i, Vector<T> v, std::int64_t lanes) HWY_ATTR {
     const Vector<T> h = hn::Mul(load_or(grad, i, lanes, T{0}), load_or(weight, i, lanes, T{1}));  // 0 behind the row's end
-    sums.add(h);
+    if constexpr (kCentered) sums.add(h);
     products.add(hn::Mul(h, normalized<T>(v, row)));
   });
   const Vector<T> mean = hn::Set(d, static_cast<T>(sums.total() / static_cast<double>(count)));
@@ -1958,11 +1970,11 @@ void layer_norm_backward(const T* grad, const T* x, std::int64_t count, const T*
   });
 }
 
-template <class T>
-void layer_norm_weight(const T* grad, const T* x, std::int64_t rows, std::int64_t count, double eps, double* totals) {
+template <bool kCentered, class T>
+void row_norm_weight(const T* grad, const T* x, std::int64_t rows, std::int64_t count, double eps, double* totals) {
   const Tag<T> d;
   RowScale<T> scales[8];
-  for (std::int64_t r = 0; r < rows; ++r) scales[r] = row_scale(x + r * count, count, eps);
+  for (std::int64_t r = 0; r < rows; ++r) scales[r] = row_scale<kCentered>(x + r * count, count, eps);
   std::int64_t j = 0;
   for (; j + kLanes<T> <= count; j += kLanes<T>) {
     Vector<T> sum = hn::Zero(d);
@@ -2018,9 +2030,13 @@ void combine(const T* grad, const T* x, std::int64_t count, T center, T a, T b, 
   });
 }
 
+template <bool kCentered, class T>
+constexpr RowNormTable<T> row_norm_table_of() {
+  return {row_norm<kCentered, T>, row_norm_backward<kCentered, T>, row_norm_weight<kCentered, T>};
+}
 template <class T>
 constexpr NormalizationTable<T> normalization_table_of() {
-  return {layer_norm<T>, flush_normalized, layer_norm_backward<T>, layer_norm_weight<T>, affine<T>, affine_channels<T>, gradient_sums<T>, combine<T>};
+  return {row_norm_table_of<true, T>(), row_norm_table_of<false, T>(), flush_normalized, affine<T>, affine_channels<T>, gradient_sums<T>, combine<T>};
 }
 }  // namespace
 
@@ -2037,6 +2053,12 @@ const kernels::NormalizationTable<T>& normalization_table() {
   const NormalizationKernels& chosen = for_capability(tables);
   if constexpr (std::is_same_v<T, float>) return chosen.in_float;
   else return chosen.in_double;
+}
+
+// Of layer norm, which is centered, or of RMS norm.
+template <bool kCentered, class T>
+const kernels::RowNormTable<T>& row_norm_table() {
+  return kCentered ? normalization_table<T>().layer_norm : normalization_table<T>().rms_norm;
 }
 
 template <class F>
@@ -2058,22 +2080,33 @@ const T* data_or_null(const Tensor& x) {
 constexpr std::int64_t kNormalizationWork = 1 << 15;
 std::int64_t rows_together(std::int64_t count) { return std::max<std::int64_t>(1, kNormalizationWork / count); }
 
-Tensor layer_norm_tuned(const Tensor& input, IntArrayRef normalized_shape, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, double eps) {
-  if (!can_normalize(input)) return op::layer_norm.function(Layer::CPU)(input, normalized_shape, weight, bias, eps);
+// REQUIRES: can_normalize(input).
+template <bool kCentered>
+Tensor normalized_by_rows(const Tensor& input, IntArrayRef normalized_shape, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, double eps) {
   const Tensor x = input.contiguous(), result = empty(x.sizes(), x.scalar_type()), w = dense_or_none(weight), b = dense_or_none(bias);
   const std::int64_t count = multiply_sizes(normalized_shape);
   in_normalized_type(x.scalar_type(), [&]<class T>() {
-    const kernels::NormalizationTable<T>& table = normalization_table<T>();
+    const auto kernel = row_norm_table<kCentered, T>().forward;
     const bool beyond_cache = x.numel() * static_cast<std::int64_t>(sizeof(T)) > kernels::last_cache_bytes();
     parallel_for(0, x.numel() / count, rows_together(count), [&, from = x.data<T>(), scale = data_or_null<T>(w), shift = data_or_null<T>(b), to = result.data<T>()](std::int64_t first, std::int64_t stop) {
-      for (std::int64_t row = first; row < stop; ++row) table.layer_norm(from + row * count, count, scale, shift, eps, beyond_cache, to + row * count);
-      if (beyond_cache) table.flush();
+      for (std::int64_t row = first; row < stop; ++row) kernel(from + row * count, count, scale, shift, eps, beyond_cache, to + row * count);
+      if (beyond_cache) normalization_table<T>().flush();
     });
   });
   return result;
 }
 
-// ---- Gradients. On the layer CPU they are module 12's and module 09's formulas, of differentiable operators.
+Tensor layer_norm_tuned(const Tensor& input, IntArrayRef normalized_shape, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, double eps) {
+  if (!can_normalize(input)) return op::layer_norm.function(Layer::CPU)(input, normalized_shape, weight, bias, eps);
+  return normalized_by_rows<true>(input, normalized_shape, weight, bias, eps);
+}
+
+Tensor rms_norm_tuned(const Tensor& input, IntArrayRef normalized_shape, const std::optional<Tensor>& weight, double eps) {
+  if (!can_normalize(input)) return op::rms_norm.function(Layer::CPU)(input, normalized_shape, weight, eps);
+  return normalized_by_rows<false>(input, normalized_shape, weight, {}, eps);
+}
+
+// ---- Gradients. On the layer CPU they are the formulas of modules 12 and 09 and of chapter 86, of differentiable operators.
 DimVector last_dims(std::int64_t dims) {
   DimVector last;
   for (std::int64_t i = 1; i <= dims; ++i) last.push_back(-i);
@@ -2087,36 +2120,50 @@ DimVector row_sizes(const Tensor& x, std::int64_t dims) {
   return sizes;
 }
 
+template <bool kCentered>
 Tensor normalized_rows(const Tensor& input, std::int64_t dims, double eps, Tensor* rstd) {
-  const Tensor centered = input - input.mean(last_dims(dims), true);
+  const Tensor centered = kCentered ? input - input.mean(last_dims(dims), true) : input;
   *rstd = rsqrt((centered * centered).mean(last_dims(dims), true) + eps);
   return centered * *rstd;
 }
 
-Tensor layer_norm_backward_composed(const Tensor& grad, const Tensor& input, std::int64_t dims, const std::optional<Tensor>& weight, double eps) {
+template <bool kCentered>
+Tensor row_norm_backward_composed(const Tensor& grad, const Tensor& input, std::int64_t dims, const std::optional<Tensor>& weight, double eps) {
   Tensor rstd;
-  const Tensor x = normalized_rows(input, dims, eps, &rstd);
+  const Tensor x = normalized_rows<kCentered>(input, dims, eps, &rstd);
   const Tensor h = weight && weight->defined() ? grad * *weight : grad;
-  return rstd * (h - h.mean(last_dims(dims), true) - x * (h * x).mean(last_dims(dims), true));
+  return rstd * ((kCentered ? h - h.mean(last_dims(dims), true) : h) - x * (h * x).mean(last_dims(dims), true));
 }
 
 // The sum over all rows of grad times the normalized input: the gradient of the weight.
-Tensor layer_norm_weight_composed(const Tensor& grad, const Tensor& input, std::int64_t dims, double eps) {
-  const Tensor product = grad * op::layer_norm(input, row_sizes(input, dims), {}, {}, eps);
+template <bool kCentered>
+Tensor row_norm_weight_composed(const Tensor& grad, const Tensor& input, std::int64_t dims, double eps) {
+  const DimVector sizes = row_sizes(input, dims);
+  const Tensor product = grad * (kCentered ? op::layer_norm(input, sizes, {}, {}, eps) : op::rms_norm(input, sizes, {}, eps));
   DimVector rows;
   for (std::int64_t d = 0; d < input.dim() - dims; ++d) rows.push_back(d);
   return rows.empty() ? product : product.sum(rows);
 }
 
-constinit Operator<Tensor(const Tensor&, const Tensor&, std::int64_t, const std::optional<Tensor>&, double)> layer_norm_backward_op("layer_norm_backward", {.cpu = layer_norm_backward_composed});
-constinit Operator<Tensor(const Tensor&, const Tensor&, std::int64_t, double)> layer_norm_weight_op("layer_norm_weight", {.cpu = layer_norm_weight_composed});
+using RowNormBackward = Operator<Tensor(const Tensor&, const Tensor&, std::int64_t, const std::optional<Tensor>&, double)>;
+constinit RowNormBackward layer_norm_backward_op("layer_norm_backward", {.cpu = row_norm_backward_composed<true>});
+constinit RowNormBackward rms_norm_backward_op("rms_norm_backward", {.cpu = row_norm_backward_composed<false>});
+template <bool kCentered>
+RowNormBackward& row_norm_backward_op = kCentered ? layer_norm_backward_op : rms_norm_backward_op;
 
-Tensor layer_norm_backward_tuned(const Tensor& grad, const Tensor& input, std::int64_t dims, const std::optional<Tensor>& weight, double eps) {
-  if (!can_normalize(input) || grad.scalar_type() != input.scalar_type()) return layer_norm_backward_op.function(Layer::CPU)(grad, input, dims, weight, eps);
+using RowNormWeight = Operator<Tensor(const Tensor&, const Tensor&, std::int64_t, double)>;
+constinit RowNormWeight layer_norm_weight_op("layer_norm_weight", {.cpu = row_norm_weight_composed<true>});
+constinit RowNormWeight rms_norm_weight_op("rms_norm_weight", {.cpu = row_norm_weight_composed<false>});
+template <bool kCentered>
+RowNormWeight& row_norm_weight_op = kCentered ? layer_norm_weight_op : rms_norm_weight_op;
+
+template <bool kCentered>
+Tensor row_norm_backward_tuned(const Tensor& grad, const Tensor& input, std::int64_t dims, const std::optional<Tensor>& weight, double eps) {
+  if (!can_normalize(input) || grad.scalar_type() != input.scalar_type()) return row_norm_backward_op<kCentered>.function(Layer::CPU)(grad, input, dims, weight, eps);
   const Tensor g = grad.contiguous(), x = input.contiguous(), w = dense_or_none(weight), result = empty(x.sizes(), x.scalar_type());
   const std::int64_t count = multiply_sizes(row_sizes(x, dims));
   in_normalized_type(x.scalar_type(), [&]<class T>() {
-    const auto kernel = normalization_table<T>().layer_norm_backward;
+    const auto kernel = row_norm_table<kCentered, T>().backward;
     parallel_for(0, x.numel() / count, rows_together(count), [&, from = g.data<T>(), at = x.data<T>(), scale = data_or_null<T>(w), to = result.data<T>()](std::int64_t first, std::int64_t stop) {
       for (std::int64_t row = first; row < stop; ++row) kernel(from + row * count, at + row * count, count, scale, eps, to + row * count);
     });
@@ -2124,8 +2171,9 @@ Tensor layer_norm_backward_tuned(const Tensor& grad, const Tensor& input, std::i
   return result;
 }
 
-Tensor layer_norm_weight_tuned(const Tensor& grad, const Tensor& input, std::int64_t dims, double eps) {
-  if (!can_normalize(input) || grad.scalar_type() != input.scalar_type()) return layer_norm_weight_op.function(Layer::CPU)(grad, input, dims, eps);
+template <bool kCentered>
+Tensor row_norm_weight_tuned(const Tensor& grad, const Tensor& input, std::int64_t dims, double eps) {
+  if (!can_normalize(input) || grad.scalar_type() != input.scalar_type()) return row_norm_weight_op<kCentered>.function(Layer::CPU)(grad, input, dims, eps);
   const Tensor g = grad.contiguous(), x = input.contiguous(), result = empty(row_sizes(x, dims), x.scalar_type());
   const std::int64_t count = multiply_sizes(row_sizes(x, dims)), rows = x.numel() / count;
   // Segments of rows, with totals of their own, which are joined in order.
@@ -2135,7 +2183,7 @@ Tensor layer_norm_weight_tuned(const Tensor& grad, const Tensor& input, std::int
     kernels::run_tasks(segments, [&](std::int64_t s) {
       const std::int64_t stop = rows * (s + 1) / segments;
       for (std::int64_t row = rows * s / segments; row < stop; row += 8)
-        normalization_table<T>().layer_norm_weight(g.data<T>() + row * count, x.data<T>() + row * count, std::min<std::int64_t>(8, stop - row), count, eps, totals.data() + s * count);
+        row_norm_table<kCentered, T>().weight(g.data<T>() + row * count, x.data<T>() + row * count, std::min<std::int64_t>(8, stop - row), count, eps, totals.data() + s * count);
     });
     for (std::int64_t j = 0; j < count; ++j) {
       double total = 0;
@@ -2269,6 +2317,17 @@ BatchNormGradients batch_norm_backward_tuned(const Tensor& grad, const Tensor& i
 
 std::optional<Tensor> if_given(const Tensor& x) { return x.defined() ? std::optional(x) : std::nullopt; }
 
+template <bool kCentered>
+Tensor row_norm_input_gradient(const Tensor& g, const Tensor& input, std::size_t dims, const Tensor& weight, double eps) {
+  const auto last = static_cast<std::int64_t>(dims);
+  return is_recording() ? row_norm_backward_composed<kCentered>(g, input, last, if_given(weight), eps) : row_norm_backward_op<kCentered>(g, input, last, if_given(weight), eps);
+}
+template <bool kCentered>
+Tensor row_norm_weight_gradient(const Tensor& g, const Tensor& input, std::size_t dims, double eps) {
+  const auto last = static_cast<std::int64_t>(dims);
+  return is_recording() ? row_norm_weight_composed<kCentered>(g, input, last, eps) : row_norm_weight_op<kCentered>(g, input, last, eps);
+}
+
 // Chapter 64's nodes ask each gradient for itself, so that the walk for the sums would be made three times. This one makes it once.
 class BatchNormNode : public Node {
  public:
@@ -2324,25 +2383,25 @@ std::tuple<Tensor, Tensor, Tensor> batch_norm_recorded(const Tensor& self, const
 void register_tuned_normalization() {
   op::layer_norm.set(Layer::TunedCPU, layer_norm_tuned);
   op::batch_norm.set(Layer::TunedCPU, batch_norm_tuned);
-  layer_norm_backward_op.set(Layer::TunedCPU, layer_norm_backward_tuned);
-  layer_norm_weight_op.set(Layer::TunedCPU, layer_norm_weight_tuned);
+  op::rms_norm.set(Layer::TunedCPU, rms_norm_tuned);
+  layer_norm_backward_op.set(Layer::TunedCPU, row_norm_backward_tuned<true>);
+  layer_norm_weight_op.set(Layer::TunedCPU, row_norm_weight_tuned<true>);
+  rms_norm_backward_op.set(Layer::TunedCPU, row_norm_backward_tuned<false>);
+  rms_norm_weight_op.set(Layer::TunedCPU, row_norm_weight_tuned<false>);
   batch_norm_backward_op.set(Layer::TunedCPU, batch_norm_backward_tuned);
-  compute_in_float<layer_norm_backward_op, layer_norm_weight_op>();
+  compute_in_float<layer_norm_backward_op, layer_norm_weight_op, rms_norm_backward_op, rms_norm_weight_op>();
   kernels::fused_gradient<op::layer_norm>(
-      [](const Tensor& g, Input<0> input, Arg<1, DimVector> shape, Input<2> weight, Arg<4, double> eps) {
-        const auto dims = static_cast<std::int64_t>(shape.value.size());
-        return is_recording() ? layer_norm_backward_composed(g, input, dims, if_given(weight), eps) : layer_norm_backward_op(g, input, dims, if_given(weight), eps);
-      },
-      [](const Tensor& g, Input<0> input, Arg<1, DimVector> shape, Arg<4, double> eps) {
-        const auto dims = static_cast<std::int64_t>(shape.value.size());
-        return is_recording() ? layer_norm_weight_composed(g, input, dims, eps) : layer_norm_weight_op(g, input, dims, eps);
-      },
+      [](const Tensor& g, Input<0> input, Arg<1, DimVector> shape, Input<2> weight, Arg<4, double> eps) { return row_norm_input_gradient<true>(g, input, shape.value.size(), weight, eps); },
+      [](const Tensor& g, Input<0> input, Arg<1, DimVector> shape, Arg<4, double> eps) { return row_norm_weight_gradient<true>(g, input, shape.value.size(), eps); },
       [](const Tensor& g) { return g; });
+  kernels::fused_gradient<op::rms_norm>(
+      [](const Tensor& g, Input<0> input, Arg<1, DimVector> shape, Input<2> weight, Arg<3, double> eps) { return row_norm_input_gradient<false>(g, input, shape.value.size(), weight, eps); },
+      [](const Tensor& g, Input<0> input, Arg<1, DimVector> shape, Arg<3, double> eps) { return row_norm_weight_gradient<false>(g, input, shape.value.size(), eps); });
   kernels::fused_recording<op::batch_norm>(batch_norm_recorded);
 }
 
 // %%
-TEST_CASE("layer norm and batch norm: results and gradients as the reference, for each form of input") {
+TEST_CASE("layer norm, RMS norm and batch norm: results and gradients as the reference, for each form of input") {
   manual_seed(772);
   const auto compare = [](auto results, ScalarType type) {
     const std::vector<Tensor> expected = by_reference(results);
@@ -2366,6 +2425,12 @@ TEST_CASE("layer norm and batch norm: results and gradients as the reference, fo
           y.backward(g);
           return affine ? std::vector<Tensor>{y.detach(), a.grad(), w.grad(), b.grad()} : std::vector<Tensor>{y.detach(), a.grad()};
         }, type);
+        compare([&] {
+          const Tensor a = x.clone().requires_grad_(), w = weight.clone().requires_grad_();
+          const Tensor y = affine ? rms_norm(a, {count}, w, 1e-3) : rms_norm(a, {count});
+          y.backward(g);
+          return affine ? std::vector<Tensor>{y.detach(), a.grad(), w.grad()} : std::vector<Tensor>{y.detach(), a.grad()};
+        }, type);
       }
       for (const DimVector& sizes : {DimVector{6, 5}, DimVector{4, 3, 7}, DimVector{3, 4, 5, 6}, DimVector{16, 2, 33, 70}, DimVector{5, 40, 6, 6}}) {
         CAPTURE(sizes);
@@ -2387,22 +2452,33 @@ TEST_CASE("layer norm and batch norm: results and gradients as the reference, fo
   }
 }
 
-TEST_CASE("layer norm: a mean that is large beside the spread, and second derivatives") {
+TEST_CASE("layer norm: a mean that is large beside the spread") {
   manual_seed(773);
   const Tensor spread = randn({8, 100}, kDouble), x = (spread + 3000.0).to(kFloat);
   const Tensor exact = layer_norm(x.to(kDouble), {100});
   for_each_capability([&] { CHECK_CLOSE(layer_norm(x, {100}).to(kDouble), exact, 1e-5, 1e-5); });
-  const Tensor point = randn({2, 5}, kDouble), direction = randn({2, 5}, kDouble), weights = randn({2, 5}, kDouble);
-  const auto slope = [&](const Tensor& at, bool record) {
-    const Tensor leaf = at.clone().requires_grad_();
-    const Tensor value = (layer_norm(leaf, {5}) * weights).sum();
-    return std::pair(leaf, autograd::grad({value}, {leaf}, {}, std::nullopt, record)[0]);
-  };
-  const auto [leaf, first] = slope(point, true);
-  const Tensor second = autograd::grad({(first * direction).sum()}, {leaf})[0];
+}
+
+TEST_CASE("layer norm and RMS norm: gradients of first and second order are what small changes do") {
+  manual_seed(774);
+  const Tensor point = randn({2, 5}, kDouble), scale = randn({5}, kDouble), direction = randn({2, 5}, kDouble), weights = randn({2, 5}, kDouble);
   const double step = 1e-5;
-  const Tensor differences = (slope(point + direction * step, false).second - slope(point - direction * step, false).second) / (2 * step);
-  CHECK_CLOSE(second, differences, 1e-6, 1e-7);
+  for (const bool centered : {true, false}) {
+    CAPTURE(centered);
+    const auto value = [&](const Tensor& x, const Tensor& w) { return ((centered ? layer_norm(x, {5}, w) : rms_norm(x, {5}, w, 1e-3)) * weights).sum(); };
+    const auto slope = [&](const Tensor& at, bool record) {
+      const Tensor leaf = at.clone().requires_grad_();
+      return std::pair(leaf, autograd::grad({value(leaf, scale)}, {leaf}, {}, std::nullopt, record)[0]);
+    };
+    const auto along = [&](auto f) { return (f(step) - f(-step)) / (2 * step); };
+    CHECK_CLOSE((slope(point, false).second * direction).sum(), along([&](double h) { return value(point + direction * h, scale); }), 1e-6, 1e-7);
+    const Tensor w = scale.clone().requires_grad_();
+    value(point, w).backward();
+    CHECK_CLOSE((w.grad() * direction[0]).sum(), along([&](double h) { return value(point, scale + direction[0] * h); }), 1e-6, 1e-7);
+    const auto [leaf, first] = slope(point, true);
+    const Tensor second = autograd::grad({(first * direction).sum()}, {leaf})[0];
+    CHECK_CLOSE(second, along([&](double h) { return slope(point + direction * h, false).second; }), 1e-6, 1e-7);
+  }
 }
 
 // %% [markdown]
@@ -2451,6 +2527,7 @@ DEMO("row kernels and the reference, one thread, 4096 x 1024 floats") {
   compare_rates("softmax", 2 * once, [&] { return softmax(x, 1); });
   compare_rates("cross-entropy", once, [&] { return cross_entropy_loss(x, target); });
   compare_rates("layer norm", 2 * once, [&] { return layer_norm(x, {1024}, weight, bias); });
+  compare_rates("RMS norm", 2 * once, [&] { return rms_norm(x, {1024}, weight); });
 }
 
 // %% [markdown]

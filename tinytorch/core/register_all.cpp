@@ -24,6 +24,7 @@ void register_half_precision();  // 83_half_precision
 void register_archive_access();  // 08_training
 void register_special_half_precision();  // 74_tensor_breadth
 void register_pytorch_files();  // 85_weights
+void register_half_rms_norm();  // 86_transformer_layers
 void kernels_join_birth_layers();  // 16_kernels
 void register_tuned_products();  // 16_kernels
 void register_half_products();  // 65_half_kernels
@@ -65,6 +66,7 @@ void register_all() {
   register_archive_access();
   register_special_half_precision();
   register_pytorch_files();
+  register_half_rms_norm();
   kernels_join_birth_layers();
   register_tuned_products();
   register_half_products();

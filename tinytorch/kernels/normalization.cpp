@@ -23,6 +23,7 @@
 #include "tinytorch/kernels/parallel.h"
 #include "tinytorch/nn/layer_norm.h"
 #include "tinytorch/nn/norm.h"
+#include "tinytorch/nn/rms_norm.h"
 
 namespace tinytorch {
 
@@ -34,6 +35,12 @@ const kernels::NormalizationTable<T>& normalization_table() {
   const NormalizationKernels& chosen = for_capability(tables);
   if constexpr (std::is_same_v<T, float>) return chosen.in_float;
   else return chosen.in_double;
+}
+
+// Of layer norm, which is centered, or of RMS norm.
+template <bool kCentered, class T>
+const kernels::RowNormTable<T>& row_norm_table() {
+  return kCentered ? normalization_table<T>().layer_norm : normalization_table<T>().rms_norm;
 }
 
 template <class F>
@@ -55,22 +62,33 @@ const T* data_or_null(const Tensor& x) {
 constexpr std::int64_t kNormalizationWork = 1 << 15;
 std::int64_t rows_together(std::int64_t count) { return std::max<std::int64_t>(1, kNormalizationWork / count); }
 
-Tensor layer_norm_tuned(const Tensor& input, IntArrayRef normalized_shape, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, double eps) {
-  if (!can_normalize(input)) return op::layer_norm.function(Layer::CPU)(input, normalized_shape, weight, bias, eps);
+// REQUIRES: can_normalize(input).
+template <bool kCentered>
+Tensor normalized_by_rows(const Tensor& input, IntArrayRef normalized_shape, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, double eps) {
   const Tensor x = input.contiguous(), result = empty(x.sizes(), x.scalar_type()), w = dense_or_none(weight), b = dense_or_none(bias);
   const std::int64_t count = multiply_sizes(normalized_shape);
   in_normalized_type(x.scalar_type(), [&]<class T>() {
-    const kernels::NormalizationTable<T>& table = normalization_table<T>();
+    const auto kernel = row_norm_table<kCentered, T>().forward;
     const bool beyond_cache = x.numel() * static_cast<std::int64_t>(sizeof(T)) > kernels::last_cache_bytes();
     parallel_for(0, x.numel() / count, rows_together(count), [&, from = x.data<T>(), scale = data_or_null<T>(w), shift = data_or_null<T>(b), to = result.data<T>()](std::int64_t first, std::int64_t stop) {
-      for (std::int64_t row = first; row < stop; ++row) table.layer_norm(from + row * count, count, scale, shift, eps, beyond_cache, to + row * count);
-      if (beyond_cache) table.flush();
+      for (std::int64_t row = first; row < stop; ++row) kernel(from + row * count, count, scale, shift, eps, beyond_cache, to + row * count);
+      if (beyond_cache) normalization_table<T>().flush();
     });
   });
   return result;
 }
 
-// ---- Gradients. On the layer CPU they are module 12's and module 09's formulas, of differentiable operators.
+Tensor layer_norm_tuned(const Tensor& input, IntArrayRef normalized_shape, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, double eps) {
+  if (!can_normalize(input)) return op::layer_norm.function(Layer::CPU)(input, normalized_shape, weight, bias, eps);
+  return normalized_by_rows<true>(input, normalized_shape, weight, bias, eps);
+}
+
+Tensor rms_norm_tuned(const Tensor& input, IntArrayRef normalized_shape, const std::optional<Tensor>& weight, double eps) {
+  if (!can_normalize(input)) return op::rms_norm.function(Layer::CPU)(input, normalized_shape, weight, eps);
+  return normalized_by_rows<false>(input, normalized_shape, weight, {}, eps);
+}
+
+// ---- Gradients. On the layer CPU they are the formulas of modules 12 and 09 and of chapter 86, of differentiable operators.
 DimVector last_dims(std::int64_t dims) {
   DimVector last;
   for (std::int64_t i = 1; i <= dims; ++i) last.push_back(-i);
@@ -84,36 +102,50 @@ DimVector row_sizes(const Tensor& x, std::int64_t dims) {
   return sizes;
 }
 
+template <bool kCentered>
 Tensor normalized_rows(const Tensor& input, std::int64_t dims, double eps, Tensor* rstd) {
-  const Tensor centered = input - input.mean(last_dims(dims), true);
+  const Tensor centered = kCentered ? input - input.mean(last_dims(dims), true) : input;
   *rstd = rsqrt((centered * centered).mean(last_dims(dims), true) + eps);
   return centered * *rstd;
 }
 
-Tensor layer_norm_backward_composed(const Tensor& grad, const Tensor& input, std::int64_t dims, const std::optional<Tensor>& weight, double eps) {
+template <bool kCentered>
+Tensor row_norm_backward_composed(const Tensor& grad, const Tensor& input, std::int64_t dims, const std::optional<Tensor>& weight, double eps) {
   Tensor rstd;
-  const Tensor x = normalized_rows(input, dims, eps, &rstd);
+  const Tensor x = normalized_rows<kCentered>(input, dims, eps, &rstd);
   const Tensor h = weight && weight->defined() ? grad * *weight : grad;
-  return rstd * (h - h.mean(last_dims(dims), true) - x * (h * x).mean(last_dims(dims), true));
+  return rstd * ((kCentered ? h - h.mean(last_dims(dims), true) : h) - x * (h * x).mean(last_dims(dims), true));
 }
 
 // The sum over all rows of grad times the normalized input: the gradient of the weight.
-Tensor layer_norm_weight_composed(const Tensor& grad, const Tensor& input, std::int64_t dims, double eps) {
-  const Tensor product = grad * op::layer_norm(input, row_sizes(input, dims), {}, {}, eps);
+template <bool kCentered>
+Tensor row_norm_weight_composed(const Tensor& grad, const Tensor& input, std::int64_t dims, double eps) {
+  const DimVector sizes = row_sizes(input, dims);
+  const Tensor product = grad * (kCentered ? op::layer_norm(input, sizes, {}, {}, eps) : op::rms_norm(input, sizes, {}, eps));
   DimVector rows;
   for (std::int64_t d = 0; d < input.dim() - dims; ++d) rows.push_back(d);
   return rows.empty() ? product : product.sum(rows);
 }
 
-constinit Operator<Tensor(const Tensor&, const Tensor&, std::int64_t, const std::optional<Tensor>&, double)> layer_norm_backward_op("layer_norm_backward", {.cpu = layer_norm_backward_composed});
-constinit Operator<Tensor(const Tensor&, const Tensor&, std::int64_t, double)> layer_norm_weight_op("layer_norm_weight", {.cpu = layer_norm_weight_composed});
+using RowNormBackward = Operator<Tensor(const Tensor&, const Tensor&, std::int64_t, const std::optional<Tensor>&, double)>;
+constinit RowNormBackward layer_norm_backward_op("layer_norm_backward", {.cpu = row_norm_backward_composed<true>});
+constinit RowNormBackward rms_norm_backward_op("rms_norm_backward", {.cpu = row_norm_backward_composed<false>});
+template <bool kCentered>
+RowNormBackward& row_norm_backward_op = kCentered ? layer_norm_backward_op : rms_norm_backward_op;
 
-Tensor layer_norm_backward_tuned(const Tensor& grad, const Tensor& input, std::int64_t dims, const std::optional<Tensor>& weight, double eps) {
-  if (!can_normalize(input) || grad.scalar_type() != input.scalar_type()) return layer_norm_backward_op.function(Layer::CPU)(grad, input, dims, weight, eps);
+using RowNormWeight = Operator<Tensor(const Tensor&, const Tensor&, std::int64_t, double)>;
+constinit RowNormWeight layer_norm_weight_op("layer_norm_weight", {.cpu = row_norm_weight_composed<true>});
+constinit RowNormWeight rms_norm_weight_op("rms_norm_weight", {.cpu = row_norm_weight_composed<false>});
+template <bool kCentered>
+RowNormWeight& row_norm_weight_op = kCentered ? layer_norm_weight_op : rms_norm_weight_op;
+
+template <bool kCentered>
+Tensor row_norm_backward_tuned(const Tensor& grad, const Tensor& input, std::int64_t dims, const std::optional<Tensor>& weight, double eps) {
+  if (!can_normalize(input) || grad.scalar_type() != input.scalar_type()) return row_norm_backward_op<kCentered>.function(Layer::CPU)(grad, input, dims, weight, eps);
   const Tensor g = grad.contiguous(), x = input.contiguous(), w = dense_or_none(weight), result = empty(x.sizes(), x.scalar_type());
   const std::int64_t count = multiply_sizes(row_sizes(x, dims));
   in_normalized_type(x.scalar_type(), [&]<class T>() {
-    const auto kernel = normalization_table<T>().layer_norm_backward;
+    const auto kernel = row_norm_table<kCentered, T>().backward;
     parallel_for(0, x.numel() / count, rows_together(count), [&, from = g.data<T>(), at = x.data<T>(), scale = data_or_null<T>(w), to = result.data<T>()](std::int64_t first, std::int64_t stop) {
       for (std::int64_t row = first; row < stop; ++row) kernel(from + row * count, at + row * count, count, scale, eps, to + row * count);
     });
@@ -121,8 +153,9 @@ Tensor layer_norm_backward_tuned(const Tensor& grad, const Tensor& input, std::i
   return result;
 }
 
-Tensor layer_norm_weight_tuned(const Tensor& grad, const Tensor& input, std::int64_t dims, double eps) {
-  if (!can_normalize(input) || grad.scalar_type() != input.scalar_type()) return layer_norm_weight_op.function(Layer::CPU)(grad, input, dims, eps);
+template <bool kCentered>
+Tensor row_norm_weight_tuned(const Tensor& grad, const Tensor& input, std::int64_t dims, double eps) {
+  if (!can_normalize(input) || grad.scalar_type() != input.scalar_type()) return row_norm_weight_op<kCentered>.function(Layer::CPU)(grad, input, dims, eps);
   const Tensor g = grad.contiguous(), x = input.contiguous(), result = empty(row_sizes(x, dims), x.scalar_type());
   const std::int64_t count = multiply_sizes(row_sizes(x, dims)), rows = x.numel() / count;
   // Segments of rows, with totals of their own, which are joined in order.
@@ -132,7 +165,7 @@ Tensor layer_norm_weight_tuned(const Tensor& grad, const Tensor& input, std::int
     kernels::run_tasks(segments, [&](std::int64_t s) {
       const std::int64_t stop = rows * (s + 1) / segments;
       for (std::int64_t row = rows * s / segments; row < stop; row += 8)
-        normalization_table<T>().layer_norm_weight(g.data<T>() + row * count, x.data<T>() + row * count, std::min<std::int64_t>(8, stop - row), count, eps, totals.data() + s * count);
+        row_norm_table<kCentered, T>().weight(g.data<T>() + row * count, x.data<T>() + row * count, std::min<std::int64_t>(8, stop - row), count, eps, totals.data() + s * count);
     });
     for (std::int64_t j = 0; j < count; ++j) {
       double total = 0;
@@ -266,6 +299,17 @@ BatchNormGradients batch_norm_backward_tuned(const Tensor& grad, const Tensor& i
 
 std::optional<Tensor> if_given(const Tensor& x) { return x.defined() ? std::optional(x) : std::nullopt; }
 
+template <bool kCentered>
+Tensor row_norm_input_gradient(const Tensor& g, const Tensor& input, std::size_t dims, const Tensor& weight, double eps) {
+  const auto last = static_cast<std::int64_t>(dims);
+  return is_recording() ? row_norm_backward_composed<kCentered>(g, input, last, if_given(weight), eps) : row_norm_backward_op<kCentered>(g, input, last, if_given(weight), eps);
+}
+template <bool kCentered>
+Tensor row_norm_weight_gradient(const Tensor& g, const Tensor& input, std::size_t dims, double eps) {
+  const auto last = static_cast<std::int64_t>(dims);
+  return is_recording() ? row_norm_weight_composed<kCentered>(g, input, last, eps) : row_norm_weight_op<kCentered>(g, input, last, eps);
+}
+
 // Chapter 64's nodes ask each gradient for itself, so that the walk for the sums would be made three times. This one makes it once.
 class BatchNormNode : public Node {
  public:
@@ -318,20 +362,20 @@ std::tuple<Tensor, Tensor, Tensor> batch_norm_recorded(const Tensor& self, const
 void register_tuned_normalization() {
   op::layer_norm.set(Layer::TunedCPU, layer_norm_tuned);
   op::batch_norm.set(Layer::TunedCPU, batch_norm_tuned);
-  layer_norm_backward_op.set(Layer::TunedCPU, layer_norm_backward_tuned);
-  layer_norm_weight_op.set(Layer::TunedCPU, layer_norm_weight_tuned);
+  op::rms_norm.set(Layer::TunedCPU, rms_norm_tuned);
+  layer_norm_backward_op.set(Layer::TunedCPU, row_norm_backward_tuned<true>);
+  layer_norm_weight_op.set(Layer::TunedCPU, row_norm_weight_tuned<true>);
+  rms_norm_backward_op.set(Layer::TunedCPU, row_norm_backward_tuned<false>);
+  rms_norm_weight_op.set(Layer::TunedCPU, row_norm_weight_tuned<false>);
   batch_norm_backward_op.set(Layer::TunedCPU, batch_norm_backward_tuned);
-  compute_in_float<layer_norm_backward_op, layer_norm_weight_op>();
+  compute_in_float<layer_norm_backward_op, layer_norm_weight_op, rms_norm_backward_op, rms_norm_weight_op>();
   kernels::fused_gradient<op::layer_norm>(
-      [](const Tensor& g, Input<0> input, Arg<1, DimVector> shape, Input<2> weight, Arg<4, double> eps) {
-        const auto dims = static_cast<std::int64_t>(shape.value.size());
-        return is_recording() ? layer_norm_backward_composed(g, input, dims, if_given(weight), eps) : layer_norm_backward_op(g, input, dims, if_given(weight), eps);
-      },
-      [](const Tensor& g, Input<0> input, Arg<1, DimVector> shape, Arg<4, double> eps) {
-        const auto dims = static_cast<std::int64_t>(shape.value.size());
-        return is_recording() ? layer_norm_weight_composed(g, input, dims, eps) : layer_norm_weight_op(g, input, dims, eps);
-      },
+      [](const Tensor& g, Input<0> input, Arg<1, DimVector> shape, Input<2> weight, Arg<4, double> eps) { return row_norm_input_gradient<true>(g, input, shape.value.size(), weight, eps); },
+      [](const Tensor& g, Input<0> input, Arg<1, DimVector> shape, Arg<4, double> eps) { return row_norm_weight_gradient<true>(g, input, shape.value.size(), eps); },
       [](const Tensor& g) { return g; });
+  kernels::fused_gradient<op::rms_norm>(
+      [](const Tensor& g, Input<0> input, Arg<1, DimVector> shape, Input<2> weight, Arg<3, double> eps) { return row_norm_input_gradient<false>(g, input, shape.value.size(), weight, eps); },
+      [](const Tensor& g, Input<0> input, Arg<1, DimVector> shape, Arg<3, double> eps) { return row_norm_weight_gradient<false>(g, input, shape.value.size(), eps); });
   kernels::fused_recording<op::batch_norm>(batch_norm_recorded);
 }
 

@@ -24,8 +24,10 @@ template <class T>
 struct RowScale {
   T center, scale, shift;
 };
-template <class T>
+// Around the row's mean, or around 0.
+template <bool kCentered, class T>
 HWY_INLINE RowScale<T> row_scale(const T* x, std::int64_t count, double eps) {
+  if constexpr (!kCentered) return {T{0}, static_cast<T>(1 / __builtin_sqrt(sum_of_squares(x, count) / static_cast<double>(count) + eps)), T{0}};
   const Moments row = moments(x, count);
   const double rstd = 1 / __builtin_sqrt(row.squares / static_cast<double>(count) + eps);
   const T center = static_cast<T>(row.mean);
@@ -37,9 +39,9 @@ HWY_INLINE Vector<T> normalized(Vector<T> x, const RowScale<T>& row) {
   return hn::MulAdd(hn::Sub(x, hn::Set(d, row.center)), hn::Set(d, row.scale), hn::Set(d, row.shift));
 }
 
-template <class T>
-void layer_norm(const T* x, std::int64_t count, const T* weight, const T* bias, double eps, bool beyond_cache, T* out) {
-  const RowScale<T> row = row_scale(x, count, eps);
+template <bool kCentered, class T>
+void row_norm(const T* x, std::int64_t count, const T* weight, const T* bias, double eps, bool beyond_cache, T* out) {
+  const RowScale<T> row = row_scale<kCentered>(x, count, eps);
   write_vectors(x, count, out, beyond_cache, [=](std::int64_t i, Vector<T> v, std::int64_t lanes) HWY_ATTR {
     fetch_ahead<kLanes<T>>(x + i);  // of the next row: this one is in the cache, and memory has nothing else to do
     return hn::MulAdd(normalized<T>(v, row), load_or(weight, i, lanes, T{1}), load_or(bias, i, lanes, T{0}));
@@ -48,14 +50,14 @@ void layer_norm(const T* x, std::int64_t count, const T* weight, const T* bias, 
 
 void flush_normalized() { hwy::FlushStream(); }
 
-template <class T>
-void layer_norm_backward(const T* grad, const T* x, std::int64_t count, const T* weight, double eps, T* out) {
+template <bool kCentered, class T>
+void row_norm_backward(const T* grad, const T* x, std::int64_t count, const T* weight, double eps, T* out) {
   const Tag<T> d;
-  const RowScale<T> row = row_scale(x, count, eps);
+  const RowScale<T> row = row_scale<kCentered>(x, count, eps);
   Totals<T> sums, products;
   for_each_vector(x, count, [&](std::int64_t i, Vector<T> v, std::int64_t lanes) HWY_ATTR {
     const Vector<T> h = hn::Mul(load_or(grad, i, lanes, T{0}), load_or(weight, i, lanes, T{1}));  // 0 behind the row's end
-    sums.add(h);
+    if constexpr (kCentered) sums.add(h);
     products.add(hn::Mul(h, normalized<T>(v, row)));
   });
   const Vector<T> mean = hn::Set(d, static_cast<T>(sums.total() / static_cast<double>(count)));
@@ -67,11 +69,11 @@ void layer_norm_backward(const T* grad, const T* x, std::int64_t count, const T*
   });
 }
 
-template <class T>
-void layer_norm_weight(const T* grad, const T* x, std::int64_t rows, std::int64_t count, double eps, double* totals) {
+template <bool kCentered, class T>
+void row_norm_weight(const T* grad, const T* x, std::int64_t rows, std::int64_t count, double eps, double* totals) {
   const Tag<T> d;
   RowScale<T> scales[8];
-  for (std::int64_t r = 0; r < rows; ++r) scales[r] = row_scale(x + r * count, count, eps);
+  for (std::int64_t r = 0; r < rows; ++r) scales[r] = row_scale<kCentered>(x + r * count, count, eps);
   std::int64_t j = 0;
   for (; j + kLanes<T> <= count; j += kLanes<T>) {
     Vector<T> sum = hn::Zero(d);
@@ -127,9 +129,13 @@ void combine(const T* grad, const T* x, std::int64_t count, T center, T a, T b, 
   });
 }
 
+template <bool kCentered, class T>
+constexpr RowNormTable<T> row_norm_table_of() {
+  return {row_norm<kCentered, T>, row_norm_backward<kCentered, T>, row_norm_weight<kCentered, T>};
+}
 template <class T>
 constexpr NormalizationTable<T> normalization_table_of() {
-  return {layer_norm<T>, flush_normalized, layer_norm_backward<T>, layer_norm_weight<T>, affine<T>, affine_channels<T>, gradient_sums<T>, combine<T>};
+  return {row_norm_table_of<true, T>(), row_norm_table_of<false, T>(), flush_normalized, affine<T>, affine_channels<T>, gradient_sums<T>, combine<T>};
 }
 }  // namespace
 

@@ -15,16 +15,22 @@ struct GradientSums {
   double products = 0;  // sum of the gradient times (x - center)
 };
 
+// Layer norm or RMS norm of rows of `count` > 0 numbers; weight and bias may be null.
+template <class T>
+struct RowNormTable {
+  // One row. With beyond_cache results are written past the caches, and a task ends with flush().
+  void (*forward)(const T* x, std::int64_t count, const T* weight, const T* bias, double eps, bool beyond_cache, T* out);
+  // The gradient of its input, when that of its result is `grad`.
+  void (*backward)(const T* grad, const T* x, std::int64_t count, const T* weight, double eps, T* out);
+  // totals[j] += the sum of grad * normalized x over at most 8 rows: of the weight's gradient.
+  void (*weight)(const T* grad, const T* x, std::int64_t rows, std::int64_t count, double eps, double* totals);
+};
+
 template <class T>
 struct NormalizationTable {
-  // One row of `count` > 0 numbers; weight and bias may be null.
-  // With beyond_cache results are written past the caches, and a task ends with flush().
-  void (*layer_norm)(const T* x, std::int64_t count, const T* weight, const T* bias, double eps, bool beyond_cache, T* out);
+  RowNormTable<T> layer_norm;
+  RowNormTable<T> rms_norm;
   void (*flush)();
-  // The gradient of its input, when that of its result is `grad`.
-  void (*layer_norm_backward)(const T* grad, const T* x, std::int64_t count, const T* weight, double eps, T* out);
-  // totals[j] += the sum of grad * normalized x over at most 8 rows: of the weight's gradient.
-  void (*layer_norm_weight)(const T* grad, const T* x, std::int64_t rows, std::int64_t count, double eps, double* totals);
   // out = (x - center) * scale + shift, for one channel and for one row of channels.
   void (*affine)(const T* x, std::int64_t count, T center, T scale, T shift, T* out);
   void (*affine_channels)(const T* x, std::int64_t count, const T* centers, const T* scales, const T* shifts, T* out);

@@ -111,6 +111,22 @@ double sum(const T* x, std::int64_t count) {
   return sum_of(x, count, [](auto v) HWY_ATTR { return v; });
 }
 
+template <class T>
+double sum_of_squares(const T* x, std::int64_t count) {
+  const Tag<T> d;
+  constexpr std::int64_t L = kLanes<T>;
+  Totals<T> even, odd;
+  std::int64_t i = 0;
+  for (; i + 2 * L <= count; i += 2 * L) {
+    even.add_squares(hn::LoadU(d, x + i));
+    odd.add_squares(hn::LoadU(d, x + i + L));
+  }
+  even.add(odd);
+  double rest = 0;
+  for (; i < count; ++i) rest += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  return even.total() + rest;
+}
+
 // Up to a vector of numbers, and `fill` behind them.
 template <class T>
 HWY_INLINE Vector<T> load_some(const T* x, std::int64_t count, T fill) {

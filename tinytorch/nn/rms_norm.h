@@ -15,6 +15,11 @@ namespace tinytorch {
 // normalized_shape. Without `eps` it is the dtype's machine epsilon. O(numel). Throws if the sizes do not fit. Source: Zhang and Sennrich 2019.
 Tensor rms_norm(const Tensor& input, IntArrayRef normalized_shape, const std::optional<Tensor>& weight = {}, std::optional<double> eps = std::nullopt);
 
+namespace op {
+// The same, with the eps that is meant. input and weight have one dtype.
+extern Operator<Tensor(const Tensor&, IntArrayRef, const std::optional<Tensor>&, double)> rms_norm;
+}  // namespace op
+
 namespace nn {
 
 struct RMSNormOptions {

@@ -1294,10 +1294,15 @@ TEST_CASE("reductions: what the reference gives, for all forms of tensors") {
 }
 
 TEST_CASE("reductions: the same bits for any number of threads") {
-  for (const Reduced& r : reductions(kFloat)) {
-    const std::vector<Tensor> alone = with_threads(1, [&] { return all_reductions(r.x, r.dim); });
-    const std::vector<Tensor> together = with_threads(3, [&] { return all_reductions(r.x, r.dim); });
-    for (std::size_t i = 0; i < alone.size(); ++i) CHECK_EQ(together[i], alone[i]);
+  for (const ScalarType type : {kFloat, kDouble}) {
+    for (const Reduced& r : reductions(type)) {
+      CAPTURE(r.x.sizes());
+      const std::vector<Tensor> alone = with_threads(1, [&] { return all_reductions(r.x, r.dim); });
+      for (const int threads : {2, 3, 7}) {
+        const std::vector<Tensor> together = with_threads(threads, [&] { return all_reductions(r.x, r.dim); });
+        for (std::size_t i = 0; i < alone.size(); ++i) CHECK_EQ(together[i], alone[i]);
+      }
+    }
   }
 }
 

@@ -256,6 +256,8 @@ set(TINYTORCH_SOURCES_16_kernels
   kernels/gemm.simd.DEFAULT.cpp
   kernels/gemm.simd.AVX2.cpp
   kernels/gemm.simd.AVX512.cpp)
+set(TINYTORCH_SOURCES_62_fused_products
+  kernels/fused_products.cpp)
 set(TINYTORCH_SOURCES_65_half_kernels
   kernels/half_products.cpp
   kernels/half_attention.cpp
@@ -368,6 +370,7 @@ set(TINYTORCH_MODULES
   14_profiling
   15_benchmarking
   16_kernels
+  62_fused_products
   65_half_kernels
   71_attention_kernels
   75_convolution_kernels

@@ -76,6 +76,10 @@
 #include <vector>
 #include "tinytorch/core/utils.h"
 #include "tinytorch/kernels/gemm.h"
+//| export kernels/products.h
+#include <optional>
+#include "tinytorch/core/tensor.h"
+#include "tinytorch/kernels/gemm_kernels.h"
 //| export kernels/products.cpp
 #include <algorithm>
 #include <cstdint>
@@ -541,7 +545,10 @@ TEST_CASE("multiply_tiles: what the three loops give") {
 //| export kernels/gemm_kernels.h
 namespace kernels {
 
-// One tile of a product: out (rows, columns) = alpha * A (rows, K) x B (K, columns) + beta * start (rows, columns).
+// What becomes of each number of a product, while it is in a register anyway: nothing, or x below 0 becomes 0.
+enum class Activation : std::int8_t { None, ReLU };
+
+// One tile of a product: out (rows, columns) = activation(alpha * A (rows, K) x B (K, columns) + beta * start (rows, columns)).
 // A's element (i, k) is a[i * a_row + k * a_k], B's element (k, j) is b[k * b_k + j]; rows of `out` and `start` are contiguous. Without a start (nullptr) nothing is added.
 template <class T>
 struct Tile {
@@ -555,9 +562,10 @@ struct Tile {
   const T* start;
   std::int64_t start_row;
   T alpha, beta;
+  Activation activation = Activation::None;
 };
 
-// A product whose operands both have K in contiguous lines: out (M, N) = alpha * A (M, K) x B (N, K)^T + beta * start (M, N).
+// A product whose operands both have K in contiguous lines: out (M, N) = activation(alpha * A (M, K) x B (N, K)^T + beta * start (M, N)).
 template <class T>
 struct LinesProduct {
   const T* a;
@@ -570,6 +578,7 @@ struct LinesProduct {
   const T* start;
   std::int64_t start_row;
   T alpha, beta;
+  Activation activation = Activation::None;
 };
 
 // What is compiled for one capability and dtype.
@@ -846,7 +855,13 @@ TEST_CASE("pack: any strides, zeros at the edge") {
 //| export kernels/gemm.simd.cpp
 namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
-// out = alpha * sums (+ beta * start), for `columns` numbers of one row of a tile.
+// As the operator relu: NaN and -0 stay what they are.
+template <class T>
+HWY_INLINE Vector<T> activated(Activation activation, Vector<T> x) {
+  return activation == Activation::ReLU ? hn::IfThenZeroElse(hn::Lt(x, hn::Zero(Tag<T>())), x) : x;
+}
+
+// out = activation(alpha * sums (+ beta * start)), for `columns` numbers of one row of a tile.
 template <class T>
 HWY_INLINE void finish_row(const Tile<T>& tile, int row, Vector<T> left, Vector<T> right, int columns) {
   const Tag<T> d;
@@ -860,8 +875,8 @@ HWY_INLINE void finish_row(const Tile<T>& tile, int row, Vector<T> left, Vector<
     if (columns > kLanes<T>) right = hn::MulAdd(beta, load_first(start + kLanes<T>, columns - kLanes<T>), right);
   }
   T* const out = tile.out + row * tile.out_row;
-  store_first(left, out, columns);
-  if (columns > kLanes<T>) store_first(right, out + kLanes<T>, columns - kLanes<T>);
+  store_first(activated<T>(tile.activation, left), out, columns);
+  if (columns > kLanes<T>) store_first(activated<T>(tile.activation, right), out + kLanes<T>, columns - kLanes<T>);
 }
 }  // namespace
 }  // namespace kernels::TINYTORCH_CAPABILITY
@@ -1619,6 +1634,9 @@ TEST_CASE("divide_result: everything once, for every shape") {
 // Where A has no more rows than one block, a packed panel of B has one user. Packing all of B first would then send it through memory twice more, so the task that computes a panel's columns packs it, and uses it while it is in the near caches.
 //
 // `start` is what `addmm` adds: for a linear layer the bias, a line that every row starts from. So the bias costs nothing, no pass over the result of its own: it is the value with which the first block's sums are finished.
+//
+// The other end of a layer can be had the same way. relu of a number needs nothing but that number, and before it is stored it is in a register. But only the *last* block of K has the whole sum: relu of a part of it would be wrong. What follows a product inside of its kernel is called its *epilogue*; `_addmm_activation` of chapter 62 uses it,
+// and measures what it is worth.
 
 // %%
 //| export kernels/gemm.h
@@ -1631,14 +1649,15 @@ struct MatrixView {
   std::int64_t row, column;
 };
 
-// out (M, N) = alpha * a (M, K) x b (K, N) + beta * start (M, N), with any strides of a, b and start; rows of `out` are dense and out_row apart.
+// out (M, N) = activation(alpha * a (M, K) x b (K, N) + beta * start (M, N)), with any strides of a, b and start; rows of `out` are dense and out_row apart.
 // Without a start (data is nullptr) nothing is added; beta * start is computed also for beta = 0. `out` is uninitialised before, and may be `start`, but neither a nor b.
 // O(M N K), on the threads of the pool; the same bits for any number of threads. For float and double.
 template <class T>
-void multiply(std::int64_t M, std::int64_t N, std::int64_t K, T alpha, MatrixView<T> a, MatrixView<T> b, T beta, MatrixView<T> start, T* out, std::int64_t out_row);
+void multiply(std::int64_t M, std::int64_t N, std::int64_t K, T alpha, MatrixView<T> a, MatrixView<T> b, T beta, MatrixView<T> start, T* out, std::int64_t out_row,
+              Activation activation = Activation::None);
 
-extern template void multiply(std::int64_t, std::int64_t, std::int64_t, float, MatrixView<float>, MatrixView<float>, float, MatrixView<float>, float*, std::int64_t);
-extern template void multiply(std::int64_t, std::int64_t, std::int64_t, double, MatrixView<double>, MatrixView<double>, double, MatrixView<double>, double*, std::int64_t);
+extern template void multiply(std::int64_t, std::int64_t, std::int64_t, float, MatrixView<float>, MatrixView<float>, float, MatrixView<float>, float*, std::int64_t, Activation);
+extern template void multiply(std::int64_t, std::int64_t, std::int64_t, double, MatrixView<double>, MatrixView<double>, double, MatrixView<double>, double*, std::int64_t, Activation);
 
 // The table of kernels that run here.
 template <class T>
@@ -1706,12 +1725,14 @@ struct Product {
   kernels::MatrixView<T> start;
   T* out;
   std::int64_t out_row;
+  kernels::Activation activation = kernels::Activation::None;
 
-  // The tile at (i, j) for the K of a block that begins at `k`: the first block starts from `start`, the later ones from the result so far.
+  // The tile at (i, j) for the K of a block that begins at `k`: the first block starts from `start`, the later ones from the result so far. Only the last one completes the sums, so only there the activation may follow.
   kernels::Tile<T> tile_at(std::int64_t i, std::int64_t j, std::int64_t k, std::int64_t count) const {
     T* const place = out + i * out_row + j;
-    if (k > 0) return {nullptr, 0, 0, nullptr, 0, count, place, out_row, place, out_row, alpha, T{1}};
-    return {nullptr, 0, 0, nullptr, 0, count, place, out_row, start.data == nullptr ? nullptr : start.data + i * start.row + j, start.row, alpha, beta};
+    const kernels::Activation last = k + count == K ? activation : kernels::Activation::None;
+    if (k > 0) return {nullptr, 0, 0, nullptr, 0, count, place, out_row, place, out_row, alpha, T{1}, last};
+    return {nullptr, 0, 0, nullptr, 0, count, place, out_row, start.data == nullptr ? nullptr : start.data + i * start.row + j, start.row, alpha, beta, last};
   }
   const T* a_at(std::int64_t i, std::int64_t k) const { return a.data + i * a.row + k * a.column; }
   const T* b_at(std::int64_t k, std::int64_t j) const { return b.data + k * b.row + j * b.column; }
@@ -1864,7 +1885,7 @@ void multiply_lines(const Product<T>& p, const kernels::GemmTable<T>& table) {
     const std::int64_t j = by_columns ? first : 0;
     const T* const start = p.start.data == nullptr ? nullptr : p.start.data + i * p.start.row + j;
     table.multiply_lines({p.a_at(i, 0), p.a.row, p.b_at(0, j), p.b.column, by_columns ? p.M : stop - first, by_columns ? stop - first : p.N, p.K, p.out + i * p.out_row + j,
-                          p.out_row, start, p.start.row, p.alpha, p.beta});
+                          p.out_row, start, p.start.row, p.alpha, p.beta, p.activation});
   });
 }
 
@@ -1873,26 +1894,30 @@ template <class T>
 void multiply_row(const Product<T>& p, const kernels::GemmTable<T>& table) {
   parallel_for(0, p.N, parts_of(parts_of(1 << 18, p.K), 256) * 256, [&](std::int64_t first, std::int64_t stop) {
     const T* const start = p.start.data == nullptr ? nullptr : p.start.data + first;
-    table.multiply_row({p.a.data, 0, p.a.column, p.b.data + first, p.b.row, p.K, p.out + first, 0, start, 0, p.alpha, p.beta}, stop - first);
+    table.multiply_row({p.a.data, 0, p.a.column, p.b.data + first, p.b.row, p.K, p.out + first, 0, start, 0, p.alpha, p.beta, p.activation}, stop - first);
   });
 }
 
 template <class T>
 void multiply_nothing(const Product<T>& p) {
   for (std::int64_t i = 0; i < p.M; ++i)
-    for (std::int64_t j = 0; j < p.N; ++j) p.out[i * p.out_row + j] = p.start.data == nullptr ? T{0} : p.beta * p.start.data[i * p.start.row + j * p.start.column];
+    for (std::int64_t j = 0; j < p.N; ++j) {
+      const T value = p.start.data == nullptr ? T{0} : p.beta * p.start.data[i * p.start.row + j * p.start.column];
+      p.out[i * p.out_row + j] = p.activation == kernels::Activation::ReLU && value < T{0} ? T{0} : value;
+    }
 }
 }  // namespace
 
 // %%
 //| export kernels/gemm.cpp
 template <class T>
-void kernels::multiply(std::int64_t M, std::int64_t N, std::int64_t K, T alpha, MatrixView<T> a, MatrixView<T> b, T beta, MatrixView<T> start, T* out, std::int64_t out_row) {
+void kernels::multiply(std::int64_t M, std::int64_t N, std::int64_t K, T alpha, MatrixView<T> a, MatrixView<T> b, T beta, MatrixView<T> start, T* out, std::int64_t out_row,
+                       Activation activation) {
   if (M == 0 || N == 0) return;
   // A column is a row of the transposed product.
   if (N == 1 && M > 1 && out_row == 1)
-    return multiply(std::int64_t{1}, M, K, alpha, MatrixView<T>{b.data, b.column, b.row}, MatrixView<T>{a.data, a.column, a.row}, beta, MatrixView<T>{start.data, start.column, start.row}, out, M);
-  Product<T> product{M, N, K, alpha, a, b, beta, start, out, out_row};
+    return multiply(std::int64_t{1}, M, K, alpha, MatrixView<T>{b.data, b.column, b.row}, MatrixView<T>{a.data, a.column, a.row}, beta, MatrixView<T>{start.data, start.column, start.row}, out, M, activation);
+  Product<T> product{M, N, K, alpha, a, b, beta, start, out, out_row, activation};
   if (K == 0) return multiply_nothing(product);
   // Kernels read a start whose rows are contiguous; any other is copied into the result first.
   if (start.data != nullptr && start.column != 1 && N > 1) {
@@ -1922,8 +1947,8 @@ void kernels::multiply(std::int64_t M, std::int64_t N, std::int64_t K, T alpha, 
   }
 }
 
-template void kernels::multiply(std::int64_t, std::int64_t, std::int64_t, float, MatrixView<float>, MatrixView<float>, float, MatrixView<float>, float*, std::int64_t);
-template void kernels::multiply(std::int64_t, std::int64_t, std::int64_t, double, MatrixView<double>, MatrixView<double>, double, MatrixView<double>, double*, std::int64_t);
+template void kernels::multiply(std::int64_t, std::int64_t, std::int64_t, float, MatrixView<float>, MatrixView<float>, float, MatrixView<float>, float*, std::int64_t, kernels::Activation);
+template void kernels::multiply(std::int64_t, std::int64_t, std::int64_t, double, MatrixView<double>, MatrixView<double>, double, MatrixView<double>, double*, std::int64_t, kernels::Activation);
 
 // %%
 //| lesson
@@ -2003,6 +2028,26 @@ TEST_CASE("multiply: alpha, beta and a start of any strides") {
   }
 }
 
+TEST_CASE("multiply: relu follows the whole sum, on every way through the kernels") {
+  manual_seed(20);
+  for_each_capability([] {
+    // Few rows, one row, one column, small, one block of rows, several blocks of everything, nothing to sum.
+    for (const auto& [M, N, K] : std::vector<std::array<std::int64_t, 3>>{{3, 40, 50}, {1, 300, 20}, {300, 1, 20}, {40, 50, 60}, {150, 200, 700}, {700, 300, 600}, {2, 3, 0}}) {
+      CAPTURE(K);
+      const Tensor a = whole_numbers({M, K}, kFloat), b = whole_numbers({K, N}, kFloat), start = whole_numbers({N}, kFloat);
+      for (const Tensor& right : {b, b.t().contiguous().t()}) {
+        const Tensor out = full({M, N}, -99, kFloat);
+        kernels::multiply<float>(M, N, K, 2.0F, {a.data<float>(), a.stride(0), a.stride(1)}, {right.data<float>(), right.stride(0), right.stride(1)}, 3.0F, {start.data<float>(), 0, 1}, out.data<float>(), N, kernels::Activation::ReLU);
+        CHECK_EQ(out, maximum(by_loops(a, b) * 2 + start * 3, zeros({}, kFloat)));
+      }
+    }
+  });
+  const Tensor nan = full({1}, std::numeric_limits<float>::quiet_NaN());
+  const Tensor out = zeros({1});
+  kernels::multiply<float>(1, 1, 1, 1.0F, {nan.data<float>(), 1, 1}, {nan.data<float>(), 1, 1}, 0.0F, {nullptr, 0, 0}, out.data<float>(), 1, kernels::Activation::ReLU);
+  CHECK_EQ(out, nan);
+}
+
 TEST_CASE("multiply: the same bits for any number of threads") {
   manual_seed(18);
   const Tensor a = randn({150, 600}), b = randn({600, 170}), w = randn({5000, 600});
@@ -2027,6 +2072,15 @@ TEST_CASE("multiply: the same bits for any number of threads") {
 //     bmm, matmul of stacks                    -->   multiply for each matrix; small ones are tasks, large ones divide themselves
 //     convolution (module 09)                  -->   its mm of kernels and columns
 //     gradients (module 05)                    -->   g.mm(w), g.t().mm(x): transposed operands, again without a copy
+
+// %%
+//| export kernels/products.h
+namespace kernels {
+
+// activation(beta * self + alpha * mat1 x mat2) where these kernels compute it: all float or all double, and `self` broadcasts to the result. Elsewhere nothing.
+std::optional<Tensor> addmm_with(Activation activation, const Tensor& self, const Tensor& mat1, const Tensor& mat2, const Scalar& beta, const Scalar& alpha);
+
+}  // namespace kernels
 
 // %%
 //| export kernels/products.cpp
@@ -2063,20 +2117,28 @@ bool fits(const Tensor& self, std::int64_t M, std::int64_t N, std::int64_t& row,
   return (rows == M || rows == 1) && (columns == N || columns == 1);
 }
 
-Tensor addmm_tuned(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const Scalar& beta, const Scalar& alpha) {
+}  // namespace
+
+std::optional<Tensor> kernels::addmm_with(Activation activation, const Tensor& self, const Tensor& mat1, const Tensor& mat2, const Scalar& beta, const Scalar& alpha) {
   const ScalarType type = self.scalar_type();
   const std::int64_t M = mat1.size(0), N = mat2.size(1);
   std::int64_t row = 0, column = 0;
   const bool ours = (type == kFloat || type == kDouble) && mat1.scalar_type() == type && mat2.scalar_type() == type && fits(self, M, N, row, column);
-  if (!ours) return op::addmm.function(Layer::CPU)(self, mat1, mat2, beta, alpha);
+  if (!ours) return std::nullopt;
   const Tensor result = empty({M, N}, self.options());
   for_float_or_double(type, [&]<class T>() {
     // With beta = 0 the NaNs of `self` do not count.
     const T scale = beta.to<T>();
-    const kernels::MatrixView<T> start{scale == T{0} ? nullptr : self.data<T>(), row, column == 0 && N == 1 ? 1 : column};
-    kernels::multiply<T>(M, N, mat1.size(1), alpha.to<T>(), view_of<T>(mat1), view_of<T>(mat2), scale, start, result.data<T>(), N);
+    const MatrixView<T> start{scale == T{0} ? nullptr : self.data<T>(), row, column == 0 && N == 1 ? 1 : column};
+    multiply<T>(M, N, mat1.size(1), alpha.to<T>(), view_of<T>(mat1), view_of<T>(mat2), scale, start, result.data<T>(), N, activation);
   });
   return result;
+}
+
+namespace {
+Tensor addmm_tuned(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const Scalar& beta, const Scalar& alpha) {
+  const std::optional<Tensor> result = kernels::addmm_with(kernels::Activation::None, self, mat1, mat2, beta, alpha);
+  return result ? *result : op::addmm.function(Layer::CPU)(self, mat1, mat2, beta, alpha);
 }
 
 Tensor bmm_tuned(const Tensor& self, const Tensor& mat2) {
@@ -2163,11 +2225,12 @@ TEST_CASE("mm, addmm and bmm: the tuned operators against the reference") {
 //| export kernels/gemm.simd.cpp
 namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
-// alpha * sum (+ beta * start) at one place of the result.
+// activation(alpha * sum (+ beta * start)) at one place of the result.
 template <class T>
 HWY_INLINE void finish_number(const LinesProduct<T>& p, std::int64_t i, std::int64_t j, T sum) {
   const T product = p.alpha * sum;
-  p.out[i * p.out_row + j] = p.start == nullptr ? product : product + p.beta * p.start[i * p.start_row + j];
+  const T value = p.start == nullptr ? product : product + p.beta * p.start[i * p.start_row + j];
+  p.out[i * p.out_row + j] = p.activation == Activation::ReLU && value < T{0} ? T{0} : value;
 }
 
 template <class T>
@@ -2318,7 +2381,7 @@ void multiply_row_piece(const Tile<T>& row, std::int64_t j, int columns) {
     const int left = columns - v * kLanes<T>;
     Vector<T> value = hn::Mul(hn::Set(d, row.alpha), sums[v]);
     if (row.start != nullptr) value = hn::MulAdd(hn::Set(d, row.beta), load_first(row.start + j + v * kLanes<T>, left), value);
-    store_first(value, row.out + j + v * kLanes<T>, left);
+    store_first(activated<T>(row.activation, value), row.out + j + v * kLanes<T>, left);
   }
 }
 

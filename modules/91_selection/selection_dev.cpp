@@ -1648,6 +1648,8 @@ Tensor diagonal(const Tensor& self, std::int64_t offset = 0, std::int64_t dim1 =
                 std::int64_t dim2 = 1);  // a view
 Tensor addmm(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const Scalar& beta = 1,
              const Scalar& alpha = 1);                 // beta * self + alpha * mat1 x mat2
+// Throws, in addmm's words, unless mat1 and mat2 are matrices that can be multiplied, and `self` has their dtype.
+void check_addmm(const Tensor& self, const Tensor& mat1, const Tensor& mat2);
 Tensor mv(const Tensor& self, const Tensor& vec);      // (M, K) x (K) -> (M)
 Tensor dot(const Tensor& self, const Tensor& tensor);  // (K) x (K) -> a 0-d tensor
 Tensor outer(const Tensor& self, const Tensor& vec2);  // (M) x (N) -> (M, N)
@@ -1821,8 +1823,7 @@ Tensor addmm_cpu(const Tensor& self, const Tensor& mat1, const Tensor& mat2, con
 constinit Operator<Tensor(const Tensor&, const Tensor&, const Tensor&, const Scalar&, const Scalar&)>
     op::addmm("addmm", {.cpu = addmm_cpu});
 
-Tensor addmm(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const Scalar& beta,
-             const Scalar& alpha) {
+void check_addmm(const Tensor& self, const Tensor& mat1, const Tensor& mat2) {
   TORCH_CHECK(mat1.dim() == 2, "mat1 must be a matrix, got ", mat1.dim(), "-D tensor");
   TORCH_CHECK(mat2.dim() == 2, "mat2 must be a matrix, got ", mat2.dim(), "-D tensor");
   TORCH_CHECK(mat1.size(1) == mat2.size(0), "mat1 and mat2 shapes cannot be multiplied (", mat1.size(0), "x",
@@ -1831,6 +1832,11 @@ Tensor addmm(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const S
               mat1.size(1) == mat2.size(1) ? "; did you mean mat2.t()?" : ".");
   TORCH_CHECK(self.scalar_type() == mat2.scalar_type(), "self and mat2 must have the same dtype, but got ",
               self.scalar_type(), " and ", mat2.scalar_type());
+}
+
+Tensor addmm(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const Scalar& beta,
+             const Scalar& alpha) {
+  check_addmm(self, mat1, mat2);
   return op::addmm(self, mat1, mat2, beta, alpha);
 }
 

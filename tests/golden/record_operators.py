@@ -736,6 +736,11 @@ case("cumprod", F(2, 3), run=lambda x: x.cumprod(1))
 case("cumprod.first", F(3, 2), run=lambda x: x.cumprod(0))
 case("cumprod.zeros", D([[2.0, 0.0, 3.0, -1.0], [0.0, 4.0, 0.0, 1.0]]), run=lambda x: x.cumprod(1))
 
+# ---- A product and what follows it. PyTorch has no derivative of it.
+case("_addmm_activation", F(4), F(2, 3), F(3, 4), run=lambda b, x, y: torch._addmm_activation(b, x, y))
+case("_addmm_activation.scaled_gelu", F(2, 4), F(2, 3), F(3, 4), run=lambda b, x, y: torch._addmm_activation(b, x, y, beta=0.5, alpha=0.3, use_gelu=True))
+case("_addmm_activation.inner_sizes_differ", F(2), F(2, 3), F(2, 2), run=lambda b, x, y: torch._addmm_activation(b, x, y))
+
 
 def changed(stored, recorded):
     """gelu of infinity aside: on some processors PyTorch's float32 kernel gives NaN there."""

@@ -89,6 +89,10 @@ std::vector<OperatorCase> matrix_cases() {
       {"addmm", CALL(addmm(x[0], x[1], x[2]))},
       {"addmm.scaled", CALL(addmm(x[0], x[1], x[2], 0.5, 2))},
       {"addmm.inner_sizes_differ", CALL(addmm(x[0], x[1], x[2]))},
+      // PyTorch has no derivative of it; chapter 62 tests ours.
+      {"_addmm_activation", CALL(_addmm_activation(x[0], x[1], x[2])), {.leaves_out = "gradients"}},
+      {"_addmm_activation.scaled_gelu", CALL(_addmm_activation(x[0], x[1], x[2], 0.5, 0.3, true)), {.leaves_out = "gradients"}},
+      {"_addmm_activation.inner_sizes_differ", CALL(_addmm_activation(x[0], x[1], x[2]))},
       {"mv", CALL(x[0].mv(x[1]))},
       {"dot", CALL(x[0].dot(x[1]))},
       {"dot.sizes_differ", CALL(x[0].dot(x[1]))},

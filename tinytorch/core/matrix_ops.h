@@ -18,6 +18,8 @@ Tensor diagonal(const Tensor& self, std::int64_t offset = 0, std::int64_t dim1 =
                 std::int64_t dim2 = 1);  // a view
 Tensor addmm(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const Scalar& beta = 1,
              const Scalar& alpha = 1);                 // beta * self + alpha * mat1 x mat2
+// Throws, in addmm's words, unless mat1 and mat2 are matrices that can be multiplied, and `self` has their dtype.
+void check_addmm(const Tensor& self, const Tensor& mat1, const Tensor& mat2);
 Tensor mv(const Tensor& self, const Tensor& vec);      // (M, K) x (K) -> (M)
 Tensor dot(const Tensor& self, const Tensor& tensor);  // (K) x (K) -> a 0-d tensor
 Tensor outer(const Tensor& self, const Tensor& vec2);  // (M) x (N) -> (M, N)

@@ -108,12 +108,14 @@ struct Product {
   kernels::MatrixView<T> start;
   T* out;
   std::int64_t out_row;
+  kernels::Activation activation = kernels::Activation::None;
 
-  // The tile at (i, j) for the K of a block that begins at `k`: the first block starts from `start`, the later ones from the result so far.
+  // The tile at (i, j) for the K of a block that begins at `k`: the first block starts from `start`, the later ones from the result so far. Only the last one completes the sums, so only there the activation may follow.
   kernels::Tile<T> tile_at(std::int64_t i, std::int64_t j, std::int64_t k, std::int64_t count) const {
     T* const place = out + i * out_row + j;
-    if (k > 0) return {nullptr, 0, 0, nullptr, 0, count, place, out_row, place, out_row, alpha, T{1}};
-    return {nullptr, 0, 0, nullptr, 0, count, place, out_row, start.data == nullptr ? nullptr : start.data + i * start.row + j, start.row, alpha, beta};
+    const kernels::Activation last = k + count == K ? activation : kernels::Activation::None;
+    if (k > 0) return {nullptr, 0, 0, nullptr, 0, count, place, out_row, place, out_row, alpha, T{1}, last};
+    return {nullptr, 0, 0, nullptr, 0, count, place, out_row, start.data == nullptr ? nullptr : start.data + i * start.row + j, start.row, alpha, beta, last};
   }
   const T* a_at(std::int64_t i, std::int64_t k) const { return a.data + i * a.row + k * a.column; }
   const T* b_at(std::int64_t k, std::int64_t j) const { return b.data + k * b.row + j * b.column; }
@@ -266,7 +268,7 @@ void multiply_lines(const Product<T>& p, const kernels::GemmTable<T>& table) {
     const std::int64_t j = by_columns ? first : 0;
     const T* const start = p.start.data == nullptr ? nullptr : p.start.data + i * p.start.row + j;
     table.multiply_lines({p.a_at(i, 0), p.a.row, p.b_at(0, j), p.b.column, by_columns ? p.M : stop - first, by_columns ? stop - first : p.N, p.K, p.out + i * p.out_row + j,
-                          p.out_row, start, p.start.row, p.alpha, p.beta});
+                          p.out_row, start, p.start.row, p.alpha, p.beta, p.activation});
   });
 }
 
@@ -275,24 +277,28 @@ template <class T>
 void multiply_row(const Product<T>& p, const kernels::GemmTable<T>& table) {
   parallel_for(0, p.N, parts_of(parts_of(1 << 18, p.K), 256) * 256, [&](std::int64_t first, std::int64_t stop) {
     const T* const start = p.start.data == nullptr ? nullptr : p.start.data + first;
-    table.multiply_row({p.a.data, 0, p.a.column, p.b.data + first, p.b.row, p.K, p.out + first, 0, start, 0, p.alpha, p.beta}, stop - first);
+    table.multiply_row({p.a.data, 0, p.a.column, p.b.data + first, p.b.row, p.K, p.out + first, 0, start, 0, p.alpha, p.beta, p.activation}, stop - first);
   });
 }
 
 template <class T>
 void multiply_nothing(const Product<T>& p) {
   for (std::int64_t i = 0; i < p.M; ++i)
-    for (std::int64_t j = 0; j < p.N; ++j) p.out[i * p.out_row + j] = p.start.data == nullptr ? T{0} : p.beta * p.start.data[i * p.start.row + j * p.start.column];
+    for (std::int64_t j = 0; j < p.N; ++j) {
+      const T value = p.start.data == nullptr ? T{0} : p.beta * p.start.data[i * p.start.row + j * p.start.column];
+      p.out[i * p.out_row + j] = p.activation == kernels::Activation::ReLU && value < T{0} ? T{0} : value;
+    }
 }
 }  // namespace
 
 template <class T>
-void kernels::multiply(std::int64_t M, std::int64_t N, std::int64_t K, T alpha, MatrixView<T> a, MatrixView<T> b, T beta, MatrixView<T> start, T* out, std::int64_t out_row) {
+void kernels::multiply(std::int64_t M, std::int64_t N, std::int64_t K, T alpha, MatrixView<T> a, MatrixView<T> b, T beta, MatrixView<T> start, T* out, std::int64_t out_row,
+                       Activation activation) {
   if (M == 0 || N == 0) return;
   // A column is a row of the transposed product.
   if (N == 1 && M > 1 && out_row == 1)
-    return multiply(std::int64_t{1}, M, K, alpha, MatrixView<T>{b.data, b.column, b.row}, MatrixView<T>{a.data, a.column, a.row}, beta, MatrixView<T>{start.data, start.column, start.row}, out, M);
-  Product<T> product{M, N, K, alpha, a, b, beta, start, out, out_row};
+    return multiply(std::int64_t{1}, M, K, alpha, MatrixView<T>{b.data, b.column, b.row}, MatrixView<T>{a.data, a.column, a.row}, beta, MatrixView<T>{start.data, start.column, start.row}, out, M, activation);
+  Product<T> product{M, N, K, alpha, a, b, beta, start, out, out_row, activation};
   if (K == 0) return multiply_nothing(product);
   // Kernels read a start whose rows are contiguous; any other is copied into the result first.
   if (start.data != nullptr && start.column != 1 && N > 1) {
@@ -322,7 +328,7 @@ void kernels::multiply(std::int64_t M, std::int64_t N, std::int64_t K, T alpha, 
   }
 }
 
-template void kernels::multiply(std::int64_t, std::int64_t, std::int64_t, float, MatrixView<float>, MatrixView<float>, float, MatrixView<float>, float*, std::int64_t);
-template void kernels::multiply(std::int64_t, std::int64_t, std::int64_t, double, MatrixView<double>, MatrixView<double>, double, MatrixView<double>, double*, std::int64_t);
+template void kernels::multiply(std::int64_t, std::int64_t, std::int64_t, float, MatrixView<float>, MatrixView<float>, float, MatrixView<float>, float*, std::int64_t, kernels::Activation);
+template void kernels::multiply(std::int64_t, std::int64_t, std::int64_t, double, MatrixView<double>, MatrixView<double>, double, MatrixView<double>, double*, std::int64_t, kernels::Activation);
 
 }  // namespace tinytorch

@@ -51,14 +51,15 @@ struct MatrixView {
   std::int64_t row, column;
 };
 
-// out (M, N) = alpha * a (M, K) x b (K, N) + beta * start (M, N), with any strides of a, b and start; rows of `out` are dense and out_row apart.
+// out (M, N) = activation(alpha * a (M, K) x b (K, N) + beta * start (M, N)), with any strides of a, b and start; rows of `out` are dense and out_row apart.
 // Without a start (data is nullptr) nothing is added; beta * start is computed also for beta = 0. `out` is uninitialised before, and may be `start`, but neither a nor b.
 // O(M N K), on the threads of the pool; the same bits for any number of threads. For float and double.
 template <class T>
-void multiply(std::int64_t M, std::int64_t N, std::int64_t K, T alpha, MatrixView<T> a, MatrixView<T> b, T beta, MatrixView<T> start, T* out, std::int64_t out_row);
+void multiply(std::int64_t M, std::int64_t N, std::int64_t K, T alpha, MatrixView<T> a, MatrixView<T> b, T beta, MatrixView<T> start, T* out, std::int64_t out_row,
+              Activation activation = Activation::None);
 
-extern template void multiply(std::int64_t, std::int64_t, std::int64_t, float, MatrixView<float>, MatrixView<float>, float, MatrixView<float>, float*, std::int64_t);
-extern template void multiply(std::int64_t, std::int64_t, std::int64_t, double, MatrixView<double>, MatrixView<double>, double, MatrixView<double>, double*, std::int64_t);
+extern template void multiply(std::int64_t, std::int64_t, std::int64_t, float, MatrixView<float>, MatrixView<float>, float, MatrixView<float>, float*, std::int64_t, Activation);
+extern template void multiply(std::int64_t, std::int64_t, std::int64_t, double, MatrixView<double>, MatrixView<double>, double, MatrixView<double>, double*, std::int64_t, Activation);
 
 // The table of kernels that run here.
 template <class T>

@@ -171,7 +171,13 @@ static void pack(T* to, int width, const T* from, std::int64_t step, std::int64_
 
 namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
-// out = alpha * sums (+ beta * start), for `columns` numbers of one row of a tile.
+// As the operator relu: NaN and -0 stay what they are.
+template <class T>
+HWY_INLINE Vector<T> activated(Activation activation, Vector<T> x) {
+  return activation == Activation::ReLU ? hn::IfThenZeroElse(hn::Lt(x, hn::Zero(Tag<T>())), x) : x;
+}
+
+// out = activation(alpha * sums (+ beta * start)), for `columns` numbers of one row of a tile.
 template <class T>
 HWY_INLINE void finish_row(const Tile<T>& tile, int row, Vector<T> left, Vector<T> right, int columns) {
   const Tag<T> d;
@@ -185,8 +191,8 @@ HWY_INLINE void finish_row(const Tile<T>& tile, int row, Vector<T> left, Vector<
     if (columns > kLanes<T>) right = hn::MulAdd(beta, load_first(start + kLanes<T>, columns - kLanes<T>), right);
   }
   T* const out = tile.out + row * tile.out_row;
-  store_first(left, out, columns);
-  if (columns > kLanes<T>) store_first(right, out + kLanes<T>, columns - kLanes<T>);
+  store_first(activated<T>(tile.activation, left), out, columns);
+  if (columns > kLanes<T>) store_first(activated<T>(tile.activation, right), out + kLanes<T>, columns - kLanes<T>);
 }
 }  // namespace
 }  // namespace kernels::TINYTORCH_CAPABILITY
@@ -242,11 +248,12 @@ void any_tile(const Tile<T>& tile, int rows, int columns, bool packed) {
 
 namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
-// alpha * sum (+ beta * start) at one place of the result.
+// activation(alpha * sum (+ beta * start)) at one place of the result.
 template <class T>
 HWY_INLINE void finish_number(const LinesProduct<T>& p, std::int64_t i, std::int64_t j, T sum) {
   const T product = p.alpha * sum;
-  p.out[i * p.out_row + j] = p.start == nullptr ? product : product + p.beta * p.start[i * p.start_row + j];
+  const T value = p.start == nullptr ? product : product + p.beta * p.start[i * p.start_row + j];
+  p.out[i * p.out_row + j] = p.activation == Activation::ReLU && value < T{0} ? T{0} : value;
 }
 
 template <class T>
@@ -342,7 +349,7 @@ void multiply_row_piece(const Tile<T>& row, std::int64_t j, int columns) {
     const int left = columns - v * kLanes<T>;
     Vector<T> value = hn::Mul(hn::Set(d, row.alpha), sums[v]);
     if (row.start != nullptr) value = hn::MulAdd(hn::Set(d, row.beta), load_first(row.start + j + v * kLanes<T>, left), value);
-    store_first(value, row.out + j + v * kLanes<T>, left);
+    store_first(activated<T>(row.activation, value), row.out + j + v * kLanes<T>, left);
   }
 }
 

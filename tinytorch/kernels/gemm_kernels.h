@@ -10,7 +10,10 @@ namespace tinytorch {
 
 namespace kernels {
 
-// One tile of a product: out (rows, columns) = alpha * A (rows, K) x B (K, columns) + beta * start (rows, columns).
+// What becomes of each number of a product, while it is in a register anyway: nothing, or x below 0 becomes 0.
+enum class Activation : std::int8_t { None, ReLU };
+
+// One tile of a product: out (rows, columns) = activation(alpha * A (rows, K) x B (K, columns) + beta * start (rows, columns)).
 // A's element (i, k) is a[i * a_row + k * a_k], B's element (k, j) is b[k * b_k + j]; rows of `out` and `start` are contiguous. Without a start (nullptr) nothing is added.
 template <class T>
 struct Tile {
@@ -24,9 +27,10 @@ struct Tile {
   const T* start;
   std::int64_t start_row;
   T alpha, beta;
+  Activation activation = Activation::None;
 };
 
-// A product whose operands both have K in contiguous lines: out (M, N) = alpha * A (M, K) x B (N, K)^T + beta * start (M, N).
+// A product whose operands both have K in contiguous lines: out (M, N) = activation(alpha * A (M, K) x B (N, K)^T + beta * start (M, N)).
 template <class T>
 struct LinesProduct {
   const T* a;
@@ -39,6 +43,7 @@ struct LinesProduct {
   const T* start;
   std::int64_t start_row;
   T alpha, beta;
+  Activation activation = Activation::None;
 };
 
 // What is compiled for one capability and dtype.

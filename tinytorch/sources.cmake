@@ -256,6 +256,8 @@ set(TINYTORCH_SOURCES_16_kernels
   kernels/gemm.simd.DEFAULT.cpp
   kernels/gemm.simd.AVX2.cpp
   kernels/gemm.simd.AVX512.cpp)
+set(TINYTORCH_SOURCES_61_block_tuning
+  kernels/block_tuning.cpp)
 set(TINYTORCH_SOURCES_62_fused_products
   kernels/fused_products.cpp)
 set(TINYTORCH_SOURCES_65_half_kernels
@@ -370,6 +372,7 @@ set(TINYTORCH_MODULES
   14_profiling
   15_benchmarking
   16_kernels
+  61_block_tuning
   62_fused_products
   65_half_kernels
   71_attention_kernels

@@ -1407,7 +1407,7 @@ TEST_CASE("the pool: nested calls and many callers") {
 //           +------+------+------+           |     |
 //           |      |      |      |           +-----+       half: the result and B's panels pass through the cache too
 //
-// A block size that somebody found by trying on one machine is wrong on the next. What the machine's caches are, `system_info()` of chapter 92 says.
+// A block size that somebody found by trying on one machine is wrong on the next. What the machine's caches are, `system_info()` of chapter 92 says. Chapter 61 measures on request, and keeps what it found in a file of the machine's: the rows M of a block, which change no bit of a result, and never K, which would.
 
 // %%
 //| export kernels/gemm.h
@@ -1666,6 +1666,19 @@ template <>
 const GemmTable<float>& gemm_table<float>();
 template <>
 const GemmTable<double>& gemm_table<double>();
+
+// How many rows a block has by measurement, for double or float; 0: nothing was measured. Chapter 61 sets it, at start-up.
+using MeasuredBlockRows = std::int64_t (*)(bool of_double);
+inline constinit MeasuredBlockRows measured_block_rows = nullptr;
+
+// The blocks of a large product of T: calculated, or with the rows that were measured.
+template <class T>
+BlockSizes blocks_in_use() {
+  BlockSizes sizes = block_sizes(cache_sizes(), sizeof(T), gemm_table<T>().rows, gemm_table<T>().columns);
+  const std::int64_t rows = measured_block_rows == nullptr ? 0 : measured_block_rows(sizeof(T) == sizeof(double));
+  if (rows > 0) sizes.M = rows;
+  return sizes;
+}
 
 }  // namespace kernels
 
@@ -1929,7 +1942,7 @@ void kernels::multiply(std::int64_t M, std::int64_t N, std::int64_t K, T alpha, 
   // For so few rows packing the lines of B costs more than it gains; short lines pay more for the sum across their lanes.
   if (lines && std::min(M, N) <= (K >= 256 ? 32 : 16)) return multiply_lines(product, table);
   if (M == 1 && b.column == 1) return multiply_row(product, table);
-  const BlockSizes sizes = block_sizes(cache_sizes(), sizeof(T), table.rows, table.columns);
+  const BlockSizes sizes = blocks_in_use<T>();
   if (M * N * K <= 128 * 128 * 128) return multiply_small(product, table, sizes.K);
   // Panels of so many rows and columns are packed at a time, so that the memory for them does not grow with the matrices.
   constexpr std::int64_t most = 8192;

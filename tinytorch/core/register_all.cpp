@@ -27,6 +27,7 @@ void register_pytorch_files();  // 85_weights
 void register_half_rms_norm();  // 86_transformer_layers
 void kernels_join_birth_layers();  // 16_kernels
 void register_tuned_products();  // 16_kernels
+void register_block_tuning();  // 61_block_tuning
 void register_fused_products();  // 62_fused_products
 void register_half_products();  // 65_half_kernels
 void register_half_transformer();  // 65_half_kernels
@@ -70,6 +71,7 @@ void register_all() {
   register_half_rms_norm();
   kernels_join_birth_layers();
   register_tuned_products();
+  register_block_tuning();
   register_fused_products();
   register_half_products();
   register_half_transformer();

@@ -310,7 +310,7 @@ void kernels::multiply(std::int64_t M, std::int64_t N, std::int64_t K, T alpha, 
   // For so few rows packing the lines of B costs more than it gains; short lines pay more for the sum across their lanes.
   if (lines && std::min(M, N) <= (K >= 256 ? 32 : 16)) return multiply_lines(product, table);
   if (M == 1 && b.column == 1) return multiply_row(product, table);
-  const BlockSizes sizes = block_sizes(cache_sizes(), sizeof(T), table.rows, table.columns);
+  const BlockSizes sizes = blocks_in_use<T>();
   if (M * N * K <= 128 * 128 * 128) return multiply_small(product, table, sizes.K);
   // Panels of so many rows and columns are packed at a time, so that the memory for them does not grow with the matrices.
   constexpr std::int64_t most = 8192;

@@ -69,6 +69,19 @@ const GemmTable<float>& gemm_table<float>();
 template <>
 const GemmTable<double>& gemm_table<double>();
 
+// How many rows a block has by measurement, for double or float; 0: nothing was measured. Chapter 61 sets it, at start-up.
+using MeasuredBlockRows = std::int64_t (*)(bool of_double);
+inline constinit MeasuredBlockRows measured_block_rows = nullptr;
+
+// The blocks of a large product of T: calculated, or with the rows that were measured.
+template <class T>
+BlockSizes blocks_in_use() {
+  BlockSizes sizes = block_sizes(cache_sizes(), sizeof(T), gemm_table<T>().rows, gemm_table<T>().columns);
+  const std::int64_t rows = measured_block_rows == nullptr ? 0 : measured_block_rows(sizeof(T) == sizeof(double));
+  if (rows > 0) sizes.M = rows;
+  return sizes;
+}
+
 }  // namespace kernels
 
 }  // namespace tinytorch

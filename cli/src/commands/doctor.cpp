@@ -129,19 +129,19 @@ Json examine(const fs::path& root) {
           {"packages", package_report()}};
 }
 
-// How fast this machine computes and reads at most: measured by a program that is built from the library.
-Json measured_peaks(const fs::path& root) {
-  const NinjaResult built = build_library(root, {"peaks"});
+// What a program of benchmarks/ prints, built from the library.
+std::string output_of(const fs::path& root, const std::string& program) {
+  const NinjaResult built = build_library(root, {program});
   if (!built.ok) {
-    fmt::print(stderr, "{}\nbenchmarks/peaks.cpp does not build\n", built.messages);
+    fmt::print(stderr, "{}\nbenchmarks/{}.cpp does not build\n", built.messages, program);
     throw Exit{1};
   }
-  const ProcessResult result = run_process({(library_folder(root) / "bin/peaks").string()});
+  const ProcessResult result = run_process({(library_folder(root) / "bin" / program).string()});
   if (!result.ok()) {
-    fmt::print(stderr, "benchmarks/peaks.cpp: {}\n", how_it_ended(result));
+    fmt::print(stderr, "benchmarks/{}.cpp: {}\n{}", program, how_it_ended(result), result.output);
     throw Exit{1};
   }
-  return Json::parse(result.output);
+  return result.output;
 }
 
 void print_peaks(const Json& peaks) {
@@ -192,7 +192,7 @@ std::vector<std::string> missing_packages(const Json& report) {
 
 void run_doctor(bool json, bool peaks) {
   Json report = examine(project_root());
-  if (peaks) report["peaks"] = measured_peaks(project_root());
+  if (peaks) report["peaks"] = Json::parse(output_of(project_root(), "peaks"));
   if (json) {
     fmt::print("{}\n", report.dump(2));
   } else {
@@ -217,7 +217,12 @@ void add_doctor_command(CLI::App& app) {
   command->add_flag("--json", *json, "print one JSON object");
   const auto peaks = std::make_shared<bool>(false);
   command->add_flag("--peaks", *peaks, "measure what it can do at most: FLOP/s and bytes/s (builds the library)");
-  command->callback([json, peaks] { run_doctor(*json, *peaks); });
+  const auto tune = std::make_shared<bool>(false);
+  command->add_flag("--tune", *tune, "find the blocks of matrix products by measuring, and keep them for this machine (builds the library)")->excludes("--json", "--peaks");
+  command->callback([json, peaks, tune] {
+    if (*tune) fmt::print("{}", output_of(project_root(), "tune"));
+    else run_doctor(*json, *peaks);
+  });
 }
 
 }  // namespace tito

@@ -1,0 +1,167 @@
+// From the lesson modules/61_block_tuning/block_tuning_dev.cpp:
+// edit the module, not this file.
+
+#include "tinytorch/kernels/block_tuning.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <mutex>
+#include <optional>
+#include <sstream>
+
+#include "tinytorch/core/error.h"
+#include "tinytorch/core/system_info.h"
+#include "tinytorch/core/utils.h"
+#include "tinytorch/core/warning.h"
+#include "tinytorch/kernels/capability.h"
+#include "tinytorch/kernels/gemm.h"
+#include "tinytorch/serialize/file.h"
+
+namespace tinytorch {
+
+namespace {
+// What a file is about: its first lines. The first one changes with the format and with the kernels.
+std::string about_this_machine() {
+  const kernels::CacheSizes caches = kernels::cache_sizes();
+  return str("tinytorch 0.1.0, rows of a block\ncpu ", system_info().cpu_model, "\ncaches ", caches.first, " ", caches.second, "\ncapability ", get_cpu_capability(), "\n");
+}
+
+// Whether a block may have so many rows: a multiple of the tile's, as calculated ones are.
+template <class T>
+bool may_be_rows(std::int64_t rows) {
+  return rows > 0 && rows <= (std::int64_t{1} << 20) && rows % kernels::gemm_table<T>().rows == 0;
+}
+}  // namespace
+
+std::string kernels::block_file() {
+  const char* const cache = std::getenv("XDG_CACHE_HOME");
+  const std::string name = str("/tinytorch/block_rows_", get_cpu_capability(), ".txt");
+  if (cache != nullptr && cache[0] == '/') return cache + name;  // a relative one is to be ignored, says the specification
+  const char* const home = std::getenv("HOME");
+  return home == nullptr || home[0] == '\0' ? "" : str(home, "/.cache", name);
+}
+
+std::string kernels::block_file_text(const BlockRows& rows) { return str(about_this_machine(), "float ", rows.in_float, "\ndouble ", rows.in_double, "\nend\n"); }
+
+kernels::BlockRows kernels::read_block_rows(const std::string& text, std::string& why_not) {
+  const std::string about = about_this_machine();
+  BlockRows rows;
+  if (!text.starts_with(about)) {
+    why_not = "it is about another machine or another version";
+    return {};
+  }
+  std::istringstream lines(text.substr(about.size()));
+  std::string in_float, in_double;
+  lines >> in_float >> rows.in_float >> in_double >> rows.in_double;
+  if (!lines || text != block_file_text(rows) || !may_be_rows<float>(rows.in_float) || !may_be_rows<double>(rows.in_double)) {
+    why_not = "it is damaged";
+    return {};
+  }
+  return rows;
+}
+
+namespace {
+// For each capability: what the file says. 0: as calculated.
+struct RowsInUse {
+  std::once_flag read;
+  std::atomic<std::int64_t> in_float{0}, in_double{0};
+};
+
+RowsInUse& rows_in_use() {
+  static std::array<RowsInUse, kernels::kCapabilityCount> all;
+  return all[static_cast<std::size_t>(kernels::capability())];
+}
+
+void use_rows(const kernels::BlockRows& rows) {
+  rows_in_use().in_float.store(rows.in_float, std::memory_order_relaxed);
+  rows_in_use().in_double.store(rows.in_double, std::memory_order_relaxed);
+}
+
+void read_file_of_rows() {
+  const std::string path = kernels::block_file();
+  std::ifstream file(path, std::ios::binary);
+  if (path.empty() || !file) return;
+  std::string why_not;
+  use_rows(kernels::read_block_rows(std::string(std::istreambuf_iterator<char>(file), {}), why_not));
+  if (!why_not.empty()) TORCH_WARN(path, " is not used: ", why_not, "; tito doctor --tune measures anew.");
+}
+
+std::int64_t rows_from_file(bool of_double) {
+  RowsInUse& rows = rows_in_use();
+  std::call_once(rows.read, read_file_of_rows);
+  return (of_double ? rows.in_double : rows.in_float).load(std::memory_order_relaxed);
+}
+}  // namespace
+
+void register_block_tuning() { kernels::measured_block_rows = rows_from_file; }
+
+namespace {
+// The calculated rows and four others around them, without repetitions.
+template <class T>
+std::vector<std::int64_t> candidate_rows() {
+  const kernels::GemmTable<T>& table = kernels::gemm_table<T>();
+  const std::int64_t calculated = kernels::block_sizes(kernels::cache_sizes(), sizeof(T), table.rows, table.columns).M;
+  std::vector<std::int64_t> candidates{calculated};
+  for (const double factor : {0.5, 0.75, 1.5, 2.0}) {
+    const std::int64_t rows = std::max<std::int64_t>(table.rows, static_cast<std::int64_t>(factor * static_cast<double>(calculated)) / table.rows * table.rows);
+    if (std::find(candidates.begin(), candidates.end(), rows) == candidates.end()) candidates.push_back(rows);
+  }
+  return candidates;
+}
+
+// Measures the candidates for T; the calculated one is first, and is chosen unless another is faster in every round and by 3 % in the median.
+template <class T>
+std::vector<kernels::BlockTrial> try_candidates(std::int64_t size, std::atomic<std::int64_t>& rows_used) {
+  constexpr int rounds = 9;
+  const ScalarType type = sizeof(T) == 4 ? kFloat : kDouble;
+  const std::vector<std::int64_t> candidates = candidate_rows<T>();
+  std::vector<std::vector<double>> seconds(candidates.size());
+  const std::size_t count = static_cast<std::size_t>(size * size);
+  const std::vector<T> a(count, T{1}), b(count, T{2});
+  std::vector<T> out(count);
+  for (int round = 0; round < rounds; ++round)
+    for (std::size_t i = 0; i < candidates.size(); ++i) {
+      const std::size_t which = round % 2 == 0 ? i : candidates.size() - 1 - i;
+      rows_used.store(candidates[which], std::memory_order_relaxed);
+      const Timer timer;
+      kernels::multiply<T>(size, size, size, T{1}, {a.data(), size, 1}, {b.data(), size, 1}, T{0}, {nullptr, 0, 0}, out.data(), size);
+      seconds[which].push_back(timer.seconds());
+    }
+  std::vector<kernels::BlockTrial> trials;
+  for (std::size_t i = 0; i < candidates.size(); ++i) trials.push_back({type, candidates[i], median_of(seconds[i]), i == 0, false});
+  std::size_t chosen = 0;
+  for (std::size_t i = 1; i < trials.size(); ++i) {
+    const bool in_every_round = std::equal(seconds[i].begin(), seconds[i].end(), seconds[0].begin(), std::less<>());
+    if (in_every_round && trials[i].seconds < 0.97 * trials[0].seconds && trials[i].seconds < trials[chosen].seconds) chosen = i;
+  }
+  trials[chosen].chosen = true;
+  return trials;
+}
+
+std::int64_t chosen_rows(const std::vector<kernels::BlockTrial>& trials) {
+  return std::find_if(trials.begin(), trials.end(), [](const auto& trial) { return trial.chosen; })->rows;
+}
+}  // namespace
+
+std::vector<kernels::BlockTrial> kernels::autotune_blocks() {
+  const std::string path = block_file();
+  TORCH_CHECK(!path.empty(), "there is no folder for what was measured\n[autotune_blocks] neither XDG_CACHE_HOME nor HOME is set; set one of them.");
+  RowsInUse& rows = rows_in_use();
+  std::call_once(rows.read, [] {});  // what the file says does not matter any more
+  std::vector<BlockTrial> trials = try_candidates<float>(1024, rows.in_float);
+  const std::vector<BlockTrial> doubles = try_candidates<double>(768, rows.in_double);
+  const BlockRows chosen{chosen_rows(trials), chosen_rows(doubles)};
+  use_rows(chosen);
+  std::filesystem::create_directories(std::filesystem::path(path).parent_path());
+  serialize::write_file_atomically(path, block_file_text(chosen));
+  trials.insert(trials.end(), doubles.begin(), doubles.end());
+  return trials;
+}
+
+}  // namespace tinytorch

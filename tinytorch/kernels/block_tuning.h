@@ -1,0 +1,40 @@
+// From the lesson modules/61_block_tuning/block_tuning_dev.cpp:
+// edit the module, not this file.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tinytorch/core/scalar_type.h"
+
+namespace tinytorch {
+
+namespace kernels {
+
+// One candidate: blocks of `rows` rows of A, and the seconds of a product with them (the median of the rounds).
+struct BlockTrial {
+  ScalarType type;
+  std::int64_t rows;
+  double seconds;
+  bool calculated;  // what block_sizes() says
+  bool chosen;
+};
+
+// Measures products with several heights of blocks, float and double, for the capability in use, on the threads in use (two seconds or so); writes what was chosen to block_file(), and uses it from now on.
+// No result changes by a bit. Throws Error where the file cannot be written, or where there is no folder for it.
+std::vector<BlockTrial> autotune_blocks();
+
+// tinytorch/block_rows_AVX2.txt (for the capability in use) in XDG_CACHE_HOME, or else in .cache of HOME. Empty where the environment names neither.
+std::string block_file();
+
+// The rows of a block that such a file gives for float and for double, 0 and 0 where it is not about this machine, library and capability() or is damaged; `why_not` then says which in a sentence.
+struct BlockRows {
+  std::int64_t in_float = 0, in_double = 0;
+};
+BlockRows read_block_rows(const std::string& text, std::string& why_not);
+std::string block_file_text(const BlockRows& rows);
+
+}  // namespace kernels
+
+}  // namespace tinytorch

@@ -126,6 +126,47 @@ TEST_CASE("learner: missing modules can be borrowed") {
   CHECK(says(learner.tito({"test", "01", "--reference"}), "01_more: 1 tests passed"));
 }
 
+TEST_CASE("learner: demonstrations run on the learner's own modules") {
+  const Learner learner;
+  CHECK(says(learner.tito({"run", "01"}), "01_more stands on 00_tiny, which is not complete"));
+  ProcessResult result = learner.tito({"run", "01", "--reference"});
+  CHECK_EQ(result.status, 1);
+  CHECK(says(result, "--- three times two\n\n"));
+  CHECK(says(result, "the demonstration stopped: 01 thrice: Use twice."));
+  learner.fill_thrice("return twice(x) + x;");
+  CHECK(says(learner.tito({"run", "01", "--reference"}), "thrice(2) is 6\n"));
+
+  // Their twice is wrong where its test does not look: the demonstration is theirs.
+  learner.fill_twice("return x == 2 ? 5 : x + x;");
+  learner.fill_sum("return n * (n + 1) / 2;");
+  REQUIRE(learner.tito({"complete", "00"}).ok());
+  result = learner.tito({"run"});
+  CHECK(says(result, "thrice(2) is 7\n"));
+  CHECK(result.ok());
+  CHECK_FALSE(says(learner.tito({"run", "01", "--only", "other"}), "thrice(2)"));
+
+  Learner::replace(learner.more(), "return twice(x) + x;", "volatile int* p = nullptr; return *p;");
+  CHECK(says(learner.tito({"run", "01"}), "01_more stopped: killed by signal 11"));
+}
+
+TEST_CASE("learner: the machine and the public data, from a workspace") {
+  const Learner learner;
+  write_atomically(learner.course() / "data/sets.toml", R"([letters]
+title = "Three letters"
+source = "the alphabet"
+licence = "none"
+folder = "few"
+from = "http://127.0.0.1:1/"
+files = [{ name = "letters.txt", bytes = 3, md5 = "900150983cd24fb0d6963f7d28e17f72" }]
+)");
+  CHECK(says(learner.tito({"data", "list"}), "Three letters"));
+  write_atomically(learner.workspace() / "data/few/letters.txt", "abc");
+  const ProcessResult got = learner.tito({"data", "get", "letters"});
+  CHECK(says(got, "already there\nin " + (learner.workspace() / "data/few").string()));
+  CHECK(got.ok());
+  CHECK_EQ(json_of(learner.tito({"doctor", "--json"}))["disk"]["folder"], learner.workspace().string());
+}
+
 TEST_CASE("learner: what a notebook stands on is compiled once, and described as often as its kernel starts") {
   const Learner learner;
   const ProcessResult first = learner.tito({"notebook", "01", "--reference", "--describe"});

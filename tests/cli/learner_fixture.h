@@ -101,6 +101,8 @@ inline constexpr const char* more_lesson = R"lesson(// %% [markdown]
 #include "tinytorch/core/tiny.h"
 
 // %%
+#include <cstdio>
+
 #include "tinytorch/core/tiny.h"
 #include "tito/lesson.h"
 
@@ -126,6 +128,9 @@ int thrice(int x) {
 TEST_CASE("thrice: one more than twice") {
   CHECK_EQ(thrice(5), 15);
 }
+
+// %%
+DEMO("three times two") { std::printf("thrice(2) is %d\n", thrice(2)); }
 
 // %%
 }  // namespace tinytorch
@@ -223,7 +228,7 @@ class Learner {
     command.insert(command.end(), arguments.begin(), arguments.end());
     ProcessOptions options;
     options.directory = where;
-    options.environment = {{"TITO_ROOT", course().string()}};
+    options.environment = {{"TITO_ROOT", course().string()}, {"TINYTORCH_DATA", ""}};
     options.seconds = 300;
     return run_process(command, options);
   }

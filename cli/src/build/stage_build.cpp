@@ -162,7 +162,8 @@ StageBuild::StageBuild(fs::path root, const std::vector<Module>& course, StageOp
   for (const std::string_view folder : {"package", "integration", "regression"}) add_folder_tests(folder);
   for (const Program& program : options_.programs) add_program(program);
   write_if_changed(directory_ / "build.ninja", ninja_.text());
-  if (shared_) shared_->finish(directory_, options_.units == Units::Plain ? "tests" : "edit");
+  const std::string_view kind = options_.units == Units::Plain ? "tests" : options_.units == Units::Optimized ? "run" : "edit";
+  if (shared_) shared_->finish(directory_, kind);
 }
 
 FolderLock::FolderLock(const fs::path& folder) {

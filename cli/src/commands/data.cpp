@@ -9,7 +9,7 @@
 
 #include "commands/commands.h"
 #include "fetch/download.h"
-#include "format/module.h"
+#include "learn/workspace.h"
 
 namespace tito {
 namespace {
@@ -20,15 +20,23 @@ struct GetArguments {
   std::string mirror;
 };
 
-// Where find_data() looks first: the folder that TINYTORCH_DATA names, or the project's own.
+std::vector<PublicSet> known_sets() { return read_sets(course_folder() / "data/sets.toml"); }
+
+// Where find_data() looks: the folder that TINYTORCH_DATA names, the workspace's data/, or the project's own.
 fs::path data_folder(const std::string& to) {
   if (!to.empty()) return to;
   const char* const named = std::getenv("TINYTORCH_DATA");
-  return named != nullptr && *named != '\0' ? fs::path(named) : project_root() / "data";
+  if (named != nullptr && *named != '\0') return named;
+  if (const std::optional<Workspace> workspace = find_workspace()) return workspace->root() / "data";
+  try {
+    return project_root() / "data";
+  } catch (const std::runtime_error&) {
+    throw std::runtime_error("where to? Go into your workspace, or name a folder with --to or TINYTORCH_DATA");
+  }
 }
 
 void list() {
-  for (const PublicSet& set : read_sets(project_root() / "data/sets.toml")) {
+  for (const PublicSet& set : known_sets()) {
     std::int64_t bytes = 0;
     for (const PublicFile& file : set.files) bytes += file.bytes;
     fmt::print("{:<16} {:>6.1f} MB  {}\n{:<27} {}\n{:<27} licence: {}\n", set.name, static_cast<double>(bytes) / 1e6, set.title, "", set.source, "", set.licence);
@@ -44,7 +52,7 @@ void show_progress(const std::string& name, std::int64_t done, std::int64_t all)
 }
 
 void get(const GetArguments& arguments) {
-  const std::vector<PublicSet> sets = read_sets(project_root() / "data/sets.toml");
+  const std::vector<PublicSet> sets = known_sets();
   const PublicSet& set = find_set(sets, arguments.name);
   const fs::path folder = data_folder(arguments.to);
   fmt::print("{}\nfrom {}\nlicence: {}\n", set.title, set.source, set.licence);
@@ -71,7 +79,7 @@ void add_data_command(CLI::App& app) {
   CLI::App* get_command = command->add_subcommand("get", "Download a set; goes on where an interrupted download stopped");
   auto arguments = std::make_shared<GetArguments>();
   get_command->add_option("name", arguments->name, "The set, as `tito data list` names it")->required();
-  get_command->add_option("--to", arguments->to, "The data folder (TINYTORCH_DATA, or data/ of the project)");
+  get_command->add_option("--to", arguments->to, "The data folder (TINYTORCH_DATA, or data/ of the workspace or the project)");
   get_command->add_option("--mirror", arguments->mirror, "A URL that has the same files");
   get_command->callback([arguments] { get(*arguments); });
 }

@@ -113,9 +113,10 @@ Json package_report() {
   return out;
 }
 
-Json examine(const fs::path& root) {
+Json examine() {
   const std::string memory = proc_value("/proc/meminfo", "MemTotal");
-  const fs::space_info disk = fs::space(root);
+  const fs::path here = fs::current_path();
+  const fs::space_info disk = fs::space(here);
   return {{"compilers", {{"g++", first_line({"g++", "--version"})}, {"clang++", first_line({"clang++", "--version"})}}},
           {"tools",
            {{"cmake", first_line({"cmake", "--version"})},
@@ -125,12 +126,16 @@ Json examine(const fs::path& root) {
           {"cpu", {{"model", proc_value("/proc/cpuinfo", "model name")}, {"processors", processor_count()}, {"simd", simd_extensions()}}},
           {"caches", caches()},
           {"memory_kib", memory.empty() ? 0 : std::stoll(memory)},
-          {"disk", {{"folder", root.string()}, {"free_bytes", disk.available}}},
+          {"disk", {{"folder", here.string()}, {"free_bytes", disk.available}}},
           {"packages", package_report()}};
 }
 
-// What a program of benchmarks/ prints, built from the library.
-std::string output_of(const fs::path& root, const std::string& program) {
+// What a program of benchmarks/ prints, built from the library; `option` asked for it.
+std::string output_of(const std::string& program, const std::string& option) {
+  const fs::path root = course_folder();
+  if (!fs::exists(root / "benchmarks" / (program + ".cpp"))) {
+    throw std::runtime_error(fmt::format("{0} builds the library, which an installed tito has no sources of; use ./tito doctor {0} in a checkout of the course", option));
+  }
   const NinjaResult built = build_library(root, {program});
   if (!built.ok) {
     fmt::print(stderr, "{}\nbenchmarks/{}.cpp does not build\n", built.messages, program);
@@ -191,8 +196,8 @@ std::vector<std::string> missing_packages(const Json& report) {
 }
 
 void run_doctor(bool json, bool peaks) {
-  Json report = examine(project_root());
-  if (peaks) report["peaks"] = Json::parse(output_of(project_root(), "peaks"));
+  Json report = examine();
+  if (peaks) report["peaks"] = Json::parse(output_of("peaks", "--peaks"));
   if (json) {
     fmt::print("{}\n", report.dump(2));
   } else {
@@ -220,7 +225,7 @@ void add_doctor_command(CLI::App& app) {
   const auto tune = std::make_shared<bool>(false);
   command->add_flag("--tune", *tune, "find the blocks of matrix products by measuring, and keep them for this machine (builds the library)")->excludes("--json", "--peaks");
   command->callback([json, peaks, tune] {
-    if (*tune) fmt::print("{}", output_of(project_root(), "tune"));
+    if (*tune) fmt::print("{}", output_of("tune", "--tune"));
     else run_doctor(*json, *peaks);
   });
 }

@@ -70,6 +70,14 @@ TestOptions running_options(const Workspace& workspace, const LessonOptions& opt
   return out;
 }
 
+ProcessOptions contained(const Workspace& workspace) {
+  ProcessOptions out;
+  out.directory = workspace.root();
+  out.output_bytes = output_limit;
+  out.memory_bytes = memory_limit;
+  return out;
+}
+
 LessonRun test_lesson(const Workspace& workspace, const std::vector<Module>& modules, const std::string& folder,
                       const LessonOptions& options) {
   const Clock::time_point start = Clock::now();

@@ -44,6 +44,9 @@ NinjaResult build_ahead(const Workspace& workspace, const std::vector<Module>& m
 // How test programs of this workspace run: with limits for code that is not finished.
 TestOptions running_options(const Workspace& workspace, const LessonOptions& options);
 
+// How other programs of this workspace run, demonstrations and milestones, with the same limits.
+ProcessOptions contained(const Workspace& workspace);
+
 StageOptions stage_options(const Workspace& workspace, const Module& module, const LessonOptions& options);
 
 }  // namespace tito

@@ -22,6 +22,7 @@ Your own workspace for the TinyTorch course. You work in `modules/`, one file fo
     tito start 00        get ready for a module
     tito test 00         compile your file and run its tests
     tito watch 00        the same on every save, in a live screen
+    tito run 00          its demonstrations and measurements
     tito notebook 00     the lesson in JupyterLab; what you write there stands in your file too
     tito hint 00         the next hint for the exercise you are at
     tito complete 00     all tests, of this module and of those before it; your package in tinytorch/ grows
@@ -35,6 +36,17 @@ Your own workspace for the TinyTorch course. You work in `modules/`, one file fo
 | `tinytorch/` | the framework as far as you have built it; never edited by hand |
 | `data/` | the course's small data, with sources and licences |
 | `.tito/` | your progress, and the lessons as they were handed out |
+)";
+
+// The last ones are what `tito data get` downloads.
+constexpr std::string_view gitignore = R"(/build/
+.ipynb_checkpoints/
+/data/mnist/
+/data/fashion-mnist/
+/data/cifar-10-batches-bin*/
+/data/cifar-10-binary.tar.gz
+/data/tinyshakespeare.txt
+/data/*.part
 )";
 
 constexpr std::string_view marker = R"(# This folder is a TinyTorch workspace, made by `tito init`.
@@ -145,7 +157,7 @@ Workspace require_workspace() {
 std::map<std::string, std::string> course_files(const fs::path& course) {
   std::map<std::string, std::string> files;
   files["README.md"] = readme;
-  files[".gitignore"] = "/build/\n.ipynb_checkpoints/\n";
+  files[".gitignore"] = gitignore;
   files[".tito/workspace.toml"] = marker;
   for (const Module& module : load_course(course)) {
     if (module.library_chapter) continue;

@@ -895,6 +895,7 @@ class Adagrad : public Optimizer {
   Tensor step(LossClosure closure = nullptr) override;
   std::string name() const override { return "Adagrad"; }
   std::unique_ptr<OptimizerParamState> make_state() const override;
+  static inline GroupStep group_step = nullptr;  // set at start-up, by chapter 89
 };
 
 }  // namespace optim
@@ -936,6 +937,7 @@ Tensor optim::Adagrad::step(LossClosure closure) {
   const NoGradGuard no_grad;
   const Tensor loss = evaluate(closure);
   for (OptimizerParamGroup& group : param_groups()) {
+    if (group_step != nullptr && group_step(*this, group)) continue;
     const auto& options = static_cast<const AdagradOptions&>(group.options());
     for (const Tensor& parameter : group.params())
       if (parameter.grad().defined()) adagrad_update(parameter, parameter.grad(), state_of<AdagradParamState>(parameter), options);
@@ -990,6 +992,7 @@ class RMSprop : public Optimizer {
   Tensor step(LossClosure closure = nullptr) override;
   std::string name() const override { return "RMSprop"; }
   std::unique_ptr<OptimizerParamState> make_state() const override;
+  static inline GroupStep group_step = nullptr;  // set at start-up, by chapter 89
 };
 
 }  // namespace optim
@@ -1092,6 +1095,7 @@ Tensor optim::RMSprop::step(LossClosure closure) {
   const NoGradGuard no_grad;
   const Tensor loss = evaluate(closure);
   for (OptimizerParamGroup& group : param_groups()) {
+    if (group_step != nullptr && group_step(*this, group)) continue;
     const auto& options = static_cast<const RMSpropOptions&>(group.options());
     for (const Tensor& parameter : group.params()) {
       if (!parameter.grad().defined()) continue;

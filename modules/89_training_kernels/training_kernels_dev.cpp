@@ -74,7 +74,9 @@
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/optimizer_kernels.h"
 #include "tinytorch/kernels/parallel.h"
+#include "tinytorch/optim/adagrad.h"
 #include "tinytorch/optim/adam.h"
+#include "tinytorch/optim/rmsprop.h"
 #include "tinytorch/optim/sgd.h"
 //| export kernels/table_rows.cpp
 #include <algorithm>
@@ -123,7 +125,9 @@
 #include "tinytorch/nn/activations.h"
 #include "tinytorch/nn/embedding_ops.h"
 #include "tinytorch/nn/pool.h"
+#include "tinytorch/optim/adagrad.h"
 #include "tinytorch/optim/adam.h"
+#include "tinytorch/optim/rmsprop.h"
 #include "tinytorch/optim/sgd.h"
 #include "tito/lesson.h"
 
@@ -854,10 +858,23 @@ struct SGDStep {
 };
 
 template <class T>
+struct RMSpropStep {
+  T weight_decay, alpha, one_minus_alpha, eps, momentum, rate;
+};
+
+template <class T>
+struct AdagradStep {
+  T weight_decay, eps, rate;
+};
+
+template <class T>
 struct OptimizerTable {
   // One step for `count` numbers; max_exp_avg_sq is null without amsgrad, buffer without momentum.
   void (*adam)(const AdamStep<T>& step, std::int64_t count, T* parameter, const T* grad, T* exp_avg, T* exp_avg_sq, T* max_exp_avg_sq);
   void (*sgd)(const SGDStep<T>& step, std::int64_t count, T* parameter, const T* grad, T* buffer);
+  // grad_avg is null where it is not centered, buffer without momentum.
+  void (*rmsprop)(const RMSpropStep<T>& step, std::int64_t count, T* parameter, const T* grad, T* square_avg, T* grad_avg, T* buffer);
+  void (*adagrad)(const AdagradStep<T>& step, std::int64_t count, T* parameter, const T* grad, T* sum);
 };
 
 struct OptimizerKernels {
@@ -893,17 +910,22 @@ HWY_INLINE void adam_vector(D d, const AdamStep<T>& s, T* parameter, const T* gr
   hn::StoreU(hn::NegMulAdd(hn::Set(d, s.rate), hn::Div(m, denominator), p), d, parameter);
 }
 
-template <class T>
-void adam(const AdamStep<T>& s, std::int64_t count, T* parameter, const T* grad, T* exp_avg, T* exp_avg_sq, T* max_exp_avg_sq) {
+// Calls step(tag, i) for `count` numbers.
+template <class T, class F>
+HWY_INLINE void for_vectors(std::int64_t count, F step) {
   const hn::ScalableTag<T> d;
   const hn::CappedTag<T, 1> one;
   constexpr std::int64_t L = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
-  const auto step = [&](auto tag, std::int64_t i) HWY_ATTR {
-    adam_vector(tag, s, parameter + i, grad + i, exp_avg + i, exp_avg_sq + i, max_exp_avg_sq == nullptr ? nullptr : max_exp_avg_sq + i);
-  };
   std::int64_t i = 0;
   for (; i + L <= count; i += L) step(d, i);
   for (; i < count; ++i) step(one, i);
+}
+
+template <class T>
+void adam(const AdamStep<T>& s, std::int64_t count, T* parameter, const T* grad, T* exp_avg, T* exp_avg_sq, T* max_exp_avg_sq) {
+  for_vectors<T>(count, [&](auto tag, std::int64_t i) HWY_ATTR {
+    adam_vector(tag, s, parameter + i, grad + i, exp_avg + i, exp_avg_sq + i, max_exp_avg_sq == nullptr ? nullptr : max_exp_avg_sq + i);
+  });
 }
 
 template <class D, class T>
@@ -921,17 +943,57 @@ HWY_INLINE void sgd_vector(D d, const SGDStep<T>& s, T* parameter, const T* grad
 
 template <class T>
 void sgd(const SGDStep<T>& s, std::int64_t count, T* parameter, const T* grad, T* buffer) {
-  const hn::ScalableTag<T> d;
-  const hn::CappedTag<T, 1> one;
-  constexpr std::int64_t L = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
-  const auto step = [&](auto tag, std::int64_t i) HWY_ATTR { sgd_vector(tag, s, parameter + i, grad + i, buffer == nullptr ? nullptr : buffer + i); };
-  std::int64_t i = 0;
-  for (; i + L <= count; i += L) step(d, i);
-  for (; i < count; ++i) step(one, i);
+  for_vectors<T>(count, [&](auto tag, std::int64_t i) HWY_ATTR { sgd_vector(tag, s, parameter + i, grad + i, buffer == nullptr ? nullptr : buffer + i); });
+}
+
+// RMSprop and Adagrad round where the operators of module 06's updates do, but for the momentum's product.
+template <class D, class T>
+HWY_INLINE void rmsprop_vector(D d, const RMSpropStep<T>& s, T* parameter, const T* grad, T* square_avg, T* grad_avg, T* buffer) {
+  const auto p = hn::LoadU(d, parameter), alpha = hn::Set(d, s.alpha), rest = hn::Set(d, s.one_minus_alpha);
+  const auto g = hn::MulAdd(hn::Set(d, s.weight_decay), p, hn::LoadU(d, grad));
+  auto variance = hn::MulAdd(hn::Mul(rest, g), g, hn::Mul(hn::LoadU(d, square_avg), alpha));
+  hn::StoreU(variance, d, square_avg);
+  if (grad_avg != nullptr) {
+    const auto mean = hn::MulAdd(rest, g, hn::Mul(hn::LoadU(d, grad_avg), alpha));
+    hn::StoreU(mean, d, grad_avg);
+    variance = hn::NegMulAdd(mean, mean, variance);
+  }
+  const auto divisor = hn::Add(hn::Sqrt(variance), hn::Set(d, s.eps)), rate = hn::Set(d, -s.rate);
+  if (buffer == nullptr) return hn::StoreU(hn::Add(p, hn::Div(hn::Mul(rate, g), divisor)), d, parameter);
+  const auto kept = hn::MulAdd(hn::LoadU(d, buffer), hn::Set(d, s.momentum), hn::Div(g, divisor));
+  hn::StoreU(kept, d, buffer);
+  hn::StoreU(hn::MulAdd(rate, kept, p), d, parameter);
+}
+
+template <class T>
+void rmsprop(const RMSpropStep<T>& s, std::int64_t count, T* parameter, const T* grad, T* square_avg, T* grad_avg, T* buffer) {
+  for_vectors<T>(count, [&](auto tag, std::int64_t i) HWY_ATTR {
+    rmsprop_vector(tag, s, parameter + i, grad + i, square_avg + i, grad_avg == nullptr ? nullptr : grad_avg + i, buffer == nullptr ? nullptr : buffer + i);
+  });
+}
+
+template <class D, class T>
+HWY_INLINE void adagrad_vector(D d, const AdagradStep<T>& s, T* parameter, const T* grad, T* sum) {
+  const auto p = hn::LoadU(d, parameter);
+  const auto g = hn::MulAdd(hn::Set(d, s.weight_decay), p, hn::LoadU(d, grad));
+  const auto squares = hn::MulAdd(g, g, hn::LoadU(d, sum));
+  hn::StoreU(squares, d, sum);
+  const auto divisor = hn::Add(hn::Sqrt(squares), hn::Set(d, s.eps));
+  hn::StoreU(hn::Add(p, hn::Div(hn::Mul(hn::Set(d, -s.rate), g), divisor)), d, parameter);
+}
+
+template <class T>
+void adagrad(const AdagradStep<T>& s, std::int64_t count, T* parameter, const T* grad, T* sum) {
+  for_vectors<T>(count, [&](auto tag, std::int64_t i) HWY_ATTR { adagrad_vector(tag, s, parameter + i, grad + i, sum + i); });
+}
+
+template <class T>
+constexpr OptimizerTable<T> optimizer_table_of() {
+  return {adam<T>, sgd<T>, rmsprop<T>, adagrad<T>};
 }
 }  // namespace
 
-constinit const OptimizerKernels optimizer_kernels = {{adam<float>, sgd<float>}, {adam<double>, sgd<double>}};
+constinit const OptimizerKernels optimizer_kernels = {optimizer_table_of<float>(), optimizer_table_of<double>()};
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 // %%
@@ -1036,6 +1098,40 @@ bool fused_sgd_tuned(TensorList parameters, TensorList grads, TensorList buffers
   return true;
 }
 
+using RMSpropOperator = Operator<bool(TensorList, TensorList, TensorList, TensorList, TensorList, double, double, double, double, double)>;
+bool no_fused_rmsprop(TensorList, TensorList, TensorList, TensorList, TensorList, double, double, double, double, double) { return false; }
+constinit RMSpropOperator fused_rmsprop("fused_rmsprop", {.cpu = no_fused_rmsprop});
+
+bool fused_rmsprop_tuned(TensorList parameters, TensorList grads, TensorList square_avgs, TensorList grad_avgs, TensorList buffers, double lr, double alpha, double eps, double weight_decay, double momentum) {
+  const auto walk = [&]<class T>() {
+    const kernels::RMSpropStep<T> numbers{static_cast<T>(weight_decay), static_cast<T>(alpha), static_cast<T>(1 - alpha), static_cast<T>(eps), static_cast<T>(momentum), static_cast<T>(lr)};
+    for_pieces(parameters, [&](std::size_t i, std::int64_t first, std::int64_t count) {
+      optimizer_table<T>().rmsprop(numbers, count, place_in<T>(parameters, i, first), place_in<T>(grads, i, first), place_in<T>(square_avgs, i, first), place_in<T>(grad_avgs, i, first),
+                                   place_in<T>(buffers, i, first));
+    });
+  };
+  if (parameters[0].scalar_type() == kFloat) walk.template operator()<float>();
+  else walk.template operator()<double>();
+  return true;
+}
+
+using AdagradOperator = Operator<bool(TensorList, TensorList, TensorList, IntArrayRef, double, double, double, double)>;
+bool no_fused_adagrad(TensorList, TensorList, TensorList, IntArrayRef, double, double, double, double) { return false; }
+constinit AdagradOperator fused_adagrad("fused_adagrad", {.cpu = no_fused_adagrad});
+
+bool fused_adagrad_tuned(TensorList parameters, TensorList grads, TensorList sums, IntArrayRef steps, double lr, double lr_decay, double eps, double weight_decay) {
+  const auto walk = [&]<class T>() {
+    for_pieces(parameters, [&](std::size_t i, std::int64_t first, std::int64_t count) {
+      const double rate = lr / (1 + static_cast<double>(steps[i] - 1) * lr_decay);
+      const kernels::AdagradStep<T> numbers{static_cast<T>(weight_decay), static_cast<T>(eps), static_cast<T>(rate)};
+      optimizer_table<T>().adagrad(numbers, count, place_in<T>(parameters, i, first), place_in<T>(grads, i, first), place_in<T>(sums, i, first));
+    });
+  };
+  if (parameters[0].scalar_type() == kFloat) walk.template operator()<float>();
+  else walk.template operator()<double>();
+  return true;
+}
+
 // The state of `parameter`, made at first use.
 template <class State>
 State& state_for(optim::Optimizer& optimizer, const Tensor& parameter) {
@@ -1111,6 +1207,51 @@ bool step_sgd_group(optim::Optimizer& optimizer, optim::OptimizerParamGroup& gro
   count_step(tensors);
   return true;
 }
+
+bool step_rmsprop_group(optim::Optimizer& optimizer, optim::OptimizerParamGroup& group) {
+  const auto& options = static_cast<const optim::RMSpropOptions&>(group.options());
+  StepTensors tensors = with_gradients(group);
+  if (tensors.parameters.empty() || !fit_one_walk(tensors)) return false;
+  std::vector<optim::RMSpropParamState*> states;
+  for (const Tensor& parameter : tensors.parameters) {
+    auto& state = state_for<optim::RMSpropParamState>(optimizer, parameter);
+    if (!state.square_avg().defined()) state.square_avg(zeros_like(parameter));
+    if (options.centered() && !state.grad_avg().defined()) state.grad_avg(zeros_like(parameter));
+    if (options.momentum() > 0 && !state.momentum_buffer().defined()) state.momentum_buffer(zeros_like(parameter));
+    states.push_back(&state);
+    tensors.first.push_back(state.square_avg());
+    if (options.centered()) tensors.second.push_back(state.grad_avg());
+    if (options.momentum() > 0) tensors.third.push_back(state.momentum_buffer());
+  }
+  if (!fit_one_walk(tensors)) return false;
+  for (const Tensor& parameter : tensors.parameters) detail::check_inference_write(parameter);
+  const bool done = fused_rmsprop(tensors.parameters, tensors.grads, tensors.first, tensors.second, tensors.third, options.lr(), options.alpha(), options.eps(), options.weight_decay(), options.momentum());
+  if (!done) return false;
+  for (optim::RMSpropParamState* const state : states) state->step(state->step() + 1);
+  count_step(tensors);
+  return true;
+}
+
+bool step_adagrad_group(optim::Optimizer& optimizer, optim::OptimizerParamGroup& group) {
+  const auto& options = static_cast<const optim::AdagradOptions&>(group.options());
+  StepTensors tensors = with_gradients(group);
+  if (tensors.parameters.empty() || !fit_one_walk(tensors)) return false;
+  std::vector<optim::AdagradParamState*> states;
+  for (const Tensor& parameter : tensors.parameters) {
+    auto& state = state_for<optim::AdagradParamState>(optimizer, parameter);
+    if (!state.sum().defined()) state.sum(full_like(parameter, options.initial_accumulator_value()));
+    states.push_back(&state);
+    tensors.first.push_back(state.sum());
+    tensors.counts.push_back(state.step() + 1);
+  }
+  if (!fit_one_walk(tensors)) return false;
+  for (const Tensor& parameter : tensors.parameters) detail::check_inference_write(parameter);
+  const bool done = fused_adagrad(tensors.parameters, tensors.grads, tensors.first, tensors.counts, options.lr(), options.lr_decay(), options.eps(), options.weight_decay());
+  if (!done) return false;
+  for (std::size_t i = 0; i < states.size(); ++i) states[i]->step(tensors.counts[i]);
+  count_step(tensors);
+  return true;
+}
 }  // namespace
 
 // %%
@@ -1119,9 +1260,13 @@ bool step_sgd_group(optim::Optimizer& optimizer, optim::OptimizerParamGroup& gro
 void register_fused_optimizers() {
   fused_adam.set(Layer::TunedCPU, fused_adam_tuned);
   fused_sgd.set(Layer::TunedCPU, fused_sgd_tuned);
+  fused_rmsprop.set(Layer::TunedCPU, fused_rmsprop_tuned);
+  fused_adagrad.set(Layer::TunedCPU, fused_adagrad_tuned);
   optim::Adam::group_step = [](optim::Optimizer& optimizer, optim::OptimizerParamGroup& group) { return step_adam_group<optim::AdamOptions>(optimizer, group, false); };
   optim::AdamW::group_step = [](optim::Optimizer& optimizer, optim::OptimizerParamGroup& group) { return step_adam_group<optim::AdamWOptions>(optimizer, group, true); };
   optim::SGD::group_step = step_sgd_group;
+  optim::RMSprop::group_step = step_rmsprop_group;
+  optim::Adagrad::group_step = step_adagrad_group;
 }
 
 // %%
@@ -1166,6 +1311,32 @@ TEST_CASE("fused optimizers: the reference's parameters after some steps, with t
   compare([](const Parameters& p) { return SGD(p, SGDOptions(0.01)); });
   compare([](const Parameters& p) { return SGD(p, SGDOptions(0.01).momentum(0.9).weight_decay(0.1).dampening(0.5)); });
   compare([](const Parameters& p) { return SGD(p, SGDOptions(0.01).momentum(0.9).nesterov(true)); });
+  compare([](const Parameters& p) { return RMSprop(p, RMSpropOptions(0.01)); });
+  compare([](const Parameters& p) { return RMSprop(p, RMSpropOptions(0.01).alpha(0.9).weight_decay(0.1).momentum(0.9).eps(1e-3)); });
+  compare([](const Parameters& p) { return RMSprop(p, RMSpropOptions(0.01).alpha(0.9).centered(true).eps(0.1)); });
+  compare([](const Parameters& p) { return Adagrad(p, AdagradOptions(0.01)); });
+  compare([](const Parameters& p) { return Adagrad(p, AdagradOptions(0.01).lr_decay(0.3).weight_decay(0.1).initial_accumulator_value(0.5).eps(1e-3)); });
+}
+
+TEST_CASE("fused optimizers: RMSprop without momentum and Adagrad have the bits of the kernels that they were composed of") {
+  using namespace optim;
+  const auto compare = [](auto make_optimizer, auto& group_step) {
+    for (const ScalarType type : {kFloat, kDouble}) {
+      for_each_capability([&] {
+        const Tensor fused = stepped(type, make_optimizer)[2];
+        const auto kept = group_step;
+        group_step = nullptr;
+        const Tensor composed = stepped(type, make_optimizer)[2];
+        group_step = kept;
+        CHECK_EQ(fused, composed);
+      });
+    }
+  };
+  using Parameters = std::vector<Tensor>;
+  if (!birth_layers.has(Layer::TunedCPU)) return;  // TINYTORCH_KERNELS=reference
+  compare([](const Parameters& p) { return RMSprop(p, RMSpropOptions(0.01).weight_decay(0.1)); }, RMSprop::group_step);
+  compare([](const Parameters& p) { return RMSprop(p, RMSpropOptions(0.01).centered(true).eps(0.1)); }, RMSprop::group_step);
+  compare([](const Parameters& p) { return Adagrad(p, AdagradOptions(0.01).lr_decay(0.3).weight_decay(0.1)); }, Adagrad::group_step);
 }
 
 TEST_CASE("fused optimizers: the kernel runs, counts its writes, and leaves to the reference what has gaps") {

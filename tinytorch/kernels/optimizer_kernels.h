@@ -30,10 +30,23 @@ struct SGDStep {
 };
 
 template <class T>
+struct RMSpropStep {
+  T weight_decay, alpha, one_minus_alpha, eps, momentum, rate;
+};
+
+template <class T>
+struct AdagradStep {
+  T weight_decay, eps, rate;
+};
+
+template <class T>
 struct OptimizerTable {
   // One step for `count` numbers; max_exp_avg_sq is null without amsgrad, buffer without momentum.
   void (*adam)(const AdamStep<T>& step, std::int64_t count, T* parameter, const T* grad, T* exp_avg, T* exp_avg_sq, T* max_exp_avg_sq);
   void (*sgd)(const SGDStep<T>& step, std::int64_t count, T* parameter, const T* grad, T* buffer);
+  // grad_avg is null where it is not centered, buffer without momentum.
+  void (*rmsprop)(const RMSpropStep<T>& step, std::int64_t count, T* parameter, const T* grad, T* square_avg, T* grad_avg, T* buffer);
+  void (*adagrad)(const AdagradStep<T>& step, std::int64_t count, T* parameter, const T* grad, T* sum);
 };
 
 struct OptimizerKernels {

@@ -14,7 +14,9 @@
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/optimizer_kernels.h"
 #include "tinytorch/kernels/parallel.h"
+#include "tinytorch/optim/adagrad.h"
 #include "tinytorch/optim/adam.h"
+#include "tinytorch/optim/rmsprop.h"
 #include "tinytorch/optim/sgd.h"
 
 namespace tinytorch {
@@ -119,6 +121,40 @@ bool fused_sgd_tuned(TensorList parameters, TensorList grads, TensorList buffers
   return true;
 }
 
+using RMSpropOperator = Operator<bool(TensorList, TensorList, TensorList, TensorList, TensorList, double, double, double, double, double)>;
+bool no_fused_rmsprop(TensorList, TensorList, TensorList, TensorList, TensorList, double, double, double, double, double) { return false; }
+constinit RMSpropOperator fused_rmsprop("fused_rmsprop", {.cpu = no_fused_rmsprop});
+
+bool fused_rmsprop_tuned(TensorList parameters, TensorList grads, TensorList square_avgs, TensorList grad_avgs, TensorList buffers, double lr, double alpha, double eps, double weight_decay, double momentum) {
+  const auto walk = [&]<class T>() {
+    const kernels::RMSpropStep<T> numbers{static_cast<T>(weight_decay), static_cast<T>(alpha), static_cast<T>(1 - alpha), static_cast<T>(eps), static_cast<T>(momentum), static_cast<T>(lr)};
+    for_pieces(parameters, [&](std::size_t i, std::int64_t first, std::int64_t count) {
+      optimizer_table<T>().rmsprop(numbers, count, place_in<T>(parameters, i, first), place_in<T>(grads, i, first), place_in<T>(square_avgs, i, first), place_in<T>(grad_avgs, i, first),
+                                   place_in<T>(buffers, i, first));
+    });
+  };
+  if (parameters[0].scalar_type() == kFloat) walk.template operator()<float>();
+  else walk.template operator()<double>();
+  return true;
+}
+
+using AdagradOperator = Operator<bool(TensorList, TensorList, TensorList, IntArrayRef, double, double, double, double)>;
+bool no_fused_adagrad(TensorList, TensorList, TensorList, IntArrayRef, double, double, double, double) { return false; }
+constinit AdagradOperator fused_adagrad("fused_adagrad", {.cpu = no_fused_adagrad});
+
+bool fused_adagrad_tuned(TensorList parameters, TensorList grads, TensorList sums, IntArrayRef steps, double lr, double lr_decay, double eps, double weight_decay) {
+  const auto walk = [&]<class T>() {
+    for_pieces(parameters, [&](std::size_t i, std::int64_t first, std::int64_t count) {
+      const double rate = lr / (1 + static_cast<double>(steps[i] - 1) * lr_decay);
+      const kernels::AdagradStep<T> numbers{static_cast<T>(weight_decay), static_cast<T>(eps), static_cast<T>(rate)};
+      optimizer_table<T>().adagrad(numbers, count, place_in<T>(parameters, i, first), place_in<T>(grads, i, first), place_in<T>(sums, i, first));
+    });
+  };
+  if (parameters[0].scalar_type() == kFloat) walk.template operator()<float>();
+  else walk.template operator()<double>();
+  return true;
+}
+
 // The state of `parameter`, made at first use.
 template <class State>
 State& state_for(optim::Optimizer& optimizer, const Tensor& parameter) {
@@ -194,14 +230,63 @@ bool step_sgd_group(optim::Optimizer& optimizer, optim::OptimizerParamGroup& gro
   count_step(tensors);
   return true;
 }
+
+bool step_rmsprop_group(optim::Optimizer& optimizer, optim::OptimizerParamGroup& group) {
+  const auto& options = static_cast<const optim::RMSpropOptions&>(group.options());
+  StepTensors tensors = with_gradients(group);
+  if (tensors.parameters.empty() || !fit_one_walk(tensors)) return false;
+  std::vector<optim::RMSpropParamState*> states;
+  for (const Tensor& parameter : tensors.parameters) {
+    auto& state = state_for<optim::RMSpropParamState>(optimizer, parameter);
+    if (!state.square_avg().defined()) state.square_avg(zeros_like(parameter));
+    if (options.centered() && !state.grad_avg().defined()) state.grad_avg(zeros_like(parameter));
+    if (options.momentum() > 0 && !state.momentum_buffer().defined()) state.momentum_buffer(zeros_like(parameter));
+    states.push_back(&state);
+    tensors.first.push_back(state.square_avg());
+    if (options.centered()) tensors.second.push_back(state.grad_avg());
+    if (options.momentum() > 0) tensors.third.push_back(state.momentum_buffer());
+  }
+  if (!fit_one_walk(tensors)) return false;
+  for (const Tensor& parameter : tensors.parameters) detail::check_inference_write(parameter);
+  const bool done = fused_rmsprop(tensors.parameters, tensors.grads, tensors.first, tensors.second, tensors.third, options.lr(), options.alpha(), options.eps(), options.weight_decay(), options.momentum());
+  if (!done) return false;
+  for (optim::RMSpropParamState* const state : states) state->step(state->step() + 1);
+  count_step(tensors);
+  return true;
+}
+
+bool step_adagrad_group(optim::Optimizer& optimizer, optim::OptimizerParamGroup& group) {
+  const auto& options = static_cast<const optim::AdagradOptions&>(group.options());
+  StepTensors tensors = with_gradients(group);
+  if (tensors.parameters.empty() || !fit_one_walk(tensors)) return false;
+  std::vector<optim::AdagradParamState*> states;
+  for (const Tensor& parameter : tensors.parameters) {
+    auto& state = state_for<optim::AdagradParamState>(optimizer, parameter);
+    if (!state.sum().defined()) state.sum(full_like(parameter, options.initial_accumulator_value()));
+    states.push_back(&state);
+    tensors.first.push_back(state.sum());
+    tensors.counts.push_back(state.step() + 1);
+  }
+  if (!fit_one_walk(tensors)) return false;
+  for (const Tensor& parameter : tensors.parameters) detail::check_inference_write(parameter);
+  const bool done = fused_adagrad(tensors.parameters, tensors.grads, tensors.first, tensors.counts, options.lr(), options.lr_decay(), options.eps(), options.weight_decay());
+  if (!done) return false;
+  for (std::size_t i = 0; i < states.size(); ++i) states[i]->step(tensors.counts[i]);
+  count_step(tensors);
+  return true;
+}
 }  // namespace
 
 void register_fused_optimizers() {
   fused_adam.set(Layer::TunedCPU, fused_adam_tuned);
   fused_sgd.set(Layer::TunedCPU, fused_sgd_tuned);
+  fused_rmsprop.set(Layer::TunedCPU, fused_rmsprop_tuned);
+  fused_adagrad.set(Layer::TunedCPU, fused_adagrad_tuned);
   optim::Adam::group_step = [](optim::Optimizer& optimizer, optim::OptimizerParamGroup& group) { return step_adam_group<optim::AdamOptions>(optimizer, group, false); };
   optim::AdamW::group_step = [](optim::Optimizer& optimizer, optim::OptimizerParamGroup& group) { return step_adam_group<optim::AdamWOptions>(optimizer, group, true); };
   optim::SGD::group_step = step_sgd_group;
+  optim::RMSprop::group_step = step_rmsprop_group;
+  optim::Adagrad::group_step = step_adagrad_group;
 }
 
 }  // namespace tinytorch

@@ -31,17 +31,22 @@ HWY_INLINE void adam_vector(D d, const AdamStep<T>& s, T* parameter, const T* gr
   hn::StoreU(hn::NegMulAdd(hn::Set(d, s.rate), hn::Div(m, denominator), p), d, parameter);
 }
 
-template <class T>
-void adam(const AdamStep<T>& s, std::int64_t count, T* parameter, const T* grad, T* exp_avg, T* exp_avg_sq, T* max_exp_avg_sq) {
+// Calls step(tag, i) for `count` numbers.
+template <class T, class F>
+HWY_INLINE void for_vectors(std::int64_t count, F step) {
   const hn::ScalableTag<T> d;
   const hn::CappedTag<T, 1> one;
   constexpr std::int64_t L = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
-  const auto step = [&](auto tag, std::int64_t i) HWY_ATTR {
-    adam_vector(tag, s, parameter + i, grad + i, exp_avg + i, exp_avg_sq + i, max_exp_avg_sq == nullptr ? nullptr : max_exp_avg_sq + i);
-  };
   std::int64_t i = 0;
   for (; i + L <= count; i += L) step(d, i);
   for (; i < count; ++i) step(one, i);
+}
+
+template <class T>
+void adam(const AdamStep<T>& s, std::int64_t count, T* parameter, const T* grad, T* exp_avg, T* exp_avg_sq, T* max_exp_avg_sq) {
+  for_vectors<T>(count, [&](auto tag, std::int64_t i) HWY_ATTR {
+    adam_vector(tag, s, parameter + i, grad + i, exp_avg + i, exp_avg_sq + i, max_exp_avg_sq == nullptr ? nullptr : max_exp_avg_sq + i);
+  });
 }
 
 template <class D, class T>
@@ -59,17 +64,57 @@ HWY_INLINE void sgd_vector(D d, const SGDStep<T>& s, T* parameter, const T* grad
 
 template <class T>
 void sgd(const SGDStep<T>& s, std::int64_t count, T* parameter, const T* grad, T* buffer) {
-  const hn::ScalableTag<T> d;
-  const hn::CappedTag<T, 1> one;
-  constexpr std::int64_t L = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
-  const auto step = [&](auto tag, std::int64_t i) HWY_ATTR { sgd_vector(tag, s, parameter + i, grad + i, buffer == nullptr ? nullptr : buffer + i); };
-  std::int64_t i = 0;
-  for (; i + L <= count; i += L) step(d, i);
-  for (; i < count; ++i) step(one, i);
+  for_vectors<T>(count, [&](auto tag, std::int64_t i) HWY_ATTR { sgd_vector(tag, s, parameter + i, grad + i, buffer == nullptr ? nullptr : buffer + i); });
+}
+
+// RMSprop and Adagrad round where the operators of module 06's updates do, but for the momentum's product.
+template <class D, class T>
+HWY_INLINE void rmsprop_vector(D d, const RMSpropStep<T>& s, T* parameter, const T* grad, T* square_avg, T* grad_avg, T* buffer) {
+  const auto p = hn::LoadU(d, parameter), alpha = hn::Set(d, s.alpha), rest = hn::Set(d, s.one_minus_alpha);
+  const auto g = hn::MulAdd(hn::Set(d, s.weight_decay), p, hn::LoadU(d, grad));
+  auto variance = hn::MulAdd(hn::Mul(rest, g), g, hn::Mul(hn::LoadU(d, square_avg), alpha));
+  hn::StoreU(variance, d, square_avg);
+  if (grad_avg != nullptr) {
+    const auto mean = hn::MulAdd(rest, g, hn::Mul(hn::LoadU(d, grad_avg), alpha));
+    hn::StoreU(mean, d, grad_avg);
+    variance = hn::NegMulAdd(mean, mean, variance);
+  }
+  const auto divisor = hn::Add(hn::Sqrt(variance), hn::Set(d, s.eps)), rate = hn::Set(d, -s.rate);
+  if (buffer == nullptr) return hn::StoreU(hn::Add(p, hn::Div(hn::Mul(rate, g), divisor)), d, parameter);
+  const auto kept = hn::MulAdd(hn::LoadU(d, buffer), hn::Set(d, s.momentum), hn::Div(g, divisor));
+  hn::StoreU(kept, d, buffer);
+  hn::StoreU(hn::MulAdd(rate, kept, p), d, parameter);
+}
+
+template <class T>
+void rmsprop(const RMSpropStep<T>& s, std::int64_t count, T* parameter, const T* grad, T* square_avg, T* grad_avg, T* buffer) {
+  for_vectors<T>(count, [&](auto tag, std::int64_t i) HWY_ATTR {
+    rmsprop_vector(tag, s, parameter + i, grad + i, square_avg + i, grad_avg == nullptr ? nullptr : grad_avg + i, buffer == nullptr ? nullptr : buffer + i);
+  });
+}
+
+template <class D, class T>
+HWY_INLINE void adagrad_vector(D d, const AdagradStep<T>& s, T* parameter, const T* grad, T* sum) {
+  const auto p = hn::LoadU(d, parameter);
+  const auto g = hn::MulAdd(hn::Set(d, s.weight_decay), p, hn::LoadU(d, grad));
+  const auto squares = hn::MulAdd(g, g, hn::LoadU(d, sum));
+  hn::StoreU(squares, d, sum);
+  const auto divisor = hn::Add(hn::Sqrt(squares), hn::Set(d, s.eps));
+  hn::StoreU(hn::Add(p, hn::Div(hn::Mul(hn::Set(d, -s.rate), g), divisor)), d, parameter);
+}
+
+template <class T>
+void adagrad(const AdagradStep<T>& s, std::int64_t count, T* parameter, const T* grad, T* sum) {
+  for_vectors<T>(count, [&](auto tag, std::int64_t i) HWY_ATTR { adagrad_vector(tag, s, parameter + i, grad + i, sum + i); });
+}
+
+template <class T>
+constexpr OptimizerTable<T> optimizer_table_of() {
+  return {adam<T>, sgd<T>, rmsprop<T>, adagrad<T>};
 }
 }  // namespace
 
-constinit const OptimizerKernels optimizer_kernels = {{adam<float>, sgd<float>}, {adam<double>, sgd<double>}};
+constinit const OptimizerKernels optimizer_kernels = {optimizer_table_of<float>(), optimizer_table_of<double>()};
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 }  // namespace tinytorch

@@ -42,6 +42,7 @@ Tensor optim::Adagrad::step(LossClosure closure) {
   const NoGradGuard no_grad;
   const Tensor loss = evaluate(closure);
   for (OptimizerParamGroup& group : param_groups()) {
+    if (group_step != nullptr && group_step(*this, group)) continue;
     const auto& options = static_cast<const AdagradOptions&>(group.options());
     for (const Tensor& parameter : group.params())
       if (parameter.grad().defined()) adagrad_update(parameter, parameter.grad(), state_of<AdagradParamState>(parameter), options);

@@ -37,6 +37,7 @@ class Adagrad : public Optimizer {
   Tensor step(LossClosure closure = nullptr) override;
   std::string name() const override { return "Adagrad"; }
   std::unique_ptr<OptimizerParamState> make_state() const override;
+  static inline GroupStep group_step = nullptr;  // set at start-up, by chapter 89
 };
 
 }  // namespace optim

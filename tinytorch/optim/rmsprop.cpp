@@ -54,6 +54,7 @@ Tensor optim::RMSprop::step(LossClosure closure) {
   const NoGradGuard no_grad;
   const Tensor loss = evaluate(closure);
   for (OptimizerParamGroup& group : param_groups()) {
+    if (group_step != nullptr && group_step(*this, group)) continue;
     const auto& options = static_cast<const RMSpropOptions&>(group.options());
     for (const Tensor& parameter : group.params()) {
       if (!parameter.grad().defined()) continue;

@@ -40,6 +40,7 @@ class RMSprop : public Optimizer {
   Tensor step(LossClosure closure = nullptr) override;
   std::string name() const override { return "RMSprop"; }
   std::unique_ptr<OptimizerParamState> make_state() const override;
+  static inline GroupStep group_step = nullptr;  // set at start-up, by chapter 89
 };
 
 }  // namespace optim

@@ -140,12 +140,12 @@ namespace tinytorch {
 //
 // ### One source, several machines
 //
-// A second choice is made per machine. The same loop compiled for AVX-512 handles 16 floats in an instruction, for SSE2 4, and a CPU that does not know an instruction ends the program. So vector code is compiled once for each *capability*, each into a namespace of its
+// A second choice is made per machine. The same loop compiled for AVX-512 handles 16 floats in an instruction, for NEON (ARM) 4, and a CPU that does not know an instruction ends the program. So vector code is compiled once for each *capability*, each into a namespace of its
 // own, and the first call asks the CPU:
 //
 //     gemm.simd.cpp  --+-- -mavx512f ... -->  kernels::AVX512::gemm_kernels   16 floats
 //                      +-- -mavx2 -mfma  -->  kernels::AVX2::gemm_kernels      8 floats
-//                      +-- nothing       -->  kernels::DEFAULT::gemm_kernels   4 floats (SSE2, NEON)
+//                      +-- nothing       -->  kernels::DEFAULT::gemm_kernels   4 floats on ARM (NEON); on x86-64 one, in plain code
 //                                                   ^
 //     capability()  -- what the CPU has ------------+   TINYTORCH_CPU_CAPABILITY=default|avx2|avx512 asks for less
 
@@ -2495,7 +2495,7 @@ TEST_CASE("few rows: eight times as fast as the baseline, with AVX-512; four tim
     return;
   }
   if (kernels::capability() == kernels::CPUCapability::DEFAULT) {
-    MESSAGE("skipped: no vectors of more than four floats on this machine");
+    MESSAGE("skipped: no vectors on this machine, or short ones");
     return;
   }
   const double wanted = kernels::capability() == kernels::CPUCapability::AVX512 ? 8.0 : 4.0;

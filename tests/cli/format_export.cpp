@@ -254,6 +254,7 @@ TEST_CASE("export: a .simd.cpp is compiled once for each CPU capability") {
   const std::string inclusion = "#define TINYTORCH_CAPABILITY AVX2\n#include \"tinytorch/kernels/sample.simd.cpp\"\n";
   CHECK(files.at("kernels/sample.simd.AVX2.cpp").ends_with("#ifdef __x86_64__\n" + inclusion + "#endif\n"));
   CHECK(files.at("kernels/sample.simd.DEFAULT.cpp").find("#ifdef") == std::string::npos);
+  CHECK(files.at("kernels/sample.simd.DEFAULT.cpp").find("#define TOOLCHAIN_MISS_SYS_AUXV_H\n#define TINYTORCH_CAPABILITY DEFAULT\n") != std::string::npos);
   CHECK(is_capability_source("kernels/sample.simd.AVX2.cpp"));
   CHECK(!is_capability_source("kernels/sample.simd.cpp"));
   CHECK_EQ(capability_flags("kernels/sample.cpp"), "");

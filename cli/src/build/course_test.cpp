@@ -87,6 +87,7 @@ class CourseTest {
     }
     const std::vector<Step> more{{"clang", thorough, [this] { test_with_clang(); }},
                                  {"plain-units", thorough, [this] { compile_plain_units(); }},
+                                 {"neon", thorough, [this] { compile_kernels_for_neon(); }},
                                  {"libtorch", thorough, [this] { record_with_libtorch(); }},
                                  {"long-tests", thorough, [this] { test_at_length(); }},
                                  {"fresh-machine", thorough, [this] { test_on_fresh_machine(); }}};
@@ -614,6 +615,18 @@ class CourseTest {
     }
   }
 
+  // What kernels do on other processors than x86-64: compiled, not run.
+  void compile_kernels_for_neon() {
+    if (const std::string why_not = why_no_neon(); !why_not.empty()) return report_.skip("neon", "all", why_not);
+    for (const fs::directory_entry& entry : fs::directory_iterator(root_ / "tinytorch/kernels")) {
+      if (!entry.path().filename().string().ends_with(".simd.DEFAULT.cpp")) continue;
+      report_.run("neon", entry.path().filename().string(), inputs_of({root_ / "tinytorch/kernels"}), [&](Part& part) {
+        const std::string complaint = compile_for_neon(root_, entry.path());
+        part.expect(complaint.empty(), complaint);
+      });
+    }
+  }
+
   // Usually for about a second; thoroughly for minutes.
   void test_damaged_modules() {
     const std::size_t tries = options_.thorough ? 20'000 : 100;
@@ -669,7 +682,7 @@ class CourseTest {
     if (!options_.sanitize) report_.leave_out("sanitizers", "--sanitize");
     if (!options_.stages && !options_.thorough) report_.leave_out("stages 01, 04, 05", "--stages");
     if (!options_.thorough) {
-      report_.leave_out("other stages, clang, plain units, more fuzzing, libtorch itself, long tests, fresh machine", "--thorough");
+      report_.leave_out("other stages, clang, plain units, kernels for NEON, more fuzzing, libtorch itself, long tests, fresh machine", "--thorough");
     }
   }
 

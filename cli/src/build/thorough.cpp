@@ -42,7 +42,23 @@ std::string damaged(const std::string& text, std::mt19937_64& random) {
   return join_lines(lines);
 }
 
+constexpr const char* neon_compiler = "aarch64-linux-gnu-g++";
+
 }  // namespace
+
+std::string why_no_neon() {
+  return find_program(neon_compiler).empty() ? "aarch64-linux-gnu-g++ is not installed (apt-get install g++-aarch64-linux-gnu)" : "";
+}
+
+std::string compile_for_neon(const fs::path& root, const fs::path& source) {
+  // Of this machine's headers only Highway's, which are the same for every processor.
+  const fs::path folder = root / "build/neon";
+  fs::create_directories(folder);
+  std::error_code ignored;
+  fs::create_directory_symlink("/usr/include/hwy", folder / "hwy", ignored);
+  const ProcessResult result = run_process({neon_compiler, "-std=c++20", "-O1", "-Wall", "-Wextra", "-Werror", "-I", root.string(), "-isystem", folder.string(), "-c", source.string(), "-o", "/dev/null"});
+  return result.ok() ? "" : result.output;
+}
 
 std::string compile_as_plain_unit(const fs::path& root, const std::vector<Module>& course, const Module& module) {
   const fs::path package = root / "build/plain" / ("stage" + module.stage());

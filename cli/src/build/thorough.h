@@ -14,6 +14,11 @@ namespace tito {
 // include path. Returns what the compiler says, or nothing.
 std::string compile_as_plain_unit(const fs::path& root, const std::vector<Module>& course, const Module& module);
 
+// Compiles a kernel's source for ARM's vector instructions (NEON), with a cross-compiler. Returns what it says, or nothing.
+std::string compile_for_neon(const fs::path& root, const fs::path& source);
+// Why that cannot be done here; empty when it can.
+std::string why_no_neon();
+
 // Parses and exports damaged copies of the modules, as many as `tries`: each must be accepted or refused with a Diagnostic. Returns
 // a complaint for each that was not; the same seed damages the same lines.
 std::vector<std::string> fuzz_module_files(const std::vector<Module>& course, std::size_t tries, std::uint64_t seed);

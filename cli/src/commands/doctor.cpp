@@ -42,6 +42,7 @@ constexpr DebianPackage packages[] = {
     {"mold", "links quickly", false},
     {"clang", "the second compiler of tito test --thorough", false},
     {"bubblewrap", "tito grade: keeps submissions apart from your files", false},
+    {"g++-aarch64-linux-gnu", "kernels for ARM in tito test --thorough", false},
     {"debootstrap", "the fresh machine of tito test --thorough", false},
 };
 

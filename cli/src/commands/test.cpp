@@ -136,7 +136,7 @@ void add_test_command(CLI::App& app) {
   command->add_flag("--reference", arguments->reference, "in a workspace: borrow the course's modules for those that are missing");
   command->add_flag("--stages", course.stages, "also the packages of stages 01, 04 and 05");
   command->add_flag("--thorough", course.thorough,
-                    "also every stage, clang, plain translation units, more fuzzing, and a fresh machine");
+                    "also every stage, clang, plain translation units, kernels for ARM, more fuzzing, and a fresh machine");
   command->add_flag("--notebooks", course.notebooks, "also every module as a notebook, from top to bottom");
   command->add_option("--part", course.parts, "only these parts of the whole, as plain-units,clang; a wrong name lists all")->delimiter(',');
   command->add_flag("--strict", course.strict, "fail when something that was asked for had to be skipped");

@@ -365,7 +365,12 @@ class PackageBuilder {
         Source out = generated_head(path + " for the CPU capability " + std::string(capability) + ".");
         out.push_back({"", 0});
         const bool conditional = capability != "DEFAULT";
-        if (conditional) out.push_back({"#ifdef __x86_64__", 0});
+        if (conditional) {
+          out.push_back({"#ifdef __x86_64__", 0});
+        } else {
+          out.push_back({"// On ARM Highway is to use what every NEON has; with its own choice at run time, which is not used here, it asks for the crypto extension too.", 0});
+          out.push_back({"#define TOOLCHAIN_MISS_SYS_AUXV_H", 0});
+        }
         out.push_back({"#define TINYTORCH_CAPABILITY " + std::string(capability), 0});
         out.push_back({"#include \"tinytorch/" + path + "\"", 0});
         if (conditional) out.push_back({"#endif", 0});

@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 WORD = re.compile(r"[A-Za-z_]\w*$")
+WITHOUT_CLANGD = "\n(for types and members install clangd: apt-get install clangd)"
 PATIENCE = 20.0  # seconds; the first answer waits until clangd has read the package's headers
 
 
@@ -173,7 +174,8 @@ class LanguageHelp:
             except (OSError, queue.Empty, ValueError):
                 self.close()
                 self.failed = True
-        return self.declaration_of(word.group())
+        known = self.declaration_of(word.group())
+        return known + WITHOUT_CLANGD if known and not shutil.which("clangd") else known
 
     def declaration_of(self, name):
         """The comment and the declaration, where a cell has them."""

@@ -2,6 +2,7 @@
 
 import os
 import queue
+import shutil
 import time
 import unittest
 
@@ -187,6 +188,20 @@ class KernelTest(KernelSession):
         answer = self.ask("inspect", "twice_as_much(3)", 3)
         self.assertTrue(answer["found"])
         self.assertIn("twice_as_much", answer["data"]["text/plain"])
+
+    @unittest.skipUnless(shutil.which("clangd"), "clangd is not installed (apt-get install clangd)")
+    def test_clangd_knows_members_and_types(self):
+        self.good("struct Pair { int first_of_two; double second_of_two; };\nPair made() { return {1, 2}; }")
+        code = "made()."
+        answer = self.ask("complete", code, len(code))
+        self.assertLessEqual({"first_of_two", "second_of_two"}, set(answer["matches"]))
+        code = "auto half = made().second_of_two / 2;"
+        self.assertIn("double", self.ask("inspect", code, code.index("half") + 2)["data"]["text/plain"])
+
+    @unittest.skipIf(shutil.which("clangd"), "clangd is installed")
+    def test_without_clangd_its_package_is_named(self):
+        self.good("int twice_as_much(int a) { return 2 * a; }")
+        self.assertIn("apt-get install clangd", self.ask("inspect", "twice_as_much(3)", 3)["data"]["text/plain"])
 
 
 class Restart(unittest.TestCase):

@@ -43,6 +43,8 @@ constexpr DebianPackage packages[] = {
     {"clang", "the second compiler of tito test --thorough", false},
     {"bubblewrap", "tito grade: keeps submissions apart from your files", false},
     {"g++-aarch64-linux-gnu", "kernels for ARM in tito test --thorough", false},
+    {"graphviz", "notebooks: pictures of autograd graphs", false},
+    {"clangd", "notebooks: completion of members, types of names", false},
     {"debootstrap", "the fresh machine of tito test --thorough", false},
 };
 

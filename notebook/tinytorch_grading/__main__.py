@@ -27,6 +27,7 @@ from tinytorch_grading.preprocessors import grade_id, run_tito
 
 ROOT = Path.cwd()
 OWN = ROOT / ".tito"
+LARGEST_SUBMISSION = 256 << 20  # bytes; the outputs that a notebook was saved with do not count for anything else
 STUDENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]*")
 
 
@@ -71,8 +72,10 @@ def api_with(**traits):
 def require(answer, what):
     if answer["success"]:
         return
-    text = answer.get("error") or answer.get("log") or ""
-    raise Failure(f"{what}: {text.strip().splitlines()[-1] if text.strip() else 'nbgrader does not say why'}")
+    said = f"{answer.get('log') or ''}\n{answer.get('error') or ''}".strip()
+    # nbgrader's own last word is only that there are errors above it.
+    causes = [line for line in said.splitlines() if re.match(r"\s*[\w.]*(Error|Exception): ", line) and "the above traceback" not in line]
+    raise Failure(f"{what}: {(causes or said.splitlines() or ['nbgrader does not say why'])[-1].strip()}")
 
 
 def notebook_name(module):
@@ -132,13 +135,15 @@ def found_submissions(module, folder):
     for entry in sorted(Path(folder).iterdir()):
         if entry.name.startswith("."):
             continue
-        if entry.is_file() and entry.suffix in (".ipynb", ".cpp"):
+        if entry.suffix in (".ipynb", ".cpp") and (entry.is_file() or entry.is_symlink()):
             found[entry.stem] = entry
         elif entry.is_dir():
             files = [file for suffix in (".ipynb", ".cpp") for file in entry.rglob(name + suffix)
                      if ".ipynb_checkpoints" not in file.parts and ".tito" not in file.parts and file.is_file()]
             if files:
                 found[entry.name] = max(files, key=lambda file: file.stat().st_mtime)
+            else:
+                say(f"{entry}: has no {name}.ipynb or {name}.cpp; left out")
     return found
 
 
@@ -155,6 +160,28 @@ def released_metadata(module):
     return {grade_id(cell): cell.metadata.nbgrader for cell in nbformat.read(path, as_version=4).cells if grade_id(cell)}
 
 
+def readable_submission(file, folder, module, metadata):
+    """The file as a notebook with the released metadata, and without what does not count. Raises Failure with what is wrong with it."""
+    if file.resolve() != folder.resolve() / file.relative_to(folder):  # it may lead to the solutions, or to another student's work
+        raise Failure("is a link, or lies behind one; what is handed in must be the file itself")
+    if file.stat().st_size > LARGEST_SUBMISSION:
+        raise Failure(f"has {file.stat().st_size >> 20} MB, and no submission needs more than {LARGEST_SUBMISSION >> 20}")
+    try:
+        notebook = as_notebook(file, module)
+        released = dict(metadata)
+        for cell in reversed(notebook.cells):
+            # Of an exercise that was copied the last one counts. A module file has not the checksums by which nbgrader sees that an answer is untouched.
+            about = released.pop(grade_id(cell), None)
+            cell.metadata.pop("nbgrader", None)
+            if about is not None:
+                cell.metadata["nbgrader"] = about
+            if cell.cell_type == "code":
+                cell.outputs = []
+    except Exception as problem:  # a damaged file of one student must not stop the others
+        raise Failure(f"cannot be read ({(str(problem).splitlines() or [type(problem).__name__])[0]})") from problem
+    return notebook
+
+
 def collect(options):
     module = options.module
     metadata = released_metadata(module)
@@ -165,14 +192,10 @@ def collect(options):
             say(f"{file}: '{student}' is no name for a student (letters, digits and _ . @ -); left out")
             continue
         try:
-            notebook = as_notebook(file, module)
-        except Exception as problem:  # a damaged file of one student must not stop the others
-            say(f"{file}: cannot be read ({str(problem).splitlines()[0]}); left out")
+            notebook = readable_submission(file, Path(options.folder), module, metadata)
+        except Failure as problem:
+            say(f"{file}: {problem}; left out")
             continue
-        # A module file has not the checksums by which nbgrader sees that an answer is untouched.
-        for cell in notebook.cells:
-            if grade_id(cell) in metadata and isinstance(cell.metadata.get("nbgrader"), dict):
-                cell.metadata["nbgrader"] = metadata[grade_id(cell)]
         target = ROOT / "submitted" / student / module / (notebook_name(module) + ".ipynb")
         text = nbformat.writes(notebook) + "\n"
         if target.exists() and target.read_text(encoding="utf-8") == text:
@@ -271,7 +294,12 @@ def autograde(options):
         if is_recorded(module, student, key, grade):
             kept += 1
             continue
-        record(api, module, student, key, grade)
+        try:
+            record(api, module, student, key, grade)
+        except Failure as problem:  # the others have their grades
+            say(str(problem))
+            left_out.append(student)
+            continue
         new += 1
     say(f"{module}: {new} graded, {kept} had their grade already" + (f"; no grade for {', '.join(left_out)}" if left_out else ""))
     if status != 0 or left_out:
@@ -405,6 +433,7 @@ def main():
     options = parser.parse_args()
     # Of nbgrader's own use of its database; nothing that an instructor could do about it.
     warnings.filterwarnings("ignore", category=SAWarning)
+    sys.stdout.reconfigure(errors="backslashreplace")  # a file may be called anything
     os.chdir(ROOT)
     try:
         options.run(options)

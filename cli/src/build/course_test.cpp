@@ -293,6 +293,9 @@ class CourseTest {
       if (!options_.thorough) script.emplace_back("wrong");  // and the one that tries to break out, which is right
       paths.push_back({fmt::format("grading {}{}", module.folder(), options_.thorough ? ", at length" : ""), inputs_of(inputs),
                        [this, python, script](Part& part) { run_grading_script(part, python, script); }});
+      if (module.number == "00") {
+        paths.push_back({"grading, damaged submissions", inputs_of(inputs), [this, python](Part& part) { run_grading_script(part, python, {"damaged.py"}); }});
+      }
     }
     return paths;
   }

@@ -167,6 +167,17 @@ TEST_CASE("known mistakes: a learner's failure is recognized by its checks and v
   // What an Error says of the place in the code is not part of what it shows: a workspace has other folders.
   const std::vector<KnownMistake> thrown{{"05-a/one", "one", signature_of(run_with({{"t", "threw", "cut off\nException raised from f at here.cpp:1"}}))}};
   CHECK_EQ(recognize(thrown, run_with({{"t", "threw", "cut off\nException raised from f at /there.cpp:20"}}), module).size(), 1);
+  // What differs from run to run was recorded as such, and is known by its check.
+  const std::vector<FailedCheck> once{{"t", "c", "1"}, {"t", "slow", "0.3"}, {"t", "raced", "2"}};
+  const std::vector<FailedCheck> lasting = in_common(once, {{"t", "slow", "0.4"}, {"t", "c", "1"}});
+  CHECK_EQ(lasting.size(), 2);
+  CHECK_EQ(lasting[0], once[0]);
+  CHECK_NE(lasting[1].values, "0.3");
+  CHECK_EQ(in_common(lasting, {{"t", "c", "1"}, {"t", "slow", "0.5"}}), lasting);
+  const std::vector<KnownMistake> timed{{"05-a/one", "one", {lasting[1]}}, {"05-a/two", "two", {lasting[1], {"t", "d", "2"}}}};
+  CHECK_EQ(sentences_of(recognize(timed, run_with({{"t", "slow", "0.7"}}), module)), "one");
+  CHECK_EQ(sentences_of(recognize(timed, run_with({{"t", "slow", "0.8"}, {"t", "d", "2"}}), module)), "two");
+  CHECK(recognize(timed, run_with({{"t", "quick", "0.7"}}), module).empty());
   // Mistakes that show in the same way are both named.
   const std::vector<KnownMistake> alike{{"05-a/one", "one", {{"t", "c", "1"}}}, {"05-b/two", "two", {{"t", "c", "1"}}}};
   CHECK_EQ(sentences_of(recognize(alike, run_with({{"t", "c", "1"}}), module)), "one Or: two");

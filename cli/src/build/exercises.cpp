@@ -180,6 +180,18 @@ std::vector<Proof> prove_recognition(const StageBuild& build, const Module& modu
   return proofs;
 }
 
+namespace {
+
+// What the mistake makes fail in each of several runs.
+std::vector<FailedCheck> lasting_signature(const StageBuild& build, const Module& module, const Mistake& mistake, const TestRun& run) {
+  constexpr int more_runs = 2;
+  std::vector<FailedCheck> signature = signature_of(run);
+  for (int i = 0; i < more_runs; ++i) signature = in_common(signature, signature_of(run_variant(build, module, mistake.id())));
+  return signature;
+}
+
+}  // namespace
+
 MistakeTrial try_mistakes(const StageBuild& build, const Module& module, const std::vector<KnownMistake>& known) {
   MistakeTrial trial;
   trial.mistakes.resize(module.mistakes.size());
@@ -187,13 +199,14 @@ MistakeTrial try_mistakes(const StageBuild& build, const Module& module, const s
   in_parallel(module.mistakes.size(), module.folder() + ": mistakes", [&](std::size_t i) {
     const Mistake& mistake = module.mistakes[i];
     const TestRun run = run_variant(build, module, mistake.id());
-    trial.mistakes[i] = KnownMistake{mistake.id(), mistake.says, signature_of(run)};
+    const bool recording = known.empty();
+    trial.mistakes[i] = KnownMistake{mistake.id(), mistake.says, recording ? lasting_signature(build, module, mistake, run) : signature_of(run)};
     trial.proofs[i].name = mistake.id();
     if (run.tests.empty()) {
       trial.proofs[i].complaint = "the tests do not start with it: " + run.problem + "\n" + run.output;
     } else if (run.ok()) {
       trial.proofs[i].complaint = "no test that a student has catches it";
-    } else if (!known.empty()) {
+    } else if (!recording) {
       trial.proofs[i].complaint = complaint_about_sentence(build, module, mistake, known, run);
     }
   });

@@ -10,11 +10,16 @@ namespace {
 
 constexpr std::size_t recorded_checks = 5;
 constexpr std::size_t recorded_value_length = 200;
+constexpr std::string_view varying = "(differs from run to run)";  // recorded in place of values such as times
 
 using OrderedJson = nlohmann::ordered_json;
 
 bool same_check(const FailedCheck& left, const FailedCheck& right) {
   return left.test == right.test && left.check == right.check;
+}
+
+bool same_failure(const FailedCheck& recorded, const FailedCheck& failure) {
+  return same_check(recorded, failure) && (recorded.values == varying || recorded.values == failure.values);
 }
 
 // The tests that stopped at an empty exercise.
@@ -39,7 +44,7 @@ std::size_t fit(const KnownMistake& mistake, const std::vector<FailedCheck>& fai
     for (const FailedCheck& failure : failures) {
       if (!same_check(recorded, failure)) continue;
       failed = true;
-      if (recorded.values != failure.values) continue;
+      if (!same_failure(recorded, failure)) continue;
       ++same_values;
       break;
     }
@@ -68,6 +73,17 @@ std::vector<FailedCheck> signature_of(const TestRun& run) {
   std::vector<FailedCheck> checks = failures_of(run);
   checks.resize(std::min(checks.size(), recorded_checks));
   return checks;
+}
+
+std::vector<FailedCheck> in_common(const std::vector<FailedCheck>& signature, const std::vector<FailedCheck>& other) {
+  std::vector<FailedCheck> out;
+  for (FailedCheck check : signature) {
+    const auto any = [&](const auto& alike) { return std::any_of(other.begin(), other.end(), [&](const FailedCheck& failure) { return alike(check, failure); }); };
+    if (!any(same_check)) continue;
+    if (!any(same_failure)) check.values = varying;
+    out.push_back(check);
+  }
+  return out;
 }
 
 fs::path mistakes_file(const Module& module) { return module.file.parent_path() / "mistakes.json"; }
@@ -125,7 +141,8 @@ std::vector<KnownMistake> recognize(const std::vector<KnownMistake>& known, cons
   std::size_t best_fit = 0;
   for (const KnownMistake& mistake : known) {
     std::size_t found = fit(mistake, failures, waiting);
-    if (found > 0 && mistake.signature == first) found += recorded_checks;  // nothing else failed before or between
+    const bool nothing_else = std::equal(mistake.signature.begin(), mistake.signature.end(), first.begin(), first.end(), same_failure);
+    if (found > 0 && nothing_else) found += recorded_checks;  // before or between
     if (found > best_fit) best.clear();
     if (found > 0 && found >= best_fit) best.push_back(mistake);
     best_fit = std::max(best_fit, found);

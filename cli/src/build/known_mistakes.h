@@ -27,6 +27,9 @@ struct KnownMistake {
 // The first failed checks of a run, in its order.
 std::vector<FailedCheck> signature_of(const TestRun& run);
 
+// Of `signature`, the checks that `other` has too. Where their values differ, as times do, the result has a mark that stands for any.
+std::vector<FailedCheck> in_common(const std::vector<FailedCheck>& signature, const std::vector<FailedCheck>& other);
+
 fs::path mistakes_file(const Module& module);
 // Empty when there is no file. Throws Diagnostic when it cannot be read.
 std::vector<KnownMistake> read_known_mistakes(const fs::path& file);

@@ -3,6 +3,7 @@
 #include "learn/hints.h"
 #include "learn/milestones.h"
 #include "learn/progress.h"
+#include "learn/purpose.h"
 #include "learner_fixture.h"
 #include "format/student.h"
 #include "tito/lesson.h"
@@ -80,6 +81,31 @@ TEST_CASE("explanations: two values are told apart where that is clear") {
   CHECK_EQ(two_values("\"a, b\", c")->second, "c");
 }
 
+TEST_CASE("explanations: what a test is for: its comment, else its exercise's contract, else the prose before it") {
+  const fs::path file = "modules/00_tiny/tiny_dev.cpp";
+  const Module module = tiny_copy();
+  CHECK_EQ(purpose_of(module, module.tests[0]), "It is there because: Two is where a square looks like a double.");
+  CHECK_EQ(purpose_of(module, module.tests[1]), "What sum_to promises: 1 + 2 + ... + n.");
+  std::string text = student_copy(parse_module(file, fixture::tiny_lesson));
+  text = fixture::with_replaced(text, "// %% [markdown] {", R"(// %% [markdown]
+// ### Halves
+//
+// Of a **number**, as in a picture. It is not shown.
+//
+//     1 -> 0.5
+//
+// And this leads to:
+//
+// | a | table |
+
+// %%
+TEST_CASE("halves: of nothing") { CHECK_EQ(1, 1); }
+
+// %% [markdown] {)");
+  const Module more = parse_module(file, text, Edition::Student);
+  CHECK_EQ(purpose_of(more, more.tests[2]), "From the lesson: Of a number, as in a picture. It is not shown.");
+}
+
 TEST_CASE("explanations: sanitizers in plain words") {
   const auto overflow = read_sanitizer_report("==12==ERROR: AddressSanitizer: heap-buffer-overflow on address 0x1\n"
                                               "    #0 0x1 in f build/x.h:3\n    #1 0x2 in twice(int) modules/00_tiny/tiny_dev.cpp:31\n");
@@ -95,17 +121,31 @@ TEST_CASE("gates: computed from what the program says and from the data") {
   const fixture::TemporaryFolder folder;
   write_atomically(folder.path() / "d.csv", "5,0\n5,1\n5,2\n5,1\n");
   Milestone milestone;
-  milestone.gates = {{"all", "d.csv", {}, 1, 0.75, 1}};
-  CHECK(judge(milestone, "guess all 0 0\nguess all 1 1\nguess all 2 2\n", folder.path()).open);
-  CHECK_FALSE(judge(milestone, "guess all 0 0\nguess all 1 1\n", folder.path()).open);
-  CHECK_FALSE(judge(milestone, "guess other 0 0\nguess other 1 1\nguess other 2 2\n", folder.path()).open);
-  CHECK_FALSE(judge(milestone, "", folder.path()).open);
-  milestone.gates = {{"all", "d.csv", {1}, 2, 1, 1}};  // of the ones, the first
-  CHECK(judge(milestone, "guess all 1 1\n", folder.path()).open);
-  milestone.gates = {{"all", "d.csv", {}, 1, 0, 0.5}};  // must not be too good
-  CHECK_FALSE(judge(milestone, "guess all 0 0\nguess all 1 1\nguess all 2 2\n", folder.path()).open);
+  milestone.gates = {{"all", "d.csv", 0, {}, 1, 0.75, 1}};
+  CHECK(judge(milestone.gates, "guess all 0 0\nguess all 1 1\nguess all 2 2\n", folder.path()).open);
+  CHECK_FALSE(judge(milestone.gates, "guess all 0 0\nguess all 1 1\n", folder.path()).open);
+  CHECK_FALSE(judge(milestone.gates, "guess other 0 0\nguess other 1 1\nguess other 2 2\n", folder.path()).open);
+  CHECK_FALSE(judge(milestone.gates, "", folder.path()).open);
+  milestone.gates = {{"all", "d.csv", 0, {1}, 2, 1, 1}};  // of the ones, the first
+  CHECK(judge(milestone.gates, "guess all 1 1\n", folder.path()).open);
+  milestone.gates = {{"all", "d.csv", 0, {}, 1, 0, 0.5}};  // must not be too good
+  CHECK_FALSE(judge(milestone.gates, "guess all 0 0\nguess all 1 1\nguess all 2 2\n", folder.path()).open);
+  CHECK_EQ(right_guesses(milestone.gates[0], folder.path()), "guess all 0 0\nguess all 1 1\nguess all 2 2\nguess all 3 1\n");
+  CHECK_FALSE(judge(milestone.gates, right_guesses(milestone.gates[0], folder.path()), folder.path()).open);
+  milestone.gates = {{"all", "d.csv", 2, {}, 1, 1, 1}};  // the rows that were held out
+  CHECK(judge(milestone.gates, "guess all 0 7\nguess all 2 2\nguess all 3 1\n", folder.path()).open);
+  CHECK_FALSE(judge(milestone.gates, "guess all 0 0\nguess all 1 1\nguess all 2 2\n", folder.path()).open);
+
+  // MNIST's labels: 3, 1, 4.
+  write_atomically(folder.path() / "labels", std::string("\0\0\x08\x01\0\0\0\3\3\1\4", 11));
+  REQUIRE(run_process({"gzip", (folder.path() / "labels").string()}).ok());
+  milestone.gates = {{"all", "labels.gz", 1, {}, 1, 1, 1}};
+  CHECK(judge(milestone.gates, "guess all 1 1\nguess all 2 4\n", folder.path()).open);
+  CHECK_FALSE(judge(milestone.gates, "guess all 1 1\nguess all 2 3\n", folder.path()).open);
+  milestone.gates[0].data = "none.gz";
+  CHECK_THROWS_AS(judge(milestone.gates, "guess all 1 1\n", folder.path()), std::runtime_error);
   milestone.gates.clear();
-  CHECK_FALSE(judge(milestone, "guess all 0 0\n", folder.path()).open);
+  CHECK_FALSE(judge(milestone.gates, "guess all 0 0\n", folder.path()).open);
 }
 
 TEST_CASE("milestones: found by name, year or subject") {

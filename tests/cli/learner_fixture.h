@@ -146,11 +146,20 @@ inline constexpr const char* extra_chapter = R"lesson(// %% [markdown]
 #include "tinytorch/core/tiny.h"
 
 // %%
+#include "tinytorch/core/tiny.h"
+#include "tito/lesson.h"
+
+// %%
 namespace tinytorch {
 
 // %%
 //| export core/extra.h
 inline int four_times(int x) { return twice(twice(x)); }
+
+// %%
+TEST_CASE("four_times: twice, twice") {
+  CHECK_EQ(four_times(5), 20);
+}
 
 // %%
 }  // namespace tinytorch

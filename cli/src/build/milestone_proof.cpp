@@ -23,8 +23,16 @@ std::string why_closed(const StageBuild& build, const Milestone& milestone, cons
   if (!variant.empty()) options.environment.emplace_back("TINYTORCH_KERNELS", "reference");
   const ProcessResult result = run_process({(build.root() / build.program_of(milestone.name)).string()}, options);
   if (!result.ok()) return how_it_ended(result);
-  const GateResult gate = judge(milestone, result.output, build.root() / "data");
+  const GateResult gate = judge(milestone.gates, result.output, build.root() / "data");
   return gate.open ? "" : gate.report;
+}
+
+// A gate that must not be exceeded closes when what it judges knows everything: one layer that answers XOR is none.
+Proof proof_of_limit(const StageBuild& build, const Milestone& milestone, const Gate& gate) {
+  Proof proof{fmt::format("{} with {} that is right everywhere", milestone.name, gate.label), ""};
+  const fs::path data = build.root() / "data";
+  if (judge({gate}, right_guesses(gate, data), data).open) proof.complaint = "the gate stays open; is it honest?";
+  return proof;
 }
 
 // "12-block/no-residual" must be a mistake that module 12 knows.
@@ -67,6 +75,9 @@ std::vector<Proof> prove_milestone(const StageBuild& build, const Milestone& mil
   std::vector<std::string> mistakes{""};
   if (!milestone.closed_by.empty()) mistakes.push_back(milestone.closed_by.front());
   std::vector<Proof> proofs = proofs_of(build, milestone, mistakes);
+  for (const Gate& gate : milestone.gates) {
+    if (gate.at_most < 1) proofs.push_back(proof_of_limit(build, milestone, gate));
+  }
   for (const std::string& number : milestone.rests_on) {
     const Module& module = find_module(build.modules(), number);
     Proof proof{fmt::format("{} without {}", milestone.name, module.folder()),

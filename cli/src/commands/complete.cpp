@@ -12,13 +12,14 @@
 namespace tito {
 namespace {
 
-// The program's own words, without what was said to the gate.
+// The program's own words, without what was said to the gate; of very many the last.
 std::string without_guesses(const std::string& output) {
   std::string out;
   for (const std::string& line : split_lines(output)) {
     if (!line.starts_with("guess ")) out += "  " + line + "\n";
   }
-  return out;
+  constexpr std::size_t shown = 6000;
+  return out.size() > shown ? "  ...\n" + out.substr(out.find('\n', out.size() - shown) + 1) : out;
 }
 
 bool open_milestone(const Workspace& workspace, const std::vector<Module>& modules, const Milestone& milestone,
@@ -37,15 +38,24 @@ bool open_milestone(const Workspace& workspace, const std::vector<Module>& modul
   return run.open();
 }
 
+// The first of its tests that fails; empty when it does not compile.
+std::string first_failed(const Broken& broken) {
+  for (const TestOutcome& test : broken.run.tests.tests) {
+    if (!test.passed) return test.name;
+  }
+  return "";
+}
+
 [[noreturn]] void refuse(const std::vector<Module>& modules, const std::string& folder, const Broken& broken, const Style& style) {
   fmt::print("{}", describe_run(find_module(modules, broken.folder), broken.run, style));
-  if (broken.folder != folder) {
+  const std::string failed = first_failed(broken);
+  if (is_library_chapter(broken.folder)) {
+    fmt::print("\n{} stands on your package", broken.folder);
+    if (!failed.empty()) fmt::print(", and its test \"{}\" fails there", failed);
+    fmt::print(": something in your modules is not right where their own tests do not look.\n");
+  } else if (broken.folder != folder) {
     fmt::print("\n{} stands on {}, which is broken", folder, broken.folder);
-    for (const TestOutcome& test : broken.run.tests.tests) {
-      if (test.passed) continue;
-      fmt::print(": its test \"{}\" fails on the package of module {}", test.name, folder.substr(0, 2));
-      break;
-    }
+    if (!failed.empty()) fmt::print(": its test \"{}\" fails on the package of module {}", failed, folder.substr(0, 2));
     fmt::print(".\nMend {} first: tito test {}\n", broken.folder, broken.folder.substr(0, 2));
   }
   throw Exit{1};
@@ -68,13 +78,13 @@ void write_package(const Workspace& workspace, const std::vector<Module>& module
 
 void run_complete(const std::string& name, bool reference) {
   const Workspace workspace = require_workspace();
-  Progress progress = read_progress(workspace);
-  const std::string folder = current_lesson(workspace, progress, name);
+  const Progress before = read_progress(workspace);
+  const std::string folder = current_lesson(workspace, before, name);
   const Style style = output_style();
   LessonOptions options;
   options.reference = reference;
   std::vector<std::string> changed;
-  const std::vector<Module> own = stage_modules(workspace, progress, folder, options);
+  const std::vector<Module> own = stage_modules(workspace, before, folder, options);
   const std::vector<Module> modules = with_course_tests(workspace, own, changed);
   check_holes(find_module(modules, folder));
   for (const std::string& id : changed) fmt::print("The test {} is not as it was handed out; the handed-out one counts.\n", id);
@@ -83,30 +93,29 @@ void run_complete(const std::string& name, bool reference) {
     std::fflush(stdout);
   };
   if (const std::optional<Broken> broken = first_broken(workspace, modules, folder, options, say_passed)) {
-    if (broken->folder == folder && !progress.modules[folder].completed.empty()) {
-      progress.modules[folder].completed.clear();
-      write_progress(workspace, progress);
+    if (broken->folder == folder && is_complete(before, folder)) {
+      change_progress(workspace, [&](Progress& progress) { progress.modules[folder].completed.clear(); });
     }
     refuse(modules, folder, *broken, style);
   }
   write_package(workspace, own);
-  ModuleProgress& entry = progress.modules[folder];
-  entry.completed = now();
-  if (entry.started.empty()) entry.started = entry.completed;
-  entry.passed = graded_cells(find_module(modules, folder));
-  write_progress(workspace, progress);
+  const Progress after = change_progress(workspace, [&](Progress& progress) {
+    ModuleProgress& entry = progress.modules[folder];
+    entry.completed = now();
+    if (entry.started.empty()) entry.started = entry.completed;
+    entry.passed = graded_cells(find_module(modules, folder));
+  });
   fmt::print("{}\n", style.green(folder + " is complete."));
 
   bool all_open = true;
   for (const Milestone& milestone : read_milestones(workspace.course())) {
-    if (milestone.after > folder.substr(0, 2) || progress.milestones.contains(milestone.name)) continue;
+    if (milestone.after > folder.substr(0, 2) || after.milestones.contains(milestone.name)) continue;
     const bool open = open_milestone(workspace, own, milestone, folder, options, style);
     all_open = all_open && open;
     if (!open) continue;
-    progress.milestones.insert(milestone.name);
-    write_progress(workspace, progress);
+    change_progress(workspace, [&](Progress& progress) { progress.milestones.insert(milestone.name); });
   }
-  if (const std::optional<std::string> next = next_lesson(workspace, progress)) fmt::print("\nNext: tito start {}\n", next->substr(0, 2));
+  if (const std::optional<std::string> next = next_lesson(workspace, after)) fmt::print("\nNext: tito start {}\n", next->substr(0, 2));
   if (!all_open) throw Exit{1};
 }
 

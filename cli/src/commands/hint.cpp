@@ -5,6 +5,7 @@
 
 #include "commands/commands.h"
 #include "learn/explain.h"
+#include "learn/handed_out.h"
 #include "learn/hints.h"
 #include "learn/lessons.h"
 
@@ -30,21 +31,18 @@ const Hole& chosen(const Module& module, const ModuleProgress& entry, const std:
 
 void run_hint(const std::string& name, const std::string& exercise) {
   const Workspace workspace = require_workspace();
-  Progress progress = read_progress(workspace);
+  const Progress progress = read_progress(workspace);
   const std::string folder = current_lesson(workspace, progress, name);
   const Module module = workspace.module(folder);
-  ModuleProgress& entry = progress.modules[folder];
-  const Hole& hole = chosen(module, entry, exercise);
-  const std::vector<std::string> hints = hints_of(module, hole, read_known_mistakes(workspace.mistakes_file(folder)));
+  const auto entry = progress.modules.find(folder);
+  const Hole& hole = chosen(module, entry == progress.modules.end() ? ModuleProgress() : entry->second, exercise);
+  const std::vector<std::string> hints = hints_of(module, hole, handed_out_mistakes(workspace, folder));
   fmt::print("{}  {}:{}\n{}\n", output_style().bold(hole.function), workspace.file_of(folder).string(), hole.line,
              wrapped(hole.todo, 100, "  "));
   if (hints.empty()) return fmt::print("There is no hint for it: the contract above the function says all there is.\n");
-  int& shown = entry.hints[hole.grade_id];
-  const bool again = shown >= static_cast<int>(hints.size());
-  if (!again) ++shown;
-  fmt::print("Hint {} of {}:\n{}", shown, hints.size(), wrapped(hints[static_cast<std::size_t>(shown - 1)], 100, "  "));
+  const auto [number, again] = next_hint(workspace, folder, hole, hints.size());
+  fmt::print("Hint {} of {}:\n{}", number, hints.size(), wrapped(hints[number - 1], 100, "  "));
   if (again) fmt::print("That was the last one.\n");
-  write_progress(workspace, progress);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 #include <memory>
+#include <optional>
 
 #include "build/library.h"
 #include "commands/commands.h"
@@ -15,10 +16,10 @@ namespace {
 
 constexpr double time_limit = 3600;
 
-// The program, built and ready to run, and the folder with its data/.
+// The program, built and ready to run, and the folder with the data/ that it reads and is judged by.
 struct Built {
   fs::path program;
-  fs::path root;
+  fs::path folder;
 };
 
 [[noreturn]] void does_not_build(const Milestone& milestone, const std::string& messages) {
@@ -37,7 +38,7 @@ Built build_in_workspace(const Workspace& workspace, const Milestone& milestone,
   const StageBuild build(workspace.root(), modules, stage);
   const NinjaResult made = build.build({build.program_of(milestone.name)}, "compiling " + milestone.name);
   if (!made.ok) does_not_build(milestone, made.messages);
-  return {workspace.root() / build.program_of(milestone.name), workspace.root()};
+  return {workspace.root() / build.program_of(milestone.name), milestone_folder(workspace, milestone)};
 }
 
 Built build_in_course(const fs::path& root, const Milestone& milestone) {
@@ -49,8 +50,7 @@ Built build_in_course(const fs::path& root, const Milestone& milestone) {
 // Shows what the program prints as it comes, without its guesses; returns all of it. Throws Exit.
 std::string show_run(const Built& built, const Milestone& milestone, const std::vector<std::string>& arguments) {
   WithoutGuesses words;
-  ProcessOptions options;
-  options.directory = built.root;
+  ProcessOptions options = contained(built.folder);
   options.seconds = time_limit;
   options.on_text = [&](std::string_view text) {
     fmt::print("{}", words.add(text));
@@ -64,10 +64,18 @@ std::string show_run(const Built& built, const Milestone& milestone, const std::
   throw Exit{1};
 }
 
-// Whether the file is in the folder that TINYTORCH_DATA names.
-bool is_fetched(const std::string& file) {
+// The folder that TINYTORCH_DATA names, if it has the file.
+std::optional<fs::path> folder_with(const std::string& file) {
   const char* const folder = std::getenv("TINYTORCH_DATA");
-  return folder != nullptr && *folder != '\0' && fs::exists(fs::path(folder) / file);
+  if (folder == nullptr || *folder == '\0' || !fs::exists(fs::path(folder) / file)) return std::nullopt;
+  return folder;
+}
+
+bool say_gates(const std::vector<Gate>& gates, const std::string& output, const fs::path& data) {
+  const GateResult gate = judge(gates, output, data);
+  for (const std::string& line : split_lines(gate.report)) fmt::print("Gate, {}\n", line);
+  fmt::print("{}\n", gate.open ? output_style().green("The gate is open.") : output_style().red("The gate stays closed."));
+  return gate.open;
 }
 
 void run_milestone(const std::string& name, bool reference) {
@@ -80,19 +88,19 @@ void run_milestone(const std::string& name, bool reference) {
   std::fflush(stdout);
   const Built built = workspace ? build_in_workspace(*workspace, milestone, reference) : build_in_course(course, milestone);
   const std::string output = show_run(built, milestone, {});
-  const GateResult gate = judge(milestone, output, built.root / "data");
-  for (const std::string& line : split_lines(gate.report)) fmt::print("Gate, {}\n", line);
-  fmt::print("{}\n", gate.open ? style.green("The gate is open.") : style.red("The gate stays closed."));
+  bool open = say_gates(milestone.gates, output, built.folder / "data");
   for (const LargerRun& run : milestone.larger) {
-    if (!is_fetched(run.data)) {
+    const std::optional<fs::path> data = folder_with(run.data);
+    if (!data) {
       fmt::print("\nIt goes on with {}, where TINYTORCH_DATA names a folder that has it.\n", run.data);
       continue;
     }
     fmt::print("\n{}\n", style.bold(run.data));
     std::fflush(stdout);
-    show_run(built, milestone, {run.argument});
+    const std::string larger = show_run(built, milestone, {run.argument});
+    if (!run.gates.empty()) open = say_gates(run.gates, larger, *data) && open;
   }
-  if (!gate.open) throw Exit{1};
+  if (!open) throw Exit{1};
 }
 
 void list_milestones() {

@@ -10,6 +10,7 @@
 #include "build/progress.h"
 #include "commands/commands.h"
 #include "format/student.h"
+#include "learn/handed_out.h"
 #include "learn/lesson_test.h"
 #include "learn/lessons.h"
 #include "learn/text_files.h"
@@ -51,7 +52,7 @@ NotebookPlace find_place(const NotebookArguments& arguments) {
     place.root = workspace->root();
     place.module = &find_module(place.stage, folder);
     place.workspace = true;
-    place.texts = {workspace->mistakes_file(folder), read_text(workspace->handed_out_file(folder))};
+    place.texts = {workspace->mistakes_file(folder), handed_out_lesson(*workspace, folder)};
     return place;
   }
   place.root = project_root();

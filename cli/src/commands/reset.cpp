@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "commands/commands.h"
+#include "learn/handed_out.h"
 #include "learn/lessons.h"
 #include "learn/text_files.h"
 
@@ -28,10 +29,9 @@ bool agreed(const std::string& folder) {
 
 void run_reset(const std::string& name, bool yes) {
   const Workspace workspace = require_workspace();
-  Progress progress = read_progress(workspace);
   const std::string folder = workspace.find(name);
   const std::string mine = read_if_there(workspace.file_of(folder));
-  const std::string handed_out = read_text(workspace.handed_out_file(folder));
+  const std::string handed_out = handed_out_lesson(workspace, folder);
   if (mine == handed_out) return fmt::print("{} is as it was handed out.\n", folder);
   if (!yes && !agreed(folder)) {
     fmt::print("Nothing was changed.\n");
@@ -40,8 +40,7 @@ void run_reset(const std::string& name, bool yes) {
   const fs::path backup = free_backup(workspace, folder);
   write_atomically(backup, mine);
   write_atomically(workspace.file_of(folder), handed_out);
-  progress.modules.erase(folder);
-  write_progress(workspace, progress);
+  change_progress(workspace, [&](Progress& progress) { progress.modules.erase(folder); });
   fmt::print("{} is as it was handed out; yours is {}\n", folder, backup.lexically_relative(workspace.root()).string());
 }
 

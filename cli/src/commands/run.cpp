@@ -61,7 +61,7 @@ void run_in_workspace(const Workspace& workspace, const RunArguments& arguments)
   const Module& module = find_module(modules, folder);
   StageOptions stage = stage_options(workspace, module, options);
   stage.edited.clear();
-  run_demonstrations(workspace.root(), modules, module, stage, contained(workspace), arguments.filter);
+  run_demonstrations(workspace.root(), modules, module, stage, contained(workspace.root()), arguments.filter);
 }
 
 void run_run(const RunArguments& arguments) {

@@ -12,21 +12,20 @@ namespace {
 
 void run_start(const std::string& name, bool reference) {
   const Workspace workspace = require_workspace();
-  Progress progress = read_progress(workspace);
+  const Progress progress = read_progress(workspace);
   const std::string folder = current_lesson(workspace, progress, name);
   LessonOptions options;
   options.reference = reference;
   const std::vector<Module> modules = stage_modules(workspace, progress, folder, options);
   const Module& module = find_module(modules, folder);
-  ModuleProgress& entry = progress.modules[folder];
-  if (entry.started.empty()) {
-    entry.started = now();
-    write_progress(workspace, progress);
-  }
+  const Progress started = change_progress(workspace, [&](Progress& record) {
+    std::string& when = record.modules[folder].started;
+    if (when.empty()) when = now();
+  });
   const Style style = output_style();
   fmt::print("{}  {}\n", style.bold(folder), learning_pattern(workspace, folder));
   fmt::print("{}\n", wrapped(readme_paragraph(workspace, folder, "**Rationale.**"), 100, "  "));
-  fmt::print("{}\n", exercise_list(exercises_of(module, entry.passed), style, 110));
+  fmt::print("{}\n", exercise_list(exercises_of(module, started.modules.at(folder).passed), style, 110));
   fmt::print("Read and work in {}.\n", workspace.file_of(folder).string());
   std::fflush(stdout);
   const NinjaResult built = build_ahead(workspace, modules, folder, options);

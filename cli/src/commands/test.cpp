@@ -68,6 +68,20 @@ void build_for_command(const StageBuild& build, const std::string& program, cons
 
 namespace {
 
+void print_not_tested(const std::string& module, const std::string& messages) {
+  const nlohmann::ordered_json out = {{"module", module}, {"passed", 0}, {"failed", 0}, {"finished", false}, {"compiled", false},
+                                      {"messages", messages}, {"failures", nlohmann::ordered_json::array()}};
+  fmt::print("{}\n", out.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+}
+
+// As build_for_command, but the compiler's messages are part of a JSON object.
+void build_for_json(const StageBuild& build, const std::string& program, const std::string& module) {
+  const NinjaResult made = build.build({program}, "compiling " + module);
+  if (made.ok) return;
+  print_not_tested(module, made.messages);
+  throw Exit{1};
+}
+
 // Tests one module at its own stage.
 void test_module(const fs::path& root, const TestArguments& arguments) {
   const std::vector<Module> course = load_stage_of(root, arguments.module);
@@ -86,7 +100,8 @@ void test_module(const fs::path& root, const TestArguments& arguments) {
   }
   const StageBuild build(root, course, options);
   const std::string program = build.tests_of(module);
-  build_for_command(build, program, module.folder());
+  if (arguments.course.json) build_for_json(build, program, module.folder());
+  else build_for_command(build, program, module.folder());
   TestOptions running;
   running.root = root;
   if (sanitize) running.memory_bytes = 0;
@@ -105,7 +120,15 @@ void run_test(const TestArguments& arguments) {
   const fs::path root = project_root();
   const bool all = arguments.module.empty() || arguments.module == "all";
   if (!all && !arguments.course.parts.empty()) throw std::runtime_error("--part is for the whole course: ./tito test --part NAME");
-  if (!all) return test_module(root, arguments);
+  if (!all) {
+    try {
+      return test_module(root, arguments);
+    } catch (const Diagnostic& error) {
+      if (!arguments.course.json) throw;
+      print_not_tested(arguments.module, error.what());
+      throw Exit{1};
+    }
+  }
   if (!test_course(root, arguments.course)) throw Exit{1};
 }
 

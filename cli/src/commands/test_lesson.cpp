@@ -14,12 +14,22 @@ Sanitizer sanitizer_named(const std::string& name) {
 }
 
 // Only a full run counts: a sanitizer's program may stop early.
-void remember(const Workspace& workspace, Progress progress, const Module& module, const LessonRun& run) {
-  const Progress before = progress;
-  ModuleProgress& entry = progress.modules[module.folder()];
-  if (entry.started.empty()) entry.started = now();
-  entry.passed = passed_cells(module, run.tests);
-  if (progress != before) write_progress(workspace, progress);
+void remember(const Workspace& workspace, const Module& module, const LessonRun& run) {
+  change_progress(workspace, [&](Progress& progress) {
+    ModuleProgress& entry = progress.modules[module.folder()];
+    if (entry.started.empty()) entry.started = now();
+    entry.passed = passed_cells(module, run.tests);
+  });
+}
+
+void test_and_report(const Workspace& workspace, const Progress& progress, const std::string& folder, const LessonOptions& options, bool json) {
+  const std::vector<Module> modules = stage_modules(workspace, progress, folder, options);
+  const Module& module = find_module(modules, folder);
+  const LessonRun run = test_lesson(workspace, modules, folder, options);
+  if (run.compiled && options.sanitizer == Sanitizer::None) remember(workspace, module, run);
+  fmt::print("{}", json ? json_of_run(module, run) : describe_run(module, run, output_style()));
+  if (!run.ok()) throw Exit{1};
+  if (!json && !is_complete(progress, folder)) fmt::print("Next: tito complete {}\n", module.number);
 }
 
 }  // namespace
@@ -32,13 +42,13 @@ void test_in_workspace(const LessonTestArguments& arguments) {
   options.reference = arguments.reference;
   options.sanitizer = sanitizer_named(arguments.sanitize);
   options.compiler = arguments.compiler;
-  const std::vector<Module> modules = stage_modules(workspace, progress, folder, options);
-  const Module& module = find_module(modules, folder);
-  const LessonRun run = test_lesson(workspace, modules, folder, options);
-  if (run.compiled && options.sanitizer == Sanitizer::None) remember(workspace, progress, module, run);
-  fmt::print("{}", arguments.json ? json_of_run(module, run) : describe_run(module, run, output_style()));
-  if (!run.ok()) throw Exit{1};
-  if (!arguments.json && !is_complete(progress, folder)) fmt::print("Next: tito complete {}\n", module.number);
+  try {
+    test_and_report(workspace, progress, folder, options, arguments.json);
+  } catch (const Diagnostic& error) {
+    if (!arguments.json) throw;
+    fmt::print("{}", json_of_unreadable(folder, error));
+    throw Exit{1};
+  }
 }
 
 }  // namespace tito

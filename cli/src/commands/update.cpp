@@ -18,8 +18,9 @@ void run_update(bool keep_mine) {
     fmt::print(stderr, "Nothing was changed. 'tito update --mine' keeps your version there and takes the rest of the course.\n");
     throw Exit{1};
   }
-  if (update.files.empty()) return fmt::print("This workspace has the course as it is.\n");
+  if (update.files.empty() && update.kept.empty()) return fmt::print("This workspace has the course as it is.\n");
   apply_update(workspace, update);
+  for (const std::string& sentence : update.kept) fmt::print("{}.\n", sentence);
   for (const std::string& folder : update.changed_modules) fmt::print("{} is up to date; what you wrote in it is there.\n", folder);
   fmt::print("{} files updated.\n", update.files.size());
 }

@@ -11,6 +11,7 @@
 
 #include "commands/commands.h"
 #include "learn/explain.h"
+#include "learn/handed_out.h"
 #include "learn/hints.h"
 #include "learn/lessons.h"
 #include "learn/screen.h"
@@ -56,7 +57,7 @@ class Tester {
     Json result;
     try {
       const ProcessResult process = run_process(command_, options);
-      result = Json::parse(process.output, nullptr, false);
+      result = Json::parse(process.output.substr(std::min(process.output.find('{'), process.output.size())), nullptr, false);
       if (!result.is_object()) result = Json{{"text", process.output}, {"ok", false}};
     } catch (const Interrupted&) {
       interrupted_ = true;
@@ -149,19 +150,16 @@ class WatchScreen {
     const std::string id = exercises_[chosen_].value("id", "");
     try {
       const Module module = workspace_.module(folder_);
-      Progress progress = read_progress(workspace_);
-      int& shown = progress.modules[folder_].hints[id];
       for (const Hole& hole : module.holes) {
         if (hole.grade_id != id) continue;
-        const std::vector<std::string> hints = hints_of(module, hole, read_known_mistakes(workspace_.mistakes_file(folder_)));
+        const std::vector<std::string> hints = hints_of(module, hole, handed_out_mistakes(workspace_, folder_));
         if (hints.empty()) {
           hint_ = "There is no hint for it: the contract above the function says all there is.";
           return;
         }
-        shown = std::min(shown + 1, static_cast<int>(hints.size()));
-        hint_ = fmt::format("Hint {} of {} for {}: {}", shown, hints.size(), hole.function, hints[static_cast<std::size_t>(shown - 1)]);
+        const std::size_t number = next_hint(workspace_, folder_, hole, hints.size()).number;
+        hint_ = fmt::format("Hint {} of {} for {}: {}", number, hints.size(), hole.function, hints[number - 1]);
       }
-      write_progress(workspace_, progress);
     } catch (const std::exception& error) {
       hint_ = error.what();
     }

@@ -18,12 +18,17 @@ struct Broken {
 };
 
 // Compiles the stage and runs the graded tests, as they were handed out, of `folder` and of every module before it that
-// is the learner's. Calls `passed` after each module. Returns the first that is broken.
+// is the learner's; then those of the library chapters that follow `folder`, which test the package where lessons do not look. Calls
+// `passed` after each. Returns the first that is broken.
 std::optional<Broken> first_broken(const Workspace& workspace, const std::vector<Module>& modules, const std::string& folder,
                                    const LessonOptions& options, const std::function<void(const std::string&)>& passed);
 
 // The modules with the tests that were handed out in place of the learner's. `changed` gets the ids of those that differ.
 std::vector<Module> with_course_tests(const Workspace& workspace, const std::vector<Module>& modules, std::vector<std::string>& changed);
+
+// Where a milestone's program runs: data/ there is as it was handed out, and judges it, whatever became of the workspace's own.
+// Throws std::runtime_error when it is damaged and cannot be had again.
+fs::path milestone_folder(const Workspace& workspace, const Milestone& milestone);
 
 struct MilestoneRun {
   bool built = true;

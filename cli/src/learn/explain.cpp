@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
+#include "learn/purpose.h"
+
 namespace tito {
 namespace {
 
@@ -26,18 +28,6 @@ const Test* test_named(const Module& module, const std::string& name) {
     if (test.name == name) return &test;
   }
   return nullptr;
-}
-
-// The comment above the test.
-std::string comment_of(const Module& module, const Test& test) {
-  const Cell& cell = module.cells[test.cell];
-  std::string out;
-  for (std::size_t i = test.first; i < cell.body.size(); ++i) {
-    const std::string_view text = trim(cell.body[i]);
-    if (!text.starts_with("//")) break;
-    out += (out.empty() ? "" : " ") + std::string(trim(text.substr(2)));
-  }
-  return out;
 }
 
 // The hole whose NotImplemented the failure shows.
@@ -162,7 +152,7 @@ std::optional<Explanation> explain_first_failure(const Module& module, const Les
     out.test = outcome.name;
     out.place = outcome.place;
     if (const Test* test = test_named(module, outcome.name)) {
-      out.purpose = comment_of(module, *test);
+      out.purpose = purpose_of(module, *test);
       for (const std::string& id : test->holes) {
         if (const Hole* hole = find_hole(module, id)) out.exercises.push_back(hole);
       }
@@ -197,7 +187,7 @@ std::string describe_failure(const Explanation& failure, const LessonRun& run, c
                        failure.place.file, failure.empty->line, failure.empty->todo, failure.test);
   }
   std::string out = fmt::format("{}  {}\n  {}\n", style.red("FAILED"), style.bold(failure.test), place_text(failure.place));
-  if (!failure.purpose.empty()) out += style.faint(wrapped("It is there because: " + failure.purpose, text_width, "  "));
+  if (!failure.purpose.empty()) out += style.faint(wrapped(failure.purpose, text_width, "  "));
   out += "\n";
   if (!failure.check.empty()) out += fmt::format("    {}\n\n", failure.check);
   if (!failure.problem.empty()) out += wrapped(failure.problem, text_width, "  ");
@@ -289,6 +279,17 @@ std::string json_of_run(const Module& module, const LessonRun& run) {
   }
   out["text"] = describe_run(module, run, Style{});
   return out.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+std::string json_of_unreadable(const std::string& folder, const Diagnostic& error) {
+  const nlohmann::ordered_json out = {
+      {"module", folder}, {"ok", false},          {"compiled", false},
+      {"messages", error.what()}, {"passed", 0},  {"failed", 0},
+      {"finished", false}, {"seconds", 0},        {"hint", ""},
+      {"failures", nlohmann::ordered_json::array()}, {"exercises", nlohmann::ordered_json::array()},
+      {"first", {{"file", error.file.string()}, {"line", error.line}, {"problem", error.message}}},
+      {"text", std::string(error.what()) + "\n"}};
+  return out.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
 std::string exercise_list(const std::vector<Exercise>& exercises, const Style& style, std::size_t width) {

@@ -14,7 +14,7 @@ namespace tito {
 // The first failure, taken apart.
 struct Explanation {
   std::string test;
-  std::string purpose;            // what the test is for: the comment above it
+  std::string purpose;            // what the test is for (learn/purpose.h)
   Place place;                    // of the check, in the learner's file
   std::string problem;            // in a sentence: "the program crashed: a null pointer was used"; empty for a check
   std::string check;              // "CHECK_EQ( twice(3), 6 )"
@@ -44,6 +44,8 @@ std::optional<SanitizerReport> read_sanitizer_report(const std::string& output);
 // All of it as text, as JSON.
 std::string describe_run(const Module& module, const LessonRun& run, const Style& style);
 std::string json_of_run(const Module& module, const LessonRun& run);
+// The same facts about a lesson that cannot be read.
+std::string json_of_unreadable(const std::string& folder, const Diagnostic& error);
 
 // "[##..] 05-reduce-to  5 points" for each exercise.
 std::string exercise_list(const std::vector<Exercise>& exercises, const Style& style, std::size_t width);

@@ -4,6 +4,8 @@
 #include <cctype>
 #include <string_view>
 
+#include "learn/progress.h"
+
 namespace tito {
 namespace {
 
@@ -71,6 +73,16 @@ std::vector<std::string> hints_of(const Module& module, const Hole& hole, const 
     if (mistake.id.starts_with(hole.grade_id + "/")) out.push_back("Others went wrong here. " + mistake.says);
   }
   return out;
+}
+
+NextHint next_hint(const Workspace& workspace, const std::string& folder, const Hole& hole, std::size_t count) {
+  NextHint next{count, true};
+  change_progress(workspace, [&](Progress& progress) {
+    int& shown = progress.modules[folder].hints[hole.grade_id];
+    if (shown >= static_cast<int>(count)) return;
+    next = {static_cast<std::size_t>(++shown), false};
+  });
+  return next;
 }
 
 }  // namespace tito

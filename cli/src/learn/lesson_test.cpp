@@ -4,6 +4,7 @@
 
 #include <chrono>
 
+#include "learn/handed_out.h"
 #include "learn/lessons.h"
 
 namespace tito {
@@ -70,9 +71,9 @@ TestOptions running_options(const Workspace& workspace, const LessonOptions& opt
   return out;
 }
 
-ProcessOptions contained(const Workspace& workspace) {
+ProcessOptions contained(const fs::path& folder) {
   ProcessOptions out;
-  out.directory = workspace.root();
+  out.directory = folder;
   out.output_bytes = output_limit;
   out.memory_bytes = memory_limit;
   return out;
@@ -90,7 +91,7 @@ LessonRun test_lesson(const Workspace& workspace, const std::vector<Module>& mod
   run.messages = made.messages;
   if (made.ok) {
     run.tests = run_tests(program, build.lines(), running_options(workspace, options));
-    if (!run.tests.ok()) run.mistakes = recognize(read_known_mistakes(workspace.mistakes_file(folder)), run.tests, module);
+    if (!run.tests.ok()) run.mistakes = recognize(handed_out_mistakes(workspace, folder), run.tests, module);
   }
   run.seconds = std::chrono::duration<double>(Clock::now() - start).count();
   return run;

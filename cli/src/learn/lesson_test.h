@@ -44,8 +44,8 @@ NinjaResult build_ahead(const Workspace& workspace, const std::vector<Module>& m
 // How test programs of this workspace run: with limits for code that is not finished.
 TestOptions running_options(const Workspace& workspace, const LessonOptions& options);
 
-// How other programs of this workspace run, demonstrations and milestones, with the same limits.
-ProcessOptions contained(const Workspace& workspace);
+// How other programs run that stand on what a learner wrote, demonstrations and milestones: in this folder, with the same limits.
+ProcessOptions contained(const fs::path& folder);
 
 StageOptions stage_options(const Workspace& workspace, const Module& module, const LessonOptions& options);
 

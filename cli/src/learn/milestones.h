@@ -20,7 +20,8 @@ namespace tito {
 // Of the rows of a data file that the gate asks for, the share that must be right, or must not be exceeded.
 struct Gate {
   std::string label;        // "with a hidden layer"; the second word of a guess line
-  std::string data;         // "digits/optdigits.csv", in data/
+  std::string data;         // "digits/optdigits.csv", in data/; or labels in MNIST's format, where the name ends in .gz
+  int from = 0;              // only rows from this one on
   std::vector<int> classes;  // only rows with these labels; empty: all
   int every = 1;            // only each n-th of those rows, from the first on (what was held out)
   double at_least = 0;
@@ -31,6 +32,7 @@ struct Gate {
 struct LargerRun {
   std::string data;      // "tinyshakespeare.txt", in the folder that TINYTORCH_DATA names
   std::string argument;  // with which the program is called
+  std::vector<Gate> gates;
 };
 
 struct Milestone {
@@ -67,7 +69,10 @@ struct GateResult {
   std::string report;  // a sentence for each gate
 };
 
-// `output` is what the program printed, `data` the folder of the data files.
-GateResult judge(const Milestone& milestone, const std::string& output, const fs::path& data);
+// `output` is what the program printed, `data` the folder of the data files. Without gates nothing is open.
+GateResult judge(const std::vector<Gate>& gates, const std::string& output, const fs::path& data);
+
+// What a program would print that says everything right at this gate.
+std::string right_guesses(const Gate& gate, const fs::path& data);
 
 }  // namespace tito

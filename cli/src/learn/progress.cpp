@@ -9,6 +9,7 @@
 #include <toml++/toml.h>
 
 #include "format/export.h"
+#include "learn/handed_out.h"
 #include "learn/text_files.h"
 
 namespace tito {
@@ -83,6 +84,21 @@ bool is_exported(const Workspace& workspace, const std::string& folder) {
   return true;
 }
 
+// The number of the last module that is complete; empty when none is.
+std::string last_complete(const Progress& progress) {
+  std::string last;
+  for (const auto& [folder, module] : progress.modules) {
+    if (!module.completed.empty()) last = folder.substr(0, 2);
+  }
+  return last;
+}
+
+// The modules do not show which milestones had opened, nor which hints were read.
+void say_what_was_lost(const Progress& rebuilt) {
+  const std::string last = last_complete(rebuilt);
+  if (!last.empty()) fmt::print(stderr, "Which milestones had opened is not known any more: 'tito complete {}' runs them again.\n", last);
+}
+
 }  // namespace
 
 std::string progress_text(const Progress& progress) {
@@ -121,7 +137,8 @@ std::optional<Progress> parse_progress(const std::string& text) {
 
 ModuleProgress rebuilt_progress(const Workspace& workspace, const std::string& folder) {
   ModuleProgress module;
-  if (read_if_there(workspace.file_of(folder)) == read_if_there(workspace.handed_out_file(folder))) return module;
+  const HandedOut handed_out = read_handed_out(workspace, workspace.handed_out_file(folder).lexically_relative(workspace.root()).generic_string());
+  if (handed_out.complaint.empty() && read_if_there(workspace.file_of(folder)) == handed_out.text) return module;
   module.started = now();
   if (!is_exported(workspace, folder)) return module;
   module.completed = module.started;
@@ -140,25 +157,44 @@ Progress rebuilt_progress(const Workspace& workspace) {
   return progress;
 }
 
-Progress read_progress(const Workspace& workspace) {
-  const fs::path file = workspace.progress_file();
-  if (!fs::exists(file)) {
-    const Progress rebuilt = rebuilt_progress(workspace);
-    if (!rebuilt.modules.empty()) write_progress(workspace, rebuilt);
-    return rebuilt;
-  }
-  const std::string text = read_text(file);
-  if (const std::optional<Progress> progress = parse_progress(text)) return *progress;
-  const Progress rebuilt = rebuilt_progress(workspace);
-  write_atomically(file.string() + ".damaged", text);
-  write_progress(workspace, rebuilt);
-  fmt::print(stderr, "The record of your progress was damaged; it was rebuilt from your modules (the old one is {}.damaged).\n",
-             file.filename().string());
-  return rebuilt;
-}
+namespace {
 
 void write_progress(const Workspace& workspace, const Progress& progress) {
   write_atomically(workspace.progress_file(), progress_text(progress));
+}
+
+// Whoever calls it holds the lock.
+Progress read_or_rebuild(const Workspace& workspace) {
+  const fs::path file = workspace.progress_file();
+  const bool there = fs::exists(file);
+  const std::string text = read_if_there(file);
+  if (const std::optional<Progress> progress = parse_progress(text)) return *progress;
+  const Progress rebuilt = rebuilt_progress(workspace);
+  if (there) write_atomically(file.string() + ".damaged", text);
+  if (there || !rebuilt.modules.empty()) write_progress(workspace, rebuilt);
+  if (!there && last_complete(rebuilt).empty()) return rebuilt;  // a new workspace, perhaps with an edit in it
+  fmt::print(stderr, "The record of your progress was {}; it was rebuilt from your modules{}.\n", there ? "damaged" : "gone",
+             there ? fmt::format(" (the old one is {}.damaged)", file.filename().string()) : "");
+  say_what_was_lost(rebuilt);
+  return rebuilt;
+}
+
+}  // namespace
+
+Progress read_progress(const Workspace& workspace) {
+  // It is written whole or not at all: only to rebuild it, others must wait.
+  if (const std::optional<Progress> progress = parse_progress(read_if_there(workspace.progress_file()))) return *progress;
+  const FileLock lock(workspace.lock_file());
+  return read_or_rebuild(workspace);
+}
+
+Progress change_progress(const Workspace& workspace, const std::function<void(Progress&)>& change) {
+  const FileLock lock(workspace.lock_file());
+  const Progress before = read_or_rebuild(workspace);
+  Progress progress = before;
+  change(progress);
+  if (progress != before) write_progress(workspace, progress);
+  return progress;
 }
 
 std::string now() {

@@ -2,6 +2,7 @@
 // tinytorch/, and not trusted.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -39,7 +40,9 @@ ModuleProgress rebuilt_progress(const Workspace& workspace, const std::string& f
 
 // Reads the file; when it is damaged, keeps it as progress.toml.damaged, writes a rebuilt one, and says so.
 Progress read_progress(const Workspace& workspace);
-void write_progress(const Workspace& workspace, const Progress& progress);
+// Reads the record, changes it and writes it, while no other tito does: a test that ran for minutes takes back nothing that was
+// written meanwhile. Returns what was written.
+Progress change_progress(const Workspace& workspace, const std::function<void(Progress&)>& change);
 
 std::string now();
 

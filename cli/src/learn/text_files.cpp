@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/core.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -41,6 +42,16 @@ void write_atomically(const fs::path& file, std::string_view text) {
     fail(file, why);
   }
 }
+
+FileLock::FileLock(const fs::path& file) {
+  fs::create_directories(file.parent_path());
+  file_ = open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (file_ < 0) fail(file, errno);
+  while (flock(file_, LOCK_EX) != 0 && errno == EINTR) {
+  }
+}
+
+FileLock::~FileLock() { close(file_); }
 
 std::string read_if_there(const fs::path& file) { return fs::is_regular_file(file) ? read_text(file) : ""; }
 

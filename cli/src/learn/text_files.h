@@ -12,6 +12,18 @@ namespace tito {
 // Throws std::runtime_error when it cannot be written.
 void write_atomically(const fs::path& file, std::string_view text);
 
+// Keeps other processes out while it lives; waits for them first.
+class FileLock {
+ public:
+  explicit FileLock(const fs::path& file);
+  ~FileLock();
+  FileLock(const FileLock&) = delete;
+  FileLock& operator=(const FileLock&) = delete;
+
+ private:
+  int file_;
+};
+
 // The text; nothing when there is no such file.
 std::string read_if_there(const fs::path& file);
 

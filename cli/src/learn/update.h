@@ -12,10 +12,12 @@ namespace tito {
 struct Update {
   std::map<std::string, std::string> files;  // path in the workspace -> its new text; only what changes
   std::vector<std::string> conflicts;        // a sentence each
+  std::vector<std::string> kept;             // files that stay as the learner has them: a sentence each
   std::vector<std::string> changed_modules;
 };
 
-// What has to change. With `keep_mine`, what both sides changed stays as the learner has it, and is no conflict.
+// What has to change. What only the learner changed stays, what only the course changed is replaced, and what both did is put
+// together. In lessons, what does not fit together is a conflict, or with `keep_mine` stays as the learner has it; other files stay anyway.
 Update plan_update(const Workspace& workspace, bool keep_mine);
 
 // Puts the files into place. A kill at any moment leaves the workspace as it was, or with an update that finish_update

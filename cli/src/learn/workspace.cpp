@@ -7,7 +7,9 @@
 
 #include "build/known_mistakes.h"
 #include "build/process.h"
+#include "fetch/sets.h"
 #include "format/student.h"
+#include "learn/handed_out.h"
 #include "learn/text_files.h"
 #include "learn/update.h"
 
@@ -59,6 +61,16 @@ bool is_module_folder(const std::string& name) {
 }
 
 std::string file_name(const std::string& folder) { return folder.substr(3) + "_dev.cpp"; }
+
+// Whether `tito data get` brought this file of the course's data/: then it is no part of the course.
+bool is_downloaded(const std::vector<PublicSet>& sets, const fs::path& file) {
+  return file.extension() == ".part" || std::any_of(sets.begin(), sets.end(), [&](const PublicSet& set) {
+    const bool unpacked = !set.unpacks.empty() && *file.begin() == set.unpacks;
+    return unpacked || std::any_of(set.files.begin(), set.files.end(), [&](const PublicFile& one) {
+      return (set.folder / one.name).lexically_normal() == file;
+    });
+  });
+}
 
 // A text per graded cell of the lesson.
 std::map<std::string, const Cell*> graded_tests(const CellFile& file) {
@@ -112,7 +124,7 @@ Module Workspace::module_with_course_tests(const std::string& folder, std::vecto
   const fs::path file = file_of(folder);
   const std::string text = read_text(file);
   const CellFile mine = parse_cells(file, text);
-  const CellFile handed_out = parse_cells(handed_out_file(folder), read_text(handed_out_file(folder)));
+  const CellFile handed_out = parse_cells(handed_out_file(folder), handed_out_lesson(*this, folder));
   std::map<std::string, const Cell*> tests = graded_tests(handed_out);
   std::vector<std::string> lines = split_lines(text);
   // From the last cell on, so that the lines of those before it stay where they are.
@@ -139,18 +151,18 @@ Module Workspace::module_with_course_tests(const std::string& folder, std::vecto
 
 std::optional<Workspace> find_workspace() {
   for (fs::path folder = fs::current_path();; folder = folder.parent_path()) {
-    if (fs::is_regular_file(folder / ".tito/workspace.toml")) return Workspace(folder, course_folder());
     if (folder == folder.parent_path()) return std::nullopt;
+    if (!fs::is_regular_file(folder / ".tito/workspace.toml")) continue;
+    const Workspace workspace(folder, course_folder());
+    for (const std::string& path : finish_update(workspace)) {
+      fmt::print(stderr, "{} was edited while an update was cut off; it stays as it is, and 'tito update' merges it\n", path);
+    }
+    return workspace;
   }
 }
 
 Workspace require_workspace() {
-  if (std::optional<Workspace> workspace = find_workspace()) {
-    for (const std::string& path : finish_update(*workspace)) {
-      fmt::print(stderr, "{} was edited while an update was cut off; it stays as it is, and 'tito update' merges it\n", path);
-    }
-    return *workspace;
-  }
+  if (std::optional<Workspace> workspace = find_workspace()) return *workspace;
   throw std::runtime_error("this is not a workspace: make one with 'tito init DIR', and work inside it");
 }
 
@@ -164,13 +176,19 @@ std::map<std::string, std::string> course_files(const fs::path& course) {
     const std::string folder = module.folder();
     const std::string copy = student_copy(module);
     files["modules/" + folder + "/" + file_name(folder)] = copy;
-    files[".tito/course/" + folder + "/" + file_name(folder)] = copy;
     const std::string mistakes = read_if_there(tito::mistakes_file(module));
     if (!mistakes.empty()) files[".tito/course/" + folder + "/mistakes.json"] = mistakes;
     const std::string module_readme = read_if_there(course / "modules" / folder / "README.md");
     if (!module_readme.empty()) files["modules/" + folder + "/README.md"] = module_readme;
   }
-  for (const std::string& path : files_below(course / "data")) files["data/" + path] = read_text(course / "data" / path);
+  const fs::path table = course / "data/sets.toml";
+  const std::vector<PublicSet> sets = fs::exists(table) ? read_sets(table) : std::vector<PublicSet>();
+  for (const std::string& path : files_below(course / "data")) {
+    if (!is_downloaded(sets, path)) files["data/" + path] = read_text(course / "data" / path);
+  }
+  for (const auto& [path, text] : std::map(files)) {
+    if (path.starts_with("modules/") || path.starts_with("data/")) files[handed_out_path(path)] = text;
+  }
   return files;
 }
 
@@ -182,7 +200,12 @@ void create_workspace(const fs::path& folder, const fs::path& course) {
   const fs::path clean = target.filename().empty() ? target.parent_path() : target;
   const fs::path growing = fmt::format("{}.new-{}", clean.string(), getpid());
   try {
-    for (const auto& [path, text] : course_files(course)) write_atomically(growing / path, text);
+    Checksums checksums;
+    for (const auto& [path, text] : course_files(course)) {
+      write_atomically(growing / path, text);
+      if (path.starts_with(".tito/course/")) checksums[path] = hash_of(text);
+    }
+    write_checksums(growing, checksums);
     fs::create_directories(growing / "tinytorch");
     if (fs::exists(clean)) fs::remove(clean);
     fs::rename(growing, clean);

@@ -5,7 +5,7 @@
 //   data/                   the course's small data
 //   .tito/workspace.toml    marks the folder
 //   .tito/progress.toml     what they have done (learn/progress.h)
-//   .tito/course/NN_name/   each lesson as it was handed out, and its mistakes.json
+//   .tito/course/           all that was handed out, as it came, and the lessons' mistakes.json (learn/handed_out.h)
 //   .tito/backup/           what `tito reset` took away
 #pragma once
 
@@ -34,6 +34,7 @@ class Workspace {
   fs::path file_of(const std::string& folder) const;         // the learner's
   fs::path handed_out_file(const std::string& folder) const;  // as it came
   fs::path mistakes_file(const std::string& folder) const;
+  fs::path lock_file() const { return root_ / "build/workspace.lock"; }  // held by who changes .tito/
   fs::path progress_file() const { return root_ / ".tito/progress.toml"; }
   fs::path package() const { return root_ / "tinytorch"; }
 
@@ -48,7 +49,7 @@ class Workspace {
   fs::path course_;
 };
 
-// The workspace around the working folder; nothing outside of one.
+// The workspace around the working folder; nothing outside of one. Completes an update that was cut off.
 std::optional<Workspace> find_workspace();
 // Throws std::runtime_error with what to do, outside of one.
 Workspace require_workspace();

@@ -78,6 +78,43 @@ std::string state_of(const nlohmann::json& report, const std::string& exercise) 
   return "missing";
 }
 
+// The exercise's own tests: those that no exercise before it has.
+std::vector<const Test*> own_tests(const Module& module, const Hole& hole) {
+  std::vector<const Test*> out;
+  for (const Test& test : module.tests) {
+    if (test.graded && !test.holes.empty() && test.holes.back() == hole.grade_id) out.push_back(&test);
+  }
+  return out;
+}
+
+// The exercise whose emptiness a test of the report names, from `holes` on; nothing when it does not fail by a name.
+const Hole* waits_for(const nlohmann::json& report, const Test& test, const std::vector<Hole>& holes, std::size_t first) {
+  for (const nlohmann::json& failure : report["failures"]) {
+    if (failure["test"] != test.name) continue;
+    const std::string values = failure["values"];
+    for (std::size_t i = first; i < holes.size(); ++i) {
+      if (values.find(holes[i].message()) != std::string::npos) return &holes[i];
+    }
+  }
+  return nullptr;
+}
+
+// While the exercise is empty, its tests fail by the name of one that is.
+void check_fails_by_name(const nlohmann::json& report, const Module& module, std::size_t index) {
+  CHECK_EQ(state_of(report, module.holes[index].grade_id), "empty");
+  for (const Test* test : own_tests(module, module.holes[index])) {
+    CHECK_MESSAGE(waits_for(report, *test, module.holes, 0) != nullptr, test->name);
+  }
+}
+
+// When it is filled, they pass, but for one that names an exercise further down.
+void check_passes(const nlohmann::json& report, const Module& module, std::size_t index) {
+  bool waits = false;
+  for (const Test* test : own_tests(module, module.holes[index])) waits = waits || waits_for(report, *test, module.holes, index + 1) != nullptr;
+  if (!waits) CHECK_MESSAGE(state_of(report, module.holes[index].grade_id) == "passed", report["text"].get<std::string>());
+  else CHECK_NE(state_of(report, module.holes[index].grade_id), "empty");
+}
+
 // Whether a graded test follows this hole before the next one.
 bool is_tested_at_once(const Module& module, std::size_t index) {
   const std::size_t next = index + 1 < module.holes.size() ? module.holes[index + 1].cell : module.cells.size();
@@ -92,26 +129,24 @@ void go_through(const fs::path& workspace, const Module& module, bool each) {
   const ProcessResult started = run_tito(workspace, {"start", module.number});
   REQUIRE_MESSAGE(started.ok(), started.output);
   const Clock::time_point ready = Clock::now();
+  nlohmann::json before;  // the last report: what is true until the next exercise is filled
   for (std::size_t i = 0; i < module.holes.size(); ++i) {
     const Hole& hole = module.holes[i];
     CAPTURE(hole.grade_id);
     if (!is_empty_in(file, hole)) continue;  // an earlier run was stopped behind it
-    if (i == 0) {
-      const nlohmann::json before = test_report(workspace, module.number);
-      CHECK_EQ(before["ok"], false);
-      CHECK_EQ(state_of(before, hole.grade_id), "empty");
-    }
+    if (i == 0) before = test_report(workspace, module.number);
+    if (before.is_object()) check_fails_by_name(before, module, i);
     fill(file, module, hole);
     if (!each || !is_tested_at_once(module, i)) continue;
-    const nlohmann::json after = test_report(workspace, module.number);
-    REQUIRE_MESSAGE(after["compiled"] == true, after["messages"].get<std::string>());
-    // A test may wait for an exercise further down; then it says so.
-    const bool waits = !after["ok"].get<bool>() && after["first"]["empty"] != "";
-    CHECK_MESSAGE((waits || after["ok"] == true), after["text"].get<std::string>());
-    CHECK_NE(state_of(after, hole.grade_id), "empty");
+    before = test_report(workspace, module.number);
+    REQUIRE_MESSAGE(before["compiled"] == true, before["messages"].get<std::string>());
+    check_passes(before, module, i);
   }
   const nlohmann::json last = test_report(workspace, module.number);
   CHECK_MESSAGE(last["ok"] == true, last["text"].get<std::string>());
+  for (const Hole& hole : module.holes) {
+    if (!own_tests(module, hole).empty()) CHECK_MESSAGE(state_of(last, hole.grade_id) == "passed", hole.grade_id);
+  }
   const Clock::time_point tested = Clock::now();
   const ProcessResult completed = run_tito(workspace, {"complete", module.number});
   CHECK_MESSAGE(completed.ok(), completed.output);

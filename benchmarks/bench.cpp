@@ -1,6 +1,6 @@
 // `tito bench SUITE`: TinyTorch and its peers in turns, in one run, measured and judged with module 15.
 //
-//     bench --cases cases.json --suite SUITE... --out FILE.json [--seconds S] [--threads N] [--peer NAME=COMMAND]... --ours COMMAND
+//     bench --cases cases.json --suite SUITE... --out FILE.json [--seconds S] [--threads N] [--busy N] [--peer NAME=COMMAND]... --ours COMMAND
 //     bench --compare BEFORE.json AFTER.json
 //
 // Each side is a process that lives as long as the run (worker.h); only one works at a time, on the same processors. The file has
@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -40,6 +41,34 @@ struct Settings {
   double seconds = 3;        // for the rounds of one case
   double longest_call = 60;  // a call that takes longer is given up
   int threads = 1;
+  int busy = 0;  // processes that spin on the same processors meanwhile
+};
+
+// Processes that want a processor all the time, as another program's would, for as long as this lives.
+class BusyProcesses {
+ public:
+  explicit BusyProcesses(int count) {
+    for (int i = 0; i < count; ++i) {
+      const pid_t child = fork();
+      if (child < 0) throw std::runtime_error("no process that keeps a processor busy");
+      if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);  // not longer than the benchmark, however it ends
+        for (volatile int turn = 0;;) static_cast<void>(turn);
+      }
+      children_.push_back(child);
+    }
+  }
+  ~BusyProcesses() {
+    for (const pid_t child : children_) {
+      kill(child, SIGKILL);
+      waitpid(child, nullptr, 0);
+    }
+  }
+  BusyProcesses(const BusyProcesses&) = delete;
+  BusyProcesses& operator=(const BusyProcesses&) = delete;
+
+ private:
+  std::vector<pid_t> children_;
 };
 
 pid_t start(const std::string& command, int* to, int* from) {
@@ -217,6 +246,7 @@ class Run {
     for (const auto& [name, command] : settings_.peers) peers_.push_back(std::make_unique<Worker>(name, command));
     file_.machine = benchmarking::this_machine();
     file_.settings = {{"threads", std::to_string(settings_.threads)}, {"seconds a case", formatted("%g", settings_.seconds)}};
+    if (settings_.busy > 0) file_.settings["busy processes"] = std::to_string(settings_.busy);
   }
 
   void all() {
@@ -340,7 +370,12 @@ class Run {
   Json ratios_ = Json::array();
 };
 
-// Names what got slower between two files. Exit status 1 if anything did.
+std::string version_in(const benchmarking::ResultFile& file) {
+  const auto found = file.versions.find("tinytorch");
+  return found == file.versions.end() ? "unknown" : found->second;
+}
+
+// Names what got slower between two files, and what only one of them has. Exit status 1 if anything got slower.
 int compare(const std::string& before_path, const std::string& after_path) {
   const benchmarking::ResultFile before = benchmarking::read_results(before_path);
   const benchmarking::ResultFile after = benchmarking::read_results(after_path);
@@ -348,12 +383,14 @@ int compare(const std::string& before_path, const std::string& after_path) {
     std::printf("These files should not be compared: %s.\n", why.c_str());
     return 2;
   }
+  std::printf("TinyTorch %s, then %s\n", version_in(before).c_str(), version_in(after).c_str());
   int slower = 0;
   for (const benchmarking::Change& change : benchmarking::compare_files(before, after)) {
     slower += change.verdict == benchmarking::Verdict::Slower && change.subject == "tinytorch";
     std::printf("%-11s %7.3f [%.3f, %.3f]  %s: %s, %s\n", std::string(benchmarking::name_of(change.verdict)).c_str(), change.ratio, change.interval.low, change.interval.high,
                 change.suite.c_str(), change.name.c_str(), change.subject.c_str());
   }
+  for (const std::string& sentence : benchmarking::not_compared(before, after)) std::printf("not compared  %s\n", sentence.c_str());
   std::printf("%d of TinyTorch's cases got slower (times after / before, intervals at 95 %%, tolerance 5 %%)\n", slower);
   return slower > 0 ? 1 : 0;
 }
@@ -369,6 +406,7 @@ Settings parse(int argc, char** argv) {
     else if (option == "--ours") settings.ours = value;
     else if (option == "--seconds") settings.seconds = std::stod(value);
     else if (option == "--threads") settings.threads = std::stoi(value);
+    else if (option == "--busy") settings.busy = std::stoi(value);
     else if (option == "--peer") settings.peers.emplace_back(value.substr(0, value.find('=')), value.substr(value.find('=') + 1));
     else throw std::runtime_error("unknown option " + option);
   }
@@ -386,6 +424,7 @@ int main(int argc, char** argv) {
     for (int i = 0; i < settings.threads; ++i) processors.push_back(i);
     if (!benchmarking::pin_to_processors(processors)) std::printf("not pinned to %d processors: the system does not allow it\n", settings.threads);
     std::printf("ratio: how many times as fast as the peer TinyTorch is; median of the rounds, 95 %% interval\n");
+    const BusyProcesses busy(settings.busy);
     Run(settings).all();
   } catch (const std::exception& error) {
     std::fprintf(stderr, "bench: %s\n", error.what());

@@ -59,6 +59,8 @@ case("conv", "3x3 3->32 32x32 b32 forward and backward", "conv3x3_step 32 3 32 3
 case("overhead", "add of 1 element, no graph", "add_one", "libtorch torch", line="add of 1 element, without / with graph, against libtorch C++", at_least=10, aim=15)
 case("overhead", "add of 1 element, with graph", "add_one_graph", "libtorch torch", line="add of 1 element, without / with graph, against libtorch C++", at_least=10, aim=15)
 case("overhead", "chain of 1,000 tiny operators, forward and backward", "chain 1000", "libtorch torch", line="chain of 1,000 tiny operators, forward + backward", at_least=15, aim=25)
+case("overhead", "MLP step under the profiler, beside the same step without", "watched_mlp 128", "tinytorch-unwatched", 6 * 128 * (784 * 512 + 512 * 512 + 5120),
+     line="an MLP step under the profiler: overhead below 5 %", at_least=0.95, aim=0.98)
 
 case("training", "MLP 784-512-512-10, batch 128, Adam", "mlp 128", "torch", 6 * 128 * (784 * 512 + 512 * 512 + 5120), line="MLP step, 784-512-512-10, batch 128", at_least=2, aim=3)
 case("training", "MLP, beside fused Adam", "mlp 128", "torch-fused", 6 * 128 * (784 * 512 + 512 * 512 + 5120), line="MLP step, 784-512-512-10, batch 128", at_least=1.3, aim=1.3)

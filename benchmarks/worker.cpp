@@ -66,6 +66,21 @@ Prepared mlp_step(const Arguments& a) {
                                         [x, y](nn::MLP& m) { return cross_entropy_loss(m->forward(x), y); });
 }
 
+// The peer tinytorch-unwatched: what is measured under a profile is done without one.
+bool without_profile = false;
+
+// mlp_step under module 14's profiler, which is started and stopped for each step.
+Prepared watched_mlp_step(const Arguments& a) {
+  Prepared step = mlp_step(a);
+  if (without_profile) return step;
+  return {[call = std::move(step.call)] {
+    autograd::profiler::profile run;
+    const double loss = call();
+    run.stop();
+    return loss;
+  }};
+}
+
 Prepared lenet_step(const Arguments& a) {
   const Tensor x = numbers({a.at(0), 1, 28, 28});
   const Tensor y = classes(a.at(0), 10);
@@ -227,6 +242,7 @@ const std::map<std::string, Make>& works() {
       {"add_one_graph", [](const A&) { return add_one(true); }},
       {"chain", chain},
       {"mlp", mlp_step},
+      {"watched_mlp", watched_mlp_step},
       {"lenet", lenet_step},
       {"resnet20", resnet_step},
       {"gpt", gpt_step},
@@ -248,6 +264,7 @@ int main(int argc, char** argv) {
     return 0;
   }
   if (argc > 1 && std::strcmp(argv[1], "memory") == 0) return print_peak_bytes(lenet_step({64}), 20);
+  without_profile = argc > 1 && std::strcmp(argv[1], "unwatched") == 0;
   half_as_float = argc > 1 && std::strcmp(argv[1], "float32") == 0;
   return serve([](const std::string& work, const Arguments& arguments) {
     const auto found = works().find(work);

@@ -22,9 +22,9 @@ struct PerformanceFixture {
   PerformanceFixture(const PerformanceFixture&) = delete;
   PerformanceFixture& operator=(const PerformanceFixture&) = delete;
 
-  void results(const std::string& ratio, const std::string& load = "0.5") const {
+  void results(const std::string& ratio, const std::string& load = "0.5", const std::string& more_settings = "") const {
     std::ofstream(root / "benchmarks/results/run.json") << R"({"machine": {"cpu": "C", "os": "O", "compiler": "G", "cores": 2, "memory_bytes": 1, "simd": ["sse2", "avx2"], "load": )" << load
-        << R"(, "date": "2026-01-01T00:00:00Z"}, "versions": {"torch": "2"}, "settings": {"threads": "1"}, "results": [
+        << R"(, "date": "2026-01-01T00:00:00Z"}, "versions": {"torch": "2"}, "settings": {"threads": "1")" << more_settings << R"(}, "results": [
           {"suite": "gemm", "name": "a", "subject": "tinytorch", "seconds": [3e-9, 1e-9, 2e-9, 2e-9], "calls": 1, "flops": 16, "bytes": 0, "note": ""},
           {"suite": "gemm", "name": "a", "subject": "torch", "seconds": [], "calls": 1, "flops": 16, "bytes": 0, "note": "it ended"}],
          "ratios": [{"suite": "gemm", "name": "a", "against": "torch", "rounds": 6, )" << ratio << "}]}";
@@ -52,6 +52,10 @@ TEST_CASE("performance page: met, not met, undecided, not measured") {
   CHECK(fixture.page_has("| gemm | a | tinytorch | 2 ns | 8 GFLOP/s |"));  // 16 in 2 ns
   CHECK(fixture.page_has("| gemm | a | torch |  |  | 2.00 (no interval) | it ended |"));
   CHECK(!fixture.page_has("quiet machine"));
+  CHECK(!fixture.page_has("busy beside them"));
+  CHECK(fixture.page_has("The notes are written by hand"));
+  fixture.results(R"("ratio": 2, "low": null, "high": null)", "0.5", R"(, "busy processes": "3")");
+  CHECK(fixture.page_has("1 threads, 3 busy beside them; "));
   fixture.results(R"("ratio": 2, "low": null, "high": null)", "7.5");
   CHECK(fixture.page_has("load average 7.5 (**other programs wanted the processors as well"));
 }

@@ -30,6 +30,14 @@ TEST_CASE("tito: an unknown option is a wrong usage") {
   CHECK(result.output.find("--chek") != std::string::npos);
 }
 
+TEST_CASE("tito bench: --busy takes a number of processes") {
+  for (const char* wrong : {"-1", "many"}) {
+    const ProcessResult result = run_process({program(), "bench", "gemm", "--busy", wrong});
+    CHECK_EQ(result.status, 2);
+    CHECK(result.output.find("--busy") != std::string::npos);
+  }
+}
+
 TEST_CASE("tito: an unknown module is named, with the ones there are") {
   const ProcessResult result = run_process({program(), "test", "42"});
   CHECK_EQ(result.status, 1);

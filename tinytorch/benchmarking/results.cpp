@@ -110,12 +110,37 @@ std::string_view benchmarking::name_of(Verdict verdict) {
   return names[static_cast<std::size_t>(verdict)];
 }
 
+namespace {
+// The same case of the same subject; nullptr if the file has none.
+const benchmarking::Result* find_case(const benchmarking::ResultFile& file, const benchmarking::Result& like) {
+  const auto same = [&](const benchmarking::Result& other) { return other.suite == like.suite && other.name == like.name && other.subject == like.subject; };
+  const auto found = std::find_if(file.results.begin(), file.results.end(), same);
+  return found == file.results.end() ? nullptr : &*found;
+}
+
+// Adds what has times in `here` and none in the other file.
+void add_missing(std::vector<std::string>& sentences, const benchmarking::ResultFile& here, const benchmarking::ResultFile& other, const char* other_name) {
+  for (const benchmarking::Result& one : here.results) {
+    const benchmarking::Result* const found = find_case(other, one);
+    if (one.seconds.empty() || (found != nullptr && !found->seconds.empty())) continue;
+    sentences.push_back(str(one.suite, ": ", one.name, ", ", one.subject, found == nullptr ? " is not in the " : " has no times in the ", other_name, " file",
+                            found != nullptr && !found->note.empty() ? str(" (", found->note, ")") : ""));
+  }
+}
+}  // namespace
+
+std::vector<std::string> benchmarking::not_compared(const ResultFile& before, const ResultFile& after) {
+  std::vector<std::string> sentences;
+  add_missing(sentences, before, after, "second");
+  add_missing(sentences, after, before, "first");
+  return sentences;
+}
+
 std::vector<benchmarking::Change> benchmarking::compare_files(const ResultFile& before, const ResultFile& after, double tolerance) {
   std::vector<Change> changes;
   for (const Result& old : before.results) {
-    const auto same_case = [&](const Result& other) { return other.suite == old.suite && other.name == old.name && other.subject == old.subject; };
-    const auto now = std::find_if(after.results.begin(), after.results.end(), same_case);
-    if (now == after.results.end() || old.seconds.empty() || now->seconds.empty()) continue;
+    const Result* const now = find_case(after, old);
+    if (now == nullptr || old.seconds.empty() || now->seconds.empty()) continue;
     Change change = compare_samples(old.seconds, now->seconds, tolerance);
     change.suite = old.suite;
     change.name = old.name;
@@ -133,10 +158,13 @@ std::string benchmarking::why_not_comparable(const ResultFile& before, const Res
   differ("CPU", before.machine.cpu, after.machine.cpu);
   differ("cores", std::to_string(before.machine.cores), std::to_string(after.machine.cores));
   differ("compiler", before.machine.compiler, after.machine.compiler);
-  for (const auto& [name, value] : before.settings) {
-    const auto other = after.settings.find(name);
-    differ(name.c_str(), value, other == after.settings.end() ? "" : other->second);
-  }
+  std::map<std::string, std::string> all = before.settings;
+  all.insert(after.settings.begin(), after.settings.end());
+  const auto setting = [](const ResultFile& file, const std::string& name) {
+    const auto found = file.settings.find(name);
+    return found == file.settings.end() ? "" : found->second;
+  };
+  for (const auto& [name, value] : all) differ(name.c_str(), setting(before, name), setting(after, name));
   return why;
 }
 

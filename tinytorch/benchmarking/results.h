@@ -68,6 +68,8 @@ Change compare_samples(const std::vector<double>& before, const std::vector<doub
 
 // The cases that both files have, judged; in the order of `before`.
 std::vector<Change> compare_files(const ResultFile& before, const ResultFile& after, double tolerance = 0.05);
+// A sentence for each case that has times in one of the files only.
+std::vector<std::string> not_compared(const ResultFile& before, const ResultFile& after);
 
 // Why times of these files should not be compared at all (another CPU, other settings, another compiler); empty if nothing speaks against it.
 std::string why_not_comparable(const ResultFile& before, const ResultFile& after);

@@ -84,10 +84,11 @@ std::string machine_text(const ResultsOfRun& run) {
   const BenchJson& m = run.content.at("machine");
   std::string versions;
   for (const auto& [name, version] : run.content.at("versions").items()) versions += fmt::format("{}{} {}", versions.empty() ? "" : ", ", name, version.get<std::string>());
+  const std::string busy = run.content.at("settings").value("busy processes", "");
   const double load = m.at("load").get<double>();
   const int cores = m.at("cores").get<int>();
-  return fmt::format("- `{}.json`: {} with {}, {} cores, {}, {}; {} threads; {}; {}; load average {:.1f}{}\n", run.name, m.at("cpu").get<std::string>(), vector_instructions(m), cores, m.at("os").get<std::string>(),
-                     m.at("compiler").get<std::string>(), run.content.at("settings").at("threads").get<std::string>(), versions, m.at("date").get<std::string>(), load,
+  return fmt::format("- `{}.json`: {} with {}, {} cores, {}, {}; {} threads{}; {}; {}; load average {:.1f}{}\n", run.name, m.at("cpu").get<std::string>(), vector_instructions(m), cores, m.at("os").get<std::string>(),
+                     m.at("compiler").get<std::string>(), run.content.at("settings").at("threads").get<std::string>(), busy.empty() ? "" : fmt::format(", {} busy beside them", busy), versions, m.at("date").get<std::string>(), load,
                      load > cores ? " (**other programs wanted the processors as well: repeat it on a quiet machine before you believe it**)" : "");
 }
 
@@ -134,7 +135,7 @@ std::string performance_page(const fs::path& root) {
   const BenchJson cases = read_json_file(root / "benchmarks/cases.json");
   const std::vector<ResultsOfRun> runs = results_in(root / "benchmarks/results");
   std::string page = "# Performance\n\n";
-  page += "This page is written by `./tito bench --page` from `benchmarks/results/*.json`, which `./tito bench` leaves; `./tito test` compares them. No number here was typed in.\n";
+  page += "This page is written by `./tito bench --page` from `benchmarks/results/*.json`, which `./tito bench` leaves; `./tito test` compares them, so that no number of its tables is typed in. The notes are written by hand (`benchmarks/notes.md`), and name what they measured.\n";
   page += "How it is measured: [benchmarks/README.md](../benchmarks/README.md).\n\n";
   page += "    ./tito bench --install torch,numpy,onnxruntime      # peers, into an environment of their own\n";
   page += "    ./tito bench all --threads 1 --json benchmarks/results/one_thread.json\n    ./tito bench --page\n\n## Measured on\n\n";

@@ -154,12 +154,13 @@ void add_bench_command(CLI::App& app) {
   command->require_subcommand(0, 1);
   const auto suites = std::make_shared<SuiteArguments>();
   command->add_option("suites", suites->suites, "suites of benchmarks/cases.json; none: all");
-  command->add_option("--against", suites->against, "torch, torch-fused, torch-channels-last, torch-compile, libtorch, numpy, onnxruntime, tinytorch-float32; none: what is installed")->delimiter(',');
+  command->add_option("--against", suites->against, "torch, torch-fused, torch-channels-last, torch-compile, libtorch, numpy, onnxruntime, tinytorch-float32, tinytorch-unwatched; none: what is installed")->delimiter(',');
   command->add_option("--install", suites->install, "install these peers from PyPI into an environment of their own")->delimiter(',');
   command->add_option("--python", suites->python, "a python that has the peers already");
   command->add_option("--json", suites->json, "the file for the result");
   command->add_option("--threads", suites->threads, "threads for each side, on as many processors")->capture_default_str()->check(CLI::PositiveNumber);
   command->add_option("--seconds", suites->seconds, "for the rounds of one case")->capture_default_str()->check(CLI::PositiveNumber);
+  command->add_option("--busy", suites->busy, "processes that spin on the same processors meanwhile, as other programs do")->capture_default_str()->check(CLI::Range(0, 64));
   command->add_option("--compare", suites->compare, "two files of results: name what got slower")->expected(2);
   command->add_flag("--page", suites->page, "write docs/performance.md from benchmarks/results");
   command->callback([command, suites] {

@@ -19,7 +19,7 @@
 namespace tito {
 namespace {
 
-const std::vector<std::string> bench_peers = {"torch", "torch-fused", "torch-channels-last", "torch-compile", "torch-index-select", "libtorch", "numpy", "onnxruntime", "tinytorch-float32"};
+const std::vector<std::string> bench_peers = {"torch", "torch-fused", "torch-channels-last", "torch-compile", "torch-index-select", "libtorch", "numpy", "onnxruntime", "tinytorch-float32", "tinytorch-unwatched"};
 
 // Runs a command that prints; throws when it fails.
 void run_shown(const Command& command, const ProcessOptions& given = {}) {
@@ -52,6 +52,14 @@ std::string python_says(const fs::path& python, const std::string& code) {
   const ProcessResult result = run_process({python.string(), "-c", code});
   if (!result.ok()) return "";
   return result.output.substr(0, result.output.find('\n'));
+}
+
+// "0.1.0 (a3f18ee)", with "-dirty" behind the commit where files differ from it; the version alone where git does not know it.
+std::string version_of(const fs::path& root) {
+  const std::string version = "0.1.0";
+  if (find_program("git").empty()) return version;
+  const ProcessResult commit = run_process({"git", "-C", root.string(), "describe", "--always", "--dirty"});
+  return commit.ok() ? fmt::format("{} ({})", version, commit.output.substr(0, commit.output.find('\n'))) : version;
 }
 
 // Compiles a program of benchmarks/ behind the library, unless it is newer than everything that it is made of.
@@ -120,7 +128,7 @@ class SuiteRun {
  public:
   SuiteRun(fs::path root, const SuiteArguments& arguments, std::vector<std::string> suites)
       : root_(std::move(root)), arguments_(arguments), suites_(std::move(suites)), python_(python_of_peers(arguments)) {
-    versions_["tinytorch"] = "0.1.0";
+    versions_["tinytorch"] = version_of(root_);
     for (const char* package : {"torch", "numpy", "onnxruntime"}) {
       versions_[package] = python_says(python_, fmt::format("import {0}; print({0}.__version__)", package));
       if (!versions_[package].empty()) set(std::string("VERSION_") + package, versions_[package]);
@@ -133,7 +141,7 @@ class SuiteRun {
   void run(const fs::path& bench, const fs::path& worker, const fs::path& out) {
     const std::string threads = std::to_string(arguments_.threads);
     command_ = {bench.string(), "--cases", (root_ / "benchmarks/cases.json").string(), "--out", out.string(), "--threads", threads,
-                "--seconds", fmt::format("{}", arguments_.seconds), "--ours", worker.string()};
+                "--seconds", fmt::format("{}", arguments_.seconds), "--busy", std::to_string(arguments_.busy), "--ours", worker.string()};
     for (const std::string& suite : suites_) add("--suite", suite);
     options_.environment.emplace_back("OMP_NUM_THREADS", threads);
     options_.environment.emplace_back("OPENBLAS_NUM_THREADS", threads);
@@ -168,9 +176,10 @@ class SuiteRun {
     if (peer == "torch-compile" && !by_name) return false;  // compiles for minutes
     if (peer == "libtorch" && !has_suite("overhead") && !has_suite("start-up") && !has_suite("memory")) return false;
     if (peer == "tinytorch-float32" && !has_suite("decode")) return false;
+    if (peer == "tinytorch-unwatched" && !has_suite("overhead")) return false;
     const std::string package = package_of(peer);
     if (versions_.at(package).empty()) return false;
-    add("--peer", peer + "=" + (peer == "libtorch" ? libtorch_command() : package == "tinytorch" ? worker.string() + " float32" : python_command(peer, package)));
+    add("--peer", peer + "=" + (peer == "libtorch" ? libtorch_command() : package == "tinytorch" ? worker.string() + peer.substr(package.size()).replace(0, 1, " ") : python_command(peer, package)));
     return true;
   }
 

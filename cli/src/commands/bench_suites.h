@@ -14,6 +14,7 @@ struct SuiteArguments {
   std::string json;                  // where the result goes; empty: build/bench/result.json
   int threads = 1;
   double seconds = 2;                // for the rounds of one case
+  int busy = 0;                      // processes that spin on the same processors meanwhile
   std::vector<std::string> compare;  // two files of results, instead of measuring
   bool page = false;                 // write docs/performance.md, instead of measuring
 };

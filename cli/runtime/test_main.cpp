@@ -105,14 +105,26 @@ Failure describe(const doctest::AssertData& check) {
   return failure;
 }
 
+// What is no number counts as nothing.
+std::string json_number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.6g", std::isfinite(value) ? value : 0.0);
+  return text;
+}
+
 // Common to both reporters: notes the running test and collects what INFO and CAPTURE say.
 struct LessonReporter : doctest::IReporter {
   const doctest::TestCaseData* test = nullptr;
   std::vector<std::string> subcases;
 
-  explicit LessonReporter(const doctest::ContextOptions&) {}
+  explicit LessonReporter(const doctest::ContextOptions&) { running = this; }
+
+  // The program has one.
+  static inline LessonReporter* running = nullptr;
 
   virtual void failed(const Failure& failure) = 0;
+  // What a test measured, and what its points ask for.
+  virtual void measured(double reached, double wanted) = 0;
   // A test that says MESSAGE("skipped: why") and returns has not been passed.
   virtual void skipped(std::string_view why) = 0;
 
@@ -198,6 +210,9 @@ struct JsonReporter : LessonReporter {
          ",\"values\":" + json_text(failure.values) + ",\"difference\":" + json_text(failure.difference) +
          ",\"subcase\":" + json_text(failure.subcase) + ",\"info\":[" + info + "],\"trace\":" + failure.trace);
   }
+  void measured(double reached, double wanted) override {
+    line("\"event\":\"measured\",\"reached\":" + json_number(reached) + ",\"wanted\":" + json_number(wanted));
+  }
   void skipped(std::string_view why) override {
     line("\"event\":\"skipped\",\"why\":" + json_text(why));
   }
@@ -244,6 +259,9 @@ struct TextReporter : LessonReporter {
     for (const std::string& text : failure.info) std::printf("    %s\n", text.c_str());
     std::fflush(stdout);
   }
+  void measured(double reached, double wanted) override {
+    std::printf("measured %s: %.3g times as fast as the baseline; the points ask for %.3g\n", test->m_name, reached, wanted);
+  }
   void skipped(std::string_view why) override { std::printf("skipped %s: %s\n", test->m_name, std::string(why).c_str()); }
   void test_run_start() override {}
   void test_run_end(const doctest::TestRunStats& stats) override {
@@ -278,6 +296,8 @@ int run_demos(std::string_view filter) {
 }
 
 }  // namespace
+
+void report_ratio(double reached, double wanted) { LessonReporter::running->measured(reached, wanted); }
 
 bool runs_hidden_tests() {
   static const char* const tests = std::getenv("TITO_TESTS");

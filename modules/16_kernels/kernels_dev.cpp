@@ -2232,7 +2232,7 @@ TEST_CASE("mm, addmm and bmm: the tuned operators against the reference") {
 // 2. several independent sums, so that additions overlap;
 // 3. several lines of `a` against several lines of `b` at once: `Rows + Lines` loads for `Rows * Lines` multiply-adds. How many sums fit into the registers?
 //
-// The points follow the ratio to the baseline in one run: right results, twice as fast, eight times as fast.
+// The points follow the ratio to the baseline in one run: right results, twice as fast, eight times as fast. A ratio that is not reached fails nothing: `tito test` says what was measured, and `tito complete` asks for right results only.
 
 // %%
 //| export kernels/gemm.simd.cpp
@@ -2361,18 +2361,6 @@ static void multiply_lines(const LinesProduct<T>& p) {
 #endif
 
 // %%
-//| mistake 16-multiply-lines is-the-baseline
-//| says This is right, and as slow as the baseline: sum into vectors, several at once.
-#if 0
-namespace kernels::TINYTORCH_CAPABILITY {
-template <class T>
-static void multiply_lines(const LinesProduct<T>& p) {
-  multiply_lines_baseline(p);
-}
-}  // namespace kernels::TINYTORCH_CAPABILITY
-#endif
-
-// %%
 //| export kernels/gemm.simd.cpp
 namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
@@ -2451,10 +2439,11 @@ constexpr bool times_mean_something = false;
 constexpr bool times_mean_something = true;
 #endif
 
-// How many times as fast as the baseline, on eight rows: the best of some runs, each of which times both.
+// How many times as fast as the baseline, on eight rows: the best of some runs, each of which times both. 0 where the result is wrong.
 double few_rows_ratio() {
   const Tensor x = ones({8, 256});
   const Tensor w = ones({64, 256});
+  if (!lines_product(x, w, false).equal(lines_product(x, w, true))) return 0;
   double best = 0;
   for (int run = 0; run < 5; ++run) {
     const double baseline = measure([&] { do_not_optimize(lines_product(x, w, true)); }, {.samples = 3}).minimum;
@@ -2485,7 +2474,7 @@ TEST_CASE("few rows: twice as fast as the baseline") {
     MESSAGE("skipped: a sanitizer changes the times");
     return;
   }
-  CHECK_GT(few_rows_ratio(), kernels::capability() == kernels::CPUCapability::DEFAULT ? 1.2 : 2.0);
+  REPORT_RATIO(few_rows_ratio(), kernels::capability() == kernels::CPUCapability::DEFAULT ? 1.2 : 2.0);
 }
 
 // %% {"nbgrader": {"grade": true, "grade_id": "16-multiply-lines-eight", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}}
@@ -2498,8 +2487,7 @@ TEST_CASE("few rows: eight times as fast as the baseline, with AVX-512; four tim
     MESSAGE("skipped: no vectors on this machine, or short ones");
     return;
   }
-  const double wanted = kernels::capability() == kernels::CPUCapability::AVX512 ? 8.0 : 4.0;
-  CHECK_GT(few_rows_ratio(), wanted);
+  REPORT_RATIO(few_rows_ratio(), kernels::capability() == kernels::CPUCapability::AVX512 ? 8.0 : 4.0);
 }
 
 // %% [markdown]

@@ -443,7 +443,7 @@ class TinyTorchKernel(Kernel):
         output = Output(self)
         ended = self.workshop.run(["--json"], output.add, seconds, self.memory())
         output.finish()
-        passed, sentence, lines = report.describe_tests(ended.events, ended, seconds, self.workshop.places, self.known_mistakes())
+        passed, sentence, lines = report.describe_tests(ended.events, ended, seconds, self.workshop.places, self.known_mistakes(), GRADES)
         if not passed:
             raise CellError("TestFailed", sentence, lines)
         self.say("\n".join([*lines, sentence]) + "\n")

@@ -15,6 +15,8 @@ class Outcome:
     checks: int = 0
     seconds: float = 0.0
     skipped: str = ""
+    reached: float = 0.0  # of a test that measures: how many times as fast as its baseline,
+    wanted: float = 0.0  # and how many its points ask for
     failures: list = field(default_factory=list)
 
 
@@ -29,6 +31,9 @@ def outcomes(events):
             tests[-1].failures.append(event)
         elif kind == "skipped" and tests:
             tests[-1].skipped = event.get("why", "")
+        elif kind == "measured" and tests:
+            tests[-1].reached = event.get("reached", 0.0)
+            tests[-1].wanted = event.get("wanted", 0.0)
         elif kind == "done" and tests:
             tests[-1].ended = True
             tests[-1].passed = event.get("passed", False)
@@ -100,8 +105,9 @@ def values_of(failure):
     return text.encode()[:200].decode(errors="replace")
 
 
-def describe_tests(events, ended, seconds, places, known=()):
-    """(all passed, a sentence, lines about what failed). `places` looks addresses up, `known` are the lesson's known mistakes."""
+def describe_tests(events, ended, seconds, places, known=(), grades=False):
+    """(all passed, a sentence, lines about what failed). `places` looks addresses up, `known` are the lesson's known mistakes. A ratio that was not reached
+    fails no test, but where a cell's outcome is its grade (`grades`) it gives no points."""
     tests, finished = outcomes(events)
     normal = finished and not ended.timed_out and not ended.flooded and ended.status in (0, 1)
     failed = [test for test in tests if not test.passed]
@@ -121,10 +127,13 @@ def describe_tests(events, ended, seconds, places, known=()):
         lines += ["This looks like a mistake that others have made: " + " Or: ".join(helpful), ""]
     skipped = [test for test in tests if test.passed and test.skipped]
     lines += [f"skipped {test.name}: {test.skipped}" for test in skipped]
+    lines += [f"measured {test.name}: {test.reached:.3g} times as fast as the baseline; the points ask for {test.wanted:.3g}" for test in tests if test.wanted]
     passed = len(tests) - len(failed) - len(skipped)
     checks = sum(test.checks for test in tests)
     if failed or not normal:
         sentence = f"{len(failed)} of {len(tests)} tests failed" if failed else "the tests did not come to their end"
         return False, sentence, lines
+    if grades and any(test.reached < test.wanted for test in tests):
+        return False, "the ratio that the points ask for was not reached", lines
     sentence = f"{passed} test{'s' * (passed != 1)} passed ({checks} check{'s' * (checks != 1)})"
     return True, sentence, lines

@@ -116,6 +116,19 @@ TEST_CASE("test program: success that ends with a bad exit status is no success"
   CHECK_FALSE(run_script(folder, std::string(started) + done + end, "echo leak; exit 23").ok());
 }
 
+TEST_CASE("test program: a ratio that is not reached fails nothing, and gives no points") {
+  const Folder folder("ratio");
+  const auto measured = [&](const std::string& ratio) { return run_script(folder, started + ratio + done + end, "exit 0"); };
+  const TestRun missed = measured("{\"event\":\"measured\",\"reached\":1.25,\"wanted\":2}\n");
+  CHECK(missed.ok());
+  CHECK_EQ(missed.passed(), 1);
+  CHECK_FALSE(missed.tests.at(0).gives_points());
+  CHECK_EQ(describe_ratio(missed.tests.at(0)), "measured " + missed.tests.at(0).name + ": 1.25 times as fast as the baseline; the points ask for 2\n");
+  CHECK(measured("{\"event\":\"measured\",\"reached\":2.5,\"wanted\":2}\n").tests.at(0).gives_points());
+  CHECK(measured("").tests.at(0).gives_points());
+  CHECK_EQ(describe_ratio(measured("").tests.at(0)), "");
+}
+
 TEST_CASE("test program: a program that says nothing is no success") {
   const Folder folder("silent");
   CHECK_FALSE(run_script(folder, "", "exit 0").ok());

@@ -111,6 +111,34 @@ TEST_CASE("learner: from an empty workspace to a milestone") {
   CHECK(says(learner.tito({"milestone", "run", "2"}), "unknown milestone '2'; there are: 0001_counting"));
 }
 
+TEST_CASE("learner: a ratio that is not reached costs points, and keeps nothing from being complete") {
+  const Learner learner(fixture::with_replaced(fixture::with_replaced(fixture::tiny_lesson, "exercise design", "exercise optimize"), "CHECK_EQ(sum_to(4), 10);",
+                                               "CHECK_EQ(sum_to(4), 10);\n  REPORT_RATIO(sum_to(1) + 0.5, 2.0);"));
+  const std::string measured = "measured sum_to: all numbers up to n: 1.5 times as fast as the baseline; the points ask for 2";
+  learner.fill_twice("return x + x;");
+  learner.fill_sum("return n * (n + 1) / 2;");
+  ProcessResult result = learner.tito({"test", "00"});
+  CHECK(result.ok());
+  CHECK(says(result, measured));
+  CHECK(says(result, "00_tiny: 2 tests passed, 0 failed"));
+  CHECK_EQ(json_of(learner.tito({"test", "00", "--json"}))["exercises"][1]["earned"], 0);
+  result = learner.tito({"complete", "00"});
+  CHECK(says(result, measured));
+  CHECK(says(result, "00_tiny is complete."));
+  nlohmann::json module = json_of(learner.tito({"status", "--json"}))["modules"][0];
+  CHECK_EQ(module["state"], "complete");
+  CHECK_EQ(module["build"]["earned"], 2);
+  CHECK_EQ(module["optimize"]["earned"], 0);
+  CHECK_EQ(module["optimize"]["possible"], 3);
+  // A wrong answer fails as ever, however fast it is, and with the ratio come the points.
+  Learner::replace(learner.tiny(), "return n * (n + 1) / 2;", "return n + 1;");
+  CHECK(says(learner.tito({"test", "00"}), "FAILED  sum_to: all numbers up to n"));
+  Learner::replace(learner.tiny(), "return n + 1;", "return n == 1 ? 2 : n * (n + 1) / 2;");
+  CHECK(says(learner.tito({"complete", "00"}), "2.5 times as fast as the baseline; the points ask for 2"));
+  module = json_of(learner.tito({"status", "--json"}))["modules"][0];
+  CHECK_EQ(module["optimize"]["earned"], 3);
+}
+
 TEST_CASE("learner: a milestone's gate stays closed on a wrong package") {
   const Learner learner;
   complete_tiny(learner);

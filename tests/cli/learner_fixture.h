@@ -210,8 +210,8 @@ inline std::string with_replaced(std::string text, const std::string& part, cons
 
 class Learner {
  public:
-  Learner() {
-    write_atomically(course() / "modules/00_tiny/tiny_dev.cpp", tiny_lesson);
+  explicit Learner(const std::string& tiny = tiny_lesson) {
+    write_atomically(course() / "modules/00_tiny/tiny_dev.cpp", tiny);
     write_atomically(course() / "modules/00_tiny/README.md", "# Tiny\n\n## Learning pattern: Build -> Use -> Reflect\n\n**Rationale.** It is small.\n");
     write_atomically(course() / "modules/01_more/more_dev.cpp", more_lesson);
     write_atomically(course() / "modules/78_extra/extra_dev.cpp", extra_chapter);

@@ -50,6 +50,17 @@ class Report(unittest.TestCase):
         events.insert(1, {"event": "skipped", "why": "no camera"})
         self.assertEqual(described(events + END), (True, "0 tests passed (2 checks)", ["skipped a: no camera"]))
 
+    def test_a_ratio_that_is_not_reached_fails_nothing_but_gives_no_points(self):
+        def measured(reached, **options):
+            events = test("a")
+            events.insert(1, {"event": "measured", "reached": reached, "wanted": 2})
+            return report.describe_tests(events + END, Ended(), 5, lambda addresses: [], **options)
+
+        line = "measured a: 1.5 times as fast as the baseline; the points ask for 2"
+        self.assertEqual(measured(1.5), (True, "1 test passed (2 checks)", [line]))
+        self.assertEqual(measured(1.5, grades=True), (False, "the ratio that the points ask for was not reached", [line]))
+        self.assertTrue(measured(2, grades=True)[0])
+
     def test_a_known_mistake_is_recognized_by_its_values(self):
         failure = {"check": "CHECK_EQ( a, 1 )", "values": "2, 1"}
         self.assertIn("This looks like a mistake that others have made: Shift first.", described(test("shifts", False, [failure]) + END, known=KNOWN)[2])

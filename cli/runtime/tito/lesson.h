@@ -1,5 +1,5 @@
 // What a lesson's tests and demonstrations are written with: doctest, DEMO, CHECK_CLOSE and CHECK_ERROR.
-// A test that needs what a machine may lack says MESSAGE("skipped: why") and returns.
+// A test that needs what a machine may lack says MESSAGE("skipped: why") and returns. One that measures says REPORT_RATIO(reached, wanted).
 //
 // The header names Tensor without including it, so that the lesson that defines Tensor can use it too.
 #pragma once
@@ -60,6 +60,9 @@ void check_error(const At& at, std::string_view part, Body body) {
   report_check(at, "no error was thrown");
 }
 
+// Reports that something ran `reached` times as fast as its baseline, in the test that runs. No ratio fails a test; one below `wanted` gives no points.
+void report_ratio(double reached, double wanted);
+
 // False in a program that runs the tests a student has (TITO_TESTS=visible).
 bool runs_hidden_tests();
 
@@ -77,6 +80,8 @@ struct Demo {
 #define CHECK_ERROR(expression, part)                                                                 \
   ::tito::check_error<::tinytorch::Error>(TITO_AT("CHECK_ERROR( " #expression ", " #part " )"), part, \
                                           [&] { static_cast<void>(expression); })
+
+#define REPORT_RATIO(reached, wanted) ::tito::report_ratio(reached, wanted)
 
 #define TITO_DEMO(function, name)                                                                   \
   static void function();                                                                           \

@@ -134,7 +134,7 @@ std::optional<std::string> unsealed(const SealKey& key, std::uint64_t number, co
 void read_event(const nlohmann::json& event, const LineMap& lines, const AddressBook& addresses, TestRun& run) {
   const std::string kind = event.value("event", "");
   if (kind == "test") {
-    run.tests.push_back(TestOutcome{event.value("test", ""), place_of(event, lines), false, 0, 0, {}, ""});
+    run.tests.push_back(TestOutcome{event.value("test", ""), place_of(event, lines), false, 0, 0, {}, "", 0, 0});
   } else if (kind == "failure" && !run.tests.empty()) {
     TestFailure failure = failure_of(event, lines);
     failure.trace = addresses.places(event);
@@ -142,6 +142,9 @@ void read_event(const nlohmann::json& event, const LineMap& lines, const Address
     run.tests.back().failures.push_back(failure);
   } else if (kind == "skipped" && !run.tests.empty()) {
     run.tests.back().skipped = event.value("why", "");
+  } else if (kind == "measured" && !run.tests.empty()) {
+    run.tests.back().reached = event.value("reached", 0.0);
+    run.tests.back().wanted = event.value("wanted", 0.0);
   } else if (kind == "done" && !run.tests.empty()) {
     TestOutcome& test = run.tests.back();
     test.passed = event.value("passed", false) && !was_forged(test);
@@ -317,6 +320,11 @@ std::string describe(const TestOutcome& test) {
     for (const std::string& line : failure.info) text += fmt::format("    {}\n", line);
   }
   return text;
+}
+
+std::string describe_ratio(const TestOutcome& test) {
+  if (test.wanted == 0) return "";
+  return fmt::format("measured {}: {:.3g} times as fast as the baseline; the points ask for {:.3g}\n", test.name, test.reached, test.wanted);
 }
 
 std::string describe_end(const TestRun& run) {

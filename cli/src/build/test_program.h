@@ -31,6 +31,11 @@ struct TestOutcome {
   double seconds = 0;
   std::vector<TestFailure> failures;
   std::string skipped;  // why, when it said so and returned
+  double reached = 0;   // of one that measures: how many times as fast as its baseline,
+  double wanted = 0;    // and how many its points ask for; 0: it does not measure
+
+  // No ratio fails a test, but points follow it.
+  bool gives_points() const { return passed && reached >= wanted; }
 };
 
 struct TestRun {
@@ -64,6 +69,9 @@ TestRun run_tests(const std::string& program, const LineMap& lines, const TestOp
 
 // The failures of one test, for a learner: what was checked, both values, where.
 std::string describe(const TestOutcome& test);
+
+// "measured NAME: 9.3 times as fast as the baseline; the points ask for 8"; empty for a test that does not measure.
+std::string describe_ratio(const TestOutcome& test);
 
 // A sentence or more about a program that did not finish; empty for one that did.
 std::string describe_end(const TestRun& run);

@@ -2,6 +2,7 @@
 #include <fmt/core.h>
 
 #include <memory>
+#include <set>
 
 #include "commands/commands.h"
 #include "format/export.h"
@@ -88,9 +89,12 @@ void run_complete(const std::string& name, bool reference) {
   const std::vector<Module> modules = with_course_tests(workspace, own, changed);
   check_holes(find_module(modules, folder));
   for (const std::string& id : changed) fmt::print("The test {} is not as it was handed out; the handed-out one counts.\n", id);
-  const auto say_passed = [&](const std::string& passed) {
-    fmt::print("{} {}\n", style.green("passed"), passed);
+  std::set<std::string> earned;
+  const auto say_passed = [&](const Module& module, const TestRun& run) {
+    for (const TestOutcome& test : run.tests) fmt::print("{}", describe_ratio(test));
+    fmt::print("{} {}\n", style.green("passed"), module.folder());
     std::fflush(stdout);
+    if (module.folder() == folder) earned = passed_cells(module, run);
   };
   if (const std::optional<Broken> broken = first_broken(workspace, modules, folder, options, say_passed)) {
     if (broken->folder == folder && is_complete(before, folder)) {
@@ -103,7 +107,7 @@ void run_complete(const std::string& name, bool reference) {
     ModuleProgress& entry = progress.modules[folder];
     entry.completed = now();
     if (entry.started.empty()) entry.started = entry.completed;
-    entry.passed = graded_cells(find_module(modules, folder));
+    entry.passed = earned;
   });
   fmt::print("{}\n", style.green(folder + " is complete."));
 

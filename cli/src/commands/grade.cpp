@@ -43,7 +43,9 @@ void print_result(const BatchResult& result) {
     fmt::print("  {} is {}{}{}\n", answer.grade_id, name_of(answer.state), answer.message.empty() ? "" : ": ", answer.message);
   }
   for (const GradedCell& cell : grade.cells) {
-    if (!cell.passed) fmt::print("  {} ({:g} points) failed\n", cell.grade_id, cell.points);
+    if (cell.passed) continue;
+    if (cell.text.starts_with("measured ")) fmt::print("  {} ({:g} points): {}", cell.grade_id, cell.points, cell.text);
+    else fmt::print("  {} ({:g} points) failed\n", cell.grade_id, cell.points);
   }
   const std::string sentences = sentences_of(grade.mistakes);
   if (!sentences.empty()) fmt::print("  {}\n", sentences);

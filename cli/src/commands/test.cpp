@@ -50,6 +50,7 @@ void print_json(const Module& module, const TestRun& run, const std::vector<Know
 void print_text(const Module& module, const TestRun& run, const std::vector<KnownMistake>& mistakes) {
   for (const TestOutcome& test : run.tests) {
     if (!test.passed) fmt::print("{}\n", describe(test));
+    fmt::print("{}", describe_ratio(test));
     if (test.passed && !test.skipped.empty()) fmt::print("skipped {}: {}\n", test.name, test.skipped);
   }
   fmt::print("{}", describe_end(run));

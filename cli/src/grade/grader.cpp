@@ -496,6 +496,8 @@ Grade Grader::outcome(const Work& work, bool hidden_tests) const {
       cell.text += fmt::format("FAILED  {}\n  it was not reached: {}\n", test.name, run.problem);
     } else if (!outcome->passed) {
       cell.text += shortened(describe(*outcome)) + "\n";
+    } else if (!outcome->gives_points()) {
+      cell.text += describe_ratio(*outcome);
     }
   }
   for (const Cell& cell : module.cells) {

@@ -25,7 +25,7 @@ struct GradedCell {
   std::string grade_id;
   double points = 0;
   bool passed = false;
-  std::string text;  // what failed, for its author; empty when it passed
+  std::string text;  // what failed, or which ratio was not reached, for its author; empty when it passed
 };
 
 struct Grade {

@@ -36,7 +36,7 @@ std::vector<Module> with_course_tests(const Workspace& workspace, const std::vec
 }
 
 std::optional<Broken> first_broken(const Workspace& workspace, const std::vector<Module>& modules, const std::string& folder,
-                                   const LessonOptions& options, const std::function<void(const std::string&)>& passed) {
+                                   const LessonOptions& options, const std::function<void(const Module&, const TestRun&)>& passed) {
   StageOptions stage = stage_options(workspace, find_module(modules, folder), options);
   stage.only.clear();
   stage.units = Units::Plain;
@@ -54,7 +54,7 @@ std::optional<Broken> first_broken(const Workspace& workspace, const std::vector
     if (made.ok) run.tests = run_tests(build.tests_of(module), build.lines(), running_options(workspace, options));
     if (made.ok && !run.tests.ok() && is_learners(module)) run.mistakes = recognize(handed_out_mistakes(workspace, module.folder()), run.tests, module);
     if (!run.ok()) return Broken{module.folder(), run};
-    passed(module.folder());
+    passed(module, run.tests);
   }
   return std::nullopt;
 }

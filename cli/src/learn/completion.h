@@ -19,9 +19,9 @@ struct Broken {
 
 // Compiles the stage and runs the graded tests, as they were handed out, of `folder` and of every module before it that
 // is the learner's; then those of the library chapters that follow `folder`, which test the package where lessons do not look. Calls
-// `passed` after each. Returns the first that is broken.
+// `passed` after each module with what its tests said. Returns the first that is broken.
 std::optional<Broken> first_broken(const Workspace& workspace, const std::vector<Module>& modules, const std::string& folder,
-                                   const LessonOptions& options, const std::function<void(const std::string&)>& passed);
+                                   const LessonOptions& options, const std::function<void(const Module&, const TestRun&)>& passed);
 
 // The modules with the tests that were handed out in place of the learner's. `changed` gets the ids of those that differ.
 std::vector<Module> with_course_tests(const Workspace& workspace, const std::vector<Module>& modules, std::vector<std::string>& changed);

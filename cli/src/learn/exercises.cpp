@@ -82,7 +82,7 @@ std::set<std::string> passed_cells(const Module& module, const TestRun& run) {
   for (const Test& test : module.tests) {
     if (!test.graded || test.is_demo) continue;
     const TestOutcome* outcome = run.find(test.name);
-    if (outcome == nullptr || !outcome->passed) passed.erase(test.grade_id);
+    if (outcome == nullptr || !outcome->gives_points()) passed.erase(test.grade_id);
   }
   return passed;
 }

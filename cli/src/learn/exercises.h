@@ -29,7 +29,7 @@ std::vector<Exercise> exercises_of(const Module& module, const std::set<std::str
 // Whether the hole still throws NotImplemented, as it was handed out.
 bool is_empty(const Module& module, const Hole& hole);
 
-// The graded cells all of whose tests passed.
+// The graded cells all of whose tests passed, and reached the ratio that their points ask for.
 std::set<std::string> passed_cells(const Module& module, const TestRun& run);
 
 // The graded cells of a module that a program tests.

@@ -236,6 +236,7 @@ std::string describe_run(const Module& module, const LessonRun& run, const Style
   std::vector<std::string> others;
   for (const TestOutcome& test : run.tests.tests) {
     if (!test.passed) others.push_back(test.name);
+    out += describe_ratio(test);
     if (test.passed && !test.skipped.empty()) out += fmt::format("skipped {}: {}\n", test.name, test.skipped);
   }
   if (others.size() > 1) {

@@ -316,6 +316,8 @@ namespace {
 struct Project : Folder {
   explicit Project(const std::map<std::string, std::string>& files) {
     fs::create_directory(path / "data");
+    fs::create_directory(path / "modules");  // by these two a course is known
+    write("tito", "");
     std::string listed;
     for (const auto& [name, bytes] : files) {
       const PublicFile file = described(name, bytes);

@@ -47,7 +47,7 @@ TEST_CASE("tito: an unknown module is named, with the ones there are") {
 TEST_CASE("tito: an unknown part of the tests is named, with the ones there are; a module has none") {
   const ProcessResult result = run_process({program(), "test", "--part", "lint,lnit"});
   CHECK_EQ(result.status, 1);
-  CHECK_EQ(result.output.find("there is no part 'lnit'; there are: export, lint, performance, command-line, "), 0);
+  CHECK_EQ(result.output.find("there is no part 'lnit'; there are: export, lint, fuzzing, performance, command-line, "), 0);
   CHECK(run_process({program(), "test", "05", "--part", "lint"}).output.starts_with("--part is for the whole course"));
 }
 

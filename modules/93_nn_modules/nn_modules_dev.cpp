@@ -1195,7 +1195,7 @@ class IdentityImpl : public Cloneable<IdentityImpl> {
   IdentityImpl() = default;
   template <class... Ignored>
     requires(sizeof...(Ignored) > 0 && !(std::derived_from<std::remove_cvref_t<Ignored>, Module> && ...))
-  explicit IdentityImpl(Ignored&&...);
+  explicit IdentityImpl(Ignored&&...) {}
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input) { return input; }
@@ -1346,7 +1346,6 @@ inline Tensor bilinear(const Tensor& input1, const Tensor& input2, const Tensor&
 
 // %%
 //| export nn/more_layers.cpp
-nn::IdentityImpl::IdentityImpl(Ignored&&...) {}
 nn::FlattenImpl::FlattenImpl(const FlattenOptions& options_) : options(options_) {}
 nn::UnflattenImpl::UnflattenImpl(UnflattenOptions options_) : options(std::move(options_)) {}
 nn::BilinearImpl::BilinearImpl(const BilinearOptions& options_) : options(options_) { BilinearImpl::reset(); }

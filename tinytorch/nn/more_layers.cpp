@@ -10,7 +10,6 @@
 
 namespace tinytorch {
 
-nn::IdentityImpl::IdentityImpl(Ignored&&...) {}
 nn::FlattenImpl::FlattenImpl(const FlattenOptions& options_) : options(options_) {}
 nn::UnflattenImpl::UnflattenImpl(UnflattenOptions options_) : options(std::move(options_)) {}
 nn::BilinearImpl::BilinearImpl(const BilinearOptions& options_) : options(options_) { BilinearImpl::reset(); }

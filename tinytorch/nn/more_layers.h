@@ -16,7 +16,7 @@ class IdentityImpl : public Cloneable<IdentityImpl> {
   IdentityImpl() = default;
   template <class... Ignored>
     requires(sizeof...(Ignored) > 0 && !(std::derived_from<std::remove_cvref_t<Ignored>, Module> && ...))
-  explicit IdentityImpl(Ignored&&...);
+  explicit IdentityImpl(Ignored&&...) {}
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
   Tensor forward(const Tensor& input) { return input; }

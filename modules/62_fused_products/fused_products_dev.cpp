@@ -46,6 +46,7 @@
 #include <cstdio>
 #include <limits>
 #include <vector>
+#include "tinytorch/core/autograd.h"
 #include "tinytorch/core/matmul.h"
 #include "tinytorch/core/ops.h"
 #include "tinytorch/core/random.h"
@@ -53,6 +54,7 @@
 #include "tinytorch/core/utils.h"
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/parallel.h"
+#include "tinytorch/nn/activations.h"
 #include "tito/lesson.h"
 
 // %%

@@ -1884,7 +1884,7 @@ TEST_CASE("addcmul, addcdiv and lerp") {
   CHECK_CLOSE(lerp(x, y, 0.25), tensor({{2.0, 0.0}, {3.5, 1.5}}));
   CHECK_CLOSE(lerp(x, y, 0.75), tensor({{4.0, -4.0}, {4.5, -3.5}}));
   const Tensor z = x.clone();
-  z.addcmul_(z.t(), y, 2).addcdiv_(y, x).lerp_(y, 0.1);
+  z.addcmul_(z.t().clone(), y, 2).addcdiv_(y, x).lerp_(y, 0.1);
   CHECK_CLOSE(z, tensor({{14.8999996, -33.9000015}, {22.6999989, -41.5499992}}));
   CHECK_ERROR(lerp(x, zeros({2, 2}, kLong), 0.5), "expected dtype float for `end` but got dtype long int");
   CHECK_ERROR(lerp(tensor({1}), tensor({2}), 0.5), "\"lerp_kernel_scalar\" not implemented for 'Long'");

@@ -72,8 +72,9 @@ std::vector<OperatorCase> linalg_cases() {
       {"linalg_matrix_norm.columns", CALL(linalg_matrix_norm(x[0], 1))},
       {"linalg_matrix_norm.columns_placed", CALL(linalg_matrix_norm(x[0], 1, {2, 0}, true))},
       {"linalg_matrix_norm.smallest_column", CALL(linalg_matrix_norm(x[0], -1))},
-      {"linalg_matrix_norm.smallest_column_placed", CALL(linalg_matrix_norm(x[0], -1, {2, 0}, true)), {.at_kink = true}},
-      {"linalg_matrix_norm.rows", CALL(linalg_matrix_norm(x[0], infinity)), {.at_kink = true}},
+      // Two sums tie, and which of them is a bit smaller or larger depends on the width of the vectors that add them: so do the gradients.
+      {"linalg_matrix_norm.smallest_column_placed", CALL(linalg_matrix_norm(x[0], -1, {2, 0}, true)), {.at_kink = true, .leaves_out = "gradients"}},
+      {"linalg_matrix_norm.rows", CALL(linalg_matrix_norm(x[0], infinity)), {.at_kink = true, .leaves_out = "gradients"}},
       {"linalg_matrix_norm.rows_placed", CALL(linalg_matrix_norm(x[0], infinity, {2, 0}, true))},
       {"linalg_matrix_norm.smallest_row", CALL(linalg_matrix_norm(x[0], -infinity))},
       {"linalg_matrix_norm.smallest_row_placed", CALL(linalg_matrix_norm(x[0], -infinity, {2, 0}, true))},

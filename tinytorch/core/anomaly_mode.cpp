@@ -62,9 +62,7 @@ std::vector<std::string> look_up(const std::string& file, const std::vector<std:
   return lines;
 }
 
-// The framework's files by their path; without debug information, what is named in its namespace.
 bool is_own(const std::string& line) {
-  if (line.find(" at ??:") != std::string::npos && line.starts_with("tinytorch::") && !line.starts_with("tinytorch::(anonymous namespace)")) return true;
   for (const char* const part : {"tinytorch/core/", "tinytorch/nn/", "tinytorch::Node::", "tinytorch::detail::", "tinytorch::Operator<", "tinytorch::make_node", "tinytorch::record_place", "tinytorch::StackTrace"})
     if (line.find(part) != std::string::npos) return true;
   return line.starts_with("??");

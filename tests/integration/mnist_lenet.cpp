@@ -40,7 +40,7 @@ TEST_CASE("LeNet reads at least 97.5 % of MNIST digits that it has not seen") {
   optim::Adam optimizer(model->parameters(), 2e-3);
   optim::Trainer trainer(*model, [&](const Tensor& x) { return model->forward(x); }, optimizer,
                          [](const Tensor& output, const Tensor& target) { return cross_entropy_loss(output, target); },
-                         optim::TrainerOptions().epochs(5));
+                         optim::TrainerOptions().epochs(6));
   const auto loader = data::make_data_loader<data::samplers::RandomSampler>(
       data::datasets::TensorBatchDataset(mnist.images().narrow(0, 0, 8'000), mnist.targets().narrow(0, 0, 8'000)), data::DataLoaderOptions(64));
   trainer.fit(*loader);

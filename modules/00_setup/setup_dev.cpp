@@ -696,8 +696,6 @@ TEST_CASE("mt19937: the state that a seed makes") {
 
 // %%
 //| export core/generator.cpp
-Generator::Generator(uint64_t seed) : impl_(std::make_shared<Impl>(seed)) {}
-
 namespace {
 
 // The top bit of u and the other 31 of v, shifted down by one; xored with a constant when the bit that fell out was 1.
@@ -1268,6 +1266,8 @@ TEST_CASE("Generator: a state that is wrong is refused and changes nothing") {
 
 // %%
 //| export core/generator.cpp
+Generator::Generator(uint64_t seed) : impl_(std::make_shared<Impl>(seed)) {}
+
 Generator Generator::clone() const {
   Generator copy(current_seed());
   copy.impl_->engine = impl_->engine;

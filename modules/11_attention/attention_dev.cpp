@@ -309,12 +309,6 @@ TEST_CASE("share_heads: neighbours share") {
 
 // %%
 //| export nn/attention.cpp
-nn::functional::MultiheadAttentionForwardFuncOptions::MultiheadAttentionForwardFuncOptions(std::int64_t embed_dim_to_check, std::int64_t num_heads, Tensor in_proj_weight, Tensor in_proj_bias,
-                                                                                           Tensor bias_k, Tensor bias_v, bool add_zero_attn, double dropout_p, Tensor out_proj_weight,
-                                                                                           Tensor out_proj_bias)
-    : embed_dim_to_check_(embed_dim_to_check), num_heads_(num_heads), in_proj_weight_(std::move(in_proj_weight)), in_proj_bias_(std::move(in_proj_bias)), bias_k_(std::move(bias_k)),
-      bias_v_(std::move(bias_v)), add_zero_attn_(add_zero_attn), dropout_p_(dropout_p), out_proj_weight_(std::move(out_proj_weight)), out_proj_bias_(std::move(out_proj_bias)) {}
-
 namespace {
 // softmax along the last dimension; zeros for a row of -inf, and no NaN in its gradient.
 Tensor masked_softmax(const Tensor& scores) {
@@ -1642,6 +1636,12 @@ TORCH_MODULE(MultiheadAttention);
 
 // %%
 //| export nn/attention.cpp
+nn::functional::MultiheadAttentionForwardFuncOptions::MultiheadAttentionForwardFuncOptions(std::int64_t embed_dim_to_check, std::int64_t num_heads, Tensor in_proj_weight, Tensor in_proj_bias,
+                                                                                           Tensor bias_k, Tensor bias_v, bool add_zero_attn, double dropout_p, Tensor out_proj_weight,
+                                                                                           Tensor out_proj_bias)
+    : embed_dim_to_check_(embed_dim_to_check), num_heads_(num_heads), in_proj_weight_(std::move(in_proj_weight)), in_proj_bias_(std::move(in_proj_bias)), bias_k_(std::move(bias_k)),
+      bias_v_(std::move(bias_v)), add_zero_attn_(add_zero_attn), dropout_p_(dropout_p), out_proj_weight_(std::move(out_proj_weight)), out_proj_bias_(std::move(out_proj_bias)) {}
+
 nn::MultiheadAttentionImpl::MultiheadAttentionImpl(std::int64_t embed_dim, std::int64_t num_heads) : MultiheadAttentionImpl(MultiheadAttentionOptions(embed_dim, num_heads)) {}
 
 namespace {

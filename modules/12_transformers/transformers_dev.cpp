@@ -890,16 +890,6 @@ TORCH_MODULE(Block);
 
 // %%
 //| export models/gpt.cpp
-void models::GPTCache::reorder(const Tensor& rows) {
-  for (KeyValueCache& layer : layers) layer.reorder(rows);
-}
-
-std::size_t models::GPTCache::bytes() const {
-  std::size_t sum = 0;
-  for (const KeyValueCache& layer : layers) sum += layer.bytes();
-  return sum;
-}
-
 models::CausalSelfAttentionImpl::CausalSelfAttentionImpl(GPTOptions options_) : options(std::move(options_)) { CausalSelfAttentionImpl::reset(); }
 models::FeedForwardImpl::FeedForwardImpl(GPTOptions options_) : options(std::move(options_)) { FeedForwardImpl::reset(); }
 models::BlockImpl::BlockImpl(GPTOptions options_) : options(std::move(options_)) { BlockImpl::reset(); }
@@ -1189,6 +1179,16 @@ std::vector<optim::OptimizerParamGroup> decay_groups(const nn::Module& module, c
 
 // %%
 //| export models/gpt.cpp
+void models::GPTCache::reorder(const Tensor& rows) {
+  for (KeyValueCache& layer : layers) layer.reorder(rows);
+}
+
+std::size_t models::GPTCache::bytes() const {
+  std::size_t sum = 0;
+  for (const KeyValueCache& layer : layers) sum += layer.bytes();
+  return sum;
+}
+
 models::GPTImpl::GPTImpl(GPTOptions options_) : options(std::move(options_)) { GPTImpl::reset(); }
 
 void models::GPTImpl::reset() {

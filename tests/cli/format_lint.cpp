@@ -244,6 +244,14 @@ TEST_CASE("lint: no use of later modules") {
   finds(Lesson().change("#include \"tito/lesson.h\"\n", ""), "includes", "tito/lesson.h");
 }
 
+TEST_CASE("lint: what is defined of a class stands behind the class") {
+  const std::string member = "// %%\n//| export sketch/early.cpp\nnamespace tinytorch {\nint Early::number() const { return 1; }\n}\n\n";
+  const std::string type = "// %%\n//| export sketch/early.h\nnamespace tinytorch {\nstruct Early {\n  int number() const;\n};\n}\n\n";
+  const std::string_view first = "// %%\n//| export sketch/sketch.h\n#include <cstdint>";
+  finds(Lesson().change(first, member + type + std::string(first)), "order", "Early::number stands before the class Early (line ");
+  CHECK(Lesson().change(first, type + member + std::string(first)).findings().empty());
+}
+
 TEST_CASE("lint: mixins whose methods clash") {
   const std::string cell = "// %%\n//| export sketch/methods.h\n//| extends Tensor\nnamespace tinytorch {\nclass SketchMethods {\n public:\n"
                            "  void sketched() const;\n  int numel(int a) const;\n};\n}\n\n// %%\n//| export sketch/sketch.h\n#include <cstdint>";

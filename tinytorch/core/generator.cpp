@@ -26,8 +26,6 @@ void mt19937::init_with_uint32(uint64_t seed) {
   }
 }
 
-Generator::Generator(uint64_t seed) : impl_(std::make_shared<Impl>(seed)) {}
-
 namespace {
 
 // The top bit of u and the other 31 of v, shifted down by one; xored with a constant when the bit that fell out was 1.
@@ -161,6 +159,8 @@ void Generator::set_state(std::string_view text) {
   impl_->engine = engine;
   impl_->next_normal = normal;
 }
+
+Generator::Generator(uint64_t seed) : impl_(std::make_shared<Impl>(seed)) {}
 
 Generator Generator::clone() const {
   Generator copy(current_seed());

@@ -24,16 +24,6 @@ Tensor models::attention_mask(std::int64_t queries, std::int64_t keys, const Ten
   return (seen & (real | (k == q))).unsqueeze(1);
 }
 
-void models::GPTCache::reorder(const Tensor& rows) {
-  for (KeyValueCache& layer : layers) layer.reorder(rows);
-}
-
-std::size_t models::GPTCache::bytes() const {
-  std::size_t sum = 0;
-  for (const KeyValueCache& layer : layers) sum += layer.bytes();
-  return sum;
-}
-
 models::CausalSelfAttentionImpl::CausalSelfAttentionImpl(GPTOptions options_) : options(std::move(options_)) { CausalSelfAttentionImpl::reset(); }
 models::FeedForwardImpl::FeedForwardImpl(GPTOptions options_) : options(std::move(options_)) { FeedForwardImpl::reset(); }
 models::BlockImpl::BlockImpl(GPTOptions options_) : options(std::move(options_)) { BlockImpl::reset(); }
@@ -83,6 +73,16 @@ Tensor models::CausalSelfAttentionImpl::forward(const Tensor& x, const Tensor& m
 Tensor models::BlockImpl::forward(const Tensor& x, const Tensor& mask, KeyValueCache* cache) {
   const Tensor mixed = x + attn->forward(ln_1->forward(x), mask, cache);
   return mixed + mlp->forward(ln_2->forward(mixed));
+}
+
+void models::GPTCache::reorder(const Tensor& rows) {
+  for (KeyValueCache& layer : layers) layer.reorder(rows);
+}
+
+std::size_t models::GPTCache::bytes() const {
+  std::size_t sum = 0;
+  for (const KeyValueCache& layer : layers) sum += layer.bytes();
+  return sum;
 }
 
 models::GPTImpl::GPTImpl(GPTOptions options_) : options(std::move(options_)) { GPTImpl::reset(); }

@@ -83,6 +83,7 @@ class Linter {
     check_graded_cells();
     check_test_names();
     check_includes();
+    check_order();
     check_mixins();
     check_readme();
     check_length();
@@ -535,6 +536,39 @@ class Linter {
       if (course_[i].folder() == module.folder()) return i;
     }
     return course_.size();
+  }
+
+  // A notebook runs cells from top to bottom: what a source file's cell defines of a class stands behind the class, if both are in this lesson.
+  void check_order() {
+    std::map<std::string, std::size_t> class_cells;
+    for (std::size_t i = 0; i < module_.cells.size(); ++i) {
+      if (exports_to(i, ".h")) {
+        const std::vector<Item> items = scan_items(join_lines(cell(i).body));
+        std::vector<const Item*> classes;
+        collect_classes(items, classes);
+        for (const Item* type : classes) class_cells.emplace(last_name(type->name), i);
+      }
+    }
+    for (std::size_t i = 0; i < module_.cells.size(); ++i) {
+      if (!exports_to(i, ".cpp")) continue;
+      for (const Item& item : scan_items(join_lines(cell(i).body))) {
+        const std::size_t member = item.name.rfind("::");
+        if (item.kind != Item::Kind::Function || member == std::string::npos) continue;
+        const std::string owner = last_name(item.name.substr(0, member));
+        const auto found = class_cells.find(owner);
+        if (found != class_cells.end() && found->second > i) {
+          error(cell(i).body_line + static_cast<int>(item.name_line), "order",
+                item.name + " stands before the class " + owner + " (line " + std::to_string(cell(found->second).line) +
+                    "), so this lesson does not run as a notebook; move it behind the class");
+        }
+      }
+    }
+  }
+
+  bool exports_to(std::size_t i, std::string_view extension) const {
+    if (is_prose(i)) return false;
+    const Marker* exported = cell(i).marker("export");
+    return exported != nullptr && exported->argument.ends_with(extension);
   }
 
   struct Methods {

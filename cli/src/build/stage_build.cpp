@@ -509,8 +509,9 @@ std::vector<std::string> StageBuild::linked_package() {
 
 void StageBuild::add_module_tests(std::size_t index) {
   const Module& module = modules_[index];
+  const bool whole = is_quick() || (module.library_chapter && module.number != options_.edited);  // nobody compiles it again and again
   const std::vector<GeneratedFile> units =
-      test_units(module, true, options_.variants ? Bodies::Instrumented : Bodies::Reference, is_quick() ? whole_module : tests_per_unit, options_.tests);
+      test_units(module, true, options_.variants ? Bodies::Instrumented : Bodies::Reference, whole ? whole_module : tests_per_unit, options_.tests);
   write_changed(directory_ / "tests", units, false);
   test_objects_[index] = compile_tests(module, units);
   link(tests_of(module), test_objects_[index], linked_package());

@@ -545,20 +545,23 @@ class Linter {
       if (exports_to(i, ".h")) {
         const std::vector<Item> items = scan_items(join_lines(cell(i).body));
         std::vector<const Item*> classes;
-        collect_classes(items, classes);
+        collect(items, Item::Kind::Class, classes);
         for (const Item* type : classes) class_cells.emplace(last_name(type->name), i);
       }
     }
     for (std::size_t i = 0; i < module_.cells.size(); ++i) {
       if (!exports_to(i, ".cpp")) continue;
-      for (const Item& item : scan_items(join_lines(cell(i).body))) {
-        const std::size_t member = item.name.rfind("::");
-        if (item.kind != Item::Kind::Function || member == std::string::npos) continue;
-        const std::string owner = last_name(item.name.substr(0, member));
+      const std::vector<Item> items = scan_items(join_lines(cell(i).body));
+      std::vector<const Item*> functions;
+      collect(items, Item::Kind::Function, functions);
+      for (const Item* function : functions) {
+        const std::size_t member = function->name.rfind("::");
+        if (member == std::string::npos) continue;
+        const std::string owner = last_name(function->name.substr(0, member));
         const auto found = class_cells.find(owner);
         if (found != class_cells.end() && found->second > i) {
-          error(cell(i).body_line + static_cast<int>(item.name_line), "order",
-                item.name + " stands before the class " + owner + " (line " + std::to_string(cell(found->second).line) +
+          error(cell(i).body_line + static_cast<int>(function->name_line), "order",
+                function->name + " stands before the class " + owner + " (line " + std::to_string(cell(found->second).line) +
                     "), so this lesson does not run as a notebook; move it behind the class");
         }
       }
@@ -582,10 +585,11 @@ class Linter {
     return at == std::string::npos ? name : name.substr(at + 2);
   }
 
-  static void collect_classes(const std::vector<Item>& items, std::vector<const Item*>& out) {
+  // What a cell defines of a kind, outside of classes.
+  static void collect(const std::vector<Item>& items, Item::Kind kind, std::vector<const Item*>& out) {
     for (const Item& item : items) {
-      if (item.kind == Item::Kind::Class && item.definition) out.push_back(&item);
-      if (item.kind == Item::Kind::Namespace) collect_classes(item.members, out);
+      if (item.kind == kind && item.definition) out.push_back(&item);
+      if (item.kind == Item::Kind::Namespace) collect(item.members, kind, out);
     }
   }
 
@@ -610,7 +614,7 @@ class Linter {
         const Marker* extends = one.marker("extends");
         const std::vector<Item> items = scan_items(join_lines(one.body));
         std::vector<const Item*> classes;
-        collect_classes(items, classes);
+        collect(items, Item::Kind::Class, classes);
         for (const Item* type : classes) {
           const bool mixin = extends != nullptr && extends->argument == target && type == classes.front();
           if (mixin || last_name(type->name) == target) all.push_back(methods_of(other, one, *type));

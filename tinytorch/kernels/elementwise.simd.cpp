@@ -126,11 +126,7 @@ void choose(T* out, const bool* mask, const T* a, const T* b, std::int64_t a_ste
 
 namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
-constexpr auto gelu_of = [](auto d, auto x) {
-  using T = hn::TFromD<decltype(d)>;
-  const auto below = hn::Add(Erf(d, hn::Mul(x, hn::Set(d, static_cast<T>(0.70710678118654752440)))), hn::Set(d, T{1}));
-  return hn::Mul(hn::Mul(x, hn::Set(d, T{0.5})), below);
-};
+constexpr auto gelu_of = [](auto d, auto x) { return Gelu(d, x); };
 
 constexpr auto gelu_tanh_of = [](auto d, auto x) {
   using T = hn::TFromD<decltype(d)>;

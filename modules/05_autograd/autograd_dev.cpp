@@ -372,6 +372,7 @@ struct ViewMeta {
 //| export core/node.h
 // What autograd knows of a tensor; lives in the tensor's metadata slot. Source: torch/csrc/autograd/variable.h.
 struct AutogradMeta : TensorMetadata {
+  AutogradMeta() {}  // written out: with the default one std::make_unique would fill all of it with zeros before
   Tensor grad;
   std::shared_ptr<Tensor> retained_grad;  // where the hook of retain_grad() puts it: the hook may outlive the tensor
   bool requires_grad = false;             // of a leaf; others require grad through grad_fn
@@ -397,7 +398,7 @@ std::shared_ptr<Node> history(const Tensor& tensor);
 // Where the gradient of `tensor` goes: to its grad_fn, to the accumulator of a leaf, or nowhere.
 Edge gradient_edge(const Tensor& tensor);
 // Makes `node` the one that computes the gradient of `tensor`.
-void set_history(const Tensor& tensor, const std::shared_ptr<Node>& node);
+void set_history(const Tensor& tensor, std::shared_ptr<Node> node);
 // The same after a write in place: if `tensor` is a view, its base's history changes.
 void rebase_history(const Tensor& tensor, const std::shared_ptr<Node>& node);
 // Throws if `tensor` must not be written in place. `requires_grad`: some argument of the write requires gradients.
@@ -414,10 +415,18 @@ inline bool is_inference(const Tensor& tensor) { return tensor.storage()->versio
 // %%
 //| export core/node.cpp
 namespace {
-// Nodes count up in the order of the forward pass; the engine runs the youngest ready one first.
-std::atomic<std::uint64_t> next_sequence_nr{0};
+// Nodes count up in the order of the forward pass; the engine runs the youngest ready one first. A thread takes many numbers at a time: adding to a
+// counter that all threads share takes as long as half an operator. (In PyTorch each thread counts for itself, at::sequence_number.)
+std::atomic<std::uint64_t> numbers_taken{0};
+thread_local constinit std::uint64_t next_sequence_nr = 0;
+
+std::uint64_t take_sequence_nr() {
+  constexpr std::uint64_t at_a_time = 1024;
+  if (next_sequence_nr % at_a_time == 0) next_sequence_nr = numbers_taken.fetch_add(at_a_time, std::memory_order_relaxed);
+  return next_sequence_nr++;
+}
 }  // namespace
-Node::Node() : sequence_nr_(next_sequence_nr.fetch_add(1, std::memory_order_relaxed)) {
+Node::Node() : sequence_nr_(take_sequence_nr()) {
   if (anomaly_mode.load(std::memory_order_relaxed)) anomaly_record = record_place();
   if (RecordObserver* const observer = record_observer.load()) observer->node(sequence_nr_);
 }
@@ -661,12 +670,12 @@ std::shared_ptr<Node> history(const Tensor& tensor) {
   return meta->grad_fn;
 }
 
-void set_history(const Tensor& tensor, const std::shared_ptr<Node>& node) {
+void set_history(const Tensor& tensor, std::shared_ptr<Node> node) {
   if (!tensor.defined() || !tensor.is_floating_point()) return;
   AutogradMeta& meta = materialize_autograd_meta(tensor);
   const std::uint32_t output_nr = node->add_input_metadata(tensor);
   move_retained_grad(meta, meta.grad_fn, node, output_nr);
-  meta.grad_fn = node;
+  meta.grad_fn = std::move(node);
   meta.output_nr = output_nr;
   if (meta.view) meta.view->version = tensor.storage()->version.load();
   tensor.impl().layers = tensor.impl().layers | Layer::Autograd;

@@ -327,13 +327,15 @@ struct Recorded<Op, Operator<R(Args...)>, std::index_sequence<N...>, Fs...> {
     const Arguments arguments(args...);
     if constexpr (in_place) check_inplace(std::get<0>(arguments), any_needs_grad(arguments));
     if (!is_recording() || !any_needs_grad(arguments)) return below(std::forward<Args>(args)...);
-    const auto node = record(arguments);
+    auto node = record(arguments);
     R result = below(args...);
     const auto& held = outputs_of(result);
     const TensorList outputs(held);
     node->keep_outputs(outputs);
     if constexpr (in_place) {
       rebase_history(result, node);
+    } else if constexpr (std::is_same_v<R, Tensor>) {
+      set_history(result, std::move(node));  // the usual case: the count of owners is left alone
     } else {
       for (const Tensor& output : outputs) set_history(output, node);
     }

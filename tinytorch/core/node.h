@@ -124,6 +124,7 @@ struct ViewMeta {
 
 // What autograd knows of a tensor; lives in the tensor's metadata slot. Source: torch/csrc/autograd/variable.h.
 struct AutogradMeta : TensorMetadata {
+  AutogradMeta() {}  // written out: with the default one std::make_unique would fill all of it with zeros before
   Tensor grad;
   std::shared_ptr<Tensor> retained_grad;  // where the hook of retain_grad() puts it: the hook may outlive the tensor
   bool requires_grad = false;             // of a leaf; others require grad through grad_fn
@@ -149,7 +150,7 @@ std::shared_ptr<Node> history(const Tensor& tensor);
 // Where the gradient of `tensor` goes: to its grad_fn, to the accumulator of a leaf, or nowhere.
 Edge gradient_edge(const Tensor& tensor);
 // Makes `node` the one that computes the gradient of `tensor`.
-void set_history(const Tensor& tensor, const std::shared_ptr<Node>& node);
+void set_history(const Tensor& tensor, std::shared_ptr<Node> node);
 // The same after a write in place: if `tensor` is a view, its base's history changes.
 void rebase_history(const Tensor& tensor, const std::shared_ptr<Node>& node);
 // Throws if `tensor` must not be written in place. `requires_grad`: some argument of the write requires gradients.

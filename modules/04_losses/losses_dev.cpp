@@ -583,6 +583,8 @@ Tensor binary_cross_entropy(const Tensor& self, const Tensor& target, const std:
   TORCH_CHECK_VALUE(target.sizes() == self.sizes(), "Using a target size (", target.sizes(),
                     ") that is different to the input size (", self.sizes(),
                     ") is deprecated. Please ensure they have the same size.");
+  TORCH_CHECK(target.scalar_type() == self.scalar_type(), "Found dtype ", target.scalar_type(), " but expected ",
+              self.scalar_type(), "\n[binary_cross_entropy] of the target; convert it with target.to(input.dtype()).");
   return op::binary_cross_entropy(self, target, weight, reduction);
 }
 
@@ -597,6 +599,7 @@ TEST_CASE("binary_cross_entropy: probabilities, with the logarithm kept above -1
               "all elements of input should be between 0 and 1");
   CHECK_ERROR(binary_cross_entropy(sigmoid(x), t.slice(0, 1)),
               "Using a target size ([4]) that is different to the input size ([5]) is deprecated");
+  CHECK_ERROR(binary_cross_entropy(sigmoid(x), t.to(kLong)), "Found dtype Long but expected Double");
 }
 
 // %% [markdown]

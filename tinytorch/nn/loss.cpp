@@ -149,6 +149,8 @@ Tensor binary_cross_entropy(const Tensor& self, const Tensor& target, const std:
   TORCH_CHECK_VALUE(target.sizes() == self.sizes(), "Using a target size (", target.sizes(),
                     ") that is different to the input size (", self.sizes(),
                     ") is deprecated. Please ensure they have the same size.");
+  TORCH_CHECK(target.scalar_type() == self.scalar_type(), "Found dtype ", target.scalar_type(), " but expected ",
+              self.scalar_type(), "\n[binary_cross_entropy] of the target; convert it with target.to(input.dtype()).");
   return op::binary_cross_entropy(self, target, weight, reduction);
 }
 

@@ -68,6 +68,8 @@
 #include <cmath>
 #include <thread>
 #include "tinytorch/core/error.h"
+#include "tinytorch/core/special.h"
+#include "tinytorch/core/tensor_data.h"
 //| export benchmarking/results.h
 #include <cstdint>
 #include <map>
@@ -1119,6 +1121,9 @@ TEST_CASE("ratio_of: the median of the rounds' quotients") {
 //       server          at random moments (Poisson), ready or not          the highest rate at which the 99th percentile of latency stays within a bound
 //       offline         all at once                                        samples per second
 //
+// A percentile of a few hundred latencies is a guess: of 100 queries the 99th percentile is the second largest, one hiccup. So LoadGen asks for enough queries that the number is known with 99 % confidence, and for ten minutes, in which clock frequency and temperature settle. A run that is shorter gets its report, and the
+// word INVALID in it.
+//
 // A system is a function that answers `samples` queries together. Time comes in as a pair of functions, *now* and *sleep until*, so that the tests run hours of load in microseconds.
 
 // %%
@@ -1147,6 +1152,20 @@ struct Report {
   // The smallest latency that was measured with at least this fraction of the queries at or below it: never an interpolation.
   double latency(double percentile) const;
 };
+
+// What a run must have been before its number counts. Source: MLPerf inference's rules, for single-stream; the server's percentile is 0.99.
+struct RunRules {
+  double percentile = 0.9;    // the latency that is reported
+  double confidence = 0.99;   // that what was measured there lies within a twentieth of the tail (here 0.5 %) of the truth
+  double seconds = 600;       // the run lasts at least so long: caches, clock frequency and temperature settle
+};
+
+// How many queries that confidence takes: z^2 p (1 - p) / margin^2, rounded up to a multiple of 2^13. 24,576 for 0.9 and 270,336 for 0.99.
+// Source: Reddi et al. 2020, MLPerf Inference Benchmark. Throws ValueError unless both are between 0 and 1.
+std::int64_t queries_needed(double percentile, double confidence = 0.99);
+
+// Why the run does not count, in a sentence with both numbers; empty when it does.
+std::string why_invalid(const Report& report, const RunRules& rules = {});
 
 // One query after the other: the next one comes when the last is answered.
 Report single_stream(const Serve& serve, std::int64_t queries, const Time& time = real_time());
@@ -1192,6 +1211,21 @@ double benchmarking::Report::latency(double percentile) const {
   const auto place = sorted.begin() + static_cast<std::ptrdiff_t>(std::max<std::size_t>(rank, 1) - 1);
   std::nth_element(sorted.begin(), place, sorted.end());
   return *place;
+}
+
+std::int64_t benchmarking::queries_needed(double percentile, double confidence) {
+  TORCH_CHECK_VALUE(percentile > 0 && percentile < 1 && confidence > 0 && confidence < 1, "queries_needed takes a percentile and a confidence in (0, 1), but got ", percentile, " and ", confidence);
+  const double z = std::sqrt(2.0) * erfinv(tensor({confidence}, kDouble)).item<double>();  // a normal variable stays within z with this probability
+  const double margin = (1 - percentile) / 20;
+  const double queries = z * z * percentile * (1 - percentile) / (margin * margin);
+  return (static_cast<std::int64_t>(queries) / 8192 + 1) * 8192;
+}
+
+std::string benchmarking::why_invalid(const Report& report, const RunRules& rules) {
+  const auto queries = static_cast<std::int64_t>(report.latencies.size()), needed = queries_needed(rules.percentile, rules.confidence);
+  if (queries < needed) return str(report.scenario, ": ", queries, " queries were made, and the ", rules.percentile, " percentile needs ", needed, " to be known with confidence ", rules.confidence);
+  if (report.seconds < rules.seconds) return str(report.scenario, ": the run took ", report.seconds, " s, and at least ", rules.seconds, " s are asked for");
+  return "";
 }
 
 benchmarking::Report benchmarking::single_stream(const Serve& serve, std::int64_t queries, const Time& time) {
@@ -1250,6 +1284,21 @@ TEST_CASE("single-stream and offline: latency of one, throughput of all") {
   CHECK_EQ(ten.latency(0.9), 9.0);
   CHECK_EQ(ten.latency(0.91), 100.0);
   CHECK_ERROR(ten.latency(90), "a percentile in (0, 1]");
+}
+
+// %%
+TEST_CASE("a run counts when it was long enough") {
+  CHECK_EQ(benchmarking::queries_needed(0.9), 24576);  // MLPerf's numbers
+  CHECK_EQ(benchmarking::queries_needed(0.99), 270336);
+  CHECK_ERROR(benchmarking::queries_needed(99), "queries_needed takes a percentile and a confidence in (0, 1), but got 99 and 0.99");
+  VirtualTime clock;
+  const benchmarking::Serve serve = [&](std::int64_t) { clock.moment += 0.02; };
+  CHECK_EQ(benchmarking::why_invalid(benchmarking::single_stream(serve, 1000, clock.time())),
+           "single-stream: 1000 queries were made, and the 0.9 percentile needs 24576 to be known with confidence 0.99");
+  const benchmarking::Report fast = benchmarking::single_stream(serve, 24576, clock.time());  // 492 seconds
+  CHECK_NE(benchmarking::why_invalid(fast).find("and at least 600 s are asked for"), std::string::npos);
+  CHECK_EQ(benchmarking::why_invalid(fast, {.seconds = 60}), "");
+  CHECK_NE(benchmarking::why_invalid(fast, {.percentile = 0.99, .seconds = 60}).find("needs 270336"), std::string::npos);
 }
 
 // %% [markdown]
@@ -2327,6 +2376,7 @@ DEMO("single-stream, offline, and a server at rising load") {
   const benchmarking::Serve serve = [&](std::int64_t samples) { do_not_optimize(network.run(many.narrow(0, 0, samples))); };
   const benchmarking::Report single = benchmarking::single_stream(serve, 1000);
   std::printf("  single-stream: 90th percentile %s, median %s\n", format_seconds(single.latency(0.9)).c_str(), format_seconds(single.latency(0.5)).c_str());
+  std::printf("  MLPerf would call that INVALID. %s\n", benchmarking::why_invalid(single).c_str());
   for (const std::int64_t batch : {1, 8, 64}) {
     std::printf("  offline, batches of %2lld: %9.0f samples/s\n", static_cast<long long>(batch), benchmarking::offline(serve, 4096, batch).throughput());
   }

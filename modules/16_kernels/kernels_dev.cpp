@@ -2495,7 +2495,16 @@ TEST_CASE("few rows: eight times as fast as the baseline, with AVX-512; four tim
 //
 // ### The ladder, measured
 //
-// Each rung in operations per second, as a part of the peak that was measured in the same run, for a matrix that fits into near caches and one that does not:
+// Each rung in operations per second, as a part of the peak that was measured in the same run, for a matrix that fits into near caches and one that does not. The second demonstration asks what each rung changed. The roofline holds between registers and the first cache too: a rung that moves 12 bytes for
+// two operations has an intensity of 1/6 there, and no arithmetic unit can be busy at that.
+//
+//     rung                             moved for one multiplication and addition     what changed
+//     1 i, j, k                        read a, read b            8 bytes             b comes from another line each time: the wait, not the bytes
+//     2 i, k, j                        read b, read and write out 12 bytes           more bytes, but one after another: fetched ahead, and in vectors
+//     3 tiles                          the same 12 bytes                             from the first cache instead of the third, or memory
+//     4 packed, sums in registers      4 / rows + 4 / columns                        a tile of 4 x 2 sums stays in registers: 3 bytes
+//     5 vectors                        the same, of a larger tile                    12 x 32 sums with AVX-512: 0.5 bytes, and 16 operations at once
+//     6 threads                        the same                                      as many first caches as cores
 //
 //     part of the peak
 //      100 %  |                                       packed, vectors  ======
@@ -2531,14 +2540,35 @@ DEMO("the ladder: three loops to packed vectors, in parts of the peak") {
   }
 }
 
-DEMO("the same product for each capability and number of threads") {
-  const Tensor a = rand({768, 768}), b = rand({768, 768});
-  for_each_capability([&] {
-    for (const int threads : {1, get_num_threads()}) {
-      const ThreadsGuard guard(threads);
-      std::printf("%-8s %2d threads %9.2f GFLOP/s\n", get_cpu_capability().c_str(), threads, speed_of(768, [&] { do_not_optimize(by_multiply<float>(a, b)); }) * 1e-9);
-    }
-  });
+DEMO("rung by rung: what one multiplication and addition reads and writes") {
+  const std::int64_t n = 768;
+  const Tensor a = rand({n, n}), b = rand({n, n});
+  const int all = get_num_threads();
+  const kernels::CPUCapability best = kernels::capability();
+  double before = 0, last = 0;
+  const auto rung = [&](const std::string& what, double bytes, int threads, const auto& product) {
+    const ThreadsGuard guard(threads);
+    last = speed_of(n, product);
+    const double roof = kernels::machine_peaks().flops * threads;
+    std::printf("%-32s %6.2f bytes %9.2f GFLOP/s %7.1f times the rung before %5.0f %% of the peak\n", what.c_str(), bytes, last * 1e-9, before > 0 ? last / before : 1.0, 100 * last / roof);
+    before = last;
+  };
+  const auto bytes_of_tile = [] {
+    const auto& table = kernels::gemm_table<float>();
+    return 4.0 / table.rows + 4.0 / table.columns;
+  };
+  rung("1 i, j, k", 8, 1, [&] { do_not_optimize(by_version(multiply_v1, a, b)); });
+  rung("2 i, k, j", 12, 1, [&] { do_not_optimize(by_version(multiply_v2, a, b)); });
+  rung("3 tiles", 12, 1, [&] { do_not_optimize(by_version(multiply_tiles, a, b)); });
+  {
+    const kernels::CapabilityGuard portable(kernels::CPUCapability::DEFAULT);
+    rung("4 packed, sums in registers", bytes_of_tile(), 1, [&] { do_not_optimize(by_multiply<float>(a, b)); });
+  }
+  for (int c = 1; c <= static_cast<int>(best); ++c) {
+    const kernels::CapabilityGuard vectors(static_cast<kernels::CPUCapability>(c));
+    rung("5 vectors: " + get_cpu_capability(), bytes_of_tile(), 1, [&] { do_not_optimize(by_multiply<float>(a, b)); });
+  }
+  rung("6 threads: " + std::to_string(all), bytes_of_tile(), all, [&] { do_not_optimize(by_multiply<float>(a, b)); });
 }
 
 DEMO("few rows: your kernel, the baseline and the packed product") {

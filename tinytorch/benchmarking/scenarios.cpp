@@ -9,6 +9,8 @@
 #include <thread>
 
 #include "tinytorch/core/error.h"
+#include "tinytorch/core/special.h"
+#include "tinytorch/core/tensor_data.h"
 
 namespace tinytorch {
 
@@ -26,6 +28,21 @@ double benchmarking::Report::latency(double percentile) const {
   const auto place = sorted.begin() + static_cast<std::ptrdiff_t>(std::max<std::size_t>(rank, 1) - 1);
   std::nth_element(sorted.begin(), place, sorted.end());
   return *place;
+}
+
+std::int64_t benchmarking::queries_needed(double percentile, double confidence) {
+  TORCH_CHECK_VALUE(percentile > 0 && percentile < 1 && confidence > 0 && confidence < 1, "queries_needed takes a percentile and a confidence in (0, 1), but got ", percentile, " and ", confidence);
+  const double z = std::sqrt(2.0) * erfinv(tensor({confidence}, kDouble)).item<double>();  // a normal variable stays within z with this probability
+  const double margin = (1 - percentile) / 20;
+  const double queries = z * z * percentile * (1 - percentile) / (margin * margin);
+  return (static_cast<std::int64_t>(queries) / 8192 + 1) * 8192;
+}
+
+std::string benchmarking::why_invalid(const Report& report, const RunRules& rules) {
+  const auto queries = static_cast<std::int64_t>(report.latencies.size()), needed = queries_needed(rules.percentile, rules.confidence);
+  if (queries < needed) return str(report.scenario, ": ", queries, " queries were made, and the ", rules.percentile, " percentile needs ", needed, " to be known with confidence ", rules.confidence);
+  if (report.seconds < rules.seconds) return str(report.scenario, ": the run took ", report.seconds, " s, and at least ", rules.seconds, " s are asked for");
+  return "";
 }
 
 benchmarking::Report benchmarking::single_stream(const Serve& serve, std::int64_t queries, const Time& time) {

@@ -173,6 +173,7 @@ using PackedTensorAccessor64 = GenericPackedTensorAccessor<T, N, PtrTraits, std:
 //| export core/device_methods.h
 //| extends Tensor
 namespace tinytorch {
+class Storage;
 class Tensor;
 class TensorOptions;
 
@@ -223,6 +224,13 @@ class DeviceMethods {
   // requires gradients, and for memory that someone else owns (from_blob) when it would have to grow. O(bytes that move).
   const Tensor& resize_(IntArrayRef size) const;
   const Tensor& resize_as_(const Tensor& other) const;
+  // Lets this tensor, for every handle on it, lie in other memory: in all of `source`, or from element `storage_offset` of it with these sizes and strides (dense without). Its dtype stays; the storage grows
+  // when it must. Without a source there are no elements. Throws for a tensor that requires gradients, and for a source tensor of another dtype.
+  Tensor& set_() const;
+  Tensor& set_(const Storage& source) const;
+  Tensor& set_(const Storage& source, std::int64_t storage_offset, IntArrayRef size, IntArrayRef stride = {}) const;
+  Tensor& set_(const Tensor& source) const;
+  Tensor& set_(const Tensor& source, std::int64_t storage_offset, IntArrayRef size, IntArrayRef stride = {}) const;
   // Puts the data, sizes and dtype of `new_data` under this tensor, for every handle on it. What autograd knows about it stays.
   void set_data(const Tensor& new_data) const;
 
@@ -1331,6 +1339,47 @@ const Tensor& DeviceMethods::resize_(IntArrayRef size) const {
 
 const Tensor& DeviceMethods::resize_as_(const Tensor& other) const { return resize_(other.sizes()); }
 
+Tensor& DeviceMethods::set_(const Storage& source, std::int64_t storage_offset, IntArrayRef size, IntArrayRef stride) const {
+  const Tensor& self = tensor_of(*this);
+  TensorImpl& impl = self.impl();
+  TORCH_CHECK(detail::asks_for_gradients == nullptr || !detail::asks_for_gradients(self),
+              "a leaf Variable that requires grad is being used in an in-place operation.\n[set_] it would lose its history with its memory; use a detach() of it.");
+  TORCH_CHECK(source->device() == self.device(), "Attempted to set the storage of a tensor on device \"", self.device(), "\" to a storage on different device \"", source->device(), "\".");
+  TORCH_CHECK(storage_offset >= 0, "Tensor: invalid storage offset ", storage_offset);
+  const std::int64_t numel = multiply_sizes(size);
+  const DimVector steps = stride.empty() ? contiguous_strides(size) : DimVector(stride);
+  TORCH_CHECK(size.size() == steps.size(), "unequal size length (", size.size(), ") and stride length (", steps.size(), ")");
+  std::int64_t last = storage_offset, needed = 0;
+  bool fits = true;
+  for (std::size_t d = 0; d < size.size() && numel > 0; ++d) {
+    std::int64_t reach = 0;
+    fits = fits && steps[d] >= 0 && !__builtin_mul_overflow(size[d] - 1, steps[d], &reach) && !__builtin_add_overflow(last, reach, &last);
+  }
+  fits = fits && !__builtin_mul_overflow(last + 1, static_cast<std::int64_t>(self.element_size()), &needed);
+  TORCH_CHECK(fits, "Storage size calculation overflowed with sizes=", size, " and strides=", IntArrayRef(steps));
+  if (numel > 0 && static_cast<std::size_t>(needed) > source->nbytes()) source->resize(static_cast<std::size_t>(needed));
+  impl.storage = source;
+  impl.set_geometry(size, steps, storage_offset);
+  return const_cast<Tensor&>(self);
+}
+
+Tensor& DeviceMethods::set_() const { return set_(Storage(make_intrusive<StorageImpl>(std::size_t{0})), 0, {0}); }
+
+Tensor& DeviceMethods::set_(const Storage& source) const {
+  return set_(source, 0, {static_cast<std::int64_t>(source->nbytes() / static_cast<std::size_t>(tensor_of(*this).element_size()))});
+}
+
+Tensor& DeviceMethods::set_(const Tensor& source) const {
+  if (&source.impl() == &tensor_of(*this).impl()) return const_cast<Tensor&>(tensor_of(*this));
+  return set_(source, source.storage_offset(), source.sizes(), source.strides());
+}
+
+Tensor& DeviceMethods::set_(const Tensor& source, std::int64_t storage_offset, IntArrayRef size, IntArrayRef stride) const {
+  const Tensor& self = tensor_of(*this);
+  TORCH_CHECK(source.scalar_type() == self.scalar_type(), "Could not set tensor of type ", source.dtype().name(), " to a tensor of type ", self.dtype().name());
+  return set_(source.storage(), storage_offset, size, stride);
+}
+
 void DeviceMethods::set_data(const Tensor& new_data) const {
   TensorImpl& to = tensor_of(*this).impl();
   const TensorImpl& from = new_data.impl();
@@ -1374,6 +1423,31 @@ TEST_CASE("set_data: every handle sees the new data") {
   x.set_data(x.to(kHalf));
   CHECK_EQ(handle.scalar_type(), kHalf);
   CHECK_ERROR(x.set_data(Tensor()), "Expected a proper Tensor");
+}
+
+TEST_CASE("set_: the same tensor in other memory") {
+  const Tensor numbers = arange(6).to(kFloat);
+  const Tensor x = zeros({2, 2});
+  const Tensor handle = x, view = x[0];
+  CHECK_EQ(x.set_(numbers), numbers);
+  CHECK_EQ(handle, numbers);
+  CHECK(x.storage().is_alias_of(numbers.storage()));
+  CHECK_EQ(view, zeros({2}));  // keeps the memory it had
+  CHECK_EQ(x.set_(numbers.t()), numbers);
+  CHECK_EQ(x.set_(numbers.storage(), 1, {2, 2}, {2, 1}), tensor({{1.0, 2.0}, {3.0, 4.0}}));
+  CHECK_EQ(x.set_(numbers, 2, {3}), tensor({2.0, 3.0, 4.0}));
+  CHECK_EQ(zeros({1}, kInt).set_(numbers.storage()).numel(), 6);  // the same bytes, read as another dtype
+  CHECK_EQ(zeros({1}, kDouble).set_(numbers.storage()).numel(), 3);
+  CHECK_EQ(x.set_(numbers, 4, {4}).storage().nbytes(), 32);  // the storage grows
+  CHECK_EQ(x.slice(0, 0, 2), tensor({4.0, 5.0}));
+  CHECK_EQ(numbers, arange(6).to(kFloat));
+  CHECK_EQ(x.set_().sizes(), IntArrayRef({0}));
+  CHECK_ERROR(zeros({2}, kDouble).set_(numbers), "Could not set tensor of type float to a tensor of type double");
+  CHECK_ERROR(x.set_(numbers, 2, {3}, {1, 1}), "unequal size length (1) and stride length (2)");
+  CHECK_ERROR(x.set_(numbers, -1, {3}, {1}), "Tensor: invalid storage offset -1");
+  CHECK_ERROR(x.set_(numbers, 0, {3}, {-1}), "Storage size calculation overflowed with sizes=[3] and strides=[-1]");
+  CHECK_ERROR(x.set_(numbers, 0, {-3}, {1}), "Trying to create tensor with negative dimension -3");
+  CHECK_EQ(x.numel(), 0);  // nothing of that was half done
 }
 
 // %%

@@ -3,6 +3,7 @@
 
 #include <iostream>
 #include <sstream>
+#include <string>
 
 namespace {
 void fails(const char* what, const std::function<void()>& f) {
@@ -10,7 +11,8 @@ void fails(const char* what, const std::function<void()>& f) {
     f();
     std::cout << what << ": no error\n";
   } catch (const c10::Error& error) {
-    std::cout << what << ": " << error.what_without_backtrace() << "\n";
+    const std::string text = error.what_without_backtrace();
+    std::cout << what << ": " << text.substr(0, text.find('\n')) << "\n";
   }
 }
 }  // namespace
@@ -72,4 +74,17 @@ int main() {
   std::cout << x.options().has_device() << x.options().has_layout() << x.options().has_requires_grad() << torch::requires_grad(false).has_requires_grad() << x.options().has_pinned_memory() << x.options().layout_opt().has_value() << "\n";
   std::cout << text.str();
   std::cout << torch::get_default_dtype() << (torch::get_default_dtype() == torch::kFloat) << torch::get_default_dtype_as_scalartype() << "\n";
+
+  // Other memory under the same tensor.
+  const torch::Tensor numbers = torch::arange(6, torch::kFloat);
+  torch::Tensor other = torch::zeros({2, 2});
+  const torch::Tensor handle = other, part = other[0];
+  std::cout << other.set_(numbers) << handle.sizes() << part << other.is_alias_of(numbers) << "\n";
+  std::cout << other.set_(numbers.storage(), 1, {2, 2}, {2, 1}) << other.set_(numbers.storage(), 1, {2, 2}).strides() << other.set_(numbers, 2, {3}) << "\n";
+  std::cout << torch::zeros({1}, torch::kDouble).set_(numbers.storage()).sizes() << other.set_(numbers, 4, {4}).storage().nbytes() << other.set_().sizes() << "\n";
+  const torch::Tensor leaf = torch::ones({2}, torch::requires_grad());
+  fails("lengths", [&] { other.set_(numbers, 2, {3}, {1, 1}); });
+  fails("offset", [&] { other.set_(numbers, -1, {3}, {1}); });
+  fails("strides", [&] { other.set_(numbers, 0, {3}, {-1}); });
+  fails("gradients", [&] { leaf.set_(numbers); });
 }

@@ -103,6 +103,47 @@ const Tensor& DeviceMethods::resize_(IntArrayRef size) const {
 
 const Tensor& DeviceMethods::resize_as_(const Tensor& other) const { return resize_(other.sizes()); }
 
+Tensor& DeviceMethods::set_(const Storage& source, std::int64_t storage_offset, IntArrayRef size, IntArrayRef stride) const {
+  const Tensor& self = tensor_of(*this);
+  TensorImpl& impl = self.impl();
+  TORCH_CHECK(detail::asks_for_gradients == nullptr || !detail::asks_for_gradients(self),
+              "a leaf Variable that requires grad is being used in an in-place operation.\n[set_] it would lose its history with its memory; use a detach() of it.");
+  TORCH_CHECK(source->device() == self.device(), "Attempted to set the storage of a tensor on device \"", self.device(), "\" to a storage on different device \"", source->device(), "\".");
+  TORCH_CHECK(storage_offset >= 0, "Tensor: invalid storage offset ", storage_offset);
+  const std::int64_t numel = multiply_sizes(size);
+  const DimVector steps = stride.empty() ? contiguous_strides(size) : DimVector(stride);
+  TORCH_CHECK(size.size() == steps.size(), "unequal size length (", size.size(), ") and stride length (", steps.size(), ")");
+  std::int64_t last = storage_offset, needed = 0;
+  bool fits = true;
+  for (std::size_t d = 0; d < size.size() && numel > 0; ++d) {
+    std::int64_t reach = 0;
+    fits = fits && steps[d] >= 0 && !__builtin_mul_overflow(size[d] - 1, steps[d], &reach) && !__builtin_add_overflow(last, reach, &last);
+  }
+  fits = fits && !__builtin_mul_overflow(last + 1, static_cast<std::int64_t>(self.element_size()), &needed);
+  TORCH_CHECK(fits, "Storage size calculation overflowed with sizes=", size, " and strides=", IntArrayRef(steps));
+  if (numel > 0 && static_cast<std::size_t>(needed) > source->nbytes()) source->resize(static_cast<std::size_t>(needed));
+  impl.storage = source;
+  impl.set_geometry(size, steps, storage_offset);
+  return const_cast<Tensor&>(self);
+}
+
+Tensor& DeviceMethods::set_() const { return set_(Storage(make_intrusive<StorageImpl>(std::size_t{0})), 0, {0}); }
+
+Tensor& DeviceMethods::set_(const Storage& source) const {
+  return set_(source, 0, {static_cast<std::int64_t>(source->nbytes() / static_cast<std::size_t>(tensor_of(*this).element_size()))});
+}
+
+Tensor& DeviceMethods::set_(const Tensor& source) const {
+  if (&source.impl() == &tensor_of(*this).impl()) return const_cast<Tensor&>(tensor_of(*this));
+  return set_(source, source.storage_offset(), source.sizes(), source.strides());
+}
+
+Tensor& DeviceMethods::set_(const Tensor& source, std::int64_t storage_offset, IntArrayRef size, IntArrayRef stride) const {
+  const Tensor& self = tensor_of(*this);
+  TORCH_CHECK(source.scalar_type() == self.scalar_type(), "Could not set tensor of type ", source.dtype().name(), " to a tensor of type ", self.dtype().name());
+  return set_(source.storage(), storage_offset, size, stride);
+}
+
 void DeviceMethods::set_data(const Tensor& new_data) const {
   TensorImpl& to = tensor_of(*this).impl();
   const TensorImpl& from = new_data.impl();

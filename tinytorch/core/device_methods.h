@@ -11,6 +11,7 @@
 #include "tinytorch/core/scalar_type.h"
 
 namespace tinytorch {
+class Storage;
 class Tensor;
 class TensorOptions;
 
@@ -61,6 +62,13 @@ class DeviceMethods {
   // requires gradients, and for memory that someone else owns (from_blob) when it would have to grow. O(bytes that move).
   const Tensor& resize_(IntArrayRef size) const;
   const Tensor& resize_as_(const Tensor& other) const;
+  // Lets this tensor, for every handle on it, lie in other memory: in all of `source`, or from element `storage_offset` of it with these sizes and strides (dense without). Its dtype stays; the storage grows
+  // when it must. Without a source there are no elements. Throws for a tensor that requires gradients, and for a source tensor of another dtype.
+  Tensor& set_() const;
+  Tensor& set_(const Storage& source) const;
+  Tensor& set_(const Storage& source, std::int64_t storage_offset, IntArrayRef size, IntArrayRef stride = {}) const;
+  Tensor& set_(const Tensor& source) const;
+  Tensor& set_(const Tensor& source, std::int64_t storage_offset, IntArrayRef size, IntArrayRef stride = {}) const;
   // Puts the data, sizes and dtype of `new_data` under this tensor, for every handle on it. What autograd knows about it stays.
   void set_data(const Tensor& new_data) const;
 

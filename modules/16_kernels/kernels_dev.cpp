@@ -2545,13 +2545,13 @@ DEMO("rung by rung: what one multiplication and addition reads and writes") {
   const Tensor a = rand({n, n}), b = rand({n, n});
   const int all = get_num_threads();
   const kernels::CPUCapability best = kernels::capability();
-  double before = 0, last = 0;
+  double before = 0;
   const auto rung = [&](const std::string& what, double bytes, int threads, const auto& product) {
     const ThreadsGuard guard(threads);
-    last = speed_of(n, product);
+    const double now = speed_of(n, product);
     const double roof = kernels::machine_peaks().flops * threads;
-    std::printf("%-32s %6.2f bytes %9.2f GFLOP/s %7.1f times the rung before %5.0f %% of the peak\n", what.c_str(), bytes, last * 1e-9, before > 0 ? last / before : 1.0, 100 * last / roof);
-    before = last;
+    std::printf("%-32s %6.2f bytes %9.2f GFLOP/s %7.1f times the rung before %5.0f %% of the peak\n", what.c_str(), bytes, now * 1e-9, before > 0 ? now / before : 1.0, 100 * now / roof);
+    before = now;
   };
   const auto bytes_of_tile = [] {
     const auto& table = kernels::gemm_table<float>();

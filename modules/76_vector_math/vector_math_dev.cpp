@@ -179,6 +179,7 @@ struct FloatFormat<float> {
   static constexpr int kMantissa = 23;  // bits
   static constexpr Bits kBias = 127;    // of the exponent
   static constexpr float kRound = 0x1.8p23f;  // added, it leaves no bits for fractions
+  static constexpr float kInverseLog2 = 0x1.715476p0f;
   static constexpr float kLog2High = 0x1.62e4p-1f, kLog2Low = 0x1.7f7d1cp-20f;  // log 2; a product of the first part with a whole number up to 2^8 is exact
 };
 
@@ -188,6 +189,7 @@ struct FloatFormat<double> {
   static constexpr int kMantissa = 52;
   static constexpr Bits kBias = 1023;
   static constexpr double kRound = 0x1.8p52;
+  static constexpr double kInverseLog2 = 0x1.71547652b82fep0;
   static constexpr double kLog2High = 0x1.62e42feep-1, kLog2Low = 0x1.a39ef35793c76p-33;
 };
 
@@ -273,7 +275,7 @@ HWY_INLINE V ExpReduced(D d, V x, V within) {
   using T = hn::TFromD<D>;
   using Format = FloatFormat<T>;
   const V magic = Magic<Ordinary>(d);
-  const V shifted = hn::MulAdd(within, hn::Set(d, static_cast<T>(0x1.71547652b82fep0)), magic);
+  const V shifted = hn::MulAdd(within, hn::Set(d, Format::kInverseLog2), magic);
   const V n = hn::Sub(shifted, magic);
   const V low = hn::Set(d, Format::kLog2Low);
   const V exact = hn::NegMulAdd(n, hn::Set(d, Format::kLog2High), x);
@@ -495,13 +497,13 @@ HWY_INLINE V Erf(D d, V x) {
 //| export kernels/vector_math-inl.h
 namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
-// factor exp(x + more) for x <= 0 and a `more` that is small beside 1: a sum that no single number holds. The power of two comes last, so that a denormal result is rounded once.
+// factor exp(x + more) for a `more` that is small beside 1: a sum that no single number holds. The power of two comes last, so that a denormal result is rounded once. REQUIRES: 2 kLowest <= x <= 0.
 template <class D, class V>
 HWY_INLINE V TimesExpOfSum(D d, V factor, V x, V more) {
   using T = hn::TFromD<D>;
   using Format = FloatFormat<T>;
   const V magic = Magic<false>(d);
-  const V shifted = hn::MulAdd(hn::Max(x, hn::Set(d, T{2} * ExpConstants<T>::kLowest)), hn::Set(d, static_cast<T>(0x1.71547652b82fep0)), magic);
+  const V shifted = hn::MulAdd(x, hn::Set(d, Format::kInverseLog2), magic);
   const V n = hn::Sub(shifted, magic);
   const V exact = hn::NegMulAdd(n, hn::Set(d, Format::kLog2High), x);
   const V rest = hn::NegMulAdd(n, hn::Set(d, Format::kLog2Low), more);

@@ -38,9 +38,15 @@ std::int64_t benchmarking::queries_needed(double percentile, double confidence) 
   return (static_cast<std::int64_t>(queries) / 8192 + 1) * 8192;
 }
 
+benchmarking::RunRules benchmarking::mlperf_rules(const std::string& scenario) {
+  if (scenario == "single-stream") return {.queries = 1024};
+  if (scenario == "server") return {.queries = queries_needed(0.99)};
+  if (scenario == "offline") return {.queries = queries_needed(0.9)};
+  TORCH_CHECK_VALUE(false, "mlperf_rules knows single-stream, server and offline, but got ", scenario);
+}
+
 std::string benchmarking::why_invalid(const Report& report, const RunRules& rules) {
-  const auto queries = static_cast<std::int64_t>(report.latencies.size()), needed = queries_needed(rules.percentile, rules.confidence);
-  if (queries < needed) return str(report.scenario, ": ", queries, " queries were made, and the ", rules.percentile, " percentile needs ", needed, " to be known with confidence ", rules.confidence);
+  if (report.samples < rules.queries) return str(report.scenario, ": ", report.samples, " queries were made, and at least ", rules.queries, " are asked for");
   if (report.seconds < rules.seconds) return str(report.scenario, ": the run took ", report.seconds, " s, and at least ", rules.seconds, " s are asked for");
   return "";
 }

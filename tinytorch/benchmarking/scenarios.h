@@ -36,19 +36,21 @@ struct Report {
   double latency(double percentile) const;
 };
 
-// What a run must have been before its number counts. Source: MLPerf inference's rules, for single-stream; the server's percentile is 0.99.
-struct RunRules {
-  double percentile = 0.9;    // the latency that is reported
-  double confidence = 0.99;   // that what was measured there lies within a twentieth of the tail (here 0.5 %) of the truth
-  double seconds = 600;       // the run lasts at least so long: caches, clock frequency and temperature settle
-};
-
-// How many queries that confidence takes: z^2 p (1 - p) / margin^2, rounded up to a multiple of 2^13. 24,576 for 0.9 and 270,336 for 0.99.
-// Source: Reddi et al. 2020, MLPerf Inference Benchmark. Throws ValueError unless both are between 0 and 1.
+// How many queries it takes to know a percentile of latency within a twentieth of the tail (0.99: within 0.05 %) with this confidence:
+// z^2 p (1 - p) / margin^2, rounded up to a multiple of 2^13. Source: Reddi et al. 2020, MLPerf Inference Benchmark. Throws ValueError unless both are between 0 and 1.
 std::int64_t queries_needed(double percentile, double confidence = 0.99);
 
+// What a run must have been before its number counts.
+struct RunRules {
+  std::int64_t queries = 0;
+  double seconds = 600;  // caches, clock frequency and temperature settle
+};
+
+// MLPerf inference's fixed rules for "single-stream", "server" and "offline" (in samples). Source: mlperf.conf of mlcommons/inference. Throws ValueError for another scenario.
+RunRules mlperf_rules(const std::string& scenario);
+
 // Why the run does not count, in a sentence with both numbers; empty when it does.
-std::string why_invalid(const Report& report, const RunRules& rules = {});
+std::string why_invalid(const Report& report, const RunRules& rules);
 
 // One query after the other: the next one comes when the last is answered.
 Report single_stream(const Serve& serve, std::int64_t queries, const Time& time = real_time());

@@ -41,8 +41,8 @@ std::int64_t benchmarking::queries_needed(double percentile, double confidence) 
 benchmarking::RunRules benchmarking::mlperf_rules(const std::string& scenario) {
   if (scenario == "single-stream") return {.queries = 1024};
   if (scenario == "server") return {.queries = queries_needed(0.99)};
-  if (scenario == "offline") return {.queries = queries_needed(0.9)};
-  TORCH_CHECK_VALUE(false, "mlperf_rules knows single-stream, server and offline, but got ", scenario);
+  TORCH_CHECK_VALUE(scenario == "offline", "mlperf_rules knows single-stream, server and offline, but got ", scenario);
+  return {.queries = queries_needed(0.9)};
 }
 
 std::string benchmarking::why_invalid(const Report& report, const RunRules& rules) {

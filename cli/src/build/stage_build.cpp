@@ -20,6 +20,8 @@ namespace tito {
 namespace {
 
 constexpr std::string_view strict_warnings = "-Wall -Wextra -Wpedantic -Wshadow -Werror";
+// Between what a sanitizer writes into a function, g++ sees paths that are none; the build without one has warned already.
+constexpr std::string_view sanitized_warnings = "-w";
 // Of a learner's unfinished code only what is certainly wrong is refused; -g1 gives the lines of a crash.
 constexpr std::string_view learner_warnings = "-Wreturn-type -Werror=return-type -g1";
 // A unit has all the lesson's helpers in front of its tests, and uses some of them.
@@ -228,7 +230,8 @@ void StageBuild::write_rules() {
   const Toolchain& tools = options_.toolchain;
   ninja_.variable("builddir", relative(directory_));
   ninja_.variable("runtime", shell_quoted(runtime()));
-  const std::string_view warnings = options_.learner ? learner_warnings : strict_warnings;
+  const bool sanitized = tools.sanitizer != Sanitizer::None;
+  const std::string_view warnings = options_.learner ? learner_warnings : sanitized ? sanitized_warnings : strict_warnings;
   const bool clang = is_clang(tools);
   const std::string cache = find_program("ccache").empty() ? "" : "CCACHE_NOHASHDIR=1 ccache ";
   const std::string common = fmt::format("{} -std=c++20 -pthread -fdiagnostics-color=never{}{}{} -MD -MF $out.d", tools.compiler, clang ? "" : seldom_collecting,

@@ -1,8 +1,10 @@
 """Which declarations a cell is compiled behind."""
 
 import unittest
+import unittest.mock
 
 from tinytorch_kernel.cells import Notebook, parse
+from tinytorch_kernel.language import LanguageHelp
 
 
 def notebook(*sources):
@@ -190,6 +192,16 @@ class Units(unittest.TestCase):
     def test_the_last_line_is_shown(self):
         book = notebook("auto x = f();\nx + 1")
         self.assertIn("::tito::show((x + 1\n));", book.unit(book.cells[0]))
+
+
+class LanguageHelpTest(unittest.TestCase):
+    def test_without_clangd_its_package_is_named(self):
+        with unittest.mock.patch("shutil.which", return_value=None):
+            help_ = LanguageHelp()
+            help_.prepare(notebook("// Twice as much.\nint twice_as_much(int a) { return 2 * a; }"), None)
+            answer = help_.inspect("twice_as_much(3)", 3)
+        self.assertTrue(answer.startswith("// Twice as much.\nint twice_as_much(int a)"), answer)
+        self.assertIn("apt-get install clangd", answer)
 
 
 if __name__ == "__main__":

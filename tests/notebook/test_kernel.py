@@ -198,11 +198,6 @@ class KernelTest(KernelSession):
         code = "auto half = made().second_of_two / 2;"
         self.assertIn("double", self.ask("inspect", code, code.index("half") + 2)["data"]["text/plain"])
 
-    @unittest.skipIf(shutil.which("clangd"), "clangd is installed")
-    def test_without_clangd_its_package_is_named(self):
-        self.good("int twice_as_much(int a) { return 2 * a; }")
-        self.assertIn("apt-get install clangd", self.ask("inspect", "twice_as_much(3)", 3)["data"]["text/plain"])
-
 
 class Restart(unittest.TestCase):
     def test_a_restarted_kernel_knows_nothing(self):

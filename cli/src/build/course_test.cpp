@@ -212,22 +212,28 @@ class CourseTest {
     for (const Module& module : build.modules()) {
       if (!module.tests.empty() && !module.library_chapter) prove_exercises(build, module);
     }
-    for (const Milestone& milestone : milestones) {
-      const std::string program = build.program_of(milestone.name);
+    prove_milestones(build, milestones);
+  }
+
+  // Side by side, the last first: the later, the longer they train.
+  void prove_milestones(const StageBuild& build, const std::vector<Milestone>& milestones) {
+    std::vector<PartReport::Work> works;
+    for (auto milestone = milestones.rbegin(); milestone != milestones.rend(); ++milestone) {
+      const std::string program = build.program_of(milestone->name);
       if (!made(build, program)) {
-        not_built("milestones", milestone.name);
+        not_built("milestones", milestone->name);
         continue;
       }
       const std::string inputs = inputs_of({root_ / program, root_ / "milestones/milestones.toml"});
-      report_.run("milestones", milestone.name, inputs, [&](Part& part) { add(part, prove_milestone(build, milestone)); });
-      if (milestone.closed_by.size() < 2) continue;
+      works.push_back({milestone->name, inputs, [&build, milestone](Part& part) { add(part, prove_milestone(build, *milestone)); }});
+      if (milestone->closed_by.size() < 2) continue;
       if (options_.thorough) {
-        report_.run("milestones", milestone.name + ", further mistakes", inputs,
-                    [&](Part& part) { add(part, prove_further_mistakes(build, milestone)); });
+        works.push_back({milestone->name + ", further mistakes", inputs, [&build, milestone](Part& part) { add(part, prove_further_mistakes(build, *milestone)); }});
       } else {
-        report_.leave_out(milestone.name + " with further mistakes", "--thorough");
+        report_.leave_out(milestone->name + " with further mistakes", "--thorough");
       }
     }
+    report_.run_all("milestones", works);
   }
 
   // Eight submissions of each module to 08, thoroughly of all, without Jupyter; thoroughly also a class with nbgrader. A class is graded on the

@@ -485,6 +485,7 @@ void set_default_dtype(ScalarType type);
 // Room for what a later module knows about a tensor (autograd keeps its record here). Opaque to this module.
 struct TensorMetadata : memory::Pooled {
   virtual ~TensorMetadata() = default;
+  virtual void dtype_changes() {}  // under the same tensor: what was noted of the old one is out of date
 };
 
 // How elements lie in a storage: sizes, strides and offset, all counted in elements.

@@ -607,9 +607,6 @@ namespace detail {
 std::string demangle(const char* name);
 // Throws unless `name` may name a `kind` ("Parameter", "Buffer", "Submodule").
 void check_name(const char* kind, const std::string& name);
-// Puts the data, sizes and dtype of `fresh` under `self`, for every handle on `self`. What autograd knows
-// about it stays.
-void set_data(const Tensor& self, const Tensor& fresh);
 }  // namespace detail
 
 }  // namespace nn
@@ -669,16 +666,6 @@ void nn::detail::check_name(const char* kind, const std::string& name) {
   TORCH_CHECK(!name.empty(), kind, " name must not be empty");
   TORCH_CHECK(name.find('.') == std::string::npos, kind, " name must not contain a dot (got '", name,
               "')\n[register] dots join the names of modules, as in fc1.weight; use an underscore");
-}
-
-void nn::detail::set_data(const Tensor& self, const Tensor& fresh) {
-  TensorImpl& to = self.impl();
-  const TensorImpl& from = fresh.impl();
-  to.storage = from.storage;
-  to.dtype = from.dtype;
-  const LayerSet history = LayerSet(Layer::Autograd) | Layer::InplaceOrView;
-  to.layers = (to.layers & history) | (from.layers - history);
-  to.set_geometry(from.sizes, from.strides, from.offset);
 }
 
 // %%
@@ -1090,16 +1077,16 @@ TEST_CASE("train and eval: the whole tree changes mode") {
 void nn::Module::to(ScalarType dtype, bool non_blocking) {
   const AutoDispatchBelowAutograd guard;
   for (const auto& child : children_) child.value()->to(dtype, non_blocking);
-  for (const Tensor& tensor : parameters(false)) detail::set_data(tensor, tensor.to(dtype));
-  for (const Tensor& tensor : buffers(false)) detail::set_data(tensor, tensor.to(dtype));
+  for (const Tensor& tensor : parameters(false)) tensor.set_data(tensor.to(dtype));
+  for (const Tensor& tensor : buffers(false)) tensor.set_data(tensor.to(dtype));
 }
 
 void nn::Module::to(Device device, bool non_blocking) {
   require_device("Module::to", device);
   const AutoDispatchBelowAutograd guard;
   for (const auto& child : children_) child.value()->to(device, non_blocking);
-  for (const Tensor& tensor : parameters(false)) detail::set_data(tensor, to_device(tensor, device));
-  for (const Tensor& tensor : buffers(false)) detail::set_data(tensor, to_device(tensor, device));
+  for (const Tensor& tensor : parameters(false)) tensor.set_data(to_device(tensor, device));
+  for (const Tensor& tensor : buffers(false)) tensor.set_data(to_device(tensor, device));
 }
 
 // %%
@@ -1435,10 +1422,10 @@ std::shared_ptr<nn::Module> nn::CloneableModule::clone(const std::optional<Devic
 
   check_same_count("parameters", "register_parameter", copy->parameters_.size(), parameters_.size());
   for (const auto& item : named_parameters(/*recurse=*/false))
-    detail::set_data(copy->parameters_[item.key()], item->clone());
+    copy->parameters_[item.key()].set_data(item->clone());
   check_same_count("buffers", "register_buffer", copy->buffers_.size(), buffers_.size());
   for (const auto& item : named_buffers(/*recurse=*/false))
-    detail::set_data(copy->buffers_[item.key()], item->clone());
+    copy->buffers_[item.key()].set_data(item->clone());
   check_same_count("child modules", "register_module", copy->children_.size(), children_.size());
   for (const auto& child : children_) copy->children_[child.key()]->clone_(*child.value());
   if (device) copy->to(*device);

@@ -1310,7 +1310,7 @@ TEST_CASE("view(dtype): the same bytes, of narrower and wider types too") {
 // ## The same tensor, another size
 //
 // `resize_` is how a tensor that serves as a buffer grows: `out` arguments and readers use it. The storage grows when it must and never shrinks; other tensors on the same storage stay valid, because the storage itself takes new
-// memory, not the tensor a new storage. `set_data` goes the other way: the handles stay and the storage changes, which is what conversion of a module does with each parameter.
+// memory, not the tensor a new storage. `set_data` goes the other way: the handles stay and the storage changes, which is what conversion of a module does with each parameter. Where the dtype changes, autograd forgets the node that collects the tensor's gradient, since that expects the old one (`torch/csrc/autograd/variable.cpp`, `set_data`).
 
 // %%
 //| export core/device_methods.cpp
@@ -1383,6 +1383,7 @@ Tensor& DeviceMethods::set_(const Tensor& source, std::int64_t storage_offset, I
 void DeviceMethods::set_data(const Tensor& new_data) const {
   TensorImpl& to = tensor_of(*this).impl();
   const TensorImpl& from = new_data.impl();
+  if (to.metadata != nullptr && to.dtype != from.dtype) to.metadata->dtype_changes();
   to.storage = from.storage;
   to.dtype = from.dtype;
   const LayerSet history = LayerSet(Layer::Autograd) | Layer::InplaceOrView;

@@ -480,7 +480,7 @@ void take_weights(nn::Module& model, const State& state) {
   const AutoDispatchBelowAutograd guard;
   for (const auto& entry : own) {
     const Tensor& weight = *state.find(entry.key());
-    if (weight.scalar_type() == entry.value().scalar_type()) nn::detail::set_data(entry.value(), weight);
+    if (weight.scalar_type() == entry.value().scalar_type()) entry.value().set_data(weight);
     else entry.value().copy_(weight);
   }
 }

@@ -354,6 +354,7 @@ Tensor prelu(const Tensor& self, const Tensor& weight) {
 namespace {
 // 1 where x > 0, else a number drawn from [lower, upper), in the order of the elements.
 Tensor rrelu_slopes(const Tensor& self, double lower, double upper, std::optional<Generator> generator) {
+  if (const ScalarType type = self.scalar_type(); isReducedFloatingType(type)) return to_dtype(rrelu_slopes(to_dtype(self, kFloat), lower, upper, generator), type);
   const Tensor slopes = empty(self.sizes(), self.options());
   Generator source = generator ? *generator : default_generator();
   const Tensor x = self.contiguous();
@@ -1105,7 +1106,7 @@ void nn::utils::vector_to_parameters(const Tensor& vec, const std::vector<Tensor
   const AutoDispatchBelowAutograd guard;
   std::int64_t start = 0;
   for (const Tensor& parameter : parameters) {
-    detail::set_data(parameter, vec.slice(0, start, start + parameter.numel()).view(parameter.sizes()));
+    parameter.set_data(vec.slice(0, start, start + parameter.numel()).view(parameter.sizes()));
     start += parameter.numel();
   }
 }

@@ -88,4 +88,15 @@ TEST_CASE("nn::functional::l1_loss broadcasts without a warning") {
   CHECK_EQ(warnings.messages.size(), 1);
 }
 
+// The gradient kept the dtype that the parameter had when an older graph, still there, was recorded.
+TEST_CASE("a converted module's gradients have its new dtype, whatever graphs there are") {
+  nn::Linear layer(2, 1);
+  const Tensor older = layer(ones({1, 2})).sum();
+  layer->to(kDouble);
+  const Tensor newer = layer(ones({1, 2}, kDouble)).sum();
+  CHECK_EQ(autograd::grad({newer}, {layer->weight}, {}, true)[0].scalar_type(), kDouble);
+  newer.backward();
+  CHECK_EQ(layer->bias.grad().scalar_type(), kDouble);
+}
+
 }  // namespace tinytorch::testing

@@ -147,6 +147,7 @@ Tensor& DeviceMethods::set_(const Tensor& source, std::int64_t storage_offset, I
 void DeviceMethods::set_data(const Tensor& new_data) const {
   TensorImpl& to = tensor_of(*this).impl();
   const TensorImpl& from = new_data.impl();
+  if (to.metadata != nullptr && to.dtype != from.dtype) to.metadata->dtype_changes();
   to.storage = from.storage;
   to.dtype = from.dtype;
   const LayerSet history = LayerSet(Layer::Autograd) | Layer::InplaceOrView;

@@ -134,6 +134,12 @@ struct AutogradMeta : TensorMetadata {
   std::vector<std::shared_ptr<TensorHook>> hooks;
   std::unique_ptr<ViewMeta> view;  // of a view
   std::mutex mutex;
+
+  // A graph that is still there keeps the old accumulator, which expects gradients of the old dtype.
+  void dtype_changes() override {
+    const std::lock_guard lock(mutex);
+    grad_accumulator.reset();
+  }
 };
 
 inline AutogradMeta* autograd_meta(const Tensor& tensor) { return static_cast<AutogradMeta*>(tensor.impl().metadata.get()); }  // null if there is none yet

@@ -36,16 +36,6 @@ void nn::detail::check_name(const char* kind, const std::string& name) {
               "')\n[register] dots join the names of modules, as in fc1.weight; use an underscore");
 }
 
-void nn::detail::set_data(const Tensor& self, const Tensor& fresh) {
-  TensorImpl& to = self.impl();
-  const TensorImpl& from = fresh.impl();
-  to.storage = from.storage;
-  to.dtype = from.dtype;
-  const LayerSet history = LayerSet(Layer::Autograd) | Layer::InplaceOrView;
-  to.layers = (to.layers & history) | (from.layers - history);
-  to.set_geometry(from.sizes, from.strides, from.offset);
-}
-
 nn::Module::Module() : parameters_("Parameter"), buffers_("Buffer"), children_("Submodule") {}
 
 nn::Module::Module(std::string name) : Module() { name_ = std::move(name); }
@@ -193,16 +183,16 @@ void nn::Module::train(bool on) {
 void nn::Module::to(ScalarType dtype, bool non_blocking) {
   const AutoDispatchBelowAutograd guard;
   for (const auto& child : children_) child.value()->to(dtype, non_blocking);
-  for (const Tensor& tensor : parameters(false)) detail::set_data(tensor, tensor.to(dtype));
-  for (const Tensor& tensor : buffers(false)) detail::set_data(tensor, tensor.to(dtype));
+  for (const Tensor& tensor : parameters(false)) tensor.set_data(tensor.to(dtype));
+  for (const Tensor& tensor : buffers(false)) tensor.set_data(tensor.to(dtype));
 }
 
 void nn::Module::to(Device device, bool non_blocking) {
   require_device("Module::to", device);
   const AutoDispatchBelowAutograd guard;
   for (const auto& child : children_) child.value()->to(device, non_blocking);
-  for (const Tensor& tensor : parameters(false)) detail::set_data(tensor, to_device(tensor, device));
-  for (const Tensor& tensor : buffers(false)) detail::set_data(tensor, to_device(tensor, device));
+  for (const Tensor& tensor : parameters(false)) tensor.set_data(to_device(tensor, device));
+  for (const Tensor& tensor : buffers(false)) tensor.set_data(to_device(tensor, device));
 }
 
 // Writes this module's own text and, if there are children, each on a line of its own, two spaces deeper than
@@ -302,10 +292,10 @@ std::shared_ptr<nn::Module> nn::CloneableModule::clone(const std::optional<Devic
 
   check_same_count("parameters", "register_parameter", copy->parameters_.size(), parameters_.size());
   for (const auto& item : named_parameters(/*recurse=*/false))
-    detail::set_data(copy->parameters_[item.key()], item->clone());
+    copy->parameters_[item.key()].set_data(item->clone());
   check_same_count("buffers", "register_buffer", copy->buffers_.size(), buffers_.size());
   for (const auto& item : named_buffers(/*recurse=*/false))
-    detail::set_data(copy->buffers_[item.key()], item->clone());
+    copy->buffers_[item.key()].set_data(item->clone());
   check_same_count("child modules", "register_module", copy->children_.size(), children_.size());
   for (const auto& child : children_) copy->children_[child.key()]->clone_(*child.value());
   if (device) copy->to(*device);

@@ -149,9 +149,6 @@ namespace detail {
 std::string demangle(const char* name);
 // Throws unless `name` may name a `kind` ("Parameter", "Buffer", "Submodule").
 void check_name(const char* kind, const std::string& name);
-// Puts the data, sizes and dtype of `fresh` under `self`, for every handle on `self`. What autograd knows
-// about it stays.
-void set_data(const Tensor& self, const Tensor& fresh);
 }  // namespace detail
 
 }  // namespace nn

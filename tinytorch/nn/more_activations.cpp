@@ -166,6 +166,7 @@ Tensor prelu(const Tensor& self, const Tensor& weight) {
 namespace {
 // 1 where x > 0, else a number drawn from [lower, upper), in the order of the elements.
 Tensor rrelu_slopes(const Tensor& self, double lower, double upper, std::optional<Generator> generator) {
+  if (const ScalarType type = self.scalar_type(); isReducedFloatingType(type)) return to_dtype(rrelu_slopes(to_dtype(self, kFloat), lower, upper, generator), type);
   const Tensor slopes = empty(self.sizes(), self.options());
   Generator source = generator ? *generator : default_generator();
   const Tensor x = self.contiguous();

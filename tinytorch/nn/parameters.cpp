@@ -87,7 +87,7 @@ void nn::utils::vector_to_parameters(const Tensor& vec, const std::vector<Tensor
   const AutoDispatchBelowAutograd guard;
   std::int64_t start = 0;
   for (const Tensor& parameter : parameters) {
-    detail::set_data(parameter, vec.slice(0, start, start + parameter.numel()).view(parameter.sizes()));
+    parameter.set_data(vec.slice(0, start, start + parameter.numel()).view(parameter.sizes()));
     start += parameter.numel();
   }
 }

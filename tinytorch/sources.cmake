@@ -189,6 +189,7 @@ set(TINYTORCH_SOURCES_78_conv_more
   nn/fold.cpp
   nn/more_conv.cpp
   nn/more_pool.cpp
+  nn/half_images.cpp
   nn/more_norm.cpp)
 set(TINYTORCH_SOURCES_10_text
   text/char_tokenizer.cpp

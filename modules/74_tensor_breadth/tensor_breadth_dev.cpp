@@ -382,6 +382,7 @@ class BreadthMethods {
 #include <type_traits>
 #include "tinytorch/core/breadth.h"
 #include "tinytorch/core/gradient.h"
+#include "tinytorch/core/half_precision.h"
 #include "tinytorch/core/layouts.h"
 #include "tinytorch/core/more_loops.h"
 #include "tinytorch/core/more_ops.h"
@@ -707,7 +708,8 @@ Tensor cumprod(const Tensor& self, std::int64_t dim) { return op::cumprod(self, 
 //| registers
 void register_special_half_precision() {
   compute_in_float<op::acos, op::asin, op::sinh, op::cosh, op::asinh, op::acosh, op::atanh, op::exp2, op::erfc, op::erfinv, op::lgamma, op::polygamma>();
-  compute_in_float<op::atan2, op::fmod, op::hypot, op::copysign, op::cumprod>();
+  compute_in_float<op::atan2, op::hypot, op::copysign, op::cumprod>();
+  round_and_compute_in_float<op::fmod>();
 }
 
 // %%
@@ -950,6 +952,7 @@ std::tuple<Tensor, Tensor> aminmax(const Tensor& self, std::optional<std::int64_
   return {amin(self, *dim, keepdim), amax(self, *dim, keepdim)};
 }
 std::tuple<Tensor, Tensor> std_mean(const Tensor& self, IntArrayRef dim, bool unbiased, bool keepdim) {
+  TORCH_CHECK_NOT_IMPLEMENTED(self.is_floating_point(), "std_mean only support floating point and complex dtypes");
   return {tinytorch::std(self, dim, unbiased, keepdim), mean(self, dim, keepdim)};
 }
 
@@ -1036,10 +1039,10 @@ namespace {
 std::tuple<Tensor, Tensor> running_extreme(const Tensor& self, std::int64_t dim, bool largest) {
   const std::int64_t d = wrap_dim(dim, self.dim());
   if (self.dim() == 0) return {clone(self), zeros({}, kLong)};
-  const Tensor rows = self.detach().contiguous();
+  const Tensor rows = detail::widened(self.detach(), {}).contiguous();
   const Tensor index = zeros(self.sizes(), kLong);
   if (self.numel() == 0) return {clone(self), index};
-  dispatch_all_types(self.scalar_type(), [&]<class T>() {
+  dispatch_all_types(rows.scalar_type(), [&]<class T>() {
     std::int64_t* const first_index = index.data<std::int64_t>();
     for_each_row<T>(rows, d, [&](std::int64_t, const T* row, std::int64_t step) {
       std::int64_t* const out = first_index + (row - rows.data<T>());
@@ -2054,6 +2057,11 @@ constinit Operator<Tensor(const Tensor&, std::int64_t, const Tensor&, const Tens
         })});
 constinit Operator<Tensor(const Tensor&, const Tensor&)> op::bitwise_left_shift("bitwise_left_shift", {.cpu = bitwise_left_shift_cpu});
 constinit Operator<Tensor(const Tensor&, const Tensor&)> op::bitwise_right_shift("bitwise_right_shift", {.cpu = bitwise_right_shift_cpu});
+
+// %%
+//| export core/choosing.cpp
+//| registers
+void register_half_scatter_reduce() { compute_in_float<op::scatter_reduce>(); }
 
 // %%
 //| export core/choosing.cpp

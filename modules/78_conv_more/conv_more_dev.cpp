@@ -56,6 +56,14 @@
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/tensor_data.h"
 #include "tinytorch/nn/windows.h"
+//| export nn/half_images.cpp
+#include <optional>
+#include <tuple>
+#include "tinytorch/core/half_precision.h"
+#include "tinytorch/nn/conv.h"
+#include "tinytorch/nn/norm.h"
+#include "tinytorch/nn/pool.h"
+#include "tinytorch/nn/windows.h"
 //| export nn/more_norm.h
 #include "tinytorch/nn/norm.h"
 //| export nn/more_norm.cpp
@@ -1185,6 +1193,65 @@ TEST_CASE("BatchNorm1d and BatchNorm3d") {
   CHECK_CLOSE(rows(randn({6, 3})).detach().mean({0}), zeros({3}), 0.0, 1e-6);
   CHECK_ERROR(rows(x), "expected 2D or 3D input (got 5D input)");
   CHECK_EQ(printed(rows), "torch::nn::BatchNorm1d(3, eps=1e-05, momentum=0.1, affine=true, track_running_stats=true)");
+}
+
+// %% [markdown]
+// ## Images in half precision
+//
+// The operators behind all of this are those of module 09, and chapter 83 gives an operator a layer that widens its operands to float and rounds the result once. For batch norm that would be one rounding too many: mean and variance of
+// a channel leave the operator for the running averages, which are often kept in float beside an image in half precision, and for the gradient. So they stay float, and only the image is rounded, to the dtype that it came in.
+//
+// PyTorch hands these convolutions to oneDNN, which adds up in float as well; its results differ from these in the last bit here and there, since the sums are taken in another order.
+
+// %%
+//| export nn/half_images.cpp
+namespace {
+std::tuple<Tensor, Tensor, Tensor> batch_norm_in_float(const Tensor& input, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, double eps) {
+  const ExcludeLayersGuard guard(detail::above_cpu);
+  const auto [result, mean, variance] = op::batch_norm(detail::widened(input, {}), detail::widened(weight, {}), detail::widened(bias, {}), eps);
+  return {to_dtype(result, input.scalar_type()), mean, variance};
+}
+}  // namespace
+
+// %%
+//| export nn/half_images.cpp
+//| registers
+void register_half_images() {
+  compute_in_float<op::convolution, op::convolution_input, op::convolution_weight, op::im2col, op::col2im, op::max_pool_indices>();
+  op::batch_norm.set(Layer::HalfPrecision, batch_norm_in_float);
+}
+
+// %%
+TEST_CASE("half precision: a small network reads an image and learns from it") {
+  manual_seed(5);
+  nn::Conv2d conv(1, 2, 3);
+  nn::BatchNorm2d norm(2);
+  const auto forward = [&](const Tensor& x) { return max_pool2d(norm(conv(x)), 2); };
+  const Tensor image = randn({2, 1, 6, 6});
+  const Tensor in_float = forward(image);
+  const std::vector<Tensor> gradients = autograd::grad({in_float.square().sum()}, {conv->weight, norm->weight});
+  const Tensor variance = norm->running_var.clone();
+  for (const ScalarType type : {kHalf, kBFloat16}) {
+    CAPTURE(toString(type));
+    const double digit = type == kHalf ? 0.002 : 0.016;  // two roundings
+    conv->to(type);
+    norm->to(type);
+    norm->running_mean.zero_();
+    norm->running_var.fill_(1);
+    const Tensor y = forward(image.to(type));
+    CHECK_EQ(y.scalar_type(), type);
+    CHECK_CLOSE(y.detach().to(kFloat), in_float.detach(), digit, 4 * digit);
+    CHECK_CLOSE(norm->running_var.to(kFloat), variance, digit, digit);
+    const std::vector<Tensor> rounded = autograd::grad({y.square().sum()}, {conv->weight, norm->weight});
+    CHECK_EQ(rounded[0].scalar_type(), type);
+    CHECK_CLOSE(rounded[1].to(kFloat), gradients[1], 4 * digit, 40 * digit);
+    conv->to(kFloat);
+    norm->to(kFloat);
+  }
+  // Beside an image in half precision, batch norm's own numbers may stay float.
+  const Tensor kept = batch_norm(image.to(kHalf), ones({1}), zeros({1}), {}, {}, true, 0.1, 1e-5);
+  CHECK_EQ(kept.scalar_type(), kHalf);
+  CHECK_CLOSE(kept.to(kFloat), batch_norm(image, {}, {}, {}, {}, true, 0.1, 1e-5), 0.002, 0.002);
 }
 
 // %%

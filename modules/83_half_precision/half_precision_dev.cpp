@@ -66,6 +66,7 @@ namespace tinytorch {
 //     Half + Half         Half                    Half (3,) + Float ()     Half
 //     Half + BFloat16     Float                   Half ()   + Float (3,)   Float
 //     Half == 0.1         Bool; 0.1 is rounded to Half before it is compared, or nothing would ever equal it
+//     Half mod 0.7        Half; 0.7 is rounded first, so that what the remainder is less than is a number of Half too
 
 // %%
 //| export core/half_precision.h
@@ -171,7 +172,7 @@ template <auto&... Ops>
 void compute_in_float() {
   (Ops.set(Layer::HalfPrecision, &detail::InFloat<Ops, false, std::remove_cvref_t<decltype(Ops)>>::call), ...);
 }
-// The same where operands are rounded to their common type first: for comparisons and choices.
+// The same where operands are rounded to their common type first: for comparisons, choices and remainders.
 template <auto&... Ops>
 void round_and_compute_in_float() {
   (Ops.set(Layer::HalfPrecision, &detail::InFloat<Ops, true, std::remove_cvref_t<decltype(Ops)>>::call), ...);
@@ -211,11 +212,11 @@ const Tensor& random_in_float(const Tensor& self, std::optional<std::int64_t> fr
 //| registers
 void register_half_precision() {
   compute_in_float<op::add, op::add_, op::sub, op::sub_, op::mul, op::mul_,
-                   op::div, op::div_, op::neg, op::pow, op::pow_tensor, op::remainder, op::floor_divide>();
+                   op::div, op::div_, op::neg, op::pow, op::pow_tensor, op::floor_divide>();
   compute_in_float<op::exp, op::log, op::log1p, op::expm1, op::log2, op::log10, op::sqrt, op::rsqrt,
                    op::reciprocal, op::abs, op::sign, op::sin, op::cos, op::tan, op::atan, op::erf>();
   compute_in_float<op::floor, op::ceil, op::round, op::trunc, op::clamp, op::lerp_, op::addcmul_, op::addcdiv_>();
-  round_and_compute_in_float<op::eq, op::ne, op::lt, op::le, op::gt, op::ge, op::maximum, op::minimum, op::where>();
+  round_and_compute_in_float<op::eq, op::ne, op::lt, op::le, op::gt, op::ge, op::maximum, op::minimum, op::where, op::remainder>();
   compute_in_float<op::logical_not, op::logical_and, op::logical_or, op::logical_xor, op::isnan, op::isinf, op::isfinite>();
   compute_in_float<op::sum, op::amax, op::amin, op::max, op::min, op::argmax, op::argmin, op::prod,
                    op::any, op::all, op::var, op::std, op::norm, op::cumsum, op::sort, op::topk>();
@@ -257,6 +258,9 @@ TEST_CASE("Half: PyTorch's numbers, recorded") {
   CHECK_EQ(exactly(b.cumsum(0), kHalf), tensor({3.0, 3.69921875, 2.6015625, 2.603515625, 14.6015625}, kDouble));
   CHECK_EQ(exactly(b.std(), kHalf).item<double>(), 5.29296875);
   CHECK_EQ(exactly(b.norm(), kHalf).item<double>(), 12.4375);
+  CHECK_EQ(exactly(remainder(a, 0.7), kHalf), tensor({0.0999755859375, 0.30078125, 0.2490234375, 0.12109375, 0.00010001659393310547}, kDouble));
+  CHECK(allclose(a, a + 1e-4, 0.0, 0.01));
+  CHECK(!allclose(a, b));
   CHECK_EQ(a < 0.1, tensor({false, true, false, false, true}));
   CHECK_EQ(a == 0.1, tensor({true, false, false, false, false}));
   CHECK_EQ(exactly(addcmul(a, a, b, 0.5), kHalf), tensor({0.25, -3.375, 1.6884765625, 1001.5, 0.0006999969482421875}, kDouble));
@@ -283,6 +287,9 @@ TEST_CASE("BFloat16: PyTorch's numbers, recorded") {
 TEST_CASE("half precision: what is made in it, and means that are rounded once") {
   CHECK_EQ(exactly(arange(0, 2, 0.3, kHalf), kHalf), tensor({0.0, 0.300048828125, 0.60009765625, 0.89990234375, 1.2001953125, 1.5, 1.7998046875}, kDouble));
   CHECK_EQ(arange(3, kBFloat16), tensor({0.0, 1.0, 2.0}, kBFloat16));
+  CHECK_EQ(exactly(linspace(0, 1, 4, kHalf), kHalf), tensor({0.0, 0.333251953125, 0.66650390625, 1.0}, kDouble));
+  CHECK_EQ(exactly(linspace(-0.3, 0.7, 5, kBFloat16), kBFloat16), tensor({-0.30078125, -0.05078125, 0.19921875, 0.44921875, 0.69921875}, kDouble));
+  CHECK_ERROR(linspace(0, 1e6, 4, kHalf), "value cannot be converted to type c10::Half without overflow");
   // The sum is 6137; the half numbers beside it are 6136 and 6140, and a third of 6136 would round to 2045.
   CHECK_EQ(exactly(tensor({2047.0, 2047.0, 2043.0}, kHalf).mean(), kHalf).item<double>(), 2046.0);
 }

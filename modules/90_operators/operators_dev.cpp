@@ -1032,6 +1032,7 @@ bool equal(const Tensor& self, const Tensor& other) {
 // |self - other| <= atol + rtol * |other| everywhere. Infinities are close to themselves only.
 bool allclose(const Tensor& self, const Tensor& other, double rtol, double atol, bool equal_nan) {
   TORCH_CHECK(self.scalar_type() == other.scalar_type(), self.scalar_type(), " did not match ", other.scalar_type());
+  if (isReducedFloatingType(self.scalar_type())) return allclose(to_dtype(self, kFloat), to_dtype(other, kFloat), rtol, atol, equal_nan);
   const Tensor result = empty(infer_size(self.sizes(), other.sizes()), kBool);
   dispatch_all_types(self.scalar_type(), [&]<class T>() {
     zip_into<bool, T, T>(result, self, other, [=](T a, T b) {

@@ -5,8 +5,8 @@
     python tests/golden/record_operators.py --check     # fails when PyTorch gives something else than the file says
 
 A case is named after its operator, "add" or "add.alpha", and has the same name in the table in tests/package. From one
-call on its inputs the script records the result for float64 and float32, for integers and bools in place of the floating-point
-inputs, for 0-d and for empty inputs; the gradients of a weighted sum of the float64 results; whether the results share storage with the inputs; and where
+call on its inputs the script records the result for float64, float32 and both half precisions, for integers and bools in place of the
+floating-point inputs, for 0-d and for empty inputs; the gradients of a weighted sum of the float64 results; whether the results share storage with the inputs; and where
 PyTorch refuses, the first sentence of its error. Beside the cases stand the dtypes of results of pairs of dtypes. Needs torch.
 """
 import math
@@ -21,8 +21,10 @@ import torch
 FILE = pathlib.Path(__file__).with_name("operators.json")
 CASES = {}
 NAMES = {torch.float64: "Double", torch.float32: "Float", torch.int64: "Long", torch.int32: "Int", torch.int16: "Short",
-         torch.int8: "Char", torch.uint8: "Byte", torch.bool: "Bool"}
-OTHER_TYPES = {"Float": torch.float32, "Long": torch.int64, "Int": torch.int32, "Byte": torch.uint8, "Bool": torch.bool}
+         torch.int8: "Char", torch.uint8: "Byte", torch.bool: "Bool", torch.float16: "Half", torch.bfloat16: "BFloat16"}
+OTHER_TYPES = {"Float": torch.float32, "Half": torch.float16, "BFloat16": torch.bfloat16, "Long": torch.int64, "Int": torch.int32, "Short": torch.int16,
+               "Char": torch.int8, "Byte": torch.uint8, "Bool": torch.bool}
+DIGITS = {torch.float32: 9, torch.float16: 5, torch.bfloat16: 4}  # which tell any two numbers of the dtype apart
 
 
 # ---- Inputs.
@@ -111,8 +113,8 @@ def number(x):
 def written(tensor):
     tensor = tensor.detach()
     values = tensor.reshape(-1).tolist()
-    if tensor.dtype == torch.float32:
-        values = [float(f"{v:.9g}") for v in values]
+    if tensor.dtype in DIGITS:
+        values = [float(f"{v:.{DIGITS[tensor.dtype]}g}") for v in values]
     return [NAMES[tensor.dtype], list(tensor.shape), [number(v) for v in values]]
 
 

@@ -186,8 +186,9 @@ std::vector<OperatorCase> composed_cases() {
       {"vander", CALL(vander(x[0].detach()))},
       {"vander.increasing", CALL(vander(x[0].detach(), 4, true))},
       {"vdot", CALL(vdot(x[0], x[1]))},
-      {"linalg_matrix_exp", CALL(linalg_matrix_exp(x[0]))},
-      {"linalg_matrix_exp.batch", CALL(linalg_matrix_exp(x[0] * 3))},
+      // In half precision PyTorch gives NaN.
+      {"linalg_matrix_exp", CALL(linalg_matrix_exp(x[0])), {.leaves_out = "Half BFloat16"}},
+      {"linalg_matrix_exp.batch", CALL(linalg_matrix_exp(x[0] * 3)), {.leaves_out = "Half BFloat16"}},
       {"linalg_lstsq", CALL(std::get<0>(linalg_lstsq(x[0], x[1])))},
       {"linalg_lstsq.residuals", CALL(std::get<1>(linalg_lstsq(x[0].detach(), x[1].detach())))},
       {"linalg_lstsq.batch", CALL(std::get<0>(linalg_lstsq(x[0] + threes(x[0]), x[1])))},

@@ -11,7 +11,8 @@ std::vector<OperatorCase> activation_cases() {
       {"elu", CALL(elu(x[0], 0.7))},
       {"elu.special", CALL(elu(x[0], 0.7)), {.at_kink = true}},
       {"gelu", CALL(gelu(x[0]))},
-      {"gelu.special", CALL(gelu(x[0])), {.at_kink = true}},
+      // Of infinity PyTorch gives NaN on some processors.
+      {"gelu.special", CALL(gelu(x[0])), {.at_kink = true, .leaves_out = "BFloat16"}},
       {"sigmoid", CALL(sigmoid(x[0]))},
       {"sigmoid.special", CALL(sigmoid(x[0])), {.at_kink = true}},
       {"tanh", CALL(tanh(x[0]))},

@@ -2,7 +2,7 @@
 //
 // A row has the name of a case in tests/golden/record_operators.py, where its inputs are made and PyTorch's results for
 // them recorded: "add", or "add.alpha", where the part before the dot is the operator. From each row follow
-//   parity.cpp     the results for float64, float32, integers, bools, 0-d and empty inputs, and the errors
+//   parity.cpp     the results for float64, float32, half precision, integers, bools, 0-d and empty inputs, and the errors
 //   gradients.cpp  gradients of first and second order, by finite differences, and PyTorch's own at kinks
 //   layouts.cpp    inputs that are not contiguous or stretched; views are tracked, writes are counted, other inputs are left alone
 //   coverage.cpp   that no operator is without a row

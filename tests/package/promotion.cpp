@@ -7,7 +7,7 @@
 namespace tinytorch::testing {
 namespace {
 
-constexpr ScalarType dtypes[] = {kDouble, kFloat, kLong, kInt, kShort, kChar, kByte, kBool};  // the order of the file
+constexpr ScalarType dtypes[] = {kDouble, kFloat, kLong, kInt, kShort, kChar, kByte, kBool, kHalf, kBFloat16};  // the order of the file
 
 using Binary = Tensor (*)(const Tensor&, const Tensor&);
 

@@ -18,7 +18,7 @@ struct Outcome {
 
 struct Recorded {
   Inputs inputs;
-  // By variant of the inputs: "Double" (as they are), "Float", "Long", "Int", "Byte", "Bool", "0-d", "empty".
+  // By variant of the inputs: "Double" (as they are), "Float", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool", "0-d", "empty".
   std::map<std::string, Outcome> outcomes;
   // Whether each result lies in the storage of an input.
   std::vector<bool> shares;

@@ -9,6 +9,7 @@
 
 #include "tinytorch/core/breadth.h"
 #include "tinytorch/core/gradient.h"
+#include "tinytorch/core/half_precision.h"
 #include "tinytorch/core/layouts.h"
 #include "tinytorch/core/more_loops.h"
 #include "tinytorch/core/more_ops.h"
@@ -137,6 +138,7 @@ std::tuple<Tensor, Tensor> aminmax(const Tensor& self, std::optional<std::int64_
   return {amin(self, *dim, keepdim), amax(self, *dim, keepdim)};
 }
 std::tuple<Tensor, Tensor> std_mean(const Tensor& self, IntArrayRef dim, bool unbiased, bool keepdim) {
+  TORCH_CHECK_NOT_IMPLEMENTED(self.is_floating_point(), "std_mean only support floating point and complex dtypes");
   return {tinytorch::std(self, dim, unbiased, keepdim), mean(self, dim, keepdim)};
 }
 
@@ -223,10 +225,10 @@ namespace {
 std::tuple<Tensor, Tensor> running_extreme(const Tensor& self, std::int64_t dim, bool largest) {
   const std::int64_t d = wrap_dim(dim, self.dim());
   if (self.dim() == 0) return {clone(self), zeros({}, kLong)};
-  const Tensor rows = self.detach().contiguous();
+  const Tensor rows = detail::widened(self.detach(), {}).contiguous();
   const Tensor index = zeros(self.sizes(), kLong);
   if (self.numel() == 0) return {clone(self), index};
-  dispatch_all_types(self.scalar_type(), [&]<class T>() {
+  dispatch_all_types(rows.scalar_type(), [&]<class T>() {
     std::int64_t* const first_index = index.data<std::int64_t>();
     for_each_row<T>(rows, d, [&](std::int64_t, const T* row, std::int64_t step) {
       std::int64_t* const out = first_index + (row - rows.data<T>());
@@ -473,6 +475,8 @@ constinit Operator<Tensor(const Tensor&, std::int64_t, const Tensor&, const Tens
         })});
 constinit Operator<Tensor(const Tensor&, const Tensor&)> op::bitwise_left_shift("bitwise_left_shift", {.cpu = bitwise_left_shift_cpu});
 constinit Operator<Tensor(const Tensor&, const Tensor&)> op::bitwise_right_shift("bitwise_right_shift", {.cpu = bitwise_right_shift_cpu});
+
+void register_half_scatter_reduce() { compute_in_float<op::scatter_reduce>(); }
 
 Tensor scatter_reduce(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& src, std::string_view reduce, bool include_self) {
   const auto* const found = std::find(std::begin(reductions), std::end(reductions), reduce);

@@ -113,7 +113,7 @@ template <auto&... Ops>
 void compute_in_float() {
   (Ops.set(Layer::HalfPrecision, &detail::InFloat<Ops, false, std::remove_cvref_t<decltype(Ops)>>::call), ...);
 }
-// The same where operands are rounded to their common type first: for comparisons and choices.
+// The same where operands are rounded to their common type first: for comparisons, choices and remainders.
 template <auto&... Ops>
 void round_and_compute_in_float() {
   (Ops.set(Layer::HalfPrecision, &detail::InFloat<Ops, true, std::remove_cvref_t<decltype(Ops)>>::call), ...);

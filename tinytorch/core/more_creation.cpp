@@ -19,6 +19,10 @@ Tensor eye(std::int64_t n, const TensorOptions& options) { return eye(n, n, opti
 // Counts from the nearer end, so that both ends are exact.
 Tensor linspace(const Scalar& start, const Scalar& end, std::int64_t steps, const TensorOptions& options) {
   TORCH_CHECK(steps >= 0, "number of steps must be non-negative");
+  if (const ScalarType type = options.dtype(); isReducedFloatingType(type)) {  // between ends that the dtype has, in float
+    const auto rounded = [type](const Scalar& end_point) { return full({}, end_point, type).item(); };
+    return created(to_dtype(linspace(rounded(start), rounded(end), steps, kFloat), type), options);
+  }
   const Tensor result = empty({steps}, options.dtype());
   dispatch_all_types(result.scalar_type(), [&]<class T>() {
     using Wide = std::conditional_t<std::is_floating_point_v<T>, T, float>;

@@ -23,7 +23,9 @@ void register_several_views();  // 99_autograd_extras
 void register_half_precision();  // 83_half_precision
 void register_archive_access();  // 08_training
 void register_special_half_precision();  // 74_tensor_breadth
+void register_half_scatter_reduce();  // 74_tensor_breadth
 void register_pytorch_files();  // 85_weights
+void register_half_images();  // 78_conv_more
 void register_half_rms_norm();  // 86_transformer_layers
 void kernels_join_birth_layers();  // 16_kernels
 void register_tuned_products();  // 16_kernels
@@ -67,7 +69,9 @@ void register_all() {
   register_half_precision();
   register_archive_access();
   register_special_half_precision();
+  register_half_scatter_reduce();
   register_pytorch_files();
+  register_half_images();
   register_half_rms_norm();
   kernels_join_birth_layers();
   register_tuned_products();

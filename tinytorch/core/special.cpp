@@ -226,7 +226,8 @@ Tensor cumprod(const Tensor& self, std::int64_t dim) { return op::cumprod(self, 
 
 void register_special_half_precision() {
   compute_in_float<op::acos, op::asin, op::sinh, op::cosh, op::asinh, op::acosh, op::atanh, op::exp2, op::erfc, op::erfinv, op::lgamma, op::polygamma>();
-  compute_in_float<op::atan2, op::fmod, op::hypot, op::copysign, op::cumprod>();
+  compute_in_float<op::atan2, op::hypot, op::copysign, op::cumprod>();
+  round_and_compute_in_float<op::fmod>();
 }
 
 }  // namespace tinytorch

@@ -140,6 +140,7 @@ Tensor std(const Tensor& self, IntArrayRef dim, const std::optional<Scalar>& cor
   return op::std(self, dim, correction.value_or(1).to<double>(), keepdim);
 }
 std::tuple<Tensor, Tensor> var_mean(const Tensor& self, IntArrayRef dim, bool unbiased, bool keepdim) {
+  TORCH_CHECK_NOT_IMPLEMENTED(self.is_floating_point(), "var_mean only support floating point and complex dtypes");
   return {var(self, dim, unbiased, keepdim), mean(self, dim, keepdim)};
 }
 std::tuple<Tensor, Tensor> var_mean(const Tensor& self) { return var_mean(self, IntArrayRef()); }

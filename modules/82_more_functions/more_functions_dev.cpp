@@ -162,12 +162,12 @@ std::tuple<Tensor, Tensor, Tensor> unique_consecutive(const Tensor& self, bool r
 
 std::tuple<Tensor, Tensor, Tensor> unique_dim(const Tensor& self, std::int64_t dim, bool, bool return_inverse, bool return_counts) {
   const AutoDispatchBelowAutograd below_autograd;
-  const Tensor slices = self.transpose(0, dim);
+  const Tensor slices = (isReducedFloatingType(self.scalar_type()) ? self.to(kFloat) : self).transpose(0, dim);
   const std::int64_t n = slices.size(0);
   const Tensor rows = slices.contiguous().view({n, n == 0 ? 0 : slices.numel() / n});
   const Tensor order = arange(n);
   const Tensor fresh = ones({n}, kBool);
-  dispatch_all_types(self.scalar_type(), [&]<class T>() {
+  dispatch_all_types(rows.scalar_type(), [&]<class T>() {
     const auto row = [&rows](std::int64_t i) { return rows.data<T>() + i * rows.size(1); };
     const std::int64_t width = rows.size(1);
     std::int64_t* const numbers = order.data<std::int64_t>();
@@ -275,6 +275,7 @@ TEST_CASE("unique: values, where they stand, and how often") {
   CHECK_EQ(row_of, tensor({1, 0, 1}));
   CHECK_EQ(row_count, tensor({1, 2}));
   CHECK_EQ(std::get<0>(unique_dim(tensor({{2, 1, 2}, {0, 5, 0}}), 1)), tensor({{1, 2}, {5, 0}}));
+  CHECK_EQ(std::get<0>(unique_dim(tensor({{1.0, 2.0}, {1.0, 2.0}, {0.0, 1.0}}, kHalf), 0)), tensor({{0.0, 1.0}, {1.0, 2.0}}, kHalf));
   CHECK_EQ(std::get<0>(_unique(tensor({true, false, true}))), tensor({false, true}));
   CHECK_EQ(std::get<1>(_unique(tensor({2, 2}))).numel(), 0);
   CHECK_EQ(std::get<0>(_unique2(zeros({0}))).sizes(), IntArrayRef({0}));
@@ -418,6 +419,7 @@ std::vector<std::int64_t> numbers_of(const Tensor& lengths) {
 // %%
 //| export nn/ctc.cpp
 Tensor ctc_loss(const Tensor& log_probs, const Tensor& targets, IntArrayRef input_lengths, IntArrayRef target_lengths, std::int64_t blank, std::int64_t reduction, bool zero_infinity) {
+  TORCH_CHECK_NOT_IMPLEMENTED(log_probs.scalar_type() == kFloat || log_probs.scalar_type() == kDouble, "\"ctc_loss_cpu\" not implemented for '", log_probs.scalar_type(), "'");
   if (log_probs.dim() == 2) {
     const Tensor one = ctc_loss(log_probs.unsqueeze(1), targets.dim() == 1 ? targets.unsqueeze(0) : targets, input_lengths, target_lengths, blank, reduction, zero_infinity);
     return reduction == Reduction::None ? one.squeeze(0) : one;
@@ -513,6 +515,7 @@ TEST_CASE("ctc_loss: targets that do not fit, modules and errors") {
   const std::vector<std::int64_t> short_in{2, 5, 6};
   const std::vector<std::int64_t> out{3, 2, 1};
   CHECK(std::isinf(ctc_loss(log_probs, transcripts(), short_in, out, 0, Reduction::None)[0].item<double>()));
+  CHECK_ERROR(ctc_loss(log_probs.detach().to(kHalf), transcripts(), short_in, out), "\"ctc_loss_cpu\" not implemented for 'Half'");
   const Tensor zeroed = ctc_loss(log_probs, transcripts(), short_in, out, 0, Reduction::Sum, true);
   CHECK_CLOSE(zeroed.detach(), full({}, 3.559893703072687 + 5.712885281161278, kDouble), 1e-12, 1e-12);
   zeroed.backward();

@@ -289,6 +289,9 @@ TEST_CASE("half precision: what is made in it, and means that are rounded once")
   CHECK_EQ(arange(3, kBFloat16), tensor({0.0, 1.0, 2.0}, kBFloat16));
   CHECK_EQ(exactly(linspace(0, 1, 4, kHalf), kHalf), tensor({0.0, 0.333251953125, 0.66650390625, 1.0}, kDouble));
   CHECK_EQ(exactly(linspace(-0.3, 0.7, 5, kBFloat16), kBFloat16), tensor({-0.30078125, -0.05078125, 0.19921875, 0.44921875, 0.69921875}, kDouble));
+  manual_seed(1);
+  CHECK_EQ(randperm(5, kHalf), tensor({0.0, 4.0, 2.0, 3.0, 1.0}, kHalf));
+  CHECK_ERROR(randperm(3000, kHalf), "n cannot be greater than 2049 for Half type.");
   CHECK_ERROR(linspace(0, 1e6, 4, kHalf), "value cannot be converted to type c10::Half without overflow");
   // The sum is 6137; the half numbers beside it are 6136 and 6140, and a third of 6136 would round to 2045.
   CHECK_EQ(exactly(tensor({2047.0, 2047.0, 2043.0}, kHalf).mean(), kHalf).item<double>(), 2046.0);

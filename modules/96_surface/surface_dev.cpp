@@ -1139,6 +1139,11 @@ Tensor randint(std::int64_t high, IntArrayRef size, std::optional<Generator> gen
 // %%
 //| export core/random.cpp
 Tensor randperm(std::int64_t n, std::optional<Generator> generator, const TensorOptions& options) {
+  if (const ScalarType type = options.dtype(); isReducedFloatingType(type)) {
+    const std::int64_t most = type == kHalf ? 2049 : 257;  // beyond, two numbers would be one
+    TORCH_CHECK(n <= most, "n cannot be greater than ", most, " for ", type, " type.");
+    return created(to_dtype(randperm(n, std::move(generator), kFloat), type), options);
+  }
   const Tensor result = empty({n}, options.dtype());
   TORCH_CHECK_NOT_IMPLEMENTED(result.scalar_type() != kBool, "\"randperm\" not implemented for 'Bool'");
   dispatch_all_types(result.scalar_type(), [&]<class T>() {

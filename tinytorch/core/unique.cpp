@@ -63,12 +63,12 @@ std::tuple<Tensor, Tensor, Tensor> unique_consecutive(const Tensor& self, bool r
 
 std::tuple<Tensor, Tensor, Tensor> unique_dim(const Tensor& self, std::int64_t dim, bool, bool return_inverse, bool return_counts) {
   const AutoDispatchBelowAutograd below_autograd;
-  const Tensor slices = self.transpose(0, dim);
+  const Tensor slices = (isReducedFloatingType(self.scalar_type()) ? self.to(kFloat) : self).transpose(0, dim);
   const std::int64_t n = slices.size(0);
   const Tensor rows = slices.contiguous().view({n, n == 0 ? 0 : slices.numel() / n});
   const Tensor order = arange(n);
   const Tensor fresh = ones({n}, kBool);
-  dispatch_all_types(self.scalar_type(), [&]<class T>() {
+  dispatch_all_types(rows.scalar_type(), [&]<class T>() {
     const auto row = [&rows](std::int64_t i) { return rows.data<T>() + i * rows.size(1); };
     const std::int64_t width = rows.size(1);
     std::int64_t* const numbers = order.data<std::int64_t>();

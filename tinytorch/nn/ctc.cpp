@@ -82,6 +82,7 @@ std::vector<std::int64_t> numbers_of(const Tensor& lengths) {
 }  // namespace
 
 Tensor ctc_loss(const Tensor& log_probs, const Tensor& targets, IntArrayRef input_lengths, IntArrayRef target_lengths, std::int64_t blank, std::int64_t reduction, bool zero_infinity) {
+  TORCH_CHECK_NOT_IMPLEMENTED(log_probs.scalar_type() == kFloat || log_probs.scalar_type() == kDouble, "\"ctc_loss_cpu\" not implemented for '", log_probs.scalar_type(), "'");
   if (log_probs.dim() == 2) {
     const Tensor one = ctc_loss(log_probs.unsqueeze(1), targets.dim() == 1 ? targets.unsqueeze(0) : targets, input_lengths, target_lengths, blank, reduction, zero_infinity);
     return reduction == Reduction::None ? one.squeeze(0) : one;

@@ -1252,6 +1252,9 @@ TEST_CASE("half precision: a small network reads an image and learns from it") {
   const Tensor kept = batch_norm(image.to(kHalf), ones({1}), zeros({1}), {}, {}, true, 0.1, 1e-5);
   CHECK_EQ(kept.scalar_type(), kHalf);
   CHECK_CLOSE(kept.to(kFloat), batch_norm(image, {}, {}, {}, {}, true, 0.1, 1e-5), 0.002, 0.002);
+  const Tensor evaluated = batch_norm(image.to(kHalf), {}, {}, tensor({0.5}), tensor({2.0}), false, 0.1, 1e-5);
+  CHECK_EQ(evaluated.scalar_type(), kHalf);
+  CHECK_CLOSE(evaluated.to(kFloat), (image - 0.5) / std::sqrt(2.0), 0.002, 0.002);
 }
 
 // %%

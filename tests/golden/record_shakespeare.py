@@ -20,8 +20,9 @@ from torch import nn
 from torch.nn import functional as F
 
 FILE = pathlib.Path(__file__).with_name("shakespeare.json")
-record_gpt.LAYERS, record_gpt.HEADS, record_gpt.WIDTH, record_gpt.BLOCK = 2, 4, 32, 32
-BATCH, WARMUP, RATE, CONTEXT, WINDOWS = 16, 50, 1e-2, record_gpt.BLOCK, 200
+record_gpt.LAYERS = 2
+HEADS, WIDTH, CONTEXT = 4, 32, 32
+BATCH, WARMUP, RATE, WINDOWS = 16, 50, 1e-2, 200
 RUNS = {"short": 150, "long": 2500}
 
 
@@ -37,7 +38,7 @@ def train(text, steps):
     tokens = torch.tensor([letters.index(letter) for letter in text])
     count = len(tokens) * 9 // 10
     training, held_out = tokens[:count], tokens[count:]
-    model = record_gpt.GPT(len(letters))
+    model = record_gpt.GPT(len(letters), WIDTH, HEADS, CONTEXT)
     groups = [{"params": [p for p in model.parameters() if p.dim() >= 2], "weight_decay": 0.1},
               {"params": [p for p in model.parameters() if p.dim() < 2], "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=RATE)

@@ -49,6 +49,7 @@
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/random.h"
 #include "tinytorch/core/tensor_data.h"
+#include "tinytorch/core/unique.h"
 #include "tinytorch/nn/activations.h"
 #include "tinytorch/nn/linear.h"
 #include "tinytorch/nn/loss.h"
@@ -289,6 +290,7 @@ TEST_CASE("half precision: what is made in it, and means that are rounded once")
   CHECK_EQ(arange(3, kBFloat16), tensor({0.0, 1.0, 2.0}, kBFloat16));
   CHECK_EQ(exactly(linspace(0, 1, 4, kHalf), kHalf), tensor({0.0, 0.333251953125, 0.66650390625, 1.0}, kDouble));
   CHECK_EQ(exactly(linspace(-0.3, 0.7, 5, kBFloat16), kBFloat16), tensor({-0.30078125, -0.05078125, 0.19921875, 0.44921875, 0.69921875}, kDouble));
+  CHECK_EQ(std::get<0>(unique_dim(tensor({{1.0, 2.0}, {1.0, 2.0}, {0.0, 1.0}}, kHalf), 0)), tensor({{0.0, 1.0}, {1.0, 2.0}}, kHalf));
   manual_seed(1);
   CHECK_EQ(randperm(5, kHalf), tensor({0.0, 4.0, 2.0, 3.0, 1.0}, kHalf));
   CHECK_ERROR(randperm(3000, kHalf), "n cannot be greater than 2049 for Half type.");

@@ -24,7 +24,7 @@ class Cell:
 
     @property
     def name(self):
-        return f"In[{self.number}]" if self.number else "later in the lesson"
+        return f"In[{self.number}]" if self.number else f"later in the lesson ({self.key})"
 
     def markers(self, word):
         return [argument for found, argument in MARKER.findall(self.source) if found == word]
@@ -124,7 +124,20 @@ class Notebook:
 
     def later_cells(self, sources):
         """What may stand in cells that were not run yet."""
-        self.handed_out = [parse(f"lesson-{index}", 0, source) for index, source in enumerate(sources)]
+        self.handed_out = [parse(f"cell {index}", 0, source) for index, source in enumerate(sources, 1)]
+
+    def hand_out_again(self, names):
+        """In place of cells with these names, which a learner saved and which do not compile, what the lesson had there. Whether any was replaced."""
+        lesson = [parse("", 0, source) for source in self.package.get("handed_out", [])]
+        replaced = False
+        for index, cell in enumerate(self.handed_out):
+            if cell.name not in names:
+                continue
+            same = next((other for other in lesson if other.keys() and other.keys() == cell.keys() and other.source != cell.source), None)
+            if same is not None:
+                self.handed_out[index] = parse(cell.key, 0, same.source)
+                replaced = True
+        return replaced
 
     def find(self, key):
         return next((cell for cell in self.cells if cell.key == key), None)

@@ -305,8 +305,11 @@ class TinyTorchKernel(Kernel):
             files = notebook.files(cell, rest)
             if cell.file or not files or (rest and not later_names):
                 continue
-            units = {file: notebook.unit_of_file(file, cell, rest) for file in files}
-            done = self.workshop.compile_apart(notebook.unit(cell, rest=rest, apart=True), units, level, notebook.same_file)
+            def attempt(rest=rest, files=files):
+                units = {file: notebook.unit_of_file(file, cell, rest) for file in files}
+                return self.workshop.compile_apart(notebook.unit(cell, rest=rest, apart=True), units, level, notebook.same_file)
+
+            done = self.without_broken_rest(attempt)
             if not done.ok and not rest and later_names.isdisjoint(compiler.undeclared(done.text)):
                 return False
             if not done.ok:
@@ -318,6 +321,16 @@ class TinyTorchKernel(Kernel):
                 return True
             self.linked = None
         return False
+
+    def without_broken_rest(self, attempt):
+        """What `attempt` gives when no cell that was not run yet stands in its way: one that was saved half-written counts as handed out."""
+        done = attempt()
+        while not done.ok:
+            found = {message["file"] for message in compiler.messages(done.text) if "error" in message["kind"]}
+            if not self.notebook.hand_out_again(found):
+                break
+            done = attempt()
+        return done
 
     def compiled_with_more(self, cell, level, wanted=None):
         """A cell that needs more than the cells before it: headers that stand on this lesson (they join for good when they help),
@@ -331,7 +344,7 @@ class TinyTorchKernel(Kernel):
             if (with_late and not late) or (rest and not later):
                 continue
             notebook.late_before = cell if with_late else notebook.late_before
-            done = self.compiled_as_one(cell, level, rest=rest)
+            done = self.without_broken_rest(lambda rest=rest: self.compiled_as_one(cell, level, rest=rest))
             if done.ok and cell.runs:
                 self.linked = self.link()
                 done.ok = self.linked.ok

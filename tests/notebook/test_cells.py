@@ -79,7 +79,7 @@ class Units(unittest.TestCase):
         book.put(parse("b", 2, 'TEST_CASE("early") { CHECK_EQ(g(), 1); }'))
         self.assertNotIn("int g()", book.unit(book.cells[1]))
         unit = book.unit(book.cells[1], rest=True)
-        self.assertIn('#line 1 "later in the lesson"\nint g() { return f(); }', unit)
+        self.assertIn('#line 1 "later in the lesson (cell 3)"\nint g() { return f(); }', unit)
         self.assertIn("NotImplemented", unit)
         self.assertEqual(unit.count("int f();"), 1)
         self.assertNotIn('TEST_CASE("g")', unit)

@@ -51,6 +51,15 @@ class Saved(unittest.TestCase):
         self.assertIn("return 1;", book.unit(book.cells[0], rest=True))
         self.assertNotIn("NotImplemented", book.unit(book.cells[0], rest=True))
 
+    def test_a_saved_cell_that_does_not_compile_counts_as_it_was_handed_out(self):
+        book = Notebook({"handed_out": ['int f() {\n  throw NotImplemented("01 f: Write it.");\n}', "int h() { return 0; }"]})
+        book.later_cells(["int f() {\n  return this is not C++;\n}", "int h() { return 2; }"])
+        self.assertFalse(book.hand_out_again({"later in the lesson (cell 7)", "In[1]"}))
+        self.assertTrue(book.hand_out_again({"later in the lesson (cell 1)"}))
+        self.assertIn("NotImplemented", book.handed_out[0].source)
+        self.assertIn("return 2;", book.handed_out[1].source)
+        self.assertFalse(book.hand_out_again({"later in the lesson (cell 1)"}))  # it is what was handed out
+
 
 if __name__ == "__main__":
     unittest.main()

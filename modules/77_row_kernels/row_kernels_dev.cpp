@@ -1760,12 +1760,9 @@ Tensor cross_entropy_backward_tuned(const Tensor& coefficient, const Tensor& sel
 Tensor cross_entropy_gradient(const Tensor& g, const Tensor& self, const Tensor& target, const Tensor& weight, std::int64_t reduction, std::int64_t ignore_index) {
   const Tensor ignored = target.eq(ignore_index), zero = zeros({}, self.options());
   const Tensor classes = where(ignored, zeros({}, kLong), target);
-  const Tensor weights = where(ignored, zero, weight.defined() ? index_select(weight, 0, classes) : ones({target.size(0)}, self.options()));
-  Tensor coefficient = g * weights;
-  if (reduction == Reduction::Mean) {
-    const Tensor total = weights.sum();
-    coefficient = coefficient / where(total.eq(0), ones_like(total), total);
-  }
+  const Tensor weights = weight.defined() ? index_select(weight, 0, classes) : ones({target.size(0)}, self.options());
+  const Tensor part = reduction == Reduction::Mean ? g * weights / where(ignored, zero, weights).sum() : g * weights;
+  const Tensor coefficient = where(ignored, zero, part);
   return is_recording() ? cross_entropy_backward_composed(coefficient, self, classes) : cross_entropy_backward_op(coefficient, self, classes);
 }
 }  // namespace

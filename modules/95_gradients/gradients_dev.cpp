@@ -735,20 +735,17 @@ TEST_CASE("gradients of activations at NaN") {
 // %%
 //| export nn/gradients_more.cpp
 namespace {
-// What each sample's loss counts: the weight of its class, 0 where it is ignored.
-Tensor sample_weights(const Tensor& self, const Tensor& target, const Tensor& weight, std::int64_t ignore_index) {
+// What reaches each sample of the gradient of the reduced loss: (N). A sample counts as much as the weight of its
+// class. Ignored ones get 0 whatever the others do: where all are ignored the mean is 0 / 0, and its gradient still
+// changes nothing. Weights that are all 0 do give 0 / 0.
+Tensor per_sample(const Tensor& g, const Tensor& self, const Tensor& target, const Tensor& weight, std::int64_t reduction,
+                  std::int64_t ignore_index) {
   const Tensor ignored = target.eq(ignore_index);
+  const Tensor nothing = zeros({}, self.options());
   const Tensor classes = where(ignored, zeros({}, kLong), target);
   const Tensor weights = weight.defined() ? index_select(weight, 0, classes) : ones({target.size(0)}, self.options());
-  return where(ignored, zeros({}, self.options()), weights);
-}
-
-// What reaches each sample of the gradient of the reduced loss: (N).
-Tensor per_sample(const Tensor& g, const Tensor& weights, std::int64_t reduction) {
-  if (reduction != Reduction::Mean) return g * weights;
-  // With every sample ignored the mean is 0 / 0; its gradient is 0, so that the step changes nothing.
-  const Tensor total = weights.sum();
-  return g * weights / where(total.eq(0), ones_like(total), total);
+  if (reduction != Reduction::Mean) return where(ignored, nothing, g * weights);
+  return where(ignored, nothing, g * weights / where(ignored, nothing, weights).sum());
 }
 
 // -coefficient at each sample's class, 0 elsewhere: (N, C).
@@ -758,13 +755,13 @@ Tensor at_targets(const Tensor& coefficient, const Tensor& self, const Tensor& t
 }
 
 Tensor nll_loss_backward(const Tensor& g, const Tensor& self, const Tensor& target, const Tensor& weight, std::int64_t reduction, std::int64_t ignore_index) {
-  return at_targets(per_sample(g, sample_weights(self, target, weight, ignore_index), reduction), self, target, ignore_index);
+  return at_targets(per_sample(g, self, target, weight, reduction, ignore_index), self, target, ignore_index);
 }
 
 // softmax(self) - one_hot(target), for each sample as much as its loss counts.
 Tensor cross_entropy_backward(const Tensor& g, const Tensor& self, const Tensor& target, const Tensor& weight, std::int64_t reduction,
                               std::int64_t ignore_index) {
-  const Tensor coefficient = per_sample(g, sample_weights(self, target, weight, ignore_index), reduction);
+  const Tensor coefficient = per_sample(g, self, target, weight, reduction, ignore_index);
   return softmax(self, 1) * coefficient.unsqueeze(1) + at_targets(coefficient, self, target, ignore_index);
 }
 
@@ -808,6 +805,34 @@ TEST_CASE("gradients of losses: softmax - one_hot") {
   cross_entropy_loss(x, tensor({2, 0})).backward();
   const Tensor expected = (softmax(x.detach(), 1) - tensor({{0.0, 0.0, 1.0}, {1.0, 0.0, 0.0}}, kDouble)) / 2;
   CHECK_CLOSE(x.grad(), expected);
+}
+
+TEST_CASE("gradients of losses: an ignored sample gets 0, weights that are all 0 give 0 / 0") {
+  // 1 where the gradient is NaN.
+  const auto nan_at = [](const Tensor& slope) { return slope.ne(slope).to(kLong); };
+  const auto slope = [](auto loss, const Tensor& target, const Tensor& weight, double smoothing = 0) {
+    const Tensor x = tensor({{1.0, 2.0, 3.0}, {0.5, -1.0, 2.0}}, dtype(kDouble).requires_grad(true));
+    loss(x, target, weight, smoothing).backward();
+    return x.grad();
+  };
+  const auto nll = [](const Tensor& x, const Tensor& target, const Tensor& weight, double) {
+    return nll_loss(x, target, weight);
+  };
+  const auto entropy = [](const Tensor& x, const Tensor& target, const Tensor& weight, double smoothing) {
+    return cross_entropy_loss(x, target, weight, Reduction::Mean, -100, smoothing);
+  };
+  const Tensor nothing = zeros({2, 3}, kDouble);
+  const Tensor none = tensor({-100, -100});
+  CHECK_EQ(slope(nll, none, {}), nothing);
+  CHECK_EQ(slope(entropy, none, {}), nothing);
+  CHECK_EQ(slope(entropy, none, {}, 0.1), nothing);
+  const Tensor first = tensor({1, -100});
+  const Tensor weightless = tensor({1.0, 0.0, 0.0}, kDouble);
+  CHECK_EQ(nan_at(slope(nll, first, weightless)), tensor({{0, 1, 0}, {0, 0, 0}}));
+  CHECK_EQ(nan_at(slope(entropy, first, weightless)), tensor({{1, 1, 1}, {0, 0, 0}}));
+  CHECK_EQ(nan_at(slope(entropy, first, weightless, 0.1)), tensor({{1, 1, 1}, {0, 0, 0}}));
+  CHECK_EQ(nan_at(slope(entropy, tensor({1, 2}), weightless)), full({2, 3}, 1));
+  CHECK_EQ(slope(entropy, tensor({0, 1}), weightless)[1], zeros({3}, kDouble));
 }
 
 // %% [markdown]

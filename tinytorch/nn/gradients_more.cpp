@@ -49,20 +49,17 @@ void register_more_activation_gradients() {
 }
 
 namespace {
-// What each sample's loss counts: the weight of its class, 0 where it is ignored.
-Tensor sample_weights(const Tensor& self, const Tensor& target, const Tensor& weight, std::int64_t ignore_index) {
+// What reaches each sample of the gradient of the reduced loss: (N). A sample counts as much as the weight of its
+// class. Ignored ones get 0 whatever the others do: where all are ignored the mean is 0 / 0, and its gradient still
+// changes nothing. Weights that are all 0 do give 0 / 0.
+Tensor per_sample(const Tensor& g, const Tensor& self, const Tensor& target, const Tensor& weight, std::int64_t reduction,
+                  std::int64_t ignore_index) {
   const Tensor ignored = target.eq(ignore_index);
+  const Tensor nothing = zeros({}, self.options());
   const Tensor classes = where(ignored, zeros({}, kLong), target);
   const Tensor weights = weight.defined() ? index_select(weight, 0, classes) : ones({target.size(0)}, self.options());
-  return where(ignored, zeros({}, self.options()), weights);
-}
-
-// What reaches each sample of the gradient of the reduced loss: (N).
-Tensor per_sample(const Tensor& g, const Tensor& weights, std::int64_t reduction) {
-  if (reduction != Reduction::Mean) return g * weights;
-  // With every sample ignored the mean is 0 / 0; its gradient is 0, so that the step changes nothing.
-  const Tensor total = weights.sum();
-  return g * weights / where(total.eq(0), ones_like(total), total);
+  if (reduction != Reduction::Mean) return where(ignored, nothing, g * weights);
+  return where(ignored, nothing, g * weights / where(ignored, nothing, weights).sum());
 }
 
 // -coefficient at each sample's class, 0 elsewhere: (N, C).
@@ -72,13 +69,13 @@ Tensor at_targets(const Tensor& coefficient, const Tensor& self, const Tensor& t
 }
 
 Tensor nll_loss_backward(const Tensor& g, const Tensor& self, const Tensor& target, const Tensor& weight, std::int64_t reduction, std::int64_t ignore_index) {
-  return at_targets(per_sample(g, sample_weights(self, target, weight, ignore_index), reduction), self, target, ignore_index);
+  return at_targets(per_sample(g, self, target, weight, reduction, ignore_index), self, target, ignore_index);
 }
 
 // softmax(self) - one_hot(target), for each sample as much as its loss counts.
 Tensor cross_entropy_backward(const Tensor& g, const Tensor& self, const Tensor& target, const Tensor& weight, std::int64_t reduction,
                               std::int64_t ignore_index) {
-  const Tensor coefficient = per_sample(g, sample_weights(self, target, weight, ignore_index), reduction);
+  const Tensor coefficient = per_sample(g, self, target, weight, reduction, ignore_index);
   return softmax(self, 1) * coefficient.unsqueeze(1) + at_targets(coefficient, self, target, ignore_index);
 }
 

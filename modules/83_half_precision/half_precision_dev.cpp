@@ -157,7 +157,14 @@ template <auto& Op, bool RoundFirst, class... Args>
 struct InFloat<Op, RoundFirst, Operator<const Tensor&(const Tensor&, Args...)>> {
   static const Tensor& call(const Tensor& self, Args... args) {
     const ExcludeLayersGuard guard(above_cpu);
-    if (!isReducedFloatingType(self.scalar_type())) return Op(self, widened(args, std::nullopt)...), self;
+    if (!isReducedFloatingType(self.scalar_type())) {
+      // Refused here, where the operand's dtype still has its name. What is drawn may be written as any dtype.
+      ResultType seen;
+      (seen.see(args), ...);
+      constexpr bool is_drawn = (std::is_same_v<std::remove_cvref_t<Args>, std::optional<Generator>> || ...);
+      TORCH_CHECK(is_drawn || self.is_floating_point(), "result type ", seen.type(), " can't be cast to the desired output type ", self.scalar_type());
+      return Op(self, widened(args, std::nullopt)...), self;
+    }
     check_no_internal_overlap(self);
     (refuse_overlap(self, args), ...);
     const Tensor copy = to_dtype(self, kFloat);
@@ -322,6 +329,9 @@ TEST_CASE("half precision: conversion, promotion and writing in place") {
   CHECK_EQ(exactly(h.index({tensor({2, 0})}), kHalf), tensor({3.0, 1.0}, kDouble));
   CHECK_EQ(exactly(h.view({3, 1}).expand({3, 2}).sum({1}), kHalf), tensor({2.0, 4.0, 6.0}, kDouble));
   CHECK_ERROR(h.view({3, 1}).expand({3, 2}).add_(1), "more than one element of the written-to tensor");
+  CHECK_ERROR(tensor({1, 2}).mul_(h[0]), "result type Half can't be cast to the desired output type Long");
+  CHECK_ERROR(tensor({true}).add_(tensor({1.0}, kBFloat16)), "result type BFloat16 can't be cast to the desired output type Bool");
+  CHECK_EQ(tensor({0, 1}).bernoulli_(ones({2}, kHalf)), tensor({1, 1}));
   CHECK_ERROR(full({2}, 1e6, kHalf), "value cannot be converted to type c10::Half without overflow");
   CHECK_ERROR(ones({2, 2}).mm(ones({2, 2}, kHalf)), "expected m1 and m2 to have the same dtype, but got: float != c10::Half");
 }

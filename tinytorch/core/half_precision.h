@@ -97,7 +97,14 @@ template <auto& Op, bool RoundFirst, class... Args>
 struct InFloat<Op, RoundFirst, Operator<const Tensor&(const Tensor&, Args...)>> {
   static const Tensor& call(const Tensor& self, Args... args) {
     const ExcludeLayersGuard guard(above_cpu);
-    if (!isReducedFloatingType(self.scalar_type())) return Op(self, widened(args, std::nullopt)...), self;
+    if (!isReducedFloatingType(self.scalar_type())) {
+      // Refused here, where the operand's dtype still has its name. What is drawn may be written as any dtype.
+      ResultType seen;
+      (seen.see(args), ...);
+      constexpr bool is_drawn = (std::is_same_v<std::remove_cvref_t<Args>, std::optional<Generator>> || ...);
+      TORCH_CHECK(is_drawn || self.is_floating_point(), "result type ", seen.type(), " can't be cast to the desired output type ", self.scalar_type());
+      return Op(self, widened(args, std::nullopt)...), self;
+    }
     check_no_internal_overlap(self);
     (refuse_overlap(self, args), ...);
     const Tensor copy = to_dtype(self, kFloat);

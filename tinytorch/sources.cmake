@@ -180,6 +180,8 @@ set(TINYTORCH_SOURCES_09_cnn
   nn/norm.cpp
   models/lenet.cpp
   models/resnet.cpp)
+set(TINYTORCH_SOURCES_60_overloads
+  core/overloads.cpp)
 set(TINYTORCH_SOURCES_68_matrices
   core/solving.cpp
   core/factoring.cpp
@@ -360,6 +362,7 @@ set(TINYTORCH_MODULES
   85_weights
   87_recurrent
   09_cnn
+  60_overloads
   68_matrices
   78_conv_more
   10_text

@@ -169,6 +169,8 @@
 #include "tinytorch/nn/norm.h"
 #include "tinytorch/models/lenet.h"
 #include "tinytorch/models/resnet.h"
+#include "tinytorch/core/overload_methods.h"
+#include "tinytorch/core/overloads.h"
 #include "tinytorch/core/linalg_methods.h"
 #include "tinytorch/core/linalg.h"
 #include "tinytorch/core/pairs.h"

@@ -59,6 +59,7 @@
 #include <tuple>
 #include "tinytorch/core/functions.h"
 #include "tinytorch/core/memory_format.h"
+#include "tinytorch/core/optional_array_ref.h"
 #include "tinytorch/core/tensor_extensions.h"
 #include "tinytorch/core/tensor_impl.h"
 //| export core/basic_ops.h
@@ -726,8 +727,9 @@ class Tensor : public TensorExtensions {
   Tensor contiguous(MemoryFormat memory_format) const;
   Tensor clone() const { return tinytorch::clone(*this); }
   Tensor clone(std::optional<MemoryFormat> memory_format) const;
-  Tensor& copy_(const Tensor& src) const { return self_of(tinytorch::copy_(*this, src)); }
+  Tensor& copy_(const Tensor& src, bool /*non_blocking*/ = false) const { return self_of(tinytorch::copy_(*this, src)); }
   Tensor& fill_(const Scalar& value) const { return self_of(tinytorch::fill_(*this, value)); }
+  Tensor& fill_(const Tensor& value) const;  // by a 0-d tensor; chapter 60
 
   // Arithmetic.
   Tensor add(const Tensor& other, const Scalar& alpha = 1) const { return tinytorch::add(*this, other, alpha); }
@@ -750,6 +752,10 @@ class Tensor : public TensorExtensions {
   Tensor sum(std::optional<ScalarType> dtype = std::nullopt) const { return dtype ? to_dtype(to_dtype(*this, *dtype).sum(), *dtype) : tinytorch::sum(*this); }
   Tensor sum(IntArrayRef dim, bool keepdim = false, std::optional<ScalarType> dtype = std::nullopt) const {
     return dtype ? to_dtype(to_dtype(*this, *dtype).sum(dim, keepdim), *dtype) : tinytorch::sum(*this, dim, keepdim);
+  }
+  template <OptionalDims Dims>
+  Tensor sum(const Dims& dim, bool keepdim = false, std::optional<ScalarType> dtype = std::nullopt) const {
+    return sum(dims_or_all(dim), keepdim, dtype);
   }
 
   // Linear algebra.

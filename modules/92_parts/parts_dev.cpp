@@ -1059,6 +1059,13 @@ class OptionalIntArrayRef : public std::optional<IntArrayRef> {
   OptionalIntArrayRef(const T& list) : optional(IntArrayRef(list)) {}
 };
 
+// Dimensions that may be absent, where the argument's own type says so. Braces and numbers could become either, so functions take them as an IntArrayRef.
+template <class T>
+concept OptionalDims = std::same_as<T, OptionalIntArrayRef> || std::same_as<T, std::nullopt_t>;
+
+// The list, or the empty one, which reductions read as all dimensions.
+inline IntArrayRef dims_or_all(const OptionalIntArrayRef& dim) { return dim.value_or(IntArrayRef()); }
+
 // %%
 TEST_CASE("OptionalIntArrayRef: nothing, one number, braces and lists") {
   const auto text = [](OptionalIntArrayRef list) { return list ? str(*list) : "none"; };
@@ -1069,6 +1076,8 @@ TEST_CASE("OptionalIntArrayRef: nothing, one number, braces and lists") {
   CHECK_EQ(text(IntArrayRef()), "[]");
   CHECK_EQ(text(std::vector<std::int64_t>{4, 5}), "[4, 5]");
   CHECK_EQ(text(DimVector{2, 3}), "[2, 3]");
+  CHECK_EQ(str(dims_or_all(std::nullopt)), "[]");
+  CHECK_EQ(str(dims_or_all(7)), "[7]");
 }
 
 // %% [markdown]

@@ -27,8 +27,10 @@
 #include <optional>
 #include <tuple>
 #include <vector>
+#include <string_view>
 #include "tinytorch/core/array_ref.h"
 #include "tinytorch/core/generator.h"
+#include "tinytorch/core/optional_array_ref.h"
 #include "tinytorch/core/scalar.h"
 
 // %%
@@ -37,11 +39,13 @@
 namespace tinytorch {
 
 class Tensor;
+template <class T>
+class List;
 namespace indexing {
 class TensorIndex;
 }
 
-// The Tensor methods of the operators of chapters 90, 91 and 96 (ops.h); each calls the function of its name, where it is documented.
+// The Tensor methods of the operators of chapters 90, 91 and 96 (ops.h); each calls the function of its name, where it is documented. Further forms of arguments are chapter 60's.
 class MoreMethods {
  public:
   // Shapes.
@@ -49,12 +53,14 @@ class MoreMethods {
   Tensor flatten(std::int64_t start_dim = 0, std::int64_t end_dim = -1) const;
   Tensor squeeze() const;
   Tensor squeeze(std::int64_t dim) const;
+  Tensor squeeze(IntArrayRef dim) const;
   Tensor unsqueeze(std::int64_t dim) const;
   Tensor permute(IntArrayRef dims) const;
   Tensor transpose(std::int64_t dim0, std::int64_t dim1) const;
   Tensor t() const;
   Tensor expand_as(const Tensor& other) const;
   Tensor narrow(std::int64_t dim, std::int64_t start, std::int64_t length) const;
+  Tensor narrow(std::int64_t dim, const Tensor& start, std::int64_t length) const;
 
   // Arithmetic.
   Tensor sub(const Tensor& other, const Scalar& alpha = 1) const;
@@ -65,6 +71,10 @@ class MoreMethods {
   Tensor div(const Scalar& other) const;
   Tensor& div_(const Tensor& other) const;
   Tensor& div_(const Scalar& other) const;
+  Tensor div(const Tensor& other, std::optional<std::string_view> rounding_mode) const;
+  Tensor div(const Scalar& other, std::optional<std::string_view> rounding_mode) const;
+  Tensor& div_(const Tensor& other, std::optional<std::string_view> rounding_mode) const;
+  Tensor& div_(const Scalar& other, std::optional<std::string_view> rounding_mode) const;
   Tensor& operator-=(const Tensor& other) const { return sub_(other); }
   Tensor& operator-=(const Scalar& other) const { return sub_(other); }
   Tensor& operator/=(const Tensor& other) const { return div_(other); }
@@ -105,6 +115,7 @@ class MoreMethods {
   Tensor floor() const;
   Tensor ceil() const;
   Tensor round() const;
+  Tensor round(std::int64_t decimals) const;
   Tensor trunc() const;
   Tensor reciprocal() const;
   Tensor rsqrt() const;
@@ -113,6 +124,8 @@ class MoreMethods {
   Tensor clamp(const Tensor& min, const Tensor& max) const;  // bounds by element; chapter 74
   Tensor clamp_min(const Scalar& min) const;
   Tensor clamp_max(const Scalar& max) const;
+  Tensor clamp_min(const Tensor& min) const;
+  Tensor clamp_max(const Tensor& max) const;
   Tensor maximum(const Tensor& other) const;
   Tensor minimum(const Tensor& other) const;
   Tensor remainder(const Tensor& other) const;
@@ -129,9 +142,11 @@ class MoreMethods {
   Tensor isinf() const;
   Tensor isfinite() const;
   Tensor lerp(const Tensor& end, const Scalar& weight) const;
+  Tensor lerp(const Tensor& end, const Tensor& weight) const;
   Tensor addcmul(const Tensor& tensor1, const Tensor& tensor2, const Scalar& value = 1) const;
   Tensor addcdiv(const Tensor& tensor1, const Tensor& tensor2, const Scalar& value = 1) const;
   Tensor where(const Tensor& condition, const Tensor& other) const;
+  Tensor where(const Tensor& condition, const Scalar& other) const;
   Tensor masked_fill(const Tensor& mask, const Scalar& value) const;
   Tensor masked_fill(const Tensor& mask, const Tensor& value) const;
 
@@ -148,13 +163,18 @@ class MoreMethods {
   Tensor& floor_() const;
   Tensor& ceil_() const;
   Tensor& round_() const;
+  Tensor& round_(std::int64_t decimals) const;
   Tensor& reciprocal_() const;
   Tensor& square_() const;
   Tensor& pow_(const Scalar& exponent) const;
+  Tensor& pow_(const Tensor& exponent) const;
   Tensor& clamp_(const std::optional<Scalar>& min, const std::optional<Scalar>& max = std::nullopt) const;
   Tensor& clamp_min_(const Scalar& min) const;
   Tensor& clamp_max_(const Scalar& max) const;
+  Tensor& clamp_min_(const Tensor& min) const;
+  Tensor& clamp_max_(const Tensor& max) const;
   Tensor& lerp_(const Tensor& end, const Scalar& weight) const;
+  Tensor& lerp_(const Tensor& end, const Tensor& weight) const;
   Tensor& addcmul_(const Tensor& tensor1, const Tensor& tensor2, const Scalar& value = 1) const;
   Tensor& addcdiv_(const Tensor& tensor1, const Tensor& tensor2, const Scalar& value = 1) const;
   Tensor& masked_fill_(const Tensor& mask, const Scalar& value) const;
@@ -175,6 +195,7 @@ class MoreMethods {
   Tensor& log_normal_(double mean = 1, double std = 2, std::optional<Generator> generator = std::nullopt) const;
   Tensor& geometric_(double p, std::optional<Generator> generator = std::nullopt) const;
   Tensor bernoulli(std::optional<Generator> generator = std::nullopt) const;
+  Tensor bernoulli(double p, std::optional<Generator> generator = std::nullopt) const;
   Tensor multinomial(std::int64_t num_samples, bool replacement = false,
                      std::optional<Generator> generator = std::nullopt) const;
 
@@ -191,12 +212,14 @@ class MoreMethods {
   Tensor index(ArrayRef<indexing::TensorIndex> indices) const;
   Tensor index(std::initializer_list<indexing::TensorIndex> indices) const;
   Tensor index(const std::vector<std::optional<Tensor>>& indices) const;
+  Tensor index(const List<std::optional<Tensor>>& indices) const;
   Tensor& index_put_(ArrayRef<indexing::TensorIndex> indices, const Tensor& rhs) const;
   Tensor& index_put_(ArrayRef<indexing::TensorIndex> indices, const Scalar& v) const;
   Tensor& index_put_(std::initializer_list<indexing::TensorIndex> indices, const Tensor& rhs) const;
   Tensor& index_put_(std::initializer_list<indexing::TensorIndex> indices, const Scalar& v) const;
   Tensor& index_put_(const std::vector<std::optional<Tensor>>& indices, const Tensor& values,
                      bool accumulate = false) const;
+  Tensor& index_put_(const List<std::optional<Tensor>>& indices, const Tensor& values, bool accumulate = false) const;
   Tensor index_select(std::int64_t dim, const Tensor& index) const;
   Tensor& index_add_(std::int64_t dim, const Tensor& index, const Tensor& source,
                      const Scalar& alpha = 1) const;
@@ -210,6 +233,8 @@ class MoreMethods {
   Tensor& scatter_(std::int64_t dim, const Tensor& index, const Scalar& value, std::string_view reduce) const;
   Tensor scatter(std::int64_t dim, const Tensor& index, const Tensor& src) const;
   Tensor scatter(std::int64_t dim, const Tensor& index, const Scalar& value) const;
+  Tensor scatter(std::int64_t dim, const Tensor& index, const Tensor& src, std::string_view reduce) const;
+  Tensor scatter(std::int64_t dim, const Tensor& index, const Scalar& value, std::string_view reduce) const;
   Tensor& scatter_add_(std::int64_t dim, const Tensor& index, const Tensor& src) const;
   Tensor scatter_add(std::int64_t dim, const Tensor& index, const Tensor& src) const;
   Tensor masked_select(const Tensor& mask) const;
@@ -218,38 +243,57 @@ class MoreMethods {
   // Reductions.
   Tensor mean() const;
   Tensor mean(IntArrayRef dim, bool keepdim = false) const;
+  Tensor mean(std::optional<ScalarType> dtype) const;
+  Tensor mean(IntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) const;
+  template <OptionalDims Dims>
+  Tensor mean(const Dims& dim, bool keepdim = false, std::optional<ScalarType> dtype = std::nullopt) const;
   Tensor amax(IntArrayRef dim = {}, bool keepdim = false) const;
   Tensor max() const;
+  Tensor max(const Tensor& other) const;
   std::tuple<Tensor, Tensor> max(std::int64_t dim, bool keepdim = false) const;
   Tensor argmax() const;
   Tensor argmax(std::int64_t dim, bool keepdim = false) const;
+  Tensor argmax(std::optional<std::int64_t> dim, bool keepdim = false) const;
   Tensor prod() const;
   Tensor prod(std::int64_t dim, bool keepdim = false) const;
+  Tensor prod(std::optional<ScalarType> dtype) const;
+  Tensor prod(std::int64_t dim, bool keepdim, std::optional<ScalarType> dtype) const;
   Tensor amin(IntArrayRef dim = {}, bool keepdim = false) const;
   Tensor min() const;
+  Tensor min(const Tensor& other) const;
   std::tuple<Tensor, Tensor> min(std::int64_t dim, bool keepdim = false) const;
   Tensor argmin(std::optional<std::int64_t> dim = std::nullopt, bool keepdim = false) const;
   Tensor any() const;
   Tensor any(std::int64_t dim, bool keepdim = false) const;
+  Tensor any(const OptionalIntArrayRef& dim, bool keepdim) const;
   Tensor all() const;
   Tensor all(std::int64_t dim, bool keepdim = false) const;
+  Tensor all(const OptionalIntArrayRef& dim, bool keepdim) const;
   // var({1}) means dimension 1: a plain bool parameter would take {1} for `true`.
   Tensor var() const;
   template <std::same_as<bool> Bool>
   Tensor var(Bool unbiased) const;
   Tensor var(IntArrayRef dim, bool unbiased = true, bool keepdim = false) const;
   Tensor var(IntArrayRef dim, const std::optional<Scalar>& correction, bool keepdim = false) const;
+  template <OptionalDims Dims, class Correction>
+  Tensor var(const Dims& dim, const Correction& correction, bool keepdim = false) const;
   Tensor std() const;
   template <std::same_as<bool> Bool>
   Tensor std(Bool unbiased) const;
   Tensor std(IntArrayRef dim, bool unbiased = true, bool keepdim = false) const;
   Tensor std(IntArrayRef dim, const std::optional<Scalar>& correction, bool keepdim = false) const;
+  template <OptionalDims Dims, class Correction>
+  Tensor std(const Dims& dim, const Correction& correction, bool keepdim = false) const;
   Tensor norm(const Scalar& p = 2) const;
   Tensor norm(const std::optional<Scalar>& p, IntArrayRef dim, bool keepdim = false) const;
+  Tensor norm(const std::optional<Scalar>& p, ScalarType dtype) const;
+  Tensor norm(const std::optional<Scalar>& p, IntArrayRef dim, bool keepdim, ScalarType dtype) const;
   Tensor cumsum(std::int64_t dim) const;
+  Tensor cumsum(std::int64_t dim, std::optional<ScalarType> dtype) const;
   std::tuple<Tensor, Tensor> sort(std::int64_t dim = -1, bool descending = false) const;
   std::tuple<Tensor, Tensor> sort(std::optional<bool> stable, std::int64_t dim = -1, bool descending = false) const;
   Tensor argsort(std::int64_t dim = -1, bool descending = false) const;
+  Tensor argsort(bool stable, std::int64_t dim, bool descending = false) const;
   std::tuple<Tensor, Tensor> topk(std::int64_t k, std::int64_t dim = -1, bool largest = true,
                                   bool sorted = true) const;
 

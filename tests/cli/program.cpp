@@ -51,6 +51,13 @@ TEST_CASE("tito: an unknown part of the tests is named, with the ones there are;
   CHECK(run_process({program(), "test", "05", "--part", "lint"}).output.starts_with("--part is for the whole course"));
 }
 
+// There is nothing in it that students get as a notebook.
+TEST_CASE("tito lint: a library chapter alone") {
+  const ProcessResult result = run_process({program(), "lint", "92"});
+  CHECK_EQ(result.output.find("Traceback"), std::string::npos);
+  CHECK_EQ(result.status, 0);
+}
+
 TEST_CASE("tito: an interrupt ends it and what it runs, with status 130") {
   // In the place of ninja stands a program that never ends.
   const fs::path folder = fs::temp_directory_path() / ("tito_interrupt_" + std::to_string(getpid()));

@@ -219,4 +219,9 @@ extern Operator<Tensor(const Tensor&, const Tensor&)> bitwise_left_shift;
 extern Operator<Tensor(const Tensor&, const Tensor&)> bitwise_right_shift;
 }  // namespace op
 
+namespace detail {
+// What it computed, written into self; `other` was read beside self. Throws where self cannot hold the dtype or has another shape, and where other overlaps it in part.
+const Tensor& write_result(const Tensor& self, const Tensor& result, const Tensor& other = Tensor());
+}  // namespace detail
+
 }  // namespace tinytorch

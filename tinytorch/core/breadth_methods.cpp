@@ -14,6 +14,14 @@
 
 namespace tinytorch {
 
+const Tensor& detail::write_result(const Tensor& self, const Tensor& result, const Tensor& other) {
+  if (other.defined()) check_no_partial_overlap(self, other);
+  TORCH_CHECK(canCast(result.scalar_type(), self.scalar_type()), "result type ", result.scalar_type(), " can't be cast to the desired output type ",
+              self.scalar_type());
+  TORCH_CHECK(self.sizes() == result.sizes(), "output with shape ", self.sizes(), " doesn't match the broadcast shape ", result.sizes());
+  return copy_(self, result);
+}
+
 namespace {
 const Tensor& tensor_of(const BreadthMethods* self) { return static_cast<const Tensor&>(*self); }
 
@@ -25,12 +33,7 @@ Tensor unwritten(const BreadthMethods* self) {
 
 // `other` is the operand that is read beside the tensor, if there is one.
 Tensor& write_back(const BreadthMethods* methods, const Tensor& result, const Tensor& other = Tensor()) {
-  const Tensor& self = tensor_of(methods);
-  if (other.defined()) check_no_partial_overlap(self, other);
-  TORCH_CHECK(canCast(result.scalar_type(), self.scalar_type()), "result type ", result.scalar_type(), " can't be cast to the desired output type ",
-              self.scalar_type());
-  TORCH_CHECK(self.sizes() == result.sizes(), "output with shape ", self.sizes(), " doesn't match the broadcast shape ", result.sizes());
-  return const_cast<Tensor&>(copy_(self, result));
+  return const_cast<Tensor&>(detail::write_result(tensor_of(methods), result, other));
 }
 
 // Gives the tensor the geometry and the history of a view of itself.

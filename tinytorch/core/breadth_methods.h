@@ -2,6 +2,7 @@
 // edit the module, not this file.
 #pragma once
 
+#include <concepts>
 #include <optional>
 #include <string_view>
 #include <tuple>
@@ -13,8 +14,10 @@
 namespace tinytorch {
 class Tensor;
 class TensorOptions;
+template <class T>
+class List;
 
-// The Tensor methods of chapter 74. Each calls the function of its name (special.h, breadth.h), where it is documented; names that end in an underscore write the result into the tensor itself, whose dtype must be able to hold it.
+// The Tensor methods of chapter 74, and chapter 60's further forms of their arguments. Each calls the function of its name (special.h, breadth.h), where it is documented; names that end in an underscore write the result into the tensor itself, whose dtype must be able to hold it.
 class BreadthMethods {
  public:
   // Elementwise.
@@ -50,6 +53,7 @@ class BreadthMethods {
   Tensor gcd(const Tensor& other) const;
   Tensor lcm(const Tensor& other) const;
   Tensor xlogy(const Tensor& other) const;
+  Tensor xlogy(const Scalar& other) const;
   Tensor logaddexp(const Tensor& other) const;
   Tensor logaddexp2(const Tensor& other) const;
   Tensor fmax(const Tensor& other) const;
@@ -65,6 +69,8 @@ class BreadthMethods {
   Tensor multiply(const Scalar& other) const;
   Tensor divide(const Tensor& other) const;
   Tensor divide(const Scalar& other) const;
+  Tensor divide(const Tensor& other, std::optional<std::string_view> rounding_mode) const;
+  Tensor divide(const Scalar& other, std::optional<std::string_view> rounding_mode) const;
   Tensor true_divide(const Tensor& other) const;
   Tensor true_divide(const Scalar& other) const;
   Tensor greater(const Tensor& other) const;
@@ -139,6 +145,7 @@ class BreadthMethods {
   Tensor& gcd_(const Tensor& other) const;
   Tensor& lcm_(const Tensor& other) const;
   Tensor& xlogy_(const Tensor& other) const;
+  Tensor& xlogy_(const Scalar& other) const;
   Tensor& logaddexp_(const Tensor& other) const;
   Tensor& logaddexp2_(const Tensor& other) const;
   Tensor& fmax_(const Tensor& other) const;
@@ -158,6 +165,8 @@ class BreadthMethods {
   Tensor& multiply_(const Scalar& other) const;
   Tensor& divide_(const Tensor& other) const;
   Tensor& divide_(const Scalar& other) const;
+  Tensor& divide_(const Tensor& other, std::optional<std::string_view> rounding_mode) const;
+  Tensor& divide_(const Scalar& other, std::optional<std::string_view> rounding_mode) const;
   Tensor& true_divide_(const Tensor& other) const;
   Tensor& true_divide_(const Scalar& other) const;
   Tensor& greater_(const Tensor& other) const;
@@ -187,10 +196,13 @@ class BreadthMethods {
   Tensor& ge_(const Scalar& other) const;
   Tensor& logical_and_(const Tensor& other) const;
   Tensor& bitwise_and_(const Tensor& other) const;
+  Tensor& bitwise_and_(const Scalar& other) const;
   Tensor& logical_or_(const Tensor& other) const;
   Tensor& bitwise_or_(const Tensor& other) const;
+  Tensor& bitwise_or_(const Scalar& other) const;
   Tensor& logical_xor_(const Tensor& other) const;
   Tensor& bitwise_xor_(const Tensor& other) const;
+  Tensor& bitwise_xor_(const Scalar& other) const;
   Tensor& bitwise_not_() const;
   Tensor& clip_(const std::optional<Scalar>& min, const std::optional<Scalar>& max = std::nullopt) const;
   Tensor& logit_(std::optional<double> eps = std::nullopt) const;
@@ -207,6 +219,7 @@ class BreadthMethods {
   Tensor& fill_diagonal_(const Scalar& fill_value, bool wrap = false) const;
   Tensor& index_copy_(std::int64_t dim, const Tensor& index, const Tensor& source) const;
   Tensor& index_fill_(std::int64_t dim, const Tensor& index, const Scalar& value) const;
+  Tensor& index_fill_(std::int64_t dim, const Tensor& index, const Tensor& value) const;
   Tensor& masked_scatter_(const Tensor& mask, const Tensor& source) const;
   // Views in place: the tensor itself gets other sizes and strides. Throw for a view that autograd follows.
   Tensor& squeeze_() const;
@@ -220,12 +233,17 @@ class BreadthMethods {
   // Reductions.
   Tensor nansum() const;
   Tensor nansum(IntArrayRef dim, bool keepdim = false) const;
+  Tensor nansum(IntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) const;
   Tensor nanmean() const;
   Tensor nanmean(IntArrayRef dim, bool keepdim = false) const;
+  Tensor nanmean(IntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) const;
   Tensor count_nonzero() const;
   Tensor count_nonzero(IntArrayRef dim) const;
+  template <std::same_as<std::optional<std::int64_t>> Dim>
+  Tensor count_nonzero(const Dim& dim) const;
   Tensor median() const;
   Tensor nanmedian() const;
+  std::tuple<Tensor, Tensor> nanmedian(std::int64_t dim, bool keepdim = false) const;
   Tensor quantile(double q, std::optional<std::int64_t> dim = std::nullopt, bool keepdim = false, std::string_view interpolation = "linear") const;
   Tensor quantile(const Tensor& q, std::optional<std::int64_t> dim = std::nullopt, bool keepdim = false, std::string_view interpolation = "linear") const;
   Tensor dist(const Tensor& other, const Scalar& p = 2) const;
@@ -234,6 +252,7 @@ class BreadthMethods {
   Tensor bincount() const;
   Tensor bincount(const std::optional<Tensor>& weights, std::int64_t minlength = 0) const;
   Tensor cumprod(std::int64_t dim) const;
+  Tensor cumprod(std::int64_t dim, std::optional<ScalarType> dtype) const;
   std::tuple<Tensor, Tensor> median(std::int64_t dim, bool keepdim = false) const;
   std::tuple<Tensor, Tensor> mode(std::int64_t dim = -1, bool keepdim = false) const;
   std::tuple<Tensor, Tensor> kthvalue(std::int64_t k, std::int64_t dim = -1, bool keepdim = false) const;
@@ -246,6 +265,7 @@ class BreadthMethods {
   Tensor movedim(IntArrayRef source, IntArrayRef destination) const;
   Tensor movedim(std::int64_t source, std::int64_t destination) const;
   Tensor moveaxis(std::int64_t source, std::int64_t destination) const;
+  Tensor moveaxis(IntArrayRef source, IntArrayRef destination) const;
   Tensor swapaxes(std::int64_t axis0, std::int64_t axis1) const;
   Tensor swapdims(std::int64_t dim0, std::int64_t dim1) const;
   Tensor unflatten(std::int64_t dim, IntArrayRef sizes) const;
@@ -257,7 +277,9 @@ class BreadthMethods {
   Tensor flipud() const;
   Tensor tile(IntArrayRef dims) const;
   Tensor repeat_interleave(std::int64_t repeats, std::optional<std::int64_t> dim = std::nullopt) const;
+  Tensor repeat_interleave(std::int64_t repeats, std::optional<std::int64_t> dim, std::optional<std::int64_t> output_size) const;
   Tensor repeat_interleave(const Tensor& repeats, std::optional<std::int64_t> dim = std::nullopt) const;
+  Tensor repeat_interleave(const Tensor& repeats, std::optional<std::int64_t> dim, std::optional<std::int64_t> output_size) const;
   Tensor diag(std::int64_t diagonal = 0) const;
   Tensor diag_embed(std::int64_t offset = 0, std::int64_t dim1 = -2, std::int64_t dim2 = -1) const;
   Tensor diagflat(std::int64_t offset = 0) const;
@@ -267,6 +289,7 @@ class BreadthMethods {
   Tensor diagonal_scatter(const Tensor& src, std::int64_t offset = 0, std::int64_t dim1 = 0, std::int64_t dim2 = 1) const;
   std::vector<Tensor> tensor_split(std::int64_t sections, std::int64_t dim = 0) const;
   std::vector<Tensor> tensor_split(IntArrayRef indices, std::int64_t dim = 0) const;
+  std::vector<Tensor> tensor_split(const Tensor& tensor_indices_or_sections, std::int64_t dim = 0) const;
   std::vector<Tensor> hsplit(std::int64_t sections) const;
   std::vector<Tensor> hsplit(IntArrayRef indices) const;
   std::vector<Tensor> vsplit(std::int64_t sections) const;
@@ -280,8 +303,10 @@ class BreadthMethods {
   Tensor take(const Tensor& index) const;
   Tensor take_along_dim(const Tensor& indices, std::optional<std::int64_t> dim = std::nullopt) const;
   Tensor index_put(const std::vector<std::optional<Tensor>>& indices, const Tensor& values, bool accumulate = false) const;
+  Tensor index_put(const List<std::optional<Tensor>>& indices, const Tensor& values, bool accumulate = false) const;
   Tensor index_copy(std::int64_t dim, const Tensor& index, const Tensor& source) const;
   Tensor index_fill(std::int64_t dim, const Tensor& index, const Scalar& value) const;
+  Tensor index_fill(std::int64_t dim, const Tensor& index, const Tensor& value) const;
   Tensor masked_scatter(const Tensor& mask, const Tensor& source) const;
   Tensor scatter_reduce(std::int64_t dim, const Tensor& index, const Tensor& src, std::string_view reduce, bool include_self = true) const;
   Tensor& scatter_reduce_(std::int64_t dim, const Tensor& index, const Tensor& src, std::string_view reduce, bool include_self = true) const;
@@ -292,7 +317,9 @@ class BreadthMethods {
   Tensor bitwise_right_shift(const Tensor& other) const;
   Tensor bitwise_right_shift(const Scalar& other) const;
   Tensor& bitwise_left_shift_(const Tensor& other) const;
+  Tensor& bitwise_left_shift_(const Scalar& other) const;
   Tensor& bitwise_right_shift_(const Tensor& other) const;
+  Tensor& bitwise_right_shift_(const Scalar& other) const;
   Tensor argwhere() const;
   // Products.
   Tensor baddbmm(const Tensor& batch1, const Tensor& batch2, const Scalar& beta = 1, const Scalar& alpha = 1) const;

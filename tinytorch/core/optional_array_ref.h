@@ -23,4 +23,11 @@ class OptionalIntArrayRef : public std::optional<IntArrayRef> {
   OptionalIntArrayRef(const T& list) : optional(IntArrayRef(list)) {}
 };
 
+// Dimensions that may be absent, where the argument's own type says so. Braces and numbers could become either, so functions take them as an IntArrayRef.
+template <class T>
+concept OptionalDims = std::same_as<T, OptionalIntArrayRef> || std::same_as<T, std::nullopt_t>;
+
+// The list, or the empty one, which reductions read as all dimensions.
+inline IntArrayRef dims_or_all(const OptionalIntArrayRef& dim) { return dim.value_or(IntArrayRef()); }
+
 }  // namespace tinytorch

@@ -8,10 +8,11 @@
 #include "tinytorch/core/autograd_methods.h"
 #include "tinytorch/core/history_methods.h"
 #include "tinytorch/core/breadth_methods.h"
+#include "tinytorch/core/overload_methods.h"
 #include "tinytorch/core/linalg_methods.h"
 
 namespace tinytorch {
 
-class TensorExtensions : public DeviceMethods, public MoreMethods, public ActivationMethods, public AutogradMethods, public HistoryMethods, public BreadthMethods, public LinalgMethods {};
+class TensorExtensions : public DeviceMethods, public MoreMethods, public ActivationMethods, public AutogradMethods, public HistoryMethods, public BreadthMethods, public OverloadMethods, public LinalgMethods {};
 
 }  // namespace tinytorch

@@ -7,7 +7,7 @@ namespace tinytorch::testing {
 namespace {
 
 Tensor symmetric(const Tensor& x) { return x + x.mT(); }
-Tensor positive(const Tensor& x) { return matmul(x, x.mT()) + threes(x); }
+Tensor positive_definite(const Tensor& x) { return matmul(x, x.mT()) + threes(x); }
 
 // Vectors whose signs are the algorithm's are compared without them.
 Results sizes_of(const std::tuple<Tensor, Tensor>& results) { return std::vector<Tensor>{std::get<0>(results).abs(), std::get<1>(results).abs()}; }
@@ -34,17 +34,17 @@ std::vector<OperatorCase> linalg_cases() {
       {"linalg_det.singular", CALL(linalg_det(x[0])), {.at_kink = true, .leaves_out = "gradients"}},
       {"linalg_det.not_square", CALL(linalg_det(x[0]))},
       {"slogdet", CALL(linalg_slogdet(x[0] + threes(x[0])))},
-      {"logdet", CALL(logdet(positive(x[0])))},
+      {"logdet", CALL(logdet(positive_definite(x[0])))},
       {"linalg_solve", CALL(linalg_solve(x[0] + threes(x[0]), x[1]))},
       {"linalg_solve.vector", CALL(linalg_solve(x[0] + threes(x[0]), x[1]))},
       {"linalg_solve.right", CALL(linalg_solve(x[0] + threes(x[0]), x[1], false))},
       {"linalg_solve.broadcast", CALL(linalg_solve(x[0] + threes(x[0]), x[1]))},
       {"linalg_solve.sizes_differ", CALL(linalg_solve(x[0], x[1]))},
       {"linalg_solve.singular", CALL(linalg_solve(x[0], x[1]))},
-      {"linalg_cholesky", CALL(linalg_cholesky(positive(x[0])))},
-      {"linalg_cholesky.upper", CALL(linalg_cholesky(positive(x[0]), true))},
+      {"linalg_cholesky", CALL(linalg_cholesky(positive_definite(x[0])))},
+      {"linalg_cholesky.upper", CALL(linalg_cholesky(positive_definite(x[0]), true))},
       {"linalg_cholesky.not_positive", CALL(linalg_cholesky(x[0]))},
-      {"cholesky_solve", CALL(cholesky_solve(x[0], linalg_cholesky(positive(x[1]))))},
+      {"cholesky_solve", CALL(cholesky_solve(x[0], linalg_cholesky(positive_definite(x[1]))))},
       {"linalg_solve_triangular", CALL(linalg_solve_triangular(x[0] + threes(x[0]), x[1], false))},
       {"linalg_solve_triangular.upper_right", CALL(linalg_solve_triangular(x[0] + threes(x[0]), x[1], true, false))},
       {"linalg_solve_triangular.unit", CALL(linalg_solve_triangular(x[0], x[1], true, true, true))},

@@ -313,6 +313,7 @@ set(TINYTORCH_SOURCES_77_row_kernels
   kernels/normalization.simd.AVX512.cpp)
 set(TINYTORCH_SOURCES_89_training_kernels
   kernels/slopes.cpp
+  kernels/functions.cpp
   kernels/pooling.cpp
   kernels/positions.cpp
   kernels/optimizer_steps.cpp
@@ -320,6 +321,9 @@ set(TINYTORCH_SOURCES_89_training_kernels
   kernels/slopes.simd.DEFAULT.cpp
   kernels/slopes.simd.AVX2.cpp
   kernels/slopes.simd.AVX512.cpp
+  kernels/functions.simd.DEFAULT.cpp
+  kernels/functions.simd.AVX2.cpp
+  kernels/functions.simd.AVX512.cpp
   kernels/pooling.simd.DEFAULT.cpp
   kernels/pooling.simd.AVX2.cpp
   kernels/pooling.simd.AVX512.cpp

@@ -778,7 +778,7 @@ template <class T>
 struct ElementwiseTable {
   using Kernel = ElementwiseKernel<T>;
   Kernel exp, log, tanh, sigmoid, erf, relu, leaky_relu, gelu, gelu_tanh, silu;                                // of a; leaky_relu with slope p
-  Kernel neg, abs, sqrt, rsqrt, reciprocal, square, floor, ceil, round, trunc, clamp;                          // of a; clamp between p and q
+  Kernel neg, abs, sqrt, rsqrt, reciprocal, square, cube, floor, ceil, round, trunc, clamp;                          // of a; clamp between p and q
   Kernel add, add_scaled, mul, div, maximum, minimum;                                                          // of a and b; add_scaled is a + p b
   Kernel addcmul, addcdiv, lerp;                                                                               // a + p b c; a + p b / c; from a to b by p
   ElementwiseKernel<T, bool> eq, ne, lt, le, gt, ge;                                                           // of a and b
@@ -1000,6 +1000,7 @@ constexpr ElementwiseTable<T> elementwise_table_of() {
       .rsqrt = of_one<T, [](auto d, auto x) { return hn::Div(hn::Set(d, T{1}), hn::Sqrt(x)); }>,
       .reciprocal = of_one<T, [](auto d, auto x) { return hn::Div(hn::Set(d, T{1}), x); }>,
       .square = of_one<T, [](auto, auto x) { return hn::Mul(x, x); }>,
+      .cube = of_one<T, [](auto, auto x) { return hn::Mul(hn::Mul(x, x), x); }>,
       .floor = of_one<T, [](auto, auto x) { return hn::Floor(x); }>,
       .ceil = of_one<T, [](auto, auto x) { return hn::Ceil(x); }>,
       .round = of_one<T, [](auto, auto x) { return hn::Round(x); }>,
@@ -1598,9 +1599,12 @@ Tensor leaky_relu_tuned(const Tensor& self, const Scalar& negative_slope) {
   return mapped(self, [](const auto& table) { return table.leaky_relu; }, negative_slope);
 }
 
+// Powers that are one or two operations, as in the reference and in PyTorch.
 Tensor pow_tuned(const Tensor& self, const Scalar& exponent) {
-  if (!takes_elementwise(self) || exponent.toDouble() != 2) return op::pow.function(Layer::CPU)(self, exponent);
-  return mapped(self, [](const auto& table) { return table.square; });
+  const double e = exponent.toDouble();
+  const bool has_kernel = e == 2 || e == 3 || e == 0.5 || e == -0.5 || e == -1;
+  if (!takes_elementwise(self) || !has_kernel) return op::pow.function(Layer::CPU)(self, exponent);
+  return mapped(self, [e](const auto& table) { return e == 2 ? table.square : e == 3 ? table.cube : e == 0.5 ? table.sqrt : e == -0.5 ? table.rsqrt : table.reciprocal; });
 }
 
 Tensor clamp_tuned(const Tensor& self, const std::optional<Scalar>& min, const std::optional<Scalar>& max) {

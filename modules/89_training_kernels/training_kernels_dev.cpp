@@ -19,7 +19,7 @@
 //     gelu_backward:  x * x, x * square, * 0.04, + x, * 0.8, tanh, t * t, 1 - , * x, ...          17 operators, each a walk over all numbers
 //     here:           read g and x once, all of it in registers, write once                        1 walk
 //
-// This chapter follows the profile: slopes of activations, windows of pooling, numbers that are picked by position, rows of tables; and at the end of a step the optimizer, all parameters in one walk.
+// This chapter follows the profile: slopes of activations, functions that chapter 76 left to the C library, windows of pooling, numbers that are picked by position, rows of tables; and at the end of a step the optimizer, all parameters in one walk.
 
 // %%
 //| after 16
@@ -38,6 +38,23 @@
 #include "tinytorch/kernels/parallel.h"
 #include "tinytorch/kernels/slope_kernels.h"
 #include "tinytorch/nn/activations.h"
+//| export kernels/function_kernels.h
+#include <cstdint>
+#include "tinytorch/kernels/capability_tables.h"
+//| export kernels/functions.cpp
+#include <algorithm>
+#include <cstdint>
+#include <type_traits>
+#include "tinytorch/core/more_loops.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/kernels/capability.h"
+#include "tinytorch/kernels/copy.h"
+#include "tinytorch/kernels/elementwise.h"
+#include "tinytorch/kernels/function_kernels.h"
+#include "tinytorch/kernels/parallel.h"
+#include "tinytorch/nn/activations.h"
+#include "tinytorch/nn/loss.h"
+#include "tinytorch/nn/more_activations.h"
 //| export kernels/pooling_kernels.h
 #include <cstdint>
 #include "tinytorch/kernels/capability_tables.h"
@@ -96,6 +113,14 @@
 #include <hwy/highway.h>
 #include "tinytorch/kernels/slope_kernels.h"
 #include "tinytorch/kernels/vector_math-inl.h"
+//| export kernels/functions.simd.cpp
+#ifndef TINYTORCH_CAPABILITY
+#define TINYTORCH_CAPABILITY DEFAULT
+#endif
+#include <hwy/highway.h>
+#include <cmath>
+#include "tinytorch/kernels/function_kernels.h"
+#include "tinytorch/kernels/vector_math-inl.h"
 //| export kernels/pooling.simd.cpp
 #ifndef TINYTORCH_CAPABILITY
 #define TINYTORCH_CAPABILITY DEFAULT
@@ -111,8 +136,11 @@
 #include "tinytorch/kernels/optimizer_kernels.h"
 
 // %%
+#include <bit>
+#include <cmath>
 #include <cstdio>
 #include <limits>
+#include <string>
 #include <vector>
 #include "tinytorch/core/autograd.h"
 #include "tinytorch/core/indexing.h"
@@ -124,6 +152,8 @@
 #include "tinytorch/kernels/parallel.h"
 #include "tinytorch/nn/activations.h"
 #include "tinytorch/nn/embedding_ops.h"
+#include "tinytorch/nn/loss.h"
+#include "tinytorch/nn/more_activations.h"
 #include "tinytorch/nn/pool.h"
 #include "tinytorch/optim/adagrad.h"
 #include "tinytorch/optim/adam.h"
@@ -416,6 +446,494 @@ TEST_CASE("slopes: second derivatives of a recorded backward pass") {
     const Tensor differences = (slope(point + direction * step, false).second - slope(point - direction * step, false).second) / (2 * step);
     const auto [leaf, first] = slope(point, true);
     CHECK_CLOSE(autograd::grad({(first * direction).sum()}, {leaf})[0], differences, 1e-6, 1e-7);
+  }
+}
+
+// %% [markdown]
+// ## More functions of vectors
+//
+// Chapter 76 made vectors of `exp` and `log`. With these two in hand, the functions that lose digits when they are written with them follow; what each needs is a form in which nothing cancels.
+//
+//     log1p(x)  = log(u) + c / u            u = 1 + x rounded, and c what that rounding left out
+//     expm1(x)  = 2^n (exp(r) - 1) + (2^n - 1)       x = n log 2 + r; for n = 0 the second term is exactly 0
+//     softplus  = max(x, 0) + log1p(exp(-|x|))       log_sigmoid(x) = -softplus(-x)
+//     mish      = x w / (w + 2),  w = e (e + 2),  e = exp(x)      x tanh(log(1 + e)) without a logarithm
+//
+// Chapter 76 has sine and cosine for random numbers, where an error of 2 units beside 1 does not matter. As operators they shall be within 2 ulp of results near 0 too, and of large numbers. That needs a reduction of their own: `r = x - n pi/2`, with r small and n up to thousands, where x and `n pi/2` agree in most of their digits. `pi/2` therefore comes in four parts. The first three have so few bits that n times each of them is exact, and what their subtractions round away is kept and added with the last part.
+// Beyond that range (12,800 in float, 1.6 million in double) the parts would no longer do; such numbers, which are rare, go one by one to the C library, which knows more digits of pi.
+//
+//     x = 355  ->  n = 226,  226 pi/2 = 354.99996985...  ->  r = 0.0000301...     a single float for pi/2 would leave no right digit of r
+
+// %%
+//| export kernels/function_kernels.h
+namespace kernels {
+
+// out[i] = f(x[i]) for i < count; `out` may be x. elu: p is alpha. softplus: beta p, threshold q. O(count).
+template <class T>
+struct FunctionTable {
+  using Kernel = void (*)(const T* x, std::int64_t count, T p, T q, T* out);
+  Kernel log1p, expm1, sin, cos, elu, softplus, log_sigmoid, mish;
+  // The binary cross-entropy of logits x with targets.
+  void (*bce_with_logits)(const T* x, const T* target, std::int64_t count, T* out);
+};
+
+struct FunctionKernels {
+  FunctionTable<float> in_float;
+  FunctionTable<double> in_double;
+};
+
+TINYTORCH_DECLARE_PER_CAPABILITY(FunctionKernels, function_kernels)
+
+}  // namespace kernels
+
+// %%
+//| export kernels/functions.simd.cpp
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+// log(1 + x) within 2 ulp, as <cmath> where it is not finite.
+template <class D, class V>
+HWY_INLINE V Log1p(D d, V x) {
+  using T = hn::TFromD<D>;
+  const V one = hn::Set(d, T{1}), infinity = hn::Set(d, static_cast<T>(__builtin_inf()));
+  const V sum = hn::Add(one, x);
+  const V left_out = hn::IfThenElse(hn::Gt(x, one), hn::Sub(one, hn::Sub(sum, x)), hn::Sub(x, hn::Sub(sum, one)));
+  const V y = hn::Add(LogOfPositive(d, sum), hn::Div(left_out, sum));
+  const V at_end = hn::IfThenElse(hn::Eq(sum, hn::Zero(d)), hn::Neg(infinity), hn::Set(d, static_cast<T>(__builtin_nan(""))));
+  const V finite = hn::IfThenElse(hn::Lt(sum, infinity), y, x);
+  return hn::CopySign(hn::IfThenElse(hn::Gt(sum, hn::Zero(d)), finite, at_end), x);
+}
+
+// exp(x) - 1 within 2 ulp.
+template <class D, class V>
+HWY_INLINE V Expm1(D d, V x) {
+  using T = hn::TFromD<D>;
+  using Format = FloatFormat<T>;
+  const V one = hn::Set(d, T{1}), border = hn::Set(d, static_cast<T>(Format::kMantissa));  // there exp(x) is above 2^kMantissa, and 1 is lost beside it
+  const V within = hn::Min(hn::Max(x, hn::Neg(border)), border);
+  const V magic = Magic<true>(d);
+  const V shifted = hn::MulAdd(within, hn::Set(d, Format::kInverseLog2), magic);
+  const V n = hn::Sub(shifted, magic);
+  const V r = hn::NegMulAdd(n, hn::Set(d, Format::kLog2Low), hn::NegMulAdd(n, hn::Set(d, Format::kLog2High), within));
+  const V beside_one = hn::MulAdd(hn::Mul(r, r), Polynomial(d, r, ExpConstants<T>::kSeries), r);  // exp(r) - 1
+  const V power = TimesPower<true>(d, one, shifted);
+  const V near = hn::MulAdd(power, beside_one, hn::Sub(power, one));
+  return hn::CopySign(hn::IfThenElse(hn::Le(hn::Abs(x), border), near, hn::Sub(Exp(d, x), one)), x);
+}
+
+// log(1 + exp(x)) where nothing overflows: the sum of two terms that are not negative.
+template <class D, class V>
+HWY_INLINE V LogOnePlusExp(D d, V x) {
+  // NaN is in both terms; Max may drop it.
+  return hn::Add(hn::IfThenElse(hn::Lt(x, hn::Zero(d)), hn::Zero(d), x), Log1p(d, Exp(d, hn::Neg(hn::Abs(x)))));
+}
+
+template <class T>
+struct TurnConstants;
+
+template <>
+struct TurnConstants<float> {
+  static constexpr float kFar = 12800;  // n fits into 13 bits before
+  static constexpr float kTwoOverPi = 0x1.45f306p-1f;
+  static constexpr float kHalfPi[] = {0x1.92p0f, 0x1.fb4p-12f, 0x1.444p-24f, 2.563344152e-12f};  // 11 bits each, and the rest
+  // (sin(r) - r) / r^3 and (cos(r) - 1 + r^2 / 2) / r^4 in r^2 for |r| <= pi / 4, relative errors 2^-35 and 2^-39
+  static constexpr float kSine[] = {-0.1666666666f, 0.008333331691f, -0.0001983998958f, 2.723757724e-6f};
+  static constexpr float kCosine[] = {0.04166666666f, -0.001388888752f, 2.480051929e-5f, -2.72906524e-7f};
+};
+
+template <>
+struct TurnConstants<double> {
+  static constexpr double kFar = 1.6e6;  // 20 bits
+  static constexpr double kTwoOverPi = 0x1.45f306dc9c883p-1;
+  static constexpr double kHalfPi[] = {0x1.921fb544p0, 0x1.0b4611a6p-34, 0x1.3198a2ep-69, 8.478427660368899643958701e-32};  // 33 bits each, and the rest
+  // relative errors 2^-66 and 2^-71
+  static constexpr double kSine[] = {-0.166666666666666667, 0.008333333333333331, -0.000198412698412640204, 2.75573192185428349e-6, -2.50521059613770006e-8, 1.60584895095587418e-10, -7.58426399603416657e-13};
+  static constexpr double kCosine[] = {0.0416666666666666667, -0.00138888888888888876, 0.0000248015873015840657, -2.75573192209600783e-7, 2.08767556403691327e-9, -1.14704374752664988e-11, 4.74451910964800461e-14};
+};
+
+// sin(x), or cos(x) as the sine a quarter of a circle on, within 2 ulp. REQUIRES: |x| <= kFar.
+template <bool Cosine, class D, class V>
+HWY_INLINE V SineNear(D d, V x) {
+  using T = hn::TFromD<D>;
+  using Constants = TurnConstants<T>;
+  const hn::RebindToUnsigned<D> du;
+  using Bits = hn::TFromD<decltype(du)>;
+  const V magic = hn::Set(d, FloatFormat<T>::kRound);
+  const V shifted = hn::MulAdd(x, hn::Set(d, Constants::kTwoOverPi), magic);
+  const V n = hn::Sub(shifted, magic);
+  // x - n pi/2 as a sum, r + low.
+  const V first = hn::NegMulAdd(n, hn::Set(d, Constants::kHalfPi[0]), x);
+  const V middle = hn::Mul(n, hn::Set(d, Constants::kHalfPi[1])), small_part = hn::Mul(n, hn::Set(d, Constants::kHalfPi[2]));
+  const V second = hn::Sub(first, middle), third = hn::Sub(second, small_part);
+  const V left_out = hn::Add(hn::Sub(hn::Sub(first, second), middle), hn::Sub(hn::Sub(second, third), small_part));
+  const V rest = hn::NegMulAdd(n, hn::Set(d, Constants::kHalfPi[3]), left_out);
+  const V r = hn::Add(third, rest);
+  const V low = hn::Add(hn::Sub(third, r), rest);
+  const V square = hn::Mul(r, r);
+  // sin(r + low) = sin(r) + low, cos(r + low) = cos(r) - r low; 1 - r^2 / 2 rounds, and what that leaves out is added to the small terms.
+  const V sine = hn::Add(r, hn::MulAdd(hn::Mul(r, square), Polynomial(d, square, Constants::kSine), low));
+  const V one = hn::Set(d, T{1}), half = hn::Mul(square, hn::Set(d, T{0.5}));
+  const V most = hn::Sub(one, half);
+  const V small = hn::MulAdd(hn::Mul(square, square), Polynomial(d, square, Constants::kCosine), hn::NegMulAdd(r, low, hn::Sub(hn::Sub(one, most), half)));
+  const V cosine = hn::Add(most, small);
+  // The quarter that x lies in: odd ones change sine and cosine, the third and fourth the sign.
+  const auto quarter = hn::Add(hn::BitCast(du, shifted), hn::Set(du, Bits{Cosine}));
+  const auto odd = hn::MaskFromVec(hn::BitCast(d, hn::VecFromMask(du, hn::Ne(hn::And(quarter, hn::Set(du, Bits{1})), hn::Zero(du)))));
+  const auto sign = hn::ShiftLeft<sizeof(T) * 8 - 2>(hn::And(quarter, hn::Set(du, Bits{2})));
+  const V result = hn::Xor(hn::IfThenElse(odd, cosine, sine), hn::BitCast(d, sign));
+  if constexpr (Cosine) return result;
+  else return hn::IfThenElse(hn::Eq(x, hn::Zero(d)), x, result);  // -0 stays
+}
+
+template <bool Cosine, class D, class V>
+HWY_INLINE V Sine(D d, V x) {
+  using T = hn::TFromD<D>;
+  const V far = hn::Set(d, TurnConstants<T>::kFar);
+  const auto near = hn::Le(hn::Abs(x), far);
+  if (HWY_LIKELY(hn::AllTrue(d, near))) return SineNear<Cosine>(d, x);
+  // Infinities and NaN are here as well.
+  T numbers[static_cast<std::size_t>(LanesOf(D()))];
+  hn::StoreU(x, d, numbers);
+  for (T& number : numbers) number = Cosine ? std::cos(number) : std::sin(number);
+  return hn::IfThenElse(near, SineNear<Cosine>(d, hn::IfThenElseZero(near, x)), hn::LoadU(d, numbers));
+}
+
+// Two vectors at a time, as in slopes.
+template <class T, auto F>
+void walk_function(const T* x, std::int64_t count, T p, T q, T* out) {
+  const hn::ScalableTag<T> d;
+  constexpr std::int64_t lanes = LanesOf(hn::ScalableTag<T>());
+  const auto vp = hn::Set(d, p), vq = hn::Set(d, q);
+  std::int64_t i = 0;
+  for (; i + 2 * lanes <= count; i += 2 * lanes) {
+    const auto first = F(d, hn::LoadU(d, x + i), vp, vq);
+    const auto second = F(d, hn::LoadU(d, x + i + lanes), vp, vq);
+    hn::StoreU(first, d, out + i);
+    hn::StoreU(second, d, out + i + lanes);
+  }
+  for (; i + lanes <= count; i += lanes) hn::StoreU(F(d, hn::LoadU(d, x + i), vp, vq), d, out + i);
+  if (i < count) StorePart(F(d, LoadPart(d, x + i, count - i), vp, vq), d, out + i, count - i);
+}
+
+constexpr auto elu_of = [](auto d, auto x, auto alpha, auto) { return hn::IfThenElse(hn::Gt(x, hn::Zero(d)), x, hn::Mul(alpha, Expm1(d, x))); };
+
+constexpr auto softplus_of = [](auto d, auto x, auto beta, auto threshold) {
+  const auto scaled = hn::Mul(x, beta);
+  return hn::IfThenElse(hn::Gt(scaled, threshold), x, hn::Div(LogOnePlusExp(d, scaled), beta));
+};
+
+// tanh(log(1 + e)) = ((1 + e)^2 - 1) / ((1 + e)^2 + 1); from 40 on it is 1. Below -87 (-708 in double) e is a denormal number, and the result has no more digits than e.
+constexpr auto mish_of = [](auto d, auto x, auto, auto) {
+  using T = hn::TFromD<decltype(d)>;
+  const auto two = hn::Set(d, T{2}), one_from_here = hn::Set(d, T{40});
+  const auto e = Exp(d, hn::IfThenElse(hn::Gt(x, one_from_here), one_from_here, x));
+  const auto w = hn::Mul(e, hn::Add(e, two));
+  return hn::Mul(x, hn::Div(w, hn::Add(w, two)));
+};
+
+template <class T>
+void bce_of_logits(const T* x, const T* target, std::int64_t count, T* out) {
+  const hn::ScalableTag<T> d;
+  constexpr std::int64_t lanes = LanesOf(hn::ScalableTag<T>());
+  // (1 - target) x + log(1 + exp(-x)), as module 04
+  const auto loss = [d](auto logit, auto t) { return hn::MulAdd(hn::Sub(hn::Set(d, T{1}), t), logit, LogOnePlusExp(d, hn::Neg(logit))); };
+  std::int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) hn::StoreU(loss(hn::LoadU(d, x + i), hn::LoadU(d, target + i)), d, out + i);
+  if (i < count) StorePart(loss(LoadPart(d, x + i, count - i), LoadPart(d, target + i, count - i)), d, out + i, count - i);
+}
+
+template <class T>
+constexpr FunctionTable<T> function_table_of() {
+  return {
+      .log1p = walk_function<T, [](auto d, auto x, auto, auto) { return Log1p(d, x); }>,
+      .expm1 = walk_function<T, [](auto d, auto x, auto, auto) { return Expm1(d, x); }>,
+      .sin = walk_function<T, [](auto d, auto x, auto, auto) { return Sine<false>(d, x); }>,
+      .cos = walk_function<T, [](auto d, auto x, auto, auto) { return Sine<true>(d, x); }>,
+      .elu = walk_function<T, elu_of>,
+      .softplus = walk_function<T, softplus_of>,
+      .log_sigmoid = walk_function<T, [](auto d, auto x, auto, auto) { return hn::Neg(LogOnePlusExp(d, hn::Neg(x))); }>,
+      .mish = walk_function<T, mish_of>,
+      .bce_with_logits = bce_of_logits<T>,
+  };
+}
+}  // namespace
+
+constinit const FunctionKernels function_kernels = {function_table_of<float>(), function_table_of<double>()};
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %% [markdown]
+// Beside them stand a few operators that need no mathematics, only a loop the compiler can make vectors of: logic of bools, whose reference asks for every element what its dtype is, and triangles of matrices, whose rows are a copied part and zeros.
+
+// %%
+//| export kernels/functions.cpp
+namespace {
+template <class T>
+const kernels::FunctionTable<T>& function_table() {
+  using namespace kernels;
+  static constexpr const FunctionKernels* tables[] = TINYTORCH_PER_CAPABILITY(function_kernels);
+  const FunctionKernels& chosen = for_capability(tables);
+  if constexpr (std::is_same_v<T, float>) return chosen.in_float;
+  else return chosen.in_double;
+}
+
+bool has_function_kernel(const Tensor& x) { return x.numel() >= kernels::kFewElements && (x.scalar_type() == kFloat || x.scalar_type() == kDouble); }
+
+template <class F>
+void in_its_type(const Tensor& x, F f) {
+  if (x.scalar_type() == kFloat) f.template operator()<float>();
+  else f.template operator()<double>();
+}
+
+// f(self) as a new tensor in self's order of memory. REQUIRES: has_function_kernel.
+template <class Pick>
+Tensor function_of(const Tensor& self, Pick pick, const Scalar& p = 0, const Scalar& q = 0) {
+  const Tensor result = empty_beside(self, self.sizes(), self.scalar_type());
+  const bool dense = self.is_contiguous() || (self.strides() == result.strides() && is_dense(self));
+  if (!dense) kernels::copy_elements(result, self);
+  in_its_type(self, [&]<class T>() {
+    const auto kernel = pick(function_table<T>());
+    T* const out = result.data<T>();
+    parallel_for(0, self.numel(), kernels::kElementwiseGrain, [&, in = dense ? self.data<T>() : out](std::int64_t first, std::int64_t stop) {
+      kernel(in + first, stop - first, p.to<T>(), q.to<T>(), out + first);
+    });
+  });
+  return result;
+}
+
+template <auto& Op, auto Pick>
+Tensor function_tuned(const Tensor& self) {
+  return has_function_kernel(self) ? function_of(self, Pick) : Op.function(Layer::CPU)(self);
+}
+
+Tensor elu_tuned(const Tensor& self, const Scalar& alpha) {
+  return has_function_kernel(self) ? function_of(self, [](const auto& table) { return table.elu; }, alpha) : op::elu.function(Layer::CPU)(self, alpha);
+}
+
+Tensor softplus_tuned(const Tensor& self, const Scalar& beta, const Scalar& threshold) {
+  return has_function_kernel(self) ? function_of(self, [](const auto& table) { return table.softplus; }, beta, threshold) : op::softplus.function(Layer::CPU)(self, beta, threshold);
+}
+
+bool is_weight(const std::optional<Tensor>& weight) { return weight && weight->defined(); }
+
+Tensor bce_with_logits_tuned(const Tensor& self, const Tensor& target, const std::optional<Tensor>& weight, const std::optional<Tensor>& pos_weight, std::int64_t reduction) {
+  const bool ours = has_function_kernel(self) && target.scalar_type() == self.scalar_type() && target.sizes() == self.sizes() && !is_weight(weight) && !is_weight(pos_weight);
+  if (!ours) return op::binary_cross_entropy_with_logits.function(Layer::CPU)(self, target, weight, pos_weight, reduction);
+  const Tensor x = self.contiguous(), t = target.contiguous(), loss = empty(x.sizes(), x.scalar_type());
+  in_its_type(x, [&]<class T>() {
+    const auto kernel = function_table<T>().bce_with_logits;
+    parallel_for(0, x.numel(), kernels::kElementwiseGrain, [&, from = x.data<T>(), at = t.data<T>(), to = loss.data<T>()](std::int64_t first, std::int64_t stop) {
+      kernel(from + first, at + first, stop - first, to + first);
+    });
+  });
+  if (reduction == Reduction::None) return loss;
+  return reduction == Reduction::Mean ? mean(loss) : sum(loss);
+}
+}  // namespace
+
+// %%
+//| export kernels/functions.cpp
+namespace {
+bool are_bools(const Tensor& self) { return self.scalar_type() == kBool && self.is_contiguous() && self.numel() >= kernels::kFewElements; }
+
+// As bytes: what is not 0 is true, whatever wrote it there.
+template <auto& Op, auto F>
+Tensor bools_tuned(const Tensor& self, const Tensor& other) {
+  if (!are_bools(self) || !are_bools(other) || self.sizes() != other.sizes()) return Op.function(Layer::CPU)(self, other);
+  const Tensor result = empty(self.sizes(), kBool);
+  const auto *const a = reinterpret_cast<const std::uint8_t*>(self.data<bool>()), *const b = reinterpret_cast<const std::uint8_t*>(other.data<bool>());
+  bool* const out = result.data<bool>();
+  parallel_for(0, self.numel(), kernels::kElementwiseGrain, [=](std::int64_t first, std::int64_t stop) {
+    for (std::int64_t i = first; i < stop; ++i) out[i] = F(a[i] != 0, b[i] != 0);
+  });
+  return result;
+}
+
+template <auto& Op>
+Tensor not_tuned(const Tensor& self) {
+  if (!are_bools(self)) return Op.function(Layer::CPU)(self);
+  const Tensor result = empty(self.sizes(), kBool);
+  const auto* const a = reinterpret_cast<const std::uint8_t*>(self.data<bool>());
+  bool* const out = result.data<bool>();
+  parallel_for(0, self.numel(), kernels::kElementwiseGrain, [=](std::int64_t first, std::int64_t stop) {
+    for (std::int64_t i = first; i < stop; ++i) out[i] = a[i] == 0;
+  });
+  return result;
+}
+
+// Of each row the columns up to the diagonal, or from it on; zeros beside them.
+template <auto& Op, bool Upper>
+Tensor triangle_tuned(const Tensor& self, std::int64_t diagonal) {
+  if (!self.is_contiguous() || self.numel() < kernels::kFewElements) return Op.function(Layer::CPU)(self, diagonal);
+  const std::int64_t height = self.size(-2), width = self.size(-1), bytes = self.element_size();
+  const Tensor result = empty(self.sizes(), self.scalar_type());
+  const auto* const from = static_cast<const char*>(self.data_ptr());
+  auto* const to = static_cast<char*>(result.data_ptr());
+  parallel_for(0, self.numel() / width, std::max<std::int64_t>(1, kernels::kElementwiseGrain / width), [=](std::int64_t first, std::int64_t stop) {
+    for (std::int64_t row = first; row < stop; ++row) {
+      // Columns before `cut` are below or on the diagonal, or below it for the upper triangle.
+      const std::int64_t cut = std::clamp<std::int64_t>(row % height + diagonal + (Upper ? 0 : 1), 0, width);
+      const std::int64_t begin = row * width * bytes, middle = begin + cut * bytes, end = begin + width * bytes;
+      std::copy(from + (Upper ? middle : begin), from + (Upper ? end : middle), to + (Upper ? middle : begin));
+      std::fill(to + (Upper ? begin : middle), to + (Upper ? middle : end), '\0');
+    }
+  });
+  return result;
+}
+}  // namespace
+
+// %%
+//| export kernels/functions.cpp
+//| registers
+void register_tuned_functions() {
+  constexpr Layer tuned = Layer::TunedCPU;
+  op::log1p.set(tuned, function_tuned<op::log1p, [](const auto& table) { return table.log1p; }>);
+  op::expm1.set(tuned, function_tuned<op::expm1, [](const auto& table) { return table.expm1; }>);
+  op::sin.set(tuned, function_tuned<op::sin, [](const auto& table) { return table.sin; }>);
+  op::cos.set(tuned, function_tuned<op::cos, [](const auto& table) { return table.cos; }>);
+  op::mish.set(tuned, function_tuned<op::mish, [](const auto& table) { return table.mish; }>);
+  op::log_sigmoid.set(tuned, function_tuned<op::log_sigmoid, [](const auto& table) { return table.log_sigmoid; }>);
+  op::elu.set(tuned, elu_tuned);
+  op::softplus.set(tuned, softplus_tuned);
+  op::binary_cross_entropy_with_logits.set(tuned, bce_with_logits_tuned);
+  op::logical_and.set(tuned, bools_tuned<op::logical_and, [](bool a, bool b) { return a & b; }>);
+  op::logical_or.set(tuned, bools_tuned<op::logical_or, [](bool a, bool b) { return a | b; }>);
+  op::logical_xor.set(tuned, bools_tuned<op::logical_xor, [](bool a, bool b) { return a != b; }>);
+  op::bitwise_and.set(tuned, bools_tuned<op::bitwise_and, [](bool a, bool b) { return a & b; }>);
+  op::bitwise_or.set(tuned, bools_tuned<op::bitwise_or, [](bool a, bool b) { return a | b; }>);
+  op::bitwise_xor.set(tuned, bools_tuned<op::bitwise_xor, [](bool a, bool b) { return a != b; }>);
+  op::logical_not.set(tuned, not_tuned<op::logical_not>);
+  op::bitwise_not.set(tuned, not_tuned<op::bitwise_not>);
+  op::tril.set(tuned, triangle_tuned<op::tril, false>);
+  op::triu.set(tuned, triangle_tuned<op::triu, true>);
+}
+
+// %%
+//| lesson
+// The largest distance from f at higher precision, in ulp, over bit patterns of all exponents and over the range where the functions bend.
+template <class T, class F>
+double worst_of(const Tensor& got, const Tensor& x, F exact) {
+  double worst = 0;
+  for (std::int64_t i = 0; i < x.numel(); ++i) {
+    const long double right = exact(static_cast<long double>(x.data<T>()[i]));
+    const T number = got.data<T>()[i], rounded = static_cast<T>(right);
+    if (number == rounded || (std::isnan(number) && std::isnan(rounded))) continue;
+    const int exponent = rounded == 0 ? std::numeric_limits<T>::min_exponent : std::max(std::ilogb(rounded), std::numeric_limits<T>::min_exponent - 1);
+    const long double unit = std::ldexp(1.0L, exponent - std::numeric_limits<T>::digits + 1);
+    const double off = static_cast<double>(std::fabs(static_cast<long double>(number) - right) / unit);
+    worst = std::max(worst, std::isfinite(number) && std::isfinite(rounded) ? off : std::numeric_limits<double>::infinity());
+  }
+  return worst;
+}
+
+template <class T>
+Tensor arguments() {
+  constexpr std::int64_t each = 30'000;
+  const Tensor x = empty({4 * each}, std::is_same_v<T, float> ? kFloat : kDouble);
+  for (std::int64_t i = 0; i < each; ++i) {
+    const double fraction = static_cast<double>(i) / each;
+    T* const at = x.data<T>() + 4 * i;
+    if constexpr (sizeof(T) == 4) at[0] = std::bit_cast<float>(static_cast<std::uint32_t>(i) * 143'165u);
+    else at[0] = std::bit_cast<double>(static_cast<std::uint64_t>(i) * 0x0002'2f3d'a115'9b27u);
+    at[1] = static_cast<T>((2 * fraction - 1) * 100);
+    at[2] = static_cast<T>((2 * fraction - 1) * 3);
+    at[3] = static_cast<T>(std::round(fraction * 8000) * 1.5707963267948966);  // as near as can be to where sine or cosine is 0
+  }
+  return x;
+}
+
+// %%
+TEST_CASE("functions: log1p, expm1, sin, cos, softplus, log_sigmoid and elu within 2 ulp, mish within 4") {
+  struct Function {
+    std::string name;
+    Tensor (*tuned)(const Tensor&);
+    long double (*exact)(long double);
+    double bound = 2;
+  };
+  const Function functions[] = {
+      {"log1p", [](const Tensor& x) { return log1p(x); }, [](long double x) { return std::log1p(x); }},
+      {"expm1", [](const Tensor& x) { return expm1(x); }, [](long double x) { return std::expm1(x); }},
+      {"sin", [](const Tensor& x) { return sin(x); }, [](long double x) { return std::sin(x); }},
+      {"cos", [](const Tensor& x) { return cos(x); }, [](long double x) { return std::cos(x); }},
+      {"softplus", [](const Tensor& x) { return softplus(x); }, [](long double x) { return x > 20 ? x : std::log1p(std::exp(x)); }},
+      {"log_sigmoid", [](const Tensor& x) { return log_sigmoid(x); }, [](long double x) { return x < 0 ? x - std::log1p(std::exp(x)) : -std::log1p(std::exp(-x)); }},
+      {"elu", [](const Tensor& x) { return elu(x); }, [](long double x) { return x > 0 ? x : std::expm1(x); }},
+      {"mish", [](const Tensor& x) { return mish(clamp_min(x, -80)); }, [](long double x) { return x > 60 ? x : std::max(x, -80.0L) * std::tanh(std::log1p(std::exp(std::max(x, -80.0L)))); }, 4},
+  };
+  for (int c = 0; c <= static_cast<int>(kernels::hardware_capability()); ++c) {
+    const kernels::CapabilityGuard guard(static_cast<kernels::CPUCapability>(c));
+    CAPTURE(get_cpu_capability());
+    for (const Function& function : functions) {
+      const double in_float = worst_of<float>(function.tuned(arguments<float>()), arguments<float>(), function.exact);
+      CHECK_MESSAGE(in_float <= function.bound, function.name, " of floats is off by ", in_float, " ulp");
+      if (std::numeric_limits<long double>::digits <= std::numeric_limits<double>::digits) continue;  // nothing more precise to compare with
+      const double in_double = worst_of<double>(function.tuned(arguments<double>()), arguments<double>(), function.exact);
+      CHECK_MESSAGE(in_double <= function.bound, function.name, " of doubles is off by ", in_double, " ulp");
+    }
+  }
+}
+
+TEST_CASE("functions: zeros keep their sign, infinities and NaN are the C library's, far numbers too") {
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  const std::vector<double> special{0.0, -0.0, infinity, -infinity, std::nan(""), -1.0, -2.0, 1e30, -1e30, 1e-320, 12800.5, 1.7e6, 3e18, 88.8, -800.0};
+  for (const ScalarType type : {kFloat, kDouble}) {
+    const Tensor x = zeros({256}, type);
+    for (std::size_t i = 0; i < special.size(); ++i) x[static_cast<std::int64_t>(i)].fill_(special[i]);
+    const auto check = [&](const std::string& name, const Tensor& got, double (*expected)(double)) {
+      CAPTURE(name);
+      for (std::size_t i = 0; i < special.size(); ++i) {
+        const double number = x[static_cast<std::int64_t>(i)].item<double>(), result = got[static_cast<std::int64_t>(i)].item<double>();
+        CAPTURE(number);
+        const double right = type == kFloat ? static_cast<double>(static_cast<float>(expected(number))) : expected(number);
+        CHECK_EQ(std::isnan(result), std::isnan(right));
+        if (std::isnan(right)) continue;
+        CHECK_EQ(std::signbit(result), std::signbit(right));
+        if (std::isinf(right) || right == 0) CHECK_EQ(result, right);
+        else CHECK_CLOSE(result, right, 1e-6, 0.0);
+      }
+    };
+    check("log1p", log1p(x), [](double v) { return std::log1p(v); });
+    check("expm1", expm1(x), [](double v) { return std::expm1(v); });
+    check("sin", sin(x), [](double v) { return std::sin(v); });
+    check("cos", cos(x), [](double v) { return std::cos(v); });
+  }
+}
+
+TEST_CASE("functions: as the reference, with parameters, strides and any number of threads") {
+  manual_seed(891);
+  for (const ScalarType type : {kFloat, kDouble}) {
+    const Tensor x = (randn({70, 130}, kDouble) * 4).to(type), t = rand({70, 130}, type);
+    const auto by_reference = [&](const Tensor& view) {
+      return std::vector<Tensor>{op::elu.function(Layer::CPU)(view, 0.7), op::softplus.function(Layer::CPU)(view, 2.5, 3), op::sin.function(Layer::CPU)(view)};
+    };
+    for (const Tensor& view : {x, x.t(), x.slice(1, 0, 130, 2)}) {
+      const std::vector<Tensor> expected = by_reference(view);
+      for (const int threads : {1, 2, 5}) {
+        const int before = get_num_threads();
+        set_num_threads(threads);
+        CHECK_CLOSE(elu(view, 0.7), expected[0]);
+        CHECK_CLOSE(softplus(view, 2.5, 3), expected[1]);
+        CHECK_CLOSE(sin(view), expected[2]);
+        set_num_threads(before);
+      }
+    }
+    for (const std::int64_t reduction : {Reduction::None, Reduction::Mean, Reduction::Sum})
+      CHECK_CLOSE(binary_cross_entropy_with_logits(x, t, {}, {}, reduction), op::binary_cross_entropy_with_logits.function(Layer::CPU)(x, t, {}, {}, reduction));
+  }
+}
+
+TEST_CASE("functions: logic of bools and triangles are exactly the reference's") {
+  manual_seed(892);
+  const Tensor a = rand({33, 41}) > 0.5, b = rand({33, 41}) > 0.5;
+  CHECK_EQ(logical_and(a, b), op::logical_and.function(Layer::CPU)(a, b));
+  CHECK_EQ(a | b, op::bitwise_or.function(Layer::CPU)(a, b));
+  CHECK_EQ(a ^ b, op::bitwise_xor.function(Layer::CPU)(a, b));
+  CHECK_EQ(~a, op::bitwise_not.function(Layer::CPU)(a));
+  CHECK_EQ(logical_not(b), op::logical_not.function(Layer::CPU)(b));
+  for (const ScalarType type : {kFloat, kDouble, kLong, kInt, kByte}) {
+    const Tensor x = randint(0, 9, {3, 17, 23}).to(type);
+    for (const std::int64_t diagonal : {0, 1, -1, 5, -20, 40, -40}) {
+      CHECK_EQ(tril(x, diagonal), op::tril.function(Layer::CPU)(x, diagonal));
+      CHECK_EQ(triu(x, diagonal), op::triu.function(Layer::CPU)(x, diagonal));
+    }
   }
 }
 

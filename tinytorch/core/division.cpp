@@ -20,7 +20,13 @@ T integer_power(T base, std::int64_t exponent) {
 Tensor pow_cpu(const Tensor& self, const Scalar& exponent) {
   const double e = exponent.toDouble();
   if (self.is_floating_point() || exponent.isFloatingPoint()) {
+    // PyTorch takes these as products, roots and quotients too: the root of minus infinity is NaN, which std::pow(-inf, 0.5) is not.
     if (e == 2) return map_floating("pow", self, [](auto x) { return x * x; });
+    if (e == 3) return map_floating("pow", self, [](auto x) { return x * x * x; });
+    if (e == 0.5) return map_floating("pow", self, [](auto x) { return std::sqrt(x); });
+    if (e == -0.5) return map_floating("pow", self, [](auto x) { return 1 / std::sqrt(x); });
+    if (e == -1) return map_floating("pow", self, [](auto x) { return 1 / x; });
+    if (e == -2) return map_floating("pow", self, [](auto x) { return 1 / (x * x); });
     return map_floating("pow", self, [e](auto x) { return std::pow(x, static_cast<decltype(x)>(e)); });
   }
   TORCH_CHECK(e >= 0, "Integers to negative integer powers are not allowed.");

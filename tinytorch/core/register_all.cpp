@@ -42,6 +42,7 @@ void register_tuned_reductions();  // 77_row_kernels
 void register_tuned_softmax();  // 77_row_kernels
 void register_tuned_normalization();  // 77_row_kernels
 void register_tuned_slopes();  // 89_training_kernels
+void register_tuned_functions();  // 89_training_kernels
 void register_tuned_pooling();  // 89_training_kernels
 void register_tuned_positions();  // 89_training_kernels
 void register_fused_optimizers();  // 89_training_kernels
@@ -88,6 +89,7 @@ void register_all() {
   register_tuned_softmax();
   register_tuned_normalization();
   register_tuned_slopes();
+  register_tuned_functions();
   register_tuned_pooling();
   register_tuned_positions();
   register_fused_optimizers();

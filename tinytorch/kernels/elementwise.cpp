@@ -104,9 +104,12 @@ Tensor leaky_relu_tuned(const Tensor& self, const Scalar& negative_slope) {
   return mapped(self, [](const auto& table) { return table.leaky_relu; }, negative_slope);
 }
 
+// Powers that are one or two operations, as in the reference and in PyTorch.
 Tensor pow_tuned(const Tensor& self, const Scalar& exponent) {
-  if (!takes_elementwise(self) || exponent.toDouble() != 2) return op::pow.function(Layer::CPU)(self, exponent);
-  return mapped(self, [](const auto& table) { return table.square; });
+  const double e = exponent.toDouble();
+  const bool has_kernel = e == 2 || e == 3 || e == 0.5 || e == -0.5 || e == -1;
+  if (!takes_elementwise(self) || !has_kernel) return op::pow.function(Layer::CPU)(self, exponent);
+  return mapped(self, [e](const auto& table) { return e == 2 ? table.square : e == 3 ? table.cube : e == 0.5 ? table.sqrt : e == -0.5 ? table.rsqrt : table.reciprocal; });
 }
 
 Tensor clamp_tuned(const Tensor& self, const std::optional<Scalar>& min, const std::optional<Scalar>& max) {

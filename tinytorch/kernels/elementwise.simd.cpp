@@ -171,6 +171,7 @@ constexpr ElementwiseTable<T> elementwise_table_of() {
       .rsqrt = of_one<T, [](auto d, auto x) { return hn::Div(hn::Set(d, T{1}), hn::Sqrt(x)); }>,
       .reciprocal = of_one<T, [](auto d, auto x) { return hn::Div(hn::Set(d, T{1}), x); }>,
       .square = of_one<T, [](auto, auto x) { return hn::Mul(x, x); }>,
+      .cube = of_one<T, [](auto, auto x) { return hn::Mul(hn::Mul(x, x), x); }>,
       .floor = of_one<T, [](auto, auto x) { return hn::Floor(x); }>,
       .ceil = of_one<T, [](auto, auto x) { return hn::Ceil(x); }>,
       .round = of_one<T, [](auto, auto x) { return hn::Round(x); }>,

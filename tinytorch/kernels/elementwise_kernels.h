@@ -28,7 +28,7 @@ template <class T>
 struct ElementwiseTable {
   using Kernel = ElementwiseKernel<T>;
   Kernel exp, log, tanh, sigmoid, erf, relu, leaky_relu, gelu, gelu_tanh, silu;                                // of a; leaky_relu with slope p
-  Kernel neg, abs, sqrt, rsqrt, reciprocal, square, floor, ceil, round, trunc, clamp;                          // of a; clamp between p and q
+  Kernel neg, abs, sqrt, rsqrt, reciprocal, square, cube, floor, ceil, round, trunc, clamp;                          // of a; clamp between p and q
   Kernel add, add_scaled, mul, div, maximum, minimum;                                                          // of a and b; add_scaled is a + p b
   Kernel addcmul, addcdiv, lerp;                                                                               // a + p b c; a + p b / c; from a to b by p
   ElementwiseKernel<T, bool> eq, ne, lt, le, gt, ge;                                                           // of a and b

@@ -357,8 +357,9 @@ Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, const 
   const Tensor result = empty({count}, options.has_dtype() ? options.dtype() : integral ? kLong : get_default_dtype());
   dispatch_all_types(result.scalar_type(), [&]<class T>() {
     using Wide = std::conditional_t<std::is_floating_point_v<T>, double, std::int64_t>;
-    T* out = result.data<T>();
-    for (std::int64_t i = 0; i < count; ++i) out[i] = static_cast<T>(start.to<Wide>() + static_cast<Wide>(i) * step.to<Wide>());
+    const Wide begin = start.to<Wide>(), by = step.to<Wide>();
+    T* const out = result.data<T>();
+    for (std::int64_t i = 0; i < count; ++i) out[i] = static_cast<T>(begin + static_cast<Wide>(i) * by);
   });
   return created(result, options);
 }

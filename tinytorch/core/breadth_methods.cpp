@@ -8,6 +8,7 @@
 #include "tinytorch/core/breadth.h"
 #include "tinytorch/core/engine.h"
 #include "tinytorch/core/inplace_or_view.h"
+#include "tinytorch/core/loops.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/unique.h"
 #include "tinytorch/nn/activations.h"

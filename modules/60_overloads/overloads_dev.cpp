@@ -167,17 +167,19 @@ TEST_CASE("overloads: a number decides no dtype within its kind") {
 // %%
 //| export core/overloads.h
 // ---- In `dtype` where one is named: the operand is converted first.
+namespace detail {
 inline Tensor in_dtype(const Tensor& self, std::optional<ScalarType> dtype) { return dtype ? to_dtype(self, *dtype) : self; }
+}  // namespace detail
 inline Tensor sum(const Tensor& self, std::optional<ScalarType> dtype) { return self.sum(dtype); }
 inline Tensor sum(const Tensor& self, IntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) { return self.sum(dim, keepdim, dtype); }
-inline Tensor mean(const Tensor& self, std::optional<ScalarType> dtype) { return mean(in_dtype(self, dtype)); }
-inline Tensor mean(const Tensor& self, IntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) { return mean(in_dtype(self, dtype), dim, keepdim); }
+inline Tensor mean(const Tensor& self, std::optional<ScalarType> dtype) { return mean(detail::in_dtype(self, dtype)); }
+inline Tensor mean(const Tensor& self, IntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) { return mean(detail::in_dtype(self, dtype), dim, keepdim); }
 Tensor prod(const Tensor& self, std::optional<ScalarType> dtype);
 Tensor prod(const Tensor& self, std::int64_t dim, bool keepdim, std::optional<ScalarType> dtype);
 Tensor cumsum(const Tensor& self, std::int64_t dim, std::optional<ScalarType> dtype);
 Tensor cumprod(const Tensor& self, std::int64_t dim, std::optional<ScalarType> dtype);
 Tensor nansum(const Tensor& self, IntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype);
-inline Tensor nanmean(const Tensor& self, IntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) { return nanmean(in_dtype(self, dtype), dim, keepdim); }
+inline Tensor nanmean(const Tensor& self, IntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) { return nanmean(detail::in_dtype(self, dtype), dim, keepdim); }
 Tensor norm(const Tensor& self, const std::optional<Scalar>& p, IntArrayRef dim, bool keepdim, ScalarType dtype);  // one that is not narrower than self's
 inline Tensor norm(const Tensor& self, const std::optional<Scalar>& p, ScalarType dtype) { return norm(self, p, IntArrayRef(), false, dtype); }
 
@@ -251,11 +253,11 @@ Tensor BreadthMethods::count_nonzero(const Dim& dim) const {
 
 // %%
 //| export core/overloads.cpp
-Tensor prod(const Tensor& self, std::optional<ScalarType> dtype) { return in_dtype(prod(in_dtype(self, dtype)), dtype); }
-Tensor prod(const Tensor& self, std::int64_t dim, bool keepdim, std::optional<ScalarType> dtype) { return in_dtype(prod(in_dtype(self, dtype), dim, keepdim), dtype); }
-Tensor cumsum(const Tensor& self, std::int64_t dim, std::optional<ScalarType> dtype) { return in_dtype(cumsum(in_dtype(self, dtype), dim), dtype); }
-Tensor cumprod(const Tensor& self, std::int64_t dim, std::optional<ScalarType> dtype) { return in_dtype(cumprod(in_dtype(self, dtype), dim), dtype); }
-Tensor nansum(const Tensor& self, IntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) { return in_dtype(nansum(in_dtype(self, dtype), dim, keepdim), dtype); }
+Tensor prod(const Tensor& self, std::optional<ScalarType> dtype) { return detail::in_dtype(prod(detail::in_dtype(self, dtype)), dtype); }
+Tensor prod(const Tensor& self, std::int64_t dim, bool keepdim, std::optional<ScalarType> dtype) { return detail::in_dtype(prod(detail::in_dtype(self, dtype), dim, keepdim), dtype); }
+Tensor cumsum(const Tensor& self, std::int64_t dim, std::optional<ScalarType> dtype) { return detail::in_dtype(cumsum(detail::in_dtype(self, dtype), dim), dtype); }
+Tensor cumprod(const Tensor& self, std::int64_t dim, std::optional<ScalarType> dtype) { return detail::in_dtype(cumprod(detail::in_dtype(self, dtype), dim), dtype); }
+Tensor nansum(const Tensor& self, IntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) { return detail::in_dtype(nansum(detail::in_dtype(self, dtype), dim, keepdim), dtype); }
 
 Tensor norm(const Tensor& self, const std::optional<Scalar>& p, IntArrayRef dim, bool keepdim, ScalarType dtype) {
   TORCH_CHECK_NOT_IMPLEMENTED(self.is_floating_point(), "linalg.vector_norm: Expected a floating point or complex tensor as input. Got ", self.scalar_type());

@@ -15,11 +15,11 @@
 
 namespace tinytorch {
 
-Tensor prod(const Tensor& self, std::optional<ScalarType> dtype) { return in_dtype(prod(in_dtype(self, dtype)), dtype); }
-Tensor prod(const Tensor& self, std::int64_t dim, bool keepdim, std::optional<ScalarType> dtype) { return in_dtype(prod(in_dtype(self, dtype), dim, keepdim), dtype); }
-Tensor cumsum(const Tensor& self, std::int64_t dim, std::optional<ScalarType> dtype) { return in_dtype(cumsum(in_dtype(self, dtype), dim), dtype); }
-Tensor cumprod(const Tensor& self, std::int64_t dim, std::optional<ScalarType> dtype) { return in_dtype(cumprod(in_dtype(self, dtype), dim), dtype); }
-Tensor nansum(const Tensor& self, IntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) { return in_dtype(nansum(in_dtype(self, dtype), dim, keepdim), dtype); }
+Tensor prod(const Tensor& self, std::optional<ScalarType> dtype) { return detail::in_dtype(prod(detail::in_dtype(self, dtype)), dtype); }
+Tensor prod(const Tensor& self, std::int64_t dim, bool keepdim, std::optional<ScalarType> dtype) { return detail::in_dtype(prod(detail::in_dtype(self, dtype), dim, keepdim), dtype); }
+Tensor cumsum(const Tensor& self, std::int64_t dim, std::optional<ScalarType> dtype) { return detail::in_dtype(cumsum(detail::in_dtype(self, dtype), dim), dtype); }
+Tensor cumprod(const Tensor& self, std::int64_t dim, std::optional<ScalarType> dtype) { return detail::in_dtype(cumprod(detail::in_dtype(self, dtype), dim), dtype); }
+Tensor nansum(const Tensor& self, IntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) { return detail::in_dtype(nansum(detail::in_dtype(self, dtype), dim, keepdim), dtype); }
 
 Tensor norm(const Tensor& self, const std::optional<Scalar>& p, IntArrayRef dim, bool keepdim, ScalarType dtype) {
   TORCH_CHECK_NOT_IMPLEMENTED(self.is_floating_point(), "linalg.vector_norm: Expected a floating point or complex tensor as input. Got ", self.scalar_type());

@@ -54,17 +54,19 @@ inline ScalarType result_type(const Scalar& scalar, const Tensor& tensor) { retu
 inline ScalarType result_type(const Scalar& scalar1, const Scalar& scalar2) { return result_type(wrapped_scalar(scalar1), wrapped_scalar(scalar2)); }
 
 // ---- In `dtype` where one is named: the operand is converted first.
+namespace detail {
 inline Tensor in_dtype(const Tensor& self, std::optional<ScalarType> dtype) { return dtype ? to_dtype(self, *dtype) : self; }
+}  // namespace detail
 inline Tensor sum(const Tensor& self, std::optional<ScalarType> dtype) { return self.sum(dtype); }
 inline Tensor sum(const Tensor& self, IntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) { return self.sum(dim, keepdim, dtype); }
-inline Tensor mean(const Tensor& self, std::optional<ScalarType> dtype) { return mean(in_dtype(self, dtype)); }
-inline Tensor mean(const Tensor& self, IntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) { return mean(in_dtype(self, dtype), dim, keepdim); }
+inline Tensor mean(const Tensor& self, std::optional<ScalarType> dtype) { return mean(detail::in_dtype(self, dtype)); }
+inline Tensor mean(const Tensor& self, IntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) { return mean(detail::in_dtype(self, dtype), dim, keepdim); }
 Tensor prod(const Tensor& self, std::optional<ScalarType> dtype);
 Tensor prod(const Tensor& self, std::int64_t dim, bool keepdim, std::optional<ScalarType> dtype);
 Tensor cumsum(const Tensor& self, std::int64_t dim, std::optional<ScalarType> dtype);
 Tensor cumprod(const Tensor& self, std::int64_t dim, std::optional<ScalarType> dtype);
 Tensor nansum(const Tensor& self, IntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype);
-inline Tensor nanmean(const Tensor& self, IntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) { return nanmean(in_dtype(self, dtype), dim, keepdim); }
+inline Tensor nanmean(const Tensor& self, IntArrayRef dim, bool keepdim, std::optional<ScalarType> dtype) { return nanmean(detail::in_dtype(self, dtype), dim, keepdim); }
 Tensor norm(const Tensor& self, const std::optional<Scalar>& p, IntArrayRef dim, bool keepdim, ScalarType dtype);  // one that is not narrower than self's
 inline Tensor norm(const Tensor& self, const std::optional<Scalar>& p, ScalarType dtype) { return norm(self, p, IntArrayRef(), false, dtype); }
 

@@ -131,7 +131,7 @@ class Notebook:
         lesson = [parse("", 0, source) for source in self.package.get("handed_out", [])]
         replaced = False
         for index, cell in enumerate(self.handed_out):
-            if cell.name not in names:
+            if cell.name not in names or any(other.source == cell.source for other in lesson):  # others may define the same names
                 continue
             same = next((other for other in lesson if other.keys() and other.keys() == cell.keys() and other.source != cell.source), None)
             if same is not None:

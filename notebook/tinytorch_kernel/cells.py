@@ -298,7 +298,7 @@ class Notebook:
     @staticmethod
     def registration(cell):
         calls = "".join(f"tinytorch::{name}(); " for name in REGISTERED.findall(cpp.bare(cell.source)))
-        mark = cell.number or cell.key.replace("-", "_")
+        mark = cell.number or re.sub(r"\W", "_", cell.key)
         return f"namespace {{ [[maybe_unused]] const bool registered_by_{mark} = [] {{ {calls}return true; }}(); }}"
 
     @staticmethod

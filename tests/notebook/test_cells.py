@@ -87,6 +87,12 @@ class Units(unittest.TestCase):
         book.put(parse("c", 3, "int f() {\n  return 1;\n}"))
         self.assertNotIn("NotImplemented", book.unit(book.cells[1], rest=True))
 
+    def test_the_registration_of_a_cell_not_run_yet_has_a_name_of_its_own(self):
+        book = Notebook({"handed_out": ["int f();", "//| export a.cpp\n//| registers\nvoid register_f() { f(); }"]})
+        book.put(parse("a", 1, 'TEST_CASE("early") { CHECK_EQ(f(), 1); }'))
+        for unit in (book.unit(book.cells[0], rest=True), book.unit_of_file("a.cpp", book.cells[0], rest=True)):
+            self.assertRegex(unit, r"const bool registered_by_\w+ = \[\] \{ tinytorch::register_f\(\);")
+
     def test_what_was_run_is_known_in_its_namespace_too(self):
         book = Notebook({"handed_out": ["namespace {\nint f(int a) {\n  throw 1;\n}\n}", "int later;"]})
         book.put(parse("a", 1, "namespace {\nint f(int a) {\n  return 1;\n}\n}"))

@@ -60,6 +60,11 @@ class Saved(unittest.TestCase):
         self.assertIn("return 2;", book.handed_out[1].source)
         self.assertFalse(book.hand_out_again({"later in the lesson (cell 1)"}))  # it is what was handed out
 
+    def test_a_cell_that_is_as_handed_out_is_not_replaced_by_another_of_the_same_names(self):
+        book = Notebook({"handed_out": ["int f() { return 1; }", "int f() { return 2; }"]})
+        self.assertFalse(book.hand_out_again({"later in the lesson (cell 1)", "later in the lesson (cell 2)"}))
+        self.assertIn("return 1;", book.handed_out[0].source)
+
 
 if __name__ == "__main__":
     unittest.main()

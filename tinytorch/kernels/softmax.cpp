@@ -22,6 +22,9 @@
 
 namespace tinytorch {
 
+// Of chapter 95: what reaches each sample of the gradient of a reduced loss of classes.
+Tensor gradient_per_sample(const Tensor& g, const Tensor& self, const Tensor& target, const Tensor& weight, std::int64_t reduction, std::int64_t ignore_index);
+
 namespace {
 template <class T>
 const kernels::SoftmaxTable<T>& softmax_table() {
@@ -163,13 +166,9 @@ Tensor cross_entropy_backward_tuned(const Tensor& coefficient, const Tensor& sel
   return input_grad;
 }
 
-// As chapter 95 has it: what reaches each sample, the class's weight and its part of the mean; ignored samples get 0.
 Tensor cross_entropy_gradient(const Tensor& g, const Tensor& self, const Tensor& target, const Tensor& weight, std::int64_t reduction, std::int64_t ignore_index) {
-  const Tensor ignored = target.eq(ignore_index), zero = zeros({}, self.options());
-  const Tensor classes = where(ignored, zeros({}, kLong), target);
-  const Tensor weights = weight.defined() ? index_select(weight, 0, classes) : ones({target.size(0)}, self.options());
-  const Tensor part = reduction == Reduction::Mean ? g * weights / where(ignored, zero, weights).sum() : g * weights;
-  const Tensor coefficient = where(ignored, zero, part);
+  const Tensor coefficient = gradient_per_sample(g, self, target, weight, reduction, ignore_index);
+  const Tensor classes = where(target.eq(ignore_index), zeros({}, kLong), target);
   return is_recording() ? cross_entropy_backward_composed(coefficient, self, classes) : cross_entropy_backward_op(coefficient, self, classes);
 }
 }  // namespace

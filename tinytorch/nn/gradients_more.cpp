@@ -48,11 +48,10 @@ void register_more_activation_gradients() {
   count_writes<op::relu_>();
 }
 
-namespace {
 // What reaches each sample of the gradient of the reduced loss: (N). A sample counts as much as the weight of its
 // class. Ignored ones get 0 whatever the others do: where all are ignored the mean is 0 / 0, and its gradient still
 // changes nothing. Weights that are all 0 do give 0 / 0.
-Tensor per_sample(const Tensor& g, const Tensor& self, const Tensor& target, const Tensor& weight, std::int64_t reduction,
+Tensor gradient_per_sample(const Tensor& g, const Tensor& self, const Tensor& target, const Tensor& weight, std::int64_t reduction,
                   std::int64_t ignore_index) {
   const Tensor ignored = target.eq(ignore_index);
   const Tensor nothing = zeros({}, self.options());
@@ -62,6 +61,7 @@ Tensor per_sample(const Tensor& g, const Tensor& self, const Tensor& target, con
   return where(ignored, nothing, g * weights / where(ignored, nothing, weights).sum());
 }
 
+namespace {
 // -coefficient at each sample's class, 0 elsewhere: (N, C).
 Tensor at_targets(const Tensor& coefficient, const Tensor& self, const Tensor& target, std::int64_t ignore_index) {
   const Tensor classes = where(target.eq(ignore_index), zeros({}, kLong), target).unsqueeze(1);
@@ -69,13 +69,13 @@ Tensor at_targets(const Tensor& coefficient, const Tensor& self, const Tensor& t
 }
 
 Tensor nll_loss_backward(const Tensor& g, const Tensor& self, const Tensor& target, const Tensor& weight, std::int64_t reduction, std::int64_t ignore_index) {
-  return at_targets(per_sample(g, self, target, weight, reduction, ignore_index), self, target, ignore_index);
+  return at_targets(gradient_per_sample(g, self, target, weight, reduction, ignore_index), self, target, ignore_index);
 }
 
 // softmax(self) - one_hot(target), for each sample as much as its loss counts.
 Tensor cross_entropy_backward(const Tensor& g, const Tensor& self, const Tensor& target, const Tensor& weight, std::int64_t reduction,
                               std::int64_t ignore_index) {
-  const Tensor coefficient = per_sample(g, self, target, weight, reduction, ignore_index);
+  const Tensor coefficient = gradient_per_sample(g, self, target, weight, reduction, ignore_index);
   return softmax(self, 1) * coefficient.unsqueeze(1) + at_targets(coefficient, self, target, ignore_index);
 }
 

@@ -148,6 +148,11 @@ set(TINYTORCH_SOURCES_08_training
   serialize/save.cpp
   nn/clip_grad.cpp
   optim/trainer.cpp)
+set(TINYTORCH_SOURCES_59_unicode
+  text/unicode.cpp
+  text/unicode_tables.cpp
+  text/vocabulary.cpp
+  text/vocabulary_files.cpp)
 set(TINYTORCH_SOURCES_67_watching
   optim/early_stopping.cpp
   utils/tensorboard.cpp)
@@ -156,11 +161,6 @@ set(TINYTORCH_SOURCES_74_tensor_breadth
   core/rearranging.cpp
   core/choosing.cpp
   core/breadth_methods.cpp)
-set(TINYTORCH_SOURCES_79_unicode
-  text/unicode.cpp
-  text/unicode_tables.cpp
-  text/vocabulary.cpp
-  text/vocabulary_files.cpp)
 set(TINYTORCH_SOURCES_81_image_options
   nn/image_checks.cpp
   nn/image_layers.cpp
@@ -311,9 +311,14 @@ set(TINYTORCH_SOURCES_77_row_kernels
   kernels/normalization.simd.DEFAULT.cpp
   kernels/normalization.simd.AVX2.cpp
   kernels/normalization.simd.AVX512.cpp)
+set(TINYTORCH_SOURCES_79_function_kernels
+  kernels/functions.cpp
+  kernels/ordering.cpp
+  kernels/functions.simd.DEFAULT.cpp
+  kernels/functions.simd.AVX2.cpp
+  kernels/functions.simd.AVX512.cpp)
 set(TINYTORCH_SOURCES_89_training_kernels
   kernels/slopes.cpp
-  kernels/functions.cpp
   kernels/pooling.cpp
   kernels/positions.cpp
   kernels/optimizer_steps.cpp
@@ -321,9 +326,6 @@ set(TINYTORCH_SOURCES_89_training_kernels
   kernels/slopes.simd.DEFAULT.cpp
   kernels/slopes.simd.AVX2.cpp
   kernels/slopes.simd.AVX512.cpp
-  kernels/functions.simd.DEFAULT.cpp
-  kernels/functions.simd.AVX2.cpp
-  kernels/functions.simd.AVX512.cpp
   kernels/pooling.simd.DEFAULT.cpp
   kernels/pooling.simd.AVX2.cpp
   kernels/pooling.simd.AVX512.cpp
@@ -359,9 +361,9 @@ set(TINYTORCH_MODULES
   63_archives
   94_data_files
   08_training
+  59_unicode
   67_watching
   74_tensor_breadth
-  79_unicode
   81_image_options
   85_weights
   87_recurrent
@@ -387,5 +389,6 @@ set(TINYTORCH_MODULES
   75_convolution_kernels
   76_vector_math
   77_row_kernels
+  79_function_kernels
   89_training_kernels
   generated)

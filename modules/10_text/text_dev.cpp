@@ -31,7 +31,7 @@
 // - implement an embedding whose gradient reaches only the rows that were used, and say what the dense gradient costs;
 // - give a model positions in three ways: sinusoids, a learned table, and rotation.
 //
-// **Where it sits.** Chapter 79 knows which characters are letters, and reads JSON; chapter 80 follows, with BERT's WordPiece. Gradients come from
+// **Where it sits.** Chapter 59 knows which characters are letters, and reads JSON; chapter 80 follows, with BERT's WordPiece. Gradients come from
 // module 05, modules and options from module 03. Module 11's attention and module 12's GPT take what this module makes.
 //
 // **Prerequisites.** Modules 01 to 08; UTF-8 on the level of "a character is one to four bytes"; heaps and hash tables.
@@ -144,7 +144,7 @@ namespace tinytorch {
 // That last line is what every tokenizer has to answer. Here it is an error; later, bytes make it go away.
 //
 // The interface that all tokenizers share is small: a text becomes ids, ids become a text, and a vocabulary has a size, which is the number of rows
-// of the embedding. It stands in chapter 79, with the `Vocabulary`: a list of tokens, `token(id)` and the way back, `find(token)`.
+// of the embedding. It stands in chapter 59, with the `Vocabulary`: a list of tokens, `token(id)` and the way back, `find(token)`.
 
 // %%
 //| export text/char_tokenizer.h
@@ -1442,7 +1442,7 @@ TEST_CASE("training: the merges of a small text, and those that counting again w
 //                     Ġ a
 //
 // A file from the network is input that nobody has checked. A tokenizer must not crash on it, must not take gigabytes because an id says
-// 4,000,000,000, and must not accept a vocabulary in which two tokens share an id and find out during training. Chapter 79's `read_vocabulary_json`
+// 4,000,000,000, and must not accept a vocabulary in which two tokens share an id and find out during training. Chapter 59's `read_vocabulary_json`
 // takes one flat object of distinct texts and distinct numbers 0 .. n - 1, and refuses everything else with a sentence that names file and place.
 // What the tokens and merges mean is checked here.
 

@@ -698,11 +698,12 @@ Tensor cumprod_cpu(const Tensor& self, std::int64_t dim) {
   const Tensor result = clone(input, MemoryFormat::Contiguous);
   if (result.dim() == 0 || result.numel() == 0) return result;
   dispatch_all_types(result.scalar_type(), [&]<class T>() {
+    using Acc = std::conditional_t<std::is_floating_point_v<T>, double, T>;  // as cumsum and PyTorch
     for_each_row<T>(result, dim, [&](std::int64_t, T* row, std::int64_t step) {
-      T product{1};
+      Acc product{1};
       for (std::int64_t j = 0; j < result.size(dim); ++j) {
-        product = static_cast<T>(product * row[j * step]);
-        row[j * step] = product;
+        product = static_cast<Acc>(product * static_cast<Acc>(row[j * step]));
+        row[j * step] = static_cast<T>(product);
       }
     });
   });

@@ -927,23 +927,30 @@ void compared(const Elementwise<T, bool>& x) {
   }
 }
 
-// Both numbers are read whatever the mask says, so that the compiler makes a selection of vectors and not a jump, which a random mask would make it guess wrong.
+// Bytes as unsigned numbers of d's width.
+template <class D>
+HWY_INLINE auto LoadBytes(D, const std::uint8_t* from) {
+  const hn::RebindToUnsigned<D> du;
+  const hn::Rebind<std::uint32_t, D> middle;
+  const auto words = hn::PromoteTo(middle, hn::LoadU(hn::Rebind<std::uint8_t, D>(), from));
+  if constexpr (sizeof(hn::TFromD<D>) == 4) return words;
+  else return hn::PromoteTo(du, words);
+}
+
+// Both numbers are read whatever the mask says: a jump would be guessed wrong for every second number of a random mask.
 template <class T>
 void choose(T* out, const bool* mask, const T* a, const T* b, std::int64_t a_step, std::int64_t b_step, std::int64_t count) {
-  const auto select = [&](auto first, auto second) {
-    for (std::int64_t i = 0; i < count; ++i) {
-      const T x = first(i), y = second(i);
-      out[i] = mask[i] ? x : y;
-    }
-  };
-  const auto each_a = [a](std::int64_t i) { return a[i]; };
-  const auto each_b = [b](std::int64_t i) { return b[i]; };
-  const auto one_a = [x = *a](std::int64_t) { return x; };
-  const auto one_b = [y = *b](std::int64_t) { return y; };
-  if (a_step != 0 && b_step != 0) select(each_a, each_b);
-  else if (a_step != 0) select(each_a, one_b);
-  else if (b_step != 0) select(one_a, each_b);
-  else select(one_a, one_b);
+  const hn::ScalableTag<T> d;
+  constexpr std::int64_t lanes = LanesOf(hn::ScalableTag<T>());
+  const auto* const flags = reinterpret_cast<const std::uint8_t*>(mask);
+  const auto one_a = hn::Set(d, *a), one_b = hn::Set(d, *b);
+  std::int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    const auto x = a_step == 0 ? one_a : hn::LoadU(d, a + i), y = b_step == 0 ? one_b : hn::LoadU(d, b + i);
+    const auto flag = LoadBytes(d, flags + i);
+    hn::StoreU(hn::IfThenElse(hn::RebindMask(d, hn::Eq(flag, hn::Zero(hn::RebindToUnsigned<decltype(d)>()))), y, x), d, out + i);
+  }
+  for (; i < count; ++i) out[i] = flags[i] != 0 ? a[i * a_step] : b[i * b_step];
 }
 }  // namespace
 }  // namespace kernels::TINYTORCH_CAPABILITY

@@ -41,8 +41,9 @@ void register_random_kernels();  // 76_vector_math
 void register_tuned_reductions();  // 77_row_kernels
 void register_tuned_softmax();  // 77_row_kernels
 void register_tuned_normalization();  // 77_row_kernels
+void register_tuned_functions();  // 79_function_kernels
+void register_tuned_ordering();  // 79_function_kernels
 void register_tuned_slopes();  // 89_training_kernels
-void register_tuned_functions();  // 89_training_kernels
 void register_tuned_pooling();  // 89_training_kernels
 void register_tuned_positions();  // 89_training_kernels
 void register_fused_optimizers();  // 89_training_kernels
@@ -88,8 +89,9 @@ void register_all() {
   register_tuned_reductions();
   register_tuned_softmax();
   register_tuned_normalization();
-  register_tuned_slopes();
   register_tuned_functions();
+  register_tuned_ordering();
+  register_tuned_slopes();
   register_tuned_pooling();
   register_tuned_positions();
   register_fused_optimizers();

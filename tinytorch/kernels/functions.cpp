@@ -1,12 +1,19 @@
-// From the lesson modules/89_training_kernels/training_kernels_dev.cpp:
+// From the lesson modules/79_function_kernels/function_kernels_dev.cpp:
 // edit the module, not this file.
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <iterator>
+#include <numeric>
 #include <type_traits>
+#include <vector>
 
 #include "tinytorch/core/more_loops.h"
 #include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/special.h"
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/copy.h"
 #include "tinytorch/kernels/elementwise.h"
@@ -63,6 +70,132 @@ Tensor elu_tuned(const Tensor& self, const Scalar& alpha) {
 
 Tensor softplus_tuned(const Tensor& self, const Scalar& beta, const Scalar& threshold) {
   return has_function_kernel(self) ? function_of(self, [](const auto& table) { return table.softplus; }, beta, threshold) : op::softplus.function(Layer::CPU)(self, beta, threshold);
+}
+
+// f(self, other) for an `other` of the same form, or a single number.
+template <auto& Op, auto Pick>
+Tensor pair_tuned(const Tensor& self, const Tensor& other) {
+  const bool single = other.numel() == 1 && other.dim() <= self.dim() && result_type(self, other) == self.scalar_type();
+  const bool alike = other.scalar_type() == self.scalar_type() && other.sizes() == self.sizes() && other.is_contiguous();
+  if (!has_function_kernel(self) || !self.is_contiguous() || !(single || alike)) return Op.function(Layer::CPU)(self, other);
+  const Tensor b = other.scalar_type() == self.scalar_type() ? other : to_dtype(other, self.scalar_type()), result = empty(self.sizes(), self.scalar_type());
+  const std::int64_t step = alike ? 1 : 0;
+  in_its_type(self, [&]<class T>() {
+    const auto kernel = Pick(function_table<T>());
+    parallel_for(0, self.numel(), kernels::kElementwiseGrain, [&, x = self.data<T>(), y = b.data<T>(), out = result.data<T>()](std::int64_t first, std::int64_t stop) {
+      kernel(x + first, y + first * step, step, stop - first, out + first);
+    });
+  });
+  return result;
+}
+
+// x (outer, count, inner) multiplied along the middle. Blocks of a fixed size, whatever the number of threads.
+template <class T>
+void multiply_along(const T* x, std::int64_t outer, std::int64_t count, std::int64_t inner, T* out) {
+  constexpr std::int64_t columns = 1024;
+  const auto& table = function_table<T>();
+  if (inner > 1) {
+    const std::int64_t blocks = (inner + columns - 1) / columns;
+    parallel_for(0, outer * blocks, std::max<std::int64_t>(1, kernels::kElementwiseGrain / (count * std::min(inner, columns))), [=](std::int64_t first, std::int64_t stop) {
+      for (std::int64_t i = first; i < stop; ++i) {
+        const std::int64_t begin = i % blocks * columns, width = std::min(columns, inner - begin);
+        std::array<double, columns> totals;
+        totals.fill(1);
+        for (std::int64_t k = 0; k < count; ++k) table.multiply_to(x + (i / blocks * count + k) * inner + begin, width, totals.data());
+        std::transform(totals.begin(), totals.begin() + width, out + i / blocks * inner + begin, [](double total) { return static_cast<T>(total); });
+      }
+    });
+  } else if (outer > 1) {
+    parallel_for(0, outer, std::max<std::int64_t>(1, kernels::kElementwiseGrain / count), [=](std::int64_t first, std::int64_t stop) {
+      for (std::int64_t i = first; i < stop; ++i) out[i] = static_cast<T>(table.product(x + i * count, count));
+    });
+  } else {
+    std::vector<double> parts(static_cast<std::size_t>((count + kernels::kElementwiseGrain - 1) / kernels::kElementwiseGrain));
+    parallel_for(0, std::ssize(parts), 1, [&](std::int64_t first, std::int64_t stop) {
+      for (std::int64_t i = first; i < stop; ++i) {
+        const std::int64_t begin = i * kernels::kElementwiseGrain;
+        parts[static_cast<std::size_t>(i)] = table.product(x + begin, std::min(kernels::kElementwiseGrain, count - begin));
+      }
+    });
+    out[0] = static_cast<T>(std::accumulate(parts.begin(), parts.end(), 1.0, std::multiplies<>()));
+  }
+}
+
+// Along all dimensions or one.
+Tensor prod_tuned(const Tensor& self, IntArrayRef dim, bool keepdim) {
+  const bool ours = has_function_kernel(self) && self.is_contiguous() && (dim.empty() || (dim.size() == 1 && dim[0] >= -self.dim() && dim[0] < self.dim()));
+  if (!ours) return op::prod.function(Layer::CPU)(self, dim, keepdim);
+  std::int64_t count = self.numel(), inner = 1;
+  DimVector sizes(keepdim ? self.sizes().size() : 0, 1);
+  if (!dim.empty()) {
+    const auto d = static_cast<std::size_t>(dim[0] < 0 ? dim[0] + self.dim() : dim[0]);
+    count = self.sizes()[d];
+    inner = multiply_sizes(self.sizes().slice(d + 1));
+    sizes = DimVector(self.sizes());
+    if (keepdim) sizes[d] = 1;
+    else sizes.erase(d);
+  }
+  const Tensor result = empty(sizes, self.scalar_type());
+  in_its_type(self, [&]<class T>() { multiply_along(self.data<T>(), self.numel() / (count * inner), count, inner, result.data<T>()); });
+  return result;
+}
+
+// What each scan does with a number, and where it begins.
+struct SumSoFar {
+  static constexpr double kBegin = 0;
+  static double with(double total, double x) { return total + x; }
+};
+struct ProductSoFar {
+  static constexpr double kBegin = 1;
+  static double with(double total, double x) { return total * x; }
+};
+
+// Sums or products so far, in double, of x (outer, count, inner) along the middle: rows four at a time, which do not wait for each other.
+template <class T, class Scan>
+void scan_along(const T* x, std::int64_t outer, std::int64_t count, std::int64_t inner, T* out) {
+  constexpr std::int64_t columns = 1024;
+  if (inner > 1) {
+    const std::int64_t blocks = (inner + columns - 1) / columns;
+    parallel_for(0, outer * blocks, 1, [=](std::int64_t first, std::int64_t stop) {
+      for (std::int64_t i = first; i < stop; ++i) {
+        const std::int64_t at = i % blocks * columns, width = std::min(columns, inner - at);
+        std::array<double, columns> totals;
+        totals.fill(Scan::kBegin);
+        for (std::int64_t k = 0; k < count; ++k) {
+          const std::int64_t row = (i / blocks * count + k) * inner + at;
+          for (std::int64_t j = 0; j < width; ++j) out[row + j] = static_cast<T>(totals[static_cast<std::size_t>(j)] = Scan::with(totals[static_cast<std::size_t>(j)], static_cast<double>(x[row + j])));
+        }
+      }
+    });
+  } else {
+    constexpr std::int64_t together = 4;
+    parallel_for(0, (outer + together - 1) / together, std::max<std::int64_t>(1, kernels::kElementwiseGrain / (together * count)), [=](std::int64_t first, std::int64_t stop) {
+      const std::int64_t end = std::min(stop * together, outer);
+      std::int64_t row = first * together;
+      for (; row + together <= end; row += together) {
+        std::array<double, together> totals;
+        totals.fill(Scan::kBegin);
+        for (std::int64_t k = 0; k < count; ++k)
+          for (std::int64_t r = 0; r < together; ++r) {
+            double& total = totals[static_cast<std::size_t>(r)];
+            out[(row + r) * count + k] = static_cast<T>(total = Scan::with(total, static_cast<double>(x[(row + r) * count + k])));
+          }
+      }
+      for (; row < end; ++row) {
+        double total = Scan::kBegin;
+        for (std::int64_t k = 0; k < count; ++k) out[row * count + k] = static_cast<T>(total = Scan::with(total, static_cast<double>(x[row * count + k])));
+      }
+    });
+  }
+}
+
+template <auto& Op, class Scan>
+Tensor scan_tuned(const Tensor& self, std::int64_t dim) {
+  if (!has_function_kernel(self) || !self.is_contiguous()) return Op.function(Layer::CPU)(self, dim);
+  const std::int64_t count = self.size(dim), inner = multiply_sizes(self.sizes().slice(static_cast<std::size_t>(dim) + 1));
+  const Tensor result = empty(self.sizes(), self.scalar_type());
+  in_its_type(self, [&]<class T>() { scan_along<T, Scan>(self.data<T>(), self.numel() / (count * inner), count, inner, result.data<T>()); });
+  return result;
 }
 
 bool is_weight(const std::optional<Tensor>& weight) { return weight && weight->defined(); }
@@ -137,6 +270,14 @@ void register_tuned_functions() {
   op::expm1.set(tuned, function_tuned<op::expm1, [](const auto& table) { return table.expm1; }>);
   op::sin.set(tuned, function_tuned<op::sin, [](const auto& table) { return table.sin; }>);
   op::cos.set(tuned, function_tuned<op::cos, [](const auto& table) { return table.cos; }>);
+  op::tan.set(tuned, function_tuned<op::tan, [](const auto& table) { return table.tan; }>);
+  op::atan.set(tuned, function_tuned<op::atan, [](const auto& table) { return table.atan; }>);
+  op::fmod.set(tuned, pair_tuned<op::fmod, [](const auto& table) { return table.fmod; }>);
+  op::remainder.set(tuned, pair_tuned<op::remainder, [](const auto& table) { return table.remainder; }>);
+  op::floor_divide.set(tuned, pair_tuned<op::floor_divide, [](const auto& table) { return table.floor_divide; }>);
+  op::prod.set(tuned, prod_tuned);
+  op::cumsum.set(tuned, scan_tuned<op::cumsum, SumSoFar>);
+  op::cumprod.set(tuned, scan_tuned<op::cumprod, ProductSoFar>);
   op::mish.set(tuned, function_tuned<op::mish, [](const auto& table) { return table.mish; }>);
   op::log_sigmoid.set(tuned, function_tuned<op::log_sigmoid, [](const auto& table) { return table.log_sigmoid; }>);
   op::elu.set(tuned, elu_tuned);

@@ -39,10 +39,13 @@ template <class T>
 void copy_table_rows(T* out, const T* from, const std::int64_t* ids, std::int64_t outer, std::int64_t count, std::int64_t rows, std::int64_t inner) {
   const std::int64_t together = std::max<std::int64_t>(1, (1 << 15) / inner);
   parallel_for(0, outer * count, together, [&](std::int64_t first, std::int64_t stop) {
-    for (std::int64_t i = first; i < stop; ++i) {
-      const T* const row = from + (i / count * rows + ids[i % count]) * inner;
-      if (inner == 1) out[i] = *row;
-      else std::memcpy(out + i * inner, row, static_cast<std::size_t>(inner) * sizeof(T));
+    for (std::int64_t i = first; i < stop;) {
+      const T* const table = from + i / count * rows * inner;
+      const std::int64_t* const id = ids + i % count;
+      const std::int64_t picked = std::min(stop - i, count - i % count);  // of this table
+      if (inner == 1) for (std::int64_t j = 0; j < picked; ++j) out[i + j] = table[id[j]];
+      else for (std::int64_t j = 0; j < picked; ++j) std::memcpy(out + (i + j) * inner, table + id[j] * inner, static_cast<std::size_t>(inner) * sizeof(T));
+      i += picked;
     }
   });
 }

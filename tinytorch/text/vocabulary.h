@@ -1,4 +1,4 @@
-// From the lesson modules/79_unicode/unicode_dev.cpp:
+// From the lesson modules/59_unicode/unicode_dev.cpp:
 // edit the module, not this file.
 #pragma once
 

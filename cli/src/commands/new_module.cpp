@@ -17,7 +17,7 @@ void check_name(const std::string& folder) {
   const bool shaped = folder.size() > 3 && digit(folder[0]) && digit(folder[1]) && folder[2] == '_' && folder[3] >= 'a' &&
                       folder[3] <= 'z' && folder.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_", 3) == std::string::npos;
   if (!shaped) throw std::runtime_error("'" + folder + "' is no module name; write NN_name, as in 21_sparse");
-  if (is_library_chapter(folder)) throw std::runtime_error("7x, 8x and 9x are library chapters, which have no exercises; copy one that is there");
+  if (is_library_chapter(folder)) throw std::runtime_error("5x to 9x are library chapters, which have no exercises; copy one that is there");
 }
 
 void write_file(const fs::path& file, const std::string& text) {

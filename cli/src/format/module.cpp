@@ -210,7 +210,7 @@ class ModuleParser {
     const Cell& cell = module_.cells[index];
     const Marker* after = cell.marker("after");
     if (after == nullptr) return;
-    if (!module_.library_chapter) refuse(after->line, "only library chapters (modules/7x_... to 9x_...) have '//| after'");
+    if (!module_.library_chapter) refuse(after->line, "only library chapters (modules/5x_... to 9x_...) have '//| after'");
     for (std::size_t i = 0; i < index; ++i) {
       if (module_.cells[i].kind == Cell::Kind::Code) refuse(after->line, "'//| after' stands in the first code cell");
     }

@@ -57,7 +57,7 @@ enum class Edition {
 };
 
 // Whether a number, or a name that begins with one, is a library chapter's: 6x to 9x are.
-inline bool is_library_chapter(std::string_view number) { return number[0] >= '6'; }
+inline bool is_library_chapter(std::string_view number) { return number[0] >= '5'; }
 
 struct Module {
   Edition edition = Edition::Reference;

@@ -2,8 +2,8 @@
 """Writes the tables of unicode_dev.cpp, from the Unicode Character Database as PyPI's unicodedata2 carries it.
 
     pip install unicodedata2==18.0.0
-    python modules/79_unicode/make_tables.py             # rewrites the cell of the tables
-    python modules/79_unicode/make_tables.py --check     # fails when the cell holds something else
+    python modules/59_unicode/make_tables.py             # rewrites the cell of the tables
+    python modules/59_unicode/make_tables.py --check     # fails when the cell holds something else
 
 The database is Unicode's, under the Unicode licence (https://www.unicode.org/license.txt).
 """

@@ -12,7 +12,7 @@
 // ---
 
 // %% [markdown]
-// # Library chapter 79: Characters and vocabularies
+// # Library chapter 59: Characters and vocabularies
 //
 // A tokenizer asks a few questions about text that the C++ library does not answer: where does a character of UTF-8 end, is it a letter, what is its lower case, what remains of it without accents? The answers are Unicode's tables. Only the parts that
 // module 10 needs are here: seven classes, simple lower case, canonical decomposition without the marks. Behind them stand what all tokenizers share: their interface, the list of tokens, and the reader of its JSON form.

@@ -1,0 +1,1133 @@
+// ---
+// jupyter:
+//   jupytext:
+//     comment_magics: false
+//     text_representation:
+//       extension: .cpp
+//       format_name: percent
+//   kernelspec:
+//     display_name: C++20 (TinyTorch)
+//     language: c++
+//     name: tinytorch-cpp
+// ---
+
+// %% [markdown]
+// # Library chapter 79: Kernels of functions and order
+//
+// Chapter 76 has kernels for what a network computes at every step, and chapter 77 for rows that become one number. Around them stand operators that a program calls now and then, each of which the reference does one number after the other: a function of the C library for each, a comparison for each pair. A probe of some ninety operators beside PyTorch found them: those below ran at 0.01 to 0.6 of its speed before, and at 0.8 to 28 times of it after (one thread, 1,024 x 1,024 floats).
+//
+// This chapter has functions of vectors, remainders, products and sums so far, logic of bools, and rows that are put in order without comparing.
+
+// %%
+//| after 16
+//| export kernels/function_kernels.h
+#include <cstdint>
+#include "tinytorch/kernels/capability_tables.h"
+//| export kernels/functions.cpp
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <iterator>
+#include <numeric>
+#include <type_traits>
+#include <vector>
+#include "tinytorch/core/more_loops.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/special.h"
+#include "tinytorch/kernels/capability.h"
+#include "tinytorch/kernels/copy.h"
+#include "tinytorch/kernels/elementwise.h"
+#include "tinytorch/kernels/function_kernels.h"
+#include "tinytorch/kernels/parallel.h"
+#include "tinytorch/nn/activations.h"
+#include "tinytorch/nn/loss.h"
+#include "tinytorch/nn/more_activations.h"
+//| export kernels/ordering.cpp
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <numeric>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include "tinytorch/core/more_loops.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/kernels/elementwise.h"
+#include "tinytorch/kernels/parallel.h"
+
+// %%
+//| export kernels/functions.simd.cpp
+#ifndef TINYTORCH_CAPABILITY
+#define TINYTORCH_CAPABILITY DEFAULT
+#endif
+#include <hwy/highway.h>
+#include <cmath>
+#include "tinytorch/kernels/function_kernels.h"
+#include "tinytorch/kernels/vector_math-inl.h"
+
+// %%
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+#include "tinytorch/core/breadth.h"
+#include "tinytorch/core/indexing.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/random.h"
+#include "tinytorch/core/special.h"
+#include "tinytorch/core/tensor_data.h"
+#include "tinytorch/core/utils.h"
+#include "tinytorch/kernels/capability.h"
+#include "tinytorch/kernels/parallel.h"
+#include "tinytorch/nn/loss.h"
+#include "tinytorch/nn/more_activations.h"
+#include "tito/lesson.h"
+
+// %%
+namespace tinytorch {
+
+// %% [markdown]
+// ## Functions of vectors
+//
+// Chapter 76 made vectors of `exp` and `log`. With these two in hand, the functions that lose digits when they are written with them follow; what each needs is a form in which nothing cancels.
+//
+//     log1p(x)  = log(u) + c / u            u = 1 + x rounded, and c what that rounding left out
+//     expm1(x)  = 2^n (exp(r) - 1) + (2^n - 1)       x = n log 2 + r; for n = 0 the second term is exactly 0
+//     softplus  = max(x, 0) + log1p(exp(-|x|))       log_sigmoid(x) = -softplus(-x)
+//     mish      = x w / (w + 2),  w = e (e + 2),  e = exp(x)      x tanh(log(1 + e)) without a logarithm
+//     atan(x)   = b + atan(u)      |u| <= tan(pi / 8):  u = x, (x - 1) / (x + 1) or -1 / x, with b = 0, pi/4 or pi/2
+//     fmod(a, b) = a - n b,  n = trunc(a / b)        one operation that multiplies and adds rounds once, and this result needs no rounding
+//
+// Chapter 76 has sine and cosine for random numbers, where an error of 2 units beside 1 does not matter. As operators they shall be within 2 ulp of results near 0 too, and of large numbers. That needs a reduction of their own: `r = x - n pi/2`, with r small and n up to thousands, where x and `n pi/2` agree in most of their digits. `pi/2` therefore comes in four parts. The first three have so few bits that n times each of them is exact, and what their subtractions round away is kept and added with the last part.
+// Beyond that range (12,800 in float, 1.6 million in double) the parts would no longer do; such numbers, which are rare, go one by one to the C library, which knows more digits of pi. So do quotients of more than 2^22 (2^51) in `fmod`, where `n` is no longer exact; a quotient that was rounded up to the next whole number is noticed, since what is left is negative then.
+//
+//     x = 355  ->  n = 226,  226 pi/2 = 354.99996985...  ->  r = 0.0000301...     a single float for pi/2 would leave no right digit of r
+
+// %%
+//| export kernels/function_kernels.h
+namespace kernels {
+
+// out[i] = f(x[i]) for i < count; `out` may be x. elu: p is alpha. softplus: beta p, threshold q. O(count).
+template <class T>
+struct FunctionTable {
+  using Kernel = void (*)(const T* x, std::int64_t count, T p, T q, T* out);
+  Kernel log1p, expm1, sin, cos, tan, atan, elu, softplus, log_sigmoid, mish;
+  // out[i] = f(a[i], b[i b_step]), b_step 0 or 1; `out` may be a.
+  using PairKernel = void (*)(const T* a, const T* b, std::int64_t b_step, std::int64_t count, T* out);
+  PairKernel fmod, remainder, floor_divide;
+  // The product of `count` numbers, and totals[i] *= x[i] for i < count; both in double.
+  double (*product)(const T* x, std::int64_t count);
+  void (*multiply_to)(const T* x, std::int64_t count, double* totals);
+  // The binary cross-entropy of logits x with targets.
+  void (*bce_with_logits)(const T* x, const T* target, std::int64_t count, T* out);
+};
+
+struct FunctionKernels {
+  FunctionTable<float> in_float;
+  FunctionTable<double> in_double;
+};
+
+TINYTORCH_DECLARE_PER_CAPABILITY(FunctionKernels, function_kernels)
+
+}  // namespace kernels
+
+// %%
+//| export kernels/functions.simd.cpp
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+// log(1 + x) within 2 ulp, as <cmath> where it is not finite.
+template <class D, class V>
+HWY_INLINE V Log1p(D d, V x) {
+  using T = hn::TFromD<D>;
+  const V one = hn::Set(d, T{1}), infinity = hn::Set(d, static_cast<T>(__builtin_inf()));
+  const V sum = hn::Add(one, x);
+  const V left_out = hn::IfThenElse(hn::Gt(x, one), hn::Sub(one, hn::Sub(sum, x)), hn::Sub(x, hn::Sub(sum, one)));
+  const V y = hn::Add(LogOfPositive(d, sum), hn::Div(left_out, sum));
+  const V at_end = hn::IfThenElse(hn::Eq(sum, hn::Zero(d)), hn::Neg(infinity), hn::Set(d, static_cast<T>(__builtin_nan(""))));
+  const V finite = hn::IfThenElse(hn::Lt(sum, infinity), y, x);
+  return hn::CopySign(hn::IfThenElse(hn::Gt(sum, hn::Zero(d)), finite, at_end), x);
+}
+
+// exp(x) - 1 within 2 ulp.
+template <class D, class V>
+HWY_INLINE V Expm1(D d, V x) {
+  using T = hn::TFromD<D>;
+  using Format = FloatFormat<T>;
+  const V one = hn::Set(d, T{1}), border = hn::Set(d, static_cast<T>(Format::kMantissa));  // there exp(x) is above 2^kMantissa, and 1 is lost beside it
+  const V within = hn::Min(hn::Max(x, hn::Neg(border)), border);
+  const V magic = Magic<true>(d);
+  const V shifted = hn::MulAdd(within, hn::Set(d, Format::kInverseLog2), magic);
+  const V n = hn::Sub(shifted, magic);
+  const V r = hn::NegMulAdd(n, hn::Set(d, Format::kLog2Low), hn::NegMulAdd(n, hn::Set(d, Format::kLog2High), within));
+  const V beside_one = hn::MulAdd(hn::Mul(r, r), Polynomial(d, r, ExpConstants<T>::kSeries), r);  // exp(r) - 1
+  const V power = TimesPower<true>(d, one, shifted);
+  const V near = hn::MulAdd(power, beside_one, hn::Sub(power, one));
+  return hn::CopySign(hn::IfThenElse(hn::Le(hn::Abs(x), border), near, hn::Sub(Exp(d, x), one)), x);
+}
+
+// log(1 + exp(x)) where nothing overflows: the sum of two terms that are not negative.
+template <class D, class V>
+HWY_INLINE V LogOnePlusExp(D d, V x) {
+  // NaN is in both terms; Max may drop it.
+  return hn::Add(hn::IfThenElse(hn::Lt(x, hn::Zero(d)), hn::Zero(d), x), Log1p(d, Exp(d, hn::Neg(hn::Abs(x)))));
+}
+
+template <class T>
+struct TurnConstants;
+
+template <>
+struct TurnConstants<float> {
+  static constexpr float kFar = 12800;  // n fits into 13 bits before
+  static constexpr float kTwoOverPi = 0x1.45f306p-1f;
+  static constexpr float kHalfPi[] = {0x1.92p0f, 0x1.fb4p-12f, 0x1.444p-24f, 2.563344152e-12f};  // 11 bits each, and the rest
+  // (sin(r) - r) / r^3 and (cos(r) - 1 + r^2 / 2) / r^4 in r^2 for |r| <= pi / 4, relative errors 2^-35 and 2^-39
+  static constexpr float kSine[] = {-0.1666666666f, 0.008333331691f, -0.0001983998958f, 2.723757724e-6f};
+  static constexpr float kCosine[] = {0.04166666666f, -0.001388888752f, 2.480051929e-5f, -2.72906524e-7f};
+};
+
+template <>
+struct TurnConstants<double> {
+  static constexpr double kFar = 1.6e6;  // 20 bits
+  static constexpr double kTwoOverPi = 0x1.45f306dc9c883p-1;
+  static constexpr double kHalfPi[] = {0x1.921fb544p0, 0x1.0b4611a6p-34, 0x1.3198a2ep-69, 8.478427660368899643958701e-32};  // 33 bits each, and the rest
+  // relative errors 2^-66 and 2^-71
+  static constexpr double kSine[] = {-0.166666666666666667, 0.008333333333333331, -0.000198412698412640204, 2.75573192185428349e-6, -2.50521059613770006e-8, 1.60584895095587418e-10, -7.58426399603416657e-13};
+  static constexpr double kCosine[] = {0.0416666666666666667, -0.00138888888888888876, 0.0000248015873015840657, -2.75573192209600783e-7, 2.08767556403691327e-9, -1.14704374752664988e-11, 4.74451910964800461e-14};
+};
+
+// x = n pi/2 + r: sine and cosine of r, and the bits of n.
+template <class V, class Bits>
+struct Turn {
+  V sine, cosine;
+  Bits quarter;
+};
+
+// REQUIRES: |x| <= kFar.
+template <class D, class V>
+HWY_INLINE auto TurnOf(D d, V x) {
+  using T = hn::TFromD<D>;
+  using Constants = TurnConstants<T>;
+  const hn::RebindToUnsigned<D> du;
+  const V magic = hn::Set(d, FloatFormat<T>::kRound);
+  const V shifted = hn::MulAdd(x, hn::Set(d, Constants::kTwoOverPi), magic);
+  const V n = hn::Sub(shifted, magic);
+  // x - n pi/2 as a sum, r + low.
+  const V first = hn::NegMulAdd(n, hn::Set(d, Constants::kHalfPi[0]), x);
+  const V middle = hn::Mul(n, hn::Set(d, Constants::kHalfPi[1])), small_part = hn::Mul(n, hn::Set(d, Constants::kHalfPi[2]));
+  const V second = hn::Sub(first, middle), third = hn::Sub(second, small_part);
+  const V left_out = hn::Add(hn::Sub(hn::Sub(first, second), middle), hn::Sub(hn::Sub(second, third), small_part));
+  const V rest = hn::NegMulAdd(n, hn::Set(d, Constants::kHalfPi[3]), left_out);
+  const V r = hn::Add(third, rest);
+  const V low = hn::Add(hn::Sub(third, r), rest);
+  const V square = hn::Mul(r, r);
+  // sin(r + low) = sin(r) + low, cos(r + low) = cos(r) - r low; 1 - r^2 / 2 rounds, and what that leaves out is added to the small terms.
+  const V sine = hn::Add(r, hn::MulAdd(hn::Mul(r, square), Polynomial(d, square, Constants::kSine), low));
+  const V one = hn::Set(d, T{1}), half = hn::Mul(square, hn::Set(d, T{0.5}));
+  const V most = hn::Sub(one, half);
+  const V small = hn::MulAdd(hn::Mul(square, square), Polynomial(d, square, Constants::kCosine), hn::NegMulAdd(r, low, hn::Sub(hn::Sub(one, most), half)));
+  return Turn{sine, hn::Add(most, small), hn::BitCast(du, shifted)};
+}
+
+template <class D, class Bits>
+HWY_INLINE auto IsOdd(D d, Bits quarter) {
+  const hn::RebindToUnsigned<D> du;
+  const Bits one = hn::Set(du, hn::TFromD<decltype(du)>{1});
+  return hn::MaskFromVec(hn::BitCast(d, hn::VecFromMask(du, hn::Ne(hn::And(quarter, one), hn::Zero(du)))));
+}
+
+// sin(x), or cos(x) as the sine a quarter of a circle on, within 2 ulp. REQUIRES: |x| <= kFar.
+template <bool Cosine, class D, class V>
+HWY_INLINE V SineNear(D d, V x) {
+  using T = hn::TFromD<D>;
+  const hn::RebindToUnsigned<D> du;
+  using Bits = hn::TFromD<decltype(du)>;
+  const auto turn = TurnOf(d, x);
+  // The quarter that x lies in: odd ones change sine and cosine, the third and fourth the sign.
+  const auto quarter = hn::Add(turn.quarter, hn::Set(du, Bits{Cosine}));
+  const auto sign = hn::ShiftLeft<sizeof(T) * 8 - 2>(hn::And(quarter, hn::Set(du, Bits{2})));
+  const V result = hn::Xor(hn::IfThenElse(IsOdd(d, quarter), turn.cosine, turn.sine), hn::BitCast(d, sign));
+  if constexpr (Cosine) return result;
+  else return hn::IfThenElse(hn::Eq(x, hn::Zero(d)), x, result);  // -0 stays
+}
+
+// tan(x) within 3 ulp: sine over cosine, or in odd quarters -cosine over sine. REQUIRES: |x| <= kFar.
+template <class D, class V>
+HWY_INLINE V TangentNear(D d, V x) {
+  const auto turn = TurnOf(d, x);
+  const auto odd = IsOdd(d, turn.quarter);
+  const V quotient = hn::Div(hn::IfThenElse(odd, hn::Neg(turn.cosine), turn.sine), hn::IfThenElse(odd, turn.sine, turn.cosine));
+  return hn::IfThenElse(hn::Eq(x, hn::Zero(d)), x, quotient);
+}
+
+// near_form(x), and where x is beyond kFar, infinite or NaN, f(x) for each number.
+template <class D, class V, class Near, class F>
+HWY_INLINE V NearOrFar(D d, V x, Near near_form, F f) {
+  using T = hn::TFromD<D>;
+  const auto near = hn::Le(hn::Abs(x), hn::Set(d, TurnConstants<T>::kFar));
+  if (HWY_LIKELY(hn::AllTrue(d, near))) return near_form(x);
+  T numbers[static_cast<std::size_t>(LanesOf(D()))];
+  hn::StoreU(x, d, numbers);
+  for (T& number : numbers) number = f(number);
+  return hn::IfThenElse(near, near_form(hn::IfThenElseZero(near, x)), hn::LoadU(d, numbers));
+}
+
+template <class T>
+struct AtanConstants;
+
+template <>
+struct AtanConstants<float> {
+  static constexpr float kHalfPi = 0x1.921fb6p0f, kHalfPiLow = -0x1.777a5cp-25f;
+  // (atan(u) / u - 1) / u^2 in u^2 for |u| <= tan(pi / 8), relative error of atan 2^-30
+  static constexpr float kSeries[] = {-0.3333331519f, 0.19998471524f, -0.14243533238f, 0.10593811887f, -0.060782146012f};
+};
+
+template <>
+struct AtanConstants<double> {
+  static constexpr double kHalfPi = 0x1.921fb54442d18p0, kHalfPiLow = 0x1.1a62633145c07p-54;
+  // relative error 2^-64
+  static constexpr double kSeries[] = {-0.3333333333333332746, 0.1999999999999765053, -0.1428571428538601333, 0.1111111108807219601, -0.09090908141320784475, 0.07692282698324218314,
+                                       -0.06666226028395131419, 0.05877016093535002629, -0.0521837604567119368, 0.04503465228498113347, -0.033473158340471431, 0.01519445192030214083};
+};
+
+// Within 2 ulp.
+template <class D, class V>
+HWY_INLINE V Atan(D d, V x) {
+  using T = hn::TFromD<D>;
+  using Constants = AtanConstants<T>;
+  const V a = hn::Abs(x), one = hn::Set(d, T{1});
+  const auto large = hn::Gt(a, hn::Set(d, static_cast<T>(2.414213562373095))), middle = hn::Gt(a, hn::Set(d, static_cast<T>(0.41421356237309503)));
+  // -1 / a, (a - 1) / (a + 1) or a; NaN takes the last form, which keeps it.
+  const V above = hn::IfThenElse(large, hn::Neg(one), hn::Sub(a, one)), below = hn::IfThenElse(large, a, hn::Add(a, one));
+  const V u = hn::IfThenElse(middle, hn::Div(above, below), a);
+  const V share = hn::IfThenElse(large, one, hn::IfThenElseZero(middle, hn::Set(d, T{0.5})));  // of pi/2
+  const V square = hn::Mul(u, u);
+  const V tail = hn::MulAdd(hn::Mul(u, square), Polynomial(d, square, Constants::kSeries), hn::Mul(share, hn::Set(d, Constants::kHalfPiLow)));
+  return hn::CopySign(hn::MulAdd(share, hn::Set(d, Constants::kHalfPi), hn::Add(u, tail)), x);
+}
+
+// The remainder with a's sign, exact. Without an operation that rounds product and sum once it is the C library's.
+template <class D, class V>
+HWY_INLINE V Fmod(D d, V a, V b) {
+  using T = hn::TFromD<D>;
+  const V x = hn::Abs(a), y = hn::Abs(b);
+#if HWY_NATIVE_FMA
+  const V quotient = hn::Trunc(hn::Div(x, y));
+  const auto near = hn::And(hn::Lt(quotient, hn::Set(d, static_cast<T>(std::uint64_t{1} << (FloatFormat<T>::kMantissa - 1)))), hn::Lt(y, hn::Set(d, static_cast<T>(__builtin_inf()))));
+  const V left = hn::NegMulAdd(quotient, y, x);
+  const V rest = hn::CopySign(hn::IfThenElse(hn::Lt(left, hn::Zero(d)), hn::Add(left, y), left), a);  // rounded up to a whole number
+  if (HWY_LIKELY(hn::AllTrue(d, near))) return rest;
+#else
+  const auto near = hn::Lt(x, y);
+  const V rest = a;
+#endif
+  T numbers[static_cast<std::size_t>(LanesOf(D()))], divisors[static_cast<std::size_t>(LanesOf(D()))];
+  hn::StoreU(a, d, numbers);
+  hn::StoreU(b, d, divisors);
+  for (std::size_t i = 0; i < static_cast<std::size_t>(LanesOf(D())); ++i) numbers[i] = std::fmod(numbers[i], divisors[i]);
+  return hn::IfThenElse(near, rest, hn::LoadU(d, numbers));
+}
+
+// Where a remainder has not the sign of what it was divided by.
+template <class D, class V>
+HWY_INLINE auto HasOtherSign(D d, V rest, V b) {
+  const V zero = hn::Zero(d);
+  return hn::And(hn::Ne(rest, zero), hn::Xor(hn::Lt(rest, zero), hn::Lt(b, zero)));
+}
+
+// Each step as in chapter 90.
+template <class D, class V>
+HWY_INLINE V FloorQuotient(D d, V a, V b) {
+  using T = hn::TFromD<D>;
+  const V one = hn::Set(d, T{1}), zero = hn::Zero(d), plain = hn::Div(a, b);
+  const V rest = Fmod(d, a, b);
+  const V quotient = hn::Sub(hn::Div(hn::Sub(a, rest), b), hn::IfThenElseZero(HasOtherSign(d, rest, b), one));
+  const V down = hn::Floor(quotient);
+  const V nearest = hn::IfThenElse(hn::Gt(hn::Sub(quotient, down), hn::Set(d, T{0.5})), hn::Add(down, one), down);
+  const V result = hn::IfThenElse(hn::Eq(quotient, zero), hn::CopySign(zero, plain), nearest);
+  return hn::IfThenElse(hn::Eq(b, zero), plain, result);
+}
+
+// Two vectors at a time, as in slopes.
+template <class T, auto F>
+void walk_function(const T* x, std::int64_t count, T p, T q, T* out) {
+  const hn::ScalableTag<T> d;
+  constexpr std::int64_t lanes = LanesOf(hn::ScalableTag<T>());
+  const auto vp = hn::Set(d, p), vq = hn::Set(d, q);
+  std::int64_t i = 0;
+  for (; i + 2 * lanes <= count; i += 2 * lanes) {
+    const auto first = F(d, hn::LoadU(d, x + i), vp, vq);
+    const auto second = F(d, hn::LoadU(d, x + i + lanes), vp, vq);
+    hn::StoreU(first, d, out + i);
+    hn::StoreU(second, d, out + i + lanes);
+  }
+  for (; i + lanes <= count; i += lanes) hn::StoreU(F(d, hn::LoadU(d, x + i), vp, vq), d, out + i);
+  if (i < count) StorePart(F(d, LoadPart(d, x + i, count - i), vp, vq), d, out + i, count - i);
+}
+
+constexpr auto sine_of = [](auto d, auto x, auto, auto) {
+  return NearOrFar(d, x, [d](auto v) { return SineNear<false>(d, v); }, [](auto number) { return std::sin(number); });
+};
+constexpr auto cosine_of = [](auto d, auto x, auto, auto) {
+  return NearOrFar(d, x, [d](auto v) { return SineNear<true>(d, v); }, [](auto number) { return std::cos(number); });
+};
+constexpr auto tangent_of = [](auto d, auto x, auto, auto) {
+  return NearOrFar(d, x, [d](auto v) { return TangentNear(d, v); }, [](auto number) { return std::tan(number); });
+};
+
+constexpr auto elu_of = [](auto d, auto x, auto alpha, auto) { return hn::IfThenElse(hn::Gt(x, hn::Zero(d)), x, hn::Mul(alpha, Expm1(d, x))); };
+
+constexpr auto softplus_of = [](auto d, auto x, auto beta, auto threshold) {
+  const auto scaled = hn::Mul(x, beta);
+  return hn::IfThenElse(hn::Gt(scaled, threshold), x, hn::Div(LogOnePlusExp(d, scaled), beta));
+};
+
+// tanh(log(1 + e)) = ((1 + e)^2 - 1) / ((1 + e)^2 + 1); from 40 on it is 1. Below -87 (-708 in double) e is a denormal number, and the result has no more digits than e.
+constexpr auto mish_of = [](auto d, auto x, auto, auto) {
+  using T = hn::TFromD<decltype(d)>;
+  const auto two = hn::Set(d, T{2}), one_from_here = hn::Set(d, T{40});
+  const auto e = Exp(d, hn::IfThenElse(hn::Gt(x, one_from_here), one_from_here, x));
+  const auto w = hn::Mul(e, hn::Add(e, two));
+  return hn::Mul(x, hn::Div(w, hn::Add(w, two)));
+};
+
+template <class T, auto F>
+void walk_pair(const T* a, const T* b, std::int64_t b_step, std::int64_t count, T* out) {
+  const hn::ScalableTag<T> d;
+  constexpr std::int64_t lanes = LanesOf(hn::ScalableTag<T>());
+  const auto single = hn::Set(d, b[0]);
+  std::int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) hn::StoreU(F(d, hn::LoadU(d, a + i), b_step == 0 ? single : hn::LoadU(d, b + i)), d, out + i);
+  if (i < count) StorePart(F(d, LoadPart(d, a + i, count - i), b_step == 0 ? single : LoadPart(d, b + i, count - i)), d, out + i, count - i);
+}
+
+constexpr auto fmod_of = [](auto d, auto a, auto b) { return Fmod(d, a, b); };
+constexpr auto floor_quotient_of = [](auto d, auto a, auto b) { return FloorQuotient(d, a, b); };
+constexpr auto remainder_of = [](auto d, auto a, auto b) {
+  const auto rest = Fmod(d, a, b);
+  return hn::IfThenElse(HasOtherSign(d, rest, b), hn::Add(rest, b), rest);
+};
+
+// A vector of doubles from floats or doubles.
+template <class D, class T>
+HWY_INLINE auto LoadWide(D d, const T* x) {
+  if constexpr (sizeof(T) == 4) return hn::PromoteTo(d, hn::LoadU(hn::Rebind<float, D>(), x));
+  else return hn::LoadU(d, x);
+}
+
+// Four products side by side, which do not wait for each other.
+template <class T>
+double product_of(const T* x, std::int64_t count) {
+  const hn::ScalableTag<double> d;
+  constexpr std::int64_t lanes = LanesOf(hn::ScalableTag<double>());
+  auto p0 = hn::Set(d, 1.0), p1 = p0, p2 = p0, p3 = p0;
+  std::int64_t i = 0;
+  for (; i + 4 * lanes <= count; i += 4 * lanes) {
+    p0 = hn::Mul(p0, LoadWide(d, x + i));
+    p1 = hn::Mul(p1, LoadWide(d, x + i + lanes));
+    p2 = hn::Mul(p2, LoadWide(d, x + i + 2 * lanes));
+    p3 = hn::Mul(p3, LoadWide(d, x + i + 3 * lanes));
+  }
+  double numbers[static_cast<std::size_t>(lanes)], product = 1;
+  hn::StoreU(hn::Mul(hn::Mul(p0, p1), hn::Mul(p2, p3)), d, numbers);
+  for (const double number : numbers) product *= number;
+  for (; i < count; ++i) product *= static_cast<double>(x[i]);
+  return product;
+}
+
+template <class T>
+void multiply_rows(const T* x, std::int64_t count, double* totals) {
+  const hn::ScalableTag<double> d;
+  constexpr std::int64_t lanes = LanesOf(hn::ScalableTag<double>());
+  std::int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) hn::StoreU(hn::Mul(hn::LoadU(d, totals + i), LoadWide(d, x + i)), d, totals + i);
+  for (; i < count; ++i) totals[i] *= static_cast<double>(x[i]);
+}
+
+template <class T>
+void bce_of_logits(const T* x, const T* target, std::int64_t count, T* out) {
+  const hn::ScalableTag<T> d;
+  constexpr std::int64_t lanes = LanesOf(hn::ScalableTag<T>());
+  // (1 - target) x + log(1 + exp(-x)), as module 04
+  const auto loss = [d](auto logit, auto t) { return hn::MulAdd(hn::Sub(hn::Set(d, T{1}), t), logit, LogOnePlusExp(d, hn::Neg(logit))); };
+  std::int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) hn::StoreU(loss(hn::LoadU(d, x + i), hn::LoadU(d, target + i)), d, out + i);
+  if (i < count) StorePart(loss(LoadPart(d, x + i, count - i), LoadPart(d, target + i, count - i)), d, out + i, count - i);
+}
+
+template <class T>
+constexpr FunctionTable<T> function_table_of() {
+  return {
+      .log1p = walk_function<T, [](auto d, auto x, auto, auto) { return Log1p(d, x); }>,
+      .expm1 = walk_function<T, [](auto d, auto x, auto, auto) { return Expm1(d, x); }>,
+      .sin = walk_function<T, sine_of>,
+      .cos = walk_function<T, cosine_of>,
+      .tan = walk_function<T, tangent_of>,
+      .atan = walk_function<T, [](auto d, auto x, auto, auto) { return Atan(d, x); }>,
+      .elu = walk_function<T, elu_of>,
+      .softplus = walk_function<T, softplus_of>,
+      .log_sigmoid = walk_function<T, [](auto d, auto x, auto, auto) { return hn::Neg(LogOnePlusExp(d, hn::Neg(x))); }>,
+      .mish = walk_function<T, mish_of>,
+      .fmod = walk_pair<T, fmod_of>,
+      .remainder = walk_pair<T, remainder_of>,
+      .floor_divide = walk_pair<T, floor_quotient_of>,
+      .product = product_of<T>,
+      .multiply_to = multiply_rows<T>,
+      .bce_with_logits = bce_of_logits<T>,
+  };
+}
+}  // namespace
+
+constinit const FunctionKernels function_kernels = {function_table_of<float>(), function_table_of<double>()};
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %% [markdown]
+// Beside them stand a few operators that need no mathematics, only a loop the compiler can make vectors of: logic of bools, whose reference asks for every element what its dtype is, and triangles of matrices, whose rows are a copied part and zeros.
+
+// %%
+//| export kernels/functions.cpp
+namespace {
+template <class T>
+const kernels::FunctionTable<T>& function_table() {
+  using namespace kernels;
+  static constexpr const FunctionKernels* tables[] = TINYTORCH_PER_CAPABILITY(function_kernels);
+  const FunctionKernels& chosen = for_capability(tables);
+  if constexpr (std::is_same_v<T, float>) return chosen.in_float;
+  else return chosen.in_double;
+}
+
+bool has_function_kernel(const Tensor& x) { return x.numel() >= kernels::kFewElements && (x.scalar_type() == kFloat || x.scalar_type() == kDouble); }
+
+template <class F>
+void in_its_type(const Tensor& x, F f) {
+  if (x.scalar_type() == kFloat) f.template operator()<float>();
+  else f.template operator()<double>();
+}
+
+// f(self) as a new tensor in self's order of memory. REQUIRES: has_function_kernel.
+template <class Pick>
+Tensor function_of(const Tensor& self, Pick pick, const Scalar& p = 0, const Scalar& q = 0) {
+  const Tensor result = empty_beside(self, self.sizes(), self.scalar_type());
+  const bool dense = self.is_contiguous() || (self.strides() == result.strides() && is_dense(self));
+  if (!dense) kernels::copy_elements(result, self);
+  in_its_type(self, [&]<class T>() {
+    const auto kernel = pick(function_table<T>());
+    T* const out = result.data<T>();
+    parallel_for(0, self.numel(), kernels::kElementwiseGrain, [&, in = dense ? self.data<T>() : out](std::int64_t first, std::int64_t stop) {
+      kernel(in + first, stop - first, p.to<T>(), q.to<T>(), out + first);
+    });
+  });
+  return result;
+}
+
+template <auto& Op, auto Pick>
+Tensor function_tuned(const Tensor& self) {
+  return has_function_kernel(self) ? function_of(self, Pick) : Op.function(Layer::CPU)(self);
+}
+
+Tensor elu_tuned(const Tensor& self, const Scalar& alpha) {
+  return has_function_kernel(self) ? function_of(self, [](const auto& table) { return table.elu; }, alpha) : op::elu.function(Layer::CPU)(self, alpha);
+}
+
+Tensor softplus_tuned(const Tensor& self, const Scalar& beta, const Scalar& threshold) {
+  return has_function_kernel(self) ? function_of(self, [](const auto& table) { return table.softplus; }, beta, threshold) : op::softplus.function(Layer::CPU)(self, beta, threshold);
+}
+
+// f(self, other) for an `other` of the same form, or a single number.
+template <auto& Op, auto Pick>
+Tensor pair_tuned(const Tensor& self, const Tensor& other) {
+  const bool single = other.numel() == 1 && other.dim() <= self.dim() && result_type(self, other) == self.scalar_type();
+  const bool alike = other.scalar_type() == self.scalar_type() && other.sizes() == self.sizes() && other.is_contiguous();
+  if (!has_function_kernel(self) || !self.is_contiguous() || !(single || alike)) return Op.function(Layer::CPU)(self, other);
+  const Tensor b = other.scalar_type() == self.scalar_type() ? other : to_dtype(other, self.scalar_type()), result = empty(self.sizes(), self.scalar_type());
+  const std::int64_t step = alike ? 1 : 0;
+  in_its_type(self, [&]<class T>() {
+    const auto kernel = Pick(function_table<T>());
+    parallel_for(0, self.numel(), kernels::kElementwiseGrain, [&, x = self.data<T>(), y = b.data<T>(), out = result.data<T>()](std::int64_t first, std::int64_t stop) {
+      kernel(x + first, y + first * step, step, stop - first, out + first);
+    });
+  });
+  return result;
+}
+
+// x (outer, count, inner) multiplied along the middle. Blocks of a fixed size, whatever the number of threads.
+template <class T>
+void multiply_along(const T* x, std::int64_t outer, std::int64_t count, std::int64_t inner, T* out) {
+  constexpr std::int64_t columns = 1024;
+  const auto& table = function_table<T>();
+  if (inner > 1) {
+    const std::int64_t blocks = (inner + columns - 1) / columns;
+    parallel_for(0, outer * blocks, std::max<std::int64_t>(1, kernels::kElementwiseGrain / (count * std::min(inner, columns))), [=](std::int64_t first, std::int64_t stop) {
+      for (std::int64_t i = first; i < stop; ++i) {
+        const std::int64_t begin = i % blocks * columns, width = std::min(columns, inner - begin);
+        std::array<double, columns> totals;
+        totals.fill(1);
+        for (std::int64_t k = 0; k < count; ++k) table.multiply_to(x + (i / blocks * count + k) * inner + begin, width, totals.data());
+        std::transform(totals.begin(), totals.begin() + width, out + i / blocks * inner + begin, [](double total) { return static_cast<T>(total); });
+      }
+    });
+  } else if (outer > 1) {
+    parallel_for(0, outer, std::max<std::int64_t>(1, kernels::kElementwiseGrain / count), [=](std::int64_t first, std::int64_t stop) {
+      for (std::int64_t i = first; i < stop; ++i) out[i] = static_cast<T>(table.product(x + i * count, count));
+    });
+  } else {
+    std::vector<double> parts(static_cast<std::size_t>((count + kernels::kElementwiseGrain - 1) / kernels::kElementwiseGrain));
+    parallel_for(0, std::ssize(parts), 1, [&](std::int64_t first, std::int64_t stop) {
+      for (std::int64_t i = first; i < stop; ++i) {
+        const std::int64_t begin = i * kernels::kElementwiseGrain;
+        parts[static_cast<std::size_t>(i)] = table.product(x + begin, std::min(kernels::kElementwiseGrain, count - begin));
+      }
+    });
+    out[0] = static_cast<T>(std::accumulate(parts.begin(), parts.end(), 1.0, std::multiplies<>()));
+  }
+}
+
+// Along all dimensions or one.
+Tensor prod_tuned(const Tensor& self, IntArrayRef dim, bool keepdim) {
+  const bool ours = has_function_kernel(self) && self.is_contiguous() && (dim.empty() || (dim.size() == 1 && dim[0] >= -self.dim() && dim[0] < self.dim()));
+  if (!ours) return op::prod.function(Layer::CPU)(self, dim, keepdim);
+  std::int64_t count = self.numel(), inner = 1;
+  DimVector sizes(keepdim ? self.sizes().size() : 0, 1);
+  if (!dim.empty()) {
+    const auto d = static_cast<std::size_t>(dim[0] < 0 ? dim[0] + self.dim() : dim[0]);
+    count = self.sizes()[d];
+    inner = multiply_sizes(self.sizes().slice(d + 1));
+    sizes = DimVector(self.sizes());
+    if (keepdim) sizes[d] = 1;
+    else sizes.erase(d);
+  }
+  const Tensor result = empty(sizes, self.scalar_type());
+  in_its_type(self, [&]<class T>() { multiply_along(self.data<T>(), self.numel() / (count * inner), count, inner, result.data<T>()); });
+  return result;
+}
+
+// What each scan does with a number, and where it begins.
+struct SumSoFar {
+  static constexpr double kBegin = 0;
+  static double with(double total, double x) { return total + x; }
+};
+struct ProductSoFar {
+  static constexpr double kBegin = 1;
+  static double with(double total, double x) { return total * x; }
+};
+
+// Sums or products so far, in double, of x (outer, count, inner) along the middle: rows four at a time, which do not wait for each other.
+template <class T, class Scan>
+void scan_along(const T* x, std::int64_t outer, std::int64_t count, std::int64_t inner, T* out) {
+  constexpr std::int64_t columns = 1024;
+  if (inner > 1) {
+    const std::int64_t blocks = (inner + columns - 1) / columns;
+    parallel_for(0, outer * blocks, 1, [=](std::int64_t first, std::int64_t stop) {
+      for (std::int64_t i = first; i < stop; ++i) {
+        const std::int64_t at = i % blocks * columns, width = std::min(columns, inner - at);
+        std::array<double, columns> totals;
+        totals.fill(Scan::kBegin);
+        for (std::int64_t k = 0; k < count; ++k) {
+          const std::int64_t row = (i / blocks * count + k) * inner + at;
+          for (std::int64_t j = 0; j < width; ++j) out[row + j] = static_cast<T>(totals[static_cast<std::size_t>(j)] = Scan::with(totals[static_cast<std::size_t>(j)], static_cast<double>(x[row + j])));
+        }
+      }
+    });
+  } else {
+    constexpr std::int64_t together = 4;
+    parallel_for(0, (outer + together - 1) / together, std::max<std::int64_t>(1, kernels::kElementwiseGrain / (together * count)), [=](std::int64_t first, std::int64_t stop) {
+      const std::int64_t end = std::min(stop * together, outer);
+      std::int64_t row = first * together;
+      for (; row + together <= end; row += together) {
+        std::array<double, together> totals;
+        totals.fill(Scan::kBegin);
+        for (std::int64_t k = 0; k < count; ++k)
+          for (std::int64_t r = 0; r < together; ++r) {
+            double& total = totals[static_cast<std::size_t>(r)];
+            out[(row + r) * count + k] = static_cast<T>(total = Scan::with(total, static_cast<double>(x[(row + r) * count + k])));
+          }
+      }
+      for (; row < end; ++row) {
+        double total = Scan::kBegin;
+        for (std::int64_t k = 0; k < count; ++k) out[row * count + k] = static_cast<T>(total = Scan::with(total, static_cast<double>(x[row * count + k])));
+      }
+    });
+  }
+}
+
+template <auto& Op, class Scan>
+Tensor scan_tuned(const Tensor& self, std::int64_t dim) {
+  if (!has_function_kernel(self) || !self.is_contiguous()) return Op.function(Layer::CPU)(self, dim);
+  const std::int64_t count = self.size(dim), inner = multiply_sizes(self.sizes().slice(static_cast<std::size_t>(dim) + 1));
+  const Tensor result = empty(self.sizes(), self.scalar_type());
+  in_its_type(self, [&]<class T>() { scan_along<T, Scan>(self.data<T>(), self.numel() / (count * inner), count, inner, result.data<T>()); });
+  return result;
+}
+
+bool is_weight(const std::optional<Tensor>& weight) { return weight && weight->defined(); }
+
+Tensor bce_with_logits_tuned(const Tensor& self, const Tensor& target, const std::optional<Tensor>& weight, const std::optional<Tensor>& pos_weight, std::int64_t reduction) {
+  const bool ours = has_function_kernel(self) && target.scalar_type() == self.scalar_type() && target.sizes() == self.sizes() && !is_weight(weight) && !is_weight(pos_weight);
+  if (!ours) return op::binary_cross_entropy_with_logits.function(Layer::CPU)(self, target, weight, pos_weight, reduction);
+  const Tensor x = self.contiguous(), t = target.contiguous(), loss = empty(x.sizes(), x.scalar_type());
+  in_its_type(x, [&]<class T>() {
+    const auto kernel = function_table<T>().bce_with_logits;
+    parallel_for(0, x.numel(), kernels::kElementwiseGrain, [&, from = x.data<T>(), at = t.data<T>(), to = loss.data<T>()](std::int64_t first, std::int64_t stop) {
+      kernel(from + first, at + first, stop - first, to + first);
+    });
+  });
+  if (reduction == Reduction::None) return loss;
+  return reduction == Reduction::Mean ? mean(loss) : sum(loss);
+}
+}  // namespace
+
+// %%
+//| export kernels/functions.cpp
+namespace {
+bool are_bools(const Tensor& self) { return self.scalar_type() == kBool && self.is_contiguous() && self.numel() >= kernels::kFewElements; }
+
+// As bytes: what is not 0 is true, whatever wrote it there.
+template <auto& Op, auto F>
+Tensor bools_tuned(const Tensor& self, const Tensor& other) {
+  if (!are_bools(self) || !are_bools(other) || self.sizes() != other.sizes()) return Op.function(Layer::CPU)(self, other);
+  const Tensor result = empty(self.sizes(), kBool);
+  const auto *const a = reinterpret_cast<const std::uint8_t*>(self.data<bool>()), *const b = reinterpret_cast<const std::uint8_t*>(other.data<bool>());
+  bool* const out = result.data<bool>();
+  parallel_for(0, self.numel(), kernels::kElementwiseGrain, [=](std::int64_t first, std::int64_t stop) {
+    for (std::int64_t i = first; i < stop; ++i) out[i] = F(a[i] != 0, b[i] != 0);
+  });
+  return result;
+}
+
+template <auto& Op>
+Tensor not_tuned(const Tensor& self) {
+  if (!are_bools(self)) return Op.function(Layer::CPU)(self);
+  const Tensor result = empty(self.sizes(), kBool);
+  const auto* const a = reinterpret_cast<const std::uint8_t*>(self.data<bool>());
+  bool* const out = result.data<bool>();
+  parallel_for(0, self.numel(), kernels::kElementwiseGrain, [=](std::int64_t first, std::int64_t stop) {
+    for (std::int64_t i = first; i < stop; ++i) out[i] = a[i] == 0;
+  });
+  return result;
+}
+
+// Of each row the columns up to the diagonal, or from it on; zeros beside them.
+template <auto& Op, bool Upper>
+Tensor triangle_tuned(const Tensor& self, std::int64_t diagonal) {
+  if (!self.is_contiguous() || self.numel() < kernels::kFewElements) return Op.function(Layer::CPU)(self, diagonal);
+  const std::int64_t height = self.size(-2), width = self.size(-1), bytes = self.element_size();
+  const Tensor result = empty(self.sizes(), self.scalar_type());
+  const auto* const from = static_cast<const char*>(self.data_ptr());
+  auto* const to = static_cast<char*>(result.data_ptr());
+  parallel_for(0, self.numel() / width, std::max<std::int64_t>(1, kernels::kElementwiseGrain / width), [=](std::int64_t first, std::int64_t stop) {
+    for (std::int64_t row = first; row < stop; ++row) {
+      // Columns before `cut` are below or on the diagonal, or below it for the upper triangle.
+      const std::int64_t cut = std::clamp<std::int64_t>(row % height + diagonal + (Upper ? 0 : 1), 0, width);
+      const std::int64_t begin = row * width * bytes, middle = begin + cut * bytes, end = begin + width * bytes;
+      std::copy(from + (Upper ? middle : begin), from + (Upper ? end : middle), to + (Upper ? middle : begin));
+      std::fill(to + (Upper ? begin : middle), to + (Upper ? middle : end), '\0');
+    }
+  });
+  return result;
+}
+}  // namespace
+
+// %%
+//| export kernels/functions.cpp
+//| registers
+void register_tuned_functions() {
+  constexpr Layer tuned = Layer::TunedCPU;
+  op::log1p.set(tuned, function_tuned<op::log1p, [](const auto& table) { return table.log1p; }>);
+  op::expm1.set(tuned, function_tuned<op::expm1, [](const auto& table) { return table.expm1; }>);
+  op::sin.set(tuned, function_tuned<op::sin, [](const auto& table) { return table.sin; }>);
+  op::cos.set(tuned, function_tuned<op::cos, [](const auto& table) { return table.cos; }>);
+  op::tan.set(tuned, function_tuned<op::tan, [](const auto& table) { return table.tan; }>);
+  op::atan.set(tuned, function_tuned<op::atan, [](const auto& table) { return table.atan; }>);
+  op::fmod.set(tuned, pair_tuned<op::fmod, [](const auto& table) { return table.fmod; }>);
+  op::remainder.set(tuned, pair_tuned<op::remainder, [](const auto& table) { return table.remainder; }>);
+  op::floor_divide.set(tuned, pair_tuned<op::floor_divide, [](const auto& table) { return table.floor_divide; }>);
+  op::prod.set(tuned, prod_tuned);
+  op::cumsum.set(tuned, scan_tuned<op::cumsum, SumSoFar>);
+  op::cumprod.set(tuned, scan_tuned<op::cumprod, ProductSoFar>);
+  op::mish.set(tuned, function_tuned<op::mish, [](const auto& table) { return table.mish; }>);
+  op::log_sigmoid.set(tuned, function_tuned<op::log_sigmoid, [](const auto& table) { return table.log_sigmoid; }>);
+  op::elu.set(tuned, elu_tuned);
+  op::softplus.set(tuned, softplus_tuned);
+  op::binary_cross_entropy_with_logits.set(tuned, bce_with_logits_tuned);
+  op::logical_and.set(tuned, bools_tuned<op::logical_and, [](bool a, bool b) { return a & b; }>);
+  op::logical_or.set(tuned, bools_tuned<op::logical_or, [](bool a, bool b) { return a | b; }>);
+  op::logical_xor.set(tuned, bools_tuned<op::logical_xor, [](bool a, bool b) { return a != b; }>);
+  op::bitwise_and.set(tuned, bools_tuned<op::bitwise_and, [](bool a, bool b) { return a & b; }>);
+  op::bitwise_or.set(tuned, bools_tuned<op::bitwise_or, [](bool a, bool b) { return a | b; }>);
+  op::bitwise_xor.set(tuned, bools_tuned<op::bitwise_xor, [](bool a, bool b) { return a != b; }>);
+  op::logical_not.set(tuned, not_tuned<op::logical_not>);
+  op::bitwise_not.set(tuned, not_tuned<op::bitwise_not>);
+  op::tril.set(tuned, triangle_tuned<op::tril, false>);
+  op::triu.set(tuned, triangle_tuned<op::triu, true>);
+}
+
+// %%
+//| lesson
+// The largest distance from f at higher precision, in ulp, over bit patterns of all exponents and over the range where the functions bend.
+template <class T, class F>
+double worst_of(const Tensor& got, const Tensor& x, F exact) {
+  double worst = 0;
+  for (std::int64_t i = 0; i < x.numel(); ++i) {
+    const long double right = exact(static_cast<long double>(x.data<T>()[i]));
+    const T number = got.data<T>()[i], rounded = static_cast<T>(right);
+    if (number == rounded || (std::isnan(number) && std::isnan(rounded))) continue;
+    const int exponent = rounded == 0 ? std::numeric_limits<T>::min_exponent : std::max(std::ilogb(rounded), std::numeric_limits<T>::min_exponent - 1);
+    const long double unit = std::ldexp(1.0L, exponent - std::numeric_limits<T>::digits + 1);
+    const double off = static_cast<double>(std::fabs(static_cast<long double>(number) - right) / unit);
+    worst = std::max(worst, std::isfinite(number) && std::isfinite(rounded) ? off : std::numeric_limits<double>::infinity());
+  }
+  return worst;
+}
+
+template <class T>
+Tensor arguments() {
+  constexpr std::int64_t each = 30'000;
+  const Tensor x = empty({4 * each}, std::is_same_v<T, float> ? kFloat : kDouble);
+  for (std::int64_t i = 0; i < each; ++i) {
+    const double fraction = static_cast<double>(i) / each;
+    T* const at = x.data<T>() + 4 * i;
+    if constexpr (sizeof(T) == 4) at[0] = std::bit_cast<float>(static_cast<std::uint32_t>(i) * 143'165u);
+    else at[0] = std::bit_cast<double>(static_cast<std::uint64_t>(i) * 0x0002'2f3d'a115'9b27u);
+    at[1] = static_cast<T>((2 * fraction - 1) * 100);
+    at[2] = static_cast<T>((2 * fraction - 1) * 3);
+    at[3] = static_cast<T>(std::round(fraction * 8000) * 1.5707963267948966);  // as near as can be to where sine or cosine is 0
+  }
+  return x;
+}
+
+// %%
+TEST_CASE("functions: log1p, expm1, sin, cos, atan, softplus, log_sigmoid and elu within 2 ulp, tan within 3, mish within 4") {
+  struct Function {
+    std::string name;
+    Tensor (*tuned)(const Tensor&);
+    long double (*exact)(long double);
+    double bound = 2;
+  };
+  const Function functions[] = {
+      {"log1p", [](const Tensor& x) { return log1p(x); }, [](long double x) { return std::log1p(x); }},
+      {"expm1", [](const Tensor& x) { return expm1(x); }, [](long double x) { return std::expm1(x); }},
+      {"sin", [](const Tensor& x) { return sin(x); }, [](long double x) { return std::sin(x); }},
+      {"cos", [](const Tensor& x) { return cos(x); }, [](long double x) { return std::cos(x); }},
+      {"tan", [](const Tensor& x) { return tan(x); }, [](long double x) { return std::tan(x); }, 3},
+      {"atan", [](const Tensor& x) { return atan(x); }, [](long double x) { return std::atan(x); }},
+      {"softplus", [](const Tensor& x) { return softplus(x); }, [](long double x) { return x > 20 ? x : std::log1p(std::exp(x)); }},
+      {"log_sigmoid", [](const Tensor& x) { return log_sigmoid(x); }, [](long double x) { return x < 0 ? x - std::log1p(std::exp(x)) : -std::log1p(std::exp(-x)); }},
+      {"elu", [](const Tensor& x) { return elu(x); }, [](long double x) { return x > 0 ? x : std::expm1(x); }},
+      {"mish", [](const Tensor& x) { return mish(clamp_min(x, -80)); }, [](long double x) { return x > 60 ? x : std::max(x, -80.0L) * std::tanh(std::log1p(std::exp(std::max(x, -80.0L)))); }, 4},
+  };
+  for (int c = 0; c <= static_cast<int>(kernels::hardware_capability()); ++c) {
+    const kernels::CapabilityGuard guard(static_cast<kernels::CPUCapability>(c));
+    CAPTURE(get_cpu_capability());
+    for (const Function& function : functions) {
+      const double in_float = worst_of<float>(function.tuned(arguments<float>()), arguments<float>(), function.exact);
+      CHECK_MESSAGE(in_float <= function.bound, function.name, " of floats is off by ", in_float, " ulp");
+      if (std::numeric_limits<long double>::digits <= std::numeric_limits<double>::digits) continue;  // nothing more precise to compare with
+      const double in_double = worst_of<double>(function.tuned(arguments<double>()), arguments<double>(), function.exact);
+      CHECK_MESSAGE(in_double <= function.bound, function.name, " of doubles is off by ", in_double, " ulp");
+    }
+  }
+}
+
+TEST_CASE("functions: zeros keep their sign, infinities and NaN are the C library's, far numbers too") {
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  const std::vector<double> special{0.0, -0.0, infinity, -infinity, std::nan(""), -1.0, -2.0, 1e30, -1e30, 1e-320, 12800.5, 1.7e6, 3e18, 88.8, -800.0};
+  for (const ScalarType type : {kFloat, kDouble}) {
+    const Tensor x = zeros({256}, type);
+    for (std::size_t i = 0; i < special.size(); ++i) x[static_cast<std::int64_t>(i)].fill_(special[i]);
+    const auto check = [&](const std::string& name, const Tensor& got, double (*expected)(double)) {
+      CAPTURE(name);
+      for (std::size_t i = 0; i < special.size(); ++i) {
+        const double number = x[static_cast<std::int64_t>(i)].item<double>(), result = got[static_cast<std::int64_t>(i)].item<double>();
+        CAPTURE(number);
+        const double right = type == kFloat ? static_cast<double>(static_cast<float>(expected(number))) : expected(number);
+        CHECK_EQ(std::isnan(result), std::isnan(right));
+        if (std::isnan(right)) continue;
+        CHECK_EQ(std::signbit(result), std::signbit(right));
+        if (std::isinf(right) || right == 0) CHECK_EQ(result, right);
+        else CHECK_CLOSE(result, right, 1e-6, 0.0);
+      }
+    };
+    check("log1p", log1p(x), [](double v) { return std::log1p(v); });
+    check("expm1", expm1(x), [](double v) { return std::expm1(v); });
+    check("sin", sin(x), [](double v) { return std::sin(v); });
+    check("cos", cos(x), [](double v) { return std::cos(v); });
+    check("tan", tan(x), [](double v) { return std::tan(v); });
+    check("atan", atan(x), [](double v) { return std::atan(v); });
+  }
+}
+
+TEST_CASE("functions: as the reference, with parameters, strides and any number of threads") {
+  manual_seed(791);
+  for (const ScalarType type : {kFloat, kDouble}) {
+    const Tensor x = (randn({70, 130}, kDouble) * 4).to(type), t = rand({70, 130}, type);
+    const auto by_reference = [&](const Tensor& view) {
+      return std::vector<Tensor>{op::elu.function(Layer::CPU)(view, 0.7), op::softplus.function(Layer::CPU)(view, 2.5, 3), op::sin.function(Layer::CPU)(view)};
+    };
+    for (const Tensor& view : {x, x.t(), x.slice(1, 0, 130, 2)}) {
+      const std::vector<Tensor> expected = by_reference(view);
+      for (const int threads : {1, 2, 5}) {
+        const int before = get_num_threads();
+        set_num_threads(threads);
+        CHECK_CLOSE(elu(view, 0.7), expected[0]);
+        CHECK_CLOSE(softplus(view, 2.5, 3), expected[1]);
+        CHECK_CLOSE(sin(view), expected[2]);
+        set_num_threads(before);
+      }
+    }
+    for (const std::int64_t reduction : {Reduction::None, Reduction::Mean, Reduction::Sum})
+      CHECK_CLOSE(binary_cross_entropy_with_logits(x, t, {}, {}, reduction), op::binary_cross_entropy_with_logits.function(Layer::CPU)(x, t, {}, {}, reduction));
+  }
+}
+
+TEST_CASE("functions: fmod, remainder and floor_divide have the reference's bits, zeros, infinities and far quotients included") {
+  manual_seed(793);
+  const auto same_bits = [](const Tensor& got, const Tensor& expected) {
+    CHECK_EQ(got.nan_to_num(7), expected.nan_to_num(7));
+    CHECK_EQ(isnan(got), isnan(expected));
+    CHECK_EQ(signbit(where(isnan(got), 0, got)), signbit(where(isnan(expected), 0, expected)));
+  };
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  const Tensor special = tensor({0.0, -0.0, 1.0, -3.0, 3.0, 1e-40, infinity, -infinity, std::nan(""), 5e6, 1e20, -0.1, 6.0}, kDouble);
+  for (const ScalarType type : {kFloat, kDouble}) {
+    const Tensor rows = special.unsqueeze(1).expand({13, 13}).contiguous().to(type), columns = special.unsqueeze(0).expand({13, 13}).contiguous().to(type);
+    // Whole multiples and their neighbours are where a quotient is rounded up.
+    const Tensor y = (rand({40'000}, kDouble) * 9 - 4.5).to(type), x = cat({y.slice(0, 0, 20'000) * randint(-3000, 3000, {20'000}).to(type), (randn({20'000}, kDouble) * 100).to(type)});
+    for (int c = 0; c <= static_cast<int>(kernels::hardware_capability()); ++c) {
+      const kernels::CapabilityGuard guard(static_cast<kernels::CPUCapability>(c));
+      for (const auto& [a, b] : {std::pair(rows, columns), std::pair(x, y), std::pair(x, full({}, 0.7, type)), std::pair(x.view({200, 200}).t(), y.view({200, 200}))}) {
+        same_bits(fmod(a, b), op::fmod.function(Layer::CPU)(a, b));
+        same_bits(remainder(a, b), op::remainder.function(Layer::CPU)(a, b));
+        same_bits(floor_divide(a, b), op::floor_divide.function(Layer::CPU)(a, b));
+      }
+    }
+    CHECK_EQ(remainder(x, 3).scalar_type(), type);
+    CHECK_EQ(remainder(x, full({1, 1}, 3.0, kDouble)).scalar_type(), op::remainder.function(Layer::CPU)(x, full({1, 1}, 3.0, kDouble)).scalar_type());
+  }
+}
+
+TEST_CASE("functions: products, and sums and products so far, are the reference's along any dimension, with the same bits for any number of threads") {
+  manual_seed(794);
+  for (const ScalarType type : {kFloat, kDouble}) {
+    const Tensor x = (rand({6, 70, 1100}, kDouble) * 0.02 + 0.99).to(type);
+    const Tensor long_row = (rand({100'001}, kDouble) * 0.0002 + 0.9999).to(type);
+    CHECK_CLOSE(long_row.prod(), op::prod.function(Layer::CPU)(long_row, {}, false));
+    for (std::int64_t dim = -3; dim < 3; ++dim) {
+      for (const bool keepdim : {false, true}) {
+        const Tensor expected = op::prod.function(Layer::CPU)(x, dim, keepdim);
+        CHECK_CLOSE(x.prod(dim, keepdim), expected);
+        CHECK_EQ(x.prod(dim, keepdim).sizes(), expected.sizes());
+      }
+    }
+    for (std::int64_t dim = 0; dim < 3; ++dim) {
+      CHECK_EQ(cumsum(x, dim), op::cumsum.function(Layer::CPU)(x, dim));
+      CHECK_EQ(cumprod(x, dim), op::cumprod.function(Layer::CPU)(x, dim));
+    }
+    const Tensor once = long_row.prod(), columns = x.prod(1);
+    const int before = get_num_threads();
+    for (const int threads : {1, 2, 5}) {
+      set_num_threads(threads);
+      CHECK_EQ(long_row.prod(), once);
+      CHECK_EQ(x.prod(1), columns);
+    }
+    set_num_threads(before);
+  }
+}
+
+TEST_CASE("functions: logic of bools and triangles are exactly the reference's") {
+  manual_seed(792);
+  const Tensor a = rand({33, 41}) > 0.5, b = rand({33, 41}) > 0.5;
+  CHECK_EQ(logical_and(a, b), op::logical_and.function(Layer::CPU)(a, b));
+  CHECK_EQ(a | b, op::bitwise_or.function(Layer::CPU)(a, b));
+  CHECK_EQ(a ^ b, op::bitwise_xor.function(Layer::CPU)(a, b));
+  CHECK_EQ(~a, op::bitwise_not.function(Layer::CPU)(a));
+  CHECK_EQ(logical_not(b), op::logical_not.function(Layer::CPU)(b));
+  for (const ScalarType type : {kFloat, kDouble, kLong, kInt, kByte}) {
+    const Tensor x = randint(0, 9, {3, 17, 23}).to(type);
+    for (const std::int64_t diagonal : {0, 1, -1, 5, -20, 40, -40}) {
+      CHECK_EQ(tril(x, diagonal), op::tril.function(Layer::CPU)(x, diagonal));
+      CHECK_EQ(triu(x, diagonal), op::triu.function(Layer::CPU)(x, diagonal));
+    }
+  }
+}
+
+// %% [markdown]
+// ## Rows in order
+//
+// The reference sorts positions, and asks for the numbers at two of them each time it compares; every question may miss the cache. Numbers of a fixed size can be ordered without comparing any two. Their bits, changed so that they order as unsigned integers do, are put into 256 boxes by their last byte, then by the one before, and so on; each pass keeps the order of equal bytes, so the last one leaves everything in order, and equal numbers where they were. This is radix sort: 4 passes for 32 bits, fewer where a byte is the same in all numbers.
+//
+//     -1.0f   bf800000   negative: flip all bits     407fffff
+//      0.0f   00000000   flip the sign               80000000     -0 counts as 0
+//      1.0f   3f800000                               bf800000
+//      NaN    7fc00000                               ffffffff     the largest; `descending` flips everything once more
+//
+// A pass needs 256 counters, which pays from some hundred numbers on. Shorter rows are compared: the position beside the number decides between equal ones, so any way to sort keeps their order. The first few of a long row (`topk`) are kept in order while the row is read: most numbers are behind the last of them, and cost one comparison.
+
+// %%
+//| export kernels/ordering.cpp
+namespace {
+// Bits whose order as unsigned numbers is that of sort: NaN last, both zeros the same.
+template <class T>
+auto ordered_bits(T x) {
+  using Bits = std::conditional_t<sizeof(T) == 8, std::uint64_t, std::uint32_t>;
+  if constexpr (std::is_floating_point_v<T>) {
+    if (std::isnan(x)) return ~Bits{0};
+    const Bits bits = std::bit_cast<Bits>(x == 0 ? T{0} : x), sign = Bits{1} << (sizeof(T) * 8 - 1);
+    return (bits & sign) != 0 ? ~bits : bits | sign;
+  } else {
+    return static_cast<Bits>(static_cast<Bits>(x) ^ (Bits{1} << (sizeof(T) * 8 - 1)));
+  }
+}
+
+template <class Bits>
+struct Numbered {
+  Bits bits, position;
+  bool operator<(const Numbered& other) const { return bits != other.bits ? bits < other.bits : position < other.position; }
+};
+
+// By the bits; equal ones keep their order. The row ends in one of the two places, which is returned. `varies` has the bits that are not the same in all numbers. O(n) for each byte that varies.
+template <class Bits>
+Numbered<Bits>* radix_sort(Numbered<Bits>* row, Numbered<Bits>* other, std::int64_t size, Bits varies) {
+  for (std::size_t shift = 0; shift < 8 * sizeof(Bits); shift += 8) {
+    if ((varies >> shift & 255) == 0) continue;
+    std::array<std::size_t, 256> places{};
+    for (std::int64_t i = 0; i < size; ++i) ++places[row[i].bits >> shift & 255];
+    std::exclusive_scan(places.begin(), places.end(), places.begin(), std::size_t{0});
+    for (std::int64_t i = 0; i < size; ++i) other[places[row[i].bits >> shift & 255]++] = row[i];
+    std::swap(row, other);
+  }
+  return row;
+}
+
+// The first k by insertion: most of a long row are behind the k-th so far, which takes one comparison.
+template <class T, class Bits>
+void keep_first(const T* from, std::int64_t size, std::int64_t step, std::int64_t k, Bits flip, Numbered<Bits>* first) {
+  for (std::int64_t j = 0; j < size; ++j) {
+    const auto bits = static_cast<Bits>(ordered_bits(from[j * step]) ^ flip);
+    if (j >= k && bits >= first[k - 1].bits) continue;
+    std::int64_t at = std::min(j, k - 1);
+    for (; at > 0 && bits < first[at - 1].bits; --at) first[at] = first[at - 1];
+    first[at] = {bits, static_cast<Bits>(j)};
+  }
+}
+
+constexpr std::int64_t kRadixFrom = 256, kInsertUpTo = 64;
+
+// The first k in order, in one of the two places, each with room for `size`.
+template <class T, class Bits>
+const Numbered<Bits>* order_row(const T* from, std::int64_t size, std::int64_t step, std::int64_t k, Bits flip, Numbered<Bits>* row, Numbered<Bits>* other) {
+  if (k <= kInsertUpTo && k <= size / 16) {
+    keep_first(from, size, step, k, flip, row);
+    return row;
+  }
+  Bits varies = 0;
+  for (std::int64_t j = 0; j < size; ++j) {
+    const auto bits = static_cast<Bits>(ordered_bits(from[j * step]) ^ flip);
+    row[j] = {bits, static_cast<Bits>(j)};
+    varies |= bits ^ row[0].bits;
+  }
+  if (size >= kRadixFrom) return radix_sort(row, other, size, varies);
+  std::partial_sort(row, row + k, row + size);
+  return row;
+}
+
+// The first k of each row (outer, size, inner) along the middle, and where they were.
+template <class T>
+void order_rows(const T* x, std::int64_t outer, std::int64_t size, std::int64_t inner, std::int64_t k, bool descending, T* values, std::int64_t* indices) {
+  using Bits = decltype(ordered_bits(T{}));
+  const Bits flip = descending ? ~Bits{0} : Bits{0};
+  parallel_for(0, outer * inner, std::max<std::int64_t>(1, kernels::kElementwiseGrain / (8 * size)), [=](std::int64_t first, std::int64_t stop) {
+    const Tensor room = empty({2 * size * static_cast<std::int64_t>(sizeof(Numbered<Bits>))}, kByte);
+    auto* const row = static_cast<Numbered<Bits>*>(room.data_ptr());
+    for (std::int64_t i = first; i < stop; ++i) {
+      const T* const from = x + i / inner * size * inner + i % inner;
+      const std::int64_t to = i / inner * k * inner + i % inner;
+      const Numbered<Bits>* const sorted = order_row(from, size, inner, k, flip, row, row + size);
+      for (std::int64_t j = 0; j < k; ++j) {
+        const auto position = static_cast<std::int64_t>(sorted[j].position);
+        values[to + j * inner] = from[position * inner];
+        indices[to + j * inner] = position;
+      }
+    }
+  });
+}
+
+// Undefined tensors where the reference shall do it.
+std::tuple<Tensor, Tensor> ordered(const Tensor& self, std::int64_t dim, std::int64_t k, bool descending) {
+  const ScalarType type = self.scalar_type();
+  const bool has_kernel = type == kFloat || type == kDouble || type == kInt || type == kLong;
+  if (!has_kernel || self.dim() == 0 || self.numel() == 0 || k == 0 || self.size(dim) > std::numeric_limits<std::int32_t>::max()) return {};
+  const Tensor x = self.contiguous();
+  const std::int64_t size = x.size(dim), inner = x.stride(dim);
+  DimVector sizes(x.sizes());
+  sizes[static_cast<std::size_t>(dim)] = k;
+  const Tensor values = empty(sizes, type), indices = empty(sizes, kLong);
+  dispatch_all_types(type, [&]<class T>() {
+    if constexpr (sizeof(T) >= 4) order_rows(x.data<T>(), x.numel() / (size * inner), size, inner, k, descending, values.data<T>(), indices.data<std::int64_t>());
+  });
+  return {values, indices};
+}
+
+std::tuple<Tensor, Tensor> sort_tuned(const Tensor& self, std::int64_t dim, bool descending) {
+  auto result = ordered(self, dim, self.dim() == 0 ? 1 : self.size(dim), descending);
+  return std::get<0>(result).defined() ? result : op::sort.function(Layer::CPU)(self, dim, descending);
+}
+
+std::tuple<Tensor, Tensor> topk_tuned(const Tensor& self, std::int64_t k, std::int64_t dim, bool largest, bool sorted) {
+  auto result = ordered(self, dim, k, largest);
+  return std::get<0>(result).defined() ? result : op::topk.function(Layer::CPU)(self, k, dim, largest, sorted);
+}
+}  // namespace
+
+// %%
+//| export kernels/ordering.cpp
+//| registers
+void register_tuned_ordering() {
+  op::sort.set(Layer::TunedCPU, sort_tuned);
+  op::topk.set(Layer::TunedCPU, topk_tuned);
+}
+
+// %%
+TEST_CASE("order: sort and topk give the reference's numbers and positions, equal numbers, zeros and NaN included") {
+  manual_seed(796);
+  const double nan = std::nan(""), infinity = std::numeric_limits<double>::infinity();
+  for (const ScalarType type : {kFloat, kDouble, kInt, kLong}) {
+    for (const DimVector& sizes : {DimVector{7}, DimVector{700}, DimVector{3, 257, 2}, DimVector{40, 1}}) {
+      Tensor x = randint(-40, 40, sizes, kDouble) * (type == kInt || type == kLong ? 40'000'000 : 0.37);
+      if (type == kFloat || type == kDouble) x.flatten().slice(0, 0, 7).copy_(tensor({0.0, nan, -0.0, -infinity, 0.0, nan, infinity}));
+      x = x.to(type);
+      for (const Tensor& view : {x, x.dim() == 2 ? x.t() : x.flip(0)}) {
+        for (std::int64_t dim = 0; dim < view.dim(); ++dim) {
+          for (const bool descending : {false, true}) {
+            const auto [values, places] = sort(view, dim, descending);
+            const auto [expected, at] = op::sort.function(Layer::CPU)(view, dim, descending);
+            CHECK_EQ(places, at);
+            CHECK_EQ(values.to(kDouble).nan_to_num(1e9), expected.to(kDouble).nan_to_num(1e9));
+            for (const std::int64_t k : {std::int64_t{1}, (view.size(dim) + 1) / 2}) {
+              const auto [first, first_places] = topk(view, k, dim, descending);
+              CHECK_EQ(first_places, at.narrow(dim, 0, k));
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+// %% [markdown]
+// ## Where to read on
+//
+// PyTorch takes such functions from Sleef, a library of vector functions (`aten/src/ATen/cpu/vec/vec512/vec512_float.h`), remainders from `Vectorized::fmod` in `aten/src/ATen/native/cpu/BinaryOpsKernel.cpp`, and sorts by comparing with `std::stable_sort` (`aten/src/ATen/native/cpu/SortingKernel.cpp`), for integers by radix with fbgemm where that is compiled in. On a GPU every library sorts by radix (CUB's `DeviceRadixSort`): there nothing guesses a comparison, and 256 boxes are counted by all threads at once.
+//
+// - **Functions.** *Elementary Functions: Algorithms and Implementation* (Muller, 2016), chapter 11 for reducing the argument of a sine; *Handbook of Floating-Point Arithmetic* (Muller and others, 2018) for remainders that need no rounding.
+// - **Order.** *The Art of Computer Programming*, volume 3, section 5.2.5; Terdiman's *Radix Sort Revisited* (2000) for the bits of floats.
+
+// %%
+}  // namespace tinytorch

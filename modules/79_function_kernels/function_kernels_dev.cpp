@@ -1101,7 +1101,7 @@ TEST_CASE("order: sort and topk give the reference's numbers and positions, equa
   for (const ScalarType type : {kFloat, kDouble, kInt, kLong}) {
     for (const DimVector& sizes : {DimVector{7}, DimVector{700}, DimVector{3, 257, 2}, DimVector{40, 1}}) {
       Tensor x = randint(-40, 40, sizes, kDouble) * (type == kInt || type == kLong ? 40'000'000 : 0.37);
-      if (type == kFloat || type == kDouble) x.flatten().slice(0, 0, 7).copy_(tensor({0.0, nan, -0.0, -infinity, 0.0, nan, infinity}));
+      if (type == kFloat || type == kDouble) x.flatten().slice(0, 0, 7).copy_(tensor({0.0, nan, -0.0, -infinity, 0.0, -nan, infinity}));
       x = x.to(type);
       for (const Tensor& view : {x, x.dim() == 2 ? x.t() : x.flip(0)}) {
         for (std::int64_t dim = 0; dim < view.dim(); ++dim) {

@@ -100,7 +100,7 @@ void multiply_along(const T* x, std::int64_t outer, std::int64_t count, std::int
       for (std::int64_t i = first; i < stop; ++i) {
         const std::int64_t begin = i % blocks * columns, width = std::min(columns, inner - begin);
         std::array<double, columns> totals;
-        totals.fill(1);
+        std::fill_n(totals.begin(), width, 1.0);
         for (std::int64_t k = 0; k < count; ++k) table.multiply_to(x + (i / blocks * count + k) * inner + begin, width, totals.data());
         std::transform(totals.begin(), totals.begin() + width, out + i / blocks * inner + begin, [](double total) { return static_cast<T>(total); });
       }
@@ -156,11 +156,11 @@ void scan_along(const T* x, std::int64_t outer, std::int64_t count, std::int64_t
   constexpr std::int64_t columns = 1024;
   if (inner > 1) {
     const std::int64_t blocks = (inner + columns - 1) / columns;
-    parallel_for(0, outer * blocks, 1, [=](std::int64_t first, std::int64_t stop) {
+    parallel_for(0, outer * blocks, std::max<std::int64_t>(1, kernels::kElementwiseGrain / (count * std::min(inner, columns))), [=](std::int64_t first, std::int64_t stop) {
       for (std::int64_t i = first; i < stop; ++i) {
         const std::int64_t at = i % blocks * columns, width = std::min(columns, inner - at);
         std::array<double, columns> totals;
-        totals.fill(Scan::kBegin);
+        std::fill_n(totals.begin(), width, Scan::kBegin);
         for (std::int64_t k = 0; k < count; ++k) {
           const std::int64_t row = (i / blocks * count + k) * inner + at;
           for (std::int64_t j = 0; j < width; ++j) out[row + j] = static_cast<T>(totals[static_cast<std::size_t>(j)] = Scan::with(totals[static_cast<std::size_t>(j)], static_cast<double>(x[row + j])));
@@ -193,6 +193,7 @@ template <auto& Op, class Scan>
 Tensor scan_tuned(const Tensor& self, std::int64_t dim) {
   if (!has_function_kernel(self) || !self.is_contiguous()) return Op.function(Layer::CPU)(self, dim);
   const std::int64_t count = self.size(dim), inner = multiply_sizes(self.sizes().slice(static_cast<std::size_t>(dim) + 1));
+  if (inner > 1 && inner < 8) return Op.function(Layer::CPU)(self, dim);  // such rows are not worth a block each
   const Tensor result = empty(self.sizes(), self.scalar_type());
   in_its_type(self, [&]<class T>() { scan_along<T, Scan>(self.data<T>(), self.numel() / (count * inner), count, inner, result.data<T>()); });
   return result;

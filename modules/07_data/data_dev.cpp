@@ -146,8 +146,6 @@
 #include "tinytorch/core/random.h"
 #include "tinytorch/core/tensor_data.h"
 #include "tinytorch/core/utils.h"
-// What state() and set_state() of the samplers below are made of (chapter 94): a loader asks its sampler for them.
-#include "tinytorch/data/saved_state.h"
 #include "tito/lesson.h"
 
 // %%
@@ -928,6 +926,12 @@ class RandomSampler : public Sampler<> {
 };
 
 }  // namespace data::samplers
+
+// %%
+// What state() and set_state() of the samplers below are made of (chapter 94): a loader asks its sampler for them.
+}  // namespace tinytorch
+#include "tinytorch/data/saved_state.h"
+namespace tinytorch {
 
 // %%
 //| export data/samplers.cpp

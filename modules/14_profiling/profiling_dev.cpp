@@ -1317,10 +1317,6 @@ autograd::profiler::ProfilerResult::ProfilerResult(std::vector<FunctionEvent> ev
   }
 }
 
-autograd::profiler::EventList autograd::profiler::ProfilerResult::key_averages(bool group_by_input_shape) const { return profiler::key_averages(events_, group_by_input_shape); }
-
-void autograd::profiler::ProfilerResult::save(const std::string& path) const { save_chrome_trace(path, events_, memory_); }
-
 void autograd::profiler::ProfilerResult::name_modules(const nn::Module& root, const std::string& prefix) {
   std::unordered_map<const void*, std::string> names;
   root.apply([&names](const std::string& name, const nn::Module& module) { names.emplace(&module, name); }, prefix);
@@ -1544,6 +1540,10 @@ EventList key_averages(const std::vector<FunctionEvent>& events, bool group_by_i
 }  // namespace autograd::profiler
 
 // %%
+//| export profiling/profiler.cpp
+autograd::profiler::EventList autograd::profiler::ProfilerResult::key_averages(bool group_by_input_shape) const { return profiler::key_averages(events_, group_by_input_shape); }
+
+// %%
 //| export profiling/averages.cpp
 std::string autograd::profiler::shapes_of(const FunctionEvent& event) {
   std::ostringstream out;
@@ -1726,6 +1726,10 @@ std::string chrome_trace(const std::vector<FunctionEvent>& events, const std::ve
 void save_chrome_trace(const std::string& path, const std::vector<FunctionEvent>& events, const std::vector<MemoryEvent>& memory = {});
 
 }  // namespace autograd::profiler
+
+// %%
+//| export profiling/profiler.cpp
+void autograd::profiler::ProfilerResult::save(const std::string& path) const { save_chrome_trace(path, events_, memory_); }
 
 // %%
 //| export profiling/trace.cpp

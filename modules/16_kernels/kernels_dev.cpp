@@ -359,28 +359,6 @@ double reachable_flops(const MachinePeaks& peaks, double intensity);
 
 }  // namespace kernels
 
-// %%
-//| export kernels/roofline.cpp
-const kernels::MachinePeaks& kernels::machine_peaks() {
-  static const MachinePeaks peaks = [] {
-    const GemmTable<float>& table = gemm_table<float>();
-    float sink = 0;
-    constexpr std::int64_t rounds = 20000;
-    const double operations = table.spin_arithmetic(rounds, &sink);
-    const double seconds = measure([&] { do_not_optimize(table.spin_arithmetic(rounds, &sink)); }).minimum;
-    // Four times the memory of any cache that is likely: a sum over it, in whole cache lines.
-    std::vector<std::uint64_t> memory((std::size_t{128} << 20) / sizeof(std::uint64_t), 1);
-    const double reading = measure([&] {
-      std::uint64_t sums[8] = {};
-      for (std::size_t i = 0; i < memory.size(); i += 8)
-        for (std::size_t lane = 0; lane < 8; ++lane) sums[lane] += memory[i + lane];
-      do_not_optimize(sums);
-    }, {.samples = 3}).minimum;
-    return MachinePeaks{operations / seconds, static_cast<double>(memory.size() * sizeof(std::uint64_t)) / reading};
-  }();
-  return peaks;
-}
-
 // %% {"nbgrader": {"grade": false, "grade_id": "16-reachable-flops", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export kernels/roofline.cpp
 // See the declaration. O(1).
@@ -607,6 +585,43 @@ struct GemmKernels {
 TINYTORCH_DECLARE_PER_CAPABILITY(GemmKernels, gemm_kernels)
 
 }  // namespace kernels
+
+// %%
+//| export kernels/gemm.h
+namespace kernels {
+
+// The table of kernels that run here.
+template <class T>
+const GemmTable<T>& gemm_table();
+template <>
+const GemmTable<float>& gemm_table<float>();
+template <>
+const GemmTable<double>& gemm_table<double>();
+
+}  // namespace kernels
+
+// %%
+//| export kernels/roofline.cpp
+// Both roofs of this machine, promised above: the table knows what to spin for the arithmetic.
+const kernels::MachinePeaks& kernels::machine_peaks() {
+  static const MachinePeaks peaks = [] {
+    const GemmTable<float>& table = gemm_table<float>();
+    float sink = 0;
+    constexpr std::int64_t rounds = 20000;
+    const double operations = table.spin_arithmetic(rounds, &sink);
+    const double seconds = measure([&] { do_not_optimize(table.spin_arithmetic(rounds, &sink)); }).minimum;
+    // Four times the memory of any cache that is likely: a sum over it, in whole cache lines.
+    std::vector<std::uint64_t> memory((std::size_t{128} << 20) / sizeof(std::uint64_t), 1);
+    const double reading = measure([&] {
+      std::uint64_t sums[8] = {};
+      for (std::size_t i = 0; i < memory.size(); i += 8)
+        for (std::size_t lane = 0; lane < 8; ++lane) sums[lane] += memory[i + lane];
+      do_not_optimize(sums);
+    }, {.samples = 3}).minimum;
+    return MachinePeaks{operations / seconds, static_cast<double>(memory.size() * sizeof(std::uint64_t)) / reading};
+  }();
+  return peaks;
+}
 
 // %%
 //| export kernels/gemm.simd.cpp
@@ -1658,14 +1673,6 @@ void multiply(std::int64_t M, std::int64_t N, std::int64_t K, T alpha, MatrixVie
 
 extern template void multiply(std::int64_t, std::int64_t, std::int64_t, float, MatrixView<float>, MatrixView<float>, float, MatrixView<float>, float*, std::int64_t, Activation);
 extern template void multiply(std::int64_t, std::int64_t, std::int64_t, double, MatrixView<double>, MatrixView<double>, double, MatrixView<double>, double*, std::int64_t, Activation);
-
-// The table of kernels that run here.
-template <class T>
-const GemmTable<T>& gemm_table();
-template <>
-const GemmTable<float>& gemm_table<float>();
-template <>
-const GemmTable<double>& gemm_table<double>();
 
 // How many rows a block has by measurement, for double or float; 0: nothing was measured. Chapter 61 sets it, at start-up.
 using MeasuredBlockRows = std::int64_t (*)(bool of_double);

@@ -36,15 +36,6 @@
 #include <optional>
 #include "tinytorch/core/device.h"
 #include "tinytorch/core/memory_format.h"
-//| export core/backend.h
-#include <cstddef>
-#include <string>
-#include "tinytorch/core/tensor.h"
-//| export core/backend.cpp
-#include <atomic>
-#include <vector>
-#include "tinytorch/core/basic_ops.h"
-#include "tinytorch/core/loops.h"
 //| export core/device_methods.h
 #include <limits>
 #include <optional>
@@ -249,6 +240,15 @@ inline constinit TensorQuestion asks_for_gradients = nullptr;
 }  // namespace tinytorch
 
 // %%
+//| export core/backend.h
+#include <cstddef>
+#include <string>
+#include "tinytorch/core/tensor.h"
+//| export core/backend.cpp
+#include <atomic>
+#include <vector>
+#include "tinytorch/core/basic_ops.h"
+#include "tinytorch/core/loops.h"
 //| export core/storage.cpp
 #include <atomic>
 #include "tinytorch/core/block_cache.h"
@@ -536,6 +536,13 @@ std::ostream& operator<<(std::ostream& out, const TensorOptions& options) {
   else out << "(nullopt)";
   return out << ")";
 }
+
+// %%
+//| export core/layouts.h
+// The format that options or an argument name, if one does. Throws if both do.
+std::optional<MemoryFormat> format_of(const TensorOptions& options, std::optional<MemoryFormat> memory_format);
+// A copy laid out as `memory_format` says; Preserve (or nothing) keeps the strides of a tensor that is dense in some order. O(numel).
+Tensor clone(const Tensor& self, std::optional<MemoryFormat> memory_format);
 
 // %%
 //| export core/device_methods.cpp
@@ -1036,12 +1043,8 @@ TEST_CASE("a device from outside: what the host may not do ends in a sentence") 
 
 // %%
 //| export core/layouts.h
-// The format that options or an argument name, if one does. Throws if both do.
-std::optional<MemoryFormat> format_of(const TensorOptions& options, std::optional<MemoryFormat> memory_format);
 // Uninitialised, of self's sizes and strides; in row order where self has gaps.
 Tensor empty_as_copied(const Tensor& self, ScalarType type);
-// A copy laid out as `memory_format` says; Preserve (or nothing) keeps the strides of a tensor that is dense in some order. O(numel).
-Tensor clone(const Tensor& self, std::optional<MemoryFormat> memory_format);
 // `result` with its channels last if those of `input` are; otherwise as it is. O(numel) where it copies.
 Tensor in_format_of(const Tensor& input, const Tensor& result);
 

@@ -12,6 +12,18 @@ namespace tinytorch {
 
 namespace kernels {
 
+// The table of kernels that run here.
+template <class T>
+const GemmTable<T>& gemm_table();
+template <>
+const GemmTable<float>& gemm_table<float>();
+template <>
+const GemmTable<double>& gemm_table<double>();
+
+}  // namespace kernels
+
+namespace kernels {
+
 // How a product is cut: K and M are the largest blocks of these sizes.
 struct BlockSizes {
   std::int64_t K, M;
@@ -60,14 +72,6 @@ void multiply(std::int64_t M, std::int64_t N, std::int64_t K, T alpha, MatrixVie
 
 extern template void multiply(std::int64_t, std::int64_t, std::int64_t, float, MatrixView<float>, MatrixView<float>, float, MatrixView<float>, float*, std::int64_t, Activation);
 extern template void multiply(std::int64_t, std::int64_t, std::int64_t, double, MatrixView<double>, MatrixView<double>, double, MatrixView<double>, double*, std::int64_t, Activation);
-
-// The table of kernels that run here.
-template <class T>
-const GemmTable<T>& gemm_table();
-template <>
-const GemmTable<float>& gemm_table<float>();
-template <>
-const GemmTable<double>& gemm_table<double>();
 
 // How many rows a block has by measurement, for double or float; 0: nothing was measured. Chapter 61 sets it, at start-up.
 using MeasuredBlockRows = std::int64_t (*)(bool of_double);

@@ -12,6 +12,12 @@
 
 namespace tinytorch {
 
+// See the declaration. O(1).
+double kernels::reachable_flops(const MachinePeaks& peaks, double intensity) {
+  return std::min(peaks.flops, intensity * peaks.bytes_per_second);
+}
+
+// Both roofs of this machine, promised above: the table knows what to spin for the arithmetic.
 const kernels::MachinePeaks& kernels::machine_peaks() {
   static const MachinePeaks peaks = [] {
     const GemmTable<float>& table = gemm_table<float>();
@@ -30,11 +36,6 @@ const kernels::MachinePeaks& kernels::machine_peaks() {
     return MachinePeaks{operations / seconds, static_cast<double>(memory.size() * sizeof(std::uint64_t)) / reading};
   }();
   return peaks;
-}
-
-// See the declaration. O(1).
-double kernels::reachable_flops(const MachinePeaks& peaks, double intensity) {
-  return std::min(peaks.flops, intensity * peaks.bytes_per_second);
 }
 
 }  // namespace tinytorch

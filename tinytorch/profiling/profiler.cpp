@@ -253,10 +253,6 @@ autograd::profiler::ProfilerResult::ProfilerResult(std::vector<FunctionEvent> ev
   }
 }
 
-autograd::profiler::EventList autograd::profiler::ProfilerResult::key_averages(bool group_by_input_shape) const { return profiler::key_averages(events_, group_by_input_shape); }
-
-void autograd::profiler::ProfilerResult::save(const std::string& path) const { save_chrome_trace(path, events_, memory_); }
-
 void autograd::profiler::ProfilerResult::name_modules(const nn::Module& root, const std::string& prefix) {
   std::unordered_map<const void*, std::string> names;
   root.apply([&names](const std::string& name, const nn::Module& module) { names.emplace(&module, name); }, prefix);
@@ -288,5 +284,9 @@ autograd::profiler::RecordProfile::~RecordProfile() {
   } catch (const std::exception&) {  // a destructor must not throw: without a place to write to there is no trace
   }
 }
+
+autograd::profiler::EventList autograd::profiler::ProfilerResult::key_averages(bool group_by_input_shape) const { return profiler::key_averages(events_, group_by_input_shape); }
+
+void autograd::profiler::ProfilerResult::save(const std::string& path) const { save_chrome_trace(path, events_, memory_); }
 
 }  // namespace tinytorch

@@ -14,7 +14,7 @@
 // %% [markdown]
 // # Library chapter 79: Kernels of functions and order
 //
-// Chapter 76 has kernels for what a network computes at every step, and chapter 77 for rows that become one number. Around them stand operators that a program calls now and then, each of which the reference does one number after the other: a function of the C library for each, a comparison for each pair. A probe of some ninety operators beside PyTorch found them: those below ran at 0.01 to 0.6 of its speed before, and at 0.8 to 28 times of it after (one thread, 1,024 x 1,024 floats).
+// Chapter 76 has kernels for what a network computes at every step, and chapter 77 for rows that become one number. Around them stand operators that a program calls now and then, each of which the reference does one number after the other: a function of the C library for each, a comparison for each pair. A probe of some ninety operators beside PyTorch, by hand, with one thread and 1,024 x 1,024 floats, found them: most of those below ran at 0.01 to 0.6 of its speed, and run at 0.8 to 28 times of it with the kernels of this chapter (benchmarks/notes.md has the numbers).
 //
 // This chapter has functions of vectors, remainders, products and sums so far, logic of bools, and rows that are put in order without comparing.
 
@@ -123,12 +123,10 @@ struct FunctionTable {
   Kernel log1p, expm1, sin, cos, tan, atan, elu, softplus, log_sigmoid, mish;
   // out[i] = f(a[i], b[i b_step]), b_step 0 or 1; `out` may be a.
   using PairKernel = void (*)(const T* a, const T* b, std::int64_t b_step, std::int64_t count, T* out);
-  PairKernel fmod, remainder, floor_divide;
+  PairKernel fmod, remainder, floor_divide, bce_with_logits;  // the last one: the binary cross-entropy of logits a with targets b
   // The product of `count` numbers, and totals[i] *= x[i] for i < count; both in double.
   double (*product)(const T* x, std::int64_t count);
   void (*multiply_to)(const T* x, std::int64_t count, double* totals);
-  // The binary cross-entropy of logits x with targets.
-  void (*bce_with_logits)(const T* x, const T* target, std::int64_t count, T* out);
 };
 
 struct FunctionKernels {
@@ -416,6 +414,11 @@ constexpr auto remainder_of = [](auto d, auto a, auto b) {
   return hn::IfThenElse(HasOtherSign(d, rest, b), hn::Add(rest, b), rest);
 };
 
+// (1 - target) x + log(1 + exp(-x)), as module 04
+constexpr auto bce_of_logits = [](auto d, auto x, auto target) {
+  return hn::MulAdd(hn::Sub(hn::Set(d, hn::TFromD<decltype(d)>{1}), target), x, LogOnePlusExp(d, hn::Neg(x)));
+};
+
 // A vector of doubles from floats or doubles.
 template <class D, class T>
 HWY_INLINE auto LoadWide(D d, const T* x) {
@@ -453,17 +456,6 @@ void multiply_rows(const T* x, std::int64_t count, double* totals) {
 }
 
 template <class T>
-void bce_of_logits(const T* x, const T* target, std::int64_t count, T* out) {
-  const hn::ScalableTag<T> d;
-  constexpr std::int64_t lanes = LanesOf(hn::ScalableTag<T>());
-  // (1 - target) x + log(1 + exp(-x)), as module 04
-  const auto loss = [d](auto logit, auto t) { return hn::MulAdd(hn::Sub(hn::Set(d, T{1}), t), logit, LogOnePlusExp(d, hn::Neg(logit))); };
-  std::int64_t i = 0;
-  for (; i + lanes <= count; i += lanes) hn::StoreU(loss(hn::LoadU(d, x + i), hn::LoadU(d, target + i)), d, out + i);
-  if (i < count) StorePart(loss(LoadPart(d, x + i, count - i), LoadPart(d, target + i, count - i)), d, out + i, count - i);
-}
-
-template <class T>
 constexpr FunctionTable<T> function_table_of() {
   return {
       .log1p = walk_function<T, [](auto d, auto x, auto, auto) { return Log1p(d, x); }>,
@@ -479,9 +471,9 @@ constexpr FunctionTable<T> function_table_of() {
       .fmod = walk_pair<T, fmod_of>,
       .remainder = walk_pair<T, remainder_of>,
       .floor_divide = walk_pair<T, floor_quotient_of>,
+      .bce_with_logits = walk_pair<T, bce_of_logits>,
       .product = product_of<T>,
       .multiply_to = multiply_rows<T>,
-      .bce_with_logits = bce_of_logits<T>,
   };
 }
 }  // namespace
@@ -541,21 +533,26 @@ Tensor softplus_tuned(const Tensor& self, const Scalar& beta, const Scalar& thre
   return has_function_kernel(self) ? function_of(self, [](const auto& table) { return table.softplus; }, beta, threshold) : op::softplus.function(Layer::CPU)(self, beta, threshold);
 }
 
-// f(self, other) for an `other` of the same form, or a single number.
+// f(self, other). REQUIRES: both contiguous and of one dtype; `other` of the same form or a single number.
+template <class Pick>
+Tensor pair_of(const Tensor& self, const Tensor& other, Pick pick) {
+  const Tensor result = empty(self.sizes(), self.scalar_type());
+  const std::int64_t step = other.sizes() == self.sizes() ? 1 : 0;
+  in_its_type(self, [&]<class T>() {
+    const auto kernel = pick(function_table<T>());
+    parallel_for(0, self.numel(), kernels::kElementwiseGrain, [&, x = self.data<T>(), y = other.data<T>(), out = result.data<T>()](std::int64_t first, std::int64_t stop) {
+      kernel(x + first, y + first * step, step, stop - first, out + first);
+    });
+  });
+  return result;
+}
+
 template <auto& Op, auto Pick>
 Tensor pair_tuned(const Tensor& self, const Tensor& other) {
   const bool single = other.numel() == 1 && other.dim() <= self.dim() && result_type(self, other) == self.scalar_type();
   const bool alike = other.scalar_type() == self.scalar_type() && other.sizes() == self.sizes() && other.is_contiguous();
   if (!has_function_kernel(self) || !self.is_contiguous() || !(single || alike)) return Op.function(Layer::CPU)(self, other);
-  const Tensor b = other.scalar_type() == self.scalar_type() ? other : to_dtype(other, self.scalar_type()), result = empty(self.sizes(), self.scalar_type());
-  const std::int64_t step = alike ? 1 : 0;
-  in_its_type(self, [&]<class T>() {
-    const auto kernel = Pick(function_table<T>());
-    parallel_for(0, self.numel(), kernels::kElementwiseGrain, [&, x = self.data<T>(), y = b.data<T>(), out = result.data<T>()](std::int64_t first, std::int64_t stop) {
-      kernel(x + first, y + first * step, step, stop - first, out + first);
-    });
-  });
-  return result;
+  return pair_of(self, other.scalar_type() == self.scalar_type() ? other : to_dtype(other, self.scalar_type()), Pick);
 }
 
 // x (outer, count, inner) multiplied along the middle. Blocks of a fixed size, whatever the number of threads.
@@ -673,13 +670,7 @@ bool is_weight(const std::optional<Tensor>& weight) { return weight && weight->d
 Tensor bce_with_logits_tuned(const Tensor& self, const Tensor& target, const std::optional<Tensor>& weight, const std::optional<Tensor>& pos_weight, std::int64_t reduction) {
   const bool ours = has_function_kernel(self) && target.scalar_type() == self.scalar_type() && target.sizes() == self.sizes() && !is_weight(weight) && !is_weight(pos_weight);
   if (!ours) return op::binary_cross_entropy_with_logits.function(Layer::CPU)(self, target, weight, pos_weight, reduction);
-  const Tensor x = self.contiguous(), t = target.contiguous(), loss = empty(x.sizes(), x.scalar_type());
-  in_its_type(x, [&]<class T>() {
-    const auto kernel = function_table<T>().bce_with_logits;
-    parallel_for(0, x.numel(), kernels::kElementwiseGrain, [&, from = x.data<T>(), at = t.data<T>(), to = loss.data<T>()](std::int64_t first, std::int64_t stop) {
-      kernel(from + first, at + first, stop - first, to + first);
-    });
-  });
+  const Tensor loss = pair_of(self.contiguous(), target.contiguous(), [](const auto& table) { return table.bce_with_logits; });
   if (reduction == Reduction::None) return loss;
   return reduction == Reduction::Mean ? mean(loss) : sum(loss);
 }

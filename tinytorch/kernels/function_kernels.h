@@ -17,12 +17,10 @@ struct FunctionTable {
   Kernel log1p, expm1, sin, cos, tan, atan, elu, softplus, log_sigmoid, mish;
   // out[i] = f(a[i], b[i b_step]), b_step 0 or 1; `out` may be a.
   using PairKernel = void (*)(const T* a, const T* b, std::int64_t b_step, std::int64_t count, T* out);
-  PairKernel fmod, remainder, floor_divide;
+  PairKernel fmod, remainder, floor_divide, bce_with_logits;  // the last one: the binary cross-entropy of logits a with targets b
   // The product of `count` numbers, and totals[i] *= x[i] for i < count; both in double.
   double (*product)(const T* x, std::int64_t count);
   void (*multiply_to)(const T* x, std::int64_t count, double* totals);
-  // The binary cross-entropy of logits x with targets.
-  void (*bce_with_logits)(const T* x, const T* target, std::int64_t count, T* out);
 };
 
 struct FunctionKernels {

@@ -72,21 +72,26 @@ Tensor softplus_tuned(const Tensor& self, const Scalar& beta, const Scalar& thre
   return has_function_kernel(self) ? function_of(self, [](const auto& table) { return table.softplus; }, beta, threshold) : op::softplus.function(Layer::CPU)(self, beta, threshold);
 }
 
-// f(self, other) for an `other` of the same form, or a single number.
+// f(self, other). REQUIRES: both contiguous and of one dtype; `other` of the same form or a single number.
+template <class Pick>
+Tensor pair_of(const Tensor& self, const Tensor& other, Pick pick) {
+  const Tensor result = empty(self.sizes(), self.scalar_type());
+  const std::int64_t step = other.sizes() == self.sizes() ? 1 : 0;
+  in_its_type(self, [&]<class T>() {
+    const auto kernel = pick(function_table<T>());
+    parallel_for(0, self.numel(), kernels::kElementwiseGrain, [&, x = self.data<T>(), y = other.data<T>(), out = result.data<T>()](std::int64_t first, std::int64_t stop) {
+      kernel(x + first, y + first * step, step, stop - first, out + first);
+    });
+  });
+  return result;
+}
+
 template <auto& Op, auto Pick>
 Tensor pair_tuned(const Tensor& self, const Tensor& other) {
   const bool single = other.numel() == 1 && other.dim() <= self.dim() && result_type(self, other) == self.scalar_type();
   const bool alike = other.scalar_type() == self.scalar_type() && other.sizes() == self.sizes() && other.is_contiguous();
   if (!has_function_kernel(self) || !self.is_contiguous() || !(single || alike)) return Op.function(Layer::CPU)(self, other);
-  const Tensor b = other.scalar_type() == self.scalar_type() ? other : to_dtype(other, self.scalar_type()), result = empty(self.sizes(), self.scalar_type());
-  const std::int64_t step = alike ? 1 : 0;
-  in_its_type(self, [&]<class T>() {
-    const auto kernel = Pick(function_table<T>());
-    parallel_for(0, self.numel(), kernels::kElementwiseGrain, [&, x = self.data<T>(), y = b.data<T>(), out = result.data<T>()](std::int64_t first, std::int64_t stop) {
-      kernel(x + first, y + first * step, step, stop - first, out + first);
-    });
-  });
-  return result;
+  return pair_of(self, other.scalar_type() == self.scalar_type() ? other : to_dtype(other, self.scalar_type()), Pick);
 }
 
 // x (outer, count, inner) multiplied along the middle. Blocks of a fixed size, whatever the number of threads.
@@ -204,13 +209,7 @@ bool is_weight(const std::optional<Tensor>& weight) { return weight && weight->d
 Tensor bce_with_logits_tuned(const Tensor& self, const Tensor& target, const std::optional<Tensor>& weight, const std::optional<Tensor>& pos_weight, std::int64_t reduction) {
   const bool ours = has_function_kernel(self) && target.scalar_type() == self.scalar_type() && target.sizes() == self.sizes() && !is_weight(weight) && !is_weight(pos_weight);
   if (!ours) return op::binary_cross_entropy_with_logits.function(Layer::CPU)(self, target, weight, pos_weight, reduction);
-  const Tensor x = self.contiguous(), t = target.contiguous(), loss = empty(x.sizes(), x.scalar_type());
-  in_its_type(x, [&]<class T>() {
-    const auto kernel = function_table<T>().bce_with_logits;
-    parallel_for(0, x.numel(), kernels::kElementwiseGrain, [&, from = x.data<T>(), at = t.data<T>(), to = loss.data<T>()](std::int64_t first, std::int64_t stop) {
-      kernel(from + first, at + first, stop - first, to + first);
-    });
-  });
+  const Tensor loss = pair_of(self.contiguous(), target.contiguous(), [](const auto& table) { return table.bce_with_logits; });
   if (reduction == Reduction::None) return loss;
   return reduction == Reduction::Mean ? mean(loss) : sum(loss);
 }

@@ -285,6 +285,11 @@ constexpr auto remainder_of = [](auto d, auto a, auto b) {
   return hn::IfThenElse(HasOtherSign(d, rest, b), hn::Add(rest, b), rest);
 };
 
+// (1 - target) x + log(1 + exp(-x)), as module 04
+constexpr auto bce_of_logits = [](auto d, auto x, auto target) {
+  return hn::MulAdd(hn::Sub(hn::Set(d, hn::TFromD<decltype(d)>{1}), target), x, LogOnePlusExp(d, hn::Neg(x)));
+};
+
 // A vector of doubles from floats or doubles.
 template <class D, class T>
 HWY_INLINE auto LoadWide(D d, const T* x) {
@@ -322,17 +327,6 @@ void multiply_rows(const T* x, std::int64_t count, double* totals) {
 }
 
 template <class T>
-void bce_of_logits(const T* x, const T* target, std::int64_t count, T* out) {
-  const hn::ScalableTag<T> d;
-  constexpr std::int64_t lanes = LanesOf(hn::ScalableTag<T>());
-  // (1 - target) x + log(1 + exp(-x)), as module 04
-  const auto loss = [d](auto logit, auto t) { return hn::MulAdd(hn::Sub(hn::Set(d, T{1}), t), logit, LogOnePlusExp(d, hn::Neg(logit))); };
-  std::int64_t i = 0;
-  for (; i + lanes <= count; i += lanes) hn::StoreU(loss(hn::LoadU(d, x + i), hn::LoadU(d, target + i)), d, out + i);
-  if (i < count) StorePart(loss(LoadPart(d, x + i, count - i), LoadPart(d, target + i, count - i)), d, out + i, count - i);
-}
-
-template <class T>
 constexpr FunctionTable<T> function_table_of() {
   return {
       .log1p = walk_function<T, [](auto d, auto x, auto, auto) { return Log1p(d, x); }>,
@@ -348,9 +342,9 @@ constexpr FunctionTable<T> function_table_of() {
       .fmod = walk_pair<T, fmod_of>,
       .remainder = walk_pair<T, remainder_of>,
       .floor_divide = walk_pair<T, floor_quotient_of>,
+      .bce_with_logits = walk_pair<T, bce_of_logits>,
       .product = product_of<T>,
       .multiply_to = multiply_rows<T>,
-      .bce_with_logits = bce_of_logits<T>,
   };
 }
 }  // namespace

@@ -289,11 +289,11 @@ class Node : public std::enable_shared_from_this<Node>, public memory::Pooled {
   std::uint32_t add_input_metadata(const Tensor& output);
 
   // Hooks on the gradients that arrive, by input number, in the order of registration.
-  std::vector<std::pair<std::uint32_t, std::shared_ptr<TensorHook>>> tensor_pre_hooks;
+  LazyVector<std::pair<std::uint32_t, std::shared_ptr<TensorHook>>> tensor_pre_hooks;
   // Where gradients that retain_grad() asked for are put, by input number, after the hooks.
-  std::vector<std::pair<std::uint32_t, std::shared_ptr<Tensor>>> retained_grads;
+  LazyVector<std::pair<std::uint32_t, std::shared_ptr<Tensor>>> retained_grads;
   // Hooks on the node: called with what apply() was given and what it returned.
-  std::vector<std::function<void(const variable_list& grad_inputs, const variable_list& grad_outputs)>> post_hooks;
+  LazyVector<std::function<void(const variable_list& grad_inputs, const variable_list& grad_outputs)>> post_hooks;
   // In anomaly mode, where in the program the node was recorded.
   std::shared_ptr<const AnomalyRecord> anomaly_record;
 
@@ -379,7 +379,7 @@ struct AutogradMeta : TensorMetadata {
   std::uint32_t output_nr = 0;
   std::shared_ptr<Node> grad_fn;             // the node that computes this tensor's gradient onwards; none for a leaf
   std::weak_ptr<Node> grad_accumulator;      // a leaf's node, made on demand
-  std::vector<std::shared_ptr<TensorHook>> hooks;
+  LazyVector<std::shared_ptr<TensorHook>> hooks;
   std::unique_ptr<ViewMeta> view;  // of a view
   std::mutex mutex;
 
@@ -646,7 +646,7 @@ namespace {
 // What retain_grad() asked for stays with the tensor when its history changes.
 void move_retained_grad(const AutogradMeta& meta, const std::shared_ptr<Node>& from, const std::shared_ptr<Node>& to, std::uint32_t input_nr) {
   if (!meta.retained_grad) return;
-  if (from) std::erase_if(from->retained_grads, [&](const auto& kept) { return kept.second == meta.retained_grad; });
+  if (from) std::erase_if(from->retained_grads.list(), [&](const auto& kept) { return kept.second == meta.retained_grad; });
   to->retained_grads.emplace_back(input_nr, meta.retained_grad);
 }
 
@@ -1209,9 +1209,8 @@ class Arrived {
  public:
   explicit Arrived(std::size_t count) : others_(count > 1 ? count - 1 : 0) {}
   Tensor& operator[](std::size_t input) { return input == 0 ? first_ : others_[input - 1]; }
-  // As a list with room for `results`, in which the node may return its own.
-  variable_list take(std::size_t results) {
-    variable_list list;
+  // As a list with room for `results`, in which the node may return its own; in the memory of `list`, which is empty.
+  variable_list take(std::size_t results, variable_list list) {
     list.reserve(std::max(others_.size() + 1, results));
     list.push_back(std::move(first_));
     for (Tensor& other : others_) list.push_back(std::move(other));
@@ -1256,6 +1255,7 @@ class GraphTask {
   std::priority_queue<std::pair<std::uint64_t, std::uint32_t>> ready_;                   // sequence number and number; the youngest first
   std::multimap<std::uint32_t, std::pair<std::uint32_t, std::size_t>> captures_;         // number -> input number, position in captured_
   variable_list captured_;
+  variable_list spare_;  // memory for the next node's gradients
 };
 
 // The number of `node`, which gets a buffer when it is new.
@@ -1347,7 +1347,7 @@ void GraphTask::run_node(std::uint32_t number) {
   Node& node = *buffer.node;
   RecordFunction record(RecordScope::BACKWARD_FUNCTION);
   if (record.isActive()) record.before(node.name(), static_cast<std::int64_t>(node.sequence_nr()));
-  variable_list grads = buffer.grads.take(node.num_outputs());
+  variable_list grads = buffer.grads.take(node.num_outputs(), std::move(spare_));
   call_hooks(node, grads);
   bool runs = captured_.empty() || buffer.leads;
   for (auto [capture, end] = captures_.equal_range(number); capture != end; ++capture) {
@@ -1368,6 +1368,8 @@ void GraphTask::run_node(std::uint32_t number) {
     if (!edge.is_valid()) continue;
     deliver(targets(buffer)[i], edge.input_nr, results[i].defined() ? fit_gradient(std::move(results[i]), edge, node, i) : Tensor());
   }
+  results.clear();
+  spare_ = std::move(results);
 }
 }  // namespace
 

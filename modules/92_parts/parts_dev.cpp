@@ -121,7 +121,9 @@
 #include <array>
 #include <cstddef>
 #include <iterator>
+#include <memory>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 //| export core/pointer_map.h
 #include <cstddef>
@@ -1329,6 +1331,35 @@ TEST_CASE("add_shared: counts from several threads") {
 //
 // A recorded operator has one result and one or two inputs, almost always. A `std::vector` would be an allocation for each of these lists; this list has room for the first N elements inside itself, as `DimVector` has for numbers, and moves to a vector when it
 // grows beyond. LLVM's `SmallVector`, which PyTorch uses too (`c10/util/SmallVector.h`), does the same.
+//
+// Other lists are empty almost always: a node has room for hooks, and hardly any node has one. Three empty vectors are 72 bytes that every node carries through the caches; a pointer to a vector that is not there is 8.
+
+// %%
+//| export core/small_vector.h
+// A list that is one pointer wide, and has memory only once it has had an element: for what few objects of many have, their hooks for instance. Movable.
+template <class T>
+class LazyVector {
+ public:
+  std::size_t size() const { return list_ ? list_->size() : 0; }
+  bool empty() const { return size() == 0; }
+  const T* begin() const { return list_ ? list_->data() : nullptr; }
+  const T* end() const { return begin() + size(); }
+  const T& operator[](std::size_t i) const { return (*list_)[i]; }
+  template <class... Args>
+  T& emplace_back(Args&&... args) {
+    return list().emplace_back(std::forward<Args>(args)...);
+  }
+  void push_back(T value) { emplace_back(std::move(value)); }
+  // The list itself, for what has no short form here.
+  std::vector<T>& list() {
+    if (!list_) list_ = std::make_unique<std::vector<T>>();
+    return *list_;
+  }
+  void clear() { list_.reset(); }
+
+ private:
+  std::unique_ptr<std::vector<T>> list_;
+};
 
 // %%
 //| export core/small_vector.h
@@ -1338,7 +1369,7 @@ class SmallVector {
  public:
   std::size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
-  const T* begin() const { return more_.empty() ? few_.data() : more_.data(); }
+  const T* begin() const { return size_ <= N ? few_.data() : more_.begin(); }
   const T* end() const { return begin() + size_; }
   const T& operator[](std::size_t i) const { return begin()[i]; }
   const T& at(std::size_t i) const {
@@ -1349,7 +1380,7 @@ class SmallVector {
   T& add() {
     ++size_;
     if (size_ <= N) return few_[size_ - 1];
-    if (more_.empty()) more_.assign(std::make_move_iterator(few_.begin()), std::make_move_iterator(few_.end()));
+    if (more_.empty()) more_.list().assign(std::make_move_iterator(few_.begin()), std::make_move_iterator(few_.end()));
     return more_.emplace_back();
   }
   void clear() {
@@ -1360,7 +1391,7 @@ class SmallVector {
 
  private:
   std::array<T, N> few_{};
-  std::vector<T> more_;  // all of them, once there are more than N
+  LazyVector<T> more_;  // all of them, once there are more than N
   std::size_t size_ = 0;
 };
 
@@ -1379,6 +1410,25 @@ TEST_CASE("SmallVector: keeps its elements when it grows beyond its room") {
   list.clear();
   CHECK(list.empty());
   CHECK_EQ(list.add(), "");
+}
+
+// %%
+TEST_CASE("LazyVector: a pointer until it has an element") {
+  LazyVector<std::string> list;
+  CHECK_EQ(sizeof list, sizeof(void*));
+  CHECK(list.empty());
+  CHECK(list.begin() == list.end());
+  list.push_back("a");
+  CHECK_EQ(list.emplace_back(3, 'b'), "bbb");
+  CHECK_EQ(list.size(), 2);
+  CHECK_EQ(list[1], "bbb");
+  std::string all;
+  for (const std::string& text : list) all += text;
+  CHECK_EQ(all, "abbb");
+  std::erase(list.list(), "a");
+  CHECK_EQ(list[0], "bbb");
+  list.clear();
+  CHECK(list.empty());
 }
 
 // %% [markdown]

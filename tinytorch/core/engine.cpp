@@ -68,9 +68,8 @@ class Arrived {
  public:
   explicit Arrived(std::size_t count) : others_(count > 1 ? count - 1 : 0) {}
   Tensor& operator[](std::size_t input) { return input == 0 ? first_ : others_[input - 1]; }
-  // As a list with room for `results`, in which the node may return its own.
-  variable_list take(std::size_t results) {
-    variable_list list;
+  // As a list with room for `results`, in which the node may return its own; in the memory of `list`, which is empty.
+  variable_list take(std::size_t results, variable_list list) {
     list.reserve(std::max(others_.size() + 1, results));
     list.push_back(std::move(first_));
     for (Tensor& other : others_) list.push_back(std::move(other));
@@ -115,6 +114,7 @@ class GraphTask {
   std::priority_queue<std::pair<std::uint64_t, std::uint32_t>> ready_;                   // sequence number and number; the youngest first
   std::multimap<std::uint32_t, std::pair<std::uint32_t, std::size_t>> captures_;         // number -> input number, position in captured_
   variable_list captured_;
+  variable_list spare_;  // memory for the next node's gradients
 };
 
 // The number of `node`, which gets a buffer when it is new.
@@ -181,7 +181,7 @@ void GraphTask::run_node(std::uint32_t number) {
   Node& node = *buffer.node;
   RecordFunction record(RecordScope::BACKWARD_FUNCTION);
   if (record.isActive()) record.before(node.name(), static_cast<std::int64_t>(node.sequence_nr()));
-  variable_list grads = buffer.grads.take(node.num_outputs());
+  variable_list grads = buffer.grads.take(node.num_outputs(), std::move(spare_));
   call_hooks(node, grads);
   bool runs = captured_.empty() || buffer.leads;
   for (auto [capture, end] = captures_.equal_range(number); capture != end; ++capture) {
@@ -202,6 +202,8 @@ void GraphTask::run_node(std::uint32_t number) {
     if (!edge.is_valid()) continue;
     deliver(targets(buffer)[i], edge.input_nr, results[i].defined() ? fit_gradient(std::move(results[i]), edge, node, i) : Tensor());
   }
+  results.clear();
+  spare_ = std::move(results);
 }
 }  // namespace
 

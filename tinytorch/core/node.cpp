@@ -90,7 +90,7 @@ namespace {
 // What retain_grad() asked for stays with the tensor when its history changes.
 void move_retained_grad(const AutogradMeta& meta, const std::shared_ptr<Node>& from, const std::shared_ptr<Node>& to, std::uint32_t input_nr) {
   if (!meta.retained_grad) return;
-  if (from) std::erase_if(from->retained_grads, [&](const auto& kept) { return kept.second == meta.retained_grad; });
+  if (from) std::erase_if(from->retained_grads.list(), [&](const auto& kept) { return kept.second == meta.retained_grad; });
   to->retained_grads.emplace_back(input_nr, meta.retained_grad);
 }
 

@@ -72,11 +72,11 @@ class Node : public std::enable_shared_from_this<Node>, public memory::Pooled {
   std::uint32_t add_input_metadata(const Tensor& output);
 
   // Hooks on the gradients that arrive, by input number, in the order of registration.
-  std::vector<std::pair<std::uint32_t, std::shared_ptr<TensorHook>>> tensor_pre_hooks;
+  LazyVector<std::pair<std::uint32_t, std::shared_ptr<TensorHook>>> tensor_pre_hooks;
   // Where gradients that retain_grad() asked for are put, by input number, after the hooks.
-  std::vector<std::pair<std::uint32_t, std::shared_ptr<Tensor>>> retained_grads;
+  LazyVector<std::pair<std::uint32_t, std::shared_ptr<Tensor>>> retained_grads;
   // Hooks on the node: called with what apply() was given and what it returned.
-  std::vector<std::function<void(const variable_list& grad_inputs, const variable_list& grad_outputs)>> post_hooks;
+  LazyVector<std::function<void(const variable_list& grad_inputs, const variable_list& grad_outputs)>> post_hooks;
   // In anomaly mode, where in the program the node was recorded.
   std::shared_ptr<const AnomalyRecord> anomaly_record;
 
@@ -131,7 +131,7 @@ struct AutogradMeta : TensorMetadata {
   std::uint32_t output_nr = 0;
   std::shared_ptr<Node> grad_fn;             // the node that computes this tensor's gradient onwards; none for a leaf
   std::weak_ptr<Node> grad_accumulator;      // a leaf's node, made on demand
-  std::vector<std::shared_ptr<TensorHook>> hooks;
+  LazyVector<std::shared_ptr<TensorHook>> hooks;
   std::unique_ptr<ViewMeta> view;  // of a view
   std::mutex mutex;
 

@@ -37,6 +37,7 @@ ScalarType promotion_type(const Tensor& self) {
 ScalarType result_type(const Tensor& a, const Tensor& b) {
   const ScalarType x = promotion_type(a);
   const ScalarType y = promotion_type(b);
+  if (x == y) return x;
   const int rank_x = promotion_rank(a);
   const int rank_y = promotion_rank(b);
   if (rank_x > rank_y && category(x) >= category(y)) return x;

@@ -5,10 +5,37 @@
 #include <array>
 #include <cstddef>
 #include <iterator>
+#include <memory>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 namespace tinytorch {
+
+// A list that is one pointer wide, and has memory only once it has had an element: for what few objects of many have, their hooks for instance. Movable.
+template <class T>
+class LazyVector {
+ public:
+  std::size_t size() const { return list_ ? list_->size() : 0; }
+  bool empty() const { return size() == 0; }
+  const T* begin() const { return list_ ? list_->data() : nullptr; }
+  const T* end() const { return begin() + size(); }
+  const T& operator[](std::size_t i) const { return (*list_)[i]; }
+  template <class... Args>
+  T& emplace_back(Args&&... args) {
+    return list().emplace_back(std::forward<Args>(args)...);
+  }
+  void push_back(T value) { emplace_back(std::move(value)); }
+  // The list itself, for what has no short form here.
+  std::vector<T>& list() {
+    if (!list_) list_ = std::make_unique<std::vector<T>>();
+    return *list_;
+  }
+  void clear() { list_.reset(); }
+
+ private:
+  std::unique_ptr<std::vector<T>> list_;
+};
 
 // A list that grows at its end, with room for N elements inside. T has a default value. Pointers to elements hold until it grows or is moved.
 template <class T, std::size_t N>
@@ -16,7 +43,7 @@ class SmallVector {
  public:
   std::size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
-  const T* begin() const { return more_.empty() ? few_.data() : more_.data(); }
+  const T* begin() const { return size_ <= N ? few_.data() : more_.begin(); }
   const T* end() const { return begin() + size_; }
   const T& operator[](std::size_t i) const { return begin()[i]; }
   const T& at(std::size_t i) const {
@@ -27,7 +54,7 @@ class SmallVector {
   T& add() {
     ++size_;
     if (size_ <= N) return few_[size_ - 1];
-    if (more_.empty()) more_.assign(std::make_move_iterator(few_.begin()), std::make_move_iterator(few_.end()));
+    if (more_.empty()) more_.list().assign(std::make_move_iterator(few_.begin()), std::make_move_iterator(few_.end()));
     return more_.emplace_back();
   }
   void clear() {
@@ -38,7 +65,7 @@ class SmallVector {
 
  private:
   std::array<T, N> few_{};
-  std::vector<T> more_;  // all of them, once there are more than N
+  LazyVector<T> more_;  // all of them, once there are more than N
   std::size_t size_ = 0;
 };
 

@@ -250,6 +250,8 @@ set(TINYTORCH_SOURCES_15_benchmarking
   benchmarking/scenarios.cpp
   benchmarking/results.cpp
   benchmarking/pareto.cpp)
+set(TINYTORCH_SOURCES_57_run_length
+  benchmarking/run_length.cpp)
 set(TINYTORCH_SOURCES_16_kernels
   kernels/capability.cpp
   kernels/parallel.cpp
@@ -381,6 +383,7 @@ set(TINYTORCH_MODULES
   88_pretrained
   14_profiling
   15_benchmarking
+  57_run_length
   16_kernels
   61_block_tuning
   62_fused_products

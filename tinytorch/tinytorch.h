@@ -224,6 +224,7 @@
 #include "tinytorch/benchmarking/scenarios.h"
 #include "tinytorch/benchmarking/results.h"
 #include "tinytorch/benchmarking/pareto.h"
+#include "tinytorch/benchmarking/run_length.h"
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/gemm_kernels.h"
 #include "tinytorch/kernels/parallel.h"

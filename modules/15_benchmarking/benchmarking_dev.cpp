@@ -1122,7 +1122,7 @@ TEST_CASE("ratio_of: the median of the rounds' quotients") {
 //       offline         all at once                                        samples per second
 //
 // A percentile of a few hundred latencies is a guess: of 100 queries the 99th percentile is the second largest, one hiccup. For 99 % confidence that it lies within a twentieth of the tail it takes 270,336 queries, and that many LoadGen asked of the server scenario; 24,576 (the 90th percentile's) of offline, as samples; of
-// single-stream only 1,024; of all of them ten minutes. A run that is shorter gets its report, and the word INVALID in it. Where an answer takes a second nobody makes 270,336 of them, so newer versions of LoadGen may stop early: they then report a percentile so much further out that the confidence holds (`loadgen/early_stopping.cc`).
+// single-stream only 1,024; of all of them ten minutes. A run that is shorter gets its report, and the word INVALID in it. Where an answer takes a second nobody makes 270,336 of them, so newer versions of LoadGen may stop early: they then report a percentile so much further out that the confidence holds (library chapter 57).
 //
 // A system is a function that answers `samples` queries together. Time comes in as a pair of functions, *now* and *sleep until*, so that the tests run hours of load in microseconds.
 

@@ -2,6 +2,7 @@
 """Writes benchmarks/cases.json: what `tito bench` runs, with the targets of docs/performance.md. Run it after a change here."""
 import json
 import pathlib
+import re
 
 HERE = pathlib.Path(__file__).resolve().parent
 cases = []
@@ -93,6 +94,10 @@ case("start-up", "process start to first result", "command first", "libtorch tor
 case("start-up", "g++ -O2 of a file with the whole public header", "command header", "libtorch", line="g++ -O2 of a file that includes the whole public header", at_least=8, aim=15)
 # Whole processes that print the most bytes which they held at one time.
 case("memory", "20 steps of LeNet-5, batch 64: peak memory of the process", "peak lenet", "libtorch torch", line="peak memory of a LeNet run", at_least=4, aim=10)
+
+# Every function of functions.h.
+for name in re.findall(r'^ +{"([^"]+)", \[\]', (HERE / "functions.h").read_text(), re.MULTILINE):
+    case("functions", name, name, "torch")
 
 text = ",\n".join(" " + json.dumps(one) for one in cases)
 (HERE / "cases.json").write_text("[\n" + text + "\n]\n")

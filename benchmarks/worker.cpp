@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 
+#include "functions.h"
 #include "tinytorch/tinytorch.h"
 
 using namespace tinytorch;
@@ -169,6 +170,12 @@ Prepared loader(const Arguments& a) {
   }};
 }
 
+// The inputs of the suite `functions` are made when the first is prepared.
+Prepared one_function(const Function& function) {
+  static const auto inputs = std::make_shared<const FunctionInputs>();
+  return forward_only([&function] { return function(*inputs); });
+}
+
 Prepared add_one(bool graph) {
   const Tensor x = ones({1});
   const Tensor y = ones({1});
@@ -267,7 +274,8 @@ int main(int argc, char** argv) {
   without_profile = argc > 1 && std::strcmp(argv[1], "unwatched") == 0;
   half_as_float = argc > 1 && std::strcmp(argv[1], "float32") == 0;
   return serve([](const std::string& work, const Arguments& arguments) {
-    const auto found = works().find(work);
-    return found == works().end() ? Prepared() : found->second(arguments);
+    if (const auto found = works().find(work); found != works().end()) return found->second(arguments);
+    const auto function = functions().find(work);
+    return function == functions().end() ? Prepared() : one_function(function->second);
   });
 }

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import functions
 from lines import serve
 
 VARIANTS = set(sys.argv[1:])
@@ -314,6 +315,7 @@ WORKS = {
     "add_one": lambda: add_one(False), "add_one_graph": lambda: add_one(True), "chain": chain,
     "mlp": mlp, "lenet": lenet, "resnet20": resnet20, "gpt": gpt, "adamw": adamw, "prefill": prefill, "decode": decode,
     "decode_bf16": lambda *a: decode(*a, torch.bfloat16), "decode_fp16": lambda *a: decode(*a, torch.float16), "loader": loader,
+    **functions.works(forward_only),
 }
 
 

@@ -68,7 +68,7 @@ fs::path build_bench_program(const fs::path& root, const std::string& name) {
   fs::create_directories(program.parent_path());
   const fs::path source = root / "benchmarks" / (name + ".cpp");
   const auto older_than = [&](const fs::path& input) { return fs::last_write_time(program) < fs::last_write_time(input); };
-  if (fs::exists(program) && !older_than(source) && !older_than(root / "benchmarks/worker.h") && !older_than(library_file(root))) return program;
+  if (fs::exists(program) && !older_than(source) && !older_than(root / "benchmarks/worker.h") && !older_than(root / "benchmarks/functions.h") && !older_than(library_file(root))) return program;
   fmt::print(stderr, "compiling benchmarks/{}.cpp\n", name);
   Command compile{"g++", "-std=c++20", "-O2", "-Wall", "-Wextra", "-I" + root.string(), source.string(), library_file(root).string(), "-lz", "-pthread", "-o", program.string()};
   if (!find_program("ccache").empty()) {

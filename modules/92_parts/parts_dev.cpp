@@ -923,10 +923,10 @@ class DimVector {
   explicit DimVector(std::size_t count, std::int64_t value = 0) { resize(count, value); }
   DimVector(IntArrayRef values) { assign(values); }
   DimVector(std::initializer_list<std::int64_t> values) { assign(values); }
-  DimVector(const DimVector& other) { assign(other); }
+  DimVector(const DimVector& other) { copy(other); }
   DimVector(DimVector&& other) noexcept { take(other); }
   DimVector& operator=(const DimVector& other) {
-    if (this != &other) assign(other);
+    if (this != &other) copy(other);
     return *this;
   }
   DimVector& operator=(DimVector&& other) noexcept {
@@ -962,6 +962,7 @@ class DimVector {
   void erase(std::size_t position);
 
  private:
+  void copy(const DimVector& other);
   void grow(std::size_t count);
   void take(DimVector& other) noexcept;
   void release() {
@@ -989,6 +990,13 @@ inline void DimVector::grow(std::size_t count) {
 
 // %%
 //| export core/array_ref.h
+// Takes over the elements of `other`. The five inside are copied whether used or not: that is cheaper than to count.
+inline void DimVector::copy(const DimVector& other) {
+  if (data_ != inline_ || other.data_ != other.inline_) return assign(other);
+  for (std::size_t i = 0; i < kInline; ++i) inline_[i] = other.inline_[i];
+  size_ = other.size_;
+}
+
 // Takes the elements of `other`, which is empty afterwards. The five inside are copied whether used or not: that is cheaper than to ask.
 inline void DimVector::take(DimVector& other) noexcept {
   release();
@@ -2013,7 +2021,9 @@ std::ostream& operator<<(std::ostream& out, DeviceType type);
 // A device: its type, and which one of that type; -1 is the current one. Source: c10/core/Device.h.
 class Device {
  public:
-  Device(DeviceType type, DeviceIndex index = -1);
+  Device(DeviceType type, DeviceIndex index = -1) : type_(type), index_(index) {
+    if (index < -1 || (is_cpu() && index > 0)) check_index();
+  }
   // "cpu", "cuda" or "cuda:1". Throws for another type, and for an index that is no number.
   Device(const std::string& text);
   Device(const char* text) : Device(std::string(text)) {}
@@ -2032,6 +2042,7 @@ class Device {
   friend std::ostream& operator<<(std::ostream& out, const Device& device) { return out << device.str(); }
 
  private:
+  void check_index() const;
   DeviceType type_;
   DeviceIndex index_;
 };
@@ -2102,9 +2113,9 @@ std::string DeviceTypeName(DeviceType type, bool lower_case) {
 
 std::ostream& operator<<(std::ostream& out, DeviceType type) { return out << DeviceTypeName(type, true); }
 
-Device::Device(DeviceType type, DeviceIndex index) : type_(type), index_(index) {
-  TORCH_CHECK(index >= -1, "Device index must be -1 or non-negative, got ", static_cast<int>(index));
-  TORCH_CHECK(!is_cpu() || index <= 0, "CPU device index must be -1 or zero, got ", static_cast<int>(index));
+void Device::check_index() const {
+  TORCH_CHECK(index_ >= -1, "Device index must be -1 or non-negative, got ", static_cast<int>(index_));
+  TORCH_CHECK(!is_cpu() || index_ <= 0, "CPU device index must be -1 or zero, got ", static_cast<int>(index_));
 }
 
 Device::Device(const std::string& text) : Device(DeviceType::CPU) {

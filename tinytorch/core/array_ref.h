@@ -71,10 +71,10 @@ class DimVector {
   explicit DimVector(std::size_t count, std::int64_t value = 0) { resize(count, value); }
   DimVector(IntArrayRef values) { assign(values); }
   DimVector(std::initializer_list<std::int64_t> values) { assign(values); }
-  DimVector(const DimVector& other) { assign(other); }
+  DimVector(const DimVector& other) { copy(other); }
   DimVector(DimVector&& other) noexcept { take(other); }
   DimVector& operator=(const DimVector& other) {
-    if (this != &other) assign(other);
+    if (this != &other) copy(other);
     return *this;
   }
   DimVector& operator=(DimVector&& other) noexcept {
@@ -110,6 +110,7 @@ class DimVector {
   void erase(std::size_t position);
 
  private:
+  void copy(const DimVector& other);
   void grow(std::size_t count);
   void take(DimVector& other) noexcept;
   void release() {
@@ -131,6 +132,13 @@ inline void DimVector::grow(std::size_t count) {
   release();
   data_ = grown;
   capacity_ = capacity;
+}
+
+// Takes over the elements of `other`. The five inside are copied whether used or not: that is cheaper than to count.
+inline void DimVector::copy(const DimVector& other) {
+  if (data_ != inline_ || other.data_ != other.inline_) return assign(other);
+  for (std::size_t i = 0; i < kInline; ++i) inline_[i] = other.inline_[i];
+  size_ = other.size_;
 }
 
 // Takes the elements of `other`, which is empty afterwards. The five inside are copied whether used or not: that is cheaper than to ask.

@@ -48,9 +48,9 @@ std::string DeviceTypeName(DeviceType type, bool lower_case) {
 
 std::ostream& operator<<(std::ostream& out, DeviceType type) { return out << DeviceTypeName(type, true); }
 
-Device::Device(DeviceType type, DeviceIndex index) : type_(type), index_(index) {
-  TORCH_CHECK(index >= -1, "Device index must be -1 or non-negative, got ", static_cast<int>(index));
-  TORCH_CHECK(!is_cpu() || index <= 0, "CPU device index must be -1 or zero, got ", static_cast<int>(index));
+void Device::check_index() const {
+  TORCH_CHECK(index_ >= -1, "Device index must be -1 or non-negative, got ", static_cast<int>(index_));
+  TORCH_CHECK(!is_cpu() || index_ <= 0, "CPU device index must be -1 or zero, got ", static_cast<int>(index_));
 }
 
 Device::Device(const std::string& text) : Device(DeviceType::CPU) {

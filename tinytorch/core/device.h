@@ -33,7 +33,9 @@ std::ostream& operator<<(std::ostream& out, DeviceType type);
 // A device: its type, and which one of that type; -1 is the current one. Source: c10/core/Device.h.
 class Device {
  public:
-  Device(DeviceType type, DeviceIndex index = -1);
+  Device(DeviceType type, DeviceIndex index = -1) : type_(type), index_(index) {
+    if (index < -1 || (is_cpu() && index > 0)) check_index();
+  }
   // "cpu", "cuda" or "cuda:1". Throws for another type, and for an index that is no number.
   Device(const std::string& text);
   Device(const char* text) : Device(std::string(text)) {}
@@ -52,6 +54,7 @@ class Device {
   friend std::ostream& operator<<(std::ostream& out, const Device& device) { return out << device.str(); }
 
  private:
+  void check_index() const;
   DeviceType type_;
   DeviceIndex index_;
 };

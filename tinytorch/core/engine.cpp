@@ -182,11 +182,13 @@ void GraphTask::run_node(std::uint32_t number) {
   RecordFunction record(RecordScope::BACKWARD_FUNCTION);
   if (record.isActive()) record.before(node.name(), static_cast<std::int64_t>(node.sequence_nr()));
   variable_list grads = buffer.grads.take(node.num_outputs(), std::move(spare_));
-  call_hooks(node, grads);
+  if (!node.tensor_pre_hooks.empty() || !node.retained_grads.empty()) call_hooks(node, grads);
   bool runs = captured_.empty() || buffer.leads;
-  for (auto [capture, end] = captures_.equal_range(number); capture != end; ++capture) {
-    captured_[capture->second.second] = grads[capture->second.first];
-    runs = runs || (accumulate_ && node.next_edges().empty());  // a leaf among the inputs of backward() accumulates
+  if (!captures_.empty()) {
+    for (auto [capture, end] = captures_.equal_range(number); capture != end; ++capture) {
+      captured_[capture->second.second] = grads[capture->second.first];
+      runs = runs || (accumulate_ && node.next_edges().empty());  // a leaf among the inputs of backward() accumulates
+    }
   }
   variable_list results;
   if (runs) {

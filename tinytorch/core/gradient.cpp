@@ -5,11 +5,10 @@
 
 namespace tinytorch {
 
-std::string detail::node_name(const char* operator_name) {
+std::string detail::node_name(const char* operator_name, bool second) {
   std::string name;
   bool capital = true;
-  const char* c = operator_name;
-  for (; *c != '\0' && *c != '.'; ++c) {
+  for (const char* c = operator_name; *c != '\0'; ++c) {
     if (*c == '_') {
       capital = true;
       continue;
@@ -17,7 +16,7 @@ std::string detail::node_name(const char* operator_name) {
     name += capital && *c >= 'a' && *c <= 'z' ? static_cast<char>(*c - 'a' + 'A') : *c;
     capital = false;
   }
-  return name + "Backward" + (*c == '.' ? c + 1 : "0");
+  return name + "Backward" + (second ? "1" : "0");
 }
 
 }  // namespace tinytorch

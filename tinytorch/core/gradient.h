@@ -53,8 +53,8 @@ inline void append_edges(Node& node, TensorList list) {
 inline void append_gradients(variable_list& out, Tensor gradient) { out.push_back(std::move(gradient)); }
 inline void append_gradients(variable_list& out, std::vector<Tensor> gradients) { out.insert(out.end(), gradients.begin(), gradients.end()); }
 
-// "log_softmax" -> "LogSoftmaxBackward0", "mul.1" -> "MulBackward1"
-std::string node_name(const char* operator_name);
+// "log_softmax" -> "LogSoftmaxBackward0"; of the second overload "MulBackward1"
+std::string node_name(const char* operator_name, bool second = false);
 
 template <auto& Op, auto&... Others>
 constexpr bool is_one_of = ((static_cast<const void*>(&Op) == static_cast<const void*>(&Others)) || ...);
@@ -64,19 +64,15 @@ constexpr bool counts_numbers = is_one_of<Op, op::add, op::add_, op::sub, op::su
 template <auto& Op>
 constexpr bool counts_dims = is_one_of<Op, op::sum>;
 
-// "mul", or "mul.1" where the call is that of the second overload. A difference and a quotient cannot be turned, so that 1 - x is a call with two tensors.
+// Whether the call is that of the second overload. A difference and a quotient cannot be turned, so that 1 - x is a call with two tensors.
 template <auto& Op, class Arguments>
-const char* recorded_name(const Arguments& arguments) {
-  bool second = false;
+bool is_second_overload([[maybe_unused]] const Arguments& arguments) {
   if constexpr (counts_numbers<Op>) {
-    second = std::get<1>(arguments).impl().wrapped_number || (is_one_of<Op, op::add, op::mul> && std::get<0>(arguments).impl().wrapped_number);
+    return std::get<1>(arguments).impl().wrapped_number || (is_one_of<Op, op::add, op::mul> && std::get<0>(arguments).impl().wrapped_number);
   } else if constexpr (counts_dims<Op>) {
-    second = !std::get<1>(arguments).empty();
-  } else {
-    return Op.name();
+    return !std::get<1>(arguments).empty();
   }
-  static const std::string name = std::string(Op.name()) + ".1";
-  return second ? name.c_str() : Op.name();
+  return false;
 }
 // How each kind of parameter is filled at the forward call and read back in the backward pass.
 template <class P>
@@ -176,8 +172,8 @@ class GradientNode;
 template <std::size_t... N, class... Fs>
 class GradientNode<std::index_sequence<N...>, Fs...> : public Node, public Slot<N, Fs>... {
  public:
-  explicit GradientNode(const char* operator_name) : operator_name_(operator_name) {}
-  std::string name() const override { return node_name(operator_name_); }
+  GradientNode(const char* operator_name, bool second) : operator_name_(operator_name), second_(second) {}
+  std::string name() const override { return node_name(operator_name_, second_); }
 
   variable_list apply(variable_list&& grads) override {
     const Tensor grad = std::move(grads[0]);
@@ -193,6 +189,7 @@ class GradientNode<std::index_sequence<N...>, Fs...> : public Node, public Slot<
 
  private:
   const char* operator_name_;
+  bool second_;  // its second overload was called
 };
 }  // namespace detail
 
@@ -234,7 +231,7 @@ struct Recorded<Op, Operator<R(Args...)>, std::index_sequence<N...>, Fs...> {
 
   // A node with its edges and what the gradient functions ask for of the inputs.
   static std::shared_ptr<RecordedNode> record(const Arguments& arguments) {
-    auto node = make_node<RecordedNode>(recorded_name<Op>(arguments));
+    auto node = make_node<RecordedNode>(Op.name(), is_second_overload<Op>(arguments));
     (fill<Slot<N, Fs>, std::is_same_v<Fs, NoGradient>>(*node, input<N>(arguments), arguments), ...);
     return node;
   }

@@ -31,7 +31,7 @@ Node::Node() : sequence_nr_(take_sequence_nr()) {
 
 std::uint32_t Node::add_input_metadata(const Tensor& output) {
   InputMetadata& added = input_metadata_.add();
-  added.sizes.assign(output.sizes());
+  added.sizes = output.impl().sizes;
   added.dtype = output.scalar_type();
   return static_cast<std::uint32_t>(input_metadata_.size() - 1);
 }

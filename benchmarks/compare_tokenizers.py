@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Module 10's byte-pair encoding and chapter 80's WordPiece beside Hugging Face's tokenizers: training and encoding of one text, interleaved, one thread each.
+"""Module 10's byte-pair encoding and chapter 58's WordPiece beside Hugging Face's tokenizers: training and encoding of one text, interleaved, one thread each.
 
     cmake -B build && cmake --build build
     g++ -std=c++20 -O2 -I. benchmarks/tokenizers.cpp build/libtinytorch.a -lz -o build/tokenizers

@@ -1,4 +1,4 @@
-// How fast module 10's byte-pair encoding and chapter 80's WordPiece are: train on a text, or encode it, and print seconds of processor time and megabytes per second.
+// How fast module 10's byte-pair encoding and chapter 58's WordPiece are: train on a text, or encode it, and print seconds of processor time and megabytes per second.
 // benchmarks/compare_tokenizers.py runs it beside Hugging Face's tokenizers.
 //
 //     tokenizers train TEXT VOCAB_SIZE REPEATS        tokenizers encode TEXT VOCAB_JSON MERGES_TXT REPEATS        tokenizers wordpiece TEXT VOCAB_TXT REPEATS

@@ -202,16 +202,16 @@ set(TINYTORCH_SOURCES_10_text
   text/bpe_files.cpp
   nn/embedding_ops.cpp
   nn/positions.cpp)
+set(TINYTORCH_SOURCES_58_text_extras
+  text/wordpiece.cpp
+  nn/embedding.cpp
+  nn/embedding_bag.cpp
+  nn/position_modules.cpp)
 set(TINYTORCH_SOURCES_69_resizing
   nn/resize.cpp
   nn/grid_sample.cpp
   nn/pixels.cpp
   nn/edges.cpp)
-set(TINYTORCH_SOURCES_80_text_extras
-  text/wordpiece.cpp
-  nn/embedding.cpp
-  nn/embedding_bag.cpp
-  nn/position_modules.cpp)
 set(TINYTORCH_SOURCES_11_attention
   nn/flash_attention.cpp
   nn/attention.cpp)
@@ -374,8 +374,8 @@ set(TINYTORCH_MODULES
   68_matrices
   78_conv_more
   10_text
+  58_text_extras
   69_resizing
-  80_text_extras
   11_attention
   12_transformers
   72_pictures

@@ -31,7 +31,7 @@
 // - implement an embedding whose gradient reaches only the rows that were used, and say what the dense gradient costs;
 // - give a model positions in three ways: sinusoids, a learned table, and rotation.
 //
-// **Where it sits.** Chapter 59 knows which characters are letters, and reads JSON; chapter 80 follows, with BERT's WordPiece. Gradients come from
+// **Where it sits.** Chapter 59 knows which characters are letters, and reads JSON; chapter 58 follows, with BERT's WordPiece. Gradients come from
 // module 05, modules and options from module 03. Module 11's attention and module 12's GPT take what this module makes.
 //
 // **Prerequisites.** Modules 01 to 08; UTF-8 on the level of "a character is one to four bytes"; heaps and hash tables.
@@ -1551,7 +1551,7 @@ TEST_CASE("BPETokenizer: GPT-2's files written and read, and damaged ones refuse
 //                     3 [ d0 d1 d2 ]    ids[0][1] = 0
 //                     4 [ e0 e1 e2 ]
 //
-// (Chapter 80 wraps the table in the module `nn::Embedding`, with PyTorch's options.) The gradient goes the other way: what arrives at a position is
+// (Chapter 58 wraps the table in the module `nn::Embedding`, with PyTorch's options.) The gradient goes the other way: what arrives at a position is
 // added to the row that was read there. Row d was read twice and receives a sum of two; rows c and e receive nothing. One position, the *padding*
 // that fills short sentences, is kept out of training altogether. Time: O(N D) forward for N positions, whatever V is; the dense gradient also has V
 // D zeros to write, and Part 2 measures what they cost.

@@ -1,4 +1,4 @@
-// From the lesson modules/80_text_extras/text_extras_dev.cpp:
+// From the lesson modules/58_text_extras/text_extras_dev.cpp:
 // edit the module, not this file.
 
 #include "tinytorch/nn/embedding.h"

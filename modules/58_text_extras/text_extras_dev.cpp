@@ -12,7 +12,7 @@
 // ---
 
 // %% [markdown]
-// # Library chapter 80: More for text
+// # Library chapter 58: More for text
 //
 // What models around module 10 need besides: the table of an embedding as a module with PyTorch's options, the tokenizer of BERT and its relatives, and positions as modules.
 //

@@ -319,6 +319,12 @@ set(TINYTORCH_SOURCES_79_function_kernels
   kernels/functions.simd.DEFAULT.cpp
   kernels/functions.simd.AVX2.cpp
   kernels/functions.simd.AVX512.cpp)
+set(TINYTORCH_SOURCES_80_data_kernels
+  kernels/integers.cpp
+  kernels/places.cpp
+  kernels/data.simd.DEFAULT.cpp
+  kernels/data.simd.AVX2.cpp
+  kernels/data.simd.AVX512.cpp)
 set(TINYTORCH_SOURCES_89_training_kernels
   kernels/slopes.cpp
   kernels/pooling.cpp
@@ -393,5 +399,6 @@ set(TINYTORCH_MODULES
   76_vector_math
   77_row_kernels
   79_function_kernels
+  80_data_kernels
   89_training_kernels
   generated)

@@ -43,6 +43,9 @@ void register_tuned_softmax();  // 77_row_kernels
 void register_tuned_normalization();  // 77_row_kernels
 void register_tuned_functions();  // 79_function_kernels
 void register_tuned_ordering();  // 79_function_kernels
+void register_integer_arithmetic();  // 80_data_kernels
+void register_integer_reductions();  // 80_data_kernels
+void register_tuned_places();  // 80_data_kernels
 void register_tuned_slopes();  // 89_training_kernels
 void register_tuned_pooling();  // 89_training_kernels
 void register_tuned_positions();  // 89_training_kernels
@@ -91,6 +94,9 @@ void register_all() {
   register_tuned_normalization();
   register_tuned_functions();
   register_tuned_ordering();
+  register_integer_arithmetic();
+  register_integer_reductions();
+  register_tuned_places();
   register_tuned_slopes();
   register_tuned_pooling();
   register_tuned_positions();

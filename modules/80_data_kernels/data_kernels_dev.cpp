@@ -1,0 +1,1086 @@
+// ---
+// jupyter:
+//   jupytext:
+//     comment_magics: false
+//     text_representation:
+//       extension: .cpp
+//       format_name: percent
+//   kernelspec:
+//     display_name: C++20 (TinyTorch)
+//     language: c++
+//     name: tinytorch-cpp
+// ---
+
+// %% [markdown]
+// # Library chapter 80: Kernels of integers and positions
+//
+// Labels, token ids, masks and positions are integers and bools. Between two products a program counts them, compares them, looks for the largest, asks where a mask is true, and reads and writes at those places. The kernels of chapters 76 to 79 take floats; integers went through the reference loops, which ran at 0.1 to 0.7 of PyTorch's speed (one thread, 1,024 x 1,024 numbers).
+//
+// Nothing here is clever about numbers: sums of integers are exact in any order, and wrap around at the same places. What costs is elsewhere, and it is three things:
+//
+//     a loop that the compiler had to write for every x86-64        16 bytes at a time, without a comparison of two int64
+//     one result that each step waits for                           best = max(best, x[i]): the next maximum begins when the last is there
+//     a jump that nobody can guess                                  if (mask[i]) ...: a wrong guess costs some 15 cycles, and half of them are wrong
+//
+// The chapter has arithmetic, comparisons, sums and extremes of integers; and the places where a mask is true, with reading and writing at given places.
+
+// %%
+//| after 16
+//| export kernels/data_kernels.h
+#include <cstdint>
+#include "tinytorch/kernels/capability_tables.h"
+//| export kernels/integers.cpp
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <tuple>
+#include <type_traits>
+#include <vector>
+#include "tinytorch/core/indexing.h"
+#include "tinytorch/core/more_loops.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/pointwise_ops.h"
+#include "tinytorch/core/reduction_ops.h"
+#include "tinytorch/kernels/capability.h"
+#include "tinytorch/kernels/data_kernels.h"
+#include "tinytorch/kernels/elementwise.h"
+#include "tinytorch/kernels/parallel.h"
+//| export kernels/places.cpp
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <numeric>
+#include <optional>
+#include <vector>
+#include "tinytorch/core/indexing.h"
+#include "tinytorch/core/more_loops.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/pointwise_ops.h"
+#include "tinytorch/kernels/data_kernels.h"
+#include "tinytorch/kernels/elementwise.h"
+#include "tinytorch/kernels/parallel.h"
+
+// %%
+//| export kernels/data.simd.cpp
+#ifndef TINYTORCH_CAPABILITY
+#define TINYTORCH_CAPABILITY DEFAULT
+#endif
+#include <type_traits>
+#include "tinytorch/kernels/data_kernels.h"
+
+// %%
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+#include "tinytorch/core/indexing.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/random.h"
+#include "tinytorch/core/tensor_data.h"
+#include "tinytorch/core/utils.h"
+#include "tinytorch/kernels/capability.h"
+#include "tinytorch/kernels/parallel.h"
+#include "tito/lesson.h"
+
+// %%
+namespace tinytorch {
+
+// %% [markdown]
+// ## The same loops, for the machine that runs them
+//
+// The reference loops are already what a compiler can make vectors of. It has two reasons not to: the package is compiled for every x86-64, whose vectors hold two int64 and cannot compare them, and a step of 0, for `x + 1`, is a variable that it knows nothing about. So here stand plain loops again, in a source that is compiled once for each CPU capability (chapter 16), with a loop of their own for a single number on either side.
+//
+// Arithmetic is done with unsigned numbers. They wrap around by the rules of C++, where a signed sum that is too large is undefined and a compiler may use that; PyTorch's results are the same bits.
+//
+//     int8 of 100 + 100:   0110 0100 + 0110 0100 = 1100 1000  =  200 unsigned  =  -56 signed
+//
+// A sum or a maximum is a chain: each step needs the result of the one before, one to four cycles later, while the processor could begin two or three vectors in every cycle. Four chains over four quarters of a row, joined at its end, keep it busy.
+
+// %%
+//| export kernels/data_kernels.h
+namespace kernels {
+
+// Loops over integers. Results wrap around. `out` overlaps no operand.
+template <class T>
+struct IntegerTable {
+  // out[i] = f(a[i a_step], b[i b_step]) for i < count; a step is 0 or 1, one of them is 1.
+  template <class Out>
+  using Pair = void (*)(const T* a, std::int64_t a_step, const T* b, std::int64_t b_step, std::int64_t count, Out* out);
+  Pair<T> add, sub, mul, maximum, minimum;
+  Pair<bool> eq, ne, lt, le, gt, ge;
+  void (*clamp)(const T* x, std::int64_t count, T low, T high, T* out);
+
+  // Of a row; the extremes of one that is not empty.
+  std::int64_t (*sum)(const T* x, std::int64_t count);
+  T (*largest)(const T* x, std::int64_t count);
+  T (*smallest)(const T* x, std::int64_t count);
+  std::int64_t (*first_place)(const T* x, std::int64_t count, T value);  // of an equal number; count if there is none
+  // Of columns: row x, of `count` numbers, goes into what is there.
+  void (*sum_into)(const T* x, std::int64_t count, std::int64_t* totals);
+  void (*largest_into)(const T* x, std::int64_t count, T* best);
+  void (*smallest_into)(const T* x, std::int64_t count, T* best);
+  void (*place_into)(const T* x, std::int64_t count, const T* best, std::int64_t row, std::int64_t* places);  // places[j] = row where x[j] is best[j]
+};
+
+template <class U>
+struct BitsTable {
+  void (*reverse)(const U* from, std::int64_t count, U* to);  // to[i] = from[count - 1 - i]
+  void (*fill)(U* to, std::int64_t count, U value);
+};
+
+struct DataKernels {
+  IntegerTable<std::int64_t> of_long;
+  IntegerTable<std::int32_t> of_int;
+  IntegerTable<std::uint8_t> of_byte;  // and of bools, which are 0 or 1
+  BitsTable<std::uint8_t> of_1;
+  BitsTable<std::uint16_t> of_2;
+  BitsTable<std::uint32_t> of_4;
+  BitsTable<std::uint64_t> of_8;
+};
+
+TINYTORCH_DECLARE_PER_CAPABILITY(DataKernels, data_kernels)
+
+// Those for the capability in use.
+const DataKernels& chosen_data_kernels();
+
+}  // namespace kernels
+
+// %%
+//| export kernels/data.simd.cpp
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+template <class T, class Out, auto F>
+void walk_pair(const T* a, std::int64_t a_step, const T* b, std::int64_t b_step, std::int64_t count, Out* __restrict out) {
+  if (a_step == 0) {
+    const T left = *a;
+    for (std::int64_t i = 0; i < count; ++i) out[i] = F(left, b[i]);
+  } else if (b_step == 0) {
+    const T right = *b;
+    for (std::int64_t i = 0; i < count; ++i) out[i] = F(a[i], right);
+  } else {
+    for (std::int64_t i = 0; i < count; ++i) out[i] = F(a[i], b[i]);
+  }
+}
+
+template <class T>
+void clamp_numbers(const T* x, std::int64_t count, T low, T high, T* __restrict out) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    const T above = x[i] < low ? low : x[i];
+    out[i] = high < above ? high : above;
+  }
+}
+
+// Four chains over four quarters of a row, and what is left over.
+template <class Acc, class T, class F>
+inline Acc fold_row(const T* x, std::int64_t count, Acc first, F f) {
+  Acc a = first, b = first, c = first, d = first;
+  const std::int64_t quarter = count / 4;
+  for (std::int64_t i = 0; i < quarter; ++i) {
+    a = f(a, x[i]);
+    b = f(b, x[i + quarter]);
+    c = f(c, x[i + 2 * quarter]);
+    d = f(d, x[i + 3 * quarter]);
+  }
+  for (std::int64_t i = 4 * quarter; i < count; ++i) a = f(a, x[i]);
+  return f(f(a, b), f(c, d));
+}
+
+constexpr auto plus = [](auto a, auto b) { return static_cast<decltype(a)>(a + static_cast<decltype(a)>(b)); };
+constexpr auto larger_of = [](auto a, auto b) { return b > a ? b : a; };
+constexpr auto smaller_of = [](auto a, auto b) { return b < a ? b : a; };
+
+template <class T>
+std::int64_t sum_row(const T* x, std::int64_t count) {
+  if constexpr (sizeof(T) > 1) {
+    return static_cast<std::int64_t>(fold_row(x, count, std::uint64_t{0}, plus));
+  } else {
+    // 2^16 bytes fit into 32 bits, and twice as many of these into a vector.
+    std::int64_t total = 0;
+    for (std::int64_t i = 0; i < count; i += 1 << 16) total += static_cast<std::int64_t>(fold_row(x + i, count - i < 1 << 16 ? count - i : 1 << 16, std::uint32_t{0}, plus));
+    return total;
+  }
+}
+
+template <class T, auto F>
+T extreme_of_row(const T* x, std::int64_t count) {
+  return fold_row(x, count, x[0], F);
+}
+
+// 256 numbers are compared before anything is decided.
+template <class T>
+std::int64_t first_place_of(const T* x, std::int64_t count, T value) {
+  std::int64_t i = 0;
+  for (; i + 256 <= count; i += 256) {
+    int found = 0;
+    for (std::int64_t j = 0; j < 256; ++j) found |= x[i + j] == value;
+    if (found != 0) break;
+  }
+  while (i < count && x[i] != value) ++i;
+  return i;
+}
+
+template <class T>
+void sum_columns(const T* x, std::int64_t count, std::int64_t* __restrict totals) {
+  for (std::int64_t j = 0; j < count; ++j) totals[j] = static_cast<std::int64_t>(static_cast<std::uint64_t>(totals[j]) + static_cast<std::uint64_t>(x[j]));
+}
+
+template <class T, auto F>
+void extreme_of_columns(const T* x, std::int64_t count, T* __restrict best) {
+  for (std::int64_t j = 0; j < count; ++j) best[j] = F(best[j], x[j]);
+}
+
+template <class T>
+void place_in_columns(const T* x, std::int64_t count, const T* best, std::int64_t row, std::int64_t* __restrict places) {
+  for (std::int64_t j = 0; j < count; ++j) places[j] = x[j] == best[j] ? row : places[j];
+}
+
+template <class U>
+void reverse_numbers(const U* from, std::int64_t count, U* __restrict to) {
+  for (std::int64_t i = 0; i < count; ++i) to[i] = from[count - 1 - i];
+}
+
+template <class U>
+void fill_numbers(U* to, std::int64_t count, U value) {
+  for (std::int64_t i = 0; i < count; ++i) to[i] = value;
+}
+
+template <class T>
+constexpr IntegerTable<T> integer_table_of() {
+  using W = std::conditional_t<(sizeof(T) < 4), std::uint32_t, std::make_unsigned_t<T>>;  // what is shorter than int would become a signed int
+  return {
+      .add = walk_pair<T, T, [](T a, T b) { return static_cast<T>(static_cast<W>(a) + static_cast<W>(b)); }>,
+      .sub = walk_pair<T, T, [](T a, T b) { return static_cast<T>(static_cast<W>(a) - static_cast<W>(b)); }>,
+      .mul = walk_pair<T, T, [](T a, T b) { return static_cast<T>(static_cast<W>(a) * static_cast<W>(b)); }>,
+      .maximum = walk_pair<T, T, larger_of>,
+      .minimum = walk_pair<T, T, smaller_of>,
+      .eq = walk_pair<T, bool, [](T a, T b) { return a == b; }>,
+      .ne = walk_pair<T, bool, [](T a, T b) { return a != b; }>,
+      .lt = walk_pair<T, bool, [](T a, T b) { return a < b; }>,
+      .le = walk_pair<T, bool, [](T a, T b) { return a <= b; }>,
+      .gt = walk_pair<T, bool, [](T a, T b) { return b < a; }>,
+      .ge = walk_pair<T, bool, [](T a, T b) { return b <= a; }>,
+      .clamp = clamp_numbers<T>,
+      .sum = sum_row<T>,
+      .largest = extreme_of_row<T, larger_of>,
+      .smallest = extreme_of_row<T, smaller_of>,
+      .first_place = first_place_of<T>,
+      .sum_into = sum_columns<T>,
+      .largest_into = extreme_of_columns<T, larger_of>,
+      .smallest_into = extreme_of_columns<T, smaller_of>,
+      .place_into = place_in_columns<T>,
+  };
+}
+
+template <class U>
+constexpr BitsTable<U> bits_table_of() {
+  return {reverse_numbers<U>, fill_numbers<U>};
+}
+}  // namespace
+
+constinit const DataKernels data_kernels = {integer_table_of<std::int64_t>(), integer_table_of<std::int32_t>(), integer_table_of<std::uint8_t>(),
+                                            bits_table_of<std::uint8_t>(), bits_table_of<std::uint16_t>(), bits_table_of<std::uint32_t>(), bits_table_of<std::uint64_t>()};
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %%
+//| export kernels/integers.cpp
+const kernels::DataKernels& kernels::chosen_data_kernels() {
+  static constexpr const DataKernels* tables[] = TINYTORCH_PER_CAPABILITY(data_kernels);
+  return for_capability(tables);
+}
+
+// %% [markdown]
+// Chapters 76 and 77 have put their kernels for floats in the same places of the table of operators. What this chapter puts there asks for the dtype first, and hands anything but integers to what stood there before.
+
+// %%
+//| export kernels/integers.cpp
+namespace {
+// The kernel that a call went to before this chapter.
+template <auto& Op>
+decltype(Op.function(Layer::TunedCPU)) beneath = nullptr;
+
+template <auto& Op, class F>
+void put_above(F kernel) {
+  const auto standing = Op.function(Layer::TunedCPU);
+  if (standing == kernel) return;  // registered again
+  beneath<Op> = standing;
+  Op.set(Layer::TunedCPU, kernel);
+}
+
+template <class T>
+const kernels::IntegerTable<T>& integer_table() {
+  const kernels::DataKernels& chosen = kernels::chosen_data_kernels();
+  if constexpr (std::is_same_v<T, std::int64_t>) return chosen.of_long;
+  else if constexpr (std::is_same_v<T, std::int32_t>) return chosen.of_int;
+  else return chosen.of_byte;
+}
+
+bool has_integers(const Tensor& x) { return x.scalar_type() == kLong || x.scalar_type() == kInt || x.scalar_type() == kByte; }
+
+// Calls f<T>.
+template <class F>
+void in_integer_type(ScalarType type, F f) {
+  if (type == kLong) f.template operator()<std::int64_t>();
+  else if (type == kInt) f.template operator()<std::int32_t>();
+  else f.template operator()<std::uint8_t>();
+}
+
+// f(self, other), both contiguous and of the same sizes or one of them a single number that does not decide the dtype; else an undefined tensor.
+template <class Out, class Pick>
+Tensor zipped_integers(const Tensor& self, const Tensor& other, Pick pick) {
+  const Tensor& larger = self.numel() < other.numel() ? other : self;
+  const Tensor& smaller = self.numel() < other.numel() ? self : other;
+  if (larger.numel() < kernels::kFewElements || !has_integers(larger) || !self.is_contiguous() || !other.is_contiguous()) return {};
+  const bool single = smaller.numel() == 1 && smaller.dim() <= larger.dim();
+  if (!single && self.sizes() != other.sizes()) return {};
+  const ScalarType type = larger.scalar_type();
+  if (smaller.scalar_type() != type && (!single || result_type(self, other) != type)) return {};
+  const Tensor number = smaller.scalar_type() == type ? smaller : op::to_dtype.function(Layer::CPU)(smaller, type);
+  const Tensor result = empty(larger.sizes(), std::is_same_v<Out, bool> ? kBool : type);
+  in_integer_type(type, [&]<class T>() {
+    using Result = std::conditional_t<std::is_same_v<Out, bool>, bool, T>;
+    const auto kernel = pick(integer_table<T>());
+    const T *const a = (&smaller == &self ? number : self).template data<T>(), *const b = (&smaller == &self ? other : number).template data<T>();
+    const std::int64_t a_step = self.numel() > 1, b_step = other.numel() > 1;
+    parallel_for(0, result.numel(), kernels::kElementwiseGrain,
+                 [&, out = result.data<Result>()](std::int64_t first, std::int64_t stop) { kernel(a + first * a_step, a_step, b + first * b_step, b_step, stop - first, out + first); });
+  });
+  return result;
+}
+
+template <auto& Op, auto Pick>
+Tensor zip_integers(const Tensor& self, const Tensor& other) {
+  const Tensor result = zipped_integers<void>(self, other, Pick);
+  return result.defined() ? result : beneath<Op>(self, other);
+}
+
+template <auto& Op, auto Pick>
+Tensor compare_integers(const Tensor& self, const Tensor& other) {
+  const Tensor result = zipped_integers<bool>(self, other, Pick);
+  return result.defined() ? result : beneath<Op>(self, other);
+}
+
+template <auto& Op, auto Pick>
+Tensor add_integers(const Tensor& self, const Tensor& other, const Scalar& alpha) {
+  const Tensor result = alpha.equal(1) ? zipped_integers<void>(self, other, Pick) : Tensor();
+  return result.defined() ? result : beneath<Op>(self, other, alpha);
+}
+
+// Bounds that are integers leave the dtype as it is.
+Tensor clamp_integers(const Tensor& self, const std::optional<Scalar>& min, const std::optional<Scalar>& max) {
+  const auto has_kernel = [](const std::optional<Scalar>& bound) { return !bound || bound->type() == kLong; };
+  const bool ours = (self.scalar_type() == kLong || self.scalar_type() == kInt) && self.numel() >= kernels::kFewElements && self.is_contiguous() && has_kernel(min) && has_kernel(max);
+  if (!ours) return beneath<op::clamp>(self, min, max);
+  const Tensor result = empty(self.sizes(), self.scalar_type());
+  in_integer_type(self.scalar_type(), [&]<class T>() {
+    const T low = min ? min->to<T>() : std::numeric_limits<T>::min(), high = max ? max->to<T>() : std::numeric_limits<T>::max();
+    parallel_for(0, self.numel(), kernels::kElementwiseGrain, [&, x = self.data<T>(), out = result.data<T>()](std::int64_t first, std::int64_t stop) {
+      integer_table<T>().clamp(x + first, stop - first, low, high, out + first);
+    });
+  });
+  return result;
+}
+}  // namespace
+
+// %%
+//| export kernels/integers.cpp
+//| registers
+void register_integer_arithmetic() {
+  put_above<op::add>(add_integers<op::add, [](const auto& table) { return table.add; }>);
+  put_above<op::sub>(add_integers<op::sub, [](const auto& table) { return table.sub; }>);
+  put_above<op::mul>(zip_integers<op::mul, [](const auto& table) { return table.mul; }>);
+  put_above<op::maximum>(zip_integers<op::maximum, [](const auto& table) { return table.maximum; }>);
+  put_above<op::minimum>(zip_integers<op::minimum, [](const auto& table) { return table.minimum; }>);
+  put_above<op::eq>(compare_integers<op::eq, [](const auto& table) { return table.eq; }>);
+  put_above<op::ne>(compare_integers<op::ne, [](const auto& table) { return table.ne; }>);
+  put_above<op::lt>(compare_integers<op::lt, [](const auto& table) { return table.lt; }>);
+  put_above<op::le>(compare_integers<op::le, [](const auto& table) { return table.le; }>);
+  put_above<op::gt>(compare_integers<op::gt, [](const auto& table) { return table.gt; }>);
+  put_above<op::ge>(compare_integers<op::ge, [](const auto& table) { return table.ge; }>);
+  put_above<op::clamp>(clamp_integers);
+}
+
+// %%
+//| lesson
+// What f() gives with the reference loops.
+template <class F>
+auto by_reference(F f) {
+  const kernels::ReferenceKernelsGuard guard;
+  return f();
+}
+
+// f() is what the reference gives, for each capability and with one, two and five threads.
+template <class F>
+void check_as_reference(F f) {
+  const auto expected = by_reference(f);
+  const int before = get_num_threads();
+  for (int c = 0; c <= static_cast<int>(kernels::hardware_capability()); ++c) {
+    const kernels::CapabilityGuard guard(static_cast<kernels::CPUCapability>(c));
+    for (const int threads : {1, 2, 5}) {
+      set_num_threads(threads);
+      const auto got = f();
+      CHECK_EQ(got, expected);
+      CHECK_EQ(got.scalar_type(), expected.scalar_type());
+      set_num_threads(before);
+    }
+  }
+}
+
+template <class F>
+std::string refusal_of(F f) {
+  try {
+    f();
+  } catch (const Error& error) {
+    return error.what_without_backtrace();
+  }
+  return "no refusal";
+}
+
+// %%
+TEST_CASE("integers: arithmetic wraps around and comparisons are exact, for tensors and numbers on either side") {
+  manual_seed(800);
+  for (const ScalarType type : {kLong, kInt, kByte}) {
+    const std::int64_t highest = type == kLong ? std::numeric_limits<std::int64_t>::max() : type == kInt ? std::numeric_limits<std::int32_t>::max() : 255;
+    const std::int64_t lowest = type == kByte ? 0 : -highest - 1;
+    Tensor x = randint(0, 200, {37, 1019}).to(type), y = randint(0, 200, {37, 1019}).to(type);
+    x.select(0, 3).fill_(highest);
+    y.select(0, 4).fill_(highest);
+    x.select(0, 5).fill_(lowest);
+    y.select(1, 6).fill_(lowest);
+    CHECK_EQ((x + 1).index({3, 0}).item<std::int64_t>(), lowest);
+    check_as_reference([&] { return x + y; });
+    check_as_reference([&] { return x - y; });
+    check_as_reference([&] { return x * y; });
+    check_as_reference([&] { return x + 7; });
+    check_as_reference([&] { return 7 - x; });
+    check_as_reference([&] { return x * 3; });
+    check_as_reference([&] { return x.add(y, 2); });
+    check_as_reference([&] { return maximum(x, y); });
+    check_as_reference([&] { return minimum(x, y); });
+    check_as_reference([&] { return x == y; });
+    check_as_reference([&] { return x != 100; });
+    check_as_reference([&] { return x < y; });
+    check_as_reference([&] { return x <= 100; });
+    check_as_reference([&] { return x > y; });
+    check_as_reference([&] { return full({}, 100, type) >= x; });
+    check_as_reference([&] { return clamp(x, 20, 100); });
+    check_as_reference([&] { return clamp(x, std::nullopt, 100); });
+    check_as_reference([&] { return clamp(x, 100, 20); });
+    check_as_reference([&] { return clamp(x, 20.5, 100); });
+    // Other dtypes, rows that are stretched and turned matrices go on to the reference.
+    check_as_reference([&] { return x + y.select(0, 1); });
+    check_as_reference([&] { return x.t() - y.t(); });
+    check_as_reference([&] { return x + 0.5; });
+    check_as_reference([&] { return x + full({1, 1, 1}, 5, kLong); });
+    check_as_reference([&] { return x < 99.5; });
+  }
+}
+
+// %% [markdown]
+// ## Sums, extremes and where they stand
+//
+// A tensor whose reduced dimensions are neighbours is (outer, size, inner): the numbers of one result are a row where inner is 1, and else one column of many. Rows are cut into pieces of 32,768 numbers, columns into strips, and these are what threads share. Integers may be joined in any order, so no fixed order must be kept, as sums of floats need it.
+//
+// The position of a maximum would be a second number to carry through the loop, and a jump or a choice in every step. The kernel asks two questions instead: what is the largest number, and where does it stand first? Both loops are short, and the second often stops early. Down columns it walks from the last row to the first, and every row that has the best number overwrites the place; what remains is the first.
+//
+//     column  3 9 4 9 1      best 9      row 3: place = 3      row 1: place = 1      the result, as the reference's
+
+// %%
+//| export kernels/integers.cpp
+namespace {
+// A contiguous tensor around its reduced dimensions.
+struct ReducedForm {
+  std::int64_t outer = 1, size = 1, inner = 1;
+};
+
+constexpr std::int64_t kShortestRow = 16;  // of columns beside each other that a kernel pays for
+
+// Nothing where there are few numbers, gaps in memory, or kept dimensions between reduced ones.
+std::optional<ReducedForm> reduced_form(const Tensor& self, IntArrayRef dim) {
+  if (self.numel() < kernels::kFewElements || !self.is_contiguous()) return {};
+  const std::vector<bool> mask = reduction_mask(self, dim);
+  ReducedForm form;
+  bool reducing = false;
+  for (std::size_t i = 0; i < mask.size(); ++i) {
+    if (self.sizes()[i] == 1) continue;
+    if (mask[i] && reducing && form.inner > 1) return {};
+    reducing = reducing || mask[i];
+    (mask[i] ? form.size : reducing ? form.inner : form.outer) *= self.sizes()[i];
+  }
+  return form.inner == 1 || form.inner >= kShortestRow ? std::optional(form) : std::nullopt;
+}
+
+// How numbers of type T become one of type Acc.
+template <class T, class Acc>
+struct IntegerFold {
+  Acc first;
+  Acc (*row)(const T*, std::int64_t);
+  void (*row_into)(const T*, std::int64_t, Acc*);
+  Acc (*join)(Acc, Acc);
+};
+
+constexpr std::int64_t kStrip = 256;  // columns
+
+// f(outer, first column, columns) for each strip, on the threads of the pool.
+template <class F>
+void for_strips(const ReducedForm& form, F f) {
+  const std::int64_t strips = (form.inner + kStrip - 1) / kStrip, each = std::min(form.inner, kStrip) * form.size;
+  parallel_for(0, form.outer * strips, std::max<std::int64_t>(1, kernels::kElementwiseGrain / each), [&](std::int64_t first, std::int64_t stop) {
+    for (std::int64_t i = first; i < stop; ++i) f(i / strips, i % strips * kStrip, std::min(kStrip, form.inner - i % strips * kStrip));
+  });
+}
+
+// Writes the fold of each row to `out`. Long rows are cut into pieces, which are joined at the end.
+template <class T, class Acc>
+void fold_rows(const ReducedForm& form, const T* x, const IntegerFold<T, Acc>& fold, Acc* out) {
+  const std::int64_t pieces = (form.size + kernels::kElementwiseGrain - 1) / kernels::kElementwiseGrain;
+  if (pieces == 1) {
+    parallel_for(0, form.outer, std::max<std::int64_t>(1, kernels::kElementwiseGrain / form.size), [&](std::int64_t first, std::int64_t stop) {
+      for (std::int64_t i = first; i < stop; ++i) out[i] = fold.row(x + i * form.size, form.size);
+    });
+    return;
+  }
+  std::vector<Acc> parts(static_cast<std::size_t>(form.outer * pieces));
+  kernels::run_tasks(form.outer * pieces, [&](std::int64_t task) {
+    const std::int64_t begin = task % pieces * kernels::kElementwiseGrain;
+    parts[static_cast<std::size_t>(task)] = fold.row(x + task / pieces * form.size + begin, std::min(kernels::kElementwiseGrain, form.size - begin));
+  });
+  for (std::int64_t i = 0; i < form.outer; ++i) {
+    Acc total = fold.first;
+    for (std::int64_t piece = 0; piece < pieces; ++piece) total = fold.join(total, parts[static_cast<std::size_t>(i * pieces + piece)]);
+    out[i] = total;
+  }
+}
+
+template <class T, class Acc>
+void fold_integers(const ReducedForm& form, const T* x, const IntegerFold<T, Acc>& fold, Acc* out) {
+  if (form.inner == 1) return fold_rows(form, x, fold, out);
+  for_strips(form, [&](std::int64_t outer, std::int64_t column, std::int64_t columns) {
+    Acc* const to = out + outer * form.inner + column;
+    std::fill_n(to, columns, fold.first);
+    for (std::int64_t row = 0; row < form.size; ++row) fold.row_into(x + (outer * form.size + row) * form.inner + column, columns, to);
+  });
+}
+
+template <class T>
+IntegerFold<T, std::int64_t> summing() {
+  const auto join = [](std::int64_t a, std::int64_t b) { return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(b)); };
+  return {0, integer_table<T>().sum, integer_table<T>().sum_into, join};
+}
+template <class T, bool kLargest>
+IntegerFold<T, T> taking_extreme() {
+  const kernels::IntegerTable<T>& table = integer_table<T>();
+  if constexpr (kLargest) return {std::numeric_limits<T>::lowest(), table.largest, table.largest_into, [](T a, T b) { return b > a ? b : a; }};
+  else return {std::numeric_limits<T>::max(), table.smallest, table.smallest_into, [](T a, T b) { return b < a ? b : a; }};
+}
+
+Tensor sum_integers(const Tensor& self, IntArrayRef dim, bool keepdim) {
+  const bool bools = self.scalar_type() == kBool;
+  const std::optional<ReducedForm> form = bools || has_integers(self) ? reduced_form(self, dim) : std::nullopt;
+  if (!form) return beneath<op::sum>(self, dim, keepdim);
+  const Tensor result = empty(reduced_sizes(self.sizes(), reduction_mask(self, dim), keepdim), kLong);
+  in_integer_type(bools ? kByte : self.scalar_type(), [&]<class T>() { fold_integers(*form, static_cast<const T*>(self.data_ptr()), summing<T>(), result.data<std::int64_t>()); });
+  return result;
+}
+
+// any is the largest of bools, all the smallest.
+template <auto& Op, bool kAny>
+Tensor truth_of_bools(const Tensor& self, IntArrayRef dim, bool keepdim) {
+  const std::optional<ReducedForm> form = self.scalar_type() == kBool ? reduced_form(self, dim) : std::nullopt;
+  if (!form) return Op.function(Layer::CPU)(self, dim, keepdim);
+  const Tensor result = empty(reduced_sizes(self.sizes(), reduction_mask(self, dim), keepdim), kBool);
+  IntegerFold<std::uint8_t, std::uint8_t> fold = taking_extreme<std::uint8_t, kAny>();
+  fold.first = !kAny;
+  fold_integers(*form, static_cast<const std::uint8_t*>(self.data_ptr()), fold, static_cast<std::uint8_t*>(result.data_ptr()));
+  return result;
+}
+
+template <auto& Op, bool kLargest>
+Tensor extreme_of_integers(const Tensor& self, IntArrayRef dim, bool keepdim) {
+  const std::optional<ReducedForm> form = has_integers(self) ? reduced_form(self, dim) : std::nullopt;
+  if (!form) return beneath<Op>(self, dim, keepdim);
+  const Tensor result = empty(reduced_sizes(self.sizes(), reduction_mask(self, dim), keepdim), self.scalar_type());
+  in_integer_type(self.scalar_type(), [&]<class T>() { fold_integers(*form, self.data<T>(), taking_extreme<T, kLargest>(), result.data<T>()); });
+  return result;
+}
+
+// places[i] = where best[i] stands first among its numbers.
+template <class T>
+void first_places(const ReducedForm& form, const T* x, const T* best, std::int64_t* places) {
+  const kernels::IntegerTable<T>& table = integer_table<T>();
+  if (form.inner == 1) {
+    parallel_for(0, form.outer, std::max<std::int64_t>(1, kernels::kElementwiseGrain / form.size), [&](std::int64_t first, std::int64_t stop) {
+      for (std::int64_t i = first; i < stop; ++i) places[i] = table.first_place(x + i * form.size, form.size, best[i]);
+    });
+    return;
+  }
+  for_strips(form, [&](std::int64_t outer, std::int64_t column, std::int64_t columns) {
+    const std::int64_t at = outer * form.inner + column;
+    for (std::int64_t row = form.size; row-- > 0;) table.place_into(x + (outer * form.size + row) * form.inner + column, columns, best + at, row, places + at);
+  });
+}
+
+template <auto& Op, bool kLargest>
+std::tuple<Tensor, Tensor> extreme_and_place(const Tensor& self, std::int64_t dim, bool keepdim) {
+  const std::optional<ReducedForm> form = has_integers(self) && self.dim() > 0 ? reduced_form(self, {dim}) : std::nullopt;
+  if (!form) return {};
+  const DimVector sizes = reduced_sizes(self.sizes(), reduction_mask(self, {dim}), keepdim);
+  const Tensor values = empty(sizes, self.scalar_type()), places = empty(sizes, kLong);
+  in_integer_type(self.scalar_type(), [&]<class T>() {
+    fold_integers(*form, self.data<T>(), taking_extreme<T, kLargest>(), values.data<T>());
+    first_places(*form, self.data<T>(), values.data<T>(), places.data<std::int64_t>());
+  });
+  return {values, places};
+}
+
+template <auto& Op, bool kLargest>
+std::tuple<Tensor, Tensor> extreme_with_place(const Tensor& self, std::int64_t dim, bool keepdim) {
+  auto result = extreme_and_place<Op, kLargest>(self, dim, keepdim);
+  return std::get<0>(result).defined() ? result : beneath<Op>(self, dim, keepdim);
+}
+
+template <auto& Op, bool kLargest>
+Tensor place_of_extreme(const Tensor& self, std::int64_t dim, bool keepdim) {
+  const Tensor places = std::get<1>(extreme_and_place<Op, kLargest>(self, dim, keepdim));
+  return places.defined() ? places : beneath<Op>(self, dim, keepdim);
+}
+}  // namespace
+
+// %%
+//| export kernels/integers.cpp
+//| registers
+void register_integer_reductions() {
+  put_above<op::sum>(sum_integers);
+  op::any.set(Layer::TunedCPU, truth_of_bools<op::any, true>);
+  op::all.set(Layer::TunedCPU, truth_of_bools<op::all, false>);
+  put_above<op::amax>(extreme_of_integers<op::amax, true>);
+  put_above<op::amin>(extreme_of_integers<op::amin, false>);
+  put_above<op::max>(extreme_with_place<op::max, true>);
+  put_above<op::min>(extreme_with_place<op::min, false>);
+  put_above<op::argmax>(place_of_extreme<op::argmax, true>);
+  put_above<op::argmin>(place_of_extreme<op::argmin, false>);
+}
+
+// %%
+TEST_CASE("integers: sums, extremes and their first places are exact over any dimensions") {
+  manual_seed(801);
+  for (const ScalarType type : {kLong, kInt, kByte}) {
+    // Few different numbers, so that the largest stands in several places.
+    for (const Tensor& x : {randint(0, 9, {6, 70, 300}).to(type), randint(0, 200, {100'003}).to(type), randint(0, 50, {40, 3}).to(type), randint(0, 200, {5, 1, 90'000}).to(type)}) {
+      CAPTURE(x.sizes());
+      check_as_reference([&] { return x.sum(); });
+      check_as_reference([&] { return x.max(); });
+      check_as_reference([&] { return x.min(); });
+      check_as_reference([&] { return argmax(x); });
+      for (std::int64_t dim = 0; dim < x.dim(); ++dim) {
+        check_as_reference([&] { return x.sum(dim, dim == 1); });
+        check_as_reference([&] { return amax(x, dim, dim == 1); });
+        check_as_reference([&] { return amin(x, dim == 0 ? DimVector{0} : DimVector{0, dim}); });
+        check_as_reference([&] { return std::get<0>(x.max(dim, dim == 1)); });
+        check_as_reference([&] { return std::get<1>(x.max(dim, dim == 1)); });
+        check_as_reference([&] { return std::get<1>(x.min(dim)); });
+        check_as_reference([&] { return argmin(x, dim); });
+        check_as_reference([&] { return argmax(x, dim); });
+      }
+    }
+  }
+}
+
+TEST_CASE("integers: sums wrap around, bools are counted, and an empty dimension is refused as before") {
+  manual_seed(802);
+  const Tensor large = full({1000}, std::numeric_limits<std::int64_t>::max(), kLong);
+  CHECK_EQ(large.sum().item<std::int64_t>(), -1000);  // 1000 (2^63 - 1) = 500 2^64 - 1000
+  CHECK_EQ(full({70'000}, 255, kByte).sum().item<std::int64_t>(), 70'000 * 255);
+  CHECK_EQ(full({1000}, std::numeric_limits<std::int32_t>::max(), kInt).sum().item<std::int64_t>(), 1000 * std::int64_t{2'147'483'647});
+  const Tensor b = rand({300, 420}) > 0.5;
+  check_as_reference([&] { return b.sum(); });
+  check_as_reference([&] { return b.sum(1); });
+  for (const double share : {0.0, 0.002, 0.998, 1.0}) {
+    const Tensor some = rand({300, 420}) < share;
+    for (const std::int64_t dim : {0, 1}) {
+      check_as_reference([&] { return any(some, dim); });
+      check_as_reference([&] { return all(some, dim, true); });
+    }
+    check_as_reference([&] { return any(some); });
+    check_as_reference([&] { return all(some); });
+  }
+  const Tensor none = zeros({300, 0}, kLong);
+  CHECK_EQ(refusal_of([&] { return none.max(1); }), by_reference([&] { return refusal_of([&] { return none.max(1); }); }));
+  CHECK_EQ(none.sum(1), zeros({300}, kLong));
+}
+
+// %% [markdown]
+// ## Where a mask is true
+//
+// `nonzero` must write one place for each number that is not zero, and nothing for the others. With `if (flag[i])` a random mask makes the processor guess wrong at every fourth number. Without the jump every place is written, and the next one overwrites it unless the flag was 1:
+//
+//     places[n] = i;   n += flag[i];        n does not move on where the flag is 0
+//
+// Eight flags that are all 0 are one comparison of 64 bits, so a mask with few true numbers is passed over quickly. The places of a block go into a buffer first, because one more is written than there is room for in the end, and become coordinates from there.
+//
+// Threads cannot write at once before they know where. So each counts the true flags of its blocks, the counts are added up to where each block begins, and then each writes. This is the prefix sum by which a GPU compacts, and NumPy counts first for the same reason.
+
+// %%
+//| export kernels/places.cpp
+namespace {
+constexpr std::int64_t kBlock = 1024;  // numbers whose places wait in a buffer
+
+// Writes where flags are true, and returns how many are. REQUIRES: count <= kBlock; `places` has room for count + 1.
+std::int64_t true_places(const std::uint8_t* flag, std::int64_t count, std::int32_t* places) {
+  std::int64_t n = 0, i = 0;
+  for (; i + 8 <= count; i += 8) {
+    std::uint64_t eight;
+    std::memcpy(&eight, flag + i, 8);
+    if (eight == 0) continue;
+    for (std::int64_t j = i; j < i + 8; ++j) {
+      places[n] = static_cast<std::int32_t>(j);
+      n += flag[j];
+    }
+  }
+  for (; i < count; ++i) {
+    places[n] = static_cast<std::int32_t>(i);
+    n += flag[i];
+  }
+  return n;
+}
+
+// The coordinates of true flags [first, stop) of a tensor of these sizes.
+void write_coordinates(const std::uint8_t* flag, std::int64_t first, std::int64_t stop, IntArrayRef sizes, std::int64_t* out) {
+  std::array<std::int32_t, kBlock + 1> places;
+  const std::size_t last = sizes.size() - 1;
+  DimVector outer(last);
+  for (std::int64_t i = first; i < stop;) {
+    const std::int64_t row = i / sizes[last], column = i % sizes[last];
+    const std::int64_t count = std::min({stop - i, sizes[last] - column, kBlock});
+    for (std::size_t d = last, rest = static_cast<std::size_t>(row); d-- > 0; rest /= static_cast<std::size_t>(sizes[d])) outer[d] = static_cast<std::int64_t>(rest) % sizes[d];
+    const std::int64_t found = true_places(flag + i, count, places.data());
+    for (std::int64_t k = 0; k < found; ++k) {
+      for (std::size_t d = 0; d < last; ++d) *out++ = outer[d];
+      *out++ = column + places[static_cast<std::size_t>(k)];
+    }
+    i += count;
+  }
+}
+
+Tensor nonzero_tuned(const Tensor& self) {
+  if (self.numel() < kernels::kFewElements || self.dim() == 0) return op::nonzero.function(Layer::CPU)(self);
+  const Tensor flags = (self.scalar_type() == kBool ? self : ne(self, wrapped_scalar(0))).contiguous();
+  const auto* const flag = static_cast<const std::uint8_t*>(flags.data_ptr());
+  const kernels::Pieces pieces{0, self.numel(), kernels::kElementwiseGrain};
+  std::vector<std::int64_t> begins(static_cast<std::size_t>(pieces.count() + 1));  // where each piece writes first
+  kernels::run_tasks(pieces.count(), [&](std::int64_t i) {
+    begins[static_cast<std::size_t>(i + 1)] = kernels::chosen_data_kernels().of_byte.sum(flag + pieces.first(i), pieces.stop(i) - pieces.first(i));
+  });
+  std::partial_sum(begins.begin(), begins.end(), begins.begin());
+  const Tensor result = empty({begins.back(), self.dim()}, kLong);
+  kernels::run_tasks(pieces.count(), [&](std::int64_t i) {
+    write_coordinates(flag, pieces.first(i), pieces.stop(i), self.sizes(), result.data<std::int64_t>() + begins[static_cast<std::size_t>(i)] * self.dim());
+  });
+  return result;
+}
+}  // namespace
+
+// %% [markdown]
+// ## Reading and writing at places
+//
+// `x[mask]`, `x[rows, columns]` and `x[ids]` reach one operator with an index tensor for each of the first dimensions. The reference makes a tensor of zeros, adds each index times its stride to it, each time through the whole tensor with a check that may throw for every number, and walks over the result. The kernel does a block of 1,024 places at a time, so that what it computes stays in the first cache: all checks of a block are one number whose sign tells, without a jump. A place that is out of range is not named here. The reference is asked again, and says which it was in the words it always had.
+//
+// A write must not begin before every place is known to be in range, so `index_put_` computes all places first. It also finds out whether they grow from one to the next, as those of a mask do. Then no two are the same, and threads may share them. Otherwise the last value for a place must win (or all be added in their order, with `accumulate`), and threads share columns of the rows instead, each going through all places.
+//
+// PyTorch works in the same way: masks become places, `TensorIterator` walks over them, and the one check that it does is per number (`aten/src/ATen/native/cpu/IndexKernel.cpp`).
+
+// %%
+//| export kernels/places.cpp
+namespace {
+// What index tensors pick of a tensor: `inner` neighbours in memory at each of `count` places.
+struct Picked {
+  struct Index {
+    Tensor kept;  // keeps the memory alive
+    const std::int64_t* at;
+    std::int64_t step, size, stride;  // of the index, and of the dimension that it indexes
+  };
+  std::vector<Index> indices;
+  std::int64_t count = 0, inner = 1;
+
+  // The places of indices [first, stop). Returns false, and what it wrote means nothing, if one of them is out of range.
+  bool places(std::int64_t first, std::int64_t stop, std::int64_t* place) const {
+    std::uint64_t signs = 0;
+    std::fill_n(place, stop - first, 0);
+    for (const Index& index : indices) {
+      const std::int64_t* const at = index.at + first * index.step;
+      const std::int64_t step = index.step, stride = index.stride;
+      const auto highest = static_cast<std::uint64_t>(index.size - 1);
+      for (std::int64_t i = 0; i < stop - first; ++i) {
+        const auto number = static_cast<std::uint64_t>(at[i * step]);
+        signs |= number | (highest - number);
+        place[i] += static_cast<std::int64_t>(number * static_cast<std::uint64_t>(stride));
+      }
+    }
+    return static_cast<std::int64_t>(signs) >= 0;
+  }
+};
+
+// Nothing where there is little to do, or the dimensions that are not indexed do not lie side by side.
+std::optional<Picked> picked_from(const Tensor& self, TensorList indices) {
+  Picked picked;
+  picked.count = indices.front().numel();
+  for (std::size_t d = self.sizes().size(); d-- > indices.size(); picked.inner *= self.sizes()[d])
+    if (self.sizes()[d] != 1 && self.strides()[d] != picked.inner) return {};
+  if (picked.count * picked.inner < kernels::kFewElements || self.numel() == 0) return {};
+  for (std::size_t d = 0; d < indices.size(); ++d) {
+    if (indices[d].scalar_type() != kLong) return {};
+    const Tensor index = indices[d].dim() == 1 ? indices[d] : indices[d].contiguous();
+    picked.indices.push_back({index, index.data<std::int64_t>(), index.dim() == 1 ? index.stride(0) : 1, self.sizes()[d], self.strides()[d]});
+  }
+  return picked;
+}
+
+// Calls f<U> with an unsigned type of so many bytes.
+template <class F>
+void with_bits(std::size_t bytes, F f) {
+  if (bytes == 1) f.template operator()<std::uint8_t>();
+  else if (bytes == 2) f.template operator()<std::uint16_t>();
+  else if (bytes == 4) f.template operator()<std::uint32_t>();
+  else f.template operator()<std::uint64_t>();
+}
+
+// One number or a row.
+template <class U>
+void copy_few(U* to, const U* from, std::int64_t count) {
+  if (count == 1) *to = *from;
+  else std::memcpy(to, from, static_cast<std::size_t>(count) * sizeof(U));
+}
+
+// Whether all places were in range; if not, some of `out` is missing.
+template <class U>
+bool read_places(const Picked& picked, const U* x, U* out) {
+  std::atomic<bool> in_range = true;
+  const std::int64_t grain = std::max<std::int64_t>(1, kernels::kElementwiseGrain / picked.inner);
+  parallel_for(0, picked.count, grain, [&](std::int64_t begin, std::int64_t end) {
+    std::array<std::int64_t, kBlock> place;
+    for (std::int64_t first = begin; first < end; first += kBlock) {
+      const std::int64_t stop = std::min(end, first + kBlock);
+      if (!picked.places(first, stop, place.data())) {
+        in_range = false;
+        return;
+      }
+      for (std::int64_t i = first; i < stop; ++i) copy_few(out + i * picked.inner, x + place[static_cast<std::size_t>(i - first)], picked.inner);
+    }
+  });
+  return in_range;
+}
+
+Tensor index_tuned(const Tensor& self, TensorList indices) {
+  const auto hand_down = [&] { return op::index.function(Layer::CPU)(self, indices); };
+  const std::optional<Picked> picked = picked_from(self, indices);
+  if (!picked) return hand_down();
+  DimVector sizes(indices.front().sizes());
+  for (std::size_t d = indices.size(); d < self.sizes().size(); ++d) sizes.push_back(self.sizes()[d]);
+  const Tensor result = empty(sizes, self.scalar_type());
+  bool in_range = false;
+  with_bits(self.element_size(), [&]<class U>() { in_range = read_places(*picked, static_cast<const U*>(self.data_ptr()), static_cast<U*>(result.data_ptr())); });
+  return in_range ? result : hand_down();
+}
+
+// All places, or an undefined tensor if one is out of range.
+Tensor all_places(const Picked& picked) {
+  const Tensor places = empty({picked.count}, kLong);
+  std::atomic<bool> in_range = true;
+  parallel_for(0, picked.count, kernels::kElementwiseGrain, [&](std::int64_t first, std::int64_t stop) {
+    if (!picked.places(first, stop, places.data<std::int64_t>() + first)) in_range = false;
+  });
+  return in_range ? places : Tensor();
+}
+
+bool is_growing(const std::int64_t* place, std::int64_t count) {
+  std::int64_t not_more = 0;
+  for (std::int64_t i = 1; i < count; ++i) not_more |= place[i] <= place[i - 1];
+  return not_more == 0;
+}
+
+// f(first place, last place, first column, last column), on the threads of the pool: columns are shared, and each task goes through all places; or the places are, where they are known to differ.
+template <class F>
+void share_places(const Picked& picked, bool differ, F f) {
+  if (differ) {
+    parallel_for(0, picked.count, std::max<std::int64_t>(1, kernels::kElementwiseGrain / picked.inner), [&](std::int64_t first, std::int64_t stop) { f(first, stop, 0, picked.inner); });
+  } else {
+    parallel_for(0, picked.inner, std::max<std::int64_t>(64, kernels::kElementwiseGrain / picked.count), [&](std::int64_t first, std::int64_t stop) { f(0, picked.count, first, stop); });
+  }
+}
+
+// x[place[i] + j] = values[i, j], or the one value that there is.
+template <class U>
+void write_places(const Picked& picked, const std::int64_t* place, const U* values, bool single, U* x) {
+  share_places(picked, is_growing(place, picked.count), [&](std::int64_t first, std::int64_t stop, std::int64_t column, std::int64_t end) {
+    for (std::int64_t i = first; i < stop; ++i) {
+      if (single) std::fill_n(x + place[i] + column, end - column, *values);
+      else copy_few(x + place[i] + column, values + i * picked.inner + column, end - column);
+    }
+  });
+}
+
+template <class T>
+void add_places(const Picked& picked, const std::int64_t* place, const T* values, bool single, T* x) {
+  share_places(picked, false, [&](std::int64_t first, std::int64_t stop, std::int64_t column, std::int64_t end) {
+    for (std::int64_t i = first; i < stop; ++i) {
+      T* const to = x + place[i];
+      const T* const from = values + (single ? 0 : i * picked.inner);
+      for (std::int64_t j = column; j < end; ++j) to[j] = static_cast<T>(to[j] + from[single ? 0 : j]);
+    }
+  });
+}
+
+// Whether all elements are one.
+bool is_one_number(const Tensor& x) {
+  for (std::size_t d = 0; d < x.sizes().size(); ++d)
+    if (x.sizes()[d] != 1 && x.strides()[d] != 0) return false;
+  return true;
+}
+
+const Tensor& index_put_tuned(const Tensor& self, TensorList indices, const Tensor& values, bool accumulate) {
+  const auto hand_down = [&]() -> const Tensor& { return op::index_put_.function(Layer::CPU)(self, indices, values, accumulate); };
+  const ScalarType type = self.scalar_type();
+  const bool ours = values.scalar_type() == type && !values.is_alias_of(self) && (!accumulate || type == kFloat || type == kDouble || type == kLong);
+  const std::optional<Picked> picked = ours ? picked_from(self, indices) : std::nullopt;
+  if (!picked || std::any_of(indices.begin(), indices.end(), [&](const Tensor& index) { return index.is_alias_of(self); })) return hand_down();
+  const Tensor places = all_places(*picked);
+  if (!places.defined()) return hand_down();
+  const bool single = is_one_number(values);
+  const Tensor from = single ? values : values.contiguous();
+  const std::int64_t* const place = places.data<std::int64_t>();
+  if (!accumulate) {
+    with_bits(self.element_size(), [&]<class U>() { write_places(*picked, place, static_cast<const U*>(from.data_ptr()), single, static_cast<U*>(self.data_ptr())); });
+  } else if (type == kFloat) {
+    add_places(*picked, place, from.data<float>(), single, self.data<float>());
+  } else if (type == kDouble) {
+    add_places(*picked, place, from.data<double>(), single, self.data<double>());
+  } else {
+    add_places(*picked, place, from.data<std::int64_t>(), single, self.data<std::int64_t>());
+  }
+  return self;
+}
+
+// The number's bits, in vectors of the machine.
+const Tensor& fill_tuned(const Tensor& self, const Scalar& value) {
+  if (self.numel() < kernels::kFewElements || !self.is_contiguous()) return op::fill_.function(Layer::CPU)(self, value);
+  const Tensor number = empty({}, self.scalar_type());
+  fill_with(number, value);
+  with_bits(self.element_size(), [&]<class U>() {
+    const kernels::DataKernels& chosen = kernels::chosen_data_kernels();
+    const auto fill = [&] {
+      if constexpr (sizeof(U) == 1) return chosen.of_1.fill;
+      else if constexpr (sizeof(U) == 2) return chosen.of_2.fill;
+      else if constexpr (sizeof(U) == 4) return chosen.of_4.fill;
+      else return chosen.of_8.fill;
+    }();
+    U* const to = static_cast<U*>(self.data_ptr());
+    const U bits = *static_cast<const U*>(number.data_ptr());
+    parallel_for(0, self.numel(), kernels::kElementwiseGrain, [=](std::int64_t first, std::int64_t stop) { fill(to + first, stop - first, bits); });
+  });
+  return self;
+}
+}  // namespace
+
+// %%
+//| export kernels/places.cpp
+//| registers
+void register_tuned_places() {
+  op::nonzero.set(Layer::TunedCPU, nonzero_tuned);
+  op::index.set(Layer::TunedCPU, index_tuned);
+  op::index_put_.set(Layer::TunedCPU, index_put_tuned);
+  op::fill_.set(Layer::TunedCPU, fill_tuned);
+}
+
+// %%
+TEST_CASE("places: nonzero finds the reference's in order, in masks with few, many and no true numbers") {
+  manual_seed(803);
+  for (const double share : {0.0, 0.001, 0.5, 0.999, 1.1}) {
+    for (const DimVector& sizes : {DimVector{100'003}, DimVector{170, 401}, DimVector{40, 3, 700}, DimVector{20'000, 3}}) {
+      const Tensor mask = rand(sizes) < share;
+      check_as_reference([&] { return nonzero(mask); });
+    }
+  }
+  Tensor x = randn({300, 200}).relu();
+  x.select(0, 7).fill_(std::numeric_limits<double>::quiet_NaN());
+  x.select(0, 8).fill_(-0.0);
+  check_as_reference([&] { return nonzero(x); });
+  check_as_reference([&] { return nonzero(x.t()); });
+  check_as_reference([&] { return nonzero(x > 1.5); });
+  check_as_reference([&] { return nonzero((x * 10).nan_to_num(3).to(kLong)); });
+}
+
+TEST_CASE("places: reading by masks, places and rows gives the reference's numbers") {
+  manual_seed(804);
+  for (const ScalarType type : {kFloat, kDouble, kLong, kInt, kByte, kHalf, kBool}) {
+    const Tensor x = randint(0, 100, {120, 50, 7}).to(type);
+    const Tensor rows = randint(-120, 120, {3000}), columns = randint(0, 50, {3000}), last = randint(0, 7, {3000}), grid = randint(0, 120, {20, 9});
+    const Tensor mask = rand({120, 50, 7}) > 0.4;
+    check_as_reference([&] { return x.index({mask}); });
+    check_as_reference([&] { return masked_select(x, mask.select(2, 0).unsqueeze(2)); });
+    check_as_reference([&] { return x.index({mask.select(2, 1)}); });
+    check_as_reference([&] { return x.index({rows}); });
+    check_as_reference([&] { return x.index({grid}); });
+    check_as_reference([&] { return x.index({rows, columns}); });
+    check_as_reference([&] { return x.index({rows, columns, last}); });
+    check_as_reference([&] { return x.index({indexing::Slice(), columns}); });
+    check_as_reference([&] { return x.permute({2, 0, 1}).index({last, rows}); });
+    check_as_reference([&] { return x.permute({1, 0, 2}).index({columns, rows}); });
+    check_as_reference([&] { return x.index({grid.slice(1, 0, 1), columns.slice(0, 0, 40)}); });
+  }
+}
+
+TEST_CASE("places: writing puts the last value for a place, adds all of them in order, and refuses before it writes") {
+  using Indices = std::vector<std::optional<Tensor>>;
+  manual_seed(805);
+  for (const ScalarType type : {kFloat, kDouble, kLong, kInt, kByte}) {
+    const Tensor x = randint(0, 100, {120, 300}).to(type);
+    const Tensor mask = rand({120, 300}) > 0.4;
+    const Tensor rows = randint(0, 120, {3000}), columns = randint(0, 300, {3000}), values = randint(0, 100, {3000}).to(type), lines = randint(0, 100, {500, 300}).to(type);
+    const auto put = [&](const Indices& indices, const Tensor& given, bool accumulate) { return index_put_(x.clone(), indices, given, accumulate); };
+    for (const bool accumulate : {false, true}) {
+      check_as_reference([&] { return put({mask}, full({}, 5, type), accumulate); });
+      check_as_reference([&] { return put({mask}, x.index({mask}) * 2, accumulate); });
+      check_as_reference([&] { return put({rows, columns}, values, accumulate); });
+      check_as_reference([&] { return put({rows.slice(0, 0, 500)}, lines, accumulate); });
+      check_as_reference([&] { return put({rows.slice(0, 0, 500)}, lines.select(0, 0), accumulate); });
+      check_as_reference([&] { return put({rows}, full({}, 3, type), accumulate); });
+      check_as_reference([&] { return put({std::nullopt, columns.slice(0, 0, 200)}, full({}, 3, type), accumulate); });
+    }
+    check_as_reference([&] { return masked_scatter(x, mask, lines); });
+  }
+  const Tensor x = randn({50, 40}), before = x.clone(), bad = tensor({1, 2, 50, 3}).repeat({50});
+  const auto all_of = [&](auto f) { return std::pair(refusal_of(f), by_reference([&] { return refusal_of(f); })); };
+  for (const auto& [says, expected] : {all_of([&] { index_put_(x, Indices{bad}, full({}, 1.0)); }), all_of([&] { x.index({bad}); }), all_of([&] { op::index(x, std::vector<Tensor>{bad - 60}); }),
+                                       all_of([&] { op::index_put_(x, std::vector<Tensor>{bad}, zeros({200, 40}), true); }), all_of([&] { index_put_(x, Indices{bad.clamp(0, 3)}, zeros({7, 9})); })}) {
+    CHECK_EQ(says, expected);
+    CHECK_NE(says, "no refusal");
+  }
+  CHECK_EQ(x, before);
+}
+
+TEST_CASE("places: fill_ writes any number in any dtype") {
+  for (const ScalarType type : {kFloat, kDouble, kLong, kInt, kShort, kByte, kBool, kHalf, kBFloat16}) {
+    check_as_reference([&] { return empty({70'000}, type).fill_(1.75); });
+    check_as_reference([&] { return zeros({200, 300}, type).t().fill_(3); });
+    check_as_reference([&] { return zeros({200, 300}, type).select(1, 7).fill_(1); });
+    CHECK_EQ(empty({70'000}, type).fill_(0), zeros({70'000}, type));
+  }
+}
+
+// %% [markdown]
+// ## Where to read on
+//
+// PyTorch's loops of this kind are in `aten/src/ATen/native/cpu`: `BinaryOpsKernel.cpp`, `ReduceOpsKernel.cpp` (four vectors at a time for an inner reduction), `IndexKernel.cpp`; `nonzero` in `aten/src/ATen/native/TensorAdvancedIndexing.cpp` counts by threads first, too.
+//
+// - **Compaction.** Blelloch, *Prefix Sums and Their Applications* (1990): places, splitting and sorting from one operation. AVX-512 has it as an instruction (`vpcompressd`).
+// - **Jumps that cannot be guessed.** *Computer Architecture: A Quantitative Approach* (Hennessy and Patterson), section 3.3; Lemire's *Bitmap decoding* posts for what to do without them.
+
+// %%
+}  // namespace tinytorch

@@ -1,0 +1,146 @@
+// From the lesson modules/80_data_kernels/data_kernels_dev.cpp:
+// edit the module, not this file.
+
+#ifndef TINYTORCH_CAPABILITY
+#define TINYTORCH_CAPABILITY DEFAULT
+#endif
+#include <type_traits>
+#include "tinytorch/kernels/data_kernels.h"
+
+namespace tinytorch {
+
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+template <class T, class Out, auto F>
+void walk_pair(const T* a, std::int64_t a_step, const T* b, std::int64_t b_step, std::int64_t count, Out* __restrict out) {
+  if (a_step == 0) {
+    const T left = *a;
+    for (std::int64_t i = 0; i < count; ++i) out[i] = F(left, b[i]);
+  } else if (b_step == 0) {
+    const T right = *b;
+    for (std::int64_t i = 0; i < count; ++i) out[i] = F(a[i], right);
+  } else {
+    for (std::int64_t i = 0; i < count; ++i) out[i] = F(a[i], b[i]);
+  }
+}
+
+template <class T>
+void clamp_numbers(const T* x, std::int64_t count, T low, T high, T* __restrict out) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    const T above = x[i] < low ? low : x[i];
+    out[i] = high < above ? high : above;
+  }
+}
+
+// Four chains over four quarters of a row, and what is left over.
+template <class Acc, class T, class F>
+inline Acc fold_row(const T* x, std::int64_t count, Acc first, F f) {
+  Acc a = first, b = first, c = first, d = first;
+  const std::int64_t quarter = count / 4;
+  for (std::int64_t i = 0; i < quarter; ++i) {
+    a = f(a, x[i]);
+    b = f(b, x[i + quarter]);
+    c = f(c, x[i + 2 * quarter]);
+    d = f(d, x[i + 3 * quarter]);
+  }
+  for (std::int64_t i = 4 * quarter; i < count; ++i) a = f(a, x[i]);
+  return f(f(a, b), f(c, d));
+}
+
+constexpr auto plus = [](auto a, auto b) { return static_cast<decltype(a)>(a + static_cast<decltype(a)>(b)); };
+constexpr auto larger_of = [](auto a, auto b) { return b > a ? b : a; };
+constexpr auto smaller_of = [](auto a, auto b) { return b < a ? b : a; };
+
+template <class T>
+std::int64_t sum_row(const T* x, std::int64_t count) {
+  if constexpr (sizeof(T) > 1) {
+    return static_cast<std::int64_t>(fold_row(x, count, std::uint64_t{0}, plus));
+  } else {
+    // 2^16 bytes fit into 32 bits, and twice as many of these into a vector.
+    std::int64_t total = 0;
+    for (std::int64_t i = 0; i < count; i += 1 << 16) total += static_cast<std::int64_t>(fold_row(x + i, count - i < 1 << 16 ? count - i : 1 << 16, std::uint32_t{0}, plus));
+    return total;
+  }
+}
+
+template <class T, auto F>
+T extreme_of_row(const T* x, std::int64_t count) {
+  return fold_row(x, count, x[0], F);
+}
+
+// 256 numbers are compared before anything is decided.
+template <class T>
+std::int64_t first_place_of(const T* x, std::int64_t count, T value) {
+  std::int64_t i = 0;
+  for (; i + 256 <= count; i += 256) {
+    int found = 0;
+    for (std::int64_t j = 0; j < 256; ++j) found |= x[i + j] == value;
+    if (found != 0) break;
+  }
+  while (i < count && x[i] != value) ++i;
+  return i;
+}
+
+template <class T>
+void sum_columns(const T* x, std::int64_t count, std::int64_t* __restrict totals) {
+  for (std::int64_t j = 0; j < count; ++j) totals[j] = static_cast<std::int64_t>(static_cast<std::uint64_t>(totals[j]) + static_cast<std::uint64_t>(x[j]));
+}
+
+template <class T, auto F>
+void extreme_of_columns(const T* x, std::int64_t count, T* __restrict best) {
+  for (std::int64_t j = 0; j < count; ++j) best[j] = F(best[j], x[j]);
+}
+
+template <class T>
+void place_in_columns(const T* x, std::int64_t count, const T* best, std::int64_t row, std::int64_t* __restrict places) {
+  for (std::int64_t j = 0; j < count; ++j) places[j] = x[j] == best[j] ? row : places[j];
+}
+
+template <class U>
+void reverse_numbers(const U* from, std::int64_t count, U* __restrict to) {
+  for (std::int64_t i = 0; i < count; ++i) to[i] = from[count - 1 - i];
+}
+
+template <class U>
+void fill_numbers(U* to, std::int64_t count, U value) {
+  for (std::int64_t i = 0; i < count; ++i) to[i] = value;
+}
+
+template <class T>
+constexpr IntegerTable<T> integer_table_of() {
+  using W = std::conditional_t<(sizeof(T) < 4), std::uint32_t, std::make_unsigned_t<T>>;  // what is shorter than int would become a signed int
+  return {
+      .add = walk_pair<T, T, [](T a, T b) { return static_cast<T>(static_cast<W>(a) + static_cast<W>(b)); }>,
+      .sub = walk_pair<T, T, [](T a, T b) { return static_cast<T>(static_cast<W>(a) - static_cast<W>(b)); }>,
+      .mul = walk_pair<T, T, [](T a, T b) { return static_cast<T>(static_cast<W>(a) * static_cast<W>(b)); }>,
+      .maximum = walk_pair<T, T, larger_of>,
+      .minimum = walk_pair<T, T, smaller_of>,
+      .eq = walk_pair<T, bool, [](T a, T b) { return a == b; }>,
+      .ne = walk_pair<T, bool, [](T a, T b) { return a != b; }>,
+      .lt = walk_pair<T, bool, [](T a, T b) { return a < b; }>,
+      .le = walk_pair<T, bool, [](T a, T b) { return a <= b; }>,
+      .gt = walk_pair<T, bool, [](T a, T b) { return b < a; }>,
+      .ge = walk_pair<T, bool, [](T a, T b) { return b <= a; }>,
+      .clamp = clamp_numbers<T>,
+      .sum = sum_row<T>,
+      .largest = extreme_of_row<T, larger_of>,
+      .smallest = extreme_of_row<T, smaller_of>,
+      .first_place = first_place_of<T>,
+      .sum_into = sum_columns<T>,
+      .largest_into = extreme_of_columns<T, larger_of>,
+      .smallest_into = extreme_of_columns<T, smaller_of>,
+      .place_into = place_in_columns<T>,
+  };
+}
+
+template <class U>
+constexpr BitsTable<U> bits_table_of() {
+  return {reverse_numbers<U>, fill_numbers<U>};
+}
+}  // namespace
+
+constinit const DataKernels data_kernels = {integer_table_of<std::int64_t>(), integer_table_of<std::int32_t>(), integer_table_of<std::uint8_t>(),
+                                            bits_table_of<std::uint8_t>(), bits_table_of<std::uint16_t>(), bits_table_of<std::uint32_t>(), bits_table_of<std::uint64_t>()};
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+}  // namespace tinytorch

@@ -252,6 +252,7 @@
 #include "tinytorch/kernels/normalization_kernels.h"
 #include "tinytorch/kernels/function_kernels.h"
 #include "tinytorch/kernels/data_kernels.h"
+#include "tinytorch/kernels/bits.h"
 #include "tinytorch/kernels/slope_kernels.h"
 #include "tinytorch/kernels/pooling_kernels.h"
 #include "tinytorch/kernels/optimizer_kernels.h"

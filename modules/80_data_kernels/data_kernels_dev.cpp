@@ -29,6 +29,10 @@
 //| export kernels/data_kernels.h
 #include <cstdint>
 #include "tinytorch/kernels/capability_tables.h"
+//| export kernels/bits.h
+#include <cstddef>
+#include <cstdint>
+#include "tinytorch/kernels/data_kernels.h"
 //| export kernels/integers.cpp
 #include <algorithm>
 #include <cstddef>
@@ -61,6 +65,7 @@
 #include "tinytorch/core/more_loops.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/pointwise_ops.h"
+#include "tinytorch/kernels/bits.h"
 #include "tinytorch/kernels/data_kernels.h"
 #include "tinytorch/kernels/elementwise.h"
 #include "tinytorch/kernels/parallel.h"
@@ -144,6 +149,7 @@ struct DataKernels {
   BitsTable<std::uint16_t> of_2;
   BitsTable<std::uint32_t> of_4;
   BitsTable<std::uint64_t> of_8;
+  bool (*are_within)(const std::int64_t* at, std::int64_t count, std::int64_t size);  // whether all are in [0, size)
 };
 
 TINYTORCH_DECLARE_PER_CAPABILITY(DataKernels, data_kernels)
@@ -252,6 +258,14 @@ void fill_numbers(U* to, std::int64_t count, U value) {
   for (std::int64_t i = 0; i < count; ++i) to[i] = value;
 }
 
+// An index that is negative, or beyond the highest, leaves a sign bit: no jump, and no comparison.
+bool are_indices_within(const std::int64_t* at, std::int64_t count, std::int64_t size) {
+  const auto highest = static_cast<std::uint64_t>(size) - 1;
+  std::uint64_t signs = 0;
+  for (std::int64_t i = 0; i < count; ++i) signs |= static_cast<std::uint64_t>(at[i]) | (highest - static_cast<std::uint64_t>(at[i]));
+  return static_cast<std::int64_t>(signs) >= 0;
+}
+
 template <class T>
 constexpr IntegerTable<T> integer_table_of() {
   using W = std::conditional_t<(sizeof(T) < 4), std::uint32_t, std::make_unsigned_t<T>>;  // what is shorter than int would become a signed int
@@ -286,7 +300,7 @@ constexpr BitsTable<U> bits_table_of() {
 }  // namespace
 
 constinit const DataKernels data_kernels = {integer_table_of<std::int64_t>(), integer_table_of<std::int32_t>(), integer_table_of<std::uint8_t>(),
-                                            bits_table_of<std::uint8_t>(), bits_table_of<std::uint16_t>(), bits_table_of<std::uint32_t>(), bits_table_of<std::uint64_t>()};
+                                            bits_table_of<std::uint8_t>(), bits_table_of<std::uint16_t>(), bits_table_of<std::uint32_t>(), bits_table_of<std::uint64_t>(), are_indices_within};
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 // %%
@@ -295,6 +309,29 @@ const kernels::DataKernels& kernels::chosen_data_kernels() {
   static constexpr const DataKernels* tables[] = TINYTORCH_PER_CAPABILITY(data_kernels);
   return for_capability(tables);
 }
+
+// %%
+//| export kernels/bits.h
+namespace kernels {
+
+// Calls f<U> with an unsigned type of so many bytes: to move numbers, their bits are enough. REQUIRES: bytes is 1, 2, 4 or 8.
+template <class F>
+void with_bits(std::size_t bytes, F f) {
+  if (bytes == 1) f.template operator()<std::uint8_t>();
+  else if (bytes == 2) f.template operator()<std::uint16_t>();
+  else if (bytes == 4) f.template operator()<std::uint32_t>();
+  else f.template operator()<std::uint64_t>();
+}
+
+template <class U>
+const BitsTable<U>& bits_table() {
+  if constexpr (sizeof(U) == 1) return chosen_data_kernels().of_1;
+  else if constexpr (sizeof(U) == 2) return chosen_data_kernels().of_2;
+  else if constexpr (sizeof(U) == 4) return chosen_data_kernels().of_4;
+  else return chosen_data_kernels().of_8;
+}
+
+}  // namespace kernels
 
 // %% [markdown]
 // Chapters 76 and 77 have put their kernels for floats in the same places of the table of operators. What this chapter puts there asks for the dtype first, and hands anything but integers to what stood there before.
@@ -842,15 +879,6 @@ std::optional<Picked> picked_from(const Tensor& self, TensorList indices) {
   return picked;
 }
 
-// Calls f<U> with an unsigned type of so many bytes.
-template <class F>
-void with_bits(std::size_t bytes, F f) {
-  if (bytes == 1) f.template operator()<std::uint8_t>();
-  else if (bytes == 2) f.template operator()<std::uint16_t>();
-  else if (bytes == 4) f.template operator()<std::uint32_t>();
-  else f.template operator()<std::uint64_t>();
-}
-
 // One number or a row.
 template <class U>
 void copy_few(U* to, const U* from, std::int64_t count) {
@@ -885,7 +913,7 @@ Tensor index_tuned(const Tensor& self, TensorList indices) {
   for (std::size_t d = indices.size(); d < self.sizes().size(); ++d) sizes.push_back(self.sizes()[d]);
   const Tensor result = empty(sizes, self.scalar_type());
   bool in_range = false;
-  with_bits(self.element_size(), [&]<class U>() { in_range = read_places(*picked, static_cast<const U*>(self.data_ptr()), static_cast<U*>(result.data_ptr())); });
+  kernels::with_bits(self.element_size(), [&]<class U>() { in_range = read_places(*picked, static_cast<const U*>(self.data_ptr()), static_cast<U*>(result.data_ptr())); });
   return in_range ? result : hand_down();
 }
 
@@ -956,7 +984,7 @@ const Tensor& index_put_tuned(const Tensor& self, TensorList indices, const Tens
   const Tensor from = single ? values : values.contiguous();
   const std::int64_t* const place = places.data<std::int64_t>();
   if (!accumulate) {
-    with_bits(self.element_size(), [&]<class U>() { write_places(*picked, place, static_cast<const U*>(from.data_ptr()), single, static_cast<U*>(self.data_ptr())); });
+    kernels::with_bits(self.element_size(), [&]<class U>() { write_places(*picked, place, static_cast<const U*>(from.data_ptr()), single, static_cast<U*>(self.data_ptr())); });
   } else if (type == kFloat) {
     add_places(*picked, place, from.data<float>(), single, self.data<float>());
   } else if (type == kDouble) {
@@ -972,14 +1000,8 @@ const Tensor& fill_tuned(const Tensor& self, const Scalar& value) {
   if (self.numel() < kernels::kFewElements || !self.is_contiguous()) return op::fill_.function(Layer::CPU)(self, value);
   const Tensor number = empty({}, self.scalar_type());
   fill_with(number, value);
-  with_bits(self.element_size(), [&]<class U>() {
-    const kernels::DataKernels& chosen = kernels::chosen_data_kernels();
-    const auto fill = [&] {
-      if constexpr (sizeof(U) == 1) return chosen.of_1.fill;
-      else if constexpr (sizeof(U) == 2) return chosen.of_2.fill;
-      else if constexpr (sizeof(U) == 4) return chosen.of_4.fill;
-      else return chosen.of_8.fill;
-    }();
+  kernels::with_bits(self.element_size(), [&]<class U>() {
+    const auto fill = kernels::bits_table<U>().fill;
     U* const to = static_cast<U*>(self.data_ptr());
     const U bits = *static_cast<const U*>(number.data_ptr());
     parallel_for(0, self.numel(), kernels::kElementwiseGrain, [=](std::int64_t first, std::int64_t stop) { fill(to + first, stop - first, bits); });

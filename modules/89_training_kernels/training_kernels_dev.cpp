@@ -52,10 +52,13 @@
 //| export kernels/positions.cpp
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include "tinytorch/core/autograd.h"
 #include "tinytorch/core/gradient.h"
 #include "tinytorch/core/indexing.h"
 #include "tinytorch/core/more_ops.h"
+#include "tinytorch/kernels/bits.h"
+#include "tinytorch/kernels/data_kernels.h"
 #include "tinytorch/kernels/fused_gradient.h"
 #include "tinytorch/kernels/parallel.h"
 //| export kernels/optimizer_kernels.h
@@ -85,9 +88,10 @@
 #include <cstring>
 #include "tinytorch/core/indexing.h"
 #include "tinytorch/core/more_ops.h"
+#include "tinytorch/kernels/bits.h"
+#include "tinytorch/kernels/data_kernels.h"
 #include "tinytorch/kernels/parallel.h"
 #include "tinytorch/nn/embedding_ops.h"
-
 
 // %%
 //| export kernels/slopes.simd.cpp
@@ -720,58 +724,88 @@ TEST_CASE("max pooling: values and positions exactly the reference's, for each f
 // %% [markdown]
 // ## Numbers picked by position
 //
-// The values of a pooling are picked from the plane by `gather`, and in the backward pass `scatter_add_` puts gradients back where the values came from. The reference takes any shape along any dimension, and for that makes a tensor of positions first. Along the last dimension of a contiguous tensor a row's numbers lie side by side, and an
-// index is a distance. All indices are looked at before anything is written, since an error must leave nothing behind.
+// The values of a pooling are picked from the plane by `gather`, and in the backward pass `scatter_add_` puts gradients back where the values came from. The reference takes any shape along any dimension, and for that makes a tensor of positions first. Beside a contiguous tensor of the form (outer, size, inner) with indices (outer, picked, inner) an
+// index is a distance of `inner` numbers. All indices are looked at before anything is written, since an error must leave nothing behind.
 //
-// The gradient of `gather` begins with zeros that nobody else has, so it adds to them in place instead of to a copy. Within a row gradients are added in the order of the indices, as the reference does; rows are divided among threads, and no two tasks write to the same one.
+// Along the last dimension a task has some of the rows. Along others it has a strip of 256 columns, which no other task writes to, and goes through all indices for it: that much of a matrix stays in a core's cache while they jump from row to row.
+//
+// The gradient of `gather` begins with zeros that nobody else has, so it adds to them in place instead of to a copy. Within a row gradients are added in the order of the indices, as the reference does; rows and strips are divided among threads, and no two tasks write to the same one.
 
 // %%
 //| export kernels/positions.cpp
 namespace {
-// Whether `index` picks from rows of `self` along its last dimension, one row of indices for each: contiguous, and all of them in range.
-bool picks_from_rows(const Tensor& self, std::int64_t dim, const Tensor& index) {
-  if (self.dim() == 0 || index.dim() != self.dim() || dim != self.dim() - 1 || index.scalar_type() != kLong || index.numel() == 0) return false;
-  if (self.scalar_type() != kFloat && self.scalar_type() != kDouble) return false;
-  const std::size_t last = self.sizes().size() - 1;
-  if (!self.is_contiguous() || !index.is_contiguous() || !std::equal(self.sizes().begin(), self.sizes().begin() + last, index.sizes().begin())) return false;
-  const std::int64_t* const at = index.data<std::int64_t>();
-  const auto highest = static_cast<std::uint64_t>(self.size(-1)) - 1;
-  // An index that is negative, or beyond the highest, leaves a sign bit. No jump, and no comparison of 64 bits, which SSE2 has not: the loop becomes vectors.
-  std::uint64_t signs = 0;
-  for (std::int64_t i = 0; i < index.numel(); ++i) signs |= static_cast<std::uint64_t>(at[i]) | (highest - static_cast<std::uint64_t>(at[i]));
-  return static_cast<std::int64_t>(signs) >= 0;
+struct PickedAlong {
+  std::int64_t outer, size, picked, inner;
+};
+
+// Nothing unless both are contiguous, of the same sizes beside `dim`, and all indices are in range.
+std::optional<PickedAlong> picked_along(const Tensor& self, std::int64_t dim, const Tensor& index) {
+  if (self.dim() == 0 || index.dim() != self.dim() || index.scalar_type() != kLong || index.numel() == 0 || self.numel() == 0) return {};
+  if (!self.is_contiguous() || !index.is_contiguous()) return {};
+  for (std::int64_t d = 0; d < self.dim(); ++d)
+    if (d != dim && index.size(d) != self.size(d)) return {};
+  PickedAlong form{1, self.size(dim), index.size(dim), 1};
+  for (std::int64_t d = 0; d < self.dim(); ++d)
+    if (d != dim) (d < dim ? form.outer : form.inner) *= self.size(d);
+  const bool in_range = kernels::chosen_data_kernels().are_within(index.data<std::int64_t>(), index.numel(), form.size);
+  return in_range ? std::optional(form) : std::nullopt;
 }
 
-// Calls f<T>(row of self, row of indices, first of them) for every row, on the threads of the pool.
+// Calls f(place in self, place in the indices) for every index, on the threads of the pool. Those that may have the same place in self are called in their order, by one thread.
 template <class F>
-void for_picked_rows(const Tensor& self, const Tensor& index, F f) {
-  const std::int64_t length = self.size(-1), picked = index.size(-1);
-  const auto run = [&]<class T>() {
-    parallel_for(0, index.numel() / picked, std::max<std::int64_t>(1, 16384 / picked), [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t row = begin; row < end; ++row) f(self.data<T>() + row * length, index.data<std::int64_t>() + row * picked, row * picked);
-    });
-  };
-  if (self.scalar_type() == kFloat) run.template operator()<float>();
-  else run.template operator()<double>();
+void for_picked(const PickedAlong& form, const std::int64_t* at, F f) {
+  constexpr std::int64_t kStrip = 256;
+  const std::int64_t strips = (form.inner + kStrip - 1) / kStrip, each = std::min(form.inner, kStrip) * form.picked;
+  parallel_for(0, form.outer * strips, std::max<std::int64_t>(1, 16384 / each), [=](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t task = begin; task < end; ++task) {
+      const std::int64_t row = task / strips * form.picked, base = task / strips * form.size * form.inner;
+      if (form.inner == 1) {
+        for (std::int64_t k = row; k < row + form.picked; ++k) f(base + at[k], k);
+        continue;
+      }
+      const std::int64_t first = task % strips * kStrip, stop = std::min(form.inner, first + kStrip);
+      for (std::int64_t k = row; k < row + form.picked; ++k)
+        for (std::int64_t j = first; j < stop; ++j) f(base + at[k * form.inner + j] * form.inner + j, k * form.inner + j);
+    }
+  });
 }
 
 Tensor gather_tuned(const Tensor& self, std::int64_t dim, const Tensor& index) {
-  if (!picks_from_rows(self, dim, index)) return op::gather.function(Layer::CPU)(self, dim, index);
+  const std::optional<PickedAlong> form = picked_along(self, dim, index);
+  if (!form) return op::gather.function(Layer::CPU)(self, dim, index);
   const Tensor result = empty(index.sizes(), self.scalar_type());
-  for_picked_rows(self, index, [&, picked = index.size(-1)]<class T>(T* row, const std::int64_t* at, std::int64_t first) {
-    T* const out = result.data<T>() + first;
-    for (std::int64_t i = 0; i < picked; ++i) out[i] = row[at[i]];
+  kernels::with_bits(self.element_size(), [&]<class U>() {
+    for_picked(*form, index.data<std::int64_t>(), [x = static_cast<const U*>(self.data_ptr()), out = static_cast<U*>(result.data_ptr())](std::int64_t place, std::int64_t i) { out[i] = x[place]; });
   });
   return result;
 }
 
-const Tensor& scatter_add_tuned(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& src) {
-  const bool ours = src.sizes() == index.sizes() && src.is_contiguous() && !src.is_alias_of(self) && picks_from_rows(self, dim, index);
-  if (!ours) return op::scatter_add_.function(Layer::CPU)(self, dim, index, src);
-  for_picked_rows(self, index, [&, picked = index.size(-1)]<class T>(T* row, const std::int64_t* at, std::int64_t first) {
-    const T* const from = src.data<T>() + first;
-    for (std::int64_t i = 0; i < picked; ++i) row[at[i]] += from[i];
+// What scatter_ and scatter_add_ write beside each other; nothing where the reference shall do it.
+std::optional<PickedAlong> scattered_along(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& src) {
+  const bool ours = src.sizes() == index.sizes() && src.is_contiguous() && src.scalar_type() == self.scalar_type() && !src.is_alias_of(self) && !index.is_alias_of(self);
+  return ours ? picked_along(self, dim, index) : std::nullopt;
+}
+
+const Tensor& scatter_tuned(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& src) {
+  const std::optional<PickedAlong> form = scattered_along(self, dim, index, src);
+  if (!form) return op::scatter_.function(Layer::CPU)(self, dim, index, src);
+  kernels::with_bits(self.element_size(), [&]<class U>() {
+    for_picked(*form, index.data<std::int64_t>(), [x = static_cast<U*>(self.data_ptr()), from = static_cast<const U*>(src.data_ptr())](std::int64_t place, std::int64_t i) { x[place] = from[i]; });
   });
+  return self;
+}
+
+const Tensor& scatter_add_tuned(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& src) {
+  const ScalarType type = self.scalar_type();
+  const bool has_kernel = type == kFloat || type == kDouble || type == kLong;
+  const std::optional<PickedAlong> form = has_kernel ? scattered_along(self, dim, index, src) : std::nullopt;
+  if (!form) return op::scatter_add_.function(Layer::CPU)(self, dim, index, src);
+  const auto add = [&]<class T>(T) {
+    for_picked(*form, index.data<std::int64_t>(), [x = self.data<T>(), from = src.data<T>()](std::int64_t place, std::int64_t i) { x[place] += from[i]; });
+  };
+  if (type == kFloat) add(float{});
+  else if (type == kDouble) add(double{});
+  else add(std::int64_t{});
   return self;
 }
 }  // namespace
@@ -781,6 +815,7 @@ const Tensor& scatter_add_tuned(const Tensor& self, std::int64_t dim, const Tens
 //| registers
 void register_tuned_positions() {
   op::gather.set(Layer::TunedCPU, gather_tuned);
+  op::scatter_.set(Layer::TunedCPU, scatter_tuned);
   op::scatter_add_.set(Layer::TunedCPU, scatter_add_tuned);
   kernels::fused_gradient<op::gather>(
       [](const Tensor& g, Sizes<0> sizes, Arg<1, std::int64_t> dim, Input<2> index) {
@@ -791,18 +826,18 @@ void register_tuned_positions() {
 }
 
 // %%
-TEST_CASE("gather and scatter_add_: as the reference along any dimension, with places met twice; gradients too") {
+TEST_CASE("gather, scatter_ and scatter_add_: as the reference along any dimension, with places met twice; gradients too") {
   manual_seed(673);
-  for (const ScalarType type : {kFloat, kDouble, kLong}) {
+  for (const ScalarType type : {kFloat, kDouble, kLong, kInt, kByte}) {
     for (const std::int64_t dim : {0, 1, 2}) {
       const Tensor x = (randn({4, 5, 60}) * 10).to(type), g = (randn({4, 5, 60}) * 10).to(type);
       for (const Tensor& index : {randint(0, x.size(dim), {4, 5, 60}), randint(0, x.size(dim), {4, 5, 60}).narrow(2, 0, 7), randint(0, x.size(dim), {4, 5, 7}), randint(0, x.size(dim), {2, 3, 7})}) {
         CAPTURE(dim);
         CAPTURE(index.sizes());
-        const auto results = [&] { return std::vector<Tensor>{gather(x, dim, index), scatter_add(x, dim, index, g)}; };
+        const auto results = [&] { return std::vector<Tensor>{gather(x, dim, index), scatter(x, dim, index, g), scatter(x, dim, index, 3), scatter_add(x, dim, index, g)}; };
         const std::vector<Tensor> expected = by_reference(results), tuned = results();
         for (std::size_t i = 0; i < tuned.size(); ++i) CHECK_EQ(tuned[i], expected[i]);
-        if (type == kLong) continue;
+        if (!x.is_floating_point()) continue;
         const auto gradient = [&] {
           const Tensor leaf = x.clone().requires_grad_();
           gather(leaf, dim, index).backward(g.slice(0, 0, index.size(0)).slice(1, 0, index.size(1)).slice(2, 0, index.size(2)));
@@ -812,14 +847,20 @@ TEST_CASE("gather and scatter_add_: as the reference along any dimension, with p
       }
     }
   }
+  const Tensor wide = randn({90, 700}), values = randn({120, 700}), rows = randint(0, 90, {120, 700});
+  const auto in_strips = [&] { return std::vector<Tensor>{gather(wide, 0, rows), scatter_add(wide, 0, rows, values), scatter(wide, 0, rows, values)}; };
+  const std::vector<Tensor> expected = by_reference(in_strips), together = with_threads(3, in_strips);
+  for (std::size_t i = 0; i < expected.size(); ++i) CHECK_EQ(together[i], expected[i]);
   const Tensor own = arange(6, kFloat), index = tensor({0L, 0L, 1L, 5L, 5L, 5L});
   CHECK_EQ(own.clone().scatter_add_(0, index, own), tensor({1.F, 3.F, 2.F, 3.F, 4.F, 17.F}));
 }
 
-TEST_CASE("gather and scatter_add_: an index outside of a row is an error, and nothing was written") {
+TEST_CASE("gather, scatter_ and scatter_add_: an index outside of a row is an error, and nothing was written") {
   const Tensor x = zeros({2, 3}), index = tensor({{0L, 1L}, {2L, 3L}});
   CHECK_ERROR(gather(x, 1, index), "index 3 is out of bounds");
   CHECK_ERROR(scatter_add_(x, 1, index, ones({2, 2})), "index 3 is out of bounds");
+  CHECK_ERROR(scatter_(x, 1, index, ones({2, 2})), "index 3 is out of bounds for dimension 1 with size 3");
+  CHECK_EQ(x, zeros({2, 3}));
   CHECK_ERROR(gather(x, 1, tensor({{0L, -1L}, {2L, 0L}})), "index -1 is out of bounds");
 }
 
@@ -1381,35 +1422,38 @@ TEST_CASE("fused optimizers: the kernel runs, counts its writes, and leaves to t
 //| export kernels/table_rows.cpp
 namespace {
 // Whether all indices are in [0, rows); the reference says which are not.
-bool are_rows(const Tensor& ids, std::int64_t rows) {
-  const std::int64_t* const id = ids.data<std::int64_t>();
-  return std::all_of(id, id + ids.numel(), [rows](std::int64_t i) { return i >= 0 && i < rows; });
-}
+bool are_rows(const Tensor& ids, std::int64_t rows) { return rows > 0 && kernels::chosen_data_kernels().are_within(ids.data<std::int64_t>(), ids.numel(), rows); }
 
-// Calls f<T> for dtypes whose elements these functions move; false for others.
+// Calls f<T> for dtypes whose elements these functions add; false for others.
 template <class F>
 bool with_element(ScalarType type, F f) {
   if (type == kFloat) f.template operator()<float>();
   else if (type == kDouble) f.template operator()<double>();
   else if (type == kLong) f.template operator()<std::int64_t>();
-  else if (type == kHalf) f.template operator()<Half>();
-  else if (type == kBFloat16) f.template operator()<BFloat16>();
   else return false;
   return true;
 }
 
 Tensor flat_long(const Tensor& indices) { return indices.to(kLong).contiguous().view({indices.numel()}); }
 
+bool falls_by_one(const std::int64_t* id, std::int64_t count) {
+  std::int64_t off = 0;
+  for (std::int64_t i = 1; i < count; ++i) off |= id[i] + i - id[0];
+  return off == 0;
+}
+
 // out (outer, count, inner) = from (outer, rows, inner) at ids (count) along the middle.
 template <class T>
 void copy_table_rows(T* out, const T* from, const std::int64_t* ids, std::int64_t outer, std::int64_t count, std::int64_t rows, std::int64_t inner) {
   const std::int64_t together = std::max<std::int64_t>(1, (1 << 15) / inner);
+  const bool turns = inner == 1 && falls_by_one(ids, count);  // as flip() asks for them
   parallel_for(0, outer * count, together, [&](std::int64_t first, std::int64_t stop) {
     for (std::int64_t i = first; i < stop;) {
       const T* const table = from + i / count * rows * inner;
       const std::int64_t* const id = ids + i % count;
       const std::int64_t picked = std::min(stop - i, count - i % count);  // of this table
-      if (inner == 1) for (std::int64_t j = 0; j < picked; ++j) out[i + j] = table[id[j]];
+      if (turns) kernels::bits_table<T>().reverse(table + id[picked - 1], picked, out + i);
+      else if (inner == 1) for (std::int64_t j = 0; j < picked; ++j) out[i + j] = table[id[j]];
       else for (std::int64_t j = 0; j < picked; ++j) std::memcpy(out + (i + j) * inner, table + id[j] * inner, static_cast<std::size_t>(inner) * sizeof(T));
       i += picked;
     }
@@ -1419,7 +1463,12 @@ void copy_table_rows(T* out, const T* from, const std::int64_t* ids, std::int64_
 // table (rows, D)[ids[i]] += grad (count, D)[i], but for the positions of padding_idx.
 template <class T>
 void add_table_rows(T* table, const T* grad, const std::int64_t* ids, std::int64_t count, std::int64_t rows, std::int64_t D, std::int64_t padding_idx) {
-  const std::int64_t tasks = std::clamp<std::int64_t>(count * D / (1 << 15), 1, std::min<std::int64_t>(rows, 16));
+  if (D == 1 && padding_idx < 0) {  // so little that the processor shall see nothing else in its way
+    for (std::int64_t i = 0; i < count; ++i) table[ids[i]] += grad[i];
+    return;
+  }
+  // To pass over a position costs as much as to add a number or two, so short rows are not divided so often.
+  const std::int64_t tasks = std::clamp<std::int64_t>(count * D / (1 << 15), 1, std::min({rows, std::int64_t{16}, D / 4 + 1}));
   kernels::run_tasks(tasks, [&](std::int64_t task) {
     const std::int64_t first = rows * task / tasks, stop = rows * (task + 1) / tasks;
     for (std::int64_t i = 0; i < count; ++i) {
@@ -1439,10 +1488,10 @@ Tensor embedding_tuned(const Tensor& weight, const Tensor& indices, std::int64_t
   const bool ours = weight.is_contiguous() && weight.size(1) > 0 && ids.numel() > 0 && are_rows(ids, weight.size(0));
   if (!ours) return op::embedding.function(Layer::CPU)(weight, indices, padding_idx, scale_grad_by_freq);
   const Tensor result = empty(sizes, weight.scalar_type());
-  const bool done = with_element(weight.scalar_type(), [&]<class T>() {
-    copy_table_rows(result.data<T>(), weight.data<T>(), ids.data<std::int64_t>(), 1, ids.numel(), weight.size(0), weight.size(1));
+  kernels::with_bits(weight.element_size(), [&]<class U>() {
+    copy_table_rows(static_cast<U*>(result.data_ptr()), static_cast<const U*>(weight.data_ptr()), ids.data<std::int64_t>(), 1, ids.numel(), weight.size(0), weight.size(1));
   });
-  return done ? result : op::embedding.function(Layer::CPU)(weight, indices, padding_idx, scale_grad_by_freq);
+  return result;
 }
 
 Tensor embedding_backward_tuned(const Tensor& grad_output, const Tensor& indices, std::int64_t num_weights, std::int64_t padding_idx, bool scale_grad_by_freq) {
@@ -1465,22 +1514,42 @@ Tensor index_select_tuned(const Tensor& self, std::int64_t dim, const Tensor& in
   DimVector sizes(self.sizes());
   sizes[static_cast<std::size_t>(dim)] = ids.numel();
   const Tensor result = empty(sizes, self.scalar_type());
-  const bool done = with_element(self.scalar_type(), [&]<class T>() {
-    copy_table_rows(result.data<T>(), self.data<T>(), ids.data<std::int64_t>(), self.numel() / (rows * inner), ids.numel(), rows, inner);
+  kernels::with_bits(self.element_size(), [&]<class U>() {
+    copy_table_rows(static_cast<U*>(result.data_ptr()), static_cast<const U*>(self.data_ptr()), ids.data<std::int64_t>(), self.numel() / (rows * inner), ids.numel(), rows, inner);
   });
-  return done ? result : reference();
+  return result;
 }
 
-// Rows of a table only: dimension 0 of contiguous tensors that share no memory.
+// x (outer, rows, inner) += from (outer, count, inner) at ids (count) along the middle. Tables before the last dimension but one are divided among threads.
+template <class T>
+void add_along(T* x, const T* from, const std::int64_t* ids, std::int64_t outer, std::int64_t count, std::int64_t rows, std::int64_t inner) {
+  if (outer == 1) return add_table_rows(x, from, ids, count, rows, inner, -1);
+  parallel_for(0, outer, std::max<std::int64_t>(1, (1 << 15) / (count * inner)), [=](std::int64_t first, std::int64_t stop) {
+    for (std::int64_t i = first; i < stop; ++i) {
+      T* const table = x + i * rows * inner;
+      const T* const rows_from = from + i * count * inner;
+      if (inner == 1) {
+        for (std::int64_t k = 0; k < count; ++k) table[ids[k]] += rows_from[k];
+        continue;
+      }
+      for (std::int64_t k = 0; k < count; ++k)
+        for (std::int64_t d = 0; d < inner; ++d) table[ids[k] * inner + d] += rows_from[k * inner + d];
+    }
+  });
+}
+
+// Contiguous tensors that share no memory.
 const Tensor& index_add_tuned(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& source) {
-  const bool is_float = self.scalar_type() == kFloat || self.scalar_type() == kDouble;
-  const bool ours = is_float && dim == 0 && self.dim() > 0 && source.numel() > 0 && self.is_contiguous() && !source.is_alias_of(self);
-  if (!ours) return op::index_add_.function(Layer::CPU)(self, dim, index, source);
+  const auto hand_down = [&]() -> const Tensor& { return op::index_add_.function(Layer::CPU)(self, dim, index, source); };
+  const bool ours = self.dim() > 0 && source.numel() > 0 && source.dim() == self.dim() && self.is_contiguous() && !source.is_alias_of(self) && !index.is_alias_of(self);
+  if (!ours) return hand_down();
   const Tensor ids = flat_long(index), from = source.contiguous();
-  if (!are_rows(ids, self.size(0))) return op::index_add_.function(Layer::CPU)(self, dim, index, source);
-  with_element(self.scalar_type(),
-               [&]<class T>() { add_table_rows(self.data<T>(), from.data<T>(), ids.data<std::int64_t>(), ids.numel(), self.size(0), self.numel() / self.size(0), -1); });
-  return self;
+  const std::int64_t rows = self.size(dim), inner = self.stride(dim);
+  if (!are_rows(ids, rows)) return hand_down();
+  const bool done = with_element(self.scalar_type(), [&]<class T>() {
+    add_along(self.data<T>(), from.data<T>(), ids.data<std::int64_t>(), self.numel() / (rows * inner), ids.numel(), rows, inner);
+  });
+  return done ? self : hand_down();
 }
 }  // namespace
 
@@ -1506,6 +1575,10 @@ TEST_CASE("rows of tables: the reference's bits, for repeated indices, with padd
     sum.index_add_(0, ids.view({1200}), ones({1200, 70}) * 0.1);
     return std::vector<Tensor>{rows.detach(), weight.grad(), sum, three.index_select(1, ids.select(0, 0)), three.index_select(2, tensor({5, 0, 5})), three.index_select(0, tensor({3})),
                                three.transpose(0, 1).index_select(1, tensor({2, 2})), table.to(kLong).index_select(0, tensor({49, 0})),
+                               three.flip({2}), table.flip({0, 1}), table.to(kByte).flip({1}), table.to(kInt).flip({1}), table.to(kDouble).flip({1}), table.to(kHalf).flip({1}),
+                               three.index_add(1, ids.select(0, 0), ones({4, 30, 6}) * 0.1), three.index_add(2, tensor({5, 0, 5}), ones({4, 50, 3}) * 0.1),
+                               table.to(kLong).index_add(1, tensor({5, 0, 5}), ones({50, 3}, kLong)), zeros({50}).index_add_(0, ids.view({1200}), ones({1200}) * 0.1),
+                               bincount(ids.view({1200})), bincount(ids.view({1200}), ones({1200}) * 0.1, 60),
                                embedding(table.to(kHalf), ids), embedding(table.to(kBFloat16), ids)};
   };
   const std::vector<Tensor> expected = by_reference(results), alone = with_threads(1, results), together = with_threads(3, results);

@@ -106,6 +106,14 @@ void fill_numbers(U* to, std::int64_t count, U value) {
   for (std::int64_t i = 0; i < count; ++i) to[i] = value;
 }
 
+// An index that is negative, or beyond the highest, leaves a sign bit: no jump, and no comparison.
+bool are_indices_within(const std::int64_t* at, std::int64_t count, std::int64_t size) {
+  const auto highest = static_cast<std::uint64_t>(size) - 1;
+  std::uint64_t signs = 0;
+  for (std::int64_t i = 0; i < count; ++i) signs |= static_cast<std::uint64_t>(at[i]) | (highest - static_cast<std::uint64_t>(at[i]));
+  return static_cast<std::int64_t>(signs) >= 0;
+}
+
 template <class T>
 constexpr IntegerTable<T> integer_table_of() {
   using W = std::conditional_t<(sizeof(T) < 4), std::uint32_t, std::make_unsigned_t<T>>;  // what is shorter than int would become a signed int
@@ -140,7 +148,7 @@ constexpr BitsTable<U> bits_table_of() {
 }  // namespace
 
 constinit const DataKernels data_kernels = {integer_table_of<std::int64_t>(), integer_table_of<std::int32_t>(), integer_table_of<std::uint8_t>(),
-                                            bits_table_of<std::uint8_t>(), bits_table_of<std::uint16_t>(), bits_table_of<std::uint32_t>(), bits_table_of<std::uint64_t>()};
+                                            bits_table_of<std::uint8_t>(), bits_table_of<std::uint16_t>(), bits_table_of<std::uint32_t>(), bits_table_of<std::uint64_t>(), are_indices_within};
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 }  // namespace tinytorch

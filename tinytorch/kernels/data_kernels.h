@@ -46,6 +46,7 @@ struct DataKernels {
   BitsTable<std::uint16_t> of_2;
   BitsTable<std::uint32_t> of_4;
   BitsTable<std::uint64_t> of_8;
+  bool (*are_within)(const std::int64_t* at, std::int64_t count, std::int64_t size);  // whether all are in [0, size)
 };
 
 TINYTORCH_DECLARE_PER_CAPABILITY(DataKernels, data_kernels)

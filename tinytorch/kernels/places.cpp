@@ -15,6 +15,7 @@
 #include "tinytorch/core/more_loops.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/pointwise_ops.h"
+#include "tinytorch/kernels/bits.h"
 #include "tinytorch/kernels/data_kernels.h"
 #include "tinytorch/kernels/elementwise.h"
 #include "tinytorch/kernels/parallel.h"
@@ -123,15 +124,6 @@ std::optional<Picked> picked_from(const Tensor& self, TensorList indices) {
   return picked;
 }
 
-// Calls f<U> with an unsigned type of so many bytes.
-template <class F>
-void with_bits(std::size_t bytes, F f) {
-  if (bytes == 1) f.template operator()<std::uint8_t>();
-  else if (bytes == 2) f.template operator()<std::uint16_t>();
-  else if (bytes == 4) f.template operator()<std::uint32_t>();
-  else f.template operator()<std::uint64_t>();
-}
-
 // One number or a row.
 template <class U>
 void copy_few(U* to, const U* from, std::int64_t count) {
@@ -166,7 +158,7 @@ Tensor index_tuned(const Tensor& self, TensorList indices) {
   for (std::size_t d = indices.size(); d < self.sizes().size(); ++d) sizes.push_back(self.sizes()[d]);
   const Tensor result = empty(sizes, self.scalar_type());
   bool in_range = false;
-  with_bits(self.element_size(), [&]<class U>() { in_range = read_places(*picked, static_cast<const U*>(self.data_ptr()), static_cast<U*>(result.data_ptr())); });
+  kernels::with_bits(self.element_size(), [&]<class U>() { in_range = read_places(*picked, static_cast<const U*>(self.data_ptr()), static_cast<U*>(result.data_ptr())); });
   return in_range ? result : hand_down();
 }
 
@@ -237,7 +229,7 @@ const Tensor& index_put_tuned(const Tensor& self, TensorList indices, const Tens
   const Tensor from = single ? values : values.contiguous();
   const std::int64_t* const place = places.data<std::int64_t>();
   if (!accumulate) {
-    with_bits(self.element_size(), [&]<class U>() { write_places(*picked, place, static_cast<const U*>(from.data_ptr()), single, static_cast<U*>(self.data_ptr())); });
+    kernels::with_bits(self.element_size(), [&]<class U>() { write_places(*picked, place, static_cast<const U*>(from.data_ptr()), single, static_cast<U*>(self.data_ptr())); });
   } else if (type == kFloat) {
     add_places(*picked, place, from.data<float>(), single, self.data<float>());
   } else if (type == kDouble) {
@@ -253,14 +245,8 @@ const Tensor& fill_tuned(const Tensor& self, const Scalar& value) {
   if (self.numel() < kernels::kFewElements || !self.is_contiguous()) return op::fill_.function(Layer::CPU)(self, value);
   const Tensor number = empty({}, self.scalar_type());
   fill_with(number, value);
-  with_bits(self.element_size(), [&]<class U>() {
-    const kernels::DataKernels& chosen = kernels::chosen_data_kernels();
-    const auto fill = [&] {
-      if constexpr (sizeof(U) == 1) return chosen.of_1.fill;
-      else if constexpr (sizeof(U) == 2) return chosen.of_2.fill;
-      else if constexpr (sizeof(U) == 4) return chosen.of_4.fill;
-      else return chosen.of_8.fill;
-    }();
+  kernels::with_bits(self.element_size(), [&]<class U>() {
+    const auto fill = kernels::bits_table<U>().fill;
     U* const to = static_cast<U*>(self.data_ptr());
     const U bits = *static_cast<const U*>(number.data_ptr());
     parallel_for(0, self.numel(), kernels::kElementwiseGrain, [=](std::int64_t first, std::int64_t stop) { fill(to + first, stop - first, bits); });

@@ -3,67 +3,99 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 
 #include "tinytorch/core/autograd.h"
 #include "tinytorch/core/gradient.h"
 #include "tinytorch/core/indexing.h"
 #include "tinytorch/core/more_ops.h"
+#include "tinytorch/kernels/bits.h"
+#include "tinytorch/kernels/data_kernels.h"
 #include "tinytorch/kernels/fused_gradient.h"
 #include "tinytorch/kernels/parallel.h"
 
 namespace tinytorch {
 
 namespace {
-// Whether `index` picks from rows of `self` along its last dimension, one row of indices for each: contiguous, and all of them in range.
-bool picks_from_rows(const Tensor& self, std::int64_t dim, const Tensor& index) {
-  if (self.dim() == 0 || index.dim() != self.dim() || dim != self.dim() - 1 || index.scalar_type() != kLong || index.numel() == 0) return false;
-  if (self.scalar_type() != kFloat && self.scalar_type() != kDouble) return false;
-  const std::size_t last = self.sizes().size() - 1;
-  if (!self.is_contiguous() || !index.is_contiguous() || !std::equal(self.sizes().begin(), self.sizes().begin() + last, index.sizes().begin())) return false;
-  const std::int64_t* const at = index.data<std::int64_t>();
-  const auto highest = static_cast<std::uint64_t>(self.size(-1)) - 1;
-  // An index that is negative, or beyond the highest, leaves a sign bit. No jump, and no comparison of 64 bits, which SSE2 has not: the loop becomes vectors.
-  std::uint64_t signs = 0;
-  for (std::int64_t i = 0; i < index.numel(); ++i) signs |= static_cast<std::uint64_t>(at[i]) | (highest - static_cast<std::uint64_t>(at[i]));
-  return static_cast<std::int64_t>(signs) >= 0;
+struct PickedAlong {
+  std::int64_t outer, size, picked, inner;
+};
+
+// Nothing unless both are contiguous, of the same sizes beside `dim`, and all indices are in range.
+std::optional<PickedAlong> picked_along(const Tensor& self, std::int64_t dim, const Tensor& index) {
+  if (self.dim() == 0 || index.dim() != self.dim() || index.scalar_type() != kLong || index.numel() == 0 || self.numel() == 0) return {};
+  if (!self.is_contiguous() || !index.is_contiguous()) return {};
+  for (std::int64_t d = 0; d < self.dim(); ++d)
+    if (d != dim && index.size(d) != self.size(d)) return {};
+  PickedAlong form{1, self.size(dim), index.size(dim), 1};
+  for (std::int64_t d = 0; d < self.dim(); ++d)
+    if (d != dim) (d < dim ? form.outer : form.inner) *= self.size(d);
+  const bool in_range = kernels::chosen_data_kernels().are_within(index.data<std::int64_t>(), index.numel(), form.size);
+  return in_range ? std::optional(form) : std::nullopt;
 }
 
-// Calls f<T>(row of self, row of indices, first of them) for every row, on the threads of the pool.
+// Calls f(place in self, place in the indices) for every index, on the threads of the pool. Those that may have the same place in self are called in their order, by one thread.
 template <class F>
-void for_picked_rows(const Tensor& self, const Tensor& index, F f) {
-  const std::int64_t length = self.size(-1), picked = index.size(-1);
-  const auto run = [&]<class T>() {
-    parallel_for(0, index.numel() / picked, std::max<std::int64_t>(1, 16384 / picked), [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t row = begin; row < end; ++row) f(self.data<T>() + row * length, index.data<std::int64_t>() + row * picked, row * picked);
-    });
-  };
-  if (self.scalar_type() == kFloat) run.template operator()<float>();
-  else run.template operator()<double>();
+void for_picked(const PickedAlong& form, const std::int64_t* at, F f) {
+  constexpr std::int64_t kStrip = 256;
+  const std::int64_t strips = (form.inner + kStrip - 1) / kStrip, each = std::min(form.inner, kStrip) * form.picked;
+  parallel_for(0, form.outer * strips, std::max<std::int64_t>(1, 16384 / each), [=](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t task = begin; task < end; ++task) {
+      const std::int64_t row = task / strips * form.picked, base = task / strips * form.size * form.inner;
+      if (form.inner == 1) {
+        for (std::int64_t k = row; k < row + form.picked; ++k) f(base + at[k], k);
+        continue;
+      }
+      const std::int64_t first = task % strips * kStrip, stop = std::min(form.inner, first + kStrip);
+      for (std::int64_t k = row; k < row + form.picked; ++k)
+        for (std::int64_t j = first; j < stop; ++j) f(base + at[k * form.inner + j] * form.inner + j, k * form.inner + j);
+    }
+  });
 }
 
 Tensor gather_tuned(const Tensor& self, std::int64_t dim, const Tensor& index) {
-  if (!picks_from_rows(self, dim, index)) return op::gather.function(Layer::CPU)(self, dim, index);
+  const std::optional<PickedAlong> form = picked_along(self, dim, index);
+  if (!form) return op::gather.function(Layer::CPU)(self, dim, index);
   const Tensor result = empty(index.sizes(), self.scalar_type());
-  for_picked_rows(self, index, [&, picked = index.size(-1)]<class T>(T* row, const std::int64_t* at, std::int64_t first) {
-    T* const out = result.data<T>() + first;
-    for (std::int64_t i = 0; i < picked; ++i) out[i] = row[at[i]];
+  kernels::with_bits(self.element_size(), [&]<class U>() {
+    for_picked(*form, index.data<std::int64_t>(), [x = static_cast<const U*>(self.data_ptr()), out = static_cast<U*>(result.data_ptr())](std::int64_t place, std::int64_t i) { out[i] = x[place]; });
   });
   return result;
 }
 
-const Tensor& scatter_add_tuned(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& src) {
-  const bool ours = src.sizes() == index.sizes() && src.is_contiguous() && !src.is_alias_of(self) && picks_from_rows(self, dim, index);
-  if (!ours) return op::scatter_add_.function(Layer::CPU)(self, dim, index, src);
-  for_picked_rows(self, index, [&, picked = index.size(-1)]<class T>(T* row, const std::int64_t* at, std::int64_t first) {
-    const T* const from = src.data<T>() + first;
-    for (std::int64_t i = 0; i < picked; ++i) row[at[i]] += from[i];
+// What scatter_ and scatter_add_ write beside each other; nothing where the reference shall do it.
+std::optional<PickedAlong> scattered_along(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& src) {
+  const bool ours = src.sizes() == index.sizes() && src.is_contiguous() && src.scalar_type() == self.scalar_type() && !src.is_alias_of(self) && !index.is_alias_of(self);
+  return ours ? picked_along(self, dim, index) : std::nullopt;
+}
+
+const Tensor& scatter_tuned(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& src) {
+  const std::optional<PickedAlong> form = scattered_along(self, dim, index, src);
+  if (!form) return op::scatter_.function(Layer::CPU)(self, dim, index, src);
+  kernels::with_bits(self.element_size(), [&]<class U>() {
+    for_picked(*form, index.data<std::int64_t>(), [x = static_cast<U*>(self.data_ptr()), from = static_cast<const U*>(src.data_ptr())](std::int64_t place, std::int64_t i) { x[place] = from[i]; });
   });
+  return self;
+}
+
+const Tensor& scatter_add_tuned(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& src) {
+  const ScalarType type = self.scalar_type();
+  const bool has_kernel = type == kFloat || type == kDouble || type == kLong;
+  const std::optional<PickedAlong> form = has_kernel ? scattered_along(self, dim, index, src) : std::nullopt;
+  if (!form) return op::scatter_add_.function(Layer::CPU)(self, dim, index, src);
+  const auto add = [&]<class T>(T) {
+    for_picked(*form, index.data<std::int64_t>(), [x = self.data<T>(), from = src.data<T>()](std::int64_t place, std::int64_t i) { x[place] += from[i]; });
+  };
+  if (type == kFloat) add(float{});
+  else if (type == kDouble) add(double{});
+  else add(std::int64_t{});
   return self;
 }
 }  // namespace
 
 void register_tuned_positions() {
   op::gather.set(Layer::TunedCPU, gather_tuned);
+  op::scatter_.set(Layer::TunedCPU, scatter_tuned);
   op::scatter_add_.set(Layer::TunedCPU, scatter_add_tuned);
   kernels::fused_gradient<op::gather>(
       [](const Tensor& g, Sizes<0> sizes, Arg<1, std::int64_t> dim, Input<2> index) {

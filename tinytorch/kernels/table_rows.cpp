@@ -8,6 +8,8 @@
 
 #include "tinytorch/core/indexing.h"
 #include "tinytorch/core/more_ops.h"
+#include "tinytorch/kernels/bits.h"
+#include "tinytorch/kernels/data_kernels.h"
 #include "tinytorch/kernels/parallel.h"
 #include "tinytorch/nn/embedding_ops.h"
 
@@ -15,35 +17,38 @@ namespace tinytorch {
 
 namespace {
 // Whether all indices are in [0, rows); the reference says which are not.
-bool are_rows(const Tensor& ids, std::int64_t rows) {
-  const std::int64_t* const id = ids.data<std::int64_t>();
-  return std::all_of(id, id + ids.numel(), [rows](std::int64_t i) { return i >= 0 && i < rows; });
-}
+bool are_rows(const Tensor& ids, std::int64_t rows) { return rows > 0 && kernels::chosen_data_kernels().are_within(ids.data<std::int64_t>(), ids.numel(), rows); }
 
-// Calls f<T> for dtypes whose elements these functions move; false for others.
+// Calls f<T> for dtypes whose elements these functions add; false for others.
 template <class F>
 bool with_element(ScalarType type, F f) {
   if (type == kFloat) f.template operator()<float>();
   else if (type == kDouble) f.template operator()<double>();
   else if (type == kLong) f.template operator()<std::int64_t>();
-  else if (type == kHalf) f.template operator()<Half>();
-  else if (type == kBFloat16) f.template operator()<BFloat16>();
   else return false;
   return true;
 }
 
 Tensor flat_long(const Tensor& indices) { return indices.to(kLong).contiguous().view({indices.numel()}); }
 
+bool falls_by_one(const std::int64_t* id, std::int64_t count) {
+  std::int64_t off = 0;
+  for (std::int64_t i = 1; i < count; ++i) off |= id[i] + i - id[0];
+  return off == 0;
+}
+
 // out (outer, count, inner) = from (outer, rows, inner) at ids (count) along the middle.
 template <class T>
 void copy_table_rows(T* out, const T* from, const std::int64_t* ids, std::int64_t outer, std::int64_t count, std::int64_t rows, std::int64_t inner) {
   const std::int64_t together = std::max<std::int64_t>(1, (1 << 15) / inner);
+  const bool turns = inner == 1 && falls_by_one(ids, count);  // as flip() asks for them
   parallel_for(0, outer * count, together, [&](std::int64_t first, std::int64_t stop) {
     for (std::int64_t i = first; i < stop;) {
       const T* const table = from + i / count * rows * inner;
       const std::int64_t* const id = ids + i % count;
       const std::int64_t picked = std::min(stop - i, count - i % count);  // of this table
-      if (inner == 1) for (std::int64_t j = 0; j < picked; ++j) out[i + j] = table[id[j]];
+      if (turns) kernels::bits_table<T>().reverse(table + id[picked - 1], picked, out + i);
+      else if (inner == 1) for (std::int64_t j = 0; j < picked; ++j) out[i + j] = table[id[j]];
       else for (std::int64_t j = 0; j < picked; ++j) std::memcpy(out + (i + j) * inner, table + id[j] * inner, static_cast<std::size_t>(inner) * sizeof(T));
       i += picked;
     }
@@ -53,7 +58,12 @@ void copy_table_rows(T* out, const T* from, const std::int64_t* ids, std::int64_
 // table (rows, D)[ids[i]] += grad (count, D)[i], but for the positions of padding_idx.
 template <class T>
 void add_table_rows(T* table, const T* grad, const std::int64_t* ids, std::int64_t count, std::int64_t rows, std::int64_t D, std::int64_t padding_idx) {
-  const std::int64_t tasks = std::clamp<std::int64_t>(count * D / (1 << 15), 1, std::min<std::int64_t>(rows, 16));
+  if (D == 1 && padding_idx < 0) {  // so little that the processor shall see nothing else in its way
+    for (std::int64_t i = 0; i < count; ++i) table[ids[i]] += grad[i];
+    return;
+  }
+  // To pass over a position costs as much as to add a number or two, so short rows are not divided so often.
+  const std::int64_t tasks = std::clamp<std::int64_t>(count * D / (1 << 15), 1, std::min({rows, std::int64_t{16}, D / 4 + 1}));
   kernels::run_tasks(tasks, [&](std::int64_t task) {
     const std::int64_t first = rows * task / tasks, stop = rows * (task + 1) / tasks;
     for (std::int64_t i = 0; i < count; ++i) {
@@ -73,10 +83,10 @@ Tensor embedding_tuned(const Tensor& weight, const Tensor& indices, std::int64_t
   const bool ours = weight.is_contiguous() && weight.size(1) > 0 && ids.numel() > 0 && are_rows(ids, weight.size(0));
   if (!ours) return op::embedding.function(Layer::CPU)(weight, indices, padding_idx, scale_grad_by_freq);
   const Tensor result = empty(sizes, weight.scalar_type());
-  const bool done = with_element(weight.scalar_type(), [&]<class T>() {
-    copy_table_rows(result.data<T>(), weight.data<T>(), ids.data<std::int64_t>(), 1, ids.numel(), weight.size(0), weight.size(1));
+  kernels::with_bits(weight.element_size(), [&]<class U>() {
+    copy_table_rows(static_cast<U*>(result.data_ptr()), static_cast<const U*>(weight.data_ptr()), ids.data<std::int64_t>(), 1, ids.numel(), weight.size(0), weight.size(1));
   });
-  return done ? result : op::embedding.function(Layer::CPU)(weight, indices, padding_idx, scale_grad_by_freq);
+  return result;
 }
 
 Tensor embedding_backward_tuned(const Tensor& grad_output, const Tensor& indices, std::int64_t num_weights, std::int64_t padding_idx, bool scale_grad_by_freq) {
@@ -99,22 +109,42 @@ Tensor index_select_tuned(const Tensor& self, std::int64_t dim, const Tensor& in
   DimVector sizes(self.sizes());
   sizes[static_cast<std::size_t>(dim)] = ids.numel();
   const Tensor result = empty(sizes, self.scalar_type());
-  const bool done = with_element(self.scalar_type(), [&]<class T>() {
-    copy_table_rows(result.data<T>(), self.data<T>(), ids.data<std::int64_t>(), self.numel() / (rows * inner), ids.numel(), rows, inner);
+  kernels::with_bits(self.element_size(), [&]<class U>() {
+    copy_table_rows(static_cast<U*>(result.data_ptr()), static_cast<const U*>(self.data_ptr()), ids.data<std::int64_t>(), self.numel() / (rows * inner), ids.numel(), rows, inner);
   });
-  return done ? result : reference();
+  return result;
 }
 
-// Rows of a table only: dimension 0 of contiguous tensors that share no memory.
+// x (outer, rows, inner) += from (outer, count, inner) at ids (count) along the middle. Tables before the last dimension but one are divided among threads.
+template <class T>
+void add_along(T* x, const T* from, const std::int64_t* ids, std::int64_t outer, std::int64_t count, std::int64_t rows, std::int64_t inner) {
+  if (outer == 1) return add_table_rows(x, from, ids, count, rows, inner, -1);
+  parallel_for(0, outer, std::max<std::int64_t>(1, (1 << 15) / (count * inner)), [=](std::int64_t first, std::int64_t stop) {
+    for (std::int64_t i = first; i < stop; ++i) {
+      T* const table = x + i * rows * inner;
+      const T* const rows_from = from + i * count * inner;
+      if (inner == 1) {
+        for (std::int64_t k = 0; k < count; ++k) table[ids[k]] += rows_from[k];
+        continue;
+      }
+      for (std::int64_t k = 0; k < count; ++k)
+        for (std::int64_t d = 0; d < inner; ++d) table[ids[k] * inner + d] += rows_from[k * inner + d];
+    }
+  });
+}
+
+// Contiguous tensors that share no memory.
 const Tensor& index_add_tuned(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& source) {
-  const bool is_float = self.scalar_type() == kFloat || self.scalar_type() == kDouble;
-  const bool ours = is_float && dim == 0 && self.dim() > 0 && source.numel() > 0 && self.is_contiguous() && !source.is_alias_of(self);
-  if (!ours) return op::index_add_.function(Layer::CPU)(self, dim, index, source);
+  const auto hand_down = [&]() -> const Tensor& { return op::index_add_.function(Layer::CPU)(self, dim, index, source); };
+  const bool ours = self.dim() > 0 && source.numel() > 0 && source.dim() == self.dim() && self.is_contiguous() && !source.is_alias_of(self) && !index.is_alias_of(self);
+  if (!ours) return hand_down();
   const Tensor ids = flat_long(index), from = source.contiguous();
-  if (!are_rows(ids, self.size(0))) return op::index_add_.function(Layer::CPU)(self, dim, index, source);
-  with_element(self.scalar_type(),
-               [&]<class T>() { add_table_rows(self.data<T>(), from.data<T>(), ids.data<std::int64_t>(), ids.numel(), self.size(0), self.numel() / self.size(0), -1); });
-  return self;
+  const std::int64_t rows = self.size(dim), inner = self.stride(dim);
+  if (!are_rows(ids, rows)) return hand_down();
+  const bool done = with_element(self.scalar_type(), [&]<class T>() {
+    add_along(self.data<T>(), from.data<T>(), ids.data<std::int64_t>(), self.numel() / (rows * inner), ids.numel(), rows, inner);
+  });
+  return done ? self : hand_down();
 }
 }  // namespace
 

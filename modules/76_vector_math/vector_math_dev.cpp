@@ -48,6 +48,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/ops.h"
 #include "tinytorch/kernels/capability.h"
@@ -1213,8 +1214,16 @@ struct CopyKernels {
   ConvertKernel<float, double> float_of_double;
   ConvertKernel<double, float> double_of_float;
   ConvertKernel<float, std::int64_t> float_of_long;
-  ConvertKernel<float, std::uint8_t> float_of_byte;
-  ConvertKernel<float, bool> float_of_bool;
+  ConvertKernel<float, std::uint8_t> float_of_byte;  // from bytes: bools too, which are 0 or 1
+  ConvertKernel<float, std::int32_t> float_of_int;
+  ConvertKernel<std::int32_t, float> int_of_float;
+  ConvertKernel<std::int64_t, float> long_of_float;
+  ConvertKernel<std::int64_t, std::int32_t> long_of_int;
+  ConvertKernel<std::int32_t, std::int64_t> int_of_long;
+  ConvertKernel<std::int64_t, std::uint8_t> long_of_byte;
+  ConvertKernel<double, std::int64_t> double_of_long;
+  ConvertKernel<bool, float> bool_of_float;
+  ConvertKernel<bool, std::int64_t> bool_of_long;
 };
 
 TINYTORCH_DECLARE_PER_CAPABILITY(CopyKernels, copy_kernels)
@@ -1315,7 +1324,9 @@ void convert(To* to, const From* from, std::int64_t count) {
 }  // namespace
 
 constinit const CopyKernels copy_kernels = {transpose<std::uint16_t>, transpose<std::uint32_t>, transpose<std::uint64_t>, convert<float, double>, convert<double, float>,
-                                            convert<float, std::int64_t>, convert<float, std::uint8_t>, convert<float, bool>};
+                                            convert<float, std::int64_t>, convert<float, std::uint8_t>,
+                                            convert<float, std::int32_t>, convert<std::int32_t, float>, convert<std::int64_t, float>, convert<std::int64_t, std::int32_t>, convert<std::int32_t, std::int64_t>,
+                                            convert<std::int64_t, std::uint8_t>, convert<double, std::int64_t>, convert<bool, float>, convert<bool, std::int64_t>};
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 // %%
@@ -1404,9 +1415,10 @@ bool copy_permuted(const Tensor& to, const Tensor& from, kernels::TransposeKerne
 
 template <class To, class From>
 bool convert_run(const Tensor& to, const Tensor& from, kernels::ConvertKernel<To, From> convert) {
-  if (to.scalar_type() != scalar_type_of<To>() || from.scalar_type() != scalar_type_of<From>()) return false;
+  const bool reads = from.scalar_type() == scalar_type_of<From>() || (std::is_same_v<From, std::uint8_t> && from.scalar_type() == kBool);
+  if (to.scalar_type() != scalar_type_of<To>() || !reads) return false;
   To* const target = to.data<To>();
-  const From* const source = from.data<From>();
+  const From* const source = static_cast<const From*>(from.data_ptr());
   parallel_for(0, to.numel(), kernels::kElementwiseGrain, [&](std::int64_t first, std::int64_t stop) { convert(target + first, source + first, stop - first); });
   return true;
 }
@@ -1441,7 +1453,11 @@ bool copied(const Tensor& to, const Tensor& from) {
   const kernels::CopyKernels& table = copy_table();
   return dense && (convert_run<float, double>(to, from, table.float_of_double) || convert_run<double, float>(to, from, table.double_of_float) ||
                    convert_run<float, std::int64_t>(to, from, table.float_of_long) || convert_run<float, std::uint8_t>(to, from, table.float_of_byte) ||
-                   convert_run<float, bool>(to, from, table.float_of_bool) || convert_half_run(to, from));
+                   convert_run<float, std::int32_t>(to, from, table.float_of_int) || convert_run<std::int32_t, float>(to, from, table.int_of_float) ||
+                   convert_run<std::int64_t, float>(to, from, table.long_of_float) || convert_run<std::int64_t, std::int32_t>(to, from, table.long_of_int) ||
+                   convert_run<std::int32_t, std::int64_t>(to, from, table.int_of_long) || convert_run<std::int64_t, std::uint8_t>(to, from, table.long_of_byte) ||
+                   convert_run<double, std::int64_t>(to, from, table.double_of_long) || convert_run<bool, float>(to, from, table.bool_of_float) ||
+                   convert_run<bool, std::int64_t>(to, from, table.bool_of_long) || convert_half_run(to, from));
 }
 }  // namespace
 
@@ -1540,6 +1556,15 @@ TEST_CASE("copies: more dimensions, expanded and partial ones, into views, and c
     both([&] { return x.to(kLong).to(kFloat); });
     both([&] { return x.to(kByte).to(kFloat); });
     both([&] { return x.gt(0).to(kFloat); });
+    // Beyond what the other holds, too.
+    const Tensor large = (x * 3e7).to(kLong) * 3;
+    for (const ScalarType type : {kInt, kLong, kBool, kByte, kDouble}) {
+      both([&] { return (type == kByte ? x.abs() : x).to(type).to(kFloat); });
+      both([&] { return (type == kByte ? x.abs() : x).to(type).to(kLong); });
+      both([&] { return large.to(type); });
+      both([&] { return large.to(kInt).to(type); });
+      both([&] { return (x > 3).to(type); });
+    }
     for (const ScalarType half : {kHalf, kBFloat16}) {
       both([&] { return (x * 77.7).to(half); });  // beyond what Half holds, too
       both([&] { return x.to(half).to(kFloat); });
@@ -1555,7 +1580,7 @@ TEST_CASE("copies: more dimensions, expanded and partial ones, into views, and c
 // %% [markdown]
 // ## Beside the reference
 //
-// What the operators do with these kernels is the same for all of them: find out whether the operands can be read as rows of numbers, allocate the result, divide the rows or the one long row among threads at places that depend on sizes alone, and call the kernel for each piece. What cannot be read so goes to the reference: integers, Half, strides without a
+// What the operators do with these kernels is the same for all of them: find out whether the operands can be read as rows of numbers, allocate the result, divide the rows or the one long row among threads at places that depend on sizes alone, and call the kernel for each piece. What cannot be read so goes to the reference, or for integers to chapter 80: Half, strides without a
 // dense dimension, results that need conversion. So do tensors of few elements, where finding out costs more than it gains.
 //
 //     x + y, both (4096, 1024)                  1 row of 4 M numbers      in pieces of 32 K
@@ -2377,6 +2402,32 @@ const Tensor& bernoulli_tuned(const Tensor& self, double p, std::optional<Genera
   });
   return self;
 }
+
+// The probabilities are looked at first, since one that is none must leave nothing behind: the reference says which.
+template <class T>
+bool are_probabilities(const T* p, std::int64_t count) {
+  bool all = true;
+  for (std::int64_t i = 0; i < count; ++i) all &= p[i] >= 0 && p[i] <= 1;
+  return all;
+}
+
+const Tensor& bernoulli_tensor_tuned(const Tensor& self, const Tensor& p, std::optional<Generator> generator) {
+  const bool ours = takes_drawing(self) && p.scalar_type() == self.scalar_type() && p.sizes() == self.sizes() && p.is_contiguous() && !p.is_alias_of(self);
+  const bool valid = ours && with_drawn_type(self.scalar_type(), [&]<class T>() { return are_probabilities(p.data<T>(), p.numel()); });
+  if (!valid) return op::bernoulli_tensor_.function(Layer::CPU)(self, p, std::move(generator));
+  RawWords raw(std::move(generator));
+  with_drawn_type(self.scalar_type(), [&]<class T>() {
+    const auto uniform = random_table_of<T>().uniform;
+    T* const to = self.data<T>();
+    const T* const chances = p.data<T>();
+    fill_drawn(to, self.numel(), kernels::RandomTable<T>::kWords, raw, [=](T* out, const std::uint32_t* words, std::int64_t count) {
+      uniform(out, words, count, T{0}, T{1});
+      const T* const chance = chances + (out - to);
+      for (std::int64_t i = 0; i < count; ++i) out[i] = out[i] < chance[i];
+    });
+  });
+  return self;
+}
 }  // namespace
 
 // %%
@@ -2386,6 +2437,7 @@ void register_random_kernels() {
   op::uniform_.set(Layer::TunedCPU, uniform_tuned);
   op::normal_.set(Layer::TunedCPU, normal_tuned);
   op::bernoulli_.set(Layer::TunedCPU, bernoulli_tuned);
+  op::bernoulli_tensor_.set(Layer::TunedCPU, bernoulli_tensor_tuned);
 }
 
 // %%
@@ -2405,6 +2457,7 @@ TEST_CASE("random numbers: the reference's for a seed, and the generator goes on
   const auto uniform = [](const Tensor& x, const Generator& g) { uniform_(x, 0, 1, g); };
   const auto wide = [](const Tensor& x, const Generator& g) { uniform_(x, -3, 5, g); };
   const auto chance = [](const Tensor& x, const Generator& g) { bernoulli_(x, 0.3, g); };
+  const auto chances = [](const Tensor& x, const Generator& g) { bernoulli_(x, arange(x.numel(), kLong).remainder(101).to(x.scalar_type()) / 100, g); };
   const auto bell = [](const Tensor& x, const Generator& g) { normal_(x, 1, 2, g); };
   for_each_capability([&] {
     for (const ScalarType type : {kFloat, kDouble}) {
@@ -2422,10 +2475,16 @@ TEST_CASE("random numbers: the reference's for a seed, and the generator goes on
         check(uniform, true);
         check(wide, true);
         check(chance, true);
+        check(chances, true);
         check(bell, false);
       }
     }
   });
+  const Tensor odd = full({1000}, 0.5);
+  odd.select(0, 700).fill_(1.5);
+  CHECK_ERROR(bernoulli_(empty({1000}), odd), "found the probability 1.5");
+  odd.select(0, 700).fill_(std::nan(""));
+  CHECK_ERROR(bernoulli_(empty({1000}), odd), "Expected p_in >= 0 && p_in <= 1 to be true");
 }
 
 TEST_CASE("random numbers: the same with any number of threads") {

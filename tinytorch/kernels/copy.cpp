@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/ops.h"
@@ -95,9 +96,10 @@ bool copy_permuted(const Tensor& to, const Tensor& from, kernels::TransposeKerne
 
 template <class To, class From>
 bool convert_run(const Tensor& to, const Tensor& from, kernels::ConvertKernel<To, From> convert) {
-  if (to.scalar_type() != scalar_type_of<To>() || from.scalar_type() != scalar_type_of<From>()) return false;
+  const bool reads = from.scalar_type() == scalar_type_of<From>() || (std::is_same_v<From, std::uint8_t> && from.scalar_type() == kBool);
+  if (to.scalar_type() != scalar_type_of<To>() || !reads) return false;
   To* const target = to.data<To>();
-  const From* const source = from.data<From>();
+  const From* const source = static_cast<const From*>(from.data_ptr());
   parallel_for(0, to.numel(), kernels::kElementwiseGrain, [&](std::int64_t first, std::int64_t stop) { convert(target + first, source + first, stop - first); });
   return true;
 }
@@ -132,7 +134,11 @@ bool copied(const Tensor& to, const Tensor& from) {
   const kernels::CopyKernels& table = copy_table();
   return dense && (convert_run<float, double>(to, from, table.float_of_double) || convert_run<double, float>(to, from, table.double_of_float) ||
                    convert_run<float, std::int64_t>(to, from, table.float_of_long) || convert_run<float, std::uint8_t>(to, from, table.float_of_byte) ||
-                   convert_run<float, bool>(to, from, table.float_of_bool) || convert_half_run(to, from));
+                   convert_run<float, std::int32_t>(to, from, table.float_of_int) || convert_run<std::int32_t, float>(to, from, table.int_of_float) ||
+                   convert_run<std::int64_t, float>(to, from, table.long_of_float) || convert_run<std::int64_t, std::int32_t>(to, from, table.long_of_int) ||
+                   convert_run<std::int32_t, std::int64_t>(to, from, table.int_of_long) || convert_run<std::int64_t, std::uint8_t>(to, from, table.long_of_byte) ||
+                   convert_run<double, std::int64_t>(to, from, table.double_of_long) || convert_run<bool, float>(to, from, table.bool_of_float) ||
+                   convert_run<bool, std::int64_t>(to, from, table.bool_of_long) || convert_half_run(to, from));
 }
 }  // namespace
 

@@ -102,7 +102,9 @@ void convert(To* to, const From* from, std::int64_t count) {
 }  // namespace
 
 constinit const CopyKernels copy_kernels = {transpose<std::uint16_t>, transpose<std::uint32_t>, transpose<std::uint64_t>, convert<float, double>, convert<double, float>,
-                                            convert<float, std::int64_t>, convert<float, std::uint8_t>, convert<float, bool>};
+                                            convert<float, std::int64_t>, convert<float, std::uint8_t>,
+                                            convert<float, std::int32_t>, convert<std::int32_t, float>, convert<std::int64_t, float>, convert<std::int64_t, std::int32_t>, convert<std::int32_t, std::int64_t>,
+                                            convert<std::int64_t, std::uint8_t>, convert<double, std::int64_t>, convert<bool, float>, convert<bool, std::int64_t>};
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 }  // namespace tinytorch

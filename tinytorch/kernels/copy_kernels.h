@@ -24,8 +24,16 @@ struct CopyKernels {
   ConvertKernel<float, double> float_of_double;
   ConvertKernel<double, float> double_of_float;
   ConvertKernel<float, std::int64_t> float_of_long;
-  ConvertKernel<float, std::uint8_t> float_of_byte;
-  ConvertKernel<float, bool> float_of_bool;
+  ConvertKernel<float, std::uint8_t> float_of_byte;  // from bytes: bools too, which are 0 or 1
+  ConvertKernel<float, std::int32_t> float_of_int;
+  ConvertKernel<std::int32_t, float> int_of_float;
+  ConvertKernel<std::int64_t, float> long_of_float;
+  ConvertKernel<std::int64_t, std::int32_t> long_of_int;
+  ConvertKernel<std::int32_t, std::int64_t> int_of_long;
+  ConvertKernel<std::int64_t, std::uint8_t> long_of_byte;
+  ConvertKernel<double, std::int64_t> double_of_long;
+  ConvertKernel<bool, float> bool_of_float;
+  ConvertKernel<bool, std::int64_t> bool_of_long;
 };
 
 TINYTORCH_DECLARE_PER_CAPABILITY(CopyKernels, copy_kernels)

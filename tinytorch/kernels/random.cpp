@@ -131,12 +131,39 @@ const Tensor& bernoulli_tuned(const Tensor& self, double p, std::optional<Genera
   });
   return self;
 }
+
+// The probabilities are looked at first, since one that is none must leave nothing behind: the reference says which.
+template <class T>
+bool are_probabilities(const T* p, std::int64_t count) {
+  bool all = true;
+  for (std::int64_t i = 0; i < count; ++i) all &= p[i] >= 0 && p[i] <= 1;
+  return all;
+}
+
+const Tensor& bernoulli_tensor_tuned(const Tensor& self, const Tensor& p, std::optional<Generator> generator) {
+  const bool ours = takes_drawing(self) && p.scalar_type() == self.scalar_type() && p.sizes() == self.sizes() && p.is_contiguous() && !p.is_alias_of(self);
+  const bool valid = ours && with_drawn_type(self.scalar_type(), [&]<class T>() { return are_probabilities(p.data<T>(), p.numel()); });
+  if (!valid) return op::bernoulli_tensor_.function(Layer::CPU)(self, p, std::move(generator));
+  RawWords raw(std::move(generator));
+  with_drawn_type(self.scalar_type(), [&]<class T>() {
+    const auto uniform = random_table_of<T>().uniform;
+    T* const to = self.data<T>();
+    const T* const chances = p.data<T>();
+    fill_drawn(to, self.numel(), kernels::RandomTable<T>::kWords, raw, [=](T* out, const std::uint32_t* words, std::int64_t count) {
+      uniform(out, words, count, T{0}, T{1});
+      const T* const chance = chances + (out - to);
+      for (std::int64_t i = 0; i < count; ++i) out[i] = out[i] < chance[i];
+    });
+  });
+  return self;
+}
 }  // namespace
 
 void register_random_kernels() {
   op::uniform_.set(Layer::TunedCPU, uniform_tuned);
   op::normal_.set(Layer::TunedCPU, normal_tuned);
   op::bernoulli_.set(Layer::TunedCPU, bernoulli_tuned);
+  op::bernoulli_tensor_.set(Layer::TunedCPU, bernoulli_tensor_tuned);
 }
 
 }  // namespace tinytorch

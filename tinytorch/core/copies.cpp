@@ -1,6 +1,10 @@
 // From the lesson modules/90_operators/operators_dev.cpp:
 // edit the module, not this file.
 
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/pointwise_ops.h"
 
@@ -42,11 +46,22 @@ void copy_into(const Tensor& to, const Tensor& from) {
   });
 }
 
+namespace {
+// A block by a loop, and copies of it: memcpy has the widest stores that the machine knows. Writes only: what new memory holds may not even be a valid bool.
+template <class T>
+void fill_run(T* out, std::int64_t count, T number) {
+  const std::int64_t block = std::min<std::int64_t>(count, 4096 / sizeof(T));
+  std::fill_n(out, block, number);
+  for (std::int64_t i = block; i < count; i += block) std::memcpy(out + i, out, static_cast<std::size_t>(std::min(block, count - i)) * sizeof(T));
+}
+}  // namespace
+
 void fill_with(const Tensor& to, const Scalar& value) {
-  // Writes only: what new memory holds may not even be a valid bool.
-  const StridedLoop<1> loop(to.sizes(), {to.strides()});
   dispatch_stored_types(to.scalar_type(), [&]<class T>() {
-    loop.run([data = to.data<T>(), number = value.to<T>()](const auto& offset, std::int64_t count, const auto& step) {
+    T* const data = to.data<T>();
+    const T number = value.to<T>();
+    if (to.is_contiguous()) return fill_run(data, to.numel(), number);
+    StridedLoop<1>(to.sizes(), {to.strides()}).run([data, number](const auto& offset, std::int64_t count, const auto& step) {
       T* const out = data + offset[0];
       const std::int64_t apart = step[0];
       for (std::int64_t i = 0; i < count; ++i) out[i * apart] = number;

@@ -63,6 +63,22 @@ std::int64_t sum_row(const T* x, std::int64_t count) {
   }
 }
 
+template <class T>
+std::int64_t product_row(const T* x, std::int64_t count) {
+  return static_cast<std::int64_t>(fold_row(x, count, std::uint64_t{1}, [](std::uint64_t a, auto b) { return a * static_cast<std::uint64_t>(b); }));
+}
+
+template <class T>
+std::int64_t count_nonzero_row(const T* x, std::int64_t count) {
+  std::int64_t total = 0;
+  for (std::int64_t i = 0; i < count; i += 1 << 16) {
+    std::uint32_t found = 0;  // in 32 bits, as the sum of bytes
+    for (std::int64_t j = i, stop = count - i < 1 << 16 ? count : i + (1 << 16); j < stop; ++j) found += x[j] != 0;
+    total += found;
+  }
+  return total;
+}
+
 template <class T, auto F>
 T extreme_of_row(const T* x, std::int64_t count) {
   return fold_row(x, count, x[0], F);
@@ -84,6 +100,11 @@ std::int64_t first_place_of(const T* x, std::int64_t count, T value) {
 template <class T>
 void sum_columns(const T* x, std::int64_t count, std::int64_t* __restrict totals) {
   for (std::int64_t j = 0; j < count; ++j) totals[j] = static_cast<std::int64_t>(static_cast<std::uint64_t>(totals[j]) + static_cast<std::uint64_t>(x[j]));
+}
+
+template <class T>
+void product_columns(const T* x, std::int64_t count, std::int64_t* __restrict totals) {
+  for (std::int64_t j = 0; j < count; ++j) totals[j] = static_cast<std::int64_t>(static_cast<std::uint64_t>(totals[j]) * static_cast<std::uint64_t>(x[j]));
 }
 
 template <class T, auto F>
@@ -114,6 +135,24 @@ bool are_indices_within(const std::int64_t* at, std::int64_t count, std::int64_t
   return static_cast<std::int64_t>(signs) >= 0;
 }
 
+template <class U>
+void choose_numbers(const std::uint8_t* mask, const U* a, std::int64_t a_step, const U* b, std::int64_t b_step, std::int64_t count, U* __restrict out) {
+  const auto walk = [&](auto left, auto right) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      const U chosen = left(i), other = right(i);  // both are read: a choice, not a jump
+      out[i] = mask[i] != 0 ? chosen : other;
+    }
+  };
+  const auto of_a = [a](std::int64_t i) { return a[i]; };
+  const auto of_b = [b](std::int64_t i) { return b[i]; };
+  const auto single_a = [x = *a](std::int64_t) { return x; };
+  const auto single_b = [x = *b](std::int64_t) { return x; };
+  if (a_step == 0 && b_step == 0) walk(single_a, single_b);
+  else if (a_step == 0) walk(single_a, of_b);
+  else if (b_step == 0) walk(of_a, single_b);
+  else walk(of_a, of_b);
+}
+
 template <class T>
 constexpr IntegerTable<T> integer_table_of() {
   using W = std::conditional_t<(sizeof(T) < 4), std::uint32_t, std::make_unsigned_t<T>>;  // what is shorter than int would become a signed int
@@ -131,10 +170,13 @@ constexpr IntegerTable<T> integer_table_of() {
       .ge = walk_pair<T, bool, [](T a, T b) { return b <= a; }>,
       .clamp = clamp_numbers<T>,
       .sum = sum_row<T>,
+      .product = product_row<T>,
+      .count_nonzero = count_nonzero_row<T>,
       .largest = extreme_of_row<T, larger_of>,
       .smallest = extreme_of_row<T, smaller_of>,
       .first_place = first_place_of<T>,
       .sum_into = sum_columns<T>,
+      .product_into = product_columns<T>,
       .largest_into = extreme_of_columns<T, larger_of>,
       .smallest_into = extreme_of_columns<T, smaller_of>,
       .place_into = place_in_columns<T>,
@@ -143,7 +185,7 @@ constexpr IntegerTable<T> integer_table_of() {
 
 template <class U>
 constexpr BitsTable<U> bits_table_of() {
-  return {reverse_numbers<U>, fill_numbers<U>};
+  return {reverse_numbers<U>, fill_numbers<U>, choose_numbers<U>};
 }
 }  // namespace
 

@@ -22,11 +22,14 @@ struct IntegerTable {
 
   // Of a row; the extremes of one that is not empty.
   std::int64_t (*sum)(const T* x, std::int64_t count);
+  std::int64_t (*product)(const T* x, std::int64_t count);
+  std::int64_t (*count_nonzero)(const T* x, std::int64_t count);
   T (*largest)(const T* x, std::int64_t count);
   T (*smallest)(const T* x, std::int64_t count);
   std::int64_t (*first_place)(const T* x, std::int64_t count, T value);  // of an equal number; count if there is none
   // Of columns: row x, of `count` numbers, goes into what is there.
   void (*sum_into)(const T* x, std::int64_t count, std::int64_t* totals);
+  void (*product_into)(const T* x, std::int64_t count, std::int64_t* totals);
   void (*largest_into)(const T* x, std::int64_t count, T* best);
   void (*smallest_into)(const T* x, std::int64_t count, T* best);
   void (*place_into)(const T* x, std::int64_t count, const T* best, std::int64_t row, std::int64_t* places);  // places[j] = row where x[j] is best[j]
@@ -36,6 +39,7 @@ template <class U>
 struct BitsTable {
   void (*reverse)(const U* from, std::int64_t count, U* to);  // to[i] = from[count - 1 - i]
   void (*fill)(U* to, std::int64_t count, U value);
+  void (*choose)(const std::uint8_t* mask, const U* a, std::int64_t a_step, const U* b, std::int64_t b_step, std::int64_t count, U* out);  // out[i] = mask[i] != 0 ? a[i a_step] : b[i b_step]
 };
 
 struct DataKernels {

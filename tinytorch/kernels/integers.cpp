@@ -99,6 +99,12 @@ Tensor add_integers(const Tensor& self, const Tensor& other, const Scalar& alpha
   return result.defined() ? result : beneath<Op>(self, other, alpha);
 }
 
+Tensor not_of_integers(const Tensor& self) {
+  if (!has_integers(self)) return beneath<op::logical_not>(self);
+  const Tensor result = zipped_integers<bool>(self, empty({}, self.scalar_type()).fill_(0), [](const auto& table) { return table.eq; });
+  return result.defined() ? result : beneath<op::logical_not>(self);
+}
+
 // Bounds that are integers leave the dtype as it is.
 Tensor clamp_integers(const Tensor& self, const std::optional<Scalar>& min, const std::optional<Scalar>& max) {
   const auto has_kernel = [](const std::optional<Scalar>& bound) { return !bound || bound->type() == kLong; };
@@ -128,6 +134,7 @@ void register_integer_arithmetic() {
   put_above<op::gt>(compare_integers<op::gt, [](const auto& table) { return table.gt; }>);
   put_above<op::ge>(compare_integers<op::ge, [](const auto& table) { return table.ge; }>);
   put_above<op::clamp>(clamp_integers);
+  put_above<op::logical_not>(not_of_integers);
 }
 
 namespace {
@@ -210,6 +217,11 @@ IntegerFold<T, std::int64_t> summing() {
   const auto join = [](std::int64_t a, std::int64_t b) { return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(b)); };
   return {0, integer_table<T>().sum, integer_table<T>().sum_into, join};
 }
+template <class T>
+IntegerFold<T, std::int64_t> multiplying() {
+  const auto join = [](std::int64_t a, std::int64_t b) { return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) * static_cast<std::uint64_t>(b)); };
+  return {1, integer_table<T>().product, integer_table<T>().product_into, join};
+}
 template <class T, bool kLargest>
 IntegerFold<T, T> taking_extreme() {
   const kernels::IntegerTable<T>& table = integer_table<T>();
@@ -223,6 +235,27 @@ Tensor sum_integers(const Tensor& self, IntArrayRef dim, bool keepdim) {
   if (!form) return beneath<op::sum>(self, dim, keepdim);
   const Tensor result = empty(reduced_sizes(self.sizes(), reduction_mask(self, dim), keepdim), kLong);
   in_integer_type(bools ? kByte : self.scalar_type(), [&]<class T>() { fold_integers(*form, static_cast<const T*>(self.data_ptr()), summing<T>(), result.data<std::int64_t>()); });
+  return result;
+}
+
+Tensor prod_integers(const Tensor& self, IntArrayRef dim, bool keepdim) {
+  const std::optional<ReducedForm> form = has_integers(self) ? reduced_form(self, dim) : std::nullopt;
+  if (!form) return beneath<op::prod>(self, dim, keepdim);
+  const Tensor result = empty(reduced_sizes(self.sizes(), reduction_mask(self, dim), keepdim), kLong);
+  in_integer_type(self.scalar_type(), [&]<class T>() { fold_integers(*form, self.data<T>(), multiplying<T>(), result.data<std::int64_t>()); });
+  return result;
+}
+
+// Sums so far down columns: each row of the result is the one before and a row of numbers.
+Tensor cumsum_integers(const Tensor& self, std::int64_t dim) {
+  const std::optional<ReducedForm> form = self.scalar_type() == kLong && self.dim() > 0 ? reduced_form(self, {dim}) : std::nullopt;
+  if (!form || form->inner == 1) return beneath<op::cumsum>(self, dim);
+  const Tensor result = empty(self.sizes(), kLong);
+  for_strips(*form, [&, add = integer_table<std::int64_t>().add, x = self.data<std::int64_t>(), out = result.data<std::int64_t>()](std::int64_t outer, std::int64_t column, std::int64_t columns) {
+    const std::int64_t first = outer * form->size * form->inner + column;
+    std::copy_n(x + first, columns, out + first);
+    for (std::int64_t at = first + form->inner; at < first + form->size * form->inner; at += form->inner) add(out + at - form->inner, 1, x + at, 1, columns, out + at);
+  });
   return result;
 }
 
@@ -291,6 +324,8 @@ Tensor place_of_extreme(const Tensor& self, std::int64_t dim, bool keepdim) {
 
 void register_integer_reductions() {
   put_above<op::sum>(sum_integers);
+  put_above<op::prod>(prod_integers);
+  put_above<op::cumsum>(cumsum_integers);
   op::any.set(Layer::TunedCPU, truth_of_bools<op::any, true>);
   op::all.set(Layer::TunedCPU, truth_of_bools<op::all, false>);
   put_above<op::amax>(extreme_of_integers<op::amax, true>);

@@ -65,7 +65,7 @@ namespace {
 // -coefficient at each sample's class, 0 elsewhere: (N, C).
 Tensor at_targets(const Tensor& coefficient, const Tensor& self, const Tensor& target, std::int64_t ignore_index) {
   const Tensor classes = where(target.eq(ignore_index), zeros({}, kLong), target).unsqueeze(1);
-  return scatter_add(zeros(self.sizes(), self.options()), 1, classes, -coefficient.unsqueeze(1));
+  return scatter_add_(zeros(self.sizes(), self.options()), 1, classes, -coefficient.unsqueeze(1));  // nobody else has the zeros
 }
 
 Tensor nll_loss_backward(const Tensor& g, const Tensor& self, const Tensor& target, const Tensor& weight, std::int64_t reduction, std::int64_t ignore_index) {

@@ -820,7 +820,7 @@ Tensor isposinf(const Tensor& self);
 Tensor isneginf(const Tensor& self);
 Tensor isreal(const Tensor& self);
 Tensor signbit(const Tensor& self);  // also of -0
-Tensor isin(const Tensor& elements, const Tensor& test_elements, bool assume_unique = false, bool invert = false);  // O(n * m)
+Tensor isin(const Tensor& elements, const Tensor& test_elements, bool assume_unique = false, bool invert = false);  // O((n + m) log m)
 
 // %%
 //| export core/choosing.cpp
@@ -916,8 +916,19 @@ Tensor signbit(const Tensor& self) {
   if (self.is_floating_point()) return copysign(ones_like(self.detach()), self.detach()) < 0;
   return self.scalar_type() == kBool ? zeros(self.sizes(), kBool) : self < 0;
 }
+namespace {
+// The place of each element among the sorted ones, where an equal number stands if there is one.
+Tensor found_among(const Tensor& elements, const Tensor& sorted) {
+  const Tensor places = searchsorted(sorted, elements).clamp_max(sorted.numel() - 1);
+  return sorted.index({places}) == elements;
+}
+}  // namespace
 Tensor isin(const Tensor& elements, const Tensor& test_elements, bool, bool invert) {
-  const Tensor found = (elements.unsqueeze(-1) == test_elements.reshape({-1})).any(-1);
+  constexpr std::int64_t kFew = 64;  // so few are compared one by one
+  const Tensor wanted = test_elements.reshape({-1});
+  const ScalarType type = result_type(elements, wanted);
+  const bool sorts = wanted.numel() > kFew && type != kBool && !isReducedFloatingType(type);
+  const Tensor found = sorts ? found_among(elements.to(type), std::get<0>(sort(wanted.to(type)))) : (elements.unsqueeze(-1) == wanted).any(-1);
   return invert ? found.logical_not() : found;
 }
 
@@ -1134,24 +1145,35 @@ Tensor bincount(const Tensor& self, const std::optional<Tensor>& weights, std::i
   return zeros({size}, type).index_add_(0, places, weights->to(type));
 }
 
+namespace {
+// The first place whose number is not less than `value` (with Right: greater). Each step moves on by half of what is left or by 0, which a mask of bits decides: a jump would be guessed wrong every other time. O(log count).
+template <bool Right, class T>
+std::int64_t place_for(const T* sorted, std::int64_t count, T value) {
+  if (value != value) return count;  // NaN is greater than every number
+  const auto lies_before = [value](T x) { return Right ? !(value < x) : x < value; };
+  std::int64_t place = 0;
+  for (; count > 1; count -= count / 2) place += count / 2 & -static_cast<std::int64_t>(lies_before(sorted[place + count / 2 - 1]));
+  return count == 1 ? place + lies_before(sorted[place]) : place;
+}
+}  // namespace
 Tensor searchsorted(const Tensor& sorted_sequence, const Tensor& self, bool out_int32, bool right) {
   const bool one_for_all = sorted_sequence.dim() == 1;
   bool fits = one_for_all || sorted_sequence.dim() == self.dim();
   for (std::int64_t i = 0; fits && !one_for_all && i + 1 < self.dim(); ++i) fits = self.size(i) == sorted_sequence.size(i);
   TORCH_CHECK(fits, "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor and input value tensor must match, "
               "but we got boundaries tensor ", sorted_sequence.sizes(), " and input value tensor ", self.sizes());
-  const Tensor sequence = sorted_sequence.detach().to(kDouble).contiguous();
-  const Tensor wanted = self.detach().to(kDouble).contiguous();
+  ScalarType type = promoteTypes(sorted_sequence.scalar_type(), self.scalar_type());
+  if (type == kBool || isReducedFloatingType(type)) type = kFloat;
+  const Tensor sequence = sorted_sequence.detach().to(type).contiguous(), wanted = self.detach().to(type).contiguous();
   const Tensor result = empty(self.sizes(), kLong);
-  const std::int64_t length = sequence.size(-1);
-  const std::int64_t row_length = self.dim() == 0 ? 1 : self.size(-1);
-  for (std::int64_t i = 0; i < self.numel(); ++i) {
-    const double* const first = sequence.data<double>() + (one_for_all ? 0 : i / row_length * length);
-    const double value = wanted.data<double>()[i];
-    // NaN is greater than every number.
-    const double* const place = std::isnan(value) ? first + length : right ? std::upper_bound(first, first + length, value) : std::lower_bound(first, first + length, value);
-    result.data<std::int64_t>()[i] = place - first;
-  }
+  const std::int64_t length = sequence.size(-1), row_length = self.dim() == 0 ? 1 : self.size(-1);
+  dispatch_all_types(type, [&]<class T>() {
+    for (std::int64_t i = 0; i < self.numel(); ++i) {
+      const T* const first = sequence.data<T>() + (one_for_all ? 0 : i / row_length * length);
+      const T value = wanted.data<T>()[i];
+      result.data<std::int64_t>()[i] = right ? place_for<true>(first, length, value) : place_for<false>(first, length, value);
+    }
+  });
   return out_int32 ? result.to(kInt) : result;
 }
 Tensor bucketize(const Tensor& self, const Tensor& boundaries, bool out_int32, bool right) {
@@ -1178,6 +1200,19 @@ TEST_CASE("choosing: values, NaN and gradients") {
   CHECK_ERROR(bincount(tensor({1, -3})), "bincount only supports 1-d non-negative integral inputs.");
   CHECK_EQ(searchsorted(tensor({1.0, 3.0, 3.0, 5.0}), tensor({3.0, 0.0, 9.0})), tensor({1, 0, 4}));
   CHECK_EQ(searchsorted(tensor({1.0, 3.0, 3.0, 5.0}), tensor({3.0, 0.0, 9.0}), false, true), tensor({3, 0, 4}));
+  // As many are less, or not greater, for any length; int64 that no double holds, and NaN.
+  for (const std::int64_t length : {0, 1, 2, 3, 7, 8, 100}) {
+    const Tensor sorted = std::get<0>(sort(randint(0, 40, {length}))), wanted = randint(-2, 42, {5, 30});
+    CHECK_EQ(searchsorted(sorted, wanted), (sorted < wanted.unsqueeze(-1)).sum(-1));
+    CHECK_EQ(searchsorted(sorted.to(kFloat), wanted.to(kFloat), false, true), (sorted <= wanted.unsqueeze(-1)).sum(-1));
+  }
+  const std::int64_t large = (std::int64_t{1} << 60) + 1;
+  CHECK_EQ(searchsorted(tensor({large - 1, large, large + 1}), tensor({large})), tensor({1}));
+  CHECK_EQ(searchsorted(tensor({1.0, std::nan("")}), tensor({std::nan(""), 2.0}), false, true), tensor({2, 2}));
+  const Tensor elements = randint(0, 1000, {20, 30}), many = randint(0, 1000, {300});
+  CHECK_EQ(isin(elements, many), (elements.unsqueeze(-1) == many).any(-1));
+  CHECK_EQ(isin(elements.to(kDouble), many + 0.5, false, true), ones({20, 30}, kBool));
+  CHECK(isin(many[7], many).item<bool>());
   CHECK_EQ(div(tensor({-7, 7}), tensor({2, 2}), "trunc"), tensor({-3, 3}));
   CHECK_EQ(div(tensor({-7, 7}), tensor({2, 2}), "floor"), tensor({-4, 3}));
   CHECK_ERROR(div(tensor({1}), tensor({2}), "up"), "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found 'up'");

@@ -123,6 +123,7 @@
 #include <string>
 #include <vector>
 #include "tinytorch/core/autograd.h"
+#include "tinytorch/core/breadth.h"
 #include "tinytorch/core/indexing.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/random.h"

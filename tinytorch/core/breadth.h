@@ -64,7 +64,7 @@ Tensor isposinf(const Tensor& self);
 Tensor isneginf(const Tensor& self);
 Tensor isreal(const Tensor& self);
 Tensor signbit(const Tensor& self);  // also of -0
-Tensor isin(const Tensor& elements, const Tensor& test_elements, bool assume_unique = false, bool invert = false);  // O(n * m)
+Tensor isin(const Tensor& elements, const Tensor& test_elements, bool assume_unique = false, bool invert = false);  // O((n + m) log m)
 
 // ---- Reductions. As elsewhere, `dim` counts from the end when negative.
 Tensor nansum(const Tensor& self);

@@ -32,6 +32,16 @@ void clamp_numbers(const T* x, std::int64_t count, T low, T high, T* __restrict 
   }
 }
 
+// The lowest number stays what it is: there is no positive one for it.
+template <class T>
+void magnitudes(const T* x, std::int64_t count, T* __restrict out) {
+  using U = std::make_unsigned_t<T>;
+  for (std::int64_t i = 0; i < count; ++i) {
+    if constexpr (std::is_signed_v<T>) out[i] = x[i] < 0 ? static_cast<T>(U{0} - static_cast<U>(x[i])) : x[i];
+    else out[i] = x[i];
+  }
+}
+
 // Four chains over four quarters of a row, and what is left over.
 template <class Acc, class T, class F>
 inline Acc fold_row(const T* x, std::int64_t count, Acc first, F f) {
@@ -169,6 +179,7 @@ constexpr IntegerTable<T> integer_table_of() {
       .gt = walk_pair<T, bool, [](T a, T b) { return b < a; }>,
       .ge = walk_pair<T, bool, [](T a, T b) { return b <= a; }>,
       .clamp = clamp_numbers<T>,
+      .abs = magnitudes<T>,
       .sum = sum_row<T>,
       .product = product_row<T>,
       .count_nonzero = count_nonzero_row<T>,

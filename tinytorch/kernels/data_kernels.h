@@ -19,6 +19,7 @@ struct IntegerTable {
   Pair<T> add, sub, mul, maximum, minimum;
   Pair<bool> eq, ne, lt, le, gt, ge;
   void (*clamp)(const T* x, std::int64_t count, T low, T high, T* out);
+  void (*abs)(const T* x, std::int64_t count, T* out);
 
   // Of a row; the extremes of one that is not empty.
   std::int64_t (*sum)(const T* x, std::int64_t count);

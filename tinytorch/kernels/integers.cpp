@@ -2,6 +2,7 @@
 // edit the module, not this file.
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -105,6 +106,16 @@ Tensor not_of_integers(const Tensor& self) {
   return result.defined() ? result : beneath<op::logical_not>(self);
 }
 
+Tensor abs_of_integers(const Tensor& self) {
+  if (!has_integers(self) || self.numel() < kernels::kFewElements || !self.is_contiguous()) return beneath<op::abs>(self);
+  const Tensor result = empty(self.sizes(), self.scalar_type());
+  in_integer_type(self.scalar_type(), [&]<class T>() {
+    parallel_for(0, self.numel(), kernels::kElementwiseGrain,
+                 [&, x = self.data<T>(), out = result.data<T>()](std::int64_t first, std::int64_t stop) { integer_table<T>().abs(x + first, stop - first, out + first); });
+  });
+  return result;
+}
+
 // Bounds that are integers leave the dtype as it is.
 Tensor clamp_integers(const Tensor& self, const std::optional<Scalar>& min, const std::optional<Scalar>& max) {
   const auto has_kernel = [](const std::optional<Scalar>& bound) { return !bound || bound->type() == kLong; };
@@ -134,6 +145,7 @@ void register_integer_arithmetic() {
   put_above<op::gt>(compare_integers<op::gt, [](const auto& table) { return table.gt; }>);
   put_above<op::ge>(compare_integers<op::ge, [](const auto& table) { return table.ge; }>);
   put_above<op::clamp>(clamp_integers);
+  put_above<op::abs>(abs_of_integers);
   put_above<op::logical_not>(not_of_integers);
 }
 
@@ -246,11 +258,35 @@ Tensor prod_integers(const Tensor& self, IntArrayRef dim, bool keepdim) {
   return result;
 }
 
-// Sums so far down columns: each row of the result is the one before and a row of numbers.
+// Of neighbouring rows: each sum waits for the one before, and those of several rows do not wait for each other.
+template <std::size_t kRows>
+void sum_together(const std::int64_t* x, std::int64_t count, std::int64_t* out) {
+  std::array<std::uint64_t, kRows> totals{};
+  for (std::int64_t i = 0; i < count; ++i)
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const std::int64_t at = static_cast<std::int64_t>(r) * count + i;
+      out[at] = static_cast<std::int64_t>(totals[r] += static_cast<std::uint64_t>(x[at]));
+    }
+}
+
+void sum_rows_so_far(const std::int64_t* x, std::int64_t rows, std::int64_t count, std::int64_t* out) {
+  constexpr std::int64_t together = 4;
+  parallel_for(0, (rows + together - 1) / together, std::max<std::int64_t>(1, kernels::kElementwiseGrain / (together * count)), [=](std::int64_t first, std::int64_t stop) {
+    std::int64_t row = first * together;
+    for (; row + together <= std::min(rows, stop * together); row += together) sum_together<together>(x + row * count, count, out + row * count);
+    for (; row < std::min(rows, stop * together); ++row) sum_together<1>(x + row * count, count, out + row * count);
+  });
+}
+
+// Sums so far; down columns each row of the result is the one before and a row of numbers.
 Tensor cumsum_integers(const Tensor& self, std::int64_t dim) {
   const std::optional<ReducedForm> form = self.scalar_type() == kLong && self.dim() > 0 ? reduced_form(self, {dim}) : std::nullopt;
-  if (!form || form->inner == 1) return beneath<op::cumsum>(self, dim);
+  if (!form) return beneath<op::cumsum>(self, dim);
   const Tensor result = empty(self.sizes(), kLong);
+  if (form->inner == 1) {
+    sum_rows_so_far(self.data<std::int64_t>(), form->outer, form->size, result.data<std::int64_t>());
+    return result;
+  }
   for_strips(*form, [&, add = integer_table<std::int64_t>().add, x = self.data<std::int64_t>(), out = result.data<std::int64_t>()](std::int64_t outer, std::int64_t column, std::int64_t columns) {
     const std::int64_t first = outer * form->size * form->inner + column;
     std::copy_n(x + first, columns, out + first);

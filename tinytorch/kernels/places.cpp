@@ -97,12 +97,13 @@ struct Picked {
     std::fill_n(place, stop - first, 0);
     for (const Index& index : indices) {
       const std::int64_t* const at = index.at + first * index.step;
-      const std::int64_t step = index.step, stride = index.stride;
+      const std::int64_t step = index.step;
+      const auto stride = static_cast<std::uint64_t>(index.stride);
       const auto highest = static_cast<std::uint64_t>(index.size - 1);
       for (std::int64_t i = 0; i < stop - first; ++i) {
         const auto number = static_cast<std::uint64_t>(at[i * step]);
         signs |= number | (highest - number);
-        place[i] += static_cast<std::int64_t>(number * static_cast<std::uint64_t>(stride));
+        place[i] = static_cast<std::int64_t>(static_cast<std::uint64_t>(place[i]) + number * stride);
       }
     }
     return static_cast<std::int64_t>(signs) >= 0;

@@ -48,6 +48,7 @@
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/pointwise_ops.h"
 #include "tinytorch/core/reduction_ops.h"
+#include "tinytorch/kernels/bits.h"
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/data_kernels.h"
 #include "tinytorch/kernels/elementwise.h"
@@ -107,7 +108,7 @@ namespace tinytorch {
 //
 // Arithmetic is done with unsigned numbers. They wrap around by the rules of C++, where a signed sum that is too large is undefined and a compiler may use that; PyTorch's results are the same bits.
 //
-//     int8 of 100 + 100:   0110 0100 + 0110 0100 = 1100 1000  =  200 unsigned  =  -56 signed
+//     100 + 100 in 8 bits:   0110 0100 + 0110 0100 = 1100 1000      200 unsigned, -56 signed: one addition for both
 //
 // A sum or a maximum is a chain: each step needs the result of the one before, one to four cycles later, while the processor could begin two or three vectors in every cycle. Four chains over four quarters of a row, joined at its end, keep it busy.
 
@@ -500,6 +501,26 @@ Tensor clamp_integers(const Tensor& self, const std::optional<Scalar>& min, cons
   });
   return result;
 }
+
+// Numbers of one dtype, by their bits: with a random mask a jump would be guessed wrong half of the time.
+Tensor where_by_bits(const Tensor& condition, const Tensor& self, const Tensor& other) {
+  const auto hand_down = [&] { return beneath<op::where>(condition, self, other); };
+  const ScalarType type = self.scalar_type();
+  const auto lies_beside_mask = [&](const Tensor& x) { return x.numel() == 1 ? x.dim() <= condition.dim() : x.is_contiguous() && x.sizes() == condition.sizes(); };
+  const bool ours = type != kFloat && type != kDouble && other.scalar_type() == type && condition.scalar_type() == kBool && condition.is_contiguous();
+  if (!ours || condition.numel() < kernels::kFewElements || !lies_beside_mask(self) || !lies_beside_mask(other)) return hand_down();
+  const Tensor result = empty(condition.sizes(), type);
+  const auto* const mask = static_cast<const std::uint8_t*>(condition.data_ptr());
+  const std::int64_t a_step = self.numel() > 1, b_step = other.numel() > 1;
+  kernels::with_bits(self.element_size(), [&]<class U>() {
+    const auto choose = kernels::bits_table<U>().choose;
+    const U *const a = static_cast<const U*>(self.data_ptr()), *const b = static_cast<const U*>(other.data_ptr());
+    parallel_for(0, result.numel(), kernels::kElementwiseGrain, [=, out = static_cast<U*>(result.data_ptr())](std::int64_t first, std::int64_t stop) {
+      choose(mask + first, a + first * a_step, a_step, b + first * b_step, b_step, stop - first, out + first);
+    });
+  });
+  return result;
+}
 }  // namespace
 
 // %%
@@ -518,6 +539,7 @@ void register_integer_arithmetic() {
   put_above<op::gt>(compare_integers<op::gt, [](const auto& table) { return table.gt; }>);
   put_above<op::ge>(compare_integers<op::ge, [](const auto& table) { return table.ge; }>);
   put_above<op::clamp>(clamp_integers);
+  put_above<op::where>(where_by_bits);
   put_above<op::abs>(abs_of_integers);
   put_above<op::logical_not>(not_of_integers);
 }
@@ -628,7 +650,7 @@ struct ReducedForm {
 
 constexpr std::int64_t kShortestRow = 16;  // of columns beside each other that a kernel pays for
 
-// Nothing where there are few numbers, gaps in memory, or kept dimensions between reduced ones.
+// Nothing where there are few numbers, nothing to join, gaps in memory, or kept dimensions between reduced ones.
 std::optional<ReducedForm> reduced_form(const Tensor& self, IntArrayRef dim) {
   if (self.numel() < kernels::kFewElements || !self.is_contiguous()) return {};
   const std::vector<bool> mask = reduction_mask(self, dim);
@@ -640,7 +662,7 @@ std::optional<ReducedForm> reduced_form(const Tensor& self, IntArrayRef dim) {
     reducing = reducing || mask[i];
     (mask[i] ? form.size : reducing ? form.inner : form.outer) *= self.sizes()[i];
   }
-  return form.inner == 1 || form.inner >= kShortestRow ? std::optional(form) : std::nullopt;
+  return form.size > 1 && (form.inner == 1 || form.inner >= kShortestRow) ? std::optional(form) : std::nullopt;
 }
 
 // How numbers of type T become one of type Acc.
@@ -899,7 +921,7 @@ TEST_CASE("integers: sums wrap around, bools are counted, and an empty dimension
 // %% [markdown]
 // ## Where a mask is true
 //
-// `nonzero` must write one place for each number that is not zero, and nothing for the others. With `if (flag[i])` a random mask makes the processor guess wrong at every fourth number. Without the jump every place is written, and the next one overwrites it unless the flag was 1:
+// `nonzero` must write one place for each number that is not zero, and nothing for the others. With `if (flag[i])` the processor guesses, and of a random mask half of its guesses are wrong. Without the jump every place is written, and the next one overwrites it unless the flag was 1:
 //
 //     places[n] = i;   n += flag[i];        n does not move on where the flag is 0
 //
@@ -1109,9 +1131,6 @@ void add_places(const Picked& picked, const std::int64_t* place, const T* values
   });
 }
 
-// Chapter 76's kernel for floats.
-decltype(op::where.function(Layer::CPU)) where_beneath = nullptr;
-
 // Whether all elements are one.
 bool is_one_number(const Tensor& x) {
   for (std::size_t d = 0; d < x.sizes().size(); ++d)
@@ -1142,26 +1161,6 @@ const Tensor& index_put_tuned(const Tensor& self, TensorList indices, const Tens
   return self;
 }
 
-// Numbers of one dtype, by their bits: with a random mask a jump would be guessed wrong half of the time.
-Tensor where_tuned(const Tensor& condition, const Tensor& self, const Tensor& other) {
-  const auto hand_down = [&] { return where_beneath(condition, self, other); };
-  const ScalarType type = self.scalar_type();
-  const auto lies_beside_mask = [&](const Tensor& x) { return x.numel() == 1 ? x.dim() <= condition.dim() : x.is_contiguous() && x.sizes() == condition.sizes(); };
-  const bool ours = type != kFloat && type != kDouble && other.scalar_type() == type && condition.scalar_type() == kBool && condition.is_contiguous();
-  if (!ours || condition.numel() < kernels::kFewElements || !lies_beside_mask(self) || !lies_beside_mask(other)) return hand_down();
-  const Tensor result = empty(condition.sizes(), type);
-  const auto* const mask = static_cast<const std::uint8_t*>(condition.data_ptr());
-  const std::int64_t a_step = self.numel() > 1, b_step = other.numel() > 1;
-  kernels::with_bits(self.element_size(), [&]<class U>() {
-    const auto choose = kernels::bits_table<U>().choose;
-    const U *const a = static_cast<const U*>(self.data_ptr()), *const b = static_cast<const U*>(other.data_ptr());
-    parallel_for(0, result.numel(), kernels::kElementwiseGrain, [=, out = static_cast<U*>(result.data_ptr())](std::int64_t first, std::int64_t stop) {
-      choose(mask + first, a + first * a_step, a_step, b + first * b_step, b_step, stop - first, out + first);
-    });
-  });
-  return result;
-}
-
 // The number's bits, in vectors of the machine.
 const Tensor& fill_tuned(const Tensor& self, const Scalar& value) {
   if (self.numel() < kernels::kFewElements || !self.is_contiguous()) return op::fill_.function(Layer::CPU)(self, value);
@@ -1185,8 +1184,6 @@ void register_tuned_places() {
   op::index.set(Layer::TunedCPU, index_tuned);
   op::index_put_.set(Layer::TunedCPU, index_put_tuned);
   op::fill_.set(Layer::TunedCPU, fill_tuned);
-  if (op::where.function(Layer::TunedCPU) != where_tuned) where_beneath = op::where.function(Layer::TunedCPU);
-  op::where.set(Layer::TunedCPU, where_tuned);
 }
 
 // %%

@@ -303,14 +303,19 @@ Tensor bincount(const Tensor& self, const std::optional<Tensor>& weights, std::i
 }
 
 namespace {
-// The first place whose number is not less than `value` (with Right: greater). Each step moves on by half of what is left or by 0, which a mask of bits decides: a jump would be guessed wrong every other time. O(log count).
+// The first place whose number is not less than `value` (with Right: greater). The steps are those of std::lower_bound, so that numbers in no order give PyTorch's place too; but what each of them decides is a mask of bits, since a jump would be guessed wrong every other time. O(log count).
 template <bool Right, class T>
 std::int64_t place_for(const T* sorted, std::int64_t count, T value) {
   if (value != value) return count;  // NaN is greater than every number
-  const auto lies_before = [value](T x) { return Right ? !(value < x) : x < value; };
   std::int64_t place = 0;
-  for (; count > 1; count -= count / 2) place += count / 2 & -static_cast<std::int64_t>(lies_before(sorted[place + count / 2 - 1]));
-  return count == 1 ? place + lies_before(sorted[place]) : place;
+  while (count > 0) {
+    const std::int64_t half = count / 2;
+    const T middle = sorted[place + half];
+    const auto lies_before = static_cast<std::int64_t>(Right ? !(value < middle) : middle < value);
+    place += (half + 1) & -lies_before;
+    count = half - (lies_before & ~count & 1);  // count - half - 1 behind the middle, half before it
+  }
+  return place;
 }
 }  // namespace
 Tensor searchsorted(const Tensor& sorted_sequence, const Tensor& self, bool out_int32, bool right) {

@@ -16,6 +16,7 @@
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/pointwise_ops.h"
 #include "tinytorch/core/reduction_ops.h"
+#include "tinytorch/kernels/bits.h"
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/data_kernels.h"
 #include "tinytorch/kernels/elementwise.h"
@@ -130,6 +131,26 @@ Tensor clamp_integers(const Tensor& self, const std::optional<Scalar>& min, cons
   });
   return result;
 }
+
+// Numbers of one dtype, by their bits: with a random mask a jump would be guessed wrong half of the time.
+Tensor where_by_bits(const Tensor& condition, const Tensor& self, const Tensor& other) {
+  const auto hand_down = [&] { return beneath<op::where>(condition, self, other); };
+  const ScalarType type = self.scalar_type();
+  const auto lies_beside_mask = [&](const Tensor& x) { return x.numel() == 1 ? x.dim() <= condition.dim() : x.is_contiguous() && x.sizes() == condition.sizes(); };
+  const bool ours = type != kFloat && type != kDouble && other.scalar_type() == type && condition.scalar_type() == kBool && condition.is_contiguous();
+  if (!ours || condition.numel() < kernels::kFewElements || !lies_beside_mask(self) || !lies_beside_mask(other)) return hand_down();
+  const Tensor result = empty(condition.sizes(), type);
+  const auto* const mask = static_cast<const std::uint8_t*>(condition.data_ptr());
+  const std::int64_t a_step = self.numel() > 1, b_step = other.numel() > 1;
+  kernels::with_bits(self.element_size(), [&]<class U>() {
+    const auto choose = kernels::bits_table<U>().choose;
+    const U *const a = static_cast<const U*>(self.data_ptr()), *const b = static_cast<const U*>(other.data_ptr());
+    parallel_for(0, result.numel(), kernels::kElementwiseGrain, [=, out = static_cast<U*>(result.data_ptr())](std::int64_t first, std::int64_t stop) {
+      choose(mask + first, a + first * a_step, a_step, b + first * b_step, b_step, stop - first, out + first);
+    });
+  });
+  return result;
+}
 }  // namespace
 
 void register_integer_arithmetic() {
@@ -145,6 +166,7 @@ void register_integer_arithmetic() {
   put_above<op::gt>(compare_integers<op::gt, [](const auto& table) { return table.gt; }>);
   put_above<op::ge>(compare_integers<op::ge, [](const auto& table) { return table.ge; }>);
   put_above<op::clamp>(clamp_integers);
+  put_above<op::where>(where_by_bits);
   put_above<op::abs>(abs_of_integers);
   put_above<op::logical_not>(not_of_integers);
 }
@@ -157,7 +179,7 @@ struct ReducedForm {
 
 constexpr std::int64_t kShortestRow = 16;  // of columns beside each other that a kernel pays for
 
-// Nothing where there are few numbers, gaps in memory, or kept dimensions between reduced ones.
+// Nothing where there are few numbers, nothing to join, gaps in memory, or kept dimensions between reduced ones.
 std::optional<ReducedForm> reduced_form(const Tensor& self, IntArrayRef dim) {
   if (self.numel() < kernels::kFewElements || !self.is_contiguous()) return {};
   const std::vector<bool> mask = reduction_mask(self, dim);
@@ -169,7 +191,7 @@ std::optional<ReducedForm> reduced_form(const Tensor& self, IntArrayRef dim) {
     reducing = reducing || mask[i];
     (mask[i] ? form.size : reducing ? form.inner : form.outer) *= self.sizes()[i];
   }
-  return form.inner == 1 || form.inner >= kShortestRow ? std::optional(form) : std::nullopt;
+  return form.size > 1 && (form.inner == 1 || form.inner >= kShortestRow) ? std::optional(form) : std::nullopt;
 }
 
 // How numbers of type T become one of type Acc.

@@ -211,9 +211,6 @@ void add_places(const Picked& picked, const std::int64_t* place, const T* values
   });
 }
 
-// Chapter 76's kernel for floats.
-decltype(op::where.function(Layer::CPU)) where_beneath = nullptr;
-
 // Whether all elements are one.
 bool is_one_number(const Tensor& x) {
   for (std::size_t d = 0; d < x.sizes().size(); ++d)
@@ -244,26 +241,6 @@ const Tensor& index_put_tuned(const Tensor& self, TensorList indices, const Tens
   return self;
 }
 
-// Numbers of one dtype, by their bits: with a random mask a jump would be guessed wrong half of the time.
-Tensor where_tuned(const Tensor& condition, const Tensor& self, const Tensor& other) {
-  const auto hand_down = [&] { return where_beneath(condition, self, other); };
-  const ScalarType type = self.scalar_type();
-  const auto lies_beside_mask = [&](const Tensor& x) { return x.numel() == 1 ? x.dim() <= condition.dim() : x.is_contiguous() && x.sizes() == condition.sizes(); };
-  const bool ours = type != kFloat && type != kDouble && other.scalar_type() == type && condition.scalar_type() == kBool && condition.is_contiguous();
-  if (!ours || condition.numel() < kernels::kFewElements || !lies_beside_mask(self) || !lies_beside_mask(other)) return hand_down();
-  const Tensor result = empty(condition.sizes(), type);
-  const auto* const mask = static_cast<const std::uint8_t*>(condition.data_ptr());
-  const std::int64_t a_step = self.numel() > 1, b_step = other.numel() > 1;
-  kernels::with_bits(self.element_size(), [&]<class U>() {
-    const auto choose = kernels::bits_table<U>().choose;
-    const U *const a = static_cast<const U*>(self.data_ptr()), *const b = static_cast<const U*>(other.data_ptr());
-    parallel_for(0, result.numel(), kernels::kElementwiseGrain, [=, out = static_cast<U*>(result.data_ptr())](std::int64_t first, std::int64_t stop) {
-      choose(mask + first, a + first * a_step, a_step, b + first * b_step, b_step, stop - first, out + first);
-    });
-  });
-  return result;
-}
-
 // The number's bits, in vectors of the machine.
 const Tensor& fill_tuned(const Tensor& self, const Scalar& value) {
   if (self.numel() < kernels::kFewElements || !self.is_contiguous()) return op::fill_.function(Layer::CPU)(self, value);
@@ -284,8 +261,6 @@ void register_tuned_places() {
   op::index.set(Layer::TunedCPU, index_tuned);
   op::index_put_.set(Layer::TunedCPU, index_put_tuned);
   op::fill_.set(Layer::TunedCPU, fill_tuned);
-  if (op::where.function(Layer::TunedCPU) != where_tuned) where_beneath = op::where.function(Layer::TunedCPU);
-  op::where.set(Layer::TunedCPU, where_tuned);
 }
 
 }  // namespace tinytorch

@@ -1243,6 +1243,10 @@ TEST_CASE("places: writing puts the last value for a place, adds all of them in 
     }
     check_as_reference([&] { return masked_scatter(x, mask, lines); });
   }
+  // So many that threads could share them; the last piece is the shortest, and must still win.
+  const Tensor often = arange(100'000).remainder(7), numbers = arange(100'000);
+  check_as_reference([&] { return index_put_(zeros({7}, kLong), Indices{often}, numbers); });
+  check_as_reference([&] { return index_put_(zeros({7}, kLong), Indices{often}, numbers, true); });
   const Tensor x = randn({50, 40}), before = x.clone(), bad = tensor({1, 2, 50, 3}).repeat({50});
   const auto all_of = [&](auto f) { return std::pair(refusal_of(f), by_reference([&] { return refusal_of(f); })); };
   for (const auto& [says, expected] : {all_of([&] { index_put_(x, Indices{bad}, full({}, 1.0)); }), all_of([&] { x.index({bad}); }), all_of([&] { op::index(x, std::vector<Tensor>{bad - 60}); }),

@@ -1572,9 +1572,11 @@ TEST_CASE("rows of tables: the reference's bits, for repeated indices, with padd
     const Tensor weight = table.clone().requires_grad_();
     const Tensor rows = embedding(weight, ids, 3);
     rows.backward(arange(40 * 30 * 70).remainder(17).to(kFloat).view({40, 30, 70}));
+    const Tensor narrow = table.narrow(1, 0, 1).contiguous().requires_grad_();
+    embedding(narrow, ids, 3).sum().backward();
     const Tensor sum = table.clone();
     sum.index_add_(0, ids.view({1200}), ones({1200, 70}) * 0.1);
-    return std::vector<Tensor>{rows.detach(), weight.grad(), sum, three.index_select(1, ids.select(0, 0)), three.index_select(2, tensor({5, 0, 5})), three.index_select(0, tensor({3})),
+    return std::vector<Tensor>{rows.detach(), weight.grad(), narrow.grad(), sum, three.index_select(1, ids.select(0, 0)), three.index_select(2, tensor({5, 0, 5})), three.index_select(0, tensor({3})),
                                three.transpose(0, 1).index_select(1, tensor({2, 2})), table.to(kLong).index_select(0, tensor({49, 0})),
                                three.flip({2}), table.flip({0, 1}), table.to(kByte).flip({1}), table.to(kInt).flip({1}), table.to(kDouble).flip({1}), table.to(kHalf).flip({1}),
                                three.index_add(1, ids.select(0, 0), ones({4, 30, 6}) * 0.1), three.index_add(2, tensor({5, 0, 5}), ones({4, 50, 3}) * 0.1),

@@ -1880,6 +1880,13 @@ TEST_CASE("where with numbers, and masked_fill") {
 
 // %%
 TEST_CASE("in-place forms write through views and refuse a dtype that cannot hold the result") {
+  // One more than a block, and one more than several.
+  for (const std::int64_t count : {1025, 5001}) {
+    const Tensor x = zeros({count + 1});
+    fill_(narrow(x, 0, 0, count), 2.5);
+    CHECK_EQ(x.sum().item<double>(), 2.5 * static_cast<double>(count));
+    CHECK_EQ(full({count}, true, kBool).sum().item<std::int64_t>(), count);
+  }
   const Tensor x = tensor({{1.0, 4.0, 9.0}, {16.0, 25.0, 36.0}});
   x.t().slice(0, 0, 3, 2).sqrt_();
   x.select(0, 1).neg_().reciprocal_();

@@ -396,6 +396,8 @@ const BitsTable<U>& bits_table() {
 
 // %% [markdown]
 // Chapters 76 and 77 have put their kernels for floats in the same places of the table of operators. What this chapter puts there asks for the dtype first, and hands anything but integers to what stood there before.
+//
+// `where` needs no arithmetic, so it takes any dtype by its bits. The reference copies one operand and jumps over the other where the mask is false, and of a random mask half of the guesses are wrong; here both numbers are read, and one is chosen.
 
 // %%
 //| export kernels/integers.cpp

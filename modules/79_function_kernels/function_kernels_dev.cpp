@@ -104,7 +104,6 @@ namespace tinytorch {
 //     expm1(x)  = 2^n (exp(r) - 1) + (2^n - 1)       x = n log 2 + r; for n = 0 the second term is exactly 0
 //     softplus  = max(x, 0) + log1p(exp(-|x|))       log_sigmoid(x) = -softplus(-x)
 //     mish      = x w / (w + 2),  w = e (e + 2),  e = exp(x)      x tanh(log(1 + e)) without a logarithm
-//     atan(x)   = b + atan(u)      |u| <= tan(pi / 8):  u = x, (x - 1) / (x + 1) or -1 / x, with b = 0, pi/4 or pi/2
 //     fmod(a, b) = a - n b,  n = trunc(a / b)        one operation that multiplies and adds rounds once, and this result needs no rounding
 //
 // Chapter 76 has sine and cosine for random numbers, where an error of 2 units beside 1 does not matter. As operators they shall be within 2 ulp of results near 0 too, and of large numbers. That needs a reduction of their own: `r = x - n pi/2`, with r small and n up to thousands, where x and `n pi/2` agree in most of their digits. `pi/2` therefore comes in four parts. The first three have so few bits that n times each of them is exact, and what their subtractions round away is kept and added with the last part.
@@ -121,9 +120,11 @@ template <class T>
 struct FunctionTable {
   using Kernel = void (*)(const T* x, std::int64_t count, T p, T q, T* out);
   Kernel log1p, expm1, sin, cos, tan, atan, elu, softplus, log_sigmoid, mish;
+  Kernel exp2, log2, log10, asin, acos, erfinv;
   // out[i] = f(a[i], b[i b_step]), b_step 0 or 1; `out` may be a.
-  using PairKernel = void (*)(const T* a, const T* b, std::int64_t b_step, std::int64_t count, T* out);
+  using PairKernel = void (*)(const T* a, const T* b, std::int64_t b_step, std::int64_t count, T p, T* out);
   PairKernel fmod, remainder, floor_divide, bce_with_logits;  // the last one: the binary cross-entropy of logits a with targets b
+  PairKernel atan2, pow, power_of_base, prelu;                // power_of_base: b^a; prelu: a with slope b
   // The product of `count` numbers, and totals[i] *= x[i] for i < count; both in double.
   double (*product)(const T* x, std::int64_t count);
   void (*multiply_to)(const T* x, std::int64_t count, double* totals);
@@ -278,40 +279,419 @@ HWY_INLINE V NearOrFar(D d, V x, Near near_form, F f) {
   return hn::IfThenElse(near, near_form(hn::IfThenElseZero(near, x)), hn::LoadU(d, numbers));
 }
 
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %% [markdown]
+// ### Angles
+//
+// `atan` has one number, `atan2(y, x)` two, and the sign of x says on which side of the circle the point lies. Both take the quotient that is at most 1/2, and 0, 1/2 or 1 quarter of the circle beside it. The difference a - b is exact where a / b lies between 1/2 and 2, so the border stands there:
+//
+//     a <= b / 2           u = a / b                     0
+//     between              u = (a - b) / (a + b)         pi/4         |u| <= 1/3
+//     a > 2 b              u = -b / a                    pi/2
+//     x < 0                pi less that angle: 2 - share quarters, and -angle
+//
+// Near 1 the arc sine rises so steeply that a series in x would not end. There the half of the angle is taken: with `1 - x = 2 s^2` it is `asin(x) = pi/2 - 2 asin(s)`, s at most 1/2, and `1 - x` is exact. `acos(x) = 2 asin(s)` keeps its digits at 1, where pi/2 - asin(x) would lose them all.
+// A difference that is larger than the result rounds to fewer digits than the result has: `pi/2 - 2 s` may be a little above 1 where the arc sine is a little below. So it is `pi/4 + (pi/4 - 2 s - small)`: 1.3 ulp, and 2.01 without.
+
+// %%
+//| export kernels/functions.simd.cpp
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
 template <class T>
 struct AtanConstants;
 
 template <>
 struct AtanConstants<float> {
   static constexpr float kHalfPi = 0x1.921fb6p0f, kHalfPiLow = -0x1.777a5cp-25f;
-  // (atan(u) / u - 1) / u^2 in u^2 for |u| <= tan(pi / 8), relative error of atan 2^-30
-  static constexpr float kSeries[] = {-0.3333331519f, 0.19998471524f, -0.14243533238f, 0.10593811887f, -0.060782146012f};
+  // (atan(u) / u - 1) / u^2 in u^2 for |u| <= 1/2, relative error of atan 2^-31
+  static constexpr float kSeries[] = {-0.3333332709f, 0.199994992f, -0.1427225078f, 0.1094236513f, -0.07989104633f, 0.03879164097f};
 };
 
 template <>
 struct AtanConstants<double> {
   static constexpr double kHalfPi = 0x1.921fb54442d18p0, kHalfPiLow = 0x1.1a62633145c07p-54;
-  // relative error 2^-64
-  static constexpr double kSeries[] = {-0.3333333333333332746, 0.1999999999999765053, -0.1428571428538601333, 0.1111111108807219601, -0.09090908141320784475, 0.07692282698324218314,
-                                       -0.06666226028395131419, 0.05877016093535002629, -0.0521837604567119368, 0.04503465228498113347, -0.033473158340471431, 0.01519445192030214083};
+  // relative error 2^-62
+  static constexpr double kSeries[] = {-0.333333333333333129, 0.199999999999934457, -0.142857142849777622, 0.11111111069363623, -0.0909090769206861108, 0.0769227747654082228, -0.0666622370364600672,
+                                       0.0587780936888103559, -0.0523003037455986996, 0.0458953428482107115, -0.0371213242914086166, 0.0236593523652584875, -0.00836879484059062316};
 };
+
+// atan(a / b) = share pi/2 + angle, |angle| <= atan(1/2).
+template <class V>
+struct Angle {
+  V share, angle;
+};
+
+// REQUIRES: a and b are not negative, and at most one of them 0 or infinite.
+template <class D, class V>
+HWY_INLINE Angle<V> AngleOf(D d, V a, V b) {
+  using T = hn::TFromD<D>;
+  const auto large = hn::Gt(a, hn::Mul(b, hn::Set(d, T{2}))), middle = hn::Gt(a, hn::Mul(b, hn::Set(d, T{0.5})));
+  const V above = hn::IfThenElse(large, hn::Neg(b), hn::IfThenElse(middle, hn::Sub(a, b), a));
+  const V below = hn::IfThenElse(large, a, hn::IfThenElse(middle, hn::Add(a, b), b));
+  const V u = hn::Div(above, below), square = hn::Mul(u, u);
+  return {hn::IfThenElse(large, hn::Set(d, T{1}), hn::IfThenElseZero(middle, hn::Set(d, T{0.5}))), hn::MulAdd(hn::Mul(u, square), Polynomial(d, square, AtanConstants<T>::kSeries), u)};
+}
 
 // Within 2 ulp.
 template <class D, class V>
 HWY_INLINE V Atan(D d, V x) {
   using T = hn::TFromD<D>;
-  using Constants = AtanConstants<T>;
-  const V a = hn::Abs(x), one = hn::Set(d, T{1});
-  const auto large = hn::Gt(a, hn::Set(d, static_cast<T>(2.414213562373095))), middle = hn::Gt(a, hn::Set(d, static_cast<T>(0.41421356237309503)));
-  // -1 / a, (a - 1) / (a + 1) or a; NaN takes the last form, which keeps it.
-  const V above = hn::IfThenElse(large, hn::Neg(one), hn::Sub(a, one)), below = hn::IfThenElse(large, a, hn::Add(a, one));
-  const V u = hn::IfThenElse(middle, hn::Div(above, below), a);
-  const V share = hn::IfThenElse(large, one, hn::IfThenElseZero(middle, hn::Set(d, T{0.5})));  // of pi/2
-  const V square = hn::Mul(u, u);
-  const V tail = hn::MulAdd(hn::Mul(u, square), Polynomial(d, square, Constants::kSeries), hn::Mul(share, hn::Set(d, Constants::kHalfPiLow)));
-  return hn::CopySign(hn::MulAdd(share, hn::Set(d, Constants::kHalfPi), hn::Add(u, tail)), x);
+  const auto [share, angle] = AngleOf(d, hn::Abs(x), hn::Set(d, T{1}));
+  return hn::CopySign(hn::MulAdd(share, hn::Set(d, AtanConstants<T>::kHalfPi), hn::MulAdd(share, hn::Set(d, AtanConstants<T>::kHalfPiLow), angle)), x);
 }
 
+// The angle of the point (x, y), within 2 ulp.
+template <class D, class V>
+HWY_INLINE V Atan2(D d, V y, V x) {
+  using T = hn::TFromD<D>;
+  using Constants = AtanConstants<T>;
+  const V one = hn::Set(d, T{1}), two = hn::Set(d, T{2}), infinity = hn::Set(d, static_cast<T>(__builtin_inf())), zero = hn::Zero(d);
+  const V rise = hn::Abs(y), run = hn::Abs(x);
+  // The sum of two of the largest numbers would be infinite; a quarter of both has the same angle.
+  const V large = hn::Set(d, sizeof(T) == 4 ? static_cast<T>(0x1p125) : static_cast<T>(0x1p1021));
+  const V scale = hn::IfThenElse(hn::Or(hn::Gt(rise, large), hn::Gt(run, large)), hn::Set(d, T{0.25}), one);
+  const auto same_end = hn::And(hn::Eq(rise, run), hn::Or(hn::Eq(rise, zero), hn::Eq(rise, infinity)));
+  // Two infinities are one diagonal; two zeros lie on the axis of x.
+  const V a = hn::IfThenElse(same_end, hn::Min(rise, one), hn::Mul(rise, scale)), b = hn::IfThenElse(same_end, one, hn::Mul(run, scale));
+  const auto [share, angle] = AngleOf(d, a, b);
+  const auto left = hn::Lt(hn::CopySign(one, x), zero);
+  const V quarters = hn::IfThenElse(left, hn::Sub(two, share), share), rest = hn::IfThenElse(left, hn::Neg(angle), angle);
+  return hn::CopySign(hn::MulAdd(quarters, hn::Set(d, Constants::kHalfPi), hn::MulAdd(quarters, hn::Set(d, Constants::kHalfPiLow), rest)), y);
+}
+
+template <class T>
+struct AsinConstants;
+
+template <>
+struct AsinConstants<float> {
+  // (asin(s) / s - 1) / s^2 in s^2 for s <= 1/2, relative error of asin 2^-31
+  static constexpr float kSeries[] = {0.1666665987f, 0.07500510956f, 0.04451571067f, 0.03181769925f, 0.01440226229f, 0.03756568967f};
+};
+
+template <>
+struct AsinConstants<double> {
+  // relative error 2^-59
+  static constexpr double kSeries[] = {0.166666666666667624, 0.074999999999702572, 0.0446428571751245716, 0.0303819426834675006, 0.0223722156638558392, 0.0173516000371956953, 0.0139809620212100032,
+                                       0.0113977718658727551, 0.0107865498215918536, 0.00368297028820575047, 0.0217636610728620038, -0.0210775080128142603, 0.032677018496034966};
+};
+
+// asin(s) = s + more; s is |x|, or beyond 1/2 the root of (1 - |x|) / 2, and x then asin of 1 - 2 s^2.
+template <class V, class Mask>
+struct AsinParts {
+  V s, more;
+  Mask beyond;
+};
+
+template <class D, class V>
+HWY_INLINE auto AsinPartsOf(D d, V x) {
+  using T = hn::TFromD<D>;
+  const V a = hn::Abs(x), half = hn::Set(d, T{0.5});
+  const auto beyond = hn::Gt(a, half);
+  const V square = hn::IfThenElse(beyond, hn::Mul(half, hn::Sub(hn::Set(d, T{1}), a)), hn::Mul(a, a));
+  const V s = hn::IfThenElse(beyond, hn::Sqrt(square), a);
+  return AsinParts{s, hn::Mul(hn::Mul(s, square), Polynomial(d, square, AsinConstants<T>::kSeries)), beyond};
+}
+
+template <class D, class V>
+HWY_INLINE V Asin(D d, V x) {
+  using T = hn::TFromD<D>;
+  const V two = hn::Set(d, T{2}), eighth = hn::Set(d, AtanConstants<T>::kHalfPi / 2);  // of a circle
+  const auto [s, more, beyond] = AsinPartsOf(d, x);
+  // pi/2 - 2 (s + more): half of pi/2 is added last, so that nothing before is larger than the result.
+  const V far = hn::Add(eighth, hn::Sub(hn::NegMulAdd(two, s, eighth), hn::MulSub(two, more, hn::Set(d, AtanConstants<T>::kHalfPiLow))));
+  return hn::CopySign(hn::IfThenElse(beyond, far, hn::Add(s, more)), x);
+}
+
+template <class D, class V>
+HWY_INLINE V Acos(D d, V x) {
+  using T = hn::TFromD<D>;
+  const auto [s, more, beyond] = AsinPartsOf(d, x);
+  const V high = hn::Set(d, AtanConstants<T>::kHalfPi), low = hn::Set(d, AtanConstants<T>::kHalfPiLow);
+  const auto negative = hn::Lt(x, hn::Zero(d));
+  // pi/2 - asin(s), or pi/2 + asin(s) for a negative x; half of the angle beyond 1/2
+  const V signed_s = hn::CopySign(s, x), signed_more = hn::CopySign(more, x);
+  const V near = hn::Sub(high, hn::Add(signed_s, hn::Sub(signed_more, low)));
+  const V half = hn::IfThenElse(negative, hn::Sub(high, hn::Add(s, hn::Sub(more, low))), hn::Add(s, more));
+  return hn::IfThenElse(beyond, hn::Add(half, half), near);
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %% [markdown]
+// ### Powers of 2, logarithms to 2 and 10
+//
+// `exp2` needs no log 2 for its reduction: x less its whole number n is exact, and `2^r = exp(r log 2)` is the polynomial of `exp`. The logarithms come in parts (chapter 76), `log(x) = e log 2 + f + small`. With each of them multiplied on its own
+//
+//     log2(x)  = e + f log2(e) + small log2(e)                        powers of 2 are exact
+//     log10(x) = e log10(2) + f log10(e) + small log10(e)             e log10(2) is exact in its high part
+//
+// the number that rounds is the largest one, once; `log(x) / log(2)` would round log(x) first, then divide, and give 2.9999998 for some power of 2. PyTorch has Sleef's `log2_u10` and `exp2_u10` for these.
+
+// %%
+//| export kernels/functions.simd.cpp
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+// 2^x within 2 ulp.
+template <class D, class V>
+HWY_INLINE V Exp2(D d, V x) {
+  using T = hn::TFromD<D>;
+  using Format = FloatFormat<T>;
+  constexpr int bias = static_cast<int>(Format::kBias);
+  const V lowest = hn::Set(d, static_cast<T>(-bias - Format::kMantissa - 1));  // 0 below
+  const V within = hn::Min(hn::Max(x, lowest), hn::Set(d, static_cast<T>(bias + 2)));
+  const V magic = Magic<false>(d);
+  const V shifted = hn::Add(within, magic);
+  const V r = hn::Mul(hn::Sub(x, hn::Sub(shifted, magic)), hn::Set(d, static_cast<T>(0.693147180559945309417)));
+  const V power = TimesPower<false>(d, hn::Add(hn::MulAdd(hn::Mul(r, r), Polynomial(d, r, ExpConstants<T>::kSeries), r), hn::Set(d, T{1})), shifted);
+  return hn::IfThenZeroElse(hn::Lt(x, lowest), power);
+}
+
+// f(x) where x is positive and finite; elsewhere what a logarithm is there.
+template <class D, class V, class F>
+HWY_INLINE V AsLogarithm(D d, V x, F f) {
+  using T = hn::TFromD<D>;
+  const V zero = hn::Zero(d), infinity = hn::Set(d, static_cast<T>(__builtin_inf()));
+  const V outside = hn::IfThenElse(hn::Eq(x, zero), hn::Neg(infinity), hn::Set(d, static_cast<T>(__builtin_nan(""))));
+  return hn::IfThenElse(hn::Gt(x, zero), hn::IfThenElse(hn::Lt(x, infinity), f(x), x), outside);
+}
+
+template <class T>
+struct BaseConstants;
+
+template <>
+struct BaseConstants<float> {
+  static constexpr float kLog2E = 0x1.715476p0f, kLog2ELow = 1.92596299e-8f, kLog10E = 0x1.bcb7b2p-2f, kLog10ELow = -1.01030501e-8f;
+  static constexpr float kLog10Of2 = 0x1.344p-2f, kLog10Of2Low = 4.60503898e-6f;
+};
+
+template <>
+struct BaseConstants<double> {
+  static constexpr double kLog2E = 0x1.71547652b82fep0, kLog2ELow = 2.0355273740931032e-17, kLog10E = 0x1.bcb7b1526e50ep-2, kLog10ELow = 1.09831965021676511e-17;
+  static constexpr double kLog10Of2 = 0x1.34413509f8p-2, kLog10Of2Low = -8.53234431705710653e-14;
+};
+
+template <class D, class V>
+HWY_INLINE V Log2(D d, V x) {
+  using T = hn::TFromD<D>;
+  using Constants = BaseConstants<T>;
+  const auto [e, f, half_square, tail] = LogPartsOf(d, x);
+  const V factor = hn::Set(d, Constants::kLog2E);
+  return hn::Add(e, hn::MulAdd(f, factor, hn::MulAdd(hn::Sub(tail, half_square), factor, hn::Mul(f, hn::Set(d, Constants::kLog2ELow)))));
+}
+
+template <class D, class V>
+HWY_INLINE V Log10(D d, V x) {
+  using T = hn::TFromD<D>;
+  using Constants = BaseConstants<T>;
+  const auto [e, f, half_square, tail] = LogPartsOf(d, x);
+  const V factor = hn::Set(d, Constants::kLog10E);
+  const V low = hn::MulAdd(e, hn::Set(d, Constants::kLog10Of2Low), hn::Mul(f, hn::Set(d, Constants::kLog10ELow)));
+  return hn::MulAdd(e, hn::Set(d, Constants::kLog10Of2), hn::MulAdd(f, factor, hn::MulAdd(hn::Sub(tail, half_square), factor, low)));
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %% [markdown]
+// ### Powers
+//
+// `x^y = exp(y log x)`, and that is the hard one: an error of 1 ulp in log(x) is multiplied by y. For 1.01^8000 the exponent is 79.6, of 24 bits it keeps 17 behind the point, and the result has 17 right bits. So logarithm and product need more digits than a number has: as the sum of two numbers, the second of which is what the first rounds away.
+//
+//     a + b   ->  sum, b - (sum - a)                              exact for |a| >= |b|
+//     a b     ->  product, a b - product                          exact by one operation that rounds once, or by Dekker's halves of digits
+//     log(m)  =   2 s + s^3 (2/3 + s^2 series)                    s = (m - 1) / (m + 1); up to 2/3 twofold, the series is small beside it
+//     x^y     =   exp(high + low)                                 chapter 76's exponential of a sum, made for gelu
+//
+// Before the last rounding less than half an ulp is lost, so a power that is a number (3^4, 10^5, x^1) comes out as this number. Negative x have the powers of |x|, with a sign for odd y and NaN for y that are no whole numbers; every even number from 2^24 (2^53) on is such a y.
+// PyTorch calls Sleef's `pow_u10`, which calculates the same way. Powers of 2, 3, 1/2, -1/2 and -1 are one or two operations there and here (chapter 76).
+
+// %%
+//| export kernels/functions.simd.cpp
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+// A number as the sum of two, which has twice the digits.
+template <class V>
+struct Twofold {
+  V high, low;
+};
+
+// a + b without error. REQUIRES: |a| >= |b| or a = 0.
+template <class V>
+HWY_INLINE Twofold<V> SumOf(V a, V b) {
+  const V sum = hn::Add(a, b);
+  return {sum, hn::Sub(b, hn::Sub(sum, a))};
+}
+
+// a b without error: by one operation that rounds once, or from halves of the digits, whose products are exact (Dekker, 1971).
+template <class D, class V>
+HWY_INLINE Twofold<V> ProductOf(D d, V a, V b) {
+  const V product = hn::Mul(a, b);
+#if HWY_NATIVE_FMA
+  (void)d;
+  return {product, hn::MulSub(a, b, product)};
+#else
+  using T = hn::TFromD<D>;
+  const V splitter = hn::Set(d, static_cast<T>((std::uint64_t{1} << ((FloatFormat<T>::kMantissa + 2) / 2)) + 1));
+  const V wide_a = hn::Mul(splitter, a), wide_b = hn::Mul(splitter, b);
+  const V a_high = hn::Sub(wide_a, hn::Sub(wide_a, a)), b_high = hn::Sub(wide_b, hn::Sub(wide_b, b));
+  const V a_low = hn::Sub(a, a_high), b_low = hn::Sub(b, b_high);
+  const V rest = hn::Add(hn::Add(hn::Sub(hn::Mul(a_high, b_high), product), hn::Add(hn::Mul(a_high, b_low), hn::Mul(a_low, b_high))), hn::Mul(a_low, b_low));
+  return {product, rest};
+#endif
+}
+
+template <class D, class V>
+HWY_INLINE Twofold<V> ProductOf(D d, Twofold<V> a, Twofold<V> b) {
+  const Twofold<V> high = ProductOf(d, a.high, b.high);
+  return {high.high, hn::Add(high.low, hn::MulAdd(a.high, b.low, hn::Mul(a.low, b.high)))};
+}
+
+template <class T>
+struct PowConstants;
+
+template <>
+struct PowConstants<float> {
+  static constexpr float kTwoThirds = 0x1.555556p-1f, kTwoThirdsLow = -1.98682149e-8f;
+  // (log((1 + s) / (1 - s)) / s - 2 - 2/3 s^2) / s^4 in s^2, relative error of log 2^-44
+  static constexpr float kSeries[] = {0.3999999817f, 0.2857187385f, 0.2218501268f, 0.1946786646f};
+};
+
+template <>
+struct PowConstants<double> {
+  static constexpr double kTwoThirds = 0x1.5555555555555p-1, kTwoThirdsLow = 3.7007434154171884681e-17;
+  // relative error 2^-73
+  static constexpr double kSeries[] = {0.399999999999999775, 0.285714285714450986, 0.222222222175395771, 0.181818188699374647, 0.153845568964579, 0.133363164483065125, 0.116748380664849223, 0.119888512357640102};
+};
+
+// log(a). REQUIRES: a > 0, neither infinite nor NaN.
+template <class D, class V>
+HWY_INLINE Twofold<V> LogTwofold(D d, V a) {
+  using T = hn::TFromD<D>;
+  using Constants = PowConstants<T>;
+  const auto [e, m] = BinaryOf(d, a);
+  const V one = hn::Set(d, T{1});
+  const V f = hn::Sub(m, one);
+  // s = f / (m + 1)
+  const V below = hn::Add(m, one), below_low = hn::Sub(m, hn::Sub(below, one)), inverse = hn::Div(one, below);
+  const V quotient = hn::Mul(f, inverse);
+  const Twofold<V> back = ProductOf(d, quotient, below);
+  const Twofold<V> s{quotient, hn::Mul(inverse, hn::NegMulAdd(quotient, below_low, hn::Sub(hn::Sub(f, back.high), back.low)))};
+  const Twofold<V> z = ProductOf(d, s, s);
+  // log(m) = 2 s + s z (2/3 + z series)
+  Twofold<V> inner = SumOf(hn::Set(d, Constants::kTwoThirds), hn::Mul(z.high, Polynomial(d, z.high, Constants::kSeries)));
+  inner.low = hn::Add(inner.low, hn::Set(d, Constants::kTwoThirdsLow));
+  const Twofold<V> more = ProductOf(d, ProductOf(d, s, z), inner);
+  const Twofold<V> first = SumOf(hn::Mul(e, hn::Set(d, FloatFormat<T>::kLog2High)), hn::Add(s.high, s.high));
+  const Twofold<V> second = SumOf(first.high, more.high);
+  const V low = hn::Add(hn::Add(first.low, second.low), hn::Add(hn::Add(s.low, s.low), more.low));
+  return SumOf(second.high, hn::MulAdd(e, hn::Set(d, FloatFormat<T>::kLog2Low), low));
+}
+
+// x to the power of y, as <cmath> at all ends; within 2 ulp.
+template <class D, class V>
+HWY_INLINE V Pow(D d, V x, V y) {
+  using T = hn::TFromD<D>;
+  const V zero = hn::Zero(d), one = hn::Set(d, T{1}), infinity = hn::Set(d, static_cast<T>(__builtin_inf())), nan = hn::Set(d, static_cast<T>(__builtin_nan("")));
+  const V a = hn::Abs(x);
+  const auto inside = hn::And(hn::Gt(a, zero), hn::Lt(a, infinity));
+  const Twofold<V> log = LogTwofold(d, hn::IfThenElse(inside, a, one));
+  // log(0) and log(infinity) are infinite, and NaN stays.
+  const V log_high = hn::IfThenElse(inside, log.high, hn::IfThenElse(hn::Eq(a, zero), hn::Neg(infinity), a));
+  const V exponent = hn::Mul(y, log_high);
+  // The power is 0 or infinite beyond these.
+  const V lowest = hn::Set(d, ExpConstants<T>::kLowest), highest = hn::Set(d, ExpConstants<T>::kHighest);
+  const V within = hn::IfThenElse(hn::Lt(exponent, highest), hn::IfThenElse(hn::Gt(exponent, lowest), exponent, lowest), highest);
+  const auto small = hn::AndNot(hn::Eq(exponent, zero), hn::Eq(exponent, within));  // 0 is exact, also of 1 to a power that Dekker's halves would make infinite
+  const V lost = hn::IfThenElseZero(small, hn::MulAdd(y, log.low, ProductOf(d, hn::IfThenElseZero(small, y), hn::IfThenElseZero(small, log_high)).low));
+  const V power = hn::IfThenElse(hn::IsNaN(exponent), exponent, TimesExpOfSum(d, one, within, lost));
+  // The sign of an odd power of a negative number; powers of it that are not whole do not exist.
+  const V half = hn::Mul(y, hn::Set(d, T{0.5}));
+  const auto whole = hn::Eq(hn::Floor(y), y), even = hn::Eq(hn::Floor(half), half);
+  const V with_sign = hn::IfThenElse(hn::AndNot(even, whole), hn::CopySign(power, x), power);
+  const auto none = hn::AndNot(whole, hn::And(hn::Lt(x, zero), hn::Gt(x, hn::Neg(infinity))));
+  const auto always_one = hn::Or(hn::Eq(y, zero), hn::Eq(x, one));
+  const auto one_at_ends = hn::And(hn::Eq(a, one), hn::Eq(hn::Abs(y), infinity));
+  return hn::IfThenElse(hn::Or(always_one, one_at_ends), one, hn::IfThenElse(none, nan, with_sign));
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %% [markdown]
+// ### The inverse of erf
+//
+// It turns uniform numbers into normal ones. Around 0 it is nearly straight; towards 1 it rises as slowly as the root of a logarithm does:
+//
+//     |x| <= 27/32      x + x R(x^2)                   R between -0.12 and 0.19
+//     beyond            t - Q(t)                       t = sqrt(-log(1 - |x|)), and 1 - |x| is exact; Q between 0.2 and 0.4
+//
+// R and Q are quotients of two polynomials, since a single one would need some 50 terms for doubles. Both are a correction of a number that is there already, so the ten or twenty roundings in them count a fifth; t has its logarithm's and its root's, and 2.6 ulp are the worst of it. One division does for both: a mask chooses the coefficients.
+// The reference improves an approximation three times by Halley's rule, with an `exp` and an `erf` in each; PyTorch takes two steps of Newton's rule after a quotient for floats too (`calc_erfinv` in ATen/native/Math.h), or MKL's `vsErfInv`.
+
+// %%
+//| export kernels/functions.simd.cpp
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+template <class T>
+struct ErfinvConstants;
+
+template <>
+struct ErfinvConstants<float> {
+  // erfinv(x) / x - 1 in kBorder^2 - x^2, error of erfinv 2^-28
+  static constexpr float kNearAbove[] = {0.1881884054f, 0.06332734279f, -1.499119655f, -1.239394039f, -0.03300693005f};
+  static constexpr float kNearBelow[] = {1, 4.938446627f, 6.61049642f, 2.125002863f};
+  // erfinv(1 - exp(-t^2)) - t in t - kFirst, relative error 2^-30
+  static constexpr float kFarAbove[] = {-0.3600212639f, -0.4071588979f, -0.1090504662f, -0.002098063625f, 5.061688105e-5f};
+  static constexpr float kFarBelow[] = {1, 1.21608614f, 0.5164852782f, 0.06317071714f};
+};
+
+template <>
+struct ErfinvConstants<double> {
+  // 2^-61 and 2^-59
+  static constexpr double kNearAbove[] = {0.188188409628491774, 1.3403326946400798, 1.68135899295848052, -8.41980658948762221, -29.2322000767172538, -34.6749032372131804, -17.4066984498730198, -3.30780019760859412, -0.155098099399887775};
+  static constexpr double kNearBelow[] = {1, 11.7242352488509912, 54.7384147459305508, 130.153725003944905, 167.53260073410321, 114.840314392955613, 38.5656810188720121, 5.25803524611553234, 0.182899499615045908};
+  static constexpr double kFarAbove[] = {-0.360021264654006542, -1.04526351534066707, -1.23057745662148494, -0.742634571965172158, -0.234068519673381688, -0.0328521749291234359, -0.000698897578488737631, 0.00014700227387744022, 4.99667138468140448e-6, 5.91349551469422077e-9};
+  static constexpr double kFarBelow[] = {1, 2.98849447241444661, 3.78258265815121971, 2.59324840208014274, 1.01161763687627033, 0.21199354550922786, 0.0182753501672464832, -0.000257804372315493407, -0.0000880492156723768062, -1.79645642332121224e-6};
+};
+
+// The polynomial with coefficients `first` where the mask is true, else `second`: the shorter one ends in zeros.
+template <class D, class V, class Mask, class T, int N, int M>
+HWY_INLINE V ChosenPolynomial(D d, V x, Mask chooses_first, const T (&first)[N], const T (&second)[M]) {
+  constexpr int last = (N > M ? N : M) - 1;
+  const auto coefficient = [&](int k) HWY_ATTR { return hn::IfThenElse(chooses_first, hn::Set(d, k < N ? first[k] : T{0}), hn::Set(d, k < M ? second[k] : T{0})); };
+  V sum = coefficient(last);
+  HWY_UNROLL(10)
+  for (int k = last - 1; k >= 0; --k) sum = hn::MulAdd(sum, x, coefficient(k));
+  return sum;
+}
+
+// Within 3 ulp.
+template <class D, class V>
+HWY_INLINE V Erfinv(D d, V x) {
+  using T = hn::TFromD<D>;
+  using Constants = ErfinvConstants<T>;
+  constexpr T border = static_cast<T>(0.84375), first = static_cast<T>(1.359375);
+  const V a = hn::Abs(x), one = hn::Set(d, T{1});
+  const auto near = hn::Le(a, hn::Set(d, border)), within = hn::Lt(a, one);
+  // 1 - |x| is exact beyond 1/2.
+  const V t = hn::Sqrt(hn::Neg(LogOfPositive(d, hn::IfThenElse(within, hn::Sub(one, a), one))));
+  const V r = hn::IfThenElse(near, hn::NegMulAdd(a, a, hn::Set(d, border * border)), hn::Sub(t, hn::Set(d, first)));
+  const V share = hn::Div(ChosenPolynomial(d, r, near, Constants::kNearAbove, Constants::kFarAbove), ChosenPolynomial(d, r, near, Constants::kNearBelow, Constants::kFarBelow));
+  const V inside = hn::IfThenElse(near, hn::MulAdd(a, share, a), hn::Add(t, share));
+  // At 1 it is infinite; beyond, and of NaN, it is 0 / 0.
+  const V outside = hn::Div(hn::IfThenElseZero(hn::Eq(a, one), one), hn::Zero(d));
+  return hn::CopySign(hn::IfThenElse(within, inside, outside), x);
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %% [markdown]
+// ### Remainders, and walks over the numbers
+
+// %%
+//| export kernels/functions.simd.cpp
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
 // The remainder with a's sign, exact. Without an operation that rounds product and sum once it is the C library's.
 template <class D, class V>
 HWY_INLINE V Fmod(D d, V a, V b) {
@@ -381,6 +761,13 @@ constexpr auto tangent_of = [](auto d, auto x, auto, auto) {
   return NearOrFar(d, x, [d](auto v) { return TangentNear(d, v); }, [](auto number) { return std::tan(number); });
 };
 
+constexpr auto log2_of = [](auto d, auto x, auto, auto) {
+  return AsLogarithm(d, x, [d](auto v) { return Log2(d, v); });
+};
+constexpr auto log10_of = [](auto d, auto x, auto, auto) {
+  return AsLogarithm(d, x, [d](auto v) { return Log10(d, v); });
+};
+
 constexpr auto elu_of = [](auto d, auto x, auto alpha, auto) { return hn::IfThenElse(hn::Gt(x, hn::Zero(d)), x, hn::Mul(alpha, Expm1(d, x))); };
 
 constexpr auto softplus_of = [](auto d, auto x, auto beta, auto threshold) {
@@ -398,26 +785,31 @@ constexpr auto mish_of = [](auto d, auto x, auto, auto) {
 };
 
 template <class T, auto F>
-void walk_pair(const T* a, const T* b, std::int64_t b_step, std::int64_t count, T* out) {
+void walk_pair(const T* a, const T* b, std::int64_t b_step, std::int64_t count, T p, T* out) {
   const hn::ScalableTag<T> d;
   constexpr std::int64_t lanes = LanesOf(hn::ScalableTag<T>());
-  const auto single = hn::Set(d, b[0]);
+  const auto single = hn::Set(d, b[0]), vp = hn::Set(d, p);
   std::int64_t i = 0;
-  for (; i + lanes <= count; i += lanes) hn::StoreU(F(d, hn::LoadU(d, a + i), b_step == 0 ? single : hn::LoadU(d, b + i)), d, out + i);
-  if (i < count) StorePart(F(d, LoadPart(d, a + i, count - i), b_step == 0 ? single : LoadPart(d, b + i, count - i)), d, out + i, count - i);
+  for (; i + lanes <= count; i += lanes) hn::StoreU(F(d, hn::LoadU(d, a + i), b_step == 0 ? single : hn::LoadU(d, b + i), vp), d, out + i);
+  if (i < count) StorePart(F(d, LoadPart(d, a + i, count - i), b_step == 0 ? single : LoadPart(d, b + i, count - i), vp), d, out + i, count - i);
 }
 
-constexpr auto fmod_of = [](auto d, auto a, auto b) { return Fmod(d, a, b); };
-constexpr auto floor_quotient_of = [](auto d, auto a, auto b) { return FloorQuotient(d, a, b); };
-constexpr auto remainder_of = [](auto d, auto a, auto b) {
+constexpr auto fmod_of = [](auto d, auto a, auto b, auto) { return Fmod(d, a, b); };
+constexpr auto floor_quotient_of = [](auto d, auto a, auto b, auto) { return FloorQuotient(d, a, b); };
+constexpr auto remainder_of = [](auto d, auto a, auto b, auto) {
   const auto rest = Fmod(d, a, b);
   return hn::IfThenElse(HasOtherSign(d, rest, b), hn::Add(rest, b), rest);
 };
 
 // (1 - target) x + log(1 + exp(-x)), as module 04
-constexpr auto bce_of_logits = [](auto d, auto x, auto target) {
+constexpr auto bce_of_logits = [](auto d, auto x, auto target, auto) {
   return hn::MulAdd(hn::Sub(hn::Set(d, hn::TFromD<decltype(d)>{1}), target), x, LogOnePlusExp(d, hn::Neg(x)));
 };
+
+constexpr auto atan2_of = [](auto d, auto y, auto x, auto) { return Atan2(d, y, x); };
+constexpr auto pow_of = [](auto d, auto x, auto y, auto) { return Pow(d, x, y); };
+constexpr auto power_of_base_of = [](auto d, auto y, auto x, auto) { return Pow(d, x, y); };
+constexpr auto prelu_of = [](auto d, auto x, auto slope, auto) { return hn::IfThenElse(hn::Gt(x, hn::Zero(d)), x, hn::Mul(slope, x)); };
 
 // A vector of doubles from floats or doubles.
 template <class D, class T>
@@ -468,10 +860,20 @@ constexpr FunctionTable<T> function_table_of() {
       .softplus = walk_function<T, softplus_of>,
       .log_sigmoid = walk_function<T, [](auto d, auto x, auto, auto) { return hn::Neg(LogOnePlusExp(d, hn::Neg(x))); }>,
       .mish = walk_function<T, mish_of>,
+      .exp2 = walk_function<T, [](auto d, auto x, auto, auto) { return Exp2(d, x); }>,
+      .log2 = walk_function<T, log2_of>,
+      .log10 = walk_function<T, log10_of>,
+      .asin = walk_function<T, [](auto d, auto x, auto, auto) { return Asin(d, x); }>,
+      .acos = walk_function<T, [](auto d, auto x, auto, auto) { return Acos(d, x); }>,
+      .erfinv = walk_function<T, [](auto d, auto x, auto, auto) { return Erfinv(d, x); }>,
       .fmod = walk_pair<T, fmod_of>,
       .remainder = walk_pair<T, remainder_of>,
       .floor_divide = walk_pair<T, floor_quotient_of>,
       .bce_with_logits = walk_pair<T, bce_of_logits>,
+      .atan2 = walk_pair<T, atan2_of>,
+      .pow = walk_pair<T, pow_of>,
+      .power_of_base = walk_pair<T, power_of_base_of>,
+      .prelu = walk_pair<T, prelu_of>,
       .product = product_of<T>,
       .multiply_to = multiply_rows<T>,
   };
@@ -535,24 +937,55 @@ Tensor softplus_tuned(const Tensor& self, const Scalar& beta, const Scalar& thre
 
 // f(self, other). REQUIRES: both contiguous and of one dtype; `other` of the same form or a single number.
 template <class Pick>
-Tensor pair_of(const Tensor& self, const Tensor& other, Pick pick) {
+Tensor pair_of(const Tensor& self, const Tensor& other, Pick pick, const Scalar& p = 0) {
   const Tensor result = empty(self.sizes(), self.scalar_type());
   const std::int64_t step = other.sizes() == self.sizes() ? 1 : 0;
   in_its_type(self, [&]<class T>() {
     const auto kernel = pick(function_table<T>());
     parallel_for(0, self.numel(), kernels::kElementwiseGrain, [&, x = self.data<T>(), y = other.data<T>(), out = result.data<T>()](std::int64_t first, std::int64_t stop) {
-      kernel(x + first, y + first * step, step, stop - first, out + first);
+      kernel(x + first, y + first * step, step, stop - first, p.to<T>(), out + first);
     });
   });
   return result;
 }
 
+bool broadcasts_to(IntArrayRef sizes, IntArrayRef larger) {
+  const std::size_t more = larger.size() - sizes.size();
+  for (std::size_t i = 0; i < sizes.size(); ++i)
+    if (sizes[i] != 1 && sizes[i] != larger[i + more]) return false;
+  return true;
+}
+
+// Whether the result has self's form and dtype, for which there are kernels: `other` is a single number of any dtype, or broadcasts.
+bool is_like_first(const Tensor& self, const Tensor& other) {
+  if (!has_function_kernel(self) || !self.is_contiguous() || other.dim() > self.dim()) return false;
+  if (other.numel() == 1) return result_type(self, other) == self.scalar_type();
+  return other.scalar_type() == self.scalar_type() && broadcasts_to(other.sizes(), self.sizes());
+}
+
+// REQUIRES: is_like_first(self, other).
+template <class Pick>
+Tensor pair_like_first(const Tensor& self, const Tensor& other, Pick pick) {
+  if (other.numel() == 1) return pair_of(self, other.scalar_type() == self.scalar_type() ? other : to_dtype(other, self.scalar_type()), pick);
+  return pair_of(self, other.expand(self.sizes()).contiguous(), pick);
+}
+
 template <auto& Op, auto Pick>
 Tensor pair_tuned(const Tensor& self, const Tensor& other) {
-  const bool single = other.numel() == 1 && other.dim() <= self.dim() && result_type(self, other) == self.scalar_type();
-  const bool alike = other.scalar_type() == self.scalar_type() && other.sizes() == self.sizes() && other.is_contiguous();
-  if (!has_function_kernel(self) || !self.is_contiguous() || !(single || alike)) return Op.function(Layer::CPU)(self, other);
-  return pair_of(self, other.scalar_type() == self.scalar_type() ? other : to_dtype(other, self.scalar_type()), Pick);
+  return is_like_first(self, other) ? pair_like_first(self, other, Pick) : Op.function(Layer::CPU)(self, other);
+}
+
+Tensor pow_tuned(const Tensor& self, const Scalar& exponent) {
+  const double e = exponent.toDouble();
+  if (const Tensor simple = kernels::simple_power(self, e); simple.defined()) return simple;
+  if (!has_function_kernel(self) || !self.is_contiguous() || e == -2) return op::pow.function(Layer::CPU)(self, exponent);
+  return pair_of(self, full({}, exponent, self.scalar_type()), [](const auto& table) { return table.pow; });
+}
+
+// One base for all exponents too.
+Tensor pow_tensor_tuned(const Tensor& self, const Tensor& exponent) {
+  if (self.numel() == 1 && exponent.numel() > 1 && is_like_first(exponent, self)) return pair_like_first(exponent, self, [](const auto& table) { return table.power_of_base; });
+  return pair_tuned<op::pow_tensor, [](const auto& table) { return table.pow; }>(self, exponent);
 }
 
 // x (outer, count, inner) multiplied along the middle. Blocks of a fixed size, whatever the number of threads.
@@ -741,6 +1174,16 @@ void register_tuned_functions() {
   op::fmod.set(tuned, pair_tuned<op::fmod, [](const auto& table) { return table.fmod; }>);
   op::remainder.set(tuned, pair_tuned<op::remainder, [](const auto& table) { return table.remainder; }>);
   op::floor_divide.set(tuned, pair_tuned<op::floor_divide, [](const auto& table) { return table.floor_divide; }>);
+  op::exp2.set(tuned, function_tuned<op::exp2, [](const auto& table) { return table.exp2; }>);
+  op::log2.set(tuned, function_tuned<op::log2, [](const auto& table) { return table.log2; }>);
+  op::log10.set(tuned, function_tuned<op::log10, [](const auto& table) { return table.log10; }>);
+  op::asin.set(tuned, function_tuned<op::asin, [](const auto& table) { return table.asin; }>);
+  op::acos.set(tuned, function_tuned<op::acos, [](const auto& table) { return table.acos; }>);
+  op::erfinv.set(tuned, function_tuned<op::erfinv, [](const auto& table) { return table.erfinv; }>);
+  op::atan2.set(tuned, pair_tuned<op::atan2, [](const auto& table) { return table.atan2; }>);
+  op::pow.set(tuned, pow_tuned);
+  op::pow_tensor.set(tuned, pow_tensor_tuned);
+  op::prelu.set(tuned, pair_tuned<op::prelu, [](const auto& table) { return table.prelu; }>);
   op::prod.set(tuned, prod_tuned);
   op::cumsum.set(tuned, scan_tuned<op::cumsum, SumSoFar>);
   op::cumprod.set(tuned, scan_tuned<op::cumprod, ProductSoFar>);
@@ -779,24 +1222,39 @@ double worst_of(const Tensor& got, const Tensor& x, F exact) {
   return worst;
 }
 
+// erfinv by Newton's rule for log(1 - erf), which is nearly a parabola.
+long double exact_erfinv(long double x) {
+  const long double a = std::fabs(x);
+  if (!(a < 1)) return a == 1 ? x * std::numeric_limits<long double>::infinity() : std::numeric_limits<long double>::quiet_NaN();
+  if (a < 1e-6L) return x * (0.886226925452758013649083741670572591L + 0.232013666534654970767L * x * x);
+  long double y = std::sqrt(-std::log1p(-a * a) * (a < 0.5L ? 0.7854L : 0.9L));
+  for (int step = 0; step < 12; ++step) {
+    const long double slope = 1.128379167095512573896158903121545172L * std::exp(-y * y);
+    if (a < 0.5L) y -= (std::erf(y) - a) / slope;
+    else y -= std::log((1 - a) / std::erfc(y)) * std::erfc(y) / slope;
+  }
+  return std::copysign(y, x);
+}
+
 template <class T>
 Tensor arguments() {
   constexpr std::int64_t each = 30'000;
-  const Tensor x = empty({4 * each}, std::is_same_v<T, float> ? kFloat : kDouble);
+  const Tensor x = empty({5 * each}, std::is_same_v<T, float> ? kFloat : kDouble);
   for (std::int64_t i = 0; i < each; ++i) {
     const double fraction = static_cast<double>(i) / each;
-    T* const at = x.data<T>() + 4 * i;
+    T* const at = x.data<T>() + 5 * i;
     if constexpr (sizeof(T) == 4) at[0] = std::bit_cast<float>(static_cast<std::uint32_t>(i) * 143'165u);
     else at[0] = std::bit_cast<double>(static_cast<std::uint64_t>(i) * 0x0002'2f3d'a115'9b27u);
     at[1] = static_cast<T>((2 * fraction - 1) * 100);
     at[2] = static_cast<T>((2 * fraction - 1) * 3);
     at[3] = static_cast<T>(std::round(fraction * 8000) * 1.5707963267948966);  // as near as can be to where sine or cosine is 0
+    at[4] = static_cast<T>((i % 2 == 0 ? 1 : -1) * (1 - std::pow(fraction, 6)));                  // near 1 and -1
   }
   return x;
 }
 
 // %%
-TEST_CASE("functions: log1p, expm1, sin, cos, atan, softplus, log_sigmoid and elu within 2 ulp, tan within 3, mish within 4") {
+TEST_CASE("functions: each within 2 ulp; tan and erfinv within 3, mish within 4") {
   struct Function {
     std::string name;
     Tensor (*tuned)(const Tensor&);
@@ -810,6 +1268,12 @@ TEST_CASE("functions: log1p, expm1, sin, cos, atan, softplus, log_sigmoid and el
       {"cos", [](const Tensor& x) { return cos(x); }, [](long double x) { return std::cos(x); }},
       {"tan", [](const Tensor& x) { return tan(x); }, [](long double x) { return std::tan(x); }, 3},
       {"atan", [](const Tensor& x) { return atan(x); }, [](long double x) { return std::atan(x); }},
+      {"asin", [](const Tensor& x) { return asin(x); }, [](long double x) { return std::asin(x); }},
+      {"acos", [](const Tensor& x) { return acos(x); }, [](long double x) { return std::acos(x); }},
+      {"exp2", [](const Tensor& x) { return exp2(x); }, [](long double x) { return std::exp2(x); }},
+      {"log2", [](const Tensor& x) { return log2(x); }, [](long double x) { return std::log2(x); }},
+      {"log10", [](const Tensor& x) { return log10(x); }, [](long double x) { return std::log10(x); }},
+      {"erfinv", [](const Tensor& x) { return erfinv(x); }, exact_erfinv, 3},
       {"softplus", [](const Tensor& x) { return softplus(x); }, [](long double x) { return x > 20 ? x : std::log1p(std::exp(x)); }},
       {"log_sigmoid", [](const Tensor& x) { return log_sigmoid(x); }, [](long double x) { return x < 0 ? x - std::log1p(std::exp(x)) : -std::log1p(std::exp(-x)); }},
       {"elu", [](const Tensor& x) { return elu(x); }, [](long double x) { return x > 0 ? x : std::expm1(x); }},
@@ -853,6 +1317,12 @@ TEST_CASE("functions: zeros keep their sign, infinities and NaN are the C librar
     check("cos", cos(x), [](double v) { return std::cos(v); });
     check("tan", tan(x), [](double v) { return std::tan(v); });
     check("atan", atan(x), [](double v) { return std::atan(v); });
+    check("asin", asin(x), [](double v) { return std::asin(v); });
+    check("acos", acos(x), [](double v) { return std::acos(v); });
+    check("exp2", exp2(x), [](double v) { return std::exp2(v); });
+    check("log2", log2(x), [](double v) { return std::log2(v); });
+    check("log10", log10(x), [](double v) { return std::log10(v); });
+    check("erfinv", erfinv(x), [](double v) { return static_cast<double>(exact_erfinv(v)); });
   }
 }
 
@@ -863,6 +1333,7 @@ TEST_CASE("functions: as the reference, with parameters, strides and any number 
     const auto by_reference = [&](const Tensor& view) {
       return std::vector<Tensor>{op::elu.function(Layer::CPU)(view, 0.7), op::softplus.function(Layer::CPU)(view, 2.5, 3), op::sin.function(Layer::CPU)(view)};
     };
+    for (const Tensor& slope : {full({}, 0.3, type), rand({130}, type), rand({70, 1}, type)}) CHECK_EQ(op::prelu(x, slope), op::prelu.function(Layer::CPU)(x, slope));
     for (const Tensor& view : {x, x.t(), x.slice(1, 0, 130, 2)}) {
       const std::vector<Tensor> expected = by_reference(view);
       for (const int threads : {1, 2, 5}) {
@@ -876,6 +1347,85 @@ TEST_CASE("functions: as the reference, with parameters, strides and any number 
     }
     for (const std::int64_t reduction : {Reduction::None, Reduction::Mean, Reduction::Sum})
       CHECK_CLOSE(binary_cross_entropy_with_logits(x, t, {}, {}, reduction), op::binary_cross_entropy_with_logits.function(Layer::CPU)(x, t, {}, {}, reduction));
+  }
+}
+
+// %%
+//| lesson
+struct PairFunction {
+  std::string name;
+  Tensor (*tuned)(const Tensor&, const Tensor&);
+  long double (*exact)(long double, long double);
+};
+
+const PairFunction kPairFunctions[] = {
+    {"atan2", [](const Tensor& a, const Tensor& b) { return atan2(a, b); }, [](long double a, long double b) { return std::atan2(a, b); }},
+    {"pow", [](const Tensor& a, const Tensor& b) { return pow(a, b); }, [](long double a, long double b) { return std::pow(a, b); }},
+};
+
+// Pairs of any bits; of numbers of the same size; of bases and exponents whose powers are neither 0 nor infinite; of bases near 1 and large exponents.
+template <class T>
+std::pair<Tensor, Tensor> argument_pairs() {
+  manual_seed(797);
+  const Tensor any = arguments<T>(), order = randperm(any.numel());
+  const Tensor u = rand({40'000}, kDouble), v = rand({40'000}, kDouble) * 2 - 1;
+  const double end = std::log(static_cast<double>(std::numeric_limits<T>::max()));
+  const Tensor base = exp((u * 2 - 1) * end), near = 1 + v * 0.01;
+  return {cat({any, (u * 4 - 2).to(any.scalar_type()), base.to(any.scalar_type()), near.to(any.scalar_type())}),
+          cat({any.index_select(0, order), (v * 3).to(any.scalar_type()), (v * end / log(base)).to(any.scalar_type()), (v * end * 90).to(any.scalar_type())})};
+}
+
+template <class T>
+void check_pairs(const PairFunction& function) {
+  const auto [a, b] = argument_pairs<T>();
+  const Tensor got = function.tuned(a, b);
+  std::int64_t i = 0;
+  const double off = worst_of<T>(got, a, [&](long double x) { return function.exact(x, static_cast<long double>(b.template data<T>()[i++])); });
+  CHECK_MESSAGE(off <= 2, function.name, " is off by ", off, " ulp");
+}
+
+// %%
+TEST_CASE("functions: atan2 and pow within 2 ulp, in any range") {
+  for (int c = 0; c <= static_cast<int>(kernels::hardware_capability()); ++c) {
+    const kernels::CapabilityGuard guard(static_cast<kernels::CPUCapability>(c));
+    CAPTURE(get_cpu_capability());
+    for (const PairFunction& function : kPairFunctions) {
+      check_pairs<float>(function);
+      if (std::numeric_limits<long double>::digits > std::numeric_limits<double>::digits) check_pairs<double>(function);
+    }
+  }
+}
+
+TEST_CASE("functions: atan2 and pow of zeros, ones, infinities, NaN, odd and even numbers are the C library's, and powers that are numbers are exact") {
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  const Tensor special = tensor({0.0, -0.0, 1.0, -1.0, infinity, -infinity, std::nan(""), 2.0, -2.0, 3.0, -3.0, 0.5, -0.5, 1e30, -1e30, 1e-40, 16777217.0, -16777216.0, -1e-320, 0.99999994});
+  const std::int64_t n = special.numel();
+  for (const ScalarType type : {kFloat, kDouble}) {
+    const auto same = [type](double got, double exact) {
+      const double right = type == kFloat ? static_cast<double>(static_cast<float>(exact)) : exact;
+      return std::isnan(right) ? std::isnan(got) : std::signbit(got) == std::signbit(right) && (got == right || std::fabs(got - right) <= 3e-7 * std::fabs(right) + (type == kFloat ? 2e-45 : 0.0));
+    };
+    const Tensor a = special.to(kDouble).unsqueeze(1).expand({n, n}).contiguous().to(type), b = special.to(kDouble).unsqueeze(0).expand({n, n}).contiguous().to(type);
+    for (int c = 0; c <= static_cast<int>(kernels::hardware_capability()); ++c) {
+      const kernels::CapabilityGuard guard(static_cast<kernels::CPUCapability>(c));
+      CAPTURE(get_cpu_capability());
+      const Tensor angles = atan2(a, b).to(kDouble), powers = pow(a, b).to(kDouble);
+      for (std::int64_t i = 0; i < n; ++i) {
+        for (std::int64_t j = 0; j < n; ++j) {
+          const double x = a[i][j].item<double>(), y = b[i][j].item<double>();
+          const double power = type == kFloat ? static_cast<double>(std::pow(static_cast<float>(x), static_cast<float>(y))) : std::pow(x, y);
+          CHECK_MESSAGE(same(angles[i][j].item<double>(), std::atan2(x, y)), "atan2(", x, ", ", y, ")");
+          CHECK_MESSAGE(same(powers[i][j].item<double>(), power), "pow(", x, ", ", y, ") is ", powers[i][j].item<double>());
+        }
+      }
+      const Tensor whole = arange(-20, 108, 1, type);
+      CHECK_EQ(pow(whole, 4), whole * whole * whole * whole);
+      CHECK_EQ(pow(whole, 1), whole);
+      CHECK_EQ(pow(2, whole), exp2(whole));
+      CHECK_EQ(log2(exp2(whole)), whole);
+      CHECK_EQ(pow(whole.abs(), full({1}, 2.5, type)), pow(whole.abs(), 2.5));
+      CHECK_CLOSE(pow(whole.abs().view({8, 16}), rand({16}, type) * 0), ones({8, 16}, type));
+    }
   }
 }
 

@@ -104,14 +104,6 @@ Tensor leaky_relu_tuned(const Tensor& self, const Scalar& negative_slope) {
   return mapped(self, [](const auto& table) { return table.leaky_relu; }, negative_slope);
 }
 
-// Powers that are one or two operations, as in the reference and in PyTorch.
-Tensor pow_tuned(const Tensor& self, const Scalar& exponent) {
-  const double e = exponent.toDouble();
-  const bool has_kernel = e == 2 || e == 3 || e == 0.5 || e == -0.5 || e == -1;
-  if (!takes_elementwise(self) || !has_kernel) return op::pow.function(Layer::CPU)(self, exponent);
-  return mapped(self, [e](const auto& table) { return e == 2 ? table.square : e == 3 ? table.cube : e == 0.5 ? table.sqrt : e == -0.5 ? table.rsqrt : table.reciprocal; });
-}
-
 Tensor clamp_tuned(const Tensor& self, const std::optional<Scalar>& min, const std::optional<Scalar>& max) {
   constexpr double infinity = std::numeric_limits<double>::infinity();
   const double low = min ? min->toDouble() : -infinity, high = max ? max->toDouble() : infinity;
@@ -119,6 +111,12 @@ Tensor clamp_tuned(const Tensor& self, const std::optional<Scalar>& min, const s
   return mapped(self, [](const auto& table) { return table.clamp; }, low, high);
 }
 }  // namespace
+
+Tensor kernels::simple_power(const Tensor& self, double e) {
+  const bool is_simple = e == 2 || e == 3 || e == 0.5 || e == -0.5 || e == -1;
+  if (!takes_elementwise(self) || !is_simple) return {};
+  return mapped(self, [e](const auto& table) { return e == 2 ? table.square : e == 3 ? table.cube : e == 0.5 ? table.sqrt : e == -0.5 ? table.rsqrt : table.reciprocal; });
+}
 
 namespace {
 // Two operands and where the result goes, as rows that kernels can walk.
@@ -315,7 +313,6 @@ void register_elementwise_kernels() {
   op::ceil.set(tuned, map_tuned<op::ceil, [](const auto& table) { return table.ceil; }>);
   op::round.set(tuned, map_tuned<op::round, [](const auto& table) { return table.round; }>);
   op::trunc.set(tuned, map_tuned<op::trunc, [](const auto& table) { return table.trunc; }>);
-  op::pow.set(tuned, pow_tuned);
   op::clamp.set(tuned, clamp_tuned);
   op::add.set(tuned, add_tuned<op::add, false>);
   op::sub.set(tuned, add_tuned<op::sub, true>);

@@ -74,24 +74,55 @@ Tensor softplus_tuned(const Tensor& self, const Scalar& beta, const Scalar& thre
 
 // f(self, other). REQUIRES: both contiguous and of one dtype; `other` of the same form or a single number.
 template <class Pick>
-Tensor pair_of(const Tensor& self, const Tensor& other, Pick pick) {
+Tensor pair_of(const Tensor& self, const Tensor& other, Pick pick, const Scalar& p = 0) {
   const Tensor result = empty(self.sizes(), self.scalar_type());
   const std::int64_t step = other.sizes() == self.sizes() ? 1 : 0;
   in_its_type(self, [&]<class T>() {
     const auto kernel = pick(function_table<T>());
     parallel_for(0, self.numel(), kernels::kElementwiseGrain, [&, x = self.data<T>(), y = other.data<T>(), out = result.data<T>()](std::int64_t first, std::int64_t stop) {
-      kernel(x + first, y + first * step, step, stop - first, out + first);
+      kernel(x + first, y + first * step, step, stop - first, p.to<T>(), out + first);
     });
   });
   return result;
 }
 
+bool broadcasts_to(IntArrayRef sizes, IntArrayRef larger) {
+  const std::size_t more = larger.size() - sizes.size();
+  for (std::size_t i = 0; i < sizes.size(); ++i)
+    if (sizes[i] != 1 && sizes[i] != larger[i + more]) return false;
+  return true;
+}
+
+// Whether the result has self's form and dtype, for which there are kernels: `other` is a single number of any dtype, or broadcasts.
+bool is_like_first(const Tensor& self, const Tensor& other) {
+  if (!has_function_kernel(self) || !self.is_contiguous() || other.dim() > self.dim()) return false;
+  if (other.numel() == 1) return result_type(self, other) == self.scalar_type();
+  return other.scalar_type() == self.scalar_type() && broadcasts_to(other.sizes(), self.sizes());
+}
+
+// REQUIRES: is_like_first(self, other).
+template <class Pick>
+Tensor pair_like_first(const Tensor& self, const Tensor& other, Pick pick) {
+  if (other.numel() == 1) return pair_of(self, other.scalar_type() == self.scalar_type() ? other : to_dtype(other, self.scalar_type()), pick);
+  return pair_of(self, other.expand(self.sizes()).contiguous(), pick);
+}
+
 template <auto& Op, auto Pick>
 Tensor pair_tuned(const Tensor& self, const Tensor& other) {
-  const bool single = other.numel() == 1 && other.dim() <= self.dim() && result_type(self, other) == self.scalar_type();
-  const bool alike = other.scalar_type() == self.scalar_type() && other.sizes() == self.sizes() && other.is_contiguous();
-  if (!has_function_kernel(self) || !self.is_contiguous() || !(single || alike)) return Op.function(Layer::CPU)(self, other);
-  return pair_of(self, other.scalar_type() == self.scalar_type() ? other : to_dtype(other, self.scalar_type()), Pick);
+  return is_like_first(self, other) ? pair_like_first(self, other, Pick) : Op.function(Layer::CPU)(self, other);
+}
+
+Tensor pow_tuned(const Tensor& self, const Scalar& exponent) {
+  const double e = exponent.toDouble();
+  if (const Tensor simple = kernels::simple_power(self, e); simple.defined()) return simple;
+  if (!has_function_kernel(self) || !self.is_contiguous() || e == -2) return op::pow.function(Layer::CPU)(self, exponent);
+  return pair_of(self, full({}, exponent, self.scalar_type()), [](const auto& table) { return table.pow; });
+}
+
+// One base for all exponents too.
+Tensor pow_tensor_tuned(const Tensor& self, const Tensor& exponent) {
+  if (self.numel() == 1 && exponent.numel() > 1 && is_like_first(exponent, self)) return pair_like_first(exponent, self, [](const auto& table) { return table.power_of_base; });
+  return pair_tuned<op::pow_tensor, [](const auto& table) { return table.pow; }>(self, exponent);
 }
 
 // x (outer, count, inner) multiplied along the middle. Blocks of a fixed size, whatever the number of threads.
@@ -275,6 +306,16 @@ void register_tuned_functions() {
   op::fmod.set(tuned, pair_tuned<op::fmod, [](const auto& table) { return table.fmod; }>);
   op::remainder.set(tuned, pair_tuned<op::remainder, [](const auto& table) { return table.remainder; }>);
   op::floor_divide.set(tuned, pair_tuned<op::floor_divide, [](const auto& table) { return table.floor_divide; }>);
+  op::exp2.set(tuned, function_tuned<op::exp2, [](const auto& table) { return table.exp2; }>);
+  op::log2.set(tuned, function_tuned<op::log2, [](const auto& table) { return table.log2; }>);
+  op::log10.set(tuned, function_tuned<op::log10, [](const auto& table) { return table.log10; }>);
+  op::asin.set(tuned, function_tuned<op::asin, [](const auto& table) { return table.asin; }>);
+  op::acos.set(tuned, function_tuned<op::acos, [](const auto& table) { return table.acos; }>);
+  op::erfinv.set(tuned, function_tuned<op::erfinv, [](const auto& table) { return table.erfinv; }>);
+  op::atan2.set(tuned, pair_tuned<op::atan2, [](const auto& table) { return table.atan2; }>);
+  op::pow.set(tuned, pow_tuned);
+  op::pow_tensor.set(tuned, pow_tensor_tuned);
+  op::prelu.set(tuned, pair_tuned<op::prelu, [](const auto& table) { return table.prelu; }>);
   op::prod.set(tuned, prod_tuned);
   op::cumsum.set(tuned, scan_tuned<op::cumsum, SumSoFar>);
   op::cumprod.set(tuned, scan_tuned<op::cumprod, ProductSoFar>);

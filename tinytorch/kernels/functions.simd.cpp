@@ -149,40 +149,359 @@ HWY_INLINE V NearOrFar(D d, V x, Near near_form, F f) {
   return hn::IfThenElse(near, near_form(hn::IfThenElseZero(near, x)), hn::LoadU(d, numbers));
 }
 
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
 template <class T>
 struct AtanConstants;
 
 template <>
 struct AtanConstants<float> {
   static constexpr float kHalfPi = 0x1.921fb6p0f, kHalfPiLow = -0x1.777a5cp-25f;
-  // (atan(u) / u - 1) / u^2 in u^2 for |u| <= tan(pi / 8), relative error of atan 2^-30
-  static constexpr float kSeries[] = {-0.3333331519f, 0.19998471524f, -0.14243533238f, 0.10593811887f, -0.060782146012f};
+  // (atan(u) / u - 1) / u^2 in u^2 for |u| <= 1/2, relative error of atan 2^-31
+  static constexpr float kSeries[] = {-0.3333332709f, 0.199994992f, -0.1427225078f, 0.1094236513f, -0.07989104633f, 0.03879164097f};
 };
 
 template <>
 struct AtanConstants<double> {
   static constexpr double kHalfPi = 0x1.921fb54442d18p0, kHalfPiLow = 0x1.1a62633145c07p-54;
-  // relative error 2^-64
-  static constexpr double kSeries[] = {-0.3333333333333332746, 0.1999999999999765053, -0.1428571428538601333, 0.1111111108807219601, -0.09090908141320784475, 0.07692282698324218314,
-                                       -0.06666226028395131419, 0.05877016093535002629, -0.0521837604567119368, 0.04503465228498113347, -0.033473158340471431, 0.01519445192030214083};
+  // relative error 2^-62
+  static constexpr double kSeries[] = {-0.333333333333333129, 0.199999999999934457, -0.142857142849777622, 0.11111111069363623, -0.0909090769206861108, 0.0769227747654082228, -0.0666622370364600672,
+                                       0.0587780936888103559, -0.0523003037455986996, 0.0458953428482107115, -0.0371213242914086166, 0.0236593523652584875, -0.00836879484059062316};
 };
+
+// atan(a / b) = share pi/2 + angle, |angle| <= atan(1/2).
+template <class V>
+struct Angle {
+  V share, angle;
+};
+
+// REQUIRES: a and b are not negative, and at most one of them 0 or infinite.
+template <class D, class V>
+HWY_INLINE Angle<V> AngleOf(D d, V a, V b) {
+  using T = hn::TFromD<D>;
+  const auto large = hn::Gt(a, hn::Mul(b, hn::Set(d, T{2}))), middle = hn::Gt(a, hn::Mul(b, hn::Set(d, T{0.5})));
+  const V above = hn::IfThenElse(large, hn::Neg(b), hn::IfThenElse(middle, hn::Sub(a, b), a));
+  const V below = hn::IfThenElse(large, a, hn::IfThenElse(middle, hn::Add(a, b), b));
+  const V u = hn::Div(above, below), square = hn::Mul(u, u);
+  return {hn::IfThenElse(large, hn::Set(d, T{1}), hn::IfThenElseZero(middle, hn::Set(d, T{0.5}))), hn::MulAdd(hn::Mul(u, square), Polynomial(d, square, AtanConstants<T>::kSeries), u)};
+}
 
 // Within 2 ulp.
 template <class D, class V>
 HWY_INLINE V Atan(D d, V x) {
   using T = hn::TFromD<D>;
-  using Constants = AtanConstants<T>;
-  const V a = hn::Abs(x), one = hn::Set(d, T{1});
-  const auto large = hn::Gt(a, hn::Set(d, static_cast<T>(2.414213562373095))), middle = hn::Gt(a, hn::Set(d, static_cast<T>(0.41421356237309503)));
-  // -1 / a, (a - 1) / (a + 1) or a; NaN takes the last form, which keeps it.
-  const V above = hn::IfThenElse(large, hn::Neg(one), hn::Sub(a, one)), below = hn::IfThenElse(large, a, hn::Add(a, one));
-  const V u = hn::IfThenElse(middle, hn::Div(above, below), a);
-  const V share = hn::IfThenElse(large, one, hn::IfThenElseZero(middle, hn::Set(d, T{0.5})));  // of pi/2
-  const V square = hn::Mul(u, u);
-  const V tail = hn::MulAdd(hn::Mul(u, square), Polynomial(d, square, Constants::kSeries), hn::Mul(share, hn::Set(d, Constants::kHalfPiLow)));
-  return hn::CopySign(hn::MulAdd(share, hn::Set(d, Constants::kHalfPi), hn::Add(u, tail)), x);
+  const auto [share, angle] = AngleOf(d, hn::Abs(x), hn::Set(d, T{1}));
+  return hn::CopySign(hn::MulAdd(share, hn::Set(d, AtanConstants<T>::kHalfPi), hn::MulAdd(share, hn::Set(d, AtanConstants<T>::kHalfPiLow), angle)), x);
 }
 
+// The angle of the point (x, y), within 2 ulp.
+template <class D, class V>
+HWY_INLINE V Atan2(D d, V y, V x) {
+  using T = hn::TFromD<D>;
+  using Constants = AtanConstants<T>;
+  const V one = hn::Set(d, T{1}), two = hn::Set(d, T{2}), infinity = hn::Set(d, static_cast<T>(__builtin_inf())), zero = hn::Zero(d);
+  const V rise = hn::Abs(y), run = hn::Abs(x);
+  // The sum of two of the largest numbers would be infinite; a quarter of both has the same angle.
+  const V large = hn::Set(d, sizeof(T) == 4 ? static_cast<T>(0x1p125) : static_cast<T>(0x1p1021));
+  const V scale = hn::IfThenElse(hn::Or(hn::Gt(rise, large), hn::Gt(run, large)), hn::Set(d, T{0.25}), one);
+  const auto same_end = hn::And(hn::Eq(rise, run), hn::Or(hn::Eq(rise, zero), hn::Eq(rise, infinity)));
+  // Two infinities are one diagonal; two zeros lie on the axis of x.
+  const V a = hn::IfThenElse(same_end, hn::Min(rise, one), hn::Mul(rise, scale)), b = hn::IfThenElse(same_end, one, hn::Mul(run, scale));
+  const auto [share, angle] = AngleOf(d, a, b);
+  const auto left = hn::Lt(hn::CopySign(one, x), zero);
+  const V quarters = hn::IfThenElse(left, hn::Sub(two, share), share), rest = hn::IfThenElse(left, hn::Neg(angle), angle);
+  return hn::CopySign(hn::MulAdd(quarters, hn::Set(d, Constants::kHalfPi), hn::MulAdd(quarters, hn::Set(d, Constants::kHalfPiLow), rest)), y);
+}
+
+template <class T>
+struct AsinConstants;
+
+template <>
+struct AsinConstants<float> {
+  // (asin(s) / s - 1) / s^2 in s^2 for s <= 1/2, relative error of asin 2^-31
+  static constexpr float kSeries[] = {0.1666665987f, 0.07500510956f, 0.04451571067f, 0.03181769925f, 0.01440226229f, 0.03756568967f};
+};
+
+template <>
+struct AsinConstants<double> {
+  // relative error 2^-59
+  static constexpr double kSeries[] = {0.166666666666667624, 0.074999999999702572, 0.0446428571751245716, 0.0303819426834675006, 0.0223722156638558392, 0.0173516000371956953, 0.0139809620212100032,
+                                       0.0113977718658727551, 0.0107865498215918536, 0.00368297028820575047, 0.0217636610728620038, -0.0210775080128142603, 0.032677018496034966};
+};
+
+// asin(s) = s + more; s is |x|, or beyond 1/2 the root of (1 - |x|) / 2, and x then asin of 1 - 2 s^2.
+template <class V, class Mask>
+struct AsinParts {
+  V s, more;
+  Mask beyond;
+};
+
+template <class D, class V>
+HWY_INLINE auto AsinPartsOf(D d, V x) {
+  using T = hn::TFromD<D>;
+  const V a = hn::Abs(x), half = hn::Set(d, T{0.5});
+  const auto beyond = hn::Gt(a, half);
+  const V square = hn::IfThenElse(beyond, hn::Mul(half, hn::Sub(hn::Set(d, T{1}), a)), hn::Mul(a, a));
+  const V s = hn::IfThenElse(beyond, hn::Sqrt(square), a);
+  return AsinParts{s, hn::Mul(hn::Mul(s, square), Polynomial(d, square, AsinConstants<T>::kSeries)), beyond};
+}
+
+template <class D, class V>
+HWY_INLINE V Asin(D d, V x) {
+  using T = hn::TFromD<D>;
+  const V two = hn::Set(d, T{2}), eighth = hn::Set(d, AtanConstants<T>::kHalfPi / 2);  // of a circle
+  const auto [s, more, beyond] = AsinPartsOf(d, x);
+  // pi/2 - 2 (s + more): half of pi/2 is added last, so that nothing before is larger than the result.
+  const V far = hn::Add(eighth, hn::Sub(hn::NegMulAdd(two, s, eighth), hn::MulSub(two, more, hn::Set(d, AtanConstants<T>::kHalfPiLow))));
+  return hn::CopySign(hn::IfThenElse(beyond, far, hn::Add(s, more)), x);
+}
+
+template <class D, class V>
+HWY_INLINE V Acos(D d, V x) {
+  using T = hn::TFromD<D>;
+  const auto [s, more, beyond] = AsinPartsOf(d, x);
+  const V high = hn::Set(d, AtanConstants<T>::kHalfPi), low = hn::Set(d, AtanConstants<T>::kHalfPiLow);
+  const auto negative = hn::Lt(x, hn::Zero(d));
+  // pi/2 - asin(s), or pi/2 + asin(s) for a negative x; half of the angle beyond 1/2
+  const V signed_s = hn::CopySign(s, x), signed_more = hn::CopySign(more, x);
+  const V near = hn::Sub(high, hn::Add(signed_s, hn::Sub(signed_more, low)));
+  const V half = hn::IfThenElse(negative, hn::Sub(high, hn::Add(s, hn::Sub(more, low))), hn::Add(s, more));
+  return hn::IfThenElse(beyond, hn::Add(half, half), near);
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+// 2^x within 2 ulp.
+template <class D, class V>
+HWY_INLINE V Exp2(D d, V x) {
+  using T = hn::TFromD<D>;
+  using Format = FloatFormat<T>;
+  constexpr int bias = static_cast<int>(Format::kBias);
+  const V lowest = hn::Set(d, static_cast<T>(-bias - Format::kMantissa - 1));  // 0 below
+  const V within = hn::Min(hn::Max(x, lowest), hn::Set(d, static_cast<T>(bias + 2)));
+  const V magic = Magic<false>(d);
+  const V shifted = hn::Add(within, magic);
+  const V r = hn::Mul(hn::Sub(x, hn::Sub(shifted, magic)), hn::Set(d, static_cast<T>(0.693147180559945309417)));
+  const V power = TimesPower<false>(d, hn::Add(hn::MulAdd(hn::Mul(r, r), Polynomial(d, r, ExpConstants<T>::kSeries), r), hn::Set(d, T{1})), shifted);
+  return hn::IfThenZeroElse(hn::Lt(x, lowest), power);
+}
+
+// f(x) where x is positive and finite; elsewhere what a logarithm is there.
+template <class D, class V, class F>
+HWY_INLINE V AsLogarithm(D d, V x, F f) {
+  using T = hn::TFromD<D>;
+  const V zero = hn::Zero(d), infinity = hn::Set(d, static_cast<T>(__builtin_inf()));
+  const V outside = hn::IfThenElse(hn::Eq(x, zero), hn::Neg(infinity), hn::Set(d, static_cast<T>(__builtin_nan(""))));
+  return hn::IfThenElse(hn::Gt(x, zero), hn::IfThenElse(hn::Lt(x, infinity), f(x), x), outside);
+}
+
+template <class T>
+struct BaseConstants;
+
+template <>
+struct BaseConstants<float> {
+  static constexpr float kLog2E = 0x1.715476p0f, kLog2ELow = 1.92596299e-8f, kLog10E = 0x1.bcb7b2p-2f, kLog10ELow = -1.01030501e-8f;
+  static constexpr float kLog10Of2 = 0x1.344p-2f, kLog10Of2Low = 4.60503898e-6f;
+};
+
+template <>
+struct BaseConstants<double> {
+  static constexpr double kLog2E = 0x1.71547652b82fep0, kLog2ELow = 2.0355273740931032e-17, kLog10E = 0x1.bcb7b1526e50ep-2, kLog10ELow = 1.09831965021676511e-17;
+  static constexpr double kLog10Of2 = 0x1.34413509f8p-2, kLog10Of2Low = -8.53234431705710653e-14;
+};
+
+template <class D, class V>
+HWY_INLINE V Log2(D d, V x) {
+  using T = hn::TFromD<D>;
+  using Constants = BaseConstants<T>;
+  const auto [e, f, half_square, tail] = LogPartsOf(d, x);
+  const V factor = hn::Set(d, Constants::kLog2E);
+  return hn::Add(e, hn::MulAdd(f, factor, hn::MulAdd(hn::Sub(tail, half_square), factor, hn::Mul(f, hn::Set(d, Constants::kLog2ELow)))));
+}
+
+template <class D, class V>
+HWY_INLINE V Log10(D d, V x) {
+  using T = hn::TFromD<D>;
+  using Constants = BaseConstants<T>;
+  const auto [e, f, half_square, tail] = LogPartsOf(d, x);
+  const V factor = hn::Set(d, Constants::kLog10E);
+  const V low = hn::MulAdd(e, hn::Set(d, Constants::kLog10Of2Low), hn::Mul(f, hn::Set(d, Constants::kLog10ELow)));
+  return hn::MulAdd(e, hn::Set(d, Constants::kLog10Of2), hn::MulAdd(f, factor, hn::MulAdd(hn::Sub(tail, half_square), factor, low)));
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+// A number as the sum of two, which has twice the digits.
+template <class V>
+struct Twofold {
+  V high, low;
+};
+
+// a + b without error. REQUIRES: |a| >= |b| or a = 0.
+template <class V>
+HWY_INLINE Twofold<V> SumOf(V a, V b) {
+  const V sum = hn::Add(a, b);
+  return {sum, hn::Sub(b, hn::Sub(sum, a))};
+}
+
+// a b without error: by one operation that rounds once, or from halves of the digits, whose products are exact (Dekker, 1971).
+template <class D, class V>
+HWY_INLINE Twofold<V> ProductOf(D d, V a, V b) {
+  const V product = hn::Mul(a, b);
+#if HWY_NATIVE_FMA
+  (void)d;
+  return {product, hn::MulSub(a, b, product)};
+#else
+  using T = hn::TFromD<D>;
+  const V splitter = hn::Set(d, static_cast<T>((std::uint64_t{1} << ((FloatFormat<T>::kMantissa + 2) / 2)) + 1));
+  const V wide_a = hn::Mul(splitter, a), wide_b = hn::Mul(splitter, b);
+  const V a_high = hn::Sub(wide_a, hn::Sub(wide_a, a)), b_high = hn::Sub(wide_b, hn::Sub(wide_b, b));
+  const V a_low = hn::Sub(a, a_high), b_low = hn::Sub(b, b_high);
+  const V rest = hn::Add(hn::Add(hn::Sub(hn::Mul(a_high, b_high), product), hn::Add(hn::Mul(a_high, b_low), hn::Mul(a_low, b_high))), hn::Mul(a_low, b_low));
+  return {product, rest};
+#endif
+}
+
+template <class D, class V>
+HWY_INLINE Twofold<V> ProductOf(D d, Twofold<V> a, Twofold<V> b) {
+  const Twofold<V> high = ProductOf(d, a.high, b.high);
+  return {high.high, hn::Add(high.low, hn::MulAdd(a.high, b.low, hn::Mul(a.low, b.high)))};
+}
+
+template <class T>
+struct PowConstants;
+
+template <>
+struct PowConstants<float> {
+  static constexpr float kTwoThirds = 0x1.555556p-1f, kTwoThirdsLow = -1.98682149e-8f;
+  // (log((1 + s) / (1 - s)) / s - 2 - 2/3 s^2) / s^4 in s^2, relative error of log 2^-44
+  static constexpr float kSeries[] = {0.3999999817f, 0.2857187385f, 0.2218501268f, 0.1946786646f};
+};
+
+template <>
+struct PowConstants<double> {
+  static constexpr double kTwoThirds = 0x1.5555555555555p-1, kTwoThirdsLow = 3.7007434154171884681e-17;
+  // relative error 2^-73
+  static constexpr double kSeries[] = {0.399999999999999775, 0.285714285714450986, 0.222222222175395771, 0.181818188699374647, 0.153845568964579, 0.133363164483065125, 0.116748380664849223, 0.119888512357640102};
+};
+
+// log(a). REQUIRES: a > 0, neither infinite nor NaN.
+template <class D, class V>
+HWY_INLINE Twofold<V> LogTwofold(D d, V a) {
+  using T = hn::TFromD<D>;
+  using Constants = PowConstants<T>;
+  const auto [e, m] = BinaryOf(d, a);
+  const V one = hn::Set(d, T{1});
+  const V f = hn::Sub(m, one);
+  // s = f / (m + 1)
+  const V below = hn::Add(m, one), below_low = hn::Sub(m, hn::Sub(below, one)), inverse = hn::Div(one, below);
+  const V quotient = hn::Mul(f, inverse);
+  const Twofold<V> back = ProductOf(d, quotient, below);
+  const Twofold<V> s{quotient, hn::Mul(inverse, hn::NegMulAdd(quotient, below_low, hn::Sub(hn::Sub(f, back.high), back.low)))};
+  const Twofold<V> z = ProductOf(d, s, s);
+  // log(m) = 2 s + s z (2/3 + z series)
+  Twofold<V> inner = SumOf(hn::Set(d, Constants::kTwoThirds), hn::Mul(z.high, Polynomial(d, z.high, Constants::kSeries)));
+  inner.low = hn::Add(inner.low, hn::Set(d, Constants::kTwoThirdsLow));
+  const Twofold<V> more = ProductOf(d, ProductOf(d, s, z), inner);
+  const Twofold<V> first = SumOf(hn::Mul(e, hn::Set(d, FloatFormat<T>::kLog2High)), hn::Add(s.high, s.high));
+  const Twofold<V> second = SumOf(first.high, more.high);
+  const V low = hn::Add(hn::Add(first.low, second.low), hn::Add(hn::Add(s.low, s.low), more.low));
+  return SumOf(second.high, hn::MulAdd(e, hn::Set(d, FloatFormat<T>::kLog2Low), low));
+}
+
+// x to the power of y, as <cmath> at all ends; within 2 ulp.
+template <class D, class V>
+HWY_INLINE V Pow(D d, V x, V y) {
+  using T = hn::TFromD<D>;
+  const V zero = hn::Zero(d), one = hn::Set(d, T{1}), infinity = hn::Set(d, static_cast<T>(__builtin_inf())), nan = hn::Set(d, static_cast<T>(__builtin_nan("")));
+  const V a = hn::Abs(x);
+  const auto inside = hn::And(hn::Gt(a, zero), hn::Lt(a, infinity));
+  const Twofold<V> log = LogTwofold(d, hn::IfThenElse(inside, a, one));
+  // log(0) and log(infinity) are infinite, and NaN stays.
+  const V log_high = hn::IfThenElse(inside, log.high, hn::IfThenElse(hn::Eq(a, zero), hn::Neg(infinity), a));
+  const V exponent = hn::Mul(y, log_high);
+  // The power is 0 or infinite beyond these.
+  const V lowest = hn::Set(d, ExpConstants<T>::kLowest), highest = hn::Set(d, ExpConstants<T>::kHighest);
+  const V within = hn::IfThenElse(hn::Lt(exponent, highest), hn::IfThenElse(hn::Gt(exponent, lowest), exponent, lowest), highest);
+  const auto small = hn::AndNot(hn::Eq(exponent, zero), hn::Eq(exponent, within));  // 0 is exact, also of 1 to a power that Dekker's halves would make infinite
+  const V lost = hn::IfThenElseZero(small, hn::MulAdd(y, log.low, ProductOf(d, hn::IfThenElseZero(small, y), hn::IfThenElseZero(small, log_high)).low));
+  const V power = hn::IfThenElse(hn::IsNaN(exponent), exponent, TimesExpOfSum(d, one, within, lost));
+  // The sign of an odd power of a negative number; powers of it that are not whole do not exist.
+  const V half = hn::Mul(y, hn::Set(d, T{0.5}));
+  const auto whole = hn::Eq(hn::Floor(y), y), even = hn::Eq(hn::Floor(half), half);
+  const V with_sign = hn::IfThenElse(hn::AndNot(even, whole), hn::CopySign(power, x), power);
+  const auto none = hn::AndNot(whole, hn::And(hn::Lt(x, zero), hn::Gt(x, hn::Neg(infinity))));
+  const auto always_one = hn::Or(hn::Eq(y, zero), hn::Eq(x, one));
+  const auto one_at_ends = hn::And(hn::Eq(a, one), hn::Eq(hn::Abs(y), infinity));
+  return hn::IfThenElse(hn::Or(always_one, one_at_ends), one, hn::IfThenElse(none, nan, with_sign));
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+template <class T>
+struct ErfinvConstants;
+
+template <>
+struct ErfinvConstants<float> {
+  // erfinv(x) / x - 1 in kBorder^2 - x^2, error of erfinv 2^-28
+  static constexpr float kNearAbove[] = {0.1881884054f, 0.06332734279f, -1.499119655f, -1.239394039f, -0.03300693005f};
+  static constexpr float kNearBelow[] = {1, 4.938446627f, 6.61049642f, 2.125002863f};
+  // erfinv(1 - exp(-t^2)) - t in t - kFirst, relative error 2^-30
+  static constexpr float kFarAbove[] = {-0.3600212639f, -0.4071588979f, -0.1090504662f, -0.002098063625f, 5.061688105e-5f};
+  static constexpr float kFarBelow[] = {1, 1.21608614f, 0.5164852782f, 0.06317071714f};
+};
+
+template <>
+struct ErfinvConstants<double> {
+  // 2^-61 and 2^-59
+  static constexpr double kNearAbove[] = {0.188188409628491774, 1.3403326946400798, 1.68135899295848052, -8.41980658948762221, -29.2322000767172538, -34.6749032372131804, -17.4066984498730198, -3.30780019760859412, -0.155098099399887775};
+  static constexpr double kNearBelow[] = {1, 11.7242352488509912, 54.7384147459305508, 130.153725003944905, 167.53260073410321, 114.840314392955613, 38.5656810188720121, 5.25803524611553234, 0.182899499615045908};
+  static constexpr double kFarAbove[] = {-0.360021264654006542, -1.04526351534066707, -1.23057745662148494, -0.742634571965172158, -0.234068519673381688, -0.0328521749291234359, -0.000698897578488737631, 0.00014700227387744022, 4.99667138468140448e-6, 5.91349551469422077e-9};
+  static constexpr double kFarBelow[] = {1, 2.98849447241444661, 3.78258265815121971, 2.59324840208014274, 1.01161763687627033, 0.21199354550922786, 0.0182753501672464832, -0.000257804372315493407, -0.0000880492156723768062, -1.79645642332121224e-6};
+};
+
+// The polynomial with coefficients `first` where the mask is true, else `second`: the shorter one ends in zeros.
+template <class D, class V, class Mask, class T, int N, int M>
+HWY_INLINE V ChosenPolynomial(D d, V x, Mask chooses_first, const T (&first)[N], const T (&second)[M]) {
+  constexpr int last = (N > M ? N : M) - 1;
+  const auto coefficient = [&](int k) HWY_ATTR { return hn::IfThenElse(chooses_first, hn::Set(d, k < N ? first[k] : T{0}), hn::Set(d, k < M ? second[k] : T{0})); };
+  V sum = coefficient(last);
+  HWY_UNROLL(10)
+  for (int k = last - 1; k >= 0; --k) sum = hn::MulAdd(sum, x, coefficient(k));
+  return sum;
+}
+
+// Within 3 ulp.
+template <class D, class V>
+HWY_INLINE V Erfinv(D d, V x) {
+  using T = hn::TFromD<D>;
+  using Constants = ErfinvConstants<T>;
+  constexpr T border = static_cast<T>(0.84375), first = static_cast<T>(1.359375);
+  const V a = hn::Abs(x), one = hn::Set(d, T{1});
+  const auto near = hn::Le(a, hn::Set(d, border)), within = hn::Lt(a, one);
+  // 1 - |x| is exact beyond 1/2.
+  const V t = hn::Sqrt(hn::Neg(LogOfPositive(d, hn::IfThenElse(within, hn::Sub(one, a), one))));
+  const V r = hn::IfThenElse(near, hn::NegMulAdd(a, a, hn::Set(d, border * border)), hn::Sub(t, hn::Set(d, first)));
+  const V share = hn::Div(ChosenPolynomial(d, r, near, Constants::kNearAbove, Constants::kFarAbove), ChosenPolynomial(d, r, near, Constants::kNearBelow, Constants::kFarBelow));
+  const V inside = hn::IfThenElse(near, hn::MulAdd(a, share, a), hn::Add(t, share));
+  // At 1 it is infinite; beyond, and of NaN, it is 0 / 0.
+  const V outside = hn::Div(hn::IfThenElseZero(hn::Eq(a, one), one), hn::Zero(d));
+  return hn::CopySign(hn::IfThenElse(within, inside, outside), x);
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
 // The remainder with a's sign, exact. Without an operation that rounds product and sum once it is the C library's.
 template <class D, class V>
 HWY_INLINE V Fmod(D d, V a, V b) {
@@ -252,6 +571,13 @@ constexpr auto tangent_of = [](auto d, auto x, auto, auto) {
   return NearOrFar(d, x, [d](auto v) { return TangentNear(d, v); }, [](auto number) { return std::tan(number); });
 };
 
+constexpr auto log2_of = [](auto d, auto x, auto, auto) {
+  return AsLogarithm(d, x, [d](auto v) { return Log2(d, v); });
+};
+constexpr auto log10_of = [](auto d, auto x, auto, auto) {
+  return AsLogarithm(d, x, [d](auto v) { return Log10(d, v); });
+};
+
 constexpr auto elu_of = [](auto d, auto x, auto alpha, auto) { return hn::IfThenElse(hn::Gt(x, hn::Zero(d)), x, hn::Mul(alpha, Expm1(d, x))); };
 
 constexpr auto softplus_of = [](auto d, auto x, auto beta, auto threshold) {
@@ -269,26 +595,31 @@ constexpr auto mish_of = [](auto d, auto x, auto, auto) {
 };
 
 template <class T, auto F>
-void walk_pair(const T* a, const T* b, std::int64_t b_step, std::int64_t count, T* out) {
+void walk_pair(const T* a, const T* b, std::int64_t b_step, std::int64_t count, T p, T* out) {
   const hn::ScalableTag<T> d;
   constexpr std::int64_t lanes = LanesOf(hn::ScalableTag<T>());
-  const auto single = hn::Set(d, b[0]);
+  const auto single = hn::Set(d, b[0]), vp = hn::Set(d, p);
   std::int64_t i = 0;
-  for (; i + lanes <= count; i += lanes) hn::StoreU(F(d, hn::LoadU(d, a + i), b_step == 0 ? single : hn::LoadU(d, b + i)), d, out + i);
-  if (i < count) StorePart(F(d, LoadPart(d, a + i, count - i), b_step == 0 ? single : LoadPart(d, b + i, count - i)), d, out + i, count - i);
+  for (; i + lanes <= count; i += lanes) hn::StoreU(F(d, hn::LoadU(d, a + i), b_step == 0 ? single : hn::LoadU(d, b + i), vp), d, out + i);
+  if (i < count) StorePart(F(d, LoadPart(d, a + i, count - i), b_step == 0 ? single : LoadPart(d, b + i, count - i), vp), d, out + i, count - i);
 }
 
-constexpr auto fmod_of = [](auto d, auto a, auto b) { return Fmod(d, a, b); };
-constexpr auto floor_quotient_of = [](auto d, auto a, auto b) { return FloorQuotient(d, a, b); };
-constexpr auto remainder_of = [](auto d, auto a, auto b) {
+constexpr auto fmod_of = [](auto d, auto a, auto b, auto) { return Fmod(d, a, b); };
+constexpr auto floor_quotient_of = [](auto d, auto a, auto b, auto) { return FloorQuotient(d, a, b); };
+constexpr auto remainder_of = [](auto d, auto a, auto b, auto) {
   const auto rest = Fmod(d, a, b);
   return hn::IfThenElse(HasOtherSign(d, rest, b), hn::Add(rest, b), rest);
 };
 
 // (1 - target) x + log(1 + exp(-x)), as module 04
-constexpr auto bce_of_logits = [](auto d, auto x, auto target) {
+constexpr auto bce_of_logits = [](auto d, auto x, auto target, auto) {
   return hn::MulAdd(hn::Sub(hn::Set(d, hn::TFromD<decltype(d)>{1}), target), x, LogOnePlusExp(d, hn::Neg(x)));
 };
+
+constexpr auto atan2_of = [](auto d, auto y, auto x, auto) { return Atan2(d, y, x); };
+constexpr auto pow_of = [](auto d, auto x, auto y, auto) { return Pow(d, x, y); };
+constexpr auto power_of_base_of = [](auto d, auto y, auto x, auto) { return Pow(d, x, y); };
+constexpr auto prelu_of = [](auto d, auto x, auto slope, auto) { return hn::IfThenElse(hn::Gt(x, hn::Zero(d)), x, hn::Mul(slope, x)); };
 
 // A vector of doubles from floats or doubles.
 template <class D, class T>
@@ -339,10 +670,20 @@ constexpr FunctionTable<T> function_table_of() {
       .softplus = walk_function<T, softplus_of>,
       .log_sigmoid = walk_function<T, [](auto d, auto x, auto, auto) { return hn::Neg(LogOnePlusExp(d, hn::Neg(x))); }>,
       .mish = walk_function<T, mish_of>,
+      .exp2 = walk_function<T, [](auto d, auto x, auto, auto) { return Exp2(d, x); }>,
+      .log2 = walk_function<T, log2_of>,
+      .log10 = walk_function<T, log10_of>,
+      .asin = walk_function<T, [](auto d, auto x, auto, auto) { return Asin(d, x); }>,
+      .acos = walk_function<T, [](auto d, auto x, auto, auto) { return Acos(d, x); }>,
+      .erfinv = walk_function<T, [](auto d, auto x, auto, auto) { return Erfinv(d, x); }>,
       .fmod = walk_pair<T, fmod_of>,
       .remainder = walk_pair<T, remainder_of>,
       .floor_divide = walk_pair<T, floor_quotient_of>,
       .bce_with_logits = walk_pair<T, bce_of_logits>,
+      .atan2 = walk_pair<T, atan2_of>,
+      .pow = walk_pair<T, pow_of>,
+      .power_of_base = walk_pair<T, power_of_base_of>,
+      .prelu = walk_pair<T, prelu_of>,
       .product = product_of<T>,
       .multiply_to = multiply_rows<T>,
   };

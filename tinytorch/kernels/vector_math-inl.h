@@ -154,9 +154,15 @@ struct LogConstants<double> {
   static constexpr double kSeries[] = {0.666666666666673491, 0.399999999994110525, 0.285714287432689399, 0.222221984755132348, 0.181835697580153439, 0.153139029066297808, 0.147975101141062217};
 };
 
-// log(x) for x > 0 that is neither infinite nor NaN.
+// x = 2^e m, with m in [sqrt(1/2), sqrt(2)).
+template <class V>
+struct Binary {
+  V e, m;
+};
+
+// REQUIRES: x > 0, neither infinite nor NaN.
 template <class D, class V>
-HWY_INLINE V LogOfPositive(D d, V x) {
+HWY_INLINE Binary<V> BinaryOf(D d, V x) {
   using T = hn::TFromD<D>;
   using Format = FloatFormat<T>;
   using Bits = typename Format::Bits;
@@ -165,27 +171,44 @@ HWY_INLINE V LogOfPositive(D d, V x) {
   constexpr Bits one = Format::kBias << Format::kMantissa;
   const auto denormal = hn::Lt(x, hn::Set(d, Constants::kSmallestNormal));
   const V lifted = hn::IfThenElse(denormal, hn::Mul(x, hn::Set(d, static_cast<T>(Bits{1} << static_cast<int>(Constants::kLift)))), x);
-  // x = 2^e m with m in [sqrt(1/2), sqrt(2)): the exponent changes where the bits pass those of sqrt(1/2).
+  // The exponent changes where the bits pass those of sqrt(1/2).
   const auto bits = hn::Add(hn::BitCast(du, lifted), hn::Set(du, static_cast<Bits>(one - Constants::kSqrtHalf)));
   const V biased = hn::BitCast(d, hn::Or(hn::ShiftRight<Format::kMantissa>(bits), hn::BitCast(du, hn::Set(d, static_cast<T>(Bits{1} << Format::kMantissa)))));
   const V bias = hn::Add(hn::Set(d, static_cast<T>((Bits{1} << Format::kMantissa) + Format::kBias)), hn::IfThenElseZero(denormal, hn::Set(d, Constants::kLift)));
-  const V e = hn::Sub(biased, bias);
   const V m = hn::BitCast(d, hn::Add(hn::And(bits, hn::Set(du, static_cast<Bits>((Bits{1} << Format::kMantissa) - 1))), hn::Set(du, Constants::kSqrtHalf)));
+  return {hn::Sub(biased, bias), m};
+}
+
+// log(x) = e log(2) + f + (tail - half_square), in falling order of size; e and f are exact.
+template <class V>
+struct LogParts {
+  V e, f, half_square, tail;
+};
+
+// REQUIRES: x > 0, neither infinite nor NaN.
+template <class D, class V>
+HWY_INLINE LogParts<V> LogPartsOf(D d, V x) {
+  using T = hn::TFromD<D>;
+  using Constants = LogConstants<T>;
+  const auto [e, m] = BinaryOf(d, x);
   const V f = hn::Sub(m, hn::Set(d, T{1}));
-  const V high = hn::Set(d, Format::kLog2High), low = hn::Set(d, Format::kLog2Low);
-  const V square = hn::Mul(f, f);
+  const V square = hn::Mul(f, f), half_square = hn::Mul(hn::Set(d, T{0.5}), square);
   if constexpr (sizeof(T) == 4) {
-    const V tail = hn::Mul(hn::Mul(f, square), Polynomial(d, f, Constants::kSeries));
-    const V small = hn::NegMulAdd(hn::Set(d, T{0.5}), square, hn::MulAdd(e, low, tail));
-    return hn::MulAdd(e, high, hn::Add(f, small));
+    return {e, f, half_square, hn::Mul(hn::Mul(f, square), Polynomial(d, f, Constants::kSeries))};
   } else {
     const V s = hn::Div(f, hn::Add(f, hn::Set(d, T{2})));
     const V z = hn::Mul(s, s);
-    const V half_square = hn::Mul(hn::Set(d, T{0.5}), square);
-    const V tail = hn::Mul(s, hn::MulAdd(z, Polynomial(d, z, Constants::kSeries), half_square));
-    const V small = hn::Sub(hn::MulAdd(e, low, tail), half_square);
-    return hn::MulAdd(e, high, hn::Add(f, small));
+    return {e, f, half_square, hn::Mul(s, hn::MulAdd(z, Polynomial(d, z, Constants::kSeries), half_square))};
   }
+}
+
+// log(x) for x > 0 that is neither infinite nor NaN.
+template <class D, class V>
+HWY_INLINE V LogOfPositive(D d, V x) {
+  using Format = FloatFormat<hn::TFromD<D>>;
+  const auto [e, f, half_square, tail] = LogPartsOf(d, x);
+  const V small = hn::Sub(hn::MulAdd(e, hn::Set(d, Format::kLog2Low), tail), half_square);
+  return hn::MulAdd(e, hn::Set(d, Format::kLog2High), hn::Add(f, small));
 }
 
 template <class D, class V>

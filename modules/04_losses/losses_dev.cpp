@@ -179,6 +179,9 @@ extern Operator<Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>
 extern Operator<Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>&,
                        const std::optional<Tensor>&, std::int64_t)>
     binary_cross_entropy_with_logits;
+// (self, target, reduction, beta or delta), which is positive
+extern Operator<Tensor(const Tensor&, const Tensor&, std::int64_t, double)> smooth_l1_loss;
+extern Operator<Tensor(const Tensor&, const Tensor&, std::int64_t, double)> huber_loss;
 }  // namespace op
 
 // %% [markdown]
@@ -329,7 +332,8 @@ TEST_CASE("mse_loss: PyTorch's values for each reduction") {
 // The relatives are given. Note that each is composed of operators that exist: `where` chooses between the
 // two branches element by element, and both are computed for all elements. So neither branch may be infinite
 // where the other one counts, or a gradient of 0 times infinity would become NaN later. `kl_div`, the
-// distance between two distributions, avoids `0 * log(0)` the same way.
+// distance between two distributions, avoids `0 * log(0)` the same way. Two of them are operators of their own,
+// so that one kernel can take the place of the five operators that they are composed of (chapter 79).
 
 // %%
 //| export nn/loss.cpp
@@ -347,19 +351,32 @@ Tensor l1_loss(const Tensor& self, const Tensor& target, std::int64_t reduction)
   return apply_reduction((self - target).abs(), reduction);
 }
 
+namespace {
+Tensor smooth_l1_loss_cpu(const Tensor& self, const Tensor& target, std::int64_t reduction, double beta) {
+  const Tensor d = absolute_difference("smooth_l1_cpu", self, target);
+  return apply_reduction(where(d < beta, d.pow(2) * (0.5 / beta), d - 0.5 * beta), reduction);
+}
+
+Tensor huber_loss_cpu(const Tensor& self, const Tensor& target, std::int64_t reduction, double delta) {
+  const Tensor d = absolute_difference("huber_cpu", self, target);
+  return apply_reduction(where(d <= delta, d.pow(2) * 0.5, (d - 0.5 * delta) * delta), reduction);
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&, const Tensor&, std::int64_t, double)> op::smooth_l1_loss(
+    "smooth_l1_loss", {.cpu = smooth_l1_loss_cpu});
+constinit Operator<Tensor(const Tensor&, const Tensor&, std::int64_t, double)> op::huber_loss(
+    "huber_loss", {.cpu = huber_loss_cpu});
+
 Tensor smooth_l1_loss(const Tensor& self, const Tensor& target, std::int64_t reduction, double beta) {
   TORCH_CHECK(beta >= 0, "smooth_l1_loss does not support negative values for beta.\n[smooth_l1_loss] got ",
               beta, ".");
-  if (beta == 0) return l1_loss(self, target, reduction);
-  const Tensor d = absolute_difference("smooth_l1_cpu", self, target);
-  return apply_reduction(where(d < beta, d.pow(2) * (0.5 / beta), d - 0.5 * beta), reduction);
+  return beta == 0 ? l1_loss(self, target, reduction) : op::smooth_l1_loss(self, target, reduction, beta);
 }
 
 Tensor huber_loss(const Tensor& self, const Tensor& target, std::int64_t reduction, double delta) {
   TORCH_CHECK(delta > 0, "huber_loss does not support non-positive values for delta.\n[huber_loss] got ",
               delta, ".");
-  const Tensor d = absolute_difference("huber_cpu", self, target);
-  return apply_reduction(where(d <= delta, d.pow(2) * 0.5, (d - 0.5 * delta) * delta), reduction);
+  return op::huber_loss(self, target, reduction, delta);
 }
 
 Tensor kl_div(const Tensor& self, const Tensor& target, std::int64_t reduction, bool log_target) {

@@ -758,7 +758,7 @@ TEST_CASE("cumprod: gradients, also beside zeros") {
 // %% [markdown]
 // ## Composed functions
 //
-// What follows is made of operators that are there, so it has no derivative to write and none to get wrong. The price is memory: `nan_to_num` makes three tensors where a kernel would make one. Production frameworks write most of these in one of
+// What follows is made of operators that are there, so it has no derivative to write and none to get wrong. The price is memory: `fmax` makes five tensors where a kernel would make one. Production frameworks write most of these in one of
 // the two ways as well: PyTorch calls them `CompositeImplicitAutograd` in `native_functions.yaml`, JAX writes nearly all of `jax.numpy` so and lets its compiler join the loops.
 //
 //     xlogy(x, y)      where(x == 0, 0, x * log(y))
@@ -809,6 +809,9 @@ Tensor float_power(const Tensor& self, const Tensor& exponent);  // pow in doubl
 Tensor float_power(const Tensor& self, const Scalar& exponent);
 // Numbers in place of NaN and the infinities: 0 and the largest and smallest of the dtype, unless others are given.
 Tensor nan_to_num(const Tensor& self, std::optional<double> nan = std::nullopt, std::optional<double> posinf = std::nullopt, std::optional<double> neginf = std::nullopt);
+namespace op {
+extern Operator<Tensor(const Tensor&, double, double, double)> nan_to_num;  // of floating-point numbers, with all three given
+}  // namespace op
 // Quotients as they are, or rounded: "trunc" (towards 0, as C) or "floor" (as Python). Throws for another mode.
 Tensor div(const Tensor& self, const Tensor& other, std::optional<std::string_view> rounding_mode);
 Tensor div(const Tensor& self, const Scalar& other, std::optional<std::string_view> rounding_mode);
@@ -865,16 +868,26 @@ Tensor heaviside(const Tensor& self, const Tensor& values) {
 Tensor float_power(const Tensor& self, const Tensor& exponent) { return pow(self.to(kDouble), exponent.to(kDouble)); }
 Tensor float_power(const Tensor& self, const Scalar& exponent) { return pow(self.to(kDouble), exponent.toDouble()); }
 
+namespace {
+Tensor nan_to_num_cpu(const Tensor& self, double nan, double posinf, double neginf) {
+  return map_floating("nan_to_num", self, [=](auto x) {
+    using T = decltype(x);
+    if (std::isnan(x)) return static_cast<T>(nan);
+    return std::isinf(x) ? static_cast<T>(x > 0 ? posinf : neginf) : x;
+  });
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&, double, double, double)> op::nan_to_num("nan_to_num", {.cpu = nan_to_num_cpu, .autograd = gradient_of<op::nan_to_num>([](const Tensor& g, Input<0> self) {
+  return where(isfinite(self), g, zeros({}, g.options()));
+})});
+
 Tensor nan_to_num(const Tensor& self, std::optional<double> nan, std::optional<double> posinf, std::optional<double> neginf) {
   if (!self.is_floating_point()) return clone(self);
   double largest = std::numeric_limits<double>::max();
   if (self.scalar_type() == kFloat) largest = static_cast<double>(std::numeric_limits<float>::max());
   if (self.scalar_type() == kHalf) largest = 65504;
   if (self.scalar_type() == kBFloat16) largest = 3.3895313892515355e38;
-  const auto number = [&](double value) { return full({}, value, self.scalar_type()); };
-  const Tensor numbers = where(isnan(self), number(nan.value_or(0)), self);
-  const Tensor below = where(isposinf(numbers), number(posinf.value_or(largest)), numbers);
-  return where(isneginf(below), number(neginf.value_or(-largest)), below);
+  return op::nan_to_num(self, nan.value_or(0), posinf.value_or(largest), neginf.value_or(-largest));
 }
 
 Tensor div(const Tensor& self, const Tensor& other, std::optional<std::string_view> rounding_mode) {
@@ -2130,7 +2143,7 @@ constinit Operator<Tensor(const Tensor&, const Tensor&)> op::bitwise_right_shift
 // %%
 //| export core/choosing.cpp
 //| registers
-void register_half_scatter_reduce() { compute_in_float<op::scatter_reduce>(); }
+void register_choosing_half_precision() { compute_in_float<op::scatter_reduce, op::nan_to_num>(); }
 
 // %%
 //| export core/choosing.cpp

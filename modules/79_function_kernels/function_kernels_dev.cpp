@@ -35,6 +35,7 @@
 #include <vector>
 #include "tinytorch/core/more_loops.h"
 #include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/breadth.h"
 #include "tinytorch/core/special.h"
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/copy.h"
@@ -125,6 +126,8 @@ struct FunctionTable {
   using PairKernel = void (*)(const T* a, const T* b, std::int64_t b_step, std::int64_t count, T p, T* out);
   PairKernel fmod, remainder, floor_divide, bce_with_logits;  // the last one: the binary cross-entropy of logits a with targets b
   PairKernel atan2, pow, power_of_base, prelu;                // power_of_base: b^a; prelu: a with slope b
+  PairKernel smooth_l1, huber, bce;                           // of a and targets b, with beta or delta p; bce of probabilities a
+  void (*nan_to_num)(const T* x, std::int64_t count, T nan, T posinf, T neginf, T* out);
   // The product of `count` numbers, and totals[i] *= x[i] for i < count; both in double.
   double (*product)(const T* x, std::int64_t count);
   void (*multiply_to)(const T* x, std::int64_t count, double* totals);
@@ -811,6 +814,36 @@ constexpr auto pow_of = [](auto d, auto x, auto y, auto) { return Pow(d, x, y); 
 constexpr auto power_of_base_of = [](auto d, auto y, auto x, auto) { return Pow(d, x, y); };
 constexpr auto prelu_of = [](auto d, auto x, auto slope, auto) { return hn::IfThenElse(hn::Gt(x, hn::Zero(d)), x, hn::Mul(slope, x)); };
 
+constexpr auto smooth_l1_of = [](auto d, auto x, auto target, auto beta) {
+  const auto half = hn::Set(d, hn::TFromD<decltype(d)>{0.5});
+  const auto distance = hn::Abs(hn::Sub(x, target));
+  return hn::IfThenElse(hn::Lt(distance, beta), hn::Mul(hn::Mul(distance, distance), hn::Div(half, beta)), hn::NegMulAdd(half, beta, distance));
+};
+
+constexpr auto huber_of = [](auto d, auto x, auto target, auto delta) {
+  const auto half = hn::Set(d, hn::TFromD<decltype(d)>{0.5});
+  const auto distance = hn::Abs(hn::Sub(x, target));
+  return hn::IfThenElse(hn::Le(distance, delta), hn::Mul(half, hn::Mul(distance, distance)), hn::Mul(hn::NegMulAdd(half, delta, distance), delta));
+};
+
+// As module 04, whose logarithms end at -100. REQUIRES: 0 <= p <= 1.
+constexpr auto bce_of = [](auto d, auto p, auto target, auto) {
+  using T = hn::TFromD<decltype(d)>;
+  const auto lowest = hn::Set(d, T{-100});
+  const auto no = hn::Max(Log1p(d, hn::Neg(p)), lowest), yes = hn::Max(Log(d, p), lowest);
+  return hn::MulSub(hn::Sub(target, hn::Set(d, T{1})), no, hn::Mul(target, yes));
+};
+
+// The compiler makes vectors of it.
+template <class T>
+void replace_ends(const T* x, std::int64_t count, T nan, T posinf, T neginf, T* out) {
+  constexpr T infinity = static_cast<T>(__builtin_inf());
+  for (std::int64_t i = 0; i < count; ++i) {
+    const T number = x[i], below = number == infinity ? posinf : number, within = number == -infinity ? neginf : below;
+    out[i] = number != number ? nan : within;
+  }
+}
+
 // A vector of doubles from floats or doubles.
 template <class D, class T>
 HWY_INLINE auto LoadWide(D d, const T* x) {
@@ -874,6 +907,10 @@ constexpr FunctionTable<T> function_table_of() {
       .pow = walk_pair<T, pow_of>,
       .power_of_base = walk_pair<T, power_of_base_of>,
       .prelu = walk_pair<T, prelu_of>,
+      .smooth_l1 = walk_pair<T, smooth_l1_of>,
+      .huber = walk_pair<T, huber_of>,
+      .bce = walk_pair<T, bce_of>,
+      .nan_to_num = replace_ends<T>,
       .product = product_of<T>,
       .multiply_to = multiply_rows<T>,
   };
@@ -1100,12 +1137,43 @@ Tensor scan_tuned(const Tensor& self, std::int64_t dim) {
 
 bool is_weight(const std::optional<Tensor>& weight) { return weight && weight->defined(); }
 
-Tensor bce_with_logits_tuned(const Tensor& self, const Tensor& target, const std::optional<Tensor>& weight, const std::optional<Tensor>& pos_weight, std::int64_t reduction) {
-  const bool ours = has_function_kernel(self) && target.scalar_type() == self.scalar_type() && target.sizes() == self.sizes() && !is_weight(weight) && !is_weight(pos_weight);
-  if (!ours) return op::binary_cross_entropy_with_logits.function(Layer::CPU)(self, target, weight, pos_weight, reduction);
-  const Tensor loss = pair_of(self.contiguous(), target.contiguous(), [](const auto& table) { return table.bce_with_logits; });
+bool has_loss_kernel(const Tensor& self, const Tensor& target) { return has_function_kernel(self) && target.scalar_type() == self.scalar_type() && target.sizes() == self.sizes(); }
+
+// The sums of chapter 77, whose order is the same for any number of threads.
+Tensor reduced(const Tensor& loss, std::int64_t reduction) {
   if (reduction == Reduction::None) return loss;
   return reduction == Reduction::Mean ? mean(loss) : sum(loss);
+}
+
+Tensor bce_with_logits_tuned(const Tensor& self, const Tensor& target, const std::optional<Tensor>& weight, const std::optional<Tensor>& pos_weight, std::int64_t reduction) {
+  const bool ours = has_loss_kernel(self, target) && !is_weight(weight) && !is_weight(pos_weight);
+  if (!ours) return op::binary_cross_entropy_with_logits.function(Layer::CPU)(self, target, weight, pos_weight, reduction);
+  return reduced(pair_of(self.contiguous(), target.contiguous(), [](const auto& table) { return table.bce_with_logits; }), reduction);
+}
+
+// The reference checks each probability and says which one is none.
+bool are_probabilities(const Tensor& x) { return amin(x, {}).item<double>() >= 0 && amax(x, {}).item<double>() <= 1; }
+
+Tensor bce_tuned(const Tensor& self, const Tensor& target, const std::optional<Tensor>& weight, std::int64_t reduction) {
+  if (!has_loss_kernel(self, target) || is_weight(weight) || !are_probabilities(self)) return op::binary_cross_entropy.function(Layer::CPU)(self, target, weight, reduction);
+  return reduced(pair_of(self.contiguous(), target.contiguous(), [](const auto& table) { return table.bce; }), reduction);
+}
+
+template <auto& Op, auto Pick>
+Tensor distance_loss_tuned(const Tensor& self, const Tensor& target, std::int64_t reduction, double p) {
+  if (!has_loss_kernel(self, target)) return Op.function(Layer::CPU)(self, target, reduction, p);
+  return reduced(pair_of(self.contiguous(), target.contiguous(), Pick, p), reduction);
+}
+
+Tensor nan_to_num_tuned(const Tensor& self, double nan, double posinf, double neginf) {
+  if (!has_function_kernel(self) || !self.is_contiguous()) return op::nan_to_num.function(Layer::CPU)(self, nan, posinf, neginf);
+  const Tensor result = empty(self.sizes(), self.scalar_type());
+  in_its_type(self, [&]<class T>() {
+    parallel_for(0, self.numel(), kernels::kElementwiseGrain, [=, x = self.data<T>(), out = result.data<T>(), kernel = function_table<T>().nan_to_num](std::int64_t first, std::int64_t stop) {
+      kernel(x + first, stop - first, static_cast<T>(nan), static_cast<T>(posinf), static_cast<T>(neginf), out + first);
+    });
+  });
+  return result;
 }
 }  // namespace
 
@@ -1192,6 +1260,10 @@ void register_tuned_functions() {
   op::elu.set(tuned, elu_tuned);
   op::softplus.set(tuned, softplus_tuned);
   op::binary_cross_entropy_with_logits.set(tuned, bce_with_logits_tuned);
+  op::binary_cross_entropy.set(tuned, bce_tuned);
+  op::smooth_l1_loss.set(tuned, distance_loss_tuned<op::smooth_l1_loss, [](const auto& table) { return table.smooth_l1; }>);
+  op::huber_loss.set(tuned, distance_loss_tuned<op::huber_loss, [](const auto& table) { return table.huber; }>);
+  op::nan_to_num.set(tuned, nan_to_num_tuned);
   op::logical_and.set(tuned, bools_tuned<op::logical_and, [](bool a, bool b) { return a & b; }>);
   op::logical_or.set(tuned, bools_tuned<op::logical_or, [](bool a, bool b) { return a | b; }>);
   op::logical_xor.set(tuned, bools_tuned<op::logical_xor, [](bool a, bool b) { return a != b; }>);
@@ -1345,6 +1417,19 @@ TEST_CASE("functions: as the reference, with parameters, strides and any number 
         set_num_threads(before);
       }
     }
+    Tensor broken = x.clone();
+    broken.flatten().slice(0, 0, 9'000, 7).fill_(std::nan(""));
+    broken.flatten().slice(0, 1, 9'000, 7).fill_(-std::numeric_limits<double>::infinity());
+    broken.flatten().slice(0, 3, 9'000, 7).fill_(std::numeric_limits<double>::infinity());
+    CHECK_EQ(nan_to_num(broken), op::nan_to_num.function(Layer::CPU)(broken, 0, nan_to_num(broken).max().item<double>(), nan_to_num(broken).min().item<double>()));
+    CHECK_EQ(nan_to_num(broken, 0.5, 2, -3), op::nan_to_num.function(Layer::CPU)(broken, 0.5, 2, -3));
+    for (const std::int64_t reduction : {Reduction::None, Reduction::Mean, Reduction::Sum}) {
+      CHECK_CLOSE(smooth_l1_loss(x, t, reduction, 0.7), op::smooth_l1_loss.function(Layer::CPU)(x, t, reduction, 0.7));
+      CHECK_CLOSE(huber_loss(x, t.t().contiguous().t(), reduction, 1.3), op::huber_loss.function(Layer::CPU)(x, t, reduction, 1.3));
+      CHECK_CLOSE(binary_cross_entropy(t.round(), x.abs(), {}, reduction), op::binary_cross_entropy.function(Layer::CPU)(t.round(), x.abs(), {}, reduction));
+      CHECK_CLOSE(binary_cross_entropy(t, t, {}, reduction), op::binary_cross_entropy.function(Layer::CPU)(t, t, {}, reduction));
+    }
+    CHECK_ERROR(binary_cross_entropy(x, t), "all elements of input should be between 0 and 1");
     for (const std::int64_t reduction : {Reduction::None, Reduction::Mean, Reduction::Sum})
       CHECK_CLOSE(binary_cross_entropy_with_logits(x, t, {}, {}, reduction), op::binary_cross_entropy_with_logits.function(Layer::CPU)(x, t, {}, {}, reduction));
   }

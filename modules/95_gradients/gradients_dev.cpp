@@ -770,6 +770,12 @@ Tensor unreduced(const Tensor& g, const Tensor& self, const Tensor& weight, std:
   const Tensor each = reduction == Reduction::Mean ? g / self.numel() : g;
   return weight.defined() ? each * weight : each;
 }
+
+// What reaches a of a loss that is a parabola up to |a - b| = most and a line beyond, without the parabola's factor.
+Tensor clipped_difference(const Tensor& g, const Tensor& a, const Tensor& b, std::int64_t reduction, double most) {
+  const Tensor difference = a - b;
+  return unreduced(g, difference, {}, reduction) * clamp(difference, -most, most);
+}
 }  // namespace
 
 // %%
@@ -780,6 +786,12 @@ void register_loss_gradients() {
                             Arg<4, std::int64_t> ignore_index) { return nll_loss_backward(g, self, target, weight, reduction, ignore_index); });
   gradient<op::cross_entropy>([](const Tensor& g, Input<0> self, Input<1> target, Input<2> weight, Arg<3, std::int64_t> reduction,
                                  Arg<4, std::int64_t> ignore_index) { return cross_entropy_backward(g, self, target, weight, reduction, ignore_index); });
+  gradient<op::smooth_l1_loss>(
+      [](const Tensor& g, Input<0> self, Input<1> target, Arg<2, std::int64_t> reduction, Arg<3, double> beta) { return clipped_difference(g, self, target, reduction, beta) / beta.value; },
+      [](const Tensor& g, Input<0> self, Input<1> target, Arg<2, std::int64_t> reduction, Arg<3, double> beta) { return clipped_difference(g, target, self, reduction, beta) / beta.value; });
+  gradient<op::huber_loss>(
+      [](const Tensor& g, Input<0> self, Input<1> target, Arg<2, std::int64_t> reduction, Arg<3, double> delta) { return clipped_difference(g, self, target, reduction, delta); },
+      [](const Tensor& g, Input<0> self, Input<1> target, Arg<2, std::int64_t> reduction, Arg<3, double> delta) { return clipped_difference(g, target, self, reduction, delta); });
   gradient<op::binary_cross_entropy>(
       [](const Tensor& g, Input<0> self, Input<1> target, Input<2> weight, Arg<3, std::int64_t> reduction) {
         const Tensor spread = clamp_min(self * (1 - self), 1e-12);

@@ -190,7 +190,8 @@ using TunedOperators = ReferenceCounter<
     op::_scaled_dot_product_flash_attention_for_cpu, op::_scaled_dot_product_flash_attention_for_cpu_backward, op::log1p, op::expm1, op::sin, op::cos, op::elu, op::softplus, op::log_sigmoid, op::mish,
     op::binary_cross_entropy_with_logits, op::tril, op::triu, op::tan, op::atan, op::fmod, op::remainder, op::floor_divide, op::prod, op::cumsum, op::cumprod, op::sort, op::topk, op::nonzero,
     op::index, op::index_put_, op::fill_, op::scatter_,
-    op::exp2, op::log2, op::log10, op::asin, op::acos, op::erfinv, op::atan2, op::pow_tensor, op::prelu>;
+    op::exp2, op::log2, op::log10, op::asin, op::acos, op::erfinv, op::atan2, op::pow_tensor, op::prelu,
+    op::smooth_l1_loss, op::huber_loss, op::binary_cross_entropy, op::nan_to_num>;
 // Those that have a kernel for bools only.
 using TunedLogic = ReferenceCounter<op::logical_and, op::logical_or, op::logical_xor, op::logical_not, op::bitwise_and, op::bitwise_or, op::bitwise_xor, op::bitwise_not, op::any, op::all>;
 

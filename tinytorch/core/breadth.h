@@ -53,6 +53,9 @@ Tensor float_power(const Tensor& self, const Tensor& exponent);  // pow in doubl
 Tensor float_power(const Tensor& self, const Scalar& exponent);
 // Numbers in place of NaN and the infinities: 0 and the largest and smallest of the dtype, unless others are given.
 Tensor nan_to_num(const Tensor& self, std::optional<double> nan = std::nullopt, std::optional<double> posinf = std::nullopt, std::optional<double> neginf = std::nullopt);
+namespace op {
+extern Operator<Tensor(const Tensor&, double, double, double)> nan_to_num;  // of floating-point numbers, with all three given
+}  // namespace op
 // Quotients as they are, or rounded: "trunc" (towards 0, as C) or "floor" (as Python). Throws for another mode.
 Tensor div(const Tensor& self, const Tensor& other, std::optional<std::string_view> rounding_mode);
 Tensor div(const Tensor& self, const Scalar& other, std::optional<std::string_view> rounding_mode);

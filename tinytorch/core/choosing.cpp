@@ -58,16 +58,26 @@ Tensor heaviside(const Tensor& self, const Tensor& values) {
 Tensor float_power(const Tensor& self, const Tensor& exponent) { return pow(self.to(kDouble), exponent.to(kDouble)); }
 Tensor float_power(const Tensor& self, const Scalar& exponent) { return pow(self.to(kDouble), exponent.toDouble()); }
 
+namespace {
+Tensor nan_to_num_cpu(const Tensor& self, double nan, double posinf, double neginf) {
+  return map_floating("nan_to_num", self, [=](auto x) {
+    using T = decltype(x);
+    if (std::isnan(x)) return static_cast<T>(nan);
+    return std::isinf(x) ? static_cast<T>(x > 0 ? posinf : neginf) : x;
+  });
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&, double, double, double)> op::nan_to_num("nan_to_num", {.cpu = nan_to_num_cpu, .autograd = gradient_of<op::nan_to_num>([](const Tensor& g, Input<0> self) {
+  return where(isfinite(self), g, zeros({}, g.options()));
+})});
+
 Tensor nan_to_num(const Tensor& self, std::optional<double> nan, std::optional<double> posinf, std::optional<double> neginf) {
   if (!self.is_floating_point()) return clone(self);
   double largest = std::numeric_limits<double>::max();
   if (self.scalar_type() == kFloat) largest = static_cast<double>(std::numeric_limits<float>::max());
   if (self.scalar_type() == kHalf) largest = 65504;
   if (self.scalar_type() == kBFloat16) largest = 3.3895313892515355e38;
-  const auto number = [&](double value) { return full({}, value, self.scalar_type()); };
-  const Tensor numbers = where(isnan(self), number(nan.value_or(0)), self);
-  const Tensor below = where(isposinf(numbers), number(posinf.value_or(largest)), numbers);
-  return where(isneginf(below), number(neginf.value_or(-largest)), below);
+  return op::nan_to_num(self, nan.value_or(0), posinf.value_or(largest), neginf.value_or(-largest));
 }
 
 Tensor div(const Tensor& self, const Tensor& other, std::optional<std::string_view> rounding_mode) {
@@ -503,7 +513,7 @@ constinit Operator<Tensor(const Tensor&, std::int64_t, const Tensor&, const Tens
 constinit Operator<Tensor(const Tensor&, const Tensor&)> op::bitwise_left_shift("bitwise_left_shift", {.cpu = bitwise_left_shift_cpu});
 constinit Operator<Tensor(const Tensor&, const Tensor&)> op::bitwise_right_shift("bitwise_right_shift", {.cpu = bitwise_right_shift_cpu});
 
-void register_half_scatter_reduce() { compute_in_float<op::scatter_reduce>(); }
+void register_choosing_half_precision() { compute_in_float<op::scatter_reduce, op::nan_to_num>(); }
 
 Tensor scatter_reduce(const Tensor& self, std::int64_t dim, const Tensor& index, const Tensor& src, std::string_view reduce, bool include_self) {
   const auto* const found = std::find(std::begin(reductions), std::end(reductions), reduce);

@@ -23,7 +23,7 @@ void register_several_views();  // 99_autograd_extras
 void register_half_precision();  // 83_half_precision
 void register_archive_access();  // 08_training
 void register_special_half_precision();  // 74_tensor_breadth
-void register_half_scatter_reduce();  // 74_tensor_breadth
+void register_choosing_half_precision();  // 74_tensor_breadth
 void register_pytorch_files();  // 85_weights
 void register_half_images();  // 78_conv_more
 void register_half_rms_norm();  // 86_transformer_layers
@@ -74,7 +74,7 @@ void register_all() {
   register_half_precision();
   register_archive_access();
   register_special_half_precision();
-  register_half_scatter_reduce();
+  register_choosing_half_precision();
   register_pytorch_files();
   register_half_images();
   register_half_rms_norm();

@@ -20,6 +20,8 @@ struct FunctionTable {
   using PairKernel = void (*)(const T* a, const T* b, std::int64_t b_step, std::int64_t count, T p, T* out);
   PairKernel fmod, remainder, floor_divide, bce_with_logits;  // the last one: the binary cross-entropy of logits a with targets b
   PairKernel atan2, pow, power_of_base, prelu;                // power_of_base: b^a; prelu: a with slope b
+  PairKernel smooth_l1, huber, bce;                           // of a and targets b, with beta or delta p; bce of probabilities a
+  void (*nan_to_num)(const T* x, std::int64_t count, T nan, T posinf, T neginf, T* out);
   // The product of `count` numbers, and totals[i] *= x[i] for i < count; both in double.
   double (*product)(const T* x, std::int64_t count);
   void (*multiply_to)(const T* x, std::int64_t count, double* totals);

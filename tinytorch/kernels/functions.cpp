@@ -13,6 +13,7 @@
 
 #include "tinytorch/core/more_loops.h"
 #include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/breadth.h"
 #include "tinytorch/core/special.h"
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/copy.h"
@@ -237,12 +238,43 @@ Tensor scan_tuned(const Tensor& self, std::int64_t dim) {
 
 bool is_weight(const std::optional<Tensor>& weight) { return weight && weight->defined(); }
 
-Tensor bce_with_logits_tuned(const Tensor& self, const Tensor& target, const std::optional<Tensor>& weight, const std::optional<Tensor>& pos_weight, std::int64_t reduction) {
-  const bool ours = has_function_kernel(self) && target.scalar_type() == self.scalar_type() && target.sizes() == self.sizes() && !is_weight(weight) && !is_weight(pos_weight);
-  if (!ours) return op::binary_cross_entropy_with_logits.function(Layer::CPU)(self, target, weight, pos_weight, reduction);
-  const Tensor loss = pair_of(self.contiguous(), target.contiguous(), [](const auto& table) { return table.bce_with_logits; });
+bool has_loss_kernel(const Tensor& self, const Tensor& target) { return has_function_kernel(self) && target.scalar_type() == self.scalar_type() && target.sizes() == self.sizes(); }
+
+// The sums of chapter 77, whose order is the same for any number of threads.
+Tensor reduced(const Tensor& loss, std::int64_t reduction) {
   if (reduction == Reduction::None) return loss;
   return reduction == Reduction::Mean ? mean(loss) : sum(loss);
+}
+
+Tensor bce_with_logits_tuned(const Tensor& self, const Tensor& target, const std::optional<Tensor>& weight, const std::optional<Tensor>& pos_weight, std::int64_t reduction) {
+  const bool ours = has_loss_kernel(self, target) && !is_weight(weight) && !is_weight(pos_weight);
+  if (!ours) return op::binary_cross_entropy_with_logits.function(Layer::CPU)(self, target, weight, pos_weight, reduction);
+  return reduced(pair_of(self.contiguous(), target.contiguous(), [](const auto& table) { return table.bce_with_logits; }), reduction);
+}
+
+// The reference checks each probability and says which one is none.
+bool are_probabilities(const Tensor& x) { return amin(x, {}).item<double>() >= 0 && amax(x, {}).item<double>() <= 1; }
+
+Tensor bce_tuned(const Tensor& self, const Tensor& target, const std::optional<Tensor>& weight, std::int64_t reduction) {
+  if (!has_loss_kernel(self, target) || is_weight(weight) || !are_probabilities(self)) return op::binary_cross_entropy.function(Layer::CPU)(self, target, weight, reduction);
+  return reduced(pair_of(self.contiguous(), target.contiguous(), [](const auto& table) { return table.bce; }), reduction);
+}
+
+template <auto& Op, auto Pick>
+Tensor distance_loss_tuned(const Tensor& self, const Tensor& target, std::int64_t reduction, double p) {
+  if (!has_loss_kernel(self, target)) return Op.function(Layer::CPU)(self, target, reduction, p);
+  return reduced(pair_of(self.contiguous(), target.contiguous(), Pick, p), reduction);
+}
+
+Tensor nan_to_num_tuned(const Tensor& self, double nan, double posinf, double neginf) {
+  if (!has_function_kernel(self) || !self.is_contiguous()) return op::nan_to_num.function(Layer::CPU)(self, nan, posinf, neginf);
+  const Tensor result = empty(self.sizes(), self.scalar_type());
+  in_its_type(self, [&]<class T>() {
+    parallel_for(0, self.numel(), kernels::kElementwiseGrain, [=, x = self.data<T>(), out = result.data<T>(), kernel = function_table<T>().nan_to_num](std::int64_t first, std::int64_t stop) {
+      kernel(x + first, stop - first, static_cast<T>(nan), static_cast<T>(posinf), static_cast<T>(neginf), out + first);
+    });
+  });
+  return result;
 }
 }  // namespace
 
@@ -324,6 +356,10 @@ void register_tuned_functions() {
   op::elu.set(tuned, elu_tuned);
   op::softplus.set(tuned, softplus_tuned);
   op::binary_cross_entropy_with_logits.set(tuned, bce_with_logits_tuned);
+  op::binary_cross_entropy.set(tuned, bce_tuned);
+  op::smooth_l1_loss.set(tuned, distance_loss_tuned<op::smooth_l1_loss, [](const auto& table) { return table.smooth_l1; }>);
+  op::huber_loss.set(tuned, distance_loss_tuned<op::huber_loss, [](const auto& table) { return table.huber; }>);
+  op::nan_to_num.set(tuned, nan_to_num_tuned);
   op::logical_and.set(tuned, bools_tuned<op::logical_and, [](bool a, bool b) { return a & b; }>);
   op::logical_or.set(tuned, bools_tuned<op::logical_or, [](bool a, bool b) { return a | b; }>);
   op::logical_xor.set(tuned, bools_tuned<op::logical_xor, [](bool a, bool b) { return a != b; }>);

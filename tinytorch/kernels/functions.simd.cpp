@@ -621,6 +621,36 @@ constexpr auto pow_of = [](auto d, auto x, auto y, auto) { return Pow(d, x, y); 
 constexpr auto power_of_base_of = [](auto d, auto y, auto x, auto) { return Pow(d, x, y); };
 constexpr auto prelu_of = [](auto d, auto x, auto slope, auto) { return hn::IfThenElse(hn::Gt(x, hn::Zero(d)), x, hn::Mul(slope, x)); };
 
+constexpr auto smooth_l1_of = [](auto d, auto x, auto target, auto beta) {
+  const auto half = hn::Set(d, hn::TFromD<decltype(d)>{0.5});
+  const auto distance = hn::Abs(hn::Sub(x, target));
+  return hn::IfThenElse(hn::Lt(distance, beta), hn::Mul(hn::Mul(distance, distance), hn::Div(half, beta)), hn::NegMulAdd(half, beta, distance));
+};
+
+constexpr auto huber_of = [](auto d, auto x, auto target, auto delta) {
+  const auto half = hn::Set(d, hn::TFromD<decltype(d)>{0.5});
+  const auto distance = hn::Abs(hn::Sub(x, target));
+  return hn::IfThenElse(hn::Le(distance, delta), hn::Mul(half, hn::Mul(distance, distance)), hn::Mul(hn::NegMulAdd(half, delta, distance), delta));
+};
+
+// As module 04, whose logarithms end at -100. REQUIRES: 0 <= p <= 1.
+constexpr auto bce_of = [](auto d, auto p, auto target, auto) {
+  using T = hn::TFromD<decltype(d)>;
+  const auto lowest = hn::Set(d, T{-100});
+  const auto no = hn::Max(Log1p(d, hn::Neg(p)), lowest), yes = hn::Max(Log(d, p), lowest);
+  return hn::MulSub(hn::Sub(target, hn::Set(d, T{1})), no, hn::Mul(target, yes));
+};
+
+// The compiler makes vectors of it.
+template <class T>
+void replace_ends(const T* x, std::int64_t count, T nan, T posinf, T neginf, T* out) {
+  constexpr T infinity = static_cast<T>(__builtin_inf());
+  for (std::int64_t i = 0; i < count; ++i) {
+    const T number = x[i], below = number == infinity ? posinf : number, within = number == -infinity ? neginf : below;
+    out[i] = number != number ? nan : within;
+  }
+}
+
 // A vector of doubles from floats or doubles.
 template <class D, class T>
 HWY_INLINE auto LoadWide(D d, const T* x) {
@@ -684,6 +714,10 @@ constexpr FunctionTable<T> function_table_of() {
       .pow = walk_pair<T, pow_of>,
       .power_of_base = walk_pair<T, power_of_base_of>,
       .prelu = walk_pair<T, prelu_of>,
+      .smooth_l1 = walk_pair<T, smooth_l1_of>,
+      .huber = walk_pair<T, huber_of>,
+      .bce = walk_pair<T, bce_of>,
+      .nan_to_num = replace_ends<T>,
       .product = product_of<T>,
       .multiply_to = multiply_rows<T>,
   };

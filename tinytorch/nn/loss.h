@@ -74,6 +74,9 @@ extern Operator<Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>
 extern Operator<Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>&,
                        const std::optional<Tensor>&, std::int64_t)>
     binary_cross_entropy_with_logits;
+// (self, target, reduction, beta or delta), which is positive
+extern Operator<Tensor(const Tensor&, const Tensor&, std::int64_t, double)> smooth_l1_loss;
+extern Operator<Tensor(const Tensor&, const Tensor&, std::int64_t, double)> huber_loss;
 }  // namespace op
 
 namespace nn::functional {

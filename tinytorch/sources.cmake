@@ -315,10 +315,14 @@ set(TINYTORCH_SOURCES_77_row_kernels
   kernels/normalization.simd.AVX512.cpp)
 set(TINYTORCH_SOURCES_79_function_kernels
   kernels/functions.cpp
+  kernels/distances.cpp
   kernels/ordering.cpp
   kernels/functions.simd.DEFAULT.cpp
   kernels/functions.simd.AVX2.cpp
-  kernels/functions.simd.AVX512.cpp)
+  kernels/functions.simd.AVX512.cpp
+  kernels/distances.simd.DEFAULT.cpp
+  kernels/distances.simd.AVX2.cpp
+  kernels/distances.simd.AVX512.cpp)
 set(TINYTORCH_SOURCES_80_data_kernels
   kernels/integers.cpp
   kernels/places.cpp

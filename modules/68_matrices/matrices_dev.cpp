@@ -1249,7 +1249,7 @@ TEST_CASE("linalg: norms of vectors and of matrices") {
 // ## Pairs of rows
 //
 // `cdist` has the distance of each row of one matrix from each of another, for nearest neighbours and clusters. Written as a norm of differences it needs memory for P x R x M numbers. The Euclidean one can do with P x R by |a|^2 + |b|^2 - 2 a.b, which
-// cancels where points lie close: PyTorch uses it beyond 25 rows, here the differences are kept.
+// cancels where points lie close: PyTorch uses it beyond 25 rows, here the differences are kept. Chapter 79 has a kernel that sums them up without storing them.
 //
 // `cov` treats rows as variables and columns as observations.
 
@@ -1257,6 +1257,9 @@ TEST_CASE("linalg: norms of vectors and of matrices") {
 //| export core/pairs.h
 // The p-norm distances between the rows of x1 (..., P, M) and those of x2 (..., R, M): (..., P, R). Batches broadcast. O(P R M) time and memory. The gradient at distance 0 is 0. Throws unless M is the same and p >= 0.
 Tensor cdist(const Tensor& x1, const Tensor& x2, double p = 2);
+namespace op {
+extern Operator<Tensor(const Tensor&, const Tensor&, double)> cdist;
+}  // namespace op
 // The p-norm distances between the rows i < j of self (N, M), row by row of the upper triangle: N (N - 1) / 2 numbers. The gradient at distance 0 is 0; for p = infinity
 // it is shared by the coordinates that are equally far apart, as norm's is. O(N^2 M). Throws unless self has two dimensions and p >= 0.
 Tensor pdist(const Tensor& self, double p = 2);
@@ -1270,6 +1273,24 @@ using tinytorch::pdist;
 
 // %%
 //| export core/pairs.cpp
+Tensor norm_backward(const Tensor& g, const Tensor& self, const Tensor& result, double p, IntArrayRef dims, bool keepdim);  // chapter 95
+
+namespace {
+Tensor differences_of_rows(const Tensor& x1, const Tensor& x2) { return x1.unsqueeze(-2) - x2.unsqueeze(-3); }
+
+Tensor cdist_cpu(const Tensor& x1, const Tensor& x2, double p) { return differences_of_rows(x1, x2).norm(Scalar(p), {-1}); }
+
+// What reaches each difference: (..., P, R, M).
+Tensor cdist_backward(const Tensor& g, const Tensor& x1, const Tensor& x2, const Tensor& result, double p) {
+  return norm_backward(g, differences_of_rows(x1, x2), result, p, {-1}, false);
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&, const Tensor&, double)> op::cdist(
+    "cdist", {.cpu = cdist_cpu,
+              .autograd = gradient_of<op::cdist>(
+                  [](const Tensor& g, Input<0> x1, Input<1> x2, Output result, Arg<2, double> p) { return cdist_backward(g, x1, x2, result, p.value).sum({-2}); },
+                  [](const Tensor& g, Input<0> x1, Input<1> x2, Output result, Arg<2, double> p) { return -cdist_backward(g, x1, x2, result, p.value).sum({-3}); })});
+
 Tensor cdist(const Tensor& x1, const Tensor& x2, double p) {
   TORCH_CHECK(x1.is_floating_point(), "cdist only supports floating-point dtypes, X1 got: ", x1.scalar_type());
   TORCH_CHECK(x2.is_floating_point(), "cdist only supports floating-point dtypes, X2 got: ", x2.scalar_type());
@@ -1277,7 +1298,7 @@ Tensor cdist(const Tensor& x1, const Tensor& x2, double p) {
   TORCH_CHECK(x2.dim() >= 2, "cdist only supports at least 2D tensors, X2 got: ", x2.dim(), "D");
   TORCH_CHECK(x1.size(-1) == x2.size(-1), "X1 and X2 must have the same number of columns. X1: ", x1.size(-1), " X2: ", x2.size(-1));
   TORCH_CHECK(p >= 0, "cdist only supports non-negative p values");
-  return (x1.unsqueeze(-2) - x2.unsqueeze(-3)).norm(Scalar(p), {-1});
+  return op::cdist(x1, x2, p);
 }
 
 Tensor pdist(const Tensor& self, double p) {

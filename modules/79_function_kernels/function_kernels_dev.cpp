@@ -45,6 +45,19 @@
 #include "tinytorch/nn/activations.h"
 #include "tinytorch/nn/loss.h"
 #include "tinytorch/nn/more_activations.h"
+//| export kernels/distances.cpp
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <type_traits>
+#include <vector>
+#include "tinytorch/core/basic_ops.h"
+#include "tinytorch/core/more_loops.h"
+#include "tinytorch/core/pairs.h"
+#include "tinytorch/kernels/capability.h"
+#include "tinytorch/kernels/elementwise.h"
+#include "tinytorch/kernels/function_kernels.h"
+#include "tinytorch/kernels/parallel.h"
 //| export kernels/ordering.cpp
 #include <algorithm>
 #include <array>
@@ -73,6 +86,14 @@
 #include "tinytorch/kernels/vector_math-inl.h"
 
 // %%
+//| export kernels/distances.simd.cpp
+#ifndef TINYTORCH_CAPABILITY
+#define TINYTORCH_CAPABILITY DEFAULT
+#endif
+#include <hwy/highway.h>
+#include "tinytorch/kernels/function_kernels.h"
+
+// %%
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -83,6 +104,7 @@
 #include "tinytorch/core/breadth.h"
 #include "tinytorch/core/indexing.h"
 #include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/pairs.h"
 #include "tinytorch/core/random.h"
 #include "tinytorch/core/special.h"
 #include "tinytorch/core/tensor_data.h"
@@ -430,7 +452,7 @@ HWY_INLINE V Acos(D d, V x) {
 //     log2(x)  = e + f log2(e) + small log2(e)                        powers of 2 are exact
 //     log10(x) = e log10(2) + f log10(e) + small log10(e)             e log10(2) is exact in its high part
 //
-// the number that rounds is the largest one, once; `log(x) / log(2)` would round log(x) first, then divide, and give 2.9999998 for some power of 2. PyTorch has Sleef's `log2_u10` and `exp2_u10` for these.
+// the number that rounds is the largest one, once; `log(x) / log(2)` would round log(x) first, then divide, and miss 46 of 254 powers of 2 in float. PyTorch has Sleef's `log2_u10` and `exp2_u10` for these.
 
 // %%
 //| export kernels/functions.simd.cpp
@@ -1581,6 +1603,231 @@ TEST_CASE("functions: logic of bools and triangles are exactly the reference's")
     for (const std::int64_t diagonal : {0, 1, -1, 5, -20, 40, -40}) {
       CHECK_EQ(tril(x, diagonal), op::tril.function(Layer::CPU)(x, diagonal));
       CHECK_EQ(triu(x, diagonal), op::triu.function(Layer::CPU)(x, diagonal));
+    }
+  }
+}
+
+// %% [markdown]
+// ## Distances of rows
+//
+// `cdist` of P and R rows with M columns has P R M differences, and the reference (chapter 68) stores them. |a|^2 + |b|^2 - 2 a.b would need no memory and one matrix product, but for two points that are near each other and far from 0 it subtracts large numbers that are nearly equal: of rows of 1000s and of 1000 + 1/64 the squares agree in 5 of 7 digits, and PyTorch's distance for them is 0 where 0.0856 is right, and up to 3.5 for a row from itself. So here differences are squared and added, as a matrix product would do with products:
+//
+//     x2, 64 rows, turned      [ k = 0: 64 numbers ][ k = 1: 64 numbers ] ...            read once for 256 rows of x1
+//     registers                4 rows of x1  x  2 vectors of distances: 8 sums that do not wait for each other
+//     for each k               2 vectors of x2, 4 numbers of x1:  d = a - b,  sum += d d
+//
+// No sum is split between lanes, so nothing has to be added across a vector in the end, and each distance is made by the same operations wherever it stands. After 128 columns the sums are added to the distances so far, so that in long rows no number is added to one that is thousands of times larger.
+
+// %%
+//| export kernels/function_kernels.h
+namespace kernels {
+
+// Of 64 rows, turned (count, 64), and `rows` rows at `a`: totals[r 64 + j] (+)= the sum of |d| (p = 1) or d^2 (p = 2), or the largest |d|, over the columns, for the first `width` j and perhaps some more. d = a[r a_row + k] - panel[k 64 + j].
+template <class T>
+struct DistanceTable {
+  using Kernel = void (*)(const T* a, std::int64_t a_row, std::int64_t rows, const T* panel, std::int64_t count, std::int64_t width, T* totals);
+  Kernel first, second, largest;
+  void (*turn)(const T* x, std::int64_t x_row, std::int64_t rows, std::int64_t count, T* panel);  // panel[k 64 + j] = x[j x_row + k]
+  void (*roots)(const T* totals, std::int64_t count, T* out);
+};
+
+inline constexpr std::int64_t kPanelRows = 64, kPanelColumns = 128;  // of a turned piece of x2
+
+struct DistanceKernels {
+  DistanceTable<float> in_float;
+  DistanceTable<double> in_double;
+};
+
+TINYTORCH_DECLARE_PER_CAPABILITY(DistanceKernels, distance_kernels)
+
+}  // namespace kernels
+
+// %%
+//| export kernels/distances.simd.cpp
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// How a difference joins what was before, and how two totals become one.
+struct FirstNorm {
+  template <class V>
+  static HWY_INLINE V with(V total, V difference) { return hn::Add(total, hn::Abs(difference)); }
+  template <class V>
+  static HWY_INLINE V both(V a, V b) { return hn::Add(a, b); }
+};
+struct SecondNorm {
+  template <class V>
+  static HWY_INLINE V with(V total, V difference) { return hn::MulAdd(difference, difference, total); }
+  template <class V>
+  static HWY_INLINE V both(V a, V b) { return hn::Add(a, b); }
+};
+struct LargestNorm {
+  template <class V>
+  static HWY_INLINE V with(V total, V difference) { return both(total, hn::Abs(difference)); }
+  // NaN stays.
+  template <class V>
+  static HWY_INLINE V both(V a, V b) { return hn::IfThenElse(hn::Or(hn::Gt(b, a), hn::IsNaN(b)), b, a); }
+};
+
+// `Rows` rows and two vectors of distances, which stay in registers.
+template <class Norm, int Rows, class D, class T>
+HWY_INLINE void add_tile(D d, const T* a, std::int64_t a_row, const T* panel, std::int64_t count, T* totals) {
+  constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(D()));
+  hn::Vec<D> sums[Rows][2];
+  HWY_UNROLL(4)
+  for (auto& row : sums) row[0] = row[1] = hn::Zero(d);
+  for (std::int64_t k = 0; k < count; ++k) {
+    const auto left = hn::LoadU(d, panel + k * kPanelRows), right = hn::LoadU(d, panel + k * kPanelRows + lanes);
+    HWY_UNROLL(4)
+    for (int r = 0; r < Rows; ++r) {
+      const auto number = hn::Set(d, a[r * a_row + k]);
+      sums[r][0] = Norm::with(sums[r][0], hn::Sub(number, left));
+      sums[r][1] = Norm::with(sums[r][1], hn::Sub(number, right));
+    }
+  }
+  HWY_UNROLL(4)
+  for (int r = 0; r < Rows; ++r) {
+    T* const to = totals + r * kPanelRows;
+    hn::StoreU(Norm::both(hn::LoadU(d, to), sums[r][0]), d, to);
+    hn::StoreU(Norm::both(hn::LoadU(d, to + lanes), sums[r][1]), d, to + lanes);
+  }
+}
+
+template <class T, class Norm>
+void add_distances(const T* a, std::int64_t a_row, std::int64_t rows, const T* panel, std::int64_t count, std::int64_t width, T* totals) {
+  const hn::CappedTag<T, 16> d;
+  constexpr std::int64_t step = 2 * static_cast<std::int64_t>(hn::MaxLanes(hn::CappedTag<T, 16>()));
+  std::int64_t i = 0;
+  for (; i + 4 <= rows; i += 4)
+    for (std::int64_t j = 0; j < width; j += step) add_tile<Norm, 4>(d, a + i * a_row, a_row, panel + j, count, totals + i * kPanelRows + j);
+  for (; i < rows; ++i)
+    for (std::int64_t j = 0; j < width; j += step) add_tile<Norm, 1>(d, a + i * a_row, a_row, panel + j, count, totals + i * kPanelRows + j);
+}
+
+template <class T>
+void turn_rows(const T* x, std::int64_t x_row, std::int64_t rows, std::int64_t count, T* panel) {
+  for (std::int64_t j = 0; j < rows; ++j)
+    for (std::int64_t k = 0; k < count; ++k) panel[k * kPanelRows + j] = x[j * x_row + k];
+}
+
+// `out` has room for `count` numbers, `totals` for a panel's.
+template <class T>
+void roots_of(const T* totals, std::int64_t count, T* out) {
+  const hn::CappedTag<T, 16> d;
+  constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(hn::CappedTag<T, 16>()));
+  T roots[kPanelRows];
+  for (std::int64_t j = 0; j < count; j += lanes) hn::StoreU(hn::Sqrt(hn::LoadU(d, totals + j)), d, roots + j);
+  for (std::int64_t j = 0; j < count; ++j) out[j] = roots[j];
+}
+
+template <class T>
+constexpr DistanceTable<T> distance_table_of() {
+  return {add_distances<T, FirstNorm>, add_distances<T, SecondNorm>, add_distances<T, LargestNorm>, turn_rows<T>, roots_of<T>};
+}
+}  // namespace
+
+constinit const DistanceKernels distance_kernels = {distance_table_of<float>(), distance_table_of<double>()};
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %%
+//| export kernels/distances.cpp
+namespace {
+template <class T>
+const kernels::DistanceTable<T>& distance_table() {
+  using namespace kernels;
+  static constexpr const DistanceKernels* tables[] = TINYTORCH_PER_CAPABILITY(distance_kernels);
+  const DistanceKernels& chosen = for_capability(tables);
+  if constexpr (std::is_same_v<T, float>) return chosen.in_float;
+  else return chosen.in_double;
+}
+
+// `height` rows of x1 and `width` rows of x2, all with M columns: their distances in out[i out_row + j].
+template <class T>
+void distances_of_block(const T* x1, std::int64_t height, const T* x2, std::int64_t width, std::int64_t M, double p, T* out, std::int64_t out_row) {
+  const auto& table = distance_table<T>();
+  const auto kernel = p == 2 ? table.second : p == 1 ? table.first : table.largest;
+  using kernels::kPanelColumns, kernels::kPanelRows;
+  std::vector<T> totals(static_cast<std::size_t>(height * kPanelRows)), panel(static_cast<std::size_t>(std::min(M, kPanelColumns) * kPanelRows));
+  for (std::int64_t begin = 0; begin < M; begin += kPanelColumns) {
+    const std::int64_t count = std::min(kPanelColumns, M - begin);
+    table.turn(x2 + begin, M, width, count, panel.data());
+    kernel(x1 + begin, M, height, panel.data(), count, width, totals.data());
+  }
+  for (std::int64_t i = 0; i < height; ++i) {
+    const T* const from = totals.data() + i * kPanelRows;
+    if (p == 2) table.roots(from, width, out + i * out_row);
+    else std::copy(from, from + width, out + i * out_row);
+  }
+}
+
+// x1 (batch, P, M), x2 (batch, R, M), out (batch, P, R).
+template <class T>
+void distances(const T* x1, const T* x2, std::int64_t batch, std::int64_t P, std::int64_t R, std::int64_t M, double p, T* out) {
+  constexpr std::int64_t tall = 256, wide = kernels::kPanelRows;
+  const std::int64_t down = (P + tall - 1) / tall, across = (R + wide - 1) / wide;
+  parallel_for(0, batch * down * across, std::max<std::int64_t>(1, kernels::kElementwiseGrain / (std::min(P, tall) * std::min(R, wide) * M)), [=](std::int64_t first, std::int64_t stop) {
+    for (std::int64_t task = first; task < stop; ++task) {
+      const std::int64_t b = task / (down * across), i = task / across % down * tall, j = task % across * wide;
+      distances_of_block(x1 + (b * P + i) * M, std::min(tall, P - i), x2 + (b * R + j) * M, std::min(wide, R - j), M, p, out + (b * P + i) * R + j, R);
+    }
+  });
+}
+
+Tensor cdist_tuned(const Tensor& x1, const Tensor& x2, double p) {
+  const ScalarType type = x1.scalar_type();
+  const bool has_kernel = (type == kFloat || type == kDouble) && x2.scalar_type() == type && (p == 1 || p == 2 || std::isinf(p));
+  const std::int64_t P = x1.size(-2), R = x2.size(-2), M = x1.size(-1);
+  if (!has_kernel || x1.numel() == 0 || x2.numel() == 0 || P * R * M < kernels::kFewElements) return op::cdist.function(Layer::CPU)(x1, x2, p);
+  DimVector sizes = infer_size(x1.sizes().slice(0, x1.sizes().size() - 2), x2.sizes().slice(0, x2.sizes().size() - 2));
+  const std::int64_t batch = multiply_sizes(sizes);
+  const auto with_batch = [&](const Tensor& x) {
+    DimVector all(sizes);
+    all.push_back(x.size(-2));
+    all.push_back(M);
+    return x.expand(all).contiguous();
+  };
+  const Tensor a = with_batch(x1), b = with_batch(x2);
+  sizes.push_back(P);
+  sizes.push_back(R);
+  const Tensor result = empty(sizes, type);
+  if (type == kFloat) distances(a.data<float>(), b.data<float>(), batch, P, R, M, p, result.data<float>());
+  else distances(a.data<double>(), b.data<double>(), batch, P, R, M, p, result.data<double>());
+  return result;
+}
+}  // namespace
+
+// %%
+//| export kernels/distances.cpp
+//| registers
+void register_tuned_distances() { op::cdist.set(Layer::TunedCPU, cdist_tuned); }
+
+// %%
+TEST_CASE("distances: as the reference for any size, batch and number of threads, and near points far from 0 keep theirs") {
+  manual_seed(798);
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  for (int c = 0; c <= static_cast<int>(kernels::hardware_capability()); ++c) {
+    const kernels::CapabilityGuard guard(static_cast<kernels::CPUCapability>(c));
+    CAPTURE(get_cpu_capability());
+    for (const ScalarType type : {kFloat, kDouble}) {
+      for (const double p : {1.0, 2.0, infinity}) {
+        for (const auto& [P, R, M] : {std::tuple(1, 3, 50), std::tuple(70, 65, 3), std::tuple(5, 130, 129), std::tuple(300, 33, 300)}) {
+          const Tensor a = randn({2, P, M}, kDouble), b = randn({2, R, M}, kDouble);
+          CHECK_CLOSE(cdist(a.to(type), b.to(type), p), op::cdist.function(Layer::CPU)(a.to(type), b.to(type), p));
+          CHECK_CLOSE(cdist(a.to(type), b[0].to(type), p), op::cdist.function(Layer::CPU)(a.to(type), b[0].to(type), p));
+        }
+        const Tensor x = randn({300, 40}, type), once = cdist(x, x, p);
+        CHECK_EQ(cdist(x.slice(0, 7), x.slice(0, 3), p), once.slice(0, 7).slice(1, 3));
+        CHECK_EQ(once.diagonal(), zeros({300}, type));
+        const int before = get_num_threads();
+        set_num_threads(3);
+        CHECK_EQ(cdist(x, x, p), once);
+        set_num_threads(before);
+        Tensor broken = x.clone();
+        broken[5][6].fill_(std::nan(""));
+        CHECK_EQ(isnan(cdist(broken, x, p)).sum().item<std::int64_t>(), 300);
+      }
+      const Tensor near = 1000 + arange(0, 64, 1, kDouble).view({64, 1}).expand({64, 30}) / 64;
+      CHECK_CLOSE(cdist(near.to(type), near.to(type)), cdist(near, near).to(type), 1e-6, 0.0);
     }
   }
 }

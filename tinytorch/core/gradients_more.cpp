@@ -72,6 +72,9 @@ Tensor var_backward(const Tensor& g, const Tensor& self, IntArrayRef dims, doubl
   return unreduce(g, self.sizes(), dims, keepdim) * difference * (2 / (count - correction));
 }
 
+}  // namespace
+
+// Where two entries of a maximum are equal, each gets half. The direction at norm 0 is 0.
 Tensor norm_backward(const Tensor& g, const Tensor& self, const Tensor& result, double p, IntArrayRef dims, bool keepdim) {
   const Tensor grad = unreduce(g, self.sizes(), dims, keepdim);
   if (p == 0) return zeros_like(self);
@@ -84,7 +87,6 @@ Tensor norm_backward(const Tensor& g, const Tensor& self, const Tensor& result, 
   const Tensor direction = p == 2 ? self / norm_of : self * pow(self.abs(), p - 2) / pow(norm_of, p - 1);
   return grad * where(norm_of.eq(0), zeros({}, self.options()), direction);
 }
-}  // namespace
 
 void register_elementary_gradients() {
   gradient<op::log1p>([](const Tensor& g, Input<0> self) { return g / (self + 1); });

@@ -9,6 +9,24 @@
 
 namespace tinytorch {
 
+Tensor norm_backward(const Tensor& g, const Tensor& self, const Tensor& result, double p, IntArrayRef dims, bool keepdim);  // chapter 95
+
+namespace {
+Tensor differences_of_rows(const Tensor& x1, const Tensor& x2) { return x1.unsqueeze(-2) - x2.unsqueeze(-3); }
+
+Tensor cdist_cpu(const Tensor& x1, const Tensor& x2, double p) { return differences_of_rows(x1, x2).norm(Scalar(p), {-1}); }
+
+// What reaches each difference: (..., P, R, M).
+Tensor cdist_backward(const Tensor& g, const Tensor& x1, const Tensor& x2, const Tensor& result, double p) {
+  return norm_backward(g, differences_of_rows(x1, x2), result, p, {-1}, false);
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&, const Tensor&, double)> op::cdist(
+    "cdist", {.cpu = cdist_cpu,
+              .autograd = gradient_of<op::cdist>(
+                  [](const Tensor& g, Input<0> x1, Input<1> x2, Output result, Arg<2, double> p) { return cdist_backward(g, x1, x2, result, p.value).sum({-2}); },
+                  [](const Tensor& g, Input<0> x1, Input<1> x2, Output result, Arg<2, double> p) { return -cdist_backward(g, x1, x2, result, p.value).sum({-3}); })});
+
 Tensor cdist(const Tensor& x1, const Tensor& x2, double p) {
   TORCH_CHECK(x1.is_floating_point(), "cdist only supports floating-point dtypes, X1 got: ", x1.scalar_type());
   TORCH_CHECK(x2.is_floating_point(), "cdist only supports floating-point dtypes, X2 got: ", x2.scalar_type());
@@ -16,7 +34,7 @@ Tensor cdist(const Tensor& x1, const Tensor& x2, double p) {
   TORCH_CHECK(x2.dim() >= 2, "cdist only supports at least 2D tensors, X2 got: ", x2.dim(), "D");
   TORCH_CHECK(x1.size(-1) == x2.size(-1), "X1 and X2 must have the same number of columns. X1: ", x1.size(-1), " X2: ", x2.size(-1));
   TORCH_CHECK(p >= 0, "cdist only supports non-negative p values");
-  return (x1.unsqueeze(-2) - x2.unsqueeze(-3)).norm(Scalar(p), {-1});
+  return op::cdist(x1, x2, p);
 }
 
 Tensor pdist(const Tensor& self, double p) {

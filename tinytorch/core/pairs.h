@@ -10,6 +10,9 @@ namespace tinytorch {
 
 // The p-norm distances between the rows of x1 (..., P, M) and those of x2 (..., R, M): (..., P, R). Batches broadcast. O(P R M) time and memory. The gradient at distance 0 is 0. Throws unless M is the same and p >= 0.
 Tensor cdist(const Tensor& x1, const Tensor& x2, double p = 2);
+namespace op {
+extern Operator<Tensor(const Tensor&, const Tensor&, double)> cdist;
+}  // namespace op
 // The p-norm distances between the rows i < j of self (N, M), row by row of the upper triangle: N (N - 1) / 2 numbers. The gradient at distance 0 is 0; for p = infinity
 // it is shared by the coordinates that are equally far apart, as norm's is. O(N^2 M). Throws unless self has two dimensions and p >= 0.
 Tensor pdist(const Tensor& self, double p = 2);

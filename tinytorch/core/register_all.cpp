@@ -42,6 +42,7 @@ void register_tuned_reductions();  // 77_row_kernels
 void register_tuned_softmax();  // 77_row_kernels
 void register_tuned_normalization();  // 77_row_kernels
 void register_tuned_functions();  // 79_function_kernels
+void register_tuned_distances();  // 79_function_kernels
 void register_tuned_ordering();  // 79_function_kernels
 void register_integer_arithmetic();  // 80_data_kernels
 void register_integer_reductions();  // 80_data_kernels
@@ -93,6 +94,7 @@ void register_all() {
   register_tuned_softmax();
   register_tuned_normalization();
   register_tuned_functions();
+  register_tuned_distances();
   register_tuned_ordering();
   register_integer_arithmetic();
   register_integer_reductions();

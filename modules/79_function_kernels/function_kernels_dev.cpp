@@ -143,11 +143,11 @@ template <class T>
 struct FunctionTable {
   using Kernel = void (*)(const T* x, std::int64_t count, T p, T q, T* out);
   Kernel log1p, expm1, sin, cos, tan, atan, elu, softplus, log_sigmoid, mish;
-  Kernel exp2, log2, log10, asin, acos, erfinv;
+  Kernel exp2, log2, log10, asin, acos, erfinv, sinh, cosh, asinh, acosh, atanh, erfc;
   // out[i] = f(a[i], b[i b_step]), b_step 0 or 1; `out` may be a.
   using PairKernel = void (*)(const T* a, const T* b, std::int64_t b_step, std::int64_t count, T p, T* out);
   PairKernel fmod, remainder, floor_divide, bce_with_logits;  // the last one: the binary cross-entropy of logits a with targets b
-  PairKernel atan2, pow, power_of_base, prelu;                // power_of_base: b^a; prelu: a with slope b
+  PairKernel atan2, hypot, pow, power_of_base, prelu;         // power_of_base: b^a; prelu: a with slope b
   PairKernel smooth_l1, huber, bce;                           // of a and targets b, with beta or delta p; bce of probabilities a
   void (*nan_to_num)(const T* x, std::int64_t count, T nan, T posinf, T neginf, T* out);
   // The product of `count` numbers, and totals[i] *= x[i] for i < count; both in double.
@@ -711,6 +711,148 @@ HWY_INLINE V Erfinv(D d, V x) {
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 // %% [markdown]
+// ### Hyperbolic functions, the tail of erf, and lengths
+//
+// Differences of exponentials and logarithms near 1 once more, each in a form in which nothing cancels:
+//
+//     cosh(x)   = h + 1 / (4 h),   h = exp(|x|) / 2       the half is there before the power of two, so h is finite wherever cosh is
+//     sinh(x)   = h - 1 / (4 h) beyond 1, where the second term is below a seventh of the first; x + x^3 P(x^2) up to 1
+//     asinh(x)  = log(1 + x + x^2 / (1 + sqrt(x^2 + 1)))  acosh(1 + t) = log(1 + t + sqrt(2 t + t^2)), both log(2 x) far out
+//     atanh(x)  = log(1 + 2 x / (1 - x)) / 2              up to 1/2 as 2 x + 2 x^2 / (1 - x), whose first term is exact
+//     erfc(x)   = 2 P(Z <= -sqrt(2) x)                    gelu's tail (chapter 76); below 0.46 it is 1 - erf(x)
+//
+// `log(1 + t)` is log1p's: what rounding leaves out of 1 + t is added again. PyTorch's `sinh`, `asinh` and `acosh` are the C library's, one number after the other; the others are Sleef's.
+
+// %%
+//| export kernels/functions.simd.cpp
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+template <class T>
+struct SinhConstants;
+
+template <>
+struct SinhConstants<float> {
+  // (sinh(x) / x - 1) / x^2 in x^2 for |x| <= 1, relative error 2^-34
+  static constexpr float kSeries[] = {0.166666665f, 0.008333350083f, 0.0001983615512f, 2.816976533e-6f};
+};
+
+template <>
+struct SinhConstants<double> {
+  // relative error 2^-63
+  static constexpr double kSeries[] = {0.166666666666666674, 0.00833333333333314741, 0.00019841269841432098, 2.75573191570017989e-6, 2.50521231476305935e-8, 1.60572589389883891e-10, 7.75877336226694047e-13};
+};
+
+// exp(a) / 2, which is finite where cosh(a) is. REQUIRES: a >= 0 or NaN.
+template <class D, class V>
+HWY_INLINE V HalfExp(D d, V a) {
+  using T = hn::TFromD<D>;
+  const V highest = hn::Set(d, ExpConstants<T>::kHighest + 1);
+  const V half = TimesExpOfSum(d, hn::Set(d, T{0.5}), hn::IfThenElse(hn::Lt(a, highest), a, highest), hn::Zero(d));
+  return hn::IfThenElse(hn::IsNaN(a), a, half);
+}
+
+// Within 2 ulp.
+template <class D, class V>
+HWY_INLINE V Cosh(D d, V x) {
+  const V half = HalfExp(d, hn::Abs(x));
+  return hn::Add(half, hn::Div(hn::Set(d, hn::TFromD<D>{0.25}), half));
+}
+
+// Within 2 ulp.
+template <class D, class V>
+HWY_INLINE V Sinh(D d, V x) {
+  using T = hn::TFromD<D>;
+  const V a = hn::Abs(x), square = hn::Mul(a, a), half = HalfExp(d, a);
+  const V near_zero = hn::MulAdd(hn::Mul(a, square), Polynomial(d, square, SinhConstants<T>::kSeries), a);
+  const V beyond = hn::Sub(half, hn::Div(hn::Set(d, T{0.25}), half));
+  return hn::CopySign(hn::IfThenElse(hn::Gt(a, hn::Set(d, T{1})), beyond, near_zero), x);
+}
+
+// log(1 + rest), or log(2 a) where `a` is so large that nothing else counts.
+template <class D, class V>
+HWY_INLINE V LogOfSumOrTwice(D d, V a, V rest) {
+  using T = hn::TFromD<D>;
+  using Format = FloatFormat<T>;
+  const V one = hn::Set(d, T{1}), largest = hn::Set(d, static_cast<T>(sizeof(T) == 4 ? 0x1.fffffep127 : 0x1.fffffffffffffp1023));
+  const auto large = hn::Gt(a, hn::Set(d, static_cast<T>(sizeof(T) == 4 ? 1e6 : 1e14)));
+  const V sum = hn::IfThenElse(large, hn::Min(a, largest), hn::Add(one, rest));
+  const V left_out = hn::IfThenZeroElse(large, hn::IfThenElse(hn::Gt(rest, one), hn::Sub(one, hn::Sub(sum, rest)), hn::Sub(rest, hn::Sub(sum, one))));
+  const auto [e, f, half_square, tail] = LogPartsOf(d, sum);
+  const V n = hn::Add(e, hn::IfThenElseZero(large, one));
+  const V small = hn::Add(hn::Sub(hn::MulAdd(n, hn::Set(d, Format::kLog2Low), tail), half_square), hn::Div(left_out, sum));
+  const V y = hn::MulAdd(n, hn::Set(d, Format::kLog2High), hn::Add(f, small));
+  return hn::IfThenElse(hn::Or(hn::IsNaN(rest), hn::Gt(a, largest)), hn::Add(a, rest), y);
+}
+
+// Within 2 ulp.
+template <class D, class V>
+HWY_INLINE V Asinh(D d, V x) {
+  using T = hn::TFromD<D>;
+  const V a = hn::Abs(x), one = hn::Set(d, T{1}), far = hn::Set(d, static_cast<T>(1e15));
+  const V within = hn::IfThenElse(hn::Lt(a, far), a, far), square = hn::Mul(within, within);  // which shall not be infinite
+  // sqrt(a^2 + 1) - 1 without a difference
+  const V more = hn::Div(square, hn::Add(one, hn::Sqrt(hn::Add(square, one))));
+  return hn::CopySign(LogOfSumOrTwice(d, a, hn::Add(a, more)), x);
+}
+
+// Within 3 ulp.
+template <class D, class V>
+HWY_INLINE V Acosh(D d, V x) {
+  using T = hn::TFromD<D>;
+  const V one = hn::Set(d, T{1});
+  const V beyond = hn::IfThenElse(hn::Lt(x, one), hn::Set(d, static_cast<T>(__builtin_nan(""))), hn::Sub(x, one));
+  return LogOfSumOrTwice(d, x, hn::Add(beyond, hn::Sqrt(hn::MulAdd(beyond, beyond, hn::Add(beyond, beyond)))));
+}
+
+// Within 2 ulp.
+template <class D, class V>
+HWY_INLINE V Atanh(D d, V x) {
+  using T = hn::TFromD<D>;
+  const V a = hn::Abs(x), one = hn::Set(d, T{1}), half = hn::Set(d, T{0.5}), twice = hn::Add(a, a);
+  const V quotient = hn::Div(hn::IfThenElse(hn::Lt(a, half), hn::Mul(twice, a), twice), hn::Sub(one, a));
+  return hn::CopySign(hn::Mul(half, Log1p(d, hn::IfThenElse(hn::Lt(a, half), hn::Add(twice, quotient), quotient))), x);
+}
+
+// 1 - erf(x) within 5 ulp, as twice the normal distribution's tail at sqrt(2) |x|.
+template <class D, class V>
+HWY_INLINE V Erfc(D d, V x) {
+  using T = hn::TFromD<D>;
+  using Constants = GeluConstants<T>;
+  const hn::RebindToUnsigned<D> du;
+  const V one = hn::Set(d, T{1}), two = hn::Set(d, T{2});
+  const V a = hn::Abs(x), within = hn::Min(a, hn::Set(d, static_cast<T>(sizeof(T) == 4 ? 10.5 : 27.5)));
+  const V t = hn::Mul(within, hn::Set(d, static_cast<T>(1.414213562373095048802)));
+  const V below = hn::Add(t, hn::Set(d, Constants::kMiddle));
+  const V part = hn::Div(t, below);
+  const V v = hn::Sub(hn::Add(part, part), one);
+  V curve = Polynomial(d, v, Constants::kTail);
+  HWY_UNROLL(3)
+  for (int k = 2; k >= 0; --k) curve = hn::MulAdd(curve, v, hn::Set(d, Constants::kFirst[k]));
+  const V high = hn::BitCast(d, hn::And(hn::BitCast(du, within), hn::Set(du, Constants::kHalfOfTheBits)));
+  const V more = hn::Mul(hn::Sub(within, high), hn::Add(within, high));
+  const V tail = TimesExpOfSum(d, hn::Div(hn::Add(curve, curve), below), hn::Neg(hn::Mul(high, high)), hn::Neg(more));
+  const V beyond = hn::IfThenElse(hn::Lt(x, hn::Zero(d)), hn::Sub(two, tail), tail);
+  return hn::IfThenElse(hn::Gt(a, hn::Set(d, static_cast<T>(0.4641))), beyond, hn::Sub(one, Erf(d, x)));
+}
+
+// sqrt(x^2 + y^2) within 2 ulp; where a square would be infinite or too small, of numbers that are a power of two nearer to 1.
+template <class D, class V>
+HWY_INLINE V Hypot(D d, V x, V y) {
+  using T = hn::TFromD<D>;
+  constexpr T far = sizeof(T) == 4 ? static_cast<T>(0x1p62) : static_cast<T>(0x1p500), scale = sizeof(T) == 4 ? static_cast<T>(0x1p100) : static_cast<T>(0x1p700);
+  const V a = hn::Abs(x), b = hn::Abs(y), one = hn::Set(d, T{1}), infinity = hn::Set(d, static_cast<T>(__builtin_inf()));
+  const V larger = hn::IfThenElse(hn::Lt(a, b), b, a), smaller = hn::IfThenElse(hn::Lt(a, b), a, b);
+  const auto high = hn::Gt(larger, hn::Set(d, far)), low = hn::Lt(larger, hn::Set(d, 1 / far));
+  const V down = hn::IfThenElse(high, hn::Set(d, 1 / scale), hn::IfThenElse(low, hn::Set(d, scale), one));
+  const V up = hn::IfThenElse(high, hn::Set(d, scale), hn::IfThenElse(low, hn::Set(d, 1 / scale), one));
+  const V p = hn::Mul(larger, down), q = hn::Mul(smaller, down);
+  const V length = hn::Mul(hn::Sqrt(hn::MulAdd(p, p, hn::Mul(q, q))), up);
+  return hn::IfThenElse(hn::Or(hn::Eq(a, infinity), hn::Eq(b, infinity)), infinity, length);
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %% [markdown]
 // ### Remainders, and walks over the numbers
 
 // %%
@@ -832,6 +974,7 @@ constexpr auto bce_of_logits = [](auto d, auto x, auto target, auto) {
 };
 
 constexpr auto atan2_of = [](auto d, auto y, auto x, auto) { return Atan2(d, y, x); };
+constexpr auto hypot_of = [](auto d, auto x, auto y, auto) { return Hypot(d, x, y); };
 constexpr auto pow_of = [](auto d, auto x, auto y, auto) { return Pow(d, x, y); };
 constexpr auto power_of_base_of = [](auto d, auto y, auto x, auto) { return Pow(d, x, y); };
 constexpr auto prelu_of = [](auto d, auto x, auto slope, auto) { return hn::IfThenElse(hn::Gt(x, hn::Zero(d)), x, hn::Mul(slope, x)); };
@@ -921,11 +1064,18 @@ constexpr FunctionTable<T> function_table_of() {
       .asin = walk_function<T, [](auto d, auto x, auto, auto) { return Asin(d, x); }>,
       .acos = walk_function<T, [](auto d, auto x, auto, auto) { return Acos(d, x); }>,
       .erfinv = walk_function<T, [](auto d, auto x, auto, auto) { return Erfinv(d, x); }>,
+      .sinh = walk_function<T, [](auto d, auto x, auto, auto) { return Sinh(d, x); }>,
+      .cosh = walk_function<T, [](auto d, auto x, auto, auto) { return Cosh(d, x); }>,
+      .asinh = walk_function<T, [](auto d, auto x, auto, auto) { return Asinh(d, x); }>,
+      .acosh = walk_function<T, [](auto d, auto x, auto, auto) { return Acosh(d, x); }>,
+      .atanh = walk_function<T, [](auto d, auto x, auto, auto) { return Atanh(d, x); }>,
+      .erfc = walk_function<T, [](auto d, auto x, auto, auto) { return Erfc(d, x); }>,
       .fmod = walk_pair<T, fmod_of>,
       .remainder = walk_pair<T, remainder_of>,
       .floor_divide = walk_pair<T, floor_quotient_of>,
       .bce_with_logits = walk_pair<T, bce_of_logits>,
       .atan2 = walk_pair<T, atan2_of>,
+      .hypot = walk_pair<T, hypot_of>,
       .pow = walk_pair<T, pow_of>,
       .power_of_base = walk_pair<T, power_of_base_of>,
       .prelu = walk_pair<T, prelu_of>,
@@ -1271,6 +1421,13 @@ void register_tuned_functions() {
   op::acos.set(tuned, function_tuned<op::acos, [](const auto& table) { return table.acos; }>);
   op::erfinv.set(tuned, function_tuned<op::erfinv, [](const auto& table) { return table.erfinv; }>);
   op::atan2.set(tuned, pair_tuned<op::atan2, [](const auto& table) { return table.atan2; }>);
+  op::sinh.set(tuned, function_tuned<op::sinh, [](const auto& table) { return table.sinh; }>);
+  op::cosh.set(tuned, function_tuned<op::cosh, [](const auto& table) { return table.cosh; }>);
+  op::asinh.set(tuned, function_tuned<op::asinh, [](const auto& table) { return table.asinh; }>);
+  op::acosh.set(tuned, function_tuned<op::acosh, [](const auto& table) { return table.acosh; }>);
+  op::atanh.set(tuned, function_tuned<op::atanh, [](const auto& table) { return table.atanh; }>);
+  op::erfc.set(tuned, function_tuned<op::erfc, [](const auto& table) { return table.erfc; }>);
+  op::hypot.set(tuned, pair_tuned<op::hypot, [](const auto& table) { return table.hypot; }>);
   op::pow.set(tuned, pow_tuned);
   op::pow_tensor.set(tuned, pow_tensor_tuned);
   op::prelu.set(tuned, pair_tuned<op::prelu, [](const auto& table) { return table.prelu; }>);
@@ -1348,7 +1505,7 @@ Tensor arguments() {
 }
 
 // %%
-TEST_CASE("functions: each within 2 ulp; tan and erfinv within 3, mish within 4") {
+TEST_CASE("functions: each within 2 ulp; tan, acosh and erfinv within 3, mish within 4, erfc within 5") {
   struct Function {
     std::string name;
     Tensor (*tuned)(const Tensor&);
@@ -1368,6 +1525,12 @@ TEST_CASE("functions: each within 2 ulp; tan and erfinv within 3, mish within 4"
       {"log2", [](const Tensor& x) { return log2(x); }, [](long double x) { return std::log2(x); }},
       {"log10", [](const Tensor& x) { return log10(x); }, [](long double x) { return std::log10(x); }},
       {"erfinv", [](const Tensor& x) { return erfinv(x); }, exact_erfinv, 3},
+      {"sinh", [](const Tensor& x) { return sinh(x); }, [](long double x) { return std::sinh(x); }},
+      {"cosh", [](const Tensor& x) { return cosh(x); }, [](long double x) { return std::cosh(x); }},
+      {"asinh", [](const Tensor& x) { return asinh(x); }, [](long double x) { return std::asinh(x); }},
+      {"acosh", [](const Tensor& x) { return acosh(x); }, [](long double x) { return std::acosh(x); }, 3},
+      {"atanh", [](const Tensor& x) { return atanh(x); }, [](long double x) { return std::atanh(x); }},
+      {"erfc", [](const Tensor& x) { return erfc(x); }, [](long double x) { return std::erfc(x); }, 5},
       {"softplus", [](const Tensor& x) { return softplus(x); }, [](long double x) { return x > 20 ? x : std::log1p(std::exp(x)); }},
       {"log_sigmoid", [](const Tensor& x) { return log_sigmoid(x); }, [](long double x) { return x < 0 ? x - std::log1p(std::exp(x)) : -std::log1p(std::exp(-x)); }},
       {"elu", [](const Tensor& x) { return elu(x); }, [](long double x) { return x > 0 ? x : std::expm1(x); }},
@@ -1416,6 +1579,12 @@ TEST_CASE("functions: zeros keep their sign, infinities and NaN are the C librar
     check("exp2", exp2(x), [](double v) { return std::exp2(v); });
     check("log2", log2(x), [](double v) { return std::log2(v); });
     check("log10", log10(x), [](double v) { return std::log10(v); });
+    check("sinh", sinh(x), [](double v) { return std::sinh(v); });
+    check("cosh", cosh(x), [](double v) { return std::cosh(v); });
+    check("asinh", asinh(x), [](double v) { return std::asinh(v); });
+    check("acosh", acosh(x), [](double v) { return std::acosh(v); });
+    check("atanh", atanh(x), [](double v) { return std::atanh(v); });
+    check("erfc", erfc(x), [](double v) { return std::erfc(v); });
     check("erfinv", erfinv(x), [](double v) { return static_cast<double>(exact_erfinv(v)); });
   }
 }
@@ -1467,6 +1636,7 @@ struct PairFunction {
 
 const PairFunction kPairFunctions[] = {
     {"atan2", [](const Tensor& a, const Tensor& b) { return atan2(a, b); }, [](long double a, long double b) { return std::atan2(a, b); }},
+    {"hypot", [](const Tensor& a, const Tensor& b) { return hypot(a, b); }, [](long double a, long double b) { return std::hypot(a, b); }},
     {"pow", [](const Tensor& a, const Tensor& b) { return pow(a, b); }, [](long double a, long double b) { return std::pow(a, b); }},
 };
 
@@ -1492,7 +1662,7 @@ void check_pairs(const PairFunction& function) {
 }
 
 // %%
-TEST_CASE("functions: atan2 and pow within 2 ulp, in any range") {
+TEST_CASE("functions: atan2, hypot and pow within 2 ulp, in any range") {
   for (int c = 0; c <= static_cast<int>(kernels::hardware_capability()); ++c) {
     const kernels::CapabilityGuard guard(static_cast<kernels::CPUCapability>(c));
     CAPTURE(get_cpu_capability());
@@ -1503,7 +1673,7 @@ TEST_CASE("functions: atan2 and pow within 2 ulp, in any range") {
   }
 }
 
-TEST_CASE("functions: atan2 and pow of zeros, ones, infinities, NaN, odd and even numbers are the C library's, and powers that are numbers are exact") {
+TEST_CASE("functions: atan2, hypot and pow of zeros, ones, infinities, NaN, odd and even numbers are the C library's, and powers that are numbers are exact") {
   constexpr double infinity = std::numeric_limits<double>::infinity();
   const Tensor special = tensor({0.0, -0.0, 1.0, -1.0, infinity, -infinity, std::nan(""), 2.0, -2.0, 3.0, -3.0, 0.5, -0.5, 1e30, -1e30, 1e-40, 16777217.0, -16777216.0, -1e-320, 0.99999994});
   const std::int64_t n = special.numel();
@@ -1516,12 +1686,13 @@ TEST_CASE("functions: atan2 and pow of zeros, ones, infinities, NaN, odd and eve
     for (int c = 0; c <= static_cast<int>(kernels::hardware_capability()); ++c) {
       const kernels::CapabilityGuard guard(static_cast<kernels::CPUCapability>(c));
       CAPTURE(get_cpu_capability());
-      const Tensor angles = atan2(a, b).to(kDouble), powers = pow(a, b).to(kDouble);
+      const Tensor angles = atan2(a, b).to(kDouble), lengths = hypot(a, b).to(kDouble), powers = pow(a, b).to(kDouble);
       for (std::int64_t i = 0; i < n; ++i) {
         for (std::int64_t j = 0; j < n; ++j) {
           const double x = a[i][j].item<double>(), y = b[i][j].item<double>();
           const double power = type == kFloat ? static_cast<double>(std::pow(static_cast<float>(x), static_cast<float>(y))) : std::pow(x, y);
           CHECK_MESSAGE(same(angles[i][j].item<double>(), std::atan2(x, y)), "atan2(", x, ", ", y, ")");
+          CHECK_MESSAGE(same(lengths[i][j].item<double>(), std::hypot(x, y)), "hypot(", x, ", ", y, ")");
           CHECK_MESSAGE(same(powers[i][j].item<double>(), power), "pow(", x, ", ", y, ") is ", powers[i][j].item<double>());
         }
       }

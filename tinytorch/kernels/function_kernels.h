@@ -15,11 +15,11 @@ template <class T>
 struct FunctionTable {
   using Kernel = void (*)(const T* x, std::int64_t count, T p, T q, T* out);
   Kernel log1p, expm1, sin, cos, tan, atan, elu, softplus, log_sigmoid, mish;
-  Kernel exp2, log2, log10, asin, acos, erfinv;
+  Kernel exp2, log2, log10, asin, acos, erfinv, sinh, cosh, asinh, acosh, atanh, erfc;
   // out[i] = f(a[i], b[i b_step]), b_step 0 or 1; `out` may be a.
   using PairKernel = void (*)(const T* a, const T* b, std::int64_t b_step, std::int64_t count, T p, T* out);
   PairKernel fmod, remainder, floor_divide, bce_with_logits;  // the last one: the binary cross-entropy of logits a with targets b
-  PairKernel atan2, pow, power_of_base, prelu;                // power_of_base: b^a; prelu: a with slope b
+  PairKernel atan2, hypot, pow, power_of_base, prelu;         // power_of_base: b^a; prelu: a with slope b
   PairKernel smooth_l1, huber, bce;                           // of a and targets b, with beta or delta p; bce of probabilities a
   void (*nan_to_num)(const T* x, std::int64_t count, T nan, T posinf, T neginf, T* out);
   // The product of `count` numbers, and totals[i] *= x[i] for i < count; both in double.

@@ -345,6 +345,13 @@ void register_tuned_functions() {
   op::acos.set(tuned, function_tuned<op::acos, [](const auto& table) { return table.acos; }>);
   op::erfinv.set(tuned, function_tuned<op::erfinv, [](const auto& table) { return table.erfinv; }>);
   op::atan2.set(tuned, pair_tuned<op::atan2, [](const auto& table) { return table.atan2; }>);
+  op::sinh.set(tuned, function_tuned<op::sinh, [](const auto& table) { return table.sinh; }>);
+  op::cosh.set(tuned, function_tuned<op::cosh, [](const auto& table) { return table.cosh; }>);
+  op::asinh.set(tuned, function_tuned<op::asinh, [](const auto& table) { return table.asinh; }>);
+  op::acosh.set(tuned, function_tuned<op::acosh, [](const auto& table) { return table.acosh; }>);
+  op::atanh.set(tuned, function_tuned<op::atanh, [](const auto& table) { return table.atanh; }>);
+  op::erfc.set(tuned, function_tuned<op::erfc, [](const auto& table) { return table.erfc; }>);
+  op::hypot.set(tuned, pair_tuned<op::hypot, [](const auto& table) { return table.hypot; }>);
   op::pow.set(tuned, pow_tuned);
   op::pow_tensor.set(tuned, pow_tensor_tuned);
   op::prelu.set(tuned, pair_tuned<op::prelu, [](const auto& table) { return table.prelu; }>);

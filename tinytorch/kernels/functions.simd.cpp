@@ -502,6 +502,133 @@ HWY_INLINE V Erfinv(D d, V x) {
 
 namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
+template <class T>
+struct SinhConstants;
+
+template <>
+struct SinhConstants<float> {
+  // (sinh(x) / x - 1) / x^2 in x^2 for |x| <= 1, relative error 2^-34
+  static constexpr float kSeries[] = {0.166666665f, 0.008333350083f, 0.0001983615512f, 2.816976533e-6f};
+};
+
+template <>
+struct SinhConstants<double> {
+  // relative error 2^-63
+  static constexpr double kSeries[] = {0.166666666666666674, 0.00833333333333314741, 0.00019841269841432098, 2.75573191570017989e-6, 2.50521231476305935e-8, 1.60572589389883891e-10, 7.75877336226694047e-13};
+};
+
+// exp(a) / 2, which is finite where cosh(a) is. REQUIRES: a >= 0 or NaN.
+template <class D, class V>
+HWY_INLINE V HalfExp(D d, V a) {
+  using T = hn::TFromD<D>;
+  const V highest = hn::Set(d, ExpConstants<T>::kHighest + 1);
+  const V half = TimesExpOfSum(d, hn::Set(d, T{0.5}), hn::IfThenElse(hn::Lt(a, highest), a, highest), hn::Zero(d));
+  return hn::IfThenElse(hn::IsNaN(a), a, half);
+}
+
+// Within 2 ulp.
+template <class D, class V>
+HWY_INLINE V Cosh(D d, V x) {
+  const V half = HalfExp(d, hn::Abs(x));
+  return hn::Add(half, hn::Div(hn::Set(d, hn::TFromD<D>{0.25}), half));
+}
+
+// Within 2 ulp.
+template <class D, class V>
+HWY_INLINE V Sinh(D d, V x) {
+  using T = hn::TFromD<D>;
+  const V a = hn::Abs(x), square = hn::Mul(a, a), half = HalfExp(d, a);
+  const V near_zero = hn::MulAdd(hn::Mul(a, square), Polynomial(d, square, SinhConstants<T>::kSeries), a);
+  const V beyond = hn::Sub(half, hn::Div(hn::Set(d, T{0.25}), half));
+  return hn::CopySign(hn::IfThenElse(hn::Gt(a, hn::Set(d, T{1})), beyond, near_zero), x);
+}
+
+// log(1 + rest), or log(2 a) where `a` is so large that nothing else counts.
+template <class D, class V>
+HWY_INLINE V LogOfSumOrTwice(D d, V a, V rest) {
+  using T = hn::TFromD<D>;
+  using Format = FloatFormat<T>;
+  const V one = hn::Set(d, T{1}), largest = hn::Set(d, static_cast<T>(sizeof(T) == 4 ? 0x1.fffffep127 : 0x1.fffffffffffffp1023));
+  const auto large = hn::Gt(a, hn::Set(d, static_cast<T>(sizeof(T) == 4 ? 1e6 : 1e14)));
+  const V sum = hn::IfThenElse(large, hn::Min(a, largest), hn::Add(one, rest));
+  const V left_out = hn::IfThenZeroElse(large, hn::IfThenElse(hn::Gt(rest, one), hn::Sub(one, hn::Sub(sum, rest)), hn::Sub(rest, hn::Sub(sum, one))));
+  const auto [e, f, half_square, tail] = LogPartsOf(d, sum);
+  const V n = hn::Add(e, hn::IfThenElseZero(large, one));
+  const V small = hn::Add(hn::Sub(hn::MulAdd(n, hn::Set(d, Format::kLog2Low), tail), half_square), hn::Div(left_out, sum));
+  const V y = hn::MulAdd(n, hn::Set(d, Format::kLog2High), hn::Add(f, small));
+  return hn::IfThenElse(hn::Or(hn::IsNaN(rest), hn::Gt(a, largest)), hn::Add(a, rest), y);
+}
+
+// Within 2 ulp.
+template <class D, class V>
+HWY_INLINE V Asinh(D d, V x) {
+  using T = hn::TFromD<D>;
+  const V a = hn::Abs(x), one = hn::Set(d, T{1}), far = hn::Set(d, static_cast<T>(1e15));
+  const V within = hn::IfThenElse(hn::Lt(a, far), a, far), square = hn::Mul(within, within);  // which shall not be infinite
+  // sqrt(a^2 + 1) - 1 without a difference
+  const V more = hn::Div(square, hn::Add(one, hn::Sqrt(hn::Add(square, one))));
+  return hn::CopySign(LogOfSumOrTwice(d, a, hn::Add(a, more)), x);
+}
+
+// Within 3 ulp.
+template <class D, class V>
+HWY_INLINE V Acosh(D d, V x) {
+  using T = hn::TFromD<D>;
+  const V one = hn::Set(d, T{1});
+  const V beyond = hn::IfThenElse(hn::Lt(x, one), hn::Set(d, static_cast<T>(__builtin_nan(""))), hn::Sub(x, one));
+  return LogOfSumOrTwice(d, x, hn::Add(beyond, hn::Sqrt(hn::MulAdd(beyond, beyond, hn::Add(beyond, beyond)))));
+}
+
+// Within 2 ulp.
+template <class D, class V>
+HWY_INLINE V Atanh(D d, V x) {
+  using T = hn::TFromD<D>;
+  const V a = hn::Abs(x), one = hn::Set(d, T{1}), half = hn::Set(d, T{0.5}), twice = hn::Add(a, a);
+  const V quotient = hn::Div(hn::IfThenElse(hn::Lt(a, half), hn::Mul(twice, a), twice), hn::Sub(one, a));
+  return hn::CopySign(hn::Mul(half, Log1p(d, hn::IfThenElse(hn::Lt(a, half), hn::Add(twice, quotient), quotient))), x);
+}
+
+// 1 - erf(x) within 5 ulp, as twice the normal distribution's tail at sqrt(2) |x|.
+template <class D, class V>
+HWY_INLINE V Erfc(D d, V x) {
+  using T = hn::TFromD<D>;
+  using Constants = GeluConstants<T>;
+  const hn::RebindToUnsigned<D> du;
+  const V one = hn::Set(d, T{1}), two = hn::Set(d, T{2});
+  const V a = hn::Abs(x), within = hn::Min(a, hn::Set(d, static_cast<T>(sizeof(T) == 4 ? 10.5 : 27.5)));
+  const V t = hn::Mul(within, hn::Set(d, static_cast<T>(1.414213562373095048802)));
+  const V below = hn::Add(t, hn::Set(d, Constants::kMiddle));
+  const V part = hn::Div(t, below);
+  const V v = hn::Sub(hn::Add(part, part), one);
+  V curve = Polynomial(d, v, Constants::kTail);
+  HWY_UNROLL(3)
+  for (int k = 2; k >= 0; --k) curve = hn::MulAdd(curve, v, hn::Set(d, Constants::kFirst[k]));
+  const V high = hn::BitCast(d, hn::And(hn::BitCast(du, within), hn::Set(du, Constants::kHalfOfTheBits)));
+  const V more = hn::Mul(hn::Sub(within, high), hn::Add(within, high));
+  const V tail = TimesExpOfSum(d, hn::Div(hn::Add(curve, curve), below), hn::Neg(hn::Mul(high, high)), hn::Neg(more));
+  const V beyond = hn::IfThenElse(hn::Lt(x, hn::Zero(d)), hn::Sub(two, tail), tail);
+  return hn::IfThenElse(hn::Gt(a, hn::Set(d, static_cast<T>(0.4641))), beyond, hn::Sub(one, Erf(d, x)));
+}
+
+// sqrt(x^2 + y^2) within 2 ulp; where a square would be infinite or too small, of numbers that are a power of two nearer to 1.
+template <class D, class V>
+HWY_INLINE V Hypot(D d, V x, V y) {
+  using T = hn::TFromD<D>;
+  constexpr T far = sizeof(T) == 4 ? static_cast<T>(0x1p62) : static_cast<T>(0x1p500), scale = sizeof(T) == 4 ? static_cast<T>(0x1p100) : static_cast<T>(0x1p700);
+  const V a = hn::Abs(x), b = hn::Abs(y), one = hn::Set(d, T{1}), infinity = hn::Set(d, static_cast<T>(__builtin_inf()));
+  const V larger = hn::IfThenElse(hn::Lt(a, b), b, a), smaller = hn::IfThenElse(hn::Lt(a, b), a, b);
+  const auto high = hn::Gt(larger, hn::Set(d, far)), low = hn::Lt(larger, hn::Set(d, 1 / far));
+  const V down = hn::IfThenElse(high, hn::Set(d, 1 / scale), hn::IfThenElse(low, hn::Set(d, scale), one));
+  const V up = hn::IfThenElse(high, hn::Set(d, scale), hn::IfThenElse(low, hn::Set(d, 1 / scale), one));
+  const V p = hn::Mul(larger, down), q = hn::Mul(smaller, down);
+  const V length = hn::Mul(hn::Sqrt(hn::MulAdd(p, p, hn::Mul(q, q))), up);
+  return hn::IfThenElse(hn::Or(hn::Eq(a, infinity), hn::Eq(b, infinity)), infinity, length);
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
 // The remainder with a's sign, exact. Without an operation that rounds product and sum once it is the C library's.
 template <class D, class V>
 HWY_INLINE V Fmod(D d, V a, V b) {
@@ -617,6 +744,7 @@ constexpr auto bce_of_logits = [](auto d, auto x, auto target, auto) {
 };
 
 constexpr auto atan2_of = [](auto d, auto y, auto x, auto) { return Atan2(d, y, x); };
+constexpr auto hypot_of = [](auto d, auto x, auto y, auto) { return Hypot(d, x, y); };
 constexpr auto pow_of = [](auto d, auto x, auto y, auto) { return Pow(d, x, y); };
 constexpr auto power_of_base_of = [](auto d, auto y, auto x, auto) { return Pow(d, x, y); };
 constexpr auto prelu_of = [](auto d, auto x, auto slope, auto) { return hn::IfThenElse(hn::Gt(x, hn::Zero(d)), x, hn::Mul(slope, x)); };
@@ -706,11 +834,18 @@ constexpr FunctionTable<T> function_table_of() {
       .asin = walk_function<T, [](auto d, auto x, auto, auto) { return Asin(d, x); }>,
       .acos = walk_function<T, [](auto d, auto x, auto, auto) { return Acos(d, x); }>,
       .erfinv = walk_function<T, [](auto d, auto x, auto, auto) { return Erfinv(d, x); }>,
+      .sinh = walk_function<T, [](auto d, auto x, auto, auto) { return Sinh(d, x); }>,
+      .cosh = walk_function<T, [](auto d, auto x, auto, auto) { return Cosh(d, x); }>,
+      .asinh = walk_function<T, [](auto d, auto x, auto, auto) { return Asinh(d, x); }>,
+      .acosh = walk_function<T, [](auto d, auto x, auto, auto) { return Acosh(d, x); }>,
+      .atanh = walk_function<T, [](auto d, auto x, auto, auto) { return Atanh(d, x); }>,
+      .erfc = walk_function<T, [](auto d, auto x, auto, auto) { return Erfc(d, x); }>,
       .fmod = walk_pair<T, fmod_of>,
       .remainder = walk_pair<T, remainder_of>,
       .floor_divide = walk_pair<T, floor_quotient_of>,
       .bce_with_logits = walk_pair<T, bce_of_logits>,
       .atan2 = walk_pair<T, atan2_of>,
+      .hypot = walk_pair<T, hypot_of>,
       .pow = walk_pair<T, pow_of>,
       .power_of_base = walk_pair<T, power_of_base_of>,
       .prelu = walk_pair<T, prelu_of>,

@@ -101,11 +101,40 @@ bool is_like_first(const Tensor& self, const Tensor& other) {
   return other.scalar_type() == self.scalar_type() && broadcasts_to(other.sizes(), self.sizes());
 }
 
+// The only dimension of self along which `other` changes; -1 where there are more.
+std::int64_t only_dimension(const Tensor& self, const Tensor& other) {
+  std::int64_t only = -1;
+  for (std::int64_t d = 0; d < other.dim(); ++d) {
+    if (other.size(d) == 1) continue;
+    if (only >= 0) return -1;
+    only = d + self.dim() - other.dim();
+  }
+  return only;
+}
+
+// f(self, other) where `other` changes along dimension d only: a row of all of its numbers, or rows of one number each.
+template <class Pick>
+Tensor pair_by_rows(const Tensor& self, const Tensor& other, std::int64_t d, Pick pick) {
+  const Tensor result = empty(self.sizes(), self.scalar_type()), numbers = other.contiguous();
+  const std::int64_t count = self.size(d), inner = multiply_sizes(self.sizes().slice(static_cast<std::size_t>(d) + 1));
+  const std::int64_t length = inner == 1 ? count : inner, step = inner == 1 ? 1 : 0;
+  in_its_type(self, [&]<class T>() {
+    const auto kernel = pick(function_table<T>());
+    parallel_for(0, self.numel() / length, std::max<std::int64_t>(1, kernels::kElementwiseGrain / length), [&, x = self.data<T>(), y = numbers.data<T>(), out = result.data<T>()](std::int64_t first, std::int64_t stop) {
+      for (std::int64_t i = first; i < stop; ++i) kernel(x + i * length, step == 1 ? y : y + i % count, step, length, T{0}, out + i * length);
+    });
+  });
+  return result;
+}
+
 // REQUIRES: is_like_first(self, other).
 template <class Pick>
 Tensor pair_like_first(const Tensor& self, const Tensor& other, Pick pick) {
+  constexpr std::int64_t long_enough = 32;  // for a call of the kernel
   if (other.numel() == 1) return pair_of(self, other.scalar_type() == self.scalar_type() ? other : to_dtype(other, self.scalar_type()), pick);
-  return pair_of(self, other.expand(self.sizes()).contiguous(), pick);
+  const std::int64_t d = only_dimension(self, other);
+  const bool by_rows = d >= 0 && (d == self.dim() - 1 ? self.size(d) : multiply_sizes(self.sizes().slice(static_cast<std::size_t>(d) + 1))) >= long_enough;
+  return by_rows ? pair_by_rows(self, other, d, pick) : pair_of(self, other.expand(self.sizes()).contiguous(), pick);
 }
 
 template <auto& Op, auto Pick>

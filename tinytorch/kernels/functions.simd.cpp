@@ -769,14 +769,20 @@ constexpr auto bce_of = [](auto d, auto p, auto target, auto) {
   return hn::MulSub(hn::Sub(target, hn::Set(d, T{1})), no, hn::Mul(target, yes));
 };
 
-// The compiler makes vectors of it.
+// Vectors without infinities and NaN, nearly all, are only looked at.
 template <class T>
 void replace_ends(const T* x, std::int64_t count, T nan, T posinf, T neginf, T* out) {
-  constexpr T infinity = static_cast<T>(__builtin_inf());
-  for (std::int64_t i = 0; i < count; ++i) {
-    const T number = x[i], below = number == infinity ? posinf : number, within = number == -infinity ? neginf : below;
-    out[i] = number != number ? nan : within;
-  }
+  const hn::ScalableTag<T> d;
+  constexpr std::int64_t lanes = LanesOf(hn::ScalableTag<T>());
+  const auto replaced = [&](auto v) HWY_ATTR {
+    const auto infinity = hn::Set(d, static_cast<T>(__builtin_inf()));
+    if (HWY_LIKELY(hn::AllTrue(d, hn::Lt(hn::Abs(v), infinity)))) return v;
+    const auto below = hn::IfThenElse(hn::Eq(v, infinity), hn::Set(d, posinf), hn::IfThenElse(hn::Eq(v, hn::Neg(infinity)), hn::Set(d, neginf), v));
+    return hn::IfThenElse(hn::IsNaN(v), hn::Set(d, nan), below);
+  };
+  std::int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) hn::StoreU(replaced(hn::LoadU(d, x + i)), d, out + i);
+  if (i < count) StorePart(replaced(LoadPart(d, x + i, count - i)), d, out + i, count - i);
 }
 
 // A vector of doubles from floats or doubles.

@@ -647,7 +647,7 @@ HWY_INLINE V Pow(D d, V x, V y) {
   const V within = hn::IfThenElse(hn::Lt(exponent, highest), hn::IfThenElse(hn::Gt(exponent, lowest), exponent, lowest), highest);
   const auto small = hn::AndNot(hn::Eq(exponent, zero), hn::Eq(exponent, within));  // 0 is exact, also of 1 to a power that Dekker's halves would make infinite
   const V lost = hn::IfThenElseZero(small, hn::MulAdd(y, log.low, ProductOf(d, hn::IfThenElseZero(small, y), hn::IfThenElseZero(small, log_high)).low));
-  const V power = hn::IfThenElse(hn::IsNaN(exponent), exponent, TimesExpOfSum(d, one, within, lost));
+  const V power = hn::IfThenElse(hn::IsNaN(exponent), exponent, TimesExpOfSum(d, one, hn::Zero(d), within, lost));
   // The sign of an odd power of a negative number; powers of it that are not whole do not exist.
   const V half = hn::Mul(y, hn::Set(d, T{0.5}));
   const auto whole = hn::Eq(hn::Floor(y), y), even = hn::Eq(hn::Floor(half), half);
@@ -739,7 +739,7 @@ HWY_INLINE V Erfinv(D d, V x) {
 //     atanh(x)  = log(1 + 2 x / (1 - x)) / 2              up to 1/2 as 2 x + 2 x^2 / (1 - x), whose first term is exact
 //     erfc(x)   = 2 P(Z <= -sqrt(2) x)                    gelu's tail (chapter 76); below 0.46 it is 1 - erf(x)
 //
-// `log(1 + t)` is log1p's: what rounding leaves out of 1 + t is added again. PyTorch's `sinh`, `asinh` and `acosh` are the C library's, one number after the other; the others are Sleef's.
+// `log(1 + t)` is log1p's: what rounding leaves out of 1 + t is added again. PyTorch's `sinh`, `cosh`, `asinh` and `acosh` take as long as the C library's, one number after the other; `atanh`, `erfc` and `hypot` are Sleef's.
 
 // %%
 //| export kernels/functions.simd.cpp
@@ -765,7 +765,7 @@ template <class D, class V>
 HWY_INLINE V HalfExp(D d, V a) {
   using T = hn::TFromD<D>;
   const V highest = hn::Set(d, ExpConstants<T>::kHighest + 1);
-  const V half = TimesExpOfSum(d, hn::Set(d, T{0.5}), hn::IfThenElse(hn::Lt(a, highest), a, highest), hn::Zero(d));
+  const V half = TimesExpOfSum(d, hn::Set(d, T{0.5}), hn::Zero(d), hn::IfThenElse(hn::Lt(a, highest), a, highest), hn::Zero(d));
   return hn::IfThenElse(hn::IsNaN(a), a, half);
 }
 
@@ -848,7 +848,7 @@ HWY_INLINE V Erfc(D d, V x) {
   for (int k = 2; k >= 0; --k) curve = hn::MulAdd(curve, v, hn::Set(d, Constants::kFirst[k]));
   const V high = hn::BitCast(d, hn::And(hn::BitCast(du, within), hn::Set(du, Constants::kHalfOfTheBits)));
   const V more = hn::Mul(hn::Sub(within, high), hn::Add(within, high));
-  const V tail = TimesExpOfSum(d, hn::Div(hn::Add(curve, curve), below), hn::Neg(hn::Mul(high, high)), hn::Neg(more));
+  const V tail = TimesExpOfSum(d, hn::Div(hn::Add(curve, curve), below), hn::Zero(d), hn::Neg(hn::Mul(high, high)), hn::Neg(more));
   const V beyond = hn::IfThenElse(hn::Lt(x, hn::Zero(d)), hn::Sub(two, tail), tail);
   return hn::IfThenElse(hn::Gt(a, hn::Set(d, static_cast<T>(0.4641))), beyond, hn::Sub(one, Erf(d, x)));
 }
@@ -871,7 +871,17 @@ HWY_INLINE V Hypot(D d, V x, V y) {
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 // %% [markdown]
-// ### Remainders, and walks over the numbers
+// ### Remainders, losses, and walks over the numbers
+//
+// A walk takes whole vectors, and what is left at the end with a mask: the same instructions, so a result does not depend on where its number stands. Of a pair, the second operand is a row as well or one number for all.
+//
+// The losses of module 04 are pairs too. Composed, `huber_loss` passes through memory once for each of its operators (difference, absolute value, comparison, square, two products, difference, choice); as a kernel once:
+//
+//     huber       d^2 / 2           where d = |x - t| <= delta      (d - delta / 2) delta    beyond
+//     smooth L1   d^2 / (2 beta)    where d < beta                  d - beta / 2             beyond
+//     bce         (t - 1) max(log1p(-p), -100) - t max(log(p), -100)
+//
+// The sum or mean of what a kernel wrote is chapter 77's, whose order is fixed. The derivative of both distances is one expression, `clamp(x - t, -delta, delta)`, so their gradients stay composed (chapter 95): three operators, each of which has a kernel. PyTorch has `huber_kernel` and `smooth_l1_kernel` in `BinaryOpsKernel.cpp`, and a scalar loop for the cross-entropy (`aten/src/ATen/native/Loss.cpp`).
 
 // %%
 //| export kernels/functions.simd.cpp

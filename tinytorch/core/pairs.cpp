@@ -18,7 +18,9 @@ Tensor cdist_cpu(const Tensor& x1, const Tensor& x2, double p) { return differen
 
 // What reaches each difference: (..., P, R, M).
 Tensor cdist_backward(const Tensor& g, const Tensor& x1, const Tensor& x2, const Tensor& result, double p) {
-  return norm_backward(g, differences_of_rows(x1, x2), result, p, {-1}, false);
+  const Tensor differences = differences_of_rows(x1, x2);
+  if (p == 2) return where(result.eq(0), zeros({}, g.options()), g / result).unsqueeze(-1) * differences;  // divides P x R numbers, not P x R x M
+  return norm_backward(g, differences, result, p, {-1}, false);
 }
 }  // namespace
 constinit Operator<Tensor(const Tensor&, const Tensor&, double)> op::cdist(

@@ -432,7 +432,7 @@ HWY_INLINE V Pow(D d, V x, V y) {
   const V within = hn::IfThenElse(hn::Lt(exponent, highest), hn::IfThenElse(hn::Gt(exponent, lowest), exponent, lowest), highest);
   const auto small = hn::AndNot(hn::Eq(exponent, zero), hn::Eq(exponent, within));  // 0 is exact, also of 1 to a power that Dekker's halves would make infinite
   const V lost = hn::IfThenElseZero(small, hn::MulAdd(y, log.low, ProductOf(d, hn::IfThenElseZero(small, y), hn::IfThenElseZero(small, log_high)).low));
-  const V power = hn::IfThenElse(hn::IsNaN(exponent), exponent, TimesExpOfSum(d, one, within, lost));
+  const V power = hn::IfThenElse(hn::IsNaN(exponent), exponent, TimesExpOfSum(d, one, hn::Zero(d), within, lost));
   // The sign of an odd power of a negative number; powers of it that are not whole do not exist.
   const V half = hn::Mul(y, hn::Set(d, T{0.5}));
   const auto whole = hn::Eq(hn::Floor(y), y), even = hn::Eq(hn::Floor(half), half);
@@ -522,7 +522,7 @@ template <class D, class V>
 HWY_INLINE V HalfExp(D d, V a) {
   using T = hn::TFromD<D>;
   const V highest = hn::Set(d, ExpConstants<T>::kHighest + 1);
-  const V half = TimesExpOfSum(d, hn::Set(d, T{0.5}), hn::IfThenElse(hn::Lt(a, highest), a, highest), hn::Zero(d));
+  const V half = TimesExpOfSum(d, hn::Set(d, T{0.5}), hn::Zero(d), hn::IfThenElse(hn::Lt(a, highest), a, highest), hn::Zero(d));
   return hn::IfThenElse(hn::IsNaN(a), a, half);
 }
 
@@ -605,7 +605,7 @@ HWY_INLINE V Erfc(D d, V x) {
   for (int k = 2; k >= 0; --k) curve = hn::MulAdd(curve, v, hn::Set(d, Constants::kFirst[k]));
   const V high = hn::BitCast(d, hn::And(hn::BitCast(du, within), hn::Set(du, Constants::kHalfOfTheBits)));
   const V more = hn::Mul(hn::Sub(within, high), hn::Add(within, high));
-  const V tail = TimesExpOfSum(d, hn::Div(hn::Add(curve, curve), below), hn::Neg(hn::Mul(high, high)), hn::Neg(more));
+  const V tail = TimesExpOfSum(d, hn::Div(hn::Add(curve, curve), below), hn::Zero(d), hn::Neg(hn::Mul(high, high)), hn::Neg(more));
   const V beyond = hn::IfThenElse(hn::Lt(x, hn::Zero(d)), hn::Sub(two, tail), tail);
   return hn::IfThenElse(hn::Gt(a, hn::Set(d, static_cast<T>(0.4641))), beyond, hn::Sub(one, Erf(d, x)));
 }

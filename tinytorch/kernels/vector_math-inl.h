@@ -311,7 +311,7 @@ HWY_INLINE V Erf(D d, V x) {
 
 namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
-// (factor + factor_low) exp(x + more) for a `more` that is small beside 1: sums that no single number holds. The power of two comes last, so that a denormal result is rounded once. REQUIRES: 2 kLowest <= x <= 0.
+// (factor + factor_low) exp(x + more) for a `more` that is small beside 1: sums that no single number holds. The power of two comes last, so that a denormal result is rounded once. REQUIRES: 2 kLowest <= x <= kHighest + 1.
 template <class D, class V>
 HWY_INLINE V TimesExpOfSum(D d, V factor, V factor_low, V x, V more) {
   using T = hn::TFromD<D>;

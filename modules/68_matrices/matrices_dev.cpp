@@ -95,6 +95,7 @@ class LinalgMethods {
 #include "tinytorch/core/ops.h"
 //| export core/pairs.cpp
 #include "tinytorch/core/breadth.h"
+#include "tinytorch/core/gradient.h"
 #include "tinytorch/core/indexing.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/pairs.h"

@@ -4,6 +4,7 @@
 #include "tinytorch/core/pairs.h"
 
 #include "tinytorch/core/breadth.h"
+#include "tinytorch/core/gradient.h"
 #include "tinytorch/core/indexing.h"
 #include "tinytorch/core/more_ops.h"
 

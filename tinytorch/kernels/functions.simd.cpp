@@ -6,6 +6,7 @@
 #endif
 #include <hwy/highway.h>
 #include <cmath>
+#include <type_traits>
 #include "tinytorch/kernels/function_kernels.h"
 #include "tinytorch/kernels/vector_math-inl.h"
 
@@ -103,7 +104,8 @@ HWY_INLINE auto TurnOf(D d, V x) {
   const V one = hn::Set(d, T{1}), half = hn::Mul(square, hn::Set(d, T{0.5}));
   const V most = hn::Sub(one, half);
   const V small = hn::MulAdd(hn::Mul(square, square), Polynomial(d, square, Constants::kCosine), hn::NegMulAdd(r, low, hn::Sub(hn::Sub(one, most), half)));
-  return Turn{sine, hn::Add(most, small), hn::BitCast(du, shifted)};
+  const auto quarter = hn::BitCast(du, shifted);
+  return Turn<V, std::remove_const_t<decltype(quarter)>>{sine, hn::Add(most, small), quarter};
 }
 
 template <class D, class Bits>
@@ -246,7 +248,7 @@ HWY_INLINE auto AsinPartsOf(D d, V x) {
   const auto beyond = hn::Gt(a, half);
   const V square = hn::IfThenElse(beyond, hn::Mul(half, hn::Sub(hn::Set(d, T{1}), a)), hn::Mul(a, a));
   const V s = hn::IfThenElse(beyond, hn::Sqrt(square), a);
-  return AsinParts{s, hn::Mul(hn::Mul(s, square), Polynomial(d, square, AsinConstants<T>::kSeries)), beyond};
+  return AsinParts<V, std::remove_const_t<decltype(beyond)>>{s, hn::Mul(hn::Mul(s, square), Polynomial(d, square, AsinConstants<T>::kSeries)), beyond};
 }
 
 template <class D, class V>

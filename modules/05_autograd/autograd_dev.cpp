@@ -881,7 +881,8 @@ void check_inplace(const Tensor& tensor, bool requires_grad) {
 class SavedVariable {
  public:
   SavedVariable() = default;
-  SavedVariable(const Tensor& tensor, bool is_output);
+  SavedVariable(const Tensor& tensor, bool is_output) { save(tensor, is_output); }
+  void save(const Tensor& tensor, bool is_output);  // REQUIRES: nothing was saved before
   // The tensor again. `owner` is the node that saved it. Throws if it was freed or written to.
   Tensor unpack(const std::shared_ptr<Node>& owner) const;
   void reset() {
@@ -902,7 +903,9 @@ class SavedVariable {
 
 // %%
 //| export core/saved_variable.cpp
-SavedVariable::SavedVariable(const Tensor& tensor, bool is_output) : is_output_(is_output), was_defined_(tensor.defined()) {
+void SavedVariable::save(const Tensor& tensor, bool is_output) {
+  is_output_ = is_output;
+  was_defined_ = tensor.defined();
   if (!was_defined_) return;
   TORCH_CHECK(!is_inference(tensor), "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in computation tracked by "
               "autograd. To work around this, you can make a clone to get a normal tensor and use it in autograd, or use `torch.no_grad()` instead of `torch.inference_mode()`.");

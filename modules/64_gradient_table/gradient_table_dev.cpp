@@ -149,7 +149,8 @@ struct Keeper<Input<I>> {
   }
   void keep(const Tensor& value, bool in_place) {
     // A write in place is about to destroy input 0: what it held is kept as a copy.
-    saved = I == 0 && in_place ? SavedVariable(value.clone(), false) : SavedVariable(value, false);
+    if (I == 0 && in_place) saved.save(value.clone(), false);
+    else saved.save(value, false);
   }
   void keep(const std::optional<Tensor>& value, bool in_place) { keep(value.value_or(Tensor()), in_place); }
   void keep_output(TensorList) {}
@@ -162,7 +163,7 @@ struct Keeper<OutputAt<I>> {
   SavedVariable saved;
   template <class Arguments>
   void keep_input(const Arguments&, bool) {}
-  void keep_output(TensorList outputs) { saved = SavedVariable(outputs[I], true); }
+  void keep_output(TensorList outputs) { saved.save(outputs[I], true); }
   OutputAt<I> get(const std::shared_ptr<Node>& owner) const { return {saved.unpack(owner)}; }
   void release() { saved.reset(); }
 };

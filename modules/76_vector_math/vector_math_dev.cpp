@@ -1184,6 +1184,9 @@ void Rows<N>::run(std::int64_t first, std::int64_t stop, F f) const {
 inline constexpr std::int64_t kElementwiseGrain = 1 << 15;
 inline constexpr std::int64_t kFewElements = 128;
 
+// Whether the reference is called before anything else is asked.
+inline bool are_few(const Tensor& self, const Tensor& other) { return self.numel() < kFewElements && other.numel() < kFewElements; }
+
 // self to the power of 2, 3, 1/2, -1/2 or -1, which is one or two operations, as in the reference and in PyTorch; undefined for other exponents and what has no kernel. Chapter 79 has powers in general.
 Tensor simple_power(const Tensor& self, double exponent);
 
@@ -1746,9 +1749,6 @@ bool Pair::run(kernels::ElementwiseKernel<T, Out> kernel, const Tensor& out, T p
   return true;
 }
 
-// So few elements that the reference is called before anything else is asked.
-bool are_few(const Tensor& self, const Tensor& other) { return self.numel() < kernels::kFewElements && other.numel() < kernels::kFewElements; }
-
 // Whether kernels take the two: float or double, or a single number beside such a tensor.
 bool takes_pair(const Tensor& self, const Tensor& other) {
   if (self.scalar_type() == other.scalar_type()) return is_single_or_double(self.scalar_type());
@@ -1786,14 +1786,14 @@ bool zipped_in_place(const Tensor& self, const Tensor& other, const Scalar& p, P
 
 template <auto& Op, auto Pick, bool Compares = false>
 Tensor zip_tuned(const Tensor& self, const Tensor& other) {
-  if (are_few(self, other)) return Op.function(Layer::CPU)(self, other);
+  if (kernels::are_few(self, other)) return Op.function(Layer::CPU)(self, other);
   const Tensor result = zipped<Compares>(self, other, 0, Pick);
   return result.defined() ? result : Op.function(Layer::CPU)(self, other);
 }
 
 template <auto& Op, auto Pick>
 const Tensor& zip_inplace_tuned(const Tensor& self, const Tensor& other) {
-  return !are_few(self, other) && zipped_in_place(self, other, 0, Pick) ? self : Op.function(Layer::CPU)(self, other);
+  return !kernels::are_few(self, other) && zipped_in_place(self, other, 0, Pick) ? self : Op.function(Layer::CPU)(self, other);
 }
 
 // add and sub: a + p b, with p = alpha or -alpha.
@@ -1801,7 +1801,7 @@ Scalar scaled_by(const Scalar& alpha, bool negative) { return negative ? Scalar(
 
 template <auto& Op, bool Negative>
 Tensor add_tuned(const Tensor& self, const Tensor& other, const Scalar& alpha) {
-  if (are_few(self, other)) return Op.function(Layer::CPU)(self, other, alpha);
+  if (kernels::are_few(self, other)) return Op.function(Layer::CPU)(self, other, alpha);
   const bool plain = !Negative && alpha.equal(1);
   const Tensor result = zipped<false>(self, other, scaled_by(alpha, Negative), [plain](const auto& table) { return plain ? table.add : table.add_scaled; });
   return result.defined() ? result : Op.function(Layer::CPU)(self, other, alpha);
@@ -1809,7 +1809,7 @@ Tensor add_tuned(const Tensor& self, const Tensor& other, const Scalar& alpha) {
 
 template <auto& Op, bool Negative>
 const Tensor& add_inplace_tuned(const Tensor& self, const Tensor& other, const Scalar& alpha) {
-  if (are_few(self, other)) return Op.function(Layer::CPU)(self, other, alpha);
+  if (kernels::are_few(self, other)) return Op.function(Layer::CPU)(self, other, alpha);
   const bool plain = !Negative && alpha.equal(1);
   const bool done = zipped_in_place(self, other, scaled_by(alpha, Negative), [plain](const auto& table) { return plain ? table.add : table.add_scaled; });
   return done ? self : Op.function(Layer::CPU)(self, other, alpha);

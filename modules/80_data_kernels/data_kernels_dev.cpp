@@ -457,18 +457,21 @@ Tensor zipped_integers(const Tensor& self, const Tensor& other, Pick pick) {
 
 template <auto& Op, auto Pick>
 Tensor zip_integers(const Tensor& self, const Tensor& other) {
+  if (kernels::are_few(self, other)) return Op.function(Layer::CPU)(self, other);
   const Tensor result = zipped_integers<void>(self, other, Pick);
   return result.defined() ? result : beneath<Op>(self, other);
 }
 
 template <auto& Op, auto Pick>
 Tensor compare_integers(const Tensor& self, const Tensor& other) {
+  if (kernels::are_few(self, other)) return Op.function(Layer::CPU)(self, other);
   const Tensor result = zipped_integers<bool>(self, other, Pick);
   return result.defined() ? result : beneath<Op>(self, other);
 }
 
 template <auto& Op, auto Pick>
 Tensor add_integers(const Tensor& self, const Tensor& other, const Scalar& alpha) {
+  if (kernels::are_few(self, other)) return Op.function(Layer::CPU)(self, other, alpha);
   const Tensor result = alpha.equal(1) ? zipped_integers<void>(self, other, Pick) : Tensor();
   return result.defined() ? result : beneath<Op>(self, other, alpha);
 }

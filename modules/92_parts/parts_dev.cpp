@@ -920,7 +920,11 @@ using IntArrayRef = ArrayRef<std::int64_t>;
 class DimVector {
  public:
   DimVector() = default;
-  explicit DimVector(std::size_t count, std::int64_t value = 0) { resize(count, value); }
+  explicit DimVector(std::size_t count, std::int64_t value = 0) {
+    for (std::int64_t& element : inline_) element = value;  // all five: cheaper than to count
+    size_ = count < kInline ? count : kInline;
+    if (count > kInline) resize(count, value);
+  }
   DimVector(IntArrayRef values) { assign(values); }
   DimVector(std::initializer_list<std::int64_t> values) { assign(values); }
   DimVector(const DimVector& other) { copy(other); }
@@ -1480,7 +1484,7 @@ std::pair<const typename PointerMap<T, Value>::Entry*, bool> PointerMap<T, Value
   std::size_t place = place_of(key);
   if (entries_[place].first != nullptr) return {&entries_[place], false};
   if (2 * ++size_ > entries_.size()) {
-    const std::vector<Entry> old = std::exchange(entries_, std::vector<Entry>(2 * entries_.size()));
+    const std::vector<Entry> old = std::exchange(entries_, std::vector<Entry>(4 * entries_.size()));
     for (const Entry& entry : old)
       if (entry.first != nullptr) entries_[place_of(entry.first)] = entry;
     place = place_of(key);
@@ -1545,7 +1549,9 @@ class intrusive_ptr {
     intrusive_ptr(std::move(other)).swap(*this);
     return *this;
   }
-  ~intrusive_ptr() { release(); }
+  ~intrusive_ptr() {
+    if (object_ != nullptr) release();
+  }
 
   T* get() const { return object_; }
   T* operator->() const { return object_; }
@@ -1570,15 +1576,12 @@ void intrusive_ptr<T>::retain() {
 
 // %%
 //| export core/intrusive_ptr.h
-// One owner less; the last one deletes. Acquire-release makes all writes of other owners visible to the destructor. Who finds a count of 1 is alone, and need not count down.
+// One owner less; the last one deletes. Acquire-release makes all writes of other owners visible to the destructor. Who finds a count of 1 is alone, and need not count down. REQUIRES: there is an object.
 template <class T>
 void intrusive_ptr<T>::release() {
-  if (object_ != nullptr && (object_->use_count() == 1 || memory::add_shared(object_->count_, ~0U, std::memory_order_acq_rel) == 1)) delete object_;
-  object_ = nullptr;
+  if (object_->use_count() == 1 || memory::add_shared(object_->count_, ~0U, std::memory_order_acq_rel) == 1) delete object_;
 }
 
-// %%
-//| export core/intrusive_ptr.h
 template <class T, class... Args>
 intrusive_ptr<T> make_intrusive(Args&&... args) {
   return intrusive_ptr<T>(new T(std::forward<Args>(args)...));

@@ -68,7 +68,11 @@ using IntArrayRef = ArrayRef<std::int64_t>;
 class DimVector {
  public:
   DimVector() = default;
-  explicit DimVector(std::size_t count, std::int64_t value = 0) { resize(count, value); }
+  explicit DimVector(std::size_t count, std::int64_t value = 0) {
+    for (std::int64_t& element : inline_) element = value;  // all five: cheaper than to count
+    size_ = count < kInline ? count : kInline;
+    if (count > kInline) resize(count, value);
+  }
   DimVector(IntArrayRef values) { assign(values); }
   DimVector(std::initializer_list<std::int64_t> values) { assign(values); }
   DimVector(const DimVector& other) { copy(other); }

@@ -42,7 +42,9 @@ class intrusive_ptr {
     intrusive_ptr(std::move(other)).swap(*this);
     return *this;
   }
-  ~intrusive_ptr() { release(); }
+  ~intrusive_ptr() {
+    if (object_ != nullptr) release();
+  }
 
   T* get() const { return object_; }
   T* operator->() const { return object_; }
@@ -63,11 +65,10 @@ void intrusive_ptr<T>::retain() {
   if (object_ != nullptr) memory::add_shared(object_->count_, 1U, std::memory_order_relaxed);
 }
 
-// One owner less; the last one deletes. Acquire-release makes all writes of other owners visible to the destructor. Who finds a count of 1 is alone, and need not count down.
+// One owner less; the last one deletes. Acquire-release makes all writes of other owners visible to the destructor. Who finds a count of 1 is alone, and need not count down. REQUIRES: there is an object.
 template <class T>
 void intrusive_ptr<T>::release() {
-  if (object_ != nullptr && (object_->use_count() == 1 || memory::add_shared(object_->count_, ~0U, std::memory_order_acq_rel) == 1)) delete object_;
-  object_ = nullptr;
+  if (object_->use_count() == 1 || memory::add_shared(object_->count_, ~0U, std::memory_order_acq_rel) == 1) delete object_;
 }
 
 template <class T, class... Args>

@@ -42,7 +42,7 @@ std::pair<const typename PointerMap<T, Value>::Entry*, bool> PointerMap<T, Value
   std::size_t place = place_of(key);
   if (entries_[place].first != nullptr) return {&entries_[place], false};
   if (2 * ++size_ > entries_.size()) {
-    const std::vector<Entry> old = std::exchange(entries_, std::vector<Entry>(2 * entries_.size()));
+    const std::vector<Entry> old = std::exchange(entries_, std::vector<Entry>(4 * entries_.size()));
     for (const Entry& entry : old)
       if (entry.first != nullptr) entries_[place_of(entry.first)] = entry;
     place = place_of(key);

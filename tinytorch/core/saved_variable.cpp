@@ -7,7 +7,9 @@
 
 namespace tinytorch {
 
-SavedVariable::SavedVariable(const Tensor& tensor, bool is_output) : is_output_(is_output), was_defined_(tensor.defined()) {
+void SavedVariable::save(const Tensor& tensor, bool is_output) {
+  is_output_ = is_output;
+  was_defined_ = tensor.defined();
   if (!was_defined_) return;
   TORCH_CHECK(!is_inference(tensor), "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in computation tracked by "
               "autograd. To work around this, you can make a clone to get a normal tensor and use it in autograd, or use `torch.no_grad()` instead of `torch.inference_mode()`.");

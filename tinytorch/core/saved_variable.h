@@ -11,7 +11,8 @@ namespace tinytorch {
 class SavedVariable {
  public:
   SavedVariable() = default;
-  SavedVariable(const Tensor& tensor, bool is_output);
+  SavedVariable(const Tensor& tensor, bool is_output) { save(tensor, is_output); }
+  void save(const Tensor& tensor, bool is_output);  // REQUIRES: nothing was saved before
   // The tensor again. `owner` is the node that saved it. Throws if it was freed or written to.
   Tensor unpack(const std::shared_ptr<Node>& owner) const;
   void reset() {

@@ -90,6 +90,9 @@ void Rows<N>::run(std::int64_t first, std::int64_t stop, F f) const {
 inline constexpr std::int64_t kElementwiseGrain = 1 << 15;
 inline constexpr std::int64_t kFewElements = 128;
 
+// Whether the reference is called before anything else is asked.
+inline bool are_few(const Tensor& self, const Tensor& other) { return self.numel() < kFewElements && other.numel() < kFewElements; }
+
 // self to the power of 2, 3, 1/2, -1/2 or -1, which is one or two operations, as in the reference and in PyTorch; undefined for other exponents and what has no kernel. Chapter 79 has powers in general.
 Tensor simple_power(const Tensor& self, double exponent);
 

@@ -41,8 +41,10 @@
 
 // %%
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include "tinytorch/benchmarking/scenarios.h"
+#include "tinytorch/core/error.h"
 #include "tinytorch/core/generator.h"
 #include "tito/lesson.h"
 

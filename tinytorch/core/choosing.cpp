@@ -119,21 +119,6 @@ Tensor signbit(const Tensor& self) {
   if (self.is_floating_point()) return copysign(ones_like(self.detach()), self.detach()) < 0;
   return self.scalar_type() == kBool ? zeros(self.sizes(), kBool) : self < 0;
 }
-namespace {
-// The place of each element among the sorted ones, where an equal number stands if there is one.
-Tensor found_among(const Tensor& elements, const Tensor& sorted) {
-  const Tensor places = searchsorted(sorted, elements).clamp_max(sorted.numel() - 1);
-  return sorted.index({places}) == elements;
-}
-}  // namespace
-Tensor isin(const Tensor& elements, const Tensor& test_elements, bool, bool invert) {
-  constexpr std::int64_t kFew = 64;  // so few are compared one by one
-  const Tensor wanted = test_elements.reshape({-1});
-  const ScalarType type = result_type(elements, wanted);
-  const bool sorts = wanted.numel() > kFew && type != kBool && !isReducedFloatingType(type);
-  const Tensor found = sorts ? found_among(elements.to(type), std::get<0>(sort(wanted.to(type)))) : (elements.unsqueeze(-1) == wanted).any(-1);
-  return invert ? found.logical_not() : found;
-}
 
 namespace {
 // The elements of a dense tensor of doubles, for a range-based loop; it keeps the tensor.
@@ -347,6 +332,22 @@ Tensor searchsorted(const Tensor& sorted_sequence, const Tensor& self, bool out_
     }
   });
   return out_int32 ? result.to(kInt) : result;
+}
+
+namespace {
+// The place of each element among the sorted ones, where an equal number stands if there is one.
+Tensor found_among(const Tensor& elements, const Tensor& sorted) {
+  const Tensor places = searchsorted(sorted, elements).clamp_max(sorted.numel() - 1);
+  return sorted.index({places}) == elements;
+}
+}  // namespace
+Tensor isin(const Tensor& elements, const Tensor& test_elements, bool, bool invert) {
+  constexpr std::int64_t kFew = 64;  // so few are compared one by one
+  const Tensor wanted = test_elements.reshape({-1});
+  const ScalarType type = result_type(elements, wanted);
+  const bool sorts = wanted.numel() > kFew && type != kBool && !isReducedFloatingType(type);
+  const Tensor found = sorts ? found_among(elements.to(type), std::get<0>(sort(wanted.to(type)))) : (elements.unsqueeze(-1) == wanted).any(-1);
+  return invert ? found.logical_not() : found;
 }
 Tensor bucketize(const Tensor& self, const Tensor& boundaries, bool out_int32, bool right) {
   TORCH_CHECK(boundaries.dim() == 1, "bucketize(): boundaries tensor must be 1 dimension, but got dim(", boundaries.dim(), ")");

@@ -44,12 +44,10 @@ bool benchmarking::keeps_bound(const Report& report, double bound, double percen
 benchmarking::Report benchmarking::single_stream_until(const Serve& serve, const RunRules& rules, const Time& time) {
   Report report{"single-stream", 0, 0, {}};
   const double start = time.now();
-  for (double sent = start; report.samples < rules.queries || report.seconds < rules.seconds; ++report.samples) {
-    serve(1);
-    const double answered = time.now();
-    report.latencies.push_back(answered - sent);
-    report.seconds = answered - start;
-    sent = answered;
+  while (report.samples < rules.queries || report.seconds < rules.seconds) {
+    report.latencies.push_back(single_stream(serve, 1, time).latencies.front());
+    report.seconds = time.now() - start;
+    ++report.samples;
   }
   return report;
 }

@@ -518,7 +518,13 @@ struct TensorImpl : RefCounted {
 // Strides of a tensor whose last dimension is dense: each the product of the sizes behind it.
 DimVector contiguous_strides(IntArrayRef sizes);
 // The product of sizes; 1 for none. Throws if one is negative or the product overflows.
-std::int64_t multiply_sizes(IntArrayRef sizes);
+std::int64_t multiply_unusual_sizes(IntArrayRef sizes);  // chapter 84
+inline std::int64_t multiply_sizes(IntArrayRef sizes) {
+  std::int64_t product = 1;
+  bool unusual = false;
+  for (const std::int64_t size : sizes) unusual = size < 0 || __builtin_mul_overflow(product, size, &product) || unusual;
+  return unusual ? multiply_unusual_sizes(sizes) : product;
+}
 
 // %% {"nbgrader": {"grade": false, "grade_id": "01-contiguous-strides", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export core/tensor_impl.cpp

@@ -385,7 +385,7 @@ struct AutogradMeta : TensorMetadata {
 
   // A graph that is still there keeps the old accumulator, which expects gradients of the old dtype.
   void dtype_changes() override {
-    const std::lock_guard lock(mutex);
+    const memory::Lock lock(mutex);
     grad_accumulator.reset();
   }
 };
@@ -497,7 +497,7 @@ class AccumulateGrad : public Node {
 // Safe when several threads go back through graphs with this leaf. O(numel).
 //
 // TODO: Add the gradient that arrived to the leaf's.
-// APPROACH: 1. Nothing defined: nothing to do. 2. Lock the mutex of meta = materialize_autograd_meta(variable). 3. First gradient: meta.grad keeps it as it is only if it is contiguous and both
+// APPROACH: 1. Nothing defined: nothing to do. 2. Hold the mutex of meta = materialize_autograd_meta(variable), by a memory::Lock (a std::lock_guard that costs nothing while there is one thread). 3. First gradient: meta.grad keeps it as it is only if it is contiguous and both
 //   getIntrusivePtr() and storage() have a use_count() of 1; else a clone(MemoryFormat::Contiguous). 4. Later ones: `add_` in place; if GradMode is enabled, `grad = grad + incoming`.
 // EXAMPLE: two backward passes through y = 3 x leave x.grad() = 6.
 // HINT: std::move(grads[0]) out of the list first, or the list is a second owner.
@@ -505,7 +505,7 @@ variable_list AccumulateGrad::apply(variable_list&& grads) {
   // BEGIN SOLUTION
   if (!grads[0].defined()) return {};
   AutogradMeta& meta = materialize_autograd_meta(variable);
-  const std::lock_guard lock(meta.mutex);
+  const memory::Lock lock(meta.mutex);
   const Tensor incoming = std::move(grads[0]);
   grads.clear();
   if (!meta.grad.defined()) {
@@ -529,13 +529,13 @@ variable_list AccumulateGrad::apply(variable_list&& grads) {
 // APPROACH: 1. history(tensor), if any, with the tensor's output_nr. 2. A leaf without requires_grad: an edge to nowhere, Edge().
 //   3. Else the leaf's accumulator: autograd_meta(tensor)->grad_accumulator.lock(), or a new make_node<AccumulateGrad>(tensor), whose tensor_pre_hooks get {0, hook} for each of the metadata's hooks, and which is remembered.
 // EXAMPLE: for y = x * 2, gradient_edge(y).function is y.grad_fn(), and gradient_edge(x).function is an AccumulateGrad.
-// HINT: lock the metadata's mutex around step 3: two threads may ask at once.
+// HINT: hold the metadata's mutex around step 3, by a memory::Lock: two threads may ask at once.
 Edge gradient_edge(const Tensor& tensor) {
   // BEGIN SOLUTION
   if (std::shared_ptr<Node> function = history(tensor)) return {std::move(function), autograd_meta(tensor)->output_nr};
   if (!tensor.requires_grad()) return {};
   AutogradMeta* const meta = autograd_meta(tensor);
-  const std::lock_guard lock(meta->mutex);
+  const memory::Lock lock(meta->mutex);
   std::shared_ptr<Node> accumulator = meta->grad_accumulator.lock();
   if (!accumulator) {
     accumulator = make_node<AccumulateGrad>(tensor);
@@ -602,7 +602,7 @@ TEST_CASE("edges: autograd::grad finds a leaf by its accumulator") {
 variable_list AccumulateGrad::apply(variable_list&& grads) {
   if (!grads[0].defined()) return {};
   AutogradMeta& meta = materialize_autograd_meta(variable);
-  const std::lock_guard lock(meta.mutex);
+  const memory::Lock lock(meta.mutex);
   if (meta.grad.defined()) {
     meta.grad = meta.grad + grads[0];
   } else {
@@ -671,7 +671,7 @@ std::shared_ptr<Node> history(const Tensor& tensor) {
   AutogradMeta* const meta = autograd_meta(tensor);
   if (meta == nullptr) return nullptr;
   if (!meta->view) return meta->grad_fn;
-  const std::lock_guard lock(meta->mutex);
+  const memory::Lock lock(meta->mutex);
   refresh_view_history(tensor, *meta);
   return meta->grad_fn;
 }
@@ -884,7 +884,7 @@ class SavedVariable {
   SavedVariable(const Tensor& tensor, bool is_output) { save(tensor, is_output); }
   void save(const Tensor& tensor, bool is_output);  // REQUIRES: nothing was saved before
   // The tensor again. `owner` is the node that saved it. Throws if it was freed or written to.
-  Tensor unpack(const std::shared_ptr<Node>& owner) const;
+  Tensor unpack(Node& owner) const;
   void reset() {
     data_ = Tensor();
     grad_fn_.reset();
@@ -922,10 +922,10 @@ void SavedVariable::save(const Tensor& tensor, bool is_output) {
 //
 // TODO: Give the saved tensor back, or say why it cannot be.
 // APPROACH: 1. Freed already (released_): the error for a second backward pass. 2. Nothing was saved: an undefined tensor. 3. The storage's version differs from saved_version_: the error that names the tensor and
-//   both versions. 4. Without recording, or for a leaf, data_ is enough. 5. Else a detached handle whose metadata gets the history: `owner` for an output, grad_fn_ for an input.
+//   both versions. 4. Without recording, or for a leaf, data_ is enough. 5. Else a detached handle whose metadata gets the history: owner.shared_from_this() for an output, grad_fn_ for an input.
 // EXAMPLE: y = exp(x); y.add_(1); y.sum().backward() throws "... is at version 1; expected version 0 instead."
 // HINT: copy the two messages from the tests; programs recognise PyTorch's sentences. A detached handle has lost the layer Autograd, too: put it back as set_history does.
-Tensor SavedVariable::unpack(const std::shared_ptr<Node>& owner) const {
+Tensor SavedVariable::unpack(Node& owner) const {
   // BEGIN SOLUTION
   TORCH_CHECK(!released_,
               "Trying to backward through the graph a second time (or directly access saved tensors after they have already been freed). "
@@ -934,16 +934,16 @@ Tensor SavedVariable::unpack(const std::shared_ptr<Node>& owner) const {
               "calling backward.");
   if (!was_defined_) return {};
   const std::uint32_t version = data_.storage()->version.load();
-  const std::shared_ptr<Node>& maker = is_output_ ? owner : grad_fn_;
+  const Node* const maker = is_output_ ? &owner : grad_fn_.get();
   TORCH_CHECK(version == saved_version_, "one of the variables needed for gradient computation has been modified by an inplace operation: [CPU",
               data_.scalar_type(), "Type ", data_.sizes(), "]",
               maker ? ", which is output " + std::to_string(output_nr_) + " of " + maker->name() + "," : std::string(), " is at version ", version,
-              "; expected version ", saved_version_, " instead.\n", owner->name(),
+              "; expected version ", saved_version_, " instead.\n", owner.name(),
               " saved it in the forward pass: use the out-of-place form of the later operator, or clone() before it.");
   if (!GradMode::is_enabled() || (!is_output_ && !grad_fn_)) return data_;
   const Tensor attached = data_.detach();
   AutogradMeta& meta = materialize_autograd_meta(attached);
-  meta.grad_fn = is_output_ ? owner : grad_fn_;
+  meta.grad_fn = is_output_ ? owner.shared_from_this() : grad_fn_;
   meta.output_nr = output_nr_;
   attached.impl().layers = attached.impl().layers | Layer::Autograd;
   return attached;
@@ -987,13 +987,13 @@ TEST_CASE("saved tensors: freed by the first backward pass unless the graph is r
 //| mistake 05-unpack ignores-the-version
 //| says The saved tensor may have been written to since: compare the storage's version with saved_version_.
 #if 0
-Tensor SavedVariable::unpack(const std::shared_ptr<Node>& owner) const {
+Tensor SavedVariable::unpack(Node& owner) const {
   TORCH_CHECK(!released_, "Trying to backward through the graph a second time (or directly access saved tensors after they have already been freed).");
   if (!was_defined_) return {};
   if (!GradMode::is_enabled() || (!is_output_ && !grad_fn_)) return data_;
   const Tensor attached = data_.detach();
   AutogradMeta& meta = materialize_autograd_meta(attached);
-  meta.grad_fn = is_output_ ? owner : grad_fn_;
+  meta.grad_fn = is_output_ ? owner.shared_from_this() : grad_fn_;
   meta.output_nr = output_nr_;
   attached.impl().layers = attached.impl().layers | Layer::Autograd;
   return attached;
@@ -1016,8 +1016,7 @@ class ProductByHand : public Node {
   ProductByHand(const Tensor& x, const Tensor& y) : x_(x, false), y_(y, false) { set_next_edges({gradient_edge(x), gradient_edge(y)}); }
   std::string name() const override { return "ProductByHand"; }
   variable_list apply(variable_list&& grads) override {
-    const std::shared_ptr<Node> self = shared_from_this();
-    return {grads[0] * y_.unpack(self), grads[0] * x_.unpack(self)};
+    return {grads[0] * y_.unpack(*this), grads[0] * x_.unpack(*this)};
   }
   void release_variables() override {
     x_.reset();
@@ -1210,19 +1209,21 @@ constexpr std::uint32_t kNowhere = ~std::uint32_t{0};
 // The sums of what has arrived at a node's inputs. Almost every node has one, which needs no list; the list is made when the node is applied.
 class Arrived {
  public:
-  explicit Arrived(std::size_t count) : others_(count > 1 ? count - 1 : 0) {}
-  Tensor& operator[](std::size_t input) { return input == 0 ? first_ : others_[input - 1]; }
+  explicit Arrived(std::size_t count) {
+    if (count > 1) others_.list().resize(count - 1);
+  }
+  Tensor& operator[](std::size_t input) { return input == 0 ? first_ : others_.list()[input - 1]; }
   // As a list with room for `results`, in which the node may return its own; in the memory of `list`, which is empty.
   variable_list take(std::size_t results, variable_list list) {
     list.reserve(std::max(others_.size() + 1, results));
     list.push_back(std::move(first_));
-    for (Tensor& other : others_) list.push_back(std::move(other));
+    if (!others_.empty()) list.insert(list.end(), std::make_move_iterator(others_.list().begin()), std::make_move_iterator(others_.list().end()));
     return list;
   }
 
  private:
   Tensor first_;
-  variable_list others_;
+  LazyVector<Tensor> others_;
 };
 
 // The state of one backward run.
@@ -1263,9 +1264,9 @@ class GraphTask {
 
 // The number of `node`, which gets a buffer when it is new.
 std::uint32_t GraphTask::enter(Node& node) {
-  const auto [entry, is_new] = numbers_.try_emplace(&node, static_cast<std::uint32_t>(buffers_.size()));
-  if (is_new) buffers_.push_back({&node, Arrived(node.num_inputs())});
-  return entry->second;
+  const std::uint32_t number = numbers_.at_or_put(&node, static_cast<std::uint32_t>(buffers_.size()));
+  if (number == buffers_.size()) buffers_.push_back({&node, Arrived(node.num_inputs())});
+  return number;
 }
 }  // namespace
 
@@ -1344,6 +1345,14 @@ void GraphTask::deliver(std::uint32_t number, std::uint32_t input_nr, Tensor gra
 // %%
 //| export core/engine.cpp
 namespace {
+// A node on which somebody keeps an eye.
+variable_list apply_watched(Node& node, variable_list grads) {
+  const variable_list grad_outputs = grads;
+  variable_list results = anomaly_mode.load(std::memory_order_relaxed) ? apply_with_checks(node, std::move(grads)) : node(std::move(grads));
+  for (const auto& hook : node.post_hooks) hook(results, grad_outputs);
+  return results;
+}
+
 // Hooks, captures, the node itself, and delivery of what it returned.
 void GraphTask::run_node(std::uint32_t number) {
   Buffer& buffer = buffers_[number];
@@ -1361,9 +1370,7 @@ void GraphTask::run_node(std::uint32_t number) {
   }
   variable_list results;
   if (runs) {
-    const variable_list grad_outputs = node.post_hooks.empty() ? variable_list() : grads;
-    results = anomaly_mode.load(std::memory_order_relaxed) ? apply_with_checks(node, std::move(grads)) : node(std::move(grads));
-    for (const auto& hook : node.post_hooks) hook(results, grad_outputs);
+    results = anomaly_mode.load(std::memory_order_relaxed) || !node.post_hooks.empty() ? apply_watched(node, std::move(grads)) : node(std::move(grads));
     if (!keep_graph_) node.release_variables();
   }
   grads.clear();
@@ -1757,7 +1764,7 @@ variable_list CheckpointNode::apply(variable_list&& grads) {
   // BEGIN SOLUTION
   if (!grads[0].defined()) return {Tensor()};
   const AutoGradMode recording(true);
-  const Tensor input = input_.unpack(shared_from_this()).detach().requires_grad_();
+  const Tensor input = input_.unpack(*this).detach().requires_grad_();
   Tensor output;
   {
     const GeneratorGuard guard(generator_);
@@ -1846,7 +1853,7 @@ TEST_CASE("checkpoint: the second run draws the same random numbers, and leaves 
 #if 0
 variable_list CheckpointNode::apply(variable_list&& grads) {
   if (!grads[0].defined()) return {Tensor()};
-  const Tensor input = input_.unpack(shared_from_this()).detach().requires_grad_();
+  const Tensor input = input_.unpack(*this).detach().requires_grad_();
   const Tensor output = block_(input);
   autograd::backward({output}, {grads[0]});
   return {input.grad()};

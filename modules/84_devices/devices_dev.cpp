@@ -390,7 +390,7 @@ TypeMeta TensorOptions::dtype() const { return TypeMeta(dtype_.value_or(get_defa
 
 // %%
 //| export core/tensor.cpp
-std::int64_t multiply_sizes(IntArrayRef sizes) {
+std::int64_t multiply_unusual_sizes(IntArrayRef sizes) {
   std::int64_t product = 1;
   bool overflow = false;
   bool none = false;

@@ -41,7 +41,7 @@ class CheckpointNode : public Node {
 variable_list CheckpointNode::apply(variable_list&& grads) {
   if (!grads[0].defined()) return {Tensor()};
   const AutoGradMode recording(true);
-  const Tensor input = input_.unpack(shared_from_this()).detach().requires_grad_();
+  const Tensor input = input_.unpack(*this).detach().requires_grad_();
   Tensor output;
   {
     const GeneratorGuard guard(generator_);

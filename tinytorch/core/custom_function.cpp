@@ -22,7 +22,7 @@ std::string autograd::demangle(const char* name) {
 variable_list autograd::AutogradContext::get_saved_variables() const {
   variable_list tensors;
   const std::shared_ptr<Node> owner = node_.lock();
-  for (const SavedVariable& saved : saved_) tensors.push_back(saved.unpack(owner));
+  for (const SavedVariable& saved : saved_) tensors.push_back(saved.unpack(*owner));
   return tensors;
 }
 

@@ -66,19 +66,21 @@ constexpr std::uint32_t kNowhere = ~std::uint32_t{0};
 // The sums of what has arrived at a node's inputs. Almost every node has one, which needs no list; the list is made when the node is applied.
 class Arrived {
  public:
-  explicit Arrived(std::size_t count) : others_(count > 1 ? count - 1 : 0) {}
-  Tensor& operator[](std::size_t input) { return input == 0 ? first_ : others_[input - 1]; }
+  explicit Arrived(std::size_t count) {
+    if (count > 1) others_.list().resize(count - 1);
+  }
+  Tensor& operator[](std::size_t input) { return input == 0 ? first_ : others_.list()[input - 1]; }
   // As a list with room for `results`, in which the node may return its own; in the memory of `list`, which is empty.
   variable_list take(std::size_t results, variable_list list) {
     list.reserve(std::max(others_.size() + 1, results));
     list.push_back(std::move(first_));
-    for (Tensor& other : others_) list.push_back(std::move(other));
+    if (!others_.empty()) list.insert(list.end(), std::make_move_iterator(others_.list().begin()), std::make_move_iterator(others_.list().end()));
     return list;
   }
 
  private:
   Tensor first_;
-  variable_list others_;
+  LazyVector<Tensor> others_;
 };
 
 // The state of one backward run.
@@ -119,9 +121,9 @@ class GraphTask {
 
 // The number of `node`, which gets a buffer when it is new.
 std::uint32_t GraphTask::enter(Node& node) {
-  const auto [entry, is_new] = numbers_.try_emplace(&node, static_cast<std::uint32_t>(buffers_.size()));
-  if (is_new) buffers_.push_back({&node, Arrived(node.num_inputs())});
-  return entry->second;
+  const std::uint32_t number = numbers_.at_or_put(&node, static_cast<std::uint32_t>(buffers_.size()));
+  if (number == buffers_.size()) buffers_.push_back({&node, Arrived(node.num_inputs())});
+  return number;
 }
 }  // namespace
 
@@ -175,6 +177,14 @@ void GraphTask::deliver(std::uint32_t number, std::uint32_t input_nr, Tensor gra
 }  // namespace
 
 namespace {
+// A node on which somebody keeps an eye.
+variable_list apply_watched(Node& node, variable_list grads) {
+  const variable_list grad_outputs = grads;
+  variable_list results = anomaly_mode.load(std::memory_order_relaxed) ? apply_with_checks(node, std::move(grads)) : node(std::move(grads));
+  for (const auto& hook : node.post_hooks) hook(results, grad_outputs);
+  return results;
+}
+
 // Hooks, captures, the node itself, and delivery of what it returned.
 void GraphTask::run_node(std::uint32_t number) {
   Buffer& buffer = buffers_[number];
@@ -192,9 +202,7 @@ void GraphTask::run_node(std::uint32_t number) {
   }
   variable_list results;
   if (runs) {
-    const variable_list grad_outputs = node.post_hooks.empty() ? variable_list() : grads;
-    results = anomaly_mode.load(std::memory_order_relaxed) ? apply_with_checks(node, std::move(grads)) : node(std::move(grads));
-    for (const auto& hook : node.post_hooks) hook(results, grad_outputs);
+    results = anomaly_mode.load(std::memory_order_relaxed) || !node.post_hooks.empty() ? apply_watched(node, std::move(grads)) : node(std::move(grads));
     if (!keep_graph_) node.release_variables();
   }
   grads.clear();

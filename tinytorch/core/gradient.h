@@ -92,7 +92,7 @@ struct Keeper<Input<I>> {
   }
   void keep(const std::optional<Tensor>& value, bool in_place) { keep(value.value_or(Tensor()), in_place); }
   void keep_output(TensorList) {}
-  Input<I> get(const std::shared_ptr<Node>& owner) const { return {saved.unpack(owner)}; }
+  Input<I> get(Node& owner) const { return {saved.unpack(owner)}; }
   void release() { saved.reset(); }
 };
 
@@ -102,7 +102,7 @@ struct Keeper<OutputAt<I>> {
   template <class Arguments>
   void keep_input(const Arguments&, bool) {}
   void keep_output(TensorList outputs) { saved.save(outputs[I], true); }
-  OutputAt<I> get(const std::shared_ptr<Node>& owner) const { return {saved.unpack(owner)}; }
+  OutputAt<I> get(Node& owner) const { return {saved.unpack(owner)}; }
   void release() { saved.reset(); }
 };
 
@@ -114,7 +114,7 @@ struct Keeper<Sizes<I>> {
     sizes = Sizes<I>{DimVector(std::get<I>(arguments).sizes())};
   }
   void keep_output(TensorList) {}
-  const Sizes<I>& get(const std::shared_ptr<Node>&) const { return sizes; }
+  const Sizes<I>& get(Node&) const { return sizes; }
   void release() {}
 };
 
@@ -126,7 +126,7 @@ struct Keeper<Arg<I, T>> {
     argument.value = T(std::get<I>(arguments));
   }
   void keep_output(TensorList) {}
-  const Arg<I, T>& get(const std::shared_ptr<Node>&) const { return argument; }
+  const Arg<I, T>& get(Node&) const { return argument; }
   void release() {}
 };
 
@@ -142,7 +142,7 @@ struct Keepers<F, R (F::*)(const Tensor&, P...) const> : KeeperOf<P>... {
     (KeeperOf<P>::keep_input(arguments, in_place), ...);
   }
   void keep_outputs([[maybe_unused]] TensorList outputs) { (KeeperOf<P>::keep_output(outputs), ...); }
-  R call(const Tensor& grad, [[maybe_unused]] const std::shared_ptr<Node>& owner) const { return F{}(grad, KeeperOf<P>::get(owner)...); }
+  R call(const Tensor& grad, [[maybe_unused]] Node& owner) const { return F{}(grad, KeeperOf<P>::get(owner)...); }
   void release() { (KeeperOf<P>::release(), ...); }
 };
 // The gradient function of tensor argument N with what it saved, if that argument needs a gradient.
@@ -151,7 +151,7 @@ struct Slot {
   std::size_t edges = 0;  // more than one for a list of tensors
   std::optional<Keepers<F>> kept;
 
-  void append(const Tensor& grad, const std::shared_ptr<Node>& owner, variable_list& result) const {
+  void append(const Tensor& grad, Node& owner, variable_list& result) const {
     if (kept && grad.defined()) {
       append_gradients(result, kept->call(grad, owner));
     } else {
@@ -178,11 +178,10 @@ class GradientNode<std::index_sequence<N...>, Fs...> : public Node, public Slot<
 
   variable_list apply(variable_list&& grads) override {
     const Tensor grad = std::move(grads[0]);
-    const std::shared_ptr<Node> self = shared_from_this();
     variable_list result = std::move(grads);  // its memory serves again
     result.clear();
     result.reserve(next_edges().size());
-    (Slot<N, Fs>::append(grad, self, result), ...);
+    (Slot<N, Fs>::append(grad, *this, result), ...);
     return result;
   }
   void release_variables() override { (Slot<N, Fs>::forget(), ...); }

@@ -20,7 +20,7 @@ struct Keeper<InputList<I>> {
     for (const Tensor& tensor : std::get<I>(arguments)) saved.emplace_back(tensor, false);
   }
   void keep_output(TensorList) {}
-  InputList<I> get(const std::shared_ptr<Node>& owner) const {
+  InputList<I> get(Node& owner) const {
     InputList<I> tensors;
     for (const SavedVariable& variable : saved) tensors.push_back(variable.unpack(owner));
     return tensors;
@@ -38,7 +38,7 @@ struct Keeper<Geometries<I>> {
     for (const Tensor& tensor : std::get<I>(arguments)) sizes.push_back(tensor.sizes());
   }
   void keep_output(TensorList) {}
-  const Geometries<I>& get(const std::shared_ptr<Node>&) const { return sizes; }
+  const Geometries<I>& get(Node&) const { return sizes; }
   void release() {}
 };
 }  // namespace detail

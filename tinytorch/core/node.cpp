@@ -56,7 +56,7 @@ class AccumulateGrad : public Node {
 variable_list AccumulateGrad::apply(variable_list&& grads) {
   if (!grads[0].defined()) return {};
   AutogradMeta& meta = materialize_autograd_meta(variable);
-  const std::lock_guard lock(meta.mutex);
+  const memory::Lock lock(meta.mutex);
   const Tensor incoming = std::move(grads[0]);
   grads.clear();
   if (!meta.grad.defined()) {
@@ -76,7 +76,7 @@ Edge gradient_edge(const Tensor& tensor) {
   if (std::shared_ptr<Node> function = history(tensor)) return {std::move(function), autograd_meta(tensor)->output_nr};
   if (!tensor.requires_grad()) return {};
   AutogradMeta* const meta = autograd_meta(tensor);
-  const std::lock_guard lock(meta->mutex);
+  const memory::Lock lock(meta->mutex);
   std::shared_ptr<Node> accumulator = meta->grad_accumulator.lock();
   if (!accumulator) {
     accumulator = make_node<AccumulateGrad>(tensor);
@@ -115,7 +115,7 @@ std::shared_ptr<Node> history(const Tensor& tensor) {
   AutogradMeta* const meta = autograd_meta(tensor);
   if (meta == nullptr) return nullptr;
   if (!meta->view) return meta->grad_fn;
-  const std::lock_guard lock(meta->mutex);
+  const memory::Lock lock(meta->mutex);
   refresh_view_history(tensor, *meta);
   return meta->grad_fn;
 }

@@ -137,7 +137,7 @@ struct AutogradMeta : TensorMetadata {
 
   // A graph that is still there keeps the old accumulator, which expects gradients of the old dtype.
   void dtype_changes() override {
-    const std::lock_guard lock(mutex);
+    const memory::Lock lock(mutex);
     grad_accumulator.reset();
   }
 };

@@ -9,7 +9,7 @@
 
 namespace tinytorch {
 
-// A map from pointers to small values with the part of std::unordered_map's interface that needs no deletion. Null is no key. O(1) amortised.
+// A map from pointers to small values, from which nothing is deleted. Null is no key. O(1) amortised.
 template <class T, class Value>
 class PointerMap {
  public:
@@ -22,8 +22,14 @@ class PointerMap {
     return entry.first == nullptr ? nullptr : &entry;
   }
   Value at(const T* key) const { return entries_[place_of(key)].second; }
-  // The entry of `key`, made with `value` if there was none, and whether it was made.
-  std::pair<const Entry*, bool> try_emplace(const T* key, Value value);
+  // The value of `key`, which gets `value` if it had none.
+  Value at_or_put(const T* key, Value value) {
+    Entry& entry = entries_[place_of(key)];
+    if (entry.first != nullptr) return entry.second;
+    entry = {key, value};
+    if (2 * ++size_ > entries_.size()) grow();
+    return value;
+  }
 
  private:
   // Where `key` is, or the free place where it belongs.
@@ -33,22 +39,13 @@ class PointerMap {
     while (entries_[place].first != nullptr && entries_[place].first != key) place = (place + 1) & mask;
     return place;
   }
-  std::vector<Entry> entries_;  // a power of two, at most half full
-  std::size_t size_ = 0;
-};
-
-template <class T, class Value>
-std::pair<const typename PointerMap<T, Value>::Entry*, bool> PointerMap<T, Value>::try_emplace(const T* key, Value value) {
-  std::size_t place = place_of(key);
-  if (entries_[place].first != nullptr) return {&entries_[place], false};
-  if (2 * ++size_ > entries_.size()) {
+  [[gnu::noinline]] void grow() {
     const std::vector<Entry> old = std::exchange(entries_, std::vector<Entry>(4 * entries_.size()));
     for (const Entry& entry : old)
       if (entry.first != nullptr) entries_[place_of(entry.first)] = entry;
-    place = place_of(key);
   }
-  entries_[place] = {key, value};
-  return {&entries_[place], true};
-}
+  std::vector<Entry> entries_;  // a power of two, at most half full
+  std::size_t size_ = 0;
+};
 
 }  // namespace tinytorch

@@ -21,7 +21,7 @@ void SavedVariable::save(const Tensor& tensor, bool is_output) {
 }
 
 // The tensor as it was saved, with its history if recording is on. Throws Error if it was freed or has been written to since. O(1), copies nothing.
-Tensor SavedVariable::unpack(const std::shared_ptr<Node>& owner) const {
+Tensor SavedVariable::unpack(Node& owner) const {
   TORCH_CHECK(!released_,
               "Trying to backward through the graph a second time (or directly access saved tensors after they have already been freed). "
               "Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify "
@@ -29,16 +29,16 @@ Tensor SavedVariable::unpack(const std::shared_ptr<Node>& owner) const {
               "calling backward.");
   if (!was_defined_) return {};
   const std::uint32_t version = data_.storage()->version.load();
-  const std::shared_ptr<Node>& maker = is_output_ ? owner : grad_fn_;
+  const Node* const maker = is_output_ ? &owner : grad_fn_.get();
   TORCH_CHECK(version == saved_version_, "one of the variables needed for gradient computation has been modified by an inplace operation: [CPU",
               data_.scalar_type(), "Type ", data_.sizes(), "]",
               maker ? ", which is output " + std::to_string(output_nr_) + " of " + maker->name() + "," : std::string(), " is at version ", version,
-              "; expected version ", saved_version_, " instead.\n", owner->name(),
+              "; expected version ", saved_version_, " instead.\n", owner.name(),
               " saved it in the forward pass: use the out-of-place form of the later operator, or clone() before it.");
   if (!GradMode::is_enabled() || (!is_output_ && !grad_fn_)) return data_;
   const Tensor attached = data_.detach();
   AutogradMeta& meta = materialize_autograd_meta(attached);
-  meta.grad_fn = is_output_ ? owner : grad_fn_;
+  meta.grad_fn = is_output_ ? owner.shared_from_this() : grad_fn_;
   meta.output_nr = output_nr_;
   attached.impl().layers = attached.impl().layers | Layer::Autograd;
   return attached;

@@ -14,7 +14,7 @@ class SavedVariable {
   SavedVariable(const Tensor& tensor, bool is_output) { save(tensor, is_output); }
   void save(const Tensor& tensor, bool is_output);  // REQUIRES: nothing was saved before
   // The tensor again. `owner` is the node that saved it. Throws if it was freed or written to.
-  Tensor unpack(const std::shared_ptr<Node>& owner) const;
+  Tensor unpack(Node& owner) const;
   void reset() {
     data_ = Tensor();
     grad_fn_.reset();

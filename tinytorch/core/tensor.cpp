@@ -5,7 +5,7 @@
 
 namespace tinytorch {
 
-std::int64_t multiply_sizes(IntArrayRef sizes) {
+std::int64_t multiply_unusual_sizes(IntArrayRef sizes) {
   std::int64_t product = 1;
   bool overflow = false;
   bool none = false;

@@ -323,10 +323,9 @@ class BatchNormNode : public Node {
   variable_list apply(variable_list&& grads) override {
     variable_list result(3);
     if (!grads[0].defined()) return result;
-    const std::shared_ptr<Node> self = shared_from_this();
-    const Tensor mean = mean_.unpack(self), variance = variance_.unpack(self);
-    const Tensor input = input_.unpack(self);
-    const std::optional<Tensor> weight = if_given(weight_.unpack(self));
+    const Tensor mean = mean_.unpack(*this), variance = variance_.unpack(*this);
+    const Tensor input = input_.unpack(*this);
+    const std::optional<Tensor> weight = if_given(weight_.unpack(*this));
     std::tie(result[0], result[1], result[2]) =
         is_recording() ? batch_norm_backward_composed(grads[0], input, weight, mean, variance, eps_) : batch_norm_backward_op(grads[0], input, weight, mean, variance, eps_);
     for (std::size_t i = 0; i < 3; ++i)

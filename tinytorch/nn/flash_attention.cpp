@@ -284,13 +284,12 @@ struct FlashAttentionBackward : Node {
 
   variable_list apply(variable_list&& grads) override {
     if (!grads[0].defined()) return variable_list(3);
-    const std::shared_ptr<Node> self = shared_from_this();
-    const Tensor q = query.unpack(self), k = key.unpack(self), v = value.unpack(self);
+    const Tensor q = query.unpack(*this), k = key.unpack(*this), v = value.unpack(*this);
     std::optional<Tensor> bias;
-    if (masked) bias = mask.unpack(self);
+    if (masked) bias = mask.unpack(*this);
     if (GradMode::is_enabled()) return composed_gradients(grads[0], q, k, v, is_causal, bias, scale);
     auto [grad_query, grad_key, grad_value] =
-        _scaled_dot_product_flash_attention_for_cpu_backward(grads[0], q, k, v, output.unpack(self), logsumexp.unpack(self), 0, is_causal, bias, scale);
+        _scaled_dot_product_flash_attention_for_cpu_backward(grads[0], q, k, v, output.unpack(*this), logsumexp.unpack(*this), 0, is_causal, bias, scale);
     return {std::move(grad_query), std::move(grad_key), std::move(grad_value)};
   }
   void release_variables() override {

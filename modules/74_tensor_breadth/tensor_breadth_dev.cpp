@@ -403,6 +403,7 @@ class BreadthMethods {
 #include "tinytorch/core/more_ops.h"
 //| export core/choosing.cpp
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <iterator>
 #include <limits>
@@ -942,7 +943,7 @@ Tensor count_nonzero(const Tensor& self, IntArrayRef dim);
 std::tuple<Tensor, Tensor> aminmax(const Tensor& self, std::optional<std::int64_t> dim = std::nullopt, bool keepdim = false);
 std::tuple<Tensor, Tensor> std_mean(const Tensor& self, IntArrayRef dim, bool unbiased = true, bool keepdim = false);
 inline std::tuple<Tensor, Tensor> std_mean(const Tensor& self) { return std_mean(self, IntArrayRef()); }
-// The middle element in rising order, the lower one of two; NaN if there is one. With a dimension also where it stands. O(n log n).
+// The middle element in rising order, the lower one of two; NaN if there is one; elements equal to it share its gradient. With a dimension also where it stands, and the gradient goes there. O(n) on average.
 Tensor median(const Tensor& self);
 std::tuple<Tensor, Tensor> median(const Tensor& self, std::int64_t dim, bool keepdim = false);
 Tensor nanmedian(const Tensor& self);  // of what is no NaN
@@ -995,10 +996,77 @@ std::tuple<Tensor, Tensor> std_mean(const Tensor& self, IntArrayRef dim, bool un
 }
 
 namespace {
-// Element `position` of each sorted row, and where it stood.
-std::tuple<Tensor, Tensor> sorted_element(const Tensor& self, const Tensor& position, std::int64_t dim, bool keepdim) {
-  const Tensor order = argsort(self.detach(), dim);
-  const Tensor index = gather(order, dim, position);
+// The rank of a row's element in rising order, from 0, NaN behind all numbers; of the median in a row with NaN that of the first NaN.
+struct Rank {
+  std::int64_t position;
+  bool nan_wins;
+};
+
+// Copies the numbers for which `keep` holds, and gives their count. Writes each and goes on if it shall stay: a jump would be guessed wrong every other time. `to` has room for one more than that.
+template <class T, class Keep>
+std::int64_t copy_kept(const T* from, std::int64_t count, T* to, Keep keep) {
+  std::int64_t kept = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    to[kept] = from[i];
+    kept += static_cast<std::int64_t>(keep(from[i]));
+  }
+  return kept;
+}
+
+// The number that would be at `position` if they were sorted. They are rearranged; `between` is scratch memory for count + 1. O(count) on average.
+template <class T>
+T number_of_rank(T* numbers, std::int64_t count, std::int64_t position, T* between) {
+  constexpr std::int64_t kEach = 64;
+  if (count > 4096) {
+    // Two numbers of a sorted sample that almost surely lie on both sides of the wanted one (four standard deviations of its rank in the sample), then only what is between them.
+    std::vector<T> sample;
+    for (std::int64_t i = 0; i < count; i += kEach) sample.push_back(numbers[i]);
+    std::sort(sample.begin(), sample.end());
+    const auto size = static_cast<std::int64_t>(sample.size());
+    const auto margin = static_cast<std::int64_t>(2 * std::sqrt(static_cast<double>(size)));
+    const T low = sample[static_cast<std::size_t>(std::max<std::int64_t>(0, position / kEach - margin))], high = sample[static_cast<std::size_t>(std::min(size - 1, position / kEach + margin))];
+    std::int64_t below = 0;
+    const std::int64_t kept = copy_kept(numbers, count, between, [&](T x) {
+      below += static_cast<std::int64_t>(x < low);
+      return static_cast<int>(low <= x) & static_cast<int>(x <= high);
+    });
+    if (below <= position && position < below + kept) {
+      std::nth_element(between, between + (position - below), between + kept);
+      return between[position - below];
+    }
+  }
+  std::nth_element(numbers, numbers + position, numbers + count);
+  return numbers[position];
+}
+
+// Where in `row` the element of that rank stands; of equal numbers the first. Scratch memory as above. O(count) on average.
+template <class T>
+std::int64_t place_of(Rank rank, const T* row, std::int64_t count, T* numbers, T* between) {
+  const std::int64_t known = copy_kept(row, count, numbers, [](T x) { return x == x; });
+  if (rank.nan_wins ? known == count : rank.position < known) return std::find(row, row + count, number_of_rank(numbers, known, rank.position, between)) - row;
+  std::int64_t place = -1;
+  for (std::int64_t wanted = rank.nan_wins ? 0 : rank.position - known; wanted >= 0; --wanted) place = std::find_if(row + place + 1, row + count, [](T x) { return x != x; }) - row;
+  return place;
+}
+
+// The places along `dim`, which has size 1 in the result.
+Tensor places_of(Rank rank, const Tensor& self, std::int64_t dim) {
+  Tensor rows = self.detach().transpose(dim, -1);
+  if (isReducedFloatingType(rows.scalar_type())) rows = rows.to(kFloat);
+  rows = rows.contiguous();
+  const std::int64_t count = rows.size(-1);
+  const Tensor places = empty({rows.numel() / count}, kLong);
+  const Tensor numbers = empty({count + 1}, rows.options()), between = empty({count + 1}, rows.options());
+  dispatch_all_types(rows.scalar_type(), [&]<class T>() {
+    for (std::int64_t i = 0; i < places.numel(); ++i) places.data<std::int64_t>()[i] = place_of(rank, rows.data<T>() + i * count, count, numbers.data<T>(), between.data<T>());
+  });
+  DimVector sizes(rows.sizes());
+  sizes.back() = 1;
+  return places.view(sizes).transpose(dim, -1);
+}
+
+std::tuple<Tensor, Tensor> element_of_rank(Rank rank, const Tensor& self, std::int64_t dim, bool keepdim) {
+  const Tensor index = places_of(rank, self, dim);
   const Tensor values = gather(self, dim, index);
   return keepdim ? std::tuple(values, index) : std::tuple(values.squeeze(dim), index.squeeze(dim));
 }
@@ -1008,14 +1076,16 @@ std::tuple<Tensor, Tensor> median(const Tensor& self, std::int64_t dim, bool kee
   const std::int64_t d = wrap_dim(dim, self.dim());
   if (self.dim() == 0) return {clone(self), zeros({}, kLong)};
   TORCH_CHECK_INDEX(self.size(d) > 0, "median(): Expected reduction dim ", d, " to have non-zero size.");
-  // NaN is the largest in this order: a row that has one gives its last element.
-  const Tensor has_nan = isnan(self).any(d, true);
-  const Tensor position = where(has_nan, full({}, self.size(d) - 1, kLong), full({}, (self.size(d) - 1) / 2, kLong));
-  return sorted_element(self, position, d, keepdim);
+  return element_of_rank({(self.size(d) - 1) / 2, true}, self, d, keepdim);
 }
 Tensor median(const Tensor& self) {
   if (self.numel() == 0) return full({}, std::numeric_limits<double>::quiet_NaN(), self.scalar_type());
-  return std::get<0>(median(self.reshape({-1}), 0));
+  const Tensor flat = self.reshape({-1});
+  const Tensor value = std::get<0>(median(flat, 0));
+  if (!value.requires_grad()) return value;
+  // All elements that are equal to it share its gradient.
+  const Tensor number = value.detach(), nan = isnan(number);
+  return nan.item<bool>() ? masked_select(flat, isnan(flat)).mean() : masked_select(flat, flat == number).amax({0});
 }
 Tensor nanmedian(const Tensor& self) {
   const Tensor numbers = masked_select(self, isnan(self).logical_not());
@@ -1026,9 +1096,7 @@ std::tuple<Tensor, Tensor> kthvalue(const Tensor& self, std::int64_t k, std::int
   const std::int64_t size = self.dim() == 0 ? 1 : self.size(d);
   TORCH_CHECK(k >= 1 && k <= size, "kthvalue(): selected number k out of range for dimension ", d);
   if (self.dim() == 0) return {clone(self), zeros({}, kLong)};
-  DimVector one(self.sizes());
-  one[static_cast<std::size_t>(d)] = 1;
-  return sorted_element(self, full(one, k - 1, kLong), d, keepdim);
+  return element_of_rank({k - 1, false}, self, d, keepdim);
 }
 
 Tensor quantile(const Tensor& self, const Tensor& q, std::optional<std::int64_t> dim, bool keepdim, std::string_view interpolation) {
@@ -1144,19 +1212,38 @@ Tensor bincount(const Tensor& self, const std::optional<Tensor>& weights, std::i
 }
 
 namespace {
-// The first place whose number is not less than `value` (with Right: greater). The steps are those of std::lower_bound, so that numbers in no order give PyTorch's place too; but what each of them decides is a mask of bits, since a jump would be guessed wrong every other time. O(log count).
+// A search for the first place whose number is not less than `value` (with Right: greater), among `count` numbers from `place` on.
 template <bool Right, class T>
-std::int64_t place_for(const T* sorted, std::int64_t count, T value) {
-  if (value != value) return count;  // NaN is greater than every number
-  std::int64_t place = 0;
-  while (count > 0) {
+struct Search {
+  T value;
+  std::int64_t place, count;
+
+  // Looks at the number in the middle. The steps are those of std::lower_bound, so that numbers in no order give PyTorch's place too; but what each of them decides is a mask of bits, since a jump would be guessed wrong every other time.
+  void step(const T* sorted) {
     const std::int64_t half = count / 2;
     const T middle = sorted[place + half];
     const auto lies_before = static_cast<std::int64_t>(Right ? !(value < middle) : middle < value);
     place += (half + 1) & -lies_before;
     count = half - (lies_before & ~count & 1);  // count - half - 1 behind the middle, half before it
   }
-  return place;
+};
+
+// The places of `wanted` values. Each step of a search waits for the one before; eight searches side by side keep the processor busy meanwhile. O(wanted log count).
+template <bool Right, class T>
+void find_places(const T* sorted, std::int64_t count, const T* values, std::int64_t wanted, std::int64_t* places) {
+  constexpr std::int64_t kTogether = 8;
+  for (std::int64_t first = 0; first < wanted; first += kTogether) {
+    const std::int64_t searches = std::min(kTogether, wanted - first);
+    std::array<Search<Right, T>, kTogether> all;
+    for (std::int64_t i = 0; i < kTogether; ++i) all[static_cast<std::size_t>(i)] = {values[first + std::min(i, searches - 1)], 0, count};
+    for (std::int64_t least = count; least > 0; least = (least - 1) / 2)
+      for (Search<Right, T>& search : all) search.step(sorted);
+    for (std::int64_t i = 0; i < searches; ++i) {
+      Search<Right, T>& search = all[static_cast<std::size_t>(i)];
+      while (search.count > 0) search.step(sorted);
+      places[first + i] = search.value == search.value ? search.place : count;  // NaN is greater than every number
+    }
+  }
 }
 }  // namespace
 Tensor searchsorted(const Tensor& sorted_sequence, const Tensor& self, bool out_int32, bool right) {
@@ -1171,10 +1258,12 @@ Tensor searchsorted(const Tensor& sorted_sequence, const Tensor& self, bool out_
   const Tensor result = empty(self.sizes(), kLong);
   const std::int64_t length = sequence.size(-1), row_length = self.dim() == 0 ? 1 : self.size(-1);
   dispatch_all_types(type, [&]<class T>() {
-    for (std::int64_t i = 0; i < self.numel(); ++i) {
-      const T* const first = sequence.data<T>() + (one_for_all ? 0 : i / row_length * length);
-      const T value = wanted.data<T>()[i];
-      result.data<std::int64_t>()[i] = right ? place_for<true>(first, length, value) : place_for<false>(first, length, value);
+    const std::int64_t rows = one_for_all ? 1 : self.numel() / std::max<std::int64_t>(1, row_length), each = one_for_all ? self.numel() : row_length;
+    for (std::int64_t row = 0; row < rows; ++row) {
+      const T *const sorted = sequence.data<T>() + row * length, *const values = wanted.data<T>() + row * each;
+      std::int64_t* const places = result.data<std::int64_t>() + row * each;
+      if (right) find_places<true>(sorted, length, values, each, places);
+      else find_places<false>(sorted, length, values, each, places);
     }
   });
   return out_int32 ? result.to(kInt) : result;
@@ -1208,6 +1297,24 @@ TEST_CASE("choosing: values, NaN and gradients") {
   CHECK_EQ(nanmean(x, 1), tensor({2.0, 4.5}, kDouble));
   CHECK_EQ(std::get<0>(median(x, 1)), tensor({2.0, nan}, kDouble));
   CHECK_EQ(nanmedian(x).item<double>(), 3.0);
+  CHECK_EQ(std::get<1>(median(x, 1)), tensor({2, 0}));
+  CHECK_EQ(std::get<1>(kthvalue(tensor({{1.0, nan, 2.0, nan}}, kDouble), 3)), tensor({1}));
+  CHECK_EQ(std::get<1>(kthvalue(tensor({{1.0, nan, 2.0, nan}}, kDouble), 4)), tensor({3}));
+  const Tensor numbers = (arange(1001) * 389).remainder(1001).to(kInt);  // all of them once
+  CHECK_EQ(median(numbers).item<int>(), 500);
+  for (const std::int64_t k : {1, 2, 65, 5000, 9999, 10000}) {  // by a sample, at both ends too; and of rows whose sample says nothing
+    CHECK_EQ(std::get<0>(kthvalue((arange(10000) * 7919).remainder(10000), k)).item<std::int64_t>(), k - 1);
+    CHECK_EQ(std::get<0>(kthvalue(arange(10000).remainder(64) == 0, k)).item<bool>(), k > 10000 - 157);
+    CHECK_EQ(std::get<0>(kthvalue((arange(10000).remainder(64) == 0).to(kFloat) * 5 + arange(10000).remainder(2), k)).item<float>(), std::get<0>(sort((arange(10000).remainder(64) == 0).to(kFloat) * 5 + arange(10000).remainder(2)))[k - 1].item<float>());
+  }
+  CHECK_EQ(std::get<0>(kthvalue(numbers.view({7, 143}), 72, 1)), std::get<0>(sort(numbers.view({7, 143}), 1)).select(1, 71));
+  CHECK_EQ(std::get<0>(median(numbers.view({7, 143}), 0)), std::get<0>(sort(numbers.view({7, 143}), 0)).select(0, 3));
+  // Equal elements share the gradient of the median of all.
+  for (const auto& [row, expected] : {std::pair(tensor({1.0, 2.0, 2.0, 3.0}), tensor({0.0, 0.5, 0.5, 0.0})), std::pair(tensor({1.0, nan, 2.0, nan}), tensor({0.0, 0.5, 0.0, 0.5}))}) {
+    const Tensor leaf = row.clone().requires_grad_();
+    median(leaf).backward();
+    CHECK_EQ(leaf.grad(), expected);
+  }
   CHECK_EQ(std::get<1>(kthvalue(x, 1)), tensor({1, 2}));
   CHECK_ERROR(kthvalue(x, 4), "kthvalue(): selected number k out of range for dimension 1");
   CHECK_EQ(quantile(x[0], 0.25).item<double>(), 1.5);

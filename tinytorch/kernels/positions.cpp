@@ -2,6 +2,7 @@
 // edit the module, not this file.
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <optional>
 
@@ -21,36 +22,57 @@ struct PickedAlong {
   std::int64_t outer, size, picked, inner;
 };
 
-// Nothing unless both are contiguous, of the same sizes beside `dim`, and all indices are in range.
-std::optional<PickedAlong> picked_along(const Tensor& self, std::int64_t dim, const Tensor& index) {
-  if (self.dim() == 0 || index.dim() != self.dim() || index.scalar_type() != kLong || index.numel() == 0 || self.numel() == 0) return {};
-  if (!self.is_contiguous() || !index.is_contiguous()) return {};
-  for (std::int64_t d = 0; d < self.dim(); ++d)
-    if (d != dim && index.size(d) != self.size(d)) return {};
-  PickedAlong form{1, self.size(dim), index.size(dim), 1};
-  for (std::int64_t d = 0; d < self.dim(); ++d)
-    if (d != dim) (d < dim ? form.outer : form.inner) *= self.size(d);
-  const bool in_range = kernels::chosen_data_kernels().are_within(index.data<std::int64_t>(), index.numel(), form.size);
-  return in_range ? std::optional(form) : std::nullopt;
+// Nothing unless the indices are contiguous and of the same sizes as `sizes` beside `dim`.
+std::optional<PickedAlong> picked_form(IntArrayRef sizes, std::int64_t dim, const Tensor& index) {
+  if (sizes.empty() || index.sizes().size() != sizes.size() || index.scalar_type() != kLong || index.numel() == 0 || !index.is_contiguous()) return {};
+  PickedAlong form{1, 1, index.size(dim), 1};
+  for (std::int64_t d = 0; d < index.dim(); ++d) {
+    const std::int64_t size = sizes[static_cast<std::size_t>(d)];
+    if (d != dim && index.size(d) != size) return {};
+    (d < dim ? form.outer : d == dim ? form.size : form.inner) *= size;
+  }
+  return form;
 }
 
-// Calls f(place in self, place in the indices) for every index, on the threads of the pool. Those that may have the same place in self are called in their order, by one thread.
-template <class F>
-void for_picked(const PickedAlong& form, const std::int64_t* at, F f) {
+bool all_within(const Tensor& index, std::int64_t size) {
+  std::atomic<bool> within = true;
+  parallel_for(0, index.numel(), 16384, [&, at = index.data<std::int64_t>()](std::int64_t begin, std::int64_t end) {
+    if (!kernels::chosen_data_kernels().are_within(at + begin, end - begin, size)) within.store(false, std::memory_order_relaxed);
+  });
+  return within;
+}
+
+// Nothing unless `self` is contiguous, too, and all indices are in range.
+std::optional<PickedAlong> picked_along(const Tensor& self, std::int64_t dim, const Tensor& index) {
+  const std::optional<PickedAlong> form = self.is_contiguous() && self.numel() > 0 ? picked_form(self.sizes(), dim, index) : std::nullopt;
+  return form && all_within(index, form->size) ? form : std::nullopt;
+}
+
+// Calls f(place in self, place in the indices) for every index, on the threads of the pool. Those that may have the same place in self are called in their order, by one thread, which before calls prepare(first place, how many) for the
+// rows and the columns of `self` that are its own.
+template <class F, class Prepare>
+void for_picked(const PickedAlong& form, const std::int64_t* at, F f, Prepare prepare) {
   constexpr std::int64_t kStrip = 256;
   const std::int64_t strips = (form.inner + kStrip - 1) / kStrip, each = std::min(form.inner, kStrip) * form.picked;
   parallel_for(0, form.outer * strips, std::max<std::int64_t>(1, 16384 / each), [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t task = begin; task < end; ++task) {
       const std::int64_t row = task / strips * form.picked, base = task / strips * form.size * form.inner;
       if (form.inner == 1) {
+        prepare(base, form.size);
         for (std::int64_t k = row; k < row + form.picked; ++k) f(base + at[k], k);
         continue;
       }
       const std::int64_t first = task % strips * kStrip, stop = std::min(form.inner, first + kStrip);
+      for (std::int64_t i = 0; i < form.size; ++i) prepare(base + i * form.inner + first, stop - first);
       for (std::int64_t k = row; k < row + form.picked; ++k)
         for (std::int64_t j = first; j < stop; ++j) f(base + at[k * form.inner + j] * form.inner + j, k * form.inner + j);
     }
   });
+}
+
+template <class F>
+void for_picked(const PickedAlong& form, const std::int64_t* at, F f) {
+  for_picked(form, at, f, [](std::int64_t, std::int64_t) {});
 }
 
 Tensor gather_tuned(const Tensor& self, std::int64_t dim, const Tensor& index) {
@@ -91,6 +113,25 @@ const Tensor& scatter_add_tuned(const Tensor& self, std::int64_t dim, const Tens
   else add(std::int64_t{});
   return self;
 }
+
+// The gradient of gather: `g` at the places it came from and zeros beside. The indices were looked at in the forward pass.
+Tensor gather_backward(const Tensor& g, IntArrayRef sizes, std::int64_t dim, const Tensor& index) {
+  const ScalarType type = g.scalar_type();
+  const std::optional<PickedAlong> form = !is_recording() && (type == kFloat || type == kDouble) ? picked_form(sizes, dim, index) : std::nullopt;
+  if (!form) {
+    const Tensor whole = zeros(sizes, g.options());
+    return is_recording() ? scatter_add(whole, dim, index, g) : scatter_add_(whole, dim, index, g.contiguous());
+  }
+  const Tensor from = g.contiguous(), result = empty(sizes, type);
+  const auto add = [&]<class T>(T) {
+    T* const x = result.data<T>();
+    for_picked(*form, index.data<std::int64_t>(), [x, y = from.data<T>()](std::int64_t place, std::int64_t i) { x[place] += y[i]; },
+               [x](std::int64_t first, std::int64_t count) { std::fill_n(x + first, count, T{0}); });
+  };
+  if (type == kFloat) add(float{});
+  else add(double{});
+  return result;
+}
 }  // namespace
 
 void register_tuned_positions() {
@@ -98,10 +139,7 @@ void register_tuned_positions() {
   op::scatter_.set(Layer::TunedCPU, scatter_tuned);
   op::scatter_add_.set(Layer::TunedCPU, scatter_add_tuned);
   kernels::fused_gradient<op::gather>(
-      [](const Tensor& g, Sizes<0> sizes, Arg<1, std::int64_t> dim, Input<2> index) {
-        const Tensor whole = zeros(sizes, g.options());
-        return is_recording() ? scatter_add(whole, dim, index, g) : scatter_add_(whole, dim, index, g.contiguous());
-      },
+      [](const Tensor& g, Sizes<0> sizes, Arg<1, std::int64_t> dim, Input<2> index) { return gather_backward(g, sizes, dim, index); },
       no_gradient);
 }
 

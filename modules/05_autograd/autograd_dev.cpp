@@ -403,6 +403,13 @@ inline bool wants_gradient(const Tensor& tensor) {
 std::shared_ptr<Node> history(const Tensor& tensor);
 // Where the gradient of `tensor` goes: to its grad_fn, to the accumulator of a leaf, or nowhere.
 Edge gradient_edge(const Tensor& tensor);
+// Whether nobody else sees the numbers of `tensor`, which lie dense in memory: there is neither another handle on it nor another tensor on its storage, but for the base of a view that the view alone holds.
+inline bool is_ours_alone(const Tensor& tensor) {
+  if (!tensor.is_contiguous() || tensor.getIntrusivePtr()->use_count() != 1) return false;
+  const AutogradMeta* const meta = autograd_meta(tensor);
+  const bool hides_base = meta != nullptr && meta->view && meta->view->base.getIntrusivePtr()->use_count() == 1;
+  return tensor.storage()->use_count() == (hides_base ? 2 : 1);
+}
 // Makes `node` the one that computes the gradient of `tensor`.
 void set_history(const Tensor& tensor, std::shared_ptr<Node> node);
 // The same after a write in place: if `tensor` is a view, its base's history changes.
@@ -497,8 +504,8 @@ class AccumulateGrad : public Node {
 // Safe when several threads go back through graphs with this leaf. O(numel).
 //
 // TODO: Add the gradient that arrived to the leaf's.
-// APPROACH: 1. Nothing defined: nothing to do. 2. Hold the mutex of meta = materialize_autograd_meta(variable), by a memory::Lock (a std::lock_guard that costs nothing while there is one thread). 3. First gradient: meta.grad keeps it as it is only if it is contiguous and both
-//   getIntrusivePtr() and storage() have a use_count() of 1; else a clone(MemoryFormat::Contiguous). 4. Later ones: `add_` in place; if GradMode is enabled, `grad = grad + incoming`.
+// APPROACH: 1. Nothing defined: nothing to do. 2. Hold the mutex of meta = materialize_autograd_meta(variable), by a memory::Lock (a std::lock_guard that costs nothing while there is one thread). 3. First gradient: meta.grad takes
+//   its memory, by detach(), if nothing is being recorded and is_ours_alone() says that nobody else sees it; else a clone(MemoryFormat::Contiguous). 4. Later ones: `add_` in place; if GradMode is enabled, `grad = grad + incoming`.
 // EXAMPLE: two backward passes through y = 3 x leave x.grad() = 6.
 // HINT: std::move(grads[0]) out of the list first, or the list is a second owner.
 variable_list AccumulateGrad::apply(variable_list&& grads) {
@@ -509,9 +516,8 @@ variable_list AccumulateGrad::apply(variable_list&& grads) {
   const Tensor incoming = std::move(grads[0]);
   grads.clear();
   if (!meta.grad.defined()) {
-    // A gradient that nobody else holds is taken as it is; a shared or stretched one is copied, since later sums write into it.
-    const bool sole = incoming.is_contiguous() && incoming.getIntrusivePtr()->use_count() == 1 && incoming.storage()->use_count() == 1;
-    meta.grad = sole ? incoming : incoming.clone(MemoryFormat::Contiguous);
+    // Memory that nobody else sees is taken; a shared or stretched gradient is copied, since later sums write into it.
+    meta.grad = !GradMode::is_enabled() && is_ours_alone(incoming) ? incoming.detach() : incoming.clone(MemoryFormat::Contiguous);
   } else if (GradMode::is_enabled()) {
     meta.grad = meta.grad + incoming;
   } else {
@@ -552,6 +558,17 @@ TEST_CASE("leaves: gradients of several passes add up") {
   (x * 3.0).sum().backward();
   (x * 3.0).sum().backward();
   CHECK_EQ(x.grad(), tensor({6.0, 6.0}, kDouble));
+}
+
+TEST_CASE("leaves: the gradient of a matrix's weight is taken, not copied") {
+  const Tensor x = ones({300, 100}), weight = ones({200, 100}).requires_grad_();
+  const Tensor g = ones({300, 200});
+  const Tensor y = x.mm(weight.t());  // its gradient arrives as the transpose of a product
+  memory::reset_peak();
+  const std::size_t before = memory::stats().live;
+  y.backward(g);
+  CHECK_EQ(weight.grad(), full({200, 100}, 300.0));
+  CHECK(memory::stats().peak - before < 2 * 200 * 100 * sizeof(float));
 }
 
 TEST_CASE("leaves: two leaves that receive the same tensor do not share it") {
@@ -1172,11 +1189,6 @@ Tensor fit_gradient(Tensor grad, const Edge& edge, const Node& from, std::size_t
   TORCH_CHECK(expands_to(expected.sizes, grad.sizes()), "Function ", from.name(), " returned an invalid gradient at index ", index, " - got ",
               grad.sizes(), " but expected shape compatible with ", IntArrayRef(expected.sizes));
   return sum_to(grad, expected.sizes).to(expected.dtype);
-}
-
-// Whether writing into `grad` is seen by nobody else.
-bool is_ours_alone(const Tensor& grad) {
-  return grad.is_contiguous() && grad.getIntrusivePtr()->use_count() == 1 && grad.storage()->use_count() == 1;
 }
 
 // slot += grad; nothing yet counts as zero. A sum that the run alone holds, and that is not recorded, is added to where it lies.

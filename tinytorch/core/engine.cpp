@@ -43,11 +43,6 @@ Tensor fit_gradient(Tensor grad, const Edge& edge, const Node& from, std::size_t
   return sum_to(grad, expected.sizes).to(expected.dtype);
 }
 
-// Whether writing into `grad` is seen by nobody else.
-bool is_ours_alone(const Tensor& grad) {
-  return grad.is_contiguous() && grad.getIntrusivePtr()->use_count() == 1 && grad.storage()->use_count() == 1;
-}
-
 // slot += grad; nothing yet counts as zero. A sum that the run alone holds, and that is not recorded, is added to where it lies.
 void add_into(Tensor& slot, Tensor grad) {
   if (!slot.defined()) {

@@ -60,9 +60,8 @@ variable_list AccumulateGrad::apply(variable_list&& grads) {
   const Tensor incoming = std::move(grads[0]);
   grads.clear();
   if (!meta.grad.defined()) {
-    // A gradient that nobody else holds is taken as it is; a shared or stretched one is copied, since later sums write into it.
-    const bool sole = incoming.is_contiguous() && incoming.getIntrusivePtr()->use_count() == 1 && incoming.storage()->use_count() == 1;
-    meta.grad = sole ? incoming : incoming.clone(MemoryFormat::Contiguous);
+    // Memory that nobody else sees is taken; a shared or stretched gradient is copied, since later sums write into it.
+    meta.grad = !GradMode::is_enabled() && is_ours_alone(incoming) ? incoming.detach() : incoming.clone(MemoryFormat::Contiguous);
   } else if (GradMode::is_enabled()) {
     meta.grad = meta.grad + incoming;
   } else {

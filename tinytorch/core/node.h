@@ -155,6 +155,13 @@ inline bool wants_gradient(const Tensor& tensor) {
 std::shared_ptr<Node> history(const Tensor& tensor);
 // Where the gradient of `tensor` goes: to its grad_fn, to the accumulator of a leaf, or nowhere.
 Edge gradient_edge(const Tensor& tensor);
+// Whether nobody else sees the numbers of `tensor`, which lie dense in memory: there is neither another handle on it nor another tensor on its storage, but for the base of a view that the view alone holds.
+inline bool is_ours_alone(const Tensor& tensor) {
+  if (!tensor.is_contiguous() || tensor.getIntrusivePtr()->use_count() != 1) return false;
+  const AutogradMeta* const meta = autograd_meta(tensor);
+  const bool hides_base = meta != nullptr && meta->view && meta->view->base.getIntrusivePtr()->use_count() == 1;
+  return tensor.storage()->use_count() == (hides_base ? 2 : 1);
+}
 // Makes `node` the one that computes the gradient of `tensor`.
 void set_history(const Tensor& tensor, std::shared_ptr<Node> node);
 // The same after a write in place: if `tensor` is a view, its base's history changes.

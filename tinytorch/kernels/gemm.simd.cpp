@@ -92,6 +92,42 @@ HWY_INLINE std::int64_t pack_squares(T* to, int width, const T* from, std::int64
   return k;
 }
 
+// The same for whole lines, twice kSquare at a time: a register of 256 bits holds two squares side by side. Returns how many of `count` lines it has done; none where registers are narrower.
+template <class T>
+HWY_INLINE int pack_double_squares(T* to, int width, const T* from, std::int64_t step, int count, std::int64_t K) {
+  int i = 0;
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+  constexpr int size = kSquare<T>;
+  const hn::CappedTag<T, 2 * size> d;
+  const hn::Half<decltype(d)> half;
+  const hn::Repartition<double, decltype(d)> pairs;
+  for (; i + 2 * size <= count; i += 2 * size) {
+    const T* const first = from + i * step;
+    T* const column = to + i;
+    std::int64_t k = 0;
+    for (; k + size <= K; k += size) {
+      const auto both = [&](int line) { return hn::Combine(d, hn::LoadU(half, first + (line + size) * step + k), hn::LoadU(half, first + line * step + k)); };
+      const auto store = [&](int line, auto value) { hn::StoreU(hn::BitCast(d, value), d, column + (k + line) * width); };
+      const auto r0 = both(0), r1 = both(1);
+      const auto low01 = hn::BitCast(pairs, hn::InterleaveLower(d, r0, r1)), high01 = hn::BitCast(pairs, hn::InterleaveUpper(d, r0, r1));
+      if constexpr (size == 2) {
+        store(0, low01), store(1, high01);
+      } else {
+        const auto r2 = both(2), r3 = both(3);
+        const auto low23 = hn::BitCast(pairs, hn::InterleaveLower(d, r2, r3)), high23 = hn::BitCast(pairs, hn::InterleaveUpper(d, r2, r3));
+        store(0, hn::InterleaveLower(pairs, low01, low23)), store(1, hn::InterleaveUpper(pairs, low01, low23));
+        store(2, hn::InterleaveLower(pairs, high01, high23)), store(3, hn::InterleaveUpper(pairs, high01, high23));
+      }
+    }
+    for (; k < K; ++k)
+      for (int line = 0; line < 2 * size; ++line) column[k * width + line] = first[line * step + k];
+  }
+#else
+  static_cast<void>(to), static_cast<void>(width), static_cast<void>(from), static_cast<void>(step), static_cast<void>(count), static_cast<void>(K);
+#endif
+  return i;
+}
+
 // The same for two lines, which six rows leave over.
 template <class T>
 HWY_INLINE std::int64_t pack_pairs(T* to, int width, const T* from, std::int64_t step, std::int64_t K) {
@@ -152,6 +188,7 @@ static void pack(T* to, int width, const T* from, std::int64_t step, std::int64_
   if (step == 1) return pack_lines(to, width, from, k_step, count, K);
   int i = 0;
   if (k_step == 1) {
+    i = pack_double_squares(to, width, from, step, count, K);
     for (; i + kSquare<T> <= count; i += kSquare<T>) {
       for (std::int64_t k = pack_squares(to + i, width, from + i * step, step, K); k < K; ++k)
         for (int j = i; j < i + kSquare<T>; ++j) to[k * width + j] = from[j * step + k];

@@ -173,6 +173,7 @@
 #include "tinytorch/core/overloads.h"
 #include "tinytorch/core/linalg_methods.h"
 #include "tinytorch/core/linalg.h"
+#include "tinytorch/core/matrix_blocks.h"
 #include "tinytorch/core/pairs.h"
 #include "tinytorch/nn/fold.h"
 #include "tinytorch/nn/more_conv.h"

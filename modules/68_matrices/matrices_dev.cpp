@@ -67,6 +67,10 @@ class LinalgMethods {
 #include <tuple>
 #include "tinytorch/core/ops.h"
 #include "tinytorch/core/optional_array_ref.h"
+//| export core/matrix_blocks.h
+#include <cstdint>
+#include "tinytorch/core/ops.h"
+#include "tinytorch/core/tensor_data.h"
 //| export core/solving.cpp
 #include <algorithm>
 #include <cmath>
@@ -77,6 +81,7 @@ class LinalgMethods {
 #include "tinytorch/core/gradient.h"
 #include "tinytorch/core/linalg.h"
 #include "tinytorch/core/loops.h"
+#include "tinytorch/core/matrix_blocks.h"
 #include "tinytorch/core/more_ops.h"
 //| export core/factoring.cpp
 #include <algorithm>
@@ -89,6 +94,7 @@ class LinalgMethods {
 #include "tinytorch/core/custom_function.h"
 #include "tinytorch/core/linalg.h"
 #include "tinytorch/core/loops.h"
+#include "tinytorch/core/matrix_blocks.h"
 #include "tinytorch/core/more_ops.h"
 //| export core/pairs.h
 #include <optional>
@@ -106,6 +112,8 @@ class LinalgMethods {
 // %%
 #include "tito/lesson.h"
 #include <cmath>
+#include <limits>
+#include <string>
 #include <tuple>
 #include <vector>
 #include "tinytorch/core/autograd.h"
@@ -119,12 +127,103 @@ class LinalgMethods {
 namespace tinytorch {
 
 // %% [markdown]
+// ## Columns and products
+//
+// The textbooks' loops take one number of the matrix after the other, and a matrix of 512 rows, a megabyte, does not fit into the cache next to the core: each of n rounds fetches all of it again. Two rules make the same algorithms fast.
+//
+// *Inner loops run over neighbours in memory*, down a column that is contiguous, or along a row: the compiler makes vector instructions of them. The rows of a matrix are the columns of its transpose, so to have contiguous columns, which elimination wants, is to transpose first. LAPACK has them always: it is written in Fortran.
+//
+// *The bulk is a product of matrices.* A product of n x n matrices fetches n^2 numbers for n^3 multiplications, and the library's own (module 16, where it is there) is tuned for that. So a matrix is cut: a few columns are worked by loops, and what they do to all others is put off and done at once,
+// by one product.
+
+// %%
+//| export core/matrix_blocks.h
+// For chapter 68's sources: pieces of matrices that are worked by loops, and by products where they are large.
+namespace matrices {
+
+// A piece of a matrix in memory. Loops want its columns to be contiguous (row_stride 1), or its rows (column_stride 1).
+template <class T>
+struct Block {
+  T* data;
+  std::int64_t rows, columns, row_stride, column_stride;
+
+  T& operator()(std::int64_t i, std::int64_t j) const { return data[i * row_stride + j * column_stride]; }
+  T* row(std::int64_t i) const { return data + i * row_stride; }
+  T* column(std::int64_t j) const { return data + j * column_stride; }
+  Block part(std::int64_t i, std::int64_t j, std::int64_t part_rows, std::int64_t part_columns) const { return {&(*this)(i, j), part_rows, part_columns, row_stride, column_stride}; }
+  Block t() const { return {data, columns, rows, column_stride, row_stride}; }
+  Tensor tensor() const { return from_blob(data, {rows, columns}, {row_stride, column_stride}, scalar_type_of<T>()); }
+};
+
+// A copy of (..., m, n) in the order of rows, whatever the input's memory.
+inline Tensor row_copy(const Tensor& A) {
+  const Tensor copy = empty(A.sizes(), A.scalar_type());
+  copy_into(copy, A);
+  return copy;
+}
+
+// Of (..., m, n): how many matrices, the sizes before m and n followed by `matrix`, and each matrix transposed.
+inline std::int64_t matrix_count(const Tensor& A) {
+  std::int64_t count = 1;
+  for (std::int64_t d = 0; d < A.dim() - 2; ++d) count *= A.size(d);
+  return count;
+}
+inline DimVector batch_of(const Tensor& A, IntArrayRef matrix = {}) {
+  DimVector sizes(IntArrayRef(A.sizes().data(), A.sizes().size() - 2));
+  for (const std::int64_t size : matrix) sizes.push_back(size);
+  return sizes;
+}
+inline Tensor mT(const Tensor& x) { return x.transpose(-2, -1); }
+
+// Calls f(b, block) for each matrix of the contiguous x.
+template <class T, class F>
+void for_each_matrix(const Tensor& x, F f) {
+  const std::int64_t rows = x.size(-2), columns = x.size(-1), count = matrix_count(x);
+  T* const data = x.data<T>();
+  for (std::int64_t b = 0; b < count; ++b) f(b, Block<T>{data + b * rows * columns, rows, columns, columns, 1});
+}
+
+// y -= factor x
+template <class T>
+void subtract_multiple(T* __restrict y, T factor, const T* __restrict x, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) y[i] -= factor * x[i];
+}
+
+// x /= divisor
+template <class T>
+void divide_by(T* x, T divisor, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) x[i] /= divisor;
+}
+
+// c -= a b
+template <class T>
+void subtract_product(const Block<T>& c, const Tensor& a, const Tensor& b) {
+  if (c.column_stride != 1) return subtract_product(c.t(), b.t(), a.t());
+  const Tensor product = mm(a, b);
+  for (std::int64_t i = 0; i < c.rows; ++i) subtract_multiple(c.row(i), T{1}, product.data<T>() + i * c.columns, c.columns);
+}
+
+// Throws, in the words of PyTorch's function `name`, unless A is a matrix or a batch of them, `square` if so wanted, of float or double.
+void check_matrix(const char* name, const Tensor& A, bool square = false);
+
+}  // namespace matrices
+
+// %% [markdown]
 // ## Elimination
 //
 // Subtract multiples of the row with the pivot from the rows below, until the matrix is triangular. The pivot is the largest number left in its column: with a small one the multiples are large and rounding errors grow with them.
 //
 //     2  1 | 3      exchange     4  1 | 5      row 2 - 0.5 row 1     4  1   | 5
 //     4  1 | 5     -------->     2  1 | 3     ----------------->     0  0.5 | 0.5      then x2 = 1, x1 = 1
+//
+// The multiples go where the zeros arise. Then the matrix holds its factors: P A = L U, with the multiples in L below a diagonal of ones, and P the exchanges. A X = B is two triangular systems, L (U X) = P B, and the inverse is the X for B = I.
+//
+// *By halves* (Toledo 1997). Factor the left half of the columns, exchange the right half's rows alike, and solve L11 U12 = A12. The right half now lacks nothing but A22 - L21 U12, a product; factor what is left. The left half is again two halves, down to 32 columns, for which loops are as good.
+//
+//     [ A11 A12 ]      [ L11\U11  A12 ]      [ L11\U11  U12             ]
+//     [ A21 A22 ]  ->  [   L21    A22 ]  ->  [   L21    A22 - L21 U12   ]  ->  the same with the last block
+//
+// A triangular system is halved in the same way: solve for the upper half of X, subtract a product from the lower half of B, solve for the lower half. So is Cholesky, which needs no exchanges and half of the work. LAPACK cuts off one strip of columns after the other, and calls the products of a tuned BLAS too.
 //
 // The determinant is the product of the pivots, with a minus for each exchange. It over- and underflows soon (0.1^100 is 1e-100, and float ends at 1e-38), so `slogdet` gives its sign and the logarithm of its size.
 
@@ -158,162 +257,216 @@ extern Operator<Tensor(const Tensor&, const Tensor&, bool, bool)> linalg_solve_t
 
 // %%
 //| export core/solving.cpp
-namespace {
-void check_square(const char* name, const Tensor& A) {
+void matrices::check_matrix(const char* name, const Tensor& A, bool square) {
   TORCH_CHECK(A.dim() >= 2, name, ": The input tensor A must have at least 2 dimensions.");
-  TORCH_CHECK(A.size(-1) == A.size(-2), name, ": A must be batches of square matrices, but they are ", A.size(-2), " by ", A.size(-1), " matrices");
-}
-void check_real(const char* name, const Tensor& A) {
+  TORCH_CHECK(!square || A.size(-1) == A.size(-2), name, ": A must be batches of square matrices, but they are ", A.size(-2), " by ", A.size(-1), " matrices");
   TORCH_CHECK(A.is_floating_point(), name, ": Expected a floating point or complex tensor as input. Got ", A.scalar_type());
   TORCH_CHECK_NOT_IMPLEMENTED(A.scalar_type() == kFloat || A.scalar_type() == kDouble, name, ": Low precision dtypes not supported. Got ", A.scalar_type(), "\n[", name, "] convert with to(kFloat) first.");
 }
 
+namespace {
+using matrices::batch_of, matrices::Block, matrices::check_matrix, matrices::divide_by, matrices::for_each_matrix, matrices::matrix_count, matrices::mT, matrices::row_copy, matrices::subtract_multiple;
+
+constexpr std::int64_t kFewColumns = 32;  // what is worked by loops
+
 // Whether there are several matrices: errors then say which one.
 std::string batch_element(const Tensor& A, std::int64_t b) { return A.dim() > 2 ? str("(Batch element ", b, "): ") : ""; }
 
-std::int64_t matrix_count(const Tensor& A) {
-  std::int64_t count = 1;
-  for (std::int64_t d = 0; d < A.dim() - 2; ++d) count *= A.size(d);
-  return count;
-}
-
-// Makes the rows `a` (n x n) upper triangular and does the same to the rows `b` (n x k). Gives the sign of the row exchanges, and the 1-based number of the first zero pivot, or 0.
+// B := A^-1 B for a triangular A, of which only that triangle is read, and not the diagonal if it is `unit`. Either B has contiguous rows, or both have contiguous columns.
 template <class T>
-std::pair<int, std::int64_t> eliminate(T* a, std::int64_t n, T* b, std::int64_t k) {
-  int sign = 1;
-  std::int64_t zero_pivot = 0;
-  for (std::int64_t j = 0; j < n; ++j) {
-    // The largest number of column j from the diagonal down.
-    std::int64_t pivot = j;
-    for (std::int64_t i = j + 1; i < n; ++i)
-      if (std::abs(a[i * n + j]) > std::abs(a[pivot * n + j])) pivot = i;
-    if (pivot != j) {
-      std::swap_ranges(a + j * n, a + (j + 1) * n, a + pivot * n);
-      std::swap_ranges(b + j * k, b + (j + 1) * k, b + pivot * k);
-      sign = -sign;
+void substitute(const Block<T>& a, const Block<T>& b, bool upper, bool unit) {
+  const std::int64_t n = a.rows, half = n / 2;
+  if (n > kFewColumns) {
+    const Block<T> above = b.part(0, 0, half, b.columns), below = b.part(half, 0, n - half, b.columns);
+    const Block<T> first = a.part(0, 0, half, half), last = a.part(half, half, n - half, n - half);
+    if (upper) {
+      substitute(last, below, upper, unit);
+      subtract_product(above, a.part(0, half, half, n - half).tensor(), below.tensor());
+      substitute(first, above, upper, unit);
+    } else {
+      substitute(first, above, upper, unit);
+      subtract_product(below, a.part(half, 0, n - half, half).tensor(), above.tensor());
+      substitute(last, below, upper, unit);
     }
-    if (a[j * n + j] == T{0}) {
-      if (zero_pivot == 0) zero_pivot = j + 1;
-      continue;
+  } else if (b.column_stride == 1) {
+    for (std::int64_t step = 0; step < n; ++step) {
+      const std::int64_t i = upper ? n - 1 - step : step;
+      for (std::int64_t j = upper ? i + 1 : 0; j < (upper ? n : i); ++j) subtract_multiple(b.row(i), a(i, j), b.row(j), b.columns);
+      if (!unit) divide_by(b.row(i), a(i, i), b.columns);
     }
-    for (std::int64_t i = j + 1; i < n; ++i) {
-      const T factor = a[i * n + j] / a[j * n + j];
-      if (factor == T{0}) continue;
-      for (std::int64_t c = j; c < n; ++c) a[i * n + c] -= factor * a[j * n + c];
-      for (std::int64_t c = 0; c < k; ++c) b[i * k + c] -= factor * b[j * k + c];
+  } else {
+    for (std::int64_t c = 0; c < b.columns; ++c) {
+      T* const x = b.column(c);
+      for (std::int64_t step = 0; step < n; ++step) {
+        const std::int64_t j = upper ? n - 1 - step : step;
+        if (!unit) x[j] /= a(j, j);
+        if (upper) subtract_multiple(x, x[j], a.column(j), j);
+        else subtract_multiple(x + j + 1, x[j], a.column(j) + j + 1, n - j - 1);
+      }
     }
-  }
-  return {sign, zero_pivot};
-}
-
-// b := a^-1 b for a triangular a (n x n).
-template <class T>
-void substitute(const T* a, std::int64_t n, T* b, std::int64_t k, bool upper, bool unit) {
-  for (std::int64_t step = 0; step < n; ++step) {
-    const std::int64_t i = upper ? n - 1 - step : step;
-    for (std::int64_t j = upper ? i + 1 : 0; j < (upper ? n : i); ++j)
-      for (std::int64_t c = 0; c < k; ++c) b[i * k + c] -= a[i * n + j] * b[j * k + c];
-    if (!unit)
-      for (std::int64_t c = 0; c < k; ++c) b[i * k + c] /= a[i * n + i];
   }
 }
 
-// A copy in the order of rows, whatever the input's memory.
-Tensor row_copy(const Tensor& A) {
-  const Tensor copy = empty(A.sizes(), A.scalar_type());
-  copy_into(copy, A);
-  return copy;
+// For each j in turn, exchanges row j with row pivots[j]. Columns are contiguous.
+template <class T>
+void exchange_rows(const Block<T>& a, const std::int64_t* pivots, std::int64_t count) {
+  for (std::int64_t c = 0; c < a.columns; ++c)
+    for (std::int64_t j = 0; j < count; ++j) std::swap(a(j, c), a(pivots[j], c));
+}
+
+// A := L\U, with at least as many rows as columns, which are contiguous. Where a column has no pivot but 0, nothing is subtracted.
+template <class T>
+void eliminate(const Block<T>& a, std::int64_t* pivots) {
+  const std::int64_t m = a.rows, n = a.columns, half = n / 2;
+  if (n <= kFewColumns) {
+    for (std::int64_t j = 0; j < n; ++j) {
+      T* const column = a.column(j);
+      std::int64_t pivot = j;
+      for (std::int64_t i = j + 1; i < m; ++i)
+        if (std::abs(column[i]) > std::abs(column[pivot])) pivot = i;
+      pivots[j] = pivot;
+      if (pivot != j)
+        for (std::int64_t c = 0; c < n; ++c) std::swap(a(j, c), a(pivot, c));
+      if (column[j] == T{0}) continue;
+      divide_by(column + j + 1, column[j], m - j - 1);
+      for (std::int64_t c = j + 1; c < n; ++c) subtract_multiple(a.column(c) + j + 1, a(j, c), column + j + 1, m - j - 1);
+    }
+    return;
+  }
+  const Block<T> left = a.part(0, 0, m, half), right = a.part(0, half, m, n - half);
+  const Block<T> above = right.part(0, 0, half, n - half), below = right.part(half, 0, m - half, n - half);
+  eliminate(left, pivots);
+  exchange_rows(right, pivots, half);
+  substitute(left.part(0, 0, half, half), above, false, true);
+  subtract_product(below, left.part(half, 0, m - half, half).tensor(), above.tensor());
+  eliminate(below, pivots + half);
+  exchange_rows(left.part(half, 0, m - half, half), pivots + half, n - half);
+  for (std::int64_t j = half; j < n; ++j) pivots[j] += half;
+}
+
+// Exchanges the triangles of a square matrix, by tiles: a column by itself would fetch a line of the cache for each number.
+template <class T>
+void transpose_in_place(const Block<T>& a) {
+  constexpr std::int64_t kTile = 16;
+  for (std::int64_t below = 0; below < a.rows; below += kTile)
+    for (std::int64_t right = 0; right <= below; right += kTile)
+      for (std::int64_t i = below; i < std::min(below + kTile, a.rows); ++i)
+        for (std::int64_t j = right; j < std::min(right + kTile, i); ++j) std::swap(a(i, j), a(j, i));
+}
+
+// The 1-based number of the first pivot that is zero, or 0.
+template <class T>
+std::int64_t zero_pivot(const Block<T>& factors) {
+  for (std::int64_t j = 0; j < factors.rows; ++j)
+    if (factors(j, j) == T{0}) return j + 1;
+  return 0;
+}
+
+// Solves A X = B for each matrix of A, which becomes its factors, and X, which is B before. check(b, zero_pivot) may throw.
+template <class Check>
+void solve_in_place(const Tensor& A, const Tensor& X, Check check) {
+  const std::int64_t n = A.size(-1);
+  std::vector<std::int64_t> pivots(static_cast<std::size_t>(n));
+  dispatch_floating_types(A.scalar_type(), "linalg_solve", [&]<class T>() {
+    for_each_matrix<T>(A, [&](std::int64_t b, const Block<T>& rows) {
+      transpose_in_place(rows);
+      const Block<T> lu = rows.t(), x{X.data<T>() + b * n * X.size(-1), n, X.size(-1), X.size(-1), 1};
+      eliminate(lu, pivots.data());
+      check(b, zero_pivot(lu));
+      for (std::int64_t j = 0; j < n; ++j)
+        if (const std::int64_t other = pivots[static_cast<std::size_t>(j)]; other != j) std::swap_ranges(x.row(j), x.row(j) + x.columns, x.row(other));
+      substitute(lu, x, false, true);
+      substitute(lu, x, true, false);
+    });
+  });
 }
 
 Tensor linalg_inv_cpu(const Tensor& A) {
-  const Tensor work = row_copy(A);
-  const std::int64_t n = A.size(-1);
-  const Tensor result = zeros(A.sizes(), A.scalar_type());
-  dispatch_floating_types(A.scalar_type(), "linalg_inv", [&]<class T>() {
-    for (std::int64_t b = 0; b < matrix_count(A) && n > 0; ++b) {
-      T* const a = work.data<T>() + b * n * n;
-      T* const x = result.data<T>() + b * n * n;
-      for (std::int64_t i = 0; i < n; ++i) x[i * n + i] = T{1};
-      const std::int64_t zero_pivot = eliminate(a, n, x, n).second;
-      TORCH_CHECK(zero_pivot == 0, "linalg.inv: ", batch_element(A, b), "The diagonal element ", zero_pivot, " is zero, the inversion could not be completed because the input matrix is singular.");
-      substitute(a, n, x, n, true, false);
-    }
+  const Tensor X = zeros(A.sizes(), A.scalar_type());
+  X.diagonal(0, -2, -1).fill_(1);
+  solve_in_place(row_copy(A), X, [&A](std::int64_t b, std::int64_t zero) {
+    TORCH_CHECK(zero == 0, "linalg.inv: ", batch_element(A, b), "The diagonal element ", zero, " is zero, the inversion could not be completed because the input matrix is singular.");
   });
-  return result;
+  return X;
 }
 
 Tensor linalg_solve_cpu(const Tensor& A, const Tensor& B) {
-  const Tensor work = row_copy(A);
-  const Tensor result = row_copy(B);
-  const std::int64_t n = A.size(-1), k = B.size(-1);
-  dispatch_floating_types(A.scalar_type(), "linalg_solve", [&]<class T>() {
-    for (std::int64_t b = 0; b < matrix_count(A); ++b) {
-      T* const a = work.data<T>() + b * n * n;
-      T* const x = result.data<T>() + b * n * k;
-      TORCH_CHECK(eliminate(a, n, x, k).second == 0, "torch.linalg.solve: ", batch_element(A, b), "The solver failed because the input matrix is singular.");
-      substitute(a, n, x, k, true, false);
-    }
+  const Tensor X = row_copy(B);
+  solve_in_place(row_copy(A), X, [&A](std::int64_t b, std::int64_t zero) {
+    TORCH_CHECK(zero == 0, "torch.linalg.solve: ", batch_element(A, b), "The solver failed because the input matrix is singular.");
   });
-  return result;
+  return X;
 }
 
-// The sign and the pivots' sizes, of each matrix: f(b, sign, pivots).
+// The sign of the exchanges and the factors of each matrix, with the pivots on the diagonal: f(b, sign, factors). They are those of the transpose, which has the same determinant, and whose columns are the rows in memory.
 template <class F>
 void for_each_pivots(const Tensor& A, F f) {
   const Tensor work = row_copy(A);
-  const std::int64_t n = A.size(-1);
+  std::vector<std::int64_t> pivots(static_cast<std::size_t>(A.size(-1)));
   dispatch_floating_types(A.scalar_type(), "linalg_det", [&]<class T>() {
-    for (std::int64_t b = 0; b < matrix_count(A); ++b) {
-      T* const a = work.data<T>() + b * n * n;
-      const int sign = eliminate(a, n, static_cast<T*>(nullptr), 0).first;
-      f(b, sign, a);
-    }
+    for_each_matrix<T>(work, [&](std::int64_t b, const Block<T>& factors) {
+      eliminate(factors.t(), pivots.data());
+      int sign = 1;
+      for (std::int64_t j = 0; j < factors.rows; ++j)
+        if (pivots[static_cast<std::size_t>(j)] != j) sign = -sign;
+      f(b, sign, factors);
+    });
   });
 }
 
-DimVector batch_sizes(const Tensor& A) { return DimVector(IntArrayRef(A.sizes().data(), A.sizes().size() - 2)); }
-
 Tensor linalg_det_cpu(const Tensor& A) {
-  const Tensor result = empty(batch_sizes(A), A.scalar_type());
-  const std::int64_t n = A.size(-1);
-  for_each_pivots(A, [&]<class T>(std::int64_t b, int sign, const T* a) {
+  const Tensor result = empty(batch_of(A), A.scalar_type());
+  for_each_pivots(A, [&]<class T>(std::int64_t b, int sign, const Block<T>& factors) {
     T product = static_cast<T>(sign);
-    for (std::int64_t i = 0; i < n; ++i) product *= a[i * n + i];
+    for (std::int64_t j = 0; j < factors.rows; ++j) product *= factors(j, j);
     result.data<T>()[b] = product;
   });
   return result;
 }
 
-Tensor linalg_cholesky_cpu(const Tensor& A, bool upper) {
-  const Tensor L = row_copy(upper ? A.transpose(-2, -1) : A);
-  const std::int64_t n = A.size(-1);
-  dispatch_floating_types(A.scalar_type(), "linalg_cholesky", [&]<class T>() {
-    for (std::int64_t b = 0; b < matrix_count(A); ++b) {
-      T* const l = L.data<T>() + b * n * n;
-      for (std::int64_t j = 0; j < n; ++j) {
-        // Row j of L from the rows above: l_jc = (a_jc - sum of l_jk l_ck) / l_cc, and what is left of a_jj is the square of l_jj.
-        for (std::int64_t c = 0; c <= j; ++c) {
-          T rest = l[j * n + c];
-          for (std::int64_t k = 0; k < c; ++k) rest -= l[j * n + k] * l[c * n + k];
-          TORCH_CHECK(c < j || rest > T{0}, "linalg.cholesky: ", batch_element(A, b), "The factorization could not be completed because the input is not positive-definite (the leading minor of order ", j + 1,
-                             " is not positive-definite).");
-          l[j * n + c] = c < j ? rest / l[c * n + c] : std::sqrt(rest);
-        }
-        for (std::int64_t c = j + 1; c < n; ++c) l[j * n + c] = T{0};
-      }
+// A := U of A = U^T U in the upper triangle of the leftmost square, and U^-T A in the columns after it. Rows are contiguous. Gives the 1-based number of the first diagonal element that is not positive, or 0.
+template <class T>
+std::int64_t factor_positive(const Block<T>& a) {
+  const std::int64_t m = a.rows, n = a.columns, half = m / 2;
+  if (m <= kFewColumns) {
+    for (std::int64_t i = 0; i < m; ++i) {
+      T* const row = a.row(i);
+      if (!(row[i] > T{0})) return i + 1;
+      row[i] = std::sqrt(row[i]);
+      divide_by(row + i + 1, row[i], n - i - 1);
+      for (std::int64_t r = i + 1; r < m; ++r) subtract_multiple(a.row(r) + r, row[r], row + r, n - r);
     }
+    return 0;
+  }
+  if (const std::int64_t failed = factor_positive(a.part(0, 0, half, n))) return failed;
+  const Block<T> rest = a.part(half, half, m - half, n - half);
+  subtract_product(rest, a.part(0, half, half, m - half).tensor().t(), a.part(0, half, half, n - half).tensor());
+  const std::int64_t failed = factor_positive(rest);
+  return failed == 0 ? 0 : half + failed;
+}
+
+Tensor linalg_cholesky_cpu(const Tensor& A, bool upper) {
+  const Tensor result = row_copy(A);
+  dispatch_floating_types(A.scalar_type(), "linalg_cholesky", [&]<class T>() {
+    for_each_matrix<T>(result, [&](std::int64_t b, const Block<T>& factor) {
+      if (!upper) transpose_in_place(factor);
+      const std::int64_t failed = factor_positive(factor);
+      TORCH_CHECK(failed == 0, "linalg.cholesky: ", batch_element(A, b), "The factorization could not be completed because the input is not positive-definite (the leading minor of order ", failed,
+                  " is not positive-definite).");
+      for (std::int64_t i = 1; i < factor.rows; ++i) std::fill_n(factor.row(i), i, T{0});
+      if (!upper) transpose_in_place(factor);
+    });
   });
-  return upper ? row_copy(L.transpose(-2, -1)) : L;
+  return result;
 }
 
 Tensor linalg_solve_triangular_cpu(const Tensor& A, const Tensor& B, bool upper, bool unitriangular) {
-  const Tensor a = row_copy(A);
-  const Tensor result = row_copy(B);
-  const std::int64_t n = A.size(-1), k = B.size(-1);
+  const Tensor X = row_copy(B);
+  const std::int64_t n = B.size(-2), k = B.size(-1);
   dispatch_floating_types(A.scalar_type(), "linalg_solve_triangular", [&]<class T>() {
-    for (std::int64_t b = 0; b < matrix_count(A); ++b) substitute(a.data<T>() + b * n * n, n, result.data<T>() + b * n * k, k, upper, unitriangular);
+    for_each_matrix<T>(A.contiguous(), [&](std::int64_t b, const Block<T>& a) { substitute(a, {X.data<T>() + b * n * k, n, k, k, 1}, upper, unitriangular); });
   });
-  return result;
+  return X;
 }
 }  // namespace
 
@@ -331,8 +484,6 @@ Tensor linalg_solve_triangular_cpu(const Tensor& A, const Tensor& B, bool upper,
 // %%
 //| export core/solving.cpp
 namespace {
-Tensor mT(const Tensor& x) { return x.transpose(-2, -1); }
-
 // The cofactors of every matrix: (-1)^(i + j) times the determinant without row i and column j.
 Tensor cofactors(const Tensor& A) {
   const std::int64_t n = A.size(-1);
@@ -391,13 +542,12 @@ namespace {
 // Two results, of which the second has a gradient: a custom function (chapter 99), since an operator's gradient is that of its first result.
 struct SignAndLogDeterminant : autograd::Function<SignAndLogDeterminant> {
   static variable_list forward(autograd::AutogradContext* context, const Tensor& A) {
-    const Tensor sign = empty(batch_sizes(A), A.scalar_type());
-    const Tensor logarithm = empty(batch_sizes(A), A.scalar_type());
-    const std::int64_t n = A.size(-1);
-    for_each_pivots(A, [&]<class T>(std::int64_t b, int exchanges, const T* a) {
+    const Tensor sign = empty(batch_of(A), A.scalar_type());
+    const Tensor logarithm = empty(batch_of(A), A.scalar_type());
+    for_each_pivots(A, [&]<class T>(std::int64_t b, int exchanges, const Block<T>& factors) {
       T s = static_cast<T>(exchanges), sum{0};
-      for (std::int64_t i = 0; i < n; ++i) {
-        const T pivot = a[i * n + i];
+      for (std::int64_t j = 0; j < factors.rows; ++j) {
+        const T pivot = factors(j, j);
         s = pivot == T{0} ? T{0} : pivot < T{0} ? -s : s;
         sum += std::log(std::abs(pivot));
       }
@@ -418,27 +568,23 @@ struct SignAndLogDeterminant : autograd::Function<SignAndLogDeterminant> {
 // %%
 //| export core/solving.cpp
 Tensor linalg_inv(const Tensor& A) {
-  check_square("linalg.inv", A);
-  check_real("linalg.inv", A);
+  check_matrix("linalg.inv", A, true);
   return op::linalg_inv(A);
 }
 
 Tensor linalg_det(const Tensor& A) {
-  check_square("linalg.det", A);
-  check_real("linalg.det", A);
+  check_matrix("linalg.det", A, true);
   return op::linalg_det(A);
 }
 
 std::tuple<Tensor, Tensor> linalg_slogdet(const Tensor& A) {
-  check_square("linalg.slogdet", A);
-  check_real("linalg.slogdet", A);
+  check_matrix("linalg.slogdet", A, true);
   const variable_list results = SignAndLogDeterminant::apply(A);
   return {results[0], results[1]};
 }
 
 Tensor logdet(const Tensor& self) {
-  check_square("logdet", self);
-  check_real("logdet", self);
+  check_matrix("logdet", self, true);
   const auto [sign, logarithm] = linalg_slogdet(self);
   return where(sign == -1, full({}, std::numeric_limits<double>::quiet_NaN(), self.options()), logarithm);
 }
@@ -447,7 +593,7 @@ namespace {
 // Both with the batch dimensions of both.
 std::pair<Tensor, Tensor> with_common_batch(const char* name, const Tensor& A, const Tensor& B) {
   TORCH_CHECK(A.scalar_type() == B.scalar_type(), name, ": Expected A and B to have the same dtype, but found A of type ", A.scalar_type(), " and B of type ", B.scalar_type(), " instead");
-  const DimVector batch = infer_size(batch_sizes(A), batch_sizes(B));
+  const DimVector batch = infer_size(batch_of(A), batch_of(B));
   const auto expanded = [&batch](const Tensor& x) {
     DimVector sizes = batch;
     sizes.push_back(x.size(-2));
@@ -459,8 +605,7 @@ std::pair<Tensor, Tensor> with_common_batch(const char* name, const Tensor& A, c
 }  // namespace
 
 Tensor linalg_solve(const Tensor& A, const Tensor& B, bool left) {
-  check_square("linalg.solve", A);
-  check_real("linalg.solve", A);
+  check_matrix("linalg.solve", A, true);
   const bool is_vector = B.dim() == 1 || (B.dim() == A.dim() - 1 && B.sizes() == IntArrayRef(A.sizes().data(), A.sizes().size() - 1));
   TORCH_CHECK(left || !is_vector, "linalg.solve: Vector broadcasting of the left hand side is not supported for left=False. In this case linalg.solve is equivalent to B / A.squeeze(-1)");
   const Tensor columns = is_vector ? B.unsqueeze(-1) : left ? B : mT(B);
@@ -472,14 +617,12 @@ Tensor linalg_solve(const Tensor& A, const Tensor& B, bool left) {
 }
 
 Tensor linalg_cholesky(const Tensor& A, bool upper) {
-  check_square("linalg.cholesky", A);
-  check_real("linalg.cholesky", A);
+  check_matrix("linalg.cholesky", A, true);
   return op::linalg_cholesky(A, upper);
 }
 
 Tensor linalg_solve_triangular(const Tensor& self, const Tensor& B, bool upper, bool left, bool unitriangular) {
-  check_square("linalg.solve_triangular", self);
-  check_real("linalg.solve_triangular", self);
+  check_matrix("linalg.solve_triangular", self, true);
   TORCH_CHECK(B.dim() >= 2, "linalg.solve_triangular: The input tensor B must have at least 2 dimensions.");
   const Tensor columns = left ? B : mT(B);
   TORCH_CHECK(columns.size(-2) == self.size(-1), "linalg.solve_triangular: Incompatible shapes of A and B for the equation ", left ? "AX = B" : "XA = B", " (", self.size(-2), "x", self.size(-1), " and ", B.size(-2),
@@ -531,6 +674,88 @@ TEST_CASE("linalg: Cholesky and triangular systems") {
   CHECK_EQ(linalg_solve_triangular(L, tensor({{2.0}, {3.0}}, kDouble), false, true, true), tensor({{2.0}, {1.0}}, kDouble));
   CHECK_ERROR(linalg_cholesky(A - 4 * eye(2, kDouble)), "linalg.cholesky: The factorization could not be completed because the input is not positive-definite (the leading minor of order 1 is not positive-definite).");
   CHECK_ERROR(linalg_cholesky(stack({A, -A})), "linalg.cholesky: (Batch element 1): The factorization could not be completed");
+}
+
+// %%
+//| lesson
+// The largest |x|.
+double largest(const Tensor& x) { return x.numel() == 0 ? 0.0 : x.abs().max().item<double>(); }
+
+// Sizes around the borders of blocks and halves.
+const std::vector<std::int64_t> kBlockSizes = {1, 2, 31, 32, 33, 65, 100, 130};
+
+// %%
+TEST_CASE("linalg: elimination by halves solves, also where each pivot comes from another block") {
+  manual_seed(4);
+  for (const ScalarType type : {kDouble, kFloat}) {
+    const double epsilon = type == kDouble ? 1e-15 : 1e-6;
+    for (const std::int64_t n : kBlockSizes) {
+      const double bound = 100 * epsilon * static_cast<double>(n);
+      // In the last row stands what dominates the first column, and so on.
+      const Tensor A = (randn({n, n}, type) / n + 3 * eye(n, type)).flip({0});
+      CHECK(largest(matmul(A, linalg_inv(A)) - eye(n, type)) < bound);
+      for (const std::int64_t k : {1, 3, 40}) {
+        const Tensor B = randn({n, k}, type);
+        CHECK(largest(matmul(A, linalg_solve(A, B)) - B) < bound);
+        CHECK(largest(matmul(linalg_solve(A, B.t(), false), A) - B.t()) < bound);
+      }
+      // The determinant of L U is the product of U's diagonal, and turning the order of rows makes n (n - 1) / 2 exchanges.
+      const Tensor diagonal = rand({n}, type) + 0.5;
+      const Tensor U = triu(randn({n, n}, type) / n, 1) + diagonal.diag();
+      const Tensor product = matmul(tril(randn({n, n}, type) / n, -1) + eye(n, type), U).flip({0});
+      const double sign = n * (n - 1) / 2 % 2 == 0 ? 1 : -1;
+      CHECK_CLOSE(det(product), diagonal.prod() * sign, bound, 0.0);
+      CHECK_EQ(std::get<0>(slogdet(product)).item<double>(), sign);
+      CHECK_CLOSE(std::get<1>(slogdet(product)), diagonal.log().sum(), bound, bound);
+    }
+  }
+}
+
+TEST_CASE("linalg: blocks of singular matrices, and of NaN") {
+  Tensor A = randn({65, 65}, kDouble);
+  A.select(1, 40).zero_();
+  CHECK_EQ(det(A).item<double>(), 0);
+  CHECK_EQ(std::get<0>(slogdet(A)).item<double>(), 0);
+  CHECK_EQ(std::get<1>(slogdet(A)).item<double>(), -std::numeric_limits<double>::infinity());
+  CHECK_ERROR(inverse(A), "linalg.inv: The diagonal element 41 is zero");
+  CHECK_ERROR(inverse(stack({eye(65, kDouble), A.t()})), "linalg.inv: (Batch element 1): The diagonal element 65 is zero");
+  CHECK_EQ(det(zeros({65, 65})).item<double>(), 0);
+  const Tensor missing = full({65, 65}, std::nan(""), TensorOptions(kDouble));
+  CHECK(inverse(missing).isnan().all().item<bool>());
+  CHECK_ERROR(cholesky(missing), "the leading minor of order 1 is not positive-definite");
+  CHECK_EQ(inverse(zeros({2, 0, 0})).sizes(), IntArrayRef({2, 0, 0}));
+  CHECK_EQ(det(zeros({2, 0, 0})), ones({2}));
+}
+
+TEST_CASE("linalg: Cholesky and triangular systems by halves read one triangle") {
+  manual_seed(5);
+  for (const ScalarType type : {kDouble, kFloat}) {
+    const double epsilon = type == kDouble ? 1e-15 : 1e-6;
+    for (const std::int64_t n : kBlockSizes) {
+      const double bound = 100 * epsilon * static_cast<double>(n);
+      const Tensor unread = full({n, n}, std::nan(""), TensorOptions(type));
+      const Tensor X = randn({n, n}, type);
+      const Tensor A = matmul(X, X.t()) / n + eye(n, type);
+      const Tensor below = tril(ones({n, n}, kBool)), above = triu(ones({n, n}, kBool));
+      const Tensor L = cholesky(where(below, A, unread)), U = cholesky(where(above, A, unread), true);
+      CHECK_EQ(L, tril(L));
+      CHECK_EQ(U, triu(U));
+      CHECK(largest(matmul(L, L.t()) - A) < bound);
+      CHECK(largest(matmul(U.t(), U) - A) < bound);
+      for (const std::int64_t k : {1, 40}) {
+        const Tensor B = randn({n, k}, type);
+        CHECK(largest(matmul(L, linalg_solve_triangular(where(below, L, unread), B, false)) - B) < bound);
+        CHECK(largest(matmul(U, linalg_solve_triangular(where(above, U, unread), B, true)) - B) < bound);
+        CHECK(largest(matmul(linalg_solve_triangular(where(above, U, unread), B.t(), true, false), U) - B.t()) < bound);
+        const Tensor strictly = tril(X, -1) / n;  // with ones on the diagonal that are not read
+        const Tensor unit = where(tril(ones({n, n}, kBool), -1), strictly, unread);
+        CHECK(largest(matmul(strictly + eye(n, type), linalg_solve_triangular(unit, B, false, true, true)) - B) < bound);
+      }
+      Tensor indefinite = A.clone();
+      indefinite.select(0, n - 1).select(0, n - 1).fill_(-1);
+      CHECK_ERROR(cholesky(indefinite), "the leading minor of order " + std::to_string(n) + " is not positive-definite");
+    }
+  }
 }
 
 // %% [markdown]
@@ -613,33 +838,7 @@ inline Tensor matrix_power(const Tensor& A, std::int64_t n) { return linalg_matr
 // %%
 //| export core/factoring.cpp
 namespace {
-void check_matrix(const char* name, const Tensor& A, bool square = false) {
-  TORCH_CHECK(A.dim() >= 2, name, ": The input tensor A must have at least 2 dimensions.");
-  TORCH_CHECK(!square || A.size(-1) == A.size(-2), name, ": A must be batches of square matrices, but they are ", A.size(-2), " by ", A.size(-1), " matrices");
-  TORCH_CHECK(A.is_floating_point(), name, ": Expected a floating point or complex tensor as input. Got ", A.scalar_type());
-  TORCH_CHECK_NOT_IMPLEMENTED(A.scalar_type() == kFloat || A.scalar_type() == kDouble, name, ": Low precision dtypes not supported. Got ", A.scalar_type(), "\n[", name, "] convert with to(kFloat) first.");
-}
-
-// The sizes of the batch, followed by `matrix`.
-DimVector batch_of(const Tensor& A, IntArrayRef matrix) {
-  DimVector sizes(IntArrayRef(A.sizes().data(), A.sizes().size() - 2));
-  for (const std::int64_t size : matrix) sizes.push_back(size);
-  return sizes;
-}
-
-std::int64_t batch_count(const Tensor& A) {
-  std::int64_t count = 1;
-  for (std::int64_t d = 0; d < A.dim() - 2; ++d) count *= A.size(d);
-  return count;
-}
-
-Tensor by_rows(const Tensor& A) {
-  const Tensor copy = empty(A.sizes(), A.scalar_type());
-  copy_into(copy, A);
-  return copy;
-}
-
-Tensor transposed(const Tensor& x) { return x.transpose(-2, -1); }
+using matrices::batch_of, matrices::Block, matrices::check_matrix, matrices::divide_by, matrices::for_each_matrix, matrices::matrix_count, matrices::mT, matrices::row_copy, matrices::subtract_multiple;
 
 // Makes r (m x n) upper triangular by reflections, and collects them in q (m x m), which begins as the identity.
 template <class T>
@@ -673,10 +872,10 @@ void reflect_to_triangle(T* r, T* q, std::int64_t m, std::int64_t n) {
 // Q (..., m, m) and R (..., m, n).
 std::pair<Tensor, Tensor> full_qr(const Tensor& A) {
   const std::int64_t m = A.size(-2), n = A.size(-1);
-  const Tensor R = by_rows(A);
-  const Tensor Q = by_rows(eye(m, A.scalar_type()).expand(batch_of(A, {m, m})));
+  const Tensor R = row_copy(A);
+  const Tensor Q = row_copy(eye(m, A.scalar_type()).expand(batch_of(A, {m, m})));
   dispatch_floating_types(A.scalar_type(), "linalg_qr", [&]<class T>() {
-    for (std::int64_t b = 0; b < batch_count(A); ++b) reflect_to_triangle(R.data<T>() + b * m * n, Q.data<T>() + b * m * m, m, n);
+    for (std::int64_t b = 0; b < matrix_count(A); ++b) reflect_to_triangle(R.data<T>() + b * m * n, Q.data<T>() + b * m * m, m, n);
   });
   return {Q, R};
 }
@@ -764,13 +963,13 @@ namespace {
 Tensor or_zeros(const Tensor& gradient, const Tensor& like) { return gradient.defined() ? gradient : zeros_like(like); }
 
 // X plus its transpose, with the diagonal once.
-Tensor mirrored(const Tensor& upper) { return upper + transposed(triu(upper, 1)); }
+Tensor mirrored(const Tensor& upper) { return upper + mT(triu(upper, 1)); }
 
 // dA of A = Q R with R square: (gQ + Q mirrored(triu(gR R^T - Q^T gQ))) R^-T.
 Tensor square_qr_backward(const Tensor& gQ, const Tensor& gR, const Tensor& Q, const Tensor& R) {
-  const Tensor inner = matmul(gR, transposed(R)) - matmul(transposed(Q), gQ);
+  const Tensor inner = matmul(gR, mT(R)) - matmul(mT(Q), gQ);
   const Tensor left = gQ + matmul(Q, mirrored(triu(inner)));
-  return transposed(linalg_solve_triangular(R, transposed(left), true));
+  return mT(linalg_solve_triangular(R, mT(left), true));
 }
 
 struct QR : autograd::Function<QR> {
@@ -778,8 +977,8 @@ struct QR : autograd::Function<QR> {
     const std::int64_t m = A.size(-2), n = A.size(-1), k = std::min(m, n);
     auto [Q, R] = full_qr(A);
     if (!complete) {
-      Q = by_rows(Q.narrow(-1, 0, k));
-      R = by_rows(R.narrow(-2, 0, k));
+      Q = row_copy(Q.narrow(-1, 0, k));
+      R = row_copy(R.narrow(-2, 0, k));
     }
     if (!with_q) Q = empty({0}, A.scalar_type());
     context->save_for_backward({Q, R});
@@ -797,7 +996,7 @@ struct QR : autograd::Function<QR> {
     if (m >= n) return {square_qr_backward(gQ, gR, Q, R), Tensor(), Tensor()};
     // A = [X Y] with a square X = Q U, and Y = Q V: what arrives at V comes from Y, and through Q = X U^-1 from X.
     const Tensor gU = gR.narrow(-1, 0, m), gV = gR.narrow(-1, m, n - m), U = R.narrow(-1, 0, m), V = R.narrow(-1, m, n - m);
-    const Tensor through_q = gQ + matmul(matmul(Q, V), transposed(gV));
+    const Tensor through_q = gQ + matmul(matmul(Q, V), mT(gV));
     return {cat({square_qr_backward(through_q, gU, Q, U), matmul(Q, gV)}, -1), Tensor(), Tensor()};
   }
 };
@@ -805,12 +1004,12 @@ struct QR : autograd::Function<QR> {
 struct SymmetricEigen : autograd::Function<SymmetricEigen> {
   static variable_list forward(autograd::AutogradContext* context, const Tensor& A, bool lower) {
     const std::int64_t n = A.size(-1);
-    const Tensor one = lower ? tril(A) : transposed(triu(A));
-    const Tensor work = by_rows(one + transposed(tril(one, -1)));
-    const Tensor V = by_rows(eye(n, A.scalar_type()).expand(A.sizes()));
+    const Tensor one = lower ? tril(A) : mT(triu(A));
+    const Tensor work = row_copy(one + mT(tril(one, -1)));
+    const Tensor V = row_copy(eye(n, A.scalar_type()).expand(A.sizes()));
     const Tensor L = empty(batch_of(A, {n}), A.scalar_type());
     dispatch_floating_types(A.scalar_type(), "linalg_eigh", [&]<class T>() {
-      for (std::int64_t b = 0; b < batch_count(A); ++b) {
+      for (std::int64_t b = 0; b < matrix_count(A); ++b) {
         T* const a = work.data<T>() + b * n * n;
         diagonalise(a, V.data<T>() + b * n * n, n);
         for (std::int64_t i = 0; i < n; ++i) L.data<T>()[b * n + i] = a[i * n + i];
@@ -829,10 +1028,10 @@ struct SymmetricEigen : autograd::Function<SymmetricEigen> {
       const Tensor identity = eye(L.size(-1), L.options());
       const Tensor differences = L.unsqueeze(-2) - L.unsqueeze(-1) + identity;  // of any value on the diagonal, where the numerator is zero
       // Only the antisymmetric part turns V; the rest would change its lengths. The result is symmetric, whichever triangle was read.
-      const Tensor turn = matmul(transposed(V), gradients[1]);
-      inner = inner + (turn - transposed(turn)) / 2 / differences;
+      const Tensor turn = matmul(mT(V), gradients[1]);
+      inner = inner + (turn - mT(turn)) / 2 / differences;
     }
-    return {matmul(V, matmul(inner, transposed(V))), Tensor()};
+    return {matmul(V, matmul(inner, mT(V))), Tensor()};
   }
 };
 
@@ -851,12 +1050,12 @@ void svd_of_tall(T* u, T* s, T* v, std::int64_t m, std::int64_t n) {
 struct SVD : autograd::Function<SVD> {
   static variable_list forward(autograd::AutogradContext* context, const Tensor& A, bool full) {
     const bool wide = A.size(-2) < A.size(-1);
-    const Tensor tall = by_rows(wide ? transposed(A) : A);
+    const Tensor tall = row_copy(wide ? mT(A) : A);
     const std::int64_t m = tall.size(-2), n = tall.size(-1);
-    const Tensor turned = by_rows(eye(n, A.scalar_type()).expand(batch_of(A, {n, n})));
+    const Tensor turned = row_copy(eye(n, A.scalar_type()).expand(batch_of(A, {n, n})));
     const Tensor lengths = empty(batch_of(A, {n}), A.scalar_type());
     dispatch_floating_types(A.scalar_type(), "linalg_svd", [&]<class T>() {
-      for (std::int64_t b = 0; b < batch_count(A); ++b) svd_of_tall(tall.data<T>() + b * m * n, lengths.data<T>() + b * n, turned.data<T>() + b * n * n, m, n);
+      for (std::int64_t b = 0; b < matrix_count(A); ++b) svd_of_tall(tall.data<T>() + b * m * n, lengths.data<T>() + b * n, turned.data<T>() + b * n * n, m, n);
     });
     const auto by_length = lengths.sort(-1, true);
     const Tensor &S = std::get<0>(by_length), &order = std::get<1>(by_length);
@@ -871,7 +1070,7 @@ struct SVD : autograd::Function<SVD> {
       if (full) left = cat({left, Q.narrow(-1, n, m - n)}, -1);
     }
     const Tensor U = wide ? right : left;
-    const Tensor Vh = transposed(wide ? left : right);
+    const Tensor Vh = mT(wide ? left : right);
     context->save_for_backward({U, S, Vh});
     return {U, S, Vh};
   }
@@ -891,18 +1090,18 @@ struct SVD : autograd::Function<SVD> {
     const Tensor identity = eye(k, S.options());
     const Tensor squares = S * S;
     const Tensor E = squares.unsqueeze(-2) - squares.unsqueeze(-1) + identity;
-    const auto skew = [](const Tensor& x) { return x - transposed(x); };
+    const auto skew = [](const Tensor& x) { return x - mT(x); };
     Tensor beside;  // of directions outside of the columns of U, or of V
     if (gU.defined()) {
-      const Tensor UtgU = matmul(transposed(U), gU);
+      const Tensor UtgU = matmul(mT(U), gU);
       inner = inner + skew(UtgU) / E * S.unsqueeze(-2);
       if (U.size(-2) > k) beside = matmul((gU - matmul(U, UtgU)) / S.unsqueeze(-2), Vh);
     }
     if (gVh.defined()) {
-      const Tensor VtgV = matmul(Vh, transposed(gVh));
+      const Tensor VtgV = matmul(Vh, mT(gVh));
       inner = inner + S.unsqueeze(-1) * (skew(VtgV) / E);
       if (Vh.size(-1) > k) {
-        const Tensor rest = matmul(U, (gVh - matmul(transposed(VtgV), Vh)) / S.unsqueeze(-1));
+        const Tensor rest = matmul(U, (gVh - matmul(mT(VtgV), Vh)) / S.unsqueeze(-1));
         beside = beside.defined() ? beside + rest : rest;
       }
     }
@@ -942,7 +1141,7 @@ Tensor linalg_svdvals(const Tensor& A) {
 std::tuple<Tensor, Tensor, Tensor> svd(const Tensor& self, bool some, bool compute_uv) {
   check_matrix("linalg.svd", self);
   const auto [U, S, Vh] = linalg_svd(self, !some);
-  if (compute_uv) return {U, S, transposed(Vh)};
+  if (compute_uv) return {U, S, mT(Vh)};
   return {zeros(batch_of(self, {self.size(-2), self.size(-2)}), self.options()), S, zeros(batch_of(self, {self.size(-1), self.size(-1)}), self.options())};
 }
 
@@ -960,7 +1159,7 @@ Tensor linalg_pinv(const Tensor& A, std::optional<double> rtol) {
   const auto [U, S, Vh] = linalg_svd(A, false);
   const Tensor counts = that_count(S, A, rtol);
   const Tensor inverse_values = where(counts, where(counts, S, ones_like(S)).reciprocal(), zeros_like(S));
-  return matmul(transposed(Vh) * inverse_values.unsqueeze(-2), transposed(U));
+  return matmul(mT(Vh) * inverse_values.unsqueeze(-2), mT(U));
 }
 
 Tensor linalg_matrix_rank(const Tensor& A, std::optional<double> tol) {

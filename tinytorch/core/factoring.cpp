@@ -12,38 +12,13 @@
 #include "tinytorch/core/custom_function.h"
 #include "tinytorch/core/linalg.h"
 #include "tinytorch/core/loops.h"
+#include "tinytorch/core/matrix_blocks.h"
 #include "tinytorch/core/more_ops.h"
 
 namespace tinytorch {
 
 namespace {
-void check_matrix(const char* name, const Tensor& A, bool square = false) {
-  TORCH_CHECK(A.dim() >= 2, name, ": The input tensor A must have at least 2 dimensions.");
-  TORCH_CHECK(!square || A.size(-1) == A.size(-2), name, ": A must be batches of square matrices, but they are ", A.size(-2), " by ", A.size(-1), " matrices");
-  TORCH_CHECK(A.is_floating_point(), name, ": Expected a floating point or complex tensor as input. Got ", A.scalar_type());
-  TORCH_CHECK_NOT_IMPLEMENTED(A.scalar_type() == kFloat || A.scalar_type() == kDouble, name, ": Low precision dtypes not supported. Got ", A.scalar_type(), "\n[", name, "] convert with to(kFloat) first.");
-}
-
-// The sizes of the batch, followed by `matrix`.
-DimVector batch_of(const Tensor& A, IntArrayRef matrix) {
-  DimVector sizes(IntArrayRef(A.sizes().data(), A.sizes().size() - 2));
-  for (const std::int64_t size : matrix) sizes.push_back(size);
-  return sizes;
-}
-
-std::int64_t batch_count(const Tensor& A) {
-  std::int64_t count = 1;
-  for (std::int64_t d = 0; d < A.dim() - 2; ++d) count *= A.size(d);
-  return count;
-}
-
-Tensor by_rows(const Tensor& A) {
-  const Tensor copy = empty(A.sizes(), A.scalar_type());
-  copy_into(copy, A);
-  return copy;
-}
-
-Tensor transposed(const Tensor& x) { return x.transpose(-2, -1); }
+using matrices::batch_of, matrices::Block, matrices::check_matrix, matrices::divide_by, matrices::for_each_matrix, matrices::matrix_count, matrices::mT, matrices::row_copy, matrices::subtract_multiple;
 
 // Makes r (m x n) upper triangular by reflections, and collects them in q (m x m), which begins as the identity.
 template <class T>
@@ -77,10 +52,10 @@ void reflect_to_triangle(T* r, T* q, std::int64_t m, std::int64_t n) {
 // Q (..., m, m) and R (..., m, n).
 std::pair<Tensor, Tensor> full_qr(const Tensor& A) {
   const std::int64_t m = A.size(-2), n = A.size(-1);
-  const Tensor R = by_rows(A);
-  const Tensor Q = by_rows(eye(m, A.scalar_type()).expand(batch_of(A, {m, m})));
+  const Tensor R = row_copy(A);
+  const Tensor Q = row_copy(eye(m, A.scalar_type()).expand(batch_of(A, {m, m})));
   dispatch_floating_types(A.scalar_type(), "linalg_qr", [&]<class T>() {
-    for (std::int64_t b = 0; b < batch_count(A); ++b) reflect_to_triangle(R.data<T>() + b * m * n, Q.data<T>() + b * m * m, m, n);
+    for (std::int64_t b = 0; b < matrix_count(A); ++b) reflect_to_triangle(R.data<T>() + b * m * n, Q.data<T>() + b * m * m, m, n);
   });
   return {Q, R};
 }
@@ -159,13 +134,13 @@ namespace {
 Tensor or_zeros(const Tensor& gradient, const Tensor& like) { return gradient.defined() ? gradient : zeros_like(like); }
 
 // X plus its transpose, with the diagonal once.
-Tensor mirrored(const Tensor& upper) { return upper + transposed(triu(upper, 1)); }
+Tensor mirrored(const Tensor& upper) { return upper + mT(triu(upper, 1)); }
 
 // dA of A = Q R with R square: (gQ + Q mirrored(triu(gR R^T - Q^T gQ))) R^-T.
 Tensor square_qr_backward(const Tensor& gQ, const Tensor& gR, const Tensor& Q, const Tensor& R) {
-  const Tensor inner = matmul(gR, transposed(R)) - matmul(transposed(Q), gQ);
+  const Tensor inner = matmul(gR, mT(R)) - matmul(mT(Q), gQ);
   const Tensor left = gQ + matmul(Q, mirrored(triu(inner)));
-  return transposed(linalg_solve_triangular(R, transposed(left), true));
+  return mT(linalg_solve_triangular(R, mT(left), true));
 }
 
 struct QR : autograd::Function<QR> {
@@ -173,8 +148,8 @@ struct QR : autograd::Function<QR> {
     const std::int64_t m = A.size(-2), n = A.size(-1), k = std::min(m, n);
     auto [Q, R] = full_qr(A);
     if (!complete) {
-      Q = by_rows(Q.narrow(-1, 0, k));
-      R = by_rows(R.narrow(-2, 0, k));
+      Q = row_copy(Q.narrow(-1, 0, k));
+      R = row_copy(R.narrow(-2, 0, k));
     }
     if (!with_q) Q = empty({0}, A.scalar_type());
     context->save_for_backward({Q, R});
@@ -192,7 +167,7 @@ struct QR : autograd::Function<QR> {
     if (m >= n) return {square_qr_backward(gQ, gR, Q, R), Tensor(), Tensor()};
     // A = [X Y] with a square X = Q U, and Y = Q V: what arrives at V comes from Y, and through Q = X U^-1 from X.
     const Tensor gU = gR.narrow(-1, 0, m), gV = gR.narrow(-1, m, n - m), U = R.narrow(-1, 0, m), V = R.narrow(-1, m, n - m);
-    const Tensor through_q = gQ + matmul(matmul(Q, V), transposed(gV));
+    const Tensor through_q = gQ + matmul(matmul(Q, V), mT(gV));
     return {cat({square_qr_backward(through_q, gU, Q, U), matmul(Q, gV)}, -1), Tensor(), Tensor()};
   }
 };
@@ -200,12 +175,12 @@ struct QR : autograd::Function<QR> {
 struct SymmetricEigen : autograd::Function<SymmetricEigen> {
   static variable_list forward(autograd::AutogradContext* context, const Tensor& A, bool lower) {
     const std::int64_t n = A.size(-1);
-    const Tensor one = lower ? tril(A) : transposed(triu(A));
-    const Tensor work = by_rows(one + transposed(tril(one, -1)));
-    const Tensor V = by_rows(eye(n, A.scalar_type()).expand(A.sizes()));
+    const Tensor one = lower ? tril(A) : mT(triu(A));
+    const Tensor work = row_copy(one + mT(tril(one, -1)));
+    const Tensor V = row_copy(eye(n, A.scalar_type()).expand(A.sizes()));
     const Tensor L = empty(batch_of(A, {n}), A.scalar_type());
     dispatch_floating_types(A.scalar_type(), "linalg_eigh", [&]<class T>() {
-      for (std::int64_t b = 0; b < batch_count(A); ++b) {
+      for (std::int64_t b = 0; b < matrix_count(A); ++b) {
         T* const a = work.data<T>() + b * n * n;
         diagonalise(a, V.data<T>() + b * n * n, n);
         for (std::int64_t i = 0; i < n; ++i) L.data<T>()[b * n + i] = a[i * n + i];
@@ -224,10 +199,10 @@ struct SymmetricEigen : autograd::Function<SymmetricEigen> {
       const Tensor identity = eye(L.size(-1), L.options());
       const Tensor differences = L.unsqueeze(-2) - L.unsqueeze(-1) + identity;  // of any value on the diagonal, where the numerator is zero
       // Only the antisymmetric part turns V; the rest would change its lengths. The result is symmetric, whichever triangle was read.
-      const Tensor turn = matmul(transposed(V), gradients[1]);
-      inner = inner + (turn - transposed(turn)) / 2 / differences;
+      const Tensor turn = matmul(mT(V), gradients[1]);
+      inner = inner + (turn - mT(turn)) / 2 / differences;
     }
-    return {matmul(V, matmul(inner, transposed(V))), Tensor()};
+    return {matmul(V, matmul(inner, mT(V))), Tensor()};
   }
 };
 
@@ -246,12 +221,12 @@ void svd_of_tall(T* u, T* s, T* v, std::int64_t m, std::int64_t n) {
 struct SVD : autograd::Function<SVD> {
   static variable_list forward(autograd::AutogradContext* context, const Tensor& A, bool full) {
     const bool wide = A.size(-2) < A.size(-1);
-    const Tensor tall = by_rows(wide ? transposed(A) : A);
+    const Tensor tall = row_copy(wide ? mT(A) : A);
     const std::int64_t m = tall.size(-2), n = tall.size(-1);
-    const Tensor turned = by_rows(eye(n, A.scalar_type()).expand(batch_of(A, {n, n})));
+    const Tensor turned = row_copy(eye(n, A.scalar_type()).expand(batch_of(A, {n, n})));
     const Tensor lengths = empty(batch_of(A, {n}), A.scalar_type());
     dispatch_floating_types(A.scalar_type(), "linalg_svd", [&]<class T>() {
-      for (std::int64_t b = 0; b < batch_count(A); ++b) svd_of_tall(tall.data<T>() + b * m * n, lengths.data<T>() + b * n, turned.data<T>() + b * n * n, m, n);
+      for (std::int64_t b = 0; b < matrix_count(A); ++b) svd_of_tall(tall.data<T>() + b * m * n, lengths.data<T>() + b * n, turned.data<T>() + b * n * n, m, n);
     });
     const auto by_length = lengths.sort(-1, true);
     const Tensor &S = std::get<0>(by_length), &order = std::get<1>(by_length);
@@ -266,7 +241,7 @@ struct SVD : autograd::Function<SVD> {
       if (full) left = cat({left, Q.narrow(-1, n, m - n)}, -1);
     }
     const Tensor U = wide ? right : left;
-    const Tensor Vh = transposed(wide ? left : right);
+    const Tensor Vh = mT(wide ? left : right);
     context->save_for_backward({U, S, Vh});
     return {U, S, Vh};
   }
@@ -286,18 +261,18 @@ struct SVD : autograd::Function<SVD> {
     const Tensor identity = eye(k, S.options());
     const Tensor squares = S * S;
     const Tensor E = squares.unsqueeze(-2) - squares.unsqueeze(-1) + identity;
-    const auto skew = [](const Tensor& x) { return x - transposed(x); };
+    const auto skew = [](const Tensor& x) { return x - mT(x); };
     Tensor beside;  // of directions outside of the columns of U, or of V
     if (gU.defined()) {
-      const Tensor UtgU = matmul(transposed(U), gU);
+      const Tensor UtgU = matmul(mT(U), gU);
       inner = inner + skew(UtgU) / E * S.unsqueeze(-2);
       if (U.size(-2) > k) beside = matmul((gU - matmul(U, UtgU)) / S.unsqueeze(-2), Vh);
     }
     if (gVh.defined()) {
-      const Tensor VtgV = matmul(Vh, transposed(gVh));
+      const Tensor VtgV = matmul(Vh, mT(gVh));
       inner = inner + S.unsqueeze(-1) * (skew(VtgV) / E);
       if (Vh.size(-1) > k) {
-        const Tensor rest = matmul(U, (gVh - matmul(transposed(VtgV), Vh)) / S.unsqueeze(-1));
+        const Tensor rest = matmul(U, (gVh - matmul(mT(VtgV), Vh)) / S.unsqueeze(-1));
         beside = beside.defined() ? beside + rest : rest;
       }
     }
@@ -337,7 +312,7 @@ Tensor linalg_svdvals(const Tensor& A) {
 std::tuple<Tensor, Tensor, Tensor> svd(const Tensor& self, bool some, bool compute_uv) {
   check_matrix("linalg.svd", self);
   const auto [U, S, Vh] = linalg_svd(self, !some);
-  if (compute_uv) return {U, S, transposed(Vh)};
+  if (compute_uv) return {U, S, mT(Vh)};
   return {zeros(batch_of(self, {self.size(-2), self.size(-2)}), self.options()), S, zeros(batch_of(self, {self.size(-1), self.size(-1)}), self.options())};
 }
 
@@ -355,7 +330,7 @@ Tensor linalg_pinv(const Tensor& A, std::optional<double> rtol) {
   const auto [U, S, Vh] = linalg_svd(A, false);
   const Tensor counts = that_count(S, A, rtol);
   const Tensor inverse_values = where(counts, where(counts, S, ones_like(S)).reciprocal(), zeros_like(S));
-  return matmul(transposed(Vh) * inverse_values.unsqueeze(-2), transposed(U));
+  return matmul(mT(Vh) * inverse_values.unsqueeze(-2), mT(U));
 }
 
 Tensor linalg_matrix_rank(const Tensor& A, std::optional<double> tol) {

@@ -175,12 +175,18 @@ inline DimVector batch_of(const Tensor& A, IntArrayRef matrix = {}) {
 }
 inline Tensor mT(const Tensor& x) { return x.transpose(-2, -1); }
 
-// Calls f(b, block) for each matrix of the contiguous x.
+// Matrix b of the contiguous x.
+template <class T>
+Block<T> matrix_at(const Tensor& x, std::int64_t b) {
+  const std::int64_t rows = x.size(-2), columns = x.size(-1);
+  return {x.data<T>() + b * rows * columns, rows, columns, columns, 1};
+}
+
+// Calls f(b, matrix_at(x, b)) for each matrix.
 template <class T, class F>
 void for_each_matrix(const Tensor& x, F f) {
-  const std::int64_t rows = x.size(-2), columns = x.size(-1), count = matrix_count(x);
-  T* const data = x.data<T>();
-  for (std::int64_t b = 0; b < count; ++b) f(b, Block<T>{data + b * rows * columns, rows, columns, columns, 1});
+  const std::int64_t count = matrix_count(x);
+  for (std::int64_t b = 0; b < count; ++b) f(b, matrix_at<T>(x, b));
 }
 
 // y -= factor x
@@ -265,7 +271,7 @@ void matrices::check_matrix(const char* name, const Tensor& A, bool square) {
 }
 
 namespace {
-using matrices::batch_of, matrices::Block, matrices::check_matrix, matrices::divide_by, matrices::for_each_matrix, matrices::matrix_count, matrices::mT, matrices::row_copy, matrices::subtract_multiple;
+using matrices::batch_of, matrices::Block, matrices::check_matrix, matrices::divide_by, matrices::for_each_matrix, matrices::matrix_at, matrices::matrix_count, matrices::mT, matrices::row_copy, matrices::subtract_multiple;
 
 constexpr std::int64_t kFewColumns = 32;  // what is worked by loops
 
@@ -370,7 +376,7 @@ void solve_in_place(const Tensor& A, const Tensor& X, Check check) {
   dispatch_floating_types(A.scalar_type(), "linalg_solve", [&]<class T>() {
     for_each_matrix<T>(A, [&](std::int64_t b, const Block<T>& rows) {
       transpose_in_place(rows);
-      const Block<T> lu = rows.t(), x{X.data<T>() + b * n * X.size(-1), n, X.size(-1), X.size(-1), 1};
+      const Block<T> lu = rows.t(), x = matrix_at<T>(X, b);
       eliminate(lu, pivots.data());
       check(b, zero_pivot(lu));
       for (std::int64_t j = 0; j < n; ++j)
@@ -462,9 +468,8 @@ Tensor linalg_cholesky_cpu(const Tensor& A, bool upper) {
 
 Tensor linalg_solve_triangular_cpu(const Tensor& A, const Tensor& B, bool upper, bool unitriangular) {
   const Tensor X = row_copy(B);
-  const std::int64_t n = B.size(-2), k = B.size(-1);
   dispatch_floating_types(A.scalar_type(), "linalg_solve_triangular", [&]<class T>() {
-    for_each_matrix<T>(A.contiguous(), [&](std::int64_t b, const Block<T>& a) { substitute(a, {X.data<T>() + b * n * k, n, k, k, 1}, upper, unitriangular); });
+    for_each_matrix<T>(A.contiguous(), [&](std::int64_t b, const Block<T>& a) { substitute(a, matrix_at<T>(X, b), upper, unitriangular); });
   });
   return X;
 }
@@ -764,6 +769,13 @@ TEST_CASE("linalg: Cholesky and triangular systems by halves read one triangle")
 // A *Householder reflection* I - tau v v^T mirrors space at a plane. With v = x - beta e1, beta = -sign(x1) |x|, it turns the column x into beta e1: everything below the diagonal becomes zero at once, and because mirroring keeps lengths, rounding errors do not grow. One reflection for each column makes A upper
 // triangular; the product of the reflections is Q. Gram-Schmidt, which subtracts projections instead, loses orthogonality as the square of the condition number.
 //
+// To apply a reflection is to read all columns that are left for one number each, v^T x, and to write them all. Many together are products of matrices (Schreiber and Van Loan 1989): with the vectors as the columns of V,
+//
+//     H1 H2 ... Hk = I - V T V^T      T upper triangular, k x k, its column j from those before: -tau_j T V^T v_j above tau_j
+//
+// So 32 columns are worked one by one, each reflection applied to the other columns of the 32 only, and then to all columns after them as X - V (T^T (V^T X)), three products. Q is collected from the last block to the first: then a block changes only the rows and columns from its own on, as all others are still
+// the identity's. LAPACK's geqrf and orgqr do the same. Mode "reduced" computes only the first columns of Q, and "r" none.
+//
 // ## Eigenvalues: rotations
 //
 // Jacobi (1846) turns two coordinates p, q of a symmetric matrix by the angle that makes a_pq zero. Other entries that were zero fill up again, but the sum of squares off the diagonal falls by 2 a_pq^2 each time, and once it is small it falls quadratically. LAPACK first makes the matrix tridiagonal, which costs fewer
@@ -838,44 +850,127 @@ inline Tensor matrix_power(const Tensor& A, std::int64_t n) { return linalg_matr
 // %%
 //| export core/factoring.cpp
 namespace {
-using matrices::batch_of, matrices::Block, matrices::check_matrix, matrices::divide_by, matrices::for_each_matrix, matrices::matrix_count, matrices::mT, matrices::row_copy, matrices::subtract_multiple;
+using matrices::batch_of, matrices::Block, matrices::check_matrix, matrices::divide_by, matrices::for_each_matrix, matrices::matrix_at, matrices::matrix_count, matrices::mT, matrices::row_copy, matrices::subtract_multiple;
 
-// Makes r (m x n) upper triangular by reflections, and collects them in q (m x m), which begins as the identity.
+constexpr std::int64_t kFewReflections = 32;  // that are put together
+
 template <class T>
-void reflect_to_triangle(T* r, T* q, std::int64_t m, std::int64_t n) {
-  std::vector<T> v(static_cast<std::size_t>(m));
-  for (std::int64_t j = 0; j < std::min(m - 1, n); ++j) {
-    // v = x - beta e1, scaled to begin with 1
-    T below{0};
-    for (std::int64_t i = j + 1; i < m; ++i) below = std::hypot(below, r[i * n + j]);
-    if (below == T{0}) continue;
-    const T alpha = r[j * n + j];
-    const T beta = -std::copysign(std::hypot(alpha, below), alpha);
-    const T tau = (beta - alpha) / beta;
-    v[static_cast<std::size_t>(j)] = T{1};
-    for (std::int64_t i = j + 1; i < m; ++i) v[static_cast<std::size_t>(i)] = r[i * n + j] / (alpha - beta);
-    // rows of r from the left, columns of q from the right
-    for (std::int64_t c = j; c < n; ++c) {
-      T dot{0};
-      for (std::int64_t i = j; i < m; ++i) dot += v[static_cast<std::size_t>(i)] * r[i * n + c];
-      for (std::int64_t i = j; i < m; ++i) r[i * n + c] -= tau * dot * v[static_cast<std::size_t>(i)];
+T dot(const T* a, const T* b, std::int64_t n) {
+  T total{0};
+  std::int64_t i = 0;
+  if (constexpr std::int64_t kSums = 16; n >= kSums) {
+    T sums[kSums] = {};
+    for (; i + kSums <= n; i += kSums)
+      for (std::int64_t lane = 0; lane < kSums; ++lane) sums[lane] += a[i + lane] * b[i + lane];
+    for (const T sum : sums) total += sum;
+  }
+  for (; i < n; ++i) total += a[i] * b[i];
+  return total;
+}
+
+// The square root of the sum of squares, also where squares over- or underflow.
+template <class T>
+T length(const T* x, std::int64_t n) {
+  const T squares = dot(x, x, n);
+  if (std::isnan(squares)) return squares;
+  if (squares > std::numeric_limits<T>::min() / std::numeric_limits<T>::epsilon() && squares <= std::numeric_limits<T>::max()) return std::sqrt(squares);
+  T largest{0};
+  for (std::int64_t i = 0; i < n; ++i) largest = std::max(largest, std::abs(x[i]));
+  if (largest == T{0} || std::isinf(largest)) return largest;
+  T sum{0};
+  for (std::int64_t i = 0; i < n; ++i) sum += (x[i] / largest) * (x[i] / largest);
+  return largest * std::sqrt(sum);
+}
+
+// x becomes the v of a reflection I - tau v v^T that takes x to (beta, 0, ..., 0). v begins with 1, and tau is 0 if there is nothing to do.
+template <class T>
+struct Reflection {
+  T tau, beta;
+
+  Reflection(T* x, std::int64_t n) {
+    const T alpha = x[0], below = length(x + 1, n - 1);
+    beta = below == T{0} ? alpha : -std::copysign(std::hypot(alpha, below), alpha);
+    tau = below == T{0} ? T{0} : (beta - alpha) / beta;
+    x[0] = T{1};
+    if (below != T{0}) divide_by(x + 1, alpha - beta, n - 1);
+  }
+};
+
+// The T of H1 H2 ... = I - V T V^T, upper triangular, for the reflections in the rows of v.
+template <class T>
+Tensor together(const Block<T>& v, const T* tau) {
+  const std::int64_t count = v.rows;
+  const Tensor products = mm(v.tensor(), v.tensor().t()), result = zeros({count, count}, scalar_type_of<T>());
+  const T* const g = products.data<T>();
+  T* const t = result.data<T>();
+  for (std::int64_t j = 0; j < count; ++j) {
+    t[j * count + j] = tau[j];
+    for (std::int64_t i = 0; i < j; ++i) {
+      T sum{0};
+      for (std::int64_t k = i; k < j; ++k) sum += t[i * count + k] * g[j * count + k];
+      t[i * count + j] = -tau[j] * sum;
     }
-    for (std::int64_t row = 0; row < m; ++row) {
-      T dot{0};
-      for (std::int64_t i = j; i < m; ++i) dot += q[row * m + i] * v[static_cast<std::size_t>(i)];
-      for (std::int64_t i = j; i < m; ++i) q[row * m + i] -= tau * dot * v[static_cast<std::size_t>(i)];
-    }
-    for (std::int64_t i = j + 1; i < m; ++i) r[i * n + j] = T{0};
+  }
+  return result;
+}
+
+// Applies the reflections in the rows of v to each row of x, the first one first or the last one first. v's row j is zero before j.
+template <class T>
+void reflect_rows(const Block<T>& x, const Block<T>& v, const T* tau, bool last_first) {
+  if (x.rows * v.rows > kFewReflections * kFewReflections) {
+    const Tensor factors = together(v, tau);
+    subtract_product(x, mm(mm(x.tensor(), v.tensor().t()), last_first ? factors.t() : factors), v.tensor());
+    return;
+  }
+  for (std::int64_t step = 0; step < v.rows; ++step) {
+    const std::int64_t j = last_first ? v.rows - 1 - step : step, n = x.columns - j;
+    const T* const mirror = v.row(j) + j;
+    for (std::int64_t i = 0; i < x.rows; ++i) subtract_multiple(x.row(i) + j, tau[j] * dot(mirror, x.row(i) + j, n), mirror, n);
   }
 }
 
-// Q (..., m, m) and R (..., m, n).
-std::pair<Tensor, Tensor> full_qr(const Tensor& A) {
-  const std::int64_t m = A.size(-2), n = A.size(-1);
-  const Tensor R = row_copy(A);
-  const Tensor Q = row_copy(eye(m, A.scalar_type()).expand(batch_of(A, {m, m})));
+// The rows of a are A's columns. Makes them the reflections that make A upper triangular, and puts R's columns into the rows of r.
+template <class T>
+void reflect_to_triangle(const Block<T>& a, const Block<T>& r, T* tau) {
+  const std::int64_t m = a.columns, n = a.rows, count = std::min(m, n);
+  for (std::int64_t first = 0; first < count; first += kFewReflections) {
+    const std::int64_t stop = std::min(first + kFewReflections, count);
+    for (std::int64_t j = first; j < stop; ++j) {
+      const Reflection<T> reflection(a.row(j) + j, m - j);
+      tau[j] = reflection.tau;
+      std::copy_n(a.row(j), j, r.row(j));
+      r(j, j) = reflection.beta;
+      std::fill_n(a.row(j), j, T{0});
+      reflect_rows(a.part(j + 1, j, stop - j - 1, m - j), a.part(j, j, 1, m - j), tau + j, false);
+    }
+    reflect_rows(a.part(stop, first, n - stop, m - first), a.part(first, first, stop - first, m - first), tau + first, false);
+  }
+  for (std::int64_t j = count; j < n; ++j) std::copy_n(a.row(j), m, r.row(j));
+}
+
+// The first columns of the product of the reflections in the rows of v, into the rows of q. Backwards, so that a reflection meets only the columns that those after it have changed.
+template <class T>
+void product_of_reflections(const Block<T>& q, const Block<T>& v, const T* tau) {
+  for (std::int64_t i = 0; i < q.rows; ++i) {
+    std::fill_n(q.row(i), q.columns, T{0});
+    q(i, i) = T{1};
+  }
+  for (std::int64_t first = (v.rows - 1) / kFewReflections * kFewReflections; first >= 0; first -= kFewReflections) {
+    const std::int64_t count = std::min(kFewReflections, v.rows - first), n = q.columns - first;
+    reflect_rows(q.part(first, first, q.rows - first, n), v.part(first, first, count, n), tau + first, true);
+  }
+}
+
+// Q (..., m, q_columns) and R (..., min(m, n), n), as rows of their transposes.
+std::pair<Tensor, Tensor> transposed_qr(const Tensor& A, std::int64_t q_columns) {
+  const std::int64_t m = A.size(-2), n = A.size(-1), count = std::min(m, n);
+  const Tensor columns = row_copy(mT(A)), Q = empty(batch_of(A, {q_columns, m}), A.scalar_type()), R = zeros(batch_of(A, {n, count}), A.scalar_type());
   dispatch_floating_types(A.scalar_type(), "linalg_qr", [&]<class T>() {
-    for (std::int64_t b = 0; b < matrix_count(A); ++b) reflect_to_triangle(R.data<T>() + b * m * n, Q.data<T>() + b * m * m, m, n);
+    std::vector<T> tau(static_cast<std::size_t>(count));
+    for_each_matrix<T>(columns, [&](std::int64_t b, const Block<T>& a) {
+      reflect_to_triangle(a, matrix_at<T>(R, b), tau.data());
+      product_of_reflections(matrix_at<T>(Q, b), a.part(0, 0, count, m), tau.data());
+    });
   });
   return {Q, R};
 }
@@ -975,12 +1070,9 @@ Tensor square_qr_backward(const Tensor& gQ, const Tensor& gR, const Tensor& Q, c
 struct QR : autograd::Function<QR> {
   static variable_list forward(autograd::AutogradContext* context, const Tensor& A, bool complete, bool with_q) {
     const std::int64_t m = A.size(-2), n = A.size(-1), k = std::min(m, n);
-    auto [Q, R] = full_qr(A);
-    if (!complete) {
-      Q = row_copy(Q.narrow(-1, 0, k));
-      R = row_copy(R.narrow(-2, 0, k));
-    }
-    if (!with_q) Q = empty({0}, A.scalar_type());
+    const auto [columns_of_q, columns_of_r] = transposed_qr(A, with_q ? (complete ? m : k) : 0);
+    const Tensor Q = with_q ? row_copy(mT(columns_of_q)) : empty({0}, A.scalar_type());
+    const Tensor R = row_copy(mT(complete && m > k ? cat({columns_of_r, zeros(batch_of(A, {n, m - k}), A.scalar_type())}, -1) : columns_of_r));
     context->save_for_backward({Q, R});
     context->saved_data["complete"] = complete;
     context->saved_data["with_q"] = with_q;
@@ -1064,7 +1156,7 @@ struct SVD : autograd::Function<SVD> {
     const Tensor right = sorted(turned);
     // Columns without a singular value, and those that make U square: the reflections that make U triangular have them, up to the sign of the others.
     if (full || (S == 0).any().item<bool>()) {
-      const Tensor Q = full_qr(left).first;
+      const Tensor Q = mT(transposed_qr(left, m).first);
       const Tensor found = (S > 0).unsqueeze(-2);
       left = where(found, left, Q.narrow(-1, 0, n));
       if (full) left = cat({left, Q.narrow(-1, n, m - n)}, -1);
@@ -1261,6 +1353,50 @@ TEST_CASE("linalg: QR, eigenvalues and singular values multiply to the matrix th
   CHECK(off_orthonormal(U) < 1e-13);
   CHECK_ERROR(linalg_qr(ones({3})), "linalg.qr: The input tensor A must have at least 2 dimensions.");
   CHECK_ERROR(linalg_eigh(ones({2, 2}), "M"), "Expected UPLO argument to be 'L' or 'U', but got M");
+}
+
+// %%
+//| lesson
+// Shapes around the borders of blocks: square, tall and wide.
+const std::vector<std::pair<std::int64_t, std::int64_t>> kBlockShapes = {{1, 1}, {2, 2}, {31, 33}, {32, 32}, {33, 31}, {65, 65}, {100, 33}, {65, 130}, {130, 100}, {130, 1}, {1, 130}};
+
+// %%
+TEST_CASE("linalg: QR by blocks of reflections") {
+  manual_seed(6);
+  for (const ScalarType type : {kDouble, kFloat}) {
+    const double epsilon = type == kDouble ? 1e-15 : 1e-6;
+    for (const auto& [m, n] : kBlockShapes) {
+      const Tensor A = randn({2, m, n}, type);
+      for (const char* mode : {"reduced", "complete"}) {
+        const auto [Q, R] = linalg_qr(A, mode);
+        CHECK(largest(matmul(Q, R) - A) < 100 * epsilon);
+        CHECK(off_orthonormal(Q) < 20 * epsilon);
+        CHECK_EQ(R, triu(R));
+      }
+      CHECK_EQ(std::get<1>(linalg_qr(A, "r")), std::get<1>(linalg_qr(A)));
+      // A first reflection takes each column of what is nearly the identity to its negative, as LAPACK's.
+      const Tensor signs = std::get<1>(linalg_qr(0.1 / (m + n) * A[0] + eye(m, n, type))).diagonal().narrow(0, 0, std::min(m - 1, n));
+      CHECK((signs < 0).all().item<bool>());
+    }
+  }
+}
+
+TEST_CASE("linalg: QR of tiny, huge and missing numbers") {
+  manual_seed(7);
+  const Tensor A = randn({40, 35});
+  for (const float scale : {1e-30f, 1e30f}) {
+    const auto [Q, R] = linalg_qr(A * scale);
+    CHECK(largest(matmul(Q, R / scale) - A) < 1e-4);
+    CHECK(off_orthonormal(Q) < 1e-5);
+  }
+  const Tensor mixed = A * where(arange(40).remainder(2) == 0, full({}, 1e30), full({}, 1e-30)).unsqueeze(-1);
+  const auto [Q, R] = linalg_qr(mixed);
+  CHECK(largest(matmul(Q, R * 1e-30) - mixed * 1e-30) < 1e-4);
+  CHECK(off_orthonormal(Q) < 1e-5);
+  CHECK_EQ(std::get<0>(linalg_qr(zeros({40, 35}))), eye(40, 35));
+  CHECK(std::get<1>(linalg_qr(full({40, 35}, std::nan("")))).isnan().any().item<bool>());
+  CHECK_EQ(std::get<0>(linalg_qr(zeros({3, 0}), "complete")), eye(3));
+  CHECK_EQ(std::get<1>(linalg_qr(zeros({0, 3}))).sizes(), IntArrayRef({0, 3}));
 }
 
 TEST_CASE("linalg: the gradient of the eigenvalues' sum is the identity; of the singular values' sum U V^T") {

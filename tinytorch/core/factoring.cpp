@@ -18,44 +18,127 @@
 namespace tinytorch {
 
 namespace {
-using matrices::batch_of, matrices::Block, matrices::check_matrix, matrices::divide_by, matrices::for_each_matrix, matrices::matrix_count, matrices::mT, matrices::row_copy, matrices::subtract_multiple;
+using matrices::batch_of, matrices::Block, matrices::check_matrix, matrices::divide_by, matrices::for_each_matrix, matrices::matrix_at, matrices::matrix_count, matrices::mT, matrices::row_copy, matrices::subtract_multiple;
 
-// Makes r (m x n) upper triangular by reflections, and collects them in q (m x m), which begins as the identity.
+constexpr std::int64_t kFewReflections = 32;  // that are put together
+
 template <class T>
-void reflect_to_triangle(T* r, T* q, std::int64_t m, std::int64_t n) {
-  std::vector<T> v(static_cast<std::size_t>(m));
-  for (std::int64_t j = 0; j < std::min(m - 1, n); ++j) {
-    // v = x - beta e1, scaled to begin with 1
-    T below{0};
-    for (std::int64_t i = j + 1; i < m; ++i) below = std::hypot(below, r[i * n + j]);
-    if (below == T{0}) continue;
-    const T alpha = r[j * n + j];
-    const T beta = -std::copysign(std::hypot(alpha, below), alpha);
-    const T tau = (beta - alpha) / beta;
-    v[static_cast<std::size_t>(j)] = T{1};
-    for (std::int64_t i = j + 1; i < m; ++i) v[static_cast<std::size_t>(i)] = r[i * n + j] / (alpha - beta);
-    // rows of r from the left, columns of q from the right
-    for (std::int64_t c = j; c < n; ++c) {
-      T dot{0};
-      for (std::int64_t i = j; i < m; ++i) dot += v[static_cast<std::size_t>(i)] * r[i * n + c];
-      for (std::int64_t i = j; i < m; ++i) r[i * n + c] -= tau * dot * v[static_cast<std::size_t>(i)];
+T dot(const T* a, const T* b, std::int64_t n) {
+  T total{0};
+  std::int64_t i = 0;
+  if (constexpr std::int64_t kSums = 16; n >= kSums) {
+    T sums[kSums] = {};
+    for (; i + kSums <= n; i += kSums)
+      for (std::int64_t lane = 0; lane < kSums; ++lane) sums[lane] += a[i + lane] * b[i + lane];
+    for (const T sum : sums) total += sum;
+  }
+  for (; i < n; ++i) total += a[i] * b[i];
+  return total;
+}
+
+// The square root of the sum of squares, also where squares over- or underflow.
+template <class T>
+T length(const T* x, std::int64_t n) {
+  const T squares = dot(x, x, n);
+  if (std::isnan(squares)) return squares;
+  if (squares > std::numeric_limits<T>::min() / std::numeric_limits<T>::epsilon() && squares <= std::numeric_limits<T>::max()) return std::sqrt(squares);
+  T largest{0};
+  for (std::int64_t i = 0; i < n; ++i) largest = std::max(largest, std::abs(x[i]));
+  if (largest == T{0} || std::isinf(largest)) return largest;
+  T sum{0};
+  for (std::int64_t i = 0; i < n; ++i) sum += (x[i] / largest) * (x[i] / largest);
+  return largest * std::sqrt(sum);
+}
+
+// x becomes the v of a reflection I - tau v v^T that takes x to (beta, 0, ..., 0). v begins with 1, and tau is 0 if there is nothing to do.
+template <class T>
+struct Reflection {
+  T tau, beta;
+
+  Reflection(T* x, std::int64_t n) {
+    const T alpha = x[0], below = length(x + 1, n - 1);
+    beta = below == T{0} ? alpha : -std::copysign(std::hypot(alpha, below), alpha);
+    tau = below == T{0} ? T{0} : (beta - alpha) / beta;
+    x[0] = T{1};
+    if (below != T{0}) divide_by(x + 1, alpha - beta, n - 1);
+  }
+};
+
+// The T of H1 H2 ... = I - V T V^T, upper triangular, for the reflections in the rows of v.
+template <class T>
+Tensor together(const Block<T>& v, const T* tau) {
+  const std::int64_t count = v.rows;
+  const Tensor products = mm(v.tensor(), v.tensor().t()), result = zeros({count, count}, scalar_type_of<T>());
+  const T* const g = products.data<T>();
+  T* const t = result.data<T>();
+  for (std::int64_t j = 0; j < count; ++j) {
+    t[j * count + j] = tau[j];
+    for (std::int64_t i = 0; i < j; ++i) {
+      T sum{0};
+      for (std::int64_t k = i; k < j; ++k) sum += t[i * count + k] * g[j * count + k];
+      t[i * count + j] = -tau[j] * sum;
     }
-    for (std::int64_t row = 0; row < m; ++row) {
-      T dot{0};
-      for (std::int64_t i = j; i < m; ++i) dot += q[row * m + i] * v[static_cast<std::size_t>(i)];
-      for (std::int64_t i = j; i < m; ++i) q[row * m + i] -= tau * dot * v[static_cast<std::size_t>(i)];
-    }
-    for (std::int64_t i = j + 1; i < m; ++i) r[i * n + j] = T{0};
+  }
+  return result;
+}
+
+// Applies the reflections in the rows of v to each row of x, the first one first or the last one first. v's row j is zero before j.
+template <class T>
+void reflect_rows(const Block<T>& x, const Block<T>& v, const T* tau, bool last_first) {
+  if (x.rows * v.rows > kFewReflections * kFewReflections) {
+    const Tensor factors = together(v, tau);
+    subtract_product(x, mm(mm(x.tensor(), v.tensor().t()), last_first ? factors.t() : factors), v.tensor());
+    return;
+  }
+  for (std::int64_t step = 0; step < v.rows; ++step) {
+    const std::int64_t j = last_first ? v.rows - 1 - step : step, n = x.columns - j;
+    const T* const mirror = v.row(j) + j;
+    for (std::int64_t i = 0; i < x.rows; ++i) subtract_multiple(x.row(i) + j, tau[j] * dot(mirror, x.row(i) + j, n), mirror, n);
   }
 }
 
-// Q (..., m, m) and R (..., m, n).
-std::pair<Tensor, Tensor> full_qr(const Tensor& A) {
-  const std::int64_t m = A.size(-2), n = A.size(-1);
-  const Tensor R = row_copy(A);
-  const Tensor Q = row_copy(eye(m, A.scalar_type()).expand(batch_of(A, {m, m})));
+// The rows of a are A's columns. Makes them the reflections that make A upper triangular, and puts R's columns into the rows of r.
+template <class T>
+void reflect_to_triangle(const Block<T>& a, const Block<T>& r, T* tau) {
+  const std::int64_t m = a.columns, n = a.rows, count = std::min(m, n);
+  for (std::int64_t first = 0; first < count; first += kFewReflections) {
+    const std::int64_t stop = std::min(first + kFewReflections, count);
+    for (std::int64_t j = first; j < stop; ++j) {
+      const Reflection<T> reflection(a.row(j) + j, m - j);
+      tau[j] = reflection.tau;
+      std::copy_n(a.row(j), j, r.row(j));
+      r(j, j) = reflection.beta;
+      std::fill_n(a.row(j), j, T{0});
+      reflect_rows(a.part(j + 1, j, stop - j - 1, m - j), a.part(j, j, 1, m - j), tau + j, false);
+    }
+    reflect_rows(a.part(stop, first, n - stop, m - first), a.part(first, first, stop - first, m - first), tau + first, false);
+  }
+  for (std::int64_t j = count; j < n; ++j) std::copy_n(a.row(j), m, r.row(j));
+}
+
+// The first columns of the product of the reflections in the rows of v, into the rows of q. Backwards, so that a reflection meets only the columns that those after it have changed.
+template <class T>
+void product_of_reflections(const Block<T>& q, const Block<T>& v, const T* tau) {
+  for (std::int64_t i = 0; i < q.rows; ++i) {
+    std::fill_n(q.row(i), q.columns, T{0});
+    q(i, i) = T{1};
+  }
+  for (std::int64_t first = (v.rows - 1) / kFewReflections * kFewReflections; first >= 0; first -= kFewReflections) {
+    const std::int64_t count = std::min(kFewReflections, v.rows - first), n = q.columns - first;
+    reflect_rows(q.part(first, first, q.rows - first, n), v.part(first, first, count, n), tau + first, true);
+  }
+}
+
+// Q (..., m, q_columns) and R (..., min(m, n), n), as rows of their transposes.
+std::pair<Tensor, Tensor> transposed_qr(const Tensor& A, std::int64_t q_columns) {
+  const std::int64_t m = A.size(-2), n = A.size(-1), count = std::min(m, n);
+  const Tensor columns = row_copy(mT(A)), Q = empty(batch_of(A, {q_columns, m}), A.scalar_type()), R = zeros(batch_of(A, {n, count}), A.scalar_type());
   dispatch_floating_types(A.scalar_type(), "linalg_qr", [&]<class T>() {
-    for (std::int64_t b = 0; b < matrix_count(A); ++b) reflect_to_triangle(R.data<T>() + b * m * n, Q.data<T>() + b * m * m, m, n);
+    std::vector<T> tau(static_cast<std::size_t>(count));
+    for_each_matrix<T>(columns, [&](std::int64_t b, const Block<T>& a) {
+      reflect_to_triangle(a, matrix_at<T>(R, b), tau.data());
+      product_of_reflections(matrix_at<T>(Q, b), a.part(0, 0, count, m), tau.data());
+    });
   });
   return {Q, R};
 }
@@ -146,12 +229,9 @@ Tensor square_qr_backward(const Tensor& gQ, const Tensor& gR, const Tensor& Q, c
 struct QR : autograd::Function<QR> {
   static variable_list forward(autograd::AutogradContext* context, const Tensor& A, bool complete, bool with_q) {
     const std::int64_t m = A.size(-2), n = A.size(-1), k = std::min(m, n);
-    auto [Q, R] = full_qr(A);
-    if (!complete) {
-      Q = row_copy(Q.narrow(-1, 0, k));
-      R = row_copy(R.narrow(-2, 0, k));
-    }
-    if (!with_q) Q = empty({0}, A.scalar_type());
+    const auto [columns_of_q, columns_of_r] = transposed_qr(A, with_q ? (complete ? m : k) : 0);
+    const Tensor Q = with_q ? row_copy(mT(columns_of_q)) : empty({0}, A.scalar_type());
+    const Tensor R = row_copy(mT(complete && m > k ? cat({columns_of_r, zeros(batch_of(A, {n, m - k}), A.scalar_type())}, -1) : columns_of_r));
     context->save_for_backward({Q, R});
     context->saved_data["complete"] = complete;
     context->saved_data["with_q"] = with_q;
@@ -235,7 +315,7 @@ struct SVD : autograd::Function<SVD> {
     const Tensor right = sorted(turned);
     // Columns without a singular value, and those that make U square: the reflections that make U triangular have them, up to the sign of the others.
     if (full || (S == 0).any().item<bool>()) {
-      const Tensor Q = full_qr(left).first;
+      const Tensor Q = mT(transposed_qr(left, m).first);
       const Tensor found = (S > 0).unsqueeze(-2);
       left = where(found, left, Q.narrow(-1, 0, n));
       if (full) left = cat({left, Q.narrow(-1, n, m - n)}, -1);

@@ -46,12 +46,18 @@ inline DimVector batch_of(const Tensor& A, IntArrayRef matrix = {}) {
 }
 inline Tensor mT(const Tensor& x) { return x.transpose(-2, -1); }
 
-// Calls f(b, block) for each matrix of the contiguous x.
+// Matrix b of the contiguous x.
+template <class T>
+Block<T> matrix_at(const Tensor& x, std::int64_t b) {
+  const std::int64_t rows = x.size(-2), columns = x.size(-1);
+  return {x.data<T>() + b * rows * columns, rows, columns, columns, 1};
+}
+
+// Calls f(b, matrix_at(x, b)) for each matrix.
 template <class T, class F>
 void for_each_matrix(const Tensor& x, F f) {
-  const std::int64_t rows = x.size(-2), columns = x.size(-1), count = matrix_count(x);
-  T* const data = x.data<T>();
-  for (std::int64_t b = 0; b < count; ++b) f(b, Block<T>{data + b * rows * columns, rows, columns, columns, 1});
+  const std::int64_t count = matrix_count(x);
+  for (std::int64_t b = 0; b < count; ++b) f(b, matrix_at<T>(x, b));
 }
 
 // y -= factor x

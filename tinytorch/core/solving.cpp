@@ -24,7 +24,7 @@ void matrices::check_matrix(const char* name, const Tensor& A, bool square) {
 }
 
 namespace {
-using matrices::batch_of, matrices::Block, matrices::check_matrix, matrices::divide_by, matrices::for_each_matrix, matrices::matrix_count, matrices::mT, matrices::row_copy, matrices::subtract_multiple;
+using matrices::batch_of, matrices::Block, matrices::check_matrix, matrices::divide_by, matrices::for_each_matrix, matrices::matrix_at, matrices::matrix_count, matrices::mT, matrices::row_copy, matrices::subtract_multiple;
 
 constexpr std::int64_t kFewColumns = 32;  // what is worked by loops
 
@@ -129,7 +129,7 @@ void solve_in_place(const Tensor& A, const Tensor& X, Check check) {
   dispatch_floating_types(A.scalar_type(), "linalg_solve", [&]<class T>() {
     for_each_matrix<T>(A, [&](std::int64_t b, const Block<T>& rows) {
       transpose_in_place(rows);
-      const Block<T> lu = rows.t(), x{X.data<T>() + b * n * X.size(-1), n, X.size(-1), X.size(-1), 1};
+      const Block<T> lu = rows.t(), x = matrix_at<T>(X, b);
       eliminate(lu, pivots.data());
       check(b, zero_pivot(lu));
       for (std::int64_t j = 0; j < n; ++j)
@@ -221,9 +221,8 @@ Tensor linalg_cholesky_cpu(const Tensor& A, bool upper) {
 
 Tensor linalg_solve_triangular_cpu(const Tensor& A, const Tensor& B, bool upper, bool unitriangular) {
   const Tensor X = row_copy(B);
-  const std::int64_t n = B.size(-2), k = B.size(-1);
   dispatch_floating_types(A.scalar_type(), "linalg_solve_triangular", [&]<class T>() {
-    for_each_matrix<T>(A.contiguous(), [&](std::int64_t b, const Block<T>& a) { substitute(a, {X.data<T>() + b * n * k, n, k, k, 1}, upper, unitriangular); });
+    for_each_matrix<T>(A.contiguous(), [&](std::int64_t b, const Block<T>& a) { substitute(a, matrix_at<T>(X, b), upper, unitriangular); });
   });
   return X;
 }

@@ -15,13 +15,15 @@
 // # Library chapter 68: Solving and factoring matrices
 //
 // Networks multiply matrices; around them stand programs that also solve with them: whitening, Kalman filters, Gaussian processes, low-rank adapters, second-order optimizers, losses with a determinant in them. PyTorch calls LAPACK for these. Here they are
-// the textbooks' algorithms, a page each, and their gradients, which are short once each factorization is differentiated as an equation. No exercises.
+// LAPACK's classical algorithms, a page or two each, and their gradients, which are short once each factorization is differentiated as an equation. No exercises.
 //
-//     A x = b            Gaussian elimination with row exchanges     n^3 / 3 products
+//     A x = b            elimination with row exchanges              n^3 / 3 multiplications
 //     A = L L^T          Cholesky, A symmetric and positive          n^3 / 6
-//     A = Q R            Householder reflections                     2 m n^2
-//     A = V diag(l) V^T  Jacobi rotations, A symmetric               some 8 sweeps of 2 n^3
-//     A = U diag(s) V^T  one-sided Jacobi rotations                  some 8 sweeps of 3 m n^2
+//     A = Q R            Householder reflections                     m n^2 - n^3 / 3 for R, and again for Q
+//     A = V diag(l) V^T  reflections to a tridiagonal matrix,        2/3 n^3
+//                        then rotations, A symmetric                 n^2, and some 5 n^3 for V
+//     A = U diag(s) V^T  QR where m > n; reflections to a            4/3 n^3
+//                        bidiagonal matrix, then rotations           n^2, and some 10 n^3 for U and V
 //
 // All take batches: the last two dimensions are the matrix, those before count matrices, which are worked one after the other. They compute in the input's own dtype, float or double.
 //
@@ -776,14 +778,34 @@ TEST_CASE("linalg: Cholesky and triangular systems by halves read one triangle")
 // So 32 columns are worked one by one, each reflection applied to the other columns of the 32 only, and then to all columns after them as X - V (T^T (V^T X)), three products. Q is collected from the last block to the first: then a block changes only the rows and columns from its own on, as all others are still
 // the identity's. LAPACK's geqrf and orgqr do the same. Mode "reduced" computes only the first columns of Q, and "r" none.
 //
-// ## Eigenvalues: rotations
+// ## Eigenvalues: reflections, then rotations
 //
-// Jacobi (1846) turns two coordinates p, q of a symmetric matrix by the angle that makes a_pq zero. Other entries that were zero fill up again, but the sum of squares off the diagonal falls by 2 a_pq^2 each time, and once it is small it falls quadratically. LAPACK first makes the matrix tridiagonal, which costs fewer
-// products for large n; Jacobi is shorter, and its small eigenvalues are at least as accurate.
+// No finite number of steps gives eigenvalues, they are roots of a polynomial. But finitely many reach a matrix that is as good as diagonal: a reflection of all coordinates but the first takes the first column to two numbers, and applied from the right as well, to keep the eigenvalues, does the same to the row. After
+// n - 2 of them the matrix is *tridiagonal*. Each costs a product of what is left with a vector and an update, H A H = A - v w^T - w v^T, on the upper triangle only.
 //
-// Turning pairs of *columns* of A until all are orthogonal (Hestenes 1958) is Jacobi on A^T A without ever computing A^T A, which would square the condition number: the columns' lengths are then the singular values, the normalised columns U, the product of the rotations V.
+// Then *QR steps* (Francis 1961): T - shift = Q R, and R Q + shift has the same eigenvalues and a smaller last off-diagonal number, if the shift is near an eigenvalue. Wilkinson's shift, an eigenvalue of the last 2 x 2 block, makes its digits triple at each step. Q is never computed: a rotation of the first two
+// coordinates makes a bulge beside the tridiagonal, and further rotations of neighbours chase it out at the other end, with the same result.
 //
-//     A  ->  A J1 J2 ...  =  U diag(s)      V = J1 J2 ...      A = U diag(s) V^T
+//     x x o .        x x . .        x x . .
+//     x x x .   ->   x x x o   ->   x x x .        o: the bulge, here over the diagonal
+//     o x x x        . x x x        . x x x
+//     . . x x        . o x x        . . x x
+//
+// A number beside the diagonal that is negligible cuts the matrix in two; the last part is worked until it is a single number, after less than two steps on average. That takes n^2 rotations of a few numbers each, and would be next to nothing, but for the eigenvectors: each rotation turns two of their rows. They are
+// kept as rows, which lie in memory as the rotations need them, and rotated a strip of 64 columns at a time, many steps' rotations in a row, while the strip is in the cache. Without vectors none of it happens (`linalg_eigvalsh`).
+//
+// LAPACK's `syevd`, which PyTorch calls, differs in two places. Half of its way to the tridiagonal is a product of matrices: it collects the updates of a block of columns, and only the products with a vector remain. And it divides: the tridiagonal is cut in the middle, both halves solved, and put together by the
+// roots of a rational function, with products of matrices for the vectors (Cuppen 1981). A third way, MRRR (Dhillon and Parlett 2004), computes each vector on its own, in n^2 altogether. All of them fill several times the pages.
+//
+// ## Singular values: the same from two sides
+//
+// For A = U diag(s) V^T the two sides may be multiplied with different reflections: one from the left clears a column, one from the right its row, up to the neighbour of the diagonal. The result is *bidiagonal*, B, and B^T B is tridiagonal. Golub and Kahan's step is a QR step on B^T B that computes only with B: squares would
+// lose half of the digits. A bulge appears below the diagonal and above it in turn, chased by rotations from the left, which U collects, and from the right, for V. A zero on the diagonal is a singular value that is known: a step without shift brings it to the end.
+//
+// To bidiagonalise reads the matrix twice per column, and no blocks make that a product of matrices altogether. So the two updates are done when a column is fetched anyway, the one for the right reflection together with the dot product for the next left one. A tall matrix becomes square by QR first (Chan 1982), most of which is products. LAPACK's
+// `gesdd` blocks half of the bidiagonalisation too, and divides where this chapter steps.
+//
+// *Scale.* Squares of 1e30 are no floats. Before all this the matrix is multiplied with the power of two that brings its largest number near 1, and the values are divided by it in the end: that rounds nothing, except numbers so small beside the largest that they do not count.
 //
 // Signs and orders are conventions: an eigenvector times -1 is one as well. Values come in order (ascending for `eigh`, descending for `svd`); the vectors' signs are the algorithm's, and other libraries' differ. Losses must not depend on them.
 
@@ -975,72 +997,375 @@ std::pair<Tensor, Tensor> transposed_qr(const Tensor& A, std::int64_t q_columns)
   return {Q, R};
 }
 
-// Turns the columns p and q of x (rows x n) by the angle with this cosine and sine.
+// What to multiply a matrix with so that its largest entry is between 1 and 2, and squares neither over- nor underflow: a power of two, which rounds nothing. NaN if an entry is not finite.
 template <class T>
-void rotate_columns(T* x, std::int64_t rows, std::int64_t n, std::int64_t p, std::int64_t q, T cosine, T sine) {
-  for (std::int64_t i = 0; i < rows; ++i) {
-    const T a = x[i * n + p], b = x[i * n + q];
-    x[i * n + p] = cosine * a - sine * b;
-    x[i * n + q] = sine * a + cosine * b;
-  }
-}
-
-// Cosine and sine of the smaller angle that diagonalises [[a, c], [c, b]]. Golub and Van Loan, algorithm 8.4.1.
-template <class T>
-std::pair<T, T> jacobi_angle(T a, T b, T c) {
-  if (c == T{0}) return {T{1}, T{0}};
-  const T zeta = (b - a) / (2 * c);
-  const T tangent = std::copysign(T{1}, zeta) / (std::abs(zeta) + std::hypot(T{1}, zeta));
-  const T cosine = 1 / std::hypot(T{1}, tangent);
-  return {cosine, cosine * tangent};
-}
-
-// Makes the symmetric a (n x n) diagonal; v, which begins as the identity, holds the eigenvectors in its columns.
-template <class T>
-void diagonalise(T* a, T* v, std::int64_t n) {
-  for (int sweep = 0; sweep < 60; ++sweep) {
-    bool changed = false;
-    for (std::int64_t p = 0; p < n; ++p) {
-      for (std::int64_t q = p + 1; q < n; ++q) {
-        const T off = a[p * n + q];
-        if (std::abs(off) <= std::numeric_limits<T>::epsilon() / 8 * std::sqrt(std::abs(a[p * n + p] * a[q * n + q])) || std::abs(off) < std::numeric_limits<T>::min()) continue;
-        changed = true;
-        const auto [cosine, sine] = jacobi_angle(a[p * n + p], a[q * n + q], off);
-        rotate_columns(a, n, n, p, q, cosine, sine);
-        for (std::int64_t i = 0; i < n; ++i) {
-          const T x = a[p * n + i], y = a[q * n + i];
-          a[p * n + i] = cosine * x - sine * y;
-          a[q * n + i] = sine * x + cosine * y;
-        }
-        rotate_columns(v, n, n, p, q, cosine, sine);
-      }
+class Scale {
+ public:
+  void include(const T* x, std::int64_t n) {
+    for (std::int64_t i = 0; i < n; ++i) {
+      largest_ = std::max(largest_, std::abs(x[i]));
+      finite_ = finite_ && std::isfinite(x[i]);
     }
-    if (!changed) return;
+  }
+  T factor() const {
+    if (!finite_) return std::numeric_limits<T>::quiet_NaN();
+    constexpr int kMost = std::numeric_limits<T>::max_exponent - 2;
+    return largest_ == T{0} ? T{1} : std::ldexp(T{1}, std::clamp(-std::ilogb(largest_), -kMost, kMost));
+  }
+
+ private:
+  T largest_{0};
+  bool finite_ = true;
+};
+
+// Rotations of neighbouring rows, which are kept until there are many and then done strip by strip: a strip stays in the cache for all of them.
+template <class T>
+class Rotations {
+ public:
+  explicit Rotations(const Block<T>& x) : x_(x) {}
+
+  // Row k becomes c row k + s row k + 1, and that c row k + 1 - s row k.
+  void add(std::int64_t k, T c, T s) {
+    if (x_.rows == 0) return;
+    waiting_.push_back({k, c, s});
+    if (waiting_.size() >= static_cast<std::size_t>(kSweeps * x_.rows)) finish();
+  }
+  void finish() {
+    for (std::int64_t first = 0; first < x_.columns; first += kStrip)
+      for (const Rotation& r : waiting_) rotate(x_.row(r.k) + first, x_.row(r.k + 1) + first, r.c, r.s, std::min(kStrip, x_.columns - first));
+    waiting_.clear();
+  }
+
+ private:
+  static constexpr std::int64_t kSweeps = 16, kStrip = 64;
+  struct Rotation {
+    std::int64_t k;
+    T c, s;
+  };
+  static void rotate(T* __restrict x, T* __restrict y, T c, T s, std::int64_t n) {
+    for (std::int64_t i = 0; i < n; ++i) {
+      const T a = x[i], b = y[i];
+      x[i] = c * a + s * b;
+      y[i] = c * b - s * a;
+    }
+  }
+  Block<T> x_;
+  std::vector<Rotation> waiting_;
+};
+
+// The cosine and sine that take (x, y) to (r, 0).
+template <class T>
+struct Angle {
+  T c{1}, s{0}, r;
+
+  Angle(T x, T y) : r(x) {
+    if (y == T{0}) return;
+    r = std::hypot(x, y);
+    c = x / r;
+    s = y / r;
+  }
+};
+
+// w := A v, of the upper triangle of a symmetric A.
+template <class T>
+void multiply_symmetric(T* w, const Block<T>& a, const T* v) {
+  std::fill_n(w, a.rows, T{0});
+  for (std::int64_t i = 0; i < a.rows; ++i) {
+    const T* const row = a.row(i);
+    w[i] += dot(row + i, v + i, a.rows - i);
+    subtract_multiple(w + i + 1, -v[i], row + i + 1, a.rows - i - 1);
   }
 }
 
-// Turns columns of u (m x n) until they are orthogonal; v (n x n), which begins as the identity, turns with them.
+// Makes a symmetric A, whose upper triangle is read, tridiagonal: `beside` stands next to the diagonal. A's rows become, from the diagonal on, the reflections' vectors.
 template <class T>
-void orthogonalise(T* u, T* v, std::int64_t m, std::int64_t n) {
-  for (int sweep = 0; sweep < 60; ++sweep) {
-    bool changed = false;
-    for (std::int64_t p = 0; p < n; ++p) {
-      for (std::int64_t q = p + 1; q < n; ++q) {
-        T pp{0}, qq{0}, pq{0};
-        for (std::int64_t i = 0; i < m; ++i) {
-          pp += u[i * n + p] * u[i * n + p];
-          qq += u[i * n + q] * u[i * n + q];
-          pq += u[i * n + p] * u[i * n + q];
-        }
-        if (std::abs(pq) <= std::numeric_limits<T>::epsilon() / 4 * std::sqrt(pp * qq) || std::abs(pq) < std::numeric_limits<T>::min()) continue;
-        changed = true;
-        const auto [cosine, sine] = jacobi_angle(pp, qq, pq);
-        rotate_columns(u, m, n, p, q, cosine, sine);
-        rotate_columns(v, n, n, p, q, cosine, sine);
-      }
+void reflect_to_tridiagonal(const Block<T>& a, T* diagonal, T* beside, T* tau) {
+  const std::int64_t n = a.rows;
+  std::vector<T> w(static_cast<std::size_t>(n));
+  for (std::int64_t j = 0; j < n; ++j) {
+    diagonal[j] = a(j, j);
+    if (j == n - 1) break;
+    const std::int64_t rest = n - 1 - j;
+    const Block<T> below = a.part(j + 1, j + 1, rest, rest);
+    T* const v = a.row(j) + j + 1;
+    const Reflection<T> reflection(v, rest);
+    tau[j] = reflection.tau;
+    beside[j] = reflection.beta;
+    std::fill_n(a.row(j), j + 1, T{0});
+    if (tau[j] == T{0}) continue;
+    // H A H = A - v w^T - w v^T with w = tau A v - (tau^2 v^T A v / 2) v
+    multiply_symmetric(w.data(), below, v);
+    const T half = tau[j] * tau[j] * dot(v, w.data(), rest) / 2;
+    for (std::int64_t i = 0; i < rest; ++i) w[static_cast<std::size_t>(i)] = tau[j] * w[static_cast<std::size_t>(i)] - half * v[i];
+    for (std::int64_t i = 0; i < rest; ++i) {
+      subtract_multiple(below.row(i) + i, v[i], w.data() + i, rest - i);
+      subtract_multiple(below.row(i) + i, w[static_cast<std::size_t>(i)], v + i, rest - i);
     }
-    if (!changed) return;
   }
+}
+
+// One implicit QR step on rows first to last of a tridiagonal matrix, with Wilkinson's shift. Golub and Van Loan, algorithm 8.3.2.
+template <class T>
+void symmetric_step(T* d, T* e, std::int64_t first, std::int64_t last, Rotations<T>& rotations) {
+  const T delta = (d[last - 1] - d[last]) / 2, off = e[last - 1];
+  const T shift = d[last] - off * (off / (delta + std::copysign(std::hypot(delta, off), delta)));
+  T x = d[first] - shift, bulge = e[first];
+  for (std::int64_t k = first; k < last; ++k) {
+    const Angle<T> angle(x, bulge);
+    const T c = angle.c, s = angle.s;
+    if (k > first) e[k - 1] = angle.r;
+    // The two rows from the left, then the two columns from the right.
+    const T aa = c * d[k] + s * e[k], ab = c * e[k] + s * d[k + 1], ba = c * e[k] - s * d[k], bb = c * d[k + 1] - s * e[k];
+    d[k] = c * aa + s * ab;
+    e[k] = c * ab - s * aa;
+    d[k + 1] = c * bb - s * ba;
+    rotations.add(k, c, s);
+    if (k + 1 == last) break;
+    x = e[k];
+    bulge = s * e[k + 1];
+    e[k + 1] *= c;
+  }
+}
+
+// Where the block that ends at `last` begins: after the last off-diagonal number that is negligible beside its neighbours, which becomes 0.
+template <class T>
+std::int64_t block_before(const T* d, T* e, std::int64_t last) {
+  std::int64_t first = last;
+  for (; first > 0; --first) {
+    const T size = std::abs(e[first - 1]);
+    if (size <= std::numeric_limits<T>::epsilon() / 2 * (std::abs(d[first - 1]) + std::abs(d[first])) || size < std::numeric_limits<T>::min()) {
+      e[first - 1] = T{0};
+      break;
+    }
+  }
+  return first;
+}
+
+// Makes a tridiagonal matrix diagonal. In practice two steps for each value; 60 are far more than enough.
+template <class T>
+void diagonalise(T* d, T* e, std::int64_t n, Rotations<T>& rotations) {
+  std::int64_t last = n - 1;
+  for (std::int64_t steps = 0; last > 0 && steps < 60 * n;) {
+    const std::int64_t first = block_before(d, e, last);
+    if (first == last) {
+      --last;
+    } else {
+      symmetric_step(d, e, first, last, rotations);
+      ++steps;
+    }
+  }
+  rotations.finish();
+}
+
+// The product of reflections that leave the first coordinate alone: v's row j is zero before j + 1.
+template <class T>
+void product_from_second(const Block<T>& q, const Block<T>& v, const T* tau) {
+  const std::int64_t n = q.rows;
+  std::fill_n(q.row(0), n, T{0});
+  for (std::int64_t i = 1; i < n; ++i) q(i, 0) = T{0};
+  q(0, 0) = T{1};
+  if (n > 1) product_of_reflections(q.part(1, 1, n - 1, n - 1), v.part(0, 1, n - 1, n - 1), tau);
+}
+
+// Eigenvalues of the symmetric A, whose upper triangle is read and overwritten, and eigenvectors in the rows of v, which may be empty.
+template <class T>
+void eigen_of_symmetric(const Block<T>& a, T* values, const Block<T>& v, std::vector<T>& work) {
+  const std::int64_t n = a.rows;
+  work.resize(static_cast<std::size_t>(2 * n));
+  T *const tau = work.data(), *const beside = tau + n;
+  Scale<T> scale;
+  for (std::int64_t i = 0; i < n; ++i) scale.include(a.row(i) + i, n - i);
+  const T factor = scale.factor();
+  if (std::isnan(factor)) {
+    std::fill_n(values, n, factor);
+    for (std::int64_t i = 0; i < v.rows; ++i) std::fill_n(v.row(i), n, factor);
+    return;
+  }
+  for (std::int64_t i = 0; i < n; ++i) divide_by(a.row(i) + i, 1 / factor, n - i);
+  reflect_to_tridiagonal(a, values, beside, tau);
+  if (v.rows > 0) product_from_second(v, a, tau);
+  Rotations<T> rotations(v);
+  diagonalise(values, beside, n, rotations);
+  divide_by(values, factor, n);
+}
+
+// Eigenvalues, ascending, and eigenvectors, empty if they are not wanted.
+std::pair<Tensor, Tensor> symmetric_eigen(const Tensor& A, bool lower, bool with_vectors) {
+  const std::int64_t n = A.size(-1);
+  const Tensor work = row_copy(lower ? mT(A) : A);
+  const Tensor V = empty(batch_of(A, {with_vectors ? n : 0, n}), A.scalar_type()), L = empty(batch_of(A, {n}), A.scalar_type());
+  dispatch_floating_types(A.scalar_type(), "linalg_eigh", [&]<class T>() {
+    std::vector<T> space;
+    for_each_matrix<T>(work, [&](std::int64_t b, const Block<T>& a) {
+      if (n > 0) eigen_of_symmetric(a, L.data<T>() + b * n, matrix_at<T>(V, b), space);
+    });
+  });
+  const auto [values, order] = L.sort(-1);
+  if (!with_vectors) return {values, V};
+  return {values, row_copy(mT(V.gather(-2, order.unsqueeze(-1).expand(V.sizes()))))};
+}
+
+// Makes a square A, whose columns are the rows of a, bidiagonal by reflections from the left, which become a's rows, and from the right, the rows of `right` from the second column on.
+template <class T>
+void reflect_to_bidiagonal(const Block<T>& a, const Block<T>& right, T* diagonal, T* beside, T* left_tau, T* right_tau) {
+  const std::int64_t n = a.rows;
+  std::vector<T> dots(static_cast<std::size_t>(n)), products(static_cast<std::size_t>(n));
+  T *const dot_of = dots.data(), *const z = products.data();
+  for (std::int64_t j = 0; j < n; ++j) {
+    // The right reflection of the step before, tau z u^T, and the dot products for this step's left one, while a column is in the cache.
+    const auto finish_column = [&](std::int64_t c) {
+      if (j > 0) subtract_multiple(a.row(c) + j, right_tau[j - 1] * right(j - 1, c), z + j, n - j);
+    };
+    finish_column(j);
+    T* const v = a.row(j) + j;
+    const Reflection<T> from_left(v, n - j);
+    left_tau[j] = from_left.tau;
+    diagonal[j] = from_left.beta;
+    std::fill_n(a.row(j), j, T{0});
+    std::fill_n(right.row(j), j + 1, T{0});
+    if (j == n - 1) break;
+    for (std::int64_t c = j + 1; c < n; ++c) {
+      finish_column(c);
+      dot_of[c] = from_left.tau * dot(v, a.row(c) + j, n - j);
+      right(j, c) = a(c, j) - dot_of[c];  // row j of A
+    }
+    const Reflection<T> from_right(right.row(j) + j + 1, n - 1 - j);
+    right_tau[j] = from_right.tau;
+    beside[j] = from_right.beta;
+    std::fill_n(z, n, T{0});
+    for (std::int64_t c = j + 1; c < n; ++c) {
+      T* const column = a.row(c) + j + 1;
+      subtract_multiple(column, dot_of[c], v + 1, n - 1 - j);
+      subtract_multiple(z + j + 1, -right(j, c), column, n - 1 - j);
+    }
+  }
+}
+
+// A QR step of B^T B with this shift for the bidiagonal B, without computing B^T B: Golub and Kahan's, in LAPACK's bdsqr.
+template <class T>
+void bidiagonal_step(T* d, T* e, std::int64_t first, std::int64_t last, T shift, Rotations<T>& left, Rotations<T>& right) {
+  T x = (std::abs(d[first]) - shift) * (std::copysign(T{1}, d[first]) + shift / d[first]), bulge = e[first];
+  for (std::int64_t k = first; k < last; ++k) {
+    const Angle<T> of_columns(x, bulge);
+    if (k > first) e[k - 1] = of_columns.r;
+    x = of_columns.c * d[k] + of_columns.s * e[k];
+    e[k] = of_columns.c * e[k] - of_columns.s * d[k];
+    bulge = of_columns.s * d[k + 1];
+    d[k + 1] *= of_columns.c;
+    const Angle<T> of_rows(x, bulge);
+    d[k] = of_rows.r;
+    x = of_rows.c * e[k] + of_rows.s * d[k + 1];
+    d[k + 1] = of_rows.c * d[k + 1] - of_rows.s * e[k];
+    e[k] = x;
+    if (k + 1 < last) {
+      bulge = of_rows.s * e[k + 1];
+      e[k + 1] *= of_rows.c;
+    }
+    right.add(k, of_columns.c, of_columns.s);
+    left.add(k, of_rows.c, of_rows.s);
+  }
+}
+
+// The same with shift 0, which loses no digits of small values (Demmel and Kahan 1990). If a diagonal number is 0, the last one and what is beside it become 0 at once.
+template <class T>
+void bidiagonal_step_without_shift(T* d, T* e, std::int64_t first, std::int64_t last, Rotations<T>& left, Rotations<T>& right) {
+  T c{1}, row_c{1}, row_s{0};
+  for (std::int64_t k = first; k < last; ++k) {
+    const Angle<T> of_columns(c * d[k], e[k]);
+    if (k > first) e[k - 1] = row_s * of_columns.r;
+    const Angle<T> of_rows(row_c * of_columns.r, of_columns.s * d[k + 1]);
+    d[k] = of_rows.r;
+    right.add(k, of_columns.c, of_columns.s);
+    left.add(k, of_rows.c, of_rows.s);
+    c = of_columns.c;
+    row_c = of_rows.c;
+    row_s = of_rows.s;
+  }
+  const T rest = c * d[last];
+  d[last] = rest * row_c;
+  e[last - 1] = rest * row_s;
+}
+
+// The smaller singular value of [[a, b], [0, c]]: the larger one is half of the sum of two lengths, and their product is |a c|.
+template <class T>
+T smaller_singular_value(T a, T b, T c) {
+  const T twice_larger = std::hypot(std::abs(a) + std::abs(c), b) + std::hypot(std::abs(a) - std::abs(c), b);
+  return twice_larger == T{0} ? T{0} : 2 * std::abs(a) * (std::abs(c) / twice_larger);
+}
+
+// Makes a bidiagonal matrix diagonal.
+template <class T>
+void diagonalise_bidiagonal(T* d, T* e, std::int64_t n, Rotations<T>& left, Rotations<T>& right) {
+  std::int64_t last = n - 1;
+  for (std::int64_t steps = 0; last > 0 && steps < 60 * n;) {
+    const std::int64_t first = block_before(d, e, last);
+    if (first == last) {
+      --last;
+      continue;
+    }
+    ++steps;
+    const T shift = smaller_singular_value(d[last - 1], e[last - 1], d[last]), relative = shift / d[first];
+    const bool singular = std::find(d + first, d + last + 1, T{0}) != d + last + 1;
+    if (singular || relative * relative < std::numeric_limits<T>::epsilon()) bidiagonal_step_without_shift(d, e, first, last, left, right);
+    else bidiagonal_step(d, e, first, last, shift, left, right);
+  }
+  left.finish();
+  right.finish();
+}
+
+// Singular values of a square A, whose columns are the rows of a, and the vectors in the rows of u and v, which may be empty. Overwrites a.
+template <class T>
+void svd_of_square(const Block<T>& a, T* values, const Block<T>& u, const Block<T>& v, std::vector<T>& work) {
+  const std::int64_t n = a.rows;
+  work.resize(static_cast<std::size_t>(n * (n + 3)));
+  T *const beside = work.data(), *const left_tau = beside + n, *const right_tau = left_tau + n;
+  const Block<T> right{right_tau + n, n, n, n, 1};
+  Scale<T> scale;
+  scale.include(a.data, n * n);
+  const T factor = scale.factor();
+  if (std::isnan(factor)) {
+    std::fill_n(values, n, factor);
+    std::fill_n(u.data, u.rows * n, factor);
+    std::fill_n(v.data, v.rows * n, factor);
+    return;
+  }
+  divide_by(a.data, 1 / factor, n * n);
+  reflect_to_bidiagonal(a, right, values, beside, left_tau, right_tau);
+  if (u.rows > 0) {
+    product_of_reflections(u, a, left_tau);
+    product_from_second(v, right, right_tau);
+  }
+  Rotations<T> left_rotations(u), right_rotations(v);
+  diagonalise_bidiagonal(values, beside, n, left_rotations, right_rotations);
+  for (std::int64_t i = 0; i < n; ++i) {
+    if (std::signbit(values[i]) && v.rows > 0) divide_by(v.row(i), T{-1}, n);
+    values[i] = std::abs(values[i]) / factor;
+  }
+}
+
+// U, S and V^T; without vectors, S only. A tall matrix becomes square by QR first: A = Q R = (Q U) S V^T.
+std::tuple<Tensor, Tensor, Tensor> singular_values(const Tensor& A, bool full, bool with_vectors) {
+  const bool wide = A.size(-2) < A.size(-1);
+  const Tensor tall = wide ? mT(A) : A;
+  const std::int64_t m = tall.size(-2), n = tall.size(-1), vectors = with_vectors ? n : 0;
+  const auto [Q, work] = m > n ? transposed_qr(tall, !with_vectors ? 0 : full ? m : n) : std::pair(Tensor(), row_copy(mT(tall)));
+  const Tensor left = empty(batch_of(A, {vectors, n}), A.scalar_type()), right = empty(left.sizes(), A.scalar_type()), lengths = empty(batch_of(A, {n}), A.scalar_type());
+  dispatch_floating_types(A.scalar_type(), "linalg_svd", [&]<class T>() {
+    std::vector<T> space;
+    for_each_matrix<T>(work, [&](std::int64_t b, const Block<T>& a) {
+      if (n > 0) svd_of_square(a, lengths.data<T>() + b * n, matrix_at<T>(left, b), matrix_at<T>(right, b), space);
+    });
+  });
+  const auto [S, order] = lengths.sort(-1, true);
+  if (!with_vectors) return {Tensor(), S, Tensor()};
+  const Tensor rows = order.unsqueeze(-1).expand(left.sizes());
+  Tensor u = left.gather(-2, rows);
+  const Tensor v = right.gather(-2, rows);
+  if (m > n) {
+    u = matmul(u, Q.narrow(-2, 0, n));
+    if (full) u = cat({u, Q.narrow(-2, n, m - n)}, -2);
+  }
+  return {row_copy(mT(wide ? v : u)), S, wide ? u : v};
 }
 }  // namespace
 
@@ -1095,20 +1420,7 @@ struct QR : autograd::Function<QR> {
 
 struct SymmetricEigen : autograd::Function<SymmetricEigen> {
   static variable_list forward(autograd::AutogradContext* context, const Tensor& A, bool lower) {
-    const std::int64_t n = A.size(-1);
-    const Tensor one = lower ? tril(A) : mT(triu(A));
-    const Tensor work = row_copy(one + mT(tril(one, -1)));
-    const Tensor V = row_copy(eye(n, A.scalar_type()).expand(A.sizes()));
-    const Tensor L = empty(batch_of(A, {n}), A.scalar_type());
-    dispatch_floating_types(A.scalar_type(), "linalg_eigh", [&]<class T>() {
-      for (std::int64_t b = 0; b < matrix_count(A); ++b) {
-        T* const a = work.data<T>() + b * n * n;
-        diagonalise(a, V.data<T>() + b * n * n, n);
-        for (std::int64_t i = 0; i < n; ++i) L.data<T>()[b * n + i] = a[i * n + i];
-      }
-    });
-    const auto [values, order] = L.sort(-1);
-    const Tensor vectors = V.gather(-1, order.unsqueeze(-2).expand(V.sizes()));
+    const auto [values, vectors] = symmetric_eigen(A, lower, true);
     context->save_for_backward({values, vectors});
     return {values, vectors};
   }
@@ -1127,42 +1439,9 @@ struct SymmetricEigen : autograd::Function<SymmetricEigen> {
   }
 };
 
-// U (m x n), S and V of a tall A; columns of U that belong to no singular value are still zero.
-template <class T>
-void svd_of_tall(T* u, T* s, T* v, std::int64_t m, std::int64_t n) {
-  orthogonalise(u, v, m, n);
-  for (std::int64_t j = 0; j < n; ++j) {
-    T length{0};
-    for (std::int64_t i = 0; i < m; ++i) length = std::hypot(length, u[i * n + j]);
-    s[j] = length;
-    for (std::int64_t i = 0; i < m && length > T{0}; ++i) u[i * n + j] /= length;
-  }
-}
-
 struct SVD : autograd::Function<SVD> {
   static variable_list forward(autograd::AutogradContext* context, const Tensor& A, bool full) {
-    const bool wide = A.size(-2) < A.size(-1);
-    const Tensor tall = row_copy(wide ? mT(A) : A);
-    const std::int64_t m = tall.size(-2), n = tall.size(-1);
-    const Tensor turned = row_copy(eye(n, A.scalar_type()).expand(batch_of(A, {n, n})));
-    const Tensor lengths = empty(batch_of(A, {n}), A.scalar_type());
-    dispatch_floating_types(A.scalar_type(), "linalg_svd", [&]<class T>() {
-      for (std::int64_t b = 0; b < matrix_count(A); ++b) svd_of_tall(tall.data<T>() + b * m * n, lengths.data<T>() + b * n, turned.data<T>() + b * n * n, m, n);
-    });
-    const auto by_length = lengths.sort(-1, true);
-    const Tensor &S = std::get<0>(by_length), &order = std::get<1>(by_length);
-    const auto sorted = [&order](const Tensor& x) { return x.gather(-1, order.unsqueeze(-2).expand(x.sizes())); };
-    Tensor left = sorted(tall);
-    const Tensor right = sorted(turned);
-    // Columns without a singular value, and those that make U square: the reflections that make U triangular have them, up to the sign of the others.
-    if (full || (S == 0).any().item<bool>()) {
-      const Tensor Q = mT(transposed_qr(left, m).first);
-      const Tensor found = (S > 0).unsqueeze(-2);
-      left = where(found, left, Q.narrow(-1, 0, n));
-      if (full) left = cat({left, Q.narrow(-1, n, m - n)}, -1);
-    }
-    const Tensor U = wide ? right : left;
-    const Tensor Vh = mT(wide ? left : right);
+    const auto [U, S, Vh] = singular_values(A, full, true);
     context->save_for_backward({U, S, Vh});
     return {U, S, Vh};
   }
@@ -1210,15 +1489,21 @@ std::tuple<Tensor, Tensor> linalg_qr(const Tensor& A, std::string_view mode) {
   return {results[0], results[1]};
 }
 
+namespace {
+void check_triangle(std::string_view UPLO) { TORCH_CHECK(UPLO == "L" || UPLO == "l" || UPLO == "U" || UPLO == "u", "Expected UPLO argument to be 'L' or 'U', but got ", UPLO); }
+}  // namespace
+
 std::tuple<Tensor, Tensor> linalg_eigh(const Tensor& A, std::string_view UPLO) {
   check_matrix("linalg.eigh", A, true);
-  TORCH_CHECK(UPLO == "L" || UPLO == "l" || UPLO == "U" || UPLO == "u", "Expected UPLO argument to be 'L' or 'U', but got ", UPLO);
+  check_triangle(UPLO);
   const variable_list results = SymmetricEigen::apply(A, UPLO == "L" || UPLO == "l");
   return {results[0], results[1]};
 }
 Tensor linalg_eigvalsh(const Tensor& A, std::string_view UPLO) {
   check_matrix("linalg.eigvalsh", A, true);
-  return std::get<0>(linalg_eigh(A, UPLO));
+  if (A.requires_grad() && GradMode::is_enabled()) return std::get<0>(linalg_eigh(A, UPLO));  // the gradient needs the vectors
+  check_triangle(UPLO);
+  return symmetric_eigen(A, UPLO == "L" || UPLO == "l", false).first;
 }
 
 std::tuple<Tensor, Tensor, Tensor> linalg_svd(const Tensor& A, bool full_matrices) {
@@ -1228,13 +1513,15 @@ std::tuple<Tensor, Tensor, Tensor> linalg_svd(const Tensor& A, bool full_matrice
 }
 Tensor linalg_svdvals(const Tensor& A) {
   check_matrix("linalg.svdvals", A);
-  return std::get<1>(linalg_svd(A, false));
+  return std::get<1>(A.requires_grad() && GradMode::is_enabled() ? linalg_svd(A, false) : singular_values(A, false, false));  // the gradient needs the vectors
 }
 std::tuple<Tensor, Tensor, Tensor> svd(const Tensor& self, bool some, bool compute_uv) {
   check_matrix("linalg.svd", self);
-  const auto [U, S, Vh] = linalg_svd(self, !some);
-  if (compute_uv) return {U, S, mT(Vh)};
-  return {zeros(batch_of(self, {self.size(-2), self.size(-2)}), self.options()), S, zeros(batch_of(self, {self.size(-1), self.size(-1)}), self.options())};
+  if (compute_uv) {
+    const auto [U, S, Vh] = linalg_svd(self, !some);
+    return {U, S, mT(Vh)};
+  }
+  return {zeros(batch_of(self, {self.size(-2), self.size(-2)}), self.options()), linalg_svdvals(self), zeros(batch_of(self, {self.size(-1), self.size(-1)}), self.options())};
 }
 
 namespace {
@@ -1397,6 +1684,101 @@ TEST_CASE("linalg: QR of tiny, huge and missing numbers") {
   CHECK(std::get<1>(linalg_qr(full({40, 35}, std::nan("")))).isnan().any().item<bool>());
   CHECK_EQ(std::get<0>(linalg_qr(zeros({3, 0}), "complete")), eye(3));
   CHECK_EQ(std::get<1>(linalg_qr(zeros({0, 3}))).sizes(), IntArrayRef({0, 3}));
+}
+
+// %%
+TEST_CASE("linalg: eigenvalues and eigenvectors of large matrices") {
+  manual_seed(8);
+  for (const ScalarType type : {kDouble, kFloat}) {
+    const double epsilon = type == kDouble ? 1e-15 : 1e-6;
+    for (const std::int64_t n : kBlockSizes) {
+      const Tensor X = randn({n, n}, type);
+      const Tensor A = X + X.t();
+      const auto [L, V] = linalg_eigh(stack({A, 2 * A}));
+      CHECK(largest(matmul(V * L.unsqueeze(-2), V.transpose(-2, -1)) - stack({A, 2 * A})) < 200 * epsilon);
+      CHECK(off_orthonormal(V) < 100 * epsilon);
+      CHECK((L.diff() >= 0).all().item<bool>());
+      CHECK_EQ(linalg_eigvalsh(A), L[0]);
+      // -1 beside 2 on the diagonal: the eigenvalues are 2 - 2 cos(k pi / (n + 1)).
+      const Tensor second_difference = 2 * eye(n, type) - ones({n - 1}, type).diag(1) - ones({n - 1}, type).diag(-1);
+      CHECK_CLOSE(linalg_eigvalsh(second_difference), 2 - 2 * (arange(1, n + 1, type) * (M_PI / static_cast<double>(n + 1))).cos(), 0.0, 20 * epsilon);
+      // Values that repeat, and directions without a value.
+      const Tensor Q = std::get<0>(linalg_qr(X)), repeated = arange(n, type).div(5, "floor").clamp_max(3);
+      const auto [values, vectors] = linalg_eigh(matmul(Q * repeated, Q.t()));
+      CHECK_CLOSE(values, repeated, 0.0, 50 * epsilon);
+      CHECK(off_orthonormal(vectors) < 100 * epsilon);
+    }
+  }
+}
+
+TEST_CASE("linalg: singular values and vectors of large matrices") {
+  manual_seed(9);
+  for (const ScalarType type : {kDouble, kFloat}) {
+    const double epsilon = type == kDouble ? 1e-15 : 1e-6;
+    for (const auto& [m, n] : kBlockShapes) {
+      const std::int64_t k = std::min(m, n);
+      const Tensor A = randn({2, m, n}, type);
+      for (const bool full : {false, true}) {
+        const auto [U, S, Vh] = linalg_svd(A, full);
+        CHECK(largest(matmul(U.narrow(-1, 0, k) * S.unsqueeze(-2), Vh.narrow(-2, 0, k)) - A) < 200 * epsilon);
+        CHECK(off_orthonormal(U) < 100 * epsilon);
+        CHECK(off_orthonormal(Vh.transpose(-2, -1)) < 100 * epsilon);
+        CHECK((S >= 0).all().item<bool>());
+        CHECK((S.diff() <= 0).all().item<bool>());
+        CHECK_EQ(linalg_svdvals(A), S);
+      }
+      // The plain definition: the squares are the eigenvalues of A^T A.
+      const Tensor squares = linalg_eigvalsh(m < n ? matmul(A, A.transpose(-2, -1)) : matmul(A.transpose(-2, -1), A));
+      CHECK_CLOSE(linalg_svdvals(A).pow(2), squares.flip({-1}), 100 * epsilon, 1000 * epsilon);
+      // A matrix of rank 3.
+      const Tensor thin = matmul(randn({m, 3}, type), randn({3, n}, type));
+      const auto [U, S, Vh] = linalg_svd(thin, false);
+      CHECK(largest(matmul(U * S, Vh) - thin) < 200 * epsilon);
+      CHECK(off_orthonormal(U) < 100 * epsilon);
+      CHECK(off_orthonormal(Vh.t()) < 100 * epsilon);
+      CHECK_EQ(linalg_matrix_rank(thin).item<std::int64_t>(), std::min<std::int64_t>(3, k));
+    }
+  }
+}
+
+TEST_CASE("linalg: eigenvalues and singular values of tiny, huge, missing and zero numbers") {
+  manual_seed(10);
+  const Tensor X = randn({40, 40}), A = X + X.t(), values = linalg_eigvalsh(A), lengths = linalg_svdvals(X);
+  for (const float scale : {1e-42f, 1e-30f, 1e30f, 1e36f}) {
+    const double bound = scale < 1e-40f ? 0.1 : 1e-4;  // of 1e-42, float has two digits
+    CHECK(largest(linalg_eigvalsh(A * scale) / scale - values) < bound);
+    CHECK(largest(linalg_svdvals(X * scale) / scale - lengths) < bound);
+    CHECK(off_orthonormal(std::get<1>(linalg_eigh(A * scale))) < 1e-5);
+    CHECK(off_orthonormal(std::get<0>(linalg_svd(X * scale))) < 1e-5);
+  }
+  const Tensor mixed = X * where(arange(40).remainder(2) == 0, full({}, 1e30), full({}, 1e-30)).unsqueeze(-1);
+  const auto [U, S, Vh] = linalg_svd(mixed);
+  CHECK(largest(matmul(U * (S * 1e-30), Vh) - mixed * 1e-30) < 1e-4);
+  CHECK(off_orthonormal(U) < 1e-5);
+  // A bidiagonal matrix with zeros on its diagonal, first, in the middle and last, and one of nothing but what is beside it.
+  for (const std::vector<double>& diagonal : {std::vector<double>{0, 1, 2, 3}, {3, 0, 2, 1}, {1, 2, 3, 0}, {0, 0, 0, 0}}) {
+    const Tensor B = from_blob(const_cast<double*>(diagonal.data()), {4}, kDouble).diag() + ones({3}, kDouble).diag(1);
+    const auto [u, s, vh] = linalg_svd(B);
+    CHECK(largest(matmul(u * s, vh) - B) < 1e-14);
+    CHECK(off_orthonormal(u) < 1e-14);
+    CHECK(off_orthonormal(vh.t()) < 1e-14);
+  }
+  CHECK_EQ(linalg_svdvals(zeros({40, 35})), zeros({35}));
+  CHECK(off_orthonormal(std::get<0>(linalg_svd(zeros({40, 35})))) < 1e-6);
+  CHECK_EQ(std::get<1>(linalg_eigh(zeros({40, 40}))).abs(), eye(40));
+  CHECK_EQ(std::get<0>(linalg_eigh(zeros({0, 0}))).sizes(), IntArrayRef({0}));
+  CHECK_EQ(std::get<0>(linalg_svd(zeros({3, 0}))), eye(3));
+  // Missing numbers end no worse than others; those in the triangle that is not read are not seen.
+  for (const double missing : {std::nan(""), static_cast<double>(INFINITY)}) {
+    Tensor with_one = A.clone();
+    with_one.select(0, 3).select(0, 30).fill_(missing);
+    CHECK_EQ(linalg_eigvalsh(with_one), values);
+    CHECK(linalg_eigvalsh(with_one, "U").isnan().all().item<bool>());
+    CHECK(std::get<1>(linalg_eigh(with_one, "U")).isnan().all().item<bool>());
+    CHECK(linalg_svdvals(with_one).isnan().all().item<bool>());
+    CHECK(std::get<0>(linalg_svd(with_one)).isnan().all().item<bool>());
+    CHECK(linalg_svdvals(with_one.narrow(1, 0, 31)).isnan().all().item<bool>());
+  }
 }
 
 TEST_CASE("linalg: the gradient of the eigenvalues' sum is the identity; of the singular values' sum U V^T") {

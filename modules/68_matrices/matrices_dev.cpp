@@ -912,9 +912,9 @@ struct Reflection {
   Reflection(T* x, std::int64_t n) {
     const T alpha = x[0], below = length(x + 1, n - 1);
     beta = below == T{0} ? alpha : -std::copysign(std::hypot(alpha, below), alpha);
-    tau = below == T{0} ? T{0} : (beta - alpha) / beta;
-    x[0] = T{1};
     if (below != T{0}) divide_by(x + 1, alpha - beta, n - 1);
+    x[0] = T{1};
+    tau = below == T{0} ? T{0} : 2 / dot(x, x, n);  // a reflection for this very v, also where numbers too small for all digits were divided
   }
 };
 
@@ -1025,9 +1025,9 @@ class Rotations {
   explicit Rotations(const Block<T>& x) : x_(x) {}
 
   // Row k becomes c row k + s row k + 1, and that c row k + 1 - s row k.
-  void add(std::int64_t k, T c, T s) {
+  void add(std::int64_t k, double c, double s) {
     if (x_.rows == 0) return;
-    waiting_.push_back({k, c, s});
+    waiting_.push_back({k, static_cast<T>(c), static_cast<T>(s)});
     if (waiting_.size() >= static_cast<std::size_t>(kSweeps * x_.rows)) finish();
   }
   void finish() {
@@ -1054,16 +1054,25 @@ class Rotations {
 };
 
 // The cosine and sine that take (x, y) to (r, 0).
-template <class T>
 struct Angle {
-  T c{1}, s{0}, r;
+  double c = 1, s = 0, r;
 
-  Angle(T x, T y) : r(x) {
-    if (y == T{0}) return;
-    r = std::hypot(x, y);
+  Angle(double x, double y) : r(x) {
+    if (y == 0) return;
+    const double squares = x * x + y * y;  // of scaled numbers: they do not overflow
+    r = squares > 1e-290 ? std::sqrt(squares) : std::hypot(x, y);
     c = x / r;
     s = y / r;
   }
+};
+
+// The diagonal of a matrix and what is beside it, n numbers each, in double also for float: they are few, and a rounding error in them would stay in the values. `negligible`: beside numbers of 1.
+struct Diagonals {
+  double *d, *e;
+  std::int64_t n;
+  double negligible;
+
+  std::int64_t block_before(std::int64_t last) const;
 };
 
 // w := A v, of the upper triangle of a symmetric A.
@@ -1077,45 +1086,67 @@ void multiply_symmetric(T* w, const Block<T>& a, const T* v) {
   }
 }
 
-// Makes a symmetric A, whose upper triangle is read, tridiagonal: `beside` stands next to the diagonal. A's rows become, from the diagonal on, the reflections' vectors.
+// Makes a symmetric A, whose upper triangle is read, tridiagonal. A's rows become, from the diagonal on, the reflections' vectors.
 template <class T>
-void reflect_to_tridiagonal(const Block<T>& a, T* diagonal, T* beside, T* tau) {
+void reflect_to_tridiagonal(const Block<T>& a, const Diagonals& out, T* tau, T* w) {
   const std::int64_t n = a.rows;
-  std::vector<T> w(static_cast<std::size_t>(n));
   for (std::int64_t j = 0; j < n; ++j) {
-    diagonal[j] = a(j, j);
+    out.d[j] = a(j, j);
     if (j == n - 1) break;
     const std::int64_t rest = n - 1 - j;
     const Block<T> below = a.part(j + 1, j + 1, rest, rest);
     T* const v = a.row(j) + j + 1;
     const Reflection<T> reflection(v, rest);
     tau[j] = reflection.tau;
-    beside[j] = reflection.beta;
+    out.e[j] = reflection.beta;
     std::fill_n(a.row(j), j + 1, T{0});
     if (tau[j] == T{0}) continue;
     // H A H = A - v w^T - w v^T with w = tau A v - (tau^2 v^T A v / 2) v
-    multiply_symmetric(w.data(), below, v);
-    const T half = tau[j] * tau[j] * dot(v, w.data(), rest) / 2;
-    for (std::int64_t i = 0; i < rest; ++i) w[static_cast<std::size_t>(i)] = tau[j] * w[static_cast<std::size_t>(i)] - half * v[i];
+    multiply_symmetric(w, below, v);
+    const T half = tau[j] * tau[j] * dot(v, w, rest) / 2;
+    for (std::int64_t i = 0; i < rest; ++i) w[i] = tau[j] * w[i] - half * v[i];
     for (std::int64_t i = 0; i < rest; ++i) {
-      subtract_multiple(below.row(i) + i, v[i], w.data() + i, rest - i);
-      subtract_multiple(below.row(i) + i, w[static_cast<std::size_t>(i)], v + i, rest - i);
+      subtract_multiple(below.row(i) + i, v[i], w + i, rest - i);
+      subtract_multiple(below.row(i) + i, w[i], v + i, rest - i);
+    }
+  }
+}
+
+// Where the block that ends at `last` begins: after the last off-diagonal number that is negligible beside its neighbours, which becomes 0.
+std::int64_t Diagonals::block_before(std::int64_t last) const {
+  std::int64_t first = last;
+  while (first > 0 && std::abs(e[first - 1]) > std::max(negligible * (std::abs(d[first - 1]) + std::abs(d[first])), std::numeric_limits<double>::min())) --first;
+  if (first > 0) e[first - 1] = 0;
+  return first;
+}
+
+// Calls step(first, last) for the last block that is not diagonal, until there is none. In practice two steps for each value; 60 are far more than enough.
+template <class Step>
+void until_diagonal(const Diagonals& m, Step step) {
+  std::int64_t last = m.n - 1;
+  for (std::int64_t steps = 0; last > 0 && steps < 60 * m.n;) {
+    const std::int64_t first = m.block_before(last);
+    if (first == last) {
+      --last;
+    } else {
+      step(first, last);
+      ++steps;
     }
   }
 }
 
 // One implicit QR step on rows first to last of a tridiagonal matrix, with Wilkinson's shift. Golub and Van Loan, algorithm 8.3.2.
 template <class T>
-void symmetric_step(T* d, T* e, std::int64_t first, std::int64_t last, Rotations<T>& rotations) {
-  const T delta = (d[last - 1] - d[last]) / 2, off = e[last - 1];
-  const T shift = d[last] - off * (off / (delta + std::copysign(std::hypot(delta, off), delta)));
-  T x = d[first] - shift, bulge = e[first];
+void symmetric_step(const Diagonals& m, std::int64_t first, std::int64_t last, Rotations<T>& rotations) {
+  double *const d = m.d, *const e = m.e;
+  const double delta = (d[last - 1] - d[last]) / 2, off = e[last - 1];
+  const double shift = d[last] - off * (off / (delta + std::copysign(std::hypot(delta, off), delta)));
+  double x = d[first] - shift, bulge = e[first];
   for (std::int64_t k = first; k < last; ++k) {
-    const Angle<T> angle(x, bulge);
-    const T c = angle.c, s = angle.s;
-    if (k > first) e[k - 1] = angle.r;
+    const auto [c, s, r] = Angle(x, bulge);
+    if (k > first) e[k - 1] = r;
     // The two rows from the left, then the two columns from the right.
-    const T aa = c * d[k] + s * e[k], ab = c * e[k] + s * d[k + 1], ba = c * e[k] - s * d[k], bb = c * d[k + 1] - s * e[k];
+    const double aa = c * d[k] + s * e[k], ab = c * e[k] + s * d[k + 1], ba = c * e[k] - s * d[k], bb = c * d[k + 1] - s * e[k];
     d[k] = c * aa + s * ab;
     e[k] = c * ab - s * aa;
     d[k + 1] = c * bb - s * ba;
@@ -1125,36 +1156,6 @@ void symmetric_step(T* d, T* e, std::int64_t first, std::int64_t last, Rotations
     bulge = s * e[k + 1];
     e[k + 1] *= c;
   }
-}
-
-// Where the block that ends at `last` begins: after the last off-diagonal number that is negligible beside its neighbours, which becomes 0.
-template <class T>
-std::int64_t block_before(const T* d, T* e, std::int64_t last) {
-  std::int64_t first = last;
-  for (; first > 0; --first) {
-    const T size = std::abs(e[first - 1]);
-    if (size <= std::numeric_limits<T>::epsilon() / 2 * (std::abs(d[first - 1]) + std::abs(d[first])) || size < std::numeric_limits<T>::min()) {
-      e[first - 1] = T{0};
-      break;
-    }
-  }
-  return first;
-}
-
-// Makes a tridiagonal matrix diagonal. In practice two steps for each value; 60 are far more than enough.
-template <class T>
-void diagonalise(T* d, T* e, std::int64_t n, Rotations<T>& rotations) {
-  std::int64_t last = n - 1;
-  for (std::int64_t steps = 0; last > 0 && steps < 60 * n;) {
-    const std::int64_t first = block_before(d, e, last);
-    if (first == last) {
-      --last;
-    } else {
-      symmetric_step(d, e, first, last, rotations);
-      ++steps;
-    }
-  }
-  rotations.finish();
 }
 
 // The product of reflections that leave the first coordinate alone: v's row j is zero before j + 1.
@@ -1167,26 +1168,41 @@ void product_from_second(const Block<T>& q, const Block<T>& v, const T* tau) {
   if (n > 1) product_of_reflections(q.part(1, 1, n - 1, n - 1), v.part(0, 1, n - 1, n - 1), tau);
 }
 
+// What is used again for each matrix of a batch.
+template <class T>
+struct Workspace {
+  std::vector<double> diagonals;
+  std::vector<T> numbers;
+
+  // Room for the diagonals of n numbers, and for `count` others.
+  Diagonals begin(std::int64_t n, std::int64_t count) {
+    diagonals.resize(static_cast<std::size_t>(2 * n));
+    numbers.resize(static_cast<std::size_t>(count));
+    return {diagonals.data(), diagonals.data() + n, n, std::numeric_limits<T>::epsilon() / 4};
+  }
+};
+
 // Eigenvalues of the symmetric A, whose upper triangle is read and overwritten, and eigenvectors in the rows of v, which may be empty.
 template <class T>
-void eigen_of_symmetric(const Block<T>& a, T* values, const Block<T>& v, std::vector<T>& work) {
+void eigen_of_symmetric(const Block<T>& a, T* values, const Block<T>& v, Workspace<T>& space) {
   const std::int64_t n = a.rows;
-  work.resize(static_cast<std::size_t>(2 * n));
-  T *const tau = work.data(), *const beside = tau + n;
   Scale<T> scale;
   for (std::int64_t i = 0; i < n; ++i) scale.include(a.row(i) + i, n - i);
   const T factor = scale.factor();
   if (std::isnan(factor)) {
     std::fill_n(values, n, factor);
-    for (std::int64_t i = 0; i < v.rows; ++i) std::fill_n(v.row(i), n, factor);
+    std::fill_n(v.data, v.rows * n, factor);
     return;
   }
   for (std::int64_t i = 0; i < n; ++i) divide_by(a.row(i) + i, 1 / factor, n - i);
-  reflect_to_tridiagonal(a, values, beside, tau);
+  const Diagonals m = space.begin(n, 2 * n);
+  T *const tau = space.numbers.data(), *const w = tau + n;
+  reflect_to_tridiagonal(a, m, tau, w);
   if (v.rows > 0) product_from_second(v, a, tau);
   Rotations<T> rotations(v);
-  diagonalise(values, beside, n, rotations);
-  divide_by(values, factor, n);
+  until_diagonal(m, [&](std::int64_t first, std::int64_t last) { symmetric_step(m, first, last, rotations); });
+  rotations.finish();
+  for (std::int64_t i = 0; i < n; ++i) values[i] = static_cast<T>(m.d[i] / static_cast<double>(factor));
 }
 
 // Eigenvalues, ascending, and eigenvectors, empty if they are not wanted.
@@ -1195,7 +1211,7 @@ std::pair<Tensor, Tensor> symmetric_eigen(const Tensor& A, bool lower, bool with
   const Tensor work = row_copy(lower ? mT(A) : A);
   const Tensor V = empty(batch_of(A, {with_vectors ? n : 0, n}), A.scalar_type()), L = empty(batch_of(A, {n}), A.scalar_type());
   dispatch_floating_types(A.scalar_type(), "linalg_eigh", [&]<class T>() {
-    std::vector<T> space;
+    Workspace<T> space;
     for_each_matrix<T>(work, [&](std::int64_t b, const Block<T>& a) {
       if (n > 0) eigen_of_symmetric(a, L.data<T>() + b * n, matrix_at<T>(V, b), space);
     });
@@ -1207,10 +1223,8 @@ std::pair<Tensor, Tensor> symmetric_eigen(const Tensor& A, bool lower, bool with
 
 // Makes a square A, whose columns are the rows of a, bidiagonal by reflections from the left, which become a's rows, and from the right, the rows of `right` from the second column on.
 template <class T>
-void reflect_to_bidiagonal(const Block<T>& a, const Block<T>& right, T* diagonal, T* beside, T* left_tau, T* right_tau) {
+void reflect_to_bidiagonal(const Block<T>& a, const Block<T>& right, const Diagonals& out, T* left_tau, T* right_tau, T* dots, T* z) {
   const std::int64_t n = a.rows;
-  std::vector<T> dots(static_cast<std::size_t>(n)), products(static_cast<std::size_t>(n));
-  T *const dot_of = dots.data(), *const z = products.data();
   for (std::int64_t j = 0; j < n; ++j) {
     // The right reflection of the step before, tau z u^T, and the dot products for this step's left one, while a column is in the cache.
     const auto finish_column = [&](std::int64_t c) {
@@ -1220,22 +1234,22 @@ void reflect_to_bidiagonal(const Block<T>& a, const Block<T>& right, T* diagonal
     T* const v = a.row(j) + j;
     const Reflection<T> from_left(v, n - j);
     left_tau[j] = from_left.tau;
-    diagonal[j] = from_left.beta;
+    out.d[j] = from_left.beta;
     std::fill_n(a.row(j), j, T{0});
     std::fill_n(right.row(j), j + 1, T{0});
     if (j == n - 1) break;
     for (std::int64_t c = j + 1; c < n; ++c) {
       finish_column(c);
-      dot_of[c] = from_left.tau * dot(v, a.row(c) + j, n - j);
-      right(j, c) = a(c, j) - dot_of[c];  // row j of A
+      dots[c] = from_left.tau * dot(v, a.row(c) + j, n - j);
+      right(j, c) = a(c, j) - dots[c];  // row j of A
     }
     const Reflection<T> from_right(right.row(j) + j + 1, n - 1 - j);
     right_tau[j] = from_right.tau;
-    beside[j] = from_right.beta;
+    out.e[j] = from_right.beta;
     std::fill_n(z, n, T{0});
     for (std::int64_t c = j + 1; c < n; ++c) {
       T* const column = a.row(c) + j + 1;
-      subtract_multiple(column, dot_of[c], v + 1, n - 1 - j);
+      subtract_multiple(column, dots[c], v + 1, n - 1 - j);
       subtract_multiple(z + j + 1, -right(j, c), column, n - 1 - j);
     }
   }
@@ -1243,16 +1257,17 @@ void reflect_to_bidiagonal(const Block<T>& a, const Block<T>& right, T* diagonal
 
 // A QR step of B^T B with this shift for the bidiagonal B, without computing B^T B: Golub and Kahan's, in LAPACK's bdsqr.
 template <class T>
-void bidiagonal_step(T* d, T* e, std::int64_t first, std::int64_t last, T shift, Rotations<T>& left, Rotations<T>& right) {
-  T x = (std::abs(d[first]) - shift) * (std::copysign(T{1}, d[first]) + shift / d[first]), bulge = e[first];
+void bidiagonal_step(const Diagonals& m, std::int64_t first, std::int64_t last, double shift, Rotations<T>& left, Rotations<T>& right) {
+  double *const d = m.d, *const e = m.e;
+  double x = (std::abs(d[first]) - shift) * (std::copysign(1.0, d[first]) + shift / d[first]), bulge = e[first];
   for (std::int64_t k = first; k < last; ++k) {
-    const Angle<T> of_columns(x, bulge);
+    const Angle of_columns(x, bulge);
     if (k > first) e[k - 1] = of_columns.r;
     x = of_columns.c * d[k] + of_columns.s * e[k];
     e[k] = of_columns.c * e[k] - of_columns.s * d[k];
     bulge = of_columns.s * d[k + 1];
     d[k + 1] *= of_columns.c;
-    const Angle<T> of_rows(x, bulge);
+    const Angle of_rows(x, bulge);
     d[k] = of_rows.r;
     x = of_rows.c * e[k] + of_rows.s * d[k + 1];
     d[k + 1] = of_rows.c * d[k + 1] - of_rows.s * e[k];
@@ -1268,12 +1283,13 @@ void bidiagonal_step(T* d, T* e, std::int64_t first, std::int64_t last, T shift,
 
 // The same with shift 0, which loses no digits of small values (Demmel and Kahan 1990). If a diagonal number is 0, the last one and what is beside it become 0 at once.
 template <class T>
-void bidiagonal_step_without_shift(T* d, T* e, std::int64_t first, std::int64_t last, Rotations<T>& left, Rotations<T>& right) {
-  T c{1}, row_c{1}, row_s{0};
+void bidiagonal_step_without_shift(const Diagonals& m, std::int64_t first, std::int64_t last, Rotations<T>& left, Rotations<T>& right) {
+  double *const d = m.d, *const e = m.e;
+  double c = 1, row_c = 1, row_s = 0;
   for (std::int64_t k = first; k < last; ++k) {
-    const Angle<T> of_columns(c * d[k], e[k]);
+    const Angle of_columns(c * d[k], e[k]);
     if (k > first) e[k - 1] = row_s * of_columns.r;
-    const Angle<T> of_rows(row_c * of_columns.r, of_columns.s * d[k + 1]);
+    const Angle of_rows(row_c * of_columns.r, of_columns.s * d[k + 1]);
     d[k] = of_rows.r;
     right.add(k, of_columns.c, of_columns.s);
     left.add(k, of_rows.c, of_rows.s);
@@ -1281,45 +1297,21 @@ void bidiagonal_step_without_shift(T* d, T* e, std::int64_t first, std::int64_t 
     row_c = of_rows.c;
     row_s = of_rows.s;
   }
-  const T rest = c * d[last];
+  const double rest = c * d[last];
   d[last] = rest * row_c;
   e[last - 1] = rest * row_s;
 }
 
 // The smaller singular value of [[a, b], [0, c]]: the larger one is half of the sum of two lengths, and their product is |a c|.
-template <class T>
-T smaller_singular_value(T a, T b, T c) {
-  const T twice_larger = std::hypot(std::abs(a) + std::abs(c), b) + std::hypot(std::abs(a) - std::abs(c), b);
-  return twice_larger == T{0} ? T{0} : 2 * std::abs(a) * (std::abs(c) / twice_larger);
-}
-
-// Makes a bidiagonal matrix diagonal.
-template <class T>
-void diagonalise_bidiagonal(T* d, T* e, std::int64_t n, Rotations<T>& left, Rotations<T>& right) {
-  std::int64_t last = n - 1;
-  for (std::int64_t steps = 0; last > 0 && steps < 60 * n;) {
-    const std::int64_t first = block_before(d, e, last);
-    if (first == last) {
-      --last;
-      continue;
-    }
-    ++steps;
-    const T shift = smaller_singular_value(d[last - 1], e[last - 1], d[last]), relative = shift / d[first];
-    const bool singular = std::find(d + first, d + last + 1, T{0}) != d + last + 1;
-    if (singular || relative * relative < std::numeric_limits<T>::epsilon()) bidiagonal_step_without_shift(d, e, first, last, left, right);
-    else bidiagonal_step(d, e, first, last, shift, left, right);
-  }
-  left.finish();
-  right.finish();
+double smaller_singular_value(double a, double b, double c) {
+  const double twice_larger = std::hypot(std::abs(a) + std::abs(c), b) + std::hypot(std::abs(a) - std::abs(c), b);
+  return twice_larger == 0 ? 0 : 2 * std::abs(a) * (std::abs(c) / twice_larger);
 }
 
 // Singular values of a square A, whose columns are the rows of a, and the vectors in the rows of u and v, which may be empty. Overwrites a.
 template <class T>
-void svd_of_square(const Block<T>& a, T* values, const Block<T>& u, const Block<T>& v, std::vector<T>& work) {
+void svd_of_square(const Block<T>& a, T* values, const Block<T>& u, const Block<T>& v, Workspace<T>& space) {
   const std::int64_t n = a.rows;
-  work.resize(static_cast<std::size_t>(n * (n + 3)));
-  T *const beside = work.data(), *const left_tau = beside + n, *const right_tau = left_tau + n;
-  const Block<T> right{right_tau + n, n, n, n, 1};
   Scale<T> scale;
   scale.include(a.data, n * n);
   const T factor = scale.factor();
@@ -1330,16 +1322,26 @@ void svd_of_square(const Block<T>& a, T* values, const Block<T>& u, const Block<
     return;
   }
   divide_by(a.data, 1 / factor, n * n);
-  reflect_to_bidiagonal(a, right, values, beside, left_tau, right_tau);
+  const Diagonals m = space.begin(n, n * (n + 4));
+  const Block<T> right{space.numbers.data(), n, n, n, 1};
+  T *const left_tau = right.row(n), *const right_tau = left_tau + n;
+  reflect_to_bidiagonal(a, right, m, left_tau, right_tau, right_tau + n, right_tau + 2 * n);
   if (u.rows > 0) {
     product_of_reflections(u, a, left_tau);
     product_from_second(v, right, right_tau);
   }
   Rotations<T> left_rotations(u), right_rotations(v);
-  diagonalise_bidiagonal(values, beside, n, left_rotations, right_rotations);
+  until_diagonal(m, [&](std::int64_t first, std::int64_t last) {
+    const double shift = smaller_singular_value(m.d[last - 1], m.e[last - 1], m.d[last]), relative = shift / m.d[first];
+    const bool singular = std::find(m.d + first, m.d + last + 1, 0.0) != m.d + last + 1;
+    if (singular || relative * relative < m.negligible) bidiagonal_step_without_shift(m, first, last, left_rotations, right_rotations);
+    else bidiagonal_step(m, first, last, shift, left_rotations, right_rotations);
+  });
+  left_rotations.finish();
+  right_rotations.finish();
   for (std::int64_t i = 0; i < n; ++i) {
-    if (std::signbit(values[i]) && v.rows > 0) divide_by(v.row(i), T{-1}, n);
-    values[i] = std::abs(values[i]) / factor;
+    if (std::signbit(m.d[i]) && v.rows > 0) divide_by(v.row(i), T{-1}, n);
+    values[i] = static_cast<T>(std::abs(m.d[i]) / static_cast<double>(factor));
   }
 }
 
@@ -1351,7 +1353,7 @@ std::tuple<Tensor, Tensor, Tensor> singular_values(const Tensor& A, bool full, b
   const auto [Q, work] = m > n ? transposed_qr(tall, !with_vectors ? 0 : full ? m : n) : std::pair(Tensor(), row_copy(mT(tall)));
   const Tensor left = empty(batch_of(A, {vectors, n}), A.scalar_type()), right = empty(left.sizes(), A.scalar_type()), lengths = empty(batch_of(A, {n}), A.scalar_type());
   dispatch_floating_types(A.scalar_type(), "linalg_svd", [&]<class T>() {
-    std::vector<T> space;
+    Workspace<T> space;
     for_each_matrix<T>(work, [&](std::int64_t b, const Block<T>& a) {
       if (n > 0) svd_of_square(a, lengths.data<T>() + b * n, matrix_at<T>(left, b), matrix_at<T>(right, b), space);
     });

@@ -129,9 +129,9 @@ class LinalgMethods {
 namespace tinytorch {
 
 // %% [markdown]
-// ## Columns and products
+// ## Neighbours and products
 //
-// The textbooks' loops take one number of the matrix after the other, and a matrix of 512 rows, a megabyte, does not fit into the cache next to the core: each of n rounds fetches all of it again. Two rules make the same algorithms fast.
+// The textbooks' loops touch all of the matrix in each of n rounds, and a matrix of 512 rows, a megabyte, does not fit into the cache next to the core: each round fetches it again. Two rules make the same algorithms fast.
 //
 // *Inner loops run over neighbours in memory*, down a column that is contiguous, or along a row: the compiler makes vector instructions of them. The rows of a matrix are the columns of its transpose, so to have contiguous columns, which elimination wants, is to transpose first. LAPACK has them always: it is written in Fortran.
 //
@@ -152,7 +152,7 @@ struct Block {
   T& operator()(std::int64_t i, std::int64_t j) const { return data[i * row_stride + j * column_stride]; }
   T* row(std::int64_t i) const { return data + i * row_stride; }
   T* column(std::int64_t j) const { return data + j * column_stride; }
-  Block part(std::int64_t i, std::int64_t j, std::int64_t part_rows, std::int64_t part_columns) const { return {&(*this)(i, j), part_rows, part_columns, row_stride, column_stride}; }
+  Block part(std::int64_t i, std::int64_t j, std::int64_t part_rows, std::int64_t part_columns) const { return {row(i) + j * column_stride, part_rows, part_columns, row_stride, column_stride}; }
   Block t() const { return {data, columns, rows, column_stride, row_stride}; }
   Tensor tensor() const { return from_blob(data, {rows, columns}, {row_stride, column_stride}, scalar_type_of<T>()); }
 };
@@ -876,6 +876,7 @@ using matrices::batch_of, matrices::Block, matrices::check_matrix, matrices::div
 
 constexpr std::int64_t kFewReflections = 32;  // that are put together
 
+// In sixteen sums, which lie in vectors side by side. A single one would have to be added up in its order, number by number: a compiler may not change how numbers are rounded.
 template <class T>
 T dot(const T* a, const T* b, std::int64_t n) {
   T total{0};
@@ -920,7 +921,7 @@ struct Reflection {
 
 // The T of H1 H2 ... = I - V T V^T, upper triangular, for the reflections in the rows of v.
 template <class T>
-Tensor together(const Block<T>& v, const T* tau) {
+Tensor triangular_factor(const Block<T>& v, const T* tau) {
   const std::int64_t count = v.rows;
   const Tensor products = mm(v.tensor(), v.tensor().t()), result = zeros({count, count}, scalar_type_of<T>());
   const T* const g = products.data<T>();
@@ -940,12 +941,13 @@ Tensor together(const Block<T>& v, const T* tau) {
 template <class T>
 void reflect_rows(const Block<T>& x, const Block<T>& v, const T* tau, bool last_first) {
   if (x.rows * v.rows > kFewReflections * kFewReflections) {
-    const Tensor factors = together(v, tau);
+    const Tensor factors = triangular_factor(v, tau);
     subtract_product(x, mm(mm(x.tensor(), v.tensor().t()), last_first ? factors.t() : factors), v.tensor());
     return;
   }
   for (std::int64_t step = 0; step < v.rows; ++step) {
     const std::int64_t j = last_first ? v.rows - 1 - step : step, n = x.columns - j;
+    if (tau[j] == T{0}) continue;
     const T* const mirror = v.row(j) + j;
     for (std::int64_t i = 0; i < x.rows; ++i) subtract_multiple(x.row(i) + j, tau[j] * dot(mirror, x.row(i) + j, n), mirror, n);
   }
@@ -991,7 +993,7 @@ std::pair<Tensor, Tensor> transposed_qr(const Tensor& A, std::int64_t q_columns)
     std::vector<T> tau(static_cast<std::size_t>(count));
     for_each_matrix<T>(columns, [&](std::int64_t b, const Block<T>& a) {
       reflect_to_triangle(a, matrix_at<T>(R, b), tau.data());
-      product_of_reflections(matrix_at<T>(Q, b), a.part(0, 0, count, m), tau.data());
+      if (q_columns > 0) product_of_reflections(matrix_at<T>(Q, b), a.part(0, 0, count, m), tau.data());
     });
   });
   return {Q, R};
@@ -1608,31 +1610,12 @@ Tensor linalg_matrix_power(const Tensor& A, std::int64_t n) { return matrix_powe
 double off_orthonormal(const Tensor& x) { return (x.transpose(-2, -1).matmul(x) - eye(x.size(-1), x.options())).abs().max().item<double>(); }
 
 // %%
-TEST_CASE("linalg: QR, eigenvalues and singular values multiply to the matrix that they came from") {
+TEST_CASE("linalg: pseudo-inverses, ranks, and what is refused") {
   manual_seed(3);
   for (const auto& [m, n] : std::vector<std::pair<std::int64_t, std::int64_t>>{{4, 4}, {6, 3}, {3, 5}, {1, 4}, {5, 1}}) {
     const Tensor A = randn({2, m, n}, kDouble);
-    for (const char* mode : {"reduced", "complete"}) {
-      const auto [Q, R] = linalg_qr(A, mode);
-      CHECK_CLOSE(matmul(Q, R), A, 1e-13, 1e-13);
-      CHECK(off_orthonormal(Q) < 1e-14);
-      CHECK_EQ(R, triu(R));
-    }
-    for (const bool full : {false, true}) {
-      const auto [U, S, Vh] = linalg_svd(A, full);
-      const std::int64_t k = std::min(m, n);
-      CHECK_CLOSE(matmul(U.narrow(-1, 0, k) * S.unsqueeze(-2), Vh.narrow(-2, 0, k)), A, 1e-13, 1e-13);
-      CHECK(off_orthonormal(U) < 1e-13);
-      CHECK(off_orthonormal(Vh.transpose(-2, -1)) < 1e-13);
-      CHECK_EQ(U.size(-1), full ? m : k);
-    }
     CHECK_CLOSE(matmul(matmul(A, linalg_pinv(A)), A), A, 1e-12, 1e-12);
   }
-  const Tensor B = randn({5, 5}, kDouble);
-  const auto [L, V] = linalg_eigh(B + B.t());
-  CHECK_CLOSE(matmul(V * L, V.t()), B + B.t(), 1e-13, 1e-13);
-  CHECK(off_orthonormal(V) < 1e-14);
-  CHECK_EQ(L, std::get<0>(L.sort()));
   CHECK_CLOSE(linalg_eigvalsh(tensor({{2.0, 9.0}, {1.0, 2.0}}, kDouble)), tensor({1.0, 3.0}, kDouble), 1e-14, 0.0);  // the upper 9 is not read
   // A matrix of rank one.
   const Tensor one = outer(tensor({3.0, 0.0, 4.0}, kDouble), tensor({1.0, 2.0, 2.0}, kDouble));

@@ -22,6 +22,7 @@ using matrices::batch_of, matrices::Block, matrices::check_matrix, matrices::div
 
 constexpr std::int64_t kFewReflections = 32;  // that are put together
 
+// In sixteen sums, which lie in vectors side by side. A single one would have to be added up in its order, number by number: a compiler may not change how numbers are rounded.
 template <class T>
 T dot(const T* a, const T* b, std::int64_t n) {
   T total{0};
@@ -66,7 +67,7 @@ struct Reflection {
 
 // The T of H1 H2 ... = I - V T V^T, upper triangular, for the reflections in the rows of v.
 template <class T>
-Tensor together(const Block<T>& v, const T* tau) {
+Tensor triangular_factor(const Block<T>& v, const T* tau) {
   const std::int64_t count = v.rows;
   const Tensor products = mm(v.tensor(), v.tensor().t()), result = zeros({count, count}, scalar_type_of<T>());
   const T* const g = products.data<T>();
@@ -86,12 +87,13 @@ Tensor together(const Block<T>& v, const T* tau) {
 template <class T>
 void reflect_rows(const Block<T>& x, const Block<T>& v, const T* tau, bool last_first) {
   if (x.rows * v.rows > kFewReflections * kFewReflections) {
-    const Tensor factors = together(v, tau);
+    const Tensor factors = triangular_factor(v, tau);
     subtract_product(x, mm(mm(x.tensor(), v.tensor().t()), last_first ? factors.t() : factors), v.tensor());
     return;
   }
   for (std::int64_t step = 0; step < v.rows; ++step) {
     const std::int64_t j = last_first ? v.rows - 1 - step : step, n = x.columns - j;
+    if (tau[j] == T{0}) continue;
     const T* const mirror = v.row(j) + j;
     for (std::int64_t i = 0; i < x.rows; ++i) subtract_multiple(x.row(i) + j, tau[j] * dot(mirror, x.row(i) + j, n), mirror, n);
   }
@@ -137,7 +139,7 @@ std::pair<Tensor, Tensor> transposed_qr(const Tensor& A, std::int64_t q_columns)
     std::vector<T> tau(static_cast<std::size_t>(count));
     for_each_matrix<T>(columns, [&](std::int64_t b, const Block<T>& a) {
       reflect_to_triangle(a, matrix_at<T>(R, b), tau.data());
-      product_of_reflections(matrix_at<T>(Q, b), a.part(0, 0, count, m), tau.data());
+      if (q_columns > 0) product_of_reflections(matrix_at<T>(Q, b), a.part(0, 0, count, m), tau.data());
     });
   });
   return {Q, R};

@@ -21,7 +21,7 @@ struct Block {
   T& operator()(std::int64_t i, std::int64_t j) const { return data[i * row_stride + j * column_stride]; }
   T* row(std::int64_t i) const { return data + i * row_stride; }
   T* column(std::int64_t j) const { return data + j * column_stride; }
-  Block part(std::int64_t i, std::int64_t j, std::int64_t part_rows, std::int64_t part_columns) const { return {&(*this)(i, j), part_rows, part_columns, row_stride, column_stride}; }
+  Block part(std::int64_t i, std::int64_t j, std::int64_t part_rows, std::int64_t part_columns) const { return {row(i) + j * column_stride, part_rows, part_columns, row_stride, column_stride}; }
   Block t() const { return {data, columns, rows, column_stride, row_stride}; }
   Tensor tensor() const { return from_blob(data, {rows, columns}, {row_stride, column_stride}, scalar_type_of<T>()); }
 };

@@ -805,7 +805,7 @@ TEST_CASE("linalg: Cholesky and triangular systems by halves read one triangle")
 // To bidiagonalise reads the matrix twice per column, and no blocks make that a product of matrices altogether. So the two updates are done when a column is fetched anyway, the one for the right reflection together with the dot product for the next left one. A tall matrix becomes square by QR first (Chan 1982), most of which is products. LAPACK's
 // `gesdd` blocks half of the bidiagonalisation too, and divides where this chapter steps.
 //
-// *Scale.* Squares of 1e30 are no floats. Before all this the matrix is multiplied with the power of two that brings its largest number near 1, and the values are divided by it in the end: that rounds nothing, except numbers so small beside the largest that they do not count.
+// *Scale.* Squares of 1e200 are no doubles. Before all this the matrix is multiplied with the power of two that brings its largest number near 1, and the values are divided by it in the end: that rounds nothing, except numbers so small beside the largest that they do not count.
 //
 // Signs and orders are conventions: an eigenvector times -1 is one as well. Values come in order (ascending for `eigh`, descending for `svd`); the vectors' signs are the algorithm's, and other libraries' differ. Losses must not depend on them.
 
@@ -1646,9 +1646,11 @@ TEST_CASE("linalg: QR by blocks of reflections") {
         CHECK_EQ(R, triu(R));
       }
       CHECK_EQ(std::get<1>(linalg_qr(A, "r")), std::get<1>(linalg_qr(A)));
-      // A first reflection takes each column of what is nearly the identity to its negative, as LAPACK's.
-      const Tensor signs = std::get<1>(linalg_qr(0.1 / (m + n) * A[0] + eye(m, n, type))).diagonal().narrow(0, 0, std::min(m - 1, n));
-      CHECK((signs < 0).all().item<bool>());
+      // Each reflection takes a column of what is nearly the identity to its negative, as LAPACK's do, and one of what is nearly the identity's negative to the opposite.
+      const Tensor near_identity = 0.1 / (m + n) * A[0] + eye(m, n, type);
+      const auto diagonal = [reflected = std::min(m - 1, n)](const Tensor& x) { return std::get<1>(linalg_qr(x)).diagonal().narrow(0, 0, reflected); };
+      CHECK((diagonal(near_identity) < 0).all().item<bool>());
+      CHECK((diagonal(-near_identity) > 0).all().item<bool>());
     }
   }
 }
@@ -1665,6 +1667,10 @@ TEST_CASE("linalg: QR of tiny, huge and missing numbers") {
   const auto [Q, R] = linalg_qr(mixed);
   CHECK(largest(matmul(Q, R * 1e-30) - mixed * 1e-30) < 1e-4);
   CHECK(off_orthonormal(Q) < 1e-5);
+  // Columns that shrink until few digits, and at last none, are left of them.
+  const Tensor shrinking = randn({113, 86}) * (arange(86, kFloat) * -1.5).exp();
+  CHECK(off_orthonormal(std::get<0>(linalg_qr(shrinking))) < 1e-5);
+  CHECK(off_orthonormal(std::get<0>(linalg_svd(shrinking, false))) < 1e-5);
   CHECK_EQ(std::get<0>(linalg_qr(zeros({40, 35}))), eye(40, 35));
   CHECK(std::get<1>(linalg_qr(full({40, 35}, std::nan("")))).isnan().any().item<bool>());
   CHECK_EQ(std::get<0>(linalg_qr(zeros({3, 0}), "complete")), eye(3));
@@ -1729,12 +1735,14 @@ TEST_CASE("linalg: singular values and vectors of large matrices") {
 TEST_CASE("linalg: eigenvalues and singular values of tiny, huge, missing and zero numbers") {
   manual_seed(10);
   const Tensor X = randn({40, 40}), A = X + X.t(), values = linalg_eigvalsh(A), lengths = linalg_svdvals(X);
-  for (const float scale : {1e-42f, 1e-30f, 1e30f, 1e36f}) {
-    const double bound = scale < 1e-40f ? 0.1 : 1e-4;  // of 1e-42, float has two digits
-    CHECK(largest(linalg_eigvalsh(A * scale) / scale - values) < bound);
-    CHECK(largest(linalg_svdvals(X * scale) / scale - lengths) < bound);
-    CHECK(off_orthonormal(std::get<1>(linalg_eigh(A * scale))) < 1e-5);
-    CHECK(off_orthonormal(std::get<0>(linalg_svd(X * scale))) < 1e-5);
+  for (const double scale : {1e-310, 1e-200, 1e-42, 1e-30, 1e30, 1e36, 1e200, 1e305}) {
+    const ScalarType type = std::abs(std::log10(scale)) > 100 ? kDouble : kFloat;
+    const double bound = scale == 1e-42 ? 0.1 : 1e-4;  // of 1e-42, float has two digits
+    const Tensor scaled = X.to(type) * scale, symmetric = A.to(type) * scale;
+    CHECK(largest(linalg_eigvalsh(symmetric).to(kDouble) / scale - values.to(kDouble)) < bound);
+    CHECK(largest(linalg_svdvals(scaled).to(kDouble) / scale - lengths.to(kDouble)) < bound);
+    CHECK(off_orthonormal(std::get<1>(linalg_eigh(symmetric))) < 1e-5);
+    CHECK(off_orthonormal(std::get<0>(linalg_svd(scaled))) < 1e-5);
   }
   const Tensor mixed = X * where(arange(40).remainder(2) == 0, full({}, 1e30), full({}, 1e-30)).unsqueeze(-1);
   const auto [U, S, Vh] = linalg_svd(mixed);

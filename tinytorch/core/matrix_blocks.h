@@ -57,7 +57,8 @@ Block<T> matrix_at(const Tensor& x, std::int64_t b) {
 template <class T, class F>
 void for_each_matrix(const Tensor& x, F f) {
   const std::int64_t count = matrix_count(x);
-  for (std::int64_t b = 0; b < count; ++b) f(b, matrix_at<T>(x, b));
+  Block<T> matrix = matrix_at<T>(x, 0);
+  for (std::int64_t b = 0; b < count; ++b, matrix.data += matrix.rows * matrix.columns) f(b, matrix);
 }
 
 // y -= factor x

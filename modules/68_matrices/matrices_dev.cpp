@@ -158,11 +158,7 @@ struct Block {
 };
 
 // A copy of (..., m, n) in the order of rows, whatever the input's memory.
-inline Tensor row_copy(const Tensor& A) {
-  const Tensor copy = empty(A.sizes(), A.scalar_type());
-  copy_into(copy, A);
-  return copy;
-}
+Tensor row_copy(const Tensor& A);
 
 // Of (..., m, n): how many matrices, the sizes before m and n followed by `matrix`, and each matrix transposed.
 inline std::int64_t matrix_count(const Tensor& A) {
@@ -266,6 +262,12 @@ extern Operator<Tensor(const Tensor&, const Tensor&, bool, bool)> linalg_solve_t
 
 // %%
 //| export core/solving.cpp
+Tensor matrices::row_copy(const Tensor& A) {
+  const Tensor copy = empty(A.sizes(), A.scalar_type());
+  copy_into(copy, A);
+  return copy;
+}
+
 void matrices::check_matrix(const char* name, const Tensor& A, bool square) {
   TORCH_CHECK(A.dim() >= 2, name, ": The input tensor A must have at least 2 dimensions.");
   TORCH_CHECK(!square || A.size(-1) == A.size(-2), name, ": A must be batches of square matrices, but they are ", A.size(-2), " by ", A.size(-1), " matrices");

@@ -27,11 +27,7 @@ struct Block {
 };
 
 // A copy of (..., m, n) in the order of rows, whatever the input's memory.
-inline Tensor row_copy(const Tensor& A) {
-  const Tensor copy = empty(A.sizes(), A.scalar_type());
-  copy_into(copy, A);
-  return copy;
-}
+Tensor row_copy(const Tensor& A);
 
 // Of (..., m, n): how many matrices, the sizes before m and n followed by `matrix`, and each matrix transposed.
 inline std::int64_t matrix_count(const Tensor& A) {

@@ -110,13 +110,10 @@ void refresh_view_history(const Tensor& tensor, AutogradMeta& meta) {
 }
 }  // namespace
 
-std::shared_ptr<Node> history(const Tensor& tensor) {
-  AutogradMeta* const meta = autograd_meta(tensor);
-  if (meta == nullptr) return nullptr;
-  if (!meta->view) return meta->grad_fn;
-  const memory::Lock lock(meta->mutex);
-  refresh_view_history(tensor, *meta);
-  return meta->grad_fn;
+std::shared_ptr<Node> history_of_view(const Tensor& tensor, AutogradMeta& meta) {
+  const memory::Lock lock(meta.mutex);
+  refresh_view_history(tensor, meta);
+  return meta.grad_fn;
 }
 
 void set_history(const Tensor& tensor, std::shared_ptr<Node> node) {

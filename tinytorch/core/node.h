@@ -152,7 +152,12 @@ inline bool wants_gradient(const Tensor& tensor) {
 }
 
 // The node that computes the gradient of `tensor` onwards; null for a leaf. A view's is brought up to date first.
-std::shared_ptr<Node> history(const Tensor& tensor);
+std::shared_ptr<Node> history_of_view(const Tensor& tensor, AutogradMeta& meta);
+inline std::shared_ptr<Node> history(const Tensor& tensor) {
+  AutogradMeta* const meta = autograd_meta(tensor);
+  if (meta == nullptr) return nullptr;
+  return meta->view ? history_of_view(tensor, *meta) : meta->grad_fn;
+}
 // Where the gradient of `tensor` goes: to its grad_fn, to the accumulator of a leaf, or nowhere.
 Edge gradient_edge(const Tensor& tensor);
 // Whether nobody else sees the numbers of `tensor`, which lie dense in memory: there is neither another handle on it nor another tensor on its storage, but for the base of a view that the view alone holds.

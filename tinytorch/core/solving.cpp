@@ -16,6 +16,12 @@
 
 namespace tinytorch {
 
+Tensor matrices::row_copy(const Tensor& A) {
+  const Tensor copy = empty(A.sizes(), A.scalar_type());
+  copy_into(copy, A);
+  return copy;
+}
+
 void matrices::check_matrix(const char* name, const Tensor& A, bool square) {
   TORCH_CHECK(A.dim() >= 2, name, ": The input tensor A must have at least 2 dimensions.");
   TORCH_CHECK(!square || A.size(-1) == A.size(-2), name, ": A must be batches of square matrices, but they are ", A.size(-2), " by ", A.size(-1), " matrices");

@@ -65,7 +65,7 @@ class Tensor : public TensorExtensions {
   template <class T>
   T* data_ptr() const;
   template <class T>
-  T* data() const {
+  [[gnu::always_inline]] T* data() const {
     const TensorImpl& self = impl();
     if (self.layers.has(Layer::Elsewhere)) [[unlikely]] fail_read_elsewhere(self);
     return static_cast<T*>(self.storage->data()) + self.offset;

@@ -1224,6 +1224,9 @@ std::int64_t kernels::last_cache_bytes() {
 // Rows that are a multiple of 4096 bytes apart, as rows of matrices often are, fall on the same few places of a cache and throw each other out. So a block is turned into a small buffer of its own, and each line of it is then written at once. No prefetcher foresees lines that are pages apart: each would be read from memory before it is overwritten, and waited for. So here stores pass the cache by already where the result is larger than the core's own cache.
 //
 // The same two loops copy any permutation of dimensions: one dimension is dense in the source, one in the target, and the others only say where the next plane begins. Channels-last to channels-first is a transposition of (H W, C) for each image.
+//
+// Where rows stay rows, `std::memcpy` copies them, and one would not look for a better way to copy bytes. But from 2 KB on glibc's leaves it to one instruction, `rep movsb`, and on AMD's Zen 3 that takes twelve times as long where source and target lie differently in their lines of 32 bytes: 2.8 GB/s instead of 33, from the
+// core's cache. Rows of `roll` and `cat` do that. So such rows are copied by vectors.
 
 // %%
 //| export kernels/copy_kernels.h
@@ -1237,6 +1240,7 @@ template <class To, class From>
 using ConvertKernel = void (*)(To* to, const From* from, std::int64_t count);
 
 struct CopyKernels {
+  void (*bytes)(void* to, const void* from, std::int64_t count);  // that do not overlap
   TransposeKernel<std::uint16_t> transpose_2;
   TransposeKernel<std::uint32_t> transpose_4;
   TransposeKernel<std::uint64_t> transpose_8;
@@ -1345,6 +1349,19 @@ void transpose(U* to, std::int64_t to_row, const U* from, std::int64_t from_row,
     for (std::int64_t i = 0; i < rows; ++i) to[j * to_row + i] = from[i * from_row + j];
 }
 
+void copy_by_vectors(void* to, const void* from, std::int64_t count) {
+  const hn::ScalableTag<std::uint8_t> d;
+  constexpr auto lanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<std::uint8_t>()));
+  auto* const target = static_cast<std::uint8_t*>(to);
+  const auto* const source = static_cast<const std::uint8_t*>(from);
+  std::int64_t i = 0;
+  for (; i + 4 * lanes <= count; i += 4 * lanes) {
+    const auto a = hn::LoadU(d, source + i), b = hn::LoadU(d, source + i + lanes), c = hn::LoadU(d, source + i + 2 * lanes), e = hn::LoadU(d, source + i + 3 * lanes);
+    hn::StoreU(a, d, target + i), hn::StoreU(b, d, target + i + lanes), hn::StoreU(c, d, target + i + 2 * lanes), hn::StoreU(e, d, target + i + 3 * lanes);
+  }
+  for (; i < count; ++i) target[i] = source[i];
+}
+
 // The compiler makes vectors of it.
 template <class To, class From>
 void convert(To* to, const From* from, std::int64_t count) {
@@ -1352,7 +1369,7 @@ void convert(To* to, const From* from, std::int64_t count) {
 }
 }  // namespace
 
-constinit const CopyKernels copy_kernels = {transpose<std::uint16_t>, transpose<std::uint32_t>, transpose<std::uint64_t>, convert<float, double>, convert<double, float>,
+constinit const CopyKernels copy_kernels = {copy_by_vectors, transpose<std::uint16_t>, transpose<std::uint32_t>, transpose<std::uint64_t>, convert<float, double>, convert<double, float>,
                                             convert<float, std::int64_t>, convert<float, std::uint8_t>,
                                             convert<float, std::int32_t>, convert<std::int32_t, float>, convert<std::int64_t, float>, convert<std::int64_t, std::int32_t>, convert<std::int32_t, std::int64_t>,
                                             convert<std::int64_t, std::uint8_t>, convert<double, std::int64_t>, convert<bool, float>, convert<bool, std::int64_t>};
@@ -1365,6 +1382,9 @@ namespace kernels {
 // Copies `from`, which broadcasts to to's sizes, into `to`, on the threads of the pool and without a call through the dispatcher. Other dtypes are converted. REQUIRES: they do not overlap, and `to` is not stretched. O(to.numel()).
 void copy_elements(const Tensor& to, const Tensor& from);
 
+// What std::memcpy does, by vectors where that is slow.
+void copy_bytes(void* to, const void* from, std::int64_t count);
+
 }  // namespace kernels
 
 // %%
@@ -1376,13 +1396,22 @@ const kernels::CopyKernels& copy_table() {
   return for_capability(tables);
 }
 
+}  // namespace
+
+void kernels::copy_bytes(void* to, const void* from, std::int64_t count) {
+  const bool lie_alike = (reinterpret_cast<std::uintptr_t>(to) ^ reinterpret_cast<std::uintptr_t>(from)) % 32 == 0;
+  if (lie_alike || count <= 2048) std::memcpy(to, from, static_cast<std::size_t>(count));
+  else copy_table().bytes(to, from, count);
+}
+
+namespace {
 std::byte* bytes_of(const Tensor& x) { return static_cast<std::byte*>(x.data_ptr()); }
 
 // One run of memory.
 void copy_run_of_bytes(const Tensor& to, const Tensor& from) {
   constexpr std::int64_t grain = std::int64_t{1} << 18;
   const std::int64_t bytes = to.numel() * static_cast<std::int64_t>(to.element_size());
-  parallel_for(0, bytes, grain, [&](std::int64_t first, std::int64_t stop) { std::memcpy(bytes_of(to) + first, bytes_of(from) + first, static_cast<std::size_t>(stop - first)); });
+  parallel_for(0, bytes, grain, [&](std::int64_t first, std::int64_t stop) { kernels::copy_bytes(bytes_of(to) + first, bytes_of(from) + first, stop - first); });
 }
 
 // The dimension of stride 1 in operand k; -1 if there is none.
@@ -1421,7 +1450,7 @@ bool copy_permuted(const Tensor& to, const Tensor& from, kernels::TransposeKerne
   const std::int64_t length = rows.sizes()[static_cast<std::size_t>(i)];
   if (i == j) {
     parallel_for(0, planes.count(), std::max<std::int64_t>(1, kernels::kElementwiseGrain / length), [&](std::int64_t first, std::int64_t stop) {
-      planes.run(first, stop, [&](const auto& places) { std::memcpy(target + places[0], source + places[1], static_cast<std::size_t>(length) * sizeof(U)); });
+      planes.run(first, stop, [&](const auto& places) { kernels::copy_bytes(target + places[0], source + places[1], length * static_cast<std::int64_t>(sizeof(U))); });
     });
     return true;
   }
@@ -1551,6 +1580,21 @@ TEST_CASE("copies: any permutation, any size, any dtype, for each capability") {
         CHECK(same);
       }
     }
+  });
+}
+
+TEST_CASE("copies: rows of any length from any address to any other") {
+  const Tensor source = randint(0, 256, {20000}).to(kByte);
+  for_each_capability([&] {
+    for (const std::int64_t count : {1, 2047, 2048, 2049, 2111, 4092, 9001})
+      for (const auto& [from, to] : {std::pair<std::int64_t, std::int64_t>{0, 0}, {0, 1}, {7, 64}, {33, 16}, {32, 0}}) {
+        const Tensor target = full({12000}, 7, kByte);
+        kernels::copy_bytes(target.data<std::uint8_t>() + to, source.data<std::uint8_t>() + from, count);
+        CHECK_EQ(target.narrow(0, to, count), source.narrow(0, from, count));
+        CHECK_EQ((target.slice(0, 0, to) != 7).sum().item<std::int64_t>() + (target.slice(0, to + count) != 7).sum().item<std::int64_t>(), 0);
+      }
+    const Tensor x = randn({5, 1024});
+    CHECK_EQ(cat({x.slice(1, 1023), x.slice(1, 0, 1023)}, 1), x.index_select(1, (arange(1024) + 1023).remainder(1024)));
   });
 }
 

@@ -86,10 +86,10 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include "tinytorch/core/indexing.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/kernels/bits.h"
+#include "tinytorch/kernels/copy.h"
 #include "tinytorch/kernels/data_kernels.h"
 #include "tinytorch/kernels/parallel.h"
 #include "tinytorch/nn/embedding_ops.h"
@@ -1450,7 +1450,7 @@ TEST_CASE("fused optimizers: the kernel runs, counts its writes, and leaves to t
 // %% [markdown]
 // ## Rows of tables
 //
-// An embedding copies rows, `index_select` copies pieces, and their gradients add rows to where they came from. A copy of a whole row is one `memcpy`; all that is left to do is to divide the work. Reading is easy: each task has some of the results. Adding is not, because several positions may name one row: if each task took some positions,
+// An embedding copies rows, `index_select` copies pieces, and their gradients add rows to where they came from. A copy of a whole row is one call of chapter 76's `copy_bytes`; all that is left to do is to divide the work. Reading is easy: each task has some of the results. Adding is not, because several positions may name one row: if each task took some positions,
 // two could add to one row at once, and the order, with it the bits, would be a race. So each task owns some *rows* of the table, walks over all positions, and takes those that name its rows, in their order:
 //
 //     indices    7 2 7 0 2 9 ...           task 0 owns rows 0 to 4:  adds positions 1 3 4
@@ -1494,7 +1494,7 @@ void copy_table_rows(T* out, const T* from, const std::int64_t* ids, std::int64_
       const std::int64_t picked = std::min(stop - i, count - i % count);  // of this table
       if (turns) kernels::bits_table<T>().reverse(table + id[picked - 1], picked, out + i);
       else if (inner == 1) for (std::int64_t j = 0; j < picked; ++j) out[i + j] = table[id[j]];
-      else for (std::int64_t j = 0; j < picked; ++j) std::memcpy(out + (i + j) * inner, table + id[j] * inner, static_cast<std::size_t>(inner) * sizeof(T));
+      else for (std::int64_t j = 0; j < picked; ++j) kernels::copy_bytes(out + (i + j) * inner, table + id[j] * inner, inner * static_cast<std::int64_t>(sizeof(T)));
       i += picked;
     }
   });

@@ -28,13 +28,22 @@ const kernels::CopyKernels& copy_table() {
   return for_capability(tables);
 }
 
+}  // namespace
+
+void kernels::copy_bytes(void* to, const void* from, std::int64_t count) {
+  const bool lie_alike = (reinterpret_cast<std::uintptr_t>(to) ^ reinterpret_cast<std::uintptr_t>(from)) % 32 == 0;
+  if (lie_alike || count <= 2048) std::memcpy(to, from, static_cast<std::size_t>(count));
+  else copy_table().bytes(to, from, count);
+}
+
+namespace {
 std::byte* bytes_of(const Tensor& x) { return static_cast<std::byte*>(x.data_ptr()); }
 
 // One run of memory.
 void copy_run_of_bytes(const Tensor& to, const Tensor& from) {
   constexpr std::int64_t grain = std::int64_t{1} << 18;
   const std::int64_t bytes = to.numel() * static_cast<std::int64_t>(to.element_size());
-  parallel_for(0, bytes, grain, [&](std::int64_t first, std::int64_t stop) { std::memcpy(bytes_of(to) + first, bytes_of(from) + first, static_cast<std::size_t>(stop - first)); });
+  parallel_for(0, bytes, grain, [&](std::int64_t first, std::int64_t stop) { kernels::copy_bytes(bytes_of(to) + first, bytes_of(from) + first, stop - first); });
 }
 
 // The dimension of stride 1 in operand k; -1 if there is none.
@@ -73,7 +82,7 @@ bool copy_permuted(const Tensor& to, const Tensor& from, kernels::TransposeKerne
   const std::int64_t length = rows.sizes()[static_cast<std::size_t>(i)];
   if (i == j) {
     parallel_for(0, planes.count(), std::max<std::int64_t>(1, kernels::kElementwiseGrain / length), [&](std::int64_t first, std::int64_t stop) {
-      planes.run(first, stop, [&](const auto& places) { std::memcpy(target + places[0], source + places[1], static_cast<std::size_t>(length) * sizeof(U)); });
+      planes.run(first, stop, [&](const auto& places) { kernels::copy_bytes(target + places[0], source + places[1], length * static_cast<std::int64_t>(sizeof(U))); });
     });
     return true;
   }

@@ -94,6 +94,19 @@ void transpose(U* to, std::int64_t to_row, const U* from, std::int64_t from_row,
     for (std::int64_t i = 0; i < rows; ++i) to[j * to_row + i] = from[i * from_row + j];
 }
 
+void copy_by_vectors(void* to, const void* from, std::int64_t count) {
+  const hn::ScalableTag<std::uint8_t> d;
+  constexpr auto lanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<std::uint8_t>()));
+  auto* const target = static_cast<std::uint8_t*>(to);
+  const auto* const source = static_cast<const std::uint8_t*>(from);
+  std::int64_t i = 0;
+  for (; i + 4 * lanes <= count; i += 4 * lanes) {
+    const auto a = hn::LoadU(d, source + i), b = hn::LoadU(d, source + i + lanes), c = hn::LoadU(d, source + i + 2 * lanes), e = hn::LoadU(d, source + i + 3 * lanes);
+    hn::StoreU(a, d, target + i), hn::StoreU(b, d, target + i + lanes), hn::StoreU(c, d, target + i + 2 * lanes), hn::StoreU(e, d, target + i + 3 * lanes);
+  }
+  for (; i < count; ++i) target[i] = source[i];
+}
+
 // The compiler makes vectors of it.
 template <class To, class From>
 void convert(To* to, const From* from, std::int64_t count) {
@@ -101,7 +114,7 @@ void convert(To* to, const From* from, std::int64_t count) {
 }
 }  // namespace
 
-constinit const CopyKernels copy_kernels = {transpose<std::uint16_t>, transpose<std::uint32_t>, transpose<std::uint64_t>, convert<float, double>, convert<double, float>,
+constinit const CopyKernels copy_kernels = {copy_by_vectors, transpose<std::uint16_t>, transpose<std::uint32_t>, transpose<std::uint64_t>, convert<float, double>, convert<double, float>,
                                             convert<float, std::int64_t>, convert<float, std::uint8_t>,
                                             convert<float, std::int32_t>, convert<std::int32_t, float>, convert<std::int64_t, float>, convert<std::int64_t, std::int32_t>, convert<std::int32_t, std::int64_t>,
                                             convert<std::int64_t, std::uint8_t>, convert<double, std::int64_t>, convert<bool, float>, convert<bool, std::int64_t>};

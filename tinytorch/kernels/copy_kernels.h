@@ -18,6 +18,7 @@ template <class To, class From>
 using ConvertKernel = void (*)(To* to, const From* from, std::int64_t count);
 
 struct CopyKernels {
+  void (*bytes)(void* to, const void* from, std::int64_t count);  // that do not overlap
   TransposeKernel<std::uint16_t> transpose_2;
   TransposeKernel<std::uint32_t> transpose_4;
   TransposeKernel<std::uint64_t> transpose_8;

@@ -16,6 +16,7 @@
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/pointwise_ops.h"
 #include "tinytorch/kernels/bits.h"
+#include "tinytorch/kernels/copy.h"
 #include "tinytorch/kernels/data_kernels.h"
 #include "tinytorch/kernels/elementwise.h"
 #include "tinytorch/kernels/parallel.h"
@@ -129,7 +130,7 @@ std::optional<Picked> picked_from(const Tensor& self, TensorList indices) {
 template <class U>
 void copy_few(U* to, const U* from, std::int64_t count) {
   if (count == 1) *to = *from;
-  else std::memcpy(to, from, static_cast<std::size_t>(count) * sizeof(U));
+  else kernels::copy_bytes(to, from, count * static_cast<std::int64_t>(sizeof(U)));
 }
 
 // Whether all places were in range; if not, some of `out` is missing.

@@ -4,11 +4,11 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 #include "tinytorch/core/indexing.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/kernels/bits.h"
+#include "tinytorch/kernels/copy.h"
 #include "tinytorch/kernels/data_kernels.h"
 #include "tinytorch/kernels/parallel.h"
 #include "tinytorch/nn/embedding_ops.h"
@@ -49,7 +49,7 @@ void copy_table_rows(T* out, const T* from, const std::int64_t* ids, std::int64_
       const std::int64_t picked = std::min(stop - i, count - i % count);  // of this table
       if (turns) kernels::bits_table<T>().reverse(table + id[picked - 1], picked, out + i);
       else if (inner == 1) for (std::int64_t j = 0; j < picked; ++j) out[i + j] = table[id[j]];
-      else for (std::int64_t j = 0; j < picked; ++j) std::memcpy(out + (i + j) * inner, table + id[j] * inner, static_cast<std::size_t>(inner) * sizeof(T));
+      else for (std::int64_t j = 0; j < picked; ++j) kernels::copy_bytes(out + (i + j) * inner, table + id[j] * inner, inner * static_cast<std::int64_t>(sizeof(T)));
       i += picked;
     }
   });

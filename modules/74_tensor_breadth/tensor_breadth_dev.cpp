@@ -764,7 +764,7 @@ TEST_CASE("cumprod: gradients, also beside zeros") {
 //
 //     xlogy(x, y)      where(x == 0, 0, x * log(y))
 //     diag_embed(v)    zeros ── diagonal view ── copy_(v)
-//     median(x)        sort ── the middle one, by gather
+//     median(x)        select the middle one ── gather
 
 // %%
 //| export core/breadth.h
@@ -943,7 +943,7 @@ Tensor count_nonzero(const Tensor& self, IntArrayRef dim);
 std::tuple<Tensor, Tensor> aminmax(const Tensor& self, std::optional<std::int64_t> dim = std::nullopt, bool keepdim = false);
 std::tuple<Tensor, Tensor> std_mean(const Tensor& self, IntArrayRef dim, bool unbiased = true, bool keepdim = false);
 inline std::tuple<Tensor, Tensor> std_mean(const Tensor& self) { return std_mean(self, IntArrayRef()); }
-// The middle element in rising order, the lower one of two; NaN if there is one; elements equal to it share its gradient. With a dimension also where it stands, and the gradient goes there. O(n) on average.
+// The middle element in rising order, the lower one of two; NaN if there is one; elements equal to it share its gradient. With a dimension also where it stands, of equal ones as in a stable sort, and the gradient goes there. O(n) on average.
 Tensor median(const Tensor& self);
 std::tuple<Tensor, Tensor> median(const Tensor& self, std::int64_t dim, bool keepdim = false);
 Tensor nanmedian(const Tensor& self);  // of what is no NaN
@@ -1039,14 +1039,20 @@ T number_of_rank(T* numbers, std::int64_t count, std::int64_t position, T* betwe
   return numbers[position];
 }
 
-// Where in `row` the element of that rank stands; of equal numbers the first. Scratch memory as above. O(count) on average.
+// Where in `row` the element of that rank stands; equal numbers, and NaN, rank in the order of the row, as in a stable sort. Scratch memory as above. O(count) on average.
 template <class T>
 std::int64_t place_of(Rank rank, const T* row, std::int64_t count, T* numbers, T* between) {
+  // The place of the one before which `skipped` others are wanted too.
+  const auto find_after = [&](std::int64_t skipped, auto wanted) {
+    const T* found = std::find_if(row, row + count, wanted);
+    for (; skipped > 0; --skipped) found = std::find_if(found + 1, row + count, wanted);
+    return static_cast<std::int64_t>(found - row);
+  };
   const std::int64_t known = copy_kept(row, count, numbers, [](T x) { return x == x; });
-  if (rank.nan_wins ? known == count : rank.position < known) return std::find(row, row + count, number_of_rank(numbers, known, rank.position, between)) - row;
-  std::int64_t place = -1;
-  for (std::int64_t wanted = rank.nan_wins ? 0 : rank.position - known; wanted >= 0; --wanted) place = std::find_if(row + place + 1, row + count, [](T x) { return x != x; }) - row;
-  return place;
+  if (rank.nan_wins ? known < count : rank.position >= known) return find_after(rank.nan_wins ? 0 : rank.position - known, [](T x) { return x != x; });
+  const T number = number_of_rank(numbers, known, rank.position, between);
+  const auto smaller = static_cast<std::int64_t>(std::count_if(row, row + count, [&](T x) { return x < number; }));
+  return find_after(rank.position - smaller, [&](T x) { return x == number; });
 }
 
 // The places along `dim`, which has size 1 in the result.
@@ -1316,6 +1322,13 @@ TEST_CASE("choosing: values, NaN and gradients") {
     CHECK_EQ(leaf.grad(), expected);
   }
   CHECK_EQ(std::get<1>(kthvalue(x, 1)), tensor({1, 2}));
+  // Equal elements rank in the order of the row, in short rows and in long ones.
+  for (const std::int64_t length : {4, 40, 10000}) {
+    const Tensor equal = (arange(length) * 7919).remainder(3).to(kFloat);
+    const Tensor order = std::get<1>(sort(equal, std::optional<bool>(true), 0));
+    CHECK_EQ(std::get<1>(median(equal, 0)).item<std::int64_t>(), order[(length - 1) / 2].item<std::int64_t>());
+    for (const std::int64_t k : {std::int64_t{1}, std::int64_t{2}, length}) CHECK_EQ(std::get<1>(kthvalue(equal, k)).item<std::int64_t>(), order[k - 1].item<std::int64_t>());
+  }
   CHECK_ERROR(kthvalue(x, 4), "kthvalue(): selected number k out of range for dimension 1");
   CHECK_EQ(quantile(x[0], 0.25).item<double>(), 1.5);
   CHECK_EQ(quantile(x, tensor({0.5, 1.0}, kDouble), 1, true), tensor({{{2.0}, {nan}}, {{3.0}, {nan}}}, kDouble));

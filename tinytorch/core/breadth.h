@@ -79,7 +79,7 @@ Tensor count_nonzero(const Tensor& self, IntArrayRef dim);
 std::tuple<Tensor, Tensor> aminmax(const Tensor& self, std::optional<std::int64_t> dim = std::nullopt, bool keepdim = false);
 std::tuple<Tensor, Tensor> std_mean(const Tensor& self, IntArrayRef dim, bool unbiased = true, bool keepdim = false);
 inline std::tuple<Tensor, Tensor> std_mean(const Tensor& self) { return std_mean(self, IntArrayRef()); }
-// The middle element in rising order, the lower one of two; NaN if there is one; elements equal to it share its gradient. With a dimension also where it stands, and the gradient goes there. O(n) on average.
+// The middle element in rising order, the lower one of two; NaN if there is one; elements equal to it share its gradient. With a dimension also where it stands, of equal ones as in a stable sort, and the gradient goes there. O(n) on average.
 Tensor median(const Tensor& self);
 std::tuple<Tensor, Tensor> median(const Tensor& self, std::int64_t dim, bool keepdim = false);
 Tensor nanmedian(const Tensor& self);  // of what is no NaN

@@ -193,14 +193,20 @@ T number_of_rank(T* numbers, std::int64_t count, std::int64_t position, T* betwe
   return numbers[position];
 }
 
-// Where in `row` the element of that rank stands; of equal numbers the first. Scratch memory as above. O(count) on average.
+// Where in `row` the element of that rank stands; equal numbers, and NaN, rank in the order of the row, as in a stable sort. Scratch memory as above. O(count) on average.
 template <class T>
 std::int64_t place_of(Rank rank, const T* row, std::int64_t count, T* numbers, T* between) {
+  // The place of the one before which `skipped` others are wanted too.
+  const auto find_after = [&](std::int64_t skipped, auto wanted) {
+    const T* found = std::find_if(row, row + count, wanted);
+    for (; skipped > 0; --skipped) found = std::find_if(found + 1, row + count, wanted);
+    return static_cast<std::int64_t>(found - row);
+  };
   const std::int64_t known = copy_kept(row, count, numbers, [](T x) { return x == x; });
-  if (rank.nan_wins ? known == count : rank.position < known) return std::find(row, row + count, number_of_rank(numbers, known, rank.position, between)) - row;
-  std::int64_t place = -1;
-  for (std::int64_t wanted = rank.nan_wins ? 0 : rank.position - known; wanted >= 0; --wanted) place = std::find_if(row + place + 1, row + count, [](T x) { return x != x; }) - row;
-  return place;
+  if (rank.nan_wins ? known < count : rank.position >= known) return find_after(rank.nan_wins ? 0 : rank.position - known, [](T x) { return x != x; });
+  const T number = number_of_rank(numbers, known, rank.position, between);
+  const auto smaller = static_cast<std::int64_t>(std::count_if(row, row + count, [&](T x) { return x < number; }));
+  return find_after(rank.position - smaller, [&](T x) { return x == number; });
 }
 
 // The places along `dim`, which has size 1 in the result.

@@ -22,7 +22,8 @@ NinjaResult build_library(const fs::path& root, const std::vector<std::string>& 
   if (!fs::exists(folder / "build.ninja")) {
     Command arguments{"-S", root.string(), "-B", folder.string(), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
                       "-DTINYTORCH_PROGRAMS=ON", "-DTINYTORCH_WERROR=ON"};
-    if (!find_program("ccache").empty()) arguments.push_back("-DCMAKE_CXX_COMPILER_LAUNCHER=ccache");
+    // Paths relative to the root: what one clone has compiled, no other compiles again.
+    if (!find_program("ccache").empty()) arguments.push_back(fmt::format("-DCMAKE_CXX_COMPILER_LAUNCHER=env;CCACHE_SLOPPINESS=pch_defines,time_macros;CCACHE_BASEDIR={};ccache", root.string()));
     run_cmake(arguments);
   }
   LineMap lines(root);

@@ -235,7 +235,11 @@ void StageBuild::write_rules() {
   const bool sanitized = tools.sanitizer != Sanitizer::None;
   const std::string_view warnings = options_.learner ? learner_warnings : sanitized ? sanitized_warnings : strict_warnings;
   const bool clang = is_clang(tools);
-  const std::string cache = find_program("ccache").empty() ? "" : "CCACHE_NOHASHDIR=1 ccache ";
+  const bool caching = !find_program("ccache").empty();
+  const std::string cache = caching ? "CCACHE_NOHASHDIR=1 ccache " : "";
+  // What reads a precompiled header is cached by what the preprocessor says, which g++ has to name the header in.
+  const std::string header_cache = caching && !clang ? "CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=pch_defines,time_macros ccache " : "";
+  const std::string named = clang ? "" : " -fpch-preprocess";
   const std::string common = fmt::format("{} -std=c++20 -pthread -fdiagnostics-color=never{}{}{} -MD -MF $out.d", tools.compiler, clang ? "" : seldom_collecting,
                                          sanitizer_flags(tools.sanitizer), options_.sections ? " -ffunction-sections -fdata-sections" : "");
   const std::string unit = fmt::format("-O0 -DDOCTEST_CONFIG_SUPER_FAST_ASSERTS {} {}{}{}", warnings, unit_warnings,
@@ -265,11 +269,10 @@ void StageBuild::write_rules() {
                                             common, warnings, unit_warnings),
               "$in", true);
   ninja_.rule("unit_with_pch",
-              fmt::format("{} {} -Winvalid-pch -include $pch -I $include -I $runtime -I tests -c $in -o $out", common,
-                          unit),
+              fmt::format("{}{}{} {} -Winvalid-pch -include $pch -I $include -I $runtime -I tests -c $in -o $out", header_cache, common, named, unit),
               "$in", true);
   ninja_.rule("precompile",
-              fmt::format("{} {} -I $include -I $runtime -I tests -x c++-header -c $in -o $out", common, unit), "$in",
+              fmt::format("{}{}{} {} -I $include -I $runtime -I tests -x c++-header -c $in -o $out", header_cache, common, named, unit), "$in",
               true);
   const std::string edited = fmt::format("{} {} -O0 -I $include -I $runtime", common, warnings);
   ninja_.rule("edited_with_pch", edited + " -Winvalid-pch -include $pch -c $in -o $out", "$in", true);

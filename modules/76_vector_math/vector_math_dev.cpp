@@ -1187,7 +1187,7 @@ inline constexpr std::int64_t kFewElements = 128;
 // Whether the reference is called before anything else is asked.
 inline bool are_few(const Tensor& self, const Tensor& other) { return self.numel() < kFewElements && other.numel() < kFewElements; }
 
-// self to the power of 2, 3, 1/2, -1/2 or -1, which is one or two operations, as in the reference and in PyTorch; undefined for other exponents and what has no kernel. Chapter 79 has powers in general.
+// self to the power of 1, 2, 3, 1/2, -1/2 or -1, which is two operations at most, as in the reference and in PyTorch; undefined for other exponents and what has no kernel. Chapter 79 has powers in general.
 Tensor simple_power(const Tensor& self, double exponent);
 
 // Bytes of this machine's largest cache; 32 MB where it does not tell.
@@ -1744,8 +1744,9 @@ Tensor clamp_tuned(const Tensor& self, const std::optional<Scalar>& min, const s
 }  // namespace
 
 Tensor kernels::simple_power(const Tensor& self, double e) {
-  const bool is_simple = e == 2 || e == 3 || e == 0.5 || e == -0.5 || e == -1;
+  const bool is_simple = e == 1 || e == 2 || e == 3 || e == 0.5 || e == -0.5 || e == -1;
   if (!takes_elementwise(self) || !is_simple) return {};
+  if (e == 1) return clone(self);  // the slope of a square asks for it
   return mapped(self, [e](const auto& table) { return e == 2 ? table.square : e == 3 ? table.cube : e == 0.5 ? table.sqrt : e == -0.5 ? table.rsqrt : table.reciprocal; });
 }
 

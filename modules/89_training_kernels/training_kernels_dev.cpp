@@ -28,6 +28,7 @@
 #include "tinytorch/kernels/capability_tables.h"
 //| export kernels/slopes.cpp
 #include <cstdint>
+#include <limits>
 #include <type_traits>
 #include "tinytorch/core/autograd.h"
 #include "tinytorch/core/gradient.h"
@@ -38,6 +39,7 @@
 #include "tinytorch/kernels/parallel.h"
 #include "tinytorch/kernels/slope_kernels.h"
 #include "tinytorch/nn/activations.h"
+#include "tinytorch/nn/more_activations.h"
 //| export kernels/pooling_kernels.h
 #include <cstdint>
 #include "tinytorch/kernels/capability_tables.h"
@@ -158,7 +160,15 @@ namespace tinytorch {
 //     gelu      g (c + x d)                   c = (1 + erf(x / sqrt 2)) / 2, the share of a normal distribution below x, and d its density
 //     gelu tanh g (s + 2 x s (1 - s) u')      s = sigmoid(2 u), where u = sqrt(2 / pi) (x + 0.044715 x^3)
 //
-// The last line follows from module 76's form of `gelu`, `x s`. By the product rule its slope is `s + x s'`, and the derivative of `sigmoid(2 u)` is `2 s (1 - s) u'`. Written with tanh it would need `1 - t t`, which loses digits where t is near 1; `s (1 - s)` loses fewer, and one exponential serves for all.
+// Others have numbers of their own besides, the ones that the forward pass was called with:
+//
+//     elu             g alpha exp(x) where x <= 0, else g
+//     softplus        g sigmoid(beta x) where beta x <= threshold, else g
+//     leaky relu      g where x > 0, else slope g
+//     hardtanh        g where low < x < high, else 0                            relu6 is hardtanh between 0 and 6
+//     shrinking       0 where low <= x <= high, else g                          hardshrink and softshrink; threshold, with no lower end
+//
+// The last line of the first list follows from module 76's form of `gelu`, `x s`. By the product rule its slope is `s + x s'`, and the derivative of `sigmoid(2 u)` is `2 s (1 - s) u'`. Written with tanh it would need `1 - t t`, which loses digits where t is near 1; `s (1 - s)` loses fewer, and one exponential serves for all.
 
 // %%
 //| export kernels/slope_kernels.h
@@ -169,6 +179,9 @@ template <class T>
 struct SlopeTable {
   using Kernel = void (*)(const T* grad, const T* saved, std::int64_t count, T* out);
   Kernel relu, sigmoid, tanh, silu, gelu, gelu_tanh;
+  // With the numbers p and q of the activation; `x` holds inputs.
+  using ShapedKernel = void (*)(const T* grad, const T* x, std::int64_t count, T p, T q, T* out);
+  ShapedKernel elu, softplus, leaky_relu, hardtanh, shrink;
 };
 
 struct SlopeKernels {
@@ -184,20 +197,30 @@ TINYTORCH_DECLARE_PER_CAPABILITY(SlopeKernels, slope_kernels)
 //| export kernels/slopes.simd.cpp
 namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
-// Two vectors at a time, so that one waits for its exponential while the other computes.
-template <class T, auto F>
-void walk_slopes(const T* grad, const T* saved, std::int64_t count, T* out) {
+// out = f(d, grad, saved), two vectors at a time, so that one waits for its exponential while the other computes.
+template <class T, class F>
+HWY_INLINE void walk_pairs(const T* grad, const T* saved, std::int64_t count, T* out, F f) {
   const hn::ScalableTag<T> d;
   constexpr std::int64_t lanes = LanesOf(hn::ScalableTag<T>());
   std::int64_t i = 0;
   for (; i + 2 * lanes <= count; i += 2 * lanes) {
-    const auto first = F(d, hn::LoadU(d, grad + i), hn::LoadU(d, saved + i));
-    const auto second = F(d, hn::LoadU(d, grad + i + lanes), hn::LoadU(d, saved + i + lanes));
+    const auto first = f(d, hn::LoadU(d, grad + i), hn::LoadU(d, saved + i));
+    const auto second = f(d, hn::LoadU(d, grad + i + lanes), hn::LoadU(d, saved + i + lanes));
     hn::StoreU(first, d, out + i);
     hn::StoreU(second, d, out + i + lanes);
   }
-  for (; i + lanes <= count; i += lanes) hn::StoreU(F(d, hn::LoadU(d, grad + i), hn::LoadU(d, saved + i)), d, out + i);
-  if (i < count) StorePart(F(d, LoadPart(d, grad + i, count - i), LoadPart(d, saved + i, count - i)), d, out + i, count - i);
+  for (; i + lanes <= count; i += lanes) hn::StoreU(f(d, hn::LoadU(d, grad + i), hn::LoadU(d, saved + i)), d, out + i);
+  if (i < count) StorePart(f(d, LoadPart(d, grad + i, count - i), LoadPart(d, saved + i, count - i)), d, out + i, count - i);
+}
+
+template <class T, auto F>
+void walk_slopes(const T* grad, const T* saved, std::int64_t count, T* out) {
+  walk_pairs(grad, saved, count, out, F);
+}
+
+template <class T, auto F>
+void walk_shaped(const T* grad, const T* x, std::int64_t count, T p, T q, T* out) {
+  walk_pairs(grad, x, count, out, [p, q](auto d, auto g, auto v) HWY_ATTR { return F(d, g, v, hn::Set(d, p), hn::Set(d, q)); });
 }
 
 constexpr auto relu_slope = [](auto d, auto g, auto y) { return hn::IfThenZeroElse(hn::Le(y, hn::Zero(d)), g); };
@@ -229,9 +252,35 @@ constexpr auto gelu_tanh_slope = [](auto d, auto g, auto x) {
   return hn::Mul(g, hn::MulAdd(hn::Mul(x, slope_of_u), hn::Mul(s, hn::Sub(one, s)), s));
 };
 
+constexpr auto elu_slope = [](auto d, auto g, auto x, auto alpha, auto) {
+  const auto zero = hn::Zero(d);
+  return hn::IfThenElse(hn::Le(x, zero), hn::Mul(g, hn::Mul(Exp(d, hn::Min(x, zero)), alpha)), g);
+};
+
+constexpr auto softplus_slope = [](auto d, auto g, auto x, auto beta, auto threshold) {
+  const auto scaled = hn::Mul(x, beta);
+  return hn::IfThenElse(hn::Gt(scaled, threshold), g, hn::Mul(g, Sigmoid(d, scaled)));
+};
+
+constexpr auto leaky_relu_slope = [](auto d, auto g, auto x, auto slope, auto) { return hn::IfThenElse(hn::Gt(x, hn::Zero(d)), g, hn::Mul(g, slope)); };
+
+constexpr auto hardtanh_slope = [](auto, auto g, auto x, auto low, auto high) { return hn::IfThenZeroElse(hn::Or(hn::Le(x, low), hn::Ge(x, high)), g); };
+
+constexpr auto shrink_slope = [](auto, auto g, auto x, auto low, auto high) { return hn::IfThenZeroElse(hn::And(hn::Ge(x, low), hn::Le(x, high)), g); };
+
 template <class T>
 constexpr SlopeTable<T> slope_table_of() {
-  return {walk_slopes<T, relu_slope>, walk_slopes<T, sigmoid_slope>, walk_slopes<T, tanh_slope>, walk_slopes<T, silu_slope>, walk_slopes<T, gelu_slope>, walk_slopes<T, gelu_tanh_slope>};
+  return {.relu = walk_slopes<T, relu_slope>,
+          .sigmoid = walk_slopes<T, sigmoid_slope>,
+          .tanh = walk_slopes<T, tanh_slope>,
+          .silu = walk_slopes<T, silu_slope>,
+          .gelu = walk_slopes<T, gelu_slope>,
+          .gelu_tanh = walk_slopes<T, gelu_tanh_slope>,
+          .elu = walk_shaped<T, elu_slope>,
+          .softplus = walk_shaped<T, softplus_slope>,
+          .leaky_relu = walk_shaped<T, leaky_relu_slope>,
+          .hardtanh = walk_shaped<T, hardtanh_slope>,
+          .shrink = walk_shaped<T, shrink_slope>};
 }
 }  // namespace
 
@@ -261,14 +310,14 @@ bool has_slope_kernel(const Tensor& grad, const Tensor& saved) {
   return saved.numel() >= kernels::kFewElements && (type == kFloat || type == kDouble) && grad.scalar_type() == type && grad.sizes() == saved.sizes();
 }
 
-// grad times the slopes at `saved`, as a new contiguous tensor. REQUIRES: has_slope_kernel.
-template <class Pick>
-Tensor times_slopes(const Tensor& grad, const Tensor& saved, Pick pick) {
+// grad times the slopes at `saved`, as a new contiguous tensor; `numbers` are those that the kernel takes besides. REQUIRES: has_slope_kernel.
+template <class Pick, class... Numbers>
+Tensor times_slopes(const Tensor& grad, const Tensor& saved, Pick pick, const Numbers&... numbers) {
   const Tensor g = grad.contiguous(), s = saved.contiguous(), result = empty(s.sizes(), s.scalar_type());
   const auto run = [&]<class T>() {
     const auto kernel = pick(slope_table<T>());
     parallel_for(0, s.numel(), kernels::kElementwiseGrain, [&, from = g.data<T>(), at = s.data<T>(), to = result.data<T>()](std::int64_t first, std::int64_t stop) {
-      kernel(from + first, at + first, stop - first, to + first);
+      kernel(from + first, at + first, stop - first, numbers.template to<T>()..., to + first);
     });
   };
   if (s.scalar_type() == kFloat) run.template operator()<float>();
@@ -300,6 +349,36 @@ constinit SlopeOperator tanh_backward_op("tanh_backward", {.cpu = tanh_backward_
 constinit SlopeOperator silu_backward_op("silu_backward", {.cpu = silu_backward_composed});
 constinit SlopeOperator gelu_backward_op("gelu_backward", {.cpu = gelu_backward_composed});
 constinit SlopeOperator gelu_tanh_backward_op("gelu_tanh_backward", {.cpu = gelu_tanh_backward_composed});
+
+// The same with two numbers of the activation: (gradient of the result, input, p, q).
+using ShapedSlopeOperator = Operator<Tensor(const Tensor&, const Tensor&, const Scalar&, const Scalar&)>;
+
+template <auto& Op, auto Pick>
+Tensor shaped_slope_tuned(const Tensor& grad, const Tensor& x, const Scalar& p, const Scalar& q) {
+  return has_slope_kernel(grad, x) ? times_slopes(grad, x, Pick, p, q) : Op.function(Layer::CPU)(grad, x, p, q);
+}
+
+Tensor elu_backward_composed(const Tensor& g, const Tensor& x, const Scalar& alpha, const Scalar&) {
+  return where(x <= 0, g * (exp(where(x > 0, zeros_like(x), x)) * alpha), g);  // where x > 0 the exponential must not overflow: its gradient would be 0 * inf
+}
+Tensor softplus_backward_composed(const Tensor& g, const Tensor& x, const Scalar& beta, const Scalar& threshold) {
+  const Tensor scaled = x * beta;
+  return where(scaled > threshold, g, g * sigmoid(scaled));
+}
+Tensor leaky_relu_backward_composed(const Tensor& g, const Tensor& x, const Scalar& slope, const Scalar&) { return where(x > 0, g, g * slope); }
+Tensor hardtanh_backward_composed(const Tensor& g, const Tensor& x, const Scalar& low, const Scalar& high) { return where(logical_or(x <= low, x >= high), zeros({}, g.options()), g); }
+Tensor shrink_backward_composed(const Tensor& g, const Tensor& x, const Scalar& low, const Scalar& high) { return where(logical_and(x >= low, x <= high), zeros({}, g.options()), g); }
+
+constinit ShapedSlopeOperator elu_backward_op("elu_backward", {.cpu = elu_backward_composed});
+constinit ShapedSlopeOperator softplus_backward_op("softplus_backward", {.cpu = softplus_backward_composed});
+constinit ShapedSlopeOperator leaky_relu_backward_op("leaky_relu_backward", {.cpu = leaky_relu_backward_composed});
+constinit ShapedSlopeOperator hardtanh_backward_op("hardtanh_backward", {.cpu = hardtanh_backward_composed});
+constinit ShapedSlopeOperator shrink_backward_op("shrink_backward", {.cpu = shrink_backward_composed});
+
+template <auto& Op>
+Tensor shaped_slope(const Tensor& g, const Tensor& x, const Scalar& p, const Scalar& q = 0) {
+  return is_recording() ? Op.function(Layer::CPU)(g, x, p, q) : Op(g, x, p, q);
+}
 }  // namespace
 
 // %%
@@ -320,6 +399,19 @@ void register_tuned_slopes() {
     if (is_recording()) return gelu_backward(g, x, tanh_approximation);
     return tanh_approximation ? gelu_tanh_backward_op(g, x) : gelu_backward_op(g, x);
   });
+  elu_backward_op.set(Layer::TunedCPU, shaped_slope_tuned<elu_backward_op, [](const auto& table) { return table.elu; }>);
+  softplus_backward_op.set(Layer::TunedCPU, shaped_slope_tuned<softplus_backward_op, [](const auto& table) { return table.softplus; }>);
+  leaky_relu_backward_op.set(Layer::TunedCPU, shaped_slope_tuned<leaky_relu_backward_op, [](const auto& table) { return table.leaky_relu; }>);
+  hardtanh_backward_op.set(Layer::TunedCPU, shaped_slope_tuned<hardtanh_backward_op, [](const auto& table) { return table.hardtanh; }>);
+  shrink_backward_op.set(Layer::TunedCPU, shaped_slope_tuned<shrink_backward_op, [](const auto& table) { return table.shrink; }>);
+  kernels::fused_gradient<op::elu>([](const Tensor& g, Input<0> x, Arg<1, Scalar> alpha) { return shaped_slope<elu_backward_op>(g, x, alpha.value); });
+  kernels::fused_gradient<op::softplus>([](const Tensor& g, Input<0> x, Arg<1, Scalar> beta, Arg<2, Scalar> threshold) { return shaped_slope<softplus_backward_op>(g, x, beta.value, threshold.value); });
+  kernels::fused_gradient<op::leaky_relu>([](const Tensor& g, Input<0> x, Arg<1, Scalar> slope) { return shaped_slope<leaky_relu_backward_op>(g, x, slope.value); });
+  kernels::fused_gradient<op::hardtanh>([](const Tensor& g, Input<0> x, Arg<1, Scalar> low, Arg<2, Scalar> high) { return shaped_slope<hardtanh_backward_op>(g, x, low.value, high.value); });
+  kernels::fused_gradient<op::threshold>([](const Tensor& g, Input<0> x, Arg<1, Scalar> threshold) { return shaped_slope<shrink_backward_op>(g, x, -std::numeric_limits<double>::infinity(), threshold.value); });
+  const auto shrinks = [](const Tensor& g, Input<0> x, Arg<1, Scalar> width) { return shaped_slope<shrink_backward_op>(g, x, -width.value.toDouble(), width.value); };
+  kernels::fused_gradient<op::hardshrink>(shrinks);
+  kernels::fused_gradient<op::softshrink>(shrinks);
 }
 
 // %%
@@ -354,15 +446,24 @@ auto with_threads(int threads, F f) {
 struct Activation {
   const char* name;
   Tensor (*call)(const Tensor&);
+  bool bends = false;  // everywhere: it has a second derivative that is not zero
 };
 
 const Activation kActivations[] = {
     {"relu", [](const Tensor& x) { return relu(x); }},
-    {"sigmoid", [](const Tensor& x) { return sigmoid(x); }},
-    {"tanh", [](const Tensor& x) { return tanh(x); }},
-    {"silu", [](const Tensor& x) { return silu(x); }},
-    {"gelu", [](const Tensor& x) { return gelu(x); }},
-    {"gelu tanh", [](const Tensor& x) { return gelu(x, "tanh"); }},
+    {"sigmoid", [](const Tensor& x) { return sigmoid(x); }, true},
+    {"tanh", [](const Tensor& x) { return tanh(x); }, true},
+    {"silu", [](const Tensor& x) { return silu(x); }, true},
+    {"gelu", [](const Tensor& x) { return gelu(x); }, true},
+    {"gelu tanh", [](const Tensor& x) { return gelu(x, "tanh"); }, true},
+    {"elu", [](const Tensor& x) { return elu(x, 0.7); }, true},
+    {"selu", [](const Tensor& x) { return selu(x); }, true},
+    {"softplus", [](const Tensor& x) { return softplus(x, 1.5, 4); }, true},
+    {"leaky relu", [](const Tensor& x) { return leaky_relu(x, 0.2); }},
+    {"hardtanh", [](const Tensor& x) { return hardtanh(x, -0.75, 1.25); }},
+    {"threshold", [](const Tensor& x) { return threshold(x, 0.25, 7); }},
+    {"hardshrink", [](const Tensor& x) { return hardshrink(x, 0.75); }},
+    {"softshrink", [](const Tensor& x) { return softshrink(x, 0.75); }},
 };
 
 Tensor gradient_at(const Activation& activation, const Tensor& x, const Tensor& grad) {
@@ -406,7 +507,8 @@ TEST_CASE("slopes: zeros, infinities and NaN are as the reference's; relu's slop
   const float infinity = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
   // Repeated, for the kernels take 128 numbers and more.
   const Tensor x = tensor({0.F, -0.F, 1.F, -1.F, nan, infinity, -infinity, 1e-30F, -1e-30F, 3e38F}).repeat({14}), g = full_like(x, 2);
-  for (const Activation& activation : {kActivations[0], kActivations[1], kActivations[2], kActivations[3]}) {
+  for (const Activation& activation : kActivations) {
+    if (std::string(activation.name).starts_with("gelu")) continue;  // infinity times a density of 0
     CAPTURE(activation.name);
     const Tensor expected = by_reference([&] { return gradient_at(activation, x, g); });
     for_each_capability([&] { CHECK_CLOSE(gradient_at(activation, x, g), expected, 1e-6, 1e-30); });
@@ -418,7 +520,7 @@ TEST_CASE("slopes: second derivatives of a recorded backward pass") {
   manual_seed(671);
   const Tensor point = randn({150}, kDouble), direction = randn({150}, kDouble), weights = randn({150}, kDouble);
   for (const Activation& activation : kActivations) {
-    if (activation.name == kActivations[0].name) continue;  // relu has none
+    if (!activation.bends) continue;
     CAPTURE(activation.name);
     const auto slope = [&](const Tensor& at, bool record) {
       const Tensor leaf = at.clone().requires_grad_();

@@ -66,6 +66,10 @@ class AutogradOptions {
 //| export core/gradients_more.cpp
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
 #include "tinytorch/core/autograd.h"
 #include "tinytorch/core/gradient_lists.h"
 #include "tinytorch/core/inplace_or_view.h"
@@ -79,6 +83,8 @@ class AutogradOptions {
 #include "tinytorch/nn/module.h"
 
 // %%
+#include <optional>
+#include <utility>
 #include "tinytorch/core/autograd.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/tensor_data.h"
@@ -563,7 +569,27 @@ Tensor from_places(const Tensor& g, std::int64_t dim, const Tensor& index, IntAr
   return whole;
 }
 
+// Whether no element is in the view twice: each step passes all that the smaller steps reach.
+bool has_each_once(IntArrayRef size, IntArrayRef stride) {
+  std::vector<std::pair<std::int64_t, std::int64_t>> steps;
+  for (std::size_t i = 0; i < size.size(); ++i)
+    if (size[i] > 1) steps.emplace_back(stride[i], size[i]);
+  std::sort(steps.begin(), steps.end());
+  std::int64_t reached = 0;
+  for (const auto& [step, count] : steps) {
+    if (step <= reached) return false;
+    reached += step * (count - 1);
+  }
+  return true;
+}
+
 Tensor as_strided_backward(const Tensor& grad, const Tensor& self, IntArrayRef size, IntArrayRef stride, std::int64_t offset) {
+  // A view such as a diagonal: zeros, and the gradient written into the same view of them. Such a self has all of its memory.
+  if (self.is_contiguous() && self.storage()->nbytes() == static_cast<std::size_t>(self.numel()) * self.element_size() && has_each_once(size, stride)) {
+    const Tensor whole = zeros(self.sizes(), grad.options());
+    whole.as_strided(size, stride, offset).copy_(grad);
+    return whole;
+  }
   // Which element of the storage each element of the view is; several may be the same one.
   const auto count = static_cast<std::int64_t>(self.storage()->nbytes() / self.element_size());
   const Tensor positions = arange(count).as_strided(size, stride, offset).reshape({-1});
@@ -624,6 +650,32 @@ TEST_CASE("gradients of indexing: of a source that is larger than the index, onl
   source.mutable_grad() = Tensor();
   (scatter(zeros({2, 2}, kDouble), 1, index, source) * 3.0).sum().backward();
   CHECK_EQ(source.grad(), tensor({{3.0, 3.0, 0.0}, {0.0, 0.0, 0.0}}, kDouble));
+}
+
+TEST_CASE("gradients of strided views: of each element once, of some twice, of rows that are shared, and of the second order") {
+  const Tensor weights = tensor({1.0, 2.0, 3.0}, kDouble);
+  const auto gradient_of_view = [&](const Tensor& x, IntArrayRef stride) {
+    const Tensor view = x.as_strided({3}, stride, 0);
+    const Tensor first = autograd::grad({(view * view * weights).sum()}, {x}, {}, std::nullopt, true)[0];
+    const Tensor second = autograd::grad({first.sum()}, {x})[0];
+    return std::pair(first.detach(), second);
+  };
+  const Tensor x = arange(9).to(kDouble).view({3, 3}).requires_grad_();
+  // The diagonal: 0, 4 and 8, times 2 and their weights.
+  CHECK_EQ(gradient_of_view(x, {4}).first, tensor({{0.0, 0.0, 0.0}, {0.0, 16.0, 0.0}, {0.0, 0.0, 48.0}}, kDouble));
+  CHECK_EQ(gradient_of_view(x, {4}).second, tensor({{2.0, 0.0, 0.0}, {0.0, 4.0, 0.0}, {0.0, 0.0, 6.0}}, kDouble));
+  // One element three times.
+  CHECK_EQ(gradient_of_view((x + 1).detach().requires_grad_(), {0}).first, tensor({{12.0, 0.0, 0.0}, {0.0, 0.0, 0.0}, {0.0, 0.0, 0.0}}, kDouble));
+  // Windows that overlap: 0 1, 1 2, 2 3.
+  const Tensor windows = arange(4).to(kDouble).requires_grad_();
+  windows.as_strided({3, 2}, {1, 1}, 0).sum().backward();
+  CHECK_EQ(windows.grad(), tensor({1.0, 2.0, 2.0, 1.0}, kDouble));
+  // The lower half of a larger memory, and a matrix that is turned: their diagonals.
+  const Tensor half = arange(8).to(kDouble).view({4, 2}).narrow(0, 2, 2).detach().requires_grad_(), turned = arange(4).to(kDouble).view({2, 2}).t().detach().requires_grad_();
+  half.as_strided({2}, {3}, 4).sum().backward();
+  turned.as_strided({2}, {1}, 1).sum().backward();
+  CHECK_EQ(half.grad(), tensor({{1.0, 0.0}, {0.0, 1.0}}, kDouble));
+  CHECK_EQ(turned.grad(), tensor({{0.0, 1.0}, {1.0, 0.0}}, kDouble));
 }
 
 TEST_CASE("gradients of indexing: what is read twice receives twice") {

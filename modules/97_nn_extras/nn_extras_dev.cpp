@@ -228,8 +228,10 @@ Tensor hardshrink_cpu(const Tensor& self, const Scalar& lambd) {
 Tensor softshrink_cpu(const Tensor& self, const Scalar& lambd) {
   return map_real("softshrink_cpu", self, [l = lambd.toDouble()](auto x) {
     using T = decltype(x);
-    const T width = static_cast<T>(l);
-    return x > width ? x - width : x < -width ? x + width : x * T{0};  // x * 0: NaN stays
+    // All three are computed, and one is chosen: which one, no processor could guess. x * 0: NaN stays.
+    const T width = static_cast<T>(l), left = x + width, right = x - width, nothing = x * T{0};
+    const T result = x > width ? right : nothing;
+    return x < -width ? left : result;
   });
 }
 

@@ -3,6 +3,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
 
 #include "tinytorch/core/autograd.h"
 #include "tinytorch/core/gradient_lists.h"
@@ -209,7 +213,27 @@ Tensor from_places(const Tensor& g, std::int64_t dim, const Tensor& index, IntAr
   return whole;
 }
 
+// Whether no element is in the view twice: each step passes all that the smaller steps reach.
+bool has_each_once(IntArrayRef size, IntArrayRef stride) {
+  std::vector<std::pair<std::int64_t, std::int64_t>> steps;
+  for (std::size_t i = 0; i < size.size(); ++i)
+    if (size[i] > 1) steps.emplace_back(stride[i], size[i]);
+  std::sort(steps.begin(), steps.end());
+  std::int64_t reached = 0;
+  for (const auto& [step, count] : steps) {
+    if (step <= reached) return false;
+    reached += step * (count - 1);
+  }
+  return true;
+}
+
 Tensor as_strided_backward(const Tensor& grad, const Tensor& self, IntArrayRef size, IntArrayRef stride, std::int64_t offset) {
+  // A view such as a diagonal: zeros, and the gradient written into the same view of them. Such a self has all of its memory.
+  if (self.is_contiguous() && self.storage()->nbytes() == static_cast<std::size_t>(self.numel()) * self.element_size() && has_each_once(size, stride)) {
+    const Tensor whole = zeros(self.sizes(), grad.options());
+    whole.as_strided(size, stride, offset).copy_(grad);
+    return whole;
+  }
   // Which element of the storage each element of the view is; several may be the same one.
   const auto count = static_cast<std::int64_t>(self.storage()->nbytes() / self.element_size());
   const Tensor positions = arange(count).as_strided(size, stride, offset).reshape({-1});

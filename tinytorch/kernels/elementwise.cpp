@@ -113,8 +113,9 @@ Tensor clamp_tuned(const Tensor& self, const std::optional<Scalar>& min, const s
 }  // namespace
 
 Tensor kernels::simple_power(const Tensor& self, double e) {
-  const bool is_simple = e == 2 || e == 3 || e == 0.5 || e == -0.5 || e == -1;
+  const bool is_simple = e == 1 || e == 2 || e == 3 || e == 0.5 || e == -0.5 || e == -1;
   if (!takes_elementwise(self) || !is_simple) return {};
+  if (e == 1) return clone(self);  // the slope of a square asks for it
   return mapped(self, [e](const auto& table) { return e == 2 ? table.square : e == 3 ? table.cube : e == 0.5 ? table.sqrt : e == -0.5 ? table.rsqrt : table.reciprocal; });
 }
 

@@ -93,7 +93,7 @@ inline constexpr std::int64_t kFewElements = 128;
 // Whether the reference is called before anything else is asked.
 inline bool are_few(const Tensor& self, const Tensor& other) { return self.numel() < kFewElements && other.numel() < kFewElements; }
 
-// self to the power of 2, 3, 1/2, -1/2 or -1, which is one or two operations, as in the reference and in PyTorch; undefined for other exponents and what has no kernel. Chapter 79 has powers in general.
+// self to the power of 1, 2, 3, 1/2, -1/2 or -1, which is two operations at most, as in the reference and in PyTorch; undefined for other exponents and what has no kernel. Chapter 79 has powers in general.
 Tensor simple_power(const Tensor& self, double exponent);
 
 // Bytes of this machine's largest cache; 32 MB where it does not tell.

@@ -15,6 +15,9 @@ template <class T>
 struct SlopeTable {
   using Kernel = void (*)(const T* grad, const T* saved, std::int64_t count, T* out);
   Kernel relu, sigmoid, tanh, silu, gelu, gelu_tanh;
+  // With the numbers p and q of the activation; `x` holds inputs.
+  using ShapedKernel = void (*)(const T* grad, const T* x, std::int64_t count, T p, T q, T* out);
+  ShapedKernel elu, softplus, leaky_relu, hardtanh, shrink;
 };
 
 struct SlopeKernels {

@@ -2,6 +2,7 @@
 // edit the module, not this file.
 
 #include <cstdint>
+#include <limits>
 #include <type_traits>
 
 #include "tinytorch/core/autograd.h"
@@ -13,6 +14,7 @@
 #include "tinytorch/kernels/parallel.h"
 #include "tinytorch/kernels/slope_kernels.h"
 #include "tinytorch/nn/activations.h"
+#include "tinytorch/nn/more_activations.h"
 
 namespace tinytorch {
 
@@ -34,14 +36,14 @@ bool has_slope_kernel(const Tensor& grad, const Tensor& saved) {
   return saved.numel() >= kernels::kFewElements && (type == kFloat || type == kDouble) && grad.scalar_type() == type && grad.sizes() == saved.sizes();
 }
 
-// grad times the slopes at `saved`, as a new contiguous tensor. REQUIRES: has_slope_kernel.
-template <class Pick>
-Tensor times_slopes(const Tensor& grad, const Tensor& saved, Pick pick) {
+// grad times the slopes at `saved`, as a new contiguous tensor; `numbers` are those that the kernel takes besides. REQUIRES: has_slope_kernel.
+template <class Pick, class... Numbers>
+Tensor times_slopes(const Tensor& grad, const Tensor& saved, Pick pick, const Numbers&... numbers) {
   const Tensor g = grad.contiguous(), s = saved.contiguous(), result = empty(s.sizes(), s.scalar_type());
   const auto run = [&]<class T>() {
     const auto kernel = pick(slope_table<T>());
     parallel_for(0, s.numel(), kernels::kElementwiseGrain, [&, from = g.data<T>(), at = s.data<T>(), to = result.data<T>()](std::int64_t first, std::int64_t stop) {
-      kernel(from + first, at + first, stop - first, to + first);
+      kernel(from + first, at + first, stop - first, numbers.template to<T>()..., to + first);
     });
   };
   if (s.scalar_type() == kFloat) run.template operator()<float>();
@@ -73,6 +75,36 @@ constinit SlopeOperator tanh_backward_op("tanh_backward", {.cpu = tanh_backward_
 constinit SlopeOperator silu_backward_op("silu_backward", {.cpu = silu_backward_composed});
 constinit SlopeOperator gelu_backward_op("gelu_backward", {.cpu = gelu_backward_composed});
 constinit SlopeOperator gelu_tanh_backward_op("gelu_tanh_backward", {.cpu = gelu_tanh_backward_composed});
+
+// The same with two numbers of the activation: (gradient of the result, input, p, q).
+using ShapedSlopeOperator = Operator<Tensor(const Tensor&, const Tensor&, const Scalar&, const Scalar&)>;
+
+template <auto& Op, auto Pick>
+Tensor shaped_slope_tuned(const Tensor& grad, const Tensor& x, const Scalar& p, const Scalar& q) {
+  return has_slope_kernel(grad, x) ? times_slopes(grad, x, Pick, p, q) : Op.function(Layer::CPU)(grad, x, p, q);
+}
+
+Tensor elu_backward_composed(const Tensor& g, const Tensor& x, const Scalar& alpha, const Scalar&) {
+  return where(x <= 0, g * (exp(where(x > 0, zeros_like(x), x)) * alpha), g);  // where x > 0 the exponential must not overflow: its gradient would be 0 * inf
+}
+Tensor softplus_backward_composed(const Tensor& g, const Tensor& x, const Scalar& beta, const Scalar& threshold) {
+  const Tensor scaled = x * beta;
+  return where(scaled > threshold, g, g * sigmoid(scaled));
+}
+Tensor leaky_relu_backward_composed(const Tensor& g, const Tensor& x, const Scalar& slope, const Scalar&) { return where(x > 0, g, g * slope); }
+Tensor hardtanh_backward_composed(const Tensor& g, const Tensor& x, const Scalar& low, const Scalar& high) { return where(logical_or(x <= low, x >= high), zeros({}, g.options()), g); }
+Tensor shrink_backward_composed(const Tensor& g, const Tensor& x, const Scalar& low, const Scalar& high) { return where(logical_and(x >= low, x <= high), zeros({}, g.options()), g); }
+
+constinit ShapedSlopeOperator elu_backward_op("elu_backward", {.cpu = elu_backward_composed});
+constinit ShapedSlopeOperator softplus_backward_op("softplus_backward", {.cpu = softplus_backward_composed});
+constinit ShapedSlopeOperator leaky_relu_backward_op("leaky_relu_backward", {.cpu = leaky_relu_backward_composed});
+constinit ShapedSlopeOperator hardtanh_backward_op("hardtanh_backward", {.cpu = hardtanh_backward_composed});
+constinit ShapedSlopeOperator shrink_backward_op("shrink_backward", {.cpu = shrink_backward_composed});
+
+template <auto& Op>
+Tensor shaped_slope(const Tensor& g, const Tensor& x, const Scalar& p, const Scalar& q = 0) {
+  return is_recording() ? Op.function(Layer::CPU)(g, x, p, q) : Op(g, x, p, q);
+}
 }  // namespace
 
 void register_tuned_slopes() {
@@ -90,6 +122,19 @@ void register_tuned_slopes() {
     if (is_recording()) return gelu_backward(g, x, tanh_approximation);
     return tanh_approximation ? gelu_tanh_backward_op(g, x) : gelu_backward_op(g, x);
   });
+  elu_backward_op.set(Layer::TunedCPU, shaped_slope_tuned<elu_backward_op, [](const auto& table) { return table.elu; }>);
+  softplus_backward_op.set(Layer::TunedCPU, shaped_slope_tuned<softplus_backward_op, [](const auto& table) { return table.softplus; }>);
+  leaky_relu_backward_op.set(Layer::TunedCPU, shaped_slope_tuned<leaky_relu_backward_op, [](const auto& table) { return table.leaky_relu; }>);
+  hardtanh_backward_op.set(Layer::TunedCPU, shaped_slope_tuned<hardtanh_backward_op, [](const auto& table) { return table.hardtanh; }>);
+  shrink_backward_op.set(Layer::TunedCPU, shaped_slope_tuned<shrink_backward_op, [](const auto& table) { return table.shrink; }>);
+  kernels::fused_gradient<op::elu>([](const Tensor& g, Input<0> x, Arg<1, Scalar> alpha) { return shaped_slope<elu_backward_op>(g, x, alpha.value); });
+  kernels::fused_gradient<op::softplus>([](const Tensor& g, Input<0> x, Arg<1, Scalar> beta, Arg<2, Scalar> threshold) { return shaped_slope<softplus_backward_op>(g, x, beta.value, threshold.value); });
+  kernels::fused_gradient<op::leaky_relu>([](const Tensor& g, Input<0> x, Arg<1, Scalar> slope) { return shaped_slope<leaky_relu_backward_op>(g, x, slope.value); });
+  kernels::fused_gradient<op::hardtanh>([](const Tensor& g, Input<0> x, Arg<1, Scalar> low, Arg<2, Scalar> high) { return shaped_slope<hardtanh_backward_op>(g, x, low.value, high.value); });
+  kernels::fused_gradient<op::threshold>([](const Tensor& g, Input<0> x, Arg<1, Scalar> threshold) { return shaped_slope<shrink_backward_op>(g, x, -std::numeric_limits<double>::infinity(), threshold.value); });
+  const auto shrinks = [](const Tensor& g, Input<0> x, Arg<1, Scalar> width) { return shaped_slope<shrink_backward_op>(g, x, -width.value.toDouble(), width.value); };
+  kernels::fused_gradient<op::hardshrink>(shrinks);
+  kernels::fused_gradient<op::softshrink>(shrinks);
 }
 
 }  // namespace tinytorch

@@ -12,20 +12,30 @@ namespace tinytorch {
 
 namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
-// Two vectors at a time, so that one waits for its exponential while the other computes.
-template <class T, auto F>
-void walk_slopes(const T* grad, const T* saved, std::int64_t count, T* out) {
+// out = f(d, grad, saved), two vectors at a time, so that one waits for its exponential while the other computes.
+template <class T, class F>
+HWY_INLINE void walk_pairs(const T* grad, const T* saved, std::int64_t count, T* out, F f) {
   const hn::ScalableTag<T> d;
   constexpr std::int64_t lanes = LanesOf(hn::ScalableTag<T>());
   std::int64_t i = 0;
   for (; i + 2 * lanes <= count; i += 2 * lanes) {
-    const auto first = F(d, hn::LoadU(d, grad + i), hn::LoadU(d, saved + i));
-    const auto second = F(d, hn::LoadU(d, grad + i + lanes), hn::LoadU(d, saved + i + lanes));
+    const auto first = f(d, hn::LoadU(d, grad + i), hn::LoadU(d, saved + i));
+    const auto second = f(d, hn::LoadU(d, grad + i + lanes), hn::LoadU(d, saved + i + lanes));
     hn::StoreU(first, d, out + i);
     hn::StoreU(second, d, out + i + lanes);
   }
-  for (; i + lanes <= count; i += lanes) hn::StoreU(F(d, hn::LoadU(d, grad + i), hn::LoadU(d, saved + i)), d, out + i);
-  if (i < count) StorePart(F(d, LoadPart(d, grad + i, count - i), LoadPart(d, saved + i, count - i)), d, out + i, count - i);
+  for (; i + lanes <= count; i += lanes) hn::StoreU(f(d, hn::LoadU(d, grad + i), hn::LoadU(d, saved + i)), d, out + i);
+  if (i < count) StorePart(f(d, LoadPart(d, grad + i, count - i), LoadPart(d, saved + i, count - i)), d, out + i, count - i);
+}
+
+template <class T, auto F>
+void walk_slopes(const T* grad, const T* saved, std::int64_t count, T* out) {
+  walk_pairs(grad, saved, count, out, F);
+}
+
+template <class T, auto F>
+void walk_shaped(const T* grad, const T* x, std::int64_t count, T p, T q, T* out) {
+  walk_pairs(grad, x, count, out, [p, q](auto d, auto g, auto v) HWY_ATTR { return F(d, g, v, hn::Set(d, p), hn::Set(d, q)); });
 }
 
 constexpr auto relu_slope = [](auto d, auto g, auto y) { return hn::IfThenZeroElse(hn::Le(y, hn::Zero(d)), g); };
@@ -57,9 +67,35 @@ constexpr auto gelu_tanh_slope = [](auto d, auto g, auto x) {
   return hn::Mul(g, hn::MulAdd(hn::Mul(x, slope_of_u), hn::Mul(s, hn::Sub(one, s)), s));
 };
 
+constexpr auto elu_slope = [](auto d, auto g, auto x, auto alpha, auto) {
+  const auto zero = hn::Zero(d);
+  return hn::IfThenElse(hn::Le(x, zero), hn::Mul(g, hn::Mul(Exp(d, hn::Min(x, zero)), alpha)), g);
+};
+
+constexpr auto softplus_slope = [](auto d, auto g, auto x, auto beta, auto threshold) {
+  const auto scaled = hn::Mul(x, beta);
+  return hn::IfThenElse(hn::Gt(scaled, threshold), g, hn::Mul(g, Sigmoid(d, scaled)));
+};
+
+constexpr auto leaky_relu_slope = [](auto d, auto g, auto x, auto slope, auto) { return hn::IfThenElse(hn::Gt(x, hn::Zero(d)), g, hn::Mul(g, slope)); };
+
+constexpr auto hardtanh_slope = [](auto, auto g, auto x, auto low, auto high) { return hn::IfThenZeroElse(hn::Or(hn::Le(x, low), hn::Ge(x, high)), g); };
+
+constexpr auto shrink_slope = [](auto, auto g, auto x, auto low, auto high) { return hn::IfThenZeroElse(hn::And(hn::Ge(x, low), hn::Le(x, high)), g); };
+
 template <class T>
 constexpr SlopeTable<T> slope_table_of() {
-  return {walk_slopes<T, relu_slope>, walk_slopes<T, sigmoid_slope>, walk_slopes<T, tanh_slope>, walk_slopes<T, silu_slope>, walk_slopes<T, gelu_slope>, walk_slopes<T, gelu_tanh_slope>};
+  return {.relu = walk_slopes<T, relu_slope>,
+          .sigmoid = walk_slopes<T, sigmoid_slope>,
+          .tanh = walk_slopes<T, tanh_slope>,
+          .silu = walk_slopes<T, silu_slope>,
+          .gelu = walk_slopes<T, gelu_slope>,
+          .gelu_tanh = walk_slopes<T, gelu_tanh_slope>,
+          .elu = walk_shaped<T, elu_slope>,
+          .softplus = walk_shaped<T, softplus_slope>,
+          .leaky_relu = walk_shaped<T, leaky_relu_slope>,
+          .hardtanh = walk_shaped<T, hardtanh_slope>,
+          .shrink = walk_shaped<T, shrink_slope>};
 }
 }  // namespace
 

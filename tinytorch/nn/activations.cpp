@@ -76,6 +76,7 @@ Tensor leaky_relu(const Tensor& self, const Scalar& negative_slope) {
 
 Tensor elu(const Tensor& self, const Scalar& alpha, const Scalar& scale, const Scalar& input_scale) {
   if (scale.equal(1) && input_scale.equal(1)) return op::elu(self, alpha);
+  if (input_scale.equal(1)) return op::elu(self, alpha) * scale;
   return where(self > 0, self * scale, op::elu(self * input_scale, alpha) * scale);
 }
 

@@ -69,12 +69,15 @@
 #include <cstdint>
 #include <type_traits>
 #include <vector>
+#include "tinytorch/core/autograd.h"
 #include "tinytorch/core/basic_ops.h"
+#include "tinytorch/core/gradient.h"
 #include "tinytorch/core/more_loops.h"
 #include "tinytorch/core/pairs.h"
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/elementwise.h"
 #include "tinytorch/kernels/function_kernels.h"
+#include "tinytorch/kernels/fused_gradient.h"
 #include "tinytorch/kernels/parallel.h"
 //| export kernels/ordering.cpp
 #include <algorithm>
@@ -111,6 +114,7 @@
 #endif
 #include <hwy/highway.h>
 #include "tinytorch/kernels/function_kernels.h"
+#include "tinytorch/kernels/vector_math-inl.h"
 
 // %%
 #include <bit>
@@ -1862,6 +1866,8 @@ TEST_CASE("functions: logic of bools and triangles are exactly the reference's")
 //
 // No sum is split between lanes, so nothing has to be added across a vector in the end, and each distance is made by the same operations wherever it stands. After 128 columns the sums are added to the distances so far, so that in long rows no number is added to one that is thousands of times larger.
 
+// The gradient needs the differences again, and a sum of them for each row of x1: of `weight (a - b)` over the rows b, where the weight is what reaches the distance, divided by it. In the reference every difference of P R M is stored twice; here it lives in a register between a subtraction and a multiplication. Sums are taken over 32 rows of x2 at a time, which stay in the second cache while all rows of x1 meet them. PyTorch takes the weights out of the sum, which makes it one matrix product, and subtracts two large numbers again.
+
 // %%
 //| export kernels/function_kernels.h
 namespace kernels {
@@ -1873,6 +1879,8 @@ struct DistanceTable {
   Kernel first, second, largest;
   void (*turn)(const T* x, std::int64_t x_row, std::int64_t rows, std::int64_t count, T* panel);  // panel[k 64 + j] = x[j x_row + k]
   void (*roots)(const T* totals, std::int64_t count, T* out);
+  // Of `rows` rows at a and `others` rows at b, all of M numbers: out[i M + k] += the sum over j of weights[i weights_row + j] (a[i M + k] - b[j M + k]).
+  void (*add_weighted)(const T* a, std::int64_t rows, const T* b, std::int64_t others, std::int64_t M, const T* weights, std::int64_t weights_row, T* out);
 };
 
 inline constexpr std::int64_t kPanelRows = 64, kPanelColumns = 128;  // of a turned piece of x2
@@ -1964,9 +1972,51 @@ void roots_of(const T* totals, std::int64_t count, T* out) {
   for (std::int64_t j = 0; j < count; ++j) out[j] = roots[j];
 }
 
+// Of `Rows` rows, in `Vectors` vectors of columns; load and store reach them.
+template <int Rows, int Vectors, class T, class Load, class Store>
+HWY_INLINE void add_weighted_tile(const T* a, const T* b, std::int64_t others, std::int64_t M, const T* weights, std::int64_t weights_row, T* out, Load load, Store store) {
+  const hn::ScalableTag<T> d;
+  constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
+  hn::Vec<decltype(d)> sums[Rows][Vectors];
+  for (auto& row : sums)
+    for (auto& sum : row) sum = hn::Zero(d);
+  for (std::int64_t j = 0; j < others; ++j) {
+    HWY_UNROLL(2)
+    for (int v = 0; v < Vectors; ++v) {
+      const auto other = load(b + j * M + v * lanes);
+      HWY_UNROLL(4)
+      for (int r = 0; r < Rows; ++r) sums[r][v] = hn::MulAdd(hn::Set(d, weights[r * weights_row + j]), hn::Sub(load(a + r * M + v * lanes), other), sums[r][v]);
+    }
+  }
+  for (int r = 0; r < Rows; ++r)
+    for (int v = 0; v < Vectors; ++v) store(hn::Add(load(out + r * M + v * lanes), sums[r][v]), out + r * M + v * lanes);
+}
+
+template <int Rows, class T>
+HWY_INLINE void add_weighted_rows(const T* a, const T* b, std::int64_t others, std::int64_t M, const T* weights, std::int64_t weights_row, T* out) {
+  const hn::ScalableTag<T> d;
+  constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
+  const auto load = [d](const T* x) HWY_ATTR { return hn::LoadU(d, x); };
+  const auto store = [d](auto v, T* to) HWY_ATTR { hn::StoreU(v, d, to); };
+  std::int64_t k = 0;
+  for (; k + 2 * lanes <= M; k += 2 * lanes) add_weighted_tile<Rows, 2>(a + k, b + k, others, M, weights, weights_row, out + k, load, store);
+  for (; k + lanes <= M; k += lanes) add_weighted_tile<Rows, 1>(a + k, b + k, others, M, weights, weights_row, out + k, load, store);
+  if (k == M) return;
+  const std::int64_t columns = M - k;
+  add_weighted_tile<Rows, 1>(a + k, b + k, others, M, weights, weights_row, out + k, [d, columns](const T* x) HWY_ATTR { return LoadPart(d, x, columns); },
+                             [d, columns](auto v, T* to) HWY_ATTR { StorePart(v, d, to, columns); });
+}
+
+template <class T>
+void add_weighted_differences(const T* a, std::int64_t rows, const T* b, std::int64_t others, std::int64_t M, const T* weights, std::int64_t weights_row, T* out) {
+  std::int64_t i = 0;
+  for (; i + 4 <= rows; i += 4) add_weighted_rows<4>(a + i * M, b, others, M, weights + i * weights_row, weights_row, out + i * M);
+  for (; i < rows; ++i) add_weighted_rows<1>(a + i * M, b, others, M, weights + i * weights_row, weights_row, out + i * M);
+}
+
 template <class T>
 constexpr DistanceTable<T> distance_table_of() {
-  return {add_distances<T, FirstNorm>, add_distances<T, SecondNorm>, add_distances<T, LargestNorm>, turn_rows<T>, roots_of<T>};
+  return {add_distances<T, FirstNorm>, add_distances<T, SecondNorm>, add_distances<T, LargestNorm>, turn_rows<T>, roots_of<T>, add_weighted_differences<T>};
 }
 }  // namespace
 
@@ -2017,20 +2067,26 @@ void distances(const T* x1, const T* x2, std::int64_t batch, std::int64_t P, std
   });
 }
 
+// x with all dimensions but the last two stretched to `batch`, contiguous.
+Tensor with_batch(const Tensor& x, IntArrayRef batch) {
+  DimVector sizes(batch);
+  sizes.push_back(x.size(-2));
+  sizes.push_back(x.size(-1));
+  return x.expand(sizes).contiguous();
+}
+
+bool have_distance_kernel(const Tensor& x1, const Tensor& x2) {
+  const ScalarType type = x1.scalar_type();
+  return (type == kFloat || type == kDouble) && x2.scalar_type() == type && x1.size(-2) * x2.size(-2) * x1.size(-1) >= kernels::kFewElements && x1.numel() > 0 && x2.numel() > 0;
+}
+
 Tensor cdist_tuned(const Tensor& x1, const Tensor& x2, double p) {
   const ScalarType type = x1.scalar_type();
-  const bool has_kernel = (type == kFloat || type == kDouble) && x2.scalar_type() == type && (p == 1 || p == 2 || std::isinf(p));
   const std::int64_t P = x1.size(-2), R = x2.size(-2), M = x1.size(-1);
-  if (!has_kernel || x1.numel() == 0 || x2.numel() == 0 || P * R * M < kernels::kFewElements) return op::cdist.function(Layer::CPU)(x1, x2, p);
+  if (!have_distance_kernel(x1, x2) || !(p == 1 || p == 2 || std::isinf(p))) return op::cdist.function(Layer::CPU)(x1, x2, p);
   DimVector sizes = infer_size(x1.sizes().slice(0, x1.sizes().size() - 2), x2.sizes().slice(0, x2.sizes().size() - 2));
   const std::int64_t batch = multiply_sizes(sizes);
-  const auto with_batch = [&](const Tensor& x) {
-    DimVector all(sizes);
-    all.push_back(x.size(-2));
-    all.push_back(M);
-    return x.expand(all).contiguous();
-  };
-  const Tensor a = with_batch(x1), b = with_batch(x2);
+  const Tensor a = with_batch(x1, sizes), b = with_batch(x2, sizes);
   sizes.push_back(P);
   sizes.push_back(R);
   const Tensor result = empty(sizes, type);
@@ -2042,8 +2098,54 @@ Tensor cdist_tuned(const Tensor& x1, const Tensor& x2, double p) {
 
 // %%
 //| export kernels/distances.cpp
+Tensor cdist_backward(const Tensor& g, const Tensor& x1, const Tensor& x2, const Tensor& result, double p);  // chapter 68
+
+namespace {
+// a (batch, P, M), b (batch, R, M), weights (batch, P, R); out (batch, P, M) of zeros.
+template <class T>
+void weigh_differences(const T* a, const T* b, const T* weights, std::int64_t batch, std::int64_t P, std::int64_t R, std::int64_t M, T* out) {
+  constexpr std::int64_t tall = 64, together = 32;
+  const std::int64_t down = (P + tall - 1) / tall;
+  parallel_for(0, batch * down, std::max<std::int64_t>(1, kernels::kElementwiseGrain / (std::min(P, tall) * R * M)), [=](std::int64_t first, std::int64_t stop) {
+    for (std::int64_t task = first; task < stop; ++task) {
+      const std::int64_t n = task / down, i = task % down * tall;
+      for (std::int64_t j = 0; j < R; j += together)
+        distance_table<T>().add_weighted(a + (n * P + i) * M, std::min(tall, P - i), b + (n * R + j) * M, std::min(together, R - j), M, weights + (n * P + i) * R + j, R, out + (n * P + i) * M);
+    }
+  });
+}
+
+using DistanceGradient = Operator<Tensor(const Tensor&, const Tensor&, const Tensor&, const Tensor&, double)>;
+constinit DistanceGradient cdist_backward_op("_cdist_backward", {.cpu = cdist_backward});
+
+Tensor cdist_backward_tuned(const Tensor& g, const Tensor& x1, const Tensor& x2, const Tensor& result, double p) {
+  if (p != 2 || !have_distance_kernel(x1, x2) || g.scalar_type() != x1.scalar_type()) return cdist_backward(g, x1, x2, result, p);
+  DimVector sizes(result.sizes().slice(0, result.sizes().size() - 2));
+  const std::int64_t batch = multiply_sizes(sizes), P = x1.size(-2), R = x2.size(-2), M = x1.size(-1);
+  const Tensor a = with_batch(x1, sizes), b = with_batch(x2, sizes), weights = where(result.eq(0), zeros({}, g.options()), g / result).contiguous();
+  sizes.push_back(P);
+  sizes.push_back(M);
+  const Tensor out = zeros(sizes, x1.options());
+  if (x1.scalar_type() == kFloat) weigh_differences(a.data<float>(), b.data<float>(), weights.data<float>(), batch, P, R, M, out.data<float>());
+  else weigh_differences(a.data<double>(), b.data<double>(), weights.data<double>(), batch, P, R, M, out.data<double>());
+  return out;
+}
+
+Tensor cdist_gradient(const Tensor& g, const Tensor& x1, const Tensor& x2, const Tensor& result, double p) {
+  return is_recording() ? cdist_backward(g, x1, x2, result, p) : cdist_backward_op(g, x1, x2, result, p);
+}
+}  // namespace
+
+// %%
+//| export kernels/distances.cpp
 //| registers
-void register_tuned_distances() { op::cdist.set(Layer::TunedCPU, cdist_tuned); }
+void register_tuned_distances() {
+  op::cdist.set(Layer::TunedCPU, cdist_tuned);
+  cdist_backward_op.set(Layer::TunedCPU, cdist_backward_tuned);
+  kernels::fused_gradient<op::cdist>(
+      [](const Tensor& g, Input<0> x1, Input<1> x2, Output result, Arg<2, double> p) { return cdist_gradient(g, x1, x2, result, p.value); },
+      [](const Tensor& g, Input<0> x1, Input<1> x2, Output result, Arg<2, double> p) { return cdist_gradient(g.transpose(-2, -1), x2, x1, result.transpose(-2, -1), p.value); });
+}
 
 // %%
 TEST_CASE("distances: as the reference for any size, batch and number of threads, and near points far from 0 keep theirs") {
@@ -2072,6 +2174,36 @@ TEST_CASE("distances: as the reference for any size, batch and number of threads
       }
       const Tensor near = 1000 + arange(0, 64, 1, kDouble).view({64, 1}).expand({64, 30}) / 64;
       CHECK_CLOSE(cdist(near.to(type), near.to(type)), cdist(near, near).to(type), 1e-6, 0.0);
+    }
+  }
+}
+
+TEST_CASE("distances: gradients as the reference's, for any size and batch, and a row beside itself receives nothing") {
+  manual_seed(799);
+  const auto gradients = [](const Tensor& a, const Tensor& b, const Tensor& weights) {
+    const Tensor x1 = a.clone().requires_grad_(), x2 = b.clone().requires_grad_();
+    return autograd::grad({(cdist(x1, x2) * weights).sum()}, {x1, x2});
+  };
+  for (int c = 0; c <= static_cast<int>(kernels::hardware_capability()); ++c) {
+    const kernels::CapabilityGuard guard(static_cast<kernels::CPUCapability>(c));
+    CAPTURE(get_cpu_capability());
+    for (const ScalarType type : {kFloat, kDouble}) {
+      const double tolerance = type == kFloat ? 1e-5 : 1e-13;
+      for (const auto& [P, R, M] : {std::tuple(1, 3, 50), std::tuple(70, 65, 3), std::tuple(6, 130, 129), std::tuple(67, 33, 40)}) {
+        const Tensor a = randn({2, P, M}, type), b = randn({R, M}, type), weights = randn({2, P, R}, type);
+        const auto got = gradients(a, b, weights);
+        const auto expected = [&] {
+          const kernels::ReferenceKernelsGuard reference;
+          return gradients(a, b, weights);
+        }();
+        for (std::size_t i = 0; i < 2; ++i) CHECK_CLOSE(got[i], expected[i], tolerance, tolerance * 10);
+        const int before = get_num_threads();
+        set_num_threads(3);
+        CHECK_EQ(gradients(a, b, weights)[0], got[0]);
+        set_num_threads(before);
+      }
+      const Tensor x = randn({1, 200}, type);
+      CHECK_EQ(gradients(x, x, ones({1, 1}, type))[0], zeros({1, 200}, type));
     }
   }
 }

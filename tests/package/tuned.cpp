@@ -198,7 +198,8 @@ using TunedOperators = ReferenceCounter<
 using TunedLogic = ReferenceCounter<op::logical_and, op::logical_or, op::logical_xor, op::logical_not, op::bitwise_and, op::bitwise_or, op::bitwise_xor, op::bitwise_not, op::any, op::all>;
 
 // Gradients of their own, whose reference is composed of operators.
-const std::set<std::string, std::less<>> kFusedGradients{"relu_backward", "sigmoid_backward", "tanh_backward", "silu_backward", "gelu_backward", "gelu_tanh_backward", "softmax_backward",
+const std::set<std::string, std::less<>> kFusedGradients{"relu_backward", "sigmoid_backward", "tanh_backward", "silu_backward", "gelu_backward", "gelu_tanh_backward", "elu_backward", "softplus_backward",
+                                                         "leaky_relu_backward", "hardtanh_backward", "shrink_backward", "_cdist_backward", "softmax_backward",
                                                          "log_softmax_backward", "cross_entropy_backward", "layer_norm_backward", "layer_norm_weight", "rms_norm_backward", "rms_norm_weight",
                                                          "batch_norm_backward"};
 

@@ -17,18 +17,20 @@ Tensor differences_of_rows(const Tensor& x1, const Tensor& x2) { return x1.unsqu
 
 Tensor cdist_cpu(const Tensor& x1, const Tensor& x2, double p) { return differences_of_rows(x1, x2).norm(Scalar(p), {-1}); }
 
-// What reaches each difference: (..., P, R, M).
+}  // namespace
+
+// The gradient of x1: of each row the sum of what reaches its differences (..., P, R, M). That of x2 is the same with both exchanged.
 Tensor cdist_backward(const Tensor& g, const Tensor& x1, const Tensor& x2, const Tensor& result, double p) {
   const Tensor differences = differences_of_rows(x1, x2);
-  if (p == 2) return where(result.eq(0), zeros({}, g.options()), g / result).unsqueeze(-1) * differences;  // divides P x R numbers, not P x R x M
-  return norm_backward(g, differences, result, p, {-1}, false);
+  if (p == 2) return (where(result.eq(0), zeros({}, g.options()), g / result).unsqueeze(-1) * differences).sum({-2});  // divides P x R numbers, not P x R x M
+  return norm_backward(g, differences, result, p, {-1}, false).sum({-2});
 }
-}  // namespace
+
 constinit Operator<Tensor(const Tensor&, const Tensor&, double)> op::cdist(
     "cdist", {.cpu = cdist_cpu,
               .autograd = gradient_of<op::cdist>(
-                  [](const Tensor& g, Input<0> x1, Input<1> x2, Output result, Arg<2, double> p) { return cdist_backward(g, x1, x2, result, p.value).sum({-2}); },
-                  [](const Tensor& g, Input<0> x1, Input<1> x2, Output result, Arg<2, double> p) { return -cdist_backward(g, x1, x2, result, p.value).sum({-3}); })});
+                  [](const Tensor& g, Input<0> x1, Input<1> x2, Output result, Arg<2, double> p) { return cdist_backward(g, x1, x2, result, p.value); },
+                  [](const Tensor& g, Input<0> x1, Input<1> x2, Output result, Arg<2, double> p) { return cdist_backward(g.transpose(-2, -1), x2, x1, result.transpose(-2, -1), p.value); })});
 
 Tensor cdist(const Tensor& x1, const Tensor& x2, double p) {
   TORCH_CHECK(x1.is_floating_point(), "cdist only supports floating-point dtypes, X1 got: ", x1.scalar_type());

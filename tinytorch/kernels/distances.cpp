@@ -7,12 +7,15 @@
 #include <type_traits>
 #include <vector>
 
+#include "tinytorch/core/autograd.h"
 #include "tinytorch/core/basic_ops.h"
+#include "tinytorch/core/gradient.h"
 #include "tinytorch/core/more_loops.h"
 #include "tinytorch/core/pairs.h"
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/elementwise.h"
 #include "tinytorch/kernels/function_kernels.h"
+#include "tinytorch/kernels/fused_gradient.h"
 #include "tinytorch/kernels/parallel.h"
 
 namespace tinytorch {
@@ -59,20 +62,26 @@ void distances(const T* x1, const T* x2, std::int64_t batch, std::int64_t P, std
   });
 }
 
+// x with all dimensions but the last two stretched to `batch`, contiguous.
+Tensor with_batch(const Tensor& x, IntArrayRef batch) {
+  DimVector sizes(batch);
+  sizes.push_back(x.size(-2));
+  sizes.push_back(x.size(-1));
+  return x.expand(sizes).contiguous();
+}
+
+bool have_distance_kernel(const Tensor& x1, const Tensor& x2) {
+  const ScalarType type = x1.scalar_type();
+  return (type == kFloat || type == kDouble) && x2.scalar_type() == type && x1.size(-2) * x2.size(-2) * x1.size(-1) >= kernels::kFewElements && x1.numel() > 0 && x2.numel() > 0;
+}
+
 Tensor cdist_tuned(const Tensor& x1, const Tensor& x2, double p) {
   const ScalarType type = x1.scalar_type();
-  const bool has_kernel = (type == kFloat || type == kDouble) && x2.scalar_type() == type && (p == 1 || p == 2 || std::isinf(p));
   const std::int64_t P = x1.size(-2), R = x2.size(-2), M = x1.size(-1);
-  if (!has_kernel || x1.numel() == 0 || x2.numel() == 0 || P * R * M < kernels::kFewElements) return op::cdist.function(Layer::CPU)(x1, x2, p);
+  if (!have_distance_kernel(x1, x2) || !(p == 1 || p == 2 || std::isinf(p))) return op::cdist.function(Layer::CPU)(x1, x2, p);
   DimVector sizes = infer_size(x1.sizes().slice(0, x1.sizes().size() - 2), x2.sizes().slice(0, x2.sizes().size() - 2));
   const std::int64_t batch = multiply_sizes(sizes);
-  const auto with_batch = [&](const Tensor& x) {
-    DimVector all(sizes);
-    all.push_back(x.size(-2));
-    all.push_back(M);
-    return x.expand(all).contiguous();
-  };
-  const Tensor a = with_batch(x1), b = with_batch(x2);
+  const Tensor a = with_batch(x1, sizes), b = with_batch(x2, sizes);
   sizes.push_back(P);
   sizes.push_back(R);
   const Tensor result = empty(sizes, type);
@@ -82,6 +91,50 @@ Tensor cdist_tuned(const Tensor& x1, const Tensor& x2, double p) {
 }
 }  // namespace
 
-void register_tuned_distances() { op::cdist.set(Layer::TunedCPU, cdist_tuned); }
+Tensor cdist_backward(const Tensor& g, const Tensor& x1, const Tensor& x2, const Tensor& result, double p);  // chapter 68
+
+namespace {
+// a (batch, P, M), b (batch, R, M), weights (batch, P, R); out (batch, P, M) of zeros.
+template <class T>
+void weigh_differences(const T* a, const T* b, const T* weights, std::int64_t batch, std::int64_t P, std::int64_t R, std::int64_t M, T* out) {
+  constexpr std::int64_t tall = 64, together = 32;
+  const std::int64_t down = (P + tall - 1) / tall;
+  parallel_for(0, batch * down, std::max<std::int64_t>(1, kernels::kElementwiseGrain / (std::min(P, tall) * R * M)), [=](std::int64_t first, std::int64_t stop) {
+    for (std::int64_t task = first; task < stop; ++task) {
+      const std::int64_t n = task / down, i = task % down * tall;
+      for (std::int64_t j = 0; j < R; j += together)
+        distance_table<T>().add_weighted(a + (n * P + i) * M, std::min(tall, P - i), b + (n * R + j) * M, std::min(together, R - j), M, weights + (n * P + i) * R + j, R, out + (n * P + i) * M);
+    }
+  });
+}
+
+using DistanceGradient = Operator<Tensor(const Tensor&, const Tensor&, const Tensor&, const Tensor&, double)>;
+constinit DistanceGradient cdist_backward_op("_cdist_backward", {.cpu = cdist_backward});
+
+Tensor cdist_backward_tuned(const Tensor& g, const Tensor& x1, const Tensor& x2, const Tensor& result, double p) {
+  if (p != 2 || !have_distance_kernel(x1, x2) || g.scalar_type() != x1.scalar_type()) return cdist_backward(g, x1, x2, result, p);
+  DimVector sizes(result.sizes().slice(0, result.sizes().size() - 2));
+  const std::int64_t batch = multiply_sizes(sizes), P = x1.size(-2), R = x2.size(-2), M = x1.size(-1);
+  const Tensor a = with_batch(x1, sizes), b = with_batch(x2, sizes), weights = where(result.eq(0), zeros({}, g.options()), g / result).contiguous();
+  sizes.push_back(P);
+  sizes.push_back(M);
+  const Tensor out = zeros(sizes, x1.options());
+  if (x1.scalar_type() == kFloat) weigh_differences(a.data<float>(), b.data<float>(), weights.data<float>(), batch, P, R, M, out.data<float>());
+  else weigh_differences(a.data<double>(), b.data<double>(), weights.data<double>(), batch, P, R, M, out.data<double>());
+  return out;
+}
+
+Tensor cdist_gradient(const Tensor& g, const Tensor& x1, const Tensor& x2, const Tensor& result, double p) {
+  return is_recording() ? cdist_backward(g, x1, x2, result, p) : cdist_backward_op(g, x1, x2, result, p);
+}
+}  // namespace
+
+void register_tuned_distances() {
+  op::cdist.set(Layer::TunedCPU, cdist_tuned);
+  cdist_backward_op.set(Layer::TunedCPU, cdist_backward_tuned);
+  kernels::fused_gradient<op::cdist>(
+      [](const Tensor& g, Input<0> x1, Input<1> x2, Output result, Arg<2, double> p) { return cdist_gradient(g, x1, x2, result, p.value); },
+      [](const Tensor& g, Input<0> x1, Input<1> x2, Output result, Arg<2, double> p) { return cdist_gradient(g.transpose(-2, -1), x2, x1, result.transpose(-2, -1), p.value); });
+}
 
 }  // namespace tinytorch

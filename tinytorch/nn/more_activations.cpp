@@ -46,10 +46,9 @@ Tensor hardshrink_cpu(const Tensor& self, const Scalar& lambd) {
 Tensor softshrink_cpu(const Tensor& self, const Scalar& lambd) {
   return map_real("softshrink_cpu", self, [l = lambd.toDouble()](auto x) {
     using T = decltype(x);
-    // All three are computed, and one is chosen: which one, no processor could guess. x * 0: NaN stays.
-    const T width = static_cast<T>(l), left = x + width, right = x - width, nothing = x * T{0};
-    const T result = x > width ? right : nothing;
-    return x < -width ? left : result;
+    // What is cut off from both sides is what remains between them: two choices of numbers that are there, where a jump would be guessed wrong. NaN stays.
+    const T width = static_cast<T>(l), above = x < -width ? -width : x;
+    return x - (above > width ? width : above);
   });
 }
 

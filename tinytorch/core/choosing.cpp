@@ -41,9 +41,8 @@ void check_floats(const char* name, ScalarType type) { TORCH_CHECK_NOT_IMPLEMENT
 Tensor logaddexp(const Tensor& self, const Tensor& other) {
   check_floats("logaddexp_cpu", result_type(self, other));
   const Tensor larger_one = maximum(self, other);
-  const Tensor equal_infinities = isinf(self).logical_and(self == other);
-  const Tensor apart = where(equal_infinities, full({}, 0, larger_one.scalar_type()), -abs(self - other));
-  return where(equal_infinities, larger_one, larger_one + log1p(exp(apart)));
+  // Equal infinities are no distance apart either, though their difference is NaN.
+  return larger_one + log1p(exp(where(self == other, zeros({}, larger_one.options()), -abs(self - other))));
 }
 Tensor logaddexp2(const Tensor& self, const Tensor& other) {
   check_floats("logaddexp2_cpu", result_type(self, other));

@@ -326,6 +326,7 @@ set(TINYTORCH_SOURCES_79_function_kernels
 set(TINYTORCH_SOURCES_80_data_kernels
   kernels/integers.cpp
   kernels/places.cpp
+  kernels/padding.cpp
   kernels/data.simd.DEFAULT.cpp
   kernels/data.simd.AVX2.cpp
   kernels/data.simd.AVX512.cpp)

@@ -1227,6 +1227,8 @@ std::int64_t kernels::last_cache_bytes() {
 //
 // Where rows stay rows, `std::memcpy` copies them, and one would not look for a better way to copy bytes. But from 2 KB on glibc's leaves it to one instruction, `rep movsb`, and on AMD's Zen 3 that takes twelve times as long where source and target lie differently in their lines of 32 bytes: 2.8 GB/s instead of 33, from the
 // core's cache. Rows of `roll` and `cat` do that. So such rows are copied by vectors.
+//
+// A stretched column, as `x.unsqueeze(1).expand({n, m})` is, has stride 0 along the rows of the target: a row is one number written many times, and nothing is read but that number. To turn blocks of it would be as much work as to transpose a matrix.
 
 // %%
 //| export kernels/copy_kernels.h
@@ -1236,14 +1238,24 @@ namespace kernels {
 template <class U>
 using TransposeKernel = void (*)(U* to, std::int64_t to_row, const U* from, std::int64_t from_row, std::int64_t rows, std::int64_t columns, bool beyond_cache);
 
+// to[i] = number for i < count.
+template <class U>
+using RepeatKernel = void (*)(U* to, U number, std::int64_t count);
+
+template <class U>
+struct BitsMover {
+  TransposeKernel<U> transpose;
+  RepeatKernel<U> repeat;
+};
+
 template <class To, class From>
 using ConvertKernel = void (*)(To* to, const From* from, std::int64_t count);
 
 struct CopyKernels {
   void (*bytes)(void* to, const void* from, std::int64_t count);  // that do not overlap
-  TransposeKernel<std::uint16_t> transpose_2;
-  TransposeKernel<std::uint32_t> transpose_4;
-  TransposeKernel<std::uint64_t> transpose_8;
+  BitsMover<std::uint16_t> of_2;
+  BitsMover<std::uint32_t> of_4;
+  BitsMover<std::uint64_t> of_8;
   ConvertKernel<float, double> float_of_double;
   ConvertKernel<double, float> double_of_float;
   ConvertKernel<float, std::int64_t> float_of_long;
@@ -1362,14 +1374,19 @@ void copy_by_vectors(void* to, const void* from, std::int64_t count) {
   for (; i < count; ++i) target[i] = source[i];
 }
 
-// The compiler makes vectors of it.
+// The compiler makes vectors of this and the next.
+template <class U>
+void repeat(U* to, U number, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) to[i] = number;
+}
+
 template <class To, class From>
 void convert(To* to, const From* from, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) to[i] = static_cast<To>(from[i]);
 }
 }  // namespace
 
-constinit const CopyKernels copy_kernels = {copy_by_vectors, transpose<std::uint16_t>, transpose<std::uint32_t>, transpose<std::uint64_t>, convert<float, double>, convert<double, float>,
+constinit const CopyKernels copy_kernels = {copy_by_vectors, {transpose<std::uint16_t>, repeat<std::uint16_t>}, {transpose<std::uint32_t>, repeat<std::uint32_t>}, {transpose<std::uint64_t>, repeat<std::uint64_t>}, convert<float, double>, convert<double, float>,
                                             convert<float, std::int64_t>, convert<float, std::uint8_t>,
                                             convert<float, std::int32_t>, convert<std::int32_t, float>, convert<std::int64_t, float>, convert<std::int64_t, std::int32_t>, convert<std::int32_t, std::int64_t>,
                                             convert<std::int64_t, std::uint8_t>, convert<double, std::int64_t>, convert<bool, float>, convert<bool, std::int64_t>};
@@ -1437,17 +1454,24 @@ kernels::Rows<2> without(const kernels::Rows<2>& rows, int first, int second) {
   return {sizes, {IntArrayRef(to), IntArrayRef(from)}, false};
 }
 
-// Elements of type U, by their bits. Returns false, and does nothing, where no dimension is dense in one of the two.
+// Elements of type U, by their bits. Returns false, and does nothing, where no dimension is dense in `to`, or none in `from` that has no number to repeat.
 template <class U>
-bool copy_permuted(const Tensor& to, const Tensor& from, kernels::TransposeKernel<U> transpose) {
+bool copy_permuted(const Tensor& to, const Tensor& from, const kernels::BitsMover<U>& mover) {
   const DimVector from_strides = broadcast_strides(from, to.sizes());
   const kernels::Rows<2> rows(to.sizes(), {to.strides(), IntArrayRef(from_strides)});
   const int i = dense_dimension(rows, 0), j = dense_dimension(rows, 1);
-  if (i < 0 || j < 0) return false;
-  const kernels::Rows<2> planes = without(rows, i, j);
+  const bool repeats = i >= 0 && rows.strides(1)[static_cast<std::size_t>(i)] == 0;
+  if (i < 0 || (j < 0 && !repeats)) return false;
+  const kernels::Rows<2> planes = without(rows, i, repeats ? i : j);
   U* const target = static_cast<U*>(to.data_ptr());
   const U* const source = static_cast<const U*>(from.data_ptr());
   const std::int64_t length = rows.sizes()[static_cast<std::size_t>(i)];
+  if (repeats) {
+    parallel_for(0, planes.count(), std::max<std::int64_t>(1, kernels::kElementwiseGrain / length), [&](std::int64_t first, std::int64_t stop) {
+      planes.run(first, stop, [&](const auto& places) { mover.repeat(target + places[0], source[places[1]], length); });
+    });
+    return true;
+  }
   if (i == j) {
     parallel_for(0, planes.count(), std::max<std::int64_t>(1, kernels::kElementwiseGrain / length), [&](std::int64_t first, std::int64_t stop) {
       planes.run(first, stop, [&](const auto& places) { kernels::copy_bytes(target + places[0], source + places[1], length * static_cast<std::int64_t>(sizeof(U))); });
@@ -1464,7 +1488,7 @@ bool copy_permuted(const Tensor& to, const Tensor& from, kernels::TransposeKerne
     for (std::int64_t task = first; task < stop; ++task) {
       const std::int64_t line = task % bands * band;
       planes.run(task / bands, task / bands + 1, [&](const auto& places) {
-        transpose(target + places[0] + line * to_row, to_row, source + places[1] + line, from_row, length, std::min(band, lines - line), beyond_cache);
+        mover.transpose(target + places[0] + line * to_row, to_row, source + places[1] + line, from_row, length, std::min(band, lines - line), beyond_cache);
       });
     }
   });
@@ -1504,9 +1528,9 @@ bool copied(const Tensor& to, const Tensor& from) {
       copy_run_of_bytes(to, from);
       return true;
     }
-    if (to.element_size() == 2) return copy_permuted<std::uint16_t>(to, from, copy_table().transpose_2);
-    if (to.element_size() == 4) return copy_permuted<std::uint32_t>(to, from, copy_table().transpose_4);
-    return to.element_size() == 8 && copy_permuted<std::uint64_t>(to, from, copy_table().transpose_8);
+    if (to.element_size() == 2) return copy_permuted<std::uint16_t>(to, from, copy_table().of_2);
+    if (to.element_size() == 4) return copy_permuted<std::uint32_t>(to, from, copy_table().of_4);
+    return to.element_size() == 8 && copy_permuted<std::uint64_t>(to, from, copy_table().of_8);
   }
   const kernels::CopyKernels& table = copy_table();
   return dense && (convert_run<float, double>(to, from, table.float_of_double) || convert_run<double, float>(to, from, table.double_of_float) ||
@@ -1613,6 +1637,18 @@ TEST_CASE("copies: more dimensions, expanded and partial ones, into views, and c
     both([&] { return x.slice(3, 0, 18, 2).contiguous(); });
     both([&] { return x.select(1, 2).unsqueeze(1).expand({3, 4, 20, 18}).contiguous(); });
     both([&] { return x.narrow(3, 0, 1).expand({3, 5, 20, 18}).contiguous(); });
+    for (const ScalarType type : {kFloat, kDouble, kLong, kHalf, kByte, kBool}) {
+      const Tensor numbers = x.select(3, 2).select(2, 1).flatten().to(type);  // 18 apart
+      for (const std::int64_t length : {2, 7, 16, 33, 1000}) both([&] { return numbers.unsqueeze(1).expand({15, length}).contiguous(); });
+      both([&] { return numbers.view({3, 1, 5, 1}).expand({3, 40, 5, 9}).contiguous(); });
+      both([&] { return numbers.select(0, 3).expand({700, 3}).contiguous(); });
+      both([&] { return numbers.unsqueeze(0).expand({80, 15}).contiguous(); });
+      both([&] {
+        const Tensor to = zeros({50, 15}, type);
+        to.t().copy_(numbers.unsqueeze(1));
+        return to;
+      });
+    }
     both([&] { return x.contiguous(MemoryFormat::ChannelsLast).contiguous(); });
     both([&] {
       const Tensor to = zeros({20, 18, 5, 3});

@@ -72,6 +72,19 @@
 #include "tinytorch/kernels/data_kernels.h"
 #include "tinytorch/kernels/elementwise.h"
 #include "tinytorch/kernels/parallel.h"
+//| export kernels/padding.cpp
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+#include <vector>
+#include "tinytorch/core/loops.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/kernels/bits.h"
+#include "tinytorch/kernels/copy.h"
+#include "tinytorch/kernels/elementwise.h"
+#include "tinytorch/kernels/half_products.h"
+#include "tinytorch/kernels/parallel.h"
+#include "tinytorch/nn/padding.h"
 
 // %%
 //| export kernels/data.simd.cpp
@@ -89,6 +102,7 @@
 #include <tuple>
 #include <utility>
 #include <vector>
+#include "tinytorch/core/autograd.h"
 #include "tinytorch/core/breadth.h"
 #include "tinytorch/core/indexing.h"
 #include "tinytorch/core/more_ops.h"
@@ -97,6 +111,7 @@
 #include "tinytorch/core/utils.h"
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/parallel.h"
+#include "tinytorch/nn/padding.h"
 #include "tito/lesson.h"
 
 // %%
@@ -1285,6 +1300,161 @@ TEST_CASE("places: fill_ writes any number in any dtype") {
     check_as_reference([&] { return zeros({200, 300}, type).select(1, 7).fill_(1); });
     CHECK_EQ(empty({70'000}, type).fill_(0), zeros({70'000}, type));
   }
+}
+
+// %% [markdown]
+// ## Borders
+//
+// `pad` (chapter 97) pads one dimension after the other, and each time writes a whole tensor. All of them at once are one walk: a row of the result is a row of the input between two borders, or, where a dimension before it is padded with a constant, nothing but that constant. Which row it is, is known before anything is copied: each dimension adds what its position takes, times its stride.
+//
+//     a b      padded by 1 on all sides,     rows     1 0 1 0        b b'     d | c d | c
+//     c d      reflected                                             of row   b | a b | a
+//                                            row      1 . 0                   d | c d | c
+//                                                     borders of the row      b | a b | a
+//
+// The middle of a row is one `copy_bytes`; its borders are picked number by number, and are short. Images with channels last are read in the order in which they lie: (N, H, W, C), of which the last dimension has no border.
+
+// %%
+//| export kernels/padding.cpp
+namespace {
+// What the positions of a padded dimension take of it: -1 is the constant.
+std::vector<std::int64_t> padded_places(std::int64_t size, std::int64_t before, std::int64_t after, PadMode mode) {
+  const PadSource source{size, mode};
+  std::vector<std::int64_t> places;
+  for (std::int64_t i = -before; i < size + after; ++i) places.push_back(source(i));
+  return places;
+}
+
+// Rows of a padded tensor, whose last dimension has stride 1 in the input.
+struct PaddedRows {
+  DimVector sizes;                    // of the result
+  std::vector<std::int64_t> starts;   // of the input's row for each of the result's; -1 where all is constant
+  std::vector<std::int64_t> columns;  // of the input's row, or -1
+  std::int64_t first = 0, stop = 0;   // the columns from `first` to `stop` are neighbours in the input
+};
+
+PaddedRows padded_rows(const Tensor& x, IntArrayRef amounts, PadMode mode) {
+  PaddedRows rows;
+  rows.starts = {0};
+  for (std::int64_t d = 0; d < x.dim(); ++d) {
+    const auto pair = static_cast<std::size_t>(2 * (x.dim() - 1 - d));
+    const std::int64_t before = pair < amounts.size() ? amounts[pair] : 0, after = pair < amounts.size() ? amounts[pair + 1] : 0;
+    const std::vector<std::int64_t> places = padded_places(x.size(d), before, after, mode);
+    rows.sizes.push_back(static_cast<std::int64_t>(places.size()));
+    if (d == x.dim() - 1) {
+      rows.columns = places;
+      rows.first = std::min(std::max<std::int64_t>(before, 0), rows.sizes.back());
+      rows.stop = std::max(rows.first, rows.sizes.back() - std::max<std::int64_t>(after, 0));
+      break;
+    }
+    std::vector<std::int64_t> starts;
+    starts.reserve(rows.starts.size() * places.size());
+    for (const std::int64_t start : rows.starts)
+      for (const std::int64_t place : places) starts.push_back(start < 0 || place < 0 ? -1 : start + place * x.stride(d));
+    rows.starts = std::move(starts);
+  }
+  return rows;
+}
+
+template <class U>
+void write_padded_rows(const PaddedRows& rows, const U* x, U number, U* out) {
+  const auto count = static_cast<std::int64_t>(rows.columns.size()), kept = rows.stop - rows.first;
+  const std::int64_t grain = std::max<std::int64_t>(1, kernels::kElementwiseGrain / count);
+  parallel_for(0, static_cast<std::int64_t>(rows.starts.size()), grain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      U* const to = out + i * count;
+      const std::int64_t start = rows.starts[static_cast<std::size_t>(i)];
+      if (start < 0) {
+        std::fill_n(to, count, number);
+        continue;
+      }
+      const auto border = [&](std::int64_t first, std::int64_t stop) {
+        for (std::int64_t j = first; j < stop; ++j) {
+          const std::int64_t column = rows.columns[static_cast<std::size_t>(j)];
+          to[j] = column < 0 ? number : x[start + column];
+        }
+      };
+      border(0, rows.first);
+      if (kept > 0) kernels::copy_bytes(to + rows.first, x + start + rows.columns[static_cast<std::size_t>(rows.first)], kept * static_cast<std::int64_t>(sizeof(U)));
+      border(rows.stop, count);
+    }
+  });
+}
+
+Tensor pad_in_order(const Tensor& x, IntArrayRef amounts, PadMode mode, double value) {
+  const PaddedRows rows = padded_rows(x, amounts, mode);
+  const Tensor result = empty(rows.sizes, x.scalar_type());
+  if (result.numel() == 0) return result;
+  const Tensor number = empty({}, x.scalar_type());
+  fill_with(number, value);
+  kernels::with_bits(x.element_size(), [&]<class U>() {
+    write_padded_rows(rows, static_cast<const U*>(x.data_ptr()), *static_cast<const U*>(number.data_ptr()), static_cast<U*>(result.data_ptr()));
+  });
+  return result;
+}
+
+Tensor pad_tuned(const Tensor& self, IntArrayRef amounts, PadMode mode, double value) {
+  bool cuts_all = false;  // of which the reference says what is wrong
+  for (std::size_t i = 0; i < amounts.size(); i += 2)
+    cuts_all = cuts_all || self.size(self.dim() - 1 - static_cast<std::int64_t>(i / 2)) + std::min<std::int64_t>(amounts[i], 0) + std::min<std::int64_t>(amounts[i + 1], 0) <= 0;
+  if (cuts_all || self.numel() < kernels::kFewElements) return op::pad.function(Layer::CPU)(self, amounts, mode, value);
+  if (self.dim() == 4 && !self.is_contiguous() && self.is_contiguous(MemoryFormat::ChannelsLast)) {
+    DimVector all(amounts);
+    while (all.size() < 8) all.push_back(0);
+    const DimVector moved = {all[4], all[5], all[0], all[1], all[2], all[3], all[6], all[7]};  // of C, W, H, N
+    return pad_in_order(self.permute({0, 2, 3, 1}), moved, mode, value).permute({0, 3, 1, 2});
+  }
+  return pad_in_order(self.stride(-1) == 1 ? self : self.contiguous(), amounts, mode, value);
+}
+
+Tensor pad_of_halves(const Tensor& self, IntArrayRef amounts, PadMode mode, double value) {
+  return (kernels::is_tuned_half(self) ? pad_tuned : op::pad.function(Layer::CPU))(self, amounts, mode, value);
+}
+}  // namespace
+
+// %%
+//| export kernels/padding.cpp
+//| registers
+void register_tuned_padding() {
+  op::pad.set(Layer::TunedCPU, pad_tuned);
+  op::pad.set(Layer::HalfPrecision, pad_of_halves);
+}
+
+// %%
+TEST_CASE("borders: of all modes, on any sides, of any dtype and order in memory, with gradients, on any number of threads") {
+  namespace F = nn::functional;
+  manual_seed(807);
+  const std::vector<std::vector<std::int64_t>> all_amounts = {{1, 1, 1, 1}, {2, 3}, {0, 0, 1, 2}, {-1, 2, 3, -2}, {0, 0, 0, 0, 1, 1}, {1, 0, 0, 1, 1, 1, 2, 1}, {-3, -4, -5, 0}, {-8, 3}};
+  const auto check = [&](const Tensor& x, auto mode) {
+    for (const std::vector<std::int64_t>& amounts : all_amounts) {
+      CAPTURE(amounts);
+      const auto padded = [&](const Tensor& from) { return F::pad(from, F::PadFuncOptions(amounts).mode(mode).value(1.7)); };
+      check_as_reference([&] { return padded(x); });
+      CHECK_EQ(padded(x).suggest_memory_format(), by_reference([&] { return padded(x); }).suggest_memory_format());
+      if (!x.is_floating_point()) continue;
+      check_as_reference([&] {
+        const Tensor leaf = x.detach().requires_grad_(), result = padded(leaf);
+        result.backward((arange(result.numel()).remainder(17) * 0.5).view(result.sizes()).to(x.scalar_type()));
+        return leaf.grad();
+      });
+    }
+  };
+  const Tensor x = randn({3, 5, 37, 29});
+  const auto in_all_modes = [&](const Tensor& given) {
+    check(given, kConstant);
+    check(given, kReflect);
+    check(given, kReplicate);
+    check(given, kCircular);
+  };
+  for (const ScalarType type : {kFloat, kDouble, kLong, kInt, kShort, kByte, kBool, kHalf, kBFloat16}) in_all_modes((x * 10).abs().to(type));
+  in_all_modes(x.contiguous(MemoryFormat::ChannelsLast));
+  in_all_modes(x.transpose(2, 3));
+  in_all_modes(x.slice(3, 0, 29, 2));
+  check(randn({8, 16, 130, 70}), kReflect);
+  check_as_reference([one = randn({40, 600, 1, 1})] { return F::pad(one, F::PadFuncOptions({1, 0, 2, 1, 3, 0})); });
+  const auto all_cut = [&] { return refusal_of([&] { F::pad(x, F::PadFuncOptions({-30, 5, 1, 1})); }); };
+  CHECK_EQ(all_cut(), by_reference(all_cut));
+  CHECK_EQ(F::pad(x, F::PadFuncOptions({-20, -9, 1, 1})).sizes(), IntArrayRef({3, 5, 39, 0}));
 }
 
 // %% [markdown]

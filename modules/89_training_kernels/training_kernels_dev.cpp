@@ -1004,6 +1004,14 @@ TEST_CASE("gather, scatter_ and scatter_add_: an index outside of a row is an er
   CHECK_ERROR(scatter_(x, 1, index, ones({2, 2})), "index 3 is out of bounds for dimension 1 with size 3");
   CHECK_EQ(x, zeros({2, 3}));
   CHECK_ERROR(gather(x, 1, tensor({{0L, -1L}, {2L, 0L}})), "index -1 is out of bounds");
+  const Tensor large = randn({300, 400});
+  for (const std::int64_t dim : {0, 1}) {
+    for (const std::int64_t bad : {-1, 300 + 100 * static_cast<int>(dim)}) {
+      const Tensor places = randint(0, 300, {300, 400});
+      places.select(0, 299).select(0, 399).fill_(bad);
+      CHECK_ERROR(gather(large, dim, places), "is out of bounds for dimension");
+    }
+  }
 }
 
 TEST_CASE("gather: second derivatives of a recorded backward pass") {
@@ -1558,7 +1566,9 @@ TEST_CASE("fused optimizers: the kernel runs, counts its writes, and leaves to t
 //     indices    7 2 7 0 2 9 ...           task 0 owns rows 0 to 4:  adds positions 1 3 4
 //                                          task 1 owns rows 5 to 9:  adds positions 0 2 5
 //
-// Every row gets its additions in the order of the positions, as from the reference: the same bits.
+// Every row gets its additions in the order of the positions, as from the reference: the same bits. With one thread there is one task, which reads what it adds from end to end.
+//
+// `flip` asks for the rows from the last to the first. Its gradient is a `flip` again, so it adds nothing to zeros.
 
 // %%
 //| export kernels/table_rows.cpp
@@ -1578,6 +1588,7 @@ bool with_element(ScalarType type, F f) {
 
 Tensor flat_long(const Tensor& indices) { return indices.to(kLong).contiguous().view({indices.numel()}); }
 
+// Whether they are i, i - 1, i - 2, ...
 bool falls_by_one(const std::int64_t* id, std::int64_t count) {
   std::int64_t off = 0;
   for (std::int64_t i = 1; i < count; ++i) off |= id[i] + i - id[0];
@@ -1610,7 +1621,7 @@ void add_table_rows(T* table, const T* grad, const std::int64_t* ids, std::int64
     return;
   }
   // To pass over a position costs as much as to add a number or two, so short rows are not divided so often.
-  const std::int64_t tasks = std::clamp<std::int64_t>(count * D / (1 << 15), 1, std::min({rows, std::int64_t{16}, D / 4 + 1}));
+  const std::int64_t tasks = std::clamp<std::int64_t>(count * D / (1 << 15), 1, std::min({rows, get_num_threads() == 1 ? std::int64_t{1} : std::int64_t{16}, D / 4 + 1}));
   kernels::run_tasks(tasks, [&](std::int64_t task) {
     const std::int64_t first = rows * task / tasks, stop = rows * (task + 1) / tasks;
     for (std::int64_t i = 0; i < count; ++i) {
@@ -1662,6 +1673,16 @@ Tensor index_select_tuned(const Tensor& self, std::int64_t dim, const Tensor& in
   return result;
 }
 
+// What is turned around is turned back. Other rows are added to where they came from.
+Tensor index_select_backward(const Tensor& g, IntArrayRef sizes, std::int64_t dim, const Tensor& index) {
+  const std::int64_t rows = sizes.empty() ? 0 : sizes[static_cast<std::size_t>(dim)];
+  if (index.numel() == rows && rows > 0) {
+    const Tensor ids = flat_long(index);
+    if (ids.data<std::int64_t>()[0] == rows - 1 && falls_by_one(ids.data<std::int64_t>(), rows)) return index_select(g, dim, index);
+  }
+  return index_add(zeros(sizes, g.options()), dim, index, g);
+}
+
 // x (outer, rows, inner) += from (outer, count, inner) at ids (count) along the middle. Tables before the last dimension but one are divided among threads.
 template <class T>
 void add_along(T* x, const T* from, const std::int64_t* ids, std::int64_t outer, std::int64_t count, std::int64_t rows, std::int64_t inner) {
@@ -1703,6 +1724,9 @@ void register_tuned_table_rows() {
   op::embedding_dense_backward.set(Layer::TunedCPU, embedding_backward_tuned);
   op::index_select.set(Layer::TunedCPU, index_select_tuned);
   op::index_add_.set(Layer::TunedCPU, index_add_tuned);
+  kernels::fused_gradient<op::index_select>(
+      [](const Tensor& g, Sizes<0> sizes, Arg<1, std::int64_t> dim, Input<2> index) { return index_select_backward(g, sizes, dim, index); },
+      no_gradient);
 }
 
 // %%
@@ -1729,6 +1753,29 @@ TEST_CASE("rows of tables: the reference's bits, for repeated indices, with padd
   for (std::size_t i = 0; i < expected.size(); ++i) {
     CHECK_EQ(alone[i], expected[i]);
     CHECK_EQ(together[i], expected[i]);
+  }
+  const auto turned_gradients = [&] {
+    std::vector<Tensor> gradients;
+    for (const Tensor& x : {three, table, three.transpose(0, 2), table.to(kDouble), table.to(kHalf), table.select(0, 0)}) {
+      for (std::int64_t dim = 0; dim < x.dim(); ++dim) {
+        const Tensor leaf = x.detach().requires_grad_();
+        const Tensor first = autograd::grad({leaf.flip({dim}).pow(3).sum()}, {leaf}, {}, std::nullopt, true)[0];
+        gradients.push_back(first.detach());
+        gradients.push_back(autograd::grad({(first * first.detach()).sum()}, {leaf})[0]);
+        for (const Tensor& index : {arange(x.size(dim) - 2, -1, -1), arange(x.size(dim) - 1, 0, -1), arange(x.size(dim)), (arange(x.size(dim)) * 3).remainder(x.size(dim))}) {
+          leaf.index_select(dim, index).pow(2).sum().backward();
+          gradients.push_back(leaf.grad());
+          leaf.mutable_grad() = Tensor();
+        }
+      }
+    }
+    return gradients;
+  };
+  const std::vector<Tensor> expected_gradients = by_reference(turned_gradients), their_gradients = turned_gradients(), with_five = with_threads(5, turned_gradients);
+  for (std::size_t i = 0; i < expected_gradients.size(); ++i) {
+    CAPTURE(i);
+    CHECK_EQ(their_gradients[i], expected_gradients[i]);
+    CHECK_EQ(with_five[i], expected_gradients[i]);
   }
   CHECK_ERROR(embedding(table, tensor({50})), "index out of range in self");
   CHECK_ERROR(table.index_select(0, tensor({-1})), "index -1 is out of bounds for dimension 0 with size 50");

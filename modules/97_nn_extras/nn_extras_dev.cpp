@@ -71,6 +71,7 @@
 #include <ostream>
 #include "tinytorch/core/more_ops.h"
 //| export nn/padding.h
+#include <cstdint>
 #include <variant>
 #include <vector>
 #include "tinytorch/core/arg.h"
@@ -78,6 +79,8 @@
 #include "tinytorch/core/ops.h"
 //| export nn/padding.cpp
 #include <algorithm>
+#include "tinytorch/core/autograd.h"
+#include "tinytorch/core/gradient.h"
 #include "tinytorch/core/layouts.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/tensor_data.h"
@@ -1281,7 +1284,8 @@ TEST_CASE("distances: by length and by direction") {
 // ## Padding
 //
 // A window that slides over a signal needs something beyond its ends. What stands there is the mode; the amounts are
-// given from the last dimension backwards, (before, after) for each. A negative amount cuts.
+// given from the last dimension backwards, (before, after) for each. A negative amount cuts. So the gradient of a padding with
+// a constant is a padding, too, with the negative amounts.
 //
 //     a b c d   padded by (2, 1)     constant   0 0 a b c d 0        reflect    c b a b c d c
 //                                    replicate  a a a b c d d        circular   c d a b c d a
@@ -1309,59 +1313,126 @@ Tensor pad(const Tensor& input, const PadFuncOptions& options);
 
 }  // namespace nn::functional
 
+enum class PadMode : std::uint8_t { Constant, Reflect, Replicate, Circular };  // in the order of PadFuncOptions::mode_t
+
+// Where position i of a padded dimension takes its element from, which was of `size` and begins at 0; -1 for the constant.
+struct PadSource {
+  std::int64_t size;
+  PadMode mode;
+  std::int64_t operator()(std::int64_t i) const;
+};
+
+namespace op {
+// The amounts as in PadFuncOptions, in bounds; then the mode and the constant.
+extern Operator<Tensor(const Tensor&, IntArrayRef, PadMode, double)> pad;
+}  // namespace op
+
 // %%
 //| export nn/padding.cpp
+std::int64_t PadSource::operator()(std::int64_t i) const {
+  if (i >= 0 && i < size) return i;
+  if (mode == PadMode::Constant) return -1;
+  if (mode == PadMode::Replicate) return std::clamp<std::int64_t>(i, 0, size - 1);
+  if (mode == PadMode::Circular) return (i + size) % size;
+  return i < 0 ? -i : 2 * (size - 1) - i;
+}
+
 namespace {
 Tensor pad_constant(const Tensor& input, std::int64_t dim, std::int64_t before, std::int64_t after, double value) {
   DimVector sizes(input.sizes());
   const std::int64_t size = sizes[static_cast<std::size_t>(dim)];
-  const std::int64_t padded = size + before + after;
-  TORCH_CHECK(padded >= 0, "The input size ", size, ", plus negative padding ", before, " and ", after,
-              ", resulted in a negative output size, which is invalid. Check dimension ", dim, " of your input.");
-  sizes[static_cast<std::size_t>(dim)] = padded;
+  sizes[static_cast<std::size_t>(dim)] = size + before + after;
   const Tensor result = full(sizes, value, input.options());
   const std::int64_t kept = size + std::min<std::int64_t>(before, 0) + std::min<std::int64_t>(after, 0);
   result.narrow(dim, std::max<std::int64_t>(before, 0), kept).copy_(input.narrow(dim, std::max<std::int64_t>(-before, 0), kept));
   return result;
 }
 
-// Where position i of a row of `size` elements, before its beginning or behind its end, takes its element from.
-std::int64_t source(std::int64_t i, std::int64_t size, const nn::functional::PadFuncOptions::mode_t& mode) {
-  if (std::holds_alternative<enumtype::kReplicate>(mode)) return std::clamp<std::int64_t>(i, 0, size - 1);
-  if (std::holds_alternative<enumtype::kCircular>(mode)) return (i + size) % size;
-  return i < 0 ? -i : i >= size ? 2 * (size - 1) - i : i;
+// The element of a dimension of `size` that each element of the padded one takes: what index_select picks.
+Tensor picked(std::int64_t size, std::int64_t before, std::int64_t after, PadMode mode) {
+  const PadSource source{size, mode};
+  std::vector<std::int64_t> indices;
+  for (std::int64_t i = -before; i < size + after; ++i) indices.push_back(source(i));
+  return tensor(indices);
 }
 
-Tensor pad_from_input(const Tensor& input, std::int64_t dim, std::int64_t before, std::int64_t after,
-                      const nn::functional::PadFuncOptions::mode_t& mode) {
-  const std::int64_t size = input.size(dim);
+// One dimension after the other.
+Tensor pad_cpu(const Tensor& input, IntArrayRef amounts, PadMode mode, double value) {
+  Tensor result = input;
+  for (std::size_t i = 0; i < amounts.size(); i += 2) {
+    const std::int64_t dim = input.dim() - 1 - static_cast<std::int64_t>(i / 2);
+    result = mode == PadMode::Constant ? pad_constant(result, dim, amounts[i], amounts[i + 1], value)
+                                       : index_select(result, dim, picked(result.size(dim), amounts[i], amounts[i + 1], mode));
+  }
+  return result;
+}
+
+// What was padded with a constant is cut away. What was picked goes back to where it came from, in the dimension that
+// was padded last at first.
+Tensor pad_backward(const Tensor& g, IntArrayRef sizes, const DimVector& amounts, PadMode mode) {
+  if (mode == PadMode::Constant) {
+    DimVector cut(amounts);
+    for (std::int64_t& amount : cut) amount = -amount;
+    return op::pad(g, cut, mode, 0);
+  }
+  Tensor result = g;
+  for (std::size_t i = amounts.size(); i > 0; i -= 2) {
+    const std::int64_t dim = g.dim() - static_cast<std::int64_t>(i / 2);
+    const std::int64_t size = sizes[static_cast<std::size_t>(dim)];
+    DimVector whole(result.sizes());
+    whole[static_cast<std::size_t>(dim)] = size;
+    result = index_add(zeros(whole, g.options()), dim, picked(size, amounts[i - 2], amounts[i - 1], mode), result);
+  }
+  return result;
+}
+
+void check_padding(IntArrayRef sizes, std::int64_t dim, std::int64_t before, std::int64_t after, PadMode mode) {
+  const std::int64_t size = sizes[static_cast<std::size_t>(dim)];
   const std::int64_t most = std::max(before, after);
-  TORCH_CHECK(!std::holds_alternative<enumtype::kReflect>(mode) || most < size,
+  TORCH_CHECK(mode != PadMode::Constant || size + before + after >= 0, "The input size ", size, ", plus negative padding ", before,
+              " and ", after, ", resulted in a negative output size, which is invalid. Check dimension ", dim, " of your input.");
+  TORCH_CHECK(mode != PadMode::Reflect || most < size,
               "Argument #4: Padding size should be less than the corresponding input dimension, but got: padding (", before, ", ",
-              after, ") at dimension ", dim, " of input ", input.sizes());
-  TORCH_CHECK(!std::holds_alternative<enumtype::kCircular>(mode) || most <= size,
-              "Padding value causes wrapping around more than once.");
-  TORCH_CHECK(size > 0, "Expected input with non-zero dimensions to pad from, but got ", input.sizes());
-  std::vector<std::int64_t> indices;
-  for (std::int64_t i = -before; i < size + after; ++i) indices.push_back(source(i, size, mode));
-  return index_select(input, dim, tensor(indices));
+              after, ") at dimension ", dim, " of input ", sizes);
+  TORCH_CHECK(mode != PadMode::Circular || most <= size, "Padding value causes wrapping around more than once.");
+  TORCH_CHECK(mode == PadMode::Constant || size > 0, "Expected input with non-zero dimensions to pad from, but got ", sizes);
 }
 }  // namespace
 
+constinit Operator<Tensor(const Tensor&, IntArrayRef, PadMode, double)> op::pad(
+    "pad", {.cpu = pad_cpu,
+            .autograd = gradient_of<op::pad>([](const Tensor& g, Sizes<0> sizes, Arg<1, DimVector> amounts, Arg<2, PadMode> mode) {
+              return pad_backward(g, sizes, amounts.value, mode.value);
+            })});
+
+// %%
+//| export nn/padding.cpp
 Tensor nn::functional::pad(const Tensor& input, const PadFuncOptions& options) {
   const std::vector<std::int64_t>& amounts = options.pad();
   TORCH_CHECK(amounts.size() % 2 == 0, "Padding length must be divisible by 2");
   TORCH_CHECK(static_cast<std::int64_t>(amounts.size()) <= input.dim() * 2,
               "Padding length should be less than or equal to two times the input dimension but got padding length ", amounts.size(),
               " and input of dimension ", input.dim());
-  Tensor result = input;
+  if (amounts.empty()) return input;
+  const auto mode = static_cast<PadMode>(options.mode().index());
+  DimVector sizes(input.sizes());  // as they are before the next dimension is padded
   for (std::size_t i = 0; i < amounts.size(); i += 2) {
     const std::int64_t dim = input.dim() - 1 - static_cast<std::int64_t>(i / 2);
-    const bool constant = std::holds_alternative<enumtype::kConstant>(options.mode());
-    result = constant ? pad_constant(result, dim, amounts[i], amounts[i + 1], options.value())
-                      : pad_from_input(result, dim, amounts[i], amounts[i + 1], options.mode());
+    check_padding(sizes, dim, amounts[i], amounts[i + 1], mode);
+    std::int64_t& size = sizes[static_cast<std::size_t>(dim)];
+    size = std::max<std::int64_t>(size + amounts[i] + amounts[i + 1], 0);
   }
+  const Tensor result = op::pad(input, amounts, mode, options.value());
   return input.dim() == 4 ? in_format_of(input, result) : result;
+}
+
+// %%
+//| export nn/padding.cpp
+//| registers
+// It is made of other operators, which halves and other devices have.
+void register_padding() {
+  op::pad.set(Layer::HalfPrecision, pad_cpu);
+  op::pad.set(Layer::PrivateUse1, pad_cpu);
 }
 
 // %%
@@ -1377,6 +1448,10 @@ TEST_CASE("pad: four modes, from the last dimension backwards") {
   CHECK_EQ(slope([](const Tensor& t) { return F::pad(t, F::PadFuncOptions({2, 1}).mode(kReflect)); }, x),
            tensor({1.0, 2.0, 3.0, 1.0}));
   CHECK_EQ(slope([](const Tensor& t) { return F::pad(t, F::PadFuncOptions({-1, 1})); }, x), tensor({0.0, 1.0, 1.0, 1.0}));
+  const Tensor leaf = x.clone().requires_grad_();
+  const Tensor first = autograd::grad({F::pad(leaf, F::PadFuncOptions({-1, 1}).value(9)).pow(3).sum()}, {leaf}, {}, std::nullopt, true)[0];
+  CHECK_EQ(first.detach(), tensor({0.0, 12.0, 27.0, 48.0}));
+  CHECK_EQ(autograd::grad({first.sum()}, {leaf})[0], tensor({0.0, 12.0, 18.0, 24.0}));
   CHECK_ERROR(F::pad(x, F::PadFuncOptions({1})), "Padding length must be divisible by 2");
   CHECK_ERROR(F::pad(x, F::PadFuncOptions({4, 0}).mode(kReflect)),
               "Padding size should be less than the corresponding input dimension, but got: padding (4, 0) at dimension 0 of input [4]");

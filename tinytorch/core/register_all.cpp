@@ -19,6 +19,7 @@ void register_random_gradients();  // 95_gradients
 void register_more_activation_gradients();  // 95_gradients
 void register_loss_gradients();  // 95_gradients
 void register_parameters();  // 95_gradients
+void register_padding();  // 97_nn_extras
 void register_several_views();  // 99_autograd_extras
 void register_half_precision();  // 83_half_precision
 void register_archive_access();  // 08_training
@@ -47,6 +48,7 @@ void register_tuned_ordering();  // 79_function_kernels
 void register_integer_arithmetic();  // 80_data_kernels
 void register_integer_reductions();  // 80_data_kernels
 void register_tuned_places();  // 80_data_kernels
+void register_tuned_padding();  // 80_data_kernels
 void register_tuned_slopes();  // 89_training_kernels
 void register_tuned_pooling();  // 89_training_kernels
 void register_tuned_positions();  // 89_training_kernels
@@ -71,6 +73,7 @@ void register_all() {
   register_more_activation_gradients();
   register_loss_gradients();
   register_parameters();
+  register_padding();
   register_several_views();
   register_half_precision();
   register_archive_access();
@@ -99,6 +102,7 @@ void register_all() {
   register_integer_arithmetic();
   register_integer_reductions();
   register_tuned_places();
+  register_tuned_padding();
   register_tuned_slopes();
   register_tuned_pooling();
   register_tuned_positions();

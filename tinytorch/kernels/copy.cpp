@@ -69,17 +69,24 @@ kernels::Rows<2> without(const kernels::Rows<2>& rows, int first, int second) {
   return {sizes, {IntArrayRef(to), IntArrayRef(from)}, false};
 }
 
-// Elements of type U, by their bits. Returns false, and does nothing, where no dimension is dense in one of the two.
+// Elements of type U, by their bits. Returns false, and does nothing, where no dimension is dense in `to`, or none in `from` that has no number to repeat.
 template <class U>
-bool copy_permuted(const Tensor& to, const Tensor& from, kernels::TransposeKernel<U> transpose) {
+bool copy_permuted(const Tensor& to, const Tensor& from, const kernels::BitsMover<U>& mover) {
   const DimVector from_strides = broadcast_strides(from, to.sizes());
   const kernels::Rows<2> rows(to.sizes(), {to.strides(), IntArrayRef(from_strides)});
   const int i = dense_dimension(rows, 0), j = dense_dimension(rows, 1);
-  if (i < 0 || j < 0) return false;
-  const kernels::Rows<2> planes = without(rows, i, j);
+  const bool repeats = i >= 0 && rows.strides(1)[static_cast<std::size_t>(i)] == 0;
+  if (i < 0 || (j < 0 && !repeats)) return false;
+  const kernels::Rows<2> planes = without(rows, i, repeats ? i : j);
   U* const target = static_cast<U*>(to.data_ptr());
   const U* const source = static_cast<const U*>(from.data_ptr());
   const std::int64_t length = rows.sizes()[static_cast<std::size_t>(i)];
+  if (repeats) {
+    parallel_for(0, planes.count(), std::max<std::int64_t>(1, kernels::kElementwiseGrain / length), [&](std::int64_t first, std::int64_t stop) {
+      planes.run(first, stop, [&](const auto& places) { mover.repeat(target + places[0], source[places[1]], length); });
+    });
+    return true;
+  }
   if (i == j) {
     parallel_for(0, planes.count(), std::max<std::int64_t>(1, kernels::kElementwiseGrain / length), [&](std::int64_t first, std::int64_t stop) {
       planes.run(first, stop, [&](const auto& places) { kernels::copy_bytes(target + places[0], source + places[1], length * static_cast<std::int64_t>(sizeof(U))); });
@@ -96,7 +103,7 @@ bool copy_permuted(const Tensor& to, const Tensor& from, kernels::TransposeKerne
     for (std::int64_t task = first; task < stop; ++task) {
       const std::int64_t line = task % bands * band;
       planes.run(task / bands, task / bands + 1, [&](const auto& places) {
-        transpose(target + places[0] + line * to_row, to_row, source + places[1] + line, from_row, length, std::min(band, lines - line), beyond_cache);
+        mover.transpose(target + places[0] + line * to_row, to_row, source + places[1] + line, from_row, length, std::min(band, lines - line), beyond_cache);
       });
     }
   });
@@ -136,9 +143,9 @@ bool copied(const Tensor& to, const Tensor& from) {
       copy_run_of_bytes(to, from);
       return true;
     }
-    if (to.element_size() == 2) return copy_permuted<std::uint16_t>(to, from, copy_table().transpose_2);
-    if (to.element_size() == 4) return copy_permuted<std::uint32_t>(to, from, copy_table().transpose_4);
-    return to.element_size() == 8 && copy_permuted<std::uint64_t>(to, from, copy_table().transpose_8);
+    if (to.element_size() == 2) return copy_permuted<std::uint16_t>(to, from, copy_table().of_2);
+    if (to.element_size() == 4) return copy_permuted<std::uint32_t>(to, from, copy_table().of_4);
+    return to.element_size() == 8 && copy_permuted<std::uint64_t>(to, from, copy_table().of_8);
   }
   const kernels::CopyKernels& table = copy_table();
   return dense && (convert_run<float, double>(to, from, table.float_of_double) || convert_run<double, float>(to, from, table.double_of_float) ||

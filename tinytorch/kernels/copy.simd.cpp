@@ -107,14 +107,19 @@ void copy_by_vectors(void* to, const void* from, std::int64_t count) {
   for (; i < count; ++i) target[i] = source[i];
 }
 
-// The compiler makes vectors of it.
+// The compiler makes vectors of this and the next.
+template <class U>
+void repeat(U* to, U number, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) to[i] = number;
+}
+
 template <class To, class From>
 void convert(To* to, const From* from, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) to[i] = static_cast<To>(from[i]);
 }
 }  // namespace
 
-constinit const CopyKernels copy_kernels = {copy_by_vectors, transpose<std::uint16_t>, transpose<std::uint32_t>, transpose<std::uint64_t>, convert<float, double>, convert<double, float>,
+constinit const CopyKernels copy_kernels = {copy_by_vectors, {transpose<std::uint16_t>, repeat<std::uint16_t>}, {transpose<std::uint32_t>, repeat<std::uint32_t>}, {transpose<std::uint64_t>, repeat<std::uint64_t>}, convert<float, double>, convert<double, float>,
                                             convert<float, std::int64_t>, convert<float, std::uint8_t>,
                                             convert<float, std::int32_t>, convert<std::int32_t, float>, convert<std::int64_t, float>, convert<std::int64_t, std::int32_t>, convert<std::int32_t, std::int64_t>,
                                             convert<std::int64_t, std::uint8_t>, convert<double, std::int64_t>, convert<bool, float>, convert<bool, std::int64_t>};

@@ -14,14 +14,24 @@ namespace kernels {
 template <class U>
 using TransposeKernel = void (*)(U* to, std::int64_t to_row, const U* from, std::int64_t from_row, std::int64_t rows, std::int64_t columns, bool beyond_cache);
 
+// to[i] = number for i < count.
+template <class U>
+using RepeatKernel = void (*)(U* to, U number, std::int64_t count);
+
+template <class U>
+struct BitsMover {
+  TransposeKernel<U> transpose;
+  RepeatKernel<U> repeat;
+};
+
 template <class To, class From>
 using ConvertKernel = void (*)(To* to, const From* from, std::int64_t count);
 
 struct CopyKernels {
   void (*bytes)(void* to, const void* from, std::int64_t count);  // that do not overlap
-  TransposeKernel<std::uint16_t> transpose_2;
-  TransposeKernel<std::uint32_t> transpose_4;
-  TransposeKernel<std::uint64_t> transpose_8;
+  BitsMover<std::uint16_t> of_2;
+  BitsMover<std::uint32_t> of_4;
+  BitsMover<std::uint64_t> of_8;
   ConvertKernel<float, double> float_of_double;
   ConvertKernel<double, float> double_of_float;
   ConvertKernel<float, std::int64_t> float_of_long;

@@ -31,6 +31,7 @@ bool with_element(ScalarType type, F f) {
 
 Tensor flat_long(const Tensor& indices) { return indices.to(kLong).contiguous().view({indices.numel()}); }
 
+// Whether they are i, i - 1, i - 2, ...
 bool falls_by_one(const std::int64_t* id, std::int64_t count) {
   std::int64_t off = 0;
   for (std::int64_t i = 1; i < count; ++i) off |= id[i] + i - id[0];
@@ -63,7 +64,7 @@ void add_table_rows(T* table, const T* grad, const std::int64_t* ids, std::int64
     return;
   }
   // To pass over a position costs as much as to add a number or two, so short rows are not divided so often.
-  const std::int64_t tasks = std::clamp<std::int64_t>(count * D / (1 << 15), 1, std::min({rows, std::int64_t{16}, D / 4 + 1}));
+  const std::int64_t tasks = std::clamp<std::int64_t>(count * D / (1 << 15), 1, std::min({rows, get_num_threads() == 1 ? std::int64_t{1} : std::int64_t{16}, D / 4 + 1}));
   kernels::run_tasks(tasks, [&](std::int64_t task) {
     const std::int64_t first = rows * task / tasks, stop = rows * (task + 1) / tasks;
     for (std::int64_t i = 0; i < count; ++i) {
@@ -115,6 +116,16 @@ Tensor index_select_tuned(const Tensor& self, std::int64_t dim, const Tensor& in
   return result;
 }
 
+// What is turned around is turned back. Other rows are added to where they came from.
+Tensor index_select_backward(const Tensor& g, IntArrayRef sizes, std::int64_t dim, const Tensor& index) {
+  const std::int64_t rows = sizes.empty() ? 0 : sizes[static_cast<std::size_t>(dim)];
+  if (index.numel() == rows && rows > 0) {
+    const Tensor ids = flat_long(index);
+    if (ids.data<std::int64_t>()[0] == rows - 1 && falls_by_one(ids.data<std::int64_t>(), rows)) return index_select(g, dim, index);
+  }
+  return index_add(zeros(sizes, g.options()), dim, index, g);
+}
+
 // x (outer, rows, inner) += from (outer, count, inner) at ids (count) along the middle. Tables before the last dimension but one are divided among threads.
 template <class T>
 void add_along(T* x, const T* from, const std::int64_t* ids, std::int64_t outer, std::int64_t count, std::int64_t rows, std::int64_t inner) {
@@ -153,6 +164,9 @@ void register_tuned_table_rows() {
   op::embedding_dense_backward.set(Layer::TunedCPU, embedding_backward_tuned);
   op::index_select.set(Layer::TunedCPU, index_select_tuned);
   op::index_add_.set(Layer::TunedCPU, index_add_tuned);
+  kernels::fused_gradient<op::index_select>(
+      [](const Tensor& g, Sizes<0> sizes, Arg<1, std::int64_t> dim, Input<2> index) { return index_select_backward(g, sizes, dim, index); },
+      no_gradient);
 }
 
 }  // namespace tinytorch

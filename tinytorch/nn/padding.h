@@ -2,6 +2,7 @@
 // edit the module, not this file.
 #pragma once
 
+#include <cstdint>
 #include <variant>
 #include <vector>
 
@@ -31,5 +32,19 @@ struct PadFuncOptions {
 Tensor pad(const Tensor& input, const PadFuncOptions& options);
 
 }  // namespace nn::functional
+
+enum class PadMode : std::uint8_t { Constant, Reflect, Replicate, Circular };  // in the order of PadFuncOptions::mode_t
+
+// Where position i of a padded dimension takes its element from, which was of `size` and begins at 0; -1 for the constant.
+struct PadSource {
+  std::int64_t size;
+  PadMode mode;
+  std::int64_t operator()(std::int64_t i) const;
+};
+
+namespace op {
+// The amounts as in PadFuncOptions, in bounds; then the mode and the constant.
+extern Operator<Tensor(const Tensor&, IntArrayRef, PadMode, double)> pad;
+}  // namespace op
 
 }  // namespace tinytorch

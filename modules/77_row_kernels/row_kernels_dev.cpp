@@ -1361,6 +1361,18 @@ TEST_CASE("sum: a million floats lose nothing") {
 //     m0, s0   -->  m = max(m0, m1)   -->  ...                  then  out = exp(x - m) / s
 //                   s = s0 exp(m0 - m) + s1
 //
+// Along another dimension than the last, a tensor is a stack of matrices whose *columns* become probabilities. The walks are the same three, and go along the rows, as for sums of columns: a strip of 256 columns has a maximum and a total for each of them in the first cache. Four rows are taken at a time. Their exponentials are added in float
+// and then to the totals in double, which are loaded and stored once for four numbers:
+//
+//     maxima  | m0 m1 m2 ... |      1st walk: the largest of four rows and m
+//     totals  | s0 s1 s2 ... |      2nd walk: out = exp(x - m), and (e0 + e1) + (e2 + e3) is added to s
+//                 ^                 3rd walk: out * (1 / s)
+//     row r   | x  .  .      |  \.
+//     row r+1 | x  .  .      |   >  four rows
+//     ...     | x            |  /
+//
+// When the columns do not fill the last vector, it begins earlier and holds some of the columns before it a second time. No lane is ever idle, and both results for such a column are the same bits. Fewer than 16 columns, which may be less than a vector, are handed down.
+//
 // `log_softmax` writes `x - m - log(s)`, cross-entropy needs m and s only and writes nothing. The backward passes are of the same kind: a sum along the row, and a walk that writes.
 
 // %%
@@ -1373,6 +1385,9 @@ struct SoftmaxSum {
   double sum = 0;
 };
 
+// A softmax along columns takes so many in one call, and fewer than kFewestColumns more; or fewer, but no fewer than kFewestColumns, a vector of any capability.
+inline constexpr std::int64_t kSoftmaxColumns = 256, kFewestColumns = 16;
+
 // Each takes one row of `count` > 0 numbers. With `beyond_cache` results are written past the caches, and a task ends with flush(). O(count).
 template <class T>
 struct SoftmaxTable {
@@ -1384,6 +1399,9 @@ struct SoftmaxTable {
   // result * (grad - sum of grad * result) and grad - exp(result) * sum of grad.
   void (*softmax_backward)(const T* grad, const T* result, std::int64_t count, T* out);
   void (*log_softmax_backward)(const T* grad, const T* result, std::int64_t count, T* out);
+  // Along each column of a matrix whose rows are `step` numbers apart, in x and in out. REQUIRES: rows > 0, kFewestColumns <= columns < kSoftmaxColumns + kFewestColumns.
+  void (*softmax_of_columns)(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, T* out);
+  void (*log_softmax_of_columns)(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, T* out);
   void (*flush)();
 };
 
@@ -1554,11 +1572,101 @@ void log_softmax_backward(const T* grad, const T* result, std::int64_t count, T*
   });
 }
 
+// What a softmax keeps of each column, for whole vectors of them. If columns are left over, the last vector begins before them and holds some columns again, so that it is whole.
+template <class T>
+struct ColumnSoftmax {
+  static constexpr std::int64_t kRoom = kSoftmaxColumns + 2 * kFewestColumns;
+  HWY_ALIGN T maxima[kRoom];
+  HWY_ALIGN double totals[kRoom];
+  HWY_ALIGN T finish[kRoom];  // what results are multiplied with, or for log_softmax what is taken off
+};
+
+// Calls f(k, at) for each vector, which is kept at k and stands `at` columns from the left.
+template <class T, class F>
+HWY_INLINE void for_each_vector_of_columns(std::int64_t columns, F f) {
+  const std::int64_t last = columns - kLanes<T>;
+  for (std::int64_t k = 0; k < columns; k += kLanes<T>) f(k, k < last ? k : last);
+}
+
+// Four rows at a time, so that maxima are loaded and stored once for four numbers.
+template <class T>
+HWY_INLINE void maxima_of_columns(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, T* maxima) {
+  const Tag<T> d;
+  for_each_vector_of_columns<T>(columns, [=](std::int64_t k, std::int64_t) HWY_ATTR { hn::Store(hn::Set(d, -kInfinity<T>), d, maxima + k); });
+  std::int64_t r = 0;
+  for (; r + 4 <= rows; r += 4, x += 4 * step) {
+    for_each_vector_of_columns<T>(columns, [=](std::int64_t k, std::int64_t at) HWY_ATTR {
+      const Vector<T> a = hn::Max(hn::LoadU(d, x + at), hn::LoadU(d, x + at + step)), b = hn::Max(hn::LoadU(d, x + at + 2 * step), hn::LoadU(d, x + at + 3 * step));
+      hn::Store(hn::Max(hn::Load(d, maxima + k), hn::Max(a, b)), d, maxima + k);
+    });
+  }
+  for (; r < rows; ++r, x += step)
+    for_each_vector_of_columns<T>(columns, [=](std::int64_t k, std::int64_t at) HWY_ATTR { hn::Store(hn::Max(hn::Load(d, maxima + k), hn::LoadU(d, x + at)), d, maxima + k); });
+}
+
+// The sums of exp(x - maximum); put(place, exponential) sees each vector of them, `place` numbers behind x.
+template <class T, class Put>
+HWY_INLINE void sums_of_exponentials(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, const T* maxima, double* totals, Put put) {
+  const Tag<T> d;
+  for_each_vector_of_columns<T>(columns, [=](std::int64_t k, std::int64_t) HWY_ATTR {
+    for (std::int64_t lane = 0; lane < kLanes<T>; ++lane) totals[k + lane] = 0;
+  });
+  const auto one = [=](std::int64_t place, std::int64_t k) HWY_ATTR {
+    const Vector<T> e = exp_below_zero<T>(hn::Sub(hn::LoadU(d, x + place), hn::Load(d, maxima + k)));
+    put(place, e);
+    return e;
+  };
+  std::int64_t r = 0;
+  for (; r + 4 <= rows; r += 4) {
+    for_each_vector_of_columns<T>(columns, [=](std::int64_t k, std::int64_t at) HWY_ATTR {
+      const std::int64_t place = r * step + at;
+      const Vector<T> a = one(place, k), b = one(place + step, k), c = one(place + 2 * step, k), e = one(place + 3 * step, k);
+      add_to(totals + k, hn::Add(hn::Add(a, b), hn::Add(c, e)));
+    });
+  }
+  for (; r < rows; ++r) for_each_vector_of_columns<T>(columns, [=](std::int64_t k, std::int64_t at) HWY_ATTR { add_to(totals + k, one(r * step + at, k)); });
+}
+
+template <class T>
+void softmax_of_columns(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, T* out) {
+  const Tag<T> d;
+  constexpr std::int64_t L = kLanes<T>;
+  ColumnSoftmax<T> of;
+  maxima_of_columns(x, step, rows, columns, of.maxima);
+  sums_of_exponentials(x, step, rows, columns, of.maxima, of.totals, [=](std::int64_t place, Vector<T> e) HWY_ATTR { hn::StoreU(e, d, out + place); });
+  const std::int64_t last = (columns - 1) / L * L;  // where the last vector is kept
+  for (std::int64_t k = 0; k < last + L; ++k) of.finish[k] = static_cast<T>(1 / of.totals[k]);
+  for (std::int64_t r = 0; r < rows; ++r, out += step) {
+    // What the last vector shares with the one before is read before that is written.
+    const Vector<T> end = hn::Mul(hn::LoadU(d, out + columns - L), hn::Load(d, of.finish + last));
+    for (std::int64_t k = 0; k < last; k += L) hn::StoreU(hn::Mul(hn::LoadU(d, out + k), hn::Load(d, of.finish + k)), d, out + k);
+    hn::StoreU(end, d, out + columns - L);
+  }
+}
+
+template <class T>
+void log_softmax_of_columns(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, T* out) {
+  const Tag<T> d;
+  const Tag<double> wide;
+  ColumnSoftmax<T> of;
+  maxima_of_columns(x, step, rows, columns, of.maxima);
+  sums_of_exponentials(x, step, rows, columns, of.maxima, of.totals, [](std::int64_t, Vector<T>) HWY_ATTR {});
+  for_each_vector_of_columns<T>(columns, [&of, wide](std::int64_t k, std::int64_t) HWY_ATTR {
+    for (std::int64_t lane = k; lane < k + kLanes<T>; lane += kLanes<double>) hn::Store(Log(wide, hn::Load(wide, of.totals + lane)), wide, of.totals + lane);
+    for (std::int64_t lane = k; lane < k + kLanes<T>; ++lane) of.finish[lane] = static_cast<T>(of.totals[lane]);
+  });
+  for (std::int64_t r = 0; r < rows; ++r, x += step, out += step) {
+    for_each_vector_of_columns<T>(columns, [&of, d, x, out](std::int64_t k, std::int64_t at) HWY_ATTR {
+      hn::StoreU(hn::Sub(hn::Sub(hn::LoadU(d, x + at), hn::Load(d, of.maxima + k)), hn::Load(d, of.finish + k)), d, out + at);
+    });
+  }
+}
+
 void flush_softmax() { hwy::FlushStream(); }
 
 template <class T>
 constexpr SoftmaxTable<T> softmax_table_of() {
-  return {row_sum<T>, softmax<T>, log_softmax<T>, scaled_softmax<T>, softmax_backward<T>, log_softmax_backward<T>, flush_softmax};
+  return {row_sum<T>, softmax<T>, log_softmax<T>, scaled_softmax<T>, softmax_backward<T>, log_softmax_backward<T>, softmax_of_columns<T>, log_softmax_of_columns<T>, flush_softmax};
 }
 }  // namespace
 
@@ -1568,7 +1676,7 @@ constinit const SoftmaxKernels softmax_kernels = {softmax_table_of<float>(), sof
 // %% [markdown]
 // ### The operators
 //
-// Rows lie along the last dimension of a contiguous tensor. Other dimensions are handed down. The gradients that modules 05 and 95 gave are compositions of operators: right, differentiable again, and four to ten passes over memory. So this chapter gives new ones, which use a kernel when nothing is recorded, as in nearly every backward pass. When a
+// Rows lie along the last dimension of a contiguous tensor, columns along the others. The backward pass and cross-entropy have kernels for rows only; other dimensions are handed down. The gradients that modules 05 and 95 gave are compositions of operators: right, differentiable again, and four to ten passes over memory. So this chapter gives new ones, which use a kernel when nothing is recorded, as in nearly every backward pass. When a
 // backward pass is itself recorded, for second derivatives, they are the composition as before:
 //
 //     backward()                       not recorded   -->  kernel
@@ -1653,11 +1761,8 @@ void with_type(ScalarType type, F f) {
 }
 
 template <bool kLog>
-Tensor softmax_tuned(const Tensor& self, std::int64_t dim) {
-  if (!has_rows(self, dim)) return (kLog ? op::log_softmax : op::softmax).function(Layer::CPU)(self, dim);
-  const Tensor x = self.contiguous(), result = empty(self.sizes(), self.scalar_type());
-  with_type(self.scalar_type(), [&]<class T>() {
-    const std::int64_t count = x.size(-1);
+void softmax_of_rows(const Tensor& x, std::int64_t count, const Tensor& result) {
+  with_type(x.scalar_type(), [&]<class T>() {
     const kernels::SoftmaxTable<T>& table = softmax_table<T>();
     const auto kernel = kLog ? table.log_softmax : table.softmax;
     const bool beyond_cache = x.numel() * static_cast<std::int64_t>(sizeof(T)) > kernels::last_cache_bytes();
@@ -1667,6 +1772,32 @@ Tensor softmax_tuned(const Tensor& self, std::int64_t dim) {
           if (beyond_cache) table.flush();
         });
   });
+}
+
+// Along the columns of matrices (rows, columns) that follow each other.
+template <bool kLog>
+void softmax_of_columns(const Tensor& x, std::int64_t rows, std::int64_t columns, const Tensor& result) {
+  using kernels::kFewestColumns, kernels::kSoftmaxColumns;
+  const std::int64_t strips = (columns + kSoftmaxColumns - kFewestColumns) / kSoftmaxColumns, matrices = x.numel() / (rows * columns);
+  with_type(x.scalar_type(), [&]<class T>() {
+    const kernels::SoftmaxTable<T>& table = softmax_table<T>();
+    const auto kernel = kLog ? table.log_softmax_of_columns : table.softmax_of_columns;
+    for_rows(matrices * strips, rows * std::min(columns, kSoftmaxColumns), [&, from = x.data<T>(), to = result.data<T>()](std::int64_t task) {
+      const std::int64_t strip = task % strips, first = strip * kSoftmaxColumns, at = task / strips * rows * columns + first;
+      kernel(from + at, columns, rows, strip + 1 < strips ? kSoftmaxColumns : columns - first, to + at);
+    });
+  });
+}
+
+template <bool kLog>
+Tensor softmax_tuned(const Tensor& self, std::int64_t dim) {
+  std::int64_t columns = 1;
+  for (std::int64_t d = dim + 1; d < self.dim(); ++d) columns *= self.size(d);
+  const bool ours = is_float_or_double(self) && self.dim() > 0 && self.numel() > 0 && (columns == 1 || columns >= kernels::kFewestColumns);
+  if (!ours) return (kLog ? op::log_softmax : op::softmax).function(Layer::CPU)(self, dim);
+  const Tensor x = self.contiguous(), result = empty(self.sizes(), self.scalar_type());
+  if (columns == 1) softmax_of_rows<kLog>(x, x.size(dim), result);
+  else softmax_of_columns<kLog>(x, x.size(dim), columns, result);
   return result;
 }
 
@@ -1825,6 +1956,61 @@ TEST_CASE("softmax: rows of -inf, with NaN and with infinity are as the referenc
     CHECK_CLOSE(softmax(x, 1), by_reference([&] { return softmax(x, 1); }), 1e-6, 1e-30);
     CHECK_CLOSE(log_softmax(x, 1), by_reference([&] { return log_softmax(x, 1); }), 1e-6, 1e-30);
   });
+}
+
+TEST_CASE("softmax along columns: as the reference for narrow, odd, wide and strided ones, and the same bits for any number of threads") {
+  manual_seed(776);
+  for (const ScalarType type : {kFloat, kDouble}) {
+    for (const DimVector& sizes : {DimVector{7, 1}, DimVector{1, 40}, DimVector{5, 3}, DimVector{3, 9, 15}, DimVector{2, 6, 16}, DimVector{4, 11, 17}, DimVector{3, 8, 31}, DimVector{2, 5, 9, 7}, DimVector{1, 130, 256}, DimVector{2, 67, 271}, DimVector{3, 6, 272}, DimVector{300, 785}}) {
+      const Tensor x = (randn(sizes, kDouble) * 5).to(type);
+      const double tolerance = type == kFloat ? 3e-6 : 1e-13;
+      for (std::int64_t dim = 0; dim + 1 < x.dim(); ++dim) {
+        CAPTURE(sizes);
+        CAPTURE(dim);
+        const Tensor expected = by_reference([&] { return softmax(x, dim); }), expected_log = by_reference([&] { return log_softmax(x, dim); });
+        for_each_capability([&] {
+          CHECK_CLOSE(softmax(x, dim), expected, tolerance, 1e-30);
+          CHECK_CLOSE(log_softmax(x, dim), expected_log, tolerance, tolerance);
+        });
+        CHECK_EQ(with_threads(1, [&] { return softmax(x, dim); }), with_threads(5, [&] { return softmax(x, dim); }));
+        CHECK_EQ(with_threads(1, [&] { return log_softmax(x, dim); }), with_threads(5, [&] { return log_softmax(x, dim); }));
+      }
+    }
+  }
+  const Tensor turned = randn({70, 40}).t();
+  CHECK_CLOSE(softmax(turned, 0), by_reference([&] { return softmax(turned, 0); }), 1e-6, 1e-7);
+  CHECK(softmax(turned, 0).is_contiguous());
+}
+
+TEST_CASE("softmax along columns: -inf, NaN and infinity in some columns are as the reference's, and the others do not notice") {
+  manual_seed(777);
+  const double nan = std::numeric_limits<double>::quiet_NaN(), infinity = std::numeric_limits<double>::infinity();
+  for (const ScalarType type : {kFloat, kDouble}) {
+    for (const std::int64_t columns : {12, 16, 37, 300}) {
+      const Tensor x = randn({9, columns}, type);
+      x.select(1, 0).fill_(-infinity);
+      x.select(1, columns - 1).fill_(-infinity);
+      x.select(1, 1).slice(0, 0, 8).fill_(-infinity);
+      for (const std::int64_t row : {0, 5, 8}) {
+        x[row][2 + row].fill_(nan);
+        x[8 - row][columns - 2 - row].fill_(infinity);
+      }
+      x.select(1, columns / 2).slice(0, 1, 9).fill_(-1e30);
+      CAPTURE(columns);
+      const double tolerance = type == kFloat ? 3e-6 : 1e-13;
+      const Tensor expected = by_reference([&] { return softmax(x, 0); }), expected_log = by_reference([&] { return log_softmax(x, 0); });
+      for_each_capability([&] {
+        CHECK_CLOSE(softmax(x, 0), expected, tolerance, 1e-30);
+        CHECK_CLOSE(log_softmax(x, 0), expected_log, tolerance, tolerance);
+      });
+    }
+  }
+}
+
+TEST_CASE("softmax along columns: the totals of many rows stay exact") {
+  const Tensor x = zeros({100003, 20});  // 1 / 100003 in each place
+  for_each_capability([&] { CHECK_CLOSE(softmax(x, 0), full({100003, 20}, 1 / 100003.0), 1e-7, 0.0); });
+  CHECK_CLOSE(log_softmax(x, 0), full({100003, 20}, -std::log(100003.0)), 1e-7, 0.0);
 }
 
 TEST_CASE("cross-entropy: loss and gradient as the reference, weighted, ignored, for each reduction; and second derivatives") {

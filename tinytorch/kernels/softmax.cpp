@@ -60,11 +60,8 @@ void with_type(ScalarType type, F f) {
 }
 
 template <bool kLog>
-Tensor softmax_tuned(const Tensor& self, std::int64_t dim) {
-  if (!has_rows(self, dim)) return (kLog ? op::log_softmax : op::softmax).function(Layer::CPU)(self, dim);
-  const Tensor x = self.contiguous(), result = empty(self.sizes(), self.scalar_type());
-  with_type(self.scalar_type(), [&]<class T>() {
-    const std::int64_t count = x.size(-1);
+void softmax_of_rows(const Tensor& x, std::int64_t count, const Tensor& result) {
+  with_type(x.scalar_type(), [&]<class T>() {
     const kernels::SoftmaxTable<T>& table = softmax_table<T>();
     const auto kernel = kLog ? table.log_softmax : table.softmax;
     const bool beyond_cache = x.numel() * static_cast<std::int64_t>(sizeof(T)) > kernels::last_cache_bytes();
@@ -74,6 +71,32 @@ Tensor softmax_tuned(const Tensor& self, std::int64_t dim) {
           if (beyond_cache) table.flush();
         });
   });
+}
+
+// Along the columns of matrices (rows, columns) that follow each other.
+template <bool kLog>
+void softmax_of_columns(const Tensor& x, std::int64_t rows, std::int64_t columns, const Tensor& result) {
+  using kernels::kFewestColumns, kernels::kSoftmaxColumns;
+  const std::int64_t strips = (columns + kSoftmaxColumns - kFewestColumns) / kSoftmaxColumns, matrices = x.numel() / (rows * columns);
+  with_type(x.scalar_type(), [&]<class T>() {
+    const kernels::SoftmaxTable<T>& table = softmax_table<T>();
+    const auto kernel = kLog ? table.log_softmax_of_columns : table.softmax_of_columns;
+    for_rows(matrices * strips, rows * std::min(columns, kSoftmaxColumns), [&, from = x.data<T>(), to = result.data<T>()](std::int64_t task) {
+      const std::int64_t strip = task % strips, first = strip * kSoftmaxColumns, at = task / strips * rows * columns + first;
+      kernel(from + at, columns, rows, strip + 1 < strips ? kSoftmaxColumns : columns - first, to + at);
+    });
+  });
+}
+
+template <bool kLog>
+Tensor softmax_tuned(const Tensor& self, std::int64_t dim) {
+  std::int64_t columns = 1;
+  for (std::int64_t d = dim + 1; d < self.dim(); ++d) columns *= self.size(d);
+  const bool ours = is_float_or_double(self) && self.dim() > 0 && self.numel() > 0 && (columns == 1 || columns >= kernels::kFewestColumns);
+  if (!ours) return (kLog ? op::log_softmax : op::softmax).function(Layer::CPU)(self, dim);
+  const Tensor x = self.contiguous(), result = empty(self.sizes(), self.scalar_type());
+  if (columns == 1) softmax_of_rows<kLog>(x, x.size(dim), result);
+  else softmax_of_columns<kLog>(x, x.size(dim), columns, result);
   return result;
 }
 

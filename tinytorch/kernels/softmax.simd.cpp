@@ -167,11 +167,101 @@ void log_softmax_backward(const T* grad, const T* result, std::int64_t count, T*
   });
 }
 
+// What a softmax keeps of each column, for whole vectors of them. If columns are left over, the last vector begins before them and holds some columns again, so that it is whole.
+template <class T>
+struct ColumnSoftmax {
+  static constexpr std::int64_t kRoom = kSoftmaxColumns + 2 * kFewestColumns;
+  HWY_ALIGN T maxima[kRoom];
+  HWY_ALIGN double totals[kRoom];
+  HWY_ALIGN T finish[kRoom];  // what results are multiplied with, or for log_softmax what is taken off
+};
+
+// Calls f(k, at) for each vector, which is kept at k and stands `at` columns from the left.
+template <class T, class F>
+HWY_INLINE void for_each_vector_of_columns(std::int64_t columns, F f) {
+  const std::int64_t last = columns - kLanes<T>;
+  for (std::int64_t k = 0; k < columns; k += kLanes<T>) f(k, k < last ? k : last);
+}
+
+// Four rows at a time, so that maxima are loaded and stored once for four numbers.
+template <class T>
+HWY_INLINE void maxima_of_columns(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, T* maxima) {
+  const Tag<T> d;
+  for_each_vector_of_columns<T>(columns, [=](std::int64_t k, std::int64_t) HWY_ATTR { hn::Store(hn::Set(d, -kInfinity<T>), d, maxima + k); });
+  std::int64_t r = 0;
+  for (; r + 4 <= rows; r += 4, x += 4 * step) {
+    for_each_vector_of_columns<T>(columns, [=](std::int64_t k, std::int64_t at) HWY_ATTR {
+      const Vector<T> a = hn::Max(hn::LoadU(d, x + at), hn::LoadU(d, x + at + step)), b = hn::Max(hn::LoadU(d, x + at + 2 * step), hn::LoadU(d, x + at + 3 * step));
+      hn::Store(hn::Max(hn::Load(d, maxima + k), hn::Max(a, b)), d, maxima + k);
+    });
+  }
+  for (; r < rows; ++r, x += step)
+    for_each_vector_of_columns<T>(columns, [=](std::int64_t k, std::int64_t at) HWY_ATTR { hn::Store(hn::Max(hn::Load(d, maxima + k), hn::LoadU(d, x + at)), d, maxima + k); });
+}
+
+// The sums of exp(x - maximum); put(place, exponential) sees each vector of them, `place` numbers behind x.
+template <class T, class Put>
+HWY_INLINE void sums_of_exponentials(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, const T* maxima, double* totals, Put put) {
+  const Tag<T> d;
+  for_each_vector_of_columns<T>(columns, [=](std::int64_t k, std::int64_t) HWY_ATTR {
+    for (std::int64_t lane = 0; lane < kLanes<T>; ++lane) totals[k + lane] = 0;
+  });
+  const auto one = [=](std::int64_t place, std::int64_t k) HWY_ATTR {
+    const Vector<T> e = exp_below_zero<T>(hn::Sub(hn::LoadU(d, x + place), hn::Load(d, maxima + k)));
+    put(place, e);
+    return e;
+  };
+  std::int64_t r = 0;
+  for (; r + 4 <= rows; r += 4) {
+    for_each_vector_of_columns<T>(columns, [=](std::int64_t k, std::int64_t at) HWY_ATTR {
+      const std::int64_t place = r * step + at;
+      const Vector<T> a = one(place, k), b = one(place + step, k), c = one(place + 2 * step, k), e = one(place + 3 * step, k);
+      add_to(totals + k, hn::Add(hn::Add(a, b), hn::Add(c, e)));
+    });
+  }
+  for (; r < rows; ++r) for_each_vector_of_columns<T>(columns, [=](std::int64_t k, std::int64_t at) HWY_ATTR { add_to(totals + k, one(r * step + at, k)); });
+}
+
+template <class T>
+void softmax_of_columns(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, T* out) {
+  const Tag<T> d;
+  constexpr std::int64_t L = kLanes<T>;
+  ColumnSoftmax<T> of;
+  maxima_of_columns(x, step, rows, columns, of.maxima);
+  sums_of_exponentials(x, step, rows, columns, of.maxima, of.totals, [=](std::int64_t place, Vector<T> e) HWY_ATTR { hn::StoreU(e, d, out + place); });
+  const std::int64_t last = (columns - 1) / L * L;  // where the last vector is kept
+  for (std::int64_t k = 0; k < last + L; ++k) of.finish[k] = static_cast<T>(1 / of.totals[k]);
+  for (std::int64_t r = 0; r < rows; ++r, out += step) {
+    // What the last vector shares with the one before is read before that is written.
+    const Vector<T> end = hn::Mul(hn::LoadU(d, out + columns - L), hn::Load(d, of.finish + last));
+    for (std::int64_t k = 0; k < last; k += L) hn::StoreU(hn::Mul(hn::LoadU(d, out + k), hn::Load(d, of.finish + k)), d, out + k);
+    hn::StoreU(end, d, out + columns - L);
+  }
+}
+
+template <class T>
+void log_softmax_of_columns(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, T* out) {
+  const Tag<T> d;
+  const Tag<double> wide;
+  ColumnSoftmax<T> of;
+  maxima_of_columns(x, step, rows, columns, of.maxima);
+  sums_of_exponentials(x, step, rows, columns, of.maxima, of.totals, [](std::int64_t, Vector<T>) HWY_ATTR {});
+  for_each_vector_of_columns<T>(columns, [&of, wide](std::int64_t k, std::int64_t) HWY_ATTR {
+    for (std::int64_t lane = k; lane < k + kLanes<T>; lane += kLanes<double>) hn::Store(Log(wide, hn::Load(wide, of.totals + lane)), wide, of.totals + lane);
+    for (std::int64_t lane = k; lane < k + kLanes<T>; ++lane) of.finish[lane] = static_cast<T>(of.totals[lane]);
+  });
+  for (std::int64_t r = 0; r < rows; ++r, x += step, out += step) {
+    for_each_vector_of_columns<T>(columns, [&of, d, x, out](std::int64_t k, std::int64_t at) HWY_ATTR {
+      hn::StoreU(hn::Sub(hn::Sub(hn::LoadU(d, x + at), hn::Load(d, of.maxima + k)), hn::Load(d, of.finish + k)), d, out + at);
+    });
+  }
+}
+
 void flush_softmax() { hwy::FlushStream(); }
 
 template <class T>
 constexpr SoftmaxTable<T> softmax_table_of() {
-  return {row_sum<T>, softmax<T>, log_softmax<T>, scaled_softmax<T>, softmax_backward<T>, log_softmax_backward<T>, flush_softmax};
+  return {row_sum<T>, softmax<T>, log_softmax<T>, scaled_softmax<T>, softmax_backward<T>, log_softmax_backward<T>, softmax_of_columns<T>, log_softmax_of_columns<T>, flush_softmax};
 }
 }  // namespace
 

@@ -16,6 +16,9 @@ struct SoftmaxSum {
   double sum = 0;
 };
 
+// A softmax along columns takes so many in one call, and fewer than kFewestColumns more; or fewer, but no fewer than kFewestColumns, a vector of any capability.
+inline constexpr std::int64_t kSoftmaxColumns = 256, kFewestColumns = 16;
+
 // Each takes one row of `count` > 0 numbers. With `beyond_cache` results are written past the caches, and a task ends with flush(). O(count).
 template <class T>
 struct SoftmaxTable {
@@ -27,6 +30,9 @@ struct SoftmaxTable {
   // result * (grad - sum of grad * result) and grad - exp(result) * sum of grad.
   void (*softmax_backward)(const T* grad, const T* result, std::int64_t count, T* out);
   void (*log_softmax_backward)(const T* grad, const T* result, std::int64_t count, T* out);
+  // Along each column of a matrix whose rows are `step` numbers apart, in x and in out. REQUIRES: rows > 0, kFewestColumns <= columns < kSoftmaxColumns + kFewestColumns.
+  void (*softmax_of_columns)(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, T* out);
+  void (*log_softmax_of_columns)(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, T* out);
   void (*flush)();
 };
 

@@ -42,46 +42,32 @@ bool all_within(const Tensor& index, std::int64_t size) {
   return within;
 }
 
-// Nothing unless `self` is contiguous, too.
-std::optional<PickedAlong> contiguous_form(const Tensor& self, std::int64_t dim, const Tensor& index) {
-  return self.is_contiguous() && self.numel() > 0 ? picked_form(self.sizes(), dim, index) : std::nullopt;
-}
-
-// The same, if all indices are in range.
+// Nothing unless `self` is contiguous, too, and all indices are in range.
 std::optional<PickedAlong> picked_along(const Tensor& self, std::int64_t dim, const Tensor& index) {
-  const std::optional<PickedAlong> form = contiguous_form(self, dim, index);
+  const std::optional<PickedAlong> form = self.is_contiguous() && self.numel() > 0 ? picked_form(self.sizes(), dim, index) : std::nullopt;
   return form && all_within(index, form->size) ? form : std::nullopt;
 }
 
 // Calls f(place in self, place in the indices) for every index, on the threads of the pool. Those that may have the same place in self are called in their order, by one thread, which before calls prepare(first place, how many) for the
-// rows and the columns of `self` that are its own, and looks(first place, how many) for indices that come next: where that is false, it leaves.
-template <class F, class Prepare, class Looks>
-void for_picked(const PickedAlong& form, const std::int64_t* at, F f, Prepare prepare, Looks looks) {
+// rows and the columns of `self` that are its own.
+template <class F, class Prepare>
+void for_picked(const PickedAlong& form, const std::int64_t* at, F f, Prepare prepare) {
   constexpr std::int64_t kStrip = 256;
   const std::int64_t strips = (form.inner + kStrip - 1) / kStrip, each = std::min(form.inner, kStrip) * form.picked;
-  const std::int64_t looked_at = std::max<std::int64_t>(1, 1024 / form.picked);  // rows
   parallel_for(0, form.outer * strips, std::max<std::int64_t>(1, 16384 / each), [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t task = begin; task < end; ++task) {
       const std::int64_t row = task / strips * form.picked, base = task / strips * form.size * form.inner;
       if (form.inner == 1) {
-        if ((task - begin) % looked_at == 0 && !looks(row, std::min(looked_at, end - task) * form.picked)) return;
         prepare(base, form.size);
         for (std::int64_t k = row; k < row + form.picked; ++k) f(base + at[k], k);
         continue;
       }
       const std::int64_t first = task % strips * kStrip, stop = std::min(form.inner, first + kStrip);
       for (std::int64_t i = 0; i < form.size; ++i) prepare(base + i * form.inner + first, stop - first);
-      for (std::int64_t k = row; k < row + form.picked; ++k) {
-        if (!looks(k * form.inner + first, stop - first)) return;
+      for (std::int64_t k = row; k < row + form.picked; ++k)
         for (std::int64_t j = first; j < stop; ++j) f(base + at[k * form.inner + j] * form.inner + j, k * form.inner + j);
-      }
     }
   });
-}
-
-template <class F, class Prepare>
-void for_picked(const PickedAlong& form, const std::int64_t* at, F f, Prepare prepare) {
-  for_picked(form, at, f, prepare, [](std::int64_t, std::int64_t) { return true; });
 }
 
 template <class F>
@@ -90,21 +76,13 @@ void for_picked(const PickedAlong& form, const std::int64_t* at, F f) {
 }
 
 Tensor gather_tuned(const Tensor& self, std::int64_t dim, const Tensor& index) {
-  const auto hand_down = [&] { return op::gather.function(Layer::CPU)(self, dim, index); };
-  const std::optional<PickedAlong> form = contiguous_form(self, dim, index);
-  if (!form) return hand_down();
+  const std::optional<PickedAlong> form = picked_along(self, dim, index);
+  if (!form) return op::gather.function(Layer::CPU)(self, dim, index);
   const Tensor result = empty(index.sizes(), self.scalar_type());
-  const std::int64_t* const at = index.data<std::int64_t>();
-  std::atomic<bool> within = true;
-  const auto looks = [at, size = form->size, are_within = kernels::chosen_data_kernels().are_within, &within](std::int64_t first, std::int64_t count) {
-    if (are_within(at + first, count, size)) return true;
-    within.store(false, std::memory_order_relaxed);
-    return false;
-  };
   kernels::with_bits(self.element_size(), [&]<class U>() {
-    for_picked(*form, at, [x = static_cast<const U*>(self.data_ptr()), out = static_cast<U*>(result.data_ptr())](std::int64_t place, std::int64_t i) { out[i] = x[place]; }, [](std::int64_t, std::int64_t) {}, looks);
+    for_picked(*form, index.data<std::int64_t>(), [x = static_cast<const U*>(self.data_ptr()), out = static_cast<U*>(result.data_ptr())](std::int64_t place, std::int64_t i) { out[i] = x[place]; });
   });
-  return within ? result : hand_down();
+  return result;
 }
 
 // What scatter_ and scatter_add_ write beside each other; nothing where the reference shall do it.

@@ -1211,7 +1211,13 @@ Tensor bincount(const Tensor& self, const std::optional<Tensor>& weights, std::i
   TORCH_CHECK(!weighted || weights->sizes() == self.sizes(), "weights should be 1-d and have the same length as input");
   const std::int64_t size = self.numel() == 0 ? minlength : std::max(minlength, self.max().item<std::int64_t>() + 1);
   const Tensor places = self.to(kLong);
-  if (!weighted) return zeros({size}, kLong).index_add_(0, places, ones_like(places));
+  if (!weighted) {  // counted where it is seen, without a tensor of ones
+    const Tensor counts = zeros({size}, kLong), dense = places.contiguous();
+    std::int64_t* const count = counts.data<std::int64_t>();
+    const std::int64_t* const place = dense.data<std::int64_t>();
+    for (std::int64_t i = 0; i < dense.numel(); ++i) ++count[place[i]];
+    return counts;
+  }
   const ScalarType type = weights->scalar_type() == kFloat ? kFloat : kDouble;
   return zeros({size}, type).index_add_(0, places, weights->to(type));
 }
@@ -1335,6 +1341,12 @@ TEST_CASE("choosing: values, NaN and gradients") {
   CHECK_EQ(std::get<1>(cummax(tensor({1.0, 3.0, 3.0, 2.0}), 0)), tensor({0, 1, 2, 2}));
   CHECK_EQ(histc(tensor({1.0, 2.0, 1.0, 4.0}), 3, 0, 3), tensor({0.0, 2.0, 1.0}));
   CHECK_EQ(bincount(tensor({1, 3, 1})), tensor({0, 2, 0, 1}));
+  const Tensor labels = (arange(3000) * 7).remainder(11);
+  Tensor expected_counts = zeros({15}, kLong);
+  expected_counts.index_add_(0, labels, ones_like(labels));
+  for (const ScalarType type : {kLong, kInt, kShort, kByte}) CHECK_EQ(bincount(labels.to(type), {}, 15), expected_counts);
+  CHECK_EQ(bincount(stack({labels, labels + 1}, 1).select(1, 0), {}, 15), expected_counts);
+  CHECK_EQ(bincount(labels.slice(0, 0, 0), {}, 2), zeros({2}, kLong));
   CHECK_ERROR(bincount(tensor({1, -3})), "bincount only supports 1-d non-negative integral inputs.");
   CHECK_EQ(searchsorted(tensor({1.0, 3.0, 3.0, 5.0}), tensor({3.0, 0.0, 9.0})), tensor({1, 0, 4}));
   CHECK_EQ(searchsorted(tensor({1.0, 3.0, 3.0, 5.0}), tensor({3.0, 0.0, 9.0}), false, true), tensor({3, 0, 4}));

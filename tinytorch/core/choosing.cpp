@@ -365,7 +365,13 @@ Tensor bincount(const Tensor& self, const std::optional<Tensor>& weights, std::i
   TORCH_CHECK(!weighted || weights->sizes() == self.sizes(), "weights should be 1-d and have the same length as input");
   const std::int64_t size = self.numel() == 0 ? minlength : std::max(minlength, self.max().item<std::int64_t>() + 1);
   const Tensor places = self.to(kLong);
-  if (!weighted) return zeros({size}, kLong).index_add_(0, places, ones_like(places));
+  if (!weighted) {  // counted where it is seen, without a tensor of ones
+    const Tensor counts = zeros({size}, kLong), dense = places.contiguous();
+    std::int64_t* const count = counts.data<std::int64_t>();
+    const std::int64_t* const place = dense.data<std::int64_t>();
+    for (std::int64_t i = 0; i < dense.numel(); ++i) ++count[place[i]];
+    return counts;
+  }
   const ScalarType type = weights->scalar_type() == kFloat ? kFloat : kDouble;
   return zeros({size}, type).index_add_(0, places, weights->to(type));
 }

@@ -1146,32 +1146,78 @@ Tensor quantile(const Tensor& self, double q, std::optional<std::int64_t> dim, b
 }
 
 namespace {
-// The values along `dim` with the largest (smallest) so far in place of each.
-std::tuple<Tensor, Tensor> running_extreme(const Tensor& self, std::int64_t dim, bool largest) {
+template <class T>
+bool is_not_a_number(T x) {
+  if constexpr (std::is_floating_point_v<T>) return std::isnan(x);
+  else return false;
+}
+
+// Of `count` numbers that follow each other: the largest (smallest) so far, and where it stands, the last of equal ones. Behind a NaN only NaNs are taken.
+template <bool kLargest, class T>
+void running_extreme_of_row(const T* x, std::int64_t count, T* values, std::int64_t* places) {
+  T best = x[0];
+  std::int64_t place = 0, j = 0;
+  for (; j < count && !is_not_a_number(x[j]); ++j) {
+    const bool stays = kLargest ? best > x[j] : best < x[j];
+    best = stays ? best : x[j];
+    place = best == x[j] ? j : place;
+    values[j] = best;
+    places[j] = place;
+  }
+  for (; j < count; ++j) {
+    if (is_not_a_number(x[j])) {
+      best = x[j];
+      place = j;
+    }
+    values[j] = best;
+    places[j] = place;
+  }
+}
+
+// Of the columns of a matrix (rows, columns), row by row: each is compared with the results of the row before.
+template <bool kLargest, class T>
+void running_extreme_of_columns(const T* x, std::int64_t rows, std::int64_t columns, T* values, std::int64_t* places) {
+  std::copy(x, x + columns, values);
+  std::fill(places, places + columns, 0);
+  for (std::int64_t j = 1; j < rows; ++j) {
+    const T* const before = values;
+    const std::int64_t* const place_before = places;
+    x += columns;
+    values += columns;
+    places += columns;
+    for (std::int64_t k = 0; k < columns; ++k) {
+      const T best = before[k];
+      const bool taken = is_not_a_number(x[k]) || (!is_not_a_number(best) && (kLargest ? x[k] >= best : x[k] <= best));
+      values[k] = taken ? x[k] : best;
+      places[k] = taken ? j : place_before[k];
+    }
+  }
+}
+
+// The largest (smallest) so far along `dim`, and where it stands.
+template <bool kLargest>
+std::tuple<Tensor, Tensor> running_extreme(const Tensor& self, std::int64_t dim) {
   const std::int64_t d = wrap_dim(dim, self.dim());
   if (self.dim() == 0) return {clone(self), zeros({}, kLong)};
-  const Tensor rows = detail::widened(self.detach(), {}).contiguous();
-  const Tensor index = zeros(self.sizes(), kLong);
-  if (self.numel() == 0) return {clone(self), index};
-  dispatch_all_types(rows.scalar_type(), [&]<class T>() {
-    std::int64_t* const first_index = index.data<std::int64_t>();
-    for_each_row<T>(rows, d, [&](std::int64_t, const T* row, std::int64_t step) {
-      std::int64_t* const out = first_index + (row - rows.data<T>());
-      std::int64_t best = 0;
-      for (std::int64_t j = 0; j < self.size(d); ++j) {
-        const T x = row[j * step];
-        const T y = row[best * step];
-        const auto is_nan = [](T value) { return std::isnan(static_cast<double>(value)); };
-        if (is_nan(x) || (!is_nan(y) && (largest ? x >= y : x <= y))) best = j;
-        out[j * step] = best;
-      }
-    });
+  const Tensor x = detail::widened(self.detach(), {}).contiguous();
+  const Tensor values = empty(x.sizes(), x.scalar_type()), places = empty(x.sizes(), kLong);
+  if (self.numel() == 0) return {clone(self), places};
+  const std::int64_t rows = x.size(d);
+  std::int64_t columns = 1;
+  for (std::int64_t inner = d + 1; inner < x.dim(); ++inner) columns *= x.size(inner);
+  dispatch_all_types(x.scalar_type(), [&]<class T>() {
+    for (std::int64_t at = 0; at < x.numel(); at += rows * columns) {
+      T* const value = values.data<T>() + at;
+      std::int64_t* const place = places.data<std::int64_t>() + at;
+      if (columns == 1) running_extreme_of_row<kLargest>(x.data<T>() + at, rows, value, place);
+      else running_extreme_of_columns<kLargest>(x.data<T>() + at, rows, columns, value, place);
+    }
   });
-  return {gather(self, d, index), index};
+  return {self.requires_grad() ? gather(self, d, places) : values.to(self.scalar_type()), places};
 }
 }  // namespace
-std::tuple<Tensor, Tensor> cummax(const Tensor& self, std::int64_t dim) { return running_extreme(self, dim, true); }
-std::tuple<Tensor, Tensor> cummin(const Tensor& self, std::int64_t dim) { return running_extreme(self, dim, false); }
+std::tuple<Tensor, Tensor> cummax(const Tensor& self, std::int64_t dim) { return running_extreme<true>(self, dim); }
+std::tuple<Tensor, Tensor> cummin(const Tensor& self, std::int64_t dim) { return running_extreme<false>(self, dim); }
 
 Tensor dist(const Tensor& self, const Tensor& other, const Scalar& p) { return norm(self - other, p); }
 Tensor trace(const Tensor& self) {
@@ -1339,6 +1385,28 @@ TEST_CASE("choosing: values, NaN and gradients") {
   CHECK_EQ(quantile(x, tensor({0.5, 1.0}, kDouble), 1, true), tensor({{{2.0}, {nan}}, {{3.0}, {nan}}}, kDouble));
   CHECK_ERROR(quantile(x, 1.5), "quantile() q must be in the range [0, 1] but got 1.5");
   CHECK_EQ(std::get<1>(cummax(tensor({1.0, 3.0, 3.0, 2.0}), 0)), tensor({0, 1, 2, 2}));
+  // The last of equal ones; a NaN stays, and another takes its place. Along rows, columns and both with gaps.
+  const Tensor mixed = tensor({2.0, 1.0, 2.0, 3.0, 0.0, nan, 5.0, nan, -1.0}), high = tensor({2.0, 2.0, 2.0, 3.0, 3.0, nan, nan, nan, nan}), low = tensor({2.0, 1.0, 1.0, 1.0, 0.0, nan, nan, nan, nan});
+  const Tensor high_places = tensor({0, 0, 2, 3, 3, 5, 5, 7, 7}), low_places = tensor({0, 1, 1, 1, 4, 5, 5, 7, 7});
+  for (const ScalarType type : {kFloat, kDouble, kHalf}) {
+    for (const std::int64_t columns : {1, 2, 19}) {
+      const Tensor side_by_side = mixed.to(type).unsqueeze(1).expand({9, columns});
+      const auto repeated = [&](const Tensor& t) { return t.unsqueeze(1).expand({9, columns}); };
+      for (const Tensor& t : {side_by_side, side_by_side.contiguous(), side_by_side.contiguous().requires_grad_()}) {
+        CHECK_EQ(std::get<0>(cummax(t, 0)), repeated(high.to(type)));
+        CHECK_EQ(std::get<1>(cummax(t, 0)), repeated(high_places));
+        CHECK_EQ(std::get<0>(cummin(t.t(), -1)), repeated(low.to(type)).t());
+        CHECK_EQ(std::get<1>(cummin(t.t(), -1)), repeated(low_places).t());
+      }
+    }
+  }
+  const Tensor whole = tensor({{3, 7, 7}, {3, 5, 9}, {4, 8, 1}});
+  CHECK_EQ(std::get<0>(cummax(whole, 0)), tensor({{3, 7, 7}, {3, 7, 9}, {4, 8, 9}}));
+  CHECK_EQ(std::get<1>(cummax(whole, 0)), tensor({{0, 0, 0}, {1, 0, 1}, {2, 2, 1}}));
+  CHECK_EQ(std::get<1>(cummin(whole, 1)), tensor({{0, 0, 0}, {0, 0, 0}, {0, 0, 2}}));
+  const Tensor risen = tensor({1.0, 3.0, 2.0}).requires_grad_();
+  std::get<0>(cummax(risen, 0)).sum().backward();
+  CHECK_EQ(risen.grad(), tensor({1.0, 2.0, 0.0}));
   CHECK_EQ(histc(tensor({1.0, 2.0, 1.0, 4.0}), 3, 0, 3), tensor({0.0, 2.0, 1.0}));
   CHECK_EQ(bincount(tensor({1, 3, 1})), tensor({0, 2, 0, 1}));
   const Tensor labels = (arange(3000) * 7).remainder(11);

@@ -300,32 +300,78 @@ Tensor quantile(const Tensor& self, double q, std::optional<std::int64_t> dim, b
 }
 
 namespace {
-// The values along `dim` with the largest (smallest) so far in place of each.
-std::tuple<Tensor, Tensor> running_extreme(const Tensor& self, std::int64_t dim, bool largest) {
+template <class T>
+bool is_not_a_number(T x) {
+  if constexpr (std::is_floating_point_v<T>) return std::isnan(x);
+  else return false;
+}
+
+// Of `count` numbers that follow each other: the largest (smallest) so far, and where it stands, the last of equal ones. Behind a NaN only NaNs are taken.
+template <bool kLargest, class T>
+void running_extreme_of_row(const T* x, std::int64_t count, T* values, std::int64_t* places) {
+  T best = x[0];
+  std::int64_t place = 0, j = 0;
+  for (; j < count && !is_not_a_number(x[j]); ++j) {
+    const bool stays = kLargest ? best > x[j] : best < x[j];
+    best = stays ? best : x[j];
+    place = best == x[j] ? j : place;
+    values[j] = best;
+    places[j] = place;
+  }
+  for (; j < count; ++j) {
+    if (is_not_a_number(x[j])) {
+      best = x[j];
+      place = j;
+    }
+    values[j] = best;
+    places[j] = place;
+  }
+}
+
+// Of the columns of a matrix (rows, columns), row by row: each is compared with the results of the row before.
+template <bool kLargest, class T>
+void running_extreme_of_columns(const T* x, std::int64_t rows, std::int64_t columns, T* values, std::int64_t* places) {
+  std::copy(x, x + columns, values);
+  std::fill(places, places + columns, 0);
+  for (std::int64_t j = 1; j < rows; ++j) {
+    const T* const before = values;
+    const std::int64_t* const place_before = places;
+    x += columns;
+    values += columns;
+    places += columns;
+    for (std::int64_t k = 0; k < columns; ++k) {
+      const T best = before[k];
+      const bool taken = is_not_a_number(x[k]) || (!is_not_a_number(best) && (kLargest ? x[k] >= best : x[k] <= best));
+      values[k] = taken ? x[k] : best;
+      places[k] = taken ? j : place_before[k];
+    }
+  }
+}
+
+// The largest (smallest) so far along `dim`, and where it stands.
+template <bool kLargest>
+std::tuple<Tensor, Tensor> running_extreme(const Tensor& self, std::int64_t dim) {
   const std::int64_t d = wrap_dim(dim, self.dim());
   if (self.dim() == 0) return {clone(self), zeros({}, kLong)};
-  const Tensor rows = detail::widened(self.detach(), {}).contiguous();
-  const Tensor index = zeros(self.sizes(), kLong);
-  if (self.numel() == 0) return {clone(self), index};
-  dispatch_all_types(rows.scalar_type(), [&]<class T>() {
-    std::int64_t* const first_index = index.data<std::int64_t>();
-    for_each_row<T>(rows, d, [&](std::int64_t, const T* row, std::int64_t step) {
-      std::int64_t* const out = first_index + (row - rows.data<T>());
-      std::int64_t best = 0;
-      for (std::int64_t j = 0; j < self.size(d); ++j) {
-        const T x = row[j * step];
-        const T y = row[best * step];
-        const auto is_nan = [](T value) { return std::isnan(static_cast<double>(value)); };
-        if (is_nan(x) || (!is_nan(y) && (largest ? x >= y : x <= y))) best = j;
-        out[j * step] = best;
-      }
-    });
+  const Tensor x = detail::widened(self.detach(), {}).contiguous();
+  const Tensor values = empty(x.sizes(), x.scalar_type()), places = empty(x.sizes(), kLong);
+  if (self.numel() == 0) return {clone(self), places};
+  const std::int64_t rows = x.size(d);
+  std::int64_t columns = 1;
+  for (std::int64_t inner = d + 1; inner < x.dim(); ++inner) columns *= x.size(inner);
+  dispatch_all_types(x.scalar_type(), [&]<class T>() {
+    for (std::int64_t at = 0; at < x.numel(); at += rows * columns) {
+      T* const value = values.data<T>() + at;
+      std::int64_t* const place = places.data<std::int64_t>() + at;
+      if (columns == 1) running_extreme_of_row<kLargest>(x.data<T>() + at, rows, value, place);
+      else running_extreme_of_columns<kLargest>(x.data<T>() + at, rows, columns, value, place);
+    }
   });
-  return {gather(self, d, index), index};
+  return {self.requires_grad() ? gather(self, d, places) : values.to(self.scalar_type()), places};
 }
 }  // namespace
-std::tuple<Tensor, Tensor> cummax(const Tensor& self, std::int64_t dim) { return running_extreme(self, dim, true); }
-std::tuple<Tensor, Tensor> cummin(const Tensor& self, std::int64_t dim) { return running_extreme(self, dim, false); }
+std::tuple<Tensor, Tensor> cummax(const Tensor& self, std::int64_t dim) { return running_extreme<true>(self, dim); }
+std::tuple<Tensor, Tensor> cummin(const Tensor& self, std::int64_t dim) { return running_extreme<false>(self, dim); }
 
 Tensor dist(const Tensor& self, const Tensor& other, const Scalar& p) { return norm(self - other, p); }
 Tensor trace(const Tensor& self) {

@@ -81,6 +81,10 @@ bool copy_permuted(const Tensor& to, const Tensor& from, const kernels::BitsMove
   U* const target = static_cast<U*>(to.data_ptr());
   const U* const source = static_cast<const U*>(from.data_ptr());
   const std::int64_t length = rows.sizes()[static_cast<std::size_t>(i)];
+  if (repeats && planes.count() == 1) {
+    parallel_for(0, length, kernels::kElementwiseGrain, [&](std::int64_t first, std::int64_t stop) { mover.repeat(target + first, source[0], stop - first); });
+    return true;
+  }
   if (repeats) {
     parallel_for(0, planes.count(), std::max<std::int64_t>(1, kernels::kElementwiseGrain / length), [&](std::int64_t first, std::int64_t stop) {
       planes.run(first, stop, [&](const auto& places) { mover.repeat(target + places[0], source[places[1]], length); });

@@ -216,6 +216,8 @@ struct ReductionTable {
   void (*moments_of_rows)(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, double* mean, double* squares, std::int64_t count);
   // best[j] and position[j] become those of a number of column j that beats best[j]; row r has the position first + r.
   void (*extreme_of_rows)(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, T* best, Position<T>* position, std::int64_t first, bool largest);
+  // The same without positions.
+  void (*extreme_values_of_rows)(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, T* best, bool largest);
 };
 
 struct ReductionKernels {
@@ -463,6 +465,8 @@ Moments moments(const T* x, std::int64_t count) {
 //
 // Carrying a position along with each maximum doubles the work of the loop. Two passes over a cached piece are shorter: the first finds the largest number, the second looks for the first place that has it, and ends there. NaN counts as larger than all (and smaller than all, for a minimum): vector maxima drop NaNs, so the first pass
 // remembers whether it saw one.
+//
+// Of columns, which have a place in memory for each best number, both are carried along; where only the numbers are wanted (`amax`, `amin`), maxima and what was NaN.
 
 // %%
 //| export kernels/reductions.simd.cpp
@@ -649,9 +653,37 @@ void extreme_of_rows(const T* x, std::int64_t x_step, std::int64_t all_rows, std
   });
 }
 
+template <bool kLargest, class T>
+HWY_INLINE Vector<T> extreme_of_group(const T* at, std::int64_t step, std::int64_t rows, Vector<T> best) {
+  const Tag<T> d;
+  auto nans = hn::IsNaN(best);
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const Vector<T> v = hn::LoadU(d, at + r * step);
+    nans = hn::Or(nans, hn::IsNaN(v));
+    best = kLargest ? hn::Max(best, v) : hn::Min(best, v);
+  }
+  return hn::IfThenElse(nans, hn::Set(d, static_cast<T>(__builtin_nan(""))), best);
+}
+
+template <bool kLargest, class T>
+void extreme_values(const T* x, std::int64_t x_step, std::int64_t all_rows, std::int64_t columns, T* best) {
+  for_each_strip(x, x_step, all_rows, columns, [best](const T* at, std::int64_t step, std::int64_t rows, std::int64_t j, std::int64_t) HWY_ATTR {
+    const Tag<T> d;
+    for (std::int64_t k = j; k < j + kStrip<T>; k += kLanes<T>, at += kLanes<T>) {
+      const Vector<T> so_far = hn::LoadU(d, best + k);
+      hn::StoreU(rows == 8 ? extreme_of_group<kLargest>(at, step, 8, so_far) : extreme_of_group<kLargest>(at, step, rows, so_far), d, best + k);
+    }
+  });
+}
+
+template <class T>
+void extreme_values_of_rows(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, T* best, bool largest) {
+  (largest ? extreme_values<true, T> : extreme_values<false, T>)(x, step, rows, columns, best);
+}
+
 template <class T>
 constexpr ReductionTable<T> table_of() {
-  return {sum<T>, sum_of_magnitudes<T>, sum_of_squares<T>, moments<T>, extreme<T>, add_rows<T>, moments_of_rows<T>, extreme_of_rows<T>};
+  return {sum<T>, sum_of_magnitudes<T>, sum_of_squares<T>, moments<T>, extreme<T>, add_rows<T>, moments_of_rows<T>, extreme_of_rows<T>, extreme_values_of_rows<T>};
 }
 }  // namespace
 
@@ -1126,12 +1158,12 @@ struct ExtremeOfRuns {
 
 template <class T>
 struct ColumnExtremes {
-  ColumnExtremes(const kernels::ReductionTable<T>& its_table, std::int64_t columns, bool the_largest) : table(&its_table), largest(the_largest) {
+  ColumnExtremes(const kernels::ReductionTable<T>& its_table, std::int64_t columns, bool the_largest, bool with_positions) : table(&its_table), largest(the_largest), has_positions(with_positions) {
     std::fill_n(best.begin(), columns + kernels::kColumnPadding, T{0});
     std::fill_n(positions.begin(), columns + kernels::kColumnPadding, 0);
   }
   const kernels::ReductionTable<T>* table;
-  bool largest;
+  bool largest, has_positions;
   bool empty = true;
   std::array<T, kColumns + kernels::kColumnPadding> best;
   std::array<kernels::Position<T>, kColumns + kernels::kColumnPadding> positions;
@@ -1142,7 +1174,8 @@ struct ColumnExtremes {
       std::fill_n(positions.begin(), columns, static_cast<kernels::Position<T>>(position));
       empty = false;
     }
-    table->extreme_of_rows(x, step, rows, columns, best.data(), positions.data(), position, largest);
+    if (has_positions) table->extreme_of_rows(x, step, rows, columns, best.data(), positions.data(), position, largest);
+    else table->extreme_values_of_rows(x, step, rows, columns, best.data(), largest);
   }
   void join(const ColumnExtremes& other, std::int64_t columns) {
     for (std::size_t k = 0; k < static_cast<std::size_t>(columns); ++k)
@@ -1166,7 +1199,7 @@ void extremes(const ReductionPlan& plan, const Tensor& self, bool largest, const
     if (plan.rows) {
       reduce_rows<T, Extreme<T>>(plan, self.data<T>(), ExtremeOfRuns<T>{table, largest}, [=](std::int64_t place, const Extreme<T>& best) { write(place, best.value, best.position); });
     } else {
-      reduce_columns<T>(plan, self.data<T>(), [&](std::int64_t columns) { return ColumnExtremes<T>(table, columns, largest); },
+      reduce_columns<T>(plan, self.data<T>(), [&](std::int64_t columns) { return ColumnExtremes<T>(table, columns, largest, index != nullptr); },
                         [=](std::int64_t place, const ColumnExtremes<T>& best, std::size_t k) { write(place, best.best[k], best.positions[k]); });
     }
   });

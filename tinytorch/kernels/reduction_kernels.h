@@ -51,6 +51,8 @@ struct ReductionTable {
   void (*moments_of_rows)(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, double* mean, double* squares, std::int64_t count);
   // best[j] and position[j] become those of a number of column j that beats best[j]; row r has the position first + r.
   void (*extreme_of_rows)(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, T* best, Position<T>* position, std::int64_t first, bool largest);
+  // The same without positions.
+  void (*extreme_values_of_rows)(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, T* best, bool largest);
 };
 
 struct ReductionKernels {

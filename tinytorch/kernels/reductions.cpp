@@ -440,12 +440,12 @@ struct ExtremeOfRuns {
 
 template <class T>
 struct ColumnExtremes {
-  ColumnExtremes(const kernels::ReductionTable<T>& its_table, std::int64_t columns, bool the_largest) : table(&its_table), largest(the_largest) {
+  ColumnExtremes(const kernels::ReductionTable<T>& its_table, std::int64_t columns, bool the_largest, bool with_positions) : table(&its_table), largest(the_largest), has_positions(with_positions) {
     std::fill_n(best.begin(), columns + kernels::kColumnPadding, T{0});
     std::fill_n(positions.begin(), columns + kernels::kColumnPadding, 0);
   }
   const kernels::ReductionTable<T>* table;
-  bool largest;
+  bool largest, has_positions;
   bool empty = true;
   std::array<T, kColumns + kernels::kColumnPadding> best;
   std::array<kernels::Position<T>, kColumns + kernels::kColumnPadding> positions;
@@ -456,7 +456,8 @@ struct ColumnExtremes {
       std::fill_n(positions.begin(), columns, static_cast<kernels::Position<T>>(position));
       empty = false;
     }
-    table->extreme_of_rows(x, step, rows, columns, best.data(), positions.data(), position, largest);
+    if (has_positions) table->extreme_of_rows(x, step, rows, columns, best.data(), positions.data(), position, largest);
+    else table->extreme_values_of_rows(x, step, rows, columns, best.data(), largest);
   }
   void join(const ColumnExtremes& other, std::int64_t columns) {
     for (std::size_t k = 0; k < static_cast<std::size_t>(columns); ++k)
@@ -480,7 +481,7 @@ void extremes(const ReductionPlan& plan, const Tensor& self, bool largest, const
     if (plan.rows) {
       reduce_rows<T, Extreme<T>>(plan, self.data<T>(), ExtremeOfRuns<T>{table, largest}, [=](std::int64_t place, const Extreme<T>& best) { write(place, best.value, best.position); });
     } else {
-      reduce_columns<T>(plan, self.data<T>(), [&](std::int64_t columns) { return ColumnExtremes<T>(table, columns, largest); },
+      reduce_columns<T>(plan, self.data<T>(), [&](std::int64_t columns) { return ColumnExtremes<T>(table, columns, largest, index != nullptr); },
                         [=](std::int64_t place, const ColumnExtremes<T>& best, std::size_t k) { write(place, best.best[k], best.positions[k]); });
     }
   });

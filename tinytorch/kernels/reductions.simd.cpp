@@ -185,9 +185,37 @@ void extreme_of_rows(const T* x, std::int64_t x_step, std::int64_t all_rows, std
   });
 }
 
+template <bool kLargest, class T>
+HWY_INLINE Vector<T> extreme_of_group(const T* at, std::int64_t step, std::int64_t rows, Vector<T> best) {
+  const Tag<T> d;
+  auto nans = hn::IsNaN(best);
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const Vector<T> v = hn::LoadU(d, at + r * step);
+    nans = hn::Or(nans, hn::IsNaN(v));
+    best = kLargest ? hn::Max(best, v) : hn::Min(best, v);
+  }
+  return hn::IfThenElse(nans, hn::Set(d, static_cast<T>(__builtin_nan(""))), best);
+}
+
+template <bool kLargest, class T>
+void extreme_values(const T* x, std::int64_t x_step, std::int64_t all_rows, std::int64_t columns, T* best) {
+  for_each_strip(x, x_step, all_rows, columns, [best](const T* at, std::int64_t step, std::int64_t rows, std::int64_t j, std::int64_t) HWY_ATTR {
+    const Tag<T> d;
+    for (std::int64_t k = j; k < j + kStrip<T>; k += kLanes<T>, at += kLanes<T>) {
+      const Vector<T> so_far = hn::LoadU(d, best + k);
+      hn::StoreU(rows == 8 ? extreme_of_group<kLargest>(at, step, 8, so_far) : extreme_of_group<kLargest>(at, step, rows, so_far), d, best + k);
+    }
+  });
+}
+
+template <class T>
+void extreme_values_of_rows(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, T* best, bool largest) {
+  (largest ? extreme_values<true, T> : extreme_values<false, T>)(x, step, rows, columns, best);
+}
+
 template <class T>
 constexpr ReductionTable<T> table_of() {
-  return {sum<T>, sum_of_magnitudes<T>, sum_of_squares<T>, moments<T>, extreme<T>, add_rows<T>, moments_of_rows<T>, extreme_of_rows<T>};
+  return {sum<T>, sum_of_magnitudes<T>, sum_of_squares<T>, moments<T>, extreme<T>, add_rows<T>, moments_of_rows<T>, extreme_of_rows<T>, extreme_values_of_rows<T>};
 }
 }  // namespace
 

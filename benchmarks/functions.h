@@ -30,6 +30,14 @@ struct FunctionInputs {
 
 using Function = std::function<tinytorch::Tensor(const FunctionInputs&)>;
 
+// f(x) and the gradient of the sum of its numbers.
+template <class F>
+tinytorch::Tensor gradient(const tinytorch::Tensor& at, F f) {
+  const tinytorch::AutoGradMode recording(true);
+  const tinytorch::Tensor x = at.detach().requires_grad_(), y = f(x);
+  return tinytorch::autograd::grad({y}, {x}, {tinytorch::ones_like(y)})[0];
+}
+
 inline const std::map<std::string, Function>& functions() {
   using namespace tinytorch;
   using I = FunctionInputs;
@@ -45,7 +53,9 @@ inline const std::map<std::string, Function>& functions() {
       {"bincount", [](const I& i) { return bincount(i.longs); }},
       {"cat", [](const I& i) { return cat({i.x, i.y}, 1); }},
       {"cdist", [](const I& i) { return cdist(i.few, i.others); }},
+      {"copysign", [](const I& i) { return copysign(i.x, i.y); }},
       {"cosine_similarity", [](const I& i) { return cosine_similarity(i.x, i.y, 1); }},
+      {"cummax", [](const I& i) { return std::get<0>(cummax(i.x, 1)); }},
       {"cumprod", [](const I& i) { return cumprod(i.y, 1); }},
       {"cumsum-of-columns", [](const I& i) { return cumsum(i.x, 0); }},
       {"cumsum-of-rows", [](const I& i) { return cumsum(i.x, 1); }},
@@ -59,9 +69,21 @@ inline const std::map<std::string, Function>& functions() {
       {"float-to-int64", [](const I& i) { return i.x.to(kLong); }},
       {"floor_divide", [](const I& i) { return floor_divide(i.x, i.y); }},
       {"fmod", [](const I& i) { return fmod(i.x, i.y); }},
+      {"frac", [](const I& i) { return frac(i.x); }},
       {"full", [](const I& i) { return full({i.count}, 2.0); }},
       {"gather", [](const I& i) { return gather(i.x, 1, i.places); }},
       {"gelu", [](const I& i) { return gelu(i.x); }},
+      {"gradient-of-cdist", [](const I& i) { return gradient(i.few, [&i](const Tensor& x) { return cdist(x, i.others); }); }},
+      {"gradient-of-diagonal", [](const I& i) { return gradient(i.x, [](const Tensor& x) { return diagonal(x); }); }},
+      {"gradient-of-elu", [](const I& i) { return gradient(i.x, [](const Tensor& x) { return elu(x); }); }},
+      {"gradient-of-flip-of-columns", [](const I& i) { return gradient(i.x, [](const Tensor& x) { return flip(x, 1); }); }},
+      {"gradient-of-hardtanh", [](const I& i) { return gradient(i.x, [](const Tensor& x) { return hardtanh(x); }); }},
+      {"gradient-of-mse_loss", [](const I& i) { return gradient(i.x, [&i](const Tensor& x) { return mse_loss(x, i.y); }); }},
+      {"gradient-of-pad", [](const I& i) { return gradient(i.x, [](const Tensor& x) { return nn::functional::pad(x, nn::functional::PadFuncOptions({1, 1, 1, 1})); }); }},
+      {"gradient-of-selu", [](const I& i) { return gradient(i.x, [](const Tensor& x) { return selu(x); }); }},
+      {"gradient-of-softmax-of-columns", [](const I& i) { return gradient(i.x, [](const Tensor& x) { return softmax(x, 0); }); }},
+      {"gradient-of-softplus", [](const I& i) { return gradient(i.x, [](const Tensor& x) { return softplus(x); }); }},
+      {"hardshrink", [](const I& i) { return hardshrink(i.x); }},
       {"hardtanh", [](const I& i) { return hardtanh(i.x); }},
       {"huber_loss", [](const I& i) { return huber_loss(i.x, i.y); }},
       {"index-by-a-mask", [](const I& i) { return i.x.index({i.mask}); }},
@@ -72,10 +94,13 @@ inline const std::map<std::string, Function>& functions() {
       {"kl_div", [](const I& i) { return kl_div(i.x, i.y, Reduction::Sum); }},
       {"l1_loss", [](const I& i) { return l1_loss(i.x, i.y); }},
       {"lerp", [](const I& i) { return lerp(i.x, i.y, 0.3); }},
+      {"lgamma", [](const I& i) { return lgamma(i.y); }},
       {"linspace", [](const I& i) { return linspace(0, 1, i.count); }},
       {"log10", [](const I& i) { return log10(i.y); }},
       {"log1p", [](const I& i) { return log1p(i.y); }},
       {"log2", [](const I& i) { return log2(i.y); }},
+      {"log_softmax-of-columns", [](const I& i) { return log_softmax(i.x, 0); }},
+      {"logaddexp", [](const I& i) { return logaddexp(i.x, i.y); }},
       {"logsumexp", [](const I& i) { return logsumexp(i.x, {1}); }},
       {"masked_fill", [](const I& i) { return masked_fill(i.x, i.mask, 0.0); }},
       {"max-int64", [](const I& i) { return i.longs.max(); }},
@@ -88,6 +113,7 @@ inline const std::map<std::string, Function>& functions() {
       {"norm", [](const I& i) { return i.x.norm(); }},
       {"norm-of-rows", [](const I& i) { return i.x.norm(2, {1}); }},
       {"one_hot", [](const I& i) { return one_hot(i.classes, 1000); }},
+      {"pad", [](const I& i) { return nn::functional::pad(i.x, nn::functional::PadFuncOptions({1, 1, 1, 1})); }},
       {"pow", [](const I& i) { return pow(i.y, 1.7); }},
       {"pow-of-tensors", [](const I& i) { return pow(i.y, i.x); }},
       {"prelu", [](const I& i) { return prelu(i.x, i.slope); }},
@@ -106,7 +132,9 @@ inline const std::map<std::string, Function>& functions() {
       {"sin", [](const I& i) { return sin(i.x); }},
       {"sinh", [](const I& i) { return sinh(i.x); }},
       {"smooth_l1_loss", [](const I& i) { return smooth_l1_loss(i.x, i.y, Reduction::Mean, 1.0); }},
+      {"softmax-of-columns", [](const I& i) { return softmax(i.x, 0); }},
       {"softplus", [](const I& i) { return softplus(i.x); }},
+      {"softshrink", [](const I& i) { return softshrink(i.x); }},
       {"sort-of-int64", [](const I& i) { return std::get<0>(sort(i.longs, 0)); }},
       {"sort-of-rows", [](const I& i) { return std::get<0>(sort(i.x, 1)); }},
       {"sort-of-a-million", [](const I& i) { return std::get<0>(sort(i.flat, 0)); }},

@@ -23,6 +23,14 @@ class Inputs:
         self.classes = self.longs[:side]
 
 
+def gradient(at, f):
+    """f(x) and the gradient of the sum of its numbers."""
+    with torch.enable_grad():
+        x = at.detach().requires_grad_()
+        y = f(x)
+        return torch.autograd.grad(y, x, torch.ones_like(y))[0]
+
+
 FUNCTIONS = {
     "acos": lambda i: torch.acos(i.uniform.float()),
     "add-int64": lambda i: i.longs + i.longs,
@@ -35,7 +43,9 @@ FUNCTIONS = {
     "bincount": lambda i: torch.bincount(i.longs),
     "cat": lambda i: torch.cat([i.x, i.y], 1),
     "cdist": lambda i: torch.cdist(i.few, i.others),
+    "copysign": lambda i: torch.copysign(i.x, i.y),
     "cosine_similarity": lambda i: F.cosine_similarity(i.x, i.y, 1),
+    "cummax": lambda i: torch.cummax(i.x, 1)[0],
     "cumprod": lambda i: torch.cumprod(i.y, 1),
     "cumsum-of-columns": lambda i: torch.cumsum(i.x, 0),
     "cumsum-of-rows": lambda i: torch.cumsum(i.x, 1),
@@ -49,9 +59,21 @@ FUNCTIONS = {
     "float-to-int64": lambda i: i.x.long(),
     "floor_divide": lambda i: torch.floor_divide(i.x, i.y),
     "fmod": lambda i: torch.fmod(i.x, i.y),
+    "frac": lambda i: torch.frac(i.x),
     "full": lambda i: torch.full((i.count,), 2.0),
     "gather": lambda i: torch.gather(i.x, 1, i.places),
     "gelu": lambda i: F.gelu(i.x),
+    "gradient-of-cdist": lambda i: gradient(i.few, lambda x: torch.cdist(x, i.others)),
+    "gradient-of-diagonal": lambda i: gradient(i.x, lambda x: torch.diagonal(x)),
+    "gradient-of-elu": lambda i: gradient(i.x, lambda x: F.elu(x)),
+    "gradient-of-flip-of-columns": lambda i: gradient(i.x, lambda x: torch.flip(x, (1,))),
+    "gradient-of-hardtanh": lambda i: gradient(i.x, lambda x: F.hardtanh(x)),
+    "gradient-of-mse_loss": lambda i: gradient(i.x, lambda x: F.mse_loss(x, i.y)),
+    "gradient-of-pad": lambda i: gradient(i.x, lambda x: F.pad(x, (1, 1, 1, 1))),
+    "gradient-of-selu": lambda i: gradient(i.x, lambda x: F.selu(x)),
+    "gradient-of-softmax-of-columns": lambda i: gradient(i.x, lambda x: torch.softmax(x, 0)),
+    "gradient-of-softplus": lambda i: gradient(i.x, lambda x: F.softplus(x)),
+    "hardshrink": lambda i: F.hardshrink(i.x),
     "hardtanh": lambda i: F.hardtanh(i.x),
     "huber_loss": lambda i: F.huber_loss(i.x, i.y),
     "index-by-a-mask": lambda i: i.x[i.mask],
@@ -62,10 +84,13 @@ FUNCTIONS = {
     "kl_div": lambda i: F.kl_div(i.x, i.y, reduction="sum"),
     "l1_loss": lambda i: F.l1_loss(i.x, i.y),
     "lerp": lambda i: torch.lerp(i.x, i.y, 0.3),
+    "lgamma": lambda i: torch.lgamma(i.y),
     "linspace": lambda i: torch.linspace(0, 1, i.count),
     "log10": lambda i: torch.log10(i.y),
     "log1p": lambda i: torch.log1p(i.y),
     "log2": lambda i: torch.log2(i.y),
+    "log_softmax-of-columns": lambda i: torch.log_softmax(i.x, 0),
+    "logaddexp": lambda i: torch.logaddexp(i.x, i.y),
     "logsumexp": lambda i: torch.logsumexp(i.x, 1),
     "masked_fill": lambda i: torch.masked_fill(i.x, i.mask, 0.0),
     "max-int64": lambda i: i.longs.max(),
@@ -78,6 +103,7 @@ FUNCTIONS = {
     "norm": lambda i: i.x.norm(),
     "norm-of-rows": lambda i: i.x.norm(2, 1),
     "one_hot": lambda i: F.one_hot(i.classes, 1000),
+    "pad": lambda i: F.pad(i.x, (1, 1, 1, 1)),
     "pow": lambda i: torch.pow(i.y, 1.7),
     "pow-of-tensors": lambda i: torch.pow(i.y, i.x),
     "prelu": lambda i: F.prelu(i.x, i.slope),
@@ -96,7 +122,9 @@ FUNCTIONS = {
     "sin": lambda i: torch.sin(i.x),
     "sinh": lambda i: torch.sinh(i.x),
     "smooth_l1_loss": lambda i: F.smooth_l1_loss(i.x, i.y),
+    "softmax-of-columns": lambda i: torch.softmax(i.x, 0),
     "softplus": lambda i: F.softplus(i.x),
+    "softshrink": lambda i: F.softshrink(i.x),
     "sort-of-int64": lambda i: torch.sort(i.longs, 0)[0],
     "sort-of-rows": lambda i: torch.sort(i.x, 1)[0],
     "sort-of-a-million": lambda i: torch.sort(i.flat, 0)[0],

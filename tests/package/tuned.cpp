@@ -192,7 +192,7 @@ using TunedOperators = ReferenceCounter<
     op::index, op::index_put_, op::fill_, op::scatter_,
     op::exp2, op::log2, op::log10, op::asin, op::acos, op::erfinv, op::atan2, op::pow_tensor, op::prelu,
     op::smooth_l1_loss, op::huber_loss, op::binary_cross_entropy, op::nan_to_num,
-    op::cdist,
+    op::cdist, op::pad,
     op::sinh, op::cosh, op::asinh, op::acosh, op::atanh, op::erfc, op::hypot>;
 // Those that have a kernel for bools only.
 using TunedLogic = ReferenceCounter<op::logical_and, op::logical_or, op::logical_xor, op::logical_not, op::bitwise_and, op::bitwise_or, op::bitwise_xor, op::bitwise_not, op::any, op::all>;

@@ -67,7 +67,7 @@ Tensor with_batch(const Tensor& x, IntArrayRef batch) {
   DimVector sizes(batch);
   sizes.push_back(x.size(-2));
   sizes.push_back(x.size(-1));
-  return x.expand(sizes).contiguous();
+  return (x.sizes() == sizes ? x : x.expand(sizes)).contiguous();
 }
 
 bool have_distance_kernel(const Tensor& x1, const Tensor& x2) {
@@ -94,16 +94,18 @@ Tensor cdist_tuned(const Tensor& x1, const Tensor& x2, double p) {
 Tensor cdist_backward(const Tensor& g, const Tensor& x1, const Tensor& x2, const Tensor& result, double p);  // chapter 68
 
 namespace {
-// a (batch, P, M), b (batch, R, M), weights (batch, P, R); out (batch, P, M) of zeros.
+// a (batch, P, M), b (batch, R, M), weights (batch, P, R), out (batch, P, M).
 template <class T>
 void weigh_differences(const T* a, const T* b, const T* weights, std::int64_t batch, std::int64_t P, std::int64_t R, std::int64_t M, T* out) {
   constexpr std::int64_t tall = 64, together = 32;
   const std::int64_t down = (P + tall - 1) / tall;
   parallel_for(0, batch * down, std::max<std::int64_t>(1, kernels::kElementwiseGrain / (std::min(P, tall) * R * M)), [=](std::int64_t first, std::int64_t stop) {
     for (std::int64_t task = first; task < stop; ++task) {
-      const std::int64_t n = task / down, i = task % down * tall;
+      const std::int64_t n = task / down, i = task % down * tall, rows = std::min(tall, P - i);
+      T* const sums = out + (n * P + i) * M;
+      std::fill(sums, sums + rows * M, T{0});
       for (std::int64_t j = 0; j < R; j += together)
-        distance_table<T>().add_weighted(a + (n * P + i) * M, std::min(tall, P - i), b + (n * R + j) * M, std::min(together, R - j), M, weights + (n * P + i) * R + j, R, out + (n * P + i) * M);
+        distance_table<T>().add_weighted(a + (n * P + i) * M, rows, b + (n * R + j) * M, std::min(together, R - j), M, weights + (n * P + i) * R + j, R, sums);
     }
   });
 }
@@ -115,12 +117,17 @@ Tensor cdist_backward_tuned(const Tensor& g, const Tensor& x1, const Tensor& x2,
   if (p != 2 || !have_distance_kernel(x1, x2) || g.scalar_type() != x1.scalar_type()) return cdist_backward(g, x1, x2, result, p);
   DimVector sizes(result.sizes().slice(0, result.sizes().size() - 2));
   const std::int64_t batch = multiply_sizes(sizes), P = x1.size(-2), R = x2.size(-2), M = x1.size(-1);
-  const Tensor a = with_batch(x1, sizes), b = with_batch(x2, sizes), weights = where(result.eq(0), zeros({}, g.options()), g / result).contiguous();
+  const Tensor a = with_batch(x1, sizes), b = with_batch(x2, sizes), arriving = g.contiguous(), distance = result.contiguous(), weights = empty(result.sizes(), x1.scalar_type());
   sizes.push_back(P);
   sizes.push_back(M);
-  const Tensor out = zeros(sizes, x1.options());
-  if (x1.scalar_type() == kFloat) weigh_differences(a.data<float>(), b.data<float>(), weights.data<float>(), batch, P, R, M, out.data<float>());
-  else weigh_differences(a.data<double>(), b.data<double>(), weights.data<double>(), batch, P, R, M, out.data<double>());
+  const Tensor out = empty(sizes, x1.scalar_type());
+  const auto run = [&]<class T>() {
+    // A row at distance 0 from another is pulled nowhere.
+    std::transform(arriving.data<T>(), arriving.data<T>() + arriving.numel(), distance.data<T>(), weights.data<T>(), [](T pull, T length) { return length == T{0} ? T{0} : pull / length; });
+    weigh_differences(a.data<T>(), b.data<T>(), weights.data<T>(), batch, P, R, M, out.data<T>());
+  };
+  if (x1.scalar_type() == kFloat) run.template operator()<float>();
+  else run.template operator()<double>();
   return out;
 }
 

@@ -563,7 +563,7 @@ struct LinesProduct {
 template <class T>
 struct GemmTable {
   int rows, columns;  // of the largest tile
-  // Computes a tile of up to that size. B must have `columns` numbers in each of its lines, also for a narrower tile. `packed`: A is a panel of
+  // Computes a tile of up to that size. B must have `columns` numbers in each of its lines, also for a narrower tile, or half of them for one of up to half the columns. `packed`: A is a panel of
   // pack() with exactly `rows` lines, and a_row and a_k do not count.
   void (*tile)(const Tile<T>& tile, int rows, int columns, bool packed);
   // to[k * width + i] = from[i * step + k * k_step] for i < count, and 0 for count <= i < width.
@@ -913,87 +913,107 @@ HWY_INLINE Vector<T> activated(Activation activation, Vector<T> x) {
   return activation == Activation::ReLU ? hn::IfThenZeroElse(hn::Lt(x, hn::Zero(Tag<T>())), x) : x;
 }
 
-// out = activation(alpha * sums (+ beta * start)), for `columns` numbers of one row of a tile.
-template <class T>
-HWY_INLINE void finish_row(const Tile<T>& tile, int row, Vector<T> left, Vector<T> right, int columns) {
+// out = activation(alpha * sums (+ beta * start)), for the first `columns` numbers of a tile's rows. Whole: these are all that the vectors have, so no mask is needed.
+template <bool Whole, class T, int Rows, int Vectors>
+HWY_INLINE void finish_rows(const Tile<T>& tile, Vector<T> (&sums)[Rows][Vectors], int columns) {
   const Tag<T> d;
+  const auto for_vectors = [&](auto f) {
+    HWY_UNROLL(12)
+    for (int i = 0; i < Rows; ++i) {
+      HWY_UNROLL(2)
+      for (int v = 0; v < Vectors; ++v) f(i, v);
+    }
+  };
   const Vector<T> alpha = hn::Set(d, tile.alpha);
-  left = hn::Mul(alpha, left);
-  right = hn::Mul(alpha, right);
+  for_vectors([&](int i, int v) HWY_ATTR { sums[i][v] = hn::Mul(alpha, sums[i][v]); });
   if (tile.start != nullptr) {
-    const T* const start = tile.start + row * tile.start_row;
     const Vector<T> beta = hn::Set(d, tile.beta);
-    left = hn::MulAdd(beta, load_first(start, columns), left);
-    if (columns > kLanes<T>) right = hn::MulAdd(beta, load_first(start + kLanes<T>, columns - kLanes<T>), right);
+    for_vectors([&](int i, int v) HWY_ATTR {
+      const T* const start = tile.start + i * tile.start_row + v * kLanes<T>;
+      sums[i][v] = hn::MulAdd(beta, Whole ? hn::LoadU(d, start) : load_first(start, columns - v * kLanes<T>), sums[i][v]);
+    });
   }
-  T* const out = tile.out + row * tile.out_row;
-  store_first(activated<T>(tile.activation, left), out, columns);
-  if (columns > kLanes<T>) store_first(activated<T>(tile.activation, right), out + kLanes<T>, columns - kLanes<T>);
+  if (tile.activation == Activation::ReLU) for_vectors([&](int i, int v) HWY_ATTR { sums[i][v] = activated<T>(tile.activation, sums[i][v]); });
+  for_vectors([&](int i, int v) HWY_ATTR {
+    T* const out = tile.out + i * tile.out_row + v * kLanes<T>;
+    if (Whole) hn::StoreU(sums[i][v], d, out);
+    else store_first(sums[i][v], out, columns - v * kLanes<T>);
+  });
+}
+
+template <class T, int Rows, int Vectors>
+HWY_INLINE void finish_tile(const Tile<T>& tile, Vector<T> (&sums)[Rows][Vectors], int columns) {
+  if (columns == Vectors * kLanes<T>) finish_rows<true>(tile, sums, columns);
+  else finish_rows<false>(tile, sums, columns);
 }
 }  // namespace
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 // %% {"nbgrader": {"grade": false, "grade_id": "16-multiply-tile", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export kernels/gemm.simd.cpp
-// A tile of Rows rows and up to two vectors of columns, see Tile. With Packed, A is a panel: element (i, k) is a[k * Rows + i].
-// 2 Rows K multiply-adds of vectors; every line of B's panel is read in full.
+// A tile of Rows rows and one or two Vectors of columns, see Tile. With Packed, A is a panel: element (i, k) is a[k * Rows + i].
+// Vectors * Rows * K multiply-adds of vectors; so many vectors of every line of B's panel are read in full.
 //
-// TODO: Sum the tile up in registers, then hand each row to finish_row.
-// APPROACH: 1. Zero left[i] and right[i] for all rows: hn::Zero(d).
-//           2. For each k: load the line of B as two vectors; for each row i broadcast A's number and multiply-add it to both sums.
+// TODO: Sum the tile up in registers, then hand it to finish_tile.
+// APPROACH: 1. Vector<T> sums[Rows][Vectors], all hn::Zero(d).
+//           2. For each k: load the line of B as Vectors vectors; for each row i broadcast A's number and multiply-add it to the row's sums.
 //           3. Move a by one step of k (Rows, or tile.a_k), and b by tile.b_k.
-//           4. finish_row(tile, i, left[i], right[i], columns) for each row.
+//           4. finish_tile(tile, sums, columns).
 // EXAMPLE: K = 1, A = (2; 3), B = (10 20): rows 20 40 and 30 60.
-// HINT: Put HWY_UNROLL(12) in front of each loop over the rows, or the sums live in memory. A's row step is 1 in a panel, else tile.a_row.
+// HINT: Put HWY_UNROLL(12) in front of each loop over the rows and HWY_UNROLL(2) in front of those over the vectors, or the sums live in memory. A's row step is 1 in a panel, else tile.a_row.
 namespace kernels::TINYTORCH_CAPABILITY {
-template <class T, int Rows, bool Packed>
+template <class T, int Rows, int Vectors, bool Packed>
 static void multiply_tile(const Tile<T>& tile, int columns) {
   // BEGIN SOLUTION
   const Tag<T> d;
-  Vector<T> left[Rows];
-  Vector<T> right[Rows];
+  Vector<T> sums[Rows][Vectors];
   HWY_UNROLL(12)
-  for (int i = 0; i < Rows; ++i) left[i] = right[i] = hn::Zero(d);
+  for (int i = 0; i < Rows; ++i) {
+    HWY_UNROLL(2)
+    for (int v = 0; v < Vectors; ++v) sums[i][v] = hn::Zero(d);
+  }
   const T* a = tile.a;
   const T* b = tile.b;
   const std::int64_t a_row = Packed ? 1 : tile.a_row;
   const std::int64_t a_k = Packed ? Rows : tile.a_k;
   for (std::int64_t k = 0; k < tile.K; ++k) {
-    const Vector<T> b_left = hn::LoadU(d, b);
-    const Vector<T> b_right = hn::LoadU(d, b + kLanes<T>);
+    Vector<T> line[Vectors];
+    HWY_UNROLL(2)
+    for (int v = 0; v < Vectors; ++v) line[v] = hn::LoadU(d, b + v * kLanes<T>);
     HWY_UNROLL(12)
     for (int i = 0; i < Rows; ++i) {
       const Vector<T> factor = hn::Set(d, a[i * a_row]);
-      left[i] = hn::MulAdd(factor, b_left, left[i]);
-      right[i] = hn::MulAdd(factor, b_right, right[i]);
+      HWY_UNROLL(2)
+      for (int v = 0; v < Vectors; ++v) sums[i][v] = hn::MulAdd(factor, line[v], sums[i][v]);
     }
     a += a_k;
     b += tile.b_k;
   }
-  HWY_UNROLL(12)
-  for (int i = 0; i < Rows; ++i) finish_row(tile, i, left[i], right[i], columns);
+  finish_tile(tile, sums, columns);
   // END SOLUTION
 }
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 // %%
 //| mistake 16-multiply-tile forgets-the-right-half
-//| says A line of the tile is two vectors wide: load b + kLanes<T> as well.
+//| says A line of the tile may be two vectors wide: load b + v * kLanes<T> for each v.
 #if 0
 namespace kernels::TINYTORCH_CAPABILITY {
-template <class T, int Rows, bool Packed>
+template <class T, int Rows, int Vectors, bool Packed>
 static void multiply_tile(const Tile<T>& tile, int columns) {
   const Tag<T> d;
-  Vector<T> left[Rows];
-  for (int i = 0; i < Rows; ++i) left[i] = hn::Zero(d);
+  Vector<T> sums[Rows][Vectors];
+  for (int i = 0; i < Rows; ++i)
+    for (int v = 0; v < Vectors; ++v) sums[i][v] = hn::Zero(d);
   const T* a = tile.a;
   const T* b = tile.b;
   for (std::int64_t k = 0; k < tile.K; ++k) {
-    for (int i = 0; i < Rows; ++i) left[i] = hn::MulAdd(hn::Set(d, a[i * (Packed ? 1 : tile.a_row)]), hn::LoadU(d, b), left[i]);
+    for (int i = 0; i < Rows; ++i)
+      for (int v = 0; v < Vectors; ++v) sums[i][v] = hn::MulAdd(hn::Set(d, a[i * (Packed ? 1 : tile.a_row)]), hn::LoadU(d, b), sums[i][v]);
     a += Packed ? Rows : tile.a_k;
     b += tile.b_k;
   }
-  for (int i = 0; i < Rows; ++i) finish_row(tile, i, left[i], left[i], columns);
+  finish_tile(tile, sums, columns);
 }
 }  // namespace kernels::TINYTORCH_CAPABILITY
 #endif
@@ -1003,44 +1023,55 @@ static void multiply_tile(const Tile<T>& tile, int columns) {
 //| says Only a packed A has its rows side by side: a matrix that is read in place has its own steps, tile.a_row and tile.a_k.
 #if 0
 namespace kernels::TINYTORCH_CAPABILITY {
-template <class T, int Rows, bool Packed>
+template <class T, int Rows, int Vectors, bool Packed>
 static void multiply_tile(const Tile<T>& tile, int columns) {
   const Tag<T> d;
-  Vector<T> left[Rows];
-  Vector<T> right[Rows];
-  for (int i = 0; i < Rows; ++i) left[i] = right[i] = hn::Zero(d);
+  Vector<T> sums[Rows][Vectors];
+  for (int i = 0; i < Rows; ++i)
+    for (int v = 0; v < Vectors; ++v) sums[i][v] = hn::Zero(d);
   const T* a = tile.a;
   const T* b = tile.b;
   for (std::int64_t k = 0; k < tile.K; ++k) {
     for (int i = 0; i < Rows; ++i) {
       const Vector<T> factor = hn::Set(d, a[Packed ? i : i * tile.a_k]);
-      left[i] = hn::MulAdd(factor, hn::LoadU(d, b), left[i]);
-      right[i] = hn::MulAdd(factor, hn::LoadU(d, b + kLanes<T>), right[i]);
+      for (int v = 0; v < Vectors; ++v) sums[i][v] = hn::MulAdd(factor, hn::LoadU(d, b + v * kLanes<T>), sums[i][v]);
     }
     a += Packed ? Rows : tile.a_k;
     b += tile.b_k;
   }
-  for (int i = 0; i < Rows; ++i) finish_row(tile, i, left[i], right[i], columns);
+  finish_tile(tile, sums, columns);
 }
 }  // namespace kernels::TINYTORCH_CAPABILITY
 #endif
 
 // %%
 //| export kernels/gemm.simd.cpp
-// The tile kernels for 1 to kTileRows rows: the number of rows becomes a template parameter by looking it up.
+// The tile kernels for 1 to kTileRows rows and one or two vectors: both become template parameters by looking them up.
 namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
-template <class T, int... Index>
+// In a large product the tile's place in the result is far away, and wanted only at the end: who asks for it before the loop over K does not wait for it after.
+template <class T, int Rows, int Vectors>
+void tile_from_panel(const Tile<T>& tile, int columns) {
+  HWY_UNROLL(12)
+  for (int i = 0; i < Rows; ++i) {
+    HWY_UNROLL(2)
+    for (int v = 0; v < Vectors; ++v) hwy::Prefetch(tile.out + i * tile.out_row + v * kLanes<T>);
+  }
+  multiply_tile<T, Rows, Vectors, true>(tile, columns);
+}
+
+template <class T, int Vectors, int... Index>
 HWY_INLINE void choose_tile(const Tile<T>& tile, int rows, int columns, bool packed, std::integer_sequence<int, Index...>) {
   using Kernel = void (*)(const Tile<T>&, int);
-  static constexpr Kernel in_place[] = {multiply_tile<T, Index + 1, false>...};
-  static constexpr Kernel from_panel[] = {multiply_tile<T, Index + 1, true>...};
+  static constexpr Kernel in_place[] = {multiply_tile<T, Index + 1, Vectors, false>...};
+  static constexpr Kernel from_panel[] = {tile_from_panel<T, Index + 1, Vectors>...};
   (packed ? from_panel : in_place)[rows - 1](tile, columns);
 }
 
 template <class T>
 void any_tile(const Tile<T>& tile, int rows, int columns, bool packed) {
-  choose_tile(tile, rows, columns, packed, std::make_integer_sequence<int, kTileRows>());
+  if (columns <= kLanes<T>) choose_tile<T, 1>(tile, rows, columns, packed, std::make_integer_sequence<int, kTileRows>());
+  else choose_tile<T, 2>(tile, rows, columns, packed, std::make_integer_sequence<int, kTileRows>());
 }
 }  // namespace
 }  // namespace kernels::TINYTORCH_CAPABILITY
@@ -1142,14 +1173,16 @@ class ThreadPool {
   void stop();
   void serve(std::uint32_t seen);
 
+  static constexpr std::int32_t kOpen = 1 << 30;
+
   std::mutex busy_;  // held by the call that has the pool
   std::atomic<int> threads_;
   std::vector<std::thread> workers_;
-  std::mutex entry_;  // guards job_ and entering it
-  Job* job_ = nullptr;
-  std::atomic<std::int32_t> inside_{0};       // workers that entered the job
-  std::atomic<std::uint32_t> generation_{0};  // grows with each job, and to stop
+  Job* job_ = nullptr;  // written while the gate is shut and nobody is inside
   std::atomic<bool> stopping_{false};
+  // In lines of the cache of their own: all workers look at the one, and change the other.
+  alignas(64) std::atomic<std::uint32_t> generation_{0};  // grows with each job, and to stop
+  alignas(64) std::atomic<std::int32_t> gate_{0};         // how many workers are inside, plus kOpen while the job may be entered
 };
 
 // Calls f(i) for each i from 0 to tasks - 1, on the threads of the pool.
@@ -1299,44 +1332,31 @@ void kernels::ThreadPool::run(std::int64_t tasks, Task task, void* context) {
   }
   if (workers_.empty()) start();
   Job job{tasks, task, context, thread_state()};
-  {
-    const std::lock_guard lock(entry_);
-    job_ = &job;
-  }
+  job_ = &job;
+  gate_.fetch_or(kOpen, std::memory_order_release);
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
   {
     const AtTask at_task;
     take_part(job);
   }
-  {
-    const std::lock_guard lock(entry_);
-    job_ = nullptr;  // who comes now comes too late
-  }
-  for (std::int32_t inside = inside_.load(std::memory_order_acquire); inside != 0; inside = inside_.load(std::memory_order_acquire)) wait_for_change(inside_, inside);
+  gate_.fetch_and(~kOpen, std::memory_order_relaxed);  // who comes now comes too late
+  for (std::int32_t inside = gate_.load(std::memory_order_acquire); inside != 0; inside = gate_.load(std::memory_order_acquire)) wait_for_change(gate_, inside);
   if (job.error) std::rethrow_exception(job.error);
 }
 
-// A worker's life: wait for a job, enter it if it is still open, work, leave.
+// A worker's life: wait for a job, step through the gate, work if it was still open, leave. The job lives until nobody is inside.
 void kernels::ThreadPool::serve(std::uint32_t seen) {
   const AtTask at_task;
   for (;;) {
     wait_for_change(generation_, seen);
     seen = generation_.load(std::memory_order_acquire);
     if (stopping_.load(std::memory_order_acquire)) return;
-    Job* job = nullptr;
-    {
-      const std::lock_guard lock(entry_);
-      job = job_;
-      if (job != nullptr) inside_.fetch_add(1, std::memory_order_relaxed);
+    if ((gate_.fetch_add(1, std::memory_order_acquire) & kOpen) != 0) {
+      const ThreadStateGuard state(job_->state);
+      take_part(*job_);
     }
-    if (job == nullptr) continue;
-    {
-      const ThreadStateGuard state(job->state);
-      take_part(*job);
-    }
-    inside_.fetch_sub(1, std::memory_order_release);
-    inside_.notify_all();
+    if (gate_.fetch_sub(1, std::memory_order_release) == 1) gate_.notify_all();
   }
 }
 
@@ -1452,12 +1472,15 @@ TEST_CASE("the pool: nested calls and many callers") {
 //
 // The tile kernel runs at the peak while its panels come from near caches. A panel of B for all of K does not fit there when K is 4,096, so K is cut into blocks, and for each block the product is *added* to the result. The sizes follow from the caches alone:
 //
-//                       K block                            one panel of A and one of B, K block long    fit into L1
+//                       K block                            a panel of A, K block long                   fits into half of L1
 //        A  +------+------+------+       B   +-----+       the A block of a task (M block x K block)    fits into half of L2
-//           |  M   |######|      |  K block  |#####|
-//           | block|######|      |           +-----+       a line of the K block:  rows + columns numbers, as rows of A and columns of B
-//           +------+------+------+           |     |
-//           |      |      |      |           +-----+       half: the result and B's panels pass through the cache too
+//           |  M   |######|      |  K block  |#####|       as many panels of B                          fit into the other half
+//           | block|######|      |           +-----+
+//           +------+------+------+           |     |       half of L1: B's panel, which is wider, passes through it, and so does the result
+//           |      |      |      |           +-----+
+//
+// Longer blocks mean fewer of them, and each reads and writes all of the result. Shorter ones would let both panels stay in L1. Which is worth more was measured: with AVX-512 on an Intel processor, whose memory is far from its cores, blocks of 512 instead of 272 took a product of 2,048 from 131 to 146 GFLOP/s, and going through the result
+// row by row, so that neighbours are computed one after another, to 156 of 177 that its units can do.
 //
 // A block size that somebody found by trying on one machine is wrong on the next. What the machine's caches are, `system_info()` of chapter 92 says. Chapter 61 measures on request, and keeps what it found in a file of the machine's: the rows M of a block, which change no bit of a result, and never K, which would.
 
@@ -1478,8 +1501,8 @@ struct CacheSizes {
 // This machine's; 32 KB and 512 KB where it does not tell.
 CacheSizes cache_sizes();
 
-// The blocks for tiles of rows x columns numbers of `element` bytes: K is a multiple of 8 and at least 8, M a multiple of `rows` and at least that.
-BlockSizes block_sizes(CacheSizes caches, std::int64_t element, std::int64_t rows, std::int64_t columns);
+// The blocks for tiles of so many rows, of numbers of `element` bytes: K is a multiple of 8 and at least 8, M a multiple of `rows` and at least that.
+BlockSizes block_sizes(CacheSizes caches, std::int64_t element, std::int64_t rows);
 
 }  // namespace kernels
 
@@ -1502,14 +1525,14 @@ kernels::CacheSizes kernels::cache_sizes() {
 // See the declaration.
 //
 // TODO: Derive the block sizes from the caches.
-// APPROACH: 1. K: as many lines of rows + columns numbers as fit into the first cache, rounded down to a multiple of 8.
+// APPROACH: 1. K: as many lines of `rows` numbers as fit into half of the first cache, rounded down to a multiple of 8.
 //           2. M: as many lines of K numbers as fit into half of the second cache, rounded down to a multiple of `rows`.
 //           3. Neither below its least value.
-// EXAMPLE: 48 KB and 1 MB, floats, tiles of 12 x 32: K = 279 -> 272, M = 481 -> 480.
+// EXAMPLE: 48 KB and 1 MB, floats, tiles of 12 rows: K = 512, M = 256 -> 252.
 // HINT: Dividing integers rounds down: x / 8 * 8.
-kernels::BlockSizes kernels::block_sizes(CacheSizes caches, std::int64_t element, std::int64_t rows, std::int64_t columns) {
+kernels::BlockSizes kernels::block_sizes(CacheSizes caches, std::int64_t element, std::int64_t rows) {
   // BEGIN SOLUTION
-  const std::int64_t K = std::max<std::int64_t>(8, caches.first / ((rows + columns) * element) / 8 * 8);
+  const std::int64_t K = std::max<std::int64_t>(8, caches.first / 2 / (rows * element) / 8 * 8);
   const std::int64_t M = std::max<std::int64_t>(rows, caches.second / 2 / (K * element) / rows * rows);
   return {K, M};
   // END SOLUTION
@@ -1517,24 +1540,24 @@ kernels::BlockSizes kernels::block_sizes(CacheSizes caches, std::int64_t element
 
 // %%
 //| mistake 16-block-sizes counts-numbers-not-bytes
-//| says Caches are measured in bytes: a line of rows + columns numbers takes `element` times as many.
+//| says Caches are measured in bytes: a line of `rows` numbers takes `element` times as many.
 #if 0
-kernels::BlockSizes kernels::block_sizes(CacheSizes caches, std::int64_t element, std::int64_t rows, std::int64_t columns) {
+kernels::BlockSizes kernels::block_sizes(CacheSizes caches, std::int64_t element, std::int64_t rows) {
   static_cast<void>(element);
-  const std::int64_t K = std::max<std::int64_t>(8, caches.first / (rows + columns) / 8 * 8);
+  const std::int64_t K = std::max<std::int64_t>(8, caches.first / 2 / rows / 8 * 8);
   return {K, std::max<std::int64_t>(rows, caches.second / 2 / K / rows * rows)};
 }
 #endif
 
 // %% {"nbgrader": {"grade": true, "grade_id": "16-block-sizes-test", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("block_sizes: derived from the caches") {
-  const kernels::BlockSizes avx512 = kernels::block_sizes({48 << 10, 1 << 20}, 4, 12, 32);
-  CHECK_EQ(avx512.K, 272);
-  CHECK_EQ(avx512.M, 480);
-  const kernels::BlockSizes doubles = kernels::block_sizes({32 << 10, 256 << 10}, 8, 6, 8);
-  CHECK_EQ(doubles.K, 288);
-  CHECK_EQ(doubles.M, 54);
-  const kernels::BlockSizes tiny = kernels::block_sizes({100, 100}, 4, 12, 32);
+  const kernels::BlockSizes avx512 = kernels::block_sizes({48 << 10, 1 << 20}, 4, 12);
+  CHECK_EQ(avx512.K, 512);
+  CHECK_EQ(avx512.M, 252);
+  const kernels::BlockSizes doubles = kernels::block_sizes({32 << 10, 256 << 10}, 8, 6);
+  CHECK_EQ(doubles.K, 336);
+  CHECK_EQ(doubles.M, 48);
+  const kernels::BlockSizes tiny = kernels::block_sizes({100, 100}, 4, 12);
   CHECK_EQ(tiny.K, 8);
   CHECK_EQ(tiny.M, 12);
   CHECK_GT(kernels::cache_sizes().first, 0);
@@ -1547,7 +1570,7 @@ TEST_CASE("block_sizes: derived from the caches") {
 //
 //           columns:  multiples of the tile's width, so that no panel of B has two owners in one row of regions
 //          +---------+---------+-----+
-//          |    0    |    1    |  2  |      at least 16 regions where there are that many tiles: enough for
+//          |    0    |    1    |  2  |      about 32 regions where there are that many tiles: enough for some
 //     rows +---------+---------+-----+      threads to come late, or to be taken away for a while
 //          |    3    |    4    |  5  |      no more rows than the M block, or the A block leaves the cache
 //          +---------+---------+-----+
@@ -1572,7 +1595,7 @@ std::vector<Region> divide_result(std::int64_t M, std::int64_t N, std::int64_t t
 //| export kernels/gemm.cpp
 //| exercise design
 // Each element is in exactly one region. No region has more than most_rows rows (a multiple of tile_rows) or is empty. Regions begin at columns that are multiples of tile_columns. Where the result has 16 tiles
-// or more there are at least 12 regions, and none has more than three times the elements of an average one; where it has fewer, a region may be a tile.
+// or more there are at least 12 regions, better some more, and none has more than three times the elements of an average one; where it has fewer, a region may be a tile.
 // The regions depend on the arguments only, not on the number of threads.
 //
 // TODO: Divide a result into regions.
@@ -1581,9 +1604,9 @@ std::vector<kernels::Region> kernels::divide_result(std::int64_t M, std::int64_t
   // BEGIN SOLUTION
   const std::int64_t strips = (N + tile_columns - 1) / tile_columns;
   const std::int64_t levels = (M + tile_rows - 1) / tile_rows;
-  // As few rows of regions as the cache allows, and more only where the columns do not give 16 regions.
-  const std::int64_t row_parts = std::min(levels, std::max((levels * tile_rows + most_rows - 1) / most_rows, (16 + strips - 1) / strips));
-  const std::int64_t column_parts = std::min(strips, std::max<std::int64_t>(1, (16 + row_parts - 1) / row_parts));
+  // As few rows of regions as the cache allows, and more only where the columns do not give 32 regions.
+  const std::int64_t row_parts = std::min(levels, std::max((levels * tile_rows + most_rows - 1) / most_rows, (32 + strips - 1) / strips));
+  const std::int64_t column_parts = std::min(strips, std::max<std::int64_t>(1, (32 + row_parts - 1) / row_parts));
   std::vector<Region> regions;
   for (std::int64_t r = 0; r < row_parts; ++r) {
     const std::int64_t top = levels * r / row_parts * tile_rows;
@@ -1680,10 +1703,12 @@ TEST_CASE("divide_result: everything once, for every shape") {
 //
 //     for each block of K:
 //         tasks:  pack A's rows and B's columns of this block into panels     (all threads)
-//         tasks:  for each region:  for each panel of B:  for each panel of A:  a tile      (all threads)
+//         tasks:  for each region:  for each panel of A:  for each panel of B:  a tile      (all threads)
 //                                   first block: out = alpha A B + beta start;  later blocks: out = alpha A B + out
 //
-// Where A has no more rows than one block, a packed panel of B has one user. Packing all of B first would then send it through memory twice more, so the task that computes a panel's columns packs it, and uses it while it is in the near caches.
+// Panel of A by panel of A goes along the rows of the result, so that its lines and pages are visited one after another; the panels of B that are passed for each panel of A, a group of them at a time, stay in their half of L2.
+//
+// Where A has few rows, a packed panel of B has one user. Packing all of B first would then send it through memory twice more, so the task that computes a panel's columns packs it, and uses it while it is in the near caches: if there are enough such tasks for all threads. The bits are the same either way: K is cut at the same places.
 //
 // `start` is what `addmm` adds: for a linear layer the bias, a line that every row starts from. So the bias costs nothing, no pass over the result of its own: it is the value with which the first block's sums are finished.
 //
@@ -1718,7 +1743,7 @@ inline constinit MeasuredBlockRows measured_block_rows = nullptr;
 // The blocks of a large product of T: calculated, or with the rows that were measured.
 template <class T>
 BlockSizes blocks_in_use() {
-  BlockSizes sizes = block_sizes(cache_sizes(), sizeof(T), gemm_table<T>().rows, gemm_table<T>().columns);
+  BlockSizes sizes = block_sizes(cache_sizes(), sizeof(T), gemm_table<T>().rows);
   const std::int64_t rows = measured_block_rows == nullptr ? 0 : measured_block_rows(sizeof(T) == sizeof(double));
   if (rows > 0) sizes.M = rows;
   return sizes;
@@ -1795,24 +1820,25 @@ struct Product {
   const T* b_at(std::int64_t k, std::int64_t j) const { return b.data + k * b.row + j * b.column; }
 };
 
-// Everything in this thread; A is read in place, B too where a line of the panel is contiguous.
+// A is read in place, B too where a line of the panel is contiguous. Strips of columns are tasks if there is enough to do.
 template <class T>
 void multiply_small(const Product<T>& p, const kernels::GemmTable<T>& table, std::int64_t most_k) {
-  const std::int64_t k_parts = parts_of(p.K, most_k);
-  for (std::int64_t part = 0; part < k_parts; ++part) {
-    const Part block(p.K, k_parts, part);
-    for (std::int64_t j = 0; j < p.N; j += table.columns) {
-      const int columns = static_cast<int>(std::min<std::int64_t>(table.columns, p.N - j));
+  const std::int64_t k_parts = parts_of(p.K, most_k), strips = parts_of(p.N, table.columns), row_parts = parts_of(p.M, table.rows);
+  const auto multiply_strip = [&](std::int64_t strip, const Part& own) {
+    const std::int64_t j = strip * table.columns;
+    const int columns = static_cast<int>(std::min<std::int64_t>(table.columns, p.N - j));
+    const bool in_place = p.b.column == 1 && (columns == table.columns || columns == table.columns / 2);
+    for (std::int64_t part = 0; part < k_parts; ++part) {
+      const Part block(p.K, k_parts, part);
       const T* panel = p.b_at(block.first, j);
       std::int64_t panel_k = p.b.row;
-      if (p.b.column != 1 || columns < table.columns) {
+      if (!in_place) {
         T* const packed = packed_b.room_for<T>(block.count * table.columns);
         table.pack(packed, table.columns, panel, p.b.column, p.b.row, columns, block.count);
         panel = packed;
         panel_k = table.columns;
       }
-      const std::int64_t row_parts = parts_of(p.M, table.rows);
-      for (std::int64_t r = 0; r < row_parts; ++r) {
+      for (std::int64_t r = own.first; r < own.first + own.count; ++r) {
         const Part rows(p.M, row_parts, r);
         kernels::Tile<T> tile = p.tile_at(rows.first, j, block.first, block.count);
         tile.a = p.a_at(rows.first, block.first);
@@ -1823,6 +1849,13 @@ void multiply_small(const Product<T>& p, const kernels::GemmTable<T>& table, std
         table.tile(tile, static_cast<int>(rows.count), columns, false);
       }
     }
+  };
+  // Half a million multiply-adds are some microseconds: below that a second thread would come too late. A strip whose lines are read in place has two tasks where strips are few.
+  const std::int64_t halves = p.b.column == 1 && strips <= 4 && row_parts >= 4 ? 2 : 1;
+  if (p.M * p.N * p.K < 1 << 19) {
+    for (std::int64_t strip = 0; strip < strips; ++strip) multiply_strip(strip, Part(row_parts, 1, 0));
+  } else {
+    kernels::run_tasks(strips * halves, [&](std::int64_t task) { multiply_strip(task / halves, Part(row_parts, halves, task % halves)); });
   }
 }
 
@@ -1836,16 +1869,18 @@ void for_panels(std::int64_t row, std::int64_t rows, std::int64_t most, F&& f) {
   }
 }
 
-// One block of rows of A: all of it is packed, and who computes a panel of B's columns packs that panel too, for all of K, and uses it while it is near.
+// Few rows: all of A is packed, and who computes a panel of B's columns packs that panel too, for all of K, and uses it while it is near.
 template <class T>
-void multiply_one_block(const Product<T>& p, const kernels::GemmTable<T>& table, kernels::BlockSizes sizes) {
+void multiply_few_rows(const Product<T>& p, const kernels::GemmTable<T>& table, kernels::BlockSizes sizes) {
   const std::int64_t k_parts = parts_of(p.K, sizes.K), strips = parts_of(p.N, table.columns);
   T* const a_panels = packed_a.room_for<T>(p.M * p.K);
-  kernels::run_tasks(k_parts, [&](std::int64_t k_part) {
-    const Part block(p.K, k_parts, k_part);
-    for_panels(0, p.M, table.rows, [&](std::int64_t row, std::int64_t rows) {
-      table.pack(a_panels + p.M * block.first + row * block.count, static_cast<int>(rows), p.a_at(row, block.first), p.a.row, p.a.column, static_cast<int>(rows), block.count);
-    });
+  const std::int64_t levels = parts_of(p.M, table.rows), level_tasks = parts_of(levels, 4);
+  kernels::run_tasks(k_parts * level_tasks, [&](std::int64_t task) {
+    const Part block(p.K, k_parts, task / level_tasks), own(levels, level_tasks, task % level_tasks);
+    for (std::int64_t level = own.first; level < own.first + own.count; ++level) {
+      const Part rows(p.M, levels, level);
+      table.pack(a_panels + p.M * block.first + rows.first * block.count, static_cast<int>(rows.count), p.a_at(rows.first, block.first), p.a.row, p.a.column, static_cast<int>(rows.count), block.count);
+    }
   });
   const std::int64_t tasks = std::min<std::int64_t>(strips, 32);
   kernels::run_tasks(tasks, [&](std::int64_t task) {
@@ -1873,18 +1908,20 @@ template <class T>
 void multiply_blocks(const Product<T>& p, const kernels::GemmTable<T>& table, kernels::BlockSizes sizes) {
   // With few rows a number of B is used a few times only: lines that are contiguous are then read in place.
   const bool packs_b = p.b.column != 1 || p.M > 3 * table.rows;
-  if (packs_b && p.M <= sizes.M && p.K <= 16 * sizes.K) return multiply_one_block(p, table, sizes);
+  const std::int64_t strips = parts_of(p.N, table.columns);
+  if (packs_b && p.M <= 24 * table.rows && p.K <= 16 * sizes.K && strips >= 2 * get_num_threads()) return multiply_few_rows(p, table, sizes);
   const std::vector<kernels::Region> regions = kernels::divide_result(p.M, p.N, table.rows, table.columns, sizes.M);
   const std::int64_t region_count = static_cast<std::int64_t>(regions.size());
-  const std::int64_t strips = parts_of(p.N, table.columns);
   const std::int64_t k_parts = parts_of(p.K, sizes.K);
   const std::int64_t most_k = parts_of(p.K, k_parts);
   T* const a_panels = packed_a.room_for<T>(p.M * most_k);
   T* const b_panels = packed_b.room_for<T>((packs_b ? strips : 1) * table.columns * most_k);
+  // The panels of B that stay in their half of the second cache.
+  const std::int64_t group = std::max<std::int64_t>(1, sizes.M / table.columns) * table.columns;
   // Packing: tasks of some rows of A, then of some panels of B.
-  const std::int64_t a_tasks = parts_of(parts_of(p.M, table.rows), 8);
+  const std::int64_t a_tasks = parts_of(parts_of(p.M, table.rows), 4);
   const std::int64_t first_packed = packs_b ? 0 : p.N / table.columns;  // the panel at the edge is always packed
-  const std::int64_t b_tasks = parts_of(strips - first_packed, 4);
+  const std::int64_t b_tasks = parts_of(strips - first_packed, 2);
   std::vector<Part> a_parts;  // the panels of A, in order
   for (const kernels::Region& region : regions) {
     if (region.column != 0) continue;
@@ -1915,16 +1952,19 @@ void multiply_blocks(const Product<T>& p, const kernels::GemmTable<T>& table, ke
     });
     kernels::run_tasks(region_count, [&](std::int64_t index) {
       const kernels::Region& region = regions[static_cast<std::size_t>(index)];
-      for (std::int64_t j = region.column; j < region.column + region.columns; j += table.columns) {
-        const int columns = static_cast<int>(std::min<std::int64_t>(table.columns, p.N - j));
-        const std::int64_t strip = j / table.columns;
-        const bool packed = strip >= first_packed;
+      const std::int64_t stop = region.column + region.columns;
+      for (std::int64_t left = region.column; left < stop; left += group) {
         for_panels(region.row, region.rows, table.rows, [&](std::int64_t row, std::int64_t rows) {
-          kernels::Tile<T> tile = p.tile_at(row, j, block.first, block.count);
-          tile.a = a_panels + row * block.count;
-          tile.b = packed ? b_panels + (strip - first_packed) * table.columns * block.count : p.b_at(block.first, j);
-          tile.b_k = packed ? table.columns : p.b.row;
-          table.tile(tile, static_cast<int>(rows), columns, true);
+          for (std::int64_t j = left; j < std::min(stop, left + group); j += table.columns) {
+            const int columns = static_cast<int>(std::min<std::int64_t>(table.columns, p.N - j));
+            const std::int64_t strip = j / table.columns;
+            const bool packed = strip >= first_packed;
+            kernels::Tile<T> tile = p.tile_at(row, j, block.first, block.count);
+            tile.a = a_panels + row * block.count;
+            tile.b = packed ? b_panels + (strip - first_packed) * table.columns * block.count : p.b_at(block.first, j);
+            tile.b_k = packed ? table.columns : p.b.row;
+            table.tile(tile, static_cast<int>(rows), columns, true);
+          }
         });
       }
     });

@@ -207,7 +207,7 @@ namespace {
 template <class T>
 std::vector<std::int64_t> candidate_rows() {
   const kernels::GemmTable<T>& table = kernels::gemm_table<T>();
-  const std::int64_t calculated = kernels::block_sizes(kernels::cache_sizes(), sizeof(T), table.rows, table.columns).M;
+  const std::int64_t calculated = kernels::block_sizes(kernels::cache_sizes(), sizeof(T), table.rows).M;
   std::vector<std::int64_t> candidates{calculated};
   for (const double factor : {0.5, 0.75, 1.5, 2.0}) {
     const std::int64_t rows = std::max<std::int64_t>(table.rows, static_cast<std::int64_t>(factor * static_cast<double>(calculated)) / table.rows * table.rows);

@@ -477,8 +477,6 @@ struct WinogradTable {
   void (*kernel)(const WinogradKernel& kernel, std::int64_t width, std::int64_t first, std::int64_t stop, float* to);
   // w (M, C, 3, 3) = Gt u G for the results from `first` to `stop`; u is the sum of `parts` stacks of numbers, `part` apart: place f of (m, c) at u[f * place + m * tile + c].
   void (*kernel_gradient)(const WinogradNumbers<const float>& u, std::int64_t parts, std::int64_t part, std::int64_t first, std::int64_t stop, std::int64_t C, float* w);
-  // A tile of a product as module 16's `tile`, of 16 columns and up to 12 rows, with alpha and beta 1.
-  void (*narrow_tile)(const Tile<float>& tile, int rows);
 };
 
 TINYTORCH_DECLARE_PER_CAPABILITY(WinogradTable, winograd_table)
@@ -817,40 +815,9 @@ void winograd_kernel_gradient(const WinogradNumbers<const float>& u, std::int64_
     }
   }
 }
-template <int Rows>
-void narrow_rows(const Tile<float>& tile) {
-  const FloatTag d;
-  for (int j = 0; j < 16; j += kFloats) {
-    FloatVector sums[Rows];
-    HWY_UNROLL(12)
-    for (int i = 0; i < Rows; ++i) sums[i] = hn::Zero(d);
-    const float* a = tile.a;
-    const float* b = tile.b + j;
-    const std::int64_t a_row = tile.a_row;
-    for (std::int64_t k = 0; k < tile.K; ++k, a += tile.a_k, b += tile.b_k) {
-      const FloatVector line = hn::LoadU(d, b);
-      HWY_UNROLL(12)
-      for (int i = 0; i < Rows; ++i) sums[i] = hn::MulAdd(hn::Set(d, a[i * a_row]), line, sums[i]);
-    }
-    HWY_UNROLL(12)
-    for (int i = 0; i < Rows; ++i) {
-      if (tile.start != nullptr) sums[i] = hn::Add(sums[i], hn::LoadU(d, tile.start + i * tile.start_row + j));
-      hn::StoreU(sums[i], d, tile.out + i * tile.out_row + j);
-    }
-  }
-}
-
-template <int... Index>
-HWY_INLINE void choose_narrow(const Tile<float>& tile, int rows, std::integer_sequence<int, Index...>) {
-  using Kernel = void (*)(const Tile<float>&);
-  static constexpr Kernel kernels[] = {narrow_rows<Index + 1>...};
-  kernels[rows - 1](tile);
-}
-
-void narrow_tile(const Tile<float>& tile, int rows) { choose_narrow(tile, rows, std::make_integer_sequence<int, 12>()); }
 }  // namespace
 
-constinit const WinogradTable winograd_table = {winograd_scratch, winograd_pixels, winograd_slopes, winograd_results, winograd_kernel, winograd_kernel_gradient, narrow_tile};
+constinit const WinogradTable winograd_table = {winograd_scratch, winograd_pixels, winograd_slopes, winograd_results, winograd_kernel, winograd_kernel_gradient};
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 // %% [markdown]
@@ -978,7 +945,7 @@ void multiply_gathered(const PackedRows<T>& a, const T* b, const T* b_end, const
 
 template <class T>
 std::int64_t longest_block(const kernels::GemmTable<T>& table) {
-  return kernels::block_sizes(kernels::cache_sizes(), sizeof(T), table.rows, table.columns).K;
+  return kernels::block_sizes(kernels::cache_sizes(), sizeof(T), table.rows).K;
 }
 }  // namespace
 
@@ -1278,7 +1245,7 @@ void multiply_windows(const PhasedImages<T>& image, std::int64_t N, std::int64_t
   const std::int64_t image_chunks = pieces_of(N, std::max<std::int64_t>(1, 1536 / L));
   // Tasks: parts of the result. Where these are few, chunks are divided too, each part with sums of its own, which are added at the end.
   const std::int64_t k_pieces = std::clamp<std::int64_t>(K / 48, 1, 8), m_pieces = std::clamp<std::int64_t>(M / 16, 1, pieces_of(8, k_pieces));
-  const std::int64_t pieces = G * k_pieces * m_pieces, chunks = image_chunks * row_chunks, parts = pieces < 4 ? std::min<std::int64_t>(4, chunks) : 1, numbers = G * M * K;
+  const std::int64_t pieces = G * k_pieces * m_pieces, chunks = image_chunks * row_chunks, parts = std::min(chunks, std::max<std::int64_t>(1, 16 / pieces)), numbers = G * M * K;
   const Panels<T> sums((parts - 1) * numbers);
   kernels::run_tasks(pieces * parts, [&](std::int64_t task) {
     const std::int64_t part = task / pieces, piece = task % pieces, g = piece / (k_pieces * m_pieces);
@@ -1319,12 +1286,9 @@ const kernels::WinogradTable& winograd_kernels() {
 // How products with so many columns are tiled: as wide as module 16's tiles are, or, where that leaves half of them empty, 16 wide.
 struct WinogradTiles {
   explicit WinogradTiles(std::int64_t columns)
-      : table(kernels::gemm_table<float>()), maps(winograd_kernels()), narrow(columns <= 16 && table.columns > 16), width(narrow ? 16 : table.columns) {}
+      : table(kernels::gemm_table<float>()), width(columns <= 16 ? std::min<std::int64_t>(16, table.columns) : table.columns) {}
 
-  void multiply(const kernels::Tile<float>& tile, std::int64_t rows_of_tile) const {
-    if (narrow) maps.narrow_tile(tile, static_cast<int>(rows_of_tile));
-    else table.tile(tile, static_cast<int>(rows_of_tile), static_cast<int>(width), false);
-  }
+  void multiply(const kernels::Tile<float>& tile, std::int64_t rows_of_tile) const { table.tile(tile, static_cast<int>(rows_of_tile), static_cast<int>(width), false); }
   // `columns` and what fills their last tile, and the last sixteen.
   std::int64_t filled(std::int64_t columns) const {
     const std::int64_t step = std::max<std::int64_t>(16, width);
@@ -1332,18 +1296,18 @@ struct WinogradTiles {
   }
 
   const kernels::GemmTable<float>& table;
-  const kernels::WinogradTable& maps;
-  bool narrow;
   std::int64_t width;
 };
 
-// A convolution of x (N, C, input) with kernels of 3 x 3 and stride 1 to (N, M, output), cut into rows of tiles, and these into blocks.
+// A convolution of x (N, C, input) with kernels of 3 x 3 and stride 1 to (N, M, output), cut into rows of tiles, and these into blocks: for so many threads, where no sum goes over blocks, else for one, so that sums do not depend on threads.
 struct WinogradShape {
-  WinogradShape(std::int64_t images, std::int64_t channels, std::int64_t results, Plane input_size, Plane output_size, Plane around)
+  WinogradShape(std::int64_t images, std::int64_t channels, std::int64_t results, Plane input_size, Plane output_size, Plane around, std::int64_t threads)
       : N(images), C(channels), M(results), input(input_size), output(output_size), padding(around), tiles{pieces_of(output.rows, 4), pieces_of(output.columns, 4)} {
     C_step = WinogradTiles(C).filled(C);
     M_step = WinogradTiles(M).filled(M);
-    const std::int64_t most = std::max<std::int64_t>(12, kernels::cache_sizes().second / (2 * 144 * (C_step + M_step)));
+    // No more tiles than the second cache holds, nor than leave two blocks for each thread.
+    const std::int64_t cached = std::max<std::int64_t>(12, kernels::cache_sizes().second / (2 * 144 * (C_step + M_step)));
+    const std::int64_t most = threads == 1 ? cached : std::min(cached, std::max<std::int64_t>(12, N * tiles.count() / (2 * threads)));
     // Of equal size, and a multiple of four, so that two or four threads have the same to do.
     const std::int64_t all_rows = N * tiles.rows;
     blocks = std::min(all_rows, std::max<std::int64_t>(4, (pieces_of(all_rows, std::max<std::int64_t>(1, most / tiles.columns)) + 2) / 4 * 4));
@@ -1351,7 +1315,7 @@ struct WinogradShape {
   }
 
   bool pays() const { return C >= 16 && M >= 16 && tiles.count() * N >= 24 && tiles.count() * 16 * 5 <= output.count() * 9; }
-  // The kernel's gradient keeps four sums of so many numbers: from 16 MB each on (340 channels to 340), that is too much memory for the time it saves.
+  // The kernel's gradient keeps four sums or more of so many numbers: from 16 MB each on (340 channels to 340), that is too much memory for the time it saves.
   std::int64_t numbers_of_kernel() const { return 36 * M * C_step; }
   bool pays_for_kernel() const { return pays() && numbers_of_kernel() <= std::int64_t{1} << 22; }
 
@@ -1384,7 +1348,7 @@ void convolve_winograd(const WinogradShape& s, const float* x, const float* w, s
   const WinogradTiles product(s.M);
   const std::int64_t width = product.width, panels = pieces_of(s.M, width);
   const Panels<float> kernel(36 * s.M_step * s.C);
-  parallel_for(0, s.C, std::max<std::int64_t>(1, 2048 / s.M_step), [&](std::int64_t first, std::int64_t stop) { maps.kernel({w, row, channel, tap, s.M, s.C}, width, first, stop, kernel.at(0)); });
+  parallel_for(0, s.C, std::max<std::int64_t>(1, 512 / s.M_step), [&](std::int64_t first, std::int64_t stop) { maps.kernel({w, row, channel, tap, s.M, s.C}, width, first, stop, kernel.at(0)); });
   kernels::run_tasks(s.blocks, [&](std::int64_t block) {
     const Panels<float> pixels(36 * s.place(s.C_step)), results(36 * s.place(s.M_step)), scratch(maps.scratch(s.tiles.columns));
     s.map_pixels(block, x, pixels.at(0), scratch.at(0));
@@ -1405,27 +1369,31 @@ void convolve_winograd(const WinogradShape& s, const float* x, const float* w, s
 void multiply_winograd(const WinogradShape& s, const float* x, const float* y, float* w) {
   const kernels::WinogradTable& maps = winograd_kernels();
   const WinogradTiles product(s.C);
-  // Each part of the blocks has sums of its own, which are added at the end: as many parts whatever the number of threads.
-  const std::int64_t width = product.width, panels = s.C_step / width, parts = std::min<std::int64_t>(4, s.blocks), part = s.numbers_of_kernel();
+  // Each part of the blocks has sums of its own, which are added at the end: as many parts whatever the number of threads, and more than four only where each has tiles enough that adding its sums does not count, and
+  // all sums together stay below 64 MB.
+  const std::int64_t width = product.width, panels = s.C_step / width, part = s.numbers_of_kernel();
+  const std::int64_t enough = std::min(s.N * s.tiles.count() / 192, (std::int64_t{1} << 24) / part), parts = std::min(s.blocks, std::clamp<std::int64_t>(enough, 4, 16));
   const Panels<float> sums(parts * part);
-  kernels::run_tasks(parts, [&](std::int64_t task) {
+  // With more threads than parts, tasks share a part: each multiplies some of its rows, and maps the pixels for itself.
+  const std::int64_t pieces = pieces_of(s.M, product.table.rows), shares = std::clamp<std::int64_t>(get_num_threads() / parts, 1, pieces);
+  kernels::run_tasks(parts * shares, [&](std::int64_t task) {
     const Panels<float> pixels(36 * s.place(s.C_step)), slopes(36 * s.place(s.M_step)), scratch(maps.scratch(s.tiles.columns));
-    const Piece mine(s.blocks, parts, task);
+    const Piece mine(s.blocks, parts, task / shares), own(pieces, shares, task % shares);
     for (std::int64_t block = mine.first; block < mine.first + mine.count; ++block) {
       s.map_pixels(block, x, pixels.at(0), scratch.at(0));
       s.for_rows(block, y, s.M, s.output, {0, 0}, [&](const auto& line, std::int64_t tile) { maps.slopes(line, {slopes.at(tile * s.M_step), s.place(s.M_step), s.M_step}, scratch.at(0)); });
-      const std::int64_t tiles = s.rows_of(block).count * s.tiles.columns, pieces = pieces_of(s.M, product.table.rows);
+      const std::int64_t tiles = s.rows_of(block).count * s.tiles.columns;
       for (std::int64_t f = 0; f < 36; ++f)
         for (std::int64_t p = 0; p < panels; ++p)
-          for (std::int64_t r = 0; r < pieces; ++r) {
+          for (std::int64_t r = own.first; r < own.first + own.count; ++r) {
             const Piece rows(s.M, pieces, r);
-            float* const out = sums.at(task * part + (f * s.M + rows.first) * s.C_step + p * width);
+            float* const out = sums.at(task / shares * part + (f * s.M + rows.first) * s.C_step + p * width);
             product.multiply({slopes.at(f * s.place(s.M_step) + rows.first), 1, s.M_step, pixels.at(f * s.place(s.C_step) + p * width), s.C_step, tiles, out, s.C_step, block == mine.first ? nullptr : out, s.C_step, 1.0F, 1.0F},
                              rows.count);
           }
     }
   });
-  parallel_for(0, s.M, std::max<std::int64_t>(1, 1024 / s.C_step),
+  parallel_for(0, s.M, std::max<std::int64_t>(1, 256 / s.C_step),
                [&](std::int64_t first, std::int64_t stop) { maps.kernel_gradient({sums.at(0), s.M * s.C_step, s.C_step}, parts, part, first, stop, s.C, w); });
 }
 }  // namespace
@@ -1541,7 +1509,7 @@ struct PlaneShape {
 bool winograd_fits(const Shapes& s, const PlaneShape& p, ScalarType type) {
   return type == kFloat && s.grid.kernel.size() == 2 && s.G == 1 && p.kernel.rows == 3 && p.kernel.columns == 3 && p.stride.count() == 1 && p.dilation.count() == 1;
 }
-WinogradShape winograd_forward(const Shapes& s, const PlaneShape& p) { return {s.N, s.C, s.M, p.input, p.output, p.padding}; }
+WinogradShape winograd_forward(const Shapes& s, const PlaneShape& p, std::int64_t threads) { return {s.N, s.C, s.M, p.input, p.output, p.padding, threads}; }
 
 // Whether the tiles that read in place do it: images or lines, in rows of `width` that fill vectors. For few rows M of the result also such that fill them less well: a panel is packed at the cost of some 20 rows.
 template <class T>
@@ -1592,7 +1560,7 @@ Tensor convolution_tuned(const Tensor& input, const Tensor& weight, IntArrayRef 
   const Tensor w = weight.contiguous();
   const Tensor result = empty(s.output_sizes(), input.scalar_type());
   if (const PlaneShape p(s, input.sizes()); winograd_fits(s, p, input.scalar_type())) {
-    if (const WinogradShape shape = winograd_forward(s, p); shape.pays()) {
+    if (const WinogradShape shape = winograd_forward(s, p, get_num_threads()); shape.pays()) {
       convolve_winograd(shape, input.contiguous().data<float>(), w.data<float>(), s.C * 9, 9, 1, result.data<float>());
       return result;
     }
@@ -1693,7 +1661,7 @@ Tensor convolution_input_tuned(const Tensor& grad, const Tensor& weight, IntArra
   const Shapes s(input_sizes, weight.sizes(), stride, padding, dilation, groups);
   if (const PlaneShape p(s, input_sizes); turns && winograd_fits(s, p, grad.scalar_type())) {
     // From the result's channels to the input's; element (c, m, v) of the turned kernel is w[m][c][8 - v].
-    const WinogradShape shape(s.N, s.M, s.C, p.output, p.input, {2 - p.padding.rows, 2 - p.padding.columns});
+    const WinogradShape shape(s.N, s.M, s.C, p.output, p.input, {2 - p.padding.rows, 2 - p.padding.columns}, get_num_threads());
     if (shape.pays()) {
       const Tensor result = empty(input_sizes, kFloat);
       convolve_winograd(shape, grad.contiguous().data<float>(), weight.contiguous().data<float>() + 8, 9, s.C * 9, -1, result.data<float>());
@@ -1730,7 +1698,7 @@ Tensor convolution_weight_tuned(const Tensor& input, const Tensor& grad, IntArra
   const Tensor y = grad.contiguous();
   const Tensor result = empty(weight_sizes, input.scalar_type());
   if (const PlaneShape p(s, input.sizes()); winograd_fits(s, p, input.scalar_type())) {
-    if (const WinogradShape shape = winograd_forward(s, p); shape.pays_for_kernel()) {
+    if (const WinogradShape shape = winograd_forward(s, p, 1); shape.pays_for_kernel()) {
       multiply_winograd(shape, input.contiguous().data<float>(), y.data<float>(), result.data<float>());
       return result;
     }

@@ -26,21 +26,21 @@ kernels::CacheSizes kernels::cache_sizes() {
 }
 
 // See the declaration.
-kernels::BlockSizes kernels::block_sizes(CacheSizes caches, std::int64_t element, std::int64_t rows, std::int64_t columns) {
-  const std::int64_t K = std::max<std::int64_t>(8, caches.first / ((rows + columns) * element) / 8 * 8);
+kernels::BlockSizes kernels::block_sizes(CacheSizes caches, std::int64_t element, std::int64_t rows) {
+  const std::int64_t K = std::max<std::int64_t>(8, caches.first / 2 / (rows * element) / 8 * 8);
   const std::int64_t M = std::max<std::int64_t>(rows, caches.second / 2 / (K * element) / rows * rows);
   return {K, M};
 }
 
 // Each element is in exactly one region. No region has more than most_rows rows (a multiple of tile_rows) or is empty. Regions begin at columns that are multiples of tile_columns. Where the result has 16 tiles
-// or more there are at least 12 regions, and none has more than three times the elements of an average one; where it has fewer, a region may be a tile.
+// or more there are at least 12 regions, better some more, and none has more than three times the elements of an average one; where it has fewer, a region may be a tile.
 // The regions depend on the arguments only, not on the number of threads.
 std::vector<kernels::Region> kernels::divide_result(std::int64_t M, std::int64_t N, std::int64_t tile_rows, std::int64_t tile_columns, std::int64_t most_rows) {
   const std::int64_t strips = (N + tile_columns - 1) / tile_columns;
   const std::int64_t levels = (M + tile_rows - 1) / tile_rows;
-  // As few rows of regions as the cache allows, and more only where the columns do not give 16 regions.
-  const std::int64_t row_parts = std::min(levels, std::max((levels * tile_rows + most_rows - 1) / most_rows, (16 + strips - 1) / strips));
-  const std::int64_t column_parts = std::min(strips, std::max<std::int64_t>(1, (16 + row_parts - 1) / row_parts));
+  // As few rows of regions as the cache allows, and more only where the columns do not give 32 regions.
+  const std::int64_t row_parts = std::min(levels, std::max((levels * tile_rows + most_rows - 1) / most_rows, (32 + strips - 1) / strips));
+  const std::int64_t column_parts = std::min(strips, std::max<std::int64_t>(1, (32 + row_parts - 1) / row_parts));
   std::vector<Region> regions;
   for (std::int64_t r = 0; r < row_parts; ++r) {
     const std::int64_t top = levels * r / row_parts * tile_rows;
@@ -121,24 +121,25 @@ struct Product {
   const T* b_at(std::int64_t k, std::int64_t j) const { return b.data + k * b.row + j * b.column; }
 };
 
-// Everything in this thread; A is read in place, B too where a line of the panel is contiguous.
+// A is read in place, B too where a line of the panel is contiguous. Strips of columns are tasks if there is enough to do.
 template <class T>
 void multiply_small(const Product<T>& p, const kernels::GemmTable<T>& table, std::int64_t most_k) {
-  const std::int64_t k_parts = parts_of(p.K, most_k);
-  for (std::int64_t part = 0; part < k_parts; ++part) {
-    const Part block(p.K, k_parts, part);
-    for (std::int64_t j = 0; j < p.N; j += table.columns) {
-      const int columns = static_cast<int>(std::min<std::int64_t>(table.columns, p.N - j));
+  const std::int64_t k_parts = parts_of(p.K, most_k), strips = parts_of(p.N, table.columns), row_parts = parts_of(p.M, table.rows);
+  const auto multiply_strip = [&](std::int64_t strip, const Part& own) {
+    const std::int64_t j = strip * table.columns;
+    const int columns = static_cast<int>(std::min<std::int64_t>(table.columns, p.N - j));
+    const bool in_place = p.b.column == 1 && (columns == table.columns || columns == table.columns / 2);
+    for (std::int64_t part = 0; part < k_parts; ++part) {
+      const Part block(p.K, k_parts, part);
       const T* panel = p.b_at(block.first, j);
       std::int64_t panel_k = p.b.row;
-      if (p.b.column != 1 || columns < table.columns) {
+      if (!in_place) {
         T* const packed = packed_b.room_for<T>(block.count * table.columns);
         table.pack(packed, table.columns, panel, p.b.column, p.b.row, columns, block.count);
         panel = packed;
         panel_k = table.columns;
       }
-      const std::int64_t row_parts = parts_of(p.M, table.rows);
-      for (std::int64_t r = 0; r < row_parts; ++r) {
+      for (std::int64_t r = own.first; r < own.first + own.count; ++r) {
         const Part rows(p.M, row_parts, r);
         kernels::Tile<T> tile = p.tile_at(rows.first, j, block.first, block.count);
         tile.a = p.a_at(rows.first, block.first);
@@ -149,6 +150,13 @@ void multiply_small(const Product<T>& p, const kernels::GemmTable<T>& table, std
         table.tile(tile, static_cast<int>(rows.count), columns, false);
       }
     }
+  };
+  // Half a million multiply-adds are some microseconds: below that a second thread would come too late. A strip whose lines are read in place has two tasks where strips are few.
+  const std::int64_t halves = p.b.column == 1 && strips <= 4 && row_parts >= 4 ? 2 : 1;
+  if (p.M * p.N * p.K < 1 << 19) {
+    for (std::int64_t strip = 0; strip < strips; ++strip) multiply_strip(strip, Part(row_parts, 1, 0));
+  } else {
+    kernels::run_tasks(strips * halves, [&](std::int64_t task) { multiply_strip(task / halves, Part(row_parts, halves, task % halves)); });
   }
 }
 
@@ -162,16 +170,18 @@ void for_panels(std::int64_t row, std::int64_t rows, std::int64_t most, F&& f) {
   }
 }
 
-// One block of rows of A: all of it is packed, and who computes a panel of B's columns packs that panel too, for all of K, and uses it while it is near.
+// Few rows: all of A is packed, and who computes a panel of B's columns packs that panel too, for all of K, and uses it while it is near.
 template <class T>
-void multiply_one_block(const Product<T>& p, const kernels::GemmTable<T>& table, kernels::BlockSizes sizes) {
+void multiply_few_rows(const Product<T>& p, const kernels::GemmTable<T>& table, kernels::BlockSizes sizes) {
   const std::int64_t k_parts = parts_of(p.K, sizes.K), strips = parts_of(p.N, table.columns);
   T* const a_panels = packed_a.room_for<T>(p.M * p.K);
-  kernels::run_tasks(k_parts, [&](std::int64_t k_part) {
-    const Part block(p.K, k_parts, k_part);
-    for_panels(0, p.M, table.rows, [&](std::int64_t row, std::int64_t rows) {
-      table.pack(a_panels + p.M * block.first + row * block.count, static_cast<int>(rows), p.a_at(row, block.first), p.a.row, p.a.column, static_cast<int>(rows), block.count);
-    });
+  const std::int64_t levels = parts_of(p.M, table.rows), level_tasks = parts_of(levels, 4);
+  kernels::run_tasks(k_parts * level_tasks, [&](std::int64_t task) {
+    const Part block(p.K, k_parts, task / level_tasks), own(levels, level_tasks, task % level_tasks);
+    for (std::int64_t level = own.first; level < own.first + own.count; ++level) {
+      const Part rows(p.M, levels, level);
+      table.pack(a_panels + p.M * block.first + rows.first * block.count, static_cast<int>(rows.count), p.a_at(rows.first, block.first), p.a.row, p.a.column, static_cast<int>(rows.count), block.count);
+    }
   });
   const std::int64_t tasks = std::min<std::int64_t>(strips, 32);
   kernels::run_tasks(tasks, [&](std::int64_t task) {
@@ -199,18 +209,20 @@ template <class T>
 void multiply_blocks(const Product<T>& p, const kernels::GemmTable<T>& table, kernels::BlockSizes sizes) {
   // With few rows a number of B is used a few times only: lines that are contiguous are then read in place.
   const bool packs_b = p.b.column != 1 || p.M > 3 * table.rows;
-  if (packs_b && p.M <= sizes.M && p.K <= 16 * sizes.K) return multiply_one_block(p, table, sizes);
+  const std::int64_t strips = parts_of(p.N, table.columns);
+  if (packs_b && p.M <= 24 * table.rows && p.K <= 16 * sizes.K && strips >= 2 * get_num_threads()) return multiply_few_rows(p, table, sizes);
   const std::vector<kernels::Region> regions = kernels::divide_result(p.M, p.N, table.rows, table.columns, sizes.M);
   const std::int64_t region_count = static_cast<std::int64_t>(regions.size());
-  const std::int64_t strips = parts_of(p.N, table.columns);
   const std::int64_t k_parts = parts_of(p.K, sizes.K);
   const std::int64_t most_k = parts_of(p.K, k_parts);
   T* const a_panels = packed_a.room_for<T>(p.M * most_k);
   T* const b_panels = packed_b.room_for<T>((packs_b ? strips : 1) * table.columns * most_k);
+  // The panels of B that stay in their half of the second cache.
+  const std::int64_t group = std::max<std::int64_t>(1, sizes.M / table.columns) * table.columns;
   // Packing: tasks of some rows of A, then of some panels of B.
-  const std::int64_t a_tasks = parts_of(parts_of(p.M, table.rows), 8);
+  const std::int64_t a_tasks = parts_of(parts_of(p.M, table.rows), 4);
   const std::int64_t first_packed = packs_b ? 0 : p.N / table.columns;  // the panel at the edge is always packed
-  const std::int64_t b_tasks = parts_of(strips - first_packed, 4);
+  const std::int64_t b_tasks = parts_of(strips - first_packed, 2);
   std::vector<Part> a_parts;  // the panels of A, in order
   for (const kernels::Region& region : regions) {
     if (region.column != 0) continue;
@@ -241,16 +253,19 @@ void multiply_blocks(const Product<T>& p, const kernels::GemmTable<T>& table, ke
     });
     kernels::run_tasks(region_count, [&](std::int64_t index) {
       const kernels::Region& region = regions[static_cast<std::size_t>(index)];
-      for (std::int64_t j = region.column; j < region.column + region.columns; j += table.columns) {
-        const int columns = static_cast<int>(std::min<std::int64_t>(table.columns, p.N - j));
-        const std::int64_t strip = j / table.columns;
-        const bool packed = strip >= first_packed;
+      const std::int64_t stop = region.column + region.columns;
+      for (std::int64_t left = region.column; left < stop; left += group) {
         for_panels(region.row, region.rows, table.rows, [&](std::int64_t row, std::int64_t rows) {
-          kernels::Tile<T> tile = p.tile_at(row, j, block.first, block.count);
-          tile.a = a_panels + row * block.count;
-          tile.b = packed ? b_panels + (strip - first_packed) * table.columns * block.count : p.b_at(block.first, j);
-          tile.b_k = packed ? table.columns : p.b.row;
-          table.tile(tile, static_cast<int>(rows), columns, true);
+          for (std::int64_t j = left; j < std::min(stop, left + group); j += table.columns) {
+            const int columns = static_cast<int>(std::min<std::int64_t>(table.columns, p.N - j));
+            const std::int64_t strip = j / table.columns;
+            const bool packed = strip >= first_packed;
+            kernels::Tile<T> tile = p.tile_at(row, j, block.first, block.count);
+            tile.a = a_panels + row * block.count;
+            tile.b = packed ? b_panels + (strip - first_packed) * table.columns * block.count : p.b_at(block.first, j);
+            tile.b_k = packed ? table.columns : p.b.row;
+            table.tile(tile, static_cast<int>(rows), columns, true);
+          }
         });
       }
     });

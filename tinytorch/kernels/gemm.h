@@ -37,8 +37,8 @@ struct CacheSizes {
 // This machine's; 32 KB and 512 KB where it does not tell.
 CacheSizes cache_sizes();
 
-// The blocks for tiles of rows x columns numbers of `element` bytes: K is a multiple of 8 and at least 8, M a multiple of `rows` and at least that.
-BlockSizes block_sizes(CacheSizes caches, std::int64_t element, std::int64_t rows, std::int64_t columns);
+// The blocks for tiles of so many rows, of numbers of `element` bytes: K is a multiple of 8 and at least 8, M a multiple of `rows` and at least that.
+BlockSizes block_sizes(CacheSizes caches, std::int64_t element, std::int64_t rows);
 
 }  // namespace kernels
 
@@ -80,7 +80,7 @@ inline constinit MeasuredBlockRows measured_block_rows = nullptr;
 // The blocks of a large product of T: calculated, or with the rows that were measured.
 template <class T>
 BlockSizes blocks_in_use() {
-  BlockSizes sizes = block_sizes(cache_sizes(), sizeof(T), gemm_table<T>().rows, gemm_table<T>().columns);
+  BlockSizes sizes = block_sizes(cache_sizes(), sizeof(T), gemm_table<T>().rows);
   const std::int64_t rows = measured_block_rows == nullptr ? 0 : measured_block_rows(sizeof(T) == sizeof(double));
   if (rows > 0) sizes.M = rows;
   return sizes;

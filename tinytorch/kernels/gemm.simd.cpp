@@ -214,71 +214,101 @@ HWY_INLINE Vector<T> activated(Activation activation, Vector<T> x) {
   return activation == Activation::ReLU ? hn::IfThenZeroElse(hn::Lt(x, hn::Zero(Tag<T>())), x) : x;
 }
 
-// out = activation(alpha * sums (+ beta * start)), for `columns` numbers of one row of a tile.
-template <class T>
-HWY_INLINE void finish_row(const Tile<T>& tile, int row, Vector<T> left, Vector<T> right, int columns) {
+// out = activation(alpha * sums (+ beta * start)), for the first `columns` numbers of a tile's rows. Whole: these are all that the vectors have, so no mask is needed.
+template <bool Whole, class T, int Rows, int Vectors>
+HWY_INLINE void finish_rows(const Tile<T>& tile, Vector<T> (&sums)[Rows][Vectors], int columns) {
   const Tag<T> d;
+  const auto for_vectors = [&](auto f) {
+    HWY_UNROLL(12)
+    for (int i = 0; i < Rows; ++i) {
+      HWY_UNROLL(2)
+      for (int v = 0; v < Vectors; ++v) f(i, v);
+    }
+  };
   const Vector<T> alpha = hn::Set(d, tile.alpha);
-  left = hn::Mul(alpha, left);
-  right = hn::Mul(alpha, right);
+  for_vectors([&](int i, int v) HWY_ATTR { sums[i][v] = hn::Mul(alpha, sums[i][v]); });
   if (tile.start != nullptr) {
-    const T* const start = tile.start + row * tile.start_row;
     const Vector<T> beta = hn::Set(d, tile.beta);
-    left = hn::MulAdd(beta, load_first(start, columns), left);
-    if (columns > kLanes<T>) right = hn::MulAdd(beta, load_first(start + kLanes<T>, columns - kLanes<T>), right);
+    for_vectors([&](int i, int v) HWY_ATTR {
+      const T* const start = tile.start + i * tile.start_row + v * kLanes<T>;
+      sums[i][v] = hn::MulAdd(beta, Whole ? hn::LoadU(d, start) : load_first(start, columns - v * kLanes<T>), sums[i][v]);
+    });
   }
-  T* const out = tile.out + row * tile.out_row;
-  store_first(activated<T>(tile.activation, left), out, columns);
-  if (columns > kLanes<T>) store_first(activated<T>(tile.activation, right), out + kLanes<T>, columns - kLanes<T>);
+  if (tile.activation == Activation::ReLU) for_vectors([&](int i, int v) HWY_ATTR { sums[i][v] = activated<T>(tile.activation, sums[i][v]); });
+  for_vectors([&](int i, int v) HWY_ATTR {
+    T* const out = tile.out + i * tile.out_row + v * kLanes<T>;
+    if (Whole) hn::StoreU(sums[i][v], d, out);
+    else store_first(sums[i][v], out, columns - v * kLanes<T>);
+  });
+}
+
+template <class T, int Rows, int Vectors>
+HWY_INLINE void finish_tile(const Tile<T>& tile, Vector<T> (&sums)[Rows][Vectors], int columns) {
+  if (columns == Vectors * kLanes<T>) finish_rows<true>(tile, sums, columns);
+  else finish_rows<false>(tile, sums, columns);
 }
 }  // namespace
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
-// A tile of Rows rows and up to two vectors of columns, see Tile. With Packed, A is a panel: element (i, k) is a[k * Rows + i].
-// 2 Rows K multiply-adds of vectors; every line of B's panel is read in full.
+// A tile of Rows rows and one or two Vectors of columns, see Tile. With Packed, A is a panel: element (i, k) is a[k * Rows + i].
+// Vectors * Rows * K multiply-adds of vectors; so many vectors of every line of B's panel are read in full.
 namespace kernels::TINYTORCH_CAPABILITY {
-template <class T, int Rows, bool Packed>
+template <class T, int Rows, int Vectors, bool Packed>
 static void multiply_tile(const Tile<T>& tile, int columns) {
   const Tag<T> d;
-  Vector<T> left[Rows];
-  Vector<T> right[Rows];
+  Vector<T> sums[Rows][Vectors];
   HWY_UNROLL(12)
-  for (int i = 0; i < Rows; ++i) left[i] = right[i] = hn::Zero(d);
+  for (int i = 0; i < Rows; ++i) {
+    HWY_UNROLL(2)
+    for (int v = 0; v < Vectors; ++v) sums[i][v] = hn::Zero(d);
+  }
   const T* a = tile.a;
   const T* b = tile.b;
   const std::int64_t a_row = Packed ? 1 : tile.a_row;
   const std::int64_t a_k = Packed ? Rows : tile.a_k;
   for (std::int64_t k = 0; k < tile.K; ++k) {
-    const Vector<T> b_left = hn::LoadU(d, b);
-    const Vector<T> b_right = hn::LoadU(d, b + kLanes<T>);
+    Vector<T> line[Vectors];
+    HWY_UNROLL(2)
+    for (int v = 0; v < Vectors; ++v) line[v] = hn::LoadU(d, b + v * kLanes<T>);
     HWY_UNROLL(12)
     for (int i = 0; i < Rows; ++i) {
       const Vector<T> factor = hn::Set(d, a[i * a_row]);
-      left[i] = hn::MulAdd(factor, b_left, left[i]);
-      right[i] = hn::MulAdd(factor, b_right, right[i]);
+      HWY_UNROLL(2)
+      for (int v = 0; v < Vectors; ++v) sums[i][v] = hn::MulAdd(factor, line[v], sums[i][v]);
     }
     a += a_k;
     b += tile.b_k;
   }
-  HWY_UNROLL(12)
-  for (int i = 0; i < Rows; ++i) finish_row(tile, i, left[i], right[i], columns);
+  finish_tile(tile, sums, columns);
 }
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
-// The tile kernels for 1 to kTileRows rows: the number of rows becomes a template parameter by looking it up.
+// The tile kernels for 1 to kTileRows rows and one or two vectors: both become template parameters by looking them up.
 namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
-template <class T, int... Index>
+// In a large product the tile's place in the result is far away, and wanted only at the end: who asks for it before the loop over K does not wait for it after.
+template <class T, int Rows, int Vectors>
+void tile_from_panel(const Tile<T>& tile, int columns) {
+  HWY_UNROLL(12)
+  for (int i = 0; i < Rows; ++i) {
+    HWY_UNROLL(2)
+    for (int v = 0; v < Vectors; ++v) hwy::Prefetch(tile.out + i * tile.out_row + v * kLanes<T>);
+  }
+  multiply_tile<T, Rows, Vectors, true>(tile, columns);
+}
+
+template <class T, int Vectors, int... Index>
 HWY_INLINE void choose_tile(const Tile<T>& tile, int rows, int columns, bool packed, std::integer_sequence<int, Index...>) {
   using Kernel = void (*)(const Tile<T>&, int);
-  static constexpr Kernel in_place[] = {multiply_tile<T, Index + 1, false>...};
-  static constexpr Kernel from_panel[] = {multiply_tile<T, Index + 1, true>...};
+  static constexpr Kernel in_place[] = {multiply_tile<T, Index + 1, Vectors, false>...};
+  static constexpr Kernel from_panel[] = {tile_from_panel<T, Index + 1, Vectors>...};
   (packed ? from_panel : in_place)[rows - 1](tile, columns);
 }
 
 template <class T>
 void any_tile(const Tile<T>& tile, int rows, int columns, bool packed) {
-  choose_tile(tile, rows, columns, packed, std::make_integer_sequence<int, kTileRows>());
+  if (columns <= kLanes<T>) choose_tile<T, 1>(tile, rows, columns, packed, std::make_integer_sequence<int, kTileRows>());
+  else choose_tile<T, 2>(tile, rows, columns, packed, std::make_integer_sequence<int, kTileRows>());
 }
 }  // namespace
 }  // namespace kernels::TINYTORCH_CAPABILITY

@@ -50,7 +50,7 @@ struct LinesProduct {
 template <class T>
 struct GemmTable {
   int rows, columns;  // of the largest tile
-  // Computes a tile of up to that size. B must have `columns` numbers in each of its lines, also for a narrower tile. `packed`: A is a panel of
+  // Computes a tile of up to that size. B must have `columns` numbers in each of its lines, also for a narrower tile, or half of them for one of up to half the columns. `packed`: A is a panel of
   // pack() with exactly `rows` lines, and a_row and a_k do not count.
   void (*tile)(const Tile<T>& tile, int rows, int columns, bool packed);
   // to[k * width + i] = from[i * step + k * k_step] for i < count, and 0 for count <= i < width.

@@ -90,44 +90,31 @@ void kernels::ThreadPool::run(std::int64_t tasks, Task task, void* context) {
   }
   if (workers_.empty()) start();
   Job job{tasks, task, context, thread_state()};
-  {
-    const std::lock_guard lock(entry_);
-    job_ = &job;
-  }
+  job_ = &job;
+  gate_.fetch_or(kOpen, std::memory_order_release);
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
   {
     const AtTask at_task;
     take_part(job);
   }
-  {
-    const std::lock_guard lock(entry_);
-    job_ = nullptr;  // who comes now comes too late
-  }
-  for (std::int32_t inside = inside_.load(std::memory_order_acquire); inside != 0; inside = inside_.load(std::memory_order_acquire)) wait_for_change(inside_, inside);
+  gate_.fetch_and(~kOpen, std::memory_order_relaxed);  // who comes now comes too late
+  for (std::int32_t inside = gate_.load(std::memory_order_acquire); inside != 0; inside = gate_.load(std::memory_order_acquire)) wait_for_change(gate_, inside);
   if (job.error) std::rethrow_exception(job.error);
 }
 
-// A worker's life: wait for a job, enter it if it is still open, work, leave.
+// A worker's life: wait for a job, step through the gate, work if it was still open, leave. The job lives until nobody is inside.
 void kernels::ThreadPool::serve(std::uint32_t seen) {
   const AtTask at_task;
   for (;;) {
     wait_for_change(generation_, seen);
     seen = generation_.load(std::memory_order_acquire);
     if (stopping_.load(std::memory_order_acquire)) return;
-    Job* job = nullptr;
-    {
-      const std::lock_guard lock(entry_);
-      job = job_;
-      if (job != nullptr) inside_.fetch_add(1, std::memory_order_relaxed);
+    if ((gate_.fetch_add(1, std::memory_order_acquire) & kOpen) != 0) {
+      const ThreadStateGuard state(job_->state);
+      take_part(*job_);
     }
-    if (job == nullptr) continue;
-    {
-      const ThreadStateGuard state(job->state);
-      take_part(*job);
-    }
-    inside_.fetch_sub(1, std::memory_order_release);
-    inside_.notify_all();
+    if (gate_.fetch_sub(1, std::memory_order_release) == 1) gate_.notify_all();
   }
 }
 

@@ -62,14 +62,16 @@ class ThreadPool {
   void stop();
   void serve(std::uint32_t seen);
 
+  static constexpr std::int32_t kOpen = 1 << 30;
+
   std::mutex busy_;  // held by the call that has the pool
   std::atomic<int> threads_;
   std::vector<std::thread> workers_;
-  std::mutex entry_;  // guards job_ and entering it
-  Job* job_ = nullptr;
-  std::atomic<std::int32_t> inside_{0};       // workers that entered the job
-  std::atomic<std::uint32_t> generation_{0};  // grows with each job, and to stop
+  Job* job_ = nullptr;  // written while the gate is shut and nobody is inside
   std::atomic<bool> stopping_{false};
+  // In lines of the cache of their own: all workers look at the one, and change the other.
+  alignas(64) std::atomic<std::uint32_t> generation_{0};  // grows with each job, and to stop
+  alignas(64) std::atomic<std::int32_t> gate_{0};         // how many workers are inside, plus kOpen while the job may be entered
 };
 
 // Calls f(i) for each i from 0 to tasks - 1, on the threads of the pool.

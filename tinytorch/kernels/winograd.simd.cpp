@@ -327,40 +327,9 @@ void winograd_kernel_gradient(const WinogradNumbers<const float>& u, std::int64_
     }
   }
 }
-template <int Rows>
-void narrow_rows(const Tile<float>& tile) {
-  const FloatTag d;
-  for (int j = 0; j < 16; j += kFloats) {
-    FloatVector sums[Rows];
-    HWY_UNROLL(12)
-    for (int i = 0; i < Rows; ++i) sums[i] = hn::Zero(d);
-    const float* a = tile.a;
-    const float* b = tile.b + j;
-    const std::int64_t a_row = tile.a_row;
-    for (std::int64_t k = 0; k < tile.K; ++k, a += tile.a_k, b += tile.b_k) {
-      const FloatVector line = hn::LoadU(d, b);
-      HWY_UNROLL(12)
-      for (int i = 0; i < Rows; ++i) sums[i] = hn::MulAdd(hn::Set(d, a[i * a_row]), line, sums[i]);
-    }
-    HWY_UNROLL(12)
-    for (int i = 0; i < Rows; ++i) {
-      if (tile.start != nullptr) sums[i] = hn::Add(sums[i], hn::LoadU(d, tile.start + i * tile.start_row + j));
-      hn::StoreU(sums[i], d, tile.out + i * tile.out_row + j);
-    }
-  }
-}
-
-template <int... Index>
-HWY_INLINE void choose_narrow(const Tile<float>& tile, int rows, std::integer_sequence<int, Index...>) {
-  using Kernel = void (*)(const Tile<float>&);
-  static constexpr Kernel kernels[] = {narrow_rows<Index + 1>...};
-  kernels[rows - 1](tile);
-}
-
-void narrow_tile(const Tile<float>& tile, int rows) { choose_narrow(tile, rows, std::make_integer_sequence<int, 12>()); }
 }  // namespace
 
-constinit const WinogradTable winograd_table = {winograd_scratch, winograd_pixels, winograd_slopes, winograd_results, winograd_kernel, winograd_kernel_gradient, narrow_tile};
+constinit const WinogradTable winograd_table = {winograd_scratch, winograd_pixels, winograd_slopes, winograd_results, winograd_kernel, winograd_kernel_gradient};
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 }  // namespace tinytorch

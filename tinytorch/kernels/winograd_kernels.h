@@ -47,8 +47,6 @@ struct WinogradTable {
   void (*kernel)(const WinogradKernel& kernel, std::int64_t width, std::int64_t first, std::int64_t stop, float* to);
   // w (M, C, 3, 3) = Gt u G for the results from `first` to `stop`; u is the sum of `parts` stacks of numbers, `part` apart: place f of (m, c) at u[f * place + m * tile + c].
   void (*kernel_gradient)(const WinogradNumbers<const float>& u, std::int64_t parts, std::int64_t part, std::int64_t first, std::int64_t stop, std::int64_t C, float* w);
-  // A tile of a product as module 16's `tile`, of 16 columns and up to 12 rows, with alpha and beta 1.
-  void (*narrow_tile)(const Tile<float>& tile, int rows);
 };
 
 TINYTORCH_DECLARE_PER_CAPABILITY(WinogradTable, winograd_table)

@@ -21,8 +21,9 @@
 namespace tinytorch {
 
 namespace {
-constexpr std::int64_t kQueries = 48;  // a block of queries: whole tiles of 6 or 12 rows
-constexpr std::int64_t kKeys = 256;    // a block of keys: the scores of a block stay in the second cache
+constexpr std::int64_t kQueries = 24;            // a block of queries: whole tiles of 6 or 12 rows, and few scores behind the diagonal of a causal head
+constexpr std::int64_t kKeys = 256;              // a block of keys: the scores of a block stay in the first or second cache
+constexpr std::int64_t kScoreRow = kKeys + 16;   // the numbers of a row of scores. 1,024 bytes apart, a column's lines would share four sets of the first cache, which hold 32 of them
 
 template <class T>
 const kernels::SoftmaxRowTable<T>& softmax_rows() {
@@ -133,7 +134,7 @@ struct Attention {
     if (!mask.defined()) return;
     const T* const first = mask.data<T>() + b * mask.stride(0) + h * mask.stride(1) + i0 * mask.stride(2) + j0 * mask.stride(3);
     for (std::int64_t i = 0; i < rows; ++i)
-      for (std::int64_t j = 0; j < columns; ++j) scores[i * kKeys + j] += first[i * mask.stride(2) + j * mask.stride(3)];
+      for (std::int64_t j = 0; j < columns; ++j) scores[i * kScoreRow + j] += first[i * mask.stride(2) + j * mask.stride(3)];
   }
 
   Tensor query, key, value, mask;
@@ -144,7 +145,7 @@ struct Attention {
 }  // namespace
 
 namespace {
-// Queries [i0, i0 + rows) of head (b, h): out (rows, Ev), logsumexp (rows). scores: (kQueries, kKeys) of scratch.
+// Queries [i0, i0 + rows) of head (b, h): out (rows, Ev), logsumexp (rows). scores: (kQueries, kScoreRow) of scratch.
 template <class T>
 void attend(const Attention& of, std::int64_t b, std::int64_t h, std::int64_t i0, std::int64_t rows, Strips<T> keys, Strips<T> values, T* scores, T* out, T* logsumexp) {
   const kernels::SoftmaxRowTable<T>& softmax = softmax_rows<T>();
@@ -156,17 +157,17 @@ void attend(const Attention& of, std::int64_t b, std::int64_t h, std::int64_t i0
   const std::int64_t visible = of.visible(i0 + rows);
   for (std::int64_t j0 = 0; j0 < visible; j0 += kKeys) {
     const std::int64_t columns = std::min(kKeys, visible - j0);
-    multiply_strips<T>(rows, columns, of.E, static_cast<T>(of.scale), query.data + i0 * query.step, query.step, 1, {keys.data + j0 / width * keys.strip, keys.strip}, false, scores, kKeys);
+    multiply_strips<T>(rows, columns, of.E, static_cast<T>(of.scale), query.data + i0 * query.step, query.step, 1, {keys.data + j0 / width * keys.strip, keys.strip}, false, scores, kScoreRow);
     of.add_mask(b, h, i0, rows, j0, columns, scores);
     for (std::int64_t i = 0; i < rows; ++i) {
-      T* const row = scores + i * kKeys;
+      T* const row = scores + i * kScoreRow;
       const std::int64_t seen = of.seen(i0 + i, j0, columns);
       std::fill(row + seen, row + columns, T{0});
       if (seen == 0) continue;
       const T correction = softmax.absorb(row, seen, &maximum[i], &sum[i]);
       if (j0 > 0 && correction != T{1}) softmax.scale(out + i * of.Ev, of.Ev, correction);
     }
-    multiply_strips<T>(rows, of.Ev, columns, T{1}, scores, kKeys, 1, {values.data + j0 * width, values.strip}, j0 > 0, out, of.Ev);
+    multiply_strips<T>(rows, of.Ev, columns, T{1}, scores, kScoreRow, 1, {values.data + j0 * width, values.strip}, j0 > 0, out, of.Ev);
   }
   for (std::int64_t i = 0; i < rows; ++i) {
     logsumexp[i] = sum[i] == 0 ? T{0} : maximum[i] + std::log(sum[i]);
@@ -207,7 +208,7 @@ void attend_all(const Attention& of, T* out, T* logsumexp) {
   });
   const std::int64_t width = kernels::gemm_table<T>().columns, blocks = strips_of(of.L, kQueries);
   kernels::run_tasks(of.B * of.H * blocks, [&](std::int64_t task) {
-    const Scratch<T> scores(kQueries * kKeys);
+    const Scratch<T> scores(kQueries * kScoreRow);
     const std::int64_t head = task / blocks, b = head / of.H, h = head % of.H, i0 = task % blocks * kQueries;
     const std::int64_t key_head = b * of.Hk + of.key_head(h);
     attend<T>(of, b, h, i0, std::min(kQueries, of.L - i0), {keys.at(key_head * key_size), width * of.E}, {values.at(key_head * value_size), width * of.S}, scores.at(0), out + (head * of.L + i0) * of.Ev,
@@ -242,7 +243,7 @@ void attend_back(const Attention& of, std::int64_t b, std::int64_t kh, const Ten
   const T factor = static_cast<T>(of.scale);
   const Lines<T> key = Attention::head<T>(of.key, b, kh), value = Attention::head<T>(of.value, b, kh);
   const Scratch<T> key_panels(panel_size<T>(of.E, of.S)), key_lines(panel_size<T>(of.S, of.E)), value_panels(panel_size<T>(of.Ev, of.S));
-  const Scratch<T> query_lines(panel_size<T>(kQueries, of.E)), grad_lines(panel_size<T>(kQueries, of.Ev)), weights(kQueries * kKeys), grad_scores(kQueries * kKeys);
+  const Scratch<T> query_lines(panel_size<T>(kQueries, of.E)), grad_lines(panel_size<T>(kQueries, of.Ev)), weights(kQueries * kScoreRow), grad_scores(kQueries * kScoreRow);
   const Strips<T> keys_turned = pack_turned(key_panels.at(0), key, of.E, of.S), keys = pack_rows(key_lines.at(0), key, of.S, of.E), values_turned = pack_turned(value_panels.at(0), value, of.Ev, of.S);
   for (std::int64_t h = kh * group; h < (kh + 1) * group; ++h) {
     const Lines<T> query = Attention::head<T>(of.query, b, h), grad = Attention::head<T>(grad_out, b, h), result = Attention::head<T>(out, b, h);
@@ -255,20 +256,20 @@ void attend_back(const Attention& of, std::int64_t b, std::int64_t kh, const Ten
       T* const own_query_grad = grad_query + ((b * of.H + h) * of.L + i0) * of.E;
       for (std::int64_t j0 = 0; j0 < visible; j0 += kKeys) {
         const std::int64_t columns = std::min(kKeys, visible - j0);
-        multiply_strips<T>(rows, columns, of.E, factor, own_query.data, query.step, 1, {keys_turned.data + j0 / width * keys_turned.strip, keys_turned.strip}, false, weights.at(0), kKeys);
+        multiply_strips<T>(rows, columns, of.E, factor, own_query.data, query.step, 1, {keys_turned.data + j0 / width * keys_turned.strip, keys_turned.strip}, false, weights.at(0), kScoreRow);
         of.add_mask(b, h, i0, rows, j0, columns, weights.at(0));
-        multiply_strips<T>(rows, columns, of.Ev, T{1}, own_grad.data, grad.step, 1, {values_turned.data + j0 / width * values_turned.strip, values_turned.strip}, false, grad_scores.at(0), kKeys);
+        multiply_strips<T>(rows, columns, of.Ev, T{1}, own_grad.data, grad.step, 1, {values_turned.data + j0 / width * values_turned.strip, values_turned.strip}, false, grad_scores.at(0), kScoreRow);
         for (std::int64_t i = 0; i < rows; ++i) {
           const std::int64_t seen = of.seen(i0 + i, j0, columns);
-          T* const row = weights.at(i * kKeys);
-          T* const grad_row = grad_scores.at(i * kKeys);
+          T* const row = weights.at(i * kScoreRow);
+          T* const grad_row = grad_scores.at(i * kScoreRow);
           softmax.weigh(row, grad_row, seen, logsumexp[(b * of.H + h) * of.L + i0 + i], delta[i]);
           std::fill(row + seen, row + columns, T{0});
           std::fill(grad_row + seen, grad_row + columns, T{0});
         }
-        multiply_strips<T>(columns, of.Ev, rows, T{1}, weights.at(0), 1, kKeys, grads, true, grad_value + j0 * of.Ev, of.Ev);
-        multiply_strips<T>(columns, of.E, rows, factor, grad_scores.at(0), 1, kKeys, queries, true, grad_key + j0 * of.E, of.E);
-        multiply_strips<T>(rows, of.E, columns, factor, grad_scores.at(0), kKeys, 1, {keys.data + j0 * width, keys.strip}, j0 > 0, own_query_grad, of.E);
+        multiply_strips<T>(columns, of.Ev, rows, T{1}, weights.at(0), 1, kScoreRow, grads, true, grad_value + j0 * of.Ev, of.Ev);
+        multiply_strips<T>(columns, of.E, rows, factor, grad_scores.at(0), 1, kScoreRow, queries, true, grad_key + j0 * of.E, of.E);
+        multiply_strips<T>(rows, of.E, columns, factor, grad_scores.at(0), kScoreRow, 1, {keys.data + j0 * width, keys.strip}, j0 > 0, own_query_grad, of.E);
       }
       if (visible == 0) std::fill_n(own_query_grad, rows * of.E, T{0});
     }

@@ -250,8 +250,8 @@ std::vector<Tensor> split(const Tensor& self, std::int64_t split_size, std::int6
 std::vector<Tensor> split_with_sizes(const Tensor& self, IntArrayRef split_sizes, std::int64_t dim = 0);
 std::vector<Tensor> unbind(const Tensor& self, std::int64_t dim = 0);
 namespace detail {
-// Called with the views that a function, split or unbind, returns together. Chapter 99 sets it: autograd refuses writes into one of several.
-using OnSeveralViews = void (*)(const std::vector<Tensor>&, const char* function);
+// Called with the views that a function, split or unbind, returns together, and the dimension that it cuts. Chapter 99 sets it: for autograd they are the outputs of one node.
+using OnSeveralViews = void (*)(const std::vector<Tensor>&, const char* function, std::int64_t dim);
 inline constinit OnSeveralViews on_several_views = nullptr;
 }  // namespace detail
 Tensor repeat(const Tensor& self, IntArrayRef repeats);
@@ -2034,8 +2034,8 @@ Tensor stack(TensorList tensors, std::int64_t dim) {
 // %%
 //| export core/joining.cpp
 namespace {
-std::vector<Tensor> together(std::vector<Tensor> views, const char* function) {
-  if (detail::on_several_views != nullptr) detail::on_several_views(views, function);
+std::vector<Tensor> together(std::vector<Tensor> views, const char* function, std::int64_t dim) {
+  if (detail::on_several_views != nullptr) detail::on_several_views(views, function, dim);
   return views;
 }
 }  // namespace
@@ -2047,10 +2047,10 @@ std::vector<Tensor> split(const Tensor& self, std::int64_t split_size, std::int6
   TORCH_CHECK(split_size > 0 || size == 0,
               "split_size can only be 0 if dimension size is 0, but got dimension size of ", size);
   std::vector<Tensor> pieces;
-  if (size == 0) return together({slice(self, dim)}, "Split");
+  if (size == 0) return together({slice(self, dim)}, "Split", dim);
   for (std::int64_t start = 0; start < size; start += split_size)
     pieces.push_back(narrow(self, dim, start, std::min(split_size, size - start)));
-  return together(std::move(pieces), "Split");
+  return together(std::move(pieces), "Split", dim);
 }
 
 std::vector<Tensor> split_with_sizes(const Tensor& self, IntArrayRef split_sizes, std::int64_t dim) {
@@ -2071,7 +2071,7 @@ std::vector<Tensor> split_with_sizes(const Tensor& self, IntArrayRef split_sizes
     pieces.push_back(narrow(self, dim, start, size));
     start += size;
   }
-  return together(std::move(pieces), "SplitWithSizes");
+  return together(std::move(pieces), "SplitWithSizes", dim);
 }
 
 // %%
@@ -2090,7 +2090,7 @@ std::vector<Tensor> unbind(const Tensor& self, std::int64_t dim) {
   TORCH_CHECK_INDEX(self.dim() > 0, "Dimension specified as ", dim, " but tensor has no dimensions");
   std::vector<Tensor> slices;
   for (std::int64_t i = 0; i < self.size(dim); ++i) slices.push_back(select(self, dim, i));
-  return together(std::move(slices), "Unbind");
+  return together(std::move(slices), "Unbind", dim);
 }
 
 // %%

@@ -69,6 +69,10 @@ class HistoryMethods {
 //| export core/inference_mode.h
 #include "tinytorch/core/grad_mode.h"
 //| export core/tensor_history.cpp
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <string_view>
 #include "tinytorch/core/autograd.h"
 #include "tinytorch/core/pointwise_ops.h"
 //| export core/autograd.cpp
@@ -555,10 +559,52 @@ std::int64_t HistoryMethods::_version() const {
 
 // %%
 //| export core/tensor_history.cpp
+namespace {
+// The node of views that split, chunk or unbind returned together. Their gradients side by side are the gradient of the whole; one that is missing stands for zeros.
+// With a node each, as a slice alone has, the gradient of every piece would be a tensor of the whole's size, mostly zeros, and these would be added. Source: torch/csrc/autograd/FunctionsManual.cpp (split_backward).
+class SeveralViewsBackward : public Node {
+ public:
+  SeveralViewsBackward(const char* function, std::int64_t dim, bool of_lines) : function_(function), dim_(dim), of_lines_(of_lines) {}
+
+  variable_list apply(variable_list&& grads) override {
+    const auto some = std::find_if(grads.begin(), grads.end(), [](const Tensor& grad) { return grad.defined(); });
+    if (some == grads.end()) return {Tensor()};
+    const TensorOptions options = some->options();
+    for (std::size_t i = 0; i < grads.size(); ++i)
+      if (!grads[i].defined()) grads[i] = zeros(input_metadata(i).sizes, options);
+    return {of_lines_ ? stack(grads, dim_) : cat(grads, dim_)};
+  }
+  std::string name() const override { return str(function_, "Backward0"); }
+
+ private:
+  const char* function_;
+  std::int64_t dim_;
+  bool of_lines_;  // unbind's pieces have lost the dimension
+};
+
+// Whether each view was recorded as one operator on the same tensor: then one node can take the place of all of theirs. A device from outside needs no `cat`.
+bool have_one_source(const std::vector<Tensor>& views) {
+  const auto source = [](const Tensor& view) -> const Node* {
+    const AutogradMeta* const meta = autograd_meta(view);
+    const bool recorded = meta != nullptr && meta->view && meta->view->creation == CreationMeta::Default && meta->grad_fn && meta->grad_fn->num_outputs() == 1;
+    return recorded && !view.is_elsewhere() ? meta->grad_fn->next_edge(0).function.get() : nullptr;
+  };
+  return !views.empty() && source(views.front()) != nullptr && std::all_of(views.begin(), views.end(), [&](const Tensor& view) { return source(view) == source(views.front()); });
+}
+}  // namespace
+
+// %%
+//| export core/tensor_history.cpp
 //| registers
-// Views that split, chunk or unbind return together belong to one node in PyTorch, and none may be written through while gradients are recorded.
+// Views that split, chunk or unbind return together belong to one node, and none may be written through while gradients are recorded.
 void register_several_views() {
-  detail::on_several_views = [](const std::vector<Tensor>& views, const char* function) {
+  detail::on_several_views = [](const std::vector<Tensor>& views, const char* function, std::int64_t dim) {
+    if (have_one_source(views)) {
+      const Edge whole = autograd_meta(views.front())->grad_fn->next_edge(0);
+      const auto node = make_node<SeveralViewsBackward>(function, dim, std::string_view(function) == "Unbind");
+      node->add_next_edge(whole);
+      for (const Tensor& view : views) set_history(view, node);
+    }
     for (std::size_t i = 0; i < views.size(); ++i) {
       AutogradMeta* const meta = autograd_meta(views[i]);
       if (meta == nullptr || !meta->view || meta->view->creation != CreationMeta::Default) continue;
@@ -582,7 +628,7 @@ void check_view_write(const AutogradMeta& meta, bool indirect) {
     what = meta.grad_fn ? str("Output ", meta.output_nr, " of ", meta.grad_fn->name(), " is a view of a view which") : std::string("A view");
     what += inference ? " was created in inference mode and" + modified + " in normal mode." : " was created in no_grad mode and" + modified + " with grad mode enabled.";
   } else {
-    // Each of several has a node of its own here; in PyTorch they have one, which the sentence names.
+    // The sentence names the function, not the node: where the base was written to, each of several has a node of its own again.
     const bool several = meta.view->one_of != nullptr && !indirect;
     what = str("Output ", several ? meta.view->place : meta.output_nr, " of ", several ? std::string(meta.view->one_of) : meta.grad_fn->name(), " is a view and", modified, ".");
   }
@@ -627,6 +673,23 @@ TEST_CASE("views: none of several that were returned together may be written thr
   const NoGradGuard no_grad;
   halves[0].mul_(2);
   CHECK_EQ(x.detach(), tensor({2.0, 2.0, 1.0, 1.0}));
+}
+
+TEST_CASE("views: several that were returned together have one node, and missing gradients are zeros") {
+  const Tensor x = arange(12.0).view({3, 4}).set_requires_grad(true);
+  const std::vector<Tensor> parts = x.split({1, 2, 1}, 1);
+  CHECK_EQ(parts[0].grad_fn()->name(), "SplitWithSizesBackward0");
+  CHECK_EQ(parts[0].grad_fn(), parts[2].grad_fn());
+  CHECK_EQ(parts[2].output_nr(), 2);
+  ((parts[0] * 2).sum() + (parts[1] * parts[1]).sum()).backward();
+  CHECK_EQ(x.grad(), tensor({{2.0, 2.0, 4.0, 0.0}, {2.0, 10.0, 12.0, 0.0}, {2.0, 18.0, 20.0, 0.0}}));
+  const std::vector<Tensor> lines = (x * 1).unbind(1);
+  CHECK_EQ(lines[3].grad_fn()->name(), "UnbindBackward0");
+  CHECK_EQ(autograd::grad({(lines[3] * lines[1]).sum()}, {x})[0].select(1, 3), x.detach().select(1, 1));
+  // Twice: the gradient of a gradient goes through the joined pieces.
+  const std::vector<Tensor> halves = x.chunk(2);
+  const Tensor first = autograd::grad({halves[0].pow(3).sum() + halves[1].sum()}, {x}, {}, true, true)[0];
+  CHECK_EQ(autograd::grad({first.sum()}, {x})[0], cat({x.detach().narrow(0, 0, 2) * 6, zeros({1, 4})}));
 }
 
 TEST_CASE("views: one follows a write into its base") {

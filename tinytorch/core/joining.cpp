@@ -79,8 +79,8 @@ Tensor stack(TensorList tensors, std::int64_t dim) {
 }
 
 namespace {
-std::vector<Tensor> together(std::vector<Tensor> views, const char* function) {
-  if (detail::on_several_views != nullptr) detail::on_several_views(views, function);
+std::vector<Tensor> together(std::vector<Tensor> views, const char* function, std::int64_t dim) {
+  if (detail::on_several_views != nullptr) detail::on_several_views(views, function, dim);
   return views;
 }
 }  // namespace
@@ -92,10 +92,10 @@ std::vector<Tensor> split(const Tensor& self, std::int64_t split_size, std::int6
   TORCH_CHECK(split_size > 0 || size == 0,
               "split_size can only be 0 if dimension size is 0, but got dimension size of ", size);
   std::vector<Tensor> pieces;
-  if (size == 0) return together({slice(self, dim)}, "Split");
+  if (size == 0) return together({slice(self, dim)}, "Split", dim);
   for (std::int64_t start = 0; start < size; start += split_size)
     pieces.push_back(narrow(self, dim, start, std::min(split_size, size - start)));
-  return together(std::move(pieces), "Split");
+  return together(std::move(pieces), "Split", dim);
 }
 
 std::vector<Tensor> split_with_sizes(const Tensor& self, IntArrayRef split_sizes, std::int64_t dim) {
@@ -116,7 +116,7 @@ std::vector<Tensor> split_with_sizes(const Tensor& self, IntArrayRef split_sizes
     pieces.push_back(narrow(self, dim, start, size));
     start += size;
   }
-  return together(std::move(pieces), "SplitWithSizes");
+  return together(std::move(pieces), "SplitWithSizes", dim);
 }
 
 std::vector<Tensor> chunk(const Tensor& self, std::int64_t chunks, std::int64_t dim) {
@@ -133,7 +133,7 @@ std::vector<Tensor> unbind(const Tensor& self, std::int64_t dim) {
   TORCH_CHECK_INDEX(self.dim() > 0, "Dimension specified as ", dim, " but tensor has no dimensions");
   std::vector<Tensor> slices;
   for (std::int64_t i = 0; i < self.size(dim); ++i) slices.push_back(select(self, dim, i));
-  return together(std::move(slices), "Unbind");
+  return together(std::move(slices), "Unbind", dim);
 }
 
 // (2, 3) repeated {4, 5} times is (4, 2, 5, 3) with stride 0 in the new dimensions, copied into (8, 15).

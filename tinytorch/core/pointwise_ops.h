@@ -152,8 +152,8 @@ std::vector<Tensor> split(const Tensor& self, std::int64_t split_size, std::int6
 std::vector<Tensor> split_with_sizes(const Tensor& self, IntArrayRef split_sizes, std::int64_t dim = 0);
 std::vector<Tensor> unbind(const Tensor& self, std::int64_t dim = 0);
 namespace detail {
-// Called with the views that a function, split or unbind, returns together. Chapter 99 sets it: autograd refuses writes into one of several.
-using OnSeveralViews = void (*)(const std::vector<Tensor>&, const char* function);
+// Called with the views that a function, split or unbind, returns together, and the dimension that it cuts. Chapter 99 sets it: for autograd they are the outputs of one node.
+using OnSeveralViews = void (*)(const std::vector<Tensor>&, const char* function, std::int64_t dim);
 inline constinit OnSeveralViews on_several_views = nullptr;
 }  // namespace detail
 Tensor repeat(const Tensor& self, IntArrayRef repeats);

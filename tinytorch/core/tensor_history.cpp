@@ -1,6 +1,11 @@
 // From the lesson modules/99_autograd_extras/autograd_extras_dev.cpp:
 // edit the module, not this file.
 
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <string_view>
+
 #include "tinytorch/core/autograd.h"
 #include "tinytorch/core/pointwise_ops.h"
 
@@ -92,9 +97,49 @@ std::int64_t HistoryMethods::_version() const {
   return tensor_of(*this).storage()->version.load();
 }
 
-// Views that split, chunk or unbind return together belong to one node in PyTorch, and none may be written through while gradients are recorded.
+namespace {
+// The node of views that split, chunk or unbind returned together. Their gradients side by side are the gradient of the whole; one that is missing stands for zeros.
+// With a node each, as a slice alone has, the gradient of every piece would be a tensor of the whole's size, mostly zeros, and these would be added. Source: torch/csrc/autograd/FunctionsManual.cpp (split_backward).
+class SeveralViewsBackward : public Node {
+ public:
+  SeveralViewsBackward(const char* function, std::int64_t dim, bool of_lines) : function_(function), dim_(dim), of_lines_(of_lines) {}
+
+  variable_list apply(variable_list&& grads) override {
+    const auto some = std::find_if(grads.begin(), grads.end(), [](const Tensor& grad) { return grad.defined(); });
+    if (some == grads.end()) return {Tensor()};
+    const TensorOptions options = some->options();
+    for (std::size_t i = 0; i < grads.size(); ++i)
+      if (!grads[i].defined()) grads[i] = zeros(input_metadata(i).sizes, options);
+    return {of_lines_ ? stack(grads, dim_) : cat(grads, dim_)};
+  }
+  std::string name() const override { return str(function_, "Backward0"); }
+
+ private:
+  const char* function_;
+  std::int64_t dim_;
+  bool of_lines_;  // unbind's pieces have lost the dimension
+};
+
+// Whether each view was recorded as one operator on the same tensor: then one node can take the place of all of theirs. A device from outside needs no `cat`.
+bool have_one_source(const std::vector<Tensor>& views) {
+  const auto source = [](const Tensor& view) -> const Node* {
+    const AutogradMeta* const meta = autograd_meta(view);
+    const bool recorded = meta != nullptr && meta->view && meta->view->creation == CreationMeta::Default && meta->grad_fn && meta->grad_fn->num_outputs() == 1;
+    return recorded && !view.is_elsewhere() ? meta->grad_fn->next_edge(0).function.get() : nullptr;
+  };
+  return !views.empty() && source(views.front()) != nullptr && std::all_of(views.begin(), views.end(), [&](const Tensor& view) { return source(view) == source(views.front()); });
+}
+}  // namespace
+
+// Views that split, chunk or unbind return together belong to one node, and none may be written through while gradients are recorded.
 void register_several_views() {
-  detail::on_several_views = [](const std::vector<Tensor>& views, const char* function) {
+  detail::on_several_views = [](const std::vector<Tensor>& views, const char* function, std::int64_t dim) {
+    if (have_one_source(views)) {
+      const Edge whole = autograd_meta(views.front())->grad_fn->next_edge(0);
+      const auto node = make_node<SeveralViewsBackward>(function, dim, std::string_view(function) == "Unbind");
+      node->add_next_edge(whole);
+      for (const Tensor& view : views) set_history(view, node);
+    }
     for (std::size_t i = 0; i < views.size(); ++i) {
       AutogradMeta* const meta = autograd_meta(views[i]);
       if (meta == nullptr || !meta->view || meta->view->creation != CreationMeta::Default) continue;
@@ -116,7 +161,7 @@ void check_view_write(const AutogradMeta& meta, bool indirect) {
     what = meta.grad_fn ? str("Output ", meta.output_nr, " of ", meta.grad_fn->name(), " is a view of a view which") : std::string("A view");
     what += inference ? " was created in inference mode and" + modified + " in normal mode." : " was created in no_grad mode and" + modified + " with grad mode enabled.";
   } else {
-    // Each of several has a node of its own here; in PyTorch they have one, which the sentence names.
+    // The sentence names the function, not the node: where the base was written to, each of several has a node of its own again.
     const bool several = meta.view->one_of != nullptr && !indirect;
     what = str("Output ", several ? meta.view->place : meta.output_nr, " of ", several ? std::string(meta.view->one_of) : meta.grad_fn->name(), " is a view and", modified, ".");
   }

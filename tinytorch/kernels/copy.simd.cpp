@@ -81,6 +81,13 @@ void transpose(U* to, std::int64_t to_row, const U* from, std::int64_t from_row,
       const std::int64_t i_end = outer_i + most < whole_rows ? outer_i + most : whole_rows, j_end = outer_j + most < whole_columns ? outer_j + most : whole_columns;
       for (std::int64_t i = outer_i; i < i_end; i += side) {
         for (std::int64_t j = outer_j; j < j_end; j += side) {
+          // Lines so far apart no processor sees coming: those of the next block are asked for while this one is turned.
+          const bool row_ends = j + side >= j_end;
+          const std::int64_t next_i = row_ends ? i + side : i, next_j = row_ends ? outer_j : j + side;
+          for (std::int64_t k = 0; next_i < i_end && k < side; ++k) {
+            hwy::Prefetch(from + (next_i + k) * from_row + next_j);
+            if (!streams) hwy::Prefetch(to + (next_j + k) * to_row + next_i);
+          }
           turn_block(block, from + i * from_row + j, from_row);
           for (std::int64_t k = 0; k < side; ++k) write_line(to + (j + k) * to_row + i, block + k * side, streams);
         }

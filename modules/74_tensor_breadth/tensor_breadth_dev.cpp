@@ -415,6 +415,7 @@ class BreadthMethods {
 #include "tinytorch/core/more_loops.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/tensor_data.h"
+#include "tinytorch/nn/activations.h"
 //| export core/breadth_methods.cpp
 #include <numeric>
 #include "tinytorch/core/breadth.h"
@@ -811,6 +812,8 @@ Tensor float_power(const Tensor& self, const Scalar& exponent);
 // Numbers in place of NaN and the infinities: 0 and the largest and smallest of the dtype, unless others are given.
 Tensor nan_to_num(const Tensor& self, std::optional<double> nan = std::nullopt, std::optional<double> posinf = std::nullopt, std::optional<double> neginf = std::nullopt);
 namespace op {
+extern Operator<Tensor(const Tensor&)> frac;
+extern Operator<Tensor(const Tensor&, const Tensor&)> logaddexp;  // of dtypes whose common one is a floating-point type
 extern Operator<Tensor(const Tensor&, double, double, double)> nan_to_num;  // of floating-point numbers, with all three given
 }  // namespace op
 // Quotients as they are, or rounded: "trunc" (towards 0, as C) or "floor" (as Python). Throws for another mode.
@@ -828,7 +831,11 @@ Tensor isin(const Tensor& elements, const Tensor& test_elements, bool assume_uni
 
 // %%
 //| export core/choosing.cpp
-Tensor frac(const Tensor& self) { return self - trunc(self); }
+namespace {
+Tensor frac_cpu(const Tensor& self) { return self - trunc(self); }
+}  // namespace
+constinit Operator<Tensor(const Tensor&)> op::frac("frac", {.cpu = frac_cpu, .autograd = gradient_of<op::frac>([](const Tensor& g) { return g; })});
+Tensor frac(const Tensor& self) { return op::frac(self); }
 Tensor deg2rad(const Tensor& self) { return self * (3.14159265358979323846 / 180); }
 Tensor rad2deg(const Tensor& self) { return self * (180 / 3.14159265358979323846); }
 Tensor sinc(const Tensor& self) {
@@ -847,12 +854,25 @@ Tensor xlogy(const Tensor& self, const Tensor& other) {
 }
 namespace {
 void check_floats(const char* name, ScalarType type) { TORCH_CHECK_NOT_IMPLEMENTED(isFloatingType(type), "\"", name, "\" not implemented for '", type, "'"); }
+
+// Equal infinities are no distance apart, though their difference is NaN.
+Tensor logaddexp_cpu(const Tensor& self, const Tensor& other) {
+  const Tensor larger_one = maximum(self, other);
+  return larger_one + log1p(exp(where(self == other, zeros({}, larger_one.options()), -abs(self - other))));
+}
+
+// What x has of exp(x) + exp(y): half of it where both are the same infinity.
+Tensor share_of_first(const Tensor& x, const Tensor& y) {
+  const Tensor distance = x - y;
+  return sigmoid(where(logical_and(x == y, isinf(x)), zeros({}, distance.options()), distance));
+}
 }  // namespace
+constinit Operator<Tensor(const Tensor&, const Tensor&)> op::logaddexp("logaddexp", {.cpu = logaddexp_cpu, .autograd = gradient_of<op::logaddexp>(
+    [](const Tensor& g, Input<0> self, Input<1> other) { return g * share_of_first(self, other); },
+    [](const Tensor& g, Input<0> self, Input<1> other) { return g * share_of_first(other, self); })});
 Tensor logaddexp(const Tensor& self, const Tensor& other) {
   check_floats("logaddexp_cpu", result_type(self, other));
-  const Tensor larger_one = maximum(self, other);
-  // Equal infinities are no distance apart either, though their difference is NaN.
-  return larger_one + log1p(exp(where(self == other, zeros({}, larger_one.options()), -abs(self - other))));
+  return op::logaddexp(self, other);
 }
 Tensor logaddexp2(const Tensor& self, const Tensor& other) {
   check_floats("logaddexp2_cpu", result_type(self, other));
@@ -2343,7 +2363,12 @@ constinit Operator<Tensor(const Tensor&, const Tensor&)> op::bitwise_right_shift
 // %%
 //| export core/choosing.cpp
 //| registers
-void register_choosing_half_precision() { compute_in_float<op::scatter_reduce, op::nan_to_num>(); }
+void register_choosing() {
+  compute_in_float<op::scatter_reduce, op::nan_to_num, op::frac, op::logaddexp>();
+  // Made of other operators, which a device from outside may have.
+  op::frac.set(Layer::PrivateUse1, frac_cpu);
+  op::logaddexp.set(Layer::PrivateUse1, logaddexp_cpu);
+}
 
 // %%
 //| export core/choosing.cpp

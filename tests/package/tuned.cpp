@@ -193,7 +193,8 @@ using TunedOperators = ReferenceCounter<
     op::exp2, op::log2, op::log10, op::asin, op::acos, op::erfinv, op::atan2, op::pow_tensor, op::prelu,
     op::smooth_l1_loss, op::huber_loss, op::binary_cross_entropy, op::nan_to_num,
     op::cdist, op::pad,
-    op::sinh, op::cosh, op::asinh, op::acosh, op::atanh, op::erfc, op::hypot>;
+    op::sinh, op::cosh, op::asinh, op::acosh, op::atanh, op::erfc, op::hypot,
+    op::frac, op::sign, op::copysign, op::hardtanh, op::threshold, op::hardshrink, op::softshrink, op::isnan, op::isinf, op::isfinite, op::logaddexp, op::lgamma, op::polygamma>;
 // Those that have a kernel for bools only.
 using TunedLogic = ReferenceCounter<op::logical_and, op::logical_or, op::logical_xor, op::logical_not, op::bitwise_and, op::bitwise_or, op::bitwise_xor, op::bitwise_not, op::any, op::all>;
 

@@ -54,6 +54,8 @@ Tensor float_power(const Tensor& self, const Scalar& exponent);
 // Numbers in place of NaN and the infinities: 0 and the largest and smallest of the dtype, unless others are given.
 Tensor nan_to_num(const Tensor& self, std::optional<double> nan = std::nullopt, std::optional<double> posinf = std::nullopt, std::optional<double> neginf = std::nullopt);
 namespace op {
+extern Operator<Tensor(const Tensor&)> frac;
+extern Operator<Tensor(const Tensor&, const Tensor&)> logaddexp;  // of dtypes whose common one is a floating-point type
 extern Operator<Tensor(const Tensor&, double, double, double)> nan_to_num;  // of floating-point numbers, with all three given
 }  // namespace op
 // Quotients as they are, or rounded: "trunc" (towards 0, as C) or "floor" (as Python). Throws for another mode.

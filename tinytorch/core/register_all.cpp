@@ -24,7 +24,7 @@ void register_several_views();  // 99_autograd_extras
 void register_half_precision();  // 83_half_precision
 void register_archive_access();  // 08_training
 void register_special_half_precision();  // 74_tensor_breadth
-void register_choosing_half_precision();  // 74_tensor_breadth
+void register_choosing();  // 74_tensor_breadth
 void register_pytorch_files();  // 85_weights
 void register_half_images();  // 78_conv_more
 void register_half_rms_norm();  // 86_transformer_layers
@@ -78,7 +78,7 @@ void register_all() {
   register_half_precision();
   register_archive_access();
   register_special_half_precision();
-  register_choosing_half_precision();
+  register_choosing();
   register_pytorch_files();
   register_half_images();
   register_half_rms_norm();

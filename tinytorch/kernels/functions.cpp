@@ -73,6 +73,37 @@ Tensor softplus_tuned(const Tensor& self, const Scalar& beta, const Scalar& thre
   return has_function_kernel(self) ? function_of(self, [](const auto& table) { return table.softplus; }, beta, threshold) : op::softplus.function(Layer::CPU)(self, beta, threshold);
 }
 
+template <auto& Op, auto Pick>
+Tensor between_tuned(const Tensor& self, const Scalar& p, const Scalar& q) {
+  return has_function_kernel(self) ? function_of(self, Pick, p, q) : Op.function(Layer::CPU)(self, p, q);
+}
+
+// A width that no float holds is infinite among floats, as in the reference.
+template <auto& Op, auto Pick>
+Tensor shrink_tuned(const Tensor& self, const Scalar& width) {
+  if (!has_function_kernel(self)) return Op.function(Layer::CPU)(self, width);
+  const double l = width.toDouble();
+  return function_of(self, Pick, self.scalar_type() == kFloat ? static_cast<double>(static_cast<float>(l)) : l);
+}
+
+Tensor polygamma_tuned(const Tensor& self, std::int64_t n) {
+  if (!has_function_kernel(self) || n > 1) return op::polygamma.function(Layer::CPU)(self, n);
+  return function_of(self, [n](const auto& table) { return n == 0 ? table.digamma : table.trigamma; });
+}
+
+// Bools in self's order of memory.
+template <auto& Op, auto Pick>
+Tensor question_tuned(const Tensor& self) {
+  if (!has_function_kernel(self)) return Op.function(Layer::CPU)(self);
+  const Tensor result = empty_beside(self, self.sizes(), kBool);
+  if (!self.is_contiguous() && !(self.strides() == result.strides() && is_dense(self))) return Op.function(Layer::CPU)(self);
+  in_its_type(self, [&]<class T>() {
+    const auto kernel = Pick(function_table<T>());
+    parallel_for(0, self.numel(), kernels::kElementwiseGrain, [=, x = self.data<T>(), out = result.data<bool>()](std::int64_t first, std::int64_t stop) { kernel(x + first, stop - first, out + first); });
+  });
+  return result;
+}
+
 // f(self, other). REQUIRES: both contiguous and of one dtype; `other` of the same form or a single number.
 template <class Pick>
 Tensor pair_of(const Tensor& self, const Tensor& other, Pick pick, const Scalar& p = 0) {
@@ -140,6 +171,12 @@ Tensor pair_like_first(const Tensor& self, const Tensor& other, Pick pick) {
 template <auto& Op, auto Pick>
 Tensor pair_tuned(const Tensor& self, const Tensor& other) {
   return is_like_first(self, other) ? pair_like_first(self, other, Pick) : Op.function(Layer::CPU)(self, other);
+}
+
+// Either operand may be the one that is stretched.
+Tensor logaddexp_tuned(const Tensor& self, const Tensor& other) {
+  const bool turned = !is_like_first(self, other) && is_like_first(other, self);
+  return pair_tuned<op::logaddexp, [](const auto& table) { return table.logaddexp; }>(turned ? other : self, turned ? self : other);
 }
 
 Tensor pow_tuned(const Tensor& self, const Scalar& exponent) {
@@ -381,6 +418,19 @@ void register_tuned_functions() {
   op::atanh.set(tuned, function_tuned<op::atanh, [](const auto& table) { return table.atanh; }>);
   op::erfc.set(tuned, function_tuned<op::erfc, [](const auto& table) { return table.erfc; }>);
   op::hypot.set(tuned, pair_tuned<op::hypot, [](const auto& table) { return table.hypot; }>);
+  op::copysign.set(tuned, pair_tuned<op::copysign, [](const auto& table) { return table.copysign; }>);
+  op::logaddexp.set(tuned, logaddexp_tuned);
+  op::lgamma.set(tuned, function_tuned<op::lgamma, [](const auto& table) { return table.lgamma; }>);
+  op::polygamma.set(tuned, polygamma_tuned);
+  op::frac.set(tuned, function_tuned<op::frac, [](const auto& table) { return table.frac; }>);
+  op::sign.set(tuned, function_tuned<op::sign, [](const auto& table) { return table.sign; }>);
+  op::hardtanh.set(tuned, between_tuned<op::hardtanh, [](const auto& table) { return table.hardtanh; }>);
+  op::threshold.set(tuned, between_tuned<op::threshold, [](const auto& table) { return table.threshold; }>);
+  op::hardshrink.set(tuned, shrink_tuned<op::hardshrink, [](const auto& table) { return table.hardshrink; }>);
+  op::softshrink.set(tuned, shrink_tuned<op::softshrink, [](const auto& table) { return table.softshrink; }>);
+  op::isnan.set(tuned, question_tuned<op::isnan, [](const auto& table) { return table.isnan; }>);
+  op::isinf.set(tuned, question_tuned<op::isinf, [](const auto& table) { return table.isinf; }>);
+  op::isfinite.set(tuned, question_tuned<op::isfinite, [](const auto& table) { return table.isfinite; }>);
   op::pow.set(tuned, pow_tuned);
   op::pow_tensor.set(tuned, pow_tensor_tuned);
   op::prelu.set(tuned, pair_tuned<op::prelu, [](const auto& table) { return table.prelu; }>);

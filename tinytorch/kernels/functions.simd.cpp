@@ -44,11 +44,35 @@ HWY_INLINE V Expm1(D d, V x) {
   return hn::CopySign(hn::IfThenElse(hn::Le(hn::Abs(x), border), near, hn::Sub(Exp(d, x), one)), x);
 }
 
+template <class T>
+struct ShareConstants;
+
+template <>
+struct ShareConstants<float> {
+  // (log((1 + s) / (1 - s)) / s - 2) / s^2 in s^2 for s <= 1/3, relative error of the logarithm 2^-31
+  static constexpr float kSeries[] = {0.6666666732f, 0.3999970633f, 0.2859235799f, 0.217065758f, 0.2322432922f};
+};
+
+template <>
+struct ShareConstants<double> {
+  // relative error 2^-62
+  static constexpr double kSeries[] = {0.666666666666666669, 0.399999999999995225, 0.285714285716000993, 0.222222221982367706, 0.181818198979627144, 0.153845439648605493,
+                                       0.133351786314492558, 0.117342790613031975, 0.108451783948800148, 0.074921437955507673, 0.156305778009228504};
+};
+
+// log(1 + u) within 1 ulp. REQUIRES: 0 <= u <= 1 or NaN.
+template <class D, class V>
+HWY_INLINE V Log1pOfShare(D d, V u) {
+  using T = hn::TFromD<D>;
+  const V s = hn::Div(u, hn::Add(u, hn::Set(d, T{2}))), square = hn::Mul(s, s), half = hn::Mul(hn::Mul(u, u), hn::Set(d, T{0.5}));
+  return hn::Sub(u, hn::NegMulAdd(s, hn::MulAdd(square, Polynomial(d, square, ShareConstants<T>::kSeries), half), half));
+}
+
 // log(1 + exp(x)) where nothing overflows: the sum of two terms that are not negative.
 template <class D, class V>
 HWY_INLINE V LogOnePlusExp(D d, V x) {
   // NaN is in both terms; Max may drop it.
-  return hn::Add(hn::IfThenElse(hn::Lt(x, hn::Zero(d)), hn::Zero(d), x), Log1p(d, Exp(d, hn::Neg(hn::Abs(x)))));
+  return hn::Add(hn::IfThenElse(hn::Lt(x, hn::Zero(d)), hn::Zero(d), x), Log1pOfShare(d, Exp(d, hn::Neg(hn::Abs(x)))));
 }
 
 template <class T>
@@ -631,6 +655,127 @@ HWY_INLINE V Hypot(D d, V x, V y) {
 
 namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
+struct GammaConstants {
+  static constexpr double kBorder = 8;  // from here on the series
+  // log(Gamma(2 + t)) / t for |t| <= 1/2, relative error 2^-58
+  static constexpr double kNearTwo[] = {0.422784335098467139, 0.322467033424113236, -0.0673523010531981034, 0.0205808084277803801, -0.0073855510286719984, 0.00289051033103426686, -0.00119275391184281569,
+                                        0.000509669515411545835, -0.000223154754005205077, 0.0000994576735581949821, -0.0000449263133791556975, 0.0000205055907558334531, -9.43871509921153266e-6,
+                                        4.38470440459836033e-6, -2.04390481070299067e-6, 9.20052789496810049e-7, -4.32523934456048164e-7, 2.78740805211358998e-7, -1.32199456661178745e-7};
+  // log(Gamma(x)) = (x - 1/2) (log(x) - 1) + kStirling + series(1 / x^2) / x, error 2^-57
+  static constexpr double kStirling = 0.41893853320467274178;  // log(2 pi) / 2 - 1/2
+  static constexpr double kSeries[] = {0.0833333333333332961, -0.0027777777776062441, 0.0007936506649488251, -0.00059520259518026087, 0.000837283451206468859, -0.00165260044554406489};
+  // digamma(x) = log(x) - 1 / (2 x) - series(1 / x^2) / x^2, error 2^-62
+  static constexpr double kDigamma[] = {0.0833333333333333246, -0.00833333333327863614, 0.00396825391195370866, -0.00416664482304969017, 0.00757168962028283317, -0.0206979873723159119, 0.0636215058752706352};
+  // trigamma(x) = 1 / x + 1 / (2 x^2) + series(1 / x^2) / x^3, error 2^-61
+  static constexpr double kTrigamma[] = {0.166666666666666533, -0.033333333332492874, 0.0238095229438931462, -0.0333329970636965453, 0.0756948131007204392, -0.246997409457968462, 0.858688009089249113};
+  static constexpr double kLogPi = 1.1447298858494001741;
+  // sin(pi r) / r in r^2 for r <= 1/2, relative error 2^-61
+  static constexpr double kSine[] = {3.14159265358979324, -5.16771278004996961, 2.55016403987730047, -0.599264529318944681, 0.082145886573102895, -0.0073704305059169434, 0.00046629981618983938, -0.0000219034970746260172,
+                                     7.69782766822419065e-7};
+};
+
+// sin(pi r) for 0 <= r <= 1/2.
+template <class D, class V>
+HWY_INLINE V SineOfHalfTurns(D d, V r) {
+  return hn::Mul(r, Polynomial(d, hn::Mul(r, r), GammaConstants::kSine));
+}
+
+// How far x is from the nearest whole number; NaN if it is infinite.
+template <class V>
+HWY_INLINE V FromWhole(V x) {
+  return hn::Abs(hn::Sub(x, hn::Round(x)));
+}
+
+// log(Gamma(a)). REQUIRES: a >= 0 or NaN; doubles.
+template <class D, class V>
+HWY_INLINE V LogGamma(D d, V a) {
+  const V one = hn::Set(d, 1.0), two = hn::Set(d, 2.0);
+  const auto far = hn::Ge(a, hn::Set(d, GammaConstants::kBorder));
+  const bool some_near = !hn::AllTrue(d, far), some_far = !hn::AllFalse(d, far);
+  const V whole = hn::Round(a), t = hn::Sub(a, whole);
+  V factor = hn::IfThenElse(hn::Lt(whole, one), hn::Mul(a, hn::Add(a, one)), hn::IfThenElse(hn::Lt(whole, two), a, one));
+  if (!hn::AllFalse(d, hn::AndNot(far, hn::Gt(whole, two)))) {
+    for (double k = 1; k < GammaConstants::kBorder - 1; ++k) factor = hn::IfThenElse(hn::Gt(whole, hn::Set(d, k + 1)), hn::Mul(factor, hn::Sub(a, hn::Set(d, k))), factor);
+  }
+  const V log = Log(d, hn::IfThenElse(far, a, factor));
+  V result = a;
+  if (some_near) result = hn::MulAdd(t, Polynomial(d, t, GammaConstants::kNearTwo), hn::IfThenElse(hn::Lt(whole, two), hn::Neg(log), log));
+  if (some_far) {
+    const V z = hn::Div(one, a), small = hn::MulAdd(z, Polynomial(d, hn::Mul(z, z), GammaConstants::kSeries), hn::Set(d, GammaConstants::kStirling));
+    result = hn::IfThenElse(far, hn::MulAdd(hn::Sub(a, hn::Set(d, 0.5)), hn::Sub(log, one), small), result);
+  }
+  return result;
+}
+
+template <class D, class V>
+HWY_INLINE V Lgamma(D d, V x) {
+  const V a = hn::Abs(x), y = LogGamma(d, a), infinity = hn::Set(d, __builtin_inf());
+  const auto below = hn::Lt(x, hn::Zero(d));
+  if (HWY_LIKELY(hn::AllFalse(d, below))) return y;
+  const V r = FromWhole(a);
+  const V mirrored = hn::Sub(hn::Sub(hn::Set(d, GammaConstants::kLogPi), Log(d, hn::Mul(a, SineOfHalfTurns(d, r)))), y);
+  const V finite = hn::IfThenElse(hn::Lt(a, hn::Set(d, 0x1p-60)), y, mirrored);  // beside 0 both sides are -log(a), and a sin(pi a) may be 0
+  return hn::IfThenElse(below, hn::IfThenElse(hn::Or(hn::Eq(r, hn::Zero(d)), hn::Eq(a, infinity)), infinity, finite), y);
+}
+
+template <class D, class V>
+HWY_INLINE V Digamma(D d, V x) {
+  const V one = hn::Set(d, 1.0), half = hn::Set(d, 0.5), zero = hn::Zero(d);
+  const auto below = hn::Lt(x, zero);
+  const V u = hn::IfThenElse(below, hn::Sub(one, x), x);
+  const auto near = hn::Lt(u, hn::Set(d, GammaConstants::kBorder));
+  // Two products of four numbers and their derivatives side by side.
+  const V middle = hn::Add(u, hn::Set(d, GammaConstants::kBorder / 2));
+  V low = u, high = middle, low_slope = one, high_slope = one;
+  for (double k = 1; k < GammaConstants::kBorder / 2; ++k) {
+    const V a = hn::Add(u, hn::Set(d, k)), b = hn::Add(middle, hn::Set(d, k));
+    low_slope = hn::MulAdd(low_slope, a, low);
+    high_slope = hn::MulAdd(high_slope, b, high);
+    low = hn::Mul(low, a);
+    high = hn::Mul(high, b);
+  }
+  const V reciprocals = hn::Div(hn::MulAdd(low_slope, high, hn::Mul(high_slope, low)), hn::Mul(low, high));
+  const V moved = hn::Add(u, hn::IfThenElseZero(near, hn::Set(d, GammaConstants::kBorder)));
+  const V z = hn::Div(one, moved), square = hn::Mul(z, z);
+  const V distant = hn::Sub(Log(d, moved), hn::MulAdd(square, Polynomial(d, square, GammaConstants::kDigamma), hn::Mul(half, z)));
+  const V y = hn::Sub(distant, hn::IfThenElseZero(near, reciprocals));
+  if (HWY_LIKELY(hn::AllFalse(d, below))) return y;
+  const V r = FromWhole(x), cotangent = hn::Div(SineOfHalfTurns(d, hn::Sub(half, r)), SineOfHalfTurns(d, r));
+  const V pi = hn::CopySign(hn::Set(d, GammaConstants::kSine[0]), hn::Sub(x, hn::Round(x)));
+  const V mirrored = hn::IfThenElse(hn::Eq(r, zero), hn::Set(d, __builtin_nan("")), hn::NegMulAdd(pi, cotangent, y));
+  return hn::IfThenElse(below, mirrored, y);
+}
+
+template <class D, class V>
+HWY_INLINE V Trigamma(D d, V x) {
+  const V one = hn::Set(d, 1.0), half = hn::Set(d, 0.5), infinity = hn::Set(d, __builtin_inf());
+  const auto below = hn::Lt(x, hn::Zero(d));
+  const V u = hn::IfThenElse(below, hn::Sub(one, x), x);
+  const auto near = hn::Lt(u, hn::Set(d, GammaConstants::kBorder));
+  // 1 / u^2 + 1 / (u + 1)^2 + ..., in two halves as the reciprocals of digamma.
+  const V middle = hn::Add(u, hn::Set(d, GammaConstants::kBorder / 2));
+  V low = hn::Mul(u, u), high = hn::Mul(middle, middle), low_sum = one, high_sum = one;
+  for (double k = 1; k < GammaConstants::kBorder / 2; ++k) {
+    const V a = hn::Add(u, hn::Set(d, k)), b = hn::Add(middle, hn::Set(d, k)), a_square = hn::Mul(a, a), b_square = hn::Mul(b, b);
+    low_sum = hn::MulAdd(low_sum, a_square, low);
+    high_sum = hn::MulAdd(high_sum, b_square, high);
+    low = hn::Mul(low, a_square);
+    high = hn::Mul(high, b_square);
+  }
+  const V reciprocals = hn::Div(hn::MulAdd(low_sum, high, hn::Mul(high_sum, low)), hn::Mul(low, high));
+  const V z = hn::Div(one, hn::Add(u, hn::IfThenElseZero(near, hn::Set(d, GammaConstants::kBorder)))), square = hn::Mul(z, z);
+  const V distant = hn::MulAdd(square, hn::MulAdd(z, Polynomial(d, square, GammaConstants::kTrigamma), half), z);
+  const V y = hn::Add(distant, hn::IfThenElseZero(near, reciprocals));
+  if (HWY_LIKELY(hn::AllFalse(d, below))) return y;
+  const V quotient = hn::Div(hn::Set(d, GammaConstants::kSine[0]), SineOfHalfTurns(d, FromWhole(x)));
+  const V mirrored = hn::IfThenElse(hn::Eq(x, hn::Neg(infinity)), infinity, hn::MulSub(quotient, quotient, y));
+  return hn::IfThenElse(below, mirrored, y);
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
 // The remainder with a's sign, exact. Without an operation that rounds product and sum once it is the C library's.
 template <class D, class V>
 HWY_INLINE V Fmod(D d, V a, V b) {
@@ -723,6 +868,56 @@ constexpr auto mish_of = [](auto d, auto x, auto, auto) {
   return hn::Mul(x, hn::Div(w, hn::Add(w, two)));
 };
 
+// A vector of doubles from floats or doubles.
+template <class D, class T>
+HWY_INLINE auto LoadWide(D d, const T* x) {
+  if constexpr (sizeof(T) == 4) return hn::PromoteTo(d, hn::LoadU(hn::Rebind<float, D>(), x));
+  else return hn::LoadU(d, x);
+}
+
+constexpr auto frac_of = [](auto, auto x, auto, auto) { return hn::Sub(x, hn::Trunc(x)); };
+
+constexpr auto sign_of = [](auto d, auto x, auto, auto) {
+  const auto one = hn::Set(d, hn::TFromD<decltype(d)>{1}), zero = hn::Zero(d);
+  return hn::Sub(hn::IfThenElseZero(hn::Gt(x, zero), one), hn::IfThenElseZero(hn::Lt(x, zero), one));
+};
+
+constexpr auto hardtanh_of = [](auto, auto x, auto low, auto high) {
+  const auto raised = hn::IfThenElse(hn::Lt(x, low), low, x);
+  return hn::IfThenElse(hn::Gt(raised, high), high, raised);
+};
+
+constexpr auto threshold_of = [](auto, auto x, auto border, auto value) { return hn::IfThenElse(hn::Le(x, border), value, x); };
+
+constexpr auto hardshrink_of = [](auto, auto x, auto width, auto) { return hn::IfThenZeroElse(hn::And(hn::Ge(x, hn::Neg(width)), hn::Le(x, width)), x); };
+
+constexpr auto softshrink_of = [](auto d, auto x, auto width, auto) { return hn::Sub(x, hardtanh_of(d, x, hn::Neg(width), width)); };
+
+// As doubles, which are converted by the compiler: hn::DemoteTo gives the largest float for what no float holds, on some machines.
+template <class T, auto F>
+void walk_in_double(const T* x, std::int64_t count, T, T, T* out) {
+  const hn::ScalableTag<double> d;
+  constexpr std::int64_t lanes = LanesOf(hn::ScalableTag<double>());
+  const auto one_vector = [&](const T* from, T* to) HWY_ATTR {
+    double numbers[static_cast<std::size_t>(lanes)];
+    hn::StoreU(F(d, LoadWide(d, from)), d, numbers);
+    for (std::int64_t k = 0; k < lanes; ++k) to[k] = static_cast<T>(numbers[k]);
+  };
+  std::int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) one_vector(x + i, out + i);
+  if (i == count) return;
+  T part[static_cast<std::size_t>(lanes)] = {};
+  for (std::int64_t k = i; k < count; ++k) part[k - i] = x[k];
+  one_vector(part, part);
+  for (std::int64_t k = i; k < count; ++k) out[k] = part[k - i];
+}
+
+// F(x) as a bool. The compiler makes vectors of these loops.
+template <class T, auto F>
+void ask(const T* x, std::int64_t count, bool* out) {
+  for (std::int64_t i = 0; i < count; ++i) out[i] = F(x[i]);
+}
+
 template <class T, auto F>
 void walk_pair(const T* a, const T* b, std::int64_t b_step, std::int64_t count, T p, T* out) {
   const hn::ScalableTag<T> d;
@@ -750,6 +945,14 @@ constexpr auto hypot_of = [](auto d, auto x, auto y, auto) { return Hypot(d, x, 
 constexpr auto pow_of = [](auto d, auto x, auto y, auto) { return Pow(d, x, y); };
 constexpr auto power_of_base_of = [](auto d, auto y, auto x, auto) { return Pow(d, x, y); };
 constexpr auto prelu_of = [](auto d, auto x, auto slope, auto) { return hn::IfThenElse(hn::Gt(x, hn::Zero(d)), x, hn::Mul(slope, x)); };
+
+constexpr auto copysign_of = [](auto, auto x, auto sign, auto) { return hn::CopySign(x, sign); };
+
+constexpr auto logaddexp_of = [](auto d, auto a, auto b, auto) {
+  const auto larger = hn::IfThenElse(hn::Or(hn::Lt(a, b), hn::IsNaN(b)), b, a);
+  const auto distance = hn::IfThenZeroElse(hn::Eq(a, b), hn::Abs(hn::Sub(a, b)));
+  return hn::Add(larger, Log1pOfShare(d, Exp(d, hn::Neg(distance))));
+};
 
 constexpr auto smooth_l1_of = [](auto d, auto x, auto target, auto beta) {
   const auto half = hn::Set(d, hn::TFromD<decltype(d)>{0.5});
@@ -785,13 +988,6 @@ void replace_ends(const T* x, std::int64_t count, T nan, T posinf, T neginf, T* 
   std::int64_t i = 0;
   for (; i + lanes <= count; i += lanes) hn::StoreU(replaced(hn::LoadU(d, x + i)), d, out + i);
   if (i < count) StorePart(replaced(LoadPart(d, x + i, count - i)), d, out + i, count - i);
-}
-
-// A vector of doubles from floats or doubles.
-template <class D, class T>
-HWY_INLINE auto LoadWide(D d, const T* x) {
-  if constexpr (sizeof(T) == 4) return hn::PromoteTo(d, hn::LoadU(hn::Rebind<float, D>(), x));
-  else return hn::LoadU(d, x);
 }
 
 // Four products side by side, which do not wait for each other.
@@ -848,6 +1044,18 @@ constexpr FunctionTable<T> function_table_of() {
       .acosh = walk_function<T, [](auto d, auto x, auto, auto) { return Acosh(d, x); }>,
       .atanh = walk_function<T, [](auto d, auto x, auto, auto) { return Atanh(d, x); }>,
       .erfc = walk_function<T, [](auto d, auto x, auto, auto) { return Erfc(d, x); }>,
+      .lgamma = walk_in_double<T, [](auto d, auto x) { return Lgamma(d, x); }>,
+      .digamma = walk_in_double<T, [](auto d, auto x) { return Digamma(d, x); }>,
+      .trigamma = walk_in_double<T, [](auto d, auto x) { return Trigamma(d, x); }>,
+      .frac = walk_function<T, frac_of>,
+      .sign = walk_function<T, sign_of>,
+      .hardtanh = walk_function<T, hardtanh_of>,
+      .threshold = walk_function<T, threshold_of>,
+      .hardshrink = walk_function<T, hardshrink_of>,
+      .softshrink = walk_function<T, softshrink_of>,
+      .isnan = ask<T, [](T x) { return x != x; }>,
+      .isinf = ask<T, [](T x) { return (x == static_cast<T>(__builtin_inf())) | (x == -static_cast<T>(__builtin_inf())); }>,
+      .isfinite = ask<T, [](T x) { return x - x == T{0}; }>,
       .fmod = walk_pair<T, fmod_of>,
       .remainder = walk_pair<T, remainder_of>,
       .floor_divide = walk_pair<T, floor_quotient_of>,
@@ -857,6 +1065,8 @@ constexpr FunctionTable<T> function_table_of() {
       .pow = walk_pair<T, pow_of>,
       .power_of_base = walk_pair<T, power_of_base_of>,
       .prelu = walk_pair<T, prelu_of>,
+      .copysign = walk_pair<T, copysign_of>,
+      .logaddexp = walk_pair<T, logaddexp_of>,
       .smooth_l1 = walk_pair<T, smooth_l1_of>,
       .huber = walk_pair<T, huber_of>,
       .bce = walk_pair<T, bce_of>,

@@ -43,6 +43,7 @@
 #include <tuple>
 #include <type_traits>
 #include <vector>
+#include "tinytorch/core/breadth.h"
 #include "tinytorch/core/indexing.h"
 #include "tinytorch/core/more_loops.h"
 #include "tinytorch/core/more_ops.h"
@@ -126,6 +127,8 @@ namespace tinytorch {
 //
 //     100 + 100 in 8 bits:   0110 0100 + 0110 0100 = 1100 1000      200 unsigned, -56 signed: one addition for both
 //
+// A shift by as many places as there are bits, or more, is undefined as well, and processors differ. The operators have zeros there, and ones on the right of a negative number: a choice between two numbers that are both there. A negative count of places, read without its sign, is one of the large ones.
+//
 // A sum or a maximum is a chain: each step needs the result of the one before, one to four cycles later, while the processor could begin two or three vectors in every cycle. Four chains over four quarters of a row, joined at its end, keep it busy.
 
 // %%
@@ -138,7 +141,7 @@ struct IntegerTable {
   // out[i] = f(a[i a_step], b[i b_step]) for i < count; a step is 0 or 1, one of them is 1.
   template <class Out>
   using Pair = void (*)(const T* a, std::int64_t a_step, const T* b, std::int64_t b_step, std::int64_t count, Out* out);
-  Pair<T> add, sub, mul, maximum, minimum;
+  Pair<T> add, sub, mul, maximum, minimum, shift_left, shift_right;
   Pair<bool> eq, ne, lt, le, gt, ge;
   void (*clamp)(const T* x, std::int64_t count, T low, T high, T* out);
   void (*abs)(const T* x, std::int64_t count, T* out);
@@ -339,6 +342,24 @@ void choose_numbers(const std::uint8_t* mask, const U* a, std::int64_t a_step, c
   else walk(of_a, of_b);
 }
 
+// Bits moved by any number of places, as in chapter 74.
+template <class T>
+constexpr int kBits = static_cast<int>(sizeof(T) * 8);
+
+template <class T>
+T shifted_left(T x, T places) {
+  using U = std::make_unsigned_t<T>;
+  const U n = static_cast<U>(places), moved = static_cast<U>(static_cast<U>(x) << (n & (kBits<T> - 1)));
+  return n < kBits<T> ? static_cast<T>(moved) : T{0};
+}
+
+template <class T>
+T shifted_right(T x, T places) {
+  const auto n = static_cast<std::make_unsigned_t<T>>(places);
+  if constexpr (std::is_signed_v<T>) return static_cast<T>(x >> (n < kBits<T> ? n : kBits<T> - 1));  // the last place is the sign
+  else return n < kBits<T> ? static_cast<T>(x >> (n & (kBits<T> - 1))) : T{0};
+}
+
 template <class T>
 constexpr IntegerTable<T> integer_table_of() {
   using W = std::conditional_t<(sizeof(T) < 4), std::uint32_t, std::make_unsigned_t<T>>;  // what is shorter than int would become a signed int
@@ -348,6 +369,8 @@ constexpr IntegerTable<T> integer_table_of() {
       .mul = walk_pair<T, T, [](T a, T b) { return static_cast<T>(static_cast<W>(a) * static_cast<W>(b)); }>,
       .maximum = walk_pair<T, T, larger_of>,
       .minimum = walk_pair<T, T, smaller_of>,
+      .shift_left = walk_pair<T, T, shifted_left<T>>,
+      .shift_right = walk_pair<T, T, shifted_right<T>>,
       .eq = walk_pair<T, bool, [](T a, T b) { return a == b; }>,
       .ne = walk_pair<T, bool, [](T a, T b) { return a != b; }>,
       .lt = walk_pair<T, bool, [](T a, T b) { return a < b; }>,
@@ -418,7 +441,7 @@ const BitsTable<U>& bits_table() {
 // %%
 //| export kernels/integers.cpp
 namespace {
-// The kernel that a call went to before this chapter.
+// The kernel that a call went to before this chapter, or the reference.
 template <auto& Op>
 decltype(Op.function(Layer::TunedCPU)) beneath = nullptr;
 
@@ -426,7 +449,7 @@ template <auto& Op, class F>
 void put_above(F kernel) {
   const auto standing = Op.function(Layer::TunedCPU);
   if (standing == kernel) return;  // registered again
-  beneath<Op> = standing;
+  beneath<Op> = standing != nullptr ? standing : Op.function(Layer::CPU);
   Op.set(Layer::TunedCPU, kernel);
 }
 
@@ -559,6 +582,8 @@ void register_integer_arithmetic() {
   put_above<op::le>(compare_integers<op::le, [](const auto& table) { return table.le; }>);
   put_above<op::gt>(compare_integers<op::gt, [](const auto& table) { return table.gt; }>);
   put_above<op::ge>(compare_integers<op::ge, [](const auto& table) { return table.ge; }>);
+  put_above<op::bitwise_left_shift>(zip_integers<op::bitwise_left_shift, [](const auto& table) { return table.shift_left; }>);
+  put_above<op::bitwise_right_shift>(zip_integers<op::bitwise_right_shift, [](const auto& table) { return table.shift_right; }>);
   put_above<op::clamp>(clamp_integers);
   put_above<op::where>(where_by_bits);
   put_above<op::abs>(abs_of_integers);
@@ -652,6 +677,12 @@ TEST_CASE("integers: what does not fit wraps around, and the ends of the range a
     check_as_reference([&] { return x <= 100; });
     check_as_reference([&] { return x > y; });
     check_as_reference([&] { return full({}, 100, type) >= x; });
+    const Tensor places = (randint(-9, 76, {37, 919})).to(type);
+    check_as_reference([&] { return bitwise_left_shift(x, places); });
+    check_as_reference([&] { return bitwise_right_shift(x, places); });
+    check_as_reference([&] { return bitwise_left_shift(x, full({}, 3, kLong)); });
+    check_as_reference([&] { return bitwise_right_shift(full({1}, lowest, type), places); });
+    check_as_reference([&] { return bitwise_right_shift(x, y); });
     check_as_reference([&] { return logical_not(x); });
     check_as_reference([&] { return where(x < y, x, y); });
     check_as_reference([&] { return where(x < y, x, full({}, 9, type)); });

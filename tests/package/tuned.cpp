@@ -195,8 +195,9 @@ using TunedOperators = ReferenceCounter<
     op::cdist, op::pad,
     op::sinh, op::cosh, op::asinh, op::acosh, op::atanh, op::erfc, op::hypot,
     op::frac, op::sign, op::copysign, op::hardtanh, op::threshold, op::hardshrink, op::softshrink, op::isnan, op::isinf, op::isfinite, op::logaddexp, op::lgamma, op::polygamma>;
-// Those that have a kernel for bools only.
-using TunedLogic = ReferenceCounter<op::logical_and, op::logical_or, op::logical_xor, op::logical_not, op::bitwise_and, op::bitwise_or, op::bitwise_xor, op::bitwise_not, op::any, op::all>;
+// Those that have a kernel for bools or integers only.
+using TunedLogic = ReferenceCounter<op::logical_and, op::logical_or, op::logical_xor, op::logical_not, op::bitwise_and, op::bitwise_or, op::bitwise_xor, op::bitwise_not, op::any, op::all,
+                                    op::bitwise_left_shift, op::bitwise_right_shift>;
 
 // Gradients of their own, whose reference is composed of operators.
 const std::set<std::string, std::less<>> kFusedGradients{"relu_backward", "sigmoid_backward", "tanh_backward", "silu_backward", "gelu_backward", "gelu_tanh_backward", "elu_backward", "softplus_backward",

@@ -163,6 +163,24 @@ void choose_numbers(const std::uint8_t* mask, const U* a, std::int64_t a_step, c
   else walk(of_a, of_b);
 }
 
+// Bits moved by any number of places, as in chapter 74.
+template <class T>
+constexpr int kBits = static_cast<int>(sizeof(T) * 8);
+
+template <class T>
+T shifted_left(T x, T places) {
+  using U = std::make_unsigned_t<T>;
+  const U n = static_cast<U>(places), moved = static_cast<U>(static_cast<U>(x) << (n & (kBits<T> - 1)));
+  return n < kBits<T> ? static_cast<T>(moved) : T{0};
+}
+
+template <class T>
+T shifted_right(T x, T places) {
+  const auto n = static_cast<std::make_unsigned_t<T>>(places);
+  if constexpr (std::is_signed_v<T>) return static_cast<T>(x >> (n < kBits<T> ? n : kBits<T> - 1));  // the last place is the sign
+  else return n < kBits<T> ? static_cast<T>(x >> (n & (kBits<T> - 1))) : T{0};
+}
+
 template <class T>
 constexpr IntegerTable<T> integer_table_of() {
   using W = std::conditional_t<(sizeof(T) < 4), std::uint32_t, std::make_unsigned_t<T>>;  // what is shorter than int would become a signed int
@@ -172,6 +190,8 @@ constexpr IntegerTable<T> integer_table_of() {
       .mul = walk_pair<T, T, [](T a, T b) { return static_cast<T>(static_cast<W>(a) * static_cast<W>(b)); }>,
       .maximum = walk_pair<T, T, larger_of>,
       .minimum = walk_pair<T, T, smaller_of>,
+      .shift_left = walk_pair<T, T, shifted_left<T>>,
+      .shift_right = walk_pair<T, T, shifted_right<T>>,
       .eq = walk_pair<T, bool, [](T a, T b) { return a == b; }>,
       .ne = walk_pair<T, bool, [](T a, T b) { return a != b; }>,
       .lt = walk_pair<T, bool, [](T a, T b) { return a < b; }>,

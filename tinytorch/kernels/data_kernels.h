@@ -16,7 +16,7 @@ struct IntegerTable {
   // out[i] = f(a[i a_step], b[i b_step]) for i < count; a step is 0 or 1, one of them is 1.
   template <class Out>
   using Pair = void (*)(const T* a, std::int64_t a_step, const T* b, std::int64_t b_step, std::int64_t count, Out* out);
-  Pair<T> add, sub, mul, maximum, minimum;
+  Pair<T> add, sub, mul, maximum, minimum, shift_left, shift_right;
   Pair<bool> eq, ne, lt, le, gt, ge;
   void (*clamp)(const T* x, std::int64_t count, T low, T high, T* out);
   void (*abs)(const T* x, std::int64_t count, T* out);

@@ -11,6 +11,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "tinytorch/core/breadth.h"
 #include "tinytorch/core/indexing.h"
 #include "tinytorch/core/more_loops.h"
 #include "tinytorch/core/more_ops.h"
@@ -30,7 +31,7 @@ const kernels::DataKernels& kernels::chosen_data_kernels() {
 }
 
 namespace {
-// The kernel that a call went to before this chapter.
+// The kernel that a call went to before this chapter, or the reference.
 template <auto& Op>
 decltype(Op.function(Layer::TunedCPU)) beneath = nullptr;
 
@@ -38,7 +39,7 @@ template <auto& Op, class F>
 void put_above(F kernel) {
   const auto standing = Op.function(Layer::TunedCPU);
   if (standing == kernel) return;  // registered again
-  beneath<Op> = standing;
+  beneath<Op> = standing != nullptr ? standing : Op.function(Layer::CPU);
   Op.set(Layer::TunedCPU, kernel);
 }
 
@@ -168,6 +169,8 @@ void register_integer_arithmetic() {
   put_above<op::le>(compare_integers<op::le, [](const auto& table) { return table.le; }>);
   put_above<op::gt>(compare_integers<op::gt, [](const auto& table) { return table.gt; }>);
   put_above<op::ge>(compare_integers<op::ge, [](const auto& table) { return table.ge; }>);
+  put_above<op::bitwise_left_shift>(zip_integers<op::bitwise_left_shift, [](const auto& table) { return table.shift_left; }>);
+  put_above<op::bitwise_right_shift>(zip_integers<op::bitwise_right_shift, [](const auto& table) { return table.shift_right; }>);
   put_above<op::clamp>(clamp_integers);
   put_above<op::where>(where_by_bits);
   put_above<op::abs>(abs_of_integers);

@@ -144,6 +144,7 @@ inline const std::map<std::string, Function>& functions() {
       {"sum-of-bools", [](const I& i) { return i.mask.sum(); }},
       {"sum-of-columns-int32", [](const I& i) { return i.ints.sum(0); }},
       {"tan", [](const I& i) { return tan(i.part); }},
+      {"threshold", [](const I& i) { return threshold(i.x, 0.1, -0.7); }},
       {"topk-of-5", [](const I& i) { return std::get<0>(topk(i.x, 5, 1)); }},
       {"topk-of-500", [](const I& i) { return std::get<0>(topk(i.x, 500, 1)); }},
       {"unique-of-floats", [](const I& i) { return std::get<0>(_unique2(i.flat, true, true, true)); }},

@@ -134,6 +134,7 @@ FUNCTIONS = {
     "sum-of-bools": lambda i: i.mask.sum(),
     "sum-of-columns-int32": lambda i: i.ints.sum(0),
     "tan": lambda i: torch.tan(i.part),
+    "threshold": lambda i: F.threshold(i.x, 0.1, -0.7),
     "topk-of-5": lambda i: torch.topk(i.x, 5, 1)[0],
     "topk-of-500": lambda i: torch.topk(i.x, 500, 1)[0],
     "unique-of-floats": lambda i: torch.unique(i.flat, return_inverse=True, return_counts=True)[0],

@@ -2149,12 +2149,16 @@ TEST_CASE("multiply: relu follows the whole sum, on every way through the kernel
 TEST_CASE("multiply: the same bits for any number of threads") {
   manual_seed(18);
   const Tensor a = randn({150, 600}), b = randn({600, 170}), w = randn({5000, 600});
-  const auto products = [&] { return std::vector<Tensor>{by_multiply<float>(a, b), by_multiply<float>(a.slice(0, 0, 4), w.t()), by_multiply<float>(w, a.slice(0, 0, 1).t())}; };
+  // Few rows and three blocks of K: with more threads than such a product has tasks for, it goes another way.
+  const Tensor few = randn({70, 1700}), tall = randn({1700, 170});
+  const auto products = [&] {
+    return std::vector<Tensor>{by_multiply<float>(a, b), by_multiply<float>(a.slice(0, 0, 4), w.t()), by_multiply<float>(w, a.slice(0, 0, 1).t()), by_multiply<float>(few, tall), by_multiply<float>(a.slice(0, 0, 100), b.slice(1, 0, 30))};
+  };
   const std::vector<Tensor> alone = [&] {
     const ThreadsGuard guard(1);
     return products();
   }();
-  for (const int threads : {2, 3, 7}) {
+  for (const int threads : {2, 3, 9}) {
     const ThreadsGuard guard(threads);
     const std::vector<Tensor> together = products();
     for (std::size_t i = 0; i < alone.size(); ++i) CHECK_EQ(together[i], alone[i]);

@@ -1909,11 +1909,13 @@ TEST_CASE("Winograd's way: the same bits for any number of threads, inputs of an
     const WinogradExample e(s);
     set_num_threads(1);
     const ConvolutionMaps alone = maps_of(s, e.x, e.w, e.grad);
-    set_num_threads(3);
-    const ConvolutionMaps together = maps_of(s, e.x, e.w, e.grad);
-    CHECK_EQ(together.result, alone.result);
-    CHECK_EQ(together.input, alone.input);
-    CHECK_EQ(together.weight, alone.weight);
+    for (const int threads : {3, 9}) {  // nine: more than parts of the kernel's gradient, so that tasks share one
+      set_num_threads(threads);
+      const ConvolutionMaps together = maps_of(s, e.x, e.w, e.grad);
+      CHECK_EQ(together.result, alone.result);
+      CHECK_EQ(together.input, alone.input);
+      CHECK_EQ(together.weight, alone.weight);
+    }
     const auto turned = [](const Tensor& t) { return t.permute({0, 2, 3, 1}).contiguous().permute({0, 3, 1, 2}); };
     const ConvolutionMaps strided = maps_of(s, turned(e.x), turned(e.w), turned(e.grad));
     CHECK_EQ(strided.result, alone.result);

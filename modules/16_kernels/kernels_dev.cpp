@@ -913,38 +913,49 @@ HWY_INLINE Vector<T> activated(Activation activation, Vector<T> x) {
   return activation == Activation::ReLU ? hn::IfThenZeroElse(hn::Lt(x, hn::Zero(Tag<T>())), x) : x;
 }
 
-// out = activation(alpha * sums (+ beta * start)), for the first `columns` numbers of a tile's rows. Whole: these are all that the vectors have, so no mask is needed.
-template <bool Whole, class T, int Rows, int Vectors>
-HWY_INLINE void finish_rows(const Tile<T>& tile, Vector<T> (&sums)[Rows][Vectors], int columns) {
+// out = activation(alpha * sums (+ beta * start)), for the first `columns` numbers of a tile's rows. Whole: these are all that the vectors have, so no mask is needed. With one vector `right` does not count.
+template <bool Whole, int Vectors, class T, int Rows>
+HWY_INLINE void finish_rows(const Tile<T>& tile, Vector<T> (&left)[Rows], Vector<T> (&right)[Rows], int columns) {
   const Tag<T> d;
-  const auto for_vectors = [&](auto f) {
+  const Vector<T> alpha = hn::Set(d, tile.alpha), beta = hn::Set(d, tile.beta);
+  const int rest = columns - kLanes<T>;
+  HWY_UNROLL(12)
+  for (int i = 0; i < Rows; ++i) {
+    left[i] = hn::Mul(alpha, left[i]);
+    if (Vectors == 2) right[i] = hn::Mul(alpha, right[i]);
+  }
+  if (tile.start != nullptr) {
     HWY_UNROLL(12)
     for (int i = 0; i < Rows; ++i) {
-      HWY_UNROLL(2)
-      for (int v = 0; v < Vectors; ++v) f(i, v);
+      const T* const start = tile.start + i * tile.start_row;
+      left[i] = hn::MulAdd(beta, Whole ? hn::LoadU(d, start) : load_first(start, columns), left[i]);
+      if (Vectors == 2) right[i] = hn::MulAdd(beta, Whole ? hn::LoadU(d, start + kLanes<T>) : load_first(start + kLanes<T>, rest), right[i]);
     }
-  };
-  const Vector<T> alpha = hn::Set(d, tile.alpha);
-  for_vectors([&](int i, int v) HWY_ATTR { sums[i][v] = hn::Mul(alpha, sums[i][v]); });
-  if (tile.start != nullptr) {
-    const Vector<T> beta = hn::Set(d, tile.beta);
-    for_vectors([&](int i, int v) HWY_ATTR {
-      const T* const start = tile.start + i * tile.start_row + v * kLanes<T>;
-      sums[i][v] = hn::MulAdd(beta, Whole ? hn::LoadU(d, start) : load_first(start, columns - v * kLanes<T>), sums[i][v]);
-    });
   }
-  if (tile.activation == Activation::ReLU) for_vectors([&](int i, int v) HWY_ATTR { sums[i][v] = activated<T>(tile.activation, sums[i][v]); });
-  for_vectors([&](int i, int v) HWY_ATTR {
-    T* const out = tile.out + i * tile.out_row + v * kLanes<T>;
-    if (Whole) hn::StoreU(sums[i][v], d, out);
-    else store_first(sums[i][v], out, columns - v * kLanes<T>);
-  });
+  if (tile.activation != Activation::None) {
+    HWY_UNROLL(12)
+    for (int i = 0; i < Rows; ++i) {
+      left[i] = activated<T>(tile.activation, left[i]);
+      right[i] = activated<T>(tile.activation, right[i]);
+    }
+  }
+  HWY_UNROLL(12)
+  for (int i = 0; i < Rows; ++i) {
+    T* const out = tile.out + i * tile.out_row;
+    if (Whole) {
+      hn::StoreU(left[i], d, out);
+      if (Vectors == 2) hn::StoreU(right[i], d, out + kLanes<T>);
+    } else {
+      store_first(left[i], out, columns);
+      if (Vectors == 2) store_first(right[i], out + kLanes<T>, rest);
+    }
+  }
 }
 
-template <class T, int Rows, int Vectors>
-HWY_INLINE void finish_tile(const Tile<T>& tile, Vector<T> (&sums)[Rows][Vectors], int columns) {
-  if (columns == Vectors * kLanes<T>) finish_rows<true>(tile, sums, columns);
-  else finish_rows<false>(tile, sums, columns);
+template <int Vectors, class T, int Rows>
+HWY_INLINE void finish_tile(const Tile<T>& tile, Vector<T> (&left)[Rows], Vector<T> (&right)[Rows], int columns) {
+  if (columns == Vectors * kLanes<T>) finish_rows<true, Vectors>(tile, left, right, columns);
+  else finish_rows<false, Vectors>(tile, left, right, columns);
 }
 }  // namespace
 }  // namespace kernels::TINYTORCH_CAPABILITY
@@ -955,65 +966,63 @@ HWY_INLINE void finish_tile(const Tile<T>& tile, Vector<T> (&sums)[Rows][Vectors
 // Vectors * Rows * K multiply-adds of vectors; so many vectors of every line of B's panel are read in full.
 //
 // TODO: Sum the tile up in registers, then hand it to finish_tile.
-// APPROACH: 1. Vector<T> sums[Rows][Vectors], all hn::Zero(d).
-//           2. For each k: load the line of B as Vectors vectors; for each row i broadcast A's number and multiply-add it to the row's sums.
+// APPROACH: 1. Zero left[i] and right[i] for all rows: hn::Zero(d).
+//           2. For each k: load the line of B as one or two vectors; for each row i broadcast A's number and multiply-add it to left[i] and, if (Vectors == 2), to right[i].
 //           3. Move a by one step of k (Rows, or tile.a_k), and b by tile.b_k.
-//           4. finish_tile(tile, sums, columns).
+//           4. finish_tile<Vectors>(tile, left, right, columns).
 // EXAMPLE: K = 1, A = (2; 3), B = (10 20): rows 20 40 and 30 60.
-// HINT: Put HWY_UNROLL(12) in front of each loop over the rows and HWY_UNROLL(2) in front of those over the vectors, or the sums live in memory. A's row step is 1 in a panel, else tile.a_row.
+// HINT: Put HWY_UNROLL(12) in front of each loop over the rows, or the sums live in memory. A's row step is 1 in a panel, else tile.a_row.
 namespace kernels::TINYTORCH_CAPABILITY {
 template <class T, int Rows, int Vectors, bool Packed>
 static void multiply_tile(const Tile<T>& tile, int columns) {
   // BEGIN SOLUTION
   const Tag<T> d;
-  Vector<T> sums[Rows][Vectors];
+  Vector<T> left[Rows];
+  Vector<T> right[Rows];
   HWY_UNROLL(12)
-  for (int i = 0; i < Rows; ++i) {
-    HWY_UNROLL(2)
-    for (int v = 0; v < Vectors; ++v) sums[i][v] = hn::Zero(d);
-  }
+  for (int i = 0; i < Rows; ++i) left[i] = right[i] = hn::Zero(d);
   const T* a = tile.a;
   const T* b = tile.b;
   const std::int64_t a_row = Packed ? 1 : tile.a_row;
   const std::int64_t a_k = Packed ? Rows : tile.a_k;
   for (std::int64_t k = 0; k < tile.K; ++k) {
-    Vector<T> line[Vectors];
-    HWY_UNROLL(2)
-    for (int v = 0; v < Vectors; ++v) line[v] = hn::LoadU(d, b + v * kLanes<T>);
+    const Vector<T> b_left = hn::LoadU(d, b);
+    Vector<T> b_right = b_left;
+    if (Vectors == 2) b_right = hn::LoadU(d, b + kLanes<T>);
     HWY_UNROLL(12)
     for (int i = 0; i < Rows; ++i) {
       const Vector<T> factor = hn::Set(d, a[i * a_row]);
-      HWY_UNROLL(2)
-      for (int v = 0; v < Vectors; ++v) sums[i][v] = hn::MulAdd(factor, line[v], sums[i][v]);
+      left[i] = hn::MulAdd(factor, b_left, left[i]);
+      if (Vectors == 2) right[i] = hn::MulAdd(factor, b_right, right[i]);
     }
     a += a_k;
     b += tile.b_k;
   }
-  finish_tile(tile, sums, columns);
+  finish_tile<Vectors>(tile, left, right, columns);
   // END SOLUTION
 }
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 // %%
 //| mistake 16-multiply-tile forgets-the-right-half
-//| says A line of the tile may be two vectors wide: load b + v * kLanes<T> for each v.
+//| says A line of the tile may be two vectors wide: then load b + kLanes<T> as well.
 #if 0
 namespace kernels::TINYTORCH_CAPABILITY {
 template <class T, int Rows, int Vectors, bool Packed>
 static void multiply_tile(const Tile<T>& tile, int columns) {
   const Tag<T> d;
-  Vector<T> sums[Rows][Vectors];
-  for (int i = 0; i < Rows; ++i)
-    for (int v = 0; v < Vectors; ++v) sums[i][v] = hn::Zero(d);
+  Vector<T> left[Rows];
+  for (int i = 0; i < Rows; ++i) left[i] = hn::Zero(d);
   const T* a = tile.a;
   const T* b = tile.b;
   for (std::int64_t k = 0; k < tile.K; ++k) {
-    for (int i = 0; i < Rows; ++i)
-      for (int v = 0; v < Vectors; ++v) sums[i][v] = hn::MulAdd(hn::Set(d, a[i * (Packed ? 1 : tile.a_row)]), hn::LoadU(d, b), sums[i][v]);
+    for (int i = 0; i < Rows; ++i) left[i] = hn::MulAdd(hn::Set(d, a[i * (Packed ? 1 : tile.a_row)]), hn::LoadU(d, b), left[i]);
     a += Packed ? Rows : tile.a_k;
     b += tile.b_k;
   }
-  finish_tile(tile, sums, columns);
+  Vector<T> right[Rows];
+  for (int i = 0; i < Rows; ++i) right[i] = left[i];
+  finish_tile<Vectors>(tile, left, right, columns);
 }
 }  // namespace kernels::TINYTORCH_CAPABILITY
 #endif
@@ -1026,20 +1035,21 @@ namespace kernels::TINYTORCH_CAPABILITY {
 template <class T, int Rows, int Vectors, bool Packed>
 static void multiply_tile(const Tile<T>& tile, int columns) {
   const Tag<T> d;
-  Vector<T> sums[Rows][Vectors];
-  for (int i = 0; i < Rows; ++i)
-    for (int v = 0; v < Vectors; ++v) sums[i][v] = hn::Zero(d);
+  Vector<T> left[Rows];
+  Vector<T> right[Rows];
+  for (int i = 0; i < Rows; ++i) left[i] = right[i] = hn::Zero(d);
   const T* a = tile.a;
   const T* b = tile.b;
   for (std::int64_t k = 0; k < tile.K; ++k) {
     for (int i = 0; i < Rows; ++i) {
       const Vector<T> factor = hn::Set(d, a[Packed ? i : i * tile.a_k]);
-      for (int v = 0; v < Vectors; ++v) sums[i][v] = hn::MulAdd(factor, hn::LoadU(d, b + v * kLanes<T>), sums[i][v]);
+      left[i] = hn::MulAdd(factor, hn::LoadU(d, b), left[i]);
+      if (Vectors == 2) right[i] = hn::MulAdd(factor, hn::LoadU(d, b + kLanes<T>), right[i]);
     }
     a += Packed ? Rows : tile.a_k;
     b += tile.b_k;
   }
-  finish_tile(tile, sums, columns);
+  finish_tile<Vectors>(tile, left, right, columns);
 }
 }  // namespace kernels::TINYTORCH_CAPABILITY
 #endif
@@ -1054,8 +1064,8 @@ template <class T, int Rows, int Vectors>
 void tile_from_panel(const Tile<T>& tile, int columns) {
   HWY_UNROLL(12)
   for (int i = 0; i < Rows; ++i) {
-    HWY_UNROLL(2)
-    for (int v = 0; v < Vectors; ++v) hwy::Prefetch(tile.out + i * tile.out_row + v * kLanes<T>);
+    hwy::Prefetch(tile.out + i * tile.out_row);
+    if (Vectors == 2) hwy::Prefetch(tile.out + i * tile.out_row + kLanes<T>);
   }
   multiply_tile<T, Rows, Vectors, true>(tile, columns);
 }

@@ -91,9 +91,9 @@ struct BlockTrial {
   bool chosen;
 };
 
-// Measures products with several heights of blocks, float and double, for the capability in use, on the threads in use (two seconds or so); writes what was chosen to block_file(), and uses it from now on.
+// Measures products of `size` x `size` floats, and of doubles of three quarters of that, with several heights of blocks, for the capability in use, on the threads in use (two seconds or so); writes what was chosen to block_file(), and uses it from now on.
 // No result changes by a bit. Throws Error where the file cannot be written, or where there is no folder for it.
-std::vector<BlockTrial> autotune_blocks();
+std::vector<BlockTrial> autotune_blocks(std::int64_t size = 1024);
 
 // tinytorch/block_rows_AVX2.txt (for the capability in use) in XDG_CACHE_HOME, or else in .cache of HOME. Empty where the environment names neither.
 std::string block_file();
@@ -250,13 +250,13 @@ std::int64_t chosen_rows(const std::vector<kernels::BlockTrial>& trials) {
 }
 }  // namespace
 
-std::vector<kernels::BlockTrial> kernels::autotune_blocks() {
+std::vector<kernels::BlockTrial> kernels::autotune_blocks(std::int64_t size) {
   const std::string path = block_file();
   TORCH_CHECK(!path.empty(), "there is no folder for what was measured\n[autotune_blocks] neither XDG_CACHE_HOME nor HOME is set; set one of them.");
   RowsInUse& rows = rows_in_use();
   std::call_once(rows.read, [] {});  // what the file says does not matter any more
-  std::vector<BlockTrial> trials = try_candidates<float>(1024, rows.in_float);
-  const std::vector<BlockTrial> doubles = try_candidates<double>(768, rows.in_double);
+  std::vector<BlockTrial> trials = try_candidates<float>(size, rows.in_float);
+  const std::vector<BlockTrial> doubles = try_candidates<double>(size / 4 * 3, rows.in_double);
   const BlockRows chosen{chosen_rows(trials), chosen_rows(doubles)};
   use_rows(chosen);
   std::filesystem::create_directories(std::filesystem::path(path).parent_path());
@@ -349,7 +349,7 @@ TEST_CASE("autotune_blocks: what it chose is in the file and in use, and no bit 
   manual_seed(4);
   const Tensor a = randn({700, 700}), b = randn({700, 300}), c = a.to(kDouble), d = b.to(kDouble);
   const Tensor before = mm(a, b), doubles_before = mm(c, d);
-  const std::vector<kernels::BlockTrial> trials = kernels::autotune_blocks();
+  const std::vector<kernels::BlockTrial> trials = kernels::autotune_blocks(256);  // what is chosen does not matter here
   std::string why_not;
   const kernels::BlockRows kept = kernels::read_block_rows(text_of(kernels::block_file()), why_not);
   CHECK_EQ(why_not, "");

@@ -149,13 +149,13 @@ std::int64_t chosen_rows(const std::vector<kernels::BlockTrial>& trials) {
 }
 }  // namespace
 
-std::vector<kernels::BlockTrial> kernels::autotune_blocks() {
+std::vector<kernels::BlockTrial> kernels::autotune_blocks(std::int64_t size) {
   const std::string path = block_file();
   TORCH_CHECK(!path.empty(), "there is no folder for what was measured\n[autotune_blocks] neither XDG_CACHE_HOME nor HOME is set; set one of them.");
   RowsInUse& rows = rows_in_use();
   std::call_once(rows.read, [] {});  // what the file says does not matter any more
-  std::vector<BlockTrial> trials = try_candidates<float>(1024, rows.in_float);
-  const std::vector<BlockTrial> doubles = try_candidates<double>(768, rows.in_double);
+  std::vector<BlockTrial> trials = try_candidates<float>(size, rows.in_float);
+  const std::vector<BlockTrial> doubles = try_candidates<double>(size / 4 * 3, rows.in_double);
   const BlockRows chosen{chosen_rows(trials), chosen_rows(doubles)};
   use_rows(chosen);
   std::filesystem::create_directories(std::filesystem::path(path).parent_path());

@@ -21,9 +21,9 @@ struct BlockTrial {
   bool chosen;
 };
 
-// Measures products with several heights of blocks, float and double, for the capability in use, on the threads in use (two seconds or so); writes what was chosen to block_file(), and uses it from now on.
+// Measures products of `size` x `size` floats, and of doubles of three quarters of that, with several heights of blocks, for the capability in use, on the threads in use (two seconds or so); writes what was chosen to block_file(), and uses it from now on.
 // No result changes by a bit. Throws Error where the file cannot be written, or where there is no folder for it.
-std::vector<BlockTrial> autotune_blocks();
+std::vector<BlockTrial> autotune_blocks(std::int64_t size = 1024);
 
 // tinytorch/block_rows_AVX2.txt (for the capability in use) in XDG_CACHE_HOME, or else in .cache of HOME. Empty where the environment names neither.
 std::string block_file();

@@ -214,38 +214,49 @@ HWY_INLINE Vector<T> activated(Activation activation, Vector<T> x) {
   return activation == Activation::ReLU ? hn::IfThenZeroElse(hn::Lt(x, hn::Zero(Tag<T>())), x) : x;
 }
 
-// out = activation(alpha * sums (+ beta * start)), for the first `columns` numbers of a tile's rows. Whole: these are all that the vectors have, so no mask is needed.
-template <bool Whole, class T, int Rows, int Vectors>
-HWY_INLINE void finish_rows(const Tile<T>& tile, Vector<T> (&sums)[Rows][Vectors], int columns) {
+// out = activation(alpha * sums (+ beta * start)), for the first `columns` numbers of a tile's rows. Whole: these are all that the vectors have, so no mask is needed. With one vector `right` does not count.
+template <bool Whole, int Vectors, class T, int Rows>
+HWY_INLINE void finish_rows(const Tile<T>& tile, Vector<T> (&left)[Rows], Vector<T> (&right)[Rows], int columns) {
   const Tag<T> d;
-  const auto for_vectors = [&](auto f) {
+  const Vector<T> alpha = hn::Set(d, tile.alpha), beta = hn::Set(d, tile.beta);
+  const int rest = columns - kLanes<T>;
+  HWY_UNROLL(12)
+  for (int i = 0; i < Rows; ++i) {
+    left[i] = hn::Mul(alpha, left[i]);
+    if (Vectors == 2) right[i] = hn::Mul(alpha, right[i]);
+  }
+  if (tile.start != nullptr) {
     HWY_UNROLL(12)
     for (int i = 0; i < Rows; ++i) {
-      HWY_UNROLL(2)
-      for (int v = 0; v < Vectors; ++v) f(i, v);
+      const T* const start = tile.start + i * tile.start_row;
+      left[i] = hn::MulAdd(beta, Whole ? hn::LoadU(d, start) : load_first(start, columns), left[i]);
+      if (Vectors == 2) right[i] = hn::MulAdd(beta, Whole ? hn::LoadU(d, start + kLanes<T>) : load_first(start + kLanes<T>, rest), right[i]);
     }
-  };
-  const Vector<T> alpha = hn::Set(d, tile.alpha);
-  for_vectors([&](int i, int v) HWY_ATTR { sums[i][v] = hn::Mul(alpha, sums[i][v]); });
-  if (tile.start != nullptr) {
-    const Vector<T> beta = hn::Set(d, tile.beta);
-    for_vectors([&](int i, int v) HWY_ATTR {
-      const T* const start = tile.start + i * tile.start_row + v * kLanes<T>;
-      sums[i][v] = hn::MulAdd(beta, Whole ? hn::LoadU(d, start) : load_first(start, columns - v * kLanes<T>), sums[i][v]);
-    });
   }
-  if (tile.activation == Activation::ReLU) for_vectors([&](int i, int v) HWY_ATTR { sums[i][v] = activated<T>(tile.activation, sums[i][v]); });
-  for_vectors([&](int i, int v) HWY_ATTR {
-    T* const out = tile.out + i * tile.out_row + v * kLanes<T>;
-    if (Whole) hn::StoreU(sums[i][v], d, out);
-    else store_first(sums[i][v], out, columns - v * kLanes<T>);
-  });
+  if (tile.activation != Activation::None) {
+    HWY_UNROLL(12)
+    for (int i = 0; i < Rows; ++i) {
+      left[i] = activated<T>(tile.activation, left[i]);
+      right[i] = activated<T>(tile.activation, right[i]);
+    }
+  }
+  HWY_UNROLL(12)
+  for (int i = 0; i < Rows; ++i) {
+    T* const out = tile.out + i * tile.out_row;
+    if (Whole) {
+      hn::StoreU(left[i], d, out);
+      if (Vectors == 2) hn::StoreU(right[i], d, out + kLanes<T>);
+    } else {
+      store_first(left[i], out, columns);
+      if (Vectors == 2) store_first(right[i], out + kLanes<T>, rest);
+    }
+  }
 }
 
-template <class T, int Rows, int Vectors>
-HWY_INLINE void finish_tile(const Tile<T>& tile, Vector<T> (&sums)[Rows][Vectors], int columns) {
-  if (columns == Vectors * kLanes<T>) finish_rows<true>(tile, sums, columns);
-  else finish_rows<false>(tile, sums, columns);
+template <int Vectors, class T, int Rows>
+HWY_INLINE void finish_tile(const Tile<T>& tile, Vector<T> (&left)[Rows], Vector<T> (&right)[Rows], int columns) {
+  if (columns == Vectors * kLanes<T>) finish_rows<true, Vectors>(tile, left, right, columns);
+  else finish_rows<false, Vectors>(tile, left, right, columns);
 }
 }  // namespace
 }  // namespace kernels::TINYTORCH_CAPABILITY
@@ -256,30 +267,28 @@ namespace kernels::TINYTORCH_CAPABILITY {
 template <class T, int Rows, int Vectors, bool Packed>
 static void multiply_tile(const Tile<T>& tile, int columns) {
   const Tag<T> d;
-  Vector<T> sums[Rows][Vectors];
+  Vector<T> left[Rows];
+  Vector<T> right[Rows];
   HWY_UNROLL(12)
-  for (int i = 0; i < Rows; ++i) {
-    HWY_UNROLL(2)
-    for (int v = 0; v < Vectors; ++v) sums[i][v] = hn::Zero(d);
-  }
+  for (int i = 0; i < Rows; ++i) left[i] = right[i] = hn::Zero(d);
   const T* a = tile.a;
   const T* b = tile.b;
   const std::int64_t a_row = Packed ? 1 : tile.a_row;
   const std::int64_t a_k = Packed ? Rows : tile.a_k;
   for (std::int64_t k = 0; k < tile.K; ++k) {
-    Vector<T> line[Vectors];
-    HWY_UNROLL(2)
-    for (int v = 0; v < Vectors; ++v) line[v] = hn::LoadU(d, b + v * kLanes<T>);
+    const Vector<T> b_left = hn::LoadU(d, b);
+    Vector<T> b_right = b_left;
+    if (Vectors == 2) b_right = hn::LoadU(d, b + kLanes<T>);
     HWY_UNROLL(12)
     for (int i = 0; i < Rows; ++i) {
       const Vector<T> factor = hn::Set(d, a[i * a_row]);
-      HWY_UNROLL(2)
-      for (int v = 0; v < Vectors; ++v) sums[i][v] = hn::MulAdd(factor, line[v], sums[i][v]);
+      left[i] = hn::MulAdd(factor, b_left, left[i]);
+      if (Vectors == 2) right[i] = hn::MulAdd(factor, b_right, right[i]);
     }
     a += a_k;
     b += tile.b_k;
   }
-  finish_tile(tile, sums, columns);
+  finish_tile<Vectors>(tile, left, right, columns);
 }
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
@@ -291,8 +300,8 @@ template <class T, int Rows, int Vectors>
 void tile_from_panel(const Tile<T>& tile, int columns) {
   HWY_UNROLL(12)
   for (int i = 0; i < Rows; ++i) {
-    HWY_UNROLL(2)
-    for (int v = 0; v < Vectors; ++v) hwy::Prefetch(tile.out + i * tile.out_row + v * kLanes<T>);
+    hwy::Prefetch(tile.out + i * tile.out_row);
+    if (Vectors == 2) hwy::Prefetch(tile.out + i * tile.out_row + kLanes<T>);
   }
   multiply_tile<T, Rows, Vectors, true>(tile, columns);
 }

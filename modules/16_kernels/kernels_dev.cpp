@@ -900,6 +900,8 @@ TEST_CASE("pack: any strides, zeros at the edge") {
 //
 // This one picture decides the speed of everything above it. Three things spoil it: more sums than registers (the compiler then stores and loads them in the middle of the loop), fewer than eight sums (a row of one is slow whatever you do), and loads that miss the first cache.
 //
+// A result may end in fewer columns than two vectors, or have no more than one vector altogether. For such a tile the right half would multiply zeros, so there is a second kernel with one vector a line: `Vectors` is a template parameter too, 1 or 2.
+//
 // `hn::` is Google Highway. `hn::Set(d, x)` copies a number into all lanes, `hn::LoadU(d, p)` loads a vector, `hn::MulAdd(a, b, c)` is `a * b + c` with one rounding where the machine has it, `d` says which type and how many lanes. `Rows` is a template parameter so that the
 // compiler can unroll: an array that is indexed by a running variable cannot stay in registers.
 
@@ -2139,7 +2141,7 @@ TEST_CASE("multiply: alpha, beta and a start of any strides") {
 TEST_CASE("multiply: relu follows the whole sum, on every way through the kernels") {
   manual_seed(20);
   for_each_capability([] {
-    // Few rows, one row, one column, small, one block of rows, several blocks of everything, nothing to sum.
+    // Few lines, one row, one column, small, few rows in panels, several blocks of everything, nothing to sum.
     for (const auto& [M, N, K] : std::vector<std::array<std::int64_t, 3>>{{3, 40, 50}, {1, 300, 20}, {300, 1, 20}, {40, 50, 60}, {150, 200, 700}, {700, 300, 600}, {2, 3, 0}}) {
       CAPTURE(K);
       const Tensor a = whole_numbers({M, K}, kFloat), b = whole_numbers({K, N}, kFloat), start = whole_numbers({N}, kFloat);

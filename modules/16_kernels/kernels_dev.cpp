@@ -2115,7 +2115,7 @@ TEST_CASE("multiply: odd sizes and all strides give what the loops give") {
 
 TEST_CASE("multiply: several blocks of K, M and N, in every combination of strides") {
   manual_seed(17);
-  for (const auto& [M, N, K] : std::vector<std::array<std::int64_t, 3>>{{150, 200, 700}, {30, 300, 600}, {600, 20, 300}}) {
+  for (const auto& [M, N, K] : std::vector<std::array<std::int64_t, 3>>{{150, 200, 700}, {90, 200, 1500}, {30, 300, 600}, {600, 20, 300}}) {
     for (int left = 0; left < 5; left += 2) {
       for (int right = 0; right < 5; ++right) {
         const Tensor a = with_strides(M, K, left, kFloat), b = with_strides(K, N, right, kFloat);
@@ -2142,7 +2142,7 @@ TEST_CASE("multiply: relu follows the whole sum, on every way through the kernel
   manual_seed(20);
   for_each_capability([] {
     // Few lines, one row, one column, small, few rows in panels, several blocks of everything, nothing to sum.
-    for (const auto& [M, N, K] : std::vector<std::array<std::int64_t, 3>>{{3, 40, 50}, {1, 300, 20}, {300, 1, 20}, {40, 50, 60}, {150, 200, 700}, {700, 300, 600}, {2, 3, 0}}) {
+    for (const auto& [M, N, K] : std::vector<std::array<std::int64_t, 3>>{{3, 40, 50}, {1, 300, 20}, {300, 1, 20}, {40, 50, 60}, {90, 200, 1500}, {700, 300, 600}, {2, 3, 0}}) {
       CAPTURE(K);
       const Tensor a = whole_numbers({M, K}, kFloat), b = whole_numbers({K, N}, kFloat), start = whole_numbers({N}, kFloat);
       for (const Tensor& right : {b, b.t().contiguous().t()}) {

@@ -277,7 +277,7 @@ TEST_CASE("learner: whatever a solution does, tito says what, and where") {
       {"volatile int y = x; if (y == 3) return twice(x) + twice(y);  return 0;  // here", "crashed", "a function calls itself without end"},
       {"volatile int zero = 0; return x / zero;  // here", "crashed", "divided by zero"},
       {"std::exit(x - 3);  // here", "exited", "something called exit()"},
-      {"std::vector<int> v; for (;;) v.push_back(x);  // here", "threw", "more memory than it may have"},
+      {"std::vector<int*> v; for (;;) v.push_back(new int[1 << 24]);  // here", "threw", "more memory than it may have"},
       {"throw std::out_of_range(\"no\");  // here", "threw", "ended with an error: no"},
       {"for (;;) std::puts(\"again and again and again and again and again\");  // here", "flooded", "printed without end"},
       {"for (volatile int i = 0;; i = i + 1) {}  // here", "hung", "did not end in its time limit"},

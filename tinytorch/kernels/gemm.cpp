@@ -7,6 +7,8 @@
 #include <cstddef>
 #include <memory>
 #include <new>
+#include <numeric>
+#include <hwy/cache_control.h>
 
 #include "tinytorch/core/system_info.h"
 #include "tinytorch/kernels/parallel.h"
@@ -170,12 +172,30 @@ void for_panels(std::int64_t row, std::int64_t rows, std::int64_t most, F&& f) {
   }
 }
 
-// Few rows: all of A is packed, and who computes a panel of B's columns packs that panel too, for all of K, and uses it while it is near.
+// Whether tiles read A where it lies: its rows are contiguous, and at most four of a tile's share their places in the first cache, which has eight lines or more for each.
+template <class T>
+bool reads_a_in_place(const Product<T>& p, const kernels::GemmTable<T>& table) {
+  constexpr std::int64_t page = 4096;
+  return p.a.column == 1 && table.rows * std::gcd(p.a.row * std::int64_t{sizeof(T)}, page) <= 4 * page;
+}
+
+// A tile of a large product. Its place in the result is far away, and wanted only at the end: who asks for it before the loop over K does not wait for it after.
+template <class T>
+void large_tile(const kernels::GemmTable<T>& table, const kernels::Tile<T>& tile, int rows, int columns, bool packed) {
+  for (int i = 0; i < rows; ++i) {
+    hwy::Prefetch(tile.out + i * tile.out_row);
+    hwy::Prefetch(tile.out + i * tile.out_row + columns - 1);
+  }
+  table.tile(tile, rows, columns, packed);
+}
+
+// Few rows: all of A is packed first, if need be, and who computes a panel of B's columns packs that panel too, for all of K, and uses it while it is near.
 template <class T>
 void multiply_few_rows(const Product<T>& p, const kernels::GemmTable<T>& table, kernels::BlockSizes sizes) {
   const std::int64_t k_parts = parts_of(p.K, sizes.K), strips = parts_of(p.N, table.columns);
-  T* const a_panels = packed_a.room_for<T>(p.M * p.K);
-  const std::int64_t levels = parts_of(p.M, table.rows), level_tasks = parts_of(levels, 4);
+  const bool packs_a = !reads_a_in_place(p, table);
+  T* const a_panels = packs_a ? packed_a.room_for<T>(p.M * p.K) : nullptr;
+  const std::int64_t levels = parts_of(p.M, table.rows), level_tasks = packs_a ? parts_of(levels, 4) : 0;
   kernels::run_tasks(k_parts * level_tasks, [&](std::int64_t task) {
     const Part block(p.K, k_parts, task / level_tasks), own(levels, level_tasks, task % level_tasks);
     for (std::int64_t level = own.first; level < own.first + own.count; ++level) {
@@ -194,10 +214,12 @@ void multiply_few_rows(const Product<T>& p, const kernels::GemmTable<T>& table, 
         const Part block(p.K, k_parts, k_part);
         for_panels(0, p.M, table.rows, [&](std::int64_t row, std::int64_t rows) {
           kernels::Tile<T> tile = p.tile_at(row, j, block.first, block.count);
-          tile.a = a_panels + p.M * block.first + row * block.count;
+          tile.a = packs_a ? a_panels + p.M * block.first + row * block.count : p.a_at(row, block.first);
+          tile.a_row = p.a.row;
+          tile.a_k = p.a.column;
           tile.b = panel + block.first * table.columns;
           tile.b_k = table.columns;
-          table.tile(tile, static_cast<int>(rows), columns, true);
+          large_tile(table, tile, static_cast<int>(rows), columns, packs_a);
         });
       }
     }
@@ -215,17 +237,18 @@ void multiply_blocks(const Product<T>& p, const kernels::GemmTable<T>& table, ke
   const std::int64_t region_count = static_cast<std::int64_t>(regions.size());
   const std::int64_t k_parts = parts_of(p.K, sizes.K);
   const std::int64_t most_k = parts_of(p.K, k_parts);
-  T* const a_panels = packed_a.room_for<T>(p.M * most_k);
+  const bool packs_a = !reads_a_in_place(p, table);
+  T* const a_panels = packs_a ? packed_a.room_for<T>(p.M * most_k) : nullptr;
   T* const b_panels = packed_b.room_for<T>((packs_b ? strips : 1) * table.columns * most_k);
   // The panels of B that stay in their half of the second cache.
   const std::int64_t group = std::max<std::int64_t>(1, sizes.M / table.columns) * table.columns;
-  // Packing: tasks of some rows of A, then of some panels of B.
-  const std::int64_t a_tasks = parts_of(parts_of(p.M, table.rows), 4);
+  // Packing: tasks of some rows of A, if they are packed, then of some panels of B.
+  const std::int64_t a_tasks = packs_a ? parts_of(parts_of(p.M, table.rows), 4) : 0;
   const std::int64_t first_packed = packs_b ? 0 : p.N / table.columns;  // the panel at the edge is always packed
   const std::int64_t b_tasks = parts_of(strips - first_packed, 2);
   std::vector<Part> a_parts;  // the panels of A, in order
   for (const kernels::Region& region : regions) {
-    if (region.column != 0) continue;
+    if (!packs_a || region.column != 0) continue;
     for_panels(region.row, region.rows, table.rows, [&](std::int64_t row, std::int64_t rows) {
       Part part(rows, 1, 0);
       part.first = row;
@@ -261,10 +284,12 @@ void multiply_blocks(const Product<T>& p, const kernels::GemmTable<T>& table, ke
             const std::int64_t strip = j / table.columns;
             const bool packed = strip >= first_packed;
             kernels::Tile<T> tile = p.tile_at(row, j, block.first, block.count);
-            tile.a = a_panels + row * block.count;
+            tile.a = packs_a ? a_panels + row * block.count : p.a_at(row, block.first);
+            tile.a_row = p.a.row;
+            tile.a_k = p.a.column;
             tile.b = packed ? b_panels + (strip - first_packed) * table.columns * block.count : p.b_at(block.first, j);
             tile.b_k = packed ? table.columns : p.b.row;
-            table.tile(tile, static_cast<int>(rows), columns, true);
+            large_tile(table, tile, static_cast<int>(rows), columns, packs_a);
           }
         });
       }

@@ -169,10 +169,32 @@ HWY_INLINE void copy_numbers(T* to, const T* from, int count) {
 }
 
 // Lines, K times. They lie far apart, often in pages of their own, where the processor does not see the next one coming: it is told.
+// Where a panel is full, a line is one or two vectors: what a vector has too much is stored into the next line, which is written after it. The last line has no next one.
 template <class T>
 HWY_INLINE void pack_lines(T* to, int width, const T* from, std::int64_t k_step, int count, std::int64_t K) {
-  constexpr std::int64_t ahead = 12;
-  for (std::int64_t k = 0; k < K; ++k, from += k_step, to += width) {
+  constexpr std::int64_t ahead = 32;
+  std::int64_t k = 0;
+  if constexpr (kMasksAreSafe) {
+    const Tag<T> d;
+    const auto all_but_the_last = [&](const auto& copy_line) {
+      for (; k + 1 < K; ++k, from += k_step, to += width) {
+        if (k + ahead < K) hwy::Prefetch(from + ahead * k_step);
+        copy_line();
+      }
+    };
+    const int behind = count - kLanes<T>;  // numbers in the second vector
+    if (count == width && behind <= 0) {
+      const auto mask = hn::FirstN(d, static_cast<std::size_t>(count));
+      all_but_the_last([&] { hn::StoreU(hn::MaskedLoad(mask, d, from), d, to); });
+    } else if (count == width && behind <= kLanes<T>) {
+      const auto mask = hn::FirstN(d, static_cast<std::size_t>(behind));
+      all_but_the_last([&] {
+        hn::StoreU(hn::LoadU(d, from), d, to);
+        hn::StoreU(hn::MaskedLoad(mask, d, from + kLanes<T>), d, to + kLanes<T>);
+      });
+    }
+  }
+  for (; k < K; ++k, from += k_step, to += width) {
     if (k + ahead < K) hwy::Prefetch(from + ahead * k_step);
     copy_numbers(to, from, count);
     for (int i = count; i < width; ++i) to[i] = T{0};
@@ -237,7 +259,7 @@ HWY_INLINE void finish_rows(const Tile<T>& tile, Vector<T> (&left)[Rows], Vector
     HWY_UNROLL(12)
     for (int i = 0; i < Rows; ++i) {
       left[i] = activated<T>(tile.activation, left[i]);
-      right[i] = activated<T>(tile.activation, right[i]);
+      if (Vectors == 2) right[i] = activated<T>(tile.activation, right[i]);
     }
   }
   HWY_UNROLL(12)
@@ -295,22 +317,11 @@ static void multiply_tile(const Tile<T>& tile, int columns) {
 // The tile kernels for 1 to kTileRows rows and one or two vectors: both become template parameters by looking them up.
 namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
-// In a large product the tile's place in the result is far away, and wanted only at the end: who asks for it before the loop over K does not wait for it after.
-template <class T, int Rows, int Vectors>
-void tile_from_panel(const Tile<T>& tile, int columns) {
-  HWY_UNROLL(12)
-  for (int i = 0; i < Rows; ++i) {
-    hwy::Prefetch(tile.out + i * tile.out_row);
-    if (Vectors == 2) hwy::Prefetch(tile.out + i * tile.out_row + kLanes<T>);
-  }
-  multiply_tile<T, Rows, Vectors, true>(tile, columns);
-}
-
 template <class T, int Vectors, int... Index>
 HWY_INLINE void choose_tile(const Tile<T>& tile, int rows, int columns, bool packed, std::integer_sequence<int, Index...>) {
   using Kernel = void (*)(const Tile<T>&, int);
   static constexpr Kernel in_place[] = {multiply_tile<T, Index + 1, Vectors, false>...};
-  static constexpr Kernel from_panel[] = {tile_from_panel<T, Index + 1, Vectors>...};
+  static constexpr Kernel from_panel[] = {multiply_tile<T, Index + 1, Vectors, true>...};
   (packed ? from_panel : in_place)[rows - 1](tile, columns);
 }
 

@@ -94,10 +94,18 @@ thread_local Workspace packed_b;
 
 std::int64_t parts_of(std::int64_t size, std::int64_t most) { return (size + most - 1) / most; }
 
-// Part `part` of `size` among `parts`, as evenly as whole numbers allow.
 struct Part {
-  Part(std::int64_t size, std::int64_t parts, std::int64_t part) : first(size * part / parts), count(size * (part + 1) / parts - first) {}
   std::int64_t first, count;
+};
+
+// `size` cut into parts as evenly as whole numbers allow: the first ones have one more. It divides once for all of them, since a division takes as long as a tenth of a small tile.
+class Parts {
+ public:
+  Parts(std::int64_t size, std::int64_t parts) : least_(size / parts), longer_(size % parts) {}
+  Part operator[](std::int64_t part) const { return {part * least_ + std::min(part, longer_), least_ + (part < longer_ ? 1 : 0)}; }
+
+ private:
+  std::int64_t least_, longer_;
 };
 
 // A product that is being computed: what all its parts share.
@@ -127,12 +135,13 @@ struct Product {
 template <class T>
 void multiply_small(const Product<T>& p, const kernels::GemmTable<T>& table, std::int64_t most_k) {
   const std::int64_t k_parts = parts_of(p.K, most_k), strips = parts_of(p.N, table.columns), row_parts = parts_of(p.M, table.rows);
+  const Parts blocks(p.K, k_parts), panels(p.M, row_parts);
   const auto multiply_strip = [&](std::int64_t strip, const Part& own) {
     const std::int64_t j = strip * table.columns;
     const int columns = static_cast<int>(std::min<std::int64_t>(table.columns, p.N - j));
     const bool in_place = p.b.column == 1 && (columns == table.columns || columns == table.columns / 2);
     for (std::int64_t part = 0; part < k_parts; ++part) {
-      const Part block(p.K, k_parts, part);
+      const Part block = blocks[part];
       const T* panel = p.b_at(block.first, j);
       std::int64_t panel_k = p.b.row;
       if (!in_place) {
@@ -142,7 +151,7 @@ void multiply_small(const Product<T>& p, const kernels::GemmTable<T>& table, std
         panel_k = table.columns;
       }
       for (std::int64_t r = own.first; r < own.first + own.count; ++r) {
-        const Part rows(p.M, row_parts, r);
+        const Part rows = panels[r];
         kernels::Tile<T> tile = p.tile_at(rows.first, j, block.first, block.count);
         tile.a = p.a_at(rows.first, block.first);
         tile.a_row = p.a.row;
@@ -156,20 +165,18 @@ void multiply_small(const Product<T>& p, const kernels::GemmTable<T>& table, std
   // Half a million multiply-adds are some microseconds: below that a second thread would come too late. A strip whose lines are read in place has two tasks where strips are few.
   const std::int64_t halves = p.b.column == 1 && strips <= 4 && row_parts >= 4 ? 2 : 1;
   if (p.M * p.N * p.K < 1 << 19) {
-    for (std::int64_t strip = 0; strip < strips; ++strip) multiply_strip(strip, Part(row_parts, 1, 0));
+    for (std::int64_t strip = 0; strip < strips; ++strip) multiply_strip(strip, {0, row_parts});
   } else {
-    kernels::run_tasks(strips * halves, [&](std::int64_t task) { multiply_strip(task / halves, Part(row_parts, halves, task % halves)); });
+    kernels::run_tasks(strips * halves, [&](std::int64_t task) { multiply_strip(task / halves, Parts(row_parts, halves)[task % halves]); });
   }
 }
 
 // The panels of A: each row of regions cut into panels of nearly equal height.
 template <class F>
 void for_panels(std::int64_t row, std::int64_t rows, std::int64_t most, F&& f) {
-  const std::int64_t parts = parts_of(rows, most);
-  for (std::int64_t i = 0; i < parts; ++i) {
-    const Part part(rows, parts, i);
-    f(row + part.first, part.count);
-  }
+  const std::int64_t count = parts_of(rows, most);
+  const Parts parts(rows, count);
+  for (std::int64_t i = 0; i < count; ++i) f(row + parts[i].first, parts[i].count);
 }
 
 // Whether tiles read A where it lies: its rows are contiguous, and at most four of a tile's share their places in the first cache, which has eight lines or more for each.
@@ -193,25 +200,26 @@ void large_tile(const kernels::GemmTable<T>& table, const kernels::Tile<T>& tile
 template <class T>
 void multiply_few_rows(const Product<T>& p, const kernels::GemmTable<T>& table, kernels::BlockSizes sizes) {
   const std::int64_t k_parts = parts_of(p.K, sizes.K), strips = parts_of(p.N, table.columns);
+  const Parts blocks(p.K, k_parts);
   const bool packs_a = !reads_a_in_place(p, table);
   T* const a_panels = packs_a ? packed_a.room_for<T>(p.M * p.K) : nullptr;
   const std::int64_t levels = parts_of(p.M, table.rows), level_tasks = packs_a ? parts_of(levels, 4) : 0;
   kernels::run_tasks(k_parts * level_tasks, [&](std::int64_t task) {
-    const Part block(p.K, k_parts, task / level_tasks), own(levels, level_tasks, task % level_tasks);
+    const Part block = blocks[task / level_tasks], own = Parts(levels, level_tasks)[task % level_tasks];
     for (std::int64_t level = own.first; level < own.first + own.count; ++level) {
-      const Part rows(p.M, levels, level);
+      const Part rows = Parts(p.M, levels)[level];
       table.pack(a_panels + p.M * block.first + rows.first * block.count, static_cast<int>(rows.count), p.a_at(rows.first, block.first), p.a.row, p.a.column, static_cast<int>(rows.count), block.count);
     }
   });
   const std::int64_t tasks = std::min<std::int64_t>(strips, 32);
   kernels::run_tasks(tasks, [&](std::int64_t task) {
-    const Part own(strips, tasks, task);
+    const Part own = Parts(strips, tasks)[task];
     T* const panel = packed_b.room_for<T>(table.columns * p.K);
     for (std::int64_t j = own.first * table.columns; j < std::min(p.N, (own.first + own.count) * table.columns); j += table.columns) {
       const int columns = static_cast<int>(std::min<std::int64_t>(table.columns, p.N - j));
       table.pack(panel, table.columns, p.b_at(0, j), p.b.column, p.b.row, columns, p.K);
       for (std::int64_t k_part = 0; k_part < k_parts; ++k_part) {
-        const Part block(p.K, k_parts, k_part);
+        const Part block = blocks[k_part];
         for_panels(0, p.M, table.rows, [&](std::int64_t row, std::int64_t rows) {
           kernels::Tile<T> tile = p.tile_at(row, j, block.first, block.count);
           tile.a = packs_a ? a_panels + p.M * block.first + row * block.count : p.a_at(row, block.first);
@@ -232,7 +240,8 @@ void multiply_blocks(const Product<T>& p, const kernels::GemmTable<T>& table, ke
   // With few rows a number of B is used a few times only: lines that are contiguous are then read in place.
   const bool packs_b = p.b.column != 1 || p.M > 3 * table.rows;
   const std::int64_t strips = parts_of(p.N, table.columns);
-  if (packs_b && p.M <= 24 * table.rows && p.K <= 16 * sizes.K && strips >= 2 * get_num_threads()) return multiply_few_rows(p, table, sizes);
+  constexpr std::int64_t few_rows = 432;
+  if (packs_b && p.M <= few_rows && p.K <= 16 * sizes.K && strips >= 2 * get_num_threads()) return multiply_few_rows(p, table, sizes);
   const std::vector<kernels::Region> regions = kernels::divide_result(p.M, p.N, table.rows, table.columns, sizes.M);
   const std::int64_t region_count = static_cast<std::int64_t>(regions.size());
   const std::int64_t k_parts = parts_of(p.K, sizes.K);
@@ -250,23 +259,21 @@ void multiply_blocks(const Product<T>& p, const kernels::GemmTable<T>& table, ke
   for (const kernels::Region& region : regions) {
     if (!packs_a || region.column != 0) continue;
     for_panels(region.row, region.rows, table.rows, [&](std::int64_t row, std::int64_t rows) {
-      Part part(rows, 1, 0);
-      part.first = row;
-      a_parts.push_back(part);
+      a_parts.push_back({row, rows});
     });
   }
   for (std::int64_t k_part = 0; k_part < k_parts; ++k_part) {
-    const Part block(p.K, k_parts, k_part);
+    const Part block = Parts(p.K, k_parts)[k_part];
     kernels::run_tasks(a_tasks + b_tasks, [&](std::int64_t task) {
       if (task < a_tasks) {
-        const Part panels(static_cast<std::int64_t>(a_parts.size()), a_tasks, task);
+        const Part panels = Parts(static_cast<std::int64_t>(a_parts.size()), a_tasks)[task];
         for (std::int64_t i = panels.first; i < panels.first + panels.count; ++i) {
           const Part& rows = a_parts[static_cast<std::size_t>(i)];
           const int count = static_cast<int>(rows.count);
           table.pack(a_panels + rows.first * block.count, count, p.a_at(rows.first, block.first), p.a.row, p.a.column, count, block.count);
         }
       } else {
-        const Part panels(strips - first_packed, b_tasks, task - a_tasks);
+        const Part panels = Parts(strips - first_packed, b_tasks)[task - a_tasks];
         for (std::int64_t i = first_packed + panels.first; i < first_packed + panels.first + panels.count; ++i) {
           const std::int64_t j = i * table.columns;
           const int count = static_cast<int>(std::min<std::int64_t>(table.columns, p.N - j));

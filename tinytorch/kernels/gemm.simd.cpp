@@ -242,10 +242,12 @@ HWY_INLINE void finish_rows(const Tile<T>& tile, Vector<T> (&left)[Rows], Vector
   const Tag<T> d;
   const Vector<T> alpha = hn::Set(d, tile.alpha), beta = hn::Set(d, tile.beta);
   const int rest = columns - kLanes<T>;
-  HWY_UNROLL(12)
-  for (int i = 0; i < Rows; ++i) {
-    left[i] = hn::Mul(alpha, left[i]);
-    if (Vectors == 2) right[i] = hn::Mul(alpha, right[i]);
+  if (tile.alpha != T{1}) {
+    HWY_UNROLL(12)
+    for (int i = 0; i < Rows; ++i) {
+      left[i] = hn::Mul(alpha, left[i]);
+      if (Vectors == 2) right[i] = hn::Mul(alpha, right[i]);
+    }
   }
   if (tile.start != nullptr) {
     HWY_UNROLL(12)

@@ -4,6 +4,7 @@
 #ifndef TINYTORCH_CAPABILITY
 #define TINYTORCH_CAPABILITY DEFAULT
 #endif
+#include <algorithm>
 #include <hwy/cache_control.h>
 #include <hwy/highway.h>
 #include <utility>
@@ -356,15 +357,16 @@ void multiply_lines_baseline(const LinesProduct<T>& p) {
   }
 }
 
-// The dot products of Rows lines of a, from line i on, with Lines lines of b, from line j on: Rows * Lines sums in registers.
+// The dot products of Rows lines of a, from line i on, with Lines lines of b, from line j on, which are `apart` from each other: Rows * Lines sums in registers.
 template <class T, int Rows, int Lines>
-void multiply_some_lines(const LinesProduct<T>& p, std::int64_t i, std::int64_t j) {
+void multiply_some_lines(const LinesProduct<T>& p, std::int64_t i, std::int64_t j, std::int64_t apart = 1) {
   const Tag<T> d;
   Vector<T> sums[Rows * Lines];
   HWY_UNROLL(24)
   for (int s = 0; s < Rows * Lines; ++s) sums[s] = hn::Zero(d);
   const T* const a = p.a + i * p.a_line;
   const T* const b = p.b + j * p.b_line;
+  const std::int64_t next = apart * p.b_line;
   std::int64_t k = 0;
   for (; k + kLanes<T> <= p.K; k += kLanes<T>) {
     Vector<T> rows[Rows];
@@ -372,7 +374,7 @@ void multiply_some_lines(const LinesProduct<T>& p, std::int64_t i, std::int64_t 
     for (int r = 0; r < Rows; ++r) rows[r] = hn::LoadU(d, a + r * p.a_line + k);
     HWY_UNROLL(4)
     for (int c = 0; c < Lines; ++c) {
-      const Vector<T> line = hn::LoadU(d, b + c * p.b_line + k);
+      const Vector<T> line = hn::LoadU(d, b + c * next + k);
       HWY_UNROLL(6)
       for (int r = 0; r < Rows; ++r) sums[r * Lines + c] = hn::MulAdd(rows[r], line, sums[r * Lines + c]);
     }
@@ -383,13 +385,13 @@ void multiply_some_lines(const LinesProduct<T>& p, std::int64_t i, std::int64_t 
     for (int r = 0; r < Rows; ++r) {
       const Vector<T> x = load_first(a + r * p.a_line + k, rest);
       HWY_UNROLL(4)
-      for (int c = 0; c < Lines; ++c) sums[r * Lines + c] = hn::MulAdd(x, load_first(b + c * p.b_line + k, rest), sums[r * Lines + c]);
+      for (int c = 0; c < Lines; ++c) sums[r * Lines + c] = hn::MulAdd(x, load_first(b + c * next + k, rest), sums[r * Lines + c]);
     }
   }
   HWY_UNROLL(6)
   for (int r = 0; r < Rows; ++r) {
     HWY_UNROLL(4)
-    for (int c = 0; c < Lines; ++c) finish_number(p, i + r, j + c, hn::GetLane(hn::SumOfLanes(d, sums[r * Lines + c])));
+    for (int c = 0; c < Lines; ++c) finish_number(p, i + r, j + c * apart, hn::GetLane(hn::SumOfLanes(d, sums[r * Lines + c])));
   }
 }
 }  // namespace
@@ -399,18 +401,18 @@ void multiply_some_lines(const LinesProduct<T>& p, std::int64_t i, std::int64_t 
 namespace kernels::TINYTORCH_CAPABILITY {
 template <class T>
 static void multiply_lines(const LinesProduct<T>& p) {
-  // Four lines of b stay in the first cache while all rows of a pass by.
+  // Four lines of b stay in the first cache while all rows of a pass by. They come from four quarters of b, each of which is read from end to end.
   constexpr bool many = kTileRows >= 12;
   constexpr int kRows = many ? 6 : 3;
-  std::int64_t j = 0;
-  for (; j + 4 <= p.N; j += 4) {
+  const std::int64_t quarter = p.N / 4;
+  for (std::int64_t j = 0; j < quarter; ++j) {
     std::int64_t i = 0;
-    for (; i + kRows <= p.M; i += kRows) multiply_some_lines<T, kRows, 4>(p, i, j);
-    if (many && i + 4 <= p.M) multiply_some_lines<T, 4, 4>(p, i, j), i += 4;
-    if (i + 2 <= p.M) multiply_some_lines<T, 2, 4>(p, i, j), i += 2;
-    if (i < p.M) multiply_some_lines<T, 1, 4>(p, i, j);
+    for (; i + kRows <= p.M; i += kRows) multiply_some_lines<T, kRows, 4>(p, i, j, quarter);
+    if (many && i + 4 <= p.M) multiply_some_lines<T, 4, 4>(p, i, j, quarter), i += 4;
+    if (i + 2 <= p.M) multiply_some_lines<T, 2, 4>(p, i, j, quarter), i += 2;
+    if (i < p.M) multiply_some_lines<T, 1, 4>(p, i, j, quarter);
   }
-  for (; j < p.N; ++j) {
+  for (std::int64_t j = 4 * quarter; j < p.N; ++j) {
     std::int64_t i = 0;
     for (; i + 4 <= p.M; i += 4) multiply_some_lines<T, 4, 1>(p, i, j);
     for (; i < p.M; ++i) multiply_some_lines<T, 1, 1>(p, i, j);
@@ -442,10 +444,50 @@ void multiply_row_piece(const Tile<T>& row, std::int64_t j, int columns) {
   }
 }
 
+// Adds Lines lines of b, from line k on and times their factors, to the sums of a long piece: each line is a stream as long as the piece. The sums wait in the first cache.
+template <class T, int Lines>
+HWY_INLINE void add_lines(const Tile<T>& row, std::int64_t k, std::int64_t j, std::int64_t columns, T* sums) {
+  const Tag<T> d;
+  Vector<T> factors[Lines];
+  HWY_UNROLL(4)
+  for (int i = 0; i < Lines; ++i) factors[i] = hn::Set(d, row.a[(k + i) * row.a_k]);
+  const T* const line = row.b + k * row.b_k + j;
+  for (std::int64_t v = 0; v < columns; v += kLanes<T>) {
+    Vector<T> sum = hn::LoadU(d, sums + v);
+    HWY_UNROLL(4)
+    for (int i = 0; i < Lines; ++i) sum = hn::MulAdd(factors[i], hn::LoadU(d, line + i * row.b_k + v), sum);
+    hn::StoreU(sum, d, sums + v);
+  }
+}
+
+template <class T>
+void multiply_row_strip(const Tile<T>& row, std::int64_t j, std::int64_t columns, T* sums) {
+  const Tag<T> d;
+  for (std::int64_t v = 0; v < columns; v += kLanes<T>) hn::StoreU(hn::Zero(d), d, sums + v);
+  std::int64_t k = 0;
+  for (; k + 4 <= row.K; k += 4) add_lines<T, 4>(row, k, j, columns, sums);
+  for (; k < row.K; ++k) add_lines<T, 1>(row, k, j, columns, sums);
+  const Vector<T> alpha = hn::Set(d, row.alpha), beta = hn::Set(d, row.beta);
+  for (std::int64_t v = 0; v < columns; v += kLanes<T>) {
+    Vector<T> value = hn::Mul(alpha, hn::LoadU(d, sums + v));
+    if (row.start != nullptr) value = hn::MulAdd(beta, hn::LoadU(d, row.start + j + v), value);
+    hn::StoreU(activated<T>(row.activation, value), d, row.out + j + v);
+  }
+}
+
+// A matrix that comes from memory is read in long lines, a smaller one in pieces whose sums are registers. The sums are the same.
 template <class T>
 void multiply_row(const Tile<T>& row, std::int64_t columns) {
   constexpr int kVectors = kTileRows >= 12 ? 16 : 8;
+  constexpr std::int64_t kStrip = 2048;
   std::int64_t j = 0;
+  if (columns >= 512 && row.K * columns >= 1 << 17) {
+    T sums[kStrip];
+    for (std::int64_t count = 0; columns - j >= kLanes<T>; j += count) {
+      count = std::min(kStrip, (columns - j) / kLanes<T> * kLanes<T>);
+      multiply_row_strip(row, j, count, sums);
+    }
+  }
   for (; j + kVectors * kLanes<T> <= columns; j += kVectors * kLanes<T>) multiply_row_piece<T, kVectors>(row, j, kVectors * kLanes<T>);
   for (; j < columns; j += kLanes<T>) multiply_row_piece<T, 1>(row, j, columns - j < kLanes<T> ? static_cast<int>(columns - j) : kLanes<T>);
 }

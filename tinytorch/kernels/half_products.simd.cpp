@@ -7,6 +7,7 @@
 #include <hwy/cache_control.h>
 #include <hwy/highway.h>
 #include <cstdint>
+#include <type_traits>
 #include "tinytorch/kernels/half_kernels.h"
 
 namespace tinytorch {
@@ -155,6 +156,32 @@ HWY_INLINE void multiply_column(const HalfProduct& p, std::int64_t i, std::int64
   }
 }
 
+// One row with four columns that are `apart` from each other, from column j on. Each has two sums.
+template <class Format>
+HWY_INLINE void multiply_apart(const HalfProduct& p, std::int64_t j, std::int64_t apart) {
+  FloatVector even[4], odd[4];
+  HWY_UNROLL(4)
+  for (int c = 0; c < 4; ++c) even[c] = odd[c] = hn::Zero(Floats());
+  const std::uint16_t* const b = p.b + j * p.b_line;
+  const std::int64_t next = apart * p.b_line;
+  std::int64_t k = 0;
+  for (; k + 2 * kLanes <= p.K; k += 2 * kLanes) {
+    const FloatVector left = hn::LoadU(Floats(), p.a + k), right = hn::LoadU(Floats(), p.a + k + kLanes);
+    HWY_UNROLL(4)
+    for (int c = 0; c < 4; ++c) {
+      even[c] = hn::MulAdd(left, load<Format>(b + c * next + k), even[c]);
+      odd[c] = hn::MulAdd(right, load<Format>(b + c * next + k + kLanes), odd[c]);
+    }
+  }
+  for (; k < p.K; k += kLanes) {
+    const FloatVector row = load_first(p.a + k, p.K - k);
+    HWY_UNROLL(4)
+    for (int c = 0; c < 4; ++c) even[c] = hn::MulAdd(row, load_first<Format>(b + c * next + k, p.K - k), even[c]);
+  }
+  HWY_UNROLL(4)
+  for (int c = 0; c < 4; ++c) p.sums[j + c * apart] = hn::GetLane(hn::SumOfLanes(Floats(), hn::Add(even[c], odd[c])));
+}
+
 // One row with four short columns.
 template <class Format>
 HWY_INLINE void multiply_short_columns(const HalfProduct& p, std::int64_t j) {
@@ -177,8 +204,13 @@ HWY_INLINE void multiply_short_columns(const HalfProduct& p, std::int64_t j) {
 template <class Format>
 void multiply_columns(const HalfProduct& p) {
   std::int64_t j = 0;
-  if (p.M == 1 && p.K <= 8 * kLanes)
+  if (p.M == 1 && p.K <= 8 * kLanes) {
     for (; j + 4 <= p.columns; j += 4) multiply_short_columns<Format>(p, j);
+  } else if (p.M == 1) {
+    const std::int64_t quarter = p.columns / 4;
+    for (; j < quarter; ++j) multiply_apart<Format>(p, j, quarter);
+    j = 4 * quarter;
+  }
   for (; j < p.columns; ++j) {
     std::int64_t i = 0;
     for (; i + 4 <= p.M; i += 4) multiply_column<Format, 4, 2>(p, i, j);
@@ -208,6 +240,26 @@ HWY_INLINE void multiply_narrow_rows(const HalfProduct& p, std::int64_t j) {
   for (int v = 0; v < 4; ++v) hn::StoreU(sums[v], Floats(), p.sums + j + v * kLanes);
 }
 
+// Adds Lines rows of b, from row k on and times their factors in a row of a, to `count` sums.
+template <class Format, int Lines>
+HWY_INLINE void add_rows(const float* factors, const std::uint16_t* lines, std::int64_t b_line, std::int64_t count, float* sums) {
+  FloatVector factor[Lines];
+  HWY_UNROLL(4)
+  for (int l = 0; l < Lines; ++l) factor[l] = hn::Set(Floats(), factors[l]);
+  std::int64_t j = 0;
+  for (; j + kLanes <= count; j += kLanes) {
+    FloatVector sum = hn::LoadU(Floats(), sums + j);
+    HWY_UNROLL(4)
+    for (int l = 0; l < Lines; ++l) sum = hn::MulAdd(factor[l], load<Format>(lines + l * b_line + j), sum);
+    hn::StoreU(sum, Floats(), sums + j);
+  }
+  if (j == count) return;
+  FloatVector sum = load_first(sums + j, count - j);
+  HWY_UNROLL(4)
+  for (int l = 0; l < Lines; ++l) sum = hn::MulAdd(factor[l], load_first<Format>(lines + l * b_line + j, count - j), sum);
+  store_first(sum, sums + j, count - j);
+}
+
 template <class Format>
 void multiply_rows(const HalfProduct& p) {
   constexpr std::int64_t kSums = 4096;  // 16 KB
@@ -216,22 +268,15 @@ void multiply_rows(const HalfProduct& p) {
   if (p.M == 1 && p.columns <= 16 * kLanes)
     for (; done + 4 * kLanes <= p.columns; done += 4 * kLanes) multiply_narrow_rows<Format>(p, done);
   for (std::int64_t first = done; first < p.columns; first += strip) {
-    const std::int64_t count = p.columns - first < strip ? p.columns - first : strip, rows_ahead = 1 + kAhead / count;
+    const std::int64_t count = p.columns - first < strip ? p.columns - first : strip;
     for (std::int64_t i = 0; i < p.M; ++i)
       for (std::int64_t j = 0; j < count; j += kLanes) store_first(hn::Zero(Floats()), p.sums + i * p.sums_row + first + j, count - j);
-    for (std::int64_t k = 0; k < p.K; ++k) {
-      const std::uint16_t* const line = p.b + k * p.b_line + first;
-      for (std::int64_t i = 0; i < p.M; ++i) {
-        const FloatVector factor = hn::Set(Floats(), p.a[i * p.a_row + k]);
-        float* const sums = p.sums + i * p.sums_row + first;
-        std::int64_t j = 0;
-        for (; j + kCacheLine <= count; j += kCacheLine) {
-          if (i == 0) hwy::Prefetch(line + rows_ahead * p.b_line + j);
-          for (int v = 0; v < kCacheLine; v += kLanes) hn::StoreU(hn::MulAdd(factor, load<Format>(line + j + v), hn::LoadU(Floats(), sums + j + v)), Floats(), sums + j + v);
-        }
-        for (; j < count; j += kLanes) store_first(hn::MulAdd(factor, load_first<Format>(line + j, count - j), load_first(sums + j, count - j)), sums + j, count - j);
-      }
-    }
+    const auto add = [&]<int Lines>(std::int64_t k, std::integral_constant<int, Lines>) {
+      for (std::int64_t i = 0; i < p.M; ++i) add_rows<Format, Lines>(p.a + i * p.a_row + k, p.b + k * p.b_line + first, p.b_line, count, p.sums + i * p.sums_row + first);
+    };
+    std::int64_t k = 0;
+    for (; k + 4 <= p.K; k += 4) add(k, std::integral_constant<int, 4>());
+    for (; k < p.K; ++k) add(k, std::integral_constant<int, 1>());
   }
 }
 

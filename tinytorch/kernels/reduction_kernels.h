@@ -37,6 +37,8 @@ template <class T>
 struct ReductionTable {
   // Of the `count` numbers at x, which may begin anywhere. O(count).
   double (*sum)(const T* x, std::int64_t count);
+  // The same of four runs of `count` numbers each.
+  void (*four_sums)(const T* const* runs, std::int64_t count, double* sums);
   double (*sum_of_magnitudes)(const T* x, std::int64_t count);
   double (*sum_of_squares)(const T* x, std::int64_t count);
   // Reads x twice: choose `count` so that it stays in the first cache. REQUIRES: count > 0.

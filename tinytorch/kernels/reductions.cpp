@@ -162,36 +162,77 @@ std::int64_t segments_of(std::int64_t tasks, std::int64_t units, std::int64_t un
   return std::max<std::int64_t>(1, std::min(kEnoughTasks * 2, (units + per_segment - 1) / per_segment));
 }
 
+// How many tasks of so much work are done together.
+std::int64_t grain_of(std::int64_t work) { return std::max<std::int64_t>(1, kTaskWork / std::max<std::int64_t>(1, work)); }
+
 // Calls f(task) for all tasks, some of them together if one has little work.
 template <class F>
 void for_tasks(std::int64_t tasks, std::int64_t work, F f) {
-  const std::int64_t grain = std::max<std::int64_t>(1, kTaskWork / std::max<std::int64_t>(1, work));
-  parallel_for(0, tasks, grain, [&](std::int64_t first, std::int64_t stop) {
+  parallel_for(0, tasks, grain_of(work), [&](std::int64_t first, std::int64_t stop) {
     for (std::int64_t task = first; task < stop; ++task) f(task);
   });
 }
 
-// For each result: join(partial, x, count, position) for each of its pieces in order, beginning with Partial(), then finish(place, partial). Partials of segments are joined by join(partial, other).
+// For each result: join(partial, x, count, position) for each of its pieces in order, beginning with Partial(), then finish(place, partial). Partials of segments are joined by join(partial, other). If there is a
+// join.four(runs, count), it makes the partials of four pieces at a time, each from Partial(): four streams keep memory busier than one.
 template <class T, class Partial, class Join, class Finish>
 void reduce_rows(const ReductionPlan& plan, const T* x, Join join, Finish finish) {
   const std::int64_t length = plan.reduced.back().size, pieces = (length + kPiece - 1) / kPiece;
   const Axes outer = plan.reduced.without_last();
   const std::int64_t units = outer.numel() * pieces;
+  constexpr bool reads_four = requires(std::array<const T*, 4> runs) { join.four(runs, length); };
   const auto absorb = [&](Partial& partial, const T* from, std::int64_t first, std::int64_t stop) {
-    for (std::int64_t unit = first; unit < stop; ++unit) {
+    for (std::int64_t unit = first; unit < stop;) {
       const std::int64_t begin = unit % pieces * kPiece;
       const std::int64_t run = pieces == units ? 0 : unit / pieces;
       const T* const at = from + (run == 0 ? 0 : place_of(outer, run).offset) + begin;
+      if constexpr (reads_four) {
+        // Of up to sixteen pieces, one of each quarter at a time; joined in their order.
+        const std::int64_t quarter = std::min<std::int64_t>({4, (stop - unit) / 4, (length - begin) / kPiece / 4});
+        if (quarter > 0) {
+          std::array<Partial, 16> partials;
+          for (std::int64_t p = 0; p < quarter; ++p) {
+            std::array<const T*, 4> runs;
+            for (std::size_t r = 0; r < 4; ++r) runs[r] = at + (static_cast<std::int64_t>(r) * quarter + p) * kPiece;
+            const std::array<Partial, 4> four = join.four(runs, kPiece);
+            for (std::size_t r = 0; r < 4; ++r) partials[r * static_cast<std::size_t>(quarter) + static_cast<std::size_t>(p)] = four[r];
+          }
+          for (std::int64_t p = 0; p < 4 * quarter; ++p) join(partial, partials[static_cast<std::size_t>(p)]);
+          unit += 4 * quarter;
+          continue;
+        }
+      }
       join(partial, at, std::min(kPiece, length - begin), run * length + begin);
+      ++unit;
     }
   };
   const std::int64_t segments = segments_of(plan.results, units, std::min(length, kPiece));
   if (segments == 1) {
-    for_tasks(plan.results, plan.count, [&](std::int64_t i) {
+    const auto reduce = [&](std::int64_t i) {
       const Place place = place_of(plan.kept, i);
       Partial partial;
       absorb(partial, x + place.offset, 0, units);
       finish(place.result, partial);
+    };
+    parallel_for(0, plan.results, grain_of(plan.count), [&](std::int64_t first, std::int64_t stop) {
+      std::int64_t i = first;
+      if constexpr (reads_four) {
+        // Where a row is a piece, one row of each quarter of the task's at a time.
+        const std::int64_t quarter = units == 1 ? (stop - first) / 4 : 0;
+        for (; i < first + quarter; ++i) {
+          std::array<std::int64_t, 4> results;
+          std::array<const T*, 4> runs;
+          for (std::size_t r = 0; r < 4; ++r) {
+            const Place place = place_of(plan.kept, i + static_cast<std::int64_t>(r) * quarter);
+            results[r] = place.result;
+            runs[r] = x + place.offset;
+          }
+          const std::array<Partial, 4> partials = join.four(runs, length);
+          for (std::size_t r = 0; r < 4; ++r) finish(results[r], partials[r]);
+        }
+        i = first + 4 * quarter;
+      }
+      for (; i < stop; ++i) reduce(i);
     });
     return;
   }
@@ -274,19 +315,35 @@ struct ColumnSums {
   }
 };
 
-// Writes finish(the sum of kernel(x) over the pieces of each row).
-template <class T, class Kernel, class F>
-void sum_rows(const ReductionPlan& plan, const Tensor& self, const Tensor& result, Kernel kernel, F f) {
-  struct Sum {
-    double value = 0;
-  };
-  struct Joining {
-    Kernel kernel;
-    void operator()(Sum& sum, const T* x, std::int64_t count, std::int64_t) const { sum.value += kernel(x, count); }
-    void operator()(Sum& sum, const Sum& other) const { sum.value += other.value; }
-  };
+struct RunSum {
+  double value = 0;
+};
+
+// Joins sums of kernel(x).
+template <class Kernel>
+struct SumJoin {
+  Kernel kernel;
+  template <class T>
+  void operator()(RunSum& sum, const T* x, std::int64_t count, std::int64_t) const { sum.value += kernel(x, count); }
+  void operator()(RunSum& sum, const RunSum& other) const { sum.value += other.value; }
+};
+
+// Joins sums.
+template <class T>
+struct PlainSumJoin : SumJoin<double (*)(const T*, std::int64_t)> {
+  void (*four_sums)(const T* const* runs, std::int64_t count, double* sums);
+  std::array<RunSum, 4> four(const std::array<const T*, 4>& runs, std::int64_t count) const {
+    double sums[4];
+    four_sums(runs.data(), count, sums);
+    return {RunSum{sums[0]}, RunSum{sums[1]}, RunSum{sums[2]}, RunSum{sums[3]}};
+  }
+};
+
+// Writes f(the joined sum of each row).
+template <class T, class Join, class F>
+void sum_rows(const ReductionPlan& plan, const Tensor& self, const Tensor& result, Join join, F f) {
   T* const out = result.data<T>();
-  reduce_rows<T, Sum>(plan, self.data<T>(), Joining{kernel}, [=](std::int64_t place, const Sum& sum) { out[place] = static_cast<T>(f(sum.value)); });
+  reduce_rows<T, RunSum>(plan, self.data<T>(), join, [=](std::int64_t place, const RunSum& sum) { out[place] = static_cast<T>(f(sum.value)); });
 }
 
 Tensor sum_tuned(const Tensor& self, IntArrayRef dim, bool keepdim) {
@@ -295,7 +352,7 @@ Tensor sum_tuned(const Tensor& self, IntArrayRef dim, bool keepdim) {
   const Tensor result = empty(sizes_after(self, dim, keepdim), self.scalar_type());
   in_reduced_type(self.scalar_type(), [&]<class T>() {
     const kernels::ReductionTable<T>& table = reduction_table<T>();
-    if (plan->rows) return sum_rows<T>(*plan, self, result, table.sum, [](double sum) { return sum; });
+    if (plan->rows) return sum_rows<T>(*plan, self, result, PlainSumJoin<T>{{table.sum}, table.four_sums}, [](double sum) { return sum; });
     T* const out = result.data<T>();
     reduce_columns<T>(*plan, self.data<T>(), [&](std::int64_t columns) { return ColumnSums<T>(table, columns); },
                       [=](std::int64_t place, const ColumnSums<T>& sums, std::size_t k) { out[place] = static_cast<T>(sums.totals[k]); });
@@ -310,8 +367,8 @@ Tensor norm_tuned(const Tensor& self, double p, IntArrayRef dim, bool keepdim) {
   const Tensor result = empty(sizes_after(self, dim, keepdim), self.scalar_type());
   in_reduced_type(self.scalar_type(), [&]<class T>() {
     const kernels::ReductionTable<T>& table = reduction_table<T>();
-    if (p == 1) sum_rows<T>(*plan, self, result, table.sum_of_magnitudes, [](double sum) { return sum; });
-    else sum_rows<T>(*plan, self, result, table.sum_of_squares, [](double sum) { return std::sqrt(sum); });
+    if (p == 1) sum_rows<T>(*plan, self, result, SumJoin{table.sum_of_magnitudes}, [](double sum) { return sum; });
+    else sum_rows<T>(*plan, self, result, SumJoin{table.sum_of_squares}, [](double sum) { return std::sqrt(sum); });
   });
   return result;
 }

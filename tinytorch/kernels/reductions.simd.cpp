@@ -215,7 +215,7 @@ void extreme_values_of_rows(const T* x, std::int64_t step, std::int64_t rows, st
 
 template <class T>
 constexpr ReductionTable<T> table_of() {
-  return {sum<T>, sum_of_magnitudes<T>, sum_of_squares<T>, moments<T>, extreme<T>, add_rows<T>, moments_of_rows<T>, extreme_of_rows<T>, extreme_values_of_rows<T>};
+  return {sum<T>, four_sums<T>, sum_of_magnitudes<T>, sum_of_squares<T>, moments<T>, extreme<T>, add_rows<T>, moments_of_rows<T>, extreme_of_rows<T>, extreme_values_of_rows<T>};
 }
 }  // namespace
 

@@ -87,28 +87,46 @@ HWY_INLINE V sum_of_eight(V a, V b, V c, V d, V e, V f, V g, V h) {
   return hn::Add(hn::Add(hn::Add(a, b), hn::Add(c, d)), hn::Add(hn::Add(e, f), hn::Add(g, h)));
 }
 
-// The sum of f(x), where f is for vectors.
-template <class T, class F>
-HWY_INLINE double sum_of(const T* x, std::int64_t count, F f) {
+// The sums of f(x) over `count` numbers of each run, where f is for vectors. Each run's numbers are added in the same order, however many runs there are.
+template <int Runs, class T, class F>
+HWY_INLINE void sums_of(const T* const* runs, std::int64_t count, double* sums, F f) {
   const Tag<T> d;
   constexpr std::int64_t L = kLanes<T>;
-  Totals<T> totals;
+  Totals<T> totals[Runs];
   std::int64_t i = 0;
   for (; i + 8 * L <= count; i += 8 * L) {
-    const T* const at = x + i;
-    fetch_ahead<8 * L>(at);
-    totals.add(sum_of_eight(f(hn::LoadU(d, at)), f(hn::LoadU(d, at + L)), f(hn::LoadU(d, at + 2 * L)), f(hn::LoadU(d, at + 3 * L)), f(hn::LoadU(d, at + 4 * L)),
-                            f(hn::LoadU(d, at + 5 * L)), f(hn::LoadU(d, at + 6 * L)), f(hn::LoadU(d, at + 7 * L))));
+    HWY_UNROLL(4)
+    for (int r = 0; r < Runs; ++r) {
+      const T* const at = runs[r] + i;
+      if constexpr (Runs == 1) fetch_ahead<8 * L>(at);
+      totals[r].add(sum_of_eight(f(hn::LoadU(d, at)), f(hn::LoadU(d, at + L)), f(hn::LoadU(d, at + 2 * L)), f(hn::LoadU(d, at + 3 * L)), f(hn::LoadU(d, at + 4 * L)),
+                                 f(hn::LoadU(d, at + 5 * L)), f(hn::LoadU(d, at + 6 * L)), f(hn::LoadU(d, at + 7 * L))));
+    }
   }
-  for (; i + L <= count; i += L) totals.add(f(hn::LoadU(d, x + i)));
-  double rest = 0;
-  for (; i < count; ++i) rest += static_cast<double>(hn::GetLane(f(hn::Set(d, x[i]))));
-  return totals.total() + rest;
+  for (int r = 0; r < Runs; ++r) {
+    std::int64_t k = i;
+    for (; k + L <= count; k += L) totals[r].add(f(hn::LoadU(d, runs[r] + k)));
+    double rest = 0;
+    for (; k < count; ++k) rest += static_cast<double>(hn::GetLane(f(hn::Set(d, runs[r][k]))));
+    sums[r] = totals[r].total() + rest;
+  }
+}
+
+template <class T, class F>
+HWY_INLINE double sum_of(const T* x, std::int64_t count, F f) {
+  double sum;
+  sums_of<1>(&x, count, &sum, f);
+  return sum;
 }
 
 template <class T>
 double sum(const T* x, std::int64_t count) {
   return sum_of(x, count, [](auto v) HWY_ATTR { return v; });
+}
+
+template <class T>
+void four_sums(const T* const* runs, std::int64_t count, double* sums) {
+  sums_of<4>(runs, count, sums, [](auto v) HWY_ATTR { return v; });
 }
 
 template <class T>

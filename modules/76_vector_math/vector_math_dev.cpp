@@ -926,12 +926,17 @@ HWY_INLINE void walk(T* out, std::int64_t count, bool beyond_cache, F f, Operand
     for (i = before; i + lanes <= count; i += lanes) hn::Stream(f(d, operands.whole(d, i)...), d, out + i);
     hwy::FlushStream();
   }
-  for (; i + 2 * lanes <= count; i += 2 * lanes) {
+  // Two vectors at a time: neighbours, or in a long range one of each half, since a processor fetches more ahead of two streams than of one.
+  constexpr std::int64_t kLong = 8192;
+  const bool in_halves = i == 0 && count >= kLong;
+  const std::int64_t half = count / 2 / lanes * lanes, apart = in_halves ? half : lanes, step = in_halves ? lanes : 2 * lanes, stop = in_halves ? half : count - 2 * lanes + 1;
+  for (; i < stop; i += step) {
     const auto first = f(d, operands.whole(d, i)...);
-    const auto second = f(d, operands.whole(d, i + lanes)...);
+    const auto second = f(d, operands.whole(d, i + apart)...);
     hn::StoreU(first, d, out + i);
-    hn::StoreU(second, d, out + i + lanes);
+    hn::StoreU(second, d, out + i + apart);
   }
+  if (in_halves) i = 2 * half;
   for (; i + lanes <= count; i += lanes) hn::StoreU(f(d, operands.whole(d, i)...), d, out + i);
   if (i < count) StorePart(f(d, operands.part(d, i, count - i)...), d, out + i, count - i);
 }
@@ -2102,6 +2107,29 @@ void check_form(const Form& form, const Tensor& x, const Tensor& y) {
 }
 
 // %%
+TEST_CASE("long ranges: two halves and what is left over, each number once, in place too") {
+  const ThreadsGuard guard(1);
+  for (const ScalarType type : {kFloat, kDouble}) {
+    for (const std::int64_t count : {8191, 8192, 8209, 20003, 40001}) {
+      CAPTURE(count);
+      const Tensor x = (arange(count, kDouble) - 5000).to(type), y = arange(count, kDouble).remainder(97).to(type);
+      const auto results = [&] {
+        const Tensor own = x.clone();
+        own.mul_(3).add_(y);
+        return std::vector<Tensor>{relu(x), x + y, y - 2, own};
+      };
+      const std::vector<Tensor> expected = [&] {
+        const kernels::ReferenceKernelsGuard reference;
+        return results();
+      }();
+      for_each_capability([&] {
+        const std::vector<Tensor> tuned = results();
+        for (std::size_t i = 0; i < tuned.size(); ++i) CHECK_EQ(tuned[i], expected[i]);
+      });
+    }
+  }
+}
+
 TEST_CASE("every form, around the width of vectors, at any place in memory") {
   for_each_capability([] {
     for (const ScalarType type : {kFloat, kDouble}) {

@@ -47,12 +47,17 @@ HWY_INLINE void walk(T* out, std::int64_t count, bool beyond_cache, F f, Operand
     for (i = before; i + lanes <= count; i += lanes) hn::Stream(f(d, operands.whole(d, i)...), d, out + i);
     hwy::FlushStream();
   }
-  for (; i + 2 * lanes <= count; i += 2 * lanes) {
+  // Two vectors at a time: neighbours, or in a long range one of each half, since a processor fetches more ahead of two streams than of one.
+  constexpr std::int64_t kLong = 8192;
+  const bool in_halves = i == 0 && count >= kLong;
+  const std::int64_t half = count / 2 / lanes * lanes, apart = in_halves ? half : lanes, step = in_halves ? lanes : 2 * lanes, stop = in_halves ? half : count - 2 * lanes + 1;
+  for (; i < stop; i += step) {
     const auto first = f(d, operands.whole(d, i)...);
-    const auto second = f(d, operands.whole(d, i + lanes)...);
+    const auto second = f(d, operands.whole(d, i + apart)...);
     hn::StoreU(first, d, out + i);
-    hn::StoreU(second, d, out + i + lanes);
+    hn::StoreU(second, d, out + i + apart);
   }
+  if (in_halves) i = 2 * half;
   for (; i + lanes <= count; i += lanes) hn::StoreU(f(d, operands.whole(d, i)...), d, out + i);
   if (i < count) StorePart(f(d, operands.part(d, i, count - i)...), d, out + i, count - i);
 }

@@ -788,15 +788,15 @@ HWY_INLINE void copy_numbers(T* to, const T* from, int count) {
 }
 
 // Lines, K times. They lie far apart, often in pages of their own, where the processor does not see the next one coming: it is told.
-// Where a panel is full, a line is one or two vectors: what a vector has too much is stored into the next line, which is written after it. The last line has no next one.
+// Where a panel is full, a line is one or two vectors: what a vector has too much is stored into the next lines, which are written after it. The last lines, whose vectors would reach beyond the panel, are copied number by number.
 template <class T>
 HWY_INLINE void pack_lines(T* to, int width, const T* from, std::int64_t k_step, int count, std::int64_t K) {
   constexpr std::int64_t ahead = 32;
   std::int64_t k = 0;
   if constexpr (kMasksAreSafe) {
     const Tag<T> d;
-    const auto all_but_the_last = [&](const auto& copy_line) {
-      for (; k + 1 < K; ++k, from += k_step, to += width) {
+    const auto copy_lines = [&](std::int64_t stored, const auto& copy_line) {
+      for (; k * width + stored <= K * width; ++k, from += k_step, to += width) {
         if (k + ahead < K) hwy::Prefetch(from + ahead * k_step);
         copy_line();
       }
@@ -804,10 +804,10 @@ HWY_INLINE void pack_lines(T* to, int width, const T* from, std::int64_t k_step,
     const int behind = count - kLanes<T>;  // numbers in the second vector
     if (count == width && behind <= 0) {
       const auto mask = hn::FirstN(d, static_cast<std::size_t>(count));
-      all_but_the_last([&] { hn::StoreU(hn::MaskedLoad(mask, d, from), d, to); });
+      copy_lines(kLanes<T>, [&] { hn::StoreU(hn::MaskedLoad(mask, d, from), d, to); });
     } else if (count == width && behind <= kLanes<T>) {
       const auto mask = hn::FirstN(d, static_cast<std::size_t>(behind));
-      all_but_the_last([&] {
+      copy_lines(2 * kLanes<T>, [&] {
         hn::StoreU(hn::LoadU(d, from), d, to);
         hn::StoreU(hn::MaskedLoad(mask, d, from + kLanes<T>), d, to + kLanes<T>);
       });
@@ -905,6 +905,14 @@ TEST_CASE("pack: any strides, zeros at the edge") {
             }
           CHECK_EQ(wrong, 0);
           CHECK_EQ(panel.back(), -1.0F);
+          // A full panel, and what lies behind it.
+          std::vector<float> full(static_cast<std::size_t>(count * K + 40), -1.0F);
+          kernels::gemm_table<float>().pack(full.data(), count, numbers.data(), step, k_step, count, K);
+          for (std::int64_t i = 0; i < count * K + 40; ++i) {
+            const float expected = i < count * K ? numbers[static_cast<std::size_t>(i % count * step + i / count * k_step)] : -1.0F;
+            wrong += full[static_cast<std::size_t>(i)] == expected ? 0 : 1;
+          }
+          CHECK_EQ(wrong, 0);
         }
       }
     }

@@ -320,17 +320,16 @@ struct RunSum {
 };
 
 // Joins sums of kernel(x).
-template <class Kernel>
+template <class T>
 struct SumJoin {
-  Kernel kernel;
-  template <class T>
+  double (*kernel)(const T* x, std::int64_t count);
   void operator()(RunSum& sum, const T* x, std::int64_t count, std::int64_t) const { sum.value += kernel(x, count); }
   void operator()(RunSum& sum, const RunSum& other) const { sum.value += other.value; }
 };
 
 // Joins sums.
 template <class T>
-struct PlainSumJoin : SumJoin<double (*)(const T*, std::int64_t)> {
+struct PlainSumJoin : SumJoin<T> {
   void (*four_sums)(const T* const* runs, std::int64_t count, double* sums);
   std::array<RunSum, 4> four(const std::array<const T*, 4>& runs, std::int64_t count) const {
     double sums[4];
@@ -367,8 +366,8 @@ Tensor norm_tuned(const Tensor& self, double p, IntArrayRef dim, bool keepdim) {
   const Tensor result = empty(sizes_after(self, dim, keepdim), self.scalar_type());
   in_reduced_type(self.scalar_type(), [&]<class T>() {
     const kernels::ReductionTable<T>& table = reduction_table<T>();
-    if (p == 1) sum_rows<T>(*plan, self, result, SumJoin{table.sum_of_magnitudes}, [](double sum) { return sum; });
-    else sum_rows<T>(*plan, self, result, SumJoin{table.sum_of_squares}, [](double sum) { return std::sqrt(sum); });
+    if (p == 1) sum_rows<T>(*plan, self, result, SumJoin<T>{table.sum_of_magnitudes}, [](double sum) { return sum; });
+    else sum_rows<T>(*plan, self, result, SumJoin<T>{table.sum_of_squares}, [](double sum) { return std::sqrt(sum); });
   });
   return result;
 }

@@ -204,12 +204,12 @@ struct WindowVector {
   int count;
 };
 
-// out (rows, windows) = A (rows, K) x pixels (K, windows), added to what is there if `adds`. A is a panel: element (i, k) is a[k * rows + i]; rows of out are out_row apart.
+// out (rows, windows) = A (rows, K) x pixels (K, windows), added to what is there if `adds`. A is a panel: element (i, k) is a[k * rows + i]; rows of out are out_row apart. The K numbers are the first `in_run` of each of `runs` stretches of `run_step` numbers.
 template <class T>
 struct WindowTile {
   const T* a;
   const std::int64_t* offsets;
-  std::int64_t K;
+  std::int64_t runs, in_run, run_step;
   WindowVector<T> left, right;
   std::int64_t out_row;
   bool adds;
@@ -292,18 +292,21 @@ void window_tile(const WindowTile<T>& tile) {
   Vector<T> right[Rows];
   HWY_UNROLL(12)
   for (int i = 0; i < Rows; ++i) left[i] = right[i] = hn::Zero(d);
-  const T* a = tile.a;
-  for (std::int64_t k = 0; k < tile.K; ++k) {
-    const std::int64_t offset = tile.offsets[k];
-    const Vector<T> b_left = hn::LoadU(d, tile.left.corner + offset);
-    const Vector<T> b_right = hn::LoadU(d, tile.right.corner + offset);
-    HWY_UNROLL(12)
-    for (int i = 0; i < Rows; ++i) {
-      const Vector<T> factor = hn::Set(d, a[i]);
-      left[i] = hn::MulAdd(factor, b_left, left[i]);
-      right[i] = hn::MulAdd(factor, b_right, right[i]);
+  for (std::int64_t run = 0; run < tile.runs; ++run) {
+    const std::int64_t* const offsets = tile.offsets + run * tile.run_step;
+    const T* a = tile.a + run * tile.run_step * Rows;
+    for (std::int64_t k = 0; k < tile.in_run; ++k) {
+      const std::int64_t offset = offsets[k];
+      const Vector<T> b_left = hn::LoadU(d, tile.left.corner + offset);
+      const Vector<T> b_right = hn::LoadU(d, tile.right.corner + offset);
+      HWY_UNROLL(12)
+      for (int i = 0; i < Rows; ++i) {
+        const Vector<T> factor = hn::Set(d, a[i]);
+        left[i] = hn::MulAdd(factor, b_left, left[i]);
+        right[i] = hn::MulAdd(factor, b_right, right[i]);
+      }
+      a += Rows;
     }
-    a += Rows;
   }
   HWY_UNROLL(12)
   for (int i = 0; i < Rows; ++i) {
@@ -379,23 +382,26 @@ void some_window_lines(const WindowLines<T>& p, std::int64_t m, std::int64_t k) 
   }
 }
 
-template <class T, int Rows>
+template <class T, int Rows, int Lines>
 void window_lines_of(const WindowLines<T>& p, std::int64_t m) {
-  constexpr int kLines = kManyRegisters ? 4 : 3;
   std::int64_t k = 0;
-  for (; k + kLines <= p.K; k += kLines) some_window_lines<T, Rows, kLines>(p, m, k);
+  for (; k + Lines <= p.K; k += Lines) some_window_lines<T, Rows, Lines>(p, m, k);
+  if constexpr (Lines == 4)
+    for (; k + 2 <= p.K; k += 2) some_window_lines<T, Rows, 2>(p, m, k);
   for (; k < p.K; ++k) some_window_lines<T, Rows, 1>(p, m, k);
 }
 
-// Some lines of a stay in the first cache while all offsets pass by.
+// Some lines of a stay in the first cache while all offsets pass by. 32 registers hold 24 sums and 16 hold 12; fewer would wait for each other. So with 16 a number of lines that is no multiple of four begins with threes: six are three and three, not four and two.
 template <class T>
 void window_lines(const WindowLines<T>& p) {
-  constexpr int kRows = kManyRegisters ? 6 : 4;
+  const std::int64_t threes = kManyRegisters ? 0 : std::min(p.M / 3, (4 - p.M % 4) % 4);
   std::int64_t m = 0;
-  for (; m + kRows <= p.M; m += kRows) window_lines_of<T, kRows>(p, m);
-  for (; m + 4 <= p.M; m += 4) window_lines_of<T, 4>(p, m);
-  for (; m + 2 <= p.M; m += 2) window_lines_of<T, 2>(p, m);
-  for (; m < p.M; ++m) window_lines_of<T, 1>(p, m);
+  for (; m < 3 * threes; m += 3) window_lines_of<T, 3, 4>(p, m);
+  if constexpr (kManyRegisters)
+    for (; m + 6 <= p.M; m += 6) window_lines_of<T, 6, 4>(p, m);
+  for (; m + 4 <= p.M; m += 4) window_lines_of<T, 4, kManyRegisters ? 4 : 3>(p, m);
+  for (; m + 2 <= p.M; m += 2) window_lines_of<T, 2, 4>(p, m);
+  for (; m < p.M; ++m) window_lines_of<T, 1, 4>(p, m);
 }
 
 template <class T>
@@ -1120,14 +1126,19 @@ class KernelOrder {
     }
   }
 
-  // Calls f(first, stop) for the ranges of numbers that two vectors need, counted row by row.
-  template <class F>
-  void for_needed(std::int64_t left, std::int64_t right, F f) const {
-    if (!leaves_out_) return f(0, static_cast<std::int64_t>(pixels.size()));
+  // Numbers, row by row of the kernel: `count` from `first` on, and as many `step` further on, until there were `runs` such runs.
+  struct Needed {
+    std::int64_t first, count, runs, step;
+  };
+
+  // What two vectors of windows need.
+  Needed needed(std::int64_t left, std::int64_t right) const {
+    if (!leaves_out_) return {0, static_cast<std::int64_t>(pixels.size()), 1, 0};
     const auto in_row = static_cast<std::int64_t>(columns_.size());
     const Range rows = joined(rows_, left / in_row, right / in_row), columns = joined(columns_, left % in_row, right % in_row);
-    if (columns.first == 0 && columns.stop == width_) return f(rows.first * width_ * channels_, rows.stop * width_ * channels_);
-    for (std::int64_t row = rows.first; row < rows.stop; ++row) f((row * width_ + columns.first) * channels_, (row * width_ + columns.stop) * channels_);
+    const std::int64_t row = width_ * channels_, row_count = rows.stop - rows.first;
+    if (columns.first == 0 && columns.stop == width_) return {rows.first * row, row_count * row, 1, 0};
+    return {rows.first * row + columns.first * channels_, (columns.stop - columns.first) * channels_, row_count, row};
   }
 
   bool leaves_out() const { return leaves_out_; }
@@ -1193,6 +1204,7 @@ void convolve_in_place(const PhasedImages<T>& image, std::int64_t N, std::int64_
       const std::int64_t column = std::min(i * windows.lanes, last);
       places.push_back({row * image.row() + column, row * size.columns + column, static_cast<int>(std::min<std::int64_t>(windows.lanes, size.columns - column))});
     }
+  if (vectors % 2 == 1) places.push_back({places.back().corner, places.back().out, 0});  // beside the last one, and not written
   std::vector<Piece> row_pieces;
   for (std::int64_t r = 0; r < weights[0]->row_pieces; ++r) row_pieces.emplace_back(M, weights[0]->row_pieces, r);
   kernels::run_tasks(N * G * pieces, [&](std::int64_t task) {
@@ -1200,32 +1212,39 @@ void convolve_in_place(const PhasedImages<T>& image, std::int64_t N, std::int64_
     const PackedRows<T>& rows_of = *weights[static_cast<std::size_t>(stack % G)];
     const T* const pixels = image.data() + stack * C * image.channel();
     T* const out = y + stack * M * L;
-    const auto vector_at = [&](std::int64_t index) {
-      const Place& place = places[static_cast<std::size_t>(index)];
-      return kernels::WindowVector<T>{pixels + place.corner, out + place.out, place.count};
-    };
     const Piece piece(pairs, pieces, task % pieces);
+    kernels::WindowTile<T> tile{};
+    tile.out_row = L;
     for (std::int64_t part = 0; part < rows_of.k_pieces; ++part) {
       const Piece block(rows_of.K, rows_of.k_pieces, part);
       for (std::int64_t pair = piece.first; pair < piece.first + piece.count; ++pair) {
-        const kernels::WindowVector<T> left = vector_at(2 * pair);
-        const kernels::WindowVector<T> right = 2 * pair + 1 < vectors ? vector_at(2 * pair + 1) : kernels::WindowVector<T>{left.corner, nullptr, 0};
-        bool begun = part > 0;
-        const auto multiply = [&](std::int64_t first, std::int64_t stop) {
+        const Place& left = places[static_cast<std::size_t>(2 * pair)];
+        const Place& right = places[static_cast<std::size_t>(2 * pair + 1)];
+        tile.left.corner = pixels + left.corner, tile.left.count = left.count;
+        tile.right.corner = pixels + right.corner, tile.right.count = right.count;
+        tile.adds = part > 0;
+        const auto multiply = [&](std::int64_t first, std::int64_t stop, std::int64_t runs) {
+          tile.offsets = offsets.data() + first;
+          tile.in_run = stop - first;
+          tile.runs = runs;
           for (const Piece& rows : row_pieces) {
-            kernels::WindowTile<T> tile{rows_of.panels.at(M * block.first + rows.first * block.count + (first - block.first) * rows.count), offsets.data() + first, stop - first, left, right, L, begun};
-            tile.left.out += rows.first * L;
-            if (right.count > 0) tile.right.out += rows.first * L;
+            tile.a = rows_of.panels.at(M * block.first + rows.first * block.count + (first - block.first) * rows.count);
+            tile.left.out = out + rows.first * L + left.out;
+            tile.right.out = out + rows.first * L + right.out;
             windows.tile(tile, static_cast<int>(rows.count));
           }
-          begun = true;
+          tile.adds = true;
         };
-        order.for_needed(2 * pair, std::min(2 * pair + 1, vectors - 1), [&](std::int64_t first, std::int64_t stop) {
-          first = std::max(first, block.first);
-          stop = std::min(stop, block.first + block.count);
-          if (first < stop) multiply(first, stop);
-        });
-        if (!begun) multiply(block.first, block.first);
+        const auto needed = order.needed(2 * pair, std::min(2 * pair + 1, vectors - 1));
+        tile.run_step = needed.step;
+        // Where K is one block, all runs at once.
+        const std::int64_t at_once = rows_of.k_pieces == 1 ? needed.runs : 1;
+        for (std::int64_t run = 0; run < needed.runs; run += at_once) {
+          const std::int64_t first = std::max(needed.first + run * needed.step, block.first);
+          const std::int64_t stop = std::min(needed.first + run * needed.step + needed.count, block.first + block.count);
+          if (first < stop) multiply(first, stop, at_once);
+        }
+        if (!tile.adds) multiply(block.first, block.first, 1);
       }
     }
   });
@@ -1405,15 +1424,18 @@ void multiply_winograd(const WinogradShape& s, const float* x, const float* y, f
 // - **Gradient of the input**: again a forward convolution, of the output's gradient with zeros around it, with the kernel turned around and input and output channels exchanged; one for each phase of the stride. From panels this is done for stride 1 only; with others each phase of an image goes the way that its own rows ask for, and volumes go module 09's (a product, then `add_windows`).
 // - **Gradient of the weight**: the output's gradient (M, N L) times pixels (N L, K): the sum over images and places is the inner dimension of one product.
 //
-// Small images have short rows: 10 windows fill vectors of eight to 62 %, and so they fill vectors of sixteen. But a batch has many of them, and the windows of *one place of all images* are alike, too. Turned around, so that the pixels of one place of all images are neighbours, a batch is one wide image; a step to the
-// next column is N numbers, which is what a dilation says. So no kernel needs to know of it:
+// Small images have short rows: 10 windows fill vectors of eight to 62 %, and so they fill vectors of sixteen. But a batch has many of them, and the windows of *one place of several images* are alike, too. Turned around, so that the pixels of one place of G images are neighbours, these are one wide image; a step to the
+// next column is G numbers, which is what a dilation says. So no kernel needs to know of it:
 //
-//     (N, C, H, W)  -- permute, contiguous -->  (1, C, H, W N), columns N apart  -- convolution with dilation N in columns -->  (1, M, oH, oW N)  -- back -->  (N, M, oH, oW)
+//     (N, C, H, W)  -- permute, contiguous -->  (N / G, C, H, W G), columns G apart  -- convolution with dilation G in columns -->  (N / G, M, oH, oW G)  -- back -->  (N, M, oH, oW)
 //
-// Rows of W N windows always fill their vectors, and lie where a line of the cache begins if N is a multiple of 16. LeNet-5's second convolution, 10 x 10 windows of 64 images, gains most in the gradient of its weights, which sums over the lanes (`benchmarks/notes.md` has the times). Turning around moves each number of image
+// Rows of W G windows always fill their vectors, and lie where a line of the cache begins if G is a multiple of 16. LeNet-5's second convolution, 10 x 10 windows of 64 images, gains most in the gradient of its weights, which sums over the lanes (`benchmarks/notes.md` has the times). Turning around moves each number of image
 // and result once. It pays if it saves more multiply-adds in empty lanes than the moving costs; windows of one pixel do too little with a number, and so do few channels.
 //
-// So each map has four ways. Kernels of 3 x 3 with stride 1 go Winograd's way in float32, where it pays. Of the others, batches of images with short rows are turned around, unless columns have a stride. Rows of windows that fill at least 70 % of their vectors (56, 28 or 8 in vectors of eight, not 10) are read in place, and so are less full ones
+// How many images go together? As many as the two vectors of a tile have lanes, 16 with AVX2. A tile is then one place of a group. Under a 5 x 5 kernel of 16 channels it reads 25.6 KB, and the tile of the next column wants four fifths of them again, which the first cache still has. With all 64 images in one, the tiles of three other
+// groups came between: LeNet-5's step took a tenth longer.
+//
+// So each map has four ways. Kernels of 3 x 3 with stride 1 go Winograd's way in float32, where it pays. Of the others, batches of images with short rows are turned around in groups, unless columns have a stride. Rows of windows that fill at least 70 % of their vectors (56, 28 or 8 in vectors of eight, not 10) are read in place, and so are less full ones
 // where the result has few rows, which do not use a panel often enough to pay for it; the others, and volumes, go through panels. Integers, Half and empty results are handed down to the reference.
 
 // %%
@@ -1518,23 +1540,28 @@ bool in_place_pays(std::size_t dims, std::int64_t width, std::int64_t M) {
   return dims <= 2 && (fills_vectors(width, lanes) || M * (pieces_of(width, lanes) * lanes - width) < 20 * width);
 }
 
-// Images (N, C, spatial) as one image (1, C, ..., columns * N): the pixels of one place of all of them are neighbours.
-Tensor side_by_side(const Tensor& images) {
-  DimVector order, sizes(images.sizes());
-  for (std::int64_t d = 1; d < images.dim(); ++d) order.push_back(d);
-  order.push_back(0);
-  sizes.back() *= sizes[0];
-  sizes[0] = 1;
-  return images.permute(order).contiguous().view(sizes);
+// Images (N, C, spatial) as N / group images (..., columns * group): the pixels of one place of `group` images are neighbours.
+Tensor side_by_side(const Tensor& images, std::int64_t group) {
+  DimVector apart{images.size(0) / group, group}, order{0}, sizes(images.sizes());
+  for (std::int64_t d = 1; d < images.dim(); ++d) {
+    apart.push_back(images.size(d));
+    order.push_back(d + 1);
+  }
+  order.push_back(1);
+  sizes[0] /= group;
+  sizes.back() *= group;
+  return images.view(apart).permute(order).contiguous().view(sizes);
 }
 
-// The way back, to N images.
-Tensor one_by_one(const Tensor& image, std::int64_t N) {
-  DimVector order{image.dim() - 1}, sizes(image.select(0, 0).sizes());
-  for (std::int64_t d = 0; d + 1 < image.dim(); ++d) order.push_back(d);
-  sizes.back() /= N;
-  sizes.push_back(N);
-  return image.view(sizes).permute(order).contiguous();
+// The way back.
+Tensor one_by_one(const Tensor& wide, std::int64_t group) {
+  DimVector apart(wide.sizes()), order{0, wide.dim()}, sizes(wide.sizes());
+  apart.back() /= group;
+  apart.push_back(group);
+  for (std::int64_t d = 1; d < wide.dim(); ++d) order.push_back(d);
+  sizes[0] *= group;
+  sizes.back() /= group;
+  return wide.view(apart).permute(order).contiguous().view(sizes);
 }
 
 // Distances in columns, where a pixel is N numbers wide.
@@ -1553,6 +1580,13 @@ bool side_by_side_pays(const Shapes& s, IntArrayRef sizes, std::int64_t numbers)
   return saved * s.G * s.M * s.C * s.V > 16 * numbers;
 }
 
+// How many images lie side by side: as many as a tile has lanes, or all where these do not divide the batch.
+template <class T>
+std::int64_t together(std::int64_t N) {
+  const std::int64_t tile = 2 * window_table<T>().lanes;
+  return N % tile == 0 ? tile : N;
+}
+
 Tensor convolution_tuned(const Tensor& input, const Tensor& weight, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups) {
   const ExcludeLayersGuard below(LayerSet(Layer::Autograd) | Layer::InplaceOrView);
   if (!takes(input, weight)) return op::convolution.function(Layer::CPU)(input, weight, stride, padding, dilation, groups);
@@ -1567,7 +1601,10 @@ Tensor convolution_tuned(const Tensor& input, const Tensor& weight, IntArrayRef 
   }
   return in_type(input.scalar_type(), [&]<class T>() {
     if (side_by_side_pays<T>(s, s.places, input.numel() + result.numel()))
-      return one_by_one(convolution_tuned(side_by_side(input), w, stride, in_wide_columns(padding, s.N), in_wide_columns(dilation, s.N), groups), s.N);
+      {
+      const std::int64_t group = together<T>(s.N);
+      return one_by_one(convolution_tuned(side_by_side(input, group), w, stride, in_wide_columns(padding, group), in_wide_columns(dilation, group), groups), group);
+    }
     if (in_place_pays<T>(stride.size(), s.places[s.places.size() - 1], s.M)) {
       const PlaneShape p(s, input.sizes());
       const Tensor x = input.contiguous();
@@ -1671,9 +1708,10 @@ Tensor convolution_input_tuned(const Tensor& grad, const Tensor& weight, IntArra
   return in_type(grad.scalar_type(), [&]<class T>() {
     const Tensor w = weight.contiguous();
     if (side_by_side_pays<T>(s, spatial_sizes(input_sizes), grad.numel() + multiply_sizes(input_sizes))) {
-      DimVector wide = in_wide_columns(input_sizes, s.N);
-      wide[0] = 1;
-      return one_by_one(convolution_input_tuned(side_by_side(grad), w, wide, stride, in_wide_columns(padding, s.N), in_wide_columns(dilation, s.N), groups), s.N);
+      const std::int64_t group = together<T>(s.N);
+      DimVector wide = in_wide_columns(input_sizes, group);
+      wide[0] /= group;
+      return one_by_one(convolution_input_tuned(side_by_side(grad, group), w, wide, stride, in_wide_columns(padding, group), in_wide_columns(dilation, group), groups), group);
     }
     if (in_place_pays<T>(stride.size(), input_sizes.back() / stride.back(), s.C) || (!turns && stride.size() <= 2)) {
       const Tensor result = empty(input_sizes, grad.scalar_type());
@@ -1704,8 +1742,10 @@ Tensor convolution_weight_tuned(const Tensor& input, const Tensor& grad, IntArra
     }
   }
   return in_type(input.scalar_type(), [&]<class T>() {
-    if (s.V > 1 && side_by_side_pays<T>(s, s.places, input.numel() + y.numel()))
-      return convolution_weight_tuned(side_by_side(input), side_by_side(y), weight_sizes, stride, in_wide_columns(padding, s.N), in_wide_columns(dilation, s.N), groups);
+    if (s.V > 1 && side_by_side_pays<T>(s, s.places, input.numel() + y.numel())) {
+      const std::int64_t group = together<T>(s.N);
+      return convolution_weight_tuned(side_by_side(input, group), side_by_side(y, group), weight_sizes, stride, in_wide_columns(padding, group), in_wide_columns(dilation, group), groups);
+    }
     if (in_place_pays<T>(stride.size(), s.places[s.places.size() - 1], s.M)) {
       const PlaneShape p(s, input.sizes());
       const Tensor x = input.contiguous();
@@ -1761,7 +1801,8 @@ std::vector<Setting> settings() {
           {{2, 40, 10, 10}, {50, 40, 3, 3}, {1, 1}, {1, 1}, {1, 1}, 1}, {{1, 6, 7, 7}, {6, 1, 3, 3}, {1, 1}, {1, 1}, {1, 1}, 6},       {{2, 3, 4, 4}, {4, 3, 1, 1}, {1, 1}, {2, 2}, {1, 1}, 1},
           {{3, 6, 14, 14}, {16, 6, 5, 5}, {1, 1}, {0, 0}, {1, 1}, 1},   {{2, 3, 9, 9}, {2, 3, 3, 3}, {1, 1}, {1, 1}, {1, 1}, 1},     {{2, 3, 11, 18}, {40, 3, 3, 3}, {2, 2}, {1, 4}, {1, 1}, 1},
           {{1, 2, 9, 140}, {3, 2, 2, 9}, {1, 1}, {1, 5}, {1, 1}, 1},    {{1, 1, 3, 3}, {1, 1, 3, 3}, {1, 1}, {0, 0}, {1, 1}, 1},
-          {{19, 8, 10, 9}, {12, 4, 5, 4}, {1, 1}, {2, 1}, {1, 1}, 2},   {{21, 12, 9, 7}, {10, 12, 3, 3}, {2, 1}, {1, 0}, {2, 2}, 1},  {{16, 20, 11}, {24, 20, 3}, {1}, {2}, {2}, 1}};
+          {{19, 8, 10, 9}, {12, 4, 5, 4}, {1, 1}, {2, 1}, {1, 1}, 2},   {{21, 12, 9, 7}, {10, 12, 3, 3}, {2, 1}, {1, 0}, {2, 2}, 1},  {{16, 20, 11}, {24, 20, 3}, {1}, {2}, {2}, 1},
+          {{32, 6, 10, 11}, {13, 6, 5, 3}, {1, 1}, {1, 0}, {1, 1}, 1},  {{32, 40, 5, 6}, {9, 40, 5, 4}, {1, 1}, {2, 2}, {1, 1}, 1}};
 }
 
 // Result and both gradients for whole numbers, which every order of summing gives exactly.

@@ -297,14 +297,19 @@ class KernelOrder {
     }
   }
 
-  // Calls f(first, stop) for the ranges of numbers that two vectors need, counted row by row.
-  template <class F>
-  void for_needed(std::int64_t left, std::int64_t right, F f) const {
-    if (!leaves_out_) return f(0, static_cast<std::int64_t>(pixels.size()));
+  // Numbers, row by row of the kernel: `count` from `first` on, and as many `step` further on, until there were `runs` such runs.
+  struct Needed {
+    std::int64_t first, count, runs, step;
+  };
+
+  // What two vectors of windows need.
+  Needed needed(std::int64_t left, std::int64_t right) const {
+    if (!leaves_out_) return {0, static_cast<std::int64_t>(pixels.size()), 1, 0};
     const auto in_row = static_cast<std::int64_t>(columns_.size());
     const Range rows = joined(rows_, left / in_row, right / in_row), columns = joined(columns_, left % in_row, right % in_row);
-    if (columns.first == 0 && columns.stop == width_) return f(rows.first * width_ * channels_, rows.stop * width_ * channels_);
-    for (std::int64_t row = rows.first; row < rows.stop; ++row) f((row * width_ + columns.first) * channels_, (row * width_ + columns.stop) * channels_);
+    const std::int64_t row = width_ * channels_, row_count = rows.stop - rows.first;
+    if (columns.first == 0 && columns.stop == width_) return {rows.first * row, row_count * row, 1, 0};
+    return {rows.first * row + columns.first * channels_, (columns.stop - columns.first) * channels_, row_count, row};
   }
 
   bool leaves_out() const { return leaves_out_; }
@@ -370,6 +375,7 @@ void convolve_in_place(const PhasedImages<T>& image, std::int64_t N, std::int64_
       const std::int64_t column = std::min(i * windows.lanes, last);
       places.push_back({row * image.row() + column, row * size.columns + column, static_cast<int>(std::min<std::int64_t>(windows.lanes, size.columns - column))});
     }
+  if (vectors % 2 == 1) places.push_back({places.back().corner, places.back().out, 0});  // beside the last one, and not written
   std::vector<Piece> row_pieces;
   for (std::int64_t r = 0; r < weights[0]->row_pieces; ++r) row_pieces.emplace_back(M, weights[0]->row_pieces, r);
   kernels::run_tasks(N * G * pieces, [&](std::int64_t task) {
@@ -377,32 +383,39 @@ void convolve_in_place(const PhasedImages<T>& image, std::int64_t N, std::int64_
     const PackedRows<T>& rows_of = *weights[static_cast<std::size_t>(stack % G)];
     const T* const pixels = image.data() + stack * C * image.channel();
     T* const out = y + stack * M * L;
-    const auto vector_at = [&](std::int64_t index) {
-      const Place& place = places[static_cast<std::size_t>(index)];
-      return kernels::WindowVector<T>{pixels + place.corner, out + place.out, place.count};
-    };
     const Piece piece(pairs, pieces, task % pieces);
+    kernels::WindowTile<T> tile{};
+    tile.out_row = L;
     for (std::int64_t part = 0; part < rows_of.k_pieces; ++part) {
       const Piece block(rows_of.K, rows_of.k_pieces, part);
       for (std::int64_t pair = piece.first; pair < piece.first + piece.count; ++pair) {
-        const kernels::WindowVector<T> left = vector_at(2 * pair);
-        const kernels::WindowVector<T> right = 2 * pair + 1 < vectors ? vector_at(2 * pair + 1) : kernels::WindowVector<T>{left.corner, nullptr, 0};
-        bool begun = part > 0;
-        const auto multiply = [&](std::int64_t first, std::int64_t stop) {
+        const Place& left = places[static_cast<std::size_t>(2 * pair)];
+        const Place& right = places[static_cast<std::size_t>(2 * pair + 1)];
+        tile.left.corner = pixels + left.corner, tile.left.count = left.count;
+        tile.right.corner = pixels + right.corner, tile.right.count = right.count;
+        tile.adds = part > 0;
+        const auto multiply = [&](std::int64_t first, std::int64_t stop, std::int64_t runs) {
+          tile.offsets = offsets.data() + first;
+          tile.in_run = stop - first;
+          tile.runs = runs;
           for (const Piece& rows : row_pieces) {
-            kernels::WindowTile<T> tile{rows_of.panels.at(M * block.first + rows.first * block.count + (first - block.first) * rows.count), offsets.data() + first, stop - first, left, right, L, begun};
-            tile.left.out += rows.first * L;
-            if (right.count > 0) tile.right.out += rows.first * L;
+            tile.a = rows_of.panels.at(M * block.first + rows.first * block.count + (first - block.first) * rows.count);
+            tile.left.out = out + rows.first * L + left.out;
+            tile.right.out = out + rows.first * L + right.out;
             windows.tile(tile, static_cast<int>(rows.count));
           }
-          begun = true;
+          tile.adds = true;
         };
-        order.for_needed(2 * pair, std::min(2 * pair + 1, vectors - 1), [&](std::int64_t first, std::int64_t stop) {
-          first = std::max(first, block.first);
-          stop = std::min(stop, block.first + block.count);
-          if (first < stop) multiply(first, stop);
-        });
-        if (!begun) multiply(block.first, block.first);
+        const auto needed = order.needed(2 * pair, std::min(2 * pair + 1, vectors - 1));
+        tile.run_step = needed.step;
+        // Where K is one block, all runs at once.
+        const std::int64_t at_once = rows_of.k_pieces == 1 ? needed.runs : 1;
+        for (std::int64_t run = 0; run < needed.runs; run += at_once) {
+          const std::int64_t first = std::max(needed.first + run * needed.step, block.first);
+          const std::int64_t stop = std::min(needed.first + run * needed.step + needed.count, block.first + block.count);
+          if (first < stop) multiply(first, stop, at_once);
+        }
+        if (!tile.adds) multiply(block.first, block.first, 1);
       }
     }
   });
@@ -663,23 +676,28 @@ bool in_place_pays(std::size_t dims, std::int64_t width, std::int64_t M) {
   return dims <= 2 && (fills_vectors(width, lanes) || M * (pieces_of(width, lanes) * lanes - width) < 20 * width);
 }
 
-// Images (N, C, spatial) as one image (1, C, ..., columns * N): the pixels of one place of all of them are neighbours.
-Tensor side_by_side(const Tensor& images) {
-  DimVector order, sizes(images.sizes());
-  for (std::int64_t d = 1; d < images.dim(); ++d) order.push_back(d);
-  order.push_back(0);
-  sizes.back() *= sizes[0];
-  sizes[0] = 1;
-  return images.permute(order).contiguous().view(sizes);
+// Images (N, C, spatial) as N / group images (..., columns * group): the pixels of one place of `group` images are neighbours.
+Tensor side_by_side(const Tensor& images, std::int64_t group) {
+  DimVector apart{images.size(0) / group, group}, order{0}, sizes(images.sizes());
+  for (std::int64_t d = 1; d < images.dim(); ++d) {
+    apart.push_back(images.size(d));
+    order.push_back(d + 1);
+  }
+  order.push_back(1);
+  sizes[0] /= group;
+  sizes.back() *= group;
+  return images.view(apart).permute(order).contiguous().view(sizes);
 }
 
-// The way back, to N images.
-Tensor one_by_one(const Tensor& image, std::int64_t N) {
-  DimVector order{image.dim() - 1}, sizes(image.select(0, 0).sizes());
-  for (std::int64_t d = 0; d + 1 < image.dim(); ++d) order.push_back(d);
-  sizes.back() /= N;
-  sizes.push_back(N);
-  return image.view(sizes).permute(order).contiguous();
+// The way back.
+Tensor one_by_one(const Tensor& wide, std::int64_t group) {
+  DimVector apart(wide.sizes()), order{0, wide.dim()}, sizes(wide.sizes());
+  apart.back() /= group;
+  apart.push_back(group);
+  for (std::int64_t d = 1; d < wide.dim(); ++d) order.push_back(d);
+  sizes[0] *= group;
+  sizes.back() /= group;
+  return wide.view(apart).permute(order).contiguous().view(sizes);
 }
 
 // Distances in columns, where a pixel is N numbers wide.
@@ -698,6 +716,13 @@ bool side_by_side_pays(const Shapes& s, IntArrayRef sizes, std::int64_t numbers)
   return saved * s.G * s.M * s.C * s.V > 16 * numbers;
 }
 
+// How many images lie side by side: as many as a tile has lanes, or all where these do not divide the batch.
+template <class T>
+std::int64_t together(std::int64_t N) {
+  const std::int64_t tile = 2 * window_table<T>().lanes;
+  return N % tile == 0 ? tile : N;
+}
+
 Tensor convolution_tuned(const Tensor& input, const Tensor& weight, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups) {
   const ExcludeLayersGuard below(LayerSet(Layer::Autograd) | Layer::InplaceOrView);
   if (!takes(input, weight)) return op::convolution.function(Layer::CPU)(input, weight, stride, padding, dilation, groups);
@@ -712,7 +737,10 @@ Tensor convolution_tuned(const Tensor& input, const Tensor& weight, IntArrayRef 
   }
   return in_type(input.scalar_type(), [&]<class T>() {
     if (side_by_side_pays<T>(s, s.places, input.numel() + result.numel()))
-      return one_by_one(convolution_tuned(side_by_side(input), w, stride, in_wide_columns(padding, s.N), in_wide_columns(dilation, s.N), groups), s.N);
+      {
+      const std::int64_t group = together<T>(s.N);
+      return one_by_one(convolution_tuned(side_by_side(input, group), w, stride, in_wide_columns(padding, group), in_wide_columns(dilation, group), groups), group);
+    }
     if (in_place_pays<T>(stride.size(), s.places[s.places.size() - 1], s.M)) {
       const PlaneShape p(s, input.sizes());
       const Tensor x = input.contiguous();
@@ -816,9 +844,10 @@ Tensor convolution_input_tuned(const Tensor& grad, const Tensor& weight, IntArra
   return in_type(grad.scalar_type(), [&]<class T>() {
     const Tensor w = weight.contiguous();
     if (side_by_side_pays<T>(s, spatial_sizes(input_sizes), grad.numel() + multiply_sizes(input_sizes))) {
-      DimVector wide = in_wide_columns(input_sizes, s.N);
-      wide[0] = 1;
-      return one_by_one(convolution_input_tuned(side_by_side(grad), w, wide, stride, in_wide_columns(padding, s.N), in_wide_columns(dilation, s.N), groups), s.N);
+      const std::int64_t group = together<T>(s.N);
+      DimVector wide = in_wide_columns(input_sizes, group);
+      wide[0] /= group;
+      return one_by_one(convolution_input_tuned(side_by_side(grad, group), w, wide, stride, in_wide_columns(padding, group), in_wide_columns(dilation, group), groups), group);
     }
     if (in_place_pays<T>(stride.size(), input_sizes.back() / stride.back(), s.C) || (!turns && stride.size() <= 2)) {
       const Tensor result = empty(input_sizes, grad.scalar_type());
@@ -849,8 +878,10 @@ Tensor convolution_weight_tuned(const Tensor& input, const Tensor& grad, IntArra
     }
   }
   return in_type(input.scalar_type(), [&]<class T>() {
-    if (s.V > 1 && side_by_side_pays<T>(s, s.places, input.numel() + y.numel()))
-      return convolution_weight_tuned(side_by_side(input), side_by_side(y), weight_sizes, stride, in_wide_columns(padding, s.N), in_wide_columns(dilation, s.N), groups);
+    if (s.V > 1 && side_by_side_pays<T>(s, s.places, input.numel() + y.numel())) {
+      const std::int64_t group = together<T>(s.N);
+      return convolution_weight_tuned(side_by_side(input, group), side_by_side(y, group), weight_sizes, stride, in_wide_columns(padding, group), in_wide_columns(dilation, group), groups);
+    }
     if (in_place_pays<T>(stride.size(), s.places[s.places.size() - 1], s.M)) {
       const PlaneShape p(s, input.sizes());
       const Tensor x = input.contiguous();

@@ -53,18 +53,21 @@ void window_tile(const WindowTile<T>& tile) {
   Vector<T> right[Rows];
   HWY_UNROLL(12)
   for (int i = 0; i < Rows; ++i) left[i] = right[i] = hn::Zero(d);
-  const T* a = tile.a;
-  for (std::int64_t k = 0; k < tile.K; ++k) {
-    const std::int64_t offset = tile.offsets[k];
-    const Vector<T> b_left = hn::LoadU(d, tile.left.corner + offset);
-    const Vector<T> b_right = hn::LoadU(d, tile.right.corner + offset);
-    HWY_UNROLL(12)
-    for (int i = 0; i < Rows; ++i) {
-      const Vector<T> factor = hn::Set(d, a[i]);
-      left[i] = hn::MulAdd(factor, b_left, left[i]);
-      right[i] = hn::MulAdd(factor, b_right, right[i]);
+  for (std::int64_t run = 0; run < tile.runs; ++run) {
+    const std::int64_t* const offsets = tile.offsets + run * tile.run_step;
+    const T* a = tile.a + run * tile.run_step * Rows;
+    for (std::int64_t k = 0; k < tile.in_run; ++k) {
+      const std::int64_t offset = offsets[k];
+      const Vector<T> b_left = hn::LoadU(d, tile.left.corner + offset);
+      const Vector<T> b_right = hn::LoadU(d, tile.right.corner + offset);
+      HWY_UNROLL(12)
+      for (int i = 0; i < Rows; ++i) {
+        const Vector<T> factor = hn::Set(d, a[i]);
+        left[i] = hn::MulAdd(factor, b_left, left[i]);
+        right[i] = hn::MulAdd(factor, b_right, right[i]);
+      }
+      a += Rows;
     }
-    a += Rows;
   }
   HWY_UNROLL(12)
   for (int i = 0; i < Rows; ++i) {
@@ -138,23 +141,26 @@ void some_window_lines(const WindowLines<T>& p, std::int64_t m, std::int64_t k) 
   }
 }
 
-template <class T, int Rows>
+template <class T, int Rows, int Lines>
 void window_lines_of(const WindowLines<T>& p, std::int64_t m) {
-  constexpr int kLines = kManyRegisters ? 4 : 3;
   std::int64_t k = 0;
-  for (; k + kLines <= p.K; k += kLines) some_window_lines<T, Rows, kLines>(p, m, k);
+  for (; k + Lines <= p.K; k += Lines) some_window_lines<T, Rows, Lines>(p, m, k);
+  if constexpr (Lines == 4)
+    for (; k + 2 <= p.K; k += 2) some_window_lines<T, Rows, 2>(p, m, k);
   for (; k < p.K; ++k) some_window_lines<T, Rows, 1>(p, m, k);
 }
 
-// Some lines of a stay in the first cache while all offsets pass by.
+// Some lines of a stay in the first cache while all offsets pass by. 32 registers hold 24 sums and 16 hold 12; fewer would wait for each other. So with 16 a number of lines that is no multiple of four begins with threes: six are three and three, not four and two.
 template <class T>
 void window_lines(const WindowLines<T>& p) {
-  constexpr int kRows = kManyRegisters ? 6 : 4;
+  const std::int64_t threes = kManyRegisters ? 0 : std::min(p.M / 3, (4 - p.M % 4) % 4);
   std::int64_t m = 0;
-  for (; m + kRows <= p.M; m += kRows) window_lines_of<T, kRows>(p, m);
-  for (; m + 4 <= p.M; m += 4) window_lines_of<T, 4>(p, m);
-  for (; m + 2 <= p.M; m += 2) window_lines_of<T, 2>(p, m);
-  for (; m < p.M; ++m) window_lines_of<T, 1>(p, m);
+  for (; m < 3 * threes; m += 3) window_lines_of<T, 3, 4>(p, m);
+  if constexpr (kManyRegisters)
+    for (; m + 6 <= p.M; m += 6) window_lines_of<T, 6, 4>(p, m);
+  for (; m + 4 <= p.M; m += 4) window_lines_of<T, 4, kManyRegisters ? 4 : 3>(p, m);
+  for (; m + 2 <= p.M; m += 2) window_lines_of<T, 2, 4>(p, m);
+  for (; m < p.M; ++m) window_lines_of<T, 1, 4>(p, m);
 }
 
 template <class T>

@@ -18,12 +18,12 @@ struct WindowVector {
   int count;
 };
 
-// out (rows, windows) = A (rows, K) x pixels (K, windows), added to what is there if `adds`. A is a panel: element (i, k) is a[k * rows + i]; rows of out are out_row apart.
+// out (rows, windows) = A (rows, K) x pixels (K, windows), added to what is there if `adds`. A is a panel: element (i, k) is a[k * rows + i]; rows of out are out_row apart. The K numbers are the first `in_run` of each of `runs` stretches of `run_step` numbers.
 template <class T>
 struct WindowTile {
   const T* a;
   const std::int64_t* offsets;
-  std::int64_t K;
+  std::int64_t runs, in_run, run_step;
   WindowVector<T> left, right;
   std::int64_t out_row;
   bool adds;

@@ -14,31 +14,17 @@ namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
 using Words = hn::ScalableTag<std::uint32_t>;
 
-std::uint32_t twisted(std::uint32_t u, std::uint32_t v) {
-  const std::uint32_t joined = (u & 0x80000000U) | (v & 0x7fffffffU);
-  return (joined >> 1) ^ ((v & 1U) != 0 ? 0x9908b0dfU : 0U);
-}
-
-// x[k] = x[k + distance] ^ twist(x[k], x[k + 1]) for first <= k < stop. What is read at k + distance, and at k + 1, is not written by the same vector.
-void twist_words(std::uint32_t* x, int first, int stop, int distance) {
+void next_words(std::uint32_t* words, std::int64_t count) {
   const Words d;
-  constexpr int lanes = static_cast<int>(hn::MaxLanes(Words()));
+  constexpr std::int64_t N = 624, M = 397, lanes = static_cast<std::int64_t>(hn::MaxLanes(Words()));
   const auto upper = hn::Set(d, 0x80000000U), lower = hn::Set(d, 0x7fffffffU), one = hn::Set(d, 1U), matrix = hn::Set(d, 0x9908b0dfU);
-  int k = first;
-  for (; k + lanes <= stop; k += lanes) {
-    const auto u = hn::LoadU(d, x + k), v = hn::LoadU(d, x + k + 1), far = hn::LoadU(d, x + k + distance);
+  for (std::int64_t k = 0; k < count; k += lanes) {
+    const std::uint32_t* const old = words + k - N;
+    const auto u = hn::LoadU(d, old), v = hn::LoadU(d, old + 1), far = hn::LoadU(d, old + M);
     const auto joined = hn::Or(hn::And(u, upper), hn::And(v, lower));
     const auto odd = hn::And(hn::Sub(hn::Zero(d), hn::And(v, one)), matrix);
-    hn::StoreU(hn::Xor(far, hn::Xor(hn::ShiftRight<1>(joined), odd)), d, x + k);
+    hn::StoreU(hn::Xor(far, hn::Xor(hn::ShiftRight<1>(joined), odd)), d, words + k);
   }
-  for (; k < stop; ++k) x[k] = x[k + distance] ^ twisted(x[k], x[k + 1]);
-}
-
-void next_words(std::uint32_t* x) {
-  constexpr int N = 624, M = 397;
-  twist_words(x, 0, N - M, M);
-  twist_words(x, N - M, N - 1, M - N);
-  x[N - 1] = x[M - 1] ^ twisted(x[N - 1], x[0]);
 }
 
 template <class D>

@@ -20,8 +20,8 @@ struct RandomTable {
 };
 
 struct RandomKernels {
-  void (*next_state)(std::uint32_t* state);  // the 624 words of mt19937 become the next ones
-  bool fused;                                // whether multiplication and addition round once
+  void (*next_words)(std::uint32_t* words, std::int64_t count);  // makes words[0] to words[count - 1] of the 624 in front of them; REQUIRES: count is a multiple of 16
+  bool fused;                                                    // whether multiplication and addition round once
   RandomTable<float> in_float;
   RandomTable<double> in_double;
 };

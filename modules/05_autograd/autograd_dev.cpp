@@ -394,9 +394,10 @@ inline AutogradMeta* autograd_meta(const Tensor& tensor) { return static_cast<Au
 AutogradMeta& materialize_autograd_meta(const Tensor& tensor);
 
 // Whether `tensor` requires a gradient. A view does when its base does, whatever it was made under.
+bool base_wants_gradient(const ViewMeta& view);
 inline bool wants_gradient(const Tensor& tensor) {
   const AutogradMeta* const meta = autograd_meta(tensor);
-  return meta != nullptr && (meta->requires_grad || meta->grad_fn || (meta->view && wants_gradient(meta->view->base)));
+  return meta != nullptr && (meta->requires_grad || meta->grad_fn || (meta->view && base_wants_gradient(*meta->view)));
 }
 
 // The node that computes the gradient of `tensor` onwards; null for a leaf. A view's is brought up to date first.
@@ -686,6 +687,8 @@ void refresh_view_history(const Tensor& tensor, AutogradMeta& meta) {
   view.version = version;
 }
 }  // namespace
+
+bool base_wants_gradient(const ViewMeta& view) { return wants_gradient(view.base); }
 
 std::shared_ptr<Node> history_of_view(const Tensor& tensor, AutogradMeta& meta) {
   const memory::Lock lock(meta.mutex);

@@ -481,7 +481,7 @@ TEST_CASE("grad: several outputs and inputs, weights, and graphs of gradients") 
 //                                      loop: take b, destroy it --> ...
 //
 // The list runs through the nodes themselves, so that destroying needs no memory. PyTorch does the same in `deleteNode` (`torch/csrc/autograd/function.cpp`). Node and counts of owners lie in one block, which is freed when the last strong or weak owner is gone.
-// `enable_shared_from_this` holds a weak one, which keeps the block of a node that waits. It ends inside the destructor, so the loop holds another until the destructor has returned.
+// `enable_shared_from_this` holds a weak one, which keeps the block of a node that waits. It ends inside the destructor, so the loop holds another until the destructor has returned. The node that all begins with needs none: whoever gave up its last owner still holds the block.
 
 // %%
 //| export core/destroy_node.cpp
@@ -492,10 +492,13 @@ thread_local constinit bool deleting = false;
 }  // namespace
 
 void destroy_node(Node* node) {
-  node->next_to_delete_ = waiting_for_deletion;
-  waiting_for_deletion = node;
-  if (deleting) return;  // the loop further up the stack takes it
+  if (deleting) {  // the loop further up the stack takes it
+    node->next_to_delete_ = waiting_for_deletion;
+    waiting_for_deletion = node;
+    return;
+  }
   deleting = true;
+  node->~Node();
   while (waiting_for_deletion != nullptr) {
     Node* const first = waiting_for_deletion;
     waiting_for_deletion = first->next_to_delete_;

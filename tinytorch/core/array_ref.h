@@ -69,7 +69,7 @@ class DimVector {
  public:
   DimVector() = default;
   explicit DimVector(std::size_t count, std::int64_t value = 0) {
-    for (std::int64_t& element : inline_) element = value;  // all five: cheaper than to count
+    for (std::int64_t& element : inline_.values) element = value;  // all five: cheaper than to count
     size_ = count < kInline ? count : kInline;
     if (count > kInline) resize(count, value);
   }
@@ -118,14 +118,17 @@ class DimVector {
   void grow(std::size_t count);
   void take(DimVector& other) noexcept;
   void release() {
-    if (data_ != inline_) delete[] data_;
+    if (data_ != inline_.values) delete[] data_;
   }
 
   static constexpr std::size_t kInline = 5;
-  std::int64_t* data_ = inline_;  // or an array of its own on the heap
+  struct Inline {
+    std::int64_t values[kInline];
+  };
+  std::int64_t* data_ = inline_.values;  // or an array of its own on the heap
   std::size_t size_ = 0;
   std::size_t capacity_ = kInline;
-  std::int64_t inline_[kInline] = {};
+  Inline inline_{};
 };
 
 // Makes room for at least `count`, on the heap.
@@ -140,20 +143,20 @@ inline void DimVector::grow(std::size_t count) {
 
 // Takes over the elements of `other`. The five inside are copied whether used or not: that is cheaper than to count.
 inline void DimVector::copy(const DimVector& other) {
-  if (data_ != inline_ || other.data_ != other.inline_) return assign(other);
-  for (std::size_t i = 0; i < kInline; ++i) inline_[i] = other.inline_[i];
+  if (data_ != inline_.values || other.data_ != other.inline_.values) return assign(other);
+  inline_ = other.inline_;  // one assignment: a loop would become a call of memmove
   size_ = other.size_;
 }
 
 // Takes the elements of `other`, which is empty afterwards. The five inside are copied whether used or not: that is cheaper than to ask.
 inline void DimVector::take(DimVector& other) noexcept {
   release();
-  const bool on_heap = other.data_ != other.inline_;
-  data_ = on_heap ? other.data_ : inline_;
-  for (std::size_t i = 0; i < kInline; ++i) inline_[i] = other.inline_[i];
+  const bool on_heap = other.data_ != other.inline_.values;
+  data_ = on_heap ? other.data_ : inline_.values;
+  inline_ = other.inline_;
   size_ = other.size_;
   capacity_ = other.capacity_;
-  other.data_ = other.inline_;
+  other.data_ = other.inline_.values;
   other.size_ = 0;
   other.capacity_ = kInline;
 }

@@ -12,10 +12,13 @@ thread_local constinit bool deleting = false;
 }  // namespace
 
 void destroy_node(Node* node) {
-  node->next_to_delete_ = waiting_for_deletion;
-  waiting_for_deletion = node;
-  if (deleting) return;  // the loop further up the stack takes it
+  if (deleting) {  // the loop further up the stack takes it
+    node->next_to_delete_ = waiting_for_deletion;
+    waiting_for_deletion = node;
+    return;
+  }
   deleting = true;
+  node->~Node();
   while (waiting_for_deletion != nullptr) {
     Node* const first = waiting_for_deletion;
     waiting_for_deletion = first->next_to_delete_;

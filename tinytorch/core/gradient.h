@@ -239,15 +239,16 @@ struct Recorded<Op, Operator<R(Args...)>, std::index_sequence<N...>, Fs...> {
   static void fill(RecordedNode& node, const auto& argument, const Arguments& arguments) {
     SlotOfInput& slot = node;
     const std::size_t before = node.num_outputs();
+    const bool needed = !nowhere && needs_grad(argument);
     if constexpr (nowhere || !std::is_same_v<std::remove_cvref_t<decltype(argument)>, TensorList>) {
-      if (nowhere || !needs_grad(argument)) {
+      if (!needed) {
         node.add_next_edge(Edge());
         slot.edges = 1;
         return;
       }
     }
     append_edges(node, argument);
-    if (needs_grad(argument)) slot.kept.emplace().keep_inputs(arguments, in_place);
+    if (needed) slot.kept.emplace().keep_inputs(arguments, in_place);
     slot.edges = node.num_outputs() - before;
   }
 

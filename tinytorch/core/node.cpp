@@ -110,6 +110,8 @@ void refresh_view_history(const Tensor& tensor, AutogradMeta& meta) {
 }
 }  // namespace
 
+bool base_wants_gradient(const ViewMeta& view) { return wants_gradient(view.base); }
+
 std::shared_ptr<Node> history_of_view(const Tensor& tensor, AutogradMeta& meta) {
   const memory::Lock lock(meta.mutex);
   refresh_view_history(tensor, meta);

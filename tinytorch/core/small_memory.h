@@ -27,7 +27,7 @@ inline bool single_threaded() {
 
 // count += delta, and what it was before; several threads may do it at once. O(1).
 template <class T>
-T add_shared(std::atomic<T>& count, T delta, std::memory_order order) {
+[[gnu::always_inline]] inline T add_shared(std::atomic<T>& count, T delta, std::memory_order order) {
   if (!single_threaded()) return count.fetch_add(delta, order);
   const T before = count.load(std::memory_order_relaxed);
   count.store(static_cast<T>(before + delta), std::memory_order_relaxed);

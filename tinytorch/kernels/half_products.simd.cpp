@@ -182,30 +182,37 @@ HWY_INLINE void multiply_apart(const HalfProduct& p, std::int64_t j, std::int64_
   for (int c = 0; c < 4; ++c) p.sums[j + c * apart] = hn::GetLane(hn::SumOfLanes(Floats(), hn::Add(even[c], odd[c])));
 }
 
-// One row with four short columns.
-template <class Format>
+// One row with Columns short columns, from column j on.
+template <class Format, int Columns>
 HWY_INLINE void multiply_short_columns(const HalfProduct& p, std::int64_t j) {
-  FloatVector sums[4];
-  HWY_UNROLL(4)
-  for (int c = 0; c < 4; ++c) sums[c] = hn::Zero(Floats());
+  FloatVector sums[Columns];
+  HWY_UNROLL(8)
+  for (int c = 0; c < Columns; ++c) sums[c] = hn::Zero(Floats());
   const std::uint16_t* const b = p.b + j * p.b_line;
-  for (std::int64_t k = 0; k < p.K; k += kLanes) {
-    const FloatVector row = load_first(p.a + k, p.K - k);
-    HWY_UNROLL(4)
-    for (int c = 0; c < 4; ++c) {
+  std::int64_t k = 0;
+  for (; k + kLanes <= p.K; k += kLanes) {
+    const FloatVector row = hn::LoadU(Floats(), p.a + k);
+    HWY_UNROLL(8)
+    for (int c = 0; c < Columns; ++c) {
       if (k % kCacheLine == 0) hwy::Prefetch(b + c * p.b_line + k + kAhead);
-      sums[c] = hn::MulAdd(row, load_first<Format>(b + c * p.b_line + k, p.K - k), sums[c]);
+      sums[c] = hn::MulAdd(row, load<Format>(b + c * p.b_line + k), sums[c]);
     }
   }
-  HWY_UNROLL(4)
-  for (int c = 0; c < 4; ++c) p.sums[j + c] = hn::GetLane(hn::SumOfLanes(Floats(), sums[c]));
+  if (k < p.K) {
+    const FloatVector row = load_first(p.a + k, p.K - k);
+    HWY_UNROLL(8)
+    for (int c = 0; c < Columns; ++c) sums[c] = hn::MulAdd(row, load_first<Format>(b + c * p.b_line + k, p.K - k), sums[c]);
+  }
+  HWY_UNROLL(8)
+  for (int c = 0; c < Columns; ++c) p.sums[j + c] = hn::GetLane(hn::SumOfLanes(Floats(), sums[c]));
 }
 
 template <class Format>
 void multiply_columns(const HalfProduct& p) {
   std::int64_t j = 0;
   if (p.M == 1 && p.K <= 8 * kLanes) {
-    for (; j + 4 <= p.columns; j += 4) multiply_short_columns<Format>(p, j);
+    for (; j + 8 <= p.columns; j += 8) multiply_short_columns<Format, 8>(p, j);
+    for (; j + 4 <= p.columns; j += 4) multiply_short_columns<Format, 4>(p, j);
   } else if (p.M == 1) {
     const std::int64_t quarter = p.columns / 4;
     for (; j < quarter; ++j) multiply_apart<Format>(p, j, quarter);

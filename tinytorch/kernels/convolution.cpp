@@ -736,8 +736,7 @@ Tensor convolution_tuned(const Tensor& input, const Tensor& weight, IntArrayRef 
     }
   }
   return in_type(input.scalar_type(), [&]<class T>() {
-    if (side_by_side_pays<T>(s, s.places, input.numel() + result.numel()))
-      {
+    if (side_by_side_pays<T>(s, s.places, input.numel() + result.numel())) {
       const std::int64_t group = together<T>(s.N);
       return one_by_one(convolution_tuned(side_by_side(input, group), w, stride, in_wide_columns(padding, group), in_wide_columns(dilation, group), groups), group);
     }

@@ -2472,7 +2472,7 @@ class RawWords {
 const std::uint32_t* RawWords::take(std::int64_t count) {
   if (state_ > 0) std::copy_n(words_.get() + state_, N, words_.get());
   const std::int64_t first = data_.next_, stop = first + count;
-  state_ = stop == 0 ? 0 : (stop - 1) / N * N;  // that of the last word: new ones are made when they are asked for
+  state_ = (stop - 1) / N * N;  // that of the last word: new ones are made when they are asked for
   random_table().next_words(words_.get() + N, state_);
   data_.next_ = static_cast<std::uint32_t>(stop - state_);
   return words_.get() + first;

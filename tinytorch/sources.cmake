@@ -10,6 +10,7 @@ set(TINYTORCH_SOURCES_92_parts
   core/warning.cpp
   core/system_info.cpp
   core/npy.cpp
+  core/array_ref.cpp
   core/small_memory.cpp
   core/device.cpp
   core/scalar_type.cpp)

@@ -90,6 +90,8 @@
 #include <ostream>
 #include <vector>
 #include "tinytorch/core/error.h"
+//| export core/array_ref.cpp
+#include <cstdint>
 //| export core/optional_array_ref.h
 #include <concepts>
 #include <initializer_list>
@@ -921,8 +923,7 @@ using IntArrayRef = ArrayRef<std::int64_t>;
 class DimVector {
  public:
   DimVector() = default;
-  explicit DimVector(std::size_t count, std::int64_t value = 0) {
-    for (std::int64_t& element : inline_.values) element = value;  // all five: cheaper than to count
+  explicit DimVector(std::size_t count, std::int64_t value = 0) : inline_{{value, value, value, value, value}} {  // all five: cheaper than to count
     size_ = count < kInline ? count : kInline;
     if (count > kInline) resize(count, value);
   }
@@ -985,9 +986,10 @@ class DimVector {
 };
 
 // %%
-//| export core/array_ref.h
-// Makes room for at least `count`, on the heap.
-inline void DimVector::grow(std::size_t count) {
+//| export core/array_ref.cpp
+// Makes room for at least `count`, on the heap. It is not in the header: there it would be compiled into every function that makes a list, whose
+// usual path, for up to five sizes, would save registers for it.
+void DimVector::grow(std::size_t count) {
   const std::size_t capacity = count > 2 * capacity_ ? count : 2 * capacity_;
   auto* const grown = new std::int64_t[capacity];
   for (std::size_t i = 0; i < size_; ++i) grown[i] = data_[i];
@@ -1179,7 +1181,8 @@ inline bool single_threaded() {
 #endif
 }
 
-// count += delta, and what it was before; several threads may do it at once. O(1).
+// count += delta, and what it was before; several threads may do it at once. O(1). Always inlined: a call takes longer than the addition, and g++ counts
+// the branch of many threads, which is seldom taken, as if it were as long as it looks.
 template <class T>
 [[gnu::always_inline]] inline T add_shared(std::atomic<T>& count, T delta, std::memory_order order) {
   if (!single_threaded()) return count.fetch_add(delta, order);
@@ -1424,12 +1427,7 @@ class SmallVector {
     return begin()[i];
   }
   // The place of a new element at the end, which has T's default value. O(1) amortised.
-  T& add() {
-    ++size_;
-    if (size_ <= N) return few_[size_ - 1];
-    if (more_.empty()) more_.list().assign(std::make_move_iterator(few_.begin()), std::make_move_iterator(few_.end()));
-    return more_.emplace_back();
-  }
+  T& add() { return size_ < N ? few_[size_++] : add_beyond(); }
   void clear() {
     few_ = {};
     more_.clear();
@@ -1437,6 +1435,14 @@ class SmallVector {
   }
 
  private:
+  // An element that has no room inside. Not inlined: the usual path would save registers for it.
+  [[gnu::noinline]] T& add_beyond() {
+    if (more_.empty()) more_.list().assign(std::make_move_iterator(few_.begin()), std::make_move_iterator(few_.end()));
+    T& added = more_.emplace_back();
+    ++size_;
+    return added;
+  }
+
   std::array<T, N> few_{};
   LazyVector<T> more_;  // all of them, once there are more than N
   std::size_t size_ = 0;

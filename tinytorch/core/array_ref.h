@@ -68,8 +68,7 @@ using IntArrayRef = ArrayRef<std::int64_t>;
 class DimVector {
  public:
   DimVector() = default;
-  explicit DimVector(std::size_t count, std::int64_t value = 0) {
-    for (std::int64_t& element : inline_.values) element = value;  // all five: cheaper than to count
+  explicit DimVector(std::size_t count, std::int64_t value = 0) : inline_{{value, value, value, value, value}} {  // all five: cheaper than to count
     size_ = count < kInline ? count : kInline;
     if (count > kInline) resize(count, value);
   }
@@ -130,16 +129,6 @@ class DimVector {
   std::size_t capacity_ = kInline;
   Inline inline_{};
 };
-
-// Makes room for at least `count`, on the heap.
-inline void DimVector::grow(std::size_t count) {
-  const std::size_t capacity = count > 2 * capacity_ ? count : 2 * capacity_;
-  auto* const grown = new std::int64_t[capacity];
-  for (std::size_t i = 0; i < size_; ++i) grown[i] = data_[i];
-  release();
-  data_ = grown;
-  capacity_ = capacity;
-}
 
 // Takes over the elements of `other`. The five inside are copied whether used or not: that is cheaper than to count.
 inline void DimVector::copy(const DimVector& other) {

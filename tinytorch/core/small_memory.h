@@ -25,7 +25,8 @@ inline bool single_threaded() {
 #endif
 }
 
-// count += delta, and what it was before; several threads may do it at once. O(1).
+// count += delta, and what it was before; several threads may do it at once. O(1). Always inlined: a call takes longer than the addition, and g++ counts
+// the branch of many threads, which is seldom taken, as if it were as long as it looks.
 template <class T>
 [[gnu::always_inline]] inline T add_shared(std::atomic<T>& count, T delta, std::memory_order order) {
   if (!single_threaded()) return count.fetch_add(delta, order);

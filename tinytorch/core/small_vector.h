@@ -51,12 +51,7 @@ class SmallVector {
     return begin()[i];
   }
   // The place of a new element at the end, which has T's default value. O(1) amortised.
-  T& add() {
-    ++size_;
-    if (size_ <= N) return few_[size_ - 1];
-    if (more_.empty()) more_.list().assign(std::make_move_iterator(few_.begin()), std::make_move_iterator(few_.end()));
-    return more_.emplace_back();
-  }
+  T& add() { return size_ < N ? few_[size_++] : add_beyond(); }
   void clear() {
     few_ = {};
     more_.clear();
@@ -64,6 +59,14 @@ class SmallVector {
   }
 
  private:
+  // An element that has no room inside. Not inlined: the usual path would save registers for it.
+  [[gnu::noinline]] T& add_beyond() {
+    if (more_.empty()) more_.list().assign(std::make_move_iterator(few_.begin()), std::make_move_iterator(few_.end()));
+    T& added = more_.emplace_back();
+    ++size_;
+    return added;
+  }
+
   std::array<T, N> few_{};
   LazyVector<T> more_;  // all of them, once there are more than N
   std::size_t size_ = 0;

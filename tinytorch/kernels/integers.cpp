@@ -84,25 +84,30 @@ Tensor zipped_integers(const Tensor& self, const Tensor& other, Pick pick) {
   return result;
 }
 
-template <auto& Op, auto Pick>
-Tensor zip_integers(const Tensor& self, const Tensor& other) {
-  if (kernels::are_few(self, other)) return Op.function(Layer::CPU)(self, other);
-  const Tensor result = zipped_integers<void>(self, other, Pick);
+// What is done for many elements is not inlined: operators on few, of whatever dtype, only pass through here, and need not save registers for it.
+template <auto& Op, auto Pick, class Result>
+[[gnu::noinline]] Tensor zip_many(const Tensor& self, const Tensor& other) {
+  const Tensor result = zipped_integers<Result>(self, other, Pick);
   return result.defined() ? result : beneath<Op>(self, other);
 }
 
+template <auto& Op, auto Pick, class Result = void>
+Tensor zip_integers(const Tensor& self, const Tensor& other) {
+  return kernels::are_few(self, other) ? Op.function(Layer::CPU)(self, other) : zip_many<Op, Pick, Result>(self, other);
+}
+
 template <auto& Op, auto Pick>
-Tensor compare_integers(const Tensor& self, const Tensor& other) {
-  if (kernels::are_few(self, other)) return Op.function(Layer::CPU)(self, other);
-  const Tensor result = zipped_integers<bool>(self, other, Pick);
-  return result.defined() ? result : beneath<Op>(self, other);
+Tensor compare_integers(const Tensor& self, const Tensor& other) { return zip_integers<Op, Pick, bool>(self, other); }
+
+template <auto& Op, auto Pick>
+[[gnu::noinline]] Tensor add_many(const Tensor& self, const Tensor& other, const Scalar& alpha) {
+  const Tensor result = alpha.equal(1) ? zipped_integers<void>(self, other, Pick) : Tensor();
+  return result.defined() ? result : beneath<Op>(self, other, alpha);
 }
 
 template <auto& Op, auto Pick>
 Tensor add_integers(const Tensor& self, const Tensor& other, const Scalar& alpha) {
-  if (kernels::are_few(self, other)) return Op.function(Layer::CPU)(self, other, alpha);
-  const Tensor result = alpha.equal(1) ? zipped_integers<void>(self, other, Pick) : Tensor();
-  return result.defined() ? result : beneath<Op>(self, other, alpha);
+  return kernels::are_few(self, other) ? Op.function(Layer::CPU)(self, other, alpha) : add_many<Op, Pick>(self, other, alpha);
 }
 
 Tensor not_of_integers(const Tensor& self) {

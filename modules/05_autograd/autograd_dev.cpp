@@ -259,6 +259,18 @@ variable_list apply_with_checks(Node& node, variable_list&& grads);
 
 // %%
 //| export core/node.h
+// Who looks at a node, which most nodes have nobody for: one pointer that is null is made and destroyed sooner than four lists that are empty.
+struct NodeWatchers {
+  // Hooks on the gradients that arrive, by input number, in the order of registration.
+  std::vector<std::pair<std::uint32_t, std::shared_ptr<TensorHook>>> tensor_pre_hooks;
+  // Where gradients that retain_grad() asked for are put, by input number, after the hooks.
+  std::vector<std::pair<std::uint32_t, std::shared_ptr<Tensor>>> retained_grads;
+  // Hooks on the node: called with what apply() was given and what it returned.
+  std::vector<std::function<void(const variable_list& grad_inputs, const variable_list& grad_outputs)>> post_hooks;
+  // In anomaly mode, where in the program the node was recorded.
+  std::shared_ptr<const AnomalyRecord> anomaly_record;
+};
+
 // One recorded operator: turns gradients of its outputs into gradients of its inputs. Source: torch/csrc/autograd/function.h.
 class Node : public std::enable_shared_from_this<Node>, public memory::Pooled {
  public:
@@ -278,6 +290,7 @@ class Node : public std::enable_shared_from_this<Node>, public memory::Pooled {
   const SmallVector<Edge, 2>& next_edges() const { return next_edges_; }
   const Edge& next_edge(std::size_t index) const { return next_edges_[index]; }
   void add_next_edge(Edge edge) { next_edges_.add() = std::move(edge); }
+  void add_next_edge() { next_edges_.add(); }  // to nowhere
   void set_next_edges(edge_list edges) {
     next_edges_.clear();
     for (Edge& edge : edges) add_next_edge(std::move(edge));
@@ -288,17 +301,12 @@ class Node : public std::enable_shared_from_this<Node>, public memory::Pooled {
   const InputMetadata& input_metadata(std::size_t index) const { return input_metadata_[index]; }
   std::uint32_t add_input_metadata(const Tensor& output);
 
-  // Hooks on the gradients that arrive, by input number, in the order of registration.
-  LazyVector<std::pair<std::uint32_t, std::shared_ptr<TensorHook>>> tensor_pre_hooks;
-  // Where gradients that retain_grad() asked for are put, by input number, after the hooks.
-  LazyVector<std::pair<std::uint32_t, std::shared_ptr<Tensor>>> retained_grads;
-  // Hooks on the node: called with what apply() was given and what it returned.
-  LazyVector<std::function<void(const variable_list& grad_inputs, const variable_list& grad_outputs)>> post_hooks;
-  // In anomaly mode, where in the program the node was recorded.
-  std::shared_ptr<const AnomalyRecord> anomaly_record;
+  const NodeWatchers* watchers() const { return watchers_.get(); }  // null for most nodes
+  NodeWatchers& watch();                                            // made on demand
 
  private:
   friend void destroy_node(Node* node);
+  std::unique_ptr<NodeWatchers> watchers_;
   std::uint64_t sequence_nr_;
   SmallVector<Edge, 2> next_edges_;
   SmallVector<InputMetadata, 1> input_metadata_;
@@ -393,9 +401,10 @@ struct AutogradMeta : TensorMetadata {
 inline AutogradMeta* autograd_meta(const Tensor& tensor) { return static_cast<AutogradMeta*>(tensor.impl().metadata.get()); }  // null if there is none yet
 AutogradMeta& materialize_autograd_meta(const Tensor& tensor);
 
-// Whether `tensor` requires a gradient. A view does when its base does, whatever it was made under.
 bool base_wants_gradient(const ViewMeta& view);
-inline bool wants_gradient(const Tensor& tensor) {
+// Whether `tensor` requires a gradient. A view does when its base does, whatever it was made under. Always inlined: every recorded operator asks it of each
+// argument, and a call takes longer than the answer.
+[[gnu::always_inline]] inline bool wants_gradient(const Tensor& tensor) {
   const AutogradMeta* const meta = autograd_meta(tensor);
   return meta != nullptr && (meta->requires_grad || meta->grad_fn || (meta->view && base_wants_gradient(*meta->view)));
 }
@@ -423,7 +432,7 @@ void rebase_history(const Tensor& tensor, const std::shared_ptr<Node>& node);
 // Throws if `tensor` must not be written in place. `requires_grad`: some argument of the write requires gradients.
 void check_inplace(const Tensor& tensor, bool requires_grad);
 // Lets a node's hooks look at the gradients that arrived, and replace them; keeps those that retain_grad() asked for. In chapter 99.
-void call_hooks(const Node& node, variable_list& grads);
+void call_hooks(const NodeWatchers& watchers, variable_list& grads);
 // Throws, in PyTorch's words, if a view of its kind must not be written through, or (`indirect`) its base not be written to. In chapter 99.
 void check_view_write(const AutogradMeta& meta, bool indirect);
 
@@ -446,8 +455,13 @@ std::uint64_t take_sequence_nr() {
 }
 }  // namespace
 Node::Node() : sequence_nr_(take_sequence_nr()) {
-  if (anomaly_mode.load(std::memory_order_relaxed)) anomaly_record = record_place();
+  if (anomaly_mode.load(std::memory_order_relaxed)) watch().anomaly_record = record_place();
   if (RecordObserver* const observer = record_observer.load()) observer->node(sequence_nr_);
+}
+
+NodeWatchers& Node::watch() {
+  if (!watchers_) watchers_ = std::make_unique<NodeWatchers>();
+  return *watchers_;
 }
 
 std::uint32_t Node::add_input_metadata(const Tensor& output) {
@@ -539,7 +553,7 @@ variable_list AccumulateGrad::apply(variable_list&& grads) {
 //
 // TODO: Say where the gradient of `tensor` goes.
 // APPROACH: 1. history(tensor), if any, with the tensor's output_nr. 2. A leaf without requires_grad: an edge to nowhere, Edge().
-//   3. Else the leaf's accumulator: autograd_meta(tensor)->grad_accumulator.lock(), or a new make_node<AccumulateGrad>(tensor), whose tensor_pre_hooks get {0, hook} for each of the metadata's hooks, and which is remembered.
+//   3. Else the leaf's accumulator: autograd_meta(tensor)->grad_accumulator.lock(), or a new make_node<AccumulateGrad>(tensor), whose watch().tensor_pre_hooks get {0, hook} for each of the metadata's hooks, and which is remembered.
 // EXAMPLE: for y = x * 2, gradient_edge(y).function is y.grad_fn(), and gradient_edge(x).function is an AccumulateGrad.
 // HINT: hold the metadata's mutex around step 3, by a memory::Lock: two threads may ask at once.
 Edge gradient_edge(const Tensor& tensor) {
@@ -551,7 +565,7 @@ Edge gradient_edge(const Tensor& tensor) {
   std::shared_ptr<Node> accumulator = meta->grad_accumulator.lock();
   if (!accumulator) {
     accumulator = make_node<AccumulateGrad>(tensor);
-    for (const auto& hook : meta->hooks) accumulator->tensor_pre_hooks.emplace_back(0, hook);
+    for (const auto& hook : meta->hooks) accumulator->watch().tensor_pre_hooks.emplace_back(0, hook);
     meta->grad_accumulator = accumulator;
   }
   return {std::move(accumulator), 0};
@@ -664,11 +678,10 @@ Edge gradient_edge(const Tensor& tensor) {
 // %%
 //| export core/node.cpp
 namespace {
-// What retain_grad() asked for stays with the tensor when its history changes.
+// What retain_grad() asked for stays with the tensor when its history changes. REQUIRES: it asked.
 void move_retained_grad(const AutogradMeta& meta, const std::shared_ptr<Node>& from, const std::shared_ptr<Node>& to, std::uint32_t input_nr) {
-  if (!meta.retained_grad) return;
-  if (from) std::erase_if(from->retained_grads.list(), [&](const auto& kept) { return kept.second == meta.retained_grad; });
-  to->retained_grads.emplace_back(input_nr, meta.retained_grad);
+  if (from) std::erase_if(from->watch().retained_grads, [&](const auto& kept) { return kept.second == meta.retained_grad; });
+  to->watch().retained_grads.emplace_back(input_nr, meta.retained_grad);
 }
 
 // A view's grad_fn is out of date once its storage was written to through another tensor: then the view is taken anew from the
@@ -681,7 +694,7 @@ void refresh_view_history(const Tensor& tensor, AutogradMeta& meta) {
   const AutoGradMode recording(true);
   const Tensor again = view.replay(view.base);
   const AutogradMeta* fresh = autograd_meta(again);
-  move_retained_grad(meta, meta.grad_fn, fresh->grad_fn, fresh->output_nr);
+  if (meta.retained_grad) move_retained_grad(meta, meta.grad_fn, fresh->grad_fn, fresh->output_nr);
   meta.grad_fn = fresh->grad_fn;
   meta.output_nr = fresh->output_nr;
   view.version = version;
@@ -700,7 +713,7 @@ void set_history(const Tensor& tensor, std::shared_ptr<Node> node) {
   if (!tensor.defined() || !tensor.is_floating_point()) return;
   AutogradMeta& meta = materialize_autograd_meta(tensor);
   const std::uint32_t output_nr = node->add_input_metadata(tensor);
-  move_retained_grad(meta, meta.grad_fn, node, output_nr);
+  if (meta.retained_grad) move_retained_grad(meta, meta.grad_fn, node, output_nr);
   meta.grad_fn = std::move(node);
   meta.output_nr = output_nr;
   if (meta.view) meta.view->version = tensor.storage()->version.load();
@@ -1364,7 +1377,8 @@ namespace {
 variable_list apply_watched(Node& node, variable_list grads) {
   const variable_list grad_outputs = grads;
   variable_list results = anomaly_mode.load(std::memory_order_relaxed) ? apply_with_checks(node, std::move(grads)) : node(std::move(grads));
-  for (const auto& hook : node.post_hooks) hook(results, grad_outputs);
+  if (const NodeWatchers* const watchers = node.watchers())
+    for (const auto& hook : watchers->post_hooks) hook(results, grad_outputs);
   return results;
 }
 
@@ -1375,7 +1389,8 @@ void GraphTask::run_node(std::uint32_t number) {
   RecordFunction record(RecordScope::BACKWARD_FUNCTION);
   if (record.isActive()) record.before(node.name(), static_cast<std::int64_t>(node.sequence_nr()));
   variable_list grads = buffer.grads.take(node.num_outputs(), std::move(spare_));
-  if (!node.tensor_pre_hooks.empty() || !node.retained_grads.empty()) call_hooks(node, grads);
+  const NodeWatchers* const watchers = node.watchers();
+  if (watchers != nullptr) call_hooks(*watchers, grads);
   bool runs = captured_.empty() || buffer.leads;
   if (!captures_.empty()) {
     for (auto [capture, end] = captures_.equal_range(number); capture != end; ++capture) {
@@ -1385,7 +1400,8 @@ void GraphTask::run_node(std::uint32_t number) {
   }
   variable_list results;
   if (runs) {
-    results = anomaly_mode.load(std::memory_order_relaxed) || !node.post_hooks.empty() ? apply_watched(node, std::move(grads)) : node(std::move(grads));
+    const bool watched = anomaly_mode.load(std::memory_order_relaxed) || (watchers != nullptr && !watchers->post_hooks.empty());
+    results = watched ? apply_watched(node, std::move(grads)) : node(std::move(grads));
     if (!keep_graph_) node.release_variables();
   }
   grads.clear();

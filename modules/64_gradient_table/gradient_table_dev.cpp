@@ -98,7 +98,8 @@ inline constexpr bool is_tensor_argument = std::is_same_v<std::remove_cvref_t<T>
                                            std::is_same_v<std::remove_cvref_t<T>, std::optional<Tensor>> ||
                                            std::is_same_v<std::remove_cvref_t<T>, TensorList>;
 
-inline bool needs_grad(const Tensor& tensor) { return tensor.defined() && wants_gradient(tensor); }
+// Always inlined, as wants_gradient() is.
+[[gnu::always_inline]] inline bool needs_grad(const Tensor& tensor) { return tensor.defined() && wants_gradient(tensor); }
 inline bool needs_grad(const std::optional<Tensor>& tensor) { return tensor && needs_grad(*tensor); }
 inline bool needs_grad(TensorList list) {
   for (const Tensor& tensor : list)
@@ -309,7 +310,7 @@ struct Recorded<Op, Operator<R(Args...)>, std::index_sequence<N...>, Fs...> {
     const bool needed = !nowhere && needs_grad(argument);
     if constexpr (nowhere || !std::is_same_v<std::remove_cvref_t<decltype(argument)>, TensorList>) {
       if (!needed) {
-        node.add_next_edge(Edge());
+        node.add_next_edge();
         slot.edges = 1;
         return;
       }

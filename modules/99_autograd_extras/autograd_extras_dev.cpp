@@ -165,7 +165,7 @@ unsigned HistoryMethods::add_hook(std::function<Tensor(const Tensor&)> hook) con
   TORCH_CHECK(self.requires_grad(), "cannot register a hook on a variable that doesn't require gradient");
   auto shared = std::make_shared<TensorHook>(std::move(hook));
   const Edge edge = gradient_edge(self);
-  edge.function->tensor_pre_hooks.emplace_back(edge.input_nr, shared);
+  edge.function->watch().tensor_pre_hooks.emplace_back(edge.input_nr, shared);
   AutogradMeta& meta = materialize_autograd_meta(self);
   meta.hooks.push_back(std::move(shared));
   return static_cast<unsigned>(meta.hooks.size() - 1);
@@ -188,12 +188,12 @@ void HistoryMethods::retain_grad() const {
   if (self.is_leaf() || retains_grad()) return;
   AutogradMeta& meta = materialize_autograd_meta(self);
   meta.retained_grad = std::make_shared<Tensor>();
-  meta.grad_fn->retained_grads.emplace_back(meta.output_nr, meta.retained_grad);
+  meta.grad_fn->watch().retained_grads.emplace_back(meta.output_nr, meta.retained_grad);
 }
 
-void call_hooks(const Node& node, variable_list& grads) {
+void call_hooks(const NodeWatchers& watchers, variable_list& grads) {
   std::size_t position = 0;
-  for (const auto& [input, hook] : node.tensor_pre_hooks) {
+  for (const auto& [input, hook] : watchers.tensor_pre_hooks) {
     Tensor& grad = grads[input];
     if (!*hook) continue;
     if (Tensor replaced = (*hook)(grad); replaced.defined()) {
@@ -202,7 +202,7 @@ void call_hooks(const Node& node, variable_list& grads) {
     }
     ++position;
   }
-  for (const auto& [input, kept] : node.retained_grads)
+  for (const auto& [input, kept] : watchers.retained_grads)
     if (grads[input].defined()) *kept = kept->defined() ? *kept + grads[input] : grads[input].clone();
 }
 
@@ -1740,15 +1740,20 @@ struct BeingAppliedGuard {
   Node* before;
 };
 
+const AnomalyRecord* record_of(const Node& node) { return node.watchers() == nullptr ? nullptr : node.watchers()->anomaly_record.get(); }
+
 void warn_with_calls(const Node& node) {
-  if (!node.anomaly_record) {
+  const AnomalyRecord* record = record_of(node);
+  if (record == nullptr) {
     TORCH_WARN("Error detected in ", node.name(), ". No forward pass information available. Enable detect anomaly during forward pass for more information.");
     return;
   }
-  TORCH_WARN("Error detected in ", node.name(), ". Traceback of forward call that caused the error:\n", node.anomaly_record->place.text());
-  for (std::shared_ptr<Node> parent = node.anomaly_record->parent; parent && parent->anomaly_record; parent = parent->anomaly_record->parent)
-    TORCH_WARN("\n\nPrevious calculation was induced by ", parent->name(), ". Traceback of forward call that induced the previous calculation:\n",
-               parent->anomaly_record->place.text());
+  TORCH_WARN("Error detected in ", node.name(), ". Traceback of forward call that caused the error:\n", record->place.text());
+  while (const std::shared_ptr<Node> parent = record->parent) {
+    record = record_of(*parent);
+    if (record == nullptr) return;
+    TORCH_WARN("\n\nPrevious calculation was induced by ", parent->name(), ". Traceback of forward call that induced the previous calculation:\n", record->place.text());
+  }
 }
 }  // namespace
 
@@ -1767,7 +1772,7 @@ variable_list apply_with_checks(Node& node, variable_list&& grads) {
     return results;
   } catch (Error& error) {
     warn_with_calls(node);
-    if (node.anomaly_record) error.add_context(node.name() + " was recorded by " + node.anomaly_record->place.caller());
+    if (const AnomalyRecord* const record = record_of(node)) error.add_context(node.name() + " was recorded by " + record->place.caller());
     throw;
   }
 }

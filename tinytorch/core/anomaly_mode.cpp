@@ -111,15 +111,20 @@ struct BeingAppliedGuard {
   Node* before;
 };
 
+const AnomalyRecord* record_of(const Node& node) { return node.watchers() == nullptr ? nullptr : node.watchers()->anomaly_record.get(); }
+
 void warn_with_calls(const Node& node) {
-  if (!node.anomaly_record) {
+  const AnomalyRecord* record = record_of(node);
+  if (record == nullptr) {
     TORCH_WARN("Error detected in ", node.name(), ". No forward pass information available. Enable detect anomaly during forward pass for more information.");
     return;
   }
-  TORCH_WARN("Error detected in ", node.name(), ". Traceback of forward call that caused the error:\n", node.anomaly_record->place.text());
-  for (std::shared_ptr<Node> parent = node.anomaly_record->parent; parent && parent->anomaly_record; parent = parent->anomaly_record->parent)
-    TORCH_WARN("\n\nPrevious calculation was induced by ", parent->name(), ". Traceback of forward call that induced the previous calculation:\n",
-               parent->anomaly_record->place.text());
+  TORCH_WARN("Error detected in ", node.name(), ". Traceback of forward call that caused the error:\n", record->place.text());
+  while (const std::shared_ptr<Node> parent = record->parent) {
+    record = record_of(*parent);
+    if (record == nullptr) return;
+    TORCH_WARN("\n\nPrevious calculation was induced by ", parent->name(), ". Traceback of forward call that induced the previous calculation:\n", record->place.text());
+  }
 }
 }  // namespace
 
@@ -138,7 +143,7 @@ variable_list apply_with_checks(Node& node, variable_list&& grads) {
     return results;
   } catch (Error& error) {
     warn_with_calls(node);
-    if (node.anomaly_record) error.add_context(node.name() + " was recorded by " + node.anomaly_record->place.caller());
+    if (const AnomalyRecord* const record = record_of(node)) error.add_context(node.name() + " was recorded by " + record->place.caller());
     throw;
   }
 }

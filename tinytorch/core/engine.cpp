@@ -176,7 +176,8 @@ namespace {
 variable_list apply_watched(Node& node, variable_list grads) {
   const variable_list grad_outputs = grads;
   variable_list results = anomaly_mode.load(std::memory_order_relaxed) ? apply_with_checks(node, std::move(grads)) : node(std::move(grads));
-  for (const auto& hook : node.post_hooks) hook(results, grad_outputs);
+  if (const NodeWatchers* const watchers = node.watchers())
+    for (const auto& hook : watchers->post_hooks) hook(results, grad_outputs);
   return results;
 }
 
@@ -187,7 +188,8 @@ void GraphTask::run_node(std::uint32_t number) {
   RecordFunction record(RecordScope::BACKWARD_FUNCTION);
   if (record.isActive()) record.before(node.name(), static_cast<std::int64_t>(node.sequence_nr()));
   variable_list grads = buffer.grads.take(node.num_outputs(), std::move(spare_));
-  if (!node.tensor_pre_hooks.empty() || !node.retained_grads.empty()) call_hooks(node, grads);
+  const NodeWatchers* const watchers = node.watchers();
+  if (watchers != nullptr) call_hooks(*watchers, grads);
   bool runs = captured_.empty() || buffer.leads;
   if (!captures_.empty()) {
     for (auto [capture, end] = captures_.equal_range(number); capture != end; ++capture) {
@@ -197,7 +199,8 @@ void GraphTask::run_node(std::uint32_t number) {
   }
   variable_list results;
   if (runs) {
-    results = anomaly_mode.load(std::memory_order_relaxed) || !node.post_hooks.empty() ? apply_watched(node, std::move(grads)) : node(std::move(grads));
+    const bool watched = anomaly_mode.load(std::memory_order_relaxed) || (watchers != nullptr && !watchers->post_hooks.empty());
+    results = watched ? apply_watched(node, std::move(grads)) : node(std::move(grads));
     if (!keep_graph_) node.release_variables();
   }
   grads.clear();

@@ -25,8 +25,13 @@ std::uint64_t take_sequence_nr() {
 }
 }  // namespace
 Node::Node() : sequence_nr_(take_sequence_nr()) {
-  if (anomaly_mode.load(std::memory_order_relaxed)) anomaly_record = record_place();
+  if (anomaly_mode.load(std::memory_order_relaxed)) watch().anomaly_record = record_place();
   if (RecordObserver* const observer = record_observer.load()) observer->node(sequence_nr_);
+}
+
+NodeWatchers& Node::watch() {
+  if (!watchers_) watchers_ = std::make_unique<NodeWatchers>();
+  return *watchers_;
 }
 
 std::uint32_t Node::add_input_metadata(const Tensor& output) {
@@ -79,18 +84,17 @@ Edge gradient_edge(const Tensor& tensor) {
   std::shared_ptr<Node> accumulator = meta->grad_accumulator.lock();
   if (!accumulator) {
     accumulator = make_node<AccumulateGrad>(tensor);
-    for (const auto& hook : meta->hooks) accumulator->tensor_pre_hooks.emplace_back(0, hook);
+    for (const auto& hook : meta->hooks) accumulator->watch().tensor_pre_hooks.emplace_back(0, hook);
     meta->grad_accumulator = accumulator;
   }
   return {std::move(accumulator), 0};
 }
 
 namespace {
-// What retain_grad() asked for stays with the tensor when its history changes.
+// What retain_grad() asked for stays with the tensor when its history changes. REQUIRES: it asked.
 void move_retained_grad(const AutogradMeta& meta, const std::shared_ptr<Node>& from, const std::shared_ptr<Node>& to, std::uint32_t input_nr) {
-  if (!meta.retained_grad) return;
-  if (from) std::erase_if(from->retained_grads.list(), [&](const auto& kept) { return kept.second == meta.retained_grad; });
-  to->retained_grads.emplace_back(input_nr, meta.retained_grad);
+  if (from) std::erase_if(from->watch().retained_grads, [&](const auto& kept) { return kept.second == meta.retained_grad; });
+  to->watch().retained_grads.emplace_back(input_nr, meta.retained_grad);
 }
 
 // A view's grad_fn is out of date once its storage was written to through another tensor: then the view is taken anew from the
@@ -103,7 +107,7 @@ void refresh_view_history(const Tensor& tensor, AutogradMeta& meta) {
   const AutoGradMode recording(true);
   const Tensor again = view.replay(view.base);
   const AutogradMeta* fresh = autograd_meta(again);
-  move_retained_grad(meta, meta.grad_fn, fresh->grad_fn, fresh->output_nr);
+  if (meta.retained_grad) move_retained_grad(meta, meta.grad_fn, fresh->grad_fn, fresh->output_nr);
   meta.grad_fn = fresh->grad_fn;
   meta.output_nr = fresh->output_nr;
   view.version = version;
@@ -122,7 +126,7 @@ void set_history(const Tensor& tensor, std::shared_ptr<Node> node) {
   if (!tensor.defined() || !tensor.is_floating_point()) return;
   AutogradMeta& meta = materialize_autograd_meta(tensor);
   const std::uint32_t output_nr = node->add_input_metadata(tensor);
-  move_retained_grad(meta, meta.grad_fn, node, output_nr);
+  if (meta.retained_grad) move_retained_grad(meta, meta.grad_fn, node, output_nr);
   meta.grad_fn = std::move(node);
   meta.output_nr = output_nr;
   if (meta.view) meta.view->version = tensor.storage()->version.load();

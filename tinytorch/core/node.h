@@ -42,6 +42,18 @@ inline constinit std::atomic<bool> anomaly_mode{false};
 std::shared_ptr<const AnomalyRecord> record_place();
 variable_list apply_with_checks(Node& node, variable_list&& grads);
 
+// Who looks at a node, which most nodes have nobody for: one pointer that is null is made and destroyed sooner than four lists that are empty.
+struct NodeWatchers {
+  // Hooks on the gradients that arrive, by input number, in the order of registration.
+  std::vector<std::pair<std::uint32_t, std::shared_ptr<TensorHook>>> tensor_pre_hooks;
+  // Where gradients that retain_grad() asked for are put, by input number, after the hooks.
+  std::vector<std::pair<std::uint32_t, std::shared_ptr<Tensor>>> retained_grads;
+  // Hooks on the node: called with what apply() was given and what it returned.
+  std::vector<std::function<void(const variable_list& grad_inputs, const variable_list& grad_outputs)>> post_hooks;
+  // In anomaly mode, where in the program the node was recorded.
+  std::shared_ptr<const AnomalyRecord> anomaly_record;
+};
+
 // One recorded operator: turns gradients of its outputs into gradients of its inputs. Source: torch/csrc/autograd/function.h.
 class Node : public std::enable_shared_from_this<Node>, public memory::Pooled {
  public:
@@ -61,6 +73,7 @@ class Node : public std::enable_shared_from_this<Node>, public memory::Pooled {
   const SmallVector<Edge, 2>& next_edges() const { return next_edges_; }
   const Edge& next_edge(std::size_t index) const { return next_edges_[index]; }
   void add_next_edge(Edge edge) { next_edges_.add() = std::move(edge); }
+  void add_next_edge() { next_edges_.add(); }  // to nowhere
   void set_next_edges(edge_list edges) {
     next_edges_.clear();
     for (Edge& edge : edges) add_next_edge(std::move(edge));
@@ -71,17 +84,12 @@ class Node : public std::enable_shared_from_this<Node>, public memory::Pooled {
   const InputMetadata& input_metadata(std::size_t index) const { return input_metadata_[index]; }
   std::uint32_t add_input_metadata(const Tensor& output);
 
-  // Hooks on the gradients that arrive, by input number, in the order of registration.
-  LazyVector<std::pair<std::uint32_t, std::shared_ptr<TensorHook>>> tensor_pre_hooks;
-  // Where gradients that retain_grad() asked for are put, by input number, after the hooks.
-  LazyVector<std::pair<std::uint32_t, std::shared_ptr<Tensor>>> retained_grads;
-  // Hooks on the node: called with what apply() was given and what it returned.
-  LazyVector<std::function<void(const variable_list& grad_inputs, const variable_list& grad_outputs)>> post_hooks;
-  // In anomaly mode, where in the program the node was recorded.
-  std::shared_ptr<const AnomalyRecord> anomaly_record;
+  const NodeWatchers* watchers() const { return watchers_.get(); }  // null for most nodes
+  NodeWatchers& watch();                                            // made on demand
 
  private:
   friend void destroy_node(Node* node);
+  std::unique_ptr<NodeWatchers> watchers_;
   std::uint64_t sequence_nr_;
   SmallVector<Edge, 2> next_edges_;
   SmallVector<InputMetadata, 1> input_metadata_;
@@ -145,9 +153,10 @@ struct AutogradMeta : TensorMetadata {
 inline AutogradMeta* autograd_meta(const Tensor& tensor) { return static_cast<AutogradMeta*>(tensor.impl().metadata.get()); }  // null if there is none yet
 AutogradMeta& materialize_autograd_meta(const Tensor& tensor);
 
-// Whether `tensor` requires a gradient. A view does when its base does, whatever it was made under.
 bool base_wants_gradient(const ViewMeta& view);
-inline bool wants_gradient(const Tensor& tensor) {
+// Whether `tensor` requires a gradient. A view does when its base does, whatever it was made under. Always inlined: every recorded operator asks it of each
+// argument, and a call takes longer than the answer.
+[[gnu::always_inline]] inline bool wants_gradient(const Tensor& tensor) {
   const AutogradMeta* const meta = autograd_meta(tensor);
   return meta != nullptr && (meta->requires_grad || meta->grad_fn || (meta->view && base_wants_gradient(*meta->view)));
 }
@@ -175,7 +184,7 @@ void rebase_history(const Tensor& tensor, const std::shared_ptr<Node>& node);
 // Throws if `tensor` must not be written in place. `requires_grad`: some argument of the write requires gradients.
 void check_inplace(const Tensor& tensor, bool requires_grad);
 // Lets a node's hooks look at the gradients that arrived, and replace them; keeps those that retain_grad() asked for. In chapter 99.
-void call_hooks(const Node& node, variable_list& grads);
+void call_hooks(const NodeWatchers& watchers, variable_list& grads);
 // Throws, in PyTorch's words, if a view of its kind must not be written through, or (`indirect`) its base not be written to. In chapter 99.
 void check_view_write(const AutogradMeta& meta, bool indirect);
 

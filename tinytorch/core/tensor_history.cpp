@@ -24,7 +24,7 @@ unsigned HistoryMethods::add_hook(std::function<Tensor(const Tensor&)> hook) con
   TORCH_CHECK(self.requires_grad(), "cannot register a hook on a variable that doesn't require gradient");
   auto shared = std::make_shared<TensorHook>(std::move(hook));
   const Edge edge = gradient_edge(self);
-  edge.function->tensor_pre_hooks.emplace_back(edge.input_nr, shared);
+  edge.function->watch().tensor_pre_hooks.emplace_back(edge.input_nr, shared);
   AutogradMeta& meta = materialize_autograd_meta(self);
   meta.hooks.push_back(std::move(shared));
   return static_cast<unsigned>(meta.hooks.size() - 1);
@@ -47,12 +47,12 @@ void HistoryMethods::retain_grad() const {
   if (self.is_leaf() || retains_grad()) return;
   AutogradMeta& meta = materialize_autograd_meta(self);
   meta.retained_grad = std::make_shared<Tensor>();
-  meta.grad_fn->retained_grads.emplace_back(meta.output_nr, meta.retained_grad);
+  meta.grad_fn->watch().retained_grads.emplace_back(meta.output_nr, meta.retained_grad);
 }
 
-void call_hooks(const Node& node, variable_list& grads) {
+void call_hooks(const NodeWatchers& watchers, variable_list& grads) {
   std::size_t position = 0;
-  for (const auto& [input, hook] : node.tensor_pre_hooks) {
+  for (const auto& [input, hook] : watchers.tensor_pre_hooks) {
     Tensor& grad = grads[input];
     if (!*hook) continue;
     if (Tensor replaced = (*hook)(grad); replaced.defined()) {
@@ -61,7 +61,7 @@ void call_hooks(const Node& node, variable_list& grads) {
     }
     ++position;
   }
-  for (const auto& [input, kept] : node.retained_grads)
+  for (const auto& [input, kept] : watchers.retained_grads)
     if (grads[input].defined()) *kept = kept->defined() ? *kept + grads[input] : grads[input].clone();
 }
 

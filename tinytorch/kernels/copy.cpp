@@ -97,17 +97,21 @@ bool copy_permuted(const Tensor& to, const Tensor& from, const kernels::BitsMove
     });
     return true;
   }
-  // A task is a band of lines of the target of one plane.
-  const std::int64_t lines = rows.sizes()[static_cast<std::size_t>(j)];
+  // A task is a band of lines of the target of one plane; where no cache holds the result, a part of such a band.
+  const std::int64_t lines = rows.sizes()[static_cast<std::size_t>(j)], element = sizeof(U);
   const std::int64_t to_row = rows.strides(0)[static_cast<std::size_t>(j)], from_row = rows.strides(1)[static_cast<std::size_t>(i)];
-  const std::int64_t band = std::max<std::int64_t>(64, kernels::kElementwiseGrain / length / 64 * 64);
-  const std::int64_t bands = (lines + band - 1) / band;
-  const bool beyond_cache = to.numel() * static_cast<std::int64_t>(sizeof(U)) > kernels::cache_sizes().second;
-  parallel_for(0, planes.count() * bands, std::max<std::int64_t>(1, kernels::kElementwiseGrain / (std::min(band, lines) * length)), [&](std::int64_t first, std::int64_t stop) {
+  const bool beyond_cache = to.numel() * element > kernels::cache_sizes().second;
+  const std::int64_t band = beyond_cache ? kernels::kTurnedColumns : std::max<std::int64_t>(64, kernels::kElementwiseGrain / length / 64 * 64);
+  const std::int64_t part = beyond_cache ? 16 * kernels::kTurnedBytes / element : length;
+  const std::int64_t bands = (lines + band - 1) / band, parts = (length + part - 1) / part;
+  const std::int64_t grain = std::max<std::int64_t>(1, kernels::kElementwiseGrain / (std::min(band, lines) * std::min(part, length)));
+  parallel_for(0, planes.count() * bands * parts, grain, [&](std::int64_t first, std::int64_t stop) {
+    const Tensor buffers = beyond_cache ? empty({2 * kernels::kTurnedBytes * kernels::kTurnedColumns}, kByte) : Tensor();
     for (std::int64_t task = first; task < stop; ++task) {
-      const std::int64_t line = task % bands * band;
-      planes.run(task / bands, task / bands + 1, [&](const auto& places) {
-        mover.transpose(target + places[0] + line * to_row, to_row, source + places[1] + line, from_row, length, std::min(band, lines - line), beyond_cache);
+      const std::int64_t plane = task / (bands * parts), line = task / parts % bands * band, at = task % parts * part;
+      planes.run(plane, plane + 1, [&](const auto& places) {
+        mover.transpose(target + places[0] + line * to_row + at, to_row, source + places[1] + at * from_row + line, from_row, std::min(part, length - at), std::min(band, lines - line),
+                        beyond_cache ? static_cast<U*>(buffers.data_ptr()) : nullptr);
       });
     }
   });

@@ -18,67 +18,104 @@ namespace hn = hwy::HWY_NAMESPACE;
 template <class U>
 constexpr int kLine = 64 / static_cast<int>(sizeof(U));
 
-// to[j * kLine + i] = from[i * row + j] for i and j < kLine.
+// Rows of a strip: as many as fill a vector of 32 bytes.
 template <class U>
-HWY_INLINE void turn_block(U* to, const U* from, std::int64_t row) {
-  constexpr int side = kLine<U>;
-  if constexpr (sizeof(U) == 2 || HWY_TARGET == HWY_SCALAR) {
-    for (int i = 0; i < side; ++i)
-      for (int j = 0; j < side; ++j) to[j * side + i] = from[i * row + j];
-    return;
-  }
+constexpr int kStrip = 32 / static_cast<int>(sizeof(U));
+
 #if HWY_TARGET != HWY_SCALAR  // which has no such functions
-  if constexpr (sizeof(U) == 4) {
-    const hn::CappedTag<U, 4> d;
-    for (int i = 0; i < side; i += 4) {
-      for (int j = 0; j < side; j += 4) {
-        const U* const corner = from + i * row + j;
-        U* const place = to + j * side + i;
-        const auto r0 = hn::LoadU(d, corner), r1 = hn::LoadU(d, corner + row), r2 = hn::LoadU(d, corner + 2 * row), r3 = hn::LoadU(d, corner + 3 * row);
-        const auto low01 = hn::InterleaveLower(d, r0, r1), low23 = hn::InterleaveLower(d, r2, r3);
-        const auto high01 = hn::InterleaveUpper(d, r0, r1), high23 = hn::InterleaveUpper(d, r2, r3);
-        hn::StoreU(hn::ConcatLowerLower(d, low23, low01), d, place);
-        hn::StoreU(hn::ConcatUpperUpper(d, low23, low01), d, place + side);
-        hn::StoreU(hn::ConcatLowerLower(d, high23, high01), d, place + 2 * side);
-        hn::StoreU(hn::ConcatUpperUpper(d, high23, high01), d, place + 3 * side);
+// Squares of 4 x 4 or 2 x 2 elements, with rows of 16 bytes. A register of 256 bits holds two, one below the other, side by side.
+template <class U>
+HWY_INLINE void turn_squares(U* to, std::int64_t to_row, const U* from, std::int64_t from_row) {
+  constexpr int square = 16 / static_cast<int>(sizeof(U));
+  const hn::CappedTag<U, kStrip<U>> d;
+  const hn::Repartition<std::uint64_t, decltype(d)> pairs;
+  constexpr int lanes = static_cast<int>(hn::MaxLanes(hn::CappedTag<U, kStrip<U>>()));
+  for (int i = 0; i < kStrip<U>; i += lanes) {
+    for (int j = 0; j < kLine<U>; j += square) {
+      const auto row = [&](int k) HWY_ATTR {
+        const U* const first = from + (i + k) * from_row + j;
+        if constexpr (lanes == square) {
+          return hn::LoadU(d, first);
+        } else {
+          const hn::Half<decltype(d)> half;
+          return hn::Combine(d, hn::LoadU(half, first + square * from_row), hn::LoadU(half, first));
+        }
+      };
+      const auto put = [&](int k, auto column) HWY_ATTR { hn::StoreU(hn::BitCast(d, column), d, to + (j + k) * to_row + i); };
+      const auto r0 = row(0), r1 = row(1);
+      const auto low01 = hn::BitCast(pairs, hn::InterleaveLower(d, r0, r1)), high01 = hn::BitCast(pairs, hn::InterleaveUpper(d, r0, r1));
+      if constexpr (square == 2) {
+        put(0, low01), put(1, high01);
+      } else {
+        const auto r2 = row(2), r3 = row(3);
+        const auto low23 = hn::BitCast(pairs, hn::InterleaveLower(d, r2, r3)), high23 = hn::BitCast(pairs, hn::InterleaveUpper(d, r2, r3));
+        put(0, hn::InterleaveLower(pairs, low01, low23)), put(1, hn::InterleaveUpper(pairs, low01, low23));
+        put(2, hn::InterleaveLower(pairs, high01, high23)), put(3, hn::InterleaveUpper(pairs, high01, high23));
       }
     }
   }
-  if constexpr (sizeof(U) == 8) {
-    const hn::CappedTag<U, 2> d;
-    for (int i = 0; i < side; i += 2) {
-      for (int j = 0; j < side; j += 2) {
-        const U* const corner = from + i * row + j;
-        const auto r0 = hn::LoadU(d, corner), r1 = hn::LoadU(d, corner + row);
-        hn::StoreU(hn::InterleaveLower(d, r0, r1), d, to + j * side + i);
-        hn::StoreU(hn::InterleaveUpper(d, r0, r1), d, to + (j + 1) * side + i);
+}
+
+// Squares of 8 x 8 elements of two bytes: pairs of rows, then of pairs, then of fours come together.
+HWY_INLINE void turn_squares(std::uint16_t* to, std::int64_t to_row, const std::uint16_t* from, std::int64_t from_row) {
+  const hn::CappedTag<std::uint16_t, 8> d;
+  const hn::Repartition<std::uint32_t, decltype(d)> twos;
+  const hn::Repartition<std::uint64_t, decltype(d)> fours;
+  using Fours = hn::Vec<hn::Repartition<std::uint64_t, hn::CappedTag<std::uint16_t, 8>>>;
+  for (int i = 0; i < kStrip<std::uint16_t>; i += 8) {
+    for (int j = 0; j < kLine<std::uint16_t>; j += 8) {
+      // Columns 2 k and 2 k + 1 of four rows, for k < 4.
+      const auto turn_four = [&](const std::uint16_t* first, Fours* columns) HWY_ATTR {
+        const auto r0 = hn::LoadU(d, first), r1 = hn::LoadU(d, first + from_row), r2 = hn::LoadU(d, first + 2 * from_row), r3 = hn::LoadU(d, first + 3 * from_row);
+        const auto low01 = hn::BitCast(twos, hn::InterleaveLower(d, r0, r1)), high01 = hn::BitCast(twos, hn::InterleaveUpper(d, r0, r1));
+        const auto low23 = hn::BitCast(twos, hn::InterleaveLower(d, r2, r3)), high23 = hn::BitCast(twos, hn::InterleaveUpper(d, r2, r3));
+        columns[0] = hn::BitCast(fours, hn::InterleaveLower(twos, low01, low23)), columns[1] = hn::BitCast(fours, hn::InterleaveUpper(twos, low01, low23));
+        columns[2] = hn::BitCast(fours, hn::InterleaveLower(twos, high01, high23)), columns[3] = hn::BitCast(fours, hn::InterleaveUpper(twos, high01, high23));
+      };
+      Fours upper[4], lower[4];
+      turn_four(from + i * from_row + j, upper);
+      turn_four(from + (i + 4) * from_row + j, lower);
+      for (int k = 0; k < 4; ++k) {
+        std::uint16_t* const column = to + (j + 2 * k) * to_row + i;
+        hn::StoreU(hn::BitCast(d, hn::InterleaveLower(fours, upper[k], lower[k])), d, column);
+        hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(fours, upper[k], lower[k])), d, column + to_row);
       }
     }
   }
+}
+#endif
+
+// to[j * to_row + i] = from[i * from_row + j] for i < kStrip and j < kLine.
+template <class U>
+HWY_INLINE void turn_strip(U* to, std::int64_t to_row, const U* from, std::int64_t from_row) {
+#if HWY_TARGET == HWY_SCALAR
+  for (int i = 0; i < kStrip<U>; ++i)
+    for (int j = 0; j < kLine<U>; ++j) to[j * to_row + i] = from[i * from_row + j];
+#else
+  turn_squares(to, to_row, from, from_row);
 #endif
 }
 
-// Copies a line of a block to its place.
+// Copies `count` elements, a multiple of kLine; past the caches, `to` begins at a multiple of 64 bytes.
 template <class U>
-HWY_INLINE void write_line(U* to, const U* line, bool beyond_cache) {
+HWY_INLINE void write_lines(U* to, const U* from, std::int64_t count, bool streams) {
   const hn::CappedTag<U, kLine<U>> d;
   constexpr int lanes = static_cast<int>(hn::MaxLanes(hn::CappedTag<U, kLine<U>>()));
-  for (int i = 0; i < kLine<U>; i += lanes) {
-    if (beyond_cache) hn::Stream(hn::LoadU(d, line + i), d, to + i);
-    else hn::StoreU(hn::LoadU(d, line + i), d, to + i);
+  for (std::int64_t i = 0; i < count; i += lanes) {
+    if (streams) hn::Stream(hn::LoadU(d, from + i), d, to + i);
+    else hn::StoreU(hn::LoadU(d, from + i), d, to + i);
   }
 }
 
+// In blocks of cache lines, of which each is written at once, past the caches if `streams`. Rows and columns are multiples of kLine.
 template <class U>
-void transpose(U* to, std::int64_t to_row, const U* from, std::int64_t from_row, std::int64_t rows, std::int64_t columns, bool beyond_cache) {
+void transpose_lines(U* to, std::int64_t to_row, const U* from, std::int64_t from_row, std::int64_t rows, std::int64_t columns, bool streams) {
   constexpr std::int64_t side = kLine<U>, most = 4 * kLine<U>;
   alignas(64) U block[side * side];
-  const bool streams = beyond_cache && reinterpret_cast<std::uintptr_t>(to) % 64 == 0 && to_row % side == 0;
-  const std::int64_t whole_rows = rows / side * side, whole_columns = columns / side * side;
   // Blocks of blocks, so that few pages of memory are in use at a time.
-  for (std::int64_t outer_i = 0; outer_i < whole_rows; outer_i += most) {
-    for (std::int64_t outer_j = 0; outer_j < whole_columns; outer_j += most) {
-      const std::int64_t i_end = outer_i + most < whole_rows ? outer_i + most : whole_rows, j_end = outer_j + most < whole_columns ? outer_j + most : whole_columns;
+  for (std::int64_t outer_i = 0; outer_i < rows; outer_i += most) {
+    for (std::int64_t outer_j = 0; outer_j < columns; outer_j += most) {
+      const std::int64_t i_end = outer_i + most < rows ? outer_i + most : rows, j_end = outer_j + most < columns ? outer_j + most : columns;
       for (std::int64_t i = outer_i; i < i_end; i += side) {
         for (std::int64_t j = outer_j; j < j_end; j += side) {
           // Lines so far apart no processor sees coming: those of the next block are asked for while this one is turned.
@@ -88,12 +125,54 @@ void transpose(U* to, std::int64_t to_row, const U* from, std::int64_t from_row,
             hwy::Prefetch(from + (next_i + k) * from_row + next_j);
             if (!streams) hwy::Prefetch(to + (next_j + k) * to_row + next_i);
           }
-          turn_block(block, from + i * from_row + j, from_row);
-          for (std::int64_t k = 0; k < side; ++k) write_line(to + (j + k) * to_row + i, block + k * side, streams);
+          for (std::int64_t k = 0; k < side; k += kStrip<U>) turn_strip(block + k, side, from + (i + k) * from_row + j, from_row);
+          for (std::int64_t k = 0; k < side; ++k) write_lines(to + (j + k) * to_row + i, block + k * side, side, streams);
         }
       }
     }
   }
+}
+
+// Past the caches in runs of kTurnedBytes. While one block is turned into a buffer, the one above it is written from the other, some lines at each step:
+// so reading, turning and writing overlap. Rows and columns are multiples of kLine, and so is to_row; `to` begins at a multiple of 64 bytes.
+template <class U>
+void transpose_blocks(U* to, std::int64_t to_row, const U* from, std::int64_t from_row, std::int64_t rows, std::int64_t columns, U* buffers) {
+  constexpr std::int64_t strip = kStrip<U>, side = kLine<U>, deep = kTurnedBytes / static_cast<std::int64_t>(sizeof(U));
+  for (std::int64_t first = 0; first < columns; first += kTurnedColumns) {
+    const std::int64_t wide = columns - first < kTurnedColumns ? columns - first : kTurnedColumns;
+    U* block = buffers;
+    U* waiting = buffers + deep * kTurnedColumns;  // the block above, `above` rows of it
+    std::int64_t above = 0;
+    for (std::int64_t top = 0; top < rows || above > 0; top += deep) {
+      const std::int64_t below = rows - top < 0 ? 0 : rows - top, height = below < deep ? below : deep;
+      const std::int64_t steps = height / strip * (wide / side), at_a_step = steps == 0 ? 0 : (wide + steps - 1) / steps;
+      std::int64_t written = above > 0 ? 0 : wide;
+      const auto write_until = [&](std::int64_t stop) {
+        for (; written < wide && written < stop; ++written) write_lines(to + (first + written) * to_row + top - deep, waiting + written * deep, above, true);
+      };
+      for (std::int64_t i = 0; i < height; i += strip) {
+        for (std::int64_t j = 0; j < wide; j += side) {
+          turn_strip(block + j * deep + i, deep, from + (top + i) * from_row + first + j, from_row);
+          write_until(written + at_a_step);
+        }
+      }
+      write_until(wide);
+      above = height;
+      U* const turned = block;
+      block = waiting;
+      waiting = turned;
+    }
+  }
+}
+
+template <class U>
+void transpose(U* to, std::int64_t to_row, const U* from, std::int64_t from_row, std::int64_t rows, std::int64_t columns, U* buffers) {
+  constexpr std::int64_t side = kLine<U>;
+  const std::int64_t whole_rows = rows / side * side, whole_columns = columns / side * side;
+  const bool streams = buffers != nullptr && reinterpret_cast<std::uintptr_t>(to) % 64 == 0 && to_row % side == 0;
+  // One block alone has none that could be written meanwhile.
+  if (streams && rows * static_cast<std::int64_t>(sizeof(U)) >= 4 * kTurnedBytes) transpose_blocks(to, to_row, from, from_row, whole_rows, whole_columns, buffers);
+  else transpose_lines(to, to_row, from, from_row, whole_rows, whole_columns, streams);
   if (streams) hwy::FlushStream();
   for (std::int64_t j = 0; j < whole_columns; ++j)
     for (std::int64_t i = whole_rows; i < rows; ++i) to[j * to_row + i] = from[i * from_row + j];

@@ -10,9 +10,13 @@ namespace tinytorch {
 
 namespace kernels {
 
+// Where caches do not hold the result, blocks of so many bytes of a column, and so many columns, are turned into a buffer.
+inline constexpr std::int64_t kTurnedBytes = 256, kTurnedColumns = 512;
+
 // Turns a matrix of elements of type U (their bits): to[j * to_row + i] = from[i * from_row + j] for i < rows, j < columns. They do not overlap.
+// `buffers` has room for two such blocks and begins at a multiple of 64 bytes; it is null where the caches hold the result.
 template <class U>
-using TransposeKernel = void (*)(U* to, std::int64_t to_row, const U* from, std::int64_t from_row, std::int64_t rows, std::int64_t columns, bool beyond_cache);
+using TransposeKernel = void (*)(U* to, std::int64_t to_row, const U* from, std::int64_t from_row, std::int64_t rows, std::int64_t columns, U* buffers);
 
 // to[i] = number for i < count.
 template <class U>

@@ -326,6 +326,7 @@ set(TINYTORCH_SOURCES_79_function_kernels
   kernels/distances.simd.AVX512.cpp)
 set(TINYTORCH_SOURCES_80_data_kernels
   kernels/integers.cpp
+  kernels/half_elementwise.cpp
   kernels/places.cpp
   kernels/padding.cpp
   kernels/data.simd.DEFAULT.cpp

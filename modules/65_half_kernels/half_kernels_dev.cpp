@@ -237,12 +237,16 @@ HWY_INLINE void store_first(BitVector bits, std::uint16_t* to, std::int64_t coun
 
 template <class Format>
 void widen(float* to, const std::uint16_t* from, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; i += kLanes) store_first(load_first<Format>(from + i, count - i), to + i, count - i);
+  std::int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) hn::StoreU(load<Format>(from + i), Floats(), to + i);
+  if (i < count) store_first(load_first<Format>(from + i, count - i), to + i, count - i);
 }
 
 template <class Format>
 void narrow(std::uint16_t* to, const float* from, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; i += kLanes) store_first(Format::narrow(load_first(from + i, count - i)), to + i, count - i);
+  std::int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) hn::StoreU(Format::narrow(hn::LoadU(Floats(), from + i)), Bits(), to + i);
+  if (i < count) store_first(Format::narrow(load_first(from + i, count - i)), to + i, count - i);
 }
 
 template <class Format>

@@ -12,7 +12,7 @@
 // ---
 
 // %% [markdown]
-// # Library chapter 80: Kernels of integers and positions
+// # Library chapter 80: Kernels of integers, positions and halves
 //
 // Labels, token ids, masks and positions are integers and bools. Between two products a program counts them, compares them, looks for the largest, asks where a mask is true, and reads and writes at those places. The kernels of chapters 76 to 79 take floats; integers went through the reference loops, which ran at 0.1 to 0.7 of PyTorch's speed (one thread, 1,024 x 1,024 numbers).
 //
@@ -22,7 +22,7 @@
 //     one result that each step waits for                           best = max(best, x[i]): the next maximum begins when the last is there
 //     a jump that nobody can guess                                  if (mask[i]) ...: a wrong guess costs some 15 cycles, and half of them are wrong
 //
-// The chapter has arithmetic, comparisons, sums and extremes of integers; and the places where a mask is true, with reading and writing at given places.
+// The chapter has arithmetic, comparisons, sums and extremes of integers; and the places where a mask is true, with reading and writing at given places. At the end numbers of two bytes get the kernels of floats, a piece at a time.
 
 // %%
 //| after 16
@@ -54,6 +54,19 @@
 #include "tinytorch/kernels/data_kernels.h"
 #include "tinytorch/kernels/elementwise.h"
 #include "tinytorch/kernels/parallel.h"
+//| export kernels/half_elementwise.cpp
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include "tinytorch/core/half_precision.h"
+#include "tinytorch/core/loops.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/ops.h"
+#include "tinytorch/kernels/elementwise.h"
+#include "tinytorch/kernels/half_products.h"
+#include "tinytorch/kernels/parallel.h"
+#include "tinytorch/nn/activations.h"
 //| export kernels/places.cpp
 #include <algorithm>
 #include <array>
@@ -97,6 +110,7 @@
 
 // %%
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <optional>
 #include <string>
@@ -1491,6 +1505,224 @@ TEST_CASE("borders: of all modes, on any sides, of any dtype and order in memory
   const auto all_cut = [&] { return refusal_of([&] { F::pad(x, F::PadFuncOptions({-12, 5, 1, 1})); }); };
   CHECK_EQ(all_cut(), by_reference(all_cut));
   CHECK_EQ(F::pad(x, F::PadFuncOptions({-6, -5, 1, 1})).sizes(), IntArrayRef({3, 5, 19, 0}));
+}
+
+// %% [markdown]
+// ## Halves, number by number
+//
+// `x + y` of Half reads four bytes and writes two for each number. By way of float tensors, as chapter 83 goes, five times as much moves: both operands are written as floats and read again, and so is the result. Where the tensors are larger than the caches, all of that goes to memory.
+//
+// Operators that work number by number need no whole tensors. So a piece of each operand is widened into floats that stay in the caches, the kernel of chapter 76 computes on these, and what it gives is rounded to where it belongs:
+//
+//     4096 numbers of x --widen--> 16 KB --+
+//                                          +--> kernel of chapter 76 --> 16 KB --round--> 4096 numbers of the result
+//     4096 numbers of y --widen--> 16 KB --+
+//
+// PyTorch widens a vector at a time, in registers (`Vectorized<BFloat16>`), for which each of its kernels is compiled once more. Pieces take the kernels that there are, as they are. Where they begin depends on the sizes alone, so the numbers are the same for any count of threads.
+
+// %%
+//| export kernels/half_elementwise.cpp
+namespace {
+constexpr std::int64_t kPiece = 4096;
+
+std::uint16_t* halves_of(const Tensor& x) { return static_cast<std::uint16_t*>(x.data_ptr()); }
+
+bool comes_in_pieces(const Tensor& self) { return kernels::is_tuned_half(self) && self.numel() >= kernels::kFewElements && self.is_contiguous(); }
+
+// Whether an argument can go along with pieces of `self`: it has as many numbers of the same type in the same order, or is a single number.
+bool goes_along(const Tensor& self, const Tensor& x) {
+  if (!x.defined() || x.is_elsewhere()) return false;
+  return x.dim() == 0 || (x.scalar_type() == self.scalar_type() && x.sizes() == self.sizes() && x.is_contiguous());
+}
+template <class T>
+bool goes_along(const Tensor&, const T&) {
+  return true;
+}
+
+// Whether a write to a piece of `self` leaves what later pieces read of an argument.
+bool stays(const Tensor& self, const Tensor& x) { return same_elements(self, x) || !ranges_overlap(self, x); }
+template <class T>
+bool stays(const Tensor&, const T&) {
+  return true;
+}
+
+// Numbers first to first + count of a tensor as floats; other arguments as they are.
+Tensor piece_of(const Tensor& x, std::int64_t first, std::int64_t count) {
+  if (x.dim() == 0) return isReducedFloatingType(x.scalar_type()) ? op::to_dtype.function(Layer::CPU)(x, kFloat) : x;
+  const Tensor floats = empty({count}, kFloat);
+  kernels::half_table(x.scalar_type()).widen(floats.data<float>(), halves_of(x) + first, count);
+  return floats;
+}
+template <class T>
+const T& piece_of(const T& argument, std::int64_t, std::int64_t) {
+  return argument;
+}
+
+// The length of pieces of at most `most` into which `count` numbers divide about evenly, so that no piece is left with a few.
+std::int64_t even_length(std::int64_t count, std::int64_t most) {
+  const std::int64_t pieces = (count + most - 1) / most;
+  return (count + pieces - 1) / pieces;
+}
+
+// Calls f(first, count) for pieces of `to`, and rounds the floats that it gives to their places there.
+template <class F>
+void write_in_pieces(const Tensor& to, F f) {
+  const kernels::HalfTable& table = kernels::half_table(to.scalar_type());
+  parallel_for(0, to.numel(), even_length(to.numel(), kernels::kElementwiseGrain), [&](std::int64_t first, std::int64_t stop) {
+    const std::int64_t length = even_length(stop - first, kPiece);
+    for (std::int64_t i = first; i < stop; i += length) {
+      const std::int64_t count = std::min(length, stop - i);
+      const Tensor floats = f(i, count);
+      table.narrow(halves_of(to) + i, floats.template data<float>(), count);
+    }
+  });
+}
+
+// The form of an operator for Half and BFloat16 that works in pieces. What it cannot do goes to `whole`, chapter 83's form.
+template <auto& Op, class Signature>
+struct InPieces;
+
+template <auto& Op, class... Args>
+struct InPieces<Op, Operator<Tensor(const Tensor&, Args...)>> {
+  static inline Tensor (*whole)(const Tensor&, Args...) = nullptr;
+
+  static Tensor call(const Tensor& self, Args... args) {
+    if (!comes_in_pieces(self) || !(goes_along(self, args) && ...)) return whole(self, std::forward<Args>(args)...);
+    const Tensor result = empty(self.sizes(), self.scalar_type());
+    write_in_pieces(result, [&](std::int64_t first, std::int64_t count) {
+      return Op.function(Layer::TunedCPU)(piece_of(self, first, count), piece_of(args, first, count)...);
+    });
+    return result;
+  }
+};
+
+template <auto& Op, class... Args>
+struct InPieces<Op, Operator<const Tensor&(const Tensor&, Args...)>> {
+  static inline const Tensor& (*whole)(const Tensor&, Args...) = nullptr;
+
+  static const Tensor& call(const Tensor& self, Args... args) {
+    if (!comes_in_pieces(self) || !((goes_along(self, args) && stays(self, args)) && ...)) return whole(self, std::forward<Args>(args)...);
+    write_in_pieces(self, [&](std::int64_t first, std::int64_t count) {
+      const Tensor floats = piece_of(self, first, count);
+      Op.function(Layer::TunedCPU)(floats, piece_of(args, first, count)...);
+      return floats;
+    });
+    return self;
+  }
+};
+
+// REQUIRES: each operator has a form for tuned kernels.
+template <auto&... Ops>
+void compute_in_pieces() {
+  ((InPieces<Ops, std::remove_cvref_t<decltype(Ops)>>::whole = Ops.function(Layer::HalfPrecision),
+    Ops.set(Layer::HalfPrecision, &InPieces<Ops, std::remove_cvref_t<decltype(Ops)>>::call)),
+   ...);
+}
+}  // namespace
+
+// %%
+//| export kernels/half_elementwise.cpp
+//| registers
+void register_half_elementwise() {
+  compute_in_pieces<op::add, op::sub, op::mul, op::div, op::neg, op::abs, op::exp, op::log, op::sqrt, op::rsqrt, op::reciprocal, op::erf>();
+  compute_in_pieces<op::relu, op::leaky_relu, op::gelu, op::silu, op::sigmoid, op::tanh, op::clamp>();
+  compute_in_pieces<op::add_, op::sub_, op::mul_, op::div_, op::relu_, op::addcmul_, op::addcdiv_, op::lerp_>();
+}
+
+// %%
+//| lesson
+// Runs f once for each capability that this machine has.
+template <class F>
+void for_each_capability(F f) {
+  for (int c = 0; c <= static_cast<int>(kernels::hardware_capability()); ++c) {
+    const kernels::CapabilityGuard guard(static_cast<kernels::CPUCapability>(c));
+    CAPTURE(get_cpu_capability());
+    f();
+  }
+}
+
+struct HalfForm {
+  const char* name;
+  std::function<Tensor(const Tensor&, const Tensor&)> call;
+};
+
+const std::vector<HalfForm>& half_forms() {
+  static const std::vector<HalfForm> forms = {
+      {"add", [](const Tensor& x, const Tensor& y) { return add(x, y, 0.5); }},
+      {"sub", [](const Tensor& x, const Tensor& y) { return x - y; }},
+      {"mul", [](const Tensor& x, const Tensor& y) { return x * y; }},
+      {"mul by a number", [](const Tensor& x, const Tensor&) { return x * 0.3; }},
+      {"mul by a tensor of no dimension", [](const Tensor& x, const Tensor& y) { return x * y.flatten()[3]; }},
+      {"div", [](const Tensor& x, const Tensor& y) { return x / y; }},
+      {"neg", [](const Tensor& x, const Tensor&) { return -x; }},
+      {"abs", [](const Tensor& x, const Tensor&) { return x.abs(); }},
+      {"exp", [](const Tensor& x, const Tensor&) { return x.exp(); }},
+      {"log", [](const Tensor& x, const Tensor&) { return x.log(); }},
+      {"sqrt", [](const Tensor& x, const Tensor&) { return x.sqrt(); }},
+      {"rsqrt", [](const Tensor& x, const Tensor&) { return x.rsqrt(); }},
+      {"reciprocal", [](const Tensor& x, const Tensor&) { return x.reciprocal(); }},
+      {"erf", [](const Tensor& x, const Tensor&) { return x.erf(); }},
+      {"relu", [](const Tensor& x, const Tensor&) { return relu(x); }},
+      {"leaky_relu", [](const Tensor& x, const Tensor&) { return leaky_relu(x, 0.1); }},
+      {"gelu", [](const Tensor& x, const Tensor&) { return gelu(x); }},
+      {"gelu tanh", [](const Tensor& x, const Tensor&) { return gelu(x, "tanh"); }},
+      {"silu", [](const Tensor& x, const Tensor&) { return silu(x); }},
+      {"sigmoid", [](const Tensor& x, const Tensor&) { return x.sigmoid(); }},
+      {"tanh", [](const Tensor& x, const Tensor&) { return x.tanh(); }},
+      {"clamp", [](const Tensor& x, const Tensor&) { return clamp(x, -1, 2); }},
+      {"add_", [](const Tensor& x, const Tensor& y) { return x.add_(y, 2); }},
+      {"sub_", [](const Tensor& x, const Tensor& y) { return x.sub_(y); }},
+      {"mul_", [](const Tensor& x, const Tensor& y) { return x.mul_(y); }},
+      {"mul_ by itself", [](const Tensor& x, const Tensor&) { return x.mul_(x); }},
+      {"div_", [](const Tensor& x, const Tensor& y) { return x.div_(y); }},
+      {"relu_", [](const Tensor& x, const Tensor&) { return relu_(x); }},
+      {"addcmul_", [](const Tensor& x, const Tensor& y) { return addcmul_(x, y, y, 0.5); }},
+      {"addcdiv_", [](const Tensor& x, const Tensor& y) { return addcdiv_(x, y, y + 3, 0.5); }},
+      {"lerp_", [](const Tensor& x, const Tensor& y) { return lerp_(x, y, 0.25); }},
+  };
+  return forms;
+}
+
+// %%
+TEST_CASE("half precision, number by number: the same bits in pieces as by way of whole float tensors") {
+  const double nan = std::numeric_limits<double>::quiet_NaN(), inf = std::numeric_limits<double>::infinity();
+  for_each_capability([&] {
+    for (const ScalarType type : {kHalf, kBFloat16}) {
+      for (const std::int64_t columns : {64, 2500, 16390}) {
+        Generator generator(80);
+        const Tensor x = (randn({2, columns}, generator) * 3).to(type), y = randn({2, columns}, generator).to(type);
+        x.select(0, 1).narrow(0, 0, 8).copy_(tensor({nan, inf, -inf, 0.0, -0.0, 60000.0, 6e-8, -1e-6}, kDouble));
+        for (const HalfForm& form : half_forms()) {
+          CAPTURE(type);
+          CAPTURE(columns);
+          CAPTURE(form.name);
+          const Tensor got = form.call(x.clone(), y);
+          const Tensor apart = zeros({2, 2 * columns}, type).slice(1, 0, 2 * columns, 2);
+          apart.copy_(x);  // not contiguous, so it goes by way of floats
+          const Tensor wanted = form.call(apart, y).contiguous();
+          CHECK_EQ(got.scalar_type(), type);
+          CHECK_EQ(got.sizes(), wanted.sizes());
+          CHECK(got.isnan().equal(wanted.isnan()));
+          CHECK(got.nan_to_num(0).view(kShort).equal(wanted.nan_to_num(0).view(kShort)));
+        }
+      }
+    }
+  });
+}
+
+TEST_CASE("half precision, number by number: what does not come in pieces") {
+  const Tensor x = (arange(600) / 7).to(kHalf);
+  CHECK_EQ((x + ones({600})).scalar_type(), kFloat);
+  CHECK_EQ((x + ones({}, kDouble)).scalar_type(), kHalf);
+  CHECK_EQ((x * x.to(kBFloat16)).scalar_type(), kFloat);
+  CHECK_EQ(x.view({20, 30}) + x.narrow(0, 0, 30), (x.view({20, 30}).to(kFloat) + x.narrow(0, 0, 30).to(kFloat)).to(kHalf));
+  CHECK_EQ((1 - x).scalar_type(), kHalf);
+  CHECK_ERROR(x.narrow(0, 0, 500).add_(x.narrow(0, 1, 500)), "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory location");
+  const Tensor channels_last = x.view({2, 3, 10, 10}).contiguous(MemoryFormat::ChannelsLast);
+  CHECK(relu(channels_last).is_contiguous(MemoryFormat::ChannelsLast));
+  const Tensor leaf = x.detach().clone().requires_grad_();
+  (leaf * leaf).sum().backward();
+  CHECK_EQ(leaf.grad(), (x.to(kFloat) * 2).to(kHalf));
 }
 
 // %% [markdown]

@@ -49,6 +49,7 @@ void register_integer_arithmetic();  // 80_data_kernels
 void register_integer_reductions();  // 80_data_kernels
 void register_tuned_places();  // 80_data_kernels
 void register_tuned_padding();  // 80_data_kernels
+void register_half_elementwise();  // 80_data_kernels
 void register_tuned_slopes();  // 89_training_kernels
 void register_tuned_pooling();  // 89_training_kernels
 void register_tuned_positions();  // 89_training_kernels
@@ -103,6 +104,7 @@ void register_all() {
   register_integer_reductions();
   register_tuned_places();
   register_tuned_padding();
+  register_half_elementwise();
   register_tuned_slopes();
   register_tuned_pooling();
   register_tuned_positions();

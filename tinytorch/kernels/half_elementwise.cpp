@@ -1,0 +1,124 @@
+// From the lesson modules/80_data_kernels/data_kernels_dev.cpp:
+// edit the module, not this file.
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <utility>
+
+#include "tinytorch/core/half_precision.h"
+#include "tinytorch/core/loops.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/ops.h"
+#include "tinytorch/kernels/elementwise.h"
+#include "tinytorch/kernels/half_products.h"
+#include "tinytorch/kernels/parallel.h"
+#include "tinytorch/nn/activations.h"
+
+namespace tinytorch {
+
+namespace {
+constexpr std::int64_t kPiece = 4096;
+
+std::uint16_t* halves_of(const Tensor& x) { return static_cast<std::uint16_t*>(x.data_ptr()); }
+
+bool comes_in_pieces(const Tensor& self) { return kernels::is_tuned_half(self) && self.numel() >= kernels::kFewElements && self.is_contiguous(); }
+
+// Whether an argument can go along with pieces of `self`: it has as many numbers of the same type in the same order, or is a single number.
+bool goes_along(const Tensor& self, const Tensor& x) {
+  if (!x.defined() || x.is_elsewhere()) return false;
+  return x.dim() == 0 || (x.scalar_type() == self.scalar_type() && x.sizes() == self.sizes() && x.is_contiguous());
+}
+template <class T>
+bool goes_along(const Tensor&, const T&) {
+  return true;
+}
+
+// Whether a write to a piece of `self` leaves what later pieces read of an argument.
+bool stays(const Tensor& self, const Tensor& x) { return same_elements(self, x) || !ranges_overlap(self, x); }
+template <class T>
+bool stays(const Tensor&, const T&) {
+  return true;
+}
+
+// Numbers first to first + count of a tensor as floats; other arguments as they are.
+Tensor piece_of(const Tensor& x, std::int64_t first, std::int64_t count) {
+  if (x.dim() == 0) return isReducedFloatingType(x.scalar_type()) ? op::to_dtype.function(Layer::CPU)(x, kFloat) : x;
+  const Tensor floats = empty({count}, kFloat);
+  kernels::half_table(x.scalar_type()).widen(floats.data<float>(), halves_of(x) + first, count);
+  return floats;
+}
+template <class T>
+const T& piece_of(const T& argument, std::int64_t, std::int64_t) {
+  return argument;
+}
+
+// The length of pieces of at most `most` into which `count` numbers divide about evenly, so that no piece is left with a few.
+std::int64_t even_length(std::int64_t count, std::int64_t most) {
+  const std::int64_t pieces = (count + most - 1) / most;
+  return (count + pieces - 1) / pieces;
+}
+
+// Calls f(first, count) for pieces of `to`, and rounds the floats that it gives to their places there.
+template <class F>
+void write_in_pieces(const Tensor& to, F f) {
+  const kernels::HalfTable& table = kernels::half_table(to.scalar_type());
+  parallel_for(0, to.numel(), even_length(to.numel(), kernels::kElementwiseGrain), [&](std::int64_t first, std::int64_t stop) {
+    const std::int64_t length = even_length(stop - first, kPiece);
+    for (std::int64_t i = first; i < stop; i += length) {
+      const std::int64_t count = std::min(length, stop - i);
+      const Tensor floats = f(i, count);
+      table.narrow(halves_of(to) + i, floats.template data<float>(), count);
+    }
+  });
+}
+
+// The form of an operator for Half and BFloat16 that works in pieces. What it cannot do goes to `whole`, chapter 83's form.
+template <auto& Op, class Signature>
+struct InPieces;
+
+template <auto& Op, class... Args>
+struct InPieces<Op, Operator<Tensor(const Tensor&, Args...)>> {
+  static inline Tensor (*whole)(const Tensor&, Args...) = nullptr;
+
+  static Tensor call(const Tensor& self, Args... args) {
+    if (!comes_in_pieces(self) || !(goes_along(self, args) && ...)) return whole(self, std::forward<Args>(args)...);
+    const Tensor result = empty(self.sizes(), self.scalar_type());
+    write_in_pieces(result, [&](std::int64_t first, std::int64_t count) {
+      return Op.function(Layer::TunedCPU)(piece_of(self, first, count), piece_of(args, first, count)...);
+    });
+    return result;
+  }
+};
+
+template <auto& Op, class... Args>
+struct InPieces<Op, Operator<const Tensor&(const Tensor&, Args...)>> {
+  static inline const Tensor& (*whole)(const Tensor&, Args...) = nullptr;
+
+  static const Tensor& call(const Tensor& self, Args... args) {
+    if (!comes_in_pieces(self) || !((goes_along(self, args) && stays(self, args)) && ...)) return whole(self, std::forward<Args>(args)...);
+    write_in_pieces(self, [&](std::int64_t first, std::int64_t count) {
+      const Tensor floats = piece_of(self, first, count);
+      Op.function(Layer::TunedCPU)(floats, piece_of(args, first, count)...);
+      return floats;
+    });
+    return self;
+  }
+};
+
+// REQUIRES: each operator has a form for tuned kernels.
+template <auto&... Ops>
+void compute_in_pieces() {
+  ((InPieces<Ops, std::remove_cvref_t<decltype(Ops)>>::whole = Ops.function(Layer::HalfPrecision),
+    Ops.set(Layer::HalfPrecision, &InPieces<Ops, std::remove_cvref_t<decltype(Ops)>>::call)),
+   ...);
+}
+}  // namespace
+
+void register_half_elementwise() {
+  compute_in_pieces<op::add, op::sub, op::mul, op::div, op::neg, op::abs, op::exp, op::log, op::sqrt, op::rsqrt, op::reciprocal, op::erf>();
+  compute_in_pieces<op::relu, op::leaky_relu, op::gelu, op::silu, op::sigmoid, op::tanh, op::clamp>();
+  compute_in_pieces<op::add_, op::sub_, op::mul_, op::div_, op::relu_, op::addcmul_, op::addcdiv_, op::lerp_>();
+}
+
+}  // namespace tinytorch

@@ -126,6 +126,7 @@
 #include "tinytorch/core/utils.h"
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/parallel.h"
+#include "tinytorch/nn/activations.h"
 #include "tinytorch/nn/padding.h"
 #include "tito/lesson.h"
 

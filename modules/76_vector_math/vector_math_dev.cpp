@@ -1238,7 +1238,7 @@ std::int64_t kernels::last_cache_bytes() {
 //
 // The processor reads ahead while the stores are on their way: 2.9 -> 1.75 ms for 4,096 x 1,024 numbers. What overlaps here is what an asynchronous copy and two stages of shared memory do on a GPU (`cp.async`): double buffering.
 //
-// The same two loops copy any permutation of dimensions: one dimension is dense in the source, one in the target, and the others only say where the next plane begins. Channels-last to channels-first is a transposition of (H W, C) for each image.
+// The same loops copy any permutation of dimensions: one dimension is dense in the source, one in the target, and the others only say where the next plane begins. Channels-last to channels-first is a transposition of (H W, C) for each image.
 //
 // Where rows stay rows, `std::memcpy` copies them, and one would not look for a better way to copy bytes. But from 2 KB on glibc's leaves it to one instruction, `rep movsb`, and on AMD's Zen 3 that takes twelve times as long where source and target lie differently in their lines of 32 bytes: 2.8 GB/s instead of 33, from the
 // core's cache. Rows of `roll` and `cat` do that. So such rows are copied by vectors.

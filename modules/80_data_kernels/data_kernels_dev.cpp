@@ -57,7 +57,6 @@
 //| export kernels/half_elementwise.cpp
 #include <algorithm>
 #include <cstdint>
-#include <optional>
 #include <utility>
 #include "tinytorch/core/half_precision.h"
 #include "tinytorch/core/loops.h"

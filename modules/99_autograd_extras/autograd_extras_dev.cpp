@@ -101,12 +101,12 @@ class HistoryMethods {
 //| export core/ivalue.h
 #include <memory>
 #include <string>
-#include <variant>
 #include <vector>
 #include "tinytorch/core/dict.h"
 #include "tinytorch/core/tensor.h"
 //| export core/ivalue.cpp
 #include <functional>
+#include <variant>
 //| export core/custom_function.h
 #include <string>
 #include <type_traits>
@@ -963,53 +963,54 @@ class IValue {
  public:
   IValue() = default;
   IValue(std::nullopt_t) {}
-  IValue(Tensor value) : value_(std::move(value)) {}
-  IValue(bool value) : value_(value) {}
-  IValue(double value) : value_(value) {}
+  IValue(Tensor value);
+  IValue(bool value);
+  IValue(double value);
+  IValue(std::int64_t value);
   template <class Int>
-    requires(std::is_integral_v<Int> && !std::is_same_v<Int, bool>)
-  IValue(Int value) : value_(static_cast<std::int64_t>(value)) {}
-  IValue(const char* value) : value_(std::string(value)) {}
-  IValue(std::string value) : value_(std::move(value)) {}
-  IValue(std::vector<std::int64_t> values) : value_(std::move(values)) {}
-  IValue(IntArrayRef values) : value_(values.vec()) {}
-  IValue(std::vector<double> values) : value_(std::move(values)) {}
-  IValue(std::vector<Tensor> values) : value_(std::move(values)) {}
-  IValue(List<IValue> values) : value_(std::move(values)) {}
-  IValue(Dict<IValue, IValue> entries) : value_(std::move(entries)) {}
-  IValue(std::shared_ptr<const ivalue::Tuple> tuple) : value_(std::move(tuple)) {}
+    requires(std::is_integral_v<Int> && !std::is_same_v<Int, bool> && !std::is_same_v<Int, std::int64_t>)
+  IValue(Int value) : IValue(static_cast<std::int64_t>(value)) {}
+  IValue(const char* value);
+  IValue(std::string value);
+  IValue(std::vector<std::int64_t> values);
+  IValue(IntArrayRef values);
+  IValue(std::vector<double> values);
+  IValue(std::vector<Tensor> values);
+  IValue(List<IValue> values);
+  IValue(Dict<IValue, IValue> entries);
+  IValue(std::shared_ptr<const ivalue::Tuple> tuple);
   // A dictionary or list of values of one kind is copied into one of values of any kind.
   template <class Key, class Value>
   IValue(const Dict<Key, Value>& entries);
   template <class T>
   IValue(const List<T>& values);
 
-  bool isNone() const { return is<std::monostate>(); }
-  bool isTensor() const { return is<Tensor>(); }
-  bool isBool() const { return is<bool>(); }
-  bool isDouble() const { return is<double>(); }
-  bool isInt() const { return is<std::int64_t>(); }
-  bool isString() const { return is<std::string>(); }
-  bool isIntList() const { return is<std::vector<std::int64_t>>(); }
-  bool isDoubleList() const { return is<std::vector<double>>(); }
-  bool isTensorList() const { return is<std::vector<Tensor>>(); }
-  bool isList() const { return is<List<IValue>>() || isIntList() || isDoubleList() || isTensorList(); }
-  bool isGenericDict() const { return is<Dict<IValue, IValue>>(); }
-  bool isTuple() const { return is<std::shared_ptr<const ivalue::Tuple>>(); }
+  bool isNone() const { return content_ == nullptr; }
+  bool isTensor() const;
+  bool isBool() const;
+  bool isDouble() const;
+  bool isInt() const;
+  bool isString() const;
+  bool isIntList() const;
+  bool isDoubleList() const;
+  bool isTensorList() const;
+  bool isList() const;
+  bool isGenericDict() const;
+  bool isTuple() const;
 
   // Each throws if the value is of another kind. A list of any kind whose elements fit is also a list of their kind.
-  const Tensor& toTensor() const { return get<Tensor>("Tensor"); }
-  bool toBool() const { return get<bool>("Bool"); }
-  double toDouble() const { return get<double>("Double"); }
-  std::int64_t toInt() const { return get<std::int64_t>("Int"); }
-  const std::string& toStringRef() const { return get<std::string>("String"); }
+  const Tensor& toTensor() const;
+  bool toBool() const;
+  double toDouble() const;
+  std::int64_t toInt() const;
+  const std::string& toStringRef() const;
   std::vector<std::int64_t> toIntVector() const;
   std::vector<double> toDoubleVector() const;
   std::vector<Tensor> toTensorVector() const;
   List<IValue> toList() const;
-  Dict<IValue, IValue> toGenericDict() const { return get<Dict<IValue, IValue>>("GenericDict"); }
-  std::shared_ptr<const ivalue::Tuple> toTuple() const { return get<std::shared_ptr<const ivalue::Tuple>>("Tuple"); }
-  const ivalue::Tuple& toTupleRef() const { return *get<std::shared_ptr<const ivalue::Tuple>>("Tuple"); }
+  Dict<IValue, IValue> toGenericDict() const;
+  std::shared_ptr<const ivalue::Tuple> toTuple() const;
+  const ivalue::Tuple& toTupleRef() const;
   const char* tagKind() const;  // "Tensor", "Int", ...
 
   // What may be a key of a dictionary: None, numbers and texts. Both throw for other kinds.
@@ -1017,21 +1018,16 @@ class IValue {
   friend bool operator==(const IValue& a, const IValue& b);
 
  private:
+  // A std::variant, which stands in the source: copying and moving one is much code, which each file that saw it would compile.
+  struct Content;
   template <class T>
-  bool is() const {
-    return std::holds_alternative<T>(value_);
-  }
+  const T* get_if() const;
   template <class T>
-  const T& get(const char* kind) const {
-    TORCH_CHECK(is<T>(), "Expected ", kind, " but got ", tagKind());
-    return std::get<T>(value_);
-  }
+  const T& get(const char* kind) const;
   template <class T>
   std::vector<T> elements(const char* kind) const;
 
-  std::variant<std::monostate, Tensor, bool, double, std::int64_t, std::string, std::vector<std::int64_t>, std::vector<double>, std::vector<Tensor>, List<IValue>,
-               Dict<IValue, IValue>, std::shared_ptr<const ivalue::Tuple>>
-      value_;
+  std::shared_ptr<const Content> content_;  // null: None. Copies share it, since it never changes.
 };
 
 namespace impl {
@@ -1039,36 +1035,90 @@ using GenericList = List<IValue>;
 using GenericDict = Dict<IValue, IValue>;
 }  // namespace impl
 
-inline ivalue::Tuple::Tuple(std::vector<IValue> elements) : elements_(std::move(elements)) {}
-inline std::shared_ptr<const ivalue::Tuple> ivalue::Tuple::create(std::vector<IValue> elements) { return std::make_shared<const Tuple>(std::move(elements)); }
-
 template <class Key, class Value>
 IValue::IValue(const Dict<Key, Value>& entries) {
   const Dict<IValue, IValue> generic;
   for (const auto& entry : entries) generic.insert(IValue(entry.key()), IValue(entry.value()));
-  value_ = generic;
+  *this = IValue(generic);
 }
 template <class T>
 IValue::IValue(const List<T>& values) {
   const List<IValue> generic;
   for (const T& value : values) generic.push_back(IValue(value));
-  value_ = generic;
+  *this = IValue(generic);
 }
 
 // %%
 //| export core/ivalue.cpp
+struct IValue::Content {
+  std::variant<Tensor, bool, double, std::int64_t, std::string, std::vector<std::int64_t>, std::vector<double>, std::vector<Tensor>, List<IValue>, Dict<IValue, IValue>,
+               std::shared_ptr<const ivalue::Tuple>>
+      value;
+};
+
+ivalue::Tuple::Tuple(std::vector<IValue> elements) : elements_(std::move(elements)) {}
+std::shared_ptr<const ivalue::Tuple> ivalue::Tuple::create(std::vector<IValue> elements) { return std::make_shared<const Tuple>(std::move(elements)); }
+
+IValue::IValue(Tensor value) : content_(new Content{std::move(value)}) {}
+IValue::IValue(bool value) : content_(new Content{value}) {}
+IValue::IValue(double value) : content_(new Content{value}) {}
+IValue::IValue(std::int64_t value) : content_(new Content{value}) {}
+IValue::IValue(const char* value) : IValue(std::string(value)) {}
+IValue::IValue(std::string value) : content_(new Content{std::move(value)}) {}
+IValue::IValue(std::vector<std::int64_t> values) : content_(new Content{std::move(values)}) {}
+IValue::IValue(IntArrayRef values) : IValue(values.vec()) {}
+IValue::IValue(std::vector<double> values) : content_(new Content{std::move(values)}) {}
+IValue::IValue(std::vector<Tensor> values) : content_(new Content{std::move(values)}) {}
+IValue::IValue(List<IValue> values) : content_(new Content{std::move(values)}) {}
+IValue::IValue(Dict<IValue, IValue> entries) : content_(new Content{std::move(entries)}) {}
+IValue::IValue(std::shared_ptr<const ivalue::Tuple> tuple) : content_(new Content{std::move(tuple)}) {}
+
+// The value if it is a T, else null.
+template <class T>
+const T* IValue::get_if() const {
+  return content_ == nullptr ? nullptr : std::get_if<T>(&content_->value);
+}
+template <class T>
+const T& IValue::get(const char* kind) const {
+  const T* const value = get_if<T>();
+  TORCH_CHECK(value != nullptr, "Expected ", kind, " but got ", tagKind());
+  return *value;
+}
+
+bool IValue::isTensor() const { return get_if<Tensor>() != nullptr; }
+bool IValue::isBool() const { return get_if<bool>() != nullptr; }
+bool IValue::isDouble() const { return get_if<double>() != nullptr; }
+bool IValue::isInt() const { return get_if<std::int64_t>() != nullptr; }
+bool IValue::isString() const { return get_if<std::string>() != nullptr; }
+bool IValue::isIntList() const { return get_if<std::vector<std::int64_t>>() != nullptr; }
+bool IValue::isDoubleList() const { return get_if<std::vector<double>>() != nullptr; }
+bool IValue::isTensorList() const { return get_if<std::vector<Tensor>>() != nullptr; }
+bool IValue::isList() const { return get_if<List<IValue>>() != nullptr || isIntList() || isDoubleList() || isTensorList(); }
+bool IValue::isGenericDict() const { return get_if<Dict<IValue, IValue>>() != nullptr; }
+bool IValue::isTuple() const { return get_if<std::shared_ptr<const ivalue::Tuple>>() != nullptr; }
+
+const Tensor& IValue::toTensor() const { return get<Tensor>("Tensor"); }
+bool IValue::toBool() const { return get<bool>("Bool"); }
+double IValue::toDouble() const { return get<double>("Double"); }
+std::int64_t IValue::toInt() const { return get<std::int64_t>("Int"); }
+const std::string& IValue::toStringRef() const { return get<std::string>("String"); }
+Dict<IValue, IValue> IValue::toGenericDict() const { return get<Dict<IValue, IValue>>("GenericDict"); }
+std::shared_ptr<const ivalue::Tuple> IValue::toTuple() const { return get<std::shared_ptr<const ivalue::Tuple>>("Tuple"); }
+const ivalue::Tuple& IValue::toTupleRef() const { return *get<std::shared_ptr<const ivalue::Tuple>>("Tuple"); }
+
 const char* IValue::tagKind() const {
-  static constexpr const char* kinds[] = {"None", "Tensor", "Bool", "Double", "Int", "String", "IntList", "DoubleList", "TensorList", "GenericList", "GenericDict", "Tuple"};
-  return kinds[value_.index()];
+  static constexpr const char* kinds[] = {"Tensor", "Bool", "Double", "Int", "String", "IntList", "DoubleList", "TensorList", "GenericList", "GenericDict", "Tuple"};
+  return isNone() ? "None" : kinds[content_->value.index()];
 }
 
 // The elements of a list that holds Ts: as a vector of them, or as values that are all of this kind.
 template <class T>
 std::vector<T> IValue::elements(const char* kind) const {
-  if (!is<List<IValue>>()) return get<std::vector<T>>(kind);
+  const auto* const list = get_if<List<IValue>>();
+  if (list == nullptr) return get<std::vector<T>>(kind);
   std::vector<T> all;
-  for (const IValue& element : std::get<List<IValue>>(value_)) {
-    const T* const value = std::get_if<T>(&element.value_);
+  for (const IValue& element : *list) {
+    const T* const value = element.get_if<T>();
     TORCH_CHECK(value != nullptr, "Expected ", kind, " but got a list that holds ", element.tagKind());
     all.push_back(*value);
   }
@@ -1080,9 +1130,9 @@ std::vector<Tensor> IValue::toTensorVector() const { return elements<Tensor>("Te
 
 List<IValue> IValue::toList() const {
   const auto copied = [](const auto& values) { return List<IValue>(std::vector<IValue>(values.begin(), values.end())); };
-  if (isIntList()) return copied(std::get<std::vector<std::int64_t>>(value_));
-  if (isDoubleList()) return copied(std::get<std::vector<double>>(value_));
-  if (isTensorList()) return copied(std::get<std::vector<Tensor>>(value_));
+  if (isIntList()) return copied(get<std::vector<std::int64_t>>("IntList"));
+  if (isDoubleList()) return copied(get<std::vector<double>>("DoubleList"));
+  if (isTensorList()) return copied(get<std::vector<Tensor>>("TensorList"));
   return get<List<IValue>>("GenericList");
 }
 
@@ -1096,8 +1146,8 @@ std::size_t IValue::hash() const {
 }
 
 bool operator==(const IValue& a, const IValue& b) {
-  if (a.value_.index() != b.value_.index()) return false;
-  if (a.isNone()) return true;
+  if (a.isNone() || b.isNone()) return a.isNone() && b.isNone();
+  if (a.content_->value.index() != b.content_->value.index()) return false;
   if (a.isBool()) return a.toBool() == b.toBool();
   if (a.isInt()) return a.toInt() == b.toInt();
   if (a.isDouble()) return a.toDouble() == b.toDouble();
@@ -1205,9 +1255,9 @@ class AutogradContext {
   // In forward, once: tensors that backward needs, arguments or results. Writes in between are noticed.
   void save_for_backward(variable_list to_save) { to_save_ = std::move(to_save); }
   // Arguments that forward wrote to; each must be returned.
-  void mark_dirty(const variable_list& inputs) { dirty_ = impls_of(inputs); }
+  void mark_dirty(const variable_list& inputs);
   // Results without a gradient.
-  void mark_non_differentiable(const variable_list& outputs) { non_differentiable_ = impls_of(outputs); }
+  void mark_non_differentiable(const variable_list& outputs);
   // With false, a gradient that did not arrive is an undefined tensor, not one of zeros.
   void set_materialize_grads(bool value) { materialize_grads_ = value; }
 
@@ -1320,6 +1370,9 @@ variable_list autograd::AutogradContext::get_saved_variables() const {
 }
 
 bool autograd::AutogradContext::needs_input_grad(std::size_t index) const { return node_.lock()->next_edges().at(index).is_valid(); }
+
+void autograd::AutogradContext::mark_dirty(const variable_list& inputs) { dirty_ = impls_of(inputs); }
+void autograd::AutogradContext::mark_non_differentiable(const variable_list& outputs) { non_differentiable_ = impls_of(outputs); }
 
 autograd::AutogradContext::Impls autograd::AutogradContext::impls_of(const variable_list& tensors) {
   Impls impls;

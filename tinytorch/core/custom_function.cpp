@@ -28,6 +28,9 @@ variable_list autograd::AutogradContext::get_saved_variables() const {
 
 bool autograd::AutogradContext::needs_input_grad(std::size_t index) const { return node_.lock()->next_edges().at(index).is_valid(); }
 
+void autograd::AutogradContext::mark_dirty(const variable_list& inputs) { dirty_ = impls_of(inputs); }
+void autograd::AutogradContext::mark_non_differentiable(const variable_list& outputs) { non_differentiable_ = impls_of(outputs); }
+
 autograd::AutogradContext::Impls autograd::AutogradContext::impls_of(const variable_list& tensors) {
   Impls impls;
   for (const Tensor& tensor : tensors) impls.insert(tensor.unsafeGetTensorImpl());

@@ -38,9 +38,9 @@ class AutogradContext {
   // In forward, once: tensors that backward needs, arguments or results. Writes in between are noticed.
   void save_for_backward(variable_list to_save) { to_save_ = std::move(to_save); }
   // Arguments that forward wrote to; each must be returned.
-  void mark_dirty(const variable_list& inputs) { dirty_ = impls_of(inputs); }
+  void mark_dirty(const variable_list& inputs);
   // Results without a gradient.
-  void mark_non_differentiable(const variable_list& outputs) { non_differentiable_ = impls_of(outputs); }
+  void mark_non_differentiable(const variable_list& outputs);
   // With false, a gradient that did not arrive is an undefined tensor, not one of zeros.
   void set_materialize_grads(bool value) { materialize_grads_ = value; }
 

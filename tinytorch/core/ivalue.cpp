@@ -4,21 +4,79 @@
 #include "tinytorch/core/ivalue.h"
 
 #include <functional>
+#include <variant>
 
 namespace tinytorch {
 
+struct IValue::Content {
+  std::variant<Tensor, bool, double, std::int64_t, std::string, std::vector<std::int64_t>, std::vector<double>, std::vector<Tensor>, List<IValue>, Dict<IValue, IValue>,
+               std::shared_ptr<const ivalue::Tuple>>
+      value;
+};
+
+ivalue::Tuple::Tuple(std::vector<IValue> elements) : elements_(std::move(elements)) {}
+std::shared_ptr<const ivalue::Tuple> ivalue::Tuple::create(std::vector<IValue> elements) { return std::make_shared<const Tuple>(std::move(elements)); }
+
+IValue::IValue(Tensor value) : content_(new Content{std::move(value)}) {}
+IValue::IValue(bool value) : content_(new Content{value}) {}
+IValue::IValue(double value) : content_(new Content{value}) {}
+IValue::IValue(std::int64_t value) : content_(new Content{value}) {}
+IValue::IValue(const char* value) : IValue(std::string(value)) {}
+IValue::IValue(std::string value) : content_(new Content{std::move(value)}) {}
+IValue::IValue(std::vector<std::int64_t> values) : content_(new Content{std::move(values)}) {}
+IValue::IValue(IntArrayRef values) : IValue(values.vec()) {}
+IValue::IValue(std::vector<double> values) : content_(new Content{std::move(values)}) {}
+IValue::IValue(std::vector<Tensor> values) : content_(new Content{std::move(values)}) {}
+IValue::IValue(List<IValue> values) : content_(new Content{std::move(values)}) {}
+IValue::IValue(Dict<IValue, IValue> entries) : content_(new Content{std::move(entries)}) {}
+IValue::IValue(std::shared_ptr<const ivalue::Tuple> tuple) : content_(new Content{std::move(tuple)}) {}
+
+// The value if it is a T, else null.
+template <class T>
+const T* IValue::get_if() const {
+  return content_ == nullptr ? nullptr : std::get_if<T>(&content_->value);
+}
+template <class T>
+const T& IValue::get(const char* kind) const {
+  const T* const value = get_if<T>();
+  TORCH_CHECK(value != nullptr, "Expected ", kind, " but got ", tagKind());
+  return *value;
+}
+
+bool IValue::isTensor() const { return get_if<Tensor>() != nullptr; }
+bool IValue::isBool() const { return get_if<bool>() != nullptr; }
+bool IValue::isDouble() const { return get_if<double>() != nullptr; }
+bool IValue::isInt() const { return get_if<std::int64_t>() != nullptr; }
+bool IValue::isString() const { return get_if<std::string>() != nullptr; }
+bool IValue::isIntList() const { return get_if<std::vector<std::int64_t>>() != nullptr; }
+bool IValue::isDoubleList() const { return get_if<std::vector<double>>() != nullptr; }
+bool IValue::isTensorList() const { return get_if<std::vector<Tensor>>() != nullptr; }
+bool IValue::isList() const { return get_if<List<IValue>>() != nullptr || isIntList() || isDoubleList() || isTensorList(); }
+bool IValue::isGenericDict() const { return get_if<Dict<IValue, IValue>>() != nullptr; }
+bool IValue::isTuple() const { return get_if<std::shared_ptr<const ivalue::Tuple>>() != nullptr; }
+
+const Tensor& IValue::toTensor() const { return get<Tensor>("Tensor"); }
+bool IValue::toBool() const { return get<bool>("Bool"); }
+double IValue::toDouble() const { return get<double>("Double"); }
+std::int64_t IValue::toInt() const { return get<std::int64_t>("Int"); }
+const std::string& IValue::toStringRef() const { return get<std::string>("String"); }
+Dict<IValue, IValue> IValue::toGenericDict() const { return get<Dict<IValue, IValue>>("GenericDict"); }
+std::shared_ptr<const ivalue::Tuple> IValue::toTuple() const { return get<std::shared_ptr<const ivalue::Tuple>>("Tuple"); }
+const ivalue::Tuple& IValue::toTupleRef() const { return *get<std::shared_ptr<const ivalue::Tuple>>("Tuple"); }
+
 const char* IValue::tagKind() const {
-  static constexpr const char* kinds[] = {"None", "Tensor", "Bool", "Double", "Int", "String", "IntList", "DoubleList", "TensorList", "GenericList", "GenericDict", "Tuple"};
-  return kinds[value_.index()];
+  static constexpr const char* kinds[] = {"Tensor", "Bool", "Double", "Int", "String", "IntList", "DoubleList", "TensorList", "GenericList", "GenericDict", "Tuple"};
+  return isNone() ? "None" : kinds[content_->value.index()];
 }
 
 // The elements of a list that holds Ts: as a vector of them, or as values that are all of this kind.
 template <class T>
 std::vector<T> IValue::elements(const char* kind) const {
-  if (!is<List<IValue>>()) return get<std::vector<T>>(kind);
+  const auto* const list = get_if<List<IValue>>();
+  if (list == nullptr) return get<std::vector<T>>(kind);
   std::vector<T> all;
-  for (const IValue& element : std::get<List<IValue>>(value_)) {
-    const T* const value = std::get_if<T>(&element.value_);
+  for (const IValue& element : *list) {
+    const T* const value = element.get_if<T>();
     TORCH_CHECK(value != nullptr, "Expected ", kind, " but got a list that holds ", element.tagKind());
     all.push_back(*value);
   }
@@ -30,9 +88,9 @@ std::vector<Tensor> IValue::toTensorVector() const { return elements<Tensor>("Te
 
 List<IValue> IValue::toList() const {
   const auto copied = [](const auto& values) { return List<IValue>(std::vector<IValue>(values.begin(), values.end())); };
-  if (isIntList()) return copied(std::get<std::vector<std::int64_t>>(value_));
-  if (isDoubleList()) return copied(std::get<std::vector<double>>(value_));
-  if (isTensorList()) return copied(std::get<std::vector<Tensor>>(value_));
+  if (isIntList()) return copied(get<std::vector<std::int64_t>>("IntList"));
+  if (isDoubleList()) return copied(get<std::vector<double>>("DoubleList"));
+  if (isTensorList()) return copied(get<std::vector<Tensor>>("TensorList"));
   return get<List<IValue>>("GenericList");
 }
 
@@ -46,8 +104,8 @@ std::size_t IValue::hash() const {
 }
 
 bool operator==(const IValue& a, const IValue& b) {
-  if (a.value_.index() != b.value_.index()) return false;
-  if (a.isNone()) return true;
+  if (a.isNone() || b.isNone()) return a.isNone() && b.isNone();
+  if (a.content_->value.index() != b.content_->value.index()) return false;
   if (a.isBool()) return a.toBool() == b.toBool();
   if (a.isInt()) return a.toInt() == b.toInt();
   if (a.isDouble()) return a.toDouble() == b.toDouble();

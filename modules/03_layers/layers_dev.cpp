@@ -335,6 +335,12 @@ TEST_CASE("OrderedDict: finds by name, iterates in the order of insertion") {
 //     Linear b = a;          b ──┴──► LinearImpl { weight, bias }     one layer, two handles: weights are tied
 //     auto c = a->clone();   c ─────► LinearImpl { weight, bias }     another layer
 //     Linear d = nullptr;    d ──► (empty)                            for a member that is filled later
+//
+// What libtorch's handle holds is a `std::shared_ptr<LinearImpl>`. `std::shared_ptr` is a template, so 150 layers need
+// 150 classes of it, which the compiler makes anew for every file that includes the layers: an eighth of its memory and
+// a tenth of its time for all of TinyTorch's header. The handle here holds a `std::shared_ptr<void>`, which is one
+// class for all, and knows by its own type what it points to. `ptr()` makes the typed one when it is asked for, and so
+// returns a value where libtorch's returns a reference.
 
 // %%
 //| export nn/pimpl.h
@@ -374,12 +380,12 @@ class ModuleHolder : public detail::ModuleHolderIndicator {
 
   bool is_empty() const noexcept { return impl_ == nullptr; }
   explicit operator bool() const noexcept { return !is_empty(); }
-  const std::shared_ptr<Contained>& ptr() const {
-    TORCH_CHECK(!is_empty(), "Accessing empty ModuleHolder");
-    return impl_;
+  std::shared_ptr<Contained> ptr() const {
+    checked();
+    return std::static_pointer_cast<Contained>(impl_);
   }
-  Contained* get() { return ptr().get(); }
-  const Contained* get() const { return ptr().get(); }
+  Contained* get() { return static_cast<Contained*>(checked()); }
+  const Contained* get() const { return static_cast<const Contained*>(checked()); }
   Contained* operator->() { return get(); }
   const Contained* operator->() const { return get(); }
   Contained& operator*() { return *get(); }
@@ -398,7 +404,13 @@ class ModuleHolder : public detail::ModuleHolderIndicator {
   }
 
  protected:
-  std::shared_ptr<Contained> impl_;
+  std::shared_ptr<void> impl_;  // a Contained
+
+ private:
+  void* checked() const {
+    TORCH_CHECK(impl_ != nullptr, "Accessing empty ModuleHolder");
+    return impl_.get();
+  }
 };
 
 namespace detail {
@@ -498,11 +510,11 @@ class Module : public std::enable_shared_from_this<Module>, public ModuleExtensi
 
   Module();
   explicit Module(std::string name);
-  Module(const Module&) = default;
-  Module& operator=(const Module&) = default;
-  Module(Module&&) noexcept = default;
-  Module& operator=(Module&&) noexcept = default;
-  virtual ~Module() = default;
+  Module(const Module&);
+  Module& operator=(const Module&);
+  Module(Module&&) noexcept;
+  Module& operator=(Module&&) noexcept;
+  virtual ~Module();
 
   // Registration. The references returned are good until the next registration of the same kind; keep the value.
   // A parameter may be undefined (a Linear without bias): then it has a name and is left out of all lists.
@@ -673,6 +685,13 @@ void nn::detail::check_name(const char* kind, const std::string& name) {
 nn::Module::Module() : parameters_("Parameter"), buffers_("Buffer"), children_("Submodule") {}
 
 nn::Module::Module(std::string name) : Module() { name_ = std::move(name); }
+
+// As the compiler would write them; here, because in the header each file with a module of its own would compile them anew.
+nn::Module::Module(const Module&) = default;
+nn::Module& nn::Module::operator=(const Module&) = default;
+nn::Module::Module(Module&&) noexcept = default;
+nn::Module& nn::Module::operator=(Module&&) noexcept = default;
+nn::Module::~Module() = default;
 
 void nn::detail::begin_record(RecordFunction& record, const Module& module) { record.before(typeid(module).name(), -1, &module); }
 
@@ -1665,11 +1684,7 @@ TEST_CASE("kaiming_uniform_: PyTorch's numbers for the same seed") {
 // torch/csrc/api/include/torch/arg.h.
 #define TORCH_ARG(T, name)                                 \
  public:                                                   \
-  auto name(const T& new_##name)->decltype(*this) {        \
-    this->name##_ = new_##name;                            \
-    return *this;                                          \
-  }                                                        \
-  auto name(T&& new_##name)->decltype(*this) {             \
+  auto name(T new_##name)->decltype(*this) {               \
     this->name##_ = std::move(new_##name);                 \
     return *this;                                          \
   }                                                        \
@@ -1806,8 +1821,7 @@ struct LinearOptions {
 // on [-1/sqrt(in), 1/sqrt(in)]. Source: torch/csrc/api/src/nn/modules/linear.cpp.
 class LinearImpl : public Cloneable<LinearImpl> {
  public:
-  LinearImpl(std::int64_t in_features, std::int64_t out_features)
-      : LinearImpl(LinearOptions(in_features, out_features)) {}
+  LinearImpl(std::int64_t in_features, std::int64_t out_features);
   explicit LinearImpl(const LinearOptions& options_);
   void reset() override;
   void reset_parameters();
@@ -1824,6 +1838,8 @@ TORCH_MODULE(Linear);
 
 // %%
 //| export nn/linear.cpp
+nn::LinearImpl::LinearImpl(std::int64_t in_features, std::int64_t out_features)
+    : LinearImpl(LinearOptions(in_features, out_features)) {}
 nn::LinearImpl::LinearImpl(const LinearOptions& options_) : options(options_) { LinearImpl::reset(); }
 
 void nn::LinearImpl::reset() {

@@ -11,11 +11,7 @@ namespace tinytorch {
 // torch/csrc/api/include/torch/arg.h.
 #define TORCH_ARG(T, name)                                 \
  public:                                                   \
-  auto name(const T& new_##name)->decltype(*this) {        \
-    this->name##_ = new_##name;                            \
-    return *this;                                          \
-  }                                                        \
-  auto name(T&& new_##name)->decltype(*this) {             \
+  auto name(T new_##name)->decltype(*this) {               \
     this->name##_ = std::move(new_##name);                 \
     return *this;                                          \
   }                                                        \

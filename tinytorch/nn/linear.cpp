@@ -25,6 +25,8 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
   return bias.defined() ? output + bias : output;
 }
 
+nn::LinearImpl::LinearImpl(std::int64_t in_features, std::int64_t out_features)
+    : LinearImpl(LinearOptions(in_features, out_features)) {}
 nn::LinearImpl::LinearImpl(const LinearOptions& options_) : options(options_) { LinearImpl::reset(); }
 
 void nn::LinearImpl::reset() {

@@ -32,8 +32,7 @@ struct LinearOptions {
 // on [-1/sqrt(in), 1/sqrt(in)]. Source: torch/csrc/api/src/nn/modules/linear.cpp.
 class LinearImpl : public Cloneable<LinearImpl> {
  public:
-  LinearImpl(std::int64_t in_features, std::int64_t out_features)
-      : LinearImpl(LinearOptions(in_features, out_features)) {}
+  LinearImpl(std::int64_t in_features, std::int64_t out_features);
   explicit LinearImpl(const LinearOptions& options_);
   void reset() override;
   void reset_parameters();

@@ -40,6 +40,13 @@ nn::Module::Module() : parameters_("Parameter"), buffers_("Buffer"), children_("
 
 nn::Module::Module(std::string name) : Module() { name_ = std::move(name); }
 
+// As the compiler would write them; here, because in the header each file with a module of its own would compile them anew.
+nn::Module::Module(const Module&) = default;
+nn::Module& nn::Module::operator=(const Module&) = default;
+nn::Module::Module(Module&&) noexcept = default;
+nn::Module& nn::Module::operator=(Module&&) noexcept = default;
+nn::Module::~Module() = default;
+
 void nn::detail::begin_record(RecordFunction& record, const Module& module) { record.before(typeid(module).name(), -1, &module); }
 
 // The dynamic type is not known in the constructor, so the name is looked up when it is first asked for.

@@ -40,11 +40,11 @@ class Module : public std::enable_shared_from_this<Module>, public ModuleExtensi
 
   Module();
   explicit Module(std::string name);
-  Module(const Module&) = default;
-  Module& operator=(const Module&) = default;
-  Module(Module&&) noexcept = default;
-  Module& operator=(Module&&) noexcept = default;
-  virtual ~Module() = default;
+  Module(const Module&);
+  Module& operator=(const Module&);
+  Module(Module&&) noexcept;
+  Module& operator=(Module&&) noexcept;
+  virtual ~Module();
 
   // Registration. The references returned are good until the next registration of the same kind; keep the value.
   // A parameter may be undefined (a Linear without bias): then it has a name and is left out of all lists.

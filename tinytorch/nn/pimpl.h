@@ -50,12 +50,12 @@ class ModuleHolder : public detail::ModuleHolderIndicator {
 
   bool is_empty() const noexcept { return impl_ == nullptr; }
   explicit operator bool() const noexcept { return !is_empty(); }
-  const std::shared_ptr<Contained>& ptr() const {
-    TORCH_CHECK(!is_empty(), "Accessing empty ModuleHolder");
-    return impl_;
+  std::shared_ptr<Contained> ptr() const {
+    checked();
+    return std::static_pointer_cast<Contained>(impl_);
   }
-  Contained* get() { return ptr().get(); }
-  const Contained* get() const { return ptr().get(); }
+  Contained* get() { return static_cast<Contained*>(checked()); }
+  const Contained* get() const { return static_cast<const Contained*>(checked()); }
   Contained* operator->() { return get(); }
   const Contained* operator->() const { return get(); }
   Contained& operator*() { return *get(); }
@@ -74,7 +74,13 @@ class ModuleHolder : public detail::ModuleHolderIndicator {
   }
 
  protected:
-  std::shared_ptr<Contained> impl_;
+  std::shared_ptr<void> impl_;  // a Contained
+
+ private:
+  void* checked() const {
+    TORCH_CHECK(impl_ != nullptr, "Accessing empty ModuleHolder");
+    return impl_.get();
+  }
 };
 
 namespace detail {

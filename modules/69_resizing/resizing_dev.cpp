@@ -91,6 +91,7 @@
 
 // %%
 #include "tito/lesson.h"
+#include <cmath>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -965,54 +966,45 @@ class PixelUnshuffleImpl : public Cloneable<PixelUnshuffleImpl> {
 };
 TORCH_MODULE(PixelUnshuffle);
 
-#define TINYTORCH_UNPOOL_AND_LP_POOL(D)                                                                                                                          \
-  class MaxUnpool##D##dImpl : public Cloneable<MaxUnpool##D##dImpl> {                                                                                            \
-   public:                                                                                                                                                       \
-    MaxUnpool##D##dImpl(ExpandingArray<D> kernel_size) : MaxUnpool##D##dImpl(MaxUnpool##D##dOptions(kernel_size)) {}                                             \
-    explicit MaxUnpool##D##dImpl(const MaxUnpool##D##dOptions& options_) : options(options_) {}                                                                  \
-    void reset() override {}                                                                                                                                     \
-    void pretty_print(std::ostream& stream) const override {                                                                                                     \
-      stream << "torch::nn::MaxUnpool" #D "d(kernel_size=" << options.kernel_size() << ", stride=" << options.stride() << ", padding=" << options.padding()      \
-             << ")";                                                                                                                                             \
-    }                                                                                                                                                            \
-    Tensor forward(const Tensor& input, const Tensor& indices, const std::optional<std::vector<std::int64_t>>& output_size = std::nullopt) {                     \
-      return functional::max_unpool##D##d(                                                                                                                       \
-          input, indices,                                                                                                                                        \
-          functional::MaxUnpool##D##dFuncOptions(options.kernel_size()).stride(options.stride()).padding(options.padding()).output_size(output_size));           \
-    }                                                                                                                                                            \
-    MaxUnpool##D##dOptions options;                                                                                                                              \
-  };                                                                                                                                                             \
-  TORCH_MODULE(MaxUnpool##D##d);                                                                                                                                 \
-  class LPPool##D##dImpl : public Cloneable<LPPool##D##dImpl> {                                                                                                  \
-   public:                                                                                                                                                       \
-    LPPool##D##dImpl(double norm_type, ExpandingArray<D> kernel_size) : LPPool##D##dImpl(LPPool##D##dOptions(norm_type, kernel_size)) {}                         \
-    explicit LPPool##D##dImpl(const LPPool##D##dOptions& options_) : options(options_) {}                                                                        \
-    void reset() override {}                                                                                                                                     \
-    void pretty_print(std::ostream& stream) const override {                                                                                                     \
-      stream << "torch::nn::LPPool" #D "d(norm_type=" << options.norm_type() << ", kernel_size=" << options.kernel_size() << ", stride=" << options.stride()     \
-             << ", ceil_mode=" << (options.ceil_mode() ? "true" : "false") << ")";                                                                               \
-    }                                                                                                                                                            \
-    Tensor forward(const Tensor& input) { return functional::lp_pool##D##d(input, options); }                                                                    \
-    LPPool##D##dOptions options;                                                                                                                                 \
-  };                                                                                                                                                             \
+// Layers for one, two and three dimensions. What they do stands in the source.
+#define TINYTORCH_UNPOOL_AND_LP_POOL(D)                                                                                                     \
+  class MaxUnpool##D##dImpl : public Cloneable<MaxUnpool##D##dImpl> {                                                                       \
+   public:                                                                                                                                  \
+    MaxUnpool##D##dImpl(ExpandingArray<D> kernel_size);                                                                                     \
+    explicit MaxUnpool##D##dImpl(const MaxUnpool##D##dOptions& options_);                                                                   \
+    void reset() override {}                                                                                                                \
+    void pretty_print(std::ostream& stream) const override;                                                                                 \
+    Tensor forward(const Tensor& input, const Tensor& indices, const std::optional<std::vector<std::int64_t>>& output_size = std::nullopt); \
+    MaxUnpool##D##dOptions options;                                                                                                         \
+  };                                                                                                                                        \
+  TORCH_MODULE(MaxUnpool##D##d);                                                                                                            \
+  class LPPool##D##dImpl : public Cloneable<LPPool##D##dImpl> {                                                                             \
+   public:                                                                                                                                  \
+    LPPool##D##dImpl(double norm_type, ExpandingArray<D> kernel_size);                                                                      \
+    explicit LPPool##D##dImpl(const LPPool##D##dOptions& options_);                                                                         \
+    void reset() override {}                                                                                                                \
+    void pretty_print(std::ostream& stream) const override;                                                                                 \
+    Tensor forward(const Tensor& input);                                                                                                    \
+    LPPool##D##dOptions options;                                                                                                            \
+  };                                                                                                                                        \
   TORCH_MODULE(LPPool##D##d);
 TINYTORCH_UNPOOL_AND_LP_POOL(1)
 TINYTORCH_UNPOOL_AND_LP_POOL(2)
 TINYTORCH_UNPOOL_AND_LP_POOL(3)
 #undef TINYTORCH_UNPOOL_AND_LP_POOL
 
-#define TINYTORCH_FRACTIONAL_POOL(D)                                                                                                                       \
-  class FractionalMaxPool##D##dImpl : public Cloneable<FractionalMaxPool##D##dImpl> {                                                                      \
-   public:                                                                                                                                                 \
-    FractionalMaxPool##D##dImpl(ExpandingArray<D> kernel_size) : FractionalMaxPool##D##dImpl(FractionalMaxPool##D##dOptions(kernel_size)) {}               \
-    explicit FractionalMaxPool##D##dImpl(FractionalMaxPool##D##dOptions options_);                                                                         \
-    void reset() override;                                                                                                                                 \
-    void pretty_print(std::ostream& stream) const override { stream << "torch::nn::FractionalMaxPool" #D "d()"; }                                          \
-    Tensor forward(const Tensor& input) { return functional::fractional_max_pool##D##d(input, options); }                                                  \
-    std::tuple<Tensor, Tensor> forward_with_indices(const Tensor& input) { return functional::fractional_max_pool##D##d_with_indices(input, options); }    \
-    FractionalMaxPool##D##dOptions options;                                                                                                                \
-    Tensor _random_samples;                                                                                                                                \
-  };                                                                                                                                                       \
+#define TINYTORCH_FRACTIONAL_POOL(D)                                                  \
+  class FractionalMaxPool##D##dImpl : public Cloneable<FractionalMaxPool##D##dImpl> { \
+   public:                                                                            \
+    FractionalMaxPool##D##dImpl(ExpandingArray<D> kernel_size);                       \
+    explicit FractionalMaxPool##D##dImpl(FractionalMaxPool##D##dOptions options_);    \
+    void reset() override;                                                            \
+    void pretty_print(std::ostream& stream) const override;                           \
+    Tensor forward(const Tensor& input);                                              \
+    std::tuple<Tensor, Tensor> forward_with_indices(const Tensor& input);             \
+    FractionalMaxPool##D##dOptions options;                                           \
+    Tensor _random_samples;                                                           \
+  };                                                                                  \
   TORCH_MODULE(FractionalMaxPool##D##d);
 TINYTORCH_FRACTIONAL_POOL(2)
 TINYTORCH_FRACTIONAL_POOL(3)
@@ -1024,6 +1016,43 @@ TINYTORCH_FRACTIONAL_POOL(3)
 //| export nn/pixels.cpp
 nn::PixelShuffleImpl::PixelShuffleImpl(const PixelShuffleOptions& options_) : options(options_) {}
 nn::PixelUnshuffleImpl::PixelUnshuffleImpl(const PixelUnshuffleOptions& options_) : options(options_) {}
+
+namespace nn {
+#define TINYTORCH_UNPOOL_AND_LP_POOL(D)                                                                                                                           \
+  MaxUnpool##D##dImpl::MaxUnpool##D##dImpl(ExpandingArray<D> kernel_size) : MaxUnpool##D##dImpl(MaxUnpool##D##dOptions(kernel_size)) {}                           \
+  MaxUnpool##D##dImpl::MaxUnpool##D##dImpl(const MaxUnpool##D##dOptions& options_) : options(options_) {}                                                         \
+  void MaxUnpool##D##dImpl::pretty_print(std::ostream& stream) const {                                                                                            \
+    stream << "torch::nn::MaxUnpool" #D "d(kernel_size=" << options.kernel_size() << ", stride=" << options.stride() << ", padding=" << options.padding() << ")"; \
+  }                                                                                                                                                               \
+  Tensor MaxUnpool##D##dImpl::forward(const Tensor& input, const Tensor& indices, const std::optional<std::vector<std::int64_t>>& output_size) {                  \
+    return functional::max_unpool##D##d(                                                                                                                          \
+        input, indices,                                                                                                                                           \
+        functional::MaxUnpool##D##dFuncOptions(options.kernel_size()).stride(options.stride()).padding(options.padding()).output_size(output_size));              \
+  }                                                                                                                                                               \
+  LPPool##D##dImpl::LPPool##D##dImpl(double norm_type, ExpandingArray<D> kernel_size) : LPPool##D##dImpl(LPPool##D##dOptions(norm_type, kernel_size)) {}          \
+  LPPool##D##dImpl::LPPool##D##dImpl(const LPPool##D##dOptions& options_) : options(options_) {}                                                                  \
+  void LPPool##D##dImpl::pretty_print(std::ostream& stream) const {                                                                                               \
+    stream << "torch::nn::LPPool" #D "d(norm_type=" << options.norm_type() << ", kernel_size=" << options.kernel_size() << ", stride=" << options.stride()        \
+           << ", ceil_mode=" << (options.ceil_mode() ? "true" : "false") << ")";                                                                                  \
+  }                                                                                                                                                               \
+  Tensor LPPool##D##dImpl::forward(const Tensor& input) { return functional::lp_pool##D##d(input, options); }
+TINYTORCH_UNPOOL_AND_LP_POOL(1)
+TINYTORCH_UNPOOL_AND_LP_POOL(2)
+TINYTORCH_UNPOOL_AND_LP_POOL(3)
+#undef TINYTORCH_UNPOOL_AND_LP_POOL
+
+#define TINYTORCH_FRACTIONAL_POOL(D)                                                                                                 \
+  FractionalMaxPool##D##dImpl::FractionalMaxPool##D##dImpl(ExpandingArray<D> kernel_size)                                            \
+      : FractionalMaxPool##D##dImpl(FractionalMaxPool##D##dOptions(kernel_size)) {}                                                  \
+  void FractionalMaxPool##D##dImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::FractionalMaxPool" #D "d()"; }  \
+  Tensor FractionalMaxPool##D##dImpl::forward(const Tensor& input) { return functional::fractional_max_pool##D##d(input, options); } \
+  std::tuple<Tensor, Tensor> FractionalMaxPool##D##dImpl::forward_with_indices(const Tensor& input) {                                \
+    return functional::fractional_max_pool##D##d_with_indices(input, options);                                                       \
+  }
+TINYTORCH_FRACTIONAL_POOL(2)
+TINYTORCH_FRACTIONAL_POOL(3)
+#undef TINYTORCH_FRACTIONAL_POOL
+}  // namespace nn
 
 namespace nn {
 namespace {
@@ -1168,50 +1197,41 @@ struct ConstantPadOptions {
   TORCH_ARG(double, value);
 };
 
-namespace detail {
-template <std::size_t D>
-Tensor pad_edges(const Tensor& input, const ExpandingArray<D * 2>& padding, const functional::PadFuncOptions::mode_t& mode, double value = 0) {
-  const IntArrayRef amounts(padding);
-  return functional::pad(input, functional::PadFuncOptions(amounts.vec()).mode(mode).value(value));
-}
-}  // namespace detail
-
-#define TINYTORCH_EDGE_LAYER(Name, D, edge_mode)                                                                                                        \
-  using Name##D##dOptions = EdgeOptions<D>;                                                                                                             \
-  class Name##D##dImpl : public Cloneable<Name##D##dImpl> {                                                                                             \
-   public:                                                                                                                                              \
-    Name##D##dImpl(ExpandingArray<D * 2> padding) : Name##D##dImpl(Name##D##dOptions(padding)) {}                                                       \
-    explicit Name##D##dImpl(const Name##D##dOptions& options_) : options(options_) {}                                                                   \
-    void reset() override {}                                                                                                                            \
-    void pretty_print(std::ostream& stream) const override { stream << "torch::nn::" #Name #D "d(padding=" << options.padding() << ")"; }               \
-    Tensor forward(const Tensor& input) { return detail::pad_edges<D>(input, options.padding(), edge_mode); }                                           \
-    Name##D##dOptions options;                                                                                                                          \
-  };                                                                                                                                                    \
+// Layers for one, two and three dimensions. What they do stands in the source: a file that includes them compiles none of it.
+#define TINYTORCH_EDGE_LAYER(Name, D)                           \
+  using Name##D##dOptions = EdgeOptions<D>;                     \
+  class Name##D##dImpl : public Cloneable<Name##D##dImpl> {     \
+   public:                                                      \
+    Name##D##dImpl(ExpandingArray<D * 2> padding);              \
+    explicit Name##D##dImpl(const Name##D##dOptions& options_); \
+    void reset() override {}                                    \
+    void pretty_print(std::ostream& stream) const override;     \
+    Tensor forward(const Tensor& input);                        \
+    Name##D##dOptions options;                                  \
+  };                                                            \
   TORCH_MODULE(Name##D##d);
-TINYTORCH_EDGE_LAYER(ReflectionPad, 1, kReflect)
-TINYTORCH_EDGE_LAYER(ReflectionPad, 2, kReflect)
-TINYTORCH_EDGE_LAYER(ReflectionPad, 3, kReflect)
-TINYTORCH_EDGE_LAYER(ReplicationPad, 1, kReplicate)
-TINYTORCH_EDGE_LAYER(ReplicationPad, 2, kReplicate)
-TINYTORCH_EDGE_LAYER(ReplicationPad, 3, kReplicate)
-TINYTORCH_EDGE_LAYER(ZeroPad, 1, kConstant)
-TINYTORCH_EDGE_LAYER(ZeroPad, 2, kConstant)
-TINYTORCH_EDGE_LAYER(ZeroPad, 3, kConstant)
+TINYTORCH_EDGE_LAYER(ReflectionPad, 1)
+TINYTORCH_EDGE_LAYER(ReflectionPad, 2)
+TINYTORCH_EDGE_LAYER(ReflectionPad, 3)
+TINYTORCH_EDGE_LAYER(ReplicationPad, 1)
+TINYTORCH_EDGE_LAYER(ReplicationPad, 2)
+TINYTORCH_EDGE_LAYER(ReplicationPad, 3)
+TINYTORCH_EDGE_LAYER(ZeroPad, 1)
+TINYTORCH_EDGE_LAYER(ZeroPad, 2)
+TINYTORCH_EDGE_LAYER(ZeroPad, 3)
 #undef TINYTORCH_EDGE_LAYER
 
-#define TINYTORCH_CONSTANT_PAD(D)                                                                                                                       \
-  using ConstantPad##D##dOptions = ConstantPadOptions<D>;                                                                                               \
-  class ConstantPad##D##dImpl : public Cloneable<ConstantPad##D##dImpl> {                                                                               \
-   public:                                                                                                                                              \
-    ConstantPad##D##dImpl(ExpandingArray<D * 2> padding, double value) : ConstantPad##D##dImpl(ConstantPad##D##dOptions(padding, value)) {}             \
-    explicit ConstantPad##D##dImpl(const ConstantPad##D##dOptions& options_) : options(options_) {}                                                     \
-    void reset() override {}                                                                                                                            \
-    void pretty_print(std::ostream& stream) const override {                                                                                            \
-      stream << "torch::nn::ConstantPad" #D "d(padding=" << options.padding() << ", value=" << options.value() << ")";                                  \
-    }                                                                                                                                                   \
-    Tensor forward(const Tensor& input) { return detail::pad_edges<D>(input, options.padding(), kConstant, options.value()); }                          \
-    ConstantPad##D##dOptions options;                                                                                                                   \
-  };                                                                                                                                                    \
+#define TINYTORCH_CONSTANT_PAD(D)                                             \
+  using ConstantPad##D##dOptions = ConstantPadOptions<D>;                     \
+  class ConstantPad##D##dImpl : public Cloneable<ConstantPad##D##dImpl> {     \
+   public:                                                                    \
+    ConstantPad##D##dImpl(ExpandingArray<D * 2> padding, double value);       \
+    explicit ConstantPad##D##dImpl(const ConstantPad##D##dOptions& options_); \
+    void reset() override {}                                                  \
+    void pretty_print(std::ostream& stream) const override;                   \
+    Tensor forward(const Tensor& input);                                      \
+    ConstantPad##D##dOptions options;                                         \
+  };                                                                          \
   TORCH_MODULE(ConstantPad##D##d);
 TINYTORCH_CONSTANT_PAD(1)
 TINYTORCH_CONSTANT_PAD(2)
@@ -1272,6 +1292,44 @@ TORCH_MODULE(CrossMapLRN2d);
 
 // %%
 //| export nn/edges.cpp
+namespace nn {
+namespace {
+template <std::size_t D>
+Tensor pad_edges(const Tensor& input, const ExpandingArray<D * 2>& padding, const functional::PadFuncOptions::mode_t& mode, double value = 0) {
+  const IntArrayRef amounts(padding);
+  return functional::pad(input, functional::PadFuncOptions(amounts.vec()).mode(mode).value(value));
+}
+}  // namespace
+
+#define TINYTORCH_EDGE_LAYER(Name, D, edge_mode)                                                                                               \
+  Name##D##dImpl::Name##D##dImpl(ExpandingArray<D * 2> padding) : Name##D##dImpl(Name##D##dOptions(padding)) {}                                \
+  Name##D##dImpl::Name##D##dImpl(const Name##D##dOptions& options_) : options(options_) {}                                                     \
+  void Name##D##dImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::" #Name #D "d(padding=" << options.padding() << ")"; } \
+  Tensor Name##D##dImpl::forward(const Tensor& input) { return pad_edges<D>(input, options.padding(), edge_mode); }
+TINYTORCH_EDGE_LAYER(ReflectionPad, 1, kReflect)
+TINYTORCH_EDGE_LAYER(ReflectionPad, 2, kReflect)
+TINYTORCH_EDGE_LAYER(ReflectionPad, 3, kReflect)
+TINYTORCH_EDGE_LAYER(ReplicationPad, 1, kReplicate)
+TINYTORCH_EDGE_LAYER(ReplicationPad, 2, kReplicate)
+TINYTORCH_EDGE_LAYER(ReplicationPad, 3, kReplicate)
+TINYTORCH_EDGE_LAYER(ZeroPad, 1, kConstant)
+TINYTORCH_EDGE_LAYER(ZeroPad, 2, kConstant)
+TINYTORCH_EDGE_LAYER(ZeroPad, 3, kConstant)
+#undef TINYTORCH_EDGE_LAYER
+
+#define TINYTORCH_CONSTANT_PAD(D)                                                                                                                                \
+  ConstantPad##D##dImpl::ConstantPad##D##dImpl(ExpandingArray<D * 2> padding, double value) : ConstantPad##D##dImpl(ConstantPad##D##dOptions(padding, value)) {} \
+  ConstantPad##D##dImpl::ConstantPad##D##dImpl(const ConstantPad##D##dOptions& options_) : options(options_) {}                                                  \
+  void ConstantPad##D##dImpl::pretty_print(std::ostream& stream) const {                                                                                         \
+    stream << "torch::nn::ConstantPad" #D "d(padding=" << options.padding() << ", value=" << options.value() << ")";                                             \
+  }                                                                                                                                                              \
+  Tensor ConstantPad##D##dImpl::forward(const Tensor& input) { return pad_edges<D>(input, options.padding(), kConstant, options.value()); }
+TINYTORCH_CONSTANT_PAD(1)
+TINYTORCH_CONSTANT_PAD(2)
+TINYTORCH_CONSTANT_PAD(3)
+#undef TINYTORCH_CONSTANT_PAD
+}  // namespace nn
+
 nn::LocalResponseNormImpl::LocalResponseNormImpl(std::int64_t size) : LocalResponseNormImpl(LocalResponseNormOptions(size)) {}
 nn::LocalResponseNormImpl::LocalResponseNormImpl(const LocalResponseNormOptions& options_) : options(options_) {}
 nn::CrossMapLRN2dImpl::CrossMapLRN2dImpl(std::int64_t size) : CrossMapLRN2dImpl(CrossMapLRN2dOptions(size)) {}

@@ -102,7 +102,7 @@ using transformer_activation_t = std::variant<enumtype::kReLU, enumtype::kGELU, 
 }  // namespace detail
 
 struct TransformerEncoderLayerOptions {
-  TransformerEncoderLayerOptions(std::int64_t d_model, std::int64_t nhead) : d_model_(d_model), nhead_(nhead) {}
+  TransformerEncoderLayerOptions(std::int64_t d_model, std::int64_t nhead);
   using activation_t = detail::transformer_activation_t;
   TORCH_ARG(std::int64_t, d_model);
   TORCH_ARG(std::int64_t, nhead);
@@ -112,7 +112,7 @@ struct TransformerEncoderLayerOptions {
 };
 
 struct TransformerDecoderLayerOptions {
-  TransformerDecoderLayerOptions(std::int64_t d_model, std::int64_t nhead) : d_model_(d_model), nhead_(nhead) {}
+  TransformerDecoderLayerOptions(std::int64_t d_model, std::int64_t nhead);
   using activation_t = detail::transformer_activation_t;
   TORCH_ARG(std::int64_t, d_model);
   TORCH_ARG(std::int64_t, nhead);
@@ -210,10 +210,9 @@ TORCH_MODULE(TransformerDecoder);
 // ---- The whole.
 
 struct TransformerOptions {
-  TransformerOptions() = default;
-  TransformerOptions(std::int64_t d_model, std::int64_t nhead) : d_model_(d_model), nhead_(nhead) {}
-  TransformerOptions(std::int64_t d_model, std::int64_t nhead, std::int64_t num_encoder_layers, std::int64_t num_decoder_layers)
-      : d_model_(d_model), nhead_(nhead), num_encoder_layers_(num_encoder_layers), num_decoder_layers_(num_decoder_layers) {}
+  TransformerOptions();
+  TransformerOptions(std::int64_t d_model, std::int64_t nhead);
+  TransformerOptions(std::int64_t d_model, std::int64_t nhead, std::int64_t num_encoder_layers, std::int64_t num_decoder_layers);
   using activation_t = detail::transformer_activation_t;
   TORCH_ARG(std::int64_t, d_model) = 512;
   TORCH_ARG(std::int64_t, nhead) = 8;
@@ -254,6 +253,12 @@ nn::TransformerDecoderOptions::TransformerDecoderOptions(TransformerDecoderLayer
 nn::TransformerDecoderOptions::TransformerDecoderOptions(const TransformerDecoderLayerOptions& decoder_layer_options, std::int64_t num_layers)
     : TransformerDecoderOptions(TransformerDecoderLayer(decoder_layer_options), num_layers) {}
 
+nn::TransformerEncoderLayerOptions::TransformerEncoderLayerOptions(std::int64_t d_model, std::int64_t nhead) : d_model_(d_model), nhead_(nhead) {}
+nn::TransformerDecoderLayerOptions::TransformerDecoderLayerOptions(std::int64_t d_model, std::int64_t nhead) : d_model_(d_model), nhead_(nhead) {}
+nn::TransformerOptions::TransformerOptions() = default;
+nn::TransformerOptions::TransformerOptions(std::int64_t d_model, std::int64_t nhead) : d_model_(d_model), nhead_(nhead) {}
+nn::TransformerOptions::TransformerOptions(std::int64_t d_model, std::int64_t nhead, std::int64_t num_encoder_layers, std::int64_t num_decoder_layers)
+    : d_model_(d_model), nhead_(nhead), num_encoder_layers_(num_encoder_layers), num_decoder_layers_(num_decoder_layers) {}
 nn::TransformerEncoderOptions::TransformerEncoderOptions(TransformerEncoderLayer encoder_layer, std::int64_t num_layers) : encoder_layer_(std::move(encoder_layer)), num_layers_(num_layers) {}
 nn::TransformerEncoderOptions::TransformerEncoderOptions(const TransformerEncoderLayerOptions& encoder_layer_options, std::int64_t num_layers)
     : TransformerEncoderOptions(TransformerEncoderLayer(encoder_layer_options), num_layers) {}

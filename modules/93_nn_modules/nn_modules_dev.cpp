@@ -1299,8 +1299,7 @@ struct UnflattenOptions {
 // Splits the dimension `dim` into `sizes`, one of which may be -1: (B, 64) -> (B, 1, 8, 8).
 class UnflattenImpl : public Cloneable<UnflattenImpl> {
  public:
-  UnflattenImpl(std::int64_t dim, std::vector<std::int64_t> sizes)
-      : UnflattenImpl(UnflattenOptions(dim, std::move(sizes))) {}
+  UnflattenImpl(std::int64_t dim, std::vector<std::int64_t> sizes);
   explicit UnflattenImpl(UnflattenOptions options_);
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
@@ -1322,8 +1321,7 @@ struct BilinearOptions {
 // bilinear() with a weight and bias of its own, born uniform on [-1/sqrt(in1), 1/sqrt(in1)].
 class BilinearImpl : public Cloneable<BilinearImpl> {
  public:
-  BilinearImpl(std::int64_t in1_features, std::int64_t in2_features, std::int64_t out_features)
-      : BilinearImpl(BilinearOptions(in1_features, in2_features, out_features)) {}
+  BilinearImpl(std::int64_t in1_features, std::int64_t in2_features, std::int64_t out_features);
   explicit BilinearImpl(const BilinearOptions& options_);
   void reset() override;
   void reset_parameters();
@@ -1347,7 +1345,10 @@ inline Tensor bilinear(const Tensor& input1, const Tensor& input2, const Tensor&
 // %%
 //| export nn/more_layers.cpp
 nn::FlattenImpl::FlattenImpl(const FlattenOptions& options_) : options(options_) {}
+nn::UnflattenImpl::UnflattenImpl(std::int64_t dim, std::vector<std::int64_t> sizes) : UnflattenImpl(UnflattenOptions(dim, std::move(sizes))) {}
 nn::UnflattenImpl::UnflattenImpl(UnflattenOptions options_) : options(std::move(options_)) {}
+nn::BilinearImpl::BilinearImpl(std::int64_t in1_features, std::int64_t in2_features, std::int64_t out_features)
+    : BilinearImpl(BilinearOptions(in1_features, in2_features, out_features)) {}
 nn::BilinearImpl::BilinearImpl(const BilinearOptions& options_) : options(options_) { BilinearImpl::reset(); }
 
 namespace {

@@ -10,6 +10,44 @@
 
 namespace tinytorch {
 
+namespace nn {
+namespace {
+template <std::size_t D>
+Tensor pad_edges(const Tensor& input, const ExpandingArray<D * 2>& padding, const functional::PadFuncOptions::mode_t& mode, double value = 0) {
+  const IntArrayRef amounts(padding);
+  return functional::pad(input, functional::PadFuncOptions(amounts.vec()).mode(mode).value(value));
+}
+}  // namespace
+
+#define TINYTORCH_EDGE_LAYER(Name, D, edge_mode)                                                                                               \
+  Name##D##dImpl::Name##D##dImpl(ExpandingArray<D * 2> padding) : Name##D##dImpl(Name##D##dOptions(padding)) {}                                \
+  Name##D##dImpl::Name##D##dImpl(const Name##D##dOptions& options_) : options(options_) {}                                                     \
+  void Name##D##dImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::" #Name #D "d(padding=" << options.padding() << ")"; } \
+  Tensor Name##D##dImpl::forward(const Tensor& input) { return pad_edges<D>(input, options.padding(), edge_mode); }
+TINYTORCH_EDGE_LAYER(ReflectionPad, 1, kReflect)
+TINYTORCH_EDGE_LAYER(ReflectionPad, 2, kReflect)
+TINYTORCH_EDGE_LAYER(ReflectionPad, 3, kReflect)
+TINYTORCH_EDGE_LAYER(ReplicationPad, 1, kReplicate)
+TINYTORCH_EDGE_LAYER(ReplicationPad, 2, kReplicate)
+TINYTORCH_EDGE_LAYER(ReplicationPad, 3, kReplicate)
+TINYTORCH_EDGE_LAYER(ZeroPad, 1, kConstant)
+TINYTORCH_EDGE_LAYER(ZeroPad, 2, kConstant)
+TINYTORCH_EDGE_LAYER(ZeroPad, 3, kConstant)
+#undef TINYTORCH_EDGE_LAYER
+
+#define TINYTORCH_CONSTANT_PAD(D)                                                                                                                                \
+  ConstantPad##D##dImpl::ConstantPad##D##dImpl(ExpandingArray<D * 2> padding, double value) : ConstantPad##D##dImpl(ConstantPad##D##dOptions(padding, value)) {} \
+  ConstantPad##D##dImpl::ConstantPad##D##dImpl(const ConstantPad##D##dOptions& options_) : options(options_) {}                                                  \
+  void ConstantPad##D##dImpl::pretty_print(std::ostream& stream) const {                                                                                         \
+    stream << "torch::nn::ConstantPad" #D "d(padding=" << options.padding() << ", value=" << options.value() << ")";                                             \
+  }                                                                                                                                                              \
+  Tensor ConstantPad##D##dImpl::forward(const Tensor& input) { return pad_edges<D>(input, options.padding(), kConstant, options.value()); }
+TINYTORCH_CONSTANT_PAD(1)
+TINYTORCH_CONSTANT_PAD(2)
+TINYTORCH_CONSTANT_PAD(3)
+#undef TINYTORCH_CONSTANT_PAD
+}  // namespace nn
+
 nn::LocalResponseNormImpl::LocalResponseNormImpl(std::int64_t size) : LocalResponseNormImpl(LocalResponseNormOptions(size)) {}
 nn::LocalResponseNormImpl::LocalResponseNormImpl(const LocalResponseNormOptions& options_) : options(options_) {}
 nn::CrossMapLRN2dImpl::CrossMapLRN2dImpl(std::int64_t size) : CrossMapLRN2dImpl(CrossMapLRN2dOptions(size)) {}

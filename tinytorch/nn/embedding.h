@@ -54,8 +54,7 @@ Tensor embedding(const Tensor& input, const Tensor& weight, const EmbeddingFuncO
 // padding row zero. Source: torch/csrc/api/src/nn/modules/embedding.cpp.
 class EmbeddingImpl : public Cloneable<EmbeddingImpl> {
  public:
-  EmbeddingImpl(std::int64_t num_embeddings, std::int64_t embedding_dim)
-      : EmbeddingImpl(EmbeddingOptions(num_embeddings, embedding_dim)) {}
+  EmbeddingImpl(std::int64_t num_embeddings, std::int64_t embedding_dim);
   explicit EmbeddingImpl(EmbeddingOptions options_);
   void reset() override;
   void reset_parameters();

@@ -57,8 +57,7 @@ struct UnflattenOptions {
 // Splits the dimension `dim` into `sizes`, one of which may be -1: (B, 64) -> (B, 1, 8, 8).
 class UnflattenImpl : public Cloneable<UnflattenImpl> {
  public:
-  UnflattenImpl(std::int64_t dim, std::vector<std::int64_t> sizes)
-      : UnflattenImpl(UnflattenOptions(dim, std::move(sizes))) {}
+  UnflattenImpl(std::int64_t dim, std::vector<std::int64_t> sizes);
   explicit UnflattenImpl(UnflattenOptions options_);
   void reset() override {}
   void pretty_print(std::ostream& stream) const override;
@@ -80,8 +79,7 @@ struct BilinearOptions {
 // bilinear() with a weight and bias of its own, born uniform on [-1/sqrt(in1), 1/sqrt(in1)].
 class BilinearImpl : public Cloneable<BilinearImpl> {
  public:
-  BilinearImpl(std::int64_t in1_features, std::int64_t in2_features, std::int64_t out_features)
-      : BilinearImpl(BilinearOptions(in1_features, in2_features, out_features)) {}
+  BilinearImpl(std::int64_t in1_features, std::int64_t in2_features, std::int64_t out_features);
   explicit BilinearImpl(const BilinearOptions& options_);
   void reset() override;
   void reset_parameters();

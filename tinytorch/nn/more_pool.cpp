@@ -187,4 +187,67 @@ std::tuple<Tensor, Tensor> adaptive_max_pool2d(const Tensor& self, IntArrayRef o
 }
 std::tuple<Tensor, Tensor> adaptive_max_pool3d(const Tensor& self, IntArrayRef output_size) { return adaptive_max("adaptive_max_pool3d", self, output_size, 3); }
 
+namespace nn {
+namespace {
+// The output size that is meant: a size that is left out is the input's.
+DimVector adaptive_size(const ExpandingArray<1>& size, const Tensor&) { return IntArrayRef(size); }
+template <std::size_t D>
+DimVector adaptive_size(const ExpandingArrayWithOptionalElem<D>& size, const Tensor& input) {
+  DimVector sizes;
+  for (std::size_t d = 0; d < D; ++d) sizes.push_back((*size)[d].value_or(input.size(static_cast<std::int64_t>(d) - static_cast<std::int64_t>(D))));
+  return sizes;
+}
+
+Tensor mean_of_windows(const Tensor& x, const AvgPool1dOptions& o) { return avg_pool1d(x, o.kernel_size(), o.stride(), o.padding(), o.ceil_mode(), o.count_include_pad()); }
+Tensor mean_of_windows(const Tensor& x, const AvgPool2dOptions& o) {
+  return avg_pool2d(x, o.kernel_size(), o.stride(), o.padding(), o.ceil_mode(), o.count_include_pad(), o.divisor_override());
+}
+Tensor mean_of_windows(const Tensor& x, const AvgPool3dOptions& o) {
+  return avg_pool3d(x, o.kernel_size(), o.stride(), o.padding(), o.ceil_mode(), o.count_include_pad(), o.divisor_override());
+}
+}  // namespace
+
+#define TINYTORCH_POOL_LAYERS(D, Size)                                                                                                                                     \
+  MaxPool##D##dImpl::MaxPool##D##dImpl(ExpandingArray<D> kernel_size) : MaxPool##D##dImpl(MaxPool##D##dOptions(kernel_size)) {}                                            \
+  MaxPool##D##dImpl::MaxPool##D##dImpl(const MaxPool##D##dOptions& options_) : options(options_) {}                                                                        \
+  void MaxPool##D##dImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::MaxPool" #D "d" << options; }                                                   \
+  Tensor MaxPool##D##dImpl::forward(const Tensor& input) { return std::get<0>(forward_with_indices(input)); }                                                              \
+  std::tuple<Tensor, Tensor> MaxPool##D##dImpl::forward_with_indices(const Tensor& input) {                                                                                \
+    return max_pool##D##d_with_indices(input, options.kernel_size(), options.stride(), options.padding(), options.dilation(), options.ceil_mode());                        \
+  }                                                                                                                                                                        \
+  AvgPool##D##dImpl::AvgPool##D##dImpl(ExpandingArray<D> kernel_size) : AvgPool##D##dImpl(AvgPool##D##dOptions(kernel_size)) {}                                            \
+  AvgPool##D##dImpl::AvgPool##D##dImpl(const AvgPool##D##dOptions& options_) : options(options_) {}                                                                        \
+  void AvgPool##D##dImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::AvgPool" #D "d" << options; }                                                   \
+  Tensor AvgPool##D##dImpl::forward(const Tensor& input) { return mean_of_windows(input, options); }                                                                       \
+  AdaptiveAvgPool##D##dImpl::AdaptiveAvgPool##D##dImpl(Size<D> output_size) : AdaptiveAvgPool##D##dImpl(AdaptiveAvgPool##D##dOptions(output_size)) {}                      \
+  AdaptiveAvgPool##D##dImpl::AdaptiveAvgPool##D##dImpl(const AdaptiveAvgPool##D##dOptions& options_) : options(options_) {}                                                \
+  void AdaptiveAvgPool##D##dImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::AdaptiveAvgPool" #D "d(output_size=" << options.output_size() << ')'; } \
+  Tensor AdaptiveAvgPool##D##dImpl::forward(const Tensor& input) { return adaptive_avg_pool##D##d(input, adaptive_size(options.output_size(), input)); }                   \
+  AdaptiveMaxPool##D##dImpl::AdaptiveMaxPool##D##dImpl(Size<D> output_size) : AdaptiveMaxPool##D##dImpl(AdaptiveMaxPool##D##dOptions(output_size)) {}                      \
+  AdaptiveMaxPool##D##dImpl::AdaptiveMaxPool##D##dImpl(const AdaptiveMaxPool##D##dOptions& options_) : options(options_) {}                                                \
+  void AdaptiveMaxPool##D##dImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::AdaptiveMaxPool" #D "d(output_size=" << options.output_size() << ')'; } \
+  Tensor AdaptiveMaxPool##D##dImpl::forward(const Tensor& input) { return std::get<0>(forward_with_indices(input)); }                                                      \
+  std::tuple<Tensor, Tensor> AdaptiveMaxPool##D##dImpl::forward_with_indices(const Tensor& input) {                                                                        \
+    return adaptive_max_pool##D##d(input, adaptive_size(options.output_size(), input));                                                                                    \
+  }                                                                                                                                                                        \
+  Tensor functional::max_pool##D##d(const Tensor& input, const MaxPool##D##dFuncOptions& options) { return MaxPool##D##dImpl(options).forward(input); }                    \
+  std::tuple<Tensor, Tensor> functional::max_pool##D##d_with_indices(const Tensor& input, const MaxPool##D##dFuncOptions& options) {                                       \
+    return MaxPool##D##dImpl(options).forward_with_indices(input);                                                                                                         \
+  }                                                                                                                                                                        \
+  Tensor functional::avg_pool##D##d(const Tensor& input, const AvgPool##D##dFuncOptions& options) { return AvgPool##D##dImpl(options).forward(input); }                    \
+  Tensor functional::adaptive_avg_pool##D##d(const Tensor& input, const AdaptiveAvgPool##D##dFuncOptions& options) {                                                       \
+    return AdaptiveAvgPool##D##dImpl(options).forward(input);                                                                                                              \
+  }                                                                                                                                                                        \
+  Tensor functional::adaptive_max_pool##D##d(const Tensor& input, const AdaptiveMaxPool##D##dFuncOptions& options) {                                                       \
+    return AdaptiveMaxPool##D##dImpl(options).forward(input);                                                                                                              \
+  }                                                                                                                                                                        \
+  std::tuple<Tensor, Tensor> functional::adaptive_max_pool##D##d_with_indices(const Tensor& input, const AdaptiveMaxPool##D##dFuncOptions& options) {                      \
+    return AdaptiveMaxPool##D##dImpl(options).forward_with_indices(input);                                                                                                 \
+  }
+TINYTORCH_POOL_LAYERS(1, ExpandingArray)
+TINYTORCH_POOL_LAYERS(2, ExpandingArrayWithOptionalElem)
+TINYTORCH_POOL_LAYERS(3, ExpandingArrayWithOptionalElem)
+#undef TINYTORCH_POOL_LAYERS
+}  // namespace nn
+
 }  // namespace tinytorch

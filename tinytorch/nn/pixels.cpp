@@ -147,6 +147,43 @@ nn::PixelShuffleImpl::PixelShuffleImpl(const PixelShuffleOptions& options_) : op
 nn::PixelUnshuffleImpl::PixelUnshuffleImpl(const PixelUnshuffleOptions& options_) : options(options_) {}
 
 namespace nn {
+#define TINYTORCH_UNPOOL_AND_LP_POOL(D)                                                                                                                           \
+  MaxUnpool##D##dImpl::MaxUnpool##D##dImpl(ExpandingArray<D> kernel_size) : MaxUnpool##D##dImpl(MaxUnpool##D##dOptions(kernel_size)) {}                           \
+  MaxUnpool##D##dImpl::MaxUnpool##D##dImpl(const MaxUnpool##D##dOptions& options_) : options(options_) {}                                                         \
+  void MaxUnpool##D##dImpl::pretty_print(std::ostream& stream) const {                                                                                            \
+    stream << "torch::nn::MaxUnpool" #D "d(kernel_size=" << options.kernel_size() << ", stride=" << options.stride() << ", padding=" << options.padding() << ")"; \
+  }                                                                                                                                                               \
+  Tensor MaxUnpool##D##dImpl::forward(const Tensor& input, const Tensor& indices, const std::optional<std::vector<std::int64_t>>& output_size) {                  \
+    return functional::max_unpool##D##d(                                                                                                                          \
+        input, indices,                                                                                                                                           \
+        functional::MaxUnpool##D##dFuncOptions(options.kernel_size()).stride(options.stride()).padding(options.padding()).output_size(output_size));              \
+  }                                                                                                                                                               \
+  LPPool##D##dImpl::LPPool##D##dImpl(double norm_type, ExpandingArray<D> kernel_size) : LPPool##D##dImpl(LPPool##D##dOptions(norm_type, kernel_size)) {}          \
+  LPPool##D##dImpl::LPPool##D##dImpl(const LPPool##D##dOptions& options_) : options(options_) {}                                                                  \
+  void LPPool##D##dImpl::pretty_print(std::ostream& stream) const {                                                                                               \
+    stream << "torch::nn::LPPool" #D "d(norm_type=" << options.norm_type() << ", kernel_size=" << options.kernel_size() << ", stride=" << options.stride()        \
+           << ", ceil_mode=" << (options.ceil_mode() ? "true" : "false") << ")";                                                                                  \
+  }                                                                                                                                                               \
+  Tensor LPPool##D##dImpl::forward(const Tensor& input) { return functional::lp_pool##D##d(input, options); }
+TINYTORCH_UNPOOL_AND_LP_POOL(1)
+TINYTORCH_UNPOOL_AND_LP_POOL(2)
+TINYTORCH_UNPOOL_AND_LP_POOL(3)
+#undef TINYTORCH_UNPOOL_AND_LP_POOL
+
+#define TINYTORCH_FRACTIONAL_POOL(D)                                                                                                 \
+  FractionalMaxPool##D##dImpl::FractionalMaxPool##D##dImpl(ExpandingArray<D> kernel_size)                                            \
+      : FractionalMaxPool##D##dImpl(FractionalMaxPool##D##dOptions(kernel_size)) {}                                                  \
+  void FractionalMaxPool##D##dImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::FractionalMaxPool" #D "d()"; }  \
+  Tensor FractionalMaxPool##D##dImpl::forward(const Tensor& input) { return functional::fractional_max_pool##D##d(input, options); } \
+  std::tuple<Tensor, Tensor> FractionalMaxPool##D##dImpl::forward_with_indices(const Tensor& input) {                                \
+    return functional::fractional_max_pool##D##d_with_indices(input, options);                                                       \
+  }
+TINYTORCH_FRACTIONAL_POOL(2)
+TINYTORCH_FRACTIONAL_POOL(3)
+#undef TINYTORCH_FRACTIONAL_POOL
+}  // namespace nn
+
+namespace nn {
 namespace {
 // The size that pooling came from: the smallest one, or the one that is asked for, which may be larger or smaller by less than a stride.
 std::vector<std::int64_t> unpooled_size(const Tensor& input, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, const std::optional<std::vector<std::int64_t>>& output_size) {

@@ -126,54 +126,45 @@ class PixelUnshuffleImpl : public Cloneable<PixelUnshuffleImpl> {
 };
 TORCH_MODULE(PixelUnshuffle);
 
-#define TINYTORCH_UNPOOL_AND_LP_POOL(D)                                                                                                                          \
-  class MaxUnpool##D##dImpl : public Cloneable<MaxUnpool##D##dImpl> {                                                                                            \
-   public:                                                                                                                                                       \
-    MaxUnpool##D##dImpl(ExpandingArray<D> kernel_size) : MaxUnpool##D##dImpl(MaxUnpool##D##dOptions(kernel_size)) {}                                             \
-    explicit MaxUnpool##D##dImpl(const MaxUnpool##D##dOptions& options_) : options(options_) {}                                                                  \
-    void reset() override {}                                                                                                                                     \
-    void pretty_print(std::ostream& stream) const override {                                                                                                     \
-      stream << "torch::nn::MaxUnpool" #D "d(kernel_size=" << options.kernel_size() << ", stride=" << options.stride() << ", padding=" << options.padding()      \
-             << ")";                                                                                                                                             \
-    }                                                                                                                                                            \
-    Tensor forward(const Tensor& input, const Tensor& indices, const std::optional<std::vector<std::int64_t>>& output_size = std::nullopt) {                     \
-      return functional::max_unpool##D##d(                                                                                                                       \
-          input, indices,                                                                                                                                        \
-          functional::MaxUnpool##D##dFuncOptions(options.kernel_size()).stride(options.stride()).padding(options.padding()).output_size(output_size));           \
-    }                                                                                                                                                            \
-    MaxUnpool##D##dOptions options;                                                                                                                              \
-  };                                                                                                                                                             \
-  TORCH_MODULE(MaxUnpool##D##d);                                                                                                                                 \
-  class LPPool##D##dImpl : public Cloneable<LPPool##D##dImpl> {                                                                                                  \
-   public:                                                                                                                                                       \
-    LPPool##D##dImpl(double norm_type, ExpandingArray<D> kernel_size) : LPPool##D##dImpl(LPPool##D##dOptions(norm_type, kernel_size)) {}                         \
-    explicit LPPool##D##dImpl(const LPPool##D##dOptions& options_) : options(options_) {}                                                                        \
-    void reset() override {}                                                                                                                                     \
-    void pretty_print(std::ostream& stream) const override {                                                                                                     \
-      stream << "torch::nn::LPPool" #D "d(norm_type=" << options.norm_type() << ", kernel_size=" << options.kernel_size() << ", stride=" << options.stride()     \
-             << ", ceil_mode=" << (options.ceil_mode() ? "true" : "false") << ")";                                                                               \
-    }                                                                                                                                                            \
-    Tensor forward(const Tensor& input) { return functional::lp_pool##D##d(input, options); }                                                                    \
-    LPPool##D##dOptions options;                                                                                                                                 \
-  };                                                                                                                                                             \
+// Layers for one, two and three dimensions. What they do stands in the source.
+#define TINYTORCH_UNPOOL_AND_LP_POOL(D)                                                                                                     \
+  class MaxUnpool##D##dImpl : public Cloneable<MaxUnpool##D##dImpl> {                                                                       \
+   public:                                                                                                                                  \
+    MaxUnpool##D##dImpl(ExpandingArray<D> kernel_size);                                                                                     \
+    explicit MaxUnpool##D##dImpl(const MaxUnpool##D##dOptions& options_);                                                                   \
+    void reset() override {}                                                                                                                \
+    void pretty_print(std::ostream& stream) const override;                                                                                 \
+    Tensor forward(const Tensor& input, const Tensor& indices, const std::optional<std::vector<std::int64_t>>& output_size = std::nullopt); \
+    MaxUnpool##D##dOptions options;                                                                                                         \
+  };                                                                                                                                        \
+  TORCH_MODULE(MaxUnpool##D##d);                                                                                                            \
+  class LPPool##D##dImpl : public Cloneable<LPPool##D##dImpl> {                                                                             \
+   public:                                                                                                                                  \
+    LPPool##D##dImpl(double norm_type, ExpandingArray<D> kernel_size);                                                                      \
+    explicit LPPool##D##dImpl(const LPPool##D##dOptions& options_);                                                                         \
+    void reset() override {}                                                                                                                \
+    void pretty_print(std::ostream& stream) const override;                                                                                 \
+    Tensor forward(const Tensor& input);                                                                                                    \
+    LPPool##D##dOptions options;                                                                                                            \
+  };                                                                                                                                        \
   TORCH_MODULE(LPPool##D##d);
 TINYTORCH_UNPOOL_AND_LP_POOL(1)
 TINYTORCH_UNPOOL_AND_LP_POOL(2)
 TINYTORCH_UNPOOL_AND_LP_POOL(3)
 #undef TINYTORCH_UNPOOL_AND_LP_POOL
 
-#define TINYTORCH_FRACTIONAL_POOL(D)                                                                                                                       \
-  class FractionalMaxPool##D##dImpl : public Cloneable<FractionalMaxPool##D##dImpl> {                                                                      \
-   public:                                                                                                                                                 \
-    FractionalMaxPool##D##dImpl(ExpandingArray<D> kernel_size) : FractionalMaxPool##D##dImpl(FractionalMaxPool##D##dOptions(kernel_size)) {}               \
-    explicit FractionalMaxPool##D##dImpl(FractionalMaxPool##D##dOptions options_);                                                                         \
-    void reset() override;                                                                                                                                 \
-    void pretty_print(std::ostream& stream) const override { stream << "torch::nn::FractionalMaxPool" #D "d()"; }                                          \
-    Tensor forward(const Tensor& input) { return functional::fractional_max_pool##D##d(input, options); }                                                  \
-    std::tuple<Tensor, Tensor> forward_with_indices(const Tensor& input) { return functional::fractional_max_pool##D##d_with_indices(input, options); }    \
-    FractionalMaxPool##D##dOptions options;                                                                                                                \
-    Tensor _random_samples;                                                                                                                                \
-  };                                                                                                                                                       \
+#define TINYTORCH_FRACTIONAL_POOL(D)                                                  \
+  class FractionalMaxPool##D##dImpl : public Cloneable<FractionalMaxPool##D##dImpl> { \
+   public:                                                                            \
+    FractionalMaxPool##D##dImpl(ExpandingArray<D> kernel_size);                       \
+    explicit FractionalMaxPool##D##dImpl(FractionalMaxPool##D##dOptions options_);    \
+    void reset() override;                                                            \
+    void pretty_print(std::ostream& stream) const override;                           \
+    Tensor forward(const Tensor& input);                                              \
+    std::tuple<Tensor, Tensor> forward_with_indices(const Tensor& input);             \
+    FractionalMaxPool##D##dOptions options;                                           \
+    Tensor _random_samples;                                                           \
+  };                                                                                  \
   TORCH_MODULE(FractionalMaxPool##D##d);
 TINYTORCH_FRACTIONAL_POOL(2)
 TINYTORCH_FRACTIONAL_POOL(3)

@@ -15,6 +15,12 @@ nn::TransformerDecoderOptions::TransformerDecoderOptions(TransformerDecoderLayer
 nn::TransformerDecoderOptions::TransformerDecoderOptions(const TransformerDecoderLayerOptions& decoder_layer_options, std::int64_t num_layers)
     : TransformerDecoderOptions(TransformerDecoderLayer(decoder_layer_options), num_layers) {}
 
+nn::TransformerEncoderLayerOptions::TransformerEncoderLayerOptions(std::int64_t d_model, std::int64_t nhead) : d_model_(d_model), nhead_(nhead) {}
+nn::TransformerDecoderLayerOptions::TransformerDecoderLayerOptions(std::int64_t d_model, std::int64_t nhead) : d_model_(d_model), nhead_(nhead) {}
+nn::TransformerOptions::TransformerOptions() = default;
+nn::TransformerOptions::TransformerOptions(std::int64_t d_model, std::int64_t nhead) : d_model_(d_model), nhead_(nhead) {}
+nn::TransformerOptions::TransformerOptions(std::int64_t d_model, std::int64_t nhead, std::int64_t num_encoder_layers, std::int64_t num_decoder_layers)
+    : d_model_(d_model), nhead_(nhead), num_encoder_layers_(num_encoder_layers), num_decoder_layers_(num_decoder_layers) {}
 nn::TransformerEncoderOptions::TransformerEncoderOptions(TransformerEncoderLayer encoder_layer, std::int64_t num_layers) : encoder_layer_(std::move(encoder_layer)), num_layers_(num_layers) {}
 nn::TransformerEncoderOptions::TransformerEncoderOptions(const TransformerEncoderLayerOptions& encoder_layer_options, std::int64_t num_layers)
     : TransformerEncoderOptions(TransformerEncoderLayer(encoder_layer_options), num_layers) {}

@@ -28,7 +28,7 @@ using transformer_activation_t = std::variant<enumtype::kReLU, enumtype::kGELU, 
 }  // namespace detail
 
 struct TransformerEncoderLayerOptions {
-  TransformerEncoderLayerOptions(std::int64_t d_model, std::int64_t nhead) : d_model_(d_model), nhead_(nhead) {}
+  TransformerEncoderLayerOptions(std::int64_t d_model, std::int64_t nhead);
   using activation_t = detail::transformer_activation_t;
   TORCH_ARG(std::int64_t, d_model);
   TORCH_ARG(std::int64_t, nhead);
@@ -38,7 +38,7 @@ struct TransformerEncoderLayerOptions {
 };
 
 struct TransformerDecoderLayerOptions {
-  TransformerDecoderLayerOptions(std::int64_t d_model, std::int64_t nhead) : d_model_(d_model), nhead_(nhead) {}
+  TransformerDecoderLayerOptions(std::int64_t d_model, std::int64_t nhead);
   using activation_t = detail::transformer_activation_t;
   TORCH_ARG(std::int64_t, d_model);
   TORCH_ARG(std::int64_t, nhead);
@@ -136,10 +136,9 @@ TORCH_MODULE(TransformerDecoder);
 // ---- The whole.
 
 struct TransformerOptions {
-  TransformerOptions() = default;
-  TransformerOptions(std::int64_t d_model, std::int64_t nhead) : d_model_(d_model), nhead_(nhead) {}
-  TransformerOptions(std::int64_t d_model, std::int64_t nhead, std::int64_t num_encoder_layers, std::int64_t num_decoder_layers)
-      : d_model_(d_model), nhead_(nhead), num_encoder_layers_(num_encoder_layers), num_decoder_layers_(num_decoder_layers) {}
+  TransformerOptions();
+  TransformerOptions(std::int64_t d_model, std::int64_t nhead);
+  TransformerOptions(std::int64_t d_model, std::int64_t nhead, std::int64_t num_encoder_layers, std::int64_t num_decoder_layers);
   using activation_t = detail::transformer_activation_t;
   TORCH_ARG(std::int64_t, d_model) = 512;
   TORCH_ARG(std::int64_t, nhead) = 8;

@@ -1140,9 +1140,9 @@ class Trainer {
   bool resume(Loader& loader);
 
   void set_scheduler(LRScheduler& scheduler) { scheduler_ = &scheduler; }  // stepped after each epoch
-  void on_step(std::function<void(const Progress&)> callback) { step_callbacks_.push_back(std::move(callback)); }
+  void on_step(std::function<void(const Progress&)> callback);
   // A callback that returns false ends the run after this epoch; it stays ended when it is resumed.
-  void on_epoch(std::function<bool(const Progress&)> callback) { epoch_callbacks_.push_back(std::move(callback)); }
+  void on_epoch(std::function<bool(const Progress&)> callback);
   // Values of a callback that belong to the run: kept in the checkpoint, and put back by resume(). They must outlive the trainer.
   void remember(const std::string& name, Fields fields);
   const Progress& progress() const { return progress_; }
@@ -1203,6 +1203,8 @@ void optim::Trainer::fit(Loader& loader) {
 
 // %%
 //| export optim/trainer.cpp
+void optim::Trainer::on_step(std::function<void(const Progress&)> callback) { step_callbacks_.push_back(std::move(callback)); }
+void optim::Trainer::on_epoch(std::function<bool(const Progress&)> callback) { epoch_callbacks_.push_back(std::move(callback)); }
 void optim::Trainer::remember(const std::string& name, Fields fields) { remembered_.emplace_back(name, std::move(fields)); }
 
 optim::Trainer::Trainer(nn::Module& module, Forward forward, Optimizer& optimizer, Loss loss, TrainerOptions options)

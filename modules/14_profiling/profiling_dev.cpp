@@ -264,7 +264,7 @@ class EventRecorder {
   std::int64_t begin(FunctionEvent event);
   // Closes event `index` and all that were opened inside of it. Nothing happens if it is closed already. O(depth).
   void end(std::int64_t index, std::int64_t time_ns);
-  void add_output(std::int64_t index, TensorInfo tensor) { event(index).outputs.push_back(std::move(tensor)); }
+  void add_output(std::int64_t index, TensorInfo tensor);
   // Tensors took `change` bytes, or gave them back; it counts for the innermost open event. `live` are held now.
   void memory(std::int64_t change, std::int64_t live, std::int64_t time_ns);
   // The innermost open event recorded a node.
@@ -373,6 +373,8 @@ void autograd::profiler::EventRecorder::end(std::int64_t index, std::int64_t tim
 
 // %%
 //| export profiling/recorder.cpp
+void autograd::profiler::EventRecorder::add_output(std::int64_t index, TensorInfo tensor) { event(index).outputs.push_back(std::move(tensor)); }
+
 void autograd::profiler::EventRecorder::memory(std::int64_t change, std::int64_t live, std::int64_t time_ns) {
   timeline_.add(time_ns, live);
   if (open_.empty()) return;
@@ -1031,7 +1033,7 @@ bool profilerEnabled();
 // Source: torch/autograd/profiler.py.
 class profile {
  public:
-  explicit profile(const ProfilerConfig& config = {}) { enableProfiler(config); }
+  explicit profile(const ProfilerConfig& config = {});
   ~profile();
   profile(const profile&) = delete;
   profile& operator=(const profile&) = delete;
@@ -1324,6 +1326,7 @@ void autograd::profiler::ProfilerResult::name_modules(const nn::Module& root, co
     if (const auto name = names.find(event.source); event.scope == RecordScope::MODULE && name != names.end()) event.name = name->second + " (" + event.name + ")";
 }
 
+autograd::profiler::profile::profile(const ProfilerConfig& config) { enableProfiler(config); }
 autograd::profiler::profile::~profile() {
   if (!running_ || !profilerEnabled()) return;
   try {

@@ -11,6 +11,8 @@
 
 namespace tinytorch {
 
+void optim::Trainer::on_step(std::function<void(const Progress&)> callback) { step_callbacks_.push_back(std::move(callback)); }
+void optim::Trainer::on_epoch(std::function<bool(const Progress&)> callback) { epoch_callbacks_.push_back(std::move(callback)); }
 void optim::Trainer::remember(const std::string& name, Fields fields) { remembered_.emplace_back(name, std::move(fields)); }
 
 optim::Trainer::Trainer(nn::Module& module, Forward forward, Optimizer& optimizer, Loss loss, TrainerOptions options)

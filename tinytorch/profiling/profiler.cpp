@@ -260,6 +260,7 @@ void autograd::profiler::ProfilerResult::name_modules(const nn::Module& root, co
     if (const auto name = names.find(event.source); event.scope == RecordScope::MODULE && name != names.end()) event.name = name->second + " (" + event.name + ")";
 }
 
+autograd::profiler::profile::profile(const ProfilerConfig& config) { enableProfiler(config); }
 autograd::profiler::profile::~profile() {
   if (!running_ || !profilerEnabled()) return;
   try {

@@ -56,7 +56,7 @@ bool profilerEnabled();
 // Source: torch/autograd/profiler.py.
 class profile {
  public:
-  explicit profile(const ProfilerConfig& config = {}) { enableProfiler(config); }
+  explicit profile(const ProfilerConfig& config = {});
   ~profile();
   profile(const profile&) = delete;
   profile& operator=(const profile&) = delete;

@@ -36,6 +36,8 @@ void autograd::profiler::EventRecorder::end(std::int64_t index, std::int64_t tim
   }
 }
 
+void autograd::profiler::EventRecorder::add_output(std::int64_t index, TensorInfo tensor) { event(index).outputs.push_back(std::move(tensor)); }
+
 void autograd::profiler::EventRecorder::memory(std::int64_t change, std::int64_t live, std::int64_t time_ns) {
   timeline_.add(time_ns, live);
   if (open_.empty()) return;

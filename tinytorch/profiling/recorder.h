@@ -33,7 +33,7 @@ class EventRecorder {
   std::int64_t begin(FunctionEvent event);
   // Closes event `index` and all that were opened inside of it. Nothing happens if it is closed already. O(depth).
   void end(std::int64_t index, std::int64_t time_ns);
-  void add_output(std::int64_t index, TensorInfo tensor) { event(index).outputs.push_back(std::move(tensor)); }
+  void add_output(std::int64_t index, TensorInfo tensor);
   // Tensors took `change` bytes, or gave them back; it counts for the innermost open event. `live` are held now.
   void memory(std::int64_t change, std::int64_t live, std::int64_t time_ns);
   // The innermost open event recorded a node.

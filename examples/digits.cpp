@@ -1,6 +1,7 @@
 // Reads handwritten digits: a dataset, a loader, a network, and a file that keeps the best one.
 #include <tinytorch/tinytorch.h>
 
+#include <algorithm>
 #include <cstdio>
 
 using namespace tinytorch;

@@ -65,14 +65,14 @@
 //| export core/basic_ops.h
 #include "tinytorch/core/tensor.h"
 //| export core/loops.h
-#include <algorithm>
-#include <cmath>
 #include "tinytorch/core/basic_ops.h"
 #include "tinytorch/core/function_ref.h"
 //| export core/views.cpp
 #include "tinytorch/core/basic_ops.h"
 #include "tinytorch/core/small_vector.h"
 //| export core/pointwise.cpp
+#include <algorithm>
+#include <cmath>
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/basic_ops.h"
 //| export core/reductions.cpp

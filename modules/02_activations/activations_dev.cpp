@@ -92,7 +92,7 @@ class ActivationMethods {
 #include <optional>
 #include <string_view>
 #include "tinytorch/core/ops.h"
-//| export nn/row_normalizer.h
+//| export nn/row_normalizer-inl.h
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -105,7 +105,7 @@ class ActivationMethods {
 #include <numbers>
 #include "tinytorch/core/more_loops.h"
 #include "tinytorch/nn/map_real.h"
-#include "tinytorch/nn/row_normalizer.h"
+#include "tinytorch/nn/row_normalizer-inl.h"
 
 // %%
 #include "tito/lesson.h"
@@ -798,7 +798,7 @@ TEST_CASE("softmax v1 overflows, v2 does not") {
 // (module 11).
 
 // %%
-//| export nn/row_normalizer.h
+//| export nn/row_normalizer-inl.h
 // The elements of one row of a strided tensor.
 template <class T>
 struct Row {
@@ -824,7 +824,7 @@ struct RowNormalizer {
 // in attention), also at the beginning, where `-inf - (-inf)` is NaN; and an empty row.
 
 // %% {"nbgrader": {"grade": false, "grade_id": "02-row-normalizer", "locked": false, "schema_version": 3, "solution": true, "task": false}}
-//| export nn/row_normalizer.h
+//| export nn/row_normalizer-inl.h
 //| exercise design
 // The maximum of values[0], ..., values[count - 1], and the sum of exp(x - maximum) over them.
 // Reads each value exactly once, in any order, and keeps O(1) memory: a row may be longer than the cache. No

@@ -76,8 +76,7 @@
 #include <algorithm>
 #include "tinytorch/core/random.h"
 //| export data/queue.h
-#include <chrono>
-#include <condition_variable>
+#include <condition_variable>  // std::chrono's durations too: <chrono> itself adds calendars and time zones
 #include <cstddef>
 #include <mutex>
 #include <optional>
@@ -85,7 +84,6 @@
 #include <utility>
 #include "tinytorch/core/error.h"
 //| export data/sequencers.h
-#include <algorithm>
 #include <cstddef>
 #include <functional>
 #include <optional>
@@ -101,7 +99,7 @@
 #include <utility>
 #include "tinytorch/core/error.h"
 //| export data/dataloader_options.h
-#include <chrono>
+#include <condition_variable>  // std::chrono's durations
 #include <cstddef>
 #include <optional>
 #include <utility>

@@ -43,7 +43,6 @@
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/more_ops.h"
 //| export nn/conv.h
-#include <cmath>
 #include <concepts>
 #include <ostream>
 #include <string_view>
@@ -58,7 +57,6 @@
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/nn/windows.h"
 //| export nn/pool.h
-#include <algorithm>
 #include <tuple>
 #include <vector>
 #include "tinytorch/core/ops.h"
@@ -1224,6 +1222,9 @@ TEST_CASE("Conv2d: PyTorch's initial numbers, padding modes, clone") {
 // How many windows a pooling layer has along a dimension; rounded up in ceil_mode. Source: aten/src/ATen/native/Pool.h.
 std::int64_t pooling_output_shape(std::int64_t size, std::int64_t kernel, std::int64_t padding, std::int64_t stride, std::int64_t dilation, bool ceil_mode);
 
+// By how many elements the sum of each of `count` windows along a dimension is divided. An exercise below tells more.
+std::vector<double> window_lengths(std::int64_t count, std::int64_t size, std::int64_t kernel, std::int64_t stride, std::int64_t padding, bool count_include_pad);
+
 // The largest element of each window of (N, C, H, W) or (C, H, W), and where it stands in its plane (Long). Stride: the kernel's size when not given. Padding: at most half of the kernel.
 Tensor max_pool2d(const Tensor& self, IntArrayRef kernel_size, IntArrayRef stride = {}, IntArrayRef padding = 0, IntArrayRef dilation = 1, bool ceil_mode = false);
 std::tuple<Tensor, Tensor> max_pool2d_with_indices(const Tensor& self, IntArrayRef kernel_size, IntArrayRef stride = {}, IntArrayRef padding = 0, IntArrayRef dilation = 1,
@@ -1399,14 +1400,14 @@ TEST_CASE("max_pool2d: values, positions, where the gradient goes, ceil_mode") {
 // Rows and columns are independent: a window's divisor is the number of its rows times the number of its columns.
 
 // %% {"nbgrader": {"grade": false, "grade_id": "09-window-lengths", "locked": false, "schema_version": 3, "solution": true, "task": false}}
-//| export nn/pool.h
+//| export nn/pool.cpp
 // By how many elements each of `count` windows along a dimension is divided: those inside the image of `size` elements and, with count_include_pad, inside its padding. O(count).
 //
 // TODO: Count for each window.
 // APPROACH: 1. Window i covers [i * stride - padding, that + kernel). 2. Cut it off at the padded image's end, size + padding. 3. Without count_include_pad, cut it off at 0 and at size.
 // EXAMPLE: size 3, kernel 2, stride 2, padding 1, 2 windows: {2, 2}, and without the padding {1, 2}.
 // HINT: std::min and std::max.
-inline std::vector<double> window_lengths(std::int64_t count, std::int64_t size, std::int64_t kernel, std::int64_t stride, std::int64_t padding, bool count_include_pad) {
+std::vector<double> window_lengths(std::int64_t count, std::int64_t size, std::int64_t kernel, std::int64_t stride, std::int64_t padding, bool count_include_pad) {
   // BEGIN SOLUTION
   std::vector<double> lengths;
   for (std::int64_t i = 0; i < count; ++i) {
@@ -1422,7 +1423,7 @@ inline std::vector<double> window_lengths(std::int64_t count, std::int64_t size,
 //| mistake 09-window-lengths always-the-whole-kernel
 //| says This divides by the kernel's size everywhere. What hangs over the padded image's end never counts, and the padding only with count_include_pad.
 #if 0
-inline std::vector<double> window_lengths(std::int64_t count, std::int64_t size, std::int64_t kernel, std::int64_t stride, std::int64_t padding, bool count_include_pad) {
+std::vector<double> window_lengths(std::int64_t count, std::int64_t size, std::int64_t kernel, std::int64_t stride, std::int64_t padding, bool count_include_pad) {
   const bool inside_only = !count_include_pad && size > 0 && stride > 0 && padding < 0;
   return std::vector<double>(static_cast<std::size_t>(count), inside_only ? 0.0 : static_cast<double>(kernel));
 }

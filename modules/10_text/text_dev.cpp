@@ -79,6 +79,7 @@
 #include "tinytorch/text/bpe.h"
 #include "tinytorch/text/byte_level.h"
 //| export text/bpe_files.cpp
+#include <algorithm>
 #include "tinytorch/core/error.h"
 #include "tinytorch/serialize/file.h"
 #include "tinytorch/text/bpe.h"

@@ -33,7 +33,7 @@
 // **Prerequisites.** Modules 01 to 06 and chapters 90, 91 and 93. Softmax and its gradient, the product of matrices.
 
 // %%
-//| export nn/online_softmax.h
+//| export nn/online_softmax-inl.h
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -48,7 +48,7 @@
 #include "tinytorch/core/autograd.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/nn/attention.h"
-#include "tinytorch/nn/online_softmax.h"
+#include "tinytorch/nn/online_softmax-inl.h"
 //| export nn/attention.h
 #include <optional>
 #include <tuple>
@@ -485,7 +485,7 @@ TEST_CASE("attention, version 1: a mean of the values, weighted by scores of que
 // A block may be hidden entirely (-inf everywhere). As long as nothing was seen, m' is -inf, and `exp(-inf - (-inf))` would be NaN; take 0 in place of m' in the differences then: `exp(-inf - 0)` is 0, for the correction and for the weights.
 
 // %%
-//| export nn/online_softmax.h
+//| export nn/online_softmax-inl.h
 // What a softmax remembers of a row whose scores arrive in blocks: the largest score so far, and the sum of exp(score - maximum).
 // Source: Milakov and Gimelshein, Online normalizer calculation for softmax, 2018.
 template <class T>
@@ -498,7 +498,7 @@ struct OnlineSoftmax {
 };
 
 // %% {"nbgrader": {"grade": false, "grade_id": "11-absorb-block", "locked": false, "schema_version": 3, "solution": true, "task": false}}
-//| export nn/online_softmax.h
+//| export nn/online_softmax-inl.h
 // Takes the next `count` scores of a row into `state` and turns them, in place, into exp(score - the new maximum). Returns the factor by which everything that was summed with the old maximum must be
 // multiplied: 1 if the maximum stayed. Hidden scores (-inf) become 0; NaN stays NaN. O(count).
 //

@@ -44,7 +44,6 @@
 #include <cstdint>
 #include "tinytorch/kernels/capability_tables.h"
 //| export kernels/parallel.h
-#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <exception>
@@ -55,6 +54,7 @@
 #include <vector>
 #include "tinytorch/core/dispatch.h"
 //| export kernels/parallel.cpp
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include "tinytorch/core/error.h"
@@ -1236,7 +1236,7 @@ struct Pieces {
   std::int64_t begin, end, grain;
   std::int64_t count() const { return begin >= end ? 0 : (end - begin + grain - 1) / grain; }
   std::int64_t first(std::int64_t i) const { return begin + i * grain; }
-  std::int64_t stop(std::int64_t i) const { return std::min(end, begin + (i + 1) * grain); }
+  std::int64_t stop(std::int64_t i) const { return i + 1 < count() ? first(i + 1) : end; }
 };
 
 }  // namespace kernels

@@ -26,7 +26,6 @@
 // %%
 //| after 08
 //| export data/chunk.h
-#include <algorithm>
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
@@ -283,9 +282,10 @@ data::datasets::ChunkDataset<ChunkReader, ChunkSampler, ExampleSampler>::get_bat
       cache_.pop_front();
       throw WorkerException(error);
     }
-    const std::size_t taken = std::min(batch_size - batch.size(), first.examples.size());
+    const std::size_t missing = batch_size - batch.size();
+    const std::size_t taken = missing < first.examples.size() ? missing : first.examples.size();
     const auto end = first.examples.begin() + static_cast<std::ptrdiff_t>(taken);
-    std::move(first.examples.begin(), end, std::back_inserter(batch));
+    batch.insert(batch.end(), std::make_move_iterator(first.examples.begin()), std::make_move_iterator(end));
     first.examples.erase(first.examples.begin(), end);
     cached_ -= taken;
     if (first.examples.empty()) cache_.pop_front();

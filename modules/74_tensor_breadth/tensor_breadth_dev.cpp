@@ -417,6 +417,7 @@ class BreadthMethods {
 #include "tinytorch/core/tensor_data.h"
 #include "tinytorch/nn/activations.h"
 //| export core/breadth_methods.cpp
+#include <algorithm>
 #include <numeric>
 #include "tinytorch/core/breadth.h"
 #include "tinytorch/core/engine.h"

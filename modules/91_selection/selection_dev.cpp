@@ -48,6 +48,7 @@
 #include "tinytorch/core/indexing.h"
 #include "tinytorch/core/reduction_ops.h"
 //| export core/statistics.cpp
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include "tinytorch/core/index_loops.h"

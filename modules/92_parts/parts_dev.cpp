@@ -123,8 +123,6 @@
 //| export core/small_vector.h
 #include <array>
 #include <cstddef>
-#include <iterator>
-#include <memory>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -155,7 +153,6 @@
 #include <utility>
 #include "tinytorch/core/error.h"
 //| export core/scalar.h
-#include <cmath>
 #include <concepts>
 #include <limits>
 #include "tinytorch/core/scalar_type.h"
@@ -1390,6 +1387,14 @@ TEST_CASE("memory::Lock: one thread at a time") {
 template <class T>
 class LazyVector {
  public:
+  LazyVector() = default;
+  LazyVector(LazyVector&& other) noexcept : list_(std::exchange(other.list_, nullptr)) {}
+  LazyVector& operator=(LazyVector&& other) noexcept {
+    std::swap(list_, other.list_);
+    return *this;
+  }
+  ~LazyVector() { delete list_; }
+
   std::size_t size() const { return list_ ? list_->size() : 0; }
   bool empty() const { return size() == 0; }
   const T* begin() const { return list_ ? list_->data() : nullptr; }
@@ -1402,13 +1407,13 @@ class LazyVector {
   void push_back(T value) { emplace_back(std::move(value)); }
   // The list itself, for what has no short form here.
   std::vector<T>& list() {
-    if (!list_) list_ = std::make_unique<std::vector<T>>();
+    if (list_ == nullptr) list_ = new std::vector<T>();
     return *list_;
   }
-  void clear() { list_.reset(); }
+  void clear() { delete std::exchange(list_, nullptr); }
 
  private:
-  std::unique_ptr<std::vector<T>> list_;
+  std::vector<T>* list_ = nullptr;
 };
 
 // %%
@@ -1437,7 +1442,8 @@ class SmallVector {
  private:
   // An element that has no room inside. Not inlined: the usual path would save registers for it.
   [[gnu::noinline]] T& add_beyond() {
-    if (more_.empty()) more_.list().assign(std::make_move_iterator(few_.begin()), std::make_move_iterator(few_.end()));
+    if (more_.empty())
+      for (T& element : few_) more_.push_back(std::move(element));
     T& added = more_.emplace_back();
     ++size_;
     return added;
@@ -1975,16 +1981,19 @@ class Scalar {
 
 // %%
 //| export core/scalar.h
+// std::isfinite without <cmath>, which is a tenth of what the standard library's headers take to compile.
+inline bool is_finite(double x) { return x - x == 0; }
+
 // Source: c10/util/overflows.h.
 template <class T>
 bool Scalar::fits() const {
   using Limits = std::numeric_limits<T>;
   if constexpr (ReducedFloat<T>) {
     const double largest = std::is_same_v<T, Half> ? 65504.0 : 0x1.FEp127;
-    return !std::isfinite(to<double>()) || std::abs(to<double>()) <= largest;
+    return !is_finite(to<double>()) || (to<double>() >= -largest && to<double>() <= largest);
   } else if constexpr (std::is_same_v<T, bool>) return true;
   else if (isFloatingPoint()) {
-    if (std::is_floating_point_v<T> && !std::isfinite(real_)) return true;
+    if (std::is_floating_point_v<T> && !is_finite(real_)) return true;
     return real_ >= static_cast<double>(Limits::lowest()) && real_ <= static_cast<double>(Limits::max());
   } else if constexpr (std::is_floating_point_v<T> || sizeof(T) == sizeof(std::int64_t)) {
     return true;

@@ -92,6 +92,7 @@ class AutogradOptions {
 #include "tinytorch/nn/linear.h"
 #include "tinytorch/nn/loss.h"
 #include "tito/lesson.h"
+#include <cmath>
 
 // %%
 namespace tinytorch {

@@ -242,6 +242,7 @@ TEST_CASE("lint: no use of later modules") {
   finds(Lesson().change(include, "#include \"tinytorch/core/error.h\"\n#include \"tinytorch/nn/none.h\"\n"), "forward-use", "no module exports");
   finds(Lesson().change(include, "#include \"tinytorch/core/error.h\"\n#include \"tinytorch/tinytorch.h\"\n"), "forward-use", "includes later modules");
   finds(Lesson().change("#include \"tito/lesson.h\"\n", ""), "includes", "tito/lesson.h");
+  finds(Lesson().change("//| export sketch/sketch.h\n#include <cstdint>\n", "//| export sketch/sketch.h\n#include <cmath>\n#include <cstdint>\n"), "includes", "<cmath> makes every program");
 }
 
 TEST_CASE("lint: what is defined of a class stands behind the class") {

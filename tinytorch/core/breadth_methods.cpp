@@ -3,6 +3,7 @@
 
 #include "tinytorch/core/breadth_methods.h"
 
+#include <algorithm>
 #include <numeric>
 
 #include "tinytorch/core/breadth.h"

@@ -2,9 +2,6 @@
 // edit the module, not this file.
 #pragma once
 
-#include <algorithm>
-#include <cmath>
-
 #include "tinytorch/core/basic_ops.h"
 #include "tinytorch/core/function_ref.h"
 

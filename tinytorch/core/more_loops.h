@@ -2,7 +2,6 @@
 // edit the module, not this file.
 #pragma once
 
-#include <cmath>
 #include <limits>
 
 #include "tinytorch/core/loops.h"
@@ -90,13 +89,13 @@ void for_each_row(const Tensor& self, std::int64_t dim, F f) {
 template <class T>
 T larger(T a, T b) {
   if constexpr (std::is_floating_point_v<T>)
-    if (std::isnan(a) || std::isnan(b)) return std::numeric_limits<T>::quiet_NaN();
+    if (a != a || b != b) return std::numeric_limits<T>::quiet_NaN();
   return a < b ? b : a;
 }
 template <class T>
 T smaller(T a, T b) {
   if constexpr (std::is_floating_point_v<T>)
-    if (std::isnan(a) || std::isnan(b)) return std::numeric_limits<T>::quiet_NaN();
+    if (a != a || b != b) return std::numeric_limits<T>::quiet_NaN();
   return b < a ? b : a;
 }
 

@@ -1,6 +1,9 @@
 // From the lesson modules/01_tensor/tensor_dev.cpp:
 // edit the module, not this file.
 
+#include <algorithm>
+#include <cmath>
+
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/basic_ops.h"
 

@@ -4,8 +4,6 @@
 
 #include <array>
 #include <cstddef>
-#include <iterator>
-#include <memory>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -16,6 +14,14 @@ namespace tinytorch {
 template <class T>
 class LazyVector {
  public:
+  LazyVector() = default;
+  LazyVector(LazyVector&& other) noexcept : list_(std::exchange(other.list_, nullptr)) {}
+  LazyVector& operator=(LazyVector&& other) noexcept {
+    std::swap(list_, other.list_);
+    return *this;
+  }
+  ~LazyVector() { delete list_; }
+
   std::size_t size() const { return list_ ? list_->size() : 0; }
   bool empty() const { return size() == 0; }
   const T* begin() const { return list_ ? list_->data() : nullptr; }
@@ -28,13 +34,13 @@ class LazyVector {
   void push_back(T value) { emplace_back(std::move(value)); }
   // The list itself, for what has no short form here.
   std::vector<T>& list() {
-    if (!list_) list_ = std::make_unique<std::vector<T>>();
+    if (list_ == nullptr) list_ = new std::vector<T>();
     return *list_;
   }
-  void clear() { list_.reset(); }
+  void clear() { delete std::exchange(list_, nullptr); }
 
  private:
-  std::unique_ptr<std::vector<T>> list_;
+  std::vector<T>* list_ = nullptr;
 };
 
 // A list that grows at its end, with room for N elements inside. T has a default value. Pointers to elements hold until it grows or is moved.
@@ -61,7 +67,8 @@ class SmallVector {
  private:
   // An element that has no room inside. Not inlined: the usual path would save registers for it.
   [[gnu::noinline]] T& add_beyond() {
-    if (more_.empty()) more_.list().assign(std::make_move_iterator(few_.begin()), std::make_move_iterator(few_.end()));
+    if (more_.empty())
+      for (T& element : few_) more_.push_back(std::move(element));
     T& added = more_.emplace_back();
     ++size_;
     return added;

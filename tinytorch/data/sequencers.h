@@ -2,7 +2,6 @@
 // edit the module, not this file.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <functional>
 #include <optional>

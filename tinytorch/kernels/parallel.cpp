@@ -3,6 +3,7 @@
 
 #include "tinytorch/kernels/parallel.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 

@@ -8,7 +8,7 @@
 
 #include "tinytorch/core/more_loops.h"
 #include "tinytorch/nn/map_real.h"
-#include "tinytorch/nn/row_normalizer.h"
+#include "tinytorch/nn/row_normalizer-inl.h"
 
 namespace tinytorch {
 

@@ -7,7 +7,7 @@
 #include "tinytorch/core/more_loops.h"
 #include "tinytorch/nn/activations.h"
 #include "tinytorch/nn/loss.h"
-#include "tinytorch/nn/row_normalizer.h"
+#include "tinytorch/nn/row_normalizer-inl.h"
 
 namespace tinytorch {
 

@@ -2,7 +2,6 @@
 // edit the module, not this file.
 #pragma once
 
-#include <cmath>
 #include <concepts>
 #include <ostream>
 #include <string_view>

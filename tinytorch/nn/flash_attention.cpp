@@ -9,7 +9,7 @@
 #include "tinytorch/core/autograd.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/nn/attention.h"
-#include "tinytorch/nn/online_softmax.h"
+#include "tinytorch/nn/online_softmax-inl.h"
 
 namespace tinytorch {
 

@@ -73,6 +73,17 @@ Tensor max_pool2d(const Tensor& self, IntArrayRef kernel_size, IntArrayRef strid
   return std::get<0>(max_pool2d_with_indices(self, kernel_size, stride, padding, dilation, ceil_mode));
 }
 
+// By how many elements each of `count` windows along a dimension is divided: those inside the image of `size` elements and, with count_include_pad, inside its padding. O(count).
+std::vector<double> window_lengths(std::int64_t count, std::int64_t size, std::int64_t kernel, std::int64_t stride, std::int64_t padding, bool count_include_pad) {
+  std::vector<double> lengths;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t begin = i * stride - padding;
+    const std::int64_t end = std::min(begin + kernel, size + padding);
+    lengths.push_back(static_cast<double>(count_include_pad ? end - begin : std::min(end, size) - std::max<std::int64_t>(begin, 0)));
+  }
+  return lengths;
+}
+
 namespace {
 // Sums divided by their numbers; int64 towards zero.
 Tensor mean_of(const Tensor& sums, const Tensor& counts) { return div(sums, counts, sums.is_floating_point() ? std::nullopt : std::optional<std::string_view>("trunc")); }

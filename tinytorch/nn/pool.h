@@ -2,7 +2,6 @@
 // edit the module, not this file.
 #pragma once
 
-#include <algorithm>
 #include <tuple>
 #include <vector>
 
@@ -12,6 +11,9 @@ namespace tinytorch {
 
 // How many windows a pooling layer has along a dimension; rounded up in ceil_mode. Source: aten/src/ATen/native/Pool.h.
 std::int64_t pooling_output_shape(std::int64_t size, std::int64_t kernel, std::int64_t padding, std::int64_t stride, std::int64_t dilation, bool ceil_mode);
+
+// By how many elements the sum of each of `count` windows along a dimension is divided. An exercise below tells more.
+std::vector<double> window_lengths(std::int64_t count, std::int64_t size, std::int64_t kernel, std::int64_t stride, std::int64_t padding, bool count_include_pad);
 
 // The largest element of each window of (N, C, H, W) or (C, H, W), and where it stands in its plane (Long). Stride: the kernel's size when not given. Padding: at most half of the kernel.
 Tensor max_pool2d(const Tensor& self, IntArrayRef kernel_size, IntArrayRef stride = {}, IntArrayRef padding = 0, IntArrayRef dilation = 1, bool ceil_mode = false);
@@ -43,17 +45,6 @@ void max_pool_plane(std::int64_t* winners, const T* plane, IntArrayRef size, Int
         }
       *winners++ = best;
     }
-}
-
-// By how many elements each of `count` windows along a dimension is divided: those inside the image of `size` elements and, with count_include_pad, inside its padding. O(count).
-inline std::vector<double> window_lengths(std::int64_t count, std::int64_t size, std::int64_t kernel, std::int64_t stride, std::int64_t padding, bool count_include_pad) {
-  std::vector<double> lengths;
-  for (std::int64_t i = 0; i < count; ++i) {
-    const std::int64_t begin = i * stride - padding;
-    const std::int64_t end = std::min(begin + kernel, size + padding);
-    lengths.push_back(static_cast<double>(count_include_pad ? end - begin : std::min(end, size) - std::max<std::int64_t>(begin, 0)));
-  }
-  return lengths;
 }
 
 }  // namespace tinytorch

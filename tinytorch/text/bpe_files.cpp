@@ -1,6 +1,8 @@
 // From the lesson modules/10_text/text_dev.cpp:
 // edit the module, not this file.
 
+#include <algorithm>
+
 #include "tinytorch/core/error.h"
 #include "tinytorch/serialize/file.h"
 #include "tinytorch/text/bpe.h"

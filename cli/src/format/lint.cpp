@@ -500,8 +500,11 @@ class Linter {
     for (std::size_t i = 0; i < module_.close_cell; ++i) {
       if (i >= module_.open_cell && !breaks_for_includes(module_, i)) continue;
       if (is_prose(i) || cell(i).marker("mistake") != nullptr) continue;
+      std::string exported;
       for (std::size_t j = 0; j < cell(i).body.size(); ++j) {
         const std::string& text = cell(i).body[j];
+        if (text.starts_with("//| export ")) exported = text.substr(11);
+        if (is_public_header(exported)) check_weight(text, cell(i).body_line + static_cast<int>(j));
         const std::size_t open = text.find('"');
         if (!text.starts_with("#include") || open == std::string::npos) continue;
         const int line = cell(i).body_line + static_cast<int>(j);
@@ -512,6 +515,17 @@ class Linter {
     }
     if (!module_.tests.empty() && !lesson_header) {
       error(cell(module_.open_cell).line, "includes", "tests need #include \"tito/lesson.h\" in an include cell without a marker");
+    }
+  }
+
+  // Whether every program that includes tinytorch.h compiles it.
+  static bool is_public_header(std::string_view path) { return path.ends_with(".h") && !path.ends_with("-inl.h"); }
+
+  // Headers of the standard library that cost a compiler more than the few names that ours need of them.
+  void check_weight(const std::string& text, int line) {
+    for (const std::string_view heavy : {"<algorithm>", "<chrono>", "<cmath>", "<filesystem>", "<fstream>", "<iomanip>", "<iostream>", "<numeric>", "<random>", "<ranges>", "<regex>"}) {
+      if (text.starts_with("#include " + std::string(heavy)))
+        error(line, "includes", std::string(heavy) + " makes every program that includes tinytorch.h slower to compile; move what needs it into a source, or into a header that ends in -inl.h");
     }
   }
 

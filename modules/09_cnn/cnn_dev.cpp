@@ -1222,7 +1222,7 @@ TEST_CASE("Conv2d: PyTorch's initial numbers, padding modes, clone") {
 // How many windows a pooling layer has along a dimension; rounded up in ceil_mode. Source: aten/src/ATen/native/Pool.h.
 std::int64_t pooling_output_shape(std::int64_t size, std::int64_t kernel, std::int64_t padding, std::int64_t stride, std::int64_t dilation, bool ceil_mode);
 
-// By how many elements the sum of each of `count` windows along a dimension is divided. An exercise below tells more.
+// By how many elements the sum of each of `count` windows along a dimension is divided; its contract stands at its definition.
 std::vector<double> window_lengths(std::int64_t count, std::int64_t size, std::int64_t kernel, std::int64_t stride, std::int64_t padding, bool count_include_pad);
 
 // The largest element of each window of (N, C, H, W) or (C, H, W), and where it stands in its plane (Long). Stride: the kernel's size when not given. Padding: at most half of the kernel.

@@ -87,7 +87,7 @@ struct Pieces {
   std::int64_t begin, end, grain;
   std::int64_t count() const { return begin >= end ? 0 : (end - begin + grain - 1) / grain; }
   std::int64_t first(std::int64_t i) const { return begin + i * grain; }
-  std::int64_t stop(std::int64_t i) const { return i + 1 < count() ? first(i + 1) : end; }
+  std::int64_t stop(std::int64_t i) const { return first(i + 1) < end ? first(i + 1) : end; }
 };
 
 }  // namespace kernels

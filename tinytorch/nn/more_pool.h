@@ -29,7 +29,7 @@ std::tuple<Tensor, Tensor> adaptive_max_pool3d(const Tensor& self, IntArrayRef o
 namespace nn {
 
 // Layers for one, two and three dimensions. What they do stands in the source: a file that includes them compiles none of it.
-#define TINYTORCH_POOL_LAYER(Name, D, Size)                     \
+#define TINYTORCH_POOL_LAYER(Name, D, Size, ...)                \
   class Name##D##dImpl : public Cloneable<Name##D##dImpl> {     \
    public:                                                      \
     Name##D##dImpl(Size<D> size);                               \
@@ -37,35 +37,23 @@ namespace nn {
     void reset() override {}                                    \
     void pretty_print(std::ostream& stream) const override;     \
     Tensor forward(const Tensor& input);                        \
+    __VA_ARGS__                                                 \
     Name##D##dOptions options;                                  \
   };                                                            \
   TORCH_MODULE(Name##D##d);
-#define TINYTORCH_MAXIMA_LAYER(Name, D, Size)                             \
-  class Name##D##dImpl : public Cloneable<Name##D##dImpl> {               \
-   public:                                                                \
-    Name##D##dImpl(Size<D> size);                                         \
-    explicit Name##D##dImpl(const Name##D##dOptions& options_);           \
-    void reset() override {}                                              \
-    void pretty_print(std::ostream& stream) const override;               \
-    Tensor forward(const Tensor& input);                                  \
-    std::tuple<Tensor, Tensor> forward_with_indices(const Tensor& input); \
-    Name##D##dOptions options;                                            \
-  };                                                                      \
-  TORCH_MODULE(Name##D##d);
-TINYTORCH_MAXIMA_LAYER(MaxPool, 1, ExpandingArray)
-TINYTORCH_MAXIMA_LAYER(MaxPool, 2, ExpandingArray)
-TINYTORCH_MAXIMA_LAYER(MaxPool, 3, ExpandingArray)
+TINYTORCH_POOL_LAYER(MaxPool, 1, ExpandingArray, std::tuple<Tensor, Tensor> forward_with_indices(const Tensor& input);)
+TINYTORCH_POOL_LAYER(MaxPool, 2, ExpandingArray, std::tuple<Tensor, Tensor> forward_with_indices(const Tensor& input);)
+TINYTORCH_POOL_LAYER(MaxPool, 3, ExpandingArray, std::tuple<Tensor, Tensor> forward_with_indices(const Tensor& input);)
 TINYTORCH_POOL_LAYER(AvgPool, 1, ExpandingArray)
 TINYTORCH_POOL_LAYER(AvgPool, 2, ExpandingArray)
 TINYTORCH_POOL_LAYER(AvgPool, 3, ExpandingArray)
 TINYTORCH_POOL_LAYER(AdaptiveAvgPool, 1, ExpandingArray)
 TINYTORCH_POOL_LAYER(AdaptiveAvgPool, 2, ExpandingArrayWithOptionalElem)
 TINYTORCH_POOL_LAYER(AdaptiveAvgPool, 3, ExpandingArrayWithOptionalElem)
-TINYTORCH_MAXIMA_LAYER(AdaptiveMaxPool, 1, ExpandingArray)
-TINYTORCH_MAXIMA_LAYER(AdaptiveMaxPool, 2, ExpandingArrayWithOptionalElem)
-TINYTORCH_MAXIMA_LAYER(AdaptiveMaxPool, 3, ExpandingArrayWithOptionalElem)
+TINYTORCH_POOL_LAYER(AdaptiveMaxPool, 1, ExpandingArray, std::tuple<Tensor, Tensor> forward_with_indices(const Tensor& input);)
+TINYTORCH_POOL_LAYER(AdaptiveMaxPool, 2, ExpandingArrayWithOptionalElem, std::tuple<Tensor, Tensor> forward_with_indices(const Tensor& input);)
+TINYTORCH_POOL_LAYER(AdaptiveMaxPool, 3, ExpandingArrayWithOptionalElem, std::tuple<Tensor, Tensor> forward_with_indices(const Tensor& input);)
 #undef TINYTORCH_POOL_LAYER
-#undef TINYTORCH_MAXIMA_LAYER
 
 #define TINYTORCH_POOL_FUNCTIONS(D)                                                                                                      \
   Tensor max_pool##D##d(const Tensor& input, const MaxPool##D##dFuncOptions& options);                                                   \

@@ -40,8 +40,6 @@ bool is_header(std::string_view path) { return path.ends_with(".h"); }
 
 // A source that is compiled once for each CPU capability, by a generated file that includes it.
 bool is_simd(std::string_view path) { return path.ends_with(".simd.cpp"); }
-// A header of templates that sources share and no user calls, some of them with Highway and a capability: the umbrella header leaves it out.
-bool is_for_sources(std::string_view path) { return path.ends_with("-inl.h"); }
 constexpr std::string_view capabilities[] = {"DEFAULT", "AVX2", "AVX512"};
 
 std::vector<Item> items_of(const Module& module, std::size_t cell) {
@@ -384,7 +382,7 @@ class PackageBuilder {
     out.push_back({"#pragma once", 0});
     out.push_back({"", 0});
     for (const std::string& path : order_) {
-      if (is_header(path) && !is_for_sources(path)) out.push_back({"#include \"tinytorch/" + path + "\"", 0});
+      if (is_public_header(path)) out.push_back({"#include \"tinytorch/" + path + "\"", 0});
     }
     add_generated("tinytorch.h", out);
   }
@@ -487,6 +485,8 @@ std::vector<Module> up_to_stage(const std::vector<Module>& course, std::string_v
   }
   return modules;
 }
+
+bool is_public_header(std::string_view path) { return is_header(path) && !path.ends_with("-inl.h"); }
 
 std::vector<std::string> exported_paths(const Module& module) {
   std::vector<std::string> paths;

@@ -45,6 +45,9 @@ std::vector<Module> up_to_stage(const std::vector<Module>& course, std::string_v
 // Paths that the module exports, in the order of their first appearance.
 std::vector<std::string> exported_paths(const Module& module);
 
+// Whether tinytorch.h includes an exported file, so that every program compiles it: a header, but not one of templates that only sources share (-inl.h).
+bool is_public_header(std::string_view path);
+
 // Rewrites what differs; `remove_stale` deletes files in `dir` that are not among `files`. Returns the paths rewritten
 // or removed.
 std::vector<std::string> write_changed_paths(const fs::path& dir, const std::vector<GeneratedFile>& files,

@@ -518,9 +518,6 @@ class Linter {
     }
   }
 
-  // Whether every program that includes tinytorch.h compiles it.
-  static bool is_public_header(std::string_view path) { return path.ends_with(".h") && !path.ends_with("-inl.h"); }
-
   // Headers of the standard library that cost a compiler more than the few names that ours need of them.
   void check_weight(const std::string& text, int line) {
     for (const std::string_view heavy : {"<algorithm>", "<chrono>", "<cmath>", "<filesystem>", "<fstream>", "<iomanip>", "<iostream>", "<numeric>", "<random>", "<ranges>", "<regex>"}) {

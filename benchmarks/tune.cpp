@@ -8,7 +8,7 @@
 int main() {
   try {
     for (const auto& trial : tinytorch::kernels::autotune_blocks())
-      std::printf("%s, kernels for %s: blocks of %5lld rows %8.2f ms%s%s\n", trial.type == tinytorch::kFloat ? "float " : "double", tinytorch::get_cpu_capability().c_str(), static_cast<long long>(trial.rows),
+      std::printf("%s, kernels for %s: blocks of %5lld columns %8.2f ms%s%s\n", trial.type == tinytorch::kFloat ? "float " : "double", tinytorch::get_cpu_capability().c_str(), static_cast<long long>(trial.columns),
                   trial.seconds * 1e3, trial.calculated ? "  calculated" : "", trial.chosen ? "  chosen" : "");
     std::printf("written: %s\n", tinytorch::kernels::block_file().c_str());
   } catch (const std::exception& error) {

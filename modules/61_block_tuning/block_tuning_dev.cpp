@@ -16,16 +16,16 @@
 //
 // Module 16 cuts a product into blocks whose sizes follow from the caches. A formula knows the sizes of caches and nothing else: not that a neighbour uses half of one, not how good the processor is at fetching ahead. A measurement knows all of it, for the moment at which it was taken. So the formula stays what everybody gets, and who wants more measures once:
 //
-//     ./tito doctor --tune   -->  a product with blocks of 1/2, 3/4, 1, 3/2 and 2 times the calculated rows, in turns
-//                            -->  ~/.cache/tinytorch/block_rows_AVX2.txt  (in XDG_CACHE_HOME, if that is set; a file for each capability)
+//     ./tito doctor --tune   -->  a product with blocks of 1/2, 3/4, 1, 3/2 and 2 times the calculated columns, in turns
+//                            -->  ~/.cache/tinytorch/block_columns_AVX2.txt  (in XDG_CACHE_HOME, if that is set; a file for each capability)
 //
-//     every program          -->  at its first large product: is there a file, and is it about this machine?  -->  its rows, or the calculated ones
+//     every program          -->  at its first large product: is there a file, and is it about this machine?  -->  its columns, or the calculated ones
 //
-// **What is varied, and what is not.** A block has a depth (K) and a height (M, rows of A). The depth decides where a sum over K is interrupted, and so its last bits. The height decides only which rows are packed together: every element keeps its sum, in its order. So only the height is measured, and a file on a machine changes no result by a bit. A test below holds it to that.
+// **What is varied, and what is not.** A block has a depth (K) and a width (N, columns of B). The depth decides where a sum over K is interrupted, and so its last bits. The width decides only which columns are packed together: every element keeps its sum, in its order. So only the width is measured, and a file on a machine changes no result by a bit. A test below holds it to that.
 //
-// **Noise.** Where no candidate is better in every round, and by 3 % in the median, the calculated rows stay. Otherwise the file would keep noise: with the median alone, four runs on one machine chose four different heights.
+// **Noise.** Where no candidate is better in every round, and by 3 % in the median, the calculated columns stay. Otherwise the file would keep noise: with the median alone, four runs on one machine chose four different blocks.
 //
-// **The file** is text, with what it is about in its first lines. It is written beside, flushed and renamed, so that two programs that write at once leave one whole file. What is damaged, or was made on another machine or by another version, is left out with one warning, and the calculated rows are used.
+// **The file** is text, with what it is about in its first lines. It is written beside, flushed and renamed, so that two programs that write at once leave one whole file. What is damaged, or was made on another machine or by another version, is left out with one warning, and the calculated columns are used.
 
 // %%
 //| after 16
@@ -82,28 +82,28 @@ namespace tinytorch {
 //| export kernels/block_tuning.h
 namespace kernels {
 
-// One candidate: blocks of `rows` rows of A, and the seconds of a product with them (the median of the rounds).
+// One candidate: blocks of `columns` columns of B, and the seconds of a product with them (the median of the rounds).
 struct BlockTrial {
   ScalarType type;
-  std::int64_t rows;
+  std::int64_t columns;
   double seconds;
   bool calculated;  // what block_sizes() says
   bool chosen;
 };
 
-// Measures products of `size` x `size` floats, and of doubles of three quarters of that, with several heights of blocks, for the capability in use, on the threads in use (two seconds or so); writes what was chosen to block_file(), and uses it from now on.
+// Measures products of `size` x `size` floats, and of doubles of three quarters of that, with several widths of blocks, for the capability in use, on the threads in use (two seconds or so); writes what was chosen to block_file(), and uses it from now on.
 // No result changes by a bit. Throws Error where the file cannot be written, or where there is no folder for it.
 std::vector<BlockTrial> autotune_blocks(std::int64_t size = 1024);
 
-// tinytorch/block_rows_AVX2.txt (for the capability in use) in XDG_CACHE_HOME, or else in .cache of HOME. Empty where the environment names neither.
+// tinytorch/block_columns_AVX2.txt (for the capability in use) in XDG_CACHE_HOME, or else in .cache of HOME. Empty where the environment names neither.
 std::string block_file();
 
-// The rows of a block that such a file gives for float and for double, 0 and 0 where it is not about this machine, library and capability() or is damaged; `why_not` then says which in a sentence.
-struct BlockRows {
+// The columns of a block that such a file gives for float and for double, 0 and 0 where it is not about this machine, library and capability() or is damaged; `why_not` then says which in a sentence.
+struct BlockColumns {
   std::int64_t in_float = 0, in_double = 0;
 };
-BlockRows read_block_rows(const std::string& text, std::string& why_not);
-std::string block_file_text(const BlockRows& rows);
+BlockColumns read_block_columns(const std::string& text, std::string& why_not);
+std::string block_file_text(const BlockColumns& columns);
 
 }  // namespace kernels
 
@@ -113,87 +113,87 @@ namespace {
 // What a file is about: its first lines. The first one changes with the format and with the kernels.
 std::string about_this_machine() {
   const kernels::CacheSizes caches = kernels::cache_sizes();
-  return str("tinytorch 0.1.0, rows of a block\ncpu ", system_info().cpu_model, "\ncaches ", caches.first, " ", caches.second, "\ncapability ", get_cpu_capability(), "\n");
+  return str("tinytorch 0.1.0, columns of a block\ncpu ", system_info().cpu_model, "\ncaches ", caches.first, " ", caches.second, "\ncapability ", get_cpu_capability(), "\n");
 }
 
-// Whether a block may have so many rows: a multiple of the tile's, as calculated ones are.
+// Whether a block may have so many columns: a multiple of the tile's, as calculated ones are.
 template <class T>
-bool may_be_rows(std::int64_t rows) {
-  return rows > 0 && rows <= (std::int64_t{1} << 20) && rows % kernels::gemm_table<T>().rows == 0;
+bool may_be_columns(std::int64_t columns) {
+  return columns > 0 && columns <= (std::int64_t{1} << 20) && columns % kernels::gemm_table<T>().columns == 0;
 }
 }  // namespace
 
 std::string kernels::block_file() {
   const char* const cache = std::getenv("XDG_CACHE_HOME");
-  const std::string name = str("/tinytorch/block_rows_", get_cpu_capability(), ".txt");
+  const std::string name = str("/tinytorch/block_columns_", get_cpu_capability(), ".txt");
   if (cache != nullptr && cache[0] == '/') return cache + name;  // a relative one is to be ignored, says the specification
   const char* const home = std::getenv("HOME");
   return home == nullptr || home[0] == '\0' ? "" : str(home, "/.cache", name);
 }
 
-std::string kernels::block_file_text(const BlockRows& rows) { return str(about_this_machine(), "float ", rows.in_float, "\ndouble ", rows.in_double, "\nend\n"); }
+std::string kernels::block_file_text(const BlockColumns& columns) { return str(about_this_machine(), "float ", columns.in_float, "\ndouble ", columns.in_double, "\nend\n"); }
 
-kernels::BlockRows kernels::read_block_rows(const std::string& text, std::string& why_not) {
+kernels::BlockColumns kernels::read_block_columns(const std::string& text, std::string& why_not) {
   const std::string about = about_this_machine();
-  BlockRows rows;
+  BlockColumns columns;
   if (!text.starts_with(about)) {
     why_not = "it is about another machine or another version";
     return {};
   }
   std::istringstream lines(text.substr(about.size()));
   std::string in_float, in_double;
-  lines >> in_float >> rows.in_float >> in_double >> rows.in_double;
-  if (!lines || text != block_file_text(rows) || !may_be_rows<float>(rows.in_float) || !may_be_rows<double>(rows.in_double)) {
+  lines >> in_float >> columns.in_float >> in_double >> columns.in_double;
+  if (!lines || text != block_file_text(columns) || !may_be_columns<float>(columns.in_float) || !may_be_columns<double>(columns.in_double)) {
     why_not = "it is damaged";
     return {};
   }
-  return rows;
+  return columns;
 }
 
 // %% [markdown]
 // ## Who uses it
 //
-// Module 16 asks one function for the height of a block, if there is one. It reads the file when it is first asked, once for each capability (a program may force another one, as tests do).
+// Module 16 asks one function for the width of a block, if there is one. It reads the file when it is first asked, once for each capability (a program may force another one, as tests do).
 
 // %%
 //| export kernels/block_tuning.cpp
 namespace {
 // For each capability: what the file says. 0: as calculated.
-struct RowsInUse {
+struct ColumnsInUse {
   std::once_flag read;
   std::atomic<std::int64_t> in_float{0}, in_double{0};
 };
 
-RowsInUse& rows_in_use() {
-  static std::array<RowsInUse, kernels::kCapabilityCount> all;
+ColumnsInUse& columns_in_use() {
+  static std::array<ColumnsInUse, kernels::kCapabilityCount> all;
   return all[static_cast<std::size_t>(kernels::capability())];
 }
 
-void use_rows(const kernels::BlockRows& rows) {
-  rows_in_use().in_float.store(rows.in_float, std::memory_order_relaxed);
-  rows_in_use().in_double.store(rows.in_double, std::memory_order_relaxed);
+void use_columns(const kernels::BlockColumns& columns) {
+  columns_in_use().in_float.store(columns.in_float, std::memory_order_relaxed);
+  columns_in_use().in_double.store(columns.in_double, std::memory_order_relaxed);
 }
 
-void read_file_of_rows() {
+void read_file_of_columns() {
   const std::string path = kernels::block_file();
   std::ifstream file(path, std::ios::binary);
   if (path.empty() || !file) return;
   std::string why_not;
-  use_rows(kernels::read_block_rows(std::string(std::istreambuf_iterator<char>(file), {}), why_not));
+  use_columns(kernels::read_block_columns(std::string(std::istreambuf_iterator<char>(file), {}), why_not));
   if (!why_not.empty()) TORCH_WARN(path, " is not used: ", why_not, "; tito doctor --tune measures anew.");
 }
 
-std::int64_t rows_from_file(bool of_double) {
-  RowsInUse& rows = rows_in_use();
-  std::call_once(rows.read, read_file_of_rows);
-  return (of_double ? rows.in_double : rows.in_float).load(std::memory_order_relaxed);
+std::int64_t columns_from_file(bool of_double) {
+  ColumnsInUse& columns = columns_in_use();
+  std::call_once(columns.read, read_file_of_columns);
+  return (of_double ? columns.in_double : columns.in_float).load(std::memory_order_relaxed);
 }
 }  // namespace
 
 // %%
 //| export kernels/block_tuning.cpp
 //| registers
-void register_block_tuning() { kernels::measured_block_rows = rows_from_file; }
+void register_block_tuning() { kernels::measured_block_columns = columns_from_file; }
 
 // %% [markdown]
 // ## Measuring
@@ -203,25 +203,25 @@ void register_block_tuning() { kernels::measured_block_rows = rows_from_file; }
 // %%
 //| export kernels/block_tuning.cpp
 namespace {
-// The calculated rows and four others around them, without repetitions.
+// The calculated columns and four others around them, without repetitions.
 template <class T>
-std::vector<std::int64_t> candidate_rows() {
+std::vector<std::int64_t> candidate_columns() {
   const kernels::GemmTable<T>& table = kernels::gemm_table<T>();
-  const std::int64_t calculated = kernels::block_sizes(kernels::cache_sizes(), sizeof(T), table.rows).M;
+  const std::int64_t calculated = kernels::block_sizes(kernels::cache_sizes(), sizeof(T), table.rows, table.columns).N;
   std::vector<std::int64_t> candidates{calculated};
   for (const double factor : {0.5, 0.75, 1.5, 2.0}) {
-    const std::int64_t rows = std::max<std::int64_t>(table.rows, static_cast<std::int64_t>(factor * static_cast<double>(calculated)) / table.rows * table.rows);
-    if (std::find(candidates.begin(), candidates.end(), rows) == candidates.end()) candidates.push_back(rows);
+    const std::int64_t columns = std::max<std::int64_t>(table.columns, static_cast<std::int64_t>(factor * static_cast<double>(calculated)) / table.columns * table.columns);
+    if (std::find(candidates.begin(), candidates.end(), columns) == candidates.end()) candidates.push_back(columns);
   }
   return candidates;
 }
 
 // Measures the candidates for T; the calculated one is first, and is chosen unless another is faster in every round and by 3 % in the median.
 template <class T>
-std::vector<kernels::BlockTrial> try_candidates(std::int64_t size, std::atomic<std::int64_t>& rows_used) {
+std::vector<kernels::BlockTrial> try_candidates(std::int64_t size, std::atomic<std::int64_t>& columns_used) {
   constexpr int rounds = 9;
   const ScalarType type = sizeof(T) == 4 ? kFloat : kDouble;
-  const std::vector<std::int64_t> candidates = candidate_rows<T>();
+  const std::vector<std::int64_t> candidates = candidate_columns<T>();
   std::vector<std::vector<double>> seconds(candidates.size());
   const std::size_t count = static_cast<std::size_t>(size * size);
   const std::vector<T> a(count, T{1}), b(count, T{2});
@@ -229,7 +229,7 @@ std::vector<kernels::BlockTrial> try_candidates(std::int64_t size, std::atomic<s
   for (int round = 0; round < rounds; ++round)
     for (std::size_t i = 0; i < candidates.size(); ++i) {
       const std::size_t which = round % 2 == 0 ? i : candidates.size() - 1 - i;
-      rows_used.store(candidates[which], std::memory_order_relaxed);
+      columns_used.store(candidates[which], std::memory_order_relaxed);
       const Timer timer;
       kernels::multiply<T>(size, size, size, T{1}, {a.data(), size, 1}, {b.data(), size, 1}, T{0}, {nullptr, 0, 0}, out.data(), size);
       seconds[which].push_back(timer.seconds());
@@ -245,20 +245,20 @@ std::vector<kernels::BlockTrial> try_candidates(std::int64_t size, std::atomic<s
   return trials;
 }
 
-std::int64_t chosen_rows(const std::vector<kernels::BlockTrial>& trials) {
-  return std::find_if(trials.begin(), trials.end(), [](const auto& trial) { return trial.chosen; })->rows;
+std::int64_t chosen_columns(const std::vector<kernels::BlockTrial>& trials) {
+  return std::find_if(trials.begin(), trials.end(), [](const auto& trial) { return trial.chosen; })->columns;
 }
 }  // namespace
 
 std::vector<kernels::BlockTrial> kernels::autotune_blocks(std::int64_t size) {
   const std::string path = block_file();
   TORCH_CHECK(!path.empty(), "there is no folder for what was measured\n[autotune_blocks] neither XDG_CACHE_HOME nor HOME is set; set one of them.");
-  RowsInUse& rows = rows_in_use();
-  std::call_once(rows.read, [] {});  // what the file says does not matter any more
-  std::vector<BlockTrial> trials = try_candidates<float>(size, rows.in_float);
-  const std::vector<BlockTrial> doubles = try_candidates<double>(size / 4 * 3, rows.in_double);
-  const BlockRows chosen{chosen_rows(trials), chosen_rows(doubles)};
-  use_rows(chosen);
+  ColumnsInUse& columns = columns_in_use();
+  std::call_once(columns.read, [] {});  // what the file says does not matter any more
+  std::vector<BlockTrial> trials = try_candidates<float>(size, columns.in_float);
+  const std::vector<BlockTrial> doubles = try_candidates<double>(size / 4 * 3, columns.in_double);
+  const BlockColumns chosen{chosen_columns(trials), chosen_columns(doubles)};
+  use_columns(chosen);
   std::filesystem::create_directories(std::filesystem::path(path).parent_path());
   serialize::write_file_atomically(path, block_file_text(chosen));
   trials.insert(trials.end(), doubles.begin(), doubles.end());
@@ -294,14 +294,14 @@ std::string text_of(const std::string& path) {
 // %%
 TEST_CASE("block file: read back on this machine; damaged or foreign ones are left out, with the reason") {
   const kernels::GemmTable<float>& table = kernels::gemm_table<float>();
-  const kernels::BlockRows rows{7 * table.rows, 5 * kernels::gemm_table<double>().rows};
-  const std::string text = kernels::block_file_text(rows);
+  const kernels::BlockColumns columns{7 * table.columns, 5 * kernels::gemm_table<double>().columns};
+  const std::string text = kernels::block_file_text(columns);
   const auto read = [](const std::string& file) {
     std::string why_not;
-    const kernels::BlockRows found = kernels::read_block_rows(file, why_not);
+    const kernels::BlockColumns found = kernels::read_block_columns(file, why_not);
     return why_not.empty() ? std::to_string(found.in_float) + " " + std::to_string(found.in_double) : why_not;
   };
-  CHECK_EQ(read(text), std::to_string(rows.in_float) + " " + std::to_string(rows.in_double));
+  CHECK_EQ(read(text), std::to_string(columns.in_float) + " " + std::to_string(columns.in_double));
   const auto with = [&](const std::string& from, const std::string& to) {
     std::string changed = text;
     changed.replace(changed.find(from), from.size(), to);
@@ -316,29 +316,29 @@ TEST_CASE("block file: read back on this machine; damaged or foreign ones are le
   CHECK_EQ(read(text + "\n"), "it is damaged");
   CHECK_EQ(read(with("float ", "float -")), "it is damaged");
   CHECK_EQ(read(with("float ", "float 1000000000000000000000")), "it is damaged");
-  CHECK_EQ(read(kernels::block_file_text({0, rows.in_double})), "it is damaged");
-  CHECK_EQ(read(kernels::block_file_text({rows.in_float + 1, rows.in_double})), table.rows == 1 ? "" : "it is damaged");
+  CHECK_EQ(read(kernels::block_file_text({0, columns.in_double})), "it is damaged");
+  CHECK_EQ(read(kernels::block_file_text({columns.in_float + 1, columns.in_double})), table.columns == 1 ? "" : "it is damaged");
 }
 
 TEST_CASE("block file: in XDG_CACHE_HOME, and whole whoever writes at the same time") {
   const CacheFolder folder;
   const std::string path = kernels::block_file();
-  CHECK_EQ(path, std::string(std::getenv("XDG_CACHE_HOME")) + "/tinytorch/block_rows_" + get_cpu_capability() + ".txt");
+  CHECK_EQ(path, std::string(std::getenv("XDG_CACHE_HOME")) + "/tinytorch/block_columns_" + get_cpu_capability() + ".txt");
   std::filesystem::create_directories(std::filesystem::path(path).parent_path());
-  const std::int64_t rows = kernels::gemm_table<float>().rows, rows_of_double = kernels::gemm_table<double>().rows;
-  serialize::write_file_atomically(path, kernels::block_file_text({rows, rows_of_double}));
+  const std::int64_t columns = kernels::gemm_table<float>().columns, columns_of_double = kernels::gemm_table<double>().columns;
+  serialize::write_file_atomically(path, kernels::block_file_text({columns, columns_of_double}));
   std::atomic<int> writing = 3;
   std::vector<std::thread> writers;
   for (int w = 1; w <= 3; ++w)
     writers.emplace_back([&, w] {
-      for (int i = 0; i < 20; ++i) serialize::write_file_atomically(path, kernels::block_file_text({w * rows, w * rows_of_double}));
+      for (int i = 0; i < 20; ++i) serialize::write_file_atomically(path, kernels::block_file_text({w * columns, w * columns_of_double}));
       --writing;
     });
   while (writing > 0) {
     std::string why_not;
-    const kernels::BlockRows found = kernels::read_block_rows(text_of(path), why_not);
+    const kernels::BlockColumns found = kernels::read_block_columns(text_of(path), why_not);
     REQUIRE_EQ(why_not, "");
-    CHECK_EQ(found.in_float / rows, found.in_double / rows_of_double);
+    CHECK_EQ(found.in_float / columns, found.in_double / columns_of_double);
   }
   for (std::thread& writer : writers) writer.join();
   CHECK_EQ(std::distance(std::filesystem::directory_iterator(std::filesystem::path(path).parent_path()), std::filesystem::directory_iterator()), 1);
@@ -351,36 +351,36 @@ TEST_CASE("autotune_blocks: what it chose is in the file and in use, and no bit 
   const Tensor before = mm(a, b), doubles_before = mm(c, d);
   const std::vector<kernels::BlockTrial> trials = kernels::autotune_blocks(256);  // what is chosen does not matter here
   std::string why_not;
-  const kernels::BlockRows kept = kernels::read_block_rows(text_of(kernels::block_file()), why_not);
+  const kernels::BlockColumns kept = kernels::read_block_columns(text_of(kernels::block_file()), why_not);
   CHECK_EQ(why_not, "");
   int chosen = 0, calculated = 0;
   for (const kernels::BlockTrial& trial : trials) {
     CHECK_GT(trial.seconds, 0);
     chosen += trial.chosen ? 1 : 0;
     calculated += trial.calculated ? 1 : 0;
-    if (trial.chosen) CHECK_EQ(trial.rows, trial.type == kFloat ? kept.in_float : kept.in_double);
+    if (trial.chosen) CHECK_EQ(trial.columns, trial.type == kFloat ? kept.in_float : kept.in_double);
   }
   CHECK_EQ(chosen, 2);
   CHECK_EQ(calculated, 2);
-  CHECK_EQ(kernels::blocks_in_use<float>().M, kept.in_float);
-  CHECK_EQ(kernels::blocks_in_use<double>().M, kept.in_double);
+  CHECK_EQ(kernels::blocks_in_use<float>().N, kept.in_float);
+  CHECK_EQ(kernels::blocks_in_use<double>().N, kept.in_double);
   CHECK_EQ(mm(a, b), before);
   CHECK_EQ(mm(c, d), doubles_before);
 }
 
-TEST_CASE("blocks: every height of a block gives the same bits") {
+TEST_CASE("blocks: every width of a block gives the same bits") {
   manual_seed(5);
   const Tensor a = randn({500, 900}), b = randn({900, 350});
-  const kernels::MeasuredBlockRows before = kernels::measured_block_rows;
-  static std::int64_t rows = 0;
-  kernels::measured_block_rows = [](bool) { return rows; };
+  const kernels::MeasuredBlockColumns before = kernels::measured_block_columns;
+  static std::int64_t columns = 0;
+  kernels::measured_block_columns = [](bool) { return columns; };
   const Tensor expected = mm(a, b);
   for (const std::int64_t panels : {1, 3, 10, 41, 200}) {
-    rows = panels * kernels::gemm_table<float>().rows;
-    CHECK_EQ(kernels::blocks_in_use<float>().M, rows);
+    columns = panels * kernels::gemm_table<float>().columns;
+    CHECK_EQ(kernels::blocks_in_use<float>().N, columns);
     CHECK_EQ(mm(a, b), expected);
   }
-  kernels::measured_block_rows = before;
+  kernels::measured_block_columns = before;
 }
 
 // %%

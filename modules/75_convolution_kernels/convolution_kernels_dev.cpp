@@ -951,7 +951,7 @@ void multiply_gathered(const PackedRows<T>& a, const T* b, const T* b_end, const
 
 template <class T>
 std::int64_t longest_block(const kernels::GemmTable<T>& table) {
-  return kernels::block_sizes(kernels::cache_sizes(), sizeof(T), table.rows).K;
+  return kernels::block_sizes(kernels::cache_sizes(), sizeof(T), table.rows, table.columns).K;
 }
 }  // namespace
 

@@ -28,21 +28,20 @@ kernels::CacheSizes kernels::cache_sizes() {
 }
 
 // See the declaration.
-kernels::BlockSizes kernels::block_sizes(CacheSizes caches, std::int64_t element, std::int64_t rows) {
-  const std::int64_t K = std::max<std::int64_t>(8, caches.first / 2 / (rows * element) / 8 * 8);
-  const std::int64_t M = std::max<std::int64_t>(rows, caches.second / 2 / (K * element) / rows * rows);
-  return {K, M};
+kernels::BlockSizes kernels::block_sizes(CacheSizes caches, std::int64_t element, std::int64_t rows, std::int64_t columns) {
+  const std::int64_t K = std::max<std::int64_t>(8, caches.first / ((rows + columns) * element) / 8 * 8);
+  const std::int64_t N = std::max<std::int64_t>(columns, caches.second / 2 / (K * element) / columns * columns);
+  return {K, N};
 }
 
-// Each element is in exactly one region. No region has more than most_rows rows (a multiple of tile_rows) or is empty. Regions begin at columns that are multiples of tile_columns. Where the result has 16 tiles
+// Each element is in exactly one region, and no region is empty. Regions begin at columns that are multiples of tile_columns, and lie beside each other only where the rows do not give 24. Where the result has 16 tiles
 // or more there are at least 12 regions, better some more, and none has more than three times the elements of an average one; where it has fewer, a region may be a tile.
 // The regions depend on the arguments only, not on the number of threads.
-std::vector<kernels::Region> kernels::divide_result(std::int64_t M, std::int64_t N, std::int64_t tile_rows, std::int64_t tile_columns, std::int64_t most_rows) {
+std::vector<kernels::Region> kernels::divide_result(std::int64_t M, std::int64_t N, std::int64_t tile_rows, std::int64_t tile_columns) {
   const std::int64_t strips = (N + tile_columns - 1) / tile_columns;
   const std::int64_t levels = (M + tile_rows - 1) / tile_rows;
-  // As few rows of regions as the cache allows, and more only where the columns do not give 32 regions.
-  const std::int64_t row_parts = std::min(levels, std::max((levels * tile_rows + most_rows - 1) / most_rows, (32 + strips - 1) / strips));
-  const std::int64_t column_parts = std::min(strips, std::max<std::int64_t>(1, (32 + row_parts - 1) / row_parts));
+  const std::int64_t row_parts = std::min<std::int64_t>(levels, 32);
+  const std::int64_t column_parts = std::min(strips, (32 + row_parts / 2) / row_parts);  // rounded
   std::vector<Region> regions;
   for (std::int64_t r = 0; r < row_parts; ++r) {
     const std::int64_t top = levels * r / row_parts * tile_rows;
@@ -179,11 +178,11 @@ void for_panels(std::int64_t row, std::int64_t rows, std::int64_t most, F&& f) {
   for (std::int64_t i = 0; i < count; ++i) f(row + parts[i].first, parts[i].count);
 }
 
-// Whether tiles read A where it lies: its rows are contiguous, and at most four of a tile's share their places in the first cache, which has eight lines or more for each.
+// Whether tiles read A where it lies: its rows are contiguous and few, and at most four of a tile's share their places in the first cache, which has eight lines or more for each.
 template <class T>
 bool reads_a_in_place(const Product<T>& p, const kernels::GemmTable<T>& table) {
   constexpr std::int64_t page = 4096;
-  return p.a.column == 1 && table.rows * std::gcd(p.a.row * std::int64_t{sizeof(T)}, page) <= 4 * page;
+  return p.a.column == 1 && table.rows < 12 && table.rows * std::gcd(p.a.row * std::int64_t{sizeof(T)}, page) <= 4 * page;
 }
 
 // A tile of a large product. Its place in the result is far away, and wanted only at the end: who asks for it before the loop over K does not wait for it after.
@@ -239,68 +238,48 @@ template <class T>
 void multiply_blocks(const Product<T>& p, const kernels::GemmTable<T>& table, kernels::BlockSizes sizes) {
   // With few rows a number of B is used a few times only: lines that are contiguous are then read in place.
   const bool packs_b = p.b.column != 1 || p.M > 3 * table.rows;
-  const std::int64_t strips = parts_of(p.N, table.columns);
+  const std::int64_t all_strips = parts_of(p.N, table.columns);
   constexpr std::int64_t few_rows = 432;
-  if (packs_b && p.M <= few_rows && p.K <= 16 * sizes.K && strips >= 2 * get_num_threads()) return multiply_few_rows(p, table, sizes);
-  const std::vector<kernels::Region> regions = kernels::divide_result(p.M, p.N, table.rows, table.columns, sizes.M);
-  const std::int64_t region_count = static_cast<std::int64_t>(regions.size());
-  const std::int64_t k_parts = parts_of(p.K, sizes.K);
+  if (packs_b && p.M <= few_rows && p.K <= 32 * sizes.K && all_strips >= 2 * get_num_threads()) return multiply_few_rows(p, table, sizes);
+  const std::int64_t k_parts = parts_of(p.K, sizes.K), column_parts = parts_of(all_strips, sizes.N / table.columns);
   const std::int64_t most_k = parts_of(p.K, k_parts);
   const bool packs_a = !reads_a_in_place(p, table);
-  T* const a_panels = packs_a ? packed_a.room_for<T>(p.M * most_k) : nullptr;
-  T* const b_panels = packed_b.room_for<T>((packs_b ? strips : 1) * table.columns * most_k);
-  // The panels of B that stay in their half of the second cache.
-  const std::int64_t group = std::max<std::int64_t>(1, sizes.M / table.columns) * table.columns;
-  // Packing: tasks of some rows of A, if they are packed, then of some panels of B.
-  const std::int64_t a_tasks = packs_a ? parts_of(parts_of(p.M, table.rows), 4) : 0;
-  const std::int64_t first_packed = packs_b ? 0 : p.N / table.columns;  // the panel at the edge is always packed
-  const std::int64_t b_tasks = parts_of(strips - first_packed, 2);
-  std::vector<Part> a_parts;  // the panels of A, in order
-  for (const kernels::Region& region : regions) {
-    if (!packs_a || region.column != 0) continue;
-    for_panels(region.row, region.rows, table.rows, [&](std::int64_t row, std::int64_t rows) {
-      a_parts.push_back({row, rows});
-    });
-  }
-  for (std::int64_t k_part = 0; k_part < k_parts; ++k_part) {
-    const Part block = Parts(p.K, k_parts)[k_part];
-    kernels::run_tasks(a_tasks + b_tasks, [&](std::int64_t task) {
-      if (task < a_tasks) {
-        const Part panels = Parts(static_cast<std::int64_t>(a_parts.size()), a_tasks)[task];
-        for (std::int64_t i = panels.first; i < panels.first + panels.count; ++i) {
-          const Part& rows = a_parts[static_cast<std::size_t>(i)];
-          const int count = static_cast<int>(rows.count);
-          table.pack(a_panels + rows.first * block.count, count, p.a_at(rows.first, block.first), p.a.row, p.a.column, count, block.count);
-        }
-      } else {
-        const Part panels = Parts(strips - first_packed, b_tasks)[task - a_tasks];
-        for (std::int64_t i = first_packed + panels.first; i < first_packed + panels.first + panels.count; ++i) {
-          const std::int64_t j = i * table.columns;
-          const int count = static_cast<int>(std::min<std::int64_t>(table.columns, p.N - j));
-          table.pack(b_panels + (i - first_packed) * table.columns * block.count, table.columns, p.b_at(block.first, j), p.b.column, p.b.row, count, block.count);
-        }
-      }
-    });
-    kernels::run_tasks(region_count, [&](std::int64_t index) {
-      const kernels::Region& region = regions[static_cast<std::size_t>(index)];
-      const std::int64_t stop = region.column + region.columns;
-      for (std::int64_t left = region.column; left < stop; left += group) {
+  const Parts blocks(p.K, k_parts), groups(all_strips, column_parts);
+  T* const b_panels = packed_b.room_for<T>((packs_b ? groups[0].count : 1) * table.columns * most_k);
+  for (std::int64_t column_part = 0; column_part < column_parts; ++column_part) {
+    const std::int64_t left = groups[column_part].first * table.columns, strips = groups[column_part].count;
+    const std::int64_t width = std::min(p.N - left, strips * table.columns);
+    const std::vector<kernels::Region> regions = kernels::divide_result(p.M, width, table.rows, table.columns);
+    // B's panels are packed from this one on. One at the edge always is.
+    const std::int64_t first_packed = packs_b ? 0 : width / table.columns;
+    for (std::int64_t k_part = 0; k_part < k_parts; ++k_part) {
+      const Part block = blocks[k_part];
+      const auto b_panel = [&](std::int64_t strip) { return b_panels + (strip - first_packed) * table.columns * block.count; };
+      const auto columns_of = [&](std::int64_t strip) { return static_cast<int>(std::min<std::int64_t>(table.columns, width - strip * table.columns)); };
+      const std::int64_t pairs = parts_of(strips - first_packed, 2);
+      kernels::run_tasks(pairs, [&](std::int64_t task) {
+        const Part own = Parts(strips - first_packed, pairs)[task];
+        for (std::int64_t strip = first_packed + own.first; strip < first_packed + own.first + own.count; ++strip)
+          table.pack(b_panel(strip), table.columns, p.b_at(block.first, left + strip * table.columns), p.b.column, p.b.row, columns_of(strip), block.count);
+      });
+      kernels::run_tasks(static_cast<std::int64_t>(regions.size()), [&](std::int64_t task) {
+        const kernels::Region& region = regions[static_cast<std::size_t>(task)];
+        T* const a_panel = packs_a ? packed_a.room_for<T>(table.rows * block.count) : nullptr;
         for_panels(region.row, region.rows, table.rows, [&](std::int64_t row, std::int64_t rows) {
-          for (std::int64_t j = left; j < std::min(stop, left + group); j += table.columns) {
-            const int columns = static_cast<int>(std::min<std::int64_t>(table.columns, p.N - j));
+          if (packs_a) table.pack(a_panel, static_cast<int>(rows), p.a_at(row, block.first), p.a.row, p.a.column, static_cast<int>(rows), block.count);
+          for (std::int64_t j = region.column; j < region.column + region.columns; j += table.columns) {
             const std::int64_t strip = j / table.columns;
-            const bool packed = strip >= first_packed;
-            kernels::Tile<T> tile = p.tile_at(row, j, block.first, block.count);
-            tile.a = packs_a ? a_panels + row * block.count : p.a_at(row, block.first);
+            kernels::Tile<T> tile = p.tile_at(row, left + j, block.first, block.count);
+            tile.a = packs_a ? a_panel : p.a_at(row, block.first);
             tile.a_row = p.a.row;
             tile.a_k = p.a.column;
-            tile.b = packed ? b_panels + (strip - first_packed) * table.columns * block.count : p.b_at(block.first, j);
-            tile.b_k = packed ? table.columns : p.b.row;
-            large_tile(table, tile, static_cast<int>(rows), columns, packs_a);
+            tile.b = strip < first_packed ? p.b_at(block.first, left + j) : b_panel(strip);
+            tile.b_k = strip < first_packed ? p.b.row : table.columns;
+            large_tile(table, tile, static_cast<int>(rows), columns_of(strip), packs_a);
           }
         });
-      }
-    });
+      });
+    }
   }
 }
 
@@ -359,20 +338,7 @@ void kernels::multiply(std::int64_t M, std::int64_t N, std::int64_t K, T alpha, 
   if (M == 1 && b.column == 1) return multiply_row(product, table);
   const BlockSizes sizes = blocks_in_use<T>();
   if (M * N * K <= 128 * 128 * 128) return multiply_small(product, table, sizes.K);
-  // Panels of so many rows and columns are packed at a time, so that the memory for them does not grow with the matrices.
-  constexpr std::int64_t most = 8192;
-  for (std::int64_t i = 0; i < M; i += most) {
-    for (std::int64_t j = 0; j < N; j += most) {
-      Product<T> part = product;
-      part.M = std::min(most, M - i);
-      part.N = std::min(most, N - j);
-      part.a.data = product.a_at(i, 0);
-      part.b.data = product.b_at(0, j);
-      part.out = out + i * out_row + j;
-      if (product.start.data != nullptr) part.start.data = product.start.data + i * product.start.row + j;
-      multiply_blocks(part, table, sizes);
-    }
-  }
+  multiply_blocks(product, table, sizes);
 }
 
 template void kernels::multiply(std::int64_t, std::int64_t, std::int64_t, float, MatrixView<float>, MatrixView<float>, float, MatrixView<float>, float*, std::int64_t, kernels::Activation);

@@ -24,9 +24,9 @@ const GemmTable<double>& gemm_table<double>();
 
 namespace kernels {
 
-// How a product is cut: K and M are the largest blocks of these sizes.
+// How a product is cut: K and N are the largest blocks of these sizes.
 struct BlockSizes {
-  std::int64_t K, M;
+  std::int64_t K, N;
 };
 
 // Data caches in bytes, per core.
@@ -37,8 +37,8 @@ struct CacheSizes {
 // This machine's; 32 KB and 512 KB where it does not tell.
 CacheSizes cache_sizes();
 
-// The blocks for tiles of so many rows, of numbers of `element` bytes: K is a multiple of 8 and at least 8, M a multiple of `rows` and at least that.
-BlockSizes block_sizes(CacheSizes caches, std::int64_t element, std::int64_t rows);
+// The blocks for tiles of (rows, columns), of numbers of `element` bytes: K is a multiple of 8 and at least 8, N a multiple of `columns` and at least that.
+BlockSizes block_sizes(CacheSizes caches, std::int64_t element, std::int64_t rows, std::int64_t columns);
 
 }  // namespace kernels
 
@@ -50,7 +50,7 @@ struct Region {
 };
 
 // Divides a result of (M, N), M and N > 0, into regions, row of regions by row of regions. See divide_result.
-std::vector<Region> divide_result(std::int64_t M, std::int64_t N, std::int64_t tile_rows, std::int64_t tile_columns, std::int64_t most_rows);
+std::vector<Region> divide_result(std::int64_t M, std::int64_t N, std::int64_t tile_rows, std::int64_t tile_columns);
 
 }  // namespace kernels
 
@@ -73,16 +73,16 @@ void multiply(std::int64_t M, std::int64_t N, std::int64_t K, T alpha, MatrixVie
 extern template void multiply(std::int64_t, std::int64_t, std::int64_t, float, MatrixView<float>, MatrixView<float>, float, MatrixView<float>, float*, std::int64_t, Activation);
 extern template void multiply(std::int64_t, std::int64_t, std::int64_t, double, MatrixView<double>, MatrixView<double>, double, MatrixView<double>, double*, std::int64_t, Activation);
 
-// How many rows a block has by measurement, for double or float; 0: nothing was measured. Chapter 61 sets it, at start-up.
-using MeasuredBlockRows = std::int64_t (*)(bool of_double);
-inline constinit MeasuredBlockRows measured_block_rows = nullptr;
+// How many columns a block has by measurement, for double or float; 0: nothing was measured. Chapter 61 sets it, at start-up.
+using MeasuredBlockColumns = std::int64_t (*)(bool of_double);
+inline constinit MeasuredBlockColumns measured_block_columns = nullptr;
 
-// The blocks of a large product of T: calculated, or with the rows that were measured.
+// The blocks of a large product of T: calculated, or with the columns that were measured.
 template <class T>
 BlockSizes blocks_in_use() {
-  BlockSizes sizes = block_sizes(cache_sizes(), sizeof(T), gemm_table<T>().rows);
-  const std::int64_t rows = measured_block_rows == nullptr ? 0 : measured_block_rows(sizeof(T) == sizeof(double));
-  if (rows > 0) sizes.M = rows;
+  BlockSizes sizes = block_sizes(cache_sizes(), sizeof(T), gemm_table<T>().rows, gemm_table<T>().columns);
+  const std::int64_t columns = measured_block_columns == nullptr ? 0 : measured_block_columns(sizeof(T) == sizeof(double));
+  if (columns > 0) sizes.N = columns;
   return sizes;
 }
 

@@ -209,6 +209,12 @@ namespace kernels::TINYTORCH_CAPABILITY {
 template <class T>
 static void pack(T* to, int width, const T* from, std::int64_t step, std::int64_t k_step, int count, std::int64_t K) {
   if (step == 1) return pack_lines(to, width, from, k_step, count, K);
+  // Lines are turned a piece at a time: what it fills of the panel stays in the first cache until all lines have been there.
+  constexpr std::int64_t piece = 32;
+  if (k_step == 1 && K > piece) {
+    for (std::int64_t k = 0; k < K; k += piece) pack(to + k * width, width, from + k, step, k_step, count, K - k < piece ? K - k : piece);
+    return;
+  }
   int i = 0;
   if (k_step == 1) {
     i = pack_double_squares(to, width, from, step, count, K);
@@ -287,7 +293,7 @@ HWY_INLINE void finish_tile(const Tile<T>& tile, Vector<T> (&left)[Rows], Vector
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 // A tile of Rows rows and one or two Vectors of columns, see Tile. With Packed, A is a panel: element (i, k) is a[k * Rows + i].
-// Vectors * Rows * K multiply-adds of vectors; so many vectors of every line of B's panel are read in full.
+// Vectors * Rows * K multiply-adds of vectors; so many vectors of every line of B's panel are read in full. Packed tiles belong to large products, whose B comes from the second cache: its lines are asked for some steps ahead, also beyond the last one, which reads nothing.
 namespace kernels::TINYTORCH_CAPABILITY {
 template <class T, int Rows, int Vectors, bool Packed>
 static void multiply_tile(const Tile<T>& tile, int columns) {
@@ -301,6 +307,11 @@ static void multiply_tile(const Tile<T>& tile, int columns) {
   const std::int64_t a_row = Packed ? 1 : tile.a_row;
   const std::int64_t a_k = Packed ? Rows : tile.a_k;
   for (std::int64_t k = 0; k < tile.K; ++k) {
+    if (Packed) {
+      constexpr int line = 64 / static_cast<int>(sizeof(T));
+      HWY_UNROLL(2)
+      for (int j = 0; j < Vectors * kLanes<T>; j += line) hwy::Prefetch(b + 16 * tile.b_k + j);
+    }
     const Vector<T> b_left = hn::LoadU(d, b);
     Vector<T> b_right = b_left;
     if (Vectors == 2) b_right = hn::LoadU(d, b + kLanes<T>);

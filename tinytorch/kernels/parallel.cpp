@@ -6,10 +6,20 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
-
+#ifdef __linux__
+#include <sched.h>
+#endif
 #include "tinytorch/core/error.h"
 
 namespace tinytorch {
+
+int kernels::allowed_processors() {
+#ifdef __linux__
+  cpu_set_t allowed;
+  if (::sched_getaffinity(0, sizeof(allowed), &allowed) == 0) return CPU_COUNT(&allowed);
+#endif
+  return static_cast<int>(std::thread::hardware_concurrency());
+}
 
 namespace {
 thread_local constinit bool working_at_task = false;
@@ -52,7 +62,7 @@ int default_threads() {
     const int number = std::atoi(asked);
     if (number > 0) return number;
   }
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  return std::max(1, kernels::allowed_processors());
 }
 }  // namespace
 

@@ -15,6 +15,13 @@
 
 namespace tinytorch {
 
+namespace kernels {
+
+// How many logical processors the calling thread may run on: taskset, containers and batch systems give a process some of the machine's.
+int allowed_processors();
+
+}  // namespace kernels
+
 // How many threads a call of an operator may use, itself included: at first what the variable OMP_NUM_THREADS says, or the number of logical CPUs that the process may run on. Source: aten/src/ATen/Parallel.h.
 int get_num_threads();
 

@@ -29,7 +29,7 @@ kernels::CacheSizes kernels::cache_sizes() {
 
 // See the declaration.
 kernels::BlockSizes kernels::block_sizes(CacheSizes caches, std::int64_t element, std::int64_t rows, std::int64_t columns) {
-  const std::int64_t K = std::max<std::int64_t>(8, caches.first / ((rows + columns) * element) / 8 * 8);
+  const std::int64_t K = std::max<std::int64_t>(32, caches.first / ((rows + columns) * element) / 32 * 32);
   const std::int64_t N = std::max<std::int64_t>(columns, caches.second / 2 / (K * element) / columns * columns);
   return {K, N};
 }

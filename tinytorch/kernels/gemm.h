@@ -37,7 +37,7 @@ struct CacheSizes {
 // This machine's; 32 KB and 512 KB where it does not tell.
 CacheSizes cache_sizes();
 
-// The blocks for tiles of (rows, columns), of numbers of `element` bytes: K is a multiple of 8 and at least 8, N a multiple of `columns` and at least that.
+// The blocks for tiles of (rows, columns), of numbers of `element` bytes: K is a multiple of 32 and at least 32, N a multiple of `columns` and at least that.
 BlockSizes block_sizes(CacheSizes caches, std::int64_t element, std::int64_t rows, std::int64_t columns);
 
 }  // namespace kernels

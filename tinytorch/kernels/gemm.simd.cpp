@@ -93,36 +93,61 @@ HWY_INLINE std::int64_t pack_squares(T* to, int width, const T* from, std::int64
   return k;
 }
 
-// The same for whole lines, twice kSquare at a time: a register of 256 bits holds two squares side by side. Returns how many of `count` lines it has done; none where registers are narrower.
+// The same for several squares beside each other, as many as a register of 256 or 512 bits holds, of Lines lines. Registers are stored whole: what they have too much goes into the next line of the panel, which is written after it, but for the last line.
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+template <int Lines, class T>
+HWY_INLINE void pack_beside(T* to, int width, const T* from, std::int64_t step, std::int64_t K) {
+  constexpr int size = kSquare<T>;
+  const hn::CappedTag<T, (Lines > 2 * size ? 4 : 2) * size> d;
+  const hn::CappedTag<T, 2 * size> two;
+  const hn::CappedTag<T, size> one;
+  const hn::Repartition<double, decltype(d)> pairs;
+  constexpr int room = static_cast<int>(hn::MaxLanes(d));
+  // The numbers from k on of lines `line`, line + size and so on; the last line in place of one that is not there.
+  const auto beside = [&](int line, std::int64_t k) {
+    const auto square = [&](int index) { return hn::LoadU(one, from + std::min(line + index * size, Lines - 1) * step + k); };
+    const auto first = hn::Combine(two, square(1), square(0));
+    if constexpr (Lines <= 2 * size) return first;
+    else if constexpr (Lines <= 3 * size) return hn::Combine(d, hn::ZeroExtendVector(two, square(2)), first);
+    else return hn::Combine(d, hn::Combine(two, square(3), square(2)), first);
+  };
+  const auto store = [&](std::int64_t k, auto value) {
+    const auto numbers = hn::BitCast(d, value);
+    if (Lines == room || k + 1 < K) hn::StoreU(numbers, d, to + k * width);
+    else hn::BlendedStore(numbers, hn::FirstN(d, Lines), d, to + k * width);
+  };
+  std::int64_t k = 0;
+  for (; k + size <= K; k += size) {
+    const auto r0 = beside(0, k), r1 = beside(1, k);
+    const auto low01 = hn::BitCast(pairs, hn::InterleaveLower(d, r0, r1)), high01 = hn::BitCast(pairs, hn::InterleaveUpper(d, r0, r1));
+    if constexpr (size == 2) {
+      store(k, low01), store(k + 1, high01);
+    } else {
+      const auto r2 = beside(2, k), r3 = beside(3, k);
+      const auto low23 = hn::BitCast(pairs, hn::InterleaveLower(d, r2, r3)), high23 = hn::BitCast(pairs, hn::InterleaveUpper(d, r2, r3));
+      store(k, hn::InterleaveLower(pairs, low01, low23)), store(k + 1, hn::InterleaveUpper(pairs, low01, low23));
+      store(k + 2, hn::InterleaveLower(pairs, high01, high23)), store(k + 3, hn::InterleaveUpper(pairs, high01, high23));
+    }
+  }
+  for (; k < K; ++k)
+    for (int line = 0; line < Lines; ++line) to[k * width + line] = from[line * step + k];
+}
+#endif
+
+// As many of `count` lines as fill registers; returns how many these are, none where registers are narrow.
 template <class T>
-HWY_INLINE int pack_double_squares(T* to, int width, const T* from, std::int64_t step, int count, std::int64_t K) {
+HWY_INLINE int pack_wide(T* to, int width, const T* from, std::int64_t step, int count, std::int64_t K) {
   int i = 0;
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
   constexpr int size = kSquare<T>;
-  const hn::CappedTag<T, 2 * size> d;
-  const hn::Half<decltype(d)> half;
-  const hn::Repartition<double, decltype(d)> pairs;
-  for (; i + 2 * size <= count; i += 2 * size) {
-    const T* const first = from + i * step;
-    T* const column = to + i;
-    std::int64_t k = 0;
-    for (; k + size <= K; k += size) {
-      const auto both = [&](int line) { return hn::Combine(d, hn::LoadU(half, first + (line + size) * step + k), hn::LoadU(half, first + line * step + k)); };
-      const auto store = [&](int line, auto value) { hn::StoreU(hn::BitCast(d, value), d, column + (k + line) * width); };
-      const auto r0 = both(0), r1 = both(1);
-      const auto low01 = hn::BitCast(pairs, hn::InterleaveLower(d, r0, r1)), high01 = hn::BitCast(pairs, hn::InterleaveUpper(d, r0, r1));
-      if constexpr (size == 2) {
-        store(0, low01), store(1, high01);
-      } else {
-        const auto r2 = both(2), r3 = both(3);
-        const auto low23 = hn::BitCast(pairs, hn::InterleaveLower(d, r2, r3)), high23 = hn::BitCast(pairs, hn::InterleaveUpper(d, r2, r3));
-        store(0, hn::InterleaveLower(pairs, low01, low23)), store(1, hn::InterleaveUpper(pairs, low01, low23));
-        store(2, hn::InterleaveLower(pairs, high01, high23)), store(3, hn::InterleaveUpper(pairs, high01, high23));
-      }
-    }
-    for (; k < K; ++k)
-      for (int line = 0; line < 2 * size; ++line) column[k * width + line] = first[line * step + k];
+#if HWY_TARGET == HWY_AVX3
+  if (size == 4 && count == width) {  // a panel of A
+    if (count == 12) return pack_beside<12>(to, width, from, step, K), 12;
+    if (count == 11) return pack_beside<11>(to, width, from, step, K), 11;
   }
+  for (; i + 4 * size <= count; i += 4 * size) pack_beside<4 * size>(to + i, width, from + i * step, step, K);
+#endif
+  for (; i + 2 * size <= count; i += 2 * size) pack_beside<2 * size>(to + i, width, from + i * step, step, K);
 #else
   static_cast<void>(to), static_cast<void>(width), static_cast<void>(from), static_cast<void>(step), static_cast<void>(count), static_cast<void>(K);
 #endif
@@ -217,7 +242,7 @@ static void pack(T* to, int width, const T* from, std::int64_t step, std::int64_
   }
   int i = 0;
   if (k_step == 1) {
-    i = pack_double_squares(to, width, from, step, count, K);
+    i = pack_wide(to, width, from, step, count, K);
     for (; i + kSquare<T> <= count; i += kSquare<T>) {
       for (std::int64_t k = pack_squares(to + i, width, from + i * step, step, K); k < K; ++k)
         for (int j = i; j < i + kSquare<T>; ++j) to[k * width + j] = from[j * step + k];

@@ -393,6 +393,37 @@ void multiply_lines_baseline(const LinesProduct<T>& p) {
   }
 }
 
+// The sum of each vector's numbers. Four at a time share the steps: after two rounds of interleaving and adding, each 128 bits of a register hold one part of each of four sums (of doubles, of two).
+template <class T, int Count>
+HWY_INLINE void sum_lanes(const Vector<T> (&vectors)[Count], T (&sums)[Count]) {
+  const Tag<T> d;
+#if HWY_TARGET != HWY_SCALAR
+  constexpr int group = 16 / static_cast<int>(sizeof(T));
+  if constexpr (Count % group == 0) {
+    const hn::Repartition<double, Tag<T>> wide;
+    const auto pairs = [&](int i) { return hn::Add(hn::InterleaveLower(d, vectors[i], vectors[i + 1]), hn::InterleaveUpper(d, vectors[i], vectors[i + 1])); };
+    const auto first_block = [](auto self, auto tag, auto v) {
+      if constexpr (hn::MaxLanes(tag) <= static_cast<std::size_t>(group)) return v;
+      else {
+        const hn::Half<decltype(tag)> half;
+        return self(self, half, hn::Add(hn::LowerHalf(half, v), hn::UpperHalf(half, v)));
+      }
+    };
+    HWY_UNROLL(24)
+    for (int i = 0; i < Count; i += group) {
+      Vector<T> parts = pairs(i);
+      if constexpr (group == 4) {
+        const auto low = hn::BitCast(wide, parts), high = hn::BitCast(wide, pairs(i + 2));
+        parts = hn::Add(hn::BitCast(d, hn::InterleaveLower(wide, low, high)), hn::BitCast(d, hn::InterleaveUpper(wide, low, high)));
+      }
+      hn::StoreU(first_block(first_block, d, parts), hn::CappedTag<T, group>(), sums + i);
+    }
+    return;
+  }
+#endif
+  for (int i = 0; i < Count; ++i) sums[i] = hn::GetLane(hn::SumOfLanes(d, vectors[i]));
+}
+
 // The dot products of Rows lines of a, from line i on, with Lines lines of b, from line j on, which are `apart` from each other: Rows * Lines sums in registers.
 template <class T, int Rows, int Lines>
 void multiply_some_lines(const LinesProduct<T>& p, std::int64_t i, std::int64_t j, std::int64_t apart = 1) {
@@ -424,11 +455,10 @@ void multiply_some_lines(const LinesProduct<T>& p, std::int64_t i, std::int64_t 
       for (int c = 0; c < Lines; ++c) sums[r * Lines + c] = hn::MulAdd(x, load_first(b + c * next + k, rest), sums[r * Lines + c]);
     }
   }
-  HWY_UNROLL(6)
-  for (int r = 0; r < Rows; ++r) {
-    HWY_UNROLL(4)
-    for (int c = 0; c < Lines; ++c) finish_number(p, i + r, j + c * apart, hn::GetLane(hn::SumOfLanes(d, sums[r * Lines + c])));
-  }
+  T whole[Rows * Lines];
+  sum_lanes<T>(sums, whole);
+  for (int r = 0; r < Rows; ++r)
+    for (int c = 0; c < Lines; ++c) finish_number(p, i + r, j + c * apart, whole[r * Lines + c]);
 }
 }  // namespace
 }  // namespace kernels::TINYTORCH_CAPABILITY
@@ -440,13 +470,19 @@ static void multiply_lines(const LinesProduct<T>& p) {
   // Four lines of b stay in the first cache while all rows of a pass by. They come from four quarters of b, each of which is read from end to end.
   constexpr bool many = kTileRows >= 12;
   constexpr int kRows = many ? 6 : 3;
-  const std::int64_t quarter = p.N / 4;
-  for (std::int64_t j = 0; j < quarter; ++j) {
+  // Where the rows do not fit into the first cache beside them, twice four lines pass at a time.
+  const std::int64_t quarter = p.N / 4, together = many && p.M > 2 * kRows ? 2 : 1;
+  for (std::int64_t j = 0; j < quarter; j += together) {
+    const std::int64_t stop = std::min(quarter, j + together);
     std::int64_t i = 0;
-    for (; i + kRows <= p.M; i += kRows) multiply_some_lines<T, kRows, 4>(p, i, j, quarter);
-    if (many && i + 4 <= p.M) multiply_some_lines<T, 4, 4>(p, i, j, quarter), i += 4;
-    if (i + 2 <= p.M) multiply_some_lines<T, 2, 4>(p, i, j, quarter), i += 2;
-    if (i < p.M) multiply_some_lines<T, 1, 4>(p, i, j, quarter);
+    const auto all_lines = [&]<int Rows>() {
+      for (std::int64_t line = j; line < stop; ++line) multiply_some_lines<T, Rows, 4>(p, i, line, quarter);
+      i += Rows;
+    };
+    while (i + kRows <= p.M) all_lines.template operator()<kRows>();
+    if (many && i + 4 <= p.M) all_lines.template operator()<4>();
+    if (i + 2 <= p.M) all_lines.template operator()<2>();
+    if (i < p.M) all_lines.template operator()<1>();
   }
   for (std::int64_t j = 4 * quarter; j < p.N; ++j) {
     std::int64_t i = 0;

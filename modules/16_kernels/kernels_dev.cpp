@@ -2436,7 +2436,7 @@ TEST_CASE("mm, addmm and bmm: the tuned operators against the reference") {
 // 1. one vector of partial sums instead of one number (`hn::SumOfLanes` adds the lanes at the end; `load_first` loads what is left over);
 // 2. several independent sums, so that additions overlap;
 // 3. several lines of `a` against several lines of `b` at once: `Rows + Lines` loads for `Rows * Lines` multiply-adds. How many sums fit into the registers?
-// 4. where `b` comes from memory, the order in which it is read. The processor sees a stream of addresses and fetches ahead, but four lines side by side are four short streams that end before it has seen them, and one line after the other is one stream, too few to keep memory busy. Lines from four quarters of `b` are four long ones: 24 instead of 16 GB/s with lines of 768 floats (one core, AVX2).
+// 4. where `b` comes from memory, the order in which it is read. The processor sees a stream of addresses and fetches ahead, but four lines side by side are four short streams that end before it has seen them, and one line after the other is one stream, too few to keep memory busy. Lines from four quarters of `b` are four long ones: 24 instead of 16 GB/s with lines of 768 floats (one core, AVX2). Asking for them ahead (`hwy::Prefetch`) helps on one processor, here an Intel one with AVX-512, by 6 %, and hurts on another.
 //
 // The points follow the ratio to the baseline in one run: right results, twice as fast, eight times as fast. A ratio that is not reached fails nothing: `tito test` says what was measured, and `tito complete` asks for right results only.
 
@@ -2511,6 +2511,7 @@ void multiply_some_lines(const LinesProduct<T>& p, std::int64_t i, std::int64_t 
     for (int r = 0; r < Rows; ++r) rows[r] = hn::LoadU(d, a + r * p.a_line + k);
     HWY_UNROLL(4)
     for (int c = 0; c < Lines; ++c) {
+      if (Rows == 1 && HWY_TARGET == HWY_AVX3) hwy::Prefetch(b + c * next + k + 512);
       const Vector<T> line = hn::LoadU(d, b + c * next + k);
       HWY_UNROLL(6)
       for (int r = 0; r < Rows; ++r) sums[r * Lines + c] = hn::MulAdd(rows[r], line, sums[r * Lines + c]);

@@ -441,6 +441,7 @@ void multiply_some_lines(const LinesProduct<T>& p, std::int64_t i, std::int64_t 
     for (int r = 0; r < Rows; ++r) rows[r] = hn::LoadU(d, a + r * p.a_line + k);
     HWY_UNROLL(4)
     for (int c = 0; c < Lines; ++c) {
+      if (Rows == 1 && HWY_TARGET == HWY_AVX3) hwy::Prefetch(b + c * next + k + 512);
       const Vector<T> line = hn::LoadU(d, b + c * next + k);
       HWY_UNROLL(6)
       for (int r = 0; r < Rows; ++r) sums[r * Lines + c] = hn::MulAdd(rows[r], line, sums[r * Lines + c]);

@@ -173,6 +173,7 @@ HWY_INLINE void multiply_apart(const HalfProduct& p, std::int64_t j, std::int64_
     const FloatVector left = hn::LoadU(Floats(), p.a + k), right = hn::LoadU(Floats(), p.a + k + kLanes);
     HWY_UNROLL(4)
     for (int c = 0; c < 4; ++c) {
+      if (HWY_TARGET == HWY_AVX3) hwy::Prefetch(b + c * next + k + kAhead);
       even[c] = hn::MulAdd(left, load<Format>(b + c * next + k), even[c]);
       odd[c] = hn::MulAdd(right, load<Format>(b + c * next + k + kLanes), odd[c]);
     }

@@ -1594,8 +1594,8 @@ TEST_CASE("the pool: as many threads at first as processors that the process may
 //           +------+------+------+           +-----+
 //                                             N block
 //
-// A panel of A is used for all panels of B of a block, one after the other, so it stays in L1 and B's panels pass by: they come from L2, some dozen cycles away. The kernel knows exactly what it will want next, so it asks for B's lines sixteen steps ahead of their use. Without that the loop waited for every tenth line or so:
-// with AVX-512 on an Intel processor products of 1,024 and 2,048 took 1.05 to 1.08 times as long.
+// A panel of A is used for all panels of B of a block, one after the other, so it stays in L1 and B's panels pass by: they come from L2, some dozen cycles away. The kernel knows exactly what it will want next, so it asks for B's lines sixteen steps ahead of their use. Without that,
+// products of 1,024 and 2,048 took 1.04 to 1.08 times as long with AVX-512 on an Intel processor.
 //
 // Longer blocks of K mean fewer of them, and each reads and writes all of the result; in shorter ones a panel begins and ends more often. Between 184 and 512 no difference could be measured there. A tile's place in the result is asked for too, before its loop over K, since the result is seldom in a near cache.
 //
@@ -1821,11 +1821,11 @@ TEST_CASE("divide_result: everything once, for every shape") {
 //                                                         for each panel of B:  a tile
 //                                   first block: out = alpha A B + beta start;  later blocks: out = alpha A B + out
 //
-// A panel of A is packed by the thread that wants it, just before, and stays in its L1 for all panels of B. Packing all of A first, as this library did for long, sends it through the far caches twice more: written, and read again. On an Intel processor with AVX-512 the products of a GPT of 384 channels took 1.05 to 1.13 times as long, those of 512 square 1.03.
+// A panel of A is packed by the thread that wants it, just before, and stays in its L1 for all panels of B. Packing all of A first would send it through the far caches twice more: it is written, and read again. On an Intel processor with AVX-512 the products of a GPT of 384 channels took 1.05 to 1.13 times as long, those of 512 square 1.03.
 // Panel of A by panel of A goes along the rows of the result, so that its lines and pages are visited one after another.
 //
 // Does A need panels at all? Each of its numbers is broadcast, so a tile can read A's rows where they lie. Three kinds of A want packing: one whose rows are not contiguous, such as the transposed one of a weight's gradient; one whose rows lie a large power of two apart, since the first cache finds the place of a line by its address modulo a page: such rows
-// share few places, and a tile's rows push one another out; and one whose tiles have twelve rows, for which x86 has not enough registers that hold addresses, so that some are read from memory in each step. Any other A stays where it is: where N is 128, packing it takes 4 to 9 % of a product with AVX2, and with AVX-512 leaving it would take 1 to 5 %.
+// share few places, and a tile's rows push one another out; and one whose tiles have twelve rows, for which x86 has not enough registers that hold addresses, so that some are read from memory in each step. Any other A stays where it is: with AVX2 packing it took 5 to 10 % of a product with N of 128, while with AVX-512 products of 128 to 1,024 rows became 1 to 9 % faster by it.
 // oneDNN has such kernels too, and calls them *nocopy* (src/cpu/x64/gemm/gemm_driver.cpp).
 //
 // Where A has few rows, a packed panel of B has one user. Packing all of B first would then send it through memory twice more, so the task that computes a panel's columns packs it, and uses it while it is in the near caches: if there are enough such tasks for all threads. The bits are the same either way: K is cut at the same places.

@@ -2900,7 +2900,7 @@ DEMO("intensity, roof and memory of some operators") {
 // **PyTorch** calls a BLAS for this: MKL or OpenBLAS, and oneDNN for convolutions. Its own vector kernels are built exactly as here, one source per capability: `aten/src/ATen/native/cpu/` (for example `BinaryOpsKernel.cpp`), `aten/src/ATen/native/DispatchStub.h` chooses, `ATEN_CPU_CAPABILITY` forces. The portable vectors are `aten/src/ATen/cpu/vec/`,
 // where this course uses Highway. The pool's interface is `aten/src/ATen/Parallel.h`; behind it stands OpenMP. `aten/src/ATen/native/LinearAlgebra.cpp` is the way to `gemm`, with its own small-matrix loops.
 //
-// **OpenBLAS and BLIS** have this module's structure, with the tile kernel in assembly: `kernel/x86_64/sgemm_kernel_16x4_skylakex_3.c`; in BLIS `frame/3/gemm/bli_gemm_ker_var2.c` shows the five loops around the tile ("macro-kernel"), and the paper is *Anatomy of High-Performance Matrix Multiplication* (Goto and van de Geijn, 2008). Eigen, used by **TensorFlow**,
+// **OpenBLAS and BLIS** have this module's structure, with the tile kernel in assembly: `kernel/x86_64/sgemm_kernel_16x4_skylakex_3.c`; in BLIS `frame/3/gemm/bli_gemm_ker_var2.c` shows the five loops around the tile ("macro-kernel"), and the paper is *Anatomy of High-Performance Matrix Multiplication* (Goto and van de Geijn, 2008). Their matrices are stored by columns, so A and B have exchanged their parts: theirs is a panel of B that stays in L1 and a block of A in L2. Eigen, used by **TensorFlow**,
 // packs the same way: `Eigen/src/Core/products/GeneralBlockPanelKernel.h`; TensorFlow adds oneDNN (`tensorflow/core/kernels/mkl/`). **JAX** leaves it to XLA, which calls Eigen or oneDNN for large products on CPUs and generates code for small ones: `xla/service/cpu/dot_op_emitter.cc`.
 //
 //       x.mm(w)  ->  dispatcher  ->  shape, strides, dtype  --+-- few rows        dot products / GEMV
@@ -2910,7 +2910,7 @@ DEMO("intensity, roof and memory of some operators") {
 //                                                             +-- a GPU           the same picture: shared memory is the packed panel,
 //                                                                                 a warp's registers are the tile (CUTLASS)
 //
-// What differs in production: kernels in assembly for each CPU with software prefetch, block sizes from tables of CPU models or found by measuring and kept in a file, fused epilogues (activation after bias), packed weights that are kept between calls (`fbgemm::PackBMatrix`), and memory on several sockets (NUMA).
+// What differs in production: kernels in assembly for each CPU, which ask ahead for all that a tile touches, block sizes from tables of CPU models or found by measuring and kept in a file, fused epilogues (activation after bias), packed weights that are kept between calls (`fbgemm::PackBMatrix`), and memory on several sockets (NUMA).
 
 // %% [markdown]
 // ## Integration test

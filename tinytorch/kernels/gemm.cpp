@@ -241,7 +241,7 @@ void multiply_blocks(const Product<T>& p, const kernels::GemmTable<T>& table, ke
   const std::int64_t all_strips = parts_of(p.N, table.columns);
   constexpr std::int64_t few_rows = 432;
   if (packs_b && p.M <= few_rows && p.K <= 32 * sizes.K && all_strips >= 2 * get_num_threads()) return multiply_few_rows(p, table, sizes);
-  const std::int64_t k_parts = parts_of(p.K, sizes.K), column_parts = parts_of(all_strips, sizes.N / table.columns);
+  const std::int64_t k_parts = parts_of(p.K, sizes.K), column_parts = parts_of(all_strips, std::max<std::int64_t>(1, sizes.N / table.columns));
   const std::int64_t most_k = parts_of(p.K, k_parts);
   const bool packs_a = !reads_a_in_place(p, table);
   const Parts blocks(p.K, k_parts), groups(all_strips, column_parts);

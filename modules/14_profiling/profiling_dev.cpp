@@ -46,11 +46,10 @@
 #include <algorithm>
 #include <unordered_map>
 //| export profiling/recorder.h
-#include <deque>
 #include "tinytorch/profiling/events.h"
 //| export profiling/recorder.cpp
 #include <algorithm>
-#include <iterator>
+#include <utility>
 //| export profiling/flops.h
 #include "tinytorch/profiling/events.h"
 //| export profiling/flops.cpp
@@ -73,6 +72,7 @@
 #include <atomic>
 #include <chrono>
 #include <exception>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <unordered_map>
@@ -264,6 +264,8 @@ class EventRecorder {
   std::int64_t begin(FunctionEvent event);
   // Closes event `index` and all that were opened inside of it. Nothing happens if it is closed already. O(depth).
   void end(std::int64_t index, std::int64_t time_ns);
+  // An event that was begun, until the next begin() or take().
+  FunctionEvent& event(std::int64_t index) { return events_[static_cast<std::size_t>(index)]; }
   void add_output(std::int64_t index, TensorInfo tensor);
   // Tensors took `change` bytes, or gave them back; it counts for the innermost open event. `live` are held now.
   void memory(std::int64_t change, std::int64_t live, std::int64_t time_ns);
@@ -274,10 +276,9 @@ class EventRecorder {
   const BoundedTimeline& timeline() const { return timeline_; }
 
  private:
-  std::deque<FunctionEvent> events_;
+  std::vector<FunctionEvent> events_;
   std::vector<std::int64_t> open_;
   BoundedTimeline timeline_{1 << 14};
-  FunctionEvent& event(std::int64_t index) { return events_[static_cast<std::size_t>(index)]; }
 };
 
 }  // namespace autograd::profiler
@@ -390,11 +391,9 @@ void autograd::profiler::EventRecorder::node(std::uint64_t sequence_nr) {
 
 std::vector<autograd::profiler::FunctionEvent> autograd::profiler::EventRecorder::take(std::int64_t time_ns) {
   if (!open_.empty()) end(open_.front(), time_ns);
-  std::vector<FunctionEvent> taken(std::make_move_iterator(events_.begin()), std::make_move_iterator(events_.end()));
-  events_.clear();
   open_.clear();
   timeline_.clear();
-  return taken;
+  return std::exchange(events_, {});
 }
 
 // %%
@@ -1219,11 +1218,16 @@ autograd::profiler::ProfilerResult Profiler::disable() {
     slot->session = 0;
     memory.insert(memory.end(), slot->recorder.timeline().points().begin(), slot->recorder.timeline().points().end());
     const auto first = static_cast<std::int64_t>(events.size());
-    for (autograd::profiler::FunctionEvent& event : slot->recorder.take(now)) {
+    std::vector<autograd::profiler::FunctionEvent> recorded = slot->recorder.take(now);
+    for (autograd::profiler::FunctionEvent& event : recorded) {
       if (event.parent >= 0) event.parent += first;
       event.start_ns -= started_;
       event.end_ns -= started_;
-      events.push_back(std::move(event));
+    }
+    if (events.empty()) {
+      events.swap(recorded);
+    } else {
+      events.insert(events.end(), std::make_move_iterator(recorded.begin()), std::make_move_iterator(recorded.end()));
     }
   }
   for (autograd::profiler::MemoryEvent& point : memory) point.time_ns -= started_;
@@ -1243,20 +1247,23 @@ void Profiler::begin(RecordFunction& call) {
   if (call.scope() == RecordScope::MODULE && !session.has(Session::kModules)) return;
   keep_error_of([&] {
     with_recorder(session, [&](autograd::profiler::EventRecorder& recorder, const Slot& slot) {
-      autograd::profiler::FunctionEvent event;
-      event.name = call.name();
-      event.scope = call.scope();
-      event.layer = call.layer();
-      event.source = call.source();
-      event.thread = slot.thread;
-      event.sequence_nr = call.sequence_nr();
+      autograd::profiler::FunctionEvent named;
+      named.name = call.name();
+      named.scope = call.scope();
+      named.layer = call.layer();
+      named.source = call.source();
+      named.thread = slot.thread;
+      named.sequence_nr = call.sequence_nr();
+      const std::int64_t index = recorder.begin(std::move(named));
+      if (index == autograd::profiler::EventRecorder::kSameEvent) return;
+      call.place = {session.word, static_cast<std::uint64_t>(index + 1)};
+      autograd::profiler::FunctionEvent& event = recorder.event(index);
       if (session.has(Session::kShapes)) {
         event.inputs.reserve(call.input_count());
         for (std::size_t i = 0; i < call.input_count(); ++i) event.inputs.push_back(autograd::profiler::info_of(call.tensor(i)));
       }
       if (session.has(Session::kMemory)) event.live_at_start = static_cast<std::int64_t>(tinytorch::memory::stats().live);
       event.start_ns = time_now();
-      call.place = {session.word, static_cast<std::uint64_t>(recorder.begin(std::move(event)) + 1)};
     });
   });
 }

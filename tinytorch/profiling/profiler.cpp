@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <exception>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <unordered_map>
@@ -160,11 +161,16 @@ autograd::profiler::ProfilerResult Profiler::disable() {
     slot->session = 0;
     memory.insert(memory.end(), slot->recorder.timeline().points().begin(), slot->recorder.timeline().points().end());
     const auto first = static_cast<std::int64_t>(events.size());
-    for (autograd::profiler::FunctionEvent& event : slot->recorder.take(now)) {
+    std::vector<autograd::profiler::FunctionEvent> recorded = slot->recorder.take(now);
+    for (autograd::profiler::FunctionEvent& event : recorded) {
       if (event.parent >= 0) event.parent += first;
       event.start_ns -= started_;
       event.end_ns -= started_;
-      events.push_back(std::move(event));
+    }
+    if (events.empty()) {
+      events.swap(recorded);
+    } else {
+      events.insert(events.end(), std::make_move_iterator(recorded.begin()), std::make_move_iterator(recorded.end()));
     }
   }
   for (autograd::profiler::MemoryEvent& point : memory) point.time_ns -= started_;
@@ -179,20 +185,23 @@ void Profiler::begin(RecordFunction& call) {
   if (call.scope() == RecordScope::MODULE && !session.has(Session::kModules)) return;
   keep_error_of([&] {
     with_recorder(session, [&](autograd::profiler::EventRecorder& recorder, const Slot& slot) {
-      autograd::profiler::FunctionEvent event;
-      event.name = call.name();
-      event.scope = call.scope();
-      event.layer = call.layer();
-      event.source = call.source();
-      event.thread = slot.thread;
-      event.sequence_nr = call.sequence_nr();
+      autograd::profiler::FunctionEvent named;
+      named.name = call.name();
+      named.scope = call.scope();
+      named.layer = call.layer();
+      named.source = call.source();
+      named.thread = slot.thread;
+      named.sequence_nr = call.sequence_nr();
+      const std::int64_t index = recorder.begin(std::move(named));
+      if (index == autograd::profiler::EventRecorder::kSameEvent) return;
+      call.place = {session.word, static_cast<std::uint64_t>(index + 1)};
+      autograd::profiler::FunctionEvent& event = recorder.event(index);
       if (session.has(Session::kShapes)) {
         event.inputs.reserve(call.input_count());
         for (std::size_t i = 0; i < call.input_count(); ++i) event.inputs.push_back(autograd::profiler::info_of(call.tensor(i)));
       }
       if (session.has(Session::kMemory)) event.live_at_start = static_cast<std::int64_t>(tinytorch::memory::stats().live);
       event.start_ns = time_now();
-      call.place = {session.word, static_cast<std::uint64_t>(recorder.begin(std::move(event)) + 1)};
     });
   });
 }

@@ -4,7 +4,7 @@
 #include "tinytorch/profiling/recorder.h"
 
 #include <algorithm>
-#include <iterator>
+#include <utility>
 
 namespace tinytorch {
 
@@ -53,11 +53,9 @@ void autograd::profiler::EventRecorder::node(std::uint64_t sequence_nr) {
 
 std::vector<autograd::profiler::FunctionEvent> autograd::profiler::EventRecorder::take(std::int64_t time_ns) {
   if (!open_.empty()) end(open_.front(), time_ns);
-  std::vector<FunctionEvent> taken(std::make_move_iterator(events_.begin()), std::make_move_iterator(events_.end()));
-  events_.clear();
   open_.clear();
   timeline_.clear();
-  return taken;
+  return std::exchange(events_, {});
 }
 
 // Adds a point, and makes room when the points are full. Its contract stands in the text above.

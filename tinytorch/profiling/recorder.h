@@ -2,8 +2,6 @@
 // edit the module, not this file.
 #pragma once
 
-#include <deque>
-
 #include "tinytorch/profiling/events.h"
 
 namespace tinytorch {
@@ -33,6 +31,8 @@ class EventRecorder {
   std::int64_t begin(FunctionEvent event);
   // Closes event `index` and all that were opened inside of it. Nothing happens if it is closed already. O(depth).
   void end(std::int64_t index, std::int64_t time_ns);
+  // An event that was begun, until the next begin() or take().
+  FunctionEvent& event(std::int64_t index) { return events_[static_cast<std::size_t>(index)]; }
   void add_output(std::int64_t index, TensorInfo tensor);
   // Tensors took `change` bytes, or gave them back; it counts for the innermost open event. `live` are held now.
   void memory(std::int64_t change, std::int64_t live, std::int64_t time_ns);
@@ -43,10 +43,9 @@ class EventRecorder {
   const BoundedTimeline& timeline() const { return timeline_; }
 
  private:
-  std::deque<FunctionEvent> events_;
+  std::vector<FunctionEvent> events_;
   std::vector<std::int64_t> open_;
   BoundedTimeline timeline_{1 << 14};
-  FunctionEvent& event(std::int64_t index) { return events_[static_cast<std::size_t>(index)]; }
 };
 
 }  // namespace autograd::profiler

@@ -1044,7 +1044,8 @@ HWY_INLINE void finish_tile(const Tile<T>& tile, Vector<T> (&left)[Rows], Vector
 //           2. For each k: load the line of B as one or two vectors; for each row i broadcast A's number and multiply-add it to left[i] and, if (Vectors == 2), to right[i].
 //           3. Move a by one step of k (Rows, or tile.a_k), and b by tile.b_k.
 //           4. finish_tile<Vectors>(tile, left, right, columns).
-//           5. When it is right, make it fast for large products: if (Packed), hwy::Prefetch(b + 16 * tile.b_k) at the start of each step asks for the line that is wanted sixteen steps later.
+//           5. When it is right, make it fast for large products: if (Packed), hwy::Prefetch(b + 16 * tile.b_k) at the start of each step asks for the line that is wanted sixteen steps later. And fast where A is read in place:
+//              twelve rows from one pointer are twelve steps (a_row, 2 a_row, ...), more than x86 has registers for; three pointers, one for every four rows, share three steps.
 // EXAMPLE: K = 1, A = (2; 3), B = (10 20): rows 20 40 and 30 60.
 // HINT: Put HWY_UNROLL(12) in front of each loop over the rows, or the sums live in memory. A's row step is 1 in a panel, else tile.a_row.
 namespace kernels::TINYTORCH_CAPABILITY {
@@ -1056,10 +1057,14 @@ static void multiply_tile(const Tile<T>& tile, int columns) {
   Vector<T> right[Rows];
   HWY_UNROLL(12)
   for (int i = 0; i < Rows; ++i) left[i] = right[i] = hn::Zero(d);
-  const T* a = tile.a;
-  const T* b = tile.b;
   const std::int64_t a_row = Packed ? 1 : tile.a_row;
   const std::int64_t a_k = Packed ? Rows : tile.a_k;
+  constexpr int together = Rows <= 8 ? Rows : 4;  // rows that are read from one pointer
+  constexpr int pointers = (Rows + together - 1) / together;
+  const T* a[pointers];
+  HWY_UNROLL(3)
+  for (int p = 0; p < pointers; ++p) a[p] = tile.a + p * together * a_row;
+  const T* b = tile.b;
   for (std::int64_t k = 0; k < tile.K; ++k) {
     if (Packed) {
       constexpr int line = 64 / static_cast<int>(sizeof(T));
@@ -1071,11 +1076,12 @@ static void multiply_tile(const Tile<T>& tile, int columns) {
     if (Vectors == 2) b_right = hn::LoadU(d, b + kLanes<T>);
     HWY_UNROLL(12)
     for (int i = 0; i < Rows; ++i) {
-      const Vector<T> factor = hn::Set(d, a[i * a_row]);
+      const Vector<T> factor = hn::Set(d, a[i / together][i % together * a_row]);
       left[i] = hn::MulAdd(factor, b_left, left[i]);
       if (Vectors == 2) right[i] = hn::MulAdd(factor, b_right, right[i]);
     }
-    a += a_k;
+    HWY_UNROLL(3)
+    for (int p = 0; p < pointers; ++p) a[p] += a_k;
     b += tile.b_k;
   }
   finish_tile<Vectors>(tile, left, right, columns);
@@ -1996,11 +2002,11 @@ void for_panels(std::int64_t row, std::int64_t rows, std::int64_t most, F&& f) {
   for (std::int64_t i = 0; i < count; ++i) f(row + parts[i].first, parts[i].count);
 }
 
-// Whether tiles read A where it lies: its rows are contiguous and few, and at most four of a tile's share their places in the first cache, which has eight lines or more for each.
+// Whether tiles read A where it lies: its rows are contiguous, at most four of a tile's share their places in the first cache, which has eight lines or more for each, and where a tile has many, they are read for few columns only (a packed one is read faster).
 template <class T>
 bool reads_a_in_place(const Product<T>& p, const kernels::GemmTable<T>& table) {
   constexpr std::int64_t page = 4096;
-  return p.a.column == 1 && table.rows < 12 && table.rows * std::gcd(p.a.row * std::int64_t{sizeof(T)}, page) <= 4 * page;
+  return p.a.column == 1 && (table.rows < 12 || p.N <= 8 * table.columns) && table.rows * std::gcd(p.a.row * std::int64_t{sizeof(T)}, page) <= 4 * page;
 }
 
 // A tile of a large product. Its place in the result is far away, and wanted only at the end: who asks for it before the loop over K does not wait for it after.

@@ -178,11 +178,11 @@ void for_panels(std::int64_t row, std::int64_t rows, std::int64_t most, F&& f) {
   for (std::int64_t i = 0; i < count; ++i) f(row + parts[i].first, parts[i].count);
 }
 
-// Whether tiles read A where it lies: its rows are contiguous and few, and at most four of a tile's share their places in the first cache, which has eight lines or more for each.
+// Whether tiles read A where it lies: its rows are contiguous, at most four of a tile's share their places in the first cache, which has eight lines or more for each, and where a tile has many, they are read for few columns only (a packed one is read faster).
 template <class T>
 bool reads_a_in_place(const Product<T>& p, const kernels::GemmTable<T>& table) {
   constexpr std::int64_t page = 4096;
-  return p.a.column == 1 && table.rows < 12 && table.rows * std::gcd(p.a.row * std::int64_t{sizeof(T)}, page) <= 4 * page;
+  return p.a.column == 1 && (table.rows < 12 || p.N <= 8 * table.columns) && table.rows * std::gcd(p.a.row * std::int64_t{sizeof(T)}, page) <= 4 * page;
 }
 
 // A tile of a large product. Its place in the result is far away, and wanted only at the end: who asks for it before the loop over K does not wait for it after.

@@ -327,10 +327,14 @@ static void multiply_tile(const Tile<T>& tile, int columns) {
   Vector<T> right[Rows];
   HWY_UNROLL(12)
   for (int i = 0; i < Rows; ++i) left[i] = right[i] = hn::Zero(d);
-  const T* a = tile.a;
-  const T* b = tile.b;
   const std::int64_t a_row = Packed ? 1 : tile.a_row;
   const std::int64_t a_k = Packed ? Rows : tile.a_k;
+  constexpr int together = Rows <= 8 ? Rows : 4;  // rows that are read from one pointer
+  constexpr int pointers = (Rows + together - 1) / together;
+  const T* a[pointers];
+  HWY_UNROLL(3)
+  for (int p = 0; p < pointers; ++p) a[p] = tile.a + p * together * a_row;
+  const T* b = tile.b;
   for (std::int64_t k = 0; k < tile.K; ++k) {
     if (Packed) {
       constexpr int line = 64 / static_cast<int>(sizeof(T));
@@ -342,11 +346,12 @@ static void multiply_tile(const Tile<T>& tile, int columns) {
     if (Vectors == 2) b_right = hn::LoadU(d, b + kLanes<T>);
     HWY_UNROLL(12)
     for (int i = 0; i < Rows; ++i) {
-      const Vector<T> factor = hn::Set(d, a[i * a_row]);
+      const Vector<T> factor = hn::Set(d, a[i / together][i % together * a_row]);
       left[i] = hn::MulAdd(factor, b_left, left[i]);
       if (Vectors == 2) right[i] = hn::MulAdd(factor, b_right, right[i]);
     }
-    a += a_k;
+    HWY_UNROLL(3)
+    for (int p = 0; p < pointers; ++p) a[p] += a_k;
     b += tile.b_k;
   }
   finish_tile<Vectors>(tile, left, right, columns);

@@ -103,34 +103,39 @@ HWY_INLINE void pack_beside(T* to, int width, const T* from, std::int64_t step, 
   const hn::CappedTag<T, size> one;
   const hn::Repartition<double, decltype(d)> pairs;
   constexpr int room = static_cast<int>(hn::MaxLanes(d));
-  // The numbers from k on of lines `line`, line + size and so on; the last line in place of one that is not there.
-  const auto beside = [&](int line, std::int64_t k) {
-    const auto square = [&](int index) { return hn::LoadU(one, from + std::min(line + index * size, Lines - 1) * step + k); };
+  // A pointer for the lines of each square: one for all of them would want more steps than x86 has registers for.
+  constexpr int squares = (Lines + size - 1) / size;
+  const T* next[squares];
+  for (int index = 0; index < squares; ++index) next[index] = from + index * size * step;
+  // The next numbers of lines `line`, line + size and so on; the last line in place of one that is not there.
+  const auto beside = [&](int line) {
+    const auto square = [&](int index) { return hn::LoadU(one, next[index] + std::min(line, Lines - 1 - index * size) * step); };
     const auto first = hn::Combine(two, square(1), square(0));
-    if constexpr (Lines <= 2 * size) return first;
-    else if constexpr (Lines <= 3 * size) return hn::Combine(d, hn::ZeroExtendVector(two, square(2)), first);
+    if constexpr (squares == 2) return first;
+    else if constexpr (squares == 3) return hn::Combine(d, hn::ZeroExtendVector(two, square(2)), first);
     else return hn::Combine(d, hn::Combine(two, square(3), square(2)), first);
   };
-  const auto store = [&](std::int64_t k, auto value) {
-    const auto numbers = hn::BitCast(d, value);
-    if (Lines == room || k + 1 < K) hn::StoreU(numbers, d, to + k * width);
-    else hn::BlendedStore(numbers, hn::FirstN(d, Lines), d, to + k * width);
-  };
   std::int64_t k = 0;
-  for (; k + size <= K; k += size) {
-    const auto r0 = beside(0, k), r1 = beside(1, k);
+  const auto store = [&](int ahead, auto value) {
+    const auto numbers = hn::BitCast(d, value);
+    if (Lines == room || k + ahead + 1 < K) hn::StoreU(numbers, d, to + ahead * width);
+    else hn::BlendedStore(numbers, hn::FirstN(d, Lines), d, to + ahead * width);
+  };
+  for (; k + size <= K; k += size, to += size * width) {
+    const auto r0 = beside(0), r1 = beside(1);
     const auto low01 = hn::BitCast(pairs, hn::InterleaveLower(d, r0, r1)), high01 = hn::BitCast(pairs, hn::InterleaveUpper(d, r0, r1));
     if constexpr (size == 2) {
-      store(k, low01), store(k + 1, high01);
+      store(0, low01), store(1, high01);
     } else {
-      const auto r2 = beside(2, k), r3 = beside(3, k);
+      const auto r2 = beside(2), r3 = beside(3);
       const auto low23 = hn::BitCast(pairs, hn::InterleaveLower(d, r2, r3)), high23 = hn::BitCast(pairs, hn::InterleaveUpper(d, r2, r3));
-      store(k, hn::InterleaveLower(pairs, low01, low23)), store(k + 1, hn::InterleaveUpper(pairs, low01, low23));
-      store(k + 2, hn::InterleaveLower(pairs, high01, high23)), store(k + 3, hn::InterleaveUpper(pairs, high01, high23));
+      store(0, hn::InterleaveLower(pairs, low01, low23)), store(1, hn::InterleaveUpper(pairs, low01, low23));
+      store(2, hn::InterleaveLower(pairs, high01, high23)), store(3, hn::InterleaveUpper(pairs, high01, high23));
     }
+    for (int index = 0; index < squares; ++index) next[index] += size;
   }
-  for (; k < K; ++k)
-    for (int line = 0; line < Lines; ++line) to[k * width + line] = from[line * step + k];
+  for (; k < K; ++k, to += width)
+    for (int line = 0; line < Lines; ++line) to[line] = from[line * step + k];
 }
 #endif
 

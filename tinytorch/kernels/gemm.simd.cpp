@@ -202,7 +202,7 @@ HWY_INLINE void copy_numbers(T* to, const T* from, int count) {
 // Lines, K times. They lie far apart, often in pages of their own, where the processor does not see the next one coming: it is told.
 // Where a panel is full, a line is one or two vectors: what a vector has too much is stored into the next lines, which are written after it. The last lines, whose vectors would reach beyond the panel, are copied number by number.
 template <class T>
-HWY_INLINE void pack_lines(T* to, int width, const T* from, std::int64_t k_step, int count, std::int64_t K) {
+HWY_NOINLINE void pack_lines(T* to, int width, const T* from, std::int64_t k_step, int count, std::int64_t K) {
   constexpr std::int64_t ahead = 32;
   std::int64_t k = 0;
   if constexpr (kMasksAreSafe) {
@@ -334,7 +334,7 @@ static void multiply_tile(const Tile<T>& tile, int columns) {
   for (int i = 0; i < Rows; ++i) left[i] = right[i] = hn::Zero(d);
   const std::int64_t a_row = Packed ? 1 : tile.a_row;
   const std::int64_t a_k = Packed ? Rows : tile.a_k;
-  constexpr int together = Rows <= 8 ? Rows : 4;  // rows that are read from one pointer
+  constexpr int together = Packed || Rows <= 8 ? Rows : 4;  // rows that are read from one pointer
   constexpr int pointers = (Rows + together - 1) / together;
   const T* a[pointers];
   HWY_UNROLL(3)

@@ -575,6 +575,8 @@ struct GemmTable {
   // Computes a tile of up to that size. B must have `columns` numbers in each of its lines, also for a narrower tile, or half of them for one of up to half the columns. `packed`: A is a panel of
   // pack() with exactly `rows` lines, and a_row and a_k do not count.
   void (*tile)(const Tile<T>& tile, int rows, int columns, bool packed);
+  // A tile with all its columns whose A has contiguous rows and is read in place. Meanwhile it asks for what a later tile will read: `next_rows` rows from `next` on, as far apart as A's.
+  void (*tile_and_ask)(const Tile<T>& tile, int rows, const T* next, int next_rows);
   // to[k * width + i] = from[i * step + k * k_step] for i < count, and 0 for count <= i < width.
   void (*pack)(T* to, int width, const T* from, std::int64_t step, std::int64_t k_step, int count, std::int64_t K);
   // Dot products of lines; the baseline is the obvious loop.
@@ -1162,6 +1164,53 @@ template <class T>
 void any_tile(const Tile<T>& tile, int rows, int columns, bool packed) {
   if (columns <= kLanes<T>) choose_tile<T, 1>(tile, rows, columns, packed, std::make_integer_sequence<int, kTileRows>());
   else choose_tile<T, 2>(tile, rows, columns, packed, std::make_integer_sequence<int, kTileRows>());
+}
+
+// multiply_tile for rows that come from memory: when a line of A is used up, the next line of each of the `next_rows` rows is asked for, and B's lines are as in a packed tile.
+template <class T, int Rows>
+void multiply_tile_and_ask(const Tile<T>& tile, const T* next, int next_rows) {
+  constexpr int line = 64 / static_cast<int>(sizeof(T));
+  const Tag<T> d;
+  Vector<T> left[Rows];
+  Vector<T> right[Rows];
+  HWY_UNROLL(12)
+  for (int i = 0; i < Rows; ++i) left[i] = right[i] = hn::Zero(d);
+  constexpr int together = Rows <= 8 ? Rows : 4;
+  constexpr int pointers = (Rows + together - 1) / together;
+  const T* a[pointers];
+  HWY_UNROLL(3)
+  for (int p = 0; p < pointers; ++p) a[p] = tile.a + p * together * tile.a_row;
+  const T* b = tile.b;
+  for (std::int64_t k = 0; k < tile.K;) {
+    for (int i = 0; i < next_rows; ++i) hwy::Prefetch(next + i * tile.a_row + k);
+    for (const std::int64_t stop = tile.K - k < line ? tile.K : k + line; k < stop; ++k) {
+      HWY_UNROLL(2)
+      for (int j = 0; j < kTileColumns<T>; j += line) hwy::Prefetch(b + 16 * tile.b_k + j);
+      const Vector<T> b_left = hn::LoadU(d, b), b_right = hn::LoadU(d, b + kLanes<T>);
+      HWY_UNROLL(12)
+      for (int i = 0; i < Rows; ++i) {
+        const Vector<T> factor = hn::Set(d, a[i / together][i % together * tile.a_row]);
+        left[i] = hn::MulAdd(factor, b_left, left[i]);
+        right[i] = hn::MulAdd(factor, b_right, right[i]);
+      }
+      HWY_UNROLL(3)
+      for (int p = 0; p < pointers; ++p) ++a[p];
+      b += tile.b_k;
+    }
+  }
+  finish_tile<2>(tile, left, right, kTileColumns<T>);
+}
+
+template <class T, int... Index>
+HWY_INLINE void choose_tile_and_ask(const Tile<T>& tile, int rows, const T* next, int next_rows, std::integer_sequence<int, Index...>) {
+  using Kernel = void (*)(const Tile<T>&, const T*, int);
+  static constexpr Kernel kernels[] = {multiply_tile_and_ask<T, Index + 1>...};
+  kernels[rows - 1](tile, next, next_rows);
+}
+
+template <class T>
+void any_tile_and_ask(const Tile<T>& tile, int rows, const T* next, int next_rows) {
+  choose_tile_and_ask(tile, rows, next, next_rows, std::make_integer_sequence<int, kTileRows>());
 }
 }  // namespace
 }  // namespace kernels::TINYTORCH_CAPABILITY
@@ -1836,10 +1885,15 @@ TEST_CASE("divide_result: everything once, for every shape") {
 // Panel of A by panel of A goes along the rows of the result, so that its lines and pages are visited one after another.
 //
 // Does A need panels at all? Each of its numbers is broadcast, so a tile can read A's rows where they lie. Three kinds of A want packing: one whose rows are not contiguous, such as the transposed one of a weight's gradient; one whose rows lie a large power of two apart, since the first cache finds the place of a line by its address modulo a page: such rows
-// share few places, and a tile's rows push one another out; and one whose tiles have twelve rows, for which x86 has not enough registers that hold addresses, so that some are read from memory in each step. Any other A stays where it is: with AVX2 packing it took 5 to 10 % of a product with N of 128, while with AVX-512 products of 128 to 1,024 rows became 1 to 9 % faster by it.
+// share few places, and a tile's rows push one another out; and one whose tiles have twelve rows and are many, since a packed tile reads one line where one in place reads twelve. Any other A stays where it is: packing it took 5 to 10 % of a product with N of 128.
 // oneDNN has such kernels too, and calls them *nocopy* (src/cpu/x64/gemm/gemm_driver.cpp).
 //
 // Where A has few rows, a packed panel of B has one user. Packing all of B first would then send it through memory twice more, so the task that computes a panel's columns packs it, and uses it while it is in the near caches: if there are enough such tasks for all threads. The bits are the same either way: K is cut at the same places.
+//
+// A linear layer's weights lie (out, in), so its B is transposed, and packing turns all of it: 9 MB in one layer of a small GPT-2, for the sake of 128 tokens. Turned around, out^T = W x^T, the weights are A, which a tile reads where it lies, and the tokens are what is packed. The sums come out transposed too, and are turned while they are near, the columns of four panels at a time.
+//
+// The weights of a whole model are not in any cache. A tile that waits for them does not multiply, so each asks for its share of the *next* panel of weights, a line of each row whenever it has used up a line of its own. That it is spread over the loop matters: a core has room for a dozen lines that are on their way to its first cache, B's among them, and asking for all of a panel at once gained nothing.
+// GPT-2's 128 tokens took 165 ms with packed weights, 165 turned around, and 140 turned around and asking.
 //
 // `start` is what `addmm` adds: for a linear layer the bias, a line that every row starts from. So the bias costs nothing, no pass over the result of its own: it is the value with which the first block's sums are finished.
 //
@@ -2062,11 +2116,75 @@ void multiply_few_rows(const Product<T>& p, const kernels::GemmTable<T>& table, 
   });
 }
 
+// Whether a product of few rows is turned around: B is a matrix of many contiguous lines, A's rows fill tiles' columns but for a sixteenth, and the lines that a tile reads have places beside each other in the first cache, which has one for each page of its size.
+template <class T>
+bool turns_around(const Product<T>& p, const kernels::GemmTable<T>& table) {
+  constexpr std::int64_t page = 4096;
+  const std::int64_t width = parts_of(p.M, table.columns) * table.columns;
+  return p.b.row == 1 && p.M <= 256 && p.N >= 32 * table.rows && 16 * width <= 17 * p.M && table.rows * std::gcd(p.b.column * std::int64_t{sizeof(T)}, page) <= kernels::cache_sizes().first;
+}
+
+// out = activation(alpha * sums + beta * start) for `count` numbers of a row.
+template <class T>
+void finish_part_of_row(const Product<T>& p, std::int64_t i, std::int64_t j, std::int64_t count, const T* sums) {
+  T* const out = p.out + i * p.out_row + j;
+  if (p.start.data == nullptr) {
+    for (std::int64_t n = 0; n < count; ++n) out[n] = p.alpha * sums[n];
+  } else {
+    const T* const start = p.start.data + i * p.start.row + j;
+    for (std::int64_t n = 0; n < count; ++n) out[n] = p.alpha * sums[n] + p.beta * start[n];
+  }
+  if (p.activation == kernels::Activation::ReLU)
+    for (std::int64_t n = 0; n < count; ++n) out[n] = out[n] < T{0} ? T{0} : out[n];
+}
+
+// The transposed product: B's lines are the rows of tiles, A's rows the columns, packed. A task computes the columns of four panels, which lie in its own memory until they are complete, and are turned then.
+template <class T>
+void multiply_turned(const Product<T>& p, const kernels::GemmTable<T>& table) {
+  constexpr std::int64_t size = sizeof(T);
+  const kernels::CacheSizes caches = kernels::cache_sizes();
+  const std::int64_t strips = parts_of(p.M, table.columns), width = strips * table.columns;
+  // A panel of B's lines fits into the first cache, A's rows into half of the second.
+  const std::int64_t k_parts = parts_of(p.K, std::max<std::int64_t>(64, std::min(caches.first * 3 / 4 / (table.rows * size), caches.second / 2 / (width * size))));
+  const Parts blocks(p.K, k_parts);
+  T* const rows_of_a = packed_b.room_for<T>(width * p.K);
+  const auto strip_at = [&](const Part& block, std::int64_t strip) { return rows_of_a + width * block.first + strip * table.columns * block.count; };
+  kernels::run_tasks(k_parts * strips, [&](std::int64_t task) {
+    const Part block = blocks[task / strips];
+    const std::int64_t strip = task % strips, i = strip * table.columns;
+    table.pack(strip_at(block, strip), table.columns, p.a_at(i, block.first), p.a.row, p.a.column, static_cast<int>(std::min<std::int64_t>(table.columns, p.M - i)), block.count);
+  });
+  const std::int64_t group = 4 * table.rows;
+  kernels::run_tasks(parts_of(p.N, group), [&](std::int64_t task) {
+    const std::int64_t left = task * group, lines = std::min(group, p.N - left);
+    T* const sums = packed_a.room_for<T>(2 * group * width);
+    T* const turned = sums + group * width;
+    for (std::int64_t k_part = 0; k_part < k_parts; ++k_part) {
+      const Part block = blocks[k_part];
+      for_panels(0, lines, table.rows, [&](std::int64_t row, std::int64_t rows) {
+        // After the last panel comes the first one's next block, or the next task's first panel.
+        const bool is_last = row + rows == lines, again = is_last && k_part + 1 < k_parts;
+        const std::int64_t next = again ? left : left + row + rows, next_k = again ? blocks[k_part + 1].first : is_last ? 0 : block.first;
+        const Parts shares(std::min<std::int64_t>(table.rows, p.N - next), strips);
+        for (std::int64_t strip = 0; strip < strips; ++strip) {
+          T* const place = sums + row * width + strip * table.columns;
+          const Part share = shares[strip];
+          table.tile_and_ask({p.b_at(block.first, left + row), p.b.column, 1, strip_at(block, strip), table.columns, block.count, place, width, k_part > 0 ? place : nullptr, width, T{1}, T{1}}, static_cast<int>(rows),
+                             p.b_at(next_k, next + share.first), static_cast<int>(share.count));
+        }
+      });
+    }
+    table.pack(turned, static_cast<int>(lines), sums, width, 1, static_cast<int>(lines), p.M);
+    for (std::int64_t i = 0; i < p.M; ++i) finish_part_of_row(p, i, left, lines, turned + i * lines);
+  });
+}
+
 // Block by block, in packed panels, on all threads.
 template <class T>
 void multiply_blocks(const Product<T>& p, const kernels::GemmTable<T>& table, kernels::BlockSizes sizes) {
   // With few rows a number of B is used a few times only: lines that are contiguous are then read in place.
   const bool packs_b = p.b.column != 1 || p.M > 3 * table.rows;
+  if (turns_around(p, table)) return multiply_turned(p, table);
   const std::int64_t all_strips = parts_of(p.N, table.columns);
   constexpr std::int64_t few_rows = 432;
   if (packs_b && p.M <= few_rows && p.K <= 32 * sizes.K && all_strips >= 2 * get_num_threads()) return multiply_few_rows(p, table, sizes);
@@ -2256,8 +2374,8 @@ TEST_CASE("multiply: alpha, beta and a start of any strides") {
 TEST_CASE("multiply: relu follows the whole sum, on every way through the kernels") {
   manual_seed(20);
   for_each_capability([] {
-    // Few lines, one row, a long one, one column, small, few rows in panels, several blocks of everything, nothing to sum.
-    for (const auto& [M, N, K] : std::vector<std::array<std::int64_t, 3>>{{3, 40, 50}, {1, 300, 20}, {1, 2700, 131}, {300, 1, 20}, {40, 50, 60}, {90, 200, 1500}, {700, 300, 600}, {2, 3, 0}}) {
+    // Few lines, one row, a long one, one column, small, few rows in panels, and turned around where B is transposed, several blocks of everything, nothing to sum.
+    for (const auto& [M, N, K] : std::vector<std::array<std::int64_t, 3>>{{3, 40, 50}, {1, 300, 20}, {1, 2700, 131}, {300, 1, 20}, {40, 50, 60}, {90, 200, 1500}, {128, 403, 900}, {62, 850, 1700}, {700, 300, 600}, {2, 3, 0}}) {
       CAPTURE(K);
       const Tensor a = whole_numbers({M, K}, kFloat), b = whole_numbers({K, N}, kFloat), start = whole_numbers({N}, kFloat);
       for (const Tensor& right : {b, b.t().contiguous().t()}) {
@@ -2279,7 +2397,7 @@ TEST_CASE("multiply: the same bits for any number of threads") {
   // Few rows and three blocks of K: with more threads than such a product has tasks for, it goes another way.
   const Tensor few = randn({70, 1700}), tall = randn({1700, 170});
   const auto products = [&] {
-    return std::vector<Tensor>{by_multiply<float>(a, b), by_multiply<float>(a.slice(0, 0, 4), w.t()), by_multiply<float>(w, a.slice(0, 0, 1).t()), by_multiply<float>(few, tall), by_multiply<float>(a.slice(0, 0, 100), b.slice(1, 0, 30))};
+    return std::vector<Tensor>{by_multiply<float>(a, b), by_multiply<float>(a.slice(0, 0, 4), w.t()), by_multiply<float>(w, a.slice(0, 0, 1).t()), by_multiply<float>(few, tall), by_multiply<float>(a.slice(0, 0, 64), w.t()), by_multiply<float>(a.slice(0, 0, 100), b.slice(1, 0, 30))};
   };
   const std::vector<Tensor> alone = [&] {
     const ThreadsGuard guard(1);
@@ -2710,7 +2828,7 @@ double spin_arithmetic(std::int64_t rounds, T* result) {
 
 template <class T>
 constexpr GemmTable<T> table_of() {
-  return {kTileRows, kTileColumns<T>, any_tile<T>, pack<T>, multiply_lines<T>, multiply_lines_baseline<T>, multiply_row<T>, spin_arithmetic<T>};
+  return {kTileRows, kTileColumns<T>, any_tile<T>, any_tile_and_ask<T>, pack<T>, multiply_lines<T>, multiply_lines_baseline<T>, multiply_row<T>, spin_arithmetic<T>};
 }
 }  // namespace
 

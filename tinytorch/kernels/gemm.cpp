@@ -233,11 +233,75 @@ void multiply_few_rows(const Product<T>& p, const kernels::GemmTable<T>& table, 
   });
 }
 
+// Whether a product of few rows is turned around: B is a matrix of many contiguous lines, A's rows fill tiles' columns but for a sixteenth, and the lines that a tile reads have places beside each other in the first cache, which has one for each page of its size.
+template <class T>
+bool turns_around(const Product<T>& p, const kernels::GemmTable<T>& table) {
+  constexpr std::int64_t page = 4096;
+  const std::int64_t width = parts_of(p.M, table.columns) * table.columns;
+  return p.b.row == 1 && p.M <= 256 && p.N >= 32 * table.rows && 16 * width <= 17 * p.M && table.rows * std::gcd(p.b.column * std::int64_t{sizeof(T)}, page) <= kernels::cache_sizes().first;
+}
+
+// out = activation(alpha * sums + beta * start) for `count` numbers of a row.
+template <class T>
+void finish_part_of_row(const Product<T>& p, std::int64_t i, std::int64_t j, std::int64_t count, const T* sums) {
+  T* const out = p.out + i * p.out_row + j;
+  if (p.start.data == nullptr) {
+    for (std::int64_t n = 0; n < count; ++n) out[n] = p.alpha * sums[n];
+  } else {
+    const T* const start = p.start.data + i * p.start.row + j;
+    for (std::int64_t n = 0; n < count; ++n) out[n] = p.alpha * sums[n] + p.beta * start[n];
+  }
+  if (p.activation == kernels::Activation::ReLU)
+    for (std::int64_t n = 0; n < count; ++n) out[n] = out[n] < T{0} ? T{0} : out[n];
+}
+
+// The transposed product: B's lines are the rows of tiles, A's rows the columns, packed. A task computes the columns of four panels, which lie in its own memory until they are complete, and are turned then.
+template <class T>
+void multiply_turned(const Product<T>& p, const kernels::GemmTable<T>& table) {
+  constexpr std::int64_t size = sizeof(T);
+  const kernels::CacheSizes caches = kernels::cache_sizes();
+  const std::int64_t strips = parts_of(p.M, table.columns), width = strips * table.columns;
+  // A panel of B's lines fits into the first cache, A's rows into half of the second.
+  const std::int64_t k_parts = parts_of(p.K, std::max<std::int64_t>(64, std::min(caches.first * 3 / 4 / (table.rows * size), caches.second / 2 / (width * size))));
+  const Parts blocks(p.K, k_parts);
+  T* const rows_of_a = packed_b.room_for<T>(width * p.K);
+  const auto strip_at = [&](const Part& block, std::int64_t strip) { return rows_of_a + width * block.first + strip * table.columns * block.count; };
+  kernels::run_tasks(k_parts * strips, [&](std::int64_t task) {
+    const Part block = blocks[task / strips];
+    const std::int64_t strip = task % strips, i = strip * table.columns;
+    table.pack(strip_at(block, strip), table.columns, p.a_at(i, block.first), p.a.row, p.a.column, static_cast<int>(std::min<std::int64_t>(table.columns, p.M - i)), block.count);
+  });
+  const std::int64_t group = 4 * table.rows;
+  kernels::run_tasks(parts_of(p.N, group), [&](std::int64_t task) {
+    const std::int64_t left = task * group, lines = std::min(group, p.N - left);
+    T* const sums = packed_a.room_for<T>(2 * group * width);
+    T* const turned = sums + group * width;
+    for (std::int64_t k_part = 0; k_part < k_parts; ++k_part) {
+      const Part block = blocks[k_part];
+      for_panels(0, lines, table.rows, [&](std::int64_t row, std::int64_t rows) {
+        // After the last panel comes the first one's next block, or the next task's first panel.
+        const bool is_last = row + rows == lines, again = is_last && k_part + 1 < k_parts;
+        const std::int64_t next = again ? left : left + row + rows, next_k = again ? blocks[k_part + 1].first : is_last ? 0 : block.first;
+        const Parts shares(std::min<std::int64_t>(table.rows, p.N - next), strips);
+        for (std::int64_t strip = 0; strip < strips; ++strip) {
+          T* const place = sums + row * width + strip * table.columns;
+          const Part share = shares[strip];
+          table.tile_and_ask({p.b_at(block.first, left + row), p.b.column, 1, strip_at(block, strip), table.columns, block.count, place, width, k_part > 0 ? place : nullptr, width, T{1}, T{1}}, static_cast<int>(rows),
+                             p.b_at(next_k, next + share.first), static_cast<int>(share.count));
+        }
+      });
+    }
+    table.pack(turned, static_cast<int>(lines), sums, width, 1, static_cast<int>(lines), p.M);
+    for (std::int64_t i = 0; i < p.M; ++i) finish_part_of_row(p, i, left, lines, turned + i * lines);
+  });
+}
+
 // Block by block, in packed panels, on all threads.
 template <class T>
 void multiply_blocks(const Product<T>& p, const kernels::GemmTable<T>& table, kernels::BlockSizes sizes) {
   // With few rows a number of B is used a few times only: lines that are contiguous are then read in place.
   const bool packs_b = p.b.column != 1 || p.M > 3 * table.rows;
+  if (turns_around(p, table)) return multiply_turned(p, table);
   const std::int64_t all_strips = parts_of(p.N, table.columns);
   constexpr std::int64_t few_rows = 432;
   if (packs_b && p.M <= few_rows && p.K <= 32 * sizes.K && all_strips >= 2 * get_num_threads()) return multiply_few_rows(p, table, sizes);

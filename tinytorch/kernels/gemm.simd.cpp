@@ -379,6 +379,53 @@ void any_tile(const Tile<T>& tile, int rows, int columns, bool packed) {
   if (columns <= kLanes<T>) choose_tile<T, 1>(tile, rows, columns, packed, std::make_integer_sequence<int, kTileRows>());
   else choose_tile<T, 2>(tile, rows, columns, packed, std::make_integer_sequence<int, kTileRows>());
 }
+
+// multiply_tile for rows that come from memory: when a line of A is used up, the next line of each of the `next_rows` rows is asked for, and B's lines are as in a packed tile.
+template <class T, int Rows>
+void multiply_tile_and_ask(const Tile<T>& tile, const T* next, int next_rows) {
+  constexpr int line = 64 / static_cast<int>(sizeof(T));
+  const Tag<T> d;
+  Vector<T> left[Rows];
+  Vector<T> right[Rows];
+  HWY_UNROLL(12)
+  for (int i = 0; i < Rows; ++i) left[i] = right[i] = hn::Zero(d);
+  constexpr int together = Rows <= 8 ? Rows : 4;
+  constexpr int pointers = (Rows + together - 1) / together;
+  const T* a[pointers];
+  HWY_UNROLL(3)
+  for (int p = 0; p < pointers; ++p) a[p] = tile.a + p * together * tile.a_row;
+  const T* b = tile.b;
+  for (std::int64_t k = 0; k < tile.K;) {
+    for (int i = 0; i < next_rows; ++i) hwy::Prefetch(next + i * tile.a_row + k);
+    for (const std::int64_t stop = tile.K - k < line ? tile.K : k + line; k < stop; ++k) {
+      HWY_UNROLL(2)
+      for (int j = 0; j < kTileColumns<T>; j += line) hwy::Prefetch(b + 16 * tile.b_k + j);
+      const Vector<T> b_left = hn::LoadU(d, b), b_right = hn::LoadU(d, b + kLanes<T>);
+      HWY_UNROLL(12)
+      for (int i = 0; i < Rows; ++i) {
+        const Vector<T> factor = hn::Set(d, a[i / together][i % together * tile.a_row]);
+        left[i] = hn::MulAdd(factor, b_left, left[i]);
+        right[i] = hn::MulAdd(factor, b_right, right[i]);
+      }
+      HWY_UNROLL(3)
+      for (int p = 0; p < pointers; ++p) ++a[p];
+      b += tile.b_k;
+    }
+  }
+  finish_tile<2>(tile, left, right, kTileColumns<T>);
+}
+
+template <class T, int... Index>
+HWY_INLINE void choose_tile_and_ask(const Tile<T>& tile, int rows, const T* next, int next_rows, std::integer_sequence<int, Index...>) {
+  using Kernel = void (*)(const Tile<T>&, const T*, int);
+  static constexpr Kernel kernels[] = {multiply_tile_and_ask<T, Index + 1>...};
+  kernels[rows - 1](tile, next, next_rows);
+}
+
+template <class T>
+void any_tile_and_ask(const Tile<T>& tile, int rows, const T* next, int next_rows) {
+  choose_tile_and_ask(tile, rows, next, next_rows, std::make_integer_sequence<int, kTileRows>());
+}
 }  // namespace
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
@@ -596,7 +643,7 @@ double spin_arithmetic(std::int64_t rounds, T* result) {
 
 template <class T>
 constexpr GemmTable<T> table_of() {
-  return {kTileRows, kTileColumns<T>, any_tile<T>, pack<T>, multiply_lines<T>, multiply_lines_baseline<T>, multiply_row<T>, spin_arithmetic<T>};
+  return {kTileRows, kTileColumns<T>, any_tile<T>, any_tile_and_ask<T>, pack<T>, multiply_lines<T>, multiply_lines_baseline<T>, multiply_row<T>, spin_arithmetic<T>};
 }
 }  // namespace
 

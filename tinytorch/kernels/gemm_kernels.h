@@ -53,6 +53,8 @@ struct GemmTable {
   // Computes a tile of up to that size. B must have `columns` numbers in each of its lines, also for a narrower tile, or half of them for one of up to half the columns. `packed`: A is a panel of
   // pack() with exactly `rows` lines, and a_row and a_k do not count.
   void (*tile)(const Tile<T>& tile, int rows, int columns, bool packed);
+  // A tile with all its columns whose A has contiguous rows and is read in place. Meanwhile it asks for what a later tile will read: `next_rows` rows from `next` on, as far apart as A's.
+  void (*tile_and_ask)(const Tile<T>& tile, int rows, const T* next, int next_rows);
   // to[k * width + i] = from[i * step + k * k_step] for i < count, and 0 for count <= i < width.
   void (*pack)(T* to, int width, const T* from, std::int64_t step, std::int64_t k_step, int count, std::int64_t K);
   // Dot products of lines; the baseline is the obvious loop.

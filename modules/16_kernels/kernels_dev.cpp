@@ -1892,8 +1892,8 @@ TEST_CASE("divide_result: everything once, for every shape") {
 //
 // A linear layer's weights lie (out, in), so its B is transposed, and packing turns all of it: 9 MB in one layer of a small GPT-2, for the sake of 128 tokens. Turned around, out^T = W x^T, the weights are A, which a tile reads where it lies, and the tokens are what is packed. The sums come out transposed too, and are turned while they are near, the columns of four panels at a time.
 //
-// The weights of a whole model are not in any cache. A tile that waits for them does not multiply, so each asks for its share of the *next* panel of weights, a line of each row whenever it has used up a line of its own. That it is spread over the loop matters: a core has room for a dozen lines that are on their way to its first cache, B's among them, and asking for all of a panel at once gained nothing.
-// GPT-2's 128 tokens took 165 ms with packed weights, 165 turned around, and 140 turned around and asking.
+// The weights of a whole model are not in any cache. A tile that waits for them does not multiply, so each asks for its share of the *next* panel of weights, a line of each row whenever it has used up a line of its own. That it is spread over the loop matters: a core has room for ten to sixteen lines that are on their way to its first cache, B's among them, and asking for all of a panel at once gained little.
+// GPT-2's 128 tokens took 165 ms with packed weights, 165 turned around, and 140 turned around and asking. Short sums are not worth it: with K of 64 the product took 1.4 times as long.
 //
 // `start` is what `addmm` adds: for a linear layer the bias, a line that every row starts from. So the bias costs nothing, no pass over the result of its own: it is the value with which the first block's sums are finished.
 //
@@ -2116,12 +2116,12 @@ void multiply_few_rows(const Product<T>& p, const kernels::GemmTable<T>& table, 
   });
 }
 
-// Whether a product of few rows is turned around: B is a matrix of many contiguous lines, A's rows fill tiles' columns but for a sixteenth, and the lines that a tile reads have places beside each other in the first cache, which has one for each page of its size.
+// Whether a product of few rows is turned around: B is a matrix of many contiguous lines, long enough to pay for turning a sum, A's rows fill tiles' columns but for a sixteenth, and the lines that a tile reads have places beside each other in the first cache, which has one for each page of its size.
 template <class T>
 bool turns_around(const Product<T>& p, const kernels::GemmTable<T>& table) {
   constexpr std::int64_t page = 4096;
   const std::int64_t width = parts_of(p.M, table.columns) * table.columns;
-  return p.b.row == 1 && p.M <= 256 && p.N >= 32 * table.rows && 16 * width <= 17 * p.M && table.rows * std::gcd(p.b.column * std::int64_t{sizeof(T)}, page) <= kernels::cache_sizes().first;
+  return p.b.row == 1 && p.M <= 192 && p.N >= 32 * table.rows && p.K >= 384 && 16 * width <= 17 * p.M && table.rows * std::gcd(p.b.column * std::int64_t{sizeof(T)}, page) <= kernels::cache_sizes().first;
 }
 
 // out = activation(alpha * sums + beta * start) for `count` numbers of a row.

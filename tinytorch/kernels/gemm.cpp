@@ -233,12 +233,12 @@ void multiply_few_rows(const Product<T>& p, const kernels::GemmTable<T>& table, 
   });
 }
 
-// Whether a product of few rows is turned around: B is a matrix of many contiguous lines, A's rows fill tiles' columns but for a sixteenth, and the lines that a tile reads have places beside each other in the first cache, which has one for each page of its size.
+// Whether a product of few rows is turned around: B is a matrix of many contiguous lines, long enough to pay for turning a sum, A's rows fill tiles' columns but for a sixteenth, and the lines that a tile reads have places beside each other in the first cache, which has one for each page of its size.
 template <class T>
 bool turns_around(const Product<T>& p, const kernels::GemmTable<T>& table) {
   constexpr std::int64_t page = 4096;
   const std::int64_t width = parts_of(p.M, table.columns) * table.columns;
-  return p.b.row == 1 && p.M <= 256 && p.N >= 32 * table.rows && 16 * width <= 17 * p.M && table.rows * std::gcd(p.b.column * std::int64_t{sizeof(T)}, page) <= kernels::cache_sizes().first;
+  return p.b.row == 1 && p.M <= 192 && p.N >= 32 * table.rows && p.K >= 384 && 16 * width <= 17 * p.M && table.rows * std::gcd(p.b.column * std::int64_t{sizeof(T)}, page) <= kernels::cache_sizes().first;
 }
 
 // out = activation(alpha * sums + beta * start) for `count` numbers of a row.

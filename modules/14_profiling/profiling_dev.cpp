@@ -260,7 +260,7 @@ class EventRecorder {
  public:
   static constexpr std::int64_t kSameEvent = -1;
   // Opens an event inside the innermost open one and returns its index. An operator that begins directly inside of itself (the same source) is
-  // the same event at another layer: that returns kSameEvent. O(1), beside the memory for the event.
+  // the same event at another layer: that returns kSameEvent. O(1) amortised: now and then all events move to a larger place, which the event around this one pays for. (PyTorch appends to a list of blocks, which never move: AppendOnlyList.)
   std::int64_t begin(FunctionEvent event);
   // Closes event `index` and all that were opened inside of it. Nothing happens if it is closed already. O(depth).
   void end(std::int64_t index, std::int64_t time_ns);

@@ -380,7 +380,7 @@ void any_tile(const Tile<T>& tile, int rows, int columns, bool packed) {
   else choose_tile<T, 2>(tile, rows, columns, packed, std::make_integer_sequence<int, kTileRows>());
 }
 
-// multiply_tile for rows that come from memory: when a line of A is used up, the next line of each of the `next_rows` rows is asked for, and B's lines are as in a packed tile.
+// multiply_tile for rows that come from memory: when a line of A is used up, the next line of each of the `next_rows` rows is asked for, and B's lines are as in a packed tile. The loop stands here again, since a question in each step would cost the small tiles, which ask for nothing.
 template <class T, int Rows>
 void multiply_tile_and_ask(const Tile<T>& tile, const T* next, int next_rows) {
   constexpr int line = 64 / static_cast<int>(sizeof(T));

@@ -262,6 +262,11 @@ set(TINYTORCH_SOURCES_16_kernels
   kernels/gemm.simd.DEFAULT.cpp
   kernels/gemm.simd.AVX2.cpp
   kernels/gemm.simd.AVX512.cpp)
+set(TINYTORCH_SOURCES_56_product_convolutions
+  kernels/product_convolution.cpp
+  kernels/channel.simd.DEFAULT.cpp
+  kernels/channel.simd.AVX2.cpp
+  kernels/channel.simd.AVX512.cpp)
 set(TINYTORCH_SOURCES_61_block_tuning
   kernels/block_tuning.cpp)
 set(TINYTORCH_SOURCES_62_fused_products
@@ -398,6 +403,7 @@ set(TINYTORCH_MODULES
   15_benchmarking
   57_run_length
   16_kernels
+  56_product_convolutions
   61_block_tuning
   62_fused_products
   65_half_kernels

@@ -51,6 +51,7 @@
 #include "tinytorch/kernels/gathered_kernels.h"
 #include "tinytorch/kernels/gemm.h"
 #include "tinytorch/kernels/parallel.h"
+#include "tinytorch/kernels/product_convolution.h"
 #include "tinytorch/nn/conv.h"
 #include "tinytorch/nn/image_checks.h"
 #include "tinytorch/nn/windows.h"
@@ -231,10 +232,24 @@ struct WindowLines {
   bool adds;
 };
 
+// Windows of neighbouring rows under a kernel of one channel: out[i * out_row + j] = sum over t < taps of weights[t] * corner[i * row + offsets[t] + j], for i < rows and j < count. Numbers up to a whole vector are read.
+template <class T>
+struct WindowRows {
+  const T* corner;
+  std::int64_t row;
+  const std::int64_t* offsets;
+  std::int64_t taps;
+  const T* weights;
+  T* out;
+  std::int64_t out_row;
+  std::int64_t slides;  // how many numbers of the kernel in turn lie one row apart: offsets[t + 1] = offsets[t] + row within so many; 1 if none do
+};
+
 template <class T>
 struct WindowTable {
   int rows, lanes;  // of the largest tile: rows, and windows in each of its two vectors
   void (*tile)(const WindowTile<T>& tile, int rows);
+  void (*one_channel)(const WindowRows<T>& windows, int rows, int count);  // REQUIRES: rows <= 8, count <= lanes
   void (*lines)(const WindowLines<T>& lines);
 };
 
@@ -312,6 +327,48 @@ void window_tile(const WindowTile<T>& tile) {
   for (int i = 0; i < Rows; ++i) {
     finish_windows<T>(left[i], tile.left.out + i * tile.out_row, tile.left.count, tile.adds);
     if (tile.right.count > 0) finish_windows<T>(right[i], tile.right.out + i * tile.out_row, tile.right.count, tile.adds);
+  }
+}
+
+// One vector of windows in each of Rows rows. Where a column of the kernel is Taps numbers, one row apart, a line of pixels is under up to Taps of the rows: it is loaded once for all.
+template <class T, int Rows, int Taps>
+void window_rows(const WindowRows<T>& p, int count) {
+  const Tag<T> d;
+  Vector<T> sums[Rows];
+  HWY_UNROLL(8)
+  for (int i = 0; i < Rows; ++i) sums[i] = hn::Zero(d);
+  for (std::int64_t t = 0; t < p.taps; t += Taps) {
+    const T* const pixels = p.corner + p.offsets[t];
+    Vector<T> weights[Taps];
+    HWY_UNROLL(7)
+    for (int k = 0; k < Taps; ++k) weights[k] = hn::Set(d, p.weights[t + k]);
+    HWY_UNROLL(14)
+    for (int y = 0; y < Rows + Taps - 1; ++y) {
+      const Vector<T> line = hn::LoadU(d, pixels + y * p.row);
+      HWY_UNROLL(7)
+      for (int k = 0; k < Taps; ++k)
+        if (y >= k && y - k < Rows) sums[y - k] = hn::MulAdd(weights[k], line, sums[y - k]);
+    }
+  }
+  HWY_UNROLL(8)
+  for (int i = 0; i < Rows; ++i) finish_windows<T>(sums[i], p.out + i * p.out_row, count, false);
+}
+
+template <class T, int Taps, int... Index>
+HWY_INLINE void choose_window_rows(const WindowRows<T>& p, int rows, int count, std::integer_sequence<int, Index...>) {
+  using Kernel = void (*)(const WindowRows<T>&, int);
+  static constexpr Kernel kernels[] = {window_rows<T, Index + 1, Taps>...};
+  kernels[rows - 1](p, count);
+}
+
+template <class T>
+void any_window_rows(const WindowRows<T>& p, int rows, int count) {
+  const auto up_to_eight = std::make_integer_sequence<int, 8>();
+  switch (p.slides) {
+    case 3: return choose_window_rows<T, 3>(p, rows, count, up_to_eight);
+    case 5: return choose_window_rows<T, 5>(p, rows, count, up_to_eight);
+    case 7: return choose_window_rows<T, 7>(p, rows, count, up_to_eight);
+    default: return choose_window_rows<T, 1>(p, rows, count, up_to_eight);
   }
 }
 
@@ -406,7 +463,7 @@ void window_lines(const WindowLines<T>& p) {
 
 template <class T>
 constexpr WindowTable<T> table_of_windows() {
-  return {kTileRows, kLanes<T>, any_window_tile<T>, window_lines<T>};
+  return {kTileRows, kLanes<T>, any_window_tile<T>, any_window_rows<T>, window_lines<T>};
 }
 }  // namespace
 
@@ -1174,9 +1231,45 @@ class KernelOrder {
   bool leaves_out_ = false;
 };
 
+// y (N, G, size) = windows of `image` (N, G), whose every channel has a kernel of its own: number v of channel g's is w[g * w_group + taps.weights[v]].
+template <class T>
+void convolve_channels(const PhasedImages<T>& image, std::int64_t N, std::int64_t G, const T* w, std::int64_t w_group, const Taps& taps, Plane size, T* y) {
+  const kernels::WindowTable<T>& table = window_table<T>();
+  const auto count = static_cast<std::int64_t>(taps.rows.size());
+  std::int64_t in_row = 0;
+  while (in_row < count && taps.rows[static_cast<std::size_t>(in_row)] == taps.rows[0]) ++in_row;
+  // Column by column of the kernel, from the top down, also where it is turned around.
+  const bool turned = taps.rows.back() < taps.rows.front();
+  Offsets offsets, places;
+  for (std::int64_t column = 0; column < in_row; ++column)
+    for (std::int64_t v = column; v < count; v += in_row) {
+      const auto at = static_cast<std::size_t>(turned ? count - 1 - v : v);
+      offsets.push_back(image.offset(taps.rows[at], taps.columns[at]));
+      places.push_back(taps.weights[at]);
+    }
+  std::int64_t slides = count / in_row;
+  for (std::int64_t t = 1; t < count; ++t)
+    if (t % (count / in_row) != 0 && offsets[static_cast<std::size_t>(t)] != offsets[static_cast<std::size_t>(t - 1)] + image.row()) slides = 1;
+  const std::int64_t last = std::max<std::int64_t>(0, size.columns - table.lanes), L = size.count();
+  parallel_for(0, N * G, std::max<std::int64_t>(1, 32768 / (L * count)), [&](std::int64_t first, std::int64_t stop) {
+    std::vector<T> weights(places.size());
+    for (std::int64_t plane = first; plane < stop; ++plane) {
+      for (std::size_t t = 0; t < places.size(); ++t) weights[t] = w[plane % G * w_group + places[t]];
+      for (std::int64_t row = 0; row < size.rows; row += 8) {
+        for (std::int64_t i = 0; i < size.columns; i += table.lanes) {
+          const std::int64_t column = std::min(i, last);  // some windows twice, with the same result
+          const kernels::WindowRows<T> windows{image.data() + plane * image.channel() + row * image.row() + column, image.row(), offsets.data(), count, weights.data(), y + plane * L + row * size.columns + column, size.columns, slides};
+          table.one_channel(windows, static_cast<int>(std::min<std::int64_t>(8, size.rows - row)), static_cast<int>(std::min<std::int64_t>(table.lanes, size.columns - column)));
+        }
+      }
+    }
+  });
+}
+
 // y (N, G M, size), whose rows are size.columns long, = windows of `image` (N, G C) times weights: element (m, c, tap v) of group g is w[g * w_group + m * w_row + c * w_channel + taps.weights[v]].
 template <class T>
 void convolve_in_place(const PhasedImages<T>& image, std::int64_t N, std::int64_t G, std::int64_t C, std::int64_t M, const T* w, std::int64_t w_group, std::int64_t w_row, std::int64_t w_channel, const Taps& taps, Plane size, T* y) {
+  if (C == 1 && M == 1) return convolve_channels(image, N, G, w, w_group, taps, size, y);
   const kernels::GemmTable<T>& table = kernels::gemm_table<T>();
   const kernels::WindowTable<T>& windows = window_table<T>();
   const KernelOrder<T> order(image, C, w_channel, taps, size, windows.lanes);
@@ -1587,18 +1680,25 @@ std::int64_t together(std::int64_t N) {
   return N % tile == 0 ? tile : N;
 }
 
+// Whether an image has so many channels, and each place so much work, that putting channels last (chapter 56) for one convolution costs a twentieth of it.
+bool many_channels(const Shapes& s) { return s.G == 1 && s.grid.kernel.size() == 2 && s.V > 1 && s.C >= 64 && s.M >= 64; }
+
 Tensor convolution_tuned(const Tensor& input, const Tensor& weight, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups) {
   const ExcludeLayersGuard below(LayerSet(Layer::Autograd) | Layer::InplaceOrView);
   if (!takes(input, weight)) return op::convolution.function(Layer::CPU)(input, weight, stride, padding, dilation, groups);
+  if (const Tensor y = kernels::pointwise_convolution(input, weight, stride, padding, groups); y.defined()) return y;
   const Shapes s(input.sizes(), weight.sizes(), stride, padding, dilation, groups);
   const Tensor w = weight.contiguous();
-  const Tensor result = empty(s.output_sizes(), input.scalar_type());
   if (const PlaneShape p(s, input.sizes()); winograd_fits(s, p, input.scalar_type())) {
     if (const WinogradShape shape = winograd_forward(s, p, get_num_threads()); shape.pays()) {
+      const Tensor result = empty(s.output_sizes(), kFloat);
       convolve_winograd(shape, input.contiguous().data<float>(), w.data<float>(), s.C * 9, 9, 1, result.data<float>());
       return result;
     }
   }
+  if (const Tensor y = kernels::channels_last_convolution(input, weight, stride, padding, dilation, groups); y.defined()) return y;
+  if (many_channels(s) && stride.back() > 1) return kernels::channels_last_convolution(input.contiguous(MemoryFormat::ChannelsLast), weight, stride, padding, dilation, groups).contiguous();
+  const Tensor result = empty(s.output_sizes(), input.scalar_type());
   return in_type(input.scalar_type(), [&]<class T>() {
     if (side_by_side_pays<T>(s, s.places, input.numel() + result.numel())) {
       const std::int64_t group = together<T>(s.N);
@@ -1694,6 +1794,7 @@ Tensor convolution_input_tuned(const Tensor& grad, const Tensor& weight, IntArra
   }
   const auto reference = [&] { return op::convolution_input.function(Layer::CPU)(grad, weight, input_sizes, stride, padding, dilation, groups); };
   if (!ours) return reference();
+  if (const Tensor x = kernels::pointwise_convolution_input(grad, weight, input_sizes, stride, padding, groups); x.defined()) return x;
   const Shapes s(input_sizes, weight.sizes(), stride, padding, dilation, groups);
   if (const PlaneShape p(s, input_sizes); turns && winograd_fits(s, p, grad.scalar_type())) {
     // From the result's channels to the input's; element (c, m, v) of the turned kernel is w[m][c][8 - v].
@@ -1704,6 +1805,7 @@ Tensor convolution_input_tuned(const Tensor& grad, const Tensor& weight, IntArra
       return result;
     }
   }
+  if (const Tensor x = kernels::channels_last_convolution_input(grad, weight, input_sizes, stride, padding, dilation, groups); x.defined()) return x;
   return in_type(grad.scalar_type(), [&]<class T>() {
     const Tensor w = weight.contiguous();
     if (side_by_side_pays<T>(s, spatial_sizes(input_sizes), grad.numel() + multiply_sizes(input_sizes))) {
@@ -1731,6 +1833,7 @@ Tensor convolution_input_tuned(const Tensor& grad, const Tensor& weight, IntArra
 Tensor convolution_weight_tuned(const Tensor& input, const Tensor& grad, IntArrayRef weight_sizes, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups) {
   const ExcludeLayersGuard below(LayerSet(Layer::Autograd) | Layer::InplaceOrView);
   if (!takes(input, grad)) return op::convolution_weight.function(Layer::CPU)(input, grad, weight_sizes, stride, padding, dilation, groups);
+  if (const Tensor w = kernels::pointwise_convolution_weight(input, grad, weight_sizes, stride, padding, groups); w.defined()) return w;
   const Shapes s(input.sizes(), weight_sizes, stride, padding, dilation, groups);
   const Tensor y = grad.contiguous();
   const Tensor result = empty(weight_sizes, input.scalar_type());
@@ -1740,6 +1843,8 @@ Tensor convolution_weight_tuned(const Tensor& input, const Tensor& grad, IntArra
       return result;
     }
   }
+  if (const Tensor w = kernels::channels_last_convolution_weight(input, grad, weight_sizes, stride, padding, dilation, groups); w.defined()) return w;
+  if (many_channels(s) && s.places[1] >= 14) return kernels::channels_last_convolution_weight(input, grad.contiguous(MemoryFormat::ChannelsLast), weight_sizes, stride, padding, dilation, groups);
   return in_type(input.scalar_type(), [&]<class T>() {
     if (s.V > 1 && side_by_side_pays<T>(s, s.places, input.numel() + y.numel())) {
       const std::int64_t group = together<T>(s.N);
@@ -1801,7 +1906,9 @@ std::vector<Setting> settings() {
           {{3, 6, 14, 14}, {16, 6, 5, 5}, {1, 1}, {0, 0}, {1, 1}, 1},   {{2, 3, 9, 9}, {2, 3, 3, 3}, {1, 1}, {1, 1}, {1, 1}, 1},     {{2, 3, 11, 18}, {40, 3, 3, 3}, {2, 2}, {1, 4}, {1, 1}, 1},
           {{1, 2, 9, 140}, {3, 2, 2, 9}, {1, 1}, {1, 5}, {1, 1}, 1},    {{1, 1, 3, 3}, {1, 1, 3, 3}, {1, 1}, {0, 0}, {1, 1}, 1},
           {{19, 8, 10, 9}, {12, 4, 5, 4}, {1, 1}, {2, 1}, {1, 1}, 2},   {{21, 12, 9, 7}, {10, 12, 3, 3}, {2, 1}, {1, 0}, {2, 2}, 1},  {{16, 20, 11}, {24, 20, 3}, {1}, {2}, {2}, 1},
-          {{32, 6, 10, 11}, {13, 6, 5, 3}, {1, 1}, {1, 0}, {1, 1}, 1},  {{32, 40, 5, 6}, {9, 40, 5, 4}, {1, 1}, {2, 2}, {1, 1}, 1}};
+          {{32, 6, 10, 11}, {13, 6, 5, 3}, {1, 1}, {1, 0}, {1, 1}, 1},  {{32, 40, 5, 6}, {9, 40, 5, 4}, {1, 1}, {2, 2}, {1, 1}, 1},
+          {{2, 5, 19, 37}, {5, 1, 5, 5}, {1, 1}, {2, 2}, {1, 1}, 5},    {{1, 4, 21, 18}, {4, 1, 7, 3}, {2, 2}, {3, 1}, {1, 1}, 4},    {{3, 3, 12, 20}, {3, 1, 3, 3}, {1, 1}, {2, 2}, {2, 2}, 3},   {{2, 4, 30}, {4, 1, 7}, {1}, {3}, {1}, 4},
+          {{1, 3, 16, 16}, {3, 1, 7, 7}, {1, 1}, {0, 0}, {1, 1}, 3}};
 }
 
 // Result and both gradients for whole numbers, which every order of summing gives exactly.

@@ -1891,7 +1891,7 @@ Tensor map_tuned(const Tensor& self) {
 }
 
 const Tensor& relu_inplace_tuned(const Tensor& self) {
-  if (!takes_elementwise(self) || !self.is_contiguous()) return op::relu_.function(Layer::CPU)(self);
+  if (!takes_elementwise(self) || !is_dense(self)) return op::relu_.function(Layer::CPU)(self);
   with_kernel_type(self.scalar_type(), [&]<class T>() {
     T* const data = self.data<T>();
     run_row<T, T>(elementwise_table<T>().relu, {data, data, nullptr, nullptr, 1, 0, 0, self.numel(), T{}, T{}, false});
@@ -1927,6 +1927,20 @@ Tensor kernels::simple_power(const Tensor& self, double e) {
 // %%
 //| export kernels/elementwise.cpp
 namespace {
+// The dimensions, slowest in memory first: those of a result in channels last are images, rows, columns, channels, and its rows are its pixels.
+std::vector<std::size_t> order_in_memory(IntArrayRef strides) {
+  std::vector<std::size_t> order(strides.size());
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return strides[a] > strides[b]; });
+  return order;
+}
+
+DimVector reordered(const DimVector& values, const std::vector<std::size_t>& order) {
+  DimVector result;
+  for (const std::size_t d : order) result.push_back(values[d]);
+  return result;
+}
+
 // Two operands and where the result goes, as rows that kernels can walk.
 class Pair {
  public:
@@ -1937,16 +1951,41 @@ class Pair {
   bool run(kernels::ElementwiseKernel<T, Out> kernel, const Tensor& out, T p, bool in_place) const;
 
  private:
+  template <class T, class Out>
+  bool walk(kernels::ElementwiseKernel<T, Out> kernel, const Tensor& out, T p, bool in_place) const;
+
+  // `x` in the order of memory of `out`, if it is of its sizes: a copy in blocks where it lies otherwise.
+  static Tensor in_order_of(const Tensor& out, const Tensor& x) {
+    if (x.sizes() != out.sizes() || x.strides() == out.strides()) return x;
+    const Tensor copy = empty_beside(out, out.sizes(), x.scalar_type());
+    kernels::copy_elements(copy, x);
+    return copy;
+  }
+
   // Single numbers are converted, tensors are of the type already.
   static Tensor in_type(const Tensor& x, ScalarType type) { return x.scalar_type() == type ? x : op::to_dtype.function(Layer::CPU)(x, type); }
+
+  Pair(const Tensor& a, const Tensor& b) : a_(a), b_(b) {}
 
   Tensor a_, b_;
 };
 
 template <class T, class Out>
 bool Pair::run(kernels::ElementwiseKernel<T, Out> kernel, const Tensor& out, T p, bool in_place) const {
-  const DimVector a_strides = broadcast_strides(a_, out.sizes()), b_strides = broadcast_strides(b_, out.sizes());
-  const kernels::Rows<3> rows(out.sizes(), {out.strides(), IntArrayRef(a_strides), IntArrayRef(b_strides)});
+  if (walk<T, Out>(kernel, out, p, in_place)) return true;
+  // Rows beside columns: the copies, and rows of what they give, are faster than steps from number to number.
+  const Pair ordered(in_order_of(out, a_), in_order_of(out, b_));
+  return (!ordered.a_.is_same(a_) || !ordered.b_.is_same(b_)) && ordered.walk<T, Out>(kernel, out, p, in_place);
+}
+
+template <class T, class Out>
+bool Pair::walk(kernels::ElementwiseKernel<T, Out> kernel, const Tensor& out, T p, bool in_place) const {
+  DimVector sizes(out.sizes()), out_strides(out.strides()), a_strides = broadcast_strides(a_, sizes), b_strides = broadcast_strides(b_, sizes);
+  if (!out.is_contiguous()) {
+    const std::vector<std::size_t> order = order_in_memory(out.strides());
+    for (DimVector* dims : {&sizes, &out_strides, &a_strides, &b_strides}) *dims = reordered(*dims, order);
+  }
+  const kernels::Rows<3> rows(sizes, {IntArrayRef(out_strides), IntArrayRef(a_strides), IntArrayRef(b_strides)});
   const auto [out_step, a_step, b_step] = rows.steps();
   if (out_step != 1 || a_step < 0 || a_step > 1 || b_step < 0 || b_step > 1 || (rows.count() > 1 && rows.length() < 8)) return false;
   const bool long_rows = rows.length() * static_cast<std::int64_t>(sizeof(Out)) >= 4096;
@@ -1996,7 +2035,7 @@ Tensor zipped(const Tensor& self, const Tensor& other, const Scalar& p, Pick pic
 template <class Pick>
 bool zipped_in_place(const Tensor& self, const Tensor& other, const Scalar& p, Pick pick) {
   if (!takes_pair(self, other) || type_of_pair(self, other) != self.scalar_type()) return false;
-  if (!self.is_contiguous() || (!same_elements(self, other) && ranges_overlap(self, other))) return false;
+  if (!is_dense(self) || (!same_elements(self, other) && ranges_overlap(self, other))) return false;
   if (self.sizes() != other.sizes() && IntArrayRef(infer_size(self.sizes(), other.sizes())) != self.sizes()) return false;
   return with_kernel_type(self.scalar_type(), [&]<class T>() {
     return Pair(self, other, self.scalar_type()).template run<T, T>(pick(elementwise_table<T>()), self, p.to<T>(), true);
@@ -2071,12 +2110,12 @@ Tensor where_tuned(const Tensor& condition, const Tensor& self, const Tensor& ot
   return result;
 }
 
-// self = f(self, a, b), all contiguous and of one dtype and shape, and none a part of another. Returns false, and does nothing, otherwise.
+// self = f(self, a, b), all without gaps, in the same order of memory and of one dtype and shape, and none a part of another. Returns false, and does nothing, otherwise.
 template <class Pick>
 bool updated(const Tensor& self, const Tensor& a, const Tensor& b, const Scalar& p, Pick pick) {
-  if (!takes_elementwise(self) || !self.is_contiguous()) return false;
+  if (!takes_elementwise(self) || !is_dense(self)) return false;
   for (const Tensor& x : {a, b})
-    if (x.scalar_type() != self.scalar_type() || x.sizes() != self.sizes() || !x.is_contiguous() || (!same_elements(self, x) && ranges_overlap(self, x))) return false;
+    if (x.scalar_type() != self.scalar_type() || x.sizes() != self.sizes() || (x.strides() != self.strides() && !(self.is_contiguous() && x.is_contiguous())) || (!same_elements(self, x) && ranges_overlap(self, x))) return false;
   with_kernel_type(self.scalar_type(), [&]<class T>() {
     T* const data = self.data<T>();
     run_row<T, T>(pick(elementwise_table<T>()), {data, data, a.data<T>(), b.data<T>(), 1, 1, 1, self.numel(), p.to<T>(), T{}, false});
@@ -2271,12 +2310,15 @@ TEST_CASE("operands that broadcast, and such as lie otherwise") {
   const Tensor turned = mixed_numbers(36 * 24, kFloat).view({36, 24}).t();
   const Tensor part = mixed_numbers(24 * 80, kFloat).view({24, 80}).narrow(1, 5, 36);
   const Tensor blocks = mixed_numbers(2 * 3 * 4 * 36, kFloat).view({2, 3, 4, 36});
+  const Tensor pixels = blocks.permute({0, 3, 1, 2});  // channels last
   for_each_capability([&] {
     for (const Form& form : kForms) {
       for (const Tensor& y : {row, column, number, turned, part}) check_form(form, x, y);
       for (const Tensor& y : {x, part, row}) check_form(form, turned, y);
       check_form(form, blocks, blocks.select(2, 0).unsqueeze(2));
       check_form(form, blocks, blocks.select(1, 1).unsqueeze(1));
+      for (const Tensor& y : {row.view({36, 1, 1}), pixels, pixels.contiguous(), pixels.select(3, 2).unsqueeze(3), pixels.select(1, 1).unsqueeze(1)}) check_form(form, pixels, y);
+      check_form(form, pixels.select(0, 1), row.view({36, 1, 1}));
     }
     check_form({"outer sum", [](const Tensor& a, const Tensor& b) { return a + b; }}, mixed_numbers(200, kFloat).view({200, 1}), row);
     check_form({"number and tensor", [](const Tensor& a, const Tensor& b) { return b / a; }}, x, number);

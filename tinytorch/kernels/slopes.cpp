@@ -7,6 +7,7 @@
 
 #include "tinytorch/core/autograd.h"
 #include "tinytorch/core/gradient.h"
+#include "tinytorch/core/loops.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/elementwise.h"
@@ -36,10 +37,11 @@ bool has_slope_kernel(const Tensor& grad, const Tensor& saved) {
   return saved.numel() >= kernels::kFewElements && (type == kFloat || type == kDouble) && grad.scalar_type() == type && grad.sizes() == saved.sizes();
 }
 
-// grad times the slopes at `saved`, as a new contiguous tensor; `numbers` are those that the kernel takes besides. REQUIRES: has_slope_kernel.
+// grad times the slopes at `saved`, as a new tensor, in their order of memory if they share one; `numbers` are those that the kernel takes besides. REQUIRES: has_slope_kernel.
 template <class Pick, class... Numbers>
 Tensor times_slopes(const Tensor& grad, const Tensor& saved, Pick pick, const Numbers&... numbers) {
-  const Tensor g = grad.contiguous(), s = saved.contiguous(), result = empty(s.sizes(), s.scalar_type());
+  const bool alike = grad.strides() == saved.strides() && is_dense(saved);
+  const Tensor g = alike ? grad : grad.contiguous(), s = alike ? saved : saved.contiguous(), result = empty_beside(s, s.sizes(), s.scalar_type());
   const auto run = [&]<class T>() {
     const auto kernel = pick(slope_table<T>());
     parallel_for(0, s.numel(), kernels::kElementwiseGrain, [&, from = g.data<T>(), at = s.data<T>(), to = result.data<T>()](std::int64_t first, std::int64_t stop) {

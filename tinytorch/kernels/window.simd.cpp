@@ -76,6 +76,48 @@ void window_tile(const WindowTile<T>& tile) {
   }
 }
 
+// One vector of windows in each of Rows rows. Where a column of the kernel is Taps numbers, one row apart, a line of pixels is under up to Taps of the rows: it is loaded once for all.
+template <class T, int Rows, int Taps>
+void window_rows(const WindowRows<T>& p, int count) {
+  const Tag<T> d;
+  Vector<T> sums[Rows];
+  HWY_UNROLL(8)
+  for (int i = 0; i < Rows; ++i) sums[i] = hn::Zero(d);
+  for (std::int64_t t = 0; t < p.taps; t += Taps) {
+    const T* const pixels = p.corner + p.offsets[t];
+    Vector<T> weights[Taps];
+    HWY_UNROLL(7)
+    for (int k = 0; k < Taps; ++k) weights[k] = hn::Set(d, p.weights[t + k]);
+    HWY_UNROLL(14)
+    for (int y = 0; y < Rows + Taps - 1; ++y) {
+      const Vector<T> line = hn::LoadU(d, pixels + y * p.row);
+      HWY_UNROLL(7)
+      for (int k = 0; k < Taps; ++k)
+        if (y >= k && y - k < Rows) sums[y - k] = hn::MulAdd(weights[k], line, sums[y - k]);
+    }
+  }
+  HWY_UNROLL(8)
+  for (int i = 0; i < Rows; ++i) finish_windows<T>(sums[i], p.out + i * p.out_row, count, false);
+}
+
+template <class T, int Taps, int... Index>
+HWY_INLINE void choose_window_rows(const WindowRows<T>& p, int rows, int count, std::integer_sequence<int, Index...>) {
+  using Kernel = void (*)(const WindowRows<T>&, int);
+  static constexpr Kernel kernels[] = {window_rows<T, Index + 1, Taps>...};
+  kernels[rows - 1](p, count);
+}
+
+template <class T>
+void any_window_rows(const WindowRows<T>& p, int rows, int count) {
+  const auto up_to_eight = std::make_integer_sequence<int, 8>();
+  switch (p.slides) {
+    case 3: return choose_window_rows<T, 3>(p, rows, count, up_to_eight);
+    case 5: return choose_window_rows<T, 5>(p, rows, count, up_to_eight);
+    case 7: return choose_window_rows<T, 7>(p, rows, count, up_to_eight);
+    default: return choose_window_rows<T, 1>(p, rows, count, up_to_eight);
+  }
+}
+
 template <class T, int... Index>
 HWY_INLINE void choose_window_tile(const WindowTile<T>& tile, int rows, std::integer_sequence<int, Index...>) {
   using Kernel = void (*)(const WindowTile<T>&);
@@ -165,7 +207,7 @@ void window_lines(const WindowLines<T>& p) {
 
 template <class T>
 constexpr WindowTable<T> table_of_windows() {
-  return {kTileRows, kLanes<T>, any_window_tile<T>, window_lines<T>};
+  return {kTileRows, kLanes<T>, any_window_tile<T>, any_window_rows<T>, window_lines<T>};
 }
 }  // namespace
 

@@ -45,10 +45,24 @@ struct WindowLines {
   bool adds;
 };
 
+// Windows of neighbouring rows under a kernel of one channel: out[i * out_row + j] = sum over t < taps of weights[t] * corner[i * row + offsets[t] + j], for i < rows and j < count. Numbers up to a whole vector are read.
+template <class T>
+struct WindowRows {
+  const T* corner;
+  std::int64_t row;
+  const std::int64_t* offsets;
+  std::int64_t taps;
+  const T* weights;
+  T* out;
+  std::int64_t out_row;
+  std::int64_t slides;  // how many numbers of the kernel in turn lie one row apart: offsets[t + 1] = offsets[t] + row within so many; 1 if none do
+};
+
 template <class T>
 struct WindowTable {
   int rows, lanes;  // of the largest tile: rows, and windows in each of its two vectors
   void (*tile)(const WindowTile<T>& tile, int rows);
+  void (*one_channel)(const WindowRows<T>& windows, int rows, int count);  // REQUIRES: rows <= 8, count <= lanes
   void (*lines)(const WindowLines<T>& lines);
 };
 

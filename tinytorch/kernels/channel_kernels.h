@@ -1,0 +1,77 @@
+// From the lesson modules/56_product_convolutions/product_convolutions_dev.cpp:
+// edit the module, not this file.
+#pragma once
+
+#include <cstdint>
+
+#include "tinytorch/kernels/capability_tables.h"
+
+namespace tinytorch {
+
+namespace kernels {
+
+// A tile of a sum of products: out[i * out_row + j] = sum over l < lines and k < length of a[offsets[l] + i * a_row + k * a_k] * b[l * b_line + k * b_k + j], added to what is there if `adds`.
+// Forward, a row i is a window and j an output channel: k are the numbers of a line. For the gradient of the weights a row is an input channel, and k are the windows of a row.
+template <class T>
+struct PixelTile {
+  const T* a;
+  std::int64_t a_row, a_k;
+  const std::int64_t* offsets;
+  std::int64_t lines, length;
+  const T* b;
+  std::int64_t b_line, b_k;
+  T* out;
+  std::int64_t out_row;
+  bool adds;
+};
+
+}  // namespace kernels
+
+namespace kernels {
+
+// Windows in an image whose channels are last: out[i * channels + c] = sum over t < taps of weights[t * channels + c] * image[at + i * step + offsets[t] + c], for i < windows and c < channels.
+template <class T>
+struct ChannelWindows {
+  const T* image;
+  std::int64_t at;    // of the first window's corner, which may lie beside the image
+  std::int64_t step;  // from one window to the next
+  const std::int64_t* offsets;
+  std::int64_t taps;
+  const T* weights;
+  T* out;
+  std::int64_t windows, channels;
+  std::int64_t slides;  // how many numbers of the kernel in a row are as far apart as windows: offsets[t + 1] = offsets[t] + step within so many; 1 if none are
+};
+
+// The gradient of such weights: out[t * channels + c] (+)= sum over l < lines and i < windows of grad[(l * windows + i) * channels + c] * image[at[l] + i * step + offsets[t] + c], for t < taps and first <= c < stop, added to what is there if `adds`.
+template <class T>
+struct ChannelSums {
+  const T* image;
+  const std::int64_t* at;  // of each row of windows
+  std::int64_t lines, windows, step;
+  const std::int64_t* offsets;
+  std::int64_t taps;
+  const T* grad;
+  T* out;
+  std::int64_t channels, first, stop;
+  bool adds;
+};
+
+template <class T>
+struct ChannelTable {
+  int rows, columns;  // of the largest tile; these are two vectors, of which a tile of up to half as many columns reads one
+  void (*tile)(const PixelTile<T>& tile, int rows, int columns);
+  void (*by_channel)(const ChannelWindows<T>& windows);
+  void (*sums_by_channel)(const ChannelSums<T>& sums);
+};
+
+struct ChannelKernels {
+  ChannelTable<float> in_float;
+  ChannelTable<double> in_double;
+};
+
+TINYTORCH_DECLARE_PER_CAPABILITY(ChannelKernels, channel_kernels)
+
+}  // namespace kernels
+
+}  // namespace tinytorch

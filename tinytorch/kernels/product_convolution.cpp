@@ -1,0 +1,437 @@
+// From the lesson modules/56_product_convolutions/product_convolutions_dev.cpp:
+// edit the module, not this file.
+
+#include "tinytorch/kernels/product_convolution.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "tinytorch/core/ops.h"
+#include "tinytorch/kernels/channel_kernels.h"
+#include "tinytorch/kernels/gemm.h"
+#include "tinytorch/kernels/parallel.h"
+#include "tinytorch/nn/windows.h"
+
+namespace tinytorch {
+
+namespace {
+bool channels_are_last(const Tensor& images) {
+  const MemoryFormat format = images.suggest_memory_format();
+  return format == MemoryFormat::ChannelsLast || format == MemoryFormat::ChannelsLast3d;
+}
+
+// Uninitialised images; with their channels last if those of `like` are.
+Tensor empty_images(IntArrayRef sizes, const Tensor& like) { return empty(sizes, like.scalar_type(), like.suggest_memory_format()); }
+
+// As a matrix or a stack of such, without gaps: images in rows, or with their channels last.
+Tensor without_gaps(const Tensor& images) { return images.contiguous(images.suggest_memory_format()); }
+
+bool is_one(std::int64_t size) { return size == 1; }
+
+// A 1 x 1 convolution as products. Channels are of one group.
+struct Pointwise {
+  Pointwise(IntArrayRef input_sizes, IntArrayRef weight_sizes, IntArrayRef stride_, IntArrayRef padding, std::int64_t groups)
+      : G(groups), N(input_sizes[0]), M(weight_sizes[0] / groups), C(weight_sizes[1]), stride(stride_), places(input_sizes) {
+    const bool no_padding = std::all_of(padding.begin(), padding.end(), [](std::int64_t p) { return p == 0; });
+    // A product for each channel alone would have no sum to compute.
+    fits = no_padding && std::all_of(weight_sizes.begin() + 2, weight_sizes.end(), is_one) && M * C >= 16;
+    for (std::size_t d = 0; d < stride.size(); ++d) {
+      places[2 + d] = (places[2 + d] + stride[d] - 1) / stride[d];
+      L *= places[2 + d];
+    }
+  }
+
+  bool strides() const { return !std::all_of(stride.begin(), stride.end(), is_one); }
+
+  // The pixels of `images` that windows lie on, as a view.
+  Tensor taken(const Tensor& images) const {
+    Tensor view = images;
+    for (std::size_t d = 0; d < stride.size(); ++d)
+      if (stride[d] > 1) view = slice(view, static_cast<std::int64_t>(2 + d), 0, std::nullopt, stride[d]);
+    return view;
+  }
+
+  // Sizes of images with `channels` channels and a pixel for each window.
+  DimVector sizes(std::int64_t channels) const {
+    DimVector all(places);
+    all[1] = channels;
+    return all;
+  }
+
+  std::int64_t G, N, M, C, L = 1;
+  bool fits;
+  IntArrayRef stride;
+  DimVector places;
+};
+
+template <class F>
+void with_type_of(const Tensor& x, F f) {
+  if (x.scalar_type() == kFloat) f.template operator()<float>();
+  else f.template operator()<double>();
+}
+
+// out (rows, columns) = a (rows, K) x b (K, columns), or added to out.
+template <class T>
+void multiply_to(T* out, std::int64_t out_row, std::int64_t rows, std::int64_t columns, std::int64_t K, kernels::MatrixView<T> a, kernels::MatrixView<T> b, bool adds = false) {
+  kernels::multiply<T>(rows, columns, K, T{1}, a, b, T{1}, {adds ? out : nullptr, out_row, 1}, out, out_row);
+}
+
+// Images `from` to images `to`, as many channels of one as of the other side of the weights: to_n (A, L) = W (A, B) x from_n (B, L) for each image and group, W's element (i, k) being w[i * w_row + k * w_column].
+template <class T>
+void map_channels(const Pointwise& p, const T* from, std::int64_t B, const T* w, std::int64_t w_row, std::int64_t w_column, T* to, std::int64_t A, bool last) {
+  if (last) {
+    for (std::int64_t g = 0; g < p.G; ++g) multiply_to<T>(to + g * A, p.G * A, p.N * p.L, A, B, {from + g * B, p.G * B, 1}, {w + g * p.M * p.C, w_column, w_row});
+    return;
+  }
+  kernels::run_tasks(p.N * p.G, [&](std::int64_t i) { multiply_to<T>(to + i * A * p.L, p.L, A, p.L, B, {w + i % p.G * p.M * p.C, w_row, w_column}, {from + i * B * p.L, p.L, 1}); });
+}
+}  // namespace
+
+Tensor kernels::pointwise_convolution(const Tensor& input, const Tensor& weight, IntArrayRef stride, IntArrayRef padding, std::int64_t groups) {
+  const Pointwise p(input.sizes(), weight.sizes(), stride, padding, groups);
+  if (!p.fits) return {};
+  const Tensor x = p.strides() ? p.taken(input).contiguous(input.suggest_memory_format()) : without_gaps(input), w = weight.contiguous();
+  const Tensor result = empty_images(p.sizes(p.G * p.M), input);
+  with_type_of(input, [&]<class T>() { map_channels<T>(p, x.data<T>(), p.C, w.data<T>(), p.C, 1, result.data<T>(), p.M, channels_are_last(input)); });
+  return result;
+}
+
+Tensor kernels::pointwise_convolution_input(const Tensor& grad, const Tensor& weight, IntArrayRef input_sizes, IntArrayRef stride, IntArrayRef padding, std::int64_t groups) {
+  const Pointwise p(input_sizes, weight.sizes(), stride, padding, groups);
+  if (!p.fits) return {};
+  const Tensor y = without_gaps(grad), w = weight.contiguous();
+  const Tensor result = empty_images(p.sizes(p.G * p.C), grad);
+  with_type_of(grad, [&]<class T>() { map_channels<T>(p, y.data<T>(), p.M, w.data<T>(), 1, p.C, result.data<T>(), p.C, channels_are_last(grad)); });
+  if (!p.strides()) return result;
+  const Tensor whole = empty_images(input_sizes, grad);
+  fill_(whole, 0);
+  copy_(p.taken(whole), result);
+  return whole;
+}
+
+Tensor kernels::pointwise_convolution_weight(const Tensor& input, const Tensor& grad, IntArrayRef weight_sizes, IntArrayRef stride, IntArrayRef padding, std::int64_t groups) {
+  constexpr std::int64_t kEnoughPlaces = 128;
+  const Pointwise p(input.sizes(), weight_sizes, stride, padding, groups);
+  const bool last = channels_are_last(grad);
+  if (!p.fits || (!last && p.L < kEnoughPlaces)) return {};
+  const Tensor y = without_gaps(grad), x = p.taken(input).contiguous(grad.suggest_memory_format());
+  const Tensor result = empty(weight_sizes, input.scalar_type());
+  with_type_of(input, [&]<class T>() {
+    for (std::int64_t g = 0; g < p.G; ++g) {
+      T* const out = result.data<T>() + g * p.M * p.C;
+      if (last) {
+        multiply_to<T>(out, p.C, p.M, p.C, p.N * p.L, {y.data<T>() + g * p.M, 1, p.G * p.M}, {x.data<T>() + g * p.C, p.G * p.C, 1});
+        continue;
+      }
+      for (std::int64_t n = 0; n < p.N; ++n)
+        multiply_to<T>(out, p.C, p.M, p.C, p.L, {y.data<T>() + (n * p.G + g) * p.M * p.L, p.L, 1}, {x.data<T>() + (n * p.G + g) * p.C * p.L, 1, p.L}, n > 0);
+    }
+  });
+  return result;
+}
+
+namespace {
+template <class T>
+const kernels::ChannelTable<T>& channel_table() {
+  using namespace kernels;
+  static constexpr const ChannelKernels* tables[] = TINYTORCH_PER_CAPABILITY(channel_kernels);
+  if constexpr (std::is_same_v<T, float>) return for_capability(tables).in_float;
+  else return for_capability(tables).in_double;
+}
+
+struct Plane {
+  std::int64_t rows, columns;
+};
+
+std::int64_t pieces_of(std::int64_t size, std::int64_t most) { return (size + most - 1) / most; }
+
+// Weights wherever they lie: what leads from input channel c to output channel m under number (row, column) of the kernel is data[m * to + c * from + row * row_step + column * column_step].
+template <class T>
+struct KernelView {
+  const T* data;
+  std::int64_t to, from, row_step, column_step;
+};
+
+// Images (N, size, C) without gaps, and the windows in them.
+struct PixelWindows {
+  std::int64_t N, C, M;
+  Plane size, output, kernel, stride, padding, dilation;
+
+  std::int64_t row() const { return size.columns * C; }
+  std::int64_t image() const { return size.rows * row(); }
+  std::int64_t rows() const { return N * output.rows; }  // of windows, in all images
+  std::int64_t taps() const { return kernel.rows * kernel.columns; }
+
+  // Where the first window of row `i` begins; beside the image where it is padded.
+  std::int64_t corner(std::int64_t i) const { return i / output.rows * image() + (i % output.rows * stride.rows - padding.rows) * row() - padding.columns * C; }
+  // Where the pixels under a number of the kernel lie, from a window's corner on.
+  std::int64_t offset(std::int64_t i, std::int64_t j) const { return i * dilation.rows * row() + j * dilation.columns * C; }
+};
+
+// A copy of images with `padding` zeros around them; the images themselves if there are none. REQUIRES: channels are last.
+template <class T>
+Tensor with_border(const Tensor& images, Plane padding) {
+  if (padding.rows == 0 && padding.columns == 0) return images;
+  const std::int64_t C = images.size(1), rows = images.size(2), line = images.size(3) * C, before = padding.columns * C, wide = line + 2 * before, tall = rows + 2 * padding.rows;
+  const Tensor result = empty({images.size(0) * tall * wide}, images.scalar_type());
+  const T* const from = images.data<T>();
+  T* const to = result.data<T>();
+  parallel_for(0, images.size(0) * tall, std::max<std::int64_t>(1, 16384 / wide), [&](std::int64_t first, std::int64_t stop) {
+    for (std::int64_t i = first; i < stop; ++i) {
+      const std::int64_t row = i % tall - padding.rows;
+      T* const out = to + i * wide;
+      if (row < 0 || row >= rows) {
+        std::fill_n(out, wide, T{0});
+        continue;
+      }
+      std::fill_n(out, before, T{0});
+      std::copy_n(from + (i / tall * rows + row) * line, line, out + before);
+      std::fill_n(out + before + line, before, T{0});
+    }
+  });
+  return result;
+}
+
+// Lines of one length under a window, for one call of the tile: where they begin, and which number of the packed weights is met first.
+struct Lines {
+  std::vector<std::int64_t> offsets;
+  std::int64_t length, k;
+};
+
+std::vector<Lines> lines_of(const PixelWindows& p, std::int64_t longest) {
+  const std::int64_t in_line = p.dilation.columns == 1 ? p.kernel.columns : 1;  // numbers of the kernel that make one line
+  const std::int64_t length = in_line * p.C, pieces = pieces_of(length, longest), most = std::max<std::int64_t>(1, longest / length);
+  std::vector<Lines> all;
+  for (std::int64_t tap = 0; tap < p.taps(); tap += in_line) {
+    const std::int64_t begin = p.offset(tap / p.kernel.columns, tap % p.kernel.columns);
+    if (pieces == 1 && !all.empty() && static_cast<std::int64_t>(all.back().offsets.size()) < most) {
+      all.back().offsets.push_back(begin);
+      continue;
+    }
+    for (std::int64_t piece = 0; piece < pieces; ++piece) {
+      const std::int64_t first = length * piece / pieces;
+      all.push_back({{begin + first}, length * (piece + 1) / pieces - first, tap * p.C + first});
+    }
+  }
+  return all;
+}
+
+// y (N, output, M) = the windows of x (N, size, C) times w. REQUIRES: no padding.
+template <class T>
+void convolve_pixels(const PixelWindows& p, const T* x, const KernelView<T>& w, T* y) {
+  const kernels::GemmTable<T>& gemm = kernels::gemm_table<T>();
+  const kernels::ChannelTable<T>& table = channel_table<T>();
+  const std::int64_t K = p.taps() * p.C, strips = pieces_of(p.M, table.columns);
+  const auto channels_of = [&](std::int64_t s) { return std::min<std::int64_t>(table.columns, p.M - s * table.columns); };
+  const auto width_of = [&](std::int64_t s) { return channels_of(s) * 2 <= table.columns ? table.columns / 2 : table.columns; };
+  const Tensor packed = empty({strips * table.columns * K}, std::is_same_v<T, float> ? kFloat : kDouble);
+  T* const panels = packed.data<T>();
+  kernels::run_tasks(strips * p.taps(), [&](std::int64_t task) {
+    const std::int64_t s = task / p.taps(), tap = task % p.taps();
+    const T* const from = w.data + s * table.columns * w.to + tap / p.kernel.columns * w.row_step + tap % p.kernel.columns * w.column_step;
+    const int width = static_cast<int>(width_of(s));
+    gemm.pack(panels + s * table.columns * K + tap * p.C * width, width, from, w.to, w.from, static_cast<int>(channels_of(s)), p.C);
+  });
+  const std::vector<Lines> all_lines = lines_of(p, kernels::block_sizes(kernels::cache_sizes(), sizeof(T), table.rows, table.columns).K);
+  const std::int64_t row_bytes = p.stride.rows * p.row() * static_cast<std::int64_t>(sizeof(T));
+  const std::int64_t in_cache = std::max<std::int64_t>(1, kernels::cache_sizes().second / 4 / row_bytes);
+  const std::int64_t pieces = std::min(p.rows(), std::max<std::int64_t>(pieces_of(p.rows(), in_cache), get_num_threads()));
+  const std::int64_t tiles = pieces_of(p.output.columns, table.rows), step = p.stride.columns * p.C;
+  kernels::run_tasks(pieces, [&](std::int64_t piece) {
+    const std::int64_t first = p.rows() * piece / pieces, stop = p.rows() * (piece + 1) / pieces;
+    for (std::int64_t s = 0; s < strips; ++s) {
+      for (const Lines& lines : all_lines) {
+        const std::int64_t width = width_of(s);
+        kernels::PixelTile<T> tile{nullptr, step, 1, lines.offsets.data(), static_cast<std::int64_t>(lines.offsets.size()), lines.length, panels + s * table.columns * K + lines.k * width, lines.length * width, width, nullptr, p.M, lines.k > 0};
+        for (std::int64_t row = first; row < stop; ++row) {
+          for (std::int64_t t = 0; t < tiles; ++t) {
+            const std::int64_t window = p.output.columns * t / tiles, next = p.output.columns * (t + 1) / tiles;
+            tile.a = x + p.corner(row) + window * step;
+            tile.out = y + (row * p.output.columns + window) * p.M + s * table.columns;
+            table.tile(tile, static_cast<int>(next - window), static_cast<int>(channels_of(s)));
+          }
+        }
+      }
+    }
+  });
+}
+
+// Neighbouring windows of a row that meet the same columns of the kernel: its numbers in these columns, row by row.
+template <class T>
+struct WindowsAlike {
+  std::int64_t first, count, in_row;  // windows; and numbers in a row of the kernel
+  std::vector<std::int64_t> offsets;
+  std::vector<T> weights;
+};
+
+template <class T>
+std::vector<WindowsAlike<T>> windows_alike(const PixelWindows& p, const KernelView<T>& w) {
+  // Columns [begin, stop) of the kernel lie in the image for window i.
+  const auto inside = [&](std::int64_t i) {
+    const std::int64_t corner = i * p.stride.columns - p.padding.columns;
+    const std::int64_t begin = corner >= 0 ? 0 : std::min(p.kernel.columns, pieces_of(-corner, p.dilation.columns));
+    const std::int64_t stop = std::clamp<std::int64_t>(pieces_of(p.size.columns - corner, p.dilation.columns), begin, p.kernel.columns);
+    return Plane{begin, stop};
+  };
+  std::vector<WindowsAlike<T>> all;
+  for (std::int64_t i = 0; i < p.output.columns;) {
+    const auto [begin, stop] = inside(i);
+    WindowsAlike<T> alike{i, 1, stop - begin, {}, {}};
+    while (i + alike.count < p.output.columns && inside(i + alike.count).rows == begin && inside(i + alike.count).columns == stop) ++alike.count;
+    for (std::int64_t r = 0; r < p.kernel.rows; ++r)
+      for (std::int64_t column = begin; column < stop; ++column) {
+        alike.offsets.push_back(p.offset(r, column));
+        for (std::int64_t c = 0; c < p.C; ++c) alike.weights.push_back(w.data[c * w.to + r * w.row_step + column * w.column_step]);
+      }
+    i += alike.count;
+    all.push_back(std::move(alike));
+  }
+  return all;
+}
+
+// y (N, output, C) = the windows of x (N, size, C), channel by channel, times w, whose `to` leads from channel to channel.
+template <class T>
+void convolve_channels(const PixelWindows& p, const T* x, const KernelView<T>& w, T* y) {
+  const std::vector<WindowsAlike<T>> groups = windows_alike(p, w);
+  const auto kernel = channel_table<T>().by_channel;
+  const std::int64_t in_row = p.output.columns * p.C, step = p.stride.columns * p.C;
+  parallel_for(0, p.rows(), std::max<std::int64_t>(1, 32768 / (in_row * p.taps())), [&](std::int64_t first, std::int64_t stop) {
+    for (std::int64_t row = first; row < stop; ++row) {
+      // Rows [begin, end) of the kernel lie in the image.
+      const std::int64_t corner = row % p.output.rows * p.stride.rows - p.padding.rows;
+      const std::int64_t begin = corner >= 0 ? 0 : std::min(p.kernel.rows, pieces_of(-corner, p.dilation.rows));
+      const std::int64_t end = std::clamp<std::int64_t>(pieces_of(p.size.rows - corner, p.dilation.rows), begin, p.kernel.rows);
+      for (const WindowsAlike<T>& alike : groups)
+        kernel({x, p.corner(row) + alike.first * step, step, alike.offsets.data() + begin * alike.in_row, (end - begin) * alike.in_row, alike.weights.data() + begin * alike.in_row * p.C, y + row * in_row + alike.first * p.C, alike.count, p.C,
+                p.stride.columns == p.dilation.columns ? alike.in_row : 1});
+    }
+  });
+}
+
+// `images` (N, C, H, W) with channels last, to a result of `sizes`. In one group, or a channel a group.
+Tensor convolve_last(const Tensor& images, const Tensor& weight, IntArrayRef sizes, Plane kernel, Plane stride, Plane padding, Plane dilation, bool by_channel, bool turned) {
+  PixelWindows p{images.size(0), images.size(1), sizes[1], {images.size(2), images.size(3)}, {sizes[2], sizes[3]}, kernel, stride, padding, dilation};
+  const Tensor result = empty_images(sizes, images);
+  with_type_of(images, [&]<class T>() {
+    // With their input channels last too, weights are packed line by line.
+    const Tensor ordered = by_channel ? weight : weight.contiguous(MemoryFormat::ChannelsLast);
+    const IntArrayRef at = ordered.strides();
+    KernelView<T> w{ordered.data<T>(), at[0], at[1], at[2], at[3]};
+    if (turned) w = {w.data + (kernel.rows - 1) * at[2] + (kernel.columns - 1) * at[3], by_channel ? at[0] : at[1], at[0], -at[2], -at[3]};
+    if (by_channel) return convolve_channels<T>(p, images.data<T>(), w, result.data<T>());
+    const Tensor x = with_border<T>(images, padding);
+    p.size = {p.size.rows + 2 * padding.rows, p.size.columns + 2 * padding.columns};
+    p.padding = {0, 0};
+    convolve_pixels<T>(p, x.data<T>(), w, result.data<T>());
+  });
+  return result;
+}
+
+// sums (taps, C, columns) = over all windows, pixels of x (N, size, C) times slopes g (N, output, columns). REQUIRES: no padding; columns fill vectors.
+template <class T>
+void multiply_pixels(const PixelWindows& p, const T* x, const T* g, std::int64_t columns, T* sums) {
+  // So many windows at a time that a strip of their slopes stays in the first cache while all pixels pass by.
+  constexpr std::int64_t kWindows = 256;
+  const kernels::ChannelTable<T>& table = channel_table<T>();
+  const std::int64_t rows_at_once = std::max<std::int64_t>(1, kWindows / p.output.columns), chunks = pieces_of(p.rows(), rows_at_once);
+  const std::int64_t tiles = pieces_of(p.C, table.rows), strips = pieces_of(columns, table.columns);
+  for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
+    const std::int64_t first = p.rows() * chunk / chunks, stop = p.rows() * (chunk + 1) / chunks;
+    std::vector<std::int64_t> corners;
+    for (std::int64_t row = first; row < stop; ++row) corners.push_back(p.corner(row));
+    kernels::run_tasks(strips * p.taps(), [&](std::int64_t task) {
+      const std::int64_t s = task / p.taps(), tap = task % p.taps();
+      const int width = static_cast<int>(std::min<std::int64_t>(table.columns, columns - s * table.columns));
+      for (std::int64_t t = 0; t < tiles; ++t) {
+        const std::int64_t c = p.C * t / tiles, next = p.C * (t + 1) / tiles;
+        const kernels::PixelTile<T> tile{x + p.offset(tap / p.kernel.columns, tap % p.kernel.columns) + c, 1, p.stride.columns * p.C, corners.data(), stop - first, p.output.columns, g + first * p.output.columns * columns + s * table.columns, p.output.columns * columns,
+                                         columns, sums + (tap * p.C + c) * columns + s * table.columns, columns, chunk > 0};
+        table.tile(tile, static_cast<int>(next - c), width);
+      }
+    });
+  }
+}
+
+// The same channel by channel: sums (taps, C). A task has some channels; rows of windows go by in chunks, whose pixels stay in the caches while the vectors of channels and the numbers of the kernel pass by.
+template <class T>
+void multiply_channels(const PixelWindows& p, const T* x, const T* g, T* sums) {
+  constexpr std::int64_t kChannels = 64;
+  std::vector<std::int64_t> corners, offsets;
+  for (std::int64_t row = 0; row < p.rows(); ++row) corners.push_back(p.corner(row));
+  for (std::int64_t i = 0; i < p.kernel.rows; ++i)
+    for (std::int64_t j = 0; j < p.kernel.columns; ++j) offsets.push_back(p.offset(i, j));
+  const auto kernel = channel_table<T>().sums_by_channel;
+  const std::int64_t pieces = pieces_of(p.C, kChannels);
+  const std::int64_t at_once = std::max<std::int64_t>(1, kernels::cache_sizes().second / 8 / (p.stride.rows * p.size.columns * std::min(kChannels, p.C) * static_cast<std::int64_t>(sizeof(T))));
+  kernels::run_tasks(pieces, [&](std::int64_t piece) {
+    const std::int64_t begin = piece * kChannels, end = std::min(p.C, begin + kChannels);
+    for (std::int64_t row = 0; row < p.rows(); row += at_once) {
+      const std::int64_t rows = std::min(at_once, p.rows() - row);
+      kernel({x, corners.data() + row, rows, p.output.columns, p.stride.columns * p.C, offsets.data(), p.taps(), g + row * p.output.columns * p.C, sums, p.C, begin, end, row > 0});
+    }
+  });
+}
+
+// `grad` with zeros behind its channels, up to whole vectors: (N, H, W, columns) without gaps.
+Tensor with_whole_vectors(const Tensor& grad, std::int64_t lanes) {
+  const std::int64_t M = grad.size(1), columns = pieces_of(M, lanes) * lanes;
+  const Tensor pixels = grad.permute({0, 2, 3, 1});
+  if (columns == M) return pixels;
+  DimVector sizes(pixels.sizes());
+  sizes[3] = columns;
+  const Tensor wide = empty(sizes, grad.scalar_type());
+  copy_(wide.narrow(3, 0, M), pixels);
+  fill_(wide.narrow(3, M, columns - M), 0);
+  return wide;
+}
+
+Plane plane_of(IntArrayRef two) { return {two[0], two[1]}; }
+
+// One group, or a kernel for each channel.
+bool takes_groups(IntArrayRef weight_sizes, std::int64_t groups) { return groups == 1 || (weight_sizes[1] == 1 && weight_sizes[0] == groups); }
+}  // namespace
+
+Tensor kernels::channels_last_convolution(const Tensor& input, const Tensor& weight, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups) {
+  if (input.suggest_memory_format() != MemoryFormat::ChannelsLast || !takes_groups(weight.sizes(), groups)) return {};
+  const IntArrayRef kernel = spatial_sizes(weight.sizes());
+  DimVector sizes{input.size(0), weight.size(0)};
+  for (const std::int64_t size : places_of({kernel, stride, padding, dilation}, spatial_sizes(input.sizes()))) sizes.push_back(size);
+  return convolve_last(input, weight, sizes, plane_of(kernel), plane_of(stride), plane_of(padding), plane_of(dilation), groups > 1, false);
+}
+
+Tensor kernels::channels_last_convolution_input(const Tensor& grad, const Tensor& weight, IntArrayRef input_sizes, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups) {
+  if (grad.suggest_memory_format() != MemoryFormat::ChannelsLast || !takes_groups(weight.sizes(), groups) || !std::all_of(stride.begin(), stride.end(), is_one)) return {};
+  DimVector around;
+  for (std::size_t d = 0; d < 2; ++d) {
+    around.push_back((weight.size(static_cast<std::int64_t>(2 + d)) - 1) * dilation[d] - padding[d]);
+    if (around[d] < 0) return {};
+  }
+  return convolve_last(grad, weight, input_sizes, plane_of(spatial_sizes(weight.sizes())), {1, 1}, plane_of(around), plane_of(dilation), groups > 1, true);
+}
+
+Tensor kernels::channels_last_convolution_weight(const Tensor& input, const Tensor& grad, IntArrayRef weight_sizes, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups) {
+  if (grad.suggest_memory_format() != MemoryFormat::ChannelsLast || !takes_groups(weight_sizes, groups)) return {};
+  const Tensor images = input.contiguous(MemoryFormat::ChannelsLast);
+  const Plane kernel = plane_of(spatial_sizes(weight_sizes)), around = plane_of(padding);
+  const PixelWindows p{images.size(0), images.size(1), grad.size(1), {images.size(2) + 2 * around.rows, images.size(3) + 2 * around.columns}, {grad.size(2), grad.size(3)}, kernel, plane_of(stride), {0, 0}, plane_of(dilation)};
+  Tensor result;
+  with_type_of(input, [&]<class T>() {
+    const Tensor x = with_border<T>(images, around);
+    if (groups > 1) {
+      const Tensor sums = empty({kernel.rows, kernel.columns, p.C, 1}, input.scalar_type());
+      multiply_channels<T>(p, x.data<T>(), grad.data<T>(), sums.data<T>());
+      result = sums.permute({2, 3, 0, 1}).contiguous();
+      return;
+    }
+    const Tensor slopes = with_whole_vectors(grad, channel_table<T>().columns / 2);
+    const Tensor sums = empty({kernel.rows, kernel.columns, p.C, slopes.size(3)}, input.scalar_type());
+    multiply_pixels<T>(p, x.data<T>(), slopes.data<T>(), slopes.size(3), sums.data<T>());
+    result = sums.narrow(3, 0, p.M).permute({3, 2, 0, 1}).contiguous();
+  });
+  return result;
+}
+
+}  // namespace tinytorch

@@ -1,0 +1,24 @@
+// From the lesson modules/56_product_convolutions/product_convolutions_dev.cpp:
+// edit the module, not this file.
+#pragma once
+
+#include "tinytorch/core/tensor.h"
+
+namespace tinytorch {
+
+namespace kernels {
+
+// Convolutions of float or double whose operands lie as those of a product do; arguments are those of op::convolution, op::convolution_input and op::convolution_weight, and have been checked. An undefined tensor says that the convolution is of another kind. The same bits for any number of threads.
+// 1 x 1 kernels without padding, images in rows or with their channels last, of any stride, in one, two or three dimensions.
+Tensor pointwise_convolution(const Tensor& input, const Tensor& weight, IntArrayRef stride, IntArrayRef padding, std::int64_t groups);
+Tensor pointwise_convolution_input(const Tensor& grad, const Tensor& weight, IntArrayRef input_sizes, IntArrayRef stride, IntArrayRef padding, std::int64_t groups);
+Tensor pointwise_convolution_weight(const Tensor& input, const Tensor& grad, IntArrayRef weight_sizes, IntArrayRef stride, IntArrayRef padding, std::int64_t groups);
+
+// Images (N, C, H, W) whose channels are last: in one group, or in as many groups as there are channels. The gradient of the input for stride 1 only.
+Tensor channels_last_convolution(const Tensor& input, const Tensor& weight, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups);
+Tensor channels_last_convolution_input(const Tensor& grad, const Tensor& weight, IntArrayRef input_sizes, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups);
+Tensor channels_last_convolution_weight(const Tensor& input, const Tensor& grad, IntArrayRef weight_sizes, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups);
+
+}  // namespace kernels
+
+}  // namespace tinytorch

@@ -51,11 +51,22 @@ for label, count in (("16 MB", 1 << 22), ("512 MB", 1 << 27)):
 
 CONV = dict(line="conv 3x3 64->64 56x56 b8 forward + backward", at_least=1.5, aim=1.5)
 flops = 2 * 8 * 64 * 64 * 9 * 56 * 56
-case("conv", "3x3 64->64 56x56 b8 forward", "conv3x3 8 64 64 56", "torch torch-channels-last", flops)
-case("conv", "3x3 64->64 56x56 b8 forward and backward", "conv3x3_step 8 64 64 56", "torch torch-channels-last", 3 * flops, **CONV)
-case("conv", "3x3 64->64 56x56 b8 forward and backward, beside channels-last", "conv3x3_step 8 64 64 56", "torch-channels-last", 3 * flops,
+case("conv", "3x3 64->64 56x56 b8 forward", "convolution 8 64 64 56 3 1 1 0", "torch torch-channels-last", flops)
+case("conv", "3x3 64->64 56x56 b8 forward and backward", "convolution_step 8 64 64 56 3 1 1 0", "torch torch-channels-last", 3 * flops, **CONV)
+case("conv", "3x3 64->64 56x56 b8 forward and backward, beside channels-last", "convolution_step 8 64 64 56 3 1 1 0", "torch-channels-last", 3 * flops,
      line=CONV["line"], at_least=0.95, aim=1.1)
-case("conv", "3x3 3->32 32x32 b32 forward and backward", "conv3x3_step 32 3 32 32", "torch torch-channels-last", 3 * 2 * 32 * 3 * 32 * 9 * 1024)
+case("conv", "3x3 3->32 32x32 b32 forward and backward", "convolution_step 32 3 32 32 3 1 1 0", "torch torch-channels-last", 3 * 2 * 32 * 3 * 32 * 9 * 1024)
+# Batch, channels, result's channels, side, kernel, stride, groups, and whether this side's images have their channels last, too.
+for label, shape in (("1x1 64->256 56x56 b4", (4, 64, 256, 56, 1, 1, 1)), ("1x1 256->64 56x56 b4", (4, 256, 64, 56, 1, 1, 1)), ("3x3 stride 2 128->128 56x56 b4", (4, 128, 128, 56, 3, 2, 1)), ("7x7 stride 2 3->64 224x224 b2", (2, 3, 64, 224, 7, 2, 1)),
+                     ("5x5 32->64 28x28 b8", (8, 32, 64, 28, 5, 1, 1)), ("depthwise 3x3 144 56x56 b4", (4, 144, 144, 56, 3, 1, 144)), ("depthwise 5x5 240 28x28 b4", (4, 240, 240, 28, 5, 1, 240))):
+    batch, before, after, side, kernel, stride, groups = shape
+    flops = 2 * batch * before * after // groups * kernel**2 * (side // stride) ** 2
+    arguments = " ".join(map(str, shape))
+    for last in (0, 1):
+        peer = "torch-channels-last" if last else "torch"
+        order = ", channels last" if last else ""
+        case("conv", f"{label} forward{order}", f"convolution {arguments} {last}", peer, flops)
+        case("conv", f"{label} forward and backward{order}", f"convolution_step {arguments} {last}", peer, 3 * flops)
 
 case("overhead", "add of 1 element, no graph", "add_one", "libtorch torch", line="add of 1 element, without / with graph, against libtorch C++", at_least=10, aim=15)
 case("overhead", "add of 1 element, with graph", "add_one_graph", "libtorch torch", line="add of 1 element, without / with graph, against libtorch C++", at_least=10, aim=15)

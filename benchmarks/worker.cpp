@@ -203,17 +203,21 @@ Prepared chain(const Arguments& a) {
   }};
 }
 
+// Batch, channels, channels of the result, side, kernel, stride, groups, and whether channels are last.
 Prepared conv(const Arguments& a, bool backward) {
-  const Tensor x = numbers({a.at(0), a.at(1), a.at(3), a.at(3)});
-  const Tensor w = weights({a.at(2), a.at(1), 3, 3});
-  if (!backward) return forward_only([x, w] { return conv2d(x, w, std::nullopt, 1, 1); });
+  const long stride = a.at(5), padding = a.at(4) / 2, groups = a.at(6);
+  const MemoryFormat format = a.at(7) != 0 ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous;
+  const Tensor x = numbers({a.at(0), a.at(1), a.at(3), a.at(3)}).contiguous(format);
+  const Tensor w = weights({a.at(2), a.at(1) / groups, a.at(4), a.at(4)}).contiguous(format);
+  const auto call = [=] { return conv2d(x, w, std::nullopt, stride, padding, 1, groups); };
+  if (!backward) return forward_only(call);
+  const Tensor ones_out = ones_like(call());
   x.requires_grad_();
   w.requires_grad_();
-  const Tensor ones_out = ones({a.at(0), a.at(2), a.at(3), a.at(3)});
-  return {[x, w, ones_out] {
+  return {[x, w, call, ones_out] {
     x.mutable_grad() = Tensor();
     w.mutable_grad() = Tensor();
-    conv2d(x, w, std::nullopt, 1, 1).backward(ones_out);
+    call().backward(ones_out);
     return static_cast<double>(w.grad().numel());
   }};
 }
@@ -243,8 +247,8 @@ const std::map<std::string, Make>& works() {
       {"rand", [](const A& a) { return Prepared{[n = a.at(0)] { return static_cast<double>(rand({n}).numel()); }}; }},
       {"randn", [](const A& a) { return Prepared{[n = a.at(0)] { return static_cast<double>(randn({n}).numel()); }}; }},
       {"dropout", [](const A& a) { const Tensor x = numbers({a.at(0)}); return Prepared{[=] { const NoGradGuard no_grad; return static_cast<double>(dropout(x, 0.5, true).numel()); }}; }},
-      {"conv3x3", [](const A& a) { return conv(a, false); }},
-      {"conv3x3_step", [](const A& a) { return conv(a, true); }},
+      {"convolution", [](const A& a) { return conv(a, false); }},
+      {"convolution_step", [](const A& a) { return conv(a, true); }},
       {"add_one", [](const A&) { return add_one(false); }},
       {"add_one_graph", [](const A&) { return add_one(true); }},
       {"chain", chain},

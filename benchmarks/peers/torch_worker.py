@@ -237,20 +237,23 @@ def chain(length):
     return call, math.nan
 
 
-def conv(batch, before, after, side, backward):
-    x, w = images(batch, before, side, side), laid_out(nn.Conv2d(before, after, 3, padding=1, bias=False))
+def conv(batch, before, after, side, kernel, stride, groups, _last, backward):
+    x, w = images(batch, before, side, side), laid_out(nn.Conv2d(before, after, kernel, groups=groups, bias=False))
     with torch.no_grad():
-        w.weight.copy_(weights(after, before, 3, 3))
+        w.weight.copy_(weights(after, before // groups, kernel, kernel))
     weight = w.weight.detach()
+
+    def forward():
+        return F.conv2d(x, weight, stride=stride, padding=kernel // 2, groups=groups)
     if not backward:
-        return forward_only(lambda: F.conv2d(x, weight, padding=1))
+        return forward_only(forward)
+    ones = torch.ones_like(forward())
     x.requires_grad_()
     weight.requires_grad_()
-    ones = torch.ones_like(F.conv2d(x, weight, padding=1))
 
     def call():
         x.grad = weight.grad = None
-        F.conv2d(x, weight, padding=1).backward(ones)
+        forward().backward(ones)
     return call, math.nan
 
 
@@ -311,7 +314,7 @@ WORKS = {
     "var": over_rows(lambda x: x.var(1)), "argmax": over_rows(lambda x: x.argmax(1)), "max": over_rows(lambda x, dim: x.max(dim)[0]),
     "transpose": over_rows(lambda x: x.t().contiguous()),
     "rand": lambda count: (lambda: torch.rand(count), math.nan), "randn": lambda count: (lambda: torch.randn(count), math.nan),
-    "conv3x3": lambda *a: conv(*a, False), "conv3x3_step": lambda *a: conv(*a, True),
+    "convolution": lambda *a: conv(*a, False), "convolution_step": lambda *a: conv(*a, True),
     "add_one": lambda: add_one(False), "add_one_graph": lambda: add_one(True), "chain": chain,
     "mlp": mlp, "lenet": lenet, "resnet20": resnet20, "gpt": gpt, "adamw": adamw, "prefill": prefill, "decode": decode,
     "decode_bf16": lambda *a: decode(*a, torch.bfloat16), "decode_fp16": lambda *a: decode(*a, torch.float16), "loader": loader,

@@ -1783,7 +1783,7 @@ Tensor batch_norm(const Tensor& input, const std::optional<Tensor>& weight_or_no
     if (weight) scale = scale * *weight;
     Tensor shift = -(*running_mean * scale);
     if (bias) shift = shift + *bias;
-    return (input * per_channel(scale, input) + per_channel(shift, input)).to(input.scalar_type());  // beside averages in float an image in half precision stays one
+    return (input * per_channel(scale, input)).add_(per_channel(shift, input)).to(input.scalar_type());  // beside averages in float an image in half precision stays one
   }
   const auto [result, mean, variance] = op::batch_norm(input, weight, bias, eps);
   if (running_mean && running_var) update_running_averages(*running_mean, *running_var, mean.detach(), variance.detach(), input.numel() / input.size(1), momentum);

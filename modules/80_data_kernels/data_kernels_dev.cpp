@@ -550,10 +550,10 @@ Tensor abs_of_integers(const Tensor& self) {
   return result;
 }
 
-// Bounds that are integers leave the dtype as it is.
+// Bounds that are integers leave the dtype as it is; what a byte cannot be, the reference has a sentence for.
 Tensor clamp_integers(const Tensor& self, const std::optional<Scalar>& min, const std::optional<Scalar>& max) {
-  const auto has_kernel = [](const std::optional<Scalar>& bound) { return !bound || bound->type() == kLong; };
-  const bool ours = (self.scalar_type() == kLong || self.scalar_type() == kInt) && self.numel() >= kernels::kFewElements && self.is_contiguous() && has_kernel(min) && has_kernel(max);
+  const auto has_kernel = [&](const std::optional<Scalar>& bound) { return !bound || (bound->type() == kLong && (self.scalar_type() != kByte || (bound->toLong() >= 0 && bound->toLong() <= 255))); };
+  const bool ours = has_integers(self) && self.numel() >= kernels::kFewElements && self.is_contiguous() && has_kernel(min) && has_kernel(max);
   if (!ours) return beneath<op::clamp>(self, min, max);
   const Tensor result = empty(self.sizes(), self.scalar_type());
   in_integer_type(self.scalar_type(), [&]<class T>() {
@@ -714,6 +714,7 @@ TEST_CASE("integers: what does not fit wraps around, and the ends of the range a
     check_as_reference([&] { return clamp(x, std::nullopt, 100); });
     check_as_reference([&] { return clamp(x, 100, 20); });
     check_as_reference([&] { return clamp(x, 20.5, 100); });
+    check_as_reference([&] { return clamp(x, 0, 255); });
   }
 }
 
@@ -1625,7 +1626,7 @@ void compute_in_pieces() {
 //| registers
 void register_half_elementwise() {
   compute_in_pieces<op::add, op::sub, op::mul, op::div, op::neg, op::abs, op::exp, op::log, op::sqrt, op::rsqrt, op::reciprocal, op::erf>();
-  compute_in_pieces<op::relu, op::leaky_relu, op::gelu, op::silu, op::sigmoid, op::tanh, op::clamp>();
+  compute_in_pieces<op::relu, op::leaky_relu, op::gelu, op::silu, op::sigmoid, op::tanh, op::clamp, op::maximum, op::minimum, op::pow>();
   compute_in_pieces<op::add_, op::sub_, op::mul_, op::div_, op::relu_, op::addcmul_, op::addcdiv_, op::lerp_>();
 }
 
@@ -1670,6 +1671,9 @@ const std::vector<HalfForm>& half_forms() {
       {"sigmoid", [](const Tensor& x, const Tensor&) { return x.sigmoid(); }},
       {"tanh", [](const Tensor& x, const Tensor&) { return x.tanh(); }},
       {"clamp", [](const Tensor& x, const Tensor&) { return clamp(x, -1, 2); }},
+      {"maximum", [](const Tensor& x, const Tensor& y) { return maximum(x, y); }},
+      {"minimum", [](const Tensor& x, const Tensor& y) { return minimum(x, y); }},
+      {"square", [](const Tensor& x, const Tensor&) { return x.pow(2); }},
       {"add_", [](const Tensor& x, const Tensor& y) { return x.add_(y, 2); }},
       {"sub_", [](const Tensor& x, const Tensor& y) { return x.sub_(y); }},
       {"mul_", [](const Tensor& x, const Tensor& y) { return x.mul_(y); }},

@@ -36,6 +36,7 @@
 #include "tinytorch/core/loops.h"
 //| export core/half_precision.cpp
 #include "tinytorch/core/half_precision.h"
+#include <type_traits>
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/random.h"
 #include "tinytorch/nn/activations.h"
@@ -57,6 +58,21 @@
 
 // %%
 namespace tinytorch {
+
+// %%
+TEST_CASE("half precision: numbers that are taken to other places keep their bits") {
+  for (const ScalarType type : {kHalf, kBFloat16}) {
+    // All patterns of 16 bits, among them every NaN, which float and back would change.
+    const Tensor bits = arange(1 << 16).to(kShort).view({256, 256}), x = bits.view(type);
+    const Tensor rows = tensor({200, 3, 127}), columns = rows.view({1, 3}).expand({256, 3}).contiguous();
+    CHECK_EQ(x.index_select(0, rows).scalar_type(), type);
+    CHECK_EQ(x.index_select(0, rows).view(kShort), bits.index_select(0, rows));
+    CHECK_EQ(x.index({rows}).view(kShort), bits.index({rows}));
+    CHECK_EQ(x.gather(1, columns).view(kShort), bits.gather(1, columns));
+    CHECK_EQ(cat({x, x.t()}, 1).view(kShort), cat({bits, bits.t()}, 1));
+    CHECK_EQ(cat({x.slice(0, 0, 2), ones({2, 256})}).scalar_type(), kFloat);
+  }
+}
 
 // %% [markdown]
 // ## One wrapper for all operators
@@ -213,6 +229,23 @@ const Tensor& random_in_float(const Tensor& self, std::optional<std::int64_t> fr
   copy_into(self, whole);
   return self;
 }
+
+// An operator that takes numbers of self to other places moves their bits: no float copy of a table of which a few rows are asked for.
+template <auto& Op, class Signature>
+struct ByBits;
+
+template <auto& Op, class... Args>
+struct ByBits<Op, Operator<Tensor(const Tensor&, Args...)>> {
+  static Tensor call(const Tensor& self, Args... args) {
+    const ExcludeLayersGuard guard(detail::above_cpu);
+    return isReducedFloatingType(self.scalar_type()) ? Op(self.view(kShort), args...).view(self.scalar_type()) : Op(self, args...);
+  }
+};
+
+template <auto&... Ops>
+void move_by_bits() {
+  (Ops.set(Layer::HalfPrecision, &ByBits<Ops, std::remove_cvref_t<decltype(Ops)>>::call), ...);
+}
 }  // namespace
 
 // %%
@@ -229,7 +262,8 @@ void register_half_precision() {
   compute_in_float<op::sum, op::amax, op::amin, op::max, op::min, op::argmax, op::argmin, op::prod,
                    op::any, op::all, op::var, op::std, op::norm, op::cumsum, op::sort, op::topk>();
   compute_in_float<op::mm, op::bmm, op::addmm, op::tril, op::triu>();
-  compute_in_float<op::cat, op::index, op::index_put_, op::index_select, op::index_add_, op::gather, op::scatter_, op::scatter_add_, op::nonzero>();
+  move_by_bits<op::index, op::index_select, op::gather>();
+  compute_in_float<op::index_put_, op::index_add_, op::scatter_, op::scatter_add_, op::nonzero>();
   compute_in_float<op::relu, op::relu_, op::leaky_relu, op::elu, op::gelu,
                    op::sigmoid, op::tanh, op::silu, op::softplus, op::softmax, op::log_softmax>();
   compute_in_float<op::hardtanh, op::threshold, op::hardshrink, op::softshrink, op::mish, op::log_sigmoid, op::prelu>();

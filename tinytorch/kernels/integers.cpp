@@ -126,10 +126,10 @@ Tensor abs_of_integers(const Tensor& self) {
   return result;
 }
 
-// Bounds that are integers leave the dtype as it is.
+// Bounds that are integers leave the dtype as it is; what a byte cannot be, the reference has a sentence for.
 Tensor clamp_integers(const Tensor& self, const std::optional<Scalar>& min, const std::optional<Scalar>& max) {
-  const auto has_kernel = [](const std::optional<Scalar>& bound) { return !bound || bound->type() == kLong; };
-  const bool ours = (self.scalar_type() == kLong || self.scalar_type() == kInt) && self.numel() >= kernels::kFewElements && self.is_contiguous() && has_kernel(min) && has_kernel(max);
+  const auto has_kernel = [&](const std::optional<Scalar>& bound) { return !bound || (bound->type() == kLong && (self.scalar_type() != kByte || (bound->toLong() >= 0 && bound->toLong() <= 255))); };
+  const bool ours = has_integers(self) && self.numel() >= kernels::kFewElements && self.is_contiguous() && has_kernel(min) && has_kernel(max);
   if (!ours) return beneath<op::clamp>(self, min, max);
   const Tensor result = empty(self.sizes(), self.scalar_type());
   in_integer_type(self.scalar_type(), [&]<class T>() {

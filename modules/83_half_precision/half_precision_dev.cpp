@@ -59,21 +59,6 @@
 // %%
 namespace tinytorch {
 
-// %%
-TEST_CASE("half precision: numbers that are taken to other places keep their bits") {
-  for (const ScalarType type : {kHalf, kBFloat16}) {
-    // All patterns of 16 bits, among them every NaN, which float and back would change.
-    const Tensor bits = arange(1 << 16).to(kShort).view({256, 256}), x = bits.view(type);
-    const Tensor rows = tensor({200, 3, 127}), columns = rows.view({1, 3}).expand({256, 3}).contiguous();
-    CHECK_EQ(x.index_select(0, rows).scalar_type(), type);
-    CHECK_EQ(x.index_select(0, rows).view(kShort), bits.index_select(0, rows));
-    CHECK_EQ(x.index({rows}).view(kShort), bits.index({rows}));
-    CHECK_EQ(x.gather(1, columns).view(kShort), bits.gather(1, columns));
-    CHECK_EQ(cat({x, x.t()}, 1).view(kShort), cat({bits, bits.t()}, 1));
-    CHECK_EQ(cat({x.slice(0, 0, 2), ones({2, 256})}).scalar_type(), kFloat);
-  }
-}
-
 // %% [markdown]
 // ## One wrapper for all operators
 //
@@ -382,6 +367,20 @@ TEST_CASE("half precision: random numbers are PyTorch's, recorded") {
   CHECK_EQ(drawn(kBFloat16, integers, 4), tensor({137.0, 180.0, 12.0, 2.0}, kDouble));
   CHECK_EQ(drawn(kHalf, normals, 3), tensor({0.6611328125, 0.266845703125, 0.061676025390625}, kDouble));
   CHECK_EQ(drawn(kHalf, normals, 18), tensor({-1.525390625, -0.75, -0.69677734375, -1.1611328125, 0.69970703125, 0.1990966796875, 0.86572265625, 0.244384765625, -0.6630859375, 0.80712890625, 1.1015625, -0.1759033203125, -2.24609375, -1.4462890625, 0.0611572265625, -0.61767578125, -0.7978515625, -0.131591796875}, kDouble));
+}
+
+TEST_CASE("half precision: numbers that are taken to other places keep their bits") {
+  for (const ScalarType type : {kHalf, kBFloat16}) {
+    // All patterns of 16 bits, among them every NaN, which float and back would change.
+    const Tensor bits = arange(1 << 16).to(kShort).view({256, 256}), x = bits.view(type);
+    const Tensor rows = tensor({200, 3, 127}), columns = rows.view({1, 3}).expand({256, 3}).contiguous();
+    CHECK_EQ(x.index_select(0, rows).scalar_type(), type);
+    CHECK_EQ(x.index_select(0, rows).view(kShort), bits.index_select(0, rows));
+    CHECK_EQ(x.index({rows}).view(kShort), bits.index({rows}));
+    CHECK_EQ(x.gather(1, columns).view(kShort), bits.gather(1, columns));
+    CHECK_EQ(cat({x, x.t()}, 1).view(kShort), cat({bits, bits.t()}, 1));
+    CHECK_EQ(cat({x.slice(0, 0, 2), ones({2, 256})}).scalar_type(), kFloat);
+  }
 }
 
 TEST_CASE("half precision: gradients pass through, in the tensor's own type") {

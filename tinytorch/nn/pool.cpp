@@ -64,8 +64,9 @@ std::tuple<Tensor, Tensor> max_pool2d_with_indices(const Tensor& self, IntArrayR
   const DimVector around = pool_pair("max_pool2d", "padding", padding);
   const DimVector apart = pool_pair("max_pool2d", "dilation", dilation);
   const DimVector output = pooled_size(self, kernel, step, around, apart, ceil_mode);
-  const Tensor indices = op::max_pool_indices(self, output, kernel, step, around, apart);
-  const Tensor values = self.flatten(-2).gather(-1, indices.flatten(-2)).view(indices.sizes());
+  const Tensor planes = self.contiguous();
+  const Tensor indices = op::max_pool_indices(planes, output, kernel, step, around, apart);
+  const Tensor values = planes.flatten(-2).gather(-1, indices.flatten(-2)).view(indices.sizes());
   return {in_format_of(self, values), in_format_of(self, indices)};
 }
 
@@ -103,7 +104,7 @@ Tensor avg_pool2d(const Tensor& self, IntArrayRef kernel_size, IntArrayRef strid
   TORCH_CHECK(!divisor_override || *divisor_override != 0, "divisor must be not zero");
   TORCH_CHECK(self.is_floating_point() || self.scalar_type() == kLong, "\"avg_pool2d\" not implemented for '", self.scalar_type(), "'\n[avg_pool2d] convert with to(kFloat) first.");
   const DimVector output = pooled_size(self, kernel, step, around, {1, 1}, ceil_mode);
-  Tensor image = self.dim() == 4 ? self : self.unsqueeze(0);
+  Tensor image = (self.dim() == 4 ? self : self.unsqueeze(0)).contiguous();
   const DimVector size = spatial_sizes(image.sizes());
   // What the last windows of ceil_mode need behind the padding, as zeros.
   std::vector<std::int64_t> overhang(4, 0);

@@ -16,7 +16,7 @@
 //
 // Module 09 makes columns of an image so that a convolution becomes a product; chapter 75 leaves the columns out and lets a kernel find its pixels by tables. Some convolutions need neither: their operands lie in memory as those of a product do. Two kinds are common:
 //
-//     1 x 1 kernels             y (M, places) = weight (M, C) x image (C, places)                 half of the layers of a ResNet-50, most of a MobileNet's work
+//     1 x 1 kernels             y (M, places) = weight (M, C) x image (C, places)                 two layers of three in a ResNet-50, most of a MobileNet's work
 //     channels last             the pixels under one row of the kernel are one contiguous line     what PyTorch's `channels_last` is made for
 //
 // And one kind is no product at all, though it is written as one: *depthwise* convolutions, whose every channel has a kernel of its own. A product with one row uses each number that it loads once.
@@ -522,6 +522,8 @@ constinit const ChannelKernels channel_kernels = {table_of<float>, table_of<doub
 // A task of the products is some rows of windows, so many that their pixels stay in the second cache while all strips of the weights pass by. Rows of several small images are one task. Long lines are cut as module 16 cuts K, and several short ones are one call of the tile: so a part of the weights stays in the caches while the windows of a task pass by. Each number of the result is summed in the kernel's order whatever the tasks are, so its bits depend on neither them nor threads.
 //
 // The gradient of the input, for stride 1, is the convolution of the result's gradient with the kernel turned around, and with input and output channels exchanged: for the packing of weights these are other distances, of which some are negative.
+//
+// The gradient of the weights asks the same tile for something else. A number of it, for input channel c and output channel m under one number of the kernel, sums over all windows: `dw (C, M) = A^T (C, windows) x dy (windows, M)`, where A's lines are pixels at a distance of `stride C`. So a row of the tile is a channel, one number from the next, and a step of the sum is a window. Nothing is packed at all, but for zeros behind the channels of `dy` where these fill no vector. Some 256 windows at a time pass by, whose strip of `dy` stays in the first cache while the channels and the numbers of the kernel take their turns.
 
 // %%
 //| export kernels/product_convolution.cpp
@@ -981,7 +983,7 @@ DEMO("a layer of each kind: images in rows, and with their channels last, in GFL
 // %% [markdown]
 // ## In production
 //
-// oneDNN, which computes PyTorch's convolutions on CPUs, has a driver of its own for each of these kinds: `src/cpu/x64/jit_avx512_common_1x1_convolution.cpp`, `jit_uni_dw_convolution.cpp`, and for windows as products of lines `jit_brgemm_conv.cpp`, whose kernel is called a *batch-reduce* product: it sums over several pairs of operands in registers, where the one here adds to the result in memory after each line. cuDNN calls the same idea an implicit GEMM.
+// oneDNN, which computes PyTorch's convolutions on CPUs, has a driver of its own for each of these kinds: `src/cpu/x64/jit_avx512_common_1x1_convolution.cpp`, `jit_uni_dw_convolution.cpp`, and for windows as products of lines `jit_brgemm_conv.cpp`, whose kernel is called a *batch-reduce* product: like the tile here it sums over several pairs of operands in registers. cuDNN calls the same idea an implicit GEMM.
 // Chetlur et al., *cuDNN: Efficient Primitives for Deep Learning* (2014), has its reasons; Georganas et al., *High-Performance Deep Learning via a Single Building Block* (2020), those of the batch-reduce product.
 
 // %%

@@ -188,6 +188,10 @@ constinit const GatherKernels gather_kernels = {{pack_gathered<float>}, {pack_ga
 // So the tile needs no panel: it loads both vectors from the image, at two corners plus one table of offsets. Its two vectors need not be neighbours; a row of 56 windows is seven vectors of eight, and the last of one row shares a tile with the first of the next. If a row does not fill its last vector, that one begins
 // earlier, and some windows are computed twice: a row of 28 is the vectors from 0 and from 12 on. The multiplications are the same, and every vector is stored whole.
 //
+// A *depthwise* convolution has a kernel for each channel, so the weights of a tile are one row, and its two vectors would be two sums that wait for their own last step. There the tile has eight rows of windows instead, one vector of each. Under a column of the kernel a line of pixels meets one row of windows with each of its numbers; it is loaded once for all of them:
+//
+//     pixels of line y       times w[0], into row y of windows;   times w[1], into row y - 1;   times w[2], into row y - 2
+//
 // The gradient of the weight sums over places: `grad_w[m][k] = sum over images, rows, columns of grad_y[m][place] * image[where(k) + place]`. Both factors are contiguous along a row, so it is a dot product of lines as in module 16's few rows, where the second line lies at an offset of the table. No panel here either.
 //
 //     grad_y[m]        row 0 [------->] row 1 [------->] ...       4 such lines, each vector used for 3 numbers of the kernel,
@@ -1528,7 +1532,9 @@ void multiply_winograd(const WinogradShape& s, const float* x, const float* y, f
 // How many images go together? As many as the two vectors of a tile have lanes, 16 with AVX2. A tile is then one place of a group. Under a 5 x 5 kernel of 16 channels it reads 25.6 KB, and the tile of the next column wants four fifths of them again, which the first cache still has. With all 64 images in one, the tiles of three other
 // groups came between: LeNet-5's step took a tenth longer.
 //
-// So each map has four ways. Kernels of 3 x 3 with stride 1 go Winograd's way in float32, where it pays. Of the others, batches of images with short rows are turned around in groups, unless columns have a stride. Rows of windows that fill at least 70 % of their vectors (56, 28 or 8 in vectors of eight, not 10) are read in place, and so are less full ones
+// Before any of this, chapter 56 is asked: 1 x 1 kernels are products as they stand, and so are convolutions of images whose channels are last. Where many channels meet a stride, or the gradient of wide kernels' weights is wanted, images in rows are worth being put into that order for one convolution.
+//
+// So each map has four ways besides. Kernels of 3 x 3 with stride 1 go Winograd's way in float32, where it pays. Of the others, batches of images with short rows are turned around in groups, unless columns have a stride. Rows of windows that fill at least 70 % of their vectors (56, 28 or 8 in vectors of eight, not 10) are read in place, and so are less full ones
 // where the result has few rows, which do not use a panel often enough to pay for it; the others, and volumes, go through panels. Integers, Half and empty results are handed down to the reference.
 
 // %%

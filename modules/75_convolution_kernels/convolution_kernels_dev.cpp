@@ -1703,7 +1703,11 @@ Tensor convolution_tuned(const Tensor& input, const Tensor& weight, IntArrayRef 
     }
   }
   if (const Tensor y = kernels::channels_last_convolution(input, weight, stride, padding, dilation, groups); y.defined()) return y;
-  if (many_channels(s) && stride.back() > 1) return kernels::channels_last_convolution(input.contiguous(MemoryFormat::ChannelsLast), weight, stride, padding, dilation, groups).contiguous();
+  if (many_channels(s) && stride.back() > 1) {
+    // Not of images of one pixel, which lie in both orders at once.
+    const Tensor y = kernels::channels_last_convolution(input.contiguous(MemoryFormat::ChannelsLast), weight, stride, padding, dilation, groups);
+    if (y.defined()) return y.contiguous();
+  }
   const Tensor result = empty(s.output_sizes(), input.scalar_type());
   return in_type(input.scalar_type(), [&]<class T>() {
     if (side_by_side_pays<T>(s, s.places, input.numel() + result.numel())) {
@@ -1914,7 +1918,7 @@ std::vector<Setting> settings() {
           {{19, 8, 10, 9}, {12, 4, 5, 4}, {1, 1}, {2, 1}, {1, 1}, 2},   {{21, 12, 9, 7}, {10, 12, 3, 3}, {2, 1}, {1, 0}, {2, 2}, 1},  {{16, 20, 11}, {24, 20, 3}, {1}, {2}, {2}, 1},
           {{32, 6, 10, 11}, {13, 6, 5, 3}, {1, 1}, {1, 0}, {1, 1}, 1},  {{32, 40, 5, 6}, {9, 40, 5, 4}, {1, 1}, {2, 2}, {1, 1}, 1},
           {{2, 5, 19, 37}, {5, 1, 5, 5}, {1, 1}, {2, 2}, {1, 1}, 5},    {{1, 4, 21, 18}, {4, 1, 7, 3}, {2, 2}, {3, 1}, {1, 1}, 4},    {{3, 3, 12, 20}, {3, 1, 3, 3}, {1, 1}, {2, 2}, {2, 2}, 3},   {{2, 4, 30}, {4, 1, 7}, {1}, {3}, {1}, 4},
-          {{1, 3, 16, 16}, {3, 1, 7, 7}, {1, 1}, {0, 0}, {1, 1}, 3}};
+          {{1, 3, 16, 16}, {3, 1, 7, 7}, {1, 1}, {0, 0}, {1, 1}, 3},    {{2, 64, 1, 1}, {64, 64, 3, 3}, {2, 2}, {1, 1}, {1, 1}, 1},   {{2, 64, 9, 30}, {64, 64, 3, 3}, {2, 2}, {1, 1}, {1, 1}, 1}};
 }
 
 // Result and both gradients for whole numbers, which every order of summing gives exactly.

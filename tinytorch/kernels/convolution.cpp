@@ -777,7 +777,11 @@ Tensor convolution_tuned(const Tensor& input, const Tensor& weight, IntArrayRef 
     }
   }
   if (const Tensor y = kernels::channels_last_convolution(input, weight, stride, padding, dilation, groups); y.defined()) return y;
-  if (many_channels(s) && stride.back() > 1) return kernels::channels_last_convolution(input.contiguous(MemoryFormat::ChannelsLast), weight, stride, padding, dilation, groups).contiguous();
+  if (many_channels(s) && stride.back() > 1) {
+    // Not of images of one pixel, which lie in both orders at once.
+    const Tensor y = kernels::channels_last_convolution(input.contiguous(MemoryFormat::ChannelsLast), weight, stride, padding, dilation, groups);
+    if (y.defined()) return y.contiguous();
+  }
   const Tensor result = empty(s.output_sizes(), input.scalar_type());
   return in_type(input.scalar_type(), [&]<class T>() {
     if (side_by_side_pays<T>(s, s.places, input.numel() + result.numel())) {

@@ -82,7 +82,7 @@ void multiply_to(T* out, std::int64_t out_row, std::int64_t rows, std::int64_t c
 // Images `from` to images `to`, as many channels of one as of the other side of the weights: to_n (A, L) = W (A, B) x from_n (B, L) for each image and group, W's element (i, k) being w[i * w_row + k * w_column].
 template <class T>
 void map_channels(const Pointwise& p, const T* from, std::int64_t B, const T* w, std::int64_t w_row, std::int64_t w_column, T* to, std::int64_t A, bool last) {
-  if (last) {
+  if (last || p.L == 1) {  // an image of one pixel has its channels last in any order
     for (std::int64_t g = 0; g < p.G; ++g) multiply_to<T>(to + g * A, p.G * A, p.N * p.L, A, B, {from + g * B, p.G * B, 1}, {w + g * p.M * p.C, w_column, w_row});
     return;
   }
@@ -115,7 +115,7 @@ Tensor kernels::pointwise_convolution_input(const Tensor& grad, const Tensor& we
 Tensor kernels::pointwise_convolution_weight(const Tensor& input, const Tensor& grad, IntArrayRef weight_sizes, IntArrayRef stride, IntArrayRef padding, std::int64_t groups) {
   constexpr std::int64_t kEnoughPlaces = 128;
   const Pointwise p(input.sizes(), weight_sizes, stride, padding, groups);
-  const bool last = channels_are_last(grad);
+  const bool last = channels_are_last(grad) || p.L == 1;
   if (!p.fits || (!last && p.L < kEnoughPlaces)) return {};
   const Tensor y = without_gaps(grad), x = p.taken(input).contiguous(grad.suggest_memory_format());
   const Tensor result = empty(weight_sizes, input.scalar_type());

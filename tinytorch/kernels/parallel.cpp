@@ -66,26 +66,30 @@ int default_threads() {
 }
 }  // namespace
 
-// Takes tasks and runs them until none is left, in the calling thread. Several threads do this with one job at the same time; each task runs once. After an exception no further task is begun, and the first
-// exception is kept in job.error.
-void kernels::ThreadPool::work(Job& job) {
-  for (;;) {
-    const std::int64_t index = job.next.fetch_add(1, std::memory_order_relaxed);
-    if (index >= job.tasks) return;
-    try {
-      job.task(job.context, index);
-    } catch (...) {
-      job.next.store(job.tasks, std::memory_order_relaxed);
-      const std::lock_guard lock(job.error_lock);
-      if (!job.error) job.error = std::current_exception();
+// Takes tasks and runs them until none is left, in the calling thread: first those of its own share, job.shares[own], then what the others have left. Several threads do this with one job at the same time; each task
+// runs once. After an exception no further task is begun, and the first exception is kept in job.error.
+void kernels::ThreadPool::work(Job& job, int own) {
+  const int shares = static_cast<int>(job.shares.size());
+  for (int turn = 0, at = own; turn < shares; ++turn, at = at + 1 == shares ? 0 : at + 1) {
+    Share& share = job.shares[static_cast<std::size_t>(at)];
+    while (share.next.load(std::memory_order_relaxed) < share.stop) {
+      const std::int64_t index = share.next.fetch_add(1, std::memory_order_relaxed);
+      if (index >= share.stop) break;
+      try {
+        job.task(job.context, index);
+      } catch (...) {
+        for (Share& each : job.shares) each.next.store(each.stop, std::memory_order_relaxed);
+        const std::lock_guard lock(job.error_lock);
+        if (!job.error) job.error = std::current_exception();
+      }
     }
   }
 }
 
 // work(), with what it throws itself kept too: a worker has nobody to throw to, and the caller waits for the workers first.
-void kernels::ThreadPool::take_part(Job& job) {
+void kernels::ThreadPool::take_part(Job& job, int own) {
   try {
-    work(job);
+    work(job, own);
   } catch (...) {
     const std::lock_guard lock(job.error_lock);
     if (!job.error) job.error = std::current_exception();
@@ -100,14 +104,22 @@ void kernels::ThreadPool::run(std::int64_t tasks, Task task, void* context) {
     return;
   }
   if (workers_.empty()) start();
-  Job job{tasks, task, context, thread_state()};
+  // Share i ends where i + 1 begins, and the caller's has a task if any has.
+  const std::int64_t count = std::ssize(shares_);
+  std::int64_t first = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    Share& share = shares_[static_cast<std::size_t>(i)];
+    share.next.store(first, std::memory_order_relaxed);
+    first = share.stop = ((i + 1) * tasks + count - 1) / count;
+  }
+  Job job{shares_, task, context, thread_state()};
   job_ = &job;
   gate_.fetch_or(kOpen, std::memory_order_release);
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
   {
     const AtTask at_task;
-    take_part(job);
+    take_part(job, 0);
   }
   gate_.fetch_and(~kOpen, std::memory_order_relaxed);  // who comes now comes too late
   for (std::int32_t inside = gate_.load(std::memory_order_acquire); inside != 0; inside = gate_.load(std::memory_order_acquire)) wait_for_change(gate_, inside);
@@ -115,7 +127,7 @@ void kernels::ThreadPool::run(std::int64_t tasks, Task task, void* context) {
 }
 
 // A worker's life: wait for a job, step through the gate, work if it was still open, leave. The job lives until nobody is inside.
-void kernels::ThreadPool::serve(std::uint32_t seen) {
+void kernels::ThreadPool::serve(int own, std::uint32_t seen) {
   const AtTask at_task;
   for (;;) {
     wait_for_change(generation_, seen);
@@ -123,7 +135,7 @@ void kernels::ThreadPool::serve(std::uint32_t seen) {
     if (stopping_.load(std::memory_order_acquire)) return;
     if ((gate_.fetch_add(1, std::memory_order_acquire) & kOpen) != 0) {
       const ThreadStateGuard state(job_->state);
-      take_part(*job_);
+      take_part(*job_, own);
     }
     if (gate_.fetch_sub(1, std::memory_order_release) == 1) gate_.notify_all();
   }
@@ -131,7 +143,8 @@ void kernels::ThreadPool::serve(std::uint32_t seen) {
 
 void kernels::ThreadPool::start() {
   stopping_.store(false, std::memory_order_release);
-  for (int i = 1; i < threads(); ++i) workers_.emplace_back(&ThreadPool::serve, this, generation_.load(std::memory_order_acquire));
+  shares_ = std::vector<Share>(static_cast<std::size_t>(threads()));
+  for (int i = 1; i < threads(); ++i) workers_.emplace_back(&ThreadPool::serve, this, i, generation_.load(std::memory_order_acquire));
 }
 
 void kernels::ThreadPool::stop() {

@@ -7,6 +7,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <thread>
 #include <type_traits>
 #include <vector>
@@ -50,30 +51,36 @@ class ThreadPool {
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
+  // What is left of a thread's share of the tasks. In a line of the cache of its own, since its owner changes it in each task.
+  struct alignas(64) Share {
+    std::atomic<std::int64_t> next{0};  // the first task of it that nobody took yet
+    std::int64_t stop = 0;
+  };
+
   // What is being worked at.
   struct Job {
-    std::int64_t tasks;
+    std::span<Share> shares;  // one for each thread; the caller has the first
     Task task;
     void* context;
     ThreadState state;
-    std::atomic<std::int64_t> next{0};  // the first task that nobody took yet
     std::mutex error_lock{};
     std::exception_ptr error{};
   };
 
  private:
-  static void work(Job& job);
-  static void take_part(Job& job);
+  static void work(Job& job, int own);
+  static void take_part(Job& job, int own);
   void start();
   void stop();
-  void serve(std::uint32_t seen);
+  void serve(int own, std::uint32_t seen);
 
   static constexpr std::int32_t kOpen = 1 << 30;
 
   std::mutex busy_;  // held by the call that has the pool
   std::atomic<int> threads_;
   std::vector<std::thread> workers_;
-  Job* job_ = nullptr;  // written while the gate is shut and nobody is inside
+  std::vector<Share> shares_;  // like the job, written while the gate is shut and nobody is inside
+  Job* job_ = nullptr;
   std::atomic<bool> stopping_{false};
   // In lines of the cache of their own: all workers look at the one, and change the other.
   alignas(64) std::atomic<std::uint32_t> generation_{0};  // grows with each job, and to stop

@@ -1357,15 +1357,24 @@ struct Pieces {
   std::int64_t stop(std::int64_t i) const { return first(i + 1) < end ? first(i + 1) : end; }
 };
 
+// Calls f(first, stop) for each of the pieces, on the threads of the pool.
+template <class F>
+void run_pieces(const Pieces& pieces, const F& f) {
+  if (pieces.count() == 1) return f(pieces.begin, pieces.end);
+  run_tasks(pieces.count(), [&](std::int64_t i) { f(pieces.first(i), pieces.stop(i)); });
+}
+
 }  // namespace kernels
 
-// Calls f(first, stop) for pieces of [begin, end) of grain_size numbers (the last one may be shorter), in any order, on the threads of the pool. The pieces do not depend on the number of threads.
-// Choose the grain so that a piece is some ten microseconds of work. REQUIRES: grain_size > 0. Source: aten/src/ATen/Parallel.h.
+// Calls f(first, stop) for pieces of [begin, end), in any order, on the threads of the pool. The pieces do not depend on the number of threads.
+// Up to grain_size numbers are one piece: choose it so that they are some ten microseconds of work, which no second thread is woken for. More are cut into pieces of that size, or of a half, a quarter or an eighth of it where there are fewer than 64, so that many cores find work, and mostly the numbers that they
+// had in the call before. REQUIRES: grain_size > 0. Source: aten/src/ATen/Parallel.h.
 template <class F>
 void parallel_for(std::int64_t begin, std::int64_t end, std::int64_t grain_size, const F& f) {
-  const kernels::Pieces pieces{begin, end, grain_size};
-  if (pieces.count() == 1) return f(begin, end);
-  kernels::run_tasks(pieces.count(), [&](std::int64_t i) { f(pieces.first(i), pieces.stop(i)); });
+  std::int64_t piece = grain_size;
+  if (end - begin > grain_size)
+    while (64 * piece > end - begin && 8 * piece > grain_size && piece > 1) piece = (piece + 1) / 2;
+  kernels::run_pieces({begin, end, piece}, f);
 }
 
 // %%
@@ -2314,7 +2323,7 @@ void multiply_lines(const Product<T>& p, const kernels::GemmTable<T>& table) {
   const bool by_columns = p.N >= p.M;
   const std::int64_t other = by_columns ? p.M : p.N;
   const std::int64_t grain = parts_of(parts_of(1 << 18, other * p.K), 4) * 4;
-  parallel_for(0, by_columns ? p.N : p.M, grain, [&](std::int64_t first, std::int64_t stop) {
+  kernels::run_pieces({0, by_columns ? p.N : p.M, grain}, [&](std::int64_t first, std::int64_t stop) {
     const std::int64_t i = by_columns ? 0 : first;
     const std::int64_t j = by_columns ? first : 0;
     const T* const start = p.start.data == nullptr ? nullptr : p.start.data + i * p.start.row + j;
@@ -2326,7 +2335,7 @@ void multiply_lines(const Product<T>& p, const kernels::GemmTable<T>& table) {
 // One row times a matrix with contiguous lines: pieces of the row are tasks.
 template <class T>
 void multiply_row(const Product<T>& p, const kernels::GemmTable<T>& table) {
-  parallel_for(0, p.N, parts_of(parts_of(1 << 18, p.K), 1024) * 1024, [&](std::int64_t first, std::int64_t stop) {
+  kernels::run_pieces({0, p.N, parts_of(parts_of(1 << 18, p.K), 1024) * 1024}, [&](std::int64_t first, std::int64_t stop) {
     const T* const start = p.start.data == nullptr ? nullptr : p.start.data + first;
     table.multiply_row({p.a.data, 0, p.a.column, p.b.data + first, p.b.row, p.K, p.out + first, 0, start, 0, p.alpha, p.beta, p.activation}, stop - first);
   });

@@ -54,6 +54,7 @@
 #include "tinytorch/kernels/product_convolution.h"
 #include "tinytorch/nn/conv.h"
 #include "tinytorch/nn/image_checks.h"
+#include "tinytorch/nn/padding.h"
 #include "tinytorch/nn/windows.h"
 #include "tinytorch/kernels/window_kernels.h"
 #include "tinytorch/kernels/winograd_kernels.h"
@@ -1421,9 +1422,9 @@ struct WinogradShape {
       : N(images), C(channels), M(results), input(input_size), output(output_size), padding(around), tiles{pieces_of(output.rows, 4), pieces_of(output.columns, 4)} {
     C_step = WinogradTiles(C).filled(C);
     M_step = WinogradTiles(M).filled(M);
-    // No more tiles than the second cache holds, nor than leave two blocks for each thread.
+    // No more tiles than the second cache holds, nor than leave two blocks for each thread, or, where sums go over blocks, kTilesOfPart for each.
     const std::int64_t cached = std::max<std::int64_t>(12, kernels::cache_sizes().second / (2 * 144 * (C_step + M_step)));
-    const std::int64_t most = threads == 1 ? cached : std::min(cached, std::max<std::int64_t>(12, N * tiles.count() / (2 * threads)));
+    const std::int64_t most = std::min(cached, threads == 1 ? std::max(kTilesOfPart, N * tiles.count() / 16) : std::max<std::int64_t>(12, N * tiles.count() / (2 * threads)));
     // Of equal size, and a multiple of four, so that two or four threads have the same to do.
     const std::int64_t all_rows = N * tiles.rows;
     blocks = std::min(all_rows, std::max<std::int64_t>(4, (pieces_of(all_rows, std::max<std::int64_t>(1, most / tiles.columns)) + 2) / 4 * 4));
@@ -1439,19 +1440,22 @@ struct WinogradShape {
   // Numbers of one place of a block; not a power of two, so that 36 places do not compete for the same lines of the cache.
   std::int64_t place(std::int64_t step) const { return block_rows * tiles.columns * step + 16; }
 
-  // Calls f(line, tile) for the rows of tiles of `block`: a plane of `size` in a stack of images, tiles beginning at -`before`, and the number of the first tile in the block.
+  // Calls f(line, tile) for row r of the tiles of `block`: a plane of `size` in a stack of images, tiles beginning at -`before`, and the number of the first tile in the block.
+  template <class Pixel, class F>
+  void for_row(std::int64_t block, std::int64_t r, Pixel* images, std::int64_t channels, Plane size, Plane before, F f) const {
+    const std::int64_t row = rows_of(block).first + r, image = row / tiles.rows;
+    f(kernels::WinogradLine<Pixel>{images + image * channels * size.count(), size.count(), channels, size.rows, size.columns, row % tiles.rows * 4 - before.rows, -before.columns, tiles.columns}, r * tiles.columns);
+  }
   template <class Pixel, class F>
   void for_rows(std::int64_t block, Pixel* images, std::int64_t channels, Plane size, Plane before, F f) const {
-    const Piece rows = rows_of(block);
-    for (std::int64_t r = 0; r < rows.count; ++r) {
-      const std::int64_t row = rows.first + r, image = row / tiles.rows;
-      f(kernels::WinogradLine<Pixel>{images + image * channels * size.count(), size.count(), channels, size.rows, size.columns, row % tiles.rows * 4 - before.rows, -before.columns, tiles.columns}, r * tiles.columns);
-    }
+    for (std::int64_t r = 0; r < rows_of(block).count; ++r) for_row(block, r, images, channels, size, before, f);
   }
 
   void map_pixels(std::int64_t block, const float* x, float* to, float* scratch) const {
     for_rows(block, x, C, input, padding, [&](const auto& line, std::int64_t tile) { winograd_kernels().pixels(line, {to + tile * C_step, place(C_step), C_step}, scratch); });
   }
+
+  static constexpr std::int64_t kTilesOfPart = 128;  // of a part of the kernel's gradient, so that adding its sums does not count
 
   std::int64_t N, C, M;
   Plane input, output, padding, tiles;
@@ -1488,27 +1492,53 @@ void multiply_winograd(const WinogradShape& s, const float* x, const float* y, f
   // Each part of the blocks has sums of its own, which are added at the end: as many parts whatever the number of threads, and more than four only where each has tiles enough that adding its sums does not count, and
   // all sums together stay below 64 MB.
   const std::int64_t width = product.width, panels = s.C_step / width, part = s.numbers_of_kernel();
-  const std::int64_t enough = std::min(s.N * s.tiles.count() / 192, (std::int64_t{1} << 24) / part), parts = std::min(s.blocks, std::clamp<std::int64_t>(enough, 4, 16));
+  const std::int64_t enough = std::min(s.N * s.tiles.count() / s.kTilesOfPart, (std::int64_t{1} << 24) / part), parts = std::min(s.blocks, std::clamp<std::int64_t>(enough, 4, 16));
   const Panels<float> sums(parts * part);
-  // With more threads than parts, tasks share a part: each multiplies some of its rows, and maps the pixels for itself.
-  const std::int64_t pieces = pieces_of(s.M, product.table.rows), shares = std::clamp<std::int64_t>(get_num_threads() / parts, 1, pieces);
-  kernels::run_tasks(parts * shares, [&](std::int64_t task) {
-    const Panels<float> pixels(36 * s.place(s.C_step)), slopes(36 * s.place(s.M_step)), scratch(maps.scratch(s.tiles.columns));
-    const Piece mine(s.blocks, parts, task / shares), own(pieces, shares, task % shares);
-    for (std::int64_t block = mine.first; block < mine.first + mine.count; ++block) {
-      s.map_pixels(block, x, pixels.at(0), scratch.at(0));
-      s.for_rows(block, y, s.M, s.output, {0, 0}, [&](const auto& line, std::int64_t tile) { maps.slopes(line, {slopes.at(tile * s.M_step), s.place(s.M_step), s.M_step}, scratch.at(0)); });
-      const std::int64_t tiles = s.rows_of(block).count * s.tiles.columns;
-      for (std::int64_t f = 0; f < 36; ++f)
-        for (std::int64_t p = 0; p < panels; ++p)
-          for (std::int64_t r = own.first; r < own.first + own.count; ++r) {
-            const Piece rows(s.M, pieces, r);
-            float* const out = sums.at(task / shares * part + (f * s.M + rows.first) * s.C_step + p * width);
-            product.multiply({slopes.at(f * s.place(s.M_step) + rows.first), 1, s.M_step, pixels.at(f * s.place(s.C_step) + p * width), s.C_step, tiles, out, s.C_step, block == mine.first ? nullptr : out, s.C_step, 1.0F, 1.0F},
-                             rows.count);
-          }
+  const std::int64_t pieces = pieces_of(s.M, product.table.rows);
+  const auto map_row = [&](std::int64_t block, std::int64_t r, float* pixels, float* slopes) {
+    const Panels<float> scratch(maps.scratch(s.tiles.columns));
+    s.for_row(block, r, x, s.C, s.input, s.padding, [&](const auto& line, std::int64_t tile) { maps.pixels(line, {pixels + tile * s.C_step, s.place(s.C_step), s.C_step}, scratch.at(0)); });
+    s.for_row(block, r, y, s.M, s.output, {0, 0}, [&](const auto& line, std::int64_t tile) { maps.slopes(line, {slopes + tile * s.M_step, s.place(s.M_step), s.M_step}, scratch.at(0)); });
+  };
+  // Adds what a block gives to place f of the sums of a part, or begins them.
+  const auto multiply_place = [&](std::int64_t block, std::int64_t f, std::int64_t of_part, bool begins, const float* pixels, const float* slopes) {
+    const std::int64_t tiles = s.rows_of(block).count * s.tiles.columns;
+    for (std::int64_t p = 0; p < panels; ++p)
+      for (std::int64_t r = 0; r < pieces; ++r) {
+        const Piece rows(s.M, pieces, r);
+        float* const out = sums.at(of_part * part + (f * s.M + rows.first) * s.C_step + p * width);
+        product.multiply({slopes + f * s.place(s.M_step) + rows.first, 1, s.M_step, pixels + f * s.place(s.C_step) + p * width, s.C_step, tiles, out, s.C_step, begins ? nullptr : out, s.C_step, 1.0F, 1.0F}, rows.count);
+      }
+  };
+  const std::int64_t of_pixels = 36 * s.place(s.C_step), of_slopes = 36 * s.place(s.M_step);
+  const int threads = get_num_threads();
+  if (parts % threads == 0 || parts >= 2 * threads) {
+    kernels::run_tasks(parts, [&](std::int64_t task) {
+      const Panels<float> pixels(of_pixels), slopes(of_slopes);
+      const Piece mine(s.blocks, parts, task);
+      for (std::int64_t block = mine.first; block < mine.first + mine.count; ++block) {
+        for (std::int64_t r = 0; r < s.rows_of(block).count; ++r) map_row(block, r, pixels.at(0), slopes.at(0));
+        for (std::int64_t f = 0; f < 36; ++f) multiply_place(block, f, task, block == mine.first, pixels.at(0), slopes.at(0));
+      }
+    });
+  } else {
+    // Too few parts for so many threads: these map one block of each part together, row by row, and then multiply it, place by place.
+    const Panels<float> pixels(parts * of_pixels), slopes(parts * of_slopes);
+    for (std::int64_t round = 0; round < pieces_of(s.blocks, parts); ++round) {
+      const auto block_of = [&](std::int64_t of_part) {
+        const Piece own(s.blocks, parts, of_part);
+        return round < own.count ? own.first + round : -1;
+      };
+      kernels::run_tasks(parts * s.block_rows, [&](std::int64_t task) {
+        const std::int64_t of_part = task / s.block_rows, r = task % s.block_rows, block = block_of(of_part);
+        if (block >= 0 && r < s.rows_of(block).count) map_row(block, r, pixels.at(of_part * of_pixels), slopes.at(of_part * of_slopes));
+      });
+      kernels::run_tasks(parts * 36, [&](std::int64_t task) {
+        const std::int64_t of_part = task / 36, block = block_of(of_part);
+        if (block >= 0) multiply_place(block, task % 36, of_part, round == 0, pixels.at(of_part * of_pixels), slopes.at(of_part * of_slopes));
+      });
     }
-  });
+  }
   parallel_for(0, s.M, std::max<std::int64_t>(1, 256 / s.C_step),
                [&](std::int64_t first, std::int64_t stop) { maps.kernel_gradient({sums.at(0), s.M * s.C_step, s.C_step}, parts, part, first, stop, s.C, w); });
 }
@@ -1544,6 +1574,18 @@ namespace {
 bool takes(const Tensor& self, const Tensor& other) {
   const ScalarType type = self.scalar_type();
   return (type == kFloat || type == kDouble) && other.scalar_type() == type && self.numel() > 0 && other.numel() > 0;
+}
+
+// Images in rows, with zeros around them.
+Tensor with_border(const Tensor& images, IntArrayRef padding) {
+  const Tensor rows = images.contiguous();
+  if (std::all_of(padding.begin(), padding.end(), [](std::int64_t p) { return p == 0; })) return rows;
+  DimVector amounts;
+  for (std::size_t d = padding.size(); d-- > 0;) {
+    amounts.push_back(padding[d]);
+    amounts.push_back(padding[d]);
+  }
+  return op::pad(rows, amounts, PadMode::Constant, 0);
 }
 
 // y (N, G M, places) = the windows of x (N, G C, channel), which has its padding already, times weights w, of which element (m, c, v) of group g is
@@ -1722,7 +1764,7 @@ Tensor convolution_tuned(const Tensor& input, const Tensor& weight, IntArrayRef 
       convolve_in_place(image, s.N, s.G, s.C, s.M, w.data<T>(), s.M * s.C * s.V, s.C * s.V, s.V, taps, p.output, result.data<T>());
       return result;
     }
-    const Tensor x = surrounded(input, padding).contiguous();
+    const Tensor x = with_border(input, padding);
     const Offsets kernel = grid_offsets(s.grid.kernel, dilation, s.padded);
     convolve<T>(x.data<T>(), s.N, s.G, s.C, multiply_sizes(s.padded), s.M, w.data<T>(), s.M * s.C * s.V, s.C * s.V, s.V, counted(s.V, false), kernel, grid_offsets(s.places, stride, s.padded), result.data<T>());
     return result;
@@ -1831,7 +1873,7 @@ Tensor convolution_input_tuned(const Tensor& grad, const Tensor& weight, IntArra
     }
     if (!turns) return reference();
     const Tensor result = empty(input_sizes, grad.scalar_type());
-    const Tensor y = surrounded(grad, around).contiguous();
+    const Tensor y = with_border(grad, around);
     const IntArrayRef wide = spatial_sizes(y.sizes());
     // Element (c, m, v) of the turned weights is w[m][c][V - 1 - v].
     convolve<T>(y.data<T>(), s.N, s.G, s.M, multiply_sizes(wide), s.C, w.data<T>(), s.M * s.C * s.V, s.V, s.C * s.V, counted(s.V, true), grid_offsets(s.grid.kernel, dilation, wide),
@@ -1867,7 +1909,7 @@ Tensor convolution_weight_tuned(const Tensor& input, const Tensor& grad, IntArra
       multiply_windows(p.images_of(x.data<T>(), s.N, s.G * s.C, taps, false), s.N, s.G, s.C, s.M, y.data<T>(), taps, p.output, result.data<T>());
       return result;
     }
-    const Tensor x = surrounded(input, padding).contiguous();
+    const Tensor x = with_border(input, padding);
     const kernels::GemmTable<T>& table = kernels::gemm_table<T>();
     const std::int64_t L = multiply_sizes(s.places), channel = multiply_sizes(s.padded), K = s.C * s.V;
     const Offsets places = grid_offsets(s.places, stride, s.padded);

@@ -1591,7 +1591,7 @@ bool copy_permuted(const Tensor& to, const Tensor& from, const kernels::BitsMove
   const std::int64_t lines = rows.sizes()[static_cast<std::size_t>(j)], element = sizeof(U);
   const std::int64_t to_row = rows.strides(0)[static_cast<std::size_t>(j)], from_row = rows.strides(1)[static_cast<std::size_t>(i)];
   const bool beyond_cache = to.numel() * element > kernels::cache_sizes().second;
-  const std::int64_t band = beyond_cache ? kernels::kTurnedColumns : std::max<std::int64_t>(64, kernels::kElementwiseGrain / length / 64 * 64);
+  const std::int64_t band = beyond_cache ? kernels::kTurnedColumns : std::max<std::int64_t>(64, kernels::kElementwiseGrain / 8 / length / 64 * 64);
   const std::int64_t part = beyond_cache ? 16 * kernels::kTurnedBytes / element : length;
   const std::int64_t bands = (lines + band - 1) / band, parts = (length + part - 1) / part;
   const std::int64_t grain = std::max<std::int64_t>(1, kernels::kElementwiseGrain / (std::min(band, lines) * std::min(part, length)));
@@ -1606,6 +1606,29 @@ bool copy_permuted(const Tensor& to, const Tensor& from, const kernels::BitsMove
     }
   });
   return true;
+}
+
+// Numbers that lie apart in one or both: row by row, number by number.
+template <class U>
+void copy_apart(const Tensor& to, const Tensor& from) {
+  const DimVector from_strides = broadcast_strides(from, to.sizes());
+  const kernels::Rows<2> rows(to.sizes(), {to.strides(), IntArrayRef(from_strides)});
+  const auto [to_step, from_step] = rows.steps();
+  const auto copy = [target = static_cast<U*>(to.data_ptr()), source = static_cast<const U*>(from.data_ptr()), to_step, from_step](const auto& places, std::int64_t first, std::int64_t stop) {
+    for (std::int64_t i = first; i < stop; ++i) target[places[0] + i * to_step] = source[places[1] + i * from_step];
+  };
+  if (rows.count() == 1) {
+    parallel_for(0, rows.length(), kernels::kElementwiseGrain, [&](std::int64_t first, std::int64_t stop) { copy(kernels::Rows<2>::Places{}, first, stop); });
+    return;
+  }
+  parallel_for(0, rows.count(), std::max<std::int64_t>(1, kernels::kElementwiseGrain / rows.length()), [&](std::int64_t first, std::int64_t stop) {
+    rows.run(first, stop, [&](const auto& places) { copy(places, 0, rows.length()); });
+  });
+}
+
+template <class U>
+void copy_bits(const Tensor& to, const Tensor& from, const kernels::BitsMover<U>& mover) {
+  if (!copy_permuted(to, from, mover)) copy_apart<U>(to, from);
 }
 
 template <class To, class From>
@@ -1641,9 +1664,11 @@ bool copied(const Tensor& to, const Tensor& from) {
       copy_run_of_bytes(to, from);
       return true;
     }
-    if (to.element_size() == 2) return copy_permuted<std::uint16_t>(to, from, copy_table().of_2);
-    if (to.element_size() == 4) return copy_permuted<std::uint32_t>(to, from, copy_table().of_4);
-    return to.element_size() == 8 && copy_permuted<std::uint64_t>(to, from, copy_table().of_8);
+    if (to.element_size() == 1) copy_apart<std::uint8_t>(to, from);
+    if (to.element_size() == 2) copy_bits<std::uint16_t>(to, from, copy_table().of_2);
+    if (to.element_size() == 4) copy_bits<std::uint32_t>(to, from, copy_table().of_4);
+    if (to.element_size() == 8) copy_bits<std::uint64_t>(to, from, copy_table().of_8);
+    return to.element_size() <= 8;
   }
   const kernels::CopyKernels& table = copy_table();
   return dense && (convert_run<float, double>(to, from, table.float_of_double) || convert_run<double, float>(to, from, table.double_of_float) ||

@@ -38,7 +38,9 @@ ScalarType type_of_value(const Scalar& value) { return value.isFloatingPoint() ?
 
 Tensor full(IntArrayRef size, const Scalar& fill_value, const TensorOptions& options) {
   Tensor result = empty(size, options.dtype_opt().value_or(type_of_value(fill_value)));
-  fill_with(result, fill_value);
+  // A long one by the operator, which has a kernel that shares it among threads.
+  if (result.numel() < 1 << 15) fill_with(result, fill_value);
+  else op::fill_(result, fill_value);
   if (!ask_for_nothing(options)) return created(result, options);
   return result;
 }

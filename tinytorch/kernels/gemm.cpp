@@ -353,7 +353,7 @@ void multiply_lines(const Product<T>& p, const kernels::GemmTable<T>& table) {
   const bool by_columns = p.N >= p.M;
   const std::int64_t other = by_columns ? p.M : p.N;
   const std::int64_t grain = parts_of(parts_of(1 << 18, other * p.K), 4) * 4;
-  parallel_for(0, by_columns ? p.N : p.M, grain, [&](std::int64_t first, std::int64_t stop) {
+  kernels::run_pieces({0, by_columns ? p.N : p.M, grain}, [&](std::int64_t first, std::int64_t stop) {
     const std::int64_t i = by_columns ? 0 : first;
     const std::int64_t j = by_columns ? first : 0;
     const T* const start = p.start.data == nullptr ? nullptr : p.start.data + i * p.start.row + j;
@@ -365,7 +365,7 @@ void multiply_lines(const Product<T>& p, const kernels::GemmTable<T>& table) {
 // One row times a matrix with contiguous lines: pieces of the row are tasks.
 template <class T>
 void multiply_row(const Product<T>& p, const kernels::GemmTable<T>& table) {
-  parallel_for(0, p.N, parts_of(parts_of(1 << 18, p.K), 1024) * 1024, [&](std::int64_t first, std::int64_t stop) {
+  kernels::run_pieces({0, p.N, parts_of(parts_of(1 << 18, p.K), 1024) * 1024}, [&](std::int64_t first, std::int64_t stop) {
     const T* const start = p.start.data == nullptr ? nullptr : p.start.data + first;
     table.multiply_row({p.a.data, 0, p.a.column, p.b.data + first, p.b.row, p.K, p.out + first, 0, start, 0, p.alpha, p.beta, p.activation}, stop - first);
   });

@@ -79,7 +79,7 @@ Tensor product_of_halves(const Tensor& start, const Tensor& mat1, const Tensor& 
   if (M <= (by_columns ? 16 : 8)) {
     // Some hundred thousand products are a task; of rows it has a piece that is long enough to be a stream.
     const std::int64_t grain = std::max<std::int64_t>(b.by_columns ? 16 : 2048, (1 << 18) / (M * std::max<std::int64_t>(K, 1)) / 16 * 16);
-    parallel_for(0, N, grain, [&](std::int64_t first, std::int64_t stop) {
+    kernels::run_pieces({0, N, grain}, [&](std::int64_t first, std::int64_t stop) {
       multiply_in_place(table, a, b, first, stop, sums);
       for (std::int64_t i = 0; i < M; ++i) finish(i, first, stop);
     });

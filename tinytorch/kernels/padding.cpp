@@ -50,8 +50,9 @@ PaddedRows padded_rows(const Tensor& x, IntArrayRef amounts, PadMode mode) {
     }
     std::vector<std::int64_t> starts;
     starts.reserve(rows.starts.size() * places.size());
+    const std::int64_t stride = x.stride(d);
     for (const std::int64_t start : rows.starts)
-      for (const std::int64_t place : places) starts.push_back(start < 0 || place < 0 ? -1 : start + place * x.stride(d));
+      for (const std::int64_t place : places) starts.push_back(start < 0 || place < 0 ? -1 : start + place * stride);
     rows.starts = std::move(starts);
   }
   return rows;

@@ -104,15 +104,24 @@ struct Pieces {
   std::int64_t stop(std::int64_t i) const { return first(i + 1) < end ? first(i + 1) : end; }
 };
 
+// Calls f(first, stop) for each of the pieces, on the threads of the pool.
+template <class F>
+void run_pieces(const Pieces& pieces, const F& f) {
+  if (pieces.count() == 1) return f(pieces.begin, pieces.end);
+  run_tasks(pieces.count(), [&](std::int64_t i) { f(pieces.first(i), pieces.stop(i)); });
+}
+
 }  // namespace kernels
 
-// Calls f(first, stop) for pieces of [begin, end) of grain_size numbers (the last one may be shorter), in any order, on the threads of the pool. The pieces do not depend on the number of threads.
-// Choose the grain so that a piece is some ten microseconds of work. REQUIRES: grain_size > 0. Source: aten/src/ATen/Parallel.h.
+// Calls f(first, stop) for pieces of [begin, end), in any order, on the threads of the pool. The pieces do not depend on the number of threads.
+// Up to grain_size numbers are one piece: choose it so that they are some ten microseconds of work, which no second thread is woken for. More are cut into pieces of that size, or of a half, a quarter or an eighth of it where there are fewer than 64, so that many cores find work, and mostly the numbers that they
+// had in the call before. REQUIRES: grain_size > 0. Source: aten/src/ATen/Parallel.h.
 template <class F>
 void parallel_for(std::int64_t begin, std::int64_t end, std::int64_t grain_size, const F& f) {
-  const kernels::Pieces pieces{begin, end, grain_size};
-  if (pieces.count() == 1) return f(begin, end);
-  kernels::run_tasks(pieces.count(), [&](std::int64_t i) { f(pieces.first(i), pieces.stop(i)); });
+  std::int64_t piece = grain_size;
+  if (end - begin > grain_size)
+    while (64 * piece > end - begin && 8 * piece > grain_size && piece > 1) piece = (piece + 1) / 2;
+  kernels::run_pieces({begin, end, piece}, f);
 }
 
 }  // namespace tinytorch

@@ -1523,6 +1523,8 @@ Tensor batch_norm(const Tensor& input, const std::optional<Tensor>& weight, cons
 namespace op {
 // By the channel's own statistics: the result, and mean and variance (C; divided by the count) for running averages; those two carry no gradient.
 extern Operator<std::tuple<Tensor, Tensor, Tensor>(const Tensor&, const std::optional<Tensor>&, const std::optional<Tensor>&, double)> batch_norm;
+// input (N, C, ...) times scale (C) plus shift (C), channel by channel.
+extern Operator<Tensor(const Tensor&, const Tensor&, const Tensor&)> channel_affine;
 }  // namespace op
 
 // %%
@@ -1700,6 +1702,18 @@ constinit Operator<std::tuple<Tensor, Tensor, Tensor>(const Tensor&, const std::
                        [](const Tensor& g) { return g.sum(all_but_channels(g)); })});
 
 namespace {
+Tensor channel_affine_cpu(const Tensor& input, const Tensor& scale, const Tensor& shift) {
+  TORCH_CHECK(input.dim() >= 2, "channel_affine needs an input of at least two dimensions, (N, C, ...), but got ", input.sizes());
+  return (input * per_channel(scale, input)).add_(per_channel(shift, input));
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&, const Tensor&, const Tensor&)> op::channel_affine(
+    "channel_affine", {.cpu = channel_affine_cpu,
+                       .autograd = gradient_of<op::channel_affine>([](const Tensor& g, Input<1> scale) { return g * per_channel(scale, g); },
+                                                                   [](const Tensor& g, Input<0> input) { return (g * input).sum(all_but_channels(g)); },
+                                                                   [](const Tensor& g) { return g.sum(all_but_channels(g)); })});
+
+namespace {
 void check_per_channel(const char* name, const std::optional<Tensor>& vector, std::int64_t channels) {
   TORCH_CHECK(!vector || vector->numel() == channels, name, " should contain ", channels, " elements not ", vector ? vector->numel() : 0,
               "\n[batch_norm] one for each of the input's channels, dimension 1.");
@@ -1708,7 +1722,7 @@ std::optional<Tensor> if_defined(const std::optional<Tensor>& tensor) { return t
 }  // namespace
 
 // %% [markdown]
-// Now the function with its two modes. In evaluation, mean and variance are constants, so the whole thing is one multiplication and one addition per element: `y = x * scale + shift`.
+// Now the function with its two modes. In evaluation, mean and variance are constants, so the whole thing is one multiplication and one addition per element: `y = x * scale + shift`. It is an operator of its own, `channel_affine`, so that a kernel can do both in one pass over the image.
 //
 //       scale = weight / sqrt(running_var + eps)        shift = bias - running_mean * scale
 
@@ -1784,7 +1798,7 @@ Tensor batch_norm(const Tensor& input, const std::optional<Tensor>& weight_or_no
     if (weight) scale = scale * *weight;
     Tensor shift = -(*running_mean * scale);
     if (bias) shift = shift + *bias;
-    return (input * per_channel(scale, input)).add_(per_channel(shift, input)).to(input.scalar_type());  // beside averages in float an image in half precision stays one
+    return op::channel_affine(input.to(scale.scalar_type()), scale, shift).to(input.scalar_type());  // beside averages in float an image in half precision stays one
   }
   const auto [result, mean, variance] = op::batch_norm(input, weight, bias, eps);
   if (running_mean && running_var) update_running_averages(*running_mean, *running_var, mean.detach(), variance.detach(), input.numel() / input.size(1), momentum);

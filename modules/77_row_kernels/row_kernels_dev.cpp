@@ -2214,6 +2214,9 @@ struct NormalizationTable {
   GradientSums (*gradient_sums)(const T* grad, const T* x, std::int64_t count, T center);
   // out = grad * a + (x - center) * b + c
   void (*combine)(const T* grad, const T* x, std::int64_t count, T center, T a, T b, T c, T* out);
+  // The same of rows of channels: sums[c] and products[c] += those of up to sixteen rows, and one row of the result.
+  void (*gradient_sums_channels)(const T* grad, const T* x, std::int64_t rows, std::int64_t count, const T* centers, double* sums, double* products);
+  void (*combine_channels)(const T* grad, const T* x, std::int64_t count, const T* centers, const T* a, const T* b, const T* c, T* out);
 };
 
 struct NormalizationKernels {
@@ -2346,13 +2349,43 @@ void combine(const T* grad, const T* x, std::int64_t count, T center, T a, T b, 
   });
 }
 
+template <class T>
+void gradient_sums_channels(const T* grad, const T* x, std::int64_t rows, std::int64_t count, const T* centers, double* sums, double* products) {
+  const Tag<T> d;
+  std::int64_t j = 0;
+  for (; j + kLanes<T> <= count; j += kLanes<T>) {
+    const Vector<T> center = hn::LoadU(d, centers + j);
+    Vector<T> sum = hn::Zero(d), product = hn::Zero(d);
+    for (std::int64_t r = 0; r < rows; ++r) {
+      const Vector<T> g = hn::LoadU(d, grad + r * count + j);
+      sum = hn::Add(sum, g);
+      product = hn::MulAdd(g, hn::Sub(hn::LoadU(d, x + r * count + j), center), product);
+    }
+    add_to(sums + j, sum);
+    add_to(products + j, product);
+  }
+  for (; j < count; ++j)
+    for (std::int64_t r = 0; r < rows; ++r) {
+      sums[j] += static_cast<double>(grad[r * count + j]);
+      products[j] += static_cast<double>(grad[r * count + j]) * static_cast<double>(x[r * count + j] - centers[j]);
+    }
+}
+
+template <class T>
+void combine_channels(const T* grad, const T* x, std::int64_t count, const T* centers, const T* a, const T* b, const T* c, T* out) {
+  for_each_vector(grad, count, [=](std::int64_t i, Vector<T> g, std::int64_t lanes) HWY_ATTR {
+    const Vector<T> distance = hn::Sub(load_or(x, i, lanes, T{0}), load_or(centers, i, lanes, T{0}));
+    put(hn::MulAdd(g, load_or(a, i, lanes, T{0}), hn::MulAdd(distance, load_or(b, i, lanes, T{0}), load_or(c, i, lanes, T{0}))), out + i, lanes);
+  });
+}
+
 template <bool kCentered, class T>
 constexpr RowNormTable<T> row_norm_table_of() {
   return {row_norm<kCentered, T>, row_norm_backward<kCentered, T>, row_norm_weight<kCentered, T>};
 }
 template <class T>
 constexpr NormalizationTable<T> normalization_table_of() {
-  return {row_norm_table_of<true, T>(), row_norm_table_of<false, T>(), flush_normalized, affine<T>, affine_channels<T>, gradient_sums<T>, combine<T>};
+  return {row_norm_table_of<true, T>(), row_norm_table_of<false, T>(), flush_normalized, affine<T>, affine_channels<T>, gradient_sums<T>, combine<T>, gradient_sums_channels<T>, combine_channels<T>};
 }
 }  // namespace
 
@@ -2531,9 +2564,18 @@ void for_planes(const ChannelShape& s, F f) {
   });
 }
 
+// Images with channels last are a matrix (N H W, C), of which each row has all channels once.
+bool has_channels_last(const Tensor& x) { return x.dim() == 4 && !x.is_contiguous() && x.is_contiguous(MemoryFormat::ChannelsLast); }
+Tensor matrix_of_channels(const Tensor& x) { return x.permute({0, 2, 3, 1}).view({-1, x.size(1)}); }
+Tensor images_of_channels(const Tensor& matrix, IntArrayRef sizes) { return matrix.view({sizes[0], sizes[2], sizes[3], sizes[1]}).permute({0, 3, 1, 2}); }
+
 std::tuple<Tensor, Tensor, Tensor> batch_norm_tuned(const Tensor& self, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, double eps) {
   const auto reference = [&] { return op::batch_norm.function(Layer::CPU)(self, weight, bias, eps); };
   if (!can_normalize(self)) return reference();
+  if (has_channels_last(self)) {
+    const auto [matrix, mean, variance] = batch_norm_tuned(matrix_of_channels(self), weight, bias, eps);
+    return {images_of_channels(matrix, self.sizes()), mean, variance};
+  }
   const Tensor x = self.contiguous(), w = dense_or_none(weight), b = dense_or_none(bias);
   const ChannelShape s(x);
   const auto channels = static_cast<std::size_t>(s.C);
@@ -2567,9 +2609,51 @@ std::tuple<Tensor, Tensor, Tensor> batch_norm_tuned(const Tensor& self, const st
   return {result, mean, variance};
 }
 
+Tensor channel_affine_tuned(const Tensor& self, const Tensor& scale, const Tensor& shift) {
+  const auto fits = [&](const Tensor& vector) { return vector.scalar_type() == self.scalar_type() && vector.dim() == 1 && vector.size(0) == self.size(1); };
+  if (!can_normalize(self) || self.dim() < 2 || !fits(scale) || !fits(shift)) return op::channel_affine.function(Layer::CPU)(self, scale, shift);
+  if (has_channels_last(self)) return images_of_channels(channel_affine_tuned(matrix_of_channels(self), scale, shift), self.sizes());
+  const Tensor x = self.contiguous(), by = scale.contiguous(), plus = shift.contiguous(), result = empty(x.sizes(), x.scalar_type());
+  const ChannelShape s(x);
+  in_normalized_type(x.scalar_type(), [&]<class T>() {
+    const kernels::NormalizationTable<T>& table = normalization_table<T>();
+    const std::vector<T> centers(static_cast<std::size_t>(s.C));
+    if (s.L == 1) {
+      parallel_for(0, s.N, rows_together(s.C), [&, from = x.data<T>(), to = result.data<T>()](std::int64_t first, std::int64_t stop) {
+        for (std::int64_t n = first; n < stop; ++n) table.affine_channels(from + n * s.C, s.C, centers.data(), by.data<T>(), plus.data<T>(), to + n * s.C);
+      });
+    } else {
+      for_planes(s, [&, from = x.data<T>(), to = result.data<T>()](std::int64_t plane, std::int64_t c) { table.affine(from + plane * s.L, s.L, T{0}, by.data<T>()[c], plus.data<T>()[c], to + plane * s.L); });
+    }
+  });
+  return result;
+}
+
+// The same for a matrix (N, C): segments of rows have sums of their own, which are joined in order.
+template <class T>
+std::vector<kernels::GradientSums> matrix_gradient_sums(const ChannelShape& s, const T* grad, const T* x, const T* centers) {
+  constexpr std::int64_t together = 16;
+  const std::int64_t segments = std::clamp<std::int64_t>(s.N * s.C / kNormalizationWork, 1, std::min<std::int64_t>(16, (s.N + together - 1) / together));
+  std::vector<double> totals(static_cast<std::size_t>(2 * segments * s.C));
+  kernels::run_tasks(segments, [&](std::int64_t segment) {
+    double* const sums = totals.data() + 2 * segment * s.C;
+    const std::int64_t stop = s.N * (segment + 1) / segments;
+    for (std::int64_t row = s.N * segment / segments; row < stop; row += together)
+      normalization_table<T>().gradient_sums_channels(grad + row * s.C, x + row * s.C, std::min(together, stop - row), s.C, centers, sums, sums + s.C);
+  });
+  std::vector<kernels::GradientSums> joined(static_cast<std::size_t>(s.C));
+  for (std::size_t segment = 0; segment < static_cast<std::size_t>(segments); ++segment)
+    for (std::size_t c = 0; c < joined.size(); ++c) {
+      joined[c].grad += totals[2 * segment * joined.size() + c];
+      joined[c].products += totals[(2 * segment + 1) * joined.size() + c];
+    }
+  return joined;
+}
+
 // What both gradients need of each channel: sums over the batch, with the means of the forward pass as centers.
 template <class T>
 std::vector<kernels::GradientSums> channel_gradient_sums(const ChannelShape& s, const T* grad, const T* x, const T* centers) {
+  if (s.L == 1) return matrix_gradient_sums(s, grad, x, centers);
   const std::int64_t segments = s.C >= 32 ? 1 : std::clamp<std::int64_t>(s.N * s.L / kNormalizationWork, 1, std::min<std::int64_t>(s.N, 16));
   std::vector<kernels::GradientSums> partial(static_cast<std::size_t>(s.C * segments));
   parallel_for(0, s.C * segments, rows_together(std::max<std::int64_t>(1, s.N * s.L / segments)), [&](std::int64_t first, std::int64_t stop) {
@@ -2603,30 +2687,40 @@ BatchNormGradients batch_norm_backward_composed(const Tensor& grad, const Tensor
 constinit Operator<BatchNormGradients(const Tensor&, const Tensor&, const std::optional<Tensor>&, const Tensor&, const Tensor&, double)> batch_norm_backward_op("batch_norm_backward", {.cpu = batch_norm_backward_composed});
 
 BatchNormGradients batch_norm_backward_tuned(const Tensor& grad, const Tensor& input, const std::optional<Tensor>& weight, const Tensor& mean, const Tensor& variance, double eps) {
-  if (!can_normalize(input) || grad.scalar_type() != input.scalar_type() || ChannelShape(input).L == 1)
-    return batch_norm_backward_op.function(Layer::CPU)(grad, input, weight, mean, variance, eps);
+  if (!can_normalize(input) || grad.scalar_type() != input.scalar_type()) return batch_norm_backward_op.function(Layer::CPU)(grad, input, weight, mean, variance, eps);
+  if (has_channels_last(input)) {
+    const auto [matrix, of_weight, of_bias] = batch_norm_backward_tuned(matrix_of_channels(grad.contiguous(MemoryFormat::ChannelsLast)), matrix_of_channels(input), weight, mean, variance, eps);
+    return {images_of_channels(matrix, input.sizes()), of_weight, of_bias};
+  }
   const Tensor g = grad.contiguous(), x = input.contiguous(), w = dense_or_none(weight), result = empty(x.sizes(), x.scalar_type());
   const ChannelShape s(x);
   const Tensor weight_grad = empty({s.C}, x.scalar_type()), bias_grad = empty({s.C}, x.scalar_type());
   in_normalized_type(x.scalar_type(), [&]<class T>() {
     const T* const centers = mean.data<T>();
     const std::vector<kernels::GradientSums> sums = channel_gradient_sums(s, g.data<T>(), x.data<T>(), centers);
-    struct Factors {
-      T a, b, c;
-    };
-    std::vector<Factors> factors;
+    std::vector<T> as, bs, cs;
     for (std::size_t c = 0; c < sums.size(); ++c) {
       const double rstd = 1 / std::sqrt(static_cast<double>(variance.data<T>()[c]) + eps), count = static_cast<double>(s.N * s.L);
       const double a = rstd * (w.defined() ? static_cast<double>(w.data<T>()[c]) : 1.0);
-      factors.push_back({static_cast<T>(a), static_cast<T>(-a * rstd * rstd * sums[c].products / count), static_cast<T>(-a * sums[c].grad / count)});
+      as.push_back(static_cast<T>(a));
+      bs.push_back(static_cast<T>(-a * rstd * rstd * sums[c].products / count));
+      cs.push_back(static_cast<T>(-a * sums[c].grad / count));
       weight_grad.data<T>()[c] = static_cast<T>(sums[c].products * rstd);
       bias_grad.data<T>()[c] = static_cast<T>(sums[c].grad);
     }
-    const auto kernel = normalization_table<T>().combine;
-    for_planes(s, [&, from = g.data<T>(), at = x.data<T>(), to = result.data<T>()](std::int64_t plane, std::int64_t channel) {
-      const Factors& f = factors[static_cast<std::size_t>(channel)];
-      kernel(from + plane * s.L, at + plane * s.L, s.L, centers[channel], f.a, f.b, f.c, to + plane * s.L);
-    });
+    const kernels::NormalizationTable<T>& table = normalization_table<T>();
+    const T *const from = g.data<T>(), *const at = x.data<T>();
+    T* const to = result.data<T>();
+    if (s.L == 1) {
+      parallel_for(0, s.N, rows_together(s.C), [&](std::int64_t first, std::int64_t stop) {
+        for (std::int64_t i = first * s.C; i < stop * s.C; i += s.C) table.combine_channels(from + i, at + i, s.C, centers, as.data(), bs.data(), cs.data(), to + i);
+      });
+    } else {
+      for_planes(s, [&](std::int64_t plane, std::int64_t channel) {
+        const auto c = static_cast<std::size_t>(channel);
+        table.combine(from + plane * s.L, at + plane * s.L, s.L, centers[c], as[c], bs[c], cs[c], to + plane * s.L);
+      });
+    }
   });
   return {result, weight_grad, bias_grad};
 }
@@ -2698,6 +2792,7 @@ std::tuple<Tensor, Tensor, Tensor> batch_norm_recorded(const Tensor& self, const
 void register_tuned_normalization() {
   op::layer_norm.set(Layer::TunedCPU, layer_norm_tuned);
   op::batch_norm.set(Layer::TunedCPU, batch_norm_tuned);
+  op::channel_affine.set(Layer::TunedCPU, channel_affine_tuned);
   op::rms_norm.set(Layer::TunedCPU, rms_norm_tuned);
   layer_norm_backward_op.set(Layer::TunedCPU, row_norm_backward_tuned<true>);
   layer_norm_weight_op.set(Layer::TunedCPU, row_norm_weight_tuned<true>);
@@ -2763,6 +2858,34 @@ TEST_CASE("layer norm, RMS norm and batch norm: results and gradients as the ref
           return all;
         }, type);
       }
+    }
+  }
+}
+
+TEST_CASE("batch norm and channel_affine: images with channels last and matrices as the reference, and the order in memory stays") {
+  manual_seed(775);
+  for (const ScalarType type : {kFloat, kDouble}) {
+    const double tolerance = type == kFloat ? 2e-5 : 1e-11;
+    for (const DimVector& sizes : {DimVector{2, 3, 5, 4}, DimVector{3, 37, 6, 7}, DimVector{4, 64, 20, 20}, DimVector{333, 130}, DimVector{1, 16, 1, 9}}) {
+      CAPTURE(sizes);
+      const bool is_image = sizes.size() == 4;
+      const auto laid_out = [&](const Tensor& t) { return is_image ? t.contiguous(MemoryFormat::ChannelsLast) : t; };
+      const Tensor x = laid_out(randn(sizes, type) * 2 + 3), g = laid_out(randn(sizes, type)), weight = randn({sizes[1]}, type), bias = randn({sizes[1]}, type);
+      const auto results = [&] {
+        const Tensor a = x.clone().requires_grad_(), w = weight.clone().requires_grad_(), b = bias.clone().requires_grad_();
+        const auto [y, mean, variance] = op::batch_norm(a, w, b, 1e-5);
+        y.backward(g);
+        const Tensor plain = op::channel_affine(x, weight, bias);
+        return std::vector<Tensor>{y.detach(), plain, a.grad(), mean.detach(), variance.detach(), w.grad(), b.grad()};
+      };
+      const std::vector<Tensor> expected = by_reference(results);
+      for_each_capability([&] {
+        const std::vector<Tensor> tuned = results();
+        for (std::size_t i = 0; i < tuned.size(); ++i) CHECK_CLOSE(tuned[i], expected[i], tolerance, tolerance);
+        for (std::size_t i = 0; i < 2; ++i) CHECK_EQ(tuned[i].strides(), x.strides());
+      });
+      const std::vector<Tensor> alone = with_threads(1, results), together = with_threads(3, results);
+      for (std::size_t i = 0; i < alone.size(); ++i) CHECK_EQ(together[i], alone[i]);
     }
   }
 }

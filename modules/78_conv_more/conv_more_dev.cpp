@@ -1107,7 +1107,9 @@ Tensor group_norm(const Tensor& input, std::int64_t num_groups, const std::optio
               " and input of shape ", input.sizes());
   if (input.numel() == 0) return scaled(input.clone(), weight, bias);
   const Tensor rows = input.reshape({1, input.size(0) * num_groups, -1});
-  return scaled(in_format_of(input, batch_norm(rows, {}, {}, {}, {}, true, 0, eps).view(input.sizes())), weight, bias);
+  const Tensor normalized = in_format_of(input, batch_norm(rows, {}, {}, {}, {}, true, 0, eps).view(input.sizes()));
+  if (weight && bias && weight->scalar_type() == input.scalar_type() && bias->scalar_type() == input.scalar_type()) return op::channel_affine(normalized, *weight, *bias);
+  return scaled(normalized, weight, bias);
 }
 
 Tensor instance_norm(const Tensor& input, const std::optional<Tensor>& weight_or_none, const std::optional<Tensor>& bias_or_none, const std::optional<Tensor>& mean_or_none,

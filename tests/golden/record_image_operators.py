@@ -88,6 +88,7 @@ case("group_norm", F(2, 4, 3), P(4), F(4), run=lambda x, w, b: F_.group_norm(x, 
 case("group_norm.not_divisible", F(2, 4, 3), run=lambda x: F_.group_norm(x, 3))
 case("instance_norm", F(2, 2, 4), P(2), F(2), run=lambda x, w, b: F_.instance_norm(x, weight=w, bias=b))
 case("instance_norm.evaluation", F(2, 2, 3), F(2), P(2), run=lambda x, m, v: F_.instance_norm(x, m, v, use_input_stats=False))
+case("channel_affine", F(3, 2, 2, 2), P(2), F(2), run=lambda x, w, b: x * w.view(1, 2, 1, 1) + b.view(1, 2, 1, 1))
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ std::vector<OperatorCase> image_cases() {
       {"batch_norm", CALL(batch_norm(x[0], x[1], x[2], {}, {}, true, 0.1, 1e-5))},
       {"batch_norm.plain", CALL(batch_norm(x[0], {}, {}, {}, {}, true, 0.1, 0.1))},
       {"batch_norm.evaluation", CALL(batch_norm(x[0], x[1], x[2], x[3], x[4], false, 0.1, 1e-5))},
+      {"channel_affine", CALL(op::channel_affine(x[0], x[1], x[2]))},
       {"batch_norm.wrong_weight", CALL(batch_norm(x[0], x[1], {}, {}, {}, true, 0.1, 1e-5))},
       {"conv1d", CALL(conv1d(x[0], x[1], x[2], 2, 1, 1, 2))},
       {"conv3d", CALL(conv3d(x[0], x[1], x[2], 1, {0, 1, 0}))},

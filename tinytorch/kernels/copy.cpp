@@ -123,9 +123,8 @@ template <class U>
 void copy_apart(const Tensor& to, const Tensor& from) {
   const DimVector from_strides = broadcast_strides(from, to.sizes());
   const kernels::Rows<2> rows(to.sizes(), {to.strides(), IntArrayRef(from_strides)});
-  const auto [to_step, from_step] = rows.steps();
-  const auto copy = [target = static_cast<U*>(to.data_ptr()), source = static_cast<const U*>(from.data_ptr()), to_step, from_step](const auto& places, std::int64_t first, std::int64_t stop) {
-    for (std::int64_t i = first; i < stop; ++i) target[places[0] + i * to_step] = source[places[1] + i * from_step];
+  const auto copy = [target = static_cast<U*>(to.data_ptr()), source = static_cast<const U*>(from.data_ptr()), steps = rows.steps()](const auto& places, std::int64_t first, std::int64_t stop) {
+    for (std::int64_t i = first; i < stop; ++i) target[places[0] + i * steps[0]] = source[places[1] + i * steps[1]];
   };
   if (rows.count() == 1) {
     parallel_for(0, rows.length(), kernels::kElementwiseGrain, [&](std::int64_t first, std::int64_t stop) { copy(kernels::Rows<2>::Places{}, first, stop); });

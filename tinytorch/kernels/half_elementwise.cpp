@@ -105,6 +105,42 @@ struct InPieces<Op, Operator<const Tensor&(const Tensor&, Args...)>> {
   }
 };
 
+template <auto& Op>
+using InPiecesOf = InPieces<Op, std::remove_cvref_t<decltype(Op)>>;
+
+// to = self (operation) other, in registers; without an `other` (undefined) the operation is one of self alone.
+void combine_halves(const Tensor& to, kernels::HalfOperation operation, const Tensor& self, const Tensor& other) {
+  const bool single = other.defined() && other.dim() == 0;
+  const float number = single ? static_cast<float>(other.item().to<double>()) : 0.0F;
+  const std::uint16_t* const numbers = other.defined() && !single ? halves_of(other) : nullptr;
+  const auto combine = kernels::half_table(self.scalar_type()).combine;
+  parallel_for(0, self.numel(), kernels::kElementwiseGrain, [&, in = halves_of(self), out = halves_of(to)](std::int64_t first, std::int64_t stop) {
+    combine(operation, out + first, in + first, numbers == nullptr ? nullptr : numbers + first, number, stop - first);
+  });
+}
+
+// The forms of the four operations; with a factor only where it is 1.
+template <auto& Op, kernels::HalfOperation kOperation, class... Alpha>
+Tensor combined_halves(const Tensor& self, const Tensor& other, Alpha... alpha) {
+  if (!comes_in_pieces(self) || !goes_along(self, other) || !(alpha.equal(1) && ...)) return InPiecesOf<Op>::call(self, other, alpha...);
+  const Tensor result = empty(self.sizes(), self.scalar_type());
+  combine_halves(result, kOperation, self, other);
+  return result;
+}
+template <auto& Op, kernels::HalfOperation kOperation, class... Alpha>
+const Tensor& combined_halves_in_place(const Tensor& self, const Tensor& other, Alpha... alpha) {
+  if (!comes_in_pieces(self) || !goes_along(self, other) || !stays(self, other) || !(alpha.equal(1) && ...)) return InPiecesOf<Op>::call(self, other, alpha...);
+  combine_halves(self, kOperation, self, other);
+  return self;
+}
+
+Tensor relu_of_halves(const Tensor& self) {
+  if (!comes_in_pieces(self)) return InPiecesOf<op::relu>::call(self);
+  const Tensor result = empty(self.sizes(), self.scalar_type());
+  combine_halves(result, kernels::HalfOperation::Relu, self, Tensor());
+  return result;
+}
+
 // REQUIRES: each operator has a form for tuned kernels.
 template <auto&... Ops>
 void compute_in_pieces() {
@@ -118,6 +154,16 @@ void register_half_elementwise() {
   compute_in_pieces<op::add, op::sub, op::mul, op::div, op::neg, op::abs, op::exp, op::log, op::sqrt, op::rsqrt, op::reciprocal, op::erf>();
   compute_in_pieces<op::relu, op::leaky_relu, op::gelu, op::silu, op::sigmoid, op::tanh, op::clamp, op::maximum, op::minimum, op::pow>();
   compute_in_pieces<op::add_, op::sub_, op::mul_, op::div_, op::relu_, op::addcmul_, op::addcdiv_, op::lerp_>();
+  using Operation = kernels::HalfOperation;
+  op::add.set(Layer::HalfPrecision, combined_halves<op::add, Operation::Add, const Scalar&>);
+  op::sub.set(Layer::HalfPrecision, combined_halves<op::sub, Operation::Subtract, const Scalar&>);
+  op::mul.set(Layer::HalfPrecision, combined_halves<op::mul, Operation::Multiply>);
+  op::div.set(Layer::HalfPrecision, combined_halves<op::div, Operation::Divide>);
+  op::add_.set(Layer::HalfPrecision, combined_halves_in_place<op::add_, Operation::Add, const Scalar&>);
+  op::sub_.set(Layer::HalfPrecision, combined_halves_in_place<op::sub_, Operation::Subtract, const Scalar&>);
+  op::mul_.set(Layer::HalfPrecision, combined_halves_in_place<op::mul_, Operation::Multiply>);
+  op::div_.set(Layer::HalfPrecision, combined_halves_in_place<op::div_, Operation::Divide>);
+  op::relu.set(Layer::HalfPrecision, relu_of_halves);
 }
 
 }  // namespace tinytorch

@@ -20,6 +20,8 @@ struct HalfProduct {
   std::int64_t sums_row;
 };
 
+enum class HalfOperation : std::uint8_t { Add, Subtract, Multiply, Divide, Relu };
+
 // What is compiled for one capability and format.
 struct HalfTable {
   void (*multiply_columns)(const HalfProduct& product);  // B's columns lie contiguous, as those of a Linear's weight transposed
@@ -28,6 +30,8 @@ struct HalfTable {
   void (*narrow)(std::uint16_t* to, const float* from, std::int64_t count);  // to the nearest, ties to even
   // to = alpha * sums + beta * start, rounded once; without a start (nullptr) nothing is added.
   void (*finish)(std::uint16_t* to, const float* sums, float alpha, const std::uint16_t* start, float beta, std::int64_t count);
+  // to = a + b, a - b, a * b, a / b or relu(a), number by number, rounded once; without a b (nullptr) `number` stands for all of its numbers.
+  void (*combine)(HalfOperation operation, std::uint16_t* to, const std::uint16_t* a, const std::uint16_t* b, float number, std::int64_t count);
 };
 
 struct HalfKernels {

@@ -123,6 +123,25 @@ void finish(std::uint16_t* to, const float* sums, float alpha, const std::uint16
     store_first(Format::narrow(x), to + i, count - i);
   }
 }
+
+template <class Format, class F>
+HWY_INLINE void combine_by(std::uint16_t* to, const std::uint16_t* a, const std::uint16_t* b, float number, std::int64_t count, F f) {
+  const FloatVector same = hn::Set(Floats(), number);
+  std::int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) hn::StoreU(Format::narrow(f(load<Format>(a + i), b == nullptr ? same : load<Format>(b + i))), Bits(), to + i);
+  if (i < count) store_first(Format::narrow(f(load_first<Format>(a + i, count - i), b == nullptr ? same : load_first<Format>(b + i, count - i))), to + i, count - i);
+}
+
+template <class Format>
+void combine(HalfOperation operation, std::uint16_t* to, const std::uint16_t* a, const std::uint16_t* b, float number, std::int64_t count) {
+  switch (operation) {
+    case HalfOperation::Add: return combine_by<Format>(to, a, b, number, count, [](auto x, auto y) HWY_ATTR { return hn::Add(x, y); });
+    case HalfOperation::Subtract: return combine_by<Format>(to, a, b, number, count, [](auto x, auto y) HWY_ATTR { return hn::Sub(x, y); });
+    case HalfOperation::Multiply: return combine_by<Format>(to, a, b, number, count, [](auto x, auto y) HWY_ATTR { return hn::Mul(x, y); });
+    case HalfOperation::Divide: return combine_by<Format>(to, a, b, number, count, [](auto x, auto y) HWY_ATTR { return hn::Div(x, y); });
+    case HalfOperation::Relu: return combine_by<Format>(to, a, b, number, count, [](auto x, auto) HWY_ATTR { return hn::IfThenZeroElse(hn::Lt(x, hn::Zero(Floats())), x); });
+  }
+}
 }  // namespace
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
@@ -293,7 +312,7 @@ void multiply_rows(const HalfProduct& p) {
 }
 
 template <class Format>
-constexpr HalfTable table_of = {multiply_columns<Format>, multiply_rows<Format>, widen<Format>, narrow<Format>, finish<Format>};
+constexpr HalfTable table_of = {multiply_columns<Format>, multiply_rows<Format>, widen<Format>, narrow<Format>, finish<Format>, combine<Format>};
 }  // namespace
 
 constinit const HalfKernels half_kernels = {table_of<HalfFormat>, table_of<BFloat16Format>};

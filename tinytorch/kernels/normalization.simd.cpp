@@ -129,13 +129,43 @@ void combine(const T* grad, const T* x, std::int64_t count, T center, T a, T b, 
   });
 }
 
+template <class T>
+void gradient_sums_channels(const T* grad, const T* x, std::int64_t rows, std::int64_t count, const T* centers, double* sums, double* products) {
+  const Tag<T> d;
+  std::int64_t j = 0;
+  for (; j + kLanes<T> <= count; j += kLanes<T>) {
+    const Vector<T> center = hn::LoadU(d, centers + j);
+    Vector<T> sum = hn::Zero(d), product = hn::Zero(d);
+    for (std::int64_t r = 0; r < rows; ++r) {
+      const Vector<T> g = hn::LoadU(d, grad + r * count + j);
+      sum = hn::Add(sum, g);
+      product = hn::MulAdd(g, hn::Sub(hn::LoadU(d, x + r * count + j), center), product);
+    }
+    add_to(sums + j, sum);
+    add_to(products + j, product);
+  }
+  for (; j < count; ++j)
+    for (std::int64_t r = 0; r < rows; ++r) {
+      sums[j] += static_cast<double>(grad[r * count + j]);
+      products[j] += static_cast<double>(grad[r * count + j]) * static_cast<double>(x[r * count + j] - centers[j]);
+    }
+}
+
+template <class T>
+void combine_channels(const T* grad, const T* x, std::int64_t count, const T* centers, const T* a, const T* b, const T* c, T* out) {
+  for_each_vector(grad, count, [=](std::int64_t i, Vector<T> g, std::int64_t lanes) HWY_ATTR {
+    const Vector<T> distance = hn::Sub(load_or(x, i, lanes, T{0}), load_or(centers, i, lanes, T{0}));
+    put(hn::MulAdd(g, load_or(a, i, lanes, T{0}), hn::MulAdd(distance, load_or(b, i, lanes, T{0}), load_or(c, i, lanes, T{0}))), out + i, lanes);
+  });
+}
+
 template <bool kCentered, class T>
 constexpr RowNormTable<T> row_norm_table_of() {
   return {row_norm<kCentered, T>, row_norm_backward<kCentered, T>, row_norm_weight<kCentered, T>};
 }
 template <class T>
 constexpr NormalizationTable<T> normalization_table_of() {
-  return {row_norm_table_of<true, T>(), row_norm_table_of<false, T>(), flush_normalized, affine<T>, affine_channels<T>, gradient_sums<T>, combine<T>};
+  return {row_norm_table_of<true, T>(), row_norm_table_of<false, T>(), flush_normalized, affine<T>, affine_channels<T>, gradient_sums<T>, combine<T>, gradient_sums_channels<T>, combine_channels<T>};
 }
 }  // namespace
 

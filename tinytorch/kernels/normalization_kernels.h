@@ -37,6 +37,9 @@ struct NormalizationTable {
   GradientSums (*gradient_sums)(const T* grad, const T* x, std::int64_t count, T center);
   // out = grad * a + (x - center) * b + c
   void (*combine)(const T* grad, const T* x, std::int64_t count, T center, T a, T b, T c, T* out);
+  // The same of rows of channels: sums[c] and products[c] += those of up to sixteen rows, and one row of the result.
+  void (*gradient_sums_channels)(const T* grad, const T* x, std::int64_t rows, std::int64_t count, const T* centers, double* sums, double* products);
+  void (*combine_channels)(const T* grad, const T* x, std::int64_t count, const T* centers, const T* a, const T* b, const T* c, T* out);
 };
 
 struct NormalizationKernels {

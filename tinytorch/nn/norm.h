@@ -19,6 +19,8 @@ Tensor batch_norm(const Tensor& input, const std::optional<Tensor>& weight, cons
 namespace op {
 // By the channel's own statistics: the result, and mean and variance (C; divided by the count) for running averages; those two carry no gradient.
 extern Operator<std::tuple<Tensor, Tensor, Tensor>(const Tensor&, const std::optional<Tensor>&, const std::optional<Tensor>&, double)> batch_norm;
+// input (N, C, ...) times scale (C) plus shift (C), channel by channel.
+extern Operator<Tensor(const Tensor&, const Tensor&, const Tensor&)> channel_affine;
 }  // namespace op
 
 // Mean and variance (divided by the count) of one channel, and what follows from them. float is summed in double.

@@ -86,7 +86,10 @@ void map_channels(const Pointwise& p, const T* from, std::int64_t B, const T* w,
     for (std::int64_t g = 0; g < p.G; ++g) multiply_to<T>(to + g * A, p.G * A, p.N * p.L, A, B, {from + g * B, p.G * B, 1}, {w + g * p.M * p.C, w_column, w_row});
     return;
   }
-  kernels::run_tasks(p.N * p.G, [&](std::int64_t i) { multiply_to<T>(to + i * A * p.L, p.L, A, p.L, B, {w + i % p.G * p.M * p.C, w_row, w_column}, {from + i * B * p.L, p.L, 1}); });
+  const auto map_one = [&](std::int64_t i) { multiply_to<T>(to + i * A * p.L, p.L, A, p.L, B, {w + i % p.G * p.M * p.C, w_row, w_column}, {from + i * B * p.L, p.L, 1}); };
+  // Images are tasks where all threads get one; of fewer the threads share each product.
+  if (p.N * p.G >= get_num_threads()) return kernels::run_tasks(p.N * p.G, map_one);
+  for (std::int64_t i = 0; i < p.N * p.G; ++i) map_one(i);
 }
 }  // namespace
 

@@ -179,6 +179,8 @@ Tensor rrelu(const Tensor& self, const Scalar& lower = 0.125, const Scalar& uppe
 Tensor selu(const Tensor& self);                           // elu with the two constants of Klambauer et al. 2017
 Tensor celu(const Tensor& self, const Scalar& alpha = 1);  // max(x, 0) + min(0, alpha * (exp(x / alpha) - 1))
 Tensor glu(const Tensor& self, std::int64_t dim = -1);     // a * sigmoid(b) for the two halves a, b of `self` along `dim`
+Tensor hardsigmoid(const Tensor& self);                    // min(max(x + 3, 0), 6) / 6: straight lines in place of sigmoid's curve
+Tensor hardswish(const Tensor& self);                      // x * hardsigmoid(x)
 
 // ---- The same over the elements of `self`, which they return. They compute the result first, then copy it.
 const Tensor& hardtanh_(const Tensor& self, const Scalar& min_val = -1, const Scalar& max_val = 1);
@@ -188,6 +190,8 @@ const Tensor& rrelu_(const Tensor& self, const Scalar& lower = 0.125, const Scal
                      std::optional<Generator> generator = std::nullopt);
 const Tensor& selu_(const Tensor& self);
 const Tensor& celu_(const Tensor& self, const Scalar& alpha = 1);
+const Tensor& hardsigmoid_(const Tensor& self);
+const Tensor& hardswish_(const Tensor& self);
 
 namespace op {
 extern Operator<Tensor(const Tensor&, const Scalar&, const Scalar&)> hardtanh;
@@ -401,6 +405,16 @@ Tensor glu(const Tensor& self, std::int64_t dim) {
   return self.narrow(wrapped, 0, size / 2) * sigmoid(self.narrow(wrapped, size / 2, size / 2));
 }
 
+Tensor hardsigmoid(const Tensor& self) {
+  check_floating("hardsigmoid_cpu", self);
+  return hardtanh(self + 3, 0, 6) / 6;
+}
+
+Tensor hardswish(const Tensor& self) {
+  check_floating("hardswish_cpu", self);
+  return self * hardtanh(self + 3, 0, 6) / 6;
+}
+
 const Tensor& hardtanh_(const Tensor& self, const Scalar& min_val, const Scalar& max_val) {
   return overwrite(self, hardtanh(unwritten(self), min_val, max_val));
 }
@@ -414,6 +428,8 @@ const Tensor& rrelu_(const Tensor& self, const Scalar& lower, const Scalar& uppe
 }
 const Tensor& selu_(const Tensor& self) { return overwrite(self, selu(unwritten(self))); }
 const Tensor& celu_(const Tensor& self, const Scalar& alpha) { return overwrite(self, celu(unwritten(self), alpha)); }
+const Tensor& hardsigmoid_(const Tensor& self) { return overwrite(self, hardsigmoid(unwritten(self))); }
+const Tensor& hardswish_(const Tensor& self) { return overwrite(self, hardswish(unwritten(self))); }
 
 // %%
 TEST_CASE("activations: values at bends and ends, and their slopes") {
@@ -434,6 +450,20 @@ TEST_CASE("activations: values at bends and ends, and their slopes") {
   Tensor y = x.clone();
   CHECK(celu_(y, 0.5).is_same(y));
   CHECK_EQ(y, celu(x, 0.5));
+}
+
+TEST_CASE("hardsigmoid and hardswish: PyTorch's numbers, recorded, and slopes at both bends") {
+  const Tensor x = tensor({-4.0, -3.0, -2.5, -1.0, 0.0, 0.7, 2.0, 3.0, 5.0}, kDouble);
+  CHECK_CLOSE(hardsigmoid(x), tensor({0.0, 0.0, 0.08333333333333333, 0.3333333333333333, 0.5, 0.6166666666666667, 0.8333333333333334, 1.0, 1.0}, kDouble), 1e-15, 1e-15);
+  CHECK_CLOSE(hardswish(x), tensor({0.0, 0.0, -0.20833333333333334, -0.3333333333333333, 0.0, 0.43166666666666664, 1.6666666666666667, 3.0, 5.0}, kDouble), 1e-15, 1e-15);
+  const double sixth = 1.0 / 6;  // PyTorch's own is rounded to float
+  CHECK_CLOSE(slope([](const Tensor& t) { return hardsigmoid(t); }, x), tensor({0.0, 0.0, sixth, sixth, sixth, sixth, sixth, 0.0, 0.0}, kDouble), 1e-15, 1e-15);
+  CHECK_CLOSE(slope([](const Tensor& t) { return hardswish(t); }, x), tensor({0.0, 0.0, -0.33333333333333337, 0.16666666666666669, 0.5, 0.7333333333333333, 1.1666666666666665, 1.0, 1.0}, kDouble), 1e-15, 1e-15);
+  CHECK_ERROR(hardswish(tensor({1})), "\"hardswish_cpu\" not implemented for 'Long'");
+  const Tensor y = x.clone();
+  CHECK(hardswish_(y).is_same(y));
+  CHECK_EQ(y, hardswish(x));
+  CHECK_EQ(hardsigmoid_(y.copy_(x)), hardsigmoid(x));
 }
 
 // %%

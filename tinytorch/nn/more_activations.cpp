@@ -210,6 +210,16 @@ Tensor glu(const Tensor& self, std::int64_t dim) {
   return self.narrow(wrapped, 0, size / 2) * sigmoid(self.narrow(wrapped, size / 2, size / 2));
 }
 
+Tensor hardsigmoid(const Tensor& self) {
+  check_floating("hardsigmoid_cpu", self);
+  return hardtanh(self + 3, 0, 6) / 6;
+}
+
+Tensor hardswish(const Tensor& self) {
+  check_floating("hardswish_cpu", self);
+  return self * hardtanh(self + 3, 0, 6) / 6;
+}
+
 const Tensor& hardtanh_(const Tensor& self, const Scalar& min_val, const Scalar& max_val) {
   return overwrite(self, hardtanh(unwritten(self), min_val, max_val));
 }
@@ -223,5 +233,7 @@ const Tensor& rrelu_(const Tensor& self, const Scalar& lower, const Scalar& uppe
 }
 const Tensor& selu_(const Tensor& self) { return overwrite(self, selu(unwritten(self))); }
 const Tensor& celu_(const Tensor& self, const Scalar& alpha) { return overwrite(self, celu(unwritten(self), alpha)); }
+const Tensor& hardsigmoid_(const Tensor& self) { return overwrite(self, hardsigmoid(unwritten(self))); }
+const Tensor& hardswish_(const Tensor& self) { return overwrite(self, hardswish(unwritten(self))); }
 
 }  // namespace tinytorch

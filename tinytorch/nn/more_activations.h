@@ -29,6 +29,8 @@ Tensor rrelu(const Tensor& self, const Scalar& lower = 0.125, const Scalar& uppe
 Tensor selu(const Tensor& self);                           // elu with the two constants of Klambauer et al. 2017
 Tensor celu(const Tensor& self, const Scalar& alpha = 1);  // max(x, 0) + min(0, alpha * (exp(x / alpha) - 1))
 Tensor glu(const Tensor& self, std::int64_t dim = -1);     // a * sigmoid(b) for the two halves a, b of `self` along `dim`
+Tensor hardsigmoid(const Tensor& self);                    // min(max(x + 3, 0), 6) / 6: straight lines in place of sigmoid's curve
+Tensor hardswish(const Tensor& self);                      // x * hardsigmoid(x)
 
 // ---- The same over the elements of `self`, which they return. They compute the result first, then copy it.
 const Tensor& hardtanh_(const Tensor& self, const Scalar& min_val = -1, const Scalar& max_val = 1);
@@ -38,6 +40,8 @@ const Tensor& rrelu_(const Tensor& self, const Scalar& lower = 0.125, const Scal
                      std::optional<Generator> generator = std::nullopt);
 const Tensor& selu_(const Tensor& self);
 const Tensor& celu_(const Tensor& self, const Scalar& alpha = 1);
+const Tensor& hardsigmoid_(const Tensor& self);
+const Tensor& hardswish_(const Tensor& self);
 
 namespace op {
 extern Operator<Tensor(const Tensor&, const Scalar&, const Scalar&)> hardtanh;

@@ -141,6 +141,33 @@ Tensor relu_of_halves(const Tensor& self) {
   return result;
 }
 
+Tensor (*sum_of_whole)(const Tensor&, IntArrayRef, bool) = nullptr;  // chapter 83's form
+
+// The sum of all numbers, or of each row. A piece is widened, summed, and forgotten; sums of pieces are floats, which are added at the end and rounded once.
+Tensor sum_of_halves(const Tensor& self, IntArrayRef dim, bool keepdim) {
+  const bool of_rows = dim.size() == 1 && self.dim() > 1 && (dim[0] == -1 || dim[0] == self.dim() - 1);
+  if (!comes_in_pieces(self) || self.numel() <= kernels::kElementwiseGrain || !(dim.empty() || of_rows)) return sum_of_whole(self, dim, keepdim);
+  const auto sum_floats = op::sum.function(Layer::TunedCPU);
+  const kernels::HalfTable& table = kernels::half_table(self.scalar_type());
+  const std::int64_t length = of_rows ? self.size(-1) : kPiece;
+  const kernels::Pieces lines{0, of_rows ? self.numel() / length : (self.numel() + length - 1) / length, of_rows ? std::max<std::int64_t>(1, kPiece / length) : 1};
+  const Tensor sums = empty({lines.end}, kFloat);
+  kernels::run_pieces(lines, [&](std::int64_t first, std::int64_t stop) {
+    const std::int64_t count = std::min(self.numel(), stop * length) - first * length;
+    const Tensor floats = piece_of(self, first * length, count);
+    const Tensor piece = of_rows ? sum_floats(floats.view({stop - first, length}), {-1}, false) : sum_floats(floats, {}, true);
+    std::copy_n(piece.data<float>(), stop - first, sums.data<float>() + first);
+  });
+  DimVector sizes;
+  for (std::int64_t d = 0; d < self.dim(); ++d) {
+    const bool is_summed = !of_rows || d == self.dim() - 1;
+    if (!is_summed || keepdim) sizes.push_back(is_summed ? 1 : self.size(d));
+  }
+  const Tensor result = empty(sizes, self.scalar_type()), floats = of_rows ? sums : sum_floats(sums, {}, false);
+  table.narrow(halves_of(result), floats.data<float>(), result.numel());
+  return result;
+}
+
 // REQUIRES: each operator has a form for tuned kernels.
 template <auto&... Ops>
 void compute_in_pieces() {
@@ -164,6 +191,8 @@ void register_half_elementwise() {
   op::mul_.set(Layer::HalfPrecision, combined_halves_in_place<op::mul_, Operation::Multiply>);
   op::div_.set(Layer::HalfPrecision, combined_halves_in_place<op::div_, Operation::Divide>);
   op::relu.set(Layer::HalfPrecision, relu_of_halves);
+  sum_of_whole = op::sum.function(Layer::HalfPrecision);
+  op::sum.set(Layer::HalfPrecision, sum_of_halves);
 }
 
 }  // namespace tinytorch

@@ -149,6 +149,9 @@ set(TINYTORCH_SOURCES_08_training
   serialize/save.cpp
   nn/clip_grad.cpp
   optim/trainer.cpp)
+set(TINYTORCH_SOURCES_54_recurrent
+  nn/packed_sequence.cpp
+  nn/recurrent.cpp)
 set(TINYTORCH_SOURCES_59_unicode
   text/unicode.cpp
   text/unicode_tables.cpp
@@ -171,9 +174,6 @@ set(TINYTORCH_SOURCES_85_weights
   serialize/unpickler.cpp
   serialize/pickler.cpp
   serialize/safetensors.cpp)
-set(TINYTORCH_SOURCES_87_recurrent
-  nn/packed_sequence.cpp
-  nn/recurrent.cpp)
 set(TINYTORCH_SOURCES_09_cnn
   nn/windows.cpp
   nn/conv.cpp
@@ -309,16 +309,12 @@ set(TINYTORCH_SOURCES_76_vector_math
 set(TINYTORCH_SOURCES_77_row_kernels
   kernels/reductions.cpp
   kernels/softmax.cpp
-  kernels/normalization.cpp
   kernels/reductions.simd.DEFAULT.cpp
   kernels/reductions.simd.AVX2.cpp
   kernels/reductions.simd.AVX512.cpp
   kernels/softmax.simd.DEFAULT.cpp
   kernels/softmax.simd.AVX2.cpp
-  kernels/softmax.simd.AVX512.cpp
-  kernels/normalization.simd.DEFAULT.cpp
-  kernels/normalization.simd.AVX2.cpp
-  kernels/normalization.simd.AVX512.cpp)
+  kernels/softmax.simd.AVX512.cpp)
 set(TINYTORCH_SOURCES_79_function_kernels
   kernels/functions.cpp
   kernels/distances.cpp
@@ -337,6 +333,11 @@ set(TINYTORCH_SOURCES_80_data_kernels
   kernels/data.simd.DEFAULT.cpp
   kernels/data.simd.AVX2.cpp
   kernels/data.simd.AVX512.cpp)
+set(TINYTORCH_SOURCES_87_norm_kernels
+  kernels/normalization.cpp
+  kernels/normalization.simd.DEFAULT.cpp
+  kernels/normalization.simd.AVX2.cpp
+  kernels/normalization.simd.AVX512.cpp)
 set(TINYTORCH_SOURCES_89_training_kernels
   kernels/slopes.cpp
   kernels/pooling.cpp
@@ -381,12 +382,12 @@ set(TINYTORCH_MODULES
   63_archives
   94_data_files
   08_training
+  54_recurrent
   59_unicode
   67_watching
   74_tensor_breadth
   81_image_options
   85_weights
-  87_recurrent
   09_cnn
   60_overloads
   68_matrices
@@ -413,5 +414,6 @@ set(TINYTORCH_MODULES
   77_row_kernels
   79_function_kernels
   80_data_kernels
+  87_norm_kernels
   89_training_kernels
   generated)

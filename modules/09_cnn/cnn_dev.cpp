@@ -1616,16 +1616,12 @@ std::tuple<Tensor, Tensor, Tensor> batch_norm_cpu(const Tensor& self, const std:
   return {result, means, variances};
 }
 
-// All dimensions but the channels'.
-DimVector all_but_channels(const Tensor& input) {
-  DimVector dims{0};
-  for (std::int64_t d = 2; d < input.dim(); ++d) dims.push_back(d);
-  return dims;
-}
 }  // namespace
 
 // %%
 //| export nn/norm.h
+// All dimensions of (N, C, ...) but the channels'.
+DimVector all_but_channels(const Tensor& input);
 // A vector (C) in a shape that broadcasts beside (N, C, ...).
 Tensor per_channel(const Tensor& vector, const Tensor& input);
 // `input` with every channel's mean taken off and divided by sqrt(variance + eps), by differentiable operators.
@@ -1635,6 +1631,12 @@ Tensor batch_norm_input_grad(const Tensor& grad, const Tensor& input, const Tens
 
 // %%
 //| export nn/norm.cpp
+DimVector all_but_channels(const Tensor& input) {
+  DimVector dims{0};
+  for (std::int64_t d = 2; d < input.dim(); ++d) dims.push_back(d);
+  return dims;
+}
+
 Tensor per_channel(const Tensor& vector, const Tensor& input) {
   DimVector sizes(static_cast<std::size_t>(input.dim()) - 1, 1);
   sizes[0] = vector.size(0);

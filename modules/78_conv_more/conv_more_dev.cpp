@@ -68,7 +68,9 @@
 #include "tinytorch/nn/norm.h"
 //| export nn/more_norm.cpp
 #include <ostream>
+#include <tuple>
 #include "tinytorch/core/autograd.h"
+#include "tinytorch/core/gradient.h"
 #include "tinytorch/core/layouts.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/nn/image_checks.h"
@@ -953,6 +955,8 @@ TEST_CASE("pooling layers: options, printed text") {
 // Group norm takes mean and variance over a group of channels of *one* example; instance norm over each channel of one example. Both are batch norm of a tensor that is seen as one example with `N * groups` channels, so that no batch is needed, and training and evaluation are the same.
 //
 //     (N, C, H, W)  seen as  (1, N * groups, C / groups * H * W)
+//
+// Weight and bias still belong to the channels of the input, so they cannot be the batch norm's: they follow it, as `channel_affine`. The gradient of the input is the batch norm's too, for the gradient times the weight. All of it is one operator, so that chapter 87 can have a kernel that reads a group once.
 
 // %%
 //| export nn/more_norm.h
@@ -962,6 +966,15 @@ Tensor group_norm(const Tensor& input, std::int64_t num_groups, const std::optio
 // Normalizes each channel of each example of (N, C, ...), by its own statistics (use_input_stats) or the running ones, then applies weight and bias (C), if given. Ulyanov et al., 2016.
 Tensor instance_norm(const Tensor& input, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, const std::optional<Tensor>& running_mean,
                      const std::optional<Tensor>& running_var, bool use_input_stats, double momentum, double eps, bool cudnn_enabled = true);
+
+namespace op {
+// group_norm() of an input that has elements: the input, the number of groups, weight and bias (C) or nothing, eps.
+extern Operator<Tensor(const Tensor&, std::int64_t, const std::optional<Tensor>&, const std::optional<Tensor>&, double)> group_norm;
+}  // namespace op
+
+// The input of group_norm() with mean and deviation of its groups taken off, and the gradient of that input when that of the result is `grad`. By differentiable operators; `weight` may be undefined.
+Tensor normalized_groups(const Tensor& input, std::int64_t num_groups, double eps);
+Tensor group_norm_input_grad(const Tensor& grad, const Tensor& input, std::int64_t num_groups, const Tensor& weight, double eps);
 
 namespace nn {
 
@@ -1087,11 +1100,33 @@ std::optional<Tensor> present(const std::optional<Tensor>& tensor) { return tens
 
 // x * weight + bias, one number for each channel of (N, C, ...).
 Tensor scaled(Tensor x, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias) {
+  if (weight && bias && weight->scalar_type() == x.scalar_type() && bias->scalar_type() == x.scalar_type()) return op::channel_affine(x, *weight, *bias);
   if (weight) x = x * per_channel(*weight, x);
   if (bias) x = x + per_channel(*bias, x);
   return x;
 }
+
+// (N, C, ...) as one example with a channel for each group.
+Tensor as_groups(const Tensor& input, std::int64_t num_groups) { return input.reshape({1, input.size(0) * num_groups, -1}); }
+
+Tensor group_norm_cpu(const Tensor& input, std::int64_t num_groups, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, double eps) {
+  return scaled(std::get<0>(op::batch_norm(as_groups(input, num_groups), {}, {}, eps)).view(input.sizes()), weight, bias);
+}
 }  // namespace
+
+Tensor normalized_groups(const Tensor& input, std::int64_t num_groups, double eps) { return normalized_channels(as_groups(input, num_groups), eps).view(input.sizes()); }
+
+Tensor group_norm_input_grad(const Tensor& grad, const Tensor& input, std::int64_t num_groups, const Tensor& weight, double eps) {
+  const Tensor h = weight.defined() ? grad * per_channel(weight, input) : grad;
+  return batch_norm_input_grad(as_groups(h, num_groups), as_groups(input, num_groups), Tensor(), eps).view(input.sizes());
+}
+
+constinit Operator<Tensor(const Tensor&, std::int64_t, const std::optional<Tensor>&, const std::optional<Tensor>&, double)> op::group_norm(
+    "group_norm", {.cpu = group_norm_cpu,
+                   .autograd = gradient_of<op::group_norm>(
+                       [](const Tensor& g, Input<0> input, Arg<1, std::int64_t> groups, Input<2> weight, Arg<4, double> eps) { return group_norm_input_grad(g, input, groups.value, weight, eps.value); },
+                       [](const Tensor& g, Input<0> input, Arg<1, std::int64_t> groups, Arg<4, double> eps) { return (g * normalized_groups(input, groups.value, eps.value)).sum(all_but_channels(g)); },
+                       [](const Tensor& g) { return g.sum(all_but_channels(g)); })});
 
 Tensor group_norm(const Tensor& input, std::int64_t num_groups, const std::optional<Tensor>& weight_or_none, const std::optional<Tensor>& bias_or_none, double eps, bool) {
   const auto weight = present(weight_or_none), bias = present(bias_or_none);
@@ -1106,10 +1141,7 @@ Tensor group_norm(const Tensor& input, std::int64_t num_groups, const std::optio
               "Expected bias to be a vector of size equal to the number of channels in input, but got bias of shape ", bias ? bias->sizes() : IntArrayRef(),
               " and input of shape ", input.sizes());
   if (input.numel() == 0) return scaled(input.clone(), weight, bias);
-  const Tensor rows = input.reshape({1, input.size(0) * num_groups, -1});
-  const Tensor normalized = in_format_of(input, batch_norm(rows, {}, {}, {}, {}, true, 0, eps).view(input.sizes()));
-  if (weight && bias && weight->scalar_type() == input.scalar_type() && bias->scalar_type() == input.scalar_type()) return op::channel_affine(normalized, *weight, *bias);
-  return scaled(normalized, weight, bias);
+  return in_format_of(input, op::group_norm(input, num_groups, weight, bias, eps));
 }
 
 Tensor instance_norm(const Tensor& input, const std::optional<Tensor>& weight_or_none, const std::optional<Tensor>& bias_or_none, const std::optional<Tensor>& mean_or_none,
@@ -1119,6 +1151,7 @@ Tensor instance_norm(const Tensor& input, const std::optional<Tensor>& weight_or
   TORCH_CHECK(input.dim() >= 3, "instance_norm needs an input of at least three dimensions, (N, C, ...), but got ", input.sizes());
   const std::int64_t N = input.size(0), C = input.size(1);
   TORCH_CHECK_VALUE(!use_input_stats || volume(spatial_sizes(input.sizes())) > 1, "Expected more than 1 spatial element when training, got input size ", input.sizes());
+  if (use_input_stats && !running_mean && !running_var && input.numel() > 0) return group_norm(input, C, weight, bias, eps);  // each channel is a group
   DimVector sizes(input.sizes());
   sizes[0] = 1;
   sizes[1] = N * C;

@@ -512,7 +512,7 @@ TEST_CASE("Transformer: the decoder does not see the future, nor anyone the padd
 //                    |     +-- the direction "make the whole row larger"
 //                    +-- what it would be with a constant r
 //
-// The operator has the plain loop, and that formula made of operators; chapter 77 has a kernel for both.
+// The operator has the plain loop, and that formula made of operators; chapter 87 has a kernel for both.
 
 // %%
 //| export nn/rms_norm.h

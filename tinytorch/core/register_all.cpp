@@ -41,7 +41,6 @@ void register_elementwise_kernels();  // 76_vector_math
 void register_random_kernels();  // 76_vector_math
 void register_tuned_reductions();  // 77_row_kernels
 void register_tuned_softmax();  // 77_row_kernels
-void register_tuned_normalization();  // 77_row_kernels
 void register_tuned_functions();  // 79_function_kernels
 void register_tuned_distances();  // 79_function_kernels
 void register_tuned_ordering();  // 79_function_kernels
@@ -50,6 +49,7 @@ void register_integer_reductions();  // 80_data_kernels
 void register_tuned_places();  // 80_data_kernels
 void register_tuned_padding();  // 80_data_kernels
 void register_half_elementwise();  // 80_data_kernels
+void register_tuned_normalization();  // 87_norm_kernels
 void register_tuned_slopes();  // 89_training_kernels
 void register_tuned_pooling();  // 89_training_kernels
 void register_tuned_positions();  // 89_training_kernels
@@ -96,7 +96,6 @@ void register_all() {
   register_random_kernels();
   register_tuned_reductions();
   register_tuned_softmax();
-  register_tuned_normalization();
   register_tuned_functions();
   register_tuned_distances();
   register_tuned_ordering();
@@ -105,6 +104,7 @@ void register_all() {
   register_tuned_places();
   register_tuned_padding();
   register_half_elementwise();
+  register_tuned_normalization();
   register_tuned_slopes();
   register_tuned_pooling();
   register_tuned_positions();

@@ -1,4 +1,4 @@
-// From the lesson modules/77_row_kernels/row_kernels_dev.cpp:
+// From the lesson modules/87_norm_kernels/norm_kernels_dev.cpp:
 // edit the module, not this file.
 
 #include <algorithm>
@@ -6,9 +6,11 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
 #include <optional>
 #include <tuple>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "tinytorch/core/autograd.h"
@@ -22,6 +24,7 @@
 #include "tinytorch/kernels/normalization_kernels.h"
 #include "tinytorch/kernels/parallel.h"
 #include "tinytorch/nn/layer_norm.h"
+#include "tinytorch/nn/more_norm.h"
 #include "tinytorch/nn/norm.h"
 #include "tinytorch/nn/rms_norm.h"
 
@@ -179,15 +182,10 @@ Tensor row_norm_weight_tuned(const Tensor& grad, const Tensor& input, std::int64
 // ---- Batch norm, of contiguous (N, C, L).
 
 struct ChannelShape {
-  explicit ChannelShape(const Tensor& x) : N(x.size(0)), C(x.size(1)), L(x.numel() / (N * C)) {}
   std::int64_t N, C, L;
+  explicit ChannelShape(const Tensor& x) : N(x.size(0)), C(x.size(1)), L(x.numel() / (N * C)) {}
+  ChannelShape(std::int64_t rows, std::int64_t channels) : N(rows), C(channels), L(1) {}
 };
-
-DimVector dims_but_channels(const Tensor& x) {
-  DimVector dims{0};
-  for (std::int64_t d = 2; d < x.dim(); ++d) dims.push_back(d);
-  return dims;
-}
 
 // Calls f(n, c) for each plane of L numbers.
 template <class F>
@@ -312,14 +310,14 @@ std::vector<kernels::GradientSums> channel_gradient_sums(const ChannelShape& s, 
 }
 
 // The gradients of input, weight and bias, with the mean and the variance that the forward pass gave.
-using BatchNormGradients = std::tuple<Tensor, Tensor, Tensor>;
-BatchNormGradients batch_norm_backward_composed(const Tensor& grad, const Tensor& input, const std::optional<Tensor>& weight, const Tensor&, const Tensor&, double eps) {
-  const DimVector dims = dims_but_channels(input);
+using NormGradients = std::tuple<Tensor, Tensor, Tensor>;
+NormGradients batch_norm_backward_composed(const Tensor& grad, const Tensor& input, const std::optional<Tensor>& weight, const Tensor&, const Tensor&, double eps) {
+  const DimVector dims = all_but_channels(input);
   return {batch_norm_input_grad(grad, input, weight.value_or(Tensor()), eps), (grad * normalized_channels(input, eps)).sum(dims), grad.sum(dims)};
 }
-constinit Operator<BatchNormGradients(const Tensor&, const Tensor&, const std::optional<Tensor>&, const Tensor&, const Tensor&, double)> batch_norm_backward_op("batch_norm_backward", {.cpu = batch_norm_backward_composed});
+constinit Operator<NormGradients(const Tensor&, const Tensor&, const std::optional<Tensor>&, const Tensor&, const Tensor&, double)> batch_norm_backward_op("batch_norm_backward", {.cpu = batch_norm_backward_composed});
 
-BatchNormGradients batch_norm_backward_tuned(const Tensor& grad, const Tensor& input, const std::optional<Tensor>& weight, const Tensor& mean, const Tensor& variance, double eps) {
+NormGradients batch_norm_backward_tuned(const Tensor& grad, const Tensor& input, const std::optional<Tensor>& weight, const Tensor& mean, const Tensor& variance, double eps) {
   if (!can_normalize(input) || grad.scalar_type() != input.scalar_type()) return batch_norm_backward_op.function(Layer::CPU)(grad, input, weight, mean, variance, eps);
   if (has_channels_last(input)) {
     const auto [matrix, of_weight, of_bias] = batch_norm_backward_tuned(matrix_of_channels(grad.contiguous(MemoryFormat::ChannelsLast)), matrix_of_channels(input), weight, mean, variance, eps);
@@ -358,6 +356,162 @@ BatchNormGradients batch_norm_backward_tuned(const Tensor& grad, const Tensor& i
   return {result, weight_grad, bias_grad};
 }
 
+// ---- Group norm, of contiguous (N, C, L): the channels of a group lie beside each other.
+
+// Whether its kernel computes it: where groups are few and long, batch norm's sums in segments occupy more threads.
+bool has_groups_for_threads(const Tensor& x, std::int64_t groups) { return x.size(0) * groups >= 8 || x.numel() <= 8 * kNormalizationWork; }
+
+// Images with channels last are N matrices (H W, C). Moments of each column are joined to those of its group.
+struct GroupMoments {
+  std::vector<double> means, rstds;  // for each example and channel, those of the channel's group
+};
+GroupMoments group_moments(const Tensor& matrices, std::int64_t groups, double eps) {
+  const std::int64_t columns = matrices.size(0) * matrices.size(2), channels = matrices.size(2) / groups;
+  std::vector<double> means(static_cast<std::size_t>(columns)), variances(means.size());
+  TORCH_CHECK(kernels::moments_over(matrices, {1}, means.data(), variances.data()), "group_norm: the moments of ", matrices.sizes(), " have no kernel");
+  for (auto first = means.begin(), squares = variances.begin(); first != means.end(); first += channels, squares += channels) {
+    const double count = static_cast<double>(channels), mean = std::accumulate(first, first + channels, 0.0) / count;
+    double variance = 0;
+    for (std::int64_t c = 0; c < channels; ++c) variance += (squares[c] + (first[c] - mean) * (first[c] - mean)) / count;
+    std::fill(first, first + channels, mean);
+    std::fill(squares, squares + channels, 1 / std::sqrt(variance + eps));
+  }
+  return {std::move(means), std::move(variances)};
+}
+
+// Each row of (N, L, C) for itself, f(example, row).
+template <class F>
+void for_rows_of_channels(const Tensor& matrices, F f) {
+  const std::int64_t rows = matrices.size(1);
+  parallel_for(0, matrices.size(0) * rows, rows_together(matrices.size(2)), [&](std::int64_t first, std::int64_t stop) {
+    for (std::int64_t row = first; row < stop; ++row) f(row / rows, row);
+  });
+}
+
+Tensor matrices_of_channels(const Tensor& x) { return x.permute({0, 2, 3, 1}).view({x.size(0), -1, x.size(1)}); }
+
+template <class T>
+Tensor group_norm_of_matrices(const Tensor& x, std::int64_t groups, const T* weight, const T* bias, double eps) {
+  const Tensor result = empty(x.sizes(), x.scalar_type());
+  const std::int64_t C = x.size(2);
+  const GroupMoments moments = group_moments(x, groups, eps);
+  std::vector<T> centers, scales, shifts;
+  for (std::size_t i = 0; i < moments.means.size(); ++i) {
+    const std::size_t c = i % static_cast<std::size_t>(C);
+    const double scale = moments.rstds[i] * (weight == nullptr ? 1.0 : static_cast<double>(weight[c]));
+    centers.push_back(static_cast<T>(moments.means[i]));
+    scales.push_back(static_cast<T>(scale));
+    shifts.push_back(static_cast<T>((bias == nullptr ? 0.0 : static_cast<double>(bias[c])) - (moments.means[i] - static_cast<double>(centers[i])) * scale));
+  }
+  for_rows_of_channels(x, [&, from = x.data<T>(), to = result.data<T>()](std::int64_t n, std::int64_t row) {
+    normalization_table<T>().affine_channels(from + row * C, C, centers.data() + n * C, scales.data() + n * C, shifts.data() + n * C, to + row * C);
+  });
+  return result;
+}
+
+Tensor group_norm_tuned(const Tensor& input, std::int64_t groups, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, double eps) {
+  const auto fits = [&](const std::optional<Tensor>& vector) { return !vector || vector->scalar_type() == input.scalar_type(); };
+  if (!can_normalize(input) || !fits(weight) || !fits(bias) || !has_groups_for_threads(input, groups)) return op::group_norm.function(Layer::CPU)(input, groups, weight, bias, eps);
+  const Tensor w = dense_or_none(weight), b = dense_or_none(bias);
+  if (has_channels_last(input)) {
+    Tensor rows;
+    in_normalized_type(input.scalar_type(), [&]<class T>() { rows = group_norm_of_matrices(matrices_of_channels(input), groups, data_or_null<T>(w), data_or_null<T>(b), eps); });
+    return images_of_channels(rows, input.sizes());
+  }
+  const Tensor x = input.contiguous(), result = empty(x.sizes(), x.scalar_type());
+  const ChannelShape s(x);
+  const std::int64_t channels = s.C / groups, count = channels * s.L;
+  in_normalized_type(x.scalar_type(), [&]<class T>() {
+    parallel_for(0, s.N * groups, rows_together(count), [&, from = x.data<T>(), scale = data_or_null<T>(w), shift = data_or_null<T>(b), to = result.data<T>()](std::int64_t first, std::int64_t stop) {
+      for (std::int64_t row = first; row < stop; ++row) {
+        const std::int64_t c = row % groups * channels;
+        normalization_table<T>().group_norm.forward(from + row * count, channels, s.L, scale == nullptr ? nullptr : scale + c, shift == nullptr ? nullptr : shift + c, eps, to + row * count);
+      }
+    });
+  });
+  return result;
+}
+
+// The gradients of input, weight and bias.
+NormGradients group_norm_backward_composed(const Tensor& grad, const Tensor& input, std::int64_t groups, const std::optional<Tensor>& weight, double eps) {
+  const DimVector dims = all_but_channels(input);
+  return {group_norm_input_grad(grad, input, groups, weight.value_or(Tensor()), eps), (grad * normalized_groups(input, groups, eps)).sum(dims), grad.sum(dims)};
+}
+constinit Operator<NormGradients(const Tensor&, const Tensor&, std::int64_t, const std::optional<Tensor>&, double)> group_norm_backward_op("group_norm_backward", {.cpu = group_norm_backward_composed});
+
+// The sum of each channel over the examples, whose sums stand below one another.
+template <class T>
+Tensor over_examples(const std::vector<double>& sums, std::int64_t channels) {
+  const Tensor result = empty({channels}, scalar_type_of<T>());
+  std::vector<double> totals(static_cast<std::size_t>(channels));
+  for (std::size_t i = 0; i < sums.size(); ++i) totals[i % totals.size()] += sums[i];
+  for (std::size_t c = 0; c < totals.size(); ++c) result.data<T>()[c] = static_cast<T>(totals[c]);
+  return result;
+}
+
+template <class T>
+NormGradients group_norm_backward_of_matrices(const Tensor& grad, const Tensor& x, std::int64_t groups, const T* weight, double eps) {
+  const Tensor result = empty(x.sizes(), x.scalar_type());
+  const std::int64_t N = x.size(0), L = x.size(1), C = x.size(2);
+  const std::size_t in_group = static_cast<std::size_t>(C / groups);
+  const GroupMoments moments = group_moments(x, groups, eps);
+  const std::vector<T> centers(moments.means.begin(), moments.means.end());
+  std::vector<double> of_weight(moments.means.size()), of_bias(of_weight.size());
+  std::vector<T> as(of_weight.size()), bs(of_weight.size()), cs(of_weight.size());
+  kernels::run_tasks(N, [&](std::int64_t n) {
+    const std::vector<kernels::GradientSums> sums = matrix_gradient_sums(ChannelShape(L, C), grad.data<T>() + n * L * C, x.data<T>() + n * L * C, centers.data() + n * C);
+    const auto weight_at = [&](std::size_t c) { return weight == nullptr ? 1.0 : static_cast<double>(weight[c]); };
+    for (std::size_t group = 0; group < sums.size(); group += in_group) {
+      const std::size_t at = static_cast<std::size_t>(n * C) + group;
+      const double rstd = moments.rstds[at], numbers = static_cast<double>(in_group) * static_cast<double>(L);
+      double mean = 0, mean_product = 0;  // of h, and of h with the normalized input
+      for (std::size_t c = 0; c < in_group; ++c) {
+        of_bias[at + c] = sums[group + c].grad;
+        of_weight[at + c] = rstd * (sums[group + c].products - (moments.means[at] - static_cast<double>(centers[at])) * sums[group + c].grad);
+        mean += weight_at(group + c) * of_bias[at + c] / numbers;
+        mean_product += weight_at(group + c) * of_weight[at + c] / numbers;
+      }
+      for (std::size_t c = 0; c < in_group; ++c) {
+        as[at + c] = static_cast<T>(rstd * weight_at(group + c));
+        bs[at + c] = static_cast<T>(-rstd * rstd * mean_product);
+        cs[at + c] = static_cast<T>(-rstd * (mean - (moments.means[at] - static_cast<double>(centers[at])) * rstd * mean_product));
+      }
+    }
+  });
+  for_rows_of_channels(x, [&, from = grad.data<T>(), at = x.data<T>(), to = result.data<T>()](std::int64_t n, std::int64_t row) {
+    normalization_table<T>().combine_channels(from + row * C, at + row * C, C, centers.data() + n * C, as.data() + n * C, bs.data() + n * C, cs.data() + n * C, to + row * C);
+  });
+  return {result, over_examples<T>(of_weight, C), over_examples<T>(of_bias, C)};
+}
+
+NormGradients group_norm_backward_tuned(const Tensor& grad, const Tensor& input, std::int64_t groups, const std::optional<Tensor>& weight, double eps) {
+  const bool fits = grad.scalar_type() == input.scalar_type() && (!weight || weight->scalar_type() == input.scalar_type());
+  if (!can_normalize(input) || !fits || !has_groups_for_threads(input, groups)) return group_norm_backward_op.function(Layer::CPU)(grad, input, groups, weight, eps);
+  const Tensor w = dense_or_none(weight);
+  NormGradients gradients;
+  if (has_channels_last(input)) {
+    in_normalized_type(input.scalar_type(), [&]<class T>() {
+      gradients = group_norm_backward_of_matrices(matrices_of_channels(grad.contiguous(MemoryFormat::ChannelsLast)), matrices_of_channels(input), groups, data_or_null<T>(w), eps);
+    });
+    std::get<0>(gradients) = images_of_channels(std::get<0>(gradients), input.sizes());
+    return gradients;
+  }
+  const Tensor g = grad.contiguous(), x = input.contiguous(), result = empty(x.sizes(), x.scalar_type());
+  const ChannelShape s(x);
+  const std::int64_t channels = s.C / groups, count = channels * s.L;
+  in_normalized_type(x.scalar_type(), [&]<class T>() {
+    // Each example's sums for itself, joined in the order of the examples.
+    std::vector<double> of_weight(static_cast<std::size_t>(s.N * s.C)), of_bias(of_weight.size());
+    parallel_for(0, s.N * groups, rows_together(count), [&, from = g.data<T>(), at = x.data<T>(), scale = data_or_null<T>(w), to = result.data<T>()](std::int64_t first, std::int64_t stop) {
+      for (std::int64_t row = first; row < stop; ++row)
+        normalization_table<T>().group_norm.backward(from + row * count, at + row * count, channels, s.L, scale == nullptr ? nullptr : scale + row % groups * channels, eps, to + row * count,
+                                                     of_weight.data() + row * channels, of_bias.data() + row * channels);
+    });
+    gradients = {result, over_examples<T>(of_weight, s.C), over_examples<T>(of_bias, s.C)};
+  });
+  return gradients;
+}
+
 std::optional<Tensor> if_given(const Tensor& x) { return x.defined() ? std::optional(x) : std::nullopt; }
 
 template <bool kCentered>
@@ -372,50 +526,99 @@ Tensor row_norm_weight_gradient(const Tensor& g, const Tensor& input, std::size_
 }
 
 // Chapter 64's nodes ask each gradient for itself, so that the walk for the sums would be made three times. This one makes it once.
-class BatchNormNode : public Node {
+class NormNode : public Node {
  public:
-  BatchNormNode(const Tensor& input, const std::optional<Tensor>& weight, double eps) : input_(input, false), weight_(weight.value_or(Tensor()), false), eps_(eps) {}
+  NormNode(const Tensor& input, const std::optional<Tensor>& weight) : input_(input, false), weight_(weight.value_or(Tensor()), false) {}
+
+  variable_list apply(variable_list&& grads) override {
+    variable_list result(3);
+    if (!grads[0].defined()) return result;
+    const Tensor input = input_.unpack(*this);
+    std::tie(result[0], result[1], result[2]) = gradients(grads[0], input, if_given(weight_.unpack(*this)));
+    for (std::size_t i = 0; i < 3; ++i)
+      if (!next_edge(i).is_valid()) result[i] = Tensor();
+    return result;
+  }
+  void release_variables() override {
+    input_.reset();
+    weight_.reset();
+  }
+
+ private:
+  virtual NormGradients gradients(const Tensor& grad, const Tensor& input, const std::optional<Tensor>& weight) = 0;
+
+  SavedVariable input_, weight_;
+};
+
+// Calls `below`, the operator without recording, and makes its results remember `make()`, a node, where one of the three inputs needs a gradient. `keep(node, results)` may keep some of them.
+template <class Below, class Make, class Keep>
+auto recorded_norm(const Tensor& self, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, Below below, Make make, Keep keep) {
+  const auto computed = [&] {
+    const ExcludeLayersGuard guard(Layer::Autograd);
+    return below();
+  };
+  if (!is_recording() || !(detail::needs_grad(self) || detail::needs_grad(weight) || detail::needs_grad(bias))) return computed();
+  const auto node = make();
+  detail::append_edges(*node, self);
+  detail::append_edges(*node, weight);
+  detail::append_edges(*node, bias);
+  auto results = computed();
+  keep(node, results);
+  return results;
+}
+
+class GroupNormNode : public NormNode {
+ public:
+  GroupNormNode(const Tensor& input, std::int64_t groups, const std::optional<Tensor>& weight, double eps) : NormNode(input, weight), groups_(groups), eps_(eps) {}
+  std::string name() const override { return detail::node_name(op::group_norm.name()); }
+
+ private:
+  NormGradients gradients(const Tensor& grad, const Tensor& input, const std::optional<Tensor>& weight) override {
+    return is_recording() ? group_norm_backward_composed(grad, input, groups_, weight, eps_) : group_norm_backward_op(grad, input, groups_, weight, eps_);
+  }
+
+  std::int64_t groups_;
+  double eps_;
+};
+
+Tensor group_norm_recorded(const Tensor& self, std::int64_t groups, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, double eps) {
+  return recorded_norm(
+      self, weight, bias, [&] { return op::group_norm(self, groups, weight, bias, eps); }, [&] { return make_node<GroupNormNode>(self, groups, weight, eps); },
+      [](const auto& node, const Tensor& result) { set_history(result, node); });
+}
+
+class BatchNormNode : public NormNode {
+ public:
+  BatchNormNode(const Tensor& input, const std::optional<Tensor>& weight, double eps) : NormNode(input, weight), eps_(eps) {}
   void keep(const Tensor& mean, const Tensor& variance) {
     mean_ = SavedVariable(mean, true);
     variance_ = SavedVariable(variance, true);
   }
   std::string name() const override { return detail::node_name(op::batch_norm.name()); }
 
-  variable_list apply(variable_list&& grads) override {
-    variable_list result(3);
-    if (!grads[0].defined()) return result;
-    const Tensor mean = mean_.unpack(*this), variance = variance_.unpack(*this);
-    const Tensor input = input_.unpack(*this);
-    const std::optional<Tensor> weight = if_given(weight_.unpack(*this));
-    std::tie(result[0], result[1], result[2]) =
-        is_recording() ? batch_norm_backward_composed(grads[0], input, weight, mean, variance, eps_) : batch_norm_backward_op(grads[0], input, weight, mean, variance, eps_);
-    for (std::size_t i = 0; i < 3; ++i)
-      if (!next_edge(i).is_valid()) result[i] = Tensor();
-    return result;
-  }
   void release_variables() override {
-    for (SavedVariable* saved : {&input_, &weight_, &mean_, &variance_}) saved->reset();
+    NormNode::release_variables();
+    mean_.reset();
+    variance_.reset();
   }
 
  private:
-  SavedVariable input_, weight_, mean_, variance_;
+  NormGradients gradients(const Tensor& grad, const Tensor& input, const std::optional<Tensor>& weight) override {
+    const Tensor mean = mean_.unpack(*this), variance = variance_.unpack(*this);
+    return is_recording() ? batch_norm_backward_composed(grad, input, weight, mean, variance, eps_) : batch_norm_backward_op(grad, input, weight, mean, variance, eps_);
+  }
+
+  SavedVariable mean_, variance_;
   double eps_;
 };
 
 std::tuple<Tensor, Tensor, Tensor> batch_norm_recorded(const Tensor& self, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, double eps) {
-  const auto below = [&] {
-    const ExcludeLayersGuard guard(Layer::Autograd);
-    return op::batch_norm(self, weight, bias, eps);
-  };
-  if (!is_recording() || !(detail::needs_grad(self) || detail::needs_grad(weight) || detail::needs_grad(bias))) return below();
-  const auto node = make_node<BatchNormNode>(self, weight, eps);
-  detail::append_edges(*node, self);
-  detail::append_edges(*node, weight);
-  detail::append_edges(*node, bias);
-  const auto results = below();
-  node->keep(std::get<1>(results), std::get<2>(results));
-  std::apply([&](const auto&... result) { (set_history(result, node), ...); }, results);
-  return results;
+  return recorded_norm(
+      self, weight, bias, [&] { return op::batch_norm(self, weight, bias, eps); }, [&] { return make_node<BatchNormNode>(self, weight, eps); },
+      [](const auto& node, const std::tuple<Tensor, Tensor, Tensor>& results) {
+        node->keep(std::get<1>(results), std::get<2>(results));
+        std::apply([&](const auto&... result) { (set_history(result, node), ...); }, results);
+      });
 }
 }  // namespace
 
@@ -424,10 +627,12 @@ void register_tuned_normalization() {
   op::batch_norm.set(Layer::TunedCPU, batch_norm_tuned);
   op::channel_affine.set(Layer::TunedCPU, channel_affine_tuned);
   op::rms_norm.set(Layer::TunedCPU, rms_norm_tuned);
+  op::group_norm.set(Layer::TunedCPU, group_norm_tuned);
   layer_norm_backward_op.set(Layer::TunedCPU, row_norm_backward_tuned<true>);
   layer_norm_weight_op.set(Layer::TunedCPU, row_norm_weight_tuned<true>);
   rms_norm_backward_op.set(Layer::TunedCPU, row_norm_backward_tuned<false>);
   rms_norm_weight_op.set(Layer::TunedCPU, row_norm_weight_tuned<false>);
+  group_norm_backward_op.set(Layer::TunedCPU, group_norm_backward_tuned);
   batch_norm_backward_op.set(Layer::TunedCPU, batch_norm_backward_tuned);
   compute_in_float<layer_norm_backward_op, layer_norm_weight_op, rms_norm_backward_op, rms_norm_weight_op>();
   kernels::fused_gradient<op::layer_norm>(
@@ -437,6 +642,7 @@ void register_tuned_normalization() {
   kernels::fused_gradient<op::rms_norm>(
       [](const Tensor& g, Input<0> input, Arg<1, DimVector> shape, Input<2> weight, Arg<3, double> eps) { return row_norm_input_gradient<false>(g, input, shape.value.size(), weight, eps); },
       [](const Tensor& g, Input<0> input, Arg<1, DimVector> shape, Arg<3, double> eps) { return row_norm_weight_gradient<false>(g, input, shape.value.size(), eps); });
+  kernels::fused_recording<op::group_norm>(group_norm_recorded);
   kernels::fused_recording<op::batch_norm>(batch_norm_recorded);
 }
 

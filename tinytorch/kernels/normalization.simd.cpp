@@ -1,4 +1,4 @@
-// From the lesson modules/77_row_kernels/row_kernels_dev.cpp:
+// From the lesson modules/87_norm_kernels/norm_kernels_dev.cpp:
 // edit the module, not this file.
 
 #ifndef TINYTORCH_CAPABILITY
@@ -130,6 +130,36 @@ void combine(const T* grad, const T* x, std::int64_t count, T center, T a, T b, 
 }
 
 template <class T>
+void group_norm(const T* x, std::int64_t channels, std::int64_t count, const T* weight, const T* bias, double eps, T* out) {
+  const RowScale<T> group = row_scale<true>(x, channels * count, eps);
+  for (std::int64_t c = 0; c < channels; ++c) {
+    const T w = weight == nullptr ? T{1} : weight[c], b = bias == nullptr ? T{0} : bias[c];
+    affine(x + c * count, count, group.center, group.scale * w, group.shift * w + b, out + c * count);
+  }
+}
+
+template <class T>
+void group_norm_backward(const T* grad, const T* x, std::int64_t channels, std::int64_t count, const T* weight, double eps, T* out, double* of_weight, double* of_bias) {
+  const RowScale<T> group = row_scale<true>(x, channels * count, eps);
+  const double scale = static_cast<double>(group.scale), shift = static_cast<double>(group.shift), numbers = static_cast<double>(channels * count);
+  double sum = 0, products = 0;  // of h, and of h with the normalized input
+  for (std::int64_t c = 0; c < channels; ++c) {
+    const GradientSums channel = gradient_sums(grad + c * count, x + c * count, count, group.center);
+    of_bias[c] = channel.grad;
+    of_weight[c] = scale * channel.products + shift * channel.grad;
+    const double w = weight == nullptr ? 1.0 : static_cast<double>(weight[c]);
+    sum += w * of_bias[c];
+    products += w * of_weight[c];
+  }
+  const double mean = sum / numbers, mean_product = products / numbers;
+  const T b = static_cast<T>(-scale * scale * mean_product), rest = static_cast<T>(-scale * (mean + shift * mean_product));
+  for (std::int64_t c = 0; c < channels; ++c) {
+    const T a = group.scale * (weight == nullptr ? T{1} : weight[c]);
+    combine(grad + c * count, x + c * count, count, group.center, a, b, rest, out + c * count);
+  }
+}
+
+template <class T>
 void gradient_sums_channels(const T* grad, const T* x, std::int64_t rows, std::int64_t count, const T* centers, double* sums, double* products) {
   const Tag<T> d;
   std::int64_t j = 0;
@@ -165,7 +195,7 @@ constexpr RowNormTable<T> row_norm_table_of() {
 }
 template <class T>
 constexpr NormalizationTable<T> normalization_table_of() {
-  return {row_norm_table_of<true, T>(), row_norm_table_of<false, T>(), flush_normalized, affine<T>, affine_channels<T>, gradient_sums<T>, combine<T>, gradient_sums_channels<T>, combine_channels<T>};
+  return {row_norm_table_of<true, T>(), row_norm_table_of<false, T>(), {group_norm<T>, group_norm_backward<T>}, flush_normalized, affine<T>, affine_channels<T>, gradient_sums<T>, combine<T>, gradient_sums_channels<T>, combine_channels<T>};
 }
 }  // namespace
 

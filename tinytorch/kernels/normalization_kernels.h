@@ -1,4 +1,4 @@
-// From the lesson modules/77_row_kernels/row_kernels_dev.cpp:
+// From the lesson modules/87_norm_kernels/norm_kernels_dev.cpp:
 // edit the module, not this file.
 #pragma once
 
@@ -26,10 +26,19 @@ struct RowNormTable {
   void (*weight)(const T* grad, const T* x, std::int64_t rows, std::int64_t count, double eps, double* totals);
 };
 
+// Group norm of one group: `channels` rows of `count` > 0 numbers, of which each has a number of weight and bias; both may be null.
+template <class T>
+struct GroupNormTable {
+  void (*forward)(const T* x, std::int64_t channels, std::int64_t count, const T* weight, const T* bias, double eps, T* out);
+  // The gradient of its input, when that of its result is `grad`, and for each channel the sums for the gradients of weight and bias.
+  void (*backward)(const T* grad, const T* x, std::int64_t channels, std::int64_t count, const T* weight, double eps, T* out, double* of_weight, double* of_bias);
+};
+
 template <class T>
 struct NormalizationTable {
   RowNormTable<T> layer_norm;
   RowNormTable<T> rms_norm;
+  GroupNormTable<T> group_norm;
   void (*flush)();
   // out = (x - center) * scale + shift, for one channel and for one row of channels.
   void (*affine)(const T* x, std::int64_t count, T center, T scale, T shift, T* out);

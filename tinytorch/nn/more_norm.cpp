@@ -4,8 +4,10 @@
 #include "tinytorch/nn/more_norm.h"
 
 #include <ostream>
+#include <tuple>
 
 #include "tinytorch/core/autograd.h"
+#include "tinytorch/core/gradient.h"
 #include "tinytorch/core/layouts.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/nn/image_checks.h"
@@ -24,11 +26,33 @@ std::optional<Tensor> present(const std::optional<Tensor>& tensor) { return tens
 
 // x * weight + bias, one number for each channel of (N, C, ...).
 Tensor scaled(Tensor x, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias) {
+  if (weight && bias && weight->scalar_type() == x.scalar_type() && bias->scalar_type() == x.scalar_type()) return op::channel_affine(x, *weight, *bias);
   if (weight) x = x * per_channel(*weight, x);
   if (bias) x = x + per_channel(*bias, x);
   return x;
 }
+
+// (N, C, ...) as one example with a channel for each group.
+Tensor as_groups(const Tensor& input, std::int64_t num_groups) { return input.reshape({1, input.size(0) * num_groups, -1}); }
+
+Tensor group_norm_cpu(const Tensor& input, std::int64_t num_groups, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, double eps) {
+  return scaled(std::get<0>(op::batch_norm(as_groups(input, num_groups), {}, {}, eps)).view(input.sizes()), weight, bias);
+}
 }  // namespace
+
+Tensor normalized_groups(const Tensor& input, std::int64_t num_groups, double eps) { return normalized_channels(as_groups(input, num_groups), eps).view(input.sizes()); }
+
+Tensor group_norm_input_grad(const Tensor& grad, const Tensor& input, std::int64_t num_groups, const Tensor& weight, double eps) {
+  const Tensor h = weight.defined() ? grad * per_channel(weight, input) : grad;
+  return batch_norm_input_grad(as_groups(h, num_groups), as_groups(input, num_groups), Tensor(), eps).view(input.sizes());
+}
+
+constinit Operator<Tensor(const Tensor&, std::int64_t, const std::optional<Tensor>&, const std::optional<Tensor>&, double)> op::group_norm(
+    "group_norm", {.cpu = group_norm_cpu,
+                   .autograd = gradient_of<op::group_norm>(
+                       [](const Tensor& g, Input<0> input, Arg<1, std::int64_t> groups, Input<2> weight, Arg<4, double> eps) { return group_norm_input_grad(g, input, groups.value, weight, eps.value); },
+                       [](const Tensor& g, Input<0> input, Arg<1, std::int64_t> groups, Arg<4, double> eps) { return (g * normalized_groups(input, groups.value, eps.value)).sum(all_but_channels(g)); },
+                       [](const Tensor& g) { return g.sum(all_but_channels(g)); })});
 
 Tensor group_norm(const Tensor& input, std::int64_t num_groups, const std::optional<Tensor>& weight_or_none, const std::optional<Tensor>& bias_or_none, double eps, bool) {
   const auto weight = present(weight_or_none), bias = present(bias_or_none);
@@ -43,10 +67,7 @@ Tensor group_norm(const Tensor& input, std::int64_t num_groups, const std::optio
               "Expected bias to be a vector of size equal to the number of channels in input, but got bias of shape ", bias ? bias->sizes() : IntArrayRef(),
               " and input of shape ", input.sizes());
   if (input.numel() == 0) return scaled(input.clone(), weight, bias);
-  const Tensor rows = input.reshape({1, input.size(0) * num_groups, -1});
-  const Tensor normalized = in_format_of(input, batch_norm(rows, {}, {}, {}, {}, true, 0, eps).view(input.sizes()));
-  if (weight && bias && weight->scalar_type() == input.scalar_type() && bias->scalar_type() == input.scalar_type()) return op::channel_affine(normalized, *weight, *bias);
-  return scaled(normalized, weight, bias);
+  return in_format_of(input, op::group_norm(input, num_groups, weight, bias, eps));
 }
 
 Tensor instance_norm(const Tensor& input, const std::optional<Tensor>& weight_or_none, const std::optional<Tensor>& bias_or_none, const std::optional<Tensor>& mean_or_none,
@@ -56,6 +77,7 @@ Tensor instance_norm(const Tensor& input, const std::optional<Tensor>& weight_or
   TORCH_CHECK(input.dim() >= 3, "instance_norm needs an input of at least three dimensions, (N, C, ...), but got ", input.sizes());
   const std::int64_t N = input.size(0), C = input.size(1);
   TORCH_CHECK_VALUE(!use_input_stats || volume(spatial_sizes(input.sizes())) > 1, "Expected more than 1 spatial element when training, got input size ", input.sizes());
+  if (use_input_stats && !running_mean && !running_var && input.numel() > 0) return group_norm(input, C, weight, bias, eps);  // each channel is a group
   DimVector sizes(input.sizes());
   sizes[0] = 1;
   sizes[1] = N * C;

@@ -13,6 +13,15 @@ Tensor group_norm(const Tensor& input, std::int64_t num_groups, const std::optio
 Tensor instance_norm(const Tensor& input, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, const std::optional<Tensor>& running_mean,
                      const std::optional<Tensor>& running_var, bool use_input_stats, double momentum, double eps, bool cudnn_enabled = true);
 
+namespace op {
+// group_norm() of an input that has elements: the input, the number of groups, weight and bias (C) or nothing, eps.
+extern Operator<Tensor(const Tensor&, std::int64_t, const std::optional<Tensor>&, const std::optional<Tensor>&, double)> group_norm;
+}  // namespace op
+
+// The input of group_norm() with mean and deviation of its groups taken off, and the gradient of that input when that of the result is `grad`. By differentiable operators; `weight` may be undefined.
+Tensor normalized_groups(const Tensor& input, std::int64_t num_groups, double eps);
+Tensor group_norm_input_grad(const Tensor& grad, const Tensor& input, std::int64_t num_groups, const Tensor& weight, double eps);
+
 namespace nn {
 
 class BatchNorm1dImpl : public BatchNormImplBase<1, BatchNorm1dImpl> {

@@ -37,13 +37,13 @@ std::tuple<Tensor, Tensor, Tensor> batch_norm_cpu(const Tensor& self, const std:
   return {result, means, variances};
 }
 
-// All dimensions but the channels'.
+}  // namespace
+
 DimVector all_but_channels(const Tensor& input) {
   DimVector dims{0};
   for (std::int64_t d = 2; d < input.dim(); ++d) dims.push_back(d);
   return dims;
 }
-}  // namespace
 
 Tensor per_channel(const Tensor& vector, const Tensor& input) {
   DimVector sizes(static_cast<std::size_t>(input.dim()) - 1, 1);

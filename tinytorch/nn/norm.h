@@ -46,6 +46,8 @@ ChannelStatistics channel_statistics(const T* data, std::int64_t c, std::int64_t
   return {mean, squares / count};
 }
 
+// All dimensions of (N, C, ...) but the channels'.
+DimVector all_but_channels(const Tensor& input);
 // A vector (C) in a shape that broadcasts beside (N, C, ...).
 Tensor per_channel(const Tensor& vector, const Tensor& input);
 // `input` with every channel's mean taken off and divided by sqrt(variance + eps), by differentiable operators.

@@ -1,4 +1,4 @@
-// From the lesson modules/87_recurrent/recurrent_dev.cpp:
+// From the lesson modules/54_recurrent/recurrent_dev.cpp:
 // edit the module, not this file.
 
 #include "tinytorch/nn/packed_sequence.h"

@@ -12,7 +12,7 @@
 // ---
 
 // %% [markdown]
-// # Library chapter 87: Recurrent networks
+// # Library chapter 54: Recurrent networks
 //
 // Before attention, a sequence was read word by word: a network with a *state* takes the next input and its own last state, and gives a new state. The same weights serve every step, so a sequence may have any length; and because step t needs the state of step t - 1,
 // nothing can be computed in parallel along the sequence. That last property, not the quality of the models, is why attention replaced them.

@@ -262,6 +262,11 @@ set(TINYTORCH_SOURCES_16_kernels
   kernels/gemm.simd.DEFAULT.cpp
   kernels/gemm.simd.AVX2.cpp
   kernels/gemm.simd.AVX512.cpp)
+set(TINYTORCH_SOURCES_55_resampling_kernels
+  kernels/resampling.cpp
+  kernels/resampling.simd.DEFAULT.cpp
+  kernels/resampling.simd.AVX2.cpp
+  kernels/resampling.simd.AVX512.cpp)
 set(TINYTORCH_SOURCES_56_product_convolutions
   kernels/product_convolution.cpp
   kernels/channel.simd.DEFAULT.cpp
@@ -404,6 +409,7 @@ set(TINYTORCH_MODULES
   15_benchmarking
   57_run_length
   16_kernels
+  55_resampling_kernels
   56_product_convolutions
   61_block_tuning
   62_fused_products

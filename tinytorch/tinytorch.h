@@ -231,6 +231,7 @@
 #include "tinytorch/kernels/products.h"
 #include "tinytorch/kernels/capability_tables.h"
 #include "tinytorch/kernels/roofline.h"
+#include "tinytorch/kernels/resampling_kernels.h"
 #include "tinytorch/kernels/product_convolution.h"
 #include "tinytorch/kernels/channel_kernels.h"
 #include "tinytorch/kernels/block_tuning.h"

@@ -15,7 +15,7 @@
 // # Library chapter 69: Pictures of another size
 //
 // A network that draws (a segmenter, an autoencoder, a diffusion model) makes its picture larger again on the way out. Each pixel of the result lies somewhere in the input, mostly between pixels, and is a weighted sum of its neighbours there. The weights
-// depend on sizes alone, so resizing is linear: its gradient is the transposed matrix, and autograd finds it by itself, because all here is composed of `index_select`, products and sums. No exercises.
+// depend on sizes alone, so resizing is linear: its gradient is the transposed matrix. Resizing along one dimension is an operator, `resample`, whose matrix is a table of neighbours and weights, and its gradient is `resample` with that table transposed; `grid_sample`, whose weights depend on numbers, is composed of `gather`, products and sums, and autograd finds its gradient by itself. No exercises.
 //
 //     input     a       b       c          3 pixels, centres at 0.5, 1.5, 2.5
 //     output  . | . . | . . | . .          7 pixels: output i has its centre at (i + 0.5) * 3 / 7
@@ -35,13 +35,17 @@
 #include <variant>
 #include <vector>
 #include "tinytorch/core/arg.h"
+#include "tinytorch/core/dispatch.h"
 #include "tinytorch/core/enum.h"
 #include "tinytorch/nn/cloneable.h"
 #include "tinytorch/nn/pimpl.h"
 //| export nn/resize.cpp
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 #include <utility>
+#include "tinytorch/core/gradient.h"
+#include "tinytorch/core/half_precision.h"
 #include "tinytorch/core/indexing.h"
 #include "tinytorch/core/layouts.h"
 #include "tinytorch/core/more_ops.h"
@@ -132,19 +136,44 @@ Tensor upsample_bicubic2d(const Tensor& self, IntArrayRef output_size, bool alig
 Tensor _upsample_bilinear2d_aa(const Tensor& self, IntArrayRef output_size, bool align_corners, std::optional<double> scales_h = std::nullopt, std::optional<double> scales_w = std::nullopt);
 Tensor _upsample_bicubic2d_aa(const Tensor& self, IntArrayRef output_size, bool align_corners, std::optional<double> scales_h = std::nullopt, std::optional<double> scales_w = std::nullopt);
 
+namespace op {
+// Weighted sums of places along `dim`, of which `self` has `size`: number i of the result's is the sum of weights[j] times place index[j], for j from starts[i] to starts[i + 1].
+// starts (one more than the result has places) and index are Long, weights double. Floating point only. O(numel of the result for each neighbour).
+extern Operator<Tensor(const Tensor& self, std::int64_t dim, std::int64_t size, const Tensor& starts, const Tensor& index, const Tensor& weights)> resample;
+}  // namespace op
+
+// The tables of op::resample in vectors, read once all of them is known to be in order.
+struct ResampleTables {
+  // Throws where they do not belong to dimension `dim`, of `size` places, of a tensor of `sizes`.
+  ResampleTables(IntArrayRef sizes, std::int64_t dim, std::int64_t size, const Tensor& starts, const Tensor& index, const Tensor& weights);
+  std::int64_t count() const { return static_cast<std::int64_t>(starts.size()) - 1; }
+
+  std::size_t dim;
+  std::int64_t outer, inner;  // how often the dimension comes, and how far apart its places are in contiguous data
+  std::vector<std::int64_t> starts, index;
+  std::vector<double> weights;
+};
+
 // %% [markdown]
-// One dimension at a time: for each output position a few input positions and their weights. `taps[k]` holds the k-th neighbour of every output position. Two dimensions are one after the other, so bilinear needs 2 + 2 products for a pixel instead of 4, and
+// One dimension at a time: for each output position a few input positions and their weights, as rows of a sparse matrix. Row i has the entries from `starts[i]` to `starts[i + 1]`, a form that is called *compressed sparse rows*. Two dimensions are one after the other, so bilinear needs 2 + 2 products for a pixel instead of 4, and
 // bicubic 4 + 4 instead of 16.
+//
+// The transposed matrix has a row for each input position: the outputs that used it. It is made by counting: how many entries each row has says where it begins, and then each entry goes to the next free place of its row.
 
 // %%
 //| export nn/resize.cpp
 namespace {
-// The k-th neighbour of each output position, and its weight.
-struct Tap {
-  std::vector<std::int64_t> index;
-  std::vector<double> weight;
+// Rows of neighbours and weights.
+struct Taps {
+  std::vector<std::int64_t> starts{0}, index;
+  std::vector<double> weights;
+
+  void add(std::int64_t at, double weight) {
+    index.push_back(at);
+    weights.push_back(weight);
+  }
+  void end_row() { starts.push_back(static_cast<std::int64_t>(index.size())); }
 };
-using Taps = std::vector<Tap>;
 
 enum class Filter { Nearest, NearestExact, Linear, Cubic, LinearAntialias, CubicAntialias };
 
@@ -166,39 +195,37 @@ double cubic(double distance, double a) {
 }
 
 Taps nearest_taps(Filter kernel, std::int64_t in, std::int64_t out, double step) {
-  Tap tap;
+  Taps taps;
   const double centre = kernel == Filter::NearestExact ? 0.5 : 0;
   for (std::int64_t i = 0; i < out; ++i) {
     // In single precision, as PyTorch decides which pixel it is.
     const auto place = static_cast<std::int64_t>(std::floor((static_cast<float>(i) + static_cast<float>(centre)) * static_cast<float>(step)));
-    tap.index.push_back(std::min(place, in - 1));
+    taps.add(std::min(place, in - 1), 1);
+    taps.end_row();
   }
-  return {tap};
+  return taps;
 }
 
 Taps linear_taps(std::int64_t in, std::int64_t out, double step, bool align_corners) {
-  Taps taps(2);
+  Taps taps;
   for (std::int64_t i = 0; i < out; ++i) {
     const double place = in == out ? static_cast<double>(i) : std::max(input_place(i, step, align_corners), 0.0);
     const std::int64_t low = std::min(static_cast<std::int64_t>(place), in - 1);
     const double high_weight = std::min(place - static_cast<double>(low), 1.0);
-    taps[0].index.push_back(low);
-    taps[0].weight.push_back(1 - high_weight);
-    taps[1].index.push_back(std::min(low + 1, in - 1));
-    taps[1].weight.push_back(high_weight);
+    taps.add(low, 1 - high_weight);
+    taps.add(std::min(low + 1, in - 1), high_weight);
+    taps.end_row();
   }
   return taps;
 }
 
 Taps cubic_taps(std::int64_t in, std::int64_t out, double step, bool align_corners) {
-  Taps taps(4);
+  Taps taps;
   for (std::int64_t i = 0; i < out; ++i) {
     const double place = in == out ? static_cast<double>(i) : input_place(i, step, align_corners);
     const auto low = static_cast<std::int64_t>(std::floor(place));
-    for (std::int64_t k = 0; k < 4; ++k) {
-      taps[static_cast<std::size_t>(k)].index.push_back(std::clamp<std::int64_t>(low - 1 + k, 0, in - 1));
-      taps[static_cast<std::size_t>(k)].weight.push_back(cubic(place - static_cast<double>(low - 1 + k), -0.75));
-    }
+    for (std::int64_t k = low - 1; k < low + 3; ++k) taps.add(std::clamp<std::int64_t>(k, 0, in - 1), cubic(place - static_cast<double>(k), -0.75));
+    taps.end_row();
   }
   return taps;
 }
@@ -208,7 +235,7 @@ Taps antialias_taps(Filter kernel, std::int64_t in, std::int64_t out, double ste
   const bool is_cubic = kernel == Filter::CubicAntialias;
   const double stretch = std::max(step, 1.0);
   const double reach = (is_cubic ? 2 : 1) * stretch;
-  Taps taps(static_cast<std::size_t>(std::ceil(reach)) * 2 + 1);
+  Taps taps;
   for (std::int64_t i = 0; i < out; ++i) {
     const double centre = step * (static_cast<double>(i) + 0.5);
     const std::int64_t first = std::max<std::int64_t>(static_cast<std::int64_t>(centre - reach + 0.5), 0);
@@ -220,10 +247,8 @@ Taps antialias_taps(Filter kernel, std::int64_t in, std::int64_t out, double ste
       weights.push_back(is_cubic ? cubic(distance, -0.5) : std::max(0.0, 1 - std::abs(distance)));
       sum += weights.back();
     }
-    for (std::size_t k = 0; k < taps.size(); ++k) {
-      taps[k].index.push_back(std::min(first + static_cast<std::int64_t>(k), in - 1));
-      taps[k].weight.push_back(k < weights.size() ? weights[k] / sum : 0);
-    }
+    for (std::size_t k = 0; k < weights.size(); ++k) taps.add(first + static_cast<std::int64_t>(k), weights[k] / sum);
+    taps.end_row();
   }
   return taps;
 }
@@ -236,21 +261,89 @@ Taps taps_of(Filter kernel, std::int64_t in, std::int64_t out, bool align_corner
   return antialias_taps(kernel, in, out, step);
 }
 
-// The weighted sum of the neighbours along `dim`.
-Tensor resample(const Tensor& self, std::int64_t dim, const Taps& taps) {
-  Tensor sum;
-  for (const Tap& tap : taps) {
-    Tensor part = index_select(self, dim, tensor(tap.index));
-    if (!tap.weight.empty()) {
-      DimVector shape(static_cast<std::size_t>(self.dim()), 1);
-      shape[static_cast<std::size_t>(dim)] = -1;
-      part = part * tensor(tap.weight, kDouble).to(self.scalar_type()).view(shape);
+// The table of the transposed matrix, which has `size` rows.
+Taps transposed(const ResampleTables& tables, std::int64_t size) {
+  Taps taps;
+  taps.starts.assign(static_cast<std::size_t>(size) + 1, 0);
+  for (const std::int64_t at : tables.index) ++taps.starts[static_cast<std::size_t>(at) + 1];
+  for (std::size_t i = 1; i < taps.starts.size(); ++i) taps.starts[i] += taps.starts[i - 1];
+  taps.index.resize(tables.index.size());
+  taps.weights.resize(tables.index.size());
+  std::vector<std::int64_t> next(taps.starts);
+  for (std::int64_t row = 0; row < tables.count(); ++row)
+    for (auto j = static_cast<std::size_t>(tables.starts[static_cast<std::size_t>(row)]); j < static_cast<std::size_t>(tables.starts[static_cast<std::size_t>(row) + 1]); ++j) {
+      const auto place = static_cast<std::size_t>(next[static_cast<std::size_t>(tables.index[j])]++);
+      taps.index[place] = row;
+      taps.weights[place] = tables.weights[j];
     }
-    sum = sum.defined() ? sum + part : part;
-  }
-  return sum;
+  return taps;
 }
 
+Tensor resample(const Tensor& self, std::int64_t dim, const Taps& taps) { return op::resample(self, dim, self.size(dim), tensor(taps.starts), tensor(taps.index), tensor(taps.weights, kDouble)); }
+
+Tensor resample_cpu(const Tensor& self, std::int64_t dim, std::int64_t size, const Tensor& starts, const Tensor& index, const Tensor& weights) {
+  const ResampleTables tables(self.sizes(), dim, size, starts, index, weights);
+  const Tensor x = self.contiguous();
+  DimVector sizes(x.sizes());
+  sizes[tables.dim] = tables.count();
+  const Tensor result = empty(sizes, x.scalar_type());
+  dispatch_floating_types(x.scalar_type(), "resample", [&]<class T>() {
+    T* to = result.data<T>();
+    for (std::int64_t n = 0; n < tables.outer; ++n) {
+      const T* const from = x.data<T>() + n * size * tables.inner;
+      for (std::int64_t row = 0; row < tables.count(); ++row, to += tables.inner)
+        for (std::int64_t i = 0; i < tables.inner; ++i) {
+          T sum{0};
+          for (auto j = static_cast<std::size_t>(tables.starts[static_cast<std::size_t>(row)]); j < static_cast<std::size_t>(tables.starts[static_cast<std::size_t>(row) + 1]); ++j)
+            sum += static_cast<T>(tables.weights[j]) * from[tables.index[j] * tables.inner + i];
+          to[i] = sum;
+        }
+    }
+  });
+  return result;
+}
+
+Tensor resample_backward(const Tensor& grad, std::int64_t dim, std::int64_t size, const Tensor& starts, const Tensor& index, const Tensor& weights) {
+  DimVector sizes(grad.sizes());
+  sizes[static_cast<std::size_t>(dim)] = size;
+  return resample(grad, dim, transposed(ResampleTables(sizes, dim, size, starts, index, weights), size));
+}
+}  // namespace
+
+ResampleTables::ResampleTables(IntArrayRef sizes, std::int64_t dim_, std::int64_t size, const Tensor& starts_, const Tensor& index_, const Tensor& weights_) {
+  TORCH_CHECK(dim_ >= 0 && dim_ < static_cast<std::int64_t>(sizes.size()), "resample: dimension ", dim_, " is out of range for a tensor of sizes ", sizes);
+  TORCH_CHECK(sizes[static_cast<std::size_t>(dim_)] == size, "resample: expected ", size, " places in dimension ", dim_, ", but got a tensor of sizes ", sizes);
+  const auto is_vector = [](const Tensor& t, ScalarType type) { return t.dim() == 1 && t.scalar_type() == type; };
+  TORCH_CHECK(is_vector(starts_, kLong) && starts_.numel() > 0 && is_vector(index_, kLong) && is_vector(weights_, kDouble) && index_.numel() == weights_.numel(),
+              "resample: expected vectors of starts (Long, not empty), index (Long) and weights (double, as many as index), but got sizes ", starts_.sizes(), ", ", index_.sizes(), " and ", weights_.sizes(), " of ",
+              starts_.dtype(), ", ", index_.dtype(), " and ", weights_.dtype());
+  dim = static_cast<std::size_t>(dim_);
+  outer = inner = 1;
+  for (std::size_t d = 0; d < sizes.size(); ++d)
+    if (d != dim) (d < dim ? outer : inner) *= sizes[d];
+  const auto copied = [](auto& to, const Tensor& from) {
+    using Value = typename std::remove_reference_t<decltype(to)>::value_type;
+    const Tensor dense = from.contiguous();
+    to.assign(dense.template data<Value>(), dense.template data<Value>() + dense.numel());
+  };
+  copied(starts, starts_);
+  copied(index, index_);
+  copied(weights, weights_);
+  for (const std::int64_t at : index) TORCH_CHECK(at >= 0 && at < size, "resample: index ", at, " is out of range for a dimension of ", size, " places");
+  bool rises = starts.front() == 0 && starts.back() == index_.numel();
+  for (std::size_t i = 1; i < starts.size(); ++i) rises = rises && starts[i] >= starts[i - 1];
+  TORCH_CHECK(rises, "resample: starts must rise from 0 to the number of weights, ", index_.numel());
+}
+
+constinit Operator<Tensor(const Tensor&, std::int64_t, std::int64_t, const Tensor&, const Tensor&, const Tensor&)> op::resample(
+    "resample", {.cpu = resample_cpu,
+                 .autograd = gradient_of<op::resample>(
+                     [](const Tensor& g, Arg<1, std::int64_t> dim, Arg<2, std::int64_t> size, Input<3> starts, Input<4> index, Input<5> weights) {
+                       return resample_backward(g, dim.value, size.value, starts, index, weights);
+                     },
+                     no_gradient, no_gradient, no_gradient)});
+
+namespace {
 // "(H: 3, W: 4)" for the last dimensions of a size.
 std::string named_sizes(IntArrayRef sizes) {
   constexpr const char* names[] = {"D: ", "H: ", "W: "};
@@ -271,11 +364,22 @@ Tensor upsample(const Tensor& self, IntArrayRef output_size, Filter kernel, bool
   const bool weighs = kernel != Filter::Nearest && kernel != Filter::NearestExact;
   TORCH_CHECK_NOT_IMPLEMENTED(!weighs || self.is_floating_point(), "\"compute_indices_weights_", kernel == Filter::Linear || kernel == Filter::LinearAntialias ? "linear" : "cubic",
                               "\" not implemented for '", self.scalar_type(), "'\n[upsample] convert with to(kFloat) first.");
-  Tensor result = self;
-  for (std::size_t d = dims; d-- > 0;) result = resample(result, static_cast<std::int64_t>(d) + 2, taps_of(kernel, input_size[d], output_size[d], align_corners, scales[d]));
-  return in_format_of(self, result);
+  // Images with channels last are resized where they lie: their pixels are rows of channels.
+  const bool last = dims == 2 && !self.is_contiguous() && self.is_contiguous(MemoryFormat::ChannelsLast);
+  Tensor result = last ? self.permute({0, 2, 3, 1}) : self;
+  for (std::size_t d = dims; d-- > 0;) {
+    const std::int64_t dim = static_cast<std::int64_t>(d) + (last ? 1 : 2);
+    const Taps taps = taps_of(kernel, input_size[d], output_size[d], align_corners, scales[d]);
+    result = self.is_floating_point() ? resample(result, dim, taps) : index_select(result, dim, tensor(taps.index));
+  }
+  return last ? result.permute({0, 3, 1, 2}) : in_format_of(self, result);
 }
 }  // namespace
+
+// %%
+//| export nn/resize.cpp
+//| registers
+void register_resampling_in_float() { compute_in_float<op::resample>(); }
 
 // %%
 //| export nn/resize.cpp
@@ -332,6 +436,25 @@ TEST_CASE("upsample: nearest, linear between centres, corners that coincide") {
   CHECK_ERROR(upsample_nearest2d(x, {2, 2}), "It is expected input_size equals to 4, but got size 3");
   CHECK_ERROR(upsample_linear1d(x, 0, false), "Input and output sizes should be greater than 0, but got input (W: 3) output (W: 0)");
   CHECK_ERROR(upsample_linear1d(x.to(kLong), 2, false), "\"compute_indices_weights_linear\" not implemented for 'Long'");
+}
+
+TEST_CASE("resample: rows of neighbours and weights, along any dimension, transposed in the gradient, and wrong tables") {
+  const Tensor starts = tensor({0, 2, 2, 3}), index = tensor({0, 2, 1}), weights = tensor({0.5, 2.0, -1.0}, kDouble);
+  const Tensor x = tensor({{1.0, 2.0, 3.0}, {4.0, 5.0, 6.0}}).requires_grad_();
+  const Tensor y = op::resample(x, 1, 3, starts, index, weights);
+  CHECK_EQ(y.detach(), tensor({{6.5, 0.0, -2.0}, {14.0, 0.0, -5.0}}));
+  CHECK_EQ(op::resample(x.detach().t(), 0, 3, starts, index, weights), y.detach().t());
+  y.backward(tensor({{1.0, 10.0, 100.0}, {2.0, 20.0, 200.0}}));
+  CHECK_EQ(x.grad(), tensor({{0.5, -100.0, 2.0}, {1.0, -200.0, 4.0}}));
+  CHECK_ERROR(op::resample(x, 2, 3, starts, index, weights), "resample: dimension 2 is out of range for a tensor of sizes [2, 3]");
+  CHECK_ERROR(op::resample(x, 0, 2, starts, index, weights), "resample: index 2 is out of range for a dimension of 2 places");
+  CHECK_ERROR(op::resample(x, 1, 3, tensor({0, 3, 2, 3}), index, weights), "resample: starts must rise from 0 to the number of weights, 3");
+  CHECK_ERROR(op::resample(x, 1, 3, starts, index, weights.slice(0, 0, 2)), "resample: expected vectors of starts (Long, not empty), index (Long) and weights (double, as many as index)");
+  // Images with channels last stay so.
+  const Tensor image = randn({2, 3, 4, 5}), last = image.contiguous(MemoryFormat::ChannelsLast);
+  const Tensor resized = upsample_bilinear2d(last, {7, 3}, false);
+  CHECK(resized.is_contiguous(MemoryFormat::ChannelsLast));
+  CHECK_CLOSE(resized, upsample_bilinear2d(image, {7, 3}, false), 1e-6, 1e-6);
 }
 
 TEST_CASE("upsample: the gradient of a pixel is the sum of the weights with which it was used") {

@@ -213,6 +213,7 @@ case("mode", D([[3.0, 1.0, 3.0, 1.0], [2.0, 2.0, 5.0, 0.0]]), run=torch.mode)
 case("mode.first", D([[3.0, 1.0], [2.0, 1.0], [3.0, 4.0]]), run=lambda x: torch.mode(x, 0, True))
 case("mode.many", D([i * 5 % 7 for i in range(60)]), run=torch.mode)
 case("mode.nothing", F(2, 0), run=torch.mode)
+case("resample", F(2, 4, 3), run=lambda x: torch.einsum("ij,njk->nik", torch.tensor([[0.5, 0, 2.0, 0], [0, 0, 0, 0], [0, 1.75, 0, -1.0]], dtype=x.dtype), x))
 
 
 if __name__ == "__main__":

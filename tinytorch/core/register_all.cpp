@@ -27,9 +27,11 @@ void register_special_half_precision();  // 74_tensor_breadth
 void register_choosing();  // 74_tensor_breadth
 void register_pytorch_files();  // 85_weights
 void register_half_images();  // 78_conv_more
+void register_resampling_in_float();  // 69_resizing
 void register_half_rms_norm();  // 86_transformer_layers
 void kernels_join_birth_layers();  // 16_kernels
 void register_tuned_products();  // 16_kernels
+void register_tuned_resampling();  // 55_resampling_kernels
 void register_block_tuning();  // 61_block_tuning
 void register_fused_products();  // 62_fused_products
 void register_half_products();  // 65_half_kernels
@@ -82,9 +84,11 @@ void register_all() {
   register_choosing();
   register_pytorch_files();
   register_half_images();
+  register_resampling_in_float();
   register_half_rms_norm();
   kernels_join_birth_layers();
   register_tuned_products();
+  register_tuned_resampling();
   register_block_tuning();
   register_fused_products();
   register_half_products();

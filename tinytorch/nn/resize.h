@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tinytorch/core/arg.h"
+#include "tinytorch/core/dispatch.h"
 #include "tinytorch/core/enum.h"
 #include "tinytorch/nn/cloneable.h"
 #include "tinytorch/nn/pimpl.h"
@@ -34,6 +35,24 @@ Tensor upsample_bicubic2d(const Tensor& self, IntArrayRef output_size, bool alig
 // With anti-aliasing: where the picture becomes smaller, the window grows with what an output pixel covers, so that nothing is skipped. As Pillow's resize.
 Tensor _upsample_bilinear2d_aa(const Tensor& self, IntArrayRef output_size, bool align_corners, std::optional<double> scales_h = std::nullopt, std::optional<double> scales_w = std::nullopt);
 Tensor _upsample_bicubic2d_aa(const Tensor& self, IntArrayRef output_size, bool align_corners, std::optional<double> scales_h = std::nullopt, std::optional<double> scales_w = std::nullopt);
+
+namespace op {
+// Weighted sums of places along `dim`, of which `self` has `size`: number i of the result's is the sum of weights[j] times place index[j], for j from starts[i] to starts[i + 1].
+// starts (one more than the result has places) and index are Long, weights double. Floating point only. O(numel of the result for each neighbour).
+extern Operator<Tensor(const Tensor& self, std::int64_t dim, std::int64_t size, const Tensor& starts, const Tensor& index, const Tensor& weights)> resample;
+}  // namespace op
+
+// The tables of op::resample in vectors, read once all of them is known to be in order.
+struct ResampleTables {
+  // Throws where they do not belong to dimension `dim`, of `size` places, of a tensor of `sizes`.
+  ResampleTables(IntArrayRef sizes, std::int64_t dim, std::int64_t size, const Tensor& starts, const Tensor& index, const Tensor& weights);
+  std::int64_t count() const { return static_cast<std::int64_t>(starts.size()) - 1; }
+
+  std::size_t dim;
+  std::int64_t outer, inner;  // how often the dimension comes, and how far apart its places are in contiguous data
+  std::vector<std::int64_t> starts, index;
+  std::vector<double> weights;
+};
 
 TORCH_ENUM_DECLARE(Nearest);
 TORCH_ENUM_DECLARE(Bilinear);

@@ -1,0 +1,73 @@
+// From the lesson modules/55_resampling_kernels/resampling_kernels_dev.cpp:
+// edit the module, not this file.
+
+#ifndef TINYTORCH_CAPABILITY
+#define TINYTORCH_CAPABILITY DEFAULT
+#endif
+#include <hwy/highway.h>
+#include "tinytorch/kernels/resampling_kernels.h"
+
+namespace tinytorch {
+
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+namespace hn = hwy::HWY_NAMESPACE;
+template <class T>
+using Tag = hn::ScalableTag<T>;
+template <class T>
+constexpr std::int64_t kLanes = static_cast<std::int64_t>(hn::MaxLanes(Tag<T>()));
+
+// `Vectors` vectors of results at i, whose sums are made in registers.
+template <int Vectors, class T>
+HWY_INLINE void sum_rows(const T* from, std::int64_t count, const std::int64_t* index, const T* weights, std::int64_t entries, T* out, std::int64_t i) {
+  const Tag<T> d;
+  hn::Vec<Tag<T>> sums[Vectors];
+  for (int v = 0; v < Vectors; ++v) sums[v] = hn::Zero(d);
+  for (std::int64_t j = 0; j < entries; ++j) {
+    const T* const row = from + index[j] * count + i;
+    const auto weight = hn::Set(d, weights[j]);
+    for (int v = 0; v < Vectors; ++v) sums[v] = hn::MulAdd(hn::LoadU(d, row + v * kLanes<T>), weight, sums[v]);
+  }
+  for (int v = 0; v < Vectors; ++v) hn::StoreU(sums[v], d, out + i + v * kLanes<T>);
+}
+
+template <class T>
+void rows(const T* from, std::int64_t count, const std::int64_t* index, const T* weights, std::int64_t entries, T* out) {
+  constexpr std::int64_t L = kLanes<T>;
+  std::int64_t i = 0;
+  for (; i + 4 * L <= count; i += 4 * L) sum_rows<4>(from, count, index, weights, entries, out, i);
+  for (; i + L <= count; i += L) sum_rows<1>(from, count, index, weights, entries, out, i);
+  for (; i < count; ++i) {
+    T sum{0};
+    for (std::int64_t j = 0; j < entries; ++j) sum += weights[j] * from[index[j] * count + i];
+    out[i] = sum;
+  }
+}
+
+template <class T>
+void line(const T* numbers, std::int64_t count, const std::int32_t* index, const T* weights, std::int64_t entries, T* out) {
+  const Tag<T> d;
+  const hn::RebindToSigned<Tag<T>> as_places;
+  const hn::Rebind<std::int32_t, Tag<T>> as_indices;
+  std::int64_t i = 0;
+  for (; i + kLanes<T> <= count; i += kLanes<T>) {
+    hn::Vec<Tag<T>> sum = hn::Zero(d);
+    for (std::int64_t at = i; at < entries * count; at += count) {
+      const auto indices = hn::LoadU(as_indices, index + at);
+      if constexpr (sizeof(T) == 4) sum = hn::MulAdd(hn::GatherIndex(d, numbers, indices), hn::LoadU(d, weights + at), sum);
+      else sum = hn::MulAdd(hn::GatherIndex(d, numbers, hn::PromoteTo(as_places, indices)), hn::LoadU(d, weights + at), sum);
+    }
+    hn::StoreU(sum, d, out + i);
+  }
+  for (; i < count; ++i) {
+    T sum{0};
+    for (std::int64_t at = i; at < entries * count; at += count) sum += weights[at] * numbers[index[at]];
+    out[i] = sum;
+  }
+}
+}  // namespace
+
+constinit const ResamplingKernels resampling_kernels = {{rows<float>, line<float>}, {rows<double>, line<double>}};
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+}  // namespace tinytorch

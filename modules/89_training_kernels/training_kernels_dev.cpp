@@ -547,6 +547,8 @@ TEST_CASE("slopes: second derivatives of a recorded backward pass") {
 //     even, odd  a0 a1 a2 a3 ...   b0 b1 b2 b3 ...            largest = a;  b > largest ? b;  c > ...;  d > ...
 //
 // Beside the largest number goes the place where it stood, in lanes of the same width. The last vector of a row may look beyond the row, at pixels that lie behind in memory; those windows are not written.
+// Where the channels of a pixel lie beside each other, all is simpler: a vector holds the same window of 8 or 16 channels, each pixel is one load, and an edge only makes the window smaller.
+//
 // A place is 64 bits, twice a lane of float. With AVX-512, whose masked stores cost no more than others, places are widened and written by vectors; elsewhere one by one.
 
 // %%
@@ -566,9 +568,25 @@ struct PoolingRows {
   std::int64_t corner_step, winners_step;
 };
 
+// One window of an image with channels last, all of whose pixels are in the image: pixel (i, j) has its channels at corner + i * row + j * column, and stands at first + i * place_row + j * place_column of the plane.
+template <class T>
+struct ChannelWindow {
+  const T* corner;
+  std::int64_t channels;
+  std::int64_t rows, columns, row, column;
+  std::int64_t first, place_row, place_column;
+  std::int64_t* winners;  // for each channel, as in PoolingRows
+};
+
+template <class T>
+struct PoolingTable {
+  void (*rows)(const PoolingRows<T>& rows);
+  void (*channels)(const ChannelWindow<T>& window);
+};
+
 struct PoolingKernels {
-  void (*in_float)(const PoolingRows<float>& row);
-  void (*in_double)(const PoolingRows<double>& row);
+  PoolingTable<float> in_float;
+  PoolingTable<double> in_double;
 };
 
 TINYTORCH_DECLARE_PER_CAPABILITY(PoolingKernels, pooling_kernels)
@@ -719,9 +737,57 @@ void find_largest(const PoolingRows<T>& rows) {
     largest.go_on();
   }
 }
+
+// The winners of a vector of channels from c on.
+template <class T>
+HWY_INLINE void find_of_channels(const ChannelWindow<T>& window, std::int64_t c) {
+  using Tag = hn::ScalableTag<T>;
+  using Places = hn::RebindToSigned<Tag>;
+  using Place = hn::TFromD<Places>;
+  constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(Tag()));
+  const T* const corner = window.corner + c;
+  auto values = hn::LoadU(Tag(), corner);
+  auto places = hn::Set(Places(), static_cast<Place>(window.first));
+  for (std::int64_t i = 0; i < window.rows; ++i)
+    for (std::int64_t j = i == 0 ? 1 : 0; j < window.columns; ++j) {
+      const auto value = hn::LoadU(Tag(), corner + i * window.row + j * window.column);
+      const auto wins = hn::Or(hn::Gt(value, values), hn::IsNaN(value));
+      values = hn::IfThenElse(wins, value, values);
+      places = hn::IfThenElse(hn::RebindMask(Places(), wins), hn::Set(Places(), static_cast<Place>(window.first + i * window.place_row + j * window.place_column)), places);
+    }
+  const hn::ScalableTag<std::int64_t> wide;
+  if constexpr (sizeof(T) == 8) {
+    hn::StoreU(places, wide, window.winners + c);
+  } else {
+    constexpr std::int64_t kWide = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<std::int64_t>()));
+    HWY_ALIGN Place found[lanes];
+    hn::Store(places, Places(), found);
+    for (std::int64_t lane = 0; lane < lanes; lane += kWide) hn::StoreU(hn::PromoteTo(wide, hn::LoadU(hn::Rebind<Place, decltype(wide)>(), found + lane)), wide, window.winners + c + lane);
+  }
+}
+
+template <class T>
+void find_in_channels(const ChannelWindow<T>& window) {
+  constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
+  std::int64_t c = 0;
+  for (; c + lanes <= window.channels; c += lanes) find_of_channels(window, c);
+  if (c < window.channels && window.channels >= lanes) return find_of_channels(window, window.channels - lanes);  // some a second time
+  for (; c < window.channels; ++c) {
+    const T* best = window.corner + c;
+    std::int64_t place = window.first;
+    for (std::int64_t i = 0; i < window.rows; ++i)
+      for (std::int64_t j = i == 0 ? 1 : 0; j < window.columns; ++j) {
+        const T* const at = window.corner + c + i * window.row + j * window.column;
+        if (!(*at > *best) && *at == *at) continue;
+        best = at;
+        place = window.first + i * window.place_row + j * window.place_column;
+      }
+    window.winners[c] = place;
+  }
+}
 }  // namespace
 
-constinit const PoolingKernels pooling_kernels = {find_largest<float>, find_largest<double>};
+constinit const PoolingKernels pooling_kernels = {{find_largest<float>, find_in_channels<float>}, {find_largest<double>, find_in_channels<double>}};
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 // %% [markdown]
@@ -744,6 +810,9 @@ struct PooledLine {
     stop = std::clamp<std::int64_t>(room < 0 ? 0 : room / stride + 1, first, count);
   }
   std::int64_t begin(std::int64_t window) const { return window * stride - padding; }
+  // Which of a window's `kernel` places are inside: [first_inside, stop_inside).
+  std::int64_t first_inside(std::int64_t window) const { return begin(window) >= 0 ? 0 : (dilation - 1 - begin(window)) / dilation; }
+  std::int64_t stop_inside(std::int64_t window) const { return std::min(kernel, (size - begin(window) + dilation - 1) / dilation); }
 
   std::int64_t size, kernel, stride, padding, dilation;
   std::int64_t first, stop;  // windows that lie inside: [first, stop)
@@ -778,11 +847,35 @@ void pool_plane(Kernel kernel, const T* plane, const T* end, const PooledLine& r
   }
 }
 
+// Images with channels last, as (N, H, W, C), and the winners in the same order.
+template <class T>
+Tensor pool_channels(void (*kernel)(const kernels::ChannelWindow<T>&), const Tensor& images, const PooledLine& rows, const PooledLine& columns, std::int64_t height, std::int64_t width) {
+  const std::int64_t N = images.size(0), C = images.size(3);
+  const Tensor result = empty({N, height, width, C}, kLong);
+  parallel_for(0, N * height, std::max<std::int64_t>(1, 16384 / (width * C)), [&, from = images.data<T>(), winners = result.data<std::int64_t>()](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t line = begin; line < end; ++line) {
+      const std::int64_t y = line % height, i = rows.first_inside(y), row = rows.begin(y) + i * rows.dilation;
+      for (std::int64_t x = 0; x < width; ++x) {
+        const std::int64_t j = columns.first_inside(x), column = columns.begin(x) + j * columns.dilation, first = row * columns.size + column;
+        kernel({from + (line / height * rows.size * columns.size + first) * C, C, rows.stop_inside(y) - i, columns.stop_inside(x) - j, rows.dilation * columns.size * C, columns.dilation * C, first,
+                rows.dilation * columns.size, columns.dilation, winners + (line * width + x) * C});
+      }
+    }
+  });
+  return result;
+}
+
 Tensor max_pool_indices_tuned(const Tensor& self, IntArrayRef output, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation) {
   const ScalarType type = self.scalar_type();
   if ((type != kFloat && type != kDouble) || self.numel() == 0) return op::max_pool_indices.function(Layer::CPU)(self, output, kernel, stride, padding, dilation);
-  const Tensor planes = self.contiguous();
   const PooledLine rows(self.size(-2), kernel[0], stride[0], padding[0], dilation[0], output[0]), columns(self.size(-1), kernel[1], stride[1], padding[1], dilation[1], output[1]);
+  const kernels::PoolingKernels& table = pooling_table();
+  if (self.dim() == 4 && !self.is_contiguous() && self.is_contiguous(MemoryFormat::ChannelsLast) && rows.size * columns.size < std::int64_t{1} << 31) {
+    const Tensor images = self.permute({0, 2, 3, 1});
+    const Tensor winners = type == kFloat ? pool_channels<float>(table.in_float.channels, images, rows, columns, output[0], output[1]) : pool_channels<double>(table.in_double.channels, images, rows, columns, output[0], output[1]);
+    return winners.permute({0, 3, 1, 2});
+  }
+  const Tensor planes = self.contiguous();
   DimVector sizes(self.sizes());
   sizes[sizes.size() - 2] = output[0];
   sizes[sizes.size() - 1] = output[1];
@@ -795,8 +888,8 @@ Tensor max_pool_indices_tuned(const Tensor& self, IntArrayRef output, IntArrayRe
       for (std::int64_t p = begin; p < end; ++p) pool_plane<T>(row_kernel, from + p * plane, from + planes.numel(), rows, columns, output[0], output[1], winners + p * windows);
     });
   };
-  if (type == kFloat) run(pooling_table().in_float);
-  else run(pooling_table().in_double);
+  if (type == kFloat) run(table.in_float.rows);
+  else run(table.in_double.rows);
   return result;
 }
 }  // namespace
@@ -839,6 +932,16 @@ TEST_CASE("max pooling: values and positions exactly the reference's, for each f
         CHECK_CLOSE(tuned, values, 0, 0);
       });
       CHECK_EQ(with_threads(1, [&] { return std::get<1>(both()); }), with_threads(3, [&] { return std::get<1>(both()); }));
+      // The same images with channels last, some of them with channels for vectors and some left over.
+      if (x.dim() != 4) continue;
+      const Tensor many = cat({x, -x, x * 2, x + 1, x * -3, x, x, x - 1, x, x, -x, x, x * 5}, 1), last = many.contiguous(MemoryFormat::ChannelsLast);
+      const auto [of_planes, at] = max_pool2d_with_indices(many, p.kernel, p.stride, p.padding, p.dilation, p.ceil_mode);
+      for_each_capability([&] {
+        const auto [largest, places] = max_pool2d_with_indices(last, p.kernel, p.stride, p.padding, p.dilation, p.ceil_mode);
+        CHECK_EQ(places, at);
+        CHECK_CLOSE(largest, of_planes, 0, 0);
+        CHECK(largest.is_contiguous(MemoryFormat::ChannelsLast));
+      });
     }
   }
   const Tensor whole = arange(64).view({1, 1, 8, 8});

@@ -27,6 +27,9 @@ struct PooledLine {
     stop = std::clamp<std::int64_t>(room < 0 ? 0 : room / stride + 1, first, count);
   }
   std::int64_t begin(std::int64_t window) const { return window * stride - padding; }
+  // Which of a window's `kernel` places are inside: [first_inside, stop_inside).
+  std::int64_t first_inside(std::int64_t window) const { return begin(window) >= 0 ? 0 : (dilation - 1 - begin(window)) / dilation; }
+  std::int64_t stop_inside(std::int64_t window) const { return std::min(kernel, (size - begin(window) + dilation - 1) / dilation); }
 
   std::int64_t size, kernel, stride, padding, dilation;
   std::int64_t first, stop;  // windows that lie inside: [first, stop)
@@ -61,11 +64,35 @@ void pool_plane(Kernel kernel, const T* plane, const T* end, const PooledLine& r
   }
 }
 
+// Images with channels last, as (N, H, W, C), and the winners in the same order.
+template <class T>
+Tensor pool_channels(void (*kernel)(const kernels::ChannelWindow<T>&), const Tensor& images, const PooledLine& rows, const PooledLine& columns, std::int64_t height, std::int64_t width) {
+  const std::int64_t N = images.size(0), C = images.size(3);
+  const Tensor result = empty({N, height, width, C}, kLong);
+  parallel_for(0, N * height, std::max<std::int64_t>(1, 16384 / (width * C)), [&, from = images.data<T>(), winners = result.data<std::int64_t>()](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t line = begin; line < end; ++line) {
+      const std::int64_t y = line % height, i = rows.first_inside(y), row = rows.begin(y) + i * rows.dilation;
+      for (std::int64_t x = 0; x < width; ++x) {
+        const std::int64_t j = columns.first_inside(x), column = columns.begin(x) + j * columns.dilation, first = row * columns.size + column;
+        kernel({from + (line / height * rows.size * columns.size + first) * C, C, rows.stop_inside(y) - i, columns.stop_inside(x) - j, rows.dilation * columns.size * C, columns.dilation * C, first,
+                rows.dilation * columns.size, columns.dilation, winners + (line * width + x) * C});
+      }
+    }
+  });
+  return result;
+}
+
 Tensor max_pool_indices_tuned(const Tensor& self, IntArrayRef output, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation) {
   const ScalarType type = self.scalar_type();
   if ((type != kFloat && type != kDouble) || self.numel() == 0) return op::max_pool_indices.function(Layer::CPU)(self, output, kernel, stride, padding, dilation);
-  const Tensor planes = self.contiguous();
   const PooledLine rows(self.size(-2), kernel[0], stride[0], padding[0], dilation[0], output[0]), columns(self.size(-1), kernel[1], stride[1], padding[1], dilation[1], output[1]);
+  const kernels::PoolingKernels& table = pooling_table();
+  if (self.dim() == 4 && !self.is_contiguous() && self.is_contiguous(MemoryFormat::ChannelsLast) && rows.size * columns.size < std::int64_t{1} << 31) {
+    const Tensor images = self.permute({0, 2, 3, 1});
+    const Tensor winners = type == kFloat ? pool_channels<float>(table.in_float.channels, images, rows, columns, output[0], output[1]) : pool_channels<double>(table.in_double.channels, images, rows, columns, output[0], output[1]);
+    return winners.permute({0, 3, 1, 2});
+  }
+  const Tensor planes = self.contiguous();
   DimVector sizes(self.sizes());
   sizes[sizes.size() - 2] = output[0];
   sizes[sizes.size() - 1] = output[1];
@@ -78,8 +105,8 @@ Tensor max_pool_indices_tuned(const Tensor& self, IntArrayRef output, IntArrayRe
       for (std::int64_t p = begin; p < end; ++p) pool_plane<T>(row_kernel, from + p * plane, from + planes.numel(), rows, columns, output[0], output[1], winners + p * windows);
     });
   };
-  if (type == kFloat) run(pooling_table().in_float);
-  else run(pooling_table().in_double);
+  if (type == kFloat) run(table.in_float.rows);
+  else run(table.in_double.rows);
   return result;
 }
 }  // namespace

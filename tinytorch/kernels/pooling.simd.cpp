@@ -152,9 +152,57 @@ void find_largest(const PoolingRows<T>& rows) {
     largest.go_on();
   }
 }
+
+// The winners of a vector of channels from c on.
+template <class T>
+HWY_INLINE void find_of_channels(const ChannelWindow<T>& window, std::int64_t c) {
+  using Tag = hn::ScalableTag<T>;
+  using Places = hn::RebindToSigned<Tag>;
+  using Place = hn::TFromD<Places>;
+  constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(Tag()));
+  const T* const corner = window.corner + c;
+  auto values = hn::LoadU(Tag(), corner);
+  auto places = hn::Set(Places(), static_cast<Place>(window.first));
+  for (std::int64_t i = 0; i < window.rows; ++i)
+    for (std::int64_t j = i == 0 ? 1 : 0; j < window.columns; ++j) {
+      const auto value = hn::LoadU(Tag(), corner + i * window.row + j * window.column);
+      const auto wins = hn::Or(hn::Gt(value, values), hn::IsNaN(value));
+      values = hn::IfThenElse(wins, value, values);
+      places = hn::IfThenElse(hn::RebindMask(Places(), wins), hn::Set(Places(), static_cast<Place>(window.first + i * window.place_row + j * window.place_column)), places);
+    }
+  const hn::ScalableTag<std::int64_t> wide;
+  if constexpr (sizeof(T) == 8) {
+    hn::StoreU(places, wide, window.winners + c);
+  } else {
+    constexpr std::int64_t kWide = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<std::int64_t>()));
+    HWY_ALIGN Place found[lanes];
+    hn::Store(places, Places(), found);
+    for (std::int64_t lane = 0; lane < lanes; lane += kWide) hn::StoreU(hn::PromoteTo(wide, hn::LoadU(hn::Rebind<Place, decltype(wide)>(), found + lane)), wide, window.winners + c + lane);
+  }
+}
+
+template <class T>
+void find_in_channels(const ChannelWindow<T>& window) {
+  constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
+  std::int64_t c = 0;
+  for (; c + lanes <= window.channels; c += lanes) find_of_channels(window, c);
+  if (c < window.channels && window.channels >= lanes) return find_of_channels(window, window.channels - lanes);  // some a second time
+  for (; c < window.channels; ++c) {
+    const T* best = window.corner + c;
+    std::int64_t place = window.first;
+    for (std::int64_t i = 0; i < window.rows; ++i)
+      for (std::int64_t j = i == 0 ? 1 : 0; j < window.columns; ++j) {
+        const T* const at = window.corner + c + i * window.row + j * window.column;
+        if (!(*at > *best) && *at == *at) continue;
+        best = at;
+        place = window.first + i * window.place_row + j * window.place_column;
+      }
+    window.winners[c] = place;
+  }
+}
 }  // namespace
 
-constinit const PoolingKernels pooling_kernels = {find_largest<float>, find_largest<double>};
+constinit const PoolingKernels pooling_kernels = {{find_largest<float>, find_in_channels<float>}, {find_largest<double>, find_in_channels<double>}};
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 }  // namespace tinytorch

@@ -23,9 +23,25 @@ struct PoolingRows {
   std::int64_t corner_step, winners_step;
 };
 
+// One window of an image with channels last, all of whose pixels are in the image: pixel (i, j) has its channels at corner + i * row + j * column, and stands at first + i * place_row + j * place_column of the plane.
+template <class T>
+struct ChannelWindow {
+  const T* corner;
+  std::int64_t channels;
+  std::int64_t rows, columns, row, column;
+  std::int64_t first, place_row, place_column;
+  std::int64_t* winners;  // for each channel, as in PoolingRows
+};
+
+template <class T>
+struct PoolingTable {
+  void (*rows)(const PoolingRows<T>& rows);
+  void (*channels)(const ChannelWindow<T>& window);
+};
+
 struct PoolingKernels {
-  void (*in_float)(const PoolingRows<float>& row);
-  void (*in_double)(const PoolingRows<double>& row);
+  PoolingTable<float> in_float;
+  PoolingTable<double> in_double;
 };
 
 TINYTORCH_DECLARE_PER_CAPABILITY(PoolingKernels, pooling_kernels)

@@ -64,6 +64,12 @@ std::tuple<Tensor, Tensor> max_pool2d_with_indices(const Tensor& self, IntArrayR
   const DimVector around = pool_pair("max_pool2d", "padding", padding);
   const DimVector apart = pool_pair("max_pool2d", "dilation", dilation);
   const DimVector output = pooled_size(self, kernel, step, around, apart, ceil_mode);
+  if (self.dim() == 4 && !self.is_contiguous() && self.is_contiguous(MemoryFormat::ChannelsLast)) {
+    // Each pixel's channels lie beside each other, so images are tables (N, H W, C), of which each channel picks its own row.
+    const Tensor indices = in_format_of(self, op::max_pool_indices(self, output, kernel, step, around, apart));
+    const Tensor picked = self.permute({0, 2, 3, 1}).flatten(1, 2).gather(1, indices.permute({0, 2, 3, 1}).flatten(1, 2));
+    return {picked.view({self.size(0), output[0], output[1], self.size(1)}).permute({0, 3, 1, 2}), indices};
+  }
   const Tensor planes = self.contiguous();
   const Tensor indices = op::max_pool_indices(planes, output, kernel, step, around, apart);
   const Tensor values = planes.flatten(-2).gather(-1, indices.flatten(-2)).view(indices.sizes());

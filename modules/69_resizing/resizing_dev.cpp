@@ -378,8 +378,18 @@ Tensor upsample(const Tensor& self, IntArrayRef output_size, Filter kernel, bool
 
 // %%
 //| export nn/resize.cpp
+namespace {
+// The weights are doubles already, so only the numbers are widened.
+Tensor resample_in_float(const Tensor& self, std::int64_t dim, std::int64_t size, const Tensor& starts, const Tensor& index, const Tensor& weights) {
+  const ExcludeLayersGuard guard(detail::above_cpu);
+  return to_dtype(op::resample(detail::widened(self, {}), dim, size, starts, index, weights), self.scalar_type());
+}
+}  // namespace
+
+// %%
+//| export nn/resize.cpp
 //| registers
-void register_resampling_in_float() { compute_in_float<op::resample>(); }
+void register_resampling_in_float() { op::resample.set(Layer::HalfPrecision, resample_in_float); }
 
 // %%
 //| export nn/resize.cpp

@@ -134,7 +134,7 @@ std::vector<OperatorCase> resizing_cases() {
       {"upsample_bilinear2d.scale", CALL(nn::functional::interpolate(x[0], nn::functional::InterpolateFuncOptions().scale_factor(std::vector<double>{1.7, 0.6}).mode(kBilinear))), {.leaves_out = "Byte"}},
       {"_upsample_bilinear2d_aa", CALL(_upsample_bilinear2d_aa(x[0], {3, 8}, false)), {.leaves_out = "Byte"}},
       {"_upsample_bicubic2d_aa", CALL(_upsample_bicubic2d_aa(x[0], {3, 8}, false)), {.leaves_out = "Byte"}},
-      {"resample", CALL(op::resample(x[0], 1, 4, tensor({0, 2, 2, 5}), tensor({0, 2, 3, 1, 1}), tensor({0.5, 2.0, -1.0, 0.25, 1.5}, kDouble)))},
+      {"resample", CALL(op::resample(x[0], 1, 4, tensor({0, 2, 2, 5}), tensor({0, 2, 3, 1, 1}), tensor({0.5, 2.0, -1.0, 0.25, 1.5}, kDouble))), {.leaves_out = "Long Int Byte"}},
       {"interpolate.area", CALL(nn::functional::interpolate(x[0], nn::functional::InterpolateFuncOptions().size(std::vector<std::int64_t>{2, 3}).mode(kArea)))},
       {"grid_sampler.bilinear_zeros", CALL(sampled(x, 0, 0))},
       {"grid_sampler.bilinear_border", CALL(sampled(x, 0, 1))},

@@ -232,7 +232,15 @@ Tensor upsample(const Tensor& self, IntArrayRef output_size, Filter kernel, bool
 }
 }  // namespace
 
-void register_resampling_in_float() { compute_in_float<op::resample>(); }
+namespace {
+// The weights are doubles already, so only the numbers are widened.
+Tensor resample_in_float(const Tensor& self, std::int64_t dim, std::int64_t size, const Tensor& starts, const Tensor& index, const Tensor& weights) {
+  const ExcludeLayersGuard guard(detail::above_cpu);
+  return to_dtype(op::resample(detail::widened(self, {}), dim, size, starts, index, weights), self.scalar_type());
+}
+}  // namespace
+
+void register_resampling_in_float() { op::resample.set(Layer::HalfPrecision, resample_in_float); }
 
 Tensor upsample_nearest1d(const Tensor& self, IntArrayRef output_size, std::optional<double> scales) { return upsample(self, output_size, Filter::Nearest, false, {scales}); }
 Tensor upsample_nearest2d(const Tensor& self, IntArrayRef output_size, std::optional<double> scales_h, std::optional<double> scales_w) {

@@ -149,6 +149,11 @@ set(TINYTORCH_SOURCES_08_training
   serialize/save.cpp
   nn/clip_grad.cpp
   optim/trainer.cpp)
+set(TINYTORCH_SOURCES_53_weights
+  serialize/zip.cpp
+  serialize/unpickler.cpp
+  serialize/pickler.cpp
+  serialize/safetensors.cpp)
 set(TINYTORCH_SOURCES_54_recurrent
   nn/packed_sequence.cpp
   nn/recurrent.cpp)
@@ -169,11 +174,6 @@ set(TINYTORCH_SOURCES_81_image_options
   nn/image_checks.cpp
   nn/image_layers.cpp
   nn/image_options.cpp)
-set(TINYTORCH_SOURCES_85_weights
-  serialize/zip.cpp
-  serialize/unpickler.cpp
-  serialize/pickler.cpp
-  serialize/safetensors.cpp)
 set(TINYTORCH_SOURCES_09_cnn
   nn/windows.cpp
   nn/conv.cpp
@@ -262,11 +262,6 @@ set(TINYTORCH_SOURCES_16_kernels
   kernels/gemm.simd.DEFAULT.cpp
   kernels/gemm.simd.AVX2.cpp
   kernels/gemm.simd.AVX512.cpp)
-set(TINYTORCH_SOURCES_55_resampling_kernels
-  kernels/resampling.cpp
-  kernels/resampling.simd.DEFAULT.cpp
-  kernels/resampling.simd.AVX2.cpp
-  kernels/resampling.simd.AVX512.cpp)
 set(TINYTORCH_SOURCES_56_product_convolutions
   kernels/product_convolution.cpp
   kernels/channel.simd.DEFAULT.cpp
@@ -338,6 +333,12 @@ set(TINYTORCH_SOURCES_80_data_kernels
   kernels/data.simd.DEFAULT.cpp
   kernels/data.simd.AVX2.cpp
   kernels/data.simd.AVX512.cpp)
+set(TINYTORCH_SOURCES_85_resampling_kernels
+  kernels/resampling.cpp
+  kernels/reading.cpp
+  kernels/resampling.simd.DEFAULT.cpp
+  kernels/resampling.simd.AVX2.cpp
+  kernels/resampling.simd.AVX512.cpp)
 set(TINYTORCH_SOURCES_87_norm_kernels
   kernels/normalization.cpp
   kernels/normalization.simd.DEFAULT.cpp
@@ -387,12 +388,12 @@ set(TINYTORCH_MODULES
   63_archives
   94_data_files
   08_training
+  53_weights
   54_recurrent
   59_unicode
   67_watching
   74_tensor_breadth
   81_image_options
-  85_weights
   09_cnn
   60_overloads
   68_matrices
@@ -409,7 +410,6 @@ set(TINYTORCH_MODULES
   15_benchmarking
   57_run_length
   16_kernels
-  55_resampling_kernels
   56_product_convolutions
   61_block_tuning
   62_fused_products
@@ -420,6 +420,7 @@ set(TINYTORCH_MODULES
   77_row_kernels
   79_function_kernels
   80_data_kernels
+  85_resampling_kernels
   87_norm_kernels
   89_training_kernels
   generated)

@@ -118,7 +118,7 @@ class OutputArchive {
 //| export serialize/archive.h
 namespace serialize {
 
-// Files of PyTorch itself begin as zip archives do. Library chapter 85 puts their reader here: bytes and name to tensors.
+// Files of PyTorch itself begin as zip archives do. Library chapter 53 puts their reader here: bytes and name to tensors.
 using PytorchFileReader = std::map<std::string, Tensor> (*)(std::string_view bytes, const std::string& name);
 inline constinit PytorchFileReader read_pytorch_file = nullptr;
 

@@ -14,7 +14,7 @@
 // %% [markdown]
 // # Library chapter 88: Published models
 //
-// Module 12 builds GPT, and chapter 85 opens files of weights. This chapter brings them together: a folder with a model as it is published on the Hugging Face hub becomes a model that runs.
+// Module 12 builds GPT, and chapter 53 opens files of weights. This chapter brings them together: a folder with a model as it is published on the Hugging Face hub becomes a model that runs.
 //
 //     folder/
 //       config.json             sizes: vocabulary, width, layers, heads

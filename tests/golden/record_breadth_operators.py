@@ -214,6 +214,10 @@ case("mode.first", D([[3.0, 1.0], [2.0, 1.0], [3.0, 4.0]]), run=lambda x: torch.
 case("mode.many", D([i * 5 % 7 for i in range(60)]), run=torch.mode)
 case("mode.nothing", F(2, 0), run=torch.mode)
 case("resample", F(2, 4, 3), run=lambda x: torch.einsum("ij,njk->nik", torch.tensor([[0.5, 0, 2.0, 0], [0, 0, 0, 0], [0, 1.75, 0, -1.0]], dtype=x.dtype), x))
+case(
+    "read_bilinear", F(1, 2, 12), F(1, 4), F(1, 4),
+    run=lambda a, y, x: F_.grid_sample(a.view(1, 2, 3, 4), torch.stack([x * (2 / 3) - 1, y - 1], -1).view(1, 1, 4, 2), align_corners=True).view(1, 2, 4),
+)
 
 
 if __name__ == "__main__":

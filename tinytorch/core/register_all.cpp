@@ -23,15 +23,14 @@ void register_padding();  // 97_nn_extras
 void register_several_views();  // 99_autograd_extras
 void register_half_precision();  // 83_half_precision
 void register_archive_access();  // 08_training
+void register_pytorch_files();  // 53_weights
 void register_special_half_precision();  // 74_tensor_breadth
 void register_choosing();  // 74_tensor_breadth
-void register_pytorch_files();  // 85_weights
 void register_half_images();  // 78_conv_more
 void register_resampling_in_float();  // 69_resizing
 void register_half_rms_norm();  // 86_transformer_layers
 void kernels_join_birth_layers();  // 16_kernels
 void register_tuned_products();  // 16_kernels
-void register_tuned_resampling();  // 55_resampling_kernels
 void register_block_tuning();  // 61_block_tuning
 void register_fused_products();  // 62_fused_products
 void register_half_products();  // 65_half_kernels
@@ -51,6 +50,8 @@ void register_integer_reductions();  // 80_data_kernels
 void register_tuned_places();  // 80_data_kernels
 void register_tuned_padding();  // 80_data_kernels
 void register_half_elementwise();  // 80_data_kernels
+void register_tuned_resampling();  // 85_resampling_kernels
+void register_tuned_reading();  // 85_resampling_kernels
 void register_tuned_normalization();  // 87_norm_kernels
 void register_tuned_slopes();  // 89_training_kernels
 void register_tuned_pooling();  // 89_training_kernels
@@ -80,15 +81,14 @@ void register_all() {
   register_several_views();
   register_half_precision();
   register_archive_access();
+  register_pytorch_files();
   register_special_half_precision();
   register_choosing();
-  register_pytorch_files();
   register_half_images();
   register_resampling_in_float();
   register_half_rms_norm();
   kernels_join_birth_layers();
   register_tuned_products();
-  register_tuned_resampling();
   register_block_tuning();
   register_fused_products();
   register_half_products();
@@ -108,6 +108,8 @@ void register_all() {
   register_tuned_places();
   register_tuned_padding();
   register_half_elementwise();
+  register_tuned_resampling();
+  register_tuned_reading();
   register_tuned_normalization();
   register_tuned_slopes();
   register_tuned_pooling();

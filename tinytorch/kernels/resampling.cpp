@@ -1,4 +1,4 @@
-// From the lesson modules/55_resampling_kernels/resampling_kernels_dev.cpp:
+// From the lesson modules/85_resampling_kernels/resampling_kernels_dev.cpp:
 // edit the module, not this file.
 
 #include <algorithm>

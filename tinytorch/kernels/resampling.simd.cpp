@@ -1,4 +1,4 @@
-// From the lesson modules/55_resampling_kernels/resampling_kernels_dev.cpp:
+// From the lesson modules/85_resampling_kernels/resampling_kernels_dev.cpp:
 // edit the module, not this file.
 
 #ifndef TINYTORCH_CAPABILITY
@@ -68,6 +68,59 @@ void line(const T* numbers, std::int64_t count, const std::int32_t* index, const
 }  // namespace
 
 constinit const ResamplingKernels resampling_kernels = {{rows<float>, line<float>}, {rows<double>, line<double>}};
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+// The pixels of a vector of places; zero where the index is -1.
+template <class T>
+HWY_INLINE hn::Vec<Tag<T>> pixels(const T* plane, const std::int32_t* index) {
+  const Tag<T> d;
+  const hn::RebindToSigned<Tag<T>> as_places;
+  const hn::Rebind<std::int32_t, Tag<T>> as_indices;
+  const auto narrow = hn::LoadU(as_indices, index);
+  hn::Vec<hn::RebindToSigned<Tag<T>>> at;
+  if constexpr (sizeof(T) == 4) at = narrow;
+  else at = hn::PromoteTo(as_places, narrow);
+  const auto outside = hn::Lt(at, hn::Zero(as_places));
+  return hn::IfThenZeroElse(hn::RebindMask(d, outside), hn::GatherIndex(d, plane, hn::IfThenZeroElse(outside, at)));
+}
+
+template <class T>
+void read(const T* plane, const PlaceTable<T>& places, std::int64_t written, T* out) {
+  const Tag<T> d;
+  for (std::int64_t o = 0; o < written; o += kLanes<T>) {
+    auto sum = hn::Zero(d);
+    for (std::int64_t at = o; at < 4 * places.count; at += places.count) sum = hn::MulAdd(pixels(plane, places.index + at), hn::LoadU(d, places.weights + at), sum);
+    if (o + kLanes<T> <= written) {
+      hn::StoreU(sum, d, out + o);
+    } else {
+      HWY_ALIGN T lanes[kLanes<T>];
+      hn::Store(sum, d, lanes);
+      for (std::int64_t i = 0; i < written - o; ++i) out[o + i] = lanes[i];
+    }
+  }
+}
+
+template <class T>
+void slopes(const T* plane, const PlaceTable<T>& places, const T* grad, std::int64_t first, std::int64_t stop, std::int64_t written, T* dy, T* dx) {
+  const Tag<T> d;
+  const auto one = hn::Set(d, T{1});
+  for (std::int64_t o = first; o < stop; o += kLanes<T>) {
+    HWY_ALIGN T lanes[kLanes<T>];
+    for (std::int64_t i = 0; i < kLanes<T>; ++i) lanes[i] = o + i < written ? grad[o + i] : T{0};
+    const auto g = hn::Load(d, lanes), fy = hn::LoadU(d, places.fy + o), fx = hn::LoadU(d, places.fx + o);
+    const auto v00 = pixels(plane, places.index + o), v01 = pixels(plane, places.index + places.count + o);
+    const auto v10 = pixels(plane, places.index + 2 * places.count + o), v11 = pixels(plane, places.index + 3 * places.count + o);
+    const auto along_x = hn::MulAdd(hn::Sub(one, fy), hn::Sub(v01, v00), hn::Mul(fy, hn::Sub(v11, v10)));
+    const auto along_y = hn::MulAdd(hn::Sub(one, fx), hn::Sub(v10, v00), hn::Mul(fx, hn::Sub(v11, v01)));
+    hn::StoreU(hn::MulAdd(g, along_y, hn::LoadU(d, dy + o)), d, dy + o);
+    hn::StoreU(hn::MulAdd(g, along_x, hn::LoadU(d, dx + o)), d, dx + o);
+  }
+}
+}  // namespace
+
+constinit const ReadingKernels reading_kernels = {{read<float>, slopes<float>}, {read<double>, slopes<double>}};
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 }  // namespace tinytorch

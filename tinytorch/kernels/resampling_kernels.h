@@ -1,4 +1,4 @@
-// From the lesson modules/55_resampling_kernels/resampling_kernels_dev.cpp:
+// From the lesson modules/85_resampling_kernels/resampling_kernels_dev.cpp:
 // edit the module, not this file.
 #pragma once
 
@@ -24,6 +24,33 @@ struct ResamplingKernels {
 };
 
 TINYTORCH_DECLARE_PER_CAPABILITY(ResamplingKernels, resampling_kernels)
+
+}  // namespace kernels
+
+namespace kernels {
+
+// Of `count` places, which is a multiple of 16: four indices of a plane (-1: outside) and their weights, one after the other for all places each; and how far a place is behind the row and the column above it.
+template <class T>
+struct PlaceTable {
+  std::int64_t count;
+  const std::int32_t* index;
+  const T *weights, *fy, *fx;
+};
+
+template <class T>
+struct ReadingTable {
+  // out[o] = what stands at place o of a plane, for the first `written` places.
+  void (*read)(const T* plane, const PlaceTable<T>& places, std::int64_t written, T* out);
+  // dy[o] += grad[o] times the slope of the plane along y at place o, and dx likewise, for `stop - first` places from `first` on, whole vectors of 16; those behind `written` have no gradient.
+  void (*slopes)(const T* plane, const PlaceTable<T>& places, const T* grad, std::int64_t first, std::int64_t stop, std::int64_t written, T* dy, T* dx);
+};
+
+struct ReadingKernels {
+  ReadingTable<float> in_float;
+  ReadingTable<double> in_double;
+};
+
+TINYTORCH_DECLARE_PER_CAPABILITY(ReadingKernels, reading_kernels)
 
 }  // namespace kernels
 

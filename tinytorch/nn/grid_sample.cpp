@@ -68,6 +68,12 @@ Tensor sample_linear(const Tensor& flat, const std::vector<Tensor>& places, IntA
   return sum;
 }
 
+Tensor read_bilinear_composed(const Tensor& images, const Tensor& y, const Tensor& x, std::int64_t height) {
+  TORCH_CHECK(images.dim() == 3 && y.dim() == 2 && y.sizes() == x.sizes() && y.size(0) == images.size(0) && height > 0 && images.size(2) % height == 0,
+              "read_bilinear: expected images (N, C, H W) of ", height, " rows and places (N, out), but got ", images.sizes(), ", ", y.sizes(), " and ", x.sizes());
+  return sample_linear(images, {y, x}, {height, images.size(2) / height});
+}
+
 // Keys' weights of the four neighbours at distances t + 1, t, 1 - t and 2 - t.
 std::vector<Tensor> cubic_weights(const Tensor& t) {
   constexpr double a = -0.75;
@@ -98,6 +104,9 @@ Tensor sample_cubic(const Tensor& flat, const std::vector<Tensor>& places, IntAr
 }
 }  // namespace
 
+// Made of operators that know their gradients, so with recording on, the same function is called.
+constinit Operator<Tensor(const Tensor&, const Tensor&, const Tensor&, std::int64_t)> op::read_bilinear("read_bilinear", {.cpu = read_bilinear_composed, .autograd = read_bilinear_composed});
+
 Tensor grid_sampler(const Tensor& input, const Tensor& grid, std::int64_t interpolation_mode, std::int64_t padding_mode, bool align_corners) {
   const std::int64_t dims = input.dim() - 2;
   TORCH_CHECK(input.scalar_type() == grid.scalar_type(), "grid_sampler(): expected input and grid to have same dtype, but input has ", input.dtype(), " and grid has ", grid.dtype());
@@ -119,7 +128,7 @@ Tensor grid_sampler(const Tensor& input, const Tensor& grid, std::int64_t interp
   }
   Tensor result;
   if (interpolation_mode == 0) {
-    result = sample_linear(flat, places, spatial);
+    result = dims == 2 ? op::read_bilinear(flat, places[0], places[1], spatial[0]) : sample_linear(flat, places, spatial);
   } else if (interpolation_mode == 2) {
     result = sample_cubic(flat, places, spatial, padding_mode, align_corners);
   } else {

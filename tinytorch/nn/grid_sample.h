@@ -5,6 +5,7 @@
 #include <optional>
 #include <variant>
 
+#include "tinytorch/core/dispatch.h"
 #include "tinytorch/nn/image_options.h"
 #include "tinytorch/nn/resize.h"
 
@@ -18,6 +19,11 @@ TORCH_ENUM_DECLARE(Reflection);
 Tensor grid_sampler(const Tensor& input, const Tensor& grid, std::int64_t interpolation_mode, std::int64_t padding_mode, bool align_corners);
 // The grid of the affine maps `theta` (N, 2, 3) or (N, 3, 4) over an output of `size` (N, C, (D,) H, W): (N, (D,) H, W, 2 or 3).
 Tensor affine_grid_generator(const Tensor& theta, IntArrayRef size, bool align_corners);
+
+namespace op {
+// Images (N, C, H W) of `height` rows read at rows y and columns x (N, out), which need not be whole: of the four pixels around, each counts as much as it is near. Outside are zeros. (N, C, out). All of one floating-point dtype.
+extern Operator<Tensor(const Tensor& images, const Tensor& y, const Tensor& x, std::int64_t height)> read_bilinear;
+}  // namespace op
 
 namespace nn::functional {
 // Source: torch/csrc/api/include/torch/nn/options/vision.h.

@@ -1,4 +1,4 @@
-// From the lesson modules/85_weights/weights_dev.cpp:
+// From the lesson modules/53_weights/weights_dev.cpp:
 // edit the module, not this file.
 #pragma once
 

@@ -12,7 +12,7 @@
 // ---
 
 // %% [markdown]
-// # Library chapter 85: Published weights
+// # Library chapter 53: Published weights
 //
 // Somebody has trained a model for weeks and published the result: a file of named tensors. This chapter opens such files, and writes files that others open. Two formats hold nearly all of them.
 //

@@ -1,0 +1,736 @@
+// ---
+// jupyter:
+//   jupytext:
+//     comment_magics: false
+//     text_representation:
+//       extension: .cpp
+//       format_name: percent
+//   kernelspec:
+//     display_name: C++20 (TinyTorch)
+//     language: c++
+//     name: tinytorch
+// ---
+
+// %% [markdown]
+// # Library chapter 85: Resampling kernels
+//
+// Chapter 69's `resample` computes numbers that are weighted sums of a few others of the same line. Where the lines lie side by side, a sum of numbers is a sum of *rows*, and a vector computes as many results as it has lanes:
+//
+//     along H of (N, C, H, W)      row y of the result  =  w0 row y0  +  w1 row y1            W numbers side by side
+//     along W of (N, H, W, C)      pixel x              =  w0 pixel x0  +  w1 pixel x1        C numbers side by side
+//     along W of (N, C, H, W)      number x             =  w0 number x0  +  w1 number x1      nothing side by side
+//
+// In the last case the numbers that a vector wants are scattered over the line, and a *gather* fetches each lane's from an address of its own. It costs about a load for each lane, so it only saves the arithmetic around it. But lines are short, and stay in the first cache.
+//
+// The gradient is the same operator with the transposed table, in which rows have different numbers of entries. A gather needs the same number for all lanes, so these lines are summed number by number.
+
+// %%
+//| after 16
+//| export kernels/resampling_kernels.h
+#include <cstdint>
+#include "tinytorch/kernels/capability_tables.h"
+//| export kernels/resampling.cpp
+#include <algorithm>
+#include <cstdint>
+#include <type_traits>
+#include <vector>
+#include "tinytorch/kernels/capability.h"
+#include "tinytorch/kernels/parallel.h"
+#include "tinytorch/kernels/resampling_kernels.h"
+#include "tinytorch/nn/resize.h"
+//| export kernels/reading.cpp
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <vector>
+#include "tinytorch/core/autograd.h"
+#include "tinytorch/core/gradient.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/kernels/capability.h"
+#include "tinytorch/kernels/fused_gradient.h"
+#include "tinytorch/kernels/parallel.h"
+#include "tinytorch/kernels/resampling_kernels.h"
+#include "tinytorch/nn/grid_sample.h"
+
+// %%
+//| export kernels/resampling.simd.cpp
+#ifndef TINYTORCH_CAPABILITY
+#define TINYTORCH_CAPABILITY DEFAULT
+#endif
+#include <hwy/highway.h>
+#include "tinytorch/kernels/resampling_kernels.h"
+
+// %%
+#include <array>
+#include <cstdint>
+#include <cstdio>
+#include <limits>
+#include <tuple>
+#include <utility>
+#include <vector>
+#include "tinytorch/core/autograd.h"
+#include "tinytorch/core/indexing.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/core/random.h"
+#include "tinytorch/core/tensor_data.h"
+#include "tinytorch/core/utils.h"
+#include "tinytorch/kernels/capability.h"
+#include "tinytorch/kernels/parallel.h"
+#include "tinytorch/kernels/roofline.h"
+#include "tinytorch/nn/grid_sample.h"
+#include "tinytorch/nn/resize.h"
+#include "tito/lesson.h"
+
+// %%
+namespace tinytorch {
+
+// %% [markdown]
+// ## Sums of rows, and of numbers of a line
+
+// %%
+//| export kernels/resampling_kernels.h
+namespace kernels {
+
+template <class T>
+struct ResamplingTable {
+  // out[i] = the sum of weights[j] * from[index[j] * count + i] for j < entries, for `count` numbers side by side.
+  void (*rows)(const T* from, std::int64_t count, const std::int64_t* index, const T* weights, std::int64_t entries, T* out);
+  // out[i] = the sum of weights[k * count + i] * numbers[index[k * count + i]] for k < entries: as many for each of `count` results.
+  void (*line)(const T* numbers, std::int64_t count, const std::int32_t* index, const T* weights, std::int64_t entries, T* out);
+};
+
+struct ResamplingKernels {
+  ResamplingTable<float> in_float;
+  ResamplingTable<double> in_double;
+};
+
+TINYTORCH_DECLARE_PER_CAPABILITY(ResamplingKernels, resampling_kernels)
+
+}  // namespace kernels
+
+// %%
+//| export kernels/resampling.simd.cpp
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+namespace hn = hwy::HWY_NAMESPACE;
+template <class T>
+using Tag = hn::ScalableTag<T>;
+template <class T>
+constexpr std::int64_t kLanes = static_cast<std::int64_t>(hn::MaxLanes(Tag<T>()));
+
+// `Vectors` vectors of results at i, whose sums are made in registers.
+template <int Vectors, class T>
+HWY_INLINE void sum_rows(const T* from, std::int64_t count, const std::int64_t* index, const T* weights, std::int64_t entries, T* out, std::int64_t i) {
+  const Tag<T> d;
+  hn::Vec<Tag<T>> sums[Vectors];
+  for (int v = 0; v < Vectors; ++v) sums[v] = hn::Zero(d);
+  for (std::int64_t j = 0; j < entries; ++j) {
+    const T* const row = from + index[j] * count + i;
+    const auto weight = hn::Set(d, weights[j]);
+    for (int v = 0; v < Vectors; ++v) sums[v] = hn::MulAdd(hn::LoadU(d, row + v * kLanes<T>), weight, sums[v]);
+  }
+  for (int v = 0; v < Vectors; ++v) hn::StoreU(sums[v], d, out + i + v * kLanes<T>);
+}
+
+template <class T>
+void rows(const T* from, std::int64_t count, const std::int64_t* index, const T* weights, std::int64_t entries, T* out) {
+  constexpr std::int64_t L = kLanes<T>;
+  std::int64_t i = 0;
+  for (; i + 4 * L <= count; i += 4 * L) sum_rows<4>(from, count, index, weights, entries, out, i);
+  for (; i + L <= count; i += L) sum_rows<1>(from, count, index, weights, entries, out, i);
+  for (; i < count; ++i) {
+    T sum{0};
+    for (std::int64_t j = 0; j < entries; ++j) sum += weights[j] * from[index[j] * count + i];
+    out[i] = sum;
+  }
+}
+
+template <class T>
+void line(const T* numbers, std::int64_t count, const std::int32_t* index, const T* weights, std::int64_t entries, T* out) {
+  const Tag<T> d;
+  const hn::RebindToSigned<Tag<T>> as_places;
+  const hn::Rebind<std::int32_t, Tag<T>> as_indices;
+  std::int64_t i = 0;
+  for (; i + kLanes<T> <= count; i += kLanes<T>) {
+    hn::Vec<Tag<T>> sum = hn::Zero(d);
+    for (std::int64_t at = i; at < entries * count; at += count) {
+      const auto indices = hn::LoadU(as_indices, index + at);
+      if constexpr (sizeof(T) == 4) sum = hn::MulAdd(hn::GatherIndex(d, numbers, indices), hn::LoadU(d, weights + at), sum);
+      else sum = hn::MulAdd(hn::GatherIndex(d, numbers, hn::PromoteTo(as_places, indices)), hn::LoadU(d, weights + at), sum);
+    }
+    hn::StoreU(sum, d, out + i);
+  }
+  for (; i < count; ++i) {
+    T sum{0};
+    for (std::int64_t at = i; at < entries * count; at += count) sum += weights[at] * numbers[index[at]];
+    out[i] = sum;
+  }
+}
+}  // namespace
+
+constinit const ResamplingKernels resampling_kernels = {{rows<float>, line<float>}, {rows<double>, line<double>}};
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %% [markdown]
+// Whole rows of results are tasks, and a number is summed in the order of its table, so the bits do not depend on threads. Where lines are what is summed, a task has some lines, and reads the same table for all of them.
+
+// %%
+//| export kernels/resampling.cpp
+namespace {
+template <class T>
+const kernels::ResamplingTable<T>& resampling_table() {
+  using namespace kernels;
+  static constexpr const ResamplingKernels* tables[] = TINYTORCH_PER_CAPABILITY(resampling_kernels);
+  const ResamplingKernels& chosen = for_capability(tables);
+  if constexpr (std::is_same_v<T, float>) return chosen.in_float;
+  else return chosen.in_double;
+}
+
+constexpr std::int64_t kResamplingWork = 1 << 14;
+
+// How many entries each row of a table has; 0 if not all have as many.
+std::int64_t entries_of_all(const ResampleTables& tables) {
+  const std::int64_t first = tables.count() > 0 ? tables.starts[1] : 0;
+  for (std::size_t row = 1; row < tables.starts.size(); ++row)
+    if (tables.starts[row] - tables.starts[row - 1] != first) return 0;
+  return first;
+}
+
+// Rows of `inner` numbers side by side.
+template <class T>
+void resample_rows(const ResampleTables& tables, std::int64_t size, const T* from, const std::vector<T>& weights, T* to) {
+  const std::int64_t count = tables.count(), inner = tables.inner;
+  parallel_for(0, tables.outer * count, std::max<std::int64_t>(1, kResamplingWork / inner), [&](std::int64_t first, std::int64_t stop) {
+    for (std::int64_t task = first; task < stop; ++task) {
+      const auto row = static_cast<std::size_t>(task % count);
+      const std::int64_t begin = tables.starts[row];
+      resampling_table<T>().rows(from + task / count * size * inner, inner, tables.index.data() + begin, weights.data() + begin, tables.starts[row + 1] - begin, to + task * inner);
+    }
+  });
+}
+
+// Lines of `size` numbers.
+template <class T>
+void resample_lines(const ResampleTables& tables, std::int64_t size, const T* from, const std::vector<T>& weights, T* to) {
+  const std::int64_t count = tables.count(), entries = entries_of_all(tables), grain = std::max<std::int64_t>(1, kResamplingWork / std::max(count, size));
+  if (entries == 0) {
+    parallel_for(0, tables.outer, grain, [&](std::int64_t first, std::int64_t stop) {
+      for (std::int64_t n = first; n < stop; ++n)
+        for (std::size_t row = 0; row < static_cast<std::size_t>(count); ++row) {
+          T sum{0};
+          for (auto j = static_cast<std::size_t>(tables.starts[row]); j < static_cast<std::size_t>(tables.starts[row + 1]); ++j) sum += weights[j] * from[n * size + tables.index[j]];
+          to[n * count + static_cast<std::int64_t>(row)] = sum;
+        }
+    });
+    return;
+  }
+  // The first entries of all rows side by side, then the second ones.
+  std::vector<std::int32_t> index(tables.index.size());
+  std::vector<T> side_by_side(weights.size());
+  for (std::size_t j = 0; j < weights.size(); ++j) {
+    const std::size_t row = j / static_cast<std::size_t>(entries), k = j % static_cast<std::size_t>(entries), place = k * static_cast<std::size_t>(count) + row;
+    index[place] = static_cast<std::int32_t>(tables.index[j]);
+    side_by_side[place] = weights[j];
+  }
+  parallel_for(0, tables.outer, grain, [&](std::int64_t first, std::int64_t stop) {
+    for (std::int64_t n = first; n < stop; ++n) resampling_table<T>().line(from + n * size, count, index.data(), side_by_side.data(), entries, to + n * count);
+  });
+}
+
+Tensor resample_tuned(const Tensor& self, std::int64_t dim, std::int64_t size, const Tensor& starts, const Tensor& index, const Tensor& weights) {
+  const ScalarType type = self.scalar_type();
+  if ((type != kFloat && type != kDouble) || self.numel() == 0 || size >= std::int64_t{1} << 31) return op::resample.function(Layer::CPU)(self, dim, size, starts, index, weights);
+  const ResampleTables tables(self.sizes(), dim, size, starts, index, weights);
+  const Tensor x = self.contiguous();
+  DimVector sizes(x.sizes());
+  sizes[tables.dim] = tables.count();
+  const Tensor result = empty(sizes, type);
+  const auto run = [&]<class T>() {
+    const std::vector<T> rounded(tables.weights.begin(), tables.weights.end());
+    if (tables.inner == 1) resample_lines<T>(tables, size, x.data<T>(), rounded, result.data<T>());
+    else resample_rows<T>(tables, size, x.data<T>(), rounded, result.data<T>());
+  };
+  if (type == kFloat) run.template operator()<float>();
+  else run.template operator()<double>();
+  return result;
+}
+}  // namespace
+
+// %%
+//| export kernels/resampling.cpp
+//| registers
+void register_tuned_resampling() { op::resample.set(Layer::TunedCPU, resample_tuned); }
+
+// %%
+//| lesson
+// The reference's results of f().
+template <class F>
+auto by_reference(F f) {
+  const kernels::ReferenceKernelsGuard reference;
+  return f();
+}
+
+// Runs f once for each capability of this machine.
+template <class F>
+void for_each_capability(F f) {
+  for (int c = 0; c <= static_cast<int>(kernels::hardware_capability()); ++c) {
+    const kernels::CapabilityGuard guard(static_cast<kernels::CPUCapability>(c));
+    CAPTURE(get_cpu_capability());
+    f();
+  }
+}
+
+// Runs f with this many threads.
+template <class F>
+auto with_threads(int threads, F f) {
+  const int before = get_num_threads();
+  set_num_threads(threads);
+  auto result = f();
+  set_num_threads(before);
+  return result;
+}
+
+// %%
+TEST_CASE("resample: as the reference along every dimension, forward and backward, for tables of equal and of different rows") {
+  manual_seed(55);
+  struct Table {
+    std::vector<std::int64_t> starts, index;
+    std::int64_t size;
+  };
+  std::vector<Table> tables;
+  for (const auto& [size, count, equal] : std::vector<std::tuple<std::int64_t, std::int64_t, bool>>{{5, 9, true}, {40, 70, true}, {37, 33, false}, {3, 1, true}, {6, 4, false}}) {
+    Table table{{0}, {}, size};
+    for (std::int64_t row = 0; row < count; ++row) {
+      for (std::int64_t k = 0; k < (equal ? 3 : (row * 7 + 1) % 4); ++k) table.index.push_back((row * 5 + k * 3) % size);
+      table.starts.push_back(static_cast<std::int64_t>(table.index.size()));
+    }
+    tables.push_back(table);
+  }
+  for (const ScalarType type : {kFloat, kDouble}) {
+    const double tolerance = type == kFloat ? 1e-5 : 1e-13;
+    for (const Table& table : tables) {
+      CAPTURE(table.size);
+      const Tensor weights = randn({static_cast<std::int64_t>(table.index.size())}, kDouble);
+      for (const auto& [sizes, dim] : std::vector<std::pair<DimVector, std::int64_t>>{{{table.size}, 0}, {{3, table.size}, 1}, {{2, table.size, 7}, 1}, {{table.size, 67}, 0}, {{300, table.size}, 1}, {{2, table.size, 5, 32}, 1}}) {
+        CAPTURE(sizes);
+        const Tensor x = randn(sizes, type);
+        const auto results = [&] {
+          const Tensor leaf = x.clone().requires_grad_();
+          const Tensor y = op::resample(leaf, dim, table.size, tensor(table.starts), tensor(table.index), weights);
+          (y * y).sum().backward();
+          return std::vector<Tensor>{y.detach(), leaf.grad()};
+        };
+        const std::vector<Tensor> expected = by_reference(results);
+        for_each_capability([&] {
+          const std::vector<Tensor> tuned = results();
+          for (std::size_t i = 0; i < tuned.size(); ++i) CHECK_CLOSE(tuned[i], expected[i], tolerance, tolerance * 10);
+        });
+        const std::vector<Tensor> alone = with_threads(1, results), together = with_threads(3, results);
+        for (std::size_t i = 0; i < alone.size(); ++i) CHECK_EQ(together[i], alone[i]);
+      }
+    }
+  }
+}
+
+TEST_CASE("resized pictures: as the reference in either order of memory, and the order stays") {
+  manual_seed(550);
+  const Tensor x = randn({2, 5, 19, 35}), last = x.contiguous(MemoryFormat::ChannelsLast);
+  for (const Tensor& image : {x, last}) {
+    const auto results = [&] {
+      std::vector<Tensor> all;
+      const Tensor leaf = image.clone().requires_grad_();
+      for (const Tensor& y : {upsample_bilinear2d(leaf, {38, 70}, false), upsample_bicubic2d(leaf, {40, 21}, true), upsample_nearest2d(leaf, {25, 40}), _upsample_bilinear2d_aa(leaf, {7, 9}, false)}) {
+        y.sum().backward();
+        all.push_back(y.detach());
+      }
+      all.push_back(leaf.grad());
+      return all;
+    };
+    const std::vector<Tensor> expected = by_reference(results);
+    for_each_capability([&] {
+      const std::vector<Tensor> tuned = results();
+      for (std::size_t i = 0; i < tuned.size(); ++i) {
+        CHECK_CLOSE(tuned[i], expected[i], 1e-5, 1e-5);
+        if (i + 1 < tuned.size()) CHECK_EQ(tuned[i].is_contiguous(MemoryFormat::ChannelsLast), image.is_contiguous(MemoryFormat::ChannelsLast));
+      }
+    });
+  }
+}
+
+TEST_CASE("resample: a number that is not finite stays where it is used") {
+  const Tensor x = ones({1, 1, 40, 40});
+  x[0][0][20][20] = std::numeric_limits<float>::infinity();
+  for_each_capability([&] {
+    const Tensor y = _upsample_bilinear2d_aa(x, {20, 20}, false);
+    CHECK_EQ(y.isfinite().logical_not().sum().item<std::int64_t>(), by_reference([&] { return _upsample_bilinear2d_aa(x, {20, 20}, false).isfinite().logical_not().sum().item<std::int64_t>(); }));
+    CHECK(y[0][0][0].isfinite().all().item<bool>());
+  });
+}
+
+// %% [markdown]
+// ## Reading at places that are not whole
+//
+// `grid_sample` (chapter 69) reads each channel of an image at the same places. So which four pixels a place needs, and how much each counts, is found once for all channels, and then a channel is four gathers for each vector of results. A pixel outside counts as zero, whatever its weight: its index is -1, and a mask leaves its lane out.
+//
+//     place (y, x) = (2.3, 0.6)        rows 2 and 3, columns 0 and 1        index    2 W    2 W + 1    3 W    3 W + 1
+//                                                                           weight   0.28   0.42       0.12   0.18
+//
+// Three gradients come back. The image's is what was read, given back: each place adds its gradient times the weight to its four pixels. Two places may share a pixel, so a plane belongs to one thread. Those of the places are slopes between pixels, `(1 - fy) (right - left above) + fy (right - left below)` along x, summed over the channels.
+
+// %%
+//| export kernels/resampling_kernels.h
+namespace kernels {
+
+// Of `count` places, which is a multiple of 16: four indices of a plane (-1: outside) and their weights, one after the other for all places each; and how far a place is behind the row and the column above it.
+template <class T>
+struct PlaceTable {
+  std::int64_t count;
+  const std::int32_t* index;
+  const T *weights, *fy, *fx;
+};
+
+template <class T>
+struct ReadingTable {
+  // out[o] = what stands at place o of a plane, for the first `written` places.
+  void (*read)(const T* plane, const PlaceTable<T>& places, std::int64_t written, T* out);
+  // dy[o] += grad[o] times the slope of the plane along y at place o, and dx likewise, for `stop - first` places from `first` on, whole vectors of 16; those behind `written` have no gradient.
+  void (*slopes)(const T* plane, const PlaceTable<T>& places, const T* grad, std::int64_t first, std::int64_t stop, std::int64_t written, T* dy, T* dx);
+};
+
+struct ReadingKernels {
+  ReadingTable<float> in_float;
+  ReadingTable<double> in_double;
+};
+
+TINYTORCH_DECLARE_PER_CAPABILITY(ReadingKernels, reading_kernels)
+
+}  // namespace kernels
+
+// %%
+//| export kernels/resampling.simd.cpp
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+// The pixels of a vector of places; zero where the index is -1.
+template <class T>
+HWY_INLINE hn::Vec<Tag<T>> pixels(const T* plane, const std::int32_t* index) {
+  const Tag<T> d;
+  const hn::RebindToSigned<Tag<T>> as_places;
+  const hn::Rebind<std::int32_t, Tag<T>> as_indices;
+  const auto narrow = hn::LoadU(as_indices, index);
+  hn::Vec<hn::RebindToSigned<Tag<T>>> at;
+  if constexpr (sizeof(T) == 4) at = narrow;
+  else at = hn::PromoteTo(as_places, narrow);
+  const auto outside = hn::Lt(at, hn::Zero(as_places));
+  return hn::IfThenZeroElse(hn::RebindMask(d, outside), hn::GatherIndex(d, plane, hn::IfThenZeroElse(outside, at)));
+}
+
+template <class T>
+void read(const T* plane, const PlaceTable<T>& places, std::int64_t written, T* out) {
+  const Tag<T> d;
+  for (std::int64_t o = 0; o < written; o += kLanes<T>) {
+    auto sum = hn::Zero(d);
+    for (std::int64_t at = o; at < 4 * places.count; at += places.count) sum = hn::MulAdd(pixels(plane, places.index + at), hn::LoadU(d, places.weights + at), sum);
+    if (o + kLanes<T> <= written) {
+      hn::StoreU(sum, d, out + o);
+    } else {
+      HWY_ALIGN T lanes[kLanes<T>];
+      hn::Store(sum, d, lanes);
+      for (std::int64_t i = 0; i < written - o; ++i) out[o + i] = lanes[i];
+    }
+  }
+}
+
+template <class T>
+void slopes(const T* plane, const PlaceTable<T>& places, const T* grad, std::int64_t first, std::int64_t stop, std::int64_t written, T* dy, T* dx) {
+  const Tag<T> d;
+  const auto one = hn::Set(d, T{1});
+  for (std::int64_t o = first; o < stop; o += kLanes<T>) {
+    HWY_ALIGN T lanes[kLanes<T>];
+    for (std::int64_t i = 0; i < kLanes<T>; ++i) lanes[i] = o + i < written ? grad[o + i] : T{0};
+    const auto g = hn::Load(d, lanes), fy = hn::LoadU(d, places.fy + o), fx = hn::LoadU(d, places.fx + o);
+    const auto v00 = pixels(plane, places.index + o), v01 = pixels(plane, places.index + places.count + o);
+    const auto v10 = pixels(plane, places.index + 2 * places.count + o), v11 = pixels(plane, places.index + 3 * places.count + o);
+    const auto along_x = hn::MulAdd(hn::Sub(one, fy), hn::Sub(v01, v00), hn::Mul(fy, hn::Sub(v11, v10)));
+    const auto along_y = hn::MulAdd(hn::Sub(one, fx), hn::Sub(v10, v00), hn::Mul(fx, hn::Sub(v11, v01)));
+    hn::StoreU(hn::MulAdd(g, along_y, hn::LoadU(d, dy + o)), d, dy + o);
+    hn::StoreU(hn::MulAdd(g, along_x, hn::LoadU(d, dx + o)), d, dx + o);
+  }
+}
+}  // namespace
+
+constinit const ReadingKernels reading_kernels = {{read<float>, slopes<float>}, {read<double>, slopes<double>}};
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %%
+//| export kernels/reading.cpp
+namespace {
+template <class T>
+const kernels::ReadingTable<T>& reading_table() {
+  using namespace kernels;
+  static constexpr const ReadingKernels* tables[] = TINYTORCH_PER_CAPABILITY(reading_kernels);
+  const ReadingKernels& chosen = for_capability(tables);
+  if constexpr (std::is_same_v<T, float>) return chosen.in_float;
+  else return chosen.in_double;
+}
+
+// The places of all images.
+template <class T>
+class Places {
+ public:
+  Places(const Tensor& y, const Tensor& x, std::int64_t height, std::int64_t width) : out_(y.size(1)), count_((out_ + 15) / 16 * 16) {
+    const auto all = static_cast<std::size_t>(y.size(0) * count_);
+    index_.assign(4 * all, -1);
+    weights_.resize(4 * all);
+    fy_.resize(all);
+    fx_.resize(all);
+    parallel_for(0, y.size(0), std::max<std::int64_t>(1, 4096 / count_), [&](std::int64_t first, std::int64_t stop) {
+      for (std::int64_t n = first; n < stop; ++n)
+        for (std::int64_t o = 0; o < out_; ++o) find(n, o, y.data<T>()[n * out_ + o], x.data<T>()[n * out_ + o], height, width);
+    });
+  }
+  // Those of image n.
+  kernels::PlaceTable<T> of(std::int64_t n) const { return {count_, index_.data() + 4 * n * count_, weights_.data() + 4 * n * count_, fy_.data() + n * count_, fx_.data() + n * count_}; }
+  std::int64_t count() const { return count_; }
+
+ private:
+  void find(std::int64_t n, std::int64_t o, T y, T x, std::int64_t height, std::int64_t width) {
+    const T top = std::floor(y), left = std::floor(x), fy = y - top, fx = x - left;
+    fy_[static_cast<std::size_t>(n * count_ + o)] = fy;
+    fx_[static_cast<std::size_t>(n * count_ + o)] = fx;
+    for (std::int64_t corner = 0; corner < 4; ++corner) {
+      const bool lower = corner >= 2, right = corner % 2 == 1;
+      const auto at = static_cast<std::size_t>((4 * n + corner) * count_ + o);
+      const T row = lower ? top + 1 : top, column = right ? left + 1 : left;
+      // A comparison with NaN is false: such a place is outside.
+      const bool inside = row >= 0 && row <= static_cast<T>(height - 1) && column >= 0 && column <= static_cast<T>(width - 1);
+      if (inside) index_[at] = static_cast<std::int32_t>(static_cast<std::int64_t>(row) * width + static_cast<std::int64_t>(column));
+      weights_[at] = (lower ? fy : top + 1 - y) * (right ? fx : left + 1 - x);
+    }
+  }
+
+  std::int64_t out_, count_;
+  std::vector<std::int32_t> index_;
+  std::vector<T> weights_, fy_, fx_;
+};
+
+bool can_read(const Tensor& images, const Tensor& y, const Tensor& x, std::int64_t height) {
+  const ScalarType type = images.scalar_type();
+  return (type == kFloat || type == kDouble) && y.scalar_type() == type && x.scalar_type() == type && images.dim() == 3 && y.dim() == 2 && y.sizes() == x.sizes() && y.size(0) == images.size(0) && images.numel() > 0 &&
+         y.numel() > 0 && height > 0 && images.size(2) % height == 0 && images.size(2) < std::int64_t{1} << 31;
+}
+
+template <class F>
+void in_read_type(ScalarType type, F f) {
+  if (type == kFloat) f.template operator()<float>();
+  else f.template operator()<double>();
+}
+
+constexpr std::int64_t kReadingWork = 1 << 13;
+
+Tensor read_bilinear_tuned(const Tensor& images_, const Tensor& y, const Tensor& x, std::int64_t height) {
+  if (!can_read(images_, y, x, height)) return op::read_bilinear.function(Layer::CPU)(images_, y, x, height);
+  const Tensor images = images_.contiguous();
+  const std::int64_t N = images.size(0), C = images.size(1), plane = images.size(2), out = y.size(1);
+  const Tensor result = empty({N, C, out}, images.scalar_type());
+  in_read_type(images.scalar_type(), [&]<class T>() {
+    const Places<T> places(y.contiguous(), x.contiguous(), height, plane / height);
+    parallel_for(0, N * C, std::max<std::int64_t>(1, kReadingWork / out), [&](std::int64_t first, std::int64_t stop) {
+      for (std::int64_t p = first; p < stop; ++p) reading_table<T>().read(images.data<T>() + p * plane, places.of(p / C), out, result.data<T>() + p * out);
+    });
+  });
+  return result;
+}
+
+// The gradients of images, y and x.
+using ReadGradients = std::tuple<Tensor, Tensor, Tensor>;
+ReadGradients read_bilinear_backward_composed(const Tensor& grad, const Tensor& images, const Tensor& y, const Tensor& x, std::int64_t height) {
+  const bool record = is_recording();
+  const AutoGradMode on(true);
+  const auto watched = [&](const Tensor& t) { return t.requires_grad() ? t : t.detach().requires_grad_(); };
+  const Tensor a = watched(images), b = watched(y), c = watched(x);
+  const variable_list grads = autograd::grad({op::read_bilinear.function(Layer::CPU)(a, b, c, height)}, {a, b, c}, {grad}, true, record);
+  return {grads[0], grads[1], grads[2]};
+}
+constinit Operator<ReadGradients(const Tensor&, const Tensor&, const Tensor&, const Tensor&, std::int64_t)> read_bilinear_backward_op("read_bilinear_backward", {.cpu = read_bilinear_backward_composed});
+
+ReadGradients read_bilinear_backward_tuned(const Tensor& grad, const Tensor& images_, const Tensor& y, const Tensor& x, std::int64_t height) {
+  if (!can_read(images_, y, x, height) || grad.scalar_type() != images_.scalar_type()) return read_bilinear_backward_op.function(Layer::CPU)(grad, images_, y, x, height);
+  const Tensor images = images_.contiguous(), g = grad.contiguous();
+  const std::int64_t N = images.size(0), C = images.size(1), plane = images.size(2), out = y.size(1);
+  const Tensor of_images = zeros(images.sizes(), images.options());
+  Tensor of_y, of_x;
+  in_read_type(images.scalar_type(), [&]<class T>() {
+    const Places<T> places(y.contiguous(), x.contiguous(), height, plane / height);
+    parallel_for(0, N * C, std::max<std::int64_t>(1, kReadingWork / out), [&](std::int64_t first, std::int64_t stop) {
+      for (std::int64_t p = first; p < stop; ++p) {
+        const kernels::PlaceTable<T> table = places.of(p / C);
+        T* const to = of_images.data<T>() + p * plane;
+        const T* const from = g.data<T>() + p * out;
+        for (std::int64_t k = 0; k < 4; ++k)
+          for (std::int64_t o = 0; o < out; ++o)
+            if (const std::int32_t at = table.index[k * table.count + o]; at >= 0) to[at] += from[o] * table.weights[k * table.count + o];
+      }
+    });
+    const Tensor dy = zeros({N, places.count()}, images.options()), dx = zeros({N, places.count()}, images.options());
+    const std::int64_t blocks = places.count() / 16;
+    parallel_for(0, N * blocks, std::max<std::int64_t>(1, kReadingWork / (16 * C)), [&](std::int64_t first, std::int64_t stop) {
+      for (std::int64_t task = first; task < stop;) {
+        const std::int64_t n = task / blocks, begin = task % blocks, end = std::min(blocks, begin + stop - task);
+        for (std::int64_t c = 0; c < C; ++c)
+          reading_table<T>().slopes(images.data<T>() + (n * C + c) * plane, places.of(n), g.data<T>() + (n * C + c) * out, 16 * begin, 16 * end, out, dy.data<T>() + n * places.count(), dx.data<T>() + n * places.count());
+        task += end - begin;
+      }
+    });
+    of_y = dy.narrow(1, 0, out);
+    of_x = dx.narrow(1, 0, out);
+  });
+  return {of_images, of_y, of_x};
+}
+
+class ReadBilinearNode : public Node {
+ public:
+  ReadBilinearNode(const Tensor& images, const Tensor& y, const Tensor& x, std::int64_t height) : images_(images, false), y_(y, false), x_(x, false), height_(height) {}
+  std::string name() const override { return detail::node_name(op::read_bilinear.name()); }
+
+  variable_list apply(variable_list&& grads) override {
+    variable_list result(3);
+    if (!grads[0].defined()) return result;
+    const Tensor images = images_.unpack(*this), y = y_.unpack(*this), x = x_.unpack(*this);
+    std::tie(result[0], result[1], result[2]) = is_recording() ? read_bilinear_backward_composed(grads[0], images, y, x, height_) : read_bilinear_backward_op(grads[0], images, y, x, height_);
+    for (std::size_t i = 0; i < 3; ++i)
+      if (!next_edge(i).is_valid()) result[i] = Tensor();
+    return result;
+  }
+  void release_variables() override {
+    for (SavedVariable* saved : {&images_, &y_, &x_}) saved->reset();
+  }
+
+ private:
+  SavedVariable images_, y_, x_;
+  std::int64_t height_;
+};
+
+Tensor read_bilinear_recorded(const Tensor& images, const Tensor& y, const Tensor& x, std::int64_t height) {
+  const bool records = is_recording() && (detail::needs_grad(images) || detail::needs_grad(y) || detail::needs_grad(x));
+  const auto node = records ? make_node<ReadBilinearNode>(images, y, x, height) : nullptr;
+  if (records)
+    for (const Tensor& input : {images, y, x}) detail::append_edges(*node, input);
+  const ExcludeLayersGuard guard(Layer::Autograd);
+  const Tensor result = op::read_bilinear(images, y, x, height);
+  if (records) set_history(result, node);
+  return result;
+}
+}  // namespace
+
+// %%
+//| export kernels/reading.cpp
+//| registers
+void register_tuned_reading() {
+  op::read_bilinear.set(Layer::TunedCPU, read_bilinear_tuned);
+  read_bilinear_backward_op.set(Layer::TunedCPU, read_bilinear_backward_tuned);
+  kernels::fused_recording<op::read_bilinear>(read_bilinear_recorded);
+}
+
+// %%
+TEST_CASE("grid_sample: as the reference for each padding, with places outside, shared, and not finite; all gradients, and the same bits for any number of threads") {
+  manual_seed(551);
+  for (const ScalarType type : {kFloat, kDouble}) {
+    const double tolerance = type == kFloat ? 2e-4 : 1e-11;
+    for (const auto& [N, C, H, W, out] : std::vector<std::array<std::int64_t, 5>>{{2, 3, 5, 7, 4}, {1, 1, 1, 1, 3}, {3, 20, 17, 9, 19}, {2, 8, 40, 40, 33}}) {
+      CAPTURE(C);
+      const Tensor image = randn({N, C, H, W}, type), grid = rand({N, out, out, 2}, type) * 2.6 - 1.3, g = randn({N, C, out, out}, type);
+      for (const std::int64_t padding : {0, 1, 2}) {
+        CAPTURE(padding);
+        const auto results = [&] {
+          const Tensor a = image.clone().requires_grad_(), b = grid.clone().requires_grad_();
+          const Tensor y = grid_sampler(a, b, 0, padding, false);
+          y.backward(g);
+          return std::vector<Tensor>{y.detach(), a.grad(), b.grad()};
+        };
+        const std::vector<Tensor> expected = by_reference(results);
+        for_each_capability([&] {
+          const std::vector<Tensor> tuned = results();
+          for (std::size_t i = 0; i < tuned.size(); ++i) CHECK_CLOSE(tuned[i], expected[i], tolerance, tolerance);
+        });
+        const std::vector<Tensor> alone = with_threads(1, results), together = with_threads(3, results);
+        for (std::size_t i = 0; i < alone.size(); ++i) CHECK_EQ(together[i], alone[i]);
+      }
+    }
+  }
+  // Far away, nowhere, and beside a pixel that is infinite.
+  Tensor grid = zeros({1, 1, 4, 2});
+  grid[0][0][1] = tensor({1e30, 0.0});
+  grid[0][0][2] = tensor({std::numeric_limits<double>::quiet_NaN(), 0.0}).to(kFloat);
+  grid[0][0][3] = tensor({-5.0, 0.0});
+  const Tensor image = ones({1, 2, 4, 4});
+  image[0][0][0][0] = std::numeric_limits<float>::infinity();
+  const Tensor expected = by_reference([&] { return grid_sampler(image, grid, 0, 0, false); });
+  for_each_capability([&] { CHECK_CLOSE(grid_sampler(image, grid, 0, 0, false), expected, 0, 0); });
+}
+
+TEST_CASE("grid_sample: gradients of the second order are what small changes do") {
+  manual_seed(553);
+  const Tensor image = randn({1, 2, 4, 5}, kDouble), places = rand({1, 3, 2, 2}, kDouble) * 1.2 - 0.6, direction = randn({1, 2, 4, 5}, kDouble), weights = randn({1, 2, 3, 2}, kDouble);
+  const auto slope = [&](const Tensor& at, bool record) {
+    const Tensor leaf = places.clone().requires_grad_();
+    const Tensor source = record ? at.clone().requires_grad_() : at;
+    const Tensor y = grid_sampler(source, leaf, 0, 0, false);
+    return std::pair(source, autograd::grad({(y * weights).sum()}, {leaf}, {}, std::nullopt, record)[0]);
+  };
+  const auto [source, first] = slope(image, true);
+  const Tensor towards = randn({1, 3, 2, 2}, kDouble);
+  const Tensor second = autograd::grad({(first * towards).sum()}, {source})[0];
+  const double step = 1e-5;
+  CHECK_CLOSE((second * direction).sum(), ((slope(image + direction * step, false).second - slope(image - direction * step, false).second) * towards).sum() / (2 * step), 1e-6, 1e-7);
+}
+
+// %% [markdown]
+// ## How near to the roof?
+
+// %%
+//| lesson
+class OneThread {
+ public:
+  OneThread() { set_num_threads(1); }
+  ~OneThread() { set_num_threads(before_); }
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+
+ private:
+  int before_ = get_num_threads();
+};
+
+void print_rates(const char* what, double bytes, double tuned, double reference) {
+  std::printf("  %-34s %8.2f GB/s   reference %8.2f GB/s   %5.1f times\n", what, bytes / tuned * 1e-9, bytes / reference * 1e-9, reference / tuned);
+}
+
+template <class F>
+void compare_rates(const char* what, double bytes, F f) {
+  const auto seconds = [&] { return measure([&] { do_not_optimize(f()); }, {.samples = 3}).minimum; };
+  const double tuned = seconds();
+  const double reference = by_reference(seconds);
+  print_rates(what, bytes, tuned, reference);
+}
+
+// %%
+DEMO("pictures made twice as large, one thread") {
+  const OneThread one;
+  std::printf("memory is read at %.1f GB/s by one thread\n", kernels::machine_peaks().bytes_per_second * 1e-9);
+  const Tensor x = randn({8, 64, 56, 56}), last = x.contiguous(MemoryFormat::ChannelsLast);
+  const double bytes = 4.0 * 5 * static_cast<double>(x.numel());
+  compare_rates("bilinear", bytes, [&] { return upsample_bilinear2d(x, {112, 112}, false); });
+  compare_rates("bilinear, channels last", bytes, [&] { return upsample_bilinear2d(last, {112, 112}, false); });
+  compare_rates("bicubic", bytes, [&] { return upsample_bicubic2d(x, {112, 112}, false); });
+}
+
+// %% [markdown]
+// ## Where to read on
+//
+// PyTorch's `aten/src/ATen/native/cpu/UpSampleKernel.cpp` has both forms: `cpu_upsample_generic`, which walks over all dimensions at once with the neighbours of each as strides, and `cpu_upsample_linear_channels_last`. It computes the four weights of a pixel together, where this chapter goes along one dimension after the other:
+// for two dimensions that is one more tensor, and half of the products.
+
+// %%
+}  // namespace tinytorch

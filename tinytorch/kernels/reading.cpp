@@ -1,0 +1,188 @@
+// From the lesson modules/85_resampling_kernels/resampling_kernels_dev.cpp:
+// edit the module, not this file.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <vector>
+
+#include "tinytorch/core/autograd.h"
+#include "tinytorch/core/gradient.h"
+#include "tinytorch/core/more_ops.h"
+#include "tinytorch/kernels/capability.h"
+#include "tinytorch/kernels/fused_gradient.h"
+#include "tinytorch/kernels/parallel.h"
+#include "tinytorch/kernels/resampling_kernels.h"
+#include "tinytorch/nn/grid_sample.h"
+
+namespace tinytorch {
+
+namespace {
+template <class T>
+const kernels::ReadingTable<T>& reading_table() {
+  using namespace kernels;
+  static constexpr const ReadingKernels* tables[] = TINYTORCH_PER_CAPABILITY(reading_kernels);
+  const ReadingKernels& chosen = for_capability(tables);
+  if constexpr (std::is_same_v<T, float>) return chosen.in_float;
+  else return chosen.in_double;
+}
+
+// The places of all images.
+template <class T>
+class Places {
+ public:
+  Places(const Tensor& y, const Tensor& x, std::int64_t height, std::int64_t width) : out_(y.size(1)), count_((out_ + 15) / 16 * 16) {
+    const auto all = static_cast<std::size_t>(y.size(0) * count_);
+    index_.assign(4 * all, -1);
+    weights_.resize(4 * all);
+    fy_.resize(all);
+    fx_.resize(all);
+    parallel_for(0, y.size(0), std::max<std::int64_t>(1, 4096 / count_), [&](std::int64_t first, std::int64_t stop) {
+      for (std::int64_t n = first; n < stop; ++n)
+        for (std::int64_t o = 0; o < out_; ++o) find(n, o, y.data<T>()[n * out_ + o], x.data<T>()[n * out_ + o], height, width);
+    });
+  }
+  // Those of image n.
+  kernels::PlaceTable<T> of(std::int64_t n) const { return {count_, index_.data() + 4 * n * count_, weights_.data() + 4 * n * count_, fy_.data() + n * count_, fx_.data() + n * count_}; }
+  std::int64_t count() const { return count_; }
+
+ private:
+  void find(std::int64_t n, std::int64_t o, T y, T x, std::int64_t height, std::int64_t width) {
+    const T top = std::floor(y), left = std::floor(x), fy = y - top, fx = x - left;
+    fy_[static_cast<std::size_t>(n * count_ + o)] = fy;
+    fx_[static_cast<std::size_t>(n * count_ + o)] = fx;
+    for (std::int64_t corner = 0; corner < 4; ++corner) {
+      const bool lower = corner >= 2, right = corner % 2 == 1;
+      const auto at = static_cast<std::size_t>((4 * n + corner) * count_ + o);
+      const T row = lower ? top + 1 : top, column = right ? left + 1 : left;
+      // A comparison with NaN is false: such a place is outside.
+      const bool inside = row >= 0 && row <= static_cast<T>(height - 1) && column >= 0 && column <= static_cast<T>(width - 1);
+      if (inside) index_[at] = static_cast<std::int32_t>(static_cast<std::int64_t>(row) * width + static_cast<std::int64_t>(column));
+      weights_[at] = (lower ? fy : top + 1 - y) * (right ? fx : left + 1 - x);
+    }
+  }
+
+  std::int64_t out_, count_;
+  std::vector<std::int32_t> index_;
+  std::vector<T> weights_, fy_, fx_;
+};
+
+bool can_read(const Tensor& images, const Tensor& y, const Tensor& x, std::int64_t height) {
+  const ScalarType type = images.scalar_type();
+  return (type == kFloat || type == kDouble) && y.scalar_type() == type && x.scalar_type() == type && images.dim() == 3 && y.dim() == 2 && y.sizes() == x.sizes() && y.size(0) == images.size(0) && images.numel() > 0 &&
+         y.numel() > 0 && height > 0 && images.size(2) % height == 0 && images.size(2) < std::int64_t{1} << 31;
+}
+
+template <class F>
+void in_read_type(ScalarType type, F f) {
+  if (type == kFloat) f.template operator()<float>();
+  else f.template operator()<double>();
+}
+
+constexpr std::int64_t kReadingWork = 1 << 13;
+
+Tensor read_bilinear_tuned(const Tensor& images_, const Tensor& y, const Tensor& x, std::int64_t height) {
+  if (!can_read(images_, y, x, height)) return op::read_bilinear.function(Layer::CPU)(images_, y, x, height);
+  const Tensor images = images_.contiguous();
+  const std::int64_t N = images.size(0), C = images.size(1), plane = images.size(2), out = y.size(1);
+  const Tensor result = empty({N, C, out}, images.scalar_type());
+  in_read_type(images.scalar_type(), [&]<class T>() {
+    const Places<T> places(y.contiguous(), x.contiguous(), height, plane / height);
+    parallel_for(0, N * C, std::max<std::int64_t>(1, kReadingWork / out), [&](std::int64_t first, std::int64_t stop) {
+      for (std::int64_t p = first; p < stop; ++p) reading_table<T>().read(images.data<T>() + p * plane, places.of(p / C), out, result.data<T>() + p * out);
+    });
+  });
+  return result;
+}
+
+// The gradients of images, y and x.
+using ReadGradients = std::tuple<Tensor, Tensor, Tensor>;
+ReadGradients read_bilinear_backward_composed(const Tensor& grad, const Tensor& images, const Tensor& y, const Tensor& x, std::int64_t height) {
+  const bool record = is_recording();
+  const AutoGradMode on(true);
+  const auto watched = [&](const Tensor& t) { return t.requires_grad() ? t : t.detach().requires_grad_(); };
+  const Tensor a = watched(images), b = watched(y), c = watched(x);
+  const variable_list grads = autograd::grad({op::read_bilinear.function(Layer::CPU)(a, b, c, height)}, {a, b, c}, {grad}, true, record);
+  return {grads[0], grads[1], grads[2]};
+}
+constinit Operator<ReadGradients(const Tensor&, const Tensor&, const Tensor&, const Tensor&, std::int64_t)> read_bilinear_backward_op("read_bilinear_backward", {.cpu = read_bilinear_backward_composed});
+
+ReadGradients read_bilinear_backward_tuned(const Tensor& grad, const Tensor& images_, const Tensor& y, const Tensor& x, std::int64_t height) {
+  if (!can_read(images_, y, x, height) || grad.scalar_type() != images_.scalar_type()) return read_bilinear_backward_op.function(Layer::CPU)(grad, images_, y, x, height);
+  const Tensor images = images_.contiguous(), g = grad.contiguous();
+  const std::int64_t N = images.size(0), C = images.size(1), plane = images.size(2), out = y.size(1);
+  const Tensor of_images = zeros(images.sizes(), images.options());
+  Tensor of_y, of_x;
+  in_read_type(images.scalar_type(), [&]<class T>() {
+    const Places<T> places(y.contiguous(), x.contiguous(), height, plane / height);
+    parallel_for(0, N * C, std::max<std::int64_t>(1, kReadingWork / out), [&](std::int64_t first, std::int64_t stop) {
+      for (std::int64_t p = first; p < stop; ++p) {
+        const kernels::PlaceTable<T> table = places.of(p / C);
+        T* const to = of_images.data<T>() + p * plane;
+        const T* const from = g.data<T>() + p * out;
+        for (std::int64_t k = 0; k < 4; ++k)
+          for (std::int64_t o = 0; o < out; ++o)
+            if (const std::int32_t at = table.index[k * table.count + o]; at >= 0) to[at] += from[o] * table.weights[k * table.count + o];
+      }
+    });
+    const Tensor dy = zeros({N, places.count()}, images.options()), dx = zeros({N, places.count()}, images.options());
+    const std::int64_t blocks = places.count() / 16;
+    parallel_for(0, N * blocks, std::max<std::int64_t>(1, kReadingWork / (16 * C)), [&](std::int64_t first, std::int64_t stop) {
+      for (std::int64_t task = first; task < stop;) {
+        const std::int64_t n = task / blocks, begin = task % blocks, end = std::min(blocks, begin + stop - task);
+        for (std::int64_t c = 0; c < C; ++c)
+          reading_table<T>().slopes(images.data<T>() + (n * C + c) * plane, places.of(n), g.data<T>() + (n * C + c) * out, 16 * begin, 16 * end, out, dy.data<T>() + n * places.count(), dx.data<T>() + n * places.count());
+        task += end - begin;
+      }
+    });
+    of_y = dy.narrow(1, 0, out);
+    of_x = dx.narrow(1, 0, out);
+  });
+  return {of_images, of_y, of_x};
+}
+
+class ReadBilinearNode : public Node {
+ public:
+  ReadBilinearNode(const Tensor& images, const Tensor& y, const Tensor& x, std::int64_t height) : images_(images, false), y_(y, false), x_(x, false), height_(height) {}
+  std::string name() const override { return detail::node_name(op::read_bilinear.name()); }
+
+  variable_list apply(variable_list&& grads) override {
+    variable_list result(3);
+    if (!grads[0].defined()) return result;
+    const Tensor images = images_.unpack(*this), y = y_.unpack(*this), x = x_.unpack(*this);
+    std::tie(result[0], result[1], result[2]) = is_recording() ? read_bilinear_backward_composed(grads[0], images, y, x, height_) : read_bilinear_backward_op(grads[0], images, y, x, height_);
+    for (std::size_t i = 0; i < 3; ++i)
+      if (!next_edge(i).is_valid()) result[i] = Tensor();
+    return result;
+  }
+  void release_variables() override {
+    for (SavedVariable* saved : {&images_, &y_, &x_}) saved->reset();
+  }
+
+ private:
+  SavedVariable images_, y_, x_;
+  std::int64_t height_;
+};
+
+Tensor read_bilinear_recorded(const Tensor& images, const Tensor& y, const Tensor& x, std::int64_t height) {
+  const bool records = is_recording() && (detail::needs_grad(images) || detail::needs_grad(y) || detail::needs_grad(x));
+  const auto node = records ? make_node<ReadBilinearNode>(images, y, x, height) : nullptr;
+  if (records)
+    for (const Tensor& input : {images, y, x}) detail::append_edges(*node, input);
+  const ExcludeLayersGuard guard(Layer::Autograd);
+  const Tensor result = op::read_bilinear(images, y, x, height);
+  if (records) set_history(result, node);
+  return result;
+}
+}  // namespace
+
+void register_tuned_reading() {
+  op::read_bilinear.set(Layer::TunedCPU, read_bilinear_tuned);
+  read_bilinear_backward_op.set(Layer::TunedCPU, read_bilinear_backward_tuned);
+  kernels::fused_recording<op::read_bilinear>(read_bilinear_recorded);
+}
+
+}  // namespace tinytorch

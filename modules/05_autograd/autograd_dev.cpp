@@ -418,9 +418,11 @@ inline std::shared_ptr<Node> history(const Tensor& tensor) {
 }
 // Where the gradient of `tensor` goes: to its grad_fn, to the accumulator of a leaf, or nowhere.
 Edge gradient_edge(const Tensor& tensor);
-// Whether nobody else sees the numbers of `tensor`, which lie dense in memory: there is neither another handle on it nor another tensor on its storage, but for the base of a view that the view alone holds.
+// The order in memory that `tensor` lies in without gaps: rows, or images with channels last; rows where it is neither.
+inline MemoryFormat order_of(const Tensor& tensor) { return tensor.is_contiguous() ? MemoryFormat::Contiguous : tensor.suggest_memory_format(); }
+// Whether nobody else sees the numbers of `tensor`, which lie without gaps in memory: there is neither another handle on it nor another tensor on its storage, but for the base of a view that the view alone holds.
 inline bool is_ours_alone(const Tensor& tensor) {
-  if (!tensor.is_contiguous() || tensor.getIntrusivePtr()->use_count() != 1) return false;
+  if (!tensor.is_contiguous(order_of(tensor)) || tensor.getIntrusivePtr()->use_count() != 1) return false;
   const AutogradMeta* const meta = autograd_meta(tensor);
   const bool hides_base = meta != nullptr && meta->view && meta->view->base.getIntrusivePtr()->use_count() == 1;
   return tensor.storage()->use_count() == (hides_base ? 2 : 1);
@@ -525,7 +527,7 @@ class AccumulateGrad : public Node {
 //
 // TODO: Add the gradient that arrived to the leaf's.
 // APPROACH: 1. Nothing defined: nothing to do. 2. Hold the mutex of meta = materialize_autograd_meta(variable), by a memory::Lock (a std::lock_guard that costs nothing while there is one thread). 3. First gradient: meta.grad takes
-//   its memory, by detach(), if nothing is being recorded and is_ours_alone() says that nobody else sees it; else a clone(MemoryFormat::Contiguous). 4. Later ones: `add_` in place; if GradMode is enabled, `grad = grad + incoming`.
+//   its memory, by detach(), if nothing is being recorded, it lies in memory as the leaf does (is_contiguous(order_of(variable))), and is_ours_alone() says that nobody else sees it; else a clone(order_of(variable)). 4. Later ones: `add_` in place; if GradMode is enabled, `grad = grad + incoming`.
 // EXAMPLE: two backward passes through y = 3 x leave x.grad() = 6.
 // HINT: std::move(grads[0]) out of the list first, or the list is a second owner.
 variable_list AccumulateGrad::apply(variable_list&& grads) {
@@ -536,8 +538,9 @@ variable_list AccumulateGrad::apply(variable_list&& grads) {
   const Tensor incoming = std::move(grads[0]);
   grads.clear();
   if (!meta.grad.defined()) {
-    // Memory that nobody else sees is taken; a shared or stretched gradient is copied, since later sums write into it.
-    meta.grad = !GradMode::is_enabled() && is_ours_alone(incoming) ? incoming.detach() : incoming.clone(MemoryFormat::Contiguous);
+    // Memory that nobody else sees is taken; a shared or stretched gradient is copied, since later sums write into it. An optimizer walks over both side by side, so a gradient lies as its leaf does.
+    const MemoryFormat order = order_of(variable);
+    meta.grad = !GradMode::is_enabled() && incoming.is_contiguous(order) && is_ours_alone(incoming) ? incoming.detach() : incoming.clone(order);
   } else if (GradMode::is_enabled()) {
     meta.grad = meta.grad + incoming;
   } else {

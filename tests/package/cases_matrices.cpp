@@ -135,7 +135,7 @@ std::vector<OperatorCase> resizing_cases() {
       {"_upsample_bilinear2d_aa", CALL(_upsample_bilinear2d_aa(x[0], {3, 8}, false)), {.leaves_out = "Byte"}},
       {"_upsample_bicubic2d_aa", CALL(_upsample_bicubic2d_aa(x[0], {3, 8}, false)), {.leaves_out = "Byte"}},
       {"resample", CALL(op::resample(x[0], 1, 4, tensor({0, 2, 2, 5}), tensor({0, 2, 3, 1, 1}), tensor({0.5, 2.0, -1.0, 0.25, 1.5}, kDouble))), {.leaves_out = "Long Int Byte"}},
-      {"read_bilinear", CALL(op::read_bilinear(x[0], x[1], x[2], 3)), {.leaves_out = "Half BFloat16 Long Int Byte"}},
+      {"read_bilinear", CALL(op::read_bilinear(x[0], x[1], x[2], 3)), {.leaves_out = "Half BFloat16 Long Int Byte Bool empty"}},
       {"interpolate.area", CALL(nn::functional::interpolate(x[0], nn::functional::InterpolateFuncOptions().size(std::vector<std::int64_t>{2, 3}).mode(kArea)))},
       {"grid_sampler.bilinear_zeros", CALL(sampled(x, 0, 0))},
       {"grid_sampler.bilinear_border", CALL(sampled(x, 0, 1))},

@@ -61,4 +61,19 @@ TEST_CASE("a view made under NoGradGuard of a plain tensor refuses a recorded wr
   CHECK_ERROR(row.add_(ones({2}, requires_grad())), "A view was created in no_grad mode and is being modified inplace with grad mode enabled.");
 }
 
+// A gradient with channels last was copied into rows, whatever its leaf's order was.
+TEST_CASE("a leaf's gradient lies in memory as the leaf does") {
+  const Tensor rows = randn({2, 3, 4, 5}), last = rows.contiguous(MemoryFormat::ChannelsLast);
+  for (const Tensor& leaf : {rows.clone().requires_grad_(), last.clone(MemoryFormat::ChannelsLast).requires_grad_()}) {
+    for (const Tensor& grad : {rows, last}) {
+      leaf.mutable_grad() = Tensor();
+      (leaf * 2).backward(grad);
+      CHECK_EQ(leaf.grad(), rows * 2);
+      CHECK_EQ(leaf.grad().strides(), leaf.strides());
+      (leaf * 2).backward(grad);
+      CHECK_EQ(leaf.grad(), rows * 4);
+    }
+  }
+}
+
 }  // namespace tinytorch

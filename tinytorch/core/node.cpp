@@ -65,8 +65,9 @@ variable_list AccumulateGrad::apply(variable_list&& grads) {
   const Tensor incoming = std::move(grads[0]);
   grads.clear();
   if (!meta.grad.defined()) {
-    // Memory that nobody else sees is taken; a shared or stretched gradient is copied, since later sums write into it.
-    meta.grad = !GradMode::is_enabled() && is_ours_alone(incoming) ? incoming.detach() : incoming.clone(MemoryFormat::Contiguous);
+    // Memory that nobody else sees is taken; a shared or stretched gradient is copied, since later sums write into it. An optimizer walks over both side by side, so a gradient lies as its leaf does.
+    const MemoryFormat order = order_of(variable);
+    meta.grad = !GradMode::is_enabled() && incoming.is_contiguous(order) && is_ours_alone(incoming) ? incoming.detach() : incoming.clone(order);
   } else if (GradMode::is_enabled()) {
     meta.grad = meta.grad + incoming;
   } else {

@@ -170,9 +170,11 @@ inline std::shared_ptr<Node> history(const Tensor& tensor) {
 }
 // Where the gradient of `tensor` goes: to its grad_fn, to the accumulator of a leaf, or nowhere.
 Edge gradient_edge(const Tensor& tensor);
-// Whether nobody else sees the numbers of `tensor`, which lie dense in memory: there is neither another handle on it nor another tensor on its storage, but for the base of a view that the view alone holds.
+// The order in memory that `tensor` lies in without gaps: rows, or images with channels last; rows where it is neither.
+inline MemoryFormat order_of(const Tensor& tensor) { return tensor.is_contiguous() ? MemoryFormat::Contiguous : tensor.suggest_memory_format(); }
+// Whether nobody else sees the numbers of `tensor`, which lie without gaps in memory: there is neither another handle on it nor another tensor on its storage, but for the base of a view that the view alone holds.
 inline bool is_ours_alone(const Tensor& tensor) {
-  if (!tensor.is_contiguous() || tensor.getIntrusivePtr()->use_count() != 1) return false;
+  if (!tensor.is_contiguous(order_of(tensor)) || tensor.getIntrusivePtr()->use_count() != 1) return false;
   const AutogradMeta* const meta = autograd_meta(tensor);
   const bool hides_base = meta != nullptr && meta->view && meta->view->base.getIntrusivePtr()->use_count() == 1;
   return tensor.storage()->use_count() == (hides_base ? 2 : 1);

@@ -358,19 +358,20 @@ void multiply_pixels(const PixelWindows& p, const T* x, const T* g, std::int64_t
   }
 }
 
-// The same channel by channel: sums (taps, C). A task has some channels; rows of windows go by in chunks, whose pixels stay in the caches while the vectors of channels and the numbers of the kernel pass by.
+// The same channel by channel: sums (taps, C). A task has some channels, fewer where there would not be a task for each thread, in whole lines of the cache (a channel's sums are the same in any task); rows of windows go by in chunks, whose pixels stay in the caches while the vectors of channels and the numbers of the kernel pass by.
 template <class T>
 void multiply_channels(const PixelWindows& p, const T* x, const T* g, T* sums) {
-  constexpr std::int64_t kChannels = 64;
+  constexpr std::int64_t kLine = 16, kMost = 64;
+  const std::int64_t channels_at_once = std::clamp(pieces_of(p.C, get_num_threads() * kLine) * kLine, kLine, kMost);
   std::vector<std::int64_t> corners, offsets;
   for (std::int64_t row = 0; row < p.rows(); ++row) corners.push_back(p.corner(row));
   for (std::int64_t i = 0; i < p.kernel.rows; ++i)
     for (std::int64_t j = 0; j < p.kernel.columns; ++j) offsets.push_back(p.offset(i, j));
   const auto kernel = channel_table<T>().sums_by_channel;
-  const std::int64_t pieces = pieces_of(p.C, kChannels);
-  const std::int64_t at_once = std::max<std::int64_t>(1, kernels::cache_sizes().second / 8 / (p.stride.rows * p.size.columns * std::min(kChannels, p.C) * static_cast<std::int64_t>(sizeof(T))));
+  const std::int64_t pieces = pieces_of(p.C, channels_at_once);
+  const std::int64_t at_once = std::max<std::int64_t>(1, kernels::cache_sizes().second / 8 / (p.stride.rows * p.size.columns * std::min(kMost, p.C) * static_cast<std::int64_t>(sizeof(T))));
   kernels::run_tasks(pieces, [&](std::int64_t piece) {
-    const std::int64_t begin = piece * kChannels, end = std::min(p.C, begin + kChannels);
+    const std::int64_t begin = piece * channels_at_once, end = std::min(p.C, begin + channels_at_once);
     for (std::int64_t row = 0; row < p.rows(); row += at_once) {
       const std::int64_t rows = std::min(at_once, p.rows() - row);
       kernel({x, corners.data() + row, rows, p.output.columns, p.stride.columns * p.C, offsets.data(), p.taps(), g + row * p.output.columns * p.C, sums, p.C, begin, end, row > 0});

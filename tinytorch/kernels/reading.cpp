@@ -114,8 +114,7 @@ ReadGradients read_bilinear_backward_tuned(const Tensor& grad, const Tensor& ima
   if (!can_read(images_, y, x, height) || grad.scalar_type() != images_.scalar_type()) return read_bilinear_backward_op.function(Layer::CPU)(grad, images_, y, x, height);
   const Tensor images = images_.contiguous(), g = grad.contiguous();
   const std::int64_t N = images.size(0), C = images.size(1), plane = images.size(2), out = y.size(1);
-  const Tensor of_images = zeros(images.sizes(), images.options());
-  Tensor of_y, of_x;
+  const Tensor of_images = empty(images.sizes(), images.options()), of_y = empty(y.sizes(), images.options()), of_x = empty(y.sizes(), images.options());
   in_read_type(images.scalar_type(), [&]<class T>() {
     const Places<T> places(y.contiguous(), x.contiguous(), height, plane / height);
     parallel_for(0, N * C, std::max<std::int64_t>(1, kReadingWork / out), [&](std::int64_t first, std::int64_t stop) {
@@ -123,23 +122,25 @@ ReadGradients read_bilinear_backward_tuned(const Tensor& grad, const Tensor& ima
         const kernels::PlaceTable<T> table = places.of(p / C);
         T* const to = of_images.data<T>() + p * plane;
         const T* const from = g.data<T>() + p * out;
+        std::fill_n(to, plane, T{0});
         for (std::int64_t k = 0; k < 4; ++k)
           for (std::int64_t o = 0; o < out; ++o)
             if (const std::int32_t at = table.index[k * table.count + o]; at >= 0) to[at] += from[o] * table.weights[k * table.count + o];
       }
     });
-    const Tensor dy = zeros({N, places.count()}, images.options()), dx = zeros({N, places.count()}, images.options());
+    // Sixteen places and more are a task, which goes through all channels.
     const std::int64_t blocks = places.count() / 16;
     parallel_for(0, N * blocks, std::max<std::int64_t>(1, kReadingWork / (16 * C)), [&](std::int64_t first, std::int64_t stop) {
       for (std::int64_t task = first; task < stop;) {
-        const std::int64_t n = task / blocks, begin = task % blocks, end = std::min(blocks, begin + stop - task);
-        for (std::int64_t c = 0; c < C; ++c)
-          reading_table<T>().slopes(images.data<T>() + (n * C + c) * plane, places.of(n), g.data<T>() + (n * C + c) * out, 16 * begin, 16 * end, out, dy.data<T>() + n * places.count(), dx.data<T>() + n * places.count());
-        task += end - begin;
+        const std::int64_t n = task / blocks, begin = task % blocks * 16, end = std::min(places.count(), begin + (stop - task) * 16);
+        std::vector<T> dy(static_cast<std::size_t>(end - begin)), dx(dy.size());
+        for (std::int64_t c = 0; c < C; ++c) reading_table<T>().slopes(images.data<T>() + (n * C + c) * plane, places.of(n), g.data<T>() + (n * C + c) * out, begin, end, out, dy.data(), dx.data());
+        const std::int64_t written = std::min(end, out) - begin;
+        std::copy_n(dy.data(), written, of_y.data<T>() + n * out + begin);
+        std::copy_n(dx.data(), written, of_x.data<T>() + n * out + begin);
+        task += (end - begin) / 16;
       }
     });
-    of_y = dy.narrow(1, 0, out);
-    of_x = dx.narrow(1, 0, out);
   });
   return {of_images, of_y, of_x};
 }

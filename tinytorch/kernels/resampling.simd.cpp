@@ -114,8 +114,8 @@ void slopes(const T* plane, const PlaceTable<T>& places, const T* grad, std::int
     const auto v10 = pixels(plane, places.index + 2 * places.count + o), v11 = pixels(plane, places.index + 3 * places.count + o);
     const auto along_x = hn::MulAdd(hn::Sub(one, fy), hn::Sub(v01, v00), hn::Mul(fy, hn::Sub(v11, v10)));
     const auto along_y = hn::MulAdd(hn::Sub(one, fx), hn::Sub(v10, v00), hn::Mul(fx, hn::Sub(v11, v01)));
-    hn::StoreU(hn::MulAdd(g, along_y, hn::LoadU(d, dy + o)), d, dy + o);
-    hn::StoreU(hn::MulAdd(g, along_x, hn::LoadU(d, dx + o)), d, dx + o);
+    hn::StoreU(hn::MulAdd(g, along_y, hn::LoadU(d, dy + o - first)), d, dy + o - first);
+    hn::StoreU(hn::MulAdd(g, along_x, hn::LoadU(d, dx + o - first)), d, dx + o - first);
   }
 }
 }  // namespace

@@ -41,7 +41,7 @@ template <class T>
 struct ReadingTable {
   // out[o] = what stands at place o of a plane, for the first `written` places.
   void (*read)(const T* plane, const PlaceTable<T>& places, std::int64_t written, T* out);
-  // dy[o] += grad[o] times the slope of the plane along y at place o, and dx likewise, for `stop - first` places from `first` on, whole vectors of 16; those behind `written` have no gradient.
+  // dy[o - first] += grad[o] times the slope of the plane along y at place o, and dx likewise, for places from `first` to `stop`, whole vectors of 16; those behind `written` have no gradient.
   void (*slopes)(const T* plane, const PlaceTable<T>& places, const T* grad, std::int64_t first, std::int64_t stop, std::int64_t written, T* dy, T* dx);
 };
 

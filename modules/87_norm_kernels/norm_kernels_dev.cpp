@@ -14,13 +14,15 @@
 // %% [markdown]
 // # Library chapter 87: Norm kernels
 //
-// Layer norm and batch norm take off a mean and divide by a deviation, over other numbers: layer norm over each row, which the cache holds, batch norm over each channel of the whole batch, which it does not. So layer norm reads memory once, forward and backward, and batch norm twice: once for the moments, once to write.
+// This chapter continues chapter 77: again each number is read once, while all that must be known about it is at hand. Layer norm and batch norm take off a mean and divide by a deviation, over other numbers: layer norm over each row, which the cache holds, batch norm over each channel of the whole batch, which it does not. So layer norm reads memory once, forward and backward, and batch norm twice: once for the moments, once to write.
 // RMS norm is layer norm around 0 in place of the mean: the same walks with another center, and a gradient without the mean of `h`.
 //
 //     layer norm    row --> moments --> (x - mean) rstd w + b            the row is still in the cache
 //     RMS norm      row --> squares --> (x - 0) rstd w
 //     group norm    rows of a group's channels --> moments --> (x - mean) rstd w_c + b_c, channel by channel
 //     batch norm    all of channel c --> moments | again all of it --> (x - mean_c) scale_c + shift_c
+//
+// Group norm is between the two. A group's numbers lie side by side like a row's, and the cache holds them, but weight and bias belong to channels, so the walk that writes goes channel by channel. Where the channels are last, a group is a band of columns: the moments of each column are computed side by side and then joined to those of the group, whose mean is the mean of the means, and whose variance is the mean of the variances plus the variance of the means.
 //
 // With `x^` the normalized input and `h` the gradient times the weight, the gradient of the input is `rstd (h - mean(h) - x^ mean(h x^))`, over a row or over a channel: two sums, then a walk that writes. The statistics of a row are computed again, from the cache; those of a channel were results of the forward pass and are kept.
 //

@@ -668,8 +668,12 @@ NormGradients batch_norm_backward_tuned(const Tensor& grad, const Tensor& input,
 
 // ---- Group norm, of contiguous (N, C, L): the channels of a group lie beside each other.
 
-// Whether its kernel computes it: where groups are few and long, batch norm's sums in segments occupy more threads.
-bool has_groups_for_threads(const Tensor& x, std::int64_t groups) { return x.size(0) * groups >= 8 || x.numel() <= 8 * kNormalizationWork; }
+// Whether its kernel computes it. Where groups are few and long, batch norm's sums in segments occupy more threads; what does not fit together the reference refuses.
+bool can_normalize_groups(const Tensor& x, std::int64_t groups, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias) {
+  if (!can_normalize(x) || x.dim() < 2 || groups <= 0 || x.size(1) % groups != 0) return false;
+  const auto fits = [&](const std::optional<Tensor>& vector) { return !vector || !vector->defined() || (vector->scalar_type() == x.scalar_type() && vector->dim() == 1 && vector->size(0) == x.size(1)); };
+  return fits(weight) && fits(bias) && (x.size(0) * groups >= 8 || x.numel() <= 8 * kNormalizationWork);
+}
 
 // Images with channels last are N matrices (H W, C). Moments of each column are joined to those of its group.
 struct GroupMoments {
@@ -720,8 +724,7 @@ Tensor group_norm_of_matrices(const Tensor& x, std::int64_t groups, const T* wei
 }
 
 Tensor group_norm_tuned(const Tensor& input, std::int64_t groups, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, double eps) {
-  const auto fits = [&](const std::optional<Tensor>& vector) { return !vector || vector->scalar_type() == input.scalar_type(); };
-  if (!can_normalize(input) || !fits(weight) || !fits(bias) || !has_groups_for_threads(input, groups)) return op::group_norm.function(Layer::CPU)(input, groups, weight, bias, eps);
+  if (!can_normalize_groups(input, groups, weight, bias)) return op::group_norm.function(Layer::CPU)(input, groups, weight, bias, eps);
   const Tensor w = dense_or_none(weight), b = dense_or_none(bias);
   if (has_channels_last(input)) {
     Tensor rows;
@@ -795,8 +798,7 @@ NormGradients group_norm_backward_of_matrices(const Tensor& grad, const Tensor& 
 }
 
 NormGradients group_norm_backward_tuned(const Tensor& grad, const Tensor& input, std::int64_t groups, const std::optional<Tensor>& weight, double eps) {
-  const bool fits = grad.scalar_type() == input.scalar_type() && (!weight || weight->scalar_type() == input.scalar_type());
-  if (!can_normalize(input) || !fits || !has_groups_for_threads(input, groups)) return group_norm_backward_op.function(Layer::CPU)(grad, input, groups, weight, eps);
+  if (!can_normalize_groups(input, groups, weight, {}) || grad.scalar_type() != input.scalar_type() || grad.sizes() != input.sizes()) return group_norm_backward_op.function(Layer::CPU)(grad, input, groups, weight, eps);
   const Tensor w = dense_or_none(weight);
   NormGradients gradients;
   if (has_channels_last(input)) {
@@ -1117,6 +1119,7 @@ TEST_CASE("group norm: gradients of the second order are what small changes do, 
   const Tensor second = autograd::grad({(first * direction).sum()}, {leaf})[0];
   const double step = 1e-5;
   CHECK_CLOSE(second, (slope(point + direction * step, false).second - slope(point - direction * step, false).second) / (2 * step), 1e-6, 1e-7);
+  CHECK_ERROR(op::group_norm(randn({2, 4, 3}), 2, randn({3}), {}, 1e-5), "must match the size");
   const Tensor x = (randn({4, 6, 40}, kDouble) + 3000.0).to(kFloat);
   for_each_capability([&] { CHECK_CLOSE(group_norm(x, 3).to(kDouble), group_norm(x.to(kDouble), 3), 1e-5, 1e-5); });
 }

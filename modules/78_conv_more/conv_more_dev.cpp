@@ -735,6 +735,12 @@ DimVector checked_output(const char* function, const Tensor& self, IntArrayRef o
 Tensor adaptive_avg(const char* function, const Tensor& self, IntArrayRef output_size, std::int64_t dims) {
   const DimVector output = checked_output(function, self, output_size, dims);
   TORCH_CHECK(self.is_floating_point(), "\"", function, "\" not implemented for '", self.scalar_type(), "'\n[", function, "] convert with to(kFloat) first.");
+  // One window over everything, at the end of most networks for images, is a mean as any other.
+  if (self.numel() > 0 && volume(output) == 1) {
+    DimVector spatial;
+    for (std::int64_t d = dims; d >= 1; --d) spatial.push_back(-d);
+    return self.mean(spatial, true);
+  }
   Tensor result = self;
   for (std::int64_t d = 1; d <= dims; ++d) {
     const std::int64_t count = output[static_cast<std::size_t>(dims - d)];
@@ -945,6 +951,7 @@ TEST_CASE("pooling layers: options, printed text") {
   CHECK_EQ(nn::MaxPool3d(2)(x), max_pool3d(x, 2));
   CHECK_EQ(printed(nn::MaxPool2d(2)), "torch::nn::MaxPool2d(kernel_size=[2, 2], stride=[2, 2], padding=[0, 0], dilation=[1, 1], ceil_mode=false)");
   CHECK_EQ(printed(nn::AvgPool2d(nn::AvgPool2dOptions({2, 3}).stride(1))), "torch::nn::AvgPool2d(kernel_size=[2, 3], stride=[1, 1], padding=[0, 0])");
+  CHECK_CLOSE(adaptive_avg_pool2d(x.contiguous(MemoryFormat::ChannelsLast), 1), x.mean({2, 3}, true));
   CHECK_EQ(printed(nn::AdaptiveAvgPool2d(1)), "torch::nn::AdaptiveAvgPool2d(output_size=[1, 1])");
   CHECK_EQ(printed(nn::AdaptiveMaxPool1d(3)), "torch::nn::AdaptiveMaxPool1d(output_size=3)");
 }
@@ -1245,7 +1252,7 @@ std::tuple<Tensor, Tensor, Tensor> batch_norm_in_float(const Tensor& input, cons
 //| export nn/half_images.cpp
 //| registers
 void register_half_images() {
-  compute_in_float<op::convolution, op::convolution_input, op::convolution_weight, op::im2col, op::col2im, op::max_pool_indices>();
+  compute_in_float<op::convolution, op::convolution_input, op::convolution_weight, op::im2col, op::col2im, op::max_pool_indices, op::window_sums, op::window_sums_backward>();
   op::batch_norm.set(Layer::HalfPrecision, batch_norm_in_float);
 }
 

@@ -584,7 +584,18 @@ struct PoolingTable {
   void (*channels)(const ChannelWindow<T>& window);
 };
 
+// Sums of windows and their gradient, of images with channels last.
+template <class T>
+struct WindowSumTable {
+  // out[c] = the sum over i < rows and j < columns of corner[i * row + j * column + c], for c < channels.
+  void (*sum)(const T* corner, std::int64_t channels, std::int64_t rows, std::int64_t columns, std::int64_t row, std::int64_t column, T* out);
+  // corner[i * row + j * column + c] += grad[c] for the same; without `adds` it is written.
+  void (*spread)(const T* grad, std::int64_t channels, std::int64_t rows, std::int64_t columns, std::int64_t row, std::int64_t column, bool adds, T* corner);
+};
+
 struct PoolingKernels {
+  WindowSumTable<float> sums_in_float;
+  WindowSumTable<double> sums_in_double;
   PoolingTable<float> in_float;
   PoolingTable<double> in_double;
 };
@@ -785,9 +796,44 @@ void find_in_channels(const ChannelWindow<T>& window) {
     window.winners[c] = place;
   }
 }
+
+template <class T>
+void sum_window(const T* corner, std::int64_t channels, std::int64_t rows, std::int64_t columns, std::int64_t row, std::int64_t column, T* out) {
+  const hn::ScalableTag<T> d;
+  constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
+  std::int64_t c = 0;
+  for (; c + lanes <= channels; c += lanes) {
+    auto sum = hn::Zero(d);
+    for (std::int64_t i = 0; i < rows; ++i)
+      for (std::int64_t j = 0; j < columns; ++j) sum = hn::Add(sum, hn::LoadU(d, corner + i * row + j * column + c));
+    hn::StoreU(sum, d, out + c);
+  }
+  for (; c < channels; ++c) {
+    T sum{0};
+    for (std::int64_t i = 0; i < rows; ++i)
+      for (std::int64_t j = 0; j < columns; ++j) sum += corner[i * row + j * column + c];
+    out[c] = sum;
+  }
+}
+
+template <class T>
+void spread_window(const T* grad, std::int64_t channels, std::int64_t rows, std::int64_t columns, std::int64_t row, std::int64_t column, bool adds, T* corner) {
+  const hn::ScalableTag<T> d;
+  constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
+  for (std::int64_t i = 0; i < rows; ++i)
+    for (std::int64_t j = 0; j < columns; ++j) {
+      T* const to = corner + i * row + j * column;
+      std::int64_t c = 0;
+      for (; c + lanes <= channels; c += lanes) {
+        const auto g = hn::LoadU(d, grad + c);
+        hn::StoreU(adds ? hn::Add(hn::LoadU(d, to + c), g) : g, d, to + c);
+      }
+      for (; c < channels; ++c) to[c] = adds ? to[c] + grad[c] : grad[c];
+    }
+}
 }  // namespace
 
-constinit const PoolingKernels pooling_kernels = {{find_largest<float>, find_in_channels<float>}, {find_largest<double>, find_in_channels<double>}};
+constinit const PoolingKernels pooling_kernels = {{sum_window<float>, spread_window<float>}, {sum_window<double>, spread_window<double>}, {find_largest<float>, find_in_channels<float>}, {find_largest<double>, find_in_channels<double>}};
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 // %% [markdown]
@@ -892,12 +938,81 @@ Tensor max_pool_indices_tuned(const Tensor& self, IntArrayRef output, IntArrayRe
   else run(table.in_double.rows);
   return result;
 }
+
+// Windows have no dilation here.
+bool sums_in_channels(const Tensor& self) {
+  return (self.scalar_type() == kFloat || self.scalar_type() == kDouble) && self.dim() == 4 && self.numel() > 0 && !self.is_contiguous() && self.is_contiguous(MemoryFormat::ChannelsLast);
+}
+
+template <class F>
+void in_pooled_type(ScalarType type, F f) {
+  if (type == kFloat) f(pooling_table().sums_in_float);
+  else f(pooling_table().sums_in_double);
+}
+
+Tensor window_sums_tuned(const Tensor& self, IntArrayRef output, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding) {
+  if (!sums_in_channels(self)) return op::window_sums.function(Layer::CPU)(self, output, kernel, stride, padding);
+  const std::int64_t N = self.size(0), C = self.size(1), height = output[0], width = output[1];
+  const PooledLine rows(self.size(2), kernel[0], stride[0], padding[0], 1, height), columns(self.size(3), kernel[1], stride[1], padding[1], 1, width);
+  const Tensor result = empty({N, height, width, C}, self.options());
+  in_pooled_type(self.scalar_type(), [&]<class T>(const kernels::WindowSumTable<T>& table) {
+    parallel_for(0, N * height, std::max<std::int64_t>(1, 16384 / (width * C)), [&, from = self.data<T>(), to = result.data<T>()](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t line = begin; line < end; ++line) {
+        const std::int64_t y = line % height, i = rows.first_inside(y);
+        for (std::int64_t x = 0; x < width; ++x) {
+          const std::int64_t j = columns.first_inside(x), first = (line / height * rows.size + rows.begin(y) + i) * columns.size + columns.begin(x) + j;
+          table.sum(from + first * C, C, rows.stop_inside(y) - i, columns.stop_inside(x) - j, columns.size * C, C, to + (line * width + x) * C);
+        }
+      }
+    });
+  });
+  return result.permute({0, 3, 1, 2});
+}
+
+Tensor window_sums_backward_tuned(const Tensor& grad, IntArrayRef size, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding) {
+  if (!sums_in_channels(grad)) return op::window_sums_backward.function(Layer::CPU)(grad, size, kernel, stride, padding);
+  const std::int64_t N = grad.size(0), C = grad.size(1), height = grad.size(2), width = grad.size(3);
+  const PooledLine rows(size[0], kernel[0], stride[0], padding[0], 1, height), columns(size[1], kernel[1], stride[1], padding[1], 1, width);
+  const Tensor result = empty({N, size[0], size[1], C}, grad.options());
+  // Where windows lie edge to edge, each pixel is in one of them. Elsewhere an image is a task, since its windows may share pixels.
+  const auto tiles = [](const PooledLine& line, std::int64_t count) { return line.stride == line.kernel && line.padding == 0 && count * line.stride == line.size; };
+  const bool once = tiles(rows, height) && tiles(columns, width);
+  in_pooled_type(grad.scalar_type(), [&]<class T>(const kernels::WindowSumTable<T>& table) {
+    const T* const from = grad.data<T>();
+    T* const to = result.data<T>();
+    const auto spread = [&](std::int64_t line) {
+      const std::int64_t y = line % height, i = rows.first_inside(y);
+      for (std::int64_t x = 0; x < width; ++x) {
+        const std::int64_t j = columns.first_inside(x), first = (line / height * rows.size + rows.begin(y) + i) * columns.size + columns.begin(x) + j;
+        table.spread(from + (line * width + x) * C, C, rows.stop_inside(y) - i, columns.stop_inside(x) - j, columns.size * C, C, !once, to + first * C);
+      }
+    };
+    if (once) {
+      parallel_for(0, N * height, std::max<std::int64_t>(1, 16384 / (width * C)), [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t line = begin; line < end; ++line) spread(line);
+      });
+    } else {
+      const std::int64_t image = size[0] * size[1] * C;
+      parallel_for(0, N, std::max<std::int64_t>(1, 16384 / image), [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t n = begin; n < end; ++n) {
+          std::fill_n(to + n * image, image, T{0});
+          for (std::int64_t line = n * height; line < (n + 1) * height; ++line) spread(line);
+        }
+      });
+    }
+  });
+  return result.permute({0, 3, 1, 2});
+}
 }  // namespace
 
 // %%
 //| export kernels/pooling.cpp
 //| registers
-void register_tuned_pooling() { op::max_pool_indices.set(Layer::TunedCPU, max_pool_indices_tuned); }
+void register_tuned_pooling() {
+  op::max_pool_indices.set(Layer::TunedCPU, max_pool_indices_tuned);
+  op::window_sums.set(Layer::TunedCPU, window_sums_tuned);
+  op::window_sums_backward.set(Layer::TunedCPU, window_sums_backward_tuned);
+}
 
 // %%
 //| lesson
@@ -946,6 +1061,36 @@ TEST_CASE("max pooling: values and positions exactly the reference's, for each f
   }
   const Tensor whole = arange(64).view({1, 1, 8, 8});
   CHECK_EQ(max_pool2d(whole, 2), by_reference([&] { return max_pool2d(whole, 2); }));
+}
+
+TEST_CASE("average pooling of images with channels last: as the reference, with its gradients, and the order stays") {
+  manual_seed(673);
+  for (const ScalarType type : {kFloat, kDouble}) {
+    const double tolerance = type == kFloat ? 1e-5 : 1e-13;
+    for (const Pooling& p : poolings()) {
+      if (p.sizes.size() != 4) continue;
+      CAPTURE(p.sizes);
+      CAPTURE(p.kernel);
+      DimVector sizes(p.sizes);
+      sizes[1] = 21;
+      const Tensor x = randn(sizes, type).contiguous(MemoryFormat::ChannelsLast);
+      const auto results = [&] {
+        const Tensor leaf = x.clone(MemoryFormat::ChannelsLast).requires_grad_();
+        const Tensor y = avg_pool2d(leaf, p.kernel, p.stride, p.padding, p.ceil_mode, false);
+        const Tensor slope = autograd::grad({(y * y).sum()}, {leaf}, {}, std::nullopt, true)[0];
+        const Tensor second = autograd::grad({(slope * slope).sum()}, {leaf})[0];
+        return std::vector<Tensor>{y.detach(), slope.detach(), second};
+      };
+      const std::vector<Tensor> expected = by_reference(results);
+      for_each_capability([&] {
+        const std::vector<Tensor> tuned = results();
+        for (std::size_t i = 0; i < tuned.size(); ++i) CHECK_CLOSE(tuned[i], expected[i], tolerance, tolerance * 10);
+        CHECK(tuned[0].is_contiguous(MemoryFormat::ChannelsLast));
+      });
+      const std::vector<Tensor> alone = with_threads(1, results), together = with_threads(3, results);
+      for (std::size_t i = 0; i < alone.size(); ++i) CHECK_EQ(together[i], alone[i]);
+    }
+  }
 }
 
 // %% [markdown]

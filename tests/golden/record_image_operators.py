@@ -89,6 +89,8 @@ case("group_norm.not_divisible", F(2, 4, 3), run=lambda x: F_.group_norm(x, 3))
 case("instance_norm", F(2, 2, 4), P(2), F(2), run=lambda x, w, b: F_.instance_norm(x, weight=w, bias=b))
 case("instance_norm.evaluation", F(2, 2, 3), F(2), P(2), run=lambda x, m, v: F_.instance_norm(x, m, v, use_input_stats=False))
 case("channel_affine", F(3, 2, 2, 2), P(2), F(2), run=lambda x, w, b: x * w.view(1, 2, 1, 1) + b.view(1, 2, 1, 1))
+case("window_sums", F(2, 2, 5, 4), run=lambda x: F_.avg_pool2d(x, (3, 2), (2, 1), (1, 0), divisor_override=1))
+case("window_sums_backward", F(2, 2, 3, 3), run=lambda g: F_.fold(g.reshape(2, 2, 1, 9).expand(2, 2, 6, 9).reshape(2, 12, 9), (5, 4), (3, 2), 1, (1, 0), (2, 1)))
 
 
 if __name__ == "__main__":

@@ -39,6 +39,8 @@ std::vector<OperatorCase> image_cases() {
       {"batch_norm.plain", CALL(batch_norm(x[0], {}, {}, {}, {}, true, 0.1, 0.1))},
       {"batch_norm.evaluation", CALL(batch_norm(x[0], x[1], x[2], x[3], x[4], false, 0.1, 1e-5))},
       {"channel_affine", CALL(op::channel_affine(x[0], x[1], x[2]))},
+      {"window_sums", CALL(op::window_sums(x[0].contiguous(MemoryFormat::ChannelsLast), {3, 3}, {3, 2}, {2, 1}, {1, 0})), {.leaves_out = "Long Int Byte Bool"}},
+      {"window_sums_backward", CALL(op::window_sums_backward(x[0].contiguous(MemoryFormat::ChannelsLast), {5, 4}, {3, 2}, {2, 1}, {1, 0})), {.leaves_out = "Long Int Byte Bool"}},
       {"batch_norm.wrong_weight", CALL(batch_norm(x[0], x[1], {}, {}, {}, true, 0.1, 1e-5))},
       {"conv1d", CALL(conv1d(x[0], x[1], x[2], 2, 1, 1, 2))},
       {"conv3d", CALL(conv3d(x[0], x[1], x[2], 1, {0, 1, 0}))},

@@ -109,8 +109,77 @@ Tensor max_pool_indices_tuned(const Tensor& self, IntArrayRef output, IntArrayRe
   else run(table.in_double.rows);
   return result;
 }
+
+// Windows have no dilation here.
+bool sums_in_channels(const Tensor& self) {
+  return (self.scalar_type() == kFloat || self.scalar_type() == kDouble) && self.dim() == 4 && self.numel() > 0 && !self.is_contiguous() && self.is_contiguous(MemoryFormat::ChannelsLast);
+}
+
+template <class F>
+void in_pooled_type(ScalarType type, F f) {
+  if (type == kFloat) f(pooling_table().sums_in_float);
+  else f(pooling_table().sums_in_double);
+}
+
+Tensor window_sums_tuned(const Tensor& self, IntArrayRef output, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding) {
+  if (!sums_in_channels(self)) return op::window_sums.function(Layer::CPU)(self, output, kernel, stride, padding);
+  const std::int64_t N = self.size(0), C = self.size(1), height = output[0], width = output[1];
+  const PooledLine rows(self.size(2), kernel[0], stride[0], padding[0], 1, height), columns(self.size(3), kernel[1], stride[1], padding[1], 1, width);
+  const Tensor result = empty({N, height, width, C}, self.options());
+  in_pooled_type(self.scalar_type(), [&]<class T>(const kernels::WindowSumTable<T>& table) {
+    parallel_for(0, N * height, std::max<std::int64_t>(1, 16384 / (width * C)), [&, from = self.data<T>(), to = result.data<T>()](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t line = begin; line < end; ++line) {
+        const std::int64_t y = line % height, i = rows.first_inside(y);
+        for (std::int64_t x = 0; x < width; ++x) {
+          const std::int64_t j = columns.first_inside(x), first = (line / height * rows.size + rows.begin(y) + i) * columns.size + columns.begin(x) + j;
+          table.sum(from + first * C, C, rows.stop_inside(y) - i, columns.stop_inside(x) - j, columns.size * C, C, to + (line * width + x) * C);
+        }
+      }
+    });
+  });
+  return result.permute({0, 3, 1, 2});
+}
+
+Tensor window_sums_backward_tuned(const Tensor& grad, IntArrayRef size, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding) {
+  if (!sums_in_channels(grad)) return op::window_sums_backward.function(Layer::CPU)(grad, size, kernel, stride, padding);
+  const std::int64_t N = grad.size(0), C = grad.size(1), height = grad.size(2), width = grad.size(3);
+  const PooledLine rows(size[0], kernel[0], stride[0], padding[0], 1, height), columns(size[1], kernel[1], stride[1], padding[1], 1, width);
+  const Tensor result = empty({N, size[0], size[1], C}, grad.options());
+  // Where windows lie edge to edge, each pixel is in one of them. Elsewhere an image is a task, since its windows may share pixels.
+  const auto tiles = [](const PooledLine& line, std::int64_t count) { return line.stride == line.kernel && line.padding == 0 && count * line.stride == line.size; };
+  const bool once = tiles(rows, height) && tiles(columns, width);
+  in_pooled_type(grad.scalar_type(), [&]<class T>(const kernels::WindowSumTable<T>& table) {
+    const T* const from = grad.data<T>();
+    T* const to = result.data<T>();
+    const auto spread = [&](std::int64_t line) {
+      const std::int64_t y = line % height, i = rows.first_inside(y);
+      for (std::int64_t x = 0; x < width; ++x) {
+        const std::int64_t j = columns.first_inside(x), first = (line / height * rows.size + rows.begin(y) + i) * columns.size + columns.begin(x) + j;
+        table.spread(from + (line * width + x) * C, C, rows.stop_inside(y) - i, columns.stop_inside(x) - j, columns.size * C, C, !once, to + first * C);
+      }
+    };
+    if (once) {
+      parallel_for(0, N * height, std::max<std::int64_t>(1, 16384 / (width * C)), [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t line = begin; line < end; ++line) spread(line);
+      });
+    } else {
+      const std::int64_t image = size[0] * size[1] * C;
+      parallel_for(0, N, std::max<std::int64_t>(1, 16384 / image), [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t n = begin; n < end; ++n) {
+          std::fill_n(to + n * image, image, T{0});
+          for (std::int64_t line = n * height; line < (n + 1) * height; ++line) spread(line);
+        }
+      });
+    }
+  });
+  return result.permute({0, 3, 1, 2});
+}
 }  // namespace
 
-void register_tuned_pooling() { op::max_pool_indices.set(Layer::TunedCPU, max_pool_indices_tuned); }
+void register_tuned_pooling() {
+  op::max_pool_indices.set(Layer::TunedCPU, max_pool_indices_tuned);
+  op::window_sums.set(Layer::TunedCPU, window_sums_tuned);
+  op::window_sums_backward.set(Layer::TunedCPU, window_sums_backward_tuned);
+}
 
 }  // namespace tinytorch

@@ -200,9 +200,44 @@ void find_in_channels(const ChannelWindow<T>& window) {
     window.winners[c] = place;
   }
 }
+
+template <class T>
+void sum_window(const T* corner, std::int64_t channels, std::int64_t rows, std::int64_t columns, std::int64_t row, std::int64_t column, T* out) {
+  const hn::ScalableTag<T> d;
+  constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
+  std::int64_t c = 0;
+  for (; c + lanes <= channels; c += lanes) {
+    auto sum = hn::Zero(d);
+    for (std::int64_t i = 0; i < rows; ++i)
+      for (std::int64_t j = 0; j < columns; ++j) sum = hn::Add(sum, hn::LoadU(d, corner + i * row + j * column + c));
+    hn::StoreU(sum, d, out + c);
+  }
+  for (; c < channels; ++c) {
+    T sum{0};
+    for (std::int64_t i = 0; i < rows; ++i)
+      for (std::int64_t j = 0; j < columns; ++j) sum += corner[i * row + j * column + c];
+    out[c] = sum;
+  }
+}
+
+template <class T>
+void spread_window(const T* grad, std::int64_t channels, std::int64_t rows, std::int64_t columns, std::int64_t row, std::int64_t column, bool adds, T* corner) {
+  const hn::ScalableTag<T> d;
+  constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
+  for (std::int64_t i = 0; i < rows; ++i)
+    for (std::int64_t j = 0; j < columns; ++j) {
+      T* const to = corner + i * row + j * column;
+      std::int64_t c = 0;
+      for (; c + lanes <= channels; c += lanes) {
+        const auto g = hn::LoadU(d, grad + c);
+        hn::StoreU(adds ? hn::Add(hn::LoadU(d, to + c), g) : g, d, to + c);
+      }
+      for (; c < channels; ++c) to[c] = adds ? to[c] + grad[c] : grad[c];
+    }
+}
 }  // namespace
 
-constinit const PoolingKernels pooling_kernels = {{find_largest<float>, find_in_channels<float>}, {find_largest<double>, find_in_channels<double>}};
+constinit const PoolingKernels pooling_kernels = {{sum_window<float>, spread_window<float>}, {sum_window<double>, spread_window<double>}, {find_largest<float>, find_in_channels<float>}, {find_largest<double>, find_in_channels<double>}};
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 }  // namespace tinytorch

@@ -39,7 +39,18 @@ struct PoolingTable {
   void (*channels)(const ChannelWindow<T>& window);
 };
 
+// Sums of windows and their gradient, of images with channels last.
+template <class T>
+struct WindowSumTable {
+  // out[c] = the sum over i < rows and j < columns of corner[i * row + j * column + c], for c < channels.
+  void (*sum)(const T* corner, std::int64_t channels, std::int64_t rows, std::int64_t columns, std::int64_t row, std::int64_t column, T* out);
+  // corner[i * row + j * column + c] += grad[c] for the same; without `adds` it is written.
+  void (*spread)(const T* grad, std::int64_t channels, std::int64_t rows, std::int64_t columns, std::int64_t row, std::int64_t column, bool adds, T* corner);
+};
+
 struct PoolingKernels {
+  WindowSumTable<float> sums_in_float;
+  WindowSumTable<double> sums_in_double;
   PoolingTable<float> in_float;
   PoolingTable<double> in_double;
 };

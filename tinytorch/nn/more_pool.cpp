@@ -140,6 +140,12 @@ DimVector checked_output(const char* function, const Tensor& self, IntArrayRef o
 Tensor adaptive_avg(const char* function, const Tensor& self, IntArrayRef output_size, std::int64_t dims) {
   const DimVector output = checked_output(function, self, output_size, dims);
   TORCH_CHECK(self.is_floating_point(), "\"", function, "\" not implemented for '", self.scalar_type(), "'\n[", function, "] convert with to(kFloat) first.");
+  // One window over everything, at the end of most networks for images, is a mean as any other.
+  if (self.numel() > 0 && volume(output) == 1) {
+    DimVector spatial;
+    for (std::int64_t d = dims; d >= 1; --d) spatial.push_back(-d);
+    return self.mean(spatial, true);
+  }
   Tensor result = self;
   for (std::int64_t d = 1; d <= dims; ++d) {
     const std::int64_t count = output[static_cast<std::size_t>(dims - d)];

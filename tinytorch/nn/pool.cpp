@@ -100,7 +100,40 @@ Tensor divide_by_lengths(const Tensor& sums, const std::vector<double>& rows, co
   const Tensor lengths = tensor(rows, kDouble).unsqueeze(1) * tensor(columns, kDouble);
   return mean_of(sums, lengths.to(sums.scalar_type()));
 }
+
+// How far the last windows reach behind the padded image, by ceil_mode: (rows, columns).
+DimVector overhang_of(IntArrayRef size, IntArrayRef output, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding) {
+  DimVector overhang;
+  for (std::size_t d = 0; d < 2; ++d) overhang.push_back(std::max<std::int64_t>((output[d] - 1) * stride[d] + kernel[d] - size[d] - 2 * padding[d], 0));
+  return overhang;
+}
+
+Tensor window_sums_cpu(const Tensor& self, IntArrayRef output, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding) {
+  const DimVector overhang = overhang_of(spatial_sizes(self.sizes()), output, kernel, stride, padding);
+  const bool overhangs = overhang[0] > 0 || overhang[1] > 0;
+  const Tensor image = overhangs ? nn::functional::pad(self.contiguous(), std::vector<std::int64_t>{0, overhang[1], 0, overhang[0]}) : self.contiguous();
+  const Tensor columns = op::im2col(image, kernel, {1, 1}, padding, stride);
+  return columns.view({self.size(0), self.size(1), volume(kernel), volume(output)}).sum(2).view({self.size(0), self.size(1), output[0], output[1]});
+}
+
+Tensor window_sums_backward_cpu(const Tensor& grad, IntArrayRef size, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding) {
+  const std::int64_t N = grad.size(0), C = grad.size(1);
+  const DimVector overhang = overhang_of(size, spatial_sizes(grad.sizes()), kernel, stride, padding);
+  const Tensor columns = grad.reshape({N, C, 1, -1}).expand({N, C, volume(kernel), -1}).reshape({N, C * volume(kernel), -1});
+  return op::col2im(columns, {size[0] + overhang[0], size[1] + overhang[1]}, kernel, {1, 1}, padding, stride).narrow(2, 0, size[0]).narrow(3, 0, size[1]);
+}
 }  // namespace
+
+constinit Operator<Tensor(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef)> op::window_sums(
+    "window_sums", {.cpu = window_sums_cpu,
+                    .autograd = gradient_of<op::window_sums>([](const Tensor& g, Sizes<0> sizes, Arg<2, DimVector> kernel, Arg<3, DimVector> stride, Arg<4, DimVector> padding) {
+                      return op::window_sums_backward(g, spatial_sizes(sizes), kernel.value, stride.value, padding.value);
+                    })});
+constinit Operator<Tensor(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef)> op::window_sums_backward(
+    "window_sums_backward", {.cpu = window_sums_backward_cpu,
+                             .autograd = gradient_of<op::window_sums_backward>([](const Tensor& g, Sizes<0> sizes, Arg<2, DimVector> kernel, Arg<3, DimVector> stride, Arg<4, DimVector> padding) {
+                               return op::window_sums(g, spatial_sizes(sizes), kernel.value, stride.value, padding.value);
+                             })});
 
 Tensor avg_pool2d(const Tensor& self, IntArrayRef kernel_size, IntArrayRef stride, IntArrayRef padding, bool ceil_mode, bool count_include_pad,
                   std::optional<std::int64_t> divisor_override) {
@@ -110,14 +143,9 @@ Tensor avg_pool2d(const Tensor& self, IntArrayRef kernel_size, IntArrayRef strid
   TORCH_CHECK(!divisor_override || *divisor_override != 0, "divisor must be not zero");
   TORCH_CHECK(self.is_floating_point() || self.scalar_type() == kLong, "\"avg_pool2d\" not implemented for '", self.scalar_type(), "'\n[avg_pool2d] convert with to(kFloat) first.");
   const DimVector output = pooled_size(self, kernel, step, around, {1, 1}, ceil_mode);
-  Tensor image = (self.dim() == 4 ? self : self.unsqueeze(0)).contiguous();
+  const Tensor image = self.dim() == 4 ? self : self.unsqueeze(0);
   const DimVector size = spatial_sizes(image.sizes());
-  // What the last windows of ceil_mode need behind the padding, as zeros.
-  std::vector<std::int64_t> overhang(4, 0);
-  for (std::size_t d = 0; d < 2; ++d) overhang[3 - 2 * d] = std::max<std::int64_t>((output[d] - 1) * step[d] + kernel[d] - size[d] - 2 * around[d], 0);
-  if (overhang[1] > 0 || overhang[3] > 0) image = nn::functional::pad(image, overhang);
-  const Tensor columns = op::im2col(image, kernel, {1, 1}, around, step);
-  const Tensor sums = columns.view({image.size(0), image.size(1), volume(kernel), volume(output)}).sum(2).view({image.size(0), image.size(1), output[0], output[1]});
+  const Tensor sums = op::window_sums(image, output, kernel, step, around);
   const Tensor result = divisor_override ? mean_of(sums, full({}, *divisor_override, sums.options()))
                                          : divide_by_lengths(sums, window_lengths(output[0], size[0], kernel[0], step[0], around[0], count_include_pad),
                                                              window_lengths(output[1], size[1], kernel[1], step[1], around[1], count_include_pad));

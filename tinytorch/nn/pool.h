@@ -26,6 +26,10 @@ Tensor avg_pool2d(const Tensor& self, IntArrayRef kernel_size, IntArrayRef strid
 namespace op {
 // The positions of the largest elements: (..., H, W) -> (..., oH, oW), Long. It has no gradient.
 extern Operator<Tensor(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef)> max_pool_indices;
+// The sums of windows of (N, C, H, W), of which parts that lie outside count as zeros: output, kernel, stride, padding -> (N, C, oH, oW).
+extern Operator<Tensor(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef)> window_sums;
+// Its gradient: each pixel of an image of `size` gets the sum of `grad` over the windows that hold it. grad, size, kernel, stride, padding.
+extern Operator<Tensor(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef)> window_sums_backward;
 }  // namespace op
 
 // For each window of a plane (H, W), where its largest element stands: winners[y * oW + x] = row * W + column. Rows and columns outside of the plane do not count. The first of equal elements wins; NaN

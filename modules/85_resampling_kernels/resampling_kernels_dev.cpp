@@ -314,7 +314,9 @@ TEST_CASE("resample: as the reference along every dimension, forward and backwar
     for (const Table& table : tables) {
       CAPTURE(table.size);
       const Tensor weights = randn({static_cast<std::int64_t>(table.index.size())}, kDouble);
-      for (const auto& [sizes, dim] : std::vector<std::pair<DimVector, std::int64_t>>{{{table.size}, 0}, {{3, table.size}, 1}, {{2, table.size, 7}, 1}, {{table.size, 67}, 0}, {{300, table.size}, 1}, {{2, table.size, 5, 32}, 1}}) {
+      for (const std::pair<DimVector, std::int64_t>& along : std::vector<std::pair<DimVector, std::int64_t>>{{{table.size}, 0}, {{3, table.size}, 1}, {{2, table.size, 7}, 1}, {{table.size, 67}, 0}, {{300, table.size}, 1}, {{2, table.size, 5, 32}, 1}}) {
+        const DimVector& sizes = along.first;
+        const std::int64_t dim = along.second;
         CAPTURE(sizes);
         const Tensor x = randn(sizes, type);
         const auto results = [&] {

@@ -1084,7 +1084,9 @@ TEST_CASE("group norm: results and gradients as the reference, with and without 
       const std::int64_t C = c.sizes[1];
       const Tensor strided = (randn(c.sizes, type) * 3 + 1).transpose(0, -1).contiguous().transpose(0, -1), g = randn(c.sizes, type), weight = randn({C}, type), bias = randn({C}, type);
       const Tensor last = c.sizes.size() == 4 ? strided.contiguous(MemoryFormat::ChannelsLast) : strided;
-      for (const auto& [x, given] : std::vector<std::pair<Tensor, int>>{{strided, 0}, {strided, 1}, {strided, 2}, {last, 0}, {last, 1}, {last, 2}}) {
+      for (const std::pair<Tensor, int>& setting : std::vector<std::pair<Tensor, int>>{{strided, 0}, {strided, 1}, {strided, 2}, {last, 0}, {last, 1}, {last, 2}}) {
+        const Tensor& x = setting.first;
+        const int given = setting.second;
         CAPTURE(x.strides());
         CAPTURE(given);
         const auto results = [&] {

@@ -271,6 +271,18 @@ struct NodeWatchers {
   std::shared_ptr<const AnomalyRecord> anomaly_record;
 };
 
+// What a run of autograd::grad, or of backward() with inputs, asks of the nodes: some of the gradients that they could compute.
+class AskedGradients {
+ public:
+  // Whether the gradient of the node's input `index` leads on to one of the run's inputs.
+  virtual bool asks_for(const Node& node, std::size_t index) const = 0;
+
+ protected:
+  ~AskedGradients() = default;
+};
+// Of the run that goes on in this thread; null where it asks for all.
+inline constinit thread_local const AskedGradients* asked_gradients = nullptr;
+
 // One recorded operator: turns gradients of its outputs into gradients of its inputs. Source: torch/csrc/autograd/function.h.
 class Node : public std::enable_shared_from_this<Node>, public memory::Pooled {
  public:
@@ -300,6 +312,9 @@ class Node : public std::enable_shared_from_this<Node>, public memory::Pooled {
   std::size_t num_outputs() const { return next_edges_.size(); }
   const InputMetadata& input_metadata(std::size_t index) const { return input_metadata_[index]; }
   std::uint32_t add_input_metadata(const Tensor& output);
+
+  // Whether the run that applies this node wants the gradient of its input `index`; otherwise apply() may leave it undefined.
+  bool task_should_compute_output(std::size_t index) const { return next_edge(index).is_valid() && (asked_gradients == nullptr || asked_gradients->asks_for(*this, index)); }
 
   const NodeWatchers* watchers() const { return watchers_.get(); }  // null for most nodes
   NodeWatchers& watch();                                            // made on demand
@@ -1258,10 +1273,11 @@ class Arrived {
 };
 
 // The state of one backward run.
-class GraphTask {
+class GraphTask : public AskedGradients {
  public:
   GraphTask(bool keep_graph, bool accumulate) : keep_graph_(keep_graph), accumulate_(accumulate) {}
   variable_list run(const edge_list& roots, variable_list grads, const edge_list& inputs);
+  bool asks_for(const Node& node, std::size_t index) const override;
 
  private:
   // What the run knows of one node. The roots keep the nodes alive.
@@ -1277,6 +1293,8 @@ class GraphTask {
   void count_dependencies(const edge_list& roots);
   void mark_leading();
   void capture(const edge_list& inputs);
+  // Whether what arrives at the node leads on to one of the inputs, or is what they ask for.
+  bool wants(std::uint32_t number) const { return captured_.empty() || buffers_[number].leads || captures_.contains(number); }
   void deliver(std::uint32_t number, std::uint32_t input_nr, Tensor grad);
   void run_node(std::uint32_t number);
   // The numbers that the node's edges lead to; kNowhere for an edge to nowhere.
@@ -1342,7 +1360,13 @@ void GraphTask::mark_leading() {
       if (target != kNowhere && --waiting_for[target] == 0) order.push_back(target);
   for (auto number = order.rbegin(); number != order.rend(); ++number)
     for (const std::uint32_t target : targets(buffers_[*number]))
-      if (target != kNowhere && (captures_.contains(target) || buffers_[target].leads)) buffers_[*number].leads = true;
+      if (target != kNowhere && wants(target)) buffers_[*number].leads = true;
+}
+
+// A node on the way to one of the inputs may have others beside it: a product whose left factor is asked for need not compute the gradient of the right one, which is half of its work.
+bool GraphTask::asks_for(const Node& node, std::size_t index) const {
+  const auto entry = numbers_.find(&node);
+  return entry == numbers_.end() || wants(targets(buffers_[entry->second])[index]);
 }
 
 // Notes whose gradients to take away for autograd::grad.
@@ -1392,7 +1416,7 @@ void GraphTask::run_node(std::uint32_t number) {
   RecordFunction record(RecordScope::BACKWARD_FUNCTION);
   if (record.isActive()) record.before(node.name(), static_cast<std::int64_t>(node.sequence_nr()));
   variable_list grads = buffer.grads.take(node.num_outputs(), std::move(spare_));
-  const NodeWatchers* const watchers = node.watchers();
+  const NodeWatchers* const watchers = wants(number) ? node.watchers() : nullptr;
   if (watchers != nullptr) call_hooks(*watchers, grads);
   bool runs = captured_.empty() || buffer.leads;
   if (!captures_.empty()) {
@@ -1445,9 +1469,25 @@ variable_list GraphTask::run(const edge_list& roots, variable_list grads, const 
 
 // %%
 //| export core/engine.cpp
+namespace {
+// While it lives, the nodes of this thread ask `asked` which gradients are wanted.
+class AskedGradientsGuard {
+ public:
+  explicit AskedGradientsGuard(const AskedGradients* asked) : before_(std::exchange(asked_gradients, asked)) {}
+  ~AskedGradientsGuard() { asked_gradients = before_; }
+  AskedGradientsGuard(const AskedGradientsGuard&) = delete;
+  AskedGradientsGuard& operator=(const AskedGradientsGuard&) = delete;
+
+ private:
+  const AskedGradients* before_;
+};
+}  // namespace
+
 variable_list run_backward(const edge_list& roots, variable_list grads, bool keep_graph, bool create_graph, const edge_list& inputs, bool accumulate) {
   const AutoGradMode recording(create_graph);
-  return GraphTask(keep_graph, accumulate).run(roots, std::move(grads), inputs);
+  GraphTask task(keep_graph, accumulate);
+  const AskedGradientsGuard guard(inputs.empty() ? nullptr : &task);
+  return task.run(roots, std::move(grads), inputs);
 }
 
 // %% {"nbgrader": {"grade": true, "grade_id": "05-engine-test", "locked": true, "points": 15, "schema_version": 3, "solution": false, "task": false}}

@@ -214,8 +214,16 @@ struct Slot {
   std::size_t edges = 0;  // more than one for a list of tensors
   std::optional<Keepers<F>> kept;
 
+  // Whether the run asks for the gradient of one of the owner's inputs from `first` on that are this slot's.
+  bool is_asked_for(const Node& owner, std::size_t first) const {
+    if (asked_gradients == nullptr) return true;
+    for (std::size_t edge = first; edge < first + edges; ++edge)
+      if (owner.task_should_compute_output(edge)) return true;
+    return false;
+  }
+
   void append(const Tensor& grad, Node& owner, variable_list& result) const {
-    if (kept && grad.defined()) {
+    if (kept && grad.defined() && is_asked_for(owner, result.size())) {
       append_gradients(result, kept->call(grad, owner));
     } else {
       result.resize(result.size() + edges);
@@ -378,7 +386,7 @@ std::string detail::node_name(const char* operator_name, bool second) {
       continue;
     }
     name += capital && *c >= 'a' && *c <= 'z' ? static_cast<char>(*c - 'a' + 'A') : *c;
-    capital = false;
+    capital = *c >= '0' && *c <= '9';
   }
   return name + "Backward" + (second ? "1" : "0");
 }
@@ -391,6 +399,7 @@ TEST_CASE("nodes: names as PyTorch has them, of operators and their overloads") 
   CHECK_EQ((2 * w).grad_fn()->name(), "MulBackward1");
   CHECK_EQ(w.sum().grad_fn()->name(), "SumBackward0");
   CHECK_EQ(w.sum(0).grad_fn()->name(), "SumBackward1");
+  CHECK_EQ(detail::node_name("max_pool2d_with_indices"), "MaxPool2DWithIndicesBackward0");
 }
 
 TEST_CASE("nodes: an edge for each tensor argument, to nowhere where no gradient is asked for") {
@@ -399,6 +408,37 @@ TEST_CASE("nodes: an edge for each tensor argument, to nowhere where no gradient
   CHECK_EQ(y.grad_fn()->num_outputs(), 2);
   CHECK(y.grad_fn()->next_edge(0).is_valid());
   CHECK(!y.grad_fn()->next_edge(1).is_valid());
+}
+
+// %%
+//| lesson
+// a * b, which counts the gradients that it computes.
+int gradients_of_left = 0, gradients_of_right = 0;
+Tensor counted_product_cpu(const Tensor& a, const Tensor& b) { return a * b; }
+extern Operator<Tensor(const Tensor&, const Tensor&)> counted_product;
+constinit Operator<Tensor(const Tensor&, const Tensor&)> counted_product("counted_product",
+                                                                         {.cpu = counted_product_cpu, .autograd = gradient_of<counted_product>([](const Tensor& g, Input<1> b) { return ++gradients_of_left, g * b; },
+                                                                                                                                               [](const Tensor& g, Input<0> a) { return ++gradients_of_right, g * a; })});
+
+// %%
+TEST_CASE("nodes: only those gradients are computed that a run asks for") {
+  const Tensor a = tensor({2.0, 3.0}, requires_grad()), b = tensor({5.0, 7.0}, requires_grad()), c = a + 1;
+  const auto counts = [&](const std::vector<Tensor>& inputs) {
+    gradients_of_left = gradients_of_right = 0;
+    const std::vector<Tensor> gradients = autograd::grad({counted_product(c, b).sum()}, inputs);
+    for (std::size_t i = 0; i < inputs.size(); ++i) CHECK_EQ(gradients[i], inputs[i].is_same(b) ? c.detach() : b.detach());
+    return std::pair{gradients_of_left, gradients_of_right};
+  };
+  CHECK_EQ(counts({a}), std::pair{1, 0});
+  CHECK_EQ(counts({c}), std::pair{1, 0});
+  CHECK_EQ(counts({b}), std::pair{0, 1});
+  CHECK_EQ(counts({b, a}), std::pair{1, 1});
+  gradients_of_left = gradients_of_right = 0;
+  counted_product(c, b).sum().backward({}, true, false, std::vector<Tensor>{b});
+  CHECK_EQ(std::pair(gradients_of_left, gradients_of_right), std::pair{0, 1});
+  CHECK(!a.grad().defined());
+  counted_product(c, b).sum().backward();
+  CHECK_EQ(std::pair(gradients_of_left, gradients_of_right), std::pair{1, 2});
 }
 
 // %% [markdown]

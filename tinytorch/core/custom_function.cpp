@@ -26,7 +26,11 @@ variable_list autograd::AutogradContext::get_saved_variables() const {
   return tensors;
 }
 
-bool autograd::AutogradContext::needs_input_grad(std::size_t index) const { return node_.lock()->next_edges().at(index).is_valid(); }
+bool autograd::AutogradContext::needs_input_grad(std::size_t index) const {
+  const std::shared_ptr<Node> node = node_.lock();
+  TORCH_CHECK(index < node->num_outputs(), "needs_input_grad: index ", index, " is out of range for a function of ", node->num_outputs(), " tensor arguments");
+  return node->task_should_compute_output(index);
+}
 
 void autograd::AutogradContext::mark_dirty(const variable_list& inputs) { dirty_ = impls_of(inputs); }
 void autograd::AutogradContext::mark_non_differentiable(const variable_list& outputs) { non_differentiable_ = impls_of(outputs); }

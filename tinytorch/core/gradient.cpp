@@ -14,7 +14,7 @@ std::string detail::node_name(const char* operator_name, bool second) {
       continue;
     }
     name += capital && *c >= 'a' && *c <= 'z' ? static_cast<char>(*c - 'a' + 'A') : *c;
-    capital = false;
+    capital = *c >= '0' && *c <= '9';
   }
   return name + "Backward" + (second ? "1" : "0");
 }

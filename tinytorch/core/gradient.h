@@ -152,8 +152,16 @@ struct Slot {
   std::size_t edges = 0;  // more than one for a list of tensors
   std::optional<Keepers<F>> kept;
 
+  // Whether the run asks for the gradient of one of the owner's inputs from `first` on that are this slot's.
+  bool is_asked_for(const Node& owner, std::size_t first) const {
+    if (asked_gradients == nullptr) return true;
+    for (std::size_t edge = first; edge < first + edges; ++edge)
+      if (owner.task_should_compute_output(edge)) return true;
+    return false;
+  }
+
   void append(const Tensor& grad, Node& owner, variable_list& result) const {
-    if (kept && grad.defined()) {
+    if (kept && grad.defined() && is_asked_for(owner, result.size())) {
       append_gradients(result, kept->call(grad, owner));
     } else {
       result.resize(result.size() + edges);

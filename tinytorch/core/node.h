@@ -54,6 +54,18 @@ struct NodeWatchers {
   std::shared_ptr<const AnomalyRecord> anomaly_record;
 };
 
+// What a run of autograd::grad, or of backward() with inputs, asks of the nodes: some of the gradients that they could compute.
+class AskedGradients {
+ public:
+  // Whether the gradient of the node's input `index` leads on to one of the run's inputs.
+  virtual bool asks_for(const Node& node, std::size_t index) const = 0;
+
+ protected:
+  ~AskedGradients() = default;
+};
+// Of the run that goes on in this thread; null where it asks for all.
+inline constinit thread_local const AskedGradients* asked_gradients = nullptr;
+
 // One recorded operator: turns gradients of its outputs into gradients of its inputs. Source: torch/csrc/autograd/function.h.
 class Node : public std::enable_shared_from_this<Node>, public memory::Pooled {
  public:
@@ -83,6 +95,9 @@ class Node : public std::enable_shared_from_this<Node>, public memory::Pooled {
   std::size_t num_outputs() const { return next_edges_.size(); }
   const InputMetadata& input_metadata(std::size_t index) const { return input_metadata_[index]; }
   std::uint32_t add_input_metadata(const Tensor& output);
+
+  // Whether the run that applies this node wants the gradient of its input `index`; otherwise apply() may leave it undefined.
+  bool task_should_compute_output(std::size_t index) const { return next_edge(index).is_valid() && (asked_gradients == nullptr || asked_gradients->asks_for(*this, index)); }
 
   const NodeWatchers* watchers() const { return watchers_.get(); }  // null for most nodes
   NodeWatchers& watch();                                            // made on demand

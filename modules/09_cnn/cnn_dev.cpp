@@ -1212,8 +1212,8 @@ TEST_CASE("Conv2d: PyTorch's initial numbers, padding modes, clone") {
 //       0 1 │ 4 5                     6 │ 5                     0 0 │ 0 j
 //       6 2 │ 0 1                                               i 0 │ 0 0
 //
-// So the winner's *position* is the whole result: with it, the values are a `gather`, and gather's gradient already puts each gradient where its element came from. One kernel that finds positions, and the rest is composed. `max_pool2d_with_indices` returns both, as PyTorch's does; the
-// position counts in the flattened plane, `y * W + x`.
+// So the winner's *position* is the whole result: with it, the values are a `gather`, and the gradient is that of gather, `scatter_add`, which puts each gradient where its element came from. One function that finds positions, and the rest is composed. `max_pool2d_with_indices` returns both, as PyTorch's does; the
+// position counts in the flattened plane, `y * W + x`. It is one operator all the same, also as in PyTorch: a kernel that has just compared the numbers of a window has the largest in a register, and need not gather it (chapter 89).
 //
 // Padding must never win: it counts as minus infinity, which means that pixels outside are skipped. NaN wins over everything, so that a broken value stays visible. `ceil_mode` rounds the number of windows up instead of down: a last window may hang over the edge, but it must begin inside the image or its left padding.
 
@@ -1234,13 +1234,27 @@ Tensor avg_pool2d(const Tensor& self, IntArrayRef kernel_size, IntArrayRef strid
                   std::optional<std::int64_t> divisor_override = std::nullopt);
 
 namespace op {
-// The positions of the largest elements: (..., H, W) -> (..., oH, oW), Long. It has no gradient.
-extern Operator<Tensor(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef)> max_pool_indices;
+// The largest elements of windows and their positions: (..., H, W) -> (..., oH, oW) twice, of its dtype and Long. self, output, kernel, stride, padding, dilation.
+extern Operator<std::tuple<Tensor, Tensor>(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef)> max_pool2d_with_indices;
 // The sums of windows of (N, C, H, W), of which parts that lie outside count as zeros: output, kernel, stride, padding -> (N, C, oH, oW).
 extern Operator<Tensor(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef)> window_sums;
 // Its gradient: each pixel of an image of `size` gets the sum of `grad` over the windows that hold it. grad, size, kernel, stride, padding.
 extern Operator<Tensor(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef)> window_sums_backward;
 }  // namespace op
+
+// The gradient of max pooling: put(grad, sizes, dim, indices) makes zeros of `sizes` and adds the numbers of `grad` to them where `indices` points along `dim`. As rows of places, (..., H W); with channels last, where a pixel's channels lie beside each other, as (N, H W, C).
+template <class Put>
+Tensor put_at_winners(const Tensor& grad, const Tensor& indices, IntArrayRef sizes, Put put) {
+  const std::size_t first = sizes.size() - 2;
+  const std::int64_t places = sizes[first] * sizes[first + 1];
+  if (sizes.size() == 4 && !indices.is_contiguous() && indices.is_contiguous(MemoryFormat::ChannelsLast)) {
+    const auto as_table = [](const Tensor& images) { return images.permute({0, 2, 3, 1}).flatten(1, 2); };
+    return put(as_table(grad), {sizes[0], places, sizes[1]}, 1, as_table(indices)).view({sizes[0], sizes[2], sizes[3], sizes[1]}).permute({0, 3, 1, 2});
+  }
+  DimVector flat(sizes.slice(0, first + 1));
+  flat.back() = places;
+  return put(grad.flatten(-2), flat, static_cast<std::int64_t>(first), indices.flatten(-2)).view(sizes);
+}
 
 // %%
 //| export nn/pool.cpp
@@ -1325,19 +1339,19 @@ TEST_CASE("max_pool_plane: positions of the winners") {
 // %%
 //| export nn/pool.cpp
 namespace {
-Tensor max_pool_indices_cpu(const Tensor& self, IntArrayRef output, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation) {
+std::tuple<Tensor, Tensor> max_pool2d_cpu(const Tensor& self, IntArrayRef output, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation) {
   const Tensor planes = self.contiguous();
   DimVector sizes(self.sizes());
   const std::size_t first = sizes.size() - 2;
   const DimVector size{sizes[first], sizes[first + 1]};
   for (std::size_t d = 0; d < 2; ++d) sizes[first + d] = output[d];
-  const Tensor result = empty(sizes, kLong);
+  const Tensor indices = empty(sizes, kLong);
   const std::int64_t count = volume(size) == 0 ? 0 : planes.numel() / volume(size);
   dispatch_all_types(self.scalar_type(), [&]<class T>() {
     for (std::int64_t p = 0; p < count; ++p)
-      max_pool_plane(result.data<std::int64_t>() + p * volume(output), planes.data<T>() + p * volume(size), size, output, kernel, stride, padding, dilation);
+      max_pool_plane(indices.data<std::int64_t>() + p * volume(output), planes.data<T>() + p * volume(size), size, output, kernel, stride, padding, dilation);
   });
-  return result;
+  return {planes.flatten(-2).gather(-1, indices.flatten(-2)).view(sizes), indices};
 }
 
 // The number of windows in each dimension, after all checks.
@@ -1352,8 +1366,12 @@ DimVector pooled_size(const Tensor& self, IntArrayRef kernel, IntArrayRef stride
 }
 }  // namespace
 
-constinit Operator<Tensor(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef)> op::max_pool_indices("max_pool_indices",
-                                                                                                                                {.cpu = Kernel<max_pool_indices_cpu>::call});
+constinit Operator<std::tuple<Tensor, Tensor>(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef)> op::max_pool2d_with_indices(
+    "max_pool2d_with_indices", {.cpu = max_pool2d_cpu, .autograd = gradient_of<op::max_pool2d_with_indices>([](const Tensor& g, OutputAt<1> indices, Sizes<0> sizes) {
+                                  return put_at_winners(g, indices, sizes, [](const Tensor& from, IntArrayRef to, std::int64_t dim, const Tensor& at) {
+                                    return scatter_add(zeros(to, from.options()), dim, at, from);
+                                  });
+                                })});
 
 std::tuple<Tensor, Tensor> max_pool2d_with_indices(const Tensor& self, IntArrayRef kernel_size, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, bool ceil_mode) {
   const DimVector kernel = pool_pair("max_pool2d", "kernel_size", kernel_size);
@@ -1361,15 +1379,7 @@ std::tuple<Tensor, Tensor> max_pool2d_with_indices(const Tensor& self, IntArrayR
   const DimVector around = pool_pair("max_pool2d", "padding", padding);
   const DimVector apart = pool_pair("max_pool2d", "dilation", dilation);
   const DimVector output = pooled_size(self, kernel, step, around, apart, ceil_mode);
-  if (self.dim() == 4 && !self.is_contiguous() && self.is_contiguous(MemoryFormat::ChannelsLast)) {
-    // Each pixel's channels lie beside each other, so images are tables (N, H W, C), of which each channel picks its own row.
-    const Tensor indices = in_format_of(self, op::max_pool_indices(self, output, kernel, step, around, apart));
-    const Tensor picked = self.permute({0, 2, 3, 1}).flatten(1, 2).gather(1, indices.permute({0, 2, 3, 1}).flatten(1, 2));
-    return {picked.view({self.size(0), output[0], output[1], self.size(1)}).permute({0, 3, 1, 2}), indices};
-  }
-  const Tensor planes = self.contiguous();
-  const Tensor indices = op::max_pool_indices(planes, output, kernel, step, around, apart);
-  const Tensor values = planes.flatten(-2).gather(-1, indices.flatten(-2)).view(indices.sizes());
+  const auto [values, indices] = op::max_pool2d_with_indices(self, output, kernel, step, around, apart);
   return {in_format_of(self, values), in_format_of(self, indices)};
 }
 

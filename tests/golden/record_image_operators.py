@@ -51,7 +51,7 @@ case("conv2d.too_large", F(1, 1, 2, 2), F(1, 1, 3, 3), run=lambda x, w: F_.conv2
 case("conv2d.wrong_bias", F(1, 1, 3, 3), F(2, 1, 2, 2), F(3), run=lambda x, w, b: F_.conv2d(x, w, b))
 
 # ---- Pooling. The values are distinct, so that no window has two winners.
-case("max_pool_indices", F(1, 2, 4, 4), run=lambda x: F_.max_pool2d(x, 2, return_indices=True)[1])
+case("max_pool2d_with_indices", F(1, 2, 4, 4), run=lambda x: F_.max_pool2d(x, 2, return_indices=True))
 case("max_pool2d", F(2, 2, 4, 5), run=lambda x: F_.max_pool2d(x, (2, 3), stride=(2, 1), padding=(1, 0)))
 case("max_pool2d.with_indices", F(1, 2, 5, 5), run=lambda x: F_.max_pool2d(x, 3, stride=2, padding=1, ceil_mode=True, return_indices=True))
 case("max_pool2d.dilated", F(1, 5, 6), run=lambda x: F_.max_pool2d(x, 2, stride=1, dilation=(2, 3)))

@@ -25,7 +25,7 @@ std::vector<OperatorCase> image_cases() {
       {"conv2d.channels_differ", CALL(conv2d(x[0], x[1]))},
       {"conv2d.too_large", CALL(conv2d(x[0], x[1]))},
       {"conv2d.wrong_bias", CALL(conv2d(x[0], x[1], x[2]))},
-      {"max_pool_indices", CALL(op::max_pool_indices(x[0], {2, 2}, {2, 2}, {2, 2}, {0, 0}, {1, 1})), {.also_takes = "Bool", .leaves_out = "0-d"}},
+      {"max_pool2d_with_indices", CALL(op::max_pool2d_with_indices(x[0], {2, 2}, {2, 2}, {2, 2}, {0, 0}, {1, 1})), {.also_takes = "Bool", .leaves_out = "0-d"}},
       {"max_pool2d", CALL(max_pool2d(x[0], {2, 3}, {2, 1}, {1, 0})), {.also_takes = "Bool"}},
       {"max_pool2d.with_indices", CALL(max_pool2d_with_indices(x[0], 3, 2, 1, 1, true)), {.also_takes = "Bool"}},
       {"max_pool2d.dilated", CALL(max_pool2d(x[0], 2, 1, 0, {2, 3})), {.also_takes = "Bool"}},

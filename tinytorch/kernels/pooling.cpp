@@ -49,65 +49,84 @@ std::int64_t winner_at_edge(const T* plane, const PooledLine& rows, const Pooled
   return best;
 }
 
-template <class T, class Kernel>
-void pool_plane(Kernel kernel, const T* plane, const T* end, const PooledLine& rows, const PooledLine& columns, std::int64_t height, std::int64_t width, std::int64_t* winners) {
-  if (rows.first < rows.stop && columns.first < columns.stop) {
-    const std::int64_t corner = rows.begin(rows.first) * columns.size + columns.begin(columns.first);
-    kernel({plane + corner, end - plane - corner, rows.kernel, columns.kernel, rows.dilation * columns.size, columns.dilation, columns.stride, corner, columns.stop - columns.first,
-            winners + rows.first * width + columns.first, rows.stop - rows.first, rows.stride * columns.size, width});
-  }
-  for (std::int64_t y = 0; y < height; ++y) {
-    const bool inside = y >= rows.first && y < rows.stop;
-    const std::int64_t first = inside ? columns.first : width, stop = inside ? columns.stop : width;
-    for (std::int64_t x = 0; x < first; ++x) winners[y * width + x] = winner_at_edge(plane, rows, columns, y, x);
-    for (std::int64_t x = stop; x < width; ++x) winners[y * width + x] = winner_at_edge(plane, rows, columns, y, x);
+// A plane's results: the largest numbers of its windows, and where they stand.
+template <class T>
+struct Pooled {
+  T* values;
+  std::int64_t* winners;
+};
+
+// `count` planes behind one another.
+template <class T>
+void pool_planes(void (*kernel)(const kernels::PoolingRows<T>&), const T* planes, std::int64_t count, const T* end, const PooledLine& rows, const PooledLine& columns, std::int64_t height, std::int64_t width, Pooled<T> to) {
+  const std::int64_t size = rows.size * columns.size;
+  const auto inner_rows = [&](const T* plane, Pooled<T> result, std::int64_t lines) {
+    const std::int64_t corner = rows.begin(rows.first) * columns.size + columns.begin(columns.first), first = rows.first * width + columns.first;
+    kernel({plane + corner, end - plane - corner, rows.kernel, columns.kernel, rows.dilation * columns.size, columns.dilation, columns.stride, corner, size, columns.stop - columns.first,
+            result.winners + first, result.values + first, lines, rows.stride * columns.size, width});
+  };
+  const bool has_edge = rows.first > 0 || rows.stop < height || columns.first > 0 || columns.stop < width;
+  // Where windows cover a plane from its first row to its last, the next plane's first row follows as if it were the same plane's.
+  if (!has_edge && height * rows.stride == rows.size) return inner_rows(planes, to, count * height);
+  for (const T* plane = planes; plane < planes + count * size; plane += size, to = {to.values + height * width, to.winners + height * width}) {
+    if (rows.first < rows.stop && columns.first < columns.stop) inner_rows(plane, to, rows.stop - rows.first);
+    const auto at_edge = [&](std::int64_t y, std::int64_t x) {
+      const std::int64_t winner = winner_at_edge(plane, rows, columns, y, x);
+      to.winners[y * width + x] = winner;
+      to.values[y * width + x] = plane[winner];
+    };
+    for (std::int64_t y = 0; has_edge && y < height; ++y) {
+      const bool inside = y >= rows.first && y < rows.stop;
+      const std::int64_t first = inside ? columns.first : width, stop = inside ? columns.stop : width;
+      for (std::int64_t x = 0; x < first; ++x) at_edge(y, x);
+      for (std::int64_t x = stop; x < width; ++x) at_edge(y, x);
+    }
   }
 }
 
-// Images with channels last, as (N, H, W, C), and the winners in the same order.
+// Images with channels last, as (N, H, W, C), and the results in the same order.
 template <class T>
-Tensor pool_channels(void (*kernel)(const kernels::ChannelWindow<T>&), const Tensor& images, const PooledLine& rows, const PooledLine& columns, std::int64_t height, std::int64_t width) {
+void pool_channels(void (*kernel)(const kernels::ChannelWindow<T>&), const Tensor& images, const PooledLine& rows, const PooledLine& columns, std::int64_t height, std::int64_t width, Pooled<T> to) {
   const std::int64_t N = images.size(0), C = images.size(3);
-  const Tensor result = empty({N, height, width, C}, kLong);
-  parallel_for(0, N * height, std::max<std::int64_t>(1, 16384 / (width * C)), [&, from = images.data<T>(), winners = result.data<std::int64_t>()](std::int64_t begin, std::int64_t end) {
+  parallel_for(0, N * height, std::max<std::int64_t>(1, 16384 / (width * C)), [&, from = images.data<T>()](std::int64_t begin, std::int64_t end) {
     for (std::int64_t line = begin; line < end; ++line) {
       const std::int64_t y = line % height, i = rows.first_inside(y), row = rows.begin(y) + i * rows.dilation;
       for (std::int64_t x = 0; x < width; ++x) {
-        const std::int64_t j = columns.first_inside(x), column = columns.begin(x) + j * columns.dilation, first = row * columns.size + column;
+        const std::int64_t j = columns.first_inside(x), column = columns.begin(x) + j * columns.dilation, first = row * columns.size + column, at = (line * width + x) * C;
         kernel({from + (line / height * rows.size * columns.size + first) * C, C, rows.stop_inside(y) - i, columns.stop_inside(x) - j, rows.dilation * columns.size * C, columns.dilation * C, first,
-                rows.dilation * columns.size, columns.dilation, winners + (line * width + x) * C});
+                rows.dilation * columns.size, columns.dilation, to.winners + at, to.values + at});
       }
     }
   });
-  return result;
 }
 
-Tensor max_pool_indices_tuned(const Tensor& self, IntArrayRef output, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation) {
-  const ScalarType type = self.scalar_type();
-  if ((type != kFloat && type != kDouble) || self.numel() == 0) return op::max_pool_indices.function(Layer::CPU)(self, output, kernel, stride, padding, dilation);
-  const PooledLine rows(self.size(-2), kernel[0], stride[0], padding[0], dilation[0], output[0]), columns(self.size(-1), kernel[1], stride[1], padding[1], dilation[1], output[1]);
-  const kernels::PoolingKernels& table = pooling_table();
+template <class T>
+std::tuple<Tensor, Tensor> max_pool_of(const kernels::PoolingTable<T>& table, const Tensor& self, const PooledLine& rows, const PooledLine& columns, IntArrayRef output) {
+  const std::int64_t height = output[0], width = output[1];
+  const auto in_sizes = [&](IntArrayRef sizes) { return std::tuple{empty(sizes, self.options()), empty(sizes, kLong)}; };
   if (self.dim() == 4 && !self.is_contiguous() && self.is_contiguous(MemoryFormat::ChannelsLast) && rows.size * columns.size < std::int64_t{1} << 31) {
-    const Tensor images = self.permute({0, 2, 3, 1});
-    const Tensor winners = type == kFloat ? pool_channels<float>(table.in_float.channels, images, rows, columns, output[0], output[1]) : pool_channels<double>(table.in_double.channels, images, rows, columns, output[0], output[1]);
-    return winners.permute({0, 3, 1, 2});
+    const auto [values, winners] = in_sizes({self.size(0), height, width, self.size(1)});
+    pool_channels<T>(table.channels, self.permute({0, 2, 3, 1}), rows, columns, height, width, {values.template data<T>(), winners.template data<std::int64_t>()});
+    return {values.permute({0, 3, 1, 2}), winners.permute({0, 3, 1, 2})};
   }
   const Tensor planes = self.contiguous();
   DimVector sizes(self.sizes());
-  sizes[sizes.size() - 2] = output[0];
-  sizes[sizes.size() - 1] = output[1];
-  const Tensor result = empty(sizes, kLong);
-  const std::int64_t plane = rows.size * columns.size, windows = output[0] * output[1];
-  std::int64_t* const winners = result.data<std::int64_t>();
-  const auto run = [&]<class T>(void (*row_kernel)(const kernels::PoolingRows<T>&)) {
-    const T* const from = planes.data<T>();
-    parallel_for(0, planes.numel() / plane, std::max<std::int64_t>(1, 16384 / plane), [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t p = begin; p < end; ++p) pool_plane<T>(row_kernel, from + p * plane, from + planes.numel(), rows, columns, output[0], output[1], winners + p * windows);
-    });
-  };
-  if (type == kFloat) run(table.in_float.rows);
-  else run(table.in_double.rows);
-  return result;
+  sizes[sizes.size() - 2] = height;
+  sizes[sizes.size() - 1] = width;
+  const std::tuple<Tensor, Tensor> results = in_sizes(sizes);
+  const Pooled<T> to{std::get<0>(results).template data<T>(), std::get<1>(results).template data<std::int64_t>()};
+  const std::int64_t plane = rows.size * columns.size, windows = height * width;
+  parallel_for(0, planes.numel() / plane, std::max<std::int64_t>(1, 16384 / plane), [&, from = planes.data<T>()](std::int64_t begin, std::int64_t end) {
+    pool_planes<T>(table.rows, from + begin * plane, end - begin, from + planes.numel(), rows, columns, height, width, {to.values + begin * windows, to.winners + begin * windows});
+  });
+  return results;
+}
+
+std::tuple<Tensor, Tensor> max_pool_tuned(const Tensor& self, IntArrayRef output, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation) {
+  const ScalarType type = self.scalar_type();
+  if ((type != kFloat && type != kDouble) || self.numel() == 0) return op::max_pool2d_with_indices.function(Layer::CPU)(self, output, kernel, stride, padding, dilation);
+  const PooledLine rows(self.size(-2), kernel[0], stride[0], padding[0], dilation[0], output[0]), columns(self.size(-1), kernel[1], stride[1], padding[1], dilation[1], output[1]);
+  return type == kFloat ? max_pool_of(pooling_table().in_float, self, rows, columns, output) : max_pool_of(pooling_table().in_double, self, rows, columns, output);
 }
 
 // Windows have no dilation here.
@@ -177,7 +196,7 @@ Tensor window_sums_backward_tuned(const Tensor& grad, IntArrayRef size, IntArray
 }  // namespace
 
 void register_tuned_pooling() {
-  op::max_pool_indices.set(Layer::TunedCPU, max_pool_indices_tuned);
+  op::max_pool2d_with_indices.set(Layer::TunedCPU, max_pool_tuned);
   op::window_sums.set(Layer::TunedCPU, window_sums_tuned);
   op::window_sums_backward.set(Layer::TunedCPU, window_sums_backward_tuned);
 }

@@ -20,100 +20,154 @@ class Largest {
  public:
   using Tag = hn::ScalableTag<T>;
   using Places = hn::RebindToSigned<Tag>;
+  using Place = hn::TFromD<Places>;
   static constexpr std::int64_t kLanes = static_cast<std::int64_t>(hn::MaxLanes(Tag()));
 
-  explicit Largest(const PoolingRows<T>& rows) : row_(rows) {}
+  explicit Largest(const PoolingRows<T>& rows)
+      : row_(rows), corners_(hn::Mul(hn::Iota(Places(), 0), places_at(rows.stride == 2 ? 2 : 1))), right_(places_at(1)), below_(places_at(rows.row)), below_right_(places_at(rows.row + 1)) {
+    // With pairs the last load begins at an even column.
+    const std::int64_t last_column = rows.stride == 2 && rows.column == 1 ? (rows.columns - 1) / 2 * 2 : (rows.columns - 1) * rows.column;
+    reach_ = (rows.rows - 1) * rows.row + last_column + kLanes * rows.stride;
+  }
 
   const PoolingRows<T>& row() const { return row_; }
   // To the next row of windows.
   void go_on() {
     row_.corner += row_.corner_step;
     row_.readable -= row_.corner_step;
-    row_.first += row_.corner_step;
-    row_.winners += row_.winners_step;
+    row_.first = next_first();
+    row_.winners += row_.result_step;
+    row_.values += row_.result_step;
   }
 
   // Windows x to x + count. REQUIRES: count <= kLanes; fits(x).
   void find(std::int64_t x, std::int64_t count) {
     const T* const corner = row_.corner + x * row_.stride;
-    if (row_.stride == 2 && row_.rows == 2 && row_.columns == 2 && row_.column == 1) meet_four(corner);
-    else meet_all(corner);
-    hn::TFromD<Places> places[kLanes];
-    hn::StoreU(places_, Places(), places);
-    const std::int64_t first = row_.first + x * row_.stride;
-    if constexpr (HWY_TARGET == HWY_AVX3) return write_whole(places, first, row_.winners + x, count);
-    for (std::int64_t lane = 0; lane < count; ++lane) row_.winners[x + lane] = first + lane * row_.stride + places[lane];
+    if (side_by_side()) {
+      hn::Vec<Tag> even, odd, even_below, odd_below;
+      hn::LoadInterleaved2(Tag(), corner, even, odd);
+      hn::LoadInterleaved2(Tag(), corner + row_.row, even_below, odd_below);
+      meet_four(even, odd, even_below, odd_below);
+    } else {
+      meet_all(corner);
+    }
+    write(hn::Add(places_, hn::Add(corners_, places_at(row_.first + x * row_.stride))), values_, row_.winners + x, row_.values + x, count);
+  }
+
+  // Whether half a vector holds all windows of a row, and a vector those of two rows.
+  bool two_rows_fit() const { return kLanes >= 4 && side_by_side() && row_.count <= kLanes / 2 && row_.corner_step + row_.row + kLanes <= row_.readable; }
+
+  // All windows of this row and the next. REQUIRES: two_rows_fit().
+  void find_two_rows() {
+#if HWY_TARGET != HWY_SCALAR
+    const auto load = [&](std::int64_t at, hn::Vec<Tag>& even, hn::Vec<Tag>& odd) {
+      const auto first = hn::LoadU(Tag(), row_.corner + at), second = hn::LoadU(Tag(), row_.corner + row_.corner_step + at);
+      even = hn::ConcatEven(Tag(), second, first);
+      odd = hn::ConcatOdd(Tag(), second, first);
+    };
+    hn::Vec<Tag> even, odd, even_below, odd_below;
+    load(0, even, odd);
+    load(row_.row, even_below, odd_below);
+    meet_four(even, odd, even_below, odd_below);
+    write(hn::Add(places_, hn::Add(corners_, places_at(row_.first))), values_, row_.winners, row_.values, row_.count);
+    const auto second = hn::Add(hn::ConcatUpperUpper(Places(), places_, places_), hn::Add(corners_, places_at(next_first())));
+    write(second, hn::ConcatUpperUpper(Tag(), values_, values_), row_.winners + row_.result_step, row_.values + row_.result_step, row_.count);
+#endif
   }
 
   // Whether vectors for kLanes windows from x on stay inside of what may be read.
-  bool fits(std::int64_t x) const {
-    // With pairs the last load begins at an even column.
-    const std::int64_t last_column = row_.stride == 2 && row_.column == 1 ? (row_.columns - 1) / 2 * 2 : (row_.columns - 1) * row_.column;
-    return x * row_.stride + (row_.rows - 1) * row_.row + last_column + kLanes * row_.stride <= row_.readable;
-  }
+  bool fits(std::int64_t x) const { return x * row_.stride + reach_ <= row_.readable; }
 
  private:
+  std::int64_t next_first() const {
+    const std::int64_t next = row_.first + row_.corner_step;
+    return next < row_.plane ? next : next - row_.plane;
+  }
+  static hn::Vec<Places> places_at(std::int64_t place) { return hn::Set(Places(), static_cast<Place>(place)); }
+
+  // Windows of 2 x 2 beside each other, which most networks have: without loops they take a quarter less time.
+  bool side_by_side() const { return row_.stride == 2 && row_.rows == 2 && row_.columns == 2 && row_.column == 1; }
+
   HWY_INLINE void meet_all(const T* corner) {
-    empty_ = true;
+    bool empty = true;
+    const auto meet_next = [&](hn::Vec<Tag> value, std::int64_t at) {
+      if (empty) values_ = value, places_ = places_at(at);
+      else meet(value, places_at(at));
+      empty = false;
+    };
     for (std::int64_t i = 0; i < row_.rows; ++i) {
       for (std::int64_t j = 0; j < row_.columns; ++j) {
         const std::int64_t at = i * row_.row + j * row_.column;
         if (row_.stride == 1) {
-          meet(hn::LoadU(Tag(), corner + at), at);
+          meet_next(hn::LoadU(Tag(), corner + at), at);
           continue;
         }
         hn::Vec<Tag> even, odd;
         hn::LoadInterleaved2(Tag(), corner + at, even, odd);
-        meet(even, at);
-        if (row_.column == 1 && j + 1 < row_.columns) meet(odd, at + 1), ++j;
+        meet_next(even, at);
+        if (row_.column == 1 && j + 1 < row_.columns) meet_next(odd, at + 1), ++j;
       }
     }
   }
 
-  // The same for windows of 2 x 2 side by side, which most networks have: without loops it takes a quarter less time.
-  HWY_INLINE void meet_four(const T* corner) {
-    hn::Vec<Tag> even, odd;
-    hn::LoadInterleaved2(Tag(), corner, even, odd);
+  HWY_INLINE void meet_four(hn::Vec<Tag> even, hn::Vec<Tag> odd, hn::Vec<Tag> even_below, hn::Vec<Tag> odd_below) {
     values_ = even;
     places_ = hn::Zero(Places());
-    empty_ = false;
-    meet(odd, 1);
-    hn::LoadInterleaved2(Tag(), corner + row_.row, even, odd);
-    meet(even, row_.row);
-    meet(odd, row_.row + 1);
+    // A sum with a NaN is NaN. Hardly any has one, and a sum costs less than asking for each number.
+    if (hn::AllFalse(Tag(), hn::IsNaN(hn::Add(hn::Add(even, odd), hn::Add(even_below, odd_below))))) {
+      meet<false>(odd, right_);
+      meet<false>(even_below, below_);
+      meet<false>(odd_below, below_right_);
+    } else {
+      meet(odd, right_);
+      meet(even_below, below_);
+      meet(odd_below, below_right_);
+    }
   }
 
-  HWY_INLINE void meet(hn::Vec<Tag> value, std::int64_t at) {
-    const auto place = hn::Set(Places(), static_cast<hn::TFromD<Places>>(at));
-    if (empty_) {
-      empty_ = false;
-      values_ = value;
-      places_ = place;
-      return;
-    }
-    const auto wins = hn::Or(hn::Gt(value, values_), hn::IsNaN(value));
+  template <bool MayBeNaN = true>
+  HWY_INLINE void meet(hn::Vec<Tag> value, hn::Vec<Places> place) {
+    auto wins = hn::Gt(value, values_);
+    if constexpr (MayBeNaN) wins = hn::Or(wins, hn::IsNaN(value));
     values_ = hn::IfThenElse(wins, value, values_);
     places_ = hn::IfThenElse(hn::RebindMask(Places(), wins), place, places_);
   }
 
-  // Vectors of places, of which a mask stores the first `count`.
-  HWY_INLINE void write_whole(const hn::TFromD<Places>* places, std::int64_t first, std::int64_t* to, std::int64_t count) {
-    const hn::ScalableTag<std::int64_t> d;
-    const hn::Rebind<hn::TFromD<Places>, hn::ScalableTag<std::int64_t>> as_places;
-    constexpr std::int64_t kWide = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<std::int64_t>()));
-    const auto lanes = hn::Iota(d, 0), corners = row_.stride == 2 ? hn::Add(lanes, lanes) : lanes;
-    for (std::int64_t lane = 0; lane < count; lane += kWide) {
-      const auto corner = hn::Add(corners, hn::Set(d, first + lane * row_.stride));
-      const auto distance = hn::LoadU(as_places, places + lane);
-      hn::Vec<decltype(d)> place;
-      if constexpr (sizeof(T) == 4) place = hn::Add(corner, hn::PromoteTo(d, distance));
-      else place = hn::Add(corner, distance);
-      hn::BlendedStore(place, hn::FirstN(d, static_cast<std::size_t>(std::min(kWide, count - lane))), d, to + lane);
+  // The first `count` of places and values.
+  static HWY_INLINE void write(hn::Vec<Places> places, hn::Vec<Tag> values, std::int64_t* winners, T* to, std::int64_t count) {
+    if (HWY_TARGET != HWY_AVX3 && count < kLanes) {
+      HWY_ALIGN Place found[kLanes];
+      HWY_ALIGN T largest[kLanes];
+      hn::Store(places, Places(), found);
+      hn::Store(values, Tag(), largest);
+      std::copy_n(found, count, winners);
+      std::copy_n(largest, count, to);
+      return;
     }
+    write_first(values, Tag(), to, count);
+#if HWY_TARGET == HWY_SCALAR
+    *winners = hn::GetLane(places);
+#else
+    const hn::ScalableTag<std::int64_t> wide;
+    if constexpr (sizeof(T) == 8) {
+      write_first(places, wide, winners, count);
+    } else {
+      const hn::Half<Places> half;
+      write_first(hn::PromoteTo(wide, hn::LowerHalf(half, places)), wide, winners, std::min(count, kLanes / 2));
+      if (count > kLanes / 2) write_first(hn::PromoteTo(wide, hn::UpperHalf(half, places)), wide, winners + kLanes / 2, count - kLanes / 2);
+    }
+#endif
+  }
+
+  template <class D>
+  static HWY_INLINE void write_first(hn::Vec<D> v, D d, hn::TFromD<D>* to, std::int64_t count) {
+    if (count == static_cast<std::int64_t>(hn::MaxLanes(d))) hn::StoreU(v, d, to);
+    else hn::BlendedStore(v, hn::FirstN(d, static_cast<std::size_t>(count)), d, to);
   }
 
   PoolingRows<T> row_;
-  bool empty_ = true;
+  std::int64_t reach_;  // how many numbers from its first corner on the vectors of kLanes windows read
+  hn::Vec<Places> corners_, right_, below_, below_right_;
   hn::Vec<Tag> values_ = hn::Zero(Tag());
   hn::Vec<Places> places_ = hn::Zero(Places());
 };
@@ -140,15 +194,22 @@ HWY_INLINE void find_in_line(Largest<T>& largest, const PoolingRows<T>& row, boo
       }
     }
     row.winners[x] = row.first + x * row.stride + place;
+    row.values[x] = corner[place];
   }
 }
 
 template <class T>
 void find_largest(const PoolingRows<T>& rows) {
-  const bool by_vectors = (rows.stride == 1 || rows.stride == 2) && rows.rows * rows.row < (std::int64_t{1} << 30);
+  const bool by_vectors = (rows.stride == 1 || rows.stride == 2) && rows.plane < (std::int64_t{1} << 30);
   Largest<T> largest(rows);
   for (std::int64_t line = 0; line < rows.lines; ++line) {
-    find_in_line(largest, largest.row(), by_vectors);
+    if (by_vectors && line + 1 < rows.lines && largest.two_rows_fit()) {
+      largest.find_two_rows();
+      largest.go_on();
+      ++line;
+    } else {
+      find_in_line(largest, largest.row(), by_vectors);
+    }
     largest.go_on();
   }
 }
@@ -170,6 +231,7 @@ HWY_INLINE void find_of_channels(const ChannelWindow<T>& window, std::int64_t c)
       values = hn::IfThenElse(wins, value, values);
       places = hn::IfThenElse(hn::RebindMask(Places(), wins), hn::Set(Places(), static_cast<Place>(window.first + i * window.place_row + j * window.place_column)), places);
     }
+  hn::StoreU(values, Tag(), window.values + c);
   const hn::ScalableTag<std::int64_t> wide;
   if constexpr (sizeof(T) == 8) {
     hn::StoreU(places, wide, window.winners + c);
@@ -198,6 +260,7 @@ void find_in_channels(const ChannelWindow<T>& window) {
         place = window.first + i * window.place_row + j * window.place_column;
       }
     window.winners[c] = place;
+    window.values[c] = *best;
   }
 }
 

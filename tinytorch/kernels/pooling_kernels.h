@@ -16,11 +16,12 @@ struct PoolingRows {
   const T* corner;
   std::int64_t readable;  // numbers from the corner to the end of memory: what a vector reads beyond its windows is not used
   std::int64_t rows, columns, row, column, stride;
-  std::int64_t first;  // where in the plane the corner is
+  std::int64_t first, plane;  // where in its plane the corner is, and how large that is: planes behind one another may be one list of rows
   std::int64_t count;
   std::int64_t* winners;  // winners[x] = where in the plane the largest number of window x is: the first one of equals; the last NaN if there is one
-  std::int64_t lines;     // how many rows of windows; from one to the next it is corner_step in the plane and winners_step in the winners
-  std::int64_t corner_step, winners_step;
+  T* values;              // values[x] = that number
+  std::int64_t lines;     // how many rows of windows; from one to the next it is corner_step in the plane and result_step in the results
+  std::int64_t corner_step, result_step;
 };
 
 // One window of an image with channels last, all of whose pixels are in the image: pixel (i, j) has its channels at corner + i * row + j * column, and stands at first + i * place_row + j * place_column of the plane.
@@ -31,6 +32,7 @@ struct ChannelWindow {
   std::int64_t rows, columns, row, column;
   std::int64_t first, place_row, place_column;
   std::int64_t* winners;  // for each channel, as in PoolingRows
+  T* values;
 };
 
 template <class T>

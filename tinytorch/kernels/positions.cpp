@@ -141,6 +141,7 @@ void register_tuned_positions() {
   kernels::fused_gradient<op::gather>(
       [](const Tensor& g, Sizes<0> sizes, Arg<1, std::int64_t> dim, Input<2> index) { return gather_backward(g, sizes, dim, index); },
       no_gradient);
+  kernels::fused_gradient<op::max_pool2d_with_indices>([](const Tensor& g, OutputAt<1> indices, Sizes<0> sizes) { return put_at_winners(g, indices, sizes, gather_backward); });
 }
 
 }  // namespace tinytorch

@@ -28,19 +28,19 @@ std::int64_t pooling_output_shape(std::int64_t size, std::int64_t kernel, std::i
 }
 
 namespace {
-Tensor max_pool_indices_cpu(const Tensor& self, IntArrayRef output, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation) {
+std::tuple<Tensor, Tensor> max_pool2d_cpu(const Tensor& self, IntArrayRef output, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation) {
   const Tensor planes = self.contiguous();
   DimVector sizes(self.sizes());
   const std::size_t first = sizes.size() - 2;
   const DimVector size{sizes[first], sizes[first + 1]};
   for (std::size_t d = 0; d < 2; ++d) sizes[first + d] = output[d];
-  const Tensor result = empty(sizes, kLong);
+  const Tensor indices = empty(sizes, kLong);
   const std::int64_t count = volume(size) == 0 ? 0 : planes.numel() / volume(size);
   dispatch_all_types(self.scalar_type(), [&]<class T>() {
     for (std::int64_t p = 0; p < count; ++p)
-      max_pool_plane(result.data<std::int64_t>() + p * volume(output), planes.data<T>() + p * volume(size), size, output, kernel, stride, padding, dilation);
+      max_pool_plane(indices.data<std::int64_t>() + p * volume(output), planes.data<T>() + p * volume(size), size, output, kernel, stride, padding, dilation);
   });
-  return result;
+  return {planes.flatten(-2).gather(-1, indices.flatten(-2)).view(sizes), indices};
 }
 
 // The number of windows in each dimension, after all checks.
@@ -55,8 +55,12 @@ DimVector pooled_size(const Tensor& self, IntArrayRef kernel, IntArrayRef stride
 }
 }  // namespace
 
-constinit Operator<Tensor(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef)> op::max_pool_indices("max_pool_indices",
-                                                                                                                                {.cpu = Kernel<max_pool_indices_cpu>::call});
+constinit Operator<std::tuple<Tensor, Tensor>(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef)> op::max_pool2d_with_indices(
+    "max_pool2d_with_indices", {.cpu = max_pool2d_cpu, .autograd = gradient_of<op::max_pool2d_with_indices>([](const Tensor& g, OutputAt<1> indices, Sizes<0> sizes) {
+                                  return put_at_winners(g, indices, sizes, [](const Tensor& from, IntArrayRef to, std::int64_t dim, const Tensor& at) {
+                                    return scatter_add(zeros(to, from.options()), dim, at, from);
+                                  });
+                                })});
 
 std::tuple<Tensor, Tensor> max_pool2d_with_indices(const Tensor& self, IntArrayRef kernel_size, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, bool ceil_mode) {
   const DimVector kernel = pool_pair("max_pool2d", "kernel_size", kernel_size);
@@ -64,15 +68,7 @@ std::tuple<Tensor, Tensor> max_pool2d_with_indices(const Tensor& self, IntArrayR
   const DimVector around = pool_pair("max_pool2d", "padding", padding);
   const DimVector apart = pool_pair("max_pool2d", "dilation", dilation);
   const DimVector output = pooled_size(self, kernel, step, around, apart, ceil_mode);
-  if (self.dim() == 4 && !self.is_contiguous() && self.is_contiguous(MemoryFormat::ChannelsLast)) {
-    // Each pixel's channels lie beside each other, so images are tables (N, H W, C), of which each channel picks its own row.
-    const Tensor indices = in_format_of(self, op::max_pool_indices(self, output, kernel, step, around, apart));
-    const Tensor picked = self.permute({0, 2, 3, 1}).flatten(1, 2).gather(1, indices.permute({0, 2, 3, 1}).flatten(1, 2));
-    return {picked.view({self.size(0), output[0], output[1], self.size(1)}).permute({0, 3, 1, 2}), indices};
-  }
-  const Tensor planes = self.contiguous();
-  const Tensor indices = op::max_pool_indices(planes, output, kernel, step, around, apart);
-  const Tensor values = planes.flatten(-2).gather(-1, indices.flatten(-2)).view(indices.sizes());
+  const auto [values, indices] = op::max_pool2d_with_indices(self, output, kernel, step, around, apart);
   return {in_format_of(self, values), in_format_of(self, indices)};
 }
 

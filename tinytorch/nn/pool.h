@@ -24,13 +24,27 @@ Tensor avg_pool2d(const Tensor& self, IntArrayRef kernel_size, IntArrayRef strid
                   std::optional<std::int64_t> divisor_override = std::nullopt);
 
 namespace op {
-// The positions of the largest elements: (..., H, W) -> (..., oH, oW), Long. It has no gradient.
-extern Operator<Tensor(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef)> max_pool_indices;
+// The largest elements of windows and their positions: (..., H, W) -> (..., oH, oW) twice, of its dtype and Long. self, output, kernel, stride, padding, dilation.
+extern Operator<std::tuple<Tensor, Tensor>(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef)> max_pool2d_with_indices;
 // The sums of windows of (N, C, H, W), of which parts that lie outside count as zeros: output, kernel, stride, padding -> (N, C, oH, oW).
 extern Operator<Tensor(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef)> window_sums;
 // Its gradient: each pixel of an image of `size` gets the sum of `grad` over the windows that hold it. grad, size, kernel, stride, padding.
 extern Operator<Tensor(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef)> window_sums_backward;
 }  // namespace op
+
+// The gradient of max pooling: put(grad, sizes, dim, indices) makes zeros of `sizes` and adds the numbers of `grad` to them where `indices` points along `dim`. As rows of places, (..., H W); with channels last, where a pixel's channels lie beside each other, as (N, H W, C).
+template <class Put>
+Tensor put_at_winners(const Tensor& grad, const Tensor& indices, IntArrayRef sizes, Put put) {
+  const std::size_t first = sizes.size() - 2;
+  const std::int64_t places = sizes[first] * sizes[first + 1];
+  if (sizes.size() == 4 && !indices.is_contiguous() && indices.is_contiguous(MemoryFormat::ChannelsLast)) {
+    const auto as_table = [](const Tensor& images) { return images.permute({0, 2, 3, 1}).flatten(1, 2); };
+    return put(as_table(grad), {sizes[0], places, sizes[1]}, 1, as_table(indices)).view({sizes[0], sizes[2], sizes[3], sizes[1]}).permute({0, 3, 1, 2});
+  }
+  DimVector flat(sizes.slice(0, first + 1));
+  flat.back() = places;
+  return put(grad.flatten(-2), flat, static_cast<std::int64_t>(first), indices.flatten(-2)).view(sizes);
+}
 
 // For each window of a plane (H, W), where its largest element stands: winners[y * oW + x] = row * W + column. Rows and columns outside of the plane do not count. The first of equal elements wins; NaN
 // wins over numbers. REQUIRES: every window has an element inside. The settings are (rows, columns). O(oH oW kH kW).

@@ -1031,6 +1031,7 @@ std::int64_t longest_block(const kernels::GemmTable<T>& table) {
 //
 // Some rows of the kernel meet nothing but the zeros above or below an image, and where images lie side by side (below) some of its columns nothing but those to the left or right. Where these are many (5 x 5 gradients back to 14 rows from 10: 20 of 70, and as many of the columns), the kernel's numbers are ordered by rows,
 // then columns, then channels: what a vector of windows needs are some of its rows, which are one range, or some columns of these, one range in each row. LeNet-5's second convolution is such a case: half of its multiplications are left.
+// Where images lie side by side in groups of a tile's width, a tile has under each of the kernel's numbers either pixels only or zeros only. What meets zeros is left out, so nobody reads a zero, and the image needs no border: it is read where it lies, as if there were one.
 //
 // The gradient of the input goes through phases backwards: the pixels of one phase were touched by those numbers of the kernel only that lie on it, so each phase of the gradient is a convolution of stride 1, of the result's gradient with a part of the kernel, turned around.
 
@@ -1091,9 +1092,9 @@ void spread(T* to, std::int64_t to_step, const T* from, std::int64_t from_step, 
 template <class T>
 class PhasedImages {
  public:
-  // Copies x (images, channels, size); only phases that `used` tells of. Without anything to do it refers to x.
+  // Copies x (images, channels, size); only phases that `used` tells of. In place it refers to x, without the zeros before, which nobody may read then; `phase` is `size`.
   PhasedImages(const T* x, std::int64_t images, std::int64_t channels, Plane size, Plane before, Plane stride, Plane phase, const std::vector<bool>& used, bool in_place)
-      : size_(size), before_(before), phase_(phase), stride_(stride), channel_(stride.count() * phase.count()), memory_(in_place ? 0 : images * channels * channel_ + 64), data_(in_place ? x : memory_.at(0)) {
+      : size_(size), before_(before), left_out_(in_place ? before : Plane{0, 0}), phase_(phase), stride_(stride), channel_(stride.count() * phase.count()), memory_(in_place ? 0 : images * channels * channel_ + 64), data_(in_place ? x : memory_.at(0)) {
     if (in_place) return;
     std::fill_n(memory_.at(images * channels * channel_), 64, T{0});
     parallel_for(0, images * channels, std::max<std::int64_t>(1, 16384 / channel_), [&](std::int64_t first, std::int64_t stop) {
@@ -1106,6 +1107,9 @@ class PhasedImages {
   const T* data() const { return data_; }
   std::int64_t channel() const { return channel_; }
   std::int64_t row() const { return phase_.columns; }
+  // Where the corner of a window of stride 1 lies in a channel, in phase 0. Without the border it may lie before the channel.
+  std::int64_t corner(std::int64_t row, std::int64_t column) const { return (row - left_out_.rows) * phase_.columns + column - left_out_.columns; }
+  bool has_no_border() const { return left_out_.rows > 0 || left_out_.columns > 0; }
 
   // Whether windows of row `row` meet pixels of x at this distance of rows from their corners, and not only zeros.
   bool meets_row(std::int64_t row, std::int64_t distance) const {
@@ -1145,7 +1149,7 @@ class PhasedImages {
     }
   }
 
-  Plane size_, before_, phase_, stride_;
+  Plane size_, before_, left_out_, phase_, stride_;
   std::int64_t channel_;
   Panels<T> memory_;
   const T* data_;
@@ -1174,7 +1178,7 @@ class KernelOrder {
       met_columns += columns_.back().stop - columns_.back().first;
     }
     // If little would be left out, the numbers of a channel stay together: they are packed faster in one piece.
-    leaves_out_ = met_rows * met_columns * 8 <= size.rows * static_cast<std::int64_t>(columns_.size()) * count * 7;
+    leaves_out_ = image.has_no_border() || met_rows * met_columns * 8 <= size.rows * static_cast<std::int64_t>(columns_.size()) * count * 7;
     const auto add = [&](std::int64_t c, std::size_t v) {
       pixels.push_back(c * image.channel() + image.offset(taps.rows[v], taps.columns[v]));
       weights.push_back(c * w_channel + taps.weights[v]);
@@ -1300,7 +1304,7 @@ void convolve_in_place(const PhasedImages<T>& image, std::int64_t N, std::int64_
   for (std::int64_t row = 0; row < size.rows; ++row)
     for (std::int64_t i = 0; i < in_row; ++i) {
       const std::int64_t column = std::min(i * windows.lanes, last);
-      places.push_back({row * image.row() + column, row * size.columns + column, static_cast<int>(std::min<std::int64_t>(windows.lanes, size.columns - column))});
+      places.push_back({image.corner(row, column), row * size.columns + column, static_cast<int>(std::min<std::int64_t>(windows.lanes, size.columns - column))});
     }
   if (vectors % 2 == 1) places.push_back({places.back().corner, places.back().out, 0});  // beside the last one, and not written
   std::vector<Piece> row_pieces;
@@ -1657,12 +1661,19 @@ struct PlaneShape {
     return all;
   }
 
+  // Whether a tile, two vectors of windows in a row, meets under each number of the kernel pixels only or the border only, in either direction.
   template <class T>
-  PhasedImages<T> images_of(const T* x, std::int64_t images, std::int64_t channels, const Taps& all, bool beyond_rows) const {
+  bool tiles_meet_all_or_nothing() const {
+    const std::int64_t tile = 2 * window_table<T>().lanes;
+    return stride.count() == 1 && input.columns % tile == 0 && output.columns % tile == 0 && padding.columns % tile == 0 && dilation.columns % tile == 0;
+  }
+
+  template <class T>
+  PhasedImages<T> images_of(const T* x, std::int64_t images, std::int64_t channels, const Taps& all, bool beyond_rows, bool needs_border) const {
     std::vector<bool> used(static_cast<std::size_t>(stride.count()), false);
     for (std::size_t v = 0; v < all.weights.size(); ++v) used[static_cast<std::size_t>(all.rows[v] % stride.rows * stride.columns + all.columns[v] % stride.columns)] = true;
-    const bool in_place = stride.count() == 1 && padding.rows == 0 && padding.columns == 0 && !beyond_rows;
-    return PhasedImages<T>(x, images, channels, input, padding, stride, phase, used, in_place);
+    const bool in_place = !needs_border || (stride.count() == 1 && padding.rows == 0 && padding.columns == 0 && !beyond_rows);
+    return PhasedImages<T>(x, images, channels, input, padding, stride, in_place ? input : phase, used, in_place);
   }
 
   Plane input, output, kernel, stride, padding, dilation, phase;
@@ -1760,7 +1771,7 @@ Tensor convolution_tuned(const Tensor& input, const Tensor& weight, IntArrayRef 
       const PlaneShape p(s, input.sizes());
       const Tensor x = input.contiguous();
       const Taps taps = p.taps();
-      const PhasedImages<T> image = p.images_of(x.data<T>(), s.N, s.G * s.C, taps, p.output.columns % window_table<T>().lanes != 0);
+      const PhasedImages<T> image = p.images_of(x.data<T>(), s.N, s.G * s.C, taps, p.output.columns % window_table<T>().lanes != 0, !p.tiles_meet_all_or_nothing<T>() || (s.C == 1 && s.M == 1));
       convolve_in_place(image, s.N, s.G, s.C, s.M, w.data<T>(), s.M * s.C * s.V, s.C * s.V, s.V, taps, p.output, result.data<T>());
       return result;
     }
@@ -1797,9 +1808,11 @@ void convolve_back(const Shapes& s, const PlaneShape& p, const T* w, const T* y,
     const auto [rows, columns] = phase_of(i / p.stride.columns, i % p.stride.columns);
     size = {std::max(size.rows, rows.first + rows.count + most.rows), std::max(size.columns, columns.first + columns.count + most.columns)};
   }
-  const bool same = size.rows == p.output.rows && size.columns == p.output.columns && p.input.columns % window_table<T>().lanes == 0;
-  const PhasedImages<T> image(y, s.N, s.G * s.M, p.output, most, {1, 1}, size, {true}, same && p.stride.count() == 1);
   const bool direct = p.stride.count() == 1;
+  // With wide padding each window of the way back lies inside of y.
+  const bool inside = direct && p.padding.rows >= most.rows && p.padding.columns >= most.columns && p.input.columns % window_table<T>().lanes == 0;
+  const bool in_place = (inside || p.tiles_meet_all_or_nothing<T>()) && !(s.C == 1 && s.M == 1);
+  const PhasedImages<T> image(y, s.N, s.G * s.M, p.output, most, {1, 1}, in_place ? p.output : size, {true}, in_place);
   const std::int64_t planes = s.N * s.G * s.C;
   for (std::int64_t i = 0; i < p.stride.count(); ++i) {
     const auto [rows, columns] = phase_of(i / p.stride.columns, i % p.stride.columns);
@@ -1906,7 +1919,7 @@ Tensor convolution_weight_tuned(const Tensor& input, const Tensor& grad, IntArra
       const PlaneShape p(s, input.sizes());
       const Tensor x = input.contiguous();
       const Taps taps = p.taps();
-      multiply_windows(p.images_of(x.data<T>(), s.N, s.G * s.C, taps, false), s.N, s.G, s.C, s.M, y.data<T>(), taps, p.output, result.data<T>());
+      multiply_windows(p.images_of(x.data<T>(), s.N, s.G * s.C, taps, false, true), s.N, s.G, s.C, s.M, y.data<T>(), taps, p.output, result.data<T>());
       return result;
     }
     const Tensor x = with_border(input, padding);
@@ -1955,7 +1968,9 @@ std::vector<Setting> settings() {
           {{2, 3, 15, 32}, {5, 3, 1, 1}, {2, 2}, {0, 0}, {1, 1}, 1},    {{1, 2, 20, 46}, {4, 2, 3, 4}, {3, 3}, {1, 4}, {2, 1}, 1},    {{5, 2, 32}, {4, 1, 3}, {1}, {1}, {1}, 2},
           {{1, 60, 8, 8}, {7, 60, 3, 3}, {1, 1}, {1, 1}, {1, 1}, 1},    {{40, 2, 8, 8}, {3, 2, 3, 3}, {1, 1}, {3, 3}, {1, 1}, 1},     {{1, 2, 48, 48}, {20, 2, 2, 3}, {1, 1}, {0, 0}, {1, 1}, 1},
           {{2, 40, 10, 10}, {50, 40, 3, 3}, {1, 1}, {1, 1}, {1, 1}, 1}, {{1, 6, 7, 7}, {6, 1, 3, 3}, {1, 1}, {1, 1}, {1, 1}, 6},       {{2, 3, 4, 4}, {4, 3, 1, 1}, {1, 1}, {2, 2}, {1, 1}, 1},
-          {{3, 6, 14, 14}, {16, 6, 5, 5}, {1, 1}, {0, 0}, {1, 1}, 1},   {{2, 3, 9, 9}, {2, 3, 3, 3}, {1, 1}, {1, 1}, {1, 1}, 1},     {{2, 3, 11, 18}, {40, 3, 3, 3}, {2, 2}, {1, 4}, {1, 1}, 1},
+          {{3, 6, 14, 14}, {16, 6, 5, 5}, {1, 1}, {0, 0}, {1, 1}, 1},   {{2, 3, 16, 16}, {4, 3, 2, 2}, {1, 1}, {2, 2}, {1, 1}, 1},   {{2, 2, 9, 32}, {5, 2, 3, 3}, {1, 1}, {2, 4}, {1, 1}, 1},
+          {{64, 6, 14, 14}, {16, 6, 5, 5}, {1, 1}, {0, 0}, {1, 1}, 1},  {{64, 6, 9, 10}, {8, 6, 5, 3}, {1, 1}, {3, 2}, {1, 1}, 1},    {{32, 4, 7, 10}, {12, 2, 3, 5}, {1, 1}, {1, 2}, {2, 1}, 2},   {{32, 8, 6}, {8, 8, 3}, {1}, {1}, {1}, 1},
+             {{2, 3, 9, 9}, {2, 3, 3, 3}, {1, 1}, {1, 1}, {1, 1}, 1},     {{2, 3, 11, 18}, {40, 3, 3, 3}, {2, 2}, {1, 4}, {1, 1}, 1},
           {{1, 2, 9, 140}, {3, 2, 2, 9}, {1, 1}, {1, 5}, {1, 1}, 1},    {{1, 1, 3, 3}, {1, 1, 3, 3}, {1, 1}, {0, 0}, {1, 1}, 1},
           {{19, 8, 10, 9}, {12, 4, 5, 4}, {1, 1}, {2, 1}, {1, 1}, 2},   {{21, 12, 9, 7}, {10, 12, 3, 3}, {2, 1}, {1, 0}, {2, 2}, 1},  {{16, 20, 11}, {24, 20, 3}, {1}, {2}, {2}, 1},
           {{32, 6, 10, 11}, {13, 6, 5, 3}, {1, 1}, {1, 0}, {1, 1}, 1},  {{32, 40, 5, 6}, {9, 40, 5, 4}, {1, 1}, {2, 2}, {1, 1}, 1},

@@ -103,7 +103,7 @@ HWY_INLINE void sum_windows(D d, const ChannelWindows<T>& p, std::int64_t i, std
     for (int j = 0; j < Windows; ++j) sums[j] = hn::MulAdd(weights, hn::LoadU(d, pixels + j * p.step), sums[j]);
   }
   HWY_UNROLL(8)
-  for (int j = 0; j < Windows; ++j) hn::StoreU(sums[j], d, p.out + (i + j) * p.channels + c);
+  for (int j = 0; j < Windows; ++j) hn::StoreU(sums[j], d, p.out + (i + j) * p.out_step + c);
 }
 
 // The same where windows and the kernel's Columns columns are neighbours, so that a pixel is under up to Columns of the windows: it is loaded once for all.
@@ -127,7 +127,7 @@ HWY_INLINE void slide_windows(D d, const ChannelWindows<T>& p, std::int64_t i, s
     }
   }
   HWY_UNROLL(8)
-  for (int j = 0; j < Windows; ++j) hn::StoreU(sums[j], d, p.out + (i + j) * p.channels + c);
+  for (int j = 0; j < Windows; ++j) hn::StoreU(sums[j], d, p.out + (i + j) * p.out_step + c);
 }
 
 // All windows, channels [c, c + lanes of d).

@@ -29,7 +29,7 @@ struct PixelTile {
 
 namespace kernels {
 
-// Windows in an image whose channels are last: out[i * channels + c] = sum over t < taps of weights[t * channels + c] * image[at + i * step + offsets[t] + c], for i < windows and c < channels.
+// Windows in an image whose channels are last: out[i * out_step + c] = sum over t < taps of weights[t * channels + c] * image[at + i * step + offsets[t] + c], for i < windows and c < channels.
 template <class T>
 struct ChannelWindows {
   const T* image;
@@ -39,7 +39,7 @@ struct ChannelWindows {
   std::int64_t taps;
   const T* weights;
   T* out;
-  std::int64_t windows, channels;
+  std::int64_t out_step, windows, channels;
   std::int64_t slides;  // how many numbers of the kernel in a row are as far apart as windows: offsets[t + 1] = offsets[t] + step within so many; 1 if none are
 };
 

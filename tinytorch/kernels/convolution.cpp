@@ -855,26 +855,12 @@ Tensor convolution_tuned(const Tensor& input, const Tensor& weight, IntArrayRef 
   });
 }
 
-// One dimension of the gradient of the input: what the pixels of phase `phase` need. Padded place q * stride + phase takes part in the windows q - t of the taps i with i * dilation = t * stride + phase.
-struct PhaseOfInput {
-  PhaseOfInput(std::int64_t phase, std::int64_t input, std::int64_t kernel, std::int64_t stride, std::int64_t padding, std::int64_t dilation) {
-    first = std::max<std::int64_t>(0, pieces_of(padding - phase, stride));
-    count = std::max<std::int64_t>(0, pieces_of(padding + input - phase, stride) - first);
-    start = first * stride + phase - padding;
-    for (std::int64_t i = 0; i < kernel; ++i)
-      if (i * dilation % stride == phase) taps.push_back(i), back.push_back(i * dilation / stride);
-  }
-  std::int64_t first, count;  // its pixels are q = first, first + 1, ...
-  std::int64_t start;         // where the first of them lies in the input
-  Offsets taps, back;         // which numbers of the kernel, and t
-};
-
 // The gradient of the input, phase by phase: from the image in place where the phase's rows fill vectors, else from panels. y is the gradient of the result, dense.
 template <class T>
 void convolve_back(const Shapes& s, const PlaneShape& p, const T* w, const T* y, T* result) {
   const Plane most{(p.kernel.rows - 1) * p.dilation.rows / p.stride.rows, (p.kernel.columns - 1) * p.dilation.columns / p.stride.columns};
   const auto phase_of = [&](std::int64_t row, std::int64_t column) {
-    return std::pair(PhaseOfInput(row, p.input.rows, p.kernel.rows, p.stride.rows, p.padding.rows, p.dilation.rows), PhaseOfInput(column, p.input.columns, p.kernel.columns, p.stride.columns, p.padding.columns, p.dilation.columns));
+    return std::pair(kernels::PhaseOfInput(row, p.input.rows, p.kernel.rows, p.stride.rows, p.padding.rows, p.dilation.rows), kernels::PhaseOfInput(column, p.input.columns, p.kernel.columns, p.stride.columns, p.padding.columns, p.dilation.columns));
   };
   Plane size{1, 1};
   for (std::int64_t i = 0; i < p.stride.count(); ++i) {
@@ -944,6 +930,10 @@ Tensor convolution_input_tuned(const Tensor& grad, const Tensor& weight, IntArra
     }
   }
   if (const Tensor x = kernels::channels_last_convolution_input(grad, weight, input_sizes, stride, padding, dilation, groups); x.defined()) return x;
+  if (many_channels(s) && stride.back() > 1) {
+    const Tensor x = kernels::channels_last_convolution_input(grad.contiguous(MemoryFormat::ChannelsLast), weight, input_sizes, stride, padding, dilation, groups);
+    if (x.defined()) return x.contiguous();
+  }
   return in_type(grad.scalar_type(), [&]<class T>() {
     const Tensor w = weight.contiguous();
     if (side_by_side_pays<T>(s, spatial_sizes(input_sizes), grad.numel() + multiply_sizes(input_sizes))) {

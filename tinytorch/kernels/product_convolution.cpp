@@ -174,17 +174,17 @@ struct PixelWindows {
   std::int64_t offset(std::int64_t i, std::int64_t j) const { return i * dilation.rows * row() + j * dilation.columns * C; }
 };
 
-// A copy of images with `padding` zeros around them; the images themselves if there are none. REQUIRES: channels are last.
+// A copy of images with zeros around them, `in_front` of them and up to `size`; the images themselves if there are none. REQUIRES: channels are last.
 template <class T>
-Tensor with_border(const Tensor& images, Plane padding) {
-  if (padding.rows == 0 && padding.columns == 0) return images;
-  const std::int64_t C = images.size(1), rows = images.size(2), line = images.size(3) * C, before = padding.columns * C, wide = line + 2 * before, tall = rows + 2 * padding.rows;
+Tensor with_border(const Tensor& images, Plane in_front, Plane size) {
+  if (size.rows == images.size(2) && size.columns == images.size(3)) return images;
+  const std::int64_t C = images.size(1), rows = images.size(2), line = images.size(3) * C, before = in_front.columns * C, wide = size.columns * C, tall = size.rows;
   const Tensor result = empty({images.size(0) * tall * wide}, images.scalar_type());
   const T* const from = images.data<T>();
   T* const to = result.data<T>();
   parallel_for(0, images.size(0) * tall, std::max<std::int64_t>(1, 16384 / wide), [&](std::int64_t first, std::int64_t stop) {
     for (std::int64_t i = first; i < stop; ++i) {
-      const std::int64_t row = i % tall - padding.rows;
+      const std::int64_t row = i % tall - in_front.rows;
       T* const out = to + i * wide;
       if (row < 0 || row >= rows) {
         std::fill_n(out, wide, T{0});
@@ -192,11 +192,18 @@ Tensor with_border(const Tensor& images, Plane padding) {
       }
       std::fill_n(out, before, T{0});
       std::copy_n(from + (i / tall * rows + row) * line, line, out + before);
-      std::fill_n(out + before + line, before, T{0});
+      std::fill_n(out + before + line, wide - before - line, T{0});
     }
   });
   return result;
 }
+
+// Where results go: that of window x in row i, of all images, to i / rows * image + i % rows * row + x * pixel.
+struct PixelPlaces {
+  std::int64_t rows, image, row, pixel;
+
+  std::int64_t at(std::int64_t i, std::int64_t x) const { return i / rows * image + i % rows * row + x * pixel; }
+};
 
 // Lines of one length under a window, for one call of the tile: where they begin, and which number of the packed weights is met first.
 struct Lines {
@@ -222,9 +229,9 @@ std::vector<Lines> lines_of(const PixelWindows& p, std::int64_t longest) {
   return all;
 }
 
-// y (N, output, M) = the windows of x (N, size, C) times w. REQUIRES: no padding.
+// y (N, output, M), at its places, = the windows of x (N, size, C) times w. REQUIRES: all windows lie in x.
 template <class T>
-void convolve_pixels(const PixelWindows& p, const T* x, const KernelView<T>& w, T* y) {
+void convolve_pixels(const PixelWindows& p, const T* x, const KernelView<T>& w, const PixelPlaces& places, T* y) {
   const kernels::GemmTable<T>& gemm = kernels::gemm_table<T>();
   const kernels::ChannelTable<T>& table = channel_table<T>();
   const std::int64_t K = p.taps() * p.C, strips = pieces_of(p.M, table.columns);
@@ -248,12 +255,12 @@ void convolve_pixels(const PixelWindows& p, const T* x, const KernelView<T>& w, 
     for (std::int64_t s = 0; s < strips; ++s) {
       for (const Lines& lines : all_lines) {
         const std::int64_t width = width_of(s);
-        kernels::PixelTile<T> tile{nullptr, step, 1, lines.offsets.data(), static_cast<std::int64_t>(lines.offsets.size()), lines.length, panels + s * table.columns * K + lines.k * width, lines.length * width, width, nullptr, p.M, lines.k > 0};
+        kernels::PixelTile<T> tile{nullptr, step, 1, lines.offsets.data(), static_cast<std::int64_t>(lines.offsets.size()), lines.length, panels + s * table.columns * K + lines.k * width, lines.length * width, width, nullptr, places.pixel, lines.k > 0};
         for (std::int64_t row = first; row < stop; ++row) {
           for (std::int64_t t = 0; t < tiles; ++t) {
             const std::int64_t window = p.output.columns * t / tiles, next = p.output.columns * (t + 1) / tiles;
             tile.a = x + p.corner(row) + window * step;
-            tile.out = y + (row * p.output.columns + window) * p.M + s * table.columns;
+            tile.out = y + places.at(row, window) + s * table.columns;
             table.tile(tile, static_cast<int>(next - window), static_cast<int>(channels_of(s)));
           }
         }
@@ -295,9 +302,9 @@ std::vector<WindowsAlike<T>> windows_alike(const PixelWindows& p, const KernelVi
   return all;
 }
 
-// y (N, output, C) = the windows of x (N, size, C), channel by channel, times w, whose `to` leads from channel to channel.
+// y (N, output, C), at its places, = the windows of x (N, size, C), channel by channel, times w, whose `to` leads from channel to channel.
 template <class T>
-void convolve_channels(const PixelWindows& p, const T* x, const KernelView<T>& w, T* y) {
+void convolve_channels(const PixelWindows& p, const T* x, const KernelView<T>& w, const PixelPlaces& places, T* y) {
   const std::vector<WindowsAlike<T>> groups = windows_alike(p, w);
   const auto kernel = channel_table<T>().by_channel;
   const std::int64_t in_row = p.output.columns * p.C, step = p.stride.columns * p.C;
@@ -308,30 +315,14 @@ void convolve_channels(const PixelWindows& p, const T* x, const KernelView<T>& w
       const std::int64_t begin = corner >= 0 ? 0 : std::min(p.kernel.rows, pieces_of(-corner, p.dilation.rows));
       const std::int64_t end = std::clamp<std::int64_t>(pieces_of(p.size.rows - corner, p.dilation.rows), begin, p.kernel.rows);
       for (const WindowsAlike<T>& alike : groups)
-        kernel({x, p.corner(row) + alike.first * step, step, alike.offsets.data() + begin * alike.in_row, (end - begin) * alike.in_row, alike.weights.data() + begin * alike.in_row * p.C, y + row * in_row + alike.first * p.C, alike.count, p.C,
+        kernel({x, p.corner(row) + alike.first * step, step, alike.offsets.data() + begin * alike.in_row, (end - begin) * alike.in_row, alike.weights.data() + begin * alike.in_row * p.C, y + places.at(row, alike.first), places.pixel, alike.count, p.C,
                 p.stride.columns == p.dilation.columns ? alike.in_row : 1});
     }
   });
 }
 
-// `images` (N, C, H, W) with channels last, to a result of `sizes`. In one group, or a channel a group.
-Tensor convolve_last(const Tensor& images, const Tensor& weight, IntArrayRef sizes, Plane kernel, Plane stride, Plane padding, Plane dilation, bool by_channel, bool turned) {
-  PixelWindows p{images.size(0), images.size(1), sizes[1], {images.size(2), images.size(3)}, {sizes[2], sizes[3]}, kernel, stride, padding, dilation};
-  const Tensor result = empty_images(sizes, images);
-  with_type_of(images, [&]<class T>() {
-    // With their input channels last too, weights are packed line by line.
-    const Tensor ordered = by_channel ? weight : weight.contiguous(MemoryFormat::ChannelsLast);
-    const IntArrayRef at = ordered.strides();
-    KernelView<T> w{ordered.data<T>(), at[0], at[1], at[2], at[3]};
-    if (turned) w = {w.data + (kernel.rows - 1) * at[2] + (kernel.columns - 1) * at[3], by_channel ? at[0] : at[1], at[0], -at[2], -at[3]};
-    if (by_channel) return convolve_channels<T>(p, images.data<T>(), w, result.data<T>());
-    const Tensor x = with_border<T>(images, padding);
-    p.size = {p.size.rows + 2 * padding.rows, p.size.columns + 2 * padding.columns};
-    p.padding = {0, 0};
-    convolve_pixels<T>(p, x.data<T>(), w, result.data<T>());
-  });
-  return result;
-}
+// The weights with their input channels last too, so that they are packed line by line; a kernel for each channel as it is.
+Tensor in_packing_order(const Tensor& weight, bool by_channel) { return by_channel ? weight : weight.contiguous(MemoryFormat::ChannelsLast); }
 
 // sums (taps, C, columns) = over all windows, pixels of x (N, size, C) times slopes g (N, output, columns). REQUIRES: no padding; columns fill vectors.
 template <class T>
@@ -403,17 +394,92 @@ Tensor kernels::channels_last_convolution(const Tensor& input, const Tensor& wei
   const IntArrayRef kernel = spatial_sizes(weight.sizes());
   DimVector sizes{input.size(0), weight.size(0)};
   for (const std::int64_t size : places_of({kernel, stride, padding, dilation}, spatial_sizes(input.sizes()))) sizes.push_back(size);
-  return convolve_last(input, weight, sizes, plane_of(kernel), plane_of(stride), plane_of(padding), plane_of(dilation), groups > 1, false);
+  const Tensor result = empty_images(sizes, input);
+  PixelWindows p{input.size(0), input.size(1), sizes[1], {input.size(2), input.size(3)}, {sizes[2], sizes[3]}, plane_of(kernel), plane_of(stride), plane_of(padding), plane_of(dilation)};
+  const PixelPlaces places{p.output.rows, p.output.rows * p.output.columns * p.M, p.output.columns * p.M, p.M};
+  with_type_of(input, [&]<class T>() {
+    const Tensor ordered = in_packing_order(weight, groups > 1);
+    const IntArrayRef at = ordered.strides();
+    const KernelView<T> w{ordered.data<T>(), at[0], at[1], at[2], at[3]};
+    if (groups > 1) return convolve_channels<T>(p, input.data<T>(), w, places, result.data<T>());
+    const Plane around = std::exchange(p.padding, {0, 0});
+    p.size = {p.size.rows + 2 * around.rows, p.size.columns + 2 * around.columns};
+    const Tensor x = with_border<T>(input, around, p.size);
+    convolve_pixels<T>(p, x.data<T>(), w, places, result.data<T>());
+  });
+  return result;
 }
 
+kernels::PhaseOfInput::PhaseOfInput(std::int64_t phase, std::int64_t input, std::int64_t kernel, std::int64_t stride, std::int64_t padding, std::int64_t dilation) {
+  const auto up = [stride](std::int64_t size) { return (size + stride - 1) / stride; };
+  first = padding > phase ? up(padding - phase) : 0;
+  count = padding + input > phase ? std::max<std::int64_t>(0, up(padding + input - phase) - first) : 0;
+  start = first * stride + phase - padding;
+  for (std::int64_t i = 0; i < kernel; ++i)
+    if (i * dilation % stride == phase) taps.push_back(i), back.push_back(i * dilation / stride);
+}
+
+namespace {
+// A dimension of one phase of the gradient of the input: windows of stride 1 in the result's gradient.
+struct PhaseWindows {
+  explicit PhaseWindows(const kernels::PhaseOfInput& phase)
+      : count(phase.count), start(phase.start), taps(static_cast<std::int64_t>(phase.taps.size())), last_tap(taps == 0 ? 0 : phase.taps.back()), tap_step(taps > 1 ? phase.taps[1] - phase.taps[0] : 1),
+        apart(taps > 1 ? phase.back[1] - phase.back[0] : 1), begin(phase.first - (taps == 0 ? 0 : phase.back.back())), stop(phase.first + count - (taps == 0 ? 0 : phase.back.front())) {}
+
+  bool empty() const { return count == 0 || taps == 0; }
+
+  std::int64_t count, start;             // its pixels, and where the first of them lies in the input
+  std::int64_t taps, last_tap, tap_step;  // numbers of the kernel, from the last one back
+  std::int64_t apart;                    // how far apart in the gradient they are
+  std::int64_t begin, stop;              // of the gradient: what the windows meet; places beside it are zeros
+};
+
+std::vector<PhaseWindows> phases_of(std::int64_t input, std::int64_t kernel, std::int64_t stride, std::int64_t padding, std::int64_t dilation) {
+  std::vector<PhaseWindows> all;
+  for (std::int64_t phase = 0; phase < stride; ++phase) all.emplace_back(kernels::PhaseOfInput(phase, input, kernel, stride, padding, dilation));
+  return all;
+}
+
+constexpr std::int64_t kFewChannels = 8;
+
+// From the first to the last place that the phases' windows meet, and of the gradient's own.
+std::pair<std::int64_t, std::int64_t> places_met(const std::vector<PhaseWindows>& phases, std::int64_t size) {
+  std::pair<std::int64_t, std::int64_t> met{0, size};
+  for (const PhaseWindows& phase : phases)
+    if (!phase.empty()) met = {std::min(met.first, phase.begin), std::max(met.second, phase.stop)};
+  return met;
+}
+}  // namespace
+
 Tensor kernels::channels_last_convolution_input(const Tensor& grad, const Tensor& weight, IntArrayRef input_sizes, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups) {
-  if (grad.suggest_memory_format() != MemoryFormat::ChannelsLast || !takes_groups(weight.sizes(), groups) || !std::all_of(stride.begin(), stride.end(), is_one)) return {};
-  DimVector around;
-  for (std::size_t d = 0; d < 2; ++d) {
-    around.push_back((weight.size(static_cast<std::int64_t>(2 + d)) - 1) * dilation[d] - padding[d]);
-    if (around[d] < 0) return {};
-  }
-  return convolve_last(grad, weight, input_sizes, plane_of(spatial_sizes(weight.sizes())), {1, 1}, plane_of(around), plane_of(dilation), groups > 1, true);
+  if (grad.suggest_memory_format() != MemoryFormat::ChannelsLast || !takes_groups(weight.sizes(), groups)) return {};
+  const std::vector<PhaseWindows> in_rows = phases_of(input_sizes[2], weight.size(2), stride[0], padding[0], dilation[0]), in_columns = phases_of(input_sizes[3], weight.size(3), stride[1], padding[1], dilation[1]);
+  const bool by_channel = groups > 1, strided = stride[0] > 1 || stride[1] > 1;
+  // A tile is a vector of the input's channels or two: of a picture's three, most of it would be empty.
+  if (strided && !by_channel && input_sizes[1] < kFewChannels) return {};
+  const Tensor result = empty_images(input_sizes, grad);
+  const auto leaves_zeros = [](const std::vector<PhaseWindows>& phases) { return std::any_of(phases.begin(), phases.end(), [](const PhaseWindows& phase) { return phase.taps == 0; }); };
+  if (leaves_zeros(in_rows) || leaves_zeros(in_columns)) fill_(result, 0);
+  const std::int64_t C = input_sizes[1], line = input_sizes[3] * C;
+  // Of products all windows lie in a copy with zeros around; windows of single channels may hang over the edge.
+  const auto [first_row, last_row] = places_met(in_rows, grad.size(2));
+  const auto [first_column, last_column] = places_met(in_columns, grad.size(3));
+  const Plane around = by_channel ? Plane{0, 0} : Plane{-first_row, -first_column}, size = by_channel ? Plane{grad.size(2), grad.size(3)} : Plane{last_row - first_row, last_column - first_column};
+  with_type_of(grad, [&]<class T>() {
+    const Tensor ordered = in_packing_order(weight, by_channel), y = with_border<T>(grad, around, size);
+    const IntArrayRef at = ordered.strides();
+    for (const PhaseWindows& rows : in_rows)
+      for (const PhaseWindows& columns : in_columns) {
+        if (rows.empty() || columns.empty()) continue;
+        const PixelWindows p{grad.size(0), grad.size(1), C, size, {rows.count, columns.count}, {rows.taps, columns.taps}, {1, 1}, {-rows.begin - around.rows, -columns.begin - around.columns}, {rows.apart, columns.apart}};
+        const PixelPlaces places{rows.count, input_sizes[2] * line, stride[0] * line, stride[1] * C};
+        const KernelView<T> w{ordered.data<T>() + rows.last_tap * at[2] + columns.last_tap * at[3], by_channel ? at[0] : at[1], at[0], -rows.tap_step * at[2], -columns.tap_step * at[3]};
+        T* const to = result.data<T>() + rows.start * line + columns.start * C;
+        if (by_channel) convolve_channels<T>(p, y.data<T>(), w, places, to);
+        else convolve_pixels<T>(p, y.data<T>(), w, places, to);
+      }
+  });
+  return result;
 }
 
 Tensor kernels::channels_last_convolution_weight(const Tensor& input, const Tensor& grad, IntArrayRef weight_sizes, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups) {
@@ -423,7 +489,7 @@ Tensor kernels::channels_last_convolution_weight(const Tensor& input, const Tens
   const PixelWindows p{images.size(0), images.size(1), grad.size(1), {images.size(2) + 2 * around.rows, images.size(3) + 2 * around.columns}, {grad.size(2), grad.size(3)}, kernel, plane_of(stride), {0, 0}, plane_of(dilation)};
   Tensor result;
   with_type_of(input, [&]<class T>() {
-    const Tensor x = with_border<T>(images, around);
+    const Tensor x = with_border<T>(images, around, p.size);
     if (groups > 1) {
       const Tensor sums = empty({kernel.rows, kernel.columns, p.C, 1}, input.scalar_type());
       multiply_channels<T>(p, x.data<T>(), grad.data<T>(), sums.data<T>());

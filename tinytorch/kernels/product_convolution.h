@@ -2,6 +2,8 @@
 // edit the module, not this file.
 #pragma once
 
+#include <vector>
+
 #include "tinytorch/core/tensor.h"
 
 namespace tinytorch {
@@ -14,10 +16,18 @@ Tensor pointwise_convolution(const Tensor& input, const Tensor& weight, IntArray
 Tensor pointwise_convolution_input(const Tensor& grad, const Tensor& weight, IntArrayRef input_sizes, IntArrayRef stride, IntArrayRef padding, std::int64_t groups);
 Tensor pointwise_convolution_weight(const Tensor& input, const Tensor& grad, IntArrayRef weight_sizes, IntArrayRef stride, IntArrayRef padding, std::int64_t groups);
 
-// Images (N, C, H, W) whose channels are last: in one group, or in as many groups as there are channels. The gradient of the input for stride 1 only.
+// Images (N, C, H, W) whose channels are last: in one group, or in as many groups as there are channels.
 Tensor channels_last_convolution(const Tensor& input, const Tensor& weight, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups);
 Tensor channels_last_convolution_input(const Tensor& grad, const Tensor& weight, IntArrayRef input_sizes, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups);
 Tensor channels_last_convolution_weight(const Tensor& input, const Tensor& grad, IntArrayRef weight_sizes, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups);
+
+// One dimension of the gradient of the input: what the pixels of phase `phase` of the stride need. Padded place q * stride + phase takes part in the windows q - t of the taps i with i * dilation = t * stride + phase.
+struct PhaseOfInput {
+  PhaseOfInput(std::int64_t phase, std::int64_t input, std::int64_t kernel, std::int64_t stride, std::int64_t padding, std::int64_t dilation);
+  std::int64_t first, count;             // its pixels are q = first, first + 1, ...
+  std::int64_t start;                    // where the first of them lies in the input
+  std::vector<std::int64_t> taps, back;  // which numbers of the kernel, and t
+};
 
 }  // namespace kernels
 

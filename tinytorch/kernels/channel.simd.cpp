@@ -163,9 +163,9 @@ template <int Taps, class D, class T>
 void sum_taps(D d, const ChannelSums<T>& p, std::int64_t t, std::int64_t c) {
   hn::Vec<D> sums[Taps];
   HWY_UNROLL(9)
-  for (int k = 0; k < Taps; ++k) sums[k] = p.adds ? hn::LoadU(d, p.out + (t + k) * p.channels + c) : hn::Zero(d);
+  for (int k = 0; k < Taps; ++k) sums[k] = hn::LoadU(d, p.out + p.numbers[t + k] * p.channels + c);
   for (std::int64_t l = 0; l < p.lines; ++l) {
-    const T* const grad = p.grad + l * p.windows * p.channels + c;
+    const T* const grad = p.grad + p.grad_at[l] + c;
     const T* pixels[Taps];
     HWY_UNROLL(9)
     for (int k = 0; k < Taps; ++k) pixels[k] = p.image + (p.at[l] + p.offsets[t + k] + c);
@@ -176,13 +176,14 @@ void sum_taps(D d, const ChannelSums<T>& p, std::int64_t t, std::int64_t c) {
     }
   }
   HWY_UNROLL(9)
-  for (int k = 0; k < Taps; ++k) hn::StoreU(sums[k], d, p.out + (t + k) * p.channels + c);
+  for (int k = 0; k < Taps; ++k) hn::StoreU(sums[k], d, p.out + p.numbers[t + k] * p.channels + c);
 }
 
 template <class D, class T>
 void sum_all_taps(D d, const ChannelSums<T>& p, std::int64_t c) {
   std::int64_t t = 0;
   for (; t + 9 <= p.taps; t += 9) sum_taps<9>(d, p, t, c);
+  if (t + 6 <= p.taps) sum_taps<6>(d, p, t, c), t += 6;
   for (; t + 4 <= p.taps; t += 4) sum_taps<4>(d, p, t, c);
   for (; t < p.taps; ++t) sum_taps<1>(d, p, t, c);
 }

@@ -43,18 +43,19 @@ struct ChannelWindows {
   std::int64_t slides;  // how many numbers of the kernel in a row are as far apart as windows: offsets[t + 1] = offsets[t] + step within so many; 1 if none are
 };
 
-// The gradient of such weights: out[t * channels + c] (+)= sum over l < lines and i < windows of grad[(l * windows + i) * channels + c] * image[at[l] + i * step + offsets[t] + c], for t < taps and first <= c < stop, added to what is there if `adds`.
+// The gradient of such weights: out[numbers[t] * channels + c] += sum over l < lines and i < windows of grad[grad_at[l] + i * channels + c] * image[at[l] + i * step + offsets[t] + c], for t < taps and first <= c < stop.
 template <class T>
 struct ChannelSums {
   const T* image;
-  const std::int64_t* at;  // of each row of windows
+  const std::int64_t* at;  // of each row of windows, in the image and in the gradient
+  const std::int64_t* grad_at;
   std::int64_t lines, windows, step;
   const std::int64_t* offsets;
+  const std::int64_t* numbers;
   std::int64_t taps;
   const T* grad;
   T* out;
   std::int64_t channels, first, stop;
-  bool adds;
 };
 
 template <class T>

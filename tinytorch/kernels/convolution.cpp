@@ -812,8 +812,8 @@ std::int64_t together(std::int64_t N) {
   return N % tile == 0 ? tile : N;
 }
 
-// Whether an image has so many channels, and each place so much work, that putting channels last (chapter 56) for one convolution costs a twentieth of it.
-bool many_channels(const Shapes& s) { return s.G == 1 && s.grid.kernel.size() == 2 && s.V > 1 && s.C >= 64 && s.M >= 64; }
+// Whether an image has so many channels, and each place so much work, that putting channels last (chapter 56) for one convolution costs a tenth of it or less.
+bool many_channels(const Shapes& s) { return s.G == 1 && s.grid.kernel.size() == 2 && s.V > 1 && s.C >= 32 && s.M >= 32; }
 
 Tensor convolution_tuned(const Tensor& input, const Tensor& weight, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups) {
   const ExcludeLayersGuard below(LayerSet(Layer::Autograd) | Layer::InplaceOrView);
@@ -963,16 +963,16 @@ Tensor convolution_weight_tuned(const Tensor& input, const Tensor& grad, IntArra
   if (!takes(input, grad)) return op::convolution_weight.function(Layer::CPU)(input, grad, weight_sizes, stride, padding, dilation, groups);
   if (const Tensor w = kernels::pointwise_convolution_weight(input, grad, weight_sizes, stride, padding, groups); w.defined()) return w;
   const Shapes s(input.sizes(), weight_sizes, stride, padding, dilation, groups);
-  const Tensor y = grad.contiguous();
-  const Tensor result = empty(weight_sizes, input.scalar_type());
   if (const PlaneShape p(s, input.sizes()); winograd_fits(s, p, input.scalar_type())) {
     if (const WinogradShape shape = winograd_forward(s, p, 1); shape.pays_for_kernel()) {
-      multiply_winograd(shape, input.contiguous().data<float>(), y.data<float>(), result.data<float>());
+      const Tensor result = empty(weight_sizes, kFloat);
+      multiply_winograd(shape, input.contiguous().data<float>(), grad.contiguous().data<float>(), result.data<float>());
       return result;
     }
   }
   if (const Tensor w = kernels::channels_last_convolution_weight(input, grad, weight_sizes, stride, padding, dilation, groups); w.defined()) return w;
   if (many_channels(s) && s.places[1] >= 14) return kernels::channels_last_convolution_weight(input, grad.contiguous(MemoryFormat::ChannelsLast), weight_sizes, stride, padding, dilation, groups);
+  const Tensor y = grad.contiguous(), result = empty(weight_sizes, input.scalar_type());
   return in_type(input.scalar_type(), [&]<class T>() {
     if (s.V > 1 && side_by_side_pays<T>(s, s.places, input.numel() + y.numel())) {
       const std::int64_t group = together<T>(s.N);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <map>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -170,6 +171,13 @@ struct PixelWindows {
 
   // Where the first window of row `i` begins; beside the image where it is padded.
   std::int64_t corner(std::int64_t i) const { return i / output.rows * image() + (i % output.rows * stride.rows - padding.rows) * row() - padding.columns * C; }
+  // Which rows of the kernel lie in the image under the windows of row `i`, and which columns under those of column `i`: [first, second).
+  std::pair<std::int64_t, std::int64_t> rows_inside(std::int64_t i) const { return inside(i % output.rows * stride.rows - padding.rows, size.rows, kernel.rows, dilation.rows); }
+  std::pair<std::int64_t, std::int64_t> columns_inside(std::int64_t i) const { return inside(i * stride.columns - padding.columns, size.columns, kernel.columns, dilation.columns); }
+  static std::pair<std::int64_t, std::int64_t> inside(std::int64_t corner, std::int64_t size, std::int64_t kernel, std::int64_t dilation) {
+    const std::int64_t begin = corner >= 0 ? 0 : std::min(kernel, pieces_of(-corner, dilation));
+    return {begin, std::clamp<std::int64_t>(pieces_of(size - corner, dilation), begin, kernel)};
+  }
   // Where the pixels under a number of the kernel lie, from a window's corner on.
   std::int64_t offset(std::int64_t i, std::int64_t j) const { return i * dilation.rows * row() + j * dilation.columns * C; }
 };
@@ -269,54 +277,54 @@ void convolve_pixels(const PixelWindows& p, const T* x, const KernelView<T>& w, 
   });
 }
 
-// Neighbouring windows of a row that meet the same columns of the kernel: its numbers in these columns, row by row.
-template <class T>
+// Neighbouring windows of a row that meet the same columns [begin, stop) of the kernel.
 struct WindowsAlike {
-  std::int64_t first, count, in_row;  // windows; and numbers in a row of the kernel
-  std::vector<std::int64_t> offsets;
-  std::vector<T> weights;
+  std::int64_t first, count, begin, stop;
+  std::int64_t in_row() const { return stop - begin; }
 };
 
-template <class T>
-std::vector<WindowsAlike<T>> windows_alike(const PixelWindows& p, const KernelView<T>& w) {
-  // Columns [begin, stop) of the kernel lie in the image for window i.
-  const auto inside = [&](std::int64_t i) {
-    const std::int64_t corner = i * p.stride.columns - p.padding.columns;
-    const std::int64_t begin = corner >= 0 ? 0 : std::min(p.kernel.columns, pieces_of(-corner, p.dilation.columns));
-    const std::int64_t stop = std::clamp<std::int64_t>(pieces_of(p.size.columns - corner, p.dilation.columns), begin, p.kernel.columns);
-    return Plane{begin, stop};
-  };
-  std::vector<WindowsAlike<T>> all;
-  for (std::int64_t i = 0; i < p.output.columns;) {
-    const auto [begin, stop] = inside(i);
-    WindowsAlike<T> alike{i, 1, stop - begin, {}, {}};
-    while (i + alike.count < p.output.columns && inside(i + alike.count).rows == begin && inside(i + alike.count).columns == stop) ++alike.count;
-    for (std::int64_t r = 0; r < p.kernel.rows; ++r)
-      for (std::int64_t column = begin; column < stop; ++column) {
-        alike.offsets.push_back(p.offset(r, column));
-        for (std::int64_t c = 0; c < p.C; ++c) alike.weights.push_back(w.data[c * w.to + r * w.row_step + column * w.column_step]);
-      }
-    i += alike.count;
-    all.push_back(std::move(alike));
+std::vector<WindowsAlike> windows_alike(const PixelWindows& p) {
+  std::vector<WindowsAlike> all;
+  for (std::int64_t i = 0; i < p.output.columns; ++i) {
+    const auto [begin, stop] = p.columns_inside(i);
+    if (!all.empty() && all.back().begin == begin && all.back().stop == stop) ++all.back().count;
+    else all.push_back({i, 1, begin, stop});
   }
   return all;
 }
 
+// What such windows are summed with: the kernel's numbers in these columns, row by row.
+template <class T>
+struct Numbers {
+  std::vector<std::int64_t> offsets;
+  std::vector<T> weights;
+
+  Numbers(const PixelWindows& p, const WindowsAlike& alike, const KernelView<T>& w) {
+    for (std::int64_t r = 0; r < p.kernel.rows; ++r)
+      for (std::int64_t column = alike.begin; column < alike.stop; ++column) {
+        offsets.push_back(p.offset(r, column));
+        for (std::int64_t c = 0; c < p.C; ++c) weights.push_back(w.data[c * w.to + r * w.row_step + column * w.column_step]);
+      }
+  }
+};
+
 // y (N, output, C), at its places, = the windows of x (N, size, C), channel by channel, times w, whose `to` leads from channel to channel.
 template <class T>
 void convolve_channels(const PixelWindows& p, const T* x, const KernelView<T>& w, const PixelPlaces& places, T* y) {
-  const std::vector<WindowsAlike<T>> groups = windows_alike(p, w);
+  const std::vector<WindowsAlike> groups = windows_alike(p);
+  std::vector<Numbers<T>> numbers;
+  for (const WindowsAlike& alike : groups) numbers.emplace_back(p, alike, w);
   const auto kernel = channel_table<T>().by_channel;
-  const std::int64_t in_row = p.output.columns * p.C, step = p.stride.columns * p.C;
-  parallel_for(0, p.rows(), std::max<std::int64_t>(1, 32768 / (in_row * p.taps())), [&](std::int64_t first, std::int64_t stop) {
+  const std::int64_t step = p.stride.columns * p.C;
+  parallel_for(0, p.rows(), std::max<std::int64_t>(1, 32768 / (p.output.columns * p.C * p.taps())), [&](std::int64_t first, std::int64_t stop) {
     for (std::int64_t row = first; row < stop; ++row) {
-      // Rows [begin, end) of the kernel lie in the image.
-      const std::int64_t corner = row % p.output.rows * p.stride.rows - p.padding.rows;
-      const std::int64_t begin = corner >= 0 ? 0 : std::min(p.kernel.rows, pieces_of(-corner, p.dilation.rows));
-      const std::int64_t end = std::clamp<std::int64_t>(pieces_of(p.size.rows - corner, p.dilation.rows), begin, p.kernel.rows);
-      for (const WindowsAlike<T>& alike : groups)
-        kernel({x, p.corner(row) + alike.first * step, step, alike.offsets.data() + begin * alike.in_row, (end - begin) * alike.in_row, alike.weights.data() + begin * alike.in_row * p.C, y + places.at(row, alike.first), places.pixel, alike.count, p.C,
-                p.stride.columns == p.dilation.columns ? alike.in_row : 1});
+      const auto [begin, end] = p.rows_inside(row);
+      for (std::size_t i = 0; i < groups.size(); ++i) {
+        const WindowsAlike& alike = groups[i];
+        const std::int64_t in_row = alike.in_row();
+        kernel({x, p.corner(row) + alike.first * step, step, numbers[i].offsets.data() + begin * in_row, (end - begin) * in_row, numbers[i].weights.data() + begin * in_row * p.C, y + places.at(row, alike.first), places.pixel, alike.count, p.C,
+                p.stride.columns == p.dilation.columns ? in_row : 1});
+      }
     }
   });
 }
@@ -349,24 +357,51 @@ void multiply_pixels(const PixelWindows& p, const T* x, const T* g, std::int64_t
   }
 }
 
+// Windows that meet the same numbers of the kernel: some windows of each of some rows.
+struct MetAlike {
+  std::vector<std::int64_t> offsets, numbers;  // of these numbers
+  std::vector<std::int64_t> at, grad_at;       // where the windows of a row begin in the image and in the gradient
+  std::int64_t windows;
+};
+
+// The windows of rows [first, stop), sorted by what they meet.
+std::vector<MetAlike> sorted_by_numbers(const PixelWindows& p, const std::vector<WindowsAlike>& columns, std::int64_t first, std::int64_t stop) {
+  std::map<std::pair<std::int64_t, std::int64_t>, std::vector<std::int64_t>> rows_alike;
+  for (std::int64_t row = first; row < stop; ++row) rows_alike[p.rows_inside(row)].push_back(row);
+  std::vector<MetAlike> all;
+  for (const auto& [met, rows] : rows_alike)
+    for (const WindowsAlike& alike : columns) {
+      MetAlike& group = all.emplace_back();
+      group.windows = alike.count;
+      for (std::int64_t r = met.first; r < met.second; ++r)
+        for (std::int64_t column = alike.begin; column < alike.stop; ++column) {
+          group.offsets.push_back(p.offset(r, column));
+          group.numbers.push_back(r * p.kernel.columns + column);
+        }
+      for (const std::int64_t row : rows) {
+        group.at.push_back(p.corner(row) + alike.first * p.stride.columns * p.C);
+        group.grad_at.push_back((row * p.output.columns + alike.first) * p.C);
+      }
+    }
+  return all;
+}
+
 // The same channel by channel: sums (taps, C). A task has some channels, fewer where there would not be a task for each thread, in whole lines of the cache (a channel's sums are the same in any task); rows of windows go by in chunks, whose pixels stay in the caches while the vectors of channels and the numbers of the kernel pass by.
 template <class T>
 void multiply_channels(const PixelWindows& p, const T* x, const T* g, T* sums) {
   constexpr std::int64_t kLine = 16, kMost = 64;
   const std::int64_t channels_at_once = std::clamp(pieces_of(p.C, get_num_threads() * kLine) * kLine, kLine, kMost);
-  std::vector<std::int64_t> corners, offsets;
-  for (std::int64_t row = 0; row < p.rows(); ++row) corners.push_back(p.corner(row));
-  for (std::int64_t i = 0; i < p.kernel.rows; ++i)
-    for (std::int64_t j = 0; j < p.kernel.columns; ++j) offsets.push_back(p.offset(i, j));
-  const auto kernel = channel_table<T>().sums_by_channel;
-  const std::int64_t pieces = pieces_of(p.C, channels_at_once);
   const std::int64_t at_once = std::max<std::int64_t>(1, kernels::cache_sizes().second / 8 / (p.stride.rows * p.size.columns * std::min(kMost, p.C) * static_cast<std::int64_t>(sizeof(T))));
-  kernels::run_tasks(pieces, [&](std::int64_t piece) {
+  const std::vector<WindowsAlike> columns = windows_alike(p);
+  std::vector<MetAlike> groups;
+  for (std::int64_t row = 0; row < p.rows(); row += at_once)
+    for (MetAlike& group : sorted_by_numbers(p, columns, row, std::min(p.rows(), row + at_once))) groups.push_back(std::move(group));
+  std::fill_n(sums, p.taps() * p.C, T{0});
+  const auto kernel = channel_table<T>().sums_by_channel;
+  kernels::run_tasks(pieces_of(p.C, channels_at_once), [&](std::int64_t piece) {
     const std::int64_t begin = piece * channels_at_once, end = std::min(p.C, begin + channels_at_once);
-    for (std::int64_t row = 0; row < p.rows(); row += at_once) {
-      const std::int64_t rows = std::min(at_once, p.rows() - row);
-      kernel({x, corners.data() + row, rows, p.output.columns, p.stride.columns * p.C, offsets.data(), p.taps(), g + row * p.output.columns * p.C, sums, p.C, begin, end, row > 0});
-    }
+    for (const MetAlike& group : groups)
+      kernel({x, group.at.data(), group.grad_at.data(), static_cast<std::int64_t>(group.at.size()), group.windows, p.stride.columns * p.C, group.offsets.data(), group.numbers.data(), static_cast<std::int64_t>(group.numbers.size()), g, sums, p.C, begin, end});
   });
 }
 
@@ -486,16 +521,18 @@ Tensor kernels::channels_last_convolution_weight(const Tensor& input, const Tens
   if (grad.suggest_memory_format() != MemoryFormat::ChannelsLast || !takes_groups(weight_sizes, groups)) return {};
   const Tensor images = input.contiguous(MemoryFormat::ChannelsLast);
   const Plane kernel = plane_of(spatial_sizes(weight_sizes)), around = plane_of(padding);
-  const PixelWindows p{images.size(0), images.size(1), grad.size(1), {images.size(2) + 2 * around.rows, images.size(3) + 2 * around.columns}, {grad.size(2), grad.size(3)}, kernel, plane_of(stride), {0, 0}, plane_of(dilation)};
+  PixelWindows p{images.size(0), images.size(1), grad.size(1), {images.size(2), images.size(3)}, {grad.size(2), grad.size(3)}, kernel, plane_of(stride), around, plane_of(dilation)};
   Tensor result;
   with_type_of(input, [&]<class T>() {
-    const Tensor x = with_border<T>(images, around, p.size);
     if (groups > 1) {
       const Tensor sums = empty({kernel.rows, kernel.columns, p.C, 1}, input.scalar_type());
-      multiply_channels<T>(p, x.data<T>(), grad.data<T>(), sums.data<T>());
+      multiply_channels<T>(p, images.data<T>(), grad.data<T>(), sums.data<T>());
       result = sums.permute({2, 3, 0, 1}).contiguous();
       return;
     }
+    p.padding = {0, 0};
+    p.size = {p.size.rows + 2 * around.rows, p.size.columns + 2 * around.columns};
+    const Tensor x = with_border<T>(images, around, p.size);
     const Tensor slopes = with_whole_vectors(grad, channel_table<T>().columns / 2);
     const Tensor sums = empty({kernel.rows, kernel.columns, p.C, slopes.size(3)}, input.scalar_type());
     multiply_pixels<T>(p, x.data<T>(), slopes.data<T>(), slopes.size(3), sums.data<T>());

@@ -119,7 +119,7 @@ struct HalfProduct {
   std::int64_t sums_row;
 };
 
-enum class HalfOperation : std::uint8_t { Add, Subtract, Multiply, Divide, Relu };
+enum class HalfOperation : std::uint8_t { Add, Subtract, SubtractFrom, Multiply, Divide, DivideInto, Relu, Negate, Absolute };
 
 // What is compiled for one capability and format.
 struct HalfTable {
@@ -129,7 +129,7 @@ struct HalfTable {
   void (*narrow)(std::uint16_t* to, const float* from, std::int64_t count);  // to the nearest, ties to even
   // to = alpha * sums + beta * start, rounded once; without a start (nullptr) nothing is added.
   void (*finish)(std::uint16_t* to, const float* sums, float alpha, const std::uint16_t* start, float beta, std::int64_t count);
-  // to = a + b, a - b, a * b, a / b or relu(a), number by number, rounded once; without a b (nullptr) `number` stands for all of its numbers.
+  // to = a + b, a - b, b - a, a * b, a / b, b / a, relu(a), -a or |a|, number by number, rounded once; without a b (nullptr) `number` stands for all of its numbers.
   void (*combine)(HalfOperation operation, std::uint16_t* to, const std::uint16_t* a, const std::uint16_t* b, float number, std::int64_t count);
 };
 
@@ -276,9 +276,13 @@ void combine(HalfOperation operation, std::uint16_t* to, const std::uint16_t* a,
   switch (operation) {
     case HalfOperation::Add: return combine_by<Format>(to, a, b, number, count, [](auto x, auto y) HWY_ATTR { return hn::Add(x, y); });
     case HalfOperation::Subtract: return combine_by<Format>(to, a, b, number, count, [](auto x, auto y) HWY_ATTR { return hn::Sub(x, y); });
+    case HalfOperation::SubtractFrom: return combine_by<Format>(to, a, b, number, count, [](auto x, auto y) HWY_ATTR { return hn::Sub(y, x); });
     case HalfOperation::Multiply: return combine_by<Format>(to, a, b, number, count, [](auto x, auto y) HWY_ATTR { return hn::Mul(x, y); });
     case HalfOperation::Divide: return combine_by<Format>(to, a, b, number, count, [](auto x, auto y) HWY_ATTR { return hn::Div(x, y); });
+    case HalfOperation::DivideInto: return combine_by<Format>(to, a, b, number, count, [](auto x, auto y) HWY_ATTR { return hn::Div(y, x); });
     case HalfOperation::Relu: return combine_by<Format>(to, a, b, number, count, [](auto x, auto) HWY_ATTR { return hn::IfThenZeroElse(hn::Lt(x, hn::Zero(Floats())), x); });
+    case HalfOperation::Negate: return combine_by<Format>(to, a, b, number, count, [](auto x, auto) HWY_ATTR { return hn::Neg(x); });
+    case HalfOperation::Absolute: return combine_by<Format>(to, a, b, number, count, [](auto x, auto) HWY_ATTR { return hn::Abs(x); });
   }
 }
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <utility>
 
 #include "tinytorch/core/half_precision.h"
@@ -108,36 +109,65 @@ struct InPieces<Op, Operator<const Tensor&(const Tensor&, Args...)>> {
 template <auto& Op>
 using InPiecesOf = InPieces<Op, std::remove_cvref_t<decltype(Op)>>;
 
+// How the numbers of an operand go along with those of a contiguous `self`, seen as rows of `length`: as many, the same row for each, or one number for each.
+struct RowsBeside {
+  std::int64_t length;
+  enum Kind { Each, OneRow, NumberPerRow, Number } kind;
+};
+
+// Nothing if it is stretched in another way, or has another type.
+std::optional<RowsBeside> rows_beside(const Tensor& self, const Tensor& x) {
+  constexpr std::int64_t kShort = 32;
+  if (goes_along(self, x)) return RowsBeside{self.numel(), x.dim() == 0 ? RowsBeside::Number : RowsBeside::Each};
+  if (!x.defined() || x.is_elsewhere() || x.scalar_type() != self.scalar_type() || !x.is_contiguous() || x.numel() == 0 || x.dim() > self.dim()) return {};
+  IntArrayRef own = x.sizes();
+  while (!own.empty() && own[0] == 1) own = own.slice(1);
+  if (x.numel() >= kShort && IntArrayRef(self.sizes()).slice(static_cast<std::size_t>(self.dim()) - own.size()) == own) return RowsBeside{x.numel(), RowsBeside::OneRow};
+  const std::size_t rows = static_cast<std::size_t>(self.dim()) - 1;
+  if (x.dim() == self.dim() && x.size(-1) == 1 && self.size(-1) >= kShort && x.sizes().slice(0, rows) == self.sizes().slice(0, rows)) return RowsBeside{self.size(-1), RowsBeside::NumberPerRow};
+  return {};
+}
+
 // to = self (operation) other, in registers; without an `other` (undefined) the operation is one of self alone.
-void combine_halves(const Tensor& to, kernels::HalfOperation operation, const Tensor& self, const Tensor& other) {
-  const bool single = other.defined() && other.dim() == 0;
-  const float number = single ? static_cast<float>(other.item().to<double>()) : 0.0F;
-  const std::uint16_t* const numbers = other.defined() && !single ? halves_of(other) : nullptr;
+void combine_halves(const Tensor& to, kernels::HalfOperation operation, const Tensor& self, const Tensor& other, const RowsBeside& beside) {
+  const float number = other.defined() && beside.kind == RowsBeside::Number ? static_cast<float>(other.item().to<double>()) : 0.0F;
+  const Tensor floats = beside.kind == RowsBeside::NumberPerRow ? piece_of(other.flatten(), 0, other.numel()) : Tensor();
+  const float* const of_row = floats.defined() ? floats.data<float>() : nullptr;
+  const std::uint16_t* const numbers = beside.kind == RowsBeside::Each || beside.kind == RowsBeside::OneRow ? halves_of(other) : nullptr;
   const auto combine = kernels::half_table(self.scalar_type()).combine;
   parallel_for(0, self.numel(), kernels::kElementwiseGrain, [&, in = halves_of(self), out = halves_of(to)](std::int64_t first, std::int64_t stop) {
-    combine(operation, out + first, in + first, numbers == nullptr ? nullptr : numbers + first, number, stop - first);
+    for (std::int64_t i = first, count = 0; i < stop; i += count) {
+      const std::int64_t row = i / beside.length, at = i % beside.length;
+      count = std::min(beside.length - at, stop - i);
+      combine(operation, out + i, in + i, numbers == nullptr ? nullptr : numbers + at, of_row == nullptr ? number : of_row[row], count);
+    }
   });
 }
 
-// The forms of the four operations; with a factor only where it is 1.
-template <auto& Op, kernels::HalfOperation kOperation, class... Alpha>
+// The forms of the four operations, with a factor only where it is 1. `kTurned` is the operation with its operands exchanged.
+template <auto& Op, kernels::HalfOperation kOperation, kernels::HalfOperation kTurned, class... Alpha>
 Tensor combined_halves(const Tensor& self, const Tensor& other, Alpha... alpha) {
-  if (!comes_in_pieces(self) || !goes_along(self, other) || !(alpha.equal(1) && ...)) return InPiecesOf<Op>::call(self, other, alpha...);
-  const Tensor result = empty(self.sizes(), self.scalar_type());
-  combine_halves(result, kOperation, self, other);
+  const bool turned = self.numel() < other.numel() || (self.dim() == 0 && other.dim() > 0);
+  const Tensor &large = turned ? other : self, &beside = turned ? self : other;
+  const std::optional<RowsBeside> rows = comes_in_pieces(large) && (alpha.equal(1) && ...) ? rows_beside(large, beside) : std::nullopt;
+  if (!rows) return InPiecesOf<Op>::call(self, other, alpha...);
+  const Tensor result = empty(large.sizes(), large.scalar_type());
+  combine_halves(result, turned ? kTurned : kOperation, large, beside, *rows);
   return result;
 }
 template <auto& Op, kernels::HalfOperation kOperation, class... Alpha>
 const Tensor& combined_halves_in_place(const Tensor& self, const Tensor& other, Alpha... alpha) {
-  if (!comes_in_pieces(self) || !goes_along(self, other) || !stays(self, other) || !(alpha.equal(1) && ...)) return InPiecesOf<Op>::call(self, other, alpha...);
-  combine_halves(self, kOperation, self, other);
+  const std::optional<RowsBeside> rows = comes_in_pieces(self) && (alpha.equal(1) && ...) ? rows_beside(self, other) : std::nullopt;
+  if (!rows || !stays(self, other)) return InPiecesOf<Op>::call(self, other, alpha...);
+  combine_halves(self, kOperation, self, other, *rows);
   return self;
 }
 
-Tensor relu_of_halves(const Tensor& self) {
-  if (!comes_in_pieces(self)) return InPiecesOf<op::relu>::call(self);
+template <auto& Op, kernels::HalfOperation kOperation>
+Tensor mapped_halves(const Tensor& self) {
+  if (!comes_in_pieces(self)) return InPiecesOf<Op>::call(self);
   const Tensor result = empty(self.sizes(), self.scalar_type());
-  combine_halves(result, kernels::HalfOperation::Relu, self, Tensor());
+  combine_halves(result, kOperation, self, Tensor(), {self.numel(), RowsBeside::Number});
   return result;
 }
 
@@ -182,15 +212,17 @@ void register_half_elementwise() {
   compute_in_pieces<op::relu, op::leaky_relu, op::gelu, op::silu, op::sigmoid, op::tanh, op::clamp, op::maximum, op::minimum, op::pow>();
   compute_in_pieces<op::add_, op::sub_, op::mul_, op::div_, op::relu_, op::addcmul_, op::addcdiv_, op::lerp_>();
   using Operation = kernels::HalfOperation;
-  op::add.set(Layer::HalfPrecision, combined_halves<op::add, Operation::Add, const Scalar&>);
-  op::sub.set(Layer::HalfPrecision, combined_halves<op::sub, Operation::Subtract, const Scalar&>);
-  op::mul.set(Layer::HalfPrecision, combined_halves<op::mul, Operation::Multiply>);
-  op::div.set(Layer::HalfPrecision, combined_halves<op::div, Operation::Divide>);
+  op::add.set(Layer::HalfPrecision, combined_halves<op::add, Operation::Add, Operation::Add, const Scalar&>);
+  op::sub.set(Layer::HalfPrecision, combined_halves<op::sub, Operation::Subtract, Operation::SubtractFrom, const Scalar&>);
+  op::mul.set(Layer::HalfPrecision, combined_halves<op::mul, Operation::Multiply, Operation::Multiply>);
+  op::div.set(Layer::HalfPrecision, combined_halves<op::div, Operation::Divide, Operation::DivideInto>);
   op::add_.set(Layer::HalfPrecision, combined_halves_in_place<op::add_, Operation::Add, const Scalar&>);
   op::sub_.set(Layer::HalfPrecision, combined_halves_in_place<op::sub_, Operation::Subtract, const Scalar&>);
   op::mul_.set(Layer::HalfPrecision, combined_halves_in_place<op::mul_, Operation::Multiply>);
   op::div_.set(Layer::HalfPrecision, combined_halves_in_place<op::div_, Operation::Divide>);
-  op::relu.set(Layer::HalfPrecision, relu_of_halves);
+  op::relu.set(Layer::HalfPrecision, mapped_halves<op::relu, Operation::Relu>);
+  op::neg.set(Layer::HalfPrecision, mapped_halves<op::neg, Operation::Negate>);
+  op::abs.set(Layer::HalfPrecision, mapped_halves<op::abs, Operation::Absolute>);
   sum_of_whole = op::sum.function(Layer::HalfPrecision);
   op::sum.set(Layer::HalfPrecision, sum_of_halves);
 }

@@ -137,9 +137,13 @@ void combine(HalfOperation operation, std::uint16_t* to, const std::uint16_t* a,
   switch (operation) {
     case HalfOperation::Add: return combine_by<Format>(to, a, b, number, count, [](auto x, auto y) HWY_ATTR { return hn::Add(x, y); });
     case HalfOperation::Subtract: return combine_by<Format>(to, a, b, number, count, [](auto x, auto y) HWY_ATTR { return hn::Sub(x, y); });
+    case HalfOperation::SubtractFrom: return combine_by<Format>(to, a, b, number, count, [](auto x, auto y) HWY_ATTR { return hn::Sub(y, x); });
     case HalfOperation::Multiply: return combine_by<Format>(to, a, b, number, count, [](auto x, auto y) HWY_ATTR { return hn::Mul(x, y); });
     case HalfOperation::Divide: return combine_by<Format>(to, a, b, number, count, [](auto x, auto y) HWY_ATTR { return hn::Div(x, y); });
+    case HalfOperation::DivideInto: return combine_by<Format>(to, a, b, number, count, [](auto x, auto y) HWY_ATTR { return hn::Div(y, x); });
     case HalfOperation::Relu: return combine_by<Format>(to, a, b, number, count, [](auto x, auto) HWY_ATTR { return hn::IfThenZeroElse(hn::Lt(x, hn::Zero(Floats())), x); });
+    case HalfOperation::Negate: return combine_by<Format>(to, a, b, number, count, [](auto x, auto) HWY_ATTR { return hn::Neg(x); });
+    case HalfOperation::Absolute: return combine_by<Format>(to, a, b, number, count, [](auto x, auto) HWY_ATTR { return hn::Abs(x); });
   }
 }
 }  // namespace

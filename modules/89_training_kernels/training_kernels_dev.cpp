@@ -1572,14 +1572,20 @@ struct StepTensors {
   std::vector<std::int64_t> counts;  // of the steps, this one included; for SGD whether it is the first
 };
 
-// All of one dtype, float or double, dense, as many numbers as their parameter, and in the host's memory.
+// Whether the numbers of `t` lie one after another in the order in which the parameter's do, as rows or with channels last.
+bool lies_as(const Tensor& parameter, const Tensor& t) {
+  if (parameter.is_contiguous()) return t.is_contiguous() && t.numel() == parameter.numel();
+  return parameter.is_contiguous(MemoryFormat::ChannelsLast) && t.sizes() == parameter.sizes() && t.is_contiguous(MemoryFormat::ChannelsLast);
+}
+
+// All of one dtype, float or double, dense, in the order of their parameter, and in the host's memory.
 bool fit_one_walk(const StepTensors& tensors) {
   const ScalarType type = tensors.parameters[0].scalar_type();
   if (type != kFloat && type != kDouble) return false;
   for (const std::vector<Tensor>* list : {&tensors.parameters, &tensors.grads, &tensors.first, &tensors.second, &tensors.third}) {
     for (std::size_t i = 0; i < list->size(); ++i) {
       const Tensor& t = (*list)[i];
-      if (!t.defined() || t.scalar_type() != type || !t.is_contiguous() || t.is_elsewhere() || t.numel() != tensors.parameters[i].numel()) return false;
+      if (!t.defined() || t.scalar_type() != type || t.is_elsewhere() || !lies_as(tensors.parameters[i], t)) return false;
     }
   }
   return true;
@@ -1874,6 +1880,40 @@ TEST_CASE("fused optimizers: the reference's parameters after some steps, with t
   compare([](const Parameters& p) { return RMSprop(p, RMSpropOptions(0.01).alpha(0.9).centered(true).eps(0.1)); });
   compare([](const Parameters& p) { return Adagrad(p, AdagradOptions(0.01)); });
   compare([](const Parameters& p) { return Adagrad(p, AdagradOptions(0.01).lr_decay(0.3).weight_decay(0.1).initial_accumulator_value(0.5).eps(1e-3)); });
+}
+
+TEST_CASE("fused optimizers: parameters with channels last are walked as they lie, and what is kept of them lies so too") {
+  if (!birth_layers.has(Layer::TunedCPU)) return;  // TINYTORCH_KERNELS=reference
+  static int walks = 0;
+  static decltype(optim::Adam::group_step) kept = nullptr;
+  kept = std::exchange(optim::Adam::group_step, [](optim::Optimizer& optimizer, optim::OptimizerParamGroup& group) {
+    const bool done = kept(optimizer, group);
+    walks += done ? 1 : 0;
+    return done;
+  });
+  manual_seed(12);
+  const Tensor images = randn({4, 5, 3, 3}), grad = randn({4, 5, 3, 3});
+  const auto stepped_in = [&](MemoryFormat order, MemoryFormat order_of_grad) {
+    const Tensor parameter = images.clone(order).requires_grad_(), other = ones({3}).requires_grad_();
+    optim::Adam optimizer({parameter, other}, optim::AdamOptions(0.1));
+    for (int step = 0; step < 3; ++step) {
+      parameter.mutable_grad() = (grad * (step + 1)).contiguous(order_of_grad);
+      other.mutable_grad() = ones({3});
+      optimizer.step();
+    }
+    const Tensor moment = static_cast<const optim::AdamParamState&>(*optimizer.state().at(parameter.unsafeGetTensorImpl())).exp_avg();
+    CHECK(moment.is_contiguous(order));
+    CHECK_CLOSE(moment, grad * (0.1 * (0.81 + 2 * 0.9 + 3)), 1e-5, 1e-6);
+    return parameter.detach();
+  };
+  const Tensor expected = stepped_in(MemoryFormat::Contiguous, MemoryFormat::Contiguous);
+  CHECK_EQ(walks, 3);
+  CHECK_EQ(stepped_in(MemoryFormat::ChannelsLast, MemoryFormat::ChannelsLast), expected);
+  CHECK_EQ(walks, 6);
+  // A gradient in another order than its parameter is composed.
+  CHECK_CLOSE(stepped_in(MemoryFormat::ChannelsLast, MemoryFormat::Contiguous), expected, 1e-5, 1e-5);
+  CHECK_EQ(walks, 6);
+  optim::Adam::group_step = kept;
 }
 
 TEST_CASE("fused optimizers: RMSprop without momentum and Adagrad have the bits of the kernels that they were composed of") {

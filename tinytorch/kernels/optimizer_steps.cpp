@@ -37,14 +37,20 @@ struct StepTensors {
   std::vector<std::int64_t> counts;  // of the steps, this one included; for SGD whether it is the first
 };
 
-// All of one dtype, float or double, dense, as many numbers as their parameter, and in the host's memory.
+// Whether the numbers of `t` lie one after another in the order in which the parameter's do, as rows or with channels last.
+bool lies_as(const Tensor& parameter, const Tensor& t) {
+  if (parameter.is_contiguous()) return t.is_contiguous() && t.numel() == parameter.numel();
+  return parameter.is_contiguous(MemoryFormat::ChannelsLast) && t.sizes() == parameter.sizes() && t.is_contiguous(MemoryFormat::ChannelsLast);
+}
+
+// All of one dtype, float or double, dense, in the order of their parameter, and in the host's memory.
 bool fit_one_walk(const StepTensors& tensors) {
   const ScalarType type = tensors.parameters[0].scalar_type();
   if (type != kFloat && type != kDouble) return false;
   for (const std::vector<Tensor>* list : {&tensors.parameters, &tensors.grads, &tensors.first, &tensors.second, &tensors.third}) {
     for (std::size_t i = 0; i < list->size(); ++i) {
       const Tensor& t = (*list)[i];
-      if (!t.defined() || t.scalar_type() != type || !t.is_contiguous() || t.is_elsewhere() || t.numel() != tensors.parameters[i].numel()) return false;
+      if (!t.defined() || t.scalar_type() != type || t.is_elsewhere() || !lies_as(tensors.parameters[i], t)) return false;
     }
   }
   return true;

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <iostream>
+#include <vector>
 
 using torch::Tensor;
 using torch::autograd::AutogradContext;
@@ -71,6 +72,39 @@ class DoubleInPlace : public Function<DoubleInPlace> {
   static tensor_list backward(AutogradContext*, tensor_list grads) { return {grads[0] * 2}; }
 };
 
+// Which gradients a run asks for: hooks and retained gradients on the way to the inputs only.
+struct Product : torch::autograd::Function<Product> {
+  static Tensor forward(torch::autograd::AutogradContext* ctx, const Tensor& a, const Tensor& b) {
+    ctx->save_for_backward({a, b});
+    return a * b;
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list grads) {
+    std::cout << "asked for " << ctx->needs_input_grad(0) << ctx->needs_input_grad(1) << "\n";
+    const auto saved = ctx->get_saved_variables();
+    return {grads[0] * saved[1], grads[0] * saved[0]};
+  }
+};
+
+void asked_gradients() {
+  const Tensor a = torch::tensor({2.0, 3.0}).requires_grad_(), b = torch::tensor({5.0, 7.0}).requires_grad_();
+  const Tensor c = a * 2, d = b * 3;
+  c.retain_grad();
+  d.retain_grad();
+  c.register_hook([](const Tensor& grad) { std::cout << "hook of c\n" << grad << "\n"; });
+  d.register_hook([](const Tensor& grad) { std::cout << "hook of d\n" << grad << "\n"; });
+  const Tensor y = Product::apply(c, d);
+  const auto retained = [&] { std::cout << "retained " << c.grad().defined() << d.grad().defined() << "\n"; };
+  std::cout << torch::autograd::grad({y.sum()}, {a}, {}, true)[0] << "\n";
+  retained();
+  std::cout << torch::autograd::grad({y.sum()}, {d}, {}, true)[0] << "\n";
+  retained();
+  y.sum().backward({}, true, false, std::vector<Tensor>{b});
+  std::cout << a.grad().defined() << b.grad() << "\n";
+  y.sum().backward();
+  std::cout << a.grad() << b.grad() << "\n";
+  retained();
+}
+
 int main() {
   const Tensor input = torch::arange(6, torch::kFloat).view({2, 3}).requires_grad_();
   const Tensor weight = torch::tensor({{1.0, 0.0, -1.0}, {0.5, 0.5, 0.5}}, torch::requires_grad());
@@ -99,4 +133,5 @@ int main() {
   x.mutable_grad().zero_();
   y.sum().backward();
   std::cout << x.grad() << "\n";
+  asked_gradients();
 }

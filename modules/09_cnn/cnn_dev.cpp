@@ -66,6 +66,7 @@
 #include <limits>
 #include <ostream>
 #include "tinytorch/core/breadth.h"
+#include "tinytorch/core/gradient.h"
 #include "tinytorch/core/indexing.h"
 #include "tinytorch/core/layouts.h"
 #include "tinytorch/core/loops.h"

@@ -65,6 +65,7 @@
 #include "tinytorch/kernels/data_kernels.h"
 #include "tinytorch/kernels/fused_gradient.h"
 #include "tinytorch/kernels/parallel.h"
+#include "tinytorch/nn/pool.h"
 //| export kernels/optimizer_kernels.h
 #include <cstdint>
 #include "tinytorch/kernels/capability_tables.h"

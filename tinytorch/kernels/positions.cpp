@@ -14,6 +14,7 @@
 #include "tinytorch/kernels/data_kernels.h"
 #include "tinytorch/kernels/fused_gradient.h"
 #include "tinytorch/kernels/parallel.h"
+#include "tinytorch/nn/pool.h"
 
 namespace tinytorch {
 

@@ -9,6 +9,7 @@
 #include <ostream>
 
 #include "tinytorch/core/breadth.h"
+#include "tinytorch/core/gradient.h"
 #include "tinytorch/core/indexing.h"
 #include "tinytorch/core/layouts.h"
 #include "tinytorch/core/loops.h"

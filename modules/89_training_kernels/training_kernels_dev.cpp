@@ -1296,8 +1296,8 @@ const Tensor& scatter_add_tuned(const Tensor& self, std::int64_t dim, const Tens
   return self;
 }
 
-// The gradient of gather: `g` at the places it came from and zeros beside. The indices were looked at in the forward pass.
-Tensor gather_backward(const Tensor& g, IntArrayRef sizes, std::int64_t dim, const Tensor& index) {
+// The gradient of gather: `g` at the places it came from and zeros beside. The indices were looked at in the forward pass. Where no place is met `twice`, nothing needs to be read in order to add to it.
+Tensor gather_backward(const Tensor& g, IntArrayRef sizes, std::int64_t dim, const Tensor& index, bool twice = true) {
   const ScalarType type = g.scalar_type();
   const std::optional<PickedAlong> form = !is_recording() && (type == kFloat || type == kDouble) ? picked_form(sizes, dim, index) : std::nullopt;
   if (!form) {
@@ -1307,8 +1307,10 @@ Tensor gather_backward(const Tensor& g, IntArrayRef sizes, std::int64_t dim, con
   const Tensor from = g.contiguous(), result = empty(sizes, type);
   const auto add = [&]<class T>(T) {
     T* const x = result.data<T>();
-    for_picked(*form, index.data<std::int64_t>(), [x, y = from.data<T>()](std::int64_t place, std::int64_t i) { x[place] += y[i]; },
-               [x](std::int64_t first, std::int64_t count) { std::fill_n(x + first, count, T{0}); });
+    const T* const y = from.data<T>();
+    const auto fill = [x](std::int64_t first, std::int64_t count) { std::fill_n(x + first, count, T{0}); };
+    if (twice) for_picked(*form, index.data<std::int64_t>(), [x, y](std::int64_t place, std::int64_t i) { x[place] += y[i]; }, fill);
+    else for_picked(*form, index.data<std::int64_t>(), [x, y](std::int64_t place, std::int64_t i) { x[place] = T{0} + y[i]; }, fill);  // of -0, too, the sum is 0
   };
   if (type == kFloat) add(float{});
   else add(double{});
@@ -1326,7 +1328,11 @@ void register_tuned_positions() {
   kernels::fused_gradient<op::gather>(
       [](const Tensor& g, Sizes<0> sizes, Arg<1, std::int64_t> dim, Input<2> index) { return gather_backward(g, sizes, dim, index); },
       no_gradient);
-  kernels::fused_gradient<op::max_pool2d_with_indices>([](const Tensor& g, OutputAt<1> indices, Sizes<0> sizes) { return put_at_winners(g, indices, sizes, gather_backward); });
+  kernels::fused_gradient<op::max_pool2d_with_indices>([](const Tensor& g, OutputAt<1> indices, Sizes<0> sizes, Arg<2, DimVector> kernel, Arg<3, DimVector> stride, Arg<5, DimVector> dilation) {
+    const auto overlap = [&](std::size_t d) { return (kernel.value[d] - 1) * dilation.value[d] >= stride.value[d]; };
+    const bool twice = overlap(0) || overlap(1);
+    return put_at_winners(g, indices, sizes, [twice](const Tensor& from, IntArrayRef to, std::int64_t dim, const Tensor& at) { return gather_backward(from, to, dim, at, twice); });
+  });
 }
 
 // %%

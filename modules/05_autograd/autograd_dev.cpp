@@ -1395,6 +1395,9 @@ void GraphTask::deliver(std::uint32_t number, std::uint32_t input_nr, Tensor gra
 }  // namespace
 
 // %% [markdown]
+// A run that is asked for some inputs only, as by `autograd::grad`, has less to do. Nodes that lead to none of them are not applied and their hooks not called, and a node that is applied may have inputs that nobody asks for: it can ask the run (`task_should_compute_output`, the name in PyTorch's `Node`, too) and leave their gradients undefined. The two gradients of a product are two products
+// as large as itself, so whoever asks for one of them waits half as long.
+//
 // `run_node` is one step: hooks may look at what arrived and replace it, `retain_grad` (asked of a tensor that is no leaf) keeps a copy, a capture takes it away for `autograd::grad`, the node is applied, and what it saved is freed unless the graph is kept.
 
 // %%

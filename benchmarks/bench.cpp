@@ -150,8 +150,6 @@ struct Side {
   benchmarking::Timed timed;  // empty: it cannot, and `note` says why
   double value = NAN;
   std::int64_t calls = 1;
-  double first = 0;   // seconds of the first call, or of the second if that could be waited for
-  bool slow = false;  // that took so long that it is all there will be
 };
 
 Side prepare(Worker& worker, const std::string& work, const Settings& settings) {
@@ -206,14 +204,11 @@ Side command_side(const std::string& side_name, const std::string& name, double 
   return side;
 }
 
-// Warms one side up and finds how many calls make a block of 10 ms; a side that fails or is too slow says so.
+// Warms one side up and finds how many calls make a block of 10 ms; a side that fails says so.
 void warm_up(Side& side, const Settings& settings) {
   if (!side.timed) return;
   try {
-    side.first = side.timed(1);
-    if (side.first > settings.seconds && side.first < 5 * settings.seconds) side.first = side.timed(1);  // warm now
-    side.slow = side.first > settings.seconds;
-    if (side.slow) return;
+    if (side.timed(1) > settings.seconds) return;  // so long that one call is a block, and has warmed it up
     side.calls = benchmarking::calls_for(side.timed, 0.01);
     // Until the blocks have settled, or a fifth of the time is over.
     std::vector<double> blocks;
@@ -317,24 +312,14 @@ class Run {
     std::fflush(stdout);
   }
 
-  // What each side took in each round. A side that is too slow for rounds has its first call only; then so has everyone.
+  // What each side took in each round: six rounds, however long they take, since fewer have no interval, and more while there is time.
   std::vector<std::vector<double>> rounds(std::vector<Side>& sides) {
     std::vector<std::vector<double>> seconds(sides.size());
     std::vector<std::size_t> able;
-    bool slow = false;
     for (std::size_t s = 0; s < sides.size(); ++s) {
-      if (!sides[s].timed) continue;
-      able.push_back(s);
-      slow = slow || sides[s].slow;
+      if (sides[s].timed) able.push_back(s);
     }
     try {
-      if (slow) {
-        for (const std::size_t s : able) {
-          seconds[s] = {sides[s].slow ? sides[s].first : sides[s].timed(sides[s].calls) / static_cast<double>(sides[s].calls)};
-          if (sides[s].slow) sides[s].note = "one call";
-        }
-        return seconds;
-      }
       std::vector<benchmarking::Timed> subjects;
       std::vector<std::int64_t> calls;
       for (const std::size_t s : able) {
@@ -347,7 +332,6 @@ class Run {
       for (int done = 0; done < 6 || (done < 60 && benchmarking::steady_seconds() < until); ++done) {
         const std::vector<std::vector<double>> more = benchmarking::interleave(subjects, calls, 1, pause);
         for (std::size_t i = 0; i < able.size(); ++i) seconds[able[i]].push_back(more[i][0]);
-        if (benchmarking::steady_seconds() > until + 3 * settings_.seconds) break;
       }
     } catch (const std::exception& error) {
       std::printf("    given up: %s\n", error.what());

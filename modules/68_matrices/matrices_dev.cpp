@@ -1963,7 +1963,7 @@ TEST_CASE("linalg: norms of vectors and of matrices") {
 // ## Pairs of rows
 //
 // `cdist` has the distance of each row of one matrix from each of another, for nearest neighbours and clusters. Written as a norm of differences it needs memory for P x R x M numbers. The Euclidean one can do with P x R by |a|^2 + |b|^2 - 2 a.b, which
-// cancels where points lie close: PyTorch uses it beyond 25 rows, here the differences are kept. Chapter 79 has a kernel that sums them up without storing them.
+// cancels where points lie close: PyTorch uses it beyond 25 rows, here the differences are kept. Chapter 79 has a kernel that sums them up without storing them. `pdist`, the distances of one matrix's rows from each other, picks the upper triangle of what `cdist` gives: twice the distances, but none of the N^2 M / 2 differences that a subtraction of picked rows would write.
 //
 // `cov` treats rows as variables and columns as observations.
 
@@ -2023,8 +2023,9 @@ Tensor pdist(const Tensor& self, double p) {
   TORCH_CHECK(self.dim() == 2, "pdist only supports 2D tensors, got: ", self.dim(), "D");
   TORCH_CHECK(self.is_floating_point(), "pdist only supports floating-point dtypes");
   TORCH_CHECK(p >= 0, "pdist only supports non-negative p values");
-  const Tensor rows = triu_indices(self.size(0), self.size(0), 1);
-  return (self.index_select(0, rows[0]) - self.index_select(0, rows[1])).norm(Scalar(p), {-1});
+  const std::int64_t N = self.size(0);
+  const Tensor rows = triu_indices(N, N, 1);
+  return op::cdist(self, self, p).flatten().index_select(0, rows[0] * N + rows[1]);
 }
 
 Tensor cov(const Tensor& self, std::int64_t correction, const std::optional<Tensor>& fweights, const std::optional<Tensor>& aweights) {

@@ -48,6 +48,8 @@
 #include "tinytorch/nn/pool.h"
 //| export nn/more_pool.cpp
 #include <algorithm>
+#include <array>
+#include <optional>
 #include <utility>
 #include <vector>
 #include "tinytorch/core/breadth.h"
@@ -55,6 +57,7 @@
 #include "tinytorch/core/layouts.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/tensor_data.h"
+#include "tinytorch/nn/pool.h"
 #include "tinytorch/nn/windows.h"
 //| export nn/half_images.cpp
 #include <optional>
@@ -700,7 +703,7 @@ Tensor avg_pool3d(const Tensor& self, IntArrayRef kernel_size, IntArrayRef strid
 }
 
 // %% [markdown]
-// With a given output size the windows differ in length. The mean over a box is the mean along one dimension of means along the others; along one dimension it is a product with a matrix whose rows average. The maximum is taken along one dimension after the other, and each takes the positions of the earlier ones along.
+// With a given output size the windows differ in length. The mean over a box is the mean along one dimension of means along the others; along one dimension it is a product with a matrix whose rows average. The maximum is taken along one dimension after the other, and each takes the positions of the earlier ones along; but where the given size divides the image's, as it does in most networks, all windows are of one length, and `max_pool2d` does it.
 
 // %%
 //| export nn/more_pool.cpp
@@ -751,8 +754,17 @@ Tensor adaptive_avg(const char* function, const Tensor& self, IntArrayRef output
   return dims == 2 ? in_format_of(self, result.contiguous()) : result.contiguous();
 }
 
+// How long each window is in the last two dimensions, if those of one dimension are all of one length and meet; nothing otherwise.
+std::optional<std::array<std::int64_t, 2>> even_windows(const Tensor& self, IntArrayRef output) {
+  const std::int64_t height = self.size(-2), width = self.size(-1);
+  if (output[0] == 0 || output[1] == 0 || height % output[0] != 0 || width % output[1] != 0) return std::nullopt;
+  return std::array{height / output[0], width / output[1]};
+}
+
 std::tuple<Tensor, Tensor> adaptive_max(const char* function, const Tensor& self, IntArrayRef output_size, std::int64_t dims) {
   const DimVector output = checked_output(function, self, output_size, dims);
+  // Windows of one length are those of max_pool2d, which has a kernel.
+  if (const auto window = dims == 2 && self.numel() > 0 ? even_windows(self, output) : std::nullopt) return max_pool2d_with_indices(self, *window);
   Tensor values = self;
   Tensor positions = zeros(self.sizes(), kLong);
   std::int64_t step = 1;  // how far apart neighbours along this dimension are in the flattened image
@@ -817,6 +829,15 @@ TEST_CASE("adaptive pooling: ranges that cover the image, positions in the flatt
   const auto [values, positions] = adaptive_max_pool2d(five, {2, 3});
   CHECK_EQ(values[0][0], tensor({{11, 13, 14}, {21, 23, 24}}, kDouble));
   CHECK_EQ(positions[0][0], tensor({{11, 13, 14}, {21, 23, 24}}));
+  // Windows of one length, and the same windows found by ranges: in one dimension nothing is handed to max_pool2d.
+  manual_seed(782);
+  const Tensor images = randn({2, 3, 6, 8});
+  const auto [even, places] = adaptive_max_pool2d(images, {3, 2});
+  const Tensor rows = images.view({2, 3, 3, 2, 2, 4}).permute({0, 1, 2, 4, 3, 5}).reshape({2, 3, 3, 2, 8});
+  CHECK_EQ(even, rows.amax({-1}));
+  CHECK_EQ(images.flatten(2).gather(2, places.flatten(2)).view_as(even), even);
+  CHECK_EQ(std::get<0>(adaptive_max_pool1d(images[0], 4)), images[0].view({3, 6, 4, 2}).amax({-1}));
+  CHECK_EQ(std::get<0>(adaptive_max_pool2d(images, {0, 2})).sizes(), IntArrayRef({2, 3, 0, 2}));
   CHECK_EQ(std::get<1>(adaptive_max_pool3d(-arange(8.0).view({1, 2, 2, 2}), {2, 1, 1})).flatten(), tensor({0, 4}));
   CHECK_ERROR(adaptive_avg_pool2d(five[0][0], 2), "adaptive_avg_pool2d(): Expected 3D or 4D tensor, but got [5, 5]");
   CHECK_ERROR(adaptive_avg_pool2d(five, {1, 2, 3}), "adaptive_avg_pool2d: output_size must be 2");

@@ -181,7 +181,7 @@ struct FunctionTable {
   using Kernel = void (*)(const T* x, std::int64_t count, T p, T q, T* out);
   Kernel log1p, expm1, sin, cos, tan, atan, elu, softplus, log_sigmoid, mish;
   Kernel exp2, log2, log10, asin, acos, erfinv, sinh, cosh, asinh, acosh, atanh, erfc, lgamma, digamma, trigamma;
-  Kernel frac, sign, hardtanh, threshold, hardshrink, softshrink;  // hardtanh: between p and q. threshold: q up to p. The others: p on both sides of 0.
+  Kernel frac, sign, hardsigmoid, hardswish, hardtanh, threshold, hardshrink, softshrink;  // hardtanh: between p and q. threshold: q up to p. The others: p on both sides of 0.
   // out[i] = whether x[i] is one.
   using Question = void (*)(const T* x, std::int64_t count, bool* out);
   Question isnan, isinf, isfinite;
@@ -1084,6 +1084,7 @@ HWY_INLINE V Trigamma(D d, V x) {
 // Some operators only choose. A choice between numbers that are both there costs nothing beside reading and writing them, where a jump would be guessed wrong for every second number; what they must get right is what happens to NaN, infinities and zeros:
 //
 //     hardtanh     low where x < low, high where x > high, else x       NaN is neither, and stays
+//     hardsigmoid  hardtanh of x + 3 between 0 and 6, divided by 6      hardswish: x times that
 //     threshold    the value where x <= border, else x
 //     hardshrink   0 where -l <= x <= l, else x                         softshrink: x less what of it lies between -l and l
 //     sign         (1 where x > 0) - (1 where x < 0)                    0 of NaN, and of -0
@@ -1208,6 +1209,15 @@ constexpr auto hardtanh_of = [](auto, auto x, auto low, auto high) {
   const auto raised = hn::IfThenElse(hn::Lt(x, low), low, x);
   return hn::IfThenElse(hn::Gt(raised, high), high, raised);
 };
+
+template <class D, class V>
+HWY_INLINE V ThreeAboveCut(D d, V x) {
+  return hardtanh_of(d, hn::Add(x, hn::Set(d, hn::TFromD<D>{3})), hn::Zero(d), hn::Set(d, hn::TFromD<D>{6}));
+}
+
+constexpr auto hardsigmoid_of = [](auto d, auto x, auto, auto) { return hn::Div(ThreeAboveCut(d, x), hn::Set(d, hn::TFromD<decltype(d)>{6})); };
+
+constexpr auto hardswish_of = [](auto d, auto x, auto, auto) { return hn::Div(hn::Mul(x, ThreeAboveCut(d, x)), hn::Set(d, hn::TFromD<decltype(d)>{6})); };
 
 constexpr auto threshold_of = [](auto, auto x, auto border, auto value) { return hn::IfThenElse(hn::Le(x, border), value, x); };
 
@@ -1371,6 +1381,8 @@ constexpr FunctionTable<T> function_table_of() {
       .trigamma = walk_in_double<T, [](auto d, auto x) { return Trigamma(d, x); }>,
       .frac = walk_function<T, frac_of>,
       .sign = walk_function<T, sign_of>,
+      .hardsigmoid = walk_function<T, hardsigmoid_of>,
+      .hardswish = walk_function<T, hardswish_of>,
       .hardtanh = walk_function<T, hardtanh_of>,
       .threshold = walk_function<T, threshold_of>,
       .hardshrink = walk_function<T, hardshrink_of>,
@@ -1810,6 +1822,8 @@ void register_tuned_functions() {
   op::polygamma.set(tuned, polygamma_tuned);
   op::frac.set(tuned, function_tuned<op::frac, [](const auto& table) { return table.frac; }>);
   op::sign.set(tuned, function_tuned<op::sign, [](const auto& table) { return table.sign; }>);
+  op::hardsigmoid.set(tuned, function_tuned<op::hardsigmoid, [](const auto& table) { return table.hardsigmoid; }>);
+  op::hardswish.set(tuned, function_tuned<op::hardswish, [](const auto& table) { return table.hardswish; }>);
   op::hardtanh.set(tuned, between_tuned<op::hardtanh, [](const auto& table) { return table.hardtanh; }>);
   op::threshold.set(tuned, between_tuned<op::threshold, [](const auto& table) { return table.threshold; }>);
   op::hardshrink.set(tuned, shrink_tuned<op::hardshrink, [](const auto& table) { return table.hardshrink; }>);
@@ -2069,6 +2083,8 @@ TEST_CASE("functions: choices, signs and questions are exactly the reference's")
       for (const Tensor& view : {x, x.slice(0, 3, 300), matrix.t(), matrix.slice(1, 0, 25, 2)}) {
         check_same_bits(op::frac(view), op::frac.function(Layer::CPU)(view));
         check_same_bits(op::sign(view), op::sign.function(Layer::CPU)(view));
+        check_same_bits(op::hardsigmoid(view), op::hardsigmoid.function(Layer::CPU)(view));
+        check_same_bits(op::hardswish(view), op::hardswish.function(Layer::CPU)(view));
         check_same_bits(op::hardtanh(view, -0.5, 0.75), op::hardtanh.function(Layer::CPU)(view, -0.5, 0.75));
         check_same_bits(op::hardtanh(view, 1, -1), op::hardtanh.function(Layer::CPU)(view, 1, -1));
         check_same_bits(op::threshold(view, 0.5, -7), op::threshold.function(Layer::CPU)(view, 0.5, -7));

@@ -161,16 +161,21 @@ namespace tinytorch {
 //     silu      g s (1 + x (1 - s))           from the input x, with s = sigmoid(x)
 //     gelu      g (c + x d)                   c = (1 + erf(x / sqrt 2)) / 2, the share of a normal distribution below x, and d its density
 //     gelu tanh g (s + 2 x s (1 - s) u')      s = sigmoid(2 u), where u = sqrt(2 / pi) (x + 0.044715 x^3)
+//     hardswish 0 where x <= -3, g where x >= 3, else g (x / 3 + 1 / 2)
 //
 // Others have numbers of their own besides, the ones that the forward pass was called with:
 //
 //     elu             g alpha exp(x) where x <= 0, else g
 //     softplus        g sigmoid(beta x) where beta x <= threshold, else g
 //     leaky relu      g where x > 0, else slope g
-//     hardtanh        g where low < x < high, else 0                            relu6 is hardtanh between 0 and 6
+//     hardtanh        g where low < x < high, else 0                            relu6 is hardtanh between 0 and 6; hardsigmoid's slope is a sixth between -3 and 3
 //     shrinking       0 where low <= x <= high, else g                          hardshrink and softshrink; threshold, with no lower end
 //
-// The last line of the first list follows from module 76's form of `gelu`, `x s`. By the product rule its slope is `s + x s'`, and the derivative of `sigmoid(2 u)` is `2 s (1 - s) u'`. Written with tanh it would need `1 - t t`, which loses digits where t is near 1; `s (1 - s)` loses fewer, and one exponential serves for all.
+// The line of `gelu tanh` follows from module 76's form of `gelu`, `x s`. By the product rule its slope is `s + x s'`, and the derivative of `sigmoid(2 u)` is `2 s (1 - s) u'`. Written with tanh it would need `1 - t t`, which loses digits where t is near 1; `s (1 - s)` loses fewer, and one exponential serves for all.
+//
+// `glu` opens and closes a gate: of the two halves a and b along a dimension it makes `a sigmoid(b)`. In memory the halves are blocks that take turns, as long as half of the dimension times everything behind it; nothing has to be copied. As views and two operators, forward and backward, it had taken twice PyTorch's time: the second half of a row is no contiguous tensor, so sigmoid walked it row by row, and the gradient made five tensors and joined two.
+//
+//     glu       a s                           s = sigmoid(b);  the gradients: g s of a,  g a s (1 - s) of b
 
 // %%
 //| export kernels/slope_kernels.h
@@ -180,10 +185,13 @@ namespace kernels {
 template <class T>
 struct SlopeTable {
   using Kernel = void (*)(const T* grad, const T* saved, std::int64_t count, T* out);
-  Kernel relu, sigmoid, tanh, silu, gelu, gelu_tanh;
+  Kernel relu, sigmoid, tanh, silu, gelu, gelu_tanh, hardswish;
   // With the numbers p and q of the activation; `x` holds inputs.
   using ShapedKernel = void (*)(const T* grad, const T* x, std::int64_t count, T p, T q, T* out);
   ShapedKernel elu, softplus, leaky_relu, hardtanh, shrink;
+  // out[i] = a[i] sigmoid(b[i]), and the gradients of both.
+  void (*gate)(const T* a, const T* b, std::int64_t count, T* out);
+  void (*gate_backward)(const T* grad, const T* a, const T* b, std::int64_t count, T* grad_a, T* grad_b);
 };
 
 struct SlopeKernels {
@@ -254,6 +262,33 @@ constexpr auto gelu_tanh_slope = [](auto d, auto g, auto x) {
   return hn::Mul(g, hn::MulAdd(hn::Mul(x, slope_of_u), hn::Mul(s, hn::Sub(one, s)), s));
 };
 
+constexpr auto hardswish_slope = [](auto d, auto g, auto x) {
+  using T = hn::TFromD<decltype(d)>;
+  const auto three = hn::Set(d, T{3});
+  const auto between = hn::Mul(g, hn::Add(hn::Div(x, three), hn::Set(d, T{0.5})));
+  return hn::IfThenZeroElse(hn::Le(x, hn::Neg(three)), hn::IfThenElse(hn::Ge(x, three), g, between));
+};
+
+constexpr auto gate_of = [](auto d, auto a, auto b) { return hn::Mul(a, Sigmoid(d, b)); };
+
+template <class T>
+void gate_backward(const T* grad, const T* a, const T* b, std::int64_t count, T* grad_a, T* grad_b) {
+  const hn::ScalableTag<T> d;
+  constexpr std::int64_t lanes = LanesOf(hn::ScalableTag<T>());
+  const auto one = hn::Set(d, T{1});
+  const auto slopes = [&](auto g, auto x, auto s) HWY_ATTR { return hn::Mul(hn::Mul(g, x), hn::Mul(s, hn::Sub(one, s))); };
+  std::int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    const auto g = hn::LoadU(d, grad + i), s = Sigmoid(d, hn::LoadU(d, b + i));
+    hn::StoreU(hn::Mul(g, s), d, grad_a + i);
+    hn::StoreU(slopes(g, hn::LoadU(d, a + i), s), d, grad_b + i);
+  }
+  if (i == count) return;
+  const auto g = LoadPart(d, grad + i, count - i), s = Sigmoid(d, LoadPart(d, b + i, count - i));
+  StorePart(hn::Mul(g, s), d, grad_a + i, count - i);
+  StorePart(slopes(g, LoadPart(d, a + i, count - i), s), d, grad_b + i, count - i);
+}
+
 constexpr auto elu_slope = [](auto d, auto g, auto x, auto alpha, auto) {
   const auto zero = hn::Zero(d);
   return hn::IfThenElse(hn::Le(x, zero), hn::Mul(g, hn::Mul(Exp(d, hn::Min(x, zero)), alpha)), g);
@@ -278,11 +313,14 @@ constexpr SlopeTable<T> slope_table_of() {
           .silu = walk_slopes<T, silu_slope>,
           .gelu = walk_slopes<T, gelu_slope>,
           .gelu_tanh = walk_slopes<T, gelu_tanh_slope>,
+          .hardswish = walk_slopes<T, hardswish_slope>,
           .elu = walk_shaped<T, elu_slope>,
           .softplus = walk_shaped<T, softplus_slope>,
           .leaky_relu = walk_shaped<T, leaky_relu_slope>,
           .hardtanh = walk_shaped<T, hardtanh_slope>,
-          .shrink = walk_shaped<T, shrink_slope>};
+          .shrink = walk_shaped<T, shrink_slope>,
+          .gate = walk_slopes<T, gate_of>,
+          .gate_backward = gate_backward<T>};
 }
 }  // namespace
 
@@ -294,8 +332,11 @@ constinit const SlopeKernels slope_kernels = {slope_table_of<float>(), slope_tab
 
 // %%
 //| export kernels/slopes.cpp
-// Of chapter 95.
+// Of chapter 95, and of chapter 97.
 Tensor gelu_backward(const Tensor& g, const Tensor& x, bool tanh_approximation);
+Tensor hardsigmoid_backward(const Tensor& g, const Tensor& self);
+Tensor hardswish_backward(const Tensor& g, const Tensor& self);
+Tensor glu_backward(const Tensor& g, const Tensor& self, std::int64_t dim);
 
 namespace {
 template <class T>
@@ -352,6 +393,7 @@ constinit SlopeOperator tanh_backward_op("tanh_backward", {.cpu = tanh_backward_
 constinit SlopeOperator silu_backward_op("silu_backward", {.cpu = silu_backward_composed});
 constinit SlopeOperator gelu_backward_op("gelu_backward", {.cpu = gelu_backward_composed});
 constinit SlopeOperator gelu_tanh_backward_op("gelu_tanh_backward", {.cpu = gelu_tanh_backward_composed});
+constinit SlopeOperator hardswish_backward_op("hardswish_backward", {.cpu = hardswish_backward});
 
 // The same with two numbers of the activation: (gradient of the result, input, p, q).
 using ShapedSlopeOperator = Operator<Tensor(const Tensor&, const Tensor&, const Scalar&, const Scalar&)>;
@@ -378,6 +420,69 @@ constinit ShapedSlopeOperator leaky_relu_backward_op("leaky_relu_backward", {.cp
 constinit ShapedSlopeOperator hardtanh_backward_op("hardtanh_backward", {.cpu = hardtanh_backward_composed});
 constinit ShapedSlopeOperator shrink_backward_op("shrink_backward", {.cpu = shrink_backward_composed});
 
+// The blocks of glu's input: `count` pairs of halves, each half of `length` numbers.
+struct GatedBlocks {
+  std::int64_t count = 1, length = 1;
+};
+
+GatedBlocks gated_blocks(const Tensor& self, std::int64_t dim) {
+  GatedBlocks blocks;
+  for (std::int64_t d = 0; d < self.dim(); ++d) (d < dim ? blocks.count : blocks.length) *= self.size(d);
+  blocks.length /= 2;
+  return blocks;
+}
+
+// visit(block, first, count) for pieces of the blocks, on all threads.
+template <class F>
+void for_gated_pieces(const GatedBlocks& blocks, F visit) {
+  parallel_for(0, blocks.count * blocks.length, kernels::kElementwiseGrain, [&](std::int64_t first, std::int64_t stop) {
+    while (first < stop) {
+      const std::int64_t at = first % blocks.length, count = std::min(blocks.length - at, stop - first);
+      visit(first / blocks.length, at, count);
+      first += count;
+    }
+  });
+}
+
+bool has_gate_kernel(const Tensor& self) {
+  return self.numel() >= kernels::kFewElements && (self.scalar_type() == kFloat || self.scalar_type() == kDouble);
+}
+
+Tensor glu_tuned(const Tensor& self, std::int64_t dim) {
+  if (!has_gate_kernel(self)) return op::glu.function(Layer::CPU)(self, dim);
+  const Tensor x = self.contiguous();
+  DimVector sizes(self.sizes());
+  sizes[static_cast<std::size_t>(dim)] /= 2;
+  const Tensor result = empty(sizes, self.options());
+  const GatedBlocks blocks = gated_blocks(self, dim);
+  const auto run = [&]<class T>() {
+    for_gated_pieces(blocks, [&, gate = slope_table<T>().gate, from = x.data<T>(), to = result.data<T>()](std::int64_t block, std::int64_t at, std::int64_t count) {
+      const T* const a = from + 2 * block * blocks.length + at;
+      gate(a, a + blocks.length, count, to + block * blocks.length + at);
+    });
+  };
+  if (self.scalar_type() == kFloat) run.template operator()<float>();
+  else run.template operator()<double>();
+  return result;
+}
+
+constinit Operator<Tensor(const Tensor&, const Tensor&, std::int64_t)> glu_backward_op("glu_backward", {.cpu = glu_backward});
+
+Tensor glu_backward_tuned(const Tensor& g, const Tensor& self, std::int64_t dim) {
+  if (!has_gate_kernel(self) || g.scalar_type() != self.scalar_type()) return glu_backward(g, self, dim);
+  const Tensor grad = g.contiguous(), x = self.contiguous(), result = empty(self.sizes(), self.options());
+  const GatedBlocks blocks = gated_blocks(self, dim);
+  const auto run = [&]<class T>() {
+    for_gated_pieces(blocks, [&, back = slope_table<T>().gate_backward, arrived = grad.data<T>(), from = x.data<T>(), to = result.data<T>()](std::int64_t block, std::int64_t at, std::int64_t count) {
+      const std::int64_t first = 2 * block * blocks.length + at, second = first + blocks.length;
+      back(arrived + block * blocks.length + at, from + first, from + second, count, to + first, to + second);
+    });
+  };
+  if (self.scalar_type() == kFloat) run.template operator()<float>();
+  else run.template operator()<double>();
+  return result;
+}
+
 template <auto& Op>
 Tensor shaped_slope(const Tensor& g, const Tensor& x, const Scalar& p, const Scalar& q = 0) {
   return is_recording() ? Op.function(Layer::CPU)(g, x, p, q) : Op(g, x, p, q);
@@ -394,6 +499,12 @@ void register_tuned_slopes() {
   silu_backward_op.set(Layer::TunedCPU, slope_tuned<silu_backward_op, [](const auto& table) { return table.silu; }>);
   gelu_backward_op.set(Layer::TunedCPU, slope_tuned<gelu_backward_op, [](const auto& table) { return table.gelu; }>);
   gelu_tanh_backward_op.set(Layer::TunedCPU, slope_tuned<gelu_tanh_backward_op, [](const auto& table) { return table.gelu_tanh; }>);
+  hardswish_backward_op.set(Layer::TunedCPU, slope_tuned<hardswish_backward_op, [](const auto& table) { return table.hardswish; }>);
+  op::glu.set(Layer::TunedCPU, glu_tuned);
+  glu_backward_op.set(Layer::TunedCPU, glu_backward_tuned);
+  kernels::fused_gradient<op::hardswish>([](const Tensor& g, Input<0> x) { return is_recording() ? hardswish_backward(g, x) : hardswish_backward_op(g, x); });
+  kernels::fused_gradient<op::hardsigmoid>([](const Tensor& g, Input<0> x) { return is_recording() ? hardsigmoid_backward(g, x) : hardtanh_backward_op(g / 6, x, -3, 3); });
+  kernels::fused_gradient<op::glu>([](const Tensor& g, Input<0> x, Arg<1, std::int64_t> dim) { return is_recording() ? glu_backward(g, x, dim) : glu_backward_op(g, x, dim); });
   kernels::fused_gradient<op::relu>([](const Tensor& g, Output y) { return is_recording() ? relu_backward_composed(g, y) : relu_backward_op(g, y); });
   kernels::fused_gradient<op::sigmoid>([](const Tensor& g, Output y) { return is_recording() ? sigmoid_backward_composed(g, y) : sigmoid_backward_op(g, y); });
   kernels::fused_gradient<op::tanh>([](const Tensor& g, Output y) { return is_recording() ? tanh_backward_composed(g, y) : tanh_backward_op(g, y); });
@@ -467,6 +578,8 @@ const Activation kActivations[] = {
     {"threshold", [](const Tensor& x) { return threshold(x, 0.25, 7); }},
     {"hardshrink", [](const Tensor& x) { return hardshrink(x, 0.75); }},
     {"softshrink", [](const Tensor& x) { return softshrink(x, 0.75); }},
+    {"hardsigmoid", [](const Tensor& x) { return hardsigmoid(x); }},
+    {"hardswish", [](const Tensor& x) { return hardswish(x); }, true},
 };
 
 Tensor gradient_at(const Activation& activation, const Tensor& x, const Tensor& grad) {
@@ -494,6 +607,44 @@ TEST_CASE("slopes: as the reference, for few numbers and many, dense and not, in
       }
     }
   }
+}
+
+TEST_CASE("glu: gates of every dimension, its gradients, and their derivatives, as the composition") {
+  manual_seed(672);
+  for (const ScalarType type : {kFloat, kDouble}) {
+    for (const DimVector& sizes : {DimVector{2}, DimVector{130}, DimVector{9, 34}, DimVector{6, 5, 8}, DimVector{4, 300, 126}}) {
+      const Tensor x = randn(sizes, type) * 3, turned = randn(sizes, type).transpose(0, -1).contiguous().transpose(0, -1);
+      for (std::int64_t dim = 0; dim < x.dim(); ++dim) {
+        if (x.size(dim) % 2 != 0) continue;
+        CAPTURE(sizes);
+        CAPTURE(dim);
+        const double tolerance = type == kFloat ? 4e-6 : 1e-14;
+        for (const Tensor& input : {x, turned}) {
+          const Tensor a = input.narrow(dim, 0, input.size(dim) / 2), b = input.narrow(dim, input.size(dim) / 2, input.size(dim) / 2), s = sigmoid(b);
+          const Tensor g = randn(a.sizes(), type), expected = cat({g * s, g * a * (s * (1 - s))}, dim);
+          for_each_capability([&] {
+            const Tensor leaf = input.detach().clone().requires_grad_(), result = glu(leaf, dim);
+            result.backward(g);
+            CHECK_CLOSE(result.detach(), a * s, tolerance, tolerance);
+            CHECK_CLOSE(leaf.grad(), expected, tolerance, tolerance);
+          });
+          const auto gradient = [&] {
+            const Tensor leaf = input.detach().clone().requires_grad_();
+            return autograd::grad({glu(leaf, dim)}, {leaf}, {g})[0];
+          };
+          CHECK_EQ(with_threads(1, gradient), with_threads(3, gradient));
+        }
+      }
+    }
+  }
+  const Tensor x = randn({140}, kDouble).requires_grad_(), direction = randn({140}, kDouble);
+  const Tensor slope = autograd::grad({glu(x).sum()}, {x}, {}, std::nullopt, true)[0];
+  const auto slope_at = [&](const Tensor& at) {
+    const Tensor leaf = at.detach().clone().requires_grad_();
+    return autograd::grad({glu(leaf).sum()}, {leaf})[0];
+  };
+  const Tensor exact = autograd::grad({(slope * direction).sum()}, {x})[0];
+  CHECK_CLOSE((exact * direction).sum(), ((slope_at(x + direction * 1e-6) - slope_at(x - direction * 1e-6)) * direction).sum() / 2e-6, 1e-6, 1e-6);
 }
 
 TEST_CASE("slopes: near the exact ones where digits are lost easily") {

@@ -200,6 +200,9 @@ extern Operator<Tensor(const Tensor&, const Scalar&)> hardshrink;
 extern Operator<Tensor(const Tensor&, const Scalar&)> softshrink;
 extern Operator<Tensor(const Tensor&)> mish;
 extern Operator<Tensor(const Tensor&)> log_sigmoid;
+extern Operator<Tensor(const Tensor&)> hardsigmoid;
+extern Operator<Tensor(const Tensor&)> hardswish;
+extern Operator<Tensor(const Tensor&, std::int64_t)> glu;  // along a dimension >= 0 of an even size
 extern Operator<Tensor(const Tensor&, const Tensor&)> prelu;  // weight broadcasts against self
 }  // namespace op
 
@@ -252,6 +255,32 @@ Tensor log_sigmoid_cpu(const Tensor& self) {
   });
 }
 
+// x + 3 between 0 and 6, a sixth of which hardsigmoid is. NaN stays.
+template <class T>
+T three_above_cut(T x) {
+  const T raised = std::max(x + 3, T{0});
+  return std::min(raised, T{6});
+}
+
+Tensor hardsigmoid_cpu(const Tensor& self) {
+  return map_real("hardsigmoid_cpu", self, [](auto x) { return three_above_cut(x) / 6; });
+}
+
+Tensor hardswish_cpu(const Tensor& self) {
+  return map_real("hardswish_cpu", self, [](auto x) { return x * three_above_cut(x) / 6; });
+}
+
+// The two halves along `dim`, as views.
+std::pair<Tensor, Tensor> halves_of(const Tensor& self, std::int64_t dim) {
+  const std::int64_t half = self.size(dim) / 2;
+  return {self.narrow(dim, 0, half), self.narrow(dim, half, half)};
+}
+
+Tensor glu_cpu(const Tensor& self, std::int64_t dim) {
+  const std::pair<Tensor, Tensor> halves = halves_of(self, dim);
+  return halves.first * sigmoid(halves.second);
+}
+
 Tensor mish_backward(const Tensor& g, const Tensor& self) {
   const Tensor t = tanh(softplus(self));
   return g * (t + self * sigmoid(self) * (1 - t * t));
@@ -262,6 +291,21 @@ Tensor prelu_cpu(const Tensor& self, const Tensor& weight) { return where(self >
 // `g` where `passes`, 0 elsewhere.
 Tensor gated(const Tensor& passes, const Tensor& g) { return where(passes, g, zeros({}, g.options())); }
 }  // namespace
+
+// Of chapter 89 too, whose kernels compute them in one pass where no graph is recorded.
+Tensor hardsigmoid_backward(const Tensor& g, const Tensor& self) {
+  return where(logical_or(self <= -3, self >= 3), zeros({}, g.options()), g / 6);
+}
+
+Tensor hardswish_backward(const Tensor& g, const Tensor& self) {
+  return where(self <= -3, zeros({}, g.options()), where(self >= 3, g, g * (self / 3 + 0.5)));
+}
+
+Tensor glu_backward(const Tensor& g, const Tensor& self, std::int64_t dim) {
+  const std::pair<Tensor, Tensor> halves = halves_of(self, dim);
+  const Tensor gate = sigmoid(halves.second);
+  return cat({g * gate, g * halves.first * (gate * (1 - gate))}, dim);
+}
 
 // %%
 //| export nn/more_activations.cpp
@@ -297,6 +341,18 @@ constinit Operator<Tensor(const Tensor&)> op::log_sigmoid(
     "log_sigmoid", {.cpu = log_sigmoid_cpu, .autograd = gradient_of<op::log_sigmoid>([](const Tensor& g, Input<0> self) {
                       return g * sigmoid(-self);
                     })});
+constinit Operator<Tensor(const Tensor&)> op::hardsigmoid(
+    "hardsigmoid", {.cpu = hardsigmoid_cpu, .autograd = gradient_of<op::hardsigmoid>([](const Tensor& g, Input<0> self) {
+                      return hardsigmoid_backward(g, self);
+                    })});
+constinit Operator<Tensor(const Tensor&)> op::hardswish(
+    "hardswish", {.cpu = hardswish_cpu, .autograd = gradient_of<op::hardswish>([](const Tensor& g, Input<0> self) {
+                    return hardswish_backward(g, self);
+                  })});
+constinit Operator<Tensor(const Tensor&, std::int64_t)> op::glu(
+    "glu", {.cpu = glu_cpu, .autograd = gradient_of<op::glu>([](const Tensor& g, Input<0> self, Arg<1, std::int64_t> dim) {
+              return glu_backward(g, self, dim);
+            })});
 constinit Operator<Tensor(const Tensor&, const Tensor&)> op::prelu(
     "prelu", {.cpu = prelu_cpu,
               .autograd = gradient_of<op::prelu>(
@@ -402,17 +458,17 @@ Tensor glu(const Tensor& self, std::int64_t dim) {
   const std::int64_t size = self.size(wrapped);
   check_floating("glu_cpu", self);
   TORCH_CHECK(size % 2 == 0, "Halving dimension must be even, but dimension ", wrapped, " is size ", size);
-  return self.narrow(wrapped, 0, size / 2) * sigmoid(self.narrow(wrapped, size / 2, size / 2));
+  return op::glu(self, wrapped);
 }
 
 Tensor hardsigmoid(const Tensor& self) {
   check_floating("hardsigmoid_cpu", self);
-  return hardtanh(self + 3, 0, 6) / 6;
+  return op::hardsigmoid(self);
 }
 
 Tensor hardswish(const Tensor& self) {
   check_floating("hardswish_cpu", self);
-  return self * hardtanh(self + 3, 0, 6) / 6;
+  return op::hardswish(self);
 }
 
 const Tensor& hardtanh_(const Tensor& self, const Scalar& min_val, const Scalar& max_val) {
@@ -459,6 +515,9 @@ TEST_CASE("hardsigmoid and hardswish: PyTorch's numbers, recorded, and slopes at
   const double sixth = 1.0 / 6;  // PyTorch's own is rounded to float
   CHECK_CLOSE(slope([](const Tensor& t) { return hardsigmoid(t); }, x), tensor({0.0, 0.0, sixth, sixth, sixth, sixth, sixth, 0.0, 0.0}, kDouble), 1e-15, 1e-15);
   CHECK_CLOSE(slope([](const Tensor& t) { return hardswish(t); }, x), tensor({0.0, 0.0, -0.33333333333333337, 0.16666666666666669, 0.5, 0.7333333333333333, 1.1666666666666665, 1.0, 1.0}, kDouble), 1e-15, 1e-15);
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  CHECK(std::isnan(hardsigmoid(tensor({nan}, kDouble)).item<double>()));
+  CHECK(std::isnan(hardswish(tensor({nan}, kDouble)).item<double>()));
   CHECK_ERROR(hardswish(tensor({1})), "\"hardswish_cpu\" not implemented for 'Long'");
   const Tensor y = x.clone();
   CHECK(hardswish_(y).is_same(y));

@@ -743,6 +743,12 @@ case("_addmm_activation", F(4), F(2, 3), F(3, 4), run=lambda b, x, y: torch._add
 case("_addmm_activation.scaled_gelu", F(2, 4), F(2, 3), F(3, 4), run=lambda b, x, y: torch._addmm_activation(b, x, y, beta=0.5, alpha=0.3, use_gelu=True))
 case("_addmm_activation.inner_sizes_differ", F(2), F(2, 3), F(2, 2), run=lambda b, x, y: torch._addmm_activation(b, x, y))
 
+# ---- Cut between -3 and 3.
+case("hardsigmoid", F(2, 3), run=lambda x: F_.hardsigmoid(x * 2))
+case("hardswish", F(2, 3), run=lambda x: F_.hardswish(x * 2))
+for name, f in (("hardsigmoid", F_.hardsigmoid), ("hardswish", F_.hardswish)):
+    case(f"{name}.special", D([-3.0, 3.0, -4.0, 4.0, 0.0, -0.0, math.inf, -1.5]), run=f)
+
 
 def changed(stored, recorded):
     """gelu of infinity aside: on some processors PyTorch's float32 kernel gives NaN there."""

@@ -46,8 +46,9 @@ Tensor pdist(const Tensor& self, double p) {
   TORCH_CHECK(self.dim() == 2, "pdist only supports 2D tensors, got: ", self.dim(), "D");
   TORCH_CHECK(self.is_floating_point(), "pdist only supports floating-point dtypes");
   TORCH_CHECK(p >= 0, "pdist only supports non-negative p values");
-  const Tensor rows = triu_indices(self.size(0), self.size(0), 1);
-  return (self.index_select(0, rows[0]) - self.index_select(0, rows[1])).norm(Scalar(p), {-1});
+  const std::int64_t N = self.size(0);
+  const Tensor rows = triu_indices(N, N, 1);
+  return op::cdist(self, self, p).flatten().index_select(0, rows[0] * N + rows[1]);
 }
 
 Tensor cov(const Tensor& self, std::int64_t correction, const std::optional<Tensor>& fweights, const std::optional<Tensor>& aweights) {

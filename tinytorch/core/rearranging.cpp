@@ -499,11 +499,32 @@ Tensor empty_strided(IntArrayRef size, IntArrayRef stride, const TensorOptions& 
   for (std::size_t i = 0; elements > 0 && i < size.size(); ++i) elements += (size[i] - 1) * stride[i];
   return created(empty({elements}, options.dtype().toScalarType()).as_strided(size, stride, 0), options);
 }
+namespace {
+// The places (2, count) of a matrix that lie in columns begin(row) to end(row) of each row, row by row.
+template <class Begin, class End>
+Tensor places_of_rows(std::int64_t row, std::int64_t col, Begin begin, End end, const TensorOptions& options) {
+  TORCH_CHECK(row >= 0, "row must be non-negative, got", row);
+  TORCH_CHECK(col >= 0, "col must be non-negative, got", col);
+  const auto column = [&](std::int64_t wanted) { return std::clamp<std::int64_t>(wanted, 0, col); };
+  std::int64_t count = 0;
+  for (std::int64_t i = 0; i < row; ++i) count += column(end(i)) - column(begin(i));
+  const Tensor places = empty({2, count}, kLong);
+  std::int64_t *rows = places.data<std::int64_t>(), *columns = rows + count;
+  for (std::int64_t i = 0; i < row; ++i) {
+    for (std::int64_t j = column(begin(i)); j < column(end(i)); ++j) {
+      *rows++ = i;
+      *columns++ = j;
+    }
+  }
+  return created(places.to(options.dtype().toScalarType()), options);
+}
+}  // namespace
+
 Tensor tril_indices(std::int64_t row, std::int64_t col, std::int64_t offset, const TensorOptions& options) {
-  return created(nonzero(tril(ones({row, col}), offset)).t().contiguous().to(options.dtype().toScalarType()), options);
+  return places_of_rows(row, col, [](std::int64_t) { return std::int64_t{0}; }, [offset](std::int64_t i) { return i + offset + 1; }, options);
 }
 Tensor triu_indices(std::int64_t row, std::int64_t col, std::int64_t offset, const TensorOptions& options) {
-  return created(nonzero(triu(ones({row, col}), offset)).t().contiguous().to(options.dtype().toScalarType()), options);
+  return places_of_rows(row, col, [offset](std::int64_t i) { return i + offset; }, [col](std::int64_t) { return col; }, options);
 }
 Tensor vander(const Tensor& x, std::optional<std::int64_t> N, bool increasing) {
   TORCH_CHECK(x.dim() == 1, "x must be a one-dimensional tensor.");

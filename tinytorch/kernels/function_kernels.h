@@ -16,7 +16,7 @@ struct FunctionTable {
   using Kernel = void (*)(const T* x, std::int64_t count, T p, T q, T* out);
   Kernel log1p, expm1, sin, cos, tan, atan, elu, softplus, log_sigmoid, mish;
   Kernel exp2, log2, log10, asin, acos, erfinv, sinh, cosh, asinh, acosh, atanh, erfc, lgamma, digamma, trigamma;
-  Kernel frac, sign, hardtanh, threshold, hardshrink, softshrink;  // hardtanh: between p and q. threshold: q up to p. The others: p on both sides of 0.
+  Kernel frac, sign, hardsigmoid, hardswish, hardtanh, threshold, hardshrink, softshrink;  // hardtanh: between p and q. threshold: q up to p. The others: p on both sides of 0.
   // out[i] = whether x[i] is one.
   using Question = void (*)(const T* x, std::int64_t count, bool* out);
   Question isnan, isinf, isfinite;

@@ -424,6 +424,8 @@ void register_tuned_functions() {
   op::polygamma.set(tuned, polygamma_tuned);
   op::frac.set(tuned, function_tuned<op::frac, [](const auto& table) { return table.frac; }>);
   op::sign.set(tuned, function_tuned<op::sign, [](const auto& table) { return table.sign; }>);
+  op::hardsigmoid.set(tuned, function_tuned<op::hardsigmoid, [](const auto& table) { return table.hardsigmoid; }>);
+  op::hardswish.set(tuned, function_tuned<op::hardswish, [](const auto& table) { return table.hardswish; }>);
   op::hardtanh.set(tuned, between_tuned<op::hardtanh, [](const auto& table) { return table.hardtanh; }>);
   op::threshold.set(tuned, between_tuned<op::threshold, [](const auto& table) { return table.threshold; }>);
   op::hardshrink.set(tuned, shrink_tuned<op::hardshrink, [](const auto& table) { return table.hardshrink; }>);

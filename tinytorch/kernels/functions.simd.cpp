@@ -887,6 +887,15 @@ constexpr auto hardtanh_of = [](auto, auto x, auto low, auto high) {
   return hn::IfThenElse(hn::Gt(raised, high), high, raised);
 };
 
+template <class D, class V>
+HWY_INLINE V ThreeAboveCut(D d, V x) {
+  return hardtanh_of(d, hn::Add(x, hn::Set(d, hn::TFromD<D>{3})), hn::Zero(d), hn::Set(d, hn::TFromD<D>{6}));
+}
+
+constexpr auto hardsigmoid_of = [](auto d, auto x, auto, auto) { return hn::Div(ThreeAboveCut(d, x), hn::Set(d, hn::TFromD<decltype(d)>{6})); };
+
+constexpr auto hardswish_of = [](auto d, auto x, auto, auto) { return hn::Div(hn::Mul(x, ThreeAboveCut(d, x)), hn::Set(d, hn::TFromD<decltype(d)>{6})); };
+
 constexpr auto threshold_of = [](auto, auto x, auto border, auto value) { return hn::IfThenElse(hn::Le(x, border), value, x); };
 
 constexpr auto hardshrink_of = [](auto, auto x, auto width, auto) { return hn::IfThenZeroElse(hn::And(hn::Ge(x, hn::Neg(width)), hn::Le(x, width)), x); };
@@ -1049,6 +1058,8 @@ constexpr FunctionTable<T> function_table_of() {
       .trigamma = walk_in_double<T, [](auto d, auto x) { return Trigamma(d, x); }>,
       .frac = walk_function<T, frac_of>,
       .sign = walk_function<T, sign_of>,
+      .hardsigmoid = walk_function<T, hardsigmoid_of>,
+      .hardswish = walk_function<T, hardswish_of>,
       .hardtanh = walk_function<T, hardtanh_of>,
       .threshold = walk_function<T, threshold_of>,
       .hardshrink = walk_function<T, hardshrink_of>,

@@ -22,6 +22,7 @@
 #include "tinytorch/kernels/data_kernels.h"
 #include "tinytorch/kernels/elementwise.h"
 #include "tinytorch/kernels/parallel.h"
+#include "tinytorch/nn/more_activations.h"
 
 namespace tinytorch {
 
@@ -141,6 +142,10 @@ Tensor clamp_integers(const Tensor& self, const std::optional<Scalar>& min, cons
   return result;
 }
 
+Tensor hardtanh_integers(const Tensor& self, const Scalar& min, const Scalar& max) {
+  return has_integers(self) && min.type() == kLong && max.type() == kLong ? clamp_integers(self, min, max) : beneath<op::hardtanh>(self, min, max);
+}
+
 // Numbers of one dtype, by their bits: with a random mask a jump would be guessed wrong half of the time.
 Tensor where_by_bits(const Tensor& condition, const Tensor& self, const Tensor& other) {
   const auto hand_down = [&] { return beneath<op::where>(condition, self, other); };
@@ -160,6 +165,13 @@ Tensor where_by_bits(const Tensor& condition, const Tensor& self, const Tensor& 
   });
   return result;
 }
+
+// A comparison and a choice, which both have kernels, if the dtype holds both numbers; the reference knows what else they become.
+Tensor threshold_integers(const Tensor& self, const Scalar& threshold, const Scalar& value) {
+  const auto holds = [&](const Scalar& number) { return number.type() == kLong && (self.scalar_type() != kByte || (number.toLong() >= 0 && number.toLong() <= 255)); };
+  const bool ours = has_integers(self) && (self.scalar_type() == kByte || self.scalar_type() == kLong) && self.numel() >= kernels::kFewElements && holds(threshold) && holds(value);
+  return ours ? where(self <= threshold, full({}, value, self.scalar_type()), self) : beneath<op::threshold>(self, threshold, value);
+}
 }  // namespace
 
 void register_integer_arithmetic() {
@@ -177,6 +189,8 @@ void register_integer_arithmetic() {
   put_above<op::bitwise_left_shift>(zip_integers<op::bitwise_left_shift, [](const auto& table) { return table.shift_left; }>);
   put_above<op::bitwise_right_shift>(zip_integers<op::bitwise_right_shift, [](const auto& table) { return table.shift_right; }>);
   put_above<op::clamp>(clamp_integers);
+  put_above<op::hardtanh>(hardtanh_integers);
+  put_above<op::threshold>(threshold_integers);
   put_above<op::where>(where_by_bits);
   put_above<op::abs>(abs_of_integers);
   put_above<op::logical_not>(not_of_integers);

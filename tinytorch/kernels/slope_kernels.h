@@ -14,10 +14,13 @@ namespace kernels {
 template <class T>
 struct SlopeTable {
   using Kernel = void (*)(const T* grad, const T* saved, std::int64_t count, T* out);
-  Kernel relu, sigmoid, tanh, silu, gelu, gelu_tanh;
+  Kernel relu, sigmoid, tanh, silu, gelu, gelu_tanh, hardswish;
   // With the numbers p and q of the activation; `x` holds inputs.
   using ShapedKernel = void (*)(const T* grad, const T* x, std::int64_t count, T p, T q, T* out);
   ShapedKernel elu, softplus, leaky_relu, hardtanh, shrink;
+  // out[i] = a[i] sigmoid(b[i]), and the gradients of both.
+  void (*gate)(const T* a, const T* b, std::int64_t count, T* out);
+  void (*gate_backward)(const T* grad, const T* a, const T* b, std::int64_t count, T* grad_a, T* grad_b);
 };
 
 struct SlopeKernels {

@@ -19,8 +19,11 @@
 
 namespace tinytorch {
 
-// Of chapter 95.
+// Of chapter 95, and of chapter 97.
 Tensor gelu_backward(const Tensor& g, const Tensor& x, bool tanh_approximation);
+Tensor hardsigmoid_backward(const Tensor& g, const Tensor& self);
+Tensor hardswish_backward(const Tensor& g, const Tensor& self);
+Tensor glu_backward(const Tensor& g, const Tensor& self, std::int64_t dim);
 
 namespace {
 template <class T>
@@ -77,6 +80,7 @@ constinit SlopeOperator tanh_backward_op("tanh_backward", {.cpu = tanh_backward_
 constinit SlopeOperator silu_backward_op("silu_backward", {.cpu = silu_backward_composed});
 constinit SlopeOperator gelu_backward_op("gelu_backward", {.cpu = gelu_backward_composed});
 constinit SlopeOperator gelu_tanh_backward_op("gelu_tanh_backward", {.cpu = gelu_tanh_backward_composed});
+constinit SlopeOperator hardswish_backward_op("hardswish_backward", {.cpu = hardswish_backward});
 
 // The same with two numbers of the activation: (gradient of the result, input, p, q).
 using ShapedSlopeOperator = Operator<Tensor(const Tensor&, const Tensor&, const Scalar&, const Scalar&)>;
@@ -103,6 +107,69 @@ constinit ShapedSlopeOperator leaky_relu_backward_op("leaky_relu_backward", {.cp
 constinit ShapedSlopeOperator hardtanh_backward_op("hardtanh_backward", {.cpu = hardtanh_backward_composed});
 constinit ShapedSlopeOperator shrink_backward_op("shrink_backward", {.cpu = shrink_backward_composed});
 
+// The blocks of glu's input: `count` pairs of halves, each half of `length` numbers.
+struct GatedBlocks {
+  std::int64_t count = 1, length = 1;
+};
+
+GatedBlocks gated_blocks(const Tensor& self, std::int64_t dim) {
+  GatedBlocks blocks;
+  for (std::int64_t d = 0; d < self.dim(); ++d) (d < dim ? blocks.count : blocks.length) *= self.size(d);
+  blocks.length /= 2;
+  return blocks;
+}
+
+// visit(block, first, count) for pieces of the blocks, on all threads.
+template <class F>
+void for_gated_pieces(const GatedBlocks& blocks, F visit) {
+  parallel_for(0, blocks.count * blocks.length, kernels::kElementwiseGrain, [&](std::int64_t first, std::int64_t stop) {
+    while (first < stop) {
+      const std::int64_t at = first % blocks.length, count = std::min(blocks.length - at, stop - first);
+      visit(first / blocks.length, at, count);
+      first += count;
+    }
+  });
+}
+
+bool has_gate_kernel(const Tensor& self) {
+  return self.numel() >= kernels::kFewElements && (self.scalar_type() == kFloat || self.scalar_type() == kDouble);
+}
+
+Tensor glu_tuned(const Tensor& self, std::int64_t dim) {
+  if (!has_gate_kernel(self)) return op::glu.function(Layer::CPU)(self, dim);
+  const Tensor x = self.contiguous();
+  DimVector sizes(self.sizes());
+  sizes[static_cast<std::size_t>(dim)] /= 2;
+  const Tensor result = empty(sizes, self.options());
+  const GatedBlocks blocks = gated_blocks(self, dim);
+  const auto run = [&]<class T>() {
+    for_gated_pieces(blocks, [&, gate = slope_table<T>().gate, from = x.data<T>(), to = result.data<T>()](std::int64_t block, std::int64_t at, std::int64_t count) {
+      const T* const a = from + 2 * block * blocks.length + at;
+      gate(a, a + blocks.length, count, to + block * blocks.length + at);
+    });
+  };
+  if (self.scalar_type() == kFloat) run.template operator()<float>();
+  else run.template operator()<double>();
+  return result;
+}
+
+constinit Operator<Tensor(const Tensor&, const Tensor&, std::int64_t)> glu_backward_op("glu_backward", {.cpu = glu_backward});
+
+Tensor glu_backward_tuned(const Tensor& g, const Tensor& self, std::int64_t dim) {
+  if (!has_gate_kernel(self) || g.scalar_type() != self.scalar_type()) return glu_backward(g, self, dim);
+  const Tensor grad = g.contiguous(), x = self.contiguous(), result = empty(self.sizes(), self.options());
+  const GatedBlocks blocks = gated_blocks(self, dim);
+  const auto run = [&]<class T>() {
+    for_gated_pieces(blocks, [&, back = slope_table<T>().gate_backward, arrived = grad.data<T>(), from = x.data<T>(), to = result.data<T>()](std::int64_t block, std::int64_t at, std::int64_t count) {
+      const std::int64_t first = 2 * block * blocks.length + at, second = first + blocks.length;
+      back(arrived + block * blocks.length + at, from + first, from + second, count, to + first, to + second);
+    });
+  };
+  if (self.scalar_type() == kFloat) run.template operator()<float>();
+  else run.template operator()<double>();
+  return result;
+}
+
 template <auto& Op>
 Tensor shaped_slope(const Tensor& g, const Tensor& x, const Scalar& p, const Scalar& q = 0) {
   return is_recording() ? Op.function(Layer::CPU)(g, x, p, q) : Op(g, x, p, q);
@@ -116,6 +183,12 @@ void register_tuned_slopes() {
   silu_backward_op.set(Layer::TunedCPU, slope_tuned<silu_backward_op, [](const auto& table) { return table.silu; }>);
   gelu_backward_op.set(Layer::TunedCPU, slope_tuned<gelu_backward_op, [](const auto& table) { return table.gelu; }>);
   gelu_tanh_backward_op.set(Layer::TunedCPU, slope_tuned<gelu_tanh_backward_op, [](const auto& table) { return table.gelu_tanh; }>);
+  hardswish_backward_op.set(Layer::TunedCPU, slope_tuned<hardswish_backward_op, [](const auto& table) { return table.hardswish; }>);
+  op::glu.set(Layer::TunedCPU, glu_tuned);
+  glu_backward_op.set(Layer::TunedCPU, glu_backward_tuned);
+  kernels::fused_gradient<op::hardswish>([](const Tensor& g, Input<0> x) { return is_recording() ? hardswish_backward(g, x) : hardswish_backward_op(g, x); });
+  kernels::fused_gradient<op::hardsigmoid>([](const Tensor& g, Input<0> x) { return is_recording() ? hardsigmoid_backward(g, x) : hardtanh_backward_op(g / 6, x, -3, 3); });
+  kernels::fused_gradient<op::glu>([](const Tensor& g, Input<0> x, Arg<1, std::int64_t> dim) { return is_recording() ? glu_backward(g, x, dim) : glu_backward_op(g, x, dim); });
   kernels::fused_gradient<op::relu>([](const Tensor& g, Output y) { return is_recording() ? relu_backward_composed(g, y) : relu_backward_op(g, y); });
   kernels::fused_gradient<op::sigmoid>([](const Tensor& g, Output y) { return is_recording() ? sigmoid_backward_composed(g, y) : sigmoid_backward_op(g, y); });
   kernels::fused_gradient<op::tanh>([](const Tensor& g, Output y) { return is_recording() ? tanh_backward_composed(g, y) : tanh_backward_op(g, y); });

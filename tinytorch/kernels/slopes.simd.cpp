@@ -67,6 +67,33 @@ constexpr auto gelu_tanh_slope = [](auto d, auto g, auto x) {
   return hn::Mul(g, hn::MulAdd(hn::Mul(x, slope_of_u), hn::Mul(s, hn::Sub(one, s)), s));
 };
 
+constexpr auto hardswish_slope = [](auto d, auto g, auto x) {
+  using T = hn::TFromD<decltype(d)>;
+  const auto three = hn::Set(d, T{3});
+  const auto between = hn::Mul(g, hn::Add(hn::Div(x, three), hn::Set(d, T{0.5})));
+  return hn::IfThenZeroElse(hn::Le(x, hn::Neg(three)), hn::IfThenElse(hn::Ge(x, three), g, between));
+};
+
+constexpr auto gate_of = [](auto d, auto a, auto b) { return hn::Mul(a, Sigmoid(d, b)); };
+
+template <class T>
+void gate_backward(const T* grad, const T* a, const T* b, std::int64_t count, T* grad_a, T* grad_b) {
+  const hn::ScalableTag<T> d;
+  constexpr std::int64_t lanes = LanesOf(hn::ScalableTag<T>());
+  const auto one = hn::Set(d, T{1});
+  const auto slopes = [&](auto g, auto x, auto s) HWY_ATTR { return hn::Mul(hn::Mul(g, x), hn::Mul(s, hn::Sub(one, s))); };
+  std::int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    const auto g = hn::LoadU(d, grad + i), s = Sigmoid(d, hn::LoadU(d, b + i));
+    hn::StoreU(hn::Mul(g, s), d, grad_a + i);
+    hn::StoreU(slopes(g, hn::LoadU(d, a + i), s), d, grad_b + i);
+  }
+  if (i == count) return;
+  const auto g = LoadPart(d, grad + i, count - i), s = Sigmoid(d, LoadPart(d, b + i, count - i));
+  StorePart(hn::Mul(g, s), d, grad_a + i, count - i);
+  StorePart(slopes(g, LoadPart(d, a + i, count - i), s), d, grad_b + i, count - i);
+}
+
 constexpr auto elu_slope = [](auto d, auto g, auto x, auto alpha, auto) {
   const auto zero = hn::Zero(d);
   return hn::IfThenElse(hn::Le(x, zero), hn::Mul(g, hn::Mul(Exp(d, hn::Min(x, zero)), alpha)), g);
@@ -91,11 +118,14 @@ constexpr SlopeTable<T> slope_table_of() {
           .silu = walk_slopes<T, silu_slope>,
           .gelu = walk_slopes<T, gelu_slope>,
           .gelu_tanh = walk_slopes<T, gelu_tanh_slope>,
+          .hardswish = walk_slopes<T, hardswish_slope>,
           .elu = walk_shaped<T, elu_slope>,
           .softplus = walk_shaped<T, softplus_slope>,
           .leaky_relu = walk_shaped<T, leaky_relu_slope>,
           .hardtanh = walk_shaped<T, hardtanh_slope>,
-          .shrink = walk_shaped<T, shrink_slope>};
+          .shrink = walk_shaped<T, shrink_slope>,
+          .gate = walk_slopes<T, gate_of>,
+          .gate_backward = gate_backward<T>};
 }
 }  // namespace
 

@@ -50,6 +50,9 @@ extern Operator<Tensor(const Tensor&, const Scalar&)> hardshrink;
 extern Operator<Tensor(const Tensor&, const Scalar&)> softshrink;
 extern Operator<Tensor(const Tensor&)> mish;
 extern Operator<Tensor(const Tensor&)> log_sigmoid;
+extern Operator<Tensor(const Tensor&)> hardsigmoid;
+extern Operator<Tensor(const Tensor&)> hardswish;
+extern Operator<Tensor(const Tensor&, std::int64_t)> glu;  // along a dimension >= 0 of an even size
 extern Operator<Tensor(const Tensor&, const Tensor&)> prelu;  // weight broadcasts against self
 }  // namespace op
 

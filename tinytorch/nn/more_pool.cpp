@@ -4,6 +4,8 @@
 #include "tinytorch/nn/more_pool.h"
 
 #include <algorithm>
+#include <array>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -12,6 +14,7 @@
 #include "tinytorch/core/layouts.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/tensor_data.h"
+#include "tinytorch/nn/pool.h"
 #include "tinytorch/nn/windows.h"
 
 namespace tinytorch {
@@ -156,8 +159,17 @@ Tensor adaptive_avg(const char* function, const Tensor& self, IntArrayRef output
   return dims == 2 ? in_format_of(self, result.contiguous()) : result.contiguous();
 }
 
+// How long each window is in the last two dimensions, if those of one dimension are all of one length and meet; nothing otherwise.
+std::optional<std::array<std::int64_t, 2>> even_windows(const Tensor& self, IntArrayRef output) {
+  const std::int64_t height = self.size(-2), width = self.size(-1);
+  if (output[0] == 0 || output[1] == 0 || height % output[0] != 0 || width % output[1] != 0) return std::nullopt;
+  return std::array{height / output[0], width / output[1]};
+}
+
 std::tuple<Tensor, Tensor> adaptive_max(const char* function, const Tensor& self, IntArrayRef output_size, std::int64_t dims) {
   const DimVector output = checked_output(function, self, output_size, dims);
+  // Windows of one length are those of max_pool2d, which has a kernel.
+  if (const auto window = dims == 2 && self.numel() > 0 ? even_windows(self, output) : std::nullopt) return max_pool2d_with_indices(self, *window);
   Tensor values = self;
   Tensor positions = zeros(self.sizes(), kLong);
   std::int64_t step = 1;  // how far apart neighbours along this dimension are in the flattened image

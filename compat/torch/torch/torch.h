@@ -1,6 +1,23 @@
 // All of TinyTorch under libtorch's name.
 #pragma once
 
+// What libtorch's header includes of the standard library and TinyTorch's does not: programs count on it, knowing or not.
+#include <algorithm>
+#include <bitset>
+#include <cassert>
+#include <chrono>
+#include <cmath>
+#include <complex>
+#include <cstring>
+#include <iomanip>
+#include <iostream>
+#include <list>
+#include <locale>
+#include <numeric>
+#include <ranges>
+#include <stack>
+#include <typeindex>
+
 #include <tinytorch/tinytorch.h>
 
 #include <c10/util/Exception.h>

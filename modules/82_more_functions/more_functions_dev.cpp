@@ -15,7 +15,7 @@
 // # Library chapter 82: Classes, labels and very many words
 //
 // Functions about numbers that are names: which of them occur (`unique`) and which most often (`mode`), each as a row of zeros with a one (`one_hot`), a loss for sequences of labels whose places nobody wrote down (`CTCLoss`), and a softmax over so many
-// classes that computing all of them would be the whole cost (`AdaptiveLogSoftmaxWithLoss`). All are composed of operators, so gradients follow by themselves. No exercises.
+// classes that computing all of them would be the whole cost (`AdaptiveLogSoftmaxWithLoss`). All but one are composed of operators, so gradients follow by themselves; `ctc_loss` is an operator with a gradient of its own. No exercises.
 //
 //     tensor({3, 1, 3})   --> unique   values (1, 3)   inverse (1, 0, 1)   counts (1, 2)
 //                         --> one_hot  0 0 0 1 | 0 1 0 0 | 0 0 0 1
@@ -35,14 +35,20 @@
 #include "tinytorch/core/more_loops.h"
 #include "tinytorch/core/more_ops.h"
 //| export nn/ctc.h
+#include <tuple>
 #include "tinytorch/core/arg.h"
 #include "tinytorch/nn/cloneable.h"
 #include "tinytorch/nn/loss_modules.h"
 //| export nn/ctc.cpp
+#include <algorithm>
+#include <cmath>
 #include <limits>
 #include <ostream>
+#include <utility>
 #include <variant>
 #include <vector>
+#include "tinytorch/core/autograd.h"
+#include "tinytorch/core/gradient.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/tensor_data.h"
 //| export nn/adaptive.h
@@ -306,18 +312,30 @@ TEST_CASE("one_hot: a one at each element's class") {
 //             4 blank               \o  <- ends in one of the last two
 //                        t = 0 1 2 3 4
 //
-// The sum over exponentially many ways costs T * (2 S + 1) additions, because the ways into a state at time t need only those into three states at t - 1. Logarithms keep the tiny numbers apart, so the sums are `logsumexp`, and autograd's
-// backward pass through them is the algorithm that the paper derives by hand. A probability of 0 would be the logarithm minus infinity, whose gradient is NaN; here it is -1e30, which behaves.
+// The sum over exponentially many ways costs T * L sums of at most three terms, L = 2 S + 1, because the ways into a state at frame t need only those into three states at t - 1. Let p(t, s) be the probability that frame t emits what state s
+// stands for, and alpha(t, s) the probability of all ways from the first frame that stand in s at t, with what they emit at t:
+//
+//     alpha(0, s) = p(0, s)                                                            for s = 0 and 1, else 0
+//     alpha(t, s) = (alpha(t-1, s) + alpha(t-1, s-1) + alpha(t-1, s-2)) * p(t, s)      the last term only where a skip is allowed
+//     p(labels)   = alpha(T-1, L-1) + alpha(T-1, L-2)
+//
+// Each frame multiplies by a probability. With twenty classes that are equally probable, a way through 35 frames has the probability 20^-35 = 3e-46, which is 0 as a float, and 250 frames are too many for a double. So the loop keeps
+// logarithms: a product becomes a sum, and a sum becomes log(exp(a) + exp(b) + exp(c)), from which the largest is taken out first, as in softmax. The logarithm of the probability 0 is minus infinity: that of a state which no way has reached
+// yet, and at the end that of labels which no way emits, whose loss is infinity.
 
 // %%
 //| export nn/ctc.h
 // The negative log-likelihood of `targets` under all alignments. log_probs: (T, N, C), or (T, C) for one sample; targets: (N, S) padded, or all targets behind each other (sum of target_lengths), without blanks.
-// Gives (N) for Reduction::None; the mean divides each loss by its target's length first. A target that no alignment fits costs infinity, or 0 with zero_infinity. Throws for lengths beyond T and S, and a blank that is no class.
-// O(sum over samples of T * S), with T operators for each sample. Source: aten/src/ATen/native/LossCTC.cpp.
+// Gives (N) for Reduction::None; the mean divides each loss by its target's length first. A target that no alignment fits costs infinity, or 0 with zero_infinity, and has the gradient 0. Throws for lengths beyond T and S, a blank that is
+// no class, and a label that is none. The gradient is that of log_probs, whatever they were computed by. O(N * T * S) time and memory. Source: aten/src/ATen/native/LossCTC.cpp.
 Tensor ctc_loss(const Tensor& log_probs, const Tensor& targets, IntArrayRef input_lengths, IntArrayRef target_lengths, std::int64_t blank = 0, std::int64_t reduction = Reduction::Mean,
                 bool zero_infinity = false);
 Tensor ctc_loss(const Tensor& log_probs, const Tensor& targets, const Tensor& input_lengths, const Tensor& target_lengths, std::int64_t blank = 0, std::int64_t reduction = Reduction::Mean,
                 bool zero_infinity = false);
+namespace op {
+// log_probs (T, N, C), targets of Long, checked lengths and blank -> losses (N), and for the gradient of these the logarithms of all alphas (N, T, 2 S + 1), which have none themselves; S is the largest target length.
+extern Operator<std::tuple<Tensor, Tensor>(const Tensor&, const Tensor&, IntArrayRef, IntArrayRef, std::int64_t)> ctc_loss;
+}  // namespace op
 
 namespace nn {
 struct CTCLossOptions {
@@ -347,17 +365,154 @@ TORCH_MODULE(CTCLoss);
 
 // %%
 //| export nn/ctc.cpp
-nn::CTCLossImpl::CTCLossImpl(CTCLossOptions options_) : options(std::move(options_)) {}
-
 namespace {
-constexpr double kNever = -1e30;  // the logarithm of a probability of 0
+template <class T>
+constexpr T kNever = -std::numeric_limits<T>::infinity();  // the logarithm of a probability of 0
 
-// -log p(labels) of one sample: log_probs (T, C), labels (S).
+// log(exp(a) + exp(b) + exp(c)).
+template <class T>
+T log_sum_exp(T a, T b, T c = kNever<T>) {
+  if (a < b) std::swap(a, b);
+  if (a < c) std::swap(a, c);
+  if (a == kNever<T>) return b + c;  // all are, or one is NaN
+  return a + std::log(1 + std::exp(b - a) + (c == kNever<T> ? T{0} : std::exp(c - a)));
+}
+
+// One sample: its frames, and the classes that its states emit.
+template <class T>
+struct CtcSample {
+  const T* log_probs;  // of its first frame
+  std::int64_t step;   // from a frame to the next
+  std::int64_t frames;
+  std::vector<std::int64_t> states;  // a blank, a label, a blank, ..., a blank
+
+  CtcSample(const T* first, std::int64_t step_, std::int64_t frames_, ArrayRef<std::int64_t> labels, std::int64_t blank)
+      : log_probs(first), step(step_), frames(frames_), states(2 * labels.size() + 1, blank) {
+    for (std::size_t i = 0; i < labels.size(); ++i) states[2 * i + 1] = labels[i];
+  }
+  T emitted(std::int64_t t, std::size_t s) const { return log_probs[t * step + states[s]]; }
+  // Whether state s may follow the one before the last one: between two blanks, or two labels that are the same, nothing may be left out.
+  bool may_skip_to(std::size_t s) const { return s >= 2 && s < states.size() && states[s] != states[s - 2]; }
+};
+
+// Fills the rows of `alphas`, one of `width` for each frame, which are kNever. Returns log p(labels).
+template <class T>
+T fill_alphas(const CtcSample<T>& sample, T* alphas, std::size_t width) {
+  const std::size_t L = sample.states.size();
+  if (sample.frames == 0) return L == 1 ? T{0} : kNever<T>;
+  for (std::size_t s = 0; s < std::min<std::size_t>(L, 2); ++s) alphas[s] = sample.emitted(0, s);
+  const T* last = alphas;
+  for (std::int64_t t = 1; t < sample.frames; ++t) {
+    T* const now = alphas + static_cast<std::size_t>(t) * width;
+    for (std::size_t s = 0; s < L; ++s)
+      now[s] = log_sum_exp(last[s], s > 0 ? last[s - 1] : kNever<T>, sample.may_skip_to(s) ? last[s - 2] : kNever<T>) + sample.emitted(t, s);
+    last = now;
+  }
+  return log_sum_exp(last[L - 1], L > 1 ? last[L - 2] : kNever<T>);
+}
+
+// Calls f(n, sample) for each sample of contiguous log_probs (T, N, C).
+template <class T, class F>
+void for_each_ctc_sample(const Tensor& log_probs, const Tensor& targets, IntArrayRef input_lengths, IntArrayRef target_lengths, std::int64_t blank, F f) {
+  const std::int64_t N = log_probs.size(1), C = log_probs.size(2);
+  const Tensor labels = targets.contiguous();
+  const std::int64_t* all = labels.data<std::int64_t>();
+  for (std::int64_t n = 0; n < N; ++n) {
+    const auto at = static_cast<std::size_t>(n);
+    const ArrayRef<std::int64_t> own(all, static_cast<std::size_t>(target_lengths[at]));
+    for (const std::int64_t label : own) TORCH_CHECK_INDEX(label >= 0 && label < C, "index ", label, " is out of bounds for dimension 1 with size ", C, "\n[ctc_loss] a label must be a class.");
+    f(n, CtcSample<T>(log_probs.data<T>() + n * C, N * C, input_lengths[at], own, blank));
+    all += targets.dim() == 1 ? target_lengths[at] : targets.size(1);
+  }
+}
+
+std::tuple<Tensor, Tensor> ctc_loss_cpu(const Tensor& log_probs, const Tensor& targets, IntArrayRef input_lengths, IntArrayRef target_lengths, std::int64_t blank) {
+  const Tensor frames = log_probs.contiguous();
+  const std::int64_t T = frames.size(0), N = frames.size(1);
+  const std::int64_t width = 2 * *std::max_element(target_lengths.begin(), target_lengths.end()) + 1;
+  const Tensor losses = empty({N}, frames.scalar_type());
+  const Tensor alphas = full({N, T, width}, kNever<double>, frames.scalar_type());
+  dispatch_floating_types(frames.scalar_type(), "ctc_loss_cpu", [&]<class R>() {
+    for_each_ctc_sample<R>(frames, targets, input_lengths, target_lengths, blank, [&](std::int64_t n, const CtcSample<R>& sample) {
+      losses.data<R>()[n] = -fill_alphas(sample, alphas.data<R>() + n * T * width, static_cast<std::size_t>(width));
+    });
+  });
+  return {losses, alphas};
+}
+}  // namespace
+
+// %% [markdown]
+// ### The gradient: the same grid from its other end
+//
+// Let beta(t, s) be the probability of all that is emitted *after* frame t on ways that stand in s at t:
+//
+//     beta(T-1, s) = 1                                                                                    for s = L-1 and L-2, else 0
+//     beta(t, s)   = p(t+1, s) beta(t+1, s) + p(t+1, s+1) beta(t+1, s+1) + p(t+1, s+2) beta(t+1, s+2)     the last term only where a skip is allowed
+//
+// Then alpha(t, s) * beta(t, s) is the probability of all ways that stand in s at t. Any frame will do to add up all ways: summed over s, these products are p(labels) for every t. And a way that emits class c at t has the probability of c at t as
+// a factor exactly once, so that a derivative by its logarithm leaves the way's probability as it is:
+//
+//     d -log p(labels) / d log_probs(t, c)  =  - (sum of alpha(t, s) beta(t, s) over the states s of class c) / p(labels)
+//
+// The gradient is the share of the ways that emit c at t, with a minus, and the shares of a frame add up to one. This is the forward-backward algorithm of hidden Markov models. The alphas are there from the forward pass; of the betas one row is
+// kept at a time. They are logarithms as well, but the shares are not: each is exp(alpha + beta - log p(labels)), at most 1, and can be added as it is.
+//
+// The recursion of the alphas can also be written with operators, `logsumexp` above all, and autograd's backward pass through them then gives these gradients without anyone's deriving them. That takes ten times as long as PyTorch forward and
+// eighteen times with gradients (50 frames, 16 samples of 10 labels), for each frame of each sample calls a handful of operators on some twenty numbers. The composed version is the second one here: the recursion of the betas has no gradient of its own,
+// so where a graph of the gradient is recorded, it is made by autograd through the composed losses. There a probability of 0 has the logarithm -1e30 instead of minus infinity, because the gradient of `logsumexp` is NaN where all its terms are minus infinity.
+//
+// PyTorch's `aten/src/ATen/native/LossCTC.cpp` has the same two recursions, with the samples divided among threads, and `cuda/LossCTC.cu` has a thread for each state; cuDNN has a loss of its own. There beta counts what is emitted at t as well, as in the
+// paper, and the product is divided by p(t, s) once. PyTorch takes for granted that a log-softmax stands in front: what it gives as the gradient of `log_probs` is exp(log_probs) minus the shares, that of the scores. The log-softmax's own backward pass
+// leaves this as it is, since its rows add up to 0, and makes the same of the shares here: networks train alike.
+
+// %%
+//| export nn/ctc.cpp
+namespace {
+// Takes from `gradient` (frames as far apart as the sample's, zeros) each frame's shares of the ways, times `factor`.
+template <class T>
+void subtract_shares(const CtcSample<T>& sample, const T* alphas, std::size_t width, T loss, T factor, T* gradient) {
+  const std::size_t L = sample.states.size();
+  std::vector<T> betas(L, kNever<T>);
+  betas[L - 1] = 0;
+  if (L > 1) betas[L - 2] = 0;
+  std::vector<T> next(L + 2, kNever<T>);  // p * beta of the frame behind, and two states that no way enters
+  for (std::int64_t t = sample.frames; t-- > 0;) {
+    const T* const alpha = alphas + static_cast<std::size_t>(t) * width;
+    for (std::size_t s = 0; s < L; ++s) {
+      gradient[t * sample.step + sample.states[s]] -= factor * std::exp(alpha[s] + betas[s] + loss);
+      next[s] = betas[s] + sample.emitted(t, s);
+    }
+    for (std::size_t s = 0; s < L; ++s) betas[s] = log_sum_exp(next[s], next[s + 1], sample.may_skip_to(s + 2) ? next[s + 2] : kNever<T>);
+  }
+}
+
+Tensor ctc_loss_backward_cpu(const Tensor& g, const Tensor& log_probs, const Tensor& targets, IntArrayRef input_lengths, IntArrayRef target_lengths, std::int64_t blank, const Tensor& losses, const Tensor& alphas) {
+  const Tensor frames = log_probs.contiguous(), factors = g.contiguous();
+  const Tensor result = zeros(frames.sizes(), frames.scalar_type());
+  const std::int64_t C = frames.size(2), width = alphas.size(2);
+  dispatch_floating_types(frames.scalar_type(), "ctc_loss_backward_cpu", [&]<class R>() {
+    for_each_ctc_sample<R>(frames, targets, input_lengths, target_lengths, blank, [&](std::int64_t n, const CtcSample<R>& sample) {
+      const R loss = losses.data<R>()[n];
+      if (loss == -kNever<R>) return;  // there is no way to have a share
+      subtract_shares(sample, alphas.data<R>() + n * frames.size(0) * width, static_cast<std::size_t>(width), loss, factors.data<R>()[n], result.data<R>() + n * C);
+    });
+  });
+  return result;
+}
+constinit Operator<Tensor(const Tensor&, const Tensor&, const Tensor&, IntArrayRef, IntArrayRef, std::int64_t, const Tensor&, const Tensor&)> ctc_loss_backward("ctc_loss_backward", {.cpu = ctc_loss_backward_cpu});
+}  // namespace
+
+// %%
+//| export nn/ctc.cpp
+namespace {
+constexpr double kAlmostNever = -1e30;  // kNever, for what is differentiated
+
+// -log p(labels) of one sample, composed of operators: log_probs (T, C), labels (S).
 Tensor ctc_of_one(const Tensor& log_probs, const Tensor& labels, std::int64_t blank) {
   const std::int64_t T = log_probs.size(0);
   const std::int64_t S = labels.size(0);
   const std::int64_t L = 2 * S + 1;
-  const auto never = [&log_probs](std::int64_t count) { return full({count}, kNever, log_probs.scalar_type()); };
+  const auto never = [&log_probs](std::int64_t count) { return full({count}, kAlmostNever, log_probs.scalar_type()); };
   if (T == 0) return full({}, S == 0 ? 0.0 : std::numeric_limits<double>::infinity(), log_probs.scalar_type());
 
   // The states: a blank, a label, a blank, ... A label may be reached from the one before it, unless both are the same.
@@ -379,9 +534,37 @@ Tensor ctc_of_one(const Tensor& log_probs, const Tensor& labels, std::int64_t bl
     ways = stack({ways, next, skipped}).logsumexp(0) + emitted[t];
   }
   const Tensor total = L == 1 ? ways[0] : ways.slice(0, L - 2).logsumexp(0);
-  return where(total < kNever / 2, full({}, std::numeric_limits<double>::infinity(), log_probs.scalar_type()), -total);
+  return where(total < kAlmostNever / 2, full({}, std::numeric_limits<double>::infinity(), log_probs.scalar_type()), -total);
 }
 
+// The gradient, recorded: autograd's of the composed losses.
+Tensor ctc_loss_backward_composed(const Tensor& g, const Tensor& log_probs, const Tensor& targets, IntArrayRef input_lengths, IntArrayRef target_lengths, std::int64_t blank) {
+  const Tensor frames = log_probs.view_as(log_probs);  // without hooks of log_probs, which wait for the gradient that is returned
+  std::vector<Tensor> losses;
+  std::int64_t begin = 0;
+  for (std::size_t n = 0; n < input_lengths.size(); ++n) {
+    const auto sample = static_cast<std::int64_t>(n);
+    const Tensor labels = targets.dim() == 1 ? targets.narrow(0, begin, target_lengths[n]) : targets.select(0, sample).narrow(0, 0, target_lengths[n]);
+    begin += target_lengths[n];
+    losses.push_back(ctc_of_one(frames.select(1, sample).narrow(0, 0, input_lengths[n]), labels, blank));
+  }
+  const Tensor all = stack(losses);
+  return all.requires_grad() ? autograd::grad({all}, {frames}, {g}, true, true)[0] : zeros_like(log_probs);
+}
+}  // namespace
+
+constinit Operator<std::tuple<Tensor, Tensor>(const Tensor&, const Tensor&, IntArrayRef, IntArrayRef, std::int64_t)> op::ctc_loss(
+    "ctc_loss", {.cpu = ctc_loss_cpu,
+                 .autograd = gradient_of<op::ctc_loss>(
+                     [](const Tensor& g, Input<0> log_probs, Input<1> targets, Arg<2, DimVector> input_lengths, Arg<3, DimVector> target_lengths, Arg<4, std::int64_t> blank, Output losses, OutputAt<1> alphas) {
+                       return is_recording() ? ctc_loss_backward_composed(g, log_probs, targets, input_lengths.value, target_lengths.value, blank)
+                                             : ctc_loss_backward(g, log_probs, targets, input_lengths.value, target_lengths.value, blank, losses, alphas);
+                     },
+                     no_gradient)});
+
+// %%
+//| export nn/ctc.cpp
+namespace {
 void check_lengths(const Tensor& log_probs, const Tensor& targets, IntArrayRef input_lengths, IntArrayRef target_lengths, std::int64_t blank) {
   const std::int64_t T = log_probs.size(0);
   const auto N = static_cast<std::size_t>(log_probs.size(1));
@@ -399,6 +582,7 @@ void check_lengths(const Tensor& log_probs, const Tensor& targets, IntArrayRef i
     total += length;
     longest = length > longest ? length : longest;
   }
+  TORCH_CHECK(N > 0, "log_probs tensor must not be empty\n[ctc_loss] log_probs is ", log_probs.sizes(), ".");
   TORCH_CHECK(targets.dim() == 1 || targets.dim() == 2, "targets must be 1-D or 2-D, got ", targets.dim(), "-D");
   if (targets.dim() == 1) {
     TORCH_CHECK(targets.size(0) == total, "Expected tensor to have size ", total, " at dimension 0, but got size ", targets.size(0), " for argument #2 'targets'");
@@ -425,15 +609,7 @@ Tensor ctc_loss(const Tensor& log_probs, const Tensor& targets, IntArrayRef inpu
   }
   TORCH_CHECK(log_probs.dim() == 3, "log_probs must be (T, N, C) or (T, C), got ", log_probs.dim(), "-D");
   check_lengths(log_probs, targets, input_lengths, target_lengths, blank);
-  std::vector<Tensor> losses;
-  std::int64_t begin = 0;
-  for (std::size_t n = 0; n < input_lengths.size(); ++n) {
-    const auto sample = static_cast<std::int64_t>(n);
-    const Tensor labels = targets.dim() == 1 ? targets.narrow(0, begin, target_lengths[n]) : targets.select(0, sample).narrow(0, 0, target_lengths[n]);
-    begin += target_lengths[n];
-    losses.push_back(ctc_of_one(log_probs.select(1, sample).narrow(0, 0, input_lengths[n]), labels.to(kLong), blank));
-  }
-  Tensor loss = stack(losses);
+  Tensor loss = std::get<0>(op::ctc_loss(log_probs, targets.to(kLong), input_lengths, target_lengths, blank));
   if (zero_infinity) loss = where(loss.isinf(), zeros({}, loss.scalar_type()), loss);
   if (reduction == Reduction::None) return loss;
   if (reduction == Reduction::Sum) return loss.sum();
@@ -452,6 +628,8 @@ Tensor nn::functional::ctc_loss(const Tensor& log_probs, const Tensor& targets, 
                                                                                                : Reduction::Mean;
   return tinytorch::ctc_loss(log_probs, targets, input_lengths, target_lengths, options.blank(), reduction, options.zero_infinity());
 }
+
+nn::CTCLossImpl::CTCLossImpl(CTCLossOptions options_) : options(std::move(options_)) {}
 
 void nn::CTCLossImpl::pretty_print(std::ostream& stream) const { stream << "torch::nn::CTCLoss()"; }
 
@@ -486,6 +664,27 @@ double ctc_by_listing(const Tensor& log_probs, const std::vector<std::int64_t>& 
   return -std::log(total);
 }
 
+// The gradient of sum(losses * (1, 2, ...)) for log_probs, by the recursions or, if it is recorded, composed.
+Tensor ctc_gradient(const Tensor& log_probs, const Tensor& targets, const std::vector<std::int64_t>& in, const std::vector<std::int64_t>& out, std::int64_t blank, bool recorded) {
+  const Tensor leaf = log_probs.clone().requires_grad_();
+  const Tensor losses = ctc_loss(leaf, targets, in, out, blank, Reduction::None);
+  return autograd::grad({losses}, {leaf}, {arange(losses.numel(), leaf.scalar_type()) + 1}, recorded, recorded)[0].detach();
+}
+
+// A label twice, one frame too many, no label; labels behind each other; another blank; frames and labels that fill each other exactly, and too few frames; no frames.
+struct CtcExample {
+  Tensor targets;
+  std::vector<std::int64_t> in, out;
+  std::int64_t blank = 0;
+};
+std::vector<CtcExample> ctc_examples() {
+  return {{transcripts(), {6, 5, 6}, {3, 2, 0}},
+          {tensor({1, 2, 2, 3, 1, 2}), {6, 5, 6}, {3, 2, 1}},
+          {tensor({{0, 1}, {2, 0}, {1, 1}}), {6, 6, 6}, {2, 2, 2}, 3},
+          {tensor({{2, 2, 2}, {1, 2, 3}, {2, 2, 2}}), {5, 3, 4}, {3, 3, 3}},
+          {transcripts(), {0, 1, 0}, {0, 1, 2}}};
+}
+
 // %%
 TEST_CASE("ctc_loss: the sum over all alignments, and PyTorch's numbers") {
   const Tensor raw = frames().requires_grad_();
@@ -506,6 +705,70 @@ TEST_CASE("ctc_loss: the sum over all alignments, and PyTorch's numbers") {
               tensor({3.9742874360530602, 4.727706471788246, 4.565722794903816}, kDouble), 1e-12, 1e-12);
   CHECK_CLOSE(ctc_loss(log_probs.detach(), transcripts(), {6, 6, 6}, {0, 0, 0}), full({}, 9.046130621736884, kDouble), 1e-12, 1e-12);
   CHECK_CLOSE(ctc_loss(log_probs.detach().select(1, 0), transcripts()[0], {6}, {3}, 0, Reduction::None), full({}, 5.0522781217579045, kDouble), 1e-12, 1e-12);
+}
+
+TEST_CASE("ctc_loss: the gradient is that of finite differences, and autograd's through the composed version") {
+  const Tensor log_probs = frames();  // any numbers: the gradient is that of log_probs, not of scores in front of a log-softmax
+  for (const CtcExample& example : ctc_examples()) {
+    const auto [targets, in, out, blank] = example;
+    CAPTURE(in);
+    const Tensor gradient = ctc_gradient(log_probs, targets, in, out, blank, false);
+    CHECK_CLOSE(gradient, ctc_gradient(log_probs, targets, in, out, blank, true), 1e-11, 1e-13);
+    const Tensor expected = zeros_like(log_probs);
+    for (std::int64_t i = 0; i < log_probs.numel(); ++i) {
+      const std::int64_t n = i / 4 % 3;
+      Tensor moved = log_probs.clone();
+      const auto loss_of_moved = [&](double change) {
+        moved.data<double>()[i] += change;
+        return ctc_loss(moved, example.targets, example.in, example.out, example.blank, Reduction::None)[n].item<double>();
+      };
+      const double above = loss_of_moved(1e-5), below = loss_of_moved(-2e-5);
+      if (std::isfinite(above)) expected.data<double>()[i] = (above - below) / 2e-5 * static_cast<double>(n + 1);
+    }
+    CHECK_CLOSE(gradient, expected, 1e-7, 1e-8);
+    CHECK_CLOSE(ctc_gradient(log_probs.to(kFloat), targets, in, out, blank, false), gradient.to(kFloat), 1e-5, 1e-6);
+  }
+}
+
+TEST_CASE("ctc_loss: the gradient is the share of the ways that emit a class in a frame") {
+  const Tensor log_probs = log_softmax(frames(), 2);
+  const Tensor gradient = ctc_gradient(log_probs, transcripts(), {6, 5, 6}, {3, 2, 0}, 0, false) / tensor({1.0, 2.0, 3.0}, kDouble).unsqueeze(1);
+  const Tensor shares = -gradient.sum(2);  // of all classes together
+  CHECK_CLOSE(shares, tensor({{1.0, 1.0, 1.0}, {1.0, 1.0, 1.0}, {1.0, 1.0, 1.0}, {1.0, 1.0, 1.0}, {1.0, 1.0, 1.0}, {1.0, 0.0, 1.0}}, kDouble), 1e-12, 1e-12);
+  CHECK_CLOSE(gradient.select(1, 2), tensor({-1.0, 0.0, 0.0, 0.0}, kDouble).expand({6, 4}), 1e-12, 1e-12);  // without labels all are blanks
+  CHECK_EQ(gradient.select(1, 0).select(1, 3), zeros({6}, kDouble));                                          // a class that is no label
+  // Three frames and `1 2`, all classes alike: 0 1 2, 1 0 2, 1 1 2, 1 2 0, 1 2 2.
+  const Tensor alike = ctc_gradient(zeros({3, 1, 3}, kDouble), tensor({{1, 2}}), {3}, {2}, 0, false).squeeze(1);
+  CHECK_CLOSE(alike, tensor({{1.0, 4.0, 0.0}, {1.0, 2.0, 2.0}, {1.0, 0.0, 4.0}}, kDouble) / -5, 1e-12, 1e-12);
+  // A way that has the probability 0 has no share.
+  const Tensor barred = zeros({3, 1, 3}, kDouble);
+  barred[0][0][0] = -std::numeric_limits<double>::infinity();
+  CHECK_CLOSE(ctc_gradient(barred, tensor({{1, 2}}), {3}, {2}, 0, false).squeeze(1), tensor({{0.0, 4.0, 0.0}, {1.0, 1.0, 2.0}, {1.0, 0.0, 3.0}}, kDouble) / -4, 1e-12, 1e-12);
+  // Without a way there is no gradient.
+  CHECK_EQ(ctc_gradient(log_probs, tensor({{1, 1}, {1, 1}, {1, 1}}), {2, 2, 2}, {2, 2, 2}, 0, false), zeros({6, 3, 4}, kDouble));
+}
+
+TEST_CASE("ctc_loss: five hundred frames are no matter, and second derivatives are those of the gradient") {
+  const Tensor log_probs = log_softmax(sin(arange(500 * 20, kDouble) * 0.7).view({500, 1, 20}), 2);
+  const Tensor targets = arange(40).remainder(19).add(1).unsqueeze(0);
+  for (const ScalarType type : {kDouble, kFloat}) {
+    const Tensor gradient = ctc_gradient(log_probs.to(type), targets, {500}, {40}, 0, false);
+    CHECK_CLOSE(gradient.sum(2), full({500, 1}, -1.0, type), 1e-3, 0);  // logarithms near a thousand, in float exact to 6e-5
+  }
+  const Tensor direction = cos(arange(72, kDouble)).view({6, 3, 4});
+  const CtcExample example = ctc_examples()[0];
+  const auto gradient_at = [&](double step) { return ctc_gradient(frames() + direction * step, example.targets, example.in, example.out, 0, false); };
+  const Tensor leaf = frames().requires_grad_();
+  const Tensor losses = ctc_loss(leaf, example.targets, example.in, example.out, 0, Reduction::None);
+  const Tensor gradient = autograd::grad({losses}, {leaf}, {tensor({1.0, 2.0, 3.0}, kDouble)}, true, true)[0];
+  const Tensor second = autograd::grad({(gradient * direction).sum()}, {leaf})[0];
+  CHECK_CLOSE(second, (gradient_at(1e-5) - gradient_at(-1e-5)) / 2e-5, 1e-7, 1e-8);
+  // A hook of log_probs sees one gradient, recorded or not.
+  int calls = 0;
+  leaf.register_hook([&calls](const Tensor&) { ++calls; });
+  const Tensor loss = ctc_loss(leaf, example.targets, example.in, example.out);
+  static_cast<void>(autograd::grad({loss}, {leaf}, {}, true, true));
+  CHECK_EQ(calls, 1);
 }
 
 TEST_CASE("ctc_loss: targets that do not fit, modules and errors") {
@@ -529,6 +792,9 @@ TEST_CASE("ctc_loss: targets that do not fit, modules and errors") {
   CHECK_ERROR(ctc_loss(log_probs, transcripts(), short_in, {3, 2}), "target_lengths must be of size batch_size");
   CHECK_ERROR(ctc_loss(log_probs, transcripts(), short_in, {4, 2, 1}), "Expected tensor to have size at least 4 at dimension 1, but got size 3 for argument #2 'targets'");
   CHECK_ERROR(ctc_loss(log_probs, transcripts(), short_in, out, 4), "blank must be in label range");
+  CHECK_ERROR(ctc_loss(log_probs, transcripts() + 1, short_in, out), "index 4 is out of bounds for dimension 1 with size 4");
+  CHECK_ERROR(ctc_loss(log_probs, transcripts() - 3, short_in, out), "index -2 is out of bounds for dimension 1 with size 4");
+  CHECK_ERROR(ctc_loss(log_probs.narrow(1, 0, 0), transcripts().narrow(0, 0, 0), IntArrayRef(), IntArrayRef()), "log_probs tensor must not be empty");
 }
 
 // %% [markdown]

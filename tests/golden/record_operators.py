@@ -749,6 +749,16 @@ case("hardswish", F(2, 3), run=lambda x: F_.hardswish(x * 2))
 for name, f in (("hardsigmoid", F_.hardsigmoid), ("hardswish", F_.hardswish)):
     case(f"{name}.special", D([-3.0, 3.0, -4.0, 4.0, 0.0, -0.0, math.inf, -1.5]), run=f)
 
+# ---- Labels without places. Behind a log-softmax: PyTorch's gradient of log-probabilities is that of the scores.
+CTC = lambda x, t, *lengths, **options: F_.ctc_loss(torch.log_softmax(x, -1), t, *lengths, **options)
+case("ctc_loss", F(5, 2, 4), L([[1, 2, 2], [3, 1, 0]]), run=lambda x, t: CTC(x, t, (5, 4), (3, 2)))
+case("ctc_loss.none", F(5, 3, 3), L([[2, 1], [1, 1], [0, 0]]), run=lambda x, t: CTC(x, t, (5, 3, 2), (2, 2, 0), reduction="none"))
+case("ctc_loss.behind_each_other", F(4, 2, 4), L([0, 1, 2, 2]), run=lambda x, t: CTC(x, t, (4, 4), (1, 3), blank=3, reduction="sum"))
+case("ctc_loss.one", F(4, 3), L([2, 1]), run=lambda x, t: CTC(x, t, (4,), (2,)))
+case("ctc_loss.too_short", F(4, 2, 3), L([[1, 1], [1, 2]]), run=lambda x, t: CTC(x, t, (2, 4), (2, 2), zero_infinity=True))
+case("ctc_loss.lengths_differ", F(4, 2, 3), L([[1, 1], [1, 2]]), run=lambda x, t: CTC(x, t, (4,), (2, 2)))
+case("ctc_loss.blank_out_of_range", F(4, 2, 3), L([[1, 1], [1, 2]]), run=lambda x, t: CTC(x, t, (4, 4), (2, 2), blank=3))
+
 
 def changed(stored, recorded):
     """gelu of infinity aside: on some processors PyTorch's float32 kernel gives NaN there."""

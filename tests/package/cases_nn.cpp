@@ -163,6 +163,13 @@ std::vector<OperatorCase> more_nn_cases() {
       {"poisson_nll_loss", CALL(poisson_nll_loss(x[0], x[1], true, false, 1e-8, Reduction::Mean))},
       {"poisson_nll_loss.full", CALL(poisson_nll_loss(x[0], x[1], true, true, 1e-8, Reduction::None))},
       {"poisson_nll_loss.rate", CALL(poisson_nll_loss(x[0], x[1], false, false, 1e-8, Reduction::Sum))},
+      {"ctc_loss", CALL(ctc_loss(log_softmax(x[0], -1), x[1], {5, 4}, {3, 2}))},
+      {"ctc_loss.none", CALL(ctc_loss(log_softmax(x[0], -1), x[1], {5, 3, 2}, {2, 2, 0}, 0, Reduction::None))},
+      {"ctc_loss.behind_each_other", CALL(ctc_loss(log_softmax(x[0], -1), x[1], {4, 4}, {1, 3}, 3, Reduction::Sum))},
+      {"ctc_loss.one", CALL(ctc_loss(log_softmax(x[0], -1), x[1], {4}, {2}))},
+      {"ctc_loss.too_short", CALL(ctc_loss(log_softmax(x[0], -1), x[1], {2, 4}, {2, 2}, 0, Reduction::Mean, true))},
+      {"ctc_loss.lengths_differ", CALL(ctc_loss(log_softmax(x[0], -1), x[1], {4}, {2, 2}))},
+      {"ctc_loss.blank_out_of_range", CALL(ctc_loss(log_softmax(x[0], -1), x[1], {4, 4}, {2, 2}, 3))},
   };
 }
 

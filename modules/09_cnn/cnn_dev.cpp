@@ -59,6 +59,7 @@
 //| export nn/pool.h
 #include <tuple>
 #include <vector>
+#include "tinytorch/core/layouts.h"
 #include "tinytorch/core/ops.h"
 //| export nn/pool.cpp
 #include <algorithm>
@@ -1248,7 +1249,7 @@ template <class Put>
 Tensor put_at_winners(const Tensor& grad, const Tensor& indices, IntArrayRef sizes, Put put) {
   const std::size_t first = sizes.size() - 2;
   const std::int64_t places = sizes[first] * sizes[first + 1];
-  if (sizes.size() == 4 && !indices.is_contiguous() && indices.is_contiguous(MemoryFormat::ChannelsLast)) {
+  if (has_channels_last(indices)) {
     const auto as_table = [](const Tensor& images) { return images.permute({0, 2, 3, 1}).flatten(1, 2); };
     return put(as_table(grad), {sizes[0], places, sizes[1]}, 1, as_table(indices)).view({sizes[0], sizes[2], sizes[3], sizes[1]}).permute({0, 3, 1, 2});
   }

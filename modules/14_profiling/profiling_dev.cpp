@@ -827,11 +827,11 @@ const std::unordered_map<std::string_view, std::int64_t>& operations_per_element
     std::unordered_map<std::string_view, std::int64_t> made;
     for (const char* name : {"abs",     "add",        "add_",   "all",        "amax",       "amin",    "any",     "argmax", "argmin",     "atan",    "ceil",    "clamp",   "cos",
                              "cumsum",  "div",        "div_",   "elu",        "eq",         "erf",     "exp",     "expm1",  "floor",      "floor_divide", "ge", "gelu",    "gt",
-                             "le",      "leaky_relu", "lerp_",  "log",        "log10",      "log1p",   "log2",    "lt",     "max",        "maximum", "min",     "minimum", "mul",
+                             "le",      "leaky_relu", "lerp",    "lerp_",  "log",        "log10",      "log1p",   "log2",    "lt",     "max",        "maximum", "min",     "minimum", "mul",
                              "mul_",    "ne",         "neg",    "norm",       "pow",        "pow_",    "prod",    "reciprocal", "relu",   "relu_",   "remainder", "round", "rsqrt",
                              "sigmoid", "sign",       "silu",   "sin",        "softplus",   "sqrt",    "sub",     "sub_",   "sum",        "tan",     "tanh",    "trunc",   "where"})
       made[name] = 1;
-    for (const char* name : {"addcmul_", "addcdiv_", "var", "std"}) made[name] = 3;
+    for (const char* name : {"addcmul", "addcdiv", "addcmul_", "addcdiv_", "var", "std"}) made[name] = 3;
     for (const char* name : {"softmax", "log_softmax", "cross_entropy"}) made[name] = 5;
     return made;
   }();

@@ -2198,22 +2198,55 @@ Tensor where_tuned(const Tensor& condition, const Tensor& self, const Tensor& ot
   return result;
 }
 
-// self = f(self, a, b), all without gaps, in the same order of memory and of one dtype and shape, and none a part of another. Returns false, and does nothing, otherwise.
-template <class Pick>
-bool updated(const Tensor& self, const Tensor& a, const Tensor& b, const Scalar& p, Pick pick) {
+// Whether self, a and b are without gaps, in the same order of memory and of one dtype and shape.
+bool lie_alike(const Tensor& self, const Tensor& a, const Tensor& b) {
   if (!takes_elementwise(self) || !is_dense(self)) return false;
   for (const Tensor& x : {a, b})
-    if (x.scalar_type() != self.scalar_type() || x.sizes() != self.sizes() || (x.strides() != self.strides() && !(self.is_contiguous() && x.is_contiguous())) || (!same_elements(self, x) && ranges_overlap(self, x))) return false;
-  with_kernel_type(self.scalar_type(), [&]<class T>() {
-    T* const data = self.data<T>();
-    run_row<T, T>(pick(elementwise_table<T>()), {data, data, a.data<T>(), b.data<T>(), 1, 1, 1, self.numel(), p.to<T>(), T{}, false});
-  });
+    if (x.scalar_type() != self.scalar_type() || x.sizes() != self.sizes() || (x.strides() != self.strides() && !(self.is_contiguous() && x.is_contiguous()))) return false;
   return true;
+}
+
+// out = f(self, a, b) of tensors that lie alike; `out` may be self.
+template <class Pick>
+void update_into(const Tensor& out, const Tensor& self, const Tensor& a, const Tensor& b, const Scalar& p, Pick pick) {
+  with_kernel_type(self.scalar_type(), [&]<class T>() {
+    run_row<T, T>(pick(elementwise_table<T>()), {out.data<T>(), self.data<T>(), a.data<T>(), b.data<T>(), 1, 1, 1, self.numel(), p.to<T>(), T{}, false});
+  });
+}
+
+// self = f(self, a, b) of tensors that lie alike, none a part of another. Returns false, and does nothing, otherwise.
+template <class Pick>
+bool updated(const Tensor& self, const Tensor& a, const Tensor& b, const Scalar& p, Pick pick) {
+  const auto is_apart = [&](const Tensor& x) { return same_elements(self, x) || !ranges_overlap(self, x); };
+  if (!lie_alike(self, a, b) || !is_apart(a) || !is_apart(b)) return false;
+  update_into(self, self, a, b, p, pick);
+  return true;
+}
+
+// f(self, a, b) as a new tensor, which costs one reading less than a copy that is updated. An undefined tensor where they do not lie alike.
+template <class Pick>
+Tensor updated_copy(const Tensor& self, const Tensor& a, const Tensor& b, const Scalar& p, Pick pick) {
+  if (!lie_alike(self, a, b)) return {};
+  const Tensor result = empty_beside(self, self.sizes(), self.scalar_type());
+  update_into(result, self, a, b, p, pick);
+  return result;
 }
 
 const Tensor& addcmul_tuned(const Tensor& self, const Tensor& tensor1, const Tensor& tensor2, const Scalar& value) {
   const bool done = updated(self, tensor1, tensor2, value, [](const auto& table) { return table.addcmul; });
   return done ? self : op::addcmul_.function(Layer::CPU)(self, tensor1, tensor2, value);
+}
+Tensor addcmul_copy_tuned(const Tensor& self, const Tensor& tensor1, const Tensor& tensor2, const Scalar& value) {
+  const Tensor result = updated_copy(self, tensor1, tensor2, value, [](const auto& table) { return table.addcmul; });
+  return result.defined() ? result : op::addcmul.function(Layer::CPU)(self, tensor1, tensor2, value);
+}
+Tensor addcdiv_copy_tuned(const Tensor& self, const Tensor& tensor1, const Tensor& tensor2, const Scalar& value) {
+  const Tensor result = updated_copy(self, tensor1, tensor2, value, [](const auto& table) { return table.addcdiv; });
+  return result.defined() ? result : op::addcdiv.function(Layer::CPU)(self, tensor1, tensor2, value);
+}
+Tensor lerp_copy_tuned(const Tensor& self, const Tensor& end, const Scalar& weight) {
+  const Tensor result = updated_copy(self, end, end, weight, [](const auto& table) { return table.lerp; });
+  return result.defined() ? result : op::lerp.function(Layer::CPU)(self, end, weight);
 }
 const Tensor& addcdiv_tuned(const Tensor& self, const Tensor& tensor1, const Tensor& tensor2, const Scalar& value) {
   const bool done = updated(self, tensor1, tensor2, value, [](const auto& table) { return table.addcdiv; });
@@ -2271,6 +2304,9 @@ void register_elementwise_kernels() {
   op::addcmul_.set(tuned, addcmul_tuned);
   op::addcdiv_.set(tuned, addcdiv_tuned);
   op::lerp_.set(tuned, lerp_tuned);
+  op::addcmul.set(tuned, addcmul_copy_tuned);
+  op::addcdiv.set(tuned, addcdiv_copy_tuned);
+  op::lerp.set(tuned, lerp_copy_tuned);
 }
 
 // %%
@@ -2328,6 +2364,9 @@ const Form kForms[] = {
        return own.mul_(own).clone();
      }},
     {"div_", [](const Tensor& x, const Tensor& y) { return x.clone().div_(y).clone(); }},
+    {"addcmul", [](const Tensor& x, const Tensor& y) { return addcmul(x, x, y, 0.5); }},
+    {"addcdiv", [](const Tensor& x, const Tensor& y) { return addcdiv(x, x, y, 0.5); }},
+    {"lerp", [](const Tensor& x, const Tensor& y) { return lerp(x, y, 0.75); }},
     {"addcmul_", [](const Tensor& x, const Tensor& y) { return addcmul_(x.clone(), x, y, 0.5).clone(); }},
     {"addcdiv_", [](const Tensor& x, const Tensor& y) { return addcdiv_(x.clone(), x, y, 0.5).clone(); }},
     {"lerp_", [](const Tensor& x, const Tensor& y) { return lerp_(x.clone(), y, 0.75).clone(); }},

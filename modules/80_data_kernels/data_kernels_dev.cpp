@@ -92,6 +92,7 @@
 #include <cstdint>
 #include <utility>
 #include <vector>
+#include "tinytorch/core/layouts.h"
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/kernels/bits.h"
@@ -1465,7 +1466,7 @@ Tensor pad_tuned(const Tensor& self, IntArrayRef amounts, PadMode mode, double v
   for (std::size_t i = 0; i < amounts.size(); i += 2)
     cuts_all = cuts_all || self.size(self.dim() - 1 - static_cast<std::int64_t>(i / 2)) + std::min<std::int64_t>(amounts[i], 0) + std::min<std::int64_t>(amounts[i + 1], 0) <= 0;
   if (cuts_all || self.numel() < kernels::kFewElements) return op::pad.function(Layer::CPU)(self, amounts, mode, value);
-  if (self.dim() == 4 && !self.is_contiguous() && self.is_contiguous(MemoryFormat::ChannelsLast)) {
+  if (has_channels_last(self)) {
     DimVector all(amounts);
     while (all.size() < 8) all.push_back(0);
     const DimVector moved = {all[4], all[5], all[0], all[1], all[2], all[3], all[6], all[7]};  // of C, W, H, N
@@ -1735,7 +1736,7 @@ void compute_in_pieces() {
 void register_half_elementwise() {
   compute_in_pieces<op::add, op::sub, op::mul, op::div, op::neg, op::abs, op::exp, op::log, op::sqrt, op::rsqrt, op::reciprocal, op::erf>();
   compute_in_pieces<op::relu, op::leaky_relu, op::gelu, op::silu, op::sigmoid, op::tanh, op::clamp, op::maximum, op::minimum, op::pow>();
-  compute_in_pieces<op::add_, op::sub_, op::mul_, op::div_, op::relu_, op::addcmul_, op::addcdiv_, op::lerp_>();
+  compute_in_pieces<op::add_, op::sub_, op::mul_, op::div_, op::relu_, op::addcmul, op::addcdiv, op::lerp, op::addcmul_, op::addcdiv_, op::lerp_>();
   using Operation = kernels::HalfOperation;
   op::add.set(Layer::HalfPrecision, combined_halves<op::add, Operation::Add, Operation::Add, const Scalar&>);
   op::sub.set(Layer::HalfPrecision, combined_halves<op::sub, Operation::Subtract, Operation::SubtractFrom, const Scalar&>);

@@ -1045,6 +1045,8 @@ TEST_CASE("a device from outside: what the host may not do ends in a sentence") 
 //| export core/layouts.h
 // Uninitialised, of self's sizes and strides; in row order where self has gaps.
 Tensor empty_as_copied(const Tensor& self, ScalarType type);
+// Whether x is images (N, C, H, W) whose channels are last in memory, and which do not lie in rows as well, as those of one channel or one pixel do.
+bool has_channels_last(const Tensor& x);
 // `result` with its channels last if those of `input` are; otherwise as it is. O(numel) where it copies.
 Tensor in_format_of(const Tensor& input, const Tensor& result);
 
@@ -1147,6 +1149,8 @@ Tensor clone(const Tensor& self, std::optional<MemoryFormat> memory_format) {
   return copy_(empty_laid_out(self.sizes(), self.scalar_type(), strides_in(self.sizes(), format)), self);
 }
 
+bool has_channels_last(const Tensor& x) { return x.dim() == 4 && !x.is_contiguous() && x.is_contiguous(MemoryFormat::ChannelsLast); }
+
 Tensor in_format_of(const Tensor& input, const Tensor& result) {
   const MemoryFormat format = input.suggest_memory_format();
   return format == MemoryFormat::Contiguous || result.dim() != input.dim() ? result : result.contiguous(format);
@@ -1173,6 +1177,10 @@ MemoryFormat DeviceMethods::suggest_memory_format() const {
 TEST_CASE("channels last: the same elements in another order of memory") {
   const Tensor x = arange(24).view({2, 3, 2, 2});
   const Tensor y = x.contiguous(MemoryFormat::ChannelsLast);
+  CHECK(has_channels_last(y));
+  CHECK(!has_channels_last(x));
+  CHECK(!has_channels_last(y[0]));
+  CHECK(!has_channels_last(y.narrow(1, 0, 1).contiguous(MemoryFormat::ChannelsLast)));
   CHECK_EQ(y.strides(), IntArrayRef({12, 1, 6, 3}));
   CHECK_EQ(y, x);
   CHECK(y.is_contiguous(MemoryFormat::ChannelsLast));

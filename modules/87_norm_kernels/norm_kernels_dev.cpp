@@ -48,6 +48,7 @@
 #include "tinytorch/core/autograd.h"
 #include "tinytorch/core/gradient.h"
 #include "tinytorch/core/half_precision.h"
+#include "tinytorch/core/layouts.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/elementwise.h"
@@ -506,7 +507,6 @@ void for_planes(const ChannelShape& s, F f) {
 }
 
 // Images with channels last are a matrix (N H W, C), of which each row has all channels once.
-bool has_channels_last(const Tensor& x) { return x.dim() == 4 && !x.is_contiguous() && x.is_contiguous(MemoryFormat::ChannelsLast); }
 Tensor matrix_of_channels(const Tensor& x) { return x.permute({0, 2, 3, 1}).view({-1, x.size(1)}); }
 Tensor images_of_channels(const Tensor& matrix, IntArrayRef sizes) { return matrix.view({sizes[0], sizes[2], sizes[3], sizes[1]}).permute({0, 3, 1, 2}); }
 

@@ -279,6 +279,10 @@ extern Operator<Tensor(const Tensor&, const Tensor&)> minimum;
 extern Operator<Tensor(const Tensor&, const Tensor&)> pow_tensor;
 extern Operator<Tensor(const Tensor&, const Tensor&)> remainder;
 extern Operator<Tensor(const Tensor&, const Tensor&)> floor_divide;
+// Of one dtype; operands broadcast, in place to self's sizes.
+extern Operator<Tensor(const Tensor&, const Tensor&, const Scalar&)> lerp;
+extern Operator<Tensor(const Tensor&, const Tensor&, const Tensor&, const Scalar&)> addcmul;
+extern Operator<Tensor(const Tensor&, const Tensor&, const Tensor&, const Scalar&)> addcdiv;
 extern Operator<const Tensor&(const Tensor&, const Tensor&, const Scalar&)> lerp_;
 extern Operator<const Tensor&(const Tensor&, const Tensor&, const Tensor&, const Scalar&)> addcmul_;
 extern Operator<const Tensor&(const Tensor&, const Tensor&, const Tensor&, const Scalar&)> addcdiv_;
@@ -1583,6 +1587,7 @@ Tensor masked_fill(const Tensor& self, const Tensor& mask, const Scalar& value) 
 // ```
 // exp_(self):   self ----> exp(self) ----> copied back into self        (copy_ counts the write, and module 05 knows its gradient)
 // addcmul_:     self += value * tensor1 * tensor2, one pass             (what optimizers call for every parameter)
+// addcmul:      the same of a copy; chapter 76 writes a new tensor in one pass
 // ```
 
 // %%
@@ -1741,14 +1746,39 @@ Tensor broadcast_copy(const Tensor& self, const Tensor& a, const Tensor& b) {
 }
 }  // namespace
 
-Tensor addcmul(const Tensor& self, const Tensor& tensor1, const Tensor& tensor2, const Scalar& value) {
+namespace {
+Tensor addcmul_of_copy(const Tensor& self, const Tensor& tensor1, const Tensor& tensor2, const Scalar& value) {
   return addcmul_(broadcast_copy(self, tensor1, tensor2), tensor1, tensor2, value);
 }
-Tensor addcdiv(const Tensor& self, const Tensor& tensor1, const Tensor& tensor2, const Scalar& value) {
+Tensor addcdiv_of_copy(const Tensor& self, const Tensor& tensor1, const Tensor& tensor2, const Scalar& value) {
   return addcdiv_(broadcast_copy(self, tensor1, tensor2), tensor1, tensor2, value);
 }
-Tensor lerp(const Tensor& self, const Tensor& end, const Scalar& weight) {
+Tensor lerp_of_copy(const Tensor& self, const Tensor& end, const Scalar& weight) {
   return lerp_(broadcast_copy(self, end, end), end, weight);
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&, const Tensor&, const Tensor&, const Scalar&)> op::addcmul(
+    "addcmul", {.cpu = addcmul_of_copy});
+constinit Operator<Tensor(const Tensor&, const Tensor&, const Tensor&, const Scalar&)> op::addcdiv(
+    "addcdiv", {.cpu = addcdiv_of_copy});
+constinit Operator<Tensor(const Tensor&, const Tensor&, const Scalar&)> op::lerp("lerp", {.cpu = lerp_of_copy});
+
+namespace {
+bool are_of_one_type(const Tensor& self, const Tensor& a, const Tensor& b) {
+  return a.scalar_type() == self.scalar_type() && b.scalar_type() == self.scalar_type();
+}
+}  // namespace
+
+Tensor addcmul(const Tensor& self, const Tensor& tensor1, const Tensor& tensor2, const Scalar& value) {
+  return are_of_one_type(self, tensor1, tensor2) ? op::addcmul(self, tensor1, tensor2, value)
+                                                 : addcmul_of_copy(self, tensor1, tensor2, value);
+}
+Tensor addcdiv(const Tensor& self, const Tensor& tensor1, const Tensor& tensor2, const Scalar& value) {
+  return are_of_one_type(self, tensor1, tensor2) ? op::addcdiv(self, tensor1, tensor2, value)
+                                                 : addcdiv_of_copy(self, tensor1, tensor2, value);
+}
+Tensor lerp(const Tensor& self, const Tensor& end, const Scalar& weight) {
+  return are_of_one_type(self, end, end) ? op::lerp(self, end, weight) : lerp_of_copy(self, end, weight);
 }
 
 // %%

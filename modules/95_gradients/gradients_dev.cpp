@@ -432,6 +432,21 @@ namespace {
 Tensor unless_lost(const Tensor& g, const Tensor& lost, const Tensor& ties) {
   return where(lost, zeros({}, g.options()), where(ties, g * 0.5, g));
 }
+
+// The same in place and not.
+template <auto& Lerp, auto& Addcmul, auto& Addcdiv>
+void gradients_of_updates() {
+  gradient<Lerp>([](const Tensor& g, Arg<2, Scalar> weight) { return g * (1 - weight.value.toDouble()); },
+                 [](const Tensor& g, Arg<2, Scalar> weight) { return g * weight.value; });
+  gradient<Addcmul>([](const Tensor& g) { return g; },
+                    [](const Tensor& g, Input<2> tensor2, Arg<3, Scalar> value) { return g * (tensor2 * value.value); },
+                    [](const Tensor& g, Input<1> tensor1, Arg<3, Scalar> value) { return g * (tensor1 * value.value); });
+  gradient<Addcdiv>([](const Tensor& g) { return g; },
+                    [](const Tensor& g, Input<2> tensor2, Arg<3, Scalar> value) { return g * value.value / tensor2; },
+                    [](const Tensor& g, Input<1> tensor1, Input<2> tensor2, Arg<3, Scalar> value) {
+                      return -g * (tensor1 * value.value / (tensor2 * tensor2));
+                    });
+}
 }  // namespace
 
 // %%
@@ -452,16 +467,8 @@ void register_two_operand_gradients() {
       });
   gradient<op::remainder>([](const Tensor& g) { return g; },
                           [](const Tensor& g, Input<0> self, Input<1> other) { return -g * floor_divide(self, other); });
-  gradient<op::lerp_>([](const Tensor& g, Arg<2, Scalar> weight) { return g * (1 - weight.value.toDouble()); },
-                      [](const Tensor& g, Arg<2, Scalar> weight) { return g * weight.value; });
-  gradient<op::addcmul_>([](const Tensor& g) { return g; },
-                         [](const Tensor& g, Input<2> tensor2, Arg<3, Scalar> value) { return g * (tensor2 * value.value); },
-                         [](const Tensor& g, Input<1> tensor1, Arg<3, Scalar> value) { return g * (tensor1 * value.value); });
-  gradient<op::addcdiv_>([](const Tensor& g) { return g; },
-                         [](const Tensor& g, Input<2> tensor2, Arg<3, Scalar> value) { return g * value.value / tensor2; },
-                         [](const Tensor& g, Input<1> tensor1, Input<2> tensor2, Arg<3, Scalar> value) {
-                           return -g * (tensor1 * value.value / (tensor2 * tensor2));
-                         });
+  gradients_of_updates<op::lerp, op::addcmul, op::addcdiv>();
+  gradients_of_updates<op::lerp_, op::addcmul_, op::addcdiv_>();
   gradient<op::addmm>(
       [](const Tensor& g, Arg<3, Scalar> beta) { return scaled(g, beta.value); },
       [](const Tensor& g, Input<2> mat2, Arg<4, Scalar> alpha) { return scaled(g.mm(mat2.t()), alpha.value); },

@@ -184,7 +184,7 @@ class ReferenceCounter {
 using TunedOperators = ReferenceCounter<
     op::exp, op::log, op::tanh, op::sigmoid, op::erf, op::silu, op::relu, op::relu_, op::gelu, op::leaky_relu, op::neg, op::abs, op::sqrt, op::rsqrt, op::reciprocal, op::floor, op::ceil, op::round,
     op::trunc, op::pow, op::clamp, op::add, op::sub, op::add_, op::sub_, op::mul, op::div, op::mul_, op::div_, op::maximum, op::minimum, op::eq, op::ne, op::lt, op::le, op::gt, op::ge, op::where,
-    op::addcmul_, op::addcdiv_, op::lerp_, op::clone, op::to_dtype, op::copy_, op::uniform_, op::normal_, op::bernoulli_, op::bernoulli_tensor_, op::sum, op::norm, op::var, op::std, op::amax, op::amin, op::max, op::min,
+    op::addcmul, op::addcdiv, op::lerp, op::addcmul_, op::addcdiv_, op::lerp_, op::clone, op::to_dtype, op::copy_, op::uniform_, op::normal_, op::bernoulli_, op::bernoulli_tensor_, op::sum, op::norm, op::var, op::std, op::amax, op::amin, op::max, op::min,
     op::argmax, op::argmin, op::softmax, op::log_softmax, op::cross_entropy, op::layer_norm, op::rms_norm, op::batch_norm, op::channel_affine, op::group_norm, op::resample, op::read_bilinear, op::window_sums, op::window_sums_backward, op::mm, op::addmm, op::_addmm_activation, op::bmm, op::convolution, op::convolution_input,
     op::convolution_weight, op::max_pool2d_with_indices, op::gather, op::scatter_add_, op::embedding, op::embedding_dense_backward, op::index_select, op::index_add_,
     op::_scaled_dot_product_flash_attention_for_cpu, op::_scaled_dot_product_flash_attention_for_cpu_backward, op::log1p, op::expm1, op::sin, op::cos, op::elu, op::softplus, op::log_sigmoid, op::mish,

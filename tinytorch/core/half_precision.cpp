@@ -62,7 +62,7 @@ void register_half_precision() {
                    op::div, op::div_, op::neg, op::pow, op::pow_tensor, op::floor_divide>();
   compute_in_float<op::exp, op::log, op::log1p, op::expm1, op::log2, op::log10, op::sqrt, op::rsqrt,
                    op::reciprocal, op::abs, op::sign, op::sin, op::cos, op::tan, op::atan, op::erf>();
-  compute_in_float<op::floor, op::ceil, op::round, op::trunc, op::clamp, op::lerp_, op::addcmul_, op::addcdiv_>();
+  compute_in_float<op::floor, op::ceil, op::round, op::trunc, op::clamp, op::lerp, op::addcmul, op::addcdiv, op::lerp_, op::addcmul_, op::addcdiv_>();
   round_and_compute_in_float<op::eq, op::ne, op::lt, op::le, op::gt, op::ge, op::maximum, op::minimum, op::where, op::remainder>();
   compute_in_float<op::logical_not, op::logical_and, op::logical_or, op::logical_xor, op::isnan, op::isinf, op::isfinite>();
   compute_in_float<op::sum, op::amax, op::amin, op::max, op::min, op::argmax, op::argmin, op::prod,

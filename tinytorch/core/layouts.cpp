@@ -110,6 +110,8 @@ Tensor clone(const Tensor& self, std::optional<MemoryFormat> memory_format) {
   return copy_(empty_laid_out(self.sizes(), self.scalar_type(), strides_in(self.sizes(), format)), self);
 }
 
+bool has_channels_last(const Tensor& x) { return x.dim() == 4 && !x.is_contiguous() && x.is_contiguous(MemoryFormat::ChannelsLast); }
+
 Tensor in_format_of(const Tensor& input, const Tensor& result) {
   const MemoryFormat format = input.suggest_memory_format();
   return format == MemoryFormat::Contiguous || result.dim() != input.dim() ? result : result.contiguous(format);

@@ -16,6 +16,8 @@ Tensor clone(const Tensor& self, std::optional<MemoryFormat> memory_format);
 
 // Uninitialised, of self's sizes and strides; in row order where self has gaps.
 Tensor empty_as_copied(const Tensor& self, ScalarType type);
+// Whether x is images (N, C, H, W) whose channels are last in memory, and which do not lie in rows as well, as those of one channel or one pixel do.
+bool has_channels_last(const Tensor& x);
 // `result` with its channels last if those of `input` are; otherwise as it is. O(numel) where it copies.
 Tensor in_format_of(const Tensor& input, const Tensor& result);
 

@@ -180,6 +180,10 @@ extern Operator<Tensor(const Tensor&, const Tensor&)> minimum;
 extern Operator<Tensor(const Tensor&, const Tensor&)> pow_tensor;
 extern Operator<Tensor(const Tensor&, const Tensor&)> remainder;
 extern Operator<Tensor(const Tensor&, const Tensor&)> floor_divide;
+// Of one dtype; operands broadcast, in place to self's sizes.
+extern Operator<Tensor(const Tensor&, const Tensor&, const Scalar&)> lerp;
+extern Operator<Tensor(const Tensor&, const Tensor&, const Tensor&, const Scalar&)> addcmul;
+extern Operator<Tensor(const Tensor&, const Tensor&, const Tensor&, const Scalar&)> addcdiv;
 extern Operator<const Tensor&(const Tensor&, const Tensor&, const Scalar&)> lerp_;
 extern Operator<const Tensor&(const Tensor&, const Tensor&, const Tensor&, const Scalar&)> addcmul_;
 extern Operator<const Tensor&(const Tensor&, const Tensor&, const Tensor&, const Scalar&)> addcdiv_;

@@ -210,7 +210,7 @@ void compute_in_pieces() {
 void register_half_elementwise() {
   compute_in_pieces<op::add, op::sub, op::mul, op::div, op::neg, op::abs, op::exp, op::log, op::sqrt, op::rsqrt, op::reciprocal, op::erf>();
   compute_in_pieces<op::relu, op::leaky_relu, op::gelu, op::silu, op::sigmoid, op::tanh, op::clamp, op::maximum, op::minimum, op::pow>();
-  compute_in_pieces<op::add_, op::sub_, op::mul_, op::div_, op::relu_, op::addcmul_, op::addcdiv_, op::lerp_>();
+  compute_in_pieces<op::add_, op::sub_, op::mul_, op::div_, op::relu_, op::addcmul, op::addcdiv, op::lerp, op::addcmul_, op::addcdiv_, op::lerp_>();
   using Operation = kernels::HalfOperation;
   op::add.set(Layer::HalfPrecision, combined_halves<op::add, Operation::Add, Operation::Add, const Scalar&>);
   op::sub.set(Layer::HalfPrecision, combined_halves<op::sub, Operation::Subtract, Operation::SubtractFrom, const Scalar&>);

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "tinytorch/core/layouts.h"
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/kernels/bits.h"
@@ -100,7 +101,7 @@ Tensor pad_tuned(const Tensor& self, IntArrayRef amounts, PadMode mode, double v
   for (std::size_t i = 0; i < amounts.size(); i += 2)
     cuts_all = cuts_all || self.size(self.dim() - 1 - static_cast<std::int64_t>(i / 2)) + std::min<std::int64_t>(amounts[i], 0) + std::min<std::int64_t>(amounts[i + 1], 0) <= 0;
   if (cuts_all || self.numel() < kernels::kFewElements) return op::pad.function(Layer::CPU)(self, amounts, mode, value);
-  if (self.dim() == 4 && !self.is_contiguous() && self.is_contiguous(MemoryFormat::ChannelsLast)) {
+  if (has_channels_last(self)) {
     DimVector all(amounts);
     while (all.size() < 8) all.push_back(0);
     const DimVector moved = {all[4], all[5], all[0], all[1], all[2], all[3], all[6], all[7]};  // of C, W, H, N

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "tinytorch/core/layouts.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/parallel.h"
@@ -104,7 +105,7 @@ template <class T>
 std::tuple<Tensor, Tensor> max_pool_of(const kernels::PoolingTable<T>& table, const Tensor& self, const PooledLine& rows, const PooledLine& columns, IntArrayRef output) {
   const std::int64_t height = output[0], width = output[1];
   const auto in_sizes = [&](IntArrayRef sizes) { return std::tuple{empty(sizes, self.options()), empty(sizes, kLong)}; };
-  if (self.dim() == 4 && !self.is_contiguous() && self.is_contiguous(MemoryFormat::ChannelsLast) && rows.size * columns.size < std::int64_t{1} << 31) {
+  if (has_channels_last(self) && rows.size * columns.size < std::int64_t{1} << 31) {
     const auto [values, winners] = in_sizes({self.size(0), height, width, self.size(1)});
     pool_channels<T>(table.channels, self.permute({0, 2, 3, 1}), rows, columns, height, width, {values.template data<T>(), winners.template data<std::int64_t>()});
     return {values.permute({0, 3, 1, 2}), winners.permute({0, 3, 1, 2})};
@@ -131,7 +132,7 @@ std::tuple<Tensor, Tensor> max_pool_tuned(const Tensor& self, IntArrayRef output
 
 // Windows have no dilation here.
 bool sums_in_channels(const Tensor& self) {
-  return (self.scalar_type() == kFloat || self.scalar_type() == kDouble) && self.dim() == 4 && self.numel() > 0 && !self.is_contiguous() && self.is_contiguous(MemoryFormat::ChannelsLast);
+  return (self.scalar_type() == kFloat || self.scalar_type() == kDouble) && self.numel() > 0 && has_channels_last(self);
 }
 
 template <class F>

@@ -221,7 +221,7 @@ Tensor upsample(const Tensor& self, IntArrayRef output_size, Filter kernel, bool
   TORCH_CHECK_NOT_IMPLEMENTED(!weighs || self.is_floating_point(), "\"compute_indices_weights_", kernel == Filter::Linear || kernel == Filter::LinearAntialias ? "linear" : "cubic",
                               "\" not implemented for '", self.scalar_type(), "'\n[upsample] convert with to(kFloat) first.");
   // Images with channels last are resized where they lie: their pixels are rows of channels.
-  const bool last = dims == 2 && !self.is_contiguous() && self.is_contiguous(MemoryFormat::ChannelsLast);
+  const bool last = dims == 2 && has_channels_last(self);
   Tensor result = last ? self.permute({0, 2, 3, 1}) : self;
   for (std::size_t d = dims; d-- > 0;) {
     const std::int64_t dim = static_cast<std::int64_t>(d) + (last ? 1 : 2);

@@ -348,6 +348,7 @@ set(TINYTORCH_SOURCES_89_training_kernels
   kernels/slopes.cpp
   kernels/pooling.cpp
   kernels/positions.cpp
+  kernels/recurrent.cpp
   kernels/optimizer_steps.cpp
   kernels/table_rows.cpp
   kernels/slopes.simd.DEFAULT.cpp
@@ -356,6 +357,9 @@ set(TINYTORCH_SOURCES_89_training_kernels
   kernels/pooling.simd.DEFAULT.cpp
   kernels/pooling.simd.AVX2.cpp
   kernels/pooling.simd.AVX512.cpp
+  kernels/recurrent.simd.DEFAULT.cpp
+  kernels/recurrent.simd.AVX2.cpp
+  kernels/recurrent.simd.AVX512.cpp
   kernels/optimizer_steps.simd.DEFAULT.cpp
   kernels/optimizer_steps.simd.AVX2.cpp
   kernels/optimizer_steps.simd.AVX512.cpp)

@@ -257,4 +257,5 @@
 #include "tinytorch/kernels/normalization_kernels.h"
 #include "tinytorch/kernels/slope_kernels.h"
 #include "tinytorch/kernels/pooling_kernels.h"
+#include "tinytorch/kernels/recurrent_kernels.h"
 #include "tinytorch/kernels/optimizer_kernels.h"

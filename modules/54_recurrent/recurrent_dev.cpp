@@ -56,6 +56,7 @@
 #include <ostream>
 #include <utility>
 #include "tinytorch/core/custom_function.h"
+#include "tinytorch/core/gradient.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/nn/activations.h"
 #include "tinytorch/nn/dropout.h"
@@ -154,10 +155,220 @@ Tensor gru_step(const Tensor& gates, const Tensor& h, const Tensor& w_hh, const 
   return fresh + keep * (h - fresh);
 }
 
-std::tuple<Tensor, Tensor> lstm_step(const Tensor& gates, const Tensor& h, const Tensor& c, const Tensor& w_hh, const Tensor& b_hh) {
-  const std::vector<Tensor> parts = (gates + linear(h, w_hh, b_hh)).chunk(4, -1);
+}  // namespace
+
+// %% [markdown]
+// ## What an LSTM does behind its products
+//
+// Composed, what a step does behind its two products is ten operators: the sum of the gates, four activations of a quarter of them each, two products and a sum for c', tanh, and a product. For each unit they read 21 numbers and write 13, most of which only the next operator wants, and each of the ten looks at dtypes,
+// asks for memory and, in training, makes a node. In a step of 16 sequences and 128 units that takes nearly as long as the product.
+//
+//     input gates  (B, 4 H)   i | f | g | o ─┐
+//     hidden gates (B, 4 H)   i | f | g | o ─┴─ + ──> i f g o after sigmoid and tanh ──> the workspace (B, 4 H), saved
+//     c            (B, H)    ────────────────────────> c' = f c + i g                ──> c' (B, H), saved
+//                                                      h' = o tanh(c')               ──> h' (B, H)
+//
+// As one operator it can be one walk: 9 numbers are read and 6 written, all others stay in registers. PyTorch's is `_thnn_fused_lstm_cell`, and so is ours. Here is its definition, made of operators; chapter 89 has the walk.
+//
+// The gradient is one walk, too. With dh and dc for what arrives at the results, it needs the activated gates, since the slopes of sigmoid and tanh follow from their results, and both cells:
+//
+//     at c'        dc + dh o (1 - tanh(c')^2)                         c' goes on to the next step, and through tanh to h'
+//     at the gates di = dc' g    df = dc' c    dg = dc' i    do = dh tanh(c')
+//     at the sums  di i (1 - i)   df f (1 - f)   dg (1 - g^2)   do o (1 - o)         this is the gradient of both products
+//     at c         dc' f
+//
+// So the workspace is saved instead of the sums, and tanh(c'), one number of six, is computed again. A recorded backward pass, whose own gradient may be asked for, takes the formulas as operators. What they read of the workspace depends on the sums; so the workspace counts as a result with a gradient of its own, dw, which is added to di, df, dg and do.
+
+// %%
+//| export nn/recurrent.h
+// What an LSTM's step does behind its products: of the gates i, f, g, o, which are input_gates + hidden_gates (..., 4 H), and cx (..., H) -> the next h and c (..., H) and the workspace, the gates behind sigmoid and tanh (..., 4 H). O(numel). Throws on sizes that do not fit.
+// PyTorch's takes biases besides; here the products bring them. Source: aten/src/ATen/native/cuda/RNN.cu.
+std::tuple<Tensor, Tensor, Tensor> _thnn_fused_lstm_cell(const Tensor& input_gates, const Tensor& hidden_gates, const Tensor& cx);
+
+namespace op {
+extern Operator<std::tuple<Tensor, Tensor, Tensor>(const Tensor&, const Tensor&, const Tensor&)> _thnn_fused_lstm_cell;
+// Its gradient: of h and c (at least one of them), from cx, c and the workspace, -> of the gates, which is that of both operands, and of cx.
+extern Operator<std::tuple<Tensor, Tensor>(const std::optional<Tensor>&, const std::optional<Tensor>&, const Tensor&, const Tensor&, const Tensor&)> _thnn_fused_lstm_cell_backward;
+}  // namespace op
+
+// %%
+//| export nn/recurrent.cpp
+namespace {
+
+std::tuple<Tensor, Tensor, Tensor> fused_lstm_cell_cpu(const Tensor& input_gates, const Tensor& hidden_gates, const Tensor& cx) {
+  const std::vector<Tensor> parts = (input_gates + hidden_gates).chunk(4, -1);
+  const Tensor i = sigmoid(parts[0]), f = sigmoid(parts[1]), g = tanh(parts[2]), o = sigmoid(parts[3]);
+  const Tensor cell = f * cx + i * g;
+  return {o * tanh(cell), cell, cat({i, f, g, o}, -1)};
+}
+
+// dh, dc and dw are what arrives at h, c and the workspace; at least one is given.
+std::tuple<Tensor, Tensor> lstm_cell_gradients(const std::optional<Tensor>& dh, const std::optional<Tensor>& dc, const std::optional<Tensor>& dw, const Tensor& cx, const Tensor& cy, const Tensor& workspace) {
+  const std::vector<Tensor> gates = workspace.chunk(4, -1);
+  const Tensor &i = gates[0], &f = gates[1], &g = gates[2], &o = gates[3], shown = tanh(cy), none = zeros_like(cy);
+  Tensor at_cell = dc.value_or(none);
+  if (dh) at_cell = at_cell + *dh * o * (1 - shown * shown);
+  Tensor at_gates = cat({at_cell * g, at_cell * cx, at_cell * i, dh ? *dh * shown : none}, -1);
+  if (dw) at_gates = at_gates + *dw;
+  const Tensor slopes = cat({i * (1 - i), f * (1 - f), 1 - g * g, o * (1 - o)}, -1);
+  return {at_gates * slopes, at_cell * f};
+}
+
+std::tuple<Tensor, Tensor> fused_lstm_cell_backward_cpu(const std::optional<Tensor>& grad_hy, const std::optional<Tensor>& grad_cy, const Tensor& cx, const Tensor& cy, const Tensor& workspace) {
+  return lstm_cell_gradients(grad_hy, grad_cy, std::nullopt, cx, cy, workspace);
+}
+
+// Three results with gradients need a node of their own.
+class FusedLstmCellNode : public Node {
+ public:
+  std::string name() const override { return detail::node_name(op::_thnn_fused_lstm_cell.name()); }
+
+  variable_list apply(variable_list&& grads) override {
+    const auto given = [&](std::size_t result) { return grads[result].defined() ? std::optional(grads[result]) : std::nullopt; };
+    const std::optional<Tensor> dh = given(0), dc = given(1), dw = given(2);
+    if (!dh && !dc && !dw) return variable_list(3);
+    const Tensor before = cx.unpack(*this), after = cy.unpack(*this), gates = workspace.unpack(*this);
+    const auto [of_gates, of_cell] = is_recording() || dw ? lstm_cell_gradients(dh, dc, dw, before, after, gates) : op::_thnn_fused_lstm_cell_backward(dh, dc, before, after, gates);
+    variable_list result{of_gates, of_gates, of_cell};
+    for (std::size_t i = 0; i < 3; ++i)
+      if (!next_edge(i).is_valid()) result[i] = Tensor();
+    return result;
+  }
+  void release_variables() override {
+    for (SavedVariable* saved : {&cx, &cy, &workspace}) saved->reset();
+  }
+
+  SavedVariable cx, cy, workspace;
+};
+
+std::tuple<Tensor, Tensor, Tensor> fused_lstm_cell_autograd(const Tensor& input_gates, const Tensor& hidden_gates, const Tensor& cx) {
+  const auto below = [&] {
+    const ExcludeLayersGuard guard(Layer::Autograd);
+    return op::_thnn_fused_lstm_cell(input_gates, hidden_gates, cx);
+  };
+  if (!is_recording() || !(detail::needs_grad(input_gates) || detail::needs_grad(hidden_gates) || detail::needs_grad(cx))) return below();
+  const auto node = make_node<FusedLstmCellNode>();
+  for (const Tensor* input : {&input_gates, &hidden_gates, &cx}) detail::append_edges(*node, *input);
+  node->cx = SavedVariable(cx, false);
+  auto results = below();
+  std::apply([&](const auto&... result) { (set_history(result, node), ...); }, results);
+  // Saved with their history, which says the how many-th results they are.
+  node->cy = SavedVariable(std::get<1>(results), true);
+  node->workspace = SavedVariable(std::get<2>(results), true);
+  return results;
+}
+
+}  // namespace
+
+constinit Operator<std::tuple<Tensor, Tensor, Tensor>(const Tensor&, const Tensor&, const Tensor&)> op::_thnn_fused_lstm_cell("_thnn_fused_lstm_cell",
+                                                                                                                            {.cpu = fused_lstm_cell_cpu, .autograd = fused_lstm_cell_autograd});
+constinit Operator<std::tuple<Tensor, Tensor>(const std::optional<Tensor>&, const std::optional<Tensor>&, const Tensor&, const Tensor&, const Tensor&)> op::_thnn_fused_lstm_cell_backward(
+    "_thnn_fused_lstm_cell_backward", {.cpu = fused_lstm_cell_backward_cpu});
+
+std::tuple<Tensor, Tensor, Tensor> _thnn_fused_lstm_cell(const Tensor& input_gates, const Tensor& hidden_gates, const Tensor& cx) {
+  TORCH_CHECK(cx.dim() > 0 && input_gates.sizes() == hidden_gates.sizes(), "_thnn_fused_lstm_cell expects gates of one size, and a cell, but got ", input_gates.sizes(), ", ", hidden_gates.sizes(), " and ", cx.sizes());
+  DimVector sizes(cx.sizes());
+  sizes.back() *= 4;
+  TORCH_CHECK(input_gates.sizes() == IntArrayRef(sizes), "_thnn_fused_lstm_cell expects four gates for each number of the cell, but got ", input_gates.sizes(), " for ", cx.sizes(),
+              "\n[_thnn_fused_lstm_cell] gates (..., 4 H) in the order i, f, g, o, and cx (..., H).");
+  return op::_thnn_fused_lstm_cell(input_gates, hidden_gates, cx);
+}
+
+// %%
+//| lesson
+// The same, made of operators that each record a node of their own.
+std::tuple<Tensor, Tensor> composed_lstm_cell(const Tensor& gates, const Tensor& c) {
+  const std::vector<Tensor> parts = gates.chunk(4, -1);
   const Tensor cell = sigmoid(parts[1]) * c + sigmoid(parts[0]) * tanh(parts[2]);
   return {sigmoid(parts[3]) * tanh(cell), cell};
+}
+
+// %%
+TEST_CASE("fused step: values and gradients of first and second order, as the composed step's") {
+  const DoubleScope scope;
+  manual_seed(20);
+  for (const DimVector& sizes : {DimVector{5}, DimVector{3, 2}, DimVector{4, 37}, DimVector{2, 3, 7}}) {
+    CAPTURE(sizes);
+    DimVector four(sizes);
+    four.back() *= 4;
+    const Tensor a = randn(four), b = randn(four), c = randn(sizes), weight_h = randn(sizes), weight_c = randn(sizes), direction = randn(four);
+    // Which of both results the loss sees.
+    for (const auto& [with_h, with_c] : {std::pair{true, true}, std::pair{true, false}, std::pair{false, true}}) {
+      const auto results = [&, h_counts = with_h, c_counts = with_c](bool fused) {
+        const Tensor x = a.clone().requires_grad_(), y = b.clone().requires_grad_(), cell = c.clone().requires_grad_();
+        const auto [h, next] = fused ? [&] {
+          const auto [hy, cy, workspace] = _thnn_fused_lstm_cell(x, y, cell);
+          return std::tuple(hy, cy);
+        }() : composed_lstm_cell(x + y, cell);
+        Tensor loss = zeros({});
+        if (h_counts) loss = loss + (h * weight_h).sum();
+        if (c_counts) loss = loss + (next * next * weight_c).sum();
+        // Not recorded, and recorded.
+        std::vector<Tensor> all{h.detach(), next.detach()};
+        for (const Tensor& gradient : autograd::grad({loss}, {x, y, cell}, {}, true)) all.push_back(gradient);
+        const std::vector<Tensor> first = autograd::grad({loss}, {x, y, cell}, {}, std::nullopt, true);
+        for (const Tensor& gradient : first) all.push_back(gradient.detach());
+        for (const Tensor& gradient : autograd::grad({(first[0] * direction).sum() + (first[2] * first[2]).sum()}, {x, y, cell})) all.push_back(gradient);
+        return all;
+      };
+      const std::vector<Tensor> fused = results(true), composed = results(false);
+      for (std::size_t i = 0; i < fused.size(); ++i) {
+        CAPTURE(i);
+        CHECK_CLOSE(fused[i], composed[i], 1e-11, 1e-12);
+      }
+    }
+  }
+}
+
+TEST_CASE("fused step: its gradient by finite differences, of the workspace too") {
+  const DoubleScope scope;
+  manual_seed(21);
+  const Tensor a = randn({2, 12}), b = randn({2, 12}), c = randn({2, 3}), weight_h = randn({2, 3}), weight_c = randn({2, 3}), weight_w = randn({2, 12});
+  for (const bool with_workspace : {false, true}) {
+    const auto loss = [&](const Tensor& x, const Tensor& y, const Tensor& cell) {
+      const auto [h, next, workspace] = _thnn_fused_lstm_cell(x, y, cell);
+      const Tensor sum = (h * weight_h).sum() + (next * weight_c).sum();
+      return with_workspace ? sum + (workspace * weight_w).sum() : sum;
+    };
+    const Tensor x = a.clone().requires_grad_(), y = b.clone().requires_grad_(), cell = c.clone().requires_grad_();
+    const std::vector<Tensor> gradients = autograd::grad({loss(x, y, cell)}, {x, y, cell});
+    const std::vector<Tensor> points{a, b, c};
+    const double step = 1e-6;
+    for (std::size_t k = 0; k < points.size(); ++k)
+      for (std::int64_t i = 0; i < points[k].numel(); ++i) {
+        const auto moved = [&](double by) {
+          std::vector<Tensor> at{a, b, c};
+          at[k] = at[k].clone();
+          at[k].view(-1)[i] += by;
+          return loss(at[0], at[1], at[2]).item<double>();
+        };
+        CHECK(gradients[k].view(-1)[i].item<double>() == doctest::Approx((moved(step) - moved(-step)) / (2 * step)).epsilon(1e-6));
+      }
+  }
+}
+
+TEST_CASE("fused step: gates far out saturate, NaN stays, sizes that do not fit are named") {
+  const Tensor far = tensor({{100.0F, -100.0F, 100.0F, 100.0F}, {-100.0F, 100.0F, 3.0F, 100.0F}});  // write 1 and forget; keep and write nothing
+  const auto [h, c, workspace] = _thnn_fused_lstm_cell(far, zeros({2, 4}), tensor({{0.3F}, {0.7F}}));
+  CHECK_CLOSE(c, tensor({{1.0F}, {0.7F}}), 1e-6, 1e-6);
+  CHECK_CLOSE(h, tanh(c), 1e-6, 1e-6);
+  CHECK_CLOSE(workspace, tensor({{1.0F, 0.0F, 1.0F, 1.0F}, {0.0F, 1.0F, std::tanh(3.0F), 1.0F}}), 1e-6, 1e-6);
+  const Tensor nan = full({1, 4}, std::nanf(""));
+  CHECK_EQ(isnan(std::get<0>(_thnn_fused_lstm_cell(nan, zeros({1, 4}), zeros({1, 1})))), ones({1, 1}, kBool));
+  CHECK_ERROR(_thnn_fused_lstm_cell(ones({2, 8}), ones({2, 4}), ones({2, 2})), "_thnn_fused_lstm_cell expects gates of one size");
+  CHECK_ERROR(_thnn_fused_lstm_cell(ones({2, 6}), ones({2, 6}), ones({2, 2})), "_thnn_fused_lstm_cell expects four gates for each number of the cell, but got [2, 6] for [2, 2]");
+}
+
+// %% [markdown]
+// ## Cells as functions
+
+// %%
+//| export nn/recurrent.cpp
+namespace {
+
+std::tuple<Tensor, Tensor> lstm_step(const Tensor& gates, const Tensor& h, const Tensor& c, const Tensor& w_hh, const Tensor& b_hh) {
+  auto [shown, cell, workspace] = _thnn_fused_lstm_cell(gates, linear(h, w_hh, b_hh), c);
+  return {std::move(shown), std::move(cell)};
 }
 
 // Throws unless one step of `gates` gates can be made.
@@ -869,12 +1080,147 @@ std::tuple<Tensor, std::vector<Tensor>> run_rnn_relu(const Tensor& x, std::vecto
 std::tuple<Tensor, std::vector<Tensor>> run_gru(const Tensor& x, std::vector<Tensor> state, const nn::detail::CellWeights& w, bool reverse, IntArrayRef batch_sizes) {
   return run_steps(x, std::move(state), w, reverse, batch_sizes, [&](const Tensor& gates, const std::vector<Tensor>& s) { return std::vector<Tensor>{gru_step(gates, s[0], w.w_hh, w.b_hh)}; });
 }
-std::tuple<Tensor, std::vector<Tensor>> run_lstm(const Tensor& x, std::vector<Tensor> state, const nn::detail::CellWeights& w, bool reverse, IntArrayRef batch_sizes) {
+std::tuple<Tensor, std::vector<Tensor>> run_lstm_steps(const Tensor& x, std::vector<Tensor> state, const nn::detail::CellWeights& w, bool reverse, IntArrayRef batch_sizes) {
   return run_steps(x, std::move(state), w, reverse, batch_sizes, [&](const Tensor& gates, const std::vector<Tensor>& s) {
     auto [h, c] = lstm_step(gates, s[0], s[1], w.w_hh, w.b_hh);
     if (w.w_hr.defined()) h = linear(h, w.w_hr);
     return std::vector<Tensor>{h, c};
   });
+}
+
+}  // namespace
+
+// %% [markdown]
+// ### An LSTM's direction as one node
+//
+// A graph of T steps has T products that make a gradient of the same weights, and T sums of such gradients: 16 rows are multiplied to get the 512 x 128 numbers of `weight_hh.grad`, and these are added to those of the step before. But a sum of products is a product. With the steps' rows below each other,
+//
+//     dW_hh  =  dG_1^T h_0 + dG_2^T h_1 + ... + dG_T^T h_T-1  =  [dG_1; dG_2; ...; dG_T]^T [h_0; h_1; ...; h_T-1]         one product, of T B rows
+//
+// and the biases' gradient is one sum over all rows. So the whole direction is a node of its own, which walks back through the steps, keeps the gradients of their gates, and multiplies once. Only the way from h to h is left for the loop, `dh = dG W_hh`, and the part of dh that arrives from the layer's output is where that product's sums start.
+// PyTorch does the same on CPUs (`mkldnn_rnn_layer`), and cuDNN on GPUs.
+//
+// Forwards, a loop uses one matrix T times, so its form can be chosen. Products of few rows go faster with W_hh^T than with W_hh, whose lines have to be summed across the lanes of vectors: 10 instead of 19 microseconds for 16 rows and 128 units. Turning the matrix costs 17, once.
+//
+// A backward pass that is recorded runs the steps again, with recording, and differentiates those.
+
+// %%
+//| export nn/recurrent.cpp
+namespace {
+
+// What the steps of a direction leave for its gradient, in the order of the sequence.
+struct LSTMTrace {
+  std::vector<Tensor> cells, workspaces;
+};
+
+// The steps in the order in which they run: of T, or from the end.
+std::size_t place_of_step(std::size_t step, std::size_t T, bool reverse) { return reverse ? T - 1 - step : step; }
+
+// w_hh^T, as a copy of its own where that pays: few rows, a matrix that stays in the caches, and steps enough to use it.
+Tensor turned_weight(const Tensor& w_hh, std::int64_t T, std::int64_t B) {
+  const bool pays = T >= 8 && B <= 32 && w_hh.size(1) <= 256;
+  return pays ? w_hh.t().contiguous() : w_hh.t();
+}
+
+// The outputs (T, B, H), the last h and the last c of a direction without projection; its trace, if asked for. Records nothing of its own.
+std::vector<Tensor> walk_lstm(const Tensor& x, Tensor h, Tensor c, const nn::detail::CellWeights& w, bool reverse, LSTMTrace* trace) {
+  const Tensor gates = linear(x, w.w_ih, w.b_ih), right = turned_weight(w.w_hh, x.size(0), x.size(1));
+  const auto T = static_cast<std::size_t>(x.size(0));
+  std::vector<Tensor> outputs(T);
+  if (trace != nullptr) trace->cells.resize(T), trace->workspaces.resize(T);
+  for (std::size_t step = 0; step < T; ++step) {
+    const std::size_t t = place_of_step(step, T, reverse);
+    Tensor workspace;
+    std::tie(h, c, workspace) = _thnn_fused_lstm_cell(gates[static_cast<std::int64_t>(t)], w.b_hh.defined() ? addmm(w.b_hh, h, right) : mm(h, right), c);
+    outputs[t] = h;
+    if (trace != nullptr) trace->cells[t] = c, trace->workspaces[t] = workspace;
+  }
+  return {stack(outputs), h, c};
+}
+
+struct LSTMDirection : autograd::Function<LSTMDirection> {
+  static variable_list forward(autograd::AutogradContext* context, const Tensor& x, const Tensor& h, const Tensor& c, const Tensor& w_ih, const Tensor& w_hh, const Tensor& b_ih, const Tensor& b_hh, bool reverse) {
+    LSTMTrace trace;
+    variable_list results = walk_lstm(x, h, c, {w_ih, w_hh, b_ih, b_hh, {}}, reverse, &trace);
+    variable_list saved{x, h, c, w_ih, w_hh, b_ih, b_hh, results[0]};
+    for (const Tensor& cell : trace.cells) saved.push_back(cell);
+    for (const Tensor& workspace : trace.workspaces) saved.push_back(workspace);
+    context->save_for_backward(saved);
+    context->saved_data["reverse"] = reverse;
+    context->set_materialize_grads(false);
+    return results;
+  }
+
+  static variable_list backward(autograd::AutogradContext* context, variable_list grads) {
+    const variable_list saved = context->get_saved_variables();
+    const bool reverse = context->saved_data["reverse"].toBool();
+    variable_list result = is_recording() ? recorded(saved, reverse, grads) : walked(context, saved, reverse, grads);
+    result.emplace_back();  // of `reverse`
+    return result;
+  }
+
+ private:
+  // The gradients of the seven inputs, of dh and dc at the last step and of the outputs; each may be undefined.
+  static variable_list walked(autograd::AutogradContext* context, const variable_list& saved, bool reverse, const variable_list& grads) {
+    const Tensor &x = saved[0], &h = saved[1], &c = saved[2], &w_ih = saved[3], &w_hh = saved[4], &outputs = saved[7];
+    const auto T = static_cast<std::size_t>(x.size(0));
+    const auto at = [](const Tensor& of_all, std::size_t t) { return of_all[static_cast<std::int64_t>(t)]; };
+    const auto cell = [&](std::size_t step) { return step == 0 ? c : saved[8 + place_of_step(step - 1, T, reverse)]; };
+    const Tensor& of_outputs = grads[0];
+    Tensor dh = grads[1];
+    std::optional<Tensor> dc = grads[2].defined() ? std::optional(grads[2]) : std::nullopt;
+    if (of_outputs.defined()) {
+      const Tensor last = at(of_outputs, place_of_step(T - 1, T, reverse));
+      dh = dh.defined() ? dh + last : last;
+    }
+    std::vector<Tensor> of_gates(T);
+    for (std::size_t step = T; step-- > 0;) {
+      const std::size_t t = place_of_step(step, T, reverse);
+      auto [of_sums, of_cell] = op::_thnn_fused_lstm_cell_backward(dh.defined() ? std::optional(dh) : std::nullopt, dc, cell(step), cell(step + 1), saved[8 + T + t]);
+      dc = std::move(of_cell);
+      if (step > 0) dh = of_outputs.defined() ? addmm(at(of_outputs, place_of_step(step - 1, T, reverse)), of_sums, w_hh) : of_sums.mm(w_hh);
+      else dh = context->needs_input_grad(1) ? of_sums.mm(w_hh) : Tensor();
+      of_gates[t] = std::move(of_sums);
+    }
+    const Tensor all = cat(of_gates);  // (T B, 4 H)
+    variable_list result(7);
+    if (context->needs_input_grad(0)) result[0] = all.mm(w_ih).view(x.sizes());
+    result[1] = dh;
+    if (context->needs_input_grad(2)) result[2] = *dc;
+    if (context->needs_input_grad(3)) result[3] = all.t().mm(x.flatten(0, 1));
+    if (context->needs_input_grad(4)) {
+      const Tensor first = h.unsqueeze(0), others = outputs.narrow(0, reverse ? 1 : 0, x.size(0) - 1);
+      result[4] = all.t().mm((reverse ? cat({others, first}) : cat({first, others})).flatten(0, 1));
+    }
+    if (context->needs_input_grad(5) || context->needs_input_grad(6)) result[5] = result[6] = all.sum(0);
+    return result;
+  }
+
+  // The same made of operators that record.
+  static variable_list recorded(const variable_list& saved, bool reverse, const variable_list& grads) {
+    // Views, so that nobody else's hooks are called.
+    variable_list inputs;
+    for (std::size_t i = 0; i < 7; ++i) inputs.push_back(saved[i].defined() ? saved[i].view(saved[i].sizes()) : Tensor());
+    const auto [output, state] = run_lstm_steps(inputs[0], {inputs[1], inputs[2]}, {inputs[3], inputs[4], inputs[5], inputs[6], {}}, reverse, {});
+    variable_list roots, arrived, asked;
+    for (const auto& [result, grad] : {std::pair(output, grads[0]), std::pair(state[0], grads[1]), std::pair(state[1], grads[2])})
+      if (grad.defined()) roots.push_back(result), arrived.push_back(grad);
+    for (const Tensor& input : inputs)
+      if (input.defined() && input.requires_grad()) asked.push_back(input);
+    const variable_list gradients = autograd::grad(roots, asked, arrived, std::nullopt, true, true);
+    variable_list result(7);
+    for (std::size_t i = 0, next = 0; i < 7; ++i)
+      if (inputs[i].defined() && inputs[i].requires_grad()) result[i] = gradients[next++];
+    return result;
+  }
+};
+
+std::tuple<Tensor, std::vector<Tensor>> run_lstm(const Tensor& x, std::vector<Tensor> state, const nn::detail::CellWeights& w, bool reverse, IntArrayRef batch_sizes) {
+  if (!batch_sizes.empty() || w.w_hr.defined()) return run_lstm_steps(x, std::move(state), w, reverse, batch_sizes);
+  bool records = false;
+  for (const Tensor& tensor : {x, state[0], state[1], w.w_ih, w.w_hh, w.b_ih, w.b_hh}) records = records || (is_recording() && tensor.defined() && tensor.requires_grad());
+  const variable_list results = records ? LSTMDirection::apply(x, state[0], state[1], w.w_ih, w.w_hh, w.b_ih, w.b_hh, reverse) : walk_lstm(x, state[0], state[1], w, reverse, nullptr);
+  return {results[0], {results[1], results[2]}};
 }
 
 void check_recurrent_input(const Tensor& input, const nn::detail::RNNOptionsBase& options) {
@@ -1222,6 +1568,107 @@ TEST_CASE("layers as functions: what the modules compute with their weights") {
 }
 
 // %%
+TEST_CASE("LSTM as one node: values and gradients of first and second order are those of its steps") {
+  const DoubleScope scope;
+  manual_seed(22);
+  // Few steps, and so many that the weights are turned.
+  for (const std::int64_t T : {3, 9})
+    for (const bool has_biases : {true, false}) {
+      CAPTURE(T);
+      CAPTURE(has_biases);
+      std::vector<Tensor> inputs{randn({T, 2, 3}), randn({2, 2, 4}), randn({2, 2, 4})};
+      for (int direction = 0; direction < 2; ++direction) {
+        inputs.push_back(randn({16, 3}));
+        inputs.push_back(randn({16, 4}));
+        for (int bias = 0; bias < 2 && has_biases; ++bias) inputs.push_back(randn({16}));
+      }
+      for (Tensor& input : inputs) input.requires_grad_();
+      const std::vector<Tensor> weights(inputs.begin() + 3, inputs.end());
+      const auto by_layer = [&] {
+        const auto [output, h, c] = lstm(inputs[0], {inputs[1], inputs[2]}, weights, has_biases, 1, 0, true, true, false);
+        return std::vector<Tensor>{output, h, c};
+      };
+      const auto by_cells = [&] {
+        std::vector<Tensor> outputs, hs, cs;
+        for (std::int64_t direction = 0; direction < 2; ++direction) {
+          const Tensor* const w = weights.data() + direction * (has_biases ? 4 : 2);
+          std::vector<Tensor> steps(static_cast<std::size_t>(T));
+          Tensor h = inputs[1][direction], c = inputs[2][direction];
+          for (std::int64_t step = 0; step < T; ++step) {
+            const std::int64_t t = direction == 0 ? step : T - 1 - step;
+            const Tensor x = linear(inputs[0][t], w[0], has_biases ? w[2] : Tensor());
+            std::tie(h, c) = composed_lstm_cell(x + linear(h, w[1], has_biases ? w[3] : Tensor()), c);
+            steps[static_cast<std::size_t>(t)] = h;
+          }
+          outputs.push_back(stack(steps));
+          hs.push_back(h);
+          cs.push_back(c);
+        }
+        return std::vector<Tensor>{cat(outputs, -1), stack(hs), stack(cs)};
+      };
+      // Of the output alone, of the last states alone, of all.
+      for (int losses = 1; losses <= 3; ++losses) {
+        CAPTURE(losses);
+        const auto all_of = [&](const std::vector<Tensor>& results) {
+          Tensor loss = zeros({});
+          if ((losses & 1) != 0) loss = loss + weighted_sum(results[0]);
+          if ((losses & 2) != 0) loss = loss + weighted_sum(results[1]) + weighted_sum(results[2] * results[2]);
+          std::vector<Tensor> all;
+          for (const Tensor& result : results) all.push_back(result.detach());
+          for (const Tensor& gradient : autograd::grad({loss}, inputs, {}, true)) all.push_back(gradient);
+          const std::vector<Tensor> recorded = autograd::grad({loss}, inputs, {}, std::nullopt, true);
+          Tensor squares = zeros({});
+          for (const Tensor& gradient : recorded) {
+            all.push_back(gradient.detach());
+            squares = squares + (gradient * gradient).sum();
+          }
+          for (const Tensor& gradient : autograd::grad({squares}, inputs)) all.push_back(gradient);
+          return all;
+        };
+        const std::vector<Tensor> layer = all_of(by_layer()), cells = all_of(by_cells());
+        REQUIRE_EQ(layer.size(), cells.size());
+        for (std::size_t i = 0; i < layer.size(); ++i) {
+          CAPTURE(i);
+          CHECK_CLOSE(layer[i], cells[i], 1e-10, 1e-10);
+        }
+      }
+    }
+}
+
+TEST_CASE("LSTM as one node: what is frozen gets no gradient, no two gradients share memory, hooks are called once, saved tensors are watched") {
+  manual_seed(23);
+  nn::LSTM lstm(3, 4);
+  const Tensor x = randn({5, 2, 3});
+  std::get<0>(lstm(x)).sum().backward();
+  const std::vector<Tensor> parameters = lstm->parameters();  // weight_ih, weight_hh, bias_ih, bias_hh
+  std::vector<Tensor> expected;
+  for (const Tensor& parameter : parameters) expected.push_back(parameter.grad().clone());
+  CHECK_EQ(expected[2], expected[3]);
+  CHECK(!parameters[2].grad().is_alias_of(parameters[3].grad()));
+
+  lstm->zero_grad();
+  parameters[1].requires_grad_(false);
+  parameters[2].requires_grad_(false);
+  std::get<0>(lstm(x)).sum().backward();
+  for (const std::size_t i : {0, 3}) CHECK_EQ(parameters[i].grad(), expected[i]);
+  for (const std::size_t i : {1, 2}) CHECK(!parameters[i].grad().defined());
+
+  int calls = 0;
+  parameters[0].register_hook([&](const Tensor& gradient) {
+    ++calls;
+    return gradient;
+  });
+  const Tensor output = std::get<0>(lstm(x));
+  const Tensor gradient = autograd::grad({output.pow(2).sum()}, {parameters[0]}, {}, std::nullopt, true)[0];
+  CHECK_EQ(calls, 1);
+  CHECK(gradient.requires_grad());
+  output.detach().zero_();
+  CHECK_ERROR(output.sum().backward(), "has been modified by an inplace operation");
+  const NoGradGuard no_grad;
+  CHECK(!std::get<0>(lstm(x)).requires_grad());
+}
+
+// %%
 TEST_CASE("cells: two steps, as PyTorch's and as a layer of one step") {
   const DoubleScope scope;
   manual_seed(5);
@@ -1399,7 +1846,8 @@ DEMO("one layer of 64 units on a batch of 8: time and memory by the length of th
 // %% [markdown]
 // ## Where to read on
 //
-// PyTorch's layers are `torch/csrc/api/src/nn/modules/rnn.cpp` (options, weights, checks) and `aten/src/ATen/native/RNN.cpp`, whose `FullLayer` is `run_steps` with the product of all inputs in front, and whose cells are the steps above. On GPUs cuDNN runs all layers as one kernel and starts layer 1 at step t
+// PyTorch's layers are `torch/csrc/api/src/nn/modules/rnn.cpp` (options, weights, checks) and `aten/src/ATen/native/RNN.cpp`, whose `FullLayer` is `run_steps` with the product of all inputs in front, and whose cells are the steps above: `LSTMCell` there composes on CPUs and calls `_thnn_fused_lstm_cell` (`aten/src/ATen/native/cuda/RNN.cu`) on GPUs.
+// On CPUs whole LSTM layers of float go to oneDNN instead (`aten/src/ATen/native/mkldnn/RNN.cpp`), as on GPUs to cuDNN, which runs all layers as one kernel and starts layer 1 at step t
 // as soon as layer 0 has made it. Keras has `keras/src/layers/rnn/lstm.py`; in JAX, `flax.linen.RNN` runs a cell with `jax.lax.scan`, so that the loop is compiled once.
 
 // %%

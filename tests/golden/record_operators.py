@@ -759,6 +759,17 @@ case("ctc_loss.too_short", F(4, 2, 3), L([[1, 1], [1, 2]]), run=lambda x, t: CTC
 case("ctc_loss.lengths_differ", F(4, 2, 3), L([[1, 1], [1, 2]]), run=lambda x, t: CTC(x, t, (4,), (2, 2)))
 case("ctc_loss.blank_out_of_range", F(4, 2, 3), L([[1, 1], [1, 2]]), run=lambda x, t: CTC(x, t, (4, 4), (2, 2), blank=3))
 
+# ---- What an LSTM's step does behind its products. PyTorch has it as one function on GPUs only.
+def fused_lstm_cell(input_gates, hidden_gates, cx):
+    i, f, g, o = (input_gates + hidden_gates).chunk(4, -1)
+    i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
+    cy = f * cx + i * g
+    return o * cy.tanh(), cy, torch.cat([i, f, g, o], -1)
+
+
+case("_thnn_fused_lstm_cell", F(2, 12), F(2, 12), F(2, 3), run=fused_lstm_cell)
+case("_thnn_fused_lstm_cell.one", F(8), F(8), F(2), run=fused_lstm_cell)
+
 
 def changed(stored, recorded):
     """gelu of infinity aside: on some processors PyTorch's float32 kernel gives NaN there."""

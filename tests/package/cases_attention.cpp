@@ -2,6 +2,10 @@
 
 namespace tinytorch::testing {
 
+namespace {
+std::vector<Tensor> as_list(const std::tuple<Tensor, Tensor, Tensor>& results) { return {std::get<0>(results), std::get<1>(results), std::get<2>(results)}; }
+}  // namespace
+
 std::vector<OperatorCase> attention_cases() {
   return {
       {"_scaled_dot_product_flash_attention_for_cpu", CALL(_scaled_dot_product_flash_attention_for_cpu(x[0], x[1], x[2]))},
@@ -24,6 +28,8 @@ std::vector<OperatorCase> attention_cases() {
       {"gru_cell.input_differs", CALL(gru_cell(x[0], x[1], x[2], x[3]))},
       {"lstm_cell", CALL(lstm_cell(x[0], {x[1], x[2]}, x[3], x[4], x[5], x[6])), {.also_takes = "Long Int Byte"}},
       {"lstm_cell.batches_differ", CALL(lstm_cell(x[0], {x[1], x[2]}, x[3], x[4]))},
+      {"_thnn_fused_lstm_cell", CALL(as_list(_thnn_fused_lstm_cell(x[0], x[1], x[2])))},
+      {"_thnn_fused_lstm_cell.one", CALL(as_list(_thnn_fused_lstm_cell(x[0], x[1], x[2])))},
   };
 }
 

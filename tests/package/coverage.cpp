@@ -20,6 +20,7 @@ const std::map<std::string, std::string> elsewhere{
     {"parameter", "registers a parameter: module 03 and 05"},
     {"bernoulli_", "PyTorch draws from Intel's generator here: chapter 90"},
     {"_scaled_dot_product_flash_attention_for_cpu_backward", "the gradients of the rows of the forward pass go through it, tuned and reference"},
+    {"_thnn_fused_lstm_cell_backward", "the gradients of the rows of the forward pass go through it, tuned and reference"},
     {"exponential_", "PyTorch draws from Intel's generator here: chapter 90"},
 };
 

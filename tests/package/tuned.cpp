@@ -187,7 +187,7 @@ using TunedOperators = ReferenceCounter<
     op::addcmul, op::addcdiv, op::lerp, op::addcmul_, op::addcdiv_, op::lerp_, op::clone, op::to_dtype, op::copy_, op::uniform_, op::normal_, op::bernoulli_, op::bernoulli_tensor_, op::sum, op::norm, op::var, op::std, op::amax, op::amin, op::max, op::min,
     op::argmax, op::argmin, op::softmax, op::log_softmax, op::cross_entropy, op::layer_norm, op::rms_norm, op::batch_norm, op::channel_affine, op::group_norm, op::resample, op::read_bilinear, op::window_sums, op::window_sums_backward, op::mm, op::addmm, op::_addmm_activation, op::bmm, op::convolution, op::convolution_input,
     op::convolution_weight, op::max_pool2d_with_indices, op::gather, op::scatter_add_, op::embedding, op::embedding_dense_backward, op::index_select, op::index_add_,
-    op::_scaled_dot_product_flash_attention_for_cpu, op::_scaled_dot_product_flash_attention_for_cpu_backward, op::log1p, op::expm1, op::sin, op::cos, op::elu, op::softplus, op::log_sigmoid, op::mish,
+    op::_scaled_dot_product_flash_attention_for_cpu, op::_scaled_dot_product_flash_attention_for_cpu_backward, op::_thnn_fused_lstm_cell, op::_thnn_fused_lstm_cell_backward, op::log1p, op::expm1, op::sin, op::cos, op::elu, op::softplus, op::log_sigmoid, op::mish,
     op::binary_cross_entropy_with_logits, op::tril, op::triu, op::tan, op::atan, op::fmod, op::remainder, op::floor_divide, op::prod, op::cumsum, op::cumprod, op::sort, op::topk, op::nonzero,
     op::index, op::index_put_, op::fill_, op::scatter_,
     op::exp2, op::log2, op::log10, op::asin, op::acos, op::erfinv, op::atan2, op::pow_tensor, op::prelu,

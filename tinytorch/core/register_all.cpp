@@ -56,6 +56,7 @@ void register_tuned_normalization();  // 87_norm_kernels
 void register_tuned_slopes();  // 89_training_kernels
 void register_tuned_pooling();  // 89_training_kernels
 void register_tuned_positions();  // 89_training_kernels
+void register_tuned_recurrent();  // 89_training_kernels
 void register_fused_optimizers();  // 89_training_kernels
 void register_tuned_table_rows();  // 89_training_kernels
 void register_all();
@@ -114,6 +115,7 @@ void register_all() {
   register_tuned_slopes();
   register_tuned_pooling();
   register_tuned_positions();
+  register_tuned_recurrent();
   register_fused_optimizers();
   register_tuned_table_rows();
 }

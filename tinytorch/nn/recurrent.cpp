@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "tinytorch/core/custom_function.h"
+#include "tinytorch/core/gradient.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/nn/activations.h"
 #include "tinytorch/nn/dropout.h"
@@ -32,10 +33,94 @@ Tensor gru_step(const Tensor& gates, const Tensor& h, const Tensor& w_hh, const 
   return fresh + keep * (h - fresh);
 }
 
+}  // namespace
+
+namespace {
+
+std::tuple<Tensor, Tensor, Tensor> fused_lstm_cell_cpu(const Tensor& input_gates, const Tensor& hidden_gates, const Tensor& cx) {
+  const std::vector<Tensor> parts = (input_gates + hidden_gates).chunk(4, -1);
+  const Tensor i = sigmoid(parts[0]), f = sigmoid(parts[1]), g = tanh(parts[2]), o = sigmoid(parts[3]);
+  const Tensor cell = f * cx + i * g;
+  return {o * tanh(cell), cell, cat({i, f, g, o}, -1)};
+}
+
+// dh, dc and dw are what arrives at h, c and the workspace; at least one is given.
+std::tuple<Tensor, Tensor> lstm_cell_gradients(const std::optional<Tensor>& dh, const std::optional<Tensor>& dc, const std::optional<Tensor>& dw, const Tensor& cx, const Tensor& cy, const Tensor& workspace) {
+  const std::vector<Tensor> gates = workspace.chunk(4, -1);
+  const Tensor &i = gates[0], &f = gates[1], &g = gates[2], &o = gates[3], shown = tanh(cy), none = zeros_like(cy);
+  Tensor at_cell = dc.value_or(none);
+  if (dh) at_cell = at_cell + *dh * o * (1 - shown * shown);
+  Tensor at_gates = cat({at_cell * g, at_cell * cx, at_cell * i, dh ? *dh * shown : none}, -1);
+  if (dw) at_gates = at_gates + *dw;
+  const Tensor slopes = cat({i * (1 - i), f * (1 - f), 1 - g * g, o * (1 - o)}, -1);
+  return {at_gates * slopes, at_cell * f};
+}
+
+std::tuple<Tensor, Tensor> fused_lstm_cell_backward_cpu(const std::optional<Tensor>& grad_hy, const std::optional<Tensor>& grad_cy, const Tensor& cx, const Tensor& cy, const Tensor& workspace) {
+  return lstm_cell_gradients(grad_hy, grad_cy, std::nullopt, cx, cy, workspace);
+}
+
+// Three results with gradients need a node of their own.
+class FusedLstmCellNode : public Node {
+ public:
+  std::string name() const override { return detail::node_name(op::_thnn_fused_lstm_cell.name()); }
+
+  variable_list apply(variable_list&& grads) override {
+    const auto given = [&](std::size_t result) { return grads[result].defined() ? std::optional(grads[result]) : std::nullopt; };
+    const std::optional<Tensor> dh = given(0), dc = given(1), dw = given(2);
+    if (!dh && !dc && !dw) return variable_list(3);
+    const Tensor before = cx.unpack(*this), after = cy.unpack(*this), gates = workspace.unpack(*this);
+    const auto [of_gates, of_cell] = is_recording() || dw ? lstm_cell_gradients(dh, dc, dw, before, after, gates) : op::_thnn_fused_lstm_cell_backward(dh, dc, before, after, gates);
+    variable_list result{of_gates, of_gates, of_cell};
+    for (std::size_t i = 0; i < 3; ++i)
+      if (!next_edge(i).is_valid()) result[i] = Tensor();
+    return result;
+  }
+  void release_variables() override {
+    for (SavedVariable* saved : {&cx, &cy, &workspace}) saved->reset();
+  }
+
+  SavedVariable cx, cy, workspace;
+};
+
+std::tuple<Tensor, Tensor, Tensor> fused_lstm_cell_autograd(const Tensor& input_gates, const Tensor& hidden_gates, const Tensor& cx) {
+  const auto below = [&] {
+    const ExcludeLayersGuard guard(Layer::Autograd);
+    return op::_thnn_fused_lstm_cell(input_gates, hidden_gates, cx);
+  };
+  if (!is_recording() || !(detail::needs_grad(input_gates) || detail::needs_grad(hidden_gates) || detail::needs_grad(cx))) return below();
+  const auto node = make_node<FusedLstmCellNode>();
+  for (const Tensor* input : {&input_gates, &hidden_gates, &cx}) detail::append_edges(*node, *input);
+  node->cx = SavedVariable(cx, false);
+  auto results = below();
+  std::apply([&](const auto&... result) { (set_history(result, node), ...); }, results);
+  // Saved with their history, which says the how many-th results they are.
+  node->cy = SavedVariable(std::get<1>(results), true);
+  node->workspace = SavedVariable(std::get<2>(results), true);
+  return results;
+}
+
+}  // namespace
+
+constinit Operator<std::tuple<Tensor, Tensor, Tensor>(const Tensor&, const Tensor&, const Tensor&)> op::_thnn_fused_lstm_cell("_thnn_fused_lstm_cell",
+                                                                                                                            {.cpu = fused_lstm_cell_cpu, .autograd = fused_lstm_cell_autograd});
+constinit Operator<std::tuple<Tensor, Tensor>(const std::optional<Tensor>&, const std::optional<Tensor>&, const Tensor&, const Tensor&, const Tensor&)> op::_thnn_fused_lstm_cell_backward(
+    "_thnn_fused_lstm_cell_backward", {.cpu = fused_lstm_cell_backward_cpu});
+
+std::tuple<Tensor, Tensor, Tensor> _thnn_fused_lstm_cell(const Tensor& input_gates, const Tensor& hidden_gates, const Tensor& cx) {
+  TORCH_CHECK(cx.dim() > 0 && input_gates.sizes() == hidden_gates.sizes(), "_thnn_fused_lstm_cell expects gates of one size, and a cell, but got ", input_gates.sizes(), ", ", hidden_gates.sizes(), " and ", cx.sizes());
+  DimVector sizes(cx.sizes());
+  sizes.back() *= 4;
+  TORCH_CHECK(input_gates.sizes() == IntArrayRef(sizes), "_thnn_fused_lstm_cell expects four gates for each number of the cell, but got ", input_gates.sizes(), " for ", cx.sizes(),
+              "\n[_thnn_fused_lstm_cell] gates (..., 4 H) in the order i, f, g, o, and cx (..., H).");
+  return op::_thnn_fused_lstm_cell(input_gates, hidden_gates, cx);
+}
+
+namespace {
+
 std::tuple<Tensor, Tensor> lstm_step(const Tensor& gates, const Tensor& h, const Tensor& c, const Tensor& w_hh, const Tensor& b_hh) {
-  const std::vector<Tensor> parts = (gates + linear(h, w_hh, b_hh)).chunk(4, -1);
-  const Tensor cell = sigmoid(parts[1]) * c + sigmoid(parts[0]) * tanh(parts[2]);
-  return {sigmoid(parts[3]) * tanh(cell), cell};
+  auto [shown, cell, workspace] = _thnn_fused_lstm_cell(gates, linear(h, w_hh, b_hh), c);
+  return {std::move(shown), std::move(cell)};
 }
 
 // Throws unless one step of `gates` gates can be made.
@@ -262,12 +347,131 @@ std::tuple<Tensor, std::vector<Tensor>> run_rnn_relu(const Tensor& x, std::vecto
 std::tuple<Tensor, std::vector<Tensor>> run_gru(const Tensor& x, std::vector<Tensor> state, const nn::detail::CellWeights& w, bool reverse, IntArrayRef batch_sizes) {
   return run_steps(x, std::move(state), w, reverse, batch_sizes, [&](const Tensor& gates, const std::vector<Tensor>& s) { return std::vector<Tensor>{gru_step(gates, s[0], w.w_hh, w.b_hh)}; });
 }
-std::tuple<Tensor, std::vector<Tensor>> run_lstm(const Tensor& x, std::vector<Tensor> state, const nn::detail::CellWeights& w, bool reverse, IntArrayRef batch_sizes) {
+std::tuple<Tensor, std::vector<Tensor>> run_lstm_steps(const Tensor& x, std::vector<Tensor> state, const nn::detail::CellWeights& w, bool reverse, IntArrayRef batch_sizes) {
   return run_steps(x, std::move(state), w, reverse, batch_sizes, [&](const Tensor& gates, const std::vector<Tensor>& s) {
     auto [h, c] = lstm_step(gates, s[0], s[1], w.w_hh, w.b_hh);
     if (w.w_hr.defined()) h = linear(h, w.w_hr);
     return std::vector<Tensor>{h, c};
   });
+}
+
+}  // namespace
+
+namespace {
+
+// What the steps of a direction leave for its gradient, in the order of the sequence.
+struct LSTMTrace {
+  std::vector<Tensor> cells, workspaces;
+};
+
+// The steps in the order in which they run: of T, or from the end.
+std::size_t place_of_step(std::size_t step, std::size_t T, bool reverse) { return reverse ? T - 1 - step : step; }
+
+// w_hh^T, as a copy of its own where that pays: few rows, a matrix that stays in the caches, and steps enough to use it.
+Tensor turned_weight(const Tensor& w_hh, std::int64_t T, std::int64_t B) {
+  const bool pays = T >= 8 && B <= 32 && w_hh.size(1) <= 256;
+  return pays ? w_hh.t().contiguous() : w_hh.t();
+}
+
+// The outputs (T, B, H), the last h and the last c of a direction without projection; its trace, if asked for. Records nothing of its own.
+std::vector<Tensor> walk_lstm(const Tensor& x, Tensor h, Tensor c, const nn::detail::CellWeights& w, bool reverse, LSTMTrace* trace) {
+  const Tensor gates = linear(x, w.w_ih, w.b_ih), right = turned_weight(w.w_hh, x.size(0), x.size(1));
+  const auto T = static_cast<std::size_t>(x.size(0));
+  std::vector<Tensor> outputs(T);
+  if (trace != nullptr) trace->cells.resize(T), trace->workspaces.resize(T);
+  for (std::size_t step = 0; step < T; ++step) {
+    const std::size_t t = place_of_step(step, T, reverse);
+    Tensor workspace;
+    std::tie(h, c, workspace) = _thnn_fused_lstm_cell(gates[static_cast<std::int64_t>(t)], w.b_hh.defined() ? addmm(w.b_hh, h, right) : mm(h, right), c);
+    outputs[t] = h;
+    if (trace != nullptr) trace->cells[t] = c, trace->workspaces[t] = workspace;
+  }
+  return {stack(outputs), h, c};
+}
+
+struct LSTMDirection : autograd::Function<LSTMDirection> {
+  static variable_list forward(autograd::AutogradContext* context, const Tensor& x, const Tensor& h, const Tensor& c, const Tensor& w_ih, const Tensor& w_hh, const Tensor& b_ih, const Tensor& b_hh, bool reverse) {
+    LSTMTrace trace;
+    variable_list results = walk_lstm(x, h, c, {w_ih, w_hh, b_ih, b_hh, {}}, reverse, &trace);
+    variable_list saved{x, h, c, w_ih, w_hh, b_ih, b_hh, results[0]};
+    for (const Tensor& cell : trace.cells) saved.push_back(cell);
+    for (const Tensor& workspace : trace.workspaces) saved.push_back(workspace);
+    context->save_for_backward(saved);
+    context->saved_data["reverse"] = reverse;
+    context->set_materialize_grads(false);
+    return results;
+  }
+
+  static variable_list backward(autograd::AutogradContext* context, variable_list grads) {
+    const variable_list saved = context->get_saved_variables();
+    const bool reverse = context->saved_data["reverse"].toBool();
+    variable_list result = is_recording() ? recorded(saved, reverse, grads) : walked(context, saved, reverse, grads);
+    result.emplace_back();  // of `reverse`
+    return result;
+  }
+
+ private:
+  // The gradients of the seven inputs, of dh and dc at the last step and of the outputs; each may be undefined.
+  static variable_list walked(autograd::AutogradContext* context, const variable_list& saved, bool reverse, const variable_list& grads) {
+    const Tensor &x = saved[0], &h = saved[1], &c = saved[2], &w_ih = saved[3], &w_hh = saved[4], &outputs = saved[7];
+    const auto T = static_cast<std::size_t>(x.size(0));
+    const auto at = [](const Tensor& of_all, std::size_t t) { return of_all[static_cast<std::int64_t>(t)]; };
+    const auto cell = [&](std::size_t step) { return step == 0 ? c : saved[8 + place_of_step(step - 1, T, reverse)]; };
+    const Tensor& of_outputs = grads[0];
+    Tensor dh = grads[1];
+    std::optional<Tensor> dc = grads[2].defined() ? std::optional(grads[2]) : std::nullopt;
+    if (of_outputs.defined()) {
+      const Tensor last = at(of_outputs, place_of_step(T - 1, T, reverse));
+      dh = dh.defined() ? dh + last : last;
+    }
+    std::vector<Tensor> of_gates(T);
+    for (std::size_t step = T; step-- > 0;) {
+      const std::size_t t = place_of_step(step, T, reverse);
+      auto [of_sums, of_cell] = op::_thnn_fused_lstm_cell_backward(dh.defined() ? std::optional(dh) : std::nullopt, dc, cell(step), cell(step + 1), saved[8 + T + t]);
+      dc = std::move(of_cell);
+      if (step > 0) dh = of_outputs.defined() ? addmm(at(of_outputs, place_of_step(step - 1, T, reverse)), of_sums, w_hh) : of_sums.mm(w_hh);
+      else dh = context->needs_input_grad(1) ? of_sums.mm(w_hh) : Tensor();
+      of_gates[t] = std::move(of_sums);
+    }
+    const Tensor all = cat(of_gates);  // (T B, 4 H)
+    variable_list result(7);
+    if (context->needs_input_grad(0)) result[0] = all.mm(w_ih).view(x.sizes());
+    result[1] = dh;
+    if (context->needs_input_grad(2)) result[2] = *dc;
+    if (context->needs_input_grad(3)) result[3] = all.t().mm(x.flatten(0, 1));
+    if (context->needs_input_grad(4)) {
+      const Tensor first = h.unsqueeze(0), others = outputs.narrow(0, reverse ? 1 : 0, x.size(0) - 1);
+      result[4] = all.t().mm((reverse ? cat({others, first}) : cat({first, others})).flatten(0, 1));
+    }
+    if (context->needs_input_grad(5) || context->needs_input_grad(6)) result[5] = result[6] = all.sum(0);
+    return result;
+  }
+
+  // The same made of operators that record.
+  static variable_list recorded(const variable_list& saved, bool reverse, const variable_list& grads) {
+    // Views, so that nobody else's hooks are called.
+    variable_list inputs;
+    for (std::size_t i = 0; i < 7; ++i) inputs.push_back(saved[i].defined() ? saved[i].view(saved[i].sizes()) : Tensor());
+    const auto [output, state] = run_lstm_steps(inputs[0], {inputs[1], inputs[2]}, {inputs[3], inputs[4], inputs[5], inputs[6], {}}, reverse, {});
+    variable_list roots, arrived, asked;
+    for (const auto& [result, grad] : {std::pair(output, grads[0]), std::pair(state[0], grads[1]), std::pair(state[1], grads[2])})
+      if (grad.defined()) roots.push_back(result), arrived.push_back(grad);
+    for (const Tensor& input : inputs)
+      if (input.defined() && input.requires_grad()) asked.push_back(input);
+    const variable_list gradients = autograd::grad(roots, asked, arrived, std::nullopt, true, true);
+    variable_list result(7);
+    for (std::size_t i = 0, next = 0; i < 7; ++i)
+      if (inputs[i].defined() && inputs[i].requires_grad()) result[i] = gradients[next++];
+    return result;
+  }
+};
+
+std::tuple<Tensor, std::vector<Tensor>> run_lstm(const Tensor& x, std::vector<Tensor> state, const nn::detail::CellWeights& w, bool reverse, IntArrayRef batch_sizes) {
+  if (!batch_sizes.empty() || w.w_hr.defined()) return run_lstm_steps(x, std::move(state), w, reverse, batch_sizes);
+  bool records = false;
+  for (const Tensor& tensor : {x, state[0], state[1], w.w_ih, w.w_hh, w.b_ih, w.b_hh}) records = records || (is_recording() && tensor.defined() && tensor.requires_grad());
+  const variable_list results = records ? LSTMDirection::apply(x, state[0], state[1], w.w_ih, w.w_hh, w.b_ih, w.b_hh, reverse) : walk_lstm(x, state[0], state[1], w, reverse, nullptr);
+  return {results[0], {results[1], results[2]}};
 }
 
 void check_recurrent_input(const Tensor& input, const nn::detail::RNNOptionsBase& options) {

@@ -33,6 +33,16 @@ std::tuple<Tensor, Tensor> rnn_relu(const Tensor& input, const Tensor& hx, Tenso
 std::tuple<Tensor, Tensor> gru(const Tensor& input, const Tensor& hx, TensorList params, bool has_biases, std::int64_t num_layers, double dropout, bool train, bool bidirectional, bool batch_first);
 std::tuple<Tensor, Tensor, Tensor> lstm(const Tensor& input, TensorList hx, TensorList params, bool has_biases, std::int64_t num_layers, double dropout, bool train, bool bidirectional, bool batch_first);
 
+// What an LSTM's step does behind its products: of the gates i, f, g, o, which are input_gates + hidden_gates (..., 4 H), and cx (..., H) -> the next h and c (..., H) and the workspace, the gates behind sigmoid and tanh (..., 4 H). O(numel). Throws on sizes that do not fit.
+// PyTorch's takes biases besides; here the products bring them. Source: aten/src/ATen/native/cuda/RNN.cu.
+std::tuple<Tensor, Tensor, Tensor> _thnn_fused_lstm_cell(const Tensor& input_gates, const Tensor& hidden_gates, const Tensor& cx);
+
+namespace op {
+extern Operator<std::tuple<Tensor, Tensor, Tensor>(const Tensor&, const Tensor&, const Tensor&)> _thnn_fused_lstm_cell;
+// Its gradient: of h and c (at least one of them), from cx, c and the workspace, -> of the gates, which is that of both operands, and of cx.
+extern Operator<std::tuple<Tensor, Tensor>(const std::optional<Tensor>&, const std::optional<Tensor>&, const Tensor&, const Tensor&, const Tensor&)> _thnn_fused_lstm_cell_backward;
+}  // namespace op
+
 namespace nn {
 
 struct RNNCellOptions {

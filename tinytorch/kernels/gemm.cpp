@@ -448,7 +448,9 @@ void kernels::multiply(std::int64_t M, std::int64_t N, std::int64_t K, T alpha, 
   if (lines && std::min(M, N) <= (K >= 256 ? 32 : 16)) return multiply_lines(product, table);
   if (M == 1 && b.column == 1) return multiply_row(product, table);
   const BlockSizes sizes = blocks_in_use<T>();
-  if (M * N * K <= 128 * 128 * 128) return multiply_small(product, table, sizes.K);
+  // Few rows through lines that half the second cache holds: nothing to pack, so nothing to divide into blocks.
+  const bool stays = a.column == 1 && b.column == 1 && M <= 3 * table.rows && 2 * N * K * static_cast<std::int64_t>(sizeof(T)) <= cache_sizes().second;
+  if (M * N * K <= 128 * 128 * 128 || stays) return multiply_small(product, table, sizes.K);
   multiply_blocks(product, table, sizes);
 }
 

@@ -326,9 +326,14 @@ Tensor take(const Tensor& self, const Tensor& index) {
   TORCH_CHECK(index.scalar_type() == kLong, "take(): Expected a long tensor for index, but got ", index.scalar_type());
   TORCH_CHECK_INDEX(self.numel() > 0 || index.numel() == 0, "take(): tried to take from an empty tensor");
   const Tensor places = index.contiguous();
-  for (const std::int64_t place : ArrayRef<std::int64_t>(places.data_ptr<std::int64_t>(), static_cast<std::size_t>(places.numel())))
-    TORCH_CHECK_INDEX(place >= -self.numel() && place < self.numel(), "out of range: tried to access index ", place, " on a tensor of ", self.numel(), " elements.");
-  return tinytorch::index(self.reshape({-1}), std::vector<std::optional<Tensor>>{index});
+  const std::int64_t count = self.numel();
+  bool from_end = false;
+  for (const std::int64_t place : ArrayRef<std::int64_t>(places.data_ptr<std::int64_t>(), static_cast<std::size_t>(places.numel()))) {
+    TORCH_CHECK_INDEX(place >= -count && place < count, "out of range: tried to access index ", place, " on a tensor of ", count, " elements.");
+    from_end = from_end || place < 0;
+  }
+  const Tensor flat = (from_end ? where(places < 0, places + count, places) : places).reshape({-1});
+  return gather(self.reshape({-1}), 0, flat).view(index.sizes());
 }
 Tensor take_along_dim(const Tensor& self, const Tensor& indices, std::optional<std::int64_t> dim) {
   TORCH_CHECK(indices.scalar_type() == kLong, "torch.take_along_dim(): dtype of indices should be Long but got ", indices.scalar_type());

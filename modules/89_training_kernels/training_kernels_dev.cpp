@@ -196,7 +196,7 @@ namespace tinytorch {
 //
 // The line of `gelu tanh` follows from module 76's form of `gelu`, `x s`. By the product rule its slope is `s + x s'`, and the derivative of `sigmoid(2 u)` is `2 s (1 - s) u'`. Written with tanh it would need `1 - t t`, which loses digits where t is near 1; `s (1 - s)` loses fewer, and one exponential serves for all.
 //
-// `glu` opens and closes a gate: of the two halves a and b along a dimension it makes `a sigmoid(b)`. In memory the halves are blocks that take turns, as long as half of the dimension times everything behind it; nothing has to be copied. As views and two operators, forward and backward, it had taken twice PyTorch's time: the second half of a row is no contiguous tensor, so sigmoid walked it row by row, and the gradient made five tensors and joined two.
+// `glu` opens and closes a gate: of the two halves a and b along a dimension it makes `a sigmoid(b)`. In memory the halves are blocks that take turns, as long as half of the dimension times everything behind it; nothing has to be copied. As views and two operators, forward and backward, it had taken twice PyTorch's time: the second half of a row is no contiguous tensor, so sigmoid walked it row by row, and the gradient of each half was a tensor as large as the input, half of it zeros, and the two were added.
 //
 //     glu       a s                           s = sigmoid(b);  the gradients: g s of a,  g a s (1 - s) of b
 

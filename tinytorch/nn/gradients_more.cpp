@@ -97,9 +97,10 @@ void register_loss_gradients() {
                             Arg<4, std::int64_t> ignore_index) { return nll_loss_backward(g, self, target, weight, reduction, ignore_index); });
   gradient<op::cross_entropy>([](const Tensor& g, Input<0> self, Input<1> target, Input<2> weight, Arg<3, std::int64_t> reduction,
                                  Arg<4, std::int64_t> ignore_index) { return cross_entropy_backward(g, self, target, weight, reduction, ignore_index); });
+  // beta divides g, which is one number where the loss is reduced.
   gradient<op::smooth_l1_loss>(
-      [](const Tensor& g, Input<0> self, Input<1> target, Arg<2, std::int64_t> reduction, Arg<3, double> beta) { return clipped_difference(g, self, target, reduction, beta) / beta.value; },
-      [](const Tensor& g, Input<0> self, Input<1> target, Arg<2, std::int64_t> reduction, Arg<3, double> beta) { return clipped_difference(g, target, self, reduction, beta) / beta.value; });
+      [](const Tensor& g, Input<0> self, Input<1> target, Arg<2, std::int64_t> reduction, Arg<3, double> beta) { return clipped_difference(g / beta.value, self, target, reduction, beta); },
+      [](const Tensor& g, Input<0> self, Input<1> target, Arg<2, std::int64_t> reduction, Arg<3, double> beta) { return clipped_difference(g / beta.value, target, self, reduction, beta); });
   gradient<op::huber_loss>(
       [](const Tensor& g, Input<0> self, Input<1> target, Arg<2, std::int64_t> reduction, Arg<3, double> delta) { return clipped_difference(g, self, target, reduction, delta); },
       [](const Tensor& g, Input<0> self, Input<1> target, Arg<2, std::int64_t> reduction, Arg<3, double> delta) { return clipped_difference(g, target, self, reduction, delta); });

@@ -595,7 +595,7 @@ Tensor where_by_bits(const Tensor& condition, const Tensor& self, const Tensor& 
 // A comparison and a choice, which both have kernels, if the dtype holds both numbers; the reference knows what else they become.
 Tensor threshold_integers(const Tensor& self, const Scalar& threshold, const Scalar& value) {
   const auto holds = [&](const Scalar& number) { return number.type() == kLong && (self.scalar_type() != kByte || (number.toLong() >= 0 && number.toLong() <= 255)); };
-  const bool ours = has_integers(self) && (self.scalar_type() == kByte || self.scalar_type() == kLong) && self.numel() >= kernels::kFewElements && holds(threshold) && holds(value);
+  const bool ours = (self.scalar_type() == kByte || self.scalar_type() == kLong) && self.numel() >= kernels::kFewElements && holds(threshold) && holds(value);
   return ours ? where(self <= threshold, full({}, value, self.scalar_type()), self) : beneath<op::threshold>(self, threshold, value);
 }
 }  // namespace

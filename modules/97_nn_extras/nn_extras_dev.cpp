@@ -37,6 +37,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 #include "tinytorch/core/autograd.h"
 #include "tinytorch/core/gradient.h"
 #include "tinytorch/core/loops.h"

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "tinytorch/core/autograd.h"
 #include "tinytorch/core/gradient.h"

@@ -131,6 +131,8 @@ set(TINYTORCH_SOURCES_07_data
   data/datasets.cpp
   data/transforms.cpp
   data/samplers.cpp
+  data/threads.cpp
+  data/worker_exception.cpp
   data/idx_header.cpp)
 set(TINYTORCH_SOURCES_63_archives
   serialize/archive.cpp)

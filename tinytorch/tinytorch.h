@@ -118,6 +118,7 @@
 #include "tinytorch/data/datasets.h"
 #include "tinytorch/data/transforms.h"
 #include "tinytorch/data/samplers.h"
+#include "tinytorch/data/threads.h"
 #include "tinytorch/data/queue.h"
 #include "tinytorch/data/sequencers.h"
 #include "tinytorch/data/iterator.h"

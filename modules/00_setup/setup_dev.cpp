@@ -61,12 +61,13 @@
 //| export core/error.h
 #include <cstdint>
 #include <exception>
-#include <sstream>
+#include <memory>
+#include <ostream>
 #include <string>
 #include <utility>
 #include <vector>
 //| export core/error.cpp
-#include <ostream>
+#include <sstream>
 //| export core/generator.h
 #include <array>
 #include <cstdint>
@@ -233,19 +234,49 @@ class NotImplemented : public std::exception {
 // %% [markdown]
 // Messages are put together from pieces of any type: text, numbers, later the shapes and element types of tensors. `operator<<` already knows how to write all of them, and new
 // types bring their own, so one small variadic template is enough, and here it is. A *fold expression* `(out << ... << args)` expands to `((out << a) << b) << c`.
+//
+// What they are written into is a `std::ostringstream`. But every file of the framework includes this header, and would compile `<sstream>` with it. So the header only knows that there is a buffer, and a pointer to it; what the buffer is stands in the source, where it is
+// compiled once. C++ calls that *pimpl*, a pointer to the implementation. In a program that includes the whole framework, more than 250 headers, it pays: you will meet the same step again where threads are made.
 
 // %%
 //| export core/error.h
+namespace detail {
+// A text that is written with operator<<.
+class TextStream {
+ public:
+  TextStream();
+  ~TextStream();
+  TextStream(const TextStream&) = delete;
+  TextStream& operator=(const TextStream&) = delete;
+
+  std::ostream& stream();
+  std::string text() const;
+
+ private:
+  struct Buffer;
+  std::unique_ptr<Buffer> buffer_;
+};
+}  // namespace detail
+
 // The arguments written one directly after the other with operator<<; "" without arguments. Works for every type that has an operator<<. O(length of the result).
 template <class... Args>
 std::string str(const Args&... args) {
-  std::ostringstream out;
-  static_cast<void>((out << ... << args));
-  return out.str();
+  detail::TextStream out;
+  static_cast<void>((out.stream() << ... << args));
+  return out.text();
 }
 
 // %%
 //| export core/error.cpp
+struct detail::TextStream::Buffer {
+  std::ostringstream stream;
+};
+
+detail::TextStream::TextStream() : buffer_(std::make_unique<Buffer>()) {}
+detail::TextStream::~TextStream() = default;
+std::ostream& detail::TextStream::stream() { return buffer_->stream; }
+std::string detail::TextStream::text() const { return buffer_->stream.str(); }
+
 std::ostream& operator<<(std::ostream& out, const SourceLocation& location) {
   return out << location.function << " at " << location.file << ":" << location.line;
 }

@@ -1552,10 +1552,13 @@ Tensor normal_(Tensor tensor, double mean = 0, double std = 1);
 
 // He et al. 2015: variance gain^2 / fan. `a` is the slope of the leaky_relu behind the layer. At least two
 // dimensions.
-Tensor kaiming_uniform_(Tensor tensor, double a = 0, FanModeType mode = kFanIn,
-                        NonlinearityType nonlinearity = kLeakyReLU);
-Tensor kaiming_normal_(Tensor tensor, double a = 0, FanModeType mode = kFanIn,
-                       NonlinearityType nonlinearity = kLeakyReLU);
+// Without them, `mode` is kFanIn and `nonlinearity` kLeakyReLU. That is said in the source: as default arguments they would have every file that includes this header compile both variants.
+Tensor kaiming_uniform_(Tensor tensor, double a = 0);
+Tensor kaiming_uniform_(Tensor tensor, double a, FanModeType mode);
+Tensor kaiming_uniform_(Tensor tensor, double a, FanModeType mode, NonlinearityType nonlinearity);
+Tensor kaiming_normal_(Tensor tensor, double a = 0);
+Tensor kaiming_normal_(Tensor tensor, double a, FanModeType mode);
+Tensor kaiming_normal_(Tensor tensor, double a, FanModeType mode, NonlinearityType nonlinearity);
 // How many inputs feed one output unit, and how many outputs one input unit feeds. Weights are (out, in,
 // kernel sizes...).
 std::tuple<std::int64_t, std::int64_t> _calculate_fan_in_and_fan_out(const Tensor& tensor);
@@ -1637,6 +1640,11 @@ Tensor nn::init::kaiming_uniform_(Tensor tensor, double a, FanModeType mode, Non
 Tensor nn::init::kaiming_normal_(Tensor tensor, double a, FanModeType mode, NonlinearityType nonlinearity) {
   return nn::init::normal_(tensor, 0, kaiming_std(tensor, a, mode, nonlinearity));
 }
+
+Tensor nn::init::kaiming_uniform_(Tensor tensor, double a) { return kaiming_uniform_(std::move(tensor), a, kFanIn, kLeakyReLU); }
+Tensor nn::init::kaiming_uniform_(Tensor tensor, double a, FanModeType mode) { return kaiming_uniform_(std::move(tensor), a, mode, kLeakyReLU); }
+Tensor nn::init::kaiming_normal_(Tensor tensor, double a) { return kaiming_normal_(std::move(tensor), a, kFanIn, kLeakyReLU); }
+Tensor nn::init::kaiming_normal_(Tensor tensor, double a, FanModeType mode) { return kaiming_normal_(std::move(tensor), a, mode, kLeakyReLU); }
 
 // %% [markdown]
 // The expected numbers below were recorded from PyTorch: the same seed gives the same weights.

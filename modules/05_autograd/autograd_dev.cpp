@@ -81,11 +81,19 @@ class AutogradMethods {
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/ops.h"
 #include "tinytorch/core/small_vector.h"
+//| export core/node_watchers-inl.h
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <utility>
+#include <vector>
+#include "tinytorch/core/node.h"
 //| export core/node.cpp
 #include <atomic>
 #include <limits>
 #include "tinytorch/core/engine.h"
 #include "tinytorch/core/grad_mode.h"
+#include "tinytorch/core/node_watchers-inl.h"
 #include "tinytorch/core/record_function.h"
 //| export core/saved_variable.h
 #include "tinytorch/core/node.h"
@@ -98,6 +106,7 @@ class AutogradMethods {
 #include <map>
 #include <queue>
 #include "tinytorch/core/grad_mode.h"
+#include "tinytorch/core/node_watchers-inl.h"
 #include "tinytorch/core/pointer_map.h"
 #include "tinytorch/core/record_function.h"
 //| export core/autograd.h
@@ -258,7 +267,7 @@ std::shared_ptr<const AnomalyRecord> record_place();
 variable_list apply_with_checks(Node& node, variable_list&& grads);
 
 // %%
-//| export core/node.h
+//| export core/node_watchers-inl.h
 // Who looks at a node, which most nodes have nobody for: one pointer that is null is made and destroyed sooner than four lists that are empty.
 struct NodeWatchers {
   // Hooks on the gradients that arrive, by input number, in the order of registration.
@@ -269,6 +278,14 @@ struct NodeWatchers {
   std::vector<std::function<void(const variable_list& grad_inputs, const variable_list& grad_outputs)>> post_hooks;
   // In anomaly mode, where in the program the node was recorded.
   std::shared_ptr<const AnomalyRecord> anomaly_record;
+};
+
+// %%
+//| export core/node.h
+// A node holds them by a pointer, and only what asks for them has to know what they are.
+struct NodeWatchers;
+struct DeleteWatchers {
+  void operator()(NodeWatchers* watchers) const;
 };
 
 // What a run of autograd::grad, or of backward() with inputs, asks of the nodes: some of the gradients that they could compute.
@@ -321,7 +338,7 @@ class Node : public std::enable_shared_from_this<Node>, public memory::Pooled {
 
  private:
   friend void destroy_node(Node* node);
-  std::unique_ptr<NodeWatchers> watchers_;
+  std::unique_ptr<NodeWatchers, DeleteWatchers> watchers_;
   std::uint64_t sequence_nr_;
   SmallVector<Edge, 2> next_edges_;
   SmallVector<InputMetadata, 1> input_metadata_;
@@ -395,7 +412,9 @@ struct ViewMeta {
 //| export core/node.h
 // What autograd knows of a tensor; lives in the tensor's metadata slot. Source: torch/csrc/autograd/variable.h.
 struct AutogradMeta : TensorMetadata {
-  AutogradMeta() {}  // written out: with the default one std::make_unique would fill all of it with zeros before
+  AutogradMeta();
+  ~AutogradMeta() override;
+
   Tensor grad;
   std::shared_ptr<Tensor> retained_grad;  // where the hook of retain_grad() puts it: the hook may outlive the tensor
   bool requires_grad = false;             // of a leaf; others require grad through grad_fn
@@ -471,15 +490,20 @@ std::uint64_t take_sequence_nr() {
   return next_sequence_nr++;
 }
 }  // namespace
+AutogradMeta::AutogradMeta() {}  // written out: with the default one std::make_unique would fill all of it with zeros before
+AutogradMeta::~AutogradMeta() = default;
+
 Node::Node() : sequence_nr_(take_sequence_nr()) {
   if (anomaly_mode.load(std::memory_order_relaxed)) watch().anomaly_record = record_place();
   if (RecordObserver* const observer = record_observer.load()) observer->node(sequence_nr_);
 }
 
 NodeWatchers& Node::watch() {
-  if (!watchers_) watchers_ = std::make_unique<NodeWatchers>();
+  if (!watchers_) watchers_.reset(new NodeWatchers());
   return *watchers_;
 }
+
+void DeleteWatchers::operator()(NodeWatchers* watchers) const { delete watchers; }
 
 std::uint32_t Node::add_input_metadata(const Tensor& output) {
   InputMetadata& added = input_metadata_.add();

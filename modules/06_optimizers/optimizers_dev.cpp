@@ -160,13 +160,13 @@ class OptimizerOptions {
   virtual std::unique_ptr<OptimizerOptions> clone() const = 0;
   virtual double get_lr() const = 0;
   virtual void set_lr(double lr) = 0;
-  virtual Fields fields() { return {}; }
+  virtual Fields fields();  // none, unless overridden
   // Gives each field that still has its constructor's value the value of `defaults`. Throws if those are of another optimizer.
   virtual void inherit(OptimizerOptions& defaults) = 0;
 };
 
 // Copies each field of `to` that is equal to the one of `untouched` from `from`. The three list the same fields.
-void copy_untouched(const Fields& to, const Fields& untouched, const Fields& from);
+void copy_untouched(OptimizerOptions& to, OptimizerOptions&& untouched, OptimizerOptions& from);
 // Throws: the options of a group belong to another optimizer.
 [[noreturn]] void refuse_foreign_options();
 
@@ -185,9 +185,9 @@ class OptimizerCloneableOptions : public OptimizerOptions {
   void inherit(OptimizerOptions& defaults) override {
     if (dynamic_cast<Derived*>(&defaults) == nullptr) refuse_foreign_options();
     if constexpr (std::is_default_constructible_v<Derived>) {
-      copy_untouched(this->fields(), Derived().fields(), defaults.fields());
+      copy_untouched(*this, Derived(), defaults);
     } else if constexpr (std::is_constructible_v<Derived, double>) {
-      copy_untouched(this->fields(), Derived(1e-3).fields(), defaults.fields());  // SGDOptions, whose rate libtorch compares with 1e-3
+      copy_untouched(*this, Derived(1e-3), defaults);  // SGDOptions, whose rate libtorch compares with 1e-3
     }
   }
 };
@@ -293,16 +293,21 @@ StateType& optim::Optimizer::state_of(const Tensor& parameter) {
 
 // %%
 //| export optim/optimizer.cpp
-void optim::copy_untouched(const Fields& to, const Fields& untouched, const Fields& from) {
-  for (std::size_t i = 0; i < to.size(); ++i) {
+optim::Fields optim::OptimizerOptions::fields() { return {}; }
+
+void optim::copy_untouched(OptimizerOptions& to, OptimizerOptions&& untouched, OptimizerOptions& from) {
+  const Fields own_fields = to.fields();
+  const Fields first_fields = untouched.fields();
+  const Fields default_fields = from.fields();
+  for (std::size_t i = 0; i < own_fields.size(); ++i) {
     std::visit(
         [&](auto* own) {
           using Value = std::remove_pointer_t<decltype(own)>;
           if constexpr (!std::is_same_v<Value, Tensor> && !std::is_same_v<Value, std::deque<Tensor>>) {  // options hold no tensors
-            if (*own == *std::get<Value*>(untouched.at(i).second)) *own = *std::get<Value*>(from.at(i).second);
+            if (*own == *std::get<Value*>(first_fields.at(i).second)) *own = *std::get<Value*>(default_fields.at(i).second);
           }
         },
-        to[i].second);
+        own_fields[i].second);
   }
 }
 

@@ -75,14 +75,24 @@
 //| export data/samplers.cpp
 #include <algorithm>
 #include "tinytorch/core/random.h"
+//| export data/threads.h
+#include <functional>
+#include <memory>
+#include <mutex>  // std::chrono's durations too: <chrono> itself adds calendars and time zones
+#include "tinytorch/core/function_ref.h"
+//| export data/threads.cpp
+#include <condition_variable>
+#include <thread>
+#include <utility>
+#include <vector>
 //| export data/queue.h
-#include <condition_variable>  // std::chrono's durations too: <chrono> itself adds calendars and time zones
 #include <cstddef>
+#include <deque>
 #include <mutex>
 #include <optional>
-#include <queue>
 #include <utility>
 #include "tinytorch/core/error.h"
+#include "tinytorch/data/threads.h"
 //| export data/sequencers.h
 #include <cstddef>
 #include <functional>
@@ -99,7 +109,7 @@
 #include <utility>
 #include "tinytorch/core/error.h"
 //| export data/dataloader_options.h
-#include <condition_variable>  // std::chrono's durations
+#include <mutex>  // std::chrono's durations
 #include <cstddef>
 #include <optional>
 #include <utility>
@@ -107,10 +117,11 @@
 //| export data/worker_exception.h
 #include <exception>
 #include <string>
+//| export data/worker_exception.cpp
+#include <utility>
 //| export data/dataloader.h
 #include <exception>
 #include <memory>
-#include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -121,6 +132,7 @@
 #include "tinytorch/data/queue.h"
 #include "tinytorch/data/samplers.h"
 #include "tinytorch/data/sequencers.h"
+#include "tinytorch/data/threads.h"
 #include "tinytorch/data/worker_exception.h"
 //| export data/idx_header.h
 #include <cstdint>
@@ -668,7 +680,7 @@ namespace data::datasets {
 // The rows of one tensor, without targets. Source: torch/data/datasets/tensor.h.
 struct TensorDataset : public Dataset<TensorDataset, TensorExample> {
   explicit TensorDataset(const std::vector<Tensor>& tensors);  // stacked
-  explicit TensorDataset(Tensor rows) : tensor(std::move(rows)) {}
+  explicit TensorDataset(Tensor rows);
   TensorExample get(std::size_t index) override { return tensor[static_cast<std::int64_t>(index)]; }
   std::optional<std::size_t> size() const override { return static_cast<std::size_t>(tensor.size(0)); }
 
@@ -694,6 +706,7 @@ class TensorBatchDataset : public BatchDataset<TensorBatchDataset, Example<>> {
 // %%
 //| export data/datasets.cpp
 data::datasets::TensorDataset::TensorDataset(const std::vector<Tensor>& tensors) : tensor(stack(tensors)) {}
+data::datasets::TensorDataset::TensorDataset(Tensor rows) : tensor(std::move(rows)) {}
 
 data::datasets::TensorBatchDataset::TensorBatchDataset(Tensor data, Tensor targets) : data_(std::move(data)), targets_(std::move(targets)) {
   TORCH_CHECK(data_.dim() > 0 && targets_.dim() > 0, "Size mismatch between tensors\n[TensorBatchDataset] data ", data_.sizes(), " and targets ",
@@ -854,6 +867,9 @@ struct EpochState {
 };
 State pack_epoch(const EpochState& epoch, std::size_t batch_size);
 EpochState unpack_epoch(const State& state, std::size_t batch_size);
+// `state` to an archive, and the values that stand there under the names that `known` has.
+void save_state(serialize::OutputArchive& archive, const State& state);
+State load_state(serialize::InputArchive& archive, const State& known);
 
 }  // namespace data::detail
 
@@ -880,14 +896,8 @@ class Sampler {
   }
 
   // state() to and from an archive.
-  virtual void save(serialize::OutputArchive& archive) const {
-    for (const auto& [key, value] : state()) serialize::archive_access.write(archive, key, value);
-  }
-  virtual void load(serialize::InputArchive& archive) {
-    State loaded;
-    for (const auto& [key, value] : state()) loaded[key] = serialize::archive_access.read(archive, key);
-    set_state(loaded);
-  }
+  virtual void save(serialize::OutputArchive& archive) const { detail::save_state(archive, state()); }
+  virtual void load(serialize::InputArchive& archive) { set_state(detail::load_state(archive, state())); }
 };
 
 // 0, 1, 2, ... Source: torch/data/samplers/sequential.h.
@@ -1034,7 +1044,7 @@ TEST_CASE("RandomSampler: every index once, the last batch shorter, a new order 
 // %% [markdown]
 // ### A queue between threads
 //
-// One thread makes batches and another takes them. Between them stands a queue, and it must do what a plain `std::queue` cannot: let
+// One thread makes batches and another takes them. Between them stands a queue, and it must do what a plain `std::deque` cannot: let
 // the taker *sleep* until there is something, and let the maker wake it. That is a mutex and a condition variable:
 //
 //      push(x)                                    pop()
@@ -1047,6 +1057,82 @@ TEST_CASE("RandomSampler: every index once, the last batch shorter, a new order 
 // "Look again" is the part that is forgotten most often. Looking comes *before* sleeping too: what was pushed before `pop` began has
 // already sent its notification, and no other will come. `cv.wait(lock, condition)` does both: it returns at once when the condition
 // holds, and checks it after every wake-up.
+//
+// The mutex is `std::mutex` itself. The condition variable, and the threads that the loader needs below, stand behind a pointer, as the stream of module 00 does: a loader is a template, which a program compiles where it uses it, so this header is part of the whole framework's, and with
+// `<condition_variable>`, `<thread>` and `<queue>` g++ 12 needs 2 % more memory for each file that includes that.
+
+// %%
+//| export data/threads.h
+namespace data::detail {
+
+// A std::condition_variable.
+class ConditionVariable {
+ public:
+  ConditionVariable();
+  ~ConditionVariable();
+  ConditionVariable(const ConditionVariable&) = delete;
+  ConditionVariable& operator=(const ConditionVariable&) = delete;
+
+  void notify_one();
+  void notify_all();
+  // Returns when `condition` holds. It is asked with the lock held, at once and after each wake-up; while the thread sleeps, the lock is given back.
+  void wait(std::unique_lock<std::mutex>& lock, function_ref<bool()> condition);
+  // The same, but no longer than `timeout`. Returns whether the condition holds.
+  bool wait_for(std::unique_lock<std::mutex>& lock, std::chrono::milliseconds timeout, function_ref<bool()> condition);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Some threads. REQUIRES: join() before the end, as of a std::thread.
+class Threads {
+ public:
+  Threads();
+  ~Threads();
+  Threads(const Threads&) = delete;
+  Threads& operator=(const Threads&) = delete;
+
+  // One more thread, which calls `work`.
+  void start(std::function<void()> work);
+  std::size_t size() const;
+  // Waits until all have ended; there are none after that.
+  void join();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace data::detail
+
+// %%
+//| export data/threads.cpp
+struct data::detail::ConditionVariable::Impl {
+  std::condition_variable variable;
+};
+
+data::detail::ConditionVariable::ConditionVariable() : impl_(std::make_unique<Impl>()) {}
+data::detail::ConditionVariable::~ConditionVariable() = default;
+void data::detail::ConditionVariable::notify_one() { impl_->variable.notify_one(); }
+void data::detail::ConditionVariable::notify_all() { impl_->variable.notify_all(); }
+void data::detail::ConditionVariable::wait(std::unique_lock<std::mutex>& lock, function_ref<bool()> condition) { impl_->variable.wait(lock, condition); }
+bool data::detail::ConditionVariable::wait_for(std::unique_lock<std::mutex>& lock, std::chrono::milliseconds timeout, function_ref<bool()> condition) {
+  return impl_->variable.wait_for(lock, timeout, condition);
+}
+
+struct data::detail::Threads::Impl {
+  std::vector<std::thread> threads;
+};
+
+data::detail::Threads::Threads() : impl_(std::make_unique<Impl>()) {}
+data::detail::Threads::~Threads() = default;
+void data::detail::Threads::start(std::function<void()> work) { impl_->threads.emplace_back(std::move(work)); }
+std::size_t data::detail::Threads::size() const { return impl_->threads.size(); }
+void data::detail::Threads::join() {
+  for (std::thread& thread : impl_->threads) thread.join();
+  impl_->threads.clear();
+}
 
 // %%
 //| export data/queue.h
@@ -1062,9 +1148,9 @@ class Queue {
   std::size_t clear();
 
  private:
-  std::queue<T> queue_;
+  std::deque<T> queue_;
   std::mutex mutex_;
-  std::condition_variable cv_;
+  ConditionVariable cv_;
 };
 
 }  // namespace data::detail
@@ -1075,14 +1161,14 @@ template <class T>
 void data::detail::Queue<T>::push(T value) {
   {
     const std::lock_guard lock(mutex_);
-    queue_.push(std::move(value));
+    queue_.push_back(std::move(value));
   }
   cv_.notify_one();
 }
 
 template <class T>
 std::size_t data::detail::Queue<T>::clear() {
-  std::queue<T> old;
+  std::deque<T> old;
   {
     const std::lock_guard lock(mutex_);
     std::swap(old, queue_);
@@ -1097,7 +1183,7 @@ std::size_t data::detail::Queue<T>::clear() {
 // TODO: Wait until the queue has an element, take it out and return it.
 // APPROACH: 1. Lock. 2. With a timeout: cv_.wait_for(lock, *timeout, condition), which returns false if the condition still does not
 //   hold; then throw "Timeout in DataLoader queue while waiting for next batch (timeout was N ms)". Without: cv_.wait.
-//   3. Move the front out, and pop it.
+//   3. Move the front out, and pop_front() it.
 // EXAMPLE: after push(1) and push(2), pop() is 1 and pop() is 2.
 // HINT: the condition is [this] { return !queue_.empty(); }; waiting needs a std::unique_lock, because it unlocks meanwhile.
 template <class T>
@@ -1112,26 +1198,27 @@ T data::detail::Queue<T>::pop(std::optional<std::chrono::milliseconds> timeout) 
     cv_.wait(lock, has_element);
   }
   T value = std::move(queue_.front());
-  queue_.pop();
+  queue_.pop_front();
   return value;
   // END SOLUTION
 }
 
 // %%
-//| mistake 07-queue-pop sleeps-before-looking
-//| says The element was there before pop() was called, so no notification will come. Give wait_for the condition: it looks before it sleeps.
+//| mistake 07-queue-pop waits-for-a-notification
+//| says The element was there before pop() was called, so no notification will come. The condition must look at the queue: wait_for asks it before the thread sleeps.
 #if 0
 template <class T>
 T data::detail::Queue<T>::pop(std::optional<std::chrono::milliseconds> timeout) {
   std::unique_lock lock(mutex_);
+  const std::size_t before = queue_.size();
+  const auto grew = [&] { return queue_.size() > before; };
   if (timeout) {
-    TORCH_CHECK(cv_.wait_for(lock, *timeout) == std::cv_status::no_timeout,
-                "Timeout in DataLoader queue while waiting for next batch (timeout was ", timeout->count(), " ms)");
+    TORCH_CHECK(cv_.wait_for(lock, *timeout, grew), "Timeout in DataLoader queue while waiting for next batch (timeout was ", timeout->count(), " ms)");
   } else {
-    cv_.wait(lock, [this] { return !queue_.empty(); });
+    cv_.wait(lock, grew);
   }
   T value = std::move(queue_.front());
-  queue_.pop();
+  queue_.pop_front();
   return value;
 }
 #endif
@@ -1512,16 +1599,7 @@ namespace data {
 // What the loader's thread throws for an exception in a worker. The original one can be thrown again.
 // Source: torch/data/worker_exception.h.
 struct WorkerException : public std::exception {
-  explicit WorkerException(std::exception_ptr original) : original_exception(original), message("Caught exception in DataLoader worker thread.") {
-    try {
-      std::rethrow_exception(original_exception);
-    } catch (const std::exception& e) {
-      message += " Original message: ";
-      message += e.what();
-    } catch (...) {
-      message += " It is not a std::exception.";
-    }
-  }
+  explicit WorkerException(std::exception_ptr original);
   const char* what() const noexcept override { return message.c_str(); }
 
   std::exception_ptr original_exception;
@@ -1529,6 +1607,19 @@ struct WorkerException : public std::exception {
 };
 
 }  // namespace data
+
+// %%
+//| export data/worker_exception.cpp
+data::WorkerException::WorkerException(std::exception_ptr original) : original_exception(std::move(original)), message("Caught exception in DataLoader worker thread.") {
+  try {
+    std::rethrow_exception(original_exception);
+  } catch (const std::exception& e) {
+    message += " Original message: ";
+    message += e.what();
+  } catch (...) {
+    message += " It is not a std::exception.";
+  }
+}
 
 // %%
 //| export data/dataloader.h
@@ -1581,7 +1672,7 @@ class DataLoaderBase {
 
   const FullDataLoaderOptions options_;
   std::unique_ptr<Dataset> main_thread_dataset_;
-  std::vector<std::thread> workers_;
+  detail::Threads workers_;
   std::size_t delivered_ = 0;  // batches of this epoch that next() has returned
   bool in_epoch_ = false;
 
@@ -1690,7 +1781,7 @@ void data::DataLoaderBase<Dataset, Batch, BatchRequest>::join() {
   shuttle_.cancel_jobs();
   // Each worker takes one of these and ends.
   for (std::size_t i = 0; i < workers_.size(); ++i) shuttle_.push_job({});
-  for (std::thread& worker : workers_) worker.join();
+  workers_.join();
 }
 
 // %% [markdown]
@@ -1851,7 +1942,7 @@ template <class Dataset, class Sampler>
 data::StatelessDataLoader<Dataset, Sampler>::StatelessDataLoader(Dataset dataset, Sampler sampler, const DataLoaderOptions& options)
     : super(options), sampler_(std::move(sampler)) {
   for (std::size_t i = 0; i < this->options_.workers; ++i) {
-    this->workers_.emplace_back([this, dataset]() mutable { this->worker_thread(dataset); });
+    this->workers_.start([this, dataset]() mutable { this->worker_thread(dataset); });
   }
   if (this->options_.workers == 0) this->main_thread_dataset_ = std::make_unique<Dataset>(std::move(dataset));
 }

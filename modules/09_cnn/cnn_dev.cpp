@@ -81,6 +81,10 @@
 #include <tuple>
 #include "tinytorch/core/autograd.h"
 #include "tinytorch/nn/image_layers.h"
+//| export nn/batch_norm_layer-inl.h
+#include <cstddef>
+#include <cstdint>
+#include "tinytorch/nn/norm.h"
 //| export nn/norm.cpp
 #include <cmath>
 #include "tinytorch/core/autograd.h"
@@ -88,6 +92,7 @@
 #include "tinytorch/core/layouts.h"
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/more_ops.h"
+#include "tinytorch/nn/batch_norm_layer-inl.h"
 //| export models/lenet.h
 #include "tinytorch/nn/conv.h"
 #include "tinytorch/nn/linear.h"
@@ -1908,15 +1913,11 @@ TEST_CASE("batch_norm: PyTorch's numbers, both modes, gradients of first and sec
 //| export nn/norm.h
 namespace nn {
 
-// What a batch norm layer computes: moves its running averages in training, normalizes by them in evaluation.
-template <std::size_t D, class Derived>
-Tensor forward_batch_norm(BatchNormImplBase<D, Derived>& layer, const Tensor& input);
-
 // batch_norm() of (N, C, H, W) with running averages of its own. In training a channel must have more than one value.
 class BatchNorm2dImpl : public BatchNormImplBase<2, BatchNorm2dImpl> {
  public:
   using BatchNormImplBase<2, BatchNorm2dImpl>::BatchNormImplBase;
-  Tensor forward(const Tensor& input) { return forward_batch_norm(*this, input); }
+  Tensor forward(const Tensor& input);
 };
 TORCH_MODULE(BatchNorm2d);
 
@@ -1930,9 +1931,12 @@ Tensor batch_norm(const Tensor& input, const Tensor& running_mean, const Tensor&
 }  // namespace nn
 
 // %%
-//| export nn/norm.h
+//| export nn/batch_norm_layer-inl.h
+namespace nn {
+
+// What a batch norm layer computes: moves its running averages in training, normalizes by them in evaluation.
 template <std::size_t D, class Derived>
-Tensor nn::forward_batch_norm(BatchNormImplBase<D, Derived>& layer, const Tensor& input) {
+Tensor forward_batch_norm(BatchNormImplBase<D, Derived>& layer, const Tensor& input) {
   const std::int64_t dims = static_cast<std::int64_t>(D) + 2;
   TORCH_CHECK(input.dim() == dims || (D == 1 && input.dim() == 2), "expected ", D == 1 ? "2D or 3D" : str(dims, "D"), " input (got ", input.dim(), "D input)");
   const bool by_batch = layer.is_training() || !layer.options.track_running_stats();
@@ -1946,8 +1950,12 @@ Tensor nn::forward_batch_norm(BatchNormImplBase<D, Derived>& layer, const Tensor
   return batch_norm(input, layer.weight, layer.bias, moves ? layer.running_mean : Tensor(), moves ? layer.running_var : Tensor(), by_batch, factor, layer.options.eps());
 }
 
+}  // namespace nn
+
 // %%
 //| export nn/norm.cpp
+Tensor nn::BatchNorm2dImpl::forward(const Tensor& input) { return forward_batch_norm(*this, input); }
+
 void nn::check_values_per_channel(const Tensor& input) {
   TORCH_CHECK_VALUE(input.dim() < 2 || input.numel() != input.size(1), "Expected more than 1 value per channel when training, got input size ", input.sizes(),
                     "\n[batch_norm] one value has no variance: use larger batches, or call eval() when you do not train.");

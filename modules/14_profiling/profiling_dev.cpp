@@ -244,7 +244,7 @@ namespace autograd::profiler {
 // A record of memory over time in a bounded number of points. What a point stands for gets coarser as time goes on; the peak never gets lost.
 class BoundedTimeline {
  public:
-  explicit BoundedTimeline(std::size_t capacity) : capacity_(capacity) { points_.reserve(capacity); }
+  explicit BoundedTimeline(std::size_t capacity);
   void add(std::int64_t time_ns, std::int64_t live);
   const std::vector<MemoryEvent>& points() const { return points_; }
   void clear();
@@ -282,6 +282,10 @@ class EventRecorder {
 };
 
 }  // namespace autograd::profiler
+
+// %%
+//| export profiling/recorder.cpp
+autograd::profiler::BoundedTimeline::BoundedTimeline(std::size_t capacity) : capacity_(capacity) { points_.reserve(capacity); }
 
 // %% {"nbgrader": {"grade": false, "grade_id": "14-begin", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export profiling/recorder.cpp

@@ -44,24 +44,29 @@
 #include <cstdint>
 #include "tinytorch/kernels/capability_tables.h"
 //| export kernels/parallel.h
+#include <cstdint>
+#include <memory>
+#include <type_traits>
+#include "tinytorch/core/dispatch.h"
+//| export kernels/thread_pool-inl.h
 #include <atomic>
 #include <cstdint>
 #include <exception>
-#include <memory>
 #include <mutex>
 #include <span>
 #include <thread>
-#include <type_traits>
 #include <vector>
-#include "tinytorch/core/dispatch.h"
+#include "tinytorch/kernels/parallel.h"
 //| export kernels/parallel.cpp
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <thread>
 #ifdef __linux__
 #include <sched.h>
 #endif
 #include "tinytorch/core/error.h"
+#include "tinytorch/kernels/thread_pool-inl.h"
 //| export kernels/gemm.h
 #include <cstdint>
 #include <vector>
@@ -1287,12 +1292,56 @@ bool in_parallel_region();
 
 namespace kernels {
 
+// Calls task(context, i) for each i from 0 to tasks - 1, on the threads of the process's pool: ThreadPool::run() below, which this header need not know.
+using Task = void (*)(void* context, std::int64_t index);
+void run_on_pool(std::int64_t tasks, Task task, void* context);
+
+// Calls f(i) for each i from 0 to tasks - 1, on the threads of the pool.
+template <class F>
+void run_tasks(std::int64_t tasks, F&& f) {
+  using Function = std::remove_reference_t<F>;
+  run_on_pool(
+      tasks, [](void* context, std::int64_t index) { (*static_cast<Function*>(context))(index); },
+      const_cast<void*>(static_cast<const void*>(std::addressof(f))));
+}
+
+// [begin, end) in pieces of `grain`, which depend on nothing else: piece i.
+struct Pieces {
+  std::int64_t begin, end, grain;
+  std::int64_t count() const { return begin >= end ? 0 : (end - begin + grain - 1) / grain; }
+  std::int64_t first(std::int64_t i) const { return begin + i * grain; }
+  std::int64_t stop(std::int64_t i) const { return first(i + 1) < end ? first(i + 1) : end; }
+};
+
+// Calls f(first, stop) for each of the pieces, on the threads of the pool.
+template <class F>
+void run_pieces(const Pieces& pieces, const F& f) {
+  if (pieces.count() == 1) return f(pieces.begin, pieces.end);
+  run_tasks(pieces.count(), [&](std::int64_t i) { f(pieces.first(i), pieces.stop(i)); });
+}
+
+}  // namespace kernels
+
+// Calls f(first, stop) for pieces of [begin, end), in any order, on the threads of the pool. The pieces do not depend on the number of threads.
+// Up to grain_size numbers are one piece: choose it so that they are some ten microseconds of work, which no second thread is woken for. More are cut into pieces of that size, or of a half, a quarter or an eighth of it where there are fewer than 64, so that many cores find work, and mostly the numbers that they
+// had in the call before. REQUIRES: grain_size > 0. Source: aten/src/ATen/Parallel.h.
+template <class F>
+void parallel_for(std::int64_t begin, std::int64_t end, std::int64_t grain_size, const F& f) {
+  std::int64_t piece = grain_size;
+  if (end - begin > grain_size)
+    while (64 * piece > end - begin && 8 * piece > grain_size && piece > 1) piece = (piece + 1) / 2;
+  kernels::run_pieces({begin, end, piece}, f);
+}
+
+// %%
+//| export kernels/thread_pool-inl.h
+namespace kernels {
+
 // Threads that work at the tasks of one call at a time.
 class ThreadPool {
  public:
   // Calls task(context, i) for each i from 0 to tasks - 1, in any order, on any of the threads. Returns when all are done; if one throws, the others may be left out and the first exception is thrown here.
   // Runs in this thread alone if the pool is busy or this is itself a task. Tasks run with the caller's ThreadState.
-  using Task = void (*)(void* context, std::int64_t index);
   void run(std::int64_t tasks, Task task, void* context);
 
   int threads() const { return threads_.load(std::memory_order_relaxed); }
@@ -1340,42 +1389,7 @@ class ThreadPool {
   alignas(64) std::atomic<std::int32_t> gate_{0};         // how many workers are inside, plus kOpen while the job may be entered
 };
 
-// Calls f(i) for each i from 0 to tasks - 1, on the threads of the pool.
-template <class F>
-void run_tasks(std::int64_t tasks, F&& f) {
-  using Function = std::remove_reference_t<F>;
-  ThreadPool::global().run(
-      tasks, [](void* context, std::int64_t index) { (*static_cast<Function*>(context))(index); },
-      const_cast<void*>(static_cast<const void*>(std::addressof(f))));
-}
-
-// [begin, end) in pieces of `grain`, which depend on nothing else: piece i.
-struct Pieces {
-  std::int64_t begin, end, grain;
-  std::int64_t count() const { return begin >= end ? 0 : (end - begin + grain - 1) / grain; }
-  std::int64_t first(std::int64_t i) const { return begin + i * grain; }
-  std::int64_t stop(std::int64_t i) const { return first(i + 1) < end ? first(i + 1) : end; }
-};
-
-// Calls f(first, stop) for each of the pieces, on the threads of the pool.
-template <class F>
-void run_pieces(const Pieces& pieces, const F& f) {
-  if (pieces.count() == 1) return f(pieces.begin, pieces.end);
-  run_tasks(pieces.count(), [&](std::int64_t i) { f(pieces.first(i), pieces.stop(i)); });
-}
-
 }  // namespace kernels
-
-// Calls f(first, stop) for pieces of [begin, end), in any order, on the threads of the pool. The pieces do not depend on the number of threads.
-// Up to grain_size numbers are one piece: choose it so that they are some ten microseconds of work, which no second thread is woken for. More are cut into pieces of that size, or of a half, a quarter or an eighth of it where there are fewer than 64, so that many cores find work, and mostly the numbers that they
-// had in the call before. REQUIRES: grain_size > 0. Source: aten/src/ATen/Parallel.h.
-template <class F>
-void parallel_for(std::int64_t begin, std::int64_t end, std::int64_t grain_size, const F& f) {
-  std::int64_t piece = grain_size;
-  if (end - begin > grain_size)
-    while (64 * piece > end - begin && 8 * piece > grain_size && piece > 1) piece = (piece + 1) / 2;
-  kernels::run_pieces({begin, end, piece}, f);
-}
 
 // %%
 //| export kernels/parallel.cpp
@@ -1573,6 +1587,8 @@ kernels::ThreadPool& kernels::ThreadPool::global() {
   static ThreadPool pool(default_threads());
   return pool;
 }
+
+void kernels::run_on_pool(std::int64_t tasks, Task task, void* context) { ThreadPool::global().run(tasks, task, context); }
 
 int get_num_threads() { return kernels::ThreadPool::global().threads(); }
 

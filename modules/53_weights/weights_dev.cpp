@@ -144,7 +144,7 @@ class ZipReader {
   ZipReader(std::string_view archive, std::string name);
 
   std::vector<std::string> names() const;
-  bool contains(const std::string& record) const { return records_.contains(record); }
+  bool contains(const std::string& record) const;
   std::uint64_t size(const std::string& record) const { return find(record).size; }
   // Writes the size(record) bytes of the record to `target`.
   void read(const std::string& record, void* target) const;
@@ -220,6 +220,8 @@ const serialize::ZipReader::Record& serialize::ZipReader::find(const std::string
   if (found == records_.end()) refuse("file not found: " + record);
   return found->second;
 }
+
+bool serialize::ZipReader::contains(const std::string& record) const { return records_.contains(record); }
 
 std::vector<std::string> serialize::ZipReader::names() const {
   std::vector<std::string> all;
@@ -1524,7 +1526,7 @@ class safe_open {
 
   // In the order of their bytes in the file.
   const std::vector<std::string>& keys() const { return keys_; }
-  bool contains(const std::string& name) const { return entries_.contains(name); }
+  bool contains(const std::string& name) const;
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   // The tensor `name`. O(1): it lies in the mapped file, which stays mapped while any tensor of it lives; writing into it changes this process's view and never the file. A tensor that the file does not align is
   // copied. Throws if there is none.
@@ -1650,6 +1652,7 @@ const FileType& file_type_of(ScalarType scalar_type) {
 
 safetensors::safe_open::safe_open(const std::string& path) : name_(path), mapping_(std::make_shared<Mapping>(path)) { parse(mapping_->bytes()); }
 safetensors::safe_open::safe_open(std::string_view bytes, std::string name) : name_(std::move(name)) { parse(bytes); }
+bool safetensors::safe_open::contains(const std::string& name) const { return entries_.contains(name); }
 
 void safetensors::safe_open::parse(std::string_view bytes) {
   constexpr std::uint64_t kLongestHeader = 100'000'000;  // as the format's own library

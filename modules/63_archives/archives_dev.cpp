@@ -152,7 +152,7 @@ class InputArchive {
   void operator()(Ts&&... arguments) {
     read(std::forward<Ts>(arguments)...);
   }
-  bool has_value(const std::string& key) const { return values_.contains(key); }
+  bool has_value(const std::string& key) const;
   // The names at this level: of tensors, of values, and of nested archives.
   std::vector<std::string> keys() const;
   // Every tensor, by its full name.
@@ -185,6 +185,8 @@ void refuse_reserved(const std::string& key) {
 }
 const char* safetensors_name(ScalarType type);
 }  // namespace
+
+bool serialize::InputArchive::has_value(const std::string& key) const { return values_.contains(key); }
 
 void serialize::OutputArchive::write(const std::string& key, const Tensor& tensor, bool) {
   refuse_reserved(key);

@@ -114,7 +114,7 @@ inline void append_edges(Node& node, TensorList list) {
 }
 
 inline void append_gradients(variable_list& out, Tensor gradient) { out.push_back(std::move(gradient)); }
-inline void append_gradients(variable_list& out, std::vector<Tensor> gradients) { out.insert(out.end(), gradients.begin(), gradients.end()); }
+void append_gradients(variable_list& out, const std::vector<Tensor>& gradients);
 
 // "log_softmax" -> "LogSoftmaxBackward0"; of the second overload "MulBackward1"
 std::string node_name(const char* operator_name, bool second = false);
@@ -377,6 +377,8 @@ void gradient(Fs... functions) {
 
 // %%
 //| export core/gradient.cpp
+void detail::append_gradients(variable_list& out, const std::vector<Tensor>& gradients) { out.insert(out.end(), gradients.begin(), gradients.end()); }
+
 std::string detail::node_name(const char* operator_name, bool second) {
   std::string name;
   bool capital = true;

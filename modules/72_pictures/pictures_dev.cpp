@@ -107,7 +107,7 @@ std::string format_memory(std::int64_t bytes);
 // A table in text, with a line of dashes above, below the head, and below.
 class TextTable {
  public:
-  void add_row(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
+  void add_row(std::vector<std::string> cells);
   std::string text() const;
 
  private:
@@ -136,6 +136,8 @@ std::string autograd::profiler::format_memory(std::int64_t bytes) {
   if (size >= 1 << 20) return with_decimals(value / (1 << 20), 2, " MB");
   return size >= 1 << 10 ? with_decimals(value / (1 << 10), 2, " KB") : std::to_string(bytes) + " B";
 }
+
+void autograd::profiler::TextTable::add_row(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
 
 std::string autograd::profiler::TextTable::text() const {
   std::vector<std::size_t> widths(rows_.at(0).size(), 12);

@@ -26,7 +26,6 @@
 // %%
 //| after 08
 //| export data/chunk.h
-#include <condition_variable>
 #include <cstddef>
 #include <deque>
 #include <exception>
@@ -34,12 +33,12 @@
 #include <iterator>
 #include <mutex>
 #include <optional>
-#include <thread>
 #include <utility>
 #include <vector>
 #include "tinytorch/core/arg.h"
 #include "tinytorch/data/samplers.h"
 #include "tinytorch/data/stream.h"
+#include "tinytorch/data/threads.h"
 #include "tinytorch/data/worker_exception.h"
 
 //| export data/sampler_archives.h
@@ -174,13 +173,13 @@ class ChunkDataset final
   bool loaded_ = false;
 
   mutable std::mutex mutex_;
-  std::condition_variable room_;     // for preloaders: the cache has room, or all is to stop
-  std::condition_variable arrived_;  // for get_batch(): something is there, or nothing will come
+  data::detail::ConditionVariable room_;     // for preloaders: the cache has room, or all is to stop
+  data::detail::ConditionVariable arrived_;  // for get_batch(): something is there, or nothing will come
   std::deque<Piece> cache_;
   std::size_t cached_ = 0;   // examples in the cache
   std::size_t reading_ = 0;  // preloaders that are not done
   bool stopping_ = false;
-  std::vector<std::thread> preloaders_;
+  data::detail::Threads preloaders_;
 };
 
 }  // namespace data::datasets
@@ -195,8 +194,7 @@ void data::datasets::ChunkDataset<ChunkReader, ChunkSampler, ExampleSampler>::st
     stopping_ = true;
   }
   room_.notify_all();
-  for (std::thread& thread : preloaders_) thread.join();
-  preloaders_.clear();
+  preloaders_.join();
 }
 
 // Begins an epoch: forgets what is left of the one before and starts the preloaders.
@@ -210,7 +208,7 @@ void data::datasets::ChunkDataset<ChunkReader, ChunkSampler, ExampleSampler>::re
   cached_ = 0;
   stopping_ = false;
   reading_ = options_.preloader_count();
-  for (std::size_t i = 0; i < options_.preloader_count(); ++i) preloaders_.emplace_back([this] { preload(); });
+  for (std::size_t i = 0; i < options_.preloader_count(); ++i) preloaders_.start([this] { preload(); });
 }
 
 // The example sampler's order. Called with the lock held: the sampler, and the generator behind it, are shared.
@@ -270,7 +268,7 @@ data::datasets::ChunkDataset<ChunkReader, ChunkSampler, ExampleSampler>::get_bat
   TORCH_CHECK(batch_size == options_.batch_size(), "The requested batch size does not match with the initialized batch size.\n The requested batch size is ", batch_size,
               ", while the dataset is created with batch size equal to ", options_.batch_size());
   std::unique_lock lock(mutex_);
-  TORCH_CHECK(!preloaders_.empty(), "Dataset needs to call reset() before calling get_batch().");
+  TORCH_CHECK(preloaders_.size() > 0, "Dataset needs to call reset() before calling get_batch().");
   UnwrappedBatchType batch;
   while (batch.size() < batch_size) {
     arrived_.wait(lock, [this] { return !cache_.empty() || reading_ == 0; });

@@ -723,10 +723,9 @@ Tensor cumprod_backward(const Tensor& grad, const Tensor& self, const Tensor& re
   const std::int64_t size = self.size(dim);
   for (std::int64_t i = 0; i < size; ++i) {
     // The products that hold x_i, without it: those before i times the products of what follows.
-    const Tensor before = i == 0 ? ones_like(self.select(dim, 0)) : self.narrow(dim, 0, i).prod(dim);
-    std::vector<Tensor> following{before.unsqueeze(dim)};
-    if (i + 1 < size) following.push_back(before.unsqueeze(dim) * cumprod(self.narrow(dim, i + 1, size - i - 1), dim));
-    parts.push_back((cat(following, dim) * grad.narrow(dim, i, size - i)).sum(dim));
+    const Tensor before = (i == 0 ? ones_like(self.select(dim, 0)) : self.narrow(dim, 0, i).prod(dim)).unsqueeze(dim);
+    const Tensor products = i + 1 == size ? before : cat({before, before * cumprod(self.narrow(dim, i + 1, size - i - 1), dim)}, dim);
+    parts.push_back((products * grad.narrow(dim, i, size - i)).sum(dim));
   }
   return stack(parts, dim);
 }

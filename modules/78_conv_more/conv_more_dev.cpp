@@ -76,6 +76,7 @@
 #include "tinytorch/core/gradient.h"
 #include "tinytorch/core/layouts.h"
 #include "tinytorch/core/more_ops.h"
+#include "tinytorch/nn/batch_norm_layer-inl.h"
 #include "tinytorch/nn/image_checks.h"
 
 // %%
@@ -289,18 +290,14 @@ class Conv1dImpl : public ConvNdImpl<1, Conv1dImpl> {
  public:
   Conv1dImpl(std::int64_t in_channels, std::int64_t out_channels, ExpandingArray<1> kernel_size);
   explicit Conv1dImpl(const Conv1dOptions& options_);
-  Tensor forward(const Tensor& input) {
-    return detail::of_batch("conv1d", input, 1, [&](const Tensor& batch) { return detail::convolve(batch, weight, bias, options); });
-  }
+  Tensor forward(const Tensor& input);
 };
 TORCH_MODULE(Conv1d);
 class Conv3dImpl : public ConvNdImpl<3, Conv3dImpl> {
  public:
   Conv3dImpl(std::int64_t in_channels, std::int64_t out_channels, ExpandingArray<3> kernel_size);
   explicit Conv3dImpl(const Conv3dOptions& options_);
-  Tensor forward(const Tensor& input) {
-    return detail::of_batch("conv3d", input, 3, [&](const Tensor& batch) { return detail::convolve(batch, weight, bias, options); });
-  }
+  Tensor forward(const Tensor& input);
 };
 TORCH_MODULE(Conv3d);
 
@@ -431,6 +428,13 @@ Tensor nn::ConvTransposeNdImpl<D, Derived>::forward(const Tensor& input, const s
 
 // %%
 //| export nn/more_conv.cpp
+Tensor nn::Conv1dImpl::forward(const Tensor& input) {
+  return detail::of_batch("conv1d", input, 1, [&](const Tensor& batch) { return detail::convolve(batch, weight, bias, options); });
+}
+Tensor nn::Conv3dImpl::forward(const Tensor& input) {
+  return detail::of_batch("conv3d", input, 3, [&](const Tensor& batch) { return detail::convolve(batch, weight, bias, options); });
+}
+
 nn::Conv1dImpl::Conv1dImpl(std::int64_t in_channels, std::int64_t out_channels, ExpandingArray<1> kernel_size) : Conv1dImpl(Conv1dOptions(in_channels, out_channels, kernel_size)) {}
 nn::Conv1dImpl::Conv1dImpl(const Conv1dOptions& options_) : ConvNdImpl(options_) {}
 nn::Conv3dImpl::Conv3dImpl(std::int64_t in_channels, std::int64_t out_channels, ExpandingArray<3> kernel_size) : Conv3dImpl(Conv3dOptions(in_channels, out_channels, kernel_size)) {}
@@ -1009,13 +1013,13 @@ namespace nn {
 class BatchNorm1dImpl : public BatchNormImplBase<1, BatchNorm1dImpl> {
  public:
   using BatchNormImplBase<1, BatchNorm1dImpl>::BatchNormImplBase;
-  Tensor forward(const Tensor& input) { return forward_batch_norm(*this, input); }
+  Tensor forward(const Tensor& input);
 };
 TORCH_MODULE(BatchNorm1d);
 class BatchNorm3dImpl : public BatchNormImplBase<3, BatchNorm3dImpl> {
  public:
   using BatchNormImplBase<3, BatchNorm3dImpl>::BatchNormImplBase;
-  Tensor forward(const Tensor& input) { return forward_batch_norm(*this, input); }
+  Tensor forward(const Tensor& input);
 };
 TORCH_MODULE(BatchNorm3d);
 
@@ -1116,6 +1120,9 @@ Tensor instance_norm(const Tensor& input, const InstanceNormFuncOptions& options
 
 // %%
 //| export nn/more_norm.cpp
+Tensor nn::BatchNorm1dImpl::forward(const Tensor& input) { return forward_batch_norm(*this, input); }
+Tensor nn::BatchNorm3dImpl::forward(const Tensor& input) { return forward_batch_norm(*this, input); }
+
 Tensor nn::functional::instance_norm(const Tensor& input, const InstanceNormFuncOptions& options) {
   return tinytorch::instance_norm(input, options.weight(), options.bias(), options.running_mean(), options.running_var(), options.use_input_stats(), options.momentum(), options.eps());
 }

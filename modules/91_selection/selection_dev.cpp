@@ -220,15 +220,7 @@ extern Operator<const Tensor&(const Tensor&, TensorList, const Tensor&, bool)> i
 //| export core/index_loops.h
 // Adds to the Long tensor `positions` the offsets of `index` (Long, of the same sizes) along a dimension of the given size and stride. Throws for an index outside of [0,
 // size).
-inline void add_positions(const Tensor& positions, const Tensor& index, std::int64_t dim, std::int64_t size,
-                          std::int64_t stride) {
-  zip_into<std::int64_t, std::int64_t, std::int64_t>(
-      positions, positions, index, [=](std::int64_t position, std::int64_t i) {
-        TORCH_CHECK_INDEX(i >= 0 && i < size, "index ", i, " is out of bounds for dimension ", dim,
-                          " with size ", size);
-        return position + i * stride;
-      });
-}
+void add_positions(const Tensor& positions, const Tensor& index, std::int64_t dim, std::int64_t size, std::int64_t stride);
 
 // Calls f(element, other_element) over `sizes`: element is at base + position + its strides, each operand with its own strides.
 template <class T, class F>
@@ -244,6 +236,17 @@ void for_each_position(IntArrayRef sizes, const Tensor& self, IntArrayRef self_s
     const std::int64_t step_0 = step[0], step_1 = step[1], step_2 = step[2];
     for (std::int64_t i = 0; i < count; ++i) f(element[i * step_0 + position[i * step_1]], other_element[i * step_2]);
   });
+}
+
+// %%
+//| export core/gather.cpp
+void add_positions(const Tensor& positions, const Tensor& index, std::int64_t dim, std::int64_t size, std::int64_t stride) {
+  zip_into<std::int64_t, std::int64_t, std::int64_t>(
+      positions, positions, index, [=](std::int64_t position, std::int64_t i) {
+        TORCH_CHECK_INDEX(i >= 0 && i < size, "index ", i, " is out of bounds for dimension ", dim,
+                          " with size ", size);
+        return position + i * stride;
+      });
 }
 
 // %%

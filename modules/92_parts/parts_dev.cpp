@@ -32,7 +32,6 @@
 //| export core/warning.cpp
 #include <iostream>
 //| export core/check_op.h
-#include <sstream>
 #include <utility>
 #include "tinytorch/core/error.h"
 //| export core/irange.h
@@ -346,12 +345,12 @@ class FailedComparison {
   explicit FailedComparison(SourceLocation where) : where_(where) {}
   FailedComparison(const FailedComparison&) = delete;
   FailedComparison& operator=(const FailedComparison&) = delete;
-  ~FailedComparison() noexcept(false) { throw Error(where_, out_.str()); }
-  std::ostream& stream() { return out_; }
+  ~FailedComparison() noexcept(false) { throw Error(where_, out_.text()); }
+  std::ostream& stream() { return out_.stream(); }
 
  private:
   SourceLocation where_;
-  std::ostringstream out_;
+  TextStream out_;
 };
 
 // Makes a stream void, so that both sides of a `?:` are.

@@ -74,6 +74,7 @@ class HistoryMethods {
 #include <string>
 #include <string_view>
 #include "tinytorch/core/autograd.h"
+#include "tinytorch/core/node_watchers-inl.h"
 #include "tinytorch/core/pointwise_ops.h"
 //| export core/autograd.cpp
 #include "tinytorch/core/engine.h"
@@ -91,6 +92,7 @@ class HistoryMethods {
 #include <dlfcn.h>
 #include <execinfo.h>
 #include <link.h>
+#include "tinytorch/core/node_watchers-inl.h"
 //| export core/dict.h
 #include <functional>
 #include <memory>
@@ -112,11 +114,12 @@ class HistoryMethods {
 #include <type_traits>
 #include <typeinfo>
 #include <unordered_map>
-#include <unordered_set>
+#include <vector>
 #include "tinytorch/core/autograd.h"
 #include "tinytorch/core/inference_mode.h"
 #include "tinytorch/core/ivalue.h"
 //| export core/custom_function.cpp
+#include <algorithm>
 #include <cstdlib>
 #include <cxxabi.h>
 #include "tinytorch/core/inplace_or_view.h"
@@ -1268,7 +1271,7 @@ class AutogradContext {
 
  private:
   friend class FunctionNode;
-  using Impls = std::unordered_set<TensorImpl*>;
+  using Impls = std::vector<TensorImpl*>;  // few, and each once
   static Impls impls_of(const variable_list& tensors);
 
   Impls dirty_;
@@ -1295,7 +1298,7 @@ class FunctionNode : public Node {
   void add_argument(TensorList arguments);
   template <class T>
   void add_argument(const T&) {
-    is_tensor_.push_back(false);
+    add_other_argument();
   }
   // After the last argument: makes the edges. False if nothing is to be recorded.
   bool begin();
@@ -1306,6 +1309,7 @@ class FunctionNode : public Node {
 
  private:
   virtual variable_list backward(variable_list grads) = 0;
+  void add_other_argument();
   Tensor finish_output(const Tensor& output, bool records, std::size_t count);
 
   std::vector<bool> is_tensor_;  // of each argument
@@ -1375,17 +1379,23 @@ bool autograd::AutogradContext::needs_input_grad(std::size_t index) const {
   return node->task_should_compute_output(index);
 }
 
+namespace {
+bool is_among(const std::vector<TensorImpl*>& impls, const Tensor& tensor) { return std::ranges::find(impls, tensor.unsafeGetTensorImpl()) != impls.end(); }
+}  // namespace
+
 void autograd::AutogradContext::mark_dirty(const variable_list& inputs) { dirty_ = impls_of(inputs); }
 void autograd::AutogradContext::mark_non_differentiable(const variable_list& outputs) { non_differentiable_ = impls_of(outputs); }
 
 autograd::AutogradContext::Impls autograd::AutogradContext::impls_of(const variable_list& tensors) {
   Impls impls;
-  for (const Tensor& tensor : tensors) impls.insert(tensor.unsafeGetTensorImpl());
+  for (const Tensor& tensor : tensors)
+    if (!is_among(impls, tensor)) impls.push_back(tensor.unsafeGetTensorImpl());
   return impls;
 }
 
 // %%
 //| export core/custom_function.cpp
+void autograd::FunctionNode::add_other_argument() { is_tensor_.push_back(false); }
 void autograd::FunctionNode::add_argument(const Tensor& argument) {
   is_tensor_.push_back(true);
   inputs_.push_back(argument);
@@ -1394,7 +1404,7 @@ void autograd::FunctionNode::add_argument(const std::optional<Tensor>& argument)
   if (argument && argument->defined()) {
     add_argument(*argument);
   } else {
-    is_tensor_.push_back(false);
+    add_other_argument();
   }
 }
 void autograd::FunctionNode::add_argument(TensorList arguments) {
@@ -1418,11 +1428,10 @@ bool autograd::FunctionNode::begin() {
 // %%
 //| export core/custom_function.cpp
 Tensor autograd::FunctionNode::finish_output(const Tensor& output, bool records, std::size_t count) {
-  TensorImpl* const impl = output.unsafeGetTensorImpl();
-  const bool is_dirty = context.dirty_.contains(impl);
+  const bool is_dirty = is_among(context.dirty_, output);
   bool is_input = false;
   for (const Tensor& input : inputs_) is_input = is_input || input.is_same(output);
-  const bool differentiable = records && output.is_floating_point() && !context.non_differentiable_.contains(impl);
+  const bool differentiable = records && output.is_floating_point() && !is_among(context.non_differentiable_, output);
   const NoGradGuard no_grad;
   const Tensor result = is_input && !is_dirty ? output.view(output.sizes()) : output;
   if (!differentiable) {
@@ -1443,12 +1452,12 @@ Tensor autograd::FunctionNode::finish_output(const Tensor& output, bool records,
 
 variable_list autograd::FunctionNode::finish(variable_list outputs, bool records) {
   std::size_t dirty = 0;
-  for (const Tensor& output : outputs) dirty += context.dirty_.contains(output.unsafeGetTensorImpl()) ? 1 : 0;
+  for (const Tensor& output : outputs) dirty += is_among(context.dirty_, output) ? 1 : 0;
   TORCH_CHECK(dirty == context.dirty_.size(), "Some elements marked as dirty during the forward method were not returned as output. "
               "The inputs that are modified inplace must all be outputs of the Function.");
   for (Tensor& output : outputs)
     if (output.defined()) {
-      if (context.dirty_.contains(output.unsafeGetTensorImpl())) detail::bump_version(output);
+      if (is_among(context.dirty_, output)) detail::bump_version(output);
       output = finish_output(output, records, outputs.size());
     }
   if (records)

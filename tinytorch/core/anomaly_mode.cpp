@@ -10,6 +10,8 @@
 #include <execinfo.h>
 #include <link.h>
 
+#include "tinytorch/core/node_watchers-inl.h"
+
 namespace tinytorch {
 
 StackTrace StackTrace::here() {

@@ -2,7 +2,6 @@
 // edit the module, not this file.
 #pragma once
 
-#include <sstream>
 #include <utility>
 
 #include "tinytorch/core/error.h"
@@ -16,12 +15,12 @@ class FailedComparison {
   explicit FailedComparison(SourceLocation where) : where_(where) {}
   FailedComparison(const FailedComparison&) = delete;
   FailedComparison& operator=(const FailedComparison&) = delete;
-  ~FailedComparison() noexcept(false) { throw Error(where_, out_.str()); }
-  std::ostream& stream() { return out_; }
+  ~FailedComparison() noexcept(false) { throw Error(where_, out_.text()); }
+  std::ostream& stream() { return out_.stream(); }
 
  private:
   SourceLocation where_;
-  std::ostringstream out_;
+  TextStream out_;
 };
 
 // Makes a stream void, so that both sides of a `?:` are.

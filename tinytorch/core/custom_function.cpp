@@ -3,6 +3,7 @@
 
 #include "tinytorch/core/custom_function.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cxxabi.h>
 
@@ -32,15 +33,21 @@ bool autograd::AutogradContext::needs_input_grad(std::size_t index) const {
   return node->task_should_compute_output(index);
 }
 
+namespace {
+bool is_among(const std::vector<TensorImpl*>& impls, const Tensor& tensor) { return std::ranges::find(impls, tensor.unsafeGetTensorImpl()) != impls.end(); }
+}  // namespace
+
 void autograd::AutogradContext::mark_dirty(const variable_list& inputs) { dirty_ = impls_of(inputs); }
 void autograd::AutogradContext::mark_non_differentiable(const variable_list& outputs) { non_differentiable_ = impls_of(outputs); }
 
 autograd::AutogradContext::Impls autograd::AutogradContext::impls_of(const variable_list& tensors) {
   Impls impls;
-  for (const Tensor& tensor : tensors) impls.insert(tensor.unsafeGetTensorImpl());
+  for (const Tensor& tensor : tensors)
+    if (!is_among(impls, tensor)) impls.push_back(tensor.unsafeGetTensorImpl());
   return impls;
 }
 
+void autograd::FunctionNode::add_other_argument() { is_tensor_.push_back(false); }
 void autograd::FunctionNode::add_argument(const Tensor& argument) {
   is_tensor_.push_back(true);
   inputs_.push_back(argument);
@@ -49,7 +56,7 @@ void autograd::FunctionNode::add_argument(const std::optional<Tensor>& argument)
   if (argument && argument->defined()) {
     add_argument(*argument);
   } else {
-    is_tensor_.push_back(false);
+    add_other_argument();
   }
 }
 void autograd::FunctionNode::add_argument(TensorList arguments) {
@@ -68,11 +75,10 @@ bool autograd::FunctionNode::begin() {
 }
 
 Tensor autograd::FunctionNode::finish_output(const Tensor& output, bool records, std::size_t count) {
-  TensorImpl* const impl = output.unsafeGetTensorImpl();
-  const bool is_dirty = context.dirty_.contains(impl);
+  const bool is_dirty = is_among(context.dirty_, output);
   bool is_input = false;
   for (const Tensor& input : inputs_) is_input = is_input || input.is_same(output);
-  const bool differentiable = records && output.is_floating_point() && !context.non_differentiable_.contains(impl);
+  const bool differentiable = records && output.is_floating_point() && !is_among(context.non_differentiable_, output);
   const NoGradGuard no_grad;
   const Tensor result = is_input && !is_dirty ? output.view(output.sizes()) : output;
   if (!differentiable) {
@@ -93,12 +99,12 @@ Tensor autograd::FunctionNode::finish_output(const Tensor& output, bool records,
 
 variable_list autograd::FunctionNode::finish(variable_list outputs, bool records) {
   std::size_t dirty = 0;
-  for (const Tensor& output : outputs) dirty += context.dirty_.contains(output.unsafeGetTensorImpl()) ? 1 : 0;
+  for (const Tensor& output : outputs) dirty += is_among(context.dirty_, output) ? 1 : 0;
   TORCH_CHECK(dirty == context.dirty_.size(), "Some elements marked as dirty during the forward method were not returned as output. "
               "The inputs that are modified inplace must all be outputs of the Function.");
   for (Tensor& output : outputs)
     if (output.defined()) {
-      if (context.dirty_.contains(output.unsafeGetTensorImpl())) detail::bump_version(output);
+      if (is_among(context.dirty_, output)) detail::bump_version(output);
       output = finish_output(output, records, outputs.size());
     }
   if (records)

@@ -6,7 +6,7 @@
 #include <type_traits>
 #include <typeinfo>
 #include <unordered_map>
-#include <unordered_set>
+#include <vector>
 
 #include "tinytorch/core/autograd.h"
 #include "tinytorch/core/inference_mode.h"
@@ -51,7 +51,7 @@ class AutogradContext {
 
  private:
   friend class FunctionNode;
-  using Impls = std::unordered_set<TensorImpl*>;
+  using Impls = std::vector<TensorImpl*>;  // few, and each once
   static Impls impls_of(const variable_list& tensors);
 
   Impls dirty_;
@@ -76,7 +76,7 @@ class FunctionNode : public Node {
   void add_argument(TensorList arguments);
   template <class T>
   void add_argument(const T&) {
-    is_tensor_.push_back(false);
+    add_other_argument();
   }
   // After the last argument: makes the edges. False if nothing is to be recorded.
   bool begin();
@@ -87,6 +87,7 @@ class FunctionNode : public Node {
 
  private:
   virtual variable_list backward(variable_list grads) = 0;
+  void add_other_argument();
   Tensor finish_output(const Tensor& output, bool records, std::size_t count);
 
   std::vector<bool> is_tensor_;  // of each argument

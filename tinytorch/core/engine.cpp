@@ -8,6 +8,7 @@
 #include <queue>
 
 #include "tinytorch/core/grad_mode.h"
+#include "tinytorch/core/node_watchers-inl.h"
 #include "tinytorch/core/pointer_map.h"
 #include "tinytorch/core/record_function.h"
 

@@ -3,9 +3,18 @@
 
 #include "tinytorch/core/error.h"
 
-#include <ostream>
+#include <sstream>
 
 namespace tinytorch {
+
+struct detail::TextStream::Buffer {
+  std::ostringstream stream;
+};
+
+detail::TextStream::TextStream() : buffer_(std::make_unique<Buffer>()) {}
+detail::TextStream::~TextStream() = default;
+std::ostream& detail::TextStream::stream() { return buffer_->stream; }
+std::string detail::TextStream::text() const { return buffer_->stream.str(); }
 
 std::ostream& operator<<(std::ostream& out, const SourceLocation& location) {
   return out << location.function << " at " << location.file << ":" << location.line;

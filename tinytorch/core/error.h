@@ -4,7 +4,8 @@
 
 #include <cstdint>
 #include <exception>
-#include <sstream>
+#include <memory>
+#include <ostream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,12 +31,30 @@ class NotImplemented : public std::exception {
   std::string message_;
 };
 
+namespace detail {
+// A text that is written with operator<<.
+class TextStream {
+ public:
+  TextStream();
+  ~TextStream();
+  TextStream(const TextStream&) = delete;
+  TextStream& operator=(const TextStream&) = delete;
+
+  std::ostream& stream();
+  std::string text() const;
+
+ private:
+  struct Buffer;
+  std::unique_ptr<Buffer> buffer_;
+};
+}  // namespace detail
+
 // The arguments written one directly after the other with operator<<; "" without arguments. Works for every type that has an operator<<. O(length of the result).
 template <class... Args>
 std::string str(const Args&... args) {
-  std::ostringstream out;
-  static_cast<void>((out << ... << args));
-  return out.str();
+  detail::TextStream out;
+  static_cast<void>((out.stream() << ... << args));
+  return out.text();
 }
 
 // The base of all errors that the framework throws. what() is the whole text with the place in the source; what_without_backtrace() is the message for a user.

@@ -6,6 +6,15 @@
 
 namespace tinytorch {
 
+void add_positions(const Tensor& positions, const Tensor& index, std::int64_t dim, std::int64_t size, std::int64_t stride) {
+  zip_into<std::int64_t, std::int64_t, std::int64_t>(
+      positions, positions, index, [=](std::int64_t position, std::int64_t i) {
+        TORCH_CHECK_INDEX(i >= 0 && i < size, "index ", i, " is out of bounds for dimension ", dim,
+                          " with size ", size);
+        return position + i * stride;
+      });
+}
+
 namespace {
 // A 0-d tensor counts as a vector of one element.
 Tensor at_least_1d(const Tensor& self) { return self.dim() == 0 ? view(self, {1}) : self; }

@@ -5,6 +5,8 @@
 
 namespace tinytorch {
 
+void detail::append_gradients(variable_list& out, const std::vector<Tensor>& gradients) { out.insert(out.end(), gradients.begin(), gradients.end()); }
+
 std::string detail::node_name(const char* operator_name, bool second) {
   std::string name;
   bool capital = true;

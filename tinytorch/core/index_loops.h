@@ -9,15 +9,7 @@ namespace tinytorch {
 
 // Adds to the Long tensor `positions` the offsets of `index` (Long, of the same sizes) along a dimension of the given size and stride. Throws for an index outside of [0,
 // size).
-inline void add_positions(const Tensor& positions, const Tensor& index, std::int64_t dim, std::int64_t size,
-                          std::int64_t stride) {
-  zip_into<std::int64_t, std::int64_t, std::int64_t>(
-      positions, positions, index, [=](std::int64_t position, std::int64_t i) {
-        TORCH_CHECK_INDEX(i >= 0 && i < size, "index ", i, " is out of bounds for dimension ", dim,
-                          " with size ", size);
-        return position + i * stride;
-      });
-}
+void add_positions(const Tensor& positions, const Tensor& index, std::int64_t dim, std::int64_t size, std::int64_t stride);
 
 // Calls f(element, other_element) over `sizes`: element is at base + position + its strides, each operand with its own strides.
 template <class T, class F>

@@ -8,6 +8,7 @@
 
 #include "tinytorch/core/engine.h"
 #include "tinytorch/core/grad_mode.h"
+#include "tinytorch/core/node_watchers-inl.h"
 #include "tinytorch/core/record_function.h"
 
 namespace tinytorch {
@@ -24,15 +25,20 @@ std::uint64_t take_sequence_nr() {
   return next_sequence_nr++;
 }
 }  // namespace
+AutogradMeta::AutogradMeta() {}  // written out: with the default one std::make_unique would fill all of it with zeros before
+AutogradMeta::~AutogradMeta() = default;
+
 Node::Node() : sequence_nr_(take_sequence_nr()) {
   if (anomaly_mode.load(std::memory_order_relaxed)) watch().anomaly_record = record_place();
   if (RecordObserver* const observer = record_observer.load()) observer->node(sequence_nr_);
 }
 
 NodeWatchers& Node::watch() {
-  if (!watchers_) watchers_ = std::make_unique<NodeWatchers>();
+  if (!watchers_) watchers_.reset(new NodeWatchers());
   return *watchers_;
 }
+
+void DeleteWatchers::operator()(NodeWatchers* watchers) const { delete watchers; }
 
 std::uint32_t Node::add_input_metadata(const Tensor& output) {
   InputMetadata& added = input_metadata_.add();

@@ -42,16 +42,10 @@ inline constinit std::atomic<bool> anomaly_mode{false};
 std::shared_ptr<const AnomalyRecord> record_place();
 variable_list apply_with_checks(Node& node, variable_list&& grads);
 
-// Who looks at a node, which most nodes have nobody for: one pointer that is null is made and destroyed sooner than four lists that are empty.
-struct NodeWatchers {
-  // Hooks on the gradients that arrive, by input number, in the order of registration.
-  std::vector<std::pair<std::uint32_t, std::shared_ptr<TensorHook>>> tensor_pre_hooks;
-  // Where gradients that retain_grad() asked for are put, by input number, after the hooks.
-  std::vector<std::pair<std::uint32_t, std::shared_ptr<Tensor>>> retained_grads;
-  // Hooks on the node: called with what apply() was given and what it returned.
-  std::vector<std::function<void(const variable_list& grad_inputs, const variable_list& grad_outputs)>> post_hooks;
-  // In anomaly mode, where in the program the node was recorded.
-  std::shared_ptr<const AnomalyRecord> anomaly_record;
+// A node holds them by a pointer, and only what asks for them has to know what they are.
+struct NodeWatchers;
+struct DeleteWatchers {
+  void operator()(NodeWatchers* watchers) const;
 };
 
 // What a run of autograd::grad, or of backward() with inputs, asks of the nodes: some of the gradients that they could compute.
@@ -104,7 +98,7 @@ class Node : public std::enable_shared_from_this<Node>, public memory::Pooled {
 
  private:
   friend void destroy_node(Node* node);
-  std::unique_ptr<NodeWatchers> watchers_;
+  std::unique_ptr<NodeWatchers, DeleteWatchers> watchers_;
   std::uint64_t sequence_nr_;
   SmallVector<Edge, 2> next_edges_;
   SmallVector<InputMetadata, 1> input_metadata_;
@@ -147,7 +141,9 @@ struct ViewMeta {
 
 // What autograd knows of a tensor; lives in the tensor's metadata slot. Source: torch/csrc/autograd/variable.h.
 struct AutogradMeta : TensorMetadata {
-  AutogradMeta() {}  // written out: with the default one std::make_unique would fill all of it with zeros before
+  AutogradMeta();
+  ~AutogradMeta() override;
+
   Tensor grad;
   std::shared_ptr<Tensor> retained_grad;  // where the hook of retain_grad() puts it: the hook may outlive the tensor
   bool requires_grad = false;             // of a leaf; others require grad through grad_fn

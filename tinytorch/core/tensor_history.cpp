@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "tinytorch/core/autograd.h"
+#include "tinytorch/core/node_watchers-inl.h"
 #include "tinytorch/core/pointwise_ops.h"
 
 namespace tinytorch {

@@ -4,7 +4,6 @@
 
 #include <exception>
 #include <memory>
-#include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -16,6 +15,7 @@
 #include "tinytorch/data/queue.h"
 #include "tinytorch/data/samplers.h"
 #include "tinytorch/data/sequencers.h"
+#include "tinytorch/data/threads.h"
 #include "tinytorch/data/worker_exception.h"
 
 namespace tinytorch {
@@ -69,7 +69,7 @@ class DataLoaderBase {
 
   const FullDataLoaderOptions options_;
   std::unique_ptr<Dataset> main_thread_dataset_;
-  std::vector<std::thread> workers_;
+  detail::Threads workers_;
   std::size_t delivered_ = 0;  // batches of this epoch that next() has returned
   bool in_epoch_ = false;
 
@@ -168,7 +168,7 @@ void data::DataLoaderBase<Dataset, Batch, BatchRequest>::join() {
   shuttle_.cancel_jobs();
   // Each worker takes one of these and ends.
   for (std::size_t i = 0; i < workers_.size(); ++i) shuttle_.push_job({});
-  for (std::thread& worker : workers_) worker.join();
+  workers_.join();
 }
 
 // Asks the dataset for the job's batch, with the job's thread state in place. Returns the batch, or the exception that was thrown,
@@ -230,7 +230,7 @@ template <class Dataset, class Sampler>
 data::StatelessDataLoader<Dataset, Sampler>::StatelessDataLoader(Dataset dataset, Sampler sampler, const DataLoaderOptions& options)
     : super(options), sampler_(std::move(sampler)) {
   for (std::size_t i = 0; i < this->options_.workers; ++i) {
-    this->workers_.emplace_back([this, dataset]() mutable { this->worker_thread(dataset); });
+    this->workers_.start([this, dataset]() mutable { this->worker_thread(dataset); });
   }
   if (this->options_.workers == 0) this->main_thread_dataset_ = std::make_unique<Dataset>(std::move(dataset));
 }

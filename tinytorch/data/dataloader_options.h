@@ -2,7 +2,7 @@
 // edit the module, not this file.
 #pragma once
 
-#include <condition_variable>  // std::chrono's durations
+#include <mutex>  // std::chrono's durations
 #include <cstddef>
 #include <optional>
 #include <utility>

@@ -11,6 +11,7 @@
 namespace tinytorch {
 
 data::datasets::TensorDataset::TensorDataset(const std::vector<Tensor>& tensors) : tensor(stack(tensors)) {}
+data::datasets::TensorDataset::TensorDataset(Tensor rows) : tensor(std::move(rows)) {}
 
 data::datasets::TensorBatchDataset::TensorBatchDataset(Tensor data, Tensor targets) : data_(std::move(data)), targets_(std::move(targets)) {
   TORCH_CHECK(data_.dim() > 0 && targets_.dim() > 0, "Size mismatch between tensors\n[TensorBatchDataset] data ", data_.sizes(), " and targets ",

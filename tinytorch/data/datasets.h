@@ -147,7 +147,7 @@ namespace data::datasets {
 // The rows of one tensor, without targets. Source: torch/data/datasets/tensor.h.
 struct TensorDataset : public Dataset<TensorDataset, TensorExample> {
   explicit TensorDataset(const std::vector<Tensor>& tensors);  // stacked
-  explicit TensorDataset(Tensor rows) : tensor(std::move(rows)) {}
+  explicit TensorDataset(Tensor rows);
   TensorExample get(std::size_t index) override { return tensor[static_cast<std::int64_t>(index)]; }
   std::optional<std::size_t> size() const override { return static_cast<std::size_t>(tensor.size(0)); }
 

@@ -2,14 +2,14 @@
 // edit the module, not this file.
 #pragma once
 
-#include <condition_variable>  // std::chrono's durations too: <chrono> itself adds calendars and time zones
 #include <cstddef>
+#include <deque>
 #include <mutex>
 #include <optional>
-#include <queue>
 #include <utility>
 
 #include "tinytorch/core/error.h"
+#include "tinytorch/data/threads.h"
 
 namespace tinytorch {
 
@@ -25,9 +25,9 @@ class Queue {
   std::size_t clear();
 
  private:
-  std::queue<T> queue_;
+  std::deque<T> queue_;
   std::mutex mutex_;
-  std::condition_variable cv_;
+  ConditionVariable cv_;
 };
 
 }  // namespace data::detail
@@ -36,14 +36,14 @@ template <class T>
 void data::detail::Queue<T>::push(T value) {
   {
     const std::lock_guard lock(mutex_);
-    queue_.push(std::move(value));
+    queue_.push_back(std::move(value));
   }
   cv_.notify_one();
 }
 
 template <class T>
 std::size_t data::detail::Queue<T>::clear() {
-  std::queue<T> old;
+  std::deque<T> old;
   {
     const std::lock_guard lock(mutex_);
     std::swap(old, queue_);
@@ -63,7 +63,7 @@ T data::detail::Queue<T>::pop(std::optional<std::chrono::milliseconds> timeout) 
     cv_.wait(lock, has_element);
   }
   T value = std::move(queue_.front());
-  queue_.pop();
+  queue_.pop_front();
   return value;
 }
 

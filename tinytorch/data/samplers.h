@@ -42,6 +42,9 @@ struct EpochState {
 };
 State pack_epoch(const EpochState& epoch, std::size_t batch_size);
 EpochState unpack_epoch(const State& state, std::size_t batch_size);
+// `state` to an archive, and the values that stand there under the names that `known` has.
+void save_state(serialize::OutputArchive& archive, const State& state);
+State load_state(serialize::InputArchive& archive, const State& known);
 
 }  // namespace data::detail
 
@@ -68,14 +71,8 @@ class Sampler {
   }
 
   // state() to and from an archive.
-  virtual void save(serialize::OutputArchive& archive) const {
-    for (const auto& [key, value] : state()) serialize::archive_access.write(archive, key, value);
-  }
-  virtual void load(serialize::InputArchive& archive) {
-    State loaded;
-    for (const auto& [key, value] : state()) loaded[key] = serialize::archive_access.read(archive, key);
-    set_state(loaded);
-  }
+  virtual void save(serialize::OutputArchive& archive) const { detail::save_state(archive, state()); }
+  virtual void load(serialize::InputArchive& archive) { set_state(detail::load_state(archive, state())); }
 };
 
 // 0, 1, 2, ... Source: torch/data/samplers/sequential.h.

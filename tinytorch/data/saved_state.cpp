@@ -52,6 +52,16 @@ void data::samplers::RandomSampler::set_state(const State& state) {
   index_ = position;
 }
 
+void data::detail::save_state(serialize::OutputArchive& archive, const State& state) {
+  for (const auto& [key, value] : state) serialize::archive_access.write(archive, key, value);
+}
+
+data::State data::detail::load_state(serialize::InputArchive& archive, const State& known) {
+  State loaded;
+  for (const auto& [key, value] : known) loaded[key] = serialize::archive_access.read(archive, key);
+  return loaded;
+}
+
 data::State data::detail::pack_epoch(const EpochState& epoch, std::size_t batch_size) {
   TORCH_CHECK_NOT_IMPLEMENTED(!epoch.sampler.empty(), "This loader's sampler cannot be saved\n[DataLoader::state] it does not override state() and set_state()");
   State state;

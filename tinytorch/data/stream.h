@@ -97,7 +97,7 @@ template <class Dataset>
 data::StatefulDataLoader<Dataset>::StatefulDataLoader(Dataset dataset, const DataLoaderOptions& options)
     : super(options, std::make_unique<Dataset>(std::move(dataset))) {
   for (std::size_t i = 0; i < this->options_.workers; ++i) {
-    this->workers_.emplace_back([this] { this->worker_thread(*this->main_thread_dataset_); });
+    this->workers_.start([this] { this->worker_thread(*this->main_thread_dataset_); });
   }
 }
 

@@ -12,16 +12,7 @@ namespace data {
 // What the loader's thread throws for an exception in a worker. The original one can be thrown again.
 // Source: torch/data/worker_exception.h.
 struct WorkerException : public std::exception {
-  explicit WorkerException(std::exception_ptr original) : original_exception(original), message("Caught exception in DataLoader worker thread.") {
-    try {
-      std::rethrow_exception(original_exception);
-    } catch (const std::exception& e) {
-      message += " Original message: ";
-      message += e.what();
-    } catch (...) {
-      message += " It is not a std::exception.";
-    }
-  }
+  explicit WorkerException(std::exception_ptr original);
   const char* what() const noexcept override { return message.c_str(); }
 
   std::exception_ptr original_exception;

@@ -6,10 +6,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <thread>
 #ifdef __linux__
 #include <sched.h>
 #endif
 #include "tinytorch/core/error.h"
+#include "tinytorch/kernels/thread_pool-inl.h"
 
 namespace tinytorch {
 
@@ -166,6 +168,8 @@ kernels::ThreadPool& kernels::ThreadPool::global() {
   static ThreadPool pool(default_threads());
   return pool;
 }
+
+void kernels::run_on_pool(std::int64_t tasks, Task task, void* context) { ThreadPool::global().run(tasks, task, context); }
 
 int get_num_threads() { return kernels::ThreadPool::global().threads(); }
 

@@ -58,4 +58,9 @@ Tensor nn::init::kaiming_normal_(Tensor tensor, double a, FanModeType mode, Nonl
   return nn::init::normal_(tensor, 0, kaiming_std(tensor, a, mode, nonlinearity));
 }
 
+Tensor nn::init::kaiming_uniform_(Tensor tensor, double a) { return kaiming_uniform_(std::move(tensor), a, kFanIn, kLeakyReLU); }
+Tensor nn::init::kaiming_uniform_(Tensor tensor, double a, FanModeType mode) { return kaiming_uniform_(std::move(tensor), a, mode, kLeakyReLU); }
+Tensor nn::init::kaiming_normal_(Tensor tensor, double a) { return kaiming_normal_(std::move(tensor), a, kFanIn, kLeakyReLU); }
+Tensor nn::init::kaiming_normal_(Tensor tensor, double a, FanModeType mode) { return kaiming_normal_(std::move(tensor), a, mode, kLeakyReLU); }
+
 }  // namespace tinytorch

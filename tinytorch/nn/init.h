@@ -28,10 +28,13 @@ Tensor normal_(Tensor tensor, double mean = 0, double std = 1);
 
 // He et al. 2015: variance gain^2 / fan. `a` is the slope of the leaky_relu behind the layer. At least two
 // dimensions.
-Tensor kaiming_uniform_(Tensor tensor, double a = 0, FanModeType mode = kFanIn,
-                        NonlinearityType nonlinearity = kLeakyReLU);
-Tensor kaiming_normal_(Tensor tensor, double a = 0, FanModeType mode = kFanIn,
-                       NonlinearityType nonlinearity = kLeakyReLU);
+// Without them, `mode` is kFanIn and `nonlinearity` kLeakyReLU. That is said in the source: as default arguments they would have every file that includes this header compile both variants.
+Tensor kaiming_uniform_(Tensor tensor, double a = 0);
+Tensor kaiming_uniform_(Tensor tensor, double a, FanModeType mode);
+Tensor kaiming_uniform_(Tensor tensor, double a, FanModeType mode, NonlinearityType nonlinearity);
+Tensor kaiming_normal_(Tensor tensor, double a = 0);
+Tensor kaiming_normal_(Tensor tensor, double a, FanModeType mode);
+Tensor kaiming_normal_(Tensor tensor, double a, FanModeType mode, NonlinearityType nonlinearity);
 // How many inputs feed one output unit, and how many outputs one input unit feeds. Weights are (out, in,
 // kernel sizes...).
 std::tuple<std::int64_t, std::int64_t> _calculate_fan_in_and_fan_out(const Tensor& tensor);

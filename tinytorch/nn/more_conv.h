@@ -49,18 +49,14 @@ class Conv1dImpl : public ConvNdImpl<1, Conv1dImpl> {
  public:
   Conv1dImpl(std::int64_t in_channels, std::int64_t out_channels, ExpandingArray<1> kernel_size);
   explicit Conv1dImpl(const Conv1dOptions& options_);
-  Tensor forward(const Tensor& input) {
-    return detail::of_batch("conv1d", input, 1, [&](const Tensor& batch) { return detail::convolve(batch, weight, bias, options); });
-  }
+  Tensor forward(const Tensor& input);
 };
 TORCH_MODULE(Conv1d);
 class Conv3dImpl : public ConvNdImpl<3, Conv3dImpl> {
  public:
   Conv3dImpl(std::int64_t in_channels, std::int64_t out_channels, ExpandingArray<3> kernel_size);
   explicit Conv3dImpl(const Conv3dOptions& options_);
-  Tensor forward(const Tensor& input) {
-    return detail::of_batch("conv3d", input, 3, [&](const Tensor& batch) { return detail::convolve(batch, weight, bias, options); });
-  }
+  Tensor forward(const Tensor& input);
 };
 TORCH_MODULE(Conv3d);
 

@@ -10,9 +10,13 @@
 #include "tinytorch/core/gradient.h"
 #include "tinytorch/core/layouts.h"
 #include "tinytorch/core/more_ops.h"
+#include "tinytorch/nn/batch_norm_layer-inl.h"
 #include "tinytorch/nn/image_checks.h"
 
 namespace tinytorch {
+
+Tensor nn::BatchNorm1dImpl::forward(const Tensor& input) { return forward_batch_norm(*this, input); }
+Tensor nn::BatchNorm3dImpl::forward(const Tensor& input) { return forward_batch_norm(*this, input); }
 
 Tensor nn::functional::instance_norm(const Tensor& input, const InstanceNormFuncOptions& options) {
   return tinytorch::instance_norm(input, options.weight(), options.bias(), options.running_mean(), options.running_var(), options.use_input_stats(), options.momentum(), options.eps());

@@ -27,13 +27,13 @@ namespace nn {
 class BatchNorm1dImpl : public BatchNormImplBase<1, BatchNorm1dImpl> {
  public:
   using BatchNormImplBase<1, BatchNorm1dImpl>::BatchNormImplBase;
-  Tensor forward(const Tensor& input) { return forward_batch_norm(*this, input); }
+  Tensor forward(const Tensor& input);
 };
 TORCH_MODULE(BatchNorm1d);
 class BatchNorm3dImpl : public BatchNormImplBase<3, BatchNorm3dImpl> {
  public:
   using BatchNormImplBase<3, BatchNorm3dImpl>::BatchNormImplBase;
-  Tensor forward(const Tensor& input) { return forward_batch_norm(*this, input); }
+  Tensor forward(const Tensor& input);
 };
 TORCH_MODULE(BatchNorm3d);
 

@@ -10,6 +10,7 @@
 #include "tinytorch/core/layouts.h"
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/more_ops.h"
+#include "tinytorch/nn/batch_norm_layer-inl.h"
 
 namespace tinytorch {
 
@@ -124,6 +125,8 @@ Tensor batch_norm(const Tensor& input, const std::optional<Tensor>& weight_or_no
   if (running_mean && running_var) update_running_averages(*running_mean, *running_var, mean.detach(), variance.detach(), input.numel() / input.size(1), momentum);
   return in_format_of(input, result);
 }
+
+Tensor nn::BatchNorm2dImpl::forward(const Tensor& input) { return forward_batch_norm(*this, input); }
 
 void nn::check_values_per_channel(const Tensor& input) {
   TORCH_CHECK_VALUE(input.dim() < 2 || input.numel() != input.size(1), "Expected more than 1 value per channel when training, got input size ", input.sizes(),

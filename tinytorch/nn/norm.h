@@ -60,15 +60,11 @@ void update_running_averages(const Tensor& running_mean, const Tensor& running_v
 
 namespace nn {
 
-// What a batch norm layer computes: moves its running averages in training, normalizes by them in evaluation.
-template <std::size_t D, class Derived>
-Tensor forward_batch_norm(BatchNormImplBase<D, Derived>& layer, const Tensor& input);
-
 // batch_norm() of (N, C, H, W) with running averages of its own. In training a channel must have more than one value.
 class BatchNorm2dImpl : public BatchNormImplBase<2, BatchNorm2dImpl> {
  public:
   using BatchNormImplBase<2, BatchNorm2dImpl>::BatchNormImplBase;
-  Tensor forward(const Tensor& input) { return forward_batch_norm(*this, input); }
+  Tensor forward(const Tensor& input);
 };
 TORCH_MODULE(BatchNorm2d);
 
@@ -80,20 +76,5 @@ Tensor batch_norm(const Tensor& input, const Tensor& running_mean, const Tensor&
 }  // namespace functional
 
 }  // namespace nn
-
-template <std::size_t D, class Derived>
-Tensor nn::forward_batch_norm(BatchNormImplBase<D, Derived>& layer, const Tensor& input) {
-  const std::int64_t dims = static_cast<std::int64_t>(D) + 2;
-  TORCH_CHECK(input.dim() == dims || (D == 1 && input.dim() == 2), "expected ", D == 1 ? "2D or 3D" : str(dims, "D"), " input (got ", input.dim(), "D input)");
-  const bool by_batch = layer.is_training() || !layer.options.track_running_stats();
-  if (by_batch) check_values_per_channel(input);
-  double factor = layer.options.momentum().value_or(0);
-  if (layer.is_training() && layer.options.track_running_stats()) {
-    layer.num_batches_tracked.add_(1);
-    if (!layer.options.momentum()) factor = 1 / layer.num_batches_tracked.template item<double>();
-  }
-  const bool moves = layer.is_training() || !by_batch;
-  return batch_norm(input, layer.weight, layer.bias, moves ? layer.running_mean : Tensor(), moves ? layer.running_var : Tensor(), by_batch, factor, layer.options.eps());
-}
 
 }  // namespace tinytorch

@@ -7,16 +7,21 @@
 
 namespace tinytorch {
 
-void optim::copy_untouched(const Fields& to, const Fields& untouched, const Fields& from) {
-  for (std::size_t i = 0; i < to.size(); ++i) {
+optim::Fields optim::OptimizerOptions::fields() { return {}; }
+
+void optim::copy_untouched(OptimizerOptions& to, OptimizerOptions&& untouched, OptimizerOptions& from) {
+  const Fields own_fields = to.fields();
+  const Fields first_fields = untouched.fields();
+  const Fields default_fields = from.fields();
+  for (std::size_t i = 0; i < own_fields.size(); ++i) {
     std::visit(
         [&](auto* own) {
           using Value = std::remove_pointer_t<decltype(own)>;
           if constexpr (!std::is_same_v<Value, Tensor> && !std::is_same_v<Value, std::deque<Tensor>>) {  // options hold no tensors
-            if (*own == *std::get<Value*>(untouched.at(i).second)) *own = *std::get<Value*>(from.at(i).second);
+            if (*own == *std::get<Value*>(first_fields.at(i).second)) *own = *std::get<Value*>(default_fields.at(i).second);
           }
         },
-        to[i].second);
+        own_fields[i].second);
   }
 }
 

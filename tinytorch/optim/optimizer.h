@@ -46,13 +46,13 @@ class OptimizerOptions {
   virtual std::unique_ptr<OptimizerOptions> clone() const = 0;
   virtual double get_lr() const = 0;
   virtual void set_lr(double lr) = 0;
-  virtual Fields fields() { return {}; }
+  virtual Fields fields();  // none, unless overridden
   // Gives each field that still has its constructor's value the value of `defaults`. Throws if those are of another optimizer.
   virtual void inherit(OptimizerOptions& defaults) = 0;
 };
 
 // Copies each field of `to` that is equal to the one of `untouched` from `from`. The three list the same fields.
-void copy_untouched(const Fields& to, const Fields& untouched, const Fields& from);
+void copy_untouched(OptimizerOptions& to, OptimizerOptions&& untouched, OptimizerOptions& from);
 // Throws: the options of a group belong to another optimizer.
 [[noreturn]] void refuse_foreign_options();
 
@@ -71,9 +71,9 @@ class OptimizerCloneableOptions : public OptimizerOptions {
   void inherit(OptimizerOptions& defaults) override {
     if (dynamic_cast<Derived*>(&defaults) == nullptr) refuse_foreign_options();
     if constexpr (std::is_default_constructible_v<Derived>) {
-      copy_untouched(this->fields(), Derived().fields(), defaults.fields());
+      copy_untouched(*this, Derived(), defaults);
     } else if constexpr (std::is_constructible_v<Derived, double>) {
-      copy_untouched(this->fields(), Derived(1e-3).fields(), defaults.fields());  // SGDOptions, whose rate libtorch compares with 1e-3
+      copy_untouched(*this, Derived(1e-3), defaults);  // SGDOptions, whose rate libtorch compares with 1e-3
     }
   }
 };

@@ -8,6 +8,8 @@
 
 namespace tinytorch {
 
+autograd::profiler::BoundedTimeline::BoundedTimeline(std::size_t capacity) : capacity_(capacity) { points_.reserve(capacity); }
+
 // Opens an event. Its contract stands at the declaration.
 std::int64_t autograd::profiler::EventRecorder::begin(FunctionEvent event) {
   event.parent = -1;

@@ -11,7 +11,7 @@ namespace autograd::profiler {
 // A record of memory over time in a bounded number of points. What a point stands for gets coarser as time goes on; the peak never gets lost.
 class BoundedTimeline {
  public:
-  explicit BoundedTimeline(std::size_t capacity) : capacity_(capacity) { points_.reserve(capacity); }
+  explicit BoundedTimeline(std::size_t capacity);
   void add(std::int64_t time_ns, std::int64_t live);
   const std::vector<MemoryEvent>& points() const { return points_; }
   void clear();

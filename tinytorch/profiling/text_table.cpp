@@ -27,6 +27,8 @@ std::string autograd::profiler::format_memory(std::int64_t bytes) {
   return size >= 1 << 10 ? with_decimals(value / (1 << 10), 2, " KB") : std::to_string(bytes) + " B";
 }
 
+void autograd::profiler::TextTable::add_row(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
+
 std::string autograd::profiler::TextTable::text() const {
   std::vector<std::size_t> widths(rows_.at(0).size(), 12);
   for (const auto& row : rows_)

@@ -20,7 +20,7 @@ std::string format_memory(std::int64_t bytes);
 // A table in text, with a line of dashes above, below the head, and below.
 class TextTable {
  public:
-  void add_row(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
+  void add_row(std::vector<std::string> cells);
   std::string text() const;
 
  private:

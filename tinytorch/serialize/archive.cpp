@@ -29,6 +29,8 @@ void refuse_reserved(const std::string& key) {
 const char* safetensors_name(ScalarType type);
 }  // namespace
 
+bool serialize::InputArchive::has_value(const std::string& key) const { return values_.contains(key); }
+
 void serialize::OutputArchive::write(const std::string& key, const Tensor& tensor, bool) {
   refuse_reserved(key);
   TORCH_CHECK(tensor.defined(), "cannot save the undefined tensor '", key, "'");

@@ -88,7 +88,7 @@ class InputArchive {
   void operator()(Ts&&... arguments) {
     read(std::forward<Ts>(arguments)...);
   }
-  bool has_value(const std::string& key) const { return values_.contains(key); }
+  bool has_value(const std::string& key) const;
   // The names at this level: of tensors, of values, and of nested archives.
   std::vector<std::string> keys() const;
   // Every tensor, by its full name.

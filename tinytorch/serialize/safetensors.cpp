@@ -91,6 +91,7 @@ const FileType& file_type_of(ScalarType scalar_type) {
 
 safetensors::safe_open::safe_open(const std::string& path) : name_(path), mapping_(std::make_shared<Mapping>(path)) { parse(mapping_->bytes()); }
 safetensors::safe_open::safe_open(std::string_view bytes, std::string name) : name_(std::move(name)) { parse(bytes); }
+bool safetensors::safe_open::contains(const std::string& name) const { return entries_.contains(name); }
 
 void safetensors::safe_open::parse(std::string_view bytes) {
   constexpr std::uint64_t kLongestHeader = 100'000'000;  // as the format's own library

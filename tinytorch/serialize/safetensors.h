@@ -27,7 +27,7 @@ class safe_open {
 
   // In the order of their bytes in the file.
   const std::vector<std::string>& keys() const { return keys_; }
-  bool contains(const std::string& name) const { return entries_.contains(name); }
+  bool contains(const std::string& name) const;
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   // The tensor `name`. O(1): it lies in the mapped file, which stays mapped while any tensor of it lives; writing into it changes this process's view and never the file. A tensor that the file does not align is
   // copied. Throws if there is none.

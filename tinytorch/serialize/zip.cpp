@@ -45,6 +45,8 @@ const serialize::ZipReader::Record& serialize::ZipReader::find(const std::string
   return found->second;
 }
 
+bool serialize::ZipReader::contains(const std::string& record) const { return records_.contains(record); }
+
 std::vector<std::string> serialize::ZipReader::names() const {
   std::vector<std::string> all;
   for (const auto& entry : records_) all.push_back(entry.first);

@@ -20,7 +20,7 @@ class ZipReader {
   ZipReader(std::string_view archive, std::string name);
 
   std::vector<std::string> names() const;
-  bool contains(const std::string& record) const { return records_.contains(record); }
+  bool contains(const std::string& record) const;
   std::uint64_t size(const std::string& record) const { return find(record).size; }
   // Writes the size(record) bytes of the record to `target`.
   void read(const std::string& record, void* target) const;

@@ -520,7 +520,8 @@ class Linter {
 
   // Headers of the standard library that cost a compiler more than the few names that ours need of them.
   void check_weight(const std::string& text, int line) {
-    for (const std::string_view heavy : {"<algorithm>", "<chrono>", "<cmath>", "<filesystem>", "<fstream>", "<iomanip>", "<iostream>", "<numeric>", "<random>", "<ranges>", "<regex>"}) {
+    for (const std::string_view heavy : {"<algorithm>", "<chrono>", "<cmath>", "<condition_variable>", "<filesystem>", "<fstream>", "<iomanip>", "<iostream>", "<numeric>", "<queue>", "<random>", "<ranges>", "<regex>", "<sstream>",
+                                         "<thread>", "<unordered_set>"}) {
       if (text.starts_with("#include " + std::string(heavy)))
         error(line, "includes", std::string(heavy) + " makes every program that includes tinytorch.h slower to compile; move what needs it into a source, or into a header that ends in -inl.h");
     }

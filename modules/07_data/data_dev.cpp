@@ -1215,7 +1215,7 @@ T data::detail::Queue<T>::pop(std::optional<std::chrono::milliseconds> timeout) 
   if (timeout) {
     TORCH_CHECK(cv_.wait_for(lock, *timeout, grew), "Timeout in DataLoader queue while waiting for next batch (timeout was ", timeout->count(), " ms)");
   } else {
-    cv_.wait(lock, grew);
+    cv_.wait(lock, [this] { return !queue_.empty(); });
   }
   T value = std::move(queue_.front());
   queue_.pop_front();

@@ -981,6 +981,8 @@ void reduce_columns(const ReductionPlan& plan, const T* x, Begin begin, Finish f
 
 // %% [markdown]
 // ## Sum and norm
+//
+// The p-norm is `(sum |x|^p)^(1/p)`. For p = 1 and 2 along rows, kernels add magnitudes and squares as they read. For other p, and across rows, it is made of operators that have kernels: powers, their sum, and a root. Those have the dtype of x, whose third powers end at 1e38 in float where x is 7e12, while the reference computes in double. So every sum is looked at: one near either end of the dtype, or one that is no number, is left to the reference.
 
 // %%
 //| export kernels/reductions.cpp
@@ -1045,10 +1047,30 @@ Tensor sum_tuned(const Tensor& self, IntArrayRef dim, bool keepdim) {
   return result;
 }
 
-// p = 1 and 2 over runs.
+// By the kernels of powers and of sums. Nothing if a sum comes near to the ends of the dtype, where numbers may have left it on the way; the reference has double.
+std::optional<Tensor> norm_by_powers(const Tensor& self, double p, IntArrayRef dim, bool keepdim) {
+  const Tensor magnitudes = abs(self);
+  const Tensor powers = p == 1 ? magnitudes : p == 2 ? magnitudes * magnitudes : p == 3 ? magnitudes * magnitudes * magnitudes : pow(magnitudes, p);
+  const Tensor sums = op::sum(powers, dim, keepdim);
+  bool inside = true;
+  in_reduced_type(self.scalar_type(), [&]<class T>() {
+    using Limits = std::numeric_limits<T>;
+    const T least = Limits::min() / (Limits::epsilon() * Limits::epsilon()), most = Limits::max();
+    const T* const sum = sums.data<T>();
+    inside = std::all_of(sum, sum + sums.numel(), [=](T s) { return s >= least && s <= most; });
+  });
+  if (!inside) return std::nullopt;
+  return p == 1 ? sums : p == 2 ? sqrt(sums) : pow(sums, 1 / p);
+}
+
+// p = 1 and 2 over runs have kernels of their own.
 Tensor norm_tuned(const Tensor& self, double p, IntArrayRef dim, bool keepdim) {
-  const std::optional<ReductionPlan> plan = p == 1 || p == 2 ? plan_reduction(self, dim) : std::nullopt;
-  if (!plan || !plan->rows) return op::norm.function(Layer::CPU)(self, p, dim, keepdim);
+  const std::optional<ReductionPlan> plan = p != 0 && std::isfinite(p) ? plan_reduction(self, dim) : std::nullopt;
+  if (!plan) return op::norm.function(Layer::CPU)(self, p, dim, keepdim);
+  if (!plan->rows || (p != 1 && p != 2)) {
+    const std::optional<Tensor> norm = norm_by_powers(self, p, dim, keepdim);
+    return norm ? *norm : op::norm.function(Layer::CPU)(self, p, dim, keepdim);
+  }
   const Tensor result = empty(sizes_after(self, dim, keepdim), self.scalar_type());
   in_reduced_type(self.scalar_type(), [&]<class T>() {
     const kernels::ReductionTable<T>& table = reduction_table<T>();
@@ -1417,6 +1439,30 @@ TEST_CASE("variance: a mean that is large beside the spread, and squares that ar
     CHECK_CLOSE(op::norm(large, 2, {}, false), full({}, 1e31, kFloat), 1e-6, 0.0);
     CHECK_EQ(op::var(large, {}, 1, false), zeros({}));
   });
+}
+
+TEST_CASE("norm: of any p, along rows and columns, and where powers leave the dtype") {
+  manual_seed(79);
+  for (const ScalarType type : {kFloat, kDouble}) {
+    const double tolerance = type == kFloat ? 2e-6 : 1e-13;
+    const Tensor x = randn({40, 6, 70}, type);
+    Tensor broken = x.clone();
+    broken[3].fill_(0);
+    broken[4].mul_(type == kFloat ? 1e30 : 1e200);
+    broken[5].mul_(type == kFloat ? 1e-30 : 1e-200);
+    broken[6].fill_(std::numeric_limits<double>::quiet_NaN());
+    broken[7].fill_(std::numeric_limits<double>::infinity());
+    for (const double p : {0.5, 1.0, 1.5, 2.0, 3.0, 4.0, -1.0, -2.5}) {
+      CAPTURE(p);
+      for (const DimVector& dim : {DimVector{}, DimVector{0}, DimVector{1}, DimVector{-1}, DimVector{0, 2}}) {
+        for (const Tensor& view : {x, x.transpose(0, 2), x.slice(2, 0, 70, 3)}) {
+          const Tensor expected = op::norm.function(Layer::CPU)(view, p, dim, true);
+          for_each_capability([&] { CHECK_CLOSE(op::norm(view, p, dim, true), expected, tolerance, 0.0); });
+        }
+      }
+      CHECK_CLOSE(op::norm(broken, p, {1, 2}, false), op::norm.function(Layer::CPU)(broken, p, {1, 2}, false), tolerance, 0.0);
+    }
+  }
 }
 
 TEST_CASE("sum: a million floats lose nothing") {

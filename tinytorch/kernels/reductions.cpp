@@ -359,10 +359,30 @@ Tensor sum_tuned(const Tensor& self, IntArrayRef dim, bool keepdim) {
   return result;
 }
 
-// p = 1 and 2 over runs.
+// By the kernels of powers and of sums. Nothing if a sum comes near to the ends of the dtype, where numbers may have left it on the way; the reference has double.
+std::optional<Tensor> norm_by_powers(const Tensor& self, double p, IntArrayRef dim, bool keepdim) {
+  const Tensor magnitudes = abs(self);
+  const Tensor powers = p == 1 ? magnitudes : p == 2 ? magnitudes * magnitudes : p == 3 ? magnitudes * magnitudes * magnitudes : pow(magnitudes, p);
+  const Tensor sums = op::sum(powers, dim, keepdim);
+  bool inside = true;
+  in_reduced_type(self.scalar_type(), [&]<class T>() {
+    using Limits = std::numeric_limits<T>;
+    const T least = Limits::min() / (Limits::epsilon() * Limits::epsilon()), most = Limits::max();
+    const T* const sum = sums.data<T>();
+    inside = std::all_of(sum, sum + sums.numel(), [=](T s) { return s >= least && s <= most; });
+  });
+  if (!inside) return std::nullopt;
+  return p == 1 ? sums : p == 2 ? sqrt(sums) : pow(sums, 1 / p);
+}
+
+// p = 1 and 2 over runs have kernels of their own.
 Tensor norm_tuned(const Tensor& self, double p, IntArrayRef dim, bool keepdim) {
-  const std::optional<ReductionPlan> plan = p == 1 || p == 2 ? plan_reduction(self, dim) : std::nullopt;
-  if (!plan || !plan->rows) return op::norm.function(Layer::CPU)(self, p, dim, keepdim);
+  const std::optional<ReductionPlan> plan = p != 0 && std::isfinite(p) ? plan_reduction(self, dim) : std::nullopt;
+  if (!plan) return op::norm.function(Layer::CPU)(self, p, dim, keepdim);
+  if (!plan->rows || (p != 1 && p != 2)) {
+    const std::optional<Tensor> norm = norm_by_powers(self, p, dim, keepdim);
+    return norm ? *norm : op::norm.function(Layer::CPU)(self, p, dim, keepdim);
+  }
   const Tensor result = empty(sizes_after(self, dim, keepdim), self.scalar_type());
   in_reduced_type(self.scalar_type(), [&]<class T>() {
     const kernels::ReductionTable<T>& table = reduction_table<T>();

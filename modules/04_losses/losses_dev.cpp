@@ -172,6 +172,12 @@ extern Operator<Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>
 extern Operator<Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>&, std::int64_t,
                        std::int64_t)>
     cross_entropy;
+// The same of positions in images: self (N, C, K), target (N, K); for None the result is (N, K).
+extern Operator<Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>&, std::int64_t,
+                       std::int64_t)>
+    nll_loss2d;
+// (self, target, reduction); shapes broadcast, the common dtype is a floating-point one
+extern Operator<Tensor(const Tensor&, const Tensor&, std::int64_t)> mse_loss;
 // (self, target, weight, reduction); self and target have one shape
 extern Operator<Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>&, std::int64_t)>
     binary_cross_entropy;
@@ -268,6 +274,7 @@ TEST_CASE("apply_reduction: none, mean over all elements, sum") {
 
 // %% {"nbgrader": {"grade": false, "grade_id": "04-mse-loss", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export nn/loss.cpp
+namespace {
 // (self - target)^2, reduced; the shapes broadcast. Throws NotImplementedError when both are integers.
 // O(numel).
 //
@@ -276,7 +283,7 @@ TEST_CASE("apply_reduction: none, mean over all elements, sum") {
 //              "mse_cpu" not implemented for 'Long'      (both kinds of quotes are part of it; for Long stands
 //              the difference's scalar_type()). 3. pow(2), then apply_reduction.
 // EXAMPLE: mse_loss of [1, 2] and [1, 5] is 4.5.
-Tensor mse_loss(const Tensor& self, const Tensor& target, std::int64_t reduction) {
+Tensor mse_loss_cpu(const Tensor& self, const Tensor& target, std::int64_t reduction) {
   // BEGIN SOLUTION
   const Tensor difference = self - target;
   TORCH_CHECK_NOT_IMPLEMENTED(difference.is_floating_point(), "\"mse_cpu\" not implemented for '",
@@ -285,13 +292,23 @@ Tensor mse_loss(const Tensor& self, const Tensor& target, std::int64_t reduction
   return apply_reduction(difference.pow(2), reduction);
   // END SOLUTION
 }
+}  // namespace
+
+// %%
+//| export nn/loss.cpp
+constinit Operator<Tensor(const Tensor&, const Tensor&, std::int64_t)> op::mse_loss(
+    "mse_loss", {.cpu = mse_loss_cpu});
+
+Tensor mse_loss(const Tensor& self, const Tensor& target, std::int64_t reduction) {
+  return op::mse_loss(self, target, reduction);
+}
 
 // %%
 //| mistake 04-mse-loss halves-the-square
 //| says Textbooks write half of the square, because its derivative is then the plain difference. PyTorch's
 //| says loss is the whole square; with the half, a learning rate from elsewhere is off by two.
 #if 0
-Tensor mse_loss(const Tensor& self, const Tensor& target, std::int64_t reduction) {
+Tensor mse_loss_cpu(const Tensor& self, const Tensor& target, std::int64_t reduction) {
   const Tensor difference = self - target;
   TORCH_CHECK_NOT_IMPLEMENTED(difference.is_floating_point(), "\"mse_cpu\" not implemented for '",
                               difference.scalar_type(), "'");
@@ -303,7 +320,7 @@ Tensor mse_loss(const Tensor& self, const Tensor& target, std::int64_t reduction
 //| mistake 04-mse-loss ignores-the-reduction
 //| says The mean came back although another reduction was asked for: pass `reduction` on.
 #if 0
-Tensor mse_loss(const Tensor& self, const Tensor& target, std::int64_t reduction) {
+Tensor mse_loss_cpu(const Tensor& self, const Tensor& target, std::int64_t reduction) {
   const Tensor difference = self - target;
   TORCH_CHECK_NOT_IMPLEMENTED(difference.is_floating_point(), "\"mse_cpu\" not implemented for '",
                               difference.scalar_type(), "'");
@@ -333,7 +350,7 @@ TEST_CASE("mse_loss: PyTorch's values for each reduction") {
 // two branches element by element, and both are computed for all elements. So neither branch may be infinite
 // where the other one counts, or a gradient of 0 times infinity would become NaN later. `kl_div`, the
 // distance between two distributions, avoids `0 * log(0)` the same way. Two of them are operators of their own,
-// so that one kernel can take the place of the five operators that they are composed of (chapter 79).
+// like `mse_loss`, so that one kernel can take the place of the operators that they are composed of (chapter 79).
 
 // %%
 //| export nn/loss.cpp
@@ -801,14 +818,12 @@ constinit Operator<Tensor(const Tensor&, const Tensor&, const std::optional<Tens
 //       (N, C, d1)  --permute-->  (N, d1, C)  --reshape-->  (N * d1, C) --> op::nll_loss --view--> (N, d1)
 //                     a view                    one copy
 //
-// That copy moves C numbers for each one that is picked. Where no class has a weight of its own, the numbers
-// are picked first, and the operator sees samples of a single class, 0, or ignores them:
+// That copy moves C numbers for each one that is picked. So images have an operator of their own, as in PyTorch
+// (`aten/src/ATen/native/LossNLL2d.cpp`), that sees the positions of an image as one dimension, K long, and
+// picks where the numbers lie:
 //
-//       (N, C, d1)  --gather along C-->  (N, 1, d1)  --view-->  (N * d1, 1) --> op::nll_loss
-//                                        one number a sample
-//
-// For images of 16 classes this takes two thirds of the time. PyTorch has an operator for images, `nll_loss2d`
-// (`aten/src/ATen/native/LossNLL2d.cpp`), that picks in its loop.
+//       (N, C, d1, d2)  --flatten(2)-->  (N, C, K) --> op::nll_loss2d --view--> (N, d1, d2)
+//                         a view                       reads one number a position
 
 // %%
 //| export nn/classification_loss.cpp
@@ -873,33 +888,55 @@ ClassSamples class_samples(const Tensor& self, const Tensor& target, const std::
 // %%
 //| export nn/classification_loss.cpp
 namespace {
-// What the targets pick of (N, C, d1, ...), as samples of one class, with ignored ones as -100. O(numel of target).
-// REQUIRES: self and target have been checked.
-ClassSamples picked_samples(const Tensor& self, const Tensor& target, std::int64_t ignore_index) {
-  const Tensor labels = target.to(kLong).contiguous(), places = zeros(target.sizes(), kLong);
-  const Tensor one_class = zeros({target.numel()}, kLong);
-  const std::int64_t C = self.size(1);
-  for (std::int64_t i = 0; i < labels.numel(); ++i) {
-    const std::int64_t t = labels.data<std::int64_t>()[i];
-    if (t == ignore_index) {
-      one_class.data<std::int64_t>()[i] = -100;
-      continue;
+// class_losses of input (N, C, K) and target (N, K), with the losses as (N, K) for None. O(N K).
+template <class T>
+Tensor position_losses(const Tensor& input, const Tensor& target, const T* weight, std::int64_t reduction,
+                       std::int64_t ignore_index) {
+  const std::int64_t C = input.size(1), K = input.size(2), class_step = input.stride(1), step = input.stride(2);
+  const Tensor labels = target.contiguous();
+  const Tensor losses = reduction == Reduction::None ? zeros(target.sizes(), input.options()) : Tensor();
+  const std::int64_t* const classes = labels.data<std::int64_t>();
+  T* const each = losses.defined() ? losses.data<T>() : nullptr;
+  double total = 0;
+  double total_weight = 0;
+  for (std::int64_t n = 0; n < input.size(0); ++n) {
+    const T* const numbers = input.data<T>() + n * input.stride(0);
+    for (std::int64_t k = 0; k < K; ++k) {
+      const std::int64_t i = n * K + k, t = classes[i];
+      if (t == ignore_index) continue;
+      TORCH_CHECK_INDEX(t >= 0 && t < C, "Target ", t, " is out of bounds.\n[nll_loss] the target at position ",
+                        i, " must be one of the classes 0 to ", C - 1, ", or the ignore_index ", ignore_index,
+                        ".");
+      const double factor = weight == nullptr ? 1.0 : static_cast<double>(weight[t]);
+      const double loss = -factor * static_cast<double>(numbers[t * class_step + k * step]);
+      if (each != nullptr) each[i] = static_cast<T>(loss);
+      total += loss;
+      total_weight += factor;
     }
-    TORCH_CHECK_INDEX(t >= 0 && t < C, "Target ", t, " is out of bounds.\n[nll_loss] the target at position ", i,
-                      " must be one of the classes 0 to ", C - 1, ", or the ignore_index ", ignore_index, ".");
-    places.data<std::int64_t>()[i] = t;
   }
-  return {self.gather(1, places.unsqueeze(1)).reshape({target.numel(), 1}), one_class, target.sizes()};
+  if (losses.defined()) return losses;
+  return full({}, reduction == Reduction::Mean ? total / total_weight : total, input.options());
+}
+
+Tensor nll_loss2d_cpu(const Tensor& self, const Tensor& target, const std::optional<Tensor>& weight,
+                      std::int64_t reduction, std::int64_t ignore_index) {
+  const std::optional<Tensor> factors = contiguous_weight(weight);
+  return dispatch_floating_types(self.scalar_type(), "nll_loss2d_forward_out_frame", [&]<class T>() {
+    return position_losses<T>(self, target, class_weights<T>(factors), reduction, ignore_index);
+  });
 }
 }  // namespace
+constinit Operator<Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>&, std::int64_t,
+                          std::int64_t)>
+    op::nll_loss2d("nll_loss2d", {.cpu = nll_loss2d_cpu});
 
 Tensor nll_loss(const Tensor& self, const Tensor& target, const std::optional<Tensor>& weight,
                 std::int64_t reduction, std::int64_t ignore_index) {
-  if (self.dim() > 2 && self.size(1) > 0 && self.device().is_cpu() && !(weight && weight->defined())) {
+  if (self.dim() > 2 && self.device().is_cpu()) {
     check_class_samples(self, target, weight, reduction);
-    const ClassSamples samples = picked_samples(self, target, ignore_index);
-    const Tensor loss = op::nll_loss(samples.input, samples.target, weight, reduction, -100);
-    return reduction == Reduction::None ? loss.view(samples.sizes) : loss;
+    const Tensor loss =
+        op::nll_loss2d(self.flatten(2), target.to(kLong).flatten(1), weight, reduction, ignore_index);
+    return reduction == Reduction::None ? loss.view(target.sizes()) : loss;
   }
   const ClassSamples samples = class_samples(self, target, weight, reduction);
   const Tensor loss = op::nll_loss(samples.input, samples.target, weight, reduction, ignore_index);
@@ -947,6 +984,14 @@ TEST_CASE("nll_loss: what the targets pick of images, as of their pixels one aft
   CHECK_CLOSE(nll_loss(x, t, w, Reduction::Mean, -1), nll_loss(pixels, t.flatten(), w, Reduction::Mean, -1));
   CHECK_CLOSE(cross_entropy_loss(x + 3, t, {}, Reduction::Mean, -1),
               cross_entropy_loss(pixels + 3, t.flatten(), {}, Reduction::Mean, -1));
+  CHECK_CLOSE(nll_loss(x, t, w, Reduction::None, -1).flatten(),
+              nll_loss(pixels, t.flatten(), w, Reduction::None, -1));
+  const Tensor channels_last = x.permute({0, 2, 3, 1}).contiguous().permute({0, 3, 1, 2});
+  CHECK_EQ(nll_loss(channels_last, t, w, Reduction::None, -1), nll_loss(x, t, w, Reduction::None, -1));
+  CHECK_EQ(nll_loss(x.transpose(2, 3), t.transpose(1, 2), w, Reduction::None, -1),
+           nll_loss(x, t, w, Reduction::None, -1).transpose(1, 2));
+  CHECK_EQ(nll_loss(x.slice(0, 0, 0), t.slice(0, 0, 0), {}, Reduction::None).sizes(), IntArrayRef({0, 3, 2}));
+  CHECK(std::isnan(nll_loss(x.slice(3, 0, 0), t.slice(2, 0, 0)).item<double>()));
   CHECK_ERROR(nll_loss(x, t), "Target -1 is out of bounds.");
   CHECK_ERROR(nll_loss(x, t + 2, {}, Reduction::Mean, 1), "Target 4 is out of bounds.");
 }

@@ -400,6 +400,7 @@ class BreadthMethods {
 #include <initializer_list>
 #include <numeric>
 #include "tinytorch/core/breadth.h"
+#include "tinytorch/core/gradient.h"
 #include "tinytorch/core/more_ops.h"
 //| export core/choosing.cpp
 #include <algorithm>
@@ -813,6 +814,7 @@ Tensor float_power(const Tensor& self, const Scalar& exponent);
 Tensor nan_to_num(const Tensor& self, std::optional<double> nan = std::nullopt, std::optional<double> posinf = std::nullopt, std::optional<double> neginf = std::nullopt);
 namespace op {
 extern Operator<Tensor(const Tensor&)> frac;
+extern Operator<Tensor(const Tensor&, double, double)> logit;  // of floating-point numbers, which are cut between the two first
 extern Operator<Tensor(const Tensor&, const Tensor&)> logaddexp;  // of dtypes whose common one is a floating-point type
 extern Operator<Tensor(const Tensor&, double, double, double)> nan_to_num;  // of floating-point numbers, with all three given
 }  // namespace op
@@ -842,10 +844,27 @@ Tensor sinc(const Tensor& self) {
   const Tensor x = where(self == 0, ones_like(self), self) * 3.14159265358979323846;
   return where(self == 0, full({}, 1, x.scalar_type()), sin(x) / x);
 }
-Tensor logit(const Tensor& self, std::optional<double> eps) {
-  const Tensor numbers = isFloatingType(self.scalar_type()) ? self : self.to(get_default_dtype());
-  const Tensor x = eps ? clamp(numbers, Scalar(*eps), Scalar(1 - *eps)) : numbers;
+// Of chapter 89 too, whose kernel computes it in one pass. What was cut away gets nothing, and what is no probability NaN.
+Tensor logit_backward(const Tensor& g, const Tensor& self, double low, double high) {
+  const Tensor nan = full({}, std::numeric_limits<double>::quiet_NaN(), self.scalar_type());
+  const Tensor slopes = where(logical_and(self >= 0, self <= 1), g / (self * (1 - self)), nan);
+  return where(logical_or(self < low, self > high), zeros({}, g.options()), slopes);
+}
+namespace {
+Tensor logit_cpu(const Tensor& self, double low, double high) {
+  const Tensor x = clamp(self, Scalar(low), Scalar(high));
   return log(x / (1 - x));
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&, double, double)> op::logit(
+    "logit", {.cpu = logit_cpu, .autograd = gradient_of<op::logit>([](const Tensor& g, Input<0> self, Arg<1, double> low, Arg<2, double> high) { return logit_backward(g, self, low, high); })});
+Tensor logit(const Tensor& self, std::optional<double> eps) {
+  const Tensor x = isFloatingType(self.scalar_type()) ? self : self.to(get_default_dtype());
+  const double infinity = std::numeric_limits<double>::infinity();
+  if (!eps || *eps < 0) return op::logit(x, -infinity, infinity);
+  // As the dtype rounds them.
+  const Tensor low = full({}, *eps, x.scalar_type());
+  return op::logit(x, low.item<double>(), (1 - low).item<double>());
 }
 Tensor xlogy(const Tensor& self, const Tensor& other) {
   // The logarithm is taken of 1 where x is 0, so that neither the value nor the gradient is 0 * infinity.
@@ -1545,6 +1564,11 @@ Tensor ger(const Tensor& self, const Tensor& vec2);
 Tensor kron(const Tensor& self, const Tensor& other);
 Tensor cross(const Tensor& self, const Tensor& other, std::optional<std::int64_t> dim = std::nullopt);
 Tensor tensordot(const Tensor& self, const Tensor& other, IntArrayRef dims_self, IntArrayRef dims_other);
+namespace op {
+extern Operator<Tensor(const Tensor&, IntArrayRef)> roll;  // for each dimension, how many of the last come first; not all of them 0
+extern Operator<Tensor(const Tensor&, const Tensor&, std::int64_t)> cross;  // of one shape and dtype, 3 along the dimension
+extern Operator<Tensor(const Tensor&, std::int64_t, std::int64_t, std::int64_t)> diag_embed;  // offset, and two dimensions >= 0 of the result
+}  // namespace op
 // ---- Creation.
 Tensor logspace(const Scalar& start, const Scalar& end, std::int64_t steps, double base = 10, const TensorOptions& options = {});
 Tensor empty_strided(IntArrayRef size, IntArrayRef stride, const TensorOptions& options = {});
@@ -1653,20 +1677,42 @@ std::vector<Tensor> vsplit(const Tensor& self, IntArrayRef indices) { return spl
 std::vector<Tensor> dsplit(const Tensor& self, std::int64_t sections) { return split_equally("dsplit", self, sections, 3, 2); }
 std::vector<Tensor> dsplit(const Tensor& self, IntArrayRef indices) { return split_there("dsplit", self, indices, 3, 2); }
 
+// %% [markdown]
+// `roll` shifts along a dimension; what leaves it at one end comes in at the other. Shifts along the same dimension add up, so its operator takes one number for each dimension: how many of the last come first. The reference cuts and joins once per dimension; chapter 80 puts every number at its place in one pass. The gradient is shifted back.
+//
+// `diag_embed` and `cross` are operators for the sake of their gradients. That of `diag_embed` is a diagonal, a view. That of a cross product is made of two more: for `c = a x b`, a gets `b x g` and b gets `g x a`.
+
 // %%
 //| export core/rearranging.cpp
+namespace {
+Tensor roll_cpu(const Tensor& self, IntArrayRef behind) {
+  Tensor result = self;
+  for (std::int64_t d = 0; d < self.dim(); ++d) {
+    const std::int64_t first = behind[static_cast<std::size_t>(d)], size = self.size(d);
+    if (first > 0) result = cat({result.narrow(d, size - first, first), result.narrow(d, 0, size - first)}, d);
+  }
+  return result;
+}
+
+Tensor roll_backward(const Tensor& g, IntArrayRef behind) {
+  DimVector back(behind);
+  for (std::size_t d = 0; d < back.size(); ++d) back[d] = back[d] == 0 ? 0 : g.size(static_cast<std::int64_t>(d)) - back[d];
+  return op::roll(g, back);
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&, IntArrayRef)> op::roll("roll", {.cpu = roll_cpu, .autograd = gradient_of<op::roll>([](const Tensor& g, Arg<1, DimVector> behind) { return roll_backward(g, behind.value); })});
 Tensor roll(const Tensor& self, IntArrayRef shifts, IntArrayRef dims) {
   TORCH_CHECK(!shifts.empty(), "`shifts` required");
   if (dims.empty() && shifts.size() == 1) return roll(self.reshape({-1}), shifts, 0).reshape(self.sizes());
   TORCH_CHECK(shifts.size() == dims.size(), "shifts and dimensions must align. shifts: ", shifts.size(), ", dims:", dims.size());
-  Tensor result = self;
-  for (std::size_t i = 0; i < shifts.size(); ++i) {
-    const std::int64_t size = self.dim() == 0 ? 0 : self.size(dims[i]);
-    if (size == 0) continue;
-    const std::int64_t behind = ((shifts[i] % size) + size) % size;  // so many of the last come first
-    result = cat({result.narrow(dims[i], size - behind, behind), result.narrow(dims[i], 0, size - behind)}, dims[i]);
+  DimVector behind(static_cast<std::size_t>(self.dim()), 0);  // so many of the last come first
+  for (std::size_t i = 0; i < shifts.size() && self.dim() > 0; ++i) {
+    const std::int64_t size = self.size(dims[i]);
+    std::int64_t& all = behind[static_cast<std::size_t>(wrap_dim(dims[i], self.dim()))];
+    if (size > 0) all = (all + shifts[i] % size + size) % size;
   }
-  return result.is_same(self) ? clone(self) : result;
+  const bool stays = std::all_of(behind.begin(), behind.end(), [](std::int64_t count) { return count == 0; });
+  return stays ? clone(self) : op::roll(self, behind);
 }
 
 Tensor rot90(const Tensor& self, std::int64_t k, IntArrayRef dims) {
@@ -1718,20 +1764,27 @@ Tensor repeat_interleave(const Tensor& self, const Tensor& repeats, std::optiona
   return index_select(input, d, places);
 }
 
-Tensor diag_embed(const Tensor& self, std::int64_t offset, std::int64_t dim1, std::int64_t dim2) {
-  TORCH_CHECK(self.dim() > 0, "diag_embed: expected a tensor of at least one dimension, but got none");
-  const std::int64_t dims = self.dim() + 1;
-  const std::int64_t first = wrap_dim(dim1, dims);
-  const std::int64_t second = wrap_dim(dim2, dims);
-  TORCH_CHECK(first != second, "diagonal dimensions cannot be identical ", dim1, ", ", dim2);
+namespace {
+Tensor diag_embed_cpu(const Tensor& self, std::int64_t offset, std::int64_t first, std::int64_t second) {
   DimVector sizes(self.sizes());
   const std::int64_t side = self.size(-1) + (offset < 0 ? -offset : offset);
   sizes.erase(sizes.size() - 1);
   sizes.insert(static_cast<std::size_t>(std::min(first, second)), side);
   sizes.insert(static_cast<std::size_t>(std::max(first, second)), side);
-  const Tensor result = zeros(sizes, self.options());
+  const Tensor result = zeros(sizes, self.scalar_type());
   diagonal(result, offset, first, second).copy_(self);
   return result;
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&, std::int64_t, std::int64_t, std::int64_t)> op::diag_embed(
+    "diag_embed", {.cpu = diag_embed_cpu,
+                   .autograd = gradient_of<op::diag_embed>([](const Tensor& g, Arg<1, std::int64_t> offset, Arg<2, std::int64_t> first, Arg<3, std::int64_t> second) { return diagonal(g, offset, first, second); })});
+
+Tensor diag_embed(const Tensor& self, std::int64_t offset, std::int64_t dim1, std::int64_t dim2) {
+  TORCH_CHECK(self.dim() > 0, "diag_embed: expected a tensor of at least one dimension, but got none");
+  const std::int64_t first = wrap_dim(dim1, self.dim() + 1), second = wrap_dim(dim2, self.dim() + 1);
+  TORCH_CHECK(first != second, "diagonal dimensions cannot be identical ", dim1, ", ", dim2);
+  return op::diag_embed(self, offset, first, second);
 }
 Tensor diag(const Tensor& self, std::int64_t diagonal) {
   TORCH_CHECK(self.dim() == 1 || self.dim() == 2, "diag(): Supports 1D or 2D tensors. Got ", self.dim(), "D");
@@ -1973,6 +2026,15 @@ Tensor kron(const Tensor& self, const Tensor& other) {
   }
   return (self.reshape(a) * other.reshape(b)).reshape(result);
 }
+namespace {
+Tensor cross_cpu(const Tensor& a, const Tensor& b, std::int64_t dim) {
+  const auto part = [dim](const Tensor& x, std::int64_t i) { return x.select(dim, i); };
+  return stack({part(a, 1) * part(b, 2) - part(a, 2) * part(b, 1), part(a, 2) * part(b, 0) - part(a, 0) * part(b, 2), part(a, 0) * part(b, 1) - part(a, 1) * part(b, 0)}, dim);
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&, const Tensor&, std::int64_t)> op::cross("cross", {.cpu = cross_cpu, .autograd = gradient_of<op::cross>(
+    [](const Tensor& g, Input<1> other, Arg<2, std::int64_t> dim) { return op::cross(other, g, dim); },
+    [](const Tensor& g, Input<0> self, Arg<2, std::int64_t> dim) { return op::cross(g, self, dim); })});
 Tensor cross(const Tensor& self, const Tensor& other, std::optional<std::int64_t> dim) {
   const DimVector sizes = infer_size(self.sizes(), other.sizes());
   const Tensor a = expand(self, sizes);
@@ -1985,8 +2047,8 @@ Tensor cross(const Tensor& self, const Tensor& other, std::optional<std::int64_t
     TORCH_CHECK(d >= 0, "no dimension of size 3 in input");
   }
   TORCH_CHECK(a.size(d) == 3, "linalg.cross: inputs dimension ", d, " must have length 3. Got ", self.size(d), " and ", other.size(d));
-  const auto part = [d](const Tensor& x, std::int64_t i) { return x.select(d, i); };
-  return stack({part(a, 1) * part(b, 2) - part(a, 2) * part(b, 1), part(a, 2) * part(b, 0) - part(a, 0) * part(b, 2), part(a, 0) * part(b, 1) - part(a, 1) * part(b, 0)}, d);
+  const ScalarType type = result_type(self, other);
+  return op::cross(a.to(type), b.to(type), d);
 }
 Tensor tensordot(const Tensor& self, const Tensor& other, IntArrayRef dims_self, IntArrayRef dims_other) {
   TORCH_CHECK(dims_self.size() == dims_other.size(), "both dimension lists should have same length");

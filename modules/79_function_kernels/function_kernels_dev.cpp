@@ -181,7 +181,7 @@ struct FunctionTable {
   using Kernel = void (*)(const T* x, std::int64_t count, T p, T q, T* out);
   Kernel log1p, expm1, sin, cos, tan, atan, elu, softplus, log_sigmoid, mish;
   Kernel exp2, log2, log10, asin, acos, erfinv, sinh, cosh, asinh, acosh, atanh, erfc, lgamma, digamma, trigamma;
-  Kernel frac, sign, hardsigmoid, hardswish, hardtanh, threshold, hardshrink, softshrink;  // hardtanh: between p and q. threshold: q up to p. The others: p on both sides of 0.
+  Kernel frac, sign, logit, hardsigmoid, hardswish, hardtanh, threshold, hardshrink, softshrink;  // logit, hardtanh: between p and q. threshold: q up to p. The others: p on both sides of 0.
   // out[i] = whether x[i] is one.
   using Question = void (*)(const T* x, std::int64_t count, bool* out);
   Question isnan, isinf, isfinite;
@@ -190,7 +190,7 @@ struct FunctionTable {
   PairKernel fmod, remainder, floor_divide, bce_with_logits;  // the last one: the binary cross-entropy of logits a with targets b
   PairKernel atan2, hypot, pow, power_of_base, prelu;         // power_of_base: b^a; prelu: a with slope b
   PairKernel copysign, logaddexp;
-  PairKernel smooth_l1, huber, bce;                           // of a and targets b, with beta or delta p; bce of probabilities a
+  PairKernel squared_error, smooth_l1, huber, bce;            // of a and targets b, with beta or delta p; bce of probabilities a
   void (*nan_to_num)(const T* x, std::int64_t count, T nan, T posinf, T neginf, T* out);
   // The product of `count` numbers, and totals[i] *= x[i] for i < count; both in double.
   double (*product)(const T* x, std::int64_t count);
@@ -1077,6 +1077,7 @@ HWY_INLINE V Trigamma(D d, V x) {
 //
 // The losses of module 04 are pairs too. Composed, `huber_loss` passes through memory once for each of its operators (difference, absolute value, comparison, square, two products, difference, choice); as a kernel once:
 //
+//     mse         d^2
 //     huber       d^2 / 2           where d = |x - t| <= delta      (d - delta / 2) delta    beyond
 //     smooth L1   d^2 / (2 beta)    where d < beta                  d - beta / 2             beyond
 //     bce         (t - 1) max(log1p(-p), -100) - t max(log(p), -100)
@@ -1091,9 +1092,11 @@ HWY_INLINE V Trigamma(D d, V x) {
 //     frac         x - trunc(x)                                         NaN of infinities
 //     isnan        x != x                                               isfinite: x - x = 0, which it is neither of infinities nor of NaN
 //
+// `logit`, the inverse of sigmoid, cuts like `hardtanh` if it is given an eps, and is then log(x / (1 - x)): NaN stays NaN, 0 and 1 become infinities, and the logarithm makes NaN of what is no probability. As three operators it took 2.5 times as long.
+//
 // `logaddexp`, log(exp(a) + exp(b)), is max(a, b) + log1p(exp(-|a - b|)): one walk where its composition (chapter 74) has nine. Equal infinities are no distance apart.
 //
-// The sum or mean of what a kernel wrote is chapter 77's, whose order is fixed. The derivative of both distances is one expression, `clamp(x - t, -delta, delta)`, so their gradients stay composed (chapter 95): three operators, each of which has a kernel. PyTorch has `huber_kernel` and `smooth_l1_kernel` in `BinaryOpsKernel.cpp`, and a scalar loop for the cross-entropy (`aten/src/ATen/native/Loss.cpp`).
+// The sum or mean of what a kernel wrote is chapter 77's, whose order is fixed. The derivative of the distances is one expression, `clamp(x - t, -delta, delta)`, which chapter 89 computes in one pass. PyTorch has `huber_kernel` and `smooth_l1_kernel` in `BinaryOpsKernel.cpp`, and a scalar loop for the cross-entropy (`aten/src/ATen/native/Loss.cpp`).
 
 // %%
 //| export kernels/functions.simd.cpp
@@ -1219,6 +1222,11 @@ constexpr auto hardsigmoid_of = [](auto d, auto x, auto, auto) { return hn::Div(
 
 constexpr auto hardswish_of = [](auto d, auto x, auto, auto) { return hn::Div(hn::Mul(x, ThreeAboveCut(d, x)), hn::Set(d, hn::TFromD<decltype(d)>{6})); };
 
+constexpr auto logit_of = [](auto d, auto x, auto low, auto high) {
+  const auto share = hardtanh_of(d, x, low, high);
+  return Log(d, hn::Div(share, hn::Sub(hn::Set(d, hn::TFromD<decltype(d)>{1}), share)));
+};
+
 constexpr auto threshold_of = [](auto, auto x, auto border, auto value) { return hn::IfThenElse(hn::Le(x, border), value, x); };
 
 constexpr auto hardshrink_of = [](auto, auto x, auto width, auto) { return hn::IfThenZeroElse(hn::And(hn::Ge(x, hn::Neg(width)), hn::Le(x, width)), x); };
@@ -1284,6 +1292,11 @@ constexpr auto logaddexp_of = [](auto d, auto a, auto b, auto) {
   const auto larger = hn::IfThenElse(hn::Or(hn::Lt(a, b), hn::IsNaN(b)), b, a);
   const auto distance = hn::IfThenZeroElse(hn::Eq(a, b), hn::Abs(hn::Sub(a, b)));
   return hn::Add(larger, Log1pOfShare(d, Exp(d, hn::Neg(distance))));
+};
+
+constexpr auto squared_error_of = [](auto, auto x, auto target, auto) {
+  const auto difference = hn::Sub(x, target);
+  return hn::Mul(difference, difference);
 };
 
 constexpr auto smooth_l1_of = [](auto d, auto x, auto target, auto beta) {
@@ -1381,6 +1394,7 @@ constexpr FunctionTable<T> function_table_of() {
       .trigamma = walk_in_double<T, [](auto d, auto x) { return Trigamma(d, x); }>,
       .frac = walk_function<T, frac_of>,
       .sign = walk_function<T, sign_of>,
+      .logit = walk_function<T, logit_of>,
       .hardsigmoid = walk_function<T, hardsigmoid_of>,
       .hardswish = walk_function<T, hardswish_of>,
       .hardtanh = walk_function<T, hardtanh_of>,
@@ -1401,6 +1415,7 @@ constexpr FunctionTable<T> function_table_of() {
       .prelu = walk_pair<T, prelu_of>,
       .copysign = walk_pair<T, copysign_of>,
       .logaddexp = walk_pair<T, logaddexp_of>,
+      .squared_error = walk_pair<T, squared_error_of>,
       .smooth_l1 = walk_pair<T, smooth_l1_of>,
       .huber = walk_pair<T, huber_of>,
       .bce = walk_pair<T, bce_of>,
@@ -1477,6 +1492,10 @@ Tensor shrink_tuned(const Tensor& self, const Scalar& width) {
   if (!has_function_kernel(self)) return Op.function(Layer::CPU)(self, width);
   const double l = width.toDouble();
   return function_of(self, Pick, self.scalar_type() == kFloat ? static_cast<double>(static_cast<float>(l)) : l);
+}
+
+Tensor logit_tuned(const Tensor& self, double low, double high) {
+  return has_function_kernel(self) ? function_of(self, [](const auto& table) { return table.logit; }, low, high) : op::logit.function(Layer::CPU)(self, low, high);
 }
 
 Tensor polygamma_tuned(const Tensor& self, std::int64_t n) {
@@ -1725,6 +1744,11 @@ Tensor distance_loss_tuned(const Tensor& self, const Tensor& target, std::int64_
   return reduced(pair_of(self.contiguous(), target.contiguous(), Pick, p), reduction);
 }
 
+Tensor mse_loss_tuned(const Tensor& self, const Tensor& target, std::int64_t reduction) {
+  if (!has_loss_kernel(self, target) || reduction < Reduction::None || reduction > Reduction::Sum) return op::mse_loss.function(Layer::CPU)(self, target, reduction);
+  return reduced(pair_of(self.contiguous(), target.contiguous(), [](const auto& table) { return table.squared_error; }, 0), reduction);
+}
+
 Tensor nan_to_num_tuned(const Tensor& self, double nan, double posinf, double neginf) {
   if (!has_function_kernel(self) || !self.is_contiguous()) return op::nan_to_num.function(Layer::CPU)(self, nan, posinf, neginf);
   const Tensor result = empty(self.sizes(), self.scalar_type());
@@ -1822,6 +1846,7 @@ void register_tuned_functions() {
   op::polygamma.set(tuned, polygamma_tuned);
   op::frac.set(tuned, function_tuned<op::frac, [](const auto& table) { return table.frac; }>);
   op::sign.set(tuned, function_tuned<op::sign, [](const auto& table) { return table.sign; }>);
+  op::logit.set(tuned, logit_tuned);
   op::hardsigmoid.set(tuned, function_tuned<op::hardsigmoid, [](const auto& table) { return table.hardsigmoid; }>);
   op::hardswish.set(tuned, function_tuned<op::hardswish, [](const auto& table) { return table.hardswish; }>);
   op::hardtanh.set(tuned, between_tuned<op::hardtanh, [](const auto& table) { return table.hardtanh; }>);
@@ -1843,6 +1868,7 @@ void register_tuned_functions() {
   op::softplus.set(tuned, softplus_tuned);
   op::binary_cross_entropy_with_logits.set(tuned, bce_with_logits_tuned);
   op::binary_cross_entropy.set(tuned, bce_tuned);
+  op::mse_loss.set(tuned, mse_loss_tuned);
   op::smooth_l1_loss.set(tuned, distance_loss_tuned<op::smooth_l1_loss, [](const auto& table) { return table.smooth_l1; }>);
   op::huber_loss.set(tuned, distance_loss_tuned<op::huber_loss, [](const auto& table) { return table.huber; }>);
   op::nan_to_num.set(tuned, nan_to_num_tuned);
@@ -2071,6 +2097,26 @@ TEST_CASE("functions: lgamma, digamma and trigamma of floats are rounded once, o
   }
 }
 
+TEST_CASE("functions: logit as the reference, cut or not, with NaN of what is no probability") {
+  manual_seed(797);
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  const Tensor special = tensor({0.0, -0.0, 1.0, 0.5, infinity, -infinity, std::nan(""), -0.25, 1.25, 0.01, 0.99, 1e-40, 1e-320}, kDouble);
+  for (const ScalarType type : {kFloat, kDouble}) {
+    const double tolerance = type == kFloat ? 1e-6 : 1e-15;
+    const Tensor x = cat({special, rand({400}, kDouble), special}).to(type), matrix = x.slice(0, 0, 400).view({16, 25});
+    for (int c = 0; c <= static_cast<int>(kernels::hardware_capability()); ++c) {
+      const kernels::CapabilityGuard guard(static_cast<kernels::CPUCapability>(c));
+      for (const Tensor& view : {x, x.slice(0, 3, 300), matrix.t(), matrix.slice(1, 0, 25, 2)}) {
+        CHECK_CLOSE(logit(view), op::logit.function(Layer::CPU)(view, -infinity, infinity), tolerance, tolerance);
+        const Tensor low = full({}, 0.01, type);
+        CHECK_CLOSE(logit(view, 0.01), op::logit.function(Layer::CPU)(view, low.item<double>(), (1 - low).item<double>()), tolerance, tolerance);
+      }
+    }
+    CHECK_EQ(logit(x, 0.01).isnan(), x.isnan());
+    CHECK_EQ(logit(x).isnan(), logical_or(x.isnan(), logical_or(x < 0, x > 1)));
+  }
+}
+
 TEST_CASE("functions: choices, signs and questions are exactly the reference's") {
   manual_seed(798);
   constexpr double infinity = std::numeric_limits<double>::infinity();
@@ -2151,6 +2197,7 @@ TEST_CASE("functions: as the reference, with parameters, strides and any number 
     CHECK_EQ(nan_to_num(broken), op::nan_to_num.function(Layer::CPU)(broken, 0, nan_to_num(broken).max().item<double>(), nan_to_num(broken).min().item<double>()));
     CHECK_EQ(nan_to_num(broken, 0.5, 2, -3), op::nan_to_num.function(Layer::CPU)(broken, 0.5, 2, -3));
     for (const std::int64_t reduction : {Reduction::None, Reduction::Mean, Reduction::Sum}) {
+      CHECK_CLOSE(mse_loss(x, t, reduction), op::mse_loss.function(Layer::CPU)(x, t, reduction));
       CHECK_CLOSE(smooth_l1_loss(x, t, reduction, 0.7), op::smooth_l1_loss.function(Layer::CPU)(x, t, reduction, 0.7));
       CHECK_CLOSE(huber_loss(x, t.t().contiguous().t(), reduction, 1.3), op::huber_loss.function(Layer::CPU)(x, t, reduction, 1.3));
       CHECK_CLOSE(binary_cross_entropy(t.round(), x.abs(), {}, reduction), op::binary_cross_entropy.function(Layer::CPU)(t.round(), x.abs(), {}, reduction));

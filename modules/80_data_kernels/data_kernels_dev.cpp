@@ -78,6 +78,7 @@
 #include <numeric>
 #include <optional>
 #include <vector>
+#include "tinytorch/core/breadth.h"
 #include "tinytorch/core/indexing.h"
 #include "tinytorch/core/more_loops.h"
 #include "tinytorch/core/more_ops.h"
@@ -1099,6 +1100,8 @@ Tensor nonzero_tuned(const Tensor& self) {
 //
 // A write must not begin before every place is known to be in range, so `index_put_` computes all places first. It also finds out whether they grow from one to the next, as those of a mask do. Then no two are the same, and threads may share them. Otherwise the last value for a place must win (or all be added in their order, with `accumulate`), and threads share columns of the rows instead, each going through all places.
 //
+// Where `roll` reads needs no index: a row of the last dimension that is rolled is two runs of memory that change places, and the row itself comes from as many rows further back as the dimensions before are rolled. `cross` reads three numbers that lie `inner` apart of either tensor and writes three.
+//
 // PyTorch works in the same way: masks become places, `TensorIterator` walks over them, and the one check that it does is per number (`aten/src/ATen/native/cpu/IndexKernel.cpp`).
 
 // %%
@@ -1277,12 +1280,72 @@ const Tensor& fill_tuned(const Tensor& self, const Scalar& value) {
   });
   return self;
 }
+
+// As bytes, whatever the dtype is.
+Tensor roll_tuned(const Tensor& self, IntArrayRef behind) {
+  std::size_t last = behind.size() - 1;
+  while (behind[last] == 0) --last;
+  const IntArrayRef sizes = self.sizes();
+  std::int64_t rows = 1, length = static_cast<std::int64_t>(self.element_size());
+  for (std::size_t d = 0; d < sizes.size(); ++d) (d < last ? rows : length) *= sizes[d];
+  const std::int64_t first = length / sizes[last] * behind[last];  // bytes that come first
+  const auto source_of = [&](std::int64_t row) {
+    std::int64_t source = 0, step = 1;
+    for (std::size_t d = last; d-- > 0; row /= sizes[d]) {
+      const std::int64_t at = row % sizes[d] - behind[d];
+      source += (at < 0 ? at + sizes[d] : at) * step;
+      step *= sizes[d];
+    }
+    return source;
+  };
+  const bool rows_stay = std::all_of(behind.begin(), behind.begin() + static_cast<std::ptrdiff_t>(last), [](std::int64_t count) { return count == 0; });
+  const Tensor x = self.contiguous(), result = empty(sizes, self.scalar_type());
+  const auto *const from = static_cast<const std::byte*>(x.data_ptr());
+  auto *const to = static_cast<std::byte*>(result.data_ptr());
+  parallel_for(0, rows, std::max<std::int64_t>(1, 4 * kernels::kElementwiseGrain / std::max<std::int64_t>(1, length)), [&](std::int64_t begin, std::int64_t stop) {
+    for (std::int64_t row = begin; row < stop; ++row) {
+      const std::byte* const source = from + (rows_stay ? row : source_of(row)) * length;
+      kernels::copy_bytes(to + row * length, source + length - first, first);
+      kernels::copy_bytes(to + row * length + first, source, length - first);
+    }
+  });
+  return result;
+}
+
+Tensor cross_tuned(const Tensor& self, const Tensor& other, std::int64_t dim) {
+  const ScalarType type = self.scalar_type();
+  if ((type != kFloat && type != kDouble) || other.scalar_type() != type || other.sizes() != self.sizes()) return op::cross.function(Layer::CPU)(self, other, dim);
+  std::int64_t inner = 1;
+  for (std::int64_t d = dim + 1; d < self.dim(); ++d) inner *= self.size(d);
+  const Tensor x = self.contiguous(), y = other.contiguous(), result = empty(self.sizes(), type);
+  const auto run = [&]<class T>(T) {
+    parallel_for(0, self.numel() / 3, kernels::kElementwiseGrain, [=, a = x.data<T>(), b = y.data<T>(), out = result.data<T>()](std::int64_t first, std::int64_t stop) {
+      const auto triple = [=](std::int64_t i, std::int64_t j, std::int64_t k) {
+        out[i] = a[j] * b[k] - a[k] * b[j];
+        out[j] = a[k] * b[i] - a[i] * b[k];
+        out[k] = a[i] * b[j] - a[j] * b[i];
+      };
+      if (inner == 1)
+        for (std::int64_t t = first; t < stop; ++t) triple(3 * t, 3 * t + 1, 3 * t + 2);
+      else
+        for (std::int64_t t = first; t < stop;) {
+          const std::int64_t outer = t / inner, end = std::min(stop, (outer + 1) * inner);
+          for (std::int64_t i = t + 2 * outer * inner; t < end; ++t, ++i) triple(i, i + inner, i + 2 * inner);
+        }
+    });
+  };
+  if (type == kFloat) run(float{});
+  else run(double{});
+  return result;
+}
 }  // namespace
 
 // %%
 //| export kernels/places.cpp
 //| registers
 void register_tuned_places() {
+  op::roll.set(Layer::TunedCPU, roll_tuned);
+  op::cross.set(Layer::TunedCPU, cross_tuned);
   op::nonzero.set(Layer::TunedCPU, nonzero_tuned);
   op::index.set(Layer::TunedCPU, index_tuned);
   op::index_put_.set(Layer::TunedCPU, index_put_tuned);
@@ -1290,6 +1353,42 @@ void register_tuned_places() {
 }
 
 // %%
+TEST_CASE("places: roll of every dtype's width, of views, along one dimension and several") {
+  manual_seed(802);
+  for (const ScalarType type : {kByte, kHalf, kFloat, kLong, kBool}) {
+    const Tensor x = (randn({6, 5, 40, 3}) * 9).to(kLong).to(type);
+    for (const Tensor& view : {x, x.transpose(0, 2), x.slice(2, 1, 40, 2), x.permute({0, 3, 1, 2})}) {
+      check_as_reference([&] { return roll(view, 2, 0); });
+      check_as_reference([&] { return roll(view, -1, -1); });
+      check_as_reference([&] { return roll(view, {1, 2}, {1, 2}); });
+      check_as_reference([&] { return roll(view, {2, 3, -4}, {3, 0, 2}); });
+      check_as_reference([&] { return roll(view, 7); });
+    }
+  }
+  const Tensor wide = randn({700, 900});
+  check_as_reference([&] { return roll(wide, {-3, 250}, {0, 1}); });
+  check_as_reference([&] { return roll(wide, 699, 0); });
+}
+
+TEST_CASE("places: cross along any dimension, of views, with gradients") {
+  manual_seed(804);
+  for (const ScalarType type : {kFloat, kDouble, kLong}) {
+    const Tensor x = (randn({3, 3, 50, 3}) * 9).to(type), y = (randn({3, 3, 50, 3}) * 9).to(type);
+    for (const std::int64_t dim : {0, 1, 3}) {
+      check_as_reference([&] { return cross(x, y, dim); });
+      check_as_reference([&] { return cross(x.transpose(0, 1), y, dim); });
+    }
+    check_as_reference([&] { return cross(x.slice(2, 0, 50, 7), y.narrow(2, 4, 1), 0); });
+  }
+  const Tensor many = randn({30'000, 3}), more = randn({3, 50'000});
+  check_as_reference([&] { return cross(many, many.flip({0})); });
+  check_as_reference([&] { return cross(more, more.flip({1})); });
+  const Tensor a = randn({40, 3}, kDouble).requires_grad_(), b = randn({40, 3}, kDouble).requires_grad_(), g = randn({40, 3}, kDouble);
+  cross(a, b, 1).backward(g);
+  CHECK_CLOSE(a.grad(), cross(b.detach(), g, 1));
+  CHECK_CLOSE(b.grad(), cross(g, a.detach(), 1));
+}
+
 TEST_CASE("places: nonzero finds the reference's in order, in masks with few, many and no true numbers") {
   manual_seed(803);
   for (const double share : {0.0, 0.001, 0.5, 0.999, 1.1}) {

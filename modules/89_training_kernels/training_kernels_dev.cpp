@@ -31,6 +31,7 @@
 #include <limits>
 #include <type_traits>
 #include "tinytorch/core/autograd.h"
+#include "tinytorch/core/breadth.h"
 #include "tinytorch/core/gradient.h"
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/more_ops.h"
@@ -40,6 +41,7 @@
 #include "tinytorch/kernels/parallel.h"
 #include "tinytorch/kernels/slope_kernels.h"
 #include "tinytorch/nn/activations.h"
+#include "tinytorch/nn/loss.h"
 #include "tinytorch/nn/more_activations.h"
 //| export kernels/pooling_kernels.h
 #include <cstdint>
@@ -66,6 +68,7 @@
 #include "tinytorch/kernels/data_kernels.h"
 #include "tinytorch/kernels/fused_gradient.h"
 #include "tinytorch/kernels/parallel.h"
+#include "tinytorch/nn/loss.h"
 #include "tinytorch/nn/pool.h"
 //| export kernels/recurrent_kernels.h
 #include <cstdint>
@@ -192,9 +195,12 @@ namespace tinytorch {
 //     softplus        g sigmoid(beta x) where beta x <= threshold, else g
 //     leaky relu      g where x > 0, else slope g
 //     hardtanh        g where low < x < high, else 0                            relu6 is hardtanh between 0 and 6; hardsigmoid's slope is a sixth between -3 and 3
+//     logit           0 where x < low or x > high, NaN where x < 0 or x > 1, else g / (x (1 - x))
 //     shrinking       0 where low <= x <= high, else g                          hardshrink and softshrink; threshold, with no lower end
 //
 // The line of `gelu tanh` follows from module 76's form of `gelu`, `x s`. By the product rule its slope is `s + x s'`, and the derivative of `sigmoid(2 u)` is `2 s (1 - s) u'`. Written with tanh it would need `1 - t t`, which loses digits where t is near 1; `s (1 - s)` loses fewer, and one exponential serves for all.
+//
+// Losses of distances have slopes too: `mse_loss` 2 (x - t), `smooth_l1_loss` (x - t) / beta, cut between -1 and 1, and `huber_loss` x - t, cut between -delta and delta. One kernel does all three, factor (x - t) cut between two ends, which for `mse_loss` are infinite. What arrives is one number if the loss was reduced. The slope for the target is the same with x and t exchanged.
 //
 // `glu` opens and closes a gate: of the two halves a and b along a dimension it makes `a sigmoid(b)`. In memory the halves are blocks that take turns, as long as half of the dimension times everything behind it; nothing has to be copied. As views and two operators, forward and backward, it had taken twice PyTorch's time: the second half of a row is no contiguous tensor, so sigmoid walked it row by row, and the gradient of each half was a tensor as large as the input, half of it zeros, and the two were added.
 //
@@ -211,10 +217,12 @@ struct SlopeTable {
   Kernel relu, sigmoid, tanh, silu, gelu, gelu_tanh, hardswish;
   // With the numbers p and q of the activation; `x` holds inputs.
   using ShapedKernel = void (*)(const T* grad, const T* x, std::int64_t count, T p, T q, T* out);
-  ShapedKernel elu, softplus, leaky_relu, hardtanh, shrink;
+  ShapedKernel elu, softplus, leaky_relu, hardtanh, shrink, logit;
   // out[i] = a[i] sigmoid(b[i]), and the gradients of both.
   void (*gate)(const T* a, const T* b, std::int64_t count, T* out);
   void (*gate_backward)(const T* grad, const T* a, const T* b, std::int64_t count, T* grad_a, T* grad_b);
+  // out[i] = grad[i grad_step] factor (a[i] - b[i]), the difference cut between -most and most; grad_step 0 or 1.
+  void (*clipped_difference)(const T* grad, std::int64_t grad_step, const T* a, const T* b, std::int64_t count, T factor, T most, T* out);
 };
 
 struct SlopeKernels {
@@ -312,6 +320,26 @@ void gate_backward(const T* grad, const T* a, const T* b, std::int64_t count, T*
   StorePart(slopes(g, LoadPart(d, a + i, count - i), s), d, grad_b + i, count - i);
 }
 
+template <class T>
+void clipped_difference(const T* grad, std::int64_t grad_step, const T* a, const T* b, std::int64_t count, T factor, T most, T* out) {
+  const hn::ScalableTag<T> d;
+  constexpr std::int64_t lanes = LanesOf(hn::ScalableTag<T>());
+  const auto high = hn::Set(d, most), low = hn::Set(d, -most), scale = hn::Set(d, factor), one_grad = hn::Set(d, grad[0]);
+  const auto of = [&](auto g, auto x, auto y) HWY_ATTR {
+    const auto difference = hn::Sub(x, y);
+    const auto cut = hn::IfThenElse(hn::Lt(difference, low), low, hn::IfThenElse(hn::Gt(difference, high), high, difference));  // NaN stays
+    return hn::Mul(hn::Mul(g, scale), cut);
+  };
+  std::int64_t i = 0;
+  if (grad_step == 0) {
+    for (; i + lanes <= count; i += lanes) hn::StoreU(of(one_grad, hn::LoadU(d, a + i), hn::LoadU(d, b + i)), d, out + i);
+    if (i < count) StorePart(of(one_grad, LoadPart(d, a + i, count - i), LoadPart(d, b + i, count - i)), d, out + i, count - i);
+    return;
+  }
+  for (; i + lanes <= count; i += lanes) hn::StoreU(of(hn::LoadU(d, grad + i), hn::LoadU(d, a + i), hn::LoadU(d, b + i)), d, out + i);
+  if (i < count) StorePart(of(LoadPart(d, grad + i, count - i), LoadPart(d, a + i, count - i), LoadPart(d, b + i, count - i)), d, out + i, count - i);
+}
+
 constexpr auto elu_slope = [](auto d, auto g, auto x, auto alpha, auto) {
   const auto zero = hn::Zero(d);
   return hn::IfThenElse(hn::Le(x, zero), hn::Mul(g, hn::Mul(Exp(d, hn::Min(x, zero)), alpha)), g);
@@ -328,6 +356,14 @@ constexpr auto hardtanh_slope = [](auto, auto g, auto x, auto low, auto high) { 
 
 constexpr auto shrink_slope = [](auto, auto g, auto x, auto low, auto high) { return hn::IfThenZeroElse(hn::And(hn::Ge(x, low), hn::Le(x, high)), g); };
 
+constexpr auto logit_slope = [](auto d, auto g, auto x, auto low, auto high) {
+  using T = hn::TFromD<decltype(d)>;
+  const auto zero = hn::Zero(d), one = hn::Set(d, T{1});
+  const auto slope = hn::Div(g, hn::Mul(x, hn::Sub(one, x)));
+  const auto is_share = hn::And(hn::Ge(x, zero), hn::Le(x, one));
+  return hn::IfThenZeroElse(hn::Or(hn::Lt(x, low), hn::Gt(x, high)), hn::IfThenElse(is_share, slope, hn::Set(d, static_cast<T>(__builtin_nan("")))));
+};
+
 template <class T>
 constexpr SlopeTable<T> slope_table_of() {
   return {.relu = walk_slopes<T, relu_slope>,
@@ -342,8 +378,10 @@ constexpr SlopeTable<T> slope_table_of() {
           .leaky_relu = walk_shaped<T, leaky_relu_slope>,
           .hardtanh = walk_shaped<T, hardtanh_slope>,
           .shrink = walk_shaped<T, shrink_slope>,
+          .logit = walk_shaped<T, logit_slope>,
           .gate = walk_slopes<T, gate_of>,
-          .gate_backward = gate_backward<T>};
+          .gate_backward = gate_backward<T>,
+          .clipped_difference = clipped_difference<T>};
 }
 }  // namespace
 
@@ -355,7 +393,9 @@ constinit const SlopeKernels slope_kernels = {slope_table_of<float>(), slope_tab
 
 // %%
 //| export kernels/slopes.cpp
-// Of chapter 95, and of chapter 97.
+// Of chapters 74, 95 and 97.
+Tensor distance_backward(const Tensor& g, const Tensor& a, const Tensor& b, std::int64_t reduction, double factor, double most);
+Tensor logit_backward(const Tensor& g, const Tensor& self, double low, double high);
 Tensor gelu_backward(const Tensor& g, const Tensor& x, bool tanh_approximation);
 Tensor hardsigmoid_backward(const Tensor& g, const Tensor& self);
 Tensor hardswish_backward(const Tensor& g, const Tensor& self);
@@ -441,7 +481,34 @@ constinit ShapedSlopeOperator elu_backward_op("elu_backward", {.cpu = elu_backwa
 constinit ShapedSlopeOperator softplus_backward_op("softplus_backward", {.cpu = softplus_backward_composed});
 constinit ShapedSlopeOperator leaky_relu_backward_op("leaky_relu_backward", {.cpu = leaky_relu_backward_composed});
 constinit ShapedSlopeOperator hardtanh_backward_op("hardtanh_backward", {.cpu = hardtanh_backward_composed});
+Tensor logit_backward_composed(const Tensor& g, const Tensor& x, const Scalar& low, const Scalar& high) { return logit_backward(g, x, low.toDouble(), high.toDouble()); }
+constinit ShapedSlopeOperator logit_backward_op("logit_backward", {.cpu = logit_backward_composed});
 constinit ShapedSlopeOperator shrink_backward_op("shrink_backward", {.cpu = shrink_backward_composed});
+
+constinit Operator<Tensor(const Tensor&, const Tensor&, const Tensor&, std::int64_t, double, double)> distance_backward_op("distance_backward", {.cpu = distance_backward});
+
+Tensor distance_backward_tuned(const Tensor& g, const Tensor& a, const Tensor& b, std::int64_t reduction, double factor, double most) {
+  const ScalarType type = a.scalar_type();
+  const bool ours = (type == kFloat || type == kDouble) && b.scalar_type() == type && g.scalar_type() == type && a.sizes() == b.sizes() && a.numel() > 0;
+  if (!ours) return distance_backward(g, a, b, reduction, factor, most);
+  const std::int64_t step = reduction == Reduction::None ? 1 : 0;
+  const double scale = reduction == Reduction::Mean ? factor / static_cast<double>(a.numel()) : factor;
+  const Tensor grad = g.contiguous(), x = a.contiguous(), y = b.contiguous(), result = empty(a.sizes(), type);
+  const auto run = [&]<class T>() {
+    parallel_for(0, a.numel(), kernels::kElementwiseGrain,
+                 [=, kernel = slope_table<T>().clipped_difference, arrives = grad.data<T>(), from = x.data<T>(), target = y.data<T>(), to = result.data<T>()](std::int64_t first, std::int64_t stop) {
+                   kernel(arrives + first * step, step, from + first, target + first, stop - first, static_cast<T>(scale), static_cast<T>(most), to + first);
+                 });
+  };
+  if (type == kFloat) run.template operator()<float>();
+  else run.template operator()<double>();
+  return result;
+}
+
+// Of chapter 95's gradients; for the target, a and b change places.
+Tensor distance_gradient(const Tensor& g, const Tensor& a, const Tensor& b, std::int64_t reduction, double factor, double most) {
+  return is_recording() ? distance_backward(g, a, b, reduction, factor, most) : distance_backward_op(g, a, b, reduction, factor, most);
+}
 
 // The blocks of glu's input: `count` pairs of halves, each half of `length` numbers.
 struct GatedBlocks {
@@ -523,6 +590,17 @@ void register_tuned_slopes() {
   gelu_backward_op.set(Layer::TunedCPU, slope_tuned<gelu_backward_op, [](const auto& table) { return table.gelu; }>);
   gelu_tanh_backward_op.set(Layer::TunedCPU, slope_tuned<gelu_tanh_backward_op, [](const auto& table) { return table.gelu_tanh; }>);
   hardswish_backward_op.set(Layer::TunedCPU, slope_tuned<hardswish_backward_op, [](const auto& table) { return table.hardswish; }>);
+  distance_backward_op.set(Layer::TunedCPU, distance_backward_tuned);
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  kernels::fused_gradient<op::mse_loss>(
+      [](const Tensor& g, Input<0> self, Input<1> target, Arg<2, std::int64_t> reduction) { return distance_gradient(g, self, target, reduction, 2, infinity); },
+      [](const Tensor& g, Input<0> self, Input<1> target, Arg<2, std::int64_t> reduction) { return distance_gradient(g, target, self, reduction, 2, infinity); });
+  kernels::fused_gradient<op::smooth_l1_loss>(
+      [](const Tensor& g, Input<0> self, Input<1> target, Arg<2, std::int64_t> reduction, Arg<3, double> beta) { return distance_gradient(g, self, target, reduction, 1 / beta.value, beta); },
+      [](const Tensor& g, Input<0> self, Input<1> target, Arg<2, std::int64_t> reduction, Arg<3, double> beta) { return distance_gradient(g, target, self, reduction, 1 / beta.value, beta); });
+  kernels::fused_gradient<op::huber_loss>(
+      [](const Tensor& g, Input<0> self, Input<1> target, Arg<2, std::int64_t> reduction, Arg<3, double> delta) { return distance_gradient(g, self, target, reduction, 1, delta); },
+      [](const Tensor& g, Input<0> self, Input<1> target, Arg<2, std::int64_t> reduction, Arg<3, double> delta) { return distance_gradient(g, target, self, reduction, 1, delta); });
   op::glu.set(Layer::TunedCPU, glu_tuned);
   glu_backward_op.set(Layer::TunedCPU, glu_backward_tuned);
   kernels::fused_gradient<op::hardswish>([](const Tensor& g, Input<0> x) { return is_recording() ? hardswish_backward(g, x) : hardswish_backward_op(g, x); });
@@ -540,11 +618,13 @@ void register_tuned_slopes() {
   softplus_backward_op.set(Layer::TunedCPU, shaped_slope_tuned<softplus_backward_op, [](const auto& table) { return table.softplus; }>);
   leaky_relu_backward_op.set(Layer::TunedCPU, shaped_slope_tuned<leaky_relu_backward_op, [](const auto& table) { return table.leaky_relu; }>);
   hardtanh_backward_op.set(Layer::TunedCPU, shaped_slope_tuned<hardtanh_backward_op, [](const auto& table) { return table.hardtanh; }>);
+  logit_backward_op.set(Layer::TunedCPU, shaped_slope_tuned<logit_backward_op, [](const auto& table) { return table.logit; }>);
   shrink_backward_op.set(Layer::TunedCPU, shaped_slope_tuned<shrink_backward_op, [](const auto& table) { return table.shrink; }>);
   kernels::fused_gradient<op::elu>([](const Tensor& g, Input<0> x, Arg<1, Scalar> alpha) { return shaped_slope<elu_backward_op>(g, x, alpha.value); });
   kernels::fused_gradient<op::softplus>([](const Tensor& g, Input<0> x, Arg<1, Scalar> beta, Arg<2, Scalar> threshold) { return shaped_slope<softplus_backward_op>(g, x, beta.value, threshold.value); });
   kernels::fused_gradient<op::leaky_relu>([](const Tensor& g, Input<0> x, Arg<1, Scalar> slope) { return shaped_slope<leaky_relu_backward_op>(g, x, slope.value); });
   kernels::fused_gradient<op::hardtanh>([](const Tensor& g, Input<0> x, Arg<1, Scalar> low, Arg<2, Scalar> high) { return shaped_slope<hardtanh_backward_op>(g, x, low.value, high.value); });
+  kernels::fused_gradient<op::logit>([](const Tensor& g, Input<0> x, Arg<1, double> low, Arg<2, double> high) { return shaped_slope<logit_backward_op>(g, x, low.value, high.value); });
   kernels::fused_gradient<op::threshold>([](const Tensor& g, Input<0> x, Arg<1, Scalar> threshold) { return shaped_slope<shrink_backward_op>(g, x, -std::numeric_limits<double>::infinity(), threshold.value); });
   const auto shrinks = [](const Tensor& g, Input<0> x, Arg<1, Scalar> width) { return shaped_slope<shrink_backward_op>(g, x, -width.value.toDouble(), width.value); };
   kernels::fused_gradient<op::hardshrink>(shrinks);
@@ -603,6 +683,8 @@ const Activation kActivations[] = {
     {"softshrink", [](const Tensor& x) { return softshrink(x, 0.75); }},
     {"hardsigmoid", [](const Tensor& x) { return hardsigmoid(x); }},
     {"hardswish", [](const Tensor& x) { return hardswish(x); }, true},
+    {"logit", [](const Tensor& x) { return logit(x); }},  // NaN of what is no probability
+    {"logit, cut", [](const Tensor& x) { return logit(x, 0.25); }, true},
 };
 
 Tensor gradient_at(const Activation& activation, const Tensor& x, const Tensor& grad) {
@@ -668,6 +750,33 @@ TEST_CASE("glu: gates of every dimension, its gradients, and their derivatives, 
   };
   const Tensor exact = autograd::grad({(slope * direction).sum()}, {x})[0];
   CHECK_CLOSE((exact * direction).sum(), ((slope_at(x + direction * 1e-6) - slope_at(x - direction * 1e-6)) * direction).sum() / 2e-6, 1e-6, 1e-6);
+}
+
+TEST_CASE("slopes: of distances, for both sides, reduced and not, as the reference") {
+  manual_seed(673);
+  for (const ScalarType type : {kFloat, kDouble}) {
+    const double tolerance = type == kFloat ? 4e-6 : 1e-14;
+    for (const DimVector& sizes : {DimVector{1}, DimVector{7, 45}, DimVector{300, 220}}) {
+      CAPTURE(sizes);
+      const Tensor x = randn(sizes, type) * 2, t = randn(sizes, type), turned = randn(sizes, type).transpose(0, -1).contiguous().transpose(0, -1), g = randn(sizes, type);
+      x.flatten()[0].fill_(std::numeric_limits<double>::quiet_NaN());
+      for (const std::int64_t reduction : {Reduction::None, Reduction::Mean, Reduction::Sum}) {
+        for (int loss = 0; loss < 3; ++loss) {
+          const auto gradients = [&] {
+            const Tensor a = x.clone().requires_grad_(), b = (sizes.size() == 1 ? t : turned).clone().requires_grad_();
+            const Tensor value = loss == 0 ? mse_loss(a, b, reduction) : loss == 1 ? smooth_l1_loss(a, b, reduction, 0.7) : huber_loss(a, b, reduction, 1.3);
+            value.backward(reduction == Reduction::None ? g : full({}, 0.5, type));
+            return stack({a.grad(), b.grad()});
+          };
+          const Tensor expected = by_reference(gradients);
+          CHECK(isnan(expected.flatten()[0]).item<bool>());
+          for_each_capability([&] { CHECK_CLOSE(gradients(), expected, tolerance, tolerance); });
+          const Tensor alone = with_threads(1, gradients), together = with_threads(3, gradients);
+          CHECK_EQ(alone.nan_to_num(), together.nan_to_num());
+        }
+      }
+    }
+  }
 }
 
 TEST_CASE("slopes: near the exact ones where digits are lost easily") {
@@ -1370,9 +1479,14 @@ TEST_CASE("average pooling of images with channels last: as the reference, with 
 //
 // The gradient of `gather` knows its indices from the forward pass, so it need not look whether they are in range. Each task fills its own rows or strips with zeros and adds the gradients to them while they lie in the core's cache. Within a row they are added in the order of the indices, as the reference does; no
 // two tasks write to the same row or strip.
+//
+// `nll_loss` picks one number of each sample, and its gradient has one number a sample that is not zero, at the class. Chapter 95 composes it: which samples are ignored, what each counts, the sum of that, and a `scatter_add_` into zeros, some ten operators. Written out it is zeros, and one walk over the targets that knows all this.
 
 // %%
 //| export kernels/positions.cpp
+// Of chapter 95.
+Tensor nll_loss_backward(const Tensor& g, const Tensor& self, const Tensor& target, const std::optional<Tensor>& weight, std::int64_t reduction, std::int64_t ignore_index);
+
 namespace {
 struct PickedAlong {
   std::int64_t outer, size, picked, inner;
@@ -1490,6 +1604,43 @@ Tensor gather_backward(const Tensor& g, IntArrayRef sizes, std::int64_t dim, con
   else add(double{});
   return result;
 }
+
+constinit Operator<Tensor(const Tensor&, const Tensor&, const Tensor&, const std::optional<Tensor>&, std::int64_t, std::int64_t)> nll_loss_backward_op("nll_loss_backward", {.cpu = nll_loss_backward});
+
+// What a mean divides by: how many samples are not ignored, or the sum of their weights.
+template <class T>
+double weight_of_samples(const std::int64_t* target, std::int64_t count, const T* weight, std::int64_t ignore_index) {
+  if (weight == nullptr) return static_cast<double>(count - std::count(target, target + count, ignore_index));
+  double total = 0;
+  for (std::int64_t i = 0; i < count; ++i) total += target[i] == ignore_index ? 0 : static_cast<double>(weight[target[i]]);
+  return total;
+}
+
+// Of samples (N, C) and targets (N), or of positions (N, C, K) and targets (N, K), which were looked at in the forward pass.
+Tensor nll_loss_backward_tuned(const Tensor& g, const Tensor& self, const Tensor& target, const std::optional<Tensor>& weight, std::int64_t reduction, std::int64_t ignore_index) {
+  const ScalarType type = self.scalar_type();
+  if ((type != kFloat && type != kDouble) || g.scalar_type() != type) return nll_loss_backward(g, self, target, weight, reduction, ignore_index);
+  const std::int64_t C = self.size(1), K = self.dim() == 3 ? self.size(2) : 1, step = reduction == Reduction::None ? 1 : 0;
+  const Tensor labels = target.contiguous(), arrives = g.contiguous(), factors = weight ? weight->contiguous() : Tensor(), result = zeros(self.sizes(), type);
+  const auto walk = [&]<class T>(T) {
+    const std::int64_t* const t = labels.data<std::int64_t>();
+    const T *const grad = arrives.data<T>(), *const factor = factors.defined() ? factors.data<T>() : nullptr;
+    const T total = reduction == Reduction::Mean ? static_cast<T>(weight_of_samples(t, labels.numel(), factor, ignore_index)) : T{1};
+    parallel_for(0, labels.numel(), 16384, [=, out = result.data<T>()](std::int64_t first, std::int64_t stop) {
+      for (std::int64_t i = first; i < stop;) {
+        const std::int64_t n = i / K, end = std::min(stop, (n + 1) * K);
+        for (; i < end; ++i) {
+          if (t[i] == ignore_index) continue;
+          const T counts = factor == nullptr ? grad[i * step] : grad[i * step] * factor[t[i]];
+          out[(n * C + t[i] - n) * K + i] = T{0} - counts / total;
+        }
+      }
+    });
+  };
+  if (type == kFloat) walk(float{});
+  else walk(double{});
+  return result;
+}
 }  // namespace
 
 // %%
@@ -1502,6 +1653,14 @@ void register_tuned_positions() {
   kernels::fused_gradient<op::gather>(
       [](const Tensor& g, Sizes<0> sizes, Arg<1, std::int64_t> dim, Input<2> index) { return gather_backward(g, sizes, dim, index); },
       no_gradient);
+  nll_loss_backward_op.set(Layer::TunedCPU, nll_loss_backward_tuned);
+  const auto picks = [](const Tensor& g, Input<0> self, Input<1> target, Input<2> weight, Arg<3, std::int64_t> reduction, Arg<4, std::int64_t> ignore_index) {
+    const std::optional<Tensor> factors = weight.defined() ? std::optional<Tensor>(weight) : std::nullopt;
+    if (is_recording()) return nll_loss_backward(g, self, target, factors, reduction, ignore_index);
+    return nll_loss_backward_op(g, self, target, factors, reduction, ignore_index);
+  };
+  kernels::fused_gradient<op::nll_loss>(picks);
+  kernels::fused_gradient<op::nll_loss2d>(picks);
   kernels::fused_gradient<op::max_pool2d_with_indices>([](const Tensor& g, OutputAt<1> indices, Sizes<0> sizes, Arg<2, DimVector> kernel, Arg<3, DimVector> stride, Arg<5, DimVector> dilation) {
     const auto overlap = [&](std::size_t d) { return (kernel.value[d] - 1) * dilation.value[d] >= stride.value[d]; };
     const bool twice = overlap(0) || overlap(1);
@@ -1510,6 +1669,30 @@ void register_tuned_positions() {
 }
 
 // %%
+TEST_CASE("nll_loss: its gradient of samples and of images as the composition, weighted, ignored and not reduced") {
+  manual_seed(674);
+  for (const ScalarType type : {kFloat, kDouble}) {
+    for (const DimVector& sizes : {DimVector{9, 5}, DimVector{3, 4, 7}, DimVector{40, 3, 30, 31}}) {
+      DimVector places(sizes);
+      places.erase(1);
+      const Tensor x = randn(sizes, type), w = rand({sizes[1]}, type), t = randint(0, sizes[1], places), g = randn(places, type);
+      t.flatten().slice(0, 0, t.numel(), 5).fill_(-7);
+      for (const std::int64_t reduction : {Reduction::None, Reduction::Mean, Reduction::Sum}) {
+        for (const std::optional<Tensor>& weight : {std::optional<Tensor>(), std::optional<Tensor>(w)}) {
+          const auto gradient = [&] {
+            const Tensor leaf = x.clone().requires_grad_();
+            nll_loss(leaf, t, weight, reduction, -7).backward(reduction == Reduction::None ? g : full({}, 0.5, type));
+            return leaf.grad();
+          };
+          const double tolerance = type == kFloat ? 1e-5 : 1e-13;
+          CHECK_CLOSE(gradient(), by_reference(gradient), tolerance, tolerance * 1e-3);
+          CHECK_EQ(with_threads(1, gradient), with_threads(3, gradient));
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("gather, scatter_ and scatter_add_: as the reference along any dimension, with places met twice; gradients too") {
   manual_seed(673);
   for (const ScalarType type : {kFloat, kDouble, kLong, kInt, kByte}) {

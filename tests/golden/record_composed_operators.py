@@ -216,6 +216,22 @@ for window in ("hann", "hamming", "blackman", "bartlett"):
 case("tril_indices", L([0]), run=lambda x: torch.tril_indices(3, 4, 1))
 case("triu_indices", L([0]), run=lambda x: torch.triu_indices(3, 4, -1))
 
+# ---- Shifted along dimensions, and products across.
+case("roll", F(2, 3), run=lambda x: torch.roll(x, 1, 1))
+case("roll.flat", F(2, 3), run=lambda x: torch.roll(x, -2))
+case("roll.dimensions", F(3, 4, 2), run=lambda x: torch.roll(x, (2, -1), (0, -2)))
+case("roll.twice", F(3, 4), run=lambda x: torch.roll(x, (1, 5, 1), (1, 0, 1)))
+case("roll.stays", F(3, 4), run=lambda x: torch.roll(x, (3, -8), (0, 1)))
+case("roll.turned", F(3, 4), run=lambda x: torch.roll(x.t(), (1, 1), (0, 1)))
+case("roll.none", F(0, 3), run=lambda x: torch.roll(x, (1, 1), (0, 1)))
+case("roll.counts_differ", F(3, 4), run=lambda x: torch.roll(x, (1, 1), (0,)))
+case("cross.first", F(3, 2), F(3, 2), run=lambda x, y: torch.cross(x, y, dim=0))
+case("cross.middle", F(2, 3, 2), F(2, 3, 2), run=lambda x, y: torch.cross(x, y, dim=-2))
+case("cross.broadcast", F(2, 3), F(1, 3), run=lambda x, y: torch.linalg.cross(x, y))
+case("diag_embed.below", F(2), run=lambda x: torch.diag_embed(x, -1, 1, 0))
+case("logit.special", D([0.0, 1.0, -0.5, 1.5, nan, 0.25]), run=torch.logit)
+case("logit.outside", D([0.0, 0.1, -0.5, 1.5, 0.9, 0.25]), run=lambda x: torch.logit(x, 0.1))
+
 
 def record():
     """Without integers in place of NaN and infinities, which no conversion defines."""

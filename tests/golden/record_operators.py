@@ -770,6 +770,17 @@ def fused_lstm_cell(input_gates, hidden_gates, cx):
 case("_thnn_fused_lstm_cell", F(2, 12), F(2, 12), F(2, 3), run=fused_lstm_cell)
 case("_thnn_fused_lstm_cell.one", F(8), F(8), F(2), run=fused_lstm_cell)
 
+# ---- Numbers picked of images.
+case("nll_loss2d", F(2, 3, 2, 2), L([[[0, 2], [1, 1]], [[2, 0], [0, 1]]]), run=lambda x, t: F_.nll_loss(x, t))
+case("nll_loss2d.weighted", F(2, 3, 3), L([[0, 2, 1], [1, -100, 2]]), P(3), run=lambda x, t, w: F_.nll_loss(x, t, w))
+case("nll_loss2d.sum", F(2, 3, 2), L([[0, 2], [1, 1]]), run=lambda x, t: F_.nll_loss(x, t, ignore_index=1, reduction="sum"))
+case("nll_loss2d.none", F(2, 3, 2), L([[0, 2], [1, -100]]), P(3), run=lambda x, t, w: F_.nll_loss(x, t, w, reduction="none"))
+case("nll_loss2d.all_ignored", F(2, 3, 2), L([[1, 1], [1, 1]]), run=lambda x, t: F_.nll_loss(x, t, ignore_index=1))
+case("nll_loss2d.out_of_range", F(2, 3, 2), L([[0, 2], [3, 1]]), run=lambda x, t: F_.nll_loss(x, t))
+case("mse_loss.broadcast", F(2, 3), F(3), run=lambda x, y: F_.mse_loss(x, y))
+case("huber_loss.none", F(2, 3), F(2, 3), run=lambda x, y: F_.huber_loss(x, y, reduction="none", delta=0.8))
+case("smooth_l1_loss.sum", F(2, 3), F(2, 3), run=lambda x, y: F_.smooth_l1_loss(x, y, reduction="sum", beta=0.7))
+
 
 def changed(stored, recorded):
     """gelu of infinity aside: on some processors PyTorch's float32 kernel gives NaN there."""

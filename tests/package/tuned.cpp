@@ -191,17 +191,17 @@ using TunedOperators = ReferenceCounter<
     op::binary_cross_entropy_with_logits, op::tril, op::triu, op::tan, op::atan, op::fmod, op::remainder, op::floor_divide, op::prod, op::cumsum, op::cumprod, op::sort, op::topk, op::nonzero,
     op::index, op::index_put_, op::fill_, op::scatter_,
     op::exp2, op::log2, op::log10, op::asin, op::acos, op::erfinv, op::atan2, op::pow_tensor, op::prelu,
-    op::smooth_l1_loss, op::huber_loss, op::binary_cross_entropy, op::nan_to_num,
+    op::mse_loss, op::smooth_l1_loss, op::huber_loss, op::binary_cross_entropy, op::nan_to_num,
     op::cdist, op::pad,
     op::sinh, op::cosh, op::asinh, op::acosh, op::atanh, op::erfc, op::hypot,
-    op::frac, op::sign, op::copysign, op::hardsigmoid, op::hardswish, op::glu, op::hardtanh, op::threshold, op::hardshrink, op::softshrink, op::isnan, op::isinf, op::isfinite, op::logaddexp, op::lgamma, op::polygamma>;
+    op::frac, op::sign, op::copysign, op::logit, op::hardsigmoid, op::hardswish, op::glu, op::hardtanh, op::threshold, op::hardshrink, op::softshrink, op::isnan, op::isinf, op::isfinite, op::logaddexp, op::lgamma, op::polygamma>;
 // Those that have a kernel for bools or integers only.
 using TunedLogic = ReferenceCounter<op::logical_and, op::logical_or, op::logical_xor, op::logical_not, op::bitwise_and, op::bitwise_or, op::bitwise_xor, op::bitwise_not, op::any, op::all,
                                     op::bitwise_left_shift, op::bitwise_right_shift>;
 
 // Gradients of their own, whose reference is composed of operators.
 const std::set<std::string, std::less<>> kFusedGradients{"relu_backward", "sigmoid_backward", "tanh_backward", "silu_backward", "gelu_backward", "gelu_tanh_backward", "elu_backward", "softplus_backward",
-                                                         "leaky_relu_backward", "hardtanh_backward", "shrink_backward", "hardswish_backward", "glu_backward", "_cdist_backward", "softmax_backward",
+                                                         "leaky_relu_backward", "hardtanh_backward", "shrink_backward", "logit_backward", "distance_backward", "nll_loss_backward", "hardswish_backward", "glu_backward", "_cdist_backward", "softmax_backward",
                                                          "log_softmax_backward", "cross_entropy_backward", "layer_norm_backward", "layer_norm_weight", "rms_norm_backward", "rms_norm_weight",
                                                          "batch_norm_backward", "group_norm_backward", "read_bilinear_backward"};
 

@@ -55,6 +55,7 @@ Tensor float_power(const Tensor& self, const Scalar& exponent);
 Tensor nan_to_num(const Tensor& self, std::optional<double> nan = std::nullopt, std::optional<double> posinf = std::nullopt, std::optional<double> neginf = std::nullopt);
 namespace op {
 extern Operator<Tensor(const Tensor&)> frac;
+extern Operator<Tensor(const Tensor&, double, double)> logit;  // of floating-point numbers, which are cut between the two first
 extern Operator<Tensor(const Tensor&, const Tensor&)> logaddexp;  // of dtypes whose common one is a floating-point type
 extern Operator<Tensor(const Tensor&, double, double, double)> nan_to_num;  // of floating-point numbers, with all three given
 }  // namespace op
@@ -177,6 +178,11 @@ Tensor ger(const Tensor& self, const Tensor& vec2);
 Tensor kron(const Tensor& self, const Tensor& other);
 Tensor cross(const Tensor& self, const Tensor& other, std::optional<std::int64_t> dim = std::nullopt);
 Tensor tensordot(const Tensor& self, const Tensor& other, IntArrayRef dims_self, IntArrayRef dims_other);
+namespace op {
+extern Operator<Tensor(const Tensor&, IntArrayRef)> roll;  // for each dimension, how many of the last come first; not all of them 0
+extern Operator<Tensor(const Tensor&, const Tensor&, std::int64_t)> cross;  // of one shape and dtype, 3 along the dimension
+extern Operator<Tensor(const Tensor&, std::int64_t, std::int64_t, std::int64_t)> diag_embed;  // offset, and two dimensions >= 0 of the result
+}  // namespace op
 // ---- Creation.
 Tensor logspace(const Scalar& start, const Scalar& end, std::int64_t steps, double base = 10, const TensorOptions& options = {});
 Tensor empty_strided(IntArrayRef size, IntArrayRef stride, const TensorOptions& options = {});

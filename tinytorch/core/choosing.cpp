@@ -30,10 +30,27 @@ Tensor sinc(const Tensor& self) {
   const Tensor x = where(self == 0, ones_like(self), self) * 3.14159265358979323846;
   return where(self == 0, full({}, 1, x.scalar_type()), sin(x) / x);
 }
-Tensor logit(const Tensor& self, std::optional<double> eps) {
-  const Tensor numbers = isFloatingType(self.scalar_type()) ? self : self.to(get_default_dtype());
-  const Tensor x = eps ? clamp(numbers, Scalar(*eps), Scalar(1 - *eps)) : numbers;
+// Of chapter 89 too, whose kernel computes it in one pass. What was cut away gets nothing, and what is no probability NaN.
+Tensor logit_backward(const Tensor& g, const Tensor& self, double low, double high) {
+  const Tensor nan = full({}, std::numeric_limits<double>::quiet_NaN(), self.scalar_type());
+  const Tensor slopes = where(logical_and(self >= 0, self <= 1), g / (self * (1 - self)), nan);
+  return where(logical_or(self < low, self > high), zeros({}, g.options()), slopes);
+}
+namespace {
+Tensor logit_cpu(const Tensor& self, double low, double high) {
+  const Tensor x = clamp(self, Scalar(low), Scalar(high));
   return log(x / (1 - x));
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&, double, double)> op::logit(
+    "logit", {.cpu = logit_cpu, .autograd = gradient_of<op::logit>([](const Tensor& g, Input<0> self, Arg<1, double> low, Arg<2, double> high) { return logit_backward(g, self, low, high); })});
+Tensor logit(const Tensor& self, std::optional<double> eps) {
+  const Tensor x = isFloatingType(self.scalar_type()) ? self : self.to(get_default_dtype());
+  const double infinity = std::numeric_limits<double>::infinity();
+  if (!eps || *eps < 0) return op::logit(x, -infinity, infinity);
+  // As the dtype rounds them.
+  const Tensor low = full({}, *eps, x.scalar_type());
+  return op::logit(x, low.item<double>(), (1 - low).item<double>());
 }
 Tensor xlogy(const Tensor& self, const Tensor& other) {
   // The logarithm is taken of 1 where x is 0, so that neither the value nor the gradient is 0 * infinity.

@@ -73,7 +73,7 @@ void register_half_precision() {
   compute_in_float<op::relu, op::relu_, op::leaky_relu, op::elu, op::gelu,
                    op::sigmoid, op::tanh, op::silu, op::softplus, op::softmax, op::log_softmax>();
   compute_in_float<op::hardsigmoid, op::hardswish, op::glu, op::hardtanh, op::threshold, op::hardshrink, op::softshrink, op::mish, op::log_sigmoid, op::prelu>();
-  compute_in_float<op::nll_loss, op::cross_entropy, op::binary_cross_entropy, op::binary_cross_entropy_with_logits>();
+  compute_in_float<op::nll_loss, op::nll_loss2d, op::cross_entropy, op::binary_cross_entropy, op::binary_cross_entropy_with_logits>();
   compute_in_float<op::uniform_, op::bernoulli_, op::bernoulli_tensor_, op::exponential_, op::cauchy_, op::log_normal_, op::geometric_, op::poisson>();
   op::normal_.set(Layer::HalfPrecision, normal_in_float);
   op::random_.set(Layer::HalfPrecision, random_in_float);

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "tinytorch/core/breadth.h"
+#include "tinytorch/core/gradient.h"
 #include "tinytorch/core/more_ops.h"
 
 namespace tinytorch {
@@ -104,18 +105,35 @@ std::vector<Tensor> vsplit(const Tensor& self, IntArrayRef indices) { return spl
 std::vector<Tensor> dsplit(const Tensor& self, std::int64_t sections) { return split_equally("dsplit", self, sections, 3, 2); }
 std::vector<Tensor> dsplit(const Tensor& self, IntArrayRef indices) { return split_there("dsplit", self, indices, 3, 2); }
 
+namespace {
+Tensor roll_cpu(const Tensor& self, IntArrayRef behind) {
+  Tensor result = self;
+  for (std::int64_t d = 0; d < self.dim(); ++d) {
+    const std::int64_t first = behind[static_cast<std::size_t>(d)], size = self.size(d);
+    if (first > 0) result = cat({result.narrow(d, size - first, first), result.narrow(d, 0, size - first)}, d);
+  }
+  return result;
+}
+
+Tensor roll_backward(const Tensor& g, IntArrayRef behind) {
+  DimVector back(behind);
+  for (std::size_t d = 0; d < back.size(); ++d) back[d] = back[d] == 0 ? 0 : g.size(static_cast<std::int64_t>(d)) - back[d];
+  return op::roll(g, back);
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&, IntArrayRef)> op::roll("roll", {.cpu = roll_cpu, .autograd = gradient_of<op::roll>([](const Tensor& g, Arg<1, DimVector> behind) { return roll_backward(g, behind.value); })});
 Tensor roll(const Tensor& self, IntArrayRef shifts, IntArrayRef dims) {
   TORCH_CHECK(!shifts.empty(), "`shifts` required");
   if (dims.empty() && shifts.size() == 1) return roll(self.reshape({-1}), shifts, 0).reshape(self.sizes());
   TORCH_CHECK(shifts.size() == dims.size(), "shifts and dimensions must align. shifts: ", shifts.size(), ", dims:", dims.size());
-  Tensor result = self;
-  for (std::size_t i = 0; i < shifts.size(); ++i) {
-    const std::int64_t size = self.dim() == 0 ? 0 : self.size(dims[i]);
-    if (size == 0) continue;
-    const std::int64_t behind = ((shifts[i] % size) + size) % size;  // so many of the last come first
-    result = cat({result.narrow(dims[i], size - behind, behind), result.narrow(dims[i], 0, size - behind)}, dims[i]);
+  DimVector behind(static_cast<std::size_t>(self.dim()), 0);  // so many of the last come first
+  for (std::size_t i = 0; i < shifts.size() && self.dim() > 0; ++i) {
+    const std::int64_t size = self.size(dims[i]);
+    std::int64_t& all = behind[static_cast<std::size_t>(wrap_dim(dims[i], self.dim()))];
+    if (size > 0) all = (all + shifts[i] % size + size) % size;
   }
-  return result.is_same(self) ? clone(self) : result;
+  const bool stays = std::all_of(behind.begin(), behind.end(), [](std::int64_t count) { return count == 0; });
+  return stays ? clone(self) : op::roll(self, behind);
 }
 
 Tensor rot90(const Tensor& self, std::int64_t k, IntArrayRef dims) {
@@ -167,20 +185,27 @@ Tensor repeat_interleave(const Tensor& self, const Tensor& repeats, std::optiona
   return index_select(input, d, places);
 }
 
-Tensor diag_embed(const Tensor& self, std::int64_t offset, std::int64_t dim1, std::int64_t dim2) {
-  TORCH_CHECK(self.dim() > 0, "diag_embed: expected a tensor of at least one dimension, but got none");
-  const std::int64_t dims = self.dim() + 1;
-  const std::int64_t first = wrap_dim(dim1, dims);
-  const std::int64_t second = wrap_dim(dim2, dims);
-  TORCH_CHECK(first != second, "diagonal dimensions cannot be identical ", dim1, ", ", dim2);
+namespace {
+Tensor diag_embed_cpu(const Tensor& self, std::int64_t offset, std::int64_t first, std::int64_t second) {
   DimVector sizes(self.sizes());
   const std::int64_t side = self.size(-1) + (offset < 0 ? -offset : offset);
   sizes.erase(sizes.size() - 1);
   sizes.insert(static_cast<std::size_t>(std::min(first, second)), side);
   sizes.insert(static_cast<std::size_t>(std::max(first, second)), side);
-  const Tensor result = zeros(sizes, self.options());
+  const Tensor result = zeros(sizes, self.scalar_type());
   diagonal(result, offset, first, second).copy_(self);
   return result;
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&, std::int64_t, std::int64_t, std::int64_t)> op::diag_embed(
+    "diag_embed", {.cpu = diag_embed_cpu,
+                   .autograd = gradient_of<op::diag_embed>([](const Tensor& g, Arg<1, std::int64_t> offset, Arg<2, std::int64_t> first, Arg<3, std::int64_t> second) { return diagonal(g, offset, first, second); })});
+
+Tensor diag_embed(const Tensor& self, std::int64_t offset, std::int64_t dim1, std::int64_t dim2) {
+  TORCH_CHECK(self.dim() > 0, "diag_embed: expected a tensor of at least one dimension, but got none");
+  const std::int64_t first = wrap_dim(dim1, self.dim() + 1), second = wrap_dim(dim2, self.dim() + 1);
+  TORCH_CHECK(first != second, "diagonal dimensions cannot be identical ", dim1, ", ", dim2);
+  return op::diag_embed(self, offset, first, second);
 }
 Tensor diag(const Tensor& self, std::int64_t diagonal) {
   TORCH_CHECK(self.dim() == 1 || self.dim() == 2, "diag(): Supports 1D or 2D tensors. Got ", self.dim(), "D");
@@ -418,6 +443,15 @@ Tensor kron(const Tensor& self, const Tensor& other) {
   }
   return (self.reshape(a) * other.reshape(b)).reshape(result);
 }
+namespace {
+Tensor cross_cpu(const Tensor& a, const Tensor& b, std::int64_t dim) {
+  const auto part = [dim](const Tensor& x, std::int64_t i) { return x.select(dim, i); };
+  return stack({part(a, 1) * part(b, 2) - part(a, 2) * part(b, 1), part(a, 2) * part(b, 0) - part(a, 0) * part(b, 2), part(a, 0) * part(b, 1) - part(a, 1) * part(b, 0)}, dim);
+}
+}  // namespace
+constinit Operator<Tensor(const Tensor&, const Tensor&, std::int64_t)> op::cross("cross", {.cpu = cross_cpu, .autograd = gradient_of<op::cross>(
+    [](const Tensor& g, Input<1> other, Arg<2, std::int64_t> dim) { return op::cross(other, g, dim); },
+    [](const Tensor& g, Input<0> self, Arg<2, std::int64_t> dim) { return op::cross(g, self, dim); })});
 Tensor cross(const Tensor& self, const Tensor& other, std::optional<std::int64_t> dim) {
   const DimVector sizes = infer_size(self.sizes(), other.sizes());
   const Tensor a = expand(self, sizes);
@@ -430,8 +464,8 @@ Tensor cross(const Tensor& self, const Tensor& other, std::optional<std::int64_t
     TORCH_CHECK(d >= 0, "no dimension of size 3 in input");
   }
   TORCH_CHECK(a.size(d) == 3, "linalg.cross: inputs dimension ", d, " must have length 3. Got ", self.size(d), " and ", other.size(d));
-  const auto part = [d](const Tensor& x, std::int64_t i) { return x.select(d, i); };
-  return stack({part(a, 1) * part(b, 2) - part(a, 2) * part(b, 1), part(a, 2) * part(b, 0) - part(a, 0) * part(b, 2), part(a, 0) * part(b, 1) - part(a, 1) * part(b, 0)}, d);
+  const ScalarType type = result_type(self, other);
+  return op::cross(a.to(type), b.to(type), d);
 }
 Tensor tensordot(const Tensor& self, const Tensor& other, IntArrayRef dims_self, IntArrayRef dims_other) {
   TORCH_CHECK(dims_self.size() == dims_other.size(), "both dimension lists should have same length");

@@ -86,6 +86,10 @@ Tensor shrink_tuned(const Tensor& self, const Scalar& width) {
   return function_of(self, Pick, self.scalar_type() == kFloat ? static_cast<double>(static_cast<float>(l)) : l);
 }
 
+Tensor logit_tuned(const Tensor& self, double low, double high) {
+  return has_function_kernel(self) ? function_of(self, [](const auto& table) { return table.logit; }, low, high) : op::logit.function(Layer::CPU)(self, low, high);
+}
+
 Tensor polygamma_tuned(const Tensor& self, std::int64_t n) {
   if (!has_function_kernel(self) || n > 1) return op::polygamma.function(Layer::CPU)(self, n);
   return function_of(self, [n](const auto& table) { return n == 0 ? table.digamma : table.trigamma; });
@@ -332,6 +336,11 @@ Tensor distance_loss_tuned(const Tensor& self, const Tensor& target, std::int64_
   return reduced(pair_of(self.contiguous(), target.contiguous(), Pick, p), reduction);
 }
 
+Tensor mse_loss_tuned(const Tensor& self, const Tensor& target, std::int64_t reduction) {
+  if (!has_loss_kernel(self, target) || reduction < Reduction::None || reduction > Reduction::Sum) return op::mse_loss.function(Layer::CPU)(self, target, reduction);
+  return reduced(pair_of(self.contiguous(), target.contiguous(), [](const auto& table) { return table.squared_error; }, 0), reduction);
+}
+
 Tensor nan_to_num_tuned(const Tensor& self, double nan, double posinf, double neginf) {
   if (!has_function_kernel(self) || !self.is_contiguous()) return op::nan_to_num.function(Layer::CPU)(self, nan, posinf, neginf);
   const Tensor result = empty(self.sizes(), self.scalar_type());
@@ -424,6 +433,7 @@ void register_tuned_functions() {
   op::polygamma.set(tuned, polygamma_tuned);
   op::frac.set(tuned, function_tuned<op::frac, [](const auto& table) { return table.frac; }>);
   op::sign.set(tuned, function_tuned<op::sign, [](const auto& table) { return table.sign; }>);
+  op::logit.set(tuned, logit_tuned);
   op::hardsigmoid.set(tuned, function_tuned<op::hardsigmoid, [](const auto& table) { return table.hardsigmoid; }>);
   op::hardswish.set(tuned, function_tuned<op::hardswish, [](const auto& table) { return table.hardswish; }>);
   op::hardtanh.set(tuned, between_tuned<op::hardtanh, [](const auto& table) { return table.hardtanh; }>);
@@ -445,6 +455,7 @@ void register_tuned_functions() {
   op::softplus.set(tuned, softplus_tuned);
   op::binary_cross_entropy_with_logits.set(tuned, bce_with_logits_tuned);
   op::binary_cross_entropy.set(tuned, bce_tuned);
+  op::mse_loss.set(tuned, mse_loss_tuned);
   op::smooth_l1_loss.set(tuned, distance_loss_tuned<op::smooth_l1_loss, [](const auto& table) { return table.smooth_l1; }>);
   op::huber_loss.set(tuned, distance_loss_tuned<op::huber_loss, [](const auto& table) { return table.huber; }>);
   op::nan_to_num.set(tuned, nan_to_num_tuned);

@@ -896,6 +896,11 @@ constexpr auto hardsigmoid_of = [](auto d, auto x, auto, auto) { return hn::Div(
 
 constexpr auto hardswish_of = [](auto d, auto x, auto, auto) { return hn::Div(hn::Mul(x, ThreeAboveCut(d, x)), hn::Set(d, hn::TFromD<decltype(d)>{6})); };
 
+constexpr auto logit_of = [](auto d, auto x, auto low, auto high) {
+  const auto share = hardtanh_of(d, x, low, high);
+  return Log(d, hn::Div(share, hn::Sub(hn::Set(d, hn::TFromD<decltype(d)>{1}), share)));
+};
+
 constexpr auto threshold_of = [](auto, auto x, auto border, auto value) { return hn::IfThenElse(hn::Le(x, border), value, x); };
 
 constexpr auto hardshrink_of = [](auto, auto x, auto width, auto) { return hn::IfThenZeroElse(hn::And(hn::Ge(x, hn::Neg(width)), hn::Le(x, width)), x); };
@@ -961,6 +966,11 @@ constexpr auto logaddexp_of = [](auto d, auto a, auto b, auto) {
   const auto larger = hn::IfThenElse(hn::Or(hn::Lt(a, b), hn::IsNaN(b)), b, a);
   const auto distance = hn::IfThenZeroElse(hn::Eq(a, b), hn::Abs(hn::Sub(a, b)));
   return hn::Add(larger, Log1pOfShare(d, Exp(d, hn::Neg(distance))));
+};
+
+constexpr auto squared_error_of = [](auto, auto x, auto target, auto) {
+  const auto difference = hn::Sub(x, target);
+  return hn::Mul(difference, difference);
 };
 
 constexpr auto smooth_l1_of = [](auto d, auto x, auto target, auto beta) {
@@ -1058,6 +1068,7 @@ constexpr FunctionTable<T> function_table_of() {
       .trigamma = walk_in_double<T, [](auto d, auto x) { return Trigamma(d, x); }>,
       .frac = walk_function<T, frac_of>,
       .sign = walk_function<T, sign_of>,
+      .logit = walk_function<T, logit_of>,
       .hardsigmoid = walk_function<T, hardsigmoid_of>,
       .hardswish = walk_function<T, hardswish_of>,
       .hardtanh = walk_function<T, hardtanh_of>,
@@ -1078,6 +1089,7 @@ constexpr FunctionTable<T> function_table_of() {
       .prelu = walk_pair<T, prelu_of>,
       .copysign = walk_pair<T, copysign_of>,
       .logaddexp = walk_pair<T, logaddexp_of>,
+      .squared_error = walk_pair<T, squared_error_of>,
       .smooth_l1 = walk_pair<T, smooth_l1_of>,
       .huber = walk_pair<T, huber_of>,
       .bce = walk_pair<T, bce_of>,

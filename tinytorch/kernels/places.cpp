@@ -11,6 +11,7 @@
 #include <optional>
 #include <vector>
 
+#include "tinytorch/core/breadth.h"
 #include "tinytorch/core/indexing.h"
 #include "tinytorch/core/more_loops.h"
 #include "tinytorch/core/more_ops.h"
@@ -255,9 +256,69 @@ const Tensor& fill_tuned(const Tensor& self, const Scalar& value) {
   });
   return self;
 }
+
+// As bytes, whatever the dtype is.
+Tensor roll_tuned(const Tensor& self, IntArrayRef behind) {
+  std::size_t last = behind.size() - 1;
+  while (behind[last] == 0) --last;
+  const IntArrayRef sizes = self.sizes();
+  std::int64_t rows = 1, length = static_cast<std::int64_t>(self.element_size());
+  for (std::size_t d = 0; d < sizes.size(); ++d) (d < last ? rows : length) *= sizes[d];
+  const std::int64_t first = length / sizes[last] * behind[last];  // bytes that come first
+  const auto source_of = [&](std::int64_t row) {
+    std::int64_t source = 0, step = 1;
+    for (std::size_t d = last; d-- > 0; row /= sizes[d]) {
+      const std::int64_t at = row % sizes[d] - behind[d];
+      source += (at < 0 ? at + sizes[d] : at) * step;
+      step *= sizes[d];
+    }
+    return source;
+  };
+  const bool rows_stay = std::all_of(behind.begin(), behind.begin() + static_cast<std::ptrdiff_t>(last), [](std::int64_t count) { return count == 0; });
+  const Tensor x = self.contiguous(), result = empty(sizes, self.scalar_type());
+  const auto *const from = static_cast<const std::byte*>(x.data_ptr());
+  auto *const to = static_cast<std::byte*>(result.data_ptr());
+  parallel_for(0, rows, std::max<std::int64_t>(1, 4 * kernels::kElementwiseGrain / std::max<std::int64_t>(1, length)), [&](std::int64_t begin, std::int64_t stop) {
+    for (std::int64_t row = begin; row < stop; ++row) {
+      const std::byte* const source = from + (rows_stay ? row : source_of(row)) * length;
+      kernels::copy_bytes(to + row * length, source + length - first, first);
+      kernels::copy_bytes(to + row * length + first, source, length - first);
+    }
+  });
+  return result;
+}
+
+Tensor cross_tuned(const Tensor& self, const Tensor& other, std::int64_t dim) {
+  const ScalarType type = self.scalar_type();
+  if ((type != kFloat && type != kDouble) || other.scalar_type() != type || other.sizes() != self.sizes()) return op::cross.function(Layer::CPU)(self, other, dim);
+  std::int64_t inner = 1;
+  for (std::int64_t d = dim + 1; d < self.dim(); ++d) inner *= self.size(d);
+  const Tensor x = self.contiguous(), y = other.contiguous(), result = empty(self.sizes(), type);
+  const auto run = [&]<class T>(T) {
+    parallel_for(0, self.numel() / 3, kernels::kElementwiseGrain, [=, a = x.data<T>(), b = y.data<T>(), out = result.data<T>()](std::int64_t first, std::int64_t stop) {
+      const auto triple = [=](std::int64_t i, std::int64_t j, std::int64_t k) {
+        out[i] = a[j] * b[k] - a[k] * b[j];
+        out[j] = a[k] * b[i] - a[i] * b[k];
+        out[k] = a[i] * b[j] - a[j] * b[i];
+      };
+      if (inner == 1)
+        for (std::int64_t t = first; t < stop; ++t) triple(3 * t, 3 * t + 1, 3 * t + 2);
+      else
+        for (std::int64_t t = first; t < stop;) {
+          const std::int64_t outer = t / inner, end = std::min(stop, (outer + 1) * inner);
+          for (std::int64_t i = t + 2 * outer * inner; t < end; ++t, ++i) triple(i, i + inner, i + 2 * inner);
+        }
+    });
+  };
+  if (type == kFloat) run(float{});
+  else run(double{});
+  return result;
+}
 }  // namespace
 
 void register_tuned_places() {
+  op::roll.set(Layer::TunedCPU, roll_tuned);
+  op::cross.set(Layer::TunedCPU, cross_tuned);
   op::nonzero.set(Layer::TunedCPU, nonzero_tuned);
   op::index.set(Layer::TunedCPU, index_tuned);
   op::index_put_.set(Layer::TunedCPU, index_put_tuned);

@@ -14,9 +14,13 @@
 #include "tinytorch/kernels/data_kernels.h"
 #include "tinytorch/kernels/fused_gradient.h"
 #include "tinytorch/kernels/parallel.h"
+#include "tinytorch/nn/loss.h"
 #include "tinytorch/nn/pool.h"
 
 namespace tinytorch {
+
+// Of chapter 95.
+Tensor nll_loss_backward(const Tensor& g, const Tensor& self, const Tensor& target, const std::optional<Tensor>& weight, std::int64_t reduction, std::int64_t ignore_index);
 
 namespace {
 struct PickedAlong {
@@ -135,6 +139,43 @@ Tensor gather_backward(const Tensor& g, IntArrayRef sizes, std::int64_t dim, con
   else add(double{});
   return result;
 }
+
+constinit Operator<Tensor(const Tensor&, const Tensor&, const Tensor&, const std::optional<Tensor>&, std::int64_t, std::int64_t)> nll_loss_backward_op("nll_loss_backward", {.cpu = nll_loss_backward});
+
+// What a mean divides by: how many samples are not ignored, or the sum of their weights.
+template <class T>
+double weight_of_samples(const std::int64_t* target, std::int64_t count, const T* weight, std::int64_t ignore_index) {
+  if (weight == nullptr) return static_cast<double>(count - std::count(target, target + count, ignore_index));
+  double total = 0;
+  for (std::int64_t i = 0; i < count; ++i) total += target[i] == ignore_index ? 0 : static_cast<double>(weight[target[i]]);
+  return total;
+}
+
+// Of samples (N, C) and targets (N), or of positions (N, C, K) and targets (N, K), which were looked at in the forward pass.
+Tensor nll_loss_backward_tuned(const Tensor& g, const Tensor& self, const Tensor& target, const std::optional<Tensor>& weight, std::int64_t reduction, std::int64_t ignore_index) {
+  const ScalarType type = self.scalar_type();
+  if ((type != kFloat && type != kDouble) || g.scalar_type() != type) return nll_loss_backward(g, self, target, weight, reduction, ignore_index);
+  const std::int64_t C = self.size(1), K = self.dim() == 3 ? self.size(2) : 1, step = reduction == Reduction::None ? 1 : 0;
+  const Tensor labels = target.contiguous(), arrives = g.contiguous(), factors = weight ? weight->contiguous() : Tensor(), result = zeros(self.sizes(), type);
+  const auto walk = [&]<class T>(T) {
+    const std::int64_t* const t = labels.data<std::int64_t>();
+    const T *const grad = arrives.data<T>(), *const factor = factors.defined() ? factors.data<T>() : nullptr;
+    const T total = reduction == Reduction::Mean ? static_cast<T>(weight_of_samples(t, labels.numel(), factor, ignore_index)) : T{1};
+    parallel_for(0, labels.numel(), 16384, [=, out = result.data<T>()](std::int64_t first, std::int64_t stop) {
+      for (std::int64_t i = first; i < stop;) {
+        const std::int64_t n = i / K, end = std::min(stop, (n + 1) * K);
+        for (; i < end; ++i) {
+          if (t[i] == ignore_index) continue;
+          const T counts = factor == nullptr ? grad[i * step] : grad[i * step] * factor[t[i]];
+          out[(n * C + t[i] - n) * K + i] = T{0} - counts / total;
+        }
+      }
+    });
+  };
+  if (type == kFloat) walk(float{});
+  else walk(double{});
+  return result;
+}
 }  // namespace
 
 void register_tuned_positions() {
@@ -144,6 +185,14 @@ void register_tuned_positions() {
   kernels::fused_gradient<op::gather>(
       [](const Tensor& g, Sizes<0> sizes, Arg<1, std::int64_t> dim, Input<2> index) { return gather_backward(g, sizes, dim, index); },
       no_gradient);
+  nll_loss_backward_op.set(Layer::TunedCPU, nll_loss_backward_tuned);
+  const auto picks = [](const Tensor& g, Input<0> self, Input<1> target, Input<2> weight, Arg<3, std::int64_t> reduction, Arg<4, std::int64_t> ignore_index) {
+    const std::optional<Tensor> factors = weight.defined() ? std::optional<Tensor>(weight) : std::nullopt;
+    if (is_recording()) return nll_loss_backward(g, self, target, factors, reduction, ignore_index);
+    return nll_loss_backward_op(g, self, target, factors, reduction, ignore_index);
+  };
+  kernels::fused_gradient<op::nll_loss>(picks);
+  kernels::fused_gradient<op::nll_loss2d>(picks);
   kernels::fused_gradient<op::max_pool2d_with_indices>([](const Tensor& g, OutputAt<1> indices, Sizes<0> sizes, Arg<2, DimVector> kernel, Arg<3, DimVector> stride, Arg<5, DimVector> dilation) {
     const auto overlap = [&](std::size_t d) { return (kernel.value[d] - 1) * dilation.value[d] >= stride.value[d]; };
     const bool twice = overlap(0) || overlap(1);

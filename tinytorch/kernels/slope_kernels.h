@@ -17,10 +17,12 @@ struct SlopeTable {
   Kernel relu, sigmoid, tanh, silu, gelu, gelu_tanh, hardswish;
   // With the numbers p and q of the activation; `x` holds inputs.
   using ShapedKernel = void (*)(const T* grad, const T* x, std::int64_t count, T p, T q, T* out);
-  ShapedKernel elu, softplus, leaky_relu, hardtanh, shrink;
+  ShapedKernel elu, softplus, leaky_relu, hardtanh, shrink, logit;
   // out[i] = a[i] sigmoid(b[i]), and the gradients of both.
   void (*gate)(const T* a, const T* b, std::int64_t count, T* out);
   void (*gate_backward)(const T* grad, const T* a, const T* b, std::int64_t count, T* grad_a, T* grad_b);
+  // out[i] = grad[i grad_step] factor (a[i] - b[i]), the difference cut between -most and most; grad_step 0 or 1.
+  void (*clipped_difference)(const T* grad, std::int64_t grad_step, const T* a, const T* b, std::int64_t count, T factor, T most, T* out);
 };
 
 struct SlopeKernels {

@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "tinytorch/core/autograd.h"
+#include "tinytorch/core/breadth.h"
 #include "tinytorch/core/gradient.h"
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/more_ops.h"
@@ -15,11 +16,14 @@
 #include "tinytorch/kernels/parallel.h"
 #include "tinytorch/kernels/slope_kernels.h"
 #include "tinytorch/nn/activations.h"
+#include "tinytorch/nn/loss.h"
 #include "tinytorch/nn/more_activations.h"
 
 namespace tinytorch {
 
-// Of chapter 95, and of chapter 97.
+// Of chapters 74, 95 and 97.
+Tensor distance_backward(const Tensor& g, const Tensor& a, const Tensor& b, std::int64_t reduction, double factor, double most);
+Tensor logit_backward(const Tensor& g, const Tensor& self, double low, double high);
 Tensor gelu_backward(const Tensor& g, const Tensor& x, bool tanh_approximation);
 Tensor hardsigmoid_backward(const Tensor& g, const Tensor& self);
 Tensor hardswish_backward(const Tensor& g, const Tensor& self);
@@ -105,7 +109,34 @@ constinit ShapedSlopeOperator elu_backward_op("elu_backward", {.cpu = elu_backwa
 constinit ShapedSlopeOperator softplus_backward_op("softplus_backward", {.cpu = softplus_backward_composed});
 constinit ShapedSlopeOperator leaky_relu_backward_op("leaky_relu_backward", {.cpu = leaky_relu_backward_composed});
 constinit ShapedSlopeOperator hardtanh_backward_op("hardtanh_backward", {.cpu = hardtanh_backward_composed});
+Tensor logit_backward_composed(const Tensor& g, const Tensor& x, const Scalar& low, const Scalar& high) { return logit_backward(g, x, low.toDouble(), high.toDouble()); }
+constinit ShapedSlopeOperator logit_backward_op("logit_backward", {.cpu = logit_backward_composed});
 constinit ShapedSlopeOperator shrink_backward_op("shrink_backward", {.cpu = shrink_backward_composed});
+
+constinit Operator<Tensor(const Tensor&, const Tensor&, const Tensor&, std::int64_t, double, double)> distance_backward_op("distance_backward", {.cpu = distance_backward});
+
+Tensor distance_backward_tuned(const Tensor& g, const Tensor& a, const Tensor& b, std::int64_t reduction, double factor, double most) {
+  const ScalarType type = a.scalar_type();
+  const bool ours = (type == kFloat || type == kDouble) && b.scalar_type() == type && g.scalar_type() == type && a.sizes() == b.sizes() && a.numel() > 0;
+  if (!ours) return distance_backward(g, a, b, reduction, factor, most);
+  const std::int64_t step = reduction == Reduction::None ? 1 : 0;
+  const double scale = reduction == Reduction::Mean ? factor / static_cast<double>(a.numel()) : factor;
+  const Tensor grad = g.contiguous(), x = a.contiguous(), y = b.contiguous(), result = empty(a.sizes(), type);
+  const auto run = [&]<class T>() {
+    parallel_for(0, a.numel(), kernels::kElementwiseGrain,
+                 [=, kernel = slope_table<T>().clipped_difference, arrives = grad.data<T>(), from = x.data<T>(), target = y.data<T>(), to = result.data<T>()](std::int64_t first, std::int64_t stop) {
+                   kernel(arrives + first * step, step, from + first, target + first, stop - first, static_cast<T>(scale), static_cast<T>(most), to + first);
+                 });
+  };
+  if (type == kFloat) run.template operator()<float>();
+  else run.template operator()<double>();
+  return result;
+}
+
+// Of chapter 95's gradients; for the target, a and b change places.
+Tensor distance_gradient(const Tensor& g, const Tensor& a, const Tensor& b, std::int64_t reduction, double factor, double most) {
+  return is_recording() ? distance_backward(g, a, b, reduction, factor, most) : distance_backward_op(g, a, b, reduction, factor, most);
+}
 
 // The blocks of glu's input: `count` pairs of halves, each half of `length` numbers.
 struct GatedBlocks {
@@ -184,6 +215,17 @@ void register_tuned_slopes() {
   gelu_backward_op.set(Layer::TunedCPU, slope_tuned<gelu_backward_op, [](const auto& table) { return table.gelu; }>);
   gelu_tanh_backward_op.set(Layer::TunedCPU, slope_tuned<gelu_tanh_backward_op, [](const auto& table) { return table.gelu_tanh; }>);
   hardswish_backward_op.set(Layer::TunedCPU, slope_tuned<hardswish_backward_op, [](const auto& table) { return table.hardswish; }>);
+  distance_backward_op.set(Layer::TunedCPU, distance_backward_tuned);
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  kernels::fused_gradient<op::mse_loss>(
+      [](const Tensor& g, Input<0> self, Input<1> target, Arg<2, std::int64_t> reduction) { return distance_gradient(g, self, target, reduction, 2, infinity); },
+      [](const Tensor& g, Input<0> self, Input<1> target, Arg<2, std::int64_t> reduction) { return distance_gradient(g, target, self, reduction, 2, infinity); });
+  kernels::fused_gradient<op::smooth_l1_loss>(
+      [](const Tensor& g, Input<0> self, Input<1> target, Arg<2, std::int64_t> reduction, Arg<3, double> beta) { return distance_gradient(g, self, target, reduction, 1 / beta.value, beta); },
+      [](const Tensor& g, Input<0> self, Input<1> target, Arg<2, std::int64_t> reduction, Arg<3, double> beta) { return distance_gradient(g, target, self, reduction, 1 / beta.value, beta); });
+  kernels::fused_gradient<op::huber_loss>(
+      [](const Tensor& g, Input<0> self, Input<1> target, Arg<2, std::int64_t> reduction, Arg<3, double> delta) { return distance_gradient(g, self, target, reduction, 1, delta); },
+      [](const Tensor& g, Input<0> self, Input<1> target, Arg<2, std::int64_t> reduction, Arg<3, double> delta) { return distance_gradient(g, target, self, reduction, 1, delta); });
   op::glu.set(Layer::TunedCPU, glu_tuned);
   glu_backward_op.set(Layer::TunedCPU, glu_backward_tuned);
   kernels::fused_gradient<op::hardswish>([](const Tensor& g, Input<0> x) { return is_recording() ? hardswish_backward(g, x) : hardswish_backward_op(g, x); });
@@ -201,11 +243,13 @@ void register_tuned_slopes() {
   softplus_backward_op.set(Layer::TunedCPU, shaped_slope_tuned<softplus_backward_op, [](const auto& table) { return table.softplus; }>);
   leaky_relu_backward_op.set(Layer::TunedCPU, shaped_slope_tuned<leaky_relu_backward_op, [](const auto& table) { return table.leaky_relu; }>);
   hardtanh_backward_op.set(Layer::TunedCPU, shaped_slope_tuned<hardtanh_backward_op, [](const auto& table) { return table.hardtanh; }>);
+  logit_backward_op.set(Layer::TunedCPU, shaped_slope_tuned<logit_backward_op, [](const auto& table) { return table.logit; }>);
   shrink_backward_op.set(Layer::TunedCPU, shaped_slope_tuned<shrink_backward_op, [](const auto& table) { return table.shrink; }>);
   kernels::fused_gradient<op::elu>([](const Tensor& g, Input<0> x, Arg<1, Scalar> alpha) { return shaped_slope<elu_backward_op>(g, x, alpha.value); });
   kernels::fused_gradient<op::softplus>([](const Tensor& g, Input<0> x, Arg<1, Scalar> beta, Arg<2, Scalar> threshold) { return shaped_slope<softplus_backward_op>(g, x, beta.value, threshold.value); });
   kernels::fused_gradient<op::leaky_relu>([](const Tensor& g, Input<0> x, Arg<1, Scalar> slope) { return shaped_slope<leaky_relu_backward_op>(g, x, slope.value); });
   kernels::fused_gradient<op::hardtanh>([](const Tensor& g, Input<0> x, Arg<1, Scalar> low, Arg<2, Scalar> high) { return shaped_slope<hardtanh_backward_op>(g, x, low.value, high.value); });
+  kernels::fused_gradient<op::logit>([](const Tensor& g, Input<0> x, Arg<1, double> low, Arg<2, double> high) { return shaped_slope<logit_backward_op>(g, x, low.value, high.value); });
   kernels::fused_gradient<op::threshold>([](const Tensor& g, Input<0> x, Arg<1, Scalar> threshold) { return shaped_slope<shrink_backward_op>(g, x, -std::numeric_limits<double>::infinity(), threshold.value); });
   const auto shrinks = [](const Tensor& g, Input<0> x, Arg<1, Scalar> width) { return shaped_slope<shrink_backward_op>(g, x, -width.value.toDouble(), width.value); };
   kernels::fused_gradient<op::hardshrink>(shrinks);

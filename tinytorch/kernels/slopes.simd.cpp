@@ -94,6 +94,26 @@ void gate_backward(const T* grad, const T* a, const T* b, std::int64_t count, T*
   StorePart(slopes(g, LoadPart(d, a + i, count - i), s), d, grad_b + i, count - i);
 }
 
+template <class T>
+void clipped_difference(const T* grad, std::int64_t grad_step, const T* a, const T* b, std::int64_t count, T factor, T most, T* out) {
+  const hn::ScalableTag<T> d;
+  constexpr std::int64_t lanes = LanesOf(hn::ScalableTag<T>());
+  const auto high = hn::Set(d, most), low = hn::Set(d, -most), scale = hn::Set(d, factor), one_grad = hn::Set(d, grad[0]);
+  const auto of = [&](auto g, auto x, auto y) HWY_ATTR {
+    const auto difference = hn::Sub(x, y);
+    const auto cut = hn::IfThenElse(hn::Lt(difference, low), low, hn::IfThenElse(hn::Gt(difference, high), high, difference));  // NaN stays
+    return hn::Mul(hn::Mul(g, scale), cut);
+  };
+  std::int64_t i = 0;
+  if (grad_step == 0) {
+    for (; i + lanes <= count; i += lanes) hn::StoreU(of(one_grad, hn::LoadU(d, a + i), hn::LoadU(d, b + i)), d, out + i);
+    if (i < count) StorePart(of(one_grad, LoadPart(d, a + i, count - i), LoadPart(d, b + i, count - i)), d, out + i, count - i);
+    return;
+  }
+  for (; i + lanes <= count; i += lanes) hn::StoreU(of(hn::LoadU(d, grad + i), hn::LoadU(d, a + i), hn::LoadU(d, b + i)), d, out + i);
+  if (i < count) StorePart(of(LoadPart(d, grad + i, count - i), LoadPart(d, a + i, count - i), LoadPart(d, b + i, count - i)), d, out + i, count - i);
+}
+
 constexpr auto elu_slope = [](auto d, auto g, auto x, auto alpha, auto) {
   const auto zero = hn::Zero(d);
   return hn::IfThenElse(hn::Le(x, zero), hn::Mul(g, hn::Mul(Exp(d, hn::Min(x, zero)), alpha)), g);
@@ -110,6 +130,14 @@ constexpr auto hardtanh_slope = [](auto, auto g, auto x, auto low, auto high) { 
 
 constexpr auto shrink_slope = [](auto, auto g, auto x, auto low, auto high) { return hn::IfThenZeroElse(hn::And(hn::Ge(x, low), hn::Le(x, high)), g); };
 
+constexpr auto logit_slope = [](auto d, auto g, auto x, auto low, auto high) {
+  using T = hn::TFromD<decltype(d)>;
+  const auto zero = hn::Zero(d), one = hn::Set(d, T{1});
+  const auto slope = hn::Div(g, hn::Mul(x, hn::Sub(one, x)));
+  const auto is_share = hn::And(hn::Ge(x, zero), hn::Le(x, one));
+  return hn::IfThenZeroElse(hn::Or(hn::Lt(x, low), hn::Gt(x, high)), hn::IfThenElse(is_share, slope, hn::Set(d, static_cast<T>(__builtin_nan("")))));
+};
+
 template <class T>
 constexpr SlopeTable<T> slope_table_of() {
   return {.relu = walk_slopes<T, relu_slope>,
@@ -124,8 +152,10 @@ constexpr SlopeTable<T> slope_table_of() {
           .leaky_relu = walk_shaped<T, leaky_relu_slope>,
           .hardtanh = walk_shaped<T, hardtanh_slope>,
           .shrink = walk_shaped<T, shrink_slope>,
+          .logit = walk_shaped<T, logit_slope>,
           .gate = walk_slopes<T, gate_of>,
-          .gate_backward = gate_backward<T>};
+          .gate_backward = gate_backward<T>,
+          .clipped_difference = clipped_difference<T>};
 }
 }  // namespace
 

@@ -126,33 +126,55 @@ ClassSamples class_samples(const Tensor& self, const Tensor& target, const std::
 }  // namespace
 
 namespace {
-// What the targets pick of (N, C, d1, ...), as samples of one class, with ignored ones as -100. O(numel of target).
-// REQUIRES: self and target have been checked.
-ClassSamples picked_samples(const Tensor& self, const Tensor& target, std::int64_t ignore_index) {
-  const Tensor labels = target.to(kLong).contiguous(), places = zeros(target.sizes(), kLong);
-  const Tensor one_class = zeros({target.numel()}, kLong);
-  const std::int64_t C = self.size(1);
-  for (std::int64_t i = 0; i < labels.numel(); ++i) {
-    const std::int64_t t = labels.data<std::int64_t>()[i];
-    if (t == ignore_index) {
-      one_class.data<std::int64_t>()[i] = -100;
-      continue;
+// class_losses of input (N, C, K) and target (N, K), with the losses as (N, K) for None. O(N K).
+template <class T>
+Tensor position_losses(const Tensor& input, const Tensor& target, const T* weight, std::int64_t reduction,
+                       std::int64_t ignore_index) {
+  const std::int64_t C = input.size(1), K = input.size(2), class_step = input.stride(1), step = input.stride(2);
+  const Tensor labels = target.contiguous();
+  const Tensor losses = reduction == Reduction::None ? zeros(target.sizes(), input.options()) : Tensor();
+  const std::int64_t* const classes = labels.data<std::int64_t>();
+  T* const each = losses.defined() ? losses.data<T>() : nullptr;
+  double total = 0;
+  double total_weight = 0;
+  for (std::int64_t n = 0; n < input.size(0); ++n) {
+    const T* const numbers = input.data<T>() + n * input.stride(0);
+    for (std::int64_t k = 0; k < K; ++k) {
+      const std::int64_t i = n * K + k, t = classes[i];
+      if (t == ignore_index) continue;
+      TORCH_CHECK_INDEX(t >= 0 && t < C, "Target ", t, " is out of bounds.\n[nll_loss] the target at position ",
+                        i, " must be one of the classes 0 to ", C - 1, ", or the ignore_index ", ignore_index,
+                        ".");
+      const double factor = weight == nullptr ? 1.0 : static_cast<double>(weight[t]);
+      const double loss = -factor * static_cast<double>(numbers[t * class_step + k * step]);
+      if (each != nullptr) each[i] = static_cast<T>(loss);
+      total += loss;
+      total_weight += factor;
     }
-    TORCH_CHECK_INDEX(t >= 0 && t < C, "Target ", t, " is out of bounds.\n[nll_loss] the target at position ", i,
-                      " must be one of the classes 0 to ", C - 1, ", or the ignore_index ", ignore_index, ".");
-    places.data<std::int64_t>()[i] = t;
   }
-  return {self.gather(1, places.unsqueeze(1)).reshape({target.numel(), 1}), one_class, target.sizes()};
+  if (losses.defined()) return losses;
+  return full({}, reduction == Reduction::Mean ? total / total_weight : total, input.options());
+}
+
+Tensor nll_loss2d_cpu(const Tensor& self, const Tensor& target, const std::optional<Tensor>& weight,
+                      std::int64_t reduction, std::int64_t ignore_index) {
+  const std::optional<Tensor> factors = contiguous_weight(weight);
+  return dispatch_floating_types(self.scalar_type(), "nll_loss2d_forward_out_frame", [&]<class T>() {
+    return position_losses<T>(self, target, class_weights<T>(factors), reduction, ignore_index);
+  });
 }
 }  // namespace
+constinit Operator<Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>&, std::int64_t,
+                          std::int64_t)>
+    op::nll_loss2d("nll_loss2d", {.cpu = nll_loss2d_cpu});
 
 Tensor nll_loss(const Tensor& self, const Tensor& target, const std::optional<Tensor>& weight,
                 std::int64_t reduction, std::int64_t ignore_index) {
-  if (self.dim() > 2 && self.size(1) > 0 && self.device().is_cpu() && !(weight && weight->defined())) {
+  if (self.dim() > 2 && self.device().is_cpu()) {
     check_class_samples(self, target, weight, reduction);
-    const ClassSamples samples = picked_samples(self, target, ignore_index);
-    const Tensor loss = op::nll_loss(samples.input, samples.target, weight, reduction, -100);
-    return reduction == Reduction::None ? loss.view(samples.sizes) : loss;
+    const Tensor loss =
+        op::nll_loss2d(self.flatten(2), target.to(kLong).flatten(1), weight, reduction, ignore_index);
+    return reduction == Reduction::None ? loss.view(target.sizes()) : loss;
   }
   const ClassSamples samples = class_samples(self, target, weight, reduction);
   const Tensor loss = op::nll_loss(samples.input, samples.target, weight, reduction, ignore_index);

@@ -20,14 +20,23 @@ Tensor apply_reduction(const Tensor& loss, std::int64_t reduction) {
   return loss.mean();
 }
 
+namespace {
 // (self - target)^2, reduced; the shapes broadcast. Throws NotImplementedError when both are integers.
 // O(numel).
-Tensor mse_loss(const Tensor& self, const Tensor& target, std::int64_t reduction) {
+Tensor mse_loss_cpu(const Tensor& self, const Tensor& target, std::int64_t reduction) {
   const Tensor difference = self - target;
   TORCH_CHECK_NOT_IMPLEMENTED(difference.is_floating_point(), "\"mse_cpu\" not implemented for '",
                               difference.scalar_type(),
                               "'\n[mse_loss] convert one side with to(kFloat) first.");
   return apply_reduction(difference.pow(2), reduction);
+}
+}  // namespace
+
+constinit Operator<Tensor(const Tensor&, const Tensor&, std::int64_t)> op::mse_loss(
+    "mse_loss", {.cpu = mse_loss_cpu});
+
+Tensor mse_loss(const Tensor& self, const Tensor& target, std::int64_t reduction) {
+  return op::mse_loss(self, target, reduction);
 }
 
 namespace {

@@ -67,6 +67,12 @@ extern Operator<Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>
 extern Operator<Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>&, std::int64_t,
                        std::int64_t)>
     cross_entropy;
+// The same of positions in images: self (N, C, K), target (N, K); for None the result is (N, K).
+extern Operator<Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>&, std::int64_t,
+                       std::int64_t)>
+    nll_loss2d;
+// (self, target, reduction); shapes broadcast, the common dtype is a floating-point one
+extern Operator<Tensor(const Tensor&, const Tensor&, std::int64_t)> mse_loss;
 // (self, target, weight, reduction); self and target have one shape
 extern Operator<Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>&, std::int64_t)>
     binary_cross_entropy;

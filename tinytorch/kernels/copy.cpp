@@ -69,6 +69,54 @@ kernels::Rows<2> without(const kernels::Rows<2>& rows, int first, int second) {
   return {sizes, {IntArrayRef(to), IntArrayRef(from)}, false};
 }
 
+// Rows of kLength numbers, or of one number so many times, whose first numbers are steps apart. A length that the compiler knows is a move or two, where a call for each row takes longer than the numbers.
+template <class U, std::size_t kLength>
+void copy_short_rows(U* to, std::int64_t to_step, const U* from, std::int64_t from_step, std::int64_t rows, bool repeats) {
+  if (repeats) {
+    for (std::int64_t r = 0; r < rows; ++r, to += to_step, from += from_step) std::fill_n(to, kLength, *from);
+  } else {
+    for (std::int64_t r = 0; r < rows; ++r, to += to_step, from += from_step) std::memcpy(to, from, kLength * sizeof(U));
+  }
+}
+
+template <class U>
+using ShortRows = void (*)(U* to, std::int64_t to_step, const U* from, std::int64_t from_step, std::int64_t rows, bool repeats);
+
+// Null for other lengths.
+template <class U>
+ShortRows<U> short_rows(std::int64_t length) {
+  switch (length) {
+    case 2: return copy_short_rows<U, 2>;
+    case 3: return copy_short_rows<U, 3>;
+    case 4: return copy_short_rows<U, 4>;
+    case 5: return copy_short_rows<U, 5>;
+    case 6: return copy_short_rows<U, 6>;
+    case 7: return copy_short_rows<U, 7>;
+    case 8: return copy_short_rows<U, 8>;
+    case 16: return copy_short_rows<U, 16>;
+    default: return nullptr;
+  }
+}
+
+// Rows along dimension i, in bands of rows that lie a step of another dimension apart.
+template <class U>
+void copy_in_bands(const kernels::Rows<2>& rows, int i, U* to, const U* from, bool repeats, ShortRows<U> copy) {
+  const int last = static_cast<int>(rows.sizes().size()) - 1, k = i == last ? last - 1 : last;
+  const kernels::Rows<2> planes = without(rows, i, k);
+  const std::int64_t length = rows.sizes()[static_cast<std::size_t>(i)], lines = rows.sizes()[static_cast<std::size_t>(k)];
+  const std::int64_t to_step = rows.strides(0)[static_cast<std::size_t>(k)], from_step = rows.strides(1)[static_cast<std::size_t>(k)];
+  const std::int64_t band = std::max<std::int64_t>(1, kernels::kElementwiseGrain / length), bands = (lines + band - 1) / band;
+  const std::int64_t grain = std::max<std::int64_t>(1, kernels::kElementwiseGrain / (std::min(band, lines) * length));
+  parallel_for(0, planes.count() * bands, grain, [&](std::int64_t first, std::int64_t stop) {
+    for (std::int64_t task = first; task < stop; ++task) {
+      const std::int64_t line = task % bands * band;
+      planes.run(task / bands, task / bands + 1, [&](const auto& places) {
+        copy(to + places[0] + line * to_step, to_step, from + places[1] + line * from_step, from_step, std::min(band, lines - line), repeats);
+      });
+    }
+  });
+}
+
 // Elements of type U, by their bits. Returns false, and does nothing, where no dimension is dense in `to`, or none in `from` that has no number to repeat.
 template <class U>
 bool copy_permuted(const Tensor& to, const Tensor& from, const kernels::BitsMover<U>& mover) {
@@ -81,6 +129,10 @@ bool copy_permuted(const Tensor& to, const Tensor& from, const kernels::BitsMove
   U* const target = static_cast<U*>(to.data_ptr());
   const U* const source = static_cast<const U*>(from.data_ptr());
   const std::int64_t length = rows.sizes()[static_cast<std::size_t>(i)];
+  if (const ShortRows<U> copy = short_rows<U>(length); copy != nullptr && planes.count() > 1 && (repeats || i == j)) {
+    copy_in_bands(rows, i, target, source, repeats, copy);
+    return true;
+  }
   if (repeats && planes.count() == 1) {
     parallel_for(0, length, kernels::kElementwiseGrain, [&](std::int64_t first, std::int64_t stop) { mover.repeat(target + first, source[0], stop - first); });
     return true;

@@ -274,7 +274,31 @@ HWY_INLINE V sum_of_eight(V a, V b, V c, V d, V e, V f, V g, V h) {
   return hn::Add(hn::Add(hn::Add(a, b), hn::Add(c, d)), hn::Add(hn::Add(e, f), hn::Add(g, h)));
 }
 
-// The sums of f(x) over `count` numbers of each run, where f is for vectors. Each run's numbers are added in the same order, however many runs there are.
+// Whether masked numbers are neither read nor written (chapter 76).
+constexpr bool kMasksAccess = HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3;
+
+// Up to a vector of numbers, and `fill` behind them.
+template <class T>
+HWY_INLINE Vector<T> load_some(const T* x, std::int64_t count, T fill) {
+  const Tag<T> d;
+  if constexpr (kMasksAccess) {
+    const auto some = hn::FirstN(d, static_cast<std::size_t>(count));
+    return hn::IfThenElse(some, hn::MaskedLoad(some, d, x), hn::Set(d, fill));
+  } else {
+    HWY_ALIGN T lanes[kLanes<T>];
+    for (std::int64_t i = 0; i < kLanes<T>; ++i) lanes[i] = i < count ? x[i] : fill;
+    return hn::Load(d, lanes);
+  }
+}
+template <class T>
+HWY_INLINE void store_some(Vector<T> v, T* out, std::int64_t count) {
+  if constexpr (kMasksAccess) return hn::BlendedStore(v, hn::FirstN(Tag<T>(), static_cast<std::size_t>(count)), Tag<T>(), out);
+  HWY_ALIGN T lanes[kLanes<T>];
+  hn::Store(v, Tag<T>(), lanes);
+  for (std::int64_t i = 0; i < count; ++i) out[i] = lanes[i];
+}
+
+// The sums of f(x) over `count` numbers of each run, where f is for vectors and f(0) is 0. Each run's numbers are added in the same order, however many runs there are.
 template <int Runs, class T, class F>
 HWY_INLINE void sums_of(const T* const* runs, std::int64_t count, double* sums, F f) {
   const Tag<T> d;
@@ -293,9 +317,8 @@ HWY_INLINE void sums_of(const T* const* runs, std::int64_t count, double* sums, 
   for (int r = 0; r < Runs; ++r) {
     std::int64_t k = i;
     for (; k + L <= count; k += L) totals[r].add(f(hn::LoadU(d, runs[r] + k)));
-    double rest = 0;
-    for (; k < count; ++k) rest += static_cast<double>(hn::GetLane(f(hn::Set(d, runs[r][k]))));
-    sums[r] = totals[r].total() + rest;
+    if (k < count) totals[r].add(f(load_some(runs[r] + k, count - k, T{0})));
+    sums[r] = totals[r].total();
   }
 }
 
@@ -330,20 +353,6 @@ double sum_of_squares(const T* x, std::int64_t count) {
   double rest = 0;
   for (; i < count; ++i) rest += static_cast<double>(x[i]) * static_cast<double>(x[i]);
   return even.total() + rest;
-}
-
-// Up to a vector of numbers, and `fill` behind them.
-template <class T>
-HWY_INLINE Vector<T> load_some(const T* x, std::int64_t count, T fill) {
-  HWY_ALIGN T lanes[kLanes<T>];
-  for (std::int64_t i = 0; i < kLanes<T>; ++i) lanes[i] = i < count ? x[i] : fill;
-  return hn::Load(Tag<T>(), lanes);
-}
-template <class T>
-HWY_INLINE void store_some(Vector<T> v, T* out, std::int64_t count) {
-  HWY_ALIGN T lanes[kLanes<T>];
-  hn::Store(v, Tag<T>(), lanes);
-  for (std::int64_t i = 0; i < count; ++i) out[i] = lanes[i];
 }
 
 // Calls f(i, v, count) for each vector of x; count is the number of lanes that are x's.
@@ -433,13 +442,14 @@ Moments moments(const T* x, std::int64_t count) {
     differences.add(hn::Add(hn::Add(a, b), hn::Add(c, e)));
     squares.add(hn::Add(hn::MulAdd(a, a, hn::Mul(b, b)), hn::MulAdd(c, c, hn::Mul(e, e))));
   }
-  double rest = 0, rest_squares = 0;
-  for (; i < count; ++i) {
-    const double difference = static_cast<double>(x[i]) - static_cast<double>(center);
-    rest += difference;
-    rest_squares += difference * difference;
-  }
-  return moments_around(static_cast<double>(center), differences.total() + rest, squares.total() + rest_squares, static_cast<double>(count));
+  const auto add = [&](Vector<T> v) HWY_ATTR {
+    const Vector<T> difference = hn::Sub(v, centers);
+    differences.add(difference);
+    squares.add_squares(difference);
+  };
+  for (; i + L <= count; i += L) add(hn::LoadU(d, x + i));
+  if (i < count) add(load_some(x + i, count - i, center));  // behind the end the difference is 0
+  return moments_around(static_cast<double>(center), differences.total(), squares.total(), static_cast<double>(count));
 }
 }  // namespace
 }  // namespace kernels::TINYTORCH_CAPABILITY

@@ -2010,6 +2010,7 @@ Tensor inner(const Tensor& self, const Tensor& other) {
 }
 Tensor kron(const Tensor& self, const Tensor& other) {
   const auto dims = static_cast<std::size_t>(std::max(self.dim(), other.dim()));
+  if (dims == 0) return self * other;
   DimVector left(dims, 1);
   DimVector right(dims, 1);
   for (std::size_t i = 0; i < self.sizes().size(); ++i) left[dims - self.sizes().size() + i] = self.sizes()[i];
@@ -2024,7 +2025,15 @@ Tensor kron(const Tensor& self, const Tensor& other) {
     b.push_back(right[i]);
     result.push_back(left[i] * right[i]);
   }
-  return (self.reshape(a) * other.reshape(b)).reshape(result);
+  if (multiply_sizes(result) < 4096 || right.back() == 1) return (self.reshape(a) * other.reshape(b)).reshape(result);
+  // Along the last dimension both are written out first, so that what is multiplied are long rows.
+  DimVector times(dims, 1);
+  times.back() = left.back();
+  for (DimVector* sizes : {&a, &b}) {
+    sizes->erase(sizes->size() - 1);
+    sizes->back() = result.back();
+  }
+  return (repeat_interleave(self.reshape(left), right.back(), -1).reshape(a) * repeat(other.reshape(right), times).reshape(b)).reshape(result);
 }
 namespace {
 Tensor cross_cpu(const Tensor& a, const Tensor& b, std::int64_t dim) {
@@ -2210,6 +2219,11 @@ TEST_CASE("rearranging: where each element goes") {
   CHECK_EQ(masked_scatter(x, x > 3, tensor({9, 8, 7})), tensor({{0, 1, 2}, {3, 9, 8}}));
   CHECK_EQ(where(tensor({{true, false}, {false, true}}))[1], tensor({0, 1}));
   CHECK_EQ(kron(tensor({1, 2}), tensor({1, 10})), tensor({1, 10, 2, 20}));
+  const Tensor left = arange(20 * 16).view({20, 16}), right = arange(8 * 9).view({8, 9});
+  const Tensor blocks = left.view({20, 1, 16, 1}) * right.view({8, 1, 9});
+  CHECK_EQ(kron(left, right), blocks.reshape({160, 144}));
+  CHECK_EQ(kron(left.unsqueeze(0), right.t()), (left.view({1, 20, 1, 16, 1}) * right.t().view({9, 1, 8})).reshape({1, 180, 128}));
+  CHECK_EQ(kron(left.flatten(), right), kron(left.view({1, 320}), right));
   CHECK_EQ(cross(tensor({1, 0, 0}), tensor({0, 1, 0})), tensor({0, 0, 1}));
   CHECK_EQ(tensordot(x, x, {0}, {0}), tensor({{9, 12, 15}, {12, 17, 22}, {15, 22, 29}}));
   CHECK_EQ(baddbmm(full({1, 1, 1}, std::numeric_limits<double>::quiet_NaN()), ones({1, 1, 2}), ones({1, 2, 1}), 0), full({1, 1, 1}, 2.0));

@@ -427,6 +427,7 @@ Tensor inner(const Tensor& self, const Tensor& other) {
 }
 Tensor kron(const Tensor& self, const Tensor& other) {
   const auto dims = static_cast<std::size_t>(std::max(self.dim(), other.dim()));
+  if (dims == 0) return self * other;
   DimVector left(dims, 1);
   DimVector right(dims, 1);
   for (std::size_t i = 0; i < self.sizes().size(); ++i) left[dims - self.sizes().size() + i] = self.sizes()[i];
@@ -441,7 +442,15 @@ Tensor kron(const Tensor& self, const Tensor& other) {
     b.push_back(right[i]);
     result.push_back(left[i] * right[i]);
   }
-  return (self.reshape(a) * other.reshape(b)).reshape(result);
+  if (multiply_sizes(result) < 4096 || right.back() == 1) return (self.reshape(a) * other.reshape(b)).reshape(result);
+  // Along the last dimension both are written out first, so that what is multiplied are long rows.
+  DimVector times(dims, 1);
+  times.back() = left.back();
+  for (DimVector* sizes : {&a, &b}) {
+    sizes->erase(sizes->size() - 1);
+    sizes->back() = result.back();
+  }
+  return (repeat_interleave(self.reshape(left), right.back(), -1).reshape(a) * repeat(other.reshape(right), times).reshape(b)).reshape(result);
 }
 namespace {
 Tensor cross_cpu(const Tensor& a, const Tensor& b, std::int64_t dim) {

@@ -42,7 +42,10 @@
 #include <limits>
 #include "tinytorch/core/loops.h"
 //| export core/ranges.cpp
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <type_traits>
 #include "tinytorch/core/layouts.h"
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/pointwise_ops.h"
@@ -362,10 +365,20 @@ Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, const 
   if (options.has_dtype() && isReducedFloatingType(options.dtype())) return created(to_dtype(arange(start, end, step, kFloat), options.dtype()), options);
   const Tensor result = empty({count}, options.has_dtype() ? options.dtype() : integral ? kLong : get_default_dtype());
   dispatch_all_types(result.scalar_type(), [&]<class T>() {
-    using Wide = std::conditional_t<std::is_floating_point_v<T>, double, std::int64_t>;
-    const Wide begin = start.to<Wide>(), by = step.to<Wide>();
     T* const out = result.data<T>();
-    for (std::int64_t i = 0; i < count; ++i) out[i] = static_cast<T>(begin + static_cast<Wide>(i) * by);
+    if constexpr (std::is_floating_point_v<T>) {
+      // In blocks, within which positions are ints: those become doubles in vectors.
+      constexpr std::int64_t kBlock = 1024;
+      for (std::int64_t block = 0; block < count; block += kBlock) {
+        const double before = static_cast<double>(block);
+        const int size = static_cast<int>(std::min(kBlock, count - block));
+        for (int i = 0; i < size; ++i) out[block + i] = static_cast<T>(first + (before + i) * stride);
+      }
+    } else {
+      const auto by = static_cast<std::uint64_t>(step.toLong());
+      auto number = static_cast<std::uint64_t>(start.toLong());
+      for (std::int64_t i = 0; i < count; ++i, number += by) out[i] = static_cast<T>(static_cast<std::int64_t>(number));
+    }
   });
   return created(result, options);
 }
@@ -409,6 +422,13 @@ Tensor ones_like(const Tensor& self, const TensorOptions& options, std::optional
 TEST_CASE("arange counts up to the end, and *_like takes sizes and dtype") {
   CHECK_EQ(arange(5, 0, -2), tensor({5, 3, 1}));
   CHECK_EQ(arange(0, 1, 0.3).numel(), 4);
+  const Tensor falling = arange(5000, -5000, -3), halves = arange(0.5, 3000, 0.5, kDouble);
+  CHECK_EQ(falling.numel(), 3334);
+  for (const std::int64_t i : {0, 1, 1023, 1024, 2048, 3333}) {
+    CHECK_EQ(falling[i].item<std::int64_t>(), 5000 - 3 * i);
+    CHECK_EQ(halves[i].item<double>(), 0.5 * static_cast<double>(i + 1));
+  }
+  CHECK_EQ(arange(3000, kByte), arange(3000).to(kByte));
   CHECK_EQ(arange(3).scalar_type(), kLong);
   CHECK_EQ(arange(3.0).scalar_type(), kFloat);
   CHECK_EQ(zeros_like(arange(2)), tensor({0, 0}));

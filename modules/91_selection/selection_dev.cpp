@@ -656,6 +656,9 @@ Tensor broadcast_values(const Tensor& values, IntArrayRef sizes) {
 Tensor index(const Tensor& self, const std::vector<std::optional<Tensor>>& indices) {
   const PreparedIndices prepared = prepare_indices(self, indices);
   if (prepared.indices.empty()) return slice_all(self);
+  // One index behind whole dimensions picks along its own.
+  if (prepared.indices.size() == 1 && prepared.dims[0] > 0 && prepared.indices[0].dim() == 1)
+    return index_select(self, prepared.dims[0], prepared.indices[0]);
   const Tensor result = op::index(permute(self, prepared.order), prepared.indices);
   return prepared.dims[0] == 0 || !prepared.adjacent ? result
                                                      : permute(result, result_order(prepared)).contiguous();
@@ -962,6 +965,16 @@ TEST_CASE("index: tensors of indices and masks copy") {
 }
 
 // %%
+TEST_CASE("index: one index behind whole dimensions, as the transposed tensor's rows") {
+  const Tensor x = arange(2 * 5 * 3).view({2, 5, 3}), rows = tensor({4, 0, -1, 2}), mask = rows.narrow(0, 0, 3) > 0;
+  CHECK_EQ(x.index({Slice(), rows}), x.transpose(0, 1).index({rows}).transpose(0, 1));
+  CHECK_EQ(x.index({Ellipsis, rows.clamp(-1, 2)}), x.permute({2, 0, 1}).index({rows.clamp(-1, 2)}).permute({1, 2, 0}));
+  CHECK_EQ(x.index({Slice(), Slice(), mask}), x.narrow(2, 0, 1));
+  CHECK_EQ(x.index({Slice(0, 0), rows}).sizes(), IntArrayRef({0, 4, 3}));
+  CHECK_EQ(x.index({Slice(), empty({0}, kLong)}).sizes(), IntArrayRef({2, 0, 3}));
+  CHECK_ERROR(x.index({Slice(), tensor({0, 5})}), "index 5 is out of bounds for dimension 1 with size 5");
+}
+
 TEST_CASE("index_put_: writing, broadcasting, accumulating") {
   const Tensor x = zeros({3, 4});
   const Tensor i = tensor({0, 2, 0});

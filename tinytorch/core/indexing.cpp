@@ -185,6 +185,9 @@ Tensor broadcast_values(const Tensor& values, IntArrayRef sizes) {
 Tensor index(const Tensor& self, const std::vector<std::optional<Tensor>>& indices) {
   const PreparedIndices prepared = prepare_indices(self, indices);
   if (prepared.indices.empty()) return slice_all(self);
+  // One index behind whole dimensions picks along its own.
+  if (prepared.indices.size() == 1 && prepared.dims[0] > 0 && prepared.indices[0].dim() == 1)
+    return index_select(self, prepared.dims[0], prepared.indices[0]);
   const Tensor result = op::index(permute(self, prepared.order), prepared.indices);
   return prepared.dims[0] == 0 || !prepared.adjacent ? result
                                                      : permute(result, result_order(prepared)).contiguous();

@@ -4,6 +4,8 @@
 #ifndef TINYTORCH_CAPABILITY
 #define TINYTORCH_CAPABILITY DEFAULT
 #endif
+#include <cstdint>
+#include <cstring>
 #include <type_traits>
 #include "tinytorch/kernels/data_kernels.h"
 
@@ -181,6 +183,57 @@ T shifted_right(T x, T places) {
   else return n < kBits<T> ? static_cast<T>(x >> (n & (kBits<T> - 1))) : T{0};
 }
 
+// Bytes have no shifts of their own in vectors, but words of eight do: what crossed from one byte into the next is masked away.
+template <bool kLeft>
+std::uint64_t shifted_word(std::uint64_t word, unsigned places) {
+  const auto kept = static_cast<std::uint8_t>(kLeft ? 255U << places : 255U >> places);
+  return (kLeft ? word << places : word >> places) & (kept * std::uint64_t{0x0101010101010101});
+}
+
+// Each byte by its own number of places, in steps of 1, 2 and 4, which the number's bits choose. Where another of its bits is set, nothing is left.
+template <bool kLeft>
+std::uint64_t shifted_bytes(std::uint64_t word, std::uint64_t places) {
+  constexpr std::uint64_t kOnes = 0x0101010101010101;
+  const auto spread = [](std::uint64_t bits) { return (bits << 8) - bits; };  // a byte's lowest bit to all of it
+  for (unsigned bit = 0; bit < 3; ++bit) {
+    const std::uint64_t moves = spread(places >> bit & kOnes);
+    word = (shifted_word<kLeft>(word, 1U << bit) & moves) | (word & ~moves);
+  }
+  const std::uint64_t others = places & (kOnes * 248);
+  const std::uint64_t any = ((((others & (kOnes * 127)) + kOnes * 127) | others) >> 7) & kOnes;
+  return word & ~spread(any);
+}
+
+// out[i] = x[i x_step] shifted by places[i places_step], in words of eight bytes.
+template <bool kLeft>
+void shift_bytes(const std::uint8_t* x, std::int64_t x_step, const std::uint8_t* places, std::int64_t places_step, std::int64_t count, std::uint8_t* __restrict out) {
+  constexpr std::int64_t kWord = 8;
+  constexpr std::uint64_t kOnes = 0x0101010101010101;
+  const auto eight = [](const std::uint8_t* from) {
+    std::uint64_t word;
+    std::memcpy(&word, from, sizeof(word));
+    return word;
+  };
+  const auto walk = [&](auto word_at) {
+    std::int64_t i = 0;
+    for (; i + kWord <= count; i += kWord) {
+      const std::uint64_t word = word_at(i);
+      std::memcpy(out + i, &word, sizeof(word));
+    }
+    for (; i < count; ++i) out[i] = static_cast<std::uint8_t>(shifted_bytes<kLeft>(x[i * x_step], places[i * places_step]));
+  };
+  if (places_step == 0 && *places > 7) walk([](std::int64_t) { return std::uint64_t{0}; });
+  else if (places_step == 0) walk([=, all = unsigned{*places}](std::int64_t i) { return shifted_word<kLeft>(eight(x + i), all); });
+  else if (x_step == 0) walk([=, all = *x * kOnes](std::int64_t i) { return shifted_bytes<kLeft>(all, eight(places + i)); });
+  else walk([=](std::int64_t i) { return shifted_bytes<kLeft>(eight(x + i), eight(places + i)); });
+}
+
+template <class T, bool kLeft>
+void shift_numbers(const T* a, std::int64_t a_step, const T* b, std::int64_t b_step, std::int64_t count, T* __restrict out) {
+  if constexpr (!std::is_same_v<T, std::uint8_t>) walk_pair<T, T, kLeft ? shifted_left<T> : shifted_right<T>>(a, a_step, b, b_step, count, out);
+  else shift_bytes<kLeft>(a, a_step, b, b_step, count, out);
+}
+
 template <class T>
 constexpr IntegerTable<T> integer_table_of() {
   using W = std::conditional_t<(sizeof(T) < 4), std::uint32_t, std::make_unsigned_t<T>>;  // what is shorter than int would become a signed int
@@ -190,8 +243,8 @@ constexpr IntegerTable<T> integer_table_of() {
       .mul = walk_pair<T, T, [](T a, T b) { return static_cast<T>(static_cast<W>(a) * static_cast<W>(b)); }>,
       .maximum = walk_pair<T, T, larger_of>,
       .minimum = walk_pair<T, T, smaller_of>,
-      .shift_left = walk_pair<T, T, shifted_left<T>>,
-      .shift_right = walk_pair<T, T, shifted_right<T>>,
+      .shift_left = shift_numbers<T, true>,
+      .shift_right = shift_numbers<T, false>,
       .eq = walk_pair<T, bool, [](T a, T b) { return a == b; }>,
       .ne = walk_pair<T, bool, [](T a, T b) { return a != b; }>,
       .lt = walk_pair<T, bool, [](T a, T b) { return a < b; }>,

@@ -194,7 +194,7 @@ using TunedOperators = ReferenceCounter<
     op::mse_loss, op::smooth_l1_loss, op::huber_loss, op::binary_cross_entropy, op::nan_to_num,
     op::cdist, op::pad,
     op::sinh, op::cosh, op::asinh, op::acosh, op::atanh, op::erfc, op::hypot,
-    op::frac, op::sign, op::copysign, op::logit, op::hardsigmoid, op::hardswish, op::glu, op::hardtanh, op::threshold, op::hardshrink, op::softshrink, op::isnan, op::isinf, op::isfinite, op::logaddexp, op::lgamma, op::polygamma>;
+    op::frac, op::sign, op::copysign, op::logit, op::roll, op::cross, op::hardsigmoid, op::hardswish, op::glu, op::hardtanh, op::threshold, op::hardshrink, op::softshrink, op::isnan, op::isinf, op::isfinite, op::logaddexp, op::lgamma, op::polygamma>;
 // Those that have a kernel for bools or integers only.
 using TunedLogic = ReferenceCounter<op::logical_and, op::logical_or, op::logical_xor, op::logical_not, op::bitwise_and, op::bitwise_or, op::bitwise_xor, op::bitwise_not, op::any, op::all,
                                     op::bitwise_left_shift, op::bitwise_right_shift>;

@@ -127,7 +127,8 @@ Tensor roll(const Tensor& self, IntArrayRef shifts, IntArrayRef dims) {
   if (dims.empty() && shifts.size() == 1) return roll(self.reshape({-1}), shifts, 0).reshape(self.sizes());
   TORCH_CHECK(shifts.size() == dims.size(), "shifts and dimensions must align. shifts: ", shifts.size(), ", dims:", dims.size());
   DimVector behind(static_cast<std::size_t>(self.dim()), 0);  // so many of the last come first
-  for (std::size_t i = 0; i < shifts.size() && self.dim() > 0; ++i) {
+  for (std::size_t i = 0; i < shifts.size(); ++i) {
+    TORCH_CHECK_INDEX(self.dim() > 0, "Dimension specified as ", dims[i], " but tensor has no dimensions");
     const std::int64_t size = self.size(dims[i]);
     std::int64_t& all = behind[static_cast<std::size_t>(wrap_dim(dims[i], self.dim()))];
     if (size > 0) all = (all + shifts[i] % size + size) % size;

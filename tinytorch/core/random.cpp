@@ -444,19 +444,49 @@ Tensor bernoulli(const Tensor& self, double p, std::optional<Generator> generato
 
 namespace {
 // One index per sample: the first whose cumulative probability reaches a uniform number.
-void draw_with_replacement(const Tensor& weights, const Tensor& result, Draw& draw) {
-  const std::int64_t categories = weights.size(1);
+void draw_with_replacement(const Tensor& sums, const Tensor& result, Draw& draw) {
+  const std::int64_t categories = sums.size(1);
   const std::int64_t samples = result.size(1);
-  std::vector<double> cumulative(static_cast<std::size_t>(categories));
-  for (std::int64_t row = 0; row < weights.size(0); ++row) {
-    const double* const weight = weights.data<double>() + row * categories;
-    std::partial_sum(weight, weight + categories, cumulative.begin());
-    for (double& value : cumulative) value /= cumulative.back();
-    for (std::int64_t i = 0; i < samples; ++i) {
-      const auto found = std::lower_bound(cumulative.begin(), cumulative.end() - 1, draw.uniform<double>());
-      result.data<std::int64_t>()[row * samples + i] = found - cumulative.begin();
+  for (std::int64_t row = 0; row < sums.size(0); ++row) {
+    double* const sum = sums.data<double>() + row * categories;
+    const double total = sum[categories - 1];
+    const auto draw_each = [&](auto is_below) {
+      for (std::int64_t i = 0; i < samples; ++i) {
+        const double* const found = std::lower_bound(sum, sum + categories - 1, draw.uniform<double>(), is_below);
+        result.data<std::int64_t>()[row * samples + i] = found - sum;
+      }
+    };
+    // For a few samples only the sums that are looked at are divided.
+    if (samples < categories / 16) {
+      draw_each([total](double so_far, double number) { return so_far / total < number; });
+    } else {
+      std::for_each(sum, sum + categories, [total](double& so_far) { so_far /= total; });
+      draw_each([](double so_far, double number) { return so_far < number; });
     }
   }
+}
+
+constexpr const char* kNoProbabilities = "probability tensor contains either `inf`, `nan` or element < 0";
+constexpr const char* kNothingToDraw = "invalid multinomial distribution (sum of probabilities <= 0)";
+
+// The sums of each row's weights so far, (rows, categories) in double. Throws if a weight is none.
+Tensor sums_of_weights(const Tensor& self) {
+  const std::int64_t categories = self.size(-1), rows = categories == 0 ? 0 : self.numel() / categories;
+  const Tensor sums = empty({rows, categories}, kDouble).copy_(self.reshape({rows, categories}));
+  bool are_weights = true, have_sums = true;
+  for (std::int64_t row = 0; row < rows; ++row) {
+    double* const weight = sums.data<double>() + row * categories;
+    double total = 0;
+    for (std::int64_t i = 0; i < categories; ++i) {
+      are_weights &= weight[i] >= 0 && weight[i] < std::numeric_limits<double>::infinity();
+      total += weight[i];
+      weight[i] = total;
+    }
+    have_sums &= total > 0;
+  }
+  TORCH_CHECK(are_weights, kNoProbabilities);
+  TORCH_CHECK(have_sums, kNothingToDraw);
+  return sums;
 }
 }  // namespace
 
@@ -468,21 +498,18 @@ Tensor multinomial(const Tensor& self, std::int64_t num_samples, bool replacemen
   TORCH_CHECK(num_samples > 0, "cannot sample n_sample <= 0 samples");
   TORCH_CHECK(replacement || num_samples <= self.size(-1),
               "cannot sample n_sample > prob_dist.size(-1) samples without replacement");
-  TORCH_CHECK(
-      self.numel() == 0 ||
-          (self.min() >= 0).logical_and(self.max() < std::numeric_limits<double>::infinity()).item<bool>(),
-      "probability tensor contains either `inf`, `nan` or element < 0");
-  TORCH_CHECK(self.numel() == 0 || (self.sum(-1) > 0).all().item<bool>(),
-              "invalid multinomial distribution (sum of probabilities <= 0)");
   if (!replacement || num_samples == 1) {
+    TORCH_CHECK(self.numel() == 0 || (self.min() >= 0).logical_and(self.max() < std::numeric_limits<double>::infinity()).item<bool>(),
+                kNoProbabilities);
+    TORCH_CHECK(self.numel() == 0 || (self.sum(-1) > 0).all().item<bool>(), kNothingToDraw);
     // The arrival that comes first, of processes with rates `self`, is distributed as `self` (and so on for the next ones).
     const Tensor arrivals = self / exponential_(empty_like(self), 1, std::move(generator));
     return std::get<1>(arrivals.topk(num_samples, -1));
   }
-  const Tensor rows = self.to(kDouble).reshape({-1, self.size(-1)}).contiguous();
-  const Tensor result = empty({rows.size(0), num_samples}, kLong);
+  const Tensor sums = sums_of_weights(self);
+  const Tensor result = empty({sums.size(0), num_samples}, kLong);
   Draw draw(std::move(generator));
-  draw_with_replacement(rows, result, draw);
+  draw_with_replacement(sums, result, draw);
   return self.dim() == 1 ? result.squeeze(0) : result;
 }
 

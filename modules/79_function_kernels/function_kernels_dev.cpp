@@ -2735,7 +2735,7 @@ TEST_CASE("distances: gradients as the reference's, for any size and batch, and 
 //      1.0f   3f800000                               bf800000
 //      NaN    7fc00000                               ffffffff     the largest; `descending` flips everything once more
 //
-// Bytes and bools need no pass over bits: they are the boxes themselves. What the reference took 15 milliseconds for, 100,000 bytes, takes a fiftieth of that.
+// Bytes and bools need no pass over bits: they are the boxes themselves. What the reference took 15 milliseconds for, 100,000 bytes, takes a sixtieth of that.
 //
 // A pass needs 256 counters, which pays from some hundred numbers on. Shorter rows are compared: the position beside the number decides between equal ones, so any way to sort keeps their order. The first few of a long row (`topk`) are kept in order while the row is read: most numbers are behind the last of them, and cost one comparison.
 

@@ -149,6 +149,8 @@ namespace tinytorch {
 //
 // A shift by as many places as there are bits, or more, is undefined as well, and processors differ. The operators have zeros there, and ones on the right of a negative number: a choice between two numbers that are both there. A negative count of places, read without its sign, is one of the large ones.
 //
+// No processor shifts bytes in vectors, but all shift words. Eight bytes are shifted as one word, and a mask takes away what crossed from one byte into the next. Where each byte has its own count of places, there are three steps, of 1, 2 and 4 places, and a bit of the count says whether its byte takes part.
+//
 // A sum or a maximum is a chain: each step needs the result of the one before, one to four cycles later, while the processor could begin two or three vectors in every cycle. Four chains over four quarters of a row, joined at its end, keep it busy.
 
 // %%

@@ -271,6 +271,10 @@ TEST_CASE("apply_reduction: none, mean over all elements, sum") {
 //        \    /          \    /            \      /       linear: an outlier pulls with constant force
 //         \__/            \  /              \____/
 //                          \/                             round: no jump of the slope at 0
+//
+// `mse_loss` is the loss of so many networks that it is an operator of its own: what you write is the function
+// of its layer CPU, and `mse_loss` calls the operator. Later chapters put a kernel into another layer (79), and
+// write the gradient, 2 (x - y), as one expression (95) instead of deriving it from a difference, a square and a mean.
 
 // %% {"nbgrader": {"grade": false, "grade_id": "04-mse-loss", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export nn/loss.cpp

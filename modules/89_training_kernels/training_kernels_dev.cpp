@@ -1799,7 +1799,7 @@ HWY_INLINE V Inverse(D d, V x) {
   }
 }
 
-// sigmoid and tanh within 4 units of the last place, and exactly NaN for NaN; sigmoid is at least exp(-87), of doubles exp(-700).
+// sigmoid within 4 units of the last place, and exactly NaN for NaN; at least exp(-87), of doubles exp(-700).
 template <class D, class V>
 HWY_INLINE V GateSigmoid(D d, V x) {
   using T = hn::TFromD<D>;
@@ -1807,17 +1807,6 @@ HWY_INLINE V GateSigmoid(D d, V x) {
   const V e = ExpReduced<true>(d, within, within), inverse = Inverse(d, hn::Add(hn::Set(d, T{1}), e));
   const V y = hn::IfThenElse(hn::Lt(x, hn::Zero(d)), hn::Mul(e, inverse), inverse);
   return hn::IfThenElse(hn::IsNaN(x), x, y);
-}
-
-// As Tanh of chapter 76, but for the inverse.
-template <class D, class V>
-HWY_INLINE V GateTanh(D d, V x) {
-  using T = hn::TFromD<D>;
-  using Constants = TanhConstants<T>;
-  const V one = hn::Set(d, T{1}), a = hn::Abs(x), square = hn::Mul(a, a), within = hn::Min(a, hn::Set(d, Constants::kOne)), twice = hn::Add(within, within);
-  const V near_zero = hn::MulAdd(hn::Mul(a, square), Polynomial(d, square, Constants::kSeries), a);
-  const V inverse = Inverse(d, hn::Add(ExpReduced<true>(d, twice, twice), one)), beyond = hn::Sub(one, hn::Add(inverse, inverse));
-  return hn::CopySign(hn::IfThenElse(hn::Gt(a, hn::Set(d, T{0.5625})), beyond, near_zero), x);
 }
 
 // How a vector's numbers are loaded and stored: all of them, or the first `count`.
@@ -1860,10 +1849,10 @@ void lstm_step(const T* input_gates, const T* hidden_gates, const T* cx, std::in
     T *const h = hy + row * H, *const c = cy + row * H, *const gates = workspace + row * 4 * H;
     for_units<T>(H, [=](auto access, std::int64_t j) HWY_ATTR {
       const auto sum = [=](std::int64_t at) HWY_ATTR { return hn::Add(access.load(d, a + at), access.load(d, b + at)); };
-      const auto i = GateSigmoid(d, sum(j)), f = GateSigmoid(d, sum(H + j)), g = GateTanh(d, sum(2 * H + j)), o = GateSigmoid(d, sum(3 * H + j));
+      const auto i = GateSigmoid(d, sum(j)), f = GateSigmoid(d, sum(H + j)), g = Tanh(d, sum(2 * H + j)), o = GateSigmoid(d, sum(3 * H + j));
       const auto next = hn::MulAdd(i, g, hn::Mul(f, access.load(d, before + j)));
       access.store(next, d, c + j);
-      access.store(hn::Mul(o, GateTanh(d, next)), d, h + j);
+      access.store(hn::Mul(o, Tanh(d, next)), d, h + j);
       access.store(i, d, gates + j);
       access.store(f, d, gates + H + j);
       access.store(g, d, gates + 2 * H + j);
@@ -1885,7 +1874,7 @@ void lstm_gradient(const T* grad_hy, const T* grad_cy, const T* cx, const T* cy,
       const auto slope = [=](auto gate) HWY_ATTR { return hn::Mul(gate, hn::Sub(one, gate)); };  // of a sigmoid
       auto at_cell = dc == nullptr ? hn::Zero(d) : access.load(d, dc + j), at_shown = hn::Zero(d);
       if (dh != nullptr) {
-        const auto arrived = access.load(d, dh + j), shown = GateTanh(d, access.load(d, after + j));
+        const auto arrived = access.load(d, dh + j), shown = Tanh(d, access.load(d, after + j));
         at_cell = hn::MulAdd(hn::Mul(arrived, o), hn::NegMulAdd(shown, shown, one), at_cell);
         at_shown = hn::Mul(arrived, shown);
       }

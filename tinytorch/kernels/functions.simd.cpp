@@ -31,17 +31,9 @@ HWY_INLINE V Log1p(D d, V x) {
 template <class D, class V>
 HWY_INLINE V Expm1(D d, V x) {
   using T = hn::TFromD<D>;
-  using Format = FloatFormat<T>;
-  const V one = hn::Set(d, T{1}), border = hn::Set(d, static_cast<T>(Format::kMantissa));  // there exp(x) is above 2^kMantissa, and 1 is lost beside it
+  const V one = hn::Set(d, T{1}), border = hn::Set(d, static_cast<T>(FloatFormat<T>::kMantissa));  // there exp(x) is above 2^kMantissa, and 1 is lost beside it
   const V within = hn::Min(hn::Max(x, hn::Neg(border)), border);
-  const V magic = Magic<true>(d);
-  const V shifted = hn::MulAdd(within, hn::Set(d, Format::kInverseLog2), magic);
-  const V n = hn::Sub(shifted, magic);
-  const V r = hn::NegMulAdd(n, hn::Set(d, Format::kLog2Low), hn::NegMulAdd(n, hn::Set(d, Format::kLog2High), within));
-  const V beside_one = hn::MulAdd(hn::Mul(r, r), Polynomial(d, r, ExpConstants<T>::kSeries), r);  // exp(r) - 1
-  const V power = TimesPower<true>(d, one, shifted);
-  const V near = hn::MulAdd(power, beside_one, hn::Sub(power, one));
-  return hn::CopySign(hn::IfThenElse(hn::Le(hn::Abs(x), border), near, hn::Sub(Exp(d, x), one)), x);
+  return hn::CopySign(hn::IfThenElse(hn::Le(hn::Abs(x), border), Expm1Reduced(d, within), hn::Sub(Exp(d, x), one)), x);
 }
 
 template <class T>

@@ -237,36 +237,42 @@ HWY_INLINE V Sigmoid(D d, V x) {
   return hn::NegMulAdd(hn::Mul(quotient, lost), inverse, quotient);
 }
 
-template <class T>
-struct TanhConstants;
+// exp(x) - 1. REQUIRES: |x| <= kMantissa + 1, or NaN.
+template <class D, class V>
+HWY_INLINE V Expm1Reduced(D d, V x) {
+  using T = hn::TFromD<D>;
+  using Format = FloatFormat<T>;
+  const V one = hn::Set(d, T{1}), magic = Magic<true>(d);
+  const V shifted = hn::MulAdd(x, hn::Set(d, Format::kInverseLog2), magic);
+  const V n = hn::Sub(shifted, magic);
+  const V r = hn::NegMulAdd(n, hn::Set(d, Format::kLog2Low), hn::NegMulAdd(n, hn::Set(d, Format::kLog2High), x));
+  const V beside_one = hn::MulAdd(hn::Mul(r, r), Polynomial(d, r, ExpConstants<T>::kSeries), r);  // exp(r) - 1
+  const V power = TimesPower<true>(d, one, shifted);
+  return hn::MulAdd(power, beside_one, hn::Sub(power, one));
+}
 
-template <>
-struct TanhConstants<float> {
-  static constexpr float kOne = 10;  // tanh is 1 from there on
-  // (tanh(x) / x - 1) / x^2 in x^2 for |x| <= 0.5625, relative error of tanh 2^-29
-  static constexpr float kSeries[] = {-0.3333331451f, 0.1333247138f, -0.05383924752f, 0.02101427883f, -0.006188637659f};
-};
+// 1 / x, with 14 right bits or more. REQUIRES: x in [2, 2^100].
+template <class D, class V>
+HWY_INLINE V RoughInverse(D d, V x) {
+  if constexpr (HWY_TARGET == HWY_AVX3 && sizeof(hn::TFromD<D>) == 4) return hn::ApproximateReciprocal(x);
+  else return hn::Div(hn::Set(d, hn::TFromD<D>{1}), x);
+}
 
-template <>
-struct TanhConstants<double> {
-  static constexpr double kOne = 20;
-  // relative error 2^-59
-  static constexpr double kSeries[] = {-0.3333333333333328,     0.133333333333234672,   -0.0539682539619022507,  0.0218694883319605249,  -0.00886323170805815261, 0.00359208291308705445,
-                                       -0.0014554836061269916,  0.000588198825864031971, -0.000232752221693906643, 0.00008240912007670859, -0.0000189317870613382874};
-};
+// w / (w + 2), as if the sum had not been rounded. REQUIRES: 0 <= w < 2^99, or NaN.
+template <class D, class V>
+HWY_INLINE V ShareBesideTwo(D d, V w) {
+  const V two = hn::Set(d, hn::TFromD<D>{2}), inverse = RoughInverse(d, hn::Add(w, two)), share = hn::Mul(w, inverse);
+  const V missing = hn::NegMulAdd(share, w, hn::NegMulAdd(share, two, w));
+  return hn::MulAdd(missing, inverse, share);
+}
 
 template <class D, class V>
 HWY_INLINE V Tanh(D d, V x) {
   using T = hn::TFromD<D>;
-  using Constants = TanhConstants<T>;
-  const V one = hn::Set(d, T{1}), two = hn::Set(d, T{2});
+  const V top = hn::Set(d, sizeof(T) == 4 ? T{10} : T{20});  // tanh is 1 from there on
   const V a = hn::Abs(x);
-  const V square = hn::Mul(a, a);
-  const V near_zero = hn::MulAdd(hn::Mul(a, square), Polynomial(d, square, Constants::kSeries), a);
-  const V twice = hn::Mul(two, hn::Min(a, hn::Set(d, Constants::kOne)));
-  const V beyond = hn::Sub(one, hn::Div(two, hn::Add(ExpReduced<true>(d, twice, twice), one)));
-  // NaN is not greater: it takes the first form, which keeps it.
-  return hn::CopySign(hn::IfThenElse(hn::Gt(a, hn::Set(d, T{0.5625})), beyond, near_zero), x);
+  const V within = hn::IfThenElse(hn::Gt(a, top), top, a);  // NaN is not greater, and stays
+  return hn::CopySign(ShareBesideTwo(d, Expm1Reduced(d, hn::Add(within, within))), x);
 }
 
 template <class T>

@@ -74,7 +74,11 @@ template <>
 struct TurnConstants<float> {
   static constexpr float kFar = 12800;  // n fits into 13 bits before
   static constexpr float kTwoOverPi = 0x1.45f306p-1f;
+#if HWY_NATIVE_FMA
+  static constexpr float kHalfPi[] = {0x1.921fb6p0f, -0x1.777a5cp-25f, -0x1.ee59dap-50f};
+#else
   static constexpr float kHalfPi[] = {0x1.92p0f, 0x1.fb4p-12f, 0x1.444p-24f, 2.563344152e-12f};  // 11 bits each, and the rest
+#endif
   // (sin(r) - r) / r^3 and (cos(r) - 1 + r^2 / 2) / r^4 in r^2 for |r| <= pi / 4, relative errors 2^-35 and 2^-39
   static constexpr float kSine[] = {-0.1666666666f, 0.008333331691f, -0.0001983998958f, 2.723757724e-6f};
   static constexpr float kCosine[] = {0.04166666666f, -0.001388888752f, 2.480051929e-5f, -2.72906524e-7f};
@@ -84,7 +88,11 @@ template <>
 struct TurnConstants<double> {
   static constexpr double kFar = 1.6e6;  // 20 bits
   static constexpr double kTwoOverPi = 0x1.45f306dc9c883p-1;
+#if HWY_NATIVE_FMA
+  static constexpr double kHalfPi[] = {0x1.921fb54442d18p0, 0x1.1a62633145c07p-54, -0x1.f1976b7ed8fbcp-110};
+#else
   static constexpr double kHalfPi[] = {0x1.921fb544p0, 0x1.0b4611a6p-34, 0x1.3198a2ep-69, 8.478427660368899643958701e-32};  // 33 bits each, and the rest
+#endif
   // relative errors 2^-66 and 2^-71
   static constexpr double kSine[] = {-0.166666666666666667, 0.008333333333333331, -0.000198412698412640204, 2.75573192185428349e-6, -2.50521059613770006e-8, 1.60584895095587418e-10, -7.58426399603416657e-13};
   static constexpr double kCosine[] = {0.0416666666666666667, -0.00138888888888888876, 0.0000248015873015840657, -2.75573192209600783e-7, 2.08767556403691327e-9, -1.14704374752664988e-11, 4.74451910964800461e-14};
@@ -106,7 +114,11 @@ HWY_INLINE auto TurnOf(D d, V x) {
   const V magic = hn::Set(d, FloatFormat<T>::kRound);
   const V shifted = hn::MulAdd(x, hn::Set(d, Constants::kTwoOverPi), magic);
   const V n = hn::Sub(shifted, magic);
-  // x - n pi/2 as a sum, r + low.
+#if HWY_NATIVE_FMA
+  const V nearly = hn::NegMulAdd(n, hn::Set(d, Constants::kHalfPi[1]), hn::NegMulAdd(n, hn::Set(d, Constants::kHalfPi[0]), x));
+  const V r = hn::NegMulAdd(n, hn::Set(d, Constants::kHalfPi[2]), nearly);
+#else
+  // x - n pi/2 as a sum, r + low
   const V first = hn::NegMulAdd(n, hn::Set(d, Constants::kHalfPi[0]), x);
   const V middle = hn::Mul(n, hn::Set(d, Constants::kHalfPi[1])), small_part = hn::Mul(n, hn::Set(d, Constants::kHalfPi[2]));
   const V second = hn::Sub(first, middle), third = hn::Sub(second, small_part);
@@ -114,12 +126,19 @@ HWY_INLINE auto TurnOf(D d, V x) {
   const V rest = hn::NegMulAdd(n, hn::Set(d, Constants::kHalfPi[3]), left_out);
   const V r = hn::Add(third, rest);
   const V low = hn::Add(hn::Sub(third, r), rest);
+#endif
   const V square = hn::Mul(r, r);
-  // sin(r + low) = sin(r) + low, cos(r + low) = cos(r) - r low; 1 - r^2 / 2 rounds, and what that leaves out is added to the small terms.
-  const V sine = hn::Add(r, hn::MulAdd(hn::Mul(r, square), Polynomial(d, square, Constants::kSine), low));
+  // 1 - r^2 / 2 rounds, and what that leaves out is added to the small terms.
   const V one = hn::Set(d, T{1}), half = hn::Mul(square, hn::Set(d, T{0.5}));
-  const V most = hn::Sub(one, half);
-  const V small = hn::MulAdd(hn::Mul(square, square), Polynomial(d, square, Constants::kCosine), hn::NegMulAdd(r, low, hn::Sub(hn::Sub(one, most), half)));
+  const V most = hn::Sub(one, half), left_of_one = hn::Sub(hn::Sub(one, most), half);
+  const V cube = hn::Mul(r, square), sine_series = Polynomial(d, square, Constants::kSine), cosine_series = Polynomial(d, square, Constants::kCosine);
+#if HWY_NATIVE_FMA
+  const V sine = hn::MulAdd(cube, sine_series, r), small = hn::MulAdd(hn::Mul(square, square), cosine_series, left_of_one);
+#else
+  // sin(r + low) = sin(r) + low, cos(r + low) = cos(r) - r low
+  const V sine = hn::Add(r, hn::MulAdd(cube, sine_series, low));
+  const V small = hn::MulAdd(hn::Mul(square, square), cosine_series, hn::NegMulAdd(r, low, left_of_one));
+#endif
   const auto quarter = hn::BitCast(du, shifted);
   return Turn<V, std::remove_const_t<decltype(quarter)>>{sine, hn::Add(most, small), quarter};
 }

@@ -8,15 +8,20 @@
 #include <chrono>
 #include <cmath>
 #include <complex>
+#include <condition_variable>
 #include <cstring>
 #include <iomanip>
 #include <iostream>
 #include <list>
 #include <locale>
 #include <numeric>
+#include <queue>
 #include <ranges>
+#include <sstream>
 #include <stack>
+#include <thread>
 #include <typeindex>
+#include <unordered_set>
 
 #include <tinytorch/tinytorch.h>
 

@@ -2389,6 +2389,8 @@ TEST_CASE("functions: logic of bools and triangles are exactly the reference's")
 // No sum is split between lanes, so nothing has to be added across a vector in the end, and each distance is made by the same operations wherever it stands. After 128 columns the sums are added to the distances so far, so that in long rows no number is added to one that is thousands of times larger.
 
 // The gradient needs the differences again, and a sum of them for each row of x1: of `weight (a - b)` over the rows b, where the weight is what reaches the distance, divided by it. In the reference every difference of P R M is stored twice; here it lives in a register between a subtraction and a multiplication. Sums are taken over 32 rows of x2 at a time, which stay in the second cache while all rows of x1 meet them. PyTorch takes the weights out of the sum, which makes it one matrix product, and subtracts two large numbers again.
+//
+// Of the norm 1 a difference counts only by its sign, and what reaches the distance is the weight. Nothing is multiplied: a vector of weights gets the sign bits of a vector of differences, and is added where these are not 0.
 
 // %%
 //| export kernels/function_kernels.h
@@ -2402,7 +2404,9 @@ struct DistanceTable {
   void (*turn)(const T* x, std::int64_t x_row, std::int64_t rows, std::int64_t count, T* panel);  // panel[k 64 + j] = x[j x_row + k]
   void (*roots)(const T* totals, std::int64_t count, T* out);
   // Of `rows` rows at a and `others` rows at b, all of M numbers: out[i M + k] += the sum over j of weights[i weights_row + j] (a[i M + k] - b[j M + k]).
-  void (*add_weighted)(const T* a, std::int64_t rows, const T* b, std::int64_t others, std::int64_t M, const T* weights, std::int64_t weights_row, T* out);
+  using Pull = void (*)(const T* a, std::int64_t rows, const T* b, std::int64_t others, std::int64_t M, const T* weights, std::int64_t weights_row, T* out);
+  Pull add_weighted;
+  Pull add_signed;  // the same, of the signs of the differences
 };
 
 inline constexpr std::int64_t kPanelRows = 64, kPanelColumns = 128;  // of a turned piece of x2
@@ -2494,8 +2498,23 @@ void roots_of(const T* totals, std::int64_t count, T* out) {
   for (std::int64_t j = 0; j < count; ++j) out[j] = roots[j];
 }
 
+// What a difference adds to a gradient.
+struct Weighted {
+  template <class V>
+  static HWY_INLINE V with(V sum, V weight, V difference) { return hn::MulAdd(weight, difference, sum); }
+};
+// A weight takes the sign of the difference: its sign bit is turned where the difference is below 0. No difference, or one that is NaN, has no sign.
+struct Signed {
+  template <class V>
+  static HWY_INLINE V with(V sum, V weight, V difference) {
+    const hn::DFromV<V> d;
+    const auto has_sign = hn::Gt(hn::Abs(difference), hn::Zero(d));
+    return hn::Add(sum, hn::IfThenElseZero(has_sign, hn::Xor(weight, hn::And(difference, hn::SignBit(d)))));
+  }
+};
+
 // Of `Rows` rows, in `Vectors` vectors of columns; load and store reach them.
-template <int Rows, int Vectors, class T, class Load, class Store>
+template <class Pull, int Rows, int Vectors, class T, class Load, class Store>
 HWY_INLINE void add_weighted_tile(const T* a, const T* b, std::int64_t others, std::int64_t M, const T* weights, std::int64_t weights_row, T* out, Load load, Store store) {
   const hn::ScalableTag<T> d;
   constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
@@ -2507,38 +2526,38 @@ HWY_INLINE void add_weighted_tile(const T* a, const T* b, std::int64_t others, s
     for (int v = 0; v < Vectors; ++v) {
       const auto other = load(b + j * M + v * lanes);
       HWY_UNROLL(4)
-      for (int r = 0; r < Rows; ++r) sums[r][v] = hn::MulAdd(hn::Set(d, weights[r * weights_row + j]), hn::Sub(load(a + r * M + v * lanes), other), sums[r][v]);
+      for (int r = 0; r < Rows; ++r) sums[r][v] = Pull::with(sums[r][v], hn::Set(d, weights[r * weights_row + j]), hn::Sub(load(a + r * M + v * lanes), other));
     }
   }
   for (int r = 0; r < Rows; ++r)
     for (int v = 0; v < Vectors; ++v) store(hn::Add(load(out + r * M + v * lanes), sums[r][v]), out + r * M + v * lanes);
 }
 
-template <int Rows, class T>
+template <class Pull, int Rows, class T>
 HWY_INLINE void add_weighted_rows(const T* a, const T* b, std::int64_t others, std::int64_t M, const T* weights, std::int64_t weights_row, T* out) {
   const hn::ScalableTag<T> d;
   constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
   const auto load = [d](const T* x) HWY_ATTR { return hn::LoadU(d, x); };
   const auto store = [d](auto v, T* to) HWY_ATTR { hn::StoreU(v, d, to); };
   std::int64_t k = 0;
-  for (; k + 2 * lanes <= M; k += 2 * lanes) add_weighted_tile<Rows, 2>(a + k, b + k, others, M, weights, weights_row, out + k, load, store);
-  for (; k + lanes <= M; k += lanes) add_weighted_tile<Rows, 1>(a + k, b + k, others, M, weights, weights_row, out + k, load, store);
+  for (; k + 2 * lanes <= M; k += 2 * lanes) add_weighted_tile<Pull, Rows, 2>(a + k, b + k, others, M, weights, weights_row, out + k, load, store);
+  for (; k + lanes <= M; k += lanes) add_weighted_tile<Pull, Rows, 1>(a + k, b + k, others, M, weights, weights_row, out + k, load, store);
   if (k == M) return;
   const std::int64_t columns = M - k;
-  add_weighted_tile<Rows, 1>(a + k, b + k, others, M, weights, weights_row, out + k, [d, columns](const T* x) HWY_ATTR { return LoadPart(d, x, columns); },
+  add_weighted_tile<Pull, Rows, 1>(a + k, b + k, others, M, weights, weights_row, out + k, [d, columns](const T* x) HWY_ATTR { return LoadPart(d, x, columns); },
                              [d, columns](auto v, T* to) HWY_ATTR { StorePart(v, d, to, columns); });
 }
 
-template <class T>
+template <class T, class Pull>
 void add_weighted_differences(const T* a, std::int64_t rows, const T* b, std::int64_t others, std::int64_t M, const T* weights, std::int64_t weights_row, T* out) {
   std::int64_t i = 0;
-  for (; i + 4 <= rows; i += 4) add_weighted_rows<4>(a + i * M, b, others, M, weights + i * weights_row, weights_row, out + i * M);
-  for (; i < rows; ++i) add_weighted_rows<1>(a + i * M, b, others, M, weights + i * weights_row, weights_row, out + i * M);
+  for (; i + 4 <= rows; i += 4) add_weighted_rows<Pull, 4>(a + i * M, b, others, M, weights + i * weights_row, weights_row, out + i * M);
+  for (; i < rows; ++i) add_weighted_rows<Pull, 1>(a + i * M, b, others, M, weights + i * weights_row, weights_row, out + i * M);
 }
 
 template <class T>
 constexpr DistanceTable<T> distance_table_of() {
-  return {add_distances<T, FirstNorm>, add_distances<T, SecondNorm>, add_distances<T, LargestNorm>, turn_rows<T>, roots_of<T>, add_weighted_differences<T>};
+  return {add_distances<T, FirstNorm>, add_distances<T, SecondNorm>, add_distances<T, LargestNorm>, turn_rows<T>, roots_of<T>, add_weighted_differences<T, Weighted>, add_weighted_differences<T, Signed>};
 }
 }  // namespace
 
@@ -2625,7 +2644,7 @@ Tensor cdist_backward(const Tensor& g, const Tensor& x1, const Tensor& x2, const
 namespace {
 // a (batch, P, M), b (batch, R, M), weights (batch, P, R), out (batch, P, M).
 template <class T>
-void weigh_differences(const T* a, const T* b, const T* weights, std::int64_t batch, std::int64_t P, std::int64_t R, std::int64_t M, T* out) {
+void weigh_differences(typename kernels::DistanceTable<T>::Pull add, const T* a, const T* b, const T* weights, std::int64_t batch, std::int64_t P, std::int64_t R, std::int64_t M, T* out) {
   constexpr std::int64_t tall = 64, together = 32;
   const std::int64_t down = (P + tall - 1) / tall;
   parallel_for(0, batch * down, std::max<std::int64_t>(1, kernels::kElementwiseGrain / (std::min(P, tall) * R * M)), [=](std::int64_t first, std::int64_t stop) {
@@ -2634,7 +2653,7 @@ void weigh_differences(const T* a, const T* b, const T* weights, std::int64_t ba
       T* const sums = out + (n * P + i) * M;
       std::fill(sums, sums + rows * M, T{0});
       for (std::int64_t j = 0; j < R; j += together)
-        distance_table<T>().add_weighted(a + (n * P + i) * M, rows, b + (n * R + j) * M, std::min(together, R - j), M, weights + (n * P + i) * R + j, R, sums);
+        add(a + (n * P + i) * M, rows, b + (n * R + j) * M, std::min(together, R - j), M, weights + (n * P + i) * R + j, R, sums);
     }
   });
 }
@@ -2643,17 +2662,20 @@ using DistanceGradient = Operator<Tensor(const Tensor&, const Tensor&, const Ten
 constinit DistanceGradient cdist_backward_op("_cdist_backward", {.cpu = cdist_backward});
 
 Tensor cdist_backward_tuned(const Tensor& g, const Tensor& x1, const Tensor& x2, const Tensor& result, double p) {
-  if (p != 2 || !have_distance_kernel(x1, x2) || g.scalar_type() != x1.scalar_type()) return cdist_backward(g, x1, x2, result, p);
+  if ((p != 1 && p != 2) || !have_distance_kernel(x1, x2) || g.scalar_type() != x1.scalar_type()) return cdist_backward(g, x1, x2, result, p);
   DimVector sizes(result.sizes().slice(0, result.sizes().size() - 2));
   const std::int64_t batch = multiply_sizes(sizes), P = x1.size(-2), R = x2.size(-2), M = x1.size(-1);
-  const Tensor a = with_batch(x1, sizes), b = with_batch(x2, sizes), arriving = g.contiguous(), distance = result.contiguous(), weights = empty(result.sizes(), x1.scalar_type());
+  const Tensor a = with_batch(x1, sizes), b = with_batch(x2, sizes), arriving = g.contiguous();
   sizes.push_back(P);
   sizes.push_back(M);
   const Tensor out = empty(sizes, x1.scalar_type());
   const auto run = [&]<class T>() {
+    const auto& table = distance_table<T>();
+    if (p == 1) return weigh_differences(table.add_signed, a.data<T>(), b.data<T>(), arriving.data<T>(), batch, P, R, M, out.data<T>());
+    const Tensor distance = result.contiguous(), weights = empty(result.sizes(), x1.scalar_type());
     // A row at distance 0 from another is pulled nowhere.
     std::transform(arriving.data<T>(), arriving.data<T>() + arriving.numel(), distance.data<T>(), weights.data<T>(), [](T pull, T length) { return length == T{0} ? T{0} : pull / length; });
-    weigh_differences(a.data<T>(), b.data<T>(), weights.data<T>(), batch, P, R, M, out.data<T>());
+    weigh_differences(table.add_weighted, a.data<T>(), b.data<T>(), weights.data<T>(), batch, P, R, M, out.data<T>());
   };
   if (x1.scalar_type() == kFloat) run.template operator()<float>();
   else run.template operator()<double>();
@@ -2707,18 +2729,21 @@ TEST_CASE("distances: as the reference for any size, batch and number of threads
   }
 }
 
-TEST_CASE("distances: gradients as the reference's, for any size and batch, and a row beside itself receives nothing") {
+TEST_CASE("distances: gradients of the norms 1 and 2 as the reference's, for any size and batch, and a row beside itself receives nothing") {
   manual_seed(799);
-  const auto gradients = [](const Tensor& a, const Tensor& b, const Tensor& weights) {
+  double p = 2;
+  const auto gradients = [&p](const Tensor& a, const Tensor& b, const Tensor& weights) {
     const Tensor x1 = a.clone().requires_grad_(), x2 = b.clone().requires_grad_();
-    return autograd::grad({(cdist(x1, x2) * weights).sum()}, {x1, x2});
+    return autograd::grad({(cdist(x1, x2, p) * weights).sum()}, {x1, x2});
   };
   for (int c = 0; c <= static_cast<int>(kernels::hardware_capability()); ++c) {
     const kernels::CapabilityGuard guard(static_cast<kernels::CPUCapability>(c));
     CAPTURE(get_cpu_capability());
     for (const ScalarType type : {kFloat, kDouble}) {
       const double tolerance = type == kFloat ? 1e-5 : 1e-13;
-      for (const auto& [P, R, M] : {std::tuple(1, 3, 50), std::tuple(70, 65, 3), std::tuple(6, 130, 129), std::tuple(67, 33, 40)}) {
+      for (const auto& [norm, P, R, M] : {std::tuple(2., 1, 3, 50), std::tuple(2., 70, 65, 3), std::tuple(2., 6, 130, 129), std::tuple(2., 67, 33, 40),
+                                       std::tuple(1., 1, 3, 50), std::tuple(1., 70, 65, 3), std::tuple(1., 6, 130, 129), std::tuple(1., 67, 33, 40)}) {
+        p = norm;
         const Tensor a = randn({2, P, M}, type), b = randn({R, M}, type), weights = randn({2, P, R}, type);
         const auto got = gradients(a, b, weights);
         const auto expected = [&] {
@@ -2732,7 +2757,16 @@ TEST_CASE("distances: gradients as the reference's, for any size and batch, and 
         set_num_threads(before);
       }
       const Tensor x = randn({1, 200}, type);
-      CHECK_EQ(gradients(x, x, ones({1, 1}, type))[0], zeros({1, 200}, type));
+      for (const double norm : {1., 2.}) {
+        p = norm;
+        CHECK_EQ(gradients(x, x, ones({1, 1}, type))[0], zeros({1, 200}, type));
+      }
+      // Of whole numbers many differences are 0, and the signs of the others add up without rounding.
+      p = 1;
+      const Tensor few = randint(-2, 3, {40, 19}, type), others = randint(-2, 3, {30, 19}, type);
+      const Tensor signs = (few.unsqueeze(1) - others).sign();
+      CHECK_EQ(gradients(few, others, ones({40, 30}, type))[0], signs.sum(1));
+      CHECK_EQ(gradients(few, others, ones({40, 30}, type))[1], -signs.sum(0));
     }
   }
 }

@@ -96,7 +96,7 @@ Tensor cdist_backward(const Tensor& g, const Tensor& x1, const Tensor& x2, const
 namespace {
 // a (batch, P, M), b (batch, R, M), weights (batch, P, R), out (batch, P, M).
 template <class T>
-void weigh_differences(const T* a, const T* b, const T* weights, std::int64_t batch, std::int64_t P, std::int64_t R, std::int64_t M, T* out) {
+void weigh_differences(typename kernels::DistanceTable<T>::Pull add, const T* a, const T* b, const T* weights, std::int64_t batch, std::int64_t P, std::int64_t R, std::int64_t M, T* out) {
   constexpr std::int64_t tall = 64, together = 32;
   const std::int64_t down = (P + tall - 1) / tall;
   parallel_for(0, batch * down, std::max<std::int64_t>(1, kernels::kElementwiseGrain / (std::min(P, tall) * R * M)), [=](std::int64_t first, std::int64_t stop) {
@@ -105,7 +105,7 @@ void weigh_differences(const T* a, const T* b, const T* weights, std::int64_t ba
       T* const sums = out + (n * P + i) * M;
       std::fill(sums, sums + rows * M, T{0});
       for (std::int64_t j = 0; j < R; j += together)
-        distance_table<T>().add_weighted(a + (n * P + i) * M, rows, b + (n * R + j) * M, std::min(together, R - j), M, weights + (n * P + i) * R + j, R, sums);
+        add(a + (n * P + i) * M, rows, b + (n * R + j) * M, std::min(together, R - j), M, weights + (n * P + i) * R + j, R, sums);
     }
   });
 }
@@ -114,17 +114,20 @@ using DistanceGradient = Operator<Tensor(const Tensor&, const Tensor&, const Ten
 constinit DistanceGradient cdist_backward_op("_cdist_backward", {.cpu = cdist_backward});
 
 Tensor cdist_backward_tuned(const Tensor& g, const Tensor& x1, const Tensor& x2, const Tensor& result, double p) {
-  if (p != 2 || !have_distance_kernel(x1, x2) || g.scalar_type() != x1.scalar_type()) return cdist_backward(g, x1, x2, result, p);
+  if ((p != 1 && p != 2) || !have_distance_kernel(x1, x2) || g.scalar_type() != x1.scalar_type()) return cdist_backward(g, x1, x2, result, p);
   DimVector sizes(result.sizes().slice(0, result.sizes().size() - 2));
   const std::int64_t batch = multiply_sizes(sizes), P = x1.size(-2), R = x2.size(-2), M = x1.size(-1);
-  const Tensor a = with_batch(x1, sizes), b = with_batch(x2, sizes), arriving = g.contiguous(), distance = result.contiguous(), weights = empty(result.sizes(), x1.scalar_type());
+  const Tensor a = with_batch(x1, sizes), b = with_batch(x2, sizes), arriving = g.contiguous();
   sizes.push_back(P);
   sizes.push_back(M);
   const Tensor out = empty(sizes, x1.scalar_type());
   const auto run = [&]<class T>() {
+    const auto& table = distance_table<T>();
+    if (p == 1) return weigh_differences(table.add_signed, a.data<T>(), b.data<T>(), arriving.data<T>(), batch, P, R, M, out.data<T>());
+    const Tensor distance = result.contiguous(), weights = empty(result.sizes(), x1.scalar_type());
     // A row at distance 0 from another is pulled nowhere.
     std::transform(arriving.data<T>(), arriving.data<T>() + arriving.numel(), distance.data<T>(), weights.data<T>(), [](T pull, T length) { return length == T{0} ? T{0} : pull / length; });
-    weigh_differences(a.data<T>(), b.data<T>(), weights.data<T>(), batch, P, R, M, out.data<T>());
+    weigh_differences(table.add_weighted, a.data<T>(), b.data<T>(), weights.data<T>(), batch, P, R, M, out.data<T>());
   };
   if (x1.scalar_type() == kFloat) run.template operator()<float>();
   else run.template operator()<double>();

@@ -86,8 +86,23 @@ void roots_of(const T* totals, std::int64_t count, T* out) {
   for (std::int64_t j = 0; j < count; ++j) out[j] = roots[j];
 }
 
+// What a difference adds to a gradient.
+struct Weighted {
+  template <class V>
+  static HWY_INLINE V with(V sum, V weight, V difference) { return hn::MulAdd(weight, difference, sum); }
+};
+// A weight takes the sign of the difference: its sign bit is turned where the difference is below 0. No difference, or one that is NaN, has no sign.
+struct Signed {
+  template <class V>
+  static HWY_INLINE V with(V sum, V weight, V difference) {
+    const hn::DFromV<V> d;
+    const auto has_sign = hn::Gt(hn::Abs(difference), hn::Zero(d));
+    return hn::Add(sum, hn::IfThenElseZero(has_sign, hn::Xor(weight, hn::And(difference, hn::SignBit(d)))));
+  }
+};
+
 // Of `Rows` rows, in `Vectors` vectors of columns; load and store reach them.
-template <int Rows, int Vectors, class T, class Load, class Store>
+template <class Pull, int Rows, int Vectors, class T, class Load, class Store>
 HWY_INLINE void add_weighted_tile(const T* a, const T* b, std::int64_t others, std::int64_t M, const T* weights, std::int64_t weights_row, T* out, Load load, Store store) {
   const hn::ScalableTag<T> d;
   constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
@@ -99,38 +114,38 @@ HWY_INLINE void add_weighted_tile(const T* a, const T* b, std::int64_t others, s
     for (int v = 0; v < Vectors; ++v) {
       const auto other = load(b + j * M + v * lanes);
       HWY_UNROLL(4)
-      for (int r = 0; r < Rows; ++r) sums[r][v] = hn::MulAdd(hn::Set(d, weights[r * weights_row + j]), hn::Sub(load(a + r * M + v * lanes), other), sums[r][v]);
+      for (int r = 0; r < Rows; ++r) sums[r][v] = Pull::with(sums[r][v], hn::Set(d, weights[r * weights_row + j]), hn::Sub(load(a + r * M + v * lanes), other));
     }
   }
   for (int r = 0; r < Rows; ++r)
     for (int v = 0; v < Vectors; ++v) store(hn::Add(load(out + r * M + v * lanes), sums[r][v]), out + r * M + v * lanes);
 }
 
-template <int Rows, class T>
+template <class Pull, int Rows, class T>
 HWY_INLINE void add_weighted_rows(const T* a, const T* b, std::int64_t others, std::int64_t M, const T* weights, std::int64_t weights_row, T* out) {
   const hn::ScalableTag<T> d;
   constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
   const auto load = [d](const T* x) HWY_ATTR { return hn::LoadU(d, x); };
   const auto store = [d](auto v, T* to) HWY_ATTR { hn::StoreU(v, d, to); };
   std::int64_t k = 0;
-  for (; k + 2 * lanes <= M; k += 2 * lanes) add_weighted_tile<Rows, 2>(a + k, b + k, others, M, weights, weights_row, out + k, load, store);
-  for (; k + lanes <= M; k += lanes) add_weighted_tile<Rows, 1>(a + k, b + k, others, M, weights, weights_row, out + k, load, store);
+  for (; k + 2 * lanes <= M; k += 2 * lanes) add_weighted_tile<Pull, Rows, 2>(a + k, b + k, others, M, weights, weights_row, out + k, load, store);
+  for (; k + lanes <= M; k += lanes) add_weighted_tile<Pull, Rows, 1>(a + k, b + k, others, M, weights, weights_row, out + k, load, store);
   if (k == M) return;
   const std::int64_t columns = M - k;
-  add_weighted_tile<Rows, 1>(a + k, b + k, others, M, weights, weights_row, out + k, [d, columns](const T* x) HWY_ATTR { return LoadPart(d, x, columns); },
+  add_weighted_tile<Pull, Rows, 1>(a + k, b + k, others, M, weights, weights_row, out + k, [d, columns](const T* x) HWY_ATTR { return LoadPart(d, x, columns); },
                              [d, columns](auto v, T* to) HWY_ATTR { StorePart(v, d, to, columns); });
 }
 
-template <class T>
+template <class T, class Pull>
 void add_weighted_differences(const T* a, std::int64_t rows, const T* b, std::int64_t others, std::int64_t M, const T* weights, std::int64_t weights_row, T* out) {
   std::int64_t i = 0;
-  for (; i + 4 <= rows; i += 4) add_weighted_rows<4>(a + i * M, b, others, M, weights + i * weights_row, weights_row, out + i * M);
-  for (; i < rows; ++i) add_weighted_rows<1>(a + i * M, b, others, M, weights + i * weights_row, weights_row, out + i * M);
+  for (; i + 4 <= rows; i += 4) add_weighted_rows<Pull, 4>(a + i * M, b, others, M, weights + i * weights_row, weights_row, out + i * M);
+  for (; i < rows; ++i) add_weighted_rows<Pull, 1>(a + i * M, b, others, M, weights + i * weights_row, weights_row, out + i * M);
 }
 
 template <class T>
 constexpr DistanceTable<T> distance_table_of() {
-  return {add_distances<T, FirstNorm>, add_distances<T, SecondNorm>, add_distances<T, LargestNorm>, turn_rows<T>, roots_of<T>, add_weighted_differences<T>};
+  return {add_distances<T, FirstNorm>, add_distances<T, SecondNorm>, add_distances<T, LargestNorm>, turn_rows<T>, roots_of<T>, add_weighted_differences<T, Weighted>, add_weighted_differences<T, Signed>};
 }
 }  // namespace
 

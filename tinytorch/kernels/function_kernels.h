@@ -51,7 +51,9 @@ struct DistanceTable {
   void (*turn)(const T* x, std::int64_t x_row, std::int64_t rows, std::int64_t count, T* panel);  // panel[k 64 + j] = x[j x_row + k]
   void (*roots)(const T* totals, std::int64_t count, T* out);
   // Of `rows` rows at a and `others` rows at b, all of M numbers: out[i M + k] += the sum over j of weights[i weights_row + j] (a[i M + k] - b[j M + k]).
-  void (*add_weighted)(const T* a, std::int64_t rows, const T* b, std::int64_t others, std::int64_t M, const T* weights, std::int64_t weights_row, T* out);
+  using Pull = void (*)(const T* a, std::int64_t rows, const T* b, std::int64_t others, std::int64_t M, const T* weights, std::int64_t weights_row, T* out);
+  Pull add_weighted;
+  Pull add_signed;  // the same, of the signs of the differences
 };
 
 inline constexpr std::int64_t kPanelRows = 64, kPanelColumns = 128;  // of a turned piece of x2

@@ -40,8 +40,8 @@
 #include "tinytorch/nn/resize.h"
 //| export kernels/reading.cpp
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <tuple>
 #include <type_traits>
@@ -375,7 +375,7 @@ TEST_CASE("resample: a number that is not finite stays where it is used") {
 // %% [markdown]
 // ## Reading at places that are not whole
 //
-// `grid_sample` (chapter 69) reads each channel of an image at the same places. So which four pixels a place needs, and how much each counts, is found once for all channels, and then a channel is four gathers for each vector of results. A pixel outside counts as zero, whatever its weight: its index is -1, and a mask leaves its lane out.
+// `grid_sample` (chapter 69) reads each channel of an image at the same places. So which four pixels a place needs, and how much each counts, is found once for all channels, and then a channel is four gathers for each vector of results. A pixel outside counts as zero, whatever its weight: its index is -1, and a mask leaves its lane out. With few channels the finding is most of the work, so places are found a vector at a time, too.
 //
 //     place (y, x) = (2.3, 0.6)        rows 2 and 3, columns 0 and 1        index    2 W    2 W + 1    3 W    3 W + 1
 //                                                                           weight   0.28   0.42       0.12   0.18
@@ -396,6 +396,8 @@ struct PlaceTable {
 
 template <class T>
 struct ReadingTable {
+  // The table of the places (y[o], x[o]) for o < written. Behind them, up to `count`, stand places outside.
+  void (*find)(const T* y, const T* x, std::int64_t written, std::int64_t height, std::int64_t width, std::int64_t count, std::int32_t* index, T* weights, T* fy, T* fx);
   // out[o] = what stands at place o of a plane, for the first `written` places.
   void (*read)(const T* plane, const PlaceTable<T>& places, std::int64_t written, T* out);
   // dy[o - first] += grad[o] times the slope of the plane along y at place o, and dx likewise, for places from `first` to `stop`, whole vectors of 16; those behind `written` have no gradient.
@@ -415,6 +417,43 @@ TINYTORCH_DECLARE_PER_CAPABILITY(ReadingKernels, reading_kernels)
 //| export kernels/resampling.simd.cpp
 namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
+// The numbers from `from` on, and -2, which is outside, from `count` on.
+template <class T>
+HWY_INLINE hn::Vec<Tag<T>> coordinates(const T* from, std::int64_t count) {
+  const Tag<T> d;
+  if (count >= kLanes<T>) return hn::LoadU(d, from);
+  HWY_ALIGN T lanes[kLanes<T>];
+  for (std::int64_t i = 0; i < kLanes<T>; ++i) lanes[i] = i < count ? from[i] : T{-2};
+  return hn::Load(d, lanes);
+}
+
+template <class T>
+void find(const T* y_, const T* x_, std::int64_t written, std::int64_t height, std::int64_t width, std::int64_t count, std::int32_t* index, T* weights, T* fy_, T* fx_) {
+  const Tag<T> d;
+  const hn::Rebind<std::int32_t, Tag<T>> as_indices;
+  const auto zero = hn::Zero(d), one = hn::Set(d, T{1}), bottom = hn::Set(d, static_cast<T>(height - 1)), end = hn::Set(d, static_cast<T>(width - 1));
+  for (std::int64_t o = 0; o < count; o += kLanes<T>) {
+    const auto y = coordinates(y_ + o, written - o), x = coordinates(x_ + o, written - o), top = hn::Floor(y), left = hn::Floor(x), fy = hn::Sub(y, top), fx = hn::Sub(x, left);
+    hn::StoreU(fy, d, fy_ + o);
+    hn::StoreU(fx, d, fx_ + o);
+    for (std::int64_t corner = 0; corner < 4; ++corner) {
+      const bool lower = corner >= 2, right = corner % 2 == 1;
+      const auto row = lower ? hn::Add(top, one) : top, column = right ? hn::Add(left, one) : left;
+      hn::StoreU(hn::Mul(lower ? fy : hn::Sub(hn::Add(top, one), y), right ? fx : hn::Sub(hn::Add(left, one), x)), d, weights + corner * count + o);
+      // A comparison with NaN is false: such a place is outside.
+      const auto inside = hn::And(hn::And(hn::Ge(row, zero), hn::Le(row, bottom)), hn::And(hn::Ge(column, zero), hn::Le(column, end)));
+      if constexpr (sizeof(T) == 4) {
+        // Not every index is a float, so it is computed of whole numbers.
+        const auto at = hn::Add(hn::Mul(hn::ConvertTo(as_indices, hn::IfThenElseZero(inside, row)), hn::Set(as_indices, static_cast<std::int32_t>(width))), hn::ConvertTo(as_indices, hn::IfThenElseZero(inside, column)));
+        hn::StoreU(hn::IfThenElse(hn::RebindMask(as_indices, inside), at, hn::Set(as_indices, -1)), as_indices, index + corner * count + o);
+      } else {
+        const auto at = hn::MulAdd(row, hn::Set(d, static_cast<T>(width)), column);
+        hn::StoreU(hn::DemoteTo(as_indices, hn::IfThenElse(inside, at, hn::Set(d, T{-1}))), as_indices, index + corner * count + o);
+      }
+    }
+  }
+}
+
 // The pixels of a vector of places; zero where the index is -1.
 template <class T>
 HWY_INLINE hn::Vec<Tag<T>> pixels(const T* plane, const std::int32_t* index) {
@@ -463,7 +502,7 @@ void slopes(const T* plane, const PlaceTable<T>& places, const T* grad, std::int
 }
 }  // namespace
 
-constinit const ReadingKernels reading_kernels = {{read<float>, slopes<float>}, {read<double>, slopes<double>}};
+constinit const ReadingKernels reading_kernels = {{find<float>, read<float>, slopes<float>}, {find<double>, read<double>, slopes<double>}};
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 // %%
@@ -483,39 +522,30 @@ template <class T>
 class Places {
  public:
   Places(const Tensor& y, const Tensor& x, std::int64_t height, std::int64_t width) : out_(y.size(1)), count_((out_ + 15) / 16 * 16) {
-    const auto all = static_cast<std::size_t>(y.size(0) * count_);
-    index_.assign(4 * all, -1);
-    weights_.resize(4 * all);
-    fy_.resize(all);
-    fx_.resize(all);
+    const std::int64_t all = y.size(0) * count_;
+    index_ = memory<std::int32_t>(4 * all);
+    weights_ = memory<T>(4 * all);
+    fy_ = memory<T>(all);
+    fx_ = memory<T>(all);
     parallel_for(0, y.size(0), std::max<std::int64_t>(1, 4096 / count_), [&](std::int64_t first, std::int64_t stop) {
-      for (std::int64_t n = first; n < stop; ++n)
-        for (std::int64_t o = 0; o < out_; ++o) find(n, o, y.data<T>()[n * out_ + o], x.data<T>()[n * out_ + o], height, width);
+      for (std::int64_t n = first; n < stop; ++n) {
+        const std::int64_t at = n * count_;
+        reading_table<T>().find(y.data<T>() + n * out_, x.data<T>() + n * out_, out_, height, width, count_, index_.get() + 4 * at, weights_.get() + 4 * at, fy_.get() + at, fx_.get() + at);
+      }
     });
   }
   // Those of image n.
-  kernels::PlaceTable<T> of(std::int64_t n) const { return {count_, index_.data() + 4 * n * count_, weights_.data() + 4 * n * count_, fy_.data() + n * count_, fx_.data() + n * count_}; }
+  kernels::PlaceTable<T> of(std::int64_t n) const { return {count_, index_.get() + 4 * n * count_, weights_.get() + 4 * n * count_, fy_.get() + n * count_, fx_.get() + n * count_}; }
   std::int64_t count() const { return count_; }
 
  private:
-  void find(std::int64_t n, std::int64_t o, T y, T x, std::int64_t height, std::int64_t width) {
-    const T top = std::floor(y), left = std::floor(x), fy = y - top, fx = x - left;
-    fy_[static_cast<std::size_t>(n * count_ + o)] = fy;
-    fx_[static_cast<std::size_t>(n * count_ + o)] = fx;
-    for (std::int64_t corner = 0; corner < 4; ++corner) {
-      const bool lower = corner >= 2, right = corner % 2 == 1;
-      const auto at = static_cast<std::size_t>((4 * n + corner) * count_ + o);
-      const T row = lower ? top + 1 : top, column = right ? left + 1 : left;
-      // A comparison with NaN is false: such a place is outside.
-      const bool inside = row >= 0 && row <= static_cast<T>(height - 1) && column >= 0 && column <= static_cast<T>(width - 1);
-      if (inside) index_[at] = static_cast<std::int32_t>(static_cast<std::int64_t>(row) * width + static_cast<std::int64_t>(column));
-      weights_[at] = (lower ? fy : top + 1 - y) * (right ? fx : left + 1 - x);
-    }
-  }
+  // Room for numbers that are all going to be written.
+  template <class U>
+  static std::unique_ptr<U[]> memory(std::int64_t count) { return std::make_unique_for_overwrite<U[]>(static_cast<std::size_t>(count)); }
 
   std::int64_t out_, count_;
-  std::vector<std::int32_t> index_;
-  std::vector<T> weights_, fy_, fx_;
+  std::unique_ptr<std::int32_t[]> index_;
+  std::unique_ptr<T[]> weights_, fy_, fx_;
 };
 
 bool can_read(const Tensor& images, const Tensor& y, const Tensor& x, std::int64_t height) {

@@ -2,8 +2,8 @@
 // edit the module, not this file.
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <tuple>
 #include <type_traits>
@@ -35,39 +35,30 @@ template <class T>
 class Places {
  public:
   Places(const Tensor& y, const Tensor& x, std::int64_t height, std::int64_t width) : out_(y.size(1)), count_((out_ + 15) / 16 * 16) {
-    const auto all = static_cast<std::size_t>(y.size(0) * count_);
-    index_.assign(4 * all, -1);
-    weights_.resize(4 * all);
-    fy_.resize(all);
-    fx_.resize(all);
+    const std::int64_t all = y.size(0) * count_;
+    index_ = memory<std::int32_t>(4 * all);
+    weights_ = memory<T>(4 * all);
+    fy_ = memory<T>(all);
+    fx_ = memory<T>(all);
     parallel_for(0, y.size(0), std::max<std::int64_t>(1, 4096 / count_), [&](std::int64_t first, std::int64_t stop) {
-      for (std::int64_t n = first; n < stop; ++n)
-        for (std::int64_t o = 0; o < out_; ++o) find(n, o, y.data<T>()[n * out_ + o], x.data<T>()[n * out_ + o], height, width);
+      for (std::int64_t n = first; n < stop; ++n) {
+        const std::int64_t at = n * count_;
+        reading_table<T>().find(y.data<T>() + n * out_, x.data<T>() + n * out_, out_, height, width, count_, index_.get() + 4 * at, weights_.get() + 4 * at, fy_.get() + at, fx_.get() + at);
+      }
     });
   }
   // Those of image n.
-  kernels::PlaceTable<T> of(std::int64_t n) const { return {count_, index_.data() + 4 * n * count_, weights_.data() + 4 * n * count_, fy_.data() + n * count_, fx_.data() + n * count_}; }
+  kernels::PlaceTable<T> of(std::int64_t n) const { return {count_, index_.get() + 4 * n * count_, weights_.get() + 4 * n * count_, fy_.get() + n * count_, fx_.get() + n * count_}; }
   std::int64_t count() const { return count_; }
 
  private:
-  void find(std::int64_t n, std::int64_t o, T y, T x, std::int64_t height, std::int64_t width) {
-    const T top = std::floor(y), left = std::floor(x), fy = y - top, fx = x - left;
-    fy_[static_cast<std::size_t>(n * count_ + o)] = fy;
-    fx_[static_cast<std::size_t>(n * count_ + o)] = fx;
-    for (std::int64_t corner = 0; corner < 4; ++corner) {
-      const bool lower = corner >= 2, right = corner % 2 == 1;
-      const auto at = static_cast<std::size_t>((4 * n + corner) * count_ + o);
-      const T row = lower ? top + 1 : top, column = right ? left + 1 : left;
-      // A comparison with NaN is false: such a place is outside.
-      const bool inside = row >= 0 && row <= static_cast<T>(height - 1) && column >= 0 && column <= static_cast<T>(width - 1);
-      if (inside) index_[at] = static_cast<std::int32_t>(static_cast<std::int64_t>(row) * width + static_cast<std::int64_t>(column));
-      weights_[at] = (lower ? fy : top + 1 - y) * (right ? fx : left + 1 - x);
-    }
-  }
+  // Room for numbers that are all going to be written.
+  template <class U>
+  static std::unique_ptr<U[]> memory(std::int64_t count) { return std::make_unique_for_overwrite<U[]>(static_cast<std::size_t>(count)); }
 
   std::int64_t out_, count_;
-  std::vector<std::int32_t> index_;
-  std::vector<T> weights_, fy_, fx_;
+  std::unique_ptr<std::int32_t[]> index_;
+  std::unique_ptr<T[]> weights_, fy_, fx_;
 };
 
 bool can_read(const Tensor& images, const Tensor& y, const Tensor& x, std::int64_t height) {

@@ -72,6 +72,43 @@ constinit const ResamplingKernels resampling_kernels = {{rows<float>, line<float
 
 namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
+// The numbers from `from` on, and -2, which is outside, from `count` on.
+template <class T>
+HWY_INLINE hn::Vec<Tag<T>> coordinates(const T* from, std::int64_t count) {
+  const Tag<T> d;
+  if (count >= kLanes<T>) return hn::LoadU(d, from);
+  HWY_ALIGN T lanes[kLanes<T>];
+  for (std::int64_t i = 0; i < kLanes<T>; ++i) lanes[i] = i < count ? from[i] : T{-2};
+  return hn::Load(d, lanes);
+}
+
+template <class T>
+void find(const T* y_, const T* x_, std::int64_t written, std::int64_t height, std::int64_t width, std::int64_t count, std::int32_t* index, T* weights, T* fy_, T* fx_) {
+  const Tag<T> d;
+  const hn::Rebind<std::int32_t, Tag<T>> as_indices;
+  const auto zero = hn::Zero(d), one = hn::Set(d, T{1}), bottom = hn::Set(d, static_cast<T>(height - 1)), end = hn::Set(d, static_cast<T>(width - 1));
+  for (std::int64_t o = 0; o < count; o += kLanes<T>) {
+    const auto y = coordinates(y_ + o, written - o), x = coordinates(x_ + o, written - o), top = hn::Floor(y), left = hn::Floor(x), fy = hn::Sub(y, top), fx = hn::Sub(x, left);
+    hn::StoreU(fy, d, fy_ + o);
+    hn::StoreU(fx, d, fx_ + o);
+    for (std::int64_t corner = 0; corner < 4; ++corner) {
+      const bool lower = corner >= 2, right = corner % 2 == 1;
+      const auto row = lower ? hn::Add(top, one) : top, column = right ? hn::Add(left, one) : left;
+      hn::StoreU(hn::Mul(lower ? fy : hn::Sub(hn::Add(top, one), y), right ? fx : hn::Sub(hn::Add(left, one), x)), d, weights + corner * count + o);
+      // A comparison with NaN is false: such a place is outside.
+      const auto inside = hn::And(hn::And(hn::Ge(row, zero), hn::Le(row, bottom)), hn::And(hn::Ge(column, zero), hn::Le(column, end)));
+      if constexpr (sizeof(T) == 4) {
+        // Not every index is a float, so it is computed of whole numbers.
+        const auto at = hn::Add(hn::Mul(hn::ConvertTo(as_indices, hn::IfThenElseZero(inside, row)), hn::Set(as_indices, static_cast<std::int32_t>(width))), hn::ConvertTo(as_indices, hn::IfThenElseZero(inside, column)));
+        hn::StoreU(hn::IfThenElse(hn::RebindMask(as_indices, inside), at, hn::Set(as_indices, -1)), as_indices, index + corner * count + o);
+      } else {
+        const auto at = hn::MulAdd(row, hn::Set(d, static_cast<T>(width)), column);
+        hn::StoreU(hn::DemoteTo(as_indices, hn::IfThenElse(inside, at, hn::Set(d, T{-1}))), as_indices, index + corner * count + o);
+      }
+    }
+  }
+}
+
 // The pixels of a vector of places; zero where the index is -1.
 template <class T>
 HWY_INLINE hn::Vec<Tag<T>> pixels(const T* plane, const std::int32_t* index) {
@@ -120,7 +157,7 @@ void slopes(const T* plane, const PlaceTable<T>& places, const T* grad, std::int
 }
 }  // namespace
 
-constinit const ReadingKernels reading_kernels = {{read<float>, slopes<float>}, {read<double>, slopes<double>}};
+constinit const ReadingKernels reading_kernels = {{find<float>, read<float>, slopes<float>}, {find<double>, read<double>, slopes<double>}};
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 }  // namespace tinytorch

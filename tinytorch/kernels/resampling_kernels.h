@@ -39,6 +39,8 @@ struct PlaceTable {
 
 template <class T>
 struct ReadingTable {
+  // The table of the places (y[o], x[o]) for o < written. Behind them, up to `count`, stand places outside.
+  void (*find)(const T* y, const T* x, std::int64_t written, std::int64_t height, std::int64_t width, std::int64_t count, std::int32_t* index, T* weights, T* fy, T* fx);
   // out[o] = what stands at place o of a plane, for the first `written` places.
   void (*read)(const T* plane, const PlaceTable<T>& places, std::int64_t written, T* out);
   // dy[o - first] += grad[o] times the slope of the plane along y at place o, and dx likewise, for places from `first` to `stop`, whole vectors of 16; those behind `written` have no gradient.

@@ -131,6 +131,9 @@ struct HalfTable {
   void (*finish)(std::uint16_t* to, const float* sums, float alpha, const std::uint16_t* start, float beta, std::int64_t count);
   // to = a + b, a - b, b - a, a * b, a / b, b / a, relu(a), -a or |a|, number by number, rounded once; without a b (nullptr) `number` stands for all of its numbers.
   void (*combine)(HalfOperation operation, std::uint16_t* to, const std::uint16_t* a, const std::uint16_t* b, float number, std::int64_t count);
+  float (*sum)(const std::uint16_t* from, std::int64_t count);  // in float
+  // sums[i] = the sum of number i of each of `lines` lines, for i < count; from one line to the next it is `line`.
+  void (*sum_lines)(const std::uint16_t* from, std::int64_t line, std::int64_t lines, std::int64_t count, float* sums);
 };
 
 struct HalfKernels {
@@ -472,8 +475,52 @@ void multiply_rows(const HalfProduct& p) {
   }
 }
 
+// The next three add a block of numbers apart from the total before it, so that no number is added to one that is thousands of times larger.
 template <class Format>
-constexpr HalfTable table_of = {multiply_columns<Format>, multiply_rows<Format>, widen<Format>, narrow<Format>, finish<Format>, combine<Format>};
+float sum(const std::uint16_t* from, std::int64_t count) {
+  constexpr std::int64_t kBlock = 256 * kLanes;
+  FloatVector total = hn::Zero(Floats());
+  for (std::int64_t first = 0; first < count; first += kBlock) {
+    const std::int64_t stop = count - first < kBlock ? count : first + kBlock;
+    FloatVector sums[4] = {hn::Zero(Floats()), hn::Zero(Floats()), hn::Zero(Floats()), hn::Zero(Floats())};
+    std::int64_t i = first;
+    for (; i + 4 * kLanes <= stop; i += 4 * kLanes) {
+      HWY_UNROLL(4)
+      for (int v = 0; v < 4; ++v) sums[v] = hn::Add(sums[v], load<Format>(from + i + v * kLanes));
+    }
+    for (; i < stop; i += kLanes) sums[0] = hn::Add(sums[0], load_first<Format>(from + i, stop - i));
+    total = hn::Add(total, hn::Add(hn::Add(sums[0], sums[1]), hn::Add(sums[2], sums[3])));
+  }
+  return hn::GetLane(hn::SumOfLanes(Floats(), total));
+}
+
+template <class Format, int Vectors>
+HWY_INLINE void sum_columns(const std::uint16_t* from, std::int64_t line, std::int64_t lines, std::int64_t count, float* to) {
+  constexpr std::int64_t kBlock = 256;
+  FloatVector totals[Vectors];
+  for (auto& total : totals) total = hn::Zero(Floats());
+  for (std::int64_t first = 0; first < lines; first += kBlock) {
+    const std::int64_t stop = lines - first < kBlock ? lines : first + kBlock;
+    FloatVector sums[Vectors];
+    for (auto& sum : sums) sum = hn::Zero(Floats());
+    for (std::int64_t l = first; l < stop; ++l) {
+      HWY_UNROLL(4)
+      for (int v = 0; v < Vectors; ++v) sums[v] = hn::Add(sums[v], load_first<Format>(from + l * line + v * kLanes, Vectors > 1 ? kLanes : count));
+    }
+    for (int v = 0; v < Vectors; ++v) totals[v] = hn::Add(totals[v], sums[v]);
+  }
+  for (int v = 0; v < Vectors; ++v) store_first(totals[v], to + v * kLanes, Vectors > 1 ? kLanes : count);
+}
+
+template <class Format>
+void sum_lines(const std::uint16_t* from, std::int64_t line, std::int64_t lines, std::int64_t count, float* sums) {
+  std::int64_t j = 0;
+  for (; j + 4 * kLanes <= count; j += 4 * kLanes) sum_columns<Format, 4>(from + j, line, lines, count - j, sums + j);
+  for (; j < count; j += kLanes) sum_columns<Format, 1>(from + j, line, lines, count - j, sums + j);
+}
+
+template <class Format>
+constexpr HalfTable table_of = {multiply_columns<Format>, multiply_rows<Format>, widen<Format>, narrow<Format>, finish<Format>, combine<Format>, sum<Format>, sum_lines<Format>};
 }  // namespace
 
 constinit const HalfKernels half_kernels = {table_of<HalfFormat>, table_of<BFloat16Format>};

@@ -1856,27 +1856,32 @@ Tensor mapped_halves(const Tensor& self) {
 
 Tensor (*sum_of_whole)(const Tensor&, IntArrayRef, bool) = nullptr;  // chapter 83's form
 
-// The sum of all numbers, or of each row. A piece is widened, summed, and forgotten; sums of pieces are floats, which are added at the end and rounded once.
+// The sum of all numbers, or along one dimension. Numbers are widened in registers on their way into sums, which are floats and rounded once.
 Tensor sum_of_halves(const Tensor& self, IntArrayRef dim, bool keepdim) {
-  const bool of_rows = dim.size() == 1 && self.dim() > 1 && (dim[0] == -1 || dim[0] == self.dim() - 1);
-  if (!comes_in_pieces(self) || self.numel() <= kernels::kElementwiseGrain || !(dim.empty() || of_rows)) return sum_of_whole(self, dim, keepdim);
-  const auto sum_floats = op::sum.function(Layer::TunedCPU);
+  if (!comes_in_pieces(self) || self.numel() <= kernels::kElementwiseGrain || dim.size() > 1) return sum_of_whole(self, dim, keepdim);
+  const bool of_all = dim.empty();
+  const std::int64_t d = of_all ? 0 : dim[0] < 0 ? dim[0] + self.dim() : dim[0];
+  if (d < 0 || d >= self.dim()) return sum_of_whole(self, dim, keepdim);
+  // Seen as (outer, length, inner); all numbers are rows, too, of which the last may be shorter.
+  constexpr std::int64_t kRow = 1 << 15, kColumns = 64;
+  const std::int64_t length = of_all ? kRow : self.size(d), inner = of_all ? 1 : self.stride(d), outer = (self.numel() + length * inner - 1) / (length * inner);
+  if (inner > 1 && inner < 16) return sum_of_whole(self, dim, keepdim);
   const kernels::HalfTable& table = kernels::half_table(self.scalar_type());
-  const std::int64_t length = of_rows ? self.size(-1) : kPiece;
-  const kernels::Pieces lines{0, of_rows ? self.numel() / length : (self.numel() + length - 1) / length, of_rows ? std::max<std::int64_t>(1, kPiece / length) : 1};
-  const Tensor sums = empty({lines.end}, kFloat);
-  kernels::run_pieces(lines, [&](std::int64_t first, std::int64_t stop) {
-    const std::int64_t count = std::min(self.numel(), stop * length) - first * length;
-    const Tensor floats = piece_of(self, first * length, count);
-    const Tensor piece = of_rows ? sum_floats(floats.view({stop - first, length}), {-1}, false) : sum_floats(floats, {}, true);
-    std::copy_n(piece.data<float>(), stop - first, sums.data<float>() + first);
+  const Tensor sums = empty({outer * inner}, kFloat);
+  const std::int64_t strips = (inner + kColumns - 1) / kColumns;  // columns that one task sums
+  parallel_for(0, outer * strips, std::max<std::int64_t>(1, kernels::kElementwiseGrain / (length * std::min(inner, kColumns))), [&, from = halves_of(self), to = sums.data<float>()](std::int64_t first, std::int64_t stop) {
+    for (std::int64_t task = first; task < stop; ++task) {
+      const std::int64_t o = task / strips, column = task % strips * kColumns, begin = o * length * inner + column;
+      if (inner == 1) to[task] = table.sum(from + begin, std::min(length, self.numel() - begin));
+      else table.sum_lines(from + begin, inner, length, std::min(kColumns, inner - column), to + o * inner + column);
+    }
   });
   DimVector sizes;
-  for (std::int64_t d = 0; d < self.dim(); ++d) {
-    const bool is_summed = !of_rows || d == self.dim() - 1;
-    if (!is_summed || keepdim) sizes.push_back(is_summed ? 1 : self.size(d));
+  for (std::int64_t i = 0; i < self.dim(); ++i) {
+    const bool is_summed = of_all || i == d;
+    if (!is_summed || keepdim) sizes.push_back(is_summed ? 1 : self.size(i));
   }
-  const Tensor result = empty(sizes, self.scalar_type()), floats = of_rows ? sums : sum_floats(sums, {}, false);
+  const Tensor result = empty(sizes, self.scalar_type()), floats = of_all ? op::sum.function(Layer::TunedCPU)(sums, {}, false) : sums;
   table.narrow(halves_of(result), floats.data<float>(), result.numel());
   return result;
 }
@@ -2010,10 +2015,10 @@ TEST_CASE("half precision, number by number: the same bits in pieces as by way o
   });
 }
 
-TEST_CASE("half precision: sums of all numbers and of rows by pieces, rounded once") {
+TEST_CASE("half precision: sums of all numbers and along each dimension, rounded once") {
   for (const ScalarType type : {kHalf, kBFloat16}) {
     // Whole numbers, whose sums are exact in float whatever their order.
-    for (const DimVector& sizes : {DimVector{100'000}, DimVector{1000, 130}, DimVector{3, 50'000}, DimVector{40, 30, 50}, DimVector{2, 200'000}}) {
+    for (const DimVector& sizes : {DimVector{100'000}, DimVector{1000, 130}, DimVector{3, 50'000}, DimVector{40, 30, 50}, DimVector{2, 200'000}, DimVector{700, 83}, DimVector{3, 601, 20}, DimVector{5000, 9}}) {
       CAPTURE(sizes);
       const Tensor x = (arange(multiply_sizes(sizes)).remainder(13) - 4).to(type).view(sizes);
       const Tensor exact = x.to(kDouble);
@@ -2021,10 +2026,26 @@ TEST_CASE("half precision: sums of all numbers and of rows by pieces, rounded on
         CHECK_EQ(x.sum(), exact.sum().to(type));
         CHECK_EQ(sum(x, {}, true), sum(exact, {}, true).to(type));
         for (const bool keepdim : {false, true}) CHECK_EQ(x.sum({-1}, keepdim), exact.sum({-1}, keepdim).to(type));
-        CHECK_EQ(x.sum({0}), exact.sum({0}).to(type));
+        for (std::int64_t d = 0; d < x.dim(); ++d) CHECK_EQ(x.sum({d}, true), exact.sum({d}, true).to(type));
       });
     }
   }
+  // A NaN reaches its own sum and no other, a view is summed as it is, and threads change no bit.
+  Tensor x = randn({300, 131}, kFloat).to(kBFloat16);
+  const Tensor columns = x.sum(0), rows = x.t().sum(1), mixed = x.slice(1, 3, 129).sum(0), wide = randn({70'000, 16}, kFloat).to(kHalf);
+  CHECK_CLOSE(columns, x.to(kDouble).sum(0).to(kBFloat16), 0.01, 0.05);
+  CHECK_CLOSE(rows, columns, 0.01, 0.05);
+  CHECK_CLOSE(mixed, columns.slice(0, 3, 129), 0.01, 0.05);
+  CHECK_CLOSE(wide.sum(0), wide.to(kDouble).sum(0).to(kHalf), 1e-3, 1e-2);
+  const int threads = get_num_threads();
+  set_num_threads(3);
+  CHECK_EQ(x.sum(0), columns);
+  set_num_threads(threads);
+  x[7][130].fill_(std::nan(""));
+  CHECK_EQ(isnan(x.sum(0)).sum().item<std::int64_t>(), 1);
+  CHECK(isnan(x.sum(1))[7].item<bool>());
+  CHECK_EQ(x.sum(0).slice(0, 0, 130), columns.slice(0, 0, 130));
+
   const Tensor large = full({100'000}, 3.0, kHalf);
   CHECK_EQ(large.sum().item<double>(), std::numeric_limits<double>::infinity());
   CHECK_EQ(large.to(kBFloat16).sum().item<double>(), 299'008.0);  // 300,000, rounded to eight bits

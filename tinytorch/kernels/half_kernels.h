@@ -32,6 +32,9 @@ struct HalfTable {
   void (*finish)(std::uint16_t* to, const float* sums, float alpha, const std::uint16_t* start, float beta, std::int64_t count);
   // to = a + b, a - b, b - a, a * b, a / b, b / a, relu(a), -a or |a|, number by number, rounded once; without a b (nullptr) `number` stands for all of its numbers.
   void (*combine)(HalfOperation operation, std::uint16_t* to, const std::uint16_t* a, const std::uint16_t* b, float number, std::int64_t count);
+  float (*sum)(const std::uint16_t* from, std::int64_t count);  // in float
+  // sums[i] = the sum of number i of each of `lines` lines, for i < count; from one line to the next it is `line`.
+  void (*sum_lines)(const std::uint16_t* from, std::int64_t line, std::int64_t lines, std::int64_t count, float* sums);
 };
 
 struct HalfKernels {

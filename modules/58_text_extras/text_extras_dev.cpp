@@ -52,7 +52,10 @@
 #include "tinytorch/nn/cloneable.h"
 #include "tinytorch/nn/loss_modules.h"
 //| export nn/embedding_bag.cpp
+#include <algorithm>
+#include <cstdint>
 #include <ostream>
+#include <type_traits>
 #include <utility>
 #include <vector>
 #include "tinytorch/core/grad_mode.h"
@@ -294,6 +297,7 @@ TEST_CASE("nn::Embedding: PyTorch's numbers for a seed, options, and a table tha
 //     bag      0 0 0   2 2 2   3 3          and gives a row of zeros
 //
 // PyTorch's kernel adds the rows up where they lie. Here the rows are read by `embedding` and added by `index_add`, which have gradients already: it costs a copy of the rows, (ids, D), and no line of a gradient.
+// Where nobody wants a gradient, as in a program that answers questions, sums and means are made where the rows lie: in the same order, so with the same bits, and without the copy.
 
 // %%
 //| export nn/embedding_bag.h
@@ -393,7 +397,8 @@ std::vector<std::int64_t> bag_bounds(const Tensor& input, const nn::functional::
   }
   TORCH_CHECK(input.dim() == 1, "input has to be 1D or 2D Tensor, but got Tensor of dimension ", input.dim());
   TORCH_CHECK(offsets.defined() && offsets.dim() == 1, "offsets has to be a 1D Tensor", offsets.defined() ? "" : " but got null");
-  for (std::int64_t i = 0; i < offsets.numel(); ++i) bounds.push_back(offsets[i].item<std::int64_t>());
+  const Tensor begins = offsets.to(kLong).contiguous();
+  bounds.assign(begins.data_ptr<std::int64_t>(), begins.data_ptr<std::int64_t>() + begins.numel());
   TORCH_CHECK(!options.include_last_offset() || !bounds.empty(), "include_last_offset: number of offset should be at least 1");
   if (!options.include_last_offset()) bounds.push_back(input.size(0));
   TORCH_CHECK(bounds.front() == 0, "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. However, got ", bounds.front());
@@ -401,6 +406,44 @@ std::vector<std::int64_t> bag_bounds(const Tensor& input, const nn::functional::
     TORCH_CHECK(bounds[i - 1] <= bounds[i] && bounds[i] <= input.size(0), "offsets must not fall, and not pass the end of input: offsets[", i - 1, "] is ", bounds[i - 1], " and what follows ends at ", bounds[i], " of ",
                 input.size(0), " ids");
   return bounds;
+}
+
+// The ids of all bags: those of bag b stand from bounds[b] to bounds[b + 1].
+struct Bags {
+  const std::int64_t* ids;
+  const std::vector<std::int64_t>& bounds;
+  std::int64_t left_out;  // an id that does not count, or -1
+};
+
+// table (V, D) -> out (bags, D): the sums or means of the bags' rows. Sixteen columns stay in registers while the rows of a bag pass.
+template <class T>
+void sum_bags(const Bags& bags, const T* table, std::int64_t D, bool mean, T* out) {
+  constexpr std::int64_t kColumns = 16;
+  const auto count = static_cast<std::int64_t>(bags.bounds.size()) - 1;
+  for (std::int64_t bag = 0; bag < count; ++bag) {
+    const std::int64_t* const begin = bags.ids + bags.bounds[static_cast<std::size_t>(bag)];
+    const std::int64_t* const end = bags.ids + bags.bounds[static_cast<std::size_t>(bag) + 1];
+    const T size = static_cast<T>(mean ? std::max<std::int64_t>(1, end - begin - std::count(begin, end, bags.left_out)) : 1);
+    const auto sum_columns = [&](std::int64_t d, auto columns) {
+      T sums[kColumns] = {};
+      for (const std::int64_t* id = begin; id != end; ++id)
+        if (*id != bags.left_out)
+          for (std::int64_t k = 0; k < columns; ++k) sums[k] += table[*id * D + d + k];
+      for (std::int64_t k = 0; k < columns; ++k) out[bag * D + d + k] = sums[k] / size;
+    };
+    std::int64_t d = 0;
+    for (; d + kColumns <= D; d += kColumns) sum_columns(d, std::integral_constant<std::int64_t, kColumns>());
+    if (d < D) sum_columns(d, D - d);
+  }
+}
+
+// Whether sum_bags does it: sums or means of rows as they are, for which nobody wants a gradient.
+bool sums_bags(const Tensor& ids, const Tensor& weight, const nn::functional::EmbeddingBagFuncOptions& options) {
+  const bool plain = !options.per_sample_weights().defined() && !options.max_norm() && !std::holds_alternative<enumtype::kMax>(options.mode());
+  const bool numbers = (weight.scalar_type() == kFloat || weight.scalar_type() == kDouble) && weight.is_contiguous() && !weight.is_elsewhere() && !ids.is_elsewhere();
+  const std::int64_t V = weight.size(0);
+  return plain && numbers && !(is_recording() && weight.requires_grad()) &&
+         std::all_of(ids.data_ptr<std::int64_t>(), ids.data_ptr<std::int64_t>() + ids.numel(), [V](std::int64_t id) { return id >= 0 && id < V; });
 }
 
 // rows (n, D), bag by bag with `counts` rows each -> (bags, D); an empty bag gives zeros.
@@ -435,8 +478,17 @@ Tensor nn::functional::embedding_bag(const Tensor& input, const Tensor& weight, 
   TORCH_CHECK(!padding || (*padding >= -V && *padding < V), "Padding_idx must be within num_embeddings\n[embedding_bag] got ", padding.value_or(0), " for ", V, " rows.");
   const std::optional<std::int64_t> left_out = padding && *padding < 0 ? *padding + V : padding;
 
-  // The places that count, the bag of each, and how many each bag has.
   const Tensor ids = input.to(kLong).contiguous().view({-1});
+  if (sums_bags(ids, weight, options)) {
+    const Bags bags{ids.data_ptr<std::int64_t>(), bounds, left_out.value_or(-1)};
+    const bool mean = std::holds_alternative<enumtype::kMean>(options.mode());
+    const Tensor result = empty({static_cast<std::int64_t>(bounds.size()) - 1, D}, weight.scalar_type());
+    if (weight.scalar_type() == kFloat) sum_bags(bags, weight.data_ptr<float>(), D, mean, result.data_ptr<float>());
+    else sum_bags(bags, weight.data_ptr<double>(), D, mean, result.data_ptr<double>());
+    return result;
+  }
+
+  // The places that count, the bag of each, and how many each bag has.
   std::vector<std::int64_t> places, bag_of, counts(bounds.size() - 1, 0);
   for (std::size_t bag = 0; bag + 1 < bounds.size(); ++bag)
     for (std::int64_t i = bounds[bag]; i < bounds[bag + 1]; ++i) {
@@ -558,6 +610,27 @@ TEST_CASE("embedding_bag: sums, means and maxima of bags, with PyTorch's gradien
   CHECK_ERROR(F::embedding_bag(ids, weight, of(kMean).offsets(offsets).per_sample_weights(each)), "per_sample_weights is only supported for mode='kSum' (got mode='mean')");
   CHECK_ERROR(F::embedding_bag(ids, weight, of(kMax).offsets(offsets).scale_grad_by_freq(true)), "max mode does not support scaling the gradient by the frequency");
   CHECK_ERROR(F::embedding_bag(tensor({1, 6}), weight, of(kSum).offsets(tensor({0}))), "index out of range in self");
+}
+
+TEST_CASE("embedding_bag: without a gradient the same bits, straight from the table") {
+  namespace F = nn::functional;
+  manual_seed(581);
+  for (const ScalarType type : {kFloat, kDouble})
+    for (const std::int64_t D : {1, 5, 16, 39, 64}) {
+      const Tensor weight = randn({30, D}, type).requires_grad_(), ids = randint(0, 30, {200}, kLong), offsets = tensor({0, 3, 3, 10, 90, 200});
+      weight.detach()[29].fill_(std::nan(""));
+      for (const nn::EmbeddingBagMode& mode : {nn::EmbeddingBagMode(kSum), nn::EmbeddingBagMode(kMean)})
+        for (const std::int64_t padding : {-31, 4, -1}) {
+          auto options = F::EmbeddingBagFuncOptions().mode(mode).offsets(offsets);
+          if (padding >= -30) options.padding_idx(padding);
+          const Tensor recorded = F::embedding_bag(ids, weight, options).detach();
+          CHECK_EQ(F::embedding_bag(ids, weight.detach(), options).nan_to_num(7), recorded.nan_to_num(7));
+          CHECK_EQ(F::embedding_bag(ids.to(kInt), weight.detach(), options).nan_to_num(7), recorded.nan_to_num(7));
+          CHECK_EQ(F::embedding_bag(ids, weight.detach().t().contiguous().t(), options).nan_to_num(7), recorded.nan_to_num(7));
+        }
+      CHECK_EQ(F::embedding_bag(ids.slice(0, 0, 0).view({0, 4}), weight.detach(), F::EmbeddingBagFuncOptions().mode(kSum)).sizes(), IntArrayRef({0, D}));
+      CHECK_ERROR(F::embedding_bag(tensor({1, 30}), weight.detach(), F::EmbeddingBagFuncOptions().mode(kSum).offsets(tensor({0}))), "index out of range in self");
+    }
 }
 
 TEST_CASE("nn::EmbeddingBag: a module with its table, printing, a table that exists") {

@@ -3,7 +3,10 @@
 
 #include "tinytorch/nn/embedding_bag.h"
 
+#include <algorithm>
+#include <cstdint>
 #include <ostream>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -35,7 +38,8 @@ std::vector<std::int64_t> bag_bounds(const Tensor& input, const nn::functional::
   }
   TORCH_CHECK(input.dim() == 1, "input has to be 1D or 2D Tensor, but got Tensor of dimension ", input.dim());
   TORCH_CHECK(offsets.defined() && offsets.dim() == 1, "offsets has to be a 1D Tensor", offsets.defined() ? "" : " but got null");
-  for (std::int64_t i = 0; i < offsets.numel(); ++i) bounds.push_back(offsets[i].item<std::int64_t>());
+  const Tensor begins = offsets.to(kLong).contiguous();
+  bounds.assign(begins.data_ptr<std::int64_t>(), begins.data_ptr<std::int64_t>() + begins.numel());
   TORCH_CHECK(!options.include_last_offset() || !bounds.empty(), "include_last_offset: number of offset should be at least 1");
   if (!options.include_last_offset()) bounds.push_back(input.size(0));
   TORCH_CHECK(bounds.front() == 0, "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. However, got ", bounds.front());
@@ -43,6 +47,44 @@ std::vector<std::int64_t> bag_bounds(const Tensor& input, const nn::functional::
     TORCH_CHECK(bounds[i - 1] <= bounds[i] && bounds[i] <= input.size(0), "offsets must not fall, and not pass the end of input: offsets[", i - 1, "] is ", bounds[i - 1], " and what follows ends at ", bounds[i], " of ",
                 input.size(0), " ids");
   return bounds;
+}
+
+// The ids of all bags: those of bag b stand from bounds[b] to bounds[b + 1].
+struct Bags {
+  const std::int64_t* ids;
+  const std::vector<std::int64_t>& bounds;
+  std::int64_t left_out;  // an id that does not count, or -1
+};
+
+// table (V, D) -> out (bags, D): the sums or means of the bags' rows. Sixteen columns stay in registers while the rows of a bag pass.
+template <class T>
+void sum_bags(const Bags& bags, const T* table, std::int64_t D, bool mean, T* out) {
+  constexpr std::int64_t kColumns = 16;
+  const auto count = static_cast<std::int64_t>(bags.bounds.size()) - 1;
+  for (std::int64_t bag = 0; bag < count; ++bag) {
+    const std::int64_t* const begin = bags.ids + bags.bounds[static_cast<std::size_t>(bag)];
+    const std::int64_t* const end = bags.ids + bags.bounds[static_cast<std::size_t>(bag) + 1];
+    const T size = static_cast<T>(mean ? std::max<std::int64_t>(1, end - begin - std::count(begin, end, bags.left_out)) : 1);
+    const auto sum_columns = [&](std::int64_t d, auto columns) {
+      T sums[kColumns] = {};
+      for (const std::int64_t* id = begin; id != end; ++id)
+        if (*id != bags.left_out)
+          for (std::int64_t k = 0; k < columns; ++k) sums[k] += table[*id * D + d + k];
+      for (std::int64_t k = 0; k < columns; ++k) out[bag * D + d + k] = sums[k] / size;
+    };
+    std::int64_t d = 0;
+    for (; d + kColumns <= D; d += kColumns) sum_columns(d, std::integral_constant<std::int64_t, kColumns>());
+    if (d < D) sum_columns(d, D - d);
+  }
+}
+
+// Whether sum_bags does it: sums or means of rows as they are, for which nobody wants a gradient.
+bool sums_bags(const Tensor& ids, const Tensor& weight, const nn::functional::EmbeddingBagFuncOptions& options) {
+  const bool plain = !options.per_sample_weights().defined() && !options.max_norm() && !std::holds_alternative<enumtype::kMax>(options.mode());
+  const bool numbers = (weight.scalar_type() == kFloat || weight.scalar_type() == kDouble) && weight.is_contiguous() && !weight.is_elsewhere() && !ids.is_elsewhere();
+  const std::int64_t V = weight.size(0);
+  return plain && numbers && !(is_recording() && weight.requires_grad()) &&
+         std::all_of(ids.data_ptr<std::int64_t>(), ids.data_ptr<std::int64_t>() + ids.numel(), [V](std::int64_t id) { return id >= 0 && id < V; });
 }
 
 // rows (n, D), bag by bag with `counts` rows each -> (bags, D); an empty bag gives zeros.
@@ -77,8 +119,17 @@ Tensor nn::functional::embedding_bag(const Tensor& input, const Tensor& weight, 
   TORCH_CHECK(!padding || (*padding >= -V && *padding < V), "Padding_idx must be within num_embeddings\n[embedding_bag] got ", padding.value_or(0), " for ", V, " rows.");
   const std::optional<std::int64_t> left_out = padding && *padding < 0 ? *padding + V : padding;
 
-  // The places that count, the bag of each, and how many each bag has.
   const Tensor ids = input.to(kLong).contiguous().view({-1});
+  if (sums_bags(ids, weight, options)) {
+    const Bags bags{ids.data_ptr<std::int64_t>(), bounds, left_out.value_or(-1)};
+    const bool mean = std::holds_alternative<enumtype::kMean>(options.mode());
+    const Tensor result = empty({static_cast<std::int64_t>(bounds.size()) - 1, D}, weight.scalar_type());
+    if (weight.scalar_type() == kFloat) sum_bags(bags, weight.data_ptr<float>(), D, mean, result.data_ptr<float>());
+    else sum_bags(bags, weight.data_ptr<double>(), D, mean, result.data_ptr<double>());
+    return result;
+  }
+
+  // The places that count, the bag of each, and how many each bag has.
   std::vector<std::int64_t> places, bag_of, counts(bounds.size() - 1, 0);
   for (std::size_t bag = 0; bag + 1 < bounds.size(); ++bag)
     for (std::int64_t i = bounds[bag]; i < bounds[bag + 1]; ++i) {

@@ -38,7 +38,7 @@ std::vector<std::int64_t> bag_bounds(const Tensor& input, const nn::functional::
   }
   TORCH_CHECK(input.dim() == 1, "input has to be 1D or 2D Tensor, but got Tensor of dimension ", input.dim());
   TORCH_CHECK(offsets.defined() && offsets.dim() == 1, "offsets has to be a 1D Tensor", offsets.defined() ? "" : " but got null");
-  const Tensor begins = offsets.to(kLong).contiguous();
+  const Tensor begins = to_host(offsets).to(kLong).contiguous();
   bounds.assign(begins.data_ptr<std::int64_t>(), begins.data_ptr<std::int64_t>() + begins.numel());
   TORCH_CHECK(!options.include_last_offset() || !bounds.empty(), "include_last_offset: number of offset should be at least 1");
   if (!options.include_last_offset()) bounds.push_back(input.size(0));

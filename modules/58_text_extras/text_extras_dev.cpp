@@ -77,6 +77,7 @@
 // %%
 #include "tito/lesson.h"
 #include "tito/scratch.h"
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <sstream>

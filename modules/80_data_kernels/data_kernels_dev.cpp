@@ -134,6 +134,7 @@
 #include "tinytorch/nn/activations.h"
 #include "tinytorch/nn/padding.h"
 #include "tito/lesson.h"
+#include <cmath>
 
 // %%
 namespace tinytorch {

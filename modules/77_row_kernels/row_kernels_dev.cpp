@@ -93,6 +93,7 @@
 #include <hwy/highway.h>
 #include <cstdint>
 #include "tinytorch/kernels/reduction_kernels.h"
+#include "tinytorch/kernels/vector_math-inl.h"
 
 // %%
 #include <cstdio>
@@ -276,28 +277,11 @@ HWY_INLINE V sum_of_eight(V a, V b, V c, V d, V e, V f, V g, V h) {
   return hn::Add(hn::Add(hn::Add(a, b), hn::Add(c, d)), hn::Add(hn::Add(e, f), hn::Add(g, h)));
 }
 
-// Whether masked numbers are neither read nor written (chapter 76).
-constexpr bool kMasksAccess = HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3;
-
-// Up to a vector of numbers, and `fill` behind them.
+// Less than a vector of numbers, and `fill` behind them.
 template <class T>
 HWY_INLINE Vector<T> load_some(const T* x, std::int64_t count, T fill) {
   const Tag<T> d;
-  if constexpr (kMasksAccess) {
-    const auto some = hn::FirstN(d, static_cast<std::size_t>(count));
-    return hn::IfThenElse(some, hn::MaskedLoad(some, d, x), hn::Set(d, fill));
-  } else {
-    HWY_ALIGN T lanes[kLanes<T>];
-    for (std::int64_t i = 0; i < kLanes<T>; ++i) lanes[i] = i < count ? x[i] : fill;
-    return hn::Load(d, lanes);
-  }
-}
-template <class T>
-HWY_INLINE void store_some(Vector<T> v, T* out, std::int64_t count) {
-  if constexpr (kMasksAccess) return hn::BlendedStore(v, hn::FirstN(Tag<T>(), static_cast<std::size_t>(count)), Tag<T>(), out);
-  HWY_ALIGN T lanes[kLanes<T>];
-  hn::Store(v, Tag<T>(), lanes);
-  for (std::int64_t i = 0; i < count; ++i) out[i] = lanes[i];
+  return hn::IfThenElse(hn::FirstN(d, static_cast<std::size_t>(count)), LoadPart(d, x, count), hn::Set(d, fill));
 }
 
 // The sums of f(x) over `count` numbers of each run, where f is for vectors and f(0) is 0. Each run's numbers are added in the same order, however many runs there are.
@@ -368,7 +352,7 @@ HWY_INLINE void for_each_vector(const T* x, std::int64_t count, F f) {
 template <class T>
 HWY_INLINE void put(Vector<T> v, T* out, std::int64_t count) {
   if (count == kLanes<T>) hn::StoreU(v, Tag<T>(), out);
-  else store_some(v, out, count);
+  else StorePart(v, Tag<T>(), out, count);
 }
 
 // Whether a row of `count` numbers at `out` can be written past the caches (chapter 76), in whole aligned vectors.

@@ -1865,7 +1865,7 @@ Tensor sum_of_halves(const Tensor& self, IntArrayRef dim, bool keepdim) {
   if (d < 0 || d >= self.dim()) return sum_of_whole(self, dim, keepdim);
   // Seen as (outer, length, inner); all numbers are rows, too, of which the last may be shorter.
   constexpr std::int64_t kRow = 1 << 15, kColumns = 64;
-  const std::int64_t length = of_all ? kRow : self.size(d), inner = of_all ? 1 : self.stride(d), outer = (self.numel() + length * inner - 1) / (length * inner);
+  const std::int64_t length = of_all ? kRow : self.size(d), inner = of_all ? 1 : multiply_sizes(self.sizes().slice(static_cast<std::size_t>(d) + 1)), outer = (self.numel() + length * inner - 1) / (length * inner);
   if (inner > 1 && inner < 16) return sum_of_whole(self, dim, keepdim);
   const kernels::HalfTable& table = kernels::half_table(self.scalar_type());
   const Tensor sums = empty({outer * inner}, kFloat);
@@ -2038,6 +2038,11 @@ TEST_CASE("half precision: sums of all numbers and along each dimension, rounded
   CHECK_CLOSE(rows, columns, 0.01, 0.05);
   CHECK_CLOSE(mixed, columns.slice(0, 3, 129), 0.01, 0.05);
   CHECK_CLOSE(wide.sum(0), wide.to(kDouble).sum(0).to(kHalf), 1e-3, 1e-2);
+  // A dimension of size 1 has any stride, here twice the row, behind which nothing may be read: the memory ends there.
+  const std::int64_t length = 3 * kernels::kElementwiseGrain;
+  std::vector<Half> memory(static_cast<std::size_t>(length), Half(1.5F));
+  const Tensor row = from_blob(memory.data(), {1, length}, {2 * length, 1}, kHalf);
+  CHECK_EQ(row.sum(0), full({length}, 1.5, kHalf));
   const int threads = get_num_threads();
   set_num_threads(3);
   CHECK_EQ(x.sum(0), columns);

@@ -181,7 +181,7 @@ Tensor sum_of_halves(const Tensor& self, IntArrayRef dim, bool keepdim) {
   if (d < 0 || d >= self.dim()) return sum_of_whole(self, dim, keepdim);
   // Seen as (outer, length, inner); all numbers are rows, too, of which the last may be shorter.
   constexpr std::int64_t kRow = 1 << 15, kColumns = 64;
-  const std::int64_t length = of_all ? kRow : self.size(d), inner = of_all ? 1 : self.stride(d), outer = (self.numel() + length * inner - 1) / (length * inner);
+  const std::int64_t length = of_all ? kRow : self.size(d), inner = of_all ? 1 : multiply_sizes(self.sizes().slice(static_cast<std::size_t>(d) + 1)), outer = (self.numel() + length * inner - 1) / (length * inner);
   if (inner > 1 && inner < 16) return sum_of_whole(self, dim, keepdim);
   const kernels::HalfTable& table = kernels::half_table(self.scalar_type());
   const Tensor sums = empty({outer * inner}, kFloat);

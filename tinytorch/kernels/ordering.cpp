@@ -133,7 +133,8 @@ std::tuple<Tensor, Tensor> ordered(const Tensor& self, std::int64_t dim, std::in
   const bool has_kernel = type != kHalf && type != kBFloat16;
   if (!has_kernel || self.dim() == 0 || self.numel() == 0 || k == 0 || self.size(dim) > std::numeric_limits<std::int32_t>::max()) return {};
   const Tensor x = self.contiguous();
-  const std::int64_t size = x.size(dim), inner = x.stride(dim);
+  // Not the stride: that of a dimension of size 1 may be anything.
+  const std::int64_t size = x.size(dim), inner = multiply_sizes(x.sizes().slice(static_cast<std::size_t>(dim) + 1));
   DimVector sizes(x.sizes());
   sizes[static_cast<std::size_t>(dim)] = k;
   const Tensor values = empty(sizes, type), indices = empty(sizes, kLong);

@@ -101,12 +101,15 @@ Tensor embedding_backward_tuned(const Tensor& grad_output, const Tensor& indices
   return result;
 }
 
+// How many numbers lie behind one place of the dimension. Not its stride, which may be anything where the size is 1.
+std::int64_t inner_numbers(const Tensor& self, std::int64_t dim) { return multiply_sizes(self.sizes().slice(static_cast<std::size_t>(dim) + 1)); }
+
 Tensor index_select_tuned(const Tensor& self, std::int64_t dim, const Tensor& index) {
   const auto reference = [&] { return op::index_select.function(Layer::CPU)(self, dim, index); };
   if (self.dim() == 0 || self.numel() == 0 || index.numel() == 0 || !self.is_contiguous()) return reference();
   const Tensor ids = flat_long(index);
-  const std::int64_t rows = self.size(dim), inner = self.stride(dim);
-  if (inner * rows * multiply_sizes(IntArrayRef(self.sizes().data(), static_cast<std::size_t>(dim))) != self.numel() || !are_rows(ids, rows)) return reference();
+  const std::int64_t rows = self.size(dim), inner = inner_numbers(self, dim);
+  if (!are_rows(ids, rows)) return reference();
   DimVector sizes(self.sizes());
   sizes[static_cast<std::size_t>(dim)] = ids.numel();
   const Tensor result = empty(sizes, self.scalar_type());
@@ -150,7 +153,7 @@ const Tensor& index_add_tuned(const Tensor& self, std::int64_t dim, const Tensor
   const bool ours = self.dim() > 0 && source.numel() > 0 && source.dim() == self.dim() && self.is_contiguous() && !source.is_alias_of(self) && !index.is_alias_of(self);
   if (!ours) return hand_down();
   const Tensor ids = flat_long(index), from = source.contiguous();
-  const std::int64_t rows = self.size(dim), inner = self.stride(dim);
+  const std::int64_t rows = self.size(dim), inner = inner_numbers(self, dim);
   if (!are_rows(ids, rows)) return hand_down();
   const bool done = with_element(self.scalar_type(), [&]<class T>() {
     add_along(self.data<T>(), from.data<T>(), ids.data<std::int64_t>(), self.numel() / (rows * inner), ids.numel(), rows, inner);

@@ -574,6 +574,16 @@ struct LinesProduct {
   Activation activation = Activation::None;
 };
 
+// Memory that a tile asks for while it multiplies, for a later tile to find it near: whenever its own K has used up a line of the cache (16 steps in float), lines at `count` places `step` apart, the first time from `from` on, the next time `next` further on.
+// In the same way it asks for its own place in the result, if that is far away.
+template <class T>
+struct Wanted {
+  const T* from = nullptr;
+  std::int64_t step = 0, next = 0;
+  int count = 0;
+  bool place = true;
+};
+
 // What is compiled for one capability and dtype.
 template <class T>
 struct GemmTable {
@@ -581,8 +591,8 @@ struct GemmTable {
   // Computes a tile of up to that size. B must have `columns` numbers in each of its lines, also for a narrower tile, or half of them for one of up to half the columns. `packed`: A is a panel of
   // pack() with exactly `rows` lines, and a_row and a_k do not count.
   void (*tile)(const Tile<T>& tile, int rows, int columns, bool packed);
-  // A tile with all its columns whose A has contiguous rows and is read in place. Meanwhile it asks for what a later tile will read: `next_rows` rows from `next` on, as far apart as A's.
-  void (*tile_and_ask)(const Tile<T>& tile, int rows, const T* next, int next_rows);
+  // The same for a tile of a large product, whose operands come from far away: meanwhile it asks for what is wanted. If A is read in place, its rows are contiguous.
+  void (*tile_and_ask)(const Tile<T>& tile, int rows, int columns, bool packed, const Wanted<T>& wanted);
   // to[k * width + i] = from[i * step + k * k_step] for i < count, and 0 for count <= i < width.
   void (*pack)(T* to, int width, const T* from, std::int64_t step, std::int64_t k_step, int count, std::int64_t K);
   // Dot products of lines; the baseline is the obvious loop.
@@ -1172,51 +1182,63 @@ void any_tile(const Tile<T>& tile, int rows, int columns, bool packed) {
   else choose_tile<T, 2>(tile, rows, columns, packed, std::make_integer_sequence<int, kTileRows>());
 }
 
-// multiply_tile for rows that come from memory: when a line of A is used up, the next line of each of the `next_rows` rows is asked for, and B's lines are as in a packed tile. The loop stands here again, since a question in each step would cost the small tiles, which ask for nothing.
-template <class T, int Rows>
-void multiply_tile_and_ask(const Tile<T>& tile, const T* next, int next_rows) {
+// multiply_tile for operands that come from far away: before each line of the cache that its K fills it asks for what is wanted, and for two rows of its own place in the result. Never for much at once: a core has room for ten to sixteen lines that are on their way to its first cache.
+// The loop stands here again, since a question in each step would cost the small tiles, which ask for nothing.
+template <class T, int Rows, bool Packed>
+void multiply_tile_and_ask(const Tile<T>& tile, int columns, const Wanted<T>& wanted) {
   constexpr int line = 64 / static_cast<int>(sizeof(T));
   const Tag<T> d;
   Vector<T> left[Rows];
   Vector<T> right[Rows];
   HWY_UNROLL(12)
   for (int i = 0; i < Rows; ++i) left[i] = right[i] = hn::Zero(d);
-  constexpr int together = Rows <= 8 ? Rows : 4;
+  const std::int64_t a_row = Packed ? 1 : tile.a_row;
+  const std::int64_t a_k = Packed ? Rows : 1;
+  constexpr int together = Packed || Rows <= 8 ? Rows : 4;
   constexpr int pointers = (Rows + together - 1) / together;
   const T* a[pointers];
   HWY_UNROLL(3)
-  for (int p = 0; p < pointers; ++p) a[p] = tile.a + p * together * tile.a_row;
+  for (int p = 0; p < pointers; ++p) a[p] = tile.a + p * together * a_row;
   const T* b = tile.b;
+  const T* next = wanted.from;
+  int row = wanted.place ? 0 : Rows;
   for (std::int64_t k = 0; k < tile.K;) {
-    for (int i = 0; i < next_rows; ++i) hwy::Prefetch(next + i * tile.a_row + k);
+    for (int i = 0; i < wanted.count; ++i) hwy::Prefetch(next + i * wanted.step);
+    next += wanted.next;
+    for (int stop = row + 2; row < Rows && row < stop; ++row) {
+      hwy::Prefetch(tile.out + row * tile.out_row);
+      hwy::Prefetch(tile.out + row * tile.out_row + columns - 1);
+    }
     for (const std::int64_t stop = tile.K - k < line ? tile.K : k + line; k < stop; ++k) {
       HWY_UNROLL(2)
       for (int j = 0; j < kTileColumns<T>; j += line) hwy::Prefetch(b + 16 * tile.b_k + j);
       const Vector<T> b_left = hn::LoadU(d, b), b_right = hn::LoadU(d, b + kLanes<T>);
       HWY_UNROLL(12)
       for (int i = 0; i < Rows; ++i) {
-        const Vector<T> factor = hn::Set(d, a[i / together][i % together * tile.a_row]);
+        const Vector<T> factor = hn::Set(d, a[i / together][i % together * a_row]);
         left[i] = hn::MulAdd(factor, b_left, left[i]);
         right[i] = hn::MulAdd(factor, b_right, right[i]);
       }
       HWY_UNROLL(3)
-      for (int p = 0; p < pointers; ++p) ++a[p];
+      for (int p = 0; p < pointers; ++p) a[p] += a_k;
       b += tile.b_k;
     }
   }
-  finish_tile<2>(tile, left, right, kTileColumns<T>);
+  finish_tile<2>(tile, left, right, columns);
 }
 
-template <class T, int... Index>
-HWY_INLINE void choose_tile_and_ask(const Tile<T>& tile, int rows, const T* next, int next_rows, std::integer_sequence<int, Index...>) {
-  using Kernel = void (*)(const Tile<T>&, const T*, int);
-  static constexpr Kernel kernels[] = {multiply_tile_and_ask<T, Index + 1>...};
-  kernels[rows - 1](tile, next, next_rows);
+template <class T, bool Packed, int... Index>
+HWY_INLINE void choose_tile_and_ask(const Tile<T>& tile, int rows, int columns, const Wanted<T>& wanted, std::integer_sequence<int, Index...>) {
+  using Kernel = void (*)(const Tile<T>&, int, const Wanted<T>&);
+  static constexpr Kernel kernels[] = {multiply_tile_and_ask<T, Index + 1, Packed>...};
+  kernels[rows - 1](tile, columns, wanted);
 }
 
 template <class T>
-void any_tile_and_ask(const Tile<T>& tile, int rows, const T* next, int next_rows) {
-  choose_tile_and_ask(tile, rows, next, next_rows, std::make_integer_sequence<int, kTileRows>());
+void any_tile_and_ask(const Tile<T>& tile, int rows, int columns, bool packed, const Wanted<T>& wanted) {
+  if (columns <= kLanes<T>) return any_tile(tile, rows, columns, packed);
+  if (packed) choose_tile_and_ask<T, true>(tile, rows, columns, wanted, std::make_integer_sequence<int, kTileRows>());
+  else choose_tile_and_ask<T, false>(tile, rows, columns, wanted, std::make_integer_sequence<int, kTileRows>());
 }
 }  // namespace
 }  // namespace kernels::TINYTORCH_CAPABILITY
@@ -1980,10 +2002,14 @@ TEST_CASE("divide_result: everything once, for every shape") {
 // Nothing at all is packed where A has the rows of up to three tiles and B's lines are contiguous and fill at most half of the second cache: strip by strip, as a small product. For 20 rows, K of 200 and N of 800, a step of a recurrent layer, that is 31 instead of 38 microseconds (AVX-512); where B fills all of that cache, it is a tenth to a third slower.
 //
 // Where A has few rows, a packed panel of B has one user. Packing all of B first would then send it through memory twice more, so the task that computes a panel's columns packs it, and uses it while it is in the near caches: if there are enough such tasks for all threads. The bits are the same either way: K is cut at the same places.
+// If B's lines are contiguous, even that is too much: a line of a panel is two lines of the cache, in place as well as packed. Only where B's lines lie so far apart that sixteen of them do not fit beside each other into the first cache, a tile would throw out what it has asked for, and the panel is packed.
+//
+// A tile's operands come from the second cache at best. In the step of a network they come from the last one, since more than two megabytes were touched since they were used; who then packs a panel, or reads it for the first time, waits for each line of it, and multiplies nothing meanwhile. So each tile of a large product asks ahead: for its own place in the result, for its share of A's next panel, or of B's.
+// It does so a few lines at a time, before each sixteen steps of K. With operands in the last cache of an Intel server (AVX-512) the products of a GPT's step with 128 channels take 0.88 to 0.99 of their time, those of 512 to 2,048 square 0.98.
 //
 // A linear layer's weights lie (out, in), so its B is transposed, and packing turns all of it: 9 MB in one layer of a small GPT-2, for the sake of 128 tokens. Turned around, out^T = W x^T, the weights are A, which a tile reads where it lies, and the tokens are what is packed. The sums come out transposed too, and are turned while they are near, the columns of four panels at a time.
 //
-// The weights of a whole model lie in the last cache at best. A tile that waits for them does not multiply, so each asks for its share of the *next* panel of weights, a line of each row whenever it has used up a line of its own. That it is spread over the loop matters: a core has room for ten to sixteen lines that are on their way to its first cache, B's among them, and asking for all of a panel at once gained little.
+// The weights of a whole model lie in the last cache at best, so here too each tile asks for its share of the *next* panel of weights, a line of each row whenever it has used up a line of its own. That it is spread over the loop matters: a core has room for ten to sixteen lines that are on their way to its first cache, B's among them, and asking for all of a panel at once gained little.
 // On a server whose last cache has 260 MB, GPT-2's 128 tokens took 165 ms with packed weights, 165 turned around, and 140 turned around and asking. Where something else had pushed the weights out into memory it was 190 to 220 ms each way: what asking hides is the way to the last cache, not the longer one. Short sums are not worth it: with K of 64 the product took 1.4 times as long.
 //
 // `start` is what `addmm` adds: for a linear layer the bias, a line that every row starts from. So the bias costs nothing, no pass over the result of its own: it is the value with which the first block's sums are finished.
@@ -2159,17 +2185,30 @@ bool reads_a_in_place(const Product<T>& p, const kernels::GemmTable<T>& table) {
   return p.a.column == 1 && (table.rows < 12 || p.N <= 8 * table.columns) && table.rows * std::gcd(p.a.row * std::int64_t{sizeof(T)}, page) <= 4 * page;
 }
 
-// A tile of a large product. Its place in the result is far away, and wanted only at the end: who asks for it before the loop over K does not wait for it after.
+// What one tile of `tiles` asks for while it multiplies K steps: its share of `rows` rows that lie `step` apart, along which K runs.
 template <class T>
-void large_tile(const kernels::GemmTable<T>& table, const kernels::Tile<T>& tile, int rows, int columns, bool packed) {
-  for (int i = 0; i < rows; ++i) {
-    hwy::Prefetch(tile.out + i * tile.out_row);
-    hwy::Prefetch(tile.out + i * tile.out_row + columns - 1);
-  }
-  table.tile(tile, rows, columns, packed);
+kernels::Wanted<T> share_of_rows(const T* from, std::int64_t step, std::int64_t rows, std::int64_t tile, std::int64_t tiles) {
+  const Part share = Parts(rows, tiles)[tile];
+  return {from + share.first * step, step, 64 / static_cast<std::int64_t>(sizeof(T)), static_cast<int>(share.count)};
 }
 
-// Few rows: all of A is packed first, if need be, and who computes a panel of B's columns packs that panel too, for all of K, and uses it while it is near.
+// The same of K lines that lie `step` apart, each one or two lines of the cache (the processor fetches the second one by itself).
+template <class T>
+kernels::Wanted<T> share_of_lines(const T* from, std::int64_t step, std::int64_t K, std::int64_t tile, std::int64_t tiles) {
+  constexpr std::int64_t line = 64 / sizeof(T);
+  const Part share = Parts(K, tiles)[tile];
+  const std::int64_t count = parts_of(share.count, std::max<std::int64_t>(1, K / line));
+  return {from + share.first * step, step, count * step, static_cast<int>(count)};
+}
+
+// Whether a tile may read B where it lies, although it asks for lines sixteen steps ahead: lines that are `step` apart have places beside each other in two thirds of the first cache, which finds the place of a line by its address modulo a page.
+template <class T>
+bool lines_have_room(std::int64_t step) {
+  constexpr std::int64_t page = 4096;
+  return 3 * 16 * std::gcd(step * std::int64_t{sizeof(T)}, page) <= 2 * kernels::cache_sizes().first;
+}
+
+// Few rows: all of A is packed first, if need be, and who computes a panel of B's columns packs that panel too, if need be, for all of K, and uses it while it is near.
 template <class T>
 void multiply_few_rows(const Product<T>& p, const kernels::GemmTable<T>& table, kernels::BlockSizes sizes) {
   const std::int64_t k_parts = parts_of(p.K, sizes.K), strips = parts_of(p.N, table.columns);
@@ -2184,23 +2223,31 @@ void multiply_few_rows(const Product<T>& p, const kernels::GemmTable<T>& table, 
       table.pack(a_panels + p.M * block.first + rows.first * block.count, static_cast<int>(rows.count), p.a_at(rows.first, block.first), p.a.row, p.a.column, static_cast<int>(rows.count), block.count);
     }
   });
+  const bool lines = p.b.column == 1, in_place = lines && lines_have_room<T>(p.b.row);
   const std::int64_t tasks = std::min<std::int64_t>(strips, 32);
   kernels::run_tasks(tasks, [&](std::int64_t task) {
     const Part own = Parts(strips, tasks)[task];
-    T* const panel = packed_b.room_for<T>(table.columns * p.K);
+    T* const packed = packed_b.room_for<T>(table.columns * p.K);
     for (std::int64_t j = own.first * table.columns; j < std::min(p.N, (own.first + own.count) * table.columns); j += table.columns) {
       const int columns = static_cast<int>(std::min<std::int64_t>(table.columns, p.N - j));
-      table.pack(panel, table.columns, p.b_at(0, j), p.b.column, p.b.row, columns, p.K);
+      const bool packs = !in_place || columns < table.columns;
+      if (packs) table.pack(packed, table.columns, p.b_at(0, j), p.b.column, p.b.row, columns, p.K);
       for (std::int64_t k_part = 0; k_part < k_parts; ++k_part) {
         const Part block = blocks[k_part];
+        // After this part of the panel comes its next one, then the next panel.
+        const bool again = k_part + 1 < k_parts;
+        const T* const next = again ? p.b_at(blocks[k_part + 1].first, j) : p.b_at(0, j + table.columns);
+        const bool asks = lines && (again || j + table.columns < p.N);
+        std::int64_t level = 0;
         for_panels(0, p.M, table.rows, [&](std::int64_t row, std::int64_t rows) {
           kernels::Tile<T> tile = p.tile_at(row, j, block.first, block.count);
           tile.a = packs_a ? a_panels + p.M * block.first + row * block.count : p.a_at(row, block.first);
           tile.a_row = p.a.row;
           tile.a_k = p.a.column;
-          tile.b = panel + block.first * table.columns;
-          tile.b_k = table.columns;
-          large_tile(table, tile, static_cast<int>(rows), columns, packs_a);
+          tile.b = packs ? packed + block.first * table.columns : p.b_at(block.first, j);
+          tile.b_k = packs ? table.columns : p.b.row;
+          table.tile_and_ask(tile, static_cast<int>(rows), columns, packs_a, asks ? share_of_lines(next, p.b.row, block.count, level, levels) : kernels::Wanted<T>{});
+          ++level;
         });
       }
     }
@@ -2260,8 +2307,8 @@ void multiply_turned(const Product<T>& p, const kernels::GemmTable<T>& table) {
         for (std::int64_t strip = 0; strip < strips; ++strip) {
           T* const place = sums + row * width + strip * table.columns;
           const Part share = shares[strip];
-          table.tile_and_ask({p.b_at(block.first, left + row), p.b.column, 1, strip_at(block, strip), table.columns, block.count, place, width, k_part > 0 ? place : nullptr, width, T{1}, T{1}}, static_cast<int>(rows),
-                             p.b_at(next_k, next + share.first), static_cast<int>(share.count));
+          table.tile_and_ask({p.b_at(block.first, left + row), p.b.column, 1, strip_at(block, strip), table.columns, block.count, place, width, k_part > 0 ? place : nullptr, width, T{1}, T{1}}, static_cast<int>(rows), table.columns, false,
+                             {p.b_at(next_k, next + share.first), p.b.column, 64 / size, static_cast<int>(share.count), false});
         }
       });
     }
@@ -2351,6 +2398,7 @@ void multiply_blocks(const Product<T>& p, const kernels::GemmTable<T>& table, ke
     kernels::run_tasks(tasks, [&](std::int64_t task) {
       if (packs_next) next.pack(table, Parts(next.packed(), tasks)[task]);
       const kernels::Region& region = regions[static_cast<std::size_t>(task)];
+      const std::int64_t tiles = parts_of(region.columns, table.columns);
       T* const a_panel = packs_a ? packed_a.room_for<T>(table.rows * block.k.count) : nullptr;
       for_panels(region.row, region.rows, table.rows, [&](std::int64_t row, std::int64_t rows) {
         if (packs_a) table.pack(a_panel, static_cast<int>(rows), p.a_at(row, block.k.first), p.a.row, p.a.column, static_cast<int>(rows), block.k.count);
@@ -2361,7 +2409,11 @@ void multiply_blocks(const Product<T>& p, const kernels::GemmTable<T>& table, ke
           tile.a_row = p.a.row;
           tile.a_k = p.a.column;
           block.give(tile, panel);
-          large_tile(table, tile, static_cast<int>(rows), block.columns_of(panel), packs_a);
+          kernels::Wanted<T> wanted;
+          const std::int64_t below = row + rows, rows_below = std::min<std::int64_t>(table.rows, p.M - below), index = (j - region.column) / table.columns;
+          if (rows_below > 0 && p.a.column == 1) wanted = share_of_rows(p.a_at(below, block.k.first), p.a.row, rows_below, index, tiles);
+          else if (rows_below > 0 && p.a.row == 1) wanted = share_of_lines(p.a_at(below, block.k.first), p.a.column, block.k.count, index, tiles);
+          table.tile_and_ask(tile, static_cast<int>(rows), block.columns_of(panel), packs_a, wanted);
         }
       });
     });
@@ -2529,6 +2581,26 @@ TEST_CASE("multiply: relu follows the whole sum, on every way through the kernel
   const Tensor out = zeros({1});
   kernels::multiply<float>(1, 1, 1, 1.0F, {nan.data<float>(), 1, 1}, {nan.data<float>(), 1, 1}, 0.0F, {nullptr, 0, 0}, out.data<float>(), 1, kernels::Activation::ReLU);
   CHECK_EQ(out, nan);
+}
+
+TEST_CASE("multiply: few rows through B where it lies, and through panels where its lines crowd the first cache") {
+  manual_seed(17);
+  const ThreadsGuard guard(1);
+  const Tensor a = whole_numbers({100, 600}, kFloat), turned = whole_numbers({600, 100}, kFloat).t();
+  for (const std::int64_t line : {107, 512, 1024, 1040}) {
+    const Tensor lines = whole_numbers({600, line}, kFloat);
+    for (const std::int64_t N : {64, 75, 107}) {
+      const Tensor b = lines.slice(1, line - N);  // the last numbers of each line: nothing of B lies behind them
+      CAPTURE(line);
+      CAPTURE(N);
+      const Tensor expected = by_loops(a, b), expected_turned = by_loops(turned, b);
+      for_each_capability([&] {
+        CHECK_EQ(by_multiply<float>(a, b), expected);
+        CHECK_EQ(by_multiply<float>(turned, b), expected_turned);
+        CHECK_EQ(by_multiply<double>(a.to(kDouble), b.to(kDouble)), expected.to(kDouble));
+      });
+    }
+  }
 }
 
 TEST_CASE("multiply: the same bits for any number of threads") {

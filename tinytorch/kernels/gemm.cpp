@@ -185,17 +185,30 @@ bool reads_a_in_place(const Product<T>& p, const kernels::GemmTable<T>& table) {
   return p.a.column == 1 && (table.rows < 12 || p.N <= 8 * table.columns) && table.rows * std::gcd(p.a.row * std::int64_t{sizeof(T)}, page) <= 4 * page;
 }
 
-// A tile of a large product. Its place in the result is far away, and wanted only at the end: who asks for it before the loop over K does not wait for it after.
+// What one tile of `tiles` asks for while it multiplies K steps: its share of `rows` rows that lie `step` apart, along which K runs.
 template <class T>
-void large_tile(const kernels::GemmTable<T>& table, const kernels::Tile<T>& tile, int rows, int columns, bool packed) {
-  for (int i = 0; i < rows; ++i) {
-    hwy::Prefetch(tile.out + i * tile.out_row);
-    hwy::Prefetch(tile.out + i * tile.out_row + columns - 1);
-  }
-  table.tile(tile, rows, columns, packed);
+kernels::Wanted<T> share_of_rows(const T* from, std::int64_t step, std::int64_t rows, std::int64_t tile, std::int64_t tiles) {
+  const Part share = Parts(rows, tiles)[tile];
+  return {from + share.first * step, step, 64 / static_cast<std::int64_t>(sizeof(T)), static_cast<int>(share.count)};
 }
 
-// Few rows: all of A is packed first, if need be, and who computes a panel of B's columns packs that panel too, for all of K, and uses it while it is near.
+// The same of K lines that lie `step` apart, each one or two lines of the cache (the processor fetches the second one by itself).
+template <class T>
+kernels::Wanted<T> share_of_lines(const T* from, std::int64_t step, std::int64_t K, std::int64_t tile, std::int64_t tiles) {
+  constexpr std::int64_t line = 64 / sizeof(T);
+  const Part share = Parts(K, tiles)[tile];
+  const std::int64_t count = parts_of(share.count, std::max<std::int64_t>(1, K / line));
+  return {from + share.first * step, step, count * step, static_cast<int>(count)};
+}
+
+// Whether a tile may read B where it lies, although it asks for lines sixteen steps ahead: lines that are `step` apart have places beside each other in two thirds of the first cache, which finds the place of a line by its address modulo a page.
+template <class T>
+bool lines_have_room(std::int64_t step) {
+  constexpr std::int64_t page = 4096;
+  return 3 * 16 * std::gcd(step * std::int64_t{sizeof(T)}, page) <= 2 * kernels::cache_sizes().first;
+}
+
+// Few rows: all of A is packed first, if need be, and who computes a panel of B's columns packs that panel too, if need be, for all of K, and uses it while it is near.
 template <class T>
 void multiply_few_rows(const Product<T>& p, const kernels::GemmTable<T>& table, kernels::BlockSizes sizes) {
   const std::int64_t k_parts = parts_of(p.K, sizes.K), strips = parts_of(p.N, table.columns);
@@ -210,23 +223,31 @@ void multiply_few_rows(const Product<T>& p, const kernels::GemmTable<T>& table, 
       table.pack(a_panels + p.M * block.first + rows.first * block.count, static_cast<int>(rows.count), p.a_at(rows.first, block.first), p.a.row, p.a.column, static_cast<int>(rows.count), block.count);
     }
   });
+  const bool lines = p.b.column == 1, in_place = lines && lines_have_room<T>(p.b.row);
   const std::int64_t tasks = std::min<std::int64_t>(strips, 32);
   kernels::run_tasks(tasks, [&](std::int64_t task) {
     const Part own = Parts(strips, tasks)[task];
-    T* const panel = packed_b.room_for<T>(table.columns * p.K);
+    T* const packed = packed_b.room_for<T>(table.columns * p.K);
     for (std::int64_t j = own.first * table.columns; j < std::min(p.N, (own.first + own.count) * table.columns); j += table.columns) {
       const int columns = static_cast<int>(std::min<std::int64_t>(table.columns, p.N - j));
-      table.pack(panel, table.columns, p.b_at(0, j), p.b.column, p.b.row, columns, p.K);
+      const bool packs = !in_place || columns < table.columns;
+      if (packs) table.pack(packed, table.columns, p.b_at(0, j), p.b.column, p.b.row, columns, p.K);
       for (std::int64_t k_part = 0; k_part < k_parts; ++k_part) {
         const Part block = blocks[k_part];
+        // After this part of the panel comes its next one, then the next panel.
+        const bool again = k_part + 1 < k_parts;
+        const T* const next = again ? p.b_at(blocks[k_part + 1].first, j) : p.b_at(0, j + table.columns);
+        const bool asks = lines && (again || j + table.columns < p.N);
+        std::int64_t level = 0;
         for_panels(0, p.M, table.rows, [&](std::int64_t row, std::int64_t rows) {
           kernels::Tile<T> tile = p.tile_at(row, j, block.first, block.count);
           tile.a = packs_a ? a_panels + p.M * block.first + row * block.count : p.a_at(row, block.first);
           tile.a_row = p.a.row;
           tile.a_k = p.a.column;
-          tile.b = panel + block.first * table.columns;
-          tile.b_k = table.columns;
-          large_tile(table, tile, static_cast<int>(rows), columns, packs_a);
+          tile.b = packs ? packed + block.first * table.columns : p.b_at(block.first, j);
+          tile.b_k = packs ? table.columns : p.b.row;
+          table.tile_and_ask(tile, static_cast<int>(rows), columns, packs_a, asks ? share_of_lines(next, p.b.row, block.count, level, levels) : kernels::Wanted<T>{});
+          ++level;
         });
       }
     }
@@ -286,8 +307,8 @@ void multiply_turned(const Product<T>& p, const kernels::GemmTable<T>& table) {
         for (std::int64_t strip = 0; strip < strips; ++strip) {
           T* const place = sums + row * width + strip * table.columns;
           const Part share = shares[strip];
-          table.tile_and_ask({p.b_at(block.first, left + row), p.b.column, 1, strip_at(block, strip), table.columns, block.count, place, width, k_part > 0 ? place : nullptr, width, T{1}, T{1}}, static_cast<int>(rows),
-                             p.b_at(next_k, next + share.first), static_cast<int>(share.count));
+          table.tile_and_ask({p.b_at(block.first, left + row), p.b.column, 1, strip_at(block, strip), table.columns, block.count, place, width, k_part > 0 ? place : nullptr, width, T{1}, T{1}}, static_cast<int>(rows), table.columns, false,
+                             {p.b_at(next_k, next + share.first), p.b.column, 64 / size, static_cast<int>(share.count), false});
         }
       });
     }
@@ -377,6 +398,7 @@ void multiply_blocks(const Product<T>& p, const kernels::GemmTable<T>& table, ke
     kernels::run_tasks(tasks, [&](std::int64_t task) {
       if (packs_next) next.pack(table, Parts(next.packed(), tasks)[task]);
       const kernels::Region& region = regions[static_cast<std::size_t>(task)];
+      const std::int64_t tiles = parts_of(region.columns, table.columns);
       T* const a_panel = packs_a ? packed_a.room_for<T>(table.rows * block.k.count) : nullptr;
       for_panels(region.row, region.rows, table.rows, [&](std::int64_t row, std::int64_t rows) {
         if (packs_a) table.pack(a_panel, static_cast<int>(rows), p.a_at(row, block.k.first), p.a.row, p.a.column, static_cast<int>(rows), block.k.count);
@@ -387,7 +409,11 @@ void multiply_blocks(const Product<T>& p, const kernels::GemmTable<T>& table, ke
           tile.a_row = p.a.row;
           tile.a_k = p.a.column;
           block.give(tile, panel);
-          large_tile(table, tile, static_cast<int>(rows), block.columns_of(panel), packs_a);
+          kernels::Wanted<T> wanted;
+          const std::int64_t below = row + rows, rows_below = std::min<std::int64_t>(table.rows, p.M - below), index = (j - region.column) / table.columns;
+          if (rows_below > 0 && p.a.column == 1) wanted = share_of_rows(p.a_at(below, block.k.first), p.a.row, rows_below, index, tiles);
+          else if (rows_below > 0 && p.a.row == 1) wanted = share_of_lines(p.a_at(below, block.k.first), p.a.column, block.k.count, index, tiles);
+          table.tile_and_ask(tile, static_cast<int>(rows), block.columns_of(panel), packs_a, wanted);
         }
       });
     });

@@ -380,51 +380,63 @@ void any_tile(const Tile<T>& tile, int rows, int columns, bool packed) {
   else choose_tile<T, 2>(tile, rows, columns, packed, std::make_integer_sequence<int, kTileRows>());
 }
 
-// multiply_tile for rows that come from memory: when a line of A is used up, the next line of each of the `next_rows` rows is asked for, and B's lines are as in a packed tile. The loop stands here again, since a question in each step would cost the small tiles, which ask for nothing.
-template <class T, int Rows>
-void multiply_tile_and_ask(const Tile<T>& tile, const T* next, int next_rows) {
+// multiply_tile for operands that come from far away: before each line of the cache that its K fills it asks for what is wanted, and for two rows of its own place in the result. Never for much at once: a core has room for ten to sixteen lines that are on their way to its first cache.
+// The loop stands here again, since a question in each step would cost the small tiles, which ask for nothing.
+template <class T, int Rows, bool Packed>
+void multiply_tile_and_ask(const Tile<T>& tile, int columns, const Wanted<T>& wanted) {
   constexpr int line = 64 / static_cast<int>(sizeof(T));
   const Tag<T> d;
   Vector<T> left[Rows];
   Vector<T> right[Rows];
   HWY_UNROLL(12)
   for (int i = 0; i < Rows; ++i) left[i] = right[i] = hn::Zero(d);
-  constexpr int together = Rows <= 8 ? Rows : 4;
+  const std::int64_t a_row = Packed ? 1 : tile.a_row;
+  const std::int64_t a_k = Packed ? Rows : 1;
+  constexpr int together = Packed || Rows <= 8 ? Rows : 4;
   constexpr int pointers = (Rows + together - 1) / together;
   const T* a[pointers];
   HWY_UNROLL(3)
-  for (int p = 0; p < pointers; ++p) a[p] = tile.a + p * together * tile.a_row;
+  for (int p = 0; p < pointers; ++p) a[p] = tile.a + p * together * a_row;
   const T* b = tile.b;
+  const T* next = wanted.from;
+  int row = wanted.place ? 0 : Rows;
   for (std::int64_t k = 0; k < tile.K;) {
-    for (int i = 0; i < next_rows; ++i) hwy::Prefetch(next + i * tile.a_row + k);
+    for (int i = 0; i < wanted.count; ++i) hwy::Prefetch(next + i * wanted.step);
+    next += wanted.next;
+    for (int stop = row + 2; row < Rows && row < stop; ++row) {
+      hwy::Prefetch(tile.out + row * tile.out_row);
+      hwy::Prefetch(tile.out + row * tile.out_row + columns - 1);
+    }
     for (const std::int64_t stop = tile.K - k < line ? tile.K : k + line; k < stop; ++k) {
       HWY_UNROLL(2)
       for (int j = 0; j < kTileColumns<T>; j += line) hwy::Prefetch(b + 16 * tile.b_k + j);
       const Vector<T> b_left = hn::LoadU(d, b), b_right = hn::LoadU(d, b + kLanes<T>);
       HWY_UNROLL(12)
       for (int i = 0; i < Rows; ++i) {
-        const Vector<T> factor = hn::Set(d, a[i / together][i % together * tile.a_row]);
+        const Vector<T> factor = hn::Set(d, a[i / together][i % together * a_row]);
         left[i] = hn::MulAdd(factor, b_left, left[i]);
         right[i] = hn::MulAdd(factor, b_right, right[i]);
       }
       HWY_UNROLL(3)
-      for (int p = 0; p < pointers; ++p) ++a[p];
+      for (int p = 0; p < pointers; ++p) a[p] += a_k;
       b += tile.b_k;
     }
   }
-  finish_tile<2>(tile, left, right, kTileColumns<T>);
+  finish_tile<2>(tile, left, right, columns);
 }
 
-template <class T, int... Index>
-HWY_INLINE void choose_tile_and_ask(const Tile<T>& tile, int rows, const T* next, int next_rows, std::integer_sequence<int, Index...>) {
-  using Kernel = void (*)(const Tile<T>&, const T*, int);
-  static constexpr Kernel kernels[] = {multiply_tile_and_ask<T, Index + 1>...};
-  kernels[rows - 1](tile, next, next_rows);
+template <class T, bool Packed, int... Index>
+HWY_INLINE void choose_tile_and_ask(const Tile<T>& tile, int rows, int columns, const Wanted<T>& wanted, std::integer_sequence<int, Index...>) {
+  using Kernel = void (*)(const Tile<T>&, int, const Wanted<T>&);
+  static constexpr Kernel kernels[] = {multiply_tile_and_ask<T, Index + 1, Packed>...};
+  kernels[rows - 1](tile, columns, wanted);
 }
 
 template <class T>
-void any_tile_and_ask(const Tile<T>& tile, int rows, const T* next, int next_rows) {
-  choose_tile_and_ask(tile, rows, next, next_rows, std::make_integer_sequence<int, kTileRows>());
+void any_tile_and_ask(const Tile<T>& tile, int rows, int columns, bool packed, const Wanted<T>& wanted) {
+  if (columns <= kLanes<T>) return any_tile(tile, rows, columns, packed);
+  if (packed) choose_tile_and_ask<T, true>(tile, rows, columns, wanted, std::make_integer_sequence<int, kTileRows>());
+  else choose_tile_and_ask<T, false>(tile, rows, columns, wanted, std::make_integer_sequence<int, kTileRows>());
 }
 }  // namespace
 }  // namespace kernels::TINYTORCH_CAPABILITY

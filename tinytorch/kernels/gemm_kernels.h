@@ -46,6 +46,16 @@ struct LinesProduct {
   Activation activation = Activation::None;
 };
 
+// Memory that a tile asks for while it multiplies, for a later tile to find it near: whenever its own K has used up a line of the cache (16 steps in float), lines at `count` places `step` apart, the first time from `from` on, the next time `next` further on.
+// In the same way it asks for its own place in the result, if that is far away.
+template <class T>
+struct Wanted {
+  const T* from = nullptr;
+  std::int64_t step = 0, next = 0;
+  int count = 0;
+  bool place = true;
+};
+
 // What is compiled for one capability and dtype.
 template <class T>
 struct GemmTable {
@@ -53,8 +63,8 @@ struct GemmTable {
   // Computes a tile of up to that size. B must have `columns` numbers in each of its lines, also for a narrower tile, or half of them for one of up to half the columns. `packed`: A is a panel of
   // pack() with exactly `rows` lines, and a_row and a_k do not count.
   void (*tile)(const Tile<T>& tile, int rows, int columns, bool packed);
-  // A tile with all its columns whose A has contiguous rows and is read in place. Meanwhile it asks for what a later tile will read: `next_rows` rows from `next` on, as far apart as A's.
-  void (*tile_and_ask)(const Tile<T>& tile, int rows, const T* next, int next_rows);
+  // The same for a tile of a large product, whose operands come from far away: meanwhile it asks for what is wanted. If A is read in place, its rows are contiguous.
+  void (*tile_and_ask)(const Tile<T>& tile, int rows, int columns, bool packed, const Wanted<T>& wanted);
   // to[k * width + i] = from[i * step + k * k_step] for i < count, and 0 for count <= i < width.
   void (*pack)(T* to, int width, const T* from, std::int64_t step, std::int64_t k_step, int count, std::int64_t K);
   // Dot products of lines; the baseline is the obvious loop.

@@ -4,6 +4,8 @@
 #ifndef TINYTORCH_CAPABILITY
 #define TINYTORCH_CAPABILITY DEFAULT
 #endif
+#include <cstdint>
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 #include "tinytorch/kernels/optimizer_kernels.h"
 
@@ -31,14 +33,23 @@ HWY_INLINE void adam_vector(D d, const AdamStep<T>& s, T* parameter, const T* gr
   hn::StoreU(hn::NegMulAdd(hn::Set(d, s.rate), hn::Div(m, denominator), p), d, parameter);
 }
 
-// Calls step(tag, i) for `count` numbers.
-template <class T, class F>
-HWY_INLINE void for_vectors(std::int64_t count, F step) {
+// Asks for what lies a kilobyte behind `from`, whether or not anything does.
+template <class T>
+HWY_INLINE void ask_ahead(const T* from) {
+  hwy::Prefetch(reinterpret_cast<const T*>(reinterpret_cast<std::uintptr_t>(from) + 1024));
+}
+
+// Calls step(tag, i) for `count` numbers, which walks these arrays.
+template <class T, class F, class... Arrays>
+HWY_INLINE void for_vectors(std::int64_t count, F step, const Arrays*... arrays) {
   const hn::ScalableTag<T> d;
   const hn::CappedTag<T, 1> one;
   constexpr std::int64_t L = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
   std::int64_t i = 0;
-  for (; i + L <= count; i += L) step(d, i);
+  for (; i + L <= count; i += L) {
+    if (L > 1) (ask_ahead(arrays + i), ...);
+    step(d, i);
+  }
   for (; i < count; ++i) step(one, i);
 }
 
@@ -46,7 +57,7 @@ template <class T>
 void adam(const AdamStep<T>& s, std::int64_t count, T* parameter, const T* grad, T* exp_avg, T* exp_avg_sq, T* max_exp_avg_sq) {
   for_vectors<T>(count, [&](auto tag, std::int64_t i) HWY_ATTR {
     adam_vector(tag, s, parameter + i, grad + i, exp_avg + i, exp_avg_sq + i, max_exp_avg_sq == nullptr ? nullptr : max_exp_avg_sq + i);
-  });
+  }, parameter, grad, exp_avg, exp_avg_sq);
 }
 
 template <class D, class T>
@@ -64,7 +75,7 @@ HWY_INLINE void sgd_vector(D d, const SGDStep<T>& s, T* parameter, const T* grad
 
 template <class T>
 void sgd(const SGDStep<T>& s, std::int64_t count, T* parameter, const T* grad, T* buffer) {
-  for_vectors<T>(count, [&](auto tag, std::int64_t i) HWY_ATTR { sgd_vector(tag, s, parameter + i, grad + i, buffer == nullptr ? nullptr : buffer + i); });
+  for_vectors<T>(count, [&](auto tag, std::int64_t i) HWY_ATTR { sgd_vector(tag, s, parameter + i, grad + i, buffer == nullptr ? nullptr : buffer + i); }, parameter, grad, buffer == nullptr ? grad : buffer);
 }
 
 // RMSprop and Adagrad round where the operators of module 06's updates do, but for the momentum's product.
@@ -90,7 +101,7 @@ template <class T>
 void rmsprop(const RMSpropStep<T>& s, std::int64_t count, T* parameter, const T* grad, T* square_avg, T* grad_avg, T* buffer) {
   for_vectors<T>(count, [&](auto tag, std::int64_t i) HWY_ATTR {
     rmsprop_vector(tag, s, parameter + i, grad + i, square_avg + i, grad_avg == nullptr ? nullptr : grad_avg + i, buffer == nullptr ? nullptr : buffer + i);
-  });
+  }, parameter, grad, square_avg);
 }
 
 template <class D, class T>
@@ -105,7 +116,7 @@ HWY_INLINE void adagrad_vector(D d, const AdagradStep<T>& s, T* parameter, const
 
 template <class T>
 void adagrad(const AdagradStep<T>& s, std::int64_t count, T* parameter, const T* grad, T* sum) {
-  for_vectors<T>(count, [&](auto tag, std::int64_t i) HWY_ATTR { adagrad_vector(tag, s, parameter + i, grad + i, sum + i); });
+  for_vectors<T>(count, [&](auto tag, std::int64_t i) HWY_ATTR { adagrad_vector(tag, s, parameter + i, grad + i, sum + i); }, parameter, grad, sum);
 }
 
 template <class T>

@@ -295,16 +295,18 @@ set(TINYTORCH_SOURCES_75_convolution_kernels
   kernels/winograd.simd.DEFAULT.cpp
   kernels/winograd.simd.AVX2.cpp
   kernels/winograd.simd.AVX512.cpp)
-set(TINYTORCH_SOURCES_76_vector_math
+set(TINYTORCH_SOURCES_50_copy_kernels
   kernels/copy.cpp
-  kernels/random.cpp
+  kernels/copy.simd.DEFAULT.cpp
+  kernels/copy.simd.AVX2.cpp
+  kernels/copy.simd.AVX512.cpp)
+set(TINYTORCH_SOURCES_76_vector_math
   kernels/elementwise.cpp
   kernels/elementwise.simd.DEFAULT.cpp
   kernels/elementwise.simd.AVX2.cpp
-  kernels/elementwise.simd.AVX512.cpp
-  kernels/copy.simd.DEFAULT.cpp
-  kernels/copy.simd.AVX2.cpp
-  kernels/copy.simd.AVX512.cpp
+  kernels/elementwise.simd.AVX512.cpp)
+set(TINYTORCH_SOURCES_51_random_kernels
+  kernels/random.cpp
   kernels/random.simd.DEFAULT.cpp
   kernels/random.simd.AVX2.cpp
   kernels/random.simd.AVX512.cpp)
@@ -319,11 +321,12 @@ set(TINYTORCH_SOURCES_77_row_kernels
   kernels/softmax.simd.AVX512.cpp)
 set(TINYTORCH_SOURCES_79_function_kernels
   kernels/functions.cpp
-  kernels/distances.cpp
-  kernels/ordering.cpp
   kernels/functions.simd.DEFAULT.cpp
   kernels/functions.simd.AVX2.cpp
-  kernels/functions.simd.AVX512.cpp
+  kernels/functions.simd.AVX512.cpp)
+set(TINYTORCH_SOURCES_52_order_kernels
+  kernels/distances.cpp
+  kernels/ordering.cpp
   kernels/distances.simd.DEFAULT.cpp
   kernels/distances.simd.AVX2.cpp
   kernels/distances.simd.AVX512.cpp)
@@ -422,9 +425,12 @@ set(TINYTORCH_MODULES
   65_half_kernels
   71_attention_kernels
   75_convolution_kernels
+  50_copy_kernels
   76_vector_math
+  51_random_kernels
   77_row_kernels
   79_function_kernels
+  52_order_kernels
   80_data_kernels
   85_resampling_kernels
   87_norm_kernels

@@ -1963,7 +1963,7 @@ TEST_CASE("linalg: norms of vectors and of matrices") {
 // ## Pairs of rows
 //
 // `cdist` has the distance of each row of one matrix from each of another, for nearest neighbours and clusters. Written as a norm of differences it needs memory for P x R x M numbers. The Euclidean one can do with P x R by |a|^2 + |b|^2 - 2 a.b, which
-// cancels where points lie close: PyTorch uses it beyond 25 rows, here the differences are kept. Chapter 79 has a kernel that sums them up without storing them. `pdist`, the distances of one matrix's rows from each other, picks the upper triangle of what `cdist` gives: twice the distances, but none of the N^2 M / 2 differences that a subtraction of picked rows would write.
+// cancels where points lie close: PyTorch uses it beyond 25 rows, here the differences are kept. Chapter 52 has a kernel that sums them up without storing them. `pdist`, the distances of one matrix's rows from each other, picks the upper triangle of what `cdist` gives: twice the distances, but none of the N^2 M / 2 differences that a subtraction of picked rows would write.
 //
 // `cov` treats rows as variables and columns as observations.
 

@@ -14,16 +14,14 @@
 // %% [markdown]
 // # Library chapter 76: Vector mathematics
 //
-// Module 16 brought the matrix product to the machine's peak. What remains of a training step is elementwise: activations, sums of two tensors, copies, random numbers. They do one to thirty operations for each number that they read, so their roof is the bandwidth of memory, and the reference loops are far below it for
+// Module 16 brought the matrix product to the machine's peak. What remains of a training step is elementwise: activations, sums of two tensors, copies (chapter 50), random numbers (chapter 51). They do one to thirty operations for each number that they read, so their roof is the bandwidth of memory, and the reference loops are far below it for
 // two reasons: `std::exp` takes one number at a time, and a loop that asks for each element's stride does not become vector instructions.
 //
 //     numbers per second     reference                    here
 //     exp, tanh, gelu        a call for each number       8 or 16 at once, no call, no branch      limited by arithmetic -> by memory
 //     add, relu              vectors of the baseline      as wide as the machine has; on threads   limited by memory in both
-//     t().contiguous()       one cache line per number    blocks of cache lines, turned in registers
-//     randn, dropout         one number at a time         624 words of the generator at once
 //
-// The chapter has four parts: functions of a vector of numbers, which other chapters' kernels use too; elementwise operators on them; copies; random numbers.
+// The chapter has three parts: functions of a vector of numbers, which other chapters' kernels use too; kernels that walk over tensors in vectors; and the operators that stand on them.
 
 // %%
 //| after 16
@@ -34,46 +32,9 @@
 #include <cstdint>
 #include "tinytorch/kernels/capability_tables.h"
 //| export kernels/elementwise.h
-#include <array>
 #include <cstdint>
 #include "tinytorch/core/tensor.h"
-//| export kernels/copy_kernels.h
-#include <cstdint>
-#include "tinytorch/kernels/capability_tables.h"
-//| export kernels/copy.h
-#include "tinytorch/core/tensor.h"
-//| export kernels/copy.cpp
-#include <algorithm>
-#include <array>
-#include <cstddef>
-#include <cstdint>
-#include <cstring>
-#include <type_traits>
-#include "tinytorch/core/loops.h"
-#include "tinytorch/core/ops.h"
-#include "tinytorch/kernels/capability.h"
-#include "tinytorch/kernels/copy_kernels.h"
-#include "tinytorch/kernels/elementwise.h"
-#include "tinytorch/kernels/gemm.h"
-#include "tinytorch/kernels/half_products.h"
-#include "tinytorch/kernels/parallel.h"
-//| export kernels/random_kernels.h
-#include <cstdint>
-#include "tinytorch/kernels/capability_tables.h"
-//| export kernels/random.cpp
-#include <algorithm>
-#include <cstdint>
-#include <limits>
-#include <memory>
-#include <mutex>
-#include <optional>
-#include <type_traits>
-#include <utility>
-#include "tinytorch/core/ops.h"
-#include "tinytorch/core/random.h"
-#include "tinytorch/kernels/capability.h"
-#include "tinytorch/kernels/parallel.h"
-#include "tinytorch/kernels/random_kernels.h"
+#include "tinytorch/kernels/rows.h"
 
 // %%
 //| export kernels/elementwise.cpp
@@ -104,28 +65,10 @@
 #include "tinytorch/kernels/vector_math-inl.h"
 
 // %%
-//| export kernels/copy.simd.cpp
-#ifndef TINYTORCH_CAPABILITY
-#define TINYTORCH_CAPABILITY DEFAULT
-#endif
-#include <hwy/cache_control.h>
-#include <hwy/highway.h>
-#include "tinytorch/kernels/copy_kernels.h"
-
-// %%
-//| export kernels/random.simd.cpp
-#ifndef TINYTORCH_CAPABILITY
-#define TINYTORCH_CAPABILITY DEFAULT
-#endif
-#include <hwy/highway.h>
-#include "tinytorch/kernels/random_kernels.h"
-#include "tinytorch/kernels/vector_math-inl.h"
-
-// %%
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdio>
-#include <cstring>
 #include <limits>
 #include <numbers>
 #include <vector>
@@ -138,7 +81,6 @@
 #include "tinytorch/kernels/elementwise_kernels.h"
 #include "tinytorch/kernels/parallel.h"
 #include "tinytorch/nn/activations.h"
-#include "tinytorch/nn/dropout.h"
 #include "tito/lesson.h"
 
 // %%
@@ -697,6 +639,66 @@ HWY_INLINE V Gelu(D d, V x) {
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 // %% [markdown]
+// ### Sine and cosine
+//
+// One polynomial for each, of r between -pi/4 and pi/4. The last two bits of n say what becomes of them: an odd quarter of a turn exchanges sine and cosine, half a turn turns their signs. The functions come as a pair, since random numbers (chapter 51) want both, and are good to 2 units of the last place beside 1; chapter 79 has sines of their own, to 2 ulp of results near 0 and of large arguments.
+//
+//     n mod 4        0         1         2         3
+//     sin(x)       sin(r)    cos(r)   -sin(r)   -cos(r)
+//     cos(x)       cos(r)   -sin(r)   -cos(r)    sin(r)
+
+// %%
+//| export kernels/vector_math-inl.h
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+template <class T>
+struct CircleConstants;
+
+template <>
+struct CircleConstants<float> {
+  // pi / 2 in three parts, the first two with few bits
+  static constexpr float kHigh = 1.5703125f, kMiddle = 4.837512969970703125e-4f, kLow = 7.54978995489188e-8f;
+  static constexpr float kSine[] = {-0.166666548f, 0.008332168928f, -0.0001951601222f};     // (sin(r) - r) / r^3 in r^2
+  static constexpr float kCosine[] = {0.04166664543f, -0.001388730348f, 2.443167017e-5f};  // (cos(r) - 1 + r^2 / 2) / r^4 in r^2
+};
+
+template <>
+struct CircleConstants<double> {
+  static constexpr double kHigh = 1.57079632673412561417e+00, kMiddle = 6.07710050630396597660e-11, kLow = 2.02226624879595063154e-21;
+  static constexpr double kSine[] = {-0.166666666666666312, 0.00833333333332220525, -0.000198412698296331417, 2.75573136288171037e-6, -2.50507478713631631e-8, 1.58961821599176533e-10};
+  static constexpr double kCosine[] = {0.0416666666666665911, -0.00138888888888727328, 0.0000248015872886441888, -2.75573141178594569e-7, 2.08756922979973202e-9, -1.1358084587818486e-11};
+};
+
+// sin(x) and cos(x), within 2 ulp of 1. REQUIRES: |x| <= 100.
+template <class D, class V>
+HWY_INLINE void SinCos(D d, V x, V& sine, V& cosine) {
+  using T = hn::TFromD<D>;
+  using Bits = typename FloatFormat<T>::Bits;
+  using Constants = CircleConstants<T>;
+  const hn::RebindToUnsigned<D> du;
+  const V magic = hn::Set(d, FloatFormat<T>::kRound);
+  const V shifted = hn::MulAdd(x, hn::Set(d, static_cast<T>(0.63661977236758134308)), magic);
+  const V n = hn::Sub(shifted, magic);
+  V r = hn::NegMulAdd(n, hn::Set(d, Constants::kHigh), x);
+  r = hn::NegMulAdd(n, hn::Set(d, Constants::kMiddle), r);
+  r = hn::NegMulAdd(n, hn::Set(d, Constants::kLow), r);
+  const V square = hn::Mul(r, r);
+  const V s = hn::MulAdd(hn::Mul(r, square), Polynomial(d, square, Constants::kSine), r);
+  const V c = hn::MulAdd(hn::Mul(square, square), Polynomial(d, square, Constants::kCosine), hn::NegMulAdd(hn::Set(d, T{0.5}), square, hn::Set(d, T{1})));
+  // A quarter of a turn exchanges the two, half a turn changes signs.
+  const auto bits = hn::BitCast(du, shifted);
+  const auto odd = hn::RebindMask(d, hn::TestBit(bits, hn::Set(du, Bits{1})));
+  constexpr int to_sign = 8 * static_cast<int>(sizeof(T)) - 2;
+  const auto two = hn::Set(du, Bits{2});
+  const V sine_sign = hn::BitCast(d, hn::ShiftLeft<to_sign>(hn::And(bits, two)));
+  const V cosine_sign = hn::BitCast(d, hn::ShiftLeft<to_sign>(hn::And(hn::Add(bits, hn::Set(du, Bits{1})), two)));
+  sine = hn::Xor(hn::IfThenElse(odd, c, s), sine_sign);
+  cosine = hn::Xor(hn::IfThenElse(odd, s, c), cosine_sign);
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %% [markdown]
 // ### Measured in ulp
 //
 // The test sweeps over bit patterns, so that every exponent, both signs, denormal numbers, infinities and NaN are met, and for double also over the range where the functions bend. The exact value comes from the C library at higher precision. It runs the operators of this chapter's end, which call these functions, for each capability.
@@ -1172,97 +1174,13 @@ constinit const ElementwiseKernels elementwise_kernels = {elementwise_table_of<f
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 // %% [markdown]
-// ### Rows, and memory for results
+// ### Memory for results
 //
-// A tensor of any strides is a walk of rows, as in module 01. Here any row can be found, so that threads begin in the middle, and what follows each other in memory for all operands is one row:
-//
-//     sizes (8, 4096, 1024), strides (4194304, 1024, 1) for all      1 row of 33 M numbers
-//     one operand stretched along the first dimension (0, 1024, 1)   8 rows of 4 M
-//
-// A result of hundreds of megabytes costs more than its stores: memory that the process has not touched yet exists only on paper, and the first write to each page of 4 KB is a call of the system, which clears the page. Pages of 2 MB need a five hundredth of the calls, so they are asked for where results are larger than the caches.
+// A result of hundreds of megabytes costs more than its stores: memory that the process has not touched yet exists only on paper, and the first write to each page of 4 KB is a call of the system, which clears the page. Pages of 2 MB need a five hundredth of the calls, so the allocator (chapter 70) asks for them where results are large.
 
 // %%
 //| export kernels/elementwise.h
 namespace kernels {
-
-// Operands of one shape as rows: neighbouring dimensions that follow each other in memory for every operand are merged, and the last one that remains is the row. Unlike StridedLoop it finds any row, so threads can begin in the middle.
-template <std::size_t N>
-class Rows {
- public:
-  using Places = std::array<std::int64_t, N>;
-
-  // The strides are counted in elements, 0 where an operand is stretched. Without `merges` dimensions stay as they are.
-  Rows(IntArrayRef sizes, const std::array<IntArrayRef, N>& strides, bool merges = true);
-
-  std::int64_t count() const { return count_; }    // of rows
-  std::int64_t length() const { return sizes_[sizes_.size() - 1]; }  // of a row
-  Places steps() const;                            // from one number of a row to the next
-  std::int64_t numel() const { return count_ * length(); }
-  const DimVector& sizes() const { return sizes_; }  // after merging; the row's length is the last one
-  const DimVector& strides(std::size_t k) const { return strides_[k]; }
-
-  // Calls f(places) for rows [first, stop), places[k] being where the row begins in operand k. O(stop - first), after O(dimensions) to find the first one.
-  template <class F>
-  void run(std::int64_t first, std::int64_t stop, F f) const;
-
- private:
-  DimVector sizes_;
-  std::array<DimVector, N> strides_;
-  std::int64_t count_ = 1;
-};
-
-template <std::size_t N>
-Rows<N>::Rows(IntArrayRef sizes, const std::array<IntArrayRef, N>& strides, bool merges) {
-  for (std::size_t i = 0; i < sizes.size(); ++i) {
-    if (merges && sizes[i] == 1) continue;
-    bool follows = merges && !sizes_.empty();
-    for (std::size_t k = 0; follows && k < N; ++k) follows = strides_[k].back() == strides[k][i] * sizes[i];
-    if (!follows) sizes_.push_back(1);
-    sizes_.back() *= sizes[i];
-    for (std::size_t k = 0; k < N; ++k) {
-      if (follows) strides_[k].back() = strides[k][i];
-      else strides_[k].push_back(strides[k][i]);
-    }
-  }
-  if (sizes_.empty()) {
-    sizes_.push_back(1);
-    for (DimVector& steps : strides_) steps.push_back(0);
-  }
-  for (std::size_t i = 0; i + 1 < sizes_.size(); ++i) count_ *= sizes_[i];
-}
-
-template <std::size_t N>
-typename Rows<N>::Places Rows<N>::steps() const {
-  Places steps{};
-  for (std::size_t k = 0; k < N; ++k) steps[k] = strides_[k][sizes_.size() - 1];
-  return steps;
-}
-
-template <std::size_t N>
-template <class F>
-void Rows<N>::run(std::int64_t first, std::int64_t stop, F f) const {
-  const std::size_t outer = sizes_.size() - 1;
-  DimVector index(outer);
-  Places places{};
-  for (std::size_t d = outer, rest = static_cast<std::size_t>(first); d-- > 0;) {
-    index[d] = static_cast<std::int64_t>(rest) % sizes_[d];
-    rest /= static_cast<std::size_t>(sizes_[d]);
-    for (std::size_t k = 0; k < N; ++k) places[k] += index[d] * strides_[k][d];
-  }
-  for (std::int64_t row = first; row < stop; ++row) {
-    f(places);
-    for (std::size_t d = outer; d-- > 0;) {
-      for (std::size_t k = 0; k < N; ++k) places[k] += strides_[k][d];
-      if (++index[d] < sizes_[d]) break;
-      for (std::size_t k = 0; k < N; ++k) places[k] -= strides_[k][d] * sizes_[d];
-      index[d] = 0;
-    }
-  }
-}
-
-// Elements that are a task of their own, and so few that the reference takes them.
-inline constexpr std::int64_t kElementwiseGrain = 1 << 15;
-inline constexpr std::int64_t kFewElements = 128;
 
 // Whether the reference is called before anything else is asked.
 inline bool are_few(const Tensor& self, const Tensor& other) { return self.numel() < kFewElements && other.numel() < kFewElements; }
@@ -1287,725 +1205,6 @@ std::int64_t kernels::last_cache_bytes() {
     return most > 0 ? most : std::int64_t{32} << 20;
   }();
   return bytes;
-}
-
-// %% [markdown]
-// ## Copies
-//
-// `x.t().contiguous()` reads along columns: of each cache line that comes from memory one number is used, and by the time its neighbours are wanted the line may be gone. In blocks both sides use whole lines:
-//
-//     from, rows             block of 16 x 16         to, rows
-//     |................|     read 16 lines,           |....|...
-//     |...[a b c d]....|     turn 4 x 4 at a time     |[a e i m]
-//     |...[e f g h]....|     in registers,            |[b f j n]
-//     |...[i j k l]....|     write 16 lines           |[c g k o]
-//     |...[m n o p]....|                              |[d h l p]
-//
-// Rows that are a multiple of 4096 bytes apart, as rows of matrices often are, fall on the same few places of a cache and throw each other out. So a block is turned into a small buffer of its own, and each line of it is then written at once. No prefetcher foresees lines that are pages apart: each would be read from memory before it is overwritten, and waited for. So here stores pass the cache by already where the result is larger than the core's own cache.
-//
-// Such stores have a catch. Lines of 64 bytes that lie pages apart took 2.5 ms for 16 MB on an AMD EPYC, runs of 256 bytes 0.75 ms: a memory chip has to open a row before it stores, and one line is probably little to open it for. So where a matrix has many rows, a block holds
-// 256 bytes of each column, and 512 columns: 128 KB, which the second cache holds. Reading 16 MB takes 0.65 ms, turning 0.75, writing 0.75. One after the other they add up. So there are two buffers, and between two strips of the block that is being turned a few lines of the one before it are written:
-//
-//     step          read and turn                  write past the caches
-//       1           block 1 -> buffer A
-//       2           block 2 -> buffer B            buffer A -> block 1 of the result
-//       3           block 3 -> buffer A            buffer B -> block 2 of the result
-//
-// The processor reads ahead while the stores are on their way: 2.9 -> 1.75 ms for 4,096 x 1,024 numbers. What overlaps here is what an asynchronous copy and two stages of shared memory do on a GPU (`cp.async`): double buffering.
-//
-// The same loops copy any permutation of dimensions: one dimension is dense in the source, one in the target, and the others only say where the next plane begins. Channels-last to channels-first is a transposition of (H W, C) for each image.
-//
-// Where rows stay rows, `std::memcpy` copies them, and one would not look for a better way to copy bytes. But from 2 KB on glibc's leaves it to one instruction, `rep movsb`, and on AMD's Zen 3 that takes twelve times as long where source and target lie differently in their lines of 32 bytes: 2.8 GB/s instead of 33, from the
-// core's cache. Rows of `roll` and `cat` do that. So such rows are copied by vectors.
-//
-// A stretched column, as `x.unsqueeze(1).expand({n, m})` is, has stride 0 along the rows of the target: a row is one number written many times, and nothing is read but that number. To turn blocks of it would be as much work as to transpose a matrix.
-//
-// Windows (`unfold`) and repeated numbers (`repeat_interleave`) are rows of a few numbers. To find the next row and to call a function for it takes 4 ns, more than the row. So rows of 2 to 8 and of 16 numbers are copied in a loop over one more dimension, by a function that was compiled for that length: a million windows of 3 floats took 4.3 ms and take 0.6.
-
-// %%
-//| export kernels/copy_kernels.h
-namespace kernels {
-
-// Where caches do not hold the result, blocks of so many bytes of a column, and so many columns, are turned into a buffer.
-inline constexpr std::int64_t kTurnedBytes = 256, kTurnedColumns = 512;
-
-// Turns a matrix of elements of type U (their bits): to[j * to_row + i] = from[i * from_row + j] for i < rows, j < columns. They do not overlap.
-// `buffers` has room for two such blocks and begins at a multiple of 64 bytes; it is null where the caches hold the result.
-template <class U>
-using TransposeKernel = void (*)(U* to, std::int64_t to_row, const U* from, std::int64_t from_row, std::int64_t rows, std::int64_t columns, U* buffers);
-
-// to[i] = number for i < count.
-template <class U>
-using RepeatKernel = void (*)(U* to, U number, std::int64_t count);
-
-template <class U>
-struct BitsMover {
-  TransposeKernel<U> transpose;
-  RepeatKernel<U> repeat;
-};
-
-template <class To, class From>
-using ConvertKernel = void (*)(To* to, const From* from, std::int64_t count);
-
-struct CopyKernels {
-  void (*bytes)(void* to, const void* from, std::int64_t count);  // that do not overlap
-  BitsMover<std::uint16_t> of_2;
-  BitsMover<std::uint32_t> of_4;
-  BitsMover<std::uint64_t> of_8;
-  ConvertKernel<float, double> float_of_double;
-  ConvertKernel<double, float> double_of_float;
-  ConvertKernel<float, std::int64_t> float_of_long;
-  ConvertKernel<float, std::uint8_t> float_of_byte;  // from bytes: bools too, which are 0 or 1
-  ConvertKernel<float, std::int32_t> float_of_int;
-  ConvertKernel<std::int32_t, float> int_of_float;
-  ConvertKernel<std::int64_t, float> long_of_float;
-  ConvertKernel<std::int64_t, std::int32_t> long_of_int;
-  ConvertKernel<std::int32_t, std::int64_t> int_of_long;
-  ConvertKernel<std::int64_t, std::uint8_t> long_of_byte;
-  ConvertKernel<double, std::int64_t> double_of_long;
-  ConvertKernel<bool, float> bool_of_float;
-  ConvertKernel<bool, std::int64_t> bool_of_long;
-};
-
-TINYTORCH_DECLARE_PER_CAPABILITY(CopyKernels, copy_kernels)
-
-}  // namespace kernels
-
-// %%
-//| export kernels/copy.simd.cpp
-namespace kernels::TINYTORCH_CAPABILITY {
-namespace {
-namespace hn = hwy::HWY_NAMESPACE;
-
-// Elements of a cache line.
-template <class U>
-constexpr int kLine = 64 / static_cast<int>(sizeof(U));
-
-// Rows of a strip: as many as fill a vector of 32 bytes.
-template <class U>
-constexpr int kStrip = 32 / static_cast<int>(sizeof(U));
-
-#if HWY_TARGET != HWY_SCALAR  // which has no such functions
-// Squares of 4 x 4 or 2 x 2 elements, with rows of 16 bytes. A register of 256 bits holds two, one below the other, side by side.
-template <class U>
-HWY_INLINE void turn_squares(U* to, std::int64_t to_row, const U* from, std::int64_t from_row) {
-  constexpr int square = 16 / static_cast<int>(sizeof(U));
-  const hn::CappedTag<U, kStrip<U>> d;
-  const hn::Repartition<std::uint64_t, decltype(d)> pairs;
-  constexpr int lanes = static_cast<int>(hn::MaxLanes(hn::CappedTag<U, kStrip<U>>()));
-  for (int i = 0; i < kStrip<U>; i += lanes) {
-    for (int j = 0; j < kLine<U>; j += square) {
-      const auto row = [&](int k) HWY_ATTR {
-        const U* const first = from + (i + k) * from_row + j;
-        if constexpr (lanes == square) {
-          return hn::LoadU(d, first);
-        } else {
-          const hn::Half<decltype(d)> half;
-          return hn::Combine(d, hn::LoadU(half, first + square * from_row), hn::LoadU(half, first));
-        }
-      };
-      const auto put = [&](int k, auto column) HWY_ATTR { hn::StoreU(hn::BitCast(d, column), d, to + (j + k) * to_row + i); };
-      const auto r0 = row(0), r1 = row(1);
-      const auto low01 = hn::BitCast(pairs, hn::InterleaveLower(d, r0, r1)), high01 = hn::BitCast(pairs, hn::InterleaveUpper(d, r0, r1));
-      if constexpr (square == 2) {
-        put(0, low01), put(1, high01);
-      } else {
-        const auto r2 = row(2), r3 = row(3);
-        const auto low23 = hn::BitCast(pairs, hn::InterleaveLower(d, r2, r3)), high23 = hn::BitCast(pairs, hn::InterleaveUpper(d, r2, r3));
-        put(0, hn::InterleaveLower(pairs, low01, low23)), put(1, hn::InterleaveUpper(pairs, low01, low23));
-        put(2, hn::InterleaveLower(pairs, high01, high23)), put(3, hn::InterleaveUpper(pairs, high01, high23));
-      }
-    }
-  }
-}
-
-// Squares of 8 x 8 elements of two bytes: pairs of rows, then of pairs, then of fours come together.
-HWY_INLINE void turn_squares(std::uint16_t* to, std::int64_t to_row, const std::uint16_t* from, std::int64_t from_row) {
-  const hn::CappedTag<std::uint16_t, 8> d;
-  const hn::Repartition<std::uint32_t, decltype(d)> twos;
-  const hn::Repartition<std::uint64_t, decltype(d)> fours;
-  using Fours = hn::Vec<hn::Repartition<std::uint64_t, hn::CappedTag<std::uint16_t, 8>>>;
-  for (int i = 0; i < kStrip<std::uint16_t>; i += 8) {
-    for (int j = 0; j < kLine<std::uint16_t>; j += 8) {
-      // Columns 2 k and 2 k + 1 of four rows, for k < 4.
-      const auto turn_four = [&](const std::uint16_t* first, Fours* columns) HWY_ATTR {
-        const auto r0 = hn::LoadU(d, first), r1 = hn::LoadU(d, first + from_row), r2 = hn::LoadU(d, first + 2 * from_row), r3 = hn::LoadU(d, first + 3 * from_row);
-        const auto low01 = hn::BitCast(twos, hn::InterleaveLower(d, r0, r1)), high01 = hn::BitCast(twos, hn::InterleaveUpper(d, r0, r1));
-        const auto low23 = hn::BitCast(twos, hn::InterleaveLower(d, r2, r3)), high23 = hn::BitCast(twos, hn::InterleaveUpper(d, r2, r3));
-        columns[0] = hn::BitCast(fours, hn::InterleaveLower(twos, low01, low23)), columns[1] = hn::BitCast(fours, hn::InterleaveUpper(twos, low01, low23));
-        columns[2] = hn::BitCast(fours, hn::InterleaveLower(twos, high01, high23)), columns[3] = hn::BitCast(fours, hn::InterleaveUpper(twos, high01, high23));
-      };
-      Fours upper[4], lower[4];
-      turn_four(from + i * from_row + j, upper);
-      turn_four(from + (i + 4) * from_row + j, lower);
-      for (int k = 0; k < 4; ++k) {
-        std::uint16_t* const column = to + (j + 2 * k) * to_row + i;
-        hn::StoreU(hn::BitCast(d, hn::InterleaveLower(fours, upper[k], lower[k])), d, column);
-        hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(fours, upper[k], lower[k])), d, column + to_row);
-      }
-    }
-  }
-}
-#endif
-
-// to[j * to_row + i] = from[i * from_row + j] for i < kStrip and j < kLine.
-template <class U>
-HWY_INLINE void turn_strip(U* to, std::int64_t to_row, const U* from, std::int64_t from_row) {
-#if HWY_TARGET == HWY_SCALAR
-  for (int i = 0; i < kStrip<U>; ++i)
-    for (int j = 0; j < kLine<U>; ++j) to[j * to_row + i] = from[i * from_row + j];
-#else
-  turn_squares(to, to_row, from, from_row);
-#endif
-}
-
-// Copies `count` elements, a multiple of kLine; past the caches, `to` begins at a multiple of 64 bytes.
-template <class U>
-HWY_INLINE void write_lines(U* to, const U* from, std::int64_t count, bool streams) {
-  const hn::CappedTag<U, kLine<U>> d;
-  constexpr int lanes = static_cast<int>(hn::MaxLanes(hn::CappedTag<U, kLine<U>>()));
-  for (std::int64_t i = 0; i < count; i += lanes) {
-    if (streams) hn::Stream(hn::LoadU(d, from + i), d, to + i);
-    else hn::StoreU(hn::LoadU(d, from + i), d, to + i);
-  }
-}
-
-// In blocks of cache lines, of which each is written at once, past the caches if `streams`. Rows and columns are multiples of kLine.
-template <class U>
-void transpose_lines(U* to, std::int64_t to_row, const U* from, std::int64_t from_row, std::int64_t rows, std::int64_t columns, bool streams) {
-  constexpr std::int64_t side = kLine<U>, most = 4 * kLine<U>;
-  alignas(64) U block[side * side];
-  // Blocks of blocks, so that few pages of memory are in use at a time.
-  for (std::int64_t outer_i = 0; outer_i < rows; outer_i += most) {
-    for (std::int64_t outer_j = 0; outer_j < columns; outer_j += most) {
-      const std::int64_t i_end = outer_i + most < rows ? outer_i + most : rows, j_end = outer_j + most < columns ? outer_j + most : columns;
-      for (std::int64_t i = outer_i; i < i_end; i += side) {
-        for (std::int64_t j = outer_j; j < j_end; j += side) {
-          // Lines so far apart no processor sees coming: those of the next block are asked for while this one is turned.
-          const bool row_ends = j + side >= j_end;
-          const std::int64_t next_i = row_ends ? i + side : i, next_j = row_ends ? outer_j : j + side;
-          for (std::int64_t k = 0; next_i < i_end && k < side; ++k) {
-            hwy::Prefetch(from + (next_i + k) * from_row + next_j);
-            if (!streams) hwy::Prefetch(to + (next_j + k) * to_row + next_i);
-          }
-          for (std::int64_t k = 0; k < side; k += kStrip<U>) turn_strip(block + k, side, from + (i + k) * from_row + j, from_row);
-          for (std::int64_t k = 0; k < side; ++k) write_lines(to + (j + k) * to_row + i, block + k * side, side, streams);
-        }
-      }
-    }
-  }
-}
-
-// Past the caches in runs of kTurnedBytes. While one block is turned into a buffer, the one above it is written from the other, some lines at each step:
-// so reading, turning and writing overlap. Rows and columns are multiples of kLine, and so is to_row; `to` begins at a multiple of 64 bytes.
-template <class U>
-void transpose_blocks(U* to, std::int64_t to_row, const U* from, std::int64_t from_row, std::int64_t rows, std::int64_t columns, U* buffers) {
-  constexpr std::int64_t strip = kStrip<U>, side = kLine<U>, deep = kTurnedBytes / static_cast<std::int64_t>(sizeof(U));
-  for (std::int64_t first = 0; first < columns; first += kTurnedColumns) {
-    const std::int64_t wide = columns - first < kTurnedColumns ? columns - first : kTurnedColumns;
-    U* block = buffers;
-    U* waiting = buffers + deep * kTurnedColumns;  // the block above, `above` rows of it
-    std::int64_t above = 0;
-    for (std::int64_t top = 0; top < rows || above > 0; top += deep) {
-      const std::int64_t below = rows - top < 0 ? 0 : rows - top, height = below < deep ? below : deep;
-      const std::int64_t steps = height / strip * (wide / side), at_a_step = steps == 0 ? 0 : (wide + steps - 1) / steps;
-      std::int64_t written = above > 0 ? 0 : wide;
-      const auto write_until = [&](std::int64_t stop) {
-        for (; written < wide && written < stop; ++written) write_lines(to + (first + written) * to_row + top - deep, waiting + written * deep, above, true);
-      };
-      for (std::int64_t i = 0; i < height; i += strip) {
-        for (std::int64_t j = 0; j < wide; j += side) {
-          turn_strip(block + j * deep + i, deep, from + (top + i) * from_row + first + j, from_row);
-          write_until(written + at_a_step);
-        }
-      }
-      write_until(wide);
-      above = height;
-      U* const turned = block;
-      block = waiting;
-      waiting = turned;
-    }
-  }
-}
-
-template <class U>
-void transpose(U* to, std::int64_t to_row, const U* from, std::int64_t from_row, std::int64_t rows, std::int64_t columns, U* buffers) {
-  constexpr std::int64_t side = kLine<U>;
-  const std::int64_t whole_rows = rows / side * side, whole_columns = columns / side * side;
-  const bool streams = buffers != nullptr && reinterpret_cast<std::uintptr_t>(to) % 64 == 0 && to_row % side == 0;
-  // One block alone has none that could be written meanwhile.
-  if (streams && rows * static_cast<std::int64_t>(sizeof(U)) >= 4 * kTurnedBytes) transpose_blocks(to, to_row, from, from_row, whole_rows, whole_columns, buffers);
-  else transpose_lines(to, to_row, from, from_row, whole_rows, whole_columns, streams);
-  if (streams) hwy::FlushStream();
-  for (std::int64_t j = 0; j < whole_columns; ++j)
-    for (std::int64_t i = whole_rows; i < rows; ++i) to[j * to_row + i] = from[i * from_row + j];
-  for (std::int64_t j = whole_columns; j < columns; ++j)
-    for (std::int64_t i = 0; i < rows; ++i) to[j * to_row + i] = from[i * from_row + j];
-}
-
-void copy_by_vectors(void* to, const void* from, std::int64_t count) {
-  const hn::ScalableTag<std::uint8_t> d;
-  constexpr auto lanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<std::uint8_t>()));
-  auto* const target = static_cast<std::uint8_t*>(to);
-  const auto* const source = static_cast<const std::uint8_t*>(from);
-  std::int64_t i = 0;
-  for (; i + 4 * lanes <= count; i += 4 * lanes) {
-    const auto a = hn::LoadU(d, source + i), b = hn::LoadU(d, source + i + lanes), c = hn::LoadU(d, source + i + 2 * lanes), e = hn::LoadU(d, source + i + 3 * lanes);
-    hn::StoreU(a, d, target + i), hn::StoreU(b, d, target + i + lanes), hn::StoreU(c, d, target + i + 2 * lanes), hn::StoreU(e, d, target + i + 3 * lanes);
-  }
-  for (; i < count; ++i) target[i] = source[i];
-}
-
-// The compiler makes vectors of this and the next.
-template <class U>
-void repeat(U* to, U number, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) to[i] = number;
-}
-
-template <class To, class From>
-void convert(To* to, const From* from, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) to[i] = static_cast<To>(from[i]);
-}
-}  // namespace
-
-constinit const CopyKernels copy_kernels = {copy_by_vectors, {transpose<std::uint16_t>, repeat<std::uint16_t>}, {transpose<std::uint32_t>, repeat<std::uint32_t>}, {transpose<std::uint64_t>, repeat<std::uint64_t>}, convert<float, double>, convert<double, float>,
-                                            convert<float, std::int64_t>, convert<float, std::uint8_t>,
-                                            convert<float, std::int32_t>, convert<std::int32_t, float>, convert<std::int64_t, float>, convert<std::int64_t, std::int32_t>, convert<std::int32_t, std::int64_t>,
-                                            convert<std::int64_t, std::uint8_t>, convert<double, std::int64_t>, convert<bool, float>, convert<bool, std::int64_t>};
-}  // namespace kernels::TINYTORCH_CAPABILITY
-
-// %%
-//| export kernels/copy.h
-namespace kernels {
-
-// Copies `from`, which broadcasts to to's sizes, into `to`, on the threads of the pool and without a call through the dispatcher. Other dtypes are converted. REQUIRES: they do not overlap, and `to` is not stretched. O(to.numel()).
-void copy_elements(const Tensor& to, const Tensor& from);
-
-// What std::memcpy does, by vectors where that is slow.
-void copy_bytes(void* to, const void* from, std::int64_t count);
-
-}  // namespace kernels
-
-// %%
-//| export kernels/copy.cpp
-namespace {
-const kernels::CopyKernels& copy_table() {
-  using namespace kernels;
-  static constexpr const CopyKernels* tables[] = TINYTORCH_PER_CAPABILITY(copy_kernels);
-  return for_capability(tables);
-}
-
-}  // namespace
-
-void kernels::copy_bytes(void* to, const void* from, std::int64_t count) {
-  const bool lie_alike = (reinterpret_cast<std::uintptr_t>(to) ^ reinterpret_cast<std::uintptr_t>(from)) % 32 == 0;
-  if (lie_alike || count <= 2048) std::memcpy(to, from, static_cast<std::size_t>(count));
-  else copy_table().bytes(to, from, count);
-}
-
-namespace {
-std::byte* bytes_of(const Tensor& x) { return static_cast<std::byte*>(x.data_ptr()); }
-
-// One run of memory.
-void copy_run_of_bytes(const Tensor& to, const Tensor& from) {
-  constexpr std::int64_t grain = std::int64_t{1} << 18;
-  const std::int64_t bytes = to.numel() * static_cast<std::int64_t>(to.element_size());
-  parallel_for(0, bytes, grain, [&](std::int64_t first, std::int64_t stop) { kernels::copy_bytes(bytes_of(to) + first, bytes_of(from) + first, stop - first); });
-}
-
-// The dimension of stride 1 in operand k; -1 if there is none.
-int dense_dimension(const kernels::Rows<2>& rows, std::size_t k) {
-  for (std::size_t d = rows.sizes().size(); d-- > 0;)
-    if (rows.strides(k)[d] == 1) return static_cast<int>(d);
-  return -1;
-}
-
-// The other dimensions, as a walk of their own.
-kernels::Rows<2> without(const kernels::Rows<2>& rows, int first, int second) {
-  DimVector sizes, to, from;
-  for (int d = 0; d < static_cast<int>(rows.sizes().size()); ++d) {
-    if (d == first || d == second) continue;
-    const auto i = static_cast<std::size_t>(d);
-    sizes.push_back(rows.sizes()[i]);
-    to.push_back(rows.strides(0)[i]);
-    from.push_back(rows.strides(1)[i]);
-  }
-  sizes.push_back(1);  // every element of it is a row
-  to.push_back(0);
-  from.push_back(0);
-  return {sizes, {IntArrayRef(to), IntArrayRef(from)}, false};
-}
-
-// Rows of kLength numbers, or of one number so many times, whose first numbers are steps apart. A length that the compiler knows is a move or two, where a call for each row takes longer than the numbers.
-template <class U, std::size_t kLength>
-void copy_short_rows(U* to, std::int64_t to_step, const U* from, std::int64_t from_step, std::int64_t rows, bool repeats) {
-  if (repeats) {
-    for (std::int64_t r = 0; r < rows; ++r, to += to_step, from += from_step) std::fill_n(to, kLength, *from);
-  } else {
-    for (std::int64_t r = 0; r < rows; ++r, to += to_step, from += from_step) std::memcpy(to, from, kLength * sizeof(U));
-  }
-}
-
-template <class U>
-using ShortRows = void (*)(U* to, std::int64_t to_step, const U* from, std::int64_t from_step, std::int64_t rows, bool repeats);
-
-// Null for other lengths.
-template <class U>
-ShortRows<U> short_rows(std::int64_t length) {
-  switch (length) {
-    case 2: return copy_short_rows<U, 2>;
-    case 3: return copy_short_rows<U, 3>;
-    case 4: return copy_short_rows<U, 4>;
-    case 5: return copy_short_rows<U, 5>;
-    case 6: return copy_short_rows<U, 6>;
-    case 7: return copy_short_rows<U, 7>;
-    case 8: return copy_short_rows<U, 8>;
-    case 16: return copy_short_rows<U, 16>;
-    default: return nullptr;
-  }
-}
-
-// Rows along dimension i, in bands of rows that lie a step of another dimension apart.
-template <class U>
-void copy_in_bands(const kernels::Rows<2>& rows, int i, U* to, const U* from, bool repeats, ShortRows<U> copy) {
-  const int last = static_cast<int>(rows.sizes().size()) - 1, k = i == last ? last - 1 : last;
-  const kernels::Rows<2> planes = without(rows, i, k);
-  const std::int64_t length = rows.sizes()[static_cast<std::size_t>(i)], lines = rows.sizes()[static_cast<std::size_t>(k)];
-  const std::int64_t to_step = rows.strides(0)[static_cast<std::size_t>(k)], from_step = rows.strides(1)[static_cast<std::size_t>(k)];
-  const std::int64_t band = std::max<std::int64_t>(1, kernels::kElementwiseGrain / length), bands = (lines + band - 1) / band;
-  const std::int64_t grain = std::max<std::int64_t>(1, kernels::kElementwiseGrain / (std::min(band, lines) * length));
-  parallel_for(0, planes.count() * bands, grain, [&](std::int64_t first, std::int64_t stop) {
-    for (std::int64_t task = first; task < stop; ++task) {
-      const std::int64_t line = task % bands * band;
-      planes.run(task / bands, task / bands + 1, [&](const auto& places) {
-        copy(to + places[0] + line * to_step, to_step, from + places[1] + line * from_step, from_step, std::min(band, lines - line), repeats);
-      });
-    }
-  });
-}
-
-// Elements of type U, by their bits. Returns false, and does nothing, where no dimension is dense in `to`, or none in `from` that has no number to repeat.
-template <class U>
-bool copy_permuted(const Tensor& to, const Tensor& from, const kernels::BitsMover<U>& mover) {
-  const DimVector from_strides = broadcast_strides(from, to.sizes());
-  const kernels::Rows<2> rows(to.sizes(), {to.strides(), IntArrayRef(from_strides)});
-  const int i = dense_dimension(rows, 0), j = dense_dimension(rows, 1);
-  const bool repeats = i >= 0 && rows.strides(1)[static_cast<std::size_t>(i)] == 0;
-  if (i < 0 || (j < 0 && !repeats)) return false;
-  const kernels::Rows<2> planes = without(rows, i, repeats ? i : j);
-  U* const target = static_cast<U*>(to.data_ptr());
-  const U* const source = static_cast<const U*>(from.data_ptr());
-  const std::int64_t length = rows.sizes()[static_cast<std::size_t>(i)];
-  if (const ShortRows<U> copy = short_rows<U>(length); copy != nullptr && planes.count() > 1 && (repeats || i == j)) {
-    copy_in_bands(rows, i, target, source, repeats, copy);
-    return true;
-  }
-  if (repeats && planes.count() == 1) {
-    parallel_for(0, length, kernels::kElementwiseGrain, [&](std::int64_t first, std::int64_t stop) { mover.repeat(target + first, source[0], stop - first); });
-    return true;
-  }
-  if (repeats) {
-    parallel_for(0, planes.count(), std::max<std::int64_t>(1, kernels::kElementwiseGrain / length), [&](std::int64_t first, std::int64_t stop) {
-      planes.run(first, stop, [&](const auto& places) { mover.repeat(target + places[0], source[places[1]], length); });
-    });
-    return true;
-  }
-  if (i == j) {
-    parallel_for(0, planes.count(), std::max<std::int64_t>(1, kernels::kElementwiseGrain / length), [&](std::int64_t first, std::int64_t stop) {
-      planes.run(first, stop, [&](const auto& places) { kernels::copy_bytes(target + places[0], source + places[1], length * static_cast<std::int64_t>(sizeof(U))); });
-    });
-    return true;
-  }
-  // A task is a band of lines of the target of one plane; where no cache holds the result, a part of such a band.
-  const std::int64_t lines = rows.sizes()[static_cast<std::size_t>(j)], element = sizeof(U);
-  const std::int64_t to_row = rows.strides(0)[static_cast<std::size_t>(j)], from_row = rows.strides(1)[static_cast<std::size_t>(i)];
-  const bool beyond_cache = to.numel() * element > kernels::cache_sizes().second;
-  const std::int64_t band = beyond_cache ? kernels::kTurnedColumns : std::max<std::int64_t>(64, kernels::kElementwiseGrain / 8 / length / 64 * 64);
-  const std::int64_t part = beyond_cache ? 16 * kernels::kTurnedBytes / element : length;
-  const std::int64_t bands = (lines + band - 1) / band, parts = (length + part - 1) / part;
-  const std::int64_t grain = std::max<std::int64_t>(1, kernels::kElementwiseGrain / (std::min(band, lines) * std::min(part, length)));
-  parallel_for(0, planes.count() * bands * parts, grain, [&](std::int64_t first, std::int64_t stop) {
-    const Tensor buffers = beyond_cache ? empty({2 * kernels::kTurnedBytes * kernels::kTurnedColumns}, kByte) : Tensor();
-    for (std::int64_t task = first; task < stop; ++task) {
-      const std::int64_t plane = task / (bands * parts), line = task / parts % bands * band, at = task % parts * part;
-      planes.run(plane, plane + 1, [&](const auto& places) {
-        mover.transpose(target + places[0] + line * to_row + at, to_row, source + places[1] + at * from_row + line, from_row, std::min(part, length - at), std::min(band, lines - line),
-                        beyond_cache ? static_cast<U*>(buffers.data_ptr()) : nullptr);
-      });
-    }
-  });
-  return true;
-}
-
-// Numbers that lie apart in one or both: row by row, number by number.
-template <class U>
-void copy_apart(const Tensor& to, const Tensor& from) {
-  const DimVector from_strides = broadcast_strides(from, to.sizes());
-  const kernels::Rows<2> rows(to.sizes(), {to.strides(), IntArrayRef(from_strides)});
-  const auto copy = [target = static_cast<U*>(to.data_ptr()), source = static_cast<const U*>(from.data_ptr()), steps = rows.steps()](const auto& places, std::int64_t first, std::int64_t stop) {
-    for (std::int64_t i = first; i < stop; ++i) target[places[0] + i * steps[0]] = source[places[1] + i * steps[1]];
-  };
-  if (rows.count() == 1) {
-    parallel_for(0, rows.length(), kernels::kElementwiseGrain, [&](std::int64_t first, std::int64_t stop) { copy(kernels::Rows<2>::Places{}, first, stop); });
-    return;
-  }
-  parallel_for(0, rows.count(), std::max<std::int64_t>(1, kernels::kElementwiseGrain / rows.length()), [&](std::int64_t first, std::int64_t stop) {
-    rows.run(first, stop, [&](const auto& places) { copy(places, 0, rows.length()); });
-  });
-}
-
-template <class U>
-void copy_bits(const Tensor& to, const Tensor& from, const kernels::BitsMover<U>& mover) {
-  if (!copy_permuted(to, from, mover)) copy_apart<U>(to, from);
-}
-
-template <class To, class From>
-bool convert_run(const Tensor& to, const Tensor& from, kernels::ConvertKernel<To, From> convert) {
-  const bool reads = from.scalar_type() == scalar_type_of<From>() || (std::is_same_v<From, std::uint8_t> && from.scalar_type() == kBool);
-  if (to.scalar_type() != scalar_type_of<To>() || !reads) return false;
-  To* const target = to.data<To>();
-  const From* const source = static_cast<const From*>(from.data_ptr());
-  parallel_for(0, to.numel(), kernels::kElementwiseGrain, [&](std::int64_t first, std::int64_t stop) { convert(target + first, source + first, stop - first); });
-  return true;
-}
-
-// Half and BFloat16 to float and back, by the kernels of chapter 65.
-bool convert_half_run(const Tensor& to, const Tensor& from) {
-  const bool widens = isReducedFloatingType(from.scalar_type());
-  const Tensor& half = widens ? from : to;
-  if (!isReducedFloatingType(half.scalar_type()) || (widens ? to : from).scalar_type() != kFloat) return false;
-  const kernels::HalfTable& table = kernels::half_table(half.scalar_type());
-  float* const floats = (widens ? to : from).data<float>();
-  std::uint16_t* const bits = static_cast<std::uint16_t*>(half.data_ptr());
-  parallel_for(0, to.numel(), kernels::kElementwiseGrain, [&](std::int64_t first, std::int64_t stop) {
-    if (widens) table.widen(floats + first, bits + first, stop - first);
-    else table.narrow(bits + first, floats + first, stop - first);
-  });
-  return true;
-}
-
-// Whether it was done by kernels.
-bool copied(const Tensor& to, const Tensor& from) {
-  const bool dense = to.is_contiguous() && from.is_contiguous() && to.sizes() == from.sizes();
-  if (to.scalar_type() == from.scalar_type()) {
-    if (dense) {
-      copy_run_of_bytes(to, from);
-      return true;
-    }
-    if (to.element_size() == 1) copy_apart<std::uint8_t>(to, from);
-    if (to.element_size() == 2) copy_bits<std::uint16_t>(to, from, copy_table().of_2);
-    if (to.element_size() == 4) copy_bits<std::uint32_t>(to, from, copy_table().of_4);
-    if (to.element_size() == 8) copy_bits<std::uint64_t>(to, from, copy_table().of_8);
-    return to.element_size() <= 8;
-  }
-  const kernels::CopyKernels& table = copy_table();
-  return dense && (convert_run<float, double>(to, from, table.float_of_double) || convert_run<double, float>(to, from, table.double_of_float) ||
-                   convert_run<float, std::int64_t>(to, from, table.float_of_long) || convert_run<float, std::uint8_t>(to, from, table.float_of_byte) ||
-                   convert_run<float, std::int32_t>(to, from, table.float_of_int) || convert_run<std::int32_t, float>(to, from, table.int_of_float) ||
-                   convert_run<std::int64_t, float>(to, from, table.long_of_float) || convert_run<std::int64_t, std::int32_t>(to, from, table.long_of_int) ||
-                   convert_run<std::int32_t, std::int64_t>(to, from, table.int_of_long) || convert_run<std::int64_t, std::uint8_t>(to, from, table.long_of_byte) ||
-                   convert_run<double, std::int64_t>(to, from, table.double_of_long) || convert_run<bool, float>(to, from, table.bool_of_float) ||
-                   convert_run<bool, std::int64_t>(to, from, table.bool_of_long) || convert_half_run(to, from));
-}
-}  // namespace
-
-void kernels::copy_elements(const Tensor& to, const Tensor& from) {
-  if (to.numel() < kFewElements || !copied(to, from)) copy_into(to, from);
-}
-
-// %%
-//| export kernels/copy.cpp
-namespace {
-// A copy in row order, or in self's own where it has one without gaps.
-Tensor copied_tuned(const Tensor& self, ScalarType type, bool keeps_order) {
-  const Tensor result = keeps_order && is_dense(self) ? empty_beside(self, self.sizes(), type) : empty(self.sizes(), type);
-  kernels::copy_elements(result, self);
-  return result;
-}
-
-Tensor to_dtype_tuned(const Tensor& self, ScalarType type) {
-  if (self.numel() < kernels::kFewElements) return op::to_dtype.function(Layer::CPU)(self, type);
-  return copied_tuned(self, type, true);
-}
-
-Tensor clone_tuned(const Tensor& self, bool keeps_order) {
-  if (self.numel() < kernels::kFewElements) return op::clone.function(Layer::CPU)(self, keeps_order);
-  return copied_tuned(self, self.scalar_type(), keeps_order);
-}
-
-const Tensor& copy_tuned(const Tensor& self, const Tensor& src) {
-  const bool takes = self.numel() >= kernels::kFewElements && src.numel() > 0 && IntArrayRef(infer_size(self.sizes(), src.sizes())) == self.sizes() && !ranges_overlap(self, src);
-  if (!takes) return op::copy_.function(Layer::CPU)(self, src);
-  check_no_internal_overlap(self);
-  kernels::copy_elements(self, src);
-  return self;
-}
-}  // namespace
-
-// %%
-//| export kernels/copy.cpp
-//| registers
-void register_copy_kernels() {
-  op::clone.set(Layer::TunedCPU, clone_tuned);
-  op::to_dtype.set(Layer::TunedCPU, to_dtype_tuned);
-  op::copy_.set(Layer::TunedCPU, copy_tuned);
-}
-
-// %%
-TEST_CASE("copies: any permutation, any size, any dtype, for each capability") {
-  for_each_capability([] {
-    for (const ScalarType type : {kFloat, kDouble, kLong, kInt, kShort, kHalf, kBFloat16, kByte, kBool}) {
-      for (const auto& shape : {std::pair<std::int64_t, std::int64_t>{40, 40}, {16, 64}, {17, 65}, {200, 3}, {3, 200}, {130, 47}}) {
-        const std::int64_t rows = shape.first, columns = shape.second;
-        CAPTURE(type);
-        CAPTURE(rows);
-        const Tensor x = arange(rows * columns).remainder(251).to(type).view({rows, columns});
-        const Tensor turned = x.t().contiguous();
-        CHECK(turned.is_contiguous());
-        bool same = true;
-        for (std::int64_t i = 0; i < rows; ++i)
-          for (std::int64_t j = 0; j < columns; ++j)
-            same = same && std::memcmp(static_cast<const char*>(turned.data_ptr()) + static_cast<std::size_t>(j * rows + i) * x.element_size(),
-                                       static_cast<const char*>(x.data_ptr()) + static_cast<std::size_t>(i * columns + j) * x.element_size(), x.element_size()) == 0;
-        CHECK(same);
-      }
-    }
-  });
-}
-
-TEST_CASE("copies: matrices that caches do not hold, for each capability") {
-  // Whole blocks and parts of blocks, results that begin at a line and others, and a result with something on either side.
-  for (const ScalarType type : {kFloat, kDouble, kHalf}) {
-    for (const auto& shape : {std::pair<std::int64_t, std::int64_t>{1216, 1049}, {1232, 1024}, {4128, 290}, {1217, 1100}, {96, 14000}}) {
-      const std::int64_t rows = shape.first, columns = shape.second;
-      CAPTURE(type);
-      CAPTURE(rows);
-      const Tensor x = arange(rows * columns).remainder(2039).to(type).view({rows, columns});
-      const Tensor wanted = [&] {
-        const kernels::ReferenceKernelsGuard reference;
-        return x.t().contiguous();
-      }();
-      for_each_capability([&] {
-        const Tensor turned = x.t().contiguous();
-        CHECK_EQ(std::memcmp(turned.data_ptr(), wanted.data_ptr(), wanted.nbytes()), 0);
-        const Tensor around = full({columns, rows + 64}, 7, type);
-        around.narrow(1, 32, rows).copy_(x.t());
-        CHECK(around.narrow(1, 32, rows).equal(wanted));
-        CHECK((around.narrow(1, 0, 32) == 7).all().item<bool>());
-        CHECK((around.narrow(1, rows + 32, 32) == 7).all().item<bool>());
-      });
-    }
-  }
-}
-
-TEST_CASE("copies: rows of few numbers, side by side or overlapping, and one number for a row") {
-  for (const ScalarType type : {kFloat, kDouble, kHalf, kInt, kByte}) {
-    for (std::int64_t length = 1; length <= 17; ++length) {
-      CAPTURE(type);
-      CAPTURE(length);
-      const Tensor x = arange(3 * 900 * 40).remainder(1999).to(type).view({3, 900, 40});
-      for (const Tensor& view : {x.narrow(2, 5, length), x.select(2, 1).contiguous().unfold(1, length, 3), x.select(2, 1).contiguous().unsqueeze(2).expand({3, 900, length}),
-                                 x.narrow(2, 5, length).transpose(0, 1), x.select(2, 7).unsqueeze(2).expand({3, 900, length})}) {
-        const Tensor wanted = [&] {
-          const kernels::ReferenceKernelsGuard reference;
-          return view.contiguous();
-        }();
-        CHECK(view.contiguous().equal(wanted));
-        const Tensor around = full({view.size(0), view.size(1), length + 2}, 7, type);
-        around.narrow(2, 1, length).copy_(view);
-        CHECK(around.narrow(2, 1, length).equal(wanted));
-        CHECK((around.select(2, 0) == 7).all().item<bool>());
-        CHECK((around.select(2, -1) == 7).all().item<bool>());
-      }
-    }
-  }
-  const Tensor line = arange(90'000, kFloat);
-  const auto windows = [&] { return line.unfold(0, 3, 1).contiguous(); };
-  const int before = get_num_threads();
-  set_num_threads(1);
-  const Tensor alone = windows();
-  set_num_threads(3);
-  CHECK(windows().equal(alone));
-  set_num_threads(before);
-}
-
-TEST_CASE("copies: rows of any length from any address to any other") {
-  const Tensor source = randint(0, 256, {20000}).to(kByte);
-  for_each_capability([&] {
-    for (const std::int64_t count : {1, 2047, 2048, 2049, 2111, 4092, 9001})
-      for (const auto& [from, to] : {std::pair<std::int64_t, std::int64_t>{0, 0}, {0, 1}, {7, 64}, {33, 16}, {32, 0}}) {
-        const Tensor target = full({12000}, 7, kByte);
-        kernels::copy_bytes(target.data<std::uint8_t>() + to, source.data<std::uint8_t>() + from, count);
-        CHECK_EQ(target.narrow(0, to, count), source.narrow(0, from, count));
-        CHECK_EQ((target.slice(0, 0, to) != 7).sum().item<std::int64_t>() + (target.slice(0, to + count) != 7).sum().item<std::int64_t>(), 0);
-      }
-    const Tensor x = randn({5, 1024});
-    CHECK_EQ(cat({x.slice(1, 1023), x.slice(1, 0, 1023)}, 1), x.index_select(1, (arange(1024) + 1023).remainder(1024)));
-  });
-}
-
-TEST_CASE("copies: more dimensions, expanded and partial ones, into views, and conversions") {
-  const Tensor x = (arange(3 * 5 * 20 * 18) * 0.5 - 7).to(kFloat).view({3, 5, 20, 18});
-  const auto both = [](auto f) {
-    const Tensor got = f();
-    const kernels::ReferenceKernelsGuard guard;
-    CHECK_EQ(got, f());
-  };
-  for_each_capability([&] {
-    both([&] { return x.permute({0, 2, 3, 1}).contiguous(); });
-    both([&] { return x.permute({3, 2, 1, 0}).contiguous(); });
-    both([&] { return x.permute({1, 0, 3, 2}).contiguous(); });
-    both([&] { return x.narrow(3, 2, 9).contiguous(); });
-    both([&] { return x.slice(3, 0, 18, 2).contiguous(); });
-    both([&] { return x.select(1, 2).unsqueeze(1).expand({3, 4, 20, 18}).contiguous(); });
-    both([&] { return x.narrow(3, 0, 1).expand({3, 5, 20, 18}).contiguous(); });
-    for (const ScalarType type : {kFloat, kDouble, kLong, kHalf, kByte, kBool}) {
-      const Tensor numbers = x.select(3, 2).select(2, 1).flatten().to(type);  // 18 apart
-      for (const std::int64_t length : {2, 7, 16, 33, 1000}) both([&] { return numbers.unsqueeze(1).expand({15, length}).contiguous(); });
-      both([&] { return numbers.view({3, 1, 5, 1}).expand({3, 40, 5, 9}).contiguous(); });
-      both([&] { return numbers.select(0, 3).expand({700, 3}).contiguous(); });
-      both([&] { return numbers.unsqueeze(0).expand({80, 15}).contiguous(); });
-      both([&] {
-        const Tensor to = zeros({50, 15}, type);
-        to.t().copy_(numbers.unsqueeze(1));
-        return to;
-      });
-    }
-    both([&] { return x.contiguous(MemoryFormat::ChannelsLast).contiguous(); });
-    both([&] {
-      const Tensor to = zeros({20, 18, 5, 3});
-      to.permute({3, 2, 0, 1}).copy_(x);
-      return to;
-    });
-    both([&] {
-      const Tensor to = zeros({3, 5, 20, 18}, kDouble);
-      to.copy_(x);
-      return to;
-    });
-    both([&] { return x.to(kDouble); });
-    both([&] { return x.to(kDouble).to(kFloat); });
-    both([&] { return x.to(kLong).to(kFloat); });
-    both([&] { return x.to(kByte).to(kFloat); });
-    both([&] { return x.gt(0).to(kFloat); });
-    // Beyond what the other holds, too.
-    const Tensor large = (x * 3e7).to(kLong) * 3;
-    for (const ScalarType type : {kInt, kLong, kBool, kByte, kDouble}) {
-      both([&] { return (type == kByte ? x.abs() : x).to(type).to(kFloat); });
-      both([&] { return (type == kByte ? x.abs() : x).to(type).to(kLong); });
-      both([&] { return large.to(type); });
-      both([&] { return large.to(kInt).to(type); });
-      both([&] { return (x > 3).to(type); });
-    }
-    for (const ScalarType half : {kHalf, kBFloat16}) {
-      both([&] { return (x * 77.7).to(half); });  // beyond what Half holds, too
-      both([&] { return x.to(half).to(kFloat); });
-      both([&] { return x.to(half).permute({0, 2, 3, 1}).contiguous(); });
-      both([&] { return x.to(half).permute({0, 2, 1, 3}).to(kFloat); });
-    }
-    both([&] { return x.permute({0, 2, 3, 1}).to(kDouble); });
-  });
-  CHECK_ERROR(zeros({1, 20}).expand({20, 20}).copy_(ones({20, 20})), "more than one element of the written-to tensor");
-  CHECK_ERROR(zeros({1, 20}).copy_(ones({20, 20})), "doesn't match the broadcast shape");
 }
 
 // %% [markdown]
@@ -2603,427 +1802,6 @@ TEST_CASE("results larger than the caches are the same as small ones") {
 }
 
 // %% [markdown]
-// ## Random numbers
-//
-// The numbers for a seed are a promise: those of the generator mt19937, in PyTorch's order. So the way to be fast is not another generator but the same one for many numbers at once. Its state is 624 words, which module 00 renews in their place: x[k + 397], or x[k - 227] where that one is new already. Written behind each other instead,
-// all words follow one rule:
-//
-//     word[k] = word[k - 227] ^ twist(word[k - 624], word[k - 623])
-//
-//     | the state, 624 words | 624 new ones | 624 more ...    |        the last 624 that were made are the state again
-//             ^------------------- from where the generator stood, words are used where they are
-//
-// Word k needs none of the 16 before it, so vectors of words can be made at once, and nobody has to copy them out of the state. Then each is tempered and becomes a float of 24 bits or, with its neighbour, a double of 53. PyTorch's normal numbers come in blocks of 16 by Box and Muller's transformation: eight radii `sqrt(-2 log u)` and eight
-// angles, whose cosines and sines are eight numbers each: vectors again.
-//
-// The words must be made one after another, but what follows (tempering, logarithms, sines) can be divided among threads.
-
-// %%
-//| export kernels/vector_math-inl.h
-namespace kernels::TINYTORCH_CAPABILITY {
-namespace {
-template <class T>
-struct CircleConstants;
-
-template <>
-struct CircleConstants<float> {
-  // pi / 2 in three parts, the first two with few bits
-  static constexpr float kHigh = 1.5703125f, kMiddle = 4.837512969970703125e-4f, kLow = 7.54978995489188e-8f;
-  static constexpr float kSine[] = {-0.166666548f, 0.008332168928f, -0.0001951601222f};     // (sin(r) - r) / r^3 in r^2
-  static constexpr float kCosine[] = {0.04166664543f, -0.001388730348f, 2.443167017e-5f};  // (cos(r) - 1 + r^2 / 2) / r^4 in r^2
-};
-
-template <>
-struct CircleConstants<double> {
-  static constexpr double kHigh = 1.57079632673412561417e+00, kMiddle = 6.07710050630396597660e-11, kLow = 2.02226624879595063154e-21;
-  static constexpr double kSine[] = {-0.166666666666666312, 0.00833333333332220525, -0.000198412698296331417, 2.75573136288171037e-6, -2.50507478713631631e-8, 1.58961821599176533e-10};
-  static constexpr double kCosine[] = {0.0416666666666665911, -0.00138888888888727328, 0.0000248015872886441888, -2.75573141178594569e-7, 2.08756922979973202e-9, -1.1358084587818486e-11};
-};
-
-// sin(x) and cos(x), within 2 ulp of 1. REQUIRES: |x| <= 100.
-template <class D, class V>
-HWY_INLINE void SinCos(D d, V x, V& sine, V& cosine) {
-  using T = hn::TFromD<D>;
-  using Bits = typename FloatFormat<T>::Bits;
-  using Constants = CircleConstants<T>;
-  const hn::RebindToUnsigned<D> du;
-  const V magic = hn::Set(d, FloatFormat<T>::kRound);
-  const V shifted = hn::MulAdd(x, hn::Set(d, static_cast<T>(0.63661977236758134308)), magic);
-  const V n = hn::Sub(shifted, magic);
-  V r = hn::NegMulAdd(n, hn::Set(d, Constants::kHigh), x);
-  r = hn::NegMulAdd(n, hn::Set(d, Constants::kMiddle), r);
-  r = hn::NegMulAdd(n, hn::Set(d, Constants::kLow), r);
-  const V square = hn::Mul(r, r);
-  const V s = hn::MulAdd(hn::Mul(r, square), Polynomial(d, square, Constants::kSine), r);
-  const V c = hn::MulAdd(hn::Mul(square, square), Polynomial(d, square, Constants::kCosine), hn::NegMulAdd(hn::Set(d, T{0.5}), square, hn::Set(d, T{1})));
-  // A quarter of a turn exchanges the two, half a turn changes signs.
-  const auto bits = hn::BitCast(du, shifted);
-  const auto odd = hn::RebindMask(d, hn::TestBit(bits, hn::Set(du, Bits{1})));
-  constexpr int to_sign = 8 * static_cast<int>(sizeof(T)) - 2;
-  const auto two = hn::Set(du, Bits{2});
-  const V sine_sign = hn::BitCast(d, hn::ShiftLeft<to_sign>(hn::And(bits, two)));
-  const V cosine_sign = hn::BitCast(d, hn::ShiftLeft<to_sign>(hn::And(hn::Add(bits, hn::Set(du, Bits{1})), two)));
-  sine = hn::Xor(hn::IfThenElse(odd, c, s), sine_sign);
-  cosine = hn::Xor(hn::IfThenElse(odd, s, c), cosine_sign);
-}
-}  // namespace
-}  // namespace kernels::TINYTORCH_CAPABILITY
-
-// %%
-//| export kernels/random_kernels.h
-namespace kernels {
-
-// `words` are words of mt19937's state, which are not tempered yet.
-template <class T>
-struct RandomTable {
-  static constexpr int kWords = sizeof(T) / 4;  // that a number takes
-  void (*uniform)(T* out, const std::uint32_t* words, std::int64_t count, T low, T width);             // low + width * u, one rounding where multiplication and addition are one instruction
-  void (*normal)(T* out, const std::uint32_t* words, std::int64_t count, T mean, T std);               // by blocks of 16; REQUIRES: count is a multiple of 16
-  void (*bernoulli)(T* out, const std::uint32_t* words, std::int64_t count, double p);                 // two words for a number, also for float
-};
-
-struct RandomKernels {
-  void (*next_words)(std::uint32_t* words, std::int64_t count);  // makes words[0] to words[count - 1] of the 624 in front of them; REQUIRES: count is a multiple of 16
-  bool fused;                                                    // whether multiplication and addition round once
-  RandomTable<float> in_float;
-  RandomTable<double> in_double;
-};
-
-TINYTORCH_DECLARE_PER_CAPABILITY(RandomKernels, random_kernels)
-
-}  // namespace kernels
-
-// %%
-//| export kernels/random.simd.cpp
-namespace kernels::TINYTORCH_CAPABILITY {
-namespace {
-using Words = hn::ScalableTag<std::uint32_t>;
-
-void next_words(std::uint32_t* words, std::int64_t count) {
-  const Words d;
-  constexpr std::int64_t N = 624, M = 397, lanes = static_cast<std::int64_t>(hn::MaxLanes(Words()));
-  const auto upper = hn::Set(d, 0x80000000U), lower = hn::Set(d, 0x7fffffffU), one = hn::Set(d, 1U), matrix = hn::Set(d, 0x9908b0dfU);
-  for (std::int64_t k = 0; k < count; k += lanes) {
-    const std::uint32_t* const old = words + k - N;
-    const auto u = hn::LoadU(d, old), v = hn::LoadU(d, old + 1), far = hn::LoadU(d, old + M);
-    const auto joined = hn::Or(hn::And(u, upper), hn::And(v, lower));
-    const auto odd = hn::And(hn::Sub(hn::Zero(d), hn::And(v, one)), matrix);
-    hn::StoreU(hn::Xor(far, hn::Xor(hn::ShiftRight<1>(joined), odd)), d, words + k);
-  }
-}
-
-template <class D>
-HWY_INLINE hn::Vec<D> tempered(D d, hn::Vec<D> y) {
-  y = hn::Xor(y, hn::ShiftRight<11>(y));
-  y = hn::Xor(y, hn::And(hn::ShiftLeft<7>(y), hn::Set(d, 0x9d2c5680U)));
-  y = hn::Xor(y, hn::And(hn::ShiftLeft<15>(y), hn::Set(d, 0xefc60000U)));
-  return hn::Xor(y, hn::ShiftRight<18>(y));
-}
-
-// Numbers of [0, 1): floats out of the low 24 bits of a word.
-template <class D>
-HWY_INLINE hn::Vec<D> unit_numbers(D d, const std::uint32_t* words) requires(sizeof(hn::TFromD<D>) == 4) {
-  const hn::RebindToUnsigned<D> du;
-  const hn::RebindToSigned<D> di;
-  const auto bits = hn::And(tempered(du, hn::LoadU(du, words)), hn::Set(du, (1U << 24) - 1));
-  return hn::Mul(hn::ConvertTo(d, hn::BitCast(di, bits)), hn::Set(d, 0x1p-24f));
-}
-
-// Doubles out of the low 53 bits of two words, the first of which is the upper half. 32 bits at a time become a double by standing in the mantissa of 2^84 (2^52); taking those away again is exact.
-template <class D>
-HWY_INLINE hn::Vec<D> unit_numbers(D d, const std::uint32_t* words) requires(sizeof(hn::TFromD<D>) == 8) {
-  const hn::RebindToUnsigned<D> du;
-#if HWY_TARGET == HWY_SCALAR  // vectors of one word
-  const hn::ScalableTag<std::uint32_t> dw;
-  const std::uint64_t first = hn::GetLane(tempered(dw, hn::Set(dw, words[0]))), second = hn::GetLane(tempered(dw, hn::Set(dw, words[1])));
-  const auto both = hn::Set(du, first | second << 32);
-#else
-  const hn::Repartition<std::uint32_t, D> dw;
-  const auto both = hn::BitCast(du, tempered(dw, hn::LoadU(dw, words)));
-#endif
-  const auto high = hn::And(both, hn::Set(du, (std::uint64_t{1} << 21) - 1));
-  const auto low = hn::ShiftRight<32>(both);
-  const auto high_number = hn::BitCast(d, hn::Or(high, hn::BitCast(du, hn::Set(d, 0x1p84))));
-  const auto low_number = hn::BitCast(d, hn::Or(low, hn::BitCast(du, hn::Set(d, 0x1p52))));
-  const auto whole = hn::Add(hn::Sub(high_number, hn::Set(d, 0x1p84 + 0x1p52)), low_number);
-  return hn::Mul(whole, hn::Set(d, 0x1p-53));
-}
-
-// The first `count` of the numbers that f makes of a vector of words, `per` words for a number.
-template <class T, class F>
-HWY_INLINE void fill_from_words(T* out, const std::uint32_t* words, std::int64_t count, int per, F f) {
-  const hn::ScalableTag<T> d;
-  constexpr std::int64_t lanes = LanesOf(hn::ScalableTag<T>());
-  std::int64_t i = 0;
-  for (; i + lanes <= count; i += lanes) hn::StoreU(f(d, words + i * per), d, out + i);
-  if (i == count) return;
-  std::uint32_t last[2 * static_cast<std::size_t>(lanes)] = {};
-  for (std::int64_t k = 0; k < (count - i) * per; ++k) last[k] = words[i * per + k];
-  StorePart(f(d, last), d, out + i, count - i);
-}
-
-template <class T>
-void uniform(T* out, const std::uint32_t* words, std::int64_t count, T low, T width) {
-  fill_from_words(out, words, count, RandomTable<T>::kWords, [&](auto d, const std::uint32_t* from) { return hn::MulAdd(unit_numbers(d, from), hn::Set(d, width), hn::Set(d, low)); });
-}
-
-template <class T>
-void normal(T* out, const std::uint32_t* words, std::int64_t count, T mean, T std) {
-  const hn::CappedTag<T, 8> d;
-  constexpr int lanes = static_cast<int>(hn::MaxLanes(hn::CappedTag<T, 8>())), per = RandomTable<T>::kWords;
-  const auto one = hn::Set(d, T{1}), two_pi = hn::Set(d, 2 * static_cast<T>(3.14159265358979323846));
-  const auto scale = hn::Set(d, std), shift = hn::Set(d, mean);
-  for (std::int64_t block = 0; block < count; block += 16, words += 16 * per) {
-    for (int j = 0; j < 8; j += lanes) {
-      const auto u = hn::Sub(one, unit_numbers(d, words + j * per));
-      const auto radius = hn::Sqrt(hn::Mul(hn::Set(d, T{-2}), LogOfPositive(d, u)));
-      auto sine = one, cosine = one;
-      SinCos(d, hn::Mul(two_pi, unit_numbers(d, words + (j + 8) * per)), sine, cosine);
-      hn::StoreU(hn::MulAdd(hn::Mul(radius, cosine), scale, shift), d, out + block + j);
-      hn::StoreU(hn::MulAdd(hn::Mul(radius, sine), scale, shift), d, out + block + j + 8);
-    }
-  }
-}
-
-void bernoulli_double(double* out, const std::uint32_t* words, std::int64_t count, double p) {
-  fill_from_words(out, words, count, 2, [&](auto d, const std::uint32_t* from) { return hn::IfThenElseZero(hn::Lt(unit_numbers(d, from), hn::Set(d, p)), hn::Set(d, 1.0)); });
-}
-
-void bernoulli_float(float* out, const std::uint32_t* words, std::int64_t count, double p) {
-  const hn::ScalableTag<double> d;
-  const hn::Rebind<float, hn::ScalableTag<double>> df;
-  constexpr std::int64_t lanes = LanesOf(hn::ScalableTag<double>());
-  std::int64_t i = 0;
-  for (; i + lanes <= count; i += lanes) {
-    const auto chosen = hn::IfThenElseZero(hn::Lt(unit_numbers(d, words + 2 * i), hn::Set(d, p)), hn::Set(d, 1.0));
-    hn::StoreU(hn::DemoteTo(df, chosen), df, out + i);
-  }
-  double rest[static_cast<std::size_t>(lanes)];
-  bernoulli_double(rest, words + 2 * i, count - i, p);
-  for (std::int64_t k = 0; i + k < count; ++k) out[i + k] = static_cast<float>(rest[k]);
-}
-}  // namespace
-
-constinit const RandomKernels random_kernels = {next_words, HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON,
-                                                {uniform<float>, normal<float>, bernoulli_float}, {uniform<double>, normal<double>, bernoulli_double}};
-}  // namespace kernels::TINYTORCH_CAPABILITY
-
-// %%
-//| export kernels/random.cpp
-namespace {
-const kernels::RandomKernels& random_table() {
-  using namespace kernels;
-  static constexpr const RandomKernels* tables[] = TINYTORCH_PER_CAPABILITY(random_kernels);
-  return for_capability(tables);
-}
-
-template <class T>
-const kernels::RandomTable<T>& random_table_of() {
-  if constexpr (std::is_same_v<T, float>) return random_table().in_float;
-  else return random_table().in_double;
-}
-
-// Numbers for which words are made at a time, and how many of them a task takes: few, so that their words are still in a near cache when they are used.
-constexpr std::int64_t kDrawnTogether = 1 << 15, kDrawGrain = 1 << 12;
-
-// A generator's words in their order, as they are before tempering. The generator is locked meanwhile, and goes on behind the last word that was taken.
-class RawWords {
- public:
-  // For `numbers` numbers of `per` words.
-  RawWords(std::optional<Generator> generator, std::int64_t numbers, int per)
-      : generator_(generator ? *std::move(generator) : default_generator()), lock_(generator_.mutex()), data_(generator_.engine().data()),
-        together_(std::min(numbers, get_num_threads() == 1 ? kDrawGrain : kDrawnTogether)), words_(std::make_unique_for_overwrite<std::uint32_t[]>(static_cast<std::size_t>(together_ * per + 2 * N))) {
-    std::copy_n(data_.state_.data(), N, words_.get());
-  }
-  ~RawWords() {
-    std::copy_n(words_.get() + state_, N, data_.state_.data());
-    generator_.engine().set_data(data_);
-  }
-  RawWords(const RawWords&) = delete;
-  RawWords& operator=(const RawWords&) = delete;
-
-  // How many numbers may be drawn at once.
-  std::int64_t together() const { return together_; }
-  const std::uint32_t* take(std::int64_t count);
-
- private:
-  static constexpr std::int64_t N = mt19937_data_pod::N;
-  Generator generator_;
-  std::lock_guard<std::mutex> lock_;
-  mt19937_data_pod data_;
-  std::int64_t together_, state_ = 0;       // where in words_ the state lies, 624 words
-  std::unique_ptr<std::uint32_t[]> words_;  // a state, and what follows from it
-};
-
-// The next `count` words, at most those of together() numbers. They stay until more are taken.
-const std::uint32_t* RawWords::take(std::int64_t count) {
-  if (state_ > 0) std::copy_n(words_.get() + state_, N, words_.get());
-  const std::int64_t first = data_.next_, stop = first + count;
-  state_ = (stop - 1) / N * N;  // that of the last word: new ones are made when they are asked for
-  random_table().next_words(words_.get() + N, state_);
-  data_.next_ = static_cast<std::uint32_t>(stop - state_);
-  return words_.get() + first;
-}
-
-// Calls f(place, words, count) for all of `count` numbers at `out`, `per` words for a number, in pieces of whole blocks of 16; on the threads of the pool.
-template <class T, class F>
-void fill_drawn(T* out, std::int64_t count, int per, RawWords& raw, F f) {
-  for (std::int64_t first = 0; first < count; first += raw.together()) {
-    const std::int64_t numbers = std::min(raw.together(), count - first);
-    const std::uint32_t* const words = raw.take(numbers * per);
-    parallel_for(0, numbers, kDrawGrain, [&](std::int64_t begin, std::int64_t end) { f(out + first + begin, words + begin * per, end - begin); });
-  }
-}
-
-bool is_drawn_type(ScalarType type) { return type == kFloat || type == kDouble; }
-
-template <class F>
-decltype(auto) with_drawn_type(ScalarType type, F f) {
-  return type == kFloat ? f.template operator()<float>() : f.template operator()<double>();
-}
-
-// Copying the generator's state pays for itself from some hundred numbers on.
-bool takes_drawing(const Tensor& self) { return self.numel() >= 512 && is_drawn_type(self.scalar_type()) && self.is_contiguous(); }
-
-const Tensor& uniform_tuned(const Tensor& self, double from, double to, std::optional<Generator> generator) {
-  const bool takes = takes_drawing(self) && from <= to && with_drawn_type(self.scalar_type(), [&]<class T>() {
-    const T low = static_cast<T>(from), width = static_cast<T>(to) - low;
-    // The reference rounds once; so must this.
-    return to - from <= std::numeric_limits<T>::max() && (random_table().fused || low == 0 || width == 1);
-  });
-  if (!takes) return op::uniform_.function(Layer::CPU)(self, from, to, std::move(generator));
-  with_drawn_type(self.scalar_type(), [&]<class T>() {
-    RawWords raw(std::move(generator), self.numel(), kernels::RandomTable<T>::kWords);
-    const T low = static_cast<T>(from), width = static_cast<T>(to) - low;
-    const auto uniform = random_table_of<T>().uniform;
-    fill_drawn(self.data<T>(), self.numel(), kernels::RandomTable<T>::kWords, raw, [&](T* out, const std::uint32_t* words, std::int64_t count) { uniform(out, words, count, low, width); });
-  });
-  return self;
-}
-
-// All of the numbers are drawn before those at the end, which stand in for the last 16 where these are no whole block.
-const Tensor& normal_tuned(const Tensor& self, double mean, double std, std::optional<Generator> generator) {
-  if (!takes_drawing(self)) return op::normal_.function(Layer::CPU)(self, mean, std, std::move(generator));
-  with_drawn_type(self.scalar_type(), [&]<class T>() {
-    constexpr int per = kernels::RandomTable<T>::kWords;
-    RawWords raw(std::move(generator), self.numel(), per);
-    const auto normal = random_table_of<T>().normal;
-    const auto draw = [&](T* out, const std::uint32_t* words, std::int64_t count) { normal(out, words, count, static_cast<T>(mean), static_cast<T>(std)); };
-    const std::int64_t whole = self.numel() / 16 * 16;
-    fill_drawn(self.data<T>(), whole, per, raw, draw);
-    if (whole == self.numel()) return;
-    raw.take((self.numel() - whole) * per);
-    draw(self.data<T>() + self.numel() - 16, raw.take(16 * per), 16);
-  });
-  return self;
-}
-
-const Tensor& bernoulli_tuned(const Tensor& self, double p, std::optional<Generator> generator) {
-  if (!takes_drawing(self)) return op::bernoulli_.function(Layer::CPU)(self, p, std::move(generator));
-  RawWords raw(std::move(generator), self.numel(), 2);
-  with_drawn_type(self.scalar_type(), [&]<class T>() {
-    const auto bernoulli = random_table_of<T>().bernoulli;
-    fill_drawn(self.data<T>(), self.numel(), 2, raw, [&](T* out, const std::uint32_t* words, std::int64_t count) { bernoulli(out, words, count, p); });
-  });
-  return self;
-}
-
-// The probabilities are looked at first, since one that is none must leave nothing behind: the reference says which.
-template <class T>
-bool are_probabilities(const T* p, std::int64_t count) {
-  bool all = true;
-  for (std::int64_t i = 0; i < count; ++i) all &= p[i] >= 0 && p[i] <= 1;
-  return all;
-}
-
-const Tensor& bernoulli_tensor_tuned(const Tensor& self, const Tensor& p, std::optional<Generator> generator) {
-  const bool ours = takes_drawing(self) && p.scalar_type() == self.scalar_type() && p.sizes() == self.sizes() && p.is_contiguous() && !p.is_alias_of(self);
-  const bool valid = ours && with_drawn_type(self.scalar_type(), [&]<class T>() { return are_probabilities(p.data<T>(), p.numel()); });
-  if (!valid) return op::bernoulli_tensor_.function(Layer::CPU)(self, p, std::move(generator));
-  with_drawn_type(self.scalar_type(), [&]<class T>() {
-    RawWords raw(std::move(generator), self.numel(), kernels::RandomTable<T>::kWords);
-    const auto uniform = random_table_of<T>().uniform;
-    T* const to = self.data<T>();
-    const T* const chances = p.data<T>();
-    fill_drawn(to, self.numel(), kernels::RandomTable<T>::kWords, raw, [=](T* out, const std::uint32_t* words, std::int64_t count) {
-      uniform(out, words, count, T{0}, T{1});
-      const T* const chance = chances + (out - to);
-      for (std::int64_t i = 0; i < count; ++i) out[i] = out[i] < chance[i];
-    });
-  });
-  return self;
-}
-}  // namespace
-
-// %%
-//| export kernels/random.cpp
-//| registers
-void register_random_kernels() {
-  op::uniform_.set(Layer::TunedCPU, uniform_tuned);
-  op::normal_.set(Layer::TunedCPU, normal_tuned);
-  op::bernoulli_.set(Layer::TunedCPU, bernoulli_tuned);
-  op::bernoulli_tensor_.set(Layer::TunedCPU, bernoulli_tensor_tuned);
-}
-
-// %%
-//| lesson
-// What `fill` draws into a tensor of `count` after a few numbers have been drawn, and the state of the generator behind it.
-template <class F>
-std::pair<Tensor, std::string> drawn(std::int64_t count, ScalarType type, F fill) {
-  Generator generator(11);
-  for (int i = 0; i < 5; ++i) generator.random();
-  const Tensor x = empty({count}, type);
-  fill(x, generator);
-  return {x, generator.state()};
-}
-
-// %%
-TEST_CASE("random numbers: the reference's for a seed, and the generator goes on where it would") {
-  const auto uniform = [](const Tensor& x, const Generator& g) { uniform_(x, 0, 1, g); };
-  const auto wide = [](const Tensor& x, const Generator& g) { uniform_(x, -3, 5, g); };
-  const auto chance = [](const Tensor& x, const Generator& g) { bernoulli_(x, 0.3, g); };
-  const auto chances = [](const Tensor& x, const Generator& g) { bernoulli_(x, arange(x.numel(), kLong).remainder(101).to(x.scalar_type()) / 100, g); };
-  const auto bell = [](const Tensor& x, const Generator& g) { normal_(x, 1, 2, g); };
-  for_each_capability([&] {
-    for (const ScalarType type : {kFloat, kDouble}) {
-      for (const std::int64_t count : {511, 512, 513, 619, 624, 1000, 1248, 5003, 100'000}) {
-        CAPTURE(type);
-        CAPTURE(count);
-        const auto check = [&](auto fill, bool exact) {
-          const auto [got, state] = drawn(count, type, fill);
-          const kernels::ReferenceKernelsGuard guard;
-          const auto [expected, expected_state] = drawn(count, type, fill);
-          CHECK_EQ(state, expected_state);
-          if (exact) CHECK_EQ(got, expected);
-          else CHECK_CLOSE(got, expected, type == kFloat ? 1e-5 : 1e-13, type == kFloat ? 2e-6 : 1e-14);
-        };
-        check(uniform, true);
-        check(wide, true);
-        check(chance, true);
-        check(chances, true);
-        check(bell, false);
-      }
-    }
-  });
-  const Tensor odd = full({1000}, 0.5);
-  odd.select(0, 700).fill_(1.5);
-  CHECK_ERROR(bernoulli_(empty({1000}), odd), "found the probability 1.5");
-  odd.select(0, 700).fill_(std::nan(""));
-  CHECK_ERROR(bernoulli_(empty({1000}), odd), "Expected p_in >= 0 && p_in <= 1 to be true");
-}
-
-TEST_CASE("random numbers: the same with any number of threads") {
-  for (const ScalarType type : {kFloat, kDouble}) {
-    const auto bell = [](const Tensor& x, const Generator& g) { normal_(x, 0, 1, g); };
-    const Tensor expected = drawn(100'001, type, bell).first;
-    for (const int threads : {1, 3}) {
-      const ThreadsGuard guard(threads);
-      CHECK_EQ(drawn(100'001, type, bell).first, expected);
-    }
-  }
-}
-
-// %% [markdown]
 // ## What it gains
 //
 // Bytes that must move, read and written, for each second, of tuned kernels and of the reference, in one thread. A copy of the same size shows what memory can do: kernels with little arithmetic cannot be faster.
@@ -3031,7 +1809,7 @@ TEST_CASE("random numbers: the same with any number of threads") {
 // %%
 DEMO("elementwise operators beside the reference, 16 MB, one thread") {
   const ThreadsGuard one(1);
-  const Tensor x = rand({1 << 22}), y = rand({1 << 22}), square = rand({2048, 2048});
+  const Tensor x = rand({1 << 22}), y = rand({1 << 22});
   const auto line = [](const char* name, double bytes, auto f) {
     const double tuned = measure(f, {.samples = 5}).minimum;
     const kernels::ReferenceKernelsGuard guard;
@@ -3046,10 +1824,6 @@ DEMO("elementwise operators beside the reference, 16 MB, one thread") {
   line("tanh", 8 * n, [&] { do_not_optimize(tanh(x)); });
   line("gelu, tanh", 8 * n, [&] { do_not_optimize(gelu(x, "tanh")); });
   line("gelu", 8 * n, [&] { do_not_optimize(gelu(x)); });
-  line("transpose to contiguous", 8 * n, [&] { do_not_optimize(square.t().contiguous()); });
-  line("uniform", 4 * n, [&] { do_not_optimize(rand({1 << 22})); });
-  line("normal", 4 * n, [&] { do_not_optimize(randn({1 << 22})); });
-  line("dropout", 8 * n, [&] { do_not_optimize(dropout(x, 0.5, true)); });
 }
 
 DEMO("the largest distance from the exact value, in ulp") {
@@ -3060,15 +1834,14 @@ DEMO("the largest distance from the exact value, in ulp") {
   });
 }
 
-// %% [markdown]
 // ## In production
 //
 // **PyTorch** has the same three storeys. `aten/src/ATen/cpu/vec/vec256/vec256_float.h` and `vec512/` are `Vectorized<T>`, whose `exp`, `log`, `tanh` and `erf` call **Sleef**, a library of vector functions within 1 ulp (names end in `_u10`) or 3.5. `aten/src/ATen/native/cpu/UnaryOpsKernel.cpp` and `BinaryOpsKernel.cpp` are the loops, compiled for
-// each capability; with Intel's MKL the larger unary functions go to its vector library instead (`aten/src/ATen/cpu/vml.h`). `aten/src/ATen/TensorIterator.cpp` merges dimensions and finds the types, as `Rows` does here. Transposed copies are in `aten/src/ATen/native/Copy.cpp`, in blocks of 60 x 60. Random numbers are drawn one at a time under a lock
-// (`aten/src/ATen/native/cpu/DistributionTemplates.h`); only normal ones are turned into vectors, sixteen at a time (`normal_fill_AVX2`). It uses no non-temporal stores.
+// each capability; with Intel's MKL the larger unary functions go to its vector library instead (`aten/src/ATen/cpu/vml.h`). `aten/src/ATen/TensorIterator.cpp` merges dimensions, as chapter 50's `Rows` do, and finds the types. It uses no
+// non-temporal stores.
 //
-// **TensorFlow** takes Eigen's packet functions (`Eigen/src/Core/arch/Default/GenericPacketMathFunctions.h`: `pexp_float` and its like are the polynomials of this chapter) and a counter-based generator, Philox, in which any number can be computed without those before it. **JAX** compiles whole chains of elementwise operators into one loop with XLA, so that a
-// number passes through memory once for the chain and not once for each operator; its generator is Threefry, counter-based too. That is the next step beyond a fast kernel: not to run it at all (module 18).
+// **TensorFlow** takes Eigen's packet functions (`Eigen/src/Core/arch/Default/GenericPacketMathFunctions.h`: `pexp_float` and its like are the polynomials of this chapter). **JAX** compiles whole chains of elementwise operators into one loop with XLA, so that a
+// number passes through memory once for the chain and not once for each operator. That is the next step beyond a fast kernel: not to run it at all (module 18).
 //
 //     x -> [add] -> memory -> [gelu] -> memory -> [dropout] -> memory      three kernels at the speed of memory
 //     x -> [add, gelu, dropout] -> memory                                  one: a third of the bytes

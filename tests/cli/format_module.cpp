@@ -212,9 +212,12 @@ TEST_CASE("refused: library chapters that do not say whom they follow") {
     check_refused(text, at, message, [&] { parse_module(file, text); });
   };
   CHECK_EQ(parse_module(file, chapter("// %%\n//| after 05\n#include <map>\n\n")).stage(), "05");
+  CHECK_EQ(parse_module(file, chapter("// %%\n//| after 05 95\n#include <map>\n\n")).stage(), "05");
   refused_chapter("", "// %% [markdown]", "says which module it follows");
   refused_chapter("// %%\n//| after 5\n#include <map>\n\n", "//| after 5", "by its two digits");
   refused_chapter("// %%\n//| after 91\n#include <map>\n\n", "//| after 91", "by its two digits");
+  for (const std::string wrong : {"04", "5", "95 96"})
+    refused_chapter("// %%\n//| after 05 " + wrong + "\n#include <map>\n\n", "//| after 05 " + wrong, "a library chapter by its two digits");
   refused_chapter("// %%\n#include <set>\n\n// %%\n//| after 05\n#include <map>\n\n", "//| after 05", "in the first code cell");
 }
 
@@ -245,6 +248,14 @@ TEST_CASE("a course: in the order of stages, library chapters behind the module 
   CHECK_EQ(load_stage_of(root, "lib").back().folder(), "90_lib");
   CHECK_THROWS_AS(load_stage_of(root, "02_c"), Diagnostic);
   CHECK_THROWS_WITH(load_stage_of(root, "07"), "unknown module '07'; there are: 00_a, 91_lib_b, 01_b, 90_lib, 02_broken, 02_c");
+  fs::remove_all(root / "modules/02_broken");
+  add("50_early", "01 90");
+  add("51_early", "01 90");
+  add("89_lib_c", "01");
+  add("93_lib_d", "01");
+  order.clear();
+  for (const Module& module : load_course(root)) order += module.number + " ";
+  CHECK_EQ(order, "00 91 01 89 90 50 51 93 02 ");
   std::ofstream(root / "tito") << "";
   CHECK_EQ(find_root(root / "modules/00_a"), root);
   CHECK_THROWS(find_root("/"));

@@ -1,4 +1,4 @@
-// From the lesson modules/76_vector_math/vector_math_dev.cpp:
+// From the lesson modules/50_copy_kernels/copy_kernels_dev.cpp:
 // edit the module, not this file.
 
 #include "tinytorch/kernels/copy.h"
@@ -14,10 +14,10 @@
 #include "tinytorch/core/ops.h"
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/copy_kernels.h"
-#include "tinytorch/kernels/elementwise.h"
 #include "tinytorch/kernels/gemm.h"
 #include "tinytorch/kernels/half_products.h"
 #include "tinytorch/kernels/parallel.h"
+#include "tinytorch/kernels/rows.h"
 
 namespace tinytorch {
 

@@ -1,4 +1,4 @@
-// From the lesson modules/79_function_kernels/function_kernels_dev.cpp:
+// From the lesson modules/52_order_kernels/order_kernels_dev.cpp:
 // edit the module, not this file.
 
 #include <algorithm>
@@ -13,8 +13,8 @@
 #include "tinytorch/core/more_loops.h"
 #include "tinytorch/core/pairs.h"
 #include "tinytorch/kernels/capability.h"
+#include "tinytorch/kernels/distance_kernels.h"
 #include "tinytorch/kernels/elementwise.h"
-#include "tinytorch/kernels/function_kernels.h"
 #include "tinytorch/kernels/fused_gradient.h"
 #include "tinytorch/kernels/parallel.h"
 

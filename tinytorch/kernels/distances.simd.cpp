@@ -1,11 +1,11 @@
-// From the lesson modules/79_function_kernels/function_kernels_dev.cpp:
+// From the lesson modules/52_order_kernels/order_kernels_dev.cpp:
 // edit the module, not this file.
 
 #ifndef TINYTORCH_CAPABILITY
 #define TINYTORCH_CAPABILITY DEFAULT
 #endif
 #include <hwy/highway.h>
-#include "tinytorch/kernels/function_kernels.h"
+#include "tinytorch/kernels/distance_kernels.h"
 #include "tinytorch/kernels/vector_math-inl.h"
 
 namespace tinytorch {

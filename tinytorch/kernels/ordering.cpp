@@ -1,4 +1,4 @@
-// From the lesson modules/79_function_kernels/function_kernels_dev.cpp:
+// From the lesson modules/52_order_kernels/order_kernels_dev.cpp:
 // edit the module, not this file.
 
 #include <algorithm>

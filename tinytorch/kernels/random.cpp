@@ -1,4 +1,4 @@
-// From the lesson modules/76_vector_math/vector_math_dev.cpp:
+// From the lesson modules/51_random_kernels/random_kernels_dev.cpp:
 // edit the module, not this file.
 
 #include <algorithm>

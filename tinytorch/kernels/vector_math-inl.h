@@ -475,43 +475,6 @@ HWY_INLINE V Gelu(D d, V x) {
 
 namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
-// How many numbers a vector has.
-template <class D>
-constexpr std::int64_t LanesOf(D d) {
-  return static_cast<std::int64_t>(hn::MaxLanes(d));
-}
-
-// Masked loads and stores of x86 do not touch what the mask leaves out; elsewhere the numbers go through a buffer.
-constexpr bool kMaskedAccessIsSafe = HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3;
-
-// The first `count` numbers at `from`, then zeros. REQUIRES: 0 <= count < LanesOf(d).
-template <class D, class T>
-HWY_INLINE hn::Vec<D> LoadPart(D d, const T* from, std::int64_t count) {
-  if constexpr (kMaskedAccessIsSafe) {
-    return hn::MaskedLoad(hn::FirstN(d, static_cast<std::size_t>(count)), d, from);
-  } else {
-    T buffer[static_cast<std::size_t>(LanesOf(D()))] = {};
-    for (std::int64_t i = 0; i < count; ++i) buffer[i] = from[i];
-    return hn::LoadU(d, buffer);
-  }
-}
-
-// Stores the first `count` numbers of the vector. REQUIRES: 0 <= count < LanesOf(d).
-template <class D, class V, class T>
-HWY_INLINE void StorePart(V value, D d, T* to, std::int64_t count) {
-  if constexpr (kMaskedAccessIsSafe) {
-    hn::BlendedStore(value, hn::FirstN(d, static_cast<std::size_t>(count)), d, to);
-  } else {
-    T buffer[static_cast<std::size_t>(LanesOf(D()))];
-    hn::StoreU(value, d, buffer);
-    for (std::int64_t i = 0; i < count; ++i) to[i] = buffer[i];
-  }
-}
-}  // namespace
-}  // namespace kernels::TINYTORCH_CAPABILITY
-
-namespace kernels::TINYTORCH_CAPABILITY {
-namespace {
 template <class T>
 struct CircleConstants;
 
@@ -555,6 +518,43 @@ HWY_INLINE void SinCos(D d, V x, V& sine, V& cosine) {
   const V cosine_sign = hn::BitCast(d, hn::ShiftLeft<to_sign>(hn::And(hn::Add(bits, hn::Set(du, Bits{1})), two)));
   sine = hn::Xor(hn::IfThenElse(odd, c, s), sine_sign);
   cosine = hn::Xor(hn::IfThenElse(odd, s, c), cosine_sign);
+}
+}  // namespace
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+// How many numbers a vector has.
+template <class D>
+constexpr std::int64_t LanesOf(D d) {
+  return static_cast<std::int64_t>(hn::MaxLanes(d));
+}
+
+// Masked loads and stores of x86 do not touch what the mask leaves out; elsewhere the numbers go through a buffer.
+constexpr bool kMaskedAccessIsSafe = HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3;
+
+// The first `count` numbers at `from`, then zeros. REQUIRES: 0 <= count < LanesOf(d).
+template <class D, class T>
+HWY_INLINE hn::Vec<D> LoadPart(D d, const T* from, std::int64_t count) {
+  if constexpr (kMaskedAccessIsSafe) {
+    return hn::MaskedLoad(hn::FirstN(d, static_cast<std::size_t>(count)), d, from);
+  } else {
+    T buffer[static_cast<std::size_t>(LanesOf(D()))] = {};
+    for (std::int64_t i = 0; i < count; ++i) buffer[i] = from[i];
+    return hn::LoadU(d, buffer);
+  }
+}
+
+// Stores the first `count` numbers of the vector. REQUIRES: 0 <= count < LanesOf(d).
+template <class D, class V, class T>
+HWY_INLINE void StorePart(V value, D d, T* to, std::int64_t count) {
+  if constexpr (kMaskedAccessIsSafe) {
+    hn::BlendedStore(value, hn::FirstN(d, static_cast<std::size_t>(count)), d, to);
+  } else {
+    T buffer[static_cast<std::size_t>(LanesOf(D()))];
+    hn::StoreU(value, d, buffer);
+    for (std::int64_t i = 0; i < count; ++i) to[i] = buffer[i];
+  }
 }
 }  // namespace
 }  // namespace kernels::TINYTORCH_CAPABILITY

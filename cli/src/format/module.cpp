@@ -7,6 +7,7 @@
 #include <optional>
 #include <set>
 #include <tuple>
+#include <utility>
 
 #include "format/cpp_scan.h"
 
@@ -30,6 +31,15 @@ bool is_include_break(const Cell& cell) {
   return lines.size() > 2 && lines.front() == kClose && lines.back() == kOpen &&
          std::all_of(lines.begin() + 1, lines.end() - 1, [](std::string_view line) { return line.starts_with("#include"); });
 }
+
+// The two numbers of '//| after 05 95': a module, and a library chapter, which may be left out.
+std::pair<std::string, std::string> after_words(const std::string& argument) {
+  const std::size_t blank = argument.find(' ');
+  if (blank == std::string::npos) return {argument, ""};
+  return {argument.substr(0, blank), argument.substr(blank + 1)};
+}
+
+bool is_two_digits(std::string_view text) { return text.size() == 2 && text.find_first_not_of("0123456789") == std::string_view::npos; }
 
 // The one place in a cell's body where a comment line says `word`, and complaints about others.
 struct Region {
@@ -214,11 +224,14 @@ class ModuleParser {
     for (std::size_t i = 0; i < index; ++i) {
       if (module_.cells[i].kind == Cell::Kind::Code) refuse(after->line, "'//| after' stands in the first code cell");
     }
-    const bool two_digits = after->argument.size() == 2 && after->argument.find_first_not_of("0123456789") == std::string::npos;
-    if (!two_digits || is_library_chapter(after->argument)) {
+    const auto [module, chapter] = after_words(after->argument);
+    if (!is_two_digits(module) || is_library_chapter(module)) {
       refuse(after->line, "'//| after' names a module by its two digits, as in '//| after 05'");
     }
-    module_.after = after->argument;
+    if (!chapter.empty() && (!is_two_digits(chapter) || !is_library_chapter(chapter))) {
+      refuse(after->line, "behind its module '//| after' names a library chapter by its two digits, as in '//| after 05 95'");
+    }
+    module_.after = module;
   }
 
   void check_marker_combination(const Cell& cell) const {
@@ -600,6 +613,13 @@ struct Folder {
   std::string stage;
   bool library_chapter = false;
   fs::path file;
+  std::string chapter_before;  // the library chapter behind which it stands, where its number does not say so
+
+  // Where it stands in the course.
+  auto place() const {
+    const bool is_moved = !chapter_before.empty();
+    return std::tuple(stage, library_chapter, is_moved ? chapter_before : number, is_moved, number, name);
+  }
 
   // Whether a person who writes `text` means this module.
   bool is(std::string_view text) const {
@@ -615,12 +635,12 @@ fs::path short_path(const fs::path& path) {
 }
 
 // What its `//| after NN` says; behind all others without one.
-std::string stage_of_chapter(const fs::path& file) {
+std::pair<std::string, std::string> place_of_chapter(const fs::path& file) {
   constexpr std::string_view kMarker = "//| after ";
   for (const std::string& line : split_lines(read_text(file))) {
-    if (line.starts_with(kMarker)) return line.substr(kMarker.size(), 2);
+    if (line.starts_with(kMarker)) return after_words(line.substr(kMarker.size()));
   }
-  return "99";
+  return {"99", ""};
 }
 
 bool has_lesson(const fs::path& folder) {
@@ -628,7 +648,7 @@ bool has_lesson(const fs::path& folder) {
                      [](const fs::directory_entry& entry) { return entry.path().extension() == ".cpp"; });
 }
 
-// In the order of the stages, a library chapter behind the module it follows.
+// In the order of the stages, library chapters behind the module they follow: by their numbers, or behind the chapter that they name.
 std::vector<Folder> module_folders(const fs::path& root) {
   std::vector<Folder> folders;
   for (const fs::directory_entry& entry : fs::directory_iterator(fs::absolute(root).lexically_normal() / "modules")) {
@@ -636,14 +656,12 @@ std::vector<Folder> module_folders(const fs::path& root) {
     const bool numbered = entry.is_directory() && text.size() > 3 && std::isdigit(static_cast<unsigned char>(text[0])) != 0 &&
                           std::isdigit(static_cast<unsigned char>(text[1])) != 0 && text[2] == '_';
     if (!numbered || !has_lesson(entry.path())) continue;
-    Folder folder{text.substr(0, 2), text.substr(3), text.substr(0, 2), is_library_chapter(text), {}};
+    Folder folder{text.substr(0, 2), text.substr(3), text.substr(0, 2), is_library_chapter(text), {}, {}};
     folder.file = short_path(entry.path() / (folder.name + "_dev.cpp"));
-    if (folder.library_chapter) folder.stage = stage_of_chapter(folder.file);
+    if (folder.library_chapter) std::tie(folder.stage, folder.chapter_before) = place_of_chapter(folder.file);
     folders.push_back(std::move(folder));
   }
-  std::sort(folders.begin(), folders.end(), [](const Folder& a, const Folder& b) {
-    return std::tie(a.stage, a.library_chapter, a.number, a.name) < std::tie(b.stage, b.library_chapter, b.number, b.name);
-  });
+  std::sort(folders.begin(), folders.end(), [](const Folder& a, const Folder& b) { return a.place() < b.place(); });
   return folders;
 }
 

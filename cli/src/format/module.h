@@ -86,7 +86,7 @@ bool breaks_for_includes(const Module& module, std::size_t cell);
 Module parse_module(const fs::path& file, Edition edition = Edition::Reference);
 Module parse_module(const fs::path& file, std::string_view text, Edition edition = Edition::Reference);
 
-// modules/NN_*/ in the order of the stages: a library chapter comes after the module it names.
+// modules/NN_*/ in the order of the stages: library chapters come after the module they name, by number or behind the chapter they name.
 std::vector<Module> load_course(const fs::path& root);
 
 // The files of the stage that the module `name` belongs to, in the same order, unread. Throws std::runtime_error for an unknown name.

@@ -239,6 +239,8 @@ void StageBuild::write_rules() {
   const std::string cache = caching ? "CCACHE_NOHASHDIR=1 ccache " : "";
   // What reads a precompiled header is cached by what the preprocessor says, which g++ has to name the header in.
   const std::string header_cache = caching && !clang ? "CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=pch_defines,time_macros ccache " : "";
+  // A precompiled header knows its headers by all that they contain: one with other comments would be included a second time.
+  const std::string with_comments = header_cache.empty() ? "" : "CCACHE_COMMENTS=1 ";
   const std::string named = clang ? "" : " -fpch-preprocess";
   const std::string common = fmt::format("{} -std=c++20 -pthread -fdiagnostics-color=never{}{}{} -MD -MF $out.d", tools.compiler, clang ? "" : seldom_collecting,
                                          sanitizer_flags(tools.sanitizer), options_.sections ? " -ffunction-sections -fdata-sections" : "");
@@ -272,7 +274,7 @@ void StageBuild::write_rules() {
               fmt::format("{}{}{} {} -Winvalid-pch -include $pch -I $include -I $runtime -I tests -c $in -o $out", header_cache, common, named, unit),
               "$in", true);
   ninja_.rule("precompile",
-              fmt::format("{}{}{} {} -I $include -I $runtime -I tests -x c++-header -c $in -o $out", header_cache, common, named, unit), "$in",
+              fmt::format("{}{}{}{} {} -I $include -I $runtime -I tests -x c++-header -c $in -o $out", with_comments, header_cache, common, named, unit), "$in",
               true);
   const std::string edited = fmt::format("{} {} -O0 -I $include -I $runtime", common, warnings);
   ninja_.rule("edited_with_pch", edited + " -Winvalid-pch -include $pch -c $in -o $out", "$in", true);

@@ -71,10 +71,14 @@
 #include "tinytorch/kernels/vector_math-inl.h"
 
 // %%
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdio>
 #include <limits>
+#include <optional>
 #include <tuple>
+#include <utility>
 #include <vector>
 #include "tinytorch/core/autograd.h"
 #include "tinytorch/core/breadth.h"
@@ -86,6 +90,7 @@
 #include "tinytorch/core/utils.h"
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/parallel.h"
+#include "tinytorch/kernels/roofline.h"
 #include "tito/lesson.h"
 
 // %%
@@ -104,7 +109,11 @@ namespace tinytorch {
 
 // The gradient needs the differences again, and a sum of them for each row of x1: of `weight (a - b)` over the rows b, where the weight is what reaches the distance, divided by it. In the reference every difference of P R M is stored twice; here it lives in a register between a subtraction and a multiplication. Sums are taken over 32 rows of x2 at a time, which stay in the second cache while all rows of x1 meet them. PyTorch takes the weights out of the sum, which makes it one matrix product, and subtracts two large numbers again.
 //
-// Of the norm 1 a difference counts only by its sign, and what reaches the distance is the weight. Nothing is multiplied: a vector of weights gets the sign bits of a vector of differences, and is added where these are not 0.
+// Of the norm 1 a difference counts only by its sign, and what reaches the distance is the weight. So a vector of ones gets the sign bits of a vector of differences; where these are 0 or NaN they stand for themselves. (Where all numbers are finite, which their sums tell, nobody asks for NaN.) Of the norm infinity the differences count whose size is the distance, all of them if there are several, as in PyTorch; and so a second number is read for each pair of rows:
+//
+//     a - b            3      -5       5       0       NaN        the distance of (.., 3, -5, 5, 0) is 5
+//     p = 1            1      -1       1       0       NaN        times the weight, added
+//     p = infinity     0      -1       1       0                  a row with a NaN is at distance NaN, and so is its weight
 
 // %%
 //| export kernels/distance_kernels.h
@@ -117,10 +126,12 @@ struct DistanceTable {
   Kernel first, second, largest;
   void (*turn)(const T* x, std::int64_t x_row, std::int64_t rows, std::int64_t count, T* panel);  // panel[k 64 + j] = x[j x_row + k]
   void (*roots)(const T* totals, std::int64_t count, T* out);
-  // Of `rows` rows at a and `others` rows at b, all of M numbers: out[i M + k] += the sum over j of weights[i weights_row + j] (a[i M + k] - b[j M + k]).
-  using Pull = void (*)(const T* a, std::int64_t rows, const T* b, std::int64_t others, std::int64_t M, const T* weights, std::int64_t weights_row, T* out);
-  Pull add_weighted;
-  Pull add_signed;  // the same, of the signs of the differences
+  // Of `rows` rows at a and `others` rows at b, all of M numbers: out[i M + k] += the sum over j of weights[i weights_row + j] (a[i M + k] - b[j M + k]). `lengths`, which lie as the weights do, are distances.
+  using Pull = void (*)(const T* a, std::int64_t rows, const T* b, std::int64_t others, std::int64_t M, const T* weights, const T* lengths, std::int64_t weights_row, T* out);
+  Pull add_weighted;       // without lengths
+  Pull add_signed;         // of the signs of the differences, without lengths; REQUIRES: none is NaN
+  Pull add_signed_or_nan;  // the same of any differences
+  Pull add_largest;        // of the signs of those differences whose size is the distance
 };
 
 inline constexpr std::int64_t kPanelRows = 64, kPanelColumns = 128;  // of a turned piece of x2
@@ -214,22 +225,37 @@ void roots_of(const T* totals, std::int64_t count, T* out) {
 
 // What a difference adds to a gradient.
 struct Weighted {
+  static constexpr bool kReadsLength = false;
   template <class V>
-  static HWY_INLINE V with(V sum, V weight, V difference) { return hn::MulAdd(weight, difference, sum); }
+  static HWY_INLINE V with(V sum, V weight, V, V difference) { return hn::MulAdd(weight, difference, sum); }
 };
-// A weight takes the sign of the difference: its sign bit is turned where the difference is below 0. No difference, or one that is NaN, has no sign.
+// The weight times the sign of the difference; of NaN it is 0, or NaN. To choose between two vectors takes AVX2 longer than between one and 0.
+template <bool KeepsNaN>
 struct Signed {
+  static constexpr bool kReadsLength = false;
   template <class V>
-  static HWY_INLINE V with(V sum, V weight, V difference) {
+  static HWY_INLINE V with(V sum, V weight, V, V difference) {
     const hn::DFromV<V> d;
     const auto has_sign = hn::Gt(hn::Abs(difference), hn::Zero(d));
-    return hn::Add(sum, hn::IfThenElseZero(has_sign, hn::Xor(weight, hn::And(difference, hn::SignBit(d)))));
+    const auto sign = hn::CopySignToAbs(hn::Set(d, hn::TFromV<V>{1}), difference);
+    if constexpr (KeepsNaN) return hn::MulAdd(weight, hn::IfThenElse(has_sign, sign, difference), sum);
+    else return hn::MulAdd(weight, hn::IfThenElseZero(has_sign, sign), sum);
+  }
+};
+// The weight times the sign of a difference of the distance's size.
+struct LargestOnly {
+  static constexpr bool kReadsLength = true;
+  template <class V>
+  static HWY_INLINE V with(V sum, V weight, V length, V difference) {
+    const hn::DFromV<V> d;
+    const auto is_largest = hn::Eq(hn::Abs(difference), length);
+    return hn::MulAdd(weight, hn::IfThenElseZero(is_largest, hn::CopySignToAbs(hn::Set(d, hn::TFromV<V>{1}), difference)), sum);
   }
 };
 
 // Of `Rows` rows, in `Vectors` vectors of columns; load and store reach them.
 template <class Pull, int Rows, int Vectors, class T, class Load, class Store>
-HWY_INLINE void add_weighted_tile(const T* a, const T* b, std::int64_t others, std::int64_t M, const T* weights, std::int64_t weights_row, T* out, Load load, Store store) {
+HWY_INLINE void add_weighted_tile(const T* a, const T* b, std::int64_t others, std::int64_t M, const T* weights, const T* lengths, std::int64_t weights_row, T* out, Load load, Store store) {
   const hn::ScalableTag<T> d;
   constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
   hn::Vec<decltype(d)> sums[Rows][Vectors];
@@ -240,7 +266,12 @@ HWY_INLINE void add_weighted_tile(const T* a, const T* b, std::int64_t others, s
     for (int v = 0; v < Vectors; ++v) {
       const auto other = load(b + j * M + v * lanes);
       HWY_UNROLL(4)
-      for (int r = 0; r < Rows; ++r) sums[r][v] = Pull::with(sums[r][v], hn::Set(d, weights[r * weights_row + j]), hn::Sub(load(a + r * M + v * lanes), other));
+      for (int r = 0; r < Rows; ++r) {
+        const auto weight = hn::Set(d, weights[r * weights_row + j]);
+        auto length = weight;
+        if constexpr (Pull::kReadsLength) length = hn::Set(d, lengths[r * weights_row + j]);
+        sums[r][v] = Pull::with(sums[r][v], weight, length, hn::Sub(load(a + r * M + v * lanes), other));
+      }
     }
   }
   for (int r = 0; r < Rows; ++r)
@@ -248,30 +279,32 @@ HWY_INLINE void add_weighted_tile(const T* a, const T* b, std::int64_t others, s
 }
 
 template <class Pull, int Rows, class T>
-HWY_INLINE void add_weighted_rows(const T* a, const T* b, std::int64_t others, std::int64_t M, const T* weights, std::int64_t weights_row, T* out) {
+HWY_INLINE void add_weighted_rows(const T* a, const T* b, std::int64_t others, std::int64_t M, const T* weights, const T* lengths, std::int64_t weights_row, T* out) {
   const hn::ScalableTag<T> d;
   constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
   const auto load = [d](const T* x) HWY_ATTR { return hn::LoadU(d, x); };
   const auto store = [d](auto v, T* to) HWY_ATTR { hn::StoreU(v, d, to); };
   std::int64_t k = 0;
-  for (; k + 2 * lanes <= M; k += 2 * lanes) add_weighted_tile<Pull, Rows, 2>(a + k, b + k, others, M, weights, weights_row, out + k, load, store);
-  for (; k + lanes <= M; k += lanes) add_weighted_tile<Pull, Rows, 1>(a + k, b + k, others, M, weights, weights_row, out + k, load, store);
+  for (; k + 2 * lanes <= M; k += 2 * lanes) add_weighted_tile<Pull, Rows, 2>(a + k, b + k, others, M, weights, lengths, weights_row, out + k, load, store);
+  for (; k + lanes <= M; k += lanes) add_weighted_tile<Pull, Rows, 1>(a + k, b + k, others, M, weights, lengths, weights_row, out + k, load, store);
   if (k == M) return;
   const std::int64_t columns = M - k;
-  add_weighted_tile<Pull, Rows, 1>(a + k, b + k, others, M, weights, weights_row, out + k, [d, columns](const T* x) HWY_ATTR { return LoadPart(d, x, columns); },
+  add_weighted_tile<Pull, Rows, 1>(a + k, b + k, others, M, weights, lengths, weights_row, out + k, [d, columns](const T* x) HWY_ATTR { return LoadPart(d, x, columns); },
                              [d, columns](auto v, T* to) HWY_ATTR { StorePart(v, d, to, columns); });
 }
 
 template <class T, class Pull>
-void add_weighted_differences(const T* a, std::int64_t rows, const T* b, std::int64_t others, std::int64_t M, const T* weights, std::int64_t weights_row, T* out) {
+void add_weighted_differences(const T* a, std::int64_t rows, const T* b, std::int64_t others, std::int64_t M, const T* weights, const T* lengths, std::int64_t weights_row, T* out) {
+  const auto lengths_of = [=](std::int64_t i) { return Pull::kReadsLength ? lengths + i * weights_row : nullptr; };
   std::int64_t i = 0;
-  for (; i + 4 <= rows; i += 4) add_weighted_rows<Pull, 4>(a + i * M, b, others, M, weights + i * weights_row, weights_row, out + i * M);
-  for (; i < rows; ++i) add_weighted_rows<Pull, 1>(a + i * M, b, others, M, weights + i * weights_row, weights_row, out + i * M);
+  for (; i + 4 <= rows; i += 4) add_weighted_rows<Pull, 4>(a + i * M, b, others, M, weights + i * weights_row, lengths_of(i), weights_row, out + i * M);
+  for (; i < rows; ++i) add_weighted_rows<Pull, 1>(a + i * M, b, others, M, weights + i * weights_row, lengths_of(i), weights_row, out + i * M);
 }
 
 template <class T>
 constexpr DistanceTable<T> distance_table_of() {
-  return {add_distances<T, FirstNorm>, add_distances<T, SecondNorm>, add_distances<T, LargestNorm>, turn_rows<T>, roots_of<T>, add_weighted_differences<T, Weighted>, add_weighted_differences<T, Signed>};
+  return {add_distances<T, FirstNorm>, add_distances<T, SecondNorm>, add_distances<T, LargestNorm>, turn_rows<T>, roots_of<T>,
+          add_weighted_differences<T, Weighted>, add_weighted_differences<T, Signed<false>>, add_weighted_differences<T, Signed<true>>, add_weighted_differences<T, LargestOnly>};
 }
 }  // namespace
 
@@ -356,9 +389,9 @@ Tensor cdist_tuned(const Tensor& x1, const Tensor& x2, double p) {
 Tensor cdist_backward(const Tensor& g, const Tensor& x1, const Tensor& x2, const Tensor& result, double p);  // chapter 68
 
 namespace {
-// a (batch, P, M), b (batch, R, M), weights (batch, P, R), out (batch, P, M).
+// a (batch, P, M), b (batch, R, M), weights and lengths (batch, P, R), out (batch, P, M). `lengths` is null for kernels that read none.
 template <class T>
-void weigh_differences(typename kernels::DistanceTable<T>::Pull add, const T* a, const T* b, const T* weights, std::int64_t batch, std::int64_t P, std::int64_t R, std::int64_t M, T* out) {
+void weigh_differences(typename kernels::DistanceTable<T>::Pull add, const T* a, const T* b, const T* weights, const T* lengths, std::int64_t batch, std::int64_t P, std::int64_t R, std::int64_t M, T* out) {
   constexpr std::int64_t tall = 64, together = 32;
   const std::int64_t down = (P + tall - 1) / tall;
   parallel_for(0, batch * down, std::max<std::int64_t>(1, kernels::kElementwiseGrain / (std::min(P, tall) * R * M)), [=](std::int64_t first, std::int64_t stop) {
@@ -367,7 +400,7 @@ void weigh_differences(typename kernels::DistanceTable<T>::Pull add, const T* a,
       T* const sums = out + (n * P + i) * M;
       std::fill(sums, sums + rows * M, T{0});
       for (std::int64_t j = 0; j < R; j += together)
-        add(a + (n * P + i) * M, rows, b + (n * R + j) * M, std::min(together, R - j), M, weights + (n * P + i) * R + j, R, sums);
+        add(a + (n * P + i) * M, rows, b + (n * R + j) * M, std::min(together, R - j), M, weights + (n * P + i) * R + j, lengths == nullptr ? nullptr : lengths + (n * P + i) * R + j, R, sums);
     }
   });
 }
@@ -376,7 +409,7 @@ using DistanceGradient = Operator<Tensor(const Tensor&, const Tensor&, const Ten
 constinit DistanceGradient cdist_backward_op("_cdist_backward", {.cpu = cdist_backward});
 
 Tensor cdist_backward_tuned(const Tensor& g, const Tensor& x1, const Tensor& x2, const Tensor& result, double p) {
-  if ((p != 1 && p != 2) || !have_distance_kernel(x1, x2) || g.scalar_type() != x1.scalar_type()) return cdist_backward(g, x1, x2, result, p);
+  if ((p != 1 && p != 2 && !std::isinf(p)) || !have_distance_kernel(x1, x2) || g.scalar_type() != x1.scalar_type()) return cdist_backward(g, x1, x2, result, p);
   DimVector sizes(result.sizes().slice(0, result.sizes().size() - 2));
   const std::int64_t batch = multiply_sizes(sizes), P = x1.size(-2), R = x2.size(-2), M = x1.size(-1);
   const Tensor a = with_batch(x1, sizes), b = with_batch(x2, sizes), arriving = g.contiguous();
@@ -385,11 +418,21 @@ Tensor cdist_backward_tuned(const Tensor& g, const Tensor& x1, const Tensor& x2,
   const Tensor out = empty(sizes, x1.scalar_type());
   const auto run = [&]<class T>() {
     const auto& table = distance_table<T>();
-    if (p == 1) return weigh_differences(table.add_signed, a.data<T>(), b.data<T>(), arriving.data<T>(), batch, P, R, M, out.data<T>());
+    const T* const pulls = arriving.data<T>();
+    if (p == 1) {
+      // A difference is NaN only of numbers that are not finite, and neither is their sum then.
+      const bool are_finite = std::isfinite(a.sum().item<double>()) && std::isfinite(b.sum().item<double>());
+      return weigh_differences<T>(are_finite ? table.add_signed : table.add_signed_or_nan, a.data<T>(), b.data<T>(), pulls, nullptr, batch, P, R, M, out.data<T>());
+    }
     const Tensor distance = result.contiguous(), weights = empty(result.sizes(), x1.scalar_type());
+    const T* const lengths = distance.data<T>();
     // A row at distance 0 from another is pulled nowhere.
-    std::transform(arriving.data<T>(), arriving.data<T>() + arriving.numel(), distance.data<T>(), weights.data<T>(), [](T pull, T length) { return length == T{0} ? T{0} : pull / length; });
-    weigh_differences(table.add_weighted, a.data<T>(), b.data<T>(), weights.data<T>(), batch, P, R, M, out.data<T>());
+    if (p == 2) {
+      std::transform(pulls, pulls + arriving.numel(), lengths, weights.data<T>(), [](T pull, T length) { return length == T{0} ? T{0} : pull / length; });
+      return weigh_differences<T>(table.add_weighted, a.data<T>(), b.data<T>(), weights.data<T>(), nullptr, batch, P, R, M, out.data<T>());
+    }
+    std::transform(pulls, pulls + arriving.numel(), lengths, weights.data<T>(), [](T pull, T length) { return std::isnan(length) ? length : length == T{0} ? pull * T{0} : pull; });
+    weigh_differences<T>(table.add_largest, a.data<T>(), b.data<T>(), weights.data<T>(), lengths, batch, P, R, M, out.data<T>());
   };
   if (x1.scalar_type() == kFloat) run.template operator()<float>();
   else run.template operator()<double>();
@@ -481,6 +524,84 @@ TEST_CASE("distances: gradients of the norms 1 and 2 as the reference's, for any
       const Tensor signs = (few.unsqueeze(1) - others).sign();
       CHECK_EQ(gradients(few, others, ones({40, 30}, type))[0], signs.sum(1));
       CHECK_EQ(gradients(few, others, ones({40, 30}, type))[1], -signs.sum(0));
+    }
+  }
+}
+
+// %%
+//| lesson
+// What reaches a (N, P, M) and b (N, R, M) of weights (N, P, R), by the definition of the norm 1 or infinity. All are doubles without gaps.
+std::pair<Tensor, Tensor> gradients_by_definition(const Tensor& a, const Tensor& b, const Tensor& weights, double p) {
+  const Tensor to_a = zeros_like(a), to_b = zeros_like(b);
+  const std::int64_t P = a.size(1), R = b.size(1), M = a.size(2);
+  for (std::int64_t pair = 0; pair < weights.numel(); ++pair) {
+    const std::int64_t n = pair / (P * R), i = n * P + pair / R % P, j = n * R + pair % R;
+    const auto difference = [&](std::int64_t k) { return a.data<double>()[i * M + k] - b.data<double>()[j * M + k]; };
+    double largest = 0;
+    for (std::int64_t k = 0; k < M; ++k) largest = std::isnan(difference(k)) || std::fabs(difference(k)) > largest ? std::fabs(difference(k)) : largest;
+    for (std::int64_t k = 0; k < M; ++k) {
+      const double d = difference(k);
+      double slope = d > 0 ? 1 : d < 0 ? -1 : d;
+      if (std::isinf(p)) slope = std::isnan(largest) ? largest : std::fabs(d) == largest ? slope : 0;
+      to_a.data<double>()[i * M + k] += weights.data<double>()[pair] * slope;
+      to_b.data<double>()[j * M + k] -= weights.data<double>()[pair] * slope;
+    }
+  }
+  return {to_a, to_b};
+}
+
+// The gradients of all distances, which `weights` reach.
+std::pair<Tensor, Tensor> gradients_of_distances(const Tensor& a, const Tensor& b, const Tensor& weights, double p) {
+  const Tensor x1 = a.detach().requires_grad_(), x2 = b.detach().requires_grad_();
+  const auto both = autograd::grad({cdist(x1, x2, p)}, {x1, x2}, {weights});
+  return {both[0], both[1]};
+}
+
+// %%
+TEST_CASE("distances: gradients of the norms 1 and infinity by their definition, of equal differences, NaN and infinite numbers too, for any size, batch and strides") {
+  manual_seed(800);
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  const auto check = [](const Tensor& a, const Tensor& b, const Tensor& weights, double p) {
+    const std::int64_t P = a.size(-2), R = b.size(-2), M = a.size(-1);
+    const auto of_six = [](const Tensor& x) { return x.to(kDouble).expand({2, 3, x.size(-2), x.size(-1)}).reshape({6, x.size(-2), x.size(-1)}).contiguous(); };
+    const auto [to_a, to_b] = gradients_by_definition(of_six(a), of_six(b), of_six(weights), p);
+    const auto [got_a, got_b] = gradients_of_distances(a, b, weights, p);
+    CHECK_EQ(got_a.to(kDouble), to_a.view({2, 3, P, M}).sum({1}, true));
+    CHECK_EQ(got_b.to(kDouble), to_b.view({2, 3, R, M}).sum({0}));
+  };
+  for (int c = -1; c <= static_cast<int>(kernels::hardware_capability()); ++c) {
+    std::optional<kernels::ReferenceKernelsGuard> reference;
+    if (c < 0) reference.emplace();
+    const kernels::CapabilityGuard guard(static_cast<kernels::CPUCapability>(std::max(c, 0)));
+    CAPTURE(c);
+    for (const ScalarType type : {kFloat, kDouble}) {
+      for (const double p : {1.0, infinity}) {
+        for (const auto& [P, R, M] : {std::tuple(2, 3, 2), std::tuple(1, 3, 50), std::tuple(13, 1, 50), std::tuple(19, 7, 1), std::tuple(67, 35, 3), std::tuple(6, 5, 129)}) {
+          CAPTURE(type);
+          CAPTURE(p);
+          CAPTURE(M);
+          // Of whole numbers many differences are equal and some are 0, and sums of them are exact.
+          const Tensor a = randint(-3, 4, {2, 1, P, M}, type), b = randint(-3, 4, {3, R, M}, type), weights = randint(-4, 5, {2, 3, P, R}, type);
+          check(a, b, weights, p);
+          const int before = get_num_threads();
+          set_num_threads(3);
+          check(a, b, weights, p);
+          set_num_threads(before);
+          a.select(0, 1).select(1, 0).select(1, M / 2).fill_(std::nan(""));
+          b.select(0, 2).select(0, R / 2).select(0, 0).fill_(-infinity);
+          check(a, b, weights, p);
+          weights.select(1, 0).select(1, P - 1).select(1, 0).fill_(std::nan(""));
+          check(a, b, weights, p);
+          // A number for all pairs, columns, and dimensions of size 1 with strides that nobody steps over.
+          check(a, b, ones({}, type).expand({2, 3, P, R}), p);
+          check(a.transpose(-1, -2).contiguous().transpose(-1, -2), b.transpose(-1, -2).contiguous().transpose(-1, -2), weights.transpose(-1, -2).contiguous().transpose(-1, -2), p);
+          if (P == 1) {
+            DimVector strides(a.strides()), of_weights(weights.strides());
+            strides[1] = strides[2] = of_weights[2] = 7;
+            check(a.as_strided(a.sizes(), strides), b, weights.as_strided(weights.sizes(), of_weights), p);
+          }
+        }
+      }
     }
   }
 }
@@ -680,6 +801,32 @@ TEST_CASE("order: sort and topk give the reference's numbers and positions, equa
   const auto [values, indices] = sort(row, 0);
   CHECK_EQ(values, row);
   CHECK_EQ(indices, zeros({1, 300}, kLong));
+}
+
+// %% [markdown]
+// ## What it gains
+//
+// Milliseconds of the kernels and of the reference, in one thread. The gradients are those of both matrices.
+
+// %%
+DEMO("distances, gradients and order beside the reference, one thread") {
+  const int before = get_num_threads();
+  set_num_threads(1);
+  const auto line = [](const char* name, auto f) {
+    const double tuned = measure(f, {.samples = 7}).minimum;
+    const kernels::ReferenceKernelsGuard guard;
+    const double reference = measure(f, {.samples = 3}).minimum;
+    std::printf("%-32s %8.3f ms, reference %8.3f ms, %5.1f times\n", name, tuned * 1e3, reference * 1e3, reference / tuned);
+  };
+  const Tensor few = randn({512, 64}).requires_grad_(), others = randn({512, 64}).requires_grad_(), pull = randn({512, 512}), numbers = randn({1024, 1024});
+  for (const auto& [name, gradient, p] : {std::tuple("distances, p = 1", "gradients, p = 1", 1.0), std::tuple("distances, p = 2", "gradients, p = 2", 2.0),
+                                          std::tuple("distances, p = infinity", "gradients, p = infinity", std::numeric_limits<double>::infinity())}) {
+    const Tensor distances = cdist(few, others, p);
+    line(name, [&, p = p] { do_not_optimize(cdist(few.detach(), others.detach(), p)); });
+    line(gradient, [&] { do_not_optimize(autograd::grad({distances}, {few, others}, {pull}, true)); });
+  }
+  line("sort of 1,024 rows of 1,024", [&] { do_not_optimize(std::get<0>(sort(numbers, 1))); });
+  set_num_threads(before);
 }
 
 // %% [markdown]

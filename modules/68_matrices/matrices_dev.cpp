@@ -1975,7 +1975,7 @@ namespace op {
 extern Operator<Tensor(const Tensor&, const Tensor&, double)> cdist;
 }  // namespace op
 // The p-norm distances between the rows i < j of self (N, M), row by row of the upper triangle: N (N - 1) / 2 numbers. The gradient at distance 0 is 0; for p = infinity
-// it is shared by the coordinates that are equally far apart, as norm's is. O(N^2 M). Throws unless self has two dimensions and p >= 0.
+// all coordinates that are equally far apart get it. O(N^2 M). Throws unless self has two dimensions and p >= 0.
 Tensor pdist(const Tensor& self, double p = 2);
 // The covariances of the rows of self (variables, observations), or of one variable (observations). `correction` 1 divides by n - 1; fweights count repeats of observations (integers), aweights weigh them.
 Tensor cov(const Tensor& self, std::int64_t correction = 1, const std::optional<Tensor>& fweights = {}, const std::optional<Tensor>& aweights = {});
@@ -2000,6 +2000,13 @@ Tensor cdist_cpu(const Tensor& x1, const Tensor& x2, double p) { return differen
 Tensor cdist_backward(const Tensor& g, const Tensor& x1, const Tensor& x2, const Tensor& result, double p) {
   const Tensor differences = differences_of_rows(x1, x2);
   if (p == 2) return (where(result.eq(0), zeros({}, g.options()), g / result).unsqueeze(-1) * differences).sum({-2});  // divides P x R numbers, not P x R x M
+  if (p == 1 || std::isinf(p)) {
+    // Norms share what reaches them among equal differences, and have 0 for the sign of NaN; cdist gives each all of it, and NaN, as PyTorch's does. A largest difference that is NaN is one for its whole row.
+    const Tensor slope = where(differences.isnan(), differences, differences.sign());
+    if (p == 1) return (g.unsqueeze(-1) * slope).sum({-2});
+    const Tensor pull = where(result.isnan(), result, g);
+    return (pull.unsqueeze(-1) * slope * differences.abs().eq(result.unsqueeze(-1)).to(g.scalar_type())).sum({-2});
+  }
   return norm_backward(g, differences, result, p, {-1}, false).sum({-2});
 }
 
@@ -2100,6 +2107,10 @@ TEST_CASE("pairs: distances, covariances, and the methods") {
   CHECK_EQ(nn::functional::pdist(corners, 1).detach(), tensor({7.0, 3.0, 4.0}, kDouble));
   pdist(corners).sum().backward();
   CHECK_CLOSE(corners.grad(), tensor({{-1.6, -0.8}, {0.6, 1.8}, {1.0, -1.0}}, kDouble), 1e-14, 1e-15);
+  // As in PyTorch, two coordinates that are equally far apart both get all of what reaches the distance.
+  const Tensor even = tensor({{1.0, 2.0, -2.0}, {0.0, 0.0, 0.0}}, kDouble).requires_grad_();
+  pdist(even, std::numeric_limits<double>::infinity()).sum().backward();
+  CHECK_EQ(even.grad(), tensor({{0.0, 1.0, -1.0}, {0.0, -1.0, 1.0}}, kDouble));
   CHECK_EQ(pdist(ones({1, 2})).sizes(), IntArrayRef({0}));
   CHECK_ERROR(pdist(ones({2})), "pdist only supports 2D tensors, got: 1D");
   CHECK_ERROR(pdist(x, -1), "pdist only supports non-negative p values");

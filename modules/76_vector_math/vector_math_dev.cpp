@@ -1210,7 +1210,7 @@ std::int64_t kernels::last_cache_bytes() {
 // %% [markdown]
 // ## Beside the reference
 //
-// What the operators do with these kernels is the same for all of them: find out whether the operands can be read as rows of numbers, allocate the result, divide the rows or the one long row among threads at places that depend on sizes alone, and call the kernel for each piece. What cannot be read so goes to the reference, or for integers to chapter 80: Half, strides without a
+// What the operators do with these kernels is the same for all of them: find out whether the operands can be read as rows of numbers (chapter 50), allocate the result, divide the rows or the one long row among threads at places that depend on sizes alone, and call the kernel for each piece. What cannot be read so goes to the reference, or for integers to chapter 80: Half, strides without a
 // dense dimension, results that need conversion. So do tensors of few elements, where finding out costs more than it gains.
 //
 //     x + y, both (4096, 1024)                  1 row of 4 M numbers      in pieces of 32 K

@@ -23,6 +23,13 @@ Tensor cdist_cpu(const Tensor& x1, const Tensor& x2, double p) { return differen
 Tensor cdist_backward(const Tensor& g, const Tensor& x1, const Tensor& x2, const Tensor& result, double p) {
   const Tensor differences = differences_of_rows(x1, x2);
   if (p == 2) return (where(result.eq(0), zeros({}, g.options()), g / result).unsqueeze(-1) * differences).sum({-2});  // divides P x R numbers, not P x R x M
+  if (p == 1 || std::isinf(p)) {
+    // Norms share what reaches them among equal differences, and have 0 for the sign of NaN; cdist gives each all of it, and NaN, as PyTorch's does. A largest difference that is NaN is one for its whole row.
+    const Tensor slope = where(differences.isnan(), differences, differences.sign());
+    if (p == 1) return (g.unsqueeze(-1) * slope).sum({-2});
+    const Tensor pull = where(result.isnan(), result, g);
+    return (pull.unsqueeze(-1) * slope * differences.abs().eq(result.unsqueeze(-1)).to(g.scalar_type())).sum({-2});
+  }
   return norm_backward(g, differences, result, p, {-1}, false).sum({-2});
 }
 

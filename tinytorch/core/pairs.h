@@ -14,7 +14,7 @@ namespace op {
 extern Operator<Tensor(const Tensor&, const Tensor&, double)> cdist;
 }  // namespace op
 // The p-norm distances between the rows i < j of self (N, M), row by row of the upper triangle: N (N - 1) / 2 numbers. The gradient at distance 0 is 0; for p = infinity
-// it is shared by the coordinates that are equally far apart, as norm's is. O(N^2 M). Throws unless self has two dimensions and p >= 0.
+// all coordinates that are equally far apart get it. O(N^2 M). Throws unless self has two dimensions and p >= 0.
 Tensor pdist(const Tensor& self, double p = 2);
 // The covariances of the rows of self (variables, observations), or of one variable (observations). `correction` 1 divides by n - 1; fweights count repeats of observations (integers), aweights weigh them.
 Tensor cov(const Tensor& self, std::int64_t correction = 1, const std::optional<Tensor>& fweights = {}, const std::optional<Tensor>& aweights = {});

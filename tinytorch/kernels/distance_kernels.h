@@ -17,10 +17,12 @@ struct DistanceTable {
   Kernel first, second, largest;
   void (*turn)(const T* x, std::int64_t x_row, std::int64_t rows, std::int64_t count, T* panel);  // panel[k 64 + j] = x[j x_row + k]
   void (*roots)(const T* totals, std::int64_t count, T* out);
-  // Of `rows` rows at a and `others` rows at b, all of M numbers: out[i M + k] += the sum over j of weights[i weights_row + j] (a[i M + k] - b[j M + k]).
-  using Pull = void (*)(const T* a, std::int64_t rows, const T* b, std::int64_t others, std::int64_t M, const T* weights, std::int64_t weights_row, T* out);
-  Pull add_weighted;
-  Pull add_signed;  // the same, of the signs of the differences
+  // Of `rows` rows at a and `others` rows at b, all of M numbers: out[i M + k] += the sum over j of weights[i weights_row + j] (a[i M + k] - b[j M + k]). `lengths`, which lie as the weights do, are distances.
+  using Pull = void (*)(const T* a, std::int64_t rows, const T* b, std::int64_t others, std::int64_t M, const T* weights, const T* lengths, std::int64_t weights_row, T* out);
+  Pull add_weighted;       // without lengths
+  Pull add_signed;         // of the signs of the differences, without lengths; REQUIRES: none is NaN
+  Pull add_signed_or_nan;  // the same of any differences
+  Pull add_largest;        // of the signs of those differences whose size is the distance
 };
 
 inline constexpr std::int64_t kPanelRows = 64, kPanelColumns = 128;  // of a turned piece of x2

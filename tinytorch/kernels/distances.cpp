@@ -94,9 +94,9 @@ Tensor cdist_tuned(const Tensor& x1, const Tensor& x2, double p) {
 Tensor cdist_backward(const Tensor& g, const Tensor& x1, const Tensor& x2, const Tensor& result, double p);  // chapter 68
 
 namespace {
-// a (batch, P, M), b (batch, R, M), weights (batch, P, R), out (batch, P, M).
+// a (batch, P, M), b (batch, R, M), weights and lengths (batch, P, R), out (batch, P, M). `lengths` is null for kernels that read none.
 template <class T>
-void weigh_differences(typename kernels::DistanceTable<T>::Pull add, const T* a, const T* b, const T* weights, std::int64_t batch, std::int64_t P, std::int64_t R, std::int64_t M, T* out) {
+void weigh_differences(typename kernels::DistanceTable<T>::Pull add, const T* a, const T* b, const T* weights, const T* lengths, std::int64_t batch, std::int64_t P, std::int64_t R, std::int64_t M, T* out) {
   constexpr std::int64_t tall = 64, together = 32;
   const std::int64_t down = (P + tall - 1) / tall;
   parallel_for(0, batch * down, std::max<std::int64_t>(1, kernels::kElementwiseGrain / (std::min(P, tall) * R * M)), [=](std::int64_t first, std::int64_t stop) {
@@ -105,7 +105,7 @@ void weigh_differences(typename kernels::DistanceTable<T>::Pull add, const T* a,
       T* const sums = out + (n * P + i) * M;
       std::fill(sums, sums + rows * M, T{0});
       for (std::int64_t j = 0; j < R; j += together)
-        add(a + (n * P + i) * M, rows, b + (n * R + j) * M, std::min(together, R - j), M, weights + (n * P + i) * R + j, R, sums);
+        add(a + (n * P + i) * M, rows, b + (n * R + j) * M, std::min(together, R - j), M, weights + (n * P + i) * R + j, lengths == nullptr ? nullptr : lengths + (n * P + i) * R + j, R, sums);
     }
   });
 }
@@ -114,7 +114,7 @@ using DistanceGradient = Operator<Tensor(const Tensor&, const Tensor&, const Ten
 constinit DistanceGradient cdist_backward_op("_cdist_backward", {.cpu = cdist_backward});
 
 Tensor cdist_backward_tuned(const Tensor& g, const Tensor& x1, const Tensor& x2, const Tensor& result, double p) {
-  if ((p != 1 && p != 2) || !have_distance_kernel(x1, x2) || g.scalar_type() != x1.scalar_type()) return cdist_backward(g, x1, x2, result, p);
+  if ((p != 1 && p != 2 && !std::isinf(p)) || !have_distance_kernel(x1, x2) || g.scalar_type() != x1.scalar_type()) return cdist_backward(g, x1, x2, result, p);
   DimVector sizes(result.sizes().slice(0, result.sizes().size() - 2));
   const std::int64_t batch = multiply_sizes(sizes), P = x1.size(-2), R = x2.size(-2), M = x1.size(-1);
   const Tensor a = with_batch(x1, sizes), b = with_batch(x2, sizes), arriving = g.contiguous();
@@ -123,11 +123,21 @@ Tensor cdist_backward_tuned(const Tensor& g, const Tensor& x1, const Tensor& x2,
   const Tensor out = empty(sizes, x1.scalar_type());
   const auto run = [&]<class T>() {
     const auto& table = distance_table<T>();
-    if (p == 1) return weigh_differences(table.add_signed, a.data<T>(), b.data<T>(), arriving.data<T>(), batch, P, R, M, out.data<T>());
+    const T* const pulls = arriving.data<T>();
+    if (p == 1) {
+      // A difference is NaN only of numbers that are not finite, and neither is their sum then.
+      const bool are_finite = std::isfinite(a.sum().item<double>()) && std::isfinite(b.sum().item<double>());
+      return weigh_differences<T>(are_finite ? table.add_signed : table.add_signed_or_nan, a.data<T>(), b.data<T>(), pulls, nullptr, batch, P, R, M, out.data<T>());
+    }
     const Tensor distance = result.contiguous(), weights = empty(result.sizes(), x1.scalar_type());
+    const T* const lengths = distance.data<T>();
     // A row at distance 0 from another is pulled nowhere.
-    std::transform(arriving.data<T>(), arriving.data<T>() + arriving.numel(), distance.data<T>(), weights.data<T>(), [](T pull, T length) { return length == T{0} ? T{0} : pull / length; });
-    weigh_differences(table.add_weighted, a.data<T>(), b.data<T>(), weights.data<T>(), batch, P, R, M, out.data<T>());
+    if (p == 2) {
+      std::transform(pulls, pulls + arriving.numel(), lengths, weights.data<T>(), [](T pull, T length) { return length == T{0} ? T{0} : pull / length; });
+      return weigh_differences<T>(table.add_weighted, a.data<T>(), b.data<T>(), weights.data<T>(), nullptr, batch, P, R, M, out.data<T>());
+    }
+    std::transform(pulls, pulls + arriving.numel(), lengths, weights.data<T>(), [](T pull, T length) { return std::isnan(length) ? length : length == T{0} ? pull * T{0} : pull; });
+    weigh_differences<T>(table.add_largest, a.data<T>(), b.data<T>(), weights.data<T>(), lengths, batch, P, R, M, out.data<T>());
   };
   if (x1.scalar_type() == kFloat) run.template operator()<float>();
   else run.template operator()<double>();

@@ -88,22 +88,37 @@ void roots_of(const T* totals, std::int64_t count, T* out) {
 
 // What a difference adds to a gradient.
 struct Weighted {
+  static constexpr bool kReadsLength = false;
   template <class V>
-  static HWY_INLINE V with(V sum, V weight, V difference) { return hn::MulAdd(weight, difference, sum); }
+  static HWY_INLINE V with(V sum, V weight, V, V difference) { return hn::MulAdd(weight, difference, sum); }
 };
-// A weight takes the sign of the difference: its sign bit is turned where the difference is below 0. No difference, or one that is NaN, has no sign.
+// The weight times the sign of the difference; of NaN it is 0, or NaN. To choose between two vectors takes AVX2 longer than between one and 0.
+template <bool KeepsNaN>
 struct Signed {
+  static constexpr bool kReadsLength = false;
   template <class V>
-  static HWY_INLINE V with(V sum, V weight, V difference) {
+  static HWY_INLINE V with(V sum, V weight, V, V difference) {
     const hn::DFromV<V> d;
     const auto has_sign = hn::Gt(hn::Abs(difference), hn::Zero(d));
-    return hn::Add(sum, hn::IfThenElseZero(has_sign, hn::Xor(weight, hn::And(difference, hn::SignBit(d)))));
+    const auto sign = hn::CopySignToAbs(hn::Set(d, hn::TFromV<V>{1}), difference);
+    if constexpr (KeepsNaN) return hn::MulAdd(weight, hn::IfThenElse(has_sign, sign, difference), sum);
+    else return hn::MulAdd(weight, hn::IfThenElseZero(has_sign, sign), sum);
+  }
+};
+// The weight times the sign of a difference of the distance's size.
+struct LargestOnly {
+  static constexpr bool kReadsLength = true;
+  template <class V>
+  static HWY_INLINE V with(V sum, V weight, V length, V difference) {
+    const hn::DFromV<V> d;
+    const auto is_largest = hn::Eq(hn::Abs(difference), length);
+    return hn::MulAdd(weight, hn::IfThenElseZero(is_largest, hn::CopySignToAbs(hn::Set(d, hn::TFromV<V>{1}), difference)), sum);
   }
 };
 
 // Of `Rows` rows, in `Vectors` vectors of columns; load and store reach them.
 template <class Pull, int Rows, int Vectors, class T, class Load, class Store>
-HWY_INLINE void add_weighted_tile(const T* a, const T* b, std::int64_t others, std::int64_t M, const T* weights, std::int64_t weights_row, T* out, Load load, Store store) {
+HWY_INLINE void add_weighted_tile(const T* a, const T* b, std::int64_t others, std::int64_t M, const T* weights, const T* lengths, std::int64_t weights_row, T* out, Load load, Store store) {
   const hn::ScalableTag<T> d;
   constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
   hn::Vec<decltype(d)> sums[Rows][Vectors];
@@ -114,7 +129,12 @@ HWY_INLINE void add_weighted_tile(const T* a, const T* b, std::int64_t others, s
     for (int v = 0; v < Vectors; ++v) {
       const auto other = load(b + j * M + v * lanes);
       HWY_UNROLL(4)
-      for (int r = 0; r < Rows; ++r) sums[r][v] = Pull::with(sums[r][v], hn::Set(d, weights[r * weights_row + j]), hn::Sub(load(a + r * M + v * lanes), other));
+      for (int r = 0; r < Rows; ++r) {
+        const auto weight = hn::Set(d, weights[r * weights_row + j]);
+        auto length = weight;
+        if constexpr (Pull::kReadsLength) length = hn::Set(d, lengths[r * weights_row + j]);
+        sums[r][v] = Pull::with(sums[r][v], weight, length, hn::Sub(load(a + r * M + v * lanes), other));
+      }
     }
   }
   for (int r = 0; r < Rows; ++r)
@@ -122,30 +142,32 @@ HWY_INLINE void add_weighted_tile(const T* a, const T* b, std::int64_t others, s
 }
 
 template <class Pull, int Rows, class T>
-HWY_INLINE void add_weighted_rows(const T* a, const T* b, std::int64_t others, std::int64_t M, const T* weights, std::int64_t weights_row, T* out) {
+HWY_INLINE void add_weighted_rows(const T* a, const T* b, std::int64_t others, std::int64_t M, const T* weights, const T* lengths, std::int64_t weights_row, T* out) {
   const hn::ScalableTag<T> d;
   constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
   const auto load = [d](const T* x) HWY_ATTR { return hn::LoadU(d, x); };
   const auto store = [d](auto v, T* to) HWY_ATTR { hn::StoreU(v, d, to); };
   std::int64_t k = 0;
-  for (; k + 2 * lanes <= M; k += 2 * lanes) add_weighted_tile<Pull, Rows, 2>(a + k, b + k, others, M, weights, weights_row, out + k, load, store);
-  for (; k + lanes <= M; k += lanes) add_weighted_tile<Pull, Rows, 1>(a + k, b + k, others, M, weights, weights_row, out + k, load, store);
+  for (; k + 2 * lanes <= M; k += 2 * lanes) add_weighted_tile<Pull, Rows, 2>(a + k, b + k, others, M, weights, lengths, weights_row, out + k, load, store);
+  for (; k + lanes <= M; k += lanes) add_weighted_tile<Pull, Rows, 1>(a + k, b + k, others, M, weights, lengths, weights_row, out + k, load, store);
   if (k == M) return;
   const std::int64_t columns = M - k;
-  add_weighted_tile<Pull, Rows, 1>(a + k, b + k, others, M, weights, weights_row, out + k, [d, columns](const T* x) HWY_ATTR { return LoadPart(d, x, columns); },
+  add_weighted_tile<Pull, Rows, 1>(a + k, b + k, others, M, weights, lengths, weights_row, out + k, [d, columns](const T* x) HWY_ATTR { return LoadPart(d, x, columns); },
                              [d, columns](auto v, T* to) HWY_ATTR { StorePart(v, d, to, columns); });
 }
 
 template <class T, class Pull>
-void add_weighted_differences(const T* a, std::int64_t rows, const T* b, std::int64_t others, std::int64_t M, const T* weights, std::int64_t weights_row, T* out) {
+void add_weighted_differences(const T* a, std::int64_t rows, const T* b, std::int64_t others, std::int64_t M, const T* weights, const T* lengths, std::int64_t weights_row, T* out) {
+  const auto lengths_of = [=](std::int64_t i) { return Pull::kReadsLength ? lengths + i * weights_row : nullptr; };
   std::int64_t i = 0;
-  for (; i + 4 <= rows; i += 4) add_weighted_rows<Pull, 4>(a + i * M, b, others, M, weights + i * weights_row, weights_row, out + i * M);
-  for (; i < rows; ++i) add_weighted_rows<Pull, 1>(a + i * M, b, others, M, weights + i * weights_row, weights_row, out + i * M);
+  for (; i + 4 <= rows; i += 4) add_weighted_rows<Pull, 4>(a + i * M, b, others, M, weights + i * weights_row, lengths_of(i), weights_row, out + i * M);
+  for (; i < rows; ++i) add_weighted_rows<Pull, 1>(a + i * M, b, others, M, weights + i * weights_row, lengths_of(i), weights_row, out + i * M);
 }
 
 template <class T>
 constexpr DistanceTable<T> distance_table_of() {
-  return {add_distances<T, FirstNorm>, add_distances<T, SecondNorm>, add_distances<T, LargestNorm>, turn_rows<T>, roots_of<T>, add_weighted_differences<T, Weighted>, add_weighted_differences<T, Signed>};
+  return {add_distances<T, FirstNorm>, add_distances<T, SecondNorm>, add_distances<T, LargestNorm>, turn_rows<T>, roots_of<T>,
+          add_weighted_differences<T, Weighted>, add_weighted_differences<T, Signed<false>>, add_weighted_differences<T, Signed<true>>, add_weighted_differences<T, LargestOnly>};
 }
 }  // namespace
 

@@ -106,7 +106,7 @@ namespace tinytorch {
 //     for each k               2 vectors of x2, 4 numbers of x1:  d = a - b,  sum += d d
 //
 // No sum is split between lanes, so nothing has to be added across a vector in the end, and each distance is made by the same operations wherever it stands. After 128 columns the sums are added to the distances so far, so that in long rows no number is added to one that is thousands of times larger.
-
+//
 // The gradient needs the differences again, and a sum of them for each row of x1: of `weight (a - b)` over the rows b, where the weight is what reaches the distance, divided by it. In the reference every difference of P R M is stored twice; here it lives in a register between a subtraction and a multiplication. Sums are taken over 32 rows of x2 at a time, which stay in the second cache while all rows of x1 meet them. PyTorch takes the weights out of the sum, which makes it one matrix product, and subtracts two large numbers again.
 //
 // Of the norm 1 a difference counts only by its sign, and what reaches the distance is the weight. So a vector of ones gets the sign bits of a vector of differences; where these are 0 or NaN they stand for themselves. (Where all numbers are finite, which their sums tell, nobody asks for NaN.) Of the norm infinity the differences count whose size is the distance, all of them if there are several, as in PyTorch; and so a second number is read for each pair of rows:

@@ -264,6 +264,11 @@ set(TINYTORCH_SOURCES_16_kernels
   kernels/gemm.simd.DEFAULT.cpp
   kernels/gemm.simd.AVX2.cpp
   kernels/gemm.simd.AVX512.cpp)
+set(TINYTORCH_SOURCES_55_pooling_kernels
+  kernels/pooling.cpp
+  kernels/pooling.simd.DEFAULT.cpp
+  kernels/pooling.simd.AVX2.cpp
+  kernels/pooling.simd.AVX512.cpp)
 set(TINYTORCH_SOURCES_56_product_convolutions
   kernels/product_convolution.cpp
   kernels/channel.simd.DEFAULT.cpp
@@ -351,7 +356,6 @@ set(TINYTORCH_SOURCES_87_norm_kernels
   kernels/normalization.simd.AVX512.cpp)
 set(TINYTORCH_SOURCES_89_training_kernels
   kernels/slopes.cpp
-  kernels/pooling.cpp
   kernels/positions.cpp
   kernels/recurrent.cpp
   kernels/optimizer_steps.cpp
@@ -359,9 +363,6 @@ set(TINYTORCH_SOURCES_89_training_kernels
   kernels/slopes.simd.DEFAULT.cpp
   kernels/slopes.simd.AVX2.cpp
   kernels/slopes.simd.AVX512.cpp
-  kernels/pooling.simd.DEFAULT.cpp
-  kernels/pooling.simd.AVX2.cpp
-  kernels/pooling.simd.AVX512.cpp
   kernels/recurrent.simd.DEFAULT.cpp
   kernels/recurrent.simd.AVX2.cpp
   kernels/recurrent.simd.AVX512.cpp
@@ -419,6 +420,7 @@ set(TINYTORCH_MODULES
   15_benchmarking
   57_run_length
   16_kernels
+  55_pooling_kernels
   56_product_convolutions
   61_block_tuning
   62_fused_products

@@ -1220,7 +1220,7 @@ TEST_CASE("Conv2d: PyTorch's initial numbers, padding modes, clone") {
 //       6 2 │ 0 1                                               i 0 │ 0 0
 //
 // So the winner's *position* is the whole result: with it, the values are a `gather`, and the gradient is that of gather, `scatter_add`, which puts each gradient where its element came from. One function that finds positions, and the rest is composed. `max_pool2d_with_indices` returns both, as PyTorch's does; the
-// position counts in the flattened plane, `y * W + x`. It is one operator all the same, also as in PyTorch: a kernel that has just compared the numbers of a window has the largest in a register, and need not gather it (chapter 89).
+// position counts in the flattened plane, `y * W + x`. It is one operator all the same, also as in PyTorch: a kernel that has just compared the numbers of a window has the largest in a register, and need not gather it (chapter 55).
 //
 // Padding must never win: it counts as minus infinity, which means that pixels outside are skipped. NaN wins over everything, so that a broken value stays visible. `ceil_mode` rounds the number of windows up instead of down: a last window may hang over the edge, but it must begin inside the image or its left padding.
 
@@ -1419,7 +1419,7 @@ TEST_CASE("max_pool2d: values, positions, where the gradient goes, ceil_mode") {
 // %% [markdown]
 // #### Means
 //
-// A window's mean is a sum over its column, so average pooling is `im2col`, a sum and a division; and its gradient goes back to all of the window's pixels, which is `col2im`. Sums of windows are an operator, so that a kernel can make them without columns (chapter 89). The question is what to divide by where a window hangs over the edge. PyTorch counts the padding (`count_include_pad`), but not what `ceil_mode` adds behind it:
+// A window's mean is a sum over its column, so average pooling is `im2col`, a sum and a division; and its gradient goes back to all of the window's pixels, which is `col2im`. Sums of windows are an operator, so that a kernel can make them without columns (chapter 55). The question is what to divide by where a window hangs over the edge. PyTorch counts the padding (`count_include_pad`), but not what `ceil_mode` adds behind it:
 //
 //       image of 4, kernel 3, stride 2, padding 1, ceil_mode      [0 a b] c d 0 ·       0 a [b c d] 0 ·       0 a b c [d 0 ·]
 //       divided by: count_include_pad                                3                     3                     2   the overhang never counts

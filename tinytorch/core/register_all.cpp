@@ -31,6 +31,7 @@ void register_resampling_in_float();  // 69_resizing
 void register_half_rms_norm();  // 86_transformer_layers
 void kernels_join_birth_layers();  // 16_kernels
 void register_tuned_products();  // 16_kernels
+void register_tuned_pooling();  // 55_pooling_kernels
 void register_block_tuning();  // 61_block_tuning
 void register_fused_products();  // 62_fused_products
 void register_half_products();  // 65_half_kernels
@@ -54,7 +55,6 @@ void register_tuned_resampling();  // 85_resampling_kernels
 void register_tuned_reading();  // 85_resampling_kernels
 void register_tuned_normalization();  // 87_norm_kernels
 void register_tuned_slopes();  // 89_training_kernels
-void register_tuned_pooling();  // 89_training_kernels
 void register_tuned_positions();  // 89_training_kernels
 void register_tuned_recurrent();  // 89_training_kernels
 void register_fused_optimizers();  // 89_training_kernels
@@ -90,6 +90,7 @@ void register_all() {
   register_half_rms_norm();
   kernels_join_birth_layers();
   register_tuned_products();
+  register_tuned_pooling();
   register_block_tuning();
   register_fused_products();
   register_half_products();
@@ -113,7 +114,6 @@ void register_all() {
   register_tuned_reading();
   register_tuned_normalization();
   register_tuned_slopes();
-  register_tuned_pooling();
   register_tuned_positions();
   register_tuned_recurrent();
   register_fused_optimizers();

@@ -1,4 +1,4 @@
-// From the lesson modules/89_training_kernels/training_kernels_dev.cpp:
+// From the lesson modules/55_pooling_kernels/pooling_kernels_dev.cpp:
 // edit the module, not this file.
 
 #ifndef TINYTORCH_CAPABILITY

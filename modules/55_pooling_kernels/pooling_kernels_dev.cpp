@@ -14,15 +14,15 @@
 // %% [markdown]
 // # Library chapter 55: Pooling kernels
 //
-// Pooling makes one number of a window of pixels: the largest of them, or their mean. Module 09 finds the largest by asking each pixel, and sums a window by making columns of the image first. Both give the right numbers, and both are slow for reasons that have nothing to do with arithmetic: the first because the processor cannot guess how a comparison comes out, the second because every pixel is copied
-// once for each window that holds it.
+// Pooling makes one number of a window of pixels: the largest of them, or their mean. Module 09 asks each pixel of a window whether it is the largest so far, and for means it copies each window into a column and adds the columns up. Chapter 78's adaptive pooling, which is told how many windows there shall be, multiplies with matrices. All of that is right and slow, for reasons that are not arithmetic: the
+// processor cannot guess how a comparison will come out, and copies and products read and write much more than the pixels.
 //
-// This chapter computes the same numbers in the layer TunedCPU, with vectors. Which numbers a vector can hold depends on how an image lies in memory:
+// This chapter teaches how vectors compute the same numbers, in the layer TunedCPU. What a vector can hold depends on how images lie in memory:
 //
-//     (N, C, H, W)                     a row of a channel is contiguous: a vector holds windows that are neighbours in their row
-//     the same, with channels last     the channels of a pixel are contiguous: a vector holds the same window of 8 or 16 channels
+//     in rows, (N, C, H, W)                      a row of a channel is contiguous          a vector holds windows that are neighbours in their row
+//     channels last, as (N, H, W, C)             the channels of a pixel are contiguous    a vector holds the same window of 8 or 16 channels
 //
-// For the largest number both forms are written; for sums the second one, because in the first a product with columns is fast enough. Results keep the order in memory of what they were computed from.
+// Largest numbers are found in both ways, and their places with them. Sums and means are computed for images with channels last; those of images in rows are left to module 09 and chapter 78, as is everything else that has no kernel. A result lies in memory as the images did.
 
 // %%
 //| after 16
@@ -31,12 +31,16 @@
 #include "tinytorch/kernels/capability_tables.h"
 //| export kernels/pooling.cpp
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <vector>
 #include "tinytorch/core/layouts.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/parallel.h"
 #include "tinytorch/kernels/pooling_kernels.h"
+#include "tinytorch/nn/image_checks.h"
+#include "tinytorch/nn/more_pool.h"
 #include "tinytorch/nn/pool.h"
 
 // %%
@@ -55,6 +59,7 @@
 #include <limits>
 #include <optional>
 #include <tuple>
+#include <utility>
 #include <vector>
 #include "tinytorch/core/autograd.h"
 #include "tinytorch/core/indexing.h"
@@ -64,6 +69,7 @@
 #include "tinytorch/core/utils.h"
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/parallel.h"
+#include "tinytorch/nn/more_pool.h"
 #include "tinytorch/nn/pool.h"
 #include "tito/lesson.h"
 
@@ -71,7 +77,7 @@
 namespace tinytorch {
 
 // %% [markdown]
-// ## Largest numbers of windows
+// ## Largest numbers and sums of windows
 //
 // Module 09 asks every pixel of every window whether it lies inside of the image and whether it is the largest so far. In a trained network half of these questions come out either way, and the processor, which guesses the answers in order to go on, guesses wrong: 15 to 20 lost cycles each time.
 //
@@ -86,6 +92,9 @@ namespace tinytorch {
 // Where the channels of a pixel lie beside each other, all is simpler: a vector holds the same window of 8 or 16 channels, each pixel is one load, and an edge only makes the window smaller.
 //
 // A place is 64 bits, twice a lane of float: vectors of places are widened when they are written. Those of fewer windows are written by masks with AVX-512, where these cost no more than others, elsewhere one by one.
+//
+// Sums of windows, of which `avg_pool2d` makes means, are computed for images with channels last only. One addition must wait for the one before, about four cycles, and a window is a chain of additions. So four vectors of channels go through a window together: four chains, and four loads from each pixel that lie beside each other. Their gradient adds the number that arrives to all pixels of the window;
+// where windows lie edge to edge no pixel is in two of them, and writing is enough.
 
 // %%
 //| export kernels/pooling_kernels.h
@@ -398,23 +407,75 @@ void find_in_channels(const ChannelWindow<T>& window) {
   }
 }
 
+// What becomes of a window: the sum of its pixels, their mean, or the sum of each times a weight of its own.
+enum class Take { Sum, Mean, Weighted };
+
 template <class T>
-void sum_window(const T* corner, std::int64_t channels, std::int64_t rows, std::int64_t columns, std::int64_t row, std::int64_t column, T* out) {
+struct SummedWindow {
+  const T* corner;  // pixel (i, j) has its channels at corner + i * row + j * column
+  std::int64_t rows, columns, row, column;
+  const T* weights = nullptr;  // Weighted: pixel (i, j) counts weights[i * weight_row + j]
+  std::int64_t weight_row = 0;
+};
+
+// Whether a masked load leaves alone what its mask leaves out; elsewhere it may read memory that is not there.
+constexpr bool kMasksAreSafe = HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3;
+
+// A vector whose first `count` numbers are read, the others zero.
+template <class T>
+HWY_INLINE hn::Vec<hn::ScalableTag<T>> load_first(const T* from, std::int64_t count) {
   const hn::ScalableTag<T> d;
+  if constexpr (kMasksAreSafe) return hn::MaskedLoad(hn::FirstN(d, static_cast<std::size_t>(count)), d, from);
+  HWY_ALIGN T numbers[static_cast<std::size_t>(hn::MaxLanes(hn::ScalableTag<T>()))] = {};
+  for (std::int64_t i = 0; i < count; ++i) numbers[i] = from[i];
+  return hn::Load(d, numbers);
+}
+
+// `Vectors` vectors of channels from c on, whose sums stay in registers; with Part only the first `count` channels of a vector.
+template <Take Way, int Vectors, bool Part, class T>
+HWY_INLINE void sum_vectors(const SummedWindow<T>& window, std::int64_t c, T* out, std::int64_t count) {
+  using Tag = hn::ScalableTag<T>;
+  const Tag d;
+  constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(Tag()));
+  hn::Vec<Tag> sums[Vectors];
+  for (int v = 0; v < Vectors; ++v) sums[v] = hn::Zero(d);
+  for (std::int64_t i = 0; i < window.rows; ++i)
+    for (std::int64_t j = 0; j < window.columns; ++j) {
+      const T* const pixel = window.corner + i * window.row + j * window.column + c;
+      const auto weight = hn::Set(d, Way == Take::Weighted ? window.weights[i * window.weight_row + j] : T{1});
+      for (int v = 0; v < Vectors; ++v) {
+        const auto numbers = Part ? load_first(pixel, count) : hn::LoadU(d, pixel + v * lanes);
+        sums[v] = Way == Take::Weighted ? hn::MulAdd(numbers, weight, sums[v]) : hn::Add(sums[v], numbers);
+      }
+    }
+  const auto divisor = hn::Set(d, static_cast<T>(window.rows * window.columns));
+  for (int v = 0; v < Vectors; ++v) {
+    const auto result = Way == Take::Mean ? hn::Div(sums[v], divisor) : sums[v];
+    if constexpr (Part && HWY_TARGET == HWY_AVX3) {
+      hn::BlendedStore(result, hn::FirstN(d, static_cast<std::size_t>(count)), d, out + c);
+    } else if constexpr (Part) {
+      HWY_ALIGN T numbers[lanes];
+      hn::Store(result, d, numbers);
+      std::copy_n(numbers, count, out + c);
+    } else {
+      hn::StoreU(result, d, out + c + v * lanes);
+    }
+  }
+}
+
+template <Take Way, class T>
+HWY_INLINE void sum_channels(const SummedWindow<T>& window, std::int64_t channels, T* out) {
+  constexpr int kVectors = 4;
   constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
   std::int64_t c = 0;
-  for (; c + lanes <= channels; c += lanes) {
-    auto sum = hn::Zero(d);
-    for (std::int64_t i = 0; i < rows; ++i)
-      for (std::int64_t j = 0; j < columns; ++j) sum = hn::Add(sum, hn::LoadU(d, corner + i * row + j * column + c));
-    hn::StoreU(sum, d, out + c);
-  }
-  for (; c < channels; ++c) {
-    T sum{0};
-    for (std::int64_t i = 0; i < rows; ++i)
-      for (std::int64_t j = 0; j < columns; ++j) sum += corner[i * row + j * column + c];
-    out[c] = sum;
-  }
+  for (; c + kVectors * lanes <= channels; c += kVectors * lanes) sum_vectors<Way, kVectors, false>(window, c, out, lanes);
+  for (; c + lanes <= channels; c += lanes) sum_vectors<Way, 1, false>(window, c, out, lanes);
+  if (c < channels) sum_vectors<Way, 1, true>(window, c, out, channels - c);
+}
+
+template <class T>
+void sum_window(const T* corner, std::int64_t channels, std::int64_t rows, std::int64_t columns, std::int64_t row, std::int64_t column, T* out) {
+  sum_channels<Take::Sum, T>({corner, rows, columns, row, column}, channels, out);
 }
 
 template <class T>
@@ -747,6 +808,284 @@ TEST_CASE("average pooling of images with channels last: as the reference, with 
   }
 }
 
+// %% [markdown]
+// ## Means of a given number of windows
+//
+// `adaptive_avg_pool2d` is told how many windows there shall be, and finds them itself: of `count` windows over `size` pixels, window i covers the pixels from `floor(i size / count)` to before `ceil((i + 1) size / count)`. Where `count` does not divide `size`, windows differ in length and share pixels:
+//
+//     5 pixels        a  b  c  d  e
+//     3 windows      [a  b]                 0 to 2
+//                       [b  c  d]           1 to 4
+//                             [d  e]        3 to 5
+//
+// Chapter 78 computes this by two products with matrices, one for each dimension. A product wants its numbers in rows. Of images with channels last it turned all of them around, multiplied, turned what came out around again for the second product, and once more at the end: a profile had half of the time in transposing, and most of the rest in products with matrices in which hardly any number differs
+// from zero. A sum over the window's pixels does nothing but read them, each vector of channels once for each window.
+//
+// The gradient asks the question from the other side: which windows hold pixel y? Window i does if `i size / count < y + 1` and `(i + 1) size / count > y`. Solved for i, the first one is `floor(y count / size)` and the last one is before `ceil((y + 1) count / size)`: the same formula with `count` and `size` exchanged. In the picture pixel b is held by windows 0 and 1, and the pixels are `size`
+// windows over `count` numbers:
+//
+//     3 gradients     0  1  2               each divided by its window's length: 0 / 2, 1 / 3, 2 / 2
+//     pixels a to e  [0] [0 1] [1] [1 2] [2]
+//
+// So one loop serves both. A pixel's gradient is a sum over one to four windows, most often one, each with the weight that it gave its pixels; it is written once, and nothing is filled with zeros before.
+
+// %%
+//| export kernels/pooling_kernels.h
+namespace kernels {
+
+// Windows beside each other of images with channels last. They have the same rows, and columns of their own.
+template <class T>
+struct AdaptiveLine {
+  const T* from;  // the first of the rows; pixel (i, j) has its channels at from + i * row + j * channels
+  std::int64_t channels;
+  std::int64_t rows, row;
+  std::int64_t count;              // windows, whose results are `channels` numbers each, behind one another
+  const std::int64_t* firsts;      // their first columns
+  const std::int64_t* lengths;     // how many columns they have
+  const T* weights = nullptr;      // pixel (i, j) counts weights[i * weight_row + j]
+  std::int64_t weight_row = 0;
+  T* out;
+};
+
+template <class T>
+struct AdaptiveTable {
+  void (*means)(const AdaptiveLine<T>& line);  // without weights
+  void (*weighted_sums)(const AdaptiveLine<T>& line);
+};
+
+struct AdaptiveKernels {
+  AdaptiveTable<float> in_float;
+  AdaptiveTable<double> in_double;
+};
+
+TINYTORCH_DECLARE_PER_CAPABILITY(AdaptiveKernels, adaptive_kernels)
+
+}  // namespace kernels
+
+// %%
+//| export kernels/pooling.simd.cpp
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+template <Take Way, class T>
+void sum_line(const AdaptiveLine<T>& line) {
+  for (std::int64_t x = 0; x < line.count; ++x) {
+    const std::int64_t first = line.firsts[x];
+    sum_channels<Way, T>({line.from + first * line.channels, line.rows, line.lengths[x], line.row, line.channels, line.weights + (Way == Take::Weighted ? first : 0), line.weight_row}, line.channels,
+                         line.out + x * line.channels);
+  }
+}
+}  // namespace
+
+constinit const AdaptiveKernels adaptive_kernels = {{sum_line<Take::Mean, float>, sum_line<Take::Weighted, float>}, {sum_line<Take::Mean, double>, sum_line<Take::Weighted, double>}};
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+// %%
+//| export kernels/pooling.cpp
+namespace {
+const kernels::AdaptiveKernels& adaptive_table() {
+  using namespace kernels;
+  static constexpr const AdaptiveKernels* tables[] = TINYTORCH_PER_CAPABILITY(adaptive_kernels);
+  return for_capability(tables);
+}
+
+// What each of `count` windows over `size` places of a dimension covers.
+struct AdaptiveRanges {
+  AdaptiveRanges(std::int64_t count, std::int64_t size) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      const auto [first, length] = adaptive_range(i, count, size);
+      firsts.push_back(first);
+      lengths.push_back(length);
+    }
+  }
+  std::vector<std::int64_t> firsts, lengths;
+};
+
+// What each pixel counts in the window (i, j) of `output` over an image of `size`.
+template <class T>
+std::vector<T> shares_of_windows(IntArrayRef output, IntArrayRef size) {
+  std::vector<T> shares;
+  const AdaptiveRanges rows(output[0], size[0]), columns(output[1], size[1]);
+  for (const std::int64_t height : rows.lengths)
+    for (const std::int64_t width : columns.lengths) shares.push_back(T{1} / static_cast<T>(height * width));
+  return shares;
+}
+
+// The windows of `images` with channels last, `output` of them in each, on the threads of the pool.
+template <class T>
+Tensor adaptive_sums(void (*kernel)(const kernels::AdaptiveLine<T>&), const Tensor& images, IntArrayRef output, const T* weights) {
+  const std::int64_t N = images.size(0), C = images.size(1), H = images.size(2), W = images.size(3), height = output[0], width = output[1];
+  const AdaptiveRanges rows(height, H), columns(width, W);
+  const Tensor result = empty({N, height, width, C}, images.options());
+  const std::int64_t work = std::max(width, W) * C * ((H + height - 1) / height);
+  parallel_for(0, N * height, std::max<std::int64_t>(1, 16384 / work), [&, from = images.data<T>(), to = result.data<T>()](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t line = begin; line < end; ++line) {
+      const std::int64_t y = line % height, first = rows.firsts[static_cast<std::size_t>(y)];
+      kernel({from + (line / height * H + first) * W * C, C, rows.lengths[static_cast<std::size_t>(y)], W * C, width, columns.firsts.data(), columns.lengths.data(),
+              weights == nullptr ? nullptr : weights + first * W, W, to + line * width * C});
+    }
+  });
+  return result.permute({0, 3, 1, 2});
+}
+
+Tensor adaptive_avg_tuned(const Tensor& self, IntArrayRef output) {
+  if (!sums_in_channels(self) || output[0] == 0 || output[1] == 0) return op::_adaptive_avg_pool2d.function(Layer::CPU)(self, output);
+  return self.scalar_type() == kFloat ? adaptive_sums<float>(adaptive_table().in_float.means, self, output, nullptr) : adaptive_sums<double>(adaptive_table().in_double.means, self, output, nullptr);
+}
+
+// Each pixel is a window over the gradients of those windows that hold it.
+Tensor adaptive_avg_backward_tuned(const Tensor& grad, IntArrayRef size) {
+  if (!sums_in_channels(grad) || size[0] == 0 || size[1] == 0) return op::_adaptive_avg_pool2d_backward.function(Layer::CPU)(grad, size);
+  const DimVector output = spatial_sizes(grad.sizes());
+  if (grad.scalar_type() == kFloat) return adaptive_sums<float>(adaptive_table().in_float.weighted_sums, grad, size, shares_of_windows<float>(output, size).data());
+  return adaptive_sums<double>(adaptive_table().in_double.weighted_sums, grad, size, shares_of_windows<double>(output, size).data());
+}
+}  // namespace
+
+// %%
+//| export kernels/pooling.cpp
+//| registers
+void register_tuned_adaptive_pooling() {
+  op::_adaptive_avg_pool2d.set(Layer::TunedCPU, adaptive_avg_tuned);
+  op::_adaptive_avg_pool2d_backward.set(Layer::TunedCPU, adaptive_avg_backward_tuned);
+}
+
+// %%
+//| lesson
+// By the definition, in double: the mean of each window, or its gradient.
+Tensor means_by_definition(const Tensor& images, std::int64_t height, std::int64_t width) {
+  const Tensor x = images.to(kDouble).contiguous(), result = empty({x.size(0), x.size(1), height, width}, kDouble);
+  for (std::int64_t i = 0; i < height; ++i) {
+    for (std::int64_t j = 0; j < width; ++j) {
+      const std::int64_t top = i * x.size(2) / height, left = j * x.size(3) / width;
+      const std::int64_t bottom = ((i + 1) * x.size(2) + height - 1) / height, right = ((j + 1) * x.size(3) + width - 1) / width;
+      result.select(2, i).select(2, j).copy_(x.slice(2, top, bottom).slice(3, left, right).sum({2, 3}) / static_cast<double>((bottom - top) * (right - left)));
+    }
+  }
+  return result;
+}
+
+Tensor gradient_by_definition(const Tensor& grad, std::int64_t height, std::int64_t width) {
+  const Tensor g = grad.to(kDouble).contiguous(), result = zeros({g.size(0), g.size(1), height, width}, kDouble);
+  for (std::int64_t i = 0; i < g.size(2); ++i) {
+    for (std::int64_t j = 0; j < g.size(3); ++j) {
+      const std::int64_t top = i * height / g.size(2), left = j * width / g.size(3);
+      const std::int64_t bottom = ((i + 1) * height + g.size(2) - 1) / g.size(2), right = ((j + 1) * width + g.size(3) - 1) / g.size(3);
+      const Tensor share = g.select(2, i).select(2, j) / static_cast<double>((bottom - top) * (right - left));
+      result.slice(2, top, bottom).slice(3, left, right).add_(share.unsqueeze(2).unsqueeze(3));
+    }
+  }
+  return result;
+}
+
+// Images with channels last, and how many windows they have.
+struct Adaptive {
+  DimVector sizes;
+  std::int64_t height, width;
+};
+
+std::vector<Adaptive> adaptive_poolings() {
+  return {{{2, 64, 14, 14}, 7, 7}, {{1, 80, 32, 30}, 7, 4}, {{2, 21, 11, 13}, 7, 5}, {{3, 3, 9, 7}, 2, 7}, {{2, 7, 7, 7}, 7, 7}, {{1, 19, 3, 4}, 7, 9}, {{2, 133, 5, 6}, 1, 4}, {{1, 2, 40, 1}, 6, 1}, {{2, 37, 1, 12}, 1, 5}, {{1, 5, 1, 6}, 3, 2}};
+}
+
+// %%
+TEST_CASE("adaptive average pooling of images with channels last: means and gradients by the definition, and the order stays") {
+  manual_seed(551);
+  for (const ScalarType type : {kFloat, kDouble}) {
+    const double tolerance = type == kFloat ? 2e-6 : 1e-14;
+    for (const Adaptive& p : adaptive_poolings()) {
+      CAPTURE(p.sizes);
+      CAPTURE(p.height);
+      CAPTURE(p.width);
+      const Tensor x = randn(p.sizes, type).contiguous(MemoryFormat::ChannelsLast), g = randn({p.sizes[0], p.sizes[1], p.height, p.width}, type);
+      const Tensor means = means_by_definition(x, p.height, p.width), slopes = gradient_by_definition(g, p.sizes[2], p.sizes[3]);
+      const auto results = [&](const Tensor& arrives) {
+        const Tensor leaf = x.detach().requires_grad_(), y = adaptive_avg_pool2d(leaf, {p.height, p.width});
+        return std::vector<Tensor>{y.detach(), autograd::grad({y}, {leaf}, {arrives})[0]};
+      };
+      for_each_capability([&] {
+        for (const Tensor& arrives : {g, g.contiguous(MemoryFormat::ChannelsLast)}) {
+          const std::vector<Tensor> both = results(arrives);
+          CHECK_EQ(both[0].scalar_type(), type);
+          CHECK_CLOSE(both[0].to(kDouble), means, tolerance, tolerance);
+          CHECK_CLOSE(both[1].to(kDouble), slopes, tolerance, tolerance);
+          for (const Tensor& result : both) CHECK(result.is_contiguous(MemoryFormat::ChannelsLast));
+        }
+      });
+      const std::vector<Tensor> alone = with_threads(1, [&] { return results(g); }), together = with_threads(3, [&] { return results(g); }), reference = by_reference([&] { return results(g); });
+      for (std::size_t i = 0; i < alone.size(); ++i) {
+        CHECK_EQ(together[i], alone[i]);
+        CHECK_CLOSE(reference[i], alone[i], tolerance * 4, tolerance * 4);
+      }
+    }
+  }
+}
+
+TEST_CASE("adaptive average pooling: second derivatives, equal numbers and half precision") {
+  manual_seed(552);
+  const Tensor x = randn({2, 9, 7, 8}, kDouble).contiguous(MemoryFormat::ChannelsLast);
+  const auto second = [&] {
+    const Tensor leaf = x.detach().requires_grad_(), y = adaptive_avg_pool2d(leaf, {3, 5});
+    const Tensor slope = autograd::grad({(y * y).sum()}, {leaf}, {}, std::nullopt, true)[0];
+    return autograd::grad({(slope * slope).sum()}, {leaf})[0];
+  };
+  // Of y = A x the slope is 2 A'A x, and the gradient of its square 8 A'A A'A x.
+  const auto twice = [](const Tensor& at) { return gradient_by_definition(means_by_definition(at, 3, 5), 7, 8); };
+  CHECK_CLOSE(second(), twice(twice(x)) * 8, 1e-12, 1e-13);
+  CHECK_CLOSE(by_reference(second), twice(twice(x)) * 8, 1e-12, 1e-13);
+  // A mean of equal numbers is that number, since it is a sum divided by how many there are. In float 55 times (1 / 55) is not 1.
+  const Tensor numbers = arange(1.0, 101.0).view({1, 100, 1, 1}), equal = numbers.expand({1, 100, 10, 22}).contiguous(MemoryFormat::ChannelsLast);
+  for_each_capability([&] { CHECK_EQ(adaptive_avg_pool2d(equal, 2), numbers.expand({1, 100, 2, 2})); });
+  // Halves are added in float and rounded once.
+  for (const ScalarType type : {kHalf, kBFloat16}) {
+    const Tensor halves = randn({1, 17, 30, 31}, type).contiguous(MemoryFormat::ChannelsLast), g = randn({1, 17, 3, 2}, type);
+    const auto both = [&](const Tensor& images) {
+      const Tensor leaf = images.detach().requires_grad_(), y = adaptive_avg_pool2d(leaf, {3, 2});
+      CHECK(y.is_contiguous(MemoryFormat::ChannelsLast));
+      return std::pair(y.detach(), autograd::grad({y}, {leaf}, {g.to(images.scalar_type())})[0]);
+    };
+    const auto [means, slopes] = both(halves);
+    const auto [exact_means, exact_slopes] = both(halves.to(kFloat));
+    CHECK_EQ(means, exact_means.to(type));
+    CHECK_EQ(slopes, exact_slopes.to(type));
+  }
+}
+
+TEST_CASE("adaptive average pooling: NaN stays in the windows that hold it, and in the pixels of a window") {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  for (const std::int64_t channels : {3, 16, 70}) {
+    CAPTURE(channels);
+    const Tensor x = ones({1, channels, 5, 5}).contiguous(MemoryFormat::ChannelsLast), g = ones({1, channels, 3, 3}).contiguous(MemoryFormat::ChannelsLast);
+    x.select(1, channels - 1).select(1, 1).select(1, 2).fill_(nan);  // row 1 is in windows 0 and 1, column 2 in window 1
+    g.select(1, channels - 1).select(1, 2).select(1, 0).fill_(nan);  // rows 3 and 4, columns 0 and 1
+    Tensor means = ones({1, channels, 3, 3}), slopes = gradient_by_definition(ones({1, channels, 3, 3}), 5, 5).to(kFloat);
+    means.select(1, channels - 1).slice(1, 0, 2).select(2, 1).fill_(nan);
+    slopes.select(1, channels - 1).slice(1, 3, 5).slice(2, 0, 2).fill_(nan);
+    for_each_capability([&] {
+      const Tensor leaf = x.detach().requires_grad_(), y = adaptive_avg_pool2d(leaf, 3);
+      CHECK_EQ(y.detach(), means);
+      CHECK_CLOSE(autograd::grad({y}, {leaf}, {g})[0], slopes, 1e-6, 1e-6);
+    });
+  }
+}
+
+TEST_CASE("adaptive average pooling: a dimension of size 1 may have any stride, and images may be a part of larger ones") {
+  manual_seed(553);
+  // One image and one row of a larger tensor: the strides of these dimensions lead nowhere.
+  const Tensor many = randn({3, 6, 9, 20}), one = many.narrow(0, 1, 1).narrow(1, 2, 1).permute({0, 3, 1, 2});  // (1, 20, 1, 9)
+  const Tensor odd = one.as_strided({1, 20, 1, 9}, {77, 1, 5, 20}, one.storage_offset()), column = many.as_strided({2, 20, 9, 1}, {180, 1, 20, 7});
+  const Tensor narrow = randn({2, 9, 6, 40}).narrow(3, 3, 21).permute({0, 3, 1, 2});  // channels beside each other, and more between the pixels
+  for (const Tensor& x : {one, odd, column, narrow}) {
+    CAPTURE(x.strides());
+    const std::int64_t height = x.size(2) == 1 ? 1 : 4, width = x.size(3) == 1 ? 1 : 4;
+    for_each_capability([&] { CHECK_CLOSE(adaptive_avg_pool2d(x, {height, width}).to(kDouble), means_by_definition(x, height, width), 2e-6, 2e-6); });
+    const Tensor leaf = x.detach().requires_grad_(), y = adaptive_avg_pool2d(leaf, {height, width});
+    const Tensor g = randn(y.sizes()), first = autograd::grad({y}, {leaf}, {g}, std::nullopt, true)[0];
+    CHECK_CLOSE(first.detach().to(kDouble), gradient_by_definition(g, x.size(2), x.size(3)), 2e-6, 2e-6);
+    // A gradient that is one number for all has strides of zero.
+    CHECK_CLOSE(autograd::grad({y.sum()}, {leaf})[0].to(kDouble), gradient_by_definition(ones(y.sizes()), x.size(2), x.size(3)), 2e-6, 2e-6);
+  }
+}
+
 // %%
 DEMO("pooling of an image of LeNet-5 and of one with channels last: reference and tuned, one thread") {
   const int before = get_num_threads();
@@ -765,14 +1104,15 @@ DEMO("pooling of an image of LeNet-5 and of one with channels last: reference an
   });
   compare("max_pool2d, channels last", [&] { return max_pool2d(last, 2); });
   compare("avg_pool2d, channels last", [&] { return avg_pool2d(last, 2); });
+  compare("adaptive_avg_pool2d to 7 x 7, channels last", [&] { return adaptive_avg_pool2d(last, 7); });
   set_num_threads(before);
 }
 
 // %% [markdown]
 // ## Where to read on
 //
-// PyTorch's `aten/src/ATen/native/cpu/MaxPoolKernel.cpp` and `AvgPoolKernel.cpp` have vectors for images with channels last, written with its `Vectorized` class; an image in the usual order is asked pixel by pixel there, since the pixels of neighbouring windows would have to be taken apart first. oneDNN generates the instructions for each form of window when it is first met (`src/cpu/x64/jit_uni_pool_kernel.cpp`).
-// A network that runs after each pooling what does not depend on neighbours, as XLA and `torch.compile` arrange it, writes the pooled image only.
+// PyTorch has a kernel for each order in memory: `aten/src/ATen/native/cpu/MaxPoolKernel.cpp`, `AvgPoolKernel.cpp` and `AdaptiveAvgPoolKernel.cpp`. With channels last, vectors of its class `Vectorized` walk over all channels of a pixel and add them to a buffer; here the buffer is four registers. Its gradient of an adaptive mean fills an image with zeros and adds to each window's pixels, where this chapter asks
+// each pixel for its windows. Images in rows are asked pixel by pixel there. oneDNN generates instructions for each form of window when it first meets it (`src/cpu/x64/jit_uni_pool_kernel.cpp`).
 
 // %%
 }  // namespace tinytorch

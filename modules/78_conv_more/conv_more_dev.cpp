@@ -44,6 +44,7 @@
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/nn/image_checks.h"
 //| export nn/more_pool.h
+#include <utility>
 #include "tinytorch/nn/image_layers.h"
 #include "tinytorch/nn/pool.h"
 //| export nn/more_pool.cpp
@@ -53,10 +54,12 @@
 #include <utility>
 #include <vector>
 #include "tinytorch/core/breadth.h"
+#include "tinytorch/core/gradient.h"
 #include "tinytorch/core/indexing.h"
 #include "tinytorch/core/layouts.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/tensor_data.h"
+#include "tinytorch/nn/image_checks.h"
 #include "tinytorch/nn/pool.h"
 #include "tinytorch/nn/windows.h"
 //| export nn/half_images.cpp
@@ -64,6 +67,7 @@
 #include <tuple>
 #include "tinytorch/core/half_precision.h"
 #include "tinytorch/nn/conv.h"
+#include "tinytorch/nn/more_pool.h"
 #include "tinytorch/nn/norm.h"
 #include "tinytorch/nn/pool.h"
 #include "tinytorch/nn/windows.h"
@@ -84,6 +88,7 @@
 #include <cmath>
 #include <sstream>
 #include <string>
+#include <tuple>
 #include <vector>
 #include "tinytorch/core/autograd.h"
 #include "tinytorch/core/more_ops.h"
@@ -611,6 +616,16 @@ std::tuple<Tensor, Tensor> adaptive_max_pool1d(const Tensor& self, IntArrayRef o
 std::tuple<Tensor, Tensor> adaptive_max_pool2d(const Tensor& self, IntArrayRef output_size);
 std::tuple<Tensor, Tensor> adaptive_max_pool3d(const Tensor& self, IntArrayRef output_size);
 
+namespace op {
+// The means of adaptive_avg_pool2d: (..., H, W) of a floating-point dtype and {h, w} -> (..., h, w).
+extern Operator<Tensor(const Tensor&, IntArrayRef)> _adaptive_avg_pool2d;
+// Its gradient: each pixel of an image of `size` {H, W} gets, of each window that holds it, `grad` divided by the number of the window's pixels. grad, size.
+extern Operator<Tensor(const Tensor&, IntArrayRef)> _adaptive_avg_pool2d_backward;
+}  // namespace op
+
+// The range of input elements that output i of `count` covers: (first, how many). REQUIRES: 0 <= i < count.
+std::pair<std::int64_t, std::int64_t> adaptive_range(std::int64_t i, std::int64_t count, std::int64_t size);
+
 // %%
 //| export nn/more_pool.cpp
 namespace {
@@ -707,17 +722,16 @@ Tensor avg_pool3d(const Tensor& self, IntArrayRef kernel_size, IntArrayRef strid
 }
 
 // %% [markdown]
-// With a given output size the windows differ in length. The mean over a box is the mean along one dimension of means along the others; along one dimension it is a product with a matrix whose rows average. The maximum is taken along one dimension after the other, and each takes the positions of the earlier ones along; but where the given size divides the image's, as it does in most networks, all windows are of one length, and `max_pool2d` does it.
+// With a given output size the windows differ in length. The mean over a box is the mean along one dimension of means along the others; along one dimension it is a product with a matrix whose rows average, and its gradient is a product with the same matrix, turned around. For images this is an operator, for which chapter 55 has a kernel. The maximum is taken along one dimension after the other, and each takes the positions of the earlier ones along; but where the given size divides the image's, as it does in most networks, all windows are of one length, and `max_pool2d` does it.
 
 // %%
 //| export nn/more_pool.cpp
-namespace {
-// The range of input elements of output i of `count`.
 std::pair<std::int64_t, std::int64_t> adaptive_range(std::int64_t i, std::int64_t count, std::int64_t size) {
   const std::int64_t begin = i * size / count;
   return {begin, ((i + 1) * size + count - 1) / count - begin};
 }
 
+namespace {
 // The matrix (count, size) whose row i averages its range.
 Tensor averaging_matrix(std::int64_t count, std::int64_t size, ScalarType type) {
   const Tensor matrix = zeros({count, size}, type);
@@ -728,19 +742,45 @@ Tensor averaging_matrix(std::int64_t count, std::int64_t size, ScalarType type) 
   return matrix;
 }
 
-DimVector checked_output(const char* function, const Tensor& self, IntArrayRef output_size, std::int64_t dims) {
+// `self` times `matrix`, turned around, along dimension -d: a row of the matrix makes a number.
+Tensor product_along(const Tensor& self, std::int64_t d, const Tensor& matrix) { return matmul(self.transpose(-d, -1), matrix.t()).transpose(-d, -1); }
+
+// The means of ranges along the last dimensions; a new tensor.
+Tensor adaptive_means(const Tensor& self, IntArrayRef output) {
+  Tensor result = self;
+  for (std::size_t d = 1; d <= output.size(); ++d) {
+    const std::int64_t count = output[output.size() - d], dim = static_cast<std::int64_t>(d);
+    if (count != self.size(-dim)) result = product_along(result, dim, averaging_matrix(count, self.size(-dim), self.scalar_type()));
+  }
+  return result.is_alias_of(self) ? self.clone() : result.contiguous();
+}
+
+// Its gradient. Other than the means it grows with each product, and the last dimension, for which nothing is turned around, comes last.
+Tensor adaptive_means_backward(const Tensor& grad, IntArrayRef size) {
+  Tensor result = grad;
+  for (std::size_t d = size.size(); d >= 1; --d) {
+    const std::int64_t length = size[size.size() - d], dim = static_cast<std::int64_t>(d);
+    if (length != grad.size(-dim)) result = product_along(result, dim, averaging_matrix(grad.size(-dim), length, grad.scalar_type()).t());
+  }
+  return result.is_alias_of(grad) ? grad.clone() : result.contiguous();
+}
+
+// What may be empty, as in PyTorch: dimension 0 alone, or all but those that are pooled.
+enum class MayBeEmpty { Batch, BatchAndChannels };
+
+DimVector checked_output(const char* function, const Tensor& self, IntArrayRef output_size, std::int64_t dims, MayBeEmpty may_be_empty) {
   TORCH_CHECK(output_size.size() == 1 || static_cast<std::int64_t>(output_size.size()) == dims, function, ": output_size must be ", dims);
   check_dims(function, self, dims);
-  for (std::int64_t d = self.dim() - dims; d < self.dim(); ++d)
+  for (std::int64_t d = may_be_empty == MayBeEmpty::Batch ? 1 : self.dim() - dims; d < self.dim(); ++d)
     TORCH_CHECK(self.size(d) > 0, function, "(): Expected input to have non-zero size for non-batch dimensions, but input has sizes ", self.sizes(), " with dimension ", d,
-                " being empty");
+                " being empty\n[", function, "] ", may_be_empty == MayBeEmpty::Batch ? "only dimension 0 may be of size 0." : "a window needs a pixel at least.");
   for (const std::int64_t size : output_size)
     TORCH_CHECK(size >= 0, function, ": elements of output_size must be greater than or equal to 0 but received ", output_size);
   return output_size.size() == 1 ? DimVector(static_cast<std::size_t>(dims), output_size[0]) : DimVector(output_size);
 }
 
 Tensor adaptive_avg(const char* function, const Tensor& self, IntArrayRef output_size, std::int64_t dims) {
-  const DimVector output = checked_output(function, self, output_size, dims);
+  const DimVector output = checked_output(function, self, output_size, dims, dims == 3 ? MayBeEmpty::Batch : MayBeEmpty::BatchAndChannels);
   TORCH_CHECK(self.is_floating_point(), "\"", function, "\" not implemented for '", self.scalar_type(), "'\n[", function, "] convert with to(kFloat) first.");
   // One window over everything, at the end of most networks for images, is a mean as any other.
   if (self.numel() > 0 && volume(output) == 1) {
@@ -748,14 +788,7 @@ Tensor adaptive_avg(const char* function, const Tensor& self, IntArrayRef output
     for (std::int64_t d = dims; d >= 1; --d) spatial.push_back(-d);
     return self.mean(spatial, true);
   }
-  Tensor result = self;
-  for (std::int64_t d = 1; d <= dims; ++d) {
-    const std::int64_t count = output[static_cast<std::size_t>(dims - d)];
-    if (count == self.size(-d)) continue;
-    const Tensor matrix = averaging_matrix(count, self.size(-d), self.scalar_type());
-    result = matmul(result.transpose(-d, -1), matrix.t()).transpose(-d, -1);
-  }
-  return dims == 2 ? in_format_of(self, result.contiguous()) : result.contiguous();
+  return dims == 2 ? in_format_of(self, op::_adaptive_avg_pool2d(self, output)) : adaptive_means(self, output);
 }
 
 // How long each window is in the last two dimensions, if those of one dimension are all of one length and meet; nothing otherwise.
@@ -766,7 +799,7 @@ std::optional<std::array<std::int64_t, 2>> even_windows(const Tensor& self, IntA
 }
 
 std::tuple<Tensor, Tensor> adaptive_max(const char* function, const Tensor& self, IntArrayRef output_size, std::int64_t dims) {
-  const DimVector output = checked_output(function, self, output_size, dims);
+  const DimVector output = checked_output(function, self, output_size, dims, MayBeEmpty::Batch);
   // Windows of one length are those of max_pool2d, which has a kernel.
   if (const auto window = dims == 2 && self.numel() > 0 ? even_windows(self, output) : std::nullopt) return max_pool2d_with_indices(self, *window);
   Tensor values = self;
@@ -793,6 +826,18 @@ std::tuple<Tensor, Tensor> adaptive_max(const char* function, const Tensor& self
   return {values, positions};
 }
 }  // namespace
+
+// The gradient lies in memory as the means do, and so as the images did.
+constinit Operator<Tensor(const Tensor&, IntArrayRef)> op::_adaptive_avg_pool2d(
+    "_adaptive_avg_pool2d", {.cpu = adaptive_means, .autograd = gradient_of<op::_adaptive_avg_pool2d>([](const Tensor& g, Sizes<0> sizes, Output means) {
+                               const IntArrayRef size = spatial_sizes(sizes);
+                               const Tensor arrived = in_format_of(means, g);
+                               return size == spatial_sizes(g.sizes()) ? arrived : op::_adaptive_avg_pool2d_backward(arrived, size);  // of windows of one pixel each
+                             })});
+constinit Operator<Tensor(const Tensor&, IntArrayRef)> op::_adaptive_avg_pool2d_backward(
+    "_adaptive_avg_pool2d_backward", {.cpu = adaptive_means_backward, .autograd = gradient_of<op::_adaptive_avg_pool2d_backward>([](const Tensor& g, Sizes<0> sizes) {
+                                        return op::_adaptive_avg_pool2d(g, spatial_sizes(sizes));
+                                      })});
 
 Tensor adaptive_avg_pool1d(const Tensor& self, IntArrayRef output_size) { return adaptive_avg("adaptive_avg_pool1d", self, output_size, 1); }
 Tensor adaptive_avg_pool2d(const Tensor& self, IntArrayRef output_size) { return adaptive_avg("adaptive_avg_pool2d", self, output_size, 2); }
@@ -843,8 +888,32 @@ TEST_CASE("adaptive pooling: ranges that cover the image, positions in the flatt
   CHECK_EQ(std::get<0>(adaptive_max_pool1d(images[0], 4)), images[0].view({3, 6, 4, 2}).amax({-1}));
   CHECK_EQ(std::get<0>(adaptive_max_pool2d(images, {0, 2})).sizes(), IntArrayRef({2, 3, 0, 2}));
   CHECK_EQ(std::get<1>(adaptive_max_pool3d(-arange(8.0).view({1, 2, 2, 2}), {2, 1, 1})).flatten(), tensor({0, 4}));
+  // Where nothing is averaged, the result is a tensor of its own all the same.
+  const Tensor same = adaptive_avg_pool2d(five, 5);
+  same.fill_(1);
+  adaptive_avg_pool1d(five[0], 5).fill_(1);
+  adaptive_avg_pool3d(five, {1, 5, 5}).fill_(1);
+  CHECK_EQ(five, arange(25.0, kDouble).view({1, 1, 5, 5}));
   CHECK_ERROR(adaptive_avg_pool2d(five[0][0], 2), "adaptive_avg_pool2d(): Expected 3D or 4D tensor, but got [5, 5]");
   CHECK_ERROR(adaptive_avg_pool2d(five, {1, 2, 3}), "adaptive_avg_pool2d: output_size must be 2");
+}
+
+TEST_CASE("adaptive pooling: images without channels have no largest number, and a batch may be empty") {
+  CHECK_ERROR(adaptive_max_pool2d(zeros({2, 0, 4, 5}), 2),
+              "adaptive_max_pool2d(): Expected input to have non-zero size for non-batch dimensions, but input has sizes [2, 0, 4, 5] with dimension 1 being empty\n[adaptive_max_pool2d] only dimension 0 may be of size 0.");
+  CHECK_ERROR(adaptive_avg_pool2d(zeros({2, 3, 0, 5}), 2), "with dimension 2 being empty\n[adaptive_avg_pool2d] a window needs a pixel at least.");
+  CHECK_ERROR(adaptive_max_pool1d(zeros({2, 0, 4}), 2), "adaptive_max_pool1d(): Expected input to have non-zero size for non-batch dimensions");
+  CHECK_ERROR(adaptive_max_pool3d(zeros({2, 0, 4, 4, 4}), {2, 1, 4}), "with dimension 1 being empty");
+  CHECK_ERROR(adaptive_avg_pool3d(zeros({2, 0, 4, 4, 4}), 2), "adaptive_avg_pool3d(): Expected input to have non-zero size for non-batch dimensions");
+  CHECK_EQ(adaptive_avg_pool2d(zeros({2, 0, 4, 5}), 2).sizes(), IntArrayRef({2, 0, 2, 2}));
+  CHECK_EQ(adaptive_avg_pool1d(zeros({2, 0, 4}), 2).sizes(), IntArrayRef({2, 0, 2}));
+  for (const DimVector& sizes : {DimVector{0, 3, 4, 5}, DimVector{0, 4, 5}}) {
+    DimVector pooled(sizes);
+    pooled[pooled.size() - 2] = 2;
+    pooled[pooled.size() - 1] = 3;
+    CHECK_EQ(adaptive_avg_pool2d(zeros(sizes), {2, 3}).sizes(), IntArrayRef(pooled));
+    CHECK_EQ(std::get<1>(adaptive_max_pool2d(zeros(sizes), {2, 3})).sizes(), IntArrayRef(pooled));
+  }
 }
 
 // %% [markdown]
@@ -1280,7 +1349,7 @@ std::tuple<Tensor, Tensor, Tensor> batch_norm_in_float(const Tensor& input, cons
 //| export nn/half_images.cpp
 //| registers
 void register_half_images() {
-  compute_in_float<op::convolution, op::convolution_input, op::convolution_weight, op::im2col, op::col2im, op::max_pool2d_with_indices, op::window_sums, op::window_sums_backward>();
+  compute_in_float<op::convolution, op::convolution_input, op::convolution_weight, op::im2col, op::col2im, op::max_pool2d_with_indices, op::window_sums, op::window_sums_backward, op::_adaptive_avg_pool2d, op::_adaptive_avg_pool2d_backward>();
   op::batch_norm.set(Layer::HalfPrecision, batch_norm_in_float);
 }
 

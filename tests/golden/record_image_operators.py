@@ -91,6 +91,8 @@ case("instance_norm.evaluation", F(2, 2, 3), F(2), P(2), run=lambda x, m, v: F_.
 case("channel_affine", F(3, 2, 2, 2), P(2), F(2), run=lambda x, w, b: x * w.view(1, 2, 1, 1) + b.view(1, 2, 1, 1))
 case("window_sums", F(2, 2, 5, 4), run=lambda x: F_.avg_pool2d(x, (3, 2), (2, 1), (1, 0), divisor_override=1))
 case("window_sums_backward", F(2, 2, 3, 3), run=lambda g: F_.fold(g.reshape(2, 2, 1, 9).expand(2, 2, 6, 9).reshape(2, 12, 9), (5, 4), (3, 2), 1, (1, 0), (2, 1)))
+case("_adaptive_avg_pool2d", F(2, 2, 5, 4), run=lambda x: F_.adaptive_avg_pool2d(x, (3, 2)))
+case("_adaptive_avg_pool2d_backward", F(2, 2, 3, 2), run=lambda g: torch.ops.aten._adaptive_avg_pool2d_backward(g, torch.zeros(*g.shape[:2], 5, 4, dtype=g.dtype)))
 
 
 if __name__ == "__main__":

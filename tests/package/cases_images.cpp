@@ -41,6 +41,8 @@ std::vector<OperatorCase> image_cases() {
       {"channel_affine", CALL(op::channel_affine(x[0], x[1], x[2]))},
       {"window_sums", CALL(op::window_sums(x[0].contiguous(MemoryFormat::ChannelsLast), {3, 3}, {3, 2}, {2, 1}, {1, 0})), {.leaves_out = "Long Int Byte Bool"}},
       {"window_sums_backward", CALL(op::window_sums_backward(x[0].contiguous(MemoryFormat::ChannelsLast), {5, 4}, {3, 2}, {2, 1}, {1, 0})), {.leaves_out = "Long Int Byte Bool"}},
+      {"_adaptive_avg_pool2d", CALL(op::_adaptive_avg_pool2d(x[0].contiguous(MemoryFormat::ChannelsLast), {3, 2})), {.leaves_out = "Long Int Byte Bool"}},
+      {"_adaptive_avg_pool2d_backward", CALL(op::_adaptive_avg_pool2d_backward(x[0].contiguous(MemoryFormat::ChannelsLast), {5, 4})), {.leaves_out = "Long Int Byte Bool"}},
       {"batch_norm.wrong_weight", CALL(batch_norm(x[0], x[1], {}, {}, {}, true, 0.1, 1e-5))},
       {"conv1d", CALL(conv1d(x[0], x[1], x[2], 2, 1, 1, 2))},
       {"conv3d", CALL(conv3d(x[0], x[1], x[2], 1, {0, 1, 0}))},

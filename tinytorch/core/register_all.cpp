@@ -32,6 +32,7 @@ void register_half_rms_norm();  // 86_transformer_layers
 void kernels_join_birth_layers();  // 16_kernels
 void register_tuned_products();  // 16_kernels
 void register_tuned_pooling();  // 55_pooling_kernels
+void register_tuned_adaptive_pooling();  // 55_pooling_kernels
 void register_block_tuning();  // 61_block_tuning
 void register_fused_products();  // 62_fused_products
 void register_half_products();  // 65_half_kernels
@@ -91,6 +92,7 @@ void register_all() {
   kernels_join_birth_layers();
   register_tuned_products();
   register_tuned_pooling();
+  register_tuned_adaptive_pooling();
   register_block_tuning();
   register_fused_products();
   register_half_products();

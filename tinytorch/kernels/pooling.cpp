@@ -2,13 +2,17 @@
 // edit the module, not this file.
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "tinytorch/core/layouts.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/parallel.h"
 #include "tinytorch/kernels/pooling_kernels.h"
+#include "tinytorch/nn/image_checks.h"
+#include "tinytorch/nn/more_pool.h"
 #include "tinytorch/nn/pool.h"
 
 namespace tinytorch {
@@ -200,6 +204,71 @@ void register_tuned_pooling() {
   op::max_pool2d_with_indices.set(Layer::TunedCPU, max_pool_tuned);
   op::window_sums.set(Layer::TunedCPU, window_sums_tuned);
   op::window_sums_backward.set(Layer::TunedCPU, window_sums_backward_tuned);
+}
+
+namespace {
+const kernels::AdaptiveKernels& adaptive_table() {
+  using namespace kernels;
+  static constexpr const AdaptiveKernels* tables[] = TINYTORCH_PER_CAPABILITY(adaptive_kernels);
+  return for_capability(tables);
+}
+
+// What each of `count` windows over `size` places of a dimension covers.
+struct AdaptiveRanges {
+  AdaptiveRanges(std::int64_t count, std::int64_t size) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      const auto [first, length] = adaptive_range(i, count, size);
+      firsts.push_back(first);
+      lengths.push_back(length);
+    }
+  }
+  std::vector<std::int64_t> firsts, lengths;
+};
+
+// What each pixel counts in the window (i, j) of `output` over an image of `size`.
+template <class T>
+std::vector<T> shares_of_windows(IntArrayRef output, IntArrayRef size) {
+  std::vector<T> shares;
+  const AdaptiveRanges rows(output[0], size[0]), columns(output[1], size[1]);
+  for (const std::int64_t height : rows.lengths)
+    for (const std::int64_t width : columns.lengths) shares.push_back(T{1} / static_cast<T>(height * width));
+  return shares;
+}
+
+// The windows of `images` with channels last, `output` of them in each, on the threads of the pool.
+template <class T>
+Tensor adaptive_sums(void (*kernel)(const kernels::AdaptiveLine<T>&), const Tensor& images, IntArrayRef output, const T* weights) {
+  const std::int64_t N = images.size(0), C = images.size(1), H = images.size(2), W = images.size(3), height = output[0], width = output[1];
+  const AdaptiveRanges rows(height, H), columns(width, W);
+  const Tensor result = empty({N, height, width, C}, images.options());
+  const std::int64_t work = std::max(width, W) * C * ((H + height - 1) / height);
+  parallel_for(0, N * height, std::max<std::int64_t>(1, 16384 / work), [&, from = images.data<T>(), to = result.data<T>()](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t line = begin; line < end; ++line) {
+      const std::int64_t y = line % height, first = rows.firsts[static_cast<std::size_t>(y)];
+      kernel({from + (line / height * H + first) * W * C, C, rows.lengths[static_cast<std::size_t>(y)], W * C, width, columns.firsts.data(), columns.lengths.data(),
+              weights == nullptr ? nullptr : weights + first * W, W, to + line * width * C});
+    }
+  });
+  return result.permute({0, 3, 1, 2});
+}
+
+Tensor adaptive_avg_tuned(const Tensor& self, IntArrayRef output) {
+  if (!sums_in_channels(self) || output[0] == 0 || output[1] == 0) return op::_adaptive_avg_pool2d.function(Layer::CPU)(self, output);
+  return self.scalar_type() == kFloat ? adaptive_sums<float>(adaptive_table().in_float.means, self, output, nullptr) : adaptive_sums<double>(adaptive_table().in_double.means, self, output, nullptr);
+}
+
+// Each pixel is a window over the gradients of those windows that hold it.
+Tensor adaptive_avg_backward_tuned(const Tensor& grad, IntArrayRef size) {
+  if (!sums_in_channels(grad) || size[0] == 0 || size[1] == 0) return op::_adaptive_avg_pool2d_backward.function(Layer::CPU)(grad, size);
+  const DimVector output = spatial_sizes(grad.sizes());
+  if (grad.scalar_type() == kFloat) return adaptive_sums<float>(adaptive_table().in_float.weighted_sums, grad, size, shares_of_windows<float>(output, size).data());
+  return adaptive_sums<double>(adaptive_table().in_double.weighted_sums, grad, size, shares_of_windows<double>(output, size).data());
+}
+}  // namespace
+
+void register_tuned_adaptive_pooling() {
+  op::_adaptive_avg_pool2d.set(Layer::TunedCPU, adaptive_avg_tuned);
+  op::_adaptive_avg_pool2d_backward.set(Layer::TunedCPU, adaptive_avg_backward_tuned);
 }
 
 }  // namespace tinytorch

@@ -264,23 +264,75 @@ void find_in_channels(const ChannelWindow<T>& window) {
   }
 }
 
+// What becomes of a window: the sum of its pixels, their mean, or the sum of each times a weight of its own.
+enum class Take { Sum, Mean, Weighted };
+
 template <class T>
-void sum_window(const T* corner, std::int64_t channels, std::int64_t rows, std::int64_t columns, std::int64_t row, std::int64_t column, T* out) {
+struct SummedWindow {
+  const T* corner;  // pixel (i, j) has its channels at corner + i * row + j * column
+  std::int64_t rows, columns, row, column;
+  const T* weights = nullptr;  // Weighted: pixel (i, j) counts weights[i * weight_row + j]
+  std::int64_t weight_row = 0;
+};
+
+// Whether a masked load leaves alone what its mask leaves out; elsewhere it may read memory that is not there.
+constexpr bool kMasksAreSafe = HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3;
+
+// A vector whose first `count` numbers are read, the others zero.
+template <class T>
+HWY_INLINE hn::Vec<hn::ScalableTag<T>> load_first(const T* from, std::int64_t count) {
   const hn::ScalableTag<T> d;
+  if constexpr (kMasksAreSafe) return hn::MaskedLoad(hn::FirstN(d, static_cast<std::size_t>(count)), d, from);
+  HWY_ALIGN T numbers[static_cast<std::size_t>(hn::MaxLanes(hn::ScalableTag<T>()))] = {};
+  for (std::int64_t i = 0; i < count; ++i) numbers[i] = from[i];
+  return hn::Load(d, numbers);
+}
+
+// `Vectors` vectors of channels from c on, whose sums stay in registers; with Part only the first `count` channels of a vector.
+template <Take Way, int Vectors, bool Part, class T>
+HWY_INLINE void sum_vectors(const SummedWindow<T>& window, std::int64_t c, T* out, std::int64_t count) {
+  using Tag = hn::ScalableTag<T>;
+  const Tag d;
+  constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(Tag()));
+  hn::Vec<Tag> sums[Vectors];
+  for (int v = 0; v < Vectors; ++v) sums[v] = hn::Zero(d);
+  for (std::int64_t i = 0; i < window.rows; ++i)
+    for (std::int64_t j = 0; j < window.columns; ++j) {
+      const T* const pixel = window.corner + i * window.row + j * window.column + c;
+      const auto weight = hn::Set(d, Way == Take::Weighted ? window.weights[i * window.weight_row + j] : T{1});
+      for (int v = 0; v < Vectors; ++v) {
+        const auto numbers = Part ? load_first(pixel, count) : hn::LoadU(d, pixel + v * lanes);
+        sums[v] = Way == Take::Weighted ? hn::MulAdd(numbers, weight, sums[v]) : hn::Add(sums[v], numbers);
+      }
+    }
+  const auto divisor = hn::Set(d, static_cast<T>(window.rows * window.columns));
+  for (int v = 0; v < Vectors; ++v) {
+    const auto result = Way == Take::Mean ? hn::Div(sums[v], divisor) : sums[v];
+    if constexpr (Part && HWY_TARGET == HWY_AVX3) {
+      hn::BlendedStore(result, hn::FirstN(d, static_cast<std::size_t>(count)), d, out + c);
+    } else if constexpr (Part) {
+      HWY_ALIGN T numbers[lanes];
+      hn::Store(result, d, numbers);
+      std::copy_n(numbers, count, out + c);
+    } else {
+      hn::StoreU(result, d, out + c + v * lanes);
+    }
+  }
+}
+
+template <Take Way, class T>
+HWY_INLINE void sum_channels(const SummedWindow<T>& window, std::int64_t channels, T* out) {
+  constexpr int kVectors = 4;
   constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
   std::int64_t c = 0;
-  for (; c + lanes <= channels; c += lanes) {
-    auto sum = hn::Zero(d);
-    for (std::int64_t i = 0; i < rows; ++i)
-      for (std::int64_t j = 0; j < columns; ++j) sum = hn::Add(sum, hn::LoadU(d, corner + i * row + j * column + c));
-    hn::StoreU(sum, d, out + c);
-  }
-  for (; c < channels; ++c) {
-    T sum{0};
-    for (std::int64_t i = 0; i < rows; ++i)
-      for (std::int64_t j = 0; j < columns; ++j) sum += corner[i * row + j * column + c];
-    out[c] = sum;
-  }
+  for (; c + kVectors * lanes <= channels; c += kVectors * lanes) sum_vectors<Way, kVectors, false>(window, c, out, lanes);
+  for (; c + lanes <= channels; c += lanes) sum_vectors<Way, 1, false>(window, c, out, lanes);
+  if (c < channels) sum_vectors<Way, 1, true>(window, c, out, channels - c);
+}
+
+template <class T>
+void sum_window(const T* corner, std::int64_t channels, std::int64_t rows, std::int64_t columns, std::int64_t row, std::int64_t column, T* out) {
+  sum_channels<Take::Sum, T>({corner, rows, columns, row, column}, channels, out);
 }
 
 template <class T>
@@ -301,6 +353,21 @@ void spread_window(const T* grad, std::int64_t channels, std::int64_t rows, std:
 }  // namespace
 
 constinit const PoolingKernels pooling_kernels = {{sum_window<float>, spread_window<float>}, {sum_window<double>, spread_window<double>}, {find_largest<float>, find_in_channels<float>}, {find_largest<double>, find_in_channels<double>}};
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+template <Take Way, class T>
+void sum_line(const AdaptiveLine<T>& line) {
+  for (std::int64_t x = 0; x < line.count; ++x) {
+    const std::int64_t first = line.firsts[x];
+    sum_channels<Way, T>({line.from + first * line.channels, line.rows, line.lengths[x], line.row, line.channels, line.weights + (Way == Take::Weighted ? first : 0), line.weight_row}, line.channels,
+                         line.out + x * line.channels);
+  }
+}
+}  // namespace
+
+constinit const AdaptiveKernels adaptive_kernels = {{sum_line<Take::Mean, float>, sum_line<Take::Weighted, float>}, {sum_line<Take::Mean, double>, sum_line<Take::Weighted, double>}};
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 }  // namespace tinytorch

@@ -61,4 +61,35 @@ TINYTORCH_DECLARE_PER_CAPABILITY(PoolingKernels, pooling_kernels)
 
 }  // namespace kernels
 
+namespace kernels {
+
+// Windows beside each other of images with channels last. They have the same rows, and columns of their own.
+template <class T>
+struct AdaptiveLine {
+  const T* from;  // the first of the rows; pixel (i, j) has its channels at from + i * row + j * channels
+  std::int64_t channels;
+  std::int64_t rows, row;
+  std::int64_t count;              // windows, whose results are `channels` numbers each, behind one another
+  const std::int64_t* firsts;      // their first columns
+  const std::int64_t* lengths;     // how many columns they have
+  const T* weights = nullptr;      // pixel (i, j) counts weights[i * weight_row + j]
+  std::int64_t weight_row = 0;
+  T* out;
+};
+
+template <class T>
+struct AdaptiveTable {
+  void (*means)(const AdaptiveLine<T>& line);  // without weights
+  void (*weighted_sums)(const AdaptiveLine<T>& line);
+};
+
+struct AdaptiveKernels {
+  AdaptiveTable<float> in_float;
+  AdaptiveTable<double> in_double;
+};
+
+TINYTORCH_DECLARE_PER_CAPABILITY(AdaptiveKernels, adaptive_kernels)
+
+}  // namespace kernels
+
 }  // namespace tinytorch

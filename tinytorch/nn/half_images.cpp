@@ -6,6 +6,7 @@
 
 #include "tinytorch/core/half_precision.h"
 #include "tinytorch/nn/conv.h"
+#include "tinytorch/nn/more_pool.h"
 #include "tinytorch/nn/norm.h"
 #include "tinytorch/nn/pool.h"
 #include "tinytorch/nn/windows.h"
@@ -21,7 +22,7 @@ std::tuple<Tensor, Tensor, Tensor> batch_norm_in_float(const Tensor& input, cons
 }  // namespace
 
 void register_half_images() {
-  compute_in_float<op::convolution, op::convolution_input, op::convolution_weight, op::im2col, op::col2im, op::max_pool2d_with_indices, op::window_sums, op::window_sums_backward>();
+  compute_in_float<op::convolution, op::convolution_input, op::convolution_weight, op::im2col, op::col2im, op::max_pool2d_with_indices, op::window_sums, op::window_sums_backward, op::_adaptive_avg_pool2d, op::_adaptive_avg_pool2d_backward>();
   op::batch_norm.set(Layer::HalfPrecision, batch_norm_in_float);
 }
 

@@ -2,6 +2,8 @@
 // edit the module, not this file.
 #pragma once
 
+#include <utility>
+
 #include "tinytorch/nn/image_layers.h"
 #include "tinytorch/nn/pool.h"
 
@@ -25,6 +27,16 @@ Tensor adaptive_avg_pool3d(const Tensor& self, IntArrayRef output_size);
 std::tuple<Tensor, Tensor> adaptive_max_pool1d(const Tensor& self, IntArrayRef output_size);
 std::tuple<Tensor, Tensor> adaptive_max_pool2d(const Tensor& self, IntArrayRef output_size);
 std::tuple<Tensor, Tensor> adaptive_max_pool3d(const Tensor& self, IntArrayRef output_size);
+
+namespace op {
+// The means of adaptive_avg_pool2d: (..., H, W) of a floating-point dtype and {h, w} -> (..., h, w).
+extern Operator<Tensor(const Tensor&, IntArrayRef)> _adaptive_avg_pool2d;
+// Its gradient: each pixel of an image of `size` {H, W} gets, of each window that holds it, `grad` divided by the number of the window's pixels. grad, size.
+extern Operator<Tensor(const Tensor&, IntArrayRef)> _adaptive_avg_pool2d_backward;
+}  // namespace op
+
+// The range of input elements that output i of `count` covers: (first, how many). REQUIRES: 0 <= i < count.
+std::pair<std::int64_t, std::int64_t> adaptive_range(std::int64_t i, std::int64_t count, std::int64_t size);
 
 namespace nn {
 

@@ -26,6 +26,7 @@
 // %%
 //| after 16
 //| export kernels/vector_math-inl.h
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 #include <cstdint>
 //| export kernels/elementwise_kernels.h
@@ -936,6 +937,12 @@ constexpr std::int64_t LanesOf(D d) {
   return static_cast<std::int64_t>(hn::MaxLanes(d));
 }
 
+// Asks for what lies a kilobyte behind `from`, whether or not anything does. For walks of several arrays.
+template <class T>
+HWY_INLINE void AskAhead(const T* from) {
+  if (HWY_TARGET != HWY_SCALAR) hwy::Prefetch(reinterpret_cast<const T*>(reinterpret_cast<std::uintptr_t>(from) + 1024));
+}
+
 // Masked loads and stores of x86 do not touch what the mask leaves out; elsewhere the numbers go through a buffer.
 constexpr bool kMaskedAccessIsSafe = HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3;
 
@@ -977,6 +984,7 @@ struct Numbers {
   HWY_INLINE hn::Vec<D> whole(D d, std::int64_t i) const { return hn::LoadU(d, from + i); }
   template <class D>
   HWY_INLINE hn::Vec<D> part(D d, std::int64_t i, std::int64_t count) const { return LoadPart(d, from + i, count); }
+  HWY_INLINE void ask_ahead(std::int64_t i) const { AskAhead(from + i); }
 };
 
 // An operand that is one number.
@@ -987,6 +995,7 @@ struct Repeated {
   HWY_INLINE hn::Vec<D> whole(D, std::int64_t) const { return value; }
   template <class D>
   HWY_INLINE hn::Vec<D> part(D, std::int64_t, std::int64_t) const { return value; }
+  HWY_INLINE void ask_ahead(std::int64_t) const {}
 };
 
 // out[i] = f(d, operands[i]...)
@@ -1008,6 +1017,11 @@ HWY_INLINE void walk(T* out, std::int64_t count, bool beyond_cache, F f, Operand
   const bool in_halves = i == 0 && count >= kLong;
   const std::int64_t half = count / 2 / lanes * lanes, apart = in_halves ? half : lanes, step = in_halves ? lanes : 2 * lanes, stop = in_halves ? half : count - 2 * lanes + 1;
   for (; i < stop; i += step) {
+    // It fetches nothing ahead of the results, nor beyond the end of a page.
+    for (const std::int64_t at : {i, i + apart}) {
+      (operands.ask_ahead(at), ...);
+      AskAhead(out + at);
+    }
     const auto first = f(d, operands.whole(d, i)...);
     const auto second = f(d, operands.whole(d, i + apart)...);
     hn::StoreU(first, d, out + i);

@@ -123,10 +123,9 @@
 #ifndef TINYTORCH_CAPABILITY
 #define TINYTORCH_CAPABILITY DEFAULT
 #endif
-#include <cstdint>
-#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 #include "tinytorch/kernels/optimizer_kernels.h"
+#include "tinytorch/kernels/vector_math-inl.h"
 
 // %%
 #include <bit>
@@ -227,6 +226,7 @@ HWY_INLINE void walk_pairs(const T* grad, const T* saved, std::int64_t count, T*
   constexpr std::int64_t lanes = LanesOf(hn::ScalableTag<T>());
   std::int64_t i = 0;
   for (; i + 2 * lanes <= count; i += 2 * lanes) {
+    for (const std::int64_t at : {i, i + lanes}) AskAhead(grad + at), AskAhead(saved + at), AskAhead(out + at);
     const auto first = f(d, hn::LoadU(d, grad + i), hn::LoadU(d, saved + i));
     const auto second = f(d, hn::LoadU(d, grad + i + lanes), hn::LoadU(d, saved + i + lanes));
     hn::StoreU(first, d, out + i);
@@ -1497,12 +1497,6 @@ HWY_INLINE void adam_vector(D d, const AdamStep<T>& s, T* parameter, const T* gr
   hn::StoreU(hn::NegMulAdd(hn::Set(d, s.rate), hn::Div(m, denominator), p), d, parameter);
 }
 
-// Asks for what lies a kilobyte behind `from`, whether or not anything does.
-template <class T>
-HWY_INLINE void ask_ahead(const T* from) {
-  hwy::Prefetch(reinterpret_cast<const T*>(reinterpret_cast<std::uintptr_t>(from) + 1024));
-}
-
 // Calls step(tag, i) for `count` numbers, which walks these arrays.
 template <class T, class F, class... Arrays>
 HWY_INLINE void for_vectors(std::int64_t count, F step, const Arrays*... arrays) {
@@ -1511,7 +1505,7 @@ HWY_INLINE void for_vectors(std::int64_t count, F step, const Arrays*... arrays)
   constexpr std::int64_t L = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
   std::int64_t i = 0;
   for (; i + L <= count; i += L) {
-    if (L > 1) (ask_ahead(arrays + i), ...);
+    (AskAhead(arrays + i), ...);
     step(d, i);
   }
   for (; i < count; ++i) step(one, i);

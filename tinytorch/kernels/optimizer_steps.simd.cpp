@@ -4,10 +4,9 @@
 #ifndef TINYTORCH_CAPABILITY
 #define TINYTORCH_CAPABILITY DEFAULT
 #endif
-#include <cstdint>
-#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 #include "tinytorch/kernels/optimizer_kernels.h"
+#include "tinytorch/kernels/vector_math-inl.h"
 
 namespace tinytorch {
 
@@ -33,12 +32,6 @@ HWY_INLINE void adam_vector(D d, const AdamStep<T>& s, T* parameter, const T* gr
   hn::StoreU(hn::NegMulAdd(hn::Set(d, s.rate), hn::Div(m, denominator), p), d, parameter);
 }
 
-// Asks for what lies a kilobyte behind `from`, whether or not anything does.
-template <class T>
-HWY_INLINE void ask_ahead(const T* from) {
-  hwy::Prefetch(reinterpret_cast<const T*>(reinterpret_cast<std::uintptr_t>(from) + 1024));
-}
-
 // Calls step(tag, i) for `count` numbers, which walks these arrays.
 template <class T, class F, class... Arrays>
 HWY_INLINE void for_vectors(std::int64_t count, F step, const Arrays*... arrays) {
@@ -47,7 +40,7 @@ HWY_INLINE void for_vectors(std::int64_t count, F step, const Arrays*... arrays)
   constexpr std::int64_t L = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
   std::int64_t i = 0;
   for (; i + L <= count; i += L) {
-    if (L > 1) (ask_ahead(arrays + i), ...);
+    (AskAhead(arrays + i), ...);
     step(d, i);
   }
   for (; i < count; ++i) step(one, i);

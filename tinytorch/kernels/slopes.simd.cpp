@@ -19,6 +19,7 @@ HWY_INLINE void walk_pairs(const T* grad, const T* saved, std::int64_t count, T*
   constexpr std::int64_t lanes = LanesOf(hn::ScalableTag<T>());
   std::int64_t i = 0;
   for (; i + 2 * lanes <= count; i += 2 * lanes) {
+    for (const std::int64_t at : {i, i + lanes}) AskAhead(grad + at), AskAhead(saved + at), AskAhead(out + at);
     const auto first = f(d, hn::LoadU(d, grad + i), hn::LoadU(d, saved + i));
     const auto second = f(d, hn::LoadU(d, grad + i + lanes), hn::LoadU(d, saved + i + lanes));
     hn::StoreU(first, d, out + i);

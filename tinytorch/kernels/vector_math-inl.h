@@ -2,6 +2,7 @@
 // edit the module, not this file.
 #pragma once
 
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 #include <cstdint>
 
@@ -528,6 +529,12 @@ namespace {
 template <class D>
 constexpr std::int64_t LanesOf(D d) {
   return static_cast<std::int64_t>(hn::MaxLanes(d));
+}
+
+// Asks for what lies a kilobyte behind `from`, whether or not anything does. For walks of several arrays.
+template <class T>
+HWY_INLINE void AskAhead(const T* from) {
+  if (HWY_TARGET != HWY_SCALAR) hwy::Prefetch(reinterpret_cast<const T*>(reinterpret_cast<std::uintptr_t>(from) + 1024));
 }
 
 // Masked loads and stores of x86 do not touch what the mask leaves out; elsewhere the numbers go through a buffer.

@@ -102,6 +102,7 @@ class LinalgMethods {
 #include <optional>
 #include "tinytorch/core/ops.h"
 //| export core/pairs.cpp
+#include <cmath>
 #include "tinytorch/core/breadth.h"
 #include "tinytorch/core/gradient.h"
 #include "tinytorch/core/indexing.h"

@@ -3,6 +3,8 @@
 
 #include "tinytorch/core/pairs.h"
 
+#include <cmath>
+
 #include "tinytorch/core/breadth.h"
 #include "tinytorch/core/gradient.h"
 #include "tinytorch/core/indexing.h"

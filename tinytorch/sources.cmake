@@ -264,11 +264,6 @@ set(TINYTORCH_SOURCES_16_kernels
   kernels/gemm.simd.DEFAULT.cpp
   kernels/gemm.simd.AVX2.cpp
   kernels/gemm.simd.AVX512.cpp)
-set(TINYTORCH_SOURCES_55_pooling_kernels
-  kernels/pooling.cpp
-  kernels/pooling.simd.DEFAULT.cpp
-  kernels/pooling.simd.AVX2.cpp
-  kernels/pooling.simd.AVX512.cpp)
 set(TINYTORCH_SOURCES_56_product_convolutions
   kernels/product_convolution.cpp
   kernels/channel.simd.DEFAULT.cpp
@@ -315,6 +310,11 @@ set(TINYTORCH_SOURCES_51_random_kernels
   kernels/random.simd.DEFAULT.cpp
   kernels/random.simd.AVX2.cpp
   kernels/random.simd.AVX512.cpp)
+set(TINYTORCH_SOURCES_55_pooling_kernels
+  kernels/pooling.cpp
+  kernels/pooling.simd.DEFAULT.cpp
+  kernels/pooling.simd.AVX2.cpp
+  kernels/pooling.simd.AVX512.cpp)
 set(TINYTORCH_SOURCES_77_row_kernels
   kernels/reductions.cpp
   kernels/softmax.cpp
@@ -420,7 +420,6 @@ set(TINYTORCH_MODULES
   15_benchmarking
   57_run_length
   16_kernels
-  55_pooling_kernels
   56_product_convolutions
   61_block_tuning
   62_fused_products
@@ -430,6 +429,7 @@ set(TINYTORCH_MODULES
   50_copy_kernels
   76_vector_math
   51_random_kernels
+  55_pooling_kernels
   77_row_kernels
   79_function_kernels
   52_order_kernels

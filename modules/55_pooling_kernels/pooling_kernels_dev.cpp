@@ -25,7 +25,7 @@
 // Largest numbers are found in both ways, and their places with them. Sums and means are computed for images with channels last; those of images in rows are left to module 09 and chapter 78, as is everything else that has no kernel. A result lies in memory as the images did.
 
 // %%
-//| after 16
+//| after 16 76
 //| export kernels/pooling_kernels.h
 #include <cstdint>
 #include "tinytorch/kernels/capability_tables.h"
@@ -51,6 +51,7 @@
 #include <hwy/highway.h>
 #include <algorithm>
 #include "tinytorch/kernels/pooling_kernels.h"
+#include "tinytorch/kernels/vector_math-inl.h"
 
 // %%
 #include <cstddef>
@@ -418,19 +419,6 @@ struct SummedWindow {
   std::int64_t weight_row = 0;
 };
 
-// Whether a masked load leaves alone what its mask leaves out; elsewhere it may read memory that is not there.
-constexpr bool kMasksAreSafe = HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3;
-
-// A vector whose first `count` numbers are read, the others zero.
-template <class T>
-HWY_INLINE hn::Vec<hn::ScalableTag<T>> load_first(const T* from, std::int64_t count) {
-  const hn::ScalableTag<T> d;
-  if constexpr (kMasksAreSafe) return hn::MaskedLoad(hn::FirstN(d, static_cast<std::size_t>(count)), d, from);
-  HWY_ALIGN T numbers[static_cast<std::size_t>(hn::MaxLanes(hn::ScalableTag<T>()))] = {};
-  for (std::int64_t i = 0; i < count; ++i) numbers[i] = from[i];
-  return hn::Load(d, numbers);
-}
-
 // `Vectors` vectors of channels from c on, whose sums stay in registers; with Part only the first `count` channels of a vector.
 template <Take Way, int Vectors, bool Part, class T>
 HWY_INLINE void sum_vectors(const SummedWindow<T>& window, std::int64_t c, T* out, std::int64_t count) {
@@ -444,22 +432,15 @@ HWY_INLINE void sum_vectors(const SummedWindow<T>& window, std::int64_t c, T* ou
       const T* const pixel = window.corner + i * window.row + j * window.column + c;
       const auto weight = hn::Set(d, Way == Take::Weighted ? window.weights[i * window.weight_row + j] : T{1});
       for (int v = 0; v < Vectors; ++v) {
-        const auto numbers = Part ? load_first(pixel, count) : hn::LoadU(d, pixel + v * lanes);
+        const auto numbers = Part ? LoadPart(d, pixel, count) : hn::LoadU(d, pixel + v * lanes);
         sums[v] = Way == Take::Weighted ? hn::MulAdd(numbers, weight, sums[v]) : hn::Add(sums[v], numbers);
       }
     }
   const auto divisor = hn::Set(d, static_cast<T>(window.rows * window.columns));
   for (int v = 0; v < Vectors; ++v) {
     const auto result = Way == Take::Mean ? hn::Div(sums[v], divisor) : sums[v];
-    if constexpr (Part && HWY_TARGET == HWY_AVX3) {
-      hn::BlendedStore(result, hn::FirstN(d, static_cast<std::size_t>(count)), d, out + c);
-    } else if constexpr (Part) {
-      HWY_ALIGN T numbers[lanes];
-      hn::Store(result, d, numbers);
-      std::copy_n(numbers, count, out + c);
-    } else {
-      hn::StoreU(result, d, out + c + v * lanes);
-    }
+    if constexpr (Part) StorePart(result, d, out + c, count);
+    else hn::StoreU(result, d, out + c + v * lanes);
   }
 }
 

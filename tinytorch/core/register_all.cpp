@@ -31,8 +31,6 @@ void register_resampling_in_float();  // 69_resizing
 void register_half_rms_norm();  // 86_transformer_layers
 void kernels_join_birth_layers();  // 16_kernels
 void register_tuned_products();  // 16_kernels
-void register_tuned_pooling();  // 55_pooling_kernels
-void register_tuned_adaptive_pooling();  // 55_pooling_kernels
 void register_block_tuning();  // 61_block_tuning
 void register_fused_products();  // 62_fused_products
 void register_half_products();  // 65_half_kernels
@@ -42,6 +40,8 @@ void register_tuned_convolution();  // 75_convolution_kernels
 void register_copy_kernels();  // 50_copy_kernels
 void register_elementwise_kernels();  // 76_vector_math
 void register_random_kernels();  // 51_random_kernels
+void register_tuned_pooling();  // 55_pooling_kernels
+void register_tuned_adaptive_pooling();  // 55_pooling_kernels
 void register_tuned_reductions();  // 77_row_kernels
 void register_tuned_softmax();  // 77_row_kernels
 void register_tuned_functions();  // 79_function_kernels
@@ -91,8 +91,6 @@ void register_all() {
   register_half_rms_norm();
   kernels_join_birth_layers();
   register_tuned_products();
-  register_tuned_pooling();
-  register_tuned_adaptive_pooling();
   register_block_tuning();
   register_fused_products();
   register_half_products();
@@ -102,6 +100,8 @@ void register_all() {
   register_copy_kernels();
   register_elementwise_kernels();
   register_random_kernels();
+  register_tuned_pooling();
+  register_tuned_adaptive_pooling();
   register_tuned_reductions();
   register_tuned_softmax();
   register_tuned_functions();

@@ -54,7 +54,7 @@ HWY_INLINE void walk(T* out, std::int64_t count, bool beyond_cache, F f, Operand
   const bool in_halves = i == 0 && count >= kLong;
   const std::int64_t half = count / 2 / lanes * lanes, apart = in_halves ? half : lanes, step = in_halves ? lanes : 2 * lanes, stop = in_halves ? half : count - 2 * lanes + 1;
   for (; i < stop; i += step) {
-    // It fetches nothing ahead of the results, nor beyond the end of a page.
+    // By itself it fetches nothing beyond the end of a page.
     for (const std::int64_t at : {i, i + apart}) {
       (operands.ask_ahead(at), ...);
       AskAhead(out + at);

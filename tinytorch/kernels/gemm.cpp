@@ -192,7 +192,7 @@ kernels::Wanted<T> share_of_rows(const T* from, std::int64_t step, std::int64_t 
   return {from + share.first * step, step, 64 / static_cast<std::int64_t>(sizeof(T)), static_cast<int>(share.count)};
 }
 
-// The same of K lines that lie `step` apart, each one or two lines of the cache (the processor fetches the second one by itself).
+// The same of K lines that lie `step` apart, each one or two lines of the cache, of which the first is asked for: processors fetch lines in pairs, and asking for both gained nothing.
 template <class T>
 kernels::Wanted<T> share_of_lines(const T* from, std::int64_t step, std::int64_t K, std::int64_t tile, std::int64_t tiles) {
   constexpr std::int64_t line = 64 / sizeof(T);

@@ -44,7 +44,10 @@
 #include "tinytorch/core/ops.h"
 //| export nn/flash_attention.cpp
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include "tinytorch/core/autograd.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/nn/attention.h"
@@ -791,6 +794,9 @@ void flash_rows(const FlashProblem& of, std::int64_t b, std::int64_t h, std::int
 
 // %% [markdown]
 // The operator calls it for every block of every head. Its scratch memory is taken from the framework's allocator, like any tensor, so that the measurements of Part 2 count it.
+//
+// Where its result lies matters to the operators around it. A projection gives (B, L, H E), and `view` and `transpose(1, 2)` make heads of it without moving a number: in memory the heads of one position stay side by side. What follows attention wants to go back the same way, by `transpose(1, 2)` and `reshape`. That is free if the output has the query's order in memory, and a copy of the whole output
+// if its heads lie one after the other. The same holds for the three gradients on their way back to the projection. So output and gradients take the order of what they belong to, as PyTorch's output does.
 
 // %%
 //| export nn/flash_attention.h
@@ -801,6 +807,11 @@ extern Operator<std::tuple<Tensor, Tensor>(const Tensor&, const Tensor&, const T
 extern Operator<std::tuple<Tensor, Tensor, Tensor>(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, double, bool, const std::optional<Tensor>&, std::optional<double>)>
     _scaled_dot_product_flash_attention_for_cpu_backward;
 }  // namespace op
+
+namespace nn::detail {
+// Uninitialised (B, H, L, E) whose rows are dense, and whose batches, heads and positions follow each other in memory as those of `like` do.
+Tensor empty_heads(IntArrayRef sizes, const Tensor& like);
+}  // namespace nn::detail
 
 // Attention in blocks: query (B, H, L, E), key (B, Hk, S, E), value (B, Hk, S, Ev), where Hk divides H -> (output (B, H, L, Ev), logsumexp (B, H, L)). attn_mask: floating point, added to the scores, broadcasts to
 // (B, H, L, S), gets no gradient. dropout_p must be 0. logsumexp has no gradient. O(L S E) time; O((L + S) E) memory for what is returned and saved. Throws on other dtypes, dimensions and sizes.
@@ -814,11 +825,23 @@ std::tuple<Tensor, Tensor, Tensor> _scaled_dot_product_flash_attention_for_cpu_b
 
 // %%
 //| export nn/flash_attention.cpp
+Tensor nn::detail::empty_heads(IntArrayRef sizes, const Tensor& like) {
+  std::array<std::size_t, 3> slowest_first{0, 1, 2};
+  std::stable_sort(slowest_first.begin(), slowest_first.end(), [&](std::size_t a, std::size_t b) { return like.strides()[a] > like.strides()[b]; });
+  DimVector in_memory(sizes), place{0, 1, 2, 3};
+  for (std::size_t i = 0; i < slowest_first.size(); ++i) {
+    in_memory[i] = sizes[slowest_first[i]];
+    place[slowest_first[i]] = static_cast<std::int64_t>(i);
+  }
+  return empty(in_memory, like.scalar_type()).permute(place);
+}
+
 namespace {
 
 std::tuple<Tensor, Tensor> flash_attention_cpu(const Tensor& query, const Tensor& key, const Tensor& value, double, bool is_causal, const std::optional<Tensor>& attn_mask, std::optional<double> scale) {
   const FlashProblem of(query, key, value, is_causal, attn_mask, scale);
-  const Tensor output = zeros({of.B, of.H, of.L, of.Ev}, query.scalar_type());
+  const Tensor output = nn::detail::empty_heads({of.B, of.H, of.L, of.Ev}, query);
+  fill_(output, 0);
   const Tensor logsumexp = empty({of.B, of.H, of.L}, query.scalar_type());
   const Tensor key_t = empty({of.E, kKeyBlock}, query.scalar_type());
   const Tensor scores = empty({kQueryBlock, kKeyBlock}, query.scalar_type());
@@ -918,6 +941,12 @@ TEST_CASE("attention, version 2: blocks give the numbers of version 1") {
   const Tensor packed = randn({5, 2, 3, 4}, generator, kDouble).permute({1, 2, 0, 3});
   check({packed, packed, packed}, true, {}, {});
   CHECK_EQ(std::get<0>(_scaled_dot_product_flash_attention_for_cpu(y[0], y[1].slice(2, 0, 0), y[2].slice(2, 0, 0))), zeros({1, 1, 2, 4}, kDouble));
+  // From a projection and back to one, nothing is copied.
+  const std::vector<Tensor> parts = randn({2, 5, 24}, generator, kDouble).split(8, 2);
+  const auto heads = [](const Tensor& part) { return part.view({2, 5, 2, 4}).transpose(1, 2); };
+  const Tensor in_order = std::get<0>(_scaled_dot_product_flash_attention_for_cpu(heads(parts[0]), heads(parts[1]), heads(parts[2])));
+  CHECK_EQ(in_order.strides(), (IntArrayRef{40, 4, 8, 1}));
+  CHECK_EQ(in_order.transpose(1, 2).view({2, 5, 8}).size(2), 8);
   // END HIDDEN TESTS
 }
 
@@ -1024,10 +1053,11 @@ std::tuple<Tensor, Tensor, Tensor> flash_attention_backward_cpu(const Tensor& gr
   const FlashProblem of(query, key, value, is_causal, attn_mask, scale);
   const ScalarType dtype = query.scalar_type();
   const Tensor grad_out = grad_out_.contiguous();
-  const Tensor delta = (grad_out * out).sum(-1);
-  const Tensor grad_query = zeros(query.sizes(), dtype);
-  const Tensor grad_key = zeros(key.sizes(), dtype);
-  const Tensor grad_value = zeros(value.sizes(), dtype);
+  const Tensor delta = (grad_out * out).sum(-1).contiguous();
+  const auto zeros_beside = [](const Tensor& x) { return fill_(nn::detail::empty_heads(x.sizes(), x), 0); };
+  const Tensor grad_query = zeros_beside(query);
+  const Tensor grad_key = zeros_beside(key);
+  const Tensor grad_value = zeros_beside(value);
   const Tensor key_t = empty({of.E, kKeyBlock}, dtype);
   const Tensor value_t = empty({of.Ev, kKeyBlock}, dtype);
   const Tensor scores = empty({kQueryBlock, kKeyBlock}, dtype);
@@ -1134,6 +1164,15 @@ TEST_CASE("attention, version 2: gradients from output and logsumexp are those o
   check(random_qkv(1, 4, 2, 5, 7, 4), false, {}, {});  // heads that share keys add up
   // BEGIN HIDDEN TESTS
   Generator generator(3);
+  const Tensor packed = randn({5, 2, 3, 4}, generator, kDouble).permute({1, 2, 0, 3});
+  check({packed, packed, packed}, true, {}, {});
+  {
+    const auto [out, lse] = _scaled_dot_product_flash_attention_for_cpu(packed, packed, packed);
+    const auto [query, key, value] = _scaled_dot_product_flash_attention_for_cpu_backward(ones_like(out), packed, packed.contiguous(), packed, out, lse, 0, false);
+    CHECK_EQ(query.strides(), packed.strides());
+    CHECK(key.is_contiguous());
+    CHECK_EQ(value.strides(), packed.strides());
+  }
   check(random_qkv(2, 2, 2, 9, 70, 4), false, randn({2, 1, 9, 70}, generator, kDouble) * 3, {});
   check(random_qkv(1, 1, 1, 130, 40, 4), true, {}, {});
   const double inf = std::numeric_limits<double>::infinity();

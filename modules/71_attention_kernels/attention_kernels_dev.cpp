@@ -23,6 +23,8 @@
 //                        out = correction out + p V tiles
 //
 // A block of queries is a task. It computes its rows alone and in one order, so the bits do not depend on threads.
+//
+// Heads are read where they lie, with the distance that their rows have, and results and gradients are written the same way, in the order of memory of what they belong to (module 11): a head of a projection's view is columns of a matrix.
 
 // %%
 //| after 16
@@ -323,6 +325,12 @@ struct Attention {
   std::int64_t B, H, Hk, L, S, E, Ev;
   double scale;
 };
+
+// Where head h of batch b begins in what is written; its rows are x.stride(2) apart.
+template <class T>
+T* out_head(const Tensor& x, std::int64_t b, std::int64_t h) {
+  return x.data<T>() + b * x.stride(0) + h * x.stride(1);
+}
 }  // namespace
 
 // %% [markdown]
@@ -333,9 +341,9 @@ struct Attention {
 // %%
 //| export kernels/attention.cpp
 namespace {
-// Queries [i0, i0 + rows) of head (b, h): out (rows, Ev), logsumexp (rows). scores: (kQueries, kScoreRow) of scratch.
+// Queries [i0, i0 + rows) of head (b, h): out (rows, Ev), whose rows are out_row apart; logsumexp (rows). scores: (kQueries, kScoreRow) of scratch.
 template <class T>
-void attend(const Attention& of, std::int64_t b, std::int64_t h, std::int64_t i0, std::int64_t rows, Strips<T> keys, Strips<T> values, T* scores, T* out, T* logsumexp) {
+void attend(const Attention& of, std::int64_t b, std::int64_t h, std::int64_t i0, std::int64_t rows, Strips<T> keys, Strips<T> values, T* scores, T* out, std::int64_t out_row, T* logsumexp) {
   const kernels::SoftmaxRowTable<T>& softmax = softmax_rows<T>();
   const std::int64_t width = kernels::gemm_table<T>().columns;
   const Lines<T> query = Attention::head<T>(of.query, b, h);
@@ -353,13 +361,13 @@ void attend(const Attention& of, std::int64_t b, std::int64_t h, std::int64_t i0
       std::fill(row + seen, row + columns, T{0});
       if (seen == 0) continue;
       const T correction = softmax.absorb(row, seen, &maximum[i], &sum[i]);
-      if (j0 > 0 && correction != T{1}) softmax.scale(out + i * of.Ev, of.Ev, correction);
+      if (j0 > 0 && correction != T{1}) softmax.scale(out + i * out_row, of.Ev, correction);
     }
-    multiply_strips<T>(rows, of.Ev, columns, T{1}, scores, kScoreRow, 1, {values.data + j0 * width, values.strip}, j0 > 0, out, of.Ev);
+    multiply_strips<T>(rows, of.Ev, columns, T{1}, scores, kScoreRow, 1, {values.data + j0 * width, values.strip}, j0 > 0, out, out_row);
   }
   for (std::int64_t i = 0; i < rows; ++i) {
     logsumexp[i] = sum[i] == 0 ? T{0} : maximum[i] + std::log(sum[i]);
-    if (sum[i] != 0) softmax.scale(out + i * of.Ev, of.Ev, T{1} / sum[i]);
+    if (sum[i] != 0) softmax.scale(out + i * out_row, of.Ev, T{1} / sum[i]);
   }
 }
 
@@ -380,11 +388,11 @@ void attend_alone(const Attention& of, std::int64_t b, std::int64_t h, std::int6
 }
 
 template <class T>
-void attend_all(const Attention& of, T* out, T* logsumexp) {
+void attend_all(const Attention& of, const Tensor& out, T* logsumexp) {
   if (of.L == 1) {
     kernels::run_tasks(of.B * of.H, [&](std::int64_t head) {
       const Scratch<T> scores(of.S);
-      attend_alone(of, head / of.H, head % of.H, 0, of.visible(1), scores.at(0), out + head * of.Ev, logsumexp + head);
+      attend_alone(of, head / of.H, head % of.H, 0, of.visible(1), scores.at(0), out_head<T>(out, head / of.H, head % of.H), logsumexp + head);
     });
     return;
   }
@@ -399,8 +407,8 @@ void attend_all(const Attention& of, T* out, T* logsumexp) {
     const Scratch<T> scores(kQueries * kScoreRow);
     const std::int64_t head = task / blocks, b = head / of.H, h = head % of.H, i0 = task % blocks * kQueries;
     const std::int64_t key_head = b * of.Hk + of.key_head(h);
-    attend<T>(of, b, h, i0, std::min(kQueries, of.L - i0), {keys.at(key_head * key_size), width * of.E}, {values.at(key_head * value_size), width * of.S}, scores.at(0), out + (head * of.L + i0) * of.Ev,
-              logsumexp + head * of.L + i0);
+    attend<T>(of, b, h, i0, std::min(kQueries, of.L - i0), {keys.at(key_head * key_size), width * of.E}, {values.at(key_head * value_size), width * of.S}, scores.at(0), out_head<T>(out, b, h) + i0 * out.stride(2),
+              out.stride(2), logsumexp + head * of.L + i0);
   });
 }
 
@@ -415,9 +423,9 @@ std::tuple<Tensor, Tensor> attention_tuned(const Tensor& query, const Tensor& ke
   if (!attention_is_ours(query, key, value, attn_mask)) return op::_scaled_dot_product_flash_attention_for_cpu.function(Layer::CPU)(query, key, value, dropout_p, is_causal, attn_mask, scale);
   const ExcludeLayersGuard below(LayerSet(Layer::Autograd) | Layer::InplaceOrView);
   const Attention of(query, key, value, is_causal, attn_mask, scale);
-  const Tensor output = empty({of.B, of.H, of.L, of.Ev}, query.scalar_type()), logsumexp = empty({of.B, of.H, of.L}, query.scalar_type());
-  if (query.scalar_type() == kFloat) attend_all(of, output.data<float>(), logsumexp.data<float>());
-  else attend_all(of, output.data<double>(), logsumexp.data<double>());
+  const Tensor output = nn::detail::empty_heads({of.B, of.H, of.L, of.Ev}, query), logsumexp = empty({of.B, of.H, of.L}, query.scalar_type());
+  if (query.scalar_type() == kFloat) attend_all(of, output, logsumexp.data<float>());
+  else attend_all(of, output, logsumexp.data<double>());
   return {output, logsumexp};
 }
 }  // namespace
@@ -435,9 +443,9 @@ std::tuple<Tensor, Tensor> attention_tuned(const Tensor& query, const Tensor& ke
 // %%
 //| export kernels/attention.cpp
 namespace {
-// Head kh of batch b: all of its gradients, which are dense; those of key and value hold zeros before.
+// Head kh of batch b: all of its gradients.
 template <class T>
-void attend_back(const Attention& of, std::int64_t b, std::int64_t kh, const Tensor& grad_out, const Tensor& out, const T* logsumexp, T* grad_query, T* grad_key, T* grad_value) {
+void attend_back(const Attention& of, std::int64_t b, std::int64_t kh, const Tensor& grad_out, const Tensor& out, const T* logsumexp, const Tensor& grad_query, const Tensor& grad_key, const Tensor& grad_value) {
   const kernels::SoftmaxRowTable<T>& softmax = softmax_rows<T>();
   const std::int64_t width = kernels::gemm_table<T>().columns, group = of.H / of.Hk;
   const T factor = static_cast<T>(of.scale);
@@ -445,6 +453,13 @@ void attend_back(const Attention& of, std::int64_t b, std::int64_t kh, const Ten
   const Scratch<T> key_panels(panel_size<T>(of.E, of.S)), key_lines(panel_size<T>(of.S, of.E)), value_panels(panel_size<T>(of.Ev, of.S));
   const Scratch<T> query_lines(panel_size<T>(kQueries, of.E)), grad_lines(panel_size<T>(kQueries, of.Ev)), weights(kQueries * kScoreRow), grad_scores(kQueries * kScoreRow);
   const Strips<T> keys_turned = pack_turned(key_panels.at(0), key, of.E, of.S), keys = pack_rows(key_lines.at(0), key, of.S, of.E), values_turned = pack_turned(value_panels.at(0), value, of.Ev, of.S);
+  const std::int64_t query_row = grad_query.stride(2), key_row = grad_key.stride(2), value_row = grad_value.stride(2);
+  T* const own_key_grad = out_head<T>(grad_key, b, kh);
+  T* const own_value_grad = out_head<T>(grad_value, b, kh);
+  for (std::int64_t j = 0; j < of.S; ++j) {
+    std::fill_n(own_key_grad + j * key_row, of.E, T{0});
+    std::fill_n(own_value_grad + j * value_row, of.Ev, T{0});
+  }
   for (std::int64_t h = kh * group; h < (kh + 1) * group; ++h) {
     const Lines<T> query = Attention::head<T>(of.query, b, h), grad = Attention::head<T>(grad_out, b, h), result = Attention::head<T>(out, b, h);
     for (std::int64_t i0 = 0; i0 < of.L; i0 += kQueries) {
@@ -453,7 +468,7 @@ void attend_back(const Attention& of, std::int64_t b, std::int64_t kh, const Ten
       const Strips<T> queries = pack_rows(query_lines.at(0), own_query, rows, of.E), grads = pack_rows(grad_lines.at(0), own_grad, rows, of.Ev);
       T delta[kQueries];
       for (std::int64_t i = 0; i < rows; ++i) delta[i] = softmax.dot(own_grad.data + i * grad.step, result.data + (i0 + i) * result.step, of.Ev);
-      T* const own_query_grad = grad_query + ((b * of.H + h) * of.L + i0) * of.E;
+      T* const own_query_grad = out_head<T>(grad_query, b, h) + i0 * query_row;
       for (std::int64_t j0 = 0; j0 < visible; j0 += kKeys) {
         const std::int64_t columns = std::min(kKeys, visible - j0);
         multiply_strips<T>(rows, columns, of.E, factor, own_query.data, query.step, 1, {keys_turned.data + j0 / width * keys_turned.strip, keys_turned.strip}, false, weights.at(0), kScoreRow);
@@ -467,11 +482,11 @@ void attend_back(const Attention& of, std::int64_t b, std::int64_t kh, const Ten
           std::fill(row + seen, row + columns, T{0});
           std::fill(grad_row + seen, grad_row + columns, T{0});
         }
-        multiply_strips<T>(columns, of.Ev, rows, T{1}, weights.at(0), 1, kScoreRow, grads, true, grad_value + j0 * of.Ev, of.Ev);
-        multiply_strips<T>(columns, of.E, rows, factor, grad_scores.at(0), 1, kScoreRow, queries, true, grad_key + j0 * of.E, of.E);
-        multiply_strips<T>(rows, of.E, columns, factor, grad_scores.at(0), kScoreRow, 1, {keys.data + j0 * width, keys.strip}, j0 > 0, own_query_grad, of.E);
+        multiply_strips<T>(columns, of.Ev, rows, T{1}, weights.at(0), 1, kScoreRow, grads, true, own_value_grad + j0 * value_row, value_row);
+        multiply_strips<T>(columns, of.E, rows, factor, grad_scores.at(0), 1, kScoreRow, queries, true, own_key_grad + j0 * key_row, key_row);
+        multiply_strips<T>(rows, of.E, columns, factor, grad_scores.at(0), kScoreRow, 1, {keys.data + j0 * width, keys.strip}, j0 > 0, own_query_grad, query_row);
       }
-      if (visible == 0) std::fill_n(own_query_grad, rows * of.E, T{0});
+      for (std::int64_t i = 0; visible == 0 && i < rows; ++i) std::fill_n(own_query_grad + i * query_row, of.E, T{0});
     }
   }
 }
@@ -482,15 +497,14 @@ std::tuple<Tensor, Tensor, Tensor> attention_backward_tuned(const Tensor& grad_o
   if (!ours) return op::_scaled_dot_product_flash_attention_for_cpu_backward.function(Layer::CPU)(grad_out, query, key, value, out, logsumexp, dropout_p, is_causal, attn_mask, scale);
   const ExcludeLayersGuard below(LayerSet(Layer::Autograd) | Layer::InplaceOrView);
   const Attention of(query, key, value, is_causal, attn_mask, scale);
-  const ScalarType type = query.scalar_type();
   const Tensor grad = Attention::dense_rows(grad_out), result = Attention::dense_rows(out), sums = logsumexp.contiguous();
-  const Tensor grad_query = empty(query.sizes(), type), grad_key = zeros(key.sizes(), type), grad_value = zeros(value.sizes(), type);
+  const Tensor grad_query = nn::detail::empty_heads(query.sizes(), query), grad_key = nn::detail::empty_heads(key.sizes(), key), grad_value = nn::detail::empty_heads(value.sizes(), value);
   const auto back = [&]<class T>() {
     kernels::run_tasks(of.B * of.Hk, [&](std::int64_t head) {
-      attend_back<T>(of, head / of.Hk, head % of.Hk, grad, result, sums.data<T>(), grad_query.data<T>(), grad_key.data<T>() + head * of.S * of.E, grad_value.data<T>() + head * of.S * of.Ev);
+      attend_back<T>(of, head / of.Hk, head % of.Hk, grad, result, sums.data<T>(), grad_query, grad_key, grad_value);
     });
   };
-  if (type == kFloat) back.template operator()<float>();
+  if (query.scalar_type() == kFloat) back.template operator()<float>();
   else back.template operator()<double>();
   return {grad_query, grad_key, grad_value};
 }
@@ -516,7 +530,7 @@ struct AttentionCase {
 std::vector<Tensor> attention_of(const AttentionCase& c, ScalarType type) {
   Generator generator(71);
   const Tensor q = randn({c.B, c.L, c.H, c.E}, generator, type).transpose(1, 2);  // heads lie between each other, as a projection leaves them
-  const Tensor k = randn({c.B, c.Hk, c.S, c.E}, generator, type), v = randn({c.B, c.Hk, c.S, c.Ev}, generator, type), g = randn({c.B, c.H, c.L, c.Ev}, generator, type);
+  const Tensor k = randn({c.B, c.Hk, c.S, c.E}, generator, type), v = randn({c.S, c.B, c.Hk, c.Ev}, generator, type).permute({1, 2, 0, 3}), g = randn({c.B, c.H, c.L, c.Ev}, generator, type);
   std::optional<Tensor> mask;
   if (c.masked) {
     mask = randn({c.B, 1, c.L, c.S}, generator, type) * 2;
@@ -545,7 +559,10 @@ TEST_CASE("tuned attention gives what the reference gives, forward and backward"
         const kernels::CapabilityGuard guard(static_cast<kernels::CPUCapability>(i));
         const std::vector<Tensor> tuned = attention_of(c, type);
         const double tolerance = type == kFloat ? 2e-5 : 1e-12;
-        for (std::size_t r = 0; r < tuned.size(); ++r) CHECK_CLOSE(tuned[r], expected[r], tolerance, tolerance);
+        for (std::size_t r = 0; r < tuned.size(); ++r) {
+          CHECK_CLOSE(tuned[r], expected[r], tolerance, tolerance);
+          CHECK_EQ(tuned[r].strides(), expected[r].strides());
+        }
       }
     }
   }

@@ -4,7 +4,10 @@
 #include "tinytorch/nn/flash_attention.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
 
 #include "tinytorch/core/autograd.h"
 #include "tinytorch/core/more_ops.h"
@@ -140,11 +143,23 @@ void flash_rows(const FlashProblem& of, std::int64_t b, std::int64_t h, std::int
 }
 }  // namespace
 
+Tensor nn::detail::empty_heads(IntArrayRef sizes, const Tensor& like) {
+  std::array<std::size_t, 3> slowest_first{0, 1, 2};
+  std::stable_sort(slowest_first.begin(), slowest_first.end(), [&](std::size_t a, std::size_t b) { return like.strides()[a] > like.strides()[b]; });
+  DimVector in_memory(sizes), place{0, 1, 2, 3};
+  for (std::size_t i = 0; i < slowest_first.size(); ++i) {
+    in_memory[i] = sizes[slowest_first[i]];
+    place[slowest_first[i]] = static_cast<std::int64_t>(i);
+  }
+  return empty(in_memory, like.scalar_type()).permute(place);
+}
+
 namespace {
 
 std::tuple<Tensor, Tensor> flash_attention_cpu(const Tensor& query, const Tensor& key, const Tensor& value, double, bool is_causal, const std::optional<Tensor>& attn_mask, std::optional<double> scale) {
   const FlashProblem of(query, key, value, is_causal, attn_mask, scale);
-  const Tensor output = zeros({of.B, of.H, of.L, of.Ev}, query.scalar_type());
+  const Tensor output = nn::detail::empty_heads({of.B, of.H, of.L, of.Ev}, query);
+  fill_(output, 0);
   const Tensor logsumexp = empty({of.B, of.H, of.L}, query.scalar_type());
   const Tensor key_t = empty({of.E, kKeyBlock}, query.scalar_type());
   const Tensor scores = empty({kQueryBlock, kKeyBlock}, query.scalar_type());
@@ -225,10 +240,11 @@ std::tuple<Tensor, Tensor, Tensor> flash_attention_backward_cpu(const Tensor& gr
   const FlashProblem of(query, key, value, is_causal, attn_mask, scale);
   const ScalarType dtype = query.scalar_type();
   const Tensor grad_out = grad_out_.contiguous();
-  const Tensor delta = (grad_out * out).sum(-1);
-  const Tensor grad_query = zeros(query.sizes(), dtype);
-  const Tensor grad_key = zeros(key.sizes(), dtype);
-  const Tensor grad_value = zeros(value.sizes(), dtype);
+  const Tensor delta = (grad_out * out).sum(-1).contiguous();
+  const auto zeros_beside = [](const Tensor& x) { return fill_(nn::detail::empty_heads(x.sizes(), x), 0); };
+  const Tensor grad_query = zeros_beside(query);
+  const Tensor grad_key = zeros_beside(key);
+  const Tensor grad_value = zeros_beside(value);
   const Tensor key_t = empty({of.E, kKeyBlock}, dtype);
   const Tensor value_t = empty({of.Ev, kKeyBlock}, dtype);
   const Tensor scores = empty({kQueryBlock, kKeyBlock}, dtype);

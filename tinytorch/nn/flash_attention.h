@@ -17,6 +17,11 @@ extern Operator<std::tuple<Tensor, Tensor, Tensor>(const Tensor&, const Tensor&,
     _scaled_dot_product_flash_attention_for_cpu_backward;
 }  // namespace op
 
+namespace nn::detail {
+// Uninitialised (B, H, L, E) whose rows are dense, and whose batches, heads and positions follow each other in memory as those of `like` do.
+Tensor empty_heads(IntArrayRef sizes, const Tensor& like);
+}  // namespace nn::detail
+
 // Attention in blocks: query (B, H, L, E), key (B, Hk, S, E), value (B, Hk, S, Ev), where Hk divides H -> (output (B, H, L, Ev), logsumexp (B, H, L)). attn_mask: floating point, added to the scores, broadcasts to
 // (B, H, L, S), gets no gradient. dropout_p must be 0. logsumexp has no gradient. O(L S E) time; O((L + S) E) memory for what is returned and saved. Throws on other dtypes, dimensions and sizes.
 // Source: aten/src/ATen/native/cpu/FlashAttentionKernel.cpp; Dao et al., FlashAttention, 2022.

@@ -2012,7 +2012,8 @@ TEST_CASE("divide_result: everything once, for every shape") {
 // The weights of a whole model lie in the last cache at best, so here too each tile asks for its share of the *next* panel of weights, a line of each row whenever it has used up a line of its own. That it is spread over the loop matters: a core has room for ten to sixteen lines that are on their way to its first cache, B's among them, and asking for all of a panel at once gained little.
 // On a server whose last cache has 260 MB, GPT-2's 128 tokens took 165 ms with packed weights, 165 turned around, and 140 turned around and asking. Where something else had pushed the weights out into memory it was 190 to 220 ms each way: what asking hides is the way to the last cache, not the longer one. Short sums are not worth it: with K of 64 the product took 1.4 times as long.
 //
-// `start` is what `addmm` adds: for a linear layer the bias, a line that every row starts from. So the bias costs nothing, no pass over the result of its own: it is the value with which the first block's sums are finished.
+// `start` is what `addmm` adds: for a linear layer the bias, a line that every row starts from. So the bias costs nothing, no pass over the result of its own: it is the value with which the first block's sums are finished. A convolution that is a product (chapter 56) has one number of the bias for each *row*. Tiles read lines, so each
+// number is written down as often as a tile is wide, and all tiles of a row read the same few copies.
 //
 // The other end of a layer can be had the same way. relu of a number needs nothing but that number, and before it is stored it is in a register. But only the *last* block of K has the whole sum: relu of a part of it would be wrong. What follows a product inside of its kernel is called its *epilogue*; `_addmm_activation` of chapter 62 uses it,
 // and measures what it is worth.
@@ -2124,7 +2125,7 @@ struct Product {
     T* const place = out + i * out_row + j;
     const kernels::Activation last = k + count == K ? activation : kernels::Activation::None;
     if (k > 0) return {nullptr, 0, 0, nullptr, 0, count, place, out_row, place, out_row, alpha, T{1}, last};
-    return {nullptr, 0, 0, nullptr, 0, count, place, out_row, start.data == nullptr ? nullptr : start.data + i * start.row + j, start.row, alpha, beta, last};
+    return {nullptr, 0, 0, nullptr, 0, count, place, out_row, start.data == nullptr ? nullptr : start.data + i * start.row + j * start.column, start.row, alpha, beta, last};
   }
   const T* a_at(std::int64_t i, std::int64_t k) const { return a.data + i * a.row + k * a.column; }
   const T* b_at(std::int64_t k, std::int64_t j) const { return b.data + k * b.row + j * b.column; }
@@ -2465,13 +2466,19 @@ void kernels::multiply(std::int64_t M, std::int64_t N, std::int64_t K, T alpha, 
     return multiply(std::int64_t{1}, M, K, alpha, MatrixView<T>{b.data, b.column, b.row}, MatrixView<T>{a.data, a.column, a.row}, beta, MatrixView<T>{start.data, start.column, start.row}, out, M, activation);
   Product<T> product{M, N, K, alpha, a, b, beta, start, out, out_row, activation};
   if (K == 0) return multiply_nothing(product);
-  // Kernels read a start whose rows are contiguous; any other is copied into the result first.
-  if (start.data != nullptr && start.column != 1 && N > 1) {
-    multiply_nothing(Product<T>{M, N, 0, alpha, a, b, T{1}, start, out, out_row});
-    product.start = {out, out_row, 1};
-  }
   const GemmTable<T>& table = gemm_table<T>();
   const bool lines = (a.column == 1 || K == 1) && (b.row == 1 || K == 1);
+  // Kernels read a start whose rows are contiguous. Of one number for each row tiles get as many copies as they are wide; any other start is copied into the result first, and so it is where others than tiles finish the sums.
+  std::vector<T> repeated;
+  if (start.data != nullptr && start.column != 1 && N > 1) {
+    if (start.column == 0 && M > 1 && b.row != 1 && !lines) {
+      for (std::int64_t i = 0; i < M; ++i) repeated.insert(repeated.end(), static_cast<std::size_t>(table.columns), start.data[i * start.row]);
+      product.start = {repeated.data(), table.columns, 0};
+    } else {
+      multiply_nothing(Product<T>{M, N, 0, alpha, a, b, T{1}, start, out, out_row});
+      product.start = {out, out_row, 1};
+    }
+  }
   // For so few rows packing the lines of B costs more than it gains; short lines pay more for the sum across their lanes.
   if (lines && std::min(M, N) <= (K >= 256 ? 32 : 16)) return multiply_lines(product, table);
   if (M == 1 && b.column == 1) return multiply_row(product, table);
@@ -2563,17 +2570,19 @@ TEST_CASE("multiply: alpha, beta and a start of any strides") {
   }
 }
 
-TEST_CASE("multiply: relu follows the whole sum, on every way through the kernels") {
+TEST_CASE("multiply: a row and a column to start from, and relu after the whole sum, on every way through the kernels") {
   manual_seed(20);
   for_each_capability([] {
     // Few lines, few rows in place, one row, a long one, one column, small, few rows in panels, and turned around where B is transposed, several blocks of everything, nothing to sum.
     for (const auto& [M, N, K] : std::vector<std::array<std::int64_t, 3>>{{3, 40, 50}, {20, 805, 200}, {1, 300, 20}, {1, 2700, 131}, {300, 1, 20}, {40, 50, 60}, {90, 200, 1500}, {128, 403, 900}, {62, 850, 1700}, {700, 300, 600}, {2, 3, 0}}) {
       CAPTURE(K);
-      const Tensor a = whole_numbers({M, K}, kFloat), b = whole_numbers({K, N}, kFloat), start = whole_numbers({N}, kFloat);
+      const Tensor a = whole_numbers({M, K}, kFloat), b = whole_numbers({K, N}, kFloat), row = whole_numbers({1, N}, kFloat), column = whole_numbers({M, 1}, kFloat);
       for (const Tensor& right : {b, b.t().contiguous().t()}) {
-        const Tensor out = full({M, N}, -99, kFloat);
-        kernels::multiply<float>(M, N, K, 2.0F, {a.data<float>(), a.stride(0), a.stride(1)}, {right.data<float>(), right.stride(0), right.stride(1)}, 3.0F, {start.data<float>(), 0, 1}, out.data<float>(), N, kernels::Activation::ReLU);
-        CHECK_EQ(out, maximum(by_loops(a, b) * 2 + start * 3, zeros({}, kFloat)));
+        for (const Tensor& start : {row.expand({M, N}), column.expand({M, N})}) {
+          const Tensor out = full({M, N}, -99, kFloat);
+          kernels::multiply<float>(M, N, K, 2.0F, {a.data<float>(), a.stride(0), a.stride(1)}, {right.data<float>(), right.stride(0), right.stride(1)}, 3.0F, {start.data<float>(), start.stride(0), start.stride(1)}, out.data<float>(), N, kernels::Activation::ReLU);
+          CHECK_EQ(out, maximum(by_loops(a, b) * 2 + start * 3, zeros({}, kFloat)));
+        }
       }
     }
   });

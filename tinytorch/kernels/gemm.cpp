@@ -124,7 +124,7 @@ struct Product {
     T* const place = out + i * out_row + j;
     const kernels::Activation last = k + count == K ? activation : kernels::Activation::None;
     if (k > 0) return {nullptr, 0, 0, nullptr, 0, count, place, out_row, place, out_row, alpha, T{1}, last};
-    return {nullptr, 0, 0, nullptr, 0, count, place, out_row, start.data == nullptr ? nullptr : start.data + i * start.row + j, start.row, alpha, beta, last};
+    return {nullptr, 0, 0, nullptr, 0, count, place, out_row, start.data == nullptr ? nullptr : start.data + i * start.row + j * start.column, start.row, alpha, beta, last};
   }
   const T* a_at(std::int64_t i, std::int64_t k) const { return a.data + i * a.row + k * a.column; }
   const T* b_at(std::int64_t k, std::int64_t j) const { return b.data + k * b.row + j * b.column; }
@@ -463,13 +463,19 @@ void kernels::multiply(std::int64_t M, std::int64_t N, std::int64_t K, T alpha, 
     return multiply(std::int64_t{1}, M, K, alpha, MatrixView<T>{b.data, b.column, b.row}, MatrixView<T>{a.data, a.column, a.row}, beta, MatrixView<T>{start.data, start.column, start.row}, out, M, activation);
   Product<T> product{M, N, K, alpha, a, b, beta, start, out, out_row, activation};
   if (K == 0) return multiply_nothing(product);
-  // Kernels read a start whose rows are contiguous; any other is copied into the result first.
-  if (start.data != nullptr && start.column != 1 && N > 1) {
-    multiply_nothing(Product<T>{M, N, 0, alpha, a, b, T{1}, start, out, out_row});
-    product.start = {out, out_row, 1};
-  }
   const GemmTable<T>& table = gemm_table<T>();
   const bool lines = (a.column == 1 || K == 1) && (b.row == 1 || K == 1);
+  // Kernels read a start whose rows are contiguous. Of one number for each row tiles get as many copies as they are wide; any other start is copied into the result first, and so it is where others than tiles finish the sums.
+  std::vector<T> repeated;
+  if (start.data != nullptr && start.column != 1 && N > 1) {
+    if (start.column == 0 && M > 1 && b.row != 1 && !lines) {
+      for (std::int64_t i = 0; i < M; ++i) repeated.insert(repeated.end(), static_cast<std::size_t>(table.columns), start.data[i * start.row]);
+      product.start = {repeated.data(), table.columns, 0};
+    } else {
+      multiply_nothing(Product<T>{M, N, 0, alpha, a, b, T{1}, start, out, out_row});
+      product.start = {out, out_row, 1};
+    }
+  }
   // For so few rows packing the lines of B costs more than it gains; short lines pay more for the sum across their lanes.
   if (lines && std::min(M, N) <= (K >= 256 ? 32 : 16)) return multiply_lines(product, table);
   if (M == 1 && b.column == 1) return multiply_row(product, table);

@@ -682,13 +682,16 @@ TEST_CASE("conv2d: the columns give what the loops give") {
 //
 // - **input gradient**: transposed kernels times the output's gradient, added into the windows;
 // - **weight gradient**: the input's columns (made again) times the output's gradient, summed over all images;
-// - **bias gradient**: the bias is added to every place of its channel, so it receives the sum over images and places. Broadcasting does that: it needs no code.
+// - **bias gradient**: the bias is added to every place of its channel, so it receives the sum over images and places.
 //
 // All three maps, `Y(X, W)`, `dX(dY, W)` and `dW(X, dY)`, are linear in each of their two arguments, so the gradients of one are the others again. Three functions, and derivatives of every order exist:
 //
-//       convolution(x, w)            d/dx: convolution_input(g, w)      d/dw: convolution_weight(x, g)
+//       convolution(x, w, b)         d/dx: convolution_input(g, w)      d/dw: convolution_weight(x, g)      d/db: g.sum({0, 2, ...})
 //       convolution_input(y, w)      d/dy: convolution(g, w)            d/dw: convolution_weight(g, y)
 //       convolution_weight(x, y)     d/dx: convolution_input(y, g)      d/dy: convolution(x, g)
+//
+// The bias could be added by an operator of its own, which is a pass over the result: read every number, add, write it back. It is an argument of the convolution, as PyTorch's operator has it, because a kernel has better places for it, such as the registers in which it sums (chapter 75). The loops below compute the sums, and
+// what stands in front of them adds the bias where they lie.
 //
 // `convolution_input` is a layer in its own right: it goes from the small output to the large input, and is what people call a *transposed convolution* (chapter 78).
 
@@ -714,7 +717,8 @@ Tensor conv2d(const Tensor& input, const Tensor& weight, const std::optional<Ten
 }
 
 namespace op {
-extern Operator<Tensor(const Tensor&, const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, std::int64_t)> convolution;
+// The third argument is the bias, or none.
+extern Operator<Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>&, IntArrayRef, IntArrayRef, IntArrayRef, std::int64_t)> convolution;
 // The gradient of a convolution with respect to its input, whose sizes are the third argument, and to its weight.
 extern Operator<Tensor(const Tensor&, const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef, std::int64_t)> convolution_input;
 extern Operator<Tensor(const Tensor&, const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef, std::int64_t)> convolution_weight;
@@ -799,22 +803,22 @@ TEST_CASE("convolution: v3 gives what the loops give, with the columns of one im
   for (const Trial& trial : trials()) {
     CAPTURE(trial.weight.sizes());
     const auto [stride, padding, dilation, groups] = trial.setting;
-    CHECK_CLOSE(op::convolution(trial.input, trial.weight, DimVector(2, stride), DimVector(2, padding), DimVector(2, dilation), groups),
+    CHECK_CLOSE(op::convolution(trial.input, trial.weight, {}, DimVector(2, stride), DimVector(2, padding), DimVector(2, dilation), groups),
                 conv2d_loops(trial.input, trial.weight, trial.setting));
   }
   const Tensor images = ones({16, 4, 12, 12});
   const Tensor weight = ones({4, 4, 3, 3});
   const std::size_t before = memory::stats().live;
   memory::reset_peak();
-  const Tensor sums = op::convolution(images, weight, {1, 1}, {0, 0}, {1, 1}, 1);
+  const Tensor sums = op::convolution(images, weight, {}, {1, 1}, {0, 0}, {1, 1}, 1);
   const std::size_t peak = memory::stats().peak;
   CHECK_EQ(sums, full({16, 4, 10, 10}, 36.0));
   const std::size_t one_image = 4 * 9 * 100 * sizeof(float);
   const std::size_t result = 16 * 4 * 100 * sizeof(float);
   CHECK_LE(peak - before, result + 2 * one_image);
   // BEGIN HIDDEN TESTS
-  CHECK_EQ(op::convolution(ones({0, 2, 4, 4}), ones({3, 2, 2, 2}), {1, 1}, {0, 0}, {1, 1}, 1).sizes(), IntArrayRef({0, 3, 3, 3}));
-  CHECK_EQ(op::convolution(arange(5).view({1, 1, 5}), tensor({1, 1}).view({1, 1, 2}), 2, 1, 1, 1), tensor({0, 3, 7}).view({1, 1, 3}));
+  CHECK_EQ(op::convolution(ones({0, 2, 4, 4}), ones({3, 2, 2, 2}), {}, {1, 1}, {0, 0}, {1, 1}, 1).sizes(), IntArrayRef({0, 3, 3, 3}));
+  CHECK_EQ(op::convolution(arange(5).view({1, 1, 5}), tensor({1, 1}).view({1, 1, 2}), {}, 2, 1, 1, 1), tensor({0, 3, 7}).view({1, 1, 3}));
   // END HIDDEN TESTS
 }
 
@@ -962,23 +966,46 @@ TEST_CASE("convolution_weight: the pixels under each weight, summed over images 
 
 // %%
 //| export nn/conv.cpp
+namespace {
+// The bias (O) beside (N, O, places...): as (O, 1, 1, ...).
+Tensor beside_channels(const Tensor& bias, std::size_t spatial) {
+  DimVector sizes{bias.size(0)};
+  sizes.resize(1 + spatial, 1);
+  return bias.view(sizes);
+}
+
+// The sums, and then the bias, where they lie: nobody else has seen them.
+Tensor convolution_and_bias_cpu(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups) {
+  const Tensor sums = convolution_cpu(input, weight, stride, padding, dilation, groups);
+  return bias ? sums.add_(beside_channels(*bias, stride.size())) : sums;
+}
+
+// The gradient of the bias: `grad` (N, O, places...) summed over images and places.
+Tensor sum_for_each_channel(const Tensor& grad) {
+  DimVector dims{0};
+  for (std::int64_t d = 2; d < grad.dim(); ++d) dims.push_back(d);
+  return grad.sum(dims);
+}
+}  // namespace
+
 using Dims = DimVector;  // in the lists below, which are long
-constinit Operator<Tensor(const Tensor&, const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, std::int64_t)> op::convolution(
+constinit Operator<Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>&, IntArrayRef, IntArrayRef, IntArrayRef, std::int64_t)> op::convolution(
     "convolution",
-    {.cpu = Kernel<convolution_cpu>::call,
+    {.cpu = Kernel<convolution_and_bias_cpu>::call,
      .autograd = gradient_of<op::convolution>(
-         [](const Tensor& g, Sizes<0> sizes, Input<1> weight, Arg<2, Dims> stride, Arg<3, Dims> padding, Arg<4, Dims> dilation, Arg<5, std::int64_t> groups) {
+         [](const Tensor& g, Sizes<0> sizes, Input<1> weight, Arg<3, Dims> stride, Arg<4, Dims> padding, Arg<5, Dims> dilation, Arg<6, std::int64_t> groups) {
            return op::convolution_input(g, weight, sizes, stride.value, padding.value, dilation.value, groups);
          },
-         [](const Tensor& g, Input<0> input, Sizes<1> sizes, Arg<2, Dims> stride, Arg<3, Dims> padding, Arg<4, Dims> dilation, Arg<5, std::int64_t> groups) {
+         [](const Tensor& g, Input<0> input, Sizes<1> sizes, Arg<3, Dims> stride, Arg<4, Dims> padding, Arg<5, Dims> dilation, Arg<6, std::int64_t> groups) {
            return op::convolution_weight(input, g, sizes, stride.value, padding.value, dilation.value, groups);
-         })});
+         },
+         [](const Tensor& g) { return sum_for_each_channel(g); })});
 constinit Operator<Tensor(const Tensor&, const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef, std::int64_t)> op::convolution_input(
     "convolution_input",
     {.cpu = Kernel<convolution_input_cpu>::call,
      .autograd = gradient_of<op::convolution_input>(
          [](const Tensor& g, Input<1> weight, Arg<3, Dims> stride, Arg<4, Dims> padding, Arg<5, Dims> dilation, Arg<6, std::int64_t> groups) {
-           return op::convolution(g, weight, stride.value, padding.value, dilation.value, groups);
+           return op::convolution(g, weight, {}, stride.value, padding.value, dilation.value, groups);
          },
          [](const Tensor& g, Input<0> grad, Sizes<1> sizes, Arg<3, Dims> stride, Arg<4, Dims> padding, Arg<5, Dims> dilation, Arg<6, std::int64_t> groups) {
            return op::convolution_weight(g, grad, sizes, stride.value, padding.value, dilation.value, groups);
@@ -991,23 +1018,14 @@ constinit Operator<Tensor(const Tensor&, const Tensor&, IntArrayRef, IntArrayRef
            return op::convolution_input(grad, g, sizes, stride.value, padding.value, dilation.value, groups);
          },
          [](const Tensor& g, Input<0> input, Arg<3, Dims> stride, Arg<4, Dims> padding, Arg<5, Dims> dilation, Arg<6, std::int64_t> groups) {
-           return op::convolution(input, g, stride.value, padding.value, dilation.value, groups);
+           return op::convolution(input, g, {}, stride.value, padding.value, dilation.value, groups);
          })});
 
 // %% [markdown]
-// The function in front of them checks (most errors with convolutions are shapes that do not fit, and a good sentence saves an hour: `check_convolution` in chapter 81) and adds the bias.
+// The function in front of them checks (most errors with convolutions are shapes that do not fit, and a good sentence saves an hour: `check_convolution` in chapter 81). A transposed convolution is `op::convolution_input`, which has no bias of its own; it is added here.
 
 // %%
 //| export nn/conv.cpp
-namespace {
-// The bias (O) beside (N, O, places...): as (O, 1, 1, ...).
-Tensor beside_channels(const Tensor& bias, std::size_t spatial) {
-  DimVector sizes{bias.size(0)};
-  sizes.resize(1 + spatial, 1);
-  return bias.view(sizes);
-}
-}  // namespace
-
 Tensor convolution(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias_or_none, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation,
                    bool transposed, IntArrayRef output_padding, std::int64_t groups) {
   TORCH_CHECK(weight.dim() > 2, "weight should have at least three dimensions");
@@ -1017,7 +1035,7 @@ Tensor convolution(const Tensor& input, const Tensor& weight, const std::optiona
   check_convolution(input, weight, bias, grid, transposed, groups);
   Tensor result;
   if (!transposed) {
-    result = op::convolution(input, weight, grid.stride, grid.padding, grid.dilation, groups);
+    result = op::convolution(input, weight, bias, grid.stride, grid.padding, grid.dilation, groups);
   } else {
     const DimVector extra = expanded_to("output_padding", output_padding, dims);
     DimVector sizes{input.size(0), weight.size(1) * groups};
@@ -1035,7 +1053,7 @@ Tensor convolution(const Tensor& input, const Tensor& weight, const std::optiona
     if (*std::max_element(beyond.begin(), beyond.end()) > 0) result = nn::detail::pad_with(result, beyond, kConstant);
   }
   result = in_format_of(weight, in_format_of(input, result));
-  return bias ? result.add_(beside_channels(*bias, dims)) : result;  // where the sums lie: nobody else has seen them
+  return bias && transposed ? result.add_(beside_channels(*bias, dims)) : result;  // where the sums lie: nobody else has seen them
 }
 
 // %%
@@ -1076,18 +1094,19 @@ TEST_CASE("conv2d: bias, one image, same and valid, gradients of first and secon
   CHECK_EQ(conv2d(input, weight, bias, 1, "same", 1, 2).sizes(), IntArrayRef({2, 6, 6, 5}));
   CHECK_CLOSE(conv2d(input, weight, bias, 1, "same", 1, 2).slice(2, 0, 5).slice(3, 1, 3), conv2d(input, weight, bias, 1, "valid", 1, 2));
 
-  // v2 is composed of operators with known gradients; v3 must agree with it, also when the gradient itself is differentiated.
+  // v2 and the bias added to it are composed of operators with known gradients; v3 must agree with that, also when the gradient itself is differentiated.
   const Setting setting{.stride = 2, .padding = 1, .dilation = 1, .groups = 2};
   const auto derivatives = [&](auto convolve) {
     const Tensor x = input.clone().requires_grad_();
     const Tensor w = weight.clone().requires_grad_();
-    const Tensor loss = convolve(x, w).pow(3).sum();
-    const std::vector<Tensor> first = autograd::grad({loss}, {x, w}, {}, true, true);
-    const std::vector<Tensor> second = autograd::grad({first[0].pow(2).sum() + first[1].pow(2).sum()}, {x, w});
-    return std::vector<Tensor>{first[0].detach(), first[1].detach(), second[0], second[1]};
+    const Tensor b = bias.clone().requires_grad_();
+    const Tensor loss = convolve(x, w, b).pow(3).sum();
+    const std::vector<Tensor> first = autograd::grad({loss}, {x, w, b}, {}, true, true);
+    const std::vector<Tensor> second = autograd::grad({first[0].pow(2).sum() + first[1].pow(2).sum() + first[2].pow(2).sum()}, {x, w, b});
+    return std::vector<Tensor>{first[0].detach(), first[1].detach(), first[2].detach(), second[0], second[1], second[2]};
   };
-  const std::vector<Tensor> v3 = derivatives([&](const Tensor& x, const Tensor& w) { return conv2d(x, w, {}, 2, 1, 1, 2); });
-  const std::vector<Tensor> v2 = derivatives([&](const Tensor& x, const Tensor& w) { return conv2d_columns(x, w, setting); });
+  const std::vector<Tensor> v3 = derivatives([&](const Tensor& x, const Tensor& w, const Tensor& b) { return conv2d(x, w, b, 2, 1, 1, 2); });
+  const std::vector<Tensor> v2 = derivatives([&](const Tensor& x, const Tensor& w, const Tensor& b) { return conv2d_columns(x, w, setting) + b.view({6, 1, 1}); });
   for (std::size_t i = 0; i < v3.size(); ++i) {
     CAPTURE(i);
     CHECK_CLOSE(v3[i], v2[i], 1e-9, 1e-9);

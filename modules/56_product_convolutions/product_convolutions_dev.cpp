@@ -26,6 +26,7 @@
 // %%
 //| after 16
 //| export kernels/product_convolution.h
+#include <optional>
 #include <vector>
 #include "tinytorch/core/tensor.h"
 //| export kernels/channel_kernels.h
@@ -35,6 +36,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -71,7 +73,7 @@ namespace tinytorch {
 // %% [markdown]
 // ## What is asked
 //
-// Each function computes the convolutions of its kind and gives an undefined tensor for all others, which chapter 75 then computes its ways. Results are in the input's order of memory, so nothing is turned around for an image whose channels are last.
+// Each function computes the convolutions of its kind, with a bias or without, and gives an undefined tensor for all others, which chapter 75 then computes its ways. Results are in the input's order of memory, so nothing is turned around for an image whose channels are last.
 
 // %%
 //| export kernels/product_convolution.h
@@ -79,12 +81,12 @@ namespace kernels {
 
 // Convolutions of float or double whose operands lie as those of a product do; arguments are those of op::convolution, op::convolution_input and op::convolution_weight, and have been checked. An undefined tensor says that the convolution is of another kind. The same bits for any number of threads.
 // 1 x 1 kernels without padding, images in rows or with their channels last, of any stride, in one, two or three dimensions.
-Tensor pointwise_convolution(const Tensor& input, const Tensor& weight, IntArrayRef stride, IntArrayRef padding, std::int64_t groups);
+Tensor pointwise_convolution(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias, IntArrayRef stride, IntArrayRef padding, std::int64_t groups);
 Tensor pointwise_convolution_input(const Tensor& grad, const Tensor& weight, IntArrayRef input_sizes, IntArrayRef stride, IntArrayRef padding, std::int64_t groups);
 Tensor pointwise_convolution_weight(const Tensor& input, const Tensor& grad, IntArrayRef weight_sizes, IntArrayRef stride, IntArrayRef padding, std::int64_t groups);
 
 // Images (N, C, H, W) whose channels are last: in one group, or in as many groups as there are channels.
-Tensor channels_last_convolution(const Tensor& input, const Tensor& weight, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups);
+Tensor channels_last_convolution(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups);
 Tensor channels_last_convolution_input(const Tensor& grad, const Tensor& weight, IntArrayRef input_sizes, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups);
 Tensor channels_last_convolution_weight(const Tensor& input, const Tensor& grad, IntArrayRef weight_sizes, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups);
 
@@ -103,14 +105,14 @@ struct PhaseOfInput {
 //
 // One image in rows is a matrix (C, places) already, and all images with their channels last are one (N places, C):
 //
-//     rows               y_n (M, L)   = w (M, C)    x  x_n (C, L)         for each image n
+//     rows               y_n (M, L)   = w (M, C)    x  x_n (C, L)         for each image n        + bias, a column for all columns
 //                        dx_n (C, L)  = w^T (C, M)  x  dy_n (M, L)
 //                        dw (M, C)    = sum over n of  dy_n (M, L) x x_n^T (L, C)
-//     channels last      y (N L, M)   = x (N L, C)  x  w^T (C, M)         for all images at once
+//     channels last      y (N L, M)   = x (N L, C)  x  w^T (C, M)         for all images at once  + bias, a row for all rows
 //                        dx (N L, C)  = dy (N L, M) x  w (M, C)
 //                        dw (M, C)    = dy^T (M, N L) x x (N L, C)
 //
-// Groups are parts of rows or of columns: only the distances change. A stride takes every second pixel and leaves the others alone, so the pixels that count are copied first (a quarter of them), and the gradient of those that do not is zero.
+// The bias is what the products start from: module 16 takes a start of any strides, and a stride of 0 makes a matrix of a row or of a column. Groups are parts of rows or of columns: only the distances change. A stride takes every second pixel and leaves the others alone, so the pixels that count are copied first (a quarter of them), and the gradient of those that do not is zero.
 //
 // The sum over images in the rows' `dw` is a product for each image, added to what is there. Where an image has few places, that would write the result as often as there are images for little work each; such gradients stay with chapter 75, which sums over all places of all images in one product.
 
@@ -172,32 +174,47 @@ void with_type_of(const Tensor& x, F f) {
   else f.template operator()<double>();
 }
 
-// out (rows, columns) = a (rows, K) x b (K, columns), or added to out.
+// out (rows, columns) = a (rows, K) x b (K, columns) + start, if that has data.
 template <class T>
-void multiply_to(T* out, std::int64_t out_row, std::int64_t rows, std::int64_t columns, std::int64_t K, kernels::MatrixView<T> a, kernels::MatrixView<T> b, bool adds = false) {
-  kernels::multiply<T>(rows, columns, K, T{1}, a, b, T{1}, {adds ? out : nullptr, out_row, 1}, out, out_row);
+void multiply_to(T* out, std::int64_t out_row, std::int64_t rows, std::int64_t columns, std::int64_t K, kernels::MatrixView<T> a, kernels::MatrixView<T> b, kernels::MatrixView<T> start = {nullptr, 0, 0}) {
+  kernels::multiply<T>(rows, columns, K, T{1}, a, b, T{1}, start, out, out_row);
 }
 
-// Images `from` to images `to`, as many channels of one as of the other side of the weights: to_n (A, L) = W (A, B) x from_n (B, L) for each image and group, W's element (i, k) being w[i * w_row + k * w_column].
+// The numbers of a bias one after the other; none without a bias.
 template <class T>
-void map_channels(const Pointwise& p, const T* from, std::int64_t B, const T* w, std::int64_t w_row, std::int64_t w_column, T* to, std::int64_t A, bool last) {
+class BiasNumbers {
+ public:
+  explicit BiasNumbers(const std::optional<Tensor>& bias) : memory_(bias ? bias->contiguous() : Tensor()) {}
+  // From channel c on.
+  const T* at(std::int64_t c) const { return memory_.defined() ? memory_.data<T>() + c : nullptr; }
+
+ private:
+  Tensor memory_;
+};
+
+// Images `from` to images `to`, as many channels of one as of the other side of the weights: to_n (A, L) = W (A, B) x from_n (B, L) + bias (A) for each image and group, W's element (i, k) being w[i * w_row + k * w_column].
+template <class T>
+void map_channels(const Pointwise& p, const T* from, std::int64_t B, const T* w, std::int64_t w_row, std::int64_t w_column, const BiasNumbers<T>& bias, T* to, std::int64_t A, bool last) {
   if (last || p.L == 1) {  // an image of one pixel has its channels last in any order
-    for (std::int64_t g = 0; g < p.G; ++g) multiply_to<T>(to + g * A, p.G * A, p.N * p.L, A, B, {from + g * B, p.G * B, 1}, {w + g * p.M * p.C, w_column, w_row});
+    for (std::int64_t g = 0; g < p.G; ++g) multiply_to<T>(to + g * A, p.G * A, p.N * p.L, A, B, {from + g * B, p.G * B, 1}, {w + g * p.M * p.C, w_column, w_row}, {bias.at(g * A), 0, 1});
     return;
   }
-  const auto map_one = [&](std::int64_t i) { multiply_to<T>(to + i * A * p.L, p.L, A, p.L, B, {w + i % p.G * p.M * p.C, w_row, w_column}, {from + i * B * p.L, p.L, 1}); };
+  const auto map_one = [&](std::int64_t i) {
+    const std::int64_t g = i % p.G;
+    multiply_to<T>(to + i * A * p.L, p.L, A, p.L, B, {w + g * p.M * p.C, w_row, w_column}, {from + i * B * p.L, p.L, 1}, {bias.at(g * A), 1, 0});
+  };
   // Images are tasks where all threads get one; of fewer the threads share each product.
   if (p.N * p.G >= get_num_threads()) return kernels::run_tasks(p.N * p.G, map_one);
   for (std::int64_t i = 0; i < p.N * p.G; ++i) map_one(i);
 }
 }  // namespace
 
-Tensor kernels::pointwise_convolution(const Tensor& input, const Tensor& weight, IntArrayRef stride, IntArrayRef padding, std::int64_t groups) {
+Tensor kernels::pointwise_convolution(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias, IntArrayRef stride, IntArrayRef padding, std::int64_t groups) {
   const Pointwise p(input.sizes(), weight.sizes(), stride, padding, groups);
   if (!p.fits) return {};
   const Tensor x = p.strides() ? p.taken(input).contiguous(input.suggest_memory_format()) : without_gaps(input), w = weight.contiguous();
   const Tensor result = empty_images(p.sizes(p.G * p.M), input);
-  with_type_of(input, [&]<class T>() { map_channels<T>(p, x.data<T>(), p.C, w.data<T>(), p.C, 1, result.data<T>(), p.M, channels_are_last(input)); });
+  with_type_of(input, [&]<class T>() { map_channels<T>(p, x.data<T>(), p.C, w.data<T>(), p.C, 1, BiasNumbers<T>(bias), result.data<T>(), p.M, channels_are_last(input)); });
   return result;
 }
 
@@ -206,7 +223,7 @@ Tensor kernels::pointwise_convolution_input(const Tensor& grad, const Tensor& we
   if (!p.fits) return {};
   const Tensor y = without_gaps(grad), w = weight.contiguous();
   const Tensor result = empty_images(p.sizes(p.G * p.C), grad);
-  with_type_of(grad, [&]<class T>() { map_channels<T>(p, y.data<T>(), p.M, w.data<T>(), 1, p.C, result.data<T>(), p.C, channels_are_last(grad)); });
+  with_type_of(grad, [&]<class T>() { map_channels<T>(p, y.data<T>(), p.M, w.data<T>(), 1, p.C, BiasNumbers<T>({}), result.data<T>(), p.C, channels_are_last(grad)); });
   if (!p.strides()) return result;
   const Tensor whole = empty_images(input_sizes, grad);
   fill_(whole, 0);
@@ -229,7 +246,7 @@ Tensor kernels::pointwise_convolution_weight(const Tensor& input, const Tensor& 
         continue;
       }
       for (std::int64_t n = 0; n < p.N; ++n)
-        multiply_to<T>(out, p.C, p.M, p.C, p.L, {y.data<T>() + (n * p.G + g) * p.M * p.L, p.L, 1}, {x.data<T>() + (n * p.G + g) * p.C * p.L, 1, p.L}, n > 0);
+        multiply_to<T>(out, p.C, p.M, p.C, p.L, {y.data<T>() + (n * p.G + g) * p.M * p.L, p.L, 1}, {x.data<T>() + (n * p.G + g) * p.C * p.L, 1, p.L}, {n > 0 ? out : nullptr, p.C, 1});
     }
   });
   return result;
@@ -250,13 +267,15 @@ Tensor kernels::pointwise_convolution_weight(const Tensor& input, const Tensor& 
 //
 // Module 16's tile could add one product after the other to the result in memory. With three channels a line is 9 numbers long, and a tile would move as many vectors of results as it multiplies. This one takes a list of lines and sums over all of them in registers.
 //
+// What a tile's sums are added to, `start`, is as in module 16: the bias, one line for all rows of a tile, for the first lines, and the result so far for those that follow.
+//
 // Padding is a copy of the image with zeros around it, which is a copy of lines.
 
 // %%
 //| export kernels/channel_kernels.h
 namespace kernels {
 
-// A tile of a sum of products: out[i * out_row + j] = sum over l < lines and k < length of a[offsets[l] + i * a_row + k * a_k] * b[l * b_line + k * b_k + j], added to what is there if `adds`.
+// A tile of a sum of products: out[i * out_row + j] = start[i * start_row + j] + sum over l < lines and k < length of a[offsets[l] + i * a_row + k * a_k] * b[l * b_line + k * b_k + j]. Without a start (nullptr) nothing is added; it may be `out`.
 // Forward, a row i is a window and j an output channel: k are the numbers of a line. For the gradient of the weights a row is an input channel, and k are the windows of a row.
 template <class T>
 struct PixelTile {
@@ -268,7 +287,8 @@ struct PixelTile {
   std::int64_t b_line, b_k;
   T* out;
   std::int64_t out_row;
-  bool adds;
+  const T* start;
+  std::int64_t start_row;
 };
 
 }  // namespace kernels
@@ -289,14 +309,24 @@ constexpr int kLanes = static_cast<int>(hn::MaxLanes(Tag<T>()));
 // As in module 16: twelve rows of two vectors where there are 32 registers.
 constexpr int kTileRows = HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON ? 12 : HWY_TARGET == HWY_SCALAR ? 4 : 6;
 
+// The first `count` numbers at `from`, then zeros.
+template <class T>
+HWY_INLINE Vector<T> load_first(const T* from, int count) {
+  const Tag<T> d;
+  if (count >= kLanes<T>) return hn::LoadU(d, from);
+  T buffer[kLanes<T>] = {};
+  for (int j = 0; j < count; ++j) buffer[j] = from[j];
+  return hn::LoadU(d, buffer);
+}
+
 // The first `count` numbers of a vector of results.
 template <class T>
-HWY_INLINE void store_first(Vector<T> sum, T* out, int count, bool adds) {
+HWY_INLINE void store_first(Vector<T> sum, T* out, int count) {
   const Tag<T> d;
-  if (count >= kLanes<T>) return hn::StoreU(adds ? hn::Add(sum, hn::LoadU(d, out)) : sum, d, out);
+  if (count >= kLanes<T>) return hn::StoreU(sum, d, out);
   T buffer[kLanes<T>];
   hn::StoreU(sum, d, buffer);
-  for (int j = 0; j < count; ++j) out[j] = adds ? buffer[j] + out[j] : buffer[j];
+  for (int j = 0; j < count; ++j) out[j] = buffer[j];
 }
 
 // Rows rows and one or two Vectors of columns. Each pointer leads to four rows, as in module 16: one for all would need more distances than there are registers.
@@ -329,11 +359,19 @@ void pixel_tile(const PixelTile<T>& tile, int columns) {
       b += b_k;
     }
   }
+  if (tile.start != nullptr) {
+    HWY_UNROLL(12)
+    for (int i = 0; i < Rows; ++i) {
+      const T* const start = tile.start + i * tile.start_row;
+      left[i] = hn::Add(left[i], load_first(start, columns));
+      if (Vectors == 2) right[i] = hn::Add(right[i], load_first(start + kLanes<T>, columns - kLanes<T>));
+    }
+  }
   HWY_UNROLL(12)
   for (int i = 0; i < Rows; ++i) {
     T* const out = tile.out + i * tile.out_row;
-    store_first<T>(left[i], out, columns, tile.adds);
-    if (Vectors == 2) store_first<T>(right[i], out + kLanes<T>, columns - kLanes<T>, tile.adds);
+    store_first<T>(left[i], out, columns);
+    if (Vectors == 2) store_first<T>(right[i], out + kLanes<T>, columns - kLanes<T>);
   }
 }
 
@@ -367,7 +405,7 @@ void any_pixel_tile(const PixelTile<T>& tile, int rows, int columns) {
 //| export kernels/channel_kernels.h
 namespace kernels {
 
-// Windows in an image whose channels are last: out[i * out_step + c] = sum over t < taps of weights[t * channels + c] * image[at + i * step + offsets[t] + c], for i < windows and c < channels.
+// Windows in an image whose channels are last: out[i * out_step + c] = start[c] + sum over t < taps of weights[t * channels + c] * image[at + i * step + offsets[t] + c], for i < windows and c < channels.
 template <class T>
 struct ChannelWindows {
   const T* image;
@@ -379,6 +417,7 @@ struct ChannelWindows {
   T* out;
   std::int64_t out_step, windows, channels;
   std::int64_t slides;  // how many numbers of the kernel in a row are as far apart as windows: offsets[t + 1] = offsets[t] + step within so many; 1 if none are
+  const T* start;
 };
 
 // The gradient of such weights: out[numbers[t] * channels + c] += sum over l < lines and i < windows of grad[grad_at[l] + i * channels + c] * image[at[l] + i * step + offsets[t] + c], for t < taps and first <= c < stop.
@@ -421,8 +460,9 @@ namespace {
 template <int Windows, class D, class T>
 HWY_INLINE void sum_windows(D d, const ChannelWindows<T>& p, std::int64_t i, std::int64_t c) {
   hn::Vec<D> sums[Windows];
+  const hn::Vec<D> start = hn::LoadU(d, p.start + c);
   HWY_UNROLL(8)
-  for (int j = 0; j < Windows; ++j) sums[j] = hn::Zero(d);
+  for (int j = 0; j < Windows; ++j) sums[j] = start;
   const std::int64_t at = p.at + i * p.step + c;
   for (std::int64_t t = 0; t < p.taps; ++t) {
     const auto weights = hn::LoadU(d, p.weights + t * p.channels + c);
@@ -438,8 +478,9 @@ HWY_INLINE void sum_windows(D d, const ChannelWindows<T>& p, std::int64_t i, std
 template <int Windows, int Columns, class D, class T>
 HWY_INLINE void slide_windows(D d, const ChannelWindows<T>& p, std::int64_t i, std::int64_t c) {
   hn::Vec<D> sums[Windows];
+  const hn::Vec<D> start = hn::LoadU(d, p.start + c);
   HWY_UNROLL(8)
-  for (int j = 0; j < Windows; ++j) sums[j] = hn::Zero(d);
+  for (int j = 0; j < Windows; ++j) sums[j] = start;
   const std::int64_t at = p.at + i * p.step + c;
   for (std::int64_t t = 0; t < p.taps; t += Columns) {
     hn::Vec<D> weights[Columns];
@@ -651,9 +692,9 @@ std::vector<Lines> lines_of(const PixelWindows& p, std::int64_t longest) {
   return all;
 }
 
-// y (N, output, M), at its places, = the windows of x (N, size, C) times w. REQUIRES: all windows lie in x.
+// y (N, output, M), at its places, = the windows of x (N, size, C) times w, and the bias (M), unless that is null. REQUIRES: all windows lie in x.
 template <class T>
-void convolve_pixels(const PixelWindows& p, const T* x, const KernelView<T>& w, const PixelPlaces& places, T* y) {
+void convolve_pixels(const PixelWindows& p, const T* x, const KernelView<T>& w, const T* bias, const PixelPlaces& places, T* y) {
   const kernels::GemmTable<T>& gemm = kernels::gemm_table<T>();
   const kernels::ChannelTable<T>& table = channel_table<T>();
   const std::int64_t K = p.taps() * p.C, strips = pieces_of(p.M, table.columns);
@@ -677,12 +718,15 @@ void convolve_pixels(const PixelWindows& p, const T* x, const KernelView<T>& w, 
     for (std::int64_t s = 0; s < strips; ++s) {
       for (const Lines& lines : all_lines) {
         const std::int64_t width = width_of(s);
-        kernels::PixelTile<T> tile{nullptr, step, 1, lines.offsets.data(), static_cast<std::int64_t>(lines.offsets.size()), lines.length, panels + s * table.columns * K + lines.k * width, lines.length * width, width, nullptr, places.pixel, lines.k > 0};
+        kernels::PixelTile<T> tile{nullptr, step, 1, lines.offsets.data(), static_cast<std::int64_t>(lines.offsets.size()), lines.length, panels + s * table.columns * K + lines.k * width, lines.length * width, width, nullptr, places.pixel, nullptr, 0};
         for (std::int64_t row = first; row < stop; ++row) {
           for (std::int64_t t = 0; t < tiles; ++t) {
             const std::int64_t window = p.output.columns * t / tiles, next = p.output.columns * (t + 1) / tiles;
             tile.a = x + p.corner(row) + window * step;
             tile.out = y + places.at(row, window) + s * table.columns;
+            // The first lines' sums are added to the bias, the others' to what is there.
+            if (lines.k > 0) tile.start = tile.out, tile.start_row = tile.out_row;
+            else if (bias != nullptr) tile.start = bias + s * table.columns;
             table.tile(tile, static_cast<int>(next - window), static_cast<int>(channels_of(s)));
           }
         }
@@ -722,12 +766,14 @@ struct Numbers {
   }
 };
 
-// y (N, output, C), at its places, = the windows of x (N, size, C), channel by channel, times w, whose `to` leads from channel to channel.
+// y (N, output, C), at its places, = the windows of x (N, size, C), channel by channel, times w, whose `to` leads from channel to channel, and the bias (C), unless that is null.
 template <class T>
-void convolve_channels(const PixelWindows& p, const T* x, const KernelView<T>& w, const PixelPlaces& places, T* y) {
+void convolve_channels(const PixelWindows& p, const T* x, const KernelView<T>& w, const T* bias, const PixelPlaces& places, T* y) {
   const std::vector<WindowsAlike> groups = windows_alike(p);
   std::vector<Numbers<T>> numbers;
   for (const WindowsAlike& alike : groups) numbers.emplace_back(p, alike, w);
+  std::vector<T> starts(static_cast<std::size_t>(p.C));
+  if (bias != nullptr) std::copy_n(bias, p.C, starts.begin());
   const auto kernel = channel_table<T>().by_channel;
   const std::int64_t step = p.stride.columns * p.C;
   parallel_for(0, p.rows(), std::max<std::int64_t>(1, 32768 / (p.output.columns * p.C * p.taps())), [&](std::int64_t first, std::int64_t stop) {
@@ -737,7 +783,7 @@ void convolve_channels(const PixelWindows& p, const T* x, const KernelView<T>& w
         const WindowsAlike& alike = groups[i];
         const std::int64_t in_row = alike.in_row();
         kernel({x, p.corner(row) + alike.first * step, step, numbers[i].offsets.data() + begin * in_row, (end - begin) * in_row, numbers[i].weights.data() + begin * in_row * p.C, y + places.at(row, alike.first), places.pixel, alike.count, p.C,
-                p.stride.columns == p.dilation.columns ? in_row : 1});
+                p.stride.columns == p.dilation.columns ? in_row : 1, starts.data()});
       }
     }
   });
@@ -763,8 +809,9 @@ void multiply_pixels(const PixelWindows& p, const T* x, const T* g, std::int64_t
       const int width = static_cast<int>(std::min<std::int64_t>(table.columns, columns - s * table.columns));
       for (std::int64_t t = 0; t < tiles; ++t) {
         const std::int64_t c = p.C * t / tiles, next = p.C * (t + 1) / tiles;
+        T* const out = sums + (tap * p.C + c) * columns + s * table.columns;
         const kernels::PixelTile<T> tile{x + p.offset(tap / p.kernel.columns, tap % p.kernel.columns) + c, 1, p.stride.columns * p.C, corners.data(), stop - first, p.output.columns, g + first * p.output.columns * columns + s * table.columns, p.output.columns * columns,
-                                         columns, sums + (tap * p.C + c) * columns + s * table.columns, columns, chunk > 0};
+                                         columns, out, columns, chunk > 0 ? out : nullptr, columns};
         table.tile(tile, static_cast<int>(next - c), width);
       }
     });
@@ -838,7 +885,7 @@ Plane plane_of(IntArrayRef two) { return {two[0], two[1]}; }
 bool takes_groups(IntArrayRef weight_sizes, std::int64_t groups) { return groups == 1 || (weight_sizes[1] == 1 && weight_sizes[0] == groups); }
 }  // namespace
 
-Tensor kernels::channels_last_convolution(const Tensor& input, const Tensor& weight, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups) {
+Tensor kernels::channels_last_convolution(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups) {
   if (input.suggest_memory_format() != MemoryFormat::ChannelsLast || !takes_groups(weight.sizes(), groups)) return {};
   const IntArrayRef kernel = spatial_sizes(weight.sizes());
   DimVector sizes{input.size(0), weight.size(0)};
@@ -850,11 +897,12 @@ Tensor kernels::channels_last_convolution(const Tensor& input, const Tensor& wei
     const Tensor ordered = in_packing_order(weight, groups > 1);
     const IntArrayRef at = ordered.strides();
     const KernelView<T> w{ordered.data<T>(), at[0], at[1], at[2], at[3]};
-    if (groups > 1) return convolve_channels<T>(p, input.data<T>(), w, places, result.data<T>());
+    const BiasNumbers<T> starts(bias);
+    if (groups > 1) return convolve_channels<T>(p, input.data<T>(), w, starts.at(0), places, result.data<T>());
     const Plane around = std::exchange(p.padding, {0, 0});
     p.size = {p.size.rows + 2 * around.rows, p.size.columns + 2 * around.columns};
     const Tensor x = with_border<T>(input, around, p.size);
-    convolve_pixels<T>(p, x.data<T>(), w, places, result.data<T>());
+    convolve_pixels<T>(p, x.data<T>(), w, starts.at(0), places, result.data<T>());
   });
   return result;
 }
@@ -924,8 +972,8 @@ Tensor kernels::channels_last_convolution_input(const Tensor& grad, const Tensor
         const PixelPlaces places{rows.count, input_sizes[2] * line, stride[0] * line, stride[1] * C};
         const KernelView<T> w{ordered.data<T>() + rows.last_tap * at[2] + columns.last_tap * at[3], by_channel ? at[0] : at[1], at[0], -rows.tap_step * at[2], -columns.tap_step * at[3]};
         T* const to = result.data<T>() + rows.start * line + columns.start * C;
-        if (by_channel) convolve_channels<T>(p, y.data<T>(), w, places, to);
-        else convolve_pixels<T>(p, y.data<T>(), w, places, to);
+        if (by_channel) convolve_channels<T>(p, y.data<T>(), w, nullptr, places, to);
+        else convolve_pixels<T>(p, y.data<T>(), w, nullptr, places, to);
       }
   });
   return result;
@@ -989,19 +1037,19 @@ TEST_CASE("1 x 1 kernels give what the reference gives, forward and backward, in
   for (const PixelSetting& s : settings) {
     CAPTURE(s.input);
     for (const ScalarType type : {kFloat, kDouble}) {
-      const Tensor x = whole_numbers(s.input, 7, type), w = whole_numbers(s.weight, 5, type);
+      const Tensor x = whole_numbers(s.input, 7, type), w = whole_numbers(s.weight, 5, type), bias = whole_numbers({s.weight[0]}, 11, type);
       const auto reference = [&](auto f) {
         const kernels::ReferenceKernelsGuard guard;
         return f();
       };
-      const Tensor y = reference([&] { return op::convolution(x, w, s.stride, s.padding, s.dilation, s.groups); });
+      const Tensor y = reference([&] { return op::convolution(x, w, bias, s.stride, s.padding, s.dilation, s.groups); });
       const Tensor g = whole_numbers(y.sizes(), 3, type);
       const Tensor dx = reference([&] { return op::convolution_input(g, w, s.input, s.stride, s.padding, s.dilation, s.groups); });
       const Tensor dw = reference([&] { return op::convolution_weight(x, g, s.weight, s.stride, s.padding, s.dilation, s.groups); });
       on_every_capability([&] {
         for (std::size_t order = 0; order < in_both_orders(x).size(); ++order) {
           const Tensor images = in_both_orders(x)[order], grads = in_both_orders(g)[order];
-          const Tensor result = kernels::pointwise_convolution(images, w, s.stride, s.padding, s.groups);
+          const Tensor result = kernels::pointwise_convolution(images, w, bias, s.stride, s.padding, s.groups);
           CHECK_EQ(result, y);
           CHECK(result.is_contiguous(images.suggest_memory_format()));
           CHECK_EQ(kernels::pointwise_convolution_input(grads, w, s.input, s.stride, s.padding, s.groups), dx);
@@ -1014,9 +1062,9 @@ TEST_CASE("1 x 1 kernels give what the reference gives, forward and backward, in
   CHECK(kernels::pointwise_convolution_weight(ones({2, 4, 16, 8}), ones({2, 8, 16, 8}), {8, 4, 1, 1}, {1, 1}, {0, 0}, 1).defined());
   CHECK(!kernels::pointwise_convolution_weight(ones({2, 4, 11, 11}), ones({2, 8, 11, 11}), {8, 4, 1, 1}, {1, 1}, {0, 0}, 1).defined());
   // Other kinds: wider kernels, padding, a kernel for each channel.
-  CHECK(!kernels::pointwise_convolution(ones({1, 16, 4, 4}), ones({16, 16, 1, 3}), {1, 1}, {0, 0}, 1).defined());
-  CHECK(!kernels::pointwise_convolution(ones({1, 16, 4, 4}), ones({16, 16, 1, 1}), {1, 1}, {0, 1}, 1).defined());
-  CHECK(!kernels::pointwise_convolution(ones({1, 16, 4, 4}), ones({16, 1, 1, 1}), {1, 1}, {0, 0}, 16).defined());
+  CHECK(!kernels::pointwise_convolution(ones({1, 16, 4, 4}), ones({16, 16, 1, 3}), {}, {1, 1}, {0, 0}, 1).defined());
+  CHECK(!kernels::pointwise_convolution(ones({1, 16, 4, 4}), ones({16, 16, 1, 1}), {}, {1, 1}, {0, 1}, 1).defined());
+  CHECK(!kernels::pointwise_convolution(ones({1, 16, 4, 4}), ones({16, 1, 1, 1}), {}, {1, 1}, {0, 0}, 16).defined());
 }
 
 TEST_CASE("channels last: convolutions and their gradients give what the reference gives") {
@@ -1029,22 +1077,22 @@ TEST_CASE("channels last: convolutions and their gradients give what the referen
     CAPTURE(s.input);
     CAPTURE(s.weight);
     for (const ScalarType type : {kFloat, kDouble}) {
-      const Tensor x = whole_numbers(s.input, 7, type), w = whole_numbers(s.weight, 5, type);
+      const Tensor x = whole_numbers(s.input, 7, type), w = whole_numbers(s.weight, 5, type), bias = whole_numbers({s.weight[0]}, 11, type);
       const auto reference = [&](auto f) {
         const kernels::ReferenceKernelsGuard guard;
         return f();
       };
-      const Tensor y = reference([&] { return op::convolution(x, w, s.stride, s.padding, s.dilation, s.groups); });
+      const Tensor y = reference([&] { return op::convolution(x, w, bias, s.stride, s.padding, s.dilation, s.groups); });
       const Tensor g = whole_numbers(y.sizes(), 3, type);
       const Tensor dx = reference([&] { return op::convolution_input(g, w, s.input, s.stride, s.padding, s.dilation, s.groups); });
       const Tensor dw = reference([&] { return op::convolution_weight(x, g, s.weight, s.stride, s.padding, s.dilation, s.groups); });
       on_every_capability([&] {
         const Tensor last = x.contiguous(MemoryFormat::ChannelsLast), grad = g.contiguous(MemoryFormat::ChannelsLast);
         for (const Tensor& weight : in_both_orders(w)) {
-          const Tensor result = kernels::channels_last_convolution(last, weight, s.stride, s.padding, s.dilation, s.groups);
+          const Tensor result = kernels::channels_last_convolution(last, weight, bias, s.stride, s.padding, s.dilation, s.groups);
           CHECK_EQ(result, y);
           CHECK(result.is_contiguous(MemoryFormat::ChannelsLast));
-          CHECK_EQ(op::convolution(last, weight, s.stride, s.padding, s.dilation, s.groups), y);
+          CHECK_EQ(op::convolution(last, weight, bias, s.stride, s.padding, s.dilation, s.groups), y);
           const Tensor input_grad = kernels::channels_last_convolution_input(grad, weight, s.input, s.stride, s.padding, s.dilation, s.groups);
           CHECK_EQ(input_grad.defined(), s.groups > 1 || s.input[1] >= 8 || (s.stride[0] == 1 && s.stride[1] == 1));
           if (input_grad.defined()) {
@@ -1059,18 +1107,18 @@ TEST_CASE("channels last: convolutions and their gradients give what the referen
     }
   }
   // Images in rows, and groups of several channels, are of another kind.
-  CHECK(!kernels::channels_last_convolution(ones({1, 4, 5, 5}), ones({4, 4, 3, 3}), {1, 1}, {0, 0}, {1, 1}, 1).defined());
-  CHECK(!kernels::channels_last_convolution(ones({1, 4, 5, 5}).contiguous(MemoryFormat::ChannelsLast), ones({4, 2, 3, 3}), {1, 1}, {0, 0}, {1, 1}, 2).defined());
+  CHECK(!kernels::channels_last_convolution(ones({1, 4, 5, 5}), ones({4, 4, 3, 3}), {}, {1, 1}, {0, 0}, {1, 1}, 1).defined());
+  CHECK(!kernels::channels_last_convolution(ones({1, 4, 5, 5}).contiguous(MemoryFormat::ChannelsLast), ones({4, 2, 3, 3}), {}, {1, 1}, {0, 0}, {1, 1}, 2).defined());
 }
 
 TEST_CASE("products of images: the same bits for any number of threads, and nothing read beside an image") {
   manual_seed(56);
   const int before = get_num_threads();
-  const Tensor x = randn({3, 24, 20, 18}).contiguous(MemoryFormat::ChannelsLast), w = randn({36, 24, 3, 3}), one = randn({36, 24, 1, 1}), each = randn({24, 1, 3, 3});
+  const Tensor x = randn({3, 24, 20, 18}).contiguous(MemoryFormat::ChannelsLast), w = randn({36, 24, 3, 3}), one = randn({36, 24, 1, 1}), each = randn({24, 1, 3, 3}), bias = randn({36});
   const auto all = [&] {
-    const Tensor y = kernels::channels_last_convolution(x, w, {1, 1}, {1, 1}, {1, 1}, 1);
-    return std::vector<Tensor>{y, kernels::channels_last_convolution_input(y, w, x.sizes(), {1, 1}, {1, 1}, {1, 1}, 1), kernels::channels_last_convolution(x, each, {1, 1}, {1, 1}, {1, 1}, 24),
-                               kernels::pointwise_convolution(x, one, {1, 1}, {0, 0}, 1), kernels::pointwise_convolution(x.contiguous(), one, {1, 1}, {0, 0}, 1),
+    const Tensor y = kernels::channels_last_convolution(x, w, bias, {1, 1}, {1, 1}, {1, 1}, 1);
+    return std::vector<Tensor>{y, kernels::channels_last_convolution_input(y, w, x.sizes(), {1, 1}, {1, 1}, {1, 1}, 1), kernels::channels_last_convolution(x, each, bias.narrow(0, 0, 24), {1, 1}, {1, 1}, {1, 1}, 24),
+                               kernels::pointwise_convolution(x, one, bias, {1, 1}, {0, 0}, 1), kernels::pointwise_convolution(x.contiguous(), one, bias, {1, 1}, {0, 0}, 1),
                                kernels::pointwise_convolution_weight(x.contiguous(), y.contiguous(), {36, 24, 1, 1}, {1, 1}, {0, 0}, 1), kernels::channels_last_convolution_weight(x, y, w.sizes(), {1, 1}, {1, 1}, {1, 1}, 1),
                                kernels::channels_last_convolution_weight(x, x, each.sizes(), {1, 1}, {1, 1}, {1, 1}, 24)};
   };
@@ -1086,9 +1134,9 @@ TEST_CASE("products of images: the same bits for any number of threads, and noth
   const Tensor infinite = ones({2, 16, 5, 6}).contiguous(MemoryFormat::ChannelsLast);
   infinite.select(0, 1).fill_(std::numeric_limits<float>::infinity());
   infinite.select(3, 1).fill_(std::numeric_limits<float>::infinity());
-  CHECK_EQ(kernels::channels_last_convolution(infinite, ones({3, 16, 2, 1}), {1, 2}, {0, 0}, {1, 1}, 1).select(0, 0), full({3, 4, 3}, 32.0F));
-  CHECK_EQ(kernels::channels_last_convolution(infinite, ones({16, 1, 2, 1}), {1, 2}, {0, 0}, {1, 1}, 16).select(0, 0), full({16, 4, 3}, 2.0F));
-  CHECK_EQ(kernels::pointwise_convolution(infinite, ones({3, 16, 1, 1}), {1, 2}, {0, 0}, 1).select(0, 0), full({3, 5, 3}, 16.0F));
+  CHECK_EQ(kernels::channels_last_convolution(infinite, ones({3, 16, 2, 1}), {}, {1, 2}, {0, 0}, {1, 1}, 1).select(0, 0), full({3, 4, 3}, 32.0F));
+  CHECK_EQ(kernels::channels_last_convolution(infinite, ones({16, 1, 2, 1}), {}, {1, 2}, {0, 0}, {1, 1}, 16).select(0, 0), full({16, 4, 3}, 2.0F));
+  CHECK_EQ(kernels::pointwise_convolution(infinite, ones({3, 16, 1, 1}), {}, {1, 2}, {0, 0}, 1).select(0, 0), full({3, 5, 3}, 16.0F));
 }
 
 // %%
@@ -1102,11 +1150,11 @@ DEMO("a layer of each kind: images in rows, and with their channels last, in GFL
                         {"3 x 3 for each of 144 channels", {{4, 144, 28, 28}, {144, 1, 3, 3}, {1, 1}, {1, 1}, {1, 1}, 144}}};
   for (const auto& [name, s] : kinds) {
     const Tensor x = rand(s.input), w = rand(s.weight);
-    const Tensor y = op::convolution(x, w, s.stride, s.padding, s.dilation, s.groups);
+    const Tensor y = op::convolution(x, w, {}, s.stride, s.padding, s.dilation, s.groups);
     const double operations = 2.0 * static_cast<double>(y.numel() * multiply_sizes(IntArrayRef(s.weight).slice(1)));
     std::printf("%-32s", name);
     for (const Tensor& images : in_both_orders(x)) {
-      const double time = measure([&] { do_not_optimize(op::convolution(images, w, s.stride, s.padding, s.dilation, s.groups)); }, {.samples = 3}).minimum;
+      const double time = measure([&] { do_not_optimize(op::convolution(images, w, {}, s.stride, s.padding, s.dilation, s.groups)); }, {.samples = 3}).minimum;
       std::printf("  %7.1f", operations / time * 1e-9);
     }
     std::printf("\n");

@@ -24,14 +24,24 @@ constexpr int kLanes = static_cast<int>(hn::MaxLanes(Tag<T>()));
 // As in module 16: twelve rows of two vectors where there are 32 registers.
 constexpr int kTileRows = HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON ? 12 : HWY_TARGET == HWY_SCALAR ? 4 : 6;
 
+// The first `count` numbers at `from`, then zeros.
+template <class T>
+HWY_INLINE Vector<T> load_first(const T* from, int count) {
+  const Tag<T> d;
+  if (count >= kLanes<T>) return hn::LoadU(d, from);
+  T buffer[kLanes<T>] = {};
+  for (int j = 0; j < count; ++j) buffer[j] = from[j];
+  return hn::LoadU(d, buffer);
+}
+
 // The first `count` numbers of a vector of results.
 template <class T>
-HWY_INLINE void store_first(Vector<T> sum, T* out, int count, bool adds) {
+HWY_INLINE void store_first(Vector<T> sum, T* out, int count) {
   const Tag<T> d;
-  if (count >= kLanes<T>) return hn::StoreU(adds ? hn::Add(sum, hn::LoadU(d, out)) : sum, d, out);
+  if (count >= kLanes<T>) return hn::StoreU(sum, d, out);
   T buffer[kLanes<T>];
   hn::StoreU(sum, d, buffer);
-  for (int j = 0; j < count; ++j) out[j] = adds ? buffer[j] + out[j] : buffer[j];
+  for (int j = 0; j < count; ++j) out[j] = buffer[j];
 }
 
 // Rows rows and one or two Vectors of columns. Each pointer leads to four rows, as in module 16: one for all would need more distances than there are registers.
@@ -64,11 +74,19 @@ void pixel_tile(const PixelTile<T>& tile, int columns) {
       b += b_k;
     }
   }
+  if (tile.start != nullptr) {
+    HWY_UNROLL(12)
+    for (int i = 0; i < Rows; ++i) {
+      const T* const start = tile.start + i * tile.start_row;
+      left[i] = hn::Add(left[i], load_first(start, columns));
+      if (Vectors == 2) right[i] = hn::Add(right[i], load_first(start + kLanes<T>, columns - kLanes<T>));
+    }
+  }
   HWY_UNROLL(12)
   for (int i = 0; i < Rows; ++i) {
     T* const out = tile.out + i * tile.out_row;
-    store_first<T>(left[i], out, columns, tile.adds);
-    if (Vectors == 2) store_first<T>(right[i], out + kLanes<T>, columns - kLanes<T>, tile.adds);
+    store_first<T>(left[i], out, columns);
+    if (Vectors == 2) store_first<T>(right[i], out + kLanes<T>, columns - kLanes<T>);
   }
 }
 
@@ -93,8 +111,9 @@ namespace {
 template <int Windows, class D, class T>
 HWY_INLINE void sum_windows(D d, const ChannelWindows<T>& p, std::int64_t i, std::int64_t c) {
   hn::Vec<D> sums[Windows];
+  const hn::Vec<D> start = hn::LoadU(d, p.start + c);
   HWY_UNROLL(8)
-  for (int j = 0; j < Windows; ++j) sums[j] = hn::Zero(d);
+  for (int j = 0; j < Windows; ++j) sums[j] = start;
   const std::int64_t at = p.at + i * p.step + c;
   for (std::int64_t t = 0; t < p.taps; ++t) {
     const auto weights = hn::LoadU(d, p.weights + t * p.channels + c);
@@ -110,8 +129,9 @@ HWY_INLINE void sum_windows(D d, const ChannelWindows<T>& p, std::int64_t i, std
 template <int Windows, int Columns, class D, class T>
 HWY_INLINE void slide_windows(D d, const ChannelWindows<T>& p, std::int64_t i, std::int64_t c) {
   hn::Vec<D> sums[Windows];
+  const hn::Vec<D> start = hn::LoadU(d, p.start + c);
   HWY_UNROLL(8)
-  for (int j = 0; j < Windows; ++j) sums[j] = hn::Zero(d);
+  for (int j = 0; j < Windows; ++j) sums[j] = start;
   const std::int64_t at = p.at + i * p.step + c;
   for (std::int64_t t = 0; t < p.taps; t += Columns) {
     hn::Vec<D> weights[Columns];

@@ -10,7 +10,7 @@ namespace tinytorch {
 
 namespace kernels {
 
-// A tile of a sum of products: out[i * out_row + j] = sum over l < lines and k < length of a[offsets[l] + i * a_row + k * a_k] * b[l * b_line + k * b_k + j], added to what is there if `adds`.
+// A tile of a sum of products: out[i * out_row + j] = start[i * start_row + j] + sum over l < lines and k < length of a[offsets[l] + i * a_row + k * a_k] * b[l * b_line + k * b_k + j]. Without a start (nullptr) nothing is added; it may be `out`.
 // Forward, a row i is a window and j an output channel: k are the numbers of a line. For the gradient of the weights a row is an input channel, and k are the windows of a row.
 template <class T>
 struct PixelTile {
@@ -22,14 +22,15 @@ struct PixelTile {
   std::int64_t b_line, b_k;
   T* out;
   std::int64_t out_row;
-  bool adds;
+  const T* start;
+  std::int64_t start_row;
 };
 
 }  // namespace kernels
 
 namespace kernels {
 
-// Windows in an image whose channels are last: out[i * out_step + c] = sum over t < taps of weights[t * channels + c] * image[at + i * step + offsets[t] + c], for i < windows and c < channels.
+// Windows in an image whose channels are last: out[i * out_step + c] = start[c] + sum over t < taps of weights[t * channels + c] * image[at + i * step + offsets[t] + c], for i < windows and c < channels.
 template <class T>
 struct ChannelWindows {
   const T* image;
@@ -41,6 +42,7 @@ struct ChannelWindows {
   T* out;
   std::int64_t out_step, windows, channels;
   std::int64_t slides;  // how many numbers of the kernel in a row are as far apart as windows: offsets[t + 1] = offsets[t] + step within so many; 1 if none are
+  const T* start;
 };
 
 // The gradient of such weights: out[numbers[t] * channels + c] += sum over l < lines and i < windows of grad[grad_at[l] + i * channels + c] * image[at[l] + i * step + offsets[t] + c], for t < taps and first <= c < stop.

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <optional>
 #include <type_traits>
 #include <vector>
 
@@ -115,14 +116,14 @@ struct PackedRows {
   Panels<T> panels;
 };
 
-// Columns [first, first + count) of out (M, N) = a x b, where b's element (k, j) is b[k_offsets[k] + offsets[j]].
+// Columns [first, first + count) of out (M, N) = a x b, where b's element (k, j) is b[k_offsets[k] + offsets[j]]. Row i starts from bias[i], or from 0 if that is null.
 template <class T>
-void multiply_gathered(const PackedRows<T>& a, const T* b, const T* b_end, const Offsets& k_offsets, const Offsets& offsets, std::int64_t first, std::int64_t count, T* out, std::int64_t out_row) {
+void multiply_gathered(const PackedRows<T>& a, const T* b, const T* b_end, const Offsets& k_offsets, const Offsets& offsets, std::int64_t first, std::int64_t count, const T* bias, T* out, std::int64_t out_row) {
   const kernels::GemmTable<T>& table = a.table;
   const std::int64_t width = table.columns;
   const std::int64_t strips = pieces_of(count, width);
   const std::int64_t longest = pieces_of(a.K, a.k_pieces);
-  const Panels<T> panels(strips * width * longest);
+  const Panels<T> panels(strips * width * longest), starts(bias == nullptr ? 0 : table.rows * width);
   for (std::int64_t piece = 0; piece < a.k_pieces; ++piece) {
     const Piece block(a.K, a.k_pieces, piece);
     for (std::int64_t s = 0; s < strips; ++s) {
@@ -131,10 +132,12 @@ void multiply_gathered(const PackedRows<T>& a, const T* b, const T* b_end, const
     }
     for (std::int64_t r = 0; r < a.row_pieces; ++r) {
       const Piece rows(a.M, a.row_pieces, r);
+      const bool begins = piece == 0 && bias != nullptr;
+      for (std::int64_t i = 0; begins && i < rows.count; ++i) std::fill_n(starts.at(i * width), width, bias[rows.first + i]);
       for (std::int64_t s = 0; s < strips; ++s) {
         T* const place = out + rows.first * out_row + first + s * width;
         const kernels::Tile<T> tile{a.panels.at(a.M * block.first + rows.first * block.count), 1, rows.count, panels.at(s * width * block.count), width, block.count, place, out_row,
-                                    piece == 0 ? nullptr : place, out_row, T{1}, T{1}};
+                                    begins ? starts.at(0) : piece == 0 ? nullptr : place, begins ? width : out_row, T{1}, T{1}};
         table.tile(tile, static_cast<int>(rows.count), static_cast<int>(std::min(width, count - s * width)), true);
       }
     }
@@ -350,9 +353,9 @@ class KernelOrder {
   bool leaves_out_ = false;
 };
 
-// y (N, G, size) = windows of `image` (N, G), whose every channel has a kernel of its own: number v of channel g's is w[g * w_group + taps.weights[v]].
+// y (N, G, size) = windows of `image` (N, G), whose every channel has a kernel of its own: number v of channel g's is w[g * w_group + taps.weights[v]]. Channel g starts from bias[g], or from 0 if that is null.
 template <class T>
-void convolve_channels(const PhasedImages<T>& image, std::int64_t N, std::int64_t G, const T* w, std::int64_t w_group, const Taps& taps, Plane size, T* y) {
+void convolve_channels(const PhasedImages<T>& image, std::int64_t N, std::int64_t G, const T* w, std::int64_t w_group, const T* bias, const Taps& taps, Plane size, T* y) {
   const kernels::WindowTable<T>& table = window_table<T>();
   const auto count = static_cast<std::int64_t>(taps.rows.size());
   std::int64_t in_row = 0;
@@ -377,7 +380,7 @@ void convolve_channels(const PhasedImages<T>& image, std::int64_t N, std::int64_
       for (std::int64_t row = 0; row < size.rows; row += 8) {
         for (std::int64_t i = 0; i < size.columns; i += table.lanes) {
           const std::int64_t column = std::min(i, last);  // some windows twice, with the same result
-          const kernels::WindowRows<T> windows{image.data() + plane * image.channel() + row * image.row() + column, image.row(), offsets.data(), count, weights.data(), y + plane * L + row * size.columns + column, size.columns, slides};
+          const kernels::WindowRows<T> windows{image.data() + plane * image.channel() + row * image.row() + column, image.row(), offsets.data(), count, weights.data(), y + plane * L + row * size.columns + column, size.columns, slides, bias == nullptr ? T{0} : bias[plane % G]};
           table.one_channel(windows, static_cast<int>(std::min<std::int64_t>(8, size.rows - row)), static_cast<int>(std::min<std::int64_t>(table.lanes, size.columns - column)));
         }
       }
@@ -385,10 +388,10 @@ void convolve_channels(const PhasedImages<T>& image, std::int64_t N, std::int64_
   });
 }
 
-// y (N, G M, size), whose rows are size.columns long, = windows of `image` (N, G C) times weights: element (m, c, tap v) of group g is w[g * w_group + m * w_row + c * w_channel + taps.weights[v]].
+// y (N, G M, size), whose rows are size.columns long, = windows of `image` (N, G C) times weights: element (m, c, tap v) of group g is w[g * w_group + m * w_row + c * w_channel + taps.weights[v]]. Result m starts from bias[g * M + m], or from 0 if that is null.
 template <class T>
-void convolve_in_place(const PhasedImages<T>& image, std::int64_t N, std::int64_t G, std::int64_t C, std::int64_t M, const T* w, std::int64_t w_group, std::int64_t w_row, std::int64_t w_channel, const Taps& taps, Plane size, T* y) {
-  if (C == 1 && M == 1) return convolve_channels(image, N, G, w, w_group, taps, size, y);
+void convolve_in_place(const PhasedImages<T>& image, std::int64_t N, std::int64_t G, std::int64_t C, std::int64_t M, const T* w, std::int64_t w_group, std::int64_t w_row, std::int64_t w_channel, const T* bias, const Taps& taps, Plane size, T* y) {
+  if (C == 1 && M == 1) return convolve_channels(image, N, G, w, w_group, bias, taps, size, y);
   const kernels::GemmTable<T>& table = kernels::gemm_table<T>();
   const kernels::WindowTable<T>& windows = window_table<T>();
   const KernelOrder<T> order(image, C, w_channel, taps, size, windows.lanes);
@@ -398,6 +401,7 @@ void convolve_in_place(const PhasedImages<T>& image, std::int64_t N, std::int64_
     weights.push_back(std::make_unique<PackedRows<T>>(table, M, static_cast<std::int64_t>(offsets.size()), longest_block(table)));
     weights.back()->pack(w + g * w_group, w_row, order.weights);
   }
+  static constexpr T kZeros[16] = {};  // for the rows of a tile
   // The vectors of a row, then of the next row; two make a tile.
   const std::int64_t in_row = pieces_of(size.columns, windows.lanes), vectors = size.rows * in_row;
   const std::int64_t pairs = pieces_of(vectors, 2), L = size.count();
@@ -441,6 +445,7 @@ void convolve_in_place(const PhasedImages<T>& image, std::int64_t N, std::int64_
           tile.runs = runs;
           for (const Piece& rows : row_pieces) {
             tile.a = rows_of.panels.at(M * block.first + rows.first * block.count + (first - block.first) * rows.count);
+            tile.start = bias == nullptr || tile.adds ? kZeros : bias + stack % G * M + rows.first;
             tile.left.out = out + rows.first * L + left.out;
             tile.right.out = out + rows.first * L + right.out;
             windows.tile(tile, static_cast<int>(rows.count));
@@ -564,12 +569,15 @@ struct WinogradShape {
   std::int64_t C_step, M_step, block_rows, blocks;
 };
 
-// y (N, M, output): element (m, c, v) of the kernel is w[m * row + c * channel + v * tap].
-void convolve_winograd(const WinogradShape& s, const float* x, const float* w, std::int64_t row, std::int64_t channel, std::int64_t tap, float* y) {
+// y (N, M, output): element (m, c, v) of the kernel is w[m * row + c * channel + v * tap]. Result m starts from bias[m], or from 0 if that is null.
+void convolve_winograd(const WinogradShape& s, const float* x, const float* w, std::int64_t row, std::int64_t channel, std::int64_t tap, const float* bias, float* y) {
+  constexpr std::int64_t kOnes = 7;  // the place of the point 1, for rows and for columns
   const kernels::WinogradTable& maps = winograd_kernels();
   const WinogradTiles product(s.M);
   const std::int64_t width = product.width, panels = pieces_of(s.M, width);
   const Panels<float> kernel(36 * s.M_step * s.C);
+  std::vector<float> starts(static_cast<std::size_t>(s.M_step));
+  if (bias != nullptr) std::copy_n(bias, s.M, starts.begin());
   parallel_for(0, s.C, std::max<std::int64_t>(1, 512 / s.M_step), [&](std::int64_t first, std::int64_t stop) { maps.kernel({w, row, channel, tap, s.M, s.C}, width, first, stop, kernel.at(0)); });
   kernels::run_tasks(s.blocks, [&](std::int64_t block) {
     const Panels<float> pixels(36 * s.place(s.C_step)), results(36 * s.place(s.M_step)), scratch(maps.scratch(s.tiles.columns));
@@ -579,8 +587,9 @@ void convolve_winograd(const WinogradShape& s, const float* x, const float* w, s
       for (std::int64_t p = 0; p < panels; ++p)
         for (std::int64_t r = 0; r < pieces; ++r) {
           const Piece rows(tiles, pieces, r);
+          const bool begins = bias != nullptr && f == kOnes;
           product.multiply({pixels.at(f * s.place(s.C_step) + rows.first * s.C_step), s.C_step, 1, kernel.at((f * panels + p) * s.C * width), width, s.C,
-                            results.at(f * s.place(s.M_step) + rows.first * s.M_step + p * width), s.M_step, nullptr, 0, 1.0F, 1.0F},
+                            results.at(f * s.place(s.M_step) + rows.first * s.M_step + p * width), s.M_step, begins ? starts.data() + p * width : nullptr, 0, 1.0F, 1.0F},
                            rows.count);
         }
     s.for_rows(block, y, s.M, s.output, {0, 0}, [&](const auto& line, std::int64_t tile) { maps.results(line, {results.at(tile * s.M_step), s.place(s.M_step), s.M_step}, scratch.at(0)); });
@@ -666,10 +675,10 @@ Tensor with_border(const Tensor& images, IntArrayRef padding) {
 }
 
 // y (N, G M, places) = the windows of x (N, G C, channel), which has its padding already, times weights w, of which element (m, c, v) of group g is
-// w[g * w_group + m * w_row + c * w_channel + v_offsets[v]].
+// w[g * w_group + m * w_row + c * w_channel + v_offsets[v]]. Result m of group g starts from bias[g * M + m], or from 0 if that is null.
 template <class T>
 void convolve(const T* x, std::int64_t N, std::int64_t G, std::int64_t C, std::int64_t channel, std::int64_t M, const T* w, std::int64_t w_group, std::int64_t w_row, std::int64_t w_channel, const Offsets& v_offsets,
-              const Offsets& kernel_offsets, const Offsets& places, T* y) {
+              const T* bias, const Offsets& kernel_offsets, const Offsets& places, T* y) {
   const kernels::GemmTable<T>& table = kernels::gemm_table<T>();
   const std::int64_t L = static_cast<std::int64_t>(places.size());
   const Offsets w_offsets = outer_sums(C, w_channel, v_offsets);
@@ -687,7 +696,7 @@ void convolve(const T* x, std::int64_t N, std::int64_t G, std::int64_t C, std::i
     const Piece piece(strips, pieces, task % pieces);
     const std::int64_t first = piece.first * table.columns;
     multiply_gathered(*weights[static_cast<std::size_t>(g)], x + image * C * channel, x + N * G * C * channel, k_offsets, places, first, std::min(L - first, piece.count * table.columns),
-                      y + image * M * L, L);
+                      bias == nullptr ? nullptr : bias + g * M, y + image * M * L, L);
   });
 }
 
@@ -815,42 +824,48 @@ std::int64_t together(std::int64_t N) {
 // Whether an image has so many channels, and each place so much work, that putting channels last (chapter 56) for one convolution costs a tenth of it or less.
 bool many_channels(const Shapes& s) { return s.G == 1 && s.grid.kernel.size() == 2 && s.V > 1 && s.C >= 32 && s.M >= 32; }
 
-Tensor convolution_tuned(const Tensor& input, const Tensor& weight, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups) {
+// The numbers of a bias, without gaps; null without a bias.
+template <class T>
+const T* numbers_of(const Tensor& bias) {
+  return bias.defined() ? bias.data<T>() : nullptr;
+}
+
+Tensor convolution_tuned(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups) {
   const ExcludeLayersGuard below(LayerSet(Layer::Autograd) | Layer::InplaceOrView);
-  if (!takes(input, weight)) return op::convolution.function(Layer::CPU)(input, weight, stride, padding, dilation, groups);
-  if (const Tensor y = kernels::pointwise_convolution(input, weight, stride, padding, groups); y.defined()) return y;
+  if (!takes(input, weight)) return op::convolution.function(Layer::CPU)(input, weight, bias, stride, padding, dilation, groups);
+  if (const Tensor y = kernels::pointwise_convolution(input, weight, bias, stride, padding, groups); y.defined()) return y;
   const Shapes s(input.sizes(), weight.sizes(), stride, padding, dilation, groups);
-  const Tensor w = weight.contiguous();
+  const Tensor w = weight.contiguous(), b = bias ? bias->contiguous() : Tensor();
   if (const PlaneShape p(s, input.sizes()); winograd_fits(s, p, input.scalar_type())) {
     if (const WinogradShape shape = winograd_forward(s, p, get_num_threads()); shape.pays()) {
       const Tensor result = empty(s.output_sizes(), kFloat);
-      convolve_winograd(shape, input.contiguous().data<float>(), w.data<float>(), s.C * 9, 9, 1, result.data<float>());
+      convolve_winograd(shape, input.contiguous().data<float>(), w.data<float>(), s.C * 9, 9, 1, numbers_of<float>(b), result.data<float>());
       return result;
     }
   }
-  if (const Tensor y = kernels::channels_last_convolution(input, weight, stride, padding, dilation, groups); y.defined()) return y;
+  if (const Tensor y = kernels::channels_last_convolution(input, weight, bias, stride, padding, dilation, groups); y.defined()) return y;
   if (many_channels(s) && stride.back() > 1) {
     // Not of images of one pixel, which lie in both orders at once.
-    const Tensor y = kernels::channels_last_convolution(input.contiguous(MemoryFormat::ChannelsLast), weight, stride, padding, dilation, groups);
+    const Tensor y = kernels::channels_last_convolution(input.contiguous(MemoryFormat::ChannelsLast), weight, bias, stride, padding, dilation, groups);
     if (y.defined()) return y.contiguous();
   }
   const Tensor result = empty(s.output_sizes(), input.scalar_type());
   return in_type(input.scalar_type(), [&]<class T>() {
     if (side_by_side_pays<T>(s, s.places, input.numel() + result.numel())) {
       const std::int64_t group = together<T>(s.N);
-      return one_by_one(convolution_tuned(side_by_side(input, group), w, stride, in_wide_columns(padding, group), in_wide_columns(dilation, group), groups), group);
+      return one_by_one(convolution_tuned(side_by_side(input, group), w, bias, stride, in_wide_columns(padding, group), in_wide_columns(dilation, group), groups), group);
     }
     if (in_place_pays<T>(stride.size(), s.places[s.places.size() - 1], s.M)) {
       const PlaneShape p(s, input.sizes());
       const Tensor x = input.contiguous();
       const Taps taps = p.taps();
       const PhasedImages<T> image = p.images_of(x.data<T>(), s.N, s.G * s.C, taps, p.output.columns % window_table<T>().lanes != 0, !p.tiles_meet_all_or_nothing<T>() || (s.C == 1 && s.M == 1));
-      convolve_in_place(image, s.N, s.G, s.C, s.M, w.data<T>(), s.M * s.C * s.V, s.C * s.V, s.V, taps, p.output, result.data<T>());
+      convolve_in_place(image, s.N, s.G, s.C, s.M, w.data<T>(), s.M * s.C * s.V, s.C * s.V, s.V, numbers_of<T>(b), taps, p.output, result.data<T>());
       return result;
     }
     const Tensor x = with_border(input, padding);
     const Offsets kernel = grid_offsets(s.grid.kernel, dilation, s.padded);
-    convolve<T>(x.data<T>(), s.N, s.G, s.C, multiply_sizes(s.padded), s.M, w.data<T>(), s.M * s.C * s.V, s.C * s.V, s.V, counted(s.V, false), kernel, grid_offsets(s.places, stride, s.padded), result.data<T>());
+    convolve<T>(x.data<T>(), s.N, s.G, s.C, multiply_sizes(s.padded), s.M, w.data<T>(), s.M * s.C * s.V, s.C * s.V, s.V, counted(s.V, false), numbers_of<T>(b), kernel, grid_offsets(s.places, stride, s.padded), result.data<T>());
     return result;
   });
 }
@@ -888,11 +903,11 @@ void convolve_back(const Shapes& s, const PlaneShape& p, const T* w, const T* y,
     T* const out = direct ? result : memory.at(0);
     if (taps.weights.empty()) std::fill_n(out, planes * part.count(), T{0});
     // Element (c, m, v) of the weights is w[m][c][v].
-    else if (direct || in_place_pays<T>(2, part.columns, s.C)) convolve_in_place(image, s.N, s.G, s.M, s.C, w, s.M * s.C * s.V, s.V, s.C * s.V, taps, part, out);
+    else if (direct || in_place_pays<T>(2, part.columns, s.C)) convolve_in_place(image, s.N, s.G, s.M, s.C, w, s.M * s.C * s.V, s.V, s.C * s.V, static_cast<const T*>(nullptr), taps, part, out);
     else {
       Offsets kernel;
       for (std::size_t v = 0; v < taps.weights.size(); ++v) kernel.push_back(image.offset(taps.rows[v], taps.columns[v]));
-      convolve<T>(image.data(), s.N, s.G, s.M, image.channel(), s.C, w, s.M * s.C * s.V, s.V, s.C * s.V, taps.weights, kernel, grid_offsets({part.rows, part.columns}, {1, 1}, {size.rows, size.columns}), out);
+      convolve<T>(image.data(), s.N, s.G, s.M, image.channel(), s.C, w, s.M * s.C * s.V, s.V, s.C * s.V, taps.weights, nullptr, kernel, grid_offsets({part.rows, part.columns}, {1, 1}, {size.rows, size.columns}), out);
     }
     if (direct) return;
     const std::int64_t start_row = rows.start, start_column = columns.start;
@@ -925,7 +940,7 @@ Tensor convolution_input_tuned(const Tensor& grad, const Tensor& weight, IntArra
     const WinogradShape shape(s.N, s.M, s.C, p.output, p.input, {2 - p.padding.rows, 2 - p.padding.columns}, get_num_threads());
     if (shape.pays()) {
       const Tensor result = empty(input_sizes, kFloat);
-      convolve_winograd(shape, grad.contiguous().data<float>(), weight.contiguous().data<float>() + 8, 9, s.C * 9, -1, result.data<float>());
+      convolve_winograd(shape, grad.contiguous().data<float>(), weight.contiguous().data<float>() + 8, 9, s.C * 9, -1, nullptr, result.data<float>());
       return result;
     }
   }
@@ -952,7 +967,7 @@ Tensor convolution_input_tuned(const Tensor& grad, const Tensor& weight, IntArra
     const Tensor y = with_border(grad, around);
     const IntArrayRef wide = spatial_sizes(y.sizes());
     // Element (c, m, v) of the turned weights is w[m][c][V - 1 - v].
-    convolve<T>(y.data<T>(), s.N, s.G, s.M, multiply_sizes(wide), s.C, w.data<T>(), s.M * s.C * s.V, s.V, s.C * s.V, counted(s.V, true), grid_offsets(s.grid.kernel, dilation, wide),
+    convolve<T>(y.data<T>(), s.N, s.G, s.M, multiply_sizes(wide), s.C, w.data<T>(), s.M * s.C * s.V, s.V, s.C * s.V, counted(s.V, true), nullptr, grid_offsets(s.grid.kernel, dilation, wide),
                 grid_offsets(spatial_sizes(input_sizes), stride, wide), result.data<T>());
     return result;
   });
@@ -1000,7 +1015,7 @@ Tensor convolution_weight_tuned(const Tensor& input, const Tensor& grad, IntArra
       kernels::run_tasks(pieces, [&](std::int64_t task) {
         const Piece piece(strips, pieces, task);
         const std::int64_t first = piece.first * table.columns;
-        multiply_gathered(rows, x.data<T>() + g * s.C * channel, x.data<T>() + x.numel(), inner, columns, first, std::min(K - first, piece.count * table.columns), result.data<T>() + g * s.M * K, K);
+        multiply_gathered(rows, x.data<T>() + g * s.C * channel, x.data<T>() + x.numel(), inner, columns, first, std::min(K - first, piece.count * table.columns), static_cast<const T*>(nullptr), result.data<T>() + g * s.M * K, K);
       });
     }
     return result;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -74,32 +75,47 @@ void with_type_of(const Tensor& x, F f) {
   else f.template operator()<double>();
 }
 
-// out (rows, columns) = a (rows, K) x b (K, columns), or added to out.
+// out (rows, columns) = a (rows, K) x b (K, columns) + start, if that has data.
 template <class T>
-void multiply_to(T* out, std::int64_t out_row, std::int64_t rows, std::int64_t columns, std::int64_t K, kernels::MatrixView<T> a, kernels::MatrixView<T> b, bool adds = false) {
-  kernels::multiply<T>(rows, columns, K, T{1}, a, b, T{1}, {adds ? out : nullptr, out_row, 1}, out, out_row);
+void multiply_to(T* out, std::int64_t out_row, std::int64_t rows, std::int64_t columns, std::int64_t K, kernels::MatrixView<T> a, kernels::MatrixView<T> b, kernels::MatrixView<T> start = {nullptr, 0, 0}) {
+  kernels::multiply<T>(rows, columns, K, T{1}, a, b, T{1}, start, out, out_row);
 }
 
-// Images `from` to images `to`, as many channels of one as of the other side of the weights: to_n (A, L) = W (A, B) x from_n (B, L) for each image and group, W's element (i, k) being w[i * w_row + k * w_column].
+// The numbers of a bias one after the other; none without a bias.
 template <class T>
-void map_channels(const Pointwise& p, const T* from, std::int64_t B, const T* w, std::int64_t w_row, std::int64_t w_column, T* to, std::int64_t A, bool last) {
+class BiasNumbers {
+ public:
+  explicit BiasNumbers(const std::optional<Tensor>& bias) : memory_(bias ? bias->contiguous() : Tensor()) {}
+  // From channel c on.
+  const T* at(std::int64_t c) const { return memory_.defined() ? memory_.data<T>() + c : nullptr; }
+
+ private:
+  Tensor memory_;
+};
+
+// Images `from` to images `to`, as many channels of one as of the other side of the weights: to_n (A, L) = W (A, B) x from_n (B, L) + bias (A) for each image and group, W's element (i, k) being w[i * w_row + k * w_column].
+template <class T>
+void map_channels(const Pointwise& p, const T* from, std::int64_t B, const T* w, std::int64_t w_row, std::int64_t w_column, const BiasNumbers<T>& bias, T* to, std::int64_t A, bool last) {
   if (last || p.L == 1) {  // an image of one pixel has its channels last in any order
-    for (std::int64_t g = 0; g < p.G; ++g) multiply_to<T>(to + g * A, p.G * A, p.N * p.L, A, B, {from + g * B, p.G * B, 1}, {w + g * p.M * p.C, w_column, w_row});
+    for (std::int64_t g = 0; g < p.G; ++g) multiply_to<T>(to + g * A, p.G * A, p.N * p.L, A, B, {from + g * B, p.G * B, 1}, {w + g * p.M * p.C, w_column, w_row}, {bias.at(g * A), 0, 1});
     return;
   }
-  const auto map_one = [&](std::int64_t i) { multiply_to<T>(to + i * A * p.L, p.L, A, p.L, B, {w + i % p.G * p.M * p.C, w_row, w_column}, {from + i * B * p.L, p.L, 1}); };
+  const auto map_one = [&](std::int64_t i) {
+    const std::int64_t g = i % p.G;
+    multiply_to<T>(to + i * A * p.L, p.L, A, p.L, B, {w + g * p.M * p.C, w_row, w_column}, {from + i * B * p.L, p.L, 1}, {bias.at(g * A), 1, 0});
+  };
   // Images are tasks where all threads get one; of fewer the threads share each product.
   if (p.N * p.G >= get_num_threads()) return kernels::run_tasks(p.N * p.G, map_one);
   for (std::int64_t i = 0; i < p.N * p.G; ++i) map_one(i);
 }
 }  // namespace
 
-Tensor kernels::pointwise_convolution(const Tensor& input, const Tensor& weight, IntArrayRef stride, IntArrayRef padding, std::int64_t groups) {
+Tensor kernels::pointwise_convolution(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias, IntArrayRef stride, IntArrayRef padding, std::int64_t groups) {
   const Pointwise p(input.sizes(), weight.sizes(), stride, padding, groups);
   if (!p.fits) return {};
   const Tensor x = p.strides() ? p.taken(input).contiguous(input.suggest_memory_format()) : without_gaps(input), w = weight.contiguous();
   const Tensor result = empty_images(p.sizes(p.G * p.M), input);
-  with_type_of(input, [&]<class T>() { map_channels<T>(p, x.data<T>(), p.C, w.data<T>(), p.C, 1, result.data<T>(), p.M, channels_are_last(input)); });
+  with_type_of(input, [&]<class T>() { map_channels<T>(p, x.data<T>(), p.C, w.data<T>(), p.C, 1, BiasNumbers<T>(bias), result.data<T>(), p.M, channels_are_last(input)); });
   return result;
 }
 
@@ -108,7 +124,7 @@ Tensor kernels::pointwise_convolution_input(const Tensor& grad, const Tensor& we
   if (!p.fits) return {};
   const Tensor y = without_gaps(grad), w = weight.contiguous();
   const Tensor result = empty_images(p.sizes(p.G * p.C), grad);
-  with_type_of(grad, [&]<class T>() { map_channels<T>(p, y.data<T>(), p.M, w.data<T>(), 1, p.C, result.data<T>(), p.C, channels_are_last(grad)); });
+  with_type_of(grad, [&]<class T>() { map_channels<T>(p, y.data<T>(), p.M, w.data<T>(), 1, p.C, BiasNumbers<T>({}), result.data<T>(), p.C, channels_are_last(grad)); });
   if (!p.strides()) return result;
   const Tensor whole = empty_images(input_sizes, grad);
   fill_(whole, 0);
@@ -131,7 +147,7 @@ Tensor kernels::pointwise_convolution_weight(const Tensor& input, const Tensor& 
         continue;
       }
       for (std::int64_t n = 0; n < p.N; ++n)
-        multiply_to<T>(out, p.C, p.M, p.C, p.L, {y.data<T>() + (n * p.G + g) * p.M * p.L, p.L, 1}, {x.data<T>() + (n * p.G + g) * p.C * p.L, 1, p.L}, n > 0);
+        multiply_to<T>(out, p.C, p.M, p.C, p.L, {y.data<T>() + (n * p.G + g) * p.M * p.L, p.L, 1}, {x.data<T>() + (n * p.G + g) * p.C * p.L, 1, p.L}, {n > 0 ? out : nullptr, p.C, 1});
     }
   });
   return result;
@@ -237,9 +253,9 @@ std::vector<Lines> lines_of(const PixelWindows& p, std::int64_t longest) {
   return all;
 }
 
-// y (N, output, M), at its places, = the windows of x (N, size, C) times w. REQUIRES: all windows lie in x.
+// y (N, output, M), at its places, = the windows of x (N, size, C) times w, and the bias (M), unless that is null. REQUIRES: all windows lie in x.
 template <class T>
-void convolve_pixels(const PixelWindows& p, const T* x, const KernelView<T>& w, const PixelPlaces& places, T* y) {
+void convolve_pixels(const PixelWindows& p, const T* x, const KernelView<T>& w, const T* bias, const PixelPlaces& places, T* y) {
   const kernels::GemmTable<T>& gemm = kernels::gemm_table<T>();
   const kernels::ChannelTable<T>& table = channel_table<T>();
   const std::int64_t K = p.taps() * p.C, strips = pieces_of(p.M, table.columns);
@@ -263,12 +279,15 @@ void convolve_pixels(const PixelWindows& p, const T* x, const KernelView<T>& w, 
     for (std::int64_t s = 0; s < strips; ++s) {
       for (const Lines& lines : all_lines) {
         const std::int64_t width = width_of(s);
-        kernels::PixelTile<T> tile{nullptr, step, 1, lines.offsets.data(), static_cast<std::int64_t>(lines.offsets.size()), lines.length, panels + s * table.columns * K + lines.k * width, lines.length * width, width, nullptr, places.pixel, lines.k > 0};
+        kernels::PixelTile<T> tile{nullptr, step, 1, lines.offsets.data(), static_cast<std::int64_t>(lines.offsets.size()), lines.length, panels + s * table.columns * K + lines.k * width, lines.length * width, width, nullptr, places.pixel, nullptr, 0};
         for (std::int64_t row = first; row < stop; ++row) {
           for (std::int64_t t = 0; t < tiles; ++t) {
             const std::int64_t window = p.output.columns * t / tiles, next = p.output.columns * (t + 1) / tiles;
             tile.a = x + p.corner(row) + window * step;
             tile.out = y + places.at(row, window) + s * table.columns;
+            // The first lines' sums are added to the bias, the others' to what is there.
+            if (lines.k > 0) tile.start = tile.out, tile.start_row = tile.out_row;
+            else if (bias != nullptr) tile.start = bias + s * table.columns;
             table.tile(tile, static_cast<int>(next - window), static_cast<int>(channels_of(s)));
           }
         }
@@ -308,12 +327,14 @@ struct Numbers {
   }
 };
 
-// y (N, output, C), at its places, = the windows of x (N, size, C), channel by channel, times w, whose `to` leads from channel to channel.
+// y (N, output, C), at its places, = the windows of x (N, size, C), channel by channel, times w, whose `to` leads from channel to channel, and the bias (C), unless that is null.
 template <class T>
-void convolve_channels(const PixelWindows& p, const T* x, const KernelView<T>& w, const PixelPlaces& places, T* y) {
+void convolve_channels(const PixelWindows& p, const T* x, const KernelView<T>& w, const T* bias, const PixelPlaces& places, T* y) {
   const std::vector<WindowsAlike> groups = windows_alike(p);
   std::vector<Numbers<T>> numbers;
   for (const WindowsAlike& alike : groups) numbers.emplace_back(p, alike, w);
+  std::vector<T> starts(static_cast<std::size_t>(p.C));
+  if (bias != nullptr) std::copy_n(bias, p.C, starts.begin());
   const auto kernel = channel_table<T>().by_channel;
   const std::int64_t step = p.stride.columns * p.C;
   parallel_for(0, p.rows(), std::max<std::int64_t>(1, 32768 / (p.output.columns * p.C * p.taps())), [&](std::int64_t first, std::int64_t stop) {
@@ -323,7 +344,7 @@ void convolve_channels(const PixelWindows& p, const T* x, const KernelView<T>& w
         const WindowsAlike& alike = groups[i];
         const std::int64_t in_row = alike.in_row();
         kernel({x, p.corner(row) + alike.first * step, step, numbers[i].offsets.data() + begin * in_row, (end - begin) * in_row, numbers[i].weights.data() + begin * in_row * p.C, y + places.at(row, alike.first), places.pixel, alike.count, p.C,
-                p.stride.columns == p.dilation.columns ? in_row : 1});
+                p.stride.columns == p.dilation.columns ? in_row : 1, starts.data()});
       }
     }
   });
@@ -349,8 +370,9 @@ void multiply_pixels(const PixelWindows& p, const T* x, const T* g, std::int64_t
       const int width = static_cast<int>(std::min<std::int64_t>(table.columns, columns - s * table.columns));
       for (std::int64_t t = 0; t < tiles; ++t) {
         const std::int64_t c = p.C * t / tiles, next = p.C * (t + 1) / tiles;
+        T* const out = sums + (tap * p.C + c) * columns + s * table.columns;
         const kernels::PixelTile<T> tile{x + p.offset(tap / p.kernel.columns, tap % p.kernel.columns) + c, 1, p.stride.columns * p.C, corners.data(), stop - first, p.output.columns, g + first * p.output.columns * columns + s * table.columns, p.output.columns * columns,
-                                         columns, sums + (tap * p.C + c) * columns + s * table.columns, columns, chunk > 0};
+                                         columns, out, columns, chunk > 0 ? out : nullptr, columns};
         table.tile(tile, static_cast<int>(next - c), width);
       }
     });
@@ -424,7 +446,7 @@ Plane plane_of(IntArrayRef two) { return {two[0], two[1]}; }
 bool takes_groups(IntArrayRef weight_sizes, std::int64_t groups) { return groups == 1 || (weight_sizes[1] == 1 && weight_sizes[0] == groups); }
 }  // namespace
 
-Tensor kernels::channels_last_convolution(const Tensor& input, const Tensor& weight, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups) {
+Tensor kernels::channels_last_convolution(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups) {
   if (input.suggest_memory_format() != MemoryFormat::ChannelsLast || !takes_groups(weight.sizes(), groups)) return {};
   const IntArrayRef kernel = spatial_sizes(weight.sizes());
   DimVector sizes{input.size(0), weight.size(0)};
@@ -436,11 +458,12 @@ Tensor kernels::channels_last_convolution(const Tensor& input, const Tensor& wei
     const Tensor ordered = in_packing_order(weight, groups > 1);
     const IntArrayRef at = ordered.strides();
     const KernelView<T> w{ordered.data<T>(), at[0], at[1], at[2], at[3]};
-    if (groups > 1) return convolve_channels<T>(p, input.data<T>(), w, places, result.data<T>());
+    const BiasNumbers<T> starts(bias);
+    if (groups > 1) return convolve_channels<T>(p, input.data<T>(), w, starts.at(0), places, result.data<T>());
     const Plane around = std::exchange(p.padding, {0, 0});
     p.size = {p.size.rows + 2 * around.rows, p.size.columns + 2 * around.columns};
     const Tensor x = with_border<T>(input, around, p.size);
-    convolve_pixels<T>(p, x.data<T>(), w, places, result.data<T>());
+    convolve_pixels<T>(p, x.data<T>(), w, starts.at(0), places, result.data<T>());
   });
   return result;
 }
@@ -510,8 +533,8 @@ Tensor kernels::channels_last_convolution_input(const Tensor& grad, const Tensor
         const PixelPlaces places{rows.count, input_sizes[2] * line, stride[0] * line, stride[1] * C};
         const KernelView<T> w{ordered.data<T>() + rows.last_tap * at[2] + columns.last_tap * at[3], by_channel ? at[0] : at[1], at[0], -rows.tap_step * at[2], -columns.tap_step * at[3]};
         T* const to = result.data<T>() + rows.start * line + columns.start * C;
-        if (by_channel) convolve_channels<T>(p, y.data<T>(), w, places, to);
-        else convolve_pixels<T>(p, y.data<T>(), w, places, to);
+        if (by_channel) convolve_channels<T>(p, y.data<T>(), w, nullptr, places, to);
+        else convolve_pixels<T>(p, y.data<T>(), w, nullptr, places, to);
       }
   });
   return result;

@@ -2,6 +2,7 @@
 // edit the module, not this file.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "tinytorch/core/tensor.h"
@@ -12,12 +13,12 @@ namespace kernels {
 
 // Convolutions of float or double whose operands lie as those of a product do; arguments are those of op::convolution, op::convolution_input and op::convolution_weight, and have been checked. An undefined tensor says that the convolution is of another kind. The same bits for any number of threads.
 // 1 x 1 kernels without padding, images in rows or with their channels last, of any stride, in one, two or three dimensions.
-Tensor pointwise_convolution(const Tensor& input, const Tensor& weight, IntArrayRef stride, IntArrayRef padding, std::int64_t groups);
+Tensor pointwise_convolution(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias, IntArrayRef stride, IntArrayRef padding, std::int64_t groups);
 Tensor pointwise_convolution_input(const Tensor& grad, const Tensor& weight, IntArrayRef input_sizes, IntArrayRef stride, IntArrayRef padding, std::int64_t groups);
 Tensor pointwise_convolution_weight(const Tensor& input, const Tensor& grad, IntArrayRef weight_sizes, IntArrayRef stride, IntArrayRef padding, std::int64_t groups);
 
 // Images (N, C, H, W) whose channels are last: in one group, or in as many groups as there are channels.
-Tensor channels_last_convolution(const Tensor& input, const Tensor& weight, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups);
+Tensor channels_last_convolution(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups);
 Tensor channels_last_convolution_input(const Tensor& grad, const Tensor& weight, IntArrayRef input_sizes, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups);
 Tensor channels_last_convolution_weight(const Tensor& input, const Tensor& grad, IntArrayRef weight_sizes, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups);
 

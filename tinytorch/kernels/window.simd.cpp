@@ -52,7 +52,7 @@ void window_tile(const WindowTile<T>& tile) {
   Vector<T> left[Rows];
   Vector<T> right[Rows];
   HWY_UNROLL(12)
-  for (int i = 0; i < Rows; ++i) left[i] = right[i] = hn::Zero(d);
+  for (int i = 0; i < Rows; ++i) left[i] = right[i] = hn::Set(d, tile.start[i]);
   for (std::int64_t run = 0; run < tile.runs; ++run) {
     const std::int64_t* const offsets = tile.offsets + run * tile.run_step;
     const T* a = tile.a + run * tile.run_step * Rows;
@@ -82,7 +82,7 @@ void window_rows(const WindowRows<T>& p, int count) {
   const Tag<T> d;
   Vector<T> sums[Rows];
   HWY_UNROLL(8)
-  for (int i = 0; i < Rows; ++i) sums[i] = hn::Zero(d);
+  for (int i = 0; i < Rows; ++i) sums[i] = hn::Set(d, p.start);
   for (std::int64_t t = 0; t < p.taps; t += Taps) {
     const T* const pixels = p.corner + p.offsets[t];
     Vector<T> weights[Taps];

@@ -18,7 +18,7 @@ struct WindowVector {
   int count;
 };
 
-// out (rows, windows) = A (rows, K) x pixels (K, windows), added to what is there if `adds`. A is a panel: element (i, k) is a[k * rows + i]; rows of out are out_row apart. The K numbers are the first `in_run` of each of `runs` stretches of `run_step` numbers.
+// out (rows, windows) = A (rows, K) x pixels (K, windows), added to what is there if `adds`. The sums of row i start from start[i]. A is a panel: element (i, k) is a[k * rows + i]; rows of out are out_row apart. The K numbers are the first `in_run` of each of `runs` stretches of `run_step` numbers.
 template <class T>
 struct WindowTile {
   const T* a;
@@ -27,6 +27,7 @@ struct WindowTile {
   WindowVector<T> left, right;
   std::int64_t out_row;
   bool adds;
+  const T* start;
 };
 
 // out (M, K) = sum over images, rows and columns of a[m * a_line + image * a_image + row * a_row + column] * b[offsets[k] + image * b_image + row * b_row + column], added to what is there if `adds`.
@@ -45,7 +46,7 @@ struct WindowLines {
   bool adds;
 };
 
-// Windows of neighbouring rows under a kernel of one channel: out[i * out_row + j] = sum over t < taps of weights[t] * corner[i * row + offsets[t] + j], for i < rows and j < count. Numbers up to a whole vector are read.
+// Windows of neighbouring rows under a kernel of one channel: out[i * out_row + j] = start + sum over t < taps of weights[t] * corner[i * row + offsets[t] + j], for i < rows and j < count. Numbers up to a whole vector are read.
 template <class T>
 struct WindowRows {
   const T* corner;
@@ -56,6 +57,7 @@ struct WindowRows {
   T* out;
   std::int64_t out_row;
   std::int64_t slides;  // how many numbers of the kernel in turn lie one row apart: offsets[t + 1] = offsets[t] + row within so many; 1 if none do
+  T start;
 };
 
 template <class T>

@@ -84,23 +84,46 @@ Tensor convolution_weight_cpu(const Tensor& input, const Tensor& grad, IntArrayR
   return sum.transpose(1, 2).reshape(weight_sizes);
 }
 
+namespace {
+// The bias (O) beside (N, O, places...): as (O, 1, 1, ...).
+Tensor beside_channels(const Tensor& bias, std::size_t spatial) {
+  DimVector sizes{bias.size(0)};
+  sizes.resize(1 + spatial, 1);
+  return bias.view(sizes);
+}
+
+// The sums, and then the bias, where they lie: nobody else has seen them.
+Tensor convolution_and_bias_cpu(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups) {
+  const Tensor sums = convolution_cpu(input, weight, stride, padding, dilation, groups);
+  return bias ? sums.add_(beside_channels(*bias, stride.size())) : sums;
+}
+
+// The gradient of the bias: `grad` (N, O, places...) summed over images and places.
+Tensor sum_for_each_channel(const Tensor& grad) {
+  DimVector dims{0};
+  for (std::int64_t d = 2; d < grad.dim(); ++d) dims.push_back(d);
+  return grad.sum(dims);
+}
+}  // namespace
+
 using Dims = DimVector;  // in the lists below, which are long
-constinit Operator<Tensor(const Tensor&, const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, std::int64_t)> op::convolution(
+constinit Operator<Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>&, IntArrayRef, IntArrayRef, IntArrayRef, std::int64_t)> op::convolution(
     "convolution",
-    {.cpu = Kernel<convolution_cpu>::call,
+    {.cpu = Kernel<convolution_and_bias_cpu>::call,
      .autograd = gradient_of<op::convolution>(
-         [](const Tensor& g, Sizes<0> sizes, Input<1> weight, Arg<2, Dims> stride, Arg<3, Dims> padding, Arg<4, Dims> dilation, Arg<5, std::int64_t> groups) {
+         [](const Tensor& g, Sizes<0> sizes, Input<1> weight, Arg<3, Dims> stride, Arg<4, Dims> padding, Arg<5, Dims> dilation, Arg<6, std::int64_t> groups) {
            return op::convolution_input(g, weight, sizes, stride.value, padding.value, dilation.value, groups);
          },
-         [](const Tensor& g, Input<0> input, Sizes<1> sizes, Arg<2, Dims> stride, Arg<3, Dims> padding, Arg<4, Dims> dilation, Arg<5, std::int64_t> groups) {
+         [](const Tensor& g, Input<0> input, Sizes<1> sizes, Arg<3, Dims> stride, Arg<4, Dims> padding, Arg<5, Dims> dilation, Arg<6, std::int64_t> groups) {
            return op::convolution_weight(input, g, sizes, stride.value, padding.value, dilation.value, groups);
-         })});
+         },
+         [](const Tensor& g) { return sum_for_each_channel(g); })});
 constinit Operator<Tensor(const Tensor&, const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef, std::int64_t)> op::convolution_input(
     "convolution_input",
     {.cpu = Kernel<convolution_input_cpu>::call,
      .autograd = gradient_of<op::convolution_input>(
          [](const Tensor& g, Input<1> weight, Arg<3, Dims> stride, Arg<4, Dims> padding, Arg<5, Dims> dilation, Arg<6, std::int64_t> groups) {
-           return op::convolution(g, weight, stride.value, padding.value, dilation.value, groups);
+           return op::convolution(g, weight, {}, stride.value, padding.value, dilation.value, groups);
          },
          [](const Tensor& g, Input<0> grad, Sizes<1> sizes, Arg<3, Dims> stride, Arg<4, Dims> padding, Arg<5, Dims> dilation, Arg<6, std::int64_t> groups) {
            return op::convolution_weight(g, grad, sizes, stride.value, padding.value, dilation.value, groups);
@@ -113,17 +136,8 @@ constinit Operator<Tensor(const Tensor&, const Tensor&, IntArrayRef, IntArrayRef
            return op::convolution_input(grad, g, sizes, stride.value, padding.value, dilation.value, groups);
          },
          [](const Tensor& g, Input<0> input, Arg<3, Dims> stride, Arg<4, Dims> padding, Arg<5, Dims> dilation, Arg<6, std::int64_t> groups) {
-           return op::convolution(input, g, stride.value, padding.value, dilation.value, groups);
+           return op::convolution(input, g, {}, stride.value, padding.value, dilation.value, groups);
          })});
-
-namespace {
-// The bias (O) beside (N, O, places...): as (O, 1, 1, ...).
-Tensor beside_channels(const Tensor& bias, std::size_t spatial) {
-  DimVector sizes{bias.size(0)};
-  sizes.resize(1 + spatial, 1);
-  return bias.view(sizes);
-}
-}  // namespace
 
 Tensor convolution(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias_or_none, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation,
                    bool transposed, IntArrayRef output_padding, std::int64_t groups) {
@@ -134,7 +148,7 @@ Tensor convolution(const Tensor& input, const Tensor& weight, const std::optiona
   check_convolution(input, weight, bias, grid, transposed, groups);
   Tensor result;
   if (!transposed) {
-    result = op::convolution(input, weight, grid.stride, grid.padding, grid.dilation, groups);
+    result = op::convolution(input, weight, bias, grid.stride, grid.padding, grid.dilation, groups);
   } else {
     const DimVector extra = expanded_to("output_padding", output_padding, dims);
     DimVector sizes{input.size(0), weight.size(1) * groups};
@@ -152,7 +166,7 @@ Tensor convolution(const Tensor& input, const Tensor& weight, const std::optiona
     if (*std::max_element(beyond.begin(), beyond.end()) > 0) result = nn::detail::pad_with(result, beyond, kConstant);
   }
   result = in_format_of(weight, in_format_of(input, result));
-  return bias ? result.add_(beside_channels(*bias, dims)) : result;  // where the sums lie: nobody else has seen them
+  return bias && transposed ? result.add_(beside_channels(*bias, dims)) : result;  // where the sums lie: nobody else has seen them
 }
 
 namespace {

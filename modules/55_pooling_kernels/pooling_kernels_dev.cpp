@@ -22,7 +22,7 @@
 //     in rows, (N, C, H, W)                      a row of a channel is contiguous          a vector holds windows that are neighbours in their row
 //     channels last, as (N, H, W, C)             the channels of a pixel are contiguous    a vector holds the same window of 8 or 16 channels
 //
-// Largest numbers are found in both ways, and their places with them. Sums and means are computed for images with channels last; those of images in rows are left to module 09 and chapter 78, as is everything else that has no kernel. A result lies in memory as the images did.
+// Largest numbers are found in both ways, and their places with them. Means are computed for images with channels last; those of images in rows are left to module 09 and chapter 78, as is everything else that has no kernel. A result lies in memory as the images did.
 
 // %%
 //| after 16 76
@@ -33,6 +33,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 #include <vector>
 #include "tinytorch/core/layouts.h"
 #include "tinytorch/core/more_ops.h"
@@ -78,7 +79,7 @@
 namespace tinytorch {
 
 // %% [markdown]
-// ## Largest numbers and sums of windows
+// ## Largest numbers of windows
 //
 // Module 09 asks every pixel of every window whether it lies inside of the image and whether it is the largest so far. In a trained network half of these questions come out either way, and the processor, which guesses the answers in order to go on, guesses wrong: 15 to 20 lost cycles each time.
 //
@@ -94,9 +95,6 @@ namespace tinytorch {
 //
 // A place is 64 bits, twice a lane of float: vectors of places are widened when they are written. Those of fewer windows are written by masks with AVX-512, where these cost no more than others, elsewhere one by one.
 //
-// Sums of windows, of which `avg_pool2d` makes means, are computed for images with channels last only. One addition must wait for the one before, about four cycles, and a window is a chain of additions. So four vectors of channels go through a window together: four chains, and four loads from each pixel that lie beside each other. Their gradient adds the number that arrives to all pixels of the window;
-// where windows lie edge to edge no pixel is in two of them, and writing is enough.
-
 // %%
 //| export kernels/pooling_kernels.h
 namespace kernels {
@@ -132,18 +130,7 @@ struct PoolingTable {
   void (*channels)(const ChannelWindow<T>& window);
 };
 
-// Sums of windows and their gradient, of images with channels last.
-template <class T>
-struct WindowSumTable {
-  // out[c] = the sum over i < rows and j < columns of corner[i * row + j * column + c], for c < channels.
-  void (*sum)(const T* corner, std::int64_t channels, std::int64_t rows, std::int64_t columns, std::int64_t row, std::int64_t column, T* out);
-  // corner[i * row + j * column + c] += grad[c] for the same; without `adds` it is written.
-  void (*spread)(const T* grad, std::int64_t channels, std::int64_t rows, std::int64_t columns, std::int64_t row, std::int64_t column, bool adds, T* corner);
-};
-
 struct PoolingKernels {
-  WindowSumTable<float> sums_in_float;
-  WindowSumTable<double> sums_in_double;
   PoolingTable<float> in_float;
   PoolingTable<double> in_double;
 };
@@ -408,75 +395,9 @@ void find_in_channels(const ChannelWindow<T>& window) {
   }
 }
 
-// What becomes of a window: the sum of its pixels, their mean, or the sum of each times a weight of its own.
-enum class Take { Sum, Mean, Weighted };
-
-template <class T>
-struct SummedWindow {
-  const T* corner;  // pixel (i, j) has its channels at corner + i * row + j * column
-  std::int64_t rows, columns, row, column;
-  const T* weights = nullptr;  // Weighted: pixel (i, j) counts weights[i * weight_row + j]
-  std::int64_t weight_row = 0;
-};
-
-// `Vectors` vectors of channels from c on, whose sums stay in registers; with Part only the first `count` channels of a vector.
-template <Take Way, int Vectors, bool Part, class T>
-HWY_INLINE void sum_vectors(const SummedWindow<T>& window, std::int64_t c, T* out, std::int64_t count) {
-  using Tag = hn::ScalableTag<T>;
-  const Tag d;
-  constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(Tag()));
-  hn::Vec<Tag> sums[Vectors];
-  for (int v = 0; v < Vectors; ++v) sums[v] = hn::Zero(d);
-  for (std::int64_t i = 0; i < window.rows; ++i)
-    for (std::int64_t j = 0; j < window.columns; ++j) {
-      const T* const pixel = window.corner + i * window.row + j * window.column + c;
-      const auto weight = hn::Set(d, Way == Take::Weighted ? window.weights[i * window.weight_row + j] : T{1});
-      for (int v = 0; v < Vectors; ++v) {
-        const auto numbers = Part ? LoadPart(d, pixel, count) : hn::LoadU(d, pixel + v * lanes);
-        sums[v] = Way == Take::Weighted ? hn::MulAdd(numbers, weight, sums[v]) : hn::Add(sums[v], numbers);
-      }
-    }
-  const auto divisor = hn::Set(d, static_cast<T>(window.rows * window.columns));
-  for (int v = 0; v < Vectors; ++v) {
-    const auto result = Way == Take::Mean ? hn::Div(sums[v], divisor) : sums[v];
-    if constexpr (Part) StorePart(result, d, out + c, count);
-    else hn::StoreU(result, d, out + c + v * lanes);
-  }
-}
-
-template <Take Way, class T>
-HWY_INLINE void sum_channels(const SummedWindow<T>& window, std::int64_t channels, T* out) {
-  constexpr int kVectors = 4;
-  constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
-  std::int64_t c = 0;
-  for (; c + kVectors * lanes <= channels; c += kVectors * lanes) sum_vectors<Way, kVectors, false>(window, c, out, lanes);
-  for (; c + lanes <= channels; c += lanes) sum_vectors<Way, 1, false>(window, c, out, lanes);
-  if (c < channels) sum_vectors<Way, 1, true>(window, c, out, channels - c);
-}
-
-template <class T>
-void sum_window(const T* corner, std::int64_t channels, std::int64_t rows, std::int64_t columns, std::int64_t row, std::int64_t column, T* out) {
-  sum_channels<Take::Sum, T>({corner, rows, columns, row, column}, channels, out);
-}
-
-template <class T>
-void spread_window(const T* grad, std::int64_t channels, std::int64_t rows, std::int64_t columns, std::int64_t row, std::int64_t column, bool adds, T* corner) {
-  const hn::ScalableTag<T> d;
-  constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
-  for (std::int64_t i = 0; i < rows; ++i)
-    for (std::int64_t j = 0; j < columns; ++j) {
-      T* const to = corner + i * row + j * column;
-      std::int64_t c = 0;
-      for (; c + lanes <= channels; c += lanes) {
-        const auto g = hn::LoadU(d, grad + c);
-        hn::StoreU(adds ? hn::Add(hn::LoadU(d, to + c), g) : g, d, to + c);
-      }
-      for (; c < channels; ++c) to[c] = adds ? to[c] + grad[c] : grad[c];
-    }
-}
 }  // namespace
 
-constinit const PoolingKernels pooling_kernels = {{sum_window<float>, spread_window<float>}, {sum_window<double>, spread_window<double>}, {find_largest<float>, find_in_channels<float>}, {find_largest<double>, find_in_channels<double>}};
+constinit const PoolingKernels pooling_kernels = {{find_largest<float>, find_in_channels<float>}, {find_largest<double>, find_in_channels<double>}};
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 // %% [markdown]
@@ -601,70 +522,6 @@ std::tuple<Tensor, Tensor> max_pool_tuned(const Tensor& self, IntArrayRef output
   return type == kFloat ? max_pool_of(pooling_table().in_float, self, rows, columns, output) : max_pool_of(pooling_table().in_double, self, rows, columns, output);
 }
 
-// Windows have no dilation here.
-bool sums_in_channels(const Tensor& self) {
-  return (self.scalar_type() == kFloat || self.scalar_type() == kDouble) && self.numel() > 0 && has_channels_last(self);
-}
-
-template <class F>
-void in_pooled_type(ScalarType type, F f) {
-  if (type == kFloat) f(pooling_table().sums_in_float);
-  else f(pooling_table().sums_in_double);
-}
-
-Tensor window_sums_tuned(const Tensor& self, IntArrayRef output, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding) {
-  if (!sums_in_channels(self)) return op::window_sums.function(Layer::CPU)(self, output, kernel, stride, padding);
-  const std::int64_t N = self.size(0), C = self.size(1), height = output[0], width = output[1];
-  const PooledLine rows(self.size(2), kernel[0], stride[0], padding[0], 1, height), columns(self.size(3), kernel[1], stride[1], padding[1], 1, width);
-  const Tensor result = empty({N, height, width, C}, self.options());
-  in_pooled_type(self.scalar_type(), [&]<class T>(const kernels::WindowSumTable<T>& table) {
-    parallel_for(0, N * height, std::max<std::int64_t>(1, 16384 / (width * C)), [&, from = self.data<T>(), to = result.data<T>()](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t line = begin; line < end; ++line) {
-        const std::int64_t y = line % height, i = rows.first_inside(y);
-        for (std::int64_t x = 0; x < width; ++x) {
-          const std::int64_t j = columns.first_inside(x), first = (line / height * rows.size + rows.begin(y) + i) * columns.size + columns.begin(x) + j;
-          table.sum(from + first * C, C, rows.stop_inside(y) - i, columns.stop_inside(x) - j, columns.size * C, C, to + (line * width + x) * C);
-        }
-      }
-    });
-  });
-  return result.permute({0, 3, 1, 2});
-}
-
-Tensor window_sums_backward_tuned(const Tensor& grad, IntArrayRef size, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding) {
-  if (!sums_in_channels(grad)) return op::window_sums_backward.function(Layer::CPU)(grad, size, kernel, stride, padding);
-  const std::int64_t N = grad.size(0), C = grad.size(1), height = grad.size(2), width = grad.size(3);
-  const PooledLine rows(size[0], kernel[0], stride[0], padding[0], 1, height), columns(size[1], kernel[1], stride[1], padding[1], 1, width);
-  const Tensor result = empty({N, size[0], size[1], C}, grad.options());
-  // Where windows lie edge to edge, each pixel is in one of them. Elsewhere an image is a task, since its windows may share pixels.
-  const auto tiles = [](const PooledLine& line, std::int64_t count) { return line.stride == line.kernel && line.padding == 0 && count * line.stride == line.size; };
-  const bool once = tiles(rows, height) && tiles(columns, width);
-  in_pooled_type(grad.scalar_type(), [&]<class T>(const kernels::WindowSumTable<T>& table) {
-    const T* const from = grad.data<T>();
-    T* const to = result.data<T>();
-    const auto spread = [&](std::int64_t line) {
-      const std::int64_t y = line % height, i = rows.first_inside(y);
-      for (std::int64_t x = 0; x < width; ++x) {
-        const std::int64_t j = columns.first_inside(x), first = (line / height * rows.size + rows.begin(y) + i) * columns.size + columns.begin(x) + j;
-        table.spread(from + (line * width + x) * C, C, rows.stop_inside(y) - i, columns.stop_inside(x) - j, columns.size * C, C, !once, to + first * C);
-      }
-    };
-    if (once) {
-      parallel_for(0, N * height, std::max<std::int64_t>(1, 16384 / (width * C)), [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t line = begin; line < end; ++line) spread(line);
-      });
-    } else {
-      const std::int64_t image = size[0] * size[1] * C;
-      parallel_for(0, N, std::max<std::int64_t>(1, 16384 / image), [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t n = begin; n < end; ++n) {
-          std::fill_n(to + n * image, image, T{0});
-          for (std::int64_t line = n * height; line < (n + 1) * height; ++line) spread(line);
-        }
-      });
-    }
-  });
-  return result.permute({0, 3, 1, 2});
-}
 }  // namespace
 
 // %%
@@ -672,8 +529,6 @@ Tensor window_sums_backward_tuned(const Tensor& grad, IntArrayRef size, IntArray
 //| registers
 void register_tuned_pooling() {
   op::max_pool2d_with_indices.set(Layer::TunedCPU, max_pool_tuned);
-  op::window_sums.set(Layer::TunedCPU, window_sums_tuned);
-  op::window_sums_backward.set(Layer::TunedCPU, window_sums_backward_tuned);
 }
 
 // %%
@@ -759,38 +614,13 @@ TEST_CASE("max pooling: values and positions exactly the reference's, for each f
   CHECK_EQ(max_pool2d(whole, 2), by_reference([&] { return max_pool2d(whole, 2); }));
 }
 
-TEST_CASE("average pooling of images with channels last: as the reference, with its gradients, and the order stays") {
-  manual_seed(673);
-  for (const ScalarType type : {kFloat, kDouble}) {
-    const double tolerance = type == kFloat ? 1e-5 : 1e-13;
-    for (const Pooling& p : poolings()) {
-      if (p.sizes.size() != 4) continue;
-      CAPTURE(p.sizes);
-      CAPTURE(p.kernel);
-      DimVector sizes(p.sizes);
-      sizes[1] = 21;
-      const Tensor x = randn(sizes, type).contiguous(MemoryFormat::ChannelsLast);
-      const auto results = [&] {
-        const Tensor leaf = x.clone(MemoryFormat::ChannelsLast).requires_grad_();
-        const Tensor y = avg_pool2d(leaf, p.kernel, p.stride, p.padding, p.ceil_mode, false);
-        const Tensor slope = autograd::grad({(y * y).sum()}, {leaf}, {}, std::nullopt, true)[0];
-        const Tensor second = autograd::grad({(slope * slope).sum()}, {leaf})[0];
-        return std::vector<Tensor>{y.detach(), slope.detach(), second};
-      };
-      const std::vector<Tensor> expected = by_reference(results);
-      for_each_capability([&] {
-        const std::vector<Tensor> tuned = results();
-        for (std::size_t i = 0; i < tuned.size(); ++i) CHECK_CLOSE(tuned[i], expected[i], tolerance, tolerance * 10);
-        CHECK(tuned[0].is_contiguous(MemoryFormat::ChannelsLast));
-      });
-      const std::vector<Tensor> alone = with_threads(1, results), together = with_threads(3, results);
-      for (std::size_t i = 0; i < alone.size(); ++i) CHECK_EQ(together[i], alone[i]);
-    }
-  }
-}
-
 // %% [markdown]
-// ## Means of a given number of windows
+// ## Means of windows
+//
+// Means are computed for images with channels last only. One addition must wait for the one before, about four cycles, and a window is a chain of additions. So four vectors of channels go through a window together: four chains, and four loads from each pixel that lie beside each other. The sums are divided where they are, in registers. As an operator of its own, which the division had been, it read all means and
+// wrote them once more, a quarter of the pixels for windows of 2 x 2.
+//
+// Windows differ in which pixels they cover and in what they are divided by. Both come from tables, one for the rows and one for the columns, so that one kernel serves `avg_pool2d`, whose windows are smaller at an edge, and adaptive means, whose windows differ everywhere.
 //
 // `adaptive_avg_pool2d` is told how many windows there shall be, and finds them itself: of `count` windows over `size` pixels, window i covers the pixels from `floor(i size / count)` to before `ceil((i + 1) size / count)`. Where `count` does not divide `size`, windows differ in length and share pixels:
 //
@@ -808,7 +638,9 @@ TEST_CASE("average pooling of images with channels last: as the reference, with 
 //     3 gradients     0  1  2               each divided by its window's length: 0 / 2, 1 / 3, 2 / 2
 //     pixels a to e  [0] [0 1] [1] [1 2] [2]
 //
-// So one loop serves both. A pixel's gradient is a sum over one to four windows, most often one, each with the weight that it gave its pixels; it is written once, and nothing is filled with zeros before.
+// `avg_pool2d` has a formula of its own: window i begins at pixel `i stride - padding`, so pixel y is held by the windows from `ceil((y + padding - kernel + 1) / stride)` to `floor((y + padding) / stride)`. Where the stride is larger than the kernel, there may be none.
+//
+// So one loop serves all four. A pixel's gradient is a sum over one to four windows, most often one, each with the weight that it gave its pixels; it is written once, and nothing is filled with zeros before.
 
 // %%
 //| export kernels/pooling_kernels.h
@@ -816,30 +648,32 @@ namespace kernels {
 
 // Windows beside each other of images with channels last. They have the same rows, and columns of their own.
 template <class T>
-struct AdaptiveLine {
+struct LineOfWindows {
   const T* from;  // the first of the rows; pixel (i, j) has its channels at from + i * row + j * channels
   std::int64_t channels;
   std::int64_t rows, row;
-  std::int64_t count;              // windows, whose results are `channels` numbers each, behind one another
-  const std::int64_t* firsts;      // their first columns
-  const std::int64_t* lengths;     // how many columns they have
-  const T* weights = nullptr;      // pixel (i, j) counts weights[i * weight_row + j]
+  std::int64_t count;                             // windows, whose results are `channels` numbers each, behind one another
+  const std::int64_t* firsts;                     // their first columns
+  const std::int64_t* lengths;                    // how many columns they have
+  std::int64_t divisor = 1;                       // of means: window x is divided by divisor * divisors[x]
+  const std::int64_t* divisors = nullptr;
+  const T* weights = nullptr;                     // of weighted sums: pixel (i, j) counts weights[i * weight_row + j]
   std::int64_t weight_row = 0;
   T* out;
 };
 
 template <class T>
-struct AdaptiveTable {
-  void (*means)(const AdaptiveLine<T>& line);  // without weights
-  void (*weighted_sums)(const AdaptiveLine<T>& line);
+struct WindowMeansTable {
+  void (*means)(const LineOfWindows<T>& line);
+  void (*weighted_sums)(const LineOfWindows<T>& line);
 };
 
-struct AdaptiveKernels {
-  AdaptiveTable<float> in_float;
-  AdaptiveTable<double> in_double;
+struct WindowMeansKernels {
+  WindowMeansTable<float> in_float;
+  WindowMeansTable<double> in_double;
 };
 
-TINYTORCH_DECLARE_PER_CAPABILITY(AdaptiveKernels, adaptive_kernels)
+TINYTORCH_DECLARE_PER_CAPABILITY(WindowMeansKernels, window_means_kernels)
 
 }  // namespace kernels
 
@@ -847,85 +681,180 @@ TINYTORCH_DECLARE_PER_CAPABILITY(AdaptiveKernels, adaptive_kernels)
 //| export kernels/pooling.simd.cpp
 namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
-template <Take Way, class T>
-void sum_line(const AdaptiveLine<T>& line) {
+// `Vectors` vectors of channels of a window from c on, whose sums stay in registers; with Part only the first `count` channels of a vector. Pixel (i, j) is at pixels + i * row + j * channels.
+template <bool Weighted, int Vectors, bool Part, class T>
+HWY_INLINE void sum_vectors(const LineOfWindows<T>& line, std::int64_t x, std::int64_t c, std::int64_t count) {
+  using Tag = hn::ScalableTag<T>;
+  const Tag d;
+  constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(Tag()));
+  const std::int64_t first = line.firsts[x], columns = line.lengths[x];
+  hn::Vec<Tag> sums[Vectors];
+  for (int v = 0; v < Vectors; ++v) sums[v] = hn::Zero(d);
+  for (std::int64_t i = 0; i < line.rows; ++i)
+    for (std::int64_t j = first; j < first + columns; ++j) {
+      const T* const pixel = line.from + i * line.row + j * line.channels + c;
+      const auto weight = hn::Set(d, Weighted ? line.weights[i * line.weight_row + j] : T{1});
+      for (int v = 0; v < Vectors; ++v) {
+        const auto numbers = Part ? LoadPart(d, pixel, count) : hn::LoadU(d, pixel + v * lanes);
+        sums[v] = Weighted ? hn::MulAdd(numbers, weight, sums[v]) : hn::Add(sums[v], numbers);
+      }
+    }
+  const auto divisor = hn::Set(d, Weighted ? T{1} : static_cast<T>(line.divisor * line.divisors[x]));
+  T* const out = line.out + x * line.channels + c;
+  for (int v = 0; v < Vectors; ++v) {
+    const auto result = Weighted ? sums[v] : hn::Div(sums[v], divisor);
+    if constexpr (Part) StorePart(result, d, out, count);
+    else hn::StoreU(result, d, out + v * lanes);
+  }
+}
+
+template <bool Weighted, class T>
+void sum_line(const LineOfWindows<T>& line) {
+  constexpr int kVectors = 4;
+  constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
   for (std::int64_t x = 0; x < line.count; ++x) {
-    const std::int64_t first = line.firsts[x];
-    sum_channels<Way, T>({line.from + first * line.channels, line.rows, line.lengths[x], line.row, line.channels, line.weights + (Way == Take::Weighted ? first : 0), line.weight_row}, line.channels,
-                         line.out + x * line.channels);
+    std::int64_t c = 0;
+    for (; c + kVectors * lanes <= line.channels; c += kVectors * lanes) sum_vectors<Weighted, kVectors, false>(line, x, c, lanes);
+    for (; c + lanes <= line.channels; c += lanes) sum_vectors<Weighted, 1, false>(line, x, c, lanes);
+    if (c < line.channels) sum_vectors<Weighted, 1, true>(line, x, c, line.channels - c);
   }
 }
 }  // namespace
 
-constinit const AdaptiveKernels adaptive_kernels = {{sum_line<Take::Mean, float>, sum_line<Take::Weighted, float>}, {sum_line<Take::Mean, double>, sum_line<Take::Weighted, double>}};
+constinit const WindowMeansKernels window_means_kernels = {{sum_line<false, float>, sum_line<true, float>}, {sum_line<false, double>, sum_line<true, double>}};
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 // %%
 //| export kernels/pooling.cpp
 namespace {
-const kernels::AdaptiveKernels& adaptive_table() {
+template <class T>
+const kernels::WindowMeansTable<T>& window_means_table() {
   using namespace kernels;
-  static constexpr const AdaptiveKernels* tables[] = TINYTORCH_PER_CAPABILITY(adaptive_kernels);
-  return for_capability(tables);
+  static constexpr const WindowMeansKernels* tables[] = TINYTORCH_PER_CAPABILITY(window_means_kernels);
+  const WindowMeansKernels& chosen = for_capability(tables);
+  if constexpr (std::is_same_v<T, float>) return chosen.in_float;
+  else return chosen.in_double;
 }
 
-// What each of `count` windows over `size` places of a dimension covers.
-struct AdaptiveRanges {
-  AdaptiveRanges(std::int64_t count, std::int64_t size) {
-    for (std::int64_t i = 0; i < count; ++i) {
-      const auto [first, length] = adaptive_range(i, count, size);
-      firsts.push_back(first);
-      lengths.push_back(length);
-    }
+// What each of some windows covers of the places of a dimension.
+struct WindowRanges {
+  void add(std::int64_t first, std::int64_t length) {
+    firsts.push_back(first);
+    lengths.push_back(length);
   }
   std::vector<std::int64_t> firsts, lengths;
 };
 
-// What each pixel counts in the window (i, j) of `output` over an image of `size`.
+// Of `count` adaptive windows over `size` places.
+WindowRanges adaptive_ranges(std::int64_t count, std::int64_t size) {
+  WindowRanges ranges;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto [first, length] = adaptive_range(i, count, size);
+    ranges.add(first, length);
+  }
+  return ranges;
+}
+
+// Of `count` windows of `kernel` places each, without the padding.
+WindowRanges pooled_ranges(std::int64_t count, std::int64_t size, std::int64_t kernel, std::int64_t stride, std::int64_t padding) {
+  WindowRanges ranges;
+  const PooledLine line(size, kernel, stride, padding, 1, count);
+  for (std::int64_t i = 0; i < count; ++i) ranges.add(line.begin(i) + line.first_inside(i), line.stop_inside(i) - line.first_inside(i));
+  return ranges;
+}
+
+// For each of `size` places, which of these windows hold it.
+WindowRanges holding_ranges(std::int64_t count, std::int64_t size, std::int64_t kernel, std::int64_t stride, std::int64_t padding) {
+  WindowRanges ranges;
+  for (std::int64_t y = 0; y < size; ++y) {
+    const std::int64_t behind = y + padding - kernel + 1, first = behind <= 0 ? 0 : std::min((behind + stride - 1) / stride, count), stop = std::min((y + padding) / stride + 1, count);
+    ranges.add(first, std::max<std::int64_t>(stop - first, 0));
+  }
+  return ranges;
+}
+
+// What each pixel counts in the windows that are divided by rows[i] columns[j].
 template <class T>
-std::vector<T> shares_of_windows(IntArrayRef output, IntArrayRef size) {
+std::vector<T> shares_of_windows(IntArrayRef rows, IntArrayRef columns) {
   std::vector<T> shares;
-  const AdaptiveRanges rows(output[0], size[0]), columns(output[1], size[1]);
-  for (const std::int64_t height : rows.lengths)
-    for (const std::int64_t width : columns.lengths) shares.push_back(T{1} / static_cast<T>(height * width));
+  for (const std::int64_t row : rows)
+    for (const std::int64_t column : columns) shares.push_back(T{1} / static_cast<T>(row * column));
   return shares;
 }
 
-// The windows of `images` with channels last, `output` of them in each, on the threads of the pool.
-template <class T>
-Tensor adaptive_sums(void (*kernel)(const kernels::AdaptiveLine<T>&), const Tensor& images, IntArrayRef output, const T* weights) {
-  const std::int64_t N = images.size(0), C = images.size(1), H = images.size(2), W = images.size(3), height = output[0], width = output[1];
-  const AdaptiveRanges rows(height, H), columns(width, W);
+// Of `images` with channels last and windows of these rows and columns: fill(line, y) says by what windows of row y are divided, or what their pixels count. On the threads of the pool.
+template <class T, class Fill>
+Tensor in_lines(void (*kernel)(const kernels::LineOfWindows<T>&), const Tensor& images, const WindowRanges& rows, const WindowRanges& columns, Fill fill) {
+  const std::int64_t N = images.size(0), C = images.size(1), H = images.size(2), W = images.size(3);
+  const auto height = static_cast<std::int64_t>(rows.firsts.size()), width = static_cast<std::int64_t>(columns.firsts.size());
   const Tensor result = empty({N, height, width, C}, images.options());
   const std::int64_t work = std::max(width, W) * C * ((H + height - 1) / height);
   parallel_for(0, N * height, std::max<std::int64_t>(1, 16384 / work), [&, from = images.data<T>(), to = result.data<T>()](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t line = begin; line < end; ++line) {
-      const std::int64_t y = line % height, first = rows.firsts[static_cast<std::size_t>(y)];
-      kernel({from + (line / height * H + first) * W * C, C, rows.lengths[static_cast<std::size_t>(y)], W * C, width, columns.firsts.data(), columns.lengths.data(),
-              weights == nullptr ? nullptr : weights + first * W, W, to + line * width * C});
+    for (std::int64_t n = begin; n < end; ++n) {
+      const auto y = static_cast<std::size_t>(n % height);
+      kernels::LineOfWindows<T> line{.from = from + (n / height * H + rows.firsts[y]) * W * C, .channels = C, .rows = rows.lengths[y], .row = W * C, .count = width, .firsts = columns.firsts.data(), .lengths = columns.lengths.data(), .out = to + n * width * C};
+      fill(line, y);
+      kernel(line);
     }
   });
   return result.permute({0, 3, 1, 2});
 }
 
-Tensor adaptive_avg_tuned(const Tensor& self, IntArrayRef output) {
-  if (!sums_in_channels(self) || output[0] == 0 || output[1] == 0) return op::_adaptive_avg_pool2d.function(Layer::CPU)(self, output);
-  return self.scalar_type() == kFloat ? adaptive_sums<float>(adaptive_table().in_float.means, self, output, nullptr) : adaptive_sums<double>(adaptive_table().in_double.means, self, output, nullptr);
+template <class T>
+Tensor means_of_windows(const Tensor& images, const WindowRanges& rows, const WindowRanges& columns, IntArrayRef row_divisors, IntArrayRef column_divisors) {
+  return in_lines<T>(window_means_table<T>().means, images, rows, columns, [&](kernels::LineOfWindows<T>& line, std::size_t y) {
+    line.divisor = row_divisors[y];
+    line.divisors = column_divisors.data();
+  });
 }
 
-// Each pixel is a window over the gradients of those windows that hold it.
+// The gradient of means: each pixel is a window over the gradients of those windows that hold it.
+template <class T>
+Tensor weighted_sums(const Tensor& grad, const WindowRanges& rows, const WindowRanges& columns, const std::vector<T>& shares) {
+  return in_lines<T>(window_means_table<T>().weighted_sums, grad, rows, columns, [&](kernels::LineOfWindows<T>& line, std::size_t y) {
+    line.weights = shares.data() + rows.firsts[y] * grad.size(3);
+    line.weight_row = grad.size(3);
+  });
+}
+
+bool sums_in_channels(const Tensor& self) { return (self.scalar_type() == kFloat || self.scalar_type() == kDouble) && self.numel() > 0 && has_channels_last(self); }
+
+Tensor window_means_tuned(const Tensor& self, IntArrayRef row_divisors, IntArrayRef column_divisors, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding) {
+  if (!sums_in_channels(self)) return op::window_means.function(Layer::CPU)(self, row_divisors, column_divisors, kernel, stride, padding);
+  const auto count = [](IntArrayRef divisors) { return static_cast<std::int64_t>(divisors.size()); };
+  const WindowRanges rows = pooled_ranges(count(row_divisors), self.size(2), kernel[0], stride[0], padding[0]), columns = pooled_ranges(count(column_divisors), self.size(3), kernel[1], stride[1], padding[1]);
+  if (self.scalar_type() == kFloat) return means_of_windows<float>(self, rows, columns, row_divisors, column_divisors);
+  return means_of_windows<double>(self, rows, columns, row_divisors, column_divisors);
+}
+
+Tensor window_means_backward_tuned(const Tensor& grad, IntArrayRef size, IntArrayRef row_divisors, IntArrayRef column_divisors, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding) {
+  if (!sums_in_channels(grad) || size[0] == 0 || size[1] == 0) return op::window_means_backward.function(Layer::CPU)(grad, size, row_divisors, column_divisors, kernel, stride, padding);
+  const WindowRanges rows = holding_ranges(grad.size(2), size[0], kernel[0], stride[0], padding[0]), columns = holding_ranges(grad.size(3), size[1], kernel[1], stride[1], padding[1]);
+  if (grad.scalar_type() == kFloat) return weighted_sums(grad, rows, columns, shares_of_windows<float>(row_divisors, column_divisors));
+  return weighted_sums(grad, rows, columns, shares_of_windows<double>(row_divisors, column_divisors));
+}
+
+Tensor adaptive_avg_tuned(const Tensor& self, IntArrayRef output) {
+  if (!sums_in_channels(self) || output[0] == 0 || output[1] == 0) return op::_adaptive_avg_pool2d.function(Layer::CPU)(self, output);
+  const WindowRanges rows = adaptive_ranges(output[0], self.size(2)), columns = adaptive_ranges(output[1], self.size(3));
+  return self.scalar_type() == kFloat ? means_of_windows<float>(self, rows, columns, rows.lengths, columns.lengths) : means_of_windows<double>(self, rows, columns, rows.lengths, columns.lengths);
+}
+
 Tensor adaptive_avg_backward_tuned(const Tensor& grad, IntArrayRef size) {
   if (!sums_in_channels(grad) || size[0] == 0 || size[1] == 0) return op::_adaptive_avg_pool2d_backward.function(Layer::CPU)(grad, size);
-  const DimVector output = spatial_sizes(grad.sizes());
-  if (grad.scalar_type() == kFloat) return adaptive_sums<float>(adaptive_table().in_float.weighted_sums, grad, size, shares_of_windows<float>(output, size).data());
-  return adaptive_sums<double>(adaptive_table().in_double.weighted_sums, grad, size, shares_of_windows<double>(output, size).data());
+  const std::int64_t height = grad.size(2), width = grad.size(3);
+  const WindowRanges rows = adaptive_ranges(size[0], height), columns = adaptive_ranges(size[1], width), windows = adaptive_ranges(height, size[0]), across = adaptive_ranges(width, size[1]);
+  if (grad.scalar_type() == kFloat) return weighted_sums(grad, rows, columns, shares_of_windows<float>(windows.lengths, across.lengths));
+  return weighted_sums(grad, rows, columns, shares_of_windows<double>(windows.lengths, across.lengths));
 }
 }  // namespace
 
 // %%
 //| export kernels/pooling.cpp
 //| registers
-void register_tuned_adaptive_pooling() {
+void register_tuned_means() {
+  op::window_means.set(Layer::TunedCPU, window_means_tuned);
+  op::window_means_backward.set(Layer::TunedCPU, window_means_backward_tuned);
   op::_adaptive_avg_pool2d.set(Layer::TunedCPU, adaptive_avg_tuned);
   op::_adaptive_avg_pool2d_backward.set(Layer::TunedCPU, adaptive_avg_backward_tuned);
 }
@@ -969,6 +898,61 @@ std::vector<Adaptive> adaptive_poolings() {
 }
 
 // %%
+TEST_CASE("average pooling of images with channels last: as the reference, with its gradients, and the order stays") {
+  manual_seed(673);
+  for (const ScalarType type : {kFloat, kDouble}) {
+    const double tolerance = type == kFloat ? 1e-5 : 1e-13;
+    for (const Pooling& p : poolings()) {
+      if (p.sizes.size() != 4) continue;
+      CAPTURE(p.sizes);
+      CAPTURE(p.kernel);
+      DimVector sizes(p.sizes);
+      sizes[1] = 21;
+      const Tensor x = randn(sizes, type).contiguous(MemoryFormat::ChannelsLast);
+      const auto results = [&] {
+        const Tensor leaf = x.clone(MemoryFormat::ChannelsLast).requires_grad_();
+        const Tensor y = avg_pool2d(leaf, p.kernel, p.stride, p.padding, p.ceil_mode, false);
+        const Tensor slope = autograd::grad({(y * y).sum()}, {leaf}, {}, std::nullopt, true)[0];
+        const Tensor second = autograd::grad({(slope * slope).sum()}, {leaf})[0];
+        return std::vector<Tensor>{y.detach(), slope.detach(), second};
+      };
+      const std::vector<Tensor> expected = by_reference(results);
+      for_each_capability([&] {
+        const std::vector<Tensor> tuned = results();
+        for (std::size_t i = 0; i < tuned.size(); ++i) CHECK_CLOSE(tuned[i], expected[i], tolerance, tolerance * 10);
+        CHECK(tuned[0].is_contiguous(MemoryFormat::ChannelsLast));
+      });
+      const std::vector<Tensor> alone = with_threads(1, results), together = with_threads(3, results);
+      for (std::size_t i = 0; i < alone.size(); ++i) CHECK_EQ(together[i], alone[i]);
+    }
+  }
+}
+
+TEST_CASE("average pooling of images with channels last: what windows at an edge are divided by, and pixels that no window holds") {
+  // One pixel of each of 70 channels, whose number is the channel's, in an image of 5 x 5.
+  const Tensor numbers = arange(1.0, 71.0).view({1, 70, 1, 1}), equal = numbers.expand({1, 70, 5, 5}).contiguous(MemoryFormat::ChannelsLast);
+  const auto one_channel = [&](const Tensor& means) { return (means / numbers)[0][69]; };
+  for_each_capability([&] {
+    // Windows of 3 x 3 over rows and columns -1 to 1, 1 to 3 and 3 to 5: with two, three and two pixels inside.
+    CHECK_EQ(avg_pool2d(equal, 3, 2, 1, false, false), numbers.expand({1, 70, 3, 3}));
+    const Tensor counted = tensor({4.0, 6.0, 4.0, 6.0, 9.0, 6.0, 4.0, 6.0, 4.0}).view({3, 3});
+    CHECK_CLOSE(one_channel(avg_pool2d(equal, 3, 2, 1)), counted / 9, 1e-6, 0);
+    CHECK_CLOSE(one_channel(avg_pool2d(equal, 3, 2, 1, false, true, -5)), counted / -5, 1e-6, 0);
+    // By ceil_mode a window hangs over what was padded, and that never counts.
+    CHECK_EQ(avg_pool2d(equal, 2, 2, 0, true), numbers.expand({1, 70, 3, 3}));
+    const Tensor leaf = equal.clone(MemoryFormat::ChannelsLast).requires_grad_();
+    avg_pool2d(leaf, 1, 2).sum().backward();
+    const Tensor held = tensor({1.0, 0.0, 1.0, 0.0, 1.0});
+    CHECK_EQ(leaf.grad(), (held.unsqueeze(1) * held).expand({1, 70, 5, 5}));
+  });
+  // Halves are added and divided in float, and rounded once.
+  manual_seed(554);
+  for (const ScalarType type : {kHalf, kBFloat16}) {
+    const Tensor halves = randn({1, 17, 6, 9}, type).contiguous(MemoryFormat::ChannelsLast);
+    for (const Tensor& x : {halves, halves.contiguous()}) CHECK_EQ(avg_pool2d(x, 3), avg_pool2d(x.to(kFloat), 3).to(type));
+  }
+}
+
 TEST_CASE("adaptive average pooling of images with channels last: means and gradients by the definition, and the order stays") {
   manual_seed(551);
   for (const ScalarType type : {kFloat, kDouble}) {

@@ -1349,7 +1349,7 @@ std::tuple<Tensor, Tensor, Tensor> batch_norm_in_float(const Tensor& input, cons
 //| export nn/half_images.cpp
 //| registers
 void register_half_images() {
-  compute_in_float<op::convolution, op::convolution_input, op::convolution_weight, op::im2col, op::col2im, op::max_pool2d_with_indices, op::window_sums, op::window_sums_backward, op::_adaptive_avg_pool2d, op::_adaptive_avg_pool2d_backward>();
+  compute_in_float<op::convolution, op::convolution_input, op::convolution_weight, op::im2col, op::col2im, op::max_pool2d_with_indices, op::window_means, op::window_means_backward, op::_adaptive_avg_pool2d, op::_adaptive_avg_pool2d_backward>();
   op::batch_norm.set(Layer::HalfPrecision, batch_norm_in_float);
 }
 

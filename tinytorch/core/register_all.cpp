@@ -41,7 +41,7 @@ void register_copy_kernels();  // 50_copy_kernels
 void register_elementwise_kernels();  // 76_vector_math
 void register_random_kernels();  // 51_random_kernels
 void register_tuned_pooling();  // 55_pooling_kernels
-void register_tuned_adaptive_pooling();  // 55_pooling_kernels
+void register_tuned_means();  // 55_pooling_kernels
 void register_tuned_reductions();  // 77_row_kernels
 void register_tuned_softmax();  // 77_row_kernels
 void register_tuned_functions();  // 79_function_kernels
@@ -101,7 +101,7 @@ void register_all() {
   register_elementwise_kernels();
   register_random_kernels();
   register_tuned_pooling();
-  register_tuned_adaptive_pooling();
+  register_tuned_means();
   register_tuned_reductions();
   register_tuned_softmax();
   register_tuned_functions();

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 #include <vector>
 
 #include "tinytorch/core/layouts.h"
@@ -134,139 +135,138 @@ std::tuple<Tensor, Tensor> max_pool_tuned(const Tensor& self, IntArrayRef output
   return type == kFloat ? max_pool_of(pooling_table().in_float, self, rows, columns, output) : max_pool_of(pooling_table().in_double, self, rows, columns, output);
 }
 
-// Windows have no dilation here.
-bool sums_in_channels(const Tensor& self) {
-  return (self.scalar_type() == kFloat || self.scalar_type() == kDouble) && self.numel() > 0 && has_channels_last(self);
-}
-
-template <class F>
-void in_pooled_type(ScalarType type, F f) {
-  if (type == kFloat) f(pooling_table().sums_in_float);
-  else f(pooling_table().sums_in_double);
-}
-
-Tensor window_sums_tuned(const Tensor& self, IntArrayRef output, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding) {
-  if (!sums_in_channels(self)) return op::window_sums.function(Layer::CPU)(self, output, kernel, stride, padding);
-  const std::int64_t N = self.size(0), C = self.size(1), height = output[0], width = output[1];
-  const PooledLine rows(self.size(2), kernel[0], stride[0], padding[0], 1, height), columns(self.size(3), kernel[1], stride[1], padding[1], 1, width);
-  const Tensor result = empty({N, height, width, C}, self.options());
-  in_pooled_type(self.scalar_type(), [&]<class T>(const kernels::WindowSumTable<T>& table) {
-    parallel_for(0, N * height, std::max<std::int64_t>(1, 16384 / (width * C)), [&, from = self.data<T>(), to = result.data<T>()](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t line = begin; line < end; ++line) {
-        const std::int64_t y = line % height, i = rows.first_inside(y);
-        for (std::int64_t x = 0; x < width; ++x) {
-          const std::int64_t j = columns.first_inside(x), first = (line / height * rows.size + rows.begin(y) + i) * columns.size + columns.begin(x) + j;
-          table.sum(from + first * C, C, rows.stop_inside(y) - i, columns.stop_inside(x) - j, columns.size * C, C, to + (line * width + x) * C);
-        }
-      }
-    });
-  });
-  return result.permute({0, 3, 1, 2});
-}
-
-Tensor window_sums_backward_tuned(const Tensor& grad, IntArrayRef size, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding) {
-  if (!sums_in_channels(grad)) return op::window_sums_backward.function(Layer::CPU)(grad, size, kernel, stride, padding);
-  const std::int64_t N = grad.size(0), C = grad.size(1), height = grad.size(2), width = grad.size(3);
-  const PooledLine rows(size[0], kernel[0], stride[0], padding[0], 1, height), columns(size[1], kernel[1], stride[1], padding[1], 1, width);
-  const Tensor result = empty({N, size[0], size[1], C}, grad.options());
-  // Where windows lie edge to edge, each pixel is in one of them. Elsewhere an image is a task, since its windows may share pixels.
-  const auto tiles = [](const PooledLine& line, std::int64_t count) { return line.stride == line.kernel && line.padding == 0 && count * line.stride == line.size; };
-  const bool once = tiles(rows, height) && tiles(columns, width);
-  in_pooled_type(grad.scalar_type(), [&]<class T>(const kernels::WindowSumTable<T>& table) {
-    const T* const from = grad.data<T>();
-    T* const to = result.data<T>();
-    const auto spread = [&](std::int64_t line) {
-      const std::int64_t y = line % height, i = rows.first_inside(y);
-      for (std::int64_t x = 0; x < width; ++x) {
-        const std::int64_t j = columns.first_inside(x), first = (line / height * rows.size + rows.begin(y) + i) * columns.size + columns.begin(x) + j;
-        table.spread(from + (line * width + x) * C, C, rows.stop_inside(y) - i, columns.stop_inside(x) - j, columns.size * C, C, !once, to + first * C);
-      }
-    };
-    if (once) {
-      parallel_for(0, N * height, std::max<std::int64_t>(1, 16384 / (width * C)), [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t line = begin; line < end; ++line) spread(line);
-      });
-    } else {
-      const std::int64_t image = size[0] * size[1] * C;
-      parallel_for(0, N, std::max<std::int64_t>(1, 16384 / image), [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t n = begin; n < end; ++n) {
-          std::fill_n(to + n * image, image, T{0});
-          for (std::int64_t line = n * height; line < (n + 1) * height; ++line) spread(line);
-        }
-      });
-    }
-  });
-  return result.permute({0, 3, 1, 2});
-}
 }  // namespace
 
 void register_tuned_pooling() {
   op::max_pool2d_with_indices.set(Layer::TunedCPU, max_pool_tuned);
-  op::window_sums.set(Layer::TunedCPU, window_sums_tuned);
-  op::window_sums_backward.set(Layer::TunedCPU, window_sums_backward_tuned);
 }
 
 namespace {
-const kernels::AdaptiveKernels& adaptive_table() {
+template <class T>
+const kernels::WindowMeansTable<T>& window_means_table() {
   using namespace kernels;
-  static constexpr const AdaptiveKernels* tables[] = TINYTORCH_PER_CAPABILITY(adaptive_kernels);
-  return for_capability(tables);
+  static constexpr const WindowMeansKernels* tables[] = TINYTORCH_PER_CAPABILITY(window_means_kernels);
+  const WindowMeansKernels& chosen = for_capability(tables);
+  if constexpr (std::is_same_v<T, float>) return chosen.in_float;
+  else return chosen.in_double;
 }
 
-// What each of `count` windows over `size` places of a dimension covers.
-struct AdaptiveRanges {
-  AdaptiveRanges(std::int64_t count, std::int64_t size) {
-    for (std::int64_t i = 0; i < count; ++i) {
-      const auto [first, length] = adaptive_range(i, count, size);
-      firsts.push_back(first);
-      lengths.push_back(length);
-    }
+// What each of some windows covers of the places of a dimension.
+struct WindowRanges {
+  void add(std::int64_t first, std::int64_t length) {
+    firsts.push_back(first);
+    lengths.push_back(length);
   }
   std::vector<std::int64_t> firsts, lengths;
 };
 
-// What each pixel counts in the window (i, j) of `output` over an image of `size`.
+// Of `count` adaptive windows over `size` places.
+WindowRanges adaptive_ranges(std::int64_t count, std::int64_t size) {
+  WindowRanges ranges;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto [first, length] = adaptive_range(i, count, size);
+    ranges.add(first, length);
+  }
+  return ranges;
+}
+
+// Of `count` windows of `kernel` places each, without the padding.
+WindowRanges pooled_ranges(std::int64_t count, std::int64_t size, std::int64_t kernel, std::int64_t stride, std::int64_t padding) {
+  WindowRanges ranges;
+  const PooledLine line(size, kernel, stride, padding, 1, count);
+  for (std::int64_t i = 0; i < count; ++i) ranges.add(line.begin(i) + line.first_inside(i), line.stop_inside(i) - line.first_inside(i));
+  return ranges;
+}
+
+// For each of `size` places, which of these windows hold it.
+WindowRanges holding_ranges(std::int64_t count, std::int64_t size, std::int64_t kernel, std::int64_t stride, std::int64_t padding) {
+  WindowRanges ranges;
+  for (std::int64_t y = 0; y < size; ++y) {
+    const std::int64_t behind = y + padding - kernel + 1, first = behind <= 0 ? 0 : std::min((behind + stride - 1) / stride, count), stop = std::min((y + padding) / stride + 1, count);
+    ranges.add(first, std::max<std::int64_t>(stop - first, 0));
+  }
+  return ranges;
+}
+
+// What each pixel counts in the windows that are divided by rows[i] columns[j].
 template <class T>
-std::vector<T> shares_of_windows(IntArrayRef output, IntArrayRef size) {
+std::vector<T> shares_of_windows(IntArrayRef rows, IntArrayRef columns) {
   std::vector<T> shares;
-  const AdaptiveRanges rows(output[0], size[0]), columns(output[1], size[1]);
-  for (const std::int64_t height : rows.lengths)
-    for (const std::int64_t width : columns.lengths) shares.push_back(T{1} / static_cast<T>(height * width));
+  for (const std::int64_t row : rows)
+    for (const std::int64_t column : columns) shares.push_back(T{1} / static_cast<T>(row * column));
   return shares;
 }
 
-// The windows of `images` with channels last, `output` of them in each, on the threads of the pool.
-template <class T>
-Tensor adaptive_sums(void (*kernel)(const kernels::AdaptiveLine<T>&), const Tensor& images, IntArrayRef output, const T* weights) {
-  const std::int64_t N = images.size(0), C = images.size(1), H = images.size(2), W = images.size(3), height = output[0], width = output[1];
-  const AdaptiveRanges rows(height, H), columns(width, W);
+// Of `images` with channels last and windows of these rows and columns: fill(line, y) says by what windows of row y are divided, or what their pixels count. On the threads of the pool.
+template <class T, class Fill>
+Tensor in_lines(void (*kernel)(const kernels::LineOfWindows<T>&), const Tensor& images, const WindowRanges& rows, const WindowRanges& columns, Fill fill) {
+  const std::int64_t N = images.size(0), C = images.size(1), H = images.size(2), W = images.size(3);
+  const auto height = static_cast<std::int64_t>(rows.firsts.size()), width = static_cast<std::int64_t>(columns.firsts.size());
   const Tensor result = empty({N, height, width, C}, images.options());
   const std::int64_t work = std::max(width, W) * C * ((H + height - 1) / height);
   parallel_for(0, N * height, std::max<std::int64_t>(1, 16384 / work), [&, from = images.data<T>(), to = result.data<T>()](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t line = begin; line < end; ++line) {
-      const std::int64_t y = line % height, first = rows.firsts[static_cast<std::size_t>(y)];
-      kernel({from + (line / height * H + first) * W * C, C, rows.lengths[static_cast<std::size_t>(y)], W * C, width, columns.firsts.data(), columns.lengths.data(),
-              weights == nullptr ? nullptr : weights + first * W, W, to + line * width * C});
+    for (std::int64_t n = begin; n < end; ++n) {
+      const auto y = static_cast<std::size_t>(n % height);
+      kernels::LineOfWindows<T> line{.from = from + (n / height * H + rows.firsts[y]) * W * C, .channels = C, .rows = rows.lengths[y], .row = W * C, .count = width, .firsts = columns.firsts.data(), .lengths = columns.lengths.data(), .out = to + n * width * C};
+      fill(line, y);
+      kernel(line);
     }
   });
   return result.permute({0, 3, 1, 2});
 }
 
-Tensor adaptive_avg_tuned(const Tensor& self, IntArrayRef output) {
-  if (!sums_in_channels(self) || output[0] == 0 || output[1] == 0) return op::_adaptive_avg_pool2d.function(Layer::CPU)(self, output);
-  return self.scalar_type() == kFloat ? adaptive_sums<float>(adaptive_table().in_float.means, self, output, nullptr) : adaptive_sums<double>(adaptive_table().in_double.means, self, output, nullptr);
+template <class T>
+Tensor means_of_windows(const Tensor& images, const WindowRanges& rows, const WindowRanges& columns, IntArrayRef row_divisors, IntArrayRef column_divisors) {
+  return in_lines<T>(window_means_table<T>().means, images, rows, columns, [&](kernels::LineOfWindows<T>& line, std::size_t y) {
+    line.divisor = row_divisors[y];
+    line.divisors = column_divisors.data();
+  });
 }
 
-// Each pixel is a window over the gradients of those windows that hold it.
+// The gradient of means: each pixel is a window over the gradients of those windows that hold it.
+template <class T>
+Tensor weighted_sums(const Tensor& grad, const WindowRanges& rows, const WindowRanges& columns, const std::vector<T>& shares) {
+  return in_lines<T>(window_means_table<T>().weighted_sums, grad, rows, columns, [&](kernels::LineOfWindows<T>& line, std::size_t y) {
+    line.weights = shares.data() + rows.firsts[y] * grad.size(3);
+    line.weight_row = grad.size(3);
+  });
+}
+
+bool sums_in_channels(const Tensor& self) { return (self.scalar_type() == kFloat || self.scalar_type() == kDouble) && self.numel() > 0 && has_channels_last(self); }
+
+Tensor window_means_tuned(const Tensor& self, IntArrayRef row_divisors, IntArrayRef column_divisors, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding) {
+  if (!sums_in_channels(self)) return op::window_means.function(Layer::CPU)(self, row_divisors, column_divisors, kernel, stride, padding);
+  const auto count = [](IntArrayRef divisors) { return static_cast<std::int64_t>(divisors.size()); };
+  const WindowRanges rows = pooled_ranges(count(row_divisors), self.size(2), kernel[0], stride[0], padding[0]), columns = pooled_ranges(count(column_divisors), self.size(3), kernel[1], stride[1], padding[1]);
+  if (self.scalar_type() == kFloat) return means_of_windows<float>(self, rows, columns, row_divisors, column_divisors);
+  return means_of_windows<double>(self, rows, columns, row_divisors, column_divisors);
+}
+
+Tensor window_means_backward_tuned(const Tensor& grad, IntArrayRef size, IntArrayRef row_divisors, IntArrayRef column_divisors, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding) {
+  if (!sums_in_channels(grad) || size[0] == 0 || size[1] == 0) return op::window_means_backward.function(Layer::CPU)(grad, size, row_divisors, column_divisors, kernel, stride, padding);
+  const WindowRanges rows = holding_ranges(grad.size(2), size[0], kernel[0], stride[0], padding[0]), columns = holding_ranges(grad.size(3), size[1], kernel[1], stride[1], padding[1]);
+  if (grad.scalar_type() == kFloat) return weighted_sums(grad, rows, columns, shares_of_windows<float>(row_divisors, column_divisors));
+  return weighted_sums(grad, rows, columns, shares_of_windows<double>(row_divisors, column_divisors));
+}
+
+Tensor adaptive_avg_tuned(const Tensor& self, IntArrayRef output) {
+  if (!sums_in_channels(self) || output[0] == 0 || output[1] == 0) return op::_adaptive_avg_pool2d.function(Layer::CPU)(self, output);
+  const WindowRanges rows = adaptive_ranges(output[0], self.size(2)), columns = adaptive_ranges(output[1], self.size(3));
+  return self.scalar_type() == kFloat ? means_of_windows<float>(self, rows, columns, rows.lengths, columns.lengths) : means_of_windows<double>(self, rows, columns, rows.lengths, columns.lengths);
+}
+
 Tensor adaptive_avg_backward_tuned(const Tensor& grad, IntArrayRef size) {
   if (!sums_in_channels(grad) || size[0] == 0 || size[1] == 0) return op::_adaptive_avg_pool2d_backward.function(Layer::CPU)(grad, size);
-  const DimVector output = spatial_sizes(grad.sizes());
-  if (grad.scalar_type() == kFloat) return adaptive_sums<float>(adaptive_table().in_float.weighted_sums, grad, size, shares_of_windows<float>(output, size).data());
-  return adaptive_sums<double>(adaptive_table().in_double.weighted_sums, grad, size, shares_of_windows<double>(output, size).data());
+  const std::int64_t height = grad.size(2), width = grad.size(3);
+  const WindowRanges rows = adaptive_ranges(size[0], height), columns = adaptive_ranges(size[1], width), windows = adaptive_ranges(height, size[0]), across = adaptive_ranges(width, size[1]);
+  if (grad.scalar_type() == kFloat) return weighted_sums(grad, rows, columns, shares_of_windows<float>(windows.lengths, across.lengths));
+  return weighted_sums(grad, rows, columns, shares_of_windows<double>(windows.lengths, across.lengths));
 }
 }  // namespace
 
-void register_tuned_adaptive_pooling() {
+void register_tuned_means() {
+  op::window_means.set(Layer::TunedCPU, window_means_tuned);
+  op::window_means_backward.set(Layer::TunedCPU, window_means_backward_tuned);
   op::_adaptive_avg_pool2d.set(Layer::TunedCPU, adaptive_avg_tuned);
   op::_adaptive_avg_pool2d_backward.set(Layer::TunedCPU, adaptive_avg_backward_tuned);
 }

@@ -265,90 +265,54 @@ void find_in_channels(const ChannelWindow<T>& window) {
   }
 }
 
-// What becomes of a window: the sum of its pixels, their mean, or the sum of each times a weight of its own.
-enum class Take { Sum, Mean, Weighted };
-
-template <class T>
-struct SummedWindow {
-  const T* corner;  // pixel (i, j) has its channels at corner + i * row + j * column
-  std::int64_t rows, columns, row, column;
-  const T* weights = nullptr;  // Weighted: pixel (i, j) counts weights[i * weight_row + j]
-  std::int64_t weight_row = 0;
-};
-
-// `Vectors` vectors of channels from c on, whose sums stay in registers; with Part only the first `count` channels of a vector.
-template <Take Way, int Vectors, bool Part, class T>
-HWY_INLINE void sum_vectors(const SummedWindow<T>& window, std::int64_t c, T* out, std::int64_t count) {
-  using Tag = hn::ScalableTag<T>;
-  const Tag d;
-  constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(Tag()));
-  hn::Vec<Tag> sums[Vectors];
-  for (int v = 0; v < Vectors; ++v) sums[v] = hn::Zero(d);
-  for (std::int64_t i = 0; i < window.rows; ++i)
-    for (std::int64_t j = 0; j < window.columns; ++j) {
-      const T* const pixel = window.corner + i * window.row + j * window.column + c;
-      const auto weight = hn::Set(d, Way == Take::Weighted ? window.weights[i * window.weight_row + j] : T{1});
-      for (int v = 0; v < Vectors; ++v) {
-        const auto numbers = Part ? LoadPart(d, pixel, count) : hn::LoadU(d, pixel + v * lanes);
-        sums[v] = Way == Take::Weighted ? hn::MulAdd(numbers, weight, sums[v]) : hn::Add(sums[v], numbers);
-      }
-    }
-  const auto divisor = hn::Set(d, static_cast<T>(window.rows * window.columns));
-  for (int v = 0; v < Vectors; ++v) {
-    const auto result = Way == Take::Mean ? hn::Div(sums[v], divisor) : sums[v];
-    if constexpr (Part) StorePart(result, d, out + c, count);
-    else hn::StoreU(result, d, out + c + v * lanes);
-  }
-}
-
-template <Take Way, class T>
-HWY_INLINE void sum_channels(const SummedWindow<T>& window, std::int64_t channels, T* out) {
-  constexpr int kVectors = 4;
-  constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
-  std::int64_t c = 0;
-  for (; c + kVectors * lanes <= channels; c += kVectors * lanes) sum_vectors<Way, kVectors, false>(window, c, out, lanes);
-  for (; c + lanes <= channels; c += lanes) sum_vectors<Way, 1, false>(window, c, out, lanes);
-  if (c < channels) sum_vectors<Way, 1, true>(window, c, out, channels - c);
-}
-
-template <class T>
-void sum_window(const T* corner, std::int64_t channels, std::int64_t rows, std::int64_t columns, std::int64_t row, std::int64_t column, T* out) {
-  sum_channels<Take::Sum, T>({corner, rows, columns, row, column}, channels, out);
-}
-
-template <class T>
-void spread_window(const T* grad, std::int64_t channels, std::int64_t rows, std::int64_t columns, std::int64_t row, std::int64_t column, bool adds, T* corner) {
-  const hn::ScalableTag<T> d;
-  constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
-  for (std::int64_t i = 0; i < rows; ++i)
-    for (std::int64_t j = 0; j < columns; ++j) {
-      T* const to = corner + i * row + j * column;
-      std::int64_t c = 0;
-      for (; c + lanes <= channels; c += lanes) {
-        const auto g = hn::LoadU(d, grad + c);
-        hn::StoreU(adds ? hn::Add(hn::LoadU(d, to + c), g) : g, d, to + c);
-      }
-      for (; c < channels; ++c) to[c] = adds ? to[c] + grad[c] : grad[c];
-    }
-}
 }  // namespace
 
-constinit const PoolingKernels pooling_kernels = {{sum_window<float>, spread_window<float>}, {sum_window<double>, spread_window<double>}, {find_largest<float>, find_in_channels<float>}, {find_largest<double>, find_in_channels<double>}};
+constinit const PoolingKernels pooling_kernels = {{find_largest<float>, find_in_channels<float>}, {find_largest<double>, find_in_channels<double>}};
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
-template <Take Way, class T>
-void sum_line(const AdaptiveLine<T>& line) {
+// `Vectors` vectors of channels of a window from c on, whose sums stay in registers; with Part only the first `count` channels of a vector. Pixel (i, j) is at pixels + i * row + j * channels.
+template <bool Weighted, int Vectors, bool Part, class T>
+HWY_INLINE void sum_vectors(const LineOfWindows<T>& line, std::int64_t x, std::int64_t c, std::int64_t count) {
+  using Tag = hn::ScalableTag<T>;
+  const Tag d;
+  constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(Tag()));
+  const std::int64_t first = line.firsts[x], columns = line.lengths[x];
+  hn::Vec<Tag> sums[Vectors];
+  for (int v = 0; v < Vectors; ++v) sums[v] = hn::Zero(d);
+  for (std::int64_t i = 0; i < line.rows; ++i)
+    for (std::int64_t j = first; j < first + columns; ++j) {
+      const T* const pixel = line.from + i * line.row + j * line.channels + c;
+      const auto weight = hn::Set(d, Weighted ? line.weights[i * line.weight_row + j] : T{1});
+      for (int v = 0; v < Vectors; ++v) {
+        const auto numbers = Part ? LoadPart(d, pixel, count) : hn::LoadU(d, pixel + v * lanes);
+        sums[v] = Weighted ? hn::MulAdd(numbers, weight, sums[v]) : hn::Add(sums[v], numbers);
+      }
+    }
+  const auto divisor = hn::Set(d, Weighted ? T{1} : static_cast<T>(line.divisor * line.divisors[x]));
+  T* const out = line.out + x * line.channels + c;
+  for (int v = 0; v < Vectors; ++v) {
+    const auto result = Weighted ? sums[v] : hn::Div(sums[v], divisor);
+    if constexpr (Part) StorePart(result, d, out, count);
+    else hn::StoreU(result, d, out + v * lanes);
+  }
+}
+
+template <bool Weighted, class T>
+void sum_line(const LineOfWindows<T>& line) {
+  constexpr int kVectors = 4;
+  constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
   for (std::int64_t x = 0; x < line.count; ++x) {
-    const std::int64_t first = line.firsts[x];
-    sum_channels<Way, T>({line.from + first * line.channels, line.rows, line.lengths[x], line.row, line.channels, line.weights + (Way == Take::Weighted ? first : 0), line.weight_row}, line.channels,
-                         line.out + x * line.channels);
+    std::int64_t c = 0;
+    for (; c + kVectors * lanes <= line.channels; c += kVectors * lanes) sum_vectors<Weighted, kVectors, false>(line, x, c, lanes);
+    for (; c + lanes <= line.channels; c += lanes) sum_vectors<Weighted, 1, false>(line, x, c, lanes);
+    if (c < line.channels) sum_vectors<Weighted, 1, true>(line, x, c, line.channels - c);
   }
 }
 }  // namespace
 
-constinit const AdaptiveKernels adaptive_kernels = {{sum_line<Take::Mean, float>, sum_line<Take::Weighted, float>}, {sum_line<Take::Mean, double>, sum_line<Take::Weighted, double>}};
+constinit const WindowMeansKernels window_means_kernels = {{sum_line<false, float>, sum_line<true, float>}, {sum_line<false, double>, sum_line<true, double>}};
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 }  // namespace tinytorch

@@ -41,18 +41,7 @@ struct PoolingTable {
   void (*channels)(const ChannelWindow<T>& window);
 };
 
-// Sums of windows and their gradient, of images with channels last.
-template <class T>
-struct WindowSumTable {
-  // out[c] = the sum over i < rows and j < columns of corner[i * row + j * column + c], for c < channels.
-  void (*sum)(const T* corner, std::int64_t channels, std::int64_t rows, std::int64_t columns, std::int64_t row, std::int64_t column, T* out);
-  // corner[i * row + j * column + c] += grad[c] for the same; without `adds` it is written.
-  void (*spread)(const T* grad, std::int64_t channels, std::int64_t rows, std::int64_t columns, std::int64_t row, std::int64_t column, bool adds, T* corner);
-};
-
 struct PoolingKernels {
-  WindowSumTable<float> sums_in_float;
-  WindowSumTable<double> sums_in_double;
   PoolingTable<float> in_float;
   PoolingTable<double> in_double;
 };
@@ -65,30 +54,32 @@ namespace kernels {
 
 // Windows beside each other of images with channels last. They have the same rows, and columns of their own.
 template <class T>
-struct AdaptiveLine {
+struct LineOfWindows {
   const T* from;  // the first of the rows; pixel (i, j) has its channels at from + i * row + j * channels
   std::int64_t channels;
   std::int64_t rows, row;
-  std::int64_t count;              // windows, whose results are `channels` numbers each, behind one another
-  const std::int64_t* firsts;      // their first columns
-  const std::int64_t* lengths;     // how many columns they have
-  const T* weights = nullptr;      // pixel (i, j) counts weights[i * weight_row + j]
+  std::int64_t count;                             // windows, whose results are `channels` numbers each, behind one another
+  const std::int64_t* firsts;                     // their first columns
+  const std::int64_t* lengths;                    // how many columns they have
+  std::int64_t divisor = 1;                       // of means: window x is divided by divisor * divisors[x]
+  const std::int64_t* divisors = nullptr;
+  const T* weights = nullptr;                     // of weighted sums: pixel (i, j) counts weights[i * weight_row + j]
   std::int64_t weight_row = 0;
   T* out;
 };
 
 template <class T>
-struct AdaptiveTable {
-  void (*means)(const AdaptiveLine<T>& line);  // without weights
-  void (*weighted_sums)(const AdaptiveLine<T>& line);
+struct WindowMeansTable {
+  void (*means)(const LineOfWindows<T>& line);
+  void (*weighted_sums)(const LineOfWindows<T>& line);
 };
 
-struct AdaptiveKernels {
-  AdaptiveTable<float> in_float;
-  AdaptiveTable<double> in_double;
+struct WindowMeansKernels {
+  WindowMeansTable<float> in_float;
+  WindowMeansTable<double> in_double;
 };
 
-TINYTORCH_DECLARE_PER_CAPABILITY(AdaptiveKernels, adaptive_kernels)
+TINYTORCH_DECLARE_PER_CAPABILITY(WindowMeansKernels, window_means_kernels)
 
 }  // namespace kernels
 

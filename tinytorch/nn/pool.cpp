@@ -78,24 +78,21 @@ Tensor max_pool2d(const Tensor& self, IntArrayRef kernel_size, IntArrayRef strid
 }
 
 // By how many elements each of `count` windows along a dimension is divided: those inside the image of `size` elements and, with count_include_pad, inside its padding. O(count).
-std::vector<double> window_lengths(std::int64_t count, std::int64_t size, std::int64_t kernel, std::int64_t stride, std::int64_t padding, bool count_include_pad) {
-  std::vector<double> lengths;
+std::vector<std::int64_t> window_lengths(std::int64_t count, std::int64_t size, std::int64_t kernel, std::int64_t stride, std::int64_t padding, bool count_include_pad) {
+  std::vector<std::int64_t> lengths;
   for (std::int64_t i = 0; i < count; ++i) {
     const std::int64_t begin = i * stride - padding;
     const std::int64_t end = std::min(begin + kernel, size + padding);
-    lengths.push_back(static_cast<double>(count_include_pad ? end - begin : std::min(end, size) - std::max<std::int64_t>(begin, 0)));
+    lengths.push_back(count_include_pad ? end - begin : std::min(end, size) - std::max<std::int64_t>(begin, 0));
   }
   return lengths;
 }
 
 namespace {
-// Sums divided by their numbers; int64 towards zero.
-Tensor mean_of(const Tensor& sums, const Tensor& counts) { return div(sums, counts, sums.is_floating_point() ? std::nullopt : std::optional<std::string_view>("trunc")); }
-
-// Each of `sums` (N, C, oH, oW) divided by the product of its row's and its column's length.
-Tensor divide_by_lengths(const Tensor& sums, const std::vector<double>& rows, const std::vector<double>& columns) {
-  const Tensor lengths = tensor(rows, kDouble).unsqueeze(1) * tensor(columns, kDouble);
-  return mean_of(sums, lengths.to(sums.scalar_type()));
+// Each of (N, C, oH, oW) divided by the product of its row's and its column's number; int64 towards zero.
+Tensor divide_windows(const Tensor& windows, IntArrayRef rows, IntArrayRef columns) {
+  const Tensor counts = tensor(std::vector<std::int64_t>(rows.begin(), rows.end())).unsqueeze(1) * tensor(std::vector<std::int64_t>(columns.begin(), columns.end()));
+  return div(windows, counts.to(windows.scalar_type()), windows.is_floating_point() ? std::nullopt : std::optional<std::string_view>("trunc"));
 }
 
 // How far the last windows reach behind the padded image, by ceil_mode: (rows, columns).
@@ -105,32 +102,35 @@ DimVector overhang_of(IntArrayRef size, IntArrayRef output, IntArrayRef kernel, 
   return overhang;
 }
 
-Tensor window_sums_cpu(const Tensor& self, IntArrayRef output, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding) {
+Tensor window_means_cpu(const Tensor& self, IntArrayRef rows, IntArrayRef columns, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding) {
+  const DimVector output{static_cast<std::int64_t>(rows.size()), static_cast<std::int64_t>(columns.size())};
   const DimVector overhang = overhang_of(spatial_sizes(self.sizes()), output, kernel, stride, padding);
   const bool overhangs = overhang[0] > 0 || overhang[1] > 0;
   const Tensor image = overhangs ? nn::functional::pad(self.contiguous(), std::vector<std::int64_t>{0, overhang[1], 0, overhang[0]}) : self.contiguous();
-  const Tensor columns = op::im2col(image, kernel, {1, 1}, padding, stride);
-  return columns.view({self.size(0), self.size(1), volume(kernel), volume(output)}).sum(2).view({self.size(0), self.size(1), output[0], output[1]});
+  const Tensor unfolded = op::im2col(image, kernel, {1, 1}, padding, stride);
+  const Tensor sums = unfolded.view({self.size(0), self.size(1), volume(kernel), volume(output)}).sum(2).view({self.size(0), self.size(1), output[0], output[1]});
+  return divide_windows(sums, rows, columns);
 }
 
-Tensor window_sums_backward_cpu(const Tensor& grad, IntArrayRef size, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding) {
+Tensor window_means_backward_cpu(const Tensor& grad, IntArrayRef size, IntArrayRef rows, IntArrayRef columns, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding) {
   const std::int64_t N = grad.size(0), C = grad.size(1);
   const DimVector overhang = overhang_of(size, spatial_sizes(grad.sizes()), kernel, stride, padding);
-  const Tensor columns = grad.reshape({N, C, 1, -1}).expand({N, C, volume(kernel), -1}).reshape({N, C * volume(kernel), -1});
-  return op::col2im(columns, {size[0] + overhang[0], size[1] + overhang[1]}, kernel, {1, 1}, padding, stride).narrow(2, 0, size[0]).narrow(3, 0, size[1]);
+  const Tensor shares = divide_windows(grad, rows, columns);
+  const Tensor unfolded = shares.reshape({N, C, 1, -1}).expand({N, C, volume(kernel), -1}).reshape({N, C * volume(kernel), -1});
+  return op::col2im(unfolded, {size[0] + overhang[0], size[1] + overhang[1]}, kernel, {1, 1}, padding, stride).narrow(2, 0, size[0]).narrow(3, 0, size[1]);
 }
 }  // namespace
 
-constinit Operator<Tensor(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef)> op::window_sums(
-    "window_sums", {.cpu = window_sums_cpu,
-                    .autograd = gradient_of<op::window_sums>([](const Tensor& g, Sizes<0> sizes, Arg<2, DimVector> kernel, Arg<3, DimVector> stride, Arg<4, DimVector> padding) {
-                      return op::window_sums_backward(g, spatial_sizes(sizes), kernel.value, stride.value, padding.value);
-                    })});
-constinit Operator<Tensor(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef)> op::window_sums_backward(
-    "window_sums_backward", {.cpu = window_sums_backward_cpu,
-                             .autograd = gradient_of<op::window_sums_backward>([](const Tensor& g, Sizes<0> sizes, Arg<2, DimVector> kernel, Arg<3, DimVector> stride, Arg<4, DimVector> padding) {
-                               return op::window_sums(g, spatial_sizes(sizes), kernel.value, stride.value, padding.value);
-                             })});
+constinit Operator<Tensor(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef)> op::window_means(
+    "window_means", {.cpu = window_means_cpu,
+                     .autograd = gradient_of<op::window_means>([](const Tensor& g, Sizes<0> sizes, Arg<1, DimVector> rows, Arg<2, DimVector> columns, Arg<3, DimVector> kernel, Arg<4, DimVector> stride, Arg<5, DimVector> padding) {
+                       return op::window_means_backward(g, spatial_sizes(sizes), rows.value, columns.value, kernel.value, stride.value, padding.value);
+                     })});
+constinit Operator<Tensor(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef)> op::window_means_backward(
+    "window_means_backward", {.cpu = window_means_backward_cpu,
+                              .autograd = gradient_of<op::window_means_backward>([](const Tensor& g, Arg<2, DimVector> rows, Arg<3, DimVector> columns, Arg<4, DimVector> kernel, Arg<5, DimVector> stride, Arg<6, DimVector> padding) {
+                                return op::window_means(g, rows.value, columns.value, kernel.value, stride.value, padding.value);
+                              })});
 
 Tensor avg_pool2d(const Tensor& self, IntArrayRef kernel_size, IntArrayRef stride, IntArrayRef padding, bool ceil_mode, bool count_include_pad,
                   std::optional<std::int64_t> divisor_override) {
@@ -142,10 +142,9 @@ Tensor avg_pool2d(const Tensor& self, IntArrayRef kernel_size, IntArrayRef strid
   const DimVector output = pooled_size(self, kernel, step, around, {1, 1}, ceil_mode);
   const Tensor image = self.dim() == 4 ? self : self.unsqueeze(0);
   const DimVector size = spatial_sizes(image.sizes());
-  const Tensor sums = op::window_sums(image, output, kernel, step, around);
-  const Tensor result = divisor_override ? mean_of(sums, full({}, *divisor_override, sums.options()))
-                                         : divide_by_lengths(sums, window_lengths(output[0], size[0], kernel[0], step[0], around[0], count_include_pad),
-                                                             window_lengths(output[1], size[1], kernel[1], step[1], around[1], count_include_pad));
+  const auto lengths = [&](std::size_t d) { return window_lengths(output[d], size[d], kernel[d], step[d], around[d], count_include_pad); };
+  const auto equal = [&](std::size_t d, std::int64_t number) { return std::vector<std::int64_t>(static_cast<std::size_t>(output[d]), number); };
+  const Tensor result = divisor_override ? op::window_means(image, equal(0, *divisor_override), equal(1, 1), kernel, step, around) : op::window_means(image, lengths(0), lengths(1), kernel, step, around);
   return self.dim() == 4 ? in_format_of(self, result) : result.squeeze(0);
 }
 

@@ -14,7 +14,7 @@ namespace tinytorch {
 std::int64_t pooling_output_shape(std::int64_t size, std::int64_t kernel, std::int64_t padding, std::int64_t stride, std::int64_t dilation, bool ceil_mode);
 
 // By how many elements the sum of each of `count` windows along a dimension is divided; its contract stands at its definition.
-std::vector<double> window_lengths(std::int64_t count, std::int64_t size, std::int64_t kernel, std::int64_t stride, std::int64_t padding, bool count_include_pad);
+std::vector<std::int64_t> window_lengths(std::int64_t count, std::int64_t size, std::int64_t kernel, std::int64_t stride, std::int64_t padding, bool count_include_pad);
 
 // The largest element of each window of (N, C, H, W) or (C, H, W), and where it stands in its plane (Long). Stride: the kernel's size when not given. Padding: at most half of the kernel.
 Tensor max_pool2d(const Tensor& self, IntArrayRef kernel_size, IntArrayRef stride = {}, IntArrayRef padding = 0, IntArrayRef dilation = 1, bool ceil_mode = false);
@@ -27,10 +27,10 @@ Tensor avg_pool2d(const Tensor& self, IntArrayRef kernel_size, IntArrayRef strid
 namespace op {
 // The largest elements of windows and their positions: (..., H, W) -> (..., oH, oW) twice, of its dtype and Long. self, output, kernel, stride, padding, dilation.
 extern Operator<std::tuple<Tensor, Tensor>(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef)> max_pool2d_with_indices;
-// The sums of windows of (N, C, H, W), of which parts that lie outside count as zeros: output, kernel, stride, padding -> (N, C, oH, oW).
-extern Operator<Tensor(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef)> window_sums;
-// Its gradient: each pixel of an image of `size` gets the sum of `grad` over the windows that hold it. grad, size, kernel, stride, padding.
-extern Operator<Tensor(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef)> window_sums_backward;
+// The sums of windows of (N, C, H, W), of which parts that lie outside count as zeros; that of window (y, x) divided by rows[y] columns[x], whole numbers towards zero. self, rows, columns, kernel, stride, padding -> (N, C, oH, oW).
+extern Operator<Tensor(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef)> window_means;
+// Its gradient: each pixel of an image of `size` gets the sum of `grad`, divided likewise, over the windows that hold it. grad, size, rows, columns, kernel, stride, padding.
+extern Operator<Tensor(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef)> window_means_backward;
 }  // namespace op
 
 // The gradient of max pooling: put(grad, sizes, dim, indices) makes zeros of `sizes` and adds the numbers of `grad` to them where `indices` points along `dim`. As rows of places, (..., H W); with channels last, where a pixel's channels lie beside each other, as (N, H W, C).

@@ -191,7 +191,16 @@ struct BitsTable {
   void (*choose)(const std::uint8_t* mask, const U* a, std::int64_t a_step, const U* b, std::int64_t b_step, std::int64_t count, U* out);  // out[i] = mask[i] != 0 ? a[i a_step] : b[i b_step]
 };
 
+// out[i] = x[i] where that is above `threshold`, else `value`.
+template <class T>
+using KeepAbove = void (*)(const T* x, std::int64_t count, T threshold, T value, T* out);
+
 struct DataKernels {
+  KeepAbove<std::int64_t> longs_above;
+  KeepAbove<std::int32_t> ints_above;
+  KeepAbove<std::int16_t> shorts_above;
+  KeepAbove<std::int8_t> chars_above;
+  KeepAbove<std::uint8_t> bytes_above;
   IntegerTable<std::int64_t> of_long;
   IntegerTable<std::int32_t> of_int;
   IntegerTable<std::uint8_t> of_byte;  // and of bools, which are 0 or 1
@@ -232,6 +241,11 @@ void clamp_numbers(const T* x, std::int64_t count, T low, T high, T* __restrict 
     const T above = x[i] < low ? low : x[i];
     out[i] = high < above ? high : above;
   }
+}
+
+template <class T>
+void keep_above(const T* x, std::int64_t count, T threshold, T value, T* __restrict out) {
+  for (std::int64_t i = 0; i < count; ++i) out[i] = x[i] > threshold ? x[i] : value;
 }
 
 // The lowest number stays what it is: there is no positive one for it.
@@ -473,7 +487,8 @@ constexpr BitsTable<U> bits_table_of() {
 }
 }  // namespace
 
-constinit const DataKernels data_kernels = {integer_table_of<std::int64_t>(), integer_table_of<std::int32_t>(), integer_table_of<std::uint8_t>(),
+constinit const DataKernels data_kernels = {keep_above<std::int64_t>, keep_above<std::int32_t>, keep_above<std::int16_t>, keep_above<std::int8_t>, keep_above<std::uint8_t>,
+                                            integer_table_of<std::int64_t>(), integer_table_of<std::int32_t>(), integer_table_of<std::uint8_t>(),
                                             bits_table_of<std::uint8_t>(), bits_table_of<std::uint16_t>(), bits_table_of<std::uint32_t>(), bits_table_of<std::uint64_t>(), are_indices_within};
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
@@ -510,7 +525,7 @@ const BitsTable<U>& bits_table() {
 // %% [markdown]
 // Chapters 76 and 77 have put their kernels for floats in the same places of the table of operators. What this chapter puts there asks for the dtype first, and hands anything but integers to what stood there before.
 //
-// `where` needs no arithmetic, so it takes any dtype by its bits. The reference copies one operand and jumps over the other where the mask is false, and of a random mask half of the guesses are wrong; here both numbers are read, and one is chosen.
+// `where` needs no arithmetic, so it takes any dtype by its bits. The reference copies one operand and jumps over the other where the mask is false, and of a random mask half of the guesses are wrong; here both numbers are read, and one is chosen. `threshold` is a comparison and such a choice in one walk; with a mask in between, it would be three walks.
 
 // %%
 //| export kernels/integers.cpp
@@ -649,11 +664,42 @@ Tensor where_by_bits(const Tensor& condition, const Tensor& self, const Tensor& 
   return result;
 }
 
-// A comparison and a choice, which both have kernels, if the dtype holds both numbers; the reference knows what else they become.
+// Calls f<T> with any integer dtype; false for others.
+template <class F>
+bool in_any_integer_type(ScalarType type, F f) {
+  if (type == kLong) f.template operator()<std::int64_t>();
+  else if (type == kInt) f.template operator()<std::int32_t>();
+  else if (type == kShort) f.template operator()<std::int16_t>();
+  else if (type == kChar) f.template operator()<std::int8_t>();
+  else if (type == kByte) f.template operator()<std::uint8_t>();
+  else return false;
+  return true;
+}
+
+template <class T>
+kernels::KeepAbove<T> keep_above() {
+  const kernels::DataKernels& chosen = kernels::chosen_data_kernels();
+  if constexpr (std::is_same_v<T, std::int64_t>) return chosen.longs_above;
+  else if constexpr (std::is_same_v<T, std::int32_t>) return chosen.ints_above;
+  else if constexpr (std::is_same_v<T, std::int16_t>) return chosen.shorts_above;
+  else if constexpr (std::is_same_v<T, std::int8_t>) return chosen.chars_above;
+  else return chosen.bytes_above;
+}
+
+// If the dtype holds both numbers; the reference knows what else they become.
 Tensor threshold_integers(const Tensor& self, const Scalar& threshold, const Scalar& value) {
-  const auto holds = [&](const Scalar& number) { return number.type() == kLong && (self.scalar_type() != kByte || (number.toLong() >= 0 && number.toLong() <= 255)); };
-  const bool ours = (self.scalar_type() == kByte || self.scalar_type() == kLong) && self.numel() >= kernels::kFewElements && holds(threshold) && holds(value);
-  return ours ? where(self <= threshold, full({}, value, self.scalar_type()), self) : beneath<op::threshold>(self, threshold, value);
+  Tensor result;
+  if (self.numel() >= kernels::kFewElements && self.is_contiguous() && threshold.type() == kLong && value.type() == kLong) {
+    in_any_integer_type(self.scalar_type(), [&]<class T>() {
+      const auto holds = [](const Scalar& number) { return number.toLong() >= std::numeric_limits<T>::min() && number.toLong() <= std::numeric_limits<T>::max(); };
+      if (!holds(threshold) || !holds(value)) return;
+      result = empty(self.sizes(), self.scalar_type());
+      parallel_for(0, self.numel(), kernels::kElementwiseGrain, [&, x = self.data<T>(), out = result.data<T>()](std::int64_t first, std::int64_t stop) {
+        keep_above<T>()(x + first, stop - first, threshold.to<T>(), value.to<T>(), out + first);
+      });
+    });
+  }
+  return result.defined() ? result : beneath<op::threshold>(self, threshold, value);
 }
 }  // namespace
 
@@ -742,6 +788,37 @@ TEST_CASE("integers: arithmetic and comparisons are exact, for tensors and numbe
   }
 }
 
+TEST_CASE("integers: threshold keeps what is above it, for each dtype and at the ends of its range") {
+  manual_seed(807);
+  for (const ScalarType type : {kLong, kInt, kShort, kChar, kByte}) {
+    CAPTURE(type);
+    const std::int64_t lowest = type == kByte ? 0 : -128, highest = type == kByte ? 255 : 127;
+    const Tensor x = randint(lowest, highest + 1, {37, 919}).to(type);
+    for (const std::int64_t limit : {lowest, std::int64_t{40}, highest - 1, highest}) check_as_reference([&] { return threshold(x, limit, 7); });
+    check_as_reference([&] { return threshold(x, 40, lowest); });
+    check_as_reference([&] { return threshold(x.t(), 40, 7); });
+    check_as_reference([&] { return threshold(x, 39.5, 7); });
+  }
+  const Tensor ends = tensor({std::numeric_limits<std::int64_t>::min(), std::int64_t{-1}, std::int64_t{0}, std::int64_t{1}, std::numeric_limits<std::int64_t>::max()}).repeat({200});
+  CHECK_EQ(threshold(ends, 0, 5), tensor({std::int64_t{5}, std::int64_t{5}, std::int64_t{5}, std::int64_t{1}, std::numeric_limits<std::int64_t>::max()}).repeat({200}));
+}
+
+TEST_CASE("integers: sums so far of each dtype, 64 bits wide and with their sign") {
+  manual_seed(808);
+  for (const ScalarType type : {kLong, kInt, kShort, kChar, kByte}) {
+    CAPTURE(type);
+    const std::int64_t lowest = type == kByte ? 0 : -100;
+    for (const DimVector& sizes : {DimVector{3, 40, 300}, DimVector{70'003}, DimVector{37, 919}, DimVector{6, 300, 17}, DimVector{900, 3}}) {
+      CAPTURE(sizes);
+      const Tensor x = randint(lowest, 128, sizes).to(type);
+      for (std::int64_t dim = 0; dim < x.dim(); ++dim) check_as_reference([&] { return cumsum(x, dim); });
+    }
+    CHECK_EQ(cumsum(full({1000}, 127, type), 0), arange(1, 1001) * 127);
+  }
+  const Tensor large = full({2, 600}, std::numeric_limits<std::int64_t>::max(), kLong);
+  CHECK_EQ(cumsum(large, 1)[1][599].item<std::int64_t>(), -600);  // 600 (2^63 - 1) = 300 2^64 - 600
+}
+
 TEST_CASE("integers: what does not fit wraps around, and the ends of the range are ordered") {
   manual_seed(806);
   for (const ScalarType type : {kLong, kInt, kByte}) {
@@ -805,6 +882,8 @@ TEST_CASE("integers: what does not fit wraps around, and the ends of the range a
 // The position of a maximum would be a second number to carry through the loop, and a jump or a choice in every step. The kernel asks two questions instead: what is the largest number, and where does it stand first? Both loops are short, and the second often stops early. Down columns it walks from the last row to the first, and every row that has the best number overwrites the place; what remains is the first.
 //
 //     column  3 9 4 9 1      best 9      row 3: place = 3      row 1: place = 1      the result, as the reference's
+//
+// Sums so far (`cumsum`) are of 64 bits for every integer dtype. Down columns a row of the result is a vector sum. Along a row each sum needs the one before, so four rows are walked together, and the processor has four additions that do not wait for each other.
 
 // %%
 //| export kernels/integers.cpp
@@ -918,17 +997,18 @@ Tensor prod_integers(const Tensor& self, IntArrayRef dim, bool keepdim) {
 }
 
 // Of neighbouring rows: each sum waits for the one before, and those of several rows do not wait for each other.
-template <std::size_t kRows>
-void sum_together(const std::int64_t* x, std::int64_t count, std::int64_t* out) {
+template <std::size_t kRows, class T>
+void sum_together(const T* x, std::int64_t count, std::int64_t* out) {
   std::array<std::uint64_t, kRows> totals{};
   for (std::int64_t i = 0; i < count; ++i)
     for (std::size_t r = 0; r < kRows; ++r) {
       const std::int64_t at = static_cast<std::int64_t>(r) * count + i;
-      out[at] = static_cast<std::int64_t>(totals[r] += static_cast<std::uint64_t>(x[at]));
+      out[at] = static_cast<std::int64_t>(totals[r] += static_cast<std::uint64_t>(std::int64_t{x[at]}));
     }
 }
 
-void sum_rows_so_far(const std::int64_t* x, std::int64_t rows, std::int64_t count, std::int64_t* out) {
+template <class T>
+void sum_rows_so_far(const T* x, std::int64_t rows, std::int64_t count, std::int64_t* out) {
   constexpr std::int64_t together = 4;
   parallel_for(0, (rows + together - 1) / together, std::max<std::int64_t>(1, kernels::kElementwiseGrain / (together * count)), [=](std::int64_t first, std::int64_t stop) {
     std::int64_t row = first * together;
@@ -937,21 +1017,33 @@ void sum_rows_so_far(const std::int64_t* x, std::int64_t rows, std::int64_t coun
   });
 }
 
-// Sums so far; down columns each row of the result is the one before and a row of numbers.
-Tensor cumsum_integers(const Tensor& self, std::int64_t dim) {
-  const std::optional<ReducedForm> form = self.scalar_type() == kLong && self.dim() > 0 ? reduced_form(self, {dim}) : std::nullopt;
-  if (!form) return beneath<op::cumsum>(self, dim);
-  const Tensor result = empty(self.sizes(), kLong);
-  if (form->inner == 1) {
-    sum_rows_so_far(self.data<std::int64_t>(), form->outer, form->size, result.data<std::int64_t>());
-    return result;
-  }
-  for_strips(*form, [&, add = integer_table<std::int64_t>().add, x = self.data<std::int64_t>(), out = result.data<std::int64_t>()](std::int64_t outer, std::int64_t column, std::int64_t columns) {
-    const std::int64_t first = outer * form->size * form->inner + column;
+// Down columns each row of the result is the one before and a row of numbers.
+template <class T>
+void sum_columns_so_far(const ReducedForm& form, const T* x, std::int64_t* out) {
+  for_strips(form, [&, add = integer_table<std::int64_t>().add](std::int64_t outer, std::int64_t column, std::int64_t columns) {
+    std::array<std::int64_t, kStrip> widened;
+    const std::int64_t first = outer * form.size * form.inner + column;
     std::copy_n(x + first, columns, out + first);
-    for (std::int64_t at = first + form->inner; at < first + form->size * form->inner; at += form->inner) add(out + at - form->inner, 1, x + at, 1, columns, out + at);
+    for (std::int64_t at = first + form.inner; at < first + form.size * form.inner; at += form.inner) {
+      const std::int64_t* row = widened.data();
+      if constexpr (std::is_same_v<T, std::int64_t>) row = x + at;
+      else std::copy_n(x + at, columns, widened.data());
+      add(out + at - form.inner, 1, row, 1, columns, out + at);
+    }
   });
-  return result;
+}
+
+// Sums so far are 64 bits wide whatever their numbers are. Those are widened on their way: as a tensor of their own they would be written and read once more, eight bytes each.
+Tensor cumsum_integers(const Tensor& self, std::int64_t dim) {
+  const std::optional<ReducedForm> form = self.dim() > 0 ? reduced_form(self, {dim}) : std::nullopt;
+  if (!form) return beneath<op::cumsum>(self, dim);
+  Tensor result;
+  in_any_integer_type(self.scalar_type(), [&]<class T>() {
+    result = empty(self.sizes(), kLong);
+    if (form->inner == 1) sum_rows_so_far(self.data<T>(), form->outer, form->size, result.data<std::int64_t>());
+    else sum_columns_so_far(*form, self.data<T>(), result.data<std::int64_t>());
+  });
+  return result.defined() ? result : beneath<op::cumsum>(self, dim);
 }
 
 // any is the largest of bools, all the smallest.

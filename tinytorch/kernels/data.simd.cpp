@@ -34,6 +34,11 @@ void clamp_numbers(const T* x, std::int64_t count, T low, T high, T* __restrict 
   }
 }
 
+template <class T>
+void keep_above(const T* x, std::int64_t count, T threshold, T value, T* __restrict out) {
+  for (std::int64_t i = 0; i < count; ++i) out[i] = x[i] > threshold ? x[i] : value;
+}
+
 // The lowest number stays what it is: there is no positive one for it.
 template <class T>
 void magnitudes(const T* x, std::int64_t count, T* __restrict out) {
@@ -273,7 +278,8 @@ constexpr BitsTable<U> bits_table_of() {
 }
 }  // namespace
 
-constinit const DataKernels data_kernels = {integer_table_of<std::int64_t>(), integer_table_of<std::int32_t>(), integer_table_of<std::uint8_t>(),
+constinit const DataKernels data_kernels = {keep_above<std::int64_t>, keep_above<std::int32_t>, keep_above<std::int16_t>, keep_above<std::int8_t>, keep_above<std::uint8_t>,
+                                            integer_table_of<std::int64_t>(), integer_table_of<std::int32_t>(), integer_table_of<std::uint8_t>(),
                                             bits_table_of<std::uint8_t>(), bits_table_of<std::uint16_t>(), bits_table_of<std::uint32_t>(), bits_table_of<std::uint64_t>(), are_indices_within};
 }  // namespace kernels::TINYTORCH_CAPABILITY
 

@@ -43,7 +43,16 @@ struct BitsTable {
   void (*choose)(const std::uint8_t* mask, const U* a, std::int64_t a_step, const U* b, std::int64_t b_step, std::int64_t count, U* out);  // out[i] = mask[i] != 0 ? a[i a_step] : b[i b_step]
 };
 
+// out[i] = x[i] where that is above `threshold`, else `value`.
+template <class T>
+using KeepAbove = void (*)(const T* x, std::int64_t count, T threshold, T value, T* out);
+
 struct DataKernels {
+  KeepAbove<std::int64_t> longs_above;
+  KeepAbove<std::int32_t> ints_above;
+  KeepAbove<std::int16_t> shorts_above;
+  KeepAbove<std::int8_t> chars_above;
+  KeepAbove<std::uint8_t> bytes_above;
   IntegerTable<std::int64_t> of_long;
   IntegerTable<std::int32_t> of_int;
   IntegerTable<std::uint8_t> of_byte;  // and of bools, which are 0 or 1

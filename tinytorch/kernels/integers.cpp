@@ -166,11 +166,42 @@ Tensor where_by_bits(const Tensor& condition, const Tensor& self, const Tensor& 
   return result;
 }
 
-// A comparison and a choice, which both have kernels, if the dtype holds both numbers; the reference knows what else they become.
+// Calls f<T> with any integer dtype; false for others.
+template <class F>
+bool in_any_integer_type(ScalarType type, F f) {
+  if (type == kLong) f.template operator()<std::int64_t>();
+  else if (type == kInt) f.template operator()<std::int32_t>();
+  else if (type == kShort) f.template operator()<std::int16_t>();
+  else if (type == kChar) f.template operator()<std::int8_t>();
+  else if (type == kByte) f.template operator()<std::uint8_t>();
+  else return false;
+  return true;
+}
+
+template <class T>
+kernels::KeepAbove<T> keep_above() {
+  const kernels::DataKernels& chosen = kernels::chosen_data_kernels();
+  if constexpr (std::is_same_v<T, std::int64_t>) return chosen.longs_above;
+  else if constexpr (std::is_same_v<T, std::int32_t>) return chosen.ints_above;
+  else if constexpr (std::is_same_v<T, std::int16_t>) return chosen.shorts_above;
+  else if constexpr (std::is_same_v<T, std::int8_t>) return chosen.chars_above;
+  else return chosen.bytes_above;
+}
+
+// If the dtype holds both numbers; the reference knows what else they become.
 Tensor threshold_integers(const Tensor& self, const Scalar& threshold, const Scalar& value) {
-  const auto holds = [&](const Scalar& number) { return number.type() == kLong && (self.scalar_type() != kByte || (number.toLong() >= 0 && number.toLong() <= 255)); };
-  const bool ours = (self.scalar_type() == kByte || self.scalar_type() == kLong) && self.numel() >= kernels::kFewElements && holds(threshold) && holds(value);
-  return ours ? where(self <= threshold, full({}, value, self.scalar_type()), self) : beneath<op::threshold>(self, threshold, value);
+  Tensor result;
+  if (self.numel() >= kernels::kFewElements && self.is_contiguous() && threshold.type() == kLong && value.type() == kLong) {
+    in_any_integer_type(self.scalar_type(), [&]<class T>() {
+      const auto holds = [](const Scalar& number) { return number.toLong() >= std::numeric_limits<T>::min() && number.toLong() <= std::numeric_limits<T>::max(); };
+      if (!holds(threshold) || !holds(value)) return;
+      result = empty(self.sizes(), self.scalar_type());
+      parallel_for(0, self.numel(), kernels::kElementwiseGrain, [&, x = self.data<T>(), out = result.data<T>()](std::int64_t first, std::int64_t stop) {
+        keep_above<T>()(x + first, stop - first, threshold.to<T>(), value.to<T>(), out + first);
+      });
+    });
+  }
+  return result.defined() ? result : beneath<op::threshold>(self, threshold, value);
 }
 }  // namespace
 
@@ -306,17 +337,18 @@ Tensor prod_integers(const Tensor& self, IntArrayRef dim, bool keepdim) {
 }
 
 // Of neighbouring rows: each sum waits for the one before, and those of several rows do not wait for each other.
-template <std::size_t kRows>
-void sum_together(const std::int64_t* x, std::int64_t count, std::int64_t* out) {
+template <std::size_t kRows, class T>
+void sum_together(const T* x, std::int64_t count, std::int64_t* out) {
   std::array<std::uint64_t, kRows> totals{};
   for (std::int64_t i = 0; i < count; ++i)
     for (std::size_t r = 0; r < kRows; ++r) {
       const std::int64_t at = static_cast<std::int64_t>(r) * count + i;
-      out[at] = static_cast<std::int64_t>(totals[r] += static_cast<std::uint64_t>(x[at]));
+      out[at] = static_cast<std::int64_t>(totals[r] += static_cast<std::uint64_t>(std::int64_t{x[at]}));
     }
 }
 
-void sum_rows_so_far(const std::int64_t* x, std::int64_t rows, std::int64_t count, std::int64_t* out) {
+template <class T>
+void sum_rows_so_far(const T* x, std::int64_t rows, std::int64_t count, std::int64_t* out) {
   constexpr std::int64_t together = 4;
   parallel_for(0, (rows + together - 1) / together, std::max<std::int64_t>(1, kernels::kElementwiseGrain / (together * count)), [=](std::int64_t first, std::int64_t stop) {
     std::int64_t row = first * together;
@@ -325,21 +357,33 @@ void sum_rows_so_far(const std::int64_t* x, std::int64_t rows, std::int64_t coun
   });
 }
 
-// Sums so far; down columns each row of the result is the one before and a row of numbers.
-Tensor cumsum_integers(const Tensor& self, std::int64_t dim) {
-  const std::optional<ReducedForm> form = self.scalar_type() == kLong && self.dim() > 0 ? reduced_form(self, {dim}) : std::nullopt;
-  if (!form) return beneath<op::cumsum>(self, dim);
-  const Tensor result = empty(self.sizes(), kLong);
-  if (form->inner == 1) {
-    sum_rows_so_far(self.data<std::int64_t>(), form->outer, form->size, result.data<std::int64_t>());
-    return result;
-  }
-  for_strips(*form, [&, add = integer_table<std::int64_t>().add, x = self.data<std::int64_t>(), out = result.data<std::int64_t>()](std::int64_t outer, std::int64_t column, std::int64_t columns) {
-    const std::int64_t first = outer * form->size * form->inner + column;
+// Down columns each row of the result is the one before and a row of numbers.
+template <class T>
+void sum_columns_so_far(const ReducedForm& form, const T* x, std::int64_t* out) {
+  for_strips(form, [&, add = integer_table<std::int64_t>().add](std::int64_t outer, std::int64_t column, std::int64_t columns) {
+    std::array<std::int64_t, kStrip> widened;
+    const std::int64_t first = outer * form.size * form.inner + column;
     std::copy_n(x + first, columns, out + first);
-    for (std::int64_t at = first + form->inner; at < first + form->size * form->inner; at += form->inner) add(out + at - form->inner, 1, x + at, 1, columns, out + at);
+    for (std::int64_t at = first + form.inner; at < first + form.size * form.inner; at += form.inner) {
+      const std::int64_t* row = widened.data();
+      if constexpr (std::is_same_v<T, std::int64_t>) row = x + at;
+      else std::copy_n(x + at, columns, widened.data());
+      add(out + at - form.inner, 1, row, 1, columns, out + at);
+    }
   });
-  return result;
+}
+
+// Sums so far are 64 bits wide whatever their numbers are. Those are widened on their way: as a tensor of their own they would be written and read once more, eight bytes each.
+Tensor cumsum_integers(const Tensor& self, std::int64_t dim) {
+  const std::optional<ReducedForm> form = self.dim() > 0 ? reduced_form(self, {dim}) : std::nullopt;
+  if (!form) return beneath<op::cumsum>(self, dim);
+  Tensor result;
+  in_any_integer_type(self.scalar_type(), [&]<class T>() {
+    result = empty(self.sizes(), kLong);
+    if (form->inner == 1) sum_rows_so_far(self.data<T>(), form->outer, form->size, result.data<std::int64_t>());
+    else sum_columns_so_far(*form, self.data<T>(), result.data<std::int64_t>());
+  });
+  return result.defined() ? result : beneath<op::cumsum>(self, dim);
 }
 
 // any is the largest of bools, all the smallest.

@@ -1789,7 +1789,7 @@ TEST_CASE("borders: of all modes, on any sides, of any dtype and order in memory
 //                                          +--> kernel of chapter 76 --> 16 KB --round--> 4096 numbers of the result
 //     4096 numbers of y --widen--> 16 KB --+
 //
-// PyTorch widens a vector at a time, in registers (`Vectorized<BFloat16>`), for which each of its kernels is compiled once more. Pieces take the kernels that there are, as they are. Only the four operations of arithmetic, `relu`, `neg` and `abs`, which do less than widening and rounding do, have kernels of that kind here too (chapter 65); these walk by rows, so that one operand may be a single row, as a bias is, or a number for each row. Where pieces begin depends on the sizes alone, so the numbers are the same for any count of threads.
+// PyTorch widens a vector at a time, in registers (`Vectorized<BFloat16>`), for which each of its kernels is compiled once more. Pieces take the kernels that there are, as they are. Only the four operations of arithmetic, `relu`, `neg` and `abs`, which do less than widening and rounding do, have kernels of that kind here too (chapter 65); these walk by rows, so that one operand may be a single row, as a bias is, or a number for each row. Sums are widened in registers as well: over several dimensions the last ones that are neighbours are summed first, to floats, and what is left is a sum of fewer floats. Where pieces begin depends on the sizes alone, so the numbers are the same for any count of threads.
 
 // %%
 //| export kernels/half_elementwise.cpp
@@ -1949,33 +1949,57 @@ Tensor mapped_halves(const Tensor& self) {
 
 Tensor (*sum_of_whole)(const Tensor&, IntArrayRef, bool) = nullptr;  // chapter 83's form
 
-// The sum of all numbers, or along one dimension. Numbers are widened in registers on their way into sums, which are floats and rounded once.
+// The last of its summed dimensions that are neighbours: `self` is (outer, length, inner) around them, and those before `begin` are left.
+struct LastSummed {
+  std::size_t begin, end;
+  std::int64_t outer, length, inner;
+};
+
+// REQUIRES: something is summed.
+LastSummed last_summed(IntArrayRef sizes, const std::vector<bool>& is_summed) {
+  std::size_t end = sizes.size();
+  while (!is_summed[end - 1]) --end;
+  std::size_t begin = end - 1;
+  while (begin > 0 && (is_summed[begin - 1] || sizes[begin - 1] == 1)) --begin;
+  return {begin, end, multiply_sizes(sizes.slice(0, begin)), multiply_sizes(sizes.slice(begin, end - begin)), multiply_sizes(sizes.slice(end))};
+}
+
+// Numbers are widened in registers on their way into sums, which are floats and rounded once.
 Tensor sum_of_halves(const Tensor& self, IntArrayRef dim, bool keepdim) {
-  if (!comes_in_pieces(self) || self.numel() <= kernels::kElementwiseGrain || dim.size() > 1) return sum_of_whole(self, dim, keepdim);
-  const bool of_all = dim.empty();
-  const std::int64_t d = of_all ? 0 : dim[0] < 0 ? dim[0] + self.dim() : dim[0];
-  if (d < 0 || d >= self.dim()) return sum_of_whole(self, dim, keepdim);
-  // Seen as (outer, length, inner); all numbers are rows, too, of which the last may be shorter.
+  if (!comes_in_pieces(self) || self.numel() <= kernels::kElementwiseGrain) return sum_of_whole(self, dim, keepdim);
+  const std::vector<bool> is_summed = reduction_mask(self, dim);
+  LastSummed form = last_summed(self.sizes(), is_summed);
+  // All numbers are rows, too, of which the last may be shorter.
   constexpr std::int64_t kRow = 1 << 15, kColumns = 64;
-  const std::int64_t length = of_all ? kRow : self.size(d), inner = of_all ? 1 : multiply_sizes(self.sizes().slice(static_cast<std::size_t>(d) + 1)), outer = (self.numel() + length * inner - 1) / (length * inner);
-  if (inner > 1 && inner < 16) return sum_of_whole(self, dim, keepdim);
+  const bool of_all = form.length == self.numel();
+  if (of_all) form = {0, 0, (self.numel() + kRow - 1) / kRow, kRow, 1};
+  // Short lines are joined in pairs, so that more sums do not wait for each other: a line has `joined` parts, which are summed at the end.
+  std::int64_t joined = 1;
+  for (; form.inner > 1 && 2 * form.inner <= kColumns && form.length % 2 == 0; form.length /= 2, form.inner *= 2) joined *= 2;
+  if (form.inner > 1 && form.inner < 16) return sum_of_whole(self, dim, keepdim);
   const kernels::HalfTable& table = kernels::half_table(self.scalar_type());
-  const Tensor sums = empty({outer * inner}, kFloat);
-  const std::int64_t strips = (inner + kColumns - 1) / kColumns;  // columns that one task sums
-  parallel_for(0, outer * strips, std::max<std::int64_t>(1, kernels::kElementwiseGrain / (length * std::min(inner, kColumns))), [&, from = halves_of(self), to = sums.data<float>()](std::int64_t first, std::int64_t stop) {
+  Tensor sums = empty({form.outer, form.inner}, kFloat);
+  const std::int64_t strips = (form.inner + kColumns - 1) / kColumns;  // columns that one task sums
+  parallel_for(0, form.outer * strips, std::max<std::int64_t>(1, kernels::kElementwiseGrain / (form.length * std::min(form.inner, kColumns))), [&, from = halves_of(self), to = sums.data<float>()](std::int64_t first, std::int64_t stop) {
     for (std::int64_t task = first; task < stop; ++task) {
-      const std::int64_t o = task / strips, column = task % strips * kColumns, begin = o * length * inner + column;
-      if (inner == 1) to[task] = table.sum(from + begin, std::min(length, self.numel() - begin));
-      else table.sum_lines(from + begin, inner, length, std::min(kColumns, inner - column), to + o * inner + column);
+      const std::int64_t o = task / strips, column = task % strips * kColumns, begin = o * form.length * form.inner + column;
+      if (form.inner == 1) to[task] = table.sum(from + begin, std::min(form.length, self.numel() - begin));
+      else table.sum_lines(from + begin, form.inner, form.length, std::min(kColumns, form.inner - column), to + o * form.inner + column);
     }
   });
-  DimVector sizes;
-  for (std::int64_t i = 0; i < self.dim(); ++i) {
-    const bool is_summed = of_all || i == d;
-    if (!is_summed || keepdim) sizes.push_back(is_summed ? 1 : self.size(i));
+  // What else is summed lies before: a sum of floats, of which there are fewer by so much.
+  DimVector left, before;
+  for (std::size_t i = 0; i < form.begin; ++i) {
+    left.push_back(self.sizes()[i]);
+    if (is_summed[i]) before.push_back(static_cast<std::int64_t>(i));
   }
-  const Tensor result = empty(sizes, self.scalar_type()), floats = of_all ? op::sum.function(Layer::TunedCPU)(sums, {}, false) : sums;
-  table.narrow(halves_of(result), floats.data<float>(), result.numel());
+  if (joined > 1) before.push_back(static_cast<std::int64_t>(left.size()));
+  left.push_back(joined);
+  left.push_back(form.inner / joined);
+  if (of_all) sums = op::sum.function(Layer::TunedCPU)(sums, {}, false);
+  else if (!before.empty()) sums = op::sum.function(Layer::TunedCPU)(sums.view(left), before, false);
+  const Tensor result = empty(reduced_sizes(self.sizes(), is_summed, keepdim), self.scalar_type());
+  table.narrow(halves_of(result), sums.data<float>(), result.numel());
   return result;
 }
 
@@ -2150,6 +2174,39 @@ TEST_CASE("half precision: sums of all numbers and along each dimension, rounded
   const Tensor leaf = ones({40'000}, kHalf).requires_grad_();
   leaf.sum().backward();
   CHECK_EQ(leaf.grad(), ones({40'000}, kHalf));
+}
+
+TEST_CASE("half precision: sums over several dimensions, neighbours or not, rounded once") {
+  for (const ScalarType type : {kHalf, kBFloat16}) {
+    for (const DimVector& sizes : {DimVector{8, 20, 16, 32}, DimVector{3, 40, 5, 40, 4}, DimVector{20, 1, 30, 1, 70}, DimVector{130, 2, 200}, DimVector{2, 3, 50'000}}) {
+      CAPTURE(sizes);
+      // Whole numbers again, whose sums are exact in float.
+      const Tensor x = (arange(multiply_sizes(sizes)).remainder(13) - 4).to(type).view(sizes), exact = x.to(kDouble);
+      for (std::int64_t picked = 1; picked < 1 << x.dim(); ++picked) {
+        DimVector dims;
+        for (std::int64_t d = 0; d < x.dim(); ++d)
+          if ((picked >> d & 1) != 0) dims.push_back(picked % 3 == 0 ? d - x.dim() : d);
+        CAPTURE(dims);
+        for_each_capability([&] { CHECK_EQ(sum(x, dims, picked % 2 == 0), sum(exact, dims, picked % 2 == 0).to(type)); });
+      }
+    }
+  }
+  // Sums in between stay floats: as Half, 40,000 and its like would be infinite or rounded.
+  const Tensor large = ones({4, 40'000, 16}, kHalf);
+  large.select(0, 1).neg_();
+  large.select(0, 3).neg_();
+  CHECK_EQ(sum(large, {0, 2}), zeros({40'000}, kHalf));
+  CHECK_EQ(sum(large * 3, {0, 1}), zeros({16}, kHalf));
+  manual_seed(809);
+  const Tensor x = randn({16, 33, 200}).to(kBFloat16);
+  const int threads = get_num_threads();
+  set_num_threads(1);
+  const Tensor alone = sum(x, {0, 2});
+  set_num_threads(3);
+  CHECK_EQ(sum(x, {0, 2}), alone);
+  set_num_threads(threads);
+  CHECK_ERROR(sum(x, {0, 0}), "dim 0 appears multiple times in the list of dims");
+  CHECK_ERROR(sum(x, {0, 3}), "Dimension out of range (expected to be in range of [-3, 2], but got 3)");
 }
 
 TEST_CASE("half precision, number by number: what does not come in pieces") {

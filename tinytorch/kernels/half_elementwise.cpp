@@ -173,33 +173,57 @@ Tensor mapped_halves(const Tensor& self) {
 
 Tensor (*sum_of_whole)(const Tensor&, IntArrayRef, bool) = nullptr;  // chapter 83's form
 
-// The sum of all numbers, or along one dimension. Numbers are widened in registers on their way into sums, which are floats and rounded once.
+// The last of its summed dimensions that are neighbours: `self` is (outer, length, inner) around them, and those before `begin` are left.
+struct LastSummed {
+  std::size_t begin, end;
+  std::int64_t outer, length, inner;
+};
+
+// REQUIRES: something is summed.
+LastSummed last_summed(IntArrayRef sizes, const std::vector<bool>& is_summed) {
+  std::size_t end = sizes.size();
+  while (!is_summed[end - 1]) --end;
+  std::size_t begin = end - 1;
+  while (begin > 0 && (is_summed[begin - 1] || sizes[begin - 1] == 1)) --begin;
+  return {begin, end, multiply_sizes(sizes.slice(0, begin)), multiply_sizes(sizes.slice(begin, end - begin)), multiply_sizes(sizes.slice(end))};
+}
+
+// Numbers are widened in registers on their way into sums, which are floats and rounded once.
 Tensor sum_of_halves(const Tensor& self, IntArrayRef dim, bool keepdim) {
-  if (!comes_in_pieces(self) || self.numel() <= kernels::kElementwiseGrain || dim.size() > 1) return sum_of_whole(self, dim, keepdim);
-  const bool of_all = dim.empty();
-  const std::int64_t d = of_all ? 0 : dim[0] < 0 ? dim[0] + self.dim() : dim[0];
-  if (d < 0 || d >= self.dim()) return sum_of_whole(self, dim, keepdim);
-  // Seen as (outer, length, inner); all numbers are rows, too, of which the last may be shorter.
+  if (!comes_in_pieces(self) || self.numel() <= kernels::kElementwiseGrain) return sum_of_whole(self, dim, keepdim);
+  const std::vector<bool> is_summed = reduction_mask(self, dim);
+  LastSummed form = last_summed(self.sizes(), is_summed);
+  // All numbers are rows, too, of which the last may be shorter.
   constexpr std::int64_t kRow = 1 << 15, kColumns = 64;
-  const std::int64_t length = of_all ? kRow : self.size(d), inner = of_all ? 1 : multiply_sizes(self.sizes().slice(static_cast<std::size_t>(d) + 1)), outer = (self.numel() + length * inner - 1) / (length * inner);
-  if (inner > 1 && inner < 16) return sum_of_whole(self, dim, keepdim);
+  const bool of_all = form.length == self.numel();
+  if (of_all) form = {0, 0, (self.numel() + kRow - 1) / kRow, kRow, 1};
+  // Short lines are joined in pairs, so that more sums do not wait for each other: a line has `joined` parts, which are summed at the end.
+  std::int64_t joined = 1;
+  for (; form.inner > 1 && 2 * form.inner <= kColumns && form.length % 2 == 0; form.length /= 2, form.inner *= 2) joined *= 2;
+  if (form.inner > 1 && form.inner < 16) return sum_of_whole(self, dim, keepdim);
   const kernels::HalfTable& table = kernels::half_table(self.scalar_type());
-  const Tensor sums = empty({outer * inner}, kFloat);
-  const std::int64_t strips = (inner + kColumns - 1) / kColumns;  // columns that one task sums
-  parallel_for(0, outer * strips, std::max<std::int64_t>(1, kernels::kElementwiseGrain / (length * std::min(inner, kColumns))), [&, from = halves_of(self), to = sums.data<float>()](std::int64_t first, std::int64_t stop) {
+  Tensor sums = empty({form.outer, form.inner}, kFloat);
+  const std::int64_t strips = (form.inner + kColumns - 1) / kColumns;  // columns that one task sums
+  parallel_for(0, form.outer * strips, std::max<std::int64_t>(1, kernels::kElementwiseGrain / (form.length * std::min(form.inner, kColumns))), [&, from = halves_of(self), to = sums.data<float>()](std::int64_t first, std::int64_t stop) {
     for (std::int64_t task = first; task < stop; ++task) {
-      const std::int64_t o = task / strips, column = task % strips * kColumns, begin = o * length * inner + column;
-      if (inner == 1) to[task] = table.sum(from + begin, std::min(length, self.numel() - begin));
-      else table.sum_lines(from + begin, inner, length, std::min(kColumns, inner - column), to + o * inner + column);
+      const std::int64_t o = task / strips, column = task % strips * kColumns, begin = o * form.length * form.inner + column;
+      if (form.inner == 1) to[task] = table.sum(from + begin, std::min(form.length, self.numel() - begin));
+      else table.sum_lines(from + begin, form.inner, form.length, std::min(kColumns, form.inner - column), to + o * form.inner + column);
     }
   });
-  DimVector sizes;
-  for (std::int64_t i = 0; i < self.dim(); ++i) {
-    const bool is_summed = of_all || i == d;
-    if (!is_summed || keepdim) sizes.push_back(is_summed ? 1 : self.size(i));
+  // What else is summed lies before: a sum of floats, of which there are fewer by so much.
+  DimVector left, before;
+  for (std::size_t i = 0; i < form.begin; ++i) {
+    left.push_back(self.sizes()[i]);
+    if (is_summed[i]) before.push_back(static_cast<std::int64_t>(i));
   }
-  const Tensor result = empty(sizes, self.scalar_type()), floats = of_all ? op::sum.function(Layer::TunedCPU)(sums, {}, false) : sums;
-  table.narrow(halves_of(result), floats.data<float>(), result.numel());
+  if (joined > 1) before.push_back(static_cast<std::int64_t>(left.size()));
+  left.push_back(joined);
+  left.push_back(form.inner / joined);
+  if (of_all) sums = op::sum.function(Layer::TunedCPU)(sums, {}, false);
+  else if (!before.empty()) sums = op::sum.function(Layer::TunedCPU)(sums.view(left), before, false);
+  const Tensor result = empty(reduced_sizes(self.sizes(), is_summed, keepdim), self.scalar_type());
+  table.narrow(halves_of(result), sums.data<float>(), result.numel());
   return result;
 }
 
